@@ -1,0 +1,87 @@
+"""`python -m demo`: the SMTP inbox, the Discord stand-in and the agent, each in a thread of one process.
+
+A part that dies ends the process with 1, and whoever started it starts it again: half a demo is worse than none.
+"""
+
+import logging
+import queue
+import signal
+import sys
+import threading
+from collections.abc import Callable
+
+from common.logs import JsonFormatter
+from demo.agent import Agent
+from demo.discord.channel import Channel
+from demo.discord.script import Script
+from demo.discord.webhooks import WebhookApi
+from demo.environment import BadEnvironment, Environment, read_environment
+from demo.inbox import smtp
+from demo.inbox.maildir import Maildir
+from demo.inbox.page import InboxPages
+from demo.site import DemoSite
+from demo.web import Server
+
+log = logging.getLogger("demo")
+
+Ended = queue.SimpleQueue[int]
+
+
+def main() -> int:
+    """Run until a signal (0), a part that dies (1), or an environment that cannot be used (2)."""
+    _log_to_stdout()
+    ended: Ended = queue.SimpleQueue()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: ended.put(0))
+    try:
+        parts = _parts(read_environment())
+    except (BadEnvironment, OSError) as error:
+        log.error("cannot start", extra={"event": "demo.cannot_start", "reason": str(error)})
+        return 2 if isinstance(error, BadEnvironment) else 1
+    for name, run in parts.items():
+        threading.Thread(target=_watched, args=(name, run, ended), name=name, daemon=True).start()
+    return ended.get()
+
+
+def _parts(environment: Environment) -> dict[str, Callable[[], None]]:
+    """Bind the ports and open the files, so that what cannot work fails here, then name what is to run."""
+    maildir = Maildir(environment.outbox_dir)
+    maildir.create()
+    channel = Channel(environment.data_dir / "discord.jsonl")
+    channel.open()
+    inbox = InboxPages(maildir, environment.public_url)
+    site = DemoSite(channel, WebhookApi(channel, Script()), inbox, environment.public_url)
+    server = Server(environment.discord_port, site, environment.allowed_hosts)
+    listener = smtp.listen(environment.smtp_port)
+    log.info(
+        "listening",
+        extra={
+            "event": "demo.listening",
+            "discord_port": server.server_address[1],
+            "smtp_port": listener.getsockname()[1],
+        },
+    )
+    parts = {"discord": server.serve_forever, "smtp": lambda: smtp.serve(listener, maildir)}
+    return {**parts, "agent": Agent(environment).run} if environment.agent_writes else parts
+
+
+def _watched(name: str, run: Callable[[], None], ended: Ended) -> None:
+    try:
+        run()
+    except BaseException:  # whatever ends a part must end the process
+        log.exception("part died", extra={"event": "demo.part_died", "part": name})
+    else:
+        log.error("part ended", extra={"event": "demo.part_ended", "part": name})
+    ended.put(1)
+
+
+def _log_to_stdout() -> None:
+    handler = logging.StreamHandler(sys.stdout)
+    handler.setFormatter(JsonFormatter())
+    logging.basicConfig(level=logging.INFO, handlers=[handler])
+    # aiosmtpd tells addresses and commands at this level.
+    logging.getLogger("mail.log").setLevel(logging.ERROR)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

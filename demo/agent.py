@@ -1,0 +1,224 @@
+"""An agent that writes mail through the MultiMail API, as a customer's agent would. Knows the gateway by URL only.
+
+It remembers in a file how far it came, so that a restart neither repeats nor forgets; a letter whose answer was lost
+is sent again under the same idempotency key.
+"""
+
+import base64
+import json
+import logging
+import random
+import secrets
+import shlex
+import threading
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from http.client import HTTPConnection, HTTPException, HTTPSConnection
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+from demo.environment import Environment
+from demo.letters import LETTERS, OPENING
+from demo.letters.letter import Letter, blanks, fill_in
+
+log = logging.getLogger("demo.agent")
+
+TIMEOUT_SECONDS = 10.0
+PAUSE_SECONDS = (60.0, 100.0)
+LONGEST_WAIT_SECONDS = 30.0
+MOST_WAITING = 25
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """What the agent was given, from `credentials.env`."""
+
+    gateway_url: str
+    key: str
+    mailbox_id: str
+    address: str
+    second_id: str
+    second_address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The gateway's answer; status 0 when there was none."""
+
+    status: int
+    body: dict[str, Any]
+    retry_after: float = 0.0
+
+    @property
+    def is_final(self) -> bool:
+        """Whether asking again would change nothing: accepted, or refused for what the letter says."""
+        return 200 <= self.status < 300 or (400 <= self.status < 500 and self.status not in (401, 404, 408, 429))
+
+
+class Agent:
+    """Writes the opening letters at once, then one now and then while the reviewers keep up."""
+
+    def __init__(self, environment: Environment) -> None:
+        """Read nothing yet: the credentials may not have been made."""
+        self._environment = environment
+        self._progress_path = environment.data_dir / "agent.json"
+        self._stop = threading.Event()
+
+    def run(self) -> None:
+        """Write until the process ends."""
+        while not self._stop.is_set():
+            progress = self._progress()
+            if progress["sent"] >= len(OPENING):
+                self._stop.wait(random.uniform(*PAUSE_SECONDS))
+                if not self._reviewers_keep_up():
+                    continue
+            self._write(progress)
+
+    def _write(self, progress: dict[str, Any]) -> None:
+        letter = LETTERS[progress["sent"] % len(LETTERS)]
+        tries = 0
+        while True:
+            account = self._account()
+            reply = send(account, letter, progress["sent"], progress["run"]) if account else Reply(0, {})
+            if reply.is_final:
+                break
+            if tries == 0:
+                log.warning("gateway does not take mail yet", extra={"event": "agent.waits", "status": reply.status})
+            tries += 1
+            self._stop.wait(max(reply.retry_after, min(0.5 * 2**tries, LONGEST_WAIT_SECONDS)))
+        log.info("letter sent", extra={"event": "agent.sent", "letter": letter.name, "status": reply.status})
+        self._save({**progress, "sent": progress["sent"] + 1})
+
+    def _reviewers_keep_up(self) -> bool:
+        account = self._account()
+        return account is not None and waiting(account) < MOST_WAITING
+
+    def _account(self) -> Account | None:
+        """Read the credentials again each time: a `./run reset` changes them under a running agent."""
+        return read_account(self._environment.data_dir / "credentials.env", self._environment.gateway_url)
+
+    def _progress(self) -> dict[str, Any]:
+        try:
+            progress = json.loads(self._progress_path.read_text())
+            return {"run": str(progress["run"]), "sent": int(progress["sent"])}
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            progress = {"run": secrets.token_hex(4), "sent": 0}
+            self._save(progress)
+            return progress
+
+    def _save(self, progress: dict[str, Any]) -> None:
+        # Replaced in one step, so that a kill leaves the old state or the new one.
+        fresh = self._progress_path.with_suffix(".new")
+        fresh.write_text(json.dumps(progress))
+        fresh.replace(self._progress_path)
+
+
+def read_account(path: Path, gateway_url: str) -> Account | None:
+    """Return the account in a file of shell assignments, or nothing while it is missing or half written."""
+    try:
+        words = shlex.split(path.read_text(), comments=True)
+    except (OSError, ValueError):
+        return None
+    values = dict(word.removeprefix("export ").split("=", 1) for word in words if "=" in word)
+    try:
+        return Account(
+            gateway_url=(values.get("GATEWAY_URL") or gateway_url).rstrip("/"),
+            key=values["AGENT_KEY"],
+            mailbox_id=values["MAILBOX_ID"],
+            address=values["MAILBOX_ADDRESS"],
+            second_id=values["MAILBOX2_ID"],
+            second_address=values["MAILBOX2_ADDRESS"],
+        )
+    except KeyError:
+        return None
+
+
+def send(account: Account, letter: Letter, sequence: int, run: str) -> Reply:
+    """Send one letter in the dialect its origin calls for."""
+    compose = compose_flat if letter.origin else compose_current
+    path, payload = compose(account, letter, sequence, run, datetime.now(UTC))
+    return call(account, "POST", path, payload)
+
+
+def waiting(account: Account) -> int:
+    """Return how many messages wait for approval in both mailboxes; many when the gateway does not say."""
+    total = 0
+    for mailbox in (account.mailbox_id, account.second_id):
+        path = f"/v1/mailboxes/{quote(mailbox, safe='')}/emails?status=pending_send_approval&limit=100"
+        reply = call(account, "GET", path)
+        total += len(reply.body.get("emails") or []) if reply.status == 200 else MOST_WAITING
+    return total
+
+
+def compose_current(
+    account: Account, letter: Letter, sequence: int, run: str, now: datetime
+) -> tuple[str, dict[str, Any]]:
+    """Return path and body of the current dialect's send."""
+    values = blanks(sequence, now)
+    mailbox = account.second_id if letter.from_second_mailbox else account.mailbox_id
+    payload: dict[str, Any] = {
+        "to": list(letter.to),
+        "subject": fill_in(letter.subject, values),
+        "markdown": fill_in(letter.body, values),
+        "metadata": {"run_id": f"run_{run}_{sequence}", "reason": fill_in(letter.why, values)},
+        "idempotency_key": f"demo-{run}-{sequence}",
+    }
+    files = [
+        {
+            "name": fill_in(file.name, values),
+            "content_base64": base64.b64encode(file.content).decode(),
+            "content_type": file.content_type,
+        }
+        for file in letter.attachments
+    ]
+    optional = {"cc": list(letter.cc), "bcc": list(letter.bcc), "attachments": files}
+    payload |= {name: value for name, value in optional.items() if value}
+    return f"/v1/mailboxes/{quote(mailbox, safe='')}/send", payload
+
+
+def compose_flat(
+    account: Account, letter: Letter, sequence: int, run: str, now: datetime
+) -> tuple[str, dict[str, Any]]:
+    """Return path and body of the flat call, as MultiMail's page on Discord bots shows it."""
+    values, origin = blanks(sequence, now), letter.origin
+    assert origin is not None, "only letters that were asked for in Discord take the flat call"
+    payload: dict[str, Any] = {
+        "from": account.second_address if letter.from_second_mailbox else account.address,
+        "to": ", ".join(letter.to),
+        "subject": fill_in(letter.subject, values),
+        "body": fill_in(letter.body, values),
+        "oversight_mode": "gated_send",
+        "metadata": {
+            "discord_user": origin.user,
+            "discord_user_id": origin.user_id,
+            "discord_channel": origin.channel,
+            "discord_guild": origin.guild,
+            "discord_interaction_id": f"1180{int(run, 16) % 10**8:08d}{sequence:07d}",
+        },
+        "idempotency_key": f"demo-{run}-{sequence}",
+    }
+    optional = {"cc": list(letter.cc), "bcc": list(letter.bcc)}
+    return "/v1/send_email", payload | {name: value for name, value in optional.items() if value}
+
+
+def call(account: Account, method: str, path: str, payload: dict[str, Any] | None = None) -> Reply:
+    """Make one request. Never raises: a gateway that is down is an ordinary thing while everything starts."""
+    parts = urlsplit(account.gateway_url)
+    kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+    connection = kind(parts.netloc, timeout=TIMEOUT_SECONDS)
+    headers = {"Authorization": f"Bearer {account.key}", "Content-Type": "application/json"}
+    try:
+        connection.request(method, parts.path + path, json.dumps(payload) if payload else None, headers)
+        response = connection.getresponse()
+        body, retry_after = response.read(), response.headers.get("Retry-After", "")
+    except (OSError, HTTPException):
+        return Reply(0, {})
+    finally:
+        connection.close()
+    try:
+        answer = json.loads(body)
+    except ValueError:
+        answer = {}
+    wait = float(retry_after) if retry_after.isdigit() else 0.0
+    return Reply(response.status, answer if isinstance(answer, dict) else {}, wait)

@@ -1,0 +1,126 @@
+"""Discord's Markdown, as much of it as cards use, to HTML. Pure. Whatever is not markup here is escaped.
+
+Emphasis, code, quotes, masked and bare links, time stamps, mentions; a backslash takes the meaning of what follows.
+"""
+
+import re
+from datetime import UTC, datetime
+from html import escape
+from urllib.parse import urlsplit
+
+_ESCAPED = re.compile(r"\\([!-/:-@\[-`{-~])")
+_PRIVATE_USE = 0xE000  # escaped characters hide here until all markup has been found
+_BLOCK = re.compile(r"```(?:[\w+-]*\n)?(.*?)```", re.DOTALL)
+_TOKENS = re.compile(
+    r"(?P<link>\[(?P<label>[^\]\n]+)\]\((?P<target>https?://[^\s)]+)\))"
+    r"|(?P<time><t:(?P<epoch>\d{1,11})(?::[tTdDfFR])?>)"
+    r"|(?P<mention><(?:@[!&]?|#)\d+>|@(?:everyone|here)\b)"
+    r"|<(?P<quiet>https?://[^\s<>]+)>"
+    r"|(?P<bare>https?://[^\s<>()\[\]]*[^\s<>()\[\].,;:!?'\"])"
+    r"|\*\*(?P<bold>.+?)\*\*"
+    r"|__(?P<underline>.+?)__"
+    r"|~~(?P<strike>.+?)~~"
+    r"|\*(?P<italic>[^*\s](?:[^*]*[^*\s])?)\*"
+    r"|\b_(?P<italic2>[^_\s](?:[^_]*[^_\s])?)_\b",
+    re.DOTALL,
+)
+_WRAPS = {"bold": "strong", "underline": "u", "strike": "s", "italic": "em", "italic2": "em"}
+
+
+def render(text: str, *, links: bool = True) -> str:
+    """Return HTML of a description or a field's value; with `links` off, of a title or a field's name."""
+    # Characters of the private range in the text itself would turn into others; no card needs them.
+    text = re.sub("[\ue000-\ue0ff]", "\ufffd", text)
+    out, end = [], 0
+    for block in _BLOCK.finditer(text):
+        out += [_quotes(text[end : block.start()], links), f"<pre>{escape(block[1].strip(chr(10)))}</pre>"]
+        end = block.end()
+    return "".join([*out, _quotes(text[end:], links)])
+
+
+def _quotes(text: str, links: bool) -> str:
+    """Turn runs of lines that begin with "> " into quotes, other line ends into breaks."""
+    lines = text.strip("\n").split("\n") if text.strip("\n") else []
+    out: list[str] = []
+    quote: list[str] = []
+    for line in [*lines, None]:
+        if line is not None and line.startswith("> "):
+            quote.append(_inline(line[2:], links))
+            continue
+        if quote:
+            out.append(f"<blockquote>{'<br>'.join(quote)}</blockquote>")
+            quote = []
+        elif out and line is not None:
+            out.append("<br>")
+        if line is not None:
+            out.append(_inline(line, links))
+    return "".join(out)
+
+
+def _inline(text: str, links: bool) -> str:
+    # Inside code a backslash is a backslash, so code is cut out before escapes are read.
+    pieces = re.split(r"((?<!\\)`[^`\n]+`)", text)
+    return "".join(
+        f"<code>{escape(piece[1:-1])}</code>" if number % 2 else _reveal(_markup(_hide(piece), links))
+        for number, piece in enumerate(pieces)
+    )
+
+
+def _hide(text: str) -> str:
+    return _ESCAPED.sub(lambda found: chr(_PRIVATE_USE + ord(found[1])), text)
+
+
+def _reveal(html: str) -> str:
+    return re.sub("[\ue000-\ue0ff]", lambda found: escape(chr(ord(found[0]) - _PRIVATE_USE)), html)
+
+
+def _markup(text: str, links: bool) -> str:
+    out, end = [], 0
+    for token in _TOKENS.finditer(text):
+        out += [escape(text[end : token.start()]), _token(token, links)]
+        end = token.end()
+    return "".join([*out, escape(text[end:])])
+
+
+def _token(token: re.Match[str], links: bool) -> str:
+    for name, tag in _WRAPS.items():
+        if token[name] is not None:
+            return f"<{tag}>{_markup(token[name], links)}</{tag}>"
+    if token["mention"]:
+        return f'<span class="mention">{escape(token[0])}</span>'
+    if token["time"]:
+        return time_element(datetime.fromtimestamp(int(token["epoch"]), UTC))
+    if token["link"] and links and "://" not in token["label"]:
+        return anchor(token["target"], _markup(token["label"], links=False))
+    address = token["quiet"] or token["bare"]
+    if address and links:
+        return anchor(address, escape(address))
+    # Discord shows a masked link whose text is an address as it was written.
+    return escape(token[0])
+
+
+def anchor(address: str, inner: str) -> str:
+    """Return a link that opens apart, or the inner HTML alone when the address is not plain http."""
+    target = _reveal_plain(address)
+    if not is_plain_http(target):
+        return inner
+    return f'<a href="{escape(target)}" target="_blank" rel="noopener noreferrer">{inner}</a>'
+
+
+def is_plain_http(address: str) -> bool:
+    """Return whether an address may stand in a link."""
+    try:
+        parts = urlsplit(address)
+    except ValueError:
+        return False
+    return parts.scheme in ("http", "https") and bool(parts.netloc)
+
+
+def time_element(moment: datetime) -> str:
+    """Return a time in UTC, which the page's script turns into the reader's own."""
+    moment = moment.astimezone(UTC)
+    return f'<time datetime="{moment.isoformat(timespec="seconds")}">{moment:%d %b %Y, %H:%M} UTC</time>'
+
+
+def _reveal_plain(text: str) -> str:
+    return re.sub("[\ue000-\ue0ff]", lambda found: chr(ord(found[0]) - _PRIVATE_USE), text)

@@ -1,0 +1,151 @@
+"""The inbox pages: a list of what was delivered, and one message. Shows source, never renders a mail's HTML."""
+
+import unicodedata
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from html import escape
+from urllib.parse import quote
+
+from demo.discord.markdown import time_element
+from demo.inbox.maildir import Maildir
+from demo.inbox.reading import File, Mail, Summary, read_mail, summarise
+from demo.shell import fill
+
+MOST_LISTED = 200
+MOST_REMEMBERED = 400
+_CONTROLS_KEPT = {"\n", "\t"}
+
+
+@dataclass(slots=True)
+class InboxPages:
+    """Renders a Maildir; remembers the headers of messages it has listed, because they never change."""
+
+    maildir: Maildir
+    dashboard_url: str
+    _summaries: "OrderedDict[str, Summary]" = field(default_factory=OrderedDict)
+
+    @property
+    def version(self) -> str:
+        """A word that changes with the list."""
+        keys = self.maildir.keys()
+        return f"{len(keys)}-{keys[0] if keys else ''}"
+
+    @property
+    def count(self) -> int:
+        """How many messages were delivered."""
+        return len(self.maildir.keys())
+
+    def index(self) -> str:
+        """Return the page of the list alone."""
+        return self._page(chosen="", title="Delivered mail", detail=fill("inbox-empty.html"), view="listing")
+
+    def fragment(self, chosen: str = "") -> str:
+        """Return the rows, newest first."""
+        rows = [self._row(self._summary(key), chosen) for key in self.maildir.keys()[:MOST_LISTED]]
+        return (
+            "".join(rows)
+            or '<li class="none">Nothing has been delivered yet. Approve a message and it arrives here.</li>'
+        )
+
+    def detail(self, key: str) -> str | None:
+        """Return the page of one message beside the list, or nothing when there is none with this key."""
+        content = self.maildir.read(key)
+        if content is None:
+            return None
+        mail = read_mail(key, content)
+        return self._page(
+            chosen=key, title=escape(mail.summary.subject or "(no subject)"), detail=_mail(mail), view="reading"
+        )
+
+    def _page(self, *, chosen: str, title: str, detail: str, view: str) -> str:
+        return fill(
+            "inbox.html",
+            title=title,
+            view=view,
+            count=str(self.count),
+            rows=self.fragment(chosen),
+            chosen=quote(chosen),
+            version=escape(self.version),
+            detail=detail,
+            dashboard_url=escape(self.dashboard_url),
+        )
+
+    def _summary(self, key: str) -> Summary:
+        if key not in self._summaries:
+            self._summaries[key] = summarise(key, self.maildir.read(key) or b"")
+            while len(self._summaries) > MOST_REMEMBERED:
+                self._summaries.popitem(last=False)
+        return self._summaries[key]
+
+    def _row(self, summary: Summary, chosen: str) -> str:
+        first, others = (summary.envelope_to or ("nobody",))[0], len(summary.envelope_to) - 1
+        more = f'<span class="faint">+{others}</span>' if others > 0 else ""
+        current = ' aria-current="true"' if summary.key == chosen else ""
+        return (
+            f'<li><a class="item" href="/inbox/{quote(summary.key)}/"{current}>'
+            f'<span class="row"><span class="to clip">{visible(first)}</span>{more}'
+            f'<span class="age">{time_element(summary.kept_at)}</span></span>'
+            f'<span class="clip">{visible(summary.subject) or "(no subject)"}</span>'
+            f'<span class="clip small faint">{visible(summary.sender)}</span></a></li>'
+        )
+
+
+def visible(text: str) -> str:
+    """Return HTML in which characters that hide or turn text around are named instead of obeyed."""
+    return "".join(_named(letter) if _hides(letter) else escape(letter) for letter in text)
+
+
+def _hides(letter: str) -> bool:
+    return unicodedata.category(letter) in ("Cf", "Cc", "Cs", "Zl", "Zp") and letter not in _CONTROLS_KEPT
+
+
+def _named(letter: str) -> str:
+    return f'<span class="ghost">U+{ord(letter):04X}</span>'
+
+
+def _mail(mail: Mail) -> str:
+    text = f"<pre>{visible(mail.text)}</pre>" if mail.text else '<p class="faint">This message has no text part.</p>'
+    source = (
+        f"<details><summary>HTML part, as source</summary><pre>{visible(mail.html)}</pre></details>"
+        if mail.html
+        else ""
+    )
+    headers = "".join(f"<dt>{visible(name)}</dt><dd>{visible(value)}</dd>" for name, value in mail.headers)
+    return fill(
+        "inbox-mail.html",
+        subject=visible(mail.summary.subject) or "(no subject)",
+        kept_at=time_element(mail.summary.kept_at),
+        key=escape(mail.summary.key),
+        addresses=_addresses(mail),
+        files=_files(mail.files),
+        text=text,
+        source=source,
+        headers=headers,
+    )
+
+
+def _addresses(mail: Mail) -> str:
+    reached = [address for address in mail.summary.envelope_to if address not in mail.blind]
+    blind = [address for address in mail.summary.envelope_to if address in mail.blind]
+    chip = '<span class="chip violet">Not in the headers</span> ' if blind else ""
+    rows = [
+        ("From", visible(mail.summary.sender)),
+        ("To", visible(mail.to)),
+        ("Cc", visible(mail.cc)),
+        ("Sent by", visible(mail.envelope_from)),
+        ("Reached", visible(", ".join(reached))),
+        ("Bcc", chip + visible(", ".join(blind))),
+    ]
+    return "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in rows if value)
+
+
+def _files(files: tuple[File, ...]) -> str:
+    if not files:
+        return ""
+    rows = "".join(
+        f'<li><svg class="i"><use href="#clip"/></svg><div><strong>{visible(file.name)}</strong>'
+        f'<span class="faint small">{visible(file.content_type)}, {file.size:,} bytes</span>'
+        f"<code>{file.sha256}</code></div></li>"
+        for file in files
+    )
+    return f'<section class="files"><h3>Attachments</h3><ul>{rows}</ul></section>'

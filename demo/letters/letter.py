@@ -1,0 +1,74 @@
+"""What a letter is, and how its blanks are filled. Data only; sends nothing.
+
+Recipients live under names that RFC 2606 and RFC 6761 reserve, so nothing can reach a real person by mistake.
+"""
+
+import random
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from string import Template
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A file that goes with a letter."""
+
+    name: str
+    content: bytes
+    content_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The Discord command a letter was asked for by; such letters take the flat call."""
+
+    user: str
+    user_id: str
+    channel: str
+    guild: str = "Your Team"
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One letter of the small company whose agent the demo plays; `$words` in it are blanks."""
+
+    name: str
+    to: tuple[str, ...]
+    subject: str
+    body: str
+    why: str
+    cc: tuple[str, ...] = ()
+    bcc: tuple[str, ...] = ()
+    attachments: tuple[Attachment, ...] = ()
+    origin: Origin | None = None
+    from_second_mailbox: bool = False
+
+
+def blanks(sequence: int, now: datetime) -> dict[str, str]:
+    """Return what the blanks of the letter with this number say: the same each time it is asked for."""
+    chance = random.Random(sequence)
+    due = now + timedelta(days=14)
+    meeting = now + timedelta(days=2 + chance.randrange(4))
+    last_month = now.replace(day=1) - timedelta(days=1)
+    return {
+        "invoice": str(2180 + sequence),
+        "order": str(4471 + sequence * 3),
+        "ticket": str(90210 + sequence * 7),
+        "amount": f"{chance.randrange(180, 4900):,}.{chance.choice(('00', '50', '90'))}",
+        "due": f"{due.day} {due:%B}",
+        "today": f"{now.day} {now:%B}",
+        "month": f"{last_month:%B}",
+        "weekday": f"{meeting:%A}",
+        "meeting": f"{meeting.day} {meeting:%B}",
+        "clock": f"{chance.randrange(9, 16):02d}:{chance.choice(('00', '15', '30'))}",
+    }
+
+
+def fill_in(text: str, values: dict[str, str]) -> str:
+    """Return the text with its blanks filled; an unknown blank is a mistake in the letter and raises."""
+    return Template(text).substitute(values)
+
+
+ANA = Origin("ana#1", "118000000000000101", "outreach")
+BEN = Origin("ben.okoro", "118000000000000102", "support")
+CLEO = Origin("cleo_m", "118000000000000103", "billing")

@@ -1,0 +1,143 @@
+"""A small HTTP server for the stand-ins: one thread a connection, one function that answers. Knows no routes."""
+
+import json
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from http import HTTPStatus
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+log = logging.getLogger("demo.web")
+
+MAX_BODY = 10 * 1024 * 1024
+IDLE_SECONDS = 60
+# Everything comes from this server's own files: a card or a mail that smuggles markup in still reaches nothing.
+CONTENT_SECURITY_POLICY = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+EVERY_ANSWER = {
+    "Content-Security-Policy": CONTENT_SECURITY_POLICY,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-store",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What was asked, as far as the stand-ins care."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    content_type: str
+    body: bytes
+
+
+@dataclass(slots=True)
+class Answer:
+    """What is sent back. `drop` closes the connection instead, as a network does when it loses an answer."""
+
+    status: int = 200
+    body: bytes = b""
+    content_type: str = "text/html; charset=utf-8"
+    headers: dict[str, str] = field(default_factory=dict)
+    drop: bool = False
+
+
+def html_answer(page: str, status: int = 200) -> Answer:
+    """Return `page` as an answer."""
+    return Answer(status, page.encode("utf-8", "replace"))
+
+
+def json_answer(value: object, status: int = 200) -> Answer:
+    """Return `value` as an answer in JSON."""
+    return Answer(status, json.dumps(value).encode(), "application/json")
+
+
+Site = Callable[[Request], Answer]
+
+
+class Server(ThreadingHTTPServer):
+    """Serves one site on the loopback address."""
+
+    daemon_threads = True
+    allow_reuse_address = True
+    request_queue_size = 64
+
+    def __init__(self, port: int, site: Site, allowed_hosts: frozenset[str]) -> None:
+        """Bind at once, so that a port in use is known before anything else starts."""
+        self.site = site
+        self.allowed_hosts = allowed_hosts
+        super().__init__(("127.0.0.1", port), _Handler)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: Server
+    protocol_version = "HTTP/1.1"
+    timeout = IDLE_SECONDS
+    # Head and body leave in one piece: two small writes on a kept connection would wait 40 ms for each other.
+    wbufsize = -1
+    disable_nagle_algorithm = True
+
+    def version_string(self) -> str:
+        return "countersign-demo"
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Say nothing: addresses of webhooks are secrets. The stand-ins keep their own records."""
+
+    def answer(self) -> None:
+        refusal = self._refusal()
+        if refusal is not None:
+            self.close_connection = True
+            self._send(refusal)
+            return
+        length = int(self.headers.get("Content-Length") or 0)
+        parts = urlsplit(self.path)
+        request = Request(
+            method=self.command,
+            path=unquote(parts.path, errors="replace"),
+            query=dict(parse_qsl(parts.query, keep_blank_values=True)),
+            content_type=self.headers.get("Content-Type", "").partition(";")[0].strip().lower(),
+            body=self.rfile.read(length),
+        )
+        self._send(self._site_answer(request))
+
+    do_GET = do_HEAD = do_POST = do_PATCH = do_PUT = do_DELETE = answer  # noqa: N815
+
+    def _refusal(self) -> Answer | None:
+        host = urlsplit(f"//{self.headers.get('Host', '')}").hostname or ""
+        # A page elsewhere that points its own name at this address must not read the mail shown here.
+        if not {"*", host.lower()} & self.server.allowed_hosts:
+            return html_answer("<p>This name is not served here; see ALLOWED_HOSTS.", HTTPStatus.BAD_REQUEST)
+        if "Transfer-Encoding" in self.headers:
+            return html_answer("<p>Send a Content-Length.", HTTPStatus.LENGTH_REQUIRED)
+        length = self.headers.get("Content-Length") or "0"
+        if not length.isascii() or not length.isdigit() or int(length) > MAX_BODY:
+            return html_answer("<p>Too large.", HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        return None
+
+    def _site_answer(self, request: Request) -> Answer:
+        try:
+            return self.server.site(request)
+        except Exception:  # one bad request must not look like a dead server to the next
+            log.exception("request failed", extra={"method": request.method})
+            return json_answer({"message": "500: Internal Server Error", "code": 0}, 500)
+
+    def _send(self, answer: Answer) -> None:
+        if answer.drop:
+            self.close_connection = True
+            return
+        self.send_response(answer.status)
+        for name, value in {**EVERY_ANSWER, **answer.headers}.items():
+            self.send_header(name, value)
+        if answer.status != HTTPStatus.NO_CONTENT:
+            self.send_header("Content-Type", answer.content_type)
+            self.send_header("Content-Length", str(len(answer.body)))
+        if self.close_connection:
+            self.send_header("Connection", "close")
+        self.end_headers()
+        if self.command != "HEAD" and answer.status != HTTPStatus.NO_CONTENT:
+            self.wfile.write(answer.body)
