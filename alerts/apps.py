@@ -1,0 +1,13 @@
+"""The alerts app: listens to the ledger."""
+
+from django.apps import AppConfig
+
+
+class AlertsConfig(AppConfig):
+    name = "alerts"
+
+    def ready(self) -> None:
+        from alerts.outbox import on_recorded
+        from audit.recording import recorded
+
+        recorded.connect(on_recorded, dispatch_uid="alerts.outbox")

@@ -1,0 +1,109 @@
+"""The card of a message as a Discord embed: a pure function of what is known now.
+
+Limits and escaping follow Discord's documented embed limits and Markdown; everything that comes from mail is escaped
+and cut without breaking a character.
+"""
+
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+from approvals.status import Status
+
+AMBER = 0xF59E0B
+COLOURS = {
+    "amber": AMBER,
+    "green": 0x16A34A,
+    "rose": 0xDC2626,
+    "blue": 0x2563EB,
+    "violet": 0x7C3AED,
+    "plain": 0x6B7280,
+}
+MAX_TITLE, MAX_VALUE = 256, 1024
+_MARKDOWN = re.compile(r"([\\`*_~|>\[\]()#:<@\-])")
+# Direction marks and other invisibles could make a card say something else than it holds.
+_INVISIBLE = re.compile("[\u0000-\u0008\u000b-\u001f\u007f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+
+
+@dataclass(frozen=True)
+class CardFacts:
+    """What a card tells of one message."""
+
+    upstream_id: str
+    link: str
+    subject: str
+    sender: str
+    recipients: tuple[str, ...]
+    trigger: dict[str, Any] = field(default_factory=dict)
+    fingerprint: str = ""
+    privacy: str = "headers"
+    alert: int = 0
+
+
+def embed(facts: CardFacts, status: Status) -> dict[str, Any]:
+    """Return the embed: the amber card while the message is held, and its outcome in colour and words afterwards."""
+    minimal = facts.privacy == "minimal"
+    fields = [
+        _field("From", _mask(facts.sender) if minimal else facts.sender),
+        _field("To", ", ".join(_mask(one) if minimal else one for one in facts.recipients)),
+        _field("Triggered by", triggered_by(facts.trigger)),
+        _field("Message ID", facts.upstream_id),
+    ]
+    if facts.fingerprint:
+        fields.append(_field("Fingerprint", facts.fingerprint))
+    title = "A message" if minimal else facts.subject or "(no subject)"
+    return {
+        "title": cut(escape(title), MAX_TITLE),
+        "url": facts.link,
+        "description": cut(_headline(status, facts.link), MAX_VALUE),
+        "color": COLOURS[status.tone],
+        "fields": fields,
+        "footer": {"text": f"Countersign · alert {facts.alert}"},
+    }
+
+
+def payload(card: dict[str, Any]) -> dict[str, Any]:
+    """Return the body for Discord: one embed, and nobody is pinged whatever stands in it."""
+    return {"embeds": [card], "allowed_mentions": {"parse": []}}
+
+
+def triggered_by(trigger: dict[str, Any]) -> str:
+    """Return who or what started the message, as its sender says."""
+    user = trigger.get("discord_user")
+    channel = trigger.get("discord_channel")
+    guild = trigger.get("discord_guild")
+    if user:
+        where = f" in #{str(channel).lstrip('#')}" if channel else ""
+        return f"{user}{where}{f' ({guild})' if guild else ''}"
+    run = trigger.get("run_id") or trigger.get("runId")
+    return f"run {run}" if run else "an agent, through the API"
+
+
+def escape(text: str) -> str:
+    """Return `text` so that Discord shows it literally: no Markdown, no mentions, no links, no invisible characters."""
+    return _MARKDOWN.sub(r"\\\1", _INVISIBLE.sub("\ufffd", text.replace("\n", " ").replace("\r", " ")))
+
+
+def cut(text: str, limit: int) -> str:
+    """Return `text` within `limit` UTF-16 units, as Discord counts, never ending in half a character or an escape."""
+    if len(text.encode("utf-16-le")) // 2 <= limit:
+        return text
+    while len(text.encode("utf-16-le")) // 2 > limit - 1:
+        text = text[: max(0, min(len(text) - 1, limit - 1))]
+    # A joiner or mark that lost its partner, or the first half of an escape, would change what stands before it.
+    return re.sub(r"[\\\u200d\ufe0f]+$", "", text) + "…"
+
+
+def _headline(status: Status, link: str) -> str:
+    detail = f" {escape(status.detail)}." if status.detail else ""
+    action = f"\n[Read it and decide]({link})" if status.tone == "amber" else ""
+    return f"**{status.word}.**{detail}{action}"
+
+
+def _field(name: str, value: str) -> dict[str, Any]:
+    return {"name": name, "value": cut(escape(value), MAX_VALUE) or "—", "inline": name in ("From", "Triggered by")}
+
+
+def _mask(address: str) -> str:
+    local, at, domain = address.rpartition("@")
+    return f"{local[:1]}…{at}{domain}" if at else "…"

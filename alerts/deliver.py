@@ -1,0 +1,132 @@
+"""Brings one card up to date: claims the delivery, builds the card from what is true now, posts or edits it."""
+
+import logging
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models.functions import Now
+
+from alerts import discord
+from alerts.cards import CardFacts, embed, payload
+from alerts.models import Card, Delivery, Destination
+from approvals.models import Message
+from approvals.status import status_of
+from audit.recording import record
+from common.logs import traced
+from courier.backoff import retry_after_attempt
+from people.actors import worker
+
+log = logging.getLogger(__name__)
+
+ACTOR = worker("alerts")
+BACKOFF = (5, 15, 60, 300, 900, 3600)
+
+
+def deliver_card(*, delivery_id: int) -> str:
+    """Make one attempt at one delivery and return the state it is in afterwards."""
+    if Delivery.objects.filter(pk=delivery_id, card__deliveries__state=Delivery.State.SENDING).exclude(
+        state=Delivery.State.SENDING
+    ).exists():
+        return "another one is under way"
+    delivery = Delivery.objects.claim(delivery_id)
+    if delivery is None:
+        return "not due"
+    with traced(delivery.trace):
+        card = Card.objects.select_related("destination", "message__revision").get(pk=delivery.card_id)
+        if card.removed or card.destination.switched_off_at:
+            _end(delivery, "The card or its destination is gone.")
+            return "gone"
+        return _attempt(delivery, card)
+
+
+def _attempt(delivery: Delivery, card: Card) -> str:
+    destination = card.destination
+    decision = card.message.decisions.select_related("given_by").order_by("-pk").first()
+    status = status_of(card.message, decision)
+    body = payload(embed(card_facts(card.message, privacy=destination.privacy, alert=delivery.pk), status))
+    try:
+        if card.discord_message_id:
+            posted = discord.edit_card(destination.url, card.discord_message_id, body)
+        else:
+            posted = discord.post_card(destination.url, body)
+    except discord.Later as later:
+        return _later(delivery, later)
+    except discord.DestinationGone as gone:
+        _switch_off(destination, str(gone))
+        _end(delivery, str(gone))
+        return "switched off"
+    except discord.CardGone as gone:
+        Card.objects.filter(pk=card.pk).update(removed=True)
+        _end(delivery, str(gone))
+        return "card gone"
+    except discord.CardRefused as refused:
+        _end(delivery, str(refused))
+        return "refused"
+    return _done(delivery, card, posted, status.word)
+
+
+@transaction.atomic
+def _done(delivery: Delivery, card: Card, posted: discord.Posted, word: str) -> str:
+    Card.objects.filter(pk=card.pk).update(discord_message_id=posted.message_id, status_shown=word[:40])
+    delivery.delivered(status=posted.status)
+    record(
+        "alert.delivered",
+        actor=ACTOR,
+        connection=card.message.connection_id,
+        message=card.message.public_id,
+        details={"destination": card.destination.name, "card": posted.message_id, "shows": word},
+    )
+    log.info("card delivered", extra={"delivery": delivery.pk, "card": posted.message_id, "shows": word})
+    return "delivered"
+
+
+def _later(delivery: Delivery, later: discord.Later) -> str:
+    if later.seconds is not None:
+        # Being asked to wait is not a failure, and it holds for everything that goes to the same place.
+        same_place = Delivery.objects.filter(card__destination__card=delivery.card_id, state=Delivery.State.DUE)
+        same_place.update(next_attempt_at=Now() + timedelta(seconds=later.seconds))
+        delivery.postponed(seconds=later.seconds, error=str(later), status=later.status, counts=False)
+        return "asked to wait"
+    seconds = retry_after_attempt(delivery.attempts, schedule=BACKOFF, jitter=0.2)
+    if seconds is None:
+        _end(delivery, str(later))
+        return "failed"
+    delivery.postponed(seconds=seconds, error=str(later), status=later.status)
+    log.warning("card postponed", extra={"delivery": delivery.pk, "reason": str(later)})
+    return "postponed"
+
+
+@transaction.atomic
+def _end(delivery: Delivery, sentence: str) -> None:
+    delivery.failed(error=sentence)
+    message = Message.objects.only("public_id", "connection_id").get(cards=delivery.card_id)
+    record(
+        "alert.failed",
+        actor=ACTOR,
+        connection=message.connection_id,
+        message=message.public_id,
+        details={"explanation": sentence},
+    )
+
+
+@transaction.atomic
+def _switch_off(destination: Destination, because: str) -> None:
+    on = Destination.objects.filter(pk=destination.pk, switched_off_at=None)
+    if on.update(switched_off_at=Now(), switched_off_because=because):
+        record("destination.switched_off", actor=ACTOR, details={"destination": destination.name, "explanation": because})
+
+
+def card_facts(message: Message, *, privacy: str, alert: int) -> CardFacts:
+    """Return what the card of `message` may tell at this level of privacy."""
+    return CardFacts(
+        upstream_id=message.upstream_id,
+        link=f"{settings.PUBLIC_URL}/approvals/{message.upstream_id}/",
+        subject=message.subject,
+        sender=message.sender,
+        recipients=tuple(message.recipients),
+        trigger=message.trigger,
+        fingerprint=message.revision.short_fingerprint if message.revision else "",
+        privacy=privacy,
+        alert=alert,
+    )

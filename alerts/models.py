@@ -1,0 +1,77 @@
+"""Who is told of what, and what was delivered. A message has one card at a destination, edited in place."""
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from common.encryption import EncryptedTextField
+from courier.models import Delivery as CourierDelivery
+
+
+class Destination(models.Model):
+    """A place that alerts go to. Its address is a secret: whoever has it can post there."""
+
+    class Kind(models.TextChoices):
+        DISCORD_WEBHOOK = "discord_webhook", "Discord webhook"
+
+    class Privacy(models.TextChoices):
+        FULL = "full", "Full"
+        HEADERS = "headers", "Headers"
+        MINIMAL = "minimal", "Minimal"
+
+    kind = models.CharField(max_length=20, choices=Kind, default=Kind.DISCORD_WEBHOOK)
+    name = models.CharField(max_length=80)
+    url = EncryptedTextField()
+    privacy = models.CharField(max_length=10, choices=Privacy, default=Privacy.HEADERS)
+    switched_off_at = models.DateTimeField(null=True, blank=True)
+    switched_off_because = models.TextField(blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Route(models.Model):
+    """Which actions of the ledger a destination is told of; without a connection, those of all."""
+
+    destination = models.ForeignKey(Destination, on_delete=models.CASCADE, related_name="routes")
+    connection = models.ForeignKey("approvals.Connection", null=True, blank=True, on_delete=models.CASCADE)
+    actions = models.JSONField(default=list)
+
+    def __str__(self) -> str:
+        return f"{len(self.actions)} actions to {self.destination}"
+
+
+class Card(models.Model):
+    """The one card of a message at a destination."""
+
+    destination = models.ForeignKey(Destination, on_delete=models.CASCADE)
+    message = models.ForeignKey("approvals.Message", on_delete=models.CASCADE, related_name="cards")
+    discord_message_id = models.CharField(max_length=32, blank=True)
+    # A person deleted the card: it is not posted again.
+    removed = models.BooleanField(default=False)
+    status_shown = models.CharField(max_length=40, blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["destination", "message"], name="one_card")]
+
+    def __str__(self) -> str:
+        return f"card {self.discord_message_id or 'not posted'}"
+
+
+class Delivery(CourierDelivery):
+    """A card that must be brought up to date; what it shows is decided when it is sent."""
+
+    card = models.ForeignKey(Card, on_delete=models.CASCADE, related_name="deliveries")
+    action = models.CharField(max_length=40)
+
+    class Meta:
+        indexes = [
+            # The worker's question: what is due?
+            models.Index(
+                fields=["next_attempt_at"], condition=Q(state__in=("due", "sending")), name="delivery_to_do"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.state}"

@@ -1,0 +1,21 @@
+"""Celery's nudges for alerts; the rows say what is due."""
+
+from celery import shared_task
+
+from alerts.deliver import deliver_card
+from alerts.models import Delivery
+
+
+@shared_task
+def deliver(delivery_id: int) -> str:
+    """Make one attempt at one delivery."""
+    return deliver_card(delivery_id=delivery_id)
+
+
+@shared_task
+def sweep() -> str:
+    """Find deliveries that no nudge reached."""
+    due = list(Delivery.objects.due().order_by("next_attempt_at").values_list("pk", flat=True)[:500])
+    for delivery_id in due:
+        deliver.delay(delivery_id)
+    return f"{len(due)} due"

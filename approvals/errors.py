@@ -1,0 +1,40 @@
+"""What can go wrong when a message is decided; each error carries a sentence for the reviewer."""
+
+from typing import Any
+
+
+class ApprovalsError(Exception):
+    """Root of this app's errors; `sentence` is for people."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+
+
+class InvalidTransition(ApprovalsError):
+    """A state machine was asked for a step that it does not have."""
+
+
+class StaleDecision(ApprovalsError):
+    """A row was no longer in the state that the caller saw."""
+
+
+class VerdictNotAllowed(ApprovalsError):
+    """The ruling does not let this person decide this message now."""
+
+
+class ContentChanged(ApprovalsError):
+    """The content is no longer the one that was shown."""
+
+    def __init__(self, sentence: str, *, shown: str, current: str) -> None:
+        super().__init__(sentence)
+        self.shown = shown
+        self.current = current
+
+
+class AlreadyDecided(ApprovalsError):
+    """Somebody was first; `decision` is theirs, None when it was made outside the desk."""
+
+    def __init__(self, sentence: str, *, decision: Any = None) -> None:
+        super().__init__(sentence)
+        self.decision = decision

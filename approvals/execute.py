@@ -1,0 +1,236 @@
+"""Carries decisions out: the only caller of decide_email.
+
+`run_decision` is the one command of several transactions: it takes the row, commits, calls MultiMail with no database
+lock held, and ends the row by compare-and-set. A crash at any instruction leaves a row that the sweep finds.
+"""
+
+import logging
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+from django.db.models import F
+from django.db.models.functions import Now
+
+from approvals import mirror, settle
+from approvals.errors import StaleDecision
+from approvals.models import Connection, Decision, Message
+from approvals.ruling import ruling_for
+from approvals.states import DecisionEvent, DecisionState, MessageState, Outcome, upstream_action
+from audit.recording import record
+from common.fingerprint import fingerprint
+from common.logs import traced
+from courier.backoff import retry_after_attempt
+from people.actors import Actor, worker
+from people.models import Person
+from upstream import errors
+from upstream.client import Client
+
+log = logging.getLogger(__name__)
+
+# Far above the client's total time-out, so that a lease runs out only under a dead worker.
+LEASE = timedelta(seconds=60)
+NOT_SENT_BACKOFF = (2, 5, 10, 30, 60, 120, 300)
+ACTOR = worker("decisions")
+
+
+def run_decision(*, decision_id: int, now: datetime) -> str:
+    """Carry one due decision out and return the state it ended in, or why there was nothing to do."""
+    decision = _take(decision_id, now)
+    if decision is None:
+        return "not due"
+    if decision.state != DecisionState.CALLING:
+        return decision.state
+    with traced(decision.message.trace):
+        try:
+            answer = _call(decision)
+        except errors.UpstreamError as error:
+            decision = _end_with_error(decision, error)
+        except _Changed as changed:
+            decision = _refuse(decision, changed.sentence)
+        else:
+            with transaction.atomic():
+                decision = settle.advance(
+                    decision, event=DecisionEvent.SUCCEED, actor=ACTOR, status=200, lease_until=None,
+                    upstream_answer=_kept(answer),
+                )
+        log.info("decision carried out", extra={"decision": decision.reference, "state": decision.state})
+    return decision.state
+
+
+class _Changed(Exception):
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+
+
+def _take(decision_id: int, now: datetime) -> Decision | None:
+    """Claim a due decision in a transaction of its own, after asking once more whether it still may go."""
+    with transaction.atomic():
+        decision = (
+            Decision.objects.due()
+            .select_for_update(of=("self",), skip_locked=True)
+            .select_related("message__connection", "message__mailbox", "message__revision", "revision", "given_by")
+            .filter(pk=decision_id)
+            .first()
+        )
+        if decision is None:
+            return None
+        if refusal := _refusal(decision, now):
+            return settle.advance(decision, event=DecisionEvent.REFUSE, actor=ACTOR, explanation=refusal)
+        Decision.objects.filter(pk=decision.pk).update(attempt=F("attempt") + 1)
+        decision.attempt += 1
+        taken = settle.advance(
+            decision, event=DecisionEvent.TAKE, actor=ACTOR, lease_until=Now() + LEASE, seen_held=0, seen_absent=0
+        )
+        log.info("decision taken", extra={"decision": taken.reference, "attempt": taken.attempt})
+        return taken
+
+
+def _refusal(decision: Decision, now: datetime) -> str:
+    """Return why the decision no longer carries, or nothing: permission and ruling are judged again at the last moment."""
+    message, person = decision.message, decision.given_by
+    if message.state != MessageState.HELD:
+        return f"The message is {MessageState(message.state).label.lower()} by now."
+    if message.revision_id != decision.revision_id:
+        return "The content changed after the decision."
+    if person is None:
+        return ""
+    giver = Person.objects.prefetch_related("grants").get(pk=person.pk)
+    ruling = ruling_for(message, actor=giver.actor(surface="worker"), now=now)
+    allowed = ruling.may_approve if decision.outcome == Outcome.APPROVE else ruling.may_reject
+    return "" if allowed else f"{giver} may not decide this any more: {ruling.reasons[0]}"
+
+
+def _call(decision: Decision) -> dict[str, Any]:
+    """Read the content once more, then decide. Nothing here touches the decision's row but the mark before the call."""
+    message, connection = decision.message, decision.message.connection
+    client = Client(base_url=connection.api_url, key=connection.oversight_key)
+    try:
+        pending = client.list_pending(email_id=message.upstream_id if connection.is_our_gateway else "")
+    except errors.OutcomeUnknown as error:
+        # A read has no effect: nothing left, so it can be tried again.
+        raise errors.NotSent(error.sentence, status=error.status) from error
+    row = next((row for row in pending.rows if str(row["id"]) == message.upstream_id), None)
+    if row is None:
+        raise errors.Conflict("MultiMail does not hold this message any more.", body=pending.closed or {})
+    if fingerprint(mirror.content_of(row)) != decision.revision.fingerprint:
+        raise _Changed("The content at MultiMail is no longer the one that was read.")
+    mine = Decision.objects.filter(
+        pk=decision.pk, attempt=decision.attempt, state=DecisionState.CALLING, lease_until__gt=Now()
+    )
+    if not mine.update(may_have_left=True):
+        # This worker slept past its lease and others have moved on: its call must not happen any more.
+        raise errors.NotSent("This attempt was given up before its call.")
+    decision.may_have_left = True
+    return client.decide_email(
+        email_id=message.upstream_id,
+        action=upstream_action(decision.outcome),
+        reason=upstream_reason(decision),
+        expected_fingerprint=decision.revision.fingerprint if connection.is_our_gateway else None,
+    )
+
+
+def upstream_reason(decision: Decision) -> str:
+    """Return the reason as it goes upstream: the reviewer's words, then our reference."""
+    return f"{decision.reason} [countersign:{decision.reference}]".strip()
+
+
+@transaction.atomic
+def _end_with_error(decision: Decision, error: errors.UpstreamError) -> Decision:
+    """Classify what went wrong, as the state table of design.md section 5 has it."""
+    try:
+        if isinstance(error, errors.Conflict):
+            return _meet_conflict(decision, error)
+        if isinstance(error, errors.Throttled):
+            wait = timedelta(seconds=error.retry_after)
+            Connection.objects.filter(pk=decision.message.connection_id).update(wait_until=Now() + wait)
+            return _postpone(decision, error, seconds=error.retry_after)
+        if isinstance(error, errors.KeyRefused):
+            _pause(decision.message.connection, error.sentence)
+            return _postpone(decision, error, seconds=0)
+        if isinstance(error, errors.NotSent):
+            seconds = retry_after_attempt(decision.attempt, schedule=NOT_SENT_BACKOFF, jitter=0.2) or 300
+            return _postpone(decision, error, seconds=seconds)
+        if isinstance(error, errors.NotFound):
+            mirror.move(_locked(decision), event="gone", now=decision.changed_at, status="not found")
+            return _advance(decision, DecisionEvent.REFUSE, error)
+        if isinstance(error, errors.Forbidden | errors.Rejected):
+            return _advance(decision, DecisionEvent.REFUSE, error)
+        return _advance(decision, DecisionEvent.DOUBT, error)
+    except StaleDecision:
+        # A webhook or a person moved it on while the call ran; that row is the newer truth.
+        decision.refresh_from_db()
+        return decision
+
+
+def _meet_conflict(decision: Decision, error: errors.Conflict) -> Decision:
+    if error.decision:
+        return settle.meet_report(
+            decision,
+            reported="approved" if error.decision.startswith("approve") else "rejected",
+            reason=error.reason,
+            decided_by=error.decided_by,
+            actor=ACTOR,
+        )
+    if error.code == "content_changed" or error.message_status.startswith("pending"):
+        return _advance(decision, DecisionEvent.REFUSE, error)
+    return _advance(decision, DecisionEvent.DOUBT, error)
+
+
+def _advance(decision: Decision, event: str, error: errors.UpstreamError) -> Decision:
+    return settle.advance(
+        decision, event=event, actor=ACTOR, explanation=error.sentence, status=error.status, lease_until=None
+    )
+
+
+def _postpone(decision: Decision, error: errors.UpstreamError, *, seconds: float) -> Decision:
+    return settle.advance(
+        decision,
+        event=DecisionEvent.POSTPONE,
+        actor=ACTOR,
+        explanation=error.sentence,
+        status=error.status,
+        lease_until=None,
+        due_at=Now() + timedelta(seconds=seconds),
+        # These answers prove that this attempt had no effect; an earlier one may still have had.
+        may_have_left=decision.may_have_left and decision.attempt > 1,
+    )
+
+
+@transaction.atomic
+def _refuse(decision: Decision, sentence: str) -> Decision:
+    return settle.advance(decision, event=DecisionEvent.REFUSE, actor=ACTOR, explanation=sentence, lease_until=None)
+
+
+def _pause(connection: Connection, because: str) -> None:
+    paused = Connection.objects.filter(pk=connection.pk, paused_at=None)
+    if paused.update(paused_at=Now(), paused_because=because):
+        record("connection.paused", actor=ACTOR, connection=connection.pk, details={"explanation": because})
+
+
+def _locked(decision: Decision) -> Message:
+    return Message.objects.select_for_update(of=("self",)).get(pk=decision.message_id)
+
+
+def _kept(answer: dict[str, Any]) -> dict[str, Any]:
+    """The few fields of MultiMail's answer that history needs."""
+    return {name: answer[name] for name in ("status", "decision", "decided_at", "decided_by") if name in answer}
+
+
+@transaction.atomic
+def abandon(*, decision_id: int, actor: Actor = ACTOR) -> None:
+    """Take a decision whose worker died into doubt: its call may have left."""
+    decision = (
+        Decision.objects.abandoned()
+        .select_for_update(of=("self",), skip_locked=True)
+        .select_related("message", "revision")
+        .filter(pk=decision_id)
+        .first()
+    )
+    if decision is None:
+        return
+    event = DecisionEvent.DOUBT if decision.may_have_left else DecisionEvent.POSTPONE
+    settle.advance(
+        decision, event=event, actor=actor, lease_until=None, explanation="The worker that carried it out stopped answering."
+    )

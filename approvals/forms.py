@@ -1,0 +1,61 @@
+"""All parsing of what people send: the verdict, and the queue's address line."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from django import forms
+
+from approvals.states import Outcome
+from common.fingerprint import FINGERPRINT
+
+TABS = {"waiting": "Waiting", "leaving": "Leaving", "unknown": "Unknown", "failed": "Failed", "done": "Done"}
+MAX_REASON = 2000
+
+
+class VerdictForm(forms.Form):
+    """What a person says to a message. Rejecting and sending back need a reason, because the writer reads it."""
+
+    outcome = forms.ChoiceField(
+        choices=Outcome.choices, error_messages={"invalid_choice": "Choose approve, reject or send back."}
+    )
+    fingerprint = forms.RegexField(
+        FINGERPRINT, error_messages={"invalid": "The page is too old to decide from. Open the message again."}
+    )
+    reason = forms.CharField(
+        required=False,
+        max_length=MAX_REASON,
+        error_messages={"max_length": f"Keep the reason under {MAX_REASON} characters."},
+    )
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        outcome = cleaned.get("outcome")
+        if outcome == Outcome.REJECT and not cleaned.get("reason"):
+            self.add_error("reason", "Say why, so that the agent can do better: the reason is sent to it.")
+        if outcome == Outcome.SEND_BACK and not cleaned.get("reason"):
+            self.add_error("reason", "Say what should change: the agent gets these words.")
+        return cleaned
+
+    def first_error(self) -> str:
+        """Return the first thing that is wrong, as a sentence."""
+        return next((str(errors[0]) for errors in self.errors.values() if errors), "")
+
+
+class QueueForm(forms.Form):
+    """The queue's address: a tab and the row that a page begins after. Nonsense is read as the first page."""
+
+    tab = forms.ChoiceField(choices=list(TABS.items()), required=False)
+    after = forms.RegexField(r"\d{1,18}-\d{1,18}", required=False)
+
+    def place(self) -> tuple[str, tuple[datetime, int] | None]:
+        """Return the tab, and the time and key to begin after."""
+        self.is_valid()
+        tab = self.cleaned_data.get("tab") or "waiting"
+        after = self.cleaned_data.get("after")
+        if not after:
+            return tab, None
+        microseconds, key = (int(part) for part in after.split("-"))
+        try:
+            return tab, (datetime.fromtimestamp(microseconds / 1_000_000, UTC), key)
+        except (OverflowError, OSError, ValueError):
+            return tab, None

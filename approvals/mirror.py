@@ -1,0 +1,198 @@
+"""Writes the mirror: rows of MultiMail become messages and revisions. What somebody decided is not its business."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from datetime import datetime
+from typing import Any
+
+from django.db import connection as database
+
+from approvals.models import Connection, Mailbox, Message, Revision
+from approvals.risk import RiskContext, find_risks
+from approvals.showing import show_letter
+from approvals.states import START, MessageState, next_message_state
+from audit.recording import record
+from common.fingerprint import FIELDS, Attachment, Content, fingerprint
+from people.actors import Actor
+from upstream.events import read_time
+
+# The fields of a pending row by the name that a fingerprint gives them; a row without one does not cover it.
+_SOURCES: Mapping[str, tuple[str, ...]] = {
+    "from": ("from", "from_address"),
+    "reply_to": ("reply_to",),
+    "to": ("to_addresses", "to"),
+    "cc": ("cc",),
+    "bcc": ("bcc",),
+    "subject": ("subject",),
+    "markdown": ("markdown", "body_markdown", "text_body", "body", "text"),
+    "html": ("html_body",),
+    "in_reply_to": ("in_reply_to",),
+    "attachments": ("attachments",),
+    "additions": ("additions",),
+    "send_at": ("send_at",),
+}
+
+
+def find_mailbox(connection: Connection, *, upstream_id: str, address: str = "") -> Mailbox | None:
+    """Return the mailbox with this upstream id, made on first sight; None when the id is not known."""
+    if not upstream_id:
+        return connection.mailboxes.filter(address=address).first() if address else None
+    mailbox, _ = Mailbox.objects.get_or_create(
+        connection=connection, upstream_id=upstream_id, defaults={"address": address}
+    )
+    if address and not mailbox.address:
+        Mailbox.objects.filter(pk=mailbox.pk).update(address=address)
+    return mailbox
+
+
+def lock_message(connection: Connection, *, upstream_id: str) -> Message | None:
+    """Return the message under a lock, for the rest of the transaction; None where it is not known yet.
+
+    The advisory lock also covers a message that two webhooks would begin at once.
+    """
+    with database.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, %s))", [upstream_id, connection.pk])
+    locked = Message.objects.select_for_update(of=("self",)).filter(connection=connection, upstream_id=upstream_id)
+    return locked.select_related("connection", "revision", "mailbox").first()
+
+
+def move(message: Message, *, event: str, now: datetime, status: str = "") -> bool:
+    """Apply a reported event to a locked message; False when it comes too late to change anything."""
+    state = next_message_state(message.state, event)
+    if state is None:
+        return False
+    message.state, message.changed_at = state, now
+    if status:
+        message.upstream_status = status
+    message.save(update_fields=["state", "changed_at", "upstream_status"])
+    return True
+
+
+def create_message(
+    connection: Connection, *, upstream_id: str, event: str, now: datetime, **fields: Any
+) -> Message | None:
+    """Make the mirror of a message that is not known yet; None when the event cannot begin one."""
+    state = next_message_state(START, event)
+    if state is None:
+        return None
+    fields.setdefault("held_at", now)
+    return Message.objects.create(
+        connection=connection, upstream_id=upstream_id, state=state, changed_at=now, **fields
+    )
+
+
+def content_of(row: Mapping[str, Any]) -> Content:
+    """Read a pending row into the content that is fingerprinted, with the coverage that this row has."""
+    given = {name: next((row[key] for key in keys if key in row), None) for name, keys in _SOURCES.items()}
+    coverage = tuple(name for name in FIELDS if any(key in row for key in _SOURCES[name]))
+    additions = given["additions"] if isinstance(given["additions"], dict) else {}
+    return Content(
+        sender=str(given["from"] or ""),
+        reply_to=given["reply_to"] or None,
+        to=_addresses(given["to"]),
+        cc=_addresses(given["cc"]),
+        bcc=_addresses(given["bcc"]),
+        subject=str(given["subject"] or ""),
+        markdown=given["markdown"],
+        html=given["html"],
+        in_reply_to=given["in_reply_to"],
+        attachments=tuple(_attachment(item) for item in given["attachments"] or () if isinstance(item, dict)),
+        additions={str(name): str(text) for name, text in additions.items() if text},
+        send_at=given["send_at"],
+        coverage=coverage,
+    )
+
+
+def stored_content(revision: Revision) -> Content:
+    """Return a revision's content as it was read."""
+    stored = dict(revision.content)
+    stored["attachments"] = tuple(Attachment(**item) for item in stored["attachments"])
+    for name in ("to", "cc", "bcc"):
+        stored[name] = tuple(stored[name])
+    return Content(**stored, coverage=tuple(revision.coverage))
+
+
+def store_revision(message: Message, *, row: Mapping[str, Any], actor: Actor, now: datetime) -> Revision:
+    """Keep what a pending row shows of a locked message; a new revision only where the content differs."""
+    content = content_of(row)
+    found = fingerprint(content)
+    current = message.revision
+    if current is None or current.fingerprint != found:
+        current = _next_revision(message, content=content, found=found, actor=actor)
+    metadata = row.get("metadata")
+    message.revision = current
+    message.hydrated_at = message.hydrated_at or now
+    message.seen_at = now
+    message.subject, message.sender, message.recipients = content.subject, content.sender, list(content.to)
+    message.trigger = metadata if isinstance(metadata, dict) else message.trigger
+    message.sent_by_key = str(row.get("sent_by_key") or "")
+    message.thread_id = str(row.get("thread_id") or "")
+    message.upstream_status = str(row.get("status") or message.upstream_status)
+    message.sandbox = bool(row.get("sandbox"))
+    message.direction = "inbound" if row.get("direction") == "inbound" else "outbound"
+    mailbox = find_mailbox(
+        message.connection, upstream_id=str(row.get("mailbox_id") or ""), address=str(row.get("mailbox") or "")
+    )
+    message.mailbox = mailbox or message.mailbox
+    if mailbox and mailbox.expire_after:
+        message.expires_at = message.held_at + mailbox.expire_after
+    message.save()
+    return current
+
+
+def _next_revision(message: Message, *, content: Content, found: str, actor: Actor) -> Revision:
+    before = message.revision
+    stored = asdict(content)
+    coverage = stored.pop("coverage")
+    findings = find_risks(content, show_letter(content), risk_context(message))
+    revision = Revision.objects.create(
+        message=message,
+        number=before.number + 1 if before else 1,
+        content=stored,
+        coverage=coverage,
+        fingerprint=found,
+        findings=[asdict(finding) for finding in findings],
+    )
+    record(
+        "message.changed" if before else "message.fetched",
+        actor=actor,
+        connection=message.connection_id,
+        message=message.public_id,
+        fingerprint=found,
+        details={"subject": content.subject, "recipients": ", ".join((*content.to, *content.cc, *content.bcc))},
+    )
+    return revision
+
+
+def risk_context(message: Message) -> RiskContext:
+    """Return what the desk knows of earlier mail: own domains, and who was written to how often."""
+    own = {mailbox.address.rpartition("@")[2] for mailbox in message.connection.mailboxes.all() if mailbox.address}
+    known: dict[str, int] = {}
+    sent = (MessageState.APPROVED, MessageState.SENT, MessageState.DELIVERED)
+    earlier = Message.objects.filter(connection=message.connection, state__in=sent).order_by("-changed_at")
+    for recipients in earlier.values_list("recipients", flat=True)[:2000]:
+        for address in recipients:
+            known[address] = known.get(address, 0) + 1
+    return RiskContext(own_domains=frozenset(own), known_addresses=known)
+
+
+def held_since(row: Mapping[str, Any], now: datetime) -> datetime:
+    """Return since when a row is held, as far as MultiMail tells; never in the future."""
+    told = read_time(row.get("received_at") or row.get("created_at"))
+    return min(told, now) if told else now
+
+
+def _addresses(value: Any) -> tuple[str, ...]:
+    if isinstance(value, str):
+        value = value.split(",")
+    return tuple(str(item).strip() for item in value or () if str(item).strip())
+
+
+def _attachment(item: Mapping[str, Any]) -> Attachment:
+    size = item.get("size") or item.get("size_bytes") or 0
+    return Attachment(
+        name=str(item.get("name") or item.get("filename") or ""),
+        content_type=str(item.get("content_type") or ""),
+        size=size if isinstance(size, int) else 0,
+        sha256=str(item.get("sha256") or ""),
+    )

@@ -1,0 +1,19 @@
+"""Tells a worker, after commit, that a row wants attention. Without a broker nothing is lost: the sweep finds the row."""
+
+from datetime import datetime
+
+from common.nudge import nudge
+
+from approvals import tasks
+from approvals.models import Decision, Message
+
+
+def hydrate(message: Message) -> None:
+    """The content of this message should be fetched."""
+    nudge(tasks.hydrate, message.pk)
+
+
+def execute(decision: Decision, *, now: datetime) -> None:
+    """This decision should be carried out when its undo window is over."""
+    wait = (decision.due_at - now).total_seconds()
+    nudge(tasks.execute_decision, decision.pk, countdown=max(0.0, wait) + 0.05)

@@ -1,0 +1,25 @@
+"""Notes in the ledger who was given a message and who had it on screen; an act once a person and revision."""
+
+from django.db import transaction
+
+from approvals.models import Message
+from audit.recording import record
+from audit.trail import has_entry
+from people.actors import Actor
+
+
+def note_served(message: Message, *, actor: Actor) -> None:
+    """The content was handed to the actor's browser, perhaps ahead of reading."""
+    _note("message.served", message, actor)
+
+
+def note_opened(message: Message, *, actor: Actor) -> None:
+    """The message is on the actor's screen."""
+    _note("message.opened", message, actor)
+
+
+@transaction.atomic
+def _note(action: str, message: Message, actor: Actor) -> None:
+    found = message.revision.fingerprint if message.revision else ""
+    if not has_entry(message=message.public_id, action=action, actor_id=actor.id, fingerprint=found):
+        record(action, actor=actor, connection=message.connection_id, message=message.public_id, fingerprint=found)

@@ -1,0 +1,117 @@
+"""Every read of messages, connections and decisions. The person's reach is applied here, by one door."""
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Self
+
+from django.apps import apps
+from django.db import models
+from django.db.models import Exists, OuterRef, Prefetch, Q
+from django.db.models.functions import Now
+
+from approvals.states import LIVE_DECISIONS, DecisionState, MessageState
+from people.actors import Actor
+
+if TYPE_CHECKING:
+    from approvals.models import Decision, Message
+
+    _Messages = models.QuerySet[Message]
+    _Decisions = models.QuerySet[Decision]
+else:
+    _Messages = _Decisions = models.QuerySet
+
+# A message that was held and is now past the desk.
+DONE = tuple(state for state in MessageState if state not in (MessageState.HELD, MessageState.SCHEDULED))
+
+
+def within_reach(actor: Actor) -> Q:
+    """The condition that keeps a query to the mailboxes the actor may see, by any of the roles."""
+    if actor.sees_all():
+        return Q()
+    reach = Q(pk__in=[])
+    for scope in actor.scopes:
+        reach |= Q(mailbox_id=scope.mailbox) if scope.mailbox is not None else Q(connection_id=scope.connection)
+    return reach
+
+
+class MessageQuerySet(_Messages):
+    """Reads of the mirror."""
+
+    def visible_to(self, actor: Actor) -> Self:
+        """Only what the actor may see; everything else does not exist for them."""
+        return self.filter(within_reach(actor))
+
+    def awaiting_review(self) -> Self:
+        """Held, and nobody has decided yet (relies on the partial index message_held)."""
+        return self.filter(state=MessageState.HELD).exclude(self._has_live_decision())
+
+    def leaving(self) -> Self:
+        """Decided here, not yet carried out."""
+        return self.filter(decisions__state__in=(DecisionState.RECORDED, DecisionState.CALLING))
+
+    def in_doubt(self) -> Self:
+        """Decided here, and what became of it is not known."""
+        return self.filter(
+            decisions__state__in=(DecisionState.UNKNOWN, DecisionState.UNATTRIBUTED, DecisionState.WITHDRAWN)
+        )
+
+    def failed(self) -> Self:
+        """Approved, and it did not reach the recipient."""
+        return self.filter(state__in=(MessageState.FAILED, MessageState.BOUNCED))
+
+    def decided(self) -> Self:
+        """Past the desk, newest first; what was never held is history too."""
+        return self.filter(state__in=DONE)
+
+    def oldest_first(self) -> Self:
+        return self.order_by("held_at", "pk")
+
+    def newest_first(self) -> Self:
+        return self.order_by("-changed_at", "-pk")
+
+    def held_after(self, place: tuple[datetime, int]) -> Self:
+        """What follows a place in the order oldest first (keyset; relies on message_held)."""
+        at, key = place
+        return self.filter(Q(held_at__gt=at) | Q(held_at=at, pk__gt=key))
+
+    def changed_before(self, place: tuple[datetime, int]) -> Self:
+        """What follows a place in the order newest first (keyset; relies on message_changed)."""
+        at, key = place
+        return self.filter(Q(changed_at__lt=at) | Q(changed_at=at, pk__lt=key))
+
+    def for_list(self) -> Self:
+        """With everything a row of the queue shows."""
+        decisions = apps.get_model("approvals", "Decision").objects.select_related("given_by").order_by("-pk")
+        return self.select_related("mailbox", "connection", "revision").prefetch_related(
+            Prefetch("decisions", queryset=decisions)
+        )
+
+    def not_hydrated(self) -> Self:
+        """Held, but the content has not been fetched yet."""
+        return self.filter(state=MessageState.HELD, hydrated_at=None)
+
+    @staticmethod
+    def _has_live_decision() -> Exists:
+        decisions = apps.get_model("approvals", "Decision").objects
+        return Exists(decisions.filter(message=OuterRef("pk"), state__in=LIVE_DECISIONS))
+
+
+class DecisionQuerySet(_Decisions):
+    """Reads of decisions; due times and leases are judged by the database's clock."""
+
+    def live(self) -> Self:
+        """Those that still count."""
+        return self.filter(state__in=LIVE_DECISIONS)
+
+    def due(self) -> Self:
+        """Ready to be carried out now."""
+        return self.filter(
+            state=DecisionState.RECORDED, due_at__lte=Now(), message__connection__paused_at=None
+        ).filter(Q(message__connection__wait_until=None) | Q(message__connection__wait_until__lte=Now()))
+
+    def abandoned(self) -> Self:
+        """Their worker let the lease run out; the call may have left."""
+        return self.filter(state=DecisionState.CALLING, lease_until__lt=Now())
+
+    def to_resolve(self) -> Self:
+        """In doubt, and old enough to be looked up."""
+        return self.filter(state=DecisionState.UNKNOWN, changed_at__lt=Now() - timedelta(seconds=2))

@@ -1,0 +1,231 @@
+"""Keeps the mirror complete: fetches content, reads everything that is held, and finds out what became of the rest."""
+
+import logging
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from approvals import mirror, settle
+from approvals.errors import StaleDecision
+from approvals.models import Connection, Decision, Message
+from approvals.states import DecisionEvent, MessageEvent, MessageState
+from audit.recording import record
+from common.logs import traced
+from people.actors import worker
+from upstream import errors
+from upstream.client import Client, Pending
+
+log = logging.getLogger(__name__)
+
+ACTOR = worker("sync")
+READ_LEASE = timedelta(seconds=30)
+READ_PAUSE = timedelta(seconds=1)
+# Longer than MultiMail may take to finish a call that timed out here: only then does "still held" prove anything.
+SETTLE_TIME = timedelta(seconds=30)
+
+
+def hydrate(*, message_id: int, now: datetime) -> str:
+    """Fetch the content of one held message."""
+    message = Message.objects.not_hydrated().select_related("connection").filter(pk=message_id).first()
+    if message is None:
+        return "nothing to fetch"
+    with traced(message.trace):
+        if not message.connection.is_our_gateway:
+            return read_everything(connection_id=message.connection_id, now=now)
+        pending = _ask(message.connection, email_id=message.upstream_id)
+        if pending is None:
+            return "unreachable"
+        if pending.rows:
+            _mirror_row(message.connection, pending.rows[0], now)
+            return "fetched"
+        _close(message, pending.closed, now)
+        return "closed"
+
+
+def read_everything(*, connection_id: int, now: datetime) -> str:
+    """Reconcile one connection against everything that MultiMail holds. An error or a part of it closes nothing."""
+    connection = _take_read(connection_id)
+    if connection is None:
+        return "not now"
+    try:
+        began = now
+        pending = _ask(connection)
+        if pending is None:
+            return "unreachable"
+        for row in pending.rows:
+            _mirror_row(connection, row, now)
+        ids = [str(row["id"]) for row in pending.rows]
+        _close_absent(connection, ids, began, now)
+        Connection.objects.filter(pk=connection.pk).update(
+            complete_as_of=began, is_our_gateway=pending.is_our_gateway
+        )
+        return f"{len(ids)} held"
+    finally:
+        Connection.objects.filter(pk=connection.pk).update(reading_until=None, read_at=Now())
+
+
+def resolve(*, decision_id: int, now: datetime) -> str:
+    """Find out by reading what became of a decision in doubt; it never calls decide_email."""
+    decision = Decision.objects.to_resolve().select_related("message__connection").filter(pk=decision_id).first()
+    if decision is None:
+        return "nothing to resolve"
+    message = decision.message
+    pending = _ask(message.connection, email_id=message.upstream_id if message.connection.is_our_gateway else "")
+    if pending is None:
+        return "unreachable"
+    held = any(str(row["id"]) == message.upstream_id for row in pending.rows)
+    try:
+        return _weigh(decision.pk, held=held, closed=pending.closed, now=now)
+    except StaleDecision:
+        return "settled meanwhile"
+
+
+def due_for_reading() -> Iterable[int]:
+    """The connections that should be reconciled."""
+    return Connection.objects.filter(paused_at=None).values_list("pk", flat=True)
+
+
+def _take_read(connection_id: int) -> Connection | None:
+    free = Connection.objects.filter(Q(reading_until=None) | Q(reading_until__lt=Now()), pk=connection_id)
+    rested = free.filter(Q(read_at=None) | Q(read_at__lt=Now() - READ_PAUSE))
+    if not rested.update(reading_until=Now() + READ_LEASE):
+        return None
+    return Connection.objects.get(pk=connection_id)
+
+
+def _ask(connection: Connection, email_id: str = "") -> Pending | None:
+    """Read what is held; None when MultiMail could not be read, which is written down on the connection."""
+    try:
+        pending = Client(base_url=connection.api_url, key=connection.oversight_key).list_pending(email_id=email_id)
+    except errors.UpstreamError as error:
+        _note_failure(connection, error.sentence)
+        return None
+    if connection.failing_since:
+        _note_recovery(connection)
+    return pending
+
+
+@transaction.atomic
+def _note_failure(connection: Connection, sentence: str) -> None:
+    began = Connection.objects.filter(pk=connection.pk, failing_since=None).update(failing_since=Now())
+    Connection.objects.filter(pk=connection.pk).update(last_error=sentence)
+    if began:
+        record("connection.failing", actor=ACTOR, connection=connection.pk, details={"explanation": sentence})
+        log.warning("MultiMail unreachable", extra={"connection": connection.slug, "reason": sentence})
+
+
+@transaction.atomic
+def _note_recovery(connection: Connection) -> None:
+    if Connection.objects.filter(pk=connection.pk).exclude(failing_since=None).update(failing_since=None, last_error=""):
+        record("connection.recovered", actor=ACTOR, connection=connection.pk)
+
+
+@transaction.atomic
+def _mirror_row(connection: Connection, row: dict[str, Any], now: datetime) -> None:
+    message = mirror.lock_message(connection, upstream_id=str(row["id"]))
+    if message is None:
+        message = mirror.create_message(
+            connection,
+            upstream_id=str(row["id"]),
+            event=MessageEvent.PENDING,
+            now=now,
+            held_at=mirror.held_since(row, now),
+        )
+        assert message is not None, "a pending message can always begin"
+        mirror.store_revision(message, row=row, actor=ACTOR, now=now)
+        record(
+            "message.held",
+            actor=ACTOR,
+            connection=connection.pk,
+            message=message.public_id,
+            fingerprint=message.revision.fingerprint if message.revision else "",
+            details={"subject": message.subject, "found": "by reading, no webhook had come"},
+        )
+    elif message.state in (MessageState.HELD, MessageState.SCHEDULED):
+        mirror.move(message, event=MessageEvent.PENDING, now=now)
+        mirror.store_revision(message, row=row, actor=ACTOR, now=now)
+
+
+def _close_absent(connection: Connection, held_ids: list[str], began: datetime, now: datetime) -> None:
+    """Close what is held here and was not in a complete read that began after it was last seen there."""
+    absent = Message.objects.filter(connection=connection, state=MessageState.HELD, seen_at__lt=began)
+    for message in absent.exclude(upstream_id__in=held_ids).select_related("connection"):
+        closed = None
+        if connection.is_our_gateway:
+            pending = _ask(connection, email_id=message.upstream_id)
+            if pending is None or pending.rows:
+                continue
+            closed = pending.closed
+        _close(message, closed, now)
+
+
+@transaction.atomic
+def _close(message: Message, closed: dict[str, Any] | None, now: datetime) -> None:
+    """End a held message by what MultiMail says became of it; without a word from it the message is gone."""
+    locked = mirror.lock_message(message.connection, upstream_id=message.upstream_id)
+    if locked is None or locked.state != MessageState.HELD:
+        return
+    word = str((closed or {}).get("decision") or (closed or {}).get("status") or "")
+    event = {
+        "approved": MessageEvent.RELEASED if locked.direction == "inbound" else MessageEvent.APPROVED,
+        "rejected": MessageEvent.REJECTED,
+        "cancelled": MessageEvent.CANCELLED,
+    }.get(word, MessageEvent.GONE)
+    if closed:
+        locked.upstream_reason = str(closed.get("reason") or "")
+        locked.upstream_decided_by = str(closed.get("decided_by") or "")[:200]
+        locked.save(update_fields=["upstream_reason", "upstream_decided_by"])
+    mirror.move(locked, event=event, now=now, status=str((closed or {}).get("status") or ""))
+    for decision in locked.decisions.live().select_related("message", "revision"):
+        if word in ("approved", "rejected"):
+            settle.meet_report(
+                decision,
+                reported=word,
+                reason=locked.upstream_reason,
+                decided_by=locked.upstream_decided_by,
+                actor=ACTOR,
+            )
+    record(
+        f"message.{event}",
+        actor=ACTOR,
+        connection=locked.connection_id,
+        message=locked.public_id,
+        details={"found": "by reading, no webhook had come", "reason": locked.upstream_reason},
+    )
+
+
+@transaction.atomic
+def _weigh(decision_id: int, *, held: bool, closed: dict[str, Any] | None, now: datetime) -> str:
+    """Draw the conclusion that one read allows for a decision in doubt."""
+    decision = (
+        Decision.objects.to_resolve()
+        .select_for_update(of=("self",))
+        .select_related("message__connection", "revision")
+        .filter(pk=decision_id)
+        .first()
+    )
+    if decision is None:
+        return "settled meanwhile"
+    if closed and closed.get("decision"):
+        reported = "approved" if str(closed["decision"]).startswith("approve") else "rejected"
+        return settle.meet_report(
+            decision,
+            reported=reported,
+            reason=str(closed.get("reason") or ""),
+            decided_by=str(closed.get("decided_by") or ""),
+            actor=ACTOR,
+        ).state
+    counter = "seen_held" if held else "seen_absent"
+    if getattr(decision, counter) == 0 or decision.changed_at > now - SETTLE_TIME:
+        Decision.objects.filter(pk=decision.pk).update(**{counter: 1})
+        return "read once"
+    if not held:
+        return settle.advance(decision, event=DecisionEvent.SEEN_ABSENT, actor=ACTOR).state
+    if decision.outcome == "approve":
+        # Sending again is a person's choice: the first call might still be under way.
+        return "still held, a person must confirm"
+    return settle.advance(decision, event=DecisionEvent.SEEN_HELD, actor=ACTOR, due_at=Now()).state

@@ -1,0 +1,157 @@
+"""The two state machines, each one mapping. Messages mirror what MultiMail did; decisions are ours."""
+
+from collections.abc import Mapping
+
+from django.db import models
+
+from approvals.errors import InvalidTransition
+
+
+class MessageState(models.TextChoices):
+    """Where a message is, as far as MultiMail has told."""
+
+    HELD = "held", "Held"
+    SCHEDULED = "scheduled", "Scheduled"
+    RECEIVED = "received", "Received"
+    APPROVED = "approved", "Approved"
+    RELEASED = "released", "Released"
+    SCHEDULED_APPROVED = "scheduled_approved", "Approved, scheduled"
+    SENT = "sent", "Handed over"
+    DELIVERED = "delivered", "Delivered"
+    BOUNCED = "bounced", "Bounced"
+    COMPLAINED = "complained", "Complained of"
+    REJECTED = "rejected", "Rejected"
+    CANCELLED = "cancelled", "Cancelled"
+    FAILED = "failed", "Failed"
+    GONE = "gone", "Decided elsewhere"
+
+
+class MessageEvent(models.TextChoices):
+    """What can be reported of a message."""
+
+    PENDING = "pending"
+    SCHEDULED = "scheduled"
+    RECEIVED = "received"
+    APPROVED = "approved"
+    RELEASED = "released"
+    SENT = "sent"
+    DELIVERED = "delivered"
+    BOUNCED = "bounced"
+    COMPLAINED = "complained"
+    REJECTED = "rejected"
+    CANCELLED = "cancelled"
+    FAILED = "failed"
+    GONE = "gone"
+
+
+START = ""
+_S, _E = MessageState, MessageEvent
+_OPEN = (START, _S.SCHEDULED, _S.HELD, _S.GONE)
+_APPROVED = (_S.APPROVED, _S.SCHEDULED_APPROVED)
+
+
+def _from(states: tuple[str, ...], event: str, to: str) -> dict[tuple[str, str], str]:
+    return {(state, event): to for state in states}
+
+
+# An event that skips ahead is applied as if those between had come, because webhooks are lost and reordered. A pair
+# that is not listed would move the message backwards: the event is kept and changes nothing.
+MESSAGE_TRANSITIONS: Mapping[tuple[str, str], str] = {
+    **_from((START, _S.SCHEDULED), _E.PENDING, _S.HELD),
+    **_from((START,), _E.SCHEDULED, _S.SCHEDULED),
+    **_from((START,), _E.RECEIVED, _S.RECEIVED),
+    **_from(_OPEN, _E.APPROVED, _S.APPROVED),
+    **_from((_S.APPROVED,), _E.SCHEDULED, _S.SCHEDULED_APPROVED),
+    **_from((START, _S.HELD, _S.GONE), _E.RELEASED, _S.RELEASED),
+    **_from(_OPEN, _E.REJECTED, _S.REJECTED),
+    **_from((*_OPEN, *_APPROVED), _E.SENT, _S.SENT),
+    **_from((*_OPEN, *_APPROVED), _E.CANCELLED, _S.CANCELLED),
+    **_from((*_OPEN, *_APPROVED), _E.FAILED, _S.FAILED),
+    **_from((*_OPEN, *_APPROVED, _S.SENT), _E.DELIVERED, _S.DELIVERED),
+    **_from((*_OPEN, *_APPROVED, _S.SENT, _S.DELIVERED), _E.BOUNCED, _S.BOUNCED),
+    **_from((*_OPEN, *_APPROVED, _S.SENT, _S.DELIVERED), _E.COMPLAINED, _S.COMPLAINED),
+    **_from((_S.HELD,), _E.GONE, _S.GONE),
+}
+
+
+def next_message_state(state: str, event: str) -> str | None:
+    """Return the state after `event`, or None when the event comes too late to change anything."""
+    return MESSAGE_TRANSITIONS.get((state, event))
+
+
+class DecisionState(models.TextChoices):
+    """Where one of our decisions is on its way."""
+
+    RECORDED = "recorded", "Leaving"
+    UNDONE = "undone", "Undone"
+    CALLING = "calling", "Being carried out"
+    APPLIED = "applied", "Carried out"
+    SUPERSEDED = "superseded", "Somebody else was first"
+    REFUSED = "refused", "Not carried out"
+    UNKNOWN = "unknown", "Outcome unknown"
+    UNATTRIBUTED = "unattributed", "Decided, not known by whom"
+    WITHDRAWN = "withdrawn", "May still leave"
+
+
+class DecisionEvent(models.TextChoices):
+    """What can happen to one of our decisions."""
+
+    UNDO = "undo"
+    TAKE = "take"
+    SUCCEED = "succeed"
+    LOSE = "lose"
+    REFUSE = "refuse"
+    DOUBT = "doubt"
+    POSTPONE = "postpone"
+    SEEN_HELD = "seen_held"
+    SEEN_ABSENT = "seen_absent"
+    WITHDRAW = "withdraw"
+
+
+_D, _W = DecisionState, DecisionEvent
+DECISION_TRANSITIONS: Mapping[tuple[str, str], str] = {
+    (_D.RECORDED, _W.UNDO): _D.UNDONE,
+    (_D.RECORDED, _W.TAKE): _D.CALLING,
+    (_D.RECORDED, _W.LOSE): _D.SUPERSEDED,
+    (_D.RECORDED, _W.REFUSE): _D.REFUSED,
+    (_D.RECORDED, _W.WITHDRAW): _D.WITHDRAWN,
+    (_D.CALLING, _W.SUCCEED): _D.APPLIED,
+    (_D.CALLING, _W.LOSE): _D.SUPERSEDED,
+    (_D.CALLING, _W.REFUSE): _D.REFUSED,
+    (_D.CALLING, _W.DOUBT): _D.UNKNOWN,
+    (_D.CALLING, _W.POSTPONE): _D.RECORDED,
+    (_D.CALLING, _W.WITHDRAW): _D.WITHDRAWN,
+    (_D.UNKNOWN, _W.SUCCEED): _D.APPLIED,
+    (_D.UNKNOWN, _W.LOSE): _D.SUPERSEDED,
+    (_D.UNKNOWN, _W.SEEN_HELD): _D.RECORDED,
+    (_D.UNKNOWN, _W.SEEN_ABSENT): _D.UNATTRIBUTED,
+    (_D.UNKNOWN, _W.WITHDRAW): _D.WITHDRAWN,
+    (_D.UNATTRIBUTED, _W.SUCCEED): _D.APPLIED,
+    (_D.UNATTRIBUTED, _W.LOSE): _D.SUPERSEDED,
+    (_D.WITHDRAWN, _W.SUCCEED): _D.APPLIED,
+    (_D.WITHDRAWN, _W.LOSE): _D.SUPERSEDED,
+}
+
+# A decision in one of these still counts: a message has at most one of them.
+LIVE_DECISIONS = (_D.RECORDED, _D.CALLING, _D.UNKNOWN, _D.UNATTRIBUTED)
+
+
+def next_decision_state(state: str, event: str) -> str:
+    """Return the state after `event`. Raises InvalidTransition for a step that the machine does not have."""
+    try:
+        return DECISION_TRANSITIONS[(state, event)]
+    except KeyError:
+        raise InvalidTransition(f"A decision that is {state!r} cannot {event!r}.") from None
+
+
+class Outcome(models.TextChoices):
+    """What a person can say to a message. `send_back` is a reject whose reason asks for changes."""
+
+    APPROVE = "approve", "Approve"
+    REJECT = "reject", "Reject"
+    SEND_BACK = "send_back", "Send back"
+
+
+def upstream_action(outcome: str) -> str:
+    """Return the word that MultiMail knows for `outcome`."""
+    return "approve" if outcome == Outcome.APPROVE else "reject"

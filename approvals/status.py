@@ -1,0 +1,70 @@
+"""One sentence for where a message is, said the same way on pages, cards and in scripts."""
+
+from dataclasses import dataclass
+
+from approvals.models import Decision, Message
+from approvals.states import DecisionState, MessageState
+
+
+@dataclass(frozen=True)
+class Status:
+    """`word` is a word or two, `tone` one of amber, green, rose, blue, violet, plain; `detail` may be empty."""
+
+    word: str
+    tone: str
+    detail: str = ""
+
+
+_STATES: dict[str, Status] = {
+    MessageState.HELD: Status("Held", "amber", "Waiting for a decision"),
+    MessageState.SCHEDULED: Status("Scheduled", "blue", "Waits for its time"),
+    MessageState.RECEIVED: Status("Received", "plain"),
+    MessageState.APPROVED: Status("Approved", "green", "On its way to delivery"),
+    MessageState.SCHEDULED_APPROVED: Status("Approved", "green", "Leaves at its scheduled time"),
+    MessageState.RELEASED: Status("Released", "green", "Given to the agent"),
+    MessageState.SENT: Status("Handed over", "green", "The mail server has taken it"),
+    MessageState.DELIVERED: Status("Delivered", "green"),
+    MessageState.BOUNCED: Status("Bounced", "rose", "The recipient's server refused it"),
+    MessageState.COMPLAINED: Status("Complained of", "rose", "The recipient called it spam"),
+    MessageState.REJECTED: Status("Rejected", "rose", "Nothing was sent"),
+    MessageState.CANCELLED: Status("Cancelled", "plain", "The sender took it back; nothing was sent"),
+    MessageState.FAILED: Status("Failed", "rose", "It was approved, but could not be sent"),
+    MessageState.GONE: Status("Decided elsewhere", "violet", "Not held any more; how it was decided is not known"),
+}
+_DECISIONS: dict[str, tuple[str, str]] = {
+    DecisionState.RECORDED: ("Leaving", "blue"),
+    DecisionState.CALLING: ("Leaving", "blue"),
+    DecisionState.UNKNOWN: ("Outcome unknown", "violet"),
+    DecisionState.UNATTRIBUTED: ("Outcome unknown", "violet"),
+    DecisionState.WITHDRAWN: ("May still leave", "violet"),
+}
+_REJECTING = {"reject": "Rejecting", "send_back": "Sending back"}
+
+
+def status_of(message: Message, decision: Decision | None) -> Status:
+    """Return where `message` is, given its newest decision."""
+    plain = _STATES[message.state]
+    if decision is None:
+        return _with_upstream(message, plain)
+    who = str(decision.given_by or "a rule")
+    if message.state == MessageState.HELD:
+        if decision.state in _DECISIONS:
+            word, tone = _DECISIONS[decision.state]
+            if word == "Leaving":
+                word = _REJECTING.get(decision.outcome, word)
+            return Status(word, tone, decision.explanation or f"{decision.word.capitalize()} by {who}")
+        if decision.state == DecisionState.REFUSED:
+            return Status("Held", "amber", f"Held again: {decision.explanation}")
+        if decision.state == DecisionState.APPLIED:
+            return Status(decision.word.capitalize(), "green" if decision.outcome == "approve" else "rose", f"By {who}")
+        return plain
+    if decision.state == DecisionState.APPLIED:
+        word = "Sent back" if decision.outcome == "send_back" else plain.word
+        return Status(word, plain.tone, f"{decision.word.capitalize()} by {who}")
+    return _with_upstream(message, plain)
+
+
+def _with_upstream(message: Message, plain: Status) -> Status:
+    who = message.upstream_decided_by
+    decided = message.state in (MessageState.APPROVED, MessageState.REJECTED, MessageState.SENT, MessageState.RELEASED)
+    return Status(plain.word, plain.tone, f"Decided outside this desk by {who}") if who and decided else plain

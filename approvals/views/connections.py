@@ -1,0 +1,34 @@
+"""The connected MultiMail accounts and their health."""
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+
+from approvals.freshness import freshness_of
+from approvals.models import Connection, WebhookEvent
+
+
+@login_required
+@require_safe
+def connections(request: HttpRequest) -> HttpResponse:
+    """Show each account: its address, mailboxes, which keys it has, when it was last read, and what is wrong."""
+    now = timezone.now()
+    rows = [
+        {
+            "connection": connection,
+            "freshness": freshness_of(connection, now=now),
+            "mailboxes": connection.mailboxes.order_by("address"),
+            "keys": [
+                ("Oversight", bool(connection.oversight_key), "reads and decides"),
+                ("Read", bool(connection.read_key), "threads and attachments"),
+                ("Admin", bool(connection.admin_key), "mailboxes, keys, allowlists"),
+                ("Agent", bool(connection.agent_key), "Discord commands"),
+            ],
+            "last_event": WebhookEvent.objects.filter(connection=connection).order_by("-pk").first(),
+            "poison": WebhookEvent.objects.filter(connection=connection, result="poison").count(),
+        }
+        for connection in Connection.objects.order_by("name")
+    ]
+    return render(request, "approvals/connections.html", {"rows": rows})

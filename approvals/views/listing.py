@@ -1,0 +1,160 @@
+"""The queue as a list: tabs with counts, fifty rows a page, and the same for scripts."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils import timezone
+from django.views.decorators.http import condition, require_safe
+
+from approvals.forms import TABS, QueueForm
+from approvals.freshness import freshness_for
+from approvals.models import Decision, Message
+from approvals.querysets import MessageQuerySet
+from approvals.risk import risk_level_of, risk_words_of
+from approvals.status import Status, status_of
+from common.pages import page_or_fragment
+from people.actors import Actor
+
+PAGE = 50
+COUNTED = 1000
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the list, ready to show."""
+
+    message: Message
+    status: Status
+    level: str
+    words: tuple[str, ...]
+    decision: Decision | None
+
+
+@login_required
+@require_safe
+def queue(request: HttpRequest) -> HttpResponse:
+    """Show the queue, oldest first, without a message beside it."""
+    tab, after = QueueForm(request.GET).place()
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    if request.GET.get("format") == "json":
+        return JsonResponse({"messages": [_as_json(message) for message in _page_of(actor, tab, after)[:PAGE]]})
+    context = queue_context(actor, tab=tab, after=after, now=timezone.now())
+    return page_or_fragment(request, page="approvals/queue.html", fragment="approvals/_list.html", context=context)
+
+
+def _pulse_of(request: HttpRequest) -> str:
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    newest = Message.objects.visible_to(actor).order_by("-changed_at").values_list("changed_at", "pk").first()
+    return f'"{newest}-{_minute()}"'.replace(" ", "")
+
+
+def _minute() -> int:
+    return int(timezone.now().timestamp() // 30)
+
+
+@login_required
+@require_safe
+@condition(etag_func=_pulse_of)
+def pulse(request: HttpRequest) -> HttpResponse:
+    """Say in a few bytes what waits, for pages whose live stream is not open; unchanged is a 304."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    waiting = Message.objects.visible_to(actor).awaiting_review()
+    freshness = freshness_for(actor, now=timezone.now())
+    return JsonResponse(
+        {
+            "waiting": waiting[: COUNTED + 1].count(),
+            "newest": [str(one) for one in waiting.order_by("-held_at", "-pk").values_list("public_id", flat=True)[:20]],
+            "freshness": {"level": freshness.level, "as_of": freshness.as_of, "reason": freshness.reason},
+        }
+    )
+
+
+def queue_context(actor: Actor, *, tab: str, after: tuple[datetime, int] | None, now: datetime) -> dict[str, Any]:
+    """Return what the list shows; the message page shows the same list beside the message."""
+    messages = _page_of(actor, tab, after)
+    rows = [_row(message) for message in messages[:PAGE]]
+    oldest = Message.objects.visible_to(actor).awaiting_review().oldest_first().first()
+    last_decision = None
+    if not rows and tab == "waiting":
+        visible = Message.objects.visible_to(actor)
+        last_decision = Decision.objects.filter(message__in=visible).select_related("given_by").order_by("-pk").first()
+    return {
+        "tab": tab,
+        "tab_label": TABS[tab],
+        "tabs": [(key, label, _count(_in_tab(actor, key)) if key != "done" else None) for key, label in TABS.items()],
+        "waiting": _count(_in_tab(actor, "waiting")),
+        "oldest": oldest,
+        "rows": rows,
+        "is_first_page": after is None,
+        "next_after": _place(messages[PAGE - 1], tab) if len(messages) > PAGE else "",
+        "last_decision": last_decision,
+        "freshness": freshness_for(actor, now=now),
+        "now": now,
+    }
+
+
+def _in_tab(actor: Actor, tab: str) -> MessageQuerySet:
+    visible = Message.objects.visible_to(actor)
+    return {
+        "waiting": visible.awaiting_review,
+        "leaving": visible.leaving,
+        "unknown": visible.in_doubt,
+        "failed": visible.failed,
+        "done": visible.decided,
+    }[tab]()
+
+
+def _page_of(actor: Actor, tab: str, after: tuple[datetime, int] | None) -> list[Message]:
+    """Return the rows of a page and one more, which tells that there is a next page."""
+    messages = _in_tab(actor, tab).for_list()
+    if tab in ("done", "failed"):
+        return list((messages.changed_before(after) if after else messages).newest_first()[: PAGE + 1])
+    return list((messages.held_after(after) if after else messages).oldest_first()[: PAGE + 1])
+
+
+def _place(message: Message, tab: str) -> str:
+    at = message.changed_at if tab in ("done", "failed") else message.held_at
+    return f"{int(at.timestamp() * 1_000_000)}-{message.pk}"
+
+
+def _count(messages: MessageQuerySet) -> str:
+    """Return a count that stops at a thousand, so that it costs the same at any length of the queue."""
+    found = messages.order_by()[: COUNTED + 1].count()
+    return f"{COUNTED}+" if found > COUNTED else str(found)
+
+
+def _row(message: Message) -> Row:
+    decision = message.latest_decision
+    findings = message.revision.findings if message.revision else []
+    return Row(message, status_of(message, decision), risk_level_of(findings), risk_words_of(findings), decision)
+
+
+def _as_json(message: Message) -> dict[str, Any]:
+    return {
+        "id": str(message.public_id),
+        "upstream_id": message.upstream_id,
+        "fingerprint": message.revision.fingerprint if message.revision else None,
+        "state": message.state,
+        "subject": message.subject,
+        "decision": message.latest_decision.state if message.latest_decision else None,
+    }
+
+
+@login_required
+@require_safe
+def history(request: HttpRequest) -> HttpResponse:
+    """Show what is past the desk, newest first."""
+    _, after = QueueForm(request.GET).place()
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    messages = _page_of(actor, "done", after)
+    context = {
+        "rows": [_row(message) for message in messages[:PAGE]],
+        "is_first_page": after is None,
+        "next_after": _place(messages[PAGE - 1], "done") if len(messages) > PAGE else "",
+    }
+    return page_or_fragment(
+        request, page="approvals/history.html", fragment="approvals/_history.html", context=context
+    )

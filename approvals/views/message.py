@@ -1,0 +1,121 @@
+"""One message, whole: what the recipient would get, why it may be risky, and the bar to decide from."""
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.utils import timezone
+from django.views.decorators.http import require_POST, require_safe
+
+from approvals.mirror import stored_content
+from approvals.models import Message
+from approvals.opening import note_opened, note_served
+from approvals.ruling import ruling_for
+from approvals.showing import show_letter
+from approvals.states import DecisionState
+from approvals.status import status_of
+from approvals.views.listing import queue_context
+from common.pages import page_or_fragment
+from people.actors import Actor
+
+
+@login_required
+@require_safe
+def message_page(request: HttpRequest, public_id: UUID) -> HttpResponse:
+    """Show one message beside the queue. Reading changes nothing but the ledger, where it is noted."""
+    return answer_with_message(request, public_id)
+
+
+def answer_with_message(
+    request: HttpRequest, public_id: UUID, *, status: int = 200, problem: str = "", typed: dict[str, str] | None = None
+) -> HttpResponse:
+    """Show the message, with what went wrong and what was typed where a verdict was refused."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    message = find_message(actor, public_id)
+    context = message_context(message, actor)
+    context |= {"problem": problem, "typed": typed or {}}
+    is_prefetch = request.headers.get("Purpose") == "prefetch" or "prefetch" in request.headers.get("Sec-Purpose", "")
+    if message.revision is not None and request.method == "GET":
+        note_served(message, actor=actor)
+        # With scripts the page itself reports that it is on screen; a prefetched one was not seen by anybody.
+        if not request.htmx and not is_prefetch:  # type: ignore[attr-defined]
+            note_opened(message, actor=actor)
+    if not request.htmx:  # type: ignore[attr-defined]
+        context |= queue_context(actor, tab="waiting", after=None, now=timezone.now())
+    return page_or_fragment(
+        request, page="approvals/message.html", fragment="approvals/_message.html", context=context, status=status
+    )
+
+
+def find_message(actor: Actor, public_id: UUID) -> Message:
+    """Return the message if the actor may see it; to everybody else it does not exist."""
+    message = Message.objects.visible_to(actor).for_list().filter(public_id=public_id).first()
+    if message is None:
+        raise Http404("There is no such message, or it is in a mailbox that you do not see.")
+    return message
+
+
+def message_context(message: Message, actor: Actor) -> dict[str, Any]:
+    """Return everything that the message pane shows."""
+    now = timezone.now()
+    decision = message.latest_decision
+    revision = message.revision
+    content = stored_content(revision) if revision else None
+    can_undo = decision is not None and decision.state == DecisionState.RECORDED and not decision.may_have_left
+    return {
+        "message": message,
+        "revision": revision,
+        "content": content,
+        "letter": show_letter(content) if content else None,
+        "findings": revision.findings if revision else [],
+        "status": status_of(message, decision),
+        "decision": decision,
+        "can_undo": can_undo,
+        "undo_seconds": max(0, round((decision.due_at - now).total_seconds())) if decision and can_undo else 0,
+        "ruling": ruling_for(message, actor=actor, now=now),
+        "is_settled": decision is not None and decision.state not in (DecisionState.UNDONE, DecisionState.REFUSED),
+        "place": place_in_queue(message, actor),
+        "now": now,
+    }
+
+
+def place_in_queue(message: Message, actor: Actor) -> tuple[int, int] | None:
+    """Return the message's place among those that wait and their number, None when it does not wait."""
+    ids = list(Message.objects.visible_to(actor).awaiting_review().oldest_first().values_list("pk", flat=True)[:1000])
+    return (ids.index(message.pk) + 1, len(ids)) if message.pk in ids else None
+
+
+@login_required
+@require_safe
+def body(request: HttpRequest, public_id: UUID) -> HttpResponse:
+    """Answer the framed mail: sanitised, with a policy of its own under which nothing loads and nothing acts."""
+    message = find_message(request.actor, public_id)  # type: ignore[attr-defined]
+    if message.revision is None:
+        return HttpResponse("The content is still being fetched.", content_type="text/plain; charset=utf-8")
+    response = HttpResponse(show_letter(stored_content(message.revision)).document)
+    response.is_mail_frame = True  # type: ignore[attr-defined]
+    return response
+
+
+@login_required
+@require_POST
+def opened(request: HttpRequest, public_id: UUID) -> HttpResponse:
+    """Note that the message is on the person's screen."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    note_opened(find_message(actor, public_id), actor=actor)
+    return HttpResponse(status=204)
+
+
+@login_required
+@require_safe
+def by_upstream_id(request: HttpRequest, upstream_id: str) -> HttpResponse:
+    """Lead from the id that cards and MultiMail's pages name to the message, or to a choice between two."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    found = list(Message.objects.visible_to(actor).for_list().filter(upstream_id=upstream_id))
+    if not found:
+        raise Http404("No message with this id has reached this desk, or it is in a mailbox that you do not see.")
+    if len(found) == 1:
+        return redirect("message", public_id=found[0].public_id)
+    return render(request, "approvals/choose.html", {"messages": found, "upstream_id": upstream_id})

@@ -1,0 +1,58 @@
+"""Deciding from the browser: a POST with the fingerprint that was shown. Nothing here decides by GET."""
+
+from uuid import UUID
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.utils import timezone
+from django.views.decorators.http import require_POST
+
+from approvals import nudges
+from approvals.decide import give_verdict, undo_decision
+from approvals.errors import AlreadyDecided, ApprovalsError, VerdictNotAllowed
+from approvals.forms import VerdictForm
+from approvals.refusals import note_refusal
+from approvals.views.message import answer_with_message, find_message
+from people.actors import Actor
+
+
+@login_required
+@require_POST
+def verdict(request: HttpRequest, public_id: UUID) -> HttpResponse:
+    """Take one verdict. 409 when somebody was first or the message changed, 422 for a bad form; what was typed stays."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    message = find_message(actor, public_id)
+    typed = {"outcome": request.POST.get("outcome", ""), "reason": request.POST.get("reason", "")}
+    form = VerdictForm(request.POST)
+    if not form.is_valid():
+        return answer_with_message(request, public_id, status=422, problem=form.first_error(), typed=typed)
+    now = timezone.now()
+    try:
+        given = give_verdict(message=public_id, actor=actor, now=now, **form.cleaned_data)
+    except ApprovalsError as error:
+        note_refusal(message, actor=actor, outcome=form.cleaned_data["outcome"], sentence=error.sentence)
+        status = 403 if isinstance(error, VerdictNotAllowed) else 409
+        return answer_with_message(request, public_id, status=status, problem=error.sentence, typed=typed)
+    nudges.execute(given.decision, now=now)
+    return _back_to(request, public_id)
+
+
+@login_required
+@require_POST
+def undo(request: HttpRequest, public_id: UUID) -> HttpResponse:
+    """Take a decision back while it has not left."""
+    actor: Actor = request.actor  # type: ignore[attr-defined]
+    find_message(actor, public_id)
+    try:
+        undo_decision(message=public_id, actor=actor, now=timezone.now())
+    except (AlreadyDecided, VerdictNotAllowed) as error:
+        status = 409 if isinstance(error, AlreadyDecided) else 403
+        return answer_with_message(request, public_id, status=status, problem=error.sentence)
+    return _back_to(request, public_id)
+
+
+def _back_to(request: HttpRequest, public_id: UUID) -> HttpResponse:
+    if request.htmx:  # type: ignore[attr-defined]
+        return answer_with_message(request, public_id)
+    return redirect("message", public_id=public_id)

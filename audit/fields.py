@@ -1,0 +1,18 @@
+"""PostgreSQL's 64-bit transaction id as a model field."""
+
+from typing import Any
+
+from django.db import models
+
+
+class TransactionIdField(models.Field[int, int]):
+    """`xid8`. The driver gives it as text and cannot compare it with a number, so it is converted on both ways."""
+
+    def db_type(self, connection: object) -> str:
+        return "xid8"
+
+    def from_db_value(self, value: Any, expression: object, connection: object) -> int | None:
+        return None if value is None else int(value)
+
+    def get_prep_value(self, value: Any) -> str | None:
+        return None if value is None else str(value)

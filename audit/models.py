@@ -1,0 +1,81 @@
+"""The ledger: entries that nobody can change, and their personal details, which retention may remove.
+
+Nothing here points to other tables: an entry must outlive what it tells of.
+"""
+
+from typing import Any, Self
+
+from django.contrib.postgres.indexes import BrinIndex
+from django.db import models
+
+from audit.actions import ACTIONS
+from audit.fields import TransactionIdField
+
+
+class EntryQuerySet(models.QuerySet["Entry"]):
+    """Reads of the ledger."""
+
+    def newest_first(self) -> Self:
+        return self.order_by("-id")
+
+    def oldest_first(self) -> Self:
+        return self.order_by("id")
+
+    def of_message(self, message: Any) -> Self:
+        """Every entry about one message, by its public id."""
+        return self.filter(message=message)
+
+    def before(self, entry_id: int) -> Self:
+        """Entries older than one: the next page."""
+        return self.filter(id__lt=entry_id)
+
+    def within(self, connections: list[int] | None) -> Self:
+        """Entries of these connections and of none; None means all."""
+        return self if connections is None else self.filter(models.Q(connection__in=connections))
+
+
+class Entry(models.Model):
+    """One act: who, when, through what, on what. It holds no personal text; `detail_hashes` commit to the details."""
+
+    id = models.BigIntegerField(primary_key=True)
+    xid = TransactionIdField()
+    at = models.DateTimeField()
+    actor_kind = models.CharField(max_length=16)
+    actor_id = models.CharField(max_length=64)
+    surface = models.CharField(max_length=16)
+    action = models.CharField(max_length=40)
+    connection = models.BigIntegerField(null=True)
+    message = models.UUIDField(null=True)
+    fingerprint = models.CharField(max_length=64, blank=True)
+    trace = models.CharField(max_length=64, blank=True)
+    detail_hashes = models.JSONField(default=dict)
+    leaf_hash = models.CharField(max_length=64)
+
+    objects = EntryQuerySet.as_manager()
+
+    class Meta:
+        indexes = [
+            # The trace of one message, in order.
+            models.Index(fields=["message", "id"], name="entry_message"),
+            # Entries arrive in the order of time, so a range of time is a range of blocks.
+            BrinIndex(fields=["at"], name="entry_at_brin"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.id} {self.action}"
+
+    @property
+    def sentence(self) -> str:
+        """What happened, to be read after the name of who did it."""
+        return ACTIONS.get(self.action, self.action)
+
+
+class EntryDetail(models.Model):
+    """The personal part of an entry. Removing it leaves the entry verifiable, because the salt goes with it."""
+
+    entry = models.OneToOneField(Entry, primary_key=True, on_delete=models.DO_NOTHING, related_name="detail")
+    salt = models.BinaryField()
+    fields = models.JSONField(default=dict)
+
+    def __str__(self) -> str:
+        return f"details of {self.entry_id}"

@@ -1,0 +1,57 @@
+"""Reads of the ledger for other apps."""
+
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from audit.models import Entry
+
+
+@dataclass(frozen=True)
+class Line:
+    """One entry, ready to show; `details` are empty where retention removed them."""
+
+    entry: Entry
+    details: dict[str, str]
+
+    @property
+    def actor(self) -> str:
+        """Who did it, by name where the details still tell."""
+        return self.details.get("actor", f"{self.entry.actor_kind} {self.entry.actor_id}")
+
+    @property
+    def trigger(self) -> dict[str, str]:
+        """What the sender said of who started the message."""
+        return {
+            name.removeprefix("trigger."): value for name, value in self.details.items() if name.startswith("trigger.")
+        }
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the entry for scripts."""
+        entry = self.entry
+        return {
+            "id": entry.pk,
+            "at": entry.at.isoformat(),
+            "action": entry.action,
+            "actor_kind": entry.actor_kind,
+            "actor_id": entry.actor_id,
+            "actor": self.actor,
+            "surface": entry.surface,
+            "connection": entry.connection,
+            "message": str(entry.message) if entry.message else None,
+            "fingerprint": entry.fingerprint,
+            "trace": entry.trace,
+            "leaf_hash": entry.leaf_hash,
+            "details": self.details,
+        }
+
+
+def has_entry(*, message: UUID, action: str, actor_id: str, fingerprint: str) -> bool:
+    """Whether the ledger already says this of the message and this version."""
+    return Entry.objects.of_message(message).filter(action=action, actor_id=actor_id, fingerprint=fingerprint).exists()
+
+
+def lines(entries: Any) -> list[Line]:
+    """Return entries with their details, in one more query."""
+    found = list(entries.select_related("detail"))
+    return [Line(entry, dict(entry.detail.fields) if hasattr(entry, "detail") else {}) for entry in found]

@@ -1,0 +1,40 @@
+"""Secrets at rest: a text field that is encrypted with the keys of ENCRYPTION_KEYS, the newest first."""
+
+from functools import cache
+from typing import Any
+
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+from django.db import models
+
+
+@cache
+def _box(keys: tuple[str, ...]) -> MultiFernet:
+    return MultiFernet([Fernet(key) for key in keys])
+
+
+def encrypt(text: str) -> str:
+    """Return `text` encrypted with the newest key."""
+    return _box(tuple(settings.ENCRYPTION_KEYS)).encrypt(text.encode()).decode()
+
+
+def decrypt(token: str) -> str:
+    """Return what was encrypted. Raises ImproperlyConfigured when none of the keys fits."""
+    try:
+        return _box(tuple(settings.ENCRYPTION_KEYS)).decrypt(token.encode()).decode()
+    except InvalidToken:
+        raise ImproperlyConfigured(
+            "A stored secret cannot be read with any key of ENCRYPTION_KEYS. Put the key it was written with back "
+            "into ENCRYPTION_KEYS (older keys may follow the newest, separated by commas)."
+        ) from None
+
+
+class EncryptedTextField(models.TextField):  # type: ignore[type-arg]
+    """Text that is encrypted on its way to the database. It cannot be searched; empty stays empty."""
+
+    def get_prep_value(self, value: Any) -> Any:
+        return encrypt(value) if value else value
+
+    def from_db_value(self, value: Any, expression: object, connection: object) -> Any:
+        return decrypt(value) if value else value

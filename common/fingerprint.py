@@ -1,0 +1,114 @@
+"""The fingerprint of a message: one hash over everything its recipient gets.
+
+Gateway and dashboard compute it with this one module, so that "what was read is what goes" can be checked on both
+sides. The algorithm and test vectors are in docs/fingerprint.md; a change here is a new version of the algorithm.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from common.identifiers import crockford
+
+VERSION = 1
+
+# Every field a fingerprint can cover. A source that does not give one leaves it out of its coverage.
+FIELDS = (
+    "from",
+    "reply_to",
+    "to",
+    "cc",
+    "bcc",
+    "subject",
+    "markdown",
+    "html",
+    "in_reply_to",
+    "attachments",
+    "additions",
+    "send_at",
+)
+
+FINGERPRINT = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Attachment:
+    """What identifies one attached file; `sha256` is empty where the source does not give it."""
+
+    name: str
+    content_type: str
+    size: int
+    sha256: str = ""
+
+
+@dataclass(frozen=True)
+class Content:
+    """Everything a recipient gets. `coverage` names the fields that the source gave; the others are unknown, not empty."""
+
+    sender: str = ""
+    reply_to: str | None = None
+    to: tuple[str, ...] = ()
+    cc: tuple[str, ...] = ()
+    bcc: tuple[str, ...] = ()
+    subject: str = ""
+    markdown: str | None = None
+    html: str | None = None
+    in_reply_to: str | None = None
+    attachments: tuple[Attachment, ...] = ()
+    additions: Mapping[str, str] = field(default_factory=dict)
+    send_at: str | None = None
+    coverage: tuple[str, ...] = FIELDS
+
+
+def normalise_address(address: str) -> str:
+    """Return `address` trimmed and with its domain in lower case; the part before the @ is the receiver's business."""
+    address = address.strip()
+    local, at, domain = address.rpartition("@")
+    return f"{local}@{domain.lower().rstrip('.')}" if at else address
+
+
+def canonical_json(value: Any) -> bytes:
+    """Return `value` in the canonical form of RFC 8785, for values of text, whole numbers, lists, objects and null.
+
+    Raises ValueError for text with lone surrogates, which has no canonical form.
+    """
+    text = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    return text.encode("utf-8")
+
+
+def _sorted_addresses(addresses: Iterable[str]) -> list[str]:
+    return sorted({normalise_address(address) for address in addresses})
+
+
+def canonical_content(content: Content) -> dict[str, Any]:
+    """Return the object that is hashed: the covered fields only, and the coverage itself."""
+    whole: dict[str, Any] = {
+        "from": normalise_address(content.sender),
+        "reply_to": normalise_address(content.reply_to) if content.reply_to else None,
+        "to": _sorted_addresses(content.to),
+        "cc": _sorted_addresses(content.cc),
+        "bcc": _sorted_addresses(content.bcc),
+        "subject": content.subject,
+        "markdown": content.markdown,
+        "html": content.html,
+        "in_reply_to": content.in_reply_to,
+        "attachments": sorted([a.name, a.content_type, a.size, a.sha256] for a in content.attachments),
+        "additions": {name: text for name, text in content.additions.items() if text},
+        "send_at": content.send_at,
+    }
+    covered = sorted(set(content.coverage) & set(FIELDS))
+    return {"v": VERSION, "coverage": covered, "content": {name: whole[name] for name in covered}}
+
+
+def fingerprint(content: Content) -> str:
+    """Return the fingerprint of `content`: 64 lower-case hex digits (SHA-256)."""
+    return hashlib.sha256(canonical_json(canonical_content(content))).hexdigest()
+
+
+def short_fingerprint(value: str) -> str:
+    """Return how people see a fingerprint: its first 60 bits as three groups of four, such as 7F3A-19C2-K0QD."""
+    digits = crockford(int(value[:15], 16), 12)
+    return "-".join(digits[start : start + 4] for start in (0, 4, 8))

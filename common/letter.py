@@ -1,0 +1,23 @@
+"""Markdown as the recipient gets it: the gateway sends this HTML, and the desk shows it (after sanitising)."""
+
+from functools import cache
+
+from markdown_it import MarkdownIt
+
+
+@cache
+def _parser() -> MarkdownIt:
+    # Raw HTML in Markdown is passed on, as mail agents expect; whoever shows it to a person must sanitise it first.
+    return MarkdownIt("commonmark", {"html": True, "linkify": False, "typographer": False}).enable(
+        ["table", "strikethrough"]
+    )
+
+
+def render_markdown(markdown: str) -> str:
+    """Return the HTML of a Markdown body. The result is as trustworthy as its author: not at all."""
+    return str(_parser().render(markdown))
+
+
+def with_signature(markdown: str, signature: str | None) -> str:
+    """Return the body with the mailbox's signature block, as it is appended when the mail is sent."""
+    return f"{markdown.rstrip()}\n\n-- \n{signature.strip()}\n" if signature and signature.strip() else markdown

@@ -1,0 +1,142 @@
+"""A session for addresses that people typed in: it refuses private targets at connect time, and bounds time and size.
+
+Checking the address of the open connection, not of a look-up made before it, is what defeats DNS rebinding
+(fault-matrix, lines 12 to 15).
+"""
+
+import ipaddress
+import socket
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+from django.conf import settings
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import HTTPError, NewConnectionError
+
+MAX_ANSWER = 64 * 1024
+CONNECT_TIMEOUT = 5
+READ_TIMEOUT = 10
+TOTAL_TIMEOUT = 20
+
+
+class DeliveryError(Exception):
+    """The request got no usable answer. `refused` is True where trying again cannot help."""
+
+    def __init__(self, sentence: str, *, refused: bool = False) -> None:
+        super().__init__(sentence)
+        self.refused = refused
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back: status, headers and at most MAX_ANSWER bytes of body."""
+
+    status: int
+    headers: requests.structures.CaseInsensitiveDict[str]
+    body: bytes
+
+
+def origin_of(url: str) -> str:
+    """Return scheme, host and port of `url` in the form that OUTGOING_ALLOW uses, such as http://127.0.0.1:8003."""
+    parts = urlsplit(url)
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    return f"{parts.scheme}://{host}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
+
+
+def is_public(address: str) -> bool:
+    """Whether an IP address is one of the open internet; IPv4 inside IPv6 is judged as IPv4."""
+    ip = ipaddress.ip_address(address.split("%", 1)[0])
+    if isinstance(ip, ipaddress.IPv6Address):
+        ip = ip.ipv4_mapped or ip.sixtofour or ip
+    return ip.is_global and not ip.is_multicast
+
+
+class _CheckedConnection(HTTPConnection):
+    def _new_conn(self) -> socket.socket:
+        return _connect_checked(self)
+
+
+class _CheckedTLSConnection(HTTPSConnection):
+    def _new_conn(self) -> socket.socket:
+        return _connect_checked(self)
+
+
+def _connect_checked(connection: HTTPConnection) -> socket.socket:
+    problem: Exception = OSError("the name has no address")
+    try:
+        found = socket.getaddrinfo(connection.host, connection.port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise NewConnectionError(connection, f"cannot look up {connection.host}: {error}") from error
+    for family, kind, protocol, _, target in found:
+        if not is_public(str(target[0])):
+            raise DeliveryError(f"{connection.host} is a private address, and OUTGOING_ALLOW does not name it.", refused=True)
+        opened = socket.socket(family, kind, protocol)
+        opened.settimeout(CONNECT_TIMEOUT)
+        try:
+            opened.connect(target)
+        except OSError as error:
+            opened.close()
+            problem = error
+            continue
+        return opened
+    raise NewConnectionError(connection, f"cannot connect: {problem}")
+
+
+class _CheckedPool(HTTPConnectionPool):
+    ConnectionCls = _CheckedConnection
+
+
+class _CheckedTLSPool(HTTPSConnectionPool):
+    ConnectionCls = _CheckedTLSConnection
+
+
+class _CheckedAdapter(HTTPAdapter):
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = {"http": _CheckedPool, "https": _CheckedTLSPool}
+
+
+def request(
+    method: str, url: str, *, body: bytes, headers: dict[str, str], allow: Iterable[str] | None = None
+) -> Answer:
+    """Send one request and return the answer, whatever its status; redirects are answers, not followed.
+
+    `allow` are exact origins that may be private or plain http (default: OUTGOING_ALLOW). Raises DeliveryError.
+    """
+    allowed = origin_of(url) in {origin_of(one) for one in (settings.OUTGOING_ALLOW if allow is None else allow)}
+    if not url.startswith("https://") and not allowed:
+        raise DeliveryError("Only https addresses are used, but for the origins in OUTGOING_ALLOW.", refused=True)
+    with requests.Session() as session:
+        session.trust_env = False
+        if not allowed:
+            session.mount("https://", _CheckedAdapter())
+        try:
+            with session.request(
+                method,
+                url,
+                data=body,
+                headers=headers,
+                timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                return Answer(response.status_code, response.headers, _read_bounded(response))
+        except (requests.RequestException, HTTPError, OSError) as error:
+            raise DeliveryError(f"No answer: {type(error).__name__}.") from error
+
+
+def _read_bounded(response: requests.Response) -> bytes:
+    """Read at most MAX_ANSWER bytes within TOTAL_TIMEOUT seconds, so that a dripping answer ends too."""
+    deadline = time.monotonic() + TOTAL_TIMEOUT
+    read = bytearray()
+    for chunk in response.iter_content(8192):
+        read += chunk
+        if len(read) > MAX_ANSWER or time.monotonic() > deadline:
+            break
+    return bytes(read[:MAX_ANSWER])

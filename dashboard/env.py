@@ -1,0 +1,63 @@
+"""Reads the environment. A missing or bad variable stops the start with a sentence that names it."""
+
+import os
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+_MISSING = object()
+
+
+def env_str(name: str, default: object = _MISSING) -> str:
+    """Return variable `name`, or the text in the file that `<name>_FILE` points to, or the default."""
+    if file := os.environ.get(f"{name}_FILE"):
+        try:
+            return Path(file).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            raise ImproperlyConfigured(f"{name}_FILE points to {file}, which cannot be read: {error.strerror}.") from None
+    value = os.environ.get(name, "")
+    if value:
+        return value
+    if default is _MISSING:
+        raise ImproperlyConfigured(
+            f"{name} is not set. `./run` sets it for you; without `./run`, docs/operators.md says what it must hold."
+        )
+    return str(default)
+
+
+def env_bool(name: str, default: bool) -> bool:
+    """Return variable `name` as a switch: 1 or 0."""
+    value = env_str(name, "1" if default else "0")
+    if value not in ("0", "1"):
+        raise ImproperlyConfigured(f"{name} must be 1 or 0, not {value!r}.")
+    return value == "1"
+
+
+def env_int(name: str, default: int) -> int:
+    """Return variable `name` as a whole number that is not negative."""
+    value = env_str(name, default)
+    if not value.isdecimal():
+        raise ImproperlyConfigured(f"{name} must be a whole number, not {value!r}.")
+    return int(value)
+
+
+def env_choice(name: str, default: str, choices: tuple[str, ...]) -> str:
+    """Return variable `name`, which must be one of `choices`."""
+    value = env_str(name, default)
+    if value not in choices:
+        raise ImproperlyConfigured(f"{name} must be one of {', '.join(choices)}, not {value!r}.")
+    return value
+
+
+def env_list(name: str, default: str = "") -> list[str]:
+    """Return variable `name` split at commas, without blanks and empty parts."""
+    return [part.strip() for part in env_str(name, default).split(",") if part.strip()]
+
+
+def env_url(name: str, default: object = _MISSING, schemes: tuple[str, ...] = ("http", "https")) -> str:
+    """Return variable `name` as an address with one of `schemes`, without a slash at its end; may be empty by default."""
+    value = env_str(name, default)
+    if value and urlsplit(value).scheme not in schemes:
+        raise ImproperlyConfigured(f"{name} must start with {' or '.join(f'{scheme}://' for scheme in schemes)}.")
+    return value.rstrip("/")

@@ -1,0 +1,104 @@
+"""What every answer of the desk carries: a trace id, and the headers that keep hostile content from acting."""
+
+import uuid
+from collections.abc import Callable
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.exceptions import DisallowedHost
+from django.http import HttpRequest, HttpResponseBase
+from django.http.request import split_domain_port
+from django.utils.functional import SimpleLazyObject
+
+from common.logs import traced
+from people.actors import Actor
+from people.models import Person
+
+Next = Callable[[HttpRequest], HttpResponseBase]
+
+_FRAME_POLICY = (
+    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; form-action 'none'; base-uri 'none'; "
+    "frame-ancestors 'self'; sandbox"
+)
+ONE_YEAR = 365 * 24 * 60 * 60
+
+
+def live_origin(request: HttpRequest) -> str:
+    """Return the origin of the live stream as this browser must name it: cookies and policies go by host name."""
+    if settings.LIVE_URL:
+        parts = urlsplit(settings.LIVE_URL)
+        return f"{parts.scheme}://{parts.netloc}" if parts.netloc else ""
+    host, _ = split_domain_port(request.get_host())
+    return f"http://{host}:{settings.LIVE_PORT}"
+
+
+class TraceMiddleware:
+    """Gives each request an id that its log lines and ledger entries carry."""
+
+    def __init__(self, get_response: Next) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        with traced(uuid.uuid4().hex[:16]):
+            return self.get_response(request)
+
+
+class ActorMiddleware:
+    """Gives each request its `actor`: who asks, from which address, and what they may do where."""
+
+    def __init__(self, get_response: Next) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        request.actor = SimpleLazyObject(lambda: _actor_of(request))  # type: ignore[attr-defined]
+        return self.get_response(request)
+
+
+def _actor_of(request: HttpRequest) -> Actor:
+    address = client_address(request)
+    if isinstance(request.user, Person):
+        return request.user.actor(surface="web", address=address)
+    return Actor(kind="anonymous", id="", label="somebody who is not signed in", surface="web", address=address)
+
+
+def client_address(request: HttpRequest) -> str:
+    """Return the network address of whoever asks; a proxy's word counts only from an address in TRUSTED_PROXIES."""
+    peer = str(request.META.get("REMOTE_ADDR", ""))
+    forwarded = request.headers.get("X-Forwarded-For", "")
+    return forwarded.split(",")[-1].strip() if forwarded and peer in settings.TRUSTED_PROXIES else peer
+
+
+class SecurityHeadersMiddleware:
+    """Adds the browser's rules to every answer, errors and static files included (fault-matrix, lines 51 and 52)."""
+
+    def __init__(self, get_response: Next) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response = self.get_response(request)
+        headers = response.headers
+        is_mail_frame = getattr(response, "is_mail_frame", False)
+        headers["Content-Security-Policy"] = _FRAME_POLICY if is_mail_frame else self._policy(request)
+        headers["X-Frame-Options"] = "SAMEORIGIN" if is_mail_frame else "DENY"
+        headers["X-Content-Type-Options"] = "nosniff"
+        headers["Referrer-Policy"] = "same-origin"
+        headers["Cross-Origin-Opener-Policy"] = "same-origin"
+        headers["Cross-Origin-Resource-Policy"] = "same-origin"
+        headers["Permissions-Policy"] = "camera=(), geolocation=(), microphone=(), payment=(), usb=()"
+        if settings.HTTPS:
+            headers["Strict-Transport-Security"] = f"max-age={ONE_YEAR}; includeSubDomains"
+        if not request.path.startswith(settings.STATIC_URL):
+            headers["Cache-Control"] = "no-store"
+        return response
+
+    def _policy(self, request: HttpRequest) -> str:
+        try:
+            live = live_origin(request)
+        except DisallowedHost:
+            # The error page needs no stream.
+            live = ""
+        return (
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; "
+            f"connect-src 'self'{f' {live}' if live else ''}; frame-src 'self'; form-action 'self'; "
+            "base-uri 'none'; object-src 'none'; frame-ancestors 'none'; report-uri /csp-report/"
+        )

@@ -1,0 +1,229 @@
+"""Settings of both products. Everything that varies comes from the environment, through env.py.
+
+SERVE chooses what a process answers: `dashboard` (the desk), `gateway` (the MultiMail-compatible API), or, for
+commands and workers, `both`.
+"""
+
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from psycopg.conninfo import conninfo_to_dict
+
+from dashboard.env import env_bool, env_choice, env_int, env_list, env_str, env_url
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+DATA_DIR = Path(env_str("DATA_DIR", BASE_DIR / "var")).resolve()
+
+DEBUG = env_bool("DEBUG", False)
+SECRET_KEY = env_str("SECRET_KEY")
+ENCRYPTION_KEYS = env_list("ENCRYPTION_KEYS")
+SEAL_KEY = env_str("SEAL_KEY", "")
+SERVE = env_choice("SERVE", "both", ("dashboard", "gateway", "both"))
+DEMO = env_choice("DEMO", "0", ("0", "1", "quiet"))
+
+# --- where things are ---------------------------------------------------------------------------------------------
+PORT = env_int("PORT", 8000)
+GATEWAY_PORT = env_int("GATEWAY_PORT", 8001)
+LIVE_PORT = env_int("LIVE_PORT", 8002)
+DISCORD_PORT = env_int("DISCORD_PORT", 8003)
+SMTP_PORT = env_int("SMTP_PORT", 8025)
+PUBLIC_URL = env_url("PUBLIC_URL", f"http://127.0.0.1:{PORT}")
+LIVE_URL = env_str("LIVE_URL", "")
+ALLOWED_HOSTS = env_list("ALLOWED_HOSTS", f"127.0.0.1,localhost,{urlsplit(PUBLIC_URL).hostname}")
+TRUSTED_PROXIES = env_list("TRUSTED_PROXIES")
+OUTGOING_ALLOW = env_list("OUTGOING_ALLOW")
+MULTIMAIL_API_URL = env_url("MULTIMAIL_API_URL", f"http://127.0.0.1:{GATEWAY_PORT}")
+EMAIL_URL = env_url("EMAIL_URL", "", schemes=("smtp", "smtps"))
+DISCORD_APP_ID = env_str("DISCORD_APP_ID", "")
+DISCORD_PUBLIC_KEY = env_str("DISCORD_PUBLIC_KEY", "")
+DISCORD_BOT_TOKEN = env_str("DISCORD_BOT_TOKEN", "")
+
+# --- what is installed --------------------------------------------------------------------------------------------
+_DESK_APPS = [
+    "allauth",
+    "allauth.account",
+    "django_htmx",
+    "alerts.apps.AlertsConfig",
+    "approvals.apps.ApprovalsConfig",
+    "policy.apps.PolicyConfig",
+    "people.apps.PeopleConfig",
+    "audit.apps.AuditConfig",
+]
+_GATEWAY_APPS = ["ninja", "gateway.apps.GatewayConfig"]
+INSTALLED_APPS = [
+    "dashboard.apps.DashboardConfig",
+    "django.contrib.contenttypes",
+    "django.contrib.auth",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    *(_DESK_APPS if SERVE != "gateway" else []),
+    *(_GATEWAY_APPS if SERVE != "dashboard" else []),
+]
+if SERVE == "gateway":
+    MIDDLEWARE = ["gateway.middleware.JsonOnlyMiddleware"]
+    ROOT_URLCONF = "gateway.urls"
+    APPEND_SLASH = False
+else:
+    MIDDLEWARE = [
+        "dashboard.middleware.TraceMiddleware",
+        "dashboard.middleware.SecurityHeadersMiddleware",
+        "whitenoise.middleware.WhiteNoiseMiddleware",
+        "django.contrib.sessions.middleware.SessionMiddleware",
+        "django.middleware.common.CommonMiddleware",
+        "django.middleware.csrf.CsrfViewMiddleware",
+        "django.contrib.auth.middleware.AuthenticationMiddleware",
+        "dashboard.middleware.ActorMiddleware",
+        "django.contrib.messages.middleware.MessageMiddleware",
+        "django_htmx.middleware.HtmxMiddleware",
+        "allauth.account.middleware.AccountMiddleware",
+    ]
+    ROOT_URLCONF = "dashboard.urls"
+    AUTH_USER_MODEL = "people.Person"
+WSGI_APPLICATION = "dashboard.wsgi.application"
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+                "dashboard.context.desk",
+            ],
+        },
+    },
+]
+
+# --- PostgreSQL and Redis -----------------------------------------------------------------------------------------
+_connection = conninfo_to_dict(env_str("DATABASE_URL"))
+DATABASES = {
+    "default": {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": _connection.pop("dbname", ""),
+        "USER": _connection.pop("user", ""),
+        "PASSWORD": _connection.pop("password", ""),
+        "HOST": _connection.pop("host", ""),
+        "PORT": str(_connection.pop("port", "")),
+        "CONN_MAX_AGE": 600,
+        "CONN_HEALTH_CHECKS": True,
+        # A pooler in transaction mode must stay possible: no session state.
+        "DISABLE_SERVER_SIDE_CURSORS": True,
+        "OPTIONS": {"connect_timeout": 5, **_connection},
+        # Tests with two threads need rows that are really there.
+        "TEST": {"NAME": None},
+    }
+}
+REDIS_URL = env_url("REDIS_URL", schemes=("redis", "rediss", "unix"))
+CACHES = {
+    # Counters of sign-in limits: in PostgreSQL, so that losing Redis neither locks anybody out nor lifts a limit.
+    "default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "cache"},
+}
+
+# --- Celery: its messages are nudges to look at rows; the rows are the truth -------------------------------------------
+CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1).replace("?db=", "?virtual_host=")
+CELERY_TASK_IGNORE_RESULT = True
+CELERY_TASK_ACKS_LATE = True
+CELERY_TASK_REJECT_ON_WORKER_LOST = True
+CELERY_TASK_SERIALIZER = "json"
+CELERY_ACCEPT_CONTENT = ["json"]
+CELERY_TASK_SOFT_TIME_LIMIT = 60
+CELERY_TASK_TIME_LIMIT = 90
+CELERY_TASK_PUBLISH_RETRY = False
+CELERY_WORKER_PREFETCH_MULTIPLIER = 1
+CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    # Publishing must cost a request at most a second when Redis is away; the sweep finds what was not nudged.
+    "socket_connect_timeout": 0.5,
+    "socket_timeout": 0.5,
+    "max_retries": 1,
+    "interval_start": 0,
+    "interval_step": 0,
+    "interval_max": 0,
+    "visibility_timeout": 180,
+}
+CELERY_TASK_ROUTES = {
+    "approvals.tasks.execute_*": {"queue": "decisions"},
+    "approvals.*": {"queue": "sync"},
+    "alerts.*": {"queue": "alerts"},
+    "gateway.*": {"queue": "gateway"},
+}
+
+# --- people -------------------------------------------------------------------------------------------------------
+AUTHENTICATION_BACKENDS = (
+    ["allauth.account.auth_backends.AuthenticationBackend"]
+    if SERVE != "gateway"
+    else ["django.contrib.auth.backends.ModelBackend"]
+)
+ACCOUNT_ADAPTER = "people.adapter.AccountAdapter"
+ACCOUNT_LOGIN_METHODS = {"email"}
+ACCOUNT_SIGNUP_FIELDS = ["email*", "password1*"]
+ACCOUNT_USER_MODEL_USERNAME_FIELD = None
+ACCOUNT_EMAIL_VERIFICATION = "none"
+ACCOUNT_PREVENT_ENUMERATION = True
+ACCOUNT_SESSION_REMEMBER = True
+ACCOUNT_LOGOUT_ON_GET = False
+LOGIN_URL = "account_login"
+LOGIN_REDIRECT_URL = "/queue/"
+ACCOUNT_LOGOUT_REDIRECT_URL = "/accounts/login/"
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+
+# --- the browser --------------------------------------------------------------------------------------------------
+HTTPS = PUBLIC_URL.startswith("https://")
+# Cookies ignore ports: over plain http two desks on one host would overwrite each other's sign-in.
+_COOKIE_PREFIX, _COOKIE_SUFFIX = ("__Host-", "") if HTTPS else ("", f"-{PORT}")
+SESSION_COOKIE_NAME = f"{_COOKIE_PREFIX}session{_COOKIE_SUFFIX}"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
+SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_AGE = 12 * 60 * 60
+CSRF_COOKIE_NAME = f"{_COOKIE_PREFIX}csrf{_COOKIE_SUFFIX}"
+CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
+CSRF_FAILURE_VIEW = "dashboard.errors.csrf_failure"
+SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if HTTPS and TRUSTED_PROXIES else None
+# Redirects to https and HSTS are sent by SecurityHeadersMiddleware, which also covers errors and static files.
+SILENCED_SYSTEM_CHECKS = ["security.W001", "security.W002", "security.W004", "security.W008"]
+if not HTTPS:
+    # Over plain http Secure cookies would never come back; PUBLIC_URL with https turns both on.
+    SILENCED_SYSTEM_CHECKS += ["security.W012", "security.W016"]
+DATA_UPLOAD_MAX_MEMORY_SIZE = 30 * 1024 * 1024 if SERVE == "gateway" else 1024 * 1024
+
+# --- static files, time, language ---------------------------------------------------------------------------------
+STATIC_URL = "/static/"
+STATICFILES_DIRS = [BASE_DIR / "static"]
+STATIC_ROOT = DATA_DIR / "static"
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+}
+WHITENOISE_KEEP_ONLY_HASHED_FILES = True
+TIME_ZONE = "UTC"
+USE_TZ = True
+USE_I18N = False
+LANGUAGE_CODE = "en"
+
+# --- logs ---------------------------------------------------------------------------------------------------------
+LOG_FORMAT = env_choice("LOG_FORMAT", "json", ("json", "text"))
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {
+        "json": {"()": "common.logs.JsonFormatter"},
+        "text": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"},
+    },
+    "handlers": {"out": {"class": "logging.StreamHandler", "formatter": LOG_FORMAT}},
+    "root": {"handlers": ["out"], "level": "INFO"},
+    "loggers": {
+        "django.security.DisallowedHost": {"level": "CRITICAL"},
+        # Celery's own lines name task arguments and tracebacks of acknowledged work; ours say what happened.
+        "celery.worker.strategy": {"level": "WARNING"},
+        "celery.app.trace": {"level": "WARNING"},
+    },
+}

@@ -1,0 +1,61 @@
+"""Who does something: the frozen `Actor` that every command gets, with what it may do where."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Role(StrEnum):
+    """What a person may be: decide, configure, or look everything up."""
+
+    REVIEWER = "reviewer"
+    ADMIN = "admin"
+    AUDITOR = "auditor"
+
+
+@dataclass(frozen=True)
+class Scope:
+    """One role with its reach; neither connection nor mailbox means everything."""
+
+    role: Role
+    connection: int | None = None
+    mailbox: int | None = None
+
+    def reaches(self, *, connection: int, mailbox: int | None) -> bool:
+        """Whether the scope includes this mailbox of this connection."""
+        if self.mailbox is not None:
+            return self.mailbox == mailbox
+        return self.connection is None or self.connection == connection
+
+
+@dataclass(frozen=True)
+class Actor:
+    """Somebody or something that acts. `surface` is through what: web, discord, webhook, worker, command."""
+
+    kind: str
+    id: str
+    label: str
+    surface: str
+    address: str = ""
+    scopes: tuple[Scope, ...] = ()
+
+    def is_a(self, role: Role, *, connection: int, mailbox: int | None) -> bool:
+        """Whether the actor has `role` for this mailbox."""
+        return any(s.role is role and s.reaches(connection=connection, mailbox=mailbox) for s in self.scopes)
+
+    def has(self, role: Role) -> bool:
+        """Whether the actor has `role` anywhere."""
+        return any(scope.role is role for scope in self.scopes)
+
+    def sees_all(self) -> bool:
+        """Whether no part of the desk is out of the actor's sight."""
+        return any(scope.connection is None and scope.mailbox is None for scope in self.scopes)
+
+
+def worker(name: str) -> Actor:
+    """Return the actor for what a background job does by itself."""
+    return Actor(kind="worker", id=name, label=f"the {name} worker", surface="worker")
+
+
+def webhook(connection: str) -> Actor:
+    """Return the actor for what a webhook of a connection reports."""
+    return Actor(kind="webhook", id=connection, label=f"MultiMail ({connection})", surface="webhook")

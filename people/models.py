@@ -1,0 +1,88 @@
+"""People and what they may do where."""
+
+from typing import Any, ClassVar
+
+from django.contrib.auth.models import AbstractBaseUser, BaseUserManager
+from django.db import models
+from django.db.models.functions import Lower, Now
+
+from people.actors import Actor, Role, Scope
+
+
+class PersonManager(BaseUserManager["Person"]):
+    """Makes people; an address is kept in lower case, so that one person has one account."""
+
+    def create_user(self, *, email: str, name: str, password: str | None = None) -> "Person":
+        person = self.model(email=email.strip().lower(), name=name)
+        person.set_password(password)
+        person.save(using=self._db)
+        return person
+
+    def get_by_natural_key(self, username: str | None) -> "Person":
+        return self.get(email=(username or "").lower())
+
+
+class Person(AbstractBaseUser):
+    """Somebody who signs in to the desk."""
+
+    email = models.EmailField(unique=True)
+    name = models.CharField(max_length=80)
+    is_active = models.BooleanField(default=True)
+    time_zone = models.CharField(max_length=64, default="UTC")
+    joined_at = models.DateTimeField(db_default=Now())
+
+    USERNAME_FIELD = "email"
+    EMAIL_FIELD = "email"
+    REQUIRED_FIELDS: ClassVar[list[str]] = ["name"]
+
+    objects = PersonManager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(Lower("email"), name="person_email_once")]
+
+    def __str__(self) -> str:
+        return self.name or self.email
+
+    @property
+    def initials(self) -> str:
+        """Two letters that stand for the person on a small badge."""
+        words = (self.name or self.email).split()
+        return (words[0][0] + (words[-1][0] if len(words) > 1 else words[0][1:2])).upper()
+
+    def actor(self, *, surface: str, address: str = "") -> Actor:
+        """Return the frozen actor that commands get: who it is, through what, and what they may do where."""
+        return Actor(
+            kind="person",
+            id=str(self.pk),
+            label=str(self),
+            surface=surface,
+            address=address,
+            scopes=tuple(
+                Scope(role=Role(grant.role), connection=grant.connection_id, mailbox=grant.mailbox_id)
+                for grant in self.grants.all()
+            )
+            if self.is_active
+            else (),
+        )
+
+
+class Grant(models.Model):
+    """A role, for everything or for one connection or mailbox."""
+
+    person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="grants")
+    role = models.CharField(max_length=10, choices=[(role.value, role.value.title()) for role in Role])
+    connection = models.ForeignKey("approvals.Connection", null=True, blank=True, on_delete=models.CASCADE)
+    mailbox = models.ForeignKey("approvals.Mailbox", null=True, blank=True, on_delete=models.CASCADE)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["person", "role", "connection", "mailbox"], nulls_distinct=False, name="grant_once"
+            ),
+            models.CheckConstraint(condition=models.Q(role__in=[role.value for role in Role]), name="grant_role_known"),
+        ]
+
+    def __str__(self) -> str:
+        where: Any = self.mailbox or self.connection or "everything"
+        return f"{self.person}: {self.role} of {where}"

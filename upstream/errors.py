@@ -1,0 +1,54 @@
+"""What a call to MultiMail can end in, split by what the caller should do."""
+
+
+class UpstreamError(Exception):
+    """Root; `status` is the HTTP status where there was one."""
+
+    def __init__(self, sentence: str, *, status: int | None = None) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+        self.status = status
+
+
+class NotSent(UpstreamError):
+    """Nothing was written to the wire (name look-up, connection refused, TLS): trying again is harmless."""
+
+
+class Throttled(UpstreamError):
+    """429: the whole connection waits `retry_after` seconds."""
+
+    def __init__(self, sentence: str, *, retry_after: float) -> None:
+        super().__init__(sentence, status=429)
+        self.retry_after = retry_after
+
+
+class KeyRefused(UpstreamError):
+    """401: the key is missing, unknown or revoked. Nothing works until somebody puts another one in."""
+
+
+class Forbidden(UpstreamError):
+    """403: the key is known, but may not do this."""
+
+
+class NotFound(UpstreamError):
+    """404: MultiMail does not know the message in this account."""
+
+
+class Conflict(UpstreamError):
+    """409: not pending, or changed. What MultiMail said of the message is in the attributes, empty where it did not."""
+
+    def __init__(self, sentence: str, *, body: dict[str, object]) -> None:
+        super().__init__(sentence, status=409)
+        self.code = str(body.get("code") or "")
+        self.message_status = str(body.get("status") or "")
+        self.decision = str(body.get("decision") or "")
+        self.reason = str(body.get("reason") or "")
+        self.decided_by = str(body.get("decided_by") or "")
+
+
+class Rejected(UpstreamError):
+    """400, 413 or 422: the request itself was not accepted; the same one never will be."""
+
+
+class OutcomeUnknown(UpstreamError):
+    """The call may have taken effect: a time-out, a reset, a 5xx, an answer that cannot be read. Ask before acting."""
