@@ -27,6 +27,7 @@ log = logging.getLogger("demo.agent")
 TIMEOUT_SECONDS = 10.0
 PAUSE_SECONDS = (60.0, 100.0)
 LONGEST_WAIT_SECONDS = 30.0
+LONGEST_LOOK_SECONDS = 2.0
 MOST_WAITING = 25
 
 
@@ -85,8 +86,8 @@ class Agent:
                 break
             if tries == 0:
                 log.warning("gateway does not take mail yet", extra={"event": "agent.waits", "status": reply.status})
+            self._stop.wait(max(reply.retry_after, back_off(tries, answered=reply.status != 0)))
             tries += 1
-            self._stop.wait(max(reply.retry_after, min(0.5 * 2**tries, LONGEST_WAIT_SECONDS)))
         log.info("letter sent", extra={"event": "agent.sent", "letter": letter.name, "status": reply.status})
         self._save({**progress, "sent": progress["sent"] + 1})
 
@@ -112,6 +113,11 @@ class Agent:
         fresh = self._progress_path.with_suffix(".new")
         fresh.write_text(json.dumps(progress))
         fresh.replace(self._progress_path)
+
+
+def back_off(tries: int, *, answered: bool) -> float:
+    """Return the seconds before the next try: a gateway that is not up yet is looked for more often."""
+    return min(0.25 * 2 ** min(tries, 10), LONGEST_WAIT_SECONDS if answered else LONGEST_LOOK_SECONDS)
 
 
 def read_account(path: Path, gateway_url: str) -> Account | None:

@@ -13,6 +13,7 @@ from demo.shell import fill
 
 MOST_LISTED = 200
 MOST_REMEMBERED = 400
+MOST_UNFOLDED = 6
 _CONTROLS_KEPT = {"\n", "\t"}
 
 
@@ -125,18 +126,26 @@ def _mail(mail: Mail) -> str:
 
 
 def _addresses(mail: Mail) -> str:
-    reached = [address for address in mail.summary.envelope_to if address not in mail.blind]
-    blind = [address for address in mail.summary.envelope_to if address in mail.blind]
+    reached = [address for address in mail.summary.envelope_to if address.lower() in mail.named]
+    blind = [address for address in mail.summary.envelope_to if address.lower() not in mail.named]
     chip = '<span class="chip violet">Not in the headers</span> ' if blind else ""
+    everybody = len(reached) > 1 and {address.lower() for address in reached} == mail.named
     rows = [
         ("From", visible(mail.summary.sender)),
         ("To", visible(mail.to)),
         ("Cc", visible(mail.cc)),
         ("Sent by", visible(mail.envelope_from)),
-        ("Reached", visible(", ".join(reached))),
-        ("Bcc", chip + visible(", ".join(blind))),
+        ("Reached", f"all {len(reached)} named above" if everybody else _listed(reached)),
+        ("Bcc", chip + _listed(blind)),
     ]
     return "".join(f"<dt>{name}</dt><dd>{value}</dd>" for name, value in rows if value)
+
+
+def _listed(addresses: list[str]) -> str:
+    joined = visible(", ".join(addresses))
+    if len(addresses) <= MOST_UNFOLDED:
+        return joined
+    return f'<details class="many"><summary>{len(addresses)} addresses</summary>{joined}</details>'
 
 
 def _files(files: tuple[File, ...]) -> str:

@@ -44,7 +44,7 @@ class Mail:
     envelope_from: str
     to: str
     cc: str
-    blind: frozenset[str]
+    named: frozenset[str]
     headers: tuple[tuple[str, str], ...]
     text: str
     html: str
@@ -60,13 +60,13 @@ def read_mail(key: str, content: bytes) -> Mail:
     """Return everything the page shows."""
     message = message_from_bytes(content)
     summary = _summary(key, message)
-    named = {address.lower() for _, address in getaddresses([_header(message, "To"), _header(message, "Cc")])}
+    named = getaddresses([_header(message, "To"), _header(message, "Cc")])
     return Mail(
         summary=summary,
         envelope_from=_header(message, "X-Envelope-From"),
         to=_header(message, "To"),
         cc=_header(message, "Cc"),
-        blind=frozenset(address for address in summary.envelope_to if address.lower() not in named),
+        named=frozenset(address.lower() for _, address in named if address),
         headers=tuple(
             (name, _decoded(value)) for name, value in message.items() if name.lower() not in _HEADERS_OF_OURS
         ),

@@ -48,7 +48,8 @@ def blanks(sequence: int, now: datetime) -> dict[str, str]:
     """Return what the blanks of the letter with this number say: the same each time it is asked for."""
     chance = random.Random(sequence)
     due = now + timedelta(days=14)
-    meeting = now + timedelta(days=2 + chance.randrange(4))
+    meeting = _weekday(now + timedelta(days=2 + chance.randrange(5)))
+    incident = _weekday(now - timedelta(days=4))
     last_month = now.replace(day=1) - timedelta(days=1)
     return {
         "invoice": str(2180 + sequence),
@@ -60,8 +61,14 @@ def blanks(sequence: int, now: datetime) -> dict[str, str]:
         "month": f"{last_month:%B}",
         "weekday": f"{meeting:%A}",
         "meeting": f"{meeting.day} {meeting:%B}",
+        "past_weekday": f"{incident:%A}",
         "clock": f"{chance.randrange(9, 16):02d}:{chance.choice(('00', '15', '30'))}",
     }
+
+
+def _weekday(day: datetime) -> datetime:
+    """Return the day, or the Monday after it when people are away or nearly so (Friday to Sunday)."""
+    return day if day.weekday() < 4 else day + timedelta(days=7 - day.weekday())
 
 
 def fill_in(text: str, values: dict[str, str]) -> str:

@@ -67,7 +67,7 @@ Ben Okoro
         name="outage",
         to=("ops@contoso.example",),
         cc=("priya.nair@adatum.example",),
-        subject="What happened on $weekday between 09:12 and 09:47",
+        subject="What happened on $past_weekday between 09:12 and 09:47",
         why="Promised incident report for two customers with an SLA.",
         body="""\
 Hello,
