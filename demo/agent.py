@@ -117,7 +117,7 @@ class Agent:
 
 def back_off(tries: int, *, answered: bool) -> float:
     """Return the seconds before the next try: a gateway that is not up yet is looked for more often."""
-    return min(0.25 * 2 ** min(tries, 10), LONGEST_WAIT_SECONDS if answered else LONGEST_LOOK_SECONDS)
+    return min(0.25 * 2.0 ** min(tries, 10), LONGEST_WAIT_SECONDS if answered else LONGEST_LOOK_SECONDS)
 
 
 def read_account(path: Path, gateway_url: str) -> Account | None:
