@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import requests
 
@@ -57,3 +58,11 @@ def test_a_missing_variable_ends_the_start_with_its_name() -> None:
     assert ended.returncode == 2
     assert "SMTP_PORT is not set" in json.loads(ended.stdout)["reason"]
     assert ended.stderr == ""
+
+
+def test_a_port_in_use_ends_the_start_with_1(demo: Demo, tmp_path: Path) -> None:
+    port = demo.url.rpartition(":")[2]
+    environment = {**os.environ, "DATA_DIR": str(tmp_path), "DISCORD_PORT": port, "SMTP_PORT": "0"}
+    ended = subprocess.run([sys.executable, "-m", "demo"], cwd=ROOT, env=environment, capture_output=True, timeout=5)
+    assert ended.returncode == 1
+    assert json.loads(ended.stdout)["event"] == "demo.cannot_start"
