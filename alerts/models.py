@@ -1,11 +1,15 @@
 """Who is told of what, and what was delivered. A message has one card at a destination, edited in place."""
 
+from typing import Any, Self
+
+from django.apps import apps
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
 from common.encryption import EncryptedTextField
 from courier.models import Delivery as CourierDelivery
+from courier.models import DeliveryQuerySet as CourierDeliveryQuerySet
 
 
 class Destination(models.Model):
@@ -59,11 +63,22 @@ class Card(models.Model):
         return f"card {self.discord_message_id or 'not posted'}"
 
 
+class DeliveryQuerySet(CourierDeliveryQuerySet):
+    """Reads of card deliveries."""
+
+    def for_list(self, actor: Any) -> Self:
+        """The newest first, of messages that the actor may see, with everything a line shows."""
+        visible = apps.get_model("approvals", "Message")._default_manager.visible_to(actor)
+        return self.filter(card__message__in=visible).select_related("card__destination", "card__message").order_by("-pk")
+
+
 class Delivery(CourierDelivery):
     """A card that must be brought up to date; what it shows is decided when it is sent."""
 
     card = models.ForeignKey(Card, on_delete=models.CASCADE, related_name="deliveries")
     action = models.CharField(max_length=40)
+
+    objects = DeliveryQuerySet.as_manager()
 
     class Meta:
         indexes = [

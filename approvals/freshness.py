@@ -21,9 +21,7 @@ class Freshness:
 
 def freshness_for(actor: Actor, *, now: datetime) -> Freshness:
     """Return how complete the part of the queue is that the actor sees: the worst of its connections."""
-    reached = [scope.connection for scope in actor.scopes]
-    connections = Connection.objects.all() if actor.sees_all() or None in reached else Connection.objects.filter(pk__in=reached)
-    judged = [freshness_of(connection, now=now) for connection in connections]
+    judged = [freshness_of(connection, now=now) for connection in Connection.objects.visible_to(actor)]
     if not judged:
         return Freshness("amber", None, "No MultiMail account is connected yet.")
     worst = ("red", "amber", "green")

@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
-from approvals.querysets import DecisionQuerySet, MessageQuerySet
+from approvals.querysets import ConnectionQuerySet, DecisionQuerySet, MessageQuerySet
 from approvals.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
 from common.encryption import EncryptedTextField
 from common.fingerprint import short_fingerprint
@@ -47,6 +47,8 @@ class Connection(models.Model):
     reading_until = models.DateTimeField(null=True, blank=True)
     read_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())
+
+    objects = ConnectionQuerySet.as_manager()
 
     def __str__(self) -> str:
         return self.name

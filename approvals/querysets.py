@@ -12,12 +12,13 @@ from approvals.states import LIVE_DECISIONS, DecisionState, MessageState
 from people.actors import Actor
 
 if TYPE_CHECKING:
-    from approvals.models import Decision, Message
+    from approvals.models import Connection, Decision, Message
 
     _Messages = models.QuerySet[Message]
     _Decisions = models.QuerySet[Decision]
+    _Connections = models.QuerySet[Connection]
 else:
-    _Messages = _Decisions = models.QuerySet
+    _Messages = _Decisions = _Connections = models.QuerySet
 
 # A message that was held and is now past the desk.
 DONE = tuple(state for state in MessageState if state not in (MessageState.HELD, MessageState.SCHEDULED))
@@ -93,6 +94,18 @@ class MessageQuerySet(_Messages):
     def _has_live_decision() -> Exists:
         decisions = apps.get_model("approvals", "Decision").objects
         return Exists(decisions.filter(message=OuterRef("pk"), state__in=LIVE_DECISIONS))
+
+
+class ConnectionQuerySet(_Connections):
+    """Reads of the connected accounts."""
+
+    def visible_to(self, actor: Actor) -> Self:
+        """Only those that the actor has a role for, or for a mailbox of."""
+        if actor.sees_all():
+            return self
+        connections = [scope.connection for scope in actor.scopes if scope.mailbox is None]
+        mailboxes = [scope.mailbox for scope in actor.scopes if scope.mailbox is not None]
+        return self.filter(Q(pk__in=connections) | Q(mailboxes__in=mailboxes)).distinct()
 
 
 class DecisionQuerySet(_Decisions):

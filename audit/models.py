@@ -5,6 +5,7 @@ Nothing here points to other tables: an entry must outlive what it tells of.
 
 from typing import Any, Self
 
+from django.apps import apps
 from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 
@@ -29,9 +30,18 @@ class EntryQuerySet(models.QuerySet["Entry"]):
         """Entries older than one: the next page."""
         return self.filter(id__lt=entry_id)
 
-    def within(self, connections: list[int] | None) -> Self:
-        """Entries of these connections and of none; None means all."""
-        return self if connections is None else self.filter(models.Q(connection__in=connections))
+    def of_action(self, action: str) -> Self:
+        return self.filter(action=action)
+
+    def readable_by(self, actor: Any) -> Self:
+        """What the actor may read: everything within reach of a role; acts outside any mailbox only by a role for all.
+
+        Entries keep no mailbox, so a role for single mailboxes reads entries through its messages.
+        """
+        if actor.sees_all():
+            return self
+        messages = apps.get_model("approvals", "Message")._default_manager.visible_to(actor)
+        return self.filter(message__in=messages.values("public_id"))
 
 
 class Entry(models.Model):

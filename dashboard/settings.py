@@ -99,7 +99,8 @@ TEMPLATES = [
 ]
 
 # --- PostgreSQL and Redis -----------------------------------------------------------------------------------------
-_connection = conninfo_to_dict(env_str("DATABASE_URL"))
+OWN_DATABASE_URL = env_str("DATABASE_URL")
+_connection = conninfo_to_dict(OWN_DATABASE_URL)
 DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.postgresql",

@@ -1,7 +1,12 @@
-"""The people app."""
+"""The people app: notes signing in and out in the ledger."""
 
 from django.apps import AppConfig
 
 
 class PeopleConfig(AppConfig):
     name = "people"
+
+    def ready(self) -> None:
+        from people import sign_ins
+
+        sign_ins.connect()

@@ -1,5 +1,8 @@
 """The connected MultiMail accounts and their health."""
 
+from datetime import datetime
+from typing import Any
+
 from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -8,14 +11,19 @@ from django.views.decorators.http import require_safe
 
 from approvals.freshness import freshness_of
 from approvals.models import Connection, WebhookEvent
+from people.actors import Actor
 
 
 @login_required
 @require_safe
 def connections(request: HttpRequest) -> HttpResponse:
     """Show each account: its address, mailboxes, which keys it has, when it was last read, and what is wrong."""
-    now = timezone.now()
-    rows = [
+    return render(request, "approvals/connections.html", {"rows": connection_rows(request.actor, now=timezone.now())})  # type: ignore[attr-defined]
+
+
+def connection_rows(actor: Actor, *, now: datetime) -> list[dict[str, Any]]:
+    """Return what the page shows of each account the actor has a role for; no key ever leaves this function."""
+    return [
         {
             "connection": connection,
             "freshness": freshness_of(connection, now=now),
@@ -29,6 +37,5 @@ def connections(request: HttpRequest) -> HttpResponse:
             "last_event": WebhookEvent.objects.filter(connection=connection).order_by("-pk").first(),
             "poison": WebhookEvent.objects.filter(connection=connection, result="poison").count(),
         }
-        for connection in Connection.objects.order_by("name")
+        for connection in Connection.objects.visible_to(actor).order_by("name")
     ]
-    return render(request, "approvals/connections.html", {"rows": rows})

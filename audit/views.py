@@ -1,0 +1,64 @@
+"""The ledger for people: newest first, and the trace of one message from its beginning."""
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.utils import timezone
+from django.views.decorators.http import require_safe
+
+from audit.forms import LedgerForm
+from audit.models import Entry
+from audit.trail import lines
+from common.pages import page_or_fragment
+
+PAGE = 100
+
+
+@login_required
+@require_safe
+def ledger(request: HttpRequest) -> HttpResponse:
+    """Show what happened, newest first, a hundred entries a page."""
+    form = LedgerForm(request.GET)
+    before, action = form.place()
+    entries = Entry.objects.readable_by(request.actor).newest_first()  # type: ignore[attr-defined]
+    if action:
+        entries = entries.of_action(action)
+    page = lines((entries.before(before) if before else entries)[: PAGE + 1])
+    shown = page[:PAGE]
+    if request.GET.get("format") == "json":
+        return JsonResponse({"entries": [line.as_json() for line in shown]})
+    context: dict[str, Any] = {
+        "lines": shown,
+        "form": form,
+        "action": action,
+        "next_before": shown[-1].entry.pk if len(page) > PAGE else "",
+        "is_first_page": before is None,
+        "now": timezone.now(),
+    }
+    return page_or_fragment(request, page="audit/ledger.html", fragment="audit/_ledger.html", context=context)
+
+
+@login_required
+@require_safe
+def trace(request: HttpRequest, public_id: UUID) -> HttpResponse:
+    """Show everything that happened to one message, oldest first, from what started it."""
+    entries = Entry.objects.readable_by(request.actor).of_message(public_id).oldest_first()  # type: ignore[attr-defined]
+    found = lines(entries[:1000])
+    if not found:
+        raise Http404("Nothing is recorded of such a message, or it is in a mailbox that you do not see.")
+    if request.GET.get("format") == "json":
+        return JsonResponse({"message": str(public_id), "entries": [line.as_json() for line in found]})
+    started = next((line.trigger for line in found if line.trigger), {})
+    subject = next((line.details["subject"] for line in reversed(found) if line.details.get("subject")), "")
+    fingerprint = next((line.entry.fingerprint for line in reversed(found) if line.entry.fingerprint), "")
+    context = {
+        "lines": found,
+        "public_id": public_id,
+        "trigger": started,
+        "subject": subject,
+        "fingerprint": fingerprint,
+        "now": timezone.now(),
+    }
+    return page_or_fragment(request, page="audit/trace.html", fragment="audit/_trace.html", context=context)

@@ -1,0 +1,47 @@
+"""The file of the demo's credentials: shell assignments that scripts, tests and people can all read.
+
+Several commands add to it; each writes it whole and atomically, readable by its owner alone.
+"""
+
+import os
+import re
+import shlex
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+_ASSIGNMENT = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)=(.*)")
+
+
+def read_credentials(path: Path) -> dict[str, str]:
+    """Return the assignments in `path`, in their order; empty when there is no such file."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    found = (_ASSIGNMENT.fullmatch(line.strip()) for line in text.splitlines())
+    return {match[1]: "".join(shlex.split(match[2])) for match in found if match}
+
+
+def write_credentials(path: Path, values: Mapping[str, str]) -> None:
+    """Replace `path` by these assignments, mode 600; a reader sees the old file or the new one, never half of one."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = "".join(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
+    # Made with mode 600 from the start, in the same folder, so that the rename is atomic.
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def update_credentials(path: Path, values: Mapping[str, str]) -> dict[str, str]:
+    """Add `values` to the file, or replace those of the same name, and return all of it."""
+    merged = read_credentials(path) | dict(values)
+    write_credentials(path, merged)
+    return merged

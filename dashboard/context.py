@@ -1,0 +1,25 @@
+"""What the frame around every page of the desk shows: the count that waits, and how complete it is."""
+
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.utils import timezone
+from django.utils.functional import SimpleLazyObject
+
+from approvals.freshness import freshness_for
+from approvals.models import Message
+from dashboard.middleware import live_origin
+
+
+def desk(request: HttpRequest) -> dict[str, Any]:
+    """Return the frame's values; they cost a query only on pages that show them."""
+    actor = getattr(request, "actor", None)
+    if actor is None or actor.kind != "person":
+        return {"live_url": ""}
+    return {
+        "actor": actor,
+        "live_url": settings.LIVE_URL or f"{live_origin(request)}/live/",
+        "desk_waiting": SimpleLazyObject(lambda: Message.objects.visible_to(actor).awaiting_review()[:1001].count()),
+        "desk_freshness": SimpleLazyObject(lambda: freshness_for(actor, now=timezone.now())),
+    }

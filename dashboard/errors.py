@@ -1,0 +1,56 @@
+"""Error pages: each says what is wrong and what to do, none shows a traceback."""
+
+import logging
+
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.csrf import requires_csrf_token
+
+log = logging.getLogger(__name__)
+
+
+def _error(request: HttpRequest, status: int, title: str, sentence: str) -> HttpResponse:
+    return render(request, "error.html", {"status": status, "title": title, "sentence": sentence}, status=status)
+
+
+@requires_csrf_token
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """400: also a Host that is not in ALLOWED_HOSTS, where no page can be built."""
+    return HttpResponse(
+        "This request cannot be read. If you run this desk: the host name must stand in ALLOWED_HOSTS.\n",
+        status=400,
+        content_type="text/plain; charset=utf-8",
+    )
+
+
+@requires_csrf_token
+def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """403."""
+    return _error(request, 403, "You may not do this", "Your role does not include it. An admin can change that.")
+
+
+@requires_csrf_token
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """403 where the form's token is missing or old."""
+    log.warning("form token refused", extra={"reason": reason})
+    return _error(
+        request, 403, "This form is too old", "Nothing was decided. Go back, reload the page and press the button again."
+    )
+
+
+@requires_csrf_token
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """404, with the reason where one of our own views gave it."""
+    given = str(exception.args[0]) if exception.args and isinstance(exception.args[0], str) else ""
+    return _error(request, 404, "Nothing here", given or "This address leads nowhere. The queue is a good place to go on.")
+
+
+@requires_csrf_token
+def server_error(request: HttpRequest) -> HttpResponse:
+    """500: the log has the trace; nothing that was stored is lost."""
+    return _error(
+        request,
+        500,
+        "Something broke on our side",
+        "Nothing was decided by this request. Reload the page and look at the state of the message before you try again.",
+    )

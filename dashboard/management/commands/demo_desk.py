@@ -1,0 +1,114 @@
+"""Makes the demo's side of the desk: four people, the connection to the gateway, the Discord destination.
+
+`begin` makes what the gateway needs to know (the webhook's address and secret), `finish` what needs the gateway's keys.
+"""
+
+import secrets
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management import BaseCommand, CommandParser
+from django.db import transaction
+
+from alerts.models import Destination, Route
+from alerts.outbox import CARD_ACTIONS
+from approvals.models import Connection, Mailbox
+from common.credentials import read_credentials, update_credentials
+from people.actors import Role
+from people.models import Grant, Person
+
+SLUG = "demo"
+# prefix in credentials.env, address, name, roles
+PEOPLE = (
+    ("REVIEWER", "ana@countersign-demo.example", "Ana Ferreira", (Role.REVIEWER,)),
+    ("REVIEWER2", "ben@countersign-demo.example", "Ben Okafor", (Role.REVIEWER,)),
+    ("ADMIN", "ida@countersign-demo.example", "Ida Lindqvist", (Role.ADMIN,)),
+    ("AUDITOR", "max@countersign-demo.example", "Max Weber", (Role.AUDITOR,)),
+)
+
+
+class Command(BaseCommand):
+    """Idempotent: what is there already stays, and the file follows the database."""
+
+    help = __doc__
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("part", choices=["begin", "finish"])
+        parser.add_argument("--credentials", type=Path, required=True)
+
+    @transaction.atomic
+    def handle(self, *args: Any, part: str, credentials: Path, **options: Any) -> None:
+        known = read_credentials(credentials)
+        made = _begin(known) if part == "begin" else _finish(known)
+        update_credentials(credentials, made)
+
+
+def _begin(known: dict[str, str]) -> dict[str, str]:
+    dashboard = f"http://127.0.0.1:{settings.PORT}"
+    webhook_id = known.get("WEBHOOK_URL", "").rstrip("/").rpartition("/")[2] or secrets.token_urlsafe(24)
+    return {
+        "DASHBOARD_URL": dashboard,
+        "GATEWAY_URL": f"http://127.0.0.1:{settings.GATEWAY_PORT}",
+        "DISCORD_URL": f"http://127.0.0.1:{settings.DISCORD_PORT}",
+        "WEBHOOK_URL": f"{dashboard}/webhooks/multimail/{webhook_id}/",
+        "WEBHOOK_SECRET": known.get("WEBHOOK_SECRET") or f"whsec_{secrets.token_urlsafe(32)}",
+        "OUTBOX_DIR": str(settings.DATA_DIR / "outbox"),
+        "DATABASE_URL": settings.OWN_DATABASE_URL,
+        "REDIS_URL": settings.REDIS_URL,
+        **{
+            name: value
+            for prefix, email, _, _ in PEOPLE
+            for name, value in (
+                (f"{prefix}_EMAIL", email),
+                (f"{prefix}_PASSWORD", known.get(f"{prefix}_PASSWORD") or secrets.token_urlsafe(12)),
+            )
+        },
+    }
+
+
+def _finish(known: dict[str, str]) -> dict[str, str]:
+    connection, _ = Connection.objects.update_or_create(
+        slug=SLUG,
+        defaults={
+            "name": "Demo gateway",
+            "api_url": settings.MULTIMAIL_API_URL,
+            "webhook_id": known["WEBHOOK_URL"].rstrip("/").rpartition("/")[2],
+            "webhook_secret": known["WEBHOOK_SECRET"],
+            "oversight_key": known["OVERSIGHT_KEY"],
+            "read_key": known["READ_KEY"],
+            "admin_key": known["ADMIN_KEY"],
+            "agent_key": known["AGENT_KEY"],
+            "is_our_gateway": True,
+        },
+    )
+    for prefix in ("MAILBOX", "MAILBOX2"):
+        Mailbox.objects.update_or_create(
+            connection=connection,
+            upstream_id=known[f"{prefix}_ID"],
+            defaults={"address": known[f"{prefix}_ADDRESS"], "oversight_mode": "gated_send"},
+        )
+    for prefix, email, name, roles in PEOPLE:
+        _person(email, name, known[f"{prefix}_PASSWORD"], roles)
+    _destination()
+    return {}
+
+
+def _person(email: str, name: str, password: str, roles: tuple[Role, ...]) -> None:
+    person = Person.objects.filter(email=email).first() or Person.objects.create_user(email=email, name=name)
+    if not person.check_password(password):
+        person.set_password(password)
+        person.save(update_fields=["password"])
+    for role in roles:
+        Grant.objects.get_or_create(person=person, role=role, connection=None, mailbox=None)
+
+
+def _destination() -> None:
+    # The stand-in takes any id and token; they look like Discord's.
+    url = f"http://127.0.0.1:{settings.DISCORD_PORT}/api/webhooks/1180000000000000427/{SLUG}-{'x' * 32}"
+    destination, made = Destination.objects.get_or_create(name="#approvals (demo)", defaults={"url": url})
+    if destination.url != url:
+        destination.url = url
+        destination.save(update_fields=["url"])
+    if made:
+        Route.objects.create(destination=destination, actions=list(CARD_ACTIONS))

@@ -1,0 +1,30 @@
+"""Makes the first admin of a desk that runs without the demo, and prints a password once."""
+
+import secrets
+from typing import Any
+
+from django.core.management import BaseCommand, CommandError, CommandParser
+from django.db import transaction
+
+from people.actors import Role
+from people.models import Grant, Person
+
+
+class Command(BaseCommand):
+    """Refuses when there is an admin already: that one invites people from the desk."""
+
+    help = __doc__
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--email", required=True)
+        parser.add_argument("--name", default="")
+
+    @transaction.atomic
+    def handle(self, *args: Any, email: str, name: str, **options: Any) -> None:
+        if Grant.objects.filter(role=Role.ADMIN, connection=None, mailbox=None).exists():
+            raise CommandError("There is an admin already. Ask that person to invite others.")
+        password = secrets.token_urlsafe(15)
+        person = Person.objects.create_user(email=email, name=name or email.partition("@")[0], password=password)
+        for role in (Role.ADMIN, Role.REVIEWER):
+            Grant.objects.create(person=person, role=role)
+        self.stdout.write(f"Sign in as {person.email} with the password {password}\n")

@@ -1,0 +1,56 @@
+"""Brings the database and the static files to this version of the code, and makes the demo's data where asked."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management import BaseCommand, call_command
+from django.db import connection
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict
+
+APPEND_ONLY = ("audit_entry",)
+# Retention may remove the personal part of an entry; the entry stays.
+REMOVABLE_ONLY = ("audit_entrydetail",)
+
+
+class Command(BaseCommand):
+    """Run with DATABASE_OWNER_URL where that is another role: the application's own may not alter tables."""
+
+    help = __doc__
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        application_role = settings.DATABASES["default"]["USER"]
+        self._become_owner()
+        call_command("migrate", interactive=False, verbosity=0)
+        call_command("createcachetable", verbosity=0)
+        self._grant(application_role)
+        call_command("collectstatic", interactive=False, verbosity=0)
+        if settings.DEMO != "0":
+            credentials = Path(settings.DATA_DIR) / "credentials.env"
+            call_command("demo_desk", "begin", credentials=credentials)
+            call_command("demo_gateway", credentials=credentials)
+            call_command("demo_desk", "finish", credentials=credentials)
+
+    def _become_owner(self) -> None:
+        owner = conninfo_to_dict(os.environ.get("DATABASE_OWNER_URL") or os.environ["DATABASE_URL"])
+        connection.close()
+        connection.settings_dict.update(USER=owner.get("user", ""), PASSWORD=owner.get("password", ""))
+
+    def _grant(self, role: str) -> None:
+        """Let the application's role work, but only add to the ledger. With one role only, triggers guard it alone."""
+        if role == connection.settings_dict["USER"]:
+            return
+        name = sql.Identifier(role)
+        with connection.cursor() as cursor:
+            for statement in (
+                "GRANT USAGE ON SCHEMA public TO {}",
+                "GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO {}",
+                "GRANT USAGE, SELECT ON ALL SEQUENCES IN SCHEMA public TO {}",
+            ):
+                cursor.execute(sql.SQL(statement).format(name))
+            for table in APPEND_ONLY:
+                cursor.execute(sql.SQL("REVOKE UPDATE, DELETE, TRUNCATE ON {} FROM {}").format(sql.Identifier(table), name))
+            for table in REMOVABLE_ONLY:
+                cursor.execute(sql.SQL("REVOKE UPDATE, TRUNCATE ON {} FROM {}").format(sql.Identifier(table), name))

@@ -1,0 +1,23 @@
+"""Every address of the desk."""
+
+from django.urls import include, path
+
+from dashboard import views
+
+urlpatterns = [
+    path("", views.home, name="home"),
+    path("healthz", views.healthz, name="healthz"),
+    path("readyz", views.readyz, name="readyz"),
+    path("metrics", views.metrics, name="metrics"),
+    path("live/", views.live, name="live"),
+    path("csp-report/", views.csp_report, name="csp-report"),
+    path("accounts/", include("people.urls")),
+    path("", include("approvals.urls")),
+    path("", include("audit.urls")),
+    path("", include("alerts.urls")),
+]
+
+handler400 = "dashboard.errors.bad_request"
+handler403 = "dashboard.errors.forbidden"
+handler404 = "dashboard.errors.not_found"
+handler500 = "dashboard.errors.server_error"

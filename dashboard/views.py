@@ -1,0 +1,120 @@
+"""The site's own pages: home, health, metrics, and where browsers report what the policy blocked."""
+
+import json
+import logging
+from datetime import timedelta
+
+import redis
+from django.conf import settings
+from django.contrib.auth.decorators import login_required
+from django.db import DatabaseError, connection
+from django.db.models.functions import Now
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.shortcuts import render
+from django.utils import timezone
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_POST, require_safe
+
+from approvals.models import Connection, Decision, Message
+from approvals.views.connections import connection_rows
+from audit.models import Entry
+from audit.trail import lines
+from dashboard.middleware import live_origin
+from dashboard.models import Tick
+
+log = logging.getLogger(__name__)
+
+SEEN_WITHIN = timedelta(seconds=60)
+
+
+@login_required
+@require_safe
+def home(request: HttpRequest) -> HttpResponse:
+    """Show what waits, how the connections are, and what happened last."""
+    actor = request.actor  # type: ignore[attr-defined]
+    visible = Message.objects.visible_to(actor)
+    today = timezone.now() - timedelta(hours=24)
+    decisions = Decision.objects.filter(message__in=visible, recorded_at__gte=today)
+    context = {
+        "waiting": visible.awaiting_review()[:1001].count(),
+        "oldest": visible.awaiting_review().oldest_first().first(),
+        "approved": decisions.filter(outcome="approve", state="applied").count(),
+        "rejected": decisions.filter(outcome__in=("reject", "send_back"), state="applied").count(),
+        "in_doubt": visible.in_doubt().count(),
+        "failed": visible.failed().filter(changed_at__gte=today).count(),
+        "connections": connection_rows(actor, now=timezone.now()),
+        "lines": lines(Entry.objects.readable_by(actor).newest_first()[:12]),
+        "now": timezone.now(),
+    }
+    return render(request, "dashboard/home.html", context)
+
+
+@require_safe
+def healthz(request: HttpRequest) -> HttpResponse:
+    """Say that this process answers."""
+    return JsonResponse({"status": "ok"})
+
+
+@require_safe
+def readyz(request: HttpRequest) -> HttpResponse:
+    """Say whether everything that the desk needs is there: PostgreSQL, Redis, a worker and a beat."""
+    parts = {"postgresql": _postgresql(), "redis": _redis(), "beat and worker": False}
+    if parts["postgresql"]:
+        parts["beat and worker"] = Tick.objects.filter(at__gt=Now() - SEEN_WITHIN).exists()
+    missing = [name for name, is_there in parts.items() if not is_there]
+    return JsonResponse(
+        {"status": "ok" if not missing else "not ready", "parts": parts}, status=503 if missing else 200
+    )
+
+
+@require_safe
+def metrics(request: HttpRequest) -> HttpResponse:
+    """Answer Prometheus: how much waits, leaves and is in doubt, and how old the mirror is."""
+    rows = [
+        ("countersign_messages_waiting", Message.objects.awaiting_review().count()),
+        ("countersign_decisions_in_doubt", Decision.objects.filter(state__in=("unknown", "unattributed")).count()),
+        ("countersign_decisions_recorded", Decision.objects.filter(state="recorded").count()),
+        ("countersign_connections_failing", Connection.objects.exclude(failing_since=None).count()),
+        ("countersign_connections_paused", Connection.objects.exclude(paused_at=None).count()),
+    ]
+    text = "".join(f"# TYPE {name} gauge\n{name} {value}\n" for name, value in rows)
+    return HttpResponse(text, content_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+@require_safe
+def live(request: HttpRequest) -> HttpResponse:
+    """Lead to the live stream, which has a port of its own."""
+    response = HttpResponseRedirect(settings.LIVE_URL or f"{live_origin(request)}/live/")
+    response.status_code = 307
+    return response
+
+
+@csrf_exempt
+@require_POST
+def csp_report(request: HttpRequest) -> HttpResponse:
+    """Log what a browser's policy blocked: the directive and the address without its query."""
+    try:
+        report = json.loads(request.read(16_384)).get("csp-report", {})
+        blocked = str(report.get("blocked-uri", ""))[:200].partition("?")[0]
+        log.warning(
+            "policy blocked", extra={"directive": str(report.get("violated-directive", ""))[:80], "blocked": blocked}
+        )
+    except (ValueError, AttributeError):
+        log.warning("policy report unreadable")
+    return HttpResponse(status=204)
+
+
+def _postgresql() -> bool:
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except DatabaseError:
+        return False
+    return True
+
+
+def _redis() -> bool:
+    try:
+        return bool(redis.Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1).ping())
+    except redis.RedisError:
+        return False

@@ -1,0 +1,42 @@
+"""Notes who signed in, who failed to, and who signed out."""
+
+from typing import Any
+
+from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
+from django.db import transaction
+from django.http import HttpRequest
+
+from audit.recording import record
+from people.actors import Actor
+from people.models import Person
+
+
+def _actor(request: HttpRequest | None, person: Any) -> Actor:
+    address = str(request.META.get("REMOTE_ADDR", "")) if request is not None else ""
+    if isinstance(person, Person):
+        return person.actor(surface="web", address=address)
+    return Actor(kind="anonymous", id="", label="somebody", surface="web", address=address)
+
+
+@transaction.atomic
+def _signed_in(request: HttpRequest, user: Any, **_: Any) -> None:
+    record("person.signed_in", actor=_actor(request, user))
+
+
+@transaction.atomic
+def _failed(credentials: dict[str, Any], request: HttpRequest | None = None, **_: Any) -> None:
+    tried = str(credentials.get("email") or credentials.get("username") or "")[:200]
+    record("person.sign_in_failed", actor=_actor(request, None), details={"email": tried})
+
+
+@transaction.atomic
+def _signed_out(request: HttpRequest, user: Any, **_: Any) -> None:
+    if user is not None:
+        record("person.signed_out", actor=_actor(request, user))
+
+
+def connect() -> None:
+    """Listen to Django's own signals."""
+    user_logged_in.connect(_signed_in, dispatch_uid="people.signed_in")
+    user_login_failed.connect(_failed, dispatch_uid="people.failed")
+    user_logged_out.connect(_signed_out, dispatch_uid="people.signed_out")
