@@ -1,0 +1,54 @@
+"""Email addresses as the gateway takes them: one mailbox each, ASCII on the wire, nothing that could end a header."""
+
+import re
+
+import idna
+
+MAX_LENGTH = 254
+
+_NAMED = re.compile(r"[^<>]*<([^<>]*)>")
+# A dot-atom of RFC 5322; quoted local parts are legal, and in practice only ever an attack.
+_LOCAL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
+_DOMAIN = re.compile(r"(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+
+
+def clean_address(text: str) -> str:
+    """Return the bare address in `text` with its domain as lower-case ASCII. Raises ValueError with a sentence."""
+    text = text.strip()
+    if named := _NAMED.fullmatch(text):
+        text = named[1].strip()
+    local, _, domain = text.rpartition("@")
+    if not _LOCAL.fullmatch(local) or len(local) > 64:
+        raise ValueError(f"{_shown(text)} is not an email address.")
+    domain = _ascii_domain(domain)
+    if not _DOMAIN.fullmatch(domain) or len(local) + len(domain) + 1 > MAX_LENGTH:
+        raise ValueError(f"{_shown(text)} is not an email address.")
+    return f"{local}@{domain}"
+
+
+def clean_addresses(value: object) -> list[str]:
+    """Return the addresses of a list, a single text, or a text with commas; each once, in the order given."""
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
+        raise ValueError("must be an address or a list of addresses.")
+    return list(dict.fromkeys(clean_address(part) for part in parts if part.strip()))
+
+
+def domain_of(address: str) -> str:
+    """Return the part after the @."""
+    return address.rpartition("@")[2]
+
+
+def _ascii_domain(domain: str) -> str:
+    domain = domain.rstrip(".").lower()
+    if domain.isascii():
+        return domain
+    try:
+        return idna.encode(domain, uts46=True).decode()
+    except idna.IDNAError:
+        return ""
+
+
+def _shown(text: str) -> str:
+    # Control characters are escaped: the sentence may end in a log or a terminal.
+    return ascii(text[:80])

@@ -1,0 +1,118 @@
+"""The API as a whole: its routers, its docs page, and the one place where errors become answers."""
+
+import logging
+from typing import Any
+
+from django.core.exceptions import RequestDataTooBig
+from django.db import DatabaseError, InterfaceError, OperationalError, connection
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.template.loader import render_to_string
+from ninja import NinjaAPI
+from ninja.errors import AuthenticationError, HttpError, ValidationError
+from ninja.openapi.docs import Swagger
+
+from gateway.answers import Health, answer, documented
+from gateway.api import emails, mailboxes, oversight, send, webhooks
+from gateway.api.flat import flat_router
+from gateway.errors import GatewayError, Invalid, InvalidKey, TooLarge, Unavailable
+from gateway.parsing import StrictParser
+
+log = logging.getLogger(__name__)
+
+
+class Docs(Swagger):
+    """The docs page, rendered without a request: context processors are the desk's business."""
+
+    def render_page(self, request: HttpRequest, api: NinjaAPI, **kwargs: Any) -> HttpResponse:
+        """Return the one HTML page of the gateway."""
+        context = {"swagger_settings": '{"layout": "BaseLayout", "url": "/openapi.json"}', "api": api}
+        page = HttpResponse(render_to_string(self.template, context))
+        page["Content-Security-Policy"] = (
+            "default-src 'self'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; "
+            "img-src 'self' data:; frame-ancestors 'none'"
+        )
+        return page
+
+
+api = NinjaAPI(
+    title="Countersign Gateway",
+    version="2.0.0",
+    description="A self-hosted email API for agents, compatible with MultiMail's. Held mail waits for a person.",
+    parser=StrictParser(),
+    docs=Docs(),
+    urls_namespace="gateway",
+)
+for router in (send.router, emails.router, oversight.router, mailboxes.router, webhooks.router):
+    api.add_router("/v1", router)
+api.add_router("/v1", flat_router(listed=True))
+api.add_router("", flat_router(listed=False))
+
+
+@api.get("/health", response=documented(Health), tags=["health"])
+def health(request: HttpRequest) -> HttpResponse:
+    """Whether the gateway can work."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except DatabaseError:
+        return answer({"status": "degraded", "software": "countersign-gateway", "database": "away"}, status=503)
+    return answer({"status": "ok", "software": "countersign-gateway"})
+
+
+def _problem(error: GatewayError) -> JsonResponse:
+    response = answer(error.body(), status=error.status)
+    if error.retry_after is not None:
+        # A plain number of seconds: the SDK cannot read a date here.
+        response["Retry-After"] = str(error.retry_after)
+    if error.status == 401:
+        response["WWW-Authenticate"] = "Bearer"
+    return response
+
+
+@api.exception_handler(GatewayError)
+def _on_gateway_error(request: HttpRequest, error: GatewayError) -> JsonResponse:
+    return _problem(error)
+
+
+@api.exception_handler(AuthenticationError)
+def _on_no_key(request: HttpRequest, error: AuthenticationError) -> JsonResponse:
+    return _problem(InvalidKey("No API key was given. Send it as `Authorization: Bearer <key>`.", code="no_key"))
+
+
+@api.exception_handler(ValidationError)
+def _on_invalid(request: HttpRequest, error: ValidationError) -> JsonResponse:
+    first = error.errors[0]
+    # ("body", "body", "to", 0): where it came from, the handler's parameter, and then the field itself.
+    path = [str(part) for part in first["loc"][1:]]
+    path = path[1:] if path[:1] in (["body"], ["filters"]) else path
+    sentence = str(first["msg"]).removeprefix("Value error, ")
+    field = ".".join(path)
+    return _problem(Invalid(f"{field}: {sentence}" if field else sentence, field=field))
+
+
+@api.exception_handler(HttpError)
+def _on_http_error(request: HttpRequest, error: HttpError) -> JsonResponse:
+    # The framework hides what the parser raised behind a 400 of its own.
+    if isinstance(error.__cause__, GatewayError):
+        return _problem(error.__cause__)
+    return answer({"error": str(error) or "The request failed.", "code": "failed"}, status=error.status_code)
+
+
+@api.exception_handler(RequestDataTooBig)
+def _on_too_big(request: HttpRequest, error: RequestDataTooBig) -> JsonResponse:
+    return _problem(TooLarge("The body is too large."))
+
+
+@api.exception_handler(OperationalError)
+@api.exception_handler(InterfaceError)
+def _on_database_away(request: HttpRequest, error: Exception) -> JsonResponse:
+    log.error("database away", extra={"reason": type(error).__name__})
+    return _problem(
+        Unavailable("The database cannot be reached. Try again; with an idempotency_key nothing is sent twice.")
+    )
+
+
+@api.exception_handler(Exception)
+def _on_bug(request: HttpRequest, error: Exception) -> JsonResponse:
+    log.exception("request failed")
+    return answer({"error": "Something went wrong here. It has been logged.", "code": "internal"}, status=500)

@@ -1,0 +1,80 @@
+"""Who calls: finds the key behind a request and checks that it may do what the route needs.
+
+The key's text is never stored nor logged; only its hash is looked up.
+"""
+
+import hashlib
+import logging
+from datetime import timedelta
+
+from django.http import HttpRequest
+from django.utils import timezone
+from ninja.security import APIKeyHeader, HttpBearer
+
+from gateway.errors import Forbidden, InvalidKey
+from gateway.models import ApiKey
+
+log = logging.getLogger(__name__)
+
+SANDBOX_PREFIX = "mm_test_"
+
+
+class KeyedRequest(HttpRequest):
+    """A request whose key is known."""
+
+    auth: ApiKey
+
+
+def hash_key(text: str) -> str:
+    """Return the form in which a key is stored."""
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _admit(text: str, scopes: tuple[str, ...]) -> ApiKey:
+    key = ApiKey.objects.by_hash(hash_key(text))
+    if key is None or key.revoked_at is not None:
+        log.info("key refused", extra={"reason": "unknown" if key is None else "revoked"})
+        raise InvalidKey("The API key is not valid. Check that it is complete and has not been revoked.")
+    if not key.account.is_active:
+        raise Forbidden("The account is switched off.", code="account_inactive")
+    if scopes and not key.may(*scopes):
+        raise Forbidden(f"This key lacks the scope {' or '.join(scopes)}.", code="missing_scope")
+    if key.last_used_at is None or timezone.now() - key.last_used_at > timedelta(minutes=1):
+        ApiKey.objects.used(key)
+    return key
+
+
+class BearerKey(HttpBearer):
+    """`Authorization: Bearer <key>`. It wins over X-API-Key; another scheme is ignored."""
+
+    def __init__(self, *scopes: str) -> None:
+        self.scopes = scopes
+        super().__init__()
+
+    def __call__(self, request: HttpRequest) -> ApiKey | None:
+        """Return the key, or None when the header is not there."""
+        scheme, _, text = request.headers.get("Authorization", "").strip().partition(" ")
+        return self.authenticate(request, text.strip()) if scheme.lower() == "bearer" else None
+
+    def authenticate(self, request: HttpRequest, token: str) -> ApiKey:
+        """Return the key of `token`. Raises InvalidKey or Forbidden."""
+        return _admit(token, self.scopes)
+
+
+class HeaderKey(APIKeyHeader):
+    """`X-API-Key: <key>`."""
+
+    param_name = "X-API-Key"
+
+    def __init__(self, *scopes: str) -> None:
+        self.scopes = scopes
+        super().__init__()
+
+    def authenticate(self, request: HttpRequest, key: str | None) -> ApiKey | None:
+        """Return the key, or None when the header is not there. Raises InvalidKey or Forbidden."""
+        return _admit(key.strip(), self.scopes) if key else None
+
+
+def needs(*scopes: str) -> list[HttpBearer | APIKeyHeader]:
+    """Return the checks of a route that asks for one of `scopes`; without any, every valid key will do."""
+    return [BearerKey(*scopes), HeaderKey(*scopes)]

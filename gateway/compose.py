@@ -1,0 +1,189 @@
+"""Takes what an agent wants sent: stores it once, then moves it on to the gate or to the outbox.
+
+Accepting and moving on are two transactions. What is accepted survives a crash between them; the sweep moves it on.
+"""
+
+import logging
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+from django.db.models.functions import Now
+
+from common.identifiers import ulid
+from gateway import auditing, event_names, events, nudge
+from gateway.addresses import domain_of
+from gateway.errors import Conflict, Forbidden, Invalid
+from gateway.letters import Letter
+from gateway.models import ApiKey, Attachment, Email, IdempotencyRecord, Mailbox
+from gateway.modes import GateTiming, Mode, effective_mode, is_gated
+from gateway.states import Change, Direction, Status
+
+log = logging.getLogger(__name__)
+
+KEY_WINDOW = timedelta(hours=24)
+CONTENT_WINDOW = timedelta(seconds=60)
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """An email that is stored; `repeated` when an earlier request with the same key made it."""
+
+    email: Email
+    repeated: bool = False
+    mismatch: bool = False
+
+
+def accept_letter(*, key: ApiKey, mailbox: Mailbox, letter: Letter, now: datetime) -> Accepted:
+    """Store one letter as an email that waits for its scan, or find the one that the same key made before.
+
+    Raises Forbidden, Invalid, or Conflict for the same content without a key within a minute; then nothing is stored.
+    """
+    mode = _mode_for(mailbox, letter)
+    _check_schedule(mailbox, letter, now)
+    email = _email_of(key, mailbox, letter, mode, now)
+    digest = letter.digest()
+    with transaction.atomic():
+        # The record comes first: who loses the race for a key has then written nothing. Its foreign key is deferred.
+        if not _remember(email, letter, digest):
+            return _earlier(email, letter, digest)
+        email.save(force_insert=True)
+        _store_files(email, letter)
+        auditing.note("email.submitted", email=email, key=key, oversight_mode=mode)
+    log.info("email accepted", extra={"email": email.pk, "mailbox": mailbox.pk, "mode": mode, "sandbox": key.sandbox})
+    return Accepted(email)
+
+
+def move_on(*, email: Email, now: datetime) -> bool:
+    """Bring an accepted email to the gate or into the outbox; False when somebody else has done so.
+
+    There is no scanner yet: this is where its verdict will be asked for.
+    """
+    waits_first = email.send_at is not None and email.gate_timing == GateTiming.SCHEDULE_FIRST
+    with transaction.atomic():
+        if email.gated and not waits_first:
+            return _hold(email, Change.HOLD, now)
+        if not Email.objects.move(email, Change.RELEASE, due_at=email.send_at or Now()):
+            return False
+        if email.send_at is None:
+            nudge.after_commit("send_email", email.pk)
+    log.info("email released", extra={"email": email.pk})
+    return True
+
+
+def ask(*, email: Email, now: datetime) -> bool:
+    """Bring a scheduled email, whose time has come before anybody was asked, to the gate."""
+    with transaction.atomic():
+        return _hold(email, Change.ASK, now, due_at=None, lease_until=None)
+
+
+def _hold(email: Email, change: Change, now: datetime, **fields: Any) -> bool:
+    if not Email.objects.move(email, change, **fields):
+        return False
+    events.announce(event_names.PENDING, email=email, now=now)
+    log.info("email held", extra={"email": email.pk})
+    return True
+
+
+def _mode_for(mailbox: Mailbox, letter: Letter) -> Mode:
+    mode = effective_mode(
+        mailbox=Mode(mailbox.oversight_mode), asked=letter.mode, allow_looser=mailbox.allow_looser_per_call
+    )
+    if mode is Mode.READ_ONLY:
+        raise Forbidden(
+            "This mailbox is read_only: nothing can be sent from it. Ask its operator to request an upgrade.",
+            code="read_only",
+        )
+    return mode
+
+
+def _check_schedule(mailbox: Mailbox, letter: Letter, now: datetime) -> None:
+    if letter.send_at is None:
+        return
+    if not mailbox.scheduling_enabled:
+        raise Forbidden("Scheduling is switched off for this mailbox.", code="scheduling_disabled")
+    if letter.send_at <= now:
+        raise Invalid("send_at: lies in the past.", field="send_at")
+
+
+def _email_of(key: ApiKey, mailbox: Mailbox, letter: Letter, mode: Mode, now: datetime) -> Email:
+    pk = ulid()
+    timing = letter.gate_timing or mailbox.default_gate_timing
+    return Email(
+        id=pk,
+        account=key.account,
+        mailbox=mailbox,
+        direction=Direction.OUTBOUND,
+        status=Status.PENDING_SCAN,
+        sandbox=key.sandbox,
+        sent_by_key=key,
+        created_at=now,
+        from_address=mailbox.address,
+        # The name is part of what the recipient sees, so a later change of the mailbox must not reach held mail.
+        from_name=mailbox.display_name,
+        reply_to=letter.reply_to,
+        to=letter.to,
+        cc=letter.cc,
+        bcc=letter.bcc,
+        subject=letter.subject,
+        markdown=letter.markdown,
+        html=letter.html,
+        has_attachments=bool(letter.files),
+        message_id_header=f"<{pk.lower()}@{domain_of(mailbox.address)}>",
+        thread_id=ulid(),
+        metadata=letter.metadata,
+        oversight_mode=mode,
+        gated=is_gated(mode),
+        send_at=letter.send_at,
+        gate_timing=timing if letter.send_at else "",
+    )
+
+
+def _remember(email: Email, letter: Letter, digest: str) -> bool:
+    by_key = bool(letter.idempotency_key)
+    operation = IdempotencyRecord.Operation.SEND if by_key else IdempotencyRecord.Operation.CONTENT
+    return IdempotencyRecord.objects.remember(
+        mailbox_id=email.mailbox_id,
+        sandbox=email.sandbox,
+        operation=operation,
+        key=letter.idempotency_key or digest,
+        email_id=email.pk,
+        digest=digest,
+        lasts=KEY_WINDOW if by_key else CONTENT_WINDOW,
+    )
+
+
+def _earlier(email: Email, letter: Letter, digest: str) -> Accepted:
+    by_key = bool(letter.idempotency_key)
+    record = IdempotencyRecord.objects.select_related("email").get(
+        mailbox_id=email.mailbox_id,
+        sandbox=email.sandbox,
+        operation=IdempotencyRecord.Operation.SEND if by_key else IdempotencyRecord.Operation.CONTENT,
+        key=letter.idempotency_key or digest,
+    )
+    if not by_key:
+        raise Conflict(
+            "The same message was sent less than a minute ago. It is not sent twice; to repeat it on purpose, wait a "
+            "minute or give each message its own idempotency_key.",
+            code="duplicate_content",
+            email_id=record.email_id,
+            status=record.email.status,
+        )
+    return Accepted(record.email, repeated=True, mismatch=record.digest != digest)
+
+
+def _store_files(email: Email, letter: Letter) -> None:
+    if not letter.files:
+        return
+    Attachment.objects.bulk_create(
+        Attachment(
+            email=email,
+            name=file.name,
+            content_type=file.content_type,
+            size=len(file.content),
+            sha256=file.sha256,
+            content=file.content,
+        )
+        for file in letter.files
+    )

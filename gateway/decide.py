@@ -1,0 +1,113 @@
+"""Decides held mail, and takes mail back: first decision wins, and everybody else is told who that was."""
+
+import logging
+from datetime import datetime
+
+from django.db import transaction
+from django.db.models.functions import Now
+
+from gateway import auditing, event_names, events, nudge, shapes
+from gateway.content import additions_of, fingerprint_of
+from gateway.errors import Conflict, Forbidden, NotFound
+from gateway.models import ApiKey, Email
+from gateway.modes import Mode
+from gateway.states import AWAITING_DECISION, Change, Decision, Direction, Status, allows
+
+log = logging.getLogger(__name__)
+
+
+def decide_email(
+    *, key: ApiKey, email_id: str, outcome: str, reason: str, expected_fingerprint: str, now: datetime
+) -> Email:
+    """Approve or reject one held email, bound to its content as it is now.
+
+    The row is locked while its content is compared, so that what was compared is what is approved: from here on the
+    mailbox's additions are fixed too. Raises NotFound, Forbidden, or Conflict with what became of the email.
+    """
+    with transaction.atomic():
+        email = _locked(key, email_id)
+        _check_may_decide(key, email, outcome)
+        print_now = fingerprint_of(email)
+        if expected_fingerprint and expected_fingerprint != print_now:
+            raise Conflict(
+                "The message is not the one that was read: its content or what the mailbox adds has changed.",
+                code="content_changed",
+                fingerprint=print_now,
+                **shapes.outcome(email),
+            )
+        _write(key, email, Decision(outcome), reason, now)
+        auditing.note(f"email.{outcome}", email=email, key=key, fingerprint=print_now, reason=reason)
+        name = event_names.APPROVED if outcome == Decision.APPROVED else event_names.REJECTED
+        events.announce(name, email=email, now=now)
+        if email.status == Status.SCHEDULED and not _waits(email, now):
+            nudge.after_commit("send_email", email.pk)
+    log.info("email decided", extra={"email": email.pk, "decision": outcome, "key": key.pk})
+    return email
+
+
+def cancel_email(*, key: ApiKey, email: Email, now: datetime) -> Email:
+    """Take back an email that has not left; doing it twice is no error. Raises Conflict."""
+    if email.status == Status.CANCELLED:
+        return email
+    with transaction.atomic():
+        # A worker that holds the row may be handing it to the mail server at this moment.
+        free = Email.objects.not_in_hands()
+        if not allows(email.status, Change.CANCEL) or not free.move(email, Change.CANCEL, due_at=None):
+            return _already_cancelled(email)
+        auditing.note("email.cancelled", email=email, key=key)
+        events.announce(event_names.CANCELLED, email=email, now=now)
+    log.info("email cancelled", extra={"email": email.pk, "key": key.pk})
+    return email
+
+
+def _locked(key: ApiKey, email_id: str) -> Email:
+    rows = Email.objects.visible_to(key).with_mailbox().select_for_update(of=("self",))
+    email = rows.filter(pk=email_id).first()
+    if email is None:
+        raise NotFound("There is no such message in this account.")
+    return email
+
+
+def _check_may_decide(key: ApiKey, email: Email, outcome: str) -> None:
+    if email.status not in AWAITING_DECISION:
+        raise Conflict(_not_pending(email), code="not_pending", **shapes.outcome(email))
+    if email.sent_by_key_id == key.pk:
+        raise Forbidden("The key that wrote a message cannot decide it.", code="own_message")
+    outgoing = email.direction == Direction.OUTBOUND
+    if outgoing and outcome == Decision.APPROVED and email.mailbox.oversight_mode == Mode.READ_ONLY:
+        raise Conflict("The mailbox is read_only now: nothing can leave it.", code="read_only", **shapes.outcome(email))
+
+
+def _not_pending(email: Email) -> str:
+    if email.decision:
+        return f"This message was already {email.decision} by {email.decided_by}."
+    return f"This message does not wait for a decision: it is {email.status}."
+
+
+def _write(key: ApiKey, email: Email, decision: Decision, reason: str, now: datetime) -> None:
+    fields = {
+        "decision": decision,
+        "decision_reason": reason,
+        "decided_at": now,
+        "decided_by": key.name,
+        "decided_by_key": key,
+    }
+    if decision is Decision.APPROVED and email.direction == Direction.OUTBOUND:
+        fields |= {"additions": additions_of(email), "due_at": email.send_at if _waits(email, now) else Now()}
+    change = Change.APPROVE if decision is Decision.APPROVED else Change.REJECT
+    if not Email.objects.move(email, change, **fields):
+        raise Conflict("Somebody else decided this message at the same moment.", code="not_pending")
+
+
+def _waits(email: Email, now: datetime) -> bool:
+    return email.send_at is not None and email.send_at > now
+
+
+def _already_cancelled(email: Email) -> Email:
+    email.refresh_from_db()
+    if email.status == Status.CANCELLED:
+        return email
+    sentence = f"This message cannot be cancelled: it is {email.status}."
+    if email.status == Status.SCHEDULED:
+        sentence = "This message is being sent at this moment."
+    raise Conflict(sentence, code="not_cancellable", **shapes.outcome(email))

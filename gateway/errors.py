@@ -1,0 +1,78 @@
+"""What the gateway answers when it cannot do what was asked: one class a status, a sentence, and a stable code."""
+
+from typing import Any
+
+
+class GatewayError(Exception):
+    """Base of all refusals. `error` is for people, `code` for programs, `extra` are further keys of the answer."""
+
+    status = 400
+    code = "bad_request"
+    retry_after: int | None = None
+
+    def __init__(self, error: str, *, code: str = "", field: str = "", hint: str = "", **extra: Any) -> None:
+        super().__init__(error)
+        self.error = error
+        self.code = code or self.code
+        self.field = field
+        self.hint = hint
+        self.extra = extra
+
+    def body(self) -> dict[str, Any]:
+        """Return the JSON object that clients get."""
+        optional = {"field": self.field, "hint": self.hint}
+        return {"error": self.error, "code": self.code, **{k: v for k, v in optional.items() if v}, **self.extra}
+
+
+class BadRequest(GatewayError):
+    """The body is no JSON object."""
+
+
+class InvalidKey(GatewayError):
+    """No key, an unknown one, or a revoked one."""
+
+    status = 401
+    code = "invalid_key"
+
+
+class Forbidden(GatewayError):
+    """The key is right, but may not do this."""
+
+    status = 403
+    code = "forbidden"
+
+
+class NotFound(GatewayError):
+    """No such thing in this account."""
+
+    status = 404
+    code = "not_found"
+
+
+class Conflict(GatewayError):
+    """The state does not allow it."""
+
+    status = 409
+    code = "conflict"
+
+
+class TooLarge(GatewayError):
+    """More bytes than are taken."""
+
+    status = 413
+    code = "too_large"
+
+
+class Invalid(GatewayError):
+    """A field is missing or wrong."""
+
+    status = 422
+    code = "invalid_field"
+
+
+class Unavailable(GatewayError):
+    """The database is away."""
+
+    status = 503
+    code = "unavailable"
+    retry_after = 1

@@ -1,0 +1,67 @@
+"""Tells subscribers what happened: one delivery row a subscription, in the transaction that makes it happen.
+
+No body text travels in an event. Called by commands only, inside their transaction and after the status changed.
+"""
+
+import json
+from datetime import datetime
+from typing import Any
+
+from common.identifiers import ulid
+from gateway import nudge
+from gateway.event_names import spelling_for, wants_text_to
+from gateway.models import Email, Webhook, WebhookDelivery
+from gateway.timestamps import iso
+
+
+def announce(name: str, *, email: Email, now: datetime, **details: Any) -> None:
+    """Plan the event `name` about `email` for everyone who listens, and nudge the worker on commit."""
+    listening = Webhook.objects.listening(account_id=email.account_id, mailbox_id=email.mailbox_id)
+    event_id = ulid()
+    rows = []
+    for webhook in listening:
+        spelling = spelling_for(webhook.events, name)
+        if spelling is None:
+            continue
+        facts = _facts(email, text_to=wants_text_to(webhook.events)) | details
+        body = envelope(spelling, event_id=event_id, now=now, facts=facts)
+        rows.append(
+            WebhookDelivery(webhook=webhook, email=email, event_id=event_id, event=spelling, body=body, trace=event_id)
+        )
+    for delivery in WebhookDelivery.objects.bulk_create(rows):
+        nudge.after_commit("deliver_webhook", delivery.pk)
+
+
+def envelope(spelling: str, *, event_id: str, now: datetime, facts: dict[str, Any]) -> bytes:
+    """Return the bytes of one event in the form that satisfies every published variant of MultiMail's webhooks."""
+    common = {"event_id": event_id, "timestamp": iso(now), **facts}
+    whole = {"event": spelling, "type": spelling, "event_type": spelling, **common, "data": common}
+    return json.dumps(whole, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _facts(email: Email, *, text_to: bool) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "id": email.pk,
+        "email_id": email.pk,
+        "message_id": email.pk,
+        "thread_id": email.thread_id,
+        "mailbox": email.mailbox.address,
+        "mailbox_id": email.mailbox_id,
+        "from": email.from_address,
+        "to": ", ".join(email.to) if text_to else email.to,
+        "to_addresses": email.to,
+        "subject": email.subject,
+        "direction": email.direction,
+        "status": email.status,
+        "has_attachments": email.has_attachments,
+        "sandbox": email.sandbox,
+        "metadata": email.metadata,
+    }
+    if email.decision:
+        facts |= {
+            "decision": email.decision,
+            "reason": email.decision_reason or None,
+            "decided_at": iso(email.decided_at),
+            "decided_by": email.decided_by,
+        }
+    return facts

@@ -1,0 +1,110 @@
+"""What a list can be asked for: parameters in, a narrowed and ordered queryset out."""
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, Field
+
+from gateway.paging import clamp, read_cursor, read_offset
+from gateway.querysets import EmailQuerySet
+from gateway.states import Direction, Status
+from gateway.timestamps import parse_iso
+
+
+def _none_if_empty(value: Any) -> Any:
+    return None if value == "" else value
+
+
+def _moment(value: Any) -> datetime | None:
+    return parse_iso(value) if value else None
+
+
+_MaybeStatus = Annotated[Status | None, BeforeValidator(_none_if_empty)]
+_MaybeDirection = Annotated[Direction | None, BeforeValidator(_none_if_empty)]
+_MaybeFlag = Annotated[bool | None, BeforeValidator(_none_if_empty)]
+_MaybeMoment = Annotated[datetime | None, BeforeValidator(_moment)]
+_Text = Annotated[str, Field(max_length=200)]
+
+
+class ListFilters(BaseModel):
+    """The parameters of a mailbox's list."""
+
+    status: _MaybeStatus = None
+    direction: _MaybeDirection = None
+    sender: _Text = ""
+    subject_contains: _Text = ""
+    date_after: _MaybeMoment = None
+    date_before: _MaybeMoment = None
+    has_attachments: _MaybeFlag = None
+    since_id: _Text = ""
+    # Texts, because clients send what they like here and expect it to be clamped.
+    limit: str = ""
+    cursor: str = ""
+    offset: str = ""
+
+    def page_size(self) -> int:
+        """Return how many rows a page has."""
+        return clamp(self.limit, default=20, most=100)
+
+    def apply(self, emails: EmailQuerySet) -> EmailQuerySet:
+        """Narrow and order `emails`. `cursor` wins over `offset`; `since_id` turns the order round."""
+        emails = self._narrow(emails)
+        cursor = read_cursor(self.cursor)
+        if self.since_id:
+            return emails.filter(id__gt=max(self.since_id, cursor or "")).order_by("id")
+        if cursor:
+            return emails.filter(id__lt=cursor).order_by("-id")
+        start = read_offset(self.offset)
+        ordered = emails.order_by("-id")
+        return ordered[start : start + self.page_size() + 1] if start else ordered
+
+    def _narrow(self, emails: EmailQuerySet) -> EmailQuerySet:
+        wanted: dict[str, Any] = {
+            "status": self.status,
+            "direction": self.direction,
+            "from_address__icontains": self.sender or None,
+            "subject__icontains": self.subject_contains or None,
+            "created_at__gt": self.date_after,
+            "created_at__lt": self.date_before,
+            "has_attachments": self.has_attachments,
+        }
+        emails = emails.filter(**{name: value for name, value in wanted.items() if value is not None})
+        if self.status is None:
+            emails = emails.exclude(status__in=(Status.SPAM_QUARANTINED, Status.DELETED))
+        return emails
+
+
+class InboxFilters(BaseModel):
+    """The parameters of `check_inbox`."""
+
+    mailbox: Annotated[str, Field(max_length=320)] = ""
+    unread: _MaybeFlag = None
+    status: _MaybeStatus = None
+    limit: str = ""
+    cursor: str = ""
+
+    def page_size(self) -> int:
+        """Return how many rows a page has."""
+        return clamp(self.limit, default=20, most=100)
+
+    def apply(self, emails: EmailQuerySet) -> EmailQuerySet:
+        """Narrow and order `emails`: unread, unless a status is named or `unread=false` asks for all readable mail."""
+        cursor = read_cursor(self.cursor)
+        if cursor:
+            emails = emails.filter(id__lt=cursor)
+        if self.status is None and self.unread is False:
+            return emails.filter(status__in=(Status.UNREAD, Status.READ)).order_by("-id")
+        return emails.filter(status=self.status or Status.UNREAD).order_by("-id")
+
+
+class PendingFilters(BaseModel):
+    """The parameters of the pending list."""
+
+    email_id: Annotated[str, Field(max_length=64)] = ""
+    mailbox: Annotated[str, Field(max_length=320)] = ""
+    limit: str = ""
+    cursor: str = ""
+
+    def page_size(self) -> int | None:
+        """Return how many rows a page has; None when all are asked for."""
+        return clamp(self.limit, default=100, most=500) if self.limit or self.cursor else None

@@ -1,0 +1,71 @@
+"""Subscriptions to events: making, ending and trying them."""
+
+import logging
+import secrets
+from datetime import datetime
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.db import transaction
+
+from common.identifiers import ulid
+from courier.guarded import origin_of
+from gateway import auditing, nudge
+from gateway.errors import Invalid
+from gateway.event_names import KNOWN, TEST
+from gateway.events import envelope
+from gateway.models import ApiKey, Mailbox, Webhook, WebhookDelivery
+
+log = logging.getLogger(__name__)
+
+
+def add_webhook(*, key: ApiKey, url: str, events: list[str], mailbox: Mailbox | None, secret: str | None) -> Webhook:
+    """Subscribe an address to events. Raises Invalid for an address or a name that is not taken."""
+    _check_url(url)
+    if unknown := [name for name in events if name not in KNOWN]:
+        raise Invalid(f"events: there is no event named {unknown[0][:60]!a}.", field="events")
+    with transaction.atomic():
+        webhook = Webhook.objects.create(
+            account_id=key.account_id,
+            mailbox=mailbox,
+            url=url,
+            events=list(dict.fromkeys(events)),
+            secret=secret or f"whsec_{secrets.token_urlsafe(32)}",
+        )
+        auditing.note_webhook("webhook.created", account_id=key.account_id, webhook_id=webhook.pk, key=key)
+    webhook.refresh_from_db(fields=["created_at"])
+    log.info("webhook created", extra={"webhook": webhook.pk, "events": webhook.events})
+    return webhook
+
+
+def end_webhook(*, key: ApiKey, webhook: Webhook, now: datetime) -> None:
+    """End a subscription; what is still on its way to it is given up."""
+    with transaction.atomic():
+        Webhook.objects.alive().filter(pk=webhook.pk).update(deleted_at=now)
+        auditing.note_webhook("webhook.deleted", account_id=key.account_id, webhook_id=webhook.pk, key=key)
+    log.info("webhook deleted", extra={"webhook": webhook.pk})
+
+
+def test_webhook(*, webhook: Webhook, now: datetime) -> WebhookDelivery:
+    """Send one signed event that is about no message."""
+    event_id = ulid()
+    body = envelope(TEST, event_id=event_id, now=now, facts={"webhook_id": webhook.pk})
+    with transaction.atomic():
+        delivery = WebhookDelivery.objects.create(
+            webhook=webhook, event_id=event_id, event=TEST, body=body, trace=event_id
+        )
+        nudge.after_commit("deliver_webhook", delivery.pk)
+    delivery.refresh_from_db()
+    return delivery
+
+
+def _check_url(url: str) -> None:
+    parts = urlsplit(url)
+    if not parts.hostname or parts.username or parts.scheme not in ("https", "http"):
+        raise Invalid("url: must be an https address without a user name.", field="url")
+    try:
+        allowed = origin_of(url) in {origin_of(one) for one in settings.OUTGOING_ALLOW}
+    except ValueError:
+        raise Invalid("url: has a port that is no number.", field="url") from None
+    if parts.scheme != "https" and not allowed:
+        raise Invalid("url: must be https. The operator can allow others in OUTGOING_ALLOW.", field="url")

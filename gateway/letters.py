@@ -1,0 +1,91 @@
+"""What a caller wants sent, once every field has been read and found sound; knows nothing of HTTP or tables."""
+
+import base64
+import binascii
+import hashlib
+import re
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from gateway.content import content_digest
+from gateway.errors import Invalid, TooLarge
+from gateway.modes import GateTiming, Mode
+
+MAX_FILES = 25
+MAX_FILE_BYTES = 10 * 1024 * 1024
+MAX_ALL_FILES_BYTES = 20 * 1024 * 1024
+
+_CONTENT_TYPE = re.compile(r"[A-Za-z0-9][\w!#$&^.+-]{0,62}/[A-Za-z0-9][\w!#$&^.+-]{0,62}", re.ASCII)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+@dataclass(frozen=True)
+class File:
+    """One file to attach."""
+
+    name: str
+    content_type: str
+    content: bytes
+
+    @property
+    def sha256(self) -> str:
+        """The hash by which the fingerprint knows the file."""
+        return hashlib.sha256(self.content).hexdigest()
+
+
+@dataclass(frozen=True)
+class Letter:
+    """An email as its author wants it."""
+
+    to: list[str]
+    subject: str
+    markdown: str
+    html: str | None = None
+    cc: list[str] = field(default_factory=list)
+    bcc: list[str] = field(default_factory=list)
+    reply_to: str = ""
+    files: tuple[File, ...] = ()
+    metadata: dict[str, Any] = field(default_factory=dict)
+    mode: Mode | None = None
+    send_at: datetime | None = None
+    gate_timing: GateTiming | None = None
+    idempotency_key: str = ""
+
+    def digest(self) -> str:
+        """Return a hash that tells whether two letters are the same letter."""
+        return content_digest(
+            to=self.to,
+            cc=self.cc,
+            bcc=self.bcc,
+            subject=self.subject,
+            bodies=[self.markdown, self.html],
+            files=[file.sha256 for file in self.files],
+        )
+
+
+def read_files(items: list[dict[str, str]]) -> tuple[File, ...]:
+    """Return the files of `attachments` (each with name, content_type, content). Raises Invalid or TooLarge."""
+    if len(items) > MAX_FILES:
+        raise Invalid(f"attachments: at most {MAX_FILES} files.", field="attachments")
+    files = tuple(_read_file(item, number) for number, item in enumerate(items))
+    if len({file.name for file in files}) < len(files):
+        raise Invalid("attachments: two files have the same name.", field="attachments")
+    if sum(len(file.content) for file in files) > MAX_ALL_FILES_BYTES:
+        raise TooLarge("The attachments are larger than 20 MB together.", field="attachments")
+    return files
+
+
+def _read_file(item: dict[str, str], number: int) -> File:
+    where = f"attachments.{number}"
+    if not item["name"] or len(item["name"]) > 255 or _CONTROL.search(item["name"]):
+        raise Invalid(f"{where}.name: 1 to 255 characters, none of them a control character.", field=f"{where}.name")
+    if not _CONTENT_TYPE.fullmatch(item["content_type"]):
+        raise Invalid(f"{where}.content_type: must look like application/pdf.", field=f"{where}.content_type")
+    try:
+        content = base64.b64decode("".join(item["content"].split()), validate=True)
+    except (binascii.Error, ValueError):
+        raise Invalid(f"{where}.content_base64: is not base64.", field=f"{where}.content_base64") from None
+    if len(content) > MAX_FILE_BYTES:
+        raise TooLarge(f"{where}: is larger than 10 MB.", field=where)
+    return File(name=item["name"], content_type=item["content_type"].lower(), content=content)

@@ -1,0 +1,78 @@
+"""Makes the demo's side of the gateway: an account, two mailboxes, four keys and the desk's webhook.
+
+Idempotent: what is there already stays, and a lost database is filled again with the keys in the file.
+"""
+
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.conf import settings
+from django.core.management import BaseCommand, CommandParser
+from django.db import transaction
+
+from common.credentials import read_credentials, update_credentials
+from gateway.event_names import SPELLINGS
+from gateway.models import Account, Webhook
+from gateway.models.accounts import Scope
+from gateway.provision import make_account, make_mailbox, new_key_text, register_key
+
+# Variable, name (people see it as who decided), scopes.
+_KEYS = (
+    ("AGENT_KEY", "Demo agent", [Scope.READ, Scope.SEND]),
+    ("OVERSIGHT_KEY", "Countersign", [Scope.OVERSIGHT]),
+    ("READ_KEY", "Countersign (read)", [Scope.READ]),
+    ("ADMIN_KEY", "Countersign (admin)", [Scope.ADMIN, Scope.READ]),
+)
+# Variable, address, display name, whether a call may loosen the mode.
+_MAILBOXES = (
+    ("MAILBOX", "support@countersign-demo.example", "Countersign Demo Support", False),
+    ("MAILBOX2", "outreach@countersign-demo.example", "Countersign Demo Outreach", True),
+)
+
+
+class Command(BaseCommand):
+    """Run after `demo_desk begin`, which leaves WEBHOOK_URL and WEBHOOK_SECRET in the file."""
+
+    help = __doc__
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--credentials", type=Path, required=True)
+
+    @transaction.atomic
+    def handle(self, *args: Any, credentials: Path, **options: Any) -> None:
+        known = read_credentials(credentials)
+        account = make_account(
+            name="Countersign Demo", slug="demo", oversight_email="oversight@countersign-demo.example"
+        )
+        made = {"GATEWAY_URL": f"http://127.0.0.1:{settings.GATEWAY_PORT}"}
+        made |= _keys(account, known) | _mailboxes(account)
+        if known.get("WEBHOOK_URL") and known.get("WEBHOOK_SECRET"):
+            _webhook(account, known["WEBHOOK_URL"], known["WEBHOOK_SECRET"])
+        update_credentials(credentials, made)
+
+
+def _keys(account: Account, known: dict[str, str]) -> dict[str, str]:
+    texts = {variable: known.get(variable) or new_key_text() for variable, _, _ in _KEYS}
+    for variable, name, scopes in _KEYS:
+        register_key(account=account, name=name, scopes=[str(scope) for scope in scopes], text=texts[variable])
+    return texts
+
+
+def _mailboxes(account: Account) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for variable, address, name, looser in _MAILBOXES:
+        mailbox = make_mailbox(account=account, address=address, display_name=name, looser=looser)
+        found |= {f"{variable}_ID": mailbox.pk, f"{variable}_ADDRESS": mailbox.address}
+    return found
+
+
+def _webhook(account: Account, url: str, secret: str) -> None:
+    """Subscribe the desk to everything. Its port may be another at every start, its path never is."""
+    path = urlsplit(url).path
+    ours = [one for one in Webhook.objects.alive().filter(account=account) if urlsplit(one.url).path == path]
+    webhook = ours[0] if ours else Webhook(account=account)
+    webhook.url, webhook.secret = url, secret
+    # MultiMail's own names; never a second spelling of one, which would change how `to` is sent.
+    webhook.events = sorted(SPELLINGS)
+    webhook.save()

@@ -1,0 +1,70 @@
+"""Makes an account of the gateway with its first mailbox and its keys, and prints the keys once."""
+
+from typing import Any
+
+from django.core.management import BaseCommand, CommandError, CommandParser
+from django.db import transaction
+from django.utils.text import slugify
+
+from gateway.addresses import clean_address
+from gateway.models import Account, Mailbox
+from gateway.models.accounts import Scope
+from gateway.modes import Mode
+from gateway.provision import make_account, make_mailbox, new_key_text, register_key
+
+# What it is for, name, scopes, sandbox.
+_KEYS = (
+    ("agent", "Agent", [Scope.READ, Scope.SEND], False),
+    ("sandbox agent", "Sandbox agent", [Scope.READ, Scope.SEND], True),
+    ("oversight", "Oversight", [Scope.OVERSIGHT], False),
+    ("sandbox oversight", "Sandbox oversight", [Scope.OVERSIGHT], True),
+    ("read", "Read", [Scope.READ], False),
+    ("admin", "Admin", [Scope.ADMIN, Scope.READ], False),
+)
+
+
+class Command(BaseCommand):
+    """Refuses a name or an address that is taken, so that nobody gets keys to what is somebody else's."""
+
+    help = __doc__
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--name", required=True, help="the account's name, such as 'Acme'")
+        parser.add_argument("--address", default="", help="the first mailbox; default agent@<name>.example")
+        parser.add_argument("--display-name", default="", help="what recipients see as the sender")
+        parser.add_argument("--mode", choices=Mode.values, default=Mode.GATED_SEND.value)
+        parser.add_argument("--oversight-email", default="")
+
+    @transaction.atomic
+    def handle(self, *args: Any, name: str, address: str, **options: Any) -> None:
+        slug = slugify(name)[:60]
+        if not slug:
+            raise CommandError("The name needs letters or digits.")
+        address = _clean(address or f"agent@{slug}.example")
+        if Account.objects.filter(slug=slug).exists():
+            raise CommandError(f"There is an account named {slug} already.")
+        if Mailbox.objects.filter(address=address).exists():
+            raise CommandError(f"The address {address} is taken.")
+        account = make_account(name=name, slug=slug, oversight_email=options["oversight_email"])
+        mailbox = make_mailbox(
+            account=account,
+            address=address,
+            display_name=options["display_name"] or name,
+            mode=Mode(options["mode"]),
+        )
+        self.stdout.write(f"account  {account.pk}  {account.name}\nmailbox  {mailbox.pk}  {mailbox.address}\n")
+        self._make_keys(account)
+
+    def _make_keys(self, account: Account) -> None:
+        for purpose, name, scopes, sandbox in _KEYS:
+            text = new_key_text(sandbox=sandbox)
+            register_key(account=account, name=name, scopes=[str(scope) for scope in scopes], text=text)
+            self.stdout.write(f"{purpose:18} {text}\n")
+        self.stdout.write("The keys are shown this once; only their hashes are kept.\n")
+
+
+def _clean(address: str) -> str:
+    try:
+        return clean_address(address).lower()
+    except ValueError as error:
+        raise CommandError(str(error)) from None

@@ -1,0 +1,100 @@
+"""Keeps the gateway's word that every answer is JSON: no HTML but /docs, no redirect, no empty body, never 204.
+
+Also checks the host and the size of the body before anything reads them, names the request in the log, and marks
+every answer as ours.
+"""
+
+import logging
+import re
+import time
+from collections.abc import Callable
+
+from django.conf import settings
+from django.core.exceptions import DisallowedHost
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http.response import HttpResponseBase
+
+from common.identifiers import ulid
+from common.logs import traced
+
+log = logging.getLogger(__name__)
+
+_REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
+_NOT_JSON = ("/docs", "/static/")
+_SENTENCES = {
+    404: ("There is nothing at this path. The paths are listed at /openapi.json.", "not_found"),
+    405: ("This path does not take this method.", "method_not_allowed"),
+    413: ("The body is too large.", "too_large"),
+}
+
+
+def problem(status: int, error: str, code: str) -> JsonResponse:
+    """Return an error in the one form that clients know."""
+    return JsonResponse({"error": error, "code": code}, status=status)
+
+
+class JsonOnlyMiddleware:
+    """The only middleware of the gateway."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        """Answer one request."""
+        asked = request.headers.get("X-Request-Id", "")
+        request_id = asked if _REQUEST_ID.fullmatch(asked) else ulid()
+        began = time.monotonic()
+        with traced(request_id):
+            response = self._refusal(request) or _as_json(request, self.get_response(request))
+            _log(request, response, time.monotonic() - began)
+        response["X-Countersign-Gateway"] = "1"
+        response["X-Content-Type-Options"] = "nosniff"
+        response["X-Request-Id"] = request_id
+        response.setdefault("Cache-Control", "no-store")
+        return response
+
+    def _refusal(self, request: HttpRequest) -> HttpResponse | None:
+        try:
+            request.get_host()
+        except DisallowedHost:
+            return problem(400, "This host name is not in ALLOWED_HOSTS.", "unknown_host")
+        if _content_length(request) > (settings.DATA_UPLOAD_MAX_MEMORY_SIZE or 0):
+            return problem(413, *_SENTENCES[413])
+        # PostgreSQL keeps no U+0000, so no id and no filter can hold one.
+        if "\x00" in request.path_info:
+            return problem(404, *_SENTENCES[404])
+        if "%00" in request.META.get("QUERY_STRING", ""):
+            return problem(422, "A parameter holds the character U+0000.", "invalid_field")
+        return None
+
+
+def _content_length(request: HttpRequest) -> int:
+    text = request.META.get("CONTENT_LENGTH") or "0"
+    return int(text) if text.isdecimal() else 0
+
+
+def _as_json(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+    """Replace Django's own HTML answers; what the API itself answers is passed on as it is."""
+    if response.status_code < 300 or response.get("Content-Type", "").startswith("application/json"):
+        return response
+    if request.path_info.startswith(_NOT_JSON) and response.status_code < 400:
+        return response
+    status = 404 if response.status_code < 400 else response.status_code
+    error, code = _SENTENCES.get(status, ("Something went wrong here. It has been logged.", "internal"))
+    replaced = problem(status, error, code)
+    if "Allow" in response:
+        replaced["Allow"] = response["Allow"]
+    return replaced
+
+
+def _log(request: HttpRequest, response: HttpResponseBase, seconds: float) -> None:
+    # The route, not the path: paths may hold addresses.
+    match = request.resolver_match
+    facts = {
+        "method": request.method,
+        "route": match.route if match else None,
+        "status": response.status_code,
+        "milliseconds": round(seconds * 1000, 1),
+        "key": getattr(getattr(request, "auth", None), "pk", None),
+    }
+    log.info("request", extra=facts)

@@ -1,0 +1,71 @@
+"""Who is told about events, and each telling."""
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from common.encryption import EncryptedTextField
+from common.identifiers import ulid
+from courier.models import Delivery
+from gateway.models.accounts import Account, Mailbox
+from gateway.models.emails import Email
+from gateway.querysets import WebhookDeliveryQuerySet, WebhookQuerySet
+
+
+class Webhook(models.Model):
+    """A subscription: an address that gets signed events. Deleting one keeps its row for the delivery log."""
+
+    id = models.CharField(primary_key=True, max_length=26, default=ulid, editable=False)
+    account = models.ForeignKey(Account, models.CASCADE, related_name="webhooks")
+    mailbox = models.ForeignKey(Mailbox, models.CASCADE, null=True, related_name="+")
+    url = models.CharField(max_length=2000)
+    # As the subscriber spelled them: events are sent under the first spelling that matches.
+    events = ArrayField(models.CharField(max_length=60))
+    secret = EncryptedTextField()
+    created_at = models.DateTimeField(db_default=Now())
+    deleted_at = models.DateTimeField(null=True)
+
+    objects = WebhookQuerySet.as_manager()
+
+    class Meta:
+        indexes = [
+            # Every event asks who listens.
+            models.Index(fields=["account"], condition=Q(deleted_at=None), name="webhook_listening"),
+        ]
+
+    def __str__(self) -> str:
+        return self.id
+
+
+class WebhookDelivery(Delivery):
+    """One event for one subscription. `body` is kept byte for byte, so that every attempt carries the same."""
+
+    webhook = models.ForeignKey(Webhook, models.CASCADE, related_name="deliveries")
+    email = models.ForeignKey(Email, models.CASCADE, null=True, related_name="+")
+    event_id = models.CharField(max_length=26)
+    event = models.CharField(max_length=60)
+    body = models.BinaryField()
+
+    objects = WebhookDeliveryQuerySet.as_manager()  # type: ignore[misc]
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["webhook", "event_id"], name="webhook_event_once"),
+            models.CheckConstraint(condition=Q(state__in=Delivery.State.values), name="webhook_delivery_state_known"),
+        ]
+        indexes = [
+            # The sweep: what should be tried now.
+            models.Index(
+                fields=["next_attempt_at"], condition=Q(state__in=["due", "sending"]), name="webhook_delivery_open"
+            ),
+            # Order: is an earlier event of this message still on its way?
+            models.Index(
+                fields=["webhook", "email", "id"],
+                condition=Q(state__in=["due", "sending"]),
+                name="webhook_delivery_order",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.event} {self.event_id}"

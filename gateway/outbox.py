@@ -1,0 +1,176 @@
+"""Sends what is due: one attempt under a lease, in several short transactions, none open while the mail server talks.
+
+A crash at any point neither loses an email nor sends it twice: before the checkpoint (data_attempted_at) an attempt
+can be repeated, after it only the server's answer counts. Without that answer the email is `sent` with fate_unknown.
+"""
+
+import logging
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from courier.backoff import retry_after_attempt
+from gateway import auditing, compose, event_names, events, mime, smtp
+from gateway.content import additions_of
+from gateway.models import Email
+from gateway.querysets import OUTBOX_LEASE, EmailQuerySet
+from gateway.states import Change, Decision, Status
+
+log = logging.getLogger(__name__)
+
+# About five hours, as long as a mail server is usually away at most; then the author is told.
+RETRIES = (10, 60, 300, 900, 1800, 3600, 3600, 7200)
+# Attempts that end with the worker's death count too: an email that kills workers must not do so for ever.
+MAX_ATTEMPTS = len(RETRIES) + 3
+
+
+def send_due(*, email_id: str, now: datetime) -> str:
+    """Make one attempt at one email, if it is due and free. Returns a word that says how it went."""
+    if not settings.EMAIL_URL and not Email.objects.filter(pk=email_id, sandbox=True).exists():
+        return "no mail server"
+    email = Email.objects.claim(email_id)
+    if email is None:
+        return "not due"
+    if email.gated and email.decision != Decision.APPROVED:
+        return "asked" if compose.ask(email=email, now=now) else "not due"
+    if email.attempts > MAX_ATTEMPTS:
+        _fail(email, smtp.NotTaken("given up: every attempt ended without an outcome"), now)
+        return "failed"
+    _fix_additions(email)
+    if email.sandbox:
+        return _pretend(email, now)
+    return _attempt(email)
+
+
+def settle_lost(*, now: datetime) -> int:
+    """Mark the emails whose worker died while the mail server may have taken them; they are not sent again."""
+    lost = list(Email.objects.lost().with_mailbox()[:100])
+    return sum(_unknown(email, "the worker died", now) for email in lost)
+
+
+def _attempt(email: Email) -> str:
+    outgoing = mime.build(email)
+    try:
+        taken = smtp.hand_over(
+            server=smtp.Server.from_url(settings.EMAIL_URL),
+            sender=outgoing.sender,
+            recipients=outgoing.recipients,
+            message=outgoing.message,
+            accept_partial=email.attempts > len(RETRIES),
+            before_message=partial(_checkpoint, email),
+        )
+    except smtp.LeaseLost:
+        log.warning("attempt given up, the lease was lost", extra={"email": email.pk, "attempt": email.attempts})
+        return "lease lost"
+    except smtp.FateUnknown as error:
+        _unknown(email, str(error), timezone.now())
+        return "unknown"
+    except smtp.NotTaken as error:
+        return _not_taken(email, error, timezone.now())
+    _taken(email, taken, timezone.now())
+    return "sent"
+
+
+def _fix_additions(email: Email) -> None:
+    """Fix what the mailbox adds, for mail that no approval has fixed, so that a second attempt sends the same."""
+    if email.additions is None:
+        email.additions = additions_of(email)
+        Email.objects.held_by(email).update(additions=email.additions)
+
+
+def _checkpoint(email: Email) -> bool:
+    """Commit that the message is about to be offered; False when the lease is lost or the email may not leave."""
+    mine = Email.objects.held_by(email).may_leave().filter(data_attempted_at=None)
+    return bool(mine.update(data_attempted_at=Now(), lease_until=Now() + OUTBOX_LEASE))
+
+
+def _pretend(email: Email, now: datetime) -> str:
+    with transaction.atomic():
+        moved = (
+            Email.objects.held_by(email)
+            .may_leave()
+            .move(email, Change.SEND, sent_at=now, delivered_at=now, lease_until=None, last_error="")
+        )
+        if moved:
+            auditing.note("email.sent", email=email, simulated=True)
+            events.announce(event_names.SENT, email=email, now=now)
+            events.announce(event_names.DELIVERED, email=email, now=now)
+    return "pretended"
+
+
+def _taken(email: Email, taken: smtp.Taken, now: datetime) -> None:
+    fields: dict[str, Any] = {"sent_at": now, "lease_until": None, "fate_unknown": False, "last_error": ""}
+    if taken.refused:
+        fields |= {"bounced_at": now, "bounce_type": "recipient_refused", "refused_recipients": taken.refused}
+    with transaction.atomic():
+        # This attempt may have been written off meanwhile: the server's answer is better knowledge than that.
+        if not _mine(email).move(email, Change.SEND, **fields):
+            if not Email.objects.written_off(email).update(**fields):
+                return
+            email.status = Status.SENT
+        auditing.note("email.sent", email=email, refused=len(taken.refused))
+        events.announce(event_names.SENT, email=email, now=now)
+        if taken.refused:
+            email.bounce_type = fields["bounce_type"]
+            _announce_bounce(email, taken.refused, now)
+    log.info("email sent", extra={"email": email.pk, "attempt": email.attempts, "refused": len(taken.refused)})
+
+
+def _not_taken(email: Email, error: smtp.NotTaken, now: datetime) -> str:
+    wait = None if error.permanent else retry_after_attempt(email.attempts, schedule=RETRIES, jitter=0.2)
+    if wait is not None:
+        later = Now() + timedelta(seconds=wait)
+        _mine(email).update(due_at=later, lease_until=None, data_attempted_at=None, last_error=str(error)[:2000])
+        log.warning("email put off", extra={"email": email.pk, "attempt": email.attempts, "reason": str(error)[:200]})
+        return "put off"
+    _fail(email, error, now)
+    return "failed"
+
+
+def _fail(email: Email, error: smtp.NotTaken, now: datetime) -> None:
+    refused = error.refused if error.permanent else {}
+    fields: dict[str, Any] = {"lease_until": None, "due_at": None, "last_error": str(error)[:2000]}
+    if error.permanent:
+        kind = "recipient_refused" if refused else "message_refused"
+        fields |= {"bounced_at": now, "bounce_type": kind, "refused_recipients": refused}
+    with transaction.atomic():
+        if not _mine(email).move(email, Change.FAIL, **fields):
+            return
+        auditing.note("email.send_failed", email=email, attempts=email.attempts, permanent=error.permanent)
+        if error.permanent:
+            _announce_bounce(email, refused, now)
+        events.announce(event_names.FAILED, email=email, now=now, diagnostic=str(error)[:500])
+    log.warning("email failed", extra={"email": email.pk, "attempt": email.attempts, "reason": str(error)[:200]})
+
+
+def _unknown(email: Email, reason: str, now: datetime) -> bool:
+    """Write the email off as sent or not, nobody knows; no event says that it was sent."""
+    with transaction.atomic():
+        moved = _mine(email).move(
+            email, Change.SEND, fate_unknown=True, lease_until=None, due_at=None, last_error=reason[:2000]
+        )
+        if moved:
+            auditing.note("email.fate_unknown", email=email, reason=reason[:200])
+    log.error("email fate unknown", extra={"email": email.pk, "attempt": email.attempts, "reason": reason[:200]})
+    return moved
+
+
+def _mine(email: Email) -> EmailQuerySet:
+    # Not by the lease's end: nobody else claims a row whose checkpoint is set, and a newer claim has another number.
+    return Email.objects.filter(pk=email.pk, attempts=email.attempts, status=Status.SCHEDULED)
+
+
+def _announce_bounce(email: Email, refused: smtp.Replies, now: datetime) -> None:
+    code, text = next(iter(refused.values()), (None, email.last_error))
+    details = {
+        "bounce_type": email.bounce_type,
+        "bounce_code": code,
+        "diagnostic": text,
+        "bounced_recipients": list(refused) or email.to,
+    }
+    events.announce(event_names.BOUNCED, email=email, now=now, **details)

@@ -1,0 +1,183 @@
+"""Every query of the gateway with a name. Raw SQL lives here and nowhere else; leases use the database's clock."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Self
+
+from django.db import connection, models
+from django.db.models import Exists, F, OuterRef, Prefetch, Q
+from django.db.models.functions import Now
+
+from courier.models import DeliveryQuerySet
+from gateway.states import AWAITING_DECISION, Change, Decision, Direction, Status, next_state
+
+if TYPE_CHECKING:
+    from gateway.models import ApiKey, Email, IdempotencyRecord, Mailbox, Webhook, WebhookDelivery  # noqa: F401
+
+# Longer than the longest attempt (smtp.py bounds each of its steps), so that only a dead worker loses its lease.
+OUTBOX_LEASE = timedelta(seconds=150)
+
+
+class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
+    """Looking up credentials."""
+
+    def by_hash(self, sha256: str) -> ApiKey | None:
+        """Return the key, with its account, also when it is revoked."""
+        return self.select_related("account").filter(sha256=sha256).first()
+
+    def used(self, key: ApiKey) -> None:
+        """Note the use, at most once a minute, so that reading does not mean writing."""
+        self.filter(pk=key.pk).filter(Q(last_used_at=None) | Q(last_used_at__lt=Now() - timedelta(minutes=1))).update(
+            last_used_at=Now()
+        )
+
+
+class MailboxQuerySet(models.QuerySet["Mailbox"]):
+    """Mailboxes as a key sees them."""
+
+    def visible_to(self, key: ApiKey) -> Self:
+        """The live mailboxes of the key's account that the key is not limited away from."""
+        mine = self.filter(account_id=key.account_id, is_active=True)
+        return mine.filter(pk__in=key.mailbox_ids) if key.mailbox_ids else mine
+
+    def named(self, name: str) -> Self:
+        """The mailbox with this id or address."""
+        return self.filter(address=name.strip().lower()) if "@" in name else self.filter(pk=name)
+
+
+class EmailQuerySet(models.QuerySet["Email"]):
+    """Reads of emails, and the one way to change a status."""
+
+    def visible_to(self, key: ApiKey) -> Self:
+        """What this key may know of: its account, its mailboxes, and sandbox or live mail but never both."""
+        mine = self.filter(account_id=key.account_id, sandbox=key.sandbox)
+        return mine.filter(mailbox_id__in=key.mailbox_ids) if key.mailbox_ids else mine
+
+    def awaiting_decision(self) -> Self:
+        """Held mail of both directions, oldest first; relies on the partial index email_awaiting_decision."""
+        return self.filter(status__in=AWAITING_DECISION).order_by("id")
+
+    def received(self) -> Self:
+        """Inbound mail only."""
+        return self.filter(direction=Direction.INBOUND)
+
+    def with_mailbox(self) -> Self:
+        """Loads the mailbox and account along, which every answer and event names."""
+        return self.select_related("mailbox", "account")
+
+    def with_attachments(self) -> Self:
+        """Loads what there is to know of attachments, without their bytes, in one query for all rows."""
+        from gateway.models import Attachment  # models import this module
+
+        return self.prefetch_related(Prefetch("attachments", Attachment.objects.defer("content").order_by("id")))
+
+    def move(self, email: Email, change: Change, **fields: Any) -> bool:
+        """Change the status by compare-and-set, together with `fields`; False when the row has moved on meanwhile.
+
+        The queryset's own filters are part of the comparison. Raises InvalidTransition where the table has no way.
+        """
+        target = next_state(email.status, change)
+        if not self.filter(pk=email.pk, status=email.status).update(status=target, **fields):
+            return False
+        email.status = target
+        for name, value in fields.items():
+            if not hasattr(value, "resolve_expression"):
+                setattr(email, name, value)
+        return True
+
+    def left_unscanned(self) -> Self:
+        """Accepted, but the request ended before they moved on."""
+        return self.filter(status=Status.PENDING_SCAN, created_at__lt=Now() - timedelta(seconds=5)).order_by(
+            "created_at"
+        )
+
+    def in_outbox(self) -> Self:
+        """Due, and in nobody's hands, or in those of a worker that died before it offered the message."""
+        return self.filter(status=Status.SCHEDULED, due_at__lte=Now(), data_attempted_at=None).filter(
+            Q(lease_until=None) | Q(lease_until__lt=Now())
+        )
+
+    def lost(self) -> Self:
+        """The worker died after it began to offer the message: nobody knows whether the server has it."""
+        return self.filter(status=Status.SCHEDULED, data_attempted_at__isnull=False, lease_until__lt=Now())
+
+    def claim(self, pk: str) -> Email | None:
+        """Take one email out of the outbox for one attempt, or None when it is not due or somebody has it."""
+        taken = self.in_outbox().filter(pk=pk).update(attempts=F("attempts") + 1, lease_until=Now() + OUTBOX_LEASE)
+        return self.with_mailbox().get(pk=pk) if taken else None
+
+    def held_by(self, email: Email) -> Self:
+        """The row, if `email`'s attempt holds the lease: its number fences a worker that wakes up late."""
+        return self.filter(pk=email.pk, status=Status.SCHEDULED, attempts=email.attempts, lease_until__gt=Now())
+
+    def written_off(self, email: Email) -> Self:
+        """The row, if `email`'s attempt was taken for lost while it was still waiting for the mail server."""
+        return self.filter(pk=email.pk, status=Status.SENT, fate_unknown=True, attempts=email.attempts)
+
+    def may_leave(self) -> Self:
+        """Not gated, or approved."""
+        return self.filter(Q(gated=False) | Q(decision=Decision.APPROVED))
+
+    def not_in_hands(self) -> Self:
+        """No worker is about to send it, nor may have sent it."""
+        return self.filter(data_attempted_at=None).filter(Q(lease_until=None) | Q(lease_until__lt=Now()))
+
+
+class IdempotencyQuerySet(models.QuerySet["IdempotencyRecord"]):
+    """Who comes first with a key."""
+
+    def remember(self, **row: Any) -> bool:
+        """Store the record, or take over an expired one; False when a live one exists.
+
+        One statement on the unique index: a second request with the same key waits here until the first has ended,
+        and then sees its record.
+        """
+        columns = ("mailbox_id", "sandbox", "operation", "key", "email_id", "digest")
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "INSERT INTO gateway_idempotencyrecord AS old"
+                " (mailbox_id, sandbox, operation, key, email_id, digest, expires_at)"
+                " VALUES (%s, %s, %s, %s, %s, %s, statement_timestamp() + %s)"
+                " ON CONFLICT (mailbox_id, sandbox, operation, key) DO UPDATE"
+                " SET email_id = excluded.email_id, digest = excluded.digest, expires_at = excluded.expires_at"
+                " WHERE old.expires_at <= statement_timestamp()",
+                [*(row[name] for name in columns), row["lasts"]],
+            )
+            return bool(cursor.rowcount)
+
+    def expired(self) -> Self:
+        """Records whose time is over."""
+        return self.filter(expires_at__lt=Now())
+
+
+class WebhookQuerySet(models.QuerySet["Webhook"]):
+    """Subscriptions."""
+
+    def alive(self) -> Self:
+        """Those that are not deleted."""
+        return self.filter(deleted_at=None)
+
+    def listening(self, *, account_id: str, mailbox_id: str | None) -> Self:
+        """Who may want an event of this mailbox, oldest subscription first."""
+        wanted = self.alive().filter(account_id=account_id).filter(Q(mailbox=None) | Q(mailbox_id=mailbox_id))
+        return wanted.order_by("id")
+
+
+class WebhookDeliveryQuerySet(DeliveryQuerySet):
+    """Deliveries, with the promise that events of one message arrive in order."""
+
+    def _earlier_open(self) -> Exists:
+        earlier = self.model._default_manager.filter(
+            webhook=OuterRef("webhook"), email=OuterRef("email"), pk__lt=OuterRef("pk"), state__in=["due", "sending"]
+        )
+        return Exists(earlier)
+
+    def due(self) -> Self:
+        """What should be tried now; not what has an earlier event of its message before it."""
+        return super().due().exclude(self._earlier_open())
+
+    def next_after(self, delivery: WebhookDelivery) -> int | None:
+        """The delivery of the same message and subscription that may go now, if any."""
+        same = self.due().filter(webhook_id=delivery.webhook_id, email_id=delivery.email_id)
+        return same.order_by("pk").values_list("pk", flat=True).first() if delivery.email_id else None

@@ -1,0 +1,149 @@
+"""Emails as clients see them: the union of all field names that MultiMail's clients read, on every message.
+
+Body text appears only where bodies_* put it; a summary never holds any.
+"""
+
+from typing import Any
+
+from gateway.content import additions_of, fingerprint_of
+from gateway.models import Email
+from gateway.states import Decision, Direction
+from gateway.timestamps import iso
+
+
+def address_list(addresses: list[str], *, flat: bool) -> str | list[str]:
+    """Return recipients as this dialect shows them in lists: the flat one as text."""
+    return ", ".join(addresses) if flat else addresses
+
+
+def summary(email: Email, *, flat: bool = False) -> dict[str, Any]:
+    """Return an email without its body, for lists."""
+    bcc = email.bcc if email.direction == Direction.OUTBOUND else []
+    received_at = iso(email.created_at)
+    return {
+        "id": email.pk,
+        "email_id": email.pk,
+        "message_id": email.pk,
+        "mailbox_id": email.mailbox_id,
+        "mailbox": email.mailbox.address,
+        "direction": email.direction,
+        "from": email.from_address,
+        "from_address": email.from_address,
+        "from_name": email.from_name,
+        "to": address_list(email.to, flat=flat),
+        "to_addresses": email.to,
+        "recipient": email.to[0] if email.to else None,
+        "cc": email.cc,
+        "cc_addresses": email.cc,
+        "bcc": bcc,
+        "bcc_addresses": bcc,
+        "reply_to": email.reply_to or None,
+        "subject": email.subject,
+        "status": email.status,
+        "thread_id": email.thread_id,
+        "message_id_header": email.message_id_header,
+        "in_reply_to": email.in_reply_to or None,
+        "received_at": received_at,
+        "created_at": received_at,
+        "timestamp": received_at,
+        "has_attachments": email.has_attachments,
+        "tags": email.tags,
+        "tag_list": list(email.tags),
+        "metadata": email.metadata,
+        "sandbox": email.sandbox,
+        "sent_by_key": email.sent_by_key_id,
+        **_oversight(email),
+        **delivery(email),
+    }
+
+
+def _oversight(email: Email) -> dict[str, Any]:
+    send_at, decided_at = iso(email.send_at), iso(email.decided_at)
+    # A client may take approved_at for "was approved", so these two stay empty on a rejected message.
+    approved = email.decision == Decision.APPROVED
+    return {
+        "send_at": send_at,
+        "scheduled_at": send_at,
+        "gate_timing": email.gate_timing or None,
+        "oversight_mode": email.oversight_mode,
+        "decision": email.decision or None,
+        "decision_reason": email.decision_reason or None,
+        "reason": email.decision_reason or None,
+        "decided_at": decided_at,
+        "decided_by": email.decided_by or None,
+        "approved_at": decided_at if approved else None,
+        "approved_by": email.decided_by if approved else None,
+    }
+
+
+def delivery(email: Email) -> dict[str, Any]:
+    """Return how the sending of an email went."""
+    return {
+        "sent_at": iso(email.sent_at),
+        "delivered_at": iso(email.delivered_at),
+        "bounced_at": iso(email.bounced_at),
+        "bounce_type": email.bounce_type or None,
+        "refused_recipients": email.refused_recipients,
+        "fate_unknown": email.fate_unknown,
+        "spam_score": None,
+        "spam_verdict": None,
+        "user_label": None,
+    }
+
+
+def attachment_rows(email: Email) -> list[dict[str, Any]]:
+    """Return what there is to know of the files, without their bytes."""
+    if not email.has_attachments:
+        return []
+    return [
+        {
+            "name": file.name,
+            "filename": file.name,
+            "content_type": file.content_type,
+            "size": file.size,
+            "size_bytes": file.size,
+            "sha256": file.sha256,
+        }
+        for file in email.attachments.all()
+    ]
+
+
+def full(email: Email, *, text_body: bool) -> dict[str, Any]:
+    """Return a single read in the current dialect.
+
+    An MCP client puts everything but `markdown` into a block it trusts, so no other key may hold body text there.
+    Others read `text_body`; the caller says whether this is one of them.
+    """
+    message = summary(email) | {"markdown": email.markdown, "attachments": attachment_rows(email)}
+    return message | {"text_body": email.markdown} if text_body else message
+
+
+def full_flat(email: Email) -> dict[str, Any]:
+    """Return a single read in the flat dialect."""
+    bodies = {"markdown": email.markdown, "text": email.markdown, "body": email.markdown, "text_body": email.markdown}
+    return summary(email, flat=True) | bodies | {"html_body": email.html, "attachments": attachment_rows(email)}
+
+
+def pending(email: Email, *, flat: bool = False) -> dict[str, Any]:
+    """Return a held email with everything that its fingerprint covers."""
+    return summary(email, flat=flat) | {
+        "markdown": email.markdown,
+        "body_markdown": email.markdown,
+        "html_body": email.html,
+        "attachments": attachment_rows(email),
+        "additions": additions_of(email),
+        "fingerprint": fingerprint_of(email),
+    }
+
+
+def outcome(email: Email) -> dict[str, Any]:
+    """Return what became of an email, as errors and reads of a closed one tell it."""
+    told: dict[str, Any] = {"email_id": email.pk, "status": email.status}
+    if email.decision:
+        told |= {
+            "decision": email.decision,
+            "reason": email.decision_reason or None,
+            "decided_at": iso(email.decided_at),
+            "decided_by": email.decided_by,
+        }
+    return told

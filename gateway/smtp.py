@@ -1,0 +1,195 @@
+"""Hands one message to the mail server, one step at a time, and tells what is known afterwards.
+
+The bytes of the message are the point of no return. Before them every failure means "the server has nothing"; after
+them only its answer counts, and without one the fate is unknown. Every step has a time limit.
+"""
+
+import re
+import smtplib
+import socket
+import ssl
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from urllib.parse import parse_qs, unquote, urlsplit
+
+CONNECT_TIMEOUT = 5
+STEP_TIMEOUT = 10
+# All steps before the message together; keeps an attempt well inside its lease.
+OPENING_TIMEOUT = 25
+# For all bytes of a large message over a slow line.
+MESSAGE_TIMEOUT = 60
+# Servers scan and store before they answer.
+ANSWER_TIMEOUT = 30
+
+Replies = dict[str, tuple[int, str]]
+
+
+class NotTaken(Exception):
+    """The server has nothing. `permanent` when it will not have it another time either."""
+
+    def __init__(self, sentence: str, *, permanent: bool = False, refused: Replies | None = None) -> None:
+        super().__init__(sentence)
+        self.permanent = permanent
+        self.refused = refused or {}
+
+
+class FateUnknown(Exception):
+    """The message was offered and no answer came: the server may have it."""
+
+
+class LeaseLost(Exception):
+    """Somebody else has taken the message over; nothing was offered."""
+
+
+@dataclass(frozen=True)
+class Taken:
+    """The server has the message, for all recipients but those in `refused`."""
+
+    answer: str
+    refused: Replies = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where mail goes, from EMAIL_URL: smtp://user:password@host:port, or smtps:// for TLS from the first byte.
+
+    STARTTLS is used where offered; `?tls=off` forbids it, `?tls=required` insists.
+    """
+
+    host: str
+    port: int
+    user: str
+    password: str
+    implicit_tls: bool
+    starttls: str
+
+    @classmethod
+    def from_url(cls, url: str) -> "Server":
+        """Read EMAIL_URL."""
+        parts = urlsplit(url)
+        implicit = parts.scheme == "smtps"
+        return cls(
+            host=parts.hostname or "127.0.0.1",
+            port=parts.port or (465 if implicit else 25),
+            user=unquote(parts.username or ""),
+            password=unquote(parts.password or ""),
+            implicit_tls=implicit,
+            starttls=parse_qs(parts.query).get("tls", ["offered"])[0],
+        )
+
+
+def hand_over(
+    *,
+    server: Server,
+    sender: str,
+    recipients: list[str],
+    message: bytes,
+    accept_partial: bool,
+    before_message: Callable[[], bool],
+) -> Taken:
+    """Deliver `message` to the mail server, calling `before_message` right before its bytes leave.
+
+    With `accept_partial` False a recipient that is refused only for now puts the whole message off, so that nobody
+    gets it twice. Raises NotTaken, FateUnknown or LeaseLost (when `before_message` says False).
+    """
+    with _session(server) as smtp:
+        began = time.monotonic()
+        _step(smtp.mail, sender)
+        refused: Replies = {}
+        for recipient in recipients:
+            if time.monotonic() - began > OPENING_TIMEOUT:
+                raise NotTaken("the mail server is too slow")
+            code, text = _reply(smtp.rcpt(recipient))
+            if code not in (250, 251):
+                refused[recipient] = (code, text)
+        _check_recipients(recipients, refused, accept_partial)
+        _step(lambda _: smtp.docmd("DATA"), "", wanted=354)
+        if not before_message():
+            raise LeaseLost
+        return Taken(_offer(smtp, message), refused)
+
+
+@contextmanager
+def _session(server: Server) -> Iterator[smtplib.SMTP]:
+    """Open, greet, secure and sign in; whatever fails in here and is not said otherwise means "not taken"."""
+    smtp: smtplib.SMTP | None = None
+    try:
+        smtp = _connect(server)
+        yield smtp
+    except (smtplib.SMTPException, OSError, UnicodeError) as error:
+        # Also a refused sign-in: that is for the operator to mend, and the mail waits meanwhile.
+        raise NotTaken(f"{type(error).__name__}: {error}") from error
+    finally:
+        if smtp is not None:
+            smtp.close()
+
+
+def _connect(server: Server) -> smtplib.SMTP:
+    # The own name is given, or smtplib asks DNS for it, which may take long.
+    name = socket.gethostname()
+    context = ssl.create_default_context()
+    if server.implicit_tls:
+        smtp: smtplib.SMTP = smtplib.SMTP_SSL(
+            server.host, server.port, local_hostname=name, timeout=CONNECT_TIMEOUT, context=context
+        )
+    else:
+        smtp = smtplib.SMTP(server.host, server.port, local_hostname=name, timeout=CONNECT_TIMEOUT)
+    _limit(smtp, STEP_TIMEOUT)
+    smtp.ehlo_or_helo_if_needed()
+    if not server.implicit_tls and server.starttls != "off":
+        if smtp.has_extn("starttls"):
+            smtp.starttls(context=context)
+            smtp.ehlo_or_helo_if_needed()
+        elif server.starttls == "required":
+            raise smtplib.SMTPNotSupportedError("the mail server does not offer STARTTLS")
+    if server.user:
+        smtp.login(server.user, server.password)
+    return smtp
+
+
+def _limit(smtp: smtplib.SMTP, seconds: int) -> None:
+    if smtp.sock is not None:
+        smtp.sock.settimeout(seconds)
+
+
+def _reply(reply: tuple[int, bytes]) -> tuple[int, str]:
+    code, text = reply
+    if code == 421:
+        raise NotTaken("421 " + text.decode("utf-8", "replace"))
+    return code, text.decode("utf-8", "replace")[:500]
+
+
+def _step(command: Callable[[str], tuple[int, bytes]], argument: str, *, wanted: int = 250) -> None:
+    code, text = _reply(command(argument))
+    if code != wanted:
+        raise NotTaken(f"{code} {text}", permanent=code >= 500)
+
+
+def _check_recipients(recipients: list[str], refused: Replies, accept_partial: bool) -> None:
+    for_now = [address for address, (code, _) in refused.items() if code < 500]
+    if len(refused) == len(recipients):
+        raise NotTaken(
+            next(f"{code} {text}" for code, text in refused.values()), permanent=not for_now, refused=refused
+        )
+    if for_now and not accept_partial:
+        raise NotTaken(f"{len(for_now)} recipients are refused for now", refused=refused)
+
+
+def _offer(smtp: smtplib.SMTP, message: bytes) -> str:
+    """Send the bytes and wait for the answer."""
+    data = re.sub(rb"(?m)^\.", b"..", message)
+    end = b".\r\n" if data.endswith(b"\r\n") else b"\r\n.\r\n"
+    try:
+        _limit(smtp, MESSAGE_TIMEOUT)
+        smtp.send(data + end)
+        _limit(smtp, ANSWER_TIMEOUT)
+        code, text = smtp.getreply()
+    except (smtplib.SMTPException, OSError) as error:
+        raise FateUnknown(f"{type(error).__name__} after the message was offered") from error
+    if code != 250:
+        raise NotTaken(f"{code} {text.decode('utf-8', 'replace')[:500]}", permanent=code >= 500)
+    with suppress(smtplib.SMTPException, OSError):
+        smtp.putcmd("QUIT")
+    return text.decode("utf-8", "replace")[:500]

@@ -1,0 +1,96 @@
+"""The states of an email and the one table of how they change; writing is compare-and-set (querysets.py).
+
+Words are those of MultiMail, with `sent` for what went out. Delivery and bounce are times, not states.
+"""
+
+from collections.abc import Mapping
+from enum import StrEnum
+
+from django.db import models
+
+
+class Status(models.TextChoices):
+    """Where an email stands."""
+
+    PENDING_SCAN = "pending_scan"
+    PENDING_SEND_APPROVAL = "pending_send_approval"
+    PENDING_INBOUND_APPROVAL = "pending_inbound_approval"
+    SCHEDULED = "scheduled"
+    SENT = "sent"
+    SEND_FAILED = "send_failed"
+    REJECTED = "rejected"
+    CANCELLED = "cancelled"
+    UNREAD = "unread"
+    READ = "read"
+    ARCHIVED = "archived"
+    DELETED = "deleted"
+    SPAM_FLAGGED = "spam_flagged"
+    SPAM_QUARANTINED = "spam_quarantined"
+
+
+class Direction(models.TextChoices):
+    """Which way an email goes, seen from the mailbox."""
+
+    INBOUND = "inbound"
+    OUTBOUND = "outbound"
+
+
+class Decision(models.TextChoices):
+    """What was decided about a held email."""
+
+    APPROVED = "approved"
+    REJECTED = "rejected"
+
+
+class Change(StrEnum):
+    """What can happen to an email."""
+
+    HOLD = "hold"
+    RELEASE = "release"
+    REFUSE = "refuse"
+    ASK = "ask"
+    APPROVE = "approve"
+    REJECT = "reject"
+    CANCEL = "cancel"
+    SEND = "send"
+    FAIL = "fail"
+    OPEN = "open"
+
+
+# `scheduled` is also what waits in the outbox: released or approved, and due at its time or now.
+TRANSITIONS: Mapping[tuple[Status, Change], Status] = {
+    (Status.PENDING_SCAN, Change.HOLD): Status.PENDING_SEND_APPROVAL,
+    (Status.PENDING_SCAN, Change.RELEASE): Status.SCHEDULED,
+    (Status.PENDING_SCAN, Change.REFUSE): Status.REJECTED,
+    (Status.PENDING_SCAN, Change.CANCEL): Status.CANCELLED,
+    (Status.PENDING_SEND_APPROVAL, Change.APPROVE): Status.SCHEDULED,
+    (Status.PENDING_SEND_APPROVAL, Change.REJECT): Status.REJECTED,
+    (Status.PENDING_SEND_APPROVAL, Change.CANCEL): Status.CANCELLED,
+    (Status.PENDING_INBOUND_APPROVAL, Change.APPROVE): Status.UNREAD,
+    (Status.PENDING_INBOUND_APPROVAL, Change.REJECT): Status.REJECTED,
+    (Status.PENDING_INBOUND_APPROVAL, Change.CANCEL): Status.CANCELLED,
+    (Status.SCHEDULED, Change.ASK): Status.PENDING_SEND_APPROVAL,
+    (Status.SCHEDULED, Change.SEND): Status.SENT,
+    (Status.SCHEDULED, Change.FAIL): Status.SEND_FAILED,
+    (Status.SCHEDULED, Change.CANCEL): Status.CANCELLED,
+    (Status.UNREAD, Change.OPEN): Status.READ,
+}
+
+AWAITING_DECISION = (Status.PENDING_SEND_APPROVAL, Status.PENDING_INBOUND_APPROVAL)
+
+
+class InvalidTransition(Exception):
+    """The table has no way from this state by this change."""
+
+
+def allows(status: str, change: Change) -> bool:
+    """Whether an email in `status` can undergo `change`."""
+    return (Status(status), change) in TRANSITIONS
+
+
+def next_state(status: str, change: Change) -> Status:
+    """Return where `change` leads from `status`. Raises InvalidTransition."""
+    try:
+        return TRANSITIONS[Status(status), change]
+    except KeyError:
+        raise InvalidTransition(f"An email that is {status} cannot {change}.") from None

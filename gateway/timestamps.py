@@ -1,0 +1,32 @@
+"""Times as the API gives and takes them: ISO 8601 in UTC with a Z; milliseconds since 1970 for mailboxes."""
+
+from datetime import UTC, datetime
+from typing import overload
+
+
+@overload
+def iso(moment: datetime) -> str: ...
+@overload
+def iso(moment: datetime | None) -> str | None: ...
+def iso(moment: datetime | None) -> str | None:
+    """Return `moment` as text such as 2026-11-20T08:15:00.123Z."""
+    if moment is None:
+        return None
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+
+
+def epoch_milliseconds(moment: datetime) -> int:
+    """Return `moment` as milliseconds since 1970."""
+    return int(moment.timestamp() * 1000)
+
+
+def parse_iso(text: str) -> datetime:
+    """Return the moment that `text` names. Raises ValueError unless it is ISO 8601 and ends in Z."""
+    if not text.endswith("Z"):
+        raise ValueError("must be a time in UTC such as 2026-11-20T08:15:00Z.")
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError("must be a time in UTC such as 2026-11-20T08:15:00Z.") from None
+    # Kept to the millisecond, as it is given back: a finer time would be another one in the answer.
+    return moment.astimezone(UTC).replace(microsecond=moment.microsecond // 1000 * 1000)

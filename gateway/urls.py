@@ -1,0 +1,13 @@
+"""The URLs of the gateway. No path ends in a slash, and none redirects."""
+
+from functools import partial
+
+from django.urls import path
+from ninja.openapi.views import openapi_json
+
+from gateway.api.site import api
+
+urlpatterns = [
+    path("v1/openapi.json", partial(openapi_json, api=api)),
+    path("", api.urls),
+]
