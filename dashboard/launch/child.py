@@ -1,0 +1,72 @@
+"""One running process of the table: starts it, starts it again with a growing pause, and ends it with its family."""
+
+import contextlib
+import signal
+import subprocess
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from dashboard.launch import orphans
+from dashboard.launch.processes import Process
+from dashboard.launch.spawn import spawn
+
+# A life shorter than this counts as a failed start.
+_SHORT = 10.0
+_LONGEST_PAUSE = 10.0
+
+
+class Child:
+    """A process and its history."""
+
+    def __init__(self, process: Process, *, environment: Mapping[str, str], logs: Path) -> None:
+        self.plan = process
+        self.name = process.name
+        self.log = logs / f"{process.name}.log"
+        self.short_lives = 0
+        self.running: subprocess.Popen[bytes] | None = None
+        self._environment = {**environment, **process.environment}
+        self._started = 0.0
+        self._not_before = 0.0
+
+    def start(self) -> None:
+        """Starts it. The launcher's death ends it at once: what it leaves undone is found again as rows."""
+        self._started = time.monotonic()
+        self.running = spawn(self.plan.command, environment=self._environment, log=self.log, death_signal=signal.SIGKILL)
+
+    def take_end(self) -> str | None:
+        """How it ended, told once; whatever it started itself is ended too, since that may hold its port or queue."""
+        if self.running is None or (status := self.running.poll()) is None:
+            return None
+        orphans.end_group(self.running.pid)
+        self.running = None
+        lived = time.monotonic() - self._started
+        self.short_lives = self.short_lives + 1 if lived < _SHORT else 0
+        self._not_before = time.monotonic() + pause_before_start(self.short_lives)
+        return f"signal {-status}" if status < 0 else f"status {status}"
+
+    def is_due(self) -> bool:
+        """Whether it is down and its pause is over."""
+        return self.running is None and time.monotonic() >= self._not_before
+
+    def ask_to_end(self) -> None:
+        """The beginning of the end: its own orderly way."""
+        if self.running:
+            with contextlib.suppress(ProcessLookupError):
+                self.running.send_signal(signal.SIGTERM)
+
+    def has_ended(self) -> bool:
+        """Whether nothing is left to wait for."""
+        return self.running is None or self.running.poll() is not None
+
+    def end_now(self) -> None:
+        """The end of the end: its whole group, also where it has ended in good order and a child of it has not."""
+        if self.running:
+            orphans.end_group(self.running.pid)
+            self.running.wait()
+            self.running = None
+
+
+def pause_before_start(short_lives: int) -> float:
+    """None the first time, then a quarter of a second, doubled up to ten."""
+    return 0.0 if short_lives <= 1 else min(_LONGEST_PAUSE, 0.25 * 2 ** (short_lives - 2))

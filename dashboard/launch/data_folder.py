@@ -1,0 +1,113 @@
+"""The data folder: who may use it, who holds it now, and what the holder says about itself.
+
+One process at a time holds it, by flock, which the kernel gives back however that process ends.
+"""
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from dashboard.launch.errors import LaunchError
+
+LOCK = "run.lock"
+STATE = "run.json"
+
+
+class HeldByAnother(LaunchError):
+    """Another launcher holds the data folder; `state` is what it wrote about itself, perhaps nothing yet."""
+
+    def __init__(self, data: Path) -> None:
+        self.state = read_state(data)
+        verb = self.state.get("verb", "start")
+        if self.state.get("url") and verb in ("start", "gateway"):
+            text = f"Countersign runs already: {self.state['url']} (./run stop ends it)."
+        elif verb in ("start", "gateway"):
+            text = "Countersign is being started or stopped already; wait a moment (./run stop ends it)."
+        else:
+            text = f"A ./run {verb} uses {data} at the moment; try again when it has ended."
+        super().__init__(text)
+
+
+def claim(data: Path) -> None:
+    """Makes the folder, for its owner only; refuses one that holds other things, since `./run reset` empties it."""
+    try:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        strange = [entry.name for entry in data.iterdir() if entry.name != "lost+found"]
+    except OSError as error:
+        raise LaunchError(f"DATA_DIR: {data} cannot be used: {error.strerror}.") from error
+    if strange and not (data / LOCK).exists():
+        raise LaunchError(
+            f"DATA_DIR: {data} holds other things ({', '.join(sorted(strange)[:3])}); name an empty or a new folder."
+        )
+    if not os.access(data, os.W_OK | os.X_OK):
+        raise LaunchError(f"DATA_DIR: {data} cannot be written by this account; it belongs to user {data.stat().st_uid}.")
+    (data / LOCK).touch(mode=0o600)
+
+
+@contextlib.contextmanager
+def held(data: Path) -> Iterator[None]:
+    """Holds the folder as long as the block runs; raises HeldByAnother at once where somebody else does."""
+    claim(data)
+    # Not inherited by any child (Python's default), or an orphan would go on holding the folder.
+    try:
+        descriptor = os.open(data / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise LaunchError(f"DATA_DIR: {data / LOCK} cannot be opened: {error.strerror}.") from error
+    try:
+        if not _lock(descriptor):
+            raise HeldByAnother(data)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int) -> bool:
+    for _ in range(3):
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return True
+        time.sleep(0.05)  # somebody may only be looking (is_held)
+    return False
+
+
+def is_held(data: Path) -> bool:
+    """Whether a launcher holds the folder at this moment."""
+    try:
+        descriptor = os.open(data / LOCK, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def read_state(data: Path) -> dict[str, Any]:
+    """What the holder wrote; true only while the folder is held."""
+    try:
+        state = json.loads((data / STATE).read_text())
+    except (OSError, ValueError):
+        return {}
+    return state if isinstance(state, dict) else {}
+
+
+def write_state(data: Path, state: Mapping[str, Any]) -> None:
+    """Replaces the state in one step. It holds keys, so it is the owner's only."""
+    partial = data / f"{STATE}.part"
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "w") as file:
+        json.dump(dict(state), file, indent=1)
+    partial.replace(data / STATE)
+
+
+def forget_state(data: Path) -> None:
+    """At the end of a run: nothing runs, so nothing is said."""
+    (data / STATE).unlink(missing_ok=True)

@@ -1,0 +1,169 @@
+"""Computes the environment that every process gets, from what the caller's environment says.
+
+It checks and completes; it starts nothing and writes nothing. A value that cannot be used stops the start with one
+sentence that names the variable. What only one process reads is checked there (dashboard/env.py).
+"""
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from dashboard.launch.errors import LaunchError
+from dashboard.launch.paths import ROOT
+from dashboard.launch.ports import pick_free_ports
+
+PORTS = {"PORT": 8000, "GATEWAY_PORT": 8001, "LIVE_PORT": 8002, "DISCORD_PORT": 8003, "SMTP_PORT": 8025}
+DEMO_MODES = ("1", "quiet", "0")
+PRODUCTS = ("both", "dashboard", "gateway")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Environment:
+    """What was asked for, checked; `variables` is what the children get, but for the keys and the embedded servers."""
+
+    data: Path
+    ports: Mapping[str, int]
+    product: str
+    demo: str
+    variables: Mapping[str, str]
+    own_database: bool
+    own_redis: bool
+    outside: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def url(self) -> str:
+        """Where a person on this machine finds the product, whatever its public address is."""
+        return f"http://127.0.0.1:{self.ports['GATEWAY_PORT' if self.product == 'gateway' else 'PORT']}"
+
+
+def read(
+    given: Mapping[str, str],
+    *,
+    product: str | None = None,
+    pick: Callable[[int], list[int]] = pick_free_ports,
+) -> Environment:
+    """Checks the caller's variables and computes the rest. An empty variable counts as one that is not given."""
+    given = _with_files({name: value for name, value in given.items() if value.strip()})
+    product = product or _choice(given, "SERVE", PRODUCTS, "both")
+    demo = _choice(given, "DEMO", DEMO_MODES, "1" if product == "both" else "0")
+    if demo != "0" and product != "both":
+        raise LaunchError(f"DEMO must be 0 when SERVE is {product}: the demo needs both products.")
+    data = read_data_folder(given)
+    ports = _ports(given, pick)
+    computed = _addresses(given, ports, demo) | _servers(given)
+    return Environment(
+        data=data,
+        ports=ports,
+        product=product,
+        demo=demo,
+        own_database="DATABASE_URL" not in given,
+        own_redis="REDIS_URL" not in given,
+        variables=computed
+        | {name: str(port) for name, port in ports.items()}
+        | {
+            "DATA_DIR": str(data),
+            "DEMO": demo,
+            "SERVE": product,
+            "DJANGO_SETTINGS_MODULE": "dashboard.settings",
+            # Without it glibc keeps an arena for each thread, tens of megabytes in all.
+            "MALLOC_ARENA_MAX": "2",
+        },
+        outside=given,
+    )
+
+
+def read_data_folder(given: Mapping[str, str]) -> Path:
+    """The data folder, absolute and without symbolic links: its name is what orphans are recognised by."""
+    return (ROOT / os.path.expanduser(given.get("DATA_DIR", "").strip() or "var")).resolve()
+
+
+def _with_files(given: Mapping[str, str]) -> dict[str, str]:
+    """Addresses of servers may stand in files (`DATABASE_URL_FILE`), as for the other secrets; here they are needed."""
+    read: dict[str, str] = {}
+    for name in ("DATABASE_URL", "DATABASE_OWNER_URL", "REDIS_URL"):
+        if path := given.get(f"{name}_FILE"):
+            try:
+                read[name] = Path(path).read_text(encoding="utf-8").strip()
+            except (OSError, ValueError) as error:
+                raise LaunchError(f"{name}_FILE points to {path}, which cannot be read: {error}.") from error
+    return {**given, **read}
+
+
+def _choice(given: Mapping[str, str], name: str, choices: tuple[str, ...], default: str) -> str:
+    value = given.get(name, default)
+    if value not in choices:
+        raise LaunchError(f"{name} must be one of {', '.join(choices)}, not {value!r}.")
+    return value
+
+
+def _ports(given: Mapping[str, str], pick: Callable[[int], list[int]]) -> dict[str, int]:
+    ports = {name: _port(name, given.get(name, str(default))) for name, default in PORTS.items()}
+    taken: dict[int, str] = {}
+    for name, port in ports.items():
+        if port and port in taken:
+            raise LaunchError(f"{name} and {taken[port]} are both {port}; each needs a port of its own (0: a free one).")
+        taken[port] = name
+    open_names = [name for name, port in ports.items() if port == 0]
+    return ports | dict(zip(open_names, pick(len(open_names)), strict=True))
+
+
+def _port(name: str, value: str) -> int:
+    if not (value.isascii() and value.isdecimal() and int(value) <= 65535):
+        raise LaunchError(f"{name} must be a port number from 0 (a free one) to 65535, not {value!r}.")
+    return int(value)
+
+
+def _addresses(given: Mapping[str, str], ports: Mapping[str, int], demo: str) -> dict[str, str]:
+    dashboard = f"http://127.0.0.1:{ports['PORT']}"
+    public = _url(given, "PUBLIC_URL", dashboard)
+    hosts = dict.fromkeys(["127.0.0.1", "localhost", urlsplit(public).hostname or ""])
+    allow = f"{dashboard},http://127.0.0.1:{ports['DISCORD_PORT']}" if demo != "0" else ""
+    email = f"smtp://127.0.0.1:{ports['SMTP_PORT']}" if demo != "0" else ""
+    return {
+        "PUBLIC_URL": public,
+        "LIVE_URL": given.get("LIVE_URL", ""),
+        "ALLOWED_HOSTS": given.get("ALLOWED_HOSTS", ",".join(hosts)),
+        "OUTGOING_ALLOW": given.get("OUTGOING_ALLOW", allow),
+        "EMAIL_URL": _url(given, "EMAIL_URL", email, schemes=("smtp", "smtps")),
+        "MULTIMAIL_API_URL": _url(given, "MULTIMAIL_API_URL", f"http://127.0.0.1:{ports['GATEWAY_PORT']}"),
+    }
+
+
+def _servers(given: Mapping[str, str]) -> dict[str, str]:
+    """The servers that are given; those of our own are added when they have been started."""
+    if "DATABASE_OWNER_URL" in given and "DATABASE_URL" not in given:
+        raise LaunchError("DATABASE_OWNER_URL is given without DATABASE_URL; give both, or neither.")
+    servers = {}
+    if database := _url(given, "DATABASE_URL", "", schemes=("postgresql", "postgres"), host=False):
+        servers["DATABASE_URL"] = database
+        servers["DATABASE_OWNER_URL"] = _url(
+            given, "DATABASE_OWNER_URL", database, schemes=("postgresql", "postgres"), host=False
+        )
+    if redis := _url(given, "REDIS_URL", "", schemes=("redis", "rediss", "unix"), host=False):
+        servers["REDIS_URL"] = redis
+    return servers
+
+
+def _url(
+    given: Mapping[str, str],
+    name: str,
+    default: str,
+    *,
+    schemes: tuple[str, ...] = ("http", "https"),
+    host: bool = True,
+) -> str:
+    value = given.get(name, default).strip()
+    if not value:
+        return ""
+    try:
+        parts = urlsplit(value)
+        sound = parts.scheme in schemes and (parts.hostname or not host) and (parts.port is None or parts.port > 0)
+    except ValueError:
+        sound = False
+    if not sound:
+        expected = " or ".join(f"{scheme}://" for scheme in schemes)
+        # The value itself may hold a password, so it is not repeated.
+        raise LaunchError(f"{name} is not an address that can be used: it must begin with {expected} and be complete.")
+    return value.rstrip("/")

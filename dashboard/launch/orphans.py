@@ -1,0 +1,86 @@
+"""Finds and ends what an earlier run left behind. The caller must hold the data folder's lock."""
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+MARKER = "COUNTERSIGN_RUN"
+
+
+def end_marked(data: Path) -> list[int]:
+    """Kills every process that carries this data folder's marker in its environment, but not our own ancestors."""
+    wanted = f"{MARKER}={data}".encode()
+    spared = _own_line()
+    return _end_all(lambda pid: pid not in spared and wanted in _environment(pid))
+
+
+def end_in_folder(*, comm: str, folder: Path) -> list[int]:
+    """Kills every process of that name that works in the folder: servers overwrite their environment for their titles."""
+    target = str(folder.resolve())
+    return _end_all(lambda pid: _comm(pid) == comm and _working_folder(pid) == target)
+
+
+def end_group(group: int) -> None:
+    """Kills what is left of a dead child's process group, such as a web worker that still holds the port."""
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, signal.SIGKILL)
+
+
+def _end_all(matches: Callable[[int], bool], *, seconds: float = 5) -> list[int]:
+    """Kills in a loop until none is left, since a dying parent may just have made another one."""
+    ended: list[int] = []
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        found = [pid for pid in _all_processes() if matches(pid)]
+        if not found:
+            break
+        for pid in found:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
+        ended.extend(pid for pid in found if pid not in ended)
+        time.sleep(0.02)
+    return ended
+
+
+def _all_processes() -> Iterator[int]:
+    return (int(name) for name in os.listdir("/proc") if name.isdigit())
+
+
+def _own_line() -> set[int]:
+    line, pid = {0}, os.getpid()
+    while pid not in line:
+        line.add(pid)
+        pid = _parent(pid)
+    return line
+
+
+def _parent(pid: int) -> int:
+    try:
+        # The name in brackets may hold anything, so the fields are counted from its end.
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    except (OSError, ValueError, IndexError):
+        return 0
+
+
+def _environment(pid: int) -> list[bytes]:
+    try:
+        return Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:
+        return []
+
+
+def _comm(pid: int) -> str:
+    try:
+        return Path(f"/proc/{pid}/comm").read_text().strip()
+    except OSError:
+        return ""
+
+
+def _working_folder(pid: int) -> str:
+    try:
+        return os.readlink(f"/proc/{pid}/cwd")
+    except OSError:
+        return ""  # gone, another user's, or a zombie

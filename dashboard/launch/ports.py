@@ -1,0 +1,46 @@
+"""Ports of this machine's loopback address: free ones, and whether one is taken."""
+
+import errno
+import random
+import socket
+from collections.abc import Mapping
+
+from dashboard.launch.errors import LaunchError
+
+# Below the range from which Linux takes ports for outgoing connections (32768 and up): one found free here is not
+# taken by a chance connection before, or while, the child that gets it starts again.
+_FIRST, _LAST = 20_000, 32_000
+
+
+def pick_free_ports(count: int) -> list[int]:
+    """Free ports, all different. Nothing is held, so a child can bind them."""
+    chosen: list[int] = []
+    for port in random.SystemRandom().sample(range(_FIRST, _LAST), 2_000):
+        if len(chosen) == count:
+            return chosen
+        if is_free(port):
+            chosen.append(port)
+    raise LaunchError(f"No free port was found between {_FIRST} and {_LAST}; give the ports yourself.")
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on the port now. The web server shares ports, so it would not notice by itself."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+            probe.listen(1)
+        except OSError as error:
+            if error.errno == errno.EACCES:
+                raise LaunchError(f"Port {port} is reserved for root; choose one above 1023, or 0.") from error
+            return False
+    return True
+
+
+def refuse_taken(ports: Mapping[str, int]) -> None:
+    """Stops the start, naming the variable, when something else listens on a port that is needed."""
+    for name, port in ports.items():
+        if not is_free(port):
+            raise LaunchError(
+                f"Port {port} is taken by another program. Stop that, or choose another port: {name}=0 ./run takes a free one."
+            )

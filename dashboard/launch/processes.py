@@ -1,0 +1,92 @@
+"""The table of the processes of our own: what each runs, in which product, and how it is known to be ready."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from dashboard.launch.environment import Environment
+from dashboard.launch.paths import PYTHON
+from dashboard.launch.readiness import Check
+
+
+@dataclass(frozen=True, kw_only=True)
+class Process:
+    """One row of the table."""
+
+    name: str
+    command: tuple[str, ...]
+    environment: Mapping[str, str] = field(default_factory=dict)
+    checks: tuple[Check, ...] = ()
+
+
+def table(environment: Environment) -> list[Process]:
+    """The processes of this product, in the order in which they start."""
+    product, ports = environment.product, environment.ports
+    processes = []
+    if product != "gateway":
+        processes += [_web(ports["PORT"]), _live(ports["LIVE_PORT"]), _worker_desk()]
+    if product != "dashboard":
+        processes.append(_gateway(ports["GATEWAY_PORT"]))
+    # Wherever the desk's worker is missing, this one carries the beat.
+    processes.append(_worker_out(beat=product == "gateway"))
+    if environment.demo != "0":
+        processes.append(_demo(ports["DISCORD_PORT"], ports["SMTP_PORT"]))
+    return processes
+
+
+def _web(port: int) -> Process:
+    return _wsgi("web", port=port, serve="dashboard", path="/readyz")
+
+
+def _gateway(port: int) -> Process:
+    return _wsgi("gateway", port=port, serve="gateway", path="/health")
+
+
+def _wsgi(name: str, *, port: int, serve: str, path: str) -> Process:
+    options = ("--workers=1", "--blocking-threads=4", "--workers-kill-timeout=2", "--log-level=warning")
+    return Process(
+        name=name,
+        command=(
+            *(str(PYTHON), "-m", "granian", "--interface=wsgi", "--host=127.0.0.1", f"--port={port}"),
+            *(*options, "dashboard.wsgi:application"),
+        ),
+        environment={"SERVE": serve},
+        checks=(Check(port=port, path=path),),
+    )
+
+
+def _live(port: int) -> Process:
+    options = ("--host=127.0.0.1", f"--port={port}", "--timeout-graceful-shutdown=1", "--no-access-log")
+    return Process(
+        name="live",
+        command=(str(PYTHON), "-m", "uvicorn", "dashboard.live:application", *options, "--log-level=warning"),
+        environment={"SERVE": "dashboard"},
+        checks=(Check(port=port, path="/live/health"),),
+    )
+
+
+def _worker_desk() -> Process:
+    return _worker("worker-desk", queues="decisions,sync", beat=True)
+
+
+def _worker_out(*, beat: bool) -> Process:
+    return _worker("worker-out", queues="alerts,gateway", beat=beat)
+
+
+def _worker(name: str, *, queues: str, beat: bool) -> Process:
+    # Prefork, because only it has hard time limits. The workers need not know of each other.
+    options = ("--concurrency=1", "--loglevel=INFO", "--without-gossip", "--without-mingle", "--without-heartbeat")
+    return Process(
+        name=name,
+        command=(
+            *(str(PYTHON), "-m", "celery", "--app=dashboard.celery", "worker", f"--queues={queues}"),
+            *(f"--hostname={name}@%h", *options, *(("--beat",) if beat else ())),
+        ),
+    )
+
+
+def _demo(discord_port: int, smtp_port: int) -> Process:
+    return Process(
+        name="demo",
+        command=(str(PYTHON), "-m", "demo"),
+        checks=(Check(port=discord_port), Check(port=smtp_port)),
+    )

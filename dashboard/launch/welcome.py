@@ -1,0 +1,43 @@
+"""What a person reads when everything is ready: where it is, and how to sign in. Only shows what `prepare` wrote."""
+
+from dashboard.launch.environment import Environment
+from dashboard.launch.keys import read_assignments
+from dashboard.launch.paths import ROOT
+
+CREDENTIALS = "credentials.env"
+_PEOPLE = {"REVIEWER": "Reviewer", "REVIEWER2": "Second reviewer", "ADMIN": "Admin", "AUDITOR": "Auditor"}
+
+
+def welcome(environment: Environment) -> list[str]:
+    """The lines after the start; the first one is for scripts too."""
+    lines = [f"ready {environment.url}", ""]
+    if environment.product == "gateway":
+        return [*lines, "  This is the gateway alone; ./run manage gateway_account makes an account and its keys."]
+    if environment.demo == "0":
+        return [*lines, "  Nobody can sign in yet? ./run manage first_admin --email you@example.com makes the first admin."]
+    credentials = read_assignments(environment.data / CREDENTIALS)
+    return lines + _aligned(_people(credentials) + _places(environment, credentials))
+
+
+def _people(credentials: dict[str, str]) -> list[tuple[str, str]]:
+    return [
+        (f"{title}", f"{credentials[f'{key}_EMAIL']}  {credentials.get(f'{key}_PASSWORD', '')}")
+        for key, title in _PEOPLE.items()
+        if f"{key}_EMAIL" in credentials
+    ]
+
+
+def _places(environment: Environment, credentials: dict[str, str]) -> list[tuple[str, str]]:
+    file = environment.data / CREDENTIALS
+    shown = file.relative_to(ROOT) if file.is_relative_to(ROOT) else file
+    discord = credentials.get("DISCORD_URL")
+    return [
+        *([("Discord stand-in", discord)] if discord else []),
+        ("Gateway (API)", f"http://127.0.0.1:{environment.ports['GATEWAY_PORT']}"),
+        ("Keys and the rest", str(shown)),
+    ]
+
+
+def _aligned(rows: list[tuple[str, str]]) -> list[str]:
+    width = max((len(title) for title, _ in rows), default=0)
+    return [f"  {title:<{width}}  {text}" for title, text in rows]
