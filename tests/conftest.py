@@ -1,0 +1,75 @@
+"""Fixtures shared by all tests: people, a connection, messages; and no network beyond this machine."""
+
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db.backends.postgresql.operations import DatabaseOperations
+
+from tests import factories
+
+_connect = socket.socket.connect
+_LOCAL = ("127.", "::1", "localhost", "0.0.0.0")
+
+
+def _connect_locally(self: socket.socket, address: Any) -> None:
+    if self.family in (socket.AF_INET, socket.AF_INET6) and not str(address[0]).startswith(_LOCAL):
+        raise AssertionError(f"a test wanted to reach {address[0]}")
+    _connect(self, address)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _only_this_machine():
+    """Let nothing leave this machine, whatever a test or the code does."""
+    socket.socket.connect = _connect_locally  # type: ignore[method-assign]
+    yield
+    socket.socket.connect = _connect  # type: ignore[method-assign]
+
+
+_sql_flush = DatabaseOperations.sql_flush
+
+
+def _flush_with_ledger(self: DatabaseOperations, *args: Any, **kwargs: Any) -> list[str]:
+    """Empty the tables between tests although the ledger refuses it: only a superuser, which tests are, can do this."""
+    return ["SET LOCAL session_replication_role = 'replica'", *_sql_flush(self, *args, **kwargs)]
+
+
+DatabaseOperations.sql_flush = _flush_with_ledger  # type: ignore[method-assign]
+
+
+@pytest.fixture
+def connection(db: None) -> Any:
+    """A connection to a gateway, with one mailbox."""
+    return factories.make_connection()
+
+
+@pytest.fixture
+def reviewer(db: None) -> Any:
+    return factories.make_person("ana@yourteam.example", "Ana Ferreira", "reviewer")
+
+
+@pytest.fixture
+def second_reviewer(db: None) -> Any:
+    return factories.make_person("ben@yourteam.example", "Ben Okafor", "reviewer")
+
+
+@pytest.fixture
+def admin(db: None) -> Any:
+    return factories.make_person("ida@yourteam.example", "Ida Lindqvist", "admin")
+
+
+@pytest.fixture
+def auditor(db: None) -> Any:
+    return factories.make_person("max@yourteam.example", "Max Weber", "auditor")
+
+
+@pytest.fixture
+def signed_in(client: Any) -> Callable[[Any], Any]:
+    """Return a function that gives a browser-like client in which the person is signed in."""
+
+    def sign_in(person: Any) -> Any:
+        client.force_login(person, backend="allauth.account.auth_backends.AuthenticationBackend")
+        return client
+
+    return sign_in

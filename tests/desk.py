@@ -1,0 +1,132 @@
+"""Drives the running product from outside, over HTTP, as people, agents and MultiMail do."""
+
+import json
+import mailbox
+import re
+import uuid
+from email.message import EmailMessage
+from email.policy import default as modern
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from upstream.signatures import HEADER, sign
+
+TIMEOUT = 10
+
+
+class Browser:
+    """Somebody signed in to the desk with a plain HTTP client, without scripts."""
+
+    def __init__(self, base_url: str, email: str, password: str) -> None:
+        self.base_url = base_url
+        self.session = requests.Session()
+        self.session.trust_env = False
+        page = self.get("/accounts/login/")
+        answer = self.post("/accounts/login/", page, login=email, password=password)
+        assert answer.status_code == 302, f"sign-in answered {answer.status_code}"
+
+    def get(self, path: str, **headers: str) -> requests.Response:
+        return self.session.get(self.base_url + path, headers=headers, timeout=TIMEOUT, allow_redirects=False)
+
+    def post(self, path: str, page: requests.Response, **fields: str) -> requests.Response:
+        """Post a form of `page`, with its token."""
+        token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page.text)
+        assert token, f"{path}: the page has no form token"
+        data = {"csrfmiddlewaretoken": token[1], **fields}
+        return self.session.post(self.base_url + path, data=data, timeout=TIMEOUT, allow_redirects=False)
+
+    def queue(self, tab: str = "waiting") -> list[dict[str, Any]]:
+        """The messages of a tab, from its twin for scripts."""
+        return self.get(f"/queue/?tab={tab}&format=json").json()["messages"]
+
+    def find(self, upstream_id: str, tab: str = "waiting") -> dict[str, Any] | None:
+        return next((row for row in self.queue(tab) if row["upstream_id"] == upstream_id), None)
+
+    def decide(self, message_id: str, outcome: str, fingerprint: str, reason: str = "") -> requests.Response:
+        page = self.get(f"/queue/{message_id}/")
+        return self.post(
+            f"/queue/{message_id}/verdict/", page, outcome=outcome, fingerprint=fingerprint, reason=reason
+        )
+
+    def trace(self, message_id: str) -> list[dict[str, Any]]:
+        return self.get(f"/audit/trace/{message_id}/?format=json").json()["entries"]
+
+
+class Product:
+    """The running stack by what its credentials file names."""
+
+    def __init__(self, stack: Any) -> None:
+        self.stack = stack
+        self.known: dict[str, str] = stack.credentials
+        self.wait_for = stack.wait_for
+
+    def reviewer(self, prefix: str = "REVIEWER") -> Browser:
+        return Browser(self.known["DASHBOARD_URL"], self.known[f"{prefix}_EMAIL"], self.known[f"{prefix}_PASSWORD"])
+
+    def call(self, method: str, path: str, key: str = "AGENT_KEY", **options: Any) -> requests.Response:
+        """Call the gateway with one of the demo's keys."""
+        headers = {"Authorization": f"Bearer {self.known[key]}"}
+        return requests.request(
+            method, self.known["GATEWAY_URL"] + path, headers=headers, timeout=TIMEOUT, allow_redirects=False, **options
+        )
+
+    def send(self, subject: str | None = None, **fields: Any) -> tuple[str, str]:
+        """Send a message of a subject of its own by the flat call; return its id and subject."""
+        subject = subject or f"Line {uuid.uuid4().hex[:10]}"
+        body = {
+            "from": self.known["MAILBOX_ADDRESS"],
+            "to": "dana@northwind.example",
+            "subject": subject,
+            "body": "Hello **Dana**,\n\nyour refund for order 4471 is on its way.",
+            "metadata": {"discord_user": "ana#1", "discord_channel": "outreach", "discord_guild": "Acme"},
+            **fields,
+        }
+        answer = self.call("POST", "/v1/send_email", json=body)
+        assert answer.status_code == 202, answer.text
+        return answer.json()["message_id"], subject
+
+    def held(self, browser: Browser, upstream_id: str) -> dict[str, Any]:
+        """Wait until the desk shows the message with its content, and return its row."""
+
+        def shown() -> dict[str, Any] | None:
+            row = browser.find(upstream_id)
+            return row if row and row["fingerprint"] else None
+
+        return self.wait_for(shown, timeout=20, what=f"{upstream_id} in the queue with its content")
+
+    def mails(self, subject: str) -> list[EmailMessage]:
+        """What really left with this subject."""
+        folder = mailbox.Maildir(self.known["OUTBOX_DIR"], create=False)
+        found = [self._read(folder, key) for key in folder.keys()]  # noqa: SIM118 - a Maildir is no dict
+        return [mail for mail in found if mail["Subject"] == subject]
+
+    def _read(self, folder: mailbox.Maildir, key: str) -> EmailMessage:
+        import email
+
+        return email.message_from_bytes(folder.get_bytes(key), policy=modern)  # type: ignore[return-value]
+
+    def cards(self, subject: str) -> list[dict[str, Any]]:
+        """The cards in the stand-in's channel whose title is this subject."""
+        messages = requests.get(f"{self.known['DISCORD_URL']}/messages.json", timeout=TIMEOUT).json()["messages"]
+        plain = re.compile(r"\\(.)")
+        return [m for m in messages if m["embeds"] and plain.sub(r"\1", m["embeds"][0].get("title", "")) == subject]
+
+    def post_webhook(self, body: bytes) -> requests.Response:
+        """Post a webhook signed with the demo's secret, as the gateway does."""
+        return requests.post(
+            self.known["WEBHOOK_URL"],
+            data=body,
+            headers={HEADER: sign(body, self.known["WEBHOOK_SECRET"]), "Content-Type": "application/json"},
+            timeout=TIMEOUT,
+        )
+
+
+def outbox_files(product: Product) -> int:
+    """How many mails left in all."""
+    return sum(1 for part in ("new", "cur") for _ in (Path(product.known["OUTBOX_DIR"]) / part).glob("*"))
+
+
+def dumps(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False).encode()

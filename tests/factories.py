@@ -1,0 +1,116 @@
+"""Makes the rows that tests start from, through the product's own commands where there is one."""
+
+import itertools
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from django.db import transaction
+
+from approvals import ingest, mirror
+from approvals.models import Connection, Mailbox, Message
+from people.actors import worker
+from people.models import Grant, Person
+from upstream.signatures import HEADER, sign
+
+NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
+SECRET = "whsec_of_the_tests"
+MAILBOX = {"upstream_id": "01MAILBOX", "address": "support@yourteam.example"}
+_numbers = itertools.count(1)
+
+
+def make_person(email: str, name: str, role: str = "", **scope: Any) -> Person:
+    """Make somebody with a role for everything, or for `connection=` or `mailbox=`."""
+    person = Person.objects.create_user(email=email, name=name, password="correct horse battery")
+    if role:
+        Grant.objects.create(person=person, role=role, **scope)
+    return person
+
+
+def make_connection(slug: str = "main", **fields: Any) -> Connection:
+    """Make a connection whose webhook secret is SECRET, with one mailbox."""
+    values = {
+        "name": f"Gateway {slug}",
+        "api_url": "http://127.0.0.1:1",
+        "webhook_secret": SECRET,
+        "oversight_key": "mm_live_oversight",
+        "is_our_gateway": True,
+        **fields,
+    }
+    connection = Connection.objects.create(slug=slug, **values)
+    Mailbox.objects.create(connection=connection, undo_window=timedelta(seconds=5), **MAILBOX)
+    return connection
+
+
+def event_body(name: str = "oversight.pending", **fields: Any) -> bytes:
+    """Return a webhook's body in the gateway's envelope."""
+    number = next(_numbers)
+    inner = {
+        "email_id": f"01EMAIL{number}",
+        "mailbox_id": MAILBOX["upstream_id"],
+        "mailbox": MAILBOX["address"],
+        "from": MAILBOX["address"],
+        "to": ["dana@northwind.example"],
+        "subject": "Your refund for order 4471",
+        "direction": "outbound",
+        "status": "pending_send_approval",
+        "metadata": {"discord_user": "ana#1", "discord_channel": "outreach", "discord_guild": "Acme"},
+        **fields,
+    }
+    top = {"event": name, "type": name, "event_type": name, "event_id": f"evt{number}", "timestamp": NOW.isoformat()}
+    return json.dumps({**top, **inner, "data": inner}, ensure_ascii=False).encode()
+
+
+def post_event(client: Any, connection: Connection, body: bytes, **headers: str) -> Any:
+    """Post a signed webhook as MultiMail does."""
+    sent = {HEADER: sign(body, SECRET), **headers}
+    return client.post(
+        f"/webhooks/multimail/{connection.webhook_id}/", body, content_type="application/json", headers=sent
+    )
+
+
+def pending_row(upstream_id: str, **fields: Any) -> dict[str, Any]:
+    """Return a row of list_pending with everything that a fingerprint needs."""
+    return {
+        "id": upstream_id,
+        "mailbox_id": MAILBOX["upstream_id"],
+        "mailbox": MAILBOX["address"],
+        "direction": "outbound",
+        "status": "pending_send_approval",
+        "from": MAILBOX["address"],
+        "reply_to": None,
+        "to_addresses": ["dana@northwind.example"],
+        "cc": [],
+        "bcc": [],
+        "subject": "Your refund for order 4471",
+        "markdown": "Hello **Dana**,\n\nyour refund is on its way.",
+        "html_body": None,
+        "in_reply_to": None,
+        "attachments": [],
+        "additions": {},
+        "send_at": None,
+        "received_at": NOW.isoformat(),
+        "metadata": {"discord_user": "ana#1", "discord_channel": "outreach", "discord_guild": "Acme"},
+        **fields,
+    }
+
+
+def make_message(connection: Connection, *, hydrated: bool = True, **fields: Any) -> Message:
+    """Make a held message by the webhook that announces it and, unless told otherwise, the row that fills it."""
+    body = event_body(**{name: value for name, value in fields.items() if name in ("subject", "metadata", "to")})
+    stored = ingest.receive_webhook(connection=connection, body=body, secret_used="current", now=NOW)
+    assert stored.message is not None
+    if hydrated:
+        show_row(stored.message, **fields)
+    return Message.objects.get(pk=stored.message.pk)
+
+
+def show_row(message: Message, **fields: Any) -> Message:
+    """Let the mirror read a pending row of this message, as reconciliation would."""
+    with transaction.atomic():
+        locked = mirror.lock_message(message.connection, upstream_id=message.upstream_id)
+        assert locked is not None
+        mirror.store_revision(
+            locked, row=pending_row(message.upstream_id, **fields), actor=worker("sync"), now=NOW + timedelta(seconds=1)
+        )
+    return locked

@@ -1,0 +1,181 @@
+"""Verdicts and decisions: one choke point, the first valid verdict wins, only what was shown can be decided."""
+
+import threading
+
+import pytest
+from django.db import IntegrityError, connections, transaction
+
+from approvals.decide import give_verdict, undo_decision
+from approvals.errors import AlreadyDecided, ContentChanged, StaleDecision, VerdictNotAllowed
+from approvals.models import Decision, Verdict
+from approvals.settle import advance, meet_report
+from audit.models import Entry
+from people.actors import worker
+from tests.factories import NOW, event_body, make_connection, make_message, make_person, post_event, show_row
+
+pytestmark = pytest.mark.django_db
+
+
+def decide(message, person, outcome="approve", reason="", fingerprint=None):
+    return give_verdict(
+        message=message.public_id,
+        actor=person.actor(surface="web"),
+        outcome=outcome,
+        fingerprint=fingerprint or message.revision.fingerprint,
+        reason=reason,
+        now=NOW,
+    )
+
+
+def test_verdict_makes_one_decision_that_points_to_what_was_shown(connection, reviewer):
+    message = make_message(connection)
+    given = decide(message, reviewer)
+    assert (given.decision.state, given.decision.revision_id) == ("recorded", message.revision_id)
+    actions = set(Entry.objects.of_message(message.public_id).values_list("action", flat=True))
+    assert {"message.held", "message.fetched", "verdict.given", "decision.recorded"} <= actions
+
+
+def test_second_verdict_learns_who_was_first(connection, reviewer, second_reviewer):
+    message = make_message(connection)
+    decide(message, reviewer)
+    with pytest.raises(AlreadyDecided, match="Ana Ferreira approved this message first"):
+        decide(message, second_reviewer, outcome="reject", reason="no")
+    assert Decision.objects.count() == 1
+
+
+def test_changed_content_refuses_the_verdict(connection, reviewer):
+    message = make_message(connection)
+    show_row(message, bcc=["eve@evil.example"])
+    with pytest.raises(ContentChanged) as caught:
+        decide(message, reviewer)
+    assert caught.value.shown == message.revision.fingerprint
+    assert Decision.objects.count() == 0
+
+
+def test_unfetched_content_cannot_be_decided(connection, reviewer):
+    message = make_message(connection, hydrated=False)
+    with pytest.raises(VerdictNotAllowed, match="still being fetched"):
+        decide(message, reviewer, fingerprint="0" * 64)
+
+
+@pytest.mark.parametrize("role", ["admin", "auditor"])
+def test_only_reviewers_decide(connection, role):
+    message = make_message(connection)
+    person = make_person("x@yourteam.example", "X", role)
+    with pytest.raises(VerdictNotAllowed, match="only a reviewer"):
+        decide(message, person)
+
+
+def test_reviewer_of_another_connection_does_not_see_it(connection):
+    message = make_message(connection)
+    person = make_person("x@yourteam.example", "X", "reviewer", connection=make_connection("other"))
+    with pytest.raises(VerdictNotAllowed, match="does not exist"):
+        decide(message, person)
+
+
+def test_deactivated_reviewer_decides_nothing(connection, reviewer):
+    reviewer.is_active = False
+    with pytest.raises(VerdictNotAllowed):
+        decide(make_message(connection), reviewer)
+
+
+def test_decided_message_cannot_be_decided_again_after_upstream_ended_it(client, connection, reviewer):
+    message = make_message(connection)
+    post_event(client, connection, event_body("oversight.rejected", email_id=message.upstream_id, reason="elsewhere"))
+    with pytest.raises(AlreadyDecided, match="not held any more"):
+        decide(message, reviewer)
+
+
+def test_undo_gives_the_message_back(connection, reviewer):
+    message = make_message(connection)
+    decide(message, reviewer)
+    decision = undo_decision(message=message.public_id, actor=reviewer.actor(surface="web"), now=NOW)
+    assert decision.state == "undone"
+    assert not Verdict.objects.filter(live=True).exists()
+    assert decide(message, reviewer, outcome="reject", reason="on second thought").decision.state == "recorded"
+
+
+def test_undo_is_refused_once_a_call_may_have_left(connection, reviewer):
+    message = make_message(connection)
+    decision = decide(message, reviewer).decision
+    Decision.objects.filter(pk=decision.pk).update(state="calling", attempt=1, may_have_left=True)
+    with pytest.raises(AlreadyDecided, match="too late"):
+        undo_decision(message=message.public_id, actor=reviewer.actor(surface="web"), now=NOW)
+
+
+def test_database_itself_allows_one_live_decision_a_message(connection, reviewer):
+    message = make_message(connection)
+    decision = decide(message, reviewer).decision
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Decision.objects.create(
+            message=message, revision=message.revision, outcome="reject", reference="other", due_at=NOW,
+            given_by=decision.given_by,
+        )  # fmt: skip
+
+
+def test_worker_that_wakes_up_late_cannot_overwrite_a_newer_attempt(connection, reviewer):
+    decision = decide(make_message(connection), reviewer).decision
+    Decision.objects.filter(pk=decision.pk).update(state="calling", attempt=1)
+    zombie = Decision.objects.get(pk=decision.pk)
+    Decision.objects.filter(pk=decision.pk).update(attempt=2)
+    with pytest.raises(StaleDecision), transaction.atomic():
+        advance(zombie, event="succeed", actor=worker("decisions"))
+    assert Decision.objects.get().state == "calling"
+
+
+@pytest.mark.parametrize(
+    ("reported", "reason", "may_have_left", "state"),
+    [
+        ("approved", "{reference}", True, "applied"),
+        ("approved", "", True, "applied"),
+        ("approved", "[countersign:SOMEBODYEL]", True, "superseded"),
+        ("rejected", "{reference}", True, "superseded"),
+        ("rejected", "", True, "superseded"),
+    ],
+)
+def test_report_settles_a_running_call(connection, reviewer, reported, reason, may_have_left, state):
+    decision = decide(make_message(connection), reviewer).decision
+    Decision.objects.filter(pk=decision.pk).update(state="calling", attempt=1, may_have_left=may_have_left)
+    decision.refresh_from_db()
+    reason = reason.format(reference=f"[countersign:{decision.reference}]")
+    settled = meet_report(decision, reported=reported, reason=reason, decided_by="", actor=worker("sync"))
+    assert settled.state == state
+
+
+def test_decision_elsewhere_supersedes_one_that_still_waits(client, connection, reviewer):
+    message = make_message(connection)
+    decide(message, reviewer)
+    post_event(
+        client, connection, event_body("oversight.approved", email_id=message.upstream_id, decided_by="key_other")
+    )
+    decision = Decision.objects.get()
+    assert decision.state == "superseded"
+    assert "key_other" in decision.explanation
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_people_at_once_one_decides_and_the_other_is_told():
+    connection = make_connection()
+    people = [
+        make_person("ana@yourteam.example", "Ana", "reviewer"),
+        make_person("ben@yourteam.example", "Ben", "reviewer"),
+    ]
+    message = make_message(connection)
+    start, said = threading.Barrier(2), []
+
+    def press(person):
+        start.wait()
+        try:
+            decide(message, person)
+            said.append("decided")
+        except AlreadyDecided as error:
+            said.append(error.sentence)
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=press, args=[person]) for person in people]
+    [thread.start() for thread in threads]
+    [thread.join(10) for thread in threads]
+    assert said.count("decided") == 1
+    assert sum("approved this message first" in sentence for sentence in said) == 1
+    assert Decision.objects.count() == 1

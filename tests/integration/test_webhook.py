@@ -1,0 +1,149 @@
+"""The webhook endpoint: what it stores, what it refuses, and that it says so."""
+
+import json
+
+import pytest
+
+from alerts.models import Card, Delivery, Destination, Route
+from approvals.models import Message, WebhookEvent
+from audit.models import Entry
+from tests.factories import NOW, event_body, make_connection, post_event
+
+pytestmark = pytest.mark.django_db
+
+
+def only_message():
+    return Message.objects.get()
+
+
+def test_pending_event_stores_mirrors_records_and_plans_in_one_go(client, connection):
+    destination = Destination.objects.create(name="#approvals", url="https://discord.com/api/webhooks/1/x")
+    Route.objects.create(destination=destination, actions=["message.held"])
+    answer = post_event(client, connection, event_body())
+    assert (answer.status_code, answer.json()) == (200, {"result": "applied"})
+    message = only_message()
+    assert (message.state, message.subject, message.mailbox.address) == (
+        "held", "Your refund for order 4471", "support@yourteam.example",
+    )  # fmt: skip
+    entry = Entry.objects.get(action="message.held")
+    assert entry.message == message.public_id
+    assert entry.detail.fields["trigger.discord_guild"] == "Acme"
+    assert Delivery.objects.get(card__destination=destination).state == "due"
+
+
+def test_same_body_twice_is_one_event_one_message_one_card(client, connection):
+    Route.objects.create(
+        destination=Destination.objects.create(name="d", url="https://discord.com/x"), actions=["message.held"]
+    )
+    body = event_body()
+    answers = [post_event(client, connection, body).json()["result"] for _ in range(3)]
+    assert answers == ["applied", "duplicate", "duplicate"]
+    assert (WebhookEvent.objects.count(), Message.objects.count(), Card.objects.count(), Delivery.objects.count()) == (1, 1, 1, 1)
+
+
+def test_same_event_id_in_another_body_is_a_duplicate(client, connection):
+    payload = json.loads(event_body())
+    post_event(client, connection, json.dumps(payload).encode())
+    payload["timestamp"] = "2026-11-20T11:00:00Z"
+    assert post_event(client, connection, json.dumps(payload).encode()).json()["result"] == "duplicate"
+
+
+@pytest.mark.parametrize("signature", ["", "sha256=00", "sha1=" + "0" * 40, "кириллица"])
+def test_bad_signature_is_401_and_stores_nothing(client, connection, signature):
+    answer = post_event(client, connection, event_body(), **{"X-MultiMail-Signature": signature})
+    assert answer.status_code == 401
+    assert "signing secret" in answer.json()["error"]
+    assert (WebhookEvent.objects.count(), Entry.objects.count()) == (0, 0)
+
+
+def test_signature_of_another_connection_is_refused(client, connection):
+    other = make_connection("other", webhook_secret="whsec_other")
+    assert post_event(client, other, event_body()).status_code == 401
+
+
+def test_unknown_address_is_404_json(client, connection):
+    answer = client.post("/webhooks/multimail/guess/", b"{}", content_type="application/json")
+    assert answer.status_code == 404
+    assert answer.json()["error"]
+
+
+def test_oversized_body_is_413_and_stores_nothing(client, connection):
+    answer = post_event(client, connection, event_body(subject="x" * 300_000))
+    assert answer.status_code == 413
+    assert WebhookEvent.objects.count() == 0
+
+
+def test_wrong_content_type_is_415(client, connection):
+    answer = client.post(f"/webhooks/multimail/{connection.webhook_id}/", b"a=1", content_type="text/plain")
+    assert answer.status_code == 415
+
+
+def test_get_is_405(client, connection):
+    assert client.get(f"/webhooks/multimail/{connection.webhook_id}/").status_code == 405
+
+
+@pytest.mark.parametrize("body", [b"[1]", b"{broken", b'"\\ud800"', b"\xff"])
+def test_signed_nonsense_is_kept_as_poison_and_answered_400(client, connection, body):
+    answer = post_event(client, connection, body)
+    assert answer.status_code == 400
+    assert answer.json()["stored"] is True
+    event = WebhookEvent.objects.get()
+    assert (event.result, bytes(event.body)) == ("poison", body)
+    assert post_event(client, connection, body).status_code == 400
+    assert WebhookEvent.objects.count() == 1
+
+
+def test_unknown_name_is_kept_and_answered_200(client, connection):
+    answer = post_event(client, connection, event_body("message.teleported"))
+    assert (answer.status_code, answer.json()["result"]) == (200, "unknown")
+    assert Message.objects.count() == 0
+
+
+def test_event_that_cannot_be_applied_keeps_its_row_and_is_answered_200(client, connection, monkeypatch):
+    def break_down(*args, **kwargs):
+        raise RuntimeError("a bug of ours")
+
+    monkeypatch.setattr("approvals.mirror.create_message", break_down)
+    answer = post_event(client, connection, event_body())
+    assert (answer.status_code, answer.json()["result"]) == (200, "poison")
+    assert WebhookEvent.objects.get().result == "poison"
+    assert Entry.objects.filter(action="webhook.poison").exists()
+
+
+def test_alert_mistake_never_costs_the_webhook(client, connection, monkeypatch):
+    def break_down(entry):
+        raise RuntimeError("a bug of ours")
+
+    monkeypatch.setattr("alerts.outbox.plan", break_down)
+    assert post_event(client, connection, event_body()).json()["result"] == "applied"
+    assert only_message().state == "held"
+
+
+def test_events_out_of_order_end_where_ordered_ones_do(client, connection):
+    for name in ("message.sent", "oversight.approved", "oversight.pending"):
+        post_event(client, connection, event_body(name, email_id="01SAME"))
+    assert only_message().state == "sent"
+    assert list(WebhookEvent.objects.order_by("pk").values_list("result", flat=True)) == ["applied", "late", "late"]
+
+
+def test_late_pending_never_reopens_a_rejected_message(client, connection):
+    post_event(client, connection, event_body("oversight.rejected", email_id="01SAME", reason="no"))
+    post_event(client, connection, event_body("oversight.pending", email_id="01SAME"))
+    assert only_message().state == "rejected"
+
+
+def test_nul_and_bidi_in_a_subject_are_stored_without_harm(client, connection):
+    post_event(client, connection, event_body(subject="a\0b\u202ec"))
+    assert only_message().subject == "a\ufffdb\u202ec"
+
+
+def test_cookies_change_nothing_and_no_session_is_made(client, connection):
+    client.cookies["session-8000"] = "x"
+    answer = post_event(client, connection, event_body())
+    assert answer.status_code == 200
+    assert "session-8000" not in answer.cookies
+
+
+def test_held_at_is_the_time_the_event_tells(client, connection):
+    post_event(client, connection, event_body())
+    assert only_message().held_at == NOW or only_message().held_at <= NOW

@@ -1,0 +1,94 @@
+"""The fingerprint: published vectors, what it covers, and what does not matter to it."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from common.fingerprint import FIELDS, Attachment, Content, canonical_json, fingerprint, short_fingerprint
+
+VECTORS = json.loads((Path(__file__).parent.parent / "fixtures" / "fingerprint_vectors.json").read_text())
+
+LETTER = Content(
+    sender="support@yourteam.example",
+    reply_to="help@yourteam.example",
+    to=("dana@northwind.example",),
+    cc=("lee@fabrikam.example",),
+    bcc=("archive@yourteam.example",),
+    subject="Your refund",
+    markdown="Hello Dana",
+    html="<p>Hello Dana</p>",
+    in_reply_to="<1@northwind.example>",
+    attachments=(Attachment("invoice.pdf", "application/pdf", 812, "ab" * 32),),
+    additions={"signature": "The team"},
+    send_at="2026-12-01T08:00:00Z",
+)
+
+
+def content_from(vector: dict) -> Content:
+    fields = dict(vector["content"])
+    fields["attachments"] = tuple(Attachment(**item) for item in fields.get("attachments", ()))
+    return Content(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
+
+
+@pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["name"])
+def test_fingerprint_of_a_published_vector_is_as_published(vector):
+    found = fingerprint(content_from(vector))
+    assert found == vector["fingerprint"]
+    assert short_fingerprint(found) == vector["short"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"sender": "sales@yourteam.example"},
+        {"reply_to": None},
+        {"to": ("dana@northwind.example", "eve@evil.example")},
+        {"cc": ()},
+        {"bcc": ("eve@evil.example",)},
+        {"subject": "Your refund "},
+        {"markdown": "Hello  Dana"},
+        {"html": None},
+        {"in_reply_to": None},
+        {"attachments": (Attachment("invoice.pdf", "application/pdf", 812, "ac" * 32),)},
+        {"attachments": (Attachment("invoice.pdf.exe", "application/pdf", 812, "ab" * 32),)},
+        {"additions": {"signature": "The team", "auto_bcc": "eve@evil.example"}},
+        {"send_at": "2026-12-01T08:00:01Z"},
+        {"coverage": tuple(name for name in FIELDS if name != "bcc")},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_fingerprint_changes_with_every_field(change):
+    assert fingerprint(replace(LETTER, **change)) != fingerprint(LETTER)
+
+
+def test_fingerprint_ignores_order_and_case_of_domains():
+    one = replace(LETTER, to=("a@one.example", "b@two.example"))
+    other = replace(LETTER, to=("b@TWO.example", " a@one.example"))
+    assert fingerprint(one) == fingerprint(other)
+
+
+def test_fingerprint_keeps_the_case_of_the_local_part():
+    assert fingerprint(replace(LETTER, to=("Dana@x.example",))) != fingerprint(replace(LETTER, to=("dana@x.example",)))
+
+
+def test_uncovered_field_does_not_reach_the_hash():
+    coverage = tuple(name for name in FIELDS if name != "bcc")
+    assert fingerprint(replace(LETTER, coverage=coverage)) == fingerprint(
+        replace(LETTER, coverage=coverage, bcc=("eve@evil.example",))
+    )
+
+
+def test_canonical_json_refuses_lone_surrogates():
+    with pytest.raises(ValueError):
+        canonical_json({"subject": "\ud800"})
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"])), st.text(st.characters(exclude_categories=["Cs"])))
+def test_subject_and_body_never_run_into_each_other(subject, body):
+    joined = replace(LETTER, subject=subject + body, markdown="")
+    split = replace(LETTER, subject=subject, markdown=body)
+    assert (fingerprint(joined) == fingerprint(split)) == (body == "")

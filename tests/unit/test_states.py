@@ -1,0 +1,84 @@
+"""Both state machines, over the full product of states and events."""
+
+import itertools
+
+import pytest
+
+from approvals.errors import InvalidTransition
+from approvals.states import (
+    DECISION_TRANSITIONS,
+    LIVE_DECISIONS,
+    MESSAGE_TRANSITIONS,
+    START,
+    DecisionEvent,
+    DecisionState,
+    MessageEvent,
+    MessageState,
+    next_decision_state,
+    next_message_state,
+)
+
+S, E = MessageState, MessageEvent
+ENDS = {S.REJECTED, S.CANCELLED, S.FAILED, S.BOUNCED, S.COMPLAINED, S.RELEASED, S.RECEIVED}
+# How far along a message is; nothing may ever lower it.
+RANK = {
+    START: 0, S.SCHEDULED: 1, S.HELD: 2, S.GONE: 3, S.APPROVED: 4, S.SCHEDULED_APPROVED: 5, S.SENT: 6, S.DELIVERED: 7,
+    S.BOUNCED: 8, S.COMPLAINED: 8, S.REJECTED: 8, S.CANCELLED: 8, S.FAILED: 8, S.RELEASED: 8, S.RECEIVED: 8,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("state", "event"), list(itertools.product([START, *MessageState], MessageEvent)))
+def test_message_never_moves_backwards(state, event):
+    after = next_message_state(state, event)
+    assert after is None or RANK[after] > RANK[state]
+
+
+@pytest.mark.parametrize("state", sorted(ENDS))
+def test_message_at_an_end_stays_there(state):
+    assert all(next_message_state(state, event) is None for event in MessageEvent)
+
+
+def test_message_skips_ahead_when_events_were_lost():
+    assert next_message_state(START, E.APPROVED) == S.APPROVED
+    assert next_message_state(S.HELD, E.SENT) == S.SENT
+    assert next_message_state(S.APPROVED, E.DELIVERED) == S.DELIVERED
+    assert next_message_state(S.GONE, E.REJECTED) == S.REJECTED
+
+
+def test_late_pending_does_not_reopen_anything():
+    assert [s for s in [START, *MessageState] if next_message_state(s, E.PENDING)] == [START, S.SCHEDULED]
+
+
+def test_every_order_of_one_history_ends_alike():
+    for order in itertools.permutations([E.PENDING, E.APPROVED, E.SENT, E.DELIVERED]):
+        state = START
+        for event in order:
+            state = next_message_state(state, event) or state
+        assert state == S.DELIVERED, order
+
+
+@pytest.mark.parametrize(("state", "event"), list(itertools.product(DecisionState, DecisionEvent)))
+def test_decision_machine_is_total(state, event):
+    if (state, event) in DECISION_TRANSITIONS:
+        assert next_decision_state(state, event) in DecisionState
+    else:
+        with pytest.raises(InvalidTransition):
+            next_decision_state(state, event)
+
+
+def test_undo_is_out_of_reach_once_a_call_began():
+    assert [state for state in DecisionState if (state, DecisionEvent.UNDO) in DECISION_TRANSITIONS] == ["recorded"]
+
+
+def test_only_recorded_decisions_are_taken():
+    assert [state for state in DecisionState if (state, DecisionEvent.TAKE) in DECISION_TRANSITIONS] == ["recorded"]
+
+
+def test_applied_superseded_refused_and_undone_are_ends():
+    ended = set(DecisionState) - {state for state, _ in DECISION_TRANSITIONS}
+    assert ended == {"applied", "superseded", "refused", "undone"}
+    assert not ended & set(LIVE_DECISIONS)
+
+
+def test_transition_tables_name_known_states_only():
+    assert {state for state, _ in MESSAGE_TRANSITIONS} <= {START, *MessageState}

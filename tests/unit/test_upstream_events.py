@@ -1,0 +1,75 @@
+"""Every spelling of MultiMail's webhooks ends in the same event (contract sections 6.2, 6.3 and 6.6)."""
+
+import json
+from datetime import UTC, datetime
+
+import pytest
+
+from upstream.events import UnreadableEvent, parse, read_time
+
+
+def event(**payload):
+    return parse(json.dumps(payload).encode())
+
+
+ENVELOPES = {
+    "A": {"event": "oversight.pending", "timestamp": "2026-11-20T10:00:00Z", "data": {
+        "email_id": "01E", "from": "a@x.example", "to": ["b@y.example"], "subject": "Hi", "direction": "outbound"}},
+    "B": {"type": "message.pending_approval", "data": {
+        "message_id": "01E", "from": "a@x.example", "to": "b@y.example", "subject": "Hi", "metadata": {"discord_user": "u"}}},
+    "C": {"type": "email.pending", "id": "01E", "from": "a@x.example", "to": "b@y.example", "subject": "Hi"},
+    "D": {"event_type": "message.pending_send_approval", "message_id": "01E", "mailbox": "a@x.example",
+          "from": "a@x.example", "to": ["b@y.example"], "subject": "Hi"},
+    "bus name": {"type": "multimail/email.pending", "email_id": "01E", "from": "a@x.example", "to": "b@y.example",
+                 "subject": "Hi"},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("payload", ENVELOPES.values(), ids=ENVELOPES.keys())
+def test_every_envelope_reads_alike(payload):
+    found = event(**payload)
+    assert (found.kind, found.email_id, found.sender, found.to, found.subject) == (
+        "pending", "01E", "a@x.example", ("b@y.example",), "Hi",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("payload", "kind"),
+    [
+        ({"type": "email.decided", "message_id": "01E", "decision": "approved"}, "approved"),
+        ({"type": "email.decided", "message_id": "01E", "action": "reject"}, "rejected"),
+        ({"type": "email.decided", "message_id": "01E"}, ""),
+        ({"type": "email.decided", "message_id": "01E", "decision": "maybe"}, ""),
+        ({"event": "something.new", "email_id": "01E"}, ""),
+        ({"event": "bounce", "email_id": "01E"}, "bounced"),
+        ({"event": "message.received", "email_id": "01E"}, "received"),
+    ],
+)
+def test_kind_is_read_and_never_guessed(payload, kind):
+    assert event(**payload).kind == kind
+
+
+def test_top_level_id_counts_only_without_inner_object():
+    assert event(event="oversight.pending", id="evt_1", data={"subject": "Hi"}).email_id == ""
+
+
+@pytest.mark.parametrize(
+    "body", [b"[]", b"null", b"{", b"\xff\xfe", b'{"a": "\\ud800"}', b'{"a": NaN}', b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}"]
+)
+def test_unreadable_body_says_so(body):
+    with pytest.raises(UnreadableEvent):
+        parse(body)
+
+
+def test_nul_is_replaced_because_postgresql_stores_none():
+    assert event(event="oversight.pending", email_id="01E", subject="a\0b").subject == "a\ufffdb"
+
+
+@pytest.mark.parametrize("value", ["2026-11-20T10:00:00Z", "2026-11-20T10:00:00+00:00", 1795168800, "1795168800", 1795168800000])
+def test_times_are_read_in_every_form(value):
+    assert read_time(value) == datetime(2026, 11, 20, 10, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("value", [None, "yesterday", {}, 1e300, True and "x"])
+def test_time_that_is_none_reads_as_none(value):
+    assert read_time(value) is None
