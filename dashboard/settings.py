@@ -61,7 +61,7 @@ INSTALLED_APPS = [
     *(_GATEWAY_APPS if SERVE != "dashboard" else []),
 ]
 if SERVE == "gateway":
-    MIDDLEWARE = ["gateway.middleware.JsonOnlyMiddleware"]
+    MIDDLEWARE = ["gateway.middleware.JsonOnlyMiddleware", "whitenoise.middleware.WhiteNoiseMiddleware"]
     ROOT_URLCONF = "gateway.urls"
     APPEND_SLASH = False
 else:
@@ -223,6 +223,8 @@ LOGGING = {
     "root": {"handlers": ["out"], "level": "INFO"},
     "loggers": {
         "django.security.DisallowedHost": {"level": "CRITICAL"},
+        # Its warnings name whole paths, which may hold addresses; our own line a request names the route.
+        "django.request": {"level": "ERROR"},
         # Celery's own lines name task arguments and tracebacks of acknowledged work; ours say what happened.
         "celery.worker.strategy": {"level": "WARNING"},
         "celery.app.trace": {"level": "WARNING"},

@@ -61,7 +61,7 @@ def cancel_email(*, key: ApiKey, email: Email, now: datetime) -> Email:
 
 
 def _locked(key: ApiKey, email_id: str) -> Email:
-    rows = Email.objects.visible_to(key).with_mailbox().select_for_update(of=("self",))
+    rows = Email.objects.visible_to(key).with_mailbox().with_attachments().select_for_update(of=("self",))
     email = rows.filter(pk=email_id).first()
     if email is None:
         raise NotFound("There is no such message in this account.")

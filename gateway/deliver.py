@@ -12,6 +12,8 @@ from gateway.models import WebhookDelivery
 log = logging.getLogger(__name__)
 
 RETRIES = (10, 60, 300)
+# An event that ends its worker must not do so for ever.
+MAX_ATTEMPTS = len(RETRIES) + 3
 
 
 def sign(secret: str, body: bytes) -> str:
@@ -33,6 +35,8 @@ def _attempt(delivery: WebhookDelivery) -> bool:
     webhook = delivery.webhook
     if webhook.deleted_at is not None:
         return delivery.failed(error="The subscription was deleted.")
+    if delivery.attempts > MAX_ATTEMPTS:
+        return delivery.failed(error="Given up: every attempt ended without an outcome.")
     body = bytes(delivery.body)
     headers = {
         "Content-Type": "application/json",

@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import transaction
 
 from common.identifiers import ulid
-from courier.guarded import origin_of
+from courier.guarded import is_public, origin_of
 from gateway import auditing, nudge
 from gateway.errors import Invalid
 from gateway.event_names import KNOWN, TEST
@@ -60,12 +60,24 @@ def test_webhook(*, webhook: Webhook, now: datetime) -> WebhookDelivery:
 
 
 def _check_url(url: str) -> None:
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+        origin = origin_of(url)
+    except ValueError:
+        raise Invalid("url: is not an address.", field="url") from None
     if not parts.hostname or parts.username or parts.scheme not in ("https", "http"):
         raise Invalid("url: must be an https address without a user name.", field="url")
-    try:
-        allowed = origin_of(url) in {origin_of(one) for one in settings.OUTGOING_ALLOW}
-    except ValueError:
-        raise Invalid("url: has a port that is no number.", field="url") from None
-    if parts.scheme != "https" and not allowed:
+    if origin in {origin_of(one) for one in settings.OUTGOING_ALLOW}:
+        return
+    if parts.scheme != "https":
         raise Invalid("url: must be https. The operator can allow others in OUTGOING_ALLOW.", field="url")
+    if _is_private(parts.hostname):
+        raise Invalid("url: is a private address. The operator can allow it in OUTGOING_ALLOW.", field="url")
+
+
+def _is_private(host: str) -> bool:
+    """Whether the host is written as a private address. Names are judged when they are connected to."""
+    try:
+        return not is_public(host)
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")

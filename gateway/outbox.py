@@ -32,6 +32,7 @@ MAX_ATTEMPTS = len(RETRIES) + 3
 def send_due(*, email_id: str, now: datetime) -> str:
     """Make one attempt at one email, if it is due and free. Returns a word that says how it went."""
     if not settings.EMAIL_URL and not Email.objects.filter(pk=email_id, sandbox=True).exists():
+        log.warning("email waits, EMAIL_URL is not set", extra={"email": email_id})
         return "no mail server"
     email = Email.objects.claim(email_id)
     if email is None:

@@ -86,6 +86,8 @@ def _on_invalid(request: HttpRequest, error: ValidationError) -> JsonResponse:
     path = [str(part) for part in first["loc"][1:]]
     path = path[1:] if path[:1] in (["body"], ["filters"]) else path
     sentence = str(first["msg"]).removeprefix("Value error, ")
+    if not path and first["type"] == "missing":
+        sentence = "The request needs a JSON object as its body."
     field = ".".join(path)
     return _problem(Invalid(f"{field}: {sentence}" if field else sentence, field=field))
 
