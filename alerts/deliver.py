@@ -25,9 +25,11 @@ BACKOFF = (5, 15, 60, 300, 900, 3600)
 
 def deliver_card(*, delivery_id: int) -> str:
     """Make one attempt at one delivery and return the state it is in afterwards."""
-    if Delivery.objects.filter(pk=delivery_id, card__deliveries__state=Delivery.State.SENDING).exclude(
-        state=Delivery.State.SENDING
-    ).exists():
+    if (
+        Delivery.objects.filter(pk=delivery_id, card__deliveries__state=Delivery.State.SENDING)
+        .exclude(state=Delivery.State.SENDING)
+        .exists()
+    ):
         return "another one is under way"
     delivery = Delivery.objects.claim(delivery_id)
     if delivery is None:
@@ -114,7 +116,9 @@ def _end(delivery: Delivery, sentence: str) -> None:
 def _switch_off(destination: Destination, because: str) -> None:
     on = Destination.objects.filter(pk=destination.pk, switched_off_at=None)
     if on.update(switched_off_at=Now(), switched_off_because=because):
-        record("destination.switched_off", actor=ACTOR, details={"destination": destination.name, "explanation": because})
+        record(
+            "destination.switched_off", actor=ACTOR, details={"destination": destination.name, "explanation": because}
+        )
 
 
 def card_facts(message: Message, *, privacy: str, alert: int) -> CardFacts:

@@ -68,8 +68,11 @@ class DeliveryQuerySet(CourierDeliveryQuerySet):
 
     def for_list(self, actor: Any) -> Self:
         """The newest first, of messages that the actor may see, with everything a line shows."""
-        visible = apps.get_model("approvals", "Message")._default_manager.visible_to(actor)
-        return self.filter(card__message__in=visible).select_related("card__destination", "card__message").order_by("-pk")
+        mirror: Any = apps.get_model("approvals", "Message")._default_manager
+        visible = mirror.visible_to(actor)
+        return (
+            self.filter(card__message__in=visible).select_related("card__destination", "card__message").order_by("-pk")
+        )
 
 
 class Delivery(CourierDelivery):
@@ -78,14 +81,12 @@ class Delivery(CourierDelivery):
     card = models.ForeignKey(Card, on_delete=models.CASCADE, related_name="deliveries")
     action = models.CharField(max_length=40)
 
-    objects = DeliveryQuerySet.as_manager()
+    objects = DeliveryQuerySet.as_manager()  # type: ignore[misc]
 
     class Meta:
         indexes = [
             # The worker's question: what is due?
-            models.Index(
-                fields=["next_attempt_at"], condition=Q(state__in=("due", "sending")), name="delivery_to_do"
-            )
+            models.Index(fields=["next_attempt_at"], condition=Q(state__in=("due", "sending")), name="delivery_to_do")
         ]
 
     def __str__(self) -> str:

@@ -1,8 +1,9 @@
-"""Plans deliveries from what the ledger records, in the same transaction. Nobody calls this app to announce anything."""
+"""Plans deliveries from what the ledger records, in the same transaction; nobody calls this app to announce things."""
 
 import logging
 from collections.abc import Mapping
 from typing import Any
+from uuid import UUID
 
 from django.db import transaction
 
@@ -45,18 +46,18 @@ def on_recorded(entry: Entry, details: Mapping[str, str], **_: Any) -> None:
         return
     try:
         with transaction.atomic():
-            plan(entry)
-    except Exception:  # noqa: BLE001 - whatever it is, the decision or webhook that caused the entry must stand
+            plan(entry, message_id=entry.message)
+    except Exception:
         log.exception("alert not planned", extra={"entry": entry.pk, "action": entry.action})
 
 
-def plan(entry: Entry) -> None:
+def plan(entry: Entry, *, message_id: UUID) -> None:
     """Add a delivery for each destination whose route asks for this action."""
     wanted = Destination.objects.filter(switched_off_at=None, routes__actions__contains=[entry.action]).distinct()
     destinations = [destination for destination in wanted if _reaches(destination, entry)]
     if not destinations:
         return
-    message = Message.objects.only("pk").get(public_id=entry.message)
+    message = Message.objects.only("pk").get(public_id=message_id)
     for destination in destinations:
         card, _ = Card.objects.get_or_create(destination=destination, message=message)
         waiting = Delivery.objects.filter(card=card, state=Delivery.State.DUE).first()

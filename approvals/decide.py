@@ -30,9 +30,7 @@ class Given:
 
 
 @transaction.atomic
-def give_verdict(
-    *, message: UUID, actor: Actor, outcome: str, fingerprint: str, reason: str, now: datetime
-) -> Given:
+def give_verdict(*, message: UUID, actor: Actor, outcome: str, fingerprint: str, reason: str, now: datetime) -> Given:
     """Record one person's verdict on the revision they were shown, and the decision when enough agree.
 
     Locks the message: of two people at once the first valid verdict wins, and the second gets AlreadyDecided with the

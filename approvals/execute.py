@@ -51,7 +51,11 @@ def run_decision(*, decision_id: int, now: datetime) -> str:
         else:
             with transaction.atomic():
                 decision = settle.advance(
-                    decision, event=DecisionEvent.SUCCEED, actor=ACTOR, status=200, lease_until=None,
+                    decision,
+                    event=DecisionEvent.SUCCEED,
+                    actor=ACTOR,
+                    status=200,
+                    lease_until=None,
                     upstream_answer=_kept(answer),
                 )
         log.info("decision carried out", extra={"decision": decision.reference, "state": decision.state})
@@ -88,7 +92,7 @@ def _take(decision_id: int, now: datetime) -> Decision | None:
 
 
 def _refusal(decision: Decision, now: datetime) -> str:
-    """Return why the decision no longer carries, or nothing: permission and ruling are judged again at the last moment."""
+    """Return why the decision no longer carries, or nothing: the ruling is asked again at the last moment."""
     message, person = decision.message, decision.given_by
     if message.state != MessageState.HELD:
         return f"The message is {MessageState(message.state).label.lower()} by now."
@@ -210,7 +214,8 @@ def _pause(connection: Connection, because: str) -> None:
 
 
 def _locked(decision: Decision) -> Message:
-    return Message.objects.select_for_update(of=("self",)).get(pk=decision.message_id)
+    locked: Message = Message.objects.select_for_update(of=("self",)).get(pk=decision.message_id)
+    return locked
 
 
 def _kept(answer: dict[str, Any]) -> dict[str, Any]:
@@ -232,5 +237,9 @@ def abandon(*, decision_id: int, actor: Actor = ACTOR) -> None:
         return
     event = DecisionEvent.DOUBT if decision.may_have_left else DecisionEvent.POSTPONE
     settle.advance(
-        decision, event=event, actor=actor, lease_until=None, explanation="The worker that carried it out stopped answering."
+        decision,
+        event=event,
+        actor=actor,
+        lease_until=None,
+        explanation="The worker that carried it out stopped answering.",
     )

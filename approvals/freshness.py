@@ -40,5 +40,9 @@ def freshness_of(connection: Connection, *, now: datetime) -> Freshness:
         level = "red" if as_of or connection.paused_at else "amber"
         return Freshness(level, as_of, reason or f"{connection.name} has not been read yet.")
     if now - as_of > AMBER_AFTER or connection.failing_since:
-        return Freshness("amber", as_of, reason or f"{connection.name} was read {int((now - as_of).total_seconds() // 60)} minutes ago.")
+        return Freshness(
+            "amber",
+            as_of,
+            reason or f"{connection.name} was read {int((now - as_of).total_seconds() // 60)} minutes ago.",
+        )
     return Freshness("green", as_of)

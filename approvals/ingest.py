@@ -64,7 +64,7 @@ def _apply_guarded(connection: Connection, row: WebhookEvent, event: Event, acto
     try:
         with transaction.atomic():
             result, message = apply_event(connection=connection, event=event, actor=actor, now=now)
-    except Exception as error:  # noqa: BLE001 - whatever is wrong with it, the event was acknowledged and must be kept
+    except Exception as error:
         log.exception("webhook not applied", extra={"event": row.pk, "connection": connection.slug})
         result, message, row.error = Result.POISON, None, f"{type(error).__name__} while applying; see the log."
         record("webhook.poison", actor=actor, connection=connection.pk, details={"explanation": row.error})
@@ -130,9 +130,7 @@ def _note_decision(message: Message, event: Event, actor: Actor) -> None:
     message.save(update_fields=["upstream_reason", "upstream_decided_by"])
     reported = "rejected" if event.kind == MessageEvent.REJECTED else "approved"
     for decision in message.decisions.live().select_related("message", "revision"):
-        settle.meet_report(
-            decision, reported=reported, reason=event.reason, decided_by=event.decided_by, actor=actor
-        )
+        settle.meet_report(decision, reported=reported, reason=event.reason, decided_by=event.decided_by, actor=actor)
 
 
 def _record_event(message: Message, event: Event, kind: str, actor: Actor) -> None:

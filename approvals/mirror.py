@@ -76,9 +76,7 @@ def create_message(
     if state is None:
         return None
     fields.setdefault("held_at", now)
-    return Message.objects.create(
-        connection=connection, upstream_id=upstream_id, state=state, changed_at=now, **fields
-    )
+    return Message.objects.create(connection=connection, upstream_id=upstream_id, state=state, changed_at=now, **fields)
 
 
 def content_of(row: Mapping[str, Any]) -> Content:

@@ -1,11 +1,10 @@
-"""Tells a worker, after commit, that a row wants attention. Without a broker nothing is lost: the sweep finds the row."""
+"""Tells a worker, after commit, that a row wants attention; without a broker the sweep finds the row."""
 
 from datetime import datetime
 
-from common.nudge import nudge
-
 from approvals import tasks
 from approvals.models import Decision, Message
+from common.nudge import nudge
 
 
 def hydrate(message: Message) -> None:

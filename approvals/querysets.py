@@ -12,13 +12,7 @@ from approvals.states import LIVE_DECISIONS, DecisionState, MessageState
 from people.actors import Actor
 
 if TYPE_CHECKING:
-    from approvals.models import Connection, Decision, Message
-
-    _Messages = models.QuerySet[Message]
-    _Decisions = models.QuerySet[Decision]
-    _Connections = models.QuerySet[Connection]
-else:
-    _Messages = _Decisions = _Connections = models.QuerySet
+    from approvals.models import Connection, Decision, Message  # noqa: F401 - the querysets' type parameters
 
 # A message that was held and is now past the desk.
 DONE = tuple(state for state in MessageState if state not in (MessageState.HELD, MessageState.SCHEDULED))
@@ -34,7 +28,7 @@ def within_reach(actor: Actor) -> Q:
     return reach
 
 
-class MessageQuerySet(_Messages):
+class MessageQuerySet(models.QuerySet["Message"]):
     """Reads of the mirror."""
 
     def visible_to(self, actor: Actor) -> Self:
@@ -96,7 +90,7 @@ class MessageQuerySet(_Messages):
         return Exists(decisions.filter(message=OuterRef("pk"), state__in=LIVE_DECISIONS))
 
 
-class ConnectionQuerySet(_Connections):
+class ConnectionQuerySet(models.QuerySet["Connection"]):
     """Reads of the connected accounts."""
 
     def visible_to(self, actor: Actor) -> Self:
@@ -108,7 +102,7 @@ class ConnectionQuerySet(_Connections):
         return self.filter(Q(pk__in=connections) | Q(mailboxes__in=mailboxes)).distinct()
 
 
-class DecisionQuerySet(_Decisions):
+class DecisionQuerySet(models.QuerySet["Decision"]):
     """Reads of decisions; due times and leases are judged by the database's clock."""
 
     def live(self) -> Self:
@@ -117,9 +111,9 @@ class DecisionQuerySet(_Decisions):
 
     def due(self) -> Self:
         """Ready to be carried out now."""
-        return self.filter(
-            state=DecisionState.RECORDED, due_at__lte=Now(), message__connection__paused_at=None
-        ).filter(Q(message__connection__wait_until=None) | Q(message__connection__wait_until__lte=Now()))
+        return self.filter(state=DecisionState.RECORDED, due_at__lte=Now(), message__connection__paused_at=None).filter(
+            Q(message__connection__wait_until=None) | Q(message__connection__wait_until__lte=Now())
+        )
 
     def abandoned(self) -> Self:
         """Their worker let the lease run out; the call may have left."""

@@ -60,9 +60,7 @@ def read_everything(*, connection_id: int, now: datetime) -> str:
             _mirror_row(connection, row, now)
         ids = [str(row["id"]) for row in pending.rows]
         _close_absent(connection, ids, began, now)
-        Connection.objects.filter(pk=connection.pk).update(
-            complete_as_of=began, is_our_gateway=pending.is_our_gateway
-        )
+        Connection.objects.filter(pk=connection.pk).update(complete_as_of=began, is_our_gateway=pending.is_our_gateway)
         return f"{len(ids)} held"
     finally:
         Connection.objects.filter(pk=connection.pk).update(reading_until=None, read_at=Now())
@@ -120,7 +118,11 @@ def _note_failure(connection: Connection, sentence: str) -> None:
 
 @transaction.atomic
 def _note_recovery(connection: Connection) -> None:
-    if Connection.objects.filter(pk=connection.pk).exclude(failing_since=None).update(failing_since=None, last_error=""):
+    if (
+        Connection.objects.filter(pk=connection.pk)
+        .exclude(failing_since=None)
+        .update(failing_since=None, last_error="")
+    ):
         record("connection.recovered", actor=ACTOR, connection=connection.pk)
 
 

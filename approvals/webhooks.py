@@ -39,9 +39,7 @@ def multimail_webhook(request: HttpRequest, webhook_id: str) -> JsonResponse:
             "the one on the connection's page, and that nothing on the way changes the body.",
         )
     with traced(hashlib.sha256(body).hexdigest()[:16]):
-        stored = ingest.receive_webhook(
-            connection=connection, body=body, secret_used=secret_used, now=timezone.now()
-        )
+        stored = ingest.receive_webhook(connection=connection, body=body, secret_used=secret_used, now=timezone.now())
         log.info("webhook stored", extra={"connection": connection.slug, "result": stored.result})
         if stored.message is not None:
             nudges.hydrate(stored.message)

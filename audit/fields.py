@@ -1,13 +1,11 @@
 """PostgreSQL's 64-bit transaction id as a model field."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.db import models
 
-_Field = models.Field[int, int] if TYPE_CHECKING else models.Field
 
-
-class TransactionIdField(_Field):
+class TransactionIdField(models.Field):  # type: ignore[type-arg]
     """`xid8`. The driver gives it as text and cannot compare it with a number, so it is converted on both ways."""
 
     def db_type(self, connection: object) -> str:

@@ -8,7 +8,9 @@ from audit.actions import ACTIONS
 class LedgerForm(forms.Form):
     """An action to keep to, and the entry that a page ends before."""
 
-    action = forms.ChoiceField(choices=[("", "Everything"), *((name, name) for name in sorted(ACTIONS))], required=False)
+    action = forms.ChoiceField(
+        choices=[("", "Everything"), *((name, name) for name in sorted(ACTIONS))], required=False
+    )
     before = forms.IntegerField(min_value=1, max_value=2**62, required=False)
 
     def place(self) -> tuple[int | None, str]:

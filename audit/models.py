@@ -40,7 +40,8 @@ class EntryQuerySet(models.QuerySet["Entry"]):
         """
         if actor.sees_all():
             return self
-        messages = apps.get_model("approvals", "Message")._default_manager.visible_to(actor)
+        mirror: Any = apps.get_model("approvals", "Message")._default_manager
+        messages = mirror.visible_to(actor)
         return self.filter(message__in=messages.values("public_id"))
 
 

@@ -46,7 +46,7 @@ class Attachment:
 
 @dataclass(frozen=True)
 class Content:
-    """Everything a recipient gets. `coverage` names the fields that the source gave; the others are unknown, not empty."""
+    """Everything a recipient gets. `coverage` names the fields that the source gave; others are unknown, not empty."""
 
     sender: str = ""
     reply_to: str | None = None

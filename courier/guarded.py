@@ -75,7 +75,9 @@ def _connect_checked(connection: HTTPConnection) -> socket.socket:
         raise NewConnectionError(connection, f"cannot look up {connection.host}: {error}") from error
     for family, kind, protocol, _, target in found:
         if not is_public(str(target[0])):
-            raise DeliveryError(f"{connection.host} is a private address, and OUTGOING_ALLOW does not name it.", refused=True)
+            raise DeliveryError(
+                f"{connection.host} is a private address, and OUTGOING_ALLOW does not name it.", refused=True
+            )
         opened = socket.socket(family, kind, protocol)
         opened.settimeout(CONNECT_TIMEOUT)
         try:

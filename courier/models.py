@@ -17,7 +17,8 @@ class DeliveryQuerySet(models.QuerySet[Any]):
     def due(self) -> Self:
         """Rows that should be tried now: due ones, and those whose worker died holding the lease."""
         return self.filter(
-            Q(state=Delivery.State.DUE, next_attempt_at__lte=Now()) | Q(state=Delivery.State.SENDING, lease_until__lt=Now())
+            Q(state=Delivery.State.DUE, next_attempt_at__lte=Now())
+            | Q(state=Delivery.State.SENDING, lease_until__lt=Now())
         )
 
     def claim(self, pk: int) -> Any | None:

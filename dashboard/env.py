@@ -15,7 +15,9 @@ def env_str(name: str, default: object = _MISSING) -> str:
         try:
             return Path(file).read_text(encoding="utf-8").strip()
         except OSError as error:
-            raise ImproperlyConfigured(f"{name}_FILE points to {file}, which cannot be read: {error.strerror}.") from None
+            raise ImproperlyConfigured(
+                f"{name}_FILE points to {file}, which cannot be read: {error.strerror}."
+            ) from None
     value = os.environ.get(name, "")
     if value:
         return value
@@ -56,7 +58,7 @@ def env_list(name: str, default: str = "") -> list[str]:
 
 
 def env_url(name: str, default: object = _MISSING, schemes: tuple[str, ...] = ("http", "https")) -> str:
-    """Return variable `name` as an address with one of `schemes`, without a slash at its end; may be empty by default."""
+    """Return variable `name` as an address with one of `schemes`, without a slash at its end."""
     value = env_str(name, default)
     if value and urlsplit(value).scheme not in schemes:
         raise ImproperlyConfigured(f"{name} must start with {' or '.join(f'{scheme}://' for scheme in schemes)}.")

@@ -34,7 +34,10 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     """403 where the form's token is missing or old."""
     log.warning("form token refused", extra={"reason": reason})
     return _error(
-        request, 403, "This form is too old", "Nothing was decided. Go back, reload the page and press the button again."
+        request,
+        403,
+        "This form is too old",
+        "Nothing was decided. Go back, reload the page and press the button again.",
     )
 
 
@@ -42,7 +45,9 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     """404, with the reason where one of our own views gave it."""
     given = str(exception.args[0]) if exception.args and isinstance(exception.args[0], str) else ""
-    return _error(request, 404, "Nothing here", given or "This address leads nowhere. The queue is a good place to go on.")
+    return _error(
+        request, 404, "Nothing here", given or "This address leads nowhere. The queue is a good place to go on."
+    )
 
 
 @requires_csrf_token
@@ -52,5 +57,5 @@ def server_error(request: HttpRequest) -> HttpResponse:
         request,
         500,
         "Something broke on our side",
-        "Nothing was decided by this request. Reload the page and look at the state of the message before you try again.",
+        "Reload the page and look at the state of the message before you try again. Nothing that was stored is lost.",
     )

@@ -124,7 +124,7 @@ CACHES = {
     "default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "cache"},
 }
 
-# --- Celery: its messages are nudges to look at rows; the rows are the truth -------------------------------------------
+# --- Celery: its messages are nudges to look at rows; the rows are the truth --------------------------------------
 CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1).replace("?db=", "?virtual_host=")
 CELERY_TASK_IGNORE_RESULT = True
 CELERY_TASK_ACKS_LATE = True

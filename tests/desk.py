@@ -46,9 +46,7 @@ class Browser:
 
     def decide(self, message_id: str, outcome: str, fingerprint: str, reason: str = "") -> requests.Response:
         page = self.get(f"/queue/{message_id}/")
-        return self.post(
-            f"/queue/{message_id}/verdict/", page, outcome=outcome, fingerprint=fingerprint, reason=reason
-        )
+        return self.post(f"/queue/{message_id}/verdict/", page, outcome=outcome, fingerprint=fingerprint, reason=reason)
 
     def trace(self, message_id: str) -> list[dict[str, Any]]:
         return self.get(f"/audit/trace/{message_id}/?format=json").json()["entries"]

@@ -43,7 +43,9 @@ class Client:
         """Read what is held: everything, or (our gateway only) one message. Contract section 4.4."""
         params = {"email_id": email_id} if email_id else {}
         body, headers = self._call("GET", "/v1/oversight/pending", params=params, limit=MAX_ANSWER)
-        rows = next((body[name] for name in ("pending", "emails", "messages") if isinstance(body.get(name), list)), None)
+        rows = next(
+            (body[name] for name in ("pending", "emails", "messages") if isinstance(body.get(name), list)), None
+        )
         if rows is None or not all(isinstance(row, dict) and row.get("id") for row in rows):
             raise errors.OutcomeUnknown("MultiMail's list of held messages has a form that this version cannot read.")
         if body.get("cursor") and not email_id:
@@ -66,7 +68,13 @@ class Client:
         return self._call("GET", "/v1/account", limit=MAX_DECISION_ANSWER)[0]
 
     def _call(
-        self, method: str, path: str, *, limit: int, params: dict[str, str] | None = None, body: dict[str, Any] | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        limit: int,
+        params: dict[str, str] | None = None,
+        body: dict[str, Any] | None = None,
     ) -> tuple[dict[str, Any], Any]:
         with requests.Session() as session:
             # Proxies of the environment and .netrc would send the key elsewhere.
@@ -89,7 +97,7 @@ class Client:
     def _read(self, response: requests.Response, limit: int) -> dict[str, Any]:
         raw = _read_bounded(response, limit)
         try:
-            body = json.loads(raw)
+            body: dict[str, Any] | None = json.loads(raw)
         except ValueError:
             body = None
         if not isinstance(body, dict):
@@ -105,9 +113,13 @@ def _read_bounded(response: requests.Response, limit: int) -> bytes:
     for chunk in response.iter_content(65536):
         read += chunk
         if len(read) > limit:
-            raise errors.OutcomeUnknown("MultiMail's answer was larger than any it should give.", status=response.status_code)
+            raise errors.OutcomeUnknown(
+                "MultiMail's answer was larger than any it should give.", status=response.status_code
+            )
         if time.monotonic() > deadline:
-            raise errors.OutcomeUnknown(f"MultiMail's answer took more than {TOTAL_TIMEOUT:.0f} s.", status=response.status_code)
+            raise errors.OutcomeUnknown(
+                f"MultiMail's answer took more than {TOTAL_TIMEOUT:.0f} s.", status=response.status_code
+            )
     return bytes(read)
 
 

@@ -72,9 +72,13 @@ def parse(body: bytes) -> Event:
     name = name.removeprefix("multimail/")
 
     def read(*keys: str) -> Any:
-        return next((place[key] for place in (inner, payload) for key in keys if place.get(key) not in (None, "")), None)
+        return next(
+            (place[key] for place in (inner, payload) for key in keys if place.get(key) not in (None, "")), None
+        )
 
-    email_id = _text(read("email_id", "message_id")) or _text(inner.get("id")) or ("" if inner else _text(payload.get("id")))
+    email_id = (
+        _text(read("email_id", "message_id")) or _text(inner.get("id")) or ("" if inner else _text(payload.get("id")))
+    )
     kind = _NAMES.get(name, "")
     if name == "email.decided":
         kind = _DECISIONS.get(_text(read("decision", "action")).lower(), "")
@@ -124,7 +128,8 @@ def _load(body: bytes) -> dict[str, Any]:
         raise UnreadableEvent("The body is not valid JSON.") from None
     if not isinstance(payload, dict):
         raise UnreadableEvent("The body must be a JSON object.")
-    return _without_nul(payload)
+    cleaned: dict[str, Any] = _without_nul(payload)
+    return cleaned
 
 
 def _depth(text: str) -> int:
@@ -151,10 +156,20 @@ def _without_nul(value: Any) -> Any:
 
 
 def _text(value: Any) -> str:
-    return value if isinstance(value, str) else str(value) if isinstance(value, int) and not isinstance(value, bool) else ""
+    return (
+        value
+        if isinstance(value, str)
+        else str(value)
+        if isinstance(value, int) and not isinstance(value, bool)
+        else ""
+    )
 
 
 def _addresses(value: Any) -> tuple[str, ...]:
     if isinstance(value, str):
         value = value.split(",")
-    return tuple(item.strip() for item in value if isinstance(item, str) and item.strip()) if isinstance(value, list) else ()
+    return (
+        tuple(item.strip() for item in value if isinstance(item, str) and item.strip())
+        if isinstance(value, list)
+        else ()
+    )

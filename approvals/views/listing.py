@@ -1,10 +1,12 @@
 """The queue as a list: tabs with counts, fifty rows a page, and the same for scripts."""
 
+import hashlib
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
+from django.db.models import Count, Max
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
 from django.views.decorators.http import condition, require_safe
@@ -48,10 +50,13 @@ def queue(request: HttpRequest) -> HttpResponse:
 def _pulse_of(request: HttpRequest) -> str:
     actor: Actor = request.actor  # type: ignore[attr-defined]
     newest = Message.objects.visible_to(actor).order_by("-changed_at").values_list("changed_at", "pk").first()
-    return f'"{newest}-{_minute()}"'.replace(" ", "")
+    # A verdict does not touch its message's row, but it changes what waits.
+    decided = Decision.objects.live().aggregate(number=Count("pk"), newest=Max("changed_at"))
+    told = f"{newest}{decided}{_half_minute()}"
+    return f'"{hashlib.sha256(told.encode()).hexdigest()[:32]}"'
 
 
-def _minute() -> int:
+def _half_minute() -> int:
     return int(timezone.now().timestamp() // 30)
 
 
@@ -66,10 +71,16 @@ def pulse(request: HttpRequest) -> HttpResponse:
     return JsonResponse(
         {
             "waiting": waiting[: COUNTED + 1].count(),
-            "newest": [str(one) for one in waiting.order_by("-held_at", "-pk").values_list("public_id", flat=True)[:20]],
+            "newest": _newest(waiting),
             "freshness": {"level": freshness.level, "as_of": freshness.as_of, "reason": freshness.reason},
         }
     )
+
+
+def _newest(waiting: MessageQuerySet) -> list[str]:
+    """Return the ids of the last that came, by which an open page tells what it does not show yet."""
+    newest = waiting.order_by("-held_at", "-pk").values_list("public_id", flat=True)[:20]
+    return [str(public_id) for public_id in newest]
 
 
 def queue_context(actor: Actor, *, tab: str, after: tuple[datetime, int] | None, now: datetime) -> dict[str, Any]:
@@ -87,6 +98,7 @@ def queue_context(actor: Actor, *, tab: str, after: tuple[datetime, int] | None,
         "tabs": [(key, label, _count(_in_tab(actor, key)) if key != "done" else None) for key, label in TABS.items()],
         "waiting": _count(_in_tab(actor, "waiting")),
         "oldest": oldest,
+        "newest": _newest(Message.objects.visible_to(actor).awaiting_review()),
         "rows": rows,
         "is_first_page": after is None,
         "next_after": _place(messages[PAGE - 1], tab) if len(messages) > PAGE else "",
@@ -155,6 +167,4 @@ def history(request: HttpRequest) -> HttpResponse:
         "is_first_page": after is None,
         "next_after": _place(messages[PAGE - 1], "done") if len(messages) > PAGE else "",
     }
-    return page_or_fragment(
-        request, page="approvals/history.html", fragment="approvals/_history.html", context=context
-    )
+    return page_or_fragment(request, page="approvals/history.html", fragment="approvals/_history.html", context=context)

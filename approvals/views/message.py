@@ -17,6 +17,7 @@ from approvals.showing import show_letter
 from approvals.states import DecisionState
 from approvals.status import status_of
 from approvals.views.listing import queue_context
+from approvals.views.pane import address_fields, approve_label
 from common.pages import page_or_fragment
 from people.actors import Actor
 
@@ -51,7 +52,7 @@ def answer_with_message(
 
 def find_message(actor: Actor, public_id: UUID) -> Message:
     """Return the message if the actor may see it; to everybody else it does not exist."""
-    message = Message.objects.visible_to(actor).for_list().filter(public_id=public_id).first()
+    message: Message | None = Message.objects.visible_to(actor).for_list().filter(public_id=public_id).first()
     if message is None:
         raise Http404("There is no such message, or it is in a mailbox that you do not see.")
     return message
@@ -68,6 +69,8 @@ def message_context(message: Message, actor: Actor) -> dict[str, Any]:
         "message": message,
         "revision": revision,
         "content": content,
+        "fields": address_fields(content, message),
+        "approve_label": approve_label(content, message),
         "letter": show_letter(content) if content else None,
         "findings": revision.findings if revision else [],
         "status": status_of(message, decision),
@@ -77,6 +80,7 @@ def message_context(message: Message, actor: Actor) -> dict[str, Any]:
         "ruling": ruling_for(message, actor=actor, now=now),
         "is_settled": decision is not None and decision.state not in (DecisionState.UNDONE, DecisionState.REFUSED),
         "place": place_in_queue(message, actor),
+        "next_waiting": next_waiting(message, actor),
         "now": now,
     }
 
@@ -85,6 +89,12 @@ def place_in_queue(message: Message, actor: Actor) -> tuple[int, int] | None:
     """Return the message's place among those that wait and their number, None when it does not wait."""
     ids = list(Message.objects.visible_to(actor).awaiting_review().oldest_first().values_list("pk", flat=True)[:1000])
     return (ids.index(message.pk) + 1, len(ids)) if message.pk in ids else None
+
+
+def next_waiting(message: Message, actor: Actor) -> Message | None:
+    """Return the message to go on with: the next in the queue, or from its beginning when this was the last."""
+    waiting = Message.objects.visible_to(actor).awaiting_review().oldest_first().exclude(pk=message.pk)
+    return waiting.held_after((message.held_at, message.pk)).first() or waiting.first()
 
 
 @login_required

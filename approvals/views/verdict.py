@@ -20,7 +20,7 @@ from people.actors import Actor
 @login_required
 @require_POST
 def verdict(request: HttpRequest, public_id: UUID) -> HttpResponse:
-    """Take one verdict. 409 when somebody was first or the message changed, 422 for a bad form; what was typed stays."""
+    """Take one verdict: 409 when somebody was first or the message changed, 422 for a bad form; typed text stays."""
     actor: Actor = request.actor  # type: ignore[attr-defined]
     message = find_message(actor, public_id)
     typed = {"outcome": request.POST.get("outcome", ""), "reason": request.POST.get("reason", "")}

@@ -1,4 +1,4 @@
-"""The whole line, from a real MultiMail client to a mail in an inbox, against processes started as ./run starts them."""
+"""The whole line, from a real MultiMail client to a mail in an inbox, against processes that ./run started."""
 
 import time
 
@@ -148,13 +148,15 @@ def test_trace_lists_every_step_with_who_when_surface_fingerprint_and_trigger(pr
 
 
 def test_webhook_to_discord_post_carries_one_trace_id(product, ana):
-    upstream_id, subject = product.send()
+    upstream_id, _ = product.send()
     row = product.held(ana, upstream_id)
-    entries = product.wait_for(
-        lambda: [e for e in ana.trace(row["id"]) if e["action"] in ("message.held", "message.fetched", "alert.delivered")]
-        if any(e["action"] == "alert.delivered" for e in ana.trace(row["id"])) else None,
-        timeout=20, what="the first post in the trace",
-    )  # fmt: skip
+
+    def announced():
+        entries = ana.trace(row["id"])
+        return entries if any(entry["action"] == "alert.delivered" for entry in entries) else None
+
+    entries = product.wait_for(announced, timeout=20, what="the first post in the trace")
+    entries = [e for e in entries if e["action"] in ("message.held", "message.fetched", "alert.delivered")]
     assert len({entry["trace"] for entry in entries}) == 1
     trace = entries[0]["trace"]
     assert all(trace in product.stack.log(name) for name in ("web", "worker-desk", "worker-out"))
@@ -243,6 +245,8 @@ def test_gateway_says_what_is_wrong_with_a_key(product, key, status):
 
 
 def test_unknown_mailbox_is_404_with_a_sentence(product):
-    answer = product.call("POST", "/v1/mailboxes/01NOPE/send", json={"to": ["a@b.example"], "subject": "x", "markdown": "x"})
+    answer = product.call(
+        "POST", "/v1/mailboxes/01NOPE/send", json={"to": ["a@b.example"], "subject": "x", "markdown": "x"}
+    )
     assert answer.status_code == 404
     assert answer.json()["error"]

@@ -38,7 +38,12 @@ def test_same_body_twice_is_one_event_one_message_one_card(client, connection):
     body = event_body()
     answers = [post_event(client, connection, body).json()["result"] for _ in range(3)]
     assert answers == ["applied", "duplicate", "duplicate"]
-    assert (WebhookEvent.objects.count(), Message.objects.count(), Card.objects.count(), Delivery.objects.count()) == (1, 1, 1, 1)
+    assert (WebhookEvent.objects.count(), Message.objects.count(), Card.objects.count(), Delivery.objects.count()) == (
+        1,
+        1,
+        1,
+        1,
+    )
 
 
 def test_same_event_id_in_another_body_is_a_duplicate(client, connection):
@@ -111,7 +116,7 @@ def test_event_that_cannot_be_applied_keeps_its_row_and_is_answered_200(client, 
 
 
 def test_alert_mistake_never_costs_the_webhook(client, connection, monkeypatch):
-    def break_down(entry):
+    def break_down(entry, **_):
         raise RuntimeError("a bug of ours")
 
     monkeypatch.setattr("alerts.outbox.plan", break_down)

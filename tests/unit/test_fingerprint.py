@@ -83,7 +83,7 @@ def test_uncovered_field_does_not_reach_the_hash():
 
 
 def test_canonical_json_refuses_lone_surrogates():
-    with pytest.raises(ValueError):
+    with pytest.raises(UnicodeEncodeError):
         canonical_json({"subject": "\ud800"})
 
 

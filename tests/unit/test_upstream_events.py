@@ -16,7 +16,8 @@ ENVELOPES = {
     "A": {"event": "oversight.pending", "timestamp": "2026-11-20T10:00:00Z", "data": {
         "email_id": "01E", "from": "a@x.example", "to": ["b@y.example"], "subject": "Hi", "direction": "outbound"}},
     "B": {"type": "message.pending_approval", "data": {
-        "message_id": "01E", "from": "a@x.example", "to": "b@y.example", "subject": "Hi", "metadata": {"discord_user": "u"}}},
+        "message_id": "01E", "from": "a@x.example", "to": "b@y.example", "subject": "Hi",
+        "metadata": {"discord_user": "u"}}},
     "C": {"type": "email.pending", "id": "01E", "from": "a@x.example", "to": "b@y.example", "subject": "Hi"},
     "D": {"event_type": "message.pending_send_approval", "message_id": "01E", "mailbox": "a@x.example",
           "from": "a@x.example", "to": ["b@y.example"], "subject": "Hi"},
@@ -54,7 +55,16 @@ def test_top_level_id_counts_only_without_inner_object():
 
 
 @pytest.mark.parametrize(
-    "body", [b"[]", b"null", b"{", b"\xff\xfe", b'{"a": "\\ud800"}', b'{"a": NaN}', b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}"]
+    "body",
+    [
+        b"[]",
+        b"null",
+        b"{",
+        b"\xff\xfe",
+        b'{"a": "\\ud800"}',
+        b'{"a": NaN}',
+        b'{"a":' + b"[" * 5000 + b"]" * 5000 + b"}",
+    ],
 )
 def test_unreadable_body_says_so(body):
     with pytest.raises(UnreadableEvent):
@@ -65,7 +75,9 @@ def test_nul_is_replaced_because_postgresql_stores_none():
     assert event(event="oversight.pending", email_id="01E", subject="a\0b").subject == "a\ufffdb"
 
 
-@pytest.mark.parametrize("value", ["2026-11-20T10:00:00Z", "2026-11-20T10:00:00+00:00", 1795168800, "1795168800", 1795168800000])
+@pytest.mark.parametrize(
+    "value", ["2026-11-20T10:00:00Z", "2026-11-20T10:00:00+00:00", 1795168800, "1795168800", 1795168800000]
+)
 def test_times_are_read_in_every_form(value):
     assert read_time(value) == datetime(2026, 11, 20, 10, tzinfo=UTC)
 

@@ -13,7 +13,9 @@ def test_signature_names_the_secret_that_made_it(secret):
     assert verify(BODY, sign(BODY, SECRETS[secret]), SECRETS) == secret
 
 
-@pytest.mark.parametrize("form", [lambda s: s[7:], str.upper, lambda s: f"  {s} ", lambda s: s.replace("sha256", "SHA256")])
+@pytest.mark.parametrize(
+    "form", [lambda s: s[7:], str.upper, lambda s: f"  {s} ", lambda s: s.replace("sha256", "SHA256")]
+)
 def test_prefix_and_case_do_not_matter(form):
     assert verify(BODY, form(sign(BODY, "whsec_new")), SECRETS) == "current"
 

@@ -51,6 +51,8 @@ class Command(BaseCommand):
             ):
                 cursor.execute(sql.SQL(statement).format(name))
             for table in APPEND_ONLY:
-                cursor.execute(sql.SQL("REVOKE UPDATE, DELETE, TRUNCATE ON {} FROM {}").format(sql.Identifier(table), name))
+                cursor.execute(
+                    sql.SQL("REVOKE UPDATE, DELETE, TRUNCATE ON {} FROM {}").format(sql.Identifier(table), name)
+                )
             for table in REMOVABLE_ONLY:
                 cursor.execute(sql.SQL("REVOKE UPDATE, TRUNCATE ON {} FROM {}").format(sql.Identifier(table), name))
