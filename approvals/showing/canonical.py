@@ -1,0 +1,291 @@
+"""Rewrites a mail's HTML into a plain form with one meaning only, keeping what a recipient could see.
+
+Scripts, frames, forms, foreign markup and everything that loads or acts is left out here and written down: as a note
+at its place, as something blocked, as hidden text. Style sheets are worked into the elements. What comes out holds no
+comments, no raw text, no attributes of the mail's own but understood styles, so that no two parsers read it apart.
+"""
+
+import html
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from approvals.showing import loads
+from approvals.showing.colours import attribute_colour
+from approvals.showing.hidden import Style, box_reason
+from approvals.showing.nesting import VOID, Nesting
+from approvals.showing.pictures import MAX_ALL_PICTURES, drawable
+from approvals.showing.sanitise import TREE_TAGS
+from approvals.showing.sheets import Rule, Sheets, declarations
+from approvals.showing.shown import Blocked, Doubt, Hidden
+from approvals.showing.tokens import Token, decode, tokens
+
+MAX_TAGS = 20_000
+
+_AS_BLOCK = frozenset("form fieldset details summary dialog hgroup search menu dir listing template datalist".split())
+_PASSED_OVER = frozenset(
+    "html head body base link meta svg math script style param source track noscript img image input area bdo title "
+    "iframe noembed noframes xmp plaintext textarea frame embed bgsound keygen basefont".split()
+)
+_FOREIGN = frozenset({"svg", "math"})
+_RAW_SHOWN = frozenset({"xmp", "textarea"})
+_CLOSED_BY_DEFAULT = {"template": "template element", "dialog": "closed dialog", "datalist": "list of suggestions"}
+_FONT_SIZES = {"1": "10px", "2": "13px", "3": "16px", "4": "18px", "5": "24px", "6": "32px", "7": "48px"}
+_CONDITIONAL = re.compile(r"\[if ([^\]]{0,200})\]>(.*?)<!\[endif\]", re.DOTALL)
+_ANY_TAG = re.compile(r"<[^<>]*>")
+
+
+@dataclass(frozen=True)
+class Note:
+    """A label drawn at its place in the letter: `blocked` for what was left out, `ghost` for what is not as it seems."""
+
+    kind: str
+    label: str
+
+
+@dataclass
+class Canonical:
+    """A mail in its plain form, and what was found on the way."""
+
+    html: str = ""
+    root: list[tuple[Style, str, str]] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
+    links: list[str] = field(default_factory=list)
+    areas: list[tuple[str, str]] = field(default_factory=list)
+    pictures: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
+    blocked: list[Blocked] = field(default_factory=list)
+    hidden: list[Hidden] = field(default_factory=list)
+    removed: Counter[str] = field(default_factory=Counter)
+    comments: int = 0
+    base: str = ""
+
+
+def canonicalise(source: str) -> Canonical:
+    """Return the plain form of a mail's HTML. Raises Doubt when it cannot be followed within bounds."""
+    if source.count("<") > MAX_TAGS:
+        raise Doubt(f"it has more than {MAX_TAGS} tags")
+    return _Writer(list(tokens(source))).written()
+
+
+class _Writer:
+    """Goes through the tokens once to read the style sheets, and once to write."""
+
+    def __init__(self, found: list[Token]) -> None:
+        self.tokens = found
+        self.sheets = Sheets()
+        self.nesting = Nesting()
+        self.out: list[str] = []
+        self.result = Canonical()
+        self.drawn = 0
+
+    def written(self) -> Canonical:
+        self._read_sheets()
+        for token in self.tokens:
+            getattr(self, f"_on_{token.kind}")(token)
+        self.result.html = "".join(self.out)
+        return self.result
+
+    def _read_sheets(self) -> None:
+        inside = False
+        for token in self.tokens:
+            if token.kind == "raw" and token.name == "style" or token.kind == "text" and inside:
+                self.sheets.read(token.data)
+            if token.kind in ("start", "end") and token.name == "style":
+                inside = token.kind == "start"
+        for kind, url in self.sheets.fetched:
+            self._blocked(kind, url, quiet=True)
+        for text in dict.fromkeys(self.sheets.added):
+            self.result.hidden.append(Hidden(text, "added by the style sheet", certain=False))
+            self._note("ghost", f"a style sheet adds the text: “{text}”")
+        self.result.root = [self._style(Token("start", name, "", self._first_of(name))) for name in ("html", "body")]
+
+    def _first_of(self, name: str) -> dict[str, str]:
+        """Return the attributes of all tags of this name: a later one adds what the first lacks, as in browsers."""
+        merged: dict[str, str] = {}
+        for token in self.tokens:
+            if token.kind == "start" and token.name == name:
+                merged = {**token.attributes, **merged}
+        return merged
+
+    def _on_text(self, token: Token) -> None:
+        if not token.data.isspace():
+            self.nesting.text()
+        self.out.append(html.escape(token.data, quote=False))
+
+    def _on_comment(self, token: Token) -> None:
+        self.result.comments += 1
+        conditional = _CONDITIONAL.search(token.data)
+        text = " ".join(decode(_ANY_TAG.sub(" ", conditional.group(2))).split()) if conditional else ""
+        if text:
+            self.result.hidden.append(Hidden(text, "comment that only Outlook shows", certain=False))
+            self._note("ghost", f"only Outlook shows: “{text}”")
+
+    def _on_lost(self, token: Token) -> None:
+        text = " ".join(decode(_ANY_TAG.sub(" ", token.data)).split())
+        if text:
+            self.result.hidden.append(Hidden(text, f"inside {token.name}"))
+            self._note("ghost", f"hidden text inside {token.name}: “{text}”")
+
+    def _on_raw(self, token: Token) -> None:
+        text = token.data.strip()
+        if token.name in _RAW_SHOWN:
+            self._on_text(Token("text", "", token.data))
+        elif token.name == "title" and text:
+            self._note("blocked", f"title, which mail programs do not show: “{' '.join(text.split())}”")
+        elif token.name in ("noembed", "noframes", "iframe") and text:
+            text = " ".join(decode(_ANY_TAG.sub(" ", text)).split())
+            self.result.hidden.append(Hidden(text, f"inside <{token.name}>", certain=False))
+            self._note("ghost", f"hidden text inside <{token.name}>: “{text}”")
+
+    def _on_end(self, token: Token) -> None:
+        if token.name == "br":
+            self._on_start(token)
+        if token.name in _PASSED_OVER or token.name in VOID:
+            return
+        written = _written_as(token.name)
+        if self.nesting.end(token.name, written):
+            self.out.append(f"</{written}>")
+
+    def _on_start(self, token: Token) -> None:
+        attributes = token.attributes
+        for load in loads.of_tag(token.name, attributes):
+            self._blocked(load.kind, load.url, quiet=load.quiet)
+        if token.name in _PASSED_OVER:
+            self._pass_over(token)
+            return
+        written = _written_as(token.name)
+        marks = self._marks(token)
+        if written == "a" and self.nesting.end("a", "a"):
+            self.out.append("</a>")
+        if written in VOID:
+            marks = ""
+        if self.nesting.start(token.name, written, f"{token.name}{marks}"):
+            self.out.append(f"<{written}{marks}>")
+
+    def _pass_over(self, token: Token) -> None:
+        name, attributes = token.name, token.attributes
+        if name in ("img", "image"):
+            self._picture(token)
+        elif name == "base" and not self.result.base:
+            self.result.base = decode(attributes.get("href", ""), attribute=True)
+        elif name == "area" and "href" in attributes:
+            target = decode(attributes["href"], attribute=True)
+            self.result.areas.append((decode(attributes.get("alt", ""), attribute=True), target))
+            self._note("blocked", f"part of a picture is a link to {target}")
+        elif name == "input" and attributes.get("type", "").lower() not in ("hidden", "image"):
+            value = decode(attributes.get("value") or attributes.get("placeholder", ""), attribute=True)
+            self._note("blocked", f"form field: “{value}”" if value.strip() else "form field")
+        elif name == "bdo" and attributes.get("dir", "").lower() == "rtl":
+            self.result.hidden.append(Hidden("", "text turned round by the bdo tag", certain=False))
+            self._note("ghost", "the recipient sees the following turned round, right to left:")
+        elif name in _FOREIGN:
+            self._note("blocked", f"drawing not shown ({name})")
+        if name not in ("html", "head", "body", "noscript", "img", "image", "meta", "title"):
+            self.result.removed[name] += 1
+
+    def _picture(self, token: Token) -> None:
+        attributes = {n: decode(v, attribute=True) for n, v in token.attributes.items() if n in _PICTURE_ATTRIBUTES}
+        source = attributes.get("src", "")
+        drawn = drawable(source) if source.lstrip()[:5].lower() == "data:" else ""
+        style, why, _ = self._style(token)
+        if drawn and self.drawn + len(drawn) <= MAX_ALL_PICTURES and not (why or box_reason(style)):
+            self.drawn += len(drawn)
+            self.result.pictures.append((drawn, attributes))
+            self.nesting.start("img", "img", "")
+            self.out.append(f'<img data-picture="{len(self.result.pictures) - 1}">')
+            return
+        says = " ".join(attributes.get("alt", "").split())
+        suffix = f" (in its place: “{says}”)" if says else ""
+        remote = [load for load in loads.of_tag(token.name, token.attributes) if load.kind == "picture"]
+        if remote:
+            blocked = loads.blocked(remote[0].kind, remote[0].url)
+            self._note("blocked", f"remote picture not loaded: {loads.short(blocked)}{suffix}")
+        elif source.lower().startswith("cid:"):
+            self._note("blocked", f"attached picture, not shown here: {source[4:200]}{suffix}")
+        elif source or says:
+            self._note("blocked", f"picture not shown{suffix}")
+
+    def _blocked(self, kind: str, url: str, *, quiet: bool) -> None:
+        blocked = loads.blocked(kind, url)
+        self.result.blocked.append(blocked)
+        if not quiet:
+            self._note("blocked", f"{kind} not loaded: {loads.short(blocked)}")
+
+    def _note(self, kind: str, label: str) -> None:
+        self.nesting.start("img", "img", "")
+        self.result.notes.append(Note(kind, label))
+        self.out.append(f'<img data-note="{len(self.result.notes) - 1}">')
+
+    def _marks(self, token: Token) -> str:
+        """Return the attributes that this element takes into the tree: our own marks and its understood style."""
+        style, why, maybe = self._style(token)
+        marks = ""
+        if token.name == "a" and "href" in token.attributes:
+            self.result.links.append(decode(token.attributes["href"], attribute=True))
+            marks += f' data-link="{len(self.result.links) - 1}"'
+        if style:
+            text = ";".join(f"{name}:{value}" for name, value in style.items())
+            marks += f' style="{html.escape(text)}"'
+        marks += f' data-why="{html.escape(why)}"' if why else ""
+        marks += f' data-maybe="{html.escape(maybe)}"' if maybe else ""
+        for name in ("colspan", "rowspan", "start"):
+            value = token.attributes.get(name, "")
+            marks += f' {name}="{value}"' if value.isascii() and value.isdigit() and len(value) < 4 else ""
+        return marks
+
+    def _style(self, token: Token) -> tuple[Style, str, str]:
+        """Return the style of an element, a reason why all of it is hidden, and one why it may be."""
+        attributes = token.attributes
+        if not attributes and not self.sheets.rules and token.name not in _CLOSED_BY_DEFAULT:
+            return {}, "", ""
+        maybe, why = "", ""
+        merged = {name: (value, False) for name, value in _old_attributes(token.name, attributes).items()}
+        for rule in self._rules(token):
+            if rule.certain:
+                merged |= {n: v for n, v in rule.declared.items() if v[1] or not merged.get(n, v)[1]}
+            elif reason := box_reason({n: v[0] for n, v in rule.declared.items()}):
+                maybe = f"{reason} in some windows or mail programs"
+        own = declarations(decode(attributes.get("style", ""), attribute=True), self.sheets.variables)
+        for name, value in own.items():
+            if value[1] or not merged.get(name, value)[1]:
+                merged.pop(name, None)
+                merged[name] = value
+        if "hidden" in attributes:
+            why = "hidden attribute"
+        if token.name in _CLOSED_BY_DEFAULT and "open" not in attributes:
+            why = _CLOSED_BY_DEFAULT[token.name]
+        return {name: value for name, (value, _) in merged.items() if value}, why, maybe
+
+    def _rules(self, token: Token) -> list[Rule]:
+        if not self.sheets.rules:
+            return []
+        name, classes = (decode(token.attributes.get(n, ""), attribute=True).lower() for n in ("id", "class"))
+        return self.sheets.matching(token.name, name, classes)
+
+
+_PICTURE_ATTRIBUTES = ("src", "alt", "width", "height")
+
+
+def _written_as(name: str) -> str:
+    """Return the tag that stands for `name` in the plain form: itself, or a block or span where it is unknown."""
+    if name in TREE_TAGS:
+        return name
+    return "div" if name in _AS_BLOCK else "span"
+
+
+def _old_attributes(name: str, attributes: Mapping[str, str]) -> dict[str, str]:
+    """Return what the attributes that came before CSS say, as CSS."""
+    style: dict[str, str] = {}
+    if "bgcolor" in attributes:
+        style["background-color"] = attribute_colour(decode(attributes["bgcolor"], attribute=True))
+    if "color" in attributes and name == "font":
+        style["color"] = attribute_colour(decode(attributes["color"], attribute=True))
+    if "text" in attributes and name == "body":
+        style["color"] = attribute_colour(decode(attributes["text"], attribute=True))
+    if name == "font" and "size" in attributes:
+        style["font-size"] = _FONT_SIZES.get(attributes["size"].strip(), "")
+    align = attributes.get("align", "").lower()
+    if align in ("left", "right", "center", "justify"):
+        style["text-align"] = align
+    return style

@@ -1,0 +1,117 @@
+"""Makes one held letter fit to be shown: the document for the frame, its text twin, and all that was found in it.
+
+Pure: no network, no database. Where anything about the letter is in doubt, its source is shown instead, and said so.
+"""
+
+import html
+from functools import cache
+from pathlib import Path
+
+from approvals.showing.canonical import canonicalise
+from approvals.showing.invisibles import Tally, named, pieces, stripped, without_surrogates
+from approvals.showing.marking import mark, written_out
+from approvals.showing.sanitise import seal, to_tree
+from approvals.showing.shown import Doubt, Hidden, ShownLetter
+from common.fingerprint import Content
+from common.letter import render_markdown, with_signature
+
+STYLE = Path(__file__).resolve().parents[2] / "static" / "css" / "letter.css"
+
+# Signs and lines make a Markdown parser work hard; a letter with more of them than this is not written by anybody.
+MAX_MARKDOWN_SIGNS = 20_000
+MAX_MARKDOWN_LINES = 10_000
+_SIGNS = "[]!*_`<&|~\\>"
+
+_DOCUMENT = (
+    '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Letter</title>'
+    '<meta name="viewport" content="width=device-width, initial-scale=1">'
+    '<meta name="referrer" content="no-referrer"><style>{style}</style></head>'
+    '<body class="{paper}"><div class="letter">{body}</div></body></html>'
+)
+_EMPTY = '<p><span class="blocked">This letter has no text.</span></p>'
+
+
+def show_letter(content: Content) -> ShownLetter:
+    """Return the letter as its recipient gets it, made harmless and with everything hidden in it made visible."""
+    source = ""
+    try:
+        source = _source(content)
+        return _laid_out(content, source)
+    except Doubt as doubt:
+        return _as_source(content, source, str(doubt))
+    except Exception as error:  # noqa: BLE001 - whatever goes wrong here, the reviewer must still see what was written
+        return _as_source(content, source, f"of a fault in the desk ({type(error).__name__})")
+
+
+def _source(content: Content) -> str:
+    """Return the HTML that the recipient gets."""
+    if content.html is not None:
+        return without_surrogates(content.html)
+    markdown = without_surrogates(content.markdown or "")
+    if sum(map(markdown.count, _SIGNS)) > MAX_MARKDOWN_SIGNS:
+        raise Doubt("it holds more formatting signs than a person writes")
+    if markdown.count("\n") > MAX_MARKDOWN_LINES:
+        raise Doubt(f"it has more than {MAX_MARKDOWN_LINES} lines")
+    return render_markdown(with_signature(markdown, content.additions.get("signature")))
+
+
+def _laid_out(content: Content, source: str) -> ShownLetter:
+    canonical = canonicalise(source)
+    marked = mark(to_tree(canonical.html), canonical)
+    tally = marked.tally
+    text = marked.text
+    if content.html is None and content.markdown is not None:
+        text = named(without_surrogates(with_signature(content.markdown, content.additions.get("signature"))))
+    body = seal(marked.body) if marked.body.strip() else _EMPTY
+    return ShownLetter(
+        document=_document(body + _unmarked(tally), plain_paper=not marked.coloured),
+        text=text,
+        plain=stripped(marked.plain),
+        blocked=tuple(canonical.blocked),
+        hidden=(*canonical.hidden, *marked.hidden, *_secret(tally)),
+        links=tuple(marked.links),
+        invisibles=dict(tally.counts),
+        removed=dict(canonical.removed),
+        comments=canonical.comments,
+    )
+
+
+def _as_source(content: Content, source: str, reason: str) -> ShownLetter:
+    """Return the letter as its bare source, and say so at its head."""
+    source = source or without_surrogates(content.html or content.markdown or "")
+    tally = Tally()
+    shown = "".join(
+        f'<span class="ghost">{html.escape(piece)}</span>' if is_mark else html.escape(piece)
+        for is_mark, piece in pieces(source, tally)
+    )
+    head = f'<p><span class="ghost">Shown as its source, because {html.escape(reason)}.</span></p>'
+    return ShownLetter(
+        document=_document(f"{head}<pre>{shown}</pre>{_unmarked(tally)}", plain_paper=True),
+        text=named(source),
+        plain=stripped(source),
+        hidden=_secret(tally),
+        links=tuple(written_out(stripped(source), set())),
+        invisibles=dict(tally.counts),
+        doubt=reason,
+    )
+
+
+def _document(body: str, *, plain_paper: bool) -> str:
+    """A letter with colours of its own lies on white paper always: its colours were judged against white."""
+    paper = "plain" if plain_paper else "white"
+    return _DOCUMENT.replace("{style}", _style()).replace("{paper}", paper).replace("{body}", body)
+
+
+def _unmarked(tally: Tally) -> str:
+    if not tally.unmarked:
+        return ""
+    return f'<p><span class="ghost">{tally.unmarked} more invisible characters are left out here.</span></p>'
+
+
+def _secret(tally: Tally) -> tuple[Hidden, ...]:
+    return tuple(Hidden(text, "written in invisible characters") for text in tally.secret)
+
+
+@cache
+def _style() -> str:
+    return STYLE.read_text(encoding="utf-8")

@@ -1,0 +1,216 @@
+"""Where a link really goes, and what about it deserves a second look. Reads addresses the way browsers do."""
+
+import ipaddress
+import re
+import unicodedata
+from functools import lru_cache
+from urllib.parse import unquote, urljoin
+
+from approvals.showing.invisibles import stripped
+from approvals.showing.shown import Link
+
+_IGNORED = re.compile("[\t\n\r]")
+_EDGES = "".join(map(chr, range(0x21)))
+_PARTS = re.compile(r"([a-z][a-z0-9+.\-]{0,40}):(.*)", re.IGNORECASE | re.DOTALL)
+_WEB = re.compile(r"[/\\]{0,9}([^/\\?#]*)(.*)", re.DOTALL)
+_DOTS = str.maketrans({"。": ".", "．": ".", "｡": "."})
+_SECOND_LEVEL = frozenset("ac co com edu gov go gob mil ne net nom or org".split())
+WEB_SCHEMES = frozenset({"http", "https"})
+PLAIN_SCHEMES = WEB_SCHEMES | {"mailto", "tel", "sms"}
+_DEFAULT_PORTS = {"http": "80", "https": "443"}
+
+# What a text names as an address: with a scheme or www, or an ordinary top level domain.
+_NAMED_ADDRESS = re.compile(
+    r"(?P<scheme>https?:/{1,3}|www\.)?(?:[\w.+-]{1,64}(?P<at>@))?(?P<host>[^\W_](?:[\w-]{0,62}\.){1,8}[^\W\d_][\w-]{1,24})(?![\w.-]*@)",
+    re.IGNORECASE,
+)
+_FILE_ENDINGS = frozenset(
+    "js ts py md rs sh rb txt pdf doc docx xls xlsx csv png jpg jpeg gif svg html htm xml json yaml yml zip tar gz exe "
+    "php jsp asp aspx css ini toml mp3 mp4 eml".split()
+)
+WRITTEN_OUT = re.compile(r"(?:https?://|www\.)[^\s<>\"'“”‘’\[\]{}|\\^`]{3,2000}", re.IGNORECASE)
+
+
+def read_link(text: str, target: str, base: str = "", *, written_out: bool = False) -> Link:
+    """Return the link with its true host and its flags. `base` is the mail's own base address, if it set one."""
+    target = _IGNORED.sub("", stripped(target)).strip(_EDGES)
+    if base and not _PARTS.match(target):
+        target = _joined(base, target)
+    scheme, host, flags = _taken_apart(target)
+    shown = " ".join(stripped(text).split())
+    if scheme in PLAIN_SCHEMES and says_other_address(shown, scheme, host, target):
+        flags.append("text_says_other_domain")
+    flags += host_flags(host)
+    return Link(shown, target, host, registered_domain(host), tuple(dict.fromkeys(flags)), written_out)
+
+
+def host_of(url: str) -> str:
+    """Return the host that `url` would be loaded from; empty when there is none."""
+    return _taken_apart(_IGNORED.sub("", url).strip(_EDGES))[1]
+
+
+def is_remote(url: str) -> bool:
+    """Whether loading `url` would reach another machine. A relative address has none to reach in a mail."""
+    url = _IGNORED.sub("", url).strip(_EDGES).replace("\\", "/").lower()
+    return url.startswith("//") or (bool(_PARTS.match(url)) and not url.startswith(("data:", "cid:", "about:", "mid:")))
+
+
+def short_target(target: str) -> str:
+    """Return a target as a reader needs it: host and path for the web, whole otherwise."""
+    match = _PARTS.match(target)
+    if match and match.group(1).lower() in WEB_SCHEMES:
+        return match.group(2).lstrip("/\\")
+    return target
+
+
+@lru_cache(maxsize=4096)
+def registered_domain(host: str) -> str:
+    """Return the part of a host that somebody registered, by a simple rule: two labels, or three below co.uk and kin."""
+    labels = host.split(".")
+    if _as_ip(host) or len(labels) < 3:
+        return host
+    deep = len(labels[-1]) == 2 and labels[-2] in _SECOND_LEVEL
+    return ".".join(labels[-3 if deep else -2 :])
+
+
+@lru_cache(maxsize=4096)
+def host_flags(host: str) -> tuple[str, ...]:
+    """Return what is odd about a host: punycode, mixed_script, ip_address."""
+    flags = []
+    if _as_ip(host):
+        flags.append("ip_address")
+    plain = unicode_host(host)
+    if plain != host or not host.isascii():
+        flags.append("punycode")
+    if any(len(scripts(label)) > 1 for label in plain.split(".")):
+        flags.append("mixed_script")
+    return tuple(flags)
+
+
+@lru_cache(maxsize=4096)
+def unicode_host(host: str) -> str:
+    """Return `host` with its xn-- labels written out, as a person would be shown them."""
+    if "xn--" not in host or len(host) > 253:
+        return host
+    labels = []
+    for label in host.split("."):
+        try:
+            labels.append(label[4:].encode("ascii").decode("punycode") if label.startswith("xn--") else label)
+        except (UnicodeError, ValueError):
+            labels.append(label)
+    return ".".join(labels)
+
+
+@lru_cache(maxsize=8192)
+def scripts(word: str) -> frozenset[str]:
+    """Return the scripts that the letters of `word` belong to, by the first word of their Unicode names.
+
+    Japanese writes with three scripts, Korean with two: each of these counts as one.
+    """
+    found = {unicodedata.name(c, "UNKNOWN").split(" ")[0].split("-")[0] for c in word[:253] if c.isalpha()}
+    if found & {"HIRAGANA", "KATAKANA", "HANGUL", "BOPOMOFO"}:
+        found -= {"CJK", "HIRAGANA", "KATAKANA", "HANGUL", "BOPOMOFO", "LATIN"}
+        found.add("EAST ASIAN")
+    return frozenset(found - {"FULLWIDTH", "MODIFIER"})
+
+
+def says_other_address(text: str, scheme: str, host: str, target: str) -> bool:
+    """Whether the visible text names an address that the link does not go to."""
+    named = _addresses_named(text)
+    if not named:
+        return False
+    if scheme == "mailto":
+        address = unquote(target[7:].partition("?")[0]).strip().lower()
+        return any(mail not in ("", address) or domain != host for mail, domain in named)
+    if scheme not in WEB_SCHEMES:
+        return True
+    return all(registered_domain(domain) != registered_domain(host) for _, domain in named)
+
+
+def _addresses_named(text: str) -> list[tuple[str, str]]:
+    """Return the (mail address or empty, host) pairs that a text names."""
+    found = []
+    text = text[:1000].translate(_DOTS)
+    for match in _NAMED_ADDRESS.finditer(text):
+        ending = match["host"].rpartition(".")[2]
+        sure = match["scheme"] or match["at"] or (match.span() == (0, len(text.strip())) and ending.islower())
+        host = unicodedata.normalize("NFKC", match["host"]).lower()
+        ending = ending.lower()
+        known = ending.isascii() and (len(ending) in (2, 3) or ending in ("info", "example", "test", "shop", "online"))
+        if ending in _FILE_ENDINGS and not match["scheme"] and not match["at"]:
+            continue
+        if sure or known or not host.isascii():
+            mail = match.group().lower() if match["at"] and not match["scheme"] else ""
+            found.append((mail, _ascii_host(host)))
+    return found
+
+
+def _taken_apart(target: str) -> tuple[str, str, list[str]]:
+    """Return scheme, host and the flags that follow from the address's own shape."""
+    match = _PARTS.match(target)
+    if not match:
+        if target.replace("\\", "/").startswith("//"):
+            _, host, flags = _taken_apart("https:" + target)
+            return "https", host, flags
+        return "", "", [] if target.startswith("#") or not target else ["relative"]
+    scheme, rest = match.group(1).lower(), match.group(2)
+    if scheme == "mailto":
+        return scheme, _ascii_host(unquote(rest.partition("?")[0]).rpartition("@")[2].strip()), []
+    if scheme not in WEB_SCHEMES:
+        return scheme, "", [] if scheme in PLAIN_SCHEMES else ["unusual_scheme"]
+    authority = _WEB.match(rest).group(1)  # type: ignore[union-attr]
+    user, at, place = authority.rpartition("@")
+    flags = ["credentials_in_url"] if at and user else []
+    flags += ["not_https"] if scheme == "http" else []
+    host, port = _host_and_port(place)
+    flags += ["unusual_port"] if port not in ("", _DEFAULT_PORTS[scheme]) else []
+    return scheme, _ascii_host(unquote(host)), flags
+
+
+def _host_and_port(place: str) -> tuple[str, str]:
+    if place.startswith("["):
+        host, _, rest = place[1:].partition("]")
+        return host, rest.lstrip(":")
+    host, _, port = place.partition(":")
+    return host, port
+
+
+def _ascii_host(host: str) -> str:
+    """Return a host in the form that is looked up: lower case, ASCII, numbers as an IP address."""
+    host = unicodedata.normalize("NFKC", stripped(host)[:1000].translate(_DOTS)).lower().rstrip(".")
+    labels = []
+    for label in host.split("."):
+        try:
+            labels.append(label if label.isascii() else "xn--" + label.encode("punycode").decode("ascii"))
+        except UnicodeError:
+            labels.append(label)
+    return _as_ip(".".join(labels)) or ".".join(labels)
+
+
+@lru_cache(maxsize=4096)
+def _as_ip(host: str) -> str:
+    """Return the IP address that browsers read a host as (also 0x7f.1 or 2130706433); empty when it is a name."""
+    if ":" in host:
+        try:
+            return str(ipaddress.ip_address(host.partition("%")[0]))
+        except ValueError:
+            return ""
+    parts = host.split(".")
+    if not 1 <= len(parts) <= 4 or not all(re.fullmatch(r"0x[0-9a-f]{0,10}|[0-9]{1,12}", part) for part in parts):
+        return ""
+    numbers = [int(p[2:] or "0", 16) if p.startswith("0x") else _octal_or_decimal(p) for p in parts]
+    if any(n > 255 for n in numbers[:-1]) or numbers[-1] >= 256 ** (5 - len(numbers)):
+        return ""
+    whole = numbers[-1] + sum(n << 8 * (3 - i) for i, n in enumerate(numbers[:-1]))
+    return str(ipaddress.IPv4Address(whole))
+
+
+def _octal_or_decimal(part: str) -> int:
+    return int(part, 8) if part.startswith("0") and len(part) > 1 and set(part) <= set("01234567") else int(part)
+
+
+def _joined(base: str, target: str) -> str:
+    try:
+        return urljoin(base, target)
+    except ValueError:
+        return target

@@ -1,0 +1,300 @@
+"""Walks the tree of a letter, writes it out anew and puts our marks in: hidden text, blocked loads, true targets.
+
+Every tag and attribute in its output is written here; of the mail only text and understood style values pass.
+"""
+
+import html
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from approvals.showing.canonical import Canonical
+from approvals.showing.hidden import Look
+from approvals.showing.invisibles import Tally, named, pieces, stripped
+from approvals.showing.links import WRITTEN_OUT, read_link, short_target
+from approvals.showing.nesting import BLOCKS, TABLE_PARTS, VOID
+from approvals.showing.sanitise import SHOWN_TAGS, harmless_style, picture_size
+from approvals.showing.shown import Doubt, Hidden, Link
+
+MAX_WRITTEN_OUT = 500
+
+_PIECE = re.compile(r'<(/?)([a-z][a-z0-9]*)((?: [a-z-]+="[^"]*")*)>|([^<]+)')
+_ATTRIBUTE = re.compile(r' ([a-z-]+)="([^"]*)"')
+_BLANKS = re.compile(r"[ \t\n\f\r]+")
+_DRAWN_AS = {"center": "div", "font": "span", "big": "span", "tt": "code", "strike": "s"}
+_LINK_BLUE = (30, 90, 168, 1.0)
+_BREAKS = BLOCKS | TABLE_PARTS
+_NO_MARKS: Mapping[str, str] = {}
+
+
+@dataclass(slots=True)
+class _Element:
+    """An open element: what it is, what it is drawn as (empty: not drawn), and how text in it looks."""
+
+    tag: str
+    drawn: str
+    look: Look
+    link: str | None = None
+    said: list[str] = field(default_factory=list)
+    maybe: str = ""
+
+
+@dataclass
+class Marked:
+    """The letter with its marks, and what the walk found."""
+
+    body: str
+    text: str
+    plain: str
+    hidden: list[Hidden]
+    links: list[Link]
+    tally: Tally
+    coloured: bool
+
+
+def mark(tree: str, canonical: Canonical) -> Marked:
+    """Return the letter drawn from its tree (as nh3 writes it). Raises Doubt for anything else than such a tree."""
+    return _Walker(canonical).walked(tree)
+
+
+class _Walker:
+    def __init__(self, canonical: Canonical) -> None:
+        self.canonical = canonical
+        look = Look()
+        for style, why, maybe in canonical.root:
+            look = look.inside(style, why, maybe)
+        self.root_style = {k: v for style, _, _ in canonical.root for k, v in style.items()}
+        self.stack = [_Element("", "", look)]
+        self.links_open: list[_Element] = []
+        self.doubtful: list[_Element] = []
+        self.out: list[str] = []
+        self.text: list[str] = []
+        self.plain: list[str] = []
+        self.hidden: list[Hidden] = []
+        self.links: list[Link] = []
+        self.run: list[str] = []  # hidden text that is being gathered
+        self.why = ""
+        self.tally = Tally()
+        self.coloured = bool(canonical.pictures)
+        self.preformatted = 0
+
+    def walked(self, tree: str) -> Marked:
+        at = 0
+        while at < len(tree):
+            found = _PIECE.match(tree, at)
+            if found is None:
+                raise Doubt("its parts could not be told apart")
+            at = found.end()
+            closing, tag, attributes, text = found.groups()
+            if text is not None:
+                self._text(html.unescape(text))
+            elif closing:
+                self._end(tag)
+            else:
+                self._start(tag, attributes)
+        self._reveal()
+        self._write_out_links()
+        return self._result()
+
+    def _result(self) -> Marked:
+        style = harmless_style(self.root_style, self.stack[0].look.size, True)
+        self.coloured = self.coloured or "color:" in style
+        body = "".join(self.out)
+        if style:
+            body = f'<div style="{style}">{body}</div>'
+        return Marked(
+            body=body,
+            text=_tidy("".join(self.text)),
+            plain=_tidy("".join(self.plain)),
+            hidden=self.hidden,
+            links=self.links,
+            tally=self.tally,
+            coloured=self.coloured,
+        )
+
+    def _start(self, tag: str, written: str) -> None:
+        attributes = {n: html.unescape(v) for n, v in _ATTRIBUTE.findall(written)} if written else _NO_MARKS
+        if tag in VOID:
+            self._void(tag, attributes)
+            return
+        style = dict(part.split(":", 1) for part in attributes.get("style", "").split(";") if ":" in part)
+        above = self.stack[-1].look
+        look = above.inside(style, attributes.get("data-why", ""), attributes.get("data-maybe", ""))
+        link = self._target(attributes)
+        if link is not None and not first_given(style, "color", "-webkit-text-fill-color"):
+            look = replace(look, colour=_LINK_BLUE)
+        if self.run and (tag in _BREAKS or not look.hides()):
+            self._reveal()
+        drawn = _DRAWN_AS.get(tag, tag if tag in SHOWN_TAGS else "")
+        if look.hides() and tag not in _BREAKS:
+            drawn = ""
+        element = _Element(tag, drawn, look, link, maybe=look.possible if look.possible != above.possible else "")
+        self._open(element, style, attributes)
+
+    def _open(self, element: _Element, style: Mapping[str, str], attributes: Mapping[str, str]) -> None:
+        if element.tag in BLOCKS:
+            self._line(element.tag)
+        if element.drawn:
+            kept = harmless_style(style, element.look.size, not element.look.hides()) if style else ""
+            self.coloured = self.coloured or "color:" in kept
+            marks = f' style="{kept}"' if kept else ""
+            marks += "".join(f' {n}="{attributes[n]}"' for n in ("colspan", "rowspan", "start") if n in attributes)
+            if element.link is not None:
+                marks += f' title="{html.escape(named(element.link))}"'
+            if element.tag == "center":
+                marks = marks if "text-align" in kept else ' style="text-align:center;"'
+            self.out.append(f"<{element.drawn}{marks}>")
+        self.preformatted += element.tag == "pre"
+        self.stack.append(element)
+        if element.link is not None:
+            self.links_open.append(element)
+        if element.maybe:
+            self.doubtful.append(element)
+            self._ghost(f"may be hidden ({element.maybe}):")
+
+    def _end(self, tag: str) -> None:
+        if len(self.stack) < 2 or self.stack[-1].tag != tag:
+            raise Doubt("its parts could not be told apart")
+        element = self.stack.pop()
+        if self.run and (tag in _BREAKS or not self.stack[-1].look.hides()):
+            self._reveal()
+        self.preformatted -= tag == "pre"
+        if element.drawn:
+            self.out.append(f"</{element.drawn}>")
+        if element.link is not None:
+            self.links_open.pop()
+            self._link_ends(element)
+        if element.maybe:
+            self.doubtful.pop()
+            self.hidden.append(Hidden(_tidy("".join(element.said)), element.maybe, certain=False))
+        if tag in BLOCKS:
+            self._line("")
+
+    def _void(self, tag: str, attributes: Mapping[str, str]) -> None:
+        hidden = self.stack[-1].look.hides()
+        if "data-note" in attributes:
+            note = self.canonical.notes[int(attributes["data-note"])]
+            self._reveal()
+            self._box(note.kind, note.label)
+        elif "data-picture" in attributes:
+            source, given = self.canonical.pictures[int(attributes["data-picture"])]
+            says = given.get("alt", "")
+            if hidden:
+                self._reveal()
+                self._ghost(f"hidden picture ({hidden})")
+            else:
+                self.out.append(f'<img src="{source}" alt="{html.escape(named(says))}"{picture_size(given)}>')
+                self._say(f"[picture: {says}]" if says else "[picture]", says)
+        elif tag in ("br", "hr"):
+            if hidden:
+                self.run.append(" ") if self.run else None
+            else:
+                self.out.append(f"<{tag}>")
+            self._line("")
+
+    def _text(self, text: str) -> None:
+        look = self.stack[-1].look
+        why = look.hides()
+        for element in self.doubtful:
+            element.said.append(text)
+        if why:
+            if self.run and why != self.why:
+                self._reveal()
+            self.why = why
+            self.run.append(text)
+            return
+        if self.run and not text.isspace():
+            self._reveal()
+        for element in self.links_open:
+            element.said.append(text)
+        self._draw(text)
+
+    def _draw(self, text: str) -> None:
+        """Write visible text, with a mark for each invisible character in it."""
+        for is_mark, piece in pieces(text, self.tally):
+            if is_mark:
+                self.out.append(f'<span class="ghost">{html.escape(piece)}</span>')
+                self.text.append(f"[{piece}]")
+            else:
+                self.out.append(html.escape(piece, quote=False))
+                folded = piece if self.preformatted else _BLANKS.sub(" ", piece)
+                self.text.append(folded)
+                self.plain.append(folded)
+
+    def _reveal(self) -> None:
+        """Draw the hidden text gathered so far as one marked box."""
+        raw, self.run = " ".join("".join(self.run).split()), []
+        if not stripped(raw).strip() and not raw:
+            return
+        text = named(raw, self.tally)
+        words = " ".join(stripped(raw).split())
+        if words:
+            self.hidden.append(Hidden(words, self.why))
+            self.plain.append(f" {words} ")
+            self._ghost(f"hidden text: “{text}”")
+        elif text:
+            self._ghost(text)
+
+    def _ghost(self, label: str) -> None:
+        self._box("ghost", label)
+
+    def _box(self, kind: str, label: str) -> None:
+        label = named(label, self.tally)
+        self.out.append(f'<span class="{kind}">{html.escape(label)}</span>')
+        self.text.append(f" [{label}] ")
+
+    def _say(self, text: str, plain: str) -> None:
+        self.text.append(text)
+        self.plain.append(f" {plain} ")
+        for element in self.links_open:
+            element.said.append(plain)
+
+    def _line(self, tag: str) -> None:
+        ending = "\n- " if tag == "li" else "\t" if tag in ("td", "th") else "\n"
+        self.text.append(ending)
+        self.plain.append("\n")
+
+    def _target(self, attributes: Mapping[str, str]) -> str | None:
+        number = attributes.get("data-link")
+        return None if number is None else self.canonical.links[int(number)]
+
+    def _link_ends(self, element: _Element) -> None:
+        link = read_link("".join(element.said), element.link or "", self.canonical.base)
+        self.links.append(link)
+        if ALARMING & set(link.flags):
+            self.out.append(" ")
+            self._ghost(f"goes to {short_target(link.target)[:300]}")
+        elif link.target and short_target(link.target).rstrip("/") not in link.text:
+            self.text.append(f" <{named(link.target)}>")
+
+    def _write_out_links(self) -> None:
+        """Add the addresses in pictures' parts, and those written out as text."""
+        self.links += [read_link(alt or "(part of a picture)", t, self.canonical.base) for alt, t in self.canonical.areas]
+        known = {said for link in self.links for said in (link.target, link.text)}
+        self.links += written_out("".join(self.plain), known)
+
+
+ALARMING = frozenset({"text_says_other_domain", "unusual_scheme", "credentials_in_url", "mixed_script", "ip_address"})
+
+
+def written_out(text: str, known: set[str]) -> list[Link]:
+    """Return the addresses that stand in plain text, which mail programs turn into links by themselves."""
+    found: dict[str, Link] = {}
+    for match in WRITTEN_OUT.finditer(text):
+        url = match.group().rstrip(".,;:!?)")
+        target = url if "://" in url[:8].lower() else f"http://{url}"
+        if not {url, target} & known and len(found) < MAX_WRITTEN_OUT:
+            found.setdefault(target, read_link(url, target, written_out=True))
+    return list(found.values())
+
+
+def first_given(style: Mapping[str, str], *names: str) -> str:
+    """Return the first of these properties that the style gives; empty when it gives none."""
+    return next((style[name] for name in names if style.get(name)), "")
+
+
+def _tidy(text: str) -> str:
+    """Return text with no more than one empty line in a row and no spaces at the ends of lines."""
+    lines = [line.strip(" ") for line in text.split("\n")]
+    kept = [line for i, line in enumerate(lines) if line or (i and lines[i - 1])]
+    return "\n".join(kept).strip()

@@ -1,0 +1,168 @@
+"""The two passes through nh3: one that turns the mail into a proper tree, one that seals what is shown.
+
+Nothing reaches the frame that the second pass has not let through; its lists are the whole truth about that.
+"""
+
+import re
+from collections.abc import Mapping
+
+import nh3
+
+from approvals.showing.colours import first_colour
+from approvals.showing.hidden import Style, length
+from approvals.showing.shown import Doubt
+
+# Our own marks between the passes. The mail cannot write them: no attribute of its own goes into the first pass.
+NOTES = frozenset({"data-note", "data-link", "data-picture", "data-why", "data-maybe"})
+TREE_TAGS = frozenset(
+    "a abbr address article aside b big blockquote br caption center cite code col colgroup dd del dfn div dl dt em "
+    "figcaption figure font footer h1 h2 h3 h4 h5 h6 header hr i img ins kbd li main mark nav ol p pre q s samp section "
+    "small span strike strong sub sup table tbody td tfoot th thead time tr tt u ul var wbr".split()
+)
+SHOWN_TAGS = TREE_TAGS - frozenset("font center big tt strike abbr time q mark col colgroup wbr cite".split())
+_CELL = {"colspan", "rowspan"}
+_STYLE = re.compile(r"(?:[a-z-]+:[a-zA-Z0-9#%.,() \-]+;)*")
+_SHOWN_ATTRIBUTES = {
+    "*": {"style"},
+    "a": {"title"},
+    "img": {"src", "alt", "width", "height"},
+    "ol": {"start"},
+    "td": _CELL,
+    "th": _CELL,
+}
+MARKS = {"ghost", "blocked"}
+
+
+def to_tree(canonical: str) -> str:
+    """Return canonical HTML as the tree that a browser would build of it, written out again: balanced and regular."""
+    attributes = {"*": {"style", *NOTES}, "td": _CELL, "th": _CELL, "ol": {"start"}}
+    return _clean(canonical, tags=set(TREE_TAGS), attributes=attributes, link_rel=None)
+
+
+def seal(marked: str) -> str:
+    """Return what may be shown: only listed tags, attributes and values. No address but a picture's own data."""
+    return _clean(
+        marked,
+        tags=set(SHOWN_TAGS),
+        attributes=_SHOWN_ATTRIBUTES,
+        attribute_filter=_shown_value,
+        allowed_classes={"span": MARKS},
+        url_schemes={"data"},
+        url_relative="deny",
+        link_rel=None,
+    )
+
+
+def _clean(html: str, **settings: object) -> str:
+    try:
+        return nh3.clean(html, **settings)  # type: ignore[arg-type]
+    except BaseException as error:
+        # A panic in Rust arrives as a BaseException of its own; it must cost the layout, not the process.
+        if type(error).__name__ == "PanicException":
+            raise Doubt("the sanitiser gave up on it") from error
+        raise
+
+
+def _shown_value(tag: str, attribute: str, value: str) -> str | None:
+    if attribute == "style":
+        return value if _STYLE.fullmatch(value) else None
+    if attribute == "src":
+        return value if value.startswith("data:image/") else None
+    if attribute in ("colspan", "rowspan", "start", "width", "height"):
+        return value if re.fullmatch(r"[0-9]{1,4}", value) else None
+    return value
+
+
+_CHOICES = {
+    "font-style": {"normal", "italic", "oblique"},
+    "font-weight": {"normal", "bold", "bolder", "lighter", *(str(n) for n in range(100, 1000, 100))},
+    "text-align": {"left", "right", "center", "justify", "start", "end"},
+    "text-transform": {"none", "uppercase", "lowercase", "capitalize"},
+    "text-decoration": {"none", "underline", "line-through"},
+    "vertical-align": {"top", "middle", "bottom", "baseline", "sub", "super", "text-top", "text-bottom"},
+    "white-space": {"normal", "pre-wrap", "pre-line"},
+    "list-style-type": {"none", "disc", "circle", "square", "decimal", "lower-alpha", "upper-alpha", "lower-roman"},
+    "border-collapse": {"collapse", "separate"},
+}
+_SPREAD = tuple(f"{box}{side}" for box in ("margin", "padding") for side in ("", "-top", "-right", "-bottom", "-left"))
+_BORDERS = ("border", "border-top", "border-right", "border-bottom", "border-left")
+
+
+def harmless_style(style: Style, size: float, ground_painted: bool) -> str:
+    """Return the part of a style that is kept, rebuilt from values that were understood; never the mail's own text.
+
+    Dashed lines are kept for our marks alone, so that a mail cannot draw boxes that look like them.
+    """
+    kept: dict[str, str] = {name: style[name] for name in _CHOICES if style.get(name) in _CHOICES[name]}
+    kept |= _colours(style, ground_painted)
+    if "font-size" in style or "font" in style:
+        kept["font-size"] = f"{min(max(size, 9.0), 48.0):.0f}px"
+    if "monospace" in style.get("font-family", "") or "courier" in style.get("font-family", ""):
+        kept["font-family"] = "monospace"
+    elif "sans-serif" in style.get("font-family", "") or "arial" in style.get("font-family", ""):
+        kept["font-family"] = "sans-serif"
+    for name in _SPREAD:
+        if name in style:
+            kept[name] = _spread(style[name], size)
+    for name in _BORDERS:
+        if line := _border(style.get(name, "")):
+            kept[name] = line
+    kept |= _width(style)
+    return "".join(f"{name}:{value};" for name, value in kept.items() if value)
+
+
+def picture_size(attributes: Mapping[str, str]) -> str:
+    """Return the width and height of a picture as attributes, within limits."""
+    sizes = ((name, re.match(r"[0-9]{1,4}", attributes.get(name, ""))) for name in ("width", "height"))
+    return "".join(f' {name}="{min(int(m.group()), 1200)}"' for name, m in sizes if m)
+
+
+def _colours(style: Style, ground_painted: bool) -> dict[str, str]:
+    found = {}
+    text = first_colour(style.get("-webkit-text-fill-color") or style.get("color", ""))
+    if text:
+        found["color"] = _rgb(text)
+    if ground_painted:
+        for name in ("background-color", "background", "background-image"):
+            ground = first_colour(style.get(name, ""))
+            if ground and ground[3] > 0:
+                found["background-color"] = _rgb(ground)
+                break
+    return found
+
+
+def _rgb(colour: tuple[int, int, int, float]) -> str:
+    red, green, blue, alpha = colour
+    return f"rgb({red},{green},{blue})" if alpha >= 1 else f"rgba({red},{green},{blue},{alpha:.2f})"
+
+
+def _spread(value: str, size: float) -> str:
+    sides = [_clamped(part, size) for part in value.split()[:4]]
+    return " ".join(sides) if sides and all(sides) else ""
+
+
+def _clamped(part: str, size: float) -> str:
+    if part == "auto":
+        return "auto"
+    room = length(part, size)
+    return "" if room is None else f"{min(max(room, 0.0), 64.0):.0f}px"
+
+
+def _border(value: str) -> str:
+    if not value or "none" in value or "hidden" in value:
+        return ""
+    width, colour = length(value), first_colour(value)
+    if width is None or width <= 0:
+        return ""
+    return f"{min(max(width, 1.0), 6.0):.0f}px solid {_rgb(colour) if colour else 'currentcolor'}"
+
+
+def _width(style: Style) -> dict[str, str]:
+    found = {}
+    for name in ("width", "max-width"):
+        value = style.get(name, "")
+        if value.endswith("%") and (share := length(value, whole=100.0)):
+            found[name] = f"{min(max(share, 5.0), 100.0):.0f}%"
+        elif (room := length(value)) and room >= 40 and not value.endswith(("vw", "vh")):
+            found[name] = f"{min(room, 1200.0):.0f}px"
+    return found

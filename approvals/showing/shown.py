@@ -1,0 +1,54 @@
+"""What the desk knows of a letter once it has been made fit to show: plain values, nothing that could act."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+class Doubt(Exception):
+    """The letter cannot be laid out with certainty; its source is shown instead. The text is a reason for people."""
+
+
+@dataclass(frozen=True)
+class Blocked:
+    """Something the mail wanted to load from elsewhere, and which was not loaded."""
+
+    kind: str
+    url: str
+    host: str
+
+
+@dataclass(frozen=True)
+class Hidden:
+    """Text that the recipient would not see, and how it was hidden. Not `certain`: it depends on the mail program."""
+
+    text: str
+    how: str
+    certain: bool = True
+
+
+@dataclass(frozen=True)
+class Link:
+    """A link as it reads, and where it really goes."""
+
+    text: str
+    target: str
+    host: str
+    domain: str
+    flags: tuple[str, ...] = ()
+    written_out: bool = False  # an address in plain text, which mail programs turn into a link by themselves
+
+
+@dataclass(frozen=True)
+class ShownLetter:
+    """A letter made fit to show. `doubt` says why the source is shown instead of the letter; empty when it is not."""
+
+    document: str
+    text: str
+    plain: str
+    blocked: tuple[Blocked, ...] = ()
+    hidden: tuple[Hidden, ...] = ()
+    links: tuple[Link, ...] = ()
+    invisibles: Mapping[str, int] = field(default_factory=dict)
+    removed: Mapping[str, int] = field(default_factory=dict)
+    comments: int = 0
+    doubt: str = ""
