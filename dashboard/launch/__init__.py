@@ -1,1 +1,4 @@
-"""Starts, watches and stops every process of Countersign. Standard library only: it must stay small and never import Django."""
+"""Starts, watches and stops every process of Countersign.
+
+Standard library only: it must stay small, and it never imports Django.
+"""

@@ -52,7 +52,9 @@ def ensure_installed(*, development: bool, servers: bool) -> None:
 def hand_over(arguments: list[str]) -> None:
     """Goes on as the environment's own Python, in the same process; returns when it is that already."""
     if Path(sys.prefix).resolve() != VENV.resolve():
-        os.execv(PYTHON, [str(PYTHON), "-m", "dashboard.launch", *arguments])
+        os.execv(  # noqa: S606 a shell has no part in this
+            PYTHON, [str(PYTHON), "-m", "dashboard.launch", *arguments]
+        )
 
 
 def servers_folder() -> Path:

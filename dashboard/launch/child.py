@@ -32,7 +32,9 @@ class Child:
     def start(self) -> None:
         """Starts it. The launcher's death ends it at once: what it leaves undone is found again as rows."""
         self._started = time.monotonic()
-        self.running = spawn(self.plan.command, environment=self._environment, log=self.log, death_signal=signal.SIGKILL)
+        self.running = spawn(
+            self.plan.command, environment=self._environment, log=self.log, death_signal=signal.SIGKILL
+        )
 
     def take_end(self) -> str | None:
         """How it ended, told once; whatever it started itself is ended too, since that may hold its port or queue."""

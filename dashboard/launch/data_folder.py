@@ -45,7 +45,9 @@ def claim(data: Path) -> None:
             f"DATA_DIR: {data} holds other things ({', '.join(sorted(strange)[:3])}); name an empty or a new folder."
         )
     if not os.access(data, os.W_OK | os.X_OK):
-        raise LaunchError(f"DATA_DIR: {data} cannot be written by this account; it belongs to user {data.stat().st_uid}.")
+        raise LaunchError(
+            f"DATA_DIR: {data} cannot be written by this account; it belongs to user {data.stat().st_uid}."
+        )
     (data / LOCK).touch(mode=0o600)
 
 

@@ -17,6 +17,19 @@ from dashboard.launch.ports import pick_free_ports
 PORTS = {"PORT": 8000, "GATEWAY_PORT": 8001, "LIVE_PORT": 8002, "DISCORD_PORT": 8003, "SMTP_PORT": 8025}
 DEMO_MODES = ("1", "quiet", "0")
 PRODUCTS = ("both", "dashboard", "gateway")
+# Read by the processes alone; named here so that a later ./run manage gets what the run was given.
+PASSED_ON = (
+    *("TRUSTED_PROXIES", "DISCORD_APP_ID", "DISCORD_PUBLIC_KEY", "DISCORD_BOT_TOKEN", "LOG_FORMAT", "DEBUG"),
+    *("SECRET_KEY_FILE", "ENCRYPTION_KEYS_FILE", "SEAL_KEY_FILE"),
+)
+
+
+# All that steers the product, so that tests and checks can begin without any of it.
+OURS = frozenset(
+    {*PORTS, *PASSED_ON, "DATA_DIR", "DEMO", "SERVE", "PUBLIC_URL", "LIVE_URL", "ALLOWED_HOSTS", "OUTGOING_ALLOW"}
+    | {"DATABASE_URL", "DATABASE_OWNER_URL", "REDIS_URL", "EMAIL_URL", "MULTIMAIL_API_URL"}
+    | {"DATABASE_URL_FILE", "DATABASE_OWNER_URL_FILE", "REDIS_URL_FILE", "SECRET_KEY", "ENCRYPTION_KEYS", "SEAL_KEY"}
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,7 +116,9 @@ def _ports(given: Mapping[str, str], pick: Callable[[int], list[int]]) -> dict[s
     taken: dict[int, str] = {}
     for name, port in ports.items():
         if port and port in taken:
-            raise LaunchError(f"{name} and {taken[port]} are both {port}; each needs a port of its own (0: a free one).")
+            raise LaunchError(
+                f"{name} and {taken[port]} are both {port}; each needs a port of its own (0: a free one)."
+            )
         taken[port] = name
     open_names = [name for name, port in ports.items() if port == 0]
     return ports | dict(zip(open_names, pick(len(open_names)), strict=True))

@@ -21,7 +21,7 @@ def load_or_make(environment: Environment) -> dict[str, str]:
     missing = [name for name in NAMES if name not in given and f"{name}_FILE" not in given and name not in kept]
     if missing:
         _refuse_to_invent(environment, missing)
-        kept |= {name: _new_key() for name in missing}
+        kept |= {name: new_key() for name in missing}
         _write(file, kept)
     return {name: given.get(name) or kept[name] for name in NAMES if f"{name}_FILE" not in given}
 
@@ -48,7 +48,8 @@ def _refuse_to_invent(environment: Environment, missing: list[str]) -> None:
         )
 
 
-def _new_key() -> str:
+def new_key() -> str:
+    """A key as all three are: 32 random bytes, in URL-safe base64."""
     return base64.urlsafe_b64encode(os.urandom(32)).decode()
 
 
@@ -58,7 +59,9 @@ def _write(file: Path, values: Mapping[str, str]) -> None:
     partial.unlink(missing_ok=True)
     descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     with open(descriptor, "w") as target:
-        target.write("# Made by ./run. Without these keys what is stored encrypted cannot be read again: keep a copy.\n")
+        target.write(
+            "# Made by ./run. Without these keys what is stored encrypted cannot be read again: keep a copy.\n"
+        )
         target.writelines(f"{name}={shlex.quote(value)}\n" for name, value in values.items())
         target.flush()
         os.fsync(target.fileno())

@@ -35,6 +35,7 @@ def tail(log: Path, *, lines: int = 15) -> str:
     except OSError:
         return ""
 
+
 def essence(log: Path) -> str:
     """The end of a log; of a traceback only its last sentence, since that is what was written for people."""
     text = tail(log, lines=400)

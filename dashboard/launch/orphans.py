@@ -18,7 +18,7 @@ def end_marked(data: Path) -> list[int]:
 
 
 def end_in_folder(*, comm: str, folder: Path) -> list[int]:
-    """Kills every process of that name that works in the folder: servers overwrite their environment for their titles."""
+    """Kills every process of that name that works in the folder: servers write their title over their environment."""
     target = str(folder.resolve())
     return _end_all(lambda pid: _comm(pid) == comm and _working_folder(pid) == target)
 

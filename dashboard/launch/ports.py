@@ -42,5 +42,6 @@ def refuse_taken(ports: Mapping[str, int]) -> None:
     for name, port in ports.items():
         if not is_free(port):
             raise LaunchError(
-                f"Port {port} is taken by another program. Stop that, or choose another port: {name}=0 ./run takes a free one."
+                f"Port {port} is taken by another program. Stop that, or choose another port: "
+                f"{name}=0 ./run takes a free one."
             )

@@ -38,7 +38,7 @@ _FLEETING = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "o
 _ROLES = f"""
 SELECT 'CREATE ROLE {APPLICATION} LOGIN' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{APPLICATION}') \\gexec
 SELECT 'CREATE DATABASE {DATABASE}' WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = '{DATABASE}') \\gexec
-"""
+"""  # noqa: S608 constants of this file
 _START_SECONDS = 60  # recovery after a crash replays the log first
 
 

@@ -39,7 +39,10 @@ def unprivileged() -> Identity:
     """As root: another user inside a user namespace (no account, no change of owner), else the account nobody."""
     if os.geteuid() != 0:
         return Identity()
-    if shutil.which("unshare") and subprocess.run([*_USER_NAMESPACE, "true"], capture_output=True, check=False).returncode == 0:
+    if (
+        shutil.which("unshare")
+        and subprocess.run([*_USER_NAMESPACE, "true"], capture_output=True, check=False).returncode == 0
+    ):
         return Identity(wrapper=_USER_NAMESPACE)
     return Identity(popen={"user": _NOBODY, "group": _NOBODY, "extra_groups": []})
 
@@ -64,6 +67,6 @@ def must_reach(identity: Identity, *paths: Path) -> None:
         command = ["test", "-x", str(path)]
         if subprocess.run(command, check=False, capture_output=True, **identity.popen).returncode != 0:
             raise LaunchError(
-                f"PostgreSQL refuses to run as root, and the account nobody cannot enter {path}. Run ./run as an ordinary "
-                "user, or clone into a folder that others may enter, or give DATABASE_URL of a server of your own."
+                f"PostgreSQL refuses to run as root, and the account nobody cannot enter {path}. Run it as an "
+                "ordinary user, or clone to a folder that others may enter, or give DATABASE_URL of a server you have."
             )

@@ -1,6 +1,5 @@
 """Asks a local port whether it is ready. Plain sockets, because an HTTP library would double the launcher's memory."""
 
-import contextlib
 import socket
 from dataclasses import dataclass
 
@@ -14,10 +13,11 @@ class Check:
 
     def passes(self, *, seconds: float = 2) -> bool:
         """One question, one answer, no second try."""
-        with contextlib.suppress(OSError, ValueError):
+        try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=seconds) as client:
                 return not self.path or self._status(client) == 200
-        return False
+        except (OSError, ValueError):
+            return False
 
     def _status(self, client: socket.socket) -> int:
         request = f"GET {self.path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nConnection: close\r\n\r\n"

@@ -50,7 +50,7 @@ class Redis:
             self.stop()
             self.data.rename(damaged)
             self.data.mkdir(mode=0o700)
-            say(f"redis could not read its data, which is now {damaged}; it starts empty, the sweeps find the work again")
+            say(f"redis could not read its data, now in {damaged}; it starts empty")
             self._start()
 
     def stop(self) -> None:

@@ -163,7 +163,10 @@ def reset(arguments: list[str]) -> int:
 def _confirmed(data: Path) -> bool:
     """Without anybody to answer the answer is no."""
     try:
-        return input(f"Delete everything in {data}: messages, decisions, ledger, keys? [y/N] ").strip().lower() in ("y", "yes")
+        return input(f"Delete everything in {data}: messages, decisions, ledger, keys? [y/N] ").strip().lower() in (
+            "y",
+            "yes",
+        )
     except EOFError:
         say()
         return False
@@ -180,5 +183,3 @@ def _empty(data: Path) -> None:
 def _refuse_arguments(verb: str, arguments: list[str], *, known: tuple[str, ...]) -> None:
     if unknown := [argument for argument in arguments if argument not in known]:
         raise LaunchError(f"./run {verb} does not know {unknown[0]!r}.", status=2)
-
-

@@ -18,9 +18,13 @@ class Servers:
         sockets = socket_folder(data)
         logs = log_folder(data)
         self.postgres = (
-            Postgres(data=data / "postgres", sockets=sockets, log=logs / "postgres.log", durable=durable) if database else None
+            Postgres(data=data / "postgres", sockets=sockets, log=logs / "postgres.log", durable=durable)
+            if database
+            else None
         )
-        self.redis = Redis(data=data / "redis", sockets=sockets, log=logs / "redis.log", durable=durable) if redis else None
+        self.redis = (
+            Redis(data=data / "redis", sockets=sockets, log=logs / "redis.log", durable=durable) if redis else None
+        )
 
     @classmethod
     def of(cls, environment: Environment) -> "Servers":
@@ -44,7 +48,7 @@ class Servers:
 
     def variables(self) -> dict[str, str]:
         """Their addresses, as the environment variables that everything of ours reads."""
-        variables = {}
+        variables: dict[str, str] = {}
         if self.postgres:
             variables |= {"DATABASE_URL": self.postgres.url(), "DATABASE_OWNER_URL": self.postgres.url(OWNER)}
         if self.redis:

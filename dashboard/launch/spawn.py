@@ -28,7 +28,7 @@ def spawn(
     folder: Path = ROOT,
     identity: Identity = Identity(),
 ) -> "subprocess.Popen[bytes]":
-    """A session of its own (so that a terminal's Ctrl-C reaches the launcher only), a log, and death with the launcher."""
+    """A session of its own (a terminal's Ctrl-C reaches the launcher only), a log, and death with the launcher."""
     launcher = os.getpid()
     # Appending, because the log is emptied in place when it has grown too long.
     descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)

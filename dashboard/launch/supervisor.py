@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 from dashboard.launch import data_folder, keys, logs, orphans
 from dashboard.launch.child import Child, pause_before_start
-from dashboard.launch.environment import Environment
+from dashboard.launch.environment import PASSED_ON, Environment
 from dashboard.launch.errors import LaunchError
 from dashboard.launch.paths import PYTHON, ROOT
 from dashboard.launch.ports import refuse_taken
@@ -104,7 +104,15 @@ class Supervisor:
         servers = self.servers.all if self.servers else []
         processes = {server.name: server.process.pid for server in servers if server.process}
         processes |= {child.name: child.running.pid for child in self.children if child.running}
-        environment = {name: value for name, value in self._variables.items() if name != orphans.MARKER}
+        # Without the marker: a ./run manage that uses this run's servers is not a process of it.
+        names = {
+            *self.environment.variables,
+            *keys.NAMES,
+            *PASSED_ON,
+            "DATABASE_URL",
+            "DATABASE_OWNER_URL",
+            "REDIS_URL",
+        }
         data_folder.write_state(
             self.environment.data,
             {
@@ -112,7 +120,7 @@ class Supervisor:
                 "verb": self.verb,
                 "url": self.environment.url,
                 "processes": processes,
-                "environment": environment,
+                "environment": {name: self._variables[name] for name in sorted(names & self._variables.keys())},
             },
         )
 
@@ -132,7 +140,8 @@ class Supervisor:
             child.end_now()
         if not ended_well:
             raise LaunchError(
-                f"The database could not be prepared; the whole report is in {child.log}.", details=logs.essence(child.log)
+                f"The database could not be prepared; the whole report is in {child.log}.",
+                details=logs.essence(child.log),
             )
 
     def _wait_until_ready(self) -> None:

@@ -14,7 +14,10 @@ def welcome(environment: Environment) -> list[str]:
     if environment.product == "gateway":
         return [*lines, "  This is the gateway alone; ./run manage gateway_account makes an account and its keys."]
     if environment.demo == "0":
-        return [*lines, "  Nobody can sign in yet? ./run manage first_admin --email you@example.com makes the first admin."]
+        return [
+            *lines,
+            "  Nobody can sign in yet? ./run manage first_admin --email you@example.com makes the first admin.",
+        ]
     credentials = read_assignments(environment.data / CREDENTIALS)
     return lines + _aligned(_people(credentials) + _places(environment, credentials))
 

@@ -1,0 +1,28 @@
+"""Chromium for the browser tests: found, or as root installed from the system's packages."""
+
+import os
+import shutil
+
+from dashboard.launch.bootstrap import install_debian_packages
+from dashboard.launch.screen import say
+
+# Fonts, because a bare machine has none and every text would be boxes.
+_PACKAGES = ["chromium", "fonts-dejavu-core", "fonts-noto-color-emoji"]
+_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+def ensure_chromium() -> None:
+    """Without it the browser tests skip and say why; everything else is tested all the same."""
+    if find_chromium():
+        return
+    can_install = os.geteuid() == 0 and shutil.which("apt-get") is not None
+    if not (can_install and install_debian_packages(_PACKAGES) and find_chromium()):
+        say(
+            "Chromium is missing, so the browser tests will be skipped: install the package chromium "
+            "(Debian: apt install chromium) and run again."
+        )
+
+
+def find_chromium() -> str | None:
+    """The path of the browser, if there is one."""
+    return next((path for name in _NAMES if (path := shutil.which(name))), None)

@@ -1,0 +1,117 @@
+"""`./run check` and `./run test`: what has to hold before a change is good."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from dashboard.launch import environment, keys
+from dashboard.launch.chromium import ensure_chromium
+from dashboard.launch.errors import LaunchError
+from dashboard.launch.paths import PYTHON, ROOT, VENV
+from dashboard.launch.screen import say
+from dashboard.launch.servers import fleeting_servers
+
+_RARE = "not slow and not soak"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One check: a command that says what is wrong and ends with a status."""
+
+    name: str
+    command: Sequence[str]
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """How a check ended."""
+
+    name: str
+    seconds: float
+    status: int
+    output: str
+
+
+def check(arguments: list[str]) -> int:
+    """All checks, also when one has failed; two at a time, the longest first."""
+    if arguments:
+        raise LaunchError(f"./run check does not know {arguments[0]!r}.", status=2)
+    started = time.monotonic()
+    with fleeting_servers() as servers, ThreadPoolExecutor(max_workers=2) as pool:
+        outcomes = list(pool.map(_run, _steps(servers.variables())))
+    failed = [outcome for outcome in outcomes if outcome.status != 0]
+    say(f"{len(outcomes) - len(failed)} of {len(outcomes)} checks hold ({time.monotonic() - started:.0f} s)")
+    return 1 if failed else 0
+
+
+def test(arguments: list[str]) -> int:
+    """The checks and then the tests; with arguments for pytest only those tests. Ends with pytest's closing line."""
+    everything = "--all" in arguments
+    chosen = [argument for argument in arguments if argument != "--all"]
+    ensure_chromium()
+    checked = 0 if chosen else check([])
+    marks = [] if everything else ["-m", _RARE]
+    # Later options win, so `-n 0` or another -m among the arguments does what one expects.
+    command = [str(PYTHON), "-m", "pytest", "-p", "tests.cluster", "-n", "2", "--dist", "loadgroup", *marks, *chosen]
+    sys.stdout.flush()
+    tested = subprocess.run(command, cwd=ROOT, env=_environment({}), check=False).returncode
+    return tested or checked
+
+
+def _steps(servers: Mapping[str, str]) -> list[Step]:
+    """Everything by the environment's own Python, so that a clone that was moved still works."""
+    python = str(PYTHON)
+    # As it would be deployed: behind https, without the demo. The deployment check looks at these settings.
+    asked = environment.read(
+        {"PUBLIC_URL": "https://countersign.example.com", "DEMO": "0", **servers}, pick=lambda _: []
+    )
+    keys_of_nobody = {name: keys.new_key() for name in keys.NAMES}
+    django = _environment({**asked.variables, **keys_of_nobody})
+    manage = [python, str(ROOT / "manage.py")]
+    return [
+        Step(name="mypy", command=[python, "-m", "mypy"], environment=django),
+        Step(name="imports", command=[str(VENV / "bin" / "lint-imports")], environment=_environment({})),
+        Step(
+            name="format",
+            command=[python, "-m", "ruff", "format", "--check", "--output-format=concise", "."],
+            environment=_environment({}),
+        ),
+        Step(
+            name="lint",
+            command=[python, "-m", "ruff", "check", "--output-format=concise", "."],
+            environment=_environment({}),
+        ),
+        Step(name="migrations", command=[*manage, "makemigrations", "--check", "--dry-run"], environment=django),
+        Step(name="deploy", command=[*manage, "check", "--deploy", "--fail-level", "WARNING"], environment=django),
+    ]
+
+
+def _run(step: Step) -> Outcome:
+    started = time.monotonic()
+    result = subprocess.run(
+        step.command,
+        cwd=ROOT,
+        env=dict(step.environment),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        check=False,
+    )
+    seconds = time.monotonic() - started
+    if result.returncode != 0:
+        say(result.stdout.rstrip())
+    say(f"{'ok    ' if result.returncode == 0 else 'FAILED'}  {step.name:<12} {seconds:5.1f} s")
+    return Outcome(name=step.name, seconds=seconds, status=result.returncode, output=result.stdout)
+
+
+def _environment(variables: Mapping[str, str]) -> dict[str, str]:
+    """What the caller set for a run of the product must not reach the checks and tests."""
+    kept = {name: value for name, value in os.environ.items() if name not in environment.OURS}
+    return kept | {"PATH": f"{VENV / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}"} | dict(variables)

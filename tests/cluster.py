@@ -1,0 +1,57 @@
+"""The pytest plugin that gives each test process a PostgreSQL and a Redis of its own, in a temporary folder.
+
+One cluster a process, because the ledger's horizon counts the transactions of all databases of a cluster. It must be
+loaded with `-p tests.cluster`: pytest-django reads the settings before any conftest is looked at.
+"""
+
+import contextlib
+import os
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from dashboard.launch import environment, keys
+from dashboard.launch.postgres import OWNER
+from dashboard.launch.servers import Servers, fleeting_servers
+
+pytest_plugins = ("tests.stack",)
+
+_open_servers = contextlib.ExitStack()
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, None, None]:
+    # A wrapper comes before pytest-django's hook of the same name, which already needs the settings.
+    servers = _open_servers.enter_context(fleeting_servers()) if _runs_tests(early_config) else None
+    for name in environment.OURS & os.environ.keys():
+        del os.environ[name]
+    os.environ.update(_variables(servers))
+    yield
+
+
+def pytest_unconfigure() -> None:
+    _open_servers.close()
+
+
+def _runs_tests(config: pytest.Config) -> bool:
+    """Neither the process that only hands out tests to others, nor one that only lists them, needs servers."""
+    options = config.known_args_namespace
+    if getattr(options, "collectonly", False) or getattr(options, "help", False):
+        return False
+    return "PYTEST_XDIST_WORKER" in os.environ or not getattr(options, "numprocesses", None)
+
+
+def _variables(servers: Servers | None) -> dict[str, str]:
+    data = servers.postgres.data.parent if servers and servers.postgres else Path("/nonexistent")
+    asked = environment.read({"DATA_DIR": str(data), "DEMO": "0"})
+    return {
+        **asked.variables,
+        # Nothing answers here: whoever asks a database while tests are only collected gets an error at once.
+        "DATABASE_URL": "postgresql://nobody@/nothing?host=/nonexistent",
+        "REDIS_URL": "unix:///nonexistent/redis.sock?db=0",
+        **(servers.variables() if servers else {}),
+        # As the owner: tests make and drop databases, and empty tables that the application may only add to.
+        **({"DATABASE_URL": servers.postgres.url(OWNER)} if servers and servers.postgres else {}),
+        **{name: keys.new_key() for name in keys.NAMES},
+    }

@@ -1,0 +1,201 @@
+"""The product as a person starts it, for the tests that need all of it: `./run` with a data folder of its own.
+
+The fixture `stack` is shared by all tests of one process that only use the product. A test that breaks it on purpose
+makes one of its own with `running_stack`.
+"""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeVar
+
+import pytest
+
+from dashboard.launch import environment, keys, logs
+from dashboard.launch.paths import ROOT
+from dashboard.launch.pdeathsig import die_with_parent
+
+T = TypeVar("T")
+
+_PORTS = dict.fromkeys(environment.PORTS, "0")
+_READY_SECONDS = 90
+
+
+def wait_for(function: Callable[[], T], timeout: float, what: str, *, report: Callable[[], str] = lambda: "") -> T:
+    """Asks until the answer is true and returns it; when it is late, fails with a sentence and what `report` finds.
+
+    An assertion or a connection error counts as "not yet".
+    """
+    deadline = time.monotonic() + timeout
+    last: BaseException | None = None
+    while True:
+        try:
+            if result := function():
+                return result
+            last = None
+        except (AssertionError, OSError) as error:
+            last = error
+        if time.monotonic() > deadline:
+            because = f" ({last})" if last else ""
+            pytest.fail(f"Not within {timeout:g} s: {what}{because}\n{report()}")
+        time.sleep(0.05)
+
+
+class Stack:
+    """One `./run` and its data folder; it can be stopped, killed and started again."""
+
+    def __init__(self, folder: Path, **variables: str) -> None:
+        self.data = folder / "data"
+        self.output = folder / "run.out"
+        self.launcher: subprocess.Popen[bytes] | None = None
+        outer = {name: value for name, value in os.environ.items() if name not in environment.OURS}
+        outer.pop("DJANGO_SETTINGS_MODULE", None)
+        self._outer = {**outer, **_PORTS, "DEMO": "quiet", "DATA_DIR": str(self.data), **variables}
+
+    def start(self) -> "Stack":
+        """Returns when the product says that it is ready."""
+        parent = os.getpid()
+        with self.output.open("wb") as output:
+            self.launcher = subprocess.Popen(
+                [str(ROOT / "run")],
+                env=self._outer,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                # A test run that is killed must not leave the product running.
+                preexec_fn=lambda: die_with_parent(signal.SIGTERM, parent=parent),
+            )
+        self.wait_for(self._is_ready, _READY_SECONDS, "./run prints that it is ready")
+        return self
+
+    def stop(self, signum: int = signal.SIGINT) -> int:
+        """Ends it as a person would, and returns the launcher's exit status."""
+        assert self.launcher is not None
+        with contextlib.suppress(ProcessLookupError):
+            self.launcher.send_signal(signum)
+        return self.launcher.wait(15)
+
+    def is_running(self) -> bool:
+        """Whether its launcher lives."""
+        return self.launcher is not None and self.launcher.poll() is None
+
+    def run(self, *arguments: str, timeout: float = 60) -> "subprocess.CompletedProcess[str]":
+        """Calls `./run` with arguments and the same environment, for instance `run("manage", "doctor")`."""
+        return subprocess.run(
+            [str(ROOT / "run"), *arguments],
+            env=self._outer,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+
+    @property
+    def credentials(self) -> dict[str, str]:
+        """What `credentials.env` holds: addresses, keys, people and their passwords."""
+        return keys.read_assignments(self.data / "credentials.env")
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The environment that the product's processes got: ports, DATABASE_URL, REDIS_URL and so on."""
+        variables = self._state().get("environment")
+        assert isinstance(variables, dict), "the product does not run"
+        return variables
+
+    @property
+    def url(self) -> str:
+        """The dashboard's address on this machine."""
+        return f"http://127.0.0.1:{self.env['PORT']}"
+
+    def pids(self) -> dict[str, int]:
+        """The process ids by name: postgres, redis, web, gateway, live, worker-desk, worker-out, demo."""
+        processes = self._state().get("processes", {})
+        assert isinstance(processes, dict)
+        return processes
+
+    def kill(self, name: str, signum: int = signal.SIGKILL) -> int:
+        """Sends a signal to one process and returns its id; the launcher starts another in its place."""
+        pid = self.pids()[name]
+        os.kill(pid, signum)
+        return pid
+
+    def processes(self) -> dict[int, str]:
+        """Every process of this data folder that exists, however it came to be: its id and its command line."""
+        return dict(_processes_of(self.data))
+
+    def log(self, name: str) -> str:
+        """The whole log of a process of this run."""
+        try:
+            return (self.data / "log" / f"{name}.log").read_text(errors="replace")
+        except FileNotFoundError:
+            return ""
+
+    def wait_for(self, function: Callable[[], T], timeout: float, what: str) -> T:
+        """As `wait_for`, with the ends of all logs in the failure."""
+        return wait_for(function, timeout, what, report=self.report)
+
+    def report(self) -> str:
+        """What was printed, and the ends of the logs."""
+        files = [self.output, *sorted((self.data / "log").glob("*.log"))]
+        return "\n".join(f"--- {file.name}\n{logs.tail(file, lines=12)}" for file in files if file.exists())
+
+    def _is_ready(self) -> bool:
+        assert self.launcher is not None
+        printed = self.output.read_text(errors="replace")
+        if self.launcher.poll() is not None:
+            pytest.fail(f"./run ended with status {self.launcher.returncode}\n{printed}\n{self.report()}")
+        return any(line.startswith("ready ") for line in printed.splitlines())
+
+    def _state(self) -> dict[str, object]:
+        try:
+            state = json.loads((self.data / "run.json").read_text())
+        except (OSError, ValueError):
+            return {}
+        assert isinstance(state, dict)
+        return state
+
+
+@contextlib.contextmanager
+def running_stack(tmp_path_factory: pytest.TempPathFactory, **variables: str) -> Iterator[Stack]:
+    """A product of one's own, ready; `variables` are environment variables for it, for instance `DEMO="0"`."""
+    stack = Stack(tmp_path_factory.mktemp("stack"), **variables)
+    try:
+        yield stack.start()
+    finally:
+        if stack.is_running():
+            stack.stop()
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """The shared product with its demo, whose agent writes nothing by itself. Do not kill what others use."""
+    with running_stack(tmp_path_factory) as shared:
+        yield shared
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """All that use the shared product go to one test process, or each process would start one."""
+    for item in items:
+        if "stack" in getattr(item, "fixturenames", ()) and item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group("stack"))
+
+
+def _processes_of(data: Path) -> Iterator[tuple[int, str]]:
+    """By the marker in the environment, or for servers, which write over theirs, by the working folder."""
+    marker = f"COUNTERSIGN_RUN={data.resolve()}".encode()
+    for folder in Path("/proc").iterdir():
+        if not folder.name.isdigit():
+            continue
+        with contextlib.suppress(OSError):
+            marked = marker in (folder / "environ").read_bytes().split(b"\0")
+            inside = (folder / "cwd").readlink().is_relative_to(data.resolve())
+            if marked or inside:
+                yield int(folder.name), (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")

@@ -1,0 +1,103 @@
+"""What `./run` makes of the caller's environment, and what it refuses in a sentence."""
+
+from pathlib import Path
+
+import pytest
+
+from dashboard.launch import environment
+from dashboard.launch.errors import LaunchError
+from dashboard.launch.paths import ROOT
+
+
+def test_nothing_given_is_the_demo_on_the_usual_ports() -> None:
+    asked = environment.read({})
+    assert asked.url == "http://127.0.0.1:8000"
+    assert asked.data == (ROOT / "var").resolve()
+    assert asked.own_database
+    assert asked.own_redis
+    assert asked.variables["DEMO"] == "1"
+    assert asked.variables["OUTGOING_ALLOW"] == "http://127.0.0.1:8000,http://127.0.0.1:8003"
+    assert asked.variables["EMAIL_URL"] == "smtp://127.0.0.1:8025"
+    assert asked.variables["MULTIMAIL_API_URL"] == "http://127.0.0.1:8001"
+
+
+def test_port_zero_is_replaced_by_a_free_one_everywhere() -> None:
+    asked = environment.read({"PORT": "0", "DISCORD_PORT": "0"}, pick=lambda count: [23_001, 23_002][:count])
+    assert asked.ports["PORT"] == 23_001
+    assert asked.variables["DISCORD_PORT"] == "23002"
+    assert asked.variables["PUBLIC_URL"] == "http://127.0.0.1:23001"
+    assert asked.variables["OUTGOING_ALLOW"] == "http://127.0.0.1:23001,http://127.0.0.1:23002"
+
+
+def test_without_the_demo_nothing_private_may_be_reached() -> None:
+    variables = environment.read({"DEMO": "0"}).variables
+    assert variables["OUTGOING_ALLOW"] == ""
+    assert variables["EMAIL_URL"] == ""
+
+
+def test_public_url_is_an_allowed_host() -> None:
+    variables = environment.read({"PUBLIC_URL": "https://desk.example.com/"}).variables
+    assert variables["PUBLIC_URL"] == "https://desk.example.com"
+    assert variables["ALLOWED_HOSTS"] == "127.0.0.1,localhost,desk.example.com"
+
+
+def test_given_servers_are_kept_and_the_owner_falls_back_to_the_application() -> None:
+    asked = environment.read({"DATABASE_URL": "postgresql://app:x@db/desk", "REDIS_URL": "rediss://redis:6379/1"})
+    assert not asked.own_database
+    assert not asked.own_redis
+    assert asked.variables["DATABASE_OWNER_URL"] == "postgresql://app:x@db/desk"
+
+
+def test_address_of_a_server_may_stand_in_a_file(tmp_path: Path) -> None:
+    (tmp_path / "url").write_text("postgresql://app:x@db/desk\n")
+    asked = environment.read({"DATABASE_URL_FILE": str(tmp_path / "url")})
+    assert asked.variables["DATABASE_URL"] == "postgresql://app:x@db/desk"
+
+
+def test_empty_variable_counts_as_not_given() -> None:
+    assert environment.read({"PORT": "", "DATABASE_URL": " "}).own_database
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "eighty"),
+        ("PORT", "-1"),
+        ("LIVE_PORT", "65536"),
+        ("SMTP_PORT", "²"),
+        ("GATEWAY_PORT", "8000"),
+        ("DEMO", "yes"),
+        ("SERVE", "all"),
+        ("PUBLIC_URL", "desk.example.com"),
+        ("PUBLIC_URL", "https://"),
+        ("PUBLIC_URL", "http://desk:99999"),
+        ("DATABASE_URL", "mysql://db/desk"),
+        ("DATABASE_URL_FILE", "/nonexistent"),
+        ("DATABASE_OWNER_URL", "postgresql://owner@db/desk"),
+        ("REDIS_URL", "localhost:6379"),
+        ("EMAIL_URL", "mail.example.com"),
+        ("MULTIMAIL_API_URL", "ftp://api"),
+    ],
+)
+def test_bad_variable_is_refused_by_name(name: str, value: str) -> None:
+    with pytest.raises(LaunchError) as refusal:
+        environment.read({name: value})
+    assert name in str(refusal.value)
+    assert "\n" not in str(refusal.value)
+
+
+def test_refusal_does_not_repeat_a_password() -> None:
+    with pytest.raises(LaunchError) as refusal:
+        environment.read({"DATABASE_URL": "mysql://app:hunter2@db/desk"})
+    assert "hunter2" not in str(refusal.value)
+
+
+def test_demo_needs_both_products() -> None:
+    assert environment.read({"SERVE": "gateway"}).demo == "0"
+    with pytest.raises(LaunchError, match="DEMO"):
+        environment.read({"SERVE": "gateway", "DEMO": "1"})
+
+
+def test_every_variable_of_ours_is_known_as_such() -> None:
+    computed = environment.read({"DATABASE_URL": "postgresql:///desk", "REDIS_URL": "redis://redis"}).variables
+    assert computed.keys() - environment.OURS == {"DJANGO_SETTINGS_MODULE", "MALLOC_ARENA_MAX"}

@@ -1,0 +1,150 @@
+"""What the launcher stands on: ports, socket folder, keys, data folder, logs, back-off."""
+
+import os
+import socket
+import stat
+from pathlib import Path
+
+import pytest
+
+from dashboard.launch import data_folder, environment, keys, logs, ports
+from dashboard.launch.child import pause_before_start
+from dashboard.launch.errors import LaunchError
+from dashboard.launch.processes import table
+from dashboard.launch.sockets import socket_folder
+
+
+def test_free_ports_are_different_and_below_those_of_outgoing_connections() -> None:
+    picked = ports.pick_free_ports(5)
+    assert len(set(picked)) == 5
+    assert max(picked) < 32_768
+
+
+def test_taken_port_is_refused_by_its_variable() -> None:
+    with socket.create_server(("127.0.0.1", 0), reuse_port=True) as taken:
+        number = taken.getsockname()[1]
+        with pytest.raises(LaunchError, match=rf"Port {number} is taken.*LIVE_PORT=0"):
+            ports.refuse_taken({"LIVE_PORT": number})
+
+
+def test_socket_folder_is_in_the_data_folder_and_private(tmp_path: Path) -> None:
+    folder = socket_folder(tmp_path)
+    assert folder.parent == tmp_path
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+
+
+def test_socket_folder_of_a_deep_clone_is_short_private_and_always_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    deep, other = tmp_path / ("deep" * 30), tmp_path / ("deeq" * 30)
+    folder, folder_of_other = socket_folder(deep), socket_folder(other)
+    try:
+        assert len(os.fsencode(folder / ".s.PGSQL.5432.lock")) <= 107
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        assert socket_folder(deep) == folder
+        assert folder_of_other != folder
+    finally:
+        folder.rmdir()
+        folder_of_other.rmdir()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a folder of somebody else")
+def test_socket_folder_that_somebody_else_made_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", "/tmp")
+    deep = tmp_path / ("other" * 30)
+    folder = socket_folder(deep)
+    try:
+        os.chown(folder, 12345, 12345)
+        with pytest.raises(LaunchError, match="somebody else"):
+            socket_folder(deep)
+    finally:
+        folder.rmdir()
+
+
+def _environment(data: Path, **given: str) -> environment.Environment:
+    return environment.read({"DATA_DIR": str(data), **given})
+
+
+def test_keys_are_made_once_and_only_for_their_owner(tmp_path: Path) -> None:
+    asked = _environment(tmp_path)
+    first = keys.load_or_make(asked)
+    assert stat.S_IMODE((tmp_path / keys.FILE).stat().st_mode) == 0o600
+    assert keys.load_or_make(asked) == first
+    assert len(set(first.values())) == len(keys.NAMES)
+
+
+def test_given_key_wins_and_is_not_written_down(tmp_path: Path) -> None:
+    assert keys.load_or_make(_environment(tmp_path, SEAL_KEY="given"))["SEAL_KEY"] == "given"
+    assert "given" not in (tmp_path / keys.FILE).read_text()
+
+
+def test_keys_are_not_invented_beside_a_database_of_ones_own(tmp_path: Path) -> None:
+    with pytest.raises(LaunchError, match="SECRET_KEY is not set"):
+        keys.load_or_make(_environment(tmp_path, DATABASE_URL="postgresql:///desk", DEMO="0"))
+
+
+def test_assignments_are_read_as_a_shell_does(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("# comment\n\nA=1\nexport B='two words'\nC=\"it's\"\n")
+    assert keys.read_assignments(tmp_path / "file") == {"A": "1", "B": "two words", "C": "it's"}
+
+
+def test_data_folder_is_held_by_one(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with data_folder.held(data):
+        data_folder.write_state(data, {"verb": "start", "url": "http://127.0.0.1:8000"})
+        assert data_folder.is_held(data)
+        with (
+            pytest.raises(data_folder.HeldByAnother, match=r"runs already: http://127\.0\.0\.1:8000"),
+            data_folder.held(data),
+        ):
+            pass
+    assert not data_folder.is_held(data)
+    assert stat.S_IMODE(data.stat().st_mode) == 0o700
+    assert stat.S_IMODE((data / data_folder.STATE).stat().st_mode) == 0o600
+
+
+def test_folder_with_other_things_in_it_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "thesis.tex").touch()
+    with pytest.raises(LaunchError, match=r"DATA_DIR.*thesis\.tex"):
+        data_folder.claim(tmp_path)
+
+
+def test_long_log_is_emptied_in_place_and_kept_once(tmp_path: Path) -> None:
+    log = tmp_path / "web.log"
+    with log.open("ab", buffering=0) as writer:
+        writer.write(b"x" * 200)
+        assert logs.rotate(log, limit=100)
+        writer.write(b"after\n")
+    assert log.read_bytes() == b"after\n"
+    assert (tmp_path / "web.log.1").stat().st_size == 200
+    assert not logs.rotate(log, limit=100)
+
+
+def test_essence_of_a_traceback_is_its_last_sentence(tmp_path: Path) -> None:
+    log = tmp_path / "prepare.log"
+    log.write_text(
+        'before\nTraceback (most recent call last):\n  File "x.py", line 1\nKeyError: DISCORD_APP_ID is missing.\n'
+    )
+    assert logs.essence(log) == "DISCORD_APP_ID is missing."
+
+
+def test_first_restart_is_at_once_and_later_ones_wait_longer() -> None:
+    assert [pause_before_start(lives) for lives in range(5)] == [0, 0, 0.25, 0.5, 1]
+    assert pause_before_start(30) == 10
+
+
+def test_each_product_has_its_processes() -> None:
+    def names(**given: str) -> list[str]:
+        return [process.name for process in table(environment.read(given))]
+
+    assert names() == ["web", "live", "worker-desk", "gateway", "worker-out", "demo"]
+    assert names(DEMO="0") == ["web", "live", "worker-desk", "gateway", "worker-out"]
+    assert names(SERVE="gateway") == ["gateway", "worker-out"]
+    assert names(SERVE="dashboard") == ["web", "live", "worker-desk", "worker-out"]
+
+
+def test_exactly_one_process_of_each_product_beats() -> None:
+    for product in environment.PRODUCTS:
+        beating = [process for process in table(environment.read({"SERVE": product})) if "--beat" in process.command]
+        assert len(beating) == 1
