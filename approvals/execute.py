@@ -49,15 +49,7 @@ def run_decision(*, decision_id: int, now: datetime) -> str:
         except _Changed as changed:
             decision = _refuse(decision, changed.sentence)
         else:
-            with transaction.atomic():
-                decision = settle.advance(
-                    decision,
-                    event=DecisionEvent.SUCCEED,
-                    actor=ACTOR,
-                    status=200,
-                    lease_until=None,
-                    upstream_answer=_kept(answer),
-                )
+            decision = _end_with_success(decision, answer)
         log.info("decision carried out", extra={"decision": decision.reference, "state": decision.state})
     return decision.state
 
@@ -138,6 +130,23 @@ def _call(decision: Decision) -> dict[str, Any]:
 def upstream_reason(decision: Decision) -> str:
     """Return the reason as it goes upstream: the reviewer's words, then our reference."""
     return f"{decision.reason} [countersign:{decision.reference}]".strip()
+
+
+@transaction.atomic
+def _end_with_success(decision: Decision, answer: dict[str, Any]) -> Decision:
+    try:
+        return settle.advance(
+            decision,
+            event=DecisionEvent.SUCCEED,
+            actor=ACTOR,
+            status=200,
+            lease_until=None,
+            upstream_answer=_kept(answer),
+        )
+    except StaleDecision:
+        # MultiMail commits before it answers, so its webhook may have settled the decision while the call ran.
+        decision.refresh_from_db()
+        return decision
 
 
 @transaction.atomic

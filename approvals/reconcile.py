@@ -14,6 +14,7 @@ from approvals.errors import StaleDecision
 from approvals.models import Connection, Decision, Message
 from approvals.states import DecisionEvent, MessageEvent, MessageState
 from audit.recording import record
+from common.fingerprint import fingerprint
 from common.logs import traced
 from people.actors import worker
 from upstream import errors
@@ -56,8 +57,7 @@ def read_everything(*, connection_id: int, now: datetime) -> str:
         pending = _ask(connection)
         if pending is None:
             return "unreachable"
-        for row in pending.rows:
-            _mirror_row(connection, row, now)
+        _mirror_rows(connection, pending.rows, now)
         ids = [str(row["id"]) for row in pending.rows]
         _close_absent(connection, ids, began, now)
         Connection.objects.filter(pk=connection.pk).update(complete_as_of=began, is_our_gateway=pending.is_our_gateway)
@@ -124,6 +124,19 @@ def _note_recovery(connection: Connection) -> None:
         .update(failing_since=None, last_error="")
     ):
         record("connection.recovered", actor=ACTOR, connection=connection.pk)
+
+
+def _mirror_rows(connection: Connection, rows: list[dict[str, Any]], now: datetime) -> None:
+    """Mirror a whole read: a transaction for each row that is new or changed, one statement for all the others."""
+    held = Message.objects.filter(connection=connection, state=MessageState.HELD).exclude(hydrated_at=None)
+    known = dict(held.values_list("upstream_id", "revision__fingerprint"))
+    unchanged = []
+    for row in rows:
+        if known.get(str(row["id"])) == fingerprint(mirror.content_of(row)):
+            unchanged.append(str(row["id"]))
+        else:
+            _mirror_row(connection, row, now)
+    held.filter(upstream_id__in=unchanged).update(seen_at=now)
 
 
 @transaction.atomic

@@ -26,9 +26,14 @@ def read_connection(connection_id: int) -> str:
 
 
 @shared_task
+def resolve_decision(decision_id: int) -> str:
+    """Find out what became of one decision in doubt."""
+    return reconcile.resolve(decision_id=decision_id, now=timezone.now())
+
+
+@shared_task
 def sweep() -> str:
     """Find what no nudge reached: content to fetch, decisions that are due, abandoned or in doubt."""
-    now = timezone.now()
     for message_id in Message.objects.not_hydrated().values_list("pk", flat=True)[:200]:
         hydrate.delay(message_id)
     for decision_id in Decision.objects.abandoned().values_list("pk", flat=True)[:200]:
@@ -36,7 +41,7 @@ def sweep() -> str:
     for decision_id in Decision.objects.due().values_list("pk", flat=True)[:200]:
         execute_decision.delay(decision_id)
     for decision_id in Decision.objects.to_resolve().values_list("pk", flat=True)[:50]:
-        reconcile.resolve(decision_id=decision_id, now=now)
+        resolve_decision.delay(decision_id)
     return "swept"
 
 

@@ -10,7 +10,7 @@ import time
 from typing import Any
 
 from celery import Celery, bootsteps
-from celery.signals import beat_embedded_init, worker_process_init
+from celery.signals import beat_embedded_init, worker_process_init, worker_ready
 
 from dashboard.launch.pdeathsig import die_with_parent
 
@@ -49,6 +49,13 @@ app.conf.beat_schedule = {
 def _end_with_the_worker(**_: Any) -> None:
     # Pool children and the embedded beat would outlive a killed worker and go on taking work.
     die_with_parent(signal.SIGKILL)
+
+
+@worker_ready.connect
+def _catch_up(**_: Any) -> None:
+    # What was missed while nothing ran should not wait for the beat's first round.
+    for entry in app.conf.beat_schedule.values():
+        app.send_task(entry["task"], args=entry["args"], **entry["options"])
 
 
 class BeatWatch(bootsteps.StartStopStep):  # type: ignore[misc]

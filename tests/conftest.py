@@ -5,9 +5,18 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from django.conf import settings
 from django.db.backends.postgresql.operations import DatabaseOperations
 
 from tests import factories
+
+
+def pytest_configure() -> None:
+    """Serve static files from where they are written: the tests collect none."""
+    settings.STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
+    settings.WHITENOISE_AUTOREFRESH = True
+    settings.WHITENOISE_USE_FINDERS = True
+
 
 _connect = socket.socket.connect
 _LOCAL = ("127.", "::1", "localhost", "0.0.0.0")

@@ -1,0 +1,113 @@
+"""Rules of the house that a machine can hold: sizes, templates, documentation, one caller of decide_email."""
+
+import ast
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+APPS = (
+    "dashboard",
+    "alerts",
+    "approvals",
+    "policy",
+    "people",
+    "audit",
+    "upstream",
+    "courier",
+    "common",
+    "gateway",
+    "demo",
+)
+SOURCES = [path for app in APPS for path in (ROOT / app).rglob("*.py") if "migrations" not in path.parts]
+TEMPLATES = sorted((ROOT / "templates").rglob("*.html"))
+MAX_LINES, MAX_FUNCTION = 300, 50
+
+
+def relative(path):
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=relative)
+def test_module_opens_with_its_job_and_stays_readable(path):
+    source = path.read_text()
+    tree = ast.parse(source)
+    assert source.count("\n") <= MAX_LINES, f"over {MAX_LINES} lines: look for the use case that wants its own file"
+    if tree.body:
+        assert ast.get_docstring(tree), "say the module's job in a sentence"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            length = (node.end_lineno or node.lineno) - node.lineno + 1
+            assert length <= MAX_FUNCTION, f"{node.name} has {length} lines"
+
+
+FORBIDDEN_IN_TEMPLATES = {
+    "inline script": r"<script(?![^>]*\bsrc=)",
+    "inline style": r"<style|\sstyle=",
+    "inline handler": r"\son[a-z]+=|hx-on",
+    "evaluated value": r"js:|javascript:",
+    "trigger filter": r'hx-trigger="[^"]*\[',
+    "unescaped output": r"\|\s*safe\b|autoescape off",
+    "asset from elsewhere": r"""(?:src|href)=["'](?:https?:)?//""",
+}
+
+
+@pytest.mark.parametrize("template", TEMPLATES, ids=relative)
+@pytest.mark.parametrize("rule", FORBIDDEN_IN_TEMPLATES)
+def test_templates_hold_nothing_that_the_policy_forbids(template, rule):
+    assert not re.search(FORBIDDEN_IN_TEMPLATES[rule], template.read_text())
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=relative)
+def test_nothing_is_declared_to_be_safe(path):
+    assert "mark_safe" not in path.read_text()
+
+
+def test_stylesheets_load_nothing_from_elsewhere():
+    sheets = "".join(path.read_text() for path in (ROOT / "static").rglob("*.css"))
+    assert not re.search(r"@import|url\(\s*['\"]?(?:https?:)?//", sheets)
+
+
+def test_execute_is_the_only_caller_of_decide_email():
+    callers = {
+        relative(path)
+        for path in SOURCES
+        if re.search(r"\.decide_email\(", path.read_text()) and "gateway" not in path.parts
+    }
+    assert callers == {"approvals/execute.py"}
+
+
+def test_decision_state_is_written_in_one_place():
+    pattern = re.compile(r"\.update\([^)]*\bstate=|decision\.state\s*=[^=]")
+    found = {relative(path) for path in (ROOT / "approvals").glob("*.py") if pattern.search(path.read_text())}
+    assert found == {"approvals/settle.py"}
+
+
+def environment_read():
+    read = re.compile(r'env_(?:str|bool|int|choice|list|url)\(\s*"([A-Z_0-9]+)"')
+    return set(read.findall((ROOT / "dashboard" / "settings.py").read_text()))
+
+
+def test_every_variable_is_documented_and_every_documented_one_is_read():
+    table = (ROOT / "docs" / "operators.md").read_text().partition("## Environment")[2].partition("## The demo")[0]
+    documented = set(
+        re.findall(
+            r"`([A-Z][A-Z_0-9]+)`", "".join(line.split("|")[1] for line in table.splitlines() if line.startswith("| `"))
+        )
+    )
+    assert environment_read() - documented == set()
+    assert documented - environment_read() - {"DATABASE_OWNER_URL"} == set()
+
+
+def test_no_secret_and_no_path_of_a_machine_is_in_the_repository():
+    tracked = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split()
+    pattern = re.compile(
+        r"/(?:root|home)/\w+|-----BEGIN (?:RSA |EC )?PRIVATE KEY-----\n\w|AKIA(?!IOSFODNN7EXAMPLE)[A-Z0-9]{16}"
+    )
+    for name in tracked:
+        path = ROOT / name
+        if path.suffix in {".py", ".md", ".html", ".js", ".css", ".toml", ".txt", ".in", ""} and path.is_file():
+            found = pattern.search(path.read_text(errors="ignore"))
+            assert not found, f"{name}: {found}"

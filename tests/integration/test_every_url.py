@@ -1,0 +1,150 @@
+"""Every address of the desk: who may open it, and what every answer carries (fault-matrix, lines 51 to 53)."""
+
+import re
+
+import pytest
+from django.urls import get_resolver
+
+from tests.factories import make_connection, make_message, make_person
+
+pytestmark = pytest.mark.django_db
+
+PUBLIC = {"healthz", "readyz", "metrics", "live", "csp-report", "account_login", "account_logout", "multimail-webhook"}
+POST_ONLY = {"verdict", "undo", "message-opened", "csp-report", "account_logout", "multimail-webhook"}
+
+
+def patterns(resolver=None):
+    for pattern in (resolver or get_resolver()).url_patterns:
+        if hasattr(pattern, "url_patterns"):
+            yield from patterns(pattern)
+        else:
+            yield pattern
+
+
+NAMES = sorted(pattern.name for pattern in patterns())
+
+
+def address(name, message):
+    from django.urls import reverse
+
+    arguments = {
+        "by-upstream-id": [message.upstream_id],
+        "multimail-webhook": [message.connection.webhook_id],
+    }
+    takes_id = any(pattern.name == name and "public_id" in str(pattern.pattern) for pattern in patterns())
+    return reverse(name, args=arguments.get(name) or ([message.public_id] if takes_id else []))
+
+
+def call(client, name, message, **headers):
+    method = client.post if name in POST_ONLY else client.get
+    return method(address(name, message), headers=headers)
+
+
+def directives(answer):
+    parts = [part.strip().partition(" ") for part in answer["Content-Security-Policy"].split(";")]
+    return {name: value for name, _, value in parts}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_signed_out_leads_to_sign_in(client, connection, name):
+    message = make_message(connection)
+    answer = call(client, name, message)
+    if name in PUBLIC:
+        assert "/accounts/login/" not in answer.get("Location", "") or name == "account_logout"
+    else:
+        assert answer.status_code == 302
+        assert answer["Location"].startswith("/accounts/login/?next=")
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in PUBLIC])
+@pytest.mark.parametrize("fragment", [False, True], ids=["page", "fragment"])
+def test_message_outside_ones_mailboxes_does_not_exist(signed_in, connection, name, fragment):
+    message = make_message(connection, subject="Not for everybody")
+    stranger = make_person("x@yourteam.example", "X", "reviewer", connection=make_connection("other"))
+    answer = call(signed_in(stranger), name, message, **({"HX-Request": "true"} if fragment else {}))
+    assert b"Not for everybody" not in answer.content
+    if str(message.public_id) in address(name, message) or message.upstream_id in address(name, message):
+        assert answer.status_code == 404
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("person", ["nobody", "reviewer"])
+def test_every_answer_carries_the_browsers_rules(request, client, signed_in, connection, name, person):
+    message = make_message(connection)
+    if person != "nobody":
+        client = signed_in(request.getfixturevalue(person))
+    check_headers(call(client, name, message), is_frame=name == "message-body" and person != "nobody")
+
+
+@pytest.mark.parametrize("path", ["/nothing/", "/static/css/nothing.css", "/queue/not-a-uuid/", "/%00/"])
+def test_errors_carry_them_too(client, path):
+    answer = client.get(path)
+    assert answer.status_code in (400, 404)
+    check_headers(answer)
+
+
+def test_static_files_carry_them_too(client):
+    answer = client.get("/static/css/letter.css")
+    assert answer.status_code == 200
+    check_headers(answer, is_static=True)
+
+
+def test_bad_host_is_refused_in_words(client):
+    answer = client.get("/queue/", headers={"Host": "evil.example"})
+    assert answer.status_code == 400
+    assert b"ALLOWED_HOSTS" in answer.content
+    check_headers(answer)
+
+
+def check_headers(answer, *, is_frame=False, is_static=False):
+    policy = directives(answer)
+    assert policy["default-src"] == "'none'"
+    assert policy["base-uri"] == "'none'"
+    assert answer["X-Content-Type-Options"] == "nosniff"
+    assert answer["Referrer-Policy"] == "same-origin"
+    assert answer["Cross-Origin-Opener-Policy"] == "same-origin"
+    if is_frame:
+        assert "sandbox" in policy
+        assert policy["frame-ancestors"] == "'self'"
+        assert policy["img-src"] == "data:"
+        assert "script-src" not in policy
+    else:
+        assert (policy["script-src"], policy["style-src"], policy["object-src"]) == ("'self'", "'self'", "'none'")
+        assert policy["frame-ancestors"] == "'none'"
+        assert policy["report-uri"] == "/csp-report/"
+        assert "unsafe" not in answer["Content-Security-Policy"]
+    if not is_static:
+        assert answer["Cache-Control"] == "no-store"
+
+
+def test_hsts_is_sent_where_the_desk_is_https(client, settings):
+    assert "Strict-Transport-Security" not in client.get("/healthz")
+    settings.HTTPS = True
+    assert "max-age=31536000" in client.get("/healthz")["Strict-Transport-Security"]
+
+
+def test_signing_out_clears_the_browser_and_ends_the_session(signed_in, reviewer):
+    client = signed_in(reviewer)
+    answer = client.post("/accounts/logout/")
+    assert answer["Clear-Site-Data"] == '"cache", "storage"'
+    assert client.get("/queue/").status_code == 302
+
+
+def test_signing_out_by_a_link_does_nothing(signed_in, reviewer):
+    client = signed_in(reviewer)
+    assert client.get("/accounts/logout/").status_code == 405
+    assert client.get("/queue/").status_code == 200
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if name not in POST_ONLY])
+def test_pages_name_no_asset_from_elsewhere(signed_in, connection, reviewer, name):
+    message = make_message(connection, markdown="Look: ![x](https://tracker.example/o.gif) <img src=//t.example/i>")
+    text = call(signed_in(reviewer), name, message).content.decode()
+    loads = re.findall(r"""<(?:script|link|img|iframe|use|source|video)\b[^>]*?(?:src|href)=["']?([^"'\s>]+)""", text)
+    assert all(load.startswith(("/static/", "/queue/", "data:", "#")) for load in loads), loads
+
+
+def test_policy_report_is_taken_and_holds_no_query(client, caplog):
+    body = b'{"csp-report": {"violated-directive": "img-src", "blocked-uri": "https://t.example/o.gif?who=dana"}}'
+    assert client.post("/csp-report/", body, content_type="application/csp-report").status_code == 204
+    assert "dana" not in str([vars(record) for record in caplog.records])

@@ -1,0 +1,110 @@
+"""The guarded session: private targets, redirects, sizes and times."""
+
+import socket
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from courier import guarded
+from courier.guarded import DeliveryError, is_public, origin_of, request
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.rfile.read(int(self.headers["Content-Length"]))
+        if self.path == "/redirect":
+            self.send_response(302)
+            self.send_header("Location", "http://169.254.169.254/latest/meta-data/")
+            self.end_headers()
+        elif self.path == "/huge":
+            self.send_response(200)
+            self.end_headers()
+            try:
+                for _ in range(400):
+                    self.wfile.write(b"x" * 65536)
+            except OSError:
+                return
+        else:
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"fine")
+
+    def log_message(self, *args):
+        pass
+
+
+@pytest.fixture(scope="module")
+def server():
+    running = HTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=running.serve_forever, daemon=True)
+    thread.start()
+    yield f"http://127.0.0.1:{running.server_port}"
+    running.shutdown()
+    running.server_close()
+
+
+def post(url, **options):
+    return request("POST", url, body=b"{}", headers={}, **options)
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1",
+     "::1", "fe80::1%eth0", "fc00::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "2002:7f00:1::"],
+)  # fmt: skip
+def test_private_addresses_are_told(address):
+    assert not is_public(address)
+
+
+@pytest.mark.parametrize("address", ["93.184.216.34", "2606:2800:220:1:248:1893:25c8:1946"])
+def test_public_addresses_are_told(address):
+    assert is_public(address)
+
+
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "0177.0.0.1", "[::1]", "[::ffff:127.0.0.1]"]
+)
+def test_private_target_in_any_spelling_is_refused_at_connect(host):
+    with pytest.raises(DeliveryError, match="private") as caught:
+        post(f"https://{host}:9/hook", allow=[])
+    assert caught.value.refused
+
+
+def test_name_that_turns_private_after_a_check_is_still_refused(monkeypatch):
+    answers = iter([[(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 443))]])
+    monkeypatch.setattr(guarded.socket, "getaddrinfo", lambda *a, **k: next(answers))
+    with pytest.raises(DeliveryError, match="private"):
+        post("https://rebinding.example/", allow=[])
+
+
+def test_plain_http_is_refused_unless_allowed(server):
+    with pytest.raises(DeliveryError, match="https"):
+        post(server, allow=[])
+    assert post(server, allow=[server]).body == b"fine"
+
+
+def test_allowance_is_for_the_exact_origin(server):
+    other_port = origin_of(server).rsplit(":", 1)[0] + ":1"
+    with pytest.raises(DeliveryError, match="https"):
+        post(server, allow=[other_port])
+
+
+def test_redirect_is_an_answer_and_is_not_followed(server):
+    assert post(f"{server}/redirect", allow=[server]).status == 302
+
+
+def test_huge_answer_is_cut(server):
+    assert len(post(f"{server}/huge", allow=[server]).body) == guarded.MAX_ANSWER
+
+
+def test_nobody_listening_can_be_tried_again(server):
+    with pytest.raises(DeliveryError) as caught:
+        post("http://127.0.0.1:1/", allow=["http://127.0.0.1:1"])
+    assert not caught.value.refused
+
+
+def test_proxies_of_the_environment_are_ignored(server, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
+    monkeypatch.setenv("NO_PROXY", "")
+    assert post(server, allow=[server]).status == 200
