@@ -38,7 +38,7 @@ _ANY_TAG = re.compile(r"<[^<>]*>")
 
 @dataclass(frozen=True)
 class Note:
-    """A label drawn at its place in the letter: `blocked` for what was left out, `ghost` for what is not as it seems."""
+    """A label drawn at its place: `blocked` for what was left out, `ghost` for what is not as it seems."""
 
     kind: str
     label: str
@@ -89,7 +89,7 @@ class _Writer:
     def _read_sheets(self) -> None:
         inside = False
         for token in self.tokens:
-            if token.kind == "raw" and token.name == "style" or token.kind == "text" and inside:
+            if (token.kind == "raw" and token.name == "style") or (token.kind == "text" and inside):
                 self.sheets.read(token.data)
             if token.kind in ("start", "end") and token.name == "style":
                 inside = token.kind == "start"

@@ -65,7 +65,7 @@ def short_target(target: str) -> str:
 
 @lru_cache(maxsize=4096)
 def registered_domain(host: str) -> str:
-    """Return the part of a host that somebody registered, by a simple rule: two labels, or three below co.uk and kin."""
+    """Return the part of a host that somebody registered, by a simple rule: two labels, three below co.uk and kin."""
     labels = host.split(".")
     if _as_ip(host) or len(labels) < 3:
         return host

@@ -65,7 +65,7 @@ class Load(NamedTuple):
 
 
 def of_tag(name: str, attributes: Mapping[str, str]) -> list[Load]:
-    """Return everything a tag would fetch or send to. Pictures' own labels are drawn by whoever lays out the picture."""
+    """Return everything a tag would fetch or send to. Who lays out a picture draws its label."""
     found: list[Load] = []
     if not attributes:
         return found

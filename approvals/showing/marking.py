@@ -120,7 +120,7 @@ class _Walker:
         style = dict(part.split(":", 1) for part in attributes.get("style", "").split(";") if ":" in part)
         above = self.stack[-1].look
         look = above.inside(style, attributes.get("data-why", ""), attributes.get("data-maybe", ""))
-        link = self._target(attributes)
+        link = self.canonical.links[int(attributes["data-link"])] if "data-link" in attributes else None
         if link is not None and not first_given(style, "color", "-webkit-text-fill-color"):
             look = replace(look, colour=_LINK_BLUE)
         if self.run and (tag in _BREAKS or not look.hides()):
@@ -150,7 +150,7 @@ class _Walker:
             self.links_open.append(element)
         if element.maybe:
             self.doubtful.append(element)
-            self._ghost(f"may be hidden ({element.maybe}):")
+            self._box("ghost", f"may be hidden ({element.maybe}):")
 
     def _end(self, tag: str) -> None:
         if len(self.stack) < 2 or self.stack[-1].tag != tag:
@@ -181,7 +181,7 @@ class _Walker:
             says = given.get("alt", "")
             if hidden:
                 self._reveal()
-                self._ghost(f"hidden picture ({hidden})")
+                self._box("ghost", f"hidden picture ({hidden})")
             else:
                 self.out.append(f'<img src="{source}" alt="{html.escape(named(says))}"{picture_size(given)}>')
                 self._say(f"[picture: {says}]" if says else "[picture]", says)
@@ -231,12 +231,9 @@ class _Walker:
         if words:
             self.hidden.append(Hidden(words, self.why))
             self.plain.append(f" {words} ")
-            self._ghost(f"hidden text: “{text}”")
+            self._box("ghost", f"hidden text: “{text}”")
         elif text:
-            self._ghost(text)
-
-    def _ghost(self, label: str) -> None:
-        self._box("ghost", label)
+            self._box("ghost", text)
 
     def _box(self, kind: str, label: str) -> None:
         label = named(label, self.tally)
@@ -254,22 +251,20 @@ class _Walker:
         self.text.append(ending)
         self.plain.append("\n")
 
-    def _target(self, attributes: Mapping[str, str]) -> str | None:
-        number = attributes.get("data-link")
-        return None if number is None else self.canonical.links[int(number)]
-
     def _link_ends(self, element: _Element) -> None:
         link = read_link("".join(element.said), element.link or "", self.canonical.base)
         self.links.append(link)
         if ALARMING & set(link.flags):
             self.out.append(" ")
-            self._ghost(f"goes to {short_target(link.target)[:300]}")
+            self._box("ghost", f"goes to {short_target(link.target)[:300]}")
         elif link.target and short_target(link.target).rstrip("/") not in link.text:
             self.text.append(f" <{named(link.target)}>")
 
     def _write_out_links(self) -> None:
         """Add the addresses in pictures' parts, and those written out as text."""
-        self.links += [read_link(alt or "(part of a picture)", t, self.canonical.base) for alt, t in self.canonical.areas]
+        self.links += [
+            read_link(alt or "(part of a picture)", t, self.canonical.base) for alt, t in self.canonical.areas
+        ]
         known = {said for link in self.links for said in (link.target, link.text)}
         self.links += written_out("".join(self.plain), known)
 

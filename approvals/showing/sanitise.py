@@ -16,8 +16,8 @@ from approvals.showing.shown import Doubt
 NOTES = frozenset({"data-note", "data-link", "data-picture", "data-why", "data-maybe"})
 TREE_TAGS = frozenset(
     "a abbr address article aside b big blockquote br caption center cite code col colgroup dd del dfn div dl dt em "
-    "figcaption figure font footer h1 h2 h3 h4 h5 h6 header hr i img ins kbd li main mark nav ol p pre q s samp section "
-    "small span strike strong sub sup table tbody td tfoot th thead time tr tt u ul var wbr".split()
+    "figcaption figure font footer h1 h2 h3 h4 h5 h6 header hr i img ins kbd li main mark nav ol p pre q s samp "
+    "section small span strike strong sub sup table tbody td tfoot th thead time tr tt u ul var wbr".split()
 )
 SHOWN_TAGS = TREE_TAGS - frozenset("font center big tt strike abbr time q mark col colgroup wbr cite".split())
 _CELL = {"colspan", "rowspan"}

@@ -92,7 +92,7 @@ class Sheets:
 
 
 def unescaped(text: str) -> str:
-    """Return CSS text without comments and escapes. An escaped sign of the grammar becomes U+FFFD and voids its value."""
+    """Return CSS text without comments and escapes. An escaped sign of the grammar becomes U+FFFD and voids a value."""
 
     def resolve(match: re.Match[str]) -> str:
         code, plain = match.groups()
@@ -149,7 +149,9 @@ def _with_variables(value: str, variables: Mapping[str, str]) -> str:
 
 
 def _split(text: str) -> list[str]:
-    parts, held, depth = [], [], 0
+    parts: list[str] = []
+    held: list[str] = []
+    depth = 0
     for piece in _PIECE.findall(text):
         if piece == ";" and depth == 0:
             parts.append("".join(held))

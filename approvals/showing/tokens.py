@@ -7,7 +7,7 @@ handed on as "lost", so that it can be announced.
 import html
 import re
 from collections.abc import Iterator, Mapping
-from html.entities import html5 as _ENTITIES
+from html.entities import html5
 from typing import NamedTuple
 
 from approvals.showing.shown import Doubt
@@ -51,9 +51,9 @@ def decode(text: str, *, attribute: bool = False) -> str:
             return html.unescape(f"&#{'x' if hexadecimal else ''}{digits};")
         if not attribute:
             return html.unescape(match.group())
-        if not name.endswith(";") and (name not in _ENTITIES or text[match.end() : match.end() + 1] == "="):
+        if not name.endswith(";") and (name not in html5 or text[match.end() : match.end() + 1] == "="):
             return match.group()
-        return _ENTITIES.get(name, match.group())
+        return html5.get(name, match.group())
 
     return _REFERENCE.sub(resolve, text)
 

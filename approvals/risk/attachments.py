@@ -1,0 +1,59 @@
+"""Rules about attached files by what their names and declared types say."""
+
+import re
+from collections.abc import Iterator
+
+from approvals.risk.findings import Finding, finding
+from approvals.showing import found_in, named, stripped
+from approvals.showing.invisibles import BIDI
+from common.fingerprint import Attachment, Content
+
+_RUNS = frozenset(
+    "exe scr com bat cmd ps1 psm1 vbs vbe js jse mjs wsf wsh hta msi msp mst msix appx appxbundle jar jnlp lnk url pif "
+    "cpl dll sys ocx reg inf scf iso img vhd vhdx dmg pkg app command sh bash run elf apk ipa deb rpm py pyw "
+    "pyz pl rb php docm dotm xlsm xlsb xltm xlam xll pptm potm ppam ppsm sldm one chm gadget "
+    "application settingcontent-ms library-ms search-ms theme website desktop workflow action xpi crx scpt ade adp mdb accde".split()
+)
+_OPENS_IN_BROWSER = frozenset({"html", "htm", "xhtml", "shtml", "mht", "mhtml", "svg", "svgz", "xml", "xsl"})
+_LOOKS_HARMLESS = frozenset(
+    "pdf doc docx xls xlsx ppt pptx odt ods txt rtf csv jpg jpeg png gif webp mp3 mp4 zip eml htm html".split()
+)
+_TYPES = re.compile(
+    r"application/(?:x-(?:msdownload|msdos-program|ms-shortcut|msi|dosexec|executable|sh|shellscript|bat|mach-binary|"
+    r"elf|javascript|apple-diskimage|iso9660-image|java-archive|sharedlib)|vnd\.microsoft\.portable-executable|"
+    r"java-archive|javascript|hta|vnd\.android\.package-archive|vnd\.ms-[a-z]+\.[a-z.]*macroenabled[a-z.0-9]*)"
+    r"|text/(?:javascript|vbscript|x-(?:sh|python|shellscript))",
+    re.IGNORECASE,
+)
+
+
+def running_code(content: Content) -> Iterator[Finding]:
+    """Attachments that run code when opened, or that hide what they are."""
+    for attachment in content.attachments[:100]:
+        why, level = why_dangerous(attachment)
+        if why:
+            name = named(attachment.name)
+            sentence = "An attachment can run code when it is opened."
+            if level == "notice":
+                sentence = "An attachment opens in the browser and can hold a page of its own."
+            yield finding("attachment_runs_code", sentence, f"{name[:120]}: {why}.", (name,), level)  # type: ignore[arg-type]
+
+
+def why_dangerous(attachment: Attachment) -> tuple[str, str]:
+    """Return why an attachment can act when opened, and the level; empty when nothing says that it can."""
+    # Windows drops spaces and dots at the end of a name; what comes before a stray null is a name of its own.
+    name = re.split(r"[/\\]", stripped(attachment.name))[-1].strip().rstrip(". ").lower()
+    endings = name.split(".")[1:]
+    ending = endings[-1].strip() if endings else ""
+    turned = set(found_in(attachment.name)) & BIDI
+    if turned:
+        return f"its name is turned round to look like another type; it ends in .{ending}", "high"
+    if ending in _RUNS:
+        if len(endings) > 1 and endings[-2].strip() in _LOOKS_HARMLESS:
+            return f"named like a .{endings[-2].strip()}, but a .{ending}", "high"
+        return f".{ending} files run", "high"
+    if _TYPES.match(attachment.content_type.strip()):
+        return f"declared as {attachment.content_type.strip()[:80]}", "high"
+    if ending in _OPENS_IN_BROWSER:
+        return f".{ending} files can hold scripts", "notice"
+    return "", ""

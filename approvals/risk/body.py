@@ -1,0 +1,123 @@
+"""Rules about what the letter shows and hides: lying links, hidden text, invisible characters, remote content."""
+
+from collections import Counter
+from collections.abc import Iterator
+
+from approvals.risk.findings import Finding, counted, finding
+from approvals.showing import ShownLetter, found_in
+from approvals.showing.invisibles import BIDI, ORDINARY
+from approvals.showing.links import short_target
+from common.fingerprint import FIELDS, Content
+
+_ODD = {
+    "unusual_scheme": "does not open a web page",
+    "credentials_in_url": "has a name before the @ that is not where it goes",
+    "ip_address": "goes to a bare number instead of a name",
+    "mixed_script": "mixes letters of different scripts",
+    "punycode": "has letters outside plain Latin in its name",
+    "unusual_port": "goes to an unusual port",
+}
+_ACTING = ("javascript:", "vbscript:", "data:", "file:")
+_FIELD_NAMES = {
+    "reply_to": "Reply-To",
+    "cc": "Cc",
+    "bcc": "Bcc",
+    "html": "HTML",
+    "markdown": "text",
+    "in_reply_to": "the letter it answers",
+    "send_at": "sending time",
+    "from": "From",
+    "to": "To",
+    "additions": "what the mailbox adds",
+}
+
+
+def lying_links(content: Content, shown: ShownLetter) -> Iterator[Finding]:
+    """Links whose text names another address than the one they open."""
+    lying = [link for link in shown.links if "text_says_other_domain" in link.flags]
+    if not lying:
+        return
+    sentence = "A link's text says another address" if len(lying) == 1 else f"{len(lying)} links say another address"
+    first = lying[0]
+    yield finding(
+        "link_text_lies",
+        f"{sentence} than the one it opens." if len(lying) == 1 else f"{sentence} than they open.",
+        f"“{first.text[:80]}” goes to {short_target(first.target)[:120]}.",
+        (f"{link.text} → {link.target}" for link in lying),
+    )
+
+
+def odd_links(content: Content, shown: ShownLetter) -> Iterator[Finding]:
+    """Links whose address is written so that a reader takes it for another."""
+    for flag, words in _ODD.items():
+        odd = [link for link in shown.links if flag in link.flags]
+        if not odd:
+            continue
+        acting = any(link.target.lower().startswith(_ACTING) for link in odd)
+        level = "high" if acting or flag in ("credentials_in_url", "mixed_script") else "notice"
+        targets = [short_target(link.target) for link in odd]
+        yield finding("odd_link", f"A link {words}.", f"{targets[0][:120]}.", targets, level)  # type: ignore[arg-type]
+
+
+def hidden_text(content: Content, shown: ShownLetter) -> Iterator[Finding]:
+    """Text that the recipient would not see: certain, or depending on the mail program."""
+    for certain, level in ((True, "high"), (False, "notice")):
+        found = [h for h in shown.hidden if h.certain == certain]
+        if not found:
+            continue
+        words = sum(len(h.text.split()) for h in found)
+        ways = ", ".join(dict.fromkeys(h.how for h in found[:20]))
+        are = "is" if words == 1 else "are"
+        sentence = f"{counted(words, 'word')} {are} {'hidden' if certain else 'shown to some recipients only'}."
+        if not words:
+            sentence = "A part of the text is not shown as it is written."
+        evidence = (f"{h.text} ({h.how})" for h in found)
+        yield finding("hidden_text", sentence, f"By {ways}.", evidence, level)  # type: ignore[arg-type]
+
+
+def invisible_characters(content: Content, shown: ShownLetter) -> Iterator[Finding]:
+    """Characters that show nothing but change what is read, in body, subject, addresses and file names."""
+    places = {"body": Counter(shown.invisibles), "subject": found_in(content.subject)}
+    addresses = (content.sender, content.reply_to or "", *content.to, *content.cc, *content.bcc)
+    places["addresses"] = sum(map(found_in, addresses), Counter())
+    places["file names"] = sum((found_in(a.name) for a in content.attachments), Counter())
+    total: Counter[str] = sum(places.values(), Counter())
+    if not total:
+        return
+    where = [place for place, counts in places.items() if counts]
+    named = ", ".join(f"{name.lower()} × {number}" for name, number in total.most_common(4))
+    outside_body = any(place != "body" for place in where)
+    harmless = set(total) <= ORDINARY and not outside_body
+    sentence = f"{counted(total.total(), 'character')} in the {' and '.join(where)} cannot be seen."
+    if turned := [place for place, counts in places.items() if set(counts) & BIDI]:
+        sentence = f"Characters in the {' and '.join(turned)} turn the order of reading round."
+    evidence = (f"{place}: {dict(counts)}" for place, counts in places.items() if counts)
+    level = "notice" if harmless else "high"
+    yield finding("invisible_characters", sentence, f"{named}.", evidence, level)  # type: ignore[arg-type]
+
+
+def remote_content(content: Content, shown: ShownLetter) -> Iterator[Finding]:
+    """Pictures and the like that would be fetched when the recipient opens the letter, and tell that it was opened."""
+    if not shown.blocked:
+        return
+    hosts = list(dict.fromkeys(b.host for b in shown.blocked if b.host))
+    kinds = ", ".join(f"{kind} × {n}" for kind, n in Counter(b.kind for b in shown.blocked).most_common())
+    sentence = f"The letter would load {counted(len(shown.blocked), 'thing')} from elsewhere."
+    where = f" from {', '.join(hosts[:3])}" if hosts else ""
+    yield finding("remote_content", sentence, f"{kinds}{where}.", (f"{b.kind}: {b.url}" for b in shown.blocked))
+
+
+def shown_as_source(content: Content, shown: ShownLetter) -> Iterator[Finding]:
+    """The letter could not be laid out, so nobody has seen it as its recipient will."""
+    if shown.doubt:
+        yield finding("shown_as_source", "The letter is shown as its source.", f"Because {shown.doubt}.")
+
+
+def not_visible(content: Content, shown: ShownLetter) -> Iterator[Finding]:
+    """Fields that the connection's key does not let the desk read."""
+    missing = [name for name in FIELDS if name not in content.coverage]
+    if missing:
+        names = [_FIELD_NAMES.get(name, name) for name in missing]
+        yield finding(
+            "not_visible", "Some of this letter is not visible with this key.", f"{', '.join(names)}.", missing
+        )

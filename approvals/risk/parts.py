@@ -1,0 +1,58 @@
+"""The rule about letters in two parts: what the HTML says, the text must say too."""
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+
+from approvals.risk.findings import Finding, finding
+from approvals.showing import ShownLetter, show_letter
+from common.fingerprint import Content
+
+_NUMBER = re.compile(r"[0-9](?:[0-9]|[.,'’   ](?=[0-9])){0,40}")
+_CENTS = re.compile(r"[.,]([0-9]{1,2})$")
+_WORD = re.compile(r"[^\W\d_]{2,40}")
+
+# Share of words that both parts have in common, below which they are two different letters.
+ALIKE = 0.6
+
+
+def differing(content: Content, shown: ShownLetter) -> Iterator[Finding]:
+    """HTML and Markdown of one letter that differ in their numbers, or in most of their words."""
+    if content.html is None or not content.markdown or shown.doubt:
+        return
+    written = show_letter(replace(content, html=None, additions={}))
+    signed = show_letter(replace(content, html=None))
+    in_html, in_text = numbers(shown.plain), numbers(written.plain)
+    only_html, only_text = in_html - numbers(signed.plain), in_text - in_html
+    if only_html or only_text:
+        detail = "; ".join(
+            f"only the {part} says {', '.join(sorted(found)[:5])}"
+            for part, found in (("HTML", only_html), ("text", only_text))
+            if found
+        )
+        evidence = [f"HTML: {n}" for n in sorted(only_html)] + [f"text: {n}" for n in sorted(only_text)]
+        sentence = "The HTML and the text of this letter give different numbers."
+        yield finding("parts_differ", sentence, f"{detail[0].upper()}{detail[1:]}.", evidence)
+    elif overlap(shown.plain, signed.plain) < ALIKE:
+        sentence = "The HTML and the text of this letter are worded differently."
+        yield finding("parts_differ", sentence, "Compare them on the page.", level="notice")
+
+
+def numbers(text: str) -> set[str]:
+    """Return the numbers in a text in one spelling: no separators, cents only where they are not zero."""
+    found = set()
+    for match in _NUMBER.findall(text[:500_000]):
+        cents = _CENTS.search(match)
+        whole = match[: cents.start()] if cents else match
+        digits = re.sub(r"[^0-9]", "", whole).lstrip("0") or "0"
+        rest = cents.group(1).rstrip("0") if cents else ""
+        found.add(f"{digits}.{rest}" if rest else digits)
+    return found
+
+
+def overlap(first: str, second: str) -> float:
+    """Return the share of words that two texts have in common, from 0 to 1."""
+    one, other = (Counter(w.lower() for w in _WORD.findall(text[:500_000])) for text in (first, second))
+    total = one.total() + other.total()
+    return 2 * (one & other).total() / total if total else 1.0

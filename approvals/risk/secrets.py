@@ -1,0 +1,124 @@
+"""Rules about what should rarely leave in a letter: keys and passwords, account and card numbers.
+
+Evidence is masked: findings are kept, and must not become another copy of a secret. Every pattern is bounded.
+"""
+
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator
+
+from approvals.risk.findings import Finding, finding
+from approvals.showing import ShownLetter, stripped
+from common.fingerprint import Content
+
+_KEYS = {
+    "AWS access key": re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
+    "private key": re.compile(r"-----BEGIN (?:[A-Z]{2,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----"),
+    "Stripe key": re.compile(r"\b[sr]k_(?:live|test)_[0-9A-Za-z]{10,200}"),
+    "MultiMail key": re.compile(r"\bmm_(?:live|test)_[0-9A-Za-z_\-]{8,200}"),
+    "GitHub token": re.compile(r"\b(?:gh[pousr]_[0-9A-Za-z]{30,255}|github_pat_[0-9A-Za-z_]{30,255})"),
+    "Slack token": re.compile(r"\bxox[abeoprs]-[0-9A-Za-z\-]{10,255}"),
+    "Google API key": re.compile(r"\bAIza[0-9A-Za-z_\-]{35}"),
+    "AI service key": re.compile(r"\bsk-(?:ant-|proj-)?[0-9A-Za-z_\-]{24,255}"),
+    "Discord webhook": re.compile(r"discord(?:app)?\.com/api/webhooks/[0-9]{10,25}/[0-9A-Za-z_\-]{20,100}"),
+    "signed token": re.compile(r"\beyJ[0-9A-Za-z_\-]{10,2000}\.eyJ[0-9A-Za-z_\-]{10,4000}\.[0-9A-Za-z_\-]{10,1000}"),
+}
+_NAMED_SECRET = re.compile(
+    r"\b(?:pass(?:word|wort|phrase|code)|mot de passe|contraseña|api[ _\-]?key|"
+    r"secret(?:[ _\-]?key)?|access[ _\-]?token|token)"
+    r"[ \t]{0,3}(?:is|lautet|est|es|[:=])[ \t\n]{0,3}[`\"'“]?([^\s`\"'”<>]{8,200})",
+    re.IGNORECASE,
+)
+_URL_PASSWORD = re.compile(r"\b[a-z][a-z0-9+.\-]{1,20}://[^\s/:@]{1,100}:([^\s/@]{4,200})@", re.IGNORECASE)
+_IBAN = re.compile(r"\b[A-Z]{2}[0-9]{2}(?: ?[0-9A-Za-z]){10,32}")
+_CARD = re.compile(r"(?<![0-9])[2-6][0-9](?:[ \-]?[0-9]){11,17}(?![0-9])")
+_IBAN_LENGTHS = {
+    code: int(length)
+    for code, length in (
+        pair.split(":")
+        for pair in (
+            "AD:24 AE:23 AL:28 AT:20 AZ:28 BA:20 BE:16 BG:22 BH:22 BR:29 BY:28 CH:21 CR:22 CY:28 CZ:24 DE:22 DK:18 "
+            "DO:28 EE:20 EG:29 ES:24 FI:18 FO:18 FR:27 GB:22 GE:22 GI:23 GL:18 GR:27 GT:28 HR:21 HU:28 IE:22 IL:23 "
+            "IQ:23 IS:26 IT:27 JO:30 KW:30 KZ:20 LB:28 LC:32 LI:21 LT:20 LU:20 LV:21 LY:25 MC:27 MD:24 ME:22 MK:19 "
+            "MR:27 MT:31 MU:30 NL:18 NO:15 PK:24 PL:28 PS:29 PT:25 QA:29 RO:24 RS:22 SA:24 SC:31 SD:18 SE:24 SI:19 "
+            "SK:24 SM:27 ST:25 SV:28 TL:23 TN:24 TR:26 UA:29 VA:22 VG:24 XK:20"
+        ).split()
+    )
+}
+
+
+def words_of(content: Content, shown: ShownLetter) -> str:
+    """Return all text of a letter that anybody could read in it: subject, body, what is hidden, and the source."""
+    hidden = [h.text for h in shown.hidden]
+    sources = [stripped(content.markdown or ""), *(link.target for link in shown.links)]
+    return "\n".join([stripped(content.subject), shown.plain, *hidden, *sources])
+
+
+def keys(content: Content, shown: ShownLetter) -> Iterator[Finding]:
+    """Keys by their well-known shapes, and values that a text calls a password or key and that look like one."""
+    text = words_of(content, shown)
+    found = {match.group(): kind for kind, shape in _KEYS.items() for match in shape.finditer(text)}
+    for match in _NAMED_SECRET.finditer(text):
+        value = match.group(1).rstrip(".,;)!?")
+        if looks_random(value) and not any(value in known or known in value for known in found):
+            found[value] = "password or key"
+    for match in _URL_PASSWORD.finditer(text):
+        found.setdefault(match.group(1), "password in an address")
+    if not found:
+        return
+    kinds = Counter(found.values())
+    sentence = f"The letter seems to hold a {next(iter(kinds))}."
+    if len(found) > 1:
+        sentence = f"The letter seems to hold {len(found)} keys or passwords."
+    evidence = [f"{kind}: {masked(value)}" for value, kind in found.items()]
+    yield finding("secret_in_body", sentence, f"{evidence[0]}.", evidence)
+
+
+def payments(content: Content, shown: ShownLetter) -> Iterator[Finding]:
+    """Bank accounts and card numbers whose check digits are right."""
+    text = words_of(content, shown)
+    accounts = list(dict.fromkeys(filter(None, map(iban_in, _IBAN.findall(text)))))
+    digits = (re.sub(r"[ \-]", "", match) for match in _CARD.findall(text))
+    cards = [d for d in dict.fromkeys(digits) if is_card(d) and not any(d in account for account in accounts)]
+    if accounts:
+        bank = "a bank account number" if len(accounts) == 1 else f"{len(accounts)} bank account numbers"
+        evidence = [f"{a[:4]} … {a[-4:]}" for a in accounts]
+        yield finding("payment_details", f"The letter holds {bank}.", f"{evidence[0]}.", evidence)
+    if cards:
+        number = "a card number" if len(cards) == 1 else f"{len(cards)} card numbers"
+        evidence = [f"ends in {card[-4:]}" for card in cards]
+        yield finding("payment_details", f"The letter holds {number}.", f"It {evidence[0]}.", evidence)
+
+
+def looks_random(value: str) -> bool:
+    """Whether a value looks made by a machine or chosen as a password rather than being a word of the sentence."""
+    if value.lower().startswith(("http://", "https://", "www.")) or len(set(value)) < 6:
+        return False
+    kinds = sum(bool(re.search(shape, value)) for shape in (r"[a-z]", r"[A-Z]", r"[0-9]", r"[^A-Za-z0-9]"))
+    counts = Counter(value)
+    entropy = -sum(n / len(value) * math.log2(n / len(value)) for n in counts.values())
+    return bool(re.search(r"[0-9]", value)) and kinds >= 2 and entropy >= 2.75
+
+
+def iban_in(text: str) -> str:
+    """Return the account number that `text` begins with, when country, length and check digits are right."""
+    compact = text.replace(" ", "").upper()
+    compact = compact[: _IBAN_LENGTHS.get(compact[:2], 0)]
+    if len(compact) != _IBAN_LENGTHS.get(compact[:2], -1):
+        return ""
+    number = "".join(str(int(c, 36)) for c in compact[4:] + compact[:4])
+    return compact if int(number) % 97 == 1 else ""
+
+
+def is_card(digits: str) -> bool:
+    """Whether these digits are a card number by Luhn's check; rows of one digit are not."""
+    if not 13 <= len(digits) <= 19 or len(set(digits)) < 3:
+        return False
+    doubled = [int(d) * (1 + place % 2) for place, d in enumerate(reversed(digits))]
+    return sum(n - 9 if n > 9 else n for n in doubled) % 10 == 0
+
+
+def masked(value: str) -> str:
+    """Return enough of a secret to find it by, and no more."""
+    return f"{value[:4]}… ({len(value)} characters)"
