@@ -21,10 +21,10 @@ from people.models import Grant, Person
 SLUG = "demo"
 # prefix in credentials.env, address, name, roles
 PEOPLE = (
-    ("REVIEWER", "ana@countersign-demo.example", "Ana Ferreira", (Role.REVIEWER,)),
-    ("REVIEWER2", "ben@countersign-demo.example", "Ben Okafor", (Role.REVIEWER,)),
-    ("ADMIN", "ida@countersign-demo.example", "Ida Lindqvist", (Role.ADMIN,)),
-    ("AUDITOR", "max@countersign-demo.example", "Max Weber", (Role.AUDITOR,)),
+    ("REVIEWER", "ana@yourteam.example", "Ana Ferreira", (Role.REVIEWER,)),
+    ("REVIEWER2", "ben@yourteam.example", "Ben Okafor", (Role.REVIEWER,)),
+    ("ADMIN", "ida@yourteam.example", "Ida Lindqvist", (Role.ADMIN,)),
+    ("AUDITOR", "max@yourteam.example", "Max Weber", (Role.AUDITOR,)),
 )
 
 

@@ -26,8 +26,8 @@ _KEYS = (
 )
 # Variable, address, display name, whether a call may loosen the mode.
 _MAILBOXES = (
-    ("MAILBOX", "support@countersign-demo.example", "Countersign Demo Support", False),
-    ("MAILBOX2", "outreach@countersign-demo.example", "Countersign Demo Outreach", True),
+    ("MAILBOX", "support@yourteam.example", "Your Team Support", False),
+    ("MAILBOX2", "outreach@yourteam.example", "Your Team Outreach", True),
 )
 
 
@@ -43,7 +43,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, credentials: Path, **options: Any) -> None:
         known = read_credentials(credentials)
         account = make_account(
-            name="Countersign Demo", slug="demo", oversight_email="oversight@countersign-demo.example"
+            name="Countersign Demo", slug="demo", oversight_email="oversight@yourteam.example"
         )
         made = {"GATEWAY_URL": f"http://127.0.0.1:{settings.GATEWAY_PORT}"}
         made |= _keys(account, known) | _mailboxes(account)
