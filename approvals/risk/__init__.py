@@ -3,15 +3,27 @@
 A rule never says that a letter is harmless: no finding means that these rules saw nothing, no more.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
+from typing import Any
 
 from approvals.risk import attachments, body, parts, recipients, secrets
 from approvals.risk.findings import RULES, Finding, Level, RiskContext, Rule, worst_first
 from approvals.showing import ShownLetter
 from common.fingerprint import Content
 
-__all__ = ["RULES", "Finding", "Level", "RiskContext", "Rule", "find_risks", "risk_level", "risk_words"]
+__all__ = [
+    "RULES",
+    "Finding",
+    "Level",
+    "RiskContext",
+    "Rule",
+    "find_risks",
+    "risk_level",
+    "risk_level_of",
+    "risk_words",
+    "risk_words_of",
+]
 
 MAX_WORDS = 3
 
@@ -31,6 +43,22 @@ def risk_words(findings: Iterable[Finding]) -> tuple[str, ...]:
     """Return up to three short words for a row of the list, worst first: "look-alike", "link lies"."""
     words = (RULES[finding.rule].words for finding in worst_first(findings) if finding.rule in RULES)
     return tuple(dict.fromkeys(words))[:MAX_WORDS]
+
+
+def risk_level_of(stored: Iterable[Mapping[str, Any]]) -> str:
+    """Return the level of findings as they are stored with a revision."""
+    return risk_level(map(_restored, stored))
+
+
+def risk_words_of(stored: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Return the short words of findings as they are stored with a revision."""
+    return risk_words(map(_restored, stored))
+
+
+def _restored(stored: Mapping[str, Any]) -> Finding:
+    """Rules of a later or earlier version may have other names: an unknown one keeps its level and has no words."""
+    level: Level = "high" if stored.get("level") == "high" else "notice"
+    return Finding(str(stored.get("rule", "")), int(stored.get("version", 0)), level, str(stored.get("sentence", "")))
 
 
 def _about_people(content: Content, context: RiskContext) -> Iterator[Finding]:

@@ -12,7 +12,8 @@ _RUNS = frozenset(
     "exe scr com bat cmd ps1 psm1 vbs vbe js jse mjs wsf wsh hta msi msp mst msix appx appxbundle jar jnlp lnk url pif "
     "cpl dll sys ocx reg inf scf iso img vhd vhdx dmg pkg app command sh bash run elf apk ipa deb rpm py pyw "
     "pyz pl rb php docm dotm xlsm xlsb xltm xlam xll pptm potm ppam ppsm sldm one chm gadget "
-    "application settingcontent-ms library-ms search-ms theme website desktop workflow action xpi crx scpt ade adp mdb accde".split()
+    "application settingcontent-ms library-ms search-ms theme website desktop workflow action xpi crx "
+    "scpt ade adp mdb accde".split()
 )
 _OPENS_IN_BROWSER = frozenset({"html", "htm", "xhtml", "shtml", "mht", "mhtml", "svg", "svgz", "xml", "xsl"})
 _LOOKS_HARMLESS = frozenset(

@@ -4,7 +4,7 @@ A rule's version is raised with every change that could judge an old letter diff
 revision they were made for.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -62,7 +62,7 @@ class Finding:
 class RiskContext:
     """What the desk knows: its own domains, and how often each known address was written to."""
 
-    own_domains: tuple[str, ...] = ()
+    own_domains: Collection[str] = ()
     known_addresses: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -77,7 +77,7 @@ def finding(
 
 def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     """Return findings by level, then by the weight of their rules."""
-    return tuple(sorted(findings, key=lambda f: (_LEVELS[f.level], _ORDER[f.rule])))
+    return tuple(sorted(findings, key=lambda f: (_LEVELS[f.level], _ORDER.get(f.rule, len(_ORDER)))))
 
 
 def counted(number: int, one: str, many: str = "") -> str:
