@@ -171,7 +171,7 @@ def risk_context(message: Message) -> RiskContext:
     for recipients in earlier.values_list("recipients", flat=True)[:2000]:
         for address in recipients:
             known[address] = known.get(address, 0) + 1
-    return RiskContext(own_domains=frozenset(own), known_addresses=known)
+    return RiskContext(own_domains=tuple(sorted(own)), known_addresses=known)
 
 
 def held_since(row: Mapping[str, Any], now: datetime) -> datetime:

@@ -15,7 +15,7 @@ from approvals.forms import TABS, QueueForm
 from approvals.freshness import freshness_for
 from approvals.models import Decision, Message
 from approvals.querysets import MessageQuerySet
-from approvals.risk import risk_level_of, risk_words_of
+from approvals.risk import Finding, risk_level, risk_words
 from approvals.status import Status, status_of
 from common.pages import page_or_fragment
 from people.actors import Actor
@@ -140,8 +140,9 @@ def _count(messages: MessageQuerySet) -> str:
 
 def _row(message: Message) -> Row:
     decision = message.latest_decision
-    findings = message.revision.findings if message.revision else []
-    return Row(message, status_of(message, decision), risk_level_of(findings), risk_words_of(findings), decision)
+    stored = message.revision.findings if message.revision else []
+    findings = [Finding(**one) for one in stored]
+    return Row(message, status_of(message, decision), risk_level(findings), risk_words(findings), decision)
 
 
 def _as_json(message: Message) -> dict[str, Any]:
