@@ -3,14 +3,15 @@
 Any number of beats may run: each tick first inserts a unique (job, period) row (dashboard.ticks).
 """
 
+import gc
 import os
 import signal
 import threading
-import time
 from typing import Any
 
 from celery import Celery, bootsteps
-from celery.signals import beat_embedded_init, worker_process_init, worker_ready
+from celery.beat import EmbeddedService
+from celery.signals import worker_before_create_process, worker_process_init, worker_ready
 
 from dashboard.launch.pdeathsig import die_with_parent
 
@@ -44,10 +45,16 @@ app.conf.beat_schedule = {
 }
 
 
+@worker_before_create_process.connect
+def _share_memory(**_: Any) -> None:
+    # What is loaded by now stays: keeping the collector off it lets pool children share these pages.
+    gc.collect()
+    gc.freeze()
+
+
 @worker_process_init.connect
-@beat_embedded_init.connect
 def _end_with_the_worker(**_: Any) -> None:
-    # Pool children and the embedded beat would outlive a killed worker and go on taking work.
+    # Pool children would outlive a killed worker and go on taking work.
     die_with_parent(signal.SIGKILL)
 
 
@@ -58,20 +65,31 @@ def _catch_up(**_: Any) -> None:
         app.send_task(entry["task"], args=entry["args"], **entry["options"])
 
 
-class BeatWatch(bootsteps.StartStopStep):  # type: ignore[misc]
-    """Ends the worker when its embedded beat has died, so that the launcher starts both again."""
+class ThreadedBeat(bootsteps.StartStopStep):  # type: ignore[misc]
+    """Runs beat in a thread of the worker where BEAT=1, and ends the worker when that thread has died.
 
-    requires = {"celery.worker.components:Beat"}
+    Celery's own embedded beat is one more process of the worker's size, and nobody notices when it is killed.
+    """
+
+    requires = {"celery.worker.components:Pool"}
+
+    def __init__(self, worker: Any, **options: Any) -> None:
+        self.enabled = os.environ.get("BEAT") == "1"
+        self.beat: Any = None
 
     def start(self, worker: Any) -> None:
-        beat = getattr(worker, "beat", None)
-        if beat is not None:
-            threading.Thread(target=self._watch, args=[beat], daemon=True, name="beat-watch").start()
+        self.beat = EmbeddedService(worker.app, thread=True)
+        self.beat.start()
+        threading.Thread(target=self._watch, args=[self.beat], daemon=True, name="beat-watch").start()
+
+    def stop(self, worker: Any) -> None:
+        beat, self.beat = self.beat, None
+        beat.stop()
 
     def _watch(self, beat: Any) -> None:
-        while beat.is_alive():
-            time.sleep(1)
-        os.kill(os.getpid(), signal.SIGTERM)
+        beat.join()
+        if self.beat is beat:
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
-app.steps["worker"].add(BeatWatch)
+app.steps["worker"].add(ThreadedBeat)

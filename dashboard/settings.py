@@ -49,7 +49,8 @@ _DESK_APPS = [
     "people.apps.PeopleConfig",
     "audit.apps.AuditConfig",
 ]
-_GATEWAY_APPS = ["ninja", "gateway.apps.GatewayConfig"]
+# Only the process that answers the API needs django-ninja; workers stay smaller without it.
+_GATEWAY_APPS = ["gateway.apps.GatewayConfig", *(["ninja"] if SERVE == "gateway" else [])]
 INSTALLED_APPS = [
     "dashboard.apps.DashboardConfig",
     "django.contrib.contenttypes",

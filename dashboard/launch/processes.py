@@ -73,14 +73,10 @@ def _worker_out(*, beat: bool) -> Process:
 
 
 def _worker(name: str, *, queues: str, beat: bool) -> Process:
-    # Prefork, because only it has hard time limits. The workers need not know of each other.
-    options = ("--concurrency=1", "--loglevel=INFO", "--without-gossip", "--without-mingle", "--without-heartbeat")
     return Process(
         name=name,
-        command=(
-            *(str(PYTHON), "-m", "celery", "--app=dashboard.celery", "worker", f"--queues={queues}"),
-            *(f"--hostname={name}@%h", *options, *(("--beat",) if beat else ())),
-        ),
+        command=(str(PYTHON), "-m", "dashboard.worker", name, queues),
+        environment={"BEAT": "1"} if beat else {},
     )
 
 
