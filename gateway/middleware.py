@@ -27,10 +27,27 @@ _SENTENCES = {
     413: ("The body is too large.", "too_large"),
 }
 
+_BROKEN = ("Something went wrong here. It has been logged.", "internal")
+
 
 def problem(status: int, error: str, code: str) -> JsonResponse:
     """Return an error in the one form that clients know."""
     return JsonResponse({"error": error, "code": code}, status=status)
+
+
+def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """Answer for what has no path, in place of the page that the desk's templates would give."""
+    return problem(404, *_SENTENCES[404])
+
+
+def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """Answer for a request that Django itself cannot read."""
+    return problem(400, "The request cannot be read.", "bad_request")
+
+
+def broken(request: HttpRequest) -> HttpResponse:
+    """Answer for a mistake of ours outside the API's own handlers."""
+    return problem(500, *_BROKEN)
 
 
 class JsonOnlyMiddleware:
@@ -88,7 +105,7 @@ def _as_json(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBa
     if request.path_info.startswith(_NOT_JSON) and response.status_code < 400:
         return response
     status = 404 if response.status_code < 400 else response.status_code
-    error, code = _SENTENCES.get(status, ("Something went wrong here. It has been logged.", "internal"))
+    error, code = _SENTENCES.get(status, _BROKEN)
     replaced = problem(status, error, code)
     if "Allow" in response:
         replaced["Allow"] = response["Allow"]

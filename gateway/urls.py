@@ -11,3 +11,8 @@ urlpatterns = [
     path("v1/openapi.json", partial(openapi_json, api=api)),
     path("", api.urls),
 ]
+
+# By name: Django's own would render the desk's pages.
+handler400 = handler403 = "gateway.middleware.bad_request"
+handler404 = "gateway.middleware.not_found"
+handler500 = "gateway.middleware.broken"

@@ -42,9 +42,7 @@ class Command(BaseCommand):
     @transaction.atomic
     def handle(self, *args: Any, credentials: Path, **options: Any) -> None:
         known = read_credentials(credentials)
-        account = make_account(
-            name="Countersign Demo", slug="demo", oversight_email="oversight@yourteam.example"
-        )
+        account = make_account(name="Countersign Demo", slug="demo", oversight_email="oversight@yourteam.example")
         made = {"GATEWAY_URL": f"http://127.0.0.1:{settings.GATEWAY_PORT}"}
         made |= _keys(account, known) | _mailboxes(account)
         if known.get("WEBHOOK_URL") and known.get("WEBHOOK_SECRET"):

@@ -1,0 +1,70 @@
+"""The commands that make accounts: the demo's, and an operator's."""
+
+import io
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+
+from common.credentials import read_credentials, update_credentials
+from gateway.models import Account, ApiKey, Mailbox, Webhook
+from tests.integration.gateway.world import World
+
+NAMES = {"AGENT_KEY", "OVERSIGHT_KEY", "READ_KEY", "ADMIN_KEY", "GATEWAY_URL"}
+NAMES |= {"MAILBOX_ID", "MAILBOX_ADDRESS", "MAILBOX2_ID", "MAILBOX2_ADDRESS"}
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "credentials.env"
+    update_credentials(
+        path, {"WEBHOOK_URL": "http://127.0.0.1:8000/webhooks/multimail/abc/", "WEBHOOK_SECRET": "whsec_x"}
+    )
+    return path
+
+
+def test_demo_gateway_fills_the_file_and_is_idempotent(db: None, file: Path):
+    call_command("demo_gateway", credentials=file)
+    first = read_credentials(file)
+    call_command("demo_gateway", credentials=file)
+    assert NAMES.issubset(first)
+    assert read_credentials(file) == first
+    assert (ApiKey.objects.count(), Mailbox.objects.count(), Webhook.objects.count()) == (4, 2, 1)
+    assert first["AGENT_KEY"].startswith("mm_live_")
+    assert Mailbox.objects.get(pk=first["MAILBOX2_ID"]).allow_looser_per_call
+    assert Webhook.objects.get().secret == "whsec_x"
+
+
+def test_demo_gateway_fills_a_lost_database_with_the_same_keys(db: None, file: Path):
+    call_command("demo_gateway", credentials=file)
+    before = read_credentials(file)
+    Account.objects.all().delete()
+    call_command("demo_gateway", credentials=file)
+    after = read_credentials(file)
+    assert {name for name in NAMES if before[name] != after[name]} == {"MAILBOX_ID", "MAILBOX2_ID"}
+    assert ApiKey.objects.count() == 4
+
+
+def test_demo_gateway_follows_the_desk_to_another_port(db: None, file: Path):
+    call_command("demo_gateway", credentials=file)
+    update_credentials(file, {"WEBHOOK_URL": "http://127.0.0.1:9000/webhooks/multimail/abc/"})
+    call_command("demo_gateway", credentials=file)
+    assert [webhook.url for webhook in Webhook.objects.all()] == ["http://127.0.0.1:9000/webhooks/multimail/abc/"]
+
+
+def test_gateway_account_prints_keys_that_work(db: None):
+    out = io.StringIO()
+    call_command("gateway_account", name="Initech", stdout=out)
+    lines = dict(line.rsplit(None, 1) for line in out.getvalue().splitlines() if "mm_" in line)
+    account = Account.objects.get(slug="initech")
+    world = World(account, account.mailboxes.get(), {"agent": lines["agent"], "desk": lines["oversight"]})
+    assert world.send().status_code == 202
+    assert world.pending()["count"] == 1
+
+
+def test_gateway_account_refuses_a_name_that_is_taken(db: None):
+    call_command("gateway_account", name="Initech", stdout=io.StringIO())
+    with pytest.raises(CommandError, match="already"):
+        call_command("gateway_account", name="initech")
+    with pytest.raises(CommandError, match="not an email"):
+        call_command("gateway_account", name="Other", address="nowhere")

@@ -1,0 +1,80 @@
+"""Two at once: one decision, one message a key, and never both a cancel and an approval."""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.db import connection
+
+from gateway.models import Email, WebhookDelivery
+from tests.integration.gateway.world import World, make_world
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def world(transactional_db: None) -> World:
+    return make_world()
+
+
+def at_once(*calls: Callable[[], Any]) -> list[Any]:
+    """Run the calls in threads that start together, and return their answers."""
+    barrier, answers = threading.Barrier(len(calls)), [None] * len(calls)
+
+    def run(number: int, call: Callable[[], Any]) -> None:
+        try:
+            barrier.wait(5)
+            answers[number] = call()
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=run, args=pair) for pair in enumerate(calls)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(10)
+    return answers
+
+
+@pytest.mark.parametrize("second", ["approve", "reject"])
+def test_two_decisions_at_once_have_one_winner(world: World, second: str):
+    world.listen("oversight.approved", "oversight.rejected")
+    for _ in range(5):
+        email_id = world.held()
+        answers = at_once(lambda: world.decide(email_id), lambda: world.decide(email_id, second))  # noqa: B023
+        assert sorted(answer.status_code for answer in answers) == [200, 409]
+        won, lost = sorted(answers, key=lambda answer: answer.status_code)
+        assert lost.json()["decision"] == won.json()["decision"] == Email.objects.get(pk=email_id).decision
+        assert WebhookDelivery.objects.filter(email_id=email_id).count() == 1
+
+
+def test_approve_against_cancel_has_one_winner(world: World):
+    for _ in range(5):
+        email_id = world.held()
+        cancel = f"{world.base}/emails/{email_id}/cancel"
+        answers = at_once(lambda: world.decide(email_id), lambda: world.call("POST", cancel))  # noqa: B023
+        decided, cancelled = (answer.status_code for answer in answers)
+        # Approved mail may still be taken back before it leaves; a cancelled one is never approved.
+        assert (decided, cancelled) in {(200, 200), (200, 409), (409, 200)}
+        status = Email.objects.get(pk=email_id).status
+        assert status == ("cancelled" if cancelled == 200 else "scheduled")
+
+
+def test_one_key_from_twenty_threads_makes_one_message(world: World):
+    answers = at_once(*[lambda: world.send(subject="Once", idempotency_key="k")] * 20)
+    assert {answer.status_code for answer in answers} == {200, 202}
+    assert [answer.status_code for answer in answers].count(202) == 1
+    assert len({answer.json()["id"] for answer in answers}) == 1
+    assert Email.objects.count() == 1
+
+
+def test_same_content_from_four_threads_makes_one_message(world: World):
+    answers = at_once(*[lambda: world.send(subject="Same")] * 4)
+    assert sorted(answer.status_code for answer in answers) == [202, 409, 409, 409]
+
+
+def test_two_workers_claim_an_email_once(world: World):
+    email = world.approved()
+    claimed = at_once(*[lambda: Email.objects.claim(email.pk)] * 4)
+    assert len([one for one in claimed if one]) == 1
