@@ -87,7 +87,7 @@ class SecurityHeadersMiddleware:
         headers["Permissions-Policy"] = "camera=(), geolocation=(), microphone=(), payment=(), usb=()"
         if settings.HTTPS:
             headers["Strict-Transport-Security"] = f"max-age={ONE_YEAR}; includeSubDomains"
-        if not request.path.startswith(settings.STATIC_URL):
+        if not request.path.startswith(settings.STATIC_URL) or response.status_code >= 400:
             headers["Cache-Control"] = "no-store"
         return response
 
