@@ -1,5 +1,6 @@
 """One message, whole: what the recipient would get, why it may be risky, and the bar to decide from."""
 
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -77,6 +78,8 @@ def message_context(message: Message, actor: Actor) -> dict[str, Any]:
         "decision": decision,
         "can_undo": can_undo,
         "undo_seconds": max(0, round((decision.due_at - now).total_seconds())) if decision and can_undo else 0,
+        # One key approves only where it can be undone; elsewhere the first press only chooses the button.
+        "has_undo_window": message.mailbox is None or message.mailbox.undo_window > timedelta(0),
         "ruling": ruling_for(message, actor=actor, now=now),
         "is_settled": decision is not None and decision.state not in (DecisionState.UNDONE, DecisionState.REFUSED),
         "place": place_in_queue(message, actor),

@@ -1,0 +1,196 @@
+"""Small tags for the desk's templates: icons, ages, short fingerprints, text with its invisible characters drawn.
+
+They turn values into words and markup; they never query, and never decide what a person may see.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from django import template
+from django.templatetags.static import static
+from django.utils import timezone
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
+
+from approvals.showing.invisibles import Tally, pieces
+from audit.trail import Line
+from common.fingerprint import FINGERPRINT, short_fingerprint
+
+register = template.Library()
+
+_STEPS = ((86_400, "d"), (3_600, "h"), (60, "min"))
+# Names that the trace understands; whatever else a sender wrote is shown as it is.
+_ORIGIN = {
+    "discord_user": "user",
+    "discord_user_id": "user_id",
+    "discord_channel": "channel",
+    "discord_guild": "guild",
+    "discord_interaction_id": "interaction",
+    "run_id": "run",
+    "runId": "run",
+}
+_FLAGS = {
+    "text_says_other_domain": "Text says another address",
+    "punycode": "Foreign letters in the address",
+    "mixed_script": "Mixed alphabets",
+    "ip_address": "A bare number as address",
+}
+_ADDITIONS = {
+    "auto_cc": "A copy (Cc) to",
+    "auto_bcc": "A blind copy (Bcc) to",
+    "signature": "The mailbox's signature",
+    "oversight_copy": "A copy for oversight to",
+}
+_TONES = {
+    "message.held": "amber",
+    "message.changed": "amber",
+    "message.approved": "green",
+    "message.released": "green",
+    "message.sent": "green",
+    "message.delivered": "green",
+    "message.rejected": "rose",
+    "message.bounced": "rose",
+    "message.failed": "rose",
+    "message.complained": "rose",
+    "message.gone": "violet",
+    "verdict.given": "blue",
+    "verdict.refused": "rose",
+    "decision.recorded": "blue",
+    "decision.applied": "green",
+    "decision.refused": "rose",
+    "decision.unknown": "violet",
+    "decision.unattributed": "violet",
+    "decision.superseded": "violet",
+    "webhook.poison": "rose",
+    "alert.failed": "rose",
+    "destination.switched_off": "rose",
+    "connection.paused": "rose",
+    "connection.failing": "amber",
+    "connection.recovered": "green",
+    "person.sign_in_failed": "rose",
+    "access.denied": "rose",
+}
+_OUTCOMES = {"approve": "approved", "reject": "rejected", "send_back": "sent back for changes"}
+# Already in the sentence, in a column, or under it.
+_SAID = ("actor", "outcome", "reason", "explanation", "subject")
+
+
+@register.simple_tag
+def icon(name: str) -> SafeString:
+    """Draw one icon of the sprite; it is decoration, so the words beside it must say the same."""
+    return format_html('<svg class="i" aria-hidden="true"><use href="{}#{}"/></svg>', static("icons/sprite.svg"), name)
+
+
+@register.filter
+def short(value: str | None) -> str:
+    """Return a fingerprint as people see it; nothing for what is none."""
+    return short_fingerprint(value) if value and FINGERPRINT.fullmatch(value) else ""
+
+
+@register.filter
+def age(value: datetime | None) -> SafeString | str:
+    """Return how long ago, as `24 min`; the exact time in UTC stands in the title."""
+    return _time(value, distance(value), "age") if value else ""
+
+
+@register.filter
+def ago(value: datetime | None) -> SafeString | str:
+    """Return how long ago, as `24 min ago`."""
+    if not value:
+        return ""
+    words = distance(value)
+    return _time(value, words if words == "just now" else f"{words} ago", "ago")
+
+
+@register.filter
+def clock(value: datetime | None) -> SafeString | str:
+    """Return the time of day in UTC, as `10:42:07`."""
+    return _time(value, f"{value.astimezone(UTC):%H:%M:%S}", "") if value else ""
+
+
+@register.filter
+def moment(value: datetime | None) -> SafeString | str:
+    """Return date and time in UTC, as `20 Nov, 10:42:07`."""
+    return _time(value, f"{value.astimezone(UTC):%-d %b, %H:%M:%S}", "") if value else ""
+
+
+def distance(value: datetime) -> str:
+    """Return the distance to now in its largest whole unit."""
+    seconds = abs((timezone.now() - value).total_seconds())
+    return next((f"{int(seconds // size)} {unit}" for size, unit in _STEPS if seconds >= size), "just now")
+
+
+def _time(value: datetime, words: str, kind: str) -> SafeString:
+    utc = value.astimezone(UTC)
+    return format_html(
+        '<time datetime="{}" title="{}"{}>{}</time>',
+        utc.isoformat(timespec="seconds"),
+        f"{utc:%Y-%m-%d %H:%M:%S} UTC",
+        format_html(' data-live="{}"', kind) if kind else "",
+        words,
+    )
+
+
+@register.filter
+def ink(value: Any) -> SafeString:
+    """Return text from mail with each invisible character drawn as a named box, and its direction kept to itself."""
+    drawn = format_html_join(
+        "",
+        "{}",
+        (
+            (format_html('<span class="ghost">{}</span>', piece) if is_mark else piece,)
+            for is_mark, piece in pieces(str(value or ""), Tally())
+        ),
+    )
+    return format_html("<bdi>{}</bdi>", drawn)
+
+
+@register.filter
+def origin(trigger: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Return what the sender said of who started a message, by short names, and the rest under `others`."""
+    known: dict[str, Any] = {}
+    others: list[tuple[str, str]] = []
+    for name, value in (trigger or {}).items():
+        if name in _ORIGIN:
+            known[_ORIGIN[name]] = str(value).lstrip("#") if name == "discord_channel" else str(value)
+        elif isinstance(value, str | int | float | bool):
+            others.append((str(name), str(value)))
+    return {**known, "others": others[:20]}
+
+
+@register.filter
+def flag_words(flag: str) -> str:
+    """Return what a link's flag means."""
+    return _FLAGS.get(flag, flag.replace("_", " ").capitalize())
+
+
+@register.filter
+def addition_words(name: str) -> str:
+    """Return what is added when the message is sent."""
+    return _ADDITIONS.get(name, name.replace("_", " ").capitalize())
+
+
+@register.filter
+def tone(action: str) -> str:
+    """Return the colour of an act's mark in the trace: what is good, bad, open or in doubt."""
+    return _TONES.get(action, "plain")
+
+
+@register.filter
+def tells(line: Line) -> str:
+    """Return what happened, to be read after the name, with the verdict or the outcome where the details tell it."""
+    outcome = _OUTCOMES.get(line.details.get("outcome", ""), "")
+    if outcome and line.entry.action == "verdict.given":
+        return outcome
+    return f"{line.entry.sentence} ({outcome})" if outcome else line.entry.sentence
+
+
+@register.filter
+def facts(line: Line) -> list[tuple[str, str]]:
+    """Return the details that no sentence of the line says, with the trigger by its short names."""
+    return [
+        (name.removeprefix("trigger.").replace("_", " "), value)
+        for name, value in line.details.items()
+        if name not in _SAID
+    ]

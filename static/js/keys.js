@@ -1,0 +1,95 @@
+/* Single keys. None acts in a field, with a modifier, while a word is being composed, or on what is not on screen. */
+(() => {
+  "use strict";
+  const PLACES = { q: "/queue/", h: "/history/", a: "/audit/" };
+  const STORE = "countersign-keys";
+  const dialog = document.getElementById("keys");
+  const off = document.getElementById("keys-off");
+  const find = (selector) => document.querySelector(selector);
+  const isVisible = (element) => Boolean(element) && element.getClientRects().length > 0;
+  let goUntil = 0;
+
+  const stored = (value) => {
+    try {
+      if (value !== undefined) localStorage.setItem(STORE, value);
+      return localStorage.getItem(STORE);
+    } catch {
+      return null;
+    }
+  };
+  off.checked = stored() === "off";
+  off.addEventListener("change", () => stored(off.checked ? "off" : "on"));
+
+  function inField(element) {
+    if (element.matches("input[type=radio], input[type=checkbox]")) return false;
+    return element.isContentEditable || element.matches("input, textarea, select");
+  }
+
+  function move(by) {
+    const items = [...document.querySelectorAll("#list .item")];
+    if (!items.length) return;
+    const focused = items.indexOf(document.activeElement);
+    const from = focused >= 0 ? focused : items.findIndex((item) => item.hasAttribute("aria-current"));
+    const next = items[Math.max(0, Math.min(items.length - 1, from + by))];
+    // Where the list is another screen, the next message opens at once.
+    if (!isVisible(next) || getComputedStyle(find("#list")).position === "absolute") next.click();
+    else {
+      next.focus();
+      next.scrollIntoView({ block: "nearest" });
+    }
+  }
+
+  function press(key) {
+    const button = find(`#decide [data-key=${key}]`);
+    if (!isVisible(button) || button.disabled) return;
+    if (key === "a" && !button.hasAttribute("data-at-once") && document.activeElement !== button) button.focus();
+    else button.click();
+  }
+
+  function write(key) {
+    const summary = find(`#decide [data-key=${key}]`);
+    if (!isVisible(summary)) return;
+    summary.parentElement.open = true;
+    summary.parentElement.querySelector("textarea").focus();
+  }
+
+  function toList() {
+    if (getComputedStyle(find("#list")).position === "absolute") location.assign(PLACES.q);
+    else (find("#list .item[aria-current]") ?? find("#list .item"))?.focus();
+  }
+
+  const ACTS = {
+    j: () => move(1),
+    k: () => move(-1),
+    u: () => find("#list") && toList(),
+    a: () => press("a"),
+    z: () => press("z"),
+    r: () => write("r"),
+    b: () => write("b"),
+    v: () => isVisible(find("#sheet")) && find("#sheet .view:not(:checked)").click(),
+    n: () => isVisible(find("#new")) && find("#new").click(),
+    g: () => { goUntil = performance.now() + 1500; },
+    "?": () => dialog.showModal(),
+  };
+
+  document.addEventListener("keydown", (event) => {
+    if (event.key === "Escape") return leave(event);
+    if (event.isComposing || event.keyCode === 229 || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
+    if (inField(event.target) || dialog.open || (off.checked && event.key !== "?")) return;
+    if (event.shiftKey && event.key !== "?") return;
+    const goes = performance.now() < goUntil && PLACES[event.key];
+    goUntil = 0;
+    if (goes) location.assign(goes);
+    else if (ACTS[event.key]) {
+      event.preventDefault();
+      ACTS[event.key]();
+    }
+  });
+
+  function leave(event) {
+    const open = event.target.closest?.("#decide details[open]");
+    if (!open) return;
+    open.open = false;
+    open.querySelector("summary").focus();
+  }
+})();

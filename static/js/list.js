@@ -1,0 +1,136 @@
+/* The queue as a list: what is new gathers in a bar, what was decided is marked in place, and no row moves by itself.
+   Also keeps what every page shows of the queue: the counts, the tab's title, the freshness line, the ages. */
+(() => {
+  "use strict";
+  const known = new Set();
+  const news = new Set();
+  const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+  const list = () => document.getElementById("list");
+  const row = (id) => document.querySelector(`#list .item[data-message="${CSS.escape(id)}"]`);
+  const say = (text) => document.dispatchEvent(new CustomEvent("desk:say", { detail: text }));
+  // What each act does to the number that waits, until the next pulse tells it exactly.
+  const STEPS = { "message.held": 1, "decision.recorded": -1, "decision.undone": 1, "decision.refused": 1 };
+
+  function learn() {
+    (list()?.dataset.newest ?? "").split(" ").filter(Boolean).forEach((id) => known.add(id));
+    all("#list .item").forEach((item) => known.add(item.dataset.message));
+  }
+
+  function showNews() {
+    const bar = document.getElementById("new");
+    if (!bar) return;
+    bar.hidden = news.size === 0;
+    bar.querySelector("[data-new]").textContent = `${news.size} new`;
+  }
+
+  function arrive(id) {
+    if (known.has(id) || news.has(id)) return;
+    news.add(id);
+    showNews();
+    if (list()) say(`${news.size} new message${news.size === 1 ? "" : "s"} waiting`);
+  }
+
+  /* A tone is a colour and a shape; the word is always there. */
+  function mark(item, word, tone) {
+    const chip = item.querySelector("[data-chip]");
+    const isHeld = word === "Held";
+    const hasEnded = word === "Rejected" || word === "Sent back";
+    chip.textContent = word;
+    chip.className = `chip shape ${tone}${hasEnded ? " ended" : ""}`;
+    chip.hidden = isHeld;
+    item.classList.toggle("done", !isHeld && list().dataset.tab === "waiting");
+  }
+
+  /* The content of one row has come: that row is painted again where it stands. */
+  async function repaint(id) {
+    const address = list().dataset.tab === "waiting" ? "/queue/" : `/queue/?tab=${list().dataset.tab}`;
+    const response = await fetch(address, { headers: { "HX-Request": "true" }, credentials: "same-origin" });
+    if (!response.ok || response.redirected) return;
+    const page = new DOMParser().parseFromString(await response.text(), "text/html");
+    const fresh = page.querySelector(`.item[data-message="${CSS.escape(id)}"]`)?.closest("li");
+    const old = row(id)?.closest("li");
+    if (!fresh || !old) return;
+    const hadFocus = old.contains(document.activeElement);
+    const isCurrent = row(id).hasAttribute("aria-current");
+    old.replaceWith(fresh);
+    if (isCurrent) row(id).setAttribute("aria-current", "true");
+    if (hadFocus) row(id).focus();
+    window.htmx.process(fresh);
+  }
+
+  function setWaiting(number) {
+    const text = number > 1000 ? "1000+" : String(number);
+    all("[data-waiting]").forEach((place) => { place.textContent = place.closest(".rail") && !number ? "" : text; });
+    const title = document.title.replace(/^\(\d+\+?\) /, "");
+    document.title = number ? `(${text}) ${title}` : title;
+  }
+
+  function step(by) {
+    const shown = document.querySelector("[data-waiting]")?.textContent ?? "";
+    if (!shown.includes("+")) setWaiting(Math.max(0, Number(shown || 0) + by));
+  }
+
+  function setFresh({ level, as_of: asOf, reason }) {
+    const fresh = document.getElementById("fresh");
+    if (!fresh) return;
+    fresh.dataset.level = level;
+    fresh.title = reason || "Everything that MultiMail held at this time is in the queue.";
+    fresh.querySelector(".dot").className = `dot ${level}`;
+    fresh.querySelector(".why").textContent = reason;
+    const line = fresh.querySelector(".as-of");
+    line.textContent = asOf ? "Complete as of " : "Not read yet";
+    if (!asOf) return;
+    const time = document.createElement("time");
+    const utc = new Date(asOf).toISOString();
+    Object.assign(time, { dateTime: utc, title: `${utc.slice(0, 10)} ${utc.slice(11, 19)} UTC`, textContent: utc.slice(11, 19) });
+    line.append(time);
+  }
+
+  function ages() {
+    const now = Date.now();
+    for (const time of all("time[data-live]")) {
+      const seconds = Math.abs(now - Date.parse(time.dateTime)) / 1000;
+      const [size, unit] = [[86400, "d"], [3600, "h"], [60, "min"]].find(([length]) => seconds >= length) ?? [0, ""];
+      const words = size ? `${Math.floor(seconds / size)} ${unit}` : "just now";
+      time.textContent = size && time.dataset.live === "ago" ? `${words} ago` : words;
+    }
+  }
+
+  document.addEventListener("desk:hint", ({ detail: hint }) => {
+    if (hint.action === "message.opened" || hint.action === "message.served") return;
+    const item = row(hint.message);
+    const isNew = hint.kind === "new" && !known.has(hint.message) && !news.has(hint.message);
+    if (hint.kind === "new") arrive(hint.message);
+    else if (hint.word !== "Held" && news.delete(hint.message)) showNews();
+    if (item) mark(item, hint.word, hint.tone);
+    if (item && (item.hasAttribute("data-fetching") || hint.action === "message.changed")) repaint(hint.message);
+    if (hint.kind !== "new" || isNew) step(STEPS[hint.action] ?? 0);
+    document.dispatchEvent(new CustomEvent("desk:ask-pulse"));
+  });
+  document.addEventListener("desk:pulse", ({ detail: pulse }) => {
+    if (list()) pulse.newest.forEach(arrive);
+    setWaiting(pulse.waiting);
+    setFresh(pulse.freshness);
+  });
+  document.addEventListener("desk:painted", ({ detail: { id, word, tone } }) => {
+    all("#list .item[aria-current]").forEach((item) => item.removeAttribute("aria-current"));
+    const item = row(id);
+    if (!item) return;
+    item.setAttribute("aria-current", "true");
+    mark(item, word, tone);
+  });
+  document.addEventListener("htmx:load", ({ detail: { elt } }) => {
+    if (elt.id !== "list") return;
+    learn();
+    const current = document.getElementById("message")?.dataset.message;
+    if (current) row(current)?.setAttribute("aria-current", "true");
+    const fresh = [...news].map(row).filter(Boolean);
+    fresh.forEach((item) => item.classList.add("is-new"));
+    (fresh[0] ?? list()).focus();
+    fresh[0]?.scrollIntoView({ block: "nearest" });
+    news.clear();
+    showNews();
+  });
+  learn();
+  setInterval(ages, 20000);
+})();

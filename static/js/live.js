@@ -1,0 +1,105 @@
+/* Live hints. One tab of a browser holds the stream and hands its hints to the others; where there is no stream, each
+   visible page asks for the pulse. Sends the events desk:hint and desk:pulse; paints nothing itself. */
+(() => {
+  "use strict";
+  const { live, pulse, signIn } = document.body.dataset;
+  if (!live || !window.EventSource) return;
+  const NAME = "countersign-live";
+  const GRACE = 3000;
+  const channel = "BroadcastChannel" in window ? new BroadcastChannel(NAME) : null;
+  let isLeader = false;
+  let isOpen = false;
+  let wait = 1000;
+  let etag = "";
+  let timer = 0;
+  let answered = 0;
+  let isSignedOut = false;
+
+  const emit = (name, detail) => document.dispatchEvent(new CustomEvent(name, { detail }));
+  const tell = (message) => channel?.postMessage(message);
+  const between = (low, high) => low + Math.random() * (high - low);
+
+  function setOpen(now) {
+    const came = now && !isOpen;
+    isOpen = now;
+    document.body.dataset.stream = now ? "open" : "polling";
+    // What was said while nobody listened is asked for once.
+    if (came) plan(between(100, 500));
+    else if (!now) plan(between(GRACE, GRACE + 1000));
+  }
+
+  function lead() {
+    isLeader = true;
+    connect();
+    // Held until the tab is closed; then the next tab takes over.
+    return new Promise(() => {});
+  }
+
+  function connect() {
+    const source = new EventSource(live, { withCredentials: true });
+    source.addEventListener("open", () => { wait = 1000; setOpen(true); tell({ type: "open" }); });
+    source.addEventListener("hint", (event) => {
+      const hint = JSON.parse(event.data);
+      tell({ type: "hint", hint });
+      emit("desk:hint", hint);
+    });
+    source.addEventListener("error", () => {
+      // Our own pause instead of the browser's: a desk without a stream is not asked every second.
+      source.close();
+      setOpen(false);
+      tell({ type: "closed" });
+      if (!isSignedOut) setTimeout(connect, between(wait, wait * 1.3));
+      wait = Math.min(wait * 2, 30000);
+    });
+  }
+
+  channel?.addEventListener("message", ({ data }) => {
+    if (data.type === "ask") {
+      if (isLeader) tell({ type: isOpen ? "open" : "closed" });
+    } else if (!isLeader) {
+      answered = performance.now();
+      if (data.type === "hint") emit("desk:hint", data.hint);
+      else setOpen(data.type === "open");
+    }
+  });
+
+  /* Is the tab that leads still there? No answer within the grace means: poll. */
+  function ask() {
+    if (isLeader || !channel) return;
+    const asked = performance.now();
+    tell({ type: "ask" });
+    setTimeout(() => { if (!isLeader && answered < asked) setOpen(false); }, GRACE);
+  }
+
+  function plan(delay) {
+    clearTimeout(timer);
+    if (!document.hidden && !isSignedOut) timer = setTimeout(beat, delay);
+  }
+
+  async function beat() {
+    try {
+      const response = await fetch(pulse, { headers: etag ? { "If-None-Match": etag } : {}, credentials: "same-origin", cache: "no-store" });
+      if (response.redirected && new URL(response.url).pathname === signIn) {
+        isSignedOut = true;
+        emit("desk:signed-out");
+        return;
+      }
+      if (response.ok) {
+        etag = response.headers.get("ETag") ?? "";
+        emit("desk:pulse", await response.json());
+      }
+    } catch {
+      // The desk is away for a moment; the next beat finds out.
+    }
+    ask();
+    plan(isOpen ? between(25000, 40000) : between(3000, 8000));
+  }
+
+  document.addEventListener("visibilitychange", () => plan(between(100, 600)));
+  document.addEventListener("desk:ask-pulse", () => plan(between(300, 700)));
+  document.body.dataset.stream = "waiting";
+  setTimeout(() => { if (!isOpen) setOpen(false); }, GRACE);
+  if (navigator.locks && channel) navigator.locks.request(NAME, lead);
+  else lead();
+  ask();
+})();
