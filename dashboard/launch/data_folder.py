@@ -48,6 +48,9 @@ def claim(data: Path) -> None:
         raise LaunchError(
             f"DATA_DIR: {data} cannot be written by this account; it belongs to user {data.stat().st_uid}."
         )
+    if os.geteuid() == 0 and (data / LOCK).exists() and (owner := (data / LOCK).stat().st_uid) != 0:
+        # What root would write in it the owner could not use any more.
+        raise LaunchError(f"DATA_DIR: {data} is used by the account with id {owner}; run ./run as that account.")
     (data / LOCK).touch(mode=0o600)
 
 

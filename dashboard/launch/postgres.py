@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from dashboard.launch import logs, orphans
 from dashboard.launch.errors import LaunchError
-from dashboard.launch.programs import hand_to, must_reach, postgres_programs, unprivileged
+from dashboard.launch.programs import hand_to, let_through, must_reach, postgres_programs, unprivileged
 from dashboard.launch.spawn import spawn
 
 OWNER = "countersign_owner"
@@ -64,6 +64,7 @@ class Postgres:
 
     def start(self) -> None:
         """Starts the server and returns when it accepts connections. A crash before is recovered from."""
+        let_through(self._identity, self.data.parent)
         must_reach(self._identity, self._programs, self.data.parent)
         if not (self.data / "PG_VERSION").exists():
             self._initialise()

@@ -48,15 +48,22 @@ def unprivileged() -> Identity:
 
 
 def hand_to(identity: Identity, *folders: Path) -> None:
-    """Gives folders to the account that will use them; nothing to do inside a user namespace."""
-    user = identity.popen.get("user")
-    if user is None:
+    """Gives folders to the account that will use them: nobody, or inside a user namespace root, who is that there."""
+    if os.geteuid() != 0:
         return
+    user = identity.popen.get("user", 0)
     for folder in folders:
         if folder.stat().st_uid != user:
             for path, names, files in os.walk(folder):
                 for entry in (path, *(os.path.join(path, name) for name in (*names, *files))):
                     os.chown(entry, user, user, follow_symlinks=False)
+
+
+def let_through(identity: Identity, folder: Path) -> None:
+    """Lets the account nobody walk through our own folder to its own; what is in it stays closed to others."""
+    status = folder.stat()
+    if "user" in identity.popen and status.st_uid == os.geteuid():
+        folder.chmod(status.st_mode | 0o011)
 
 
 def must_reach(identity: Identity, *paths: Path) -> None:

@@ -73,6 +73,8 @@ class Supervisor:
             | self.servers.variables()
             | keys.load_or_make(self.environment)
             | {orphans.MARKER: str(self.environment.data), "PYTHONUNBUFFERED": "1"}
+            # Else six processes would compile the same modules anew at every start.
+            | {"PYTHONDONTWRITEBYTECODE": ""}
         )
         return self._variables
 

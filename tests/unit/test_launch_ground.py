@@ -146,5 +146,7 @@ def test_each_product_has_its_processes() -> None:
 
 def test_exactly_one_process_of_each_product_beats() -> None:
     for product in environment.PRODUCTS:
-        beating = [process for process in table(environment.read({"SERVE": product})) if "--beat" in process.command]
+        beating = [
+            process for process in table(environment.read({"SERVE": product})) if process.environment.get("BEAT")
+        ]
         assert len(beating) == 1

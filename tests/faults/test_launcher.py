@@ -1,0 +1,194 @@
+"""What `./run` promises about processes: none is left behind, none stays dead, and a crash needs no hand.
+
+The tests share one product and each leaves it running, so that they may come in any order.
+"""
+
+import json
+import os
+import signal
+import stat
+import time
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+
+from tests.stack import Stack, running_stack
+
+pytestmark = pytest.mark.xdist_group("launcher")
+
+CHILDREN = ["postgres", "redis", "web", "gateway", "live", "worker-desk", "worker-out", "demo"]
+STOP_SECONDS = 4.0
+
+
+@pytest.fixture(scope="module")
+def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with running_stack(tmp_path_factory) as own:
+        yield own
+
+
+@pytest.fixture
+def running(product: Stack) -> Stack:
+    if not product.is_running():
+        product.start()
+    return product
+
+
+def _status(url: str) -> int:
+    with urllib.request.urlopen(url, timeout=2) as answer:
+        return int(answer.status)
+
+
+def _everything_answers(stack: Stack) -> bool:
+    env = stack.env
+    urls = [
+        f"{stack.url}/readyz",
+        f"http://127.0.0.1:{env['GATEWAY_PORT']}/health",
+        f"http://127.0.0.1:{env['LIVE_PORT']}/live/health",
+        f"http://127.0.0.1:{env['DISCORD_PORT']}/",
+    ]
+    return all(_status(url) == 200 for url in urls)
+
+
+def test_table_is_what_the_tests_kill(running: Stack) -> None:
+    assert sorted(running.pids()) == sorted(CHILDREN)
+
+
+@pytest.mark.parametrize("name", CHILDREN)
+def test_killed_process_is_started_again_and_leaves_no_family(running: Stack, name: str) -> None:
+    before = running.processes()
+    killed = running.kill(name)
+    running.wait_for(lambda: running.pids()[name] not in (killed, None), 10, f"another {name} is started")
+    running.wait_for(lambda: _everything_answers(running), 30, f"everything answers after {name} was killed")
+    # Its own children are gone too: of each kind there are as many as before.
+    running.wait_for(lambda: _kinds(running.processes()) == _kinds(before), 10, f"{name} has the same family as before")
+    assert f"{name} ended" in running.output.read_text()
+
+
+def _kinds(processes: dict[int, str]) -> list[str]:
+    """Without the backends of PostgreSQL, which come and go."""
+    return sorted(command for command in processes.values() if not command.startswith("postgres: "))
+
+
+def test_ctrl_c_leaves_no_process(running: Stack) -> None:
+    began = time.monotonic()
+    assert running.stop(signal.SIGINT) == 130
+    assert time.monotonic() - began < STOP_SECONDS
+    assert running.processes() == {}
+
+
+def test_end_of_the_session_leaves_no_process(running: Stack) -> None:
+    began = time.monotonic()
+    assert running.stop(signal.SIGHUP) == 0
+    assert time.monotonic() - began < STOP_SECONDS
+    assert running.processes() == {}
+
+
+def test_kill_of_the_launcher_leaves_no_process(running: Stack) -> None:
+    assert running.launcher is not None
+    running.launcher.kill()
+    running.launcher.wait()
+    running.wait_for(lambda: running.processes() == {}, 2, "every process is gone")
+
+
+def test_kill_of_everything_is_recovered_from_without_a_hand(running: Stack) -> None:
+    assert running.launcher is not None
+    kept = _lasting(running.credentials)
+    # Stopped first, so that none of them can react to the end of another.
+    for signum in (signal.SIGSTOP, signal.SIGKILL):
+        for pid in [running.launcher.pid, *running.processes()]:
+            os.kill(pid, signum)
+    running.launcher.wait()
+    running.start()
+    assert _everything_answers(running)
+    assert _lasting(running.credentials) == kept
+
+
+def _lasting(credentials: dict[str, str]) -> dict[str, str]:
+    """Addresses change, because the ports are free ones; keys and people do not."""
+    return {name: value for name, value in credentials.items() if name.endswith(("_KEY", "_PASSWORD", "_EMAIL", "_ID"))}
+
+
+def test_second_start_is_refused_with_the_address(running: Stack) -> None:
+    second = running.run()
+    assert second.returncode == 1
+    assert f"runs already: {running.url}" in second.stderr
+    assert _everything_answers(running)
+
+
+def test_manage_works_beside_a_run_with_its_servers(running: Stack) -> None:
+    code = "from django.db import connection as c; c.ensure_connection(); print(c.settings_dict['HOST'])"
+    shown = running.run("manage", "shell", "-v", "0", "-c", code)
+    assert shown.stdout.strip() == str(running.data / "sockets"), shown.stderr
+
+
+def test_stop_verb_ends_a_detached_run(tmp_path_factory: pytest.TempPathFactory) -> None:
+    stack = Stack(tmp_path_factory.mktemp("detached"), DEMO="0")
+    try:
+        detached = stack.run("--detach")
+        assert detached.returncode == 0, detached.stderr
+        assert detached.stdout.startswith("ready http://127.0.0.1:")
+        assert "first_admin" in detached.stdout
+        assert _status(f"{stack.url}/readyz") == 200
+    finally:
+        stopped = stack.run("stop")
+    assert stopped.returncode == 0, stopped.stderr
+    assert stack.processes() == {}
+    # And a second time there is nothing to stop; to delete there is.
+    assert stack.run("stop").stdout == "Nothing runs.\n"
+    assert stack.run("reset").returncode == 1
+    assert (stack.data / "postgres").exists()
+    assert stack.run("reset", "--yes").returncode == 0
+    assert [entry.name for entry in stack.data.iterdir()] == ["run.lock"]
+
+
+def test_secrets_are_for_the_owner_only(running: Stack) -> None:
+    for name in ("secrets.env", "credentials.env", "run.json", "run.lock"):
+        assert stat.S_IMODE((running.data / name).stat().st_mode) == 0o600
+    for name in ("", "postgres", "sockets", "log"):
+        assert stat.S_IMODE((running.data / name).stat().st_mode) & 0o066 == 0
+
+
+def test_sockets_only_no_server_listens_on_tcp(running: Stack) -> None:
+    ports = {int(running.env[name]) for name in ("PORT", "GATEWAY_PORT", "LIVE_PORT", "DISCORD_PORT", "SMTP_PORT")}
+    assert _listening_ports(set(running.processes())) <= ports
+
+
+def _listening_ports(pids: set[int]) -> set[int]:
+    sockets = {os.readlink(f"/proc/{pid}/fd/{fd}") for pid in pids for fd in os.listdir(f"/proc/{pid}/fd")}
+    found = set()
+    for table in ("/proc/net/tcp", "/proc/net/tcp6"):
+        with open(table) as lines:
+            for fields in map(str.split, list(lines)[1:]):
+                if fields[3] == "0A" and f"socket:[{fields[9]}]" in sockets:
+                    found.add(int(fields[1].rpartition(":")[2], 16))
+    return found
+
+
+def test_taken_port_is_named_and_nothing_is_left(running: Stack, tmp_path_factory: pytest.TempPathFactory) -> None:
+    other = Stack(tmp_path_factory.mktemp("taken"), PORT=running.env["PORT"])
+    refused = other.run()
+    assert refused.returncode == 1
+    assert f"Port {running.env['PORT']} is taken" in refused.stderr
+    assert other.processes() == {}
+
+
+def test_failed_preparation_is_a_sentence(tmp_path_factory: pytest.TempPathFactory) -> None:
+    stack = Stack(tmp_path_factory.mktemp("bad"), LOG_FORMAT="xml")
+    refused = stack.run()
+    assert refused.returncode == 1
+    assert "LOG_FORMAT must be one of json, text" in refused.stderr
+    assert "Traceback" not in refused.stderr
+    assert stack.processes() == {}
+
+
+@pytest.mark.parametrize(("arguments", "status"), [(["dance"], 2), (["stop", "now"], 2), (["help"], 0)])
+def test_verbs_are_told_apart(running: Stack, arguments: list[str], status: int) -> None:
+    assert running.run(*arguments).returncode == status
+
+
+def test_state_names_the_children_but_holds_no_foreign_variable(running: Stack) -> None:
+    state = json.loads((running.data / "run.json").read_text())
+    assert state["processes"].keys() == set(CHILDREN)
+    assert "PATH" not in state["environment"]
+    assert "COUNTERSIGN_RUN" not in state["environment"]
