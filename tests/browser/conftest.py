@@ -13,7 +13,12 @@ from playwright.sync_api import Page, sync_playwright
 from tests.desk import Browser, Product
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-ARGUMENTS = ["--disable-dev-shm-usage", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+ARGUMENTS = [
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
 
 
 def pytest_collection_modifyitems(items: list[Any]) -> None:
@@ -56,7 +61,7 @@ class Watch:
 
     def _is_elsewhere(self, url: str) -> bool:
         parts = urlsplit(url)
-        return parts.scheme in ("http", "https", "ws", "wss") and parts.netloc not in self._hosts or "csp-report" in url
+        return (parts.scheme in ("http", "https", "ws", "wss") and parts.netloc not in self._hosts) or "csp-report" in url
 
     def _note(self, text: str, is_bad: bool) -> None:
         if is_bad and not any(part in text for part in self.expected):
