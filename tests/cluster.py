@@ -53,5 +53,5 @@ def _variables(servers: Servers | None) -> dict[str, str]:
         **(servers.variables() if servers else {}),
         # As the owner: tests make and drop databases, and empty tables that the application may only add to.
         **({"DATABASE_URL": servers.postgres.url(OWNER)} if servers and servers.postgres else {}),
-        **{name: keys.new_key() for name in keys.NAMES},
+        **keys.new_keys(),
     }

@@ -9,7 +9,8 @@ from pathlib import Path
 from dashboard.launch.environment import Environment
 from dashboard.launch.errors import LaunchError
 
-NAMES = ("SECRET_KEY", "ENCRYPTION_KEYS", "SEAL_KEY")
+_SIZES = {"SECRET_KEY": 48, "ENCRYPTION_KEYS": 32, "SEAL_KEY": 32}
+NAMES = tuple(_SIZES)
 FILE = "secrets.env"
 
 
@@ -21,7 +22,8 @@ def load_or_make(environment: Environment) -> dict[str, str]:
     missing = [name for name in NAMES if name not in given and f"{name}_FILE" not in given and name not in kept]
     if missing:
         _refuse_to_invent(environment, missing)
-        kept |= {name: new_key() for name in missing}
+        made = new_keys()
+        kept |= {name: made[name] for name in missing}
         _write(file, kept)
     return {name: given.get(name) or kept[name] for name in NAMES if f"{name}_FILE" not in given}
 
@@ -44,13 +46,13 @@ def _refuse_to_invent(environment: Environment, missing: list[str]) -> None:
     if environment.demo == "0" and not environment.own_database:
         raise LaunchError(
             f"{missing[0]} is not set. With a DATABASE_URL of your own and DEMO=0 every host needs the same "
-            f"{', '.join(NAMES)}; each is 32 random bytes in URL-safe base64."
+            f"{', '.join(NAMES)}: random bytes in URL-safe base64, 48 for the first, 32 for the others."
         )
 
 
-def new_key() -> str:
-    """A key as all three are: 32 random bytes, in URL-safe base64."""
-    return base64.urlsafe_b64encode(os.urandom(32)).decode()
+def new_keys() -> dict[str, str]:
+    """All three, in URL-safe base64. Encryption and signing take 32 bytes; Django asks for fifty letters or more."""
+    return {name: base64.urlsafe_b64encode(os.urandom(size)).decode() for name, size in _SIZES.items()}
 
 
 def _write(file: Path, values: Mapping[str, str]) -> None:

@@ -70,8 +70,7 @@ def _steps(servers: Mapping[str, str]) -> list[Step]:
     asked = environment.read(
         {"PUBLIC_URL": "https://countersign.example.com", "DEMO": "0", **servers}, pick=lambda _: []
     )
-    keys_of_nobody = {name: keys.new_key() for name in keys.NAMES}
-    django = _environment({**asked.variables, **keys_of_nobody})
+    django = _environment({**asked.variables, **keys.new_keys()})
     manage = [python, str(ROOT / "manage.py")]
     return [
         Step(name="mypy", command=[python, "-m", "mypy"], environment=django),

@@ -33,6 +33,7 @@ def start(arguments: list[str], *, product: str | None = None) -> int:
 
 def _supervise(asked: Environment, verb: str, *, ready_pipe: int | None = None) -> int:
     signals = Signals()
+    status = 0
     with signals.caught(), data_folder.held(asked.data):
         supervisor = Supervisor(asked, signals=signals, verb=verb)
         try:
@@ -49,9 +50,10 @@ def _supervise(asked: Environment, verb: str, *, ready_pipe: int | None = None) 
             say("\nstopping" if stopped.signum == signal.SIGINT else "stopping")
             supervisor.stop()
             say("stopped")
-            return 128 + signal.SIGINT if stopped.signum == signal.SIGINT else 0
+            status = 128 + signal.SIGINT if stopped.signum == signal.SIGINT else 0
         finally:
             supervisor.stop()
+    return status
 
 
 def _start_detached(asked: Environment, verb: str) -> int:
