@@ -6,13 +6,14 @@ from common.fingerprint import Attachment as AttachmentFacts
 from common.fingerprint import Content, canonical_json, fingerprint
 from gateway.models import Email
 from gateway.modes import Mode
+from gateway.states import Direction
 from gateway.timestamps import iso
 
 
 def additions_of(email: Email) -> dict[str, str]:
     """Return what the mailbox adds: as fixed at approval or sending, else as the mailbox stands now."""
-    if email.additions is not None:
-        return dict(email.additions)
+    if email.additions is not None or email.direction == Direction.INBOUND:
+        return dict(email.additions or {})
     mailbox = email.mailbox
     copy = email.account.oversight_email if email.oversight_mode == Mode.MONITORED else ""
     additions = {

@@ -10,6 +10,7 @@ from typing import Any
 
 from gateway.content import content_digest
 from gateway.errors import Invalid, TooLarge
+from gateway.header_text import check_header_text
 from gateway.modes import GateTiming, Mode
 
 MAX_FILES = 25
@@ -17,7 +18,6 @@ MAX_FILE_BYTES = 10 * 1024 * 1024
 MAX_ALL_FILES_BYTES = 20 * 1024 * 1024
 
 _CONTENT_TYPE = re.compile(r"[A-Za-z0-9][\w!#$&^.+-]{0,62}/[A-Za-z0-9][\w!#$&^.+-]{0,62}", re.ASCII)
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 @dataclass(frozen=True)
@@ -78,8 +78,12 @@ def read_files(items: list[dict[str, str]]) -> tuple[File, ...]:
 
 def _read_file(item: dict[str, str], number: int) -> File:
     where = f"attachments.{number}"
-    if not item["name"] or len(item["name"]) > 255 or _CONTROL.search(item["name"]):
-        raise Invalid(f"{where}.name: 1 to 255 characters, none of them a control character.", field=f"{where}.name")
+    if not 1 <= len(item["name"]) <= 255:
+        raise Invalid(f"{where}.name: must have 1 to 255 characters.", field=f"{where}.name")
+    try:
+        check_header_text(item["name"])
+    except ValueError as error:
+        raise Invalid(f"{where}.name: {error}", field=f"{where}.name") from None
     if not _CONTENT_TYPE.fullmatch(item["content_type"]):
         raise Invalid(f"{where}.content_type: must look like application/pdf.", field=f"{where}.content_type")
     try:

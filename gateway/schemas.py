@@ -4,13 +4,13 @@ Unknown fields are ignored. Addresses, times and header text are checked here, s
 """
 
 import json
-import re
 from datetime import datetime
 from typing import Annotated, Any, Self
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from gateway.addresses import clean_address, clean_addresses
+from gateway.header_text import check_header_text
 from gateway.letters import Letter, read_files
 from gateway.modes import GateTiming, Mode
 from gateway.plain_text import text_of_html
@@ -21,14 +21,6 @@ MAX_SUBJECT = 998
 MAX_BODY = 262_144
 MAX_METADATA_BYTES = 16 * 1024
 MAX_KEY = 200
-
-_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\x85\u2028\u2029]")
-
-
-def _one_line(text: str) -> str:
-    if _CONTROL.search(text):
-        raise ValueError("must be a single line without control characters.")
-    return text
 
 
 def _few(addresses: list[str]) -> list[str]:
@@ -62,7 +54,7 @@ Addresses = Annotated[
 ]
 Address = Annotated[str, AfterValidator(clean_address), Field(max_length=320)]
 OptionalAddress = Annotated[Address | None, BeforeValidator(lambda value: value or None)]
-Line = Annotated[str, AfterValidator(_one_line)]
+Line = Annotated[str, AfterValidator(check_header_text)]
 Text = Annotated[str, Field(max_length=MAX_BODY)]
 Metadata = Annotated[dict[str, Any], AfterValidator(_small)]
 Moment = Annotated[datetime, BeforeValidator(_time)]

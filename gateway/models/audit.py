@@ -15,7 +15,7 @@ class AuditLogEntry(models.Model):
     action = models.CharField(max_length=40)
     resource_type = models.CharField(max_length=20)
     resource_id = models.CharField(max_length=40)
-    actor_key = models.ForeignKey(ApiKey, models.PROTECT, null=True, related_name="+")
+    actor_key = models.ForeignKey(ApiKey, models.RESTRICT, null=True, related_name="+")
     metadata = models.JSONField(default=dict)
     created_at = models.DateTimeField(db_default=Now())
 

@@ -21,7 +21,7 @@ class Email(models.Model):
     status = models.CharField(max_length=24, choices=Status)
     # Set from the key that made it, and never changed: a sandbox message is not delivered, whoever approves it.
     sandbox = models.BooleanField()
-    sent_by_key = models.ForeignKey(ApiKey, models.PROTECT, null=True, related_name="+")
+    sent_by_key = models.ForeignKey(ApiKey, models.RESTRICT, null=True, related_name="+")
     created_at = models.DateTimeField()
 
     # What the recipient gets.
@@ -53,7 +53,7 @@ class Email(models.Model):
     decision_reason = models.TextField(blank=True)
     decided_at = models.DateTimeField(null=True)
     decided_by = models.CharField(max_length=200, blank=True)
-    decided_by_key = models.ForeignKey(ApiKey, models.PROTECT, null=True, related_name="+")
+    decided_by_key = models.ForeignKey(ApiKey, models.RESTRICT, null=True, related_name="+")
 
     # Delivery. `due_at` and `lease_until` are the database's clock.
     due_at = models.DateTimeField(null=True)

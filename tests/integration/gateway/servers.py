@@ -13,12 +13,13 @@ from aiosmtpd.controller import Controller
 
 @dataclass
 class MailServer:
-    """Takes mail as its mood is: ok, busy, hang up, drop or stall after the message, refuse or defer the message."""
+    """Takes mail by its mood: ok, busy, hang up, stall early; with the message: drop, stall, refuse, defer."""
 
     mood: str = "ok"
     refuse: dict[str, str] = field(default_factory=dict)
     taken: list[Any] = field(default_factory=list)
     seen: int = 0
+    mails: int = 0
     url: str = ""
 
     async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: Any) -> str:  # noqa: N802
@@ -28,6 +29,9 @@ class MailServer:
         return "250 OK"
 
     async def handle_MAIL(self, server: Any, session: Any, envelope: Any, address: str, options: Any) -> str:  # noqa: N802
+        self.mails += 1
+        if self.mood == "stall early":
+            await asyncio.sleep(3600)
         if self.mood == "busy":
             return "451 come back later"
         if self.mood == "hang up":

@@ -1,0 +1,16 @@
+"""Text that will stand in a header of the message: one line, and read by everybody as it was written."""
+
+import re
+
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f\x85\u2028\u2029]")
+# Mail programs decode =?utf-8?q?...?= : the recipient would read another text than the reviewer.
+_ENCODED_WORD = re.compile(r"=\?.*\?.*\?.*\?=")
+
+
+def check_header_text(text: str) -> str:
+    """Return `text`. Raises ValueError with a sentence for what must not stand in a header."""
+    if _CONTROL.search(text):
+        raise ValueError("must be a single line without control characters.")
+    if _ENCODED_WORD.search(text):
+        raise ValueError("must be plain text, not encoded words such as =?utf-8?q?...?=.")
+    return text
