@@ -4,6 +4,7 @@ SERVE chooses what a process answers: `dashboard` (the desk), `gateway` (the Mul
 commands and workers, `both`.
 """
 
+from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -40,6 +41,7 @@ DISCORD_BOT_TOKEN = env_str("DISCORD_BOT_TOKEN", "")
 
 # --- what is installed --------------------------------------------------------------------------------------------
 _DESK_APPS = [
+    "dashboard.apps.DashboardConfig",
     "allauth",
     "allauth.account",
     "django_htmx",
@@ -52,7 +54,6 @@ _DESK_APPS = [
 # Only the process that answers the API needs django-ninja; workers stay smaller without it.
 _GATEWAY_APPS = ["gateway.apps.GatewayConfig", *(["ninja"] if SERVE == "gateway" else [])]
 INSTALLED_APPS = [
-    "dashboard.apps.DashboardConfig",
     "django.contrib.contenttypes",
     "django.contrib.auth",
     "django.contrib.sessions",
@@ -199,7 +200,9 @@ DATA_UPLOAD_MAX_MEMORY_SIZE = 30 * 1024 * 1024 if SERVE == "gateway" else 1024 *
 
 # --- static files, time, language ---------------------------------------------------------------------------------
 STATIC_URL = "/static/"
-STATICFILES_DIRS = [BASE_DIR / "static"]
+# The gateway's docs page needs files of django-ninja; by path, as most processes do not load that package.
+_NINJA = str(getattr(find_spec("ninja"), "origin", ""))
+STATICFILES_DIRS = [BASE_DIR / "static", ("ninja", Path(_NINJA).parent / "static" / "ninja")]
 STATIC_ROOT = DATA_DIR / "static"
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
