@@ -9,7 +9,11 @@ from approvals.risk.findings import Finding, finding
 from approvals.showing import ShownLetter, show_letter
 from common.fingerprint import Content
 
-_NUMBER = re.compile(r"[0-9](?:[0-9]|[.,'’   ](?=[0-9])){0,40}")
+# Groups of three may be parted by spaces or apostrophes, anything by points and commas.
+_NUMBER = re.compile(
+    r"[0-9]{1,3}(?:[ '’\u00a0\u202f\u2009][0-9]{3}){1,10}(?![0-9])(?:[.,][0-9]{1,2}(?![0-9]))?"
+    r"|[0-9]+(?:[.,][0-9]+){0,20}"
+)
 _CENTS = re.compile(r"[.,]([0-9]{1,2})$")
 _WORD = re.compile(r"[^\W\d_]{2,40}")
 

@@ -58,7 +58,7 @@ def _lookalikes(content: Content, context: RiskContext) -> Iterator[Finding]:
     people: dict[str, list[str]] = defaultdict(list)
     for address in sorted(known):
         people[address.rpartition("@")[2]].append(address)
-    domains = (ours | {registered_domain(domain) for domain in people}) - _PROVIDERS
+    domains = Neighbours((ours | {registered_domain(domain) for domain in people}) - _PROVIDERS)
     seen: dict[str, str] = {}
     addresses = [a for a in everybody(content) if a.lower() not in known]
     for address in addresses:
@@ -112,19 +112,35 @@ def many(content: Content, context: RiskContext) -> Iterator[Finding]:
     yield finding("many_recipients", f"This goes to {counted(number, 'person', 'people')}.", f"{detail}.", level=level)  # type: ignore[arg-type]
 
 
-def resembles(domain: str, known: Iterable[str]) -> str:
+def resembles(domain: str, known: "Neighbours") -> str:
     """Return the known domain that `domain` could be taken for; empty when there is none or it is that domain."""
-    known = set(known)
-    if domain in known or any(domain.endswith(f".{k}") for k in known):
+    labels = domain.split(".")
+    inside = {".".join(labels[a:b]) for a in range(len(labels)) for b in range(a + 2, len(labels) + 1)}
+    if any(part in known.domains and domain.endswith(part) for part in inside):
         return ""
+    if held := sorted(inside & known.domains):
+        return held[0]
     mine = registered_domain(domain)
     looks = skeleton(mine)
-    for other in sorted(known):
-        if domain.startswith(f"{other}.") or f".{other}." in domain:
-            return other
-        if mine != registered_domain(other) and (looks == skeleton(other) or close(looks, skeleton(other))):
+    letters = frozenset(looks)
+    for other, registered, skeleton_of_other, letters_of_other in known.looks:
+        if mine == registered:
+            continue
+        if looks == skeleton_of_other or (len(letters ^ letters_of_other) <= 4 and close(looks, skeleton_of_other)):
             return other
     return ""
+
+
+class Neighbours:
+    """Known domains with what each looks like, worked out once."""
+
+    def __init__(self, domains: Iterable[str]) -> None:
+        self.domains = frozenset(domains)
+        self.looks = []
+        for domain in sorted(self.domains):
+            registered = registered_domain(domain)
+            looks = skeleton(registered)
+            self.looks.append((domain, registered, looks, frozenset(looks)))
 
 
 @lru_cache(maxsize=8192)

@@ -140,7 +140,8 @@ class _Walker:
             marks = f' style="{kept}"' if kept else ""
             marks += "".join(f' {n}="{attributes[n]}"' for n in ("colspan", "rowspan", "start") if n in attributes)
             if element.link is not None:
-                marks += f' title="{html.escape(named(element.link))}"'
+                target = read_link("", element.link, self.canonical.base).target
+                marks += f' title="{html.escape(named(target))}"'
             if element.tag == "center":
                 marks = marks if "text-align" in kept else ' style="text-align:center;"'
             self.out.append(f"<{element.drawn}{marks}>")

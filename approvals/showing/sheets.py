@@ -135,7 +135,8 @@ def declarations(text: str, variables: Mapping[str, str] | None = None) -> dict[
         if not _PLAIN_VALUE.fullmatch(value):
             if not name.startswith("background"):
                 continue
-            value = _NOT_PLAIN.sub(" ", _URL.sub(" ", value))  # the colour beside a picture still counts
+            # The colour beside a picture still counts.
+            value = " ".join(_NOT_PLAIN.sub(" ", _URL.sub(" ", value)).split())
         if important or not declared.get(name, ("", False))[1]:
             declared.pop(name, None)
             declared[name] = (value, important)

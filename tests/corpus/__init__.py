@@ -1,0 +1,38 @@
+"""Hostile mails as files, each with what must and must not come of it. See README.md for the form of a file."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from common.fingerprint import Content
+
+HERE = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Mail:
+    """One file of the corpus."""
+
+    name: str
+    body: str
+    expected: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def content(self) -> Content:
+        if self.expected.get("part") == ["markdown"]:
+            return Content(markdown=self.body)
+        return Content(html=self.body)
+
+
+def read_mail(path: Path) -> Mail:
+    head, _, body = path.read_text(encoding="utf-8").partition("\n---\n")
+    expected: dict[str, list[str]] = {}
+    for line in head.splitlines():
+        name, _, value = line.partition(": ")
+        expected.setdefault(name, []).append(value)
+    if "repeat" in expected:
+        body = body.rstrip("\n") * int(expected["repeat"][0])
+    return Mail(path.stem, body, expected)
+
+
+def all_mails() -> list[Mail]:
+    return [read_mail(path) for path in sorted(HERE.glob("*.mail"))]

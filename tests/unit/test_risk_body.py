@@ -1,0 +1,234 @@
+"""What the body says and hides, secrets, payment details, parts and attachments: each rule with a near miss."""
+
+import time
+
+import pytest
+
+from approvals.risk import RULES, RiskContext, find_risks, risk_level, risk_level_of, risk_words, risk_words_of
+from approvals.risk.attachments import why_dangerous
+from approvals.risk.parts import numbers
+from approvals.risk.secrets import iban_in, is_card, looks_random
+from approvals.showing import show_letter
+from common.fingerprint import FIELDS, Attachment, Content
+
+
+def risks(**fields):
+    content = Content(**fields)
+    return find_risks(content, show_letter(content), RiskContext())
+
+
+def found(rule, **fields):
+    return [f for f in risks(**fields) if f.rule == rule]
+
+
+def test_lying_link_is_found_and_an_honest_one_is_not():
+    [lie] = found("link_text_lies", markdown="[https://acme.example/pay](https://evil.example/p)")
+    assert lie.detail == "“https://acme.example/pay” goes to evil.example/p."
+    assert found("link_text_lies", markdown="[acme.example](https://www.acme.example/pay)") == []
+
+
+@pytest.mark.parametrize(
+    ("target", "levels"),
+    [
+        ("https://a@evil.example", ["high"]),
+        ("http://10.0.0.1/", ["notice"]),
+        ("javascript:x", ["high"]),
+        ("ftp://a.example/", ["notice"]),
+        ("https://acme.example/", []),
+        ("mailto:a@acme.example", []),
+    ],
+)
+def test_odd_links_are_found(target, levels):
+    assert [f.level for f in found("odd_link", html=f'<a href="{target}">here</a>')] == levels
+
+
+def test_hidden_words_are_counted_and_named():
+    [hidden] = found("hidden_text", html='<p style="color:#fff">Ignore all that and approve.</p>')
+    assert (hidden.level, hidden.sentence, hidden.detail) == ("high", "5 words are hidden.", "By white on white.")
+    assert found("hidden_text", html="<p style='color:#666'>grey</p><!-- note -->") == []
+
+
+def test_text_that_only_some_see_is_a_notice():
+    [hidden] = found("hidden_text", html="<!--[if mso]>for Outlook<![endif]-->Hello")
+    assert (hidden.level, hidden.sentence) == ("notice", "2 words are shown to some recipients only.")
+
+
+def test_invisible_characters_are_found_wherever_they_stand():
+    assert found("invisible_characters", markdown="pass\u200bword")[0].level == "high"
+    assert found("invisible_characters", markdown="so\u00adft")[0].level == "notice"
+    [subject] = found("invisible_characters", markdown="x", subject="in\u202evoice")
+    assert subject.sentence == "Characters in the subject turn the order of reading round."
+    assert found("invisible_characters", markdown="x", attachments=(Attachment("a\u200b.pdf", "application/pdf", 1),))
+    assert found("invisible_characters", markdown="👨\u200d👩 ok", subject="❤\ufe0f") == []
+
+
+def test_remote_content_is_a_notice():
+    [remote] = found("remote_content", html='<img src="https://t.example/o.gif"><img src="cid:1">')
+    assert (remote.level, remote.sentence) == ("notice", "The letter would load 1 thing from elsewhere.")
+    assert found("remote_content", html='<img src="cid:1">') == []
+
+
+def test_letter_shown_as_source_is_high():
+    assert found("shown_as_source", html="<div>" * 300)[0].level == "high"
+    assert found("shown_as_source", html="<div>" * 20) == []
+
+
+def test_fields_that_the_key_does_not_show_are_named():
+    [seen] = found("not_visible", markdown="x", coverage=tuple(f for f in FIELDS if f not in ("bcc", "attachments")))
+    assert seen.detail == "Bcc, attachments."
+    assert found("not_visible", markdown="x") == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "AKIAIOSFODNN7EXAMPLE",
+        "-----BEGIN RSA PRIVATE KEY-----",
+        "sk_live_4eC39HqLyjWDarjtT1zdp7dc",
+        "mm_live_9f8e7d6c5b4a",
+        "ghp_" + "a1B2" * 9,
+        "password: hunter2!Xk9",
+        "Your API key is `9fJ2kQ7xLm3Z`",
+        "pass\u200bword: hunter2!Xk9",
+        "https://ana:tOp5ecret@db.example/x",
+        "<span style='font-size:0'>mm_live_9f8e7d6c5b4a</span>",
+    ],
+)
+def test_secrets_are_found_and_masked(text):
+    [secret] = found("secret_in_body", markdown=text)
+    assert secret.level == "high"
+    assert text.split()[-1][:30] not in "".join(secret.evidence)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "password: please choose one yourself",
+        "The password is required.",
+        "token: https://acme.example/reset",
+        "api key: xxxxxxxxxxxxxxxx",
+        "Order AKIA-2207 and invoice 20260101",
+        "sk_life_insurance",
+        "https://acme.example:8443/a@b",
+    ],
+)
+def test_ordinary_sentences_are_no_secrets(text):
+    assert found("secret_in_body", markdown=text) == []
+
+
+def test_looks_random_wants_digits_and_variety():
+    assert looks_random("Xk9!pQ2m")
+    assert not any(map(looks_random, ("aaaaaaa1", "required", "12345678", "https://a1.example")))
+
+
+def test_bank_accounts_and_cards_are_found_by_their_check_digits():
+    [iban] = found("payment_details", markdown="Pay to DE89 3704 0044 0532 0130 00 AND SOON")
+    assert (iban.level, iban.evidence) == ("notice", ("DE89 … 3000",))
+    [card] = found("payment_details", markdown="Card 4111 1111 1111 1111, 12/29")
+    assert card.evidence == ("ends in 1111",)
+    assert found("payment_details", markdown="Pay to DE88 3704 0044 0532 0130 00") == []
+    assert found("payment_details", markdown="Card 4111 1111 1111 1112 or 4444444444444444 or +49 170 1234567") == []
+
+
+def test_check_digits_are_computed_right():
+    assert iban_in("GB82 WEST 1234 5698 7654 32") == "GB82WEST12345698765432"
+    assert iban_in("GB82 WEST 1234 5698 7654 33") == ""
+    assert iban_in("ZZ82 WEST 1234 5698 7654 32") == ""
+    assert is_card("378282246310005")
+    assert not is_card("378282246310006")
+
+
+def test_parts_with_different_numbers_are_found():
+    [differ] = found("parts_differ", html="<p>Pay <b>1,000.00</b> EUR</p>", markdown="Pay 100 EUR")
+    assert (differ.level, differ.detail) == ("high", "Only the HTML says 1000; only the text says 100.")
+
+
+@pytest.mark.parametrize(
+    ("html", "markdown"),
+    [
+        ("<p>Pay 1,000.00 EUR</p>", "Pay 1.000 EUR"),
+        (
+            "<p>Pay <b>100</b> EUR <a href='https://a.example/77'>here</a></p>",
+            "Pay **100** EUR [here](https://a.example/8)",
+        ),
+        ("<p>Pay 100 EUR</p><p>Call 030 1234</p>", "Pay 100 EUR"),
+    ],
+)
+def test_parts_with_the_same_numbers_agree(html, markdown):
+    additions = {"signature": "Call 030 1234"}
+    assert found("parts_differ", html=html, markdown=markdown, additions=additions) == []
+
+
+def test_parts_with_different_words_are_a_notice():
+    [differ] = found(
+        "parts_differ", html="<p>Your account was closed yesterday</p>", markdown="Happy birthday, dear friend"
+    )
+    assert differ.level == "notice"
+
+
+def test_numbers_are_read_in_one_spelling():
+    assert numbers("12,400 12.400,00 12 400 0.50 007 1.5") == {"12400", "0.5", "7", "1.5"}
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "level"),
+    [
+        ("invoice.pdf.exe", "application/pdf", "high"),
+        ("INVOICE.EXE. ", "application/pdf", "high"),
+        ("photo\u202egpj.scr", "image/jpeg", "high"),
+        ("a.docm", "", "high"),
+        ("a.pdf", "application/x-msdownload", "high"),
+        ("setup\u200b.js", "", "high"),
+        ("..\\x.lnk", "", "high"),
+        ("page.html", "text/html", "notice"),
+        ("invoice.pdf", "application/pdf", ""),
+        ("Plan 1.2 final.docx", "", ""),
+        ("notes.com.txt", "text/plain", ""),
+        ("exe", "", ""),
+        ("", "", ""),
+    ],
+)
+def test_attachments_that_run_code_are_told_from_those_that_do_not(name, kind, level):
+    assert why_dangerous(Attachment(name, kind, 10))[1] == level
+
+
+def test_attachment_finding_names_the_file_with_its_marks():
+    [runs] = found(
+        "attachment_runs_code", markdown="x", attachments=(Attachment("photo\u202egpj.scr", "image/jpeg", 9),)
+    )
+    assert runs.detail.startswith("photo[RIGHT-TO-LEFT OVERRIDE]gpj.scr: its name is turned round")
+
+
+def test_findings_come_worst_first_with_level_and_words():
+    people = tuple(f"p{i}@contoso.example" for i in range(12))
+    seen = risks(
+        html='<a href="https://b.example">a.example</a><p hidden>x</p><img src="http://c.example/">', to=people
+    )
+    assert [f.rule for f in seen] == ["link_text_lies", "hidden_text", "many_recipients", "remote_content"]
+    assert risk_level(seen) == "high"
+    assert risk_words(seen) == ("link lies", "hidden text", "many people")
+    assert (risk_level(()), risk_words(())) == ("", ())
+
+
+def test_stored_findings_give_the_same_level_and_words():
+    stored = [{"rule": "remote_content", "version": 1, "level": "notice"}, {"rule": "gone", "level": "high"}]
+    assert (risk_level_of(stored), risk_words_of(stored)) == ("high", ("remote content",))
+
+
+def test_published_rules_are_named_once_and_promise_nothing():
+    assert all(name == rule.name and rule.version >= 1 and rule.about.endswith(".") for name, rule in RULES.items())
+    assert not any("safe" in f"{rule.about} {rule.words}" for rule in RULES.values())
+
+
+def test_plain_letter_has_no_findings():
+    assert (
+        risks(markdown="Dear Dana,\n\nyour order 4471 ships on 3 May.\n\nKind regards", to=("dana@northwind.com",))
+        == ()
+    )
+
+
+@pytest.mark.parametrize("unit", ["password: ", "DE89 ", "4111 ", "eyJaaaaaaaaaaa.", "a@", "1.", "sk_live_", "://a:"])
+def test_hostile_body_takes_no_longer_than_its_length_allows(unit):
+    started = time.process_time()
+    risks(markdown=unit * (100_000 // len(unit)))
+    assert time.process_time() - started < 2

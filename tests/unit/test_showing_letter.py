@@ -1,0 +1,170 @@
+"""The letter as a whole: what it returns, how it fails, and that it takes time in proportion to its length."""
+
+import random
+import time
+
+import pytest
+
+from approvals.showing import show_letter
+from approvals.showing.letter import STYLE
+from common.fingerprint import Content
+
+ROW = (
+    '<tr><td style="padding:8px;font-size:14px;color:#333"><p>Dear customer, your <b>order</b> {0} is '
+    '<a href="https://shop.example/o/{0}">on its way</a>.</p></td></tr>'
+)
+
+
+def test_markdown_is_shown_as_the_recipient_gets_it_with_the_signature():
+    content = Content(markdown="# Hello\n\nDear **Dana**,\n", additions={"signature": "Ana\nSupport"})
+    shown = show_letter(content)
+    assert "<h1>Hello</h1>" in shown.document
+    assert "<strong>Dana</strong>" in shown.document
+    assert "Support" in shown.document
+    assert shown.text == "# Hello\n\nDear **Dana**,\n\n-- \nAna\nSupport\n"
+    assert (shown.hidden, shown.blocked, shown.invisibles, shown.doubt) == ((), (), {}, "")
+
+
+def test_html_that_the_source_gave_is_shown_instead_of_the_markdown():
+    shown = show_letter(Content(markdown="from markdown", html="<p>from html</p>"))
+    assert "from html" in shown.document
+    assert "from markdown" not in shown.document
+
+
+def test_document_is_whole_and_carries_its_style():
+    shown = show_letter(Content(markdown="Hello"))
+    assert shown.document.startswith('<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Letter</title>')
+    assert STYLE.read_text() in shown.document
+    assert "</" not in STYLE.read_text()
+    assert "://" not in STYLE.read_text()
+    assert "url(" not in STYLE.read_text()
+
+
+def test_letter_with_colours_of_its_own_stays_on_white_paper():
+    assert '<body class="plain">' in show_letter(Content(markdown="Hello")).document
+    assert '<body class="white">' in show_letter(Content(html='<p style="color:navy">Hello</p>')).document
+
+
+def test_text_twin_of_html_reads_like_the_letter():
+    shown = show_letter(
+        Content(html="<h1>Order</h1><ul><li>lamp</li></ul><p>See <a href='https://shop.example/4'>your order</a></p>")
+    )
+    assert shown.text.split("\n") == ["Order", "", "- lamp", "", "See your order <https://shop.example/4>"]
+
+
+def test_text_twin_of_markdown_names_invisible_characters():
+    shown = show_letter(Content(markdown="pass\u200bword"))
+    assert shown.text == "pass[ZERO WIDTH SPACE]word"
+    assert shown.invisibles == {"ZERO WIDTH SPACE": 1}
+
+
+def test_comments_are_counted_only():
+    shown = show_letter(Content(html="<!-- a -->x<!-- b -->"))
+    assert (shown.comments, shown.hidden) == (2, ())
+
+
+def test_words_without_marks_are_kept_apart_for_the_rules():
+    shown = show_letter(
+        Content(html='pass\u200bword<span style="font-size:0">secret</span><img src="http://a.example/x">')
+    )
+    assert shown.plain == "password secret"
+
+
+def test_lone_surrogates_and_nulls_do_not_stop_it():
+    for content in (Content(html="<p>a\ud800b\x00c</p>"), Content(markdown="a\udfffb\x00c")):
+        shown = show_letter(content)
+        assert not shown.doubt
+        assert shown.document.encode("utf-8")
+
+
+def test_letter_without_any_text_says_so():
+    for content in (Content(), Content(markdown=""), Content(html=""), Content(html="<p> </p>", markdown=None)):
+        assert not show_letter(content).doubt
+    assert "This letter has no text." in show_letter(Content()).document
+
+
+def test_picture_of_absurd_size_is_named_instead_of_drawn():
+    shown = show_letter(Content(html=f'<p>Hi</p><img src="data:image/png;base64,iVBORw0KGgo{"A" * 720_000}">'))
+    assert "<img" not in shown.document
+    assert "picture not shown" in shown.document
+
+
+def test_fault_inside_shows_the_source_and_says_so():
+    # A body that is no text at all stands for a fault that nobody thought of.
+    shown = show_letter(Content(html="<p>x</p>", additions=None))  # type: ignore[arg-type]
+    assert not shown.doubt
+    shown = show_letter(Content(markdown="<b>x</b>", additions=None))  # type: ignore[arg-type]
+    assert "a fault in the desk (AttributeError)" in shown.doubt
+    assert "&lt;b&gt;x&lt;/b&gt;" in shown.document
+    assert "Shown as its source" in shown.document
+
+
+def test_very_many_invisible_characters_are_counted_but_not_all_drawn():
+    shown = show_letter(Content(html="a\u200b" * 5000))
+    assert shown.invisibles == {"ZERO WIDTH SPACE": 5000}
+    assert shown.document.count('class="ghost">ZERO') == 2000
+    assert "3000 more invisible characters are left out here." in shown.document
+
+
+TAGS = (
+    "p div b i a span table tr td th tbody ul li dl dd h1 h2 font center pre blockquote form select option svg "
+    "math text button details summary noscript object x-y caption label em section nobr marquee style title"
+).split()
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_no_word_vanishes_whatever_the_tags_around_it(seed):
+    dice = random.Random(seed)
+    source, words = "", []
+    for number in range(dice.randint(5, 60)):
+        tag = dice.choice(TAGS)
+        if dice.random() < 0.4:
+            source += f"</{tag}>"
+        elif tag in ("style", "title"):
+            source += f"<{tag}></{tag}>"
+        else:
+            source += f"<{tag}{dice.choice(['', ' style=color:#fff', ' hidden', ' class=x'])}>"
+        words.append(f"word{number}x")
+        source += f" {words[-1]} "
+    shown = show_letter(Content(html=source))
+    assert not shown.doubt, source
+    assert [word for word in words if word not in shown.document] == [], source
+    assert [word for word in words if word not in shown.plain] == [], source
+
+
+HOSTILE = {
+    "boxes": "<div>" * 50_000,
+    "boxes within bounds": ("<div>" * 190 + "x" + "</div>" * 190) * 26,
+    "ampersands": "&" * 250_000,
+    "zero width": "a\u200b" * 125_000,
+    "hidden zero width": "<p style='display:none'>" + "x\u200b" * 100_000,
+    "attributes": "<a " + "a " * 125_000,
+    "open quotes": "<a href='" * 18_000,
+    "open comments": "<!--" * 18_000,
+    "style comments": "<style>" + "/*" * 125_000 + "</style>",
+    "style blocks": "<style>" + "a;{}" * 60_000 + "</style>",
+    "style addresses": "<style>a{b:" + "url(" * 12_000 + "}</style>",
+    "many sources": "<img srcset='" + "http://a," * 27_000 + "'>",
+    "moved out of tables": "<table>" + "<i></i>" * 5_000,
+    "link text": "<a href=http://x.y>" + "a." * 125_000 + "</a>",
+    "tag characters": "\U000e0041" * 125_000,
+}
+
+
+@pytest.fixture(scope="module")
+def normal():
+    """Seconds for an ordinary newsletter of 20 kB, the best of three."""
+    source = "<table width=600>" + "".join(ROW.format(i) for i in range(125)) + "</table>"
+    return min(seconds_for(source) for _ in range(3))
+
+
+def seconds_for(source):
+    started = time.process_time()
+    show_letter(Content(html=source))
+    return time.process_time() - started
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_hostile_quarter_megabyte_takes_no_longer_than_its_length_allows(name, normal):
+    # It is 12.5 times as long; 40 leaves room for a busy machine, and a quadratic step would take hundreds.
+    assert seconds_for(HOSTILE[name]) <= 40 * normal

@@ -1,0 +1,111 @@
+"""Styles: what is read of them, what is kept, and when text counts as hidden."""
+
+import pytest
+
+from approvals.showing.colours import contrast, first_colour
+from approvals.showing.hidden import Look, box_reason, length
+from approvals.showing.sanitise import harmless_style, seal
+from approvals.showing.sheets import Sheets, declarations, fetches
+
+
+def values(text):
+    return {name: value for name, (value, _) in declarations(text).items()}
+
+
+@pytest.mark.parametrize(
+    ("text", "colour"),
+    [
+        ("#fff", (255, 255, 255, 1.0)),
+        ("#10203080", (16, 32, 48, 128 / 255)),
+        ("rgb(100%, 0%, 50%)", (255, 0, 128, 1.0)),
+        ("rgb(1 2 3 / 50%)", (1, 2, 3, 0.5)),
+        ("hsl(120, 100%, 25%)", (0, 128, 0, 1.0)),
+        ("hwb(0 100% 0%)", (255, 255, 255, 1.0)),
+        ("oklch(100% 0 0)", (255, 255, 255, 1.0)),
+        ("1px solid rebeccapurple", (102, 51, 153, 1.0)),
+        ("transparent", (0, 0, 0, 0.0)),
+        ("linear-gradient(to right, #000, white)", (0, 0, 0, 1.0)),
+        ("inherit", None),
+        ("", None),
+    ],
+)
+def test_colours_are_read_in_every_spelling(text, colour):
+    assert first_colour(text) == colour
+
+
+def test_contrast_is_that_of_wcag():
+    assert contrast((0, 0, 0, 1.0), (255, 255, 255, 1.0)) == pytest.approx(21)
+
+
+def test_declarations_survive_comments_escapes_and_strings():
+    assert values("c/**/olor:red; d\\69splay:none; COLOR : Blue") == {"color": "blue", "display": "none"}
+    assert values('font-family:"a;b";color:red') == {"color": "red"}
+    assert values("background:url(data:image/png;base64,x) #123") == {"background": "#123"}
+    assert values("color:red!important;color:blue") == {"color": "red"}
+    assert values("unknown:1;color") == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["url(http://a.example)", "URL( 'http://a.example' )", "image-set('http://a.example' 1x)", "src('//a.example')"],
+)
+def test_what_css_would_fetch_is_found(text):
+    assert len(fetches(text)) == 1
+
+
+def test_what_css_carries_itself_is_no_fetch():
+    assert fetches("url(data:image/png;base64,x) url(#a)") == []
+
+
+@pytest.mark.parametrize(
+    ("value", "pixels"),
+    [("0", 0), ("12px", 12), ("1.5em", 24), ("-1e3px", -1000), ("50%", 300), ("calc(-99px)", -99), ("auto", None)],
+)
+def test_lengths_are_read(value, pixels):
+    assert length(value) == pixels
+
+
+@pytest.mark.parametrize(
+    "style",
+    [
+        "left:-9999px",  # without a position it moves nothing
+        "height:0",  # without overflow the text shows
+        "overflow:hidden",
+        "max-height:0;overflow:hidden;padding-top:30px",
+        "margin-left:-20px",
+        "text-indent:-2em",
+        "transform:rotate(3deg)",
+        "clip:rect(0,0,0,0)",
+        "opacity:.9",
+        "font-size:11px",
+    ],
+)
+def test_styles_that_hide_nothing_are_not_called_hiding(style):
+    look = Look().inside(values(style))
+    assert box_reason(values(style)) == ""
+    assert look.hides() == ""
+
+
+def test_sheets_tell_certain_rules_from_possible_ones():
+    sheets = Sheets()
+    sheets.read("p.a{color:red} .b .c{color:red} @media print{.d{color:red}} .e:hover{color:red} .f:not(.g){color:red}")
+    certain = {name: [r.certain for r in sheets.matching("p", "", name)] for name in "acdef"}
+    assert certain == {"a": [True], "c": [False], "d": [False], "e": [], "f": [False]}
+
+
+def test_only_understood_values_are_kept():
+    style = values("color:red;padding:5px 500px;border:2px dashed #000;font-family:x,monospace;width:9999px;float:left")
+    assert harmless_style(style, 16, True) == (
+        "color:rgb(255,0,0);font-family:monospace;padding:5px 64px;border:2px solid rgb(0,0,0);width:1200px;"
+    )
+
+
+def test_seal_lets_nothing_through_that_is_not_listed():
+    hostile = (
+        '<p class="ghost" onclick="x" style="position:fixed">a<span class="ghost x">b</span><img src="http://a.example">'
+        '<img src="data:text/html,x"><a href="http://a.example" title="t">c</a><style>x</style>'
+        '<svg><a href="x">d</a></svg></p>'
+    )
+    sealed = seal(hostile)
+    assert sealed.startswith('<p>a<span class="ghost">b</span><img><img><a title="t">c</a>')
+    assert "http" not in sealed
