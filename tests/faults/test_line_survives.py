@@ -1,8 +1,7 @@
-"""Each process of the product is killed in turn, with a decision under way: one mail leaves, and the line works again."""
+"""Each process is killed in turn with a decision under way: one mail leaves, and the line works again."""
 
 from contextlib import suppress
 
-import psycopg
 import pytest
 
 from tests.desk import Product
@@ -17,18 +16,13 @@ PROCESSES = ["web", "gateway", "live", "worker-desk", "worker-out", "demo", "red
 def product(tmp_path_factory):
     with running_stack(tmp_path_factory) as stack:
         product = Product(stack)
-        set_undo_window(product, "200 milliseconds")
+        product.set_undo_window("200 milliseconds")
         yield product
 
 
 @pytest.fixture(scope="module")
 def ana(product):
     return product.reviewer()
-
-
-def set_undo_window(product, window):
-    with psycopg.connect(product.known["DATABASE_URL"]) as database:
-        database.execute("UPDATE approvals_mailbox SET undo_window = %s", [window])
 
 
 @pytest.mark.parametrize("name", PROCESSES)

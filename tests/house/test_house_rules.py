@@ -46,7 +46,7 @@ def test_module_opens_with_its_job_and_stays_readable(path):
 FORBIDDEN_IN_TEMPLATES = {
     "inline script": r"<script(?![^>]*\bsrc=)",
     "inline style": r"<style|\sstyle=",
-    "inline handler": r"\son(?:click|load|error|change|submit|input|focus|blur|toggle|key\w+|mouse\w+|pointer\w+)=|hx-on",
+    "inline handler": r"\son(?:click|load|error|change|submit|input|focus|blur|key\w+|mouse\w+|pointer\w+)=|hx-on",
     "evaluated value": r"js:|javascript:",
     "trigger filter": r'hx-trigger="[^"]*\[',
     "unescaped output": r"\|\s*safe\b|autoescape off",
