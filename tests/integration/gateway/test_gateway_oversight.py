@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 
 from common.fingerprint import Attachment, Content, fingerprint
-from gateway.models import AuditLogEntry, Email, Mailbox
+from gateway.models import ApiKey, AuditLogEntry, Email, Mailbox
 from gateway.modes import Mode
 from gateway.states import Status
 from tests.integration.gateway.world import World, add_key, events_of, make_inbound, make_world
@@ -147,6 +147,13 @@ def test_decide_unknown_and_foreign_is_404(world: World, other: World):
 @pytest.mark.parametrize("key", ["agent", "reader", "watcher", "admin"])
 def test_decide_needs_the_oversight_scope(world: World, key: str):
     assert world.decide(world.held(), key=key).status_code == 403
+
+
+def test_decide_by_the_key_that_wrote_it_is_403(world: World):
+    email_id = world.held()
+    Email.objects.filter(pk=email_id).update(sent_by_key=ApiKey.objects.get(name="Key desk"))
+    answer = world.decide(email_id)
+    assert (answer.status_code, answer.json()["code"]) == (403, "own_message")
 
 
 def test_decide_other_fingerprint_is_409_and_changes_nothing(world: World):
