@@ -37,6 +37,14 @@ def main(arguments: list[str]) -> int:
     except LaunchError as error:
         complain(error)
         return error.status
+    except OSError as error:
+        # A full disk, a folder that may not be written: the system's own words say it best.
+        complain(
+            LaunchError(
+                f"./run cannot go on: {error.strerror or error}{f': {error.filename}' if error.filename else ''}."
+            )
+        )
+        return 1
     except KeyboardInterrupt:
         say("\nstopped")
         return 130

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from dashboard.launch.errors import LaunchError
 from dashboard.launch.paths import PYTHON, ROOT, SERVERS, VENV
+from dashboard.launch.pdeathsig import die_with_parent
 from dashboard.launch.screen import say
 
 RUNTIME = ROOT / "requirements.txt"
@@ -121,9 +122,8 @@ def _make_environment() -> None:
 
     say(f"  Python {sys.version_info.major}.{sys.version_info.minor} environment in .venv")
     UNFINISHED.touch()
-    for entry in VENV.iterdir():
-        if entry not in (UNFINISHED, LOCK):
-            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+    for entry in set(VENV.iterdir()) - {UNFINISHED, LOCK}:
+        shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
     # This may be the environment that is being replaced, so it is made by the Python underneath.
     base = getattr(sys, "_base_executable", None) or sys.executable
     _have_ensurepip(base)
@@ -233,8 +233,17 @@ def _call(command: list[str], sentence: str) -> None:
     home = Path(os.environ.get("XDG_CACHE_HOME") or os.environ.get("HOME") or "/nonexistent")
     environment = os.environ | ({} if os.access(home, os.W_OK) else {"UV_NO_CACHE": "1", "PIP_NO_CACHE_DIR": "1"})
     environment["PIP_DISABLE_PIP_VERSION_CHECK"] = "1"
+    launcher = os.getpid()
     process = subprocess.Popen(
-        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
+        # An installer that outlives a killed start would go on writing into what the next start rebuilds.
+        preexec_fn=lambda: die_with_parent(parent=launcher),
     )
     output = _output_of(process)
     if process.returncode != 0:

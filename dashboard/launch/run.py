@@ -67,7 +67,8 @@ def _start_detached(asked: Environment, verb: str) -> int:
     ready = False
     while chunk := os.read(read, 4096):
         ready = ready or _READY in chunk
-        os.write(1, chunk.replace(_READY, b""))
+        with contextlib.suppress(OSError):  # nobody reads it any more
+            os.write(1, chunk.replace(_READY, b""))
     if ready:
         say("\nIt goes on by itself; ./run stop ends it.")
         return 0
