@@ -1,11 +1,14 @@
 """The whole line, from a real MultiMail client to a mail in an inbox, against processes that ./run started."""
 
+import json
 import time
 
 import psycopg
 import pytest
 import requests
 from multimail import AsyncMultiMail, MultiMail
+
+from upstream.signatures import HEADER, sign
 
 AMBER = 0xF59E0B
 
@@ -179,6 +182,17 @@ def test_each_webhook_twice_and_out_of_order_is_one_message_one_card_one_mail(pr
     assert counted == (1, "sent")
     assert len(product.cards(subject)) == 1
     assert len(product.mails(subject)) == 1
+
+
+def test_chunked_webhook_is_read_and_bounded(product):
+    def in_pieces(body, size=1000):
+        return (body[start : start + size] for start in range(0, len(body), size))
+
+    body = json.dumps({"event": "something.new", "event_id": f"chunked-{time.time_ns()}"}).encode()
+    headers = {HEADER: sign(body, product.known["WEBHOOK_SECRET"]), "Content-Type": "application/json"}
+    address = product.known["WEBHOOK_URL"]
+    assert requests.post(address, data=in_pieces(body), headers=headers, timeout=10).json() == {"result": "unknown"}
+    assert requests.post(address, data=in_pieces(b"x" * 400_000), headers=headers, timeout=10).status_code == 413
 
 
 def test_second_reviewer_is_told_who_was_first(product, ana, ben):

@@ -39,8 +39,10 @@ def test_line_survives_the_death_of(product, ana, name):
 
     product.wait_for(left, timeout=45, what=f"the mail decided before {name} died")
     assert_line_works(product, ana)
-    assert len(product.mails(subject)) == 1
-    assert len(product.cards(subject)) == 1
+    cards = product.wait_for(
+        lambda: product.cards(subject), timeout=45, what=f"the card held up by the death of {name}"
+    )
+    assert (len(product.mails(subject)), len(cards)) == (1, 1)
 
 
 def assert_line_works(product, ana):
