@@ -65,13 +65,13 @@ def _catch_up(**_: Any) -> None:
         app.send_task(entry["task"], args=entry["args"], **entry["options"])
 
 
-class ThreadedBeat(bootsteps.StartStopStep):  # type: ignore[misc]
+class ThreadedBeat(bootsteps.StartStopStep):
     """Runs beat in a thread of the worker where BEAT=1, and ends the worker when that thread has died.
 
     Celery's own embedded beat is one more process of the worker's size, and nobody notices when it is killed.
     """
 
-    requires = {"celery.worker.components:Pool"}
+    requires = ("celery.worker.components:Pool",)
 
     def __init__(self, worker: Any, **options: Any) -> None:
         self.enabled = os.environ.get("BEAT") == "1"

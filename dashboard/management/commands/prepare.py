@@ -21,7 +21,7 @@ class Command(BaseCommand):
     help = __doc__
 
     def handle(self, *args: Any, **options: Any) -> None:
-        application_role = settings.DATABASES["default"]["USER"]
+        application_role = str(settings.DATABASES["default"]["USER"])
         self._become_owner()
         call_command("migrate", interactive=False, verbosity=0)
         call_command("createcachetable", verbosity=0)
