@@ -40,7 +40,7 @@ app.conf.beat_schedule = {
         "options": {"queue": queue, "expires": seconds * 2},
     }
     for product, jobs in _JOBS.items()
-    if os.environ.get("SERVE", "both") in (product, "both")
+    if os.environ.get("BEAT", "both") in (product, "both")
     for job, seconds, queue in jobs
 }
 
@@ -66,7 +66,7 @@ def _catch_up(**_: Any) -> None:
 
 
 class ThreadedBeat(bootsteps.StartStopStep):
-    """Runs beat in a thread of the worker where BEAT=1, and ends the worker when that thread has died.
+    """Runs beat in a thread of the worker where BEAT names a product, and ends the worker when that thread has died.
 
     Celery's own embedded beat is one more process of the worker's size, and nobody notices when it is killed.
     """
@@ -74,7 +74,7 @@ class ThreadedBeat(bootsteps.StartStopStep):
     requires = ("celery.worker.components:Pool",)
 
     def __init__(self, worker: Any, **options: Any) -> None:
-        self.enabled = os.environ.get("BEAT") == "1"
+        self.enabled = "BEAT" in os.environ
         self.beat: Any = None
 
     def start(self, worker: Any) -> None:

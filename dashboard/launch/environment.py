@@ -78,7 +78,8 @@ def read(
         | {
             "DATA_DIR": str(data),
             "DEMO": demo,
-            "SERVE": product,
+            # Only the web process of the gateway leaves the desk out: commands and workers need its tables.
+            "SERVE": "dashboard" if product == "dashboard" else "both",
             "DJANGO_SETTINGS_MODULE": "dashboard.settings",
             # Without it glibc keeps an arena for each thread, tens of megabytes in all.
             "MALLOC_ARENA_MAX": "2",

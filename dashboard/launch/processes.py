@@ -23,11 +23,13 @@ def table(environment: Environment) -> list[Process]:
     product, ports = environment.product, environment.ports
     processes = []
     if product != "gateway":
-        processes += [_web(ports["PORT"]), _live(ports["LIVE_PORT"]), _worker_desk()]
+        processes += [_web(ports["PORT"]), _live(ports["LIVE_PORT"])]
+        # One worker of each product beats.
+        processes.append(_worker("worker-desk", queues="decisions,sync", beat=product))
     if product != "dashboard":
         processes.append(_gateway(ports["GATEWAY_PORT"]))
-    # Wherever the desk's worker is missing, this one carries the beat.
-    processes.append(_worker_out(beat=product == "gateway"))
+    queues = {"both": "alerts,gateway", "dashboard": "alerts", "gateway": "gateway"}
+    processes.append(_worker("worker-out", queues=queues[product], beat=product if product == "gateway" else ""))
     if environment.demo != "0":
         processes.append(_demo(ports["DISCORD_PORT"], ports["SMTP_PORT"]))
     return processes
@@ -64,19 +66,11 @@ def _live(port: int) -> Process:
     )
 
 
-def _worker_desk() -> Process:
-    return _worker("worker-desk", queues="decisions,sync", beat=True)
-
-
-def _worker_out(*, beat: bool) -> Process:
-    return _worker("worker-out", queues="alerts,gateway", beat=beat)
-
-
-def _worker(name: str, *, queues: str, beat: bool) -> Process:
+def _worker(name: str, *, queues: str, beat: str) -> Process:
     return Process(
         name=name,
         command=(str(PYTHON), "-m", "dashboard.worker", name, queues),
-        environment={"BEAT": "1"} if beat else {},
+        environment={"BEAT": beat} if beat else {},
     )
 
 
