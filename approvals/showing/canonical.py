@@ -12,26 +12,27 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from approvals.showing import loads
-from approvals.showing.colours import attribute_colour
+from approvals.showing.elements import (
+    BREAKS_OUT,
+    CLOSED_BY_DEFAULT,
+    FOREIGN,
+    INSIDE_FOREIGN,
+    PASSED_OVER,
+    PICTURE_ATTRIBUTES,
+    RAW_SHOWN,
+    SOMETIMES_SEEN,
+    old_attributes,
+    written_as,
+)
 from approvals.showing.hidden import Style, box_reason
 from approvals.showing.nesting import VOID, Nesting
 from approvals.showing.pictures import MAX_ALL_PICTURES, drawable
-from approvals.showing.sanitise import TREE_TAGS
 from approvals.showing.sheets import Rule, Sheets, declarations
 from approvals.showing.shown import Blocked, Doubt, Hidden
 from approvals.showing.tokens import Token, decode, tokens
 
 MAX_TAGS = 20_000
 
-_AS_BLOCK = frozenset("form fieldset details summary dialog hgroup search menu dir listing template datalist".split())
-_PASSED_OVER = frozenset(
-    "html head body base link meta svg math script style param source track noscript img image input area bdo title "
-    "iframe noembed noframes xmp plaintext textarea frame embed bgsound keygen basefont".split()
-)
-_FOREIGN = frozenset({"svg", "math"})
-_RAW_SHOWN = frozenset({"xmp", "textarea"})
-_CLOSED_BY_DEFAULT = {"template": "template element", "dialog": "closed dialog", "datalist": "list of suggestions"}
-_FONT_SIZES = {"1": "10px", "2": "13px", "3": "16px", "4": "18px", "5": "24px", "6": "32px", "7": "48px"}
 _CONDITIONAL = re.compile(r"\[if ([^\]]{0,200})\]>(.*?)<!\[endif\]", re.DOTALL)
 _ANY_TAG = re.compile(r"<[^<>]*>")
 
@@ -129,7 +130,7 @@ class _Writer:
 
     def _on_raw(self, token: Token) -> None:
         text = token.data.strip()
-        if token.name in _RAW_SHOWN:
+        if token.name in RAW_SHOWN:
             self._on_text(Token("text", "", token.data))
         elif token.name == "title" and text:
             self._note("blocked", f"title, which mail programs do not show: “{' '.join(text.split())}”")
@@ -141,9 +142,9 @@ class _Writer:
     def _on_end(self, token: Token) -> None:
         if token.name == "br":
             self._on_start(token)
-        if token.name in _PASSED_OVER or token.name in VOID:
+        if token.name in PASSED_OVER or token.name in VOID:
             return
-        written = _written_as(token.name)
+        written = written_as(token.name)
         if self.nesting.end(token.name, written):
             self.out.append(f"</{written}>")
 
@@ -151,17 +152,34 @@ class _Writer:
         attributes = token.attributes
         for load in loads.of_tag(token.name, attributes):
             self._blocked(load.kind, load.url, quiet=load.quiet)
-        if token.name in _PASSED_OVER:
+        if token.name in PASSED_OVER:
             self._pass_over(token)
             return
-        written = _written_as(token.name)
+        if token.name != "font" or attributes.keys() & {"color", "face", "size"}:
+            self._break_out(token.name)
+        if token.name in FOREIGN:
+            self._note("blocked", f"drawing not shown ({token.name})")
+            self.result.removed[token.name] += 1
+        written = written_as(token.name)
         marks = self._marks(token)
-        if written == "a" and self.nesting.end("a", "a"):
-            self.out.append("</a>")
+        if written in ("a", "nobr") and self.nesting.end(written, written):
+            self.out.append(f"</{written}>")
         if written in VOID:
             marks = ""
         if self.nesting.start(token.name, written, f"{token.name}{marks}"):
             self.out.append(f"<{written}{marks}>")
+
+    def _break_out(self, name: str) -> None:
+        """An ordinary tag inside a drawing ends the drawing, but where HTML may go on inside it."""
+        if name not in BREAKS_OUT or not self.nesting.count["span"]:
+            return
+        for element in reversed(self.nesting.open):
+            if element.name in INSIDE_FOREIGN:
+                return
+            if element.name in FOREIGN:
+                self.nesting.end(element.name, "span")
+                self.out.append("</span>")
+                return
 
     def _pass_over(self, token: Token) -> None:
         name, attributes = token.name, token.attributes
@@ -179,13 +197,11 @@ class _Writer:
         elif name == "bdo" and attributes.get("dir", "").lower() == "rtl":
             self.result.hidden.append(Hidden("", "text turned round by the bdo tag", certain=False))
             self._note("ghost", "the recipient sees the following turned round, right to left:")
-        elif name in _FOREIGN:
-            self._note("blocked", f"drawing not shown ({name})")
         if name not in ("html", "head", "body", "noscript", "img", "image", "meta", "title"):
             self.result.removed[name] += 1
 
     def _picture(self, token: Token) -> None:
-        attributes = {n: decode(v, attribute=True) for n, v in token.attributes.items() if n in _PICTURE_ATTRIBUTES}
+        attributes = {n: decode(v, attribute=True) for n, v in token.attributes.items() if n in PICTURE_ATTRIBUTES}
         source = attributes.get("src", "")
         drawn = drawable(source) if source.lstrip()[:5].lower() == "data:" else ""
         style, why, _ = self._style(token)
@@ -210,7 +226,7 @@ class _Writer:
         blocked = loads.blocked(kind, url)
         self.result.blocked.append(blocked)
         if not quiet:
-            self._note("blocked", f"{kind} not loaded: {loads.short(blocked)}")
+            self._note("blocked", loads.label(blocked))
 
     def _note(self, kind: str, label: str) -> None:
         self.nesting.start("img", "img", "")
@@ -237,10 +253,12 @@ class _Writer:
     def _style(self, token: Token) -> tuple[Style, str, str]:
         """Return the style of an element, a reason why all of it is hidden, and one why it may be."""
         attributes = token.attributes
-        if not attributes and not self.sheets.rules and token.name not in _CLOSED_BY_DEFAULT:
-            return {}, "", ""
-        maybe, why = "", ""
-        merged = {name: (value, False) for name, value in _old_attributes(token.name, attributes).items()}
+        maybe, why = SOMETIMES_SEEN.get(token.name, ""), ""
+        if "open" in attributes or (token.name == "object" and "data" not in attributes):
+            maybe = ""
+        if not attributes and not self.sheets.rules and token.name not in CLOSED_BY_DEFAULT:
+            return {}, "", maybe
+        merged = {name: (value, False) for name, value in old_attributes(token.name, attributes).items()}
         for rule in self._rules(token):
             if rule.certain:
                 merged |= {n: v for n, v in rule.declared.items() if v[1] or not merged.get(n, v)[1]}
@@ -253,8 +271,8 @@ class _Writer:
                 merged[name] = value
         if "hidden" in attributes:
             why = "hidden attribute"
-        if token.name in _CLOSED_BY_DEFAULT and "open" not in attributes:
-            why = _CLOSED_BY_DEFAULT[token.name]
+        if token.name in CLOSED_BY_DEFAULT and "open" not in attributes:
+            why = CLOSED_BY_DEFAULT[token.name]
         return {name: value for name, (value, _) in merged.items() if value}, why, maybe
 
     def _rules(self, token: Token) -> list[Rule]:
@@ -262,30 +280,3 @@ class _Writer:
             return []
         name, classes = (decode(token.attributes.get(n, ""), attribute=True).lower() for n in ("id", "class"))
         return self.sheets.matching(token.name, name, classes)
-
-
-_PICTURE_ATTRIBUTES = ("src", "alt", "width", "height")
-
-
-def _written_as(name: str) -> str:
-    """Return the tag that stands for `name` in the plain form: itself, or a block or span where it is unknown."""
-    if name in TREE_TAGS:
-        return name
-    return "div" if name in _AS_BLOCK else "span"
-
-
-def _old_attributes(name: str, attributes: Mapping[str, str]) -> dict[str, str]:
-    """Return what the attributes that came before CSS say, as CSS."""
-    style: dict[str, str] = {}
-    if "bgcolor" in attributes:
-        style["background-color"] = attribute_colour(decode(attributes["bgcolor"], attribute=True))
-    if "color" in attributes and name == "font":
-        style["color"] = attribute_colour(decode(attributes["color"], attribute=True))
-    if "text" in attributes and name == "body":
-        style["color"] = attribute_colour(decode(attributes["text"], attribute=True))
-    if name == "font" and "size" in attributes:
-        style["font-size"] = _FONT_SIZES.get(attributes["size"].strip(), "")
-    align = attributes.get("align", "").lower()
-    if align in ("left", "right", "center", "justify"):
-        style["text-align"] = align
-    return style

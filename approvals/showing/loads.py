@@ -99,6 +99,15 @@ def short(item: Blocked) -> str:
     return short_target(item.url)[:200] or "nowhere"
 
 
+def label(item: Blocked) -> str:
+    """Return what stands in the letter where something was left out."""
+    if item.kind == "form":
+        return f"form that would be sent to {short(item)}"
+    if item.kind == "jump to another page":
+        return f"would jump to {short(item)}"
+    return f"{item.kind} not loaded: {short(item)}"
+
+
 def _of_attribute(name: str, kind: str, attribute: str, value: str) -> list[Load]:
     if attribute in ("srcset", "imagesrcset"):
         urls = [part.split()[0] for part in value.split(",") if part.split()]

@@ -13,7 +13,7 @@ from approvals.showing.hidden import Look
 from approvals.showing.invisibles import Tally, named, pieces, stripped
 from approvals.showing.links import WRITTEN_OUT, read_link, short_target
 from approvals.showing.nesting import BLOCKS, TABLE_PARTS, VOID
-from approvals.showing.sanitise import SHOWN_TAGS, harmless_style, picture_size
+from approvals.showing.sanitise import PARSED_TAGS, SHOWN_TAGS, harmless_style, picture_size
 from approvals.showing.shown import Doubt, Hidden, Link
 
 MAX_WRITTEN_OUT = 500
@@ -21,7 +21,9 @@ MAX_WRITTEN_OUT = 500
 _PIECE = re.compile(r'<(/?)([a-z][a-z0-9]*)((?: [a-z-]+="[^"]*")*)>|([^<]+)')
 _ATTRIBUTE = re.compile(r' ([a-z-]+)="([^"]*)"')
 _BLANKS = re.compile(r"[ \t\n\f\r]+")
-_DRAWN_AS = {"center": "div", "font": "span", "big": "span", "tt": "code", "strike": "s"}
+_DRAWN_AS = {"center": "div", "font": "span", "big": "span", "tt": "code", "strike": "s"} | {
+    tag: "div" if tag in BLOCKS else "span" for tag in PARSED_TAGS
+}
 _LINK_BLUE = (30, 90, 168, 1.0)
 _BREAKS = BLOCKS | TABLE_PARTS
 _NO_MARKS: Mapping[str, str] = {}

@@ -15,17 +15,19 @@ MAX_CARRIED = 20_000
 MAX_MISNESTED = 500
 MAX_OPEN_FORMATTING = 100
 
-FORMATTING = frozenset("a b big code em font i s small strike strong tt u".split())
+FORMATTING = frozenset("a b big code em font i nobr s small strike strong tt u".split())
 TABLE_PARTS = frozenset("caption colgroup col tbody thead tfoot tr td th".split())
 BLOCKS = frozenset(
     "address article aside blockquote center dd div dl dt figcaption figure footer h1 h2 h3 h4 h5 h6 header hr li main "
-    "nav ol p pre section table ul".split()
+    "nav ol p pre section table ul fieldset form details summary dialog menu dir listing".split()
 )
 HEADINGS = frozenset("h1 h2 h3 h4 h5 h6".split())
 VOID = frozenset("br hr img wbr col".split())
 _SECTIONS = frozenset({"tbody", "thead", "tfoot"})
 _CELLS = frozenset({"td", "th", "caption"})
-_SCOPES = _CELLS | {"table"}
+_MARKERS = _CELLS | {"object", "marquee", "applet"}  # formatting does not reach into or out of these
+_SCOPES = _MARKERS | {"table"}
+_IN_SCOPE = BLOCKS | {"object", "marquee", "applet", "button"}
 
 
 @dataclass(slots=True, eq=False)
@@ -49,7 +51,7 @@ class Nesting:
 
     def __init__(self) -> None:
         self.open: list[_Open] = []
-        self.formatting: list[_Formatting | None] = []  # None marks the start of a table cell
+        self.formatting: list[_Formatting | None] = []  # None marks the start of a cell or object
         self.count: Counter[str] = Counter()  # open elements by the name they are written as
         self.cut_off = 0  # formatting that is waiting to be carried on
         self.carried = 0
@@ -66,12 +68,14 @@ class Nesting:
         if written in BLOCKS:
             self._close_for(name, written)
         else:
+            if written == "button" and self.count["button"]:
+                self.end(name, written)
             self._carry()
         if written in VOID:
             return True
         entry = self._note_formatting(name, key) if written in FORMATTING else None
         self._push(_Open(name, written, entry))
-        if written in _CELLS:
+        if written in _MARKERS:
             self.formatting.append(None)
         if len(self.open) > MAX_DEPTH:
             raise Doubt(f"its parts are nested more than {MAX_DEPTH} deep")
@@ -86,7 +90,7 @@ class Nesting:
         if written in TABLE_PARTS or written == "table":
             stops = frozenset({"table"}) if written != "table" else frozenset()
         else:
-            stops = _SCOPES if written in BLOCKS else BLOCKS | _SCOPES
+            stops = _SCOPES if written in _IN_SCOPE else _IN_SCOPE | _SCOPES
         at = self._find(lambda e: e.name == name and e.written == written, stops)
         if at:
             self._pop_to(at - 1)
@@ -117,7 +121,7 @@ class Nesting:
             if gone.formatting:
                 gone.formatting.open = False
                 self.cut_off += 1
-            if gone.written in _CELLS:
+            if gone.written in _MARKERS:
                 while self.formatting and (entry := self.formatting.pop()) is not None:
                     self.cut_off -= not entry.open
 
@@ -150,14 +154,14 @@ class Nesting:
             at = self._find(lambda e: e.written in kin, BLOCKS - {"div", "p", "address"} - frozenset(kin) | _SCOPES)
             if at:
                 self._pop_to(at - 1)
-        at = self._find(lambda e: e.written == "p", _SCOPES) if self.count["p"] else 0
+        at = self._find(lambda e: e.written == "p", _SCOPES | {"button"}) if self.count["p"] else 0
         if at:
             self._pop_to(at - 1)
         if written in HEADINGS and self.open and self.open[-1].written in HEADINGS:
             self._pop_to(len(self.open) - 1)
 
     def _note_formatting(self, name: str, key: str) -> _Formatting:
-        since = self._since_cell()
+        since = self._since_marker()
         if len(since) > MAX_OPEN_FORMATTING:
             raise Doubt("its formatting is never closed")
         alike = [entry for entry in since if entry.key == key]
@@ -168,7 +172,7 @@ class Nesting:
         self.formatting.append(entry)
         return entry
 
-    def _since_cell(self) -> list[_Formatting]:
+    def _since_marker(self) -> list[_Formatting]:
         since = []
         for entry in reversed(self.formatting):
             if entry is None:
@@ -177,7 +181,7 @@ class Nesting:
         return since[::-1]
 
     def _end_formatting(self, name: str) -> bool:
-        entry = next((e for e in reversed(self._since_cell()) if e.name == name), None)
+        entry = next((e for e in reversed(self._since_marker()) if e.name == name), None)
         if entry is None:
             return False
         self.formatting.remove(entry)
@@ -197,7 +201,7 @@ class Nesting:
         """Open again, as the standard does, formatting that was cut off by the end of a block."""
         if not self.cut_off:
             return
-        for entry in self._since_cell():
+        for entry in self._since_marker():
             if not entry.open:
                 entry.open = True
                 self._push(_Open(entry.name, entry.name, entry))

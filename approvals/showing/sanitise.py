@@ -19,6 +19,10 @@ TREE_TAGS = frozenset(
     "figcaption figure font footer h1 h2 h3 h4 h5 h6 header hr i img ins kbd li main mark nav ol p pre q s samp "
     "section small span strike strong sub sup table tbody td tfoot th thead time tr tt u ul var wbr".split()
 )
+# What has a meaning of its own to a parser stays itself until the tree is built; it is never drawn as such.
+PARSED_TAGS = frozenset(
+    "applet button fieldset form marquee nobr object details summary dialog menu dir listing".split()
+)
 SHOWN_TAGS = TREE_TAGS - frozenset("font center big tt strike abbr time q mark col colgroup wbr cite".split())
 _CELL = {"colspan", "rowspan"}
 _STYLE = re.compile(r"(?:[a-z-]+:[a-zA-Z0-9#%.,() \-]+;)*")
@@ -36,7 +40,7 @@ MARKS = {"ghost", "blocked"}
 def to_tree(canonical: str) -> str:
     """Return canonical HTML as the tree that a browser would build of it, written out again: balanced and regular."""
     attributes = {"*": {"style", *NOTES}, "td": _CELL, "th": _CELL, "ol": {"start"}}
-    return _clean(canonical, tags=set(TREE_TAGS), attributes=attributes, link_rel=None)
+    return _clean(canonical, tags=set(TREE_TAGS | PARSED_TAGS), attributes=attributes, link_rel=None)
 
 
 def seal(marked: str) -> str:

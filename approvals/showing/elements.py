@@ -1,0 +1,69 @@
+"""What the tags of a mail are to us: which stay, which stand for others, which are seen by some recipients only."""
+
+from collections.abc import Mapping
+
+from approvals.showing.colours import attribute_colour
+from approvals.showing.sanitise import PARSED_TAGS, TREE_TAGS
+from approvals.showing.tokens import decode
+
+AS_BLOCK = frozenset("hgroup search template datalist".split())
+PASSED_OVER = frozenset(
+    "html head body base link meta script style param source track noscript img image input area bdo title "
+    "iframe noembed noframes xmp plaintext textarea frame embed bgsound keygen basefont".split()
+)
+FOREIGN = frozenset({"svg", "math"})
+INSIDE_FOREIGN = frozenset("foreignobject desc annotation-xml mi mo mn ms mtext".split())  # HTML goes on in these
+# These end a drawing or formula they stand in, by the standard.
+BREAKS_OUT = frozenset(
+    "b big blockquote body br center code dd div dl dt em embed font h1 h2 h3 h4 h5 h6 head hr i img li listing menu "
+    "meta nobr ol p pre ruby s small span strong strike sub sup table tt u ul var".split()
+)
+RAW_SHOWN = frozenset({"xmp", "textarea"})
+CLOSED_BY_DEFAULT = {
+    "template": "template element",
+    "dialog": "closed dialog",
+    "datalist": "list of suggestions",
+    "rp": "ruby parenthesis",
+}
+# Drawn by some mail programs only, or in part.
+SOMETIMES_SEEN = {
+    "svg": "inside a drawing",
+    "math": "inside a formula",
+    "details": "inside a box that opens on a press",
+    "select": "inside a list of choices",
+    "option": "inside a list of choices",
+    "optgroup": "inside a list of choices",
+    "object": "in place of an embedded object",
+    "applet": "in place of an embedded object",
+    "video": "in place of a video",
+    "audio": "in place of a sound",
+    "canvas": "in place of a canvas",
+    "meter": "in place of a meter",
+    "progress": "in place of a meter",
+}
+PICTURE_ATTRIBUTES = ("src", "alt", "width", "height")
+_FONT_SIZES = {"1": "10px", "2": "13px", "3": "16px", "4": "18px", "5": "24px", "6": "32px", "7": "48px"}
+
+
+def written_as(name: str) -> str:
+    """Return the tag that stands for `name` in the plain form: itself, or a block or span where it is unknown."""
+    if name in TREE_TAGS or name in PARSED_TAGS:
+        return name
+    return "div" if name in AS_BLOCK else "span"
+
+
+def old_attributes(name: str, attributes: Mapping[str, str]) -> dict[str, str]:
+    """Return what the attributes that came before CSS say, as CSS."""
+    style: dict[str, str] = {}
+    if "bgcolor" in attributes:
+        style["background-color"] = attribute_colour(decode(attributes["bgcolor"], attribute=True))
+    if "color" in attributes and name == "font":
+        style["color"] = attribute_colour(decode(attributes["color"], attribute=True))
+    if "text" in attributes and name == "body":
+        style["color"] = attribute_colour(decode(attributes["text"], attribute=True))
+    if name == "font" and "size" in attributes:
+        style["font-size"] = _FONT_SIZES.get(attributes["size"].strip(), "")
+    align = attributes.get("align", "").lower()
+    if align in ("left", "right", "center", "justify"):
+        style["text-align"] = align
+    return style
