@@ -14,6 +14,8 @@ from dashboard.launch.spawn import spawn
 # A life shorter than this counts as a failed start.
 _SHORT = 10.0
 _LONGEST_PAUSE = 10.0
+# So many questions in a row without any answer mean that it hangs.
+_PATIENCE = 3
 
 
 class Child:
@@ -26,12 +28,14 @@ class Child:
         self.short_lives = 0
         self.running: subprocess.Popen[bytes] | None = None
         self._environment = {**environment, **process.environment}
-        self._started = 0.0
+        self.started = 0.0
         self._not_before = 0.0
+        self._unanswered = 0
 
     def start(self) -> None:
         """Starts it. The launcher's death ends it at once: what it leaves undone is found again as rows."""
-        self._started = time.monotonic()
+        self.started = time.monotonic()
+        self._unanswered = 0
         self.running = spawn(
             self.plan.command, environment=self._environment, log=self.log, death_signal=signal.SIGKILL
         )
@@ -42,7 +46,7 @@ class Child:
             return None
         orphans.end_group(self.running.pid)
         self.running = None
-        lived = time.monotonic() - self._started
+        lived = time.monotonic() - self.started
         self.short_lives = self.short_lives + 1 if lived < _SHORT else 0
         self._not_before = time.monotonic() + pause_before_start(self.short_lives)
         return f"signal {-status}" if status < 0 else f"status {status}"
@@ -50,6 +54,17 @@ class Child:
     def is_due(self) -> bool:
         """Whether it is down and its pause is over."""
         return self.running is None and time.monotonic() >= self._not_before
+
+    def end_if_hanging(self) -> bool:
+        """Asks whether it still answers, and kills it when it has not for long; then it is due to start again."""
+        if self.running is None or time.monotonic() - self.started < _SHORT:
+            return False
+        silent = any(check.is_silent() for check in self.plan.checks)
+        self._unanswered = self._unanswered + 1 if silent else 0
+        if self._unanswered < _PATIENCE:
+            return False
+        orphans.end_group(self.running.pid)
+        return True
 
     def ask_to_end(self) -> None:
         """The beginning of the end: its own orderly way."""

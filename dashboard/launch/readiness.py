@@ -11,13 +11,20 @@ class Check:
     port: int
     path: str = ""
 
-    def passes(self, *, seconds: float = 2) -> bool:
+    def passes(self) -> bool:
         """One question, one answer, no second try."""
+        return self._ask() == 200
+
+    def is_silent(self) -> bool:
+        """Whether nothing is answered at all; "not ready" is an answer, for it may be somebody else's fault."""
+        return self._ask() == 0
+
+    def _ask(self) -> int:
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=seconds) as client:
-                return not self.path or self._status(client) == 200
+            with socket.create_connection(("127.0.0.1", self.port), timeout=2) as client:
+                return self._status(client) if self.path else 200
         except (OSError, ValueError):
-            return False
+            return 0
 
     def _status(self, client: socket.socket) -> int:
         request = f"GET {self.path} HTTP/1.1\r\nHost: 127.0.0.1:{self.port}\r\nConnection: close\r\n\r\n"

@@ -25,7 +25,7 @@ _READY_SECONDS = 60
 _PREPARE_SECONDS = 300
 # Celery needs two seconds to end in good order; whatever needs longer is ended by force, and its rows are found again.
 _END_SECONDS = 2.8
-_HOUSEKEEPING_SECONDS = 5
+_HOUSEKEEPING_SECONDS = 20
 # A process that fails this often before everything was ready will not get better by itself.
 _HOPELESS = 5
 
@@ -180,10 +180,16 @@ class Supervisor:
             self.write_state()
         if time.monotonic() >= self._housekeeping_due:
             self._housekeeping_due = time.monotonic() + _HOUSEKEEPING_SECONDS
-            for log in self._logs.glob("*.log"):
-                logs.rotate(log)
+            self._keep_house()
         somebody_is_down = any(child.running is None for child in self.children)
         return 0.1 if somebody_is_down else 1.0
+
+    def _keep_house(self) -> None:
+        for log in self._logs.glob("*.log"):
+            logs.rotate(log)
+        for child in self.children:
+            if child.end_if_hanging():
+                say(f"{child.name} has not answered for long")
 
     def _look_after_child(self, child: Child) -> bool:
         how = child.take_end()

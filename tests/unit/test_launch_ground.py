@@ -1,6 +1,7 @@
 """What the launcher stands on: ports, socket folder, keys, data folder, logs, back-off."""
 
 import os
+import signal
 import socket
 import stat
 from pathlib import Path
@@ -8,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from dashboard.launch import data_folder, environment, keys, logs, ports
-from dashboard.launch.child import pause_before_start
+from dashboard.launch.child import Child, pause_before_start
 from dashboard.launch.errors import LaunchError
-from dashboard.launch.processes import table
+from dashboard.launch.processes import Process, table
+from dashboard.launch.readiness import Check
 from dashboard.launch.sockets import socket_folder
 
 
@@ -150,3 +152,20 @@ def test_exactly_one_process_of_each_product_beats() -> None:
             process for process in table(environment.read({"SERVE": product})) if process.environment.get("BEAT")
         ]
         assert len(beating) == 1
+
+
+def test_process_that_answers_nothing_is_ended_after_the_third_question(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        plan = Process(name="deaf", command=("sleep", "60"), checks=(Check(port=deaf.getsockname()[1], path="/"),))
+        deaf.close()
+    child = Child(plan, environment=os.environ, logs=tmp_path)
+    child.start()
+    try:
+        assert not child.end_if_hanging(), "it is given time to start"
+        child.started -= 60
+        assert [child.end_if_hanging() for _ in range(3)] == [False, False, True]
+        assert child.running is not None
+        assert child.running.wait(5) == -signal.SIGKILL
+        assert child.take_end() == "signal 9"
+    finally:
+        child.end_now()
