@@ -9,6 +9,7 @@ from urllib.parse import unquote, urljoin
 from approvals.showing.invisibles import stripped
 from approvals.showing.shown import Link
 
+MAX_TEXT = 4000
 _IGNORED = re.compile("[\t\n\r]")
 _EDGES = "".join(map(chr, range(0x21)))
 _PARTS = re.compile(r"([a-z][a-z0-9+.\-]{0,40}):(.*)", re.IGNORECASE | re.DOTALL)
@@ -37,7 +38,7 @@ def read_link(text: str, target: str, base: str = "", *, written_out: bool = Fal
     if base and not _PARTS.match(target):
         target = _joined(base, target)
     scheme, host, flags = _taken_apart(target)
-    shown = " ".join(stripped(text).split())
+    shown = " ".join(stripped(text[:MAX_TEXT]).split())
     if scheme in PLAIN_SCHEMES and says_other_address(shown, scheme, host, target):
         flags.append("text_says_other_domain")
     flags += host_flags(host)
