@@ -9,7 +9,7 @@ from django.db import IntegrityError, transaction
 
 from approvals import mirror, settle
 from approvals.models import Connection, Message, WebhookEvent
-from approvals.states import MessageEvent
+from approvals.states import MessageEvent, MessageState
 from audit.recording import record
 from common.logs import trace_id
 from people.actors import Actor, webhook
@@ -88,6 +88,9 @@ def apply_event(
     if message is None:
         message = _begin(connection, event, kind, now)
         applied = message is not None
+    elif kind == MessageEvent.PENDING and message.state == MessageState.HELD:
+        # A read of MultiMail found it before its webhook came: there is nothing new to tell.
+        return Result.APPLIED, None
     else:
         applied = mirror.move(message, event=kind, now=now, status=event.status)
     if message is None or not applied:

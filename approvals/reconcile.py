@@ -1,6 +1,7 @@
 """Keeps the mirror complete: fetches content, reads everything that is held, and finds out what became of the rest."""
 
 import logging
+import uuid
 from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
@@ -15,7 +16,7 @@ from approvals.models import Connection, Decision, Message
 from approvals.states import DecisionEvent, MessageEvent, MessageState
 from audit.recording import record
 from common.fingerprint import fingerprint
-from common.logs import traced
+from common.logs import trace_id, traced
 from people.actors import worker
 from upstream import errors
 from upstream.client import Client, Pending
@@ -136,7 +137,8 @@ def _mirror_rows(connection: Connection, rows: list[dict[str, Any]], now: dateti
         if known.get(str(row["id"])) == fingerprint(mirror.content_of(row)):
             unchanged.append(str(row["id"]))
         else:
-            _mirror_row(connection, row, now)
+            with traced(uuid.uuid4().hex[:16]):
+                _mirror_row(connection, row, now)
     held.filter(upstream_id__in=unchanged).update(seen_at=now)
 
 
@@ -150,6 +152,7 @@ def _mirror_row(connection: Connection, row: dict[str, Any], now: datetime) -> N
             event=MessageEvent.PENDING,
             now=now,
             held_at=mirror.held_since(row, now),
+            trace=trace_id.get(),
         )
         assert message is not None, "a pending message can always begin"
         mirror.store_revision(message, row=row, actor=ACTOR, now=now)

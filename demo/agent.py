@@ -142,7 +142,7 @@ def read_account(path: Path, gateway_url: str) -> Account | None:
 
 def send(account: Account, letter: Letter, sequence: int, run: str) -> Reply:
     """Send one letter in the dialect its origin calls for."""
-    compose = compose_flat if letter.origin else compose_current
+    compose = compose_flat if letter.origin or letter.unasked else compose_current
     path, payload = compose(account, letter, sequence, run, datetime.now(UTC))
     return call(account, "POST", path, payload)
 
@@ -188,20 +188,22 @@ def compose_flat(
 ) -> tuple[str, dict[str, Any]]:
     """Return path and body of the flat call, as MultiMail's page on Discord bots shows it."""
     values, origin = blanks(sequence, now), letter.origin
-    assert origin is not None, "only letters that were asked for in Discord take the flat call"
-    payload: dict[str, Any] = {
-        "from": account.second_address if letter.from_second_mailbox else account.address,
-        "to": ", ".join(letter.to),
-        "subject": fill_in(letter.subject, values),
-        "body": fill_in(letter.body, values),
-        "oversight_mode": "gated_send",
-        "metadata": {
+    metadata = {"run_id": f"run_{run}_{sequence}", "reason": fill_in(letter.why, values)}
+    if origin is not None:
+        metadata = {
             "discord_user": origin.user,
             "discord_user_id": origin.user_id,
             "discord_channel": origin.channel,
             "discord_guild": origin.guild,
             "discord_interaction_id": f"1180{int(run, 16) % 10**8:08d}{sequence:07d}",
-        },
+        }
+    payload: dict[str, Any] = {
+        "from": account.second_address if letter.from_second_mailbox else account.address,
+        "to": ", ".join(letter.to),
+        "subject": fill_in(letter.subject, values),
+        "body": fill_in(letter.body, values),
+        "oversight_mode": "autonomous" if letter.unasked else "gated_send",
+        "metadata": metadata,
         "idempotency_key": f"demo-{run}-{sequence}",
     }
     optional = {"cc": list(letter.cc), "bcc": list(letter.bcc)}

@@ -5,7 +5,7 @@ They turn values into words and markup; they never query, and never decide what 
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django import template
 from django.templatetags.static import static
@@ -14,8 +14,11 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from approvals.showing.invisibles import Tally, pieces
-from audit.trail import Line
 from common.fingerprint import FINGERPRINT, short_fingerprint
+
+if TYPE_CHECKING:
+    # Not at run time: the gateway alone has no ledger, and its process finds this module too.
+    from audit.trail import Line
 
 register = template.Library()
 
@@ -71,9 +74,21 @@ _TONES = {
     "person.sign_in_failed": "rose",
     "access.denied": "rose",
 }
+_RULE_ICONS = {
+    "link_text_lies": "link",
+    "odd_link": "link",
+    "hidden_text": "eye",
+    "invisible_characters": "ink",
+    "secret_in_body": "key",
+    "attachment_runs_code": "clip",
+    "remote_content": "image",
+    "many_recipients": "people",
+    "first_contact": "person",
+    "not_visible": "eye",
+}
 _OUTCOMES = {"approve": "approved", "reject": "rejected", "send_back": "sent back for changes"}
 # Already in the sentence, in a column, or under it.
-_SAID = ("actor", "outcome", "reason", "explanation", "subject")
+_SAID = ("actor", "address", "outcome", "reason", "explanation", "subject")
 
 
 @register.simple_tag
@@ -92,6 +107,12 @@ def short(value: str | None) -> str:
 def age(value: datetime | None) -> SafeString | str:
     """Return how long ago, as `24 min`; the exact time in UTC stands in the title."""
     return _time(value, distance(value), "age") if value else ""
+
+
+@register.filter
+def lasting(value: datetime | None) -> SafeString | str:
+    """Return for how long, as `24 min`, in the middle of a sentence."""
+    return _time(value, distance(value).replace("just now", "under a minute"), "lasting") if value else ""
 
 
 @register.filter
@@ -172,13 +193,25 @@ def addition_words(name: str) -> str:
 
 
 @register.filter
+def spoken(action: str) -> str:
+    """Return an action's name as words: `message.held` is "message held"."""
+    return action.replace(".", " ").replace("_", " ")
+
+
+@register.filter
+def rule_icon(rule: str) -> str:
+    """Return the picture for what a rule looks at."""
+    return _RULE_ICONS.get(rule, "warn")
+
+
+@register.filter
 def tone(action: str) -> str:
     """Return the colour of an act's mark in the trace: what is good, bad, open or in doubt."""
     return _TONES.get(action, "plain")
 
 
 @register.filter
-def tells(line: Line) -> str:
+def tells(line: "Line") -> str:
     """Return what happened, to be read after the name, with the verdict or the outcome where the details tell it."""
     outcome = _OUTCOMES.get(line.details.get("outcome", ""), "")
     if outcome and line.entry.action == "verdict.given":
@@ -187,7 +220,7 @@ def tells(line: Line) -> str:
 
 
 @register.filter
-def facts(line: Line) -> list[tuple[str, str]]:
+def facts(line: "Line") -> list[tuple[str, str]]:
     """Return the details that no sentence of the line says, with the trigger by its short names."""
     return [
         (name.removeprefix("trigger.").replace("_", " "), value)

@@ -4,11 +4,13 @@ from demo.letters.business import BUSINESS
 from demo.letters.letter import Letter
 from demo.letters.risky import RISKY
 from demo.letters.support import SUPPORT
+from demo.letters.unasked import UNASKED
 
-_BY_NAME = {letter.name: letter for letter in (*SUPPORT, *BUSINESS, *RISKY)}
+_BY_NAME = {letter.name: letter for letter in (*UNASKED, *SUPPORT, *BUSINESS, *RISKY)}
 
 # Written at once on the first start: what a newcomer sees. The true Acme comes before the look-alike.
 _OPENING = """
+    received-acme moved-northwind backup-contoso
     invoice refund meeting look-alike outage pings-everyone contract mass-mail program
 """
 _LATER = """

@@ -42,6 +42,8 @@ class Letter:
     attachments: tuple[Attachment, ...] = ()
     origin: Origin | None = None
     from_second_mailbox: bool = False
+    # Asks to leave without approval, which only the second mailbox allows.
+    unasked: bool = False
 
 
 def blanks(sequence: int, now: datetime) -> dict[str, str]:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from demo.letters import OPENING
 from tests.integration.demo.running import Demo, until
 
 
@@ -62,9 +63,9 @@ def test_the_opening_letters_are_written_once_after_trouble_and_not_again_after_
     own_demo.start()
     until(lambda: own_demo.event("agent.waits"))
     write_credentials(own_demo, listener)
-    until(lambda: len(listener.letters) == 9)
+    until(lambda: len(listener.letters) == len(OPENING))
     keys = [body["idempotency_key"] for _, _, body in listener.letters]
-    assert len(set(keys)) == 9
+    assert len(set(keys)) == len(OPENING)
     assert {authorization for _, authorization, _ in listener.letters} == {"Bearer a key"}
     assert {path for path, _, _ in listener.letters} == {
         "/v1/send_email",
@@ -72,11 +73,11 @@ def test_the_opening_letters_are_written_once_after_trouble_and_not_again_after_
         "/v1/mailboxes/two/send",
     }
     progress = own_demo.data_dir / "agent.json"
-    until(lambda: json.loads(progress.read_text())["sent"] == 9)
+    until(lambda: json.loads(progress.read_text())["sent"] == len(OPENING))
     own_demo.stop()
     own_demo.start()
     own_demo.get("/healthz")
-    assert len(listener.letters) == 9
+    assert len(listener.letters) == len(OPENING)
 
 
 def test_a_quiet_demo_writes_nothing(demo: Demo) -> None:
