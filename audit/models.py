@@ -30,6 +30,10 @@ class EntryQuerySet(models.QuerySet["Entry"]):
         """Entries older than one: the next page."""
         return self.filter(id__lt=entry_id)
 
+    def telling(self) -> Self:
+        """Without the steps in between: what the desk fetched, handed out and took along by itself."""
+        return self.exclude(action__in=("message.fetched", "message.served", "decision.calling", "alert.delivered"))
+
     def of_action(self, action: str) -> Self:
         return self.filter(action=action)
 

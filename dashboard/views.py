@@ -43,7 +43,7 @@ def home(request: HttpRequest) -> HttpResponse:
         "in_doubt": visible.in_doubt().count(),
         "failed": visible.failed().filter(changed_at__gte=today).count(),
         "connections": connection_rows(actor, now=timezone.now()),
-        "lines": lines(Entry.objects.readable_by(actor).newest_first()[:12]),
+        "lines": lines(Entry.objects.readable_by(actor).telling().newest_first()[:12]),
         "now": timezone.now(),
     }
     return render(request, "dashboard/home.html", context)

@@ -87,23 +87,25 @@ def queue_context(actor: Actor, *, tab: str, after: tuple[datetime, int] | None,
     """Return what the list shows; the message page shows the same list beside the message."""
     messages = _page_of(actor, tab, after)
     rows = [_row(message) for message in messages[:PAGE]]
-    oldest = Message.objects.visible_to(actor).awaiting_review().oldest_first().first()
+    visible = Message.objects.visible_to(actor)
+    shows_oldest = tab == "waiting" and after is None
+    oldest = next(iter(messages), None) if shows_oldest else visible.awaiting_review().oldest_first().first()
+    counts = {key: _count(_in_tab(actor, key)) if key != "done" else None for key in TABS}
     last_decision = None
     if not rows and tab == "waiting":
-        visible = Message.objects.visible_to(actor)
-        last_decision = Decision.objects.filter(message__in=visible).select_related("given_by").order_by("-pk").first()
+        decisions = Decision.objects.filter(message__in=visible).select_related("given_by", "message")
+        last_decision = decisions.order_by("-pk").first()
     return {
         "tab": tab,
         "tab_label": TABS[tab],
-        "tabs": [(key, label, _count(_in_tab(actor, key)) if key != "done" else None) for key, label in TABS.items()],
-        "waiting": _count(_in_tab(actor, "waiting")),
+        "tabs": [(key, label, counts[key]) for key, label in TABS.items()],
+        "waiting": counts["waiting"],
         "oldest": oldest,
-        "newest": _newest(Message.objects.visible_to(actor).awaiting_review()),
+        "newest": _newest(visible.awaiting_review()),
         "rows": rows,
         "is_first_page": after is None,
         "next_after": _place(messages[PAGE - 1], tab) if len(messages) > PAGE else "",
         "last_decision": last_decision,
-        "freshness": freshness_for(actor, now=now),
         "now": now,
     }
 

@@ -70,7 +70,7 @@ def message_context(message: Message, actor: Actor) -> dict[str, Any]:
         "message": message,
         "revision": revision,
         "content": content,
-        "fields": address_fields(content, message),
+        "fields": address_fields(content, message, revision.findings if revision else []),
         "approve_label": approve_label(content, message),
         "letter": show_letter(content) if content else None,
         "findings": revision.findings if revision else [],

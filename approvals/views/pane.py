@@ -1,9 +1,22 @@
 """What the message pane says beyond the rows: the address lines with their coverage, and what approving will do."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from approvals.models import Message
 from common.fingerprint import Content, normalise_address
+
+# Beyond so many the findings say it once, and a mark at each address would only bury them.
+MAX_MARKED = 4
+
+
+@dataclass(frozen=True)
+class Address:
+    """One address with what was found about it: level and a few words each."""
+
+    value: str
+    marks: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -11,14 +24,15 @@ class Field:
     """One address line. Not `covered`: the key of this connection does not show the field, which is not "empty"."""
 
     label: str
-    values: tuple[str, ...]
+    addresses: tuple[Address, ...]
     covered: bool = True
 
 
-def address_fields(content: Content | None, message: Message) -> list[Field]:
+def address_fields(content: Content | None, message: Message, findings: Sequence[Mapping[str, Any]]) -> list[Field]:
     """Return the address lines, whole; those that are known to be empty are left out."""
     if content is None:
-        return [Field("From", (message.sender,) if message.sender else ()), Field("To", tuple(message.recipients))]
+        known = [("From", (message.sender,) if message.sender else ()), ("To", tuple(message.recipients))]
+        return [Field(label, tuple(map(Address, values))) for label, values in known]
     rows = [
         ("From", "from", (content.sender,)),
         ("Reply-To", "reply_to", (content.reply_to,) if content.reply_to else ()),
@@ -26,8 +40,22 @@ def address_fields(content: Content | None, message: Message) -> list[Field]:
         ("Cc", "cc", content.cc),
         ("Bcc", "bcc", content.bcc),
     ]
-    fields = [Field(label, values, name in content.coverage) for label, name, values in rows]
-    return [field for field in fields if field.values or not field.covered]
+    fields = [
+        Field(label, tuple(Address(value, _marks(value, findings)) for value in values), name in content.coverage)
+        for label, name, values in rows
+    ]
+    return [field for field in fields if field.addresses or not field.covered]
+
+
+def _marks(address: str, findings: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, str], ...]:
+    marks = []
+    for finding in findings:
+        evidence = [str(piece).lower() for piece in finding.get("evidence", ())]
+        if finding.get("rule") == "lookalike_recipient" and evidence[:1] == [address.lower()]:
+            marks.append((finding["level"], f"Looks like {evidence[1]}" if len(evidence) > 1 else "Mixed alphabets"))
+        elif finding.get("rule") == "first_contact" and address.lower() in evidence and len(evidence) <= MAX_MARKED:
+            marks.append((finding["level"], "First contact"))
+    return tuple(marks)
 
 
 def approve_label(content: Content | None, message: Message) -> str:

@@ -27,17 +27,18 @@
     if (known.has(id) || news.has(id)) return;
     news.add(id);
     showNews();
-    if (list()) say(`${news.size} new message${news.size === 1 ? "" : "s"} waiting`);
+    if (list()) say(`${news.size} more waiting`);
   }
 
   /* A tone is a colour and a shape; the word is always there. */
-  function mark(item, word, tone) {
+  function mark(item, word, tone, action = "") {
     const chip = item.querySelector("[data-chip]");
     const isHeld = word === "Held";
     const hasEnded = word === "Rejected" || word === "Sent back";
-    chip.textContent = word;
+    const isBack = isHeld && (action === "decision.refused" || chip.textContent.trim() === "Held again");
+    chip.textContent = isBack ? "Held again" : word;
     chip.className = `chip shape ${tone}${hasEnded ? " ended" : ""}`;
-    chip.hidden = isHeld;
+    chip.hidden = isHeld && !isBack;
     item.classList.toggle("done", !isHeld && list().dataset.tab === "waiting");
   }
 
@@ -91,7 +92,7 @@
     for (const time of all("time[data-live]")) {
       const seconds = Math.abs(now - Date.parse(time.dateTime)) / 1000;
       const [size, unit] = [[86400, "d"], [3600, "h"], [60, "min"]].find(([length]) => seconds >= length) ?? [0, ""];
-      const words = size ? `${Math.floor(seconds / size)} ${unit}` : "just now";
+      const words = size ? `${Math.floor(seconds / size)} ${unit}` : { lasting: "under a minute" }[time.dataset.live] ?? "just now";
       time.textContent = size && time.dataset.live === "ago" ? `${words} ago` : words;
     }
   }
@@ -102,7 +103,7 @@
     const isNew = hint.kind === "new" && !known.has(hint.message) && !news.has(hint.message);
     if (hint.kind === "new") arrive(hint.message);
     else if (hint.word !== "Held" && news.delete(hint.message)) showNews();
-    if (item) mark(item, hint.word, hint.tone);
+    if (item) mark(item, hint.word, hint.tone, hint.action);
     if (item && (item.hasAttribute("data-fetching") || hint.action === "message.changed")) repaint(hint.message);
     if (hint.kind !== "new" || isNew) step(STEPS[hint.action] ?? 0);
     document.dispatchEvent(new CustomEvent("desk:ask-pulse"));

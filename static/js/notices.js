@@ -5,7 +5,11 @@
   const toasts = document.getElementById("toasts");
   const announce = document.getElementById("announce");
 
-  document.addEventListener("desk:say", (event) => { announce.textContent = event.detail; });
+  document.addEventListener("desk:say", ({ detail }) => {
+    announce.textContent = detail;
+    // Said once; what stays on the page stands elsewhere.
+    setTimeout(() => { if (announce.textContent === detail) announce.textContent = ""; }, 1500);
+  });
   document.addEventListener("desk:note", (event) => note(event.detail));
   document.addEventListener("desk:signed-out", signedOut);
 

@@ -9,7 +9,9 @@
   let news = null;
   let isMine = false;
   let ticker = 0;
-  let refreshing = 0;
+  let following = 0;
+  let soon = 0;
+  let asked = 0;
 
   function hasTyped() {
     const fields = [...document.querySelectorAll("#decide textarea")];
@@ -44,20 +46,26 @@
 
   /* Something will still happen to this message. The stream tells; without it, or when it missed, the pane asks. */
   function follow() {
-    clearTimeout(refreshing);
+    clearTimeout(following);
     if (!pane().hasAttribute("data-moving")) return;
     const seconds = Number(document.querySelector("#decide [data-seconds]")?.dataset.seconds ?? 0);
     const pause = document.body.dataset.stream === "open" ? 6000 : 2000;
-    refreshing = setTimeout(() => (document.hidden || hasTyped() ? follow() : refresh()), seconds * 1000 + pause);
+    following = setTimeout(() => (document.hidden || hasTyped() ? follow() : refresh()), seconds * 1000 + pause);
   }
 
   async function refresh() {
     const { message, url } = pane()?.dataset ?? {};
     if (!url) return;
+    asked += 1;
+    const mine = asked;
     try {
       const response = await fetch(url, { headers: { "HX-Request": "true" }, credentials: "same-origin" });
       if (response.redirected) emit("desk:signed-out");
-      else if (response.ok && pane().dataset.message === message) paint(await response.text());
+      else if (response.ok) {
+        const text = await response.text();
+        // An older answer must not paint over a newer one, nor over another message.
+        if (mine === asked && pane().dataset.message === message) paint(text);
+      }
     } catch {
       follow();
     }
@@ -124,16 +132,17 @@
       showNews();
       emit("desk:say", news.text);
     }
-    clearTimeout(refreshing);
-    if (!waits) refreshing = setTimeout(refresh, 60);
+    clearTimeout(soon);
+    if (!waits) soon = setTimeout(refresh, 60);
   });
 
   document.addEventListener("htmx:beforeSwap", (event) => {
     const { target, xhr, requestConfig, shouldSwap } = event.detail;
     if (target.id !== "message" || !shouldSwap) return;
     const wasPosted = requestConfig?.verb === "post";
-    isMine = wasPosted && xhr.status < 300;
+    isMine = wasPosted && xhr.status < 300 && requestConfig.path.endsWith("/verdict/");
     news = null;
+    asked += 1;
     if (!wasPosted || !paint(xhr.responseText)) return;
     event.detail.shouldSwap = false;
     focusNotice();
