@@ -1,0 +1,45 @@
+"""Runs benchmarks by name, prints their tables, and keeps the figures under DATA_DIR/bench."""
+
+import importlib
+import json
+import os
+import platform
+import sys
+from pathlib import Path
+
+from benchmarks.result import Result
+
+FOLDER = Path(__file__).parent
+NOT_QUESTIONS = {"__init__", "__main__", "result"}
+
+
+def names() -> list[str]:
+    """Return the benchmarks there are."""
+    return sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in NOT_QUESTIONS)
+
+
+def main(wanted: list[str]) -> int:
+    """Run the wanted benchmarks, or all; 2 for a name that does not exist, 1 when a goal is missed."""
+    unknown = [name for name in wanted if name not in names()]
+    if unknown:
+        print(f"There is no benchmark {', '.join(unknown)}. There are: {', '.join(names())}.", file=sys.stderr)
+        return 2
+    results = []
+    for name in wanted or names():
+        result: Result = importlib.import_module(f"benchmarks.{name}").measure()
+        results.append(result)
+        keep(name, result)
+        print(result.table(name))
+    return 0 if all(result.holds for result in results) else 1
+
+
+def keep(name: str, result: Result) -> None:
+    """Write the figures where tools find them."""
+    folder = Path(os.environ["DATA_DIR"]) / "bench"
+    folder.mkdir(parents=True, exist_ok=True)
+    facts = {"python": platform.python_version(), "machine": platform.machine(), "cpus": os.cpu_count()}
+    (folder / f"{name}.json").write_text(json.dumps({"name": name, **result.as_dict(), "environment": facts}, indent=2))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
