@@ -64,7 +64,8 @@
       else if (response.ok) {
         const text = await response.text();
         // An older answer must not paint over a newer one, nor over another message.
-        if (mine === asked && pane().dataset.message === message) paint(text);
+        const isCurrent = mine === asked && pane().dataset.message === message;
+        if (isCurrent && !paint(text)) window.htmx.swap("#message", text, { swapStyle: "outerHTML" });
       }
     } catch {
       follow();
@@ -76,7 +77,8 @@
     const next = new DOMParser().parseFromString(text, "text/html").getElementById("message");
     const same = next && ["message", "fingerprint"].every((name) => next.dataset[name] === pane().dataset[name]);
     if (!same) {
-      if (next) window.htmx.swap("#message", text, { swapStyle: "outerHTML" });
+      // Old and new stand side by side for a moment: of two open ones by one name the browser closes the newer.
+      pane().querySelectorAll("details[name]").forEach((one) => one.removeAttribute("name"));
       return false;
     }
     const hadFocus = PARTS.some((id) => document.getElementById(id)?.contains(document.activeElement));
@@ -136,11 +138,16 @@
     if (!waits) soon = setTimeout(refresh, 60);
   });
 
+  // The hint of one's own verdict may be faster than its answer: it is no news.
+  document.addEventListener("htmx:beforeRequest", ({ detail: { requestConfig } }) => {
+    isMine = requestConfig.verb === "post" && requestConfig.path.endsWith("/verdict/");
+  });
+
   document.addEventListener("htmx:beforeSwap", (event) => {
     const { target, xhr, requestConfig, shouldSwap } = event.detail;
     if (target.id !== "message" || !shouldSwap) return;
     const wasPosted = requestConfig?.verb === "post";
-    isMine = wasPosted && xhr.status < 300 && requestConfig.path.endsWith("/verdict/");
+    isMine &&= xhr.status < 300;
     news = null;
     asked += 1;
     if (!wasPosted || !paint(xhr.responseText)) return;
