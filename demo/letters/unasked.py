@@ -1,0 +1,38 @@
+"""Letters that the second mailbox lets out without asking: earlier mail to customers, so that the desk knows some."""
+
+from demo.letters.letter import Letter
+
+
+def _notice(name: str, to: str, subject: str, body: str) -> Letter:
+    return Letter(
+        name=name,
+        to=(to,),
+        subject=subject,
+        body=body,
+        why="Automatic notice; needs no approval in this mailbox.",
+        from_second_mailbox=True,
+        unasked=True,
+    )
+
+
+UNASKED = (
+    _notice(
+        "received-acme",
+        "billing@acme-corp.example",
+        "We have received your payment for invoice 2114",
+        "Hello,\n\nyour payment of **EUR 1,265.00** for invoice 2114 arrived today. Nothing is left to do.\n\n"
+        "Kind regards,\nAccounts\n",
+    ),
+    _notice(
+        "moved-northwind",
+        "dana@northwind.example",
+        "Your parcel is on its way",
+        "Hello Dana,\n\norder 4402 left our warehouse this morning and should reach you in two days.\n\nThe support team\n",
+    ),
+    _notice(
+        "backup-contoso",
+        "ops@contoso.example",
+        "Nightly export finished",
+        "Hello,\n\nthe export of last night finished without errors: 48,112 rows in 6 minutes.\n\nYour Team\n",
+    ),
+)
