@@ -3,6 +3,7 @@
 Nothing here points to other tables: an entry must outlive what it tells of.
 """
 
+from collections.abc import Iterable
 from typing import Any, Self
 
 from django.apps import apps
@@ -25,6 +26,10 @@ class EntryQuerySet(models.QuerySet["Entry"]):
     def of_message(self, message: Any) -> Self:
         """Every entry about one message, by its public id."""
         return self.filter(message=message)
+
+    def of_messages(self, messages: Iterable[Any]) -> Self:
+        """Every entry about any of these messages (relies on entry_message)."""
+        return self.filter(message__in=list(messages))
 
     def before(self, entry_id: int) -> Self:
         """Entries older than one: the next page."""

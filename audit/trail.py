@@ -1,6 +1,6 @@
 """Reads of the ledger for other apps."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -13,6 +13,12 @@ class Line:
 
     entry: Entry
     details: dict[str, str]
+    about: str = ""
+
+    @property
+    def subject(self) -> str:
+        """What the message was called, by this entry or by another that told it."""
+        return self.details.get("subject") or self.about
 
     @property
     def actor(self) -> str:
@@ -55,3 +61,13 @@ def lines(entries: Any) -> list[Line]:
     """Return entries with their details, in one more query."""
     found = list(entries.select_related("detail"))
     return [Line(entry, dict(entry.detail.fields) if hasattr(entry, "detail") else {}) for entry in found]
+
+
+def with_subjects(shown: list[Line]) -> list[Line]:
+    """Return the lines with the subjects of their messages, which most entries do not repeat, in one more query."""
+    wanted = {line.entry.message for line in shown if line.entry.message and not line.details.get("subject")}
+    telling = Entry.objects.of_messages(wanted).filter(
+        action__in=("message.held", "message.fetched", "message.changed")
+    )
+    known = {line.entry.message: line.details.get("subject", "") for line in lines(telling.oldest_first())}
+    return [replace(line, about=known.get(line.entry.message, "")) for line in shown]

@@ -10,7 +10,7 @@ from django.views.decorators.http import require_safe
 
 from audit.forms import LedgerForm
 from audit.models import Entry
-from audit.trail import lines
+from audit.trail import lines, with_subjects
 from common.pages import page_or_fragment
 
 PAGE = 100
@@ -30,7 +30,7 @@ def ledger(request: HttpRequest) -> HttpResponse:
     if request.GET.get("format") == "json":
         return JsonResponse({"entries": [line.as_json() for line in shown]})
     context: dict[str, Any] = {
-        "lines": shown,
+        "lines": with_subjects(shown),
         "form": form,
         "action": action,
         "next_before": shown[-1].entry.pk if len(page) > PAGE else "",

@@ -18,7 +18,7 @@ from django.views.decorators.http import require_POST, require_safe
 from approvals.models import Connection, Decision, Message
 from approvals.views.connections import connection_rows
 from audit.models import Entry
-from audit.trail import lines
+from audit.trail import lines, with_subjects
 from dashboard.middleware import live_origin
 from dashboard.models import Tick
 
@@ -43,7 +43,7 @@ def home(request: HttpRequest) -> HttpResponse:
         "in_doubt": visible.in_doubt().count(),
         "failed": visible.failed().filter(changed_at__gte=today).count(),
         "connections": connection_rows(actor, now=timezone.now()),
-        "lines": lines(Entry.objects.readable_by(actor).telling().newest_first()[:12]),
+        "lines": with_subjects(lines(Entry.objects.readable_by(actor).telling().newest_first()[:12])),
         "now": timezone.now(),
     }
     return render(request, "dashboard/home.html", context)

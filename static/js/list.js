@@ -78,6 +78,11 @@
     fresh.title = reason || "Everything that MultiMail held at this time is in the queue.";
     fresh.querySelector(".dot").className = `dot ${level}`;
     fresh.querySelector(".why").textContent = reason;
+    const stale = document.getElementById("stale");
+    if (stale) {
+      stale.hidden = level !== "red";
+      stale.querySelector("[data-reason]").textContent = reason;
+    }
     const line = fresh.querySelector(".as-of");
     line.textContent = asOf ? "Complete as of " : "Not read yet";
     if (!asOf) return;
