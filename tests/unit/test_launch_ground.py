@@ -169,3 +169,10 @@ def test_process_that_answers_nothing_is_ended_after_the_third_question(tmp_path
         assert child.take_end() == "signal 9"
     finally:
         child.end_now()
+
+
+@pytest.mark.xdist_group("together")
+def test_group_of_tests_reaches_the_scheduler(request: pytest.FixtureRequest) -> None:
+    # It once got lost without a word, and every test process started a product of its own.
+    grouped = getattr(request.config.option, "loadgroup", False)
+    assert request.node.nodeid.endswith("@together") == grouped
