@@ -24,7 +24,7 @@ from dashboard.launch.signals import Signals
 _READY_SECONDS = 60
 _PREPARE_SECONDS = 300
 # Celery needs two seconds to end in good order; whatever needs longer is ended by force, and its rows are found again.
-_END_SECONDS = 2.8
+_END_SECONDS = 2.6
 _HOUSEKEEPING_SECONDS = 20
 # A process that fails this often before everything was ready will not get better by itself.
 _HOPELESS = 5
