@@ -14,10 +14,9 @@ from approvals.models import Message
 from approvals.status import status_of
 from audit.models import Entry
 from audit.recording import recorded
+from dashboard.channel import CHANNEL
 
 log = logging.getLogger(__name__)
-
-CHANNEL = "countersign:hints"
 
 
 @cache

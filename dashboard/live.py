@@ -1,42 +1,40 @@
 """The live stream: a small raw-ASGI process that hands hints from Redis to open pages as server-sent events.
 
-Raw ASGI, because Django's own handler would hold a thread for every open page. A person gets only what concerns the
-mailboxes they may see, judged at connect and again every half minute.
+It knows no Django and no database, so that it stays small and a page costs it almost nothing: who may see what, it
+asks the dashboard, at connect and again every half minute. A person gets only what concerns their own mailboxes.
 """
 
 import asyncio
 import contextlib
+import http.client
 import json
 import logging
-import os
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 from urllib.parse import urlsplit
 
-import django
+import redis.asyncio
 
-os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
-django.setup()
+from common.logs import JsonFormatter
+from dashboard.channel import CHANNEL
+from dashboard.env import env_int, env_list, env_url
 
-import redis.asyncio  # noqa: E402
-from asgiref.sync import sync_to_async  # noqa: E402
-from django.conf import settings  # noqa: E402
-from django.contrib.auth import get_user  # noqa: E402
-from django.contrib.sessions.backends.db import SessionStore  # noqa: E402
-from django.db import connections  # noqa: E402
-from django.http import HttpRequest  # noqa: E402
-
-from dashboard.hints import CHANNEL  # noqa: E402
-from people.actors import Actor  # noqa: E402
-
+_handler = logging.StreamHandler()
+_handler.setFormatter(JsonFormatter())
+logging.basicConfig(level=logging.INFO, handlers=[_handler])
 log = logging.getLogger(__name__)
 
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+# The connections and mailboxes that a person has a role for; None stands for all.
+Reach = list[tuple[int | None, int | None]]
 
+PORT = env_int("PORT", 8000)
+PUBLIC_URL = env_url("PUBLIC_URL", f"http://127.0.0.1:{PORT}")
+ALLOWED_HOSTS = env_list("ALLOWED_HOSTS", f"127.0.0.1,localhost,{urlsplit(PUBLIC_URL).hostname}")
+REDIS_URL = env_url("REDIS_URL", schemes=("redis", "rediss", "unix"))
 HEARTBEAT = 15.0
 RECHECK = 30.0
 MAX_WAITING = 100
@@ -44,15 +42,17 @@ MAX_WAITING = 100
 
 @dataclass(eq=False)
 class Page:
-    """One open page: who looks at it, and the hints it has not been given yet."""
+    """One open page: what its reader may see, and the hints it has not been given yet."""
 
-    actor: Actor
+    reach: Reach
     hints: asyncio.Queue[str] = field(default_factory=lambda: asyncio.Queue(MAX_WAITING))
 
     def offer(self, hint: dict[str, Any], text: str) -> None:
         """Queue a hint that the person may see; a page that does not keep up misses it and polls."""
-        scopes = self.actor.scopes
-        if any(scope.reaches(connection=hint["connection"], mailbox=hint["mailbox"]) for scope in scopes):
+        place = (hint["connection"], hint["mailbox"])
+        if any(
+            mailbox == place[1] if mailbox else connection in (None, place[0]) for connection, mailbox in self.reach
+        ):
             with contextlib.suppress(asyncio.QueueFull):
                 self.hints.put_nowait(text)
 
@@ -92,7 +92,7 @@ async def _read_hints() -> None:
     """Hold the one subscription to Redis, and open it again when it breaks."""
     while True:
         try:
-            async with redis.asyncio.Redis.from_url(settings.REDIS_URL) as client, client.pubsub() as subscription:
+            async with redis.asyncio.Redis.from_url(REDIS_URL) as client, client.pubsub() as subscription:
                 await subscription.subscribe(CHANNEL)
                 async for message in subscription.listen():
                     if message["type"] == "message":
@@ -115,12 +115,15 @@ async def _stream(scope: Scope, receive: Receive, send: Send) -> None:
         await _answer(send, 403, {"error": "This stream is only for the desk's own pages."})
         return
     cors = [(b"access-control-allow-origin", origin.encode()), (b"access-control-allow-credentials", b"true")]
-    session_key = _session_key(headers.get("cookie", ""))
-    actor = await sync_to_async(_actor_of)(session_key)
-    if actor is None:
+    try:
+        reach = await asyncio.to_thread(_ask_reach, headers)
+    except OSError:
+        await _answer(send, 503, {"error": "The desk does not answer right now."}, cors if origin else [])
+        return
+    if reach is None:
         await _answer(send, 401, {"error": "Sign in at the desk first."}, cors if origin else [])
         return
-    page = Page(actor)
+    page = Page(reach)
     await send(
         {
             "type": "http.response.start",
@@ -137,12 +140,12 @@ async def _stream(scope: Scope, receive: Receive, send: Send) -> None:
     )
     _pages.add(page)
     try:
-        await _feed(page, session_key, receive, send)
+        await _feed(page, headers, receive, send)
     finally:
         _pages.discard(page)
 
 
-async def _feed(page: Page, session_key: str, receive: Receive, send: Send) -> None:
+async def _feed(page: Page, headers: dict[str, str], receive: Receive, send: Send) -> None:
     """Write hints and heartbeats until the page is left or its session ends."""
     clock = asyncio.get_running_loop()
     gone = asyncio.create_task(_disconnected(receive))
@@ -158,10 +161,13 @@ async def _feed(page: Page, session_key: str, receive: Receive, send: Send) -> N
                 wait.cancel()
                 await _write(send, ": still here\n\n")
             if clock.time() - checked > RECHECK:
-                actor = await sync_to_async(_actor_of)(session_key)
-                if actor is None:
-                    return
-                page.actor, checked = actor, clock.time()
+                # While the desk itself restarts, what was known half a minute ago stands.
+                with contextlib.suppress(OSError):
+                    reach = await asyncio.to_thread(_ask_reach, headers)
+                    if reach is None:
+                        return
+                    page.reach = reach
+                checked = clock.time()
     finally:
         gone.cancel()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -190,30 +196,24 @@ async def _answer(
 
 def _is_own_origin(origin: str, host: str) -> bool:
     """Whether a page of the desk asks: its own address, or the dashboard's port on the host that was asked."""
-    if origin == settings.PUBLIC_URL:
+    if origin == PUBLIC_URL:
         return True
     asked = urlsplit(f"//{host}").hostname or ""
-    allowed = any(asked == name or (name.startswith(".") and asked.endswith(name)) for name in settings.ALLOWED_HOSTS)
-    return allowed and origin == f"http://{asked}:{settings.PORT}"
+    allowed = any(asked == name or (name.startswith(".") and asked.endswith(name)) for name in ALLOWED_HOSTS)
+    return allowed and origin == f"http://{asked}:{PORT}"
 
 
-def _session_key(cookie_header: str) -> str:
+def _ask_reach(headers: dict[str, str]) -> Reach | None:
+    """Ask the dashboard what the reader with these cookies may see; None when nobody is signed in. Raises OSError."""
+    connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=5)
+    sent = {"Host": headers.get("host", ""), "Cookie": headers.get("cookie", "")}
     try:
-        cookie = SimpleCookie(cookie_header).get(settings.SESSION_COOKIE_NAME)
-    except CookieError:
-        return ""
-    return cookie.value if cookie else ""
-
-
-def _actor_of(session_key: str) -> Actor | None:
-    """Return who the session belongs to, None when it is over. Leaves no database connection open behind it."""
-    try:
-        request = HttpRequest()
-        request.session = SessionStore(session_key) if session_key else None  # type: ignore[assignment]
-        person: Any = get_user(request) if session_key else None
-        if person is None or not person.is_authenticated or not person.is_active:
+        connection.request("GET", "/live/reach/", headers=sent)
+        response = connection.getresponse()
+        if response.status != 200:
             return None
-        return person.actor(surface="live")  # type: ignore[no-any-return]
+        return [(one["connection"], one["mailbox"]) for one in json.loads(response.read())["reach"]]
+    except (http.client.HTTPException, ValueError) as error:
+        raise OSError("the dashboard's answer cannot be read") from error
     finally:
-        for connection in connections.all(initialized_only=True):
-            connection.close()
+        connection.close()

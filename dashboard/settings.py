@@ -19,7 +19,7 @@ DEBUG = env_bool("DEBUG", False)
 SECRET_KEY = env_str("SECRET_KEY")
 ENCRYPTION_KEYS = env_list("ENCRYPTION_KEYS")
 SEAL_KEY = env_str("SEAL_KEY", "")
-SERVE = env_choice("SERVE", "both", ("dashboard", "live", "gateway", "both"))
+SERVE = env_choice("SERVE", "both", ("dashboard", "gateway", "both"))
 DEMO = env_choice("DEMO", "0", ("0", "1", "quiet"))
 
 # --- where things are ---------------------------------------------------------------------------------------------
@@ -44,12 +44,11 @@ _DESK_APPS = [
     "allauth",
     "allauth.account",
     "django_htmx",
+    "alerts.apps.AlertsConfig",
     "approvals.apps.ApprovalsConfig",
     "policy.apps.PolicyConfig",
     "people.apps.PeopleConfig",
     "audit.apps.AuditConfig",
-    # The live stream announces nothing; without the outbox its process stays small.
-    *(["alerts.apps.AlertsConfig"] if SERVE != "live" else []),
 ]
 # Only the process that answers the API needs django-ninja; workers stay smaller without it.
 _GATEWAY_APPS = ["gateway.apps.GatewayConfig", *(["ninja"] if SERVE == "gateway" else [])]

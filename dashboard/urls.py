@@ -10,6 +10,7 @@ urlpatterns = [
     path("readyz", views.readyz, name="readyz"),
     path("metrics", views.metrics, name="metrics"),
     path("live/", views.live, name="live"),
+    path("live/reach/", views.live_reach, name="live-reach"),
     path("csp-report/", views.csp_report, name="csp-report"),
     path("accounts/", include("people.urls")),
     path("", include("approvals.urls")),

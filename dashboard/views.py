@@ -89,6 +89,16 @@ def live(request: HttpRequest) -> HttpResponse:
     return response
 
 
+@require_safe
+def live_reach(request: HttpRequest) -> HttpResponse:
+    """Tell the live process which connections and mailboxes the signed-in person may hear of."""
+    actor = request.actor  # type: ignore[attr-defined]
+    if actor.kind != "person":
+        return JsonResponse({"error": "Nobody is signed in."}, status=401)
+    reach = [{"connection": scope.connection, "mailbox": scope.mailbox} for scope in actor.scopes]
+    return JsonResponse({"reach": reach})
+
+
 @csrf_exempt
 @require_POST
 def csp_report(request: HttpRequest) -> HttpResponse:

@@ -61,7 +61,6 @@ def _live(port: int) -> Process:
     return Process(
         name="live",
         command=(str(PYTHON), "-m", "uvicorn", "dashboard.live:application", *options, "--log-level=warning"),
-        environment={"SERVE": "live"},
         checks=(Check(port=port, path="/live/health"),),
     )
 

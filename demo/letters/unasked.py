@@ -27,7 +27,8 @@ UNASKED = (
         "moved-northwind",
         "dana@northwind.example",
         "Your parcel is on its way",
-        "Hello Dana,\n\norder 4402 left our warehouse this morning and should reach you in two days.\n\nThe support team\n",
+        "Hello Dana,\n\norder 4402 left our warehouse this morning and should reach you in two days.\n\n"
+        "The support team\n",
     ),
     _notice(
         "backup-contoso",

@@ -9,7 +9,10 @@ from tests.factories import make_connection, make_message, make_person
 
 pytestmark = pytest.mark.django_db
 
-PUBLIC = {"healthz", "readyz", "metrics", "live", "csp-report", "account_login", "account_logout", "multimail-webhook"}
+PUBLIC = {
+    *("healthz", "readyz", "metrics", "live", "live-reach", "csp-report"),
+    *("account_login", "account_logout", "multimail-webhook"),
+}
 POST_ONLY = {"verdict", "undo", "message-opened", "csp-report", "account_logout", "multimail-webhook"}
 
 
