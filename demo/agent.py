@@ -29,6 +29,8 @@ PAUSE_SECONDS = (60.0, 100.0)
 LONGEST_WAIT_SECONDS = 30.0
 LONGEST_LOOK_SECONDS = 2.0
 MOST_WAITING = 25
+LONGEST_LEAVING_SECONDS = 20
+HEARSAY_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +92,17 @@ class Agent:
             tries += 1
         log.info("letter sent", extra={"event": "agent.sent", "letter": letter.name, "status": reply.status})
         self._save({**progress, "sent": progress["sent"] + 1})
+        following = LETTERS[(progress["sent"] + 1) % len(LETTERS)]
+        if letter.unasked and not following.unasked and account:
+            self._let_it_leave(account)
+
+    def _let_it_leave(self, account: Account) -> None:
+        """Wait until earlier mail has gone, and the desk has heard of it: it judges the next letter by whom it knows."""
+        for _ in range(LONGEST_LEAVING_SECONDS):
+            if count(account, account.second_id, "scheduled") == 0:
+                break
+            self._stop.wait(1)
+        self._stop.wait(HEARSAY_SECONDS)
 
     def _reviewers_keep_up(self) -> bool:
         account = self._account()
@@ -149,12 +162,14 @@ def send(account: Account, letter: Letter, sequence: int, run: str) -> Reply:
 
 def waiting(account: Account) -> int:
     """Return how many messages wait for approval in both mailboxes; many when the gateway does not say."""
-    total = 0
-    for mailbox in (account.mailbox_id, account.second_id):
-        path = f"/v1/mailboxes/{quote(mailbox, safe='')}/emails?status=pending_send_approval&limit=100"
-        reply = call(account, "GET", path)
-        total += len(reply.body.get("emails") or []) if reply.status == 200 else MOST_WAITING
-    return total
+    return sum(count(account, mailbox, "pending_send_approval") for mailbox in (account.mailbox_id, account.second_id))
+
+
+def count(account: Account, mailbox: str, status: str) -> int:
+    """Return how many messages of a mailbox are in this status; many when the gateway does not say."""
+    path = f"/v1/mailboxes/{quote(mailbox, safe='')}/emails?status={status}&limit=100"
+    reply = call(account, "GET", path)
+    return len(reply.body.get("emails") or []) if reply.status == 200 else MOST_WAITING
 
 
 def compose_current(
