@@ -30,7 +30,7 @@ LONGEST_WAIT_SECONDS = 30.0
 LONGEST_LOOK_SECONDS = 2.0
 MOST_WAITING = 25
 LONGEST_LEAVING_SECONDS = 20
-HEARSAY_SECONDS = 2.0
+HEARSAY_SECONDS = 4.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +97,7 @@ class Agent:
             self._let_it_leave(account)
 
     def _let_it_leave(self, account: Account) -> None:
-        """Wait until earlier mail has gone, and the desk has heard of it: it judges the next letter by whom it knows."""
+        """Wait until earlier mail has gone and the desk has heard of it, which judges letters by whom it knows."""
         for _ in range(LONGEST_LEAVING_SECONDS):
             if count(account, account.second_id, "scheduled") == 0:
                 break
