@@ -31,7 +31,7 @@
   }
 
   /* A tone is a colour and a shape; the word is always there. */
-  function mark(item, word, tone, action = "") {
+  function mark(item, { word, tone, detail = "", action = "" }) {
     const chip = item.querySelector("[data-chip]");
     const isHeld = word === "Held";
     const hasEnded = word === "Rejected" || word === "Sent back";
@@ -39,6 +39,7 @@
     chip.textContent = isBack ? "Held again" : word;
     chip.className = `chip shape ${tone}${hasEnded ? " ended" : ""}`;
     chip.hidden = isHeld && !isBack;
+    item.querySelector("[data-detail]").textContent = isHeld ? "" : detail;
     item.classList.toggle("done", !isHeld && list().dataset.tab === "waiting");
   }
 
@@ -57,6 +58,18 @@
     if (isCurrent) row(id).setAttribute("aria-current", "true");
     if (hadFocus) row(id).focus();
     window.htmx.process(fresh);
+  }
+
+  /* The oldest come first, so what is new may stand on a later page. */
+  function later(number, id) {
+    const detail = {
+      id: "later",
+      tone: "blue",
+      title: `${number} new on a later page`,
+      text: "The oldest come first.",
+      link: { href: `/queue/${id}/`, words: "Open the first of them", here: true },
+    };
+    document.dispatchEvent(new CustomEvent("desk:note", { detail }));
   }
 
   function setWaiting(number) {
@@ -108,7 +121,7 @@
     const isNew = hint.kind === "new" && !known.has(hint.message) && !news.has(hint.message);
     if (hint.kind === "new") arrive(hint.message);
     else if (hint.word !== "Held" && news.delete(hint.message)) showNews();
-    if (item) mark(item, hint.word, hint.tone, hint.action);
+    if (item) mark(item, hint);
     if (item && (item.hasAttribute("data-fetching") || hint.action === "message.changed")) repaint(hint.message);
     if (hint.kind !== "new" || isNew) step(STEPS[hint.action] ?? 0);
     document.dispatchEvent(new CustomEvent("desk:ask-pulse"));
@@ -118,12 +131,12 @@
     setWaiting(pulse.waiting);
     setFresh(pulse.freshness);
   });
-  document.addEventListener("desk:painted", ({ detail: { id, word, tone } }) => {
+  document.addEventListener("desk:painted", ({ detail: { id, ...status } }) => {
     all("#list .item[aria-current]").forEach((item) => item.removeAttribute("aria-current"));
     const item = row(id);
     if (!item) return;
     item.setAttribute("aria-current", "true");
-    mark(item, word, tone);
+    mark(item, status);
   });
   document.addEventListener("htmx:load", ({ detail: { elt } }) => {
     if (elt.id !== "list") return;
@@ -134,9 +147,12 @@
     fresh.forEach((item) => item.classList.add("is-new"));
     (fresh[0] ?? list()).focus();
     fresh[0]?.scrollIntoView({ block: "nearest" });
+    const [further] = [...news].filter((id) => !row(id));
+    if (further) later(news.size - fresh.length, further);
     news.clear();
     showNews();
   });
   learn();
+  document.querySelector("#list .item[aria-current]")?.scrollIntoView({ block: "nearest" });
   setInterval(ages, 20000);
 })();

@@ -12,6 +12,7 @@
   let wait = 1000;
   let etag = "";
   let timer = 0;
+  let due = 0;
   let answered = 0;
   let isSignedOut = false;
 
@@ -73,7 +74,9 @@
 
   function plan(delay) {
     clearTimeout(timer);
-    if (!document.hidden && !isSignedOut) timer = setTimeout(beat, delay);
+    if (document.hidden || isSignedOut) return;
+    due = performance.now() + delay;
+    timer = setTimeout(beat, delay);
   }
 
   async function beat() {
@@ -96,7 +99,11 @@
   }
 
   document.addEventListener("visibilitychange", () => plan(between(100, 600)));
-  document.addEventListener("desk:ask-pulse", () => plan(between(300, 700)));
+  document.addEventListener("desk:ask-pulse", () => {
+    // Many hints in a row must not put the question off for ever.
+    const left = due - performance.now();
+    if (left < 0 || left > 700) plan(between(300, 700));
+  });
   document.body.dataset.stream = "waiting";
   setTimeout(() => { if (!isOpen) setOpen(false); }, GRACE);
   if (navigator.locks && channel) navigator.locks.request(NAME, lead);

@@ -14,7 +14,7 @@
   document.addEventListener("desk:signed-out", signedOut);
 
   function note({ tone = "rose", title, text = "", link = null, id = "" }) {
-    if (id && document.getElementById(id)) return;
+    if (id) document.getElementById(id)?.remove();
     const box = document.createElement("div");
     box.className = `notice ${tone}`;
     box.id = id;
@@ -22,7 +22,8 @@
     words.append(paragraph(title, "strong"), paragraph(text, "span"));
     if (link) {
       const anchor = document.createElement("a");
-      Object.assign(anchor, { href: link.href, textContent: link.words, className: "text-link", target: "_blank", rel: "noopener" });
+      Object.assign(anchor, { href: link.href, textContent: link.words, className: "text-link" });
+      if (!link.here) Object.assign(anchor, { target: "_blank", rel: "noopener" });
       words.append(anchor);
     }
     const close = document.createElement("button");

@@ -25,9 +25,9 @@
   }
 
   function painted() {
-    const { message, word, tone } = pane().dataset;
+    const { message, word, tone, detail } = pane().dataset;
     if (!message) return;
-    emit("desk:painted", { id: message, word, tone });
+    emit("desk:painted", { id: message, word, tone, detail });
     showNews();
     clearInterval(ticker);
     const countdown = document.querySelector("#decide [data-seconds]");
@@ -87,7 +87,7 @@
       if (old && fresh) old.replaceWith(fresh);
       if (fresh) window.htmx.process(fresh);
     }
-    for (const name of ["word", "tone", "state", "moving"]) {
+    for (const name of ["word", "tone", "detail", "state", "moving"]) {
       if (name in next.dataset) pane().dataset[name] = next.dataset[name];
       else delete pane().dataset[name];
     }
