@@ -54,4 +54,6 @@ def _variables(servers: Servers | None) -> dict[str, str]:
         # As the owner: tests make and drop databases, and empty tables that the application may only add to.
         **({"DATABASE_URL": servers.postgres.url(OWNER)} if servers and servers.postgres else {}),
         **keys.new_keys(),
+        # The browser tests leave an event loop in their process; a database test that comes after them is no danger.
+        "DJANGO_ALLOW_ASYNC_UNSAFE": "true",
     }

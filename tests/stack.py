@@ -53,8 +53,9 @@ class Stack:
         self.data = folder / "data"
         self.output = folder / "run.out"
         self.launcher: subprocess.Popen[bytes] | None = None
-        outer = {name: value for name, value in os.environ.items() if name not in environment.OURS}
-        outer.pop("DJANGO_SETTINGS_MODULE", None)
+        # Nothing that tests/cluster.py sets for this process may reach the product.
+        ours = {*environment.OURS, "DJANGO_SETTINGS_MODULE", "DJANGO_ALLOW_ASYNC_UNSAFE", "MALLOC_ARENA_MAX"}
+        outer = {name: value for name, value in os.environ.items() if name not in ours}
         self._outer = {**outer, **_PORTS, "DEMO": "quiet", "DATA_DIR": str(self.data), **variables}
 
     def start(self) -> "Stack":
