@@ -75,8 +75,12 @@
     title: "The desk cannot be reached.",
     text: "Look at the state of the message before you press again; a second press decides nothing twice.",
   }));
-  document.addEventListener("htmx:beforeRequest", () => document.getElementById("busy").classList.add("on"));
-  document.addEventListener("htmx:afterRequest", () => document.getElementById("busy").classList.remove("on"));
+  document.addEventListener("htmx:beforeRequest", ({ detail: { xhr } }) => {
+    const busy = document.getElementById("busy");
+    busy.classList.add("on");
+    // Not htmx:afterRequest: the element that asked may be gone by then.
+    xhr.addEventListener("loadend", () => busy.classList.remove("on"));
+  });
 
   function isSignIn(url) {
     return Boolean(url) && new URL(url, location.href).pathname === body.dataset.signIn;

@@ -8,6 +8,7 @@
   const emit = (name, detail) => document.dispatchEvent(new CustomEvent(name, { detail }));
   let news = null;
   let isMine = false;
+  let isAsking = false;
   let ticker = 0;
   let following = 0;
   let soon = 0;
@@ -72,6 +73,12 @@
     }
   }
 
+  /* While an answer is on its way, that answer paints; what came after it is asked for when it is there. */
+  function refreshSoon() {
+    clearTimeout(soon);
+    soon = setTimeout(() => (isAsking ? refreshSoon() : refresh()), 60);
+  }
+
   /* Paint an answer over the pane; true when only the parts that say where the message is had to be touched. */
   function paint(text) {
     const next = new DOMParser().parseFromString(text, "text/html").getElementById("message");
@@ -134,13 +141,14 @@
       showNews();
       emit("desk:say", news.text);
     }
-    clearTimeout(soon);
-    if (!waits) soon = setTimeout(refresh, 60);
+    if (!waits) refreshSoon();
   });
 
   // The hint of one's own verdict may be faster than its answer: it is no news.
-  document.addEventListener("htmx:beforeRequest", ({ detail: { requestConfig } }) => {
+  document.addEventListener("htmx:beforeRequest", ({ detail: { requestConfig, xhr } }) => {
     isMine = requestConfig.verb === "post" && requestConfig.path.endsWith("/verdict/");
+    isAsking = true;
+    xhr.addEventListener("loadend", () => { isAsking = false; });
   });
 
   document.addEventListener("htmx:beforeSwap", (event) => {
