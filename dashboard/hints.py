@@ -19,6 +19,10 @@ from dashboard.channel import CHANNEL
 log = logging.getLogger(__name__)
 
 
+# Reading changes nothing that another page shows.
+_QUIET = ("message.served", "message.opened")
+
+
 @cache
 def _redis() -> "redis.Redis":
     return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=0.5, socket_connect_timeout=0.5)
@@ -26,7 +30,7 @@ def _redis() -> "redis.Redis":
 
 def on_recorded(entry: Entry, details: Mapping[str, str], **_: Any) -> None:
     """Send a hint about what happened to a message, once it has really happened."""
-    if entry.message is not None and entry.action.startswith(("message.", "decision.")):
+    if entry.message is not None and entry.action.startswith(("message.", "decision.")) and entry.action not in _QUIET:
         transaction.on_commit(partial(_send, entry.message, entry.action), robust=True)
 
 

@@ -72,26 +72,49 @@ class Watch:
             self.found.append(text)
 
 
+@pytest.fixture(scope="session")
+def signed_in(chromium: Chromium, product: Product) -> Any:
+    """Ana's cookies, from one sign-in: one for each test would meet the limit on sign-ins."""
+    context = chromium.new_context()
+    sign_in(context.new_page(), product, "REVIEWER")
+    state = context.storage_state()
+    context.close()
+    return state
+
+
+def sign_in(page: Page, product: Product, prefix: str) -> None:
+    """Sign in as a person would, and end on the queue."""
+    page.goto(product.known["DASHBOARD_URL"] + "/queue/")
+    page.get_by_label("Email").fill(product.known[f"{prefix}_EMAIL"])
+    page.get_by_label("Password").fill(product.known[f"{prefix}_PASSWORD"])
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url("**/queue/")
+
+
 @pytest.fixture
-def page(chromium: Chromium, product: Product) -> Iterator[Page]:
-    """A fresh browser context; what it did wrong fails the test at its end."""
-    context = chromium.new_context(viewport={"width": 1440, "height": 900})
-    page = context.new_page()
+def open_page(chromium: Chromium, product: Product) -> Iterator[Any]:
+    """Opens pages in fresh browser contexts; what one of them did wrong fails the test at its end."""
     known = product.known
     hosts = {urlsplit(known[name]).netloc for name in ("DASHBOARD_URL", "DISCORD_URL")}
     hosts.add(f"127.0.0.1:{product.stack.env['LIVE_PORT']}")
-    page.watch = Watch(page, hosts)  # type: ignore[attr-defined]
-    yield page
-    context.close()
-    assert page.watch.found == []  # type: ignore[attr-defined]
+    opened: list[tuple[Any, Watch]] = []
+
+    def open_page(**options: Any) -> Page:
+        context = chromium.new_context(viewport={"width": 1440, "height": 900}, **options)
+        page = context.new_page()
+        page.watch = Watch(page, hosts)  # type: ignore[attr-defined]
+        opened.append((context, page.watch))  # type: ignore[attr-defined]
+        return page
+
+    yield open_page
+    for context, _ in opened:
+        context.close()
+    assert [found for _, watch in opened for found in watch.found] == []
 
 
 @pytest.fixture
-def desk(page: Page, product: Product) -> Page:
-    """The page, with Ana signed in and the queue open."""
+def desk(open_page: Any, signed_in: Any, product: Product) -> Page:
+    """A page of Ana's, with the queue open."""
+    page = open_page(storage_state=signed_in)
     page.goto(product.known["DASHBOARD_URL"] + "/queue/")
-    page.get_by_label("Email").fill(product.known["REVIEWER_EMAIL"])
-    page.get_by_label("Password").fill(product.known["REVIEWER_PASSWORD"])
-    page.get_by_role("button", name="Sign in").click()
-    page.wait_for_url("**/queue/")
-    return page
+    return page  # type: ignore[no-any-return]

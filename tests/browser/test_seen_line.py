@@ -5,6 +5,8 @@ import time
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.conftest import sign_in
+
 pytestmark = pytest.mark.usefixtures("ana")
 
 HOSTILE = """Hello,
@@ -99,16 +101,18 @@ def test_body_address_opened_alone_is_as_harmless(desk, product, ana):
     assert desk.url.endswith("/body/")
 
 
-def test_back_after_signing_out_shows_nothing(desk, product, ana):
+def test_back_after_signing_out_shows_nothing(open_page, product, ana):
     upstream_id, subject = product.send()
     row = product.held(ana, upstream_id)
-    desk.goto(f"{product.known['DASHBOARD_URL']}/queue/{row['id']}/")
-    expect(desk.get_by_role("heading", name=subject)).to_be_visible()
-    desk.get_by_role("button", name="Sign out").click()
-    desk.wait_for_url("**/accounts/login/**")
-    desk.go_back()
-    expect(desk.get_by_role("heading", name=subject)).to_have_count(0)
-    expect(desk.get_by_role("button", name="Sign in")).to_be_visible()
+    page = open_page()
+    sign_in(page, product, "REVIEWER2")
+    page.goto(f"{product.known['DASHBOARD_URL']}/queue/{row['id']}/")
+    expect(page.get_by_role("heading", name=subject)).to_be_visible()
+    page.get_by_role("button", name="Sign out").click()
+    page.wait_for_url("**/accounts/login/**")
+    page.go_back()
+    expect(page.get_by_role("heading", name=subject)).to_have_count(0)
+    expect(page.get_by_role("button", name="Sign in")).to_be_visible()
 
 
 @pytest.mark.parametrize("path", ["/", "/queue/", "/history/", "/audit/", "/alerts/", "/connections/"])
@@ -117,21 +121,42 @@ def test_page_fits_its_window(desk, product, path, width):
     desk.set_viewport_size({"width": width, "height": 844})
     desk.goto(product.known["DASHBOARD_URL"] + path)
     assert desk.get_by_role("heading", level=1).count() == 1
+    assert desk.get_by_role("button", name="Sign out").count() == 1
     wide = desk.evaluate("document.scrollingElement.scrollWidth - document.scrollingElement.clientWidth")
     assert wide <= 0
 
 
-def test_desk_works_without_scripts(chromium, product, ana):
+def test_desk_works_without_scripts(open_page, signed_in, product, ana):
     upstream_id, subject = product.send(**{"from": product.known["MAILBOX2_ADDRESS"]})
     product.held(ana, upstream_id)
-    context = chromium.new_context(java_script_enabled=False)
-    page = context.new_page()
-    page.goto(product.known["DASHBOARD_URL"] + "/queue/")
-    page.get_by_label("Email").fill(product.known["REVIEWER2_EMAIL"])
-    page.get_by_label("Password").fill(product.known["REVIEWER2_PASSWORD"])
-    page.get_by_role("button", name="Sign in").click()
+    page = open_page(java_script_enabled=False)
+    sign_in(page, product, "REVIEWER2")
     page.get_by_role("link", name=subject).click()
     page.get_by_role("button", name="Approve and send").click()
     expect(page.get_by_role("button", name="Undo")).to_be_visible()
-    context.close()
     product.wait_for(lambda: product.mails(subject), timeout=30, what="the mail")
+
+
+def test_second_reviewer_sees_in_place_who_was_first(desk, product, ana):
+    upstream_id, _ = product.send()
+    row = product.held(ana, upstream_id)
+    desk.goto(f"{product.known['DASHBOARD_URL']}/queue/{row['id']}/")
+    desk.wait_for_selector("[data-stream='open']", state="attached")
+    ben = product.reviewer("REVIEWER2")
+    assert ben.decide(row["id"], "approve", row["fingerprint"]).status_code == 302
+    expect(desk.get_by_text("Ben Okafor").first).to_be_visible()
+
+
+def test_conflict_keeps_the_typed_reason_in_the_browser(desk, product, ana):
+    upstream_id, _ = product.send()
+    row = product.held(ana, upstream_id)
+    # The stream is kept from this page, so that it still believes the message to be undecided.
+    desk.route("**/live/**", lambda route: route.abort())
+    desk.watch.expected += ["409", "ERR_FAILED"]
+    desk.goto(f"{product.known['DASHBOARD_URL']}/queue/{row['id']}/")
+    desk.keyboard.press("r")
+    desk.keyboard.type("A long and careful reason")
+    assert product.reviewer("REVIEWER2").decide(row["id"], "approve", row["fingerprint"]).status_code == 302
+    desk.get_by_role("button", name="Reject with this reason").click()
+    expect(desk.get_by_text("Ben Okafor approved this message first").first).to_be_visible()
+    assert "A long and careful reason" in desk.content()

@@ -14,7 +14,7 @@ def test_reviewer_may_decide_what_is_held_and_read():
     assert (ruling.may_approve, ruling.may_reject, ruling.approvals_needed) == (True, True, 1)
 
 
-@pytest.mark.parametrize("facts", itertools.product([True, False], repeat=3))
+@pytest.mark.parametrize("facts", list(itertools.product([True, False], repeat=3)))
 def test_one_missing_condition_refuses_both(facts):
     ruling = rule(Facts(*facts))
     assert ruling.may_approve == ruling.may_reject == all(facts)
@@ -30,7 +30,7 @@ def test_expired_message_can_only_be_rejected():
     assert (ruling.may_approve, ruling.may_reject) == (False, True)
 
 
-@pytest.mark.parametrize("facts", itertools.product([True, False], repeat=5))
+@pytest.mark.parametrize("facts", list(itertools.product([True, False], repeat=5)))
 def test_every_ruling_gives_a_reason_in_a_sentence(facts):
     assert all(reason.endswith(".") for reason in rule(Facts(*facts)).reasons)
     assert rule(Facts(*facts)).reasons
