@@ -45,7 +45,7 @@ class QueueForm(forms.Form):
     """The queue's address: a tab and the row that a page begins after. Nonsense is read as the first page."""
 
     tab = forms.ChoiceField(choices=list(TABS.items()), required=False)
-    after = forms.RegexField(r"\d{1,18}-\d{1,18}", required=False)
+    after = forms.RegexField(r"\A[0-9]{1,18}-[0-9]{1,18}\Z", required=False)
 
     def place(self) -> tuple[str, tuple[datetime, int] | None]:
         """Return the tab, and the time and key to begin after."""

@@ -31,7 +31,7 @@ FIELDS = (
     "send_at",
 )
 
-FINGERPRINT = re.compile(r"[0-9a-f]{64}")
+FINGERPRINT = re.compile(r"\A[0-9a-f]{64}\Z")
 
 
 @dataclass(frozen=True)

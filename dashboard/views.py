@@ -109,7 +109,7 @@ def csp_report(request: HttpRequest) -> HttpResponse:
         log.warning(
             "policy blocked", extra={"directive": str(report.get("violated-directive", ""))[:80], "blocked": blocked}
         )
-    except (ValueError, AttributeError):
+    except (ValueError, AttributeError, RecursionError):
         log.warning("policy report unreadable")
     return HttpResponse(status=204)
 

@@ -60,7 +60,10 @@ def test_queue_as_json_gives_what_scripts_need(desk, message):
     )  # fmt: skip
 
 
-@pytest.mark.parametrize("query", ["?tab=nonsense", "?after=x", "?after=99999999999999999-1", "?after=1-1&tab=done"])
+@pytest.mark.parametrize(
+    "query",
+    ["?tab=nonsense", "?after=x", "?after=99999999999999999-1", "?after=1-1&tab=done", "?after=x1-1", "?after=1-1-1"],
+)
 def test_nonsense_in_the_address_is_the_first_page(desk, message, query):
     assert desk.get(f"/queue/{query}").status_code == 200
 
@@ -157,7 +160,7 @@ def test_changed_message_is_refused_with_both_fingerprints(desk, message):
     assert Decision.objects.count() == 0
 
 
-@pytest.mark.parametrize("fingerprint", ["", "zz", "0" * 63])
+@pytest.mark.parametrize("fingerprint", ["", "zz", "0" * 63, "zz" + "0" * 64, "0" * 65])
 def test_form_without_a_proper_fingerprint_is_422(desk, message, fingerprint):
     answer = desk.post(
         f"/queue/{message.public_id}/verdict/", {"outcome": "approve", "fingerprint": fingerprint, "reason": ""}
@@ -204,6 +207,15 @@ def test_late_undo_is_told_that_it_is_late(desk, message):
 def test_link_from_a_card_leads_to_the_message(desk, message):
     answer = desk.get(f"/approvals/{message.upstream_id}/")
     assert answer["Location"] == f"/queue/{message.public_id}/"
+
+
+def test_address_that_no_row_can_have_is_404(desk):
+    assert desk.get("/approvals/a%00b/").status_code == 404
+
+
+def test_report_of_a_browser_is_read_with_care(client):
+    for body in (b"[" * 16_000, b"[]", b"{", b"\xff"):
+        assert client.post("/csp-report/", body, content_type="application/csp-report").status_code == 204
 
 
 def test_same_upstream_id_in_two_connections_asks_which(desk, message):

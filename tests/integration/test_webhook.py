@@ -67,8 +67,9 @@ def test_signature_of_another_connection_is_refused(client, connection):
     assert post_event(client, other, event_body()).status_code == 401
 
 
-def test_unknown_address_is_404_json(client, connection):
-    answer = client.post("/webhooks/multimail/guess/", b"{}", content_type="application/json")
+@pytest.mark.parametrize("guess", ["guess", "a%00b"])
+def test_unknown_address_is_404_json(client, connection, guess):
+    answer = client.post(f"/webhooks/multimail/{guess}/", b"{}", content_type="application/json")
     assert answer.status_code == 404
     assert answer.json()["error"]
 
