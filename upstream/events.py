@@ -104,15 +104,20 @@ def parse(body: bytes) -> Event:
 
 
 def read_time(value: Any) -> datetime | None:
-    """Return a time given as ISO text or as an epoch in seconds or milliseconds; None for anything else."""
+    """Return a time given as ISO text or as an epoch in seconds or milliseconds; None for anything else.
+
+    Nothing was mailed here before 2000, and a time before the year 1 in UTC could be stored but never read again.
+    """
     try:
         if isinstance(value, str) and not value.isdecimal():
             parsed = datetime.fromisoformat(value)
-            return parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)
-        number = float(value)
-        return datetime.fromtimestamp(number / 1000 if number > 1e11 else number, UTC)
+            parsed = parsed.astimezone(UTC) if parsed.tzinfo else parsed.replace(tzinfo=UTC)
+        else:
+            number = float(value)
+            parsed = datetime.fromtimestamp(number / 1000 if number > 1e11 else number, UTC)
     except (TypeError, ValueError, OverflowError, OSError):
         return None
+    return parsed if parsed.year >= 2000 else None
 
 
 def _load(body: bytes) -> dict[str, Any]:
@@ -133,10 +138,16 @@ def _load(body: bytes) -> dict[str, Any]:
 
 
 def _depth(text: str) -> int:
-    """Return an upper bound of how deep the brackets go, before the parser has to follow them."""
+    """Return how deep the brackets go, before the parser has to follow them; those inside of texts do not count."""
     deepest = level = 0
+    in_text = escaped = False
     for character in text:
-        if character in "[{":
+        if in_text:
+            in_text = escaped or character != '"'
+            escaped = character == "\\" and not escaped
+        elif character == '"':
+            in_text = True
+        elif character in "[{":
             level += 1
             deepest = max(deepest, level)
         elif character in "]}":

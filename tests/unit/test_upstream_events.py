@@ -85,3 +85,19 @@ def test_times_are_read_in_every_form(value):
 @pytest.mark.parametrize("value", [None, "yesterday", {}, 1e300, True and "x"])
 def test_time_that_is_none_reads_as_none(value):
     assert read_time(value) is None
+
+
+@pytest.mark.parametrize("value", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "1969-07-20", 0, "-1", -5])
+def test_time_that_could_not_be_stored_or_read_again_is_none(value):
+    assert read_time(value) is None
+
+
+@pytest.mark.parametrize("subject", ["[" * 60, "{" * 60, '\\"[[' * 30, '"' + "[" * 60, "\\" + "[" * 60])
+def test_brackets_in_a_subject_are_not_depth(subject):
+    assert event(event="oversight.pending", email_id="01E", subject=subject).subject == subject
+
+
+@pytest.mark.parametrize("body", [b"[" * 41 + b"]" * 41, b'{"a":"\\\\",' + b'"b":' + b"[" * 50 + b"]" * 50 + b"}"])
+def test_brackets_outside_of_texts_are(body):
+    with pytest.raises(UnreadableEvent, match="levels deep"):
+        parse(body)
