@@ -43,7 +43,7 @@ def hydrate(*, message_id: int, now: datetime) -> str:
             return "unreachable"
         if pending.rows:
             _mirror_row(message.connection, pending.rows[0], now)
-            log.info("content fetched", extra={"message": message.upstream_id})
+            log.info("content fetched", extra={"email": message.upstream_id})
             return "fetched"
         _close(message, pending.closed, now)
         return "closed"
