@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db.backends.postgresql.operations import DatabaseOperations
 
 from tests import factories
+from tests.desk import Browser, Product
 
 
 def pytest_configure() -> None:
@@ -47,6 +48,25 @@ def _flush_with_ledger(self: DatabaseOperations, *args: Any, **kwargs: Any) -> l
 
 
 DatabaseOperations.sql_flush = _flush_with_ledger  # type: ignore[method-assign]
+
+
+@pytest.fixture(scope="session")
+def product(stack: Any) -> Product:
+    """The running product, shared by all that only use it."""
+    shared = Product(stack)
+    # The second mailbox keeps its five seconds, for the tests that undo.
+    shared.set_undo_window("300 milliseconds")
+    return shared
+
+
+@pytest.fixture(scope="session")
+def ana(product: Product) -> Browser:
+    return product.reviewer("REVIEWER")
+
+
+@pytest.fixture(scope="session")
+def ben(product: Product) -> Browser:
+    return product.reviewer("REVIEWER2")
 
 
 @pytest.fixture

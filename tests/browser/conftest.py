@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Browser as Chromium
 from playwright.sync_api import Page, sync_playwright
 
-from tests.desk import Browser, Product
+from tests.desk import Product
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 ARGUMENTS = [
@@ -27,19 +27,6 @@ def pytest_collection_modifyitems(items: list[Any]) -> None:
             item.add_marker(pytest.mark.xdist_group("stack"))
             if CHROMIUM is None:
                 item.add_marker(pytest.mark.skip(reason="no Chromium: install Debian's package chromium"))
-
-
-@pytest.fixture(scope="session")
-def product(stack: Any) -> Product:
-    shared = Product(stack)
-    # The second mailbox keeps its five seconds, for the tests that undo.
-    shared.set_undo_window("300 milliseconds")
-    return shared
-
-
-@pytest.fixture(scope="session")
-def ana(product: Product) -> Browser:
-    return product.reviewer("REVIEWER")
 
 
 @pytest.fixture(scope="session")
