@@ -38,7 +38,7 @@ def give_verdict(*, message: UUID, actor: Actor, outcome: str, fingerprint: str,
     """
     locked = (
         Message.objects.visible_to(actor)
-        .select_for_update(of=("self",))
+        .select_for_update(of=("self",), no_key=True)
         .select_related("connection", "mailbox", "revision")
         .filter(public_id=message)
         .first()
@@ -66,11 +66,11 @@ def give_verdict(*, message: UUID, actor: Actor, outcome: str, fingerprint: str,
 @transaction.atomic
 def undo_decision(*, message: UUID, actor: Actor, now: datetime) -> Decision:
     """Take a decision back while nothing has left. Raises AlreadyDecided when it is too late for that."""
-    visible = Message.objects.visible_to(actor)
-    locked = visible.select_for_update(of=("self",)).select_related("connection", "mailbox").get(public_id=message)
+    visible = Message.objects.visible_to(actor).select_related("connection", "mailbox")
+    locked = visible.select_for_update(of=("self",), no_key=True).get(public_id=message)
     if not actor.is_a(Role.REVIEWER, connection=locked.connection_id, mailbox=locked.mailbox_id):
         raise VerdictNotAllowed("Only a reviewer of this mailbox can undo a decision.")
-    decision = locked.decisions.live().select_related("message", "revision").select_for_update(of=("self",)).first()
+    decision = locked.decisions.to_settle().first()
     if decision is None or decision.may_have_left:
         raise AlreadyDecided("It is too late to undo: the decision has been carried out.", decision=decision)
     try:

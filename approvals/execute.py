@@ -223,7 +223,7 @@ def _pause(connection: Connection, because: str) -> None:
 
 
 def _locked(decision: Decision) -> Message:
-    locked: Message = Message.objects.select_for_update(of=("self",)).get(pk=decision.message_id)
+    locked: Message = Message.objects.select_for_update(of=("self",), no_key=True).get(pk=decision.message_id)
     return locked
 
 

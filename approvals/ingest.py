@@ -132,7 +132,7 @@ def _note_decision(message: Message, event: Event, actor: Actor) -> None:
     message.upstream_reason, message.upstream_decided_by = event.reason, event.decided_by[:200]
     message.save(update_fields=["upstream_reason", "upstream_decided_by"])
     reported = "rejected" if event.kind == MessageEvent.REJECTED else "approved"
-    for decision in message.decisions.live().select_related("message", "revision"):
+    for decision in message.decisions.to_settle():
         settle.meet_report(decision, reported=reported, reason=event.reason, decided_by=event.decided_by, actor=actor)
 
 

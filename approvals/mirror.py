@@ -52,7 +52,9 @@ def lock_message(connection: Connection, *, upstream_id: str) -> Message | None:
     """
     with database.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, %s))", [upstream_id, connection.pk])
-    locked = Message.objects.select_for_update(of=("self",)).filter(connection=connection, upstream_id=upstream_id)
+    # Without the key: rows that others add about the message (cards, attempts) need not wait, nor wait in a circle.
+    rows = Message.objects.select_for_update(of=("self",), no_key=True)
+    locked = rows.filter(connection=connection, upstream_id=upstream_id)
     return locked.select_related("connection", "revision", "mailbox").first()
 
 

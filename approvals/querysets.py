@@ -109,6 +109,10 @@ class DecisionQuerySet(models.QuerySet["Decision"]):
         """Those that still count."""
         return self.filter(state__in=LIVE_DECISIONS)
 
+    def to_settle(self) -> Self:
+        """Those that still count, each under a lock: whoever is ending one at this moment is waited for."""
+        return self.live().select_related("message", "revision").select_for_update(of=("self",))
+
     def due(self) -> Self:
         """Ready to be carried out now."""
         return self.filter(state=DecisionState.RECORDED, due_at__lte=Now(), message__connection__paused_at=None).filter(

@@ -199,7 +199,7 @@ def _close(message: Message, closed: dict[str, Any] | None, now: datetime) -> No
         locked.upstream_decided_by = str(closed.get("decided_by") or "")[:200]
         locked.save(update_fields=["upstream_reason", "upstream_decided_by"])
     mirror.move(locked, event=event, now=now, status=str((closed or {}).get("status") or ""))
-    for decision in locked.decisions.live().select_related("message", "revision"):
+    for decision in locked.decisions.to_settle():
         if word in ("approved", "rejected"):
             settle.meet_report(
                 decision,

@@ -1,10 +1,13 @@
 """Verdicts and decisions: one choke point, the first valid verdict wins, only what was shown can be decided."""
 
 import threading
+import time
 
 import pytest
 from django.db import IntegrityError, connections, transaction
+from django.db import connection as db
 
+from approvals import ingest
 from approvals.decide import give_verdict, undo_decision
 from approvals.errors import AlreadyDecided, ContentChanged, StaleDecision, VerdictNotAllowed
 from approvals.models import Decision, Verdict
@@ -179,3 +182,38 @@ def test_two_people_at_once_one_decides_and_the_other_is_told():
     assert said.count("decided") == 1
     assert sum("approved this message first" in sentence for sentence in said) == 1
     assert Decision.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_webhook_that_comes_while_the_answer_is_written_is_not_lost():
+    connection = make_connection()
+    message = make_message(connection)
+    decision = decide(message, make_person("ana@yourteam.example", "Ana", "reviewer")).decision
+    Decision.objects.update(state="calling", attempt=1, may_have_left=True)
+    decision.refresh_from_db()
+    body = event_body("oversight.approved", email_id=message.upstream_id, reason=f"[countersign:{decision.reference}]")
+    results = []
+
+    def receive():
+        stored = ingest.receive_webhook(connection=connection, body=body, secret_used="current", now=NOW)
+        results.append(stored.result)
+        connections.close_all()
+
+    webhook = threading.Thread(target=receive)
+    with transaction.atomic():
+        advance(decision, event="succeed", actor=worker("decisions"))
+        webhook.start()
+        wait_until_somebody_waits_for_a_lock()
+    webhook.join(10)
+    message.refresh_from_db()
+    assert (results, message.state, Decision.objects.get().state) == (["applied"], "approved", "applied")
+
+
+def wait_until_somebody_waits_for_a_lock():
+    deadline = time.monotonic() + 10
+    with db.cursor() as cursor:
+        while time.monotonic() < deadline:
+            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            if cursor.fetchone()[0]:
+                return
+    raise AssertionError("nobody waited")
