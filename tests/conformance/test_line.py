@@ -154,15 +154,13 @@ def test_webhook_to_discord_post_carries_one_trace_id(product, ana):
     upstream_id, _ = product.send()
     row = product.held(ana, upstream_id)
 
-    def announced():
-        entries = ana.trace(row["id"])
-        return entries if any(entry["action"] == "alert.delivered" for entry in entries) else None
+    def traces():
+        entries = [e for e in ana.trace(row["id"]) if e["action"] in ("message.held", "message.fetched", "alert.delivered")]
+        return {e["trace"] for e in entries} if len({e["action"] for e in entries}) == 3 else None
 
-    entries = product.wait_for(announced, timeout=20, what="the first post in the trace")
-    entries = [e for e in entries if e["action"] in ("message.held", "message.fetched", "alert.delivered")]
-    assert len({entry["trace"] for entry in entries}) == 1
-    trace = entries[0]["trace"]
-    assert all(trace in product.stack.log(name) for name in ("web", "worker-desk", "worker-out"))
+    (trace,) = product.wait_for(traces, timeout=20, what="the webhook, the fetch and the first post in the trace")
+    for name in ("web", "worker-desk", "worker-out"):
+        product.wait_for(lambda name=name: trace in product.stack.log(name), timeout=10, what=f"{trace} in {name}.log")
 
 
 def test_each_webhook_twice_and_out_of_order_is_one_message_one_card_one_mail(product, ana):
