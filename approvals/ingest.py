@@ -116,9 +116,9 @@ def _begin(connection: Connection, event: Event, kind: str, now: datetime) -> Me
         now=now,
         mailbox=mirror.find_mailbox(connection, upstream_id=event.mailbox_id, address=event.mailbox),
         direction=event.direction,
-        thread_id=event.thread_id,
-        upstream_status=event.status,
-        sender=event.sender[:1000],
+        thread_id=mirror.fitting("thread_id", event.thread_id),
+        upstream_status=mirror.fitting("upstream_status", event.status),
+        sender=mirror.fitting("sender", event.sender),
         recipients=list(event.to),
         subject=event.subject,
         trigger=dict(event.metadata),
@@ -129,7 +129,8 @@ def _begin(connection: Connection, event: Event, kind: str, now: datetime) -> Me
 
 def _note_decision(message: Message, event: Event, actor: Actor) -> None:
     """Keep what MultiMail says of the decision, and settle ours by it."""
-    message.upstream_reason, message.upstream_decided_by = event.reason, event.decided_by[:200]
+    message.upstream_reason = event.reason
+    message.upstream_decided_by = mirror.fitting("upstream_decided_by", event.decided_by)
     message.save(update_fields=["upstream_reason", "upstream_decided_by"])
     reported = "rejected" if event.kind == MessageEvent.REJECTED else "approved"
     for decision in message.decisions.to_settle():

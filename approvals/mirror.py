@@ -33,15 +33,20 @@ _SOURCES: Mapping[str, tuple[str, ...]] = {
 }
 
 
+def fitting(column: str, value: Any) -> str:
+    """Return `value` as text that this column of a message can hold; what decides is kept whole in the revision."""
+    return str(value or "")[: Message._meta.get_field(column).max_length]
+
+
 def find_mailbox(connection: Connection, *, upstream_id: str, address: str = "") -> Mailbox | None:
     """Return the mailbox with this upstream id, made on first sight; None when the id is not known."""
     if not upstream_id:
         return connection.mailboxes.filter(address=address).first() if address else None
     mailbox, _ = Mailbox.objects.get_or_create(
-        connection=connection, upstream_id=upstream_id, defaults={"address": address}
+        connection=connection, upstream_id=upstream_id, defaults={"address": address[:320]}
     )
     if address and not mailbox.address:
-        Mailbox.objects.filter(pk=mailbox.pk).update(address=address)
+        Mailbox.objects.filter(pk=mailbox.pk).update(address=address[:320])
     return mailbox
 
 
@@ -65,7 +70,7 @@ def move(message: Message, *, event: str, now: datetime, status: str = "") -> bo
         return False
     message.state, message.changed_at = state, now
     if status:
-        message.upstream_status = status
+        message.upstream_status = fitting("upstream_status", status)
     message.save(update_fields=["state", "changed_at", "upstream_status"])
     return True
 
@@ -83,22 +88,24 @@ def create_message(
 
 def content_of(row: Mapping[str, Any]) -> Content:
     """Read a pending row into the content that is fingerprinted, with the coverage that this row has."""
-    given = {name: next((row[key] for key in keys if key in row), None) for name, keys in _SOURCES.items()}
+    given = {
+        name: next((row[key] for key in keys if row.get(key) is not None), None) for name, keys in _SOURCES.items()
+    }
     coverage = tuple(name for name in FIELDS if any(key in row for key in _SOURCES[name]))
     additions = given["additions"] if isinstance(given["additions"], dict) else {}
     return Content(
         sender=str(given["from"] or ""),
-        reply_to=given["reply_to"] or None,
+        reply_to=_text(given["reply_to"]) or None,
         to=_addresses(given["to"]),
         cc=_addresses(given["cc"]),
         bcc=_addresses(given["bcc"]),
         subject=str(given["subject"] or ""),
-        markdown=given["markdown"],
-        html=given["html"],
-        in_reply_to=given["in_reply_to"],
-        attachments=tuple(_attachment(item) for item in given["attachments"] or () if isinstance(item, dict)),
+        markdown=_text(given["markdown"]),
+        html=_text(given["html"]),
+        in_reply_to=_text(given["in_reply_to"]),
+        attachments=tuple(_attachment(item) for item in _listed(given["attachments"])),
         additions={str(name): str(text) for name, text in additions.items() if text},
-        send_at=given["send_at"],
+        send_at=_text(given["send_at"]),
         coverage=coverage,
     )
 
@@ -123,11 +130,12 @@ def store_revision(message: Message, *, row: Mapping[str, Any], actor: Actor, no
     message.revision = current
     message.hydrated_at = message.hydrated_at or now
     message.seen_at = now
-    message.subject, message.sender, message.recipients = content.subject, content.sender, list(content.to)
+    message.subject, message.recipients = content.subject, list(content.to)
+    message.sender = fitting("sender", content.sender)
     message.trigger = metadata if isinstance(metadata, dict) else message.trigger
-    message.sent_by_key = str(row.get("sent_by_key") or "")
-    message.thread_id = str(row.get("thread_id") or "")
-    message.upstream_status = str(row.get("status") or message.upstream_status)
+    message.sent_by_key = fitting("sent_by_key", row.get("sent_by_key"))
+    message.thread_id = fitting("thread_id", row.get("thread_id"))
+    message.upstream_status = fitting("upstream_status", row.get("status")) or message.upstream_status
     message.sandbox = bool(row.get("sandbox"))
     message.direction = "inbound" if row.get("direction") == "inbound" else "outbound"
     mailbox = find_mailbox(
@@ -182,13 +190,23 @@ def held_since(row: Mapping[str, Any], now: datetime) -> datetime:
     return min(told, now) if told else now
 
 
+def _text(value: Any) -> str | None:
+    """What is not of the expected kind is shown as it is written: leaving it out could hide it from the reviewer."""
+    return value if value is None or isinstance(value, str) else str(value)
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value] if value else []
+
+
 def _addresses(value: Any) -> tuple[str, ...]:
-    if isinstance(value, str):
-        value = value.split(",")
-    return tuple(str(item).strip() for item in value or () if str(item).strip())
+    items = value.split(",") if isinstance(value, str) else _listed(value)
+    return tuple(str(item).strip() for item in items if str(item).strip())
 
 
-def _attachment(item: Mapping[str, Any]) -> Attachment:
+def _attachment(item: Any) -> Attachment:
+    if not isinstance(item, dict):
+        return Attachment(name=str(item), content_type="", size=0)
     size = item.get("size") or item.get("size_bytes") or 0
     return Attachment(
         name=str(item.get("name") or item.get("filename") or ""),

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import transaction
+from django.db import DataError, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
@@ -28,6 +28,8 @@ READ_LEASE = timedelta(seconds=30)
 READ_PAUSE = timedelta(seconds=1)
 # Longer than MultiMail may take to finish a call that timed out here: only then does "still held" prove anything.
 SETTLE_TIME = timedelta(seconds=30)
+# What a row may raise whose shape nobody foresaw; anything else is not the row's fault.
+_UNREADABLE = (DataError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
 def hydrate(*, message_id: int, now: datetime) -> str:
@@ -42,9 +44,13 @@ def hydrate(*, message_id: int, now: datetime) -> str:
         if pending is None:
             return "unreachable"
         if pending.rows:
-            _mirror_row(message.connection, pending.rows[0], now)
+            if not _is_mirrored(message.connection, pending.rows[0], now):
+                return "unreadable"
             log.info("content fetched", extra={"email": message.upstream_id})
             return "fetched"
+        if pending.closed is None:
+            # Not known there: a whole read shows what that means.
+            return read_everything(connection_id=message.connection_id, now=now)
         _close(message, pending.closed, now)
         return "closed"
 
@@ -59,10 +65,16 @@ def read_everything(*, connection_id: int, now: datetime) -> str:
         pending = _ask(connection)
         if pending is None:
             return "unreachable"
-        _mirror_rows(connection, pending.rows, now)
+        unreadable = pending.unreadable + _mirror_rows(connection, pending.rows, now)
         ids = [str(row["id"]) for row in pending.rows]
-        _close_absent(connection, ids, began, now)
-        Connection.objects.filter(pk=connection.pk).update(complete_as_of=began, is_our_gateway=pending.is_our_gateway)
+        if not pending.unreadable:
+            _close_absent(connection, ids, began, now)
+        Connection.objects.filter(pk=connection.pk).update(is_our_gateway=pending.is_our_gateway)
+        if unreadable:
+            _note_failure(connection, f"{unreadable} of the held messages could not be read; the others are here.")
+            return f"{unreadable} unreadable"
+        Connection.objects.filter(pk=connection.pk).update(complete_as_of=began)
+        _note_recovery(connection)
         return f"{len(ids)} held"
     finally:
         Connection.objects.filter(pk=connection.pk).update(reading_until=None, read_at=Now())
@@ -78,6 +90,8 @@ def resolve(*, decision_id: int, now: datetime) -> str:
     if pending is None:
         return "unreachable"
     held = any(str(row["id"]) == message.upstream_id for row in pending.rows)
+    if pending.unreadable and not held:
+        return "not everything could be read"
     try:
         return _weigh(decision.pk, held=held, closed=pending.closed, now=now)
     except StaleDecision:
@@ -100,13 +114,13 @@ def _take_read(connection_id: int) -> Connection | None:
 def _ask(connection: Connection, email_id: str = "") -> Pending | None:
     """Read what is held; None when MultiMail could not be read, which is written down on the connection."""
     try:
-        pending = Client(base_url=connection.api_url, key=connection.oversight_key).list_pending(email_id=email_id)
+        return Client(base_url=connection.api_url, key=connection.oversight_key).list_pending(email_id=email_id)
     except errors.UpstreamError as error:
+        if email_id and isinstance(error, errors.NotFound):
+            # One message that is not known there says nothing about the connection.
+            return Pending(rows=[], closed=None, is_our_gateway=True)
         _note_failure(connection, error.sentence)
         return None
-    if connection.failing_since:
-        _note_recovery(connection)
-    return pending
 
 
 @transaction.atomic
@@ -128,18 +142,33 @@ def _note_recovery(connection: Connection) -> None:
         record("connection.recovered", actor=ACTOR, connection=connection.pk)
 
 
-def _mirror_rows(connection: Connection, rows: list[dict[str, Any]], now: datetime) -> None:
-    """Mirror a whole read: a transaction for each row that is new or changed, one statement for all the others."""
+def _mirror_rows(connection: Connection, rows: list[dict[str, Any]], now: datetime) -> int:
+    """Mirror a whole read: a transaction for each row that is new or changed, one statement for all the others.
+
+    Return how many of them could not be read.
+    """
     held = Message.objects.filter(connection=connection, state=MessageState.HELD).exclude(hydrated_at=None)
     known = dict(held.values_list("upstream_id", "revision__fingerprint"))
-    unchanged = []
+    unchanged, unreadable = [], 0
     for row in rows:
-        if known.get(str(row["id"])) == fingerprint(mirror.content_of(row)):
-            unchanged.append(str(row["id"]))
-        else:
-            with traced(uuid.uuid4().hex[:16]):
-                _mirror_row(connection, row, now)
+        with traced(uuid.uuid4().hex[:16]):
+            if str(row["id"]) in known and known[str(row["id"])] == fingerprint(mirror.content_of(row)):
+                unchanged.append(str(row["id"]))
+            elif not _is_mirrored(connection, row, now):
+                unreadable += 1
     held.filter(upstream_id__in=unchanged).update(seen_at=now)
+    return unreadable
+
+
+def _is_mirrored(connection: Connection, row: dict[str, Any], now: datetime) -> bool:
+    """Mirror one row; False for one that cannot be read, which must not keep the others out of the queue."""
+    try:
+        _mirror_row(connection, row, now)
+    except _UNREADABLE as error:
+        # The error's own text may hold the row, and no body belongs in a log.
+        log.error("row not mirrored", extra={"email": str(row["id"])[:200], "reason": type(error).__name__})
+        return False
+    return True
 
 
 @transaction.atomic

@@ -14,6 +14,7 @@ import requests
 from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NameResolutionError, NewConnectionError, SSLError
 
 from upstream import errors
+from upstream.texts import storable
 
 CONNECT_TIMEOUT = 3.0
 READ_TIMEOUT = 10.0
@@ -25,11 +26,15 @@ _BEFORE_THE_WIRE = (NewConnectionError, NameResolutionError, ConnectTimeoutError
 
 @dataclass(frozen=True)
 class Pending:
-    """Answer of list_pending. `rows` are as given; `closed` is what became of the one message that was asked for."""
+    """Answer of list_pending. `rows` are as given; `closed` is what became of the one message that was asked for.
+
+    `unreadable` counts rows that name no message: what is absent from such an answer may still be held.
+    """
 
     rows: list[dict[str, Any]]
     closed: dict[str, Any] | None
     is_our_gateway: bool
+    unreadable: int = 0
 
 
 class Client:
@@ -43,15 +48,21 @@ class Client:
         """Read what is held: everything, or (our gateway only) one message. Contract section 4.4."""
         params = {"email_id": email_id} if email_id else {}
         body, headers = self._call("GET", "/v1/oversight/pending", params=params, limit=MAX_ANSWER)
-        rows = next(
+        given = next(
             (body[name] for name in ("pending", "emails", "messages") if isinstance(body.get(name), list)), None
         )
-        if rows is None or not all(isinstance(row, dict) and row.get("id") for row in rows):
+        if given is None:
             raise errors.OutcomeUnknown("MultiMail's list of held messages has a form that this version cannot read.")
         if body.get("cursor") and not email_id:
             raise errors.OutcomeUnknown("MultiMail gave only a part of its held messages.")
-        closed = body if email_id and not rows and body.get("status") else None
-        return Pending(rows=rows, closed=closed, is_our_gateway=headers.get("X-Countersign-Gateway") == "1")
+        rows = [row for row in given if isinstance(row, dict) and row.get("id")]
+        closed = body if email_id and not given and body.get("status") else None
+        return Pending(
+            rows=rows,
+            closed=closed,
+            is_our_gateway=headers.get("X-Countersign-Gateway") == "1",
+            unreadable=len(given) - len(rows),
+        )
 
     def decide_email(
         self, *, email_id: str, action: str, reason: str, expected_fingerprint: str | None
@@ -97,8 +108,8 @@ class Client:
     def _read(self, response: requests.Response, limit: int) -> dict[str, Any]:
         raw = _read_bounded(response, limit)
         try:
-            body: dict[str, Any] | None = json.loads(raw)
-        except ValueError:
+            body: dict[str, Any] | None = storable(json.loads(raw))
+        except (ValueError, RecursionError):
             body = None
         if not isinstance(body, dict):
             body = None

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from upstream.texts import storable
+
 _NAMES: Mapping[str, str] = {
     "message.received": "received",
     "email.received": "received",
@@ -133,7 +135,8 @@ def _load(body: bytes) -> dict[str, Any]:
         raise UnreadableEvent("The body is not valid JSON.") from None
     if not isinstance(payload, dict):
         raise UnreadableEvent("The body must be a JSON object.")
-    cleaned: dict[str, Any] = _without_nul(payload)
+    # The raw body is kept as it came.
+    cleaned: dict[str, Any] = storable(payload)
     return cleaned
 
 
@@ -153,17 +156,6 @@ def _depth(text: str) -> int:
         elif character in "]}":
             level -= 1
     return deepest
-
-
-def _without_nul(value: Any) -> Any:
-    """PostgreSQL stores no U+0000: show it as the replacement character (the raw body keeps it)."""
-    if isinstance(value, str):
-        return value.replace("\0", "\ufffd")
-    if isinstance(value, list):
-        return [_without_nul(item) for item in value]
-    if isinstance(value, dict):
-        return {_without_nul(key): _without_nul(item) for key, item in value.items()}
-    return value
 
 
 def _text(value: Any) -> str:

@@ -1,0 +1,113 @@
+"""Reading what MultiMail holds: whatever stands in a row, every other one reaches the queue, and nothing is closed."""
+
+from datetime import timedelta
+
+import pytest
+
+from approvals.models import Connection, Message
+from approvals.reconcile import hydrate, read_everything
+from audit.models import Entry
+from tests.factories import NOW, make_connection, make_message, pending_row
+from tests.standin import multimail
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def upstream():
+    with multimail() as standin:
+        yield standin
+
+
+@pytest.fixture
+def connection(db, upstream):
+    return make_connection(api_url=upstream.url)
+
+
+def read(connection, minutes=1):
+    Connection.objects.update(read_at=None)
+    return read_everything(connection_id=connection.pk, now=NOW + timedelta(minutes=minutes))
+
+
+HOSTILE = [
+    {"to_addresses": None}, {"to_addresses": 5}, {"to_addresses": [{"email": "a@b.example"}]}, {"cc": "a@b,c@d"},
+    {"attachments": "x"}, {"attachments": 5}, {"attachments": [5, None, {"name": 5, "size": -1, "sha256": []}]},
+    {"reply_to": 5}, {"markdown": 5}, {"markdown": {"a": 1}}, {"html_body": []}, {"in_reply_to": ["x"]},
+    {"send_at": 1.5}, {"subject": "a\0b"}, {"subject": "\ud800"}, {"metadata": {"a\0": "\0"}},
+    {"metadata": {"a": "\udc00"}}, {"metadata": [1]}, {"metadata": {"a": float("inf")}}, {"from": "x" * 1001},
+    {"thread_id": "x" * 201}, {"status": "x" * 65}, {"sent_by_key": "x" * 201}, {"additions": "x"},
+    {"received_at": {}}, {"received_at": "0001-01-01T00:00:00+14:00"}, {"mailbox": "x" * 400, "mailbox_id": "02"},
+    {"sandbox": "no"}, {"direction": 7},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("fields", HOSTILE, ids=lambda fields: ascii(fields)[:50])
+def test_odd_row_is_mirrored_and_shown(connection, upstream, signed_in, reviewer, fields):
+    upstream.holds(pending_row("01ODD", **fields), pending_row("01GOOD"))
+    assert read(connection) == "2 held"
+    assert Message.objects.exclude(hydrated_at=None).count() == 2
+    desk = signed_in(reviewer)
+    assert desk.get("/queue/").status_code == 200
+    odd = Message.objects.get(upstream_id="01ODD")
+    assert desk.get(f"/queue/{odd.public_id}/").status_code == 200
+    assert desk.get(f"/queue/{odd.public_id}/body/").status_code == 200
+
+
+@pytest.mark.parametrize("row", [{"id": "x" * 201}, {"id": "01ODD", "mailbox_id": "x" * 65}, {"id": None}, 5])
+def test_row_that_cannot_be_mirrored_keeps_no_other_out(connection, upstream, row):
+    row = pending_row("", **row) if isinstance(row, dict) else row
+    upstream.holds(row, pending_row("01GOOD"))
+    assert read(connection) == "1 unreadable"
+    assert Message.objects.get().upstream_id == "01GOOD"
+    connection.refresh_from_db()
+    assert connection.complete_as_of is None
+    assert "1 of the held messages could not be read" in connection.last_error
+
+
+def test_row_that_stays_unreadable_is_recorded_once_and_its_end_too(connection, upstream):
+    upstream.holds(5)
+    for minutes in (1, 2, 3):
+        read(connection, minutes)
+    upstream.holds()
+    assert read(connection, 4) == "0 held"
+    found = list(Entry.objects.order_by("id").values_list("action", flat=True))
+    assert found == ["connection.failing", "connection.recovered"]
+
+
+def test_nothing_is_closed_by_a_read_with_a_row_that_names_nothing(connection, upstream):
+    message = make_message(connection)
+    Message.objects.update(seen_at=NOW)
+    upstream.headers = {}
+    upstream.holds({"subject": "which one is this?"})
+    read(connection)
+    message.refresh_from_db()
+    assert message.state == "held"
+
+
+@pytest.mark.parametrize("body", [b"[" * 100_000, b"null", b"[]", b"{", b'{"pending": 5}', b"\xff", b""])
+def test_answer_that_is_no_list_of_messages_closes_nothing(connection, upstream, body):
+    message = make_message(connection)
+    Message.objects.update(seen_at=NOW)
+    upstream.answers["/v1/oversight/pending"] = (200, body)
+    assert read(connection) == "unreachable"
+    message.refresh_from_db()
+    assert message.state == "held"
+
+
+def test_message_that_is_not_known_there_is_gone_and_the_connection_is_well(connection, upstream):
+    message = make_message(connection, hydrated=False)
+    Message.objects.update(seen_at=NOW)
+    whole = (200, {"pending": []})
+    upstream.answers = {"/v1/oversight/pending": whole}
+    upstream.unknown = {message.upstream_id}
+    assert hydrate(message_id=message.pk, now=NOW + timedelta(minutes=1)) == "0 held"
+    message.refresh_from_db()
+    connection.refresh_from_db()
+    assert (message.state, connection.failing_since) == ("gone", None)
+
+
+def test_contents_that_json_can_hold_and_postgresql_cannot_are_stored_alike_each_time(connection, upstream):
+    upstream.holds(pending_row("01ODD", subject="a\0\ud800b", metadata={"n": float("nan")}))
+    assert [read(connection), read(connection, 2)] == ["1 held", "1 held"]
+    message = Message.objects.get()
+    assert (message.subject, message.trigger, message.revision.number) == ("a\ufffd\ufffdb", {"n": None}, 1)

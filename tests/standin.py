@@ -1,0 +1,72 @@
+"""A stand-in for MultiMail that answers what a test puts into it, over real HTTP, and keeps what it was asked."""
+
+import contextlib
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+from urllib.parse import urlsplit
+
+
+@dataclass
+class MultiMail:
+    """`answers` maps a path to (status, body); a body that is bytes goes out as it is. Ids in `unknown` are 404."""
+
+    url: str = ""
+    answers: dict[str, tuple[int, Any]] = field(default_factory=dict)
+    headers: dict[str, str] = field(default_factory=lambda: {"X-Countersign-Gateway": "1"})
+    calls: list[tuple[str, str, Any]] = field(default_factory=list)
+    unknown: set[str] = field(default_factory=set)
+
+    def holds(self, *rows: Any, **more: Any) -> None:
+        """Answer every read of what is held with these rows."""
+        self.answers["/v1/oversight/pending"] = (200, {"pending": list(rows), "cursor": None, **more})
+
+    def decides(self, status: int, **body: Any) -> None:
+        """Answer every decision so."""
+        self.answers["/v1/oversight/decide"] = (status, body)
+
+    @property
+    def decisions(self) -> list[Any]:
+        """The bodies of all decisions that arrived."""
+        return [body for method, _, body in self.calls if method == "POST"]
+
+
+@contextlib.contextmanager
+def multimail() -> Iterator[MultiMail]:
+    """Serve a stand-in on a free port."""
+    standin = MultiMail()
+
+    class Handler(BaseHTTPRequestHandler):
+        def _answer(self) -> None:
+            length = int(self.headers.get("Content-Length") or 0)
+            asked = json.loads(self.rfile.read(length)) if length else None
+            standin.calls.append((self.command, self.path, asked))
+            address = urlsplit(self.path)
+            status, body = standin.answers.get(address.path, (404, {"error": "not here"}))
+            if address.query.partition("email_id=")[2] in standin.unknown:
+                status, body = 404, {"error": "There is no such message in this account."}
+            raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+            self.send_response(status)
+            for name, value in {**standin.headers, "Content-Length": str(len(raw))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(raw)
+
+        do_GET = do_POST = _answer  # noqa: N815
+
+        def log_message(self, *_: Any) -> None:
+            """Stay silent."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    standin.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield standin
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(5)
