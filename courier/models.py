@@ -7,8 +7,8 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
-# Far above the time limits of one attempt, so that a row is taken over only from a dead worker.
-LEASE = timedelta(seconds=60)
+# Above the time limits of one attempt (35 s), so that a row is taken over only from a dead worker.
+LEASE = timedelta(seconds=45)
 
 
 class DeliveryQuerySet(models.QuerySet[Any]):

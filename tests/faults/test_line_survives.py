@@ -37,10 +37,10 @@ def test_line_survives_the_death_of(product, ana, name):
         with suppress(OSError):
             return product.mails(subject)
 
-    product.wait_for(left, timeout=45, what=f"the mail decided before {name} died")
+    product.wait_for(left, timeout=70, what=f"the mail decided before {name} died")
     assert_line_works(product, ana)
     cards = product.wait_for(
-        lambda: product.cards(subject), timeout=45, what=f"the card held up by the death of {name}"
+        lambda: product.cards(subject), timeout=70, what=f"the card held up by the death of {name}"
     )
     assert (len(product.mails(subject)), len(cards)) == (1, 1)
 
@@ -51,6 +51,6 @@ def assert_line_works(product, ana):
     product.wait_for(
         lambda: ana.decide(row["id"], "approve", row["fingerprint"]).status_code == 302, timeout=20, what="a decision"
     )
-    product.wait_for(lambda: product.mails(subject), timeout=45, what="the next mail")
-    cards = product.wait_for(lambda: product.cards(subject), timeout=45, what="the next card")
+    product.wait_for(lambda: product.mails(subject), timeout=70, what="the next mail")
+    cards = product.wait_for(lambda: product.cards(subject), timeout=70, what="the next card")
     assert (len(product.mails(subject)), len(cards)) == (1, 1)

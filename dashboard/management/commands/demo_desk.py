@@ -45,6 +45,14 @@ class Command(BaseCommand):
 
 
 def _begin(known: dict[str, str]) -> dict[str, str]:
+    passwords = {}
+    for prefix, email, _, _ in PEOPLE:
+        name = f"{prefix}_PASSWORD"
+        passwords[name] = known.get(name) or secrets.token_urlsafe(12)
+        # Hashing is slow on purpose, so it is done for a new password only: here when the file was lost.
+        if name not in known and (person := Person.objects.filter(email=email).first()):
+            person.set_password(passwords[name])
+            person.save(update_fields=["password"])
     dashboard = f"http://127.0.0.1:{settings.PORT}"
     webhook_id = known.get("WEBHOOK_URL", "").rstrip("/").rpartition("/")[2] or secrets.token_urlsafe(24)
     return {
@@ -56,14 +64,8 @@ def _begin(known: dict[str, str]) -> dict[str, str]:
         "OUTBOX_DIR": str(settings.DATA_DIR / "outbox"),
         "DATABASE_URL": settings.OWN_DATABASE_URL,
         "REDIS_URL": settings.REDIS_URL,
-        **{
-            name: value
-            for prefix, email, _, _ in PEOPLE
-            for name, value in (
-                (f"{prefix}_EMAIL", email),
-                (f"{prefix}_PASSWORD", known.get(f"{prefix}_PASSWORD") or secrets.token_urlsafe(12)),
-            )
-        },
+        **{f"{prefix}_EMAIL": email for prefix, email, _, _ in PEOPLE},
+        **passwords,
     }
 
 
@@ -95,10 +97,9 @@ def _finish(known: dict[str, str]) -> dict[str, str]:
 
 
 def _person(email: str, name: str, password: str, roles: tuple[Role, ...]) -> None:
-    person = Person.objects.filter(email=email).first() or Person.objects.create_user(email=email, name=name)
-    if not person.check_password(password):
-        person.set_password(password)
-        person.save(update_fields=["password"])
+    person = Person.objects.filter(email=email).first()
+    if person is None:
+        person = Person.objects.create_user(email=email, name=name, password=password)
     for role in roles:
         Grant.objects.get_or_create(person=person, role=role, connection=None, mailbox=None)
 

@@ -1,0 +1,55 @@
+"""The demo's people and connection: made once, and following their file."""
+
+import pytest
+from django.core.management import call_command
+
+from approvals.models import Connection, Mailbox
+from common.credentials import read_credentials, update_credentials
+from people.models import Grant, Person
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def credentials(tmp_path):
+    return tmp_path / "credentials.env"
+
+
+def prepare(credentials):
+    call_command("demo_desk", "begin", credentials=credentials)
+    keys = {name: f"mm_live_{name}" for name in ("AGENT_KEY", "OVERSIGHT_KEY", "READ_KEY", "ADMIN_KEY")}
+    mailboxes = {
+        "MAILBOX_ID": "1",
+        "MAILBOX_ADDRESS": "a@x.example",
+        "MAILBOX2_ID": "2",
+        "MAILBOX2_ADDRESS": "b@x.example",
+    }
+    update_credentials(credentials, {**keys, **mailboxes})
+    call_command("demo_desk", "finish", credentials=credentials)
+    return read_credentials(credentials)
+
+
+def test_preparing_twice_makes_everything_once(credentials):
+    first, second = prepare(credentials), prepare(credentials)
+    assert first == second
+    assert (Person.objects.count(), Grant.objects.count(), Connection.objects.count(), Mailbox.objects.count()) == (
+        4,
+        4,
+        1,
+        2,
+    )
+
+
+def test_file_is_for_its_owner_only(credentials):
+    prepare(credentials)
+    assert credentials.stat().st_mode & 0o777 == 0o600
+
+
+def test_people_sign_in_with_the_passwords_of_the_file_also_after_it_was_lost(credentials):
+    prepare(credentials)
+    credentials.unlink()
+    known = prepare(credentials)
+    for prefix in ("REVIEWER", "REVIEWER2", "ADMIN", "AUDITOR"):
+        person = Person.objects.get(email=known[f"{prefix}_EMAIL"])
+        assert person.check_password(known[f"{prefix}_PASSWORD"])
+    assert Connection.objects.get().webhook_secret == known["WEBHOOK_SECRET"]
