@@ -14,9 +14,9 @@ from django.db.models.functions import Now
 
 from approvals import mirror, settle
 from approvals.errors import StaleDecision
-from approvals.models import Connection, Decision, Message
+from approvals.models import Connection, Decision
 from approvals.ruling import ruling_for
-from approvals.states import DecisionEvent, DecisionState, MessageState, Outcome, upstream_action
+from approvals.states import DecisionEvent, DecisionState, MessageEvent, MessageState, Outcome, upstream_action
 from audit.recording import record
 from common.fingerprint import fingerprint
 from common.logs import traced
@@ -24,7 +24,7 @@ from courier.backoff import retry_after_attempt
 from people.actors import Actor, worker
 from people.models import Person
 from upstream import errors
-from upstream.client import Client
+from upstream.client import Client, Pending
 
 log = logging.getLogger(__name__)
 
@@ -102,11 +102,7 @@ def _call(decision: Decision) -> dict[str, Any]:
     """Read the content once more, then decide. Nothing here touches the decision's row but the mark before the call."""
     message, connection = decision.message, decision.message.connection
     client = Client(base_url=connection.api_url, key=connection.oversight_key)
-    try:
-        pending = client.list_pending(email_id=message.upstream_id if connection.is_our_gateway else "")
-    except errors.OutcomeUnknown as error:
-        # A read has no effect: nothing left, so it can be tried again.
-        raise errors.NotSent(error.sentence, status=error.status) from error
+    pending = _read_pending(client, email_id=message.upstream_id if connection.is_our_gateway else "")
     row = next((row for row in pending.rows if str(row["id"]) == message.upstream_id), None)
     if row is None:
         raise errors.Conflict("MultiMail does not hold this message any more.", body=pending.closed or {})
@@ -125,6 +121,25 @@ def _call(decision: Decision) -> dict[str, Any]:
         reason=upstream_reason(decision),
         expected_fingerprint=decision.revision.fingerprint if connection.is_our_gateway else None,
     )
+
+
+def _read_pending(client: Client, *, email_id: str) -> Pending:
+    """Read the content once more. A read has no effect: what goes wrong in it never ends the decision.
+
+    Raises the errors that say something of the key, the rate or this one message; all others as NotSent.
+    """
+    try:
+        return client.list_pending(email_id=email_id)
+    except errors.Forbidden as error:
+        # A key that may not even read is as good as none.
+        raise errors.KeyRefused(error.sentence, status=error.status) from error
+    except (errors.Conflict, errors.Rejected, errors.OutcomeUnknown) as error:
+        raise errors.NotSent(error.sentence, status=error.status) from error
+    except errors.NotFound as error:
+        if email_id:
+            raise
+        # The list itself is not there: a wrong address or a proxy, which says nothing of the message.
+        raise errors.NotSent(error.sentence, status=error.status) from error
 
 
 def upstream_reason(decision: Decision) -> str:
@@ -166,7 +181,7 @@ def _end_with_error(decision: Decision, error: errors.UpstreamError) -> Decision
             seconds = retry_after_attempt(decision.attempt, schedule=NOT_SENT_BACKOFF, jitter=0.2) or 300
             return _postpone(decision, error, seconds=seconds)
         if isinstance(error, errors.NotFound):
-            mirror.move(_locked(decision), event="gone", now=decision.changed_at, status="not found")
+            _mark_gone(decision)
             return _advance(decision, DecisionEvent.REFUSE, error)
         if isinstance(error, errors.Forbidden | errors.Rejected):
             return _advance(decision, DecisionEvent.REFUSE, error)
@@ -178,10 +193,10 @@ def _end_with_error(decision: Decision, error: errors.UpstreamError) -> Decision
 
 
 def _meet_conflict(decision: Decision, error: errors.Conflict) -> Decision:
-    if error.decision:
+    if reported := settle.reported_of(error.decision, error.message_status):
         return settle.meet_report(
             decision,
-            reported="approved" if error.decision.startswith("approve") else "rejected",
+            reported=reported,
             reason=error.reason,
             decided_by=error.decided_by,
             actor=ACTOR,
@@ -222,9 +237,11 @@ def _pause(connection: Connection, because: str) -> None:
         record("connection.paused", actor=ACTOR, connection=connection.pk, details={"explanation": because})
 
 
-def _locked(decision: Decision) -> Message:
-    locked: Message = Message.objects.select_for_update(of=("self",), no_key=True).get(pk=decision.message_id)
-    return locked
+def _mark_gone(decision: Decision) -> None:
+    """Close the message of a decision that MultiMail does not know any more; a read that lists it opens it again."""
+    message = mirror.lock_message(decision.message.connection, upstream_id=decision.message.upstream_id)
+    if message and mirror.move(message, event=MessageEvent.GONE, now=decision.changed_at):
+        record("message.gone", actor=ACTOR, connection=message.connection_id, message=message.public_id)
 
 
 def _kept(answer: dict[str, Any]) -> dict[str, Any]:

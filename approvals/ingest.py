@@ -18,6 +18,7 @@ from upstream.events import Event, UnreadableEvent, parse
 log = logging.getLogger(__name__)
 
 Result = WebhookEvent.Result
+_DECIDING = (MessageEvent.APPROVED, MessageEvent.RELEASED, MessageEvent.REJECTED)
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,9 @@ def apply_event(
         return Result.APPLIED, None
     else:
         applied = mirror.move(message, event=kind, now=now, status=event.status)
+    if message is not None and kind in _DECIDING:
+        # Also one that comes too late to move the message: what it says of the decision still holds.
+        _settle(message, event, actor)
     if message is None or not applied:
         record(
             "webhook.late",
@@ -102,8 +106,10 @@ def apply_event(
             details={"event": event.name},
         )
         return Result.LATE, None
-    if kind in (MessageEvent.APPROVED, MessageEvent.RELEASED, MessageEvent.REJECTED):
-        _note_decision(message, event, actor)
+    if kind in _DECIDING:
+        message.upstream_reason = event.reason
+        message.upstream_decided_by = mirror.fitting("upstream_decided_by", event.decided_by)
+        message.save(update_fields=["upstream_reason", "upstream_decided_by"])
     _record_event(message, event, kind, actor)
     return Result.APPLIED, message if kind == MessageEvent.PENDING else None
 
@@ -127,12 +133,9 @@ def _begin(connection: Connection, event: Event, kind: str, now: datetime) -> Me
     )
 
 
-def _note_decision(message: Message, event: Event, actor: Actor) -> None:
-    """Keep what MultiMail says of the decision, and settle ours by it."""
-    message.upstream_reason = event.reason
-    message.upstream_decided_by = mirror.fitting("upstream_decided_by", event.decided_by)
-    message.save(update_fields=["upstream_reason", "upstream_decided_by"])
-    reported = "rejected" if event.kind == MessageEvent.REJECTED else "approved"
+def _settle(message: Message, event: Event, actor: Actor) -> None:
+    """Settle a decision of ours by what MultiMail says of the message."""
+    reported = settle.reported_of(event.kind)
     for decision in message.decisions.to_settle():
         settle.meet_report(decision, reported=reported, reason=event.reason, decided_by=event.decided_by, actor=actor)
 

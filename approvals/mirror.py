@@ -35,7 +35,7 @@ _SOURCES: Mapping[str, tuple[str, ...]] = {
 
 def fitting(column: str, value: Any) -> str:
     """Return `value` as text that this column of a message can hold; what decides is kept whole in the revision."""
-    return str(value or "")[: Message._meta.get_field(column).max_length]
+    return str(value or "")[: getattr(Message._meta.get_field(column), "max_length", None)]
 
 
 def find_mailbox(connection: Connection, *, upstream_id: str, address: str = "") -> Mailbox | None:

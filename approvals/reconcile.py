@@ -80,7 +80,7 @@ def read_everything(*, connection_id: int, now: datetime) -> str:
         Connection.objects.filter(pk=connection.pk).update(reading_until=None, read_at=Now())
 
 
-def resolve(*, decision_id: int, now: datetime) -> str:
+def resolve(*, decision_id: int) -> str:
     """Find out by reading what became of a decision in doubt; it never calls decide_email."""
     decision = Decision.objects.to_resolve().select_related("message__connection").filter(pk=decision_id).first()
     if decision is None:
@@ -93,7 +93,7 @@ def resolve(*, decision_id: int, now: datetime) -> str:
     if pending.unreadable and not held:
         return "not everything could be read"
     try:
-        return _weigh(decision.pk, held=held, closed=pending.closed, now=now)
+        return _weigh(decision.pk, held=held, closed=pending.closed or {})
     except StaleDecision:
         return "settled meanwhile"
 
@@ -185,17 +185,24 @@ def _mirror_row(connection: Connection, row: dict[str, Any], now: datetime) -> N
         )
         assert message is not None, "a pending message can always begin"
         mirror.store_revision(message, row=row, actor=ACTOR, now=now)
-        record(
-            "message.held",
-            actor=ACTOR,
-            connection=connection.pk,
-            message=message.public_id,
-            fingerprint=message.revision.fingerprint if message.revision else "",
-            details={"subject": message.subject, "found": "by reading, no webhook had come"},
-        )
-    elif message.state in (MessageState.HELD, MessageState.SCHEDULED):
-        mirror.move(message, event=MessageEvent.PENDING, now=now)
+        _record_held(message, "by reading, no webhook had come")
+    elif message.state in (MessageState.HELD, MessageState.SCHEDULED, MessageState.GONE):
+        was_gone = message.state == MessageState.GONE
+        mirror.move(message, event=MessageEvent.FOUND if was_gone else MessageEvent.PENDING, now=now)
         mirror.store_revision(message, row=row, actor=ACTOR, now=now)
+        if was_gone:
+            _record_held(message, "by reading, it had been taken for gone")
+
+
+def _record_held(message: Message, found: str) -> None:
+    record(
+        "message.held",
+        actor=ACTOR,
+        connection=message.connection_id,
+        message=message.public_id,
+        fingerprint=message.revision.fingerprint if message.revision else "",
+        details={"subject": message.subject, "found": found},
+    )
 
 
 def _close_absent(connection: Connection, held_ids: list[str], began: datetime, now: datetime) -> None:
@@ -217,7 +224,7 @@ def _close(message: Message, closed: dict[str, Any] | None, now: datetime) -> No
     locked = mirror.lock_message(message.connection, upstream_id=message.upstream_id)
     if locked is None or locked.state != MessageState.HELD:
         return
-    word = str((closed or {}).get("decision") or (closed or {}).get("status") or "")
+    word = settle.reported_of(str((closed or {}).get("decision") or ""), str((closed or {}).get("status") or ""))
     event = {
         "approved": MessageEvent.RELEASED if locked.direction == "inbound" else MessageEvent.APPROVED,
         "rejected": MessageEvent.REJECTED,
@@ -229,7 +236,7 @@ def _close(message: Message, closed: dict[str, Any] | None, now: datetime) -> No
         locked.save(update_fields=["upstream_reason", "upstream_decided_by"])
     mirror.move(locked, event=event, now=now, status=str((closed or {}).get("status") or ""))
     for decision in locked.decisions.to_settle():
-        if word in ("approved", "rejected"):
+        if word:
             settle.meet_report(
                 decision,
                 reported=word,
@@ -247,7 +254,7 @@ def _close(message: Message, closed: dict[str, Any] | None, now: datetime) -> No
 
 
 @transaction.atomic
-def _weigh(decision_id: int, *, held: bool, closed: dict[str, Any] | None, now: datetime) -> str:
+def _weigh(decision_id: int, *, held: bool, closed: dict[str, Any]) -> str:
     """Draw the conclusion that one read allows for a decision in doubt."""
     decision = (
         Decision.objects.to_resolve()
@@ -258,8 +265,7 @@ def _weigh(decision_id: int, *, held: bool, closed: dict[str, Any] | None, now: 
     )
     if decision is None:
         return "settled meanwhile"
-    if closed and closed.get("decision"):
-        reported = "approved" if str(closed["decision"]).startswith("approve") else "rejected"
+    if reported := settle.reported_of(str(closed.get("decision") or ""), str(closed.get("status") or "")):
         return settle.meet_report(
             decision,
             reported=reported,
@@ -268,7 +274,9 @@ def _weigh(decision_id: int, *, held: bool, closed: dict[str, Any] | None, now: 
             actor=ACTOR,
         ).state
     counter = "seen_held" if held else "seen_absent"
-    if getattr(decision, counter) == 0 or decision.changed_at > now - SETTLE_TIME:
+    # Both times by the database's clock: this host's may be off.
+    is_settled = Decision.objects.filter(pk=decision.pk, changed_at__lte=Now() - SETTLE_TIME).exists()
+    if getattr(decision, counter) == 0 or not is_settled:
         Decision.objects.filter(pk=decision.pk).update(**{counter: 1})
         return "read once"
     if not held:

@@ -20,6 +20,13 @@ _ACTIONS = {
     DecisionState.UNATTRIBUTED: "decision.unattributed",
     DecisionState.RECORDED: "decision.postponed",
 }
+_WORDS = {
+    "approve": "approved",
+    "approved": "approved",
+    "reject": "rejected",
+    "rejected": "rejected",
+    "cancelled": "cancelled",
+}
 _VOID = (DecisionState.UNDONE, DecisionState.REFUSED, DecisionState.SUPERSEDED)
 
 
@@ -58,8 +65,13 @@ def advance(
     return decision
 
 
+def reported_of(decision: str, status: str = "") -> str:
+    """Return what MultiMail says became of a message: approved, rejected, cancelled; empty for words not known."""
+    return next((_WORDS[word] for word in (decision.lower(), status.lower()) if word in _WORDS), "")
+
+
 def meet_report(decision: Decision, *, reported: str, reason: str, decided_by: str, actor: Actor) -> Decision:
-    """Settle a live decision by what MultiMail reports of the message: `reported` is approved or rejected.
+    """Settle a live decision by what MultiMail reports of the message: `reported` as reported_of gives it.
 
     A report of our outcome is ours when it carries our reference, or meets a call of ours that may have arrived and
     names no other decision; everything else was somebody else.
@@ -68,7 +80,9 @@ def meet_report(decision: Decision, *, reported: str, reason: str, decided_by: s
     carries_reference = decision.reference in reason
     names_another = "countersign:" in reason and not carries_reference
     is_ours = reported == ours and (carries_reference or (decision.may_have_left and not names_another))
-    if is_ours and decision.state != DecisionState.RECORDED:
+    # Taken back after it was decided: scheduled mail can be.
+    is_ours = is_ours or (reported == "cancelled" and carries_reference)
+    if is_ours:
         return advance(decision, event=DecisionEvent.SUCCEED, actor=actor, lease_until=None)
     who = f" by {decided_by}" if decided_by else ""
     return advance(
@@ -76,5 +90,7 @@ def meet_report(decision: Decision, *, reported: str, reason: str, decided_by: s
         event=DecisionEvent.LOSE,
         actor=actor,
         lease_until=None,
-        explanation=f"The message was {reported}{who} outside this desk first.",
+        explanation=f"The message was {reported}{who} outside this desk first."
+        if reported != "cancelled"
+        else "The message was taken back by its sender first.",
     )

@@ -42,6 +42,8 @@ class MessageEvent(models.TextChoices):
     CANCELLED = "cancelled"
     FAILED = "failed"
     GONE = "gone"
+    # A read lists it although it was taken for gone.
+    FOUND = "found"
 
 
 START = ""
@@ -71,6 +73,8 @@ MESSAGE_TRANSITIONS: Mapping[tuple[str, str], str] = {
     **_from((*_OPEN, *_APPROVED, _S.SENT, _S.DELIVERED), _E.BOUNCED, _S.BOUNCED),
     **_from((*_OPEN, *_APPROVED, _S.SENT, _S.DELIVERED), _E.COMPLAINED, _S.COMPLAINED),
     **_from((_S.HELD,), _E.GONE, _S.GONE),
+    # The one step back: absence was all that spoke for "gone", and the queue must be complete.
+    **_from((_S.GONE,), _E.FOUND, _S.HELD),
 }
 
 
@@ -112,6 +116,8 @@ _D, _W = DecisionState, DecisionEvent
 DECISION_TRANSITIONS: Mapping[tuple[str, str], str] = {
     (_D.RECORDED, _W.UNDO): _D.UNDONE,
     (_D.RECORDED, _W.TAKE): _D.CALLING,
+    # After a call that was thought to have had no effect, and had one.
+    (_D.RECORDED, _W.SUCCEED): _D.APPLIED,
     (_D.RECORDED, _W.LOSE): _D.SUPERSEDED,
     (_D.RECORDED, _W.REFUSE): _D.REFUSED,
     (_D.RECORDED, _W.WITHDRAW): _D.WITHDRAWN,

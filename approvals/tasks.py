@@ -28,7 +28,7 @@ def read_connection(connection_id: int) -> str:
 @shared_task
 def resolve_decision(decision_id: int) -> str:
     """Find out what became of one decision in doubt."""
-    return reconcile.resolve(decision_id=decision_id, now=timezone.now())
+    return reconcile.resolve(decision_id=decision_id)
 
 
 @shared_task

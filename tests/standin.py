@@ -24,7 +24,7 @@ class MultiMail:
         """Answer every read of what is held with these rows."""
         self.answers["/v1/oversight/pending"] = (200, {"pending": list(rows), "cursor": None, **more})
 
-    def decides(self, status: int, **body: Any) -> None:
+    def decides(self, status: int, /, **body: Any) -> None:
         """Answer every decision so."""
         self.answers["/v1/oversight/decide"] = (status, body)
 

@@ -30,7 +30,8 @@ RANK = {
 @pytest.mark.parametrize(("state", "event"), list(itertools.product([START, *MessageState], MessageEvent)))
 def test_message_never_moves_backwards(state, event):
     after = next_message_state(state, event)
-    assert after is None or RANK[after] > RANK[state]
+    # What was only taken for gone comes back when a read lists it.
+    assert after is None or RANK[after] > RANK[state] or (state, event, after) == (S.GONE, E.FOUND, S.HELD)
 
 
 @pytest.mark.parametrize("state", sorted(ENDS))

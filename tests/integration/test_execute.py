@@ -1,0 +1,140 @@
+"""Carrying a decision out: every answer of MultiMail ends in the state that design.md section 5 names."""
+
+import pytest
+from django.db.models.functions import Now
+
+from approvals.decide import give_verdict
+from approvals.execute import run_decision
+from approvals.models import Connection, Decision, Message
+from approvals.reconcile import read_everything
+from approvals.settle import meet_report
+from audit.models import Entry
+from people.actors import worker
+from tests.factories import NOW, event_body, make_connection, make_message, pending_row, post_event
+from tests.standin import multimail
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def upstream():
+    with multimail() as standin:
+        yield standin
+
+
+@pytest.fixture(params=[True, False], ids=["our gateway", "hosted"])
+def connection(request, db, upstream):
+    return make_connection(api_url=upstream.url, is_our_gateway=request.param)
+
+
+@pytest.fixture
+def message(connection, upstream):
+    message = make_message(connection)
+    upstream.holds(pending_row(message.upstream_id))
+    upstream.decides(200, status="approved_and_sent", decision="approved")
+    return message
+
+
+def carry_out(message, person, outcome="approve"):
+    decision = give_verdict(
+        message=message.public_id, actor=person.actor(surface="web"), outcome=outcome,
+        fingerprint=message.revision.fingerprint, reason="", now=NOW,
+    ).decision  # fmt: skip
+    Decision.objects.update(due_at=Now())
+    return run_decision(decision_id=decision.pk, now=NOW)
+
+
+def test_decision_is_carried_out_once_with_its_reference(message, reviewer, upstream):
+    assert carry_out(message, reviewer) == "applied"
+    decision = Decision.objects.get()
+    assert run_decision(decision_id=decision.pk, now=NOW) == "not due"
+    assert [sent["reason"] for sent in upstream.decisions] == [f"[countersign:{decision.reference}]"]
+
+
+@pytest.mark.parametrize("status", [400, 404, 409, 422, 500, 503])
+def test_list_that_cannot_be_read_never_ends_a_decision(message, reviewer, upstream, connection, status):
+    if status == 404 and connection.is_our_gateway:
+        pytest.skip("our gateway was asked for this message, and does not know it")
+    upstream.answers["/v1/oversight/pending"] = (status, {"error": "no"})
+    assert carry_out(message, reviewer) == "recorded"
+    message.refresh_from_db()
+    assert (message.state, upstream.decisions) == ("held", [])
+    assert Decision.objects.get().may_have_left is False
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_key_that_may_not_even_read_pauses_the_connection(message, reviewer, upstream, connection, status):
+    upstream.answers["/v1/oversight/pending"] = (status, {"error": "The key was revoked."})
+    assert carry_out(message, reviewer) == "recorded"
+    connection.refresh_from_db()
+    assert "The key was revoked." in connection.paused_because
+    assert Entry.objects.filter(action="connection.paused").count() == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "state"),
+    [
+        (200, {"status": "approved_and_sent"}, "applied"),
+        (409, {"status": "sent", "decision": "approved", "reason": "{reference}"}, "applied"),
+        (409, {"status": "sent", "decision": "approved"}, "applied"),
+        (409, {"status": "sent", "decision": "approved", "reason": "[countersign:0123456789]"}, "superseded"),
+        (409, {"status": "rejected", "decision": "rejected", "decided_by": "Ben"}, "superseded"),
+        (409, {"status": "cancelled", "decision": None}, "superseded"),
+        (409, {"status": "cancelled", "decision": "approved", "reason": "{reference}"}, "applied"),
+        (409, {"status": "sent", "decision": "teleported"}, "unknown"),
+        (409, {"status": "pending_send_approval", "code": "read_only"}, "refused"),
+        (409, {"code": "content_changed", "status": "pending_send_approval"}, "refused"),
+        (409, {}, "unknown"),
+        (400, {}, "refused"),
+        (401, {}, "recorded"),
+        (403, {}, "refused"),
+        (404, {}, "refused"),
+        (422, {}, "refused"),
+        (429, {}, "recorded"),
+        (302, {}, "unknown"),
+        (500, {}, "unknown"),
+    ],
+)
+def test_every_answer_ends_where_it_should(message, reviewer, upstream, monkeypatch, status, body, state):
+    monkeypatch.setattr("approvals.decide.crockford", lambda *_: "REFERENCE0")
+    reason = str(body.get("reason", "")).replace("{reference}", "[countersign:REFERENCE0]")
+    upstream.decides(status, **body | {"error": "because"} | ({"reason": reason} if reason else {}))
+    assert carry_out(message, reviewer) == state
+    assert len(upstream.decisions) == 1
+
+
+def test_message_taken_for_gone_comes_back_when_a_read_lists_it(client, message, reviewer, upstream, connection):
+    upstream.decides(404, error="There is no such message.")
+    carry_out(message, reviewer)
+    message.refresh_from_db()
+    assert message.state == "gone"
+    # A webhook that comes late does not open it again, a read does.
+    post_event(client, connection, event_body(email_id=message.upstream_id))
+    assert Message.objects.get().state == "gone"
+    Connection.objects.update(read_at=None)
+    read_everything(connection_id=connection.pk, now=NOW)
+    message.refresh_from_db()
+    assert message.state == "held"
+    upstream.decides(200, status="rejected", decision="rejected")
+    assert carry_out(message, reviewer) == "applied"
+
+
+def test_late_effect_of_an_earlier_call_is_ours_although_the_decision_waits_again(message, reviewer, upstream):
+    upstream.decides(429, error="slow down")
+    carry_out(message, reviewer)
+    Decision.objects.update(may_have_left=True, attempt=2)
+    decision = Decision.objects.select_related("message", "revision").get()
+    assert decision.state == "recorded"
+    reason = f"[countersign:{decision.reference}]"
+    settled = meet_report(decision, reported="approved", reason=reason, decided_by="", actor=worker("sync"))
+    assert settled.state == "applied"
+
+
+def test_late_report_still_settles_a_decision_in_doubt(client, message, reviewer, upstream, connection):
+    upstream.decides(500)
+    assert carry_out(message, reviewer) == "unknown"
+    post_event(client, connection, event_body("message.sent", email_id=message.upstream_id))
+    reason = f"[countersign:{Decision.objects.get().reference}]"
+    late = event_body("oversight.approved", email_id=message.upstream_id, reason=reason)
+    assert post_event(client, connection, late).json()["result"] == "late"
+    assert Decision.objects.get().state == "applied"
