@@ -1,7 +1,9 @@
 """The whole line, from a real MultiMail client to a mail in an inbox, against processes that ./run started."""
 
+import asyncio
 import json
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
@@ -53,9 +55,9 @@ async def _send_async(product, subject):
 
 
 def test_async_sdk_gets_a_pending_status(product, ana):
-    import asyncio
-
-    sent = asyncio.run(_send_async(product, f"Async {time.time_ns()}"))
+    # In a thread of its own: the browser tests keep a loop running in this one.
+    with ThreadPoolExecutor() as threads:
+        sent = threads.submit(asyncio.run, _send_async(product, f"Async {time.time_ns()}")).result(30)
     assert sent["status"] == "pending_scan"
     assert product.held(ana, sent["id"])["state"] == "held"
 
@@ -155,7 +157,9 @@ def test_webhook_to_discord_post_carries_one_trace_id(product, ana):
     row = product.held(ana, upstream_id)
 
     def traces():
-        entries = [e for e in ana.trace(row["id"]) if e["action"] in ("message.held", "message.fetched", "alert.delivered")]
+        entries = [
+            e for e in ana.trace(row["id"]) if e["action"] in ("message.held", "message.fetched", "alert.delivered")
+        ]
         return {e["trace"] for e in entries} if len({e["action"] for e in entries}) == 3 else None
 
     (trace,) = product.wait_for(traces, timeout=20, what="the webhook, the fetch and the first post in the trace")
