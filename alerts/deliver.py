@@ -2,9 +2,11 @@
 
 import logging
 from datetime import timedelta
+from urllib.parse import quote
 
 from django.conf import settings
 from django.db import transaction
+from django.db.models import Max
 from django.db.models.functions import Now
 
 from alerts import discord
@@ -21,25 +23,42 @@ log = logging.getLogger(__name__)
 
 ACTOR = worker("alerts")
 BACKOFF = (5, 15, 60, 300, 900, 3600)
+# More than these are claims of rows whose worker died: something about the row itself is wrong.
+MAX_ATTEMPTS = len(BACKOFF) + 1
 
 
 def deliver_card(*, delivery_id: int) -> str:
     """Make one attempt at one delivery and return the state it is in afterwards."""
-    if (
-        Delivery.objects.filter(pk=delivery_id, card__deliveries__state=Delivery.State.SENDING)
-        .exclude(state=Delivery.State.SENDING)
-        .exists()
-    ):
-        return "another one is under way"
-    delivery = Delivery.objects.claim(delivery_id)
+    delivery, why_not = _claim(delivery_id)
     if delivery is None:
-        return "not due"
+        return why_not
     with traced(delivery.trace):
         card = Card.objects.select_related("destination", "message__revision").get(pk=delivery.card_id)
         if card.removed or card.destination.switched_off_at:
             _end(delivery, "The card or its destination is gone.")
             return "gone"
+        if delivery.attempts > MAX_ATTEMPTS:
+            _end(delivery, "The worker broke over it each time.")
+            return "failed"
         return _attempt(delivery, card)
+
+
+@transaction.atomic
+def _claim(delivery_id: int) -> tuple[Delivery | None, str]:
+    """Claim a delivery, or say why not: a card is brought up to date by one worker at a time."""
+    card = Card.objects.select_for_update(no_key=True).filter(deliveries=delivery_id).first()
+    if card is None:
+        return None, "gone"
+    others = Delivery.objects.exclude(pk=delivery_id)
+    if others.filter(card=card, state=Delivery.State.SENDING).exists():
+        return None, "another one is under way"
+    asked = others.filter(card__destination=card.destination_id, state=Delivery.State.DUE, response_status=429)
+    until = asked.filter(next_attempt_at__gt=Now()).aggregate(until=Max("next_attempt_at"))["until"]
+    if until is not None:
+        # Planned after Discord asked to wait: the wait holds for everything that goes there.
+        Delivery.objects.filter(pk=delivery_id, state=Delivery.State.DUE).update(next_attempt_at=until)
+    claimed = Delivery.objects.claim(delivery_id)
+    return claimed, "" if claimed else "not due"
 
 
 def _attempt(delivery: Delivery, card: Card) -> str:
@@ -125,7 +144,7 @@ def card_facts(message: Message, *, privacy: str, alert: int) -> CardFacts:
     """Return what the card of `message` may tell at this level of privacy."""
     return CardFacts(
         upstream_id=message.upstream_id,
-        link=f"{settings.PUBLIC_URL}/approvals/{message.upstream_id}/",
+        link=f"{settings.PUBLIC_URL}/approvals/{quote(message.upstream_id, safe='')}/",
         subject=message.subject,
         sender=message.sender,
         recipients=tuple(message.recipients),

@@ -1,12 +1,15 @@
 """Speaks Discord's webhook protocol: posts a card, edits it, and says in one word what came of it."""
 
 import json
+import math
+import re
 from dataclasses import dataclass
 from typing import Any
 
 from courier.guarded import Answer, DeliveryError, request
 
 UNKNOWN_MESSAGE = 10008
+_ID = re.compile(r"[0-9]{1,32}")
 
 
 class DestinationGone(Exception):
@@ -69,7 +72,9 @@ def _read(answer: Answer, *, card_id: str) -> Posted:
         said = {}
     said = said if isinstance(said, dict) else {}
     if answer.status in (200, 204):
-        return Posted(str(said.get("id") or card_id), answer.status)
+        given = str(said.get("id") or "")
+        # It becomes part of an address.
+        return Posted(given if _ID.fullmatch(given) else card_id, answer.status)
     if answer.status == 429:
         raise Later("Discord asked to wait.", seconds=_wait(answer, said), status=429)
     if answer.status == 404 and said.get("code") == UNKNOWN_MESSAGE:
@@ -84,7 +89,9 @@ def _read(answer: Answer, *, card_id: str) -> Posted:
 def _wait(answer: Answer, said: dict[str, Any]) -> float:
     for told in (said.get("retry_after"), answer.headers.get("Retry-After")):
         try:
-            return min(max(float(told), 0.1), 3600.0)  # type: ignore[arg-type]
-        except (TypeError, ValueError):
+            seconds = float(told)  # type: ignore[arg-type]
+        except (TypeError, ValueError, OverflowError):
             continue
+        if not math.isnan(seconds):
+            return min(max(seconds, 0.1), 3600.0)
     return 5.0

@@ -60,7 +60,8 @@ def plan(entry: Entry, *, message_id: UUID) -> None:
     message = Message.objects.only("pk").get(public_id=message_id)
     for destination in destinations:
         card, _ = Card.objects.get_or_create(destination=destination, message=message)
-        waiting = Delivery.objects.filter(card=card, state=Delivery.State.DUE).first()
+        # Under its lock, so that no worker takes it, and builds the card from before this act, until this act is there.
+        waiting = Delivery.objects.select_for_update().filter(card=card, state=Delivery.State.DUE).first()
         if waiting is None:
             waiting = Delivery.objects.create(card=card, action=entry.action, trace=trace_id.get())
         nudge(tasks.deliver, waiting.pk)

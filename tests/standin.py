@@ -55,7 +55,7 @@ def multimail() -> Iterator[MultiMail]:
             self.end_headers()
             self.wfile.write(raw)
 
-        do_GET = do_POST = _answer  # noqa: N815
+        do_GET = do_POST = do_PATCH = _answer  # noqa: N815
 
         def log_message(self, *_: Any) -> None:
             """Stay silent."""

@@ -1,0 +1,156 @@
+"""Bringing cards up to date: one worker a card, no act lost between two edits, a wait holds for the whole place."""
+
+import threading
+import time
+
+import pytest
+from django.db import connection as db
+from django.db import connections, transaction
+from django.db.models.functions import Now
+
+from alerts.deliver import MAX_ATTEMPTS, deliver_card
+from alerts.models import Card, Delivery, Destination, Route
+from alerts.outbox import CARD_ACTIONS
+from tests.factories import event_body, make_connection, make_message, post_event
+from tests.standin import multimail
+
+pytestmark = pytest.mark.django_db
+
+PATH = "/api/webhooks/1/token"
+
+
+@pytest.fixture
+def discord(settings):
+    with multimail() as standin:
+        settings.OUTGOING_ALLOW = [standin.url]
+        standin.answers[PATH] = (200, {"id": "111"})
+        standin.answers[f"{PATH}/messages/111"] = (200, {"id": "111"})
+        yield standin
+
+
+def make_destination(discord, name="#approvals"):
+    destination = Destination.objects.create(name=name, url=discord.url + PATH)
+    Route.objects.create(destination=destination, actions=list(CARD_ACTIONS))
+    return destination
+
+
+def titles(discord):
+    return [body["embeds"][0]["description"].splitlines()[0] for _, _, body in discord.calls]
+
+
+def wait_until_somebody_waits_for_a_lock():
+    deadline = time.monotonic() + 10
+    with db.cursor() as cursor:
+        while time.monotonic() < deadline:
+            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            if cursor.fetchone()[0]:
+                return
+    raise AssertionError("nobody waited")
+
+
+def in_thread(work):
+    """Run `work` in a thread with a database connection of its own; return the thread and where its result goes."""
+    results = []
+
+    def run():
+        try:
+            results.append(work())
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread, results
+
+
+def test_card_is_posted_once_and_then_edited(client, connection, discord):
+    make_destination(discord)
+    message = make_message(connection)
+    deliver_card(delivery_id=Delivery.objects.get().pk)
+    post_event(client, connection, event_body("oversight.rejected", email_id=message.upstream_id, reason="no"))
+    deliver_card(delivery_id=Delivery.objects.get(state="due").pk)
+    assert [(method, path.partition("?")[0]) for method, path, _ in discord.calls] == [
+        ("POST", PATH), ("PATCH", f"{PATH}/messages/111"),
+    ]  # fmt: skip
+    assert all(body["allowed_mentions"] == {"parse": []} for _, _, body in discord.calls)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_act_that_commits_while_its_card_is_taken_is_shown(client, discord):
+    connection = make_connection()
+    make_destination(discord)
+    message = make_message(connection)
+    waiting = Delivery.objects.get()
+    with transaction.atomic():
+        post_event(client, connection, event_body("oversight.rejected", email_id=message.upstream_id, reason="no"))
+        worker, results = in_thread(lambda: deliver_card(delivery_id=waiting.pk))
+        wait_until_somebody_waits_for_a_lock()
+    worker.join(10)
+    assert results == ["delivered"]
+    assert "Rejected" in titles(discord)[-1]
+    assert not Delivery.objects.filter(state="due").exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_card_is_in_the_hands_of_one_worker(discord):
+    destination = make_destination(discord)
+    make_message(make_connection())
+    first = Delivery.objects.get()
+    second = Delivery.objects.create(card=first.card, action="message.changed")
+    with transaction.atomic():
+        Card.objects.select_for_update(no_key=True).get(destination=destination)
+        worker, results = in_thread(lambda: deliver_card(delivery_id=second.pk))
+        wait_until_somebody_waits_for_a_lock()
+        Delivery.objects.claim(first.pk)
+    worker.join(10)
+    assert results == ["another one is under way"]
+    assert discord.calls == []
+
+
+def test_wait_holds_for_what_is_planned_while_it_lasts(connection, discord):
+    make_destination(discord)
+    make_message(connection)
+    discord.answers[PATH] = (429, {"retry_after": 30})
+    assert deliver_card(delivery_id=Delivery.objects.get().pk) == "asked to wait"
+    make_message(connection)
+    planned = Delivery.objects.order_by("pk").last()
+    assert deliver_card(delivery_id=planned.pk) == "not due"
+    assert len(discord.calls) == 1
+    discord.answers[PATH] = (200, {"id": "111"})
+    Delivery.objects.update(next_attempt_at=Now())
+    assert {deliver_card(delivery_id=pk) for pk in Delivery.objects.values_list("pk", flat=True)} == {"delivered"}
+
+
+@pytest.mark.parametrize("told", [{"retry_after": float("nan")}, {"retry_after": "soon"}, {"retry_after": {}}, {}])
+def test_wait_that_cannot_be_read_is_a_short_one(connection, discord, told):
+    make_destination(discord)
+    make_message(connection)
+    discord.answers[PATH] = (429, told)
+    assert deliver_card(delivery_id=Delivery.objects.get().pk) == "asked to wait"
+    assert Delivery.objects.filter(state="due", next_attempt_at__gt=Now()).count() == 1
+
+
+@pytest.mark.parametrize("given", ["1" * 100, "../../../users/1", "1?x=", {"a": 1}, None])
+def test_answer_with_an_id_that_is_none_is_not_built_into_an_address(connection, discord, given):
+    make_destination(discord)
+    make_message(connection)
+    discord.answers[PATH] = (200, {"id": given})
+    assert deliver_card(delivery_id=Delivery.objects.get().pk) == "delivered"
+    assert Card.objects.get().discord_message_id == ""
+
+
+def test_row_over_which_workers_die_is_given_up(connection, discord):
+    make_destination(discord)
+    make_message(connection)
+    Delivery.objects.update(attempts=MAX_ATTEMPTS)
+    assert deliver_card(delivery_id=Delivery.objects.get().pk) == "failed"
+    assert discord.calls == []
+
+
+def test_odd_id_of_a_message_cannot_break_out_of_the_link(client, connection, discord):
+    make_destination(discord)
+    post_event(client, connection, event_body(email_id="x) [free money](https://evil.example"))
+    deliver_card(delivery_id=Delivery.objects.get().pk)
+    card = discord.calls[0][2]["embeds"][0]
+    assert card["url"].endswith("/approvals/x%29%20%5Bfree%20money%5D%28https%3A%2F%2Fevil.example/")
+    assert "](https://evil" not in card["description"]
