@@ -18,6 +18,7 @@ BLOCKS = [
 
 @pytest.mark.parametrize(("language", "code"), BLOCKS)
 def test_command_of_the_documentation_works(product, language, code):
+    product.send()
     code = code.replace("var/credentials.env", str(product.stack.data / "credentials.env"))
     command = ["sh", "-euc", code] if language == "sh" else [sys.executable, "-W", "ignore", "-c", code]
     ran = subprocess.run(

@@ -128,9 +128,9 @@ def test_trace_lists_every_step_with_who_when_surface_fingerprint_and_trigger(pr
     ana.decide(row["id"], "approve", row["fingerprint"])
     wait_for_outcome(product, subject, "Handed over")
     product.wait_for(
-        lambda: sum(entry["action"] == "alert.delivered" for entry in ana.trace(row["id"])) >= 2,
+        lambda: any(entry["details"].get("shows") == "Handed over" for entry in ana.trace(row["id"])),
         timeout=20,
-        what="the posts of the card in the trace",
+        what="the turned card in the trace",
     )
     entries = ana.trace(row["id"])
     by_action = {entry["action"]: entry for entry in entries}
