@@ -5,7 +5,7 @@ import logging
 from dataclasses import dataclass
 from datetime import datetime
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError, OperationalError, transaction
 
 from approvals import mirror, settle
 from approvals.models import Connection, Message, WebhookEvent
@@ -33,7 +33,10 @@ class Stored:
 
 @transaction.atomic
 def receive_webhook(*, connection: Connection, body: bytes, secret_used: str, now: datetime) -> Stored:
-    """Store and apply one webhook whose signature was checked. One transaction; never raises for what a body holds."""
+    """Store and apply one webhook whose signature was checked. One transaction; never raises for what a body holds.
+
+    Raises OperationalError when PostgreSQL could not do it now; then nothing is stored.
+    """
     try:
         event, problem = parse(body), ""
     except UnreadableEvent as error:
@@ -65,6 +68,9 @@ def _apply_guarded(connection: Connection, row: WebhookEvent, event: Event, acto
     try:
         with transaction.atomic():
             result, message = apply_event(connection=connection, event=event, actor=actor, now=now)
+    except OperationalError:
+        # A deadlock, a lost connection: no fault of this event. Nothing is stored, and MultiMail sends it again.
+        raise
     except Exception as error:
         log.exception("webhook not applied", extra={"event": row.pk, "connection": connection.slug})
         result, message, row.error = Result.POISON, None, f"{type(error).__name__} while applying; see the log."

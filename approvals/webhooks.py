@@ -3,6 +3,7 @@
 import hashlib
 import logging
 
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, JsonResponse
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
@@ -21,7 +22,20 @@ MAX_BODY = 256 * 1024
 @csrf_exempt
 @require_POST
 def multimail_webhook(request: HttpRequest, webhook_id: str) -> JsonResponse:
-    """Take one webhook in. 2xx says that it is stored; 401, 404, 413 and 415 store nothing and say what to do."""
+    """Take one webhook in. 2xx says that it is stored; all else stores nothing and says what to do.
+
+    The one exception is 400: signed, but no event. It is kept for the admins to see.
+    """
+    try:
+        return _take_in(request, webhook_id)
+    except (OperationalError, InterfaceError) as error:
+        log.error("webhook not stored", extra={"reason": type(error).__name__})
+        answer = _refused(503, "The desk's database does not answer right now, and nothing was stored. Send it again.")
+        answer.headers["Retry-After"] = "10"
+        return answer
+
+
+def _take_in(request: HttpRequest, webhook_id: str) -> JsonResponse:
     # PostgreSQL cannot even be asked for U+0000.
     connection = None if "\0" in webhook_id else Connection.objects.filter(webhook_id=webhook_id).first()
     if connection is None:

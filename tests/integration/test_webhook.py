@@ -4,6 +4,7 @@ import json
 
 import pytest
 from django.contrib.sessions.models import Session
+from django.db import OperationalError
 
 from alerts.models import Card, Delivery, Destination, Route
 from approvals.models import Message, WebhookEvent
@@ -115,6 +116,20 @@ def test_event_that_cannot_be_applied_keeps_its_row_and_is_answered_200(client, 
     assert (answer.status_code, answer.json()["result"]) == (200, "poison")
     assert WebhookEvent.objects.get().result == "poison"
     assert Entry.objects.filter(action="webhook.poison").exists()
+
+
+def test_event_that_postgresql_could_not_take_now_is_sent_again(client, connection, monkeypatch):
+    def break_down(*args, **kwargs):
+        raise OperationalError("deadlock detected")
+
+    with monkeypatch.context() as patched:
+        patched.setattr("approvals.mirror.create_message", break_down)
+        body = event_body()
+        answer = post_event(client, connection, body)
+    assert (answer.status_code, answer["Retry-After"]) == (503, "10")
+    assert "Send it again" in answer.json()["error"]
+    assert WebhookEvent.objects.count() == 0
+    assert post_event(client, connection, body).json()["result"] == "applied"
 
 
 def test_alert_mistake_never_costs_the_webhook(client, connection, monkeypatch):
