@@ -23,6 +23,7 @@ MAX_ANSWER = 64 * 1024
 CONNECT_TIMEOUT = 5
 READ_TIMEOUT = 10
 TOTAL_TIMEOUT = 20
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
 
 
 class DeliveryError(Exception):
@@ -50,10 +51,17 @@ def origin_of(url: str) -> str:
 
 
 def is_public(address: str) -> bool:
-    """Whether an IP address is one of the open internet; IPv4 inside IPv6 is judged as IPv4."""
+    """Whether an IP address is one of the open internet; IPv4 inside IPv6 is judged as IPv4.
+
+    Other forms that lead to IPv4 (NAT64, IPv4-compatible) and what is left of site-local addresses lie outside of
+    the only block that global addresses are given from.
+    """
     ip = ipaddress.ip_address(address.split("%", 1)[0])
     if isinstance(ip, ipaddress.IPv6Address):
-        ip = ip.ipv4_mapped or ip.sixtofour or ip
+        within = ip.ipv4_mapped or ip.sixtofour
+        if within is None and ip not in _GLOBAL_UNICAST:
+            return False
+        ip = within or ip
     return ip.is_global and not ip.is_multicast
 
 
