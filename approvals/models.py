@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
-from approvals.querysets import ConnectionQuerySet, DecisionQuerySet, MessageQuerySet
+from approvals.querysets import ConnectionQuerySet, DecisionQuerySet, MailboxQuerySet, MessageQuerySet
 from approvals.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
 from common.encryption import EncryptedTextField
 from common.fingerprint import short_fingerprint
@@ -64,6 +64,8 @@ class Mailbox(models.Model):
     oversight_mode = models.CharField(max_length=20, blank=True)
     undo_window = models.DurationField(default=timedelta(seconds=5))
     expire_after = models.DurationField(null=True, blank=True)
+
+    objects = MailboxQuerySet.as_manager()
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["connection", "upstream_id"], name="mailbox_once")]

@@ -12,7 +12,7 @@ from approvals.states import LIVE_DECISIONS, DecisionState, MessageState
 from people.actors import Actor
 
 if TYPE_CHECKING:
-    from approvals.models import Connection, Decision, Message  # noqa: F401 - the querysets' type parameters
+    from approvals.models import Connection, Decision, Mailbox, Message  # noqa: F401 - the querysets' type parameters
 
 # A message that was held and is now past the desk.
 DONE = tuple(state for state in MessageState if state not in (MessageState.HELD, MessageState.SCHEDULED))
@@ -100,6 +100,18 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
         connections = [scope.connection for scope in actor.scopes if scope.mailbox is None]
         mailboxes = [scope.mailbox for scope in actor.scopes if scope.mailbox is not None]
         return self.filter(Q(pk__in=connections) | Q(mailboxes__in=mailboxes)).distinct()
+
+
+class MailboxQuerySet(models.QuerySet["Mailbox"]):
+    """Reads of mailboxes."""
+
+    def visible_to(self, actor: Actor) -> Self:
+        """Only those that the actor has a role for, by themselves or with their connection."""
+        if actor.sees_all():
+            return self
+        connections = [scope.connection for scope in actor.scopes if scope.mailbox is None]
+        mailboxes = [scope.mailbox for scope in actor.scopes if scope.mailbox is not None]
+        return self.filter(Q(connection__in=connections) | Q(pk__in=mailboxes))
 
 
 class DecisionQuerySet(models.QuerySet["Decision"]):

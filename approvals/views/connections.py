@@ -27,7 +27,7 @@ def connection_rows(actor: Actor, *, now: datetime) -> list[dict[str, Any]]:
         {
             "connection": connection,
             "freshness": freshness_of(connection, now=now),
-            "mailboxes": connection.mailboxes.order_by("address"),
+            "mailboxes": connection.mailboxes.visible_to(actor).order_by("address"),
             "keys": [
                 ("Oversight", bool(connection.oversight_key), "reads and decides"),
                 ("Read", bool(connection.read_key), "threads and attachments"),

@@ -8,7 +8,7 @@ from django.db.models.functions import Now
 from approvals.decide import give_verdict
 from approvals.models import Decision, Message
 from audit.models import Entry
-from tests.factories import NOW, make_message, show_row
+from tests.factories import NOW, make_message, make_person, show_row
 
 pytestmark = pytest.mark.django_db
 
@@ -273,3 +273,13 @@ def test_sign_in_fails_alike_for_known_and_unknown_people(client, reviewer):
     ]
     assert [answer.status_code for answer in answers] == [200, 200]
     assert Entry.objects.filter(action="person.sign_in_failed").count() == 2
+
+
+def test_mailboxes_out_of_reach_are_named_nowhere(signed_in, connection):
+    mine = connection.mailboxes.get()
+    connection.mailboxes.create(upstream_id="02", address="board@yourteam.example")
+    client = signed_in(make_person("x@yourteam.example", "X", "reviewer", connection=connection, mailbox=mine))
+    for path in ("/", "/connections/", "/queue/", "/alerts/", "/audit/", "/history/"):
+        page = client.get(path).content.decode()
+        assert "board@yourteam.example" not in page, path
+    assert "support@yourteam.example" in client.get("/connections/").content.decode()
