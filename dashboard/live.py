@@ -96,16 +96,20 @@ async def _read_hints() -> None:
                 await subscription.subscribe(CHANNEL)
                 async for message in subscription.listen():
                     if message["type"] == "message":
-                        _hand_out(message["data"].decode())
+                        _hand_out(message["data"].decode(errors="replace"))
         except (redis.RedisError, OSError) as error:
             log.warning("live updates interrupted", extra={"reason": type(error).__name__})
             await asyncio.sleep(1)
 
 
 def _hand_out(text: str) -> None:
-    hint = json.loads(text)
-    for page in _pages:
-        page.offer(hint, text)
+    try:
+        hint = json.loads(text)
+        for page in _pages:
+            page.offer(hint, text)
+    except (KeyError, TypeError, ValueError):
+        # Whatever else speaks on that channel must not end the one reader that all pages depend on.
+        log.warning("hint unreadable")
 
 
 async def _stream(scope: Scope, receive: Receive, send: Send) -> None:
