@@ -178,6 +178,10 @@ def test_each_webhook_twice_and_out_of_order_is_one_message_one_card_one_mail(pr
         assert len(bodies) >= 3
         for body in [*bodies, *reversed(bodies)]:
             assert product.post_webhook(body).json()["result"] == "duplicate"
+        # The newest first, under ids of their own, as if the sender had lost its memory and its order.
+        for body in bodies:
+            again = json.loads(body) | {"event_id": f"again-{time.time_ns()}"}
+            assert product.post_webhook(json.dumps(again).encode()).json()["result"] == "late"
         counted = database.execute(
             "SELECT count(*), min(state) FROM approvals_message WHERE upstream_id = %s", [upstream_id]
         ).fetchone()

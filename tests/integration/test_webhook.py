@@ -1,6 +1,7 @@
 """The webhook endpoint: what it stores, what it refuses, and that it says so."""
 
 import json
+from itertools import permutations
 
 import pytest
 from django.contrib.sessions.models import Session
@@ -146,6 +147,19 @@ def test_events_out_of_order_end_where_ordered_ones_do(client, connection):
         post_event(client, connection, event_body(name, email_id="01SAME"))
     assert only_message().state == "sent"
     assert list(WebhookEvent.objects.order_by("pk").values_list("result", flat=True)) == ["applied", "late", "late"]
+
+
+@pytest.mark.parametrize(
+    "order", list(permutations(("oversight.pending", "oversight.approved", "message.sent"))), ids="-".join
+)
+def test_each_webhook_twice_in_any_order_is_one_message_and_one_card(client, connection, order):
+    destination = Destination.objects.create(name="d", url="https://discord.com/x")
+    Route.objects.create(destination=destination, actions=["message.held", "message.approved", "message.sent"])
+    for body in [event_body(name, email_id="01SAME") for name in order]:
+        assert post_event(client, connection, body).status_code == 200
+        assert post_event(client, connection, body).json() == {"result": "duplicate"}
+    assert only_message().state == "sent"
+    assert (Card.objects.count(), WebhookEvent.objects.count()) == (1, 3)
 
 
 def test_late_pending_never_reopens_a_rejected_message(client, connection):
