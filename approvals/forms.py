@@ -9,7 +9,15 @@ from approvals.states import Outcome
 from common.fingerprint import FINGERPRINT
 
 TABS = {"waiting": "Waiting", "leaving": "Leaving", "unknown": "Unknown", "failed": "Failed", "done": "Done"}
-MAX_REASON = 2000
+# MultiMail takes 2000 characters, and our reference is put behind the reason.
+MAX_REASON = 1900
+
+
+class WordsField(forms.CharField):
+    """Text of several lines, counted as the browser counts it: a form sends each end of line as two characters."""
+
+    def to_python(self, value: Any) -> Any:
+        return (super().to_python(value) or "").replace("\r\n", "\n")
 
 
 class VerdictForm(forms.Form):
@@ -21,7 +29,7 @@ class VerdictForm(forms.Form):
     fingerprint = forms.RegexField(
         FINGERPRINT, error_messages={"invalid": "The page is too old to decide from. Open the message again."}
     )
-    reason = forms.CharField(
+    reason = WordsField(
         required=False,
         max_length=MAX_REASON,
         error_messages={"max_length": f"Keep the reason under {MAX_REASON} characters."},

@@ -4,11 +4,13 @@ import pytest
 from django.db.models.functions import Now
 
 from approvals.decide import give_verdict
-from approvals.execute import run_decision
+from approvals.execute import run_decision, upstream_reason
+from approvals.forms import MAX_REASON, VerdictForm
 from approvals.models import Connection, Decision, Message
 from approvals.reconcile import read_everything
 from approvals.settle import meet_report
 from audit.models import Entry
+from gateway.schemas import DecideIn
 from people.actors import worker
 from tests.factories import NOW, event_body, make_connection, make_message, pending_row, post_event
 from tests.standin import multimail
@@ -138,3 +140,10 @@ def test_late_report_still_settles_a_decision_in_doubt(client, message, reviewer
     late = event_body("oversight.approved", email_id=message.upstream_id, reason=reason)
     assert post_event(client, connection, late).json()["result"] == "late"
     assert Decision.objects.get().state == "applied"
+
+
+def test_longest_reason_that_the_form_takes_fits_with_our_reference(message, reviewer):
+    form = VerdictForm({"outcome": "reject", "fingerprint": "0" * 64, "reason": "a\r\n" * (MAX_REASON // 2)})
+    assert form.is_valid(), form.errors
+    sent = upstream_reason(Decision(reason="x" * MAX_REASON, reference="0123456789"))
+    DecideIn(email_id="01E", action="reject", reason=sent)
