@@ -84,6 +84,11 @@ class MessageQuerySet(models.QuerySet["Message"]):
         """Held, but the content has not been fetched yet."""
         return self.filter(state=MessageState.HELD, hydrated_at=None)
 
+    def to_hydrate(self) -> Self:
+        """Those whose connection can be asked for it."""
+        well = self.not_hydrated().filter(connection__paused_at=None, connection__failing_since=None)
+        return well.filter(Q(connection__wait_until=None) | Q(connection__wait_until__lte=Now()))
+
     @staticmethod
     def _has_live_decision() -> Exists:
         decisions = apps.get_model("approvals", "Decision").objects
@@ -100,6 +105,14 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
         connections = [scope.connection for scope in actor.scopes if scope.mailbox is None]
         mailboxes = [scope.mailbox for scope in actor.scopes if scope.mailbox is not None]
         return self.filter(Q(pk__in=connections) | Q(mailboxes__in=mailboxes)).distinct()
+
+    def to_read(self) -> Self:
+        """Those to reconcile: all but the ones that were asked to wait; a paused one may have a good key by now."""
+        return self.filter(Q(wait_until=None) | Q(wait_until__lte=Now()))
+
+    def failing(self) -> Self:
+        """Those that could not be read the last time, and are not paused."""
+        return self.to_read().filter(paused_at=None).exclude(failing_since=None)
 
 
 class MailboxQuerySet(models.QuerySet["Mailbox"]):

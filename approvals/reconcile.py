@@ -2,7 +2,6 @@
 
 import logging
 import uuid
-from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -98,11 +97,6 @@ def resolve(*, decision_id: int) -> str:
         return "settled meanwhile"
 
 
-def due_for_reading() -> Iterable[int]:
-    """The connections that should be reconciled."""
-    return Connection.objects.filter(paused_at=None).values_list("pk", flat=True)
-
-
 def _take_read(connection_id: int) -> Connection | None:
     free = Connection.objects.filter(Q(reading_until=None) | Q(reading_until__lt=Now()), pk=connection_id)
     rested = free.filter(Q(read_at=None) | Q(read_at__lt=Now() - READ_PAUSE))
@@ -119,6 +113,9 @@ def _ask(connection: Connection, email_id: str = "") -> Pending | None:
         if email_id and isinstance(error, errors.NotFound):
             # One message that is not known there says nothing about the connection.
             return Pending(rows=[], closed=None, is_our_gateway=True)
+        if isinstance(error, errors.Throttled):
+            wait = timedelta(seconds=error.retry_after)
+            Connection.objects.filter(pk=connection.pk).update(wait_until=Now() + wait)
         _note_failure(connection, error.sentence)
         return None
 
@@ -134,11 +131,9 @@ def _note_failure(connection: Connection, sentence: str) -> None:
 
 @transaction.atomic
 def _note_recovery(connection: Connection) -> None:
-    if (
-        Connection.objects.filter(pk=connection.pk)
-        .exclude(failing_since=None)
-        .update(failing_since=None, last_error="")
-    ):
+    """A whole read worked: the key is good, also where one that was refused had paused the connection."""
+    unwell = Connection.objects.filter(pk=connection.pk).exclude(failing_since=None, paused_at=None)
+    if unwell.update(failing_since=None, last_error="", paused_at=None, paused_because=""):
         record("connection.recovered", actor=ACTOR, connection=connection.pk)
 
 

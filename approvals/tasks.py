@@ -1,10 +1,13 @@
 """Celery's nudges: each takes ids, calls one command and returns a short word. What is due is decided by rows."""
 
+from typing import Any
+
 from celery import shared_task
+from django.db.models import QuerySet
 from django.utils import timezone
 
 from approvals import execute, reconcile
-from approvals.models import Decision, Message
+from approvals.models import Connection, Decision, Message
 
 
 @shared_task
@@ -34,20 +37,23 @@ def resolve_decision(decision_id: int) -> str:
 @shared_task
 def sweep() -> str:
     """Find what no nudge reached: content to fetch, decisions that are due, abandoned or in doubt."""
-    for message_id in Message.objects.not_hydrated().values_list("pk", flat=True)[:200]:
-        hydrate.delay(message_id)
     for decision_id in Decision.objects.abandoned().values_list("pk", flat=True)[:200]:
         execute.abandon(decision_id=decision_id)
-    for decision_id in Decision.objects.due().values_list("pk", flat=True)[:200]:
-        execute_decision.delay(decision_id)
-    for decision_id in Decision.objects.to_resolve().values_list("pk", flat=True)[:50]:
-        resolve_decision.delay(decision_id)
+    _nudge(execute_decision, Decision.objects.due()[:200])
+    _nudge(resolve_decision, Decision.objects.to_resolve()[:50])
+    _nudge(hydrate, Message.objects.to_hydrate()[:200])
+    # One read shows that a connection is well again, and brings all that was missed; a call a message would not help.
+    _nudge(read_connection, Connection.objects.failing())
     return "swept"
 
 
 @shared_task
 def reconcile_all() -> str:
     """Nudge a whole read of each connection."""
-    for connection_id in reconcile.due_for_reading():
-        read_connection.delay(connection_id)
+    _nudge(read_connection, Connection.objects.to_read())
     return "nudged"
+
+
+def _nudge(task: Any, rows: QuerySet[Any]) -> None:
+    for row_id in rows.values_list("pk", flat=True):
+        task.delay(row_id)

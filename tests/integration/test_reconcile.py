@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+from approvals import tasks
 from approvals.models import Connection, Message
 from approvals.reconcile import hydrate, read_everything
 from audit.models import Entry
@@ -111,3 +112,39 @@ def test_contents_that_json_can_hold_and_postgresql_cannot_are_stored_alike_each
     assert [read(connection), read(connection, 2)] == ["1 held", "1 held"]
     message = Message.objects.get()
     assert (message.subject, message.trigger, message.revision.number) == ("a\ufffd\ufffdb", {"n": None}, 1)
+
+
+def test_connection_that_a_refused_key_paused_goes_on_when_a_read_works(connection, upstream):
+    Connection.objects.update(paused_at=NOW, paused_because="The key was revoked.", failing_since=NOW)
+    upstream.holds()
+    assert Connection.objects.to_read().count() == 1
+    read(connection)
+    connection.refresh_from_db()
+    assert (connection.paused_at, connection.paused_because, connection.failing_since) == (None, "", None)
+    assert Entry.objects.get().action == "connection.recovered"
+
+
+def test_read_that_is_asked_to_wait_makes_the_whole_connection_wait(connection, upstream):
+    make_message(connection, hydrated=False)
+    upstream.answers["/v1/oversight/pending"] = (429, {"error": "slow down"})
+    upstream.headers["Retry-After"] = "60"
+    assert read(connection) == "unreachable"
+    assert (Connection.objects.to_read().count(), Connection.objects.failing().count()) == (0, 0)
+    Connection.objects.update(wait_until=NOW - timedelta(days=1))
+    assert (Connection.objects.to_read().count(), Connection.objects.failing().count()) == (1, 1)
+
+
+def test_sweep_asks_a_failing_connection_once_and_not_for_each_message(connection, upstream):
+    for _ in range(3):
+        make_message(connection, hydrated=False)
+    assert Message.objects.to_hydrate().count() == 3
+    upstream.answers["/v1/oversight/pending"] = (500, {})
+    read(connection)
+    assert (Message.objects.to_hydrate().count(), Connection.objects.failing().count()) == (0, 1)
+
+
+def test_sweep_and_reconciliation_run(connection, upstream):
+    make_message(connection, hydrated=False)
+    assert (tasks.sweep(), tasks.reconcile_all()) == ("swept", "nudged")
+    Connection.objects.update(failing_since=NOW)
+    assert tasks.sweep() == "swept"
