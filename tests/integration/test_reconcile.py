@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import pytest
 
+import dashboard.celery  # noqa: F401 - the app that nudges are sent with
 from approvals import tasks
 from approvals.models import Connection, Message
 from approvals.reconcile import hydrate, read_everything
