@@ -19,6 +19,10 @@ _ORDINARY = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 _SECRETS = re.compile(r"(/api/(?:v\d+/)?webhooks/\d+/)[\w-]+|\b(mm_(?:live|test)_)\w+|(whsec_)[\w+/=-]+")
 
 
+# What PostgreSQL quotes of a statement or a row in its errors may be mail.
+_QUOTED = re.compile(r"^(LINE \d+:|DETAIL:|CONTEXT:).*$", re.MULTILINE)
+
+
 def mask_secrets(text: str) -> str:
     """Return `text` with webhook tokens, API keys and signing secrets replaced by a mark."""
     return _SECRETS.sub(lambda found: f"{found[1] or found[2] or found[3]}[hidden]", text)
@@ -48,5 +52,5 @@ class JsonFormatter(logging.Formatter):
             line["trace"] = trace_id.get()
         line |= {name: value for name, value in vars(record).items() if name not in _ORDINARY and name != "request"}
         if record.exc_info:
-            line["error"] = mask_secrets(self.formatException(record.exc_info))
+            line["error"] = mask_secrets(_QUOTED.sub(r"\1 [hidden]", self.formatException(record.exc_info)))
         return mask_secrets(json.dumps(line, default=str, ensure_ascii=True))

@@ -1,0 +1,31 @@
+"""What reaches the log when PostgreSQL refuses a row: what went wrong, and nothing of the row."""
+
+import json
+import logging
+import sys
+
+import pytest
+from django.db import DataError, IntegrityError, connection, transaction
+
+from common.logs import JsonFormatter
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        'SELECT \'{"markdown": "private words\\u0000"}\'::jsonb',
+        "CREATE TEMP TABLE t (a text UNIQUE); INSERT INTO t VALUES ('private words'), ('private words')",
+    ],
+)
+def test_database_error_quotes_nothing_of_the_mail(statement):
+    try:
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(statement)
+    except (DataError, IntegrityError) as error:
+        assert "private words" in str(error)
+        record = logging.LogRecord("x", logging.ERROR, "", 0, "not stored", None, sys.exc_info())
+    line = JsonFormatter().format(record)
+    assert "[hidden]" in json.loads(line)["error"]
+    assert "private words" not in json.loads(line)["error"]
