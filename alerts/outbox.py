@@ -54,6 +54,8 @@ def on_recorded(entry: Entry, details: Mapping[str, str], **_: Any) -> None:
 def plan(entry: Entry, *, message_id: UUID) -> None:
     """Add a delivery for each destination whose route asks for this action."""
     wanted = Destination.objects.filter(switched_off_at=None, routes__actions__contains=[entry.action]).distinct()
+    # Always in one order: two acts on one message lock the same deliveries.
+    wanted = wanted.order_by("pk").prefetch_related("routes")
     destinations = [destination for destination in wanted if _reaches(destination, entry)]
     if not destinations:
         return
