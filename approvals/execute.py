@@ -104,6 +104,8 @@ def _call(decision: Decision) -> dict[str, Any]:
     client = Client(base_url=connection.api_url, key=connection.oversight_key)
     pending = _read_pending(client, email_id=message.upstream_id if connection.is_our_gateway else "")
     row = next((row for row in pending.rows if str(row["id"]) == message.upstream_id), None)
+    if row is None and pending.unreadable:
+        raise errors.NotSent("MultiMail's list of held messages could not be read whole.")
     if row is None:
         raise errors.Conflict("MultiMail does not hold this message any more.", body=pending.closed or {})
     if fingerprint(mirror.content_of(row)) != decision.revision.fingerprint:

@@ -64,6 +64,12 @@ def test_list_that_cannot_be_read_never_ends_a_decision(message, reviewer, upstr
     assert Decision.objects.get().may_have_left is False
 
 
+def test_message_is_not_missed_in_a_list_with_rows_that_name_nothing(message, reviewer, upstream):
+    upstream.holds({"subject": "which one is this?"})
+    assert carry_out(message, reviewer) == "recorded"
+    assert "could not be read whole" in Decision.objects.get().explanation
+
+
 @pytest.mark.parametrize("status", [401, 403])
 def test_key_that_may_not_even_read_pauses_the_connection(message, reviewer, upstream, connection, status):
     upstream.answers["/v1/oversight/pending"] = (status, {"error": "The key was revoked."})
