@@ -2,7 +2,6 @@
 
 import json
 import logging
-import sys
 
 import pytest
 from django.db import DataError, IntegrityError, connection, transaction
@@ -20,12 +19,10 @@ pytestmark = pytest.mark.django_db
     ],
 )
 def test_database_error_quotes_nothing_of_the_mail(statement):
-    try:
-        with transaction.atomic(), connection.cursor() as cursor:
-            cursor.execute(statement)
-    except (DataError, IntegrityError) as error:
-        assert "private words" in str(error)
-        record = logging.LogRecord("x", logging.ERROR, "", 0, "not stored", None, sys.exc_info())
+    with pytest.raises((DataError, IntegrityError), match="private words") as caught, transaction.atomic():
+        connection.cursor().execute(statement)
+    failure = (caught.type, caught.value, caught.tb)
+    record = logging.LogRecord("x", logging.ERROR, "", 0, "not stored", None, failure)
     line = JsonFormatter().format(record)
     assert "[hidden]" in json.loads(line)["error"]
     assert "private words" not in json.loads(line)["error"]
