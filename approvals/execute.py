@@ -41,11 +41,12 @@ def run_decision(*, decision_id: int, now: datetime) -> str:
         return "not due"
     if decision.state != DecisionState.CALLING:
         return decision.state
+    had_left = decision.may_have_left
     with traced(decision.message.trace):
         try:
             answer = _call(decision)
         except errors.UpstreamError as error:
-            decision = _end_with_error(decision, error)
+            decision = _end_with_error(decision, error, had_left=had_left)
         except _Changed as changed:
             decision = _refuse(decision, changed.sentence)
         else:
@@ -167,21 +168,24 @@ def _end_with_success(decision: Decision, answer: dict[str, Any]) -> Decision:
 
 
 @transaction.atomic
-def _end_with_error(decision: Decision, error: errors.UpstreamError) -> Decision:
-    """Classify what went wrong, as the state table of design.md section 5 has it."""
+def _end_with_error(decision: Decision, error: errors.UpstreamError, *, had_left: bool) -> Decision:
+    """Classify what went wrong, as the state table of design.md section 5 has it.
+
+    `had_left` says whether an earlier attempt may have left: some answers prove only that this one had no effect.
+    """
     try:
         if isinstance(error, errors.Conflict):
             return _meet_conflict(decision, error)
         if isinstance(error, errors.Throttled):
             wait = timedelta(seconds=error.retry_after)
             Connection.objects.filter(pk=decision.message.connection_id).update(wait_until=Now() + wait)
-            return _postpone(decision, error, seconds=error.retry_after)
+            return _postpone(decision, error, seconds=error.retry_after, had_left=had_left)
         if isinstance(error, errors.KeyRefused):
             _pause(decision.message.connection, error.sentence)
-            return _postpone(decision, error, seconds=0)
+            return _postpone(decision, error, seconds=0, had_left=had_left)
         if isinstance(error, errors.NotSent):
             seconds = retry_after_attempt(decision.attempt, schedule=NOT_SENT_BACKOFF, jitter=0.2) or 300
-            return _postpone(decision, error, seconds=seconds)
+            return _postpone(decision, error, seconds=seconds, had_left=had_left)
         if isinstance(error, errors.NotFound):
             _mark_gone(decision)
             return _advance(decision, DecisionEvent.REFUSE, error)
@@ -214,7 +218,7 @@ def _advance(decision: Decision, event: str, error: errors.UpstreamError) -> Dec
     )
 
 
-def _postpone(decision: Decision, error: errors.UpstreamError, *, seconds: float) -> Decision:
+def _postpone(decision: Decision, error: errors.UpstreamError, *, seconds: float, had_left: bool) -> Decision:
     return settle.advance(
         decision,
         event=DecisionEvent.POSTPONE,
@@ -223,8 +227,7 @@ def _postpone(decision: Decision, error: errors.UpstreamError, *, seconds: float
         status=error.status,
         lease_until=None,
         due_at=Now() + timedelta(seconds=seconds),
-        # These answers prove that this attempt had no effect; an earlier one may still have had.
-        may_have_left=decision.may_have_left and decision.attempt > 1,
+        may_have_left=had_left,
     )
 
 

@@ -79,6 +79,18 @@ def test_key_that_may_not_even_read_pauses_the_connection(message, reviewer, ups
     assert Entry.objects.filter(action="connection.paused").count() == 1
 
 
+def test_attempts_that_had_no_effect_leave_no_doubt_behind(client, message, reviewer, upstream, connection):
+    upstream.answers["/v1/oversight/pending"] = (503, {})
+    carry_out(message, reviewer)
+    upstream.holds(pending_row(message.upstream_id))
+    upstream.decides(429, error="slow down")
+    Decision.objects.update(due_at=Now())
+    assert run_decision(decision_id=Decision.objects.get().pk, now=NOW) == "recorded"
+    post_event(client, connection, event_body("oversight.approved", email_id=message.upstream_id, decided_by="Ben"))
+    decision = Decision.objects.get()
+    assert (decision.attempt, decision.may_have_left, decision.state) == (2, False, "superseded")
+
+
 @pytest.mark.parametrize(
     ("status", "body", "state"),
     [
