@@ -50,7 +50,8 @@ def _claim(delivery_id: int) -> tuple[Delivery | None, str]:
     if card is None:
         return None, "gone"
     others = Delivery.objects.exclude(pk=delivery_id)
-    if others.filter(card=card, state=Delivery.State.SENDING).exists():
+    # Of two whose workers died, neither may wait for the other.
+    if others.filter(card=card, state=Delivery.State.SENDING, lease_until__gte=Now()).exists():
         return None, "another one is under way"
     asked = others.filter(card__destination=card.destination_id, state=Delivery.State.DUE, response_status=429)
     until = asked.filter(next_attempt_at__gt=Now()).aggregate(until=Max("next_attempt_at"))["until"]

@@ -2,6 +2,7 @@
 
 import threading
 import time
+from datetime import timedelta
 
 import pytest
 from django.db import connection as db
@@ -105,6 +106,15 @@ def test_card_is_in_the_hands_of_one_worker(discord):
     worker.join(10)
     assert results == ["another one is under way"]
     assert discord.calls == []
+
+
+def test_two_deliveries_of_dead_workers_do_not_wait_for_each_other(connection, discord):
+    make_destination(discord)
+    make_message(connection)
+    first = Delivery.objects.get()
+    second = Delivery.objects.create(card=first.card, action="message.changed")
+    Delivery.objects.update(state="sending", lease_until=Now() - timedelta(seconds=1), attempts=1)
+    assert [deliver_card(delivery_id=one.pk) for one in (first, second)] == ["delivered", "delivered"]
 
 
 def test_wait_holds_for_what_is_planned_while_it_lasts(connection, discord):
