@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from approvals import mirror, settle
 from approvals.errors import StaleDecision
 from approvals.models import Connection, Decision, Message
-from approvals.states import DecisionEvent, MessageEvent, MessageState
+from approvals.states import DecisionEvent, DecisionState, MessageEvent, MessageState
 from audit.recording import record
 from common.fingerprint import fingerprint
 from common.logs import trace_id, traced
@@ -215,11 +215,17 @@ def _close_absent(connection: Connection, held_ids: list[str], began: datetime, 
 
 @transaction.atomic
 def _close(message: Message, closed: dict[str, Any] | None, now: datetime) -> None:
-    """End a held message by what MultiMail says became of it; without a word from it the message is gone."""
+    """End a held message by what MultiMail says became of it, else by our own decision, else as gone."""
     locked = mirror.lock_message(message.connection, upstream_id=message.upstream_id)
     if locked is None or locked.state != MessageState.HELD:
         return
     word = settle.reported_of(str((closed or {}).get("decision") or ""), str((closed or {}).get("status") or ""))
+    if not word:
+        decision = locked.decisions.order_by("-pk").first()
+        if decision and decision.state in (DecisionState.CALLING, DecisionState.UNKNOWN):
+            # Our own call may be what ended it: whoever carries it out or looks it up will know more.
+            return
+        word = settle.report_expected(decision) if decision and decision.state == DecisionState.APPLIED else ""
     event = {
         "approved": MessageEvent.RELEASED if locked.direction == "inbound" else MessageEvent.APPROVED,
         "rejected": MessageEvent.REJECTED,

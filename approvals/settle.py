@@ -70,13 +70,18 @@ def reported_of(decision: str, status: str = "") -> str:
     return next((_WORDS[word] for word in (decision.lower(), status.lower()) if word in _WORDS), "")
 
 
+def report_expected(decision: Decision) -> str:
+    """Return what MultiMail will report of the message once this decision has taken effect."""
+    return "approved" if decision.outcome == "approve" else "rejected"
+
+
 def meet_report(decision: Decision, *, reported: str, reason: str, decided_by: str, actor: Actor) -> Decision:
     """Settle a live decision by what MultiMail reports of the message: `reported` as reported_of gives it.
 
     A report of our outcome is ours when it carries our reference, or meets a call of ours that may have arrived and
     names no other decision; everything else was somebody else.
     """
-    ours = "approved" if decision.outcome == "approve" else "rejected"
+    ours = report_expected(decision)
     carries_reference = decision.reference in reason
     names_another = "countersign:" in reason and not carries_reference
     is_ours = reported == ours and (carries_reference or (decision.may_have_left and not names_another))

@@ -1,5 +1,7 @@
 """Carrying a decision out: every answer of MultiMail ends in the state that design.md section 5 names."""
 
+from datetime import timedelta
+
 import pytest
 from django.db.models.functions import Now
 
@@ -137,6 +139,29 @@ def test_message_taken_for_gone_comes_back_when_a_read_lists_it(client, message,
     assert message.state == "held"
     upstream.decides(200, status="rejected", decision="rejected")
     assert carry_out(message, reviewer) == "applied"
+
+
+@pytest.mark.parametrize(("outcome", "state"), [("approve", "approved"), ("reject", "rejected")])
+def test_message_that_we_decided_ends_so_although_no_webhook_comes(
+    message, reviewer, upstream, connection, outcome, state
+):
+    carry_out(message, reviewer, outcome=outcome)
+    upstream.holds()
+    upstream.headers = {}
+    read_everything(connection_id=connection.pk, now=NOW + timedelta(minutes=1))
+    message.refresh_from_db()
+    assert message.state == state
+
+
+@pytest.mark.parametrize(("state", "end"), [("calling", "held"), ("unknown", "held"), ("unattributed", "gone")])
+def test_absence_says_nothing_while_our_own_call_may_be_its_cause(message, reviewer, upstream, connection, state, end):
+    carry_out(message, reviewer)
+    Decision.objects.update(state=state)
+    upstream.holds()
+    upstream.headers = {}
+    read_everything(connection_id=connection.pk, now=NOW + timedelta(minutes=1))
+    message.refresh_from_db()
+    assert message.state == end
 
 
 def test_late_effect_of_an_earlier_call_is_ours_although_the_decision_waits_again(message, reviewer, upstream):
