@@ -1,8 +1,10 @@
 """Carrying a decision out: every answer of MultiMail ends in the state that design.md section 5 names."""
 
+import threading
 from datetime import timedelta
 
 import pytest
+from django.db import connections
 from django.db.models.functions import Now
 
 from approvals.decide import give_verdict
@@ -14,7 +16,7 @@ from approvals.settle import meet_report
 from audit.models import Entry
 from gateway.schemas import DecideIn
 from people.actors import worker
-from tests.factories import NOW, event_body, make_connection, make_message, pending_row, post_event
+from tests.factories import NOW, event_body, make_connection, make_message, make_person, pending_row, post_event
 from tests.standin import multimail
 
 pytestmark = pytest.mark.django_db
@@ -190,3 +192,29 @@ def test_longest_reason_that_the_form_takes_fits_with_our_reference(message, rev
     assert form.is_valid(), form.errors
     sent = upstream_reason(Decision(reason="x" * MAX_REASON, reference="0123456789"))
     DecideIn(email_id="01E", action="reject", reason=sent)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_many_workers_at_once_make_one_call(upstream):
+    connection = make_connection(api_url=upstream.url)
+    message = make_message(connection)
+    upstream.holds(pending_row(message.upstream_id))
+    upstream.decides(200, decision="approved")
+    person = make_person("ana@yourteam.example", "Ana", "reviewer")
+    decision = give_verdict(
+        message=message.public_id, actor=person.actor(surface="web"), outcome="approve",
+        fingerprint=message.revision.fingerprint, reason="", now=NOW,
+    ).decision  # fmt: skip
+    Decision.objects.update(due_at=Now())
+    start, ends = threading.Barrier(6), []
+
+    def work():
+        start.wait()
+        ends.append(run_decision(decision_id=decision.pk, now=NOW))
+        connections.close_all()
+
+    workers = [threading.Thread(target=work) for _ in range(6)]
+    [worker.start() for worker in workers]
+    [worker.join(20) for worker in workers]
+    assert sorted(ends) == ["applied"] + ["not due"] * 5
+    assert len(upstream.decisions) == 1
