@@ -11,7 +11,7 @@ _HELP = """\
 ./run                        set up on first use, then start everything; Ctrl-C stops it (--detach: leave it running)
 ./run stop                   stop whatever runs here
 ./run reset [--yes]          delete the data of the embedded servers, after asking
-./run manage ...             Django's command line in the same environment: first_admin, gateway_account, doctor ...
+./run manage ...             Django's command line in the same environment: first_admin, gateway_account, shell ...
 ./run gateway [--detach]     the gateway alone, with its worker
 ./run test [--all] [...]     set up and run the checks and tests; arguments go to pytest, and then the tests only run
 ./run check                  format, lint, types, imports, migrations, deployment settings

@@ -7,6 +7,7 @@ sentence that names the variable. What only one process reads is checked there (
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -63,6 +64,7 @@ def read(
     demo = _choice(given, "DEMO", DEMO_MODES, "1" if product == "both" else "0")
     if demo != "0" and product != "both":
         raise LaunchError(f"DEMO must be 0 when SERVE is {product}: the demo needs both products.")
+    _check_proxies(given)
     data = read_data_folder(given)
     ports = _ports(given, pick)
     computed = _addresses(given, ports, demo) | _servers(given)
@@ -133,18 +135,58 @@ def _port(name: str, value: str) -> int:
 
 def _addresses(given: Mapping[str, str], ports: Mapping[str, int], demo: str) -> dict[str, str]:
     dashboard = f"http://127.0.0.1:{ports['PORT']}"
-    public = _url(given, "PUBLIC_URL", dashboard)
-    hosts = dict.fromkeys(["127.0.0.1", "localhost", urlsplit(public).hostname or ""])
+    public = _origin("PUBLIC_URL", _url(given, "PUBLIC_URL", dashboard))
+    # The launcher itself and the demo ask by the loopback names, so these are always answered.
+    hosts = dict.fromkeys(
+        ["127.0.0.1", "localhost", *(_parts(given, "ALLOWED_HOSTS") or [urlsplit(public).hostname or ""])]
+    )
     allow = f"{dashboard},http://127.0.0.1:{ports['DISCORD_PORT']}" if demo != "0" else ""
     email = f"smtp://127.0.0.1:{ports['SMTP_PORT']}" if demo != "0" else ""
     return {
         "PUBLIC_URL": public,
-        "LIVE_URL": given.get("LIVE_URL", ""),
-        "ALLOWED_HOSTS": given.get("ALLOWED_HOSTS", ",".join(hosts)),
-        "OUTGOING_ALLOW": given.get("OUTGOING_ALLOW", allow),
+        "LIVE_URL": _live_url(given),
+        "ALLOWED_HOSTS": ",".join(host for host in hosts if host),
+        "OUTGOING_ALLOW": ",".join(_origins(given, "OUTGOING_ALLOW", allow)),
         "EMAIL_URL": _url(given, "EMAIL_URL", email, schemes=("smtp", "smtps")),
         "MULTIMAIL_API_URL": _url(given, "MULTIMAIL_API_URL", f"http://127.0.0.1:{ports['GATEWAY_PORT']}"),
     }
+
+
+def _parts(given: Mapping[str, str], name: str, default: str = "") -> list[str]:
+    """A list as people write it; a blank inside a part is a comma that was forgotten."""
+    parts = [part.strip() for part in given.get(name, default).split(",") if part.strip()]
+    for part in parts:
+        if len(part.split()) > 1:
+            raise LaunchError(f"{name} is a list with commas between its parts, and {part!r} has a blank in it.")
+    return parts
+
+
+def _origins(given: Mapping[str, str], name: str, default: str) -> list[str]:
+    return [_origin(name, _url({name: part}, name, "")) for part in _parts(given, name, default)]
+
+
+def _origin(name: str, url: str) -> str:
+    """The desk's own links begin with a slash, and outgoing addresses are compared by origin: a path would be lost."""
+    parts = urlsplit(url)
+    if parts.path or parts.query or parts.fragment:
+        raise LaunchError(f"{name} is an address without a path, such as https://desk.example.com, not {url!r}.")
+    return url
+
+
+def _live_url(given: Mapping[str, str]) -> str:
+    value = given.get("LIVE_URL", "").strip()
+    if value.startswith("/") and not value.startswith("//"):
+        return value
+    # Checked as an address; what it ends in belongs to the proxy's rule and stays.
+    return value if _url(given, "LIVE_URL", "") else ""
+
+
+def _check_proxies(given: Mapping[str, str]) -> None:
+    for part in _parts(given, "TRUSTED_PROXIES"):
+        try:
+            ip_address(part)
+        except ValueError:
+            raise LaunchError(f"TRUSTED_PROXIES holds {part!r}, which is no IP address.") from None
 
 
 def _servers(given: Mapping[str, str]) -> dict[str, str]:

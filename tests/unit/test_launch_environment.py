@@ -41,6 +41,35 @@ def test_public_url_is_an_allowed_host() -> None:
     assert variables["ALLOWED_HOSTS"] == "127.0.0.1,localhost,desk.example.com"
 
 
+def test_launcher_and_demo_are_answered_whatever_hosts_are_allowed() -> None:
+    variables = environment.read({"ALLOWED_HOSTS": "desk.example.com, .example.org"}).variables
+    assert variables["ALLOWED_HOSTS"] == "127.0.0.1,localhost,desk.example.com,.example.org"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PUBLIC_URL", "https://desk.example.com/desk"),
+        ("PUBLIC_URL", "https://desk.example.com?x"),
+        ("LIVE_URL", "live"),
+        ("LIVE_URL", "//evil.example/live"),
+        ("ALLOWED_HOSTS", "one.example two.example"),
+        ("OUTGOING_ALLOW", "10.0.0.1"),
+        ("OUTGOING_ALLOW", "http://10.0.0.1/hook"),
+        ("TRUSTED_PROXIES", "proxy.example.com"),
+        ("TRUSTED_PROXIES", "10.0.0.0/8"),
+    ],
+)
+def test_address_or_list_that_cannot_work_stops_the_start(name: str, value: str) -> None:
+    with pytest.raises(LaunchError, match=name):
+        environment.read({name: value})
+
+
+@pytest.mark.parametrize("value", ["/live/", "https://desk.example.com/live/"])
+def test_live_url_is_a_path_or_an_address(value: str) -> None:
+    assert environment.read({"LIVE_URL": value}).variables["LIVE_URL"] == value
+
+
 def test_given_servers_are_kept_and_the_owner_falls_back_to_the_application() -> None:
     asked = environment.read({"DATABASE_URL": "postgresql://app:x@db/desk", "REDIS_URL": "rediss://redis:6379/1"})
     assert not asked.own_database
