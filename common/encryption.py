@@ -11,7 +11,13 @@ from django.db import models
 
 @cache
 def _box(keys: tuple[str, ...]) -> MultiFernet:
-    return MultiFernet([Fernet(key) for key in keys])
+    try:
+        return MultiFernet([Fernet(key) for key in keys])
+    except ValueError:
+        # The keys themselves are not repeated: this sentence may end up in a log.
+        raise ImproperlyConfigured(
+            "ENCRYPTION_KEYS must hold keys of 32 random bytes in URL-safe base64, separated by commas."
+        ) from None
 
 
 def encrypt(text: str) -> str:

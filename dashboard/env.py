@@ -28,6 +28,14 @@ def env_str(name: str, default: object = _MISSING) -> str:
     return str(default)
 
 
+def env_secret(name: str, *, at_least: int) -> str:
+    """Return variable `name`, which must be too long to be guessed. The value is never repeated."""
+    value = env_str(name)
+    if len(value) < at_least:
+        raise ImproperlyConfigured(f"{name} must have at least {at_least} characters, and it has {len(value)}.")
+    return value
+
+
 def env_bool(name: str, default: bool) -> bool:
     """Return variable `name` as a switch: 1 or 0."""
     value = env_str(name, "1" if default else "0")

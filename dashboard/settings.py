@@ -10,13 +10,13 @@ from urllib.parse import urlsplit
 
 from psycopg.conninfo import conninfo_to_dict
 
-from dashboard.env import env_bool, env_choice, env_int, env_list, env_str, env_url
+from dashboard.env import env_bool, env_choice, env_int, env_list, env_secret, env_str, env_url
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = Path(env_str("DATA_DIR", BASE_DIR / "var")).resolve()
 
 DEBUG = env_bool("DEBUG", False)
-SECRET_KEY = env_str("SECRET_KEY")
+SECRET_KEY = env_secret("SECRET_KEY", at_least=32)
 ENCRYPTION_KEYS = env_list("ENCRYPTION_KEYS")
 SEAL_KEY = env_str("SEAL_KEY", "")
 SERVE = env_choice("SERVE", "both", ("dashboard", "gateway", "both"))

@@ -6,7 +6,7 @@ import sys
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from dashboard.env import env_bool, env_choice, env_int, env_list, env_str, env_url
+from dashboard.env import env_bool, env_choice, env_int, env_list, env_secret, env_str, env_url
 
 
 def test_missing_variable_is_named(monkeypatch):
@@ -36,6 +36,7 @@ def test_file_that_cannot_be_read_is_named(monkeypatch):
         (lambda: env_choice("X", "a", ("a", "b")), "c"),
         (lambda: env_url("X", ""), "ftp://host"),
         (lambda: env_url("X", ""), "desk.example"),
+        (lambda: env_secret("X", at_least=32), "guessed"),
     ],
 )
 def test_bad_value_is_named(monkeypatch, read, value):
