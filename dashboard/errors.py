@@ -27,7 +27,7 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 @requires_csrf_token
 def forbidden(request: HttpRequest, exception: Exception) -> HttpResponse:
     """403."""
-    return _error(request, 403, "You may not do this", "Your role does not include it. An admin can change that.")
+    return _error(request, 403, "You may not do this", "Your role does not include it. Ask whoever runs this desk.")
 
 
 @requires_csrf_token

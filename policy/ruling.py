@@ -34,7 +34,7 @@ def rule(facts: Facts) -> Ruling:
         return _refused("This message is not held any more, so there is nothing to decide.")
     if not facts.is_reviewer:
         where = f" of {facts.mailbox}" if facts.mailbox else ""
-        return _refused(f"You can read this, but only a reviewer{where} can decide it. An admin can make you one.")
+        return _refused(f"You can read this, but only a reviewer{where} can decide it. Ask whoever runs this desk.")
     if not facts.is_fetched:
         return _refused("The content is still being fetched. Nobody can decide what nobody could read.")
     if facts.is_author:

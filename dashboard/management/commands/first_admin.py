@@ -11,7 +11,7 @@ from people.models import Grant, Person
 
 
 class Command(BaseCommand):
-    """Refuses when there is an admin already: that one invites people from the desk."""
+    """Refuses when there is an admin already, so that it cannot be used to get around that person."""
 
     help = __doc__
 
@@ -22,7 +22,7 @@ class Command(BaseCommand):
     @transaction.atomic
     def handle(self, *args: Any, email: str, name: str, **options: Any) -> None:
         if Grant.objects.filter(role=Role.ADMIN, connection=None, mailbox=None).exists():
-            raise CommandError("There is an admin already. Ask that person to invite others.")
+            raise CommandError("There is an admin already. docs/operators.md says how others are added.")
         password = secrets.token_urlsafe(15)
         person = Person.objects.create_user(email=email, name=name or email.partition("@")[0], password=password)
         for role in (Role.ADMIN, Role.REVIEWER):
