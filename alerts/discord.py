@@ -5,6 +5,7 @@ import math
 import re
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from courier.guarded import Answer, DeliveryError, request
 
@@ -43,12 +44,19 @@ class Posted:
 
 def post_card(url: str, body: dict[str, Any]) -> Posted:
     """Post a new card and return its id (`wait=true` makes Discord answer with the message)."""
-    return _read(_send("POST", f"{url}?wait=true", body), card_id="")
+    return _read(_send("POST", _address(url, wait="true"), body), card_id="")
 
 
 def edit_card(url: str, message_id: str, body: dict[str, Any]) -> Posted:
     """Edit a card in place."""
-    return _read(_send("PATCH", f"{url}/messages/{message_id}", body), card_id=message_id)
+    return _read(_send("PATCH", _address(url, f"/messages/{message_id}"), body), card_id=message_id)
+
+
+def _address(url: str, path: str = "", **query: str) -> str:
+    """Return the webhook's address with more path and query; its own query names a thread and must stay."""
+    parts = urlsplit(url)
+    asked = "&".join(filter(None, (parts.query, urlencode(query))))
+    return urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/") + path, asked, ""))
 
 
 def _send(method: str, url: str, body: dict[str, Any]) -> Answer:

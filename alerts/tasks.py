@@ -4,6 +4,7 @@ from celery import shared_task
 
 from alerts.deliver import deliver_card
 from alerts.models import Delivery
+from alerts.planning import plan_missed
 
 
 @shared_task
@@ -14,7 +15,8 @@ def deliver(delivery_id: int) -> str:
 
 @shared_task
 def sweep() -> str:
-    """Find deliveries that no nudge reached."""
+    """Find acts that were not planned, and deliveries that no nudge reached."""
+    plan_missed()
     due = list(Delivery.objects.due().order_by("next_attempt_at").values_list("pk", flat=True)[:500])
     for delivery_id in due:
         deliver.delay(delivery_id)

@@ -12,7 +12,9 @@ from people.models import Person
 
 
 def _actor(request: HttpRequest | None, person: Any) -> Actor:
-    address = str(request.META.get("REMOTE_ADDR", "")) if request is not None else ""
+    # The middleware knows who stands behind a trusted proxy.
+    known: Actor | None = getattr(request, "actor", None)
+    address = known.address if known else ""
     if isinstance(person, Person):
         return person.actor(surface="web", address=address)
     return Actor(kind="anonymous", id="", label="somebody", surface="web", address=address)

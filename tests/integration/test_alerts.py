@@ -11,7 +11,7 @@ from django.db.models.functions import Now
 
 from alerts.deliver import MAX_ATTEMPTS, deliver_card
 from alerts.models import Card, Delivery, Destination, Route
-from alerts.outbox import CARD_ACTIONS
+from alerts.planning import CARD_ACTIONS, plan_missed
 from tests.factories import event_body, make_connection, make_message, post_event
 from tests.standin import multimail
 
@@ -164,3 +164,28 @@ def test_odd_id_of_a_message_cannot_break_out_of_the_link(client, connection, di
     card = discord.calls[0][2]["embeds"][0]
     assert card["url"].endswith("/approvals/x%29%20%5Bfree%20money%5D%28https%3A%2F%2Fevil.example/")
     assert "](https://evil" not in card["description"]
+
+
+def test_act_that_a_mistake_kept_from_being_planned_is_planned_by_the_sweep(client, connection, discord, monkeypatch):
+    make_destination(discord)
+
+    def break_down(entry, **_):
+        raise RuntimeError("a bug of ours")
+
+    with monkeypatch.context() as broken:
+        broken.setattr("alerts.outbox.plan", break_down)
+        post_event(client, connection, event_body())
+    assert Delivery.objects.count() == 0
+    monkeypatch.setattr("alerts.planning.PATIENCE", timedelta(0))
+    assert [plan_missed(), plan_missed()] == [1, 0]
+    assert Delivery.objects.get().action == "message.held"
+
+
+def test_thread_of_a_channel_stays_named_in_the_address(connection, discord):
+    destination = make_destination(discord)
+    destination.url += "?thread_id=42"
+    destination.save()
+    message = make_message(connection)
+    delivery = Delivery.objects.get(card__message=message)
+    assert deliver_card(delivery_id=delivery.pk) == "delivered"
+    assert Card.objects.get().discord_message_id == "111"

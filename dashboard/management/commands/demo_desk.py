@@ -12,7 +12,7 @@ from django.core.management import BaseCommand, CommandParser
 from django.db import transaction
 
 from alerts.models import Destination, Route
-from alerts.outbox import CARD_ACTIONS
+from alerts.planning import CARD_ACTIONS
 from approvals.models import Connection, Mailbox
 from common.credentials import read_credentials, update_credentials
 from people.actors import Role
