@@ -53,6 +53,12 @@
     summary.parentElement.querySelector("textarea").focus();
   }
 
+  /* A reason is written on several lines, so Enter alone is a new line there. */
+  function sends(event) {
+    const wanted = event.key === "Enter" && (event.ctrlKey || event.metaKey) && !event.repeat && !event.isComposing;
+    return wanted && event.target.matches("#decide textarea");
+  }
+
   function toList() {
     if (getComputedStyle(find("#list")).position === "absolute") location.assign(PLACES.q);
     else (find("#list .item[aria-current]") ?? find("#list .item"))?.focus();
@@ -74,6 +80,7 @@
 
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape") return leave(event);
+    if (sends(event)) return event.target.form.requestSubmit();
     if (event.isComposing || event.keyCode === 229 || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
     if (inField(event.target) || dialog.open || (off.checked && event.key !== "?")) return;
     if (event.shiftKey && event.key !== "?") return;
@@ -84,6 +91,12 @@
       event.preventDefault();
       ACTS[event.key]();
     }
+  });
+
+  // Opened by a press, a reason can be written at once, as after the key.
+  document.addEventListener("click", ({ target }) => {
+    const details = target.closest("#decide .why > summary")?.parentElement;
+    if (details) requestAnimationFrame(() => details.open && details.querySelector("textarea").focus());
   });
 
   function leave(event) {
