@@ -3,6 +3,7 @@
 They turn values into words and markup; they never query, and never decide what a person may see.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,7 @@ _ORIGIN = {
     "run_id": "run",
     "runId": "run",
 }
+_REFERENCE = re.compile(r"\[countersign:[0-9A-Z]+\]")
 _FLAGS = {
     "text_says_other_domain": "Text says another address",
     "punycode": "Foreign letters in the address",
@@ -196,6 +198,12 @@ def addition_words(name: str) -> str:
 def spoken(action: str) -> str:
     """Return an action's name as words: `message.held` is "message held"."""
     return action.replace(".", " ").replace("_", " ")
+
+
+@register.filter
+def is_reference(reason: str | None) -> bool:
+    """Whether a reason holds nothing but the mark that ties an answer of MultiMail to our decision."""
+    return bool(_REFERENCE.fullmatch(reason or ""))
 
 
 @register.filter
