@@ -5,6 +5,7 @@ sentence that names the variable. What only one process reads is checked there (
 """
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import ip_address
@@ -175,10 +176,10 @@ def _origin(name: str, url: str) -> str:
 
 def _live_url(given: Mapping[str, str]) -> str:
     value = given.get("LIVE_URL", "").strip()
-    if value.startswith("/") and not value.startswith("//"):
-        return value
-    # Checked as an address; what it ends in belongs to the proxy's rule and stays.
-    return value if _url(given, "LIVE_URL", "") else ""
+    if value and not re.match(r"(https?:/)?/[^/]", value):
+        raise LaunchError(f"LIVE_URL must be a path such as /live/ or a whole address, not {value!r}.")
+    # What it ends in belongs to the proxy's rule and stays.
+    return value
 
 
 def _check_proxies(given: Mapping[str, str]) -> None:
