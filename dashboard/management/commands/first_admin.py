@@ -13,7 +13,7 @@ from people.models import Grant, Person
 class Command(BaseCommand):
     """Refuses when there is an admin already, so that it cannot be used to get around that person."""
 
-    help = __doc__
+    help = "Makes the first admin of a desk that runs without the demo, and prints a password once."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--email", required=True)

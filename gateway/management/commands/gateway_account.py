@@ -26,7 +26,7 @@ _KEYS = (
 class Command(BaseCommand):
     """Refuses a name or an address that is taken, so that nobody gets keys to what is somebody else's."""
 
-    help = __doc__
+    help = "Makes an account of the gateway with its first mailbox and its keys, and prints the keys once."
 
     def add_arguments(self, parser: CommandParser) -> None:
         parser.add_argument("--name", required=True, help="the account's name, such as 'Acme'")
