@@ -11,7 +11,4 @@ from dashboard.launch.pdeathsig import die_with_parent
 die_with_parent(signal.SIGKILL)
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
 
-# Publishing a nudge needs the configured app, so it is loaded before the first request.
-import dashboard.celery  # noqa: E402, F401
-
 application = get_wsgi_application()
