@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.management import BaseCommand, call_command
-from django.db import connection
+from django.core.management import BaseCommand, CommandError, call_command
+from django.db import OperationalError, connection
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
+from redis import Redis
+from redis.exceptions import RedisError
 
 APPEND_ONLY = ("audit_entry",)
 # Retention may remove the personal part of an entry; the entry stays.
@@ -23,6 +25,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         application_role = str(settings.DATABASES["default"]["USER"])
         self._become_owner()
+        self._ask_servers()
         call_command("migrate", interactive=False, verbosity=0)
         call_command("createcachetable", verbosity=0)
         self._grant(application_role)
@@ -37,6 +40,17 @@ class Command(BaseCommand):
         owner = conninfo_to_dict(os.environ.get("DATABASE_OWNER_URL") or os.environ["DATABASE_URL"])
         connection.close()
         connection.settings_dict.update(USER=owner.get("user", ""), PASSWORD=owner.get("password", ""))
+
+    def _ask_servers(self) -> None:
+        """Better one sentence now than processes that never become ready."""
+        try:
+            connection.ensure_connection()
+        except OperationalError as error:
+            raise CommandError(f"DATABASE_URL and DATABASE_OWNER_URL must lead to PostgreSQL: {error}") from None
+        try:
+            Redis.from_url(settings.REDIS_URL, socket_connect_timeout=5, socket_timeout=5).ping()
+        except (RedisError, ValueError) as error:
+            raise CommandError(f"REDIS_URL must lead to Redis: {error}") from None
 
     def _grant(self, role: str) -> None:
         """Let the application's role work, but only add to the ledger. With one role only, triggers guard it alone."""
