@@ -1,0 +1,62 @@
+"""What senders and people do that nobody planned for, seen in Chromium: the desk stays whole and says the truth."""
+
+import pytest
+from playwright.sync_api import expect
+
+pytestmark = pytest.mark.usefixtures("ana")
+
+
+def test_message_held_once_is_not_said_to_be_held_again(desk, product, ana):
+    upstream_id, subject = product.send()
+    row = product.held(ana, upstream_id)
+    desk.goto(f"{product.known['DASHBOARD_URL']}/queue/")
+    desk.get_by_role("link", name=subject).click()
+    expect(desk.get_by_role("heading", name=subject)).to_be_visible()
+    expect(desk.locator(f".item[data-message='{row['id']}'][aria-current=true]")).to_be_visible()
+    expect(desk.locator(f".item[data-message='{row['id']}'] [data-chip]")).to_be_hidden()
+
+
+@pytest.mark.parametrize("width", [1440, 390])
+def test_what_a_sender_says_of_itself_does_not_push_the_queue_apart(desk, product, ana, width):
+    upstream_id, _ = product.send(metadata={"discord_user": "a" * 300, "discord_channel": "c" * 300})
+    product.held(ana, upstream_id)
+    desk.set_viewport_size({"width": width, "height": 844})
+    desk.goto(f"{product.known['DASHBOARD_URL']}/queue/")
+    assert desk.evaluate("document.scrollingElement.scrollWidth - document.scrollingElement.clientWidth") <= 0
+    assert desk.evaluate("[...document.querySelectorAll('.item')].every(one => one.scrollWidth <= one.clientWidth)")
+
+
+def test_longest_subject_leaves_the_addresses_in_sight(desk, product, ana):
+    upstream_id, _ = product.send(subject="S" * 998)
+    row = product.held(ana, upstream_id)
+    desk.goto(f"{product.known['DASHBOARD_URL']}/queue/{row['id']}/")
+    expect(desk.locator("#addresses")).to_be_in_viewport(ratio=1)
+
+
+def test_reason_is_sent_with_control_and_enter_and_starts_where_it_is_written(desk, product, ana):
+    upstream_id, _ = product.send()
+    row = product.held(ana, upstream_id)
+    desk.goto(f"{product.known['DASHBOARD_URL']}/queue/{row['id']}/")
+    desk.locator("#reject summary").click()
+    expect(desk.get_by_label("Why is it rejected?")).to_be_focused()
+    desk.keyboard.type("Two")
+    desk.keyboard.press("Enter")
+    desk.keyboard.type("lines")
+    desk.keyboard.press("Control+Enter")
+    expect(desk.get_by_role("button", name="Undo")).to_be_visible()
+    assert ana.find(upstream_id, tab="leaving") is not None
+
+
+def test_notice_of_a_desk_that_is_away_covers_no_button(desk, product, ana):
+    upstream_id, _ = product.send()
+    row = product.held(ana, upstream_id)
+    desk.goto(f"{product.known['DASHBOARD_URL']}/queue/{row['id']}/")
+    desk.route("**/verdict/", lambda route: route.abort())
+    desk.watch.expected += ["ERR_FAILED", "htmx:"]
+    desk.keyboard.press("r")
+    desk.keyboard.type("A reason")
+    desk.get_by_role("button", name="Reject with this reason").click()
+    expect(desk.get_by_text("The desk cannot be reached.")).to_be_visible()
+    desk.unroute("**/verdict/")
+    desk.get_by_role("button", name="Reject with this reason").click(timeout=5000)
+    expect(desk.get_by_role("button", name="Undo")).to_be_visible()
