@@ -128,8 +128,8 @@ def ago(value: datetime | None) -> SafeString | str:
 
 @register.filter
 def clock(value: datetime | None) -> SafeString | str:
-    """Return the time of day in UTC, as `10:42:07`."""
-    return _time(value, f"{value.astimezone(UTC):%H:%M:%S}", "") if value else ""
+    """Return the time of day, as `10:42:07 UTC`: without the zone it would seem out of date elsewhere."""
+    return _time(value, f"{value.astimezone(UTC):%H:%M:%S} UTC", "") if value else ""
 
 
 @register.filter

@@ -101,7 +101,7 @@
     if (!asOf) return;
     const time = document.createElement("time");
     const utc = new Date(asOf).toISOString();
-    Object.assign(time, { dateTime: utc, title: `${utc.slice(0, 10)} ${utc.slice(11, 19)} UTC`, textContent: utc.slice(11, 19) });
+    Object.assign(time, { dateTime: utc, title: `${utc.slice(0, 10)} ${utc.slice(11, 19)} UTC`, textContent: `${utc.slice(11, 19)} UTC` });
     line.append(time);
   }
 
