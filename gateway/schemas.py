@@ -29,6 +29,12 @@ def _few(addresses: list[str]) -> list[str]:
     return addresses
 
 
+def _short_subject(subject: str) -> str:
+    if len(subject) > MAX_SUBJECT:
+        raise ValueError(f"at most {MAX_SUBJECT} characters, and it has {len(subject)}.")
+    return subject
+
+
 def _small(value: dict[str, Any]) -> dict[str, Any]:
     if len(json.dumps(value)) > MAX_METADATA_BYTES:
         raise ValueError("must not be larger than 16 kB.")
@@ -108,7 +114,7 @@ class SendIn(Body):
     cc: Addresses = Field(default_factory=list)
     bcc: Addresses = Field(default_factory=list)
     reply_to: OptionalAddress = None
-    subject: Annotated[Line, Field(max_length=MAX_SUBJECT)]
+    subject: Annotated[Line, AfterValidator(_short_subject)]
     markdown: Text | None = None
     body: Text | None = None
     text: Text | None = None
