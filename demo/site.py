@@ -46,6 +46,7 @@ class DemoSite:
             "/": lambda _: html_answer(channel_page(self.channel, dashboard_url=self.dashboard_url)),
             "/messages/": self._messages,
             "/messages.json": lambda _: json_answer({"messages": self._cards()}),
+            "/inbox": lambda _: Answer(308, headers={"Location": "/inbox/"}),
             "/inbox/": lambda _: html_answer(self.inbox.index()),
             "/inbox/rows/": self._rows,
             "/healthz": lambda _: json_answer({"status": "ok"}),
