@@ -7,7 +7,7 @@
   const off = document.getElementById("keys-off");
   const find = (selector) => document.querySelector(selector);
   const isVisible = (element) => Boolean(element) && element.getClientRects().length > 0;
-  let goUntil = 0;
+  let isGoing = false;
 
   const stored = (value) => {
     try {
@@ -74,7 +74,7 @@
     b: () => write("b"),
     v: () => isVisible(find("#sheet")) && find("#sheet .view:not(:checked)").click(),
     n: () => isVisible(find("#new")) && find("#new").click(),
-    g: () => { goUntil = performance.now() + 1500; },
+    g: () => { isGoing = true; },
     "?": () => dialog.showModal(),
   };
 
@@ -84,10 +84,11 @@
     if (event.isComposing || event.keyCode === 229 || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
     if (inField(event.target) || dialog.open || (off.checked && event.key !== "?")) return;
     if (event.shiftKey && event.key !== "?") return;
-    const goes = performance.now() < goUntil && PLACES[event.key];
-    goUntil = 0;
-    if (goes) location.assign(goes);
-    else if (ACTS[event.key]) {
+    if (isGoing) {
+      // However long it took: the key after G goes somewhere or does nothing, and never approves.
+      isGoing = false;
+      if (PLACES[event.key]) location.assign(PLACES[event.key]);
+    } else if (ACTS[event.key]) {
       event.preventDefault();
       ACTS[event.key]();
     }
@@ -100,6 +101,7 @@
   });
 
   function leave(event) {
+    isGoing = false;
     const open = event.target.closest?.("#decide details[open]");
     if (!open) return;
     open.open = false;

@@ -47,6 +47,18 @@ def test_reason_is_sent_with_control_and_enter_and_starts_where_it_is_written(de
     assert ana.find(upstream_id, tab="leaving") is not None
 
 
+def test_key_after_g_goes_somewhere_or_does_nothing(desk, product, ana):
+    upstream_id, _ = product.send()
+    row = product.held(ana, upstream_id)
+    desk.goto(f"{product.known['DASHBOARD_URL']}/queue/{row['id']}/")
+    desk.keyboard.press("g")
+    # Longer than anybody's hesitation would be measured: the next key is still not one that decides.
+    desk.evaluate("new Promise((done) => setTimeout(done, 1700))")
+    desk.keyboard.press("a")
+    desk.wait_for_url("**/audit/")
+    assert ana.find(upstream_id) is not None
+
+
 def test_notice_of_a_desk_that_is_away_covers_no_button(desk, product, ana):
     upstream_id, _ = product.send()
     row = product.held(ana, upstream_id)
