@@ -19,6 +19,7 @@ from upstream.events import read_time
 # The fields of a pending row by the name that a fingerprint gives them; a row without one does not cover it.
 _SOURCES: Mapping[str, tuple[str, ...]] = {
     "from": ("from", "from_address"),
+    "from_name": ("from_name",),
     "reply_to": ("reply_to",),
     "to": ("to_addresses", "to"),
     "cc": ("cc",),
@@ -95,6 +96,7 @@ def content_of(row: Mapping[str, Any]) -> Content:
     additions = given["additions"] if isinstance(given["additions"], dict) else {}
     return Content(
         sender=str(given["from"] or ""),
+        sender_name=str(given["from_name"] or ""),
         reply_to=_text(given["reply_to"]) or None,
         to=_addresses(given["to"]),
         cc=_addresses(given["cc"]),

@@ -18,6 +18,7 @@ VERSION = 1
 # Every field a fingerprint can cover. A source that does not give one leaves it out of its coverage.
 FIELDS = (
     "from",
+    "from_name",
     "reply_to",
     "to",
     "cc",
@@ -49,6 +50,7 @@ class Content:
     """Everything a recipient gets. `coverage` names the fields that the source gave; others are unknown, not empty."""
 
     sender: str = ""
+    sender_name: str = ""
     reply_to: str | None = None
     to: tuple[str, ...] = ()
     cc: tuple[str, ...] = ()
@@ -87,6 +89,7 @@ def canonical_content(content: Content) -> dict[str, Any]:
     """Return the object that is hashed: the covered fields only, and the coverage itself."""
     whole: dict[str, Any] = {
         "from": normalise_address(content.sender),
+        "from_name": content.sender_name,
         "reply_to": normalise_address(content.reply_to) if content.reply_to else None,
         "to": _sorted_addresses(content.to),
         "cc": _sorted_addresses(content.cc),

@@ -29,6 +29,7 @@ def content_of(email: Email) -> Content:
     """Return the whole content of an outgoing email, every field covered."""
     return Content(
         sender=email.from_address,
+        sender_name=email.from_name,
         reply_to=email.reply_to or None,
         to=tuple(email.to),
         cc=tuple(email.cc),

@@ -78,6 +78,7 @@ def pending_row(upstream_id: str, **fields: Any) -> dict[str, Any]:
         "direction": "outbound",
         "status": "pending_send_approval",
         "from": MAILBOX["address"],
+        "from_name": "Your Team Support",
         "reply_to": None,
         "to_addresses": ["dana@northwind.example"],
         "cc": [],

@@ -27,6 +27,7 @@ _FIELD_NAMES = {
     "in_reply_to": "the letter it answers",
     "send_at": "sending time",
     "from": "From",
+    "from_name": "the sender's name",
     "to": "To",
     "additions": "what the mailbox adds",
 }

@@ -13,10 +13,11 @@ MAX_MARKED = 4
 
 @dataclass(frozen=True)
 class Address:
-    """One address with what was found about it: level and a few words each."""
+    """One address with the name that recipients see beside it, and what was found about it: level and a few words."""
 
     value: str
     marks: tuple[tuple[str, str], ...] = ()
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -41,7 +42,14 @@ def address_fields(content: Content | None, message: Message, findings: Sequence
         ("Bcc", "bcc", content.bcc),
     ]
     fields = [
-        Field(label, tuple(Address(value, _marks(value, findings)) for value in values), name in content.coverage)
+        Field(
+            label,
+            tuple(
+                Address(value, _marks(value, findings), content.sender_name if name == "from" else "")
+                for value in values
+            ),
+            name in content.coverage,
+        )
         for label, name, values in rows
     ]
     return [field for field in fields if field.addresses or not field.covered]

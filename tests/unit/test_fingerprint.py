@@ -14,6 +14,7 @@ VECTORS = json.loads((Path(__file__).parent.parent / "fixtures" / "fingerprint_v
 
 LETTER = Content(
     sender="support@yourteam.example",
+    sender_name="Your Team Support",
     reply_to="help@yourteam.example",
     to=("dana@northwind.example",),
     cc=("lee@fabrikam.example",),
@@ -45,6 +46,7 @@ def test_fingerprint_of_a_published_vector_is_as_published(vector):
     "change",
     [
         {"sender": "sales@yourteam.example"},
+        {"sender_name": "Your Bank"},
         {"reply_to": None},
         {"to": ("dana@northwind.example", "eve@evil.example")},
         {"cc": ()},

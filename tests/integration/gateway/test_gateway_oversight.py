@@ -17,6 +17,7 @@ def content_of_row(row: dict[str, Any]) -> Content:
     files = [Attachment(a["name"], a["content_type"], a["size"], a["sha256"]) for a in row["attachments"]]
     return Content(
         sender=row["from"],
+        sender_name=row["from_name"],
         reply_to=row["reply_to"],
         to=tuple(row["to_addresses"]),
         cc=tuple(row["cc"]),
