@@ -36,6 +36,7 @@ class CardFacts:
     recipients: tuple[str, ...]
     trigger: dict[str, Any] = field(default_factory=dict)
     fingerprint: str = ""
+    risk: str = ""
     privacy: str = "headers"
     alert: int = 0
 
@@ -49,6 +50,8 @@ def embed(facts: CardFacts, status: Status) -> dict[str, Any]:
         _field("Triggered by", triggered_by(facts.trigger)),
         _field("Message ID", facts.upstream_id),
     ]
+    if facts.risk:
+        fields.append(_field("Seen in it", facts.risk))
     if facts.fingerprint:
         fields.append(_field("Fingerprint", facts.fingerprint))
     title = "A message" if minimal else facts.subject or "(no subject)"

@@ -13,6 +13,7 @@ from alerts import discord
 from alerts.cards import CardFacts, embed, payload
 from alerts.models import Card, Delivery, Destination
 from approvals.models import Message
+from approvals.risk import risk_words_of
 from approvals.status import status_of
 from audit.recording import record
 from common.logs import traced
@@ -151,6 +152,7 @@ def card_facts(message: Message, *, privacy: str, alert: int) -> CardFacts:
         recipients=tuple(message.recipients),
         trigger=message.trigger,
         fingerprint=message.revision.short_fingerprint if message.revision else "",
+        risk=", ".join(risk_words_of(message.revision.findings)) if message.revision else "",
         privacy=privacy,
         alert=alert,
     )

@@ -7,11 +7,15 @@ from typing import Any
 from django.db import transaction
 
 from alerts import tasks
-from alerts.planning import CARD_ACTIONS, plan
+from alerts.planning import CARD_ACTIONS, CONTENT_PAUSE, plan
 from audit.models import Entry
 from common.nudge import nudge
 
 log = logging.getLogger(__name__)
+
+
+def _pause(entry: Entry) -> float | None:
+    return CONTENT_PAUSE.total_seconds() + 0.05 if entry.action == "message.held" else None
 
 
 def on_recorded(entry: Entry, details: Mapping[str, str], **_: Any) -> None:
@@ -21,6 +25,6 @@ def on_recorded(entry: Entry, details: Mapping[str, str], **_: Any) -> None:
     try:
         with transaction.atomic():
             for delivery in plan(entry, message_id=entry.message):
-                nudge(tasks.deliver, delivery.pk)
+                nudge(tasks.deliver, delivery.pk, countdown=_pause(entry))
     except Exception:
         log.exception("alert not planned", extra={"entry": entry.pk, "action": entry.action})

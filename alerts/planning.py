@@ -15,7 +15,9 @@ from common.logs import trace_id, traced
 # How far back acts are looked at again, and how long their own planning may take.
 LOOK_BACK, PATIENCE = timedelta(minutes=10), timedelta(seconds=10)
 
-# What turns a card. Fetching the content is left out: the held card says what the webhook said.
+# A held card waits this long for the content, so that one post tells the fingerprint and the risk too.
+CONTENT_PAUSE = timedelta(seconds=1)
+# What turns a card. Fetching the content is left out: the pause gives it time, and an edit would cost a request.
 CARD_ACTIONS = (
     "message.held",
     "message.changed",
@@ -54,7 +56,10 @@ def plan(entry: Entry, *, message_id: UUID) -> list[Delivery]:
         # Under its lock, so that no worker takes it, and builds the card from before this act, until this act is there.
         waiting = Delivery.objects.select_for_update().filter(card=card, state=Delivery.State.DUE).first()
         if waiting is None:
-            waiting = Delivery.objects.create(card=card, action=entry.action, trace=trace_id.get())
+            pause = CONTENT_PAUSE if entry.action == "message.held" else timedelta(0)
+            waiting = Delivery.objects.create(
+                card=card, action=entry.action, trace=trace_id.get(), next_attempt_at=Now() + pause
+            )
         planned.append(waiting)
     return planned
 

@@ -83,7 +83,10 @@ def metrics(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 def live(request: HttpRequest) -> HttpResponse:
-    """Lead to the live stream, which has a port of its own."""
+    """Lead to the live stream, which has a port of its own; behind a proxy that is the proxy's work."""
+    if settings.LIVE_URL.startswith("/"):
+        sentence = "The proxy before this desk must pass this path on to LIVE_PORT. Pages ask for news by themselves."
+        return JsonResponse({"error": sentence}, status=404)
     response = HttpResponseRedirect(settings.LIVE_URL or f"{live_origin(request)}/live/")
     response.status_code = 307
     return response

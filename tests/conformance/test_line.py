@@ -10,6 +10,7 @@ import pytest
 import requests
 from multimail import AsyncMultiMail, MultiMail
 
+from common.fingerprint import short_fingerprint
 from upstream.signatures import HEADER, sign
 
 AMBER = 0xF59E0B
@@ -92,9 +93,10 @@ def test_held_card_is_amber_and_names_who_started_it(product, ana):
     assert fields["To"] == "dana@northwind.example"
     assert fields["Triggered by"] == "ana#1 in #outreach (Acme)"
     assert fields["Message ID"] == upstream_id
+    row = product.held(ana, upstream_id)
+    assert fields["Fingerprint"] == short_fingerprint(row["fingerprint"])
     assert embed["url"] == f"{product.known['DASHBOARD_URL']}/approvals/{upstream_id}/"
     assert cards[0]["pings"] == 0
-    row = product.held(ana, upstream_id)
     link = ana.get(f"/approvals/{upstream_id}/")
     assert link.headers["Location"] == f"/queue/{row['id']}/"
 

@@ -20,6 +20,12 @@ pytestmark = pytest.mark.django_db
 PATH = "/api/webhooks/1/token"
 
 
+@pytest.fixture(autouse=True)
+def _no_pause(monkeypatch):
+    """The content is there at once in these tests, so a held card need not wait for it."""
+    monkeypatch.setattr("alerts.planning.CONTENT_PAUSE", timedelta(0))
+
+
 @pytest.fixture
 def discord(settings):
     with multimail() as standin:

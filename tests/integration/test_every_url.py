@@ -120,6 +120,14 @@ def check_headers(answer, *, is_frame=False, is_static=False):
         assert answer["Cache-Control"] == "no-store"
 
 
+def test_stream_that_the_proxy_does_not_pass_on_says_so(client, settings):
+    assert client.get("/live/").status_code == 307
+    settings.LIVE_URL = "/live/"
+    answer = client.get("/live/")
+    assert answer.status_code == 404
+    assert "LIVE_PORT" in answer.json()["error"]
+
+
 def test_hsts_is_sent_where_the_desk_is_https(client, settings):
     assert "Strict-Transport-Security" not in client.get("/healthz")
     settings.HTTPS = True

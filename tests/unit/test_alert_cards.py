@@ -32,6 +32,11 @@ def test_held_card_is_the_amber_one():
     assert [field["name"] for field in card["fields"]] == ["From", "To", "Triggered by", "Message ID", "Fingerprint"]
 
 
+def test_risk_is_told_in_words_that_cannot_act():
+    card = embed(CardFacts(**{**vars(FACTS), "risk": "look-alike, [x](y)"}), HELD)
+    assert {"name": "Seen in it", "value": r"look\-alike, \[x\]\(y\)", "inline": False} in card["fields"]
+
+
 def test_outcome_changes_colour_and_words_and_takes_the_call_to_decide_away():
     card = embed(FACTS, Status("Rejected", "rose", "Rejected by Ana"))
     assert card["color"] != AMBER
