@@ -6,7 +6,6 @@ from typing import Any
 
 from django.db import transaction
 
-from alerts import tasks
 from alerts.planning import CARD_ACTIONS, CONTENT_PAUSE, plan
 from audit.models import Entry
 from common.nudge import nudge
@@ -25,6 +24,6 @@ def on_recorded(entry: Entry, details: Mapping[str, str], **_: Any) -> None:
     try:
         with transaction.atomic():
             for delivery in plan(entry, message_id=entry.message):
-                nudge(tasks.deliver, delivery.pk, countdown=_pause(entry))
+                nudge("alerts.tasks.deliver", delivery.pk, countdown=_pause(entry))
     except Exception:
         log.exception("alert not planned", extra={"entry": entry.pk, "action": entry.action})

@@ -2,17 +2,16 @@
 
 from datetime import datetime
 
-from approvals import tasks
 from approvals.models import Decision, Message
 from common.nudge import nudge
 
 
 def hydrate(message: Message) -> None:
     """The content of this message should be fetched."""
-    nudge(tasks.hydrate, message.pk)
+    nudge("approvals.tasks.hydrate", message.pk)
 
 
 def execute(decision: Decision, *, now: datetime) -> None:
     """This decision should be carried out when its undo window is over."""
     wait = (decision.due_at - now).total_seconds()
-    nudge(tasks.execute_decision, decision.pk, countdown=max(0.0, wait) + 0.05)
+    nudge("approvals.tasks.execute_decision", decision.pk, countdown=max(0.0, wait) + 0.05)

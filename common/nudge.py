@@ -2,20 +2,23 @@
 
 import logging
 from functools import partial
-from typing import Any
 
+from celery import current_app
 from django.db import transaction
 
 log = logging.getLogger(__name__)
 
 
-def nudge(task: Any, row_id: int, *, countdown: float | None = None) -> None:
-    """Tell a worker, once the current transaction has committed, that row `row_id` wants attention."""
+def nudge(task: str, row_id: int | str, *, countdown: float | None = None) -> None:
+    """Tell a worker, once the current transaction has committed, that row `row_id` wants attention.
+
+    The task goes by its name, such as approvals.tasks.hydrate: what writes rows must not import what reads them.
+    """
     transaction.on_commit(partial(_send, task, row_id, countdown), robust=True)
 
 
-def _send(task: Any, row_id: int, countdown: float | None) -> None:
+def _send(task: str, row_id: int | str, countdown: float | None) -> None:
     try:
-        task.apply_async(args=[row_id], countdown=countdown)
+        current_app.send_task(task, args=[row_id], countdown=countdown)
     except Exception as error:  # noqa: BLE001 - the broker's client raises of many kinds; none may cost a request
-        log.warning("no nudge", extra={"task": task.name, "row": row_id, "reason": type(error).__name__})
+        log.warning("no nudge", extra={"task": task, "row": row_id, "reason": type(error).__name__})

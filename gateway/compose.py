@@ -12,7 +12,8 @@ from django.db import transaction
 from django.db.models.functions import Now
 
 from common.identifiers import ulid
-from gateway import auditing, event_names, events, nudge
+from common.nudge import nudge
+from gateway import auditing, event_names, events
 from gateway.addresses import domain_of
 from gateway.errors import Conflict, Forbidden, Invalid
 from gateway.letters import Letter
@@ -67,7 +68,7 @@ def move_on(*, email: Email, now: datetime) -> bool:
         if not Email.objects.move(email, Change.RELEASE, due_at=email.send_at or Now()):
             return False
         if email.send_at is None:
-            nudge.after_commit("send_email", email.pk)
+            nudge("gateway.tasks.send_email", email.pk)
     log.info("email released", extra={"email": email.pk})
     return True
 

@@ -6,7 +6,8 @@ from datetime import datetime
 from django.db import transaction
 from django.db.models.functions import Now
 
-from gateway import auditing, event_names, events, nudge, shapes
+from common.nudge import nudge
+from gateway import auditing, event_names, events, shapes
 from gateway.content import additions_of, fingerprint_of
 from gateway.errors import Conflict, Forbidden, NotFound
 from gateway.models import ApiKey, Email
@@ -40,7 +41,7 @@ def decide_email(
         name = event_names.APPROVED if outcome == Decision.APPROVED else event_names.REJECTED
         events.announce(name, email=email, now=now)
         if email.status == Status.SCHEDULED and not _waits(email, now):
-            nudge.after_commit("send_email", email.pk)
+            nudge("gateway.tasks.send_email", email.pk)
     log.info("email decided", extra={"email": email.pk, "decision": outcome, "key": key.pk})
     return email
 

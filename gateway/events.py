@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from common.identifiers import ulid
-from gateway import nudge
+from common.nudge import nudge
 from gateway.event_names import spelling_for, wants_text_to
 from gateway.models import Email, Webhook, WebhookDelivery
 from gateway.timestamps import iso
@@ -29,7 +29,7 @@ def announce(name: str, *, email: Email, now: datetime, **details: Any) -> None:
             WebhookDelivery(webhook=webhook, email=email, event_id=event_id, event=spelling, body=body, trace=event_id)
         )
     for delivery in WebhookDelivery.objects.bulk_create(rows):
-        nudge.after_commit("deliver_webhook", delivery.pk)
+        nudge("gateway.tasks.deliver_webhook", delivery.pk)
 
 
 def envelope(spelling: str, *, event_id: str, now: datetime, facts: dict[str, Any]) -> bytes:

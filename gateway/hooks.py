@@ -9,8 +9,9 @@ from django.conf import settings
 from django.db import transaction
 
 from common.identifiers import ulid
+from common.nudge import nudge
 from courier.guarded import is_public, origin_of
-from gateway import auditing, nudge
+from gateway import auditing
 from gateway.errors import Invalid
 from gateway.event_names import KNOWN, TEST
 from gateway.events import envelope
@@ -54,7 +55,7 @@ def test_webhook(*, webhook: Webhook, now: datetime) -> WebhookDelivery:
         delivery = WebhookDelivery.objects.create(
             webhook=webhook, event_id=event_id, event=TEST, body=body, trace=event_id
         )
-        nudge.after_commit("deliver_webhook", delivery.pk)
+        nudge("gateway.tasks.deliver_webhook", delivery.pk)
     delivery.refresh_from_db()
     return delivery
 

@@ -4,8 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-import dashboard.celery  # noqa: F401 - the app that nudges are sent with
-from gateway import nudge, smtp
+from gateway import smtp
 from tests.integration.gateway import servers
 from tests.integration.gateway.world import World, make_world
 
@@ -17,12 +16,6 @@ def _serve_the_gateway(settings):
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 30 * 1024 * 1024
     settings.EMAIL_URL = "smtp://127.0.0.1:9"
     settings.OUTGOING_ALLOW = []
-
-
-@pytest.fixture(autouse=True)
-def _no_broker(monkeypatch: pytest.MonkeyPatch):
-    """Nudges are only nudges: these tests run what they would start by hand."""
-    monkeypatch.setattr(nudge, "_publish", lambda task, ids: None)
 
 
 @pytest.fixture
