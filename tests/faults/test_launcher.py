@@ -3,6 +3,7 @@
 The tests share one product and each leaves it running, so that they may come in any order.
 """
 
+import contextlib
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import stat
 import time
 import urllib.request
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -158,8 +160,11 @@ def test_sockets_only_no_server_listens_on_tcp(running: Stack) -> None:
 
 
 def _listening_ports(pids: set[int]) -> set[int]:
-    sockets = {os.readlink(f"/proc/{pid}/fd/{fd}") for pid in pids for fd in os.listdir(f"/proc/{pid}/fd")}
-    found = set()
+    sockets, found = set(), set()
+    for link in (link for pid in pids for link in Path(f"/proc/{pid}/fd").iterdir()):
+        # Short-lived connections come and go while we look; whoever listens stays.
+        with contextlib.suppress(FileNotFoundError):
+            sockets.add(os.readlink(link))
     for table in ("/proc/net/tcp", "/proc/net/tcp6"):
         with open(table) as lines:
             for fields in map(str.split, list(lines)[1:]):
