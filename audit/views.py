@@ -4,25 +4,25 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpResponse, JsonResponse
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from audit.forms import LedgerForm
 from audit.models import Entry
 from audit.trail import lines, with_subjects
-from common.pages import page_or_fragment
+from common.pages import DeskRequest, page_or_fragment
 
 PAGE = 100
 
 
 @login_required
 @require_safe
-def ledger(request: HttpRequest) -> HttpResponse:
+def ledger(request: DeskRequest) -> HttpResponse:
     """Show what happened, newest first, a hundred entries a page."""
     form = LedgerForm(request.GET)
     before, action = form.place()
-    entries = Entry.objects.readable_by(request.actor).newest_first()  # type: ignore[attr-defined]
+    entries = Entry.objects.readable_by(request.actor).newest_first()
     if action:
         entries = entries.of_action(action)
     page = lines((entries.before(before) if before else entries)[: PAGE + 1])
@@ -42,9 +42,9 @@ def ledger(request: HttpRequest) -> HttpResponse:
 
 @login_required
 @require_safe
-def trace(request: HttpRequest, public_id: UUID) -> HttpResponse:
+def trace(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Show everything that happened to one message, oldest first, from what started it."""
-    entries = Entry.objects.readable_by(request.actor).of_message(public_id).oldest_first()  # type: ignore[attr-defined]
+    entries = Entry.objects.readable_by(request.actor).of_message(public_id).oldest_first()
     found = lines(entries[:1000])
     if not found:
         raise Http404("Nothing is recorded of such a message, or it is in a mailbox that you do not see.")

@@ -8,20 +8,21 @@ from django.utils.cache import patch_vary_headers
 from django_htmx.middleware import HtmxDetails
 
 
-class HtmxRequest(HttpRequest):
-    """A request that went through the htmx middleware."""
+class DeskRequest(HttpRequest):
+    """A request that went through the desk's middleware: what htmx says of it, and who asks (`people.actors.Actor`)."""
 
     htmx: HtmxDetails
+    actor: Any
 
 
 def page_or_fragment(
-    request: HttpRequest, *, page: str, fragment: str, context: dict[str, Any], status: int = 200
+    request: DeskRequest, *, page: str, fragment: str, context: dict[str, Any], status: int = 200
 ) -> HttpResponse:
     """Render `fragment` for an htmx request and `page` for everything else.
 
     Boosted and history-restore requests replace the whole body, so they get the page.
     """
-    htmx: HtmxDetails = request.htmx  # type: ignore[attr-defined]
+    htmx = request.htmx
     wants_fragment = bool(htmx) and not htmx.boosted and not htmx.history_restore_request
     response = render(request, fragment if wants_fragment else page, context, status=status)
     patch_vary_headers(response, ["HX-Request"])

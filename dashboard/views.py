@@ -9,7 +9,7 @@ from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.db import DatabaseError, connection
 from django.db.models.functions import Now
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect, JsonResponse
+from django.http import HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
@@ -19,6 +19,7 @@ from approvals.models import Connection, Decision, Message
 from approvals.views.connections import connection_rows
 from audit.models import Entry
 from audit.trail import lines, with_subjects
+from common.pages import DeskRequest
 from dashboard.middleware import live_origin
 from dashboard.models import Tick
 
@@ -29,9 +30,9 @@ SEEN_WITHIN = timedelta(seconds=60)
 
 @login_required
 @require_safe
-def home(request: HttpRequest) -> HttpResponse:
+def home(request: DeskRequest) -> HttpResponse:
     """Show what waits, how the connections are, and what happened last."""
-    actor = request.actor  # type: ignore[attr-defined]
+    actor = request.actor
     visible = Message.objects.visible_to(actor)
     today = timezone.now() - timedelta(hours=24)
     decisions = Decision.objects.filter(message__in=visible, recorded_at__gte=today)
@@ -50,13 +51,13 @@ def home(request: HttpRequest) -> HttpResponse:
 
 
 @require_safe
-def healthz(request: HttpRequest) -> HttpResponse:
+def healthz(request: DeskRequest) -> HttpResponse:
     """Say that this process answers."""
     return JsonResponse({"status": "ok"})
 
 
 @require_safe
-def readyz(request: HttpRequest) -> HttpResponse:
+def readyz(request: DeskRequest) -> HttpResponse:
     """Say whether everything that the desk needs is there: PostgreSQL, Redis, a worker and a beat."""
     parts = {"postgresql": _postgresql(), "redis": _redis(), "beat and worker": False}
     if parts["postgresql"]:
@@ -68,7 +69,7 @@ def readyz(request: HttpRequest) -> HttpResponse:
 
 
 @require_safe
-def metrics(request: HttpRequest) -> HttpResponse:
+def metrics(request: DeskRequest) -> HttpResponse:
     """Answer Prometheus: how much waits, leaves and is in doubt, and how old the mirror is."""
     rows = [
         ("countersign_messages_waiting", Message.objects.awaiting_review().count()),
@@ -82,7 +83,7 @@ def metrics(request: HttpRequest) -> HttpResponse:
 
 
 @require_safe
-def live(request: HttpRequest) -> HttpResponse:
+def live(request: DeskRequest) -> HttpResponse:
     """Lead to the live stream, which has a port of its own; behind a proxy that is the proxy's work."""
     if settings.LIVE_URL.startswith("/"):
         sentence = "The proxy before this desk must pass this path on to LIVE_PORT. Pages ask for news by themselves."
@@ -93,9 +94,9 @@ def live(request: HttpRequest) -> HttpResponse:
 
 
 @require_safe
-def live_reach(request: HttpRequest) -> HttpResponse:
+def live_reach(request: DeskRequest) -> HttpResponse:
     """Tell the live process which connections and mailboxes the signed-in person may hear of."""
-    actor = request.actor  # type: ignore[attr-defined]
+    actor = request.actor
     if actor.kind != "person":
         return JsonResponse({"error": "Nobody is signed in."}, status=401)
     reach = [{"connection": scope.connection, "mailbox": scope.mailbox} for scope in actor.scopes]
@@ -104,7 +105,7 @@ def live_reach(request: HttpRequest) -> HttpResponse:
 
 @csrf_exempt
 @require_POST
-def csp_report(request: HttpRequest) -> HttpResponse:
+def csp_report(request: DeskRequest) -> HttpResponse:
     """Log what a browser's policy blocked: the directive and the address without its query."""
     try:
         report = json.loads(request.read(16_384)).get("csp-report", {})

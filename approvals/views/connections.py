@@ -4,21 +4,22 @@ from datetime import datetime
 from typing import Any
 
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from approvals.freshness import freshness_of
 from approvals.models import Connection, WebhookEvent
+from common.pages import DeskRequest
 from people.actors import Actor
 
 
 @login_required
 @require_safe
-def connections(request: HttpRequest) -> HttpResponse:
+def connections(request: DeskRequest) -> HttpResponse:
     """Show each account: its address, mailboxes, which keys it has, when it was last read, and what is wrong."""
-    return render(request, "approvals/connections.html", {"rows": connection_rows(request.actor, now=timezone.now())})  # type: ignore[attr-defined]
+    return render(request, "approvals/connections.html", {"rows": connection_rows(request.actor, now=timezone.now())})
 
 
 def connection_rows(actor: Actor, *, now: datetime) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from django.contrib.auth.decorators import login_required
 from django.db.models import Count, Max
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpResponse, JsonResponse
 from django.utils import timezone
 from django.views.decorators.http import condition, require_safe
 
@@ -17,7 +17,7 @@ from approvals.models import Decision, Message
 from approvals.querysets import MessageQuerySet
 from approvals.risk import Finding, risk_level, risk_words
 from approvals.status import Status, status_of
-from common.pages import page_or_fragment
+from common.pages import DeskRequest, page_or_fragment
 from people.actors import Actor
 
 PAGE = 50
@@ -37,18 +37,18 @@ class Row:
 
 @login_required
 @require_safe
-def queue(request: HttpRequest) -> HttpResponse:
+def queue(request: DeskRequest) -> HttpResponse:
     """Show the queue, oldest first, without a message beside it."""
     tab, after = QueueForm(request.GET).place()
-    actor: Actor = request.actor  # type: ignore[attr-defined]
+    actor: Actor = request.actor
     if request.GET.get("format") == "json":
         return JsonResponse({"messages": [_as_json(message) for message in _page_of(actor, tab, after)[:PAGE]]})
     context = queue_context(actor, tab=tab, after=after, now=timezone.now())
     return page_or_fragment(request, page="approvals/queue.html", fragment="approvals/_list.html", context=context)
 
 
-def _pulse_of(request: HttpRequest) -> str:
-    actor: Actor = request.actor  # type: ignore[attr-defined]
+def _pulse_of(request: DeskRequest) -> str:
+    actor: Actor = request.actor
     newest = Message.objects.visible_to(actor).order_by("-changed_at").values_list("changed_at", "pk").first()
     # A verdict does not touch its message's row, but it changes what waits.
     decided = Decision.objects.live().aggregate(number=Count("pk"), newest=Max("changed_at"))
@@ -63,9 +63,9 @@ def _half_minute() -> int:
 @login_required
 @require_safe
 @condition(etag_func=_pulse_of)
-def pulse(request: HttpRequest) -> HttpResponse:
+def pulse(request: DeskRequest) -> HttpResponse:
     """Say in a few bytes what waits, for pages whose live stream is not open; unchanged is a 304."""
-    actor: Actor = request.actor  # type: ignore[attr-defined]
+    actor: Actor = request.actor
     waiting = Message.objects.visible_to(actor).awaiting_review()
     freshness = freshness_for(actor, now=timezone.now())
     return JsonResponse(
@@ -160,10 +160,10 @@ def _as_json(message: Message) -> dict[str, Any]:
 
 @login_required
 @require_safe
-def history(request: HttpRequest) -> HttpResponse:
+def history(request: DeskRequest) -> HttpResponse:
     """Show what is past the desk, newest first."""
     _, after = QueueForm(request.GET).place()
-    actor: Actor = request.actor  # type: ignore[attr-defined]
+    actor: Actor = request.actor
     messages = _page_of(actor, "done", after)
     context = {
         "rows": [_row(message) for message in messages[:PAGE]],

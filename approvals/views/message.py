@@ -5,7 +5,7 @@ from typing import Any
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
@@ -19,22 +19,22 @@ from approvals.states import DecisionState
 from approvals.status import status_of
 from approvals.views.listing import queue_context
 from approvals.views.pane import address_fields, approve_label
-from common.pages import page_or_fragment
+from common.pages import DeskRequest, page_or_fragment
 from people.actors import Actor
 
 
 @login_required
 @require_safe
-def message_page(request: HttpRequest, public_id: UUID) -> HttpResponse:
+def message_page(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Show one message beside the queue. Reading changes nothing but the ledger, where it is noted."""
     return answer_with_message(request, public_id)
 
 
 def answer_with_message(
-    request: HttpRequest, public_id: UUID, *, status: int = 200, problem: str = "", typed: dict[str, str] | None = None
+    request: DeskRequest, public_id: UUID, *, status: int = 200, problem: str = "", typed: dict[str, str] | None = None
 ) -> HttpResponse:
     """Show the message, with what went wrong and what was typed where a verdict was refused."""
-    actor: Actor = request.actor  # type: ignore[attr-defined]
+    actor: Actor = request.actor
     message = find_message(actor, public_id)
     context = message_context(message, actor)
     context |= {"problem": problem, "typed": typed or {}}
@@ -42,9 +42,9 @@ def answer_with_message(
     if message.revision is not None and request.method == "GET":
         note_served(message, actor=actor)
         # With scripts the page itself reports that it is on screen; a prefetched one was not seen by anybody.
-        if not request.htmx and not is_prefetch:  # type: ignore[attr-defined]
+        if not request.htmx and not is_prefetch:
             note_opened(message, actor=actor)
-    if not request.htmx:  # type: ignore[attr-defined]
+    if not request.htmx:
         context |= queue_context(actor, tab="waiting", after=None, now=timezone.now())
     return page_or_fragment(
         request, page="approvals/message.html", fragment="approvals/_message.html", context=context, status=status
@@ -102,9 +102,9 @@ def next_waiting(message: Message, actor: Actor) -> Message | None:
 
 @login_required
 @require_safe
-def body(request: HttpRequest, public_id: UUID) -> HttpResponse:
+def body(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Answer the framed mail: sanitised, with a policy of its own under which nothing loads and nothing acts."""
-    message = find_message(request.actor, public_id)  # type: ignore[attr-defined]
+    message = find_message(request.actor, public_id)
     if message.revision is None:
         return HttpResponse("The content is still being fetched.", content_type="text/plain; charset=utf-8")
     response = HttpResponse(show_letter(stored_content(message.revision)).document)
@@ -114,18 +114,18 @@ def body(request: HttpRequest, public_id: UUID) -> HttpResponse:
 
 @login_required
 @require_POST
-def opened(request: HttpRequest, public_id: UUID) -> HttpResponse:
+def opened(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Note that the message is on the person's screen."""
-    actor: Actor = request.actor  # type: ignore[attr-defined]
+    actor: Actor = request.actor
     note_opened(find_message(actor, public_id), actor=actor)
     return HttpResponse(status=204)
 
 
 @login_required
 @require_safe
-def by_upstream_id(request: HttpRequest, upstream_id: str) -> HttpResponse:
+def by_upstream_id(request: DeskRequest, upstream_id: str) -> HttpResponse:
     """Lead from the id that cards and MultiMail's pages name to the message, or to a choice between two."""
-    actor: Actor = request.actor  # type: ignore[attr-defined]
+    actor: Actor = request.actor
     # PostgreSQL cannot even be asked for U+0000.
     named = Message.objects.none() if "\0" in upstream_id else Message.objects.filter(upstream_id=upstream_id)
     found = list(named.visible_to(actor).for_list())

@@ -3,7 +3,7 @@
 from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect
 from django.utils import timezone
 from django.views.decorators.http import require_POST
@@ -14,14 +14,15 @@ from approvals.errors import AlreadyDecided, ApprovalsError, VerdictNotAllowed
 from approvals.forms import VerdictForm
 from approvals.refusals import note_refusal
 from approvals.views.message import answer_with_message, find_message
+from common.pages import DeskRequest
 from people.actors import Actor
 
 
 @login_required
 @require_POST
-def verdict(request: HttpRequest, public_id: UUID) -> HttpResponse:
+def verdict(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Take one verdict: 409 when somebody was first or the message changed, 422 for a bad form; typed text stays."""
-    actor: Actor = request.actor  # type: ignore[attr-defined]
+    actor: Actor = request.actor
     message = find_message(actor, public_id)
     typed = {"outcome": request.POST.get("outcome", ""), "reason": request.POST.get("reason", "")}
     form = VerdictForm(request.POST)
@@ -40,9 +41,9 @@ def verdict(request: HttpRequest, public_id: UUID) -> HttpResponse:
 
 @login_required
 @require_POST
-def undo(request: HttpRequest, public_id: UUID) -> HttpResponse:
+def undo(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Take a decision back while it has not left."""
-    actor: Actor = request.actor  # type: ignore[attr-defined]
+    actor: Actor = request.actor
     find_message(actor, public_id)
     try:
         undo_decision(message=public_id, actor=actor, now=timezone.now())
@@ -52,7 +53,7 @@ def undo(request: HttpRequest, public_id: UUID) -> HttpResponse:
     return _back_to(request, public_id)
 
 
-def _back_to(request: HttpRequest, public_id: UUID) -> HttpResponse:
-    if request.htmx:  # type: ignore[attr-defined]
+def _back_to(request: DeskRequest, public_id: UUID) -> HttpResponse:
+    if request.htmx:
         return answer_with_message(request, public_id)
     return redirect("message", public_id=public_id)
