@@ -18,6 +18,16 @@ if TYPE_CHECKING:
 DONE = tuple(state for state in MessageState if state not in (MessageState.HELD, MessageState.SCHEDULED))
 
 
+# Decided here, and what became of it is not known.
+IN_DOUBT = (DecisionState.UNKNOWN, DecisionState.UNATTRIBUTED, DecisionState.WITHDRAWN)
+
+
+def _with_decision_in(*states: str) -> Exists:
+    """The condition that a message has a decision in one of these states; it counts no message twice."""
+    decisions = apps.get_model("approvals", "Decision").objects
+    return Exists(decisions.filter(message=OuterRef("pk"), state__in=states))
+
+
 def within_reach(actor: Actor) -> Q:
     """The condition that keeps a query to the mailboxes the actor may see, by any of the roles."""
     if actor.sees_all():
@@ -37,17 +47,15 @@ class MessageQuerySet(models.QuerySet["Message"]):
 
     def awaiting_review(self) -> Self:
         """Held, and nobody has decided yet (relies on the partial index message_held)."""
-        return self.filter(state=MessageState.HELD).exclude(self._has_live_decision())
+        return self.filter(state=MessageState.HELD).exclude(_with_decision_in(*LIVE_DECISIONS))
 
     def leaving(self) -> Self:
         """Decided here, not yet carried out."""
-        return self.filter(decisions__state__in=(DecisionState.RECORDED, DecisionState.CALLING))
+        return self.filter(_with_decision_in(DecisionState.RECORDED, DecisionState.CALLING))
 
     def in_doubt(self) -> Self:
         """Decided here, and what became of it is not known."""
-        return self.filter(
-            decisions__state__in=(DecisionState.UNKNOWN, DecisionState.UNATTRIBUTED, DecisionState.WITHDRAWN)
-        )
+        return self.filter(_with_decision_in(*IN_DOUBT))
 
     def failed(self) -> Self:
         """Approved, and it did not reach the recipient."""
@@ -89,10 +97,9 @@ class MessageQuerySet(models.QuerySet["Message"]):
         well = self.not_hydrated().filter(connection__paused_at=None, connection__failing_since=None)
         return well.filter(Q(connection__wait_until=None) | Q(connection__wait_until__lte=Now()))
 
-    @staticmethod
-    def _has_live_decision() -> Exists:
-        decisions = apps.get_model("approvals", "Decision").objects
-        return Exists(decisions.filter(message=OuterRef("pk"), state__in=LIVE_DECISIONS))
+    def changed_since(self, at: datetime) -> Self:
+        """Those that something happened to at that time or later."""
+        return self.filter(changed_at__gte=at)
 
 
 class ConnectionQuerySet(models.QuerySet["Connection"]):
@@ -133,6 +140,22 @@ class DecisionQuerySet(models.QuerySet["Decision"]):
     def live(self) -> Self:
         """Those that still count."""
         return self.filter(state__in=LIVE_DECISIONS)
+
+    def on(self, messages: MessageQuerySet) -> Self:
+        """Those on these messages."""
+        return self.filter(message__in=messages)
+
+    def recorded_since(self, at: datetime) -> Self:
+        """Those made at that time or later."""
+        return self.filter(recorded_at__gte=at)
+
+    def applied_as(self, *outcomes: str) -> Self:
+        """Those that took effect, with one of these outcomes."""
+        return self.filter(state=DecisionState.APPLIED, outcome__in=outcomes)
+
+    def in_doubt(self) -> Self:
+        """Those whose effect is not known."""
+        return self.filter(state__in=IN_DOUBT)
 
     def to_settle(self) -> Self:
         """Those that still count, each under a lock: whoever is ending one at this moment is waited for."""

@@ -16,6 +16,7 @@ from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST, require_safe
 
 from approvals.models import Connection, Decision, Message
+from approvals.states import Outcome
 from approvals.views.connections import connection_rows
 from audit.models import Entry
 from audit.trail import lines, with_subjects
@@ -35,14 +36,14 @@ def home(request: DeskRequest) -> HttpResponse:
     actor = request.actor
     visible = Message.objects.visible_to(actor)
     today = timezone.now() - timedelta(hours=24)
-    decisions = Decision.objects.filter(message__in=visible, recorded_at__gte=today)
+    decisions = Decision.objects.on(visible).recorded_since(today)
     context = {
         "waiting": visible.awaiting_review()[:1001].count(),
         "oldest": visible.awaiting_review().oldest_first().first(),
-        "approved": decisions.filter(outcome="approve", state="applied").count(),
-        "rejected": decisions.filter(outcome__in=("reject", "send_back"), state="applied").count(),
+        "approved": decisions.applied_as(Outcome.APPROVE).count(),
+        "rejected": decisions.applied_as(Outcome.REJECT, Outcome.SEND_BACK).count(),
         "in_doubt": visible.in_doubt().count(),
-        "failed": visible.failed().filter(changed_at__gte=today).count(),
+        "failed": visible.failed().changed_since(today).count(),
         "connections": connection_rows(actor, now=timezone.now()),
         "lines": with_subjects(lines(Entry.objects.readable_by(actor).telling().newest_first()[:12])),
         "now": timezone.now(),
@@ -70,10 +71,10 @@ def readyz(request: DeskRequest) -> HttpResponse:
 
 @require_safe
 def metrics(request: DeskRequest) -> HttpResponse:
-    """Answer Prometheus: how much waits, leaves and is in doubt, and how old the mirror is."""
+    """Answer Prometheus: how much waits, leaves and is in doubt, and which connections are not well."""
     rows = [
         ("countersign_messages_waiting", Message.objects.awaiting_review().count()),
-        ("countersign_decisions_in_doubt", Decision.objects.filter(state__in=("unknown", "unattributed")).count()),
+        ("countersign_decisions_in_doubt", Decision.objects.in_doubt().count()),
         ("countersign_decisions_recorded", Decision.objects.filter(state="recorded").count()),
         ("countersign_connections_failing", Connection.objects.exclude(failing_since=None).count()),
         ("countersign_connections_paused", Connection.objects.exclude(paused_at=None).count()),
