@@ -36,8 +36,9 @@ class EntryQuerySet(models.QuerySet["Entry"]):
         return self.filter(id__lt=entry_id)
 
     def telling(self) -> Self:
-        """Without the steps in between: what the desk fetched, handed out and took along by itself."""
-        return self.exclude(action__in=("message.fetched", "message.served", "decision.calling", "alert.delivered"))
+        """Without the steps in between, and what another entry of the same act tells already."""
+        steps = ("message.fetched", "message.served", "decision.recorded", "decision.calling", "decision.applied")
+        return self.exclude(action__in=(*steps, "alert.delivered"))
 
     def of_action(self, action: str) -> Self:
         return self.filter(action=action)
