@@ -6,7 +6,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, Field
 
 from gateway.paging import clamp, read_cursor, read_offset
-from gateway.querysets import EmailQuerySet
+from gateway.querysets.emails import EmailQuerySet
 from gateway.states import Direction, Status
 from gateway.timestamps import parse_iso
 

@@ -18,7 +18,7 @@ from courier.backoff import retry_after_attempt
 from gateway import auditing, compose, event_names, events, mime, smtp
 from gateway.content import additions_of
 from gateway.models import Email
-from gateway.querysets import OUTBOX_LEASE, EmailQuerySet
+from gateway.querysets.emails import OUTBOX_LEASE, EmailQuerySet
 from gateway.states import Change, Decision, Status
 
 log = logging.getLogger(__name__)

@@ -8,14 +8,15 @@ from django.utils.http import content_disposition_header
 from ninja import Query, Router
 
 from gateway import decide, paging, shapes
-from gateway.answers import Changed, Message, Messages, answer, documented
+from gateway.answers.base import Changed, answer, documented
+from gateway.answers.messages import Message, Messages
 from gateway.auth import KeyedRequest, needs
 from gateway.errors import Forbidden, NotFound
 from gateway.filters import InboxFilters, ListFilters
 from gateway.lookups import email_named, mailbox_named, mailbox_named_or_only
 from gateway.models import ApiKey, Attachment, Email
 from gateway.models.accounts import Scope
-from gateway.schemas import CancelIn
+from gateway.schemas.send import CancelIn
 from gateway.states import Change, Status
 
 router = Router(tags=["messages"])

@@ -2,7 +2,8 @@
 
 from ninja import Router
 
-from gateway.answers import Changed, Decided, Message, Messages, PendingMessages, Sent, documented
+from gateway.answers.base import Changed, documented
+from gateway.answers.messages import Decided, Message, Messages, PendingMessages, Sent
 from gateway.api import emails, oversight, send
 from gateway.auth import needs
 from gateway.models.accounts import Scope

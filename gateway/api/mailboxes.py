@@ -5,7 +5,8 @@ from typing import Any
 from django.http import HttpResponse
 from ninja import Router
 
-from gateway.answers import AccountAnswer, MailboxAnswer, Mailboxes, answer, documented
+from gateway.answers.accounts import AccountAnswer, MailboxAnswer, Mailboxes
+from gateway.answers.base import answer, documented
 from gateway.auth import KeyedRequest, needs
 from gateway.lookups import mailbox_named
 from gateway.models import ApiKey, Mailbox

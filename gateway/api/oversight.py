@@ -7,13 +7,14 @@ from django.utils import timezone
 from ninja import Query, Router
 
 from gateway import decide, paging, shapes
-from gateway.answers import Decided, PendingMessages, answer, documented
+from gateway.answers.base import answer, documented
+from gateway.answers.messages import Decided, PendingMessages
 from gateway.auth import KeyedRequest, needs
 from gateway.filters import PendingFilters
 from gateway.lookups import email_named, mailbox_named
 from gateway.models import Email
 from gateway.models.accounts import Scope
-from gateway.schemas import DecideIn
+from gateway.schemas.oversight import DecideIn
 from gateway.states import AWAITING_DECISION, Decision, Direction
 from gateway.timestamps import iso
 

@@ -9,14 +9,16 @@ from django.utils import timezone
 from ninja import Router
 
 from gateway import compose, shapes
-from gateway.answers import Sent, answer, documented
+from gateway.answers.base import answer, documented
+from gateway.answers.messages import Sent
 from gateway.auth import KeyedRequest, needs
 from gateway.compose import Accepted
 from gateway.errors import Invalid
 from gateway.lookups import mailbox_named, mailbox_named_or_only
 from gateway.models import Mailbox
 from gateway.models.accounts import Scope
-from gateway.schemas import MAX_KEY, SendIn
+from gateway.schemas.fields import MAX_KEY
+from gateway.schemas.send import SendIn
 
 log = logging.getLogger(__name__)
 

@@ -13,7 +13,7 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 from ninja.openapi.docs import Swagger
 from ninja.openapi.schema import OpenAPISchema
 
-from gateway.answers import Health, answer, documented
+from gateway.answers.base import Health, answer, documented
 from gateway.api import emails, mailboxes, oversight, send, webhooks
 from gateway.api.flat import flat_router
 from gateway.errors import GatewayError, Invalid, InvalidKey, TooLarge, Unavailable

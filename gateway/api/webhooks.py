@@ -8,22 +8,14 @@ from ninja import Router
 
 from courier.models import Delivery
 from gateway import hooks, paging
-from gateway.answers import (
-    AuditLog,
-    Changed,
-    Deliveries,
-    DeliveryAnswer,
-    WebhookAnswer,
-    Webhooks,
-    answer,
-    documented,
-)
+from gateway.answers.base import Changed, answer, documented
+from gateway.answers.webhooks import AuditLog, Deliveries, DeliveryAnswer, WebhookAnswer, Webhooks
 from gateway.auth import KeyedRequest, needs
 from gateway.errors import NotFound
 from gateway.lookups import mailbox_named
 from gateway.models import AuditLogEntry, Webhook, WebhookDelivery
 from gateway.models.accounts import Scope
-from gateway.schemas import WebhookIn
+from gateway.schemas.webhooks import WebhookIn
 from gateway.timestamps import iso
 
 router = Router(tags=["webhooks"])

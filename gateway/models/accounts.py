@@ -7,7 +7,7 @@ from django.db.models.functions import Now
 
 from common.identifiers import ulid
 from gateway.modes import GateTiming, Mode
-from gateway.querysets import ApiKeyQuerySet, MailboxQuerySet
+from gateway.querysets.accounts import ApiKeyQuerySet, MailboxQuerySet
 
 
 class Account(models.Model):

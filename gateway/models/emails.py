@@ -7,7 +7,7 @@ from django.db.models import Q
 from common.identifiers import ulid
 from gateway.models.accounts import Account, ApiKey, Mailbox
 from gateway.modes import GateTiming, Mode
-from gateway.querysets import EmailQuerySet, IdempotencyQuerySet
+from gateway.querysets.emails import EmailQuerySet, IdempotencyQuerySet
 from gateway.states import AWAITING_DECISION, Decision, Direction, Status
 
 

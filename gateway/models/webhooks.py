@@ -10,7 +10,7 @@ from common.identifiers import ulid
 from courier.models import Delivery
 from gateway.models.accounts import Account, Mailbox
 from gateway.models.emails import Email
-from gateway.querysets import WebhookDeliveryQuerySet, WebhookQuerySet
+from gateway.querysets.webhooks import WebhookDeliveryQuerySet, WebhookQuerySet
 
 
 class Webhook(models.Model):

@@ -14,7 +14,7 @@ from approvals.models import Connection, Decision, Message
 from approvals.reconcile import read_everything
 from approvals.settle import meet_report
 from audit.models import Entry
-from gateway.schemas import DecideIn
+from gateway.schemas.oversight import DecideIn
 from people.actors import worker
 from tests.factories import NOW, event_body, make_connection, make_message, make_person, pending_row, post_event
 from tests.standin import multimail

@@ -1,4 +1,4 @@
-"""Every query of the gateway with a name. Raw SQL lives here and nowhere else; leases use the database's clock."""
+"""Queries of emails and of what was sent already, and the one way to change a status."""
 
 from __future__ import annotations
 
@@ -6,44 +6,16 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 from django.db import connection, models
-from django.db.models import Exists, F, OuterRef, Prefetch, Q
+from django.db.models import F, Prefetch, Q
 from django.db.models.functions import Now
 
-from courier.models import DeliveryQuerySet
 from gateway.states import AWAITING_DECISION, Change, Decision, Direction, Status, next_state
 
 if TYPE_CHECKING:
-    from gateway.models import ApiKey, Email, IdempotencyRecord, Mailbox, Webhook, WebhookDelivery  # noqa: F401
+    from gateway.models import ApiKey, Email, IdempotencyRecord  # noqa: F401
 
 # Longer than the longest attempt (smtp.py bounds each of its steps), so that only a dead worker loses its lease.
 OUTBOX_LEASE = timedelta(seconds=150)
-
-
-class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
-    """Looking up credentials."""
-
-    def by_hash(self, sha256: str) -> ApiKey | None:
-        """Return the key, with its account, also when it is revoked."""
-        return self.select_related("account").filter(sha256=sha256).first()
-
-    def used(self, key: ApiKey) -> None:
-        """Note the use, at most once a minute, so that reading does not mean writing."""
-        self.filter(pk=key.pk).filter(Q(last_used_at=None) | Q(last_used_at__lt=Now() - timedelta(minutes=1))).update(
-            last_used_at=Now()
-        )
-
-
-class MailboxQuerySet(models.QuerySet["Mailbox"]):
-    """Mailboxes as a key sees them."""
-
-    def visible_to(self, key: ApiKey) -> Self:
-        """The live mailboxes of the key's account that the key is not limited away from."""
-        mine = self.filter(account_id=key.account_id, is_active=True)
-        return mine.filter(pk__in=key.mailbox_ids) if key.mailbox_ids else mine
-
-    def named(self, name: str) -> Self:
-        """The mailbox with this id or address."""
-        return self.filter(address=name.strip().lower()) if "@" in name else self.filter(pk=name)
 
 
 class EmailQuerySet(models.QuerySet["Email"]):
@@ -149,35 +121,3 @@ class IdempotencyQuerySet(models.QuerySet["IdempotencyRecord"]):
     def expired(self) -> Self:
         """Records whose time is over."""
         return self.filter(expires_at__lt=Now())
-
-
-class WebhookQuerySet(models.QuerySet["Webhook"]):
-    """Subscriptions."""
-
-    def alive(self) -> Self:
-        """Those that are not deleted."""
-        return self.filter(deleted_at=None)
-
-    def listening(self, *, account_id: str, mailbox_id: str | None) -> Self:
-        """Who may want an event of this mailbox, oldest subscription first."""
-        wanted = self.alive().filter(account_id=account_id).filter(Q(mailbox=None) | Q(mailbox_id=mailbox_id))
-        return wanted.order_by("id")
-
-
-class WebhookDeliveryQuerySet(DeliveryQuerySet):
-    """Deliveries, with the promise that events of one message arrive in order."""
-
-    def _earlier_open(self) -> Exists:
-        earlier = self.model._default_manager.filter(
-            webhook=OuterRef("webhook"), email=OuterRef("email"), pk__lt=OuterRef("pk"), state__in=["due", "sending"]
-        )
-        return Exists(earlier)
-
-    def due(self) -> Self:
-        """What should be tried now; not what has an earlier event of its message before it."""
-        return super().due().exclude(self._earlier_open())
-
-    def next_after(self, delivery: WebhookDelivery) -> int | None:
-        """The delivery of the same message and subscription that may go now, if any."""
-        same = self.due().filter(webhook_id=delivery.webhook_id, email_id=delivery.email_id)
-        return same.order_by("pk").values_list("pk", flat=True).first() if delivery.email_id else None

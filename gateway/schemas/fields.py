@@ -1,0 +1,70 @@
+"""The kinds of fields that request bodies have, checked so that what is stored is sound. Unknown fields are ignored."""
+
+import json
+from datetime import datetime
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+
+from gateway.addresses import clean_address, clean_addresses
+from gateway.header_text import check_header_text
+from gateway.modes import GateTiming, Mode
+from gateway.timestamps import parse_iso
+
+MAX_RECIPIENTS = 50
+MAX_SUBJECT = 998
+MAX_BODY = 262_144
+MAX_METADATA_BYTES = 16 * 1024
+MAX_KEY = 200
+
+
+def _few(addresses: list[str]) -> list[str]:
+    if len(addresses) > MAX_RECIPIENTS:
+        raise ValueError(f"at most {MAX_RECIPIENTS} addresses.")
+    return addresses
+
+
+def _short_subject(subject: str) -> str:
+    if len(subject) > MAX_SUBJECT:
+        raise ValueError(f"at most {MAX_SUBJECT} characters, and it has {len(subject)}.")
+    return subject
+
+
+def _small(value: dict[str, Any]) -> dict[str, Any]:
+    if len(json.dumps(value)) > MAX_METADATA_BYTES:
+        raise ValueError("must not be larger than 16 kB.")
+    return value
+
+
+def _lower(value: object) -> object:
+    return value.strip().lower() if isinstance(value, str) else value
+
+
+def _time(value: object) -> datetime:
+    if not isinstance(value, str):
+        raise ValueError("must be a time in UTC such as 2026-11-20T08:15:00Z.")
+    return parse_iso(value)
+
+
+def _none_as_empty(value: object) -> object:
+    return [] if value is None else value
+
+
+Addresses = Annotated[
+    list[str], AfterValidator(_few), BeforeValidator(clean_addresses), BeforeValidator(_none_as_empty)
+]
+Address = Annotated[str, AfterValidator(clean_address), Field(max_length=320)]
+OptionalAddress = Annotated[Address | None, BeforeValidator(lambda value: value or None)]
+Line = Annotated[str, AfterValidator(check_header_text)]
+Text = Annotated[str, Field(max_length=MAX_BODY)]
+Subject = Annotated[Line, AfterValidator(_short_subject)]
+Metadata = Annotated[dict[str, Any], AfterValidator(_small)]
+Moment = Annotated[datetime, BeforeValidator(_time)]
+ModeWord = Annotated[Mode, BeforeValidator(_lower)]
+TimingWord = Annotated[GateTiming, BeforeValidator(_lower)]
+
+
+class Body(BaseModel):
+    """Base of all request bodies."""
+
+    model_config = ConfigDict(extra="ignore", populate_by_name=True)

@@ -1,0 +1,20 @@
+"""The bodies of requests about subscriptions."""
+
+from typing import Annotated
+
+from pydantic import ConfigDict, Field
+
+from gateway.schemas.fields import Body, Line
+
+
+class WebhookIn(Body):
+    """A subscription to make."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"url": "https://example.com/hook", "events": ["oversight.pending"]}}
+    )
+
+    url: Annotated[Line, Field(min_length=1, max_length=2000)]
+    events: Annotated[list[str], Field(min_length=1, max_length=40)]
+    mailbox_id: str | None = Field(None, max_length=320)
+    secret: Annotated[str, Field(min_length=8, max_length=200)] | None = None
