@@ -17,13 +17,15 @@ def note(action: str, *, email: Email, key: ApiKey | None = None, **facts: Any) 
     )
 
 
-def note_webhook(action: str, *, account_id: str, webhook_id: str, key: ApiKey, **facts: Any) -> None:
-    """Record an act on a subscription."""
+def note_thing(
+    action: str, *, account_id: str, kind: str, thing_id: str, key: ApiKey | None = None, **facts: Any
+) -> None:
+    """Record an act on anything else: `kind` is webhook, mailbox, api_key, domain, allowlist and so on."""
     AuditLogEntry.objects.create(
         account_id=account_id,
         action=action,
-        resource_type="webhook",
-        resource_id=webhook_id,
+        resource_type=kind,
+        resource_id=thing_id[:40],
         actor_key=key,
         metadata=facts,
     )

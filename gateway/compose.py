@@ -15,10 +15,11 @@ from common.identifiers import ulid
 from common.nudge import nudge
 from gateway import auditing, event_names, events
 from gateway.addresses import domain_of
-from gateway.errors import Conflict, Forbidden, Invalid
+from gateway.admission import Admission, admit
+from gateway.errors import Conflict
 from gateway.letters import Letter
 from gateway.models import ApiKey, Attachment, Email, IdempotencyRecord, Mailbox
-from gateway.modes import GateTiming, Mode, effective_mode, is_gated
+from gateway.modes import GateTiming
 from gateway.states import Change, Direction, Status
 
 log = logging.getLogger(__name__)
@@ -41,9 +42,8 @@ def accept_letter(*, key: ApiKey, mailbox: Mailbox, letter: Letter, now: datetim
 
     Raises Forbidden, Invalid, or Conflict for the same content without a key within a minute; then nothing is stored.
     """
-    mode = _mode_for(mailbox, letter)
-    _check_schedule(mailbox, letter, now)
-    email = _email_of(key, mailbox, letter, mode, now)
+    admission = admit(key=key, mailbox=mailbox, letter=letter, now=now)
+    email = _email_of(key, mailbox, letter, admission, now)
     digest = letter.digest()
     with transaction.atomic():
         # The record comes first: who loses the race for a key has then written nothing. Its foreign key is deferred.
@@ -51,8 +51,11 @@ def accept_letter(*, key: ApiKey, mailbox: Mailbox, letter: Letter, now: datetim
             return _earlier(email, letter, digest)
         email.save(force_insert=True)
         _store_files(email, letter)
-        auditing.note("email.submitted", email=email, key=key, oversight_mode=mode)
-    log.info("email accepted", extra={"email": email.pk, "mailbox": mailbox.pk, "mode": mode, "sandbox": key.sandbox})
+        auditing.note("email.submitted", email=email, key=key, oversight_mode=email.oversight_mode)
+    log.info(
+        "email accepted",
+        extra={"email": email.pk, "mailbox": mailbox.pk, "mode": email.oversight_mode, "sandbox": key.sandbox},
+    )
     return Accepted(email)
 
 
@@ -87,28 +90,7 @@ def _hold(email: Email, change: Change, now: datetime, **fields: Any) -> bool:
     return True
 
 
-def _mode_for(mailbox: Mailbox, letter: Letter) -> Mode:
-    mode = effective_mode(
-        mailbox=Mode(mailbox.oversight_mode), asked=letter.mode, allow_looser=mailbox.allow_looser_per_call
-    )
-    if mode is Mode.READ_ONLY:
-        raise Forbidden(
-            "This mailbox is read_only: nothing can be sent from it. Ask its operator to request an upgrade.",
-            code="read_only",
-        )
-    return mode
-
-
-def _check_schedule(mailbox: Mailbox, letter: Letter, now: datetime) -> None:
-    if letter.send_at is None:
-        return
-    if not mailbox.scheduling_enabled:
-        raise Forbidden("Scheduling is switched off for this mailbox.", code="scheduling_disabled")
-    if letter.send_at <= now:
-        raise Invalid("send_at: lies in the past.", field="send_at")
-
-
-def _email_of(key: ApiKey, mailbox: Mailbox, letter: Letter, mode: Mode, now: datetime) -> Email:
+def _email_of(key: ApiKey, mailbox: Mailbox, letter: Letter, admission: Admission, now: datetime) -> Email:
     pk = ulid()
     timing = letter.gate_timing or mailbox.default_gate_timing
     return Email(
@@ -134,8 +116,8 @@ def _email_of(key: ApiKey, mailbox: Mailbox, letter: Letter, mode: Mode, now: da
         message_id_header=f"<{pk.lower()}@{domain_of(mailbox.address)}>",
         thread_id=ulid(),
         metadata=letter.metadata,
-        oversight_mode=mode,
-        gated=is_gated(mode),
+        oversight_mode=admission.mode,
+        gated=admission.gated,
         send_at=letter.send_at,
         gate_timing=timing if letter.send_at else "",
     )

@@ -33,7 +33,7 @@ def add_webhook(*, key: ApiKey, url: str, events: list[str], mailbox: Mailbox | 
             events=list(dict.fromkeys(events)),
             secret=secret or f"whsec_{secrets.token_urlsafe(32)}",
         )
-        auditing.note_webhook("webhook.created", account_id=key.account_id, webhook_id=webhook.pk, key=key)
+        auditing.note_thing("webhook.created", account_id=key.account_id, kind="webhook", thing_id=webhook.pk, key=key)
     webhook.refresh_from_db(fields=["created_at"])
     log.info("webhook created", extra={"webhook": webhook.pk, "events": webhook.events})
     return webhook
@@ -43,7 +43,7 @@ def end_webhook(*, key: ApiKey, webhook: Webhook, now: datetime) -> None:
     """End a subscription; what is still on its way to it is given up."""
     with transaction.atomic():
         Webhook.objects.alive().filter(pk=webhook.pk).update(deleted_at=now)
-        auditing.note_webhook("webhook.deleted", account_id=key.account_id, webhook_id=webhook.pk, key=key)
+        auditing.note_thing("webhook.deleted", account_id=key.account_id, kind="webhook", thing_id=webhook.pk, key=key)
     log.info("webhook deleted", extra={"webhook": webhook.pk})
 
 

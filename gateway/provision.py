@@ -3,10 +3,11 @@
 import secrets
 
 from django.db import transaction
+from django.utils import timezone
 
-from gateway.addresses import clean_address
+from gateway.addresses import clean_address, domain_of
 from gateway.auth import SANDBOX_PREFIX, hash_key
-from gateway.models import Account, ApiKey, Mailbox
+from gateway.models import Account, ApiKey, Domain, Mailbox
 from gateway.modes import Mode
 
 LIVE_PREFIX = "mm_live_"
@@ -33,7 +34,14 @@ def make_mailbox(
         "allow_looser_per_call": looser,
         "mcp_configured": True,
     }
-    return Mailbox.objects.get_or_create(address=clean_address(address).lower(), defaults=defaults)[0]
+    address = clean_address(address).lower()
+    # Who may run commands is the operator, whose word is proof enough that the domain is the account's.
+    Domain.objects.get_or_create(
+        domain=domain_of(address),
+        status=Domain.Status.ACTIVE,
+        defaults={"account": account, "token": secrets.token_hex(16), "verified_at": timezone.now()},
+    )
+    return Mailbox.objects.get_or_create(address=address, defaults=defaults)[0]
 
 
 def register_key(*, account: Account, name: str, scopes: list[str], text: str) -> ApiKey:

@@ -54,6 +54,7 @@ class Change(StrEnum):
     CANCEL = "cancel"
     SEND = "send"
     FAIL = "fail"
+    EDIT = "edit"
     OPEN = "open"
 
 
@@ -73,6 +74,7 @@ TRANSITIONS: Mapping[tuple[Status, Change], Status] = {
     (Status.SCHEDULED, Change.SEND): Status.SENT,
     (Status.SCHEDULED, Change.FAIL): Status.SEND_FAILED,
     (Status.SCHEDULED, Change.CANCEL): Status.CANCELLED,
+    (Status.SCHEDULED, Change.EDIT): Status.PENDING_SCAN,
     (Status.UNREAD, Change.OPEN): Status.READ,
 }
 

@@ -14,7 +14,26 @@ from ninja.openapi.docs import Swagger
 from ninja.openapi.schema import OpenAPISchema
 
 from gateway.answers.base import Health, answer, documented
-from gateway.api import emails, mailboxes, oversight, send, webhooks
+from gateway.api import (
+    accounts,
+    allowlists,
+    contacts,
+    domains,
+    emails,
+    files,
+    keys,
+    mailboxes,
+    oversight,
+    replies,
+    schedule,
+    send,
+    suppression,
+    tags,
+    threads,
+    upgrades,
+    usage,
+    webhooks,
+)
 from gateway.api.flat import flat_router
 from gateway.errors import GatewayError, Invalid, InvalidKey, TooLarge, Unavailable
 from gateway.parsing import StrictParser
@@ -56,8 +75,10 @@ api = GatewayAPI(
     docs=Docs(),
     urls_namespace="gateway",
 )
-for router in (send.router, emails.router, oversight.router, mailboxes.router, webhooks.router):
-    api.add_router("/v1", router)
+for part in (send, replies, emails, files, threads, tags, schedule, oversight, upgrades, allowlists):
+    api.add_router("/v1", part.router)
+for part in (accounts, mailboxes, keys, domains, contacts, suppression, usage, webhooks):
+    api.add_router("/v1", part.router)
 api.add_router("/v1", flat_router(listed=True))
 api.add_router("", flat_router(listed=False))
 

@@ -7,7 +7,7 @@ from django.db.models.functions import Now
 
 from common.identifiers import ulid
 from gateway.modes import GateTiming, Mode
-from gateway.querysets.accounts import ApiKeyQuerySet, MailboxQuerySet
+from gateway.querysets.accounts import AccountMailboxQuerySet, ApiKeyQuerySet
 
 
 class Account(models.Model):
@@ -17,7 +17,17 @@ class Account(models.Model):
     name = models.CharField(max_length=200)
     slug = models.SlugField(max_length=60, unique=True)
     oversight_email = models.CharField(max_length=254, blank=True)
+    physical_address = models.CharField(max_length=300, blank=True)
     is_active = models.BooleanField(default=True)
+    # While this is set, nothing leaves that was not approved after it.
+    hold_all_at = models.DateTimeField(null=True, blank=True)
+    # Limits; none: unlimited, and for requests what the operator has set for all.
+    monthly_email_quota = models.PositiveIntegerField(null=True, blank=True)
+    max_mailboxes = models.PositiveIntegerField(null=True, blank=True)
+    requests_per_minute = models.PositiveIntegerField(null=True, blank=True)
+    # A new sender may send little a day at first; 0: warmed up.
+    warmup_stage = models.PositiveSmallIntegerField(default=0)
+    warmup_daily_limit = models.PositiveIntegerField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())
 
     def __str__(self) -> str:
@@ -85,11 +95,13 @@ class Mailbox(models.Model):
     signature_block = models.CharField(max_length=200, blank=True)
     default_gate_timing = models.CharField(max_length=16, choices=GateTiming, default=GateTiming.GATE_FIRST)
     scheduling_enabled = models.BooleanField(default=True)
+    forward_inbound = models.BooleanField(default=False)
+    ai_disclosure = models.BooleanField(default=False)
     mcp_configured = models.BooleanField(default=False)
     is_active = models.BooleanField(default=True)
     created_at = models.DateTimeField(db_default=Now())
 
-    objects = MailboxQuerySet.as_manager()
+    objects = AccountMailboxQuerySet.as_manager()
 
     class Meta:
         constraints = [

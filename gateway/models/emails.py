@@ -41,6 +41,8 @@ class Email(models.Model):
     in_reply_to = models.CharField(max_length=998, blank=True)
     references = models.TextField(blank=True)
     thread_id = models.CharField(max_length=40)
+    # Of the bytes as received: what a mail server delivers again is the same email.
+    received_sha256 = models.CharField(max_length=64, blank=True)
     metadata = models.JSONField(default=dict)
     tags = models.JSONField(default=dict)
 
@@ -84,6 +86,11 @@ class Email(models.Model):
                 condition=~Q(gated=True, status=Status.SENT) | Q(decision=Decision.APPROVED),
                 name="email_gated_leaves_approved",
             ),
+            models.UniqueConstraint(
+                fields=["mailbox", "received_sha256"],
+                condition=~Q(received_sha256=""),
+                name="email_received_once",
+            ),
         ]
         indexes = [
             # The pending list of an account, oldest first; small, because decided mail leaves it.
@@ -97,6 +104,8 @@ class Email(models.Model):
             # The list of a mailbox, newest first, also by cursor.
             models.Index(fields=["mailbox", "-id"], name="email_of_mailbox"),
             models.Index(fields=["account", "thread_id", "id"], name="email_of_thread"),
+            # Quotas and usage count what an account sent and received in a period.
+            models.Index(fields=["account", "created_at"], name="email_of_period"),
         ]
 
     def __str__(self) -> str:

@@ -23,6 +23,15 @@ class Webhook(models.Model):
     # As the subscriber spelled them: events are sent under the first spelling that matches.
     events = ArrayField(models.CharField(max_length=60))
     secret = EncryptedTextField()
+    # While a rotation overlaps, until this moment.
+    previous_secret = EncryptedTextField(blank=True, default="")
+    previous_until = models.DateTimeField(null=True)
+    # Deliveries that failed for good, one after the other; enough of them pause the subscription.
+    failures = models.PositiveIntegerField(default=0)
+    paused_at = models.DateTimeField(null=True)
+    # When a paused endpoint is tried again by itself.
+    probe_at = models.DateTimeField(null=True)
+    probes = models.PositiveIntegerField(default=0)
     created_at = models.DateTimeField(db_default=Now())
     deleted_at = models.DateTimeField(null=True)
 

@@ -27,7 +27,7 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
         )
 
 
-class MailboxQuerySet(models.QuerySet["Mailbox"]):
+class AccountMailboxQuerySet(models.QuerySet["Mailbox"]):
     """Mailboxes as a key sees them."""
 
     def visible_to(self, key: ApiKey) -> Self:

@@ -1,0 +1,5 @@
+"""The account itself."""
+
+from ninja import Router
+
+router = Router(tags=["account"])

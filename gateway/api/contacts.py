@@ -1,0 +1,5 @@
+"""Contacts."""
+
+from ninja import Router
+
+router = Router(tags=["recipients"])

@@ -1,0 +1,5 @@
+"""Domains of the account."""
+
+from ninja import Router
+
+router = Router(tags=["account"])

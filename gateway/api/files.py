@@ -1,0 +1,5 @@
+"""Attached files, by signed URL."""
+
+from ninja import Router
+
+router = Router(tags=["messages"])

@@ -1,0 +1,5 @@
+"""API keys."""
+
+from ninja import Router
+
+router = Router(tags=["account"])

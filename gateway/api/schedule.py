@@ -1,0 +1,5 @@
+"""Editing what waits for its time."""
+
+from ninja import Router
+
+router = Router(tags=["messages"])

@@ -1,0 +1,5 @@
+"""Addresses that get nothing any more."""
+
+from ninja import Router
+
+router = Router(tags=["recipients"])

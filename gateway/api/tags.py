@@ -1,0 +1,5 @@
+"""Tags on messages."""
+
+from ninja import Router
+
+router = Router(tags=["messages"])

@@ -1,0 +1,5 @@
+"""Conversations."""
+
+from ninja import Router
+
+router = Router(tags=["messages"])

@@ -1,0 +1,5 @@
+"""How much an account used."""
+
+from ninja import Router
+
+router = Router(tags=["account"])

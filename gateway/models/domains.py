@@ -1,0 +1,39 @@
+"""Domains that an account may make mailboxes under."""
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from common.identifiers import ulid
+from gateway.models.accounts import Account
+
+
+class Domain(models.Model):
+    """A domain, once its owner has proved to be the account (by DNS) or the operator has said so."""
+
+    class Status(models.TextChoices):
+        PENDING = "pending"
+        ACTIVE = "active"
+
+    id = models.CharField(primary_key=True, max_length=26, default=ulid, editable=False)
+    account = models.ForeignKey(Account, models.CASCADE, related_name="domains")
+    domain = models.CharField(max_length=253)
+    status = models.CharField(max_length=8, choices=Status, default=Status.PENDING)
+    # What the owner puts into DNS.
+    token = models.CharField(max_length=64)
+    spf_verified = models.BooleanField(default=False)
+    mx_verified = models.BooleanField(default=False)
+    return_path_verified = models.BooleanField(default=False)
+    created_at = models.DateTimeField(db_default=Now())
+    verified_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["account", "domain"], name="domain_once_an_account"),
+            # Two accounts may claim a domain; only one can have it.
+            models.UniqueConstraint(fields=["domain"], condition=Q(status="active"), name="domain_active_once"),
+            models.CheckConstraint(condition=Q(status__in=["pending", "active"]), name="domain_status_known"),
+        ]
+
+    def __str__(self) -> str:
+        return self.domain

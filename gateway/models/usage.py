@@ -1,0 +1,21 @@
+"""How much an account used the API, by day."""
+
+from django.db import models
+
+from gateway.models.accounts import Account
+
+
+class UsageDay(models.Model):
+    """Calls of one account on one day (UTC). Mail is counted where it lies."""
+
+    account = models.ForeignKey(Account, models.CASCADE, related_name="+")
+    day = models.DateField()
+    api_calls = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["account", "day"], name="usage_day_once"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.account_id} {self.day}"
