@@ -12,7 +12,7 @@ def welcome(environment: Environment) -> list[str]:
     """The lines after the start; the first one is for scripts too."""
     lines = [f"ready {environment.url}", ""]
     if environment.product == "gateway":
-        return [*lines, "  This is the gateway alone; ./run manage gateway_account makes an account and its keys."]
+        return lines + _gateway(environment)
     if environment.demo == "0":
         return [
             *lines,
@@ -20,6 +20,16 @@ def welcome(environment: Environment) -> list[str]:
         ]
     credentials = read_assignments(environment.data / CREDENTIALS)
     return lines + _aligned(_people(credentials) + _places(environment, credentials))
+
+
+def _gateway(environment: Environment) -> list[str]:
+    lines = [
+        f"  This is the gateway alone. What it takes: {environment.url}/docs",
+        "  ./run manage gateway_account --name Acme --address support@acme.example makes an account and its keys.",
+    ]
+    if not environment.variables.get("EMAIL_URL"):
+        lines.append("  Live mail waits: EMAIL_URL, such as smtps://user:password@mail.example.com:465, is not set.")
+    return lines
 
 
 def _people(credentials: dict[str, str]) -> list[tuple[str, str]]:
