@@ -141,13 +141,14 @@ def _addresses(given: Mapping[str, str], ports: Mapping[str, int], demo: str) ->
     hosts = dict.fromkeys(
         ["127.0.0.1", "localhost", *(_parts(given, "ALLOWED_HOSTS") or [urlsplit(public).hostname or ""])]
     )
-    allow = f"{dashboard},http://127.0.0.1:{ports['DISCORD_PORT']}" if demo != "0" else ""
+    own = [dashboard, f"http://127.0.0.1:{ports['DISCORD_PORT']}"] if demo != "0" else []
     email = f"smtp://127.0.0.1:{ports['SMTP_PORT']}" if demo != "0" else ""
     return {
         "PUBLIC_URL": public,
         "LIVE_URL": _live_url(given),
         "ALLOWED_HOSTS": ",".join(host for host in hosts if host),
-        "OUTGOING_ALLOW": ",".join(_origins(given, "OUTGOING_ALLOW", allow)),
+        # The demo's own places stay allowed, or naming one more would cut the demo off from itself.
+        "OUTGOING_ALLOW": ",".join(dict.fromkeys([*own, *_origins(given, "OUTGOING_ALLOW", "")])),
         "EMAIL_URL": _url(given, "EMAIL_URL", email, schemes=("smtp", "smtps")),
         "MULTIMAIL_API_URL": _url(given, "MULTIMAIL_API_URL", f"http://127.0.0.1:{ports['GATEWAY_PORT']}"),
     }

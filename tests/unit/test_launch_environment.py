@@ -29,6 +29,11 @@ def test_port_zero_is_replaced_by_a_free_one_everywhere() -> None:
     assert asked.variables["OUTGOING_ALLOW"] == "http://127.0.0.1:23001,http://127.0.0.1:23002"
 
 
+def test_demo_may_reach_what_is_named_and_still_itself() -> None:
+    variables = environment.read({"OUTGOING_ALLOW": "http://127.0.0.1:9000"}).variables
+    assert variables["OUTGOING_ALLOW"] == "http://127.0.0.1:8000,http://127.0.0.1:8003,http://127.0.0.1:9000"
+
+
 def test_without_the_demo_nothing_private_may_be_reached() -> None:
     variables = environment.read({"DEMO": "0"}).variables
     assert variables["OUTGOING_ALLOW"] == ""
