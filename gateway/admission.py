@@ -23,7 +23,7 @@ class Admission:
 def admit(*, key: ApiKey, mailbox: Mailbox, letter: Letter, now: datetime) -> Admission:
     """Return how `letter` comes in. Raises Forbidden or Invalid."""
     mode = _mode_for(mailbox, letter)
-    _check_schedule(mailbox, letter, now)
+    check_time(mailbox=mailbox, send_at=letter.send_at, now=now)
     return Admission(mode, is_gated(mode) or mailbox.account.hold_all_at is not None)
 
 
@@ -39,10 +39,11 @@ def _mode_for(mailbox: Mailbox, letter: Letter) -> Mode:
     return mode
 
 
-def _check_schedule(mailbox: Mailbox, letter: Letter, now: datetime) -> None:
-    if letter.send_at is None:
+def check_time(*, mailbox: Mailbox, send_at: datetime | None, now: datetime) -> None:
+    """Check that mail of `mailbox` may wait until `send_at`. Raises Forbidden or Invalid."""
+    if send_at is None:
         return
     if not mailbox.scheduling_enabled:
         raise Forbidden("Scheduling is switched off for this mailbox.", code="scheduling_disabled")
-    if letter.send_at <= now:
+    if send_at <= now:
         raise Invalid("send_at: lies in the past.", field="send_at")

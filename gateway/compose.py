@@ -17,7 +17,7 @@ from gateway import auditing, event_names, events
 from gateway.addresses import domain_of
 from gateway.admission import Admission, admit
 from gateway.errors import Conflict
-from gateway.letters import Letter
+from gateway.letters import Letter, Parent
 from gateway.models import ApiKey, Attachment, Email, IdempotencyRecord, Mailbox
 from gateway.modes import GateTiming
 from gateway.states import Change, Direction, Status
@@ -114,7 +114,7 @@ def _email_of(key: ApiKey, mailbox: Mailbox, letter: Letter, admission: Admissio
         html=letter.html,
         has_attachments=bool(letter.files),
         message_id_header=f"<{pk.lower()}@{domain_of(mailbox.address)}>",
-        thread_id=ulid(),
+        **_place_of(letter.parent),
         metadata=letter.metadata,
         oversight_mode=admission.mode,
         gated=admission.gated,
@@ -123,29 +123,35 @@ def _email_of(key: ApiKey, mailbox: Mailbox, letter: Letter, admission: Admissio
     )
 
 
+def _place_of(parent: Parent | None) -> dict[str, str]:
+    """Return where the email stands: in a thread of its own, or behind the one that it answers."""
+    if parent is None:
+        return {"thread_id": ulid()}
+    return {"thread_id": parent.thread_id, "in_reply_to": parent.message_id, "references": parent.references}
+
+
+def _slot(email: Email, letter: Letter, digest: str) -> dict[str, Any]:
+    """Return what a second request for the same email would have in common with this one."""
+    operation = IdempotencyRecord.Operation.CONTENT
+    if letter.idempotency_key:
+        operation = IdempotencyRecord.Operation.REPLY if letter.parent else IdempotencyRecord.Operation.SEND
+    return {
+        "mailbox_id": email.mailbox_id,
+        "sandbox": email.sandbox,
+        "operation": operation,
+        "key": letter.idempotency_key or digest,
+    }
+
+
 def _remember(email: Email, letter: Letter, digest: str) -> bool:
-    by_key = bool(letter.idempotency_key)
-    operation = IdempotencyRecord.Operation.SEND if by_key else IdempotencyRecord.Operation.CONTENT
-    return IdempotencyRecord.objects.remember(
-        mailbox_id=email.mailbox_id,
-        sandbox=email.sandbox,
-        operation=operation,
-        key=letter.idempotency_key or digest,
-        email_id=email.pk,
-        digest=digest,
-        lasts=KEY_WINDOW if by_key else CONTENT_WINDOW,
-    )
+    lasts = KEY_WINDOW if letter.idempotency_key else CONTENT_WINDOW
+    slot = _slot(email, letter, digest)
+    return IdempotencyRecord.objects.remember(**slot, email_id=email.pk, digest=digest, lasts=lasts)
 
 
 def _earlier(email: Email, letter: Letter, digest: str) -> Accepted:
-    by_key = bool(letter.idempotency_key)
-    record = IdempotencyRecord.objects.select_related("email").get(
-        mailbox_id=email.mailbox_id,
-        sandbox=email.sandbox,
-        operation=IdempotencyRecord.Operation.SEND if by_key else IdempotencyRecord.Operation.CONTENT,
-        key=letter.idempotency_key or digest,
-    )
-    if not by_key:
+    record = IdempotencyRecord.objects.select_related("email").get(**_slot(email, letter, digest))
+    if not letter.idempotency_key:
         raise Conflict(
             "The same message was sent less than a minute ago. It is not sent twice; to repeat it on purpose, wait a "
             "minute or give each message its own idempotency_key.",

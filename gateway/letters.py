@@ -35,6 +35,16 @@ class File:
 
 
 @dataclass(frozen=True)
+class Parent:
+    """What a reply takes over from the message that it answers; `message_id` is empty where that cannot be told."""
+
+    email_id: str
+    thread_id: str
+    message_id: str = ""
+    references: str = ""
+
+
+@dataclass(frozen=True)
 class Letter:
     """An email as its author wants it."""
 
@@ -51,6 +61,7 @@ class Letter:
     send_at: datetime | None = None
     gate_timing: GateTiming | None = None
     idempotency_key: str = ""
+    parent: Parent | None = None
 
     def digest(self) -> str:
         """Return a hash that tells whether two letters are the same letter."""
