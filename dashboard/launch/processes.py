@@ -36,14 +36,15 @@ def table(environment: Environment) -> list[Process]:
 
 
 def _web(port: int) -> Process:
-    return _wsgi("web", port=port, serve="dashboard", path="/readyz")
+    return wsgi("web", port=port, serve="dashboard", path="/readyz")
 
 
 def _gateway(port: int) -> Process:
-    return _wsgi("gateway", port=port, serve="gateway", path="/health")
+    return wsgi("gateway", port=port, serve="gateway", path="/health")
 
 
-def _wsgi(name: str, *, port: int, serve: str, path: str) -> Process:
+def wsgi(name: str, *, port: int, serve: str, path: str) -> Process:
+    """A web process, answering what `serve` says."""
     options = ("--workers=1", "--blocking-threads=4", "--workers-kill-timeout=2", "--log-level=warning")
     return Process(
         name=name,

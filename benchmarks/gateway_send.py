@@ -1,0 +1,115 @@
+"""How many sends a second does the gateway take, against pgbench running the very same statements?"""
+
+import itertools
+import json
+import re
+import statistics
+from typing import Any
+
+from benchmarks.load import requests_a_second
+from benchmarks.result import Figure, Result
+from benchmarks.serving import CLIENTS, pgbench, prepare, web_process
+
+RUNS, SECONDS, WARM_UP = 5, 4, 1.5
+GOAL = 0.15
+# Both sides merge values into the text of a statement and plan it each time: that is how Django speaks to PostgreSQL
+# as long as a pooler in transaction mode must stay possible.
+PROTOCOL = "simple"
+
+_numbers = itertools.count(1)
+# What is new with each send, and 16 of its last characters, which stay unique on their own.
+_ONE_OFF = re.compile(r"\b(?:[0-9a-f]{48}|[0-9A-Za-z]{10})([0-9A-Za-z]{16})\b")
+
+
+def measure() -> Result:
+    """Measure both sides in turn, in this database."""
+    prepare()
+    mailbox, key = make_sender()
+    script = as_script(statements(mailbox, key), statements(mailbox, key))
+    with web_process("gateway") as port:
+        requests_a_second(port, clients=CLIENTS, seconds=WARM_UP, request=lambda: post(mailbox, key), expect=b"202")
+        sides = [(sends(port, mailbox, key), pgbench(script, seconds=SECONDS, protocol=PROTOCOL)) for _ in range(RUNS)]
+    ours, theirs = (statistics.median(side) for side in zip(*sides, strict=True))
+    return Result(
+        question=__doc__ or "",
+        figures=(
+            Figure("sends accepted and held", ours, "a second"),
+            Figure("statements of one send", script.count(";\n"), "round trips"),
+        ),
+        control=Figure(f"pgbench, {CLIENTS} clients, {PROTOCOL}", theirs, "transactions a second"),
+        ratio=statistics.median(a / b for a, b in sides),
+        goal=GOAL,
+        runs=RUNS,
+    )
+
+
+def make_sender() -> tuple[str, str]:
+    """Make an account with a gated mailbox, and return the mailbox's id and a key that may send."""
+    from gateway.provision import make_account, make_mailbox, new_key_text, register_key
+
+    account = make_account(name="Bench", slug="bench")
+    mailbox = make_mailbox(account=account, address="agent@bench.example", display_name="Bench")
+    text = new_key_text()
+    register_key(account=account, name="Bench", scopes=["read", "send"], text=text)
+    return mailbox.pk, text
+
+
+def letter() -> bytes:
+    """Return the body of a send, different each time."""
+    body = {
+        "to": ["dana@northwind.example"],
+        "subject": f"Your refund for order {next(_numbers)}",
+        "markdown": "Dear Dana,\n\nyour refund is on its way.\n\n" + "It takes three to five working days. " * 15,
+        "metadata": {"discord_user": "ana#1", "discord_channel": "outreach", "discord_guild": "Acme"},
+    }
+    return json.dumps(body).encode()
+
+
+def post(mailbox: str, key: str) -> bytes:
+    """Return one whole request."""
+    body = letter()
+    head = (
+        f"POST /v1/mailboxes/{mailbox}/send HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {key}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    return head.encode() + body
+
+
+def sends(port: int, mailbox: str, key: str) -> float:
+    """Return the sends a second."""
+    return requests_a_second(port, clients=CLIENTS, seconds=SECONDS, request=lambda: post(mailbox, key), expect=b"202")
+
+
+def statements(mailbox: str, key: str) -> list[str]:
+    """Return what one send executes, values included, as the process that answers it does."""
+    from django.conf import settings
+    from django.db import connection
+    from django.test import Client, override_settings
+    from django.test.utils import CaptureQueriesContext
+
+    serving: dict[str, Any] = {"MIDDLEWARE": ["gateway.middleware.JsonOnlyMiddleware"], "GATEWAY_RATE_LIMIT": 0}
+    with override_settings(ROOT_URLCONF="gateway.urls", ALLOWED_HOSTS=["testserver"], **serving):
+        for _ in range(2):  # the first use of a key in a minute is noted, the second is like all others
+            with CaptureQueriesContext(connection) as captured:
+                headers = {"Authorization": f"Bearer {key}"}
+                path = f"/v1/mailboxes/{mailbox}/send"
+                answer = Client().post(path, letter(), content_type="application/json", headers=headers)
+                assert answer.status_code == 202, answer.content
+    told = [str(query["sql"]) for query in captured.captured_queries]
+    return (["SELECT 1"] if settings.DATABASES["default"]["CONN_HEALTH_CHECKS"] else []) + told
+
+
+def as_script(one: list[str], other: list[str]) -> str:
+    """Return the statements of one send for pgbench, with random values for what differs from another send."""
+    assert len(one) == len(other)
+    same = "\n".join(other)
+    names: dict[str, str] = {}
+
+    def vary(found: re.Match[str]) -> str:
+        if found[0] in same:
+            return found[0]
+        return found[0][:-16] + ":" + names.setdefault(found[1].upper(), f"n{len(names) + 1}")
+
+    varied = [_ONE_OFF.sub(vary, statement) for statement in one]
+    draws = [f"\\set {name} random(1000000000000000, 9999999999999999)" for name in names.values()]
+    return "\n".join([*draws, *(f"{statement};" for statement in varied)]) + "\n"

@@ -1,0 +1,75 @@
+"""A small load generator: whole requests as bytes over a few kept-alive connections, one thread for all of them."""
+
+import selectors
+import socket
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+Request = Callable[[], bytes]
+
+
+def requests_a_second(port: int, *, clients: int, seconds: float, request: Request, expect: bytes) -> float:
+    """Keep `clients` requests under way for `seconds`, and return how many a second were answered with `expect`."""
+    answered = 0
+    with ExitStack() as stack:
+        selector = stack.enter_context(selectors.DefaultSelector())
+        for _ in range(clients):
+            connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=30))
+            selector.register(connection, selectors.EVENT_READ)
+            connection.sendall(request())
+        began = time.perf_counter()
+        while (now := time.perf_counter()) - began < seconds:
+            for key, _ in selector.select(timeout=1):
+                connection = key.fileobj  # type: ignore[assignment]
+                check(read_answer(connection), expect)
+                answered += 1
+                connection.sendall(request())
+        elapsed = now - began
+        for connection in connections(selector):
+            check(read_answer(connection), expect)
+    return answered / elapsed
+
+
+def seconds_of(port: int, request: bytes, *, times: int, expect: bytes) -> list[float]:
+    """Return how long each of `times` same requests took, over one connection."""
+    taken = []
+    with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+        for _ in range(times):
+            began = time.perf_counter()
+            connection.sendall(request)
+            check(read_answer(connection), expect)
+            taken.append(time.perf_counter() - began)
+    return taken
+
+
+def read_answer(connection: socket.socket) -> bytes:
+    """Return one whole answer: its head and as many bytes as that names."""
+    received = b""
+    while b"\r\n\r\n" not in received:
+        received += more(connection)
+    head, _, body = received.partition(b"\r\n\r\n")
+    length = int(head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0])
+    while len(body) < length:
+        body += more(connection)
+    return head + b"\r\n\r\n" + body
+
+
+def more(connection: socket.socket) -> bytes:
+    """Return what has come, which is never nothing."""
+    data = connection.recv(262_144)
+    if not data:
+        raise RuntimeError("the server hung up")
+    return data
+
+
+def check(answer: bytes, expect: bytes) -> None:
+    """Refuse to count an answer of another status."""
+    if not answer.startswith(b"HTTP/1.1 " + expect):
+        raise RuntimeError(f"the answer was {answer[:400]!r}")
+
+
+def connections(selector: selectors.BaseSelector) -> Iterator[socket.socket]:
+    """The open connections, each with one answer still to come."""
+    for key in selector.get_map().values():
+        yield key.fileobj  # type: ignore[misc]

@@ -1,0 +1,73 @@
+"""What benchmarks share: a web process as the product runs it, and pgbench on the same PostgreSQL."""
+
+import contextlib
+import logging
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from dashboard.launch.programs import postgres_programs
+
+CLIENTS = 8
+
+
+def prepare() -> None:
+    """Bring the database to this version, and Django into this process."""
+    subprocess.run([sys.executable, "manage.py", "prepare"], check=True, env={**os.environ, "DEMO": "0"})
+    import django
+
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
+    django.setup()
+    logging.disable(logging.INFO)
+
+
+@contextlib.contextmanager
+def web_process(serve: str) -> Iterator[int]:
+    """Run the web process of one product, and give its port."""
+    from dashboard.launch.processes import wsgi
+
+    port = free_port()
+    process = wsgi("bench", port=port, serve=serve, path="/")
+    environment = {**os.environ, **process.environment, "GATEWAY_RATE_LIMIT": "0"}
+    server = subprocess.Popen(process.command, env=environment, stderr=subprocess.DEVNULL)
+    try:
+        wait_for(port)
+        yield port
+    finally:
+        server.terminate()
+        server.wait(10)
+
+
+def pgbench(script: str, *, seconds: int, protocol: str) -> float:
+    """Return the transactions a second that pgbench reaches with `script`, as the application's role."""
+    file = Path(os.environ["DATA_DIR"]) / "bench.sql"
+    file.write_text(script)
+    command = [str(postgres_programs() / "pgbench"), "-n", "-M", protocol, "-c", str(CLIENTS), "-j", "2"]
+    command += ["-T", str(seconds), "-f", str(file), "-d", os.environ["DATABASE_URL"]]
+    said = subprocess.run(command, capture_output=True, text=True, check=False)
+    if said.returncode or "failed transactions: 0 " not in said.stdout:
+        raise RuntimeError(f"pgbench failed: {said.stderr or said.stdout}")
+    return float(next(line for line in said.stdout.splitlines() if line.startswith("tps")).split()[2])
+
+
+def free_port() -> int:
+    """Return a port that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def wait_for(port: int) -> None:
+    """Return when the server answers."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        try:
+            with socket.create_connection(("127.0.0.1", port), timeout=1):
+                return
+        except OSError:
+            time.sleep(0.05)
+    raise RuntimeError("the web process did not start")
