@@ -20,8 +20,8 @@ def clean_address(text: str) -> str:
     local, _, domain = text.rpartition("@")
     if not _LOCAL.fullmatch(local) or len(local) > 64:
         raise ValueError(f"{_shown(text)} is not an email address.")
-    domain = _ascii_domain(domain)
-    if not _DOMAIN.fullmatch(domain) or len(local) + len(domain) + 1 > MAX_LENGTH:
+    domain = ascii_domain(domain)
+    if not is_domain(domain) or len(local) + len(domain) + 1 > MAX_LENGTH:
         raise ValueError(f"{_shown(text)} is not an email address.")
     return f"{local}@{domain}"
 
@@ -39,7 +39,13 @@ def domain_of(address: str) -> str:
     return address.rpartition("@")[2]
 
 
-def _ascii_domain(domain: str) -> str:
+def is_domain(domain: str) -> bool:
+    """Whether this lower-case ASCII text is a domain of two labels or more."""
+    return _DOMAIN.fullmatch(domain) is not None
+
+
+def ascii_domain(domain: str) -> str:
+    """Return a domain as it stands on the wire, lower case and in ASCII; an empty text for what cannot be one."""
     domain = domain.rstrip(".").lower()
     if domain.isascii():
         return domain

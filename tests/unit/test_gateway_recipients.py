@@ -1,0 +1,139 @@
+"""The grammar of allowlists: whom an entry lets through, however it and the address are written."""
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from gateway.addresses import clean_address
+from gateway.recipients import MAX_PATTERN, patterns_for, read_pattern
+
+LABELS = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True)
+DOMAINS = st.lists(LABELS, min_size=2, max_size=5).map(".".join)
+NAMES = st.from_regex(r"[A-Za-z0-9!#$%&'+/=?^_`{|}~-]{1,12}", fullmatch=True)
+
+
+def lets_through(pattern: str, address: str) -> bool:
+    return read_pattern(pattern) in patterns_for(clean_address(address))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "address", "through"),
+    [
+        ("jane@x.example", "jane@x.example", True),
+        ("jane@x.example", "JANE@X.example.", True),
+        (" Jane@X.EXAMPLE. ", "jane@x.example", True),
+        ("jane@x.example", "jane+tag@x.example", False),
+        ("jane@x.example", "jane@sub.x.example", False),
+        ("jane@x.example", "maryjane@x.example", False),
+        ("x.example", "anybody@x.example", True),
+        ("X.Example.", "anybody@x.example", True),
+        ("x.example", "a@sub.x.example", False),
+        ("x.example", "a@notx.example", False),
+        ("x.example", "a@x.example.evil.io", False),
+        ("*@x.example", "anybody@x.example", True),
+        ("*@x.example", "a@sub.x.example", False),
+        ("*.x.example", "a@sub.x.example", True),
+        ("*.x.example", "a@deep.sub.x.example", True),
+        ("*.x.example", "a@x.example", False),
+        ("*.x.example", "a@notx.example", False),
+        ("bücher.example", "a@xn--bcher-kva.example", True),
+        ("xn--bcher-kva.example", "a@BÜCHER.example", True),
+        ("*.bücher.example", "a@www.xn--bcher-kva.example", True),
+        ("jane@bücher。example", "jane@bücher.example", True),
+        ("bucher.example", "a@bücher.example", False),
+    ],
+)
+def test_entry_lets_through_whom_it_names(pattern: str, address: str, through: bool):
+    assert lets_through(pattern, address) is through
+
+
+@pytest.mark.parametrize(
+    "pattern",
+    [
+        "",
+        " ",
+        "*",
+        "*.",
+        "*@",
+        "*.*",
+        "**.x.example",
+        "*.com",
+        "com",
+        "*@com",
+        ".x.example",
+        "x..example",
+        "@x.example",
+        "*@*.x.example",
+        "*.*.x.example",
+        "a.*.example",
+        "x.*",
+        "*x.example",
+        "sales*@x.example",
+        "*@a@x.example",
+        "a@b@x.example",
+        "a b@x.example",
+        "x .example",
+        "a@x.example b@x.example",
+        "a@x.example,b@x.example",
+        "Jane <jane@x.example>",
+        "<jane@x.example>",
+        "jane@*.x.example",
+        "x.example\nevil.example",
+        "x.example/../y",
+        "http://x.example",
+        "-x.example",
+        "x_y.example",
+        "\ud800.example",
+        "a" * 64 + ".example",
+        "x." * 200 + "example",
+    ],
+)
+def test_hostile_entry_is_refused_and_named(pattern: str):
+    with pytest.raises(ValueError, match="is none of name@domain|is too long") as caught:
+        read_pattern(pattern)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith(ascii(pattern.strip()[:80]))
+
+
+def test_entry_that_a_row_cannot_hold_is_refused():
+    labels = ".".join(["a" * 63] * 3)
+    assert len(read_pattern(f"*.{labels}.{'b' * 60}")) == MAX_PATTERN
+    with pytest.raises(ValueError, match="none of"):
+        read_pattern(f"*.{labels}.{'b' * 61}")
+
+
+@given(st.text(max_size=60) | st.text(alphabet="*@.aB-ü。 <>,\\", max_size=12))
+@example("*.")
+@example("\u2024")
+def test_any_text_is_refused_or_becomes_one_form_that_stays(text: str):
+    try:
+        pattern = read_pattern(text)
+    except ValueError:
+        return
+    assert read_pattern(pattern) == pattern
+    assert pattern.isascii()
+    assert pattern == pattern.lower()
+    assert pattern.count("*") == pattern.startswith("*.")
+
+
+@given(NAMES, DOMAINS)
+def test_address_is_let_through_by_itself_and_its_domain_and_every_parent(name: str, domain: str):
+    address = f"{name}@{domain}"
+    through = patterns_for(clean_address(address))
+    assert len(through) == len(set(through))
+    assert {read_pattern(text) for text in (address.upper(), f"{address}.", f"*@{domain}", domain)} <= set(through)
+    # All that patterns_for names is an entry that somebody can write: no star reaches a whole top-level domain.
+    assert [read_pattern(pattern) for pattern in through] == through
+    assert "*." + domain not in through
+
+
+@given(NAMES, DOMAINS, DOMAINS)
+def test_subdomain_entry_lets_through_exactly_what_ends_in_it(name: str, domain: str, parent: str):
+    assert lets_through(f"*.{parent}", f"{name}@{domain}.{parent}")
+    assert lets_through(f"*.{parent}", f"{name}@{domain}") is domain.endswith("." + parent)
+
+
+@given(NAMES, DOMAINS, NAMES, DOMAINS)
+def test_address_entry_lets_through_nobody_else(name: str, domain: str, other: str, elsewhere: str):
+    same = (name.lower(), domain) == (other.lower(), elsewhere)
+    assert lets_through(f"{name}@{domain}", f"{other}@{elsewhere}") is same
