@@ -14,3 +14,9 @@ def check_header_text(text: str) -> str:
     if _ENCODED_WORD.search(text):
         raise ValueError("must be plain text, not encoded words such as =?utf-8?q?...?=.")
     return text
+
+
+def one_plain_line(text: str) -> str:
+    """Return `text`, which a stranger wrote, changed as little as it takes to stand in a header of ours."""
+    line = " ".join(_CONTROL.sub(" ", text).split())
+    return line.replace("=?", "= ?") if _ENCODED_WORD.search(line) else line

@@ -79,6 +79,10 @@ class ApiKey(models.Model):
         held = set(self.scopes) | ({Scope.READ} if Scope.ADMIN in self.scopes else set())
         return bool(held & set(scopes))
 
+    def sees_held(self) -> bool:
+        """Whether the key may read what waits for a decision."""
+        return self.may(Scope.OVERSIGHT, Scope.OVERSIGHT_READ)
+
 
 class Mailbox(models.Model):
     """An address that agents send from, and how closely people look at it."""
