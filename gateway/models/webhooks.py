@@ -32,6 +32,12 @@ class Webhook(models.Model):
     # When a paused endpoint is tried again by itself.
     probe_at = models.DateTimeField(null=True)
     probes = models.PositiveIntegerField(default=0)
+    # An endpoint that is slow rests, so that others get their events: until this moment, and after how many attempts
+    # in a row that were slow and failed.
+    rests_until = models.DateTimeField(null=True)
+    slow_attempts = models.PositiveIntegerField(default=0)
+    # Why the newest attempt failed; empty after a success.
+    last_error = models.TextField(blank=True, default="")
     created_at = models.DateTimeField(db_default=Now())
     deleted_at = models.DateTimeField(null=True)
 
@@ -55,6 +61,8 @@ class WebhookDelivery(Delivery):
     event_id = models.CharField(max_length=26)
     event = models.CharField(max_length=60)
     body = models.BinaryField()
+    # How the newest attempts went, oldest first: when, status, error, milliseconds.
+    history = models.JSONField(default=list)
 
     objects = WebhookDeliveryQuerySet.as_manager()  # type: ignore[misc]
 
