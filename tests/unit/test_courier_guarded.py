@@ -1,8 +1,10 @@
 """The guarded session: private targets, redirects, sizes and times."""
 
+import contextlib
 import socket
 import threading
-from http.server import BaseHTTPRequestHandler, HTTPServer
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -17,6 +19,8 @@ class Handler(BaseHTTPRequestHandler):
             self.send_response(302)
             self.send_header("Location", "http://169.254.169.254/latest/meta-data/")
             self.end_headers()
+        elif self.path in ("/drip-head", "/drip-body"):
+            self.drip(b"HTTP/1.0 200 OK\r\nX-Long: " if self.path == "/drip-head" else b"HTTP/1.0 200 OK\r\n\r\n")
         elif self.path == "/huge":
             self.send_response(200)
             self.end_headers()
@@ -30,13 +34,21 @@ class Handler(BaseHTTPRequestHandler):
             self.end_headers()
             self.wfile.write(b"fine")
 
+    def drip(self, beginning):
+        """Send a byte every now and then, so that no time limit of a single read is reached."""
+        with contextlib.suppress(OSError):
+            self.wfile.write(beginning)
+            while True:
+                self.wfile.write(b"x")
+                time.sleep(0.05)
+
     def log_message(self, *args):
         pass
 
 
 @pytest.fixture(scope="module")
 def server():
-    running = HTTPServer(("127.0.0.1", 0), Handler)
+    running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     thread = threading.Thread(target=running.serve_forever, daemon=True)
     thread.start()
     yield f"http://127.0.0.1:{running.server_port}"
@@ -109,3 +121,32 @@ def test_proxies_of_the_environment_are_ignored(server, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("NO_PROXY", "")
     assert post(server, allow=[server]).status == 200
+
+
+def test_answer_whose_headers_drip_is_cut_off(server):
+    began = time.monotonic()
+    with pytest.raises(DeliveryError, match=r"within 0.3 seconds"):
+        post(f"{server}/drip-head", allow=[server], limit=0.3)
+    assert time.monotonic() - began < 2
+
+
+def test_answer_whose_body_drips_counts_by_its_status(server):
+    began = time.monotonic()
+    assert post(f"{server}/drip-body", allow=[server], limit=0.3).status == 200
+    assert time.monotonic() - began < 2
+
+
+def test_endpoint_that_accepts_and_says_nothing_is_cut_off():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        origin = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(DeliveryError, match=r"within 0.2 seconds|ReadTimeout"):
+            post(origin, allow=[origin], limit=0.2)
+
+
+def test_name_that_leads_to_a_private_address_is_refused(monkeypatch):
+    """As DNS may say it of any name, also as one address among others."""
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 443)) for address in ("10.0.0.5", "93.184.216.34")]
+    monkeypatch.setattr(guarded.socket, "getaddrinfo", lambda *a, **k: found)
+    with pytest.raises(DeliveryError, match="private") as caught:
+        post("https://looks-harmless.example/", allow=[])
+    assert caught.value.refused
