@@ -97,6 +97,9 @@ def _read_file(item: dict[str, str], number: int) -> File:
         raise Invalid(f"{where}.name: {error}", field=f"{where}.name") from None
     if not _CONTENT_TYPE.fullmatch(item["content_type"]):
         raise Invalid(f"{where}.content_type: must look like application/pdf.", field=f"{where}.content_type")
+    if "content" not in item:
+        # A misspelled field must not become an empty file in somebody's inbox.
+        raise Invalid(f"{where}.content_base64: is missing.", field=f"{where}.content_base64")
     try:
         content = base64.b64decode("".join(item["content"].split()), validate=True)
     except (binascii.Error, ValueError):
