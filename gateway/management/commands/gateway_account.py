@@ -40,7 +40,7 @@ class Command(BaseCommand):
         slug = slugify(name)[:60]
         if not slug:
             raise CommandError("The name needs letters or digits.")
-        address = _clean(address or f"agent@{slug}.example")
+        address = _clean(address or f"agent@{slug.replace('_', '-')}.example")
         if Account.objects.filter(slug=slug).exists():
             raise CommandError(f"There is an account named {slug} already.")
         if Mailbox.objects.filter(address=address).exists():
