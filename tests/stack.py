@@ -19,6 +19,7 @@ import pytest
 from dashboard.launch import environment, keys, logs
 from dashboard.launch.paths import ROOT
 from dashboard.launch.pdeathsig import die_with_parent
+from dashboard.launch.ports import pick_free_ports
 
 T = TypeVar("T")
 
@@ -49,21 +50,25 @@ def wait_for(function: Callable[[], T], timeout: float, what: str, *, report: Ca
 class Stack:
     """One `./run` and its data folder; it can be stopped, killed and started again."""
 
-    def __init__(self, folder: Path, **variables: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, **variables: str) -> None:
+        self._arguments = arguments
         self.data = folder / "data"
         self.output = folder / "run.out"
         self.launcher: subprocess.Popen[bytes] | None = None
         # Nothing that tests/cluster.py sets for this process may reach the product.
         ours = {*environment.OURS, "DJANGO_SETTINGS_MODULE", "DJANGO_ALLOW_ASYNC_UNSAFE", "MALLOC_ARENA_MAX"}
         outer = {name: value for name, value in os.environ.items() if name not in ours}
-        self._outer = {**outer, **_PORTS, "DEMO": "quiet", "DATA_DIR": str(self.data), **variables}
+        # Where a test may listen for webhooks: the product reaches no other private address.
+        self.hook_port = pick_free_ports(1)[0]
+        allow = {"OUTGOING_ALLOW": f"http://127.0.0.1:{self.hook_port}"}
+        self._outer = {**outer, **_PORTS, "DEMO": "quiet", "DATA_DIR": str(self.data), **allow, **variables}
 
     def start(self) -> "Stack":
         """Returns when the product says that it is ready."""
         parent = os.getpid()
         with self.output.open("wb") as output:
             self.launcher = subprocess.Popen(
-                [str(ROOT / "run")],
+                [str(ROOT / "run"), *self._arguments],
                 env=self._outer,
                 stdin=subprocess.DEVNULL,
                 stdout=output,
@@ -164,9 +169,9 @@ class Stack:
 
 
 @contextlib.contextmanager
-def running_stack(tmp_path_factory: pytest.TempPathFactory, **variables: str) -> Iterator[Stack]:
-    """A product of one's own, ready; `variables` are environment variables for it, for instance `DEMO="0"`."""
-    stack = Stack(tmp_path_factory.mktemp("stack"), **variables)
+def running_stack(tmp_path_factory: pytest.TempPathFactory, *arguments: str, **variables: str) -> Iterator[Stack]:
+    """A product of one's own, ready: `./run` with `arguments`, and `variables` in its environment (`DEMO="0"`)."""
+    stack = Stack(tmp_path_factory.mktemp("stack"), *arguments, **variables)
     try:
         yield stack.start()
     finally:
