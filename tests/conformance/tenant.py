@@ -1,0 +1,159 @@
+"""One account of the running gateway, with a key of every kind and the calls that its people and agents make."""
+
+import itertools
+import time
+from collections.abc import Callable
+from email.message import EmailMessage
+from typing import Any, TypeVar
+
+import requests
+
+from tests.conformance.receiver import Event
+from tests.conformance.running import Running, assert_json_object
+from tests.stack import wait_for
+
+T = TypeVar("T")
+
+_numbers = itertools.count(1)
+
+
+def unique(word: str) -> str:
+    """A text that no other test uses."""
+    return f"{word} {next(_numbers)}-{time.time_ns() % 10**9}"
+
+
+def ok(response: requests.Response, status: int = 200) -> dict[str, Any]:
+    """The answer's object; any other status fails the test with what was said."""
+    assert response.status_code == status, f"{response.status_code} {response.text}"
+    return assert_json_object(response)
+
+
+class Tenant:
+    """An account of one's own. Keys by purpose: agent, oversight, read, admin, sandbox agent, sandbox oversight."""
+
+    def __init__(self, gateway: Running, known: dict[str, str]) -> None:
+        self.gateway = gateway
+        self.keys = known
+        self.account, self.mailbox, self.address = known["account"], known["mailbox"], known["address"]
+        self.base = f"/v1/mailboxes/{self.mailbox}"
+
+    def call(self, method: str, path: str, *, key: str | None = "agent", **options: Any) -> requests.Response:
+        """Send one request with one of the account's keys, or without any."""
+        return self.gateway.call(method, path, key=key and self.keys[key], **options)
+
+    def get(self, path: str, *, key: str = "agent", **params: Any) -> dict[str, Any]:
+        """Read something that is there."""
+        return ok(self.call("GET", path, key=key, params=params))
+
+    def add_key(self, name: str, *scopes: str, **fields: Any) -> dict[str, Any]:
+        """Make a key by the API; it is then known under `name`."""
+        made = ok(self.call("POST", "/v1/api-keys", key="admin", json={"name": name, "scopes": scopes, **fields}), 201)
+        self.keys[name] = made["api_key"]
+        return made
+
+    def submit(self, *, key: str = "agent", headers: dict[str, str] | None = None, **fields: Any) -> requests.Response:
+        """Send a message by the current path, of content of its own; return whatever comes."""
+        body = {"to": ["dana@northwind.example"], "subject": unique("Letter"), "markdown": "Hello **Dana**", **fields}
+        return self.call("POST", f"{self.base}/send", key=key, json=body, headers=headers or {})
+
+    def send(self, **fields: Any) -> dict[str, Any]:
+        """Send a message that is accepted."""
+        return ok(self.submit(**fields), 202)
+
+    def read(self, email_id: str, *, key: str = "read") -> dict[str, Any]:
+        """A message whole."""
+        return self.get(f"{self.base}/emails/{email_id}", key=key)
+
+    def status(self, email_id: str, *, key: str = "read") -> str:
+        """A message's status, by the list, which changes nothing."""
+        rows = self.get(f"{self.base}/emails", key=key, limit=100)["emails"]
+        return next((row["status"] for row in rows if row["id"] == email_id), "absent")
+
+    def wait_for_status(self, email_id: str, *wanted: str, key: str = "read") -> str:
+        """Wait until a message has one of these statuses."""
+
+        def turned() -> str | None:
+            found = self.status(email_id, key=key)
+            return found if found in wanted else None
+
+        return self.wait(turned, f"{email_id} to be {' or '.join(wanted)}") or ""
+
+    def wait(self, function: Callable[[], T], what: str, timeout: float = 12) -> T:
+        """Poll until it is true; the gateway's logs are in the failure."""
+        return wait_for(function, timeout, what, report=self.gateway.stack.report)
+
+    def held(self, **fields: Any) -> dict[str, Any]:
+        """Send a message and wait until it is at the gate."""
+        sent = self.send(**fields)
+        self.wait_for_status(sent["id"], "pending_send_approval", key="read")
+        return sent
+
+    def pending(self, *, key: str = "oversight", **params: Any) -> list[dict[str, Any]]:
+        """What waits for a decision."""
+        rows: list[dict[str, Any]] = self.get("/v1/oversight/pending", key=key, **params)["pending"]
+        return rows
+
+    def decide(self, email_id: str, action: str, *, key: str = "oversight", **fields: Any) -> requests.Response:
+        """Decide by the current path; return whatever comes."""
+        return self.call(
+            "POST", "/v1/oversight/decide", key=key, json={"email_id": email_id, "action": action} | fields
+        )
+
+    def cancel(self, email_id: str, *, key: str = "agent") -> requests.Response:
+        """Take a message back as the SDK does: without a body."""
+        return self.call("POST", f"{self.base}/emails/{email_id}/cancel", key=key)
+
+    def wait_for_mails(self, subject: str) -> list[EmailMessage]:
+        """Wait until a mail with this subject has really left."""
+        return self.wait(lambda: self.gateway.mails(subject), f"a mail {subject!r} to leave")
+
+    def receive(self, *, to: str = "", files: dict[str, bytes] | None = None, **headers: str) -> dict[str, Any]:
+        """Bring a mail in by SMTP, wait until it is listed, and return its row."""
+        subject = headers.pop("subject", unique("Question"))
+        mail = EmailMessage()
+        mail["From"], mail["To"], mail["Subject"] = "Dana <dana@northwind.example>", to or self.address, subject
+        mail["Message-ID"] = f"<{unique('q').replace(' ', '')}@northwind.example>"
+        mail.set_content(headers.pop("body", "Where is my order?"))
+        for name, value in headers.items():
+            mail[name.replace("_", "-")] = value
+        for name, content in (files or {}).items():
+            mail.add_attachment(content, maintype="application", subtype="octet-stream", filename=name)
+        self.gateway.deliver(mail, to=to or self.address)
+
+        def listed() -> dict[str, Any] | None:
+            rows = self.get(f"{self.base}/emails", key="read", direction="inbound", limit=100)["emails"]
+            return next((row for row in rows if row["subject"] == subject), None)
+
+        row = self.wait(listed, f"the mail {subject!r} to be received")
+        assert row is not None
+        return row
+
+    def subscribe(self, *events: str, **fields: Any) -> dict[str, Any]:
+        """Subscribe a path of one's own at the test's receiver; the answer, with the path beside it."""
+        path = f"/{self.account}/{unique('hook').replace(' ', '')}"
+        body = {"url": self.gateway.hooks.origin + path, "events": list(events), **fields}
+        return ok(self.call("POST", "/v1/webhooks", key="admin", json=body), 201) | {"path": path}
+
+    def events(self, hook: dict[str, Any]) -> list[Event]:
+        """What a subscription has got so far."""
+        return list(self.gateway.hooks.events[hook["path"]])
+
+    def wait_for_events(self, hook: dict[str, Any], count: int = 1) -> list[Event]:
+        """Wait until it has got so many."""
+        return self.wait(
+            lambda: self.events(hook) if len(self.events(hook)) >= count else [], f"{count} events at {hook['path']}"
+        )
+
+    def audit(self) -> list[dict[str, Any]]:
+        """The account's audit log."""
+        entries: list[dict[str, Any]] = self.get("/v1/audit-log", key="admin", limit=500)["entries"]
+        return entries
+
+    def pass_time(self, email_id: str) -> None:
+        """Let the time come at which a scheduled message is due."""
+        self.gateway.sql(
+            "UPDATE gateway_email SET send_at = now() - interval '1 second',"
+            " due_at = now() - interval '1 second' WHERE id = %s",
+            email_id,
+        )
+        self.gateway.sweep()

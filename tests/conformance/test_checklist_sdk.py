@@ -1,0 +1,184 @@
+"""Lines 1 and 2 of the contract's checklist: MultiMail's own Python SDK, unchanged, through every method it has."""
+
+import asyncio
+import base64
+
+import pytest
+from multimail import AsyncMultiMail, MultiMail
+
+from tests.conformance.tenant import unique
+
+FILE = bytes(range(256)) * 3
+
+
+class Sdk:
+    """The SDK with the account's keys, its two clients called alike; it notes which methods were used."""
+
+    def __init__(self, kind, tenant):
+        self.runner = asyncio.Runner() if kind is AsyncMultiMail else None
+        self.clients = {name: kind(tenant.keys[name], base_url=tenant.gateway.url) for name in tenant.keys}
+        self.used = set()
+
+    def __call__(self, key, method, *args, **kwargs):
+        self.used.add(method)
+        result = getattr(self.clients[key], method)(*args, **kwargs)
+        return self.runner.run(result) if self.runner else result
+
+    def close(self):
+        for key in self.clients:
+            self(key, "close")
+        if self.runner:
+            self.runner.close()
+
+
+def methods_of(kind):
+    return {name for name in vars(kind) if not name.startswith("_")}
+
+
+@pytest.fixture(params=[MultiMail, AsyncMultiMail], ids=["sync", "async"])
+def sdk(request, tenant):
+    client = Sdk(request.param, tenant)
+    tenant.keys = {name: text for name, text in tenant.keys.items() if name not in ("account", "mailbox", "address")}
+    client.all = methods_of(request.param)
+    yield client
+    client.close()
+
+
+def use_messages(sdk, tenant):
+    file = {"name": "a b.bin", "content_base64": base64.b64encode(FILE).decode(), "content_type": "application/x-t"}
+    sent = sdk(
+        *("agent", "send_email", tenant.mailbox),
+        to=["dana@northwind.example"],
+        cc=["cee@northwind.example"],
+        bcc=["bea@northwind.example"],
+        subject="With everything",
+        markdown="Hello",
+        attachments=[file],
+        idempotency_key="first",
+    )
+    assert sent["status"] == "pending_scan"
+    assert sdk("agent", "download_attachment", tenant.mailbox, sent["id"], "a b.bin") == FILE
+    assert sdk("agent", "get_email", tenant.mailbox, sent["id"])["text_body"] == "Hello"
+    assert sdk("agent", "get_thread", tenant.mailbox, sent["thread_id"])["message_count"] == 1
+    listed = sdk("agent", "list_emails", tenant.mailbox)["emails"]
+    assert [row["id"] for row in listed] == [sent["id"]]
+    assert sdk("agent", "list_emails", tenant.mailbox, direction="inbound")["emails"] == []
+    assert sdk("agent", "list_emails", tenant.mailbox, limit=1, offset=1)["emails"] == []
+    return sent
+
+
+def use_replies(sdk, tenant):
+    received = tenant.receive()
+    reply = sdk(
+        "agent", "reply_email", tenant.mailbox, received["id"], markdown="On its way", cc=["c@northwind.example"]
+    )
+    assert reply["thread_id"] == received["thread_id"]
+    thread = sdk("agent", "get_thread", tenant.mailbox, received["thread_id"])
+    assert [row["id"] for row in thread["emails"]] == [received["id"], reply["id"]]
+    assert sdk("agent", "cancel_email", tenant.mailbox, reply["id"])["status"] == "cancelled"
+
+
+def use_tags(sdk, tenant, email_id):
+    assert sdk("agent", "set_tags", tenant.mailbox, email_id, {"order": "4471", "a/b": "c"})["tags"]["order"] == "4471"
+    sdk("agent", "delete_tag", tenant.mailbox, email_id, "a/b")
+    assert sdk("agent", "get_tags", tenant.mailbox, email_id)["tags"] == {"order": "4471"}
+
+
+def use_oversight(sdk, tenant, email_id):
+    assert [row["id"] for row in sdk("oversight", "list_pending")] == [email_id]
+    decided = sdk("oversight", "decide", email_id, "approve", reason="looks right")
+    assert (decided["status"], decided["reason"]) == ("approved_and_sent", "looks right")
+    assert tenant.wait_for_mails("With everything")
+    assert sdk("oversight", "list_pending") == []
+
+
+def use_contacts(sdk):
+    made = sdk("agent", "add_contact", "dana@northwind.example", "Dana Fox", tags=["vip"])
+    sdk("agent", "add_contact", "nameless@northwind.example")
+    assert {row["email"] for row in sdk("read", "list_contacts")} >= {"dana@northwind.example"}
+    assert [row["id"] for row in sdk("read", "list_contacts", q="dana fox")] == [made["id"]]
+    sdk("admin", "delete_contact", made["id"])
+    assert made["id"] not in [row["id"] for row in sdk("read", "list_contacts")]
+
+
+def use_keys(sdk, tenant):
+    made = sdk("admin", "create_api_key", "A key")
+    assert made["scopes"] == ["read"]
+    sending = sdk("admin", "create_api_key", "Another", ["send"])
+    assert {made["id"], sending["id"]} <= {row["id"] for row in sdk("admin", "list_api_keys")}
+    sdk("admin", "revoke_api_key", made["id"])
+    assert tenant.gateway.call("GET", "/v1/account", key=made["api_key"]).status_code == 401
+
+
+def use_webhooks(sdk, tenant):
+    made = sdk(
+        *("admin", "create_webhook", tenant.gateway.hooks.origin + "/sdk", ["oversight.pending"]), secret="geheimnis"
+    )
+    assert made["signing_secret"] == "geheimnis"
+    assert [row["id"] for row in sdk("admin", "list_webhooks")] == [made["id"]]
+    sdk("admin", "delete_webhook", made["id"])
+    assert sdk("admin", "list_webhooks") == []
+
+
+def use_mailboxes(sdk, tenant):
+    address = f"second@{tenant.address.partition('@')[2]}"
+    made = sdk("admin", "create_mailbox", address, "Second", oversight_mode="gated_all", signature_block="-- us")
+    assert (made["address"], made["oversight_mode"]) == (address, "gated_all")
+    assert sdk("admin", "update_mailbox", made["id"], display_name="The second")["status"] == "updated"
+    shown = {row["id"]: row for row in sdk("read", "list_mailboxes")}
+    assert shown[made["id"]]["display_name"] == "The second"
+    sdk("admin", "delete_mailbox", made["id"])
+    assert [row["id"] for row in sdk("read", "list_mailboxes")] == [tenant.mailbox]
+
+
+def use_domains(sdk):
+    made = sdk("admin", "add_domain", f"{unique('d').replace(' ', '')}.example")
+    assert made["status"] == "pending"
+    assert sdk("admin", "verify_domain", made["id"])["status"] == "pending"
+    assert made["id"] in [row["id"] for row in sdk("admin", "list_domains")]
+    sdk("admin", "delete_domain", made["id"])
+    assert made["id"] not in [row["id"] for row in sdk("admin", "list_domains")]
+
+
+def use_suppressions(sdk, tenant):
+    gone = f"gone+{tenant.mailbox.lower()}@northwind.example"
+    tenant.gateway.mail.refuse[gone] = "550 no such user"
+    sent = tenant.send(to=[gone])
+    sdk("oversight", "decide", sent["id"], "approve")
+    tenant.wait(lambda: sdk("admin", "list_suppressions"), "the refused recipient to be suppressed")
+    assert [row["email_address"] for row in sdk("admin", "list_suppressions")] == [gone]
+    sdk("admin", "remove_suppression", gone)
+    assert sdk("admin", "list_suppressions") == []
+
+
+def use_account(sdk):
+    assert sdk("admin", "update_account", name="A new name")["status"] == "updated"
+    assert sdk("read", "get_account")["name"] == "A new name"
+    assert sdk("read", "get_usage")["emails_sent"] >= 1
+    assert {"account.updated"} <= {row["action"] for row in sdk("admin", "get_audit_log")}
+    assert len(sdk("admin", "get_audit_log", limit=2)) == 2
+
+
+def test_line_01_every_method_of_the_sdk_does_what_it_says(sdk, tenant):
+    sent = use_messages(sdk, tenant)
+    use_tags(sdk, tenant, sent["id"])
+    use_oversight(sdk, tenant, sent["id"])
+    use_contacts(sdk)
+    use_keys(sdk, tenant)
+    use_webhooks(sdk, tenant)
+    use_mailboxes(sdk, tenant)
+    use_domains(sdk)
+    use_suppressions(sdk, tenant)
+    use_replies(sdk, tenant)
+    use_account(sdk)
+    sdk("admin", "delete_account")
+    assert tenant.gateway.call("GET", "/v1/account", key=tenant.keys["read"]).status_code in (401, 403)
+    assert sdk.all - {"close"} <= sdk.used
+
+
+def test_line_02_lists_of_an_empty_account_are_empty_lists(sdk):
+    assert sdk("oversight", "list_pending") == []
+    for method in ("list_webhooks", "list_api_keys", "list_domains", "list_suppressions", "get_audit_log"):
+        assert isinstance(sdk("admin", method), list), method
+    assert sdk("admin", "list_webhooks") == []
+    assert sdk("read", "list_contacts") == []
