@@ -8,14 +8,14 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.db.models.functions import Now
 
 from common.identifiers import ulid
 from common.nudge import nudge
 from gateway import auditing, event_names, events
 from gateway.addresses import domain_of
-from gateway.admission import Admission, admit
+from gateway.admission import Admission, admit, note_admission
 from gateway.errors import Conflict
 from gateway.letters import Letter, Parent
 from gateway.models import ApiKey, Attachment, Email, IdempotencyRecord, Mailbox
@@ -52,6 +52,7 @@ def accept_letter(*, key: ApiKey, mailbox: Mailbox, letter: Letter, now: datetim
         email.save(force_insert=True)
         _store_files(email, letter)
         auditing.note("email.submitted", email=email, key=key, oversight_mode=email.oversight_mode)
+        note_admission(admission, email=email, key=key)
     log.info(
         "email accepted",
         extra={"email": email.pk, "mailbox": mailbox.pk, "mode": email.oversight_mode, "sandbox": key.sandbox},
@@ -76,10 +77,21 @@ def move_on(*, email: Email, now: datetime) -> bool:
     return True
 
 
+def move_on_or_leave(*, email: Email, now: datetime) -> None:
+    """Move an email on, for a caller whose own work is done: what fails here is left for the sweep."""
+    try:
+        move_on(email=email, now=now)
+    except DatabaseError as error:
+        log.warning("left for the sweep", extra={"email": email.pk, "reason": type(error).__name__})
+
+
 def ask(*, email: Email, now: datetime) -> bool:
-    """Bring a scheduled email, whose time has come before anybody was asked, to the gate."""
+    """Bring a scheduled email, whose time has come before anybody was asked, to the gate.
+
+    Under `hold_all` that is also mail which its mailbox would have let go: from here on it needs an approval.
+    """
     with transaction.atomic():
-        return _hold(email, Change.ASK, now, due_at=None, lease_until=None)
+        return _hold(email, Change.ASK, now, gated=True, due_at=None, lease_until=None)
 
 
 def _hold(email: Email, change: Change, now: datetime, **fields: Any) -> bool:

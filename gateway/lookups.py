@@ -1,7 +1,8 @@
 """Finds what a request names, as far as its key may see it; everything else is a 404."""
 
-from gateway.errors import Invalid, NotFound
+from gateway.errors import Forbidden, Invalid, NotFound
 from gateway.models import ApiKey, Email, Mailbox
+from gateway.querysets.emails import EmailQuerySet
 
 
 def mailbox_named(key: ApiKey, name: str) -> Mailbox:
@@ -36,3 +37,26 @@ def email_named(key: ApiKey, email_id: str, *, mailbox: Mailbox | None = None) -
     if email is None:
         raise NotFound("There is no such message in this account.")
     return email
+
+
+def check_unlimited(key: ApiKey) -> None:
+    """Raise Forbidden if the key is limited to some mailboxes: what follows is about the whole account."""
+    if key.mailbox_ids:
+        raise Forbidden(
+            "This key is limited to some mailboxes, and this concerns the whole account.", code="limited_key"
+        )
+
+
+def newest_in_thread(key: ApiKey, thread_id: str, *, mailbox: Mailbox | None = None) -> Email:
+    """Return the message of a thread that an answer is for: the newest received, else the newest. Raises NotFound."""
+    emails = thread_named(key, thread_id, mailbox=mailbox)
+    email = emails.received().first() or emails.first()
+    if email is None:
+        raise NotFound("There is no such thread in this account.", code="unknown_thread")
+    return email
+
+
+def thread_named(key: ApiKey, thread_id: str, *, mailbox: Mailbox | None = None) -> EmailQuerySet:
+    """Return what the key may read of a thread, newest first; possibly nothing."""
+    emails = Email.objects.visible_to(key).readable_by(key).in_sight().in_thread(thread_id).with_mailbox()
+    return emails.filter(mailbox=mailbox) if mailbox is not None else emails

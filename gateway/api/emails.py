@@ -4,20 +4,18 @@ from typing import Any
 
 from django.http import HttpResponse
 from django.utils import timezone
-from django.utils.http import content_disposition_header
 from ninja import Query, Router
 
-from gateway import decide, paging, shapes
+from gateway import decide, paging, reading, shapes
 from gateway.answers.base import Changed, answer, documented
 from gateway.answers.messages import Message, Messages
 from gateway.auth import KeyedRequest, needs
-from gateway.errors import Forbidden, NotFound
+from gateway.errors import Invalid
 from gateway.filters import InboxFilters, ListFilters
 from gateway.lookups import email_named, mailbox_named, mailbox_named_or_only
-from gateway.models import ApiKey, Attachment, Email
+from gateway.models import ApiKey, Email
 from gateway.models.accounts import Scope
 from gateway.schemas.send import CancelIn
-from gateway.states import Change, Status
 
 router = Router(tags=["messages"])
 
@@ -29,32 +27,17 @@ def list_emails(request: KeyedRequest, mailbox: str, filters: Query[ListFilters]
     """List a mailbox, newest first; with `since_id` only what is newer, oldest first."""
     box = mailbox_named(request.auth, mailbox)
     rows = filters.apply(Email.objects.visible_to(request.auth).filter(mailbox=box))
-    return _page(rows, filters.page_size(), flat=False)
+    return _page(request.auth, rows, filters.page_size(), flat=False)
 
 
 @router.get(_EMAIL, auth=needs(Scope.READ), response=documented(Message))
 def read_email(request: KeyedRequest, mailbox: str, email: str) -> HttpResponse:
     """Read one message whole. An unread one is read from then on."""
     found = email_named(request.auth, email, mailbox=mailbox_named(request.auth, mailbox))
-    _open(request.auth, found)
+    reading.open_email(request.auth, found)
     # MCP clients name a type even without a body, and trust every key but `markdown`; see shapes.full.
-    by_mcp = request.headers.get("Content-Type", "").startswith("application/json")
+    by_mcp = request.headers.get("Content-Type", "").lower().startswith("application/json")
     return answer(shapes.full(found, text_body=not by_mcp))
-
-
-@router.get(_EMAIL + "/attachments/{path:name}", auth=needs(Scope.READ), include_in_schema=False)
-def read_attachment(request: KeyedRequest, mailbox: str, email: str, name: str) -> HttpResponse:
-    """Get the bytes of one file."""
-    found = email_named(request.auth, email, mailbox=mailbox_named(request.auth, mailbox))
-    _check_may_open(request.auth, found)
-    file = Attachment.objects.filter(email=found, name=name).first()
-    if file is None:
-        raise NotFound("This message has no file of that name.")
-    response = HttpResponse(bytes(file.content), content_type=file.content_type)
-    # Written by an agent: never shown by a browser as a page of this host.
-    response["Content-Disposition"] = content_disposition_header(as_attachment=True, filename=file.name)
-    response["Content-Security-Policy"] = "default-src 'none'; sandbox"
-    return response
 
 
 @router.post(_EMAIL + "/cancel", auth=needs(Scope.SEND), response=documented(Changed))
@@ -67,13 +50,16 @@ def check_inbox(request: KeyedRequest, filters: Query[InboxFilters]) -> HttpResp
     """List received mail, unread if nothing else is asked for."""
     box = mailbox_named_or_only(request.auth, filters.mailbox)
     rows = filters.apply(Email.objects.visible_to(request.auth).filter(mailbox=box).received())
-    return _page(rows, filters.page_size(), flat=True)
+    return _page(request.auth, rows, filters.page_size(), flat=True)
 
 
 def read_flat(request: KeyedRequest, id: str = "", email_id: str = "", message_id: str = "") -> HttpResponse:
     """Read one message whole, by its id alone."""
-    found = email_named(request.auth, id or email_id or message_id)
-    _open(request.auth, found)
+    named = id or email_id or message_id
+    if not named:
+        raise Invalid("id: say which message.", field="id")
+    found = email_named(request.auth, named)
+    reading.open_email(request.auth, found)
     return answer(shapes.full_flat(found))
 
 
@@ -88,17 +74,6 @@ def _cancel(key: ApiKey, email: Email) -> HttpResponse:
     return answer(ids | {"status": cancelled.status})
 
 
-def _check_may_open(key: ApiKey, email: Email) -> None:
-    if email.status == Status.PENDING_INBOUND_APPROVAL and not key.may(Scope.OVERSIGHT, Scope.OVERSIGHT_READ):
-        raise Forbidden("This message waits for approval and cannot be read before.", code="awaiting_approval")
-
-
-def _open(key: ApiKey, email: Email) -> None:
-    _check_may_open(key, email)
-    if email.status == Status.UNREAD:
-        Email.objects.move(email, Change.OPEN)
-
-
-def _page(rows: Any, limit: int, *, flat: bool) -> HttpResponse:
+def _page(key: ApiKey, rows: Any, limit: int, *, flat: bool) -> HttpResponse:
     page, cursor = paging.cut(list(rows.with_mailbox()[: limit + 1]), limit)
-    return answer({"emails": [shapes.summary(email, flat=flat) for email in page], "cursor": cursor})
+    return answer({"emails": [reading.row(key, email, flat=flat) for email in page], "cursor": cursor})

@@ -4,7 +4,9 @@ from ninja import Router
 
 from gateway.answers.base import Changed, documented
 from gateway.answers.messages import Decided, Message, Messages, PendingMessages, Sent
-from gateway.api import emails, oversight, send
+from gateway.answers.tags import TagWords
+from gateway.answers.threads import Thread
+from gateway.api import emails, oversight, replies, send, tags, threads
 from gateway.auth import needs
 from gateway.models.accounts import Scope
 
@@ -15,10 +17,17 @@ def flat_router(*, listed: bool) -> Router:
     read, may_see = needs(Scope.READ), needs(Scope.OVERSIGHT, Scope.OVERSIGHT_READ)
     sent = documented(Sent, status=202, also=(200,))
     router.post("/send_email", auth=needs(Scope.SEND), response=sent, include_in_schema=listed)(send.send_flat)
+    router.post("/reply_email", auth=needs(Scope.SEND), response=sent, include_in_schema=listed)(replies.reply_flat)
     for path in ("/check_inbox", "/inbox"):
         shown = listed and path == "/check_inbox"
         router.get(path, auth=read, response=documented(Messages), include_in_schema=shown)(emails.check_inbox)
     router.get("/read_email", auth=read, response=documented(Message), include_in_schema=listed)(emails.read_flat)
+    router.get("/get_thread", auth=read, response=documented(Thread), include_in_schema=listed)(
+        threads.read_thread_flat
+    )
+    router.post("/tag_email", auth=needs(Scope.SEND), response=documented(TagWords), include_in_schema=listed)(
+        tags.tag_flat
+    )
     router.post("/cancel_message", auth=needs(Scope.SEND), response=documented(Changed), include_in_schema=listed)(
         emails.cancel_flat
     )

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 from django.db import connection, models
-from django.db.models import F, Prefetch, Q
-from django.db.models.functions import Now
+from django.db.models import Count, Exists, F, OuterRef, Prefetch, Q
+from django.db.models.functions import Now, TruncDate
 
-from gateway.states import AWAITING_DECISION, Change, Decision, Direction, Status, next_state
+from gateway.states import (
+    AWAITING_DECISION,
+    NOT_LET_IN,
+    PUT_AWAY,
+    Change,
+    Decision,
+    Direction,
+    Status,
+    next_state,
+)
 
 if TYPE_CHECKING:
-    from gateway.models import ApiKey, Email, IdempotencyRecord  # noqa: F401
+    from gateway.models import Account, ApiKey, Email, IdempotencyRecord  # noqa: F401
 
 # Longer than the longest attempt (smtp.py bounds each of its steps), so that only a dead worker loses its lease.
 OUTBOX_LEASE = timedelta(seconds=150)
@@ -33,6 +42,29 @@ class EmailQuerySet(models.QuerySet["Email"]):
     def received(self) -> Self:
         """Inbound mail only."""
         return self.filter(direction=Direction.INBOUND)
+
+    def readable_by(self, key: ApiKey) -> Self:
+        """Without received mail that nobody has let in, unless the key may see what waits."""
+        return self if key.sees_held() else self.exclude(direction=Direction.INBOUND, status__in=NOT_LET_IN)
+
+    def in_sight(self) -> Self:
+        """Without what is only shown when it is asked for."""
+        return self.exclude(status__in=PUT_AWAY)
+
+    def in_thread(self, thread_id: str) -> Self:
+        """One conversation, newest first; relies on the index email_of_thread."""
+        return self.filter(thread_id=thread_id).order_by("-id")
+
+    def charged_to(self, account: Account, *, since: datetime) -> Self:
+        """What counts against an account's limits; relies on the index email_of_period."""
+        mine = self.filter(account=account, created_at__gte=since, direction=Direction.OUTBOUND, sandbox=False)
+        return mine.exclude(status__in=(Status.REJECTED, Status.CANCELLED))
+
+    def by_day(self, moment: str, begin: datetime, end: datetime) -> list[tuple[date, int]]:
+        """How many have their `moment` (a column) on each day (UTC) of a period; relies on an index of that column."""
+        some = self.filter(**{f"{moment}__gte": begin, f"{moment}__lt": end})
+        days = some.annotate(day=TruncDate(moment, tzinfo=UTC)).order_by("day").values_list("day")
+        return list(days.annotate(number=Count("pk")))
 
     def with_mailbox(self) -> Self:
         """Loads the mailbox and account along, which every answer and event names."""
@@ -65,10 +97,12 @@ class EmailQuerySet(models.QuerySet["Email"]):
         )
 
     def in_outbox(self) -> Self:
-        """Due, and in nobody's hands, or in those of a worker that died before it offered the message."""
-        return self.filter(status=Status.SCHEDULED, due_at__lte=Now(), data_attempted_at=None).filter(
-            Q(lease_until=None) | Q(lease_until__lt=Now())
-        )
+        """Due, and in nobody's hands, or in those of a worker that died before it offered the message.
+
+        Not what `hold_all` keeps back although it is approved: until that ends nobody can do anything with it.
+        """
+        due = self.filter(status=Status.SCHEDULED, due_at__lte=Now()).not_in_hands()
+        return due.filter(~(Q(decision=Decision.APPROVED) & _approved_before_hold()), ~_closed())
 
     def lost(self) -> Self:
         """The worker died after it began to offer the message: nobody knows whether the server has it."""
@@ -88,12 +122,47 @@ class EmailQuerySet(models.QuerySet["Email"]):
         return self.filter(pk=email.pk, status=Status.SENT, fate_unknown=True, attempts=email.attempts)
 
     def may_leave(self) -> Self:
-        """Not gated, or approved."""
-        return self.filter(Q(gated=False) | Q(decision=Decision.APPROVED))
+        """Not gated or approved, under `hold_all` approved since; and neither account nor mailbox is closed.
+
+        Subqueries and no joins: an update by this must compare each row again when it has waited for its lock.
+        """
+        ungated = Q(gated=False) & ~_held_account()
+        approved = Q(decision=Decision.APPROVED) & ~_approved_before_hold()
+        return self.filter(ungated | approved, ~_closed())
+
+    def left_behind(self) -> Self:
+        """Not gone yet, although its mailbox or account is closed; oldest first."""
+        open_still = Q(status__in=AWAITING_DECISION) | Q(status=Status.SCHEDULED) | Q(status=Status.PENDING_SCAN)
+        return self.filter(open_still, _closed()).not_in_hands().order_by("id")
+
+    def editable_as(self, email: Email) -> Self:
+        """The row, if it still waits for its time, in nobody's hands, as `email` was read."""
+        same = {name: getattr(email, name) for name in ("to", "cc", "bcc", "send_at", "gated", "decision")}
+        return self.not_in_hands().filter(pk=email.pk, status=Status.SCHEDULED, **same)
 
     def not_in_hands(self) -> Self:
         """No worker is about to send it, nor may have sent it."""
         return self.filter(data_attempted_at=None).filter(Q(lease_until=None) | Q(lease_until__lt=Now()))
+
+
+def _held_account() -> Exists:
+    from gateway.models import Account  # models import this module
+
+    return Exists(Account.objects.filter(pk=OuterRef("account_id"), hold_all_at__isnull=False))
+
+
+def _approved_before_hold() -> Exists:
+    from gateway.models import Account  # models import this module
+
+    return Exists(Account.objects.filter(pk=OuterRef("account_id"), hold_all_at__gte=OuterRef("decided_at")))
+
+
+def _closed() -> Q:
+    from gateway.models import Account, Mailbox  # models import this module
+
+    account = Account.objects.filter(pk=OuterRef("account_id"), is_active=False)
+    mailbox = Mailbox.objects.filter(pk=OuterRef("mailbox_id"), is_active=False)
+    return Q(Exists(account)) | Q(Exists(mailbox))
 
 
 class IdempotencyQuerySet(models.QuerySet["IdempotencyRecord"]):

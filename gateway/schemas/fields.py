@@ -68,3 +68,15 @@ class Body(BaseModel):
     """Base of all request bodies."""
 
     model_config = ConfigDict(extra="ignore", populate_by_name=True)
+
+
+class NamesEmail(Body):
+    """A body that names a message under any of its three names."""
+
+    email_id: str = Field("", max_length=64)
+    message_id: str = Field("", max_length=64)
+    id: str = Field("", max_length=64)
+
+    def names_email(self) -> str:
+        """Return the id of the message, or an empty text."""
+        return self.email_id or self.message_id or self.id

@@ -4,21 +4,18 @@ from typing import Annotated, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from gateway.schemas.fields import Body
+from gateway.schemas.fields import NamesEmail
 
 _ACTIONS = {"approve": "approved", "approved": "approved", "reject": "rejected", "rejected": "rejected"}
 
 
-class DecideIn(Body):
+class DecideIn(NamesEmail):
     """A decision about a held message, in any dialect."""
 
     model_config = ConfigDict(
         json_schema_extra={"example": {"email_id": "01JD0000000000000000000000", "action": "approve"}}
     )
 
-    email_id: str = Field("", max_length=64)
-    message_id: str = Field("", max_length=64)
-    id: str = Field("", max_length=64)
     action: str = ""
     decision: str = ""
     reason: Annotated[str, Field(max_length=2000)] | None = None
@@ -32,10 +29,6 @@ class DecideIn(Body):
         if len(words) != 1 or words == {""}:
             raise ValueError("action: must be approve or reject.")
         return self
-
-    def names_email(self) -> str:
-        """Return the id of the message."""
-        return self.email_id or self.message_id or self.id
 
     def outcome(self) -> str:
         """Return `approved` or `rejected`."""

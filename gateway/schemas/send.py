@@ -4,7 +4,7 @@ from typing import Annotated, Self
 
 from pydantic import ConfigDict, Field, model_validator
 
-from gateway.letters import Letter, read_files
+from gateway.letters import Letter, Parent, read_files
 from gateway.plain_text import text_of_html
 from gateway.schemas.fields import (
     MAX_KEY,
@@ -14,6 +14,7 @@ from gateway.schemas.fields import (
     Metadata,
     ModeWord,
     Moment,
+    NamesEmail,
     OptionalAddress,
     Subject,
     Text,
@@ -27,41 +28,22 @@ class FileIn(Body):
     name: str = ""
     filename: str = ""
     content_type: str = "application/octet-stream"
-    content_base64: str = ""
-    content: str = ""
+    content_base64: str | None = None
+    content: str | None = None
 
     def plain(self) -> dict[str, str]:
-        """Return the file under one spelling."""
-        return {
-            "name": self.name or self.filename,
-            "content_type": self.content_type,
-            "content": self.content_base64 or self.content,
-        }
+        """Return the file under one spelling; without `content` where there was none."""
+        content = self.content if self.content_base64 is None else self.content_base64
+        named = {"name": self.name or self.filename, "content_type": self.content_type}
+        return named if content is None else named | {"content": content}
 
 
-class SendIn(Body):
-    """A message to send, in any dialect."""
+class Composed(Body):
+    """What every message of a caller has, whether it is new or answers another."""
 
-    model_config = ConfigDict(
-        json_schema_extra={
-            "example": {
-                "from": "support@example.com",
-                "to": ["jane@example.org"],
-                "subject": "Your order",
-                "markdown": "Dear Jane,\n\nit is on its way.",
-                "metadata": {"discord_user": "ana"},
-            }
-        }
-    )
-
-    sender: str = Field("", alias="from", max_length=320)
-    mailbox: str = Field("", max_length=320)
-    mailbox_id: str = Field("", max_length=320)
-    to: Addresses = Field(min_length=1)
     cc: Addresses = Field(default_factory=list)
     bcc: Addresses = Field(default_factory=list)
     reply_to: OptionalAddress = None
-    subject: Subject
     markdown: Text | None = None
     body: Text | None = None
     text: Text | None = None
@@ -83,19 +65,15 @@ class SendIn(Body):
     def _text(self) -> str | None:
         return next((text for text in (self.markdown, self.body, self.text) if text is not None), None)
 
-    def names_mailbox(self) -> str:
-        """Return the mailbox as the body names it, or an empty text."""
-        return self.sender or self.mailbox or self.mailbox_id
-
-    def letter(self, *, header_key: str) -> Letter:
+    def written(self, *, to: list[str], subject: str, header_key: str, parent: Parent | None = None) -> Letter:
         """Return what is to be sent. Raises Invalid or TooLarge for attachments."""
         text = self._text()
         return Letter(
-            to=self.to,
+            to=to,
             cc=self.cc,
             bcc=self.bcc,
             reply_to=self.reply_to or "",
-            subject=self.subject,
+            subject=subject,
             markdown=text if text is not None else text_of_html(self.html or ""),
             html=self.html or None,
             files=read_files([file.plain() for file in self.attachments or ()]),
@@ -104,16 +82,47 @@ class SendIn(Body):
             send_at=self.send_at or self.scheduled_at,
             gate_timing=self.gate_timing,
             idempotency_key=self.idempotency_key or header_key,
+            parent=parent,
         )
 
 
-class CancelIn(Body):
+class SendIn(Composed):
+    """A message to send, in any dialect."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "example": {
+                "from": "support@example.com",
+                "to": ["jane@example.org"],
+                "subject": "Your order",
+                "markdown": "Dear Jane,\n\nit is on its way.",
+                "metadata": {"discord_user": "ana"},
+            }
+        }
+    )
+
+    sender: str = Field("", alias="from", max_length=320)
+    mailbox: str = Field("", max_length=320)
+    mailbox_id: str = Field("", max_length=320)
+    to: Addresses = Field(min_length=1)
+    subject: Subject
+
+    def names_mailbox(self) -> str:
+        """Return the mailbox as the body names it, or an empty text."""
+        return self.sender or self.mailbox or self.mailbox_id
+
+    def letter(self, *, header_key: str) -> Letter:
+        """Return what is to be sent. Raises Invalid or TooLarge for attachments."""
+        return self.written(to=self.to, subject=self.subject, header_key=header_key)
+
+
+class CancelIn(NamesEmail):
     """Which message to cancel, where the path does not say."""
 
-    email_id: str = Field("", max_length=64)
-    message_id: str = Field("", max_length=64)
-    id: str = Field("", max_length=64)
+    model_config = ConfigDict(json_schema_extra={"example": {"email_id": "01JD0000000000000000000000"}})
 
-    def names_email(self) -> str:
-        """Return the id of the message."""
-        return self.email_id or self.message_id or self.id
+    @model_validator(mode="after")
+    def _is_clear(self) -> Self:
+        if not self.names_email():
+            raise ValueError("email_id: say which message.")
+        return self
