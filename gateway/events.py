@@ -4,27 +4,50 @@ No body text travels in an event. Called by commands only, inside their transact
 """
 
 import json
+from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
 from common.identifiers import ulid
 from common.nudge import nudge
 from gateway.event_names import spelling_for, wants_text_to
-from gateway.models import Email, Webhook, WebhookDelivery
+from gateway.models import Email, Mailbox, Webhook, WebhookDelivery
 from gateway.timestamps import iso
 
 
 def announce(name: str, *, email: Email, now: datetime, **details: Any) -> None:
     """Plan the event `name` about `email` for everyone who listens, and nudge the worker on commit."""
-    listening = Webhook.objects.listening(account_id=email.account_id, mailbox_id=email.mailbox_id)
+    _plan(
+        name,
+        account_id=email.account_id,
+        mailbox_id=email.mailbox_id,
+        email=email,
+        facts=lambda text_to: _facts(email, text_to=text_to) | details,
+        now=now,
+    )
+
+
+def announce_apart(name: str, *, account_id: str, mailbox: Mailbox, facts: dict[str, Any], now: datetime) -> None:
+    """Plan an event that is about no email. Its facts name none: a receiver would take any `id` for a message's."""
+    _plan(name, account_id=account_id, mailbox_id=mailbox.pk, email=None, facts=lambda text_to: facts, now=now)
+
+
+def _plan(
+    name: str,
+    *,
+    account_id: str,
+    mailbox_id: str,
+    email: Email | None,
+    facts: Callable[[bool], dict[str, Any]],
+    now: datetime,
+) -> None:
     event_id = ulid()
     rows = []
-    for webhook in listening:
+    for webhook in Webhook.objects.listening(account_id=account_id, mailbox_id=mailbox_id):
         spelling = spelling_for(webhook.events, name)
         if spelling is None:
             continue
-        facts = _facts(email, text_to=wants_text_to(webhook.events)) | details
-        body = envelope(spelling, event_id=event_id, now=now, facts=facts)
+        body = envelope(spelling, event_id=event_id, now=now, facts=facts(wants_text_to(webhook.events)))
         rows.append(
             WebhookDelivery(webhook=webhook, email=email, event_id=event_id, event=spelling, body=body, trace=event_id)
         )

@@ -7,6 +7,7 @@ from django.db.models.functions import Now
 
 from common.identifiers import ulid
 from gateway.models.accounts import Account, ApiKey, Mailbox
+from gateway.querysets.allowlists import MailboxAllowlistQuerySet, MailRefusalQuerySet
 
 
 class Allowlist(models.Model):
@@ -28,6 +29,8 @@ class Allowlist(models.Model):
     # Raised by each change: who writes on the strength of an older one is refused.
     version = models.PositiveIntegerField(default=0)
     updated_at = models.DateTimeField(null=True)
+
+    objects = MailboxAllowlistQuerySet.as_manager()
 
     class Meta:
         constraints = [
@@ -75,6 +78,8 @@ class Refusal(models.Model):
     rule = models.CharField(max_length=300)
     metadata = models.JSONField(default=dict)
     created_at = models.DateTimeField(db_default=Now())
+
+    objects = MailRefusalQuerySet.as_manager()
 
     class Meta:
         indexes = [

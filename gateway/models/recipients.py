@@ -7,6 +7,7 @@ from django.db.models.functions import Now
 
 from common.identifiers import ulid
 from gateway.models.accounts import Account, Mailbox
+from gateway.querysets.recipients import MailContactQuerySet, SuppressionQuerySet
 
 
 class Contact(models.Model):
@@ -19,6 +20,8 @@ class Contact(models.Model):
     email = models.CharField(max_length=254)
     tags = ArrayField(models.CharField(max_length=100), default=list)
     created_at = models.DateTimeField(db_default=Now())
+
+    objects = MailContactQuerySet.as_manager()
 
     class Meta:
         constraints = [
@@ -43,6 +46,8 @@ class Suppression(models.Model):
     email_address = models.CharField(max_length=254)
     reason = models.CharField(max_length=12, choices=Reason)
     created_at = models.DateTimeField(db_default=Now())
+
+    objects = SuppressionQuerySet.as_manager()
 
     class Meta:
         constraints = [

@@ -1,0 +1,54 @@
+"""Queries of contacts and of suppressed addresses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Self
+
+from django.db import models
+from django.db.models import Q
+
+from gateway.recipients import comparable
+
+if TYPE_CHECKING:
+    from gateway.models import ApiKey, Contact, Mailbox, Suppression  # noqa: F401
+
+
+class MailContactQuerySet(models.QuerySet["Contact"]):
+    """Contacts. Live and sandbox keys share them, as they share mailboxes."""
+
+    def visible_to(self, key: ApiKey) -> Self:
+        """The account's contacts; for a key limited to mailboxes those of these mailboxes and those of none."""
+        mine = self.filter(account_id=key.account_id).select_related("mailbox").order_by("-id")
+        return mine.filter(Q(mailbox=None) | Q(mailbox_id__in=key.mailbox_ids)) if key.mailbox_ids else mine
+
+    def used_by(self, mailbox: Mailbox) -> Self:
+        """Contacts of one mailbox, and those of the whole account."""
+        return self.filter(Q(mailbox=None) | Q(mailbox=mailbox))
+
+    def matching(self, text: str) -> Self:
+        """Contacts whose name or address holds `text`, or that carry it as a tag."""
+        return self.filter(Q(name__icontains=text) | Q(email__icontains=text) | Q(tags__contains=[text]))
+
+    def known(self, *, account_id: str, addresses: Iterable[str]) -> set[str]:
+        """Those of `addresses` that are contacts of the account."""
+        wanted = list(addresses)
+        keys = {comparable(address) for address in wanted}
+        found = set(self.filter(account_id=account_id, email__in=keys).values_list("email", flat=True))
+        return {address for address in wanted if comparable(address) in found}
+
+
+class SuppressionQuerySet(models.QuerySet["Suppression"]):
+    """Addresses that get nothing any more."""
+
+    def visible_to(self, key: ApiKey) -> Self:
+        """The account's, newest first; for a key limited to mailboxes what bounced from these."""
+        mine = self.filter(account_id=key.account_id).order_by("-id")
+        return mine.filter(mailbox_id__in=key.mailbox_ids) if key.mailbox_ids else mine
+
+    def among(self, addresses: Iterable[str], *, account_id: str) -> set[str]:
+        """Those of `addresses` that the account sends nothing to."""
+        wanted = list(addresses)
+        mine = self.filter(account_id=account_id, email_address__in={comparable(address) for address in wanted})
+        found = set(mine.values_list("email_address", flat=True))
+        return {address for address in wanted if comparable(address) in found}
