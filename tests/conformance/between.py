@@ -1,0 +1,77 @@
+"""Stands between a client and the gateway, passes everything on, and spoils an answer when a test says so."""
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import requests
+
+LOST = "lost"  # passed on, but the answer never comes back
+BUSY = "busy"  # not passed on: 429, try again at once
+
+_PASSED = ("Authorization", "X-API-Key", "Content-Type", "Idempotency-Key")
+
+
+@dataclass
+class Between:
+    """`faults` are used up one a request, oldest first; `calls` are (method, path, status)."""
+
+    url: str = ""
+    faults: list[str] = field(default_factory=list)
+    calls: list[tuple[str, str, int]] = field(default_factory=list)
+
+
+@contextlib.contextmanager
+def between(gateway_url: str) -> Iterator[Between]:
+    """Serve on a free port in front of a gateway."""
+    proxy = Between()
+
+    class Handler(BaseHTTPRequestHandler):
+        def _pass_on(self) -> None:
+            length = int(self.headers.get("Content-Length") or 0)
+            body = self.rfile.read(length) if length else None
+            fault = proxy.faults.pop(0) if proxy.faults else ""
+            if fault == BUSY:
+                return self._answer(
+                    429, b'{"error": "Too many requests.", "code": "rate_limited"}', {"Retry-After": "0"}
+                )
+            headers = {name: self.headers[name] for name in _PASSED if name in self.headers}
+            answer = requests.request(
+                self.command, gateway_url + self.path, data=body, headers=headers, timeout=10, allow_redirects=False
+            )
+            proxy.calls.append((self.command, self.path, answer.status_code))
+            if fault == LOST:
+                self.close_connection = True
+                return None
+            kept = {name: answer.headers[name] for name in ("Content-Type", "Retry-After") if name in answer.headers}
+            return self._answer(answer.status_code, answer.content, kept)
+
+        def _answer(self, status: int, body: bytes, headers: dict[str, str]) -> None:
+            self.send_response(status)
+            for name, value in {
+                "Content-Type": "application/json",
+                **headers,
+                "Content-Length": str(len(body)),
+            }.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(body)
+
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _pass_on  # noqa: N815
+
+        def log_message(self, *_: Any) -> None:
+            """Stay silent."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    proxy.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield proxy
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(5)

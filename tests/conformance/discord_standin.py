@@ -1,0 +1,343 @@
+"""A stand-in for Discord's bot API: REST and the websocket gateway, as Discord documents them for version 10.
+
+Real discord.py and discord.js programs log in here. It dispatches interactions and messages to them, and keeps what
+they answer. It knows one guild, one channel, one member who may manage messages, and one who may not.
+"""
+
+import asyncio
+import contextlib
+import json
+import threading
+import time
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from aiohttp import WSMsgType, web
+
+TOKEN = "MTAwMDAwMDAwMDAwMDAwMDAx.stand.in"
+BOT, GUILD, CHANNEL, MEMBER, GUEST, ROLE = "1001", "2001", "3001", "4001", "4002", "5001"
+MANAGE_MESSAGES, EVERYBODY_MAY = 1 << 13, (1 << 10) | (1 << 11)
+MESSAGE_CONTENT = 1 << 15
+HELLO, DISPATCH, HEARTBEAT, IDENTIFY, ACK = 10, 0, 1, 2, 11
+COMMAND, DEFERRED, EPHEMERAL = 2, 5, 64
+JOINED = "2026-01-05T09:00:00+00:00"
+_APPLICATION = {"id": BOT, "name": "mailbot", "description": "", "icon": None, "flags": 0, "verify_key": "0" * 64}
+_APPLICATION |= {"bot_public": True, "bot_require_code_grant": False, "summary": ""}
+
+
+def user(user_id: str = MEMBER, name: str = "ana", **more: Any) -> dict[str, Any]:
+    """A user object."""
+    return {"id": user_id, "username": name, "global_name": None, "discriminator": "0", "avatar": None, **more}
+
+
+def member(**more: Any) -> dict[str, Any]:
+    """A member of the guild who may manage messages."""
+    return {"roles": [ROLE], "joined_at": JOINED, "deaf": False, "mute": False, "flags": 0, "nick": None, **more}
+
+
+@dataclass
+class Call:
+    """One request of the bot."""
+
+    method: str
+    path: str
+    body: Any
+    at: float
+
+
+@dataclass
+class Interaction:
+    """A slash command that was dispatched, and what became of it."""
+
+    id: str
+    token: str
+    at: float
+    discord: "Discord"
+
+    def callback(self) -> Call | None:
+        """The first answer."""
+        return next(iter(self.discord.calls_to("POST", f"/interactions/{self.id}/{self.token}/callback")), None)
+
+    def said(self) -> dict[str, Any] | None:
+        """The message that the user reads in the end."""
+        edits = self.discord.calls_to("PATCH", f"/webhooks/{BOT}/{self.token}/messages/@original")
+        return edits[-1].body if edits else None
+
+
+@dataclass
+class Discord:
+    """What the stand-in saw, and the means to send events to the bot."""
+
+    url: str = ""
+    calls: list[Call] = field(default_factory=list)
+    intents: int | None = None
+    _loop: asyncio.AbstractEventLoop | None = None
+    _socket: "_Socket | None" = None
+    _last_id: int = field(default_factory=time.time_ns)
+
+    def calls_to(self, method: str, path: str) -> list[Call]:
+        """The requests to a path, oldest first."""
+        return [call for call in self.calls if (call.method, call.path) == (method, path)]
+
+    def commands(self) -> list[dict[str, Any]] | None:
+        """The commands as the bot registered them last, or None."""
+        put = self.calls_to("PUT", f"/applications/{BOT}/commands")
+        return put[-1].body if put else None
+
+    def is_ready(self) -> bool:
+        """Whether the bot has identified itself and registered its commands."""
+        return self.intents is not None and self.commands() is not None
+
+    def slash(self, name: str, **options: str) -> Interaction:
+        """Use a slash command as Ana in the channel."""
+        interaction = Interaction(self.next_id(), f"token-{self._last_id}", time.monotonic(), self)
+        data = {"id": "6001", "name": name, "type": 1, "guild_id": GUILD, "options": _options(options)}
+        self._dispatch(
+            "INTERACTION_CREATE",
+            {
+                "id": interaction.id,
+                "application_id": BOT,
+                "type": COMMAND,
+                "token": interaction.token,
+                "version": 1,
+                "data": data,
+                "guild_id": GUILD,
+                "guild": {"id": GUILD, "features": [], "locale": "en-US"},
+                "channel_id": CHANNEL,
+                "channel": {"id": CHANNEL, "type": 0, "name": "outreach", "permissions": "0", "guild_id": GUILD},
+                "member": member(user=user(), permissions=str(MANAGE_MESSAGES | EVERYBODY_MAY)),
+                "app_permissions": str(EVERYBODY_MAY),
+                "locale": "en-US",
+                "guild_locale": "en-US",
+                "context": 0,
+                "authorizing_integration_owners": {"0": GUILD},
+                "entitlements": [],
+                "attachment_size_limit": 10_485_760,
+            },
+        )
+        return interaction
+
+    def write(self, content: str, *, author: str = MEMBER) -> str:
+        """Write a message into the channel, and return its id."""
+        message_id = self.next_id()
+        seen = content if (self.intents or 0) & MESSAGE_CONTENT else ""
+        roles = [ROLE] if author == MEMBER else []
+        more = {"guild_id": GUILD, "member": member(roles=roles)}
+        self._dispatch("MESSAGE_CREATE", message(message_id, seen, user(author, "ana" if roles else "guest")) | more)
+        return message_id
+
+    def answers_to(self, message_id: str) -> list[dict[str, Any]]:
+        """What the bot wrote as replies to a message."""
+        said = [call.body for call in self.calls_to("POST", f"/channels/{CHANNEL}/messages")]
+        return [body for body in said if str((body.get("message_reference") or {}).get("message_id")) == message_id]
+
+    def next_id(self) -> str:
+        """A new snowflake."""
+        self._last_id += 1
+        return str(self._last_id)
+
+    def _dispatch(self, event: str, data: dict[str, Any]) -> None:
+        assert self._loop is not None
+        assert self._socket is not None, "no bot is connected"
+        asyncio.run_coroutine_threadsafe(self._socket.dispatch(event, data), self._loop).result(5)
+
+
+def message(message_id: str, content: str, author: dict[str, Any]) -> dict[str, Any]:
+    """A message object of the channel."""
+    empty = ("attachments", "embeds", "mentions", "mention_roles", "components")
+    flags = {"tts": False, "mention_everyone": False, "pinned": False, "edited_timestamp": None}
+    return {
+        "id": message_id,
+        "channel_id": CHANNEL,
+        "type": 0,
+        "flags": 0,
+        "content": content,
+        "author": author,
+        "timestamp": "2026-11-20T10:00:00+00:00",
+        **{name: [] for name in empty},
+        **flags,
+    }
+
+
+def _options(options: dict[str, str]) -> list[dict[str, Any]]:
+    return [{"name": name, "type": 3, "value": value} for name, value in options.items()]
+
+
+def _guild() -> dict[str, Any]:
+    role = {"color": 0, "hoist": False, "position": 0, "managed": False, "mentionable": False, "flags": 0}
+    role |= {"colors": {"primary_color": 0, "secondary_color": None, "tertiary_color": None}}
+    everyone = role | {"id": GUILD, "name": "@everyone", "permissions": str(EVERYBODY_MAY)}
+    editors = role | {"id": ROLE, "name": "Editors", "permissions": str(MANAGE_MESSAGES)}
+    channel = {"id": CHANNEL, "type": 0, "name": "outreach", "position": 0, "permission_overwrites": []}
+    empty = ("emojis", "stickers", "features", "threads", "presences", "voice_states", "stage_instances")
+    levels = dict.fromkeys(
+        ("verification_level", "default_message_notifications", "explicit_content_filter", "mfa_level", "nsfw_level"), 0
+    )
+    return {
+        "id": GUILD,
+        "name": "Acme",
+        "icon": None,
+        "owner_id": "4999",
+        "unavailable": False,
+        "large": False,
+        "joined_at": JOINED,
+        "member_count": 2,
+        "members": [member(user=user()), member(user=user(BOT, "mailbot", bot=True), roles=[])],
+        "channels": [channel],
+        "roles": [everyone, editors],
+        "premium_tier": 0,
+        "system_channel_flags": 0,
+        "afk_timeout": 300,
+        "preferred_locale": "en-US",
+        "guild_scheduled_events": [],
+        "soundboard_sounds": [],
+        **{name: [] for name in empty},
+        **levels,
+    }
+
+
+class _Socket:
+    """One connection of a bot to the websocket gateway."""
+
+    def __init__(self, discord: Discord, socket: web.WebSocketResponse, *, compressed: bool) -> None:
+        self._discord, self._socket = discord, socket
+        # With compress=zlib-stream all messages are parts of one stream, each flushed.
+        self._zlib = zlib.compressobj() if compressed else None
+        self._sequence = 0
+
+    async def serve(self) -> None:
+        """Say hello, and speak until the bot goes."""
+        await self._send({"op": HELLO, "d": {"heartbeat_interval": 41_250}, "s": None, "t": None})
+        async for frame in self._socket:
+            if frame.type != WSMsgType.TEXT:
+                continue
+            said = json.loads(frame.data)
+            if said["op"] == HEARTBEAT:
+                await self._send({"op": ACK})
+            elif said["op"] == IDENTIFY:
+                await self._identified(said["d"])
+
+    async def dispatch(self, event: str, data: dict[str, Any]) -> None:
+        """Send one event."""
+        self._sequence += 1
+        await self._send({"op": DISPATCH, "t": event, "s": self._sequence, "d": data})
+
+    async def _identified(self, said: dict[str, Any]) -> None:
+        if said["token"] != TOKEN:
+            await self._socket.close(code=4004, message=b"Authentication failed.")
+            return
+        me = user(BOT, "mailbot", bot=True, email=None, mfa_enabled=False, verified=True, flags=0)
+        ready = {
+            "v": 10,
+            "user": me,
+            "guilds": [{"id": GUILD, "unavailable": True}],
+            "session_id": "one",
+            "resume_gateway_url": self._discord.url.replace("http", "ws") + "/ws",
+            "application": {"id": BOT, "flags": 0},
+            "shard": [0, 1],
+        }
+        await self.dispatch("READY", ready)
+        await self.dispatch("GUILD_CREATE", _guild())
+        self._discord._socket = self
+        self._discord.intents = said["intents"]
+
+    async def _send(self, payload: dict[str, Any]) -> None:
+        text = json.dumps(payload)
+        if self._zlib is None:
+            await self._socket.send_str(text)
+        else:
+            await self._socket.send_bytes(
+                self._zlib.compress(text.encode()) + self._zlib.flush(zlib.Z_SYNC_FLUSH), compress=0
+            )
+
+
+def _json(value: Any, status: int = 200) -> web.Response:
+    # As Discord names it: without a charset.
+    return web.Response(body=json.dumps(value).encode(), status=status, headers={"Content-Type": "application/json"})
+
+
+class _Rest:
+    """The requests that bots make over HTTP."""
+
+    def __init__(self, discord: Discord) -> None:
+        self._discord = discord
+
+    async def answer(self, request: web.Request) -> web.StreamResponse:
+        path = request.path.removeprefix("/api/v10")
+        body = json.loads(await request.read() or "null") if request.can_read_body else None
+        self._discord.calls.append(Call(request.method, path, body, time.monotonic()))
+        by_token = path.startswith(("/interactions/", "/webhooks/"))
+        if not by_token and request.headers.get("Authorization") != f"Bot {TOKEN}":
+            return _json({"message": "401: Unauthorized", "code": 0}, status=401)
+        if path.endswith("/callback"):
+            return self._callback(path.split("/")[2], body, told=request.query.get("with_response") in ("1", "true"))
+        return self._found(request.method, path, body)
+
+    def _found(self, method: str, path: str, body: Any) -> web.StreamResponse:
+        me = user(BOT, "mailbot", bot=True)
+        socket = self._discord.url.replace("http", "ws") + "/ws"
+        limit = {"total": 1000, "remaining": 999, "reset_after": 0, "max_concurrency": 1}
+        match (method, path.strip("/").split("/")):
+            case ("GET", ["gateway", "bot"]):
+                return _json({"url": socket, "shards": 1, "session_start_limit": limit})
+            case ("GET", ["users", "@me"]):
+                return _json(me)
+            case ("GET", ["oauth2" | "applications", *_]):
+                return _json(_APPLICATION | {"bot": me, "owner": user("4999", "owner"), "team": None})
+            case ("PUT", ["applications", _, "commands"]):
+                given = {"application_id": BOT, "version": "1", "type": 1}
+                return _json([given | one | {"id": self._discord.next_id()} for one in body])
+            case ("PATCH", ["webhooks", _, _, "messages", "@original"]) | ("POST", ["channels", _, "messages"]):
+                return _json(message(self._discord.next_id(), body.get("content") or "", me))
+        return _json({"message": "404: Not Found", "code": 0}, status=404)
+
+    def _callback(self, interaction: str, body: Any, *, told: bool) -> web.StreamResponse:
+        if not told:
+            return web.Response(status=204)
+        message_id = self._discord.next_id()
+        is_ephemeral = bool((body.get("data") or {}).get("flags", 0) & EPHEMERAL)
+        about = {"id": interaction, "type": COMMAND, "response_message_id": message_id}
+        about |= {"response_message_loading": body["type"] == DEFERRED, "response_message_ephemeral": is_ephemeral}
+        shown = message(message_id, "", user(BOT, "mailbot", bot=True)) | {"flags": 192}
+        return _json({"interaction": about, "resource": {"type": body["type"], "message": shown}})
+
+
+@contextlib.contextmanager
+def discord() -> Iterator[Discord]:
+    """Serve a stand-in on a free port, in a thread with an event loop of its own."""
+    standin = Discord()
+    rest = _Rest(standin)
+
+    async def connect(request: web.Request) -> web.StreamResponse:
+        socket = web.WebSocketResponse(compress=False)
+        await socket.prepare(request)
+        await _Socket(standin, socket, compressed=request.query.get("compress") == "zlib-stream").serve()
+        return socket
+
+    async def serve(started: threading.Event, stop: asyncio.Event) -> None:
+        application = web.Application()
+        application.router.add_get("/ws{slash:/?}", connect)
+        application.router.add_route("*", "/api/v10/{path:.*}", rest.answer)
+        runner = web.AppRunner(application, shutdown_timeout=0.2, access_log=None)
+        await runner.setup()
+        site = web.TCPSite(runner, "127.0.0.1", 0)
+        await site.start()
+        standin.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+        started.set()
+        await stop.wait()
+        await runner.cleanup()
+
+    loop = asyncio.new_event_loop()
+    standin._loop = loop
+    started, stop = threading.Event(), asyncio.Event()
+    thread = threading.Thread(target=loop.run_until_complete, args=(serve(started, stop),), daemon=True)
+    thread.start()
+    assert started.wait(5), "the stand-in for Discord does not start"
+    try:
+        yield standin
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(5)
+        loop.close()

@@ -1,0 +1,206 @@
+"""The Discord bots of the documentation, as they stand, with real discord.py and discord.js, against the gateway."""
+
+import contextlib
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from dashboard.launch.pdeathsig import die_with_parent
+from tests.conformance import between, discord_standin
+from tests.conformance.discord_standin import DEFERRED, EPHEMERAL, GUEST, MEMBER, Discord
+
+HERE = Path(__file__).parent
+RECIPES = HERE.parents[1] / "docs" / "recipes"
+INSTALL_SECONDS = 60
+
+
+@dataclass
+class Bot:
+    """A running bot: the Discord it sees, and what stands between it and the gateway."""
+
+    language: str
+    discord: Discord
+    gateway: between.Between
+    log: Path
+
+
+@pytest.fixture(scope="module", params=["python", "javascript"])
+def bot(request, product, tmp_path_factory) -> Iterator[Bot]:
+    """A bot of the documentation, logged in."""
+    log = tmp_path_factory.mktemp("bot") / "bot.log"
+    with discord_standin.discord() as discord, between.between(product.known["GATEWAY_URL"]) as gateway:
+        if request.param == "python":
+            command, more = _python(discord), {}
+        else:
+            command, more = _javascript(discord, Path(request.config.cache.mkdir("discord-js")))
+        told = {"DISCORD_TOKEN": discord_standin.TOKEN, "GATEWAY_URL": gateway.url}
+        known = {name: product.known[name] for name in ("AGENT_KEY", "MAILBOX_ADDRESS")}
+        with _running(command, {"PATH": os.environ["PATH"], **known, **told, **more}, log):
+            running = Bot(request.param, discord, gateway, log)
+            _wait(product, running, discord.is_ready, "the bot to log in")
+            yield running
+
+
+def _python(discord: Discord) -> list[str]:
+    return [sys.executable, str(HERE / "discord_py_runner.py"), discord.url, str(RECIPES / "discord_bot.py")]
+
+
+def _javascript(discord: Discord, folder: Path) -> tuple[list[str], dict[str, str]]:
+    """Put the bot where a developer would have it: in a folder with what its package.json asks for."""
+    if not shutil.which("node") or not shutil.which("npm"):
+        pytest.skip("The JavaScript bot needs node and npm, and this machine has none.")
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        _install(folder)
+        shutil.copy(RECIPES / "discord_bot.mjs", folder)
+    command = ["node", "--require", str(HERE / "discord_js_preload.cjs"), str(folder / "discord_bot.mjs")]
+    return command, {"STANDIN_URL": discord.url, "STANDIN_BOT_FOLDER": str(folder)}
+
+
+def _install(folder: Path) -> None:
+    """Fetch discord.js once; later runs find it in pytest's cache."""
+    lock = (RECIPES / "package-lock.json").read_bytes()
+    installed = folder / "installed-lock.json"
+    if installed.exists() and installed.read_bytes() == lock:
+        return
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(RECIPES / name, folder)
+    options = ["--ignore-scripts", "--no-audit", "--no-fund", "--fetch-retries=1", "--fetch-timeout=20000"]
+    try:
+        ran = subprocess.run(
+            ["npm", "ci", *options], cwd=folder, capture_output=True, text=True, timeout=INSTALL_SECONDS, check=False
+        )
+    except subprocess.TimeoutExpired:
+        pytest.skip("npm did not fetch discord.js in time: no network?")
+    if ran.returncode:
+        assert "EINTEGRITY" not in ran.stderr
+        assert "EUSAGE" not in ran.stderr, "package-lock.json does not fit package.json"
+        pytest.skip(f"npm cannot fetch discord.js: {ran.stderr.strip().splitlines()[:2]}")
+    installed.write_bytes(lock)
+
+
+@contextlib.contextmanager
+def _running(command: list[str], environment: dict[str, str], log: Path) -> Iterator[None]:
+    parent = os.getpid()
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, env=environment, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+            preexec_fn=lambda: die_with_parent(parent=parent),
+        )  # fmt: skip
+        try:
+            yield
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+def _wait(product, bot, function, what):
+    try:
+        return product.wait_for(function, timeout=20, what=what)
+    except BaseException:
+        print(bot.log.read_text())
+        raise
+
+
+def answered(product, bot, interaction) -> dict:
+    """Wait for what the user reads, and hold the bot to Discord's rules on the way."""
+    said = _wait(product, bot, interaction.said, "an answer to the slash command")
+    first = interaction.callback()
+    assert first.at - interaction.at < 3
+    assert (first.body["type"], first.body["data"]["flags"]) == (DEFERRED, EPHEMERAL)
+    assert said["allowed_mentions"]["parse"] == []
+    return said
+
+
+def newest(product, **wanted):
+    """The newest message of the mailbox, as an agent reads it."""
+    path = f"/v1/mailboxes/{product.known['MAILBOX_ID']}/emails"
+    row = product.call("GET", path, params={"limit": "1", **wanted}).json()["emails"][0]
+    return product.call("GET", f"{path}/{row['id']}").json()
+
+
+def subjects(product, subject):
+    path = f"/v1/mailboxes/{product.known['MAILBOX_ID']}/emails"
+    return product.call("GET", path, params={"subject_contains": subject}).json()["emails"]
+
+
+def send(bot, subject):
+    return bot.discord.slash("sendemail", to="dana@northwind.example", subject=subject, body="Hello **Dana**")
+
+
+def test_bot_registers_its_commands_for_those_who_may_manage_messages(bot):
+    commands = {command["name"]: command for command in bot.discord.commands()}
+    assert commands.keys() == {"sendemail", "checkinbox"}
+    assert [option["name"] for option in commands["sendemail"]["options"]] == ["to", "subject", "body"]
+    assert all(option["required"] for option in commands["sendemail"]["options"])
+    assert {str(command["default_member_permissions"]) for command in commands.values()} == {"8192"}
+
+
+def test_sendemail_is_held_and_the_user_is_told_not_to_repeat(product, bot):
+    interaction = send(bot, f"Slash {bot.language}")
+    said = answered(product, bot, interaction)
+    message = newest(product)
+    assert message["status"] == "pending_send_approval"
+    assert message["subject"] == f"Slash {bot.language}"
+    assert message["markdown"] == "Hello **Dana**"
+    assert message["metadata"] == {
+        "discord_user": "ana",
+        "discord_user_id": MEMBER,
+        "discord_channel": "outreach",
+        "discord_guild": "Acme",
+        "discord_interaction_id": interaction.id,
+    }
+    assert "Held for review" in said["content"]
+    assert message["id"] in said["content"]
+
+
+@pytest.mark.parametrize("fault", [between.LOST, between.BUSY])
+def test_sendemail_whose_answer_is_spoilt_makes_one_message(product, bot, fault):
+    bot.gateway.faults.append(fault)
+    subject = f"Spoilt {fault} {bot.language}"
+    said = answered(product, bot, send(bot, subject))
+    assert not bot.gateway.faults
+    assert "Held for review" in said["content"]
+    assert len(subjects(product, subject)) == 1
+
+
+def test_sendemail_to_no_address_shows_what_the_gateway_says(product, bot):
+    interaction = bot.discord.slash("sendemail", to="dana", subject="x", body="x")
+    assert answered(product, bot, interaction)["content"].startswith("Not sent: to")
+
+
+def test_reply_is_held_in_its_thread(product, bot):
+    answered(product, bot, send(bot, f"Asked {bot.language}"))
+    asked = newest(product)
+    message_id = bot.discord.write(f"!reply {asked['thread_id']} It is on its way.\nAna")
+    (said,) = _wait(product, bot, lambda: bot.discord.answers_to(message_id), "an answer to !reply")
+    reply = newest(product)
+    assert reply["thread_id"] == asked["thread_id"]
+    assert reply["id"] != asked["id"]
+    assert (reply["markdown"], reply["status"]) == ("It is on its way.\nAna", "pending_send_approval")
+    assert reply["metadata"]["discord_user_id"] == MEMBER
+    assert reply["metadata"]["discord_channel"] == "outreach"
+    assert "Held for review" in said["content"]
+    assert said["allowed_mentions"]["parse"] == []
+    assert not said["allowed_mentions"].get("replied_user")
+
+
+def test_reply_without_a_text_is_explained(product, bot):
+    message_id = bot.discord.write("!reply")
+    (said,) = _wait(product, bot, lambda: bot.discord.answers_to(message_id), "an answer to !reply")
+    assert said["content"].startswith("Write `!reply")
+
+
+def test_reply_by_somebody_without_the_right_does_nothing(product, bot):
+    ignored = bot.discord.write("!reply", author=GUEST)
+    # Messages are handled in their order: when the second is answered, the first has been passed over.
+    heard = bot.discord.write("!reply")
+    _wait(product, bot, lambda: bot.discord.answers_to(heard), "an answer to !reply")
+    assert bot.discord.answers_to(ignored) == []
