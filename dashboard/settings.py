@@ -34,6 +34,10 @@ ALLOWED_HOSTS = env_list("ALLOWED_HOSTS", f"127.0.0.1,localhost,{urlsplit(PUBLIC
 TRUSTED_PROXIES = env_list("TRUSTED_PROXIES")
 OUTGOING_ALLOW = env_list("OUTGOING_ALLOW")
 MULTIMAIL_API_URL = env_url("MULTIMAIL_API_URL", f"http://127.0.0.1:{GATEWAY_PORT}")
+# Whether a person confirms what an admin key changes: mailboxes, keys, webhooks, the end of the account.
+GATEWAY_APPROVAL_CODES = env_bool("GATEWAY_APPROVAL_CODES", False)
+# Calls of one API key a minute; 0: no limit. An account can have its own.
+GATEWAY_RATE_LIMIT = env_int("GATEWAY_RATE_LIMIT", 6000)
 EMAIL_URL = env_url("EMAIL_URL", "", schemes=("smtp", "smtps"))
 DISCORD_APP_ID = env_str("DISCORD_APP_ID", "")
 DISCORD_PUBLIC_KEY = env_str("DISCORD_PUBLIC_KEY", "")

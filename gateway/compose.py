@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 
 from common.identifiers import ulid
 from common.nudge import nudge
-from gateway import auditing, event_names, events
+from gateway import auditing, event_names, events, limits
 from gateway.addresses import domain_of
 from gateway.admission import Admission, admit, note_admission
 from gateway.errors import Conflict
@@ -40,7 +40,8 @@ class Accepted:
 def accept_letter(*, key: ApiKey, mailbox: Mailbox, letter: Letter, now: datetime) -> Accepted:
     """Store one letter as an email that waits for its scan, or find the one that the same key made before.
 
-    Raises Forbidden, Invalid, or Conflict for the same content without a key within a minute; then nothing is stored.
+    Raises Forbidden, Invalid, TooManyRequests, or Conflict for the same content without a key within a minute; then
+    nothing is stored.
     """
     admission = admit(key=key, mailbox=mailbox, letter=letter, now=now)
     email = _email_of(key, mailbox, letter, admission, now)
@@ -49,6 +50,8 @@ def accept_letter(*, key: ApiKey, mailbox: Mailbox, letter: Letter, now: datetim
         # The record comes first: who loses the race for a key has then written nothing. Its foreign key is deferred.
         if not _remember(email, letter, digest):
             return _earlier(email, letter, digest)
+        # After the key, so that a repeated one is answered although the quota is used up.
+        limits.check_quota(account=key.account, sandbox=key.sandbox, now=now)
         email.save(force_insert=True)
         _store_files(email, letter)
         auditing.note("email.submitted", email=email, key=key, oversight_mode=email.oversight_mode)

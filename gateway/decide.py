@@ -2,12 +2,14 @@
 
 import logging
 from datetime import datetime
+from typing import Any
 
 from django.db import transaction
 from django.db.models.functions import Now
 
 from common.nudge import nudge
 from gateway import auditing, event_names, events, shapes
+from gateway.admission import may_leave
 from gateway.content import additions_of, fingerprint_of
 from gateway.errors import Conflict, Forbidden, NotFound
 from gateway.models import ApiKey, Email
@@ -36,6 +38,7 @@ def decide_email(
                 fingerprint=print_now,
                 **shapes.outcome(email),
             )
+        _check_may_reach(email, outcome, now)
         _write(key, email, Decision(outcome), reason, now)
         auditing.note(f"email.{outcome}", email=email, key=key, fingerprint=print_now, reason=reason)
         name = event_names.APPROVED if outcome == Decision.APPROVED else event_names.REJECTED
@@ -50,15 +53,20 @@ def cancel_email(*, key: ApiKey, email: Email, now: datetime) -> Email:
     """Take back an email that has not left; doing it twice is no error. Raises Conflict."""
     if email.status == Status.CANCELLED:
         return email
+    return email if take_back(key=key, email=email, now=now) else _already_cancelled(email)
+
+
+def take_back(*, key: ApiKey | None, email: Email, now: datetime, **because: Any) -> bool:
+    """Cancel an email that is in nobody's hands; False when it cannot be, or somebody was faster."""
     with transaction.atomic():
         # A worker that holds the row may be handing it to the mail server at this moment.
         free = Email.objects.not_in_hands()
         if not allows(email.status, Change.CANCEL) or not free.move(email, Change.CANCEL, due_at=None):
-            return _already_cancelled(email)
-        auditing.note("email.cancelled", email=email, key=key)
+            return False
+        auditing.note("email.cancelled", email=email, key=key, **because)
         events.announce(event_names.CANCELLED, email=email, now=now)
-    log.info("email cancelled", extra={"email": email.pk, "key": key.pk})
-    return email
+    log.info("email cancelled", extra={"email": email.pk, "key": key.pk if key else None, **because})
+    return True
 
 
 def _locked(key: ApiKey, email_id: str) -> Email:
@@ -72,11 +80,28 @@ def _locked(key: ApiKey, email_id: str) -> Email:
 def _check_may_decide(key: ApiKey, email: Email, outcome: str) -> None:
     if email.status not in AWAITING_DECISION:
         raise Conflict(_not_pending(email), code="not_pending", **shapes.outcome(email))
+    if not email.mailbox.is_active:
+        raise Conflict(
+            "The mailbox was deleted: this message is being cancelled.", code="mailbox_deleted", **shapes.outcome(email)
+        )
     if email.sent_by_key_id == key.pk:
         raise Forbidden("The key that wrote a message cannot decide it.", code="own_message")
     outgoing = email.direction == Direction.OUTBOUND
     if outgoing and outcome == Decision.APPROVED and email.mailbox.oversight_mode == Mode.READ_ONLY:
         raise Conflict("The mailbox is read_only now: nothing can leave it.", code="read_only", **shapes.outcome(email))
+
+
+def _check_may_reach(email: Email, outcome: str, now: datetime) -> None:
+    """Refuse to approve what the mailbox's restriction keeps in by now: its list or its additions have changed."""
+    if email.direction == Direction.INBOUND or outcome != Decision.APPROVED:
+        return
+    if refusal := may_leave(email=email, now=now).refusal:
+        raise Conflict(
+            f"{refusal} Nothing was decided.",
+            code="recipient_not_allowed",
+            hint="Change the mailbox's list or what it adds, or reject the message.",
+            **shapes.outcome(email),
+        )
 
 
 def _not_pending(email: Email) -> str:

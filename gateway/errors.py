@@ -70,6 +70,17 @@ class Invalid(GatewayError):
     code = "invalid_field"
 
 
+class TooManyRequests(GatewayError):
+    """Too often. `retry_after` is in seconds."""
+
+    status = 429
+    code = "rate_limited"
+
+    def __init__(self, error: str, *, retry_after: int, **more: Any) -> None:
+        super().__init__(error, **more)
+        self.retry_after = retry_after
+
+
 class Unavailable(GatewayError):
     """The database is away."""
 

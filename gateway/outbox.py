@@ -15,7 +15,8 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from courier.backoff import retry_after_attempt
-from gateway import auditing, compose, event_names, events, mime, smtp
+from gateway import auditing, compose, event_names, events, mime, smtp, suppression
+from gateway.admission import may_leave
 from gateway.content import additions_of
 from gateway.models import Email
 from gateway.querysets.emails import OUTBOX_LEASE, EmailQuerySet
@@ -37,10 +38,16 @@ def send_due(*, email_id: str, now: datetime) -> str:
     email = Email.objects.claim(email_id)
     if email is None:
         return "not due"
-    if email.gated and email.decision != Decision.APPROVED:
+    if email.decision != Decision.APPROVED and (email.gated or email.account.hold_all_at is not None):
         return "asked" if compose.ask(email=email, now=now) else "not due"
     if email.attempts > MAX_ATTEMPTS:
         _fail(email, smtp.NotTaken("given up: every attempt ended without an outcome"), now)
+        return "failed"
+    leave = may_leave(email=email, now=now)
+    if leave.asks:
+        return "asked" if compose.ask(email=email, now=now) else "not due"
+    if leave.refusal:
+        _fail(email, smtp.NotTaken(leave.refusal), now)
         return "failed"
     _fix_additions(email)
     if email.sandbox:
@@ -56,24 +63,31 @@ def settle_lost(*, now: datetime) -> int:
 
 def _attempt(email: Email) -> str:
     outgoing = mime.build(email)
+    kept = suppression.kept_back(email=email, recipients=outgoing.recipients)
+    if suppression.leaves_nobody(email=email, kept=kept):
+        _fail(email, smtp.NotTaken("every recipient is suppressed", permanent=True, refused=kept), timezone.now())
+        return "failed"
     try:
         taken = smtp.hand_over(
             server=smtp.Server.from_url(settings.EMAIL_URL),
             sender=outgoing.sender,
-            recipients=outgoing.recipients,
+            recipients=[one for one in outgoing.recipients if one not in kept],
             message=outgoing.message,
             accept_partial=email.attempts > len(RETRIES),
             before_message=partial(_checkpoint, email),
         )
     except smtp.LeaseLost:
-        log.warning("attempt given up, the lease was lost", extra={"email": email.pk, "attempt": email.attempts})
+        log.warning("attempt given up, not its to send", extra={"email": email.pk, "attempt": email.attempts})
+        _give_back(email)
         return "lease lost"
     except smtp.FateUnknown as error:
         _unknown(email, str(error), timezone.now())
         return "unknown"
     except smtp.NotTaken as error:
+        if error.refused:
+            error.refused.update(kept)
         return _not_taken(email, error, timezone.now())
-    _taken(email, taken, timezone.now())
+    _taken(email, smtp.Taken(taken.answer, taken.refused | kept), timezone.now())
     return "sent"
 
 
@@ -90,6 +104,11 @@ def _checkpoint(email: Email) -> bool:
     return bool(mine.update(data_attempted_at=Now(), lease_until=Now() + OUTBOX_LEASE))
 
 
+def _give_back(email: Email) -> None:
+    """End the lease, if it is still held: what was stopped at the checkpoint may be free to leave in a moment."""
+    Email.objects.held_by(email).filter(data_attempted_at=None).update(lease_until=None)
+
+
 def _pretend(email: Email, now: datetime) -> str:
     with transaction.atomic():
         moved = (
@@ -101,13 +120,16 @@ def _pretend(email: Email, now: datetime) -> str:
             auditing.note("email.sent", email=email, simulated=True)
             events.announce(event_names.SENT, email=email, now=now)
             events.announce(event_names.DELIVERED, email=email, now=now)
-    return "pretended"
+        else:
+            _give_back(email)
+    return "pretended" if moved else "lease lost"
 
 
 def _taken(email: Email, taken: smtp.Taken, now: datetime) -> None:
     fields: dict[str, Any] = {"sent_at": now, "lease_until": None, "fate_unknown": False, "last_error": ""}
     if taken.refused:
-        fields |= {"bounced_at": now, "bounce_type": "recipient_refused", "refused_recipients": taken.refused}
+        kind = suppression.bounce_type(taken.refused)
+        fields |= {"bounced_at": now, "bounce_type": kind, "refused_recipients": taken.refused}
     with transaction.atomic():
         # This attempt may have been written off meanwhile: the server's answer is better knowledge than that.
         if not _mine(email).move(email, Change.SEND, **fields):
@@ -118,6 +140,7 @@ def _taken(email: Email, taken: smtp.Taken, now: datetime) -> None:
         events.announce(event_names.SENT, email=email, now=now)
         if taken.refused:
             email.bounce_type = fields["bounce_type"]
+            suppression.suppress_gone(email=email, refused=taken.refused, now=now)
             _announce_bounce(email, taken.refused, now)
     log.info("email sent", extra={"email": email.pk, "attempt": email.attempts, "refused": len(taken.refused)})
 
@@ -137,13 +160,14 @@ def _fail(email: Email, error: smtp.NotTaken, now: datetime) -> None:
     refused = error.refused if error.permanent else {}
     fields: dict[str, Any] = {"lease_until": None, "due_at": None, "last_error": str(error)[:2000]}
     if error.permanent:
-        kind = "recipient_refused" if refused else "message_refused"
+        kind = suppression.bounce_type(refused) if refused else "message_refused"
         fields |= {"bounced_at": now, "bounce_type": kind, "refused_recipients": refused}
     with transaction.atomic():
         if not _mine(email).move(email, Change.FAIL, **fields):
             return
         auditing.note("email.send_failed", email=email, attempts=email.attempts, permanent=error.permanent)
         if error.permanent:
+            suppression.suppress_gone(email=email, refused=refused, now=now)
             _announce_bounce(email, refused, now)
         events.announce(event_names.FAILED, email=email, now=now, diagnostic=str(error)[:500])
     log.warning("email failed", extra={"email": email.pk, "attempt": email.attempts, "reason": str(error)[:200]})
@@ -170,7 +194,7 @@ def _announce_bounce(email: Email, refused: smtp.Replies, now: datetime) -> None
     code, text = next(iter(refused.values()), (None, email.last_error))
     details = {
         "bounce_type": email.bounce_type,
-        "bounce_code": code,
+        "bounce_code": code or None,
         "diagnostic": text,
         "bounced_recipients": list(refused) or email.to,
     }

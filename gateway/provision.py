@@ -44,7 +44,9 @@ def make_mailbox(
     return Mailbox.objects.get_or_create(address=address, defaults=defaults)[0]
 
 
-def register_key(*, account: Account, name: str, scopes: list[str], text: str) -> ApiKey:
+def register_key(
+    *, account: Account, name: str, scopes: list[str], text: str, mailbox_ids: list[str] | None = None
+) -> ApiKey:
     """Return the key of this text, made if there is none."""
     defaults = {
         "account": account,
@@ -52,6 +54,7 @@ def register_key(*, account: Account, name: str, scopes: list[str], text: str) -
         "scopes": scopes,
         "prefix": f"{text[:11]}...",
         "sandbox": text.startswith(SANDBOX_PREFIX),
+        "mailbox_ids": mailbox_ids or [],
     }
     with transaction.atomic():
         return ApiKey.objects.get_or_create(sha256=hash_key(text), defaults=defaults)[0]

@@ -3,7 +3,7 @@
 from celery import shared_task
 from django.utils import timezone
 
-from gateway import compose, deliver, outbox
+from gateway import closing, compose, deliver, outbox, usage
 from gateway.models import Email, IdempotencyRecord, WebhookDelivery
 
 # How many rows one sweep nudges; the next one comes in seconds.
@@ -30,6 +30,7 @@ def deliver_webhook(delivery_id: int) -> str:
 def sweep() -> str:
     """Nudge everything that is due, and finish what a crash left half done."""
     now = timezone.now()
+    closing.cancel_left_behind(now=now)
     for email in Email.objects.left_unscanned().with_mailbox()[:_BATCH]:
         compose.move_on(email=email, now=now)
     lost = outbox.settle_lost(now=now)
@@ -40,4 +41,5 @@ def sweep() -> str:
     for delivery_id in deliveries:
         deliver_webhook.delay(delivery_id)
     IdempotencyRecord.objects.expired().delete()
+    usage.write_down_calls()
     return f"{len(emails)} emails, {len(deliveries)} deliveries, {lost} lost"

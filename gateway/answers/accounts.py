@@ -1,4 +1,4 @@
-"""Answers about the account and its mailboxes."""
+"""Answers about the account, its mailboxes, and what waits for a code."""
 
 from typing import Any
 
@@ -14,6 +14,12 @@ class MailboxAnswer(Answer):
     oversight_mode: str
 
 
+class MailboxChanged(MailboxAnswer):
+    """One mailbox, changed."""
+
+    status: str
+
+
 class Mailboxes(Answer):
     """All mailboxes of a key."""
 
@@ -26,3 +32,38 @@ class AccountAnswer(Answer):
     id: str
     scopes: list[str]
     mailboxes: list[dict[str, Any]]
+
+
+class AccountChanged(Answer):
+    """The account, changed."""
+
+    id: str
+    status: str
+    name: str
+    hold_all: bool
+
+
+class PendingApproval(Answer):
+    """Not done yet: an operator has to confirm it, and the same request is repeated with the code."""
+
+    status: str
+    code: str
+    message: str
+    id: str
+
+
+class UpgradeAsked(Answer):
+    """The wish is stored; an operator has its code."""
+
+    id: str
+    status: str
+    mailbox_id: str
+    target_mode: str
+    expires_at: str
+    message: str
+
+
+class UpgradeRequests(Answer):
+    """What waits for a code, with the codes."""
+
+    requests: list[dict[str, Any]]

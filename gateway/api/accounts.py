@@ -1,5 +1,64 @@
-"""The account itself."""
+"""The account itself, with what the calling key may do."""
 
+from typing import Any
+
+from django.http import HttpResponse
+from django.utils import timezone
 from ninja import Router
 
+from gateway import accounts, closing
+from gateway.account_shapes import account_facts
+from gateway.answers.accounts import AccountAnswer, AccountChanged, PendingApproval
+from gateway.answers.base import Changed, answer, documented
+from gateway.auth import KeyedRequest, needs
+from gateway.confirmations import confirmed
+from gateway.lookups import check_unlimited
+from gateway.models import ApiKey, Mailbox
+from gateway.models.accounts import Scope
+from gateway.schemas.accounts import AccountPatch
+from gateway.schemas.confirming import ConfirmIn
+
 router = Router(tags=["account"])
+
+
+@router.get("/account", auth=needs(), response=documented(AccountAnswer))
+def read_account(request: KeyedRequest) -> HttpResponse:
+    """Read the account. A key without `read` gets only its id, its scopes and its mailboxes."""
+    key = request.auth
+    facts = account_facts(key.account, now=timezone.now()) if key.may(Scope.READ) else {}
+    return answer(facts | {"id": key.account_id, "scopes": key.scopes, "mailboxes": _mailboxes(key)})
+
+
+@router.patch("/account", auth=needs(Scope.ADMIN), response=documented(AccountChanged))
+def update_account(request: KeyedRequest, body: AccountPatch) -> HttpResponse:
+    """Change the account. While `hold_all` is true, nothing leaves that is not approved after it was set."""
+    check_unlimited(request.auth)
+    now = timezone.now()
+    account = accounts.change_account(key=request.auth, changes=body.changes(), hold_all=body.hold_all, now=now)
+    return answer(account_facts(account, now=now) | {"status": "updated"})
+
+
+@router.delete("/account", auth=needs(Scope.ADMIN), response=documented(Changed) | {202: PendingApproval})
+def delete_account(request: KeyedRequest, body: ConfirmIn = ConfirmIn(), approval_code: str = "") -> HttpResponse:  # noqa: B008
+    """Delete the account: nothing leaves any more, what waits is cancelled, and all its keys are refused."""
+    key, now = request.auth, timezone.now()
+    check_unlimited(key)
+    asked = confirmed(
+        key=key,
+        action="delete_account",
+        what={},
+        summary=f"Delete the account {key.account.name}",
+        code=body.approval_code or approval_code,
+        now=now,
+    )
+    with asked:
+        accounts.close_account(key=key)
+    closing.cancel_left_behind(key=key, now=now)
+    return answer({"id": key.account_id, "status": "deleted"})
+
+
+def _mailboxes(key: ApiKey) -> list[dict[str, Any]]:
+    return [
+        {"id": mailbox.pk, "address": mailbox.address, "oversight_mode": mailbox.oversight_mode}
+        for mailbox in Mailbox.objects.visible_to(key).order_by("id")
+    ]

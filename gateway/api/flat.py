@@ -6,7 +6,7 @@ from gateway.answers.base import Changed, documented
 from gateway.answers.messages import Decided, Message, Messages, PendingMessages, Sent
 from gateway.answers.tags import TagWords
 from gateway.answers.threads import Thread
-from gateway.api import emails, oversight, replies, send, tags, threads
+from gateway.api import emails, mailboxes, oversight, replies, send, tags, threads
 from gateway.auth import needs
 from gateway.models.accounts import Scope
 
@@ -36,5 +36,8 @@ def flat_router(*, listed: bool) -> Router:
     )
     router.post("/decide_email", auth=needs(Scope.OVERSIGHT), response=documented(Decided), include_in_schema=listed)(
         oversight.decide_flat
+    )
+    router.post("/create_mailbox", auth=needs(Scope.ADMIN), response=mailboxes.MADE, include_in_schema=listed)(
+        mailboxes.create_mailbox
     )
     return router

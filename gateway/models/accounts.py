@@ -79,6 +79,10 @@ class ApiKey(models.Model):
         held = set(self.scopes) | ({Scope.READ} if Scope.ADMIN in self.scopes else set())
         return bool(held & set(scopes))
 
+    def administers(self) -> bool:
+        """Whether the key can look after the whole account, all its keys included."""
+        return Scope.ADMIN in self.scopes and not self.mailbox_ids and not self.sandbox and self.revoked_at is None
+
     def sees_held(self) -> bool:
         """Whether the key may read what waits for a decision."""
         return self.may(Scope.OVERSIGHT, Scope.OVERSIGHT_READ)

@@ -8,6 +8,7 @@ from common.encryption import EncryptedTextField
 from common.identifiers import ulid
 from gateway.models.accounts import Account, ApiKey, Mailbox
 from gateway.modes import Mode
+from gateway.querysets.codes import ApprovalRequestQuerySet, UpgradeRequestQuerySet
 
 
 class UpgradeRequest(models.Model):
@@ -22,6 +23,8 @@ class UpgradeRequest(models.Model):
     expires_at = models.DateTimeField()
     used_at = models.DateTimeField(null=True)
     wrong_attempts = models.PositiveIntegerField(default=0)
+
+    objects = UpgradeRequestQuerySet.as_manager()
 
     class Meta:
         constraints = [
@@ -51,6 +54,8 @@ class ApprovalRequest(models.Model):
     expires_at = models.DateTimeField()
     used_at = models.DateTimeField(null=True)
     wrong_attempts = models.PositiveIntegerField(default=0)
+
+    objects = ApprovalRequestQuerySet.as_manager()
 
     class Meta:
         indexes = [

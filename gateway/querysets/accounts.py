@@ -26,6 +26,19 @@ class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
             last_used_at=Now()
         )
 
+    def kept_by(self, key: ApiKey) -> Self:
+        """The keys that `key` may look after: none that reaches further than itself."""
+        keys = self.filter(account_id=key.account_id)
+        if key.sandbox:
+            keys = keys.filter(sandbox=True)
+        if key.mailbox_ids:
+            keys = keys.filter(mailbox_ids__contained_by=key.mailbox_ids).exclude(mailbox_ids=[])
+        return keys
+
+    def administering(self) -> Self:
+        """Keys that can look after a whole account."""
+        return self.filter(scopes__contains=["admin"], mailbox_ids=[], sandbox=False, revoked_at=None)
+
 
 class AccountMailboxQuerySet(models.QuerySet["Mailbox"]):
     """Mailboxes as a key sees them."""

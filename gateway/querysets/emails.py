@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 from django.db import connection, models
-from django.db.models import Count, Exists, F, OuterRef, Prefetch, Q
+from django.db.models import Count, Exists, F, OuterRef, Prefetch, Q, Sum
 from django.db.models.functions import Now, TruncDate
 
 from gateway.states import (
@@ -129,6 +129,16 @@ class EmailQuerySet(models.QuerySet["Email"]):
         ungated = Q(gated=False) & ~_held_account()
         approved = Q(decision=Decision.APPROVED) & ~_approved_before_hold()
         return self.filter(ungated | approved, ~_closed())
+
+    def sent_in_month(self, *, account_id: str, now: datetime) -> Self:
+        """Live mail of an account that left, or is on its way, since the month (UTC) began."""
+        month = now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+        mine = self.filter(account_id=account_id, created_at__gte=month, sandbox=False)
+        return mine.filter(status__in=(Status.SENT, Status.SCHEDULED), direction=Direction.OUTBOUND)
+
+    def attached_bytes(self, *, account_id: str) -> int:
+        """The size of all files of an account."""
+        return self.filter(account_id=account_id, has_attachments=True).aggregate(n=Sum("attachments__size"))["n"] or 0
 
     def left_behind(self) -> Self:
         """Not gone yet, although its mailbox or account is closed; oldest first."""

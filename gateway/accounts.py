@@ -1,0 +1,61 @@
+"""Changes an account and closes it. Stopping all mail, and letting it go again, is a change like any other."""
+
+import logging
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+
+from common.nudge import nudge
+from gateway import auditing
+from gateway.errors import Forbidden
+from gateway.models import Account, ApiKey, Email
+
+log = logging.getLogger(__name__)
+
+# How much is nudged at once when mail may go again; the sweep finds the rest.
+_BATCH = 200
+
+
+def change_account(*, key: ApiKey, changes: dict[str, Any], hold_all: bool | None, now: datetime) -> Account:
+    """Change fields of the key's account, and switch `hold_all` when it is given. Raises Forbidden."""
+    if hold_all is not None and key.sandbox:
+        raise Forbidden("A sandbox key cannot stop or release live mail.", code="sandbox_key")
+    with transaction.atomic():
+        account = Account.objects.select_for_update().get(pk=key.account_id)
+        for name, value in changes.items():
+            setattr(account, name, value)
+        if changes:
+            account.save(update_fields=list(changes))
+            _note("account.updated", key, fields=sorted(changes))
+        if hold_all is not None:
+            _hold_all(key, account, hold_all, now)
+    return account
+
+
+def close_account(*, key: ApiKey) -> None:
+    """Close the key's account for good: no key works any more, and nothing leaves. Raises Forbidden."""
+    if key.sandbox:
+        raise Forbidden("A sandbox key cannot delete the account.", code="sandbox_key")
+    with transaction.atomic():
+        Account.objects.filter(pk=key.account_id).update(is_active=False)
+        _note("account.deleted", key)
+    log.warning("account deleted", extra={"account": key.account_id, "key": key.pk})
+
+
+def _hold_all(key: ApiKey, account: Account, on: bool, now: datetime) -> None:
+    """Switch it. Setting it again takes the new moment: what was approved in between is held, too."""
+    was_on = account.hold_all_at is not None
+    account.hold_all_at = now if on else None
+    account.save(update_fields=["hold_all_at"])
+    if on or was_on:
+        _note(f"account.hold_all_{'on' if on else 'off'}", key)
+        log.warning("hold all", extra={"account": account.pk, "on": on, "key": key.pk})
+    if was_on and not on:
+        due = Email.objects.in_outbox().filter(account=account).order_by("due_at")
+        for email_id in due.values_list("pk", flat=True)[:_BATCH]:
+            nudge("gateway.tasks.send_email", email_id)
+
+
+def _note(action: str, key: ApiKey, **facts: Any) -> None:
+    auditing.note_thing(action, account_id=key.account_id, kind="account", thing_id=key.account_id, key=key, **facts)

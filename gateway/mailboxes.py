@@ -1,0 +1,118 @@
+"""Makes, changes and deletes mailboxes. No change made here may loosen a mailbox's oversight; see upgrades.py."""
+
+import logging
+from typing import Any
+
+from django.db import IntegrityError, transaction
+
+from gateway import auditing
+from gateway.addresses import clean_address, domain_of
+from gateway.errors import Conflict, Forbidden, Invalid
+from gateway.lookups import check_unlimited
+from gateway.models import Account, ApiKey, Domain, Mailbox, UpgradeRequest
+from gateway.modes import Mode, stricter
+
+log = logging.getLogger(__name__)
+
+
+def create_mailbox(*, key: ApiKey, wanted: str, mode: Mode | None, settings: dict[str, Any]) -> Mailbox:
+    """Make a mailbox of this address, or of this local part under the account's oldest domain.
+
+    A mode looser than gated_send makes a gated_send mailbox: loosening takes a person.
+    Raises Invalid for an address that is not the account's to give, Conflict for one that was ever used, Forbidden.
+    """
+    check_unlimited(key)
+    with transaction.atomic():
+        # The lock makes the count true until the mailbox is there.
+        account = Account.objects.select_for_update().get(pk=key.account_id)
+        address = _address(account, wanted)
+        _check_room(account)
+        mailbox = _insert(
+            account, address, {**settings, "oversight_mode": stricter(mode or Mode.GATED_SEND, Mode.GATED_SEND)}
+        )
+        _note("mailbox.created", key, mailbox, oversight_mode=mailbox.oversight_mode, settings=sorted(settings))
+    mailbox.refresh_from_db(fields=["created_at"])
+    return mailbox
+
+
+def change_mailbox(*, key: ApiKey, mailbox: Mailbox, mode: Mode | None, changes: dict[str, Any]) -> Mailbox:
+    """Change settings, and tighten the oversight mode. Raises Forbidden for a looser mode; then nothing changes."""
+    with transaction.atomic():
+        mailbox = Mailbox.objects.select_for_update().get(pk=mailbox.pk)
+        if mode is not None and mode != mailbox.oversight_mode:
+            changes = changes | {"oversight_mode": _tightened(mailbox, mode)}
+        for name, value in changes.items():
+            setattr(mailbox, name, value)
+        mailbox.save(update_fields=list(changes))
+        _note("mailbox.updated", key, mailbox, oversight_mode=mailbox.oversight_mode, fields=sorted(changes))
+    log.info("mailbox changed", extra={"mailbox": mailbox.pk, "fields": sorted(changes), "key": key.pk})
+    return mailbox
+
+
+def delete_mailbox(*, key: ApiKey, mailbox: Mailbox) -> None:
+    """Close a mailbox for good. What waits in it is cancelled after this (closing.py); its address stays taken."""
+    with transaction.atomic():
+        if Mailbox.objects.filter(pk=mailbox.pk, is_active=True).update(is_active=False):
+            _note("mailbox.deleted", key, mailbox)
+    log.info("mailbox deleted", extra={"mailbox": mailbox.pk, "key": key.pk})
+
+
+def _address(account: Account, wanted: str) -> str:
+    domains = Domain.objects.filter(account=account, status=Domain.Status.ACTIVE).order_by("id")
+    if "@" not in wanted:
+        first = domains.values_list("domain", flat=True).first()
+        if first is None:
+            raise Invalid(
+                "address_local: the account has no active domain. Add one with POST /v1/domains and verify it.",
+                field="address_local",
+            )
+        wanted = f"{wanted}@{first}"
+    try:
+        address = clean_address(wanted).lower()
+    except ValueError as error:
+        raise Invalid(f"address: {error}", field="address") from None
+    domain = domain_of(address)
+    if not domains.filter(domain=domain).exists():
+        raise Invalid(
+            f"address: {domain} is not an active domain of this account. Add it with POST /v1/domains and verify it.",
+            field="address",
+        )
+    return address
+
+
+def _check_room(account: Account) -> None:
+    if account.max_mailboxes is None:
+        return
+    if Mailbox.objects.filter(account=account, is_active=True).count() >= account.max_mailboxes:
+        raise Forbidden(
+            f"The account's limit is {account.max_mailboxes} mailboxes. Delete one, or ask the operator for more.",
+            code="plan_limit",
+        )
+
+
+def _insert(account: Account, address: str, fields: dict[str, Any]) -> Mailbox:
+    try:
+        with transaction.atomic():
+            return Mailbox.objects.create(account=account, address=address, **fields)
+    except IntegrityError:
+        raise Conflict(
+            f"The address {address} is taken. An address is never given out a second time.", code="address_taken"
+        ) from None
+
+
+def _tightened(mailbox: Mailbox, mode: Mode) -> Mode:
+    if stricter(mode, Mode(mailbox.oversight_mode)) is not mode:
+        raise Forbidden(
+            f"This mailbox is {mailbox.oversight_mode}; {mode} is looser and needs a person's consent. "
+            "Call request-upgrade, then upgrade with the code that an operator gives you.",
+            code="upgrade_needed",
+        )
+    # An open wish was made under another mode: its code must not undo this.
+    UpgradeRequest.objects.void(mailbox)
+    return mode
+
+
+def _note(action: str, key: ApiKey, mailbox: Mailbox, **facts: Any) -> None:
+    auditing.note_thing(
+        action, account_id=key.account_id, kind="mailbox", thing_id=mailbox.pk, key=key, mailbox_id=mailbox.pk, **facts
+    )

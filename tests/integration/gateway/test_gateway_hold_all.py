@@ -1,0 +1,139 @@
+"""`hold_all`: while it is on, only what was approved after it leaves, and lifting it releases the rest."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.utils import timezone
+
+from gateway import outbox, smtp, tasks
+from gateway.models import Account, AuditLogEntry, Email
+from gateway.modes import Mode
+from gateway.states import Status
+from tests.integration.gateway.servers import MailServer
+from tests.integration.gateway.world import World, add_key, events_of, make_world
+
+
+def send(email_id: str) -> str:
+    return outbox.send_due(email_id=email_id, now=timezone.now())
+
+
+def hold(world: World, on: bool = True) -> Any:
+    answer = world.call("PATCH", "/v1/account", key="admin", json={"hold_all": on})
+    assert answer.status_code == 200, answer.content
+    return answer.json()
+
+
+def make_due(email_id: str) -> None:
+    Email.objects.filter(pk=email_id).update(due_at=timezone.now() - timedelta(seconds=1))
+
+
+def status_of(email_id: str) -> str:
+    return Email.objects.get(pk=email_id).status
+
+
+@pytest.fixture
+def free(db: None) -> World:
+    """An account whose mail leaves without anybody being asked."""
+    return make_world(mode=Mode.AUTONOMOUS)
+
+
+def test_hold_all_holds_what_its_mailbox_would_let_go(free: World, mail_server: MailServer):
+    hold(free)
+    answer = free.send().json()
+    assert answer["oversight_status"] == "pending_approval"
+    assert status_of(answer["id"]) == Status.PENDING_SEND_APPROVAL
+
+
+def test_hold_all_brings_due_mail_that_nobody_decided_to_the_gate(free: World, mail_server: MailServer):
+    free.listen("oversight.pending")
+    email_id = free.held(send_at="2099-01-01T00:00:00Z")
+    hold(free)
+    make_due(email_id)
+    assert send(email_id) == "asked"
+    assert (status_of(email_id), events_of(email_id)) == (Status.PENDING_SEND_APPROVAL, ["oversight.pending"])
+    # It stays at the gate when the hold ends, and leaves once somebody has approved it.
+    hold(free, False)
+    assert send(email_id) == "not due"
+    assert free.decide(email_id).status_code == 200
+    make_due(email_id)
+    assert (send(email_id), len(mail_server.taken)) == ("sent", 1)
+
+
+def test_hold_all_keeps_back_what_was_approved_before_it_until_it_ends(world: World, mail_server: MailServer):
+    email = world.approved()
+    hold(world)
+    assert send(email.pk) == "not due"
+    assert not Email.objects.in_outbox().exists()
+    tasks.sweep()
+    assert (status_of(email.pk), mail_server.seen) == (Status.SCHEDULED, 0)
+    hold(world, False)
+    assert (send(email.pk), mail_server.seen) == ("sent", 1)
+
+
+def test_hold_all_lets_go_what_is_approved_after_it(world: World, mail_server: MailServer):
+    hold(world)
+    email = world.approved()
+    assert (send(email.pk), mail_server.seen) == ("sent", 1)
+
+
+def test_hold_all_set_again_holds_what_was_approved_in_between(world: World, mail_server: MailServer):
+    hold(world)
+    email = world.approved()
+    hold(world)
+    assert (send(email.pk), mail_server.seen) == ("not due", 0)
+
+
+def test_kept_back_mail_can_be_cancelled(world: World):
+    email = world.approved()
+    hold(world)
+    assert world.call("POST", f"{world.base}/emails/{email.pk}/cancel").json()["status"] == "cancelled"
+
+
+def test_hold_all_between_claim_and_mail_server_holds(
+    world: World, mail_server: MailServer, monkeypatch: pytest.MonkeyPatch
+):
+    email = world.approved()
+    connect = smtp.hand_over
+
+    def hold_first(**arguments: Any) -> Any:
+        hold(world)
+        return connect(**arguments)
+
+    monkeypatch.setattr(smtp, "hand_over", hold_first)
+    assert send(email.pk) == "lease lost"
+    monkeypatch.undo()
+    assert (status_of(email.pk), mail_server.seen) == (Status.SCHEDULED, 0)
+    hold(world, False)
+    # Without waiting for the lease of the attempt that was stopped.
+    assert send(email.pk) == "sent"
+
+
+def test_hold_all_holds_sandbox_mail_too(world: World):
+    for name, scopes in {"tester": ["read", "send"], "tester desk": ["oversight"]}.items():
+        add_key(world, name, scopes, prefix="mm_test_")
+    email_id = world.held(key="tester")
+    assert world.decide(email_id, key="tester desk").status_code == 200
+    hold(world)
+    assert send(email_id) == "not due"
+    hold(world, False)
+    assert (send(email_id), status_of(email_id)) == ("pretended", Status.SENT)
+
+
+def test_hold_all_is_of_one_account(world: World, other: World, mail_server: MailServer):
+    hold(other)
+    assert send(world.approved().pk) == "sent"
+
+
+def test_hold_all_is_shown_and_audited(world: World):
+    assert hold(world)["hold_all"] is True
+    assert world.call("GET", "/v1/account").json()["hold_all"] is True
+    assert hold(world, False)["hold_all"] is False
+    assert Account.objects.get().hold_all_at is None
+    noted = AuditLogEntry.objects.filter(action__startswith="account.hold_all").order_by("id")
+    assert [entry.action for entry in noted] == ["account.hold_all_on", "account.hold_all_off"]
+
+
+@pytest.mark.parametrize("key", ["agent", "desk", "reader"])
+def test_hold_all_needs_an_admin(world: World, key: str):
+    assert world.call("PATCH", "/v1/account", key=key, json={"hold_all": False}).status_code == 403
