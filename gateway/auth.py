@@ -11,6 +11,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 from ninja.security import APIKeyHeader, HttpBearer
 
+from gateway import limits
 from gateway.errors import Forbidden, InvalidKey
 from gateway.models import ApiKey
 
@@ -37,6 +38,7 @@ def _admit(text: str, scopes: tuple[str, ...]) -> ApiKey:
         raise InvalidKey("The API key is not valid. Check that it is complete and has not been revoked.")
     if not key.account.is_active:
         raise Forbidden("The account is switched off.", code="account_inactive")
+    limits.check_rate(key=key, now=timezone.now())
     if scopes and not key.may(*scopes):
         raise Forbidden(f"This key lacks the scope {' or '.join(scopes)}.", code="missing_scope")
     if key.last_used_at is None or timezone.now() - key.last_used_at > timedelta(minutes=1):

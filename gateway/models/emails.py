@@ -106,6 +106,10 @@ class Email(models.Model):
             models.Index(fields=["account", "thread_id", "id"], name="email_of_thread"),
             # Quotas and usage count what an account sent and received in a period.
             models.Index(fields=["account", "created_at"], name="email_of_period"),
+            models.Index(fields=["account", "sent_at"], condition=~Q(sent_at=None), name="email_sent_in_period"),
+            models.Index(
+                fields=["account", "decided_at"], condition=~Q(decided_at=None), name="email_decided_in_period"
+            ),
         ]
 
     def __str__(self) -> str:

@@ -3,6 +3,7 @@
 from django.db import models
 
 from gateway.models.accounts import Account
+from gateway.querysets.usage import UsageDayQuerySet
 
 
 class UsageDay(models.Model):
@@ -11,6 +12,8 @@ class UsageDay(models.Model):
     account = models.ForeignKey(Account, models.CASCADE, related_name="+")
     day = models.DateField()
     api_calls = models.PositiveBigIntegerField(default=0)
+
+    objects = UsageDayQuerySet.as_manager()
 
     class Meta:
         constraints = [

@@ -1,0 +1,83 @@
+"""Sets and shows what an account of the gateway may do: emails a month and a day, mailboxes, requests a minute."""
+
+from argparse import ArgumentTypeError
+from typing import Any
+
+from django.core.management import BaseCommand, CommandError, CommandParser
+from django.db import transaction
+
+from gateway import auditing
+from gateway.models import Account
+
+# Option, column, what it limits.
+_LIMITS = (
+    ("monthly_quota", "monthly_email_quota", "live emails a calendar month"),
+    ("max_mailboxes", "max_mailboxes", "mailboxes"),
+    ("requests_per_minute", "requests_per_minute", "requests of one key a minute"),
+)
+_MOST = 2**31 - 1
+
+
+class Command(BaseCommand):
+    """Changes only what is named; without a change it shows what holds."""
+
+    help = __doc__
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--account", required=True, metavar="SLUG", help="the account, such as acme")
+        for option, _, what in _LIMITS:
+            parser.add_argument(f"--{option.replace('_', '-')}", type=_number, metavar="N", help=f"{what}, or none")
+        parser.add_argument(
+            "--warmup",
+            type=_warmup,
+            metavar="STAGE:N",
+            help="stage of the warm-up and live emails a day in it, such as 2:50; or none",
+        )
+
+    @transaction.atomic
+    def handle(self, *args: Any, account: str, **options: Any) -> None:
+        found = Account.objects.select_for_update(no_key=True).filter(slug=account).first()
+        if found is None:
+            known = ", ".join(Account.objects.order_by("slug").values_list("slug", flat=True)[:20])
+            raise CommandError(f"There is no account named {account}. There are: {known or 'none'}.")
+        changes = _changes(options)
+        if changes:
+            Account.objects.filter(pk=found.pk).update(**changes)
+            auditing.note_thing("account.limits", account_id=found.pk, kind="account", thing_id=found.pk, **changes)
+            found.refresh_from_db()
+        self._show(found)
+
+    def _show(self, account: Account) -> None:
+        shown = {what: getattr(account, column) for _, column, what in _LIMITS}
+        warm = account.warmup_stage > 0 and account.warmup_daily_limit is not None
+        stage = f"{account.warmup_daily_limit} (warm-up, stage {account.warmup_stage})"
+        shown["live emails a day"] = stage if warm else None
+        for what, limit in shown.items():
+            self.stdout.write(f"{what:34} {'none of its own' if limit is None else limit}\n")
+
+
+def _changes(options: dict[str, Any]) -> dict[str, int | None]:
+    changes = {column: options[option] for option, column, _ in _LIMITS if options[option] is not None}
+    changes = {column: None if value == "none" else value for column, value in changes.items()}
+    if options["warmup"] is not None:
+        stage, limit = options["warmup"]
+        changes |= {"warmup_stage": stage, "warmup_daily_limit": limit}
+    return changes
+
+
+def _number(text: str) -> int | str:
+    if text == "none":
+        return text
+    if not (text.isascii() and text.isdecimal() and int(text) <= _MOST):
+        raise ArgumentTypeError(f"must be a whole number or none, not {text!r}")
+    return int(text)
+
+
+def _warmup(text: str) -> tuple[int, int | None]:
+    if text == "none":
+        return 0, None
+    stage, _, limit = text.partition(":")
+    number = _number(limit)
+    if not (stage.isascii() and stage.isdecimal() and 1 <= int(stage) <= 100 and isinstance(number, int)):
+        raise ArgumentTypeError(f"must be STAGE:N, such as 2:50, or none, not {text!r}")
+    return int(stage), number
