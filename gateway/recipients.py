@@ -18,6 +18,14 @@ def comparable(address: str) -> str:
     return address.lower()
 
 
+def comparable_text(text: str) -> str:
+    """Return an address as somebody typed it in its comparable form; what is no address as it is."""
+    try:
+        return comparable(clean_address(text))
+    except ValueError:
+        return text
+
+
 def read_pattern(text: str) -> str:
     """Return an entry in its one form: `name@domain`, `domain` or `*.domain`. Raises ValueError with a sentence.
 

@@ -1,5 +1,103 @@
 """Allowlists of mailboxes, and what they refused."""
 
-from ninja import Router
+from datetime import datetime
+from typing import Any
+
+from django.http import HttpResponse
+from django.utils import timezone
+from ninja import Query, Router
+
+from gateway import allowlists, paging
+from gateway.answers.base import answer, documented
+from gateway.answers.recipients import AllowlistAnswer, Refusals
+from gateway.auth import KeyedRequest, needs
+from gateway.lookups import mailbox_named
+from gateway.models import Allowlist, AllowlistEntry, Refusal
+from gateway.models.accounts import Scope
+from gateway.refusals import facts_of
+from gateway.schemas.allowlists import AllowlistIn, KindWord
+from gateway.timestamps import iso
 
 router = Router(tags=["allowlists"])
+
+_PATH = "/mailboxes/{mailbox}/allowlist"
+
+
+@router.get(_PATH, auth=needs(Scope.ADMIN), response=documented(AllowlistAnswer))
+def read_allowlist(request: KeyedRequest, mailbox: str, kind: Query[KindWord]) -> HttpResponse:
+    """Read one list of a mailbox, `kind` restriction or bypass. One that was never written is off, at version 0."""
+    box = mailbox_named(request.auth, mailbox)
+    found = Allowlist.objects.filter(mailbox=box, kind=kind).first() or Allowlist(mailbox=box, kind=kind)
+    return answer(_allowlist(found, timezone.now()))
+
+
+@router.put(_PATH, auth=needs(Scope.ADMIN), response=documented(AllowlistAnswer))
+def replace_allowlist(request: KeyedRequest, mailbox: str, body: AllowlistIn) -> HttpResponse:
+    """Replace one list of a mailbox whole.
+
+    Entries are `name@domain`, `domain`, or `*.domain` for subdomains. Of two changes to the same `version` one wins;
+    the other gets 409 with the version that the list is at now.
+    """
+    now = timezone.now()
+    changed = allowlists.replace_list(
+        key=request.auth,
+        mailbox=mailbox_named(request.auth, mailbox),
+        kind=body.kind,
+        mode=body.mode,
+        version=body.version,
+        entries=[entry.entry() for entry in body.entries],
+        now=now,
+    )
+    return answer(_allowlist(changed, now))
+
+
+@router.get("/refusals", auth=needs(Scope.ADMIN, Scope.OVERSIGHT, Scope.OVERSIGHT_READ), response=documented(Refusals))
+def list_refusals(request: KeyedRequest, limit: str = "", cursor: str = "") -> HttpResponse:
+    """List what restrictions kept out, newest first."""
+    rows = Refusal.objects.visible_to(request.auth).select_related("mailbox")
+    if before := paging.read_cursor(cursor):
+        rows = rows.filter(pk__lt=before)
+    size = paging.clamp(limit, default=50, most=100)
+    page, following = paging.cut(list(rows[: size + 1]), size)
+    return answer({"refusals": [_refusal(refusal) for refusal in page], "cursor": following})
+
+
+def _allowlist(found: Allowlist, now: datetime) -> dict[str, Any]:
+    entries = list(found.entries.order_by("pattern")) if found.pk else []
+    shown = [_entry(entry, now) for entry in entries]
+    live = sum(entry["live"] for entry in shown)
+    return {
+        "mailbox_id": found.mailbox_id,
+        "mailbox": found.mailbox.address,
+        "kind": found.kind,
+        "mode": found.mode,
+        "version": found.version,
+        "entries": shown,
+        "live_count": live,
+        "expired_count": len(shown) - live,
+        "notice": _notice(found, live),
+        "updated_at": iso(found.updated_at),
+    }
+
+
+def _notice(found: Allowlist, live: int) -> str | None:
+    if live or found.mode != Allowlist.Mode.ENFORCE:
+        return None
+    if found.kind == Allowlist.Kind.RESTRICTION:
+        return "No entry is live: everybody is refused."
+    return "No entry is live: nobody skips the queue."
+
+
+def _entry(entry: AllowlistEntry, now: datetime) -> dict[str, Any]:
+    expired = entry.expires_at is not None and entry.expires_at <= now
+    return {
+        "pattern": entry.pattern,
+        "expires_at": iso(entry.expires_at),
+        "note": entry.note or None,
+        "live": not expired,
+        "expired": expired,
+    }
+
+
+def _refusal(refusal: Refusal) -> dict[str, Any]:
+    return {"id": refusal.pk, **facts_of(refusal), "created_at": iso(refusal.created_at)}

@@ -89,7 +89,7 @@ def test_entry_lets_through_whom_it_names(pattern: str, address: str, through: b
     ],
 )
 def test_hostile_entry_is_refused_and_named(pattern: str):
-    with pytest.raises(ValueError, match="is none of name@domain|is too long") as caught:
+    with pytest.raises(ValueError, match=r"is none of name@domain|is too long") as caught:
         read_pattern(pattern)
     assert "\n" not in str(caught.value)
     assert str(caught.value).startswith(ascii(pattern.strip()[:80]))
