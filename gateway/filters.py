@@ -3,23 +3,30 @@
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, Field
 
 from gateway.paging import clamp, read_cursor, read_offset
 from gateway.querysets.emails import EmailQuerySet
 from gateway.states import Direction, Status
-from gateway.timestamps import parse_iso
+from gateway.timestamps import parse_loosely
 
 
 def _none_if_empty(value: Any) -> Any:
     return None if value == "" else value
 
 
+def _filterable(status: Status | None) -> Status | None:
+    # A state of moments, and no business of clients; MultiMail does not take it here either.
+    if status == Status.PENDING_SCAN:
+        raise ValueError("messages cannot be listed by pending_scan.")
+    return status
+
+
 def _moment(value: Any) -> datetime | None:
-    return parse_iso(value) if value else None
+    return parse_loosely(value) if value else None
 
 
-_MaybeStatus = Annotated[Status | None, BeforeValidator(_none_if_empty)]
+_MaybeStatus = Annotated[Status | None, AfterValidator(_filterable), BeforeValidator(_none_if_empty)]
 _MaybeDirection = Annotated[Direction | None, BeforeValidator(_none_if_empty)]
 _MaybeFlag = Annotated[bool | None, BeforeValidator(_none_if_empty)]
 _MaybeMoment = Annotated[datetime | None, BeforeValidator(_moment)]
@@ -69,32 +76,21 @@ class ListFilters(BaseModel):
             "has_attachments": self.has_attachments,
         }
         emails = emails.filter(**{name: value for name, value in wanted.items() if value is not None})
-        if self.status is None:
-            emails = emails.exclude(status__in=(Status.SPAM_QUARANTINED, Status.DELETED))
-        return emails
+        return emails.in_sight() if self.status is None else emails
 
 
-class InboxFilters(BaseModel):
-    """The parameters of `check_inbox`."""
+class InboxFilters(ListFilters):
+    """The parameters of `check_inbox`: those of a list, whose mailbox is named here, and `unread`."""
 
     mailbox: Annotated[str, Field(max_length=320)] = ""
     unread: _MaybeFlag = None
-    status: _MaybeStatus = None
-    limit: str = ""
-    cursor: str = ""
 
-    def page_size(self) -> int:
-        """Return how many rows a page has."""
-        return clamp(self.limit, default=20, most=100)
-
-    def apply(self, emails: EmailQuerySet) -> EmailQuerySet:
-        """Narrow and order `emails`: unread, unless a status is named or `unread=false` asks for all readable mail."""
-        cursor = read_cursor(self.cursor)
-        if cursor:
-            emails = emails.filter(id__lt=cursor)
-        if self.status is None and self.unread is False:
-            return emails.filter(status__in=(Status.UNREAD, Status.READ)).order_by("-id")
-        return emails.filter(status=self.status or Status.UNREAD).order_by("-id")
+    def _narrow(self, emails: EmailQuerySet) -> EmailQuerySet:
+        """Take unread mail, unless a status is named or `unread=false` asks for all that can be read."""
+        emails = super()._narrow(emails)
+        if self.status is not None:
+            return emails
+        return emails.filter(status__in=(Status.UNREAD, Status.READ) if self.unread is False else (Status.UNREAD,))
 
 
 class PendingFilters(BaseModel):

@@ -30,3 +30,12 @@ def parse_iso(text: str) -> datetime:
         raise ValueError("must be a time in UTC such as 2026-11-20T08:15:00Z.") from None
     # Kept to the millisecond, as it is given back: a finer time would be another one in the answer.
     return moment.astimezone(UTC).replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+def parse_loosely(text: str) -> datetime:
+    """Return the moment that a filter names: any ISO 8601, where a bare date is its midnight and no zone means UTC."""
+    try:
+        moment = datetime.fromisoformat(text.strip())
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueError("must be a time such as 2026-11-20T08:15:00Z, or a date.") from None

@@ -15,6 +15,7 @@ from gateway.filters import InboxFilters, ListFilters
 from gateway.lookups import email_named, mailbox_named, mailbox_named_or_only
 from gateway.models import ApiKey, Email
 from gateway.models.accounts import Scope
+from gateway.querysets.emails import EmailQuerySet
 from gateway.schemas.send import CancelIn
 
 router = Router(tags=["messages"])
@@ -26,7 +27,7 @@ _EMAIL = "/mailboxes/{mailbox}/emails/{email}"
 def list_emails(request: KeyedRequest, mailbox: str, filters: Query[ListFilters]) -> HttpResponse:
     """List a mailbox, newest first; with `since_id` only what is newer, oldest first."""
     box = mailbox_named(request.auth, mailbox)
-    rows = filters.apply(Email.objects.visible_to(request.auth).filter(mailbox=box))
+    rows = filters.apply(_searched(request.auth, filters).filter(mailbox=box))
     return _page(request.auth, rows, filters.page_size(), flat=False)
 
 
@@ -49,7 +50,7 @@ def cancel(request: KeyedRequest, mailbox: str, email: str) -> HttpResponse:
 def check_inbox(request: KeyedRequest, filters: Query[InboxFilters]) -> HttpResponse:
     """List received mail, unread if nothing else is asked for."""
     box = mailbox_named_or_only(request.auth, filters.mailbox)
-    rows = filters.apply(Email.objects.visible_to(request.auth).filter(mailbox=box).received())
+    rows = filters.apply(_searched(request.auth, filters).filter(mailbox=box).received())
     return _page(request.auth, rows, filters.page_size(), flat=True)
 
 
@@ -72,6 +73,12 @@ def _cancel(key: ApiKey, email: Email) -> HttpResponse:
     cancelled = decide.cancel_email(key=key, email=email, now=timezone.now())
     ids: dict[str, Any] = {"id": cancelled.pk, "email_id": cancelled.pk, "message_id": cancelled.pk}
     return answer(ids | {"status": cancelled.status})
+
+
+def _searched(key: ApiKey, filters: ListFilters) -> EmailQuerySet:
+    emails = Email.objects.visible_to(key)
+    # What may not be read may not be guessed by searching either.
+    return emails.readable_by(key) if filters.subject_contains else emails
 
 
 def _page(key: ApiKey, rows: Any, limit: int, *, flat: bool) -> HttpResponse:
