@@ -1,0 +1,97 @@
+"""Attached files by link: the same bytes without a key, for an hour, and for nobody who made a link up."""
+
+from typing import Any
+from urllib.parse import quote, urlsplit
+
+import pytest
+from django.core import signing
+from django.test import Client
+from django.utils import timezone
+
+from gateway import file_links
+from gateway.models import Account, ApiKey, Attachment, Email, Mailbox
+from gateway.states import Status
+from tests.integration.gateway.world import World, add_key, make_inbound
+
+NAME = "a b/ü+.txt"
+FILE = {"name": NAME, "content_type": "text/html", "content_base64": "PGI+aGk8L2I+"}
+
+
+def link(world: World, email_id: str, name: str = NAME, key: str = "agent") -> Any:
+    return world.call("GET", f"{world.base}/emails/{email_id}/attachments/{quote(name)}/url", key=key)
+
+
+def fetch(url: str) -> Any:
+    return Client().get(urlsplit(url).path)
+
+
+def test_link_gives_the_same_bytes_without_a_key(world: World):
+    email_id = world.held(attachments=[FILE])
+    told = link(world, email_id).json()
+    assert told["url"].startswith("http://testserver/v1/files/")
+    assert (told["filename"], told["size_bytes"]) == (NAME, 9)
+    assert (told["content_type"], told["expires_in"]) == ("text/html", 3600)
+    answer = fetch(told["url"])
+    assert (answer.status_code, answer.content, answer["Content-Type"]) == (200, b"<b>hi</b>", "text/html")
+    assert answer["Content-Disposition"].startswith("attachment")
+    assert "sandbox" in answer["Content-Security-Policy"]
+
+
+def test_link_of_unknown_file_or_foreign_message_is_404(world: World, other: World):
+    email_id = world.held(attachments=[FILE])
+    assert link(world, email_id, "none").status_code == 404
+    assert link(other, email_id).status_code == 404
+
+
+def test_file_whose_name_ends_in_url_is_still_there(world: World):
+    email_id = world.held(attachments=[FILE | {"name": "x/url"}])
+    answer = world.call("GET", f"{world.base}/emails/{email_id}/attachments/x/url")
+    assert answer.content == b"<b>hi</b>"
+    assert link(world, email_id, "x/url").json()["filename"] == "x/url"
+
+
+def test_link_expires(world: World, monkeypatch: pytest.MonkeyPatch):
+    told = link(world, world.held(attachments=[FILE])).json()
+    monkeypatch.setattr(file_links, "LASTS", -1)
+    answer = fetch(told["url"])
+    assert (answer.status_code, answer.json()["code"]) == (403, "link_expired")
+
+
+@pytest.mark.parametrize("token", ["x", "a:b:c", "ImZvbyI:1:x", "%00", signing.dumps(["a", "b", 1], salt="other")])
+def test_link_made_up_gives_nothing(world: World, token: str):
+    answer = fetch(f"/v1/files/{token}")
+    assert answer.status_code in (403, 404)
+    assert answer.json()["error"]
+
+
+def test_link_is_bound_to_its_message_and_file(world: World):
+    mine, theirs = world.held(attachments=[FILE]), world.held(attachments=[FILE])
+    key = ApiKey.objects.get(name="Key agent")
+    file = Attachment.objects.get(email_id=theirs)
+    file.email_id = mine
+    assert fetch(f"/v1/files/{file_links.link_token(key=key, file=file)}").status_code == 404
+
+
+def test_link_ends_with_key_account_and_mailbox(world: World):
+    url = link(world, world.held(attachments=[FILE])).json()["url"]
+    Account.objects.update(is_active=False)
+    assert fetch(url).status_code == 403
+    Account.objects.update(is_active=True)
+    Mailbox.objects.update(is_active=False)
+    assert fetch(url).status_code == 404
+    Mailbox.objects.update(is_active=True)
+    assert fetch(url).status_code == 200
+    ApiKey.objects.filter(name="Key agent").update(revoked_at=timezone.now())
+    assert fetch(url).status_code == 403
+
+
+@pytest.mark.parametrize("status", [Status.PENDING_INBOUND_APPROVAL, Status.REJECTED])
+def test_files_of_mail_that_nobody_let_in_are_kept_from_agents(world: World, status: Status):
+    email = make_inbound(world, status=status, has_attachments=True)
+    Attachment.objects.create(email=email, name=NAME, content_type="text/plain", size=1, sha256="", content=b"x")
+    add_key(world, "watching reader", ["read", "oversight_read"])
+    raw = f"{world.base}/emails/{email.pk}/attachments/{quote(NAME)}"
+    for path in (raw, f"{raw}/url", f"{world.base}/emails/{email.pk}", f"/read_email?id={email.pk}"):
+        assert world.call("GET", path).status_code == 403
+        assert world.call("GET", path, key="watching reader").status_code == 200
+    assert Email.objects.get(pk=email.pk).status == status

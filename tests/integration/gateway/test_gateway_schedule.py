@@ -1,0 +1,196 @@
+"""Changing scheduled mail: its time always, its content until somebody approved it, and nothing that is on its way."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from gateway import outbox
+from gateway.models import AuditLogEntry, Email, Mailbox
+from gateway.modes import Mode
+from gateway.states import Status
+from tests.integration.gateway.world import World, events_of, make_inbound, make_world
+
+AT, LATER = "2099-01-01T00:00:00Z", "2099-02-01T00:00:00Z"
+LATER_MOMENT = datetime(2099, 2, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def free(db: None) -> World:
+    """A mailbox whose mail leaves without review."""
+    return make_world(mode=Mode.AUTONOMOUS)
+
+
+def edit(world: World, email_id: str, key: str = "agent", **fields: Any) -> Any:
+    return world.call("PATCH", f"{world.base}/emails/{email_id}/schedule", key=key, json=fields)
+
+
+def scheduled(world: World, **fields: Any) -> Email:
+    email = Email.objects.get(pk=world.held(send_at=AT, **fields))
+    assert email.status == Status.SCHEDULED
+    return email
+
+
+def approved(world: World) -> Email:
+    return world.approved(send_at=AT)
+
+
+@pytest.mark.parametrize("name", ["send_at", "scheduled_at"])
+def test_time_of_scheduled_mail_moves_with_its_due_time(free: World, name: str):
+    email = scheduled(free)
+    answer = edit(free, email.pk, **{name: LATER})
+    assert answer.status_code == 200, answer.content
+    assert (answer.json()["status"], answer.json()["send_at"]) == ("scheduled", "2099-02-01T00:00:00.000Z")
+    email.refresh_from_db()
+    assert (email.send_at, email.due_at) == (LATER_MOMENT, LATER_MOMENT)
+
+
+def test_content_of_scheduled_mail_is_changed_and_scheduled_again(free: World):
+    email = scheduled(free, cc="c@x.example", html="<p>old words</p>")
+    told = edit(free, email.pk, to=["new@x.example"], cc=[], bcc="b@x.example", subject="New", markdown="new words")
+    assert (told.status_code, told.json()["status"], told.json()["markdown"]) == (200, "scheduled", "new words")
+    email.refresh_from_db()
+    assert (email.to, email.cc, email.bcc, email.subject) == (["new@x.example"], [], ["b@x.example"], "New")
+    # What recipients would see must be what was asked for, not the HTML of the old text.
+    assert email.html is None
+    assert email.due_at == email.send_at == datetime(2099, 1, 1, tzinfo=UTC)
+
+
+def test_time_of_approved_mail_moves_and_its_content_does_not(world: World):
+    email = approved(world)
+    assert edit(world, email.pk, send_at=LATER).status_code == 200
+    for fields in ({"subject": "Other"}, {"to": ["other@x.example"]}, {"bcc": ["b@x.example"]}, {"markdown": "x"}):
+        answer = edit(world, email.pk, **fields, send_at="2099-03-01T00:00:00Z")
+        assert (answer.status_code, answer.json()["code"]) == (409, "already_approved")
+        assert (answer.json()["status"], answer.json()["decision"]) == ("scheduled", "approved")
+    email.refresh_from_db()
+    assert (email.send_at, email.due_at, email.to) == (LATER_MOMENT, LATER_MOMENT, ["dana@northwind.example"])
+
+
+def test_approved_mail_may_be_sent_the_content_it_has(world: World):
+    email = approved(world)
+    answer = edit(world, email.pk, subject=email.subject, markdown=email.markdown, to=email.to, send_at=LATER)
+    assert answer.status_code == 200
+
+
+def test_mail_that_waits_for_a_decision_is_409(world: World):
+    email_id = world.held(send_at=AT)
+    answer = edit(world, email_id, send_at=LATER)
+    assert (answer.status_code, answer.json()["code"]) == (409, "not_scheduled")
+    assert answer.json()["status"] == "pending_send_approval"
+
+
+def test_mail_of_every_other_status_is_409(free: World):
+    email = scheduled(free)
+    for status in set(Status) - {Status.SCHEDULED}:
+        Email.objects.filter(pk=email.pk).update(status=status)
+        assert edit(free, email.pk, send_at=LATER).status_code == 409, status
+    assert edit(free, make_inbound(free).pk, send_at=LATER).status_code == 409
+
+
+def test_mail_on_its_way_is_409(free: World):
+    at_once = free.held()
+    late, taken, offered = scheduled(free), scheduled(free), scheduled(free)
+    Email.objects.filter(pk=late.pk).update(send_at=timezone.now() - timedelta(seconds=1))
+    Email.objects.filter(pk=taken.pk).update(lease_until=Now() + timedelta(minutes=1))
+    Email.objects.filter(pk=offered.pk).update(data_attempted_at=Now())
+    for email_id in (at_once, late.pk, taken.pk, offered.pk):
+        for fields in ({"send_at": LATER}, {"subject": "Other"}):
+            assert edit(free, email_id, **fields).status_code == 409
+    assert not AuditLogEntry.objects.filter(action__in=["email.edited", "email.rescheduled"]).exists()
+
+
+def test_gated_mail_that_asks_at_its_time_can_be_changed_and_still_asks(world: World):
+    world.listen("oversight.pending")
+    email = scheduled(world, gate_timing="schedule_first")
+    answer = edit(world, email.pk, markdown="new words")
+    assert (answer.status_code, answer.json()["status"]) == (200, "scheduled")
+    Email.objects.filter(pk=email.pk).update(due_at=Now())
+    assert outbox.send_due(email_id=email.pk, now=timezone.now()) == "asked"
+    assert events_of(email.pk) == ["oversight.pending"]
+
+
+def test_content_is_admitted_by_the_mode_of_now(free: World):
+    email = scheduled(free)
+    Mailbox.objects.update(oversight_mode=Mode.GATED_SEND)
+    assert edit(free, email.pk, markdown="new words").json()["status"] == "pending_send_approval"
+    email.refresh_from_db()
+    assert (email.gated, email.oversight_mode, email.due_at) == (True, "gated_send", None)
+
+
+def test_content_in_read_only_is_403_and_nothing_is_changed(free: World):
+    email = scheduled(free)
+    Mailbox.objects.update(oversight_mode=Mode.READ_ONLY)
+    assert edit(free, email.pk, markdown="new words").status_code == 403
+    email.refresh_from_db()
+    assert (email.status, email.markdown) == (Status.SCHEDULED, "Hello")
+
+
+def test_mail_that_was_gated_stays_gated_when_the_mailbox_is_loosened(world: World):
+    email = scheduled(world, gate_timing="schedule_first")
+    Mailbox.objects.update(oversight_mode=Mode.AUTONOMOUS)
+    edit(world, email.pk, markdown="new words")
+    email.refresh_from_db()
+    assert (email.status, email.gated) == (Status.SCHEDULED, True)
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({}, "send_at"),
+        ({"send_at": None, "to": None}, "send_at"),
+        ({"send_at": "2001-01-01T00:00:00Z"}, "send_at"),
+        ({"send_at": "2099-01-01T00:00:00+02:00"}, "send_at"),
+        ({"to": []}, "to"),
+        ({"to": ["nobody"]}, "to"),
+        ({"cc": ["a@x.example\nBcc: b@x.example"]}, "cc"),
+        ({"subject": "a\nb"}, "subject"),
+        ({"markdown": " "}, "markdown"),
+    ],
+)
+def test_bad_edit_is_422_and_names_the_field(free: World, fields: dict[str, Any], field: str):
+    email = scheduled(free)
+    answer = edit(free, email.pk, **fields)
+    assert answer.status_code == 422
+    assert answer.json()["field"].startswith(field)
+
+
+def test_edit_where_scheduling_is_off_is_403(free: World):
+    email = scheduled(free)
+    Mailbox.objects.update(scheduling_enabled=False)
+    assert edit(free, email.pk, send_at=LATER).status_code == 403
+
+
+def test_edit_of_foreign_mail_is_404_and_without_send_403(free: World, other: World):
+    email = scheduled(free)
+    assert edit(other, email.pk, send_at=LATER).status_code == 404
+    assert edit(free, email.pk, key="reader", send_at=LATER).status_code == 403
+
+
+def test_edits_are_audited_by_the_names_of_their_fields(free: World):
+    email = scheduled(free)
+    edit(free, email.pk, send_at=LATER)
+    edit(free, email.pk, subject="New", markdown="new words", send_at=AT)
+    edit(free, email.pk, subject="New")
+    entries = AuditLogEntry.objects.filter(resource_id=email.pk).order_by("id")[1:]
+    assert [entry.action for entry in entries] == ["email.rescheduled", "email.edited"]
+    assert entries[1].metadata["fields"] == ["markdown", "send_at", "subject"]
+
+
+def test_edit_of_what_somebody_else_changed_meanwhile_is_409(free: World, monkeypatch: pytest.MonkeyPatch):
+    from gateway import reschedule
+
+    email = scheduled(free)
+    admit = reschedule.admit
+
+    def slow(**given: Any) -> Any:
+        Email.objects.filter(pk=email.pk).update(cc=["late@x.example"])
+        return admit(**given)
+
+    monkeypatch.setattr(reschedule, "admit", slow)
+    answer = edit(free, email.pk, to=["new@x.example"])
+    assert (answer.status_code, answer.json()["code"]) == (409, "changed_meanwhile")
+    email.refresh_from_db()
+    assert (email.to, email.status) == (["dana@northwind.example"], Status.SCHEDULED)
