@@ -7,7 +7,8 @@ from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
-# Above the time limits of one attempt (35 s), so that a row is taken over only from a dead worker.
+# Above the time limit of one attempt (guarded.py) and the longest look-up of a name before it, so that a row is taken
+# over only from a dead worker.
 LEASE = timedelta(seconds=45)
 
 
@@ -23,12 +24,11 @@ class DeliveryQuerySet(models.QuerySet[Any]):
 
     def claim(self, pk: int) -> Any | None:
         """Take row `pk` for one attempt and return it, or None when somebody else has it or it is not due."""
-        taken = (
-            self.due()
-            .filter(pk=pk)
-            .update(state=Delivery.State.SENDING, attempts=F("attempts") + 1, lease_until=Now() + LEASE)
-        )
-        return self.get(pk=pk) if taken else None
+        return self.get(pk=pk) if self.due().filter(pk=pk).take() else None
+
+    def take(self) -> int:
+        """Give these rows to the caller for one attempt; returns how many there were."""
+        return self.update(state=Delivery.State.SENDING, attempts=F("attempts") + 1, lease_until=Now() + LEASE)
 
 
 class Delivery(models.Model):
@@ -56,8 +56,11 @@ class Delivery(models.Model):
         abstract = True
 
     def _finish(self, **fields: Any) -> bool:
-        # The attempt number fences the write: a worker that wakes up after its lease cannot overwrite a newer attempt.
-        mine = type(self)._default_manager.filter(pk=self.pk, state=self.State.SENDING, attempts=self.attempts)
+        # Number and lease fence the write: a worker that wakes up after its lease cannot overwrite a newer attempt.
+        # The number alone would not do, because attempts that do not count lower it again.
+        mine = type(self)._default_manager.filter(
+            pk=self.pk, state=self.State.SENDING, attempts=self.attempts, lease_until=self.lease_until
+        )
         return bool(mine.update(lease_until=None, last_attempt_at=Now(), **fields))
 
     def delivered(self, *, status: int) -> bool:

@@ -1,24 +1,31 @@
-"""Delivers one webhook event: signed over its exact bytes, retried three times, every attempt recorded."""
+"""Delivers one webhook event: signed over its exact bytes, retried three times, every attempt recorded.
 
-import hashlib
-import hmac
+Once it was answered or not, endpoints.py judges what that says about the endpoint as a whole.
+"""
+
 import logging
+import time
+
+from django.db import transaction
+from django.utils import timezone
 
 from common.logs import traced
 from courier.backoff import retry_after_attempt
 from courier.guarded import DeliveryError, request
-from gateway.models import WebhookDelivery
+from gateway import endpoints
+from gateway.endpoints import Outcome
+from gateway.models import Webhook, WebhookDelivery
+from gateway.signing import signatures
+from gateway.timestamps import iso
 
 log = logging.getLogger(__name__)
 
 RETRIES = (10, 60, 300)
 # An event that ends its worker must not do so for ever.
 MAX_ATTEMPTS = len(RETRIES) + 3
-
-
-def sign(secret: str, body: bytes) -> str:
-    """Return the value of X-MultiMail-Signature for these bytes."""
-    return "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+# Of all of an attempt, whatever the endpoint does.
+TIMEOUT = 10.0
+_GONE = 410
 
 
 def deliver(*, delivery_id: int) -> int | None:
@@ -31,40 +38,88 @@ def deliver(*, delivery_id: int) -> int | None:
     return WebhookDelivery.objects.next_after(delivery) if finished else None
 
 
-def _attempt(delivery: WebhookDelivery) -> bool:
-    webhook = delivery.webhook
-    if webhook.deleted_at is not None:
+def probe(*, webhook_id: str) -> bool:
+    """Try a paused endpoint with the oldest delivery that waits for it; True when it is there again."""
+    if not endpoints.begin_probe(webhook_id=webhook_id):
+        return False
+    delivery = WebhookDelivery.objects.claim_waiting(webhook_id)
+    if delivery is None:
+        return False
+    with traced(delivery.trace):
+        return _attempt(delivery, probing=True) and not Webhook.objects.get(pk=webhook_id).paused_at
+
+
+def _attempt(delivery: WebhookDelivery, *, probing: bool = False) -> bool:
+    """Make one attempt; True when the delivery is finished, so that later events of the message may go."""
+    if delivery.webhook.deleted_at is not None:
         return delivery.failed(error="The subscription was deleted.")
     if delivery.attempts > MAX_ATTEMPTS:
         return delivery.failed(error="Given up: every attempt ended without an outcome.")
-    body = bytes(delivery.body)
+    outcome = _post(delivery)
+    now = timezone.now()
+    milliseconds = round(outcome.seconds * 1000)
+    delivery.remember(at=iso(now), status=outcome.status, error=outcome.error, milliseconds=milliseconds)
+    # The subscription is locked first, as by those who claim: in the other order the two could wait for each other.
+    with transaction.atomic():
+        webhook = Webhook.objects.locked(delivery.webhook_id)
+        finished = _record(delivery, outcome, probing=probing)
+        endpoints.judge(webhook=webhook, outcome=outcome, lost=finished and bool(outcome.error), now=now)
+    _log(delivery, outcome)
+    return finished
+
+
+def _post(delivery: WebhookDelivery) -> Outcome:
+    webhook, body = delivery.webhook, bytes(delivery.body)
     headers = {
         "Content-Type": "application/json",
         "User-Agent": "Countersign-Gateway/1",
-        "X-MultiMail-Signature": sign(webhook.secret, body),
+        **signatures(webhook, body, now=timezone.now()),
         "X-MultiMail-Event": delivery.event,
         "X-MultiMail-Event-Id": delivery.event_id,
         "X-Request-Id": delivery.event_id,
     }
+    began = time.monotonic()
     try:
-        answer = request("POST", webhook.url, body=body, headers=headers)
+        answer = request("POST", webhook.url, body=body, headers=headers, limit=TIMEOUT)
     except DeliveryError as error:
-        return _later(delivery, str(error), None, hopeless=error.refused)
-    if 200 <= answer.status < 300:
-        log.info("webhook delivered", extra=_facts(delivery) | {"status": answer.status})
-        return delivery.delivered(status=answer.status)
-    return _later(delivery, f"The answer was {answer.status}.", answer.status)
+        return Outcome(seconds=time.monotonic() - began, error=str(error), hopeless=error.refused)
+    good = 200 <= answer.status < 300
+    return Outcome(
+        seconds=time.monotonic() - began,
+        status=answer.status,
+        error="" if good else f"The answer was {answer.status}.",
+        gone=answer.status == _GONE,
+    )
 
 
-def _later(delivery: WebhookDelivery, error: str, status: int | None, *, hopeless: bool = False) -> bool:
-    """Plan the next attempt; True when there is none, so that later events of the message may go."""
-    log.warning("webhook not delivered", extra=_facts(delivery) | {"reason": error})
-    wait = None if hopeless else retry_after_attempt(delivery.attempts, schedule=RETRIES)
+def _record(delivery: WebhookDelivery, outcome: Outcome, *, probing: bool) -> bool:
+    """Write what became of the attempt into its row; True when no other attempt follows."""
+    if not outcome.error:
+        return delivery.delivered(status=outcome.status or 0)
+    error, status = outcome.error, outcome.status
+    if probing:
+        delivery.waits(error=error, status=status)
+        return False
+    wait = None if outcome.hopeless else retry_after_attempt(delivery.attempts, schedule=RETRIES)
+    if outcome.gone:
+        # The endpoint is paused for it, so this one waits like all others.
+        wait = 0 if wait is None else wait
     if wait is None:
         return delivery.failed(error=error, status=status)
     delivery.postponed(seconds=wait, error=error, status=status)
     return False
 
 
-def _facts(delivery: WebhookDelivery) -> dict[str, object]:
-    return {"delivery": delivery.pk, "event": delivery.event, "email": delivery.email_id, "attempt": delivery.attempts}
+def _log(delivery: WebhookDelivery, outcome: Outcome) -> None:
+    facts = {
+        "delivery": delivery.pk,
+        "event": delivery.event,
+        "email": delivery.email_id,
+        "attempt": delivery.attempts,
+        "status": outcome.status,
+        "milliseconds": round(outcome.seconds * 1000),
+    }
+    if outcome.error:
+        log.warning("webhook not delivered", extra=facts | {"reason": outcome.error})
+    else:
+        log.info("webhook delivered", extra=facts)

@@ -3,8 +3,8 @@
 from celery import shared_task
 from django.utils import timezone
 
-from gateway import closing, compose, deliver, outbox, usage
-from gateway.models import Email, IdempotencyRecord, WebhookDelivery
+from gateway import closing, compose, deliver, endpoints, hooks, outbox, usage
+from gateway.models import Email, IdempotencyRecord, Webhook, WebhookDelivery
 
 # How many rows one sweep nudges; the next one comes in seconds.
 _BATCH = 200
@@ -27,6 +27,12 @@ def deliver_webhook(delivery_id: int) -> str:
 
 
 @shared_task
+def probe_webhook(webhook_id: str) -> str:
+    """Try a paused endpoint once."""
+    return "awake" if deliver.probe(webhook_id=webhook_id) else "paused"
+
+
+@shared_task
 def sweep() -> str:
     """Nudge everything that is due, and finish what a crash left half done."""
     now = timezone.now()
@@ -35,11 +41,20 @@ def sweep() -> str:
         compose.move_on(email=email, now=now)
     lost = outbox.settle_lost(now=now)
     emails = list(Email.objects.in_outbox().order_by("due_at").values_list("pk", flat=True)[:_BATCH])
-    deliveries = list(WebhookDelivery.objects.due().order_by("pk").values_list("pk", flat=True)[:_BATCH])
+    deliveries = WebhookDelivery.objects.in_turn(_BATCH)
     for email_id in emails:
         send_email.delay(email_id)
     for delivery_id in deliveries:
         deliver_webhook.delay(delivery_id)
+    _sweep_endpoints()
     IdempotencyRecord.objects.expired().delete()
     usage.write_down_calls()
     return f"{len(emails)} emails, {len(deliveries)} deliveries, {lost} lost"
+
+
+def _sweep_endpoints() -> None:
+    """Try paused endpoints whose time has come, and end what waited or overlapped long enough."""
+    for webhook_id in Webhook.objects.to_probe().values_list("pk", flat=True)[:_BATCH]:
+        probe_webhook.delay(webhook_id)
+    endpoints.give_up_waiting()
+    hooks.forget_previous_secrets()

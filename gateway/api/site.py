@@ -17,6 +17,7 @@ from gateway.answers.base import Health, answer, documented
 from gateway.api import (
     accounts,
     allowlists,
+    audit,
     contacts,
     domains,
     emails,
@@ -77,7 +78,7 @@ api = GatewayAPI(
 )
 for part in (send, replies, emails, files, threads, tags, schedule, oversight, upgrades, allowlists):
     api.add_router("/v1", part.router)
-for part in (accounts, mailboxes, keys, domains, contacts, suppression, usage, webhooks):
+for part in (accounts, mailboxes, keys, domains, contacts, suppression, usage, webhooks, audit):
     api.add_router("/v1", part.router)
 api.add_router("/v1", flat_router(listed=True))
 api.add_router("", flat_router(listed=False))

@@ -1,139 +1,137 @@
-"""Subscriptions, the delivery log, and the audit log: what an admin key looks after."""
+"""Subscriptions and the log of what was sent to them: what an admin key looks after."""
 
+from datetime import timedelta
 from typing import Any
 
 from django.http import HttpResponse
 from django.utils import timezone
 from ninja import Router
 
-from courier.models import Delivery
-from gateway import hooks, paging
+from gateway import hook_shapes, hooks, paging
 from gateway.answers.base import Changed, answer, documented
-from gateway.answers.webhooks import AuditLog, Deliveries, DeliveryAnswer, WebhookAnswer, Webhooks
+from gateway.answers.webhooks import Deliveries, DeliveryAnswer, WebhookAnswer, Webhooks, WebhookWithSecret
 from gateway.auth import KeyedRequest, needs
-from gateway.errors import NotFound
-from gateway.lookups import mailbox_named
-from gateway.models import AuditLogEntry, Webhook, WebhookDelivery
+from gateway.errors import Invalid, NotFound
+from gateway.lookups import check_unlimited, mailbox_named
+from gateway.models import ApiKey, Mailbox, Webhook, WebhookDelivery
 from gateway.models.accounts import Scope
-from gateway.schemas.webhooks import WebhookIn
-from gateway.timestamps import iso
+from gateway.replay import replay_delivery
+from gateway.schemas.webhooks import RotateIn, WebhookChange, WebhookIn
 
 router = Router(tags=["webhooks"])
-
-_STATUS_WORDS = {
-    Delivery.State.DUE: "pending",
-    Delivery.State.SENDING: "pending",
-    Delivery.State.DELIVERED: "delivered",
-    Delivery.State.FAILED: "failed",
-}
 
 
 @router.get("/webhooks", auth=needs(Scope.ADMIN), response=documented(Webhooks))
 def list_webhooks(request: KeyedRequest) -> HttpResponse:
     """List subscriptions, without their secrets."""
-    rows = Webhook.objects.alive().filter(account_id=request.auth.account_id).order_by("id")
-    shown = [_webhook(webhook) for webhook in rows]
+    shown = [hook_shapes.webhook(webhook) for webhook in Webhook.objects.visible_to(request.auth)]
     return answer({"webhooks": shown, "subscriptions": shown})
 
 
-@router.post("/webhooks", auth=needs(Scope.ADMIN), response=documented(WebhookAnswer, status=201))
+@router.post("/webhooks", auth=needs(Scope.ADMIN), response=documented(WebhookWithSecret, status=201))
 def create_webhook(request: KeyedRequest, body: WebhookIn) -> HttpResponse:
     """Subscribe an address to events. The answer shows the signing secret."""
-    mailbox = mailbox_named(request.auth, body.mailbox_id) if body.mailbox_id else None
+    mailbox = _mailbox(request.auth, body.mailbox_id)
     webhook = hooks.add_webhook(key=request.auth, url=body.url, events=body.events, mailbox=mailbox, secret=body.secret)
-    return answer(_with_secret(webhook), status=201)
+    return answer(hook_shapes.with_secret(webhook), status=201)
 
 
-@router.get("/webhooks/{webhook_id}", auth=needs(Scope.ADMIN), response=documented(WebhookAnswer))
+@router.get("/webhooks/{webhook_id}", auth=needs(Scope.ADMIN), response=documented(WebhookWithSecret))
 def read_webhook(request: KeyedRequest, webhook_id: str) -> HttpResponse:
     """Read one subscription, with its secret."""
-    return answer(_with_secret(_webhook_named(request, webhook_id)))
+    return answer(hook_shapes.with_secret(_webhook_named(request.auth, webhook_id)))
+
+
+@router.patch("/webhooks/{webhook_id}", auth=needs(Scope.ADMIN), response=documented(WebhookAnswer))
+def change_webhook(request: KeyedRequest, webhook_id: str, body: WebhookChange) -> HttpResponse:
+    """Move a subscription to another address, or change what it hears of. A paused one wakes when it is moved."""
+    webhook = _webhook_named(request.auth, webhook_id)
+    changes: dict[str, Any] = body.model_dump(include=body.model_fields_set - {"mailbox_id"})
+    if "mailbox_id" in body.model_fields_set:
+        changes["mailbox"] = _mailbox(request.auth, body.mailbox_id)
+    changed = hooks.change_webhook(key=request.auth, webhook=webhook, changes=changes)
+    return answer(hook_shapes.webhook(changed) | {"status": "updated"})
 
 
 @router.delete("/webhooks/{webhook_id}", auth=needs(Scope.ADMIN), response=documented(Changed))
 def delete_webhook(request: KeyedRequest, webhook_id: str) -> HttpResponse:
     """End a subscription."""
-    webhook = _webhook_named(request, webhook_id)
+    webhook = _webhook_named(request.auth, webhook_id)
     hooks.end_webhook(key=request.auth, webhook=webhook, now=timezone.now())
     return answer({"id": webhook.pk, "status": "deleted"})
 
 
+@router.post("/webhooks/{webhook_id}/rotate", auth=needs(Scope.ADMIN), response=documented(WebhookWithSecret))
+def rotate_webhook(request: KeyedRequest, webhook_id: str, body: RotateIn) -> HttpResponse:
+    """Change the signing secret.
+
+    For `overlap_s` seconds (24 hours if not said, at most 7 days) `X-MultiMail-Signature` is still made with the old
+    secret, and `X-MultiMail-Signature-Next` with the new one; then the new one takes its place.
+    """
+    webhook = hooks.rotate_secret(
+        key=request.auth,
+        webhook=_webhook_named(request.auth, webhook_id),
+        secret=body.secret,
+        overlap=timedelta(seconds=body.overlap_s),
+        now=timezone.now(),
+    )
+    return answer(hook_shapes.with_secret(webhook))
+
+
 @router.post("/webhooks/{webhook_id}/test", auth=needs(Scope.ADMIN), response=documented(DeliveryAnswer))
 def test_webhook(request: KeyedRequest, webhook_id: str) -> HttpResponse:
-    """Send one signed `webhook.test` event, which is about no message."""
-    delivery = hooks.test_webhook(webhook=_webhook_named(request, webhook_id), now=timezone.now())
-    return answer(_delivery(delivery))
+    """Send one signed `webhook.test` event, which is about no message; a paused subscription wakes if it is taken."""
+    webhook = _webhook_named(request.auth, webhook_id)
+    delivery = hooks.test_webhook(key=request.auth, webhook=webhook, now=timezone.now())
+    return answer(hook_shapes.delivery(delivery))
 
 
 @router.get("/webhook-deliveries", auth=needs(Scope.ADMIN), response=documented(Deliveries))
-def list_deliveries(request: KeyedRequest, limit: str = "", cursor: str = "") -> HttpResponse:
-    """List events on their way and behind it, newest first."""
-    rows = WebhookDelivery.objects.filter(webhook__account_id=request.auth.account_id)
-    rows = rows.select_related("webhook").defer("body").order_by("-pk")
+def list_deliveries(
+    request: KeyedRequest,
+    webhook_id: str = "",
+    status: str = "",
+    email_id: str = "",
+    limit: str = "",
+    cursor: str = "",
+) -> HttpResponse:
+    """List events on their way and behind it, newest first. `status` is pending, delivered or failed."""
+    rows = WebhookDelivery.objects.visible_to(request.auth)
+    rows = rows.matching(webhook_id=webhook_id, states=_states(status), email_id=email_id)
     if before := paging.read_cursor(cursor):
         rows = rows.filter(pk__lt=paging.as_number(before))
     size = paging.clamp(limit, default=50, most=100)
     page, following = paging.cut(list(rows[: size + 1]), size)
-    return answer({"deliveries": [_delivery(delivery) for delivery in page], "cursor": following})
+    return answer({"deliveries": [hook_shapes.delivery(delivery) for delivery in page], "cursor": following})
 
 
-@router.get("/audit-log", auth=needs(Scope.ADMIN), response=documented(AuditLog))
-def list_audit_log(request: KeyedRequest, limit: str = "", cursor: str = "") -> HttpResponse:
-    """List what was done with which key, newest first."""
-    rows = AuditLogEntry.objects.filter(account_id=request.auth.account_id).order_by("-id")
-    if before := paging.read_cursor(cursor):
-        rows = rows.filter(pk__lt=before)
-    size = paging.clamp(limit, default=100, most=500)
-    page, following = paging.cut(list(rows[: size + 1]), size)
-    return answer({"entries": [_entry(entry) for entry in page], "cursor": following})
+@router.post("/webhook-deliveries/{delivery_id}/replay", auth=needs(Scope.ADMIN), response=documented(DeliveryAnswer))
+def replay(request: KeyedRequest, delivery_id: str) -> HttpResponse:
+    """Send a finished delivery again: the same bytes, with the same `event_id`. 409 while it is on its way."""
+    known = delivery_id.isdecimal() and delivery_id.isascii() and len(delivery_id) <= 18
+    rows = WebhookDelivery.objects.visible_to(request.auth)
+    delivery = rows.filter(pk=int(delivery_id)).first() if known else None
+    if delivery is None:
+        raise NotFound("There is no such delivery in this account.")
+    return answer(hook_shapes.delivery(replay_delivery(key=request.auth, delivery=delivery)))
 
 
-def _webhook_named(request: KeyedRequest, webhook_id: str) -> Webhook:
-    webhook = Webhook.objects.alive().filter(account_id=request.auth.account_id, pk=webhook_id).first()
+def _webhook_named(key: ApiKey, webhook_id: str) -> Webhook:
+    webhook = Webhook.objects.visible_to(key).filter(pk=webhook_id).first()
     if webhook is None:
         raise NotFound("There is no such webhook in this account.")
     return webhook
 
 
-def _webhook(webhook: Webhook) -> dict[str, Any]:
-    return {
-        "id": webhook.pk,
-        "url": webhook.url,
-        "events": webhook.events,
-        "mailbox_id": webhook.mailbox_id,
-        "created_at": iso(webhook.created_at),
-        "is_active": True,
-    }
+def _mailbox(key: ApiKey, name: str | None) -> Mailbox | None:
+    """Return whose events a subscription is for; a limited key must say which of its mailboxes."""
+    if name:
+        return mailbox_named(key, name)
+    check_unlimited(key)
+    return None
 
 
-def _with_secret(webhook: Webhook) -> dict[str, Any]:
-    return _webhook(webhook) | {"signing_secret": webhook.secret, "secret": webhook.secret}
-
-
-def _delivery(delivery: WebhookDelivery) -> dict[str, Any]:
-    return {
-        "id": str(delivery.pk),
-        "webhook_id": delivery.webhook_id,
-        "event_id": delivery.event_id,
-        "event_type": delivery.event,
-        "email_id": delivery.email_id,
-        "url": delivery.webhook.url,
-        "status": _STATUS_WORDS[Delivery.State(delivery.state)],
-        "attempts": delivery.attempts,
-        "response_status": delivery.response_status,
-        "last_error": delivery.last_error or None,
-        "created_at": iso(delivery.created_at),
-        "last_attempt_at": iso(delivery.last_attempt_at),
-    }
-
-
-def _entry(entry: AuditLogEntry) -> dict[str, Any]:
-    return {
-        "id": entry.pk,
-        "action": entry.action,
-        "resource_type": entry.resource_type,
-        "resource_id": entry.resource_id,
-        "actor_key_id": entry.actor_key_id,
-        "metadata": entry.metadata,
-        "created_at": iso(entry.created_at),
-    }
+def _states(word: str) -> tuple[str, ...]:
+    if word and word not in hook_shapes.STATUS_WORDS:
+        raise Invalid("status: must be pending, delivered or failed.", field="status")
+    return hook_shapes.STATUS_WORDS.get(word, ())

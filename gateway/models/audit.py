@@ -5,6 +5,7 @@ from django.db.models.functions import Now
 
 from common.identifiers import ulid
 from gateway.models.accounts import Account, ApiKey
+from gateway.querysets.audit import AuditLogQuerySet
 
 
 class AuditLogEntry(models.Model):
@@ -18,6 +19,8 @@ class AuditLogEntry(models.Model):
     actor_key = models.ForeignKey(ApiKey, models.RESTRICT, null=True, related_name="+")
     metadata = models.JSONField(default=dict)
     created_at = models.DateTimeField(db_default=Now())
+
+    objects = AuditLogQuerySet.as_manager()
 
     class Meta:
         indexes = [

@@ -1,8 +1,10 @@
 """Who is told about events, and each telling."""
 
+from typing import Any
+
 from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models import Q
+from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from common.encryption import EncryptedTextField
@@ -11,6 +13,9 @@ from courier.models import Delivery
 from gateway.models.accounts import Account, Mailbox
 from gateway.models.emails import Email
 from gateway.querysets.webhooks import WebhookDeliveryQuerySet, WebhookQuerySet
+
+# A paused endpoint may be tried for days with one delivery.
+_KEPT_ATTEMPTS = 20
 
 
 class Webhook(models.Model):
@@ -86,3 +91,17 @@ class WebhookDelivery(Delivery):
 
     def __str__(self) -> str:
         return f"{self.event} {self.event_id}"
+
+    def waits(self, *, error: str, status: int | None) -> bool:
+        """Put the row back as it was: the attempt only tried whether its paused endpoint is there again."""
+        return self._finish(
+            state=self.State.DUE, attempts=F("attempts") - 1, response_status=status, last_error=error[:2000]
+        )
+
+    def remember(self, *, at: str, status: int | None, error: str, milliseconds: int) -> None:
+        """Keep how an attempt went, to be saved with its outcome."""
+        entry = {"at": at, "response_status": status, "error": error[:500] or None, "milliseconds": milliseconds}
+        self.history = [*self.history, entry][-_KEPT_ATTEMPTS:]
+
+    def _finish(self, **fields: Any) -> bool:
+        return super()._finish(history=self.history, **fields)

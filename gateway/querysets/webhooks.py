@@ -1,16 +1,26 @@
-"""Queries of subscriptions and deliveries."""
+"""Queries of subscriptions and deliveries: who listens, what may go now, and what waits for a paused endpoint."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Self
 
-from django.db import models
-from django.db.models import Exists, OuterRef, Q
+from django.db import models, transaction
+from django.db.models import Exists, OuterRef, Q, Window
+from django.db.models.functions import Now, RowNumber
 
-from courier.models import DeliveryQuerySet
+from courier.models import Delivery, DeliveryQuerySet
+from gateway.event_names import TEST
 
 if TYPE_CHECKING:
-    from gateway.models import Webhook, WebhookDelivery  # noqa: F401
+    from gateway.models import ApiKey, Webhook, WebhookDelivery
+
+_OPEN = (Delivery.State.DUE, Delivery.State.SENDING)
+# How many deliveries of one subscription a sweep hands out, so that a long backlog of one is no delay for others.
+_TURNS = 20
+# How long an event waits for a paused endpoint.
+PATIENCE = timedelta(days=3)
 
 
 class WebhookQuerySet(models.QuerySet["Webhook"]):
@@ -20,26 +30,125 @@ class WebhookQuerySet(models.QuerySet["Webhook"]):
         """Those that are not deleted."""
         return self.filter(deleted_at=None)
 
+    def visible_to(self, key: ApiKey) -> Self:
+        """The account's; a key that is limited to mailboxes knows of none that hears of others."""
+        mine = self.alive().filter(account_id=key.account_id).order_by("id")
+        return mine.filter(mailbox_id__in=key.mailbox_ids) if key.mailbox_ids else mine
+
     def listening(self, *, account_id: str, mailbox_id: str | None) -> Self:
         """Who may want an event of this mailbox, oldest subscription first."""
         wanted = self.alive().filter(account_id=account_id).filter(Q(mailbox=None) | Q(mailbox_id=mailbox_id))
         return wanted.order_by("id")
 
+    def awake(self) -> Self:
+        """Those whose endpoint is tried: neither paused nor at rest."""
+        return self.filter(paused_at=None).filter(Q(rests_until=None) | Q(rests_until__lte=Now()))
+
+    def to_probe(self) -> Self:
+        """The paused ones that something waits for, and whose time for another try has come."""
+        from gateway.models import WebhookDelivery  # models import this module
+
+        waiting = WebhookDelivery.objects.filter(webhook=OuterRef("pk"), state=Delivery.State.DUE)
+        return self.alive().filter(paused_at__isnull=False, probe_at__lte=Now()).filter(Exists(waiting))
+
+    def locked(self, pk: str) -> Webhook:
+        """The row, locked against others that judge this endpoint or take a delivery to it."""
+        return self.select_for_update(no_key=True).get(pk=pk)
+
+    def after_overlap(self) -> Self:
+        """Those whose rotation is over."""
+        return self.filter(previous_until__lte=Now())
+
 
 class WebhookDeliveryQuerySet(DeliveryQuerySet):
-    """Deliveries, with the promise that events of one message arrive in order."""
+    """Deliveries, with the promise that events of one message arrive in order.
 
-    def _earlier_open(self) -> Exists:
-        earlier = self.model._default_manager.filter(
-            webhook=OuterRef("webhook"), email=OuterRef("email"), pk__lt=OuterRef("pk"), state__in=["due", "sending"]
-        )
-        return Exists(earlier)
+    Conditions on other rows are EXISTS, never joins: an UPDATE that waited for a row looks at its own columns again.
+    """
+
+    def visible_to(self, key: ApiKey) -> Self:
+        """Those of subscriptions that the key may know of, with the subscription and the email."""
+        mine = self.filter(webhook__account_id=key.account_id)
+        if key.mailbox_ids:
+            mine = mine.filter(webhook__mailbox_id__in=key.mailbox_ids)
+        return mine.select_related("webhook", "email").defer("body").order_by("-pk")
+
+    def matching(self, *, webhook_id: str, states: Sequence[str], email_id: str) -> Self:
+        """Those that the filters of the delivery log name; an empty one names all."""
+        rows = self.filter(webhook_id=webhook_id) if webhook_id else self
+        rows = rows.filter(email_id=email_id) if email_id else rows
+        return rows.filter(state__in=states) if states else rows
 
     def due(self) -> Self:
-        """What should be tried now; not what has an earlier event of its message before it."""
-        return super().due().exclude(self._earlier_open())
+        """What should be tried now.
+
+        Not what must wait for another event of its message, nor for an endpoint that is paused or at rest; but what
+        somebody sends as a test goes in any case.
+        """
+        from gateway.models import Webhook  # models import this module
+
+        awake = Exists(Webhook.objects.awake().filter(pk=OuterRef("webhook")))
+        return super().due().exclude(self._not_its_turn()).exclude(self._one_is_enough()).filter(Q(event=TEST) | awake)
+
+    def in_turn(self, most: int) -> list[int]:
+        """What the sweep hands out: the oldest of each subscription first, and those of slow endpoints last."""
+        turn = Window(RowNumber(), partition_by="webhook", order_by="pk")
+        rows = self.due().annotate(turn=turn).filter(turn__lte=_TURNS)
+        return list(rows.order_by("webhook__slow_attempts", "turn", "pk").values_list("pk", flat=True)[:most])
+
+    def claim(self, pk: int) -> WebhookDelivery | None:
+        """Take one delivery for one attempt, or None when it is not due or somebody has it."""
+        with transaction.atomic():
+            webhook_id = self.filter(pk=pk).values_list("webhook_id", flat=True).first()
+            return self._take(webhook_id, self.due().filter(pk=pk)) if webhook_id else None
+
+    def claim_waiting(self, webhook_id: str) -> WebhookDelivery | None:
+        """Take the oldest delivery that waits for this endpoint, although it is paused."""
+        with transaction.atomic():
+            waiting = self.filter(webhook_id=webhook_id, state=Delivery.State.DUE).exclude(self._not_its_turn())
+            return self._take(webhook_id, waiting)
 
     def next_after(self, delivery: WebhookDelivery) -> int | None:
         """The delivery of the same message and subscription that may go now, if any."""
         same = self.due().filter(webhook_id=delivery.webhook_id, email_id=delivery.email_id)
         return same.order_by("pk").values_list("pk", flat=True).first() if delivery.email_id else None
+
+    def next_of(self, webhook_id: str) -> int | None:
+        """The oldest delivery of this subscription that would be due if its endpoint did not rest."""
+        ready = DeliveryQuerySet.due(self).filter(webhook_id=webhook_id).exclude(self._not_its_turn())
+        return ready.order_by("pk").values_list("pk", flat=True).first()
+
+    def waited_in_vain(self) -> Self:
+        """What has waited for a paused endpoint as long as anything may."""
+        from gateway.models import Webhook  # models import this module
+
+        paused = Webhook.objects.filter(pk=OuterRef("webhook"), paused_at__isnull=False)
+        old = self.filter(state=Delivery.State.DUE, next_attempt_at__lt=Now() - PATIENCE)
+        return old.filter(Exists(paused))
+
+    def _take(self, webhook_id: str, rows: Self) -> WebhookDelivery | None:
+        # Judging whose turn it is and taking it are one step: each claim of a subscription waits for the one before.
+        from gateway.models import Webhook  # models import this module
+
+        Webhook.objects.locked(webhook_id)
+        pk = rows.order_by("pk").values_list("pk", flat=True).first()
+        taken = pk is not None and rows.filter(pk=pk).take()
+        return self.select_related("webhook").get(pk=pk) if taken else None
+
+    def _not_its_turn(self) -> Exists:
+        """An earlier event of the message is still on its way, or a later one is being sent at this moment."""
+        same = self.model._default_manager.filter(
+            webhook=OuterRef("webhook"), email=OuterRef("email"), state__in=_OPEN
+        ).exclude(pk=OuterRef("pk"))
+        in_hands = Q(state=Delivery.State.SENDING, lease_until__gte=Now())
+        return Exists(same.filter(Q(pk__lt=OuterRef("pk")) | in_hands))
+
+    def _one_is_enough(self) -> Q:
+        """Another delivery waits for this endpoint's answer already, and the last attempts were slow and failed."""
+        from gateway.models import Webhook  # models import this module
+
+        slow = Webhook.objects.filter(pk=OuterRef("webhook"), slow_attempts__gt=0)
+        in_hands = self.model._default_manager.filter(
+            webhook=OuterRef("webhook"), state=Delivery.State.SENDING, lease_until__gte=Now()
+        ).exclude(pk=OuterRef("pk"))
+        return Q(Exists(slow)) & Q(Exists(in_hands))

@@ -18,3 +18,22 @@ class WebhookIn(Body):
     events: Annotated[list[str], Field(min_length=1, max_length=40)]
     mailbox_id: str | None = Field(None, max_length=320)
     secret: Annotated[str, Field(min_length=8, max_length=200)] | None = None
+
+
+class WebhookChange(Body):
+    """What to change of a subscription; what is not named stays."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"events": ["oversight.pending", "email.decided"]}})
+
+    url: Annotated[Line, Field(min_length=1, max_length=2000)] = ""
+    events: Annotated[list[str], Field(min_length=1, max_length=40)] = Field(default_factory=list)
+    mailbox_id: str | None = Field(None, max_length=320)
+
+
+class RotateIn(Body):
+    """How long the old secret goes on signing beside the new one; 0 ends it at once."""
+
+    model_config = ConfigDict(json_schema_extra={"example": {"overlap_s": 3600}})
+
+    overlap_s: Annotated[int, Field(ge=0, le=7 * 24 * 3600)] = 24 * 3600
+    secret: Annotated[str, Field(min_length=8, max_length=200)] | None = None

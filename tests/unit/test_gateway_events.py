@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from gateway.deliver import sign
 from gateway.event_names import APPROVED, KNOWN, PENDING, REJECTED, SPELLINGS, spelling_for, wants_text_to
 from gateway.events import envelope
+from gateway.signing import sign
 
 NOW = datetime(2026, 11, 20, 8, 15, 0, 123456, tzinfo=UTC)
 
