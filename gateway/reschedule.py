@@ -11,7 +11,7 @@ from typing import Any
 from django.db import transaction
 
 from gateway import auditing, compose, shapes
-from gateway.admission import Admission, admit, check_time
+from gateway.admission import Admission, admit, check_time, note_admission
 from gateway.errors import Conflict
 from gateway.letters import Letter
 from gateway.models import ApiKey, Email
@@ -85,12 +85,15 @@ def _rewrite(key: ApiKey, email: Email, fields: dict[str, Any], now: datetime) -
         if not Email.objects.editable_as(email).move(email, Change.EDIT, **fields, **kept):
             raise _changed_meanwhile(email)
         auditing.note("email.edited", email=email, key=key, fields=sorted(fields))
+        note_admission(admission, email=email, key=key)
     log.info("email edited", extra={"email": email.pk, "key": key.pk})
     compose.move_on_or_leave(email=email, now=now)
 
 
 def _admit_again(key: ApiKey, email: Email, fields: dict[str, Any], now: datetime) -> Admission:
-    """Ask admission as if the message were new, and never in a looser mode than it came in by."""
+    """Ask admission as if the message were new, and by the mode that it came in by."""
+    # Mail of this mode that does not wait was let through by a bypass, which may let it through again.
+    bypassed = not email.gated and email.oversight_mode == Mode.GATED_SEND
     letter = Letter(
         to=email.to,
         subject=email.subject,
@@ -98,7 +101,7 @@ def _admit_again(key: ApiKey, email: Email, fields: dict[str, Any], now: datetim
         cc=email.cc,
         bcc=email.bcc,
         metadata=email.metadata,
-        mode=Mode(email.oversight_mode),
+        mode=None if bypassed else Mode(email.oversight_mode),
         send_at=email.send_at,
         gate_timing=GateTiming(email.gate_timing) if email.gate_timing else None,
     )

@@ -2,13 +2,14 @@
 
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
 from django.db import connection
 
 from gateway.models import Email, WebhookDelivery
-from tests.integration.gateway.world import World, make_world
+from tests.integration.gateway.world import World, make_inbound, make_world
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -78,3 +79,32 @@ def test_two_workers_claim_an_email_once(world: World):
     email = world.approved()
     claimed = at_once(*[lambda: Email.objects.claim(email.pk)] * 4)
     assert len([one for one in claimed if one]) == 1
+
+
+def test_tags_added_at_once_are_all_kept(world: World):
+    email = Email.objects.get(pk=world.held())
+    path = f"{world.base}/emails/{email.pk}/tags"
+    names = [f"t{number}" for number in range(6)]
+    answers = at_once(*(partial(world.call, "PUT", path, json={"tags": [name]}) for name in names))
+    assert [answer.status_code for answer in answers] == [200] * 6
+    email.refresh_from_db()
+    assert sorted(email.tags) == names
+
+
+def test_edit_against_approval_never_sends_what_nobody_read(world: World):
+    for _ in range(5):
+        email_id = world.held(send_at="2099-01-01T00:00:00Z")
+        change = partial(
+            world.call, "PATCH", f"{world.base}/emails/{email_id}/schedule", json={"to": ["eve@x.example"]}
+        )
+        decided, edited = at_once(partial(world.decide, email_id), change)
+        assert (decided.status_code, edited.status_code) == (200, 409)
+        assert Email.objects.get(pk=email_id).to == ["dana@northwind.example"]
+
+
+def test_replies_at_once_with_one_key_make_one_message(world: World):
+    parent = make_inbound(world)
+    body = {"markdown": "Yes.", "idempotency_key": "k"}
+    answers = at_once(*[partial(world.call, "POST", f"{world.base}/reply/{parent.pk}", json=body)] * 5)
+    assert sorted(answer.status_code for answer in answers) == [200] * 4 + [202]
+    assert len({answer.json()["id"] for answer in answers}) == 1

@@ -44,6 +44,9 @@ def test_list_since_id_is_strictly_newer_and_oldest_first(world: World):
         ("subject_contains=quest", ["in"]),
         ("has_attachments=true", []),
         ("date_after=2099-01-01T00:00:00Z", []),
+        ("date_after=2099-01-01", []),
+        ("date_before=2001-01-01T00:00:00", []),
+        ("date_before=2099-01-01T00:00:00%2B02:00&date_after=2001-01-01", ["in", "out"]),
         ("status=spam_quarantined", ["spam"]),
         ("limit=0", ["in"]),
         ("limit=many", ["in", "out"]),
@@ -58,7 +61,9 @@ def test_list_filters(world: World, query: str, found: list[str]):
     assert [names[email_id] for email_id in ids(answer)] == found
 
 
-@pytest.mark.parametrize("query", ["status=nonsense", "date_after=yesterday", "cursor=%22", "since_id=%00"])
+@pytest.mark.parametrize(
+    "query", ["status=nonsense", "status=pending_scan", "date_after=yesterday", "cursor=%22", "since_id=%00"]
+)
 def test_list_bad_parameter_is_422(world: World, query: str):
     assert world.call("GET", f"{world.base}/emails?{query}").status_code == 422
 
@@ -84,6 +89,41 @@ def test_check_inbox_lists_unread_received_mail(world: World):
     assert ids(answer) == [unread.pk]
     assert answer["emails"][0]["to"] == world.mailbox.address
     assert len(ids(world.call("GET", "/v1/inbox?unread=false").json())) == 2
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("", ["new"]),
+        ("unread=true", ["new"]),
+        ("unread=false", ["new", "old"]),
+        ("status=read", ["old"]),
+        ("status=read&unread=true", ["old"]),
+        ("unread=false&sender=carl", ["old"]),
+        ("unread=false&limit=1&offset=1", ["old"]),
+        ("status=pending_inbound_approval", ["held"]),
+    ],
+)
+def test_check_inbox_filters(world: World, query: str, found: list[str]):
+    names = {world.held(): "out"}
+    names[make_inbound(world, status=Status.READ, from_address="carl@x.example").pk] = "old"
+    names[make_inbound(world, status=Status.PENDING_INBOUND_APPROVAL).pk] = "held"
+    names[make_inbound(world).pk] = "new"
+    for path in ("/check_inbox", "/v1/check_inbox", "/v1/inbox"):
+        answer = world.call("GET", f"{path}?{query}").json()
+        assert [names[email_id] for email_id in ids(answer)] == found
+
+
+@pytest.mark.parametrize("status", [Status.PENDING_INBOUND_APPROVAL, Status.REJECTED])
+def test_list_withholds_the_texts_of_mail_that_nobody_let_in(world: World, status: Status):
+    texts = {"subject": "evil words", "from_name": "evil words", "message_id_header": "<evil words>"}
+    make_inbound(world, status=status, markdown="evil words", **texts)
+    add_key(world, "watching reader", ["read", "oversight_read"])
+    for path in (f"{world.base}/emails", f"/check_inbox?status={status}"):
+        answer = world.call("GET", path)
+        assert (answer.json()["emails"][0]["subject"], b"evil" in answer.content) == ("", False)
+        assert world.call("GET", path, key="watching reader").json()["emails"][0]["subject"] == "evil words"
+    assert ids(world.call("GET", f"{world.base}/emails?subject_contains=evil").json()) == []
 
 
 def test_read_marks_read_and_gives_text_body_only_without_json_type(world: World):

@@ -8,7 +8,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from gateway import outbox
-from gateway.models import AuditLogEntry, Email, Mailbox
+from gateway.models import AuditLogEntry, Email, Mailbox, Refusal
 from gateway.modes import Mode
 from gateway.states import Status
 from tests.integration.gateway.world import World, events_of, make_inbound, make_world
@@ -126,6 +126,30 @@ def test_content_in_read_only_is_403_and_nothing_is_changed(free: World):
     assert edit(free, email.pk, markdown="new words").status_code == 403
     email.refresh_from_db()
     assert (email.status, email.markdown) == (Status.SCHEDULED, "Hello")
+
+
+def allow(world: World, kind: str, pattern: str) -> None:
+    entries = [{"pattern": pattern}]
+    body = {"kind": kind, "mode": "enforce", "version": 0, "entries": entries}
+    assert world.call("PUT", f"{world.base}/allowlist", key="admin", json=body).status_code == 200
+
+
+@pytest.mark.parametrize("field", ["to", "cc", "bcc"])
+def test_new_recipients_must_be_on_the_restriction_list(free: World, field: str):
+    allow(free, "restriction", "northwind.example")
+    email = scheduled(free)
+    answer = edit(free, email.pk, **{field: ["eve@x.example"]})
+    assert (answer.status_code, answer.json()["code"]) == (403, "recipient_not_allowed")
+    assert Refusal.objects.get().refused == ["eve@x.example"]
+    email.refresh_from_db()
+    assert (email.status, email.to, email.cc, email.bcc) == (Status.SCHEDULED, ["dana@northwind.example"], [], [])
+
+
+def test_mail_that_skipped_the_gate_skips_it_again_only_to_listed_recipients(world: World):
+    allow(world, "bypass", "northwind.example")
+    email = scheduled(world)
+    assert edit(world, email.pk, to=["carl@northwind.example"]).json()["status"] == "scheduled"
+    assert edit(world, email.pk, cc=["eve@x.example"]).json()["status"] == "pending_send_approval"
 
 
 def test_mail_that_was_gated_stays_gated_when_the_mailbox_is_loosened(world: World):
