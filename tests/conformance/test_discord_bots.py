@@ -1,8 +1,6 @@
 """The Discord bots of the documentation, as they stand, with real discord.py and discord.js, against the gateway."""
 
-import contextlib
 import fcntl
-import os
 import shutil
 import subprocess
 import sys
@@ -12,12 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from dashboard.launch.pdeathsig import die_with_parent
-from tests.conformance import between, discord_standin
+from tests.conformance import between, discord_standin, recipes
 from tests.conformance.discord_standin import DEFERRED, EPHEMERAL, GUEST, MEMBER, Discord
+from tests.conformance.recipes import RECIPES
 
 HERE = Path(__file__).parent
-RECIPES = HERE.parents[1] / "docs" / "recipes"
 INSTALL_SECONDS = 60
 
 
@@ -41,8 +38,8 @@ def bot(request, product, tmp_path_factory) -> Iterator[Bot]:
         else:
             command, more = _javascript(discord, Path(request.config.cache.mkdir("discord-js")))
         told = {"DISCORD_TOKEN": discord_standin.TOKEN, "GATEWAY_URL": gateway.url}
-        known = {name: product.known[name] for name in ("AGENT_KEY", "MAILBOX_ADDRESS")}
-        with _running(command, {"PATH": os.environ["PATH"], **known, **told, **more}, log):
+        env = recipes.environment(product, "AGENT_KEY", "MAILBOX_ADDRESS", **told, **more)
+        with recipes.running(command, env=env, log=log):
             running = Bot(request.param, discord, gateway, log)
             _wait(product, running, discord.is_ready, "the bot to log in")
             yield running
@@ -84,21 +81,6 @@ def _install(folder: Path) -> None:
         assert "EUSAGE" not in ran.stderr, "package-lock.json does not fit package.json"
         pytest.skip(f"npm cannot fetch discord.js: {ran.stderr.strip().splitlines()[:2]}")
     installed.write_bytes(lock)
-
-
-@contextlib.contextmanager
-def _running(command: list[str], environment: dict[str, str], log: Path) -> Iterator[None]:
-    parent = os.getpid()
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            command, env=environment, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
-            preexec_fn=lambda: die_with_parent(parent=parent),
-        )  # fmt: skip
-        try:
-            yield
-        finally:
-            process.terminate()
-            process.wait(10)
 
 
 def _wait(product, bot, function, what):

@@ -1,0 +1,95 @@
+"""An MCP server with three tools for a model: send_email, read_email and check_inbox. It speaks JSON-RPC over stdio.
+
+Needs requests and these variables: GATEWAY_URL, AGENT_KEY (scopes read and send) and MAILBOX_ADDRESS.
+"""
+
+import hashlib
+import json
+import os
+import sys
+from typing import Any
+from urllib.parse import quote
+
+import requests
+
+MAILBOX_URL = f"{os.environ['GATEWAY_URL']}/v1/mailboxes/{quote(os.environ['MAILBOX_ADDRESS'])}"
+VERSIONS = ("2025-06-18", "2025-03-26", "2024-11-05")
+TEXT = {"type": "string"}
+
+
+def tool(name: str, description: str, required: list[str], **properties: Any) -> dict[str, Any]:
+    schema = {"type": "object", "properties": properties, "required": required}
+    return {"name": name, "description": description, "inputSchema": schema}
+
+
+TOOLS = [
+    tool(
+        "send_email",
+        "Send an email. A person may have to approve it first: then oversight_status is pending_approval. That is "
+        "success, not an error. Never send the message again because of it; use read_email to see the decision.",
+        ["to", "subject", "markdown"],
+        to={"type": "array", "items": TEXT},
+        subject=TEXT,
+        markdown=TEXT,
+    ),
+    tool("read_email", "Read one message: its text, and for a sent one its status and decision.", ["id"], id=TEXT),
+    tool("check_inbox", "List unread mail, without texts.", []),
+]
+
+
+def call(method: str, path: str, **options: Any) -> dict[str, Any]:
+    headers = {"Authorization": f"Bearer {os.environ['AGENT_KEY']}"}
+    response = requests.request(method, MAILBOX_URL + path, headers=headers, timeout=30, **options)
+    answer: dict[str, Any] = response.json()
+    if response.status_code == 429:
+        answer["hint"] = f"Wait {response.headers.get('Retry-After', 'some')} seconds."
+    if not response.ok:
+        raise RuntimeError(" ".join(filter(None, [answer["error"], answer.get("hint")])))
+    return answer
+
+
+def use(name: str, given: dict[str, Any]) -> dict[str, Any]:
+    """Do what a tool is for."""
+    if name == "send_email":
+        letter = {field: given[field] for field in ("to", "subject", "markdown")}
+        # A model that repeats itself gets the first message back, for 24 hours.
+        digest = hashlib.sha256(json.dumps(letter, sort_keys=True).encode()).hexdigest()
+        return call("POST", "/send", json=letter | {"idempotency_key": f"mcp-{digest}"})
+    if name == "read_email":
+        return call("GET", f"/emails/{quote(given['id'], safe='')}")
+    if name == "check_inbox":
+        return call("GET", "/emails", params={"status": "unread", "direction": "inbound"})
+    raise RuntimeError(f"There is no tool named {name}.")
+
+
+def result_of(asked: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the answer to a request of the client; None for a method that is not known."""
+    given = asked.get("params") or {}
+    if asked["method"] == "initialize":
+        wanted = given.get("protocolVersion")
+        return {
+            "protocolVersion": wanted if wanted in VERSIONS else VERSIONS[0],
+            "capabilities": {"tools": {}},
+            "serverInfo": {"name": "mail", "version": "1"},
+        }
+    if asked["method"] == "tools/list":
+        return {"tools": TOOLS}
+    if asked["method"] == "tools/call":
+        try:
+            text, failed = json.dumps(use(given["name"], given.get("arguments") or {}), indent=2), False
+        except (RuntimeError, KeyError, requests.RequestException) as error:
+            text, failed = str(error), True
+        return {"content": [{"type": "text", "text": text}], "isError": failed}
+    return {} if asked["method"] == "ping" else None
+
+
+for line in sys.stdin:
+    asked = json.loads(line)
+    if "id" not in asked or "method" not in asked:
+        continue  # a notification, which is never answered
+    result = result_of(asked)
+    unknown = {"error": {"code": -32601, "message": "Method not found"}}
+    print(
+        json.dumps({"jsonrpc": "2.0", "id": asked["id"], **({"result": result} if result is not None else unknown)}),
+        flush=True,
+    )

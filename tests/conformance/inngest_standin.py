@@ -1,0 +1,115 @@
+"""A stand-in for Inngest's dev server: takes registrations and events, and calls functions step by step.
+
+It speaks the protocol that Inngest documents for its SDKs: a call carries the steps that are done, the answer 206 names
+the next one, 200 ends the run. Time never passes here by itself: the test says how a wait ends.
+"""
+
+import contextlib
+import json
+import threading
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+import requests
+
+
+@dataclass
+class Inngest:
+    """What the stand-in was told: the functions of the app, and events."""
+
+    url: str = ""
+    functions: list[dict[str, Any]] = field(default_factory=list)
+    events: list[dict[str, Any]] = field(default_factory=list)
+
+    def sync(self, app: str) -> None:
+        """Ask the app to register its functions."""
+        answer = requests.put(app, headers={"X-Inngest-Server-Kind": "dev"}, json={}, timeout=10)
+        assert answer.status_code == 200, answer.text
+
+    def named(self, name: str) -> list[dict[str, Any]]:
+        """The events of a name."""
+        return [event for event in self.events if event["name"] == name]
+
+
+@dataclass
+class Run:
+    """One run of a function: `next` calls it until it waits or ends."""
+
+    app: str
+    function: str
+    event: dict[str, Any]
+    id: str = field(default_factory=lambda: uuid.uuid4().hex)
+    steps: dict[str, Any] = field(default_factory=dict)
+    names: list[str] = field(default_factory=list)
+
+    def call(self) -> requests.Response:
+        """Call the function once, with all that is done."""
+        context = {"attempt": 0, "disable_immediate_execution": False, "run_id": self.id, "stack": {"stack": []}}
+        body = {"ctx": context, "event": self.event, "events": [self.event], "steps": self.steps, "use_api": False}
+        return requests.post(
+            self.app,
+            params={"fnId": self.function, "stepId": "step"},
+            json=body,
+            headers={"X-Inngest-Server-Kind": "dev"},
+            timeout=30,
+        )
+
+    def next(self) -> dict[str, Any]:
+        """Run steps until the function waits for an event, which is returned, or ends: then its output."""
+        while True:
+            answer = self.call()
+            if answer.status_code == 200:
+                return {"op": "Ended", "output": answer.json()}
+            assert answer.status_code == 206, answer.text
+            (step,) = answer.json()
+            self.names.append(step["displayName"])
+            if step["op"] == "WaitForEvent":
+                return step
+            assert step["op"] == "StepRun", step
+            self.steps[step["id"]] = {"data": step["data"]}
+
+    def woken(self, step: dict[str, Any], event: dict[str, Any] | None) -> dict[str, Any]:
+        """Go on after a wait, with its event, or with None when the time is over."""
+        self.steps[step["id"]] = event
+        return self.next()
+
+
+@contextlib.contextmanager
+def inngest() -> Iterator[Inngest]:
+    """Serve a stand-in on a free port."""
+    standin = Inngest()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            said = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            if self.path.startswith("/fn/register"):
+                standin.functions = said["functions"]
+                return self._answer({"ok": True, "modified": True})
+            assert self.path.startswith("/e/"), self.path
+            standin.events += said
+            return self._answer({"ids": [uuid.uuid4().hex for _ in said], "status": 200})
+
+        def _answer(self, body: dict[str, Any]) -> None:
+            raw = json.dumps(body).encode()
+            self.send_response(200)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(raw)))
+            self.end_headers()
+            self.wfile.write(raw)
+
+        def log_message(self, *_: Any) -> None:
+            """Stay silent."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    standin.url = f"http://127.0.0.1:{server.server_port}"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield standin
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(5)

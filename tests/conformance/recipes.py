@@ -1,0 +1,72 @@
+"""Runs the programs under docs/recipes as they stand, with nothing but the environment that they ask for."""
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from dashboard.launch.pdeathsig import die_with_parent
+from tests.desk import Product
+
+ROOT = Path(__file__).resolve().parents[2]
+RECIPES = ROOT / "docs" / "recipes"
+# A developer's shell has these; nothing else of the test's own environment may help a program along.
+_SHELL = {"PATH": os.environ["PATH"], "PYTHONUNBUFFERED": "1"}
+
+
+def environment(product: Product, *names: str, **more: str) -> dict[str, str]:
+    """The variables of the credentials file that are named, and others."""
+    return {**_SHELL, **{name: product.known[name] for name in ("GATEWAY_URL", *names)}, **more}
+
+
+def run(name: str, *arguments: str, env: Mapping[str, str]) -> "subprocess.CompletedProcess[str]":
+    """Run a program to its end."""
+    return subprocess.run(
+        [sys.executable, str(RECIPES / name), *arguments],
+        env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30, check=False,
+    )  # fmt: skip
+
+
+@contextlib.contextmanager
+def running(
+    command: list[str], *, env: Mapping[str, str], log: Path, **options: Any
+) -> Iterator["subprocess.Popen[str]"]:
+    """Keep a program running, with all it prints in `log`."""
+    parent = os.getpid()
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            command, env=env, text=True, preexec_fn=lambda: die_with_parent(parent=parent),
+            **{"stdout": output, "stderr": subprocess.STDOUT, "stdin": subprocess.DEVNULL, **options},
+        )  # fmt: skip
+        try:
+            yield process
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+def recipe(name: str, *arguments: str) -> list[str]:
+    """The command that runs a Python program of the folder."""
+    return [sys.executable, str(RECIPES / name), *arguments]
+
+
+def decide(product: Product, email_id: str, action: str, reason: str = "") -> None:
+    """Decide a held message at the gateway itself, as another desk would."""
+    body = {"email_id": email_id, "action": action, "reason": reason}
+    answer = product.call("POST", "/v1/oversight/decide", key="OVERSIGHT_KEY", json=body)
+    assert answer.status_code == 200, answer.text
+
+
+@contextlib.contextmanager
+def webhook(product: Product, *events: str, path: str = "/hooks/multimail") -> Iterator[dict[str, Any]]:
+    """A subscription to the one place where the product may reach a test."""
+    url = f"http://127.0.0.1:{product.stack.hook_port}{path}"
+    made = product.call("POST", "/v1/webhooks", key="ADMIN_KEY", json={"url": url, "events": list(events)})
+    assert made.status_code == 201, made.text
+    try:
+        yield made.json()
+    finally:
+        product.call("DELETE", f"/v1/webhooks/{made.json()['id']}", key="ADMIN_KEY")

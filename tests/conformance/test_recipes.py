@@ -1,0 +1,176 @@
+"""The smaller programs of the documentation, as they stand: waiting, the digest, signatures, a model's tools."""
+
+import json
+import subprocess
+import time
+
+import pytest
+import requests
+
+from tests.conformance import between, recipes
+from tests.standin import multimail as standin_for_http
+from upstream.signatures import HEADER, sign
+
+
+@pytest.mark.parametrize(
+    ("action", "status", "code"), [("approve", "approved", 0), ("reject", "rejected", 1)], ids=["approve", "reject"]
+)
+def test_waiting_program_ends_with_the_decision(product, tmp_path, action, status, code):
+    email_id, _ = product.send()
+    out = tmp_path / "out"
+    with between.between(product.known["GATEWAY_URL"]) as gateway:
+        env = recipes.environment(product, "AGENT_KEY") | {"GATEWAY_URL": gateway.url}
+        with recipes.running(recipes.recipe("wait_for_decision.py", email_id), env=env, log=out) as program:
+            product.wait_for(lambda: gateway.calls, 20, "the first look, at a message that is still held")
+            recipes.decide(product, email_id, action, "It is 49, not 94.")
+            assert program.wait(20) == code
+    assert f"{status} It is 49, not 94." in out.read_text()
+
+
+def test_waiting_program_is_patient_with_a_gateway_that_is_busy_or_silent(product):
+    email_id, _ = product.send()
+    recipes.decide(product, email_id, "reject")
+    with between.between(product.known["GATEWAY_URL"]) as gateway:
+        gateway.faults += [between.BUSY, between.LOST]
+        ran = recipes.run(
+            "wait_for_decision.py",
+            email_id,
+            env=recipes.environment(product, "AGENT_KEY") | {"GATEWAY_URL": gateway.url},
+        )
+    assert ran.stdout.startswith("rejected rejected")
+    assert not gateway.faults
+
+
+def test_waiting_program_says_what_is_wrong_with_an_id(product):
+    ran = recipes.run("wait_for_decision.py", "01NOPE", env=recipes.environment(product, "AGENT_KEY"))
+    assert ran.returncode == 1
+    assert "no such message" in ran.stderr
+
+
+@pytest.fixture
+def digest_env(product):
+    return recipes.environment(product, "MAILBOX_ADDRESS", "READ_KEY", "OVERSIGHT_KEY")
+
+
+def test_digest_names_what_waits_for_review(product, digest_env):
+    _, subject = product.send()
+    ran = recipes.run("daily_digest.py", env=digest_env)
+    assert ran.returncode == 0, ran.stderr
+    assert "Unread: " in ran.stdout
+    assert "Waiting for review, oldest first: " in ran.stdout
+    pending = product.call(
+        "GET", "/v1/list_pending", key="OVERSIGHT_KEY", params={"mailbox": product.known["MAILBOX_ADDRESS"]}
+    )
+    assert f"Waiting for review, oldest first: {pending.json()['count']}\n" in ran.stdout
+    if pending.json()["count"] <= 10:
+        assert f"- {subject} (dana@northwind.example)" in ran.stdout
+
+
+def test_digest_is_posted_to_discord_without_pinging_anybody(digest_env):
+    with standin_for_http() as discord:
+        discord.answers["/api/webhooks/1/x"] = (200, {})
+        ran = recipes.run(
+            "daily_digest.py", env=digest_env | {"DISCORD_WEBHOOK_URL": f"{discord.url}/api/webhooks/1/x"}
+        )
+    assert ran.returncode == 0, ran.stderr
+    ((_, _, posted),) = discord.calls
+    assert posted == {"content": ran.stdout.strip()[:2000], "allowed_mentions": {"parse": []}}
+
+
+@pytest.fixture
+def receiver(product, tmp_path):
+    """The recipe that checks signatures, subscribed to decisions and tests; what it prints is in a file."""
+    port = str(product.stack.hook_port)
+    with recipes.webhook(product, "oversight.pending", "email.decided") as hook:
+        env = recipes.environment(product, SIGNING_SECRET=f"whsec_older {hook['signing_secret']}", PORT=port)
+        with recipes.running(recipes.recipe("check_signature.py"), env=env, log=tmp_path / "out"):
+            url = f"http://127.0.0.1:{port}/"
+            product.wait_for(lambda: requests.get(url, timeout=5).status_code == 501, 20, "the receiver to listen")
+            yield url, hook, tmp_path / "out"
+
+
+def test_receiver_takes_what_the_gateway_signed(product, receiver):
+    _, _, out = receiver
+    email_id, _ = product.send(subject=f"Grüße {time.time_ns()}")
+    recipes.decide(product, email_id, "reject", "Später.")
+    product.wait_for(lambda: f"email.decided {email_id} rejected Später." in out.read_text(), 20, "the decision")
+    assert f"oversight.pending {email_id}" in out.read_text()
+
+
+def test_receiver_refuses_what_is_not_signed_and_repeats_nothing(receiver):
+    url, hook, out = receiver
+    body = json.dumps({"event": "once", "event_id": "01ONCE", "message_id": "M"}).encode()
+    assert requests.post(url, data=body, timeout=5).status_code == 401
+    assert requests.post(url, data=body, headers={HEADER: sign(body, "wrong")}, timeout=5).status_code == 401
+    assert requests.post(url, data=body, headers={HEADER: sign(b"other", hook["secret"])}, timeout=5).status_code == 401
+    for secret in (hook["secret"], hook["secret"], "whsec_older"):
+        assert requests.post(url, data=body, headers={HEADER: sign(body, secret)}, timeout=5).status_code == 200
+    last = json.dumps({"event": "last", "event_id": "01LAST", "message_id": "M"}).encode()
+    assert requests.post(url, data=last, headers={HEADER: sign(last, hook["secret"])}, timeout=5).status_code == 200
+    assert out.read_text().count("once M") == 1
+
+
+class Model:
+    """Speaks to the MCP server of the recipes as an MCP client does."""
+
+    def __init__(self, program):
+        self._program, self._id = program, 0
+
+    def ask(self, method, **params):
+        self._id += 1
+        self.tell(method, id=self._id, params=params)
+        answer = json.loads(self._program.stdout.readline())
+        assert (answer["jsonrpc"], answer["id"]) == ("2.0", self._id)
+        return answer.get("result", answer.get("error"))
+
+    def tell(self, method, **more):
+        self._program.stdin.write(json.dumps({"jsonrpc": "2.0", "method": method, **more}) + "\n")
+        self._program.stdin.flush()
+
+    def use(self, tool, **arguments):
+        result = self.ask("tools/call", name=tool, arguments=arguments)
+        return result["isError"], result["content"][0]["text"]
+
+
+@pytest.fixture
+def model(product, tmp_path):
+    env = recipes.environment(product, "AGENT_KEY", "MAILBOX_ADDRESS")
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": None}
+    with recipes.running(recipes.recipe("mcp_server.py"), env=env, log=tmp_path / "out", **pipes) as program:
+        model = Model(program)
+        client = {"name": "test", "version": "1"}
+        begun = model.ask("initialize", protocolVersion="2025-06-18", capabilities={}, clientInfo=client)
+        assert begun["protocolVersion"] == "2025-06-18"
+        model.tell("notifications/initialized")
+        yield model
+        program.stdin.close()
+
+
+def test_model_learns_from_the_tool_that_held_is_no_error(model):
+    tools = {tool["name"]: tool for tool in model.ask("tools/list")["tools"]}
+    assert tools.keys() == {"send_email", "read_email", "check_inbox"}
+    assert "Never send the message again" in tools["send_email"]["description"]
+    assert tools["send_email"]["inputSchema"]["required"] == ["to", "subject", "markdown"]
+
+
+def test_model_sends_once_however_often_it_calls(product, model):
+    letter = {"to": ["dana@northwind.example"], "subject": f"MCP {time.time_ns()}", "markdown": "Hello"}
+    failed, text = model.use("send_email", **letter)
+    first = json.loads(text)
+    assert (failed, first["oversight_status"]) == (False, "pending_approval")
+    failed, text = model.use("send_email", **letter)
+    assert (failed, json.loads(text)["id"]) == (False, first["id"])
+    recipes.decide(product, first["id"], "reject", "No.")
+    failed, text = model.use("read_email", id=first["id"])
+    assert (failed, json.loads(text)["status"], json.loads(text)["decision"]) == (False, "rejected", "rejected")
+
+
+def test_model_is_told_what_is_wrong(model):
+    assert model.use("check_inbox")[0] is False
+    failed, text = model.use("send_email", to=["nobody"], subject="x", markdown="x")
+    assert failed
+    assert text.startswith("to")
+    assert model.use("read_email")[0] is True
+    assert model.use("no_such_tool")[0] is True
+    assert model.ask("resources/list")["code"] == -32601
+    assert model.ask("ping") == {}
