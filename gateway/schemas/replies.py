@@ -10,13 +10,13 @@ from gateway.models import Email
 from gateway.schemas.fields import NamesEmail
 from gateway.schemas.send import Composed
 
-_EXAMPLE = {"markdown": "Dear Jane,\n\nit left this morning."}
+_WORDS = "Dear Jane,\n\nit left this morning."
 
 
 class ReplyIn(Composed):
     """An answer; who gets it, its subject and its thread follow from the message that it answers."""
 
-    model_config = ConfigDict(json_schema_extra={"example": _EXAMPLE})
+    model_config = ConfigDict(json_schema_extra={"example": {"markdown": _WORDS}})
 
     def letter(self, *, parent: Email, header_key: str) -> Letter:
         """Return what is to be sent. Raises Invalid or TooLarge."""
@@ -28,7 +28,9 @@ class ReplyIn(Composed):
 class FlatReplyIn(ReplyIn, NamesEmail):
     """An answer that names the message, or only the thread, in its body."""
 
-    model_config = ConfigDict(json_schema_extra={"example": {"thread_id": "01JD0000000000000000000000", **_EXAMPLE}})
+    model_config = ConfigDict(
+        json_schema_extra={"example": {"thread_id": "01JD0000000000000000000000", "body": _WORDS}}
+    )
 
     thread_id: str = Field("", max_length=64)
     sender: str = Field("", alias="from", max_length=320)
