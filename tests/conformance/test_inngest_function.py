@@ -69,7 +69,7 @@ def test_function_is_woken_by_the_decision_about_its_own_message(product, app, a
 
     def arrived():
         events = app.inngest.named("multimail/email.decided")
-        return next((event for event in events if event["data"]["message_id"] == message_id), None)
+        return next((event for event in events if event["data"].get("message_id") == message_id), None)
 
     event = product.wait_for(arrived, timeout=20, what="the decision as an Inngest event")
     assert event["id"] == event["data"]["event_id"]
