@@ -5,12 +5,13 @@ from typing import Any
 
 from gateway.models import Account, ApiKey, Email, Mailbox, UpgradeRequest
 from gateway.timestamps import epoch_milliseconds, iso
+from gateway.usage import emails_sent_this_month
 
 
 def account_facts(account: Account, *, now: datetime) -> dict[str, Any]:
     """Return an account under the names that all clients read: at the top, and once more nested."""
     facts = _account(account) | {
-        "emails_sent_this_month": Email.objects.sent_in_month(account_id=account.pk, now=now).count(),
+        "emails_sent_this_month": emails_sent_this_month(account, now=now),
         "storage_used_bytes": Email.objects.attached_bytes(account_id=account.pk),
     }
     return facts | {"account": facts}

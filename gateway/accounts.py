@@ -22,7 +22,7 @@ def change_account(*, key: ApiKey, changes: dict[str, Any], hold_all: bool | Non
     if hold_all is not None and key.sandbox:
         raise Forbidden("A sandbox key cannot stop or release live mail.", code="sandbox_key")
     with transaction.atomic():
-        account = Account.objects.select_for_update().get(pk=key.account_id)
+        account = Account.objects.select_for_update(no_key=True).get(pk=key.account_id)
         for name, value in changes.items():
             setattr(account, name, value)
         if changes:

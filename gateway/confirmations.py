@@ -93,7 +93,7 @@ def _spend(key: ApiKey, action: str, digest: str, code: str, now: datetime) -> G
 
 def _ask(key: ApiKey, action: str, digest: str, summary: str, now: datetime) -> Waiting:
     with transaction.atomic():
-        account = Account.objects.select_for_update().get(pk=key.account_id)
+        account = Account.objects.select_for_update(no_key=True).get(pk=key.account_id)
         mine = ApprovalRequest.objects.filter(account=account)
         request = mine.waiting().filter(action=action, digest=digest).first()
         if request is None:

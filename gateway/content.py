@@ -9,6 +9,9 @@ from gateway.modes import Mode
 from gateway.states import Direction
 from gateway.timestamps import iso
 
+# Goes into a header of its own, where the mailbox says so.
+AI_DISCLOSURE = "This message was written by an AI agent."
+
 
 def additions_of(email: Email) -> dict[str, str]:
     """Return what the mailbox adds: as fixed at approval or sending, else as the mailbox stands now."""
@@ -21,6 +24,7 @@ def additions_of(email: Email) -> dict[str, str]:
         "auto_bcc": mailbox.auto_bcc,
         "signature": mailbox.signature_block,
         "oversight_copy": copy,
+        "ai_disclosure": AI_DISCLOSURE if mailbox.ai_disclosure else "",
     }
     return {name: text for name, text in additions.items() if text}
 

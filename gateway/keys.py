@@ -90,7 +90,7 @@ def _limits(key: ApiKey, names: list[str] | None) -> list[str]:
 
 def _locked(key: ApiKey) -> ApiKey:
     # The account's lock makes the count of admins true until the change is there.
-    Account.objects.select_for_update().get(pk=key.account_id)
+    Account.objects.select_for_update(no_key=True).get(pk=key.account_id)
     return ApiKey.objects.get(pk=key.pk)
 
 

@@ -24,7 +24,7 @@ def create_mailbox(*, key: ApiKey, wanted: str, mode: Mode | None, settings: dic
     check_unlimited(key)
     with transaction.atomic():
         # The lock makes the count true until the mailbox is there.
-        account = Account.objects.select_for_update().get(pk=key.account_id)
+        account = Account.objects.select_for_update(no_key=True).get(pk=key.account_id)
         address = _address(account, wanted)
         _check_room(account)
         mailbox = _insert(
@@ -38,7 +38,7 @@ def create_mailbox(*, key: ApiKey, wanted: str, mode: Mode | None, settings: dic
 def change_mailbox(*, key: ApiKey, mailbox: Mailbox, mode: Mode | None, changes: dict[str, Any]) -> Mailbox:
     """Change settings, and tighten the oversight mode. Raises Forbidden for a looser mode; then nothing changes."""
     with transaction.atomic():
-        mailbox = Mailbox.objects.select_for_update().get(pk=mailbox.pk)
+        mailbox = Mailbox.objects.select_for_update(no_key=True).get(pk=mailbox.pk)
         if mode is not None and mode != mailbox.oversight_mode:
             changes = changes | {"oversight_mode": _tightened(mailbox, mode)}
         for name, value in changes.items():

@@ -35,6 +35,8 @@ def build(email: Email) -> Outgoing:
     hidden += clean_addresses(additions.get("oversight_copy", ""))
     message = EmailMessage(policy=_POLICY)
     _set_headers(message, email, cc)
+    if disclosure := additions.get("ai_disclosure"):
+        message["X-AI-Disclosure"] = disclosure
     _set_bodies(message, email, additions.get("signature", ""))
     for file in email.attachments.all() if email.has_attachments else ():
         main, _, sub = file.content_type.partition("/")

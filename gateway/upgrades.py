@@ -22,7 +22,7 @@ def request_upgrade(*, key: ApiKey, mailbox: Mailbox, target: Mode, now: datetim
     Raises BadRequest for a mode that is not looser, TooManyRequests for a fourth wish within an hour.
     """
     with transaction.atomic():
-        mailbox = Mailbox.objects.select_for_update().get(pk=mailbox.pk)
+        mailbox = Mailbox.objects.select_for_update(no_key=True).get(pk=mailbox.pk)
         _check_looser(mailbox, target)
         _check_rate(mailbox, now)
         UpgradeRequest.objects.void(mailbox)
@@ -41,7 +41,7 @@ def upgrade(*, key: ApiKey, mailbox: Mailbox, code: str, now: datetime) -> Mailb
     """
     with transaction.atomic():
         # In the order of request_upgrade: the mailbox first.
-        mailbox = Mailbox.objects.select_for_update().get(pk=mailbox.pk)
+        mailbox = Mailbox.objects.select_for_update(no_key=True).get(pk=mailbox.pk)
         request = UpgradeRequest.objects.waiting().filter(mailbox=mailbox).select_for_update().first()
         refusal = _refusal(request, code)
         if request is not None and refusal is None:

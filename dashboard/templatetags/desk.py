@@ -46,6 +46,7 @@ _ADDITIONS = {
     "auto_bcc": "A blind copy (Bcc) to",
     "signature": "The mailbox's signature",
     "oversight_copy": "A copy for oversight to",
+    "ai_disclosure": "A header that says",
 }
 _TONES = {
     "message.held": "amber",

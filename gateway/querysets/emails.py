@@ -113,6 +113,11 @@ class EmailQuerySet(models.QuerySet["Email"]):
         taken = self.in_outbox().filter(pk=pk).update(attempts=F("attempts") + 1, lease_until=Now() + OUTBOX_LEASE)
         return self.with_mailbox().get(pk=pk) if taken else None
 
+    def put_off(self, pk: str, *, seconds: float) -> bool:
+        """Make a live email due later without an attempt; False when it is not due now."""
+        live = self.in_outbox().filter(pk=pk, sandbox=False)
+        return bool(live.update(due_at=Now() + timedelta(seconds=seconds)))
+
     def held_by(self, email: Email) -> Self:
         """The row, if `email`'s attempt holds the lease: its number fences a worker that wakes up late."""
         return self.filter(pk=email.pk, status=Status.SCHEDULED, attempts=email.attempts, lease_until__gt=Now())
@@ -129,12 +134,6 @@ class EmailQuerySet(models.QuerySet["Email"]):
         ungated = Q(gated=False) & ~_held_account()
         approved = Q(decision=Decision.APPROVED) & ~_approved_before_hold()
         return self.filter(ungated | approved, ~_closed())
-
-    def sent_in_month(self, *, account_id: str, now: datetime) -> Self:
-        """Live mail of an account that left, or is on its way, since the month (UTC) began."""
-        month = now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-        mine = self.filter(account_id=account_id, created_at__gte=month, sandbox=False)
-        return mine.filter(status__in=(Status.SENT, Status.SCHEDULED), direction=Direction.OUTBOUND)
 
     def attached_bytes(self, *, account_id: str) -> int:
         """The size of all files of an account."""

@@ -235,3 +235,14 @@ def test_mail_not_yet_cancelled_cannot_be_decided(world: World, monkeypatch: pyt
 def test_mailbox_of_another_account_is_not_there(world: World, other: World):
     for call in (("PATCH", other.base), ("PATCH", f"{other.base}/configure"), ("DELETE", other.base)):
         assert world.call(*call, key="admin", json={}).status_code == 404
+
+
+def test_disclosure_is_a_header_that_the_approver_saw(world: World, mail_server: MailServer):
+    patch(world, ai_disclosure=True)
+    email_id = world.held()
+    said = "This message was written by an AI agent."
+    assert world.pending()["pending"][0]["additions"] == {"ai_disclosure": said}
+    world.decide(email_id)
+    patch(world, ai_disclosure=False)
+    assert outbox.send_due(email_id=email_id, now=timezone.now()) == "sent"
+    assert f"X-AI-Disclosure: {said}" in mail_server.taken[0].content.decode()
