@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -79,10 +80,11 @@ def mail_server() -> Iterator[MailServer]:
 
 @dataclass
 class HookServer:
-    """Takes webhooks and answers `status`, to a redirect with `location`."""
+    """Takes webhooks and answers `status`, to a redirect with `location`, after `delay` seconds."""
 
     status: int = 200
     location: str = ""
+    delay: float = 0
     got: list[tuple[dict[str, str], bytes]] = field(default_factory=list)
     url: str = ""
 
@@ -96,6 +98,11 @@ def hook_server() -> Iterator[HookServer]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers["Content-Length"]))
             state.got.append((dict(self.headers), body))
+            time.sleep(state.delay)
+            with contextlib.suppress(OSError):
+                self.answer()
+
+        def answer(self) -> None:
             self.send_response(state.status)
             if state.location:
                 self.send_header("Location", state.location)
