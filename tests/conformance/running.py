@@ -33,7 +33,7 @@ for mode, count in {accounts!r}.items():
         call_command("gateway_account", name=f"{{mode}} {{number}}", mode=mode, oversight_email="eve@overseer.example")
 """
 
-_LINE = re.compile(r"^(?P<what>[a-z ]+?) +(?P<value>\S+)(?:  (?P<rest>.*))?$", re.M)
+_LINE = re.compile(r"^(?P<what>[a-z ]+?)  +(?P<value>\S+)(?:  (?P<rest>.*))?$", re.M)
 
 
 class Running:

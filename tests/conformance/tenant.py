@@ -82,10 +82,10 @@ class Tenant:
         """Poll until it is true; the gateway's logs are in the failure."""
         return wait_for(function, timeout, what, report=self.gateway.stack.report)
 
-    def held(self, **fields: Any) -> dict[str, Any]:
+    def held(self, *, key: str = "agent", **fields: Any) -> dict[str, Any]:
         """Send a message and wait until it is at the gate."""
-        sent = self.send(**fields)
-        self.wait_for_status(sent["id"], "pending_send_approval", key="read")
+        sent = self.send(key=key, **fields)
+        self.wait_for_status(sent["id"], "pending_send_approval", key="sandbox agent" if "sandbox" in key else "read")
         return sent
 
     def pending(self, *, key: str = "oversight", **params: Any) -> list[dict[str, Any]]:

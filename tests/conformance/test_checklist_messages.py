@@ -1,0 +1,397 @@
+"""Lines 13 to 22 of the contract's checklist: sending, modes, reading, lists, names of fields, odd names, files."""
+
+import base64
+import os
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import quote
+
+import pytest
+import requests
+
+from tests.conformance.tenant import ok, unique
+
+JSON = {"Content-Type": "application/json"}
+WORD = "Zwiebelkuchen"
+# Contract 3.1: each field and what repeats it.
+ALIASES = {
+    "id": ("email_id", "message_id"),
+    "from": ("from_address",),
+    "cc": ("cc_addresses",),
+    "bcc": ("bcc_addresses",),
+    "received_at": ("created_at", "timestamp"),
+    "send_at": ("scheduled_at",),
+    "approved_at": ("decided_at",),
+    "approved_by": ("decided_by",),
+    "decision_reason": ("reason",),
+}
+BODIES = {"markdown", "body", "text", "text_body", "body_markdown", "html_body"}
+
+
+def file_of(content, name="a.bin", content_type="application/octet-stream"):
+    return {"name": name, "content_type": content_type, "content_base64": base64.b64encode(content).decode()}
+
+
+@pytest.mark.parametrize("mode", ["gated_send", "gated_all"])
+def test_line_13_send_is_accepted_for_scanning_and_then_waits(make_tenant, mode):
+    tenant = make_tenant(mode)
+    sent = tenant.send()
+    assert (sent["status"], sent["oversight_status"]) == ("pending_scan", "pending_approval")
+    assert sent["thread_id"]
+    assert sent["id"] == sent["email_id"] == sent["message_id"]
+    assert tenant.wait_for_status(sent["id"], "pending_send_approval")
+    assert tenant.read(sent["id"])["thread_id"] == sent["thread_id"]
+
+
+def test_line_14_read_only_refuses_and_stores_nothing(make_tenant):
+    tenant = make_tenant("read_only")
+    told = ok(tenant.submit(), 403)
+    assert "upgrade" in told["error"]
+    flat = {"from": tenant.address, "to": "a@x.example", "subject": "x", "body": "y", "oversight_mode": "autonomous"}
+    assert tenant.call("POST", "/send_email", json=flat).status_code == 403
+    assert tenant.get(f"{tenant.base}/emails")["emails"] == []
+
+
+def test_line_14_monitored_goes_out_with_a_copy_to_the_overseer(make_tenant):
+    tenant = make_tenant("monitored")
+    subject = unique("Monitored")
+    sent = tenant.send(subject=subject)
+    assert sent["oversight_status"] == "not_required"
+    tenant.wait_for_status(sent["id"], "sent")
+
+    def copied():
+        heard = {
+            to for envelope in list(tenant.gateway.mail.taken) if subject in told(envelope) for to in envelope.rcpt_tos
+        }
+        return heard >= {"dana@northwind.example", "eve@overseer.example"}
+
+    tenant.wait(copied, "the overseer's copy")
+    assert tenant.pending() == []
+
+
+def told(envelope):
+    """The whole mail as text: the overseer's copy may carry the subject in any place."""
+    return envelope.content.decode("utf-8", "replace").replace("\r\n ", " ")
+
+
+def test_line_14_autonomous_goes_out_and_asks_nobody(make_tenant):
+    tenant = make_tenant("autonomous")
+    subject = unique("Autonomous")
+    sent = tenant.send(subject=subject, bcc=["bea@northwind.example"])
+    assert (sent["status"], sent["oversight_status"]) == ("pending_scan", "not_required")
+    mails = tenant.wait_for_mails(subject)
+    assert (len(mails), mails[0]["Bcc"]) == (1, None)
+    assert tenant.gateway.recipients(subject) == {"dana@northwind.example", "bea@northwind.example"}
+    tenant.wait_for_status(sent["id"], "sent")
+    assert "email.sent" in [entry["action"] for entry in tenant.audit() if entry["resource_id"] == sent["id"]]
+
+
+@pytest.mark.parametrize("path", ["/send_email", "/v1/send_email"])
+@pytest.mark.parametrize("mode", ["gated_send", "autonomous"])
+def test_line_15_flat_send_is_queued_in_every_mode_and_keeps_metadata(make_tenant, mode, path):
+    tenant = make_tenant(mode)
+    hook = tenant.subscribe("oversight.pending", "message.sent")
+    metadata = {"discord_user": "ana#1", "nested": {"a": [1, None, "ü"]}}
+    body = {"from": tenant.address, "to": "dana@northwind.example, bo@x.example", "subject": "Flat", "body": "Hello"}
+    sent = ok(tenant.call("POST", path, json=body | {"metadata": metadata}), 202)
+    assert sent["status"] == "queued"
+    assert sent["id"] == sent["message_id"]
+    if mode == "gated_send":
+        assert [row["metadata"] for row in tenant.pending()] == [metadata]
+    event = tenant.wait_for_events(hook)[0].body
+    assert (event["metadata"], event["data"]["metadata"], event["message_id"]) == (metadata, metadata, sent["id"])
+    read = tenant.read(sent["id"])
+    assert (read["metadata"], read["to"]) == (metadata, ["dana@northwind.example", "bo@x.example"])
+
+
+def test_line_15_flat_send_without_from_uses_the_only_mailbox(tenant):
+    body = {"to": "dana@northwind.example", "subject": "No from", "body": "Hello"}
+    sent = ok(tenant.call("POST", "/send_email", json=body), 202)
+    assert tenant.read(sent["id"])["from"] == tenant.address
+    ok(tenant.call("POST", "/create_mailbox", key="admin", json={"address": "two", "display_name": "Two"}), 201)
+    assert tenant.call("POST", "/send_email", json=body | {"subject": "Again"}).status_code == 422
+
+
+def flat(tenant, **fields):
+    body = {"from": tenant.address, "to": "dana@northwind.example", "subject": unique("Mode"), "body": "Hello"}
+    return ok(tenant.call("POST", "/v1/send_email", json=body | fields), 202)
+
+
+@pytest.mark.parametrize("mode", ["gated_send", "gated_all"])
+def test_line_16_a_call_can_tighten_its_mode(make_tenant, mode):
+    tenant = make_tenant("autonomous")
+    sent = flat(tenant, oversight_mode=mode)
+    assert sent["oversight_status"] == "pending_approval"
+    assert tenant.wait_for_status(sent["id"], "pending_send_approval")
+
+
+@pytest.mark.parametrize("mode", ["autonomous", "monitored"])
+def test_line_16_a_call_cannot_loosen_its_mode(tenant, mode):
+    sent = flat(tenant, oversight_mode=mode)
+    assert sent["oversight_status"] == "pending_approval"
+    assert tenant.wait_for_status(sent["id"], "pending_send_approval")
+    assert [row["oversight_mode"] for row in tenant.pending()] == ["gated_send"]
+
+
+def test_line_16_a_call_loosens_where_the_mailbox_allows_it(tenant):
+    assert tenant.get(tenant.base, key="read")["allow_looser_per_call"] in (False, 0)
+    ok(tenant.call("PATCH", tenant.base, key="admin", json={"allow_looser_per_call": True}))
+    sent = flat(tenant, oversight_mode="autonomous")
+    assert sent["oversight_status"] == "not_required"
+    assert tenant.wait_for_status(sent["id"], "sent")
+    assert flat(tenant)["oversight_status"] == "pending_approval"
+
+
+def test_line_16_read_only_is_never_loosened_and_an_unknown_mode_is_422(make_tenant):
+    tenant = make_tenant("read_only")
+    ok(tenant.call("PATCH", tenant.base, key="admin", json={"allow_looser_per_call": 1}))
+    assert tenant.submit(oversight_mode="autonomous").status_code == 403
+    assert ok(tenant.submit(oversight_mode="free"), 422)["field"] == "oversight_mode"
+
+
+def test_line_17_only_a_single_read_marks_as_read(tenant):
+    received = tenant.receive()
+    tenant.get(f"{tenant.base}/emails")
+    tenant.get("/check_inbox", mailbox=tenant.address)
+    tenant.get(f"{tenant.base}/threads/{received['thread_id']}")
+    tenant.get("/get_thread", thread_id=received["thread_id"])
+    tenant.pending()
+    tenant.pending(email_id=received["id"])
+    assert tenant.status(received["id"]) == "unread"
+    tenant.read(received["id"])
+    assert tenant.status(received["id"]) == "read"
+    assert tenant.get("/check_inbox", mailbox=tenant.address)["emails"] == []
+
+
+def test_line_17_a_flat_read_marks_as_read_too(tenant):
+    received = tenant.receive()
+    tenant.get("/v1/read_email", email_id=received["id"])
+    assert tenant.status(received["id"]) == "read"
+
+
+def test_line_17_pending_does_not_mark_what_is_approved_later(make_tenant):
+    tenant = make_tenant("gated_all")
+    received = tenant.receive()
+    assert tenant.pending()[0]["id"] == received["id"]
+    ok(tenant.decide(received["id"], "approve"))
+    assert tenant.status(received["id"]) == "unread"
+
+
+@pytest.fixture
+def full(tenant):
+    """A mailbox of more messages than a page holds; their ids in order."""
+    with ThreadPoolExecutor(4) as pool:
+        sent = list(pool.map(lambda _: tenant.send()["id"], range(104)))
+    return tenant, sorted(sent)
+
+
+def test_line_18_lists_turn_pages_as_promised(full):
+    tenant, ids = full
+    path = f"{tenant.base}/emails"
+
+    def page(**params):
+        answer = tenant.get(path, **params)
+        return [row["id"] for row in answer["emails"]], answer["cursor"]
+
+    newest = ids[::-1]
+    assert page()[0] == newest[:20]
+    for limit, count in (("1", 1), ("100", 100), ("101", 100), ("99999", 100), ("0", 1), ("-3", 1)):
+        assert page(limit=limit)[0] == newest[:count], limit
+    assert page(limit="many")[0] == newest[:20]
+    assert page(limit=50, offset=50)[0] == newest[50:100]
+    assert page(since_id=ids[-4])[0] == ids[-3:]
+    assert page(since_id=ids[1], limit=2)[0] == ids[2:4]
+    assert page(since_id="zzz")[0] == []
+    walked, cursor = page(limit=30)
+    while cursor:
+        rows, cursor = page(limit=30, cursor=cursor, offset=77)
+        walked += rows
+    assert walked == newest
+
+
+def test_line_18_since_id_and_cursor_walk_forward_once(full):
+    tenant, ids = full
+    walked, cursor = [], None
+    while True:
+        answer = tenant.get(
+            f"{tenant.base}/emails", since_id=ids[3], limit=40, **({"cursor": cursor} if cursor else {})
+        )
+        walked += [row["id"] for row in answer["emails"]]
+        if not (cursor := answer["cursor"]):
+            break
+    assert walked == ids[4:]
+
+
+def test_line_18_filters_narrow_a_list(tenant):
+    plain = tenant.send(subject="Plain words")["id"]
+    with_file = tenant.send(subject="With a File", attachments=[file_of(b"x")])["id"]
+    received = tenant.receive(subject="Where is it")["id"]
+
+    def found(**params):
+        return {row["id"] for row in tenant.get(f"{tenant.base}/emails", **params)["emails"]}
+
+    assert found(direction="inbound") == found(status="unread") == found(sender="northwind") == {received}
+    assert found(has_attachments="true") == found(subject_contains="a file") == {with_file}
+    assert found(has_attachments="false", direction="outbound") == {plain}
+    assert found(date_after="2020-01-01T00:00:00Z") == {plain, with_file, received}
+    assert found(date_before="2020-01-01T00:00:00Z") == found(date_after="2099-01-01T00:00:00Z") == set()
+    assert tenant.call("GET", f"{tenant.base}/emails?status=no_such").status_code == 422
+
+
+def test_line_19_ids_sort_in_the_order_of_creation(tenant):
+    ids = [tenant.send()["id"] for _ in range(12)]
+    assert ids == sorted(ids)
+    assert len(set(ids)) == 12
+    assert tenant.receive()["id"] > ids[-1]
+
+
+@pytest.fixture
+def decided(tenant):
+    """A message that used everything, after its approval."""
+    fields = {"cc": ["cee@x.example"], "bcc": ["bea@x.example"], "attachments": [file_of(b"x")]}
+    sent = tenant.send(markdown=f"Ein {WORD}", metadata={"a": "b"}, **fields)
+    ok(tenant.call("PUT", f"{tenant.base}/emails/{sent['id']}/tags", json={"tags": {"k": "v"}}))
+    ok(tenant.decide(sent["id"], "approve", reason="fine"))
+    tenant.wait_for_status(sent["id"], "sent")
+    return tenant, sent["id"]
+
+
+def check_aliases(message):
+    for field, aliases in ALIASES.items():
+        for alias in aliases:
+            assert message[alias] == message[field], alias
+    assert message["to_addresses"] == ["dana@northwind.example"]
+    assert message["recipient"] == "dana@northwind.example"
+    assert message["tag_list"] == list(message["tags"])
+    for file in message.get("attachments", []):
+        assert (file["filename"], file["size_bytes"]) == (file["name"], file["size"])
+
+
+def test_line_20_aliases_are_equal_in_lists_and_reads(decided):
+    tenant, email_id = decided
+    [row] = tenant.get(f"{tenant.base}/emails")["emails"]
+    [in_thread] = tenant.get(f"{tenant.base}/threads/{row['thread_id']}")["emails"]
+    for message in (row, in_thread, tenant.read(email_id), tenant.get("/read_email", id=email_id)):
+        check_aliases(message)
+        assert message["tags"] == {"k": "v"}
+        assert message["approved_at"]
+        assert message["approved_by"]
+        assert message["received_at"].endswith("Z")
+    assert (row["to"], row["mailbox_id"], row["mailbox"]) == (row["to_addresses"], tenant.mailbox, tenant.address)
+
+
+def test_line_20_aliases_are_equal_in_pending(tenant):
+    tenant.send(cc=["cee@x.example"], attachments=[file_of(b"x")], metadata={"a": "b"}, markdown=f"Ein {WORD}")
+    [row] = tenant.pending()
+    check_aliases(row)
+    assert row["body_markdown"] == f"Ein {WORD}"
+    assert {"mailbox_id", "thread_id", "oversight_mode", "send_at", "bcc"} <= set(row)
+    [shown] = tenant.get("/list_pending", key="oversight")["messages"]
+    assert shown["to"] == "dana@northwind.example"
+    check_aliases(shown)
+
+
+def test_line_20_body_text_stands_only_where_it_may(decided):
+    tenant, email_id = decided
+    path = f"{tenant.base}/emails/{email_id}"
+    to_mcp = ok(tenant.call("GET", path, headers=JSON))
+    assert [name for name, value in to_mcp.items() if WORD in str(value)] == ["markdown"]
+    to_sdk = ok(tenant.call("GET", path))
+    assert sorted(name for name, value in to_sdk.items() if WORD in str(value)) == ["markdown", "text_body"]
+    to_flat = tenant.get("/read_email", id=email_id)
+    assert to_flat["text"] == to_flat["body"] == f"Ein {WORD}"
+    for rows in (f"{tenant.base}/emails", "/check_inbox"):
+        assert WORD not in tenant.call("GET", rows).text
+    assert not BODIES & set(tenant.get(f"{tenant.base}/emails")["emails"][0])
+
+
+def test_line_20_inbound_has_the_same_names(tenant):
+    received = tenant.receive(body=WORD, Cc="cee@x.example")
+    [in_box] = tenant.get("/check_inbox")["emails"]
+    for message in (received, in_box, tenant.read(received["id"])):
+        assert message["from"] == message["from_address"] == "dana@northwind.example"
+        assert message["to_addresses"] == [tenant.address]
+        assert (message["cc"], message["bcc"], message["direction"]) == (["cee@x.example"], [], "inbound")
+    assert in_box["to"] == tenant.address
+    assert WORD in tenant.read(received["id"])["markdown"]
+
+
+@pytest.mark.parametrize("key", ["a/b", "a b", "ü/ö", "a%2Fb", "a+b", "tags", "x?y#z"])
+def test_line_21_tag_key_of_any_text_works(tenant, key):
+    path = f"{tenant.base}/emails/{tenant.send()['id']}/tags"
+    assert ok(tenant.call("PUT", path, json={"tags": {key: "1"}}))["tags"] == {key: "1"}
+    # The SDK leaves the slash as it is, the MCP server writes %2F.
+    safe = "/" if len(key) % 2 else ""
+    assert ok(tenant.call("DELETE", f"{path}/{quote(key, safe=safe)}"))["deleted"] is True
+    assert ok(tenant.call("DELETE", f"{path}/{quote(key, safe=safe)}"))["deleted"] is False
+    assert tenant.get(path)["tags"] == {}
+
+
+def test_line_21_tag_key_with_a_slash_as_the_sdk_writes_it(tenant):
+    path = f"{tenant.base}/emails/{tenant.send()['id']}/tags"
+    ok(tenant.call("PUT", path, json={"tags": {"a/b/c": "1", "keep": "2"}}))
+    assert ok(tenant.call("DELETE", f"{path}/a/b/c"))["deleted"] is True
+    assert tenant.get(path)["tags"] == {"keep": "2"}
+
+
+def test_line_21_tags_merge_and_words_become_tags(tenant):
+    sent = tenant.send()
+    path = f"{tenant.base}/emails/{sent['id']}/tags"
+    ok(tenant.call("PUT", path, json={"tags": {"a": "1"}}))
+    assert ok(tenant.call("PUT", path, json={"tags": {"b": "2"}}))["tags"] == {"a": "1", "b": "2"}
+    told = ok(tenant.call("POST", "/tag_email", json={"id": sent["id"], "tags": ["urgent"]}))
+    assert sorted(told["tags"]) == ["a", "b", "urgent"]
+    assert tenant.get(path)["tags"]["urgent"] == "true"
+
+
+def test_line_21_address_with_a_plus_names_its_mailbox(tenant):
+    address = f"a+b@{tenant.address.partition('@')[2]}"
+    made = ok(tenant.call("POST", "/v1/mailboxes", key="admin", json={"address": address, "display_name": "P"}), 201)
+    assert made["address"] == address
+    for name in (address, quote(address, safe="")):
+        assert tenant.get(f"/v1/mailboxes/{name}", key="read")["id"] == made["id"]
+        body = {"to": ["x@y.example"], "subject": unique("Plus"), "markdown": "Hello"}
+        sent = ok(tenant.call("POST", f"/v1/mailboxes/{name}/send", json=body), 202)
+        assert tenant.get(f"/v1/mailboxes/{name}/emails/{sent['id']}")["from"] == address
+    assert tenant.call("GET", f"/v1/mailboxes/{address.replace('+', '%20')}").status_code == 404
+
+
+@pytest.mark.parametrize("name", ["a b.txt", "Grüße (1).pdf", "a/b.txt", "url", "a+b%20c.txt", "x/url", "#1?.txt"])
+def test_line_21_file_of_any_name_is_found(tenant, name):
+    sent = tenant.send(attachments=[file_of(b"bytes", name)])
+    path = f"{tenant.base}/emails/{sent['id']}/attachments/{quote(name)}"
+    assert tenant.call("GET", path, raw=True).content == b"bytes"
+    assert ok(tenant.call("GET", f"{path}/url"))["filename"] == name
+
+
+def test_line_22_sent_file_comes_back_byte_for_byte(tenant):
+    content = os.urandom(300_000)
+    sent = tenant.send(subject=(subject := unique("File")), attachments=[file_of(content, "a b.bin", "image/png")])
+    path = f"{tenant.base}/emails/{sent['id']}/attachments/a%20b.bin"
+    raw = tenant.call("GET", path, raw=True)
+    assert (raw.content, raw.headers["Content-Type"]) == (content, "image/png")
+    signed = ok(tenant.call("GET", f"{path}/url"))
+    assert (signed["filename"], signed["size_bytes"], signed["content_type"]) == ("a b.bin", 300_000, "image/png")
+    assert signed["expires_in"] == 3600
+    assert requests.get(signed["url"], timeout=5).content == content
+    ok(tenant.decide(sent["id"], "approve"))
+    [part] = tenant.wait_for_mails(subject)[0].iter_attachments()
+    assert (part.get_content(), part.get_filename()) == (content, "a b.bin")
+
+
+def test_line_22_received_file_comes_back_byte_for_byte(tenant):
+    content = os.urandom(50_000)
+    received = tenant.receive(files={"in voice.bin": content})
+    assert received["has_attachments"] is True
+    path = f"{tenant.base}/emails/{received['id']}/attachments/in%20voice.bin"
+    assert tenant.call("GET", path, raw=True).content == content
+    assert requests.get(ok(tenant.call("GET", f"{path}/url"))["url"], timeout=5).content == content
+
+
+def test_line_22_signed_address_is_for_this_file_only(tenant):
+    sent = tenant.send(attachments=[file_of(b"one", "1"), file_of(b"two", "2")])
+    path = f"{tenant.base}/emails/{sent['id']}/attachments"
+    url = ok(tenant.call("GET", f"{path}/1/url"))["url"]
+    assert tenant.gateway.call("GET", f"{path}/1").status_code == 401
+    for forged in (url[:-1] + ("A" if url[-1] != "A" else "B"), url.replace("/v1/files/", "/v1/files/x")):
+        assert requests.get(forged, timeout=5).status_code in (401, 403, 404), forged
+    assert requests.get(url, timeout=5).content == b"one"

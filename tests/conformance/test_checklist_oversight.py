@@ -1,0 +1,368 @@
+"""Lines 23 to 32 of the contract's checklist: what waits, decisions and their races, timing, inbound, upgrades."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from tests.conformance.tenant import ok, unique
+
+PENDING = ("/v1/oversight/pending", "/list_pending", "/v1/list_pending")
+DECIDE = ("/v1/oversight/decide", "/decide_email", "/v1/decide_email")
+
+
+def in_hours(hours):
+    return (datetime.now(UTC) + timedelta(hours=hours)).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def test_line_23_the_same_rows_stand_under_three_keys_on_every_path(make_tenant):
+    tenant = make_tenant("gated_all")
+    ids = [tenant.send()["id"], tenant.receive()["id"], tenant.send()["id"]]
+    for path in PENDING:
+        told = tenant.get(path, key="oversight")
+        assert told["pending"] == told["emails"] == told["messages"], path
+        assert ([row["id"] for row in told["pending"]], told["count"]) == (ids, 3), path
+    assert [row["status"] for row in told["pending"]].count("pending_inbound_approval") == 1
+
+
+def test_line_23_pending_turns_pages_and_narrows_to_a_mailbox(tenant):
+    ids = [tenant.send()["id"] for _ in range(5)]
+    walked, cursor = [], ""
+    while cursor is not None:
+        told = tenant.get(PENDING[0], key="oversight", limit=2, cursor=cursor)
+        walked, cursor = walked + [row["id"] for row in told["pending"]], told["cursor"]
+    assert walked == ids
+    for path in PENDING:
+        assert len(tenant.get(path, key="oversight", mailbox=tenant.address)["messages"]) == 5
+        assert [row["id"] for row in tenant.get(path, key="oversight", email_id=ids[2])["messages"]] == [ids[2]]
+    assert tenant.call("GET", PENDING[0], key="oversight", params={"mailbox": "no@such.example"}).status_code == 404
+
+
+def test_line_23_scheduled_and_closed_mail_is_not_pending(tenant):
+    later = tenant.send(send_at=in_hours(1), gate_timing="schedule_first")
+    gone = tenant.held()
+    ok(tenant.cancel(gone["id"]))
+    assert tenant.pending() == []
+    told = tenant.get(PENDING[0], key="oversight", email_id=gone["id"])
+    assert (told["pending"], told["status"]) == ([], "cancelled")
+    assert tenant.get(PENDING[0], key="oversight", email_id=later["id"])["status"] == "scheduled"
+
+
+def test_line_24_approved_mail_leaves_once_and_is_on_record(tenant):
+    subject = unique("Approved")
+    sent = tenant.held(subject=subject)
+    told = ok(tenant.decide(sent["id"], "approve", reason="  "))
+    assert told["status"] == "approved_and_sent"
+    assert (told["decision"], told["action"], told["reason"]) == ("approved", "approve", None)
+    assert told["id"] == told["email_id"] == told["message_id"] == sent["id"]
+    assert told["postmark_message_id"]
+    tenant.wait_for_mails(subject)
+    tenant.wait_for_status(sent["id"], "sent")
+    tenant.gateway.sweep()
+    read = tenant.read(sent["id"])
+    assert (read["approved_at"], read["approved_by"]) == (told["decided_at"], told["decided_by"])
+    assert read["approved_at"].endswith("Z")
+    assert read["approved_by"]
+    approvals = [entry for entry in tenant.audit() if "approved" in entry["action"]]
+    assert [entry["resource_id"] for entry in approvals] == [sent["id"]]
+    assert approvals[0]["actor_key_id"]
+    assert len(tenant.gateway.mails(subject)) == 1
+
+
+@pytest.mark.parametrize("path", DECIDE)
+def test_line_24_decide_takes_either_word_on_every_path(tenant, path):
+    words = {"action": "Approve"}, {"decision": "approved"}, {"action": "approve", "decision": "approved"}
+    names = ("email_id", "message_id", "id")
+    for number, word in enumerate(words):
+        sent = tenant.held()
+        told = ok(tenant.call("POST", path, key="oversight", json={names[number]: sent["id"]} | word))
+        assert told["decision"] == "approved"
+        assert told["status"] == ("approved_and_sent" if "oversight" in path else "approved")
+
+
+@pytest.mark.parametrize(
+    "body", [{}, {"action": "maybe"}, {"action": "approve", "decision": "rejected"}, {"action": 1}, {"action": ""}]
+)
+def test_line_24_unclear_decision_is_422_and_decides_nothing(tenant, body):
+    sent = tenant.held()
+    for path in DECIDE:
+        answer = tenant.call("POST", path, key="oversight", json={"email_id": sent["id"]} | body)
+        assert ok(answer, 422)["error"]
+    assert tenant.status(sent["id"]) == "pending_send_approval"
+
+
+def test_line_24_decision_for_other_content_is_409_and_changes_nothing(tenant):
+    sent = tenant.held()
+    told = ok(tenant.decide(sent["id"], "approve", expected_fingerprint="0" * 64), 409)
+    assert told["code"] == "content_changed"
+    assert tenant.status(sent["id"]) == "pending_send_approval"
+    assert ok(tenant.decide(sent["id"], "approve", expected_fingerprint=tenant.pending()[0]["fingerprint"]))
+
+
+@pytest.mark.parametrize("path", DECIDE)
+def test_line_25_rejected_mail_stays_and_its_reason_is_kept(tenant, path):
+    subject = unique("Rejected")
+    sent = tenant.held(subject=subject)
+    body = {"email_id": sent["id"], "action": "reject", "reason": "wrong order"}
+    assert ok(tenant.call("POST", path, key="oversight", json=body))["status"] == "rejected"
+    read = tenant.read(sent["id"])
+    assert (read["status"], read["decision"]) == ("rejected", "rejected")
+    assert read["decision_reason"] == read["reason"] == "wrong order"
+    assert (read["approved_at"], read["approved_by"]) == (None, None)
+    [entry] = [entry for entry in tenant.audit() if "rejected" in entry["action"]]
+    assert (entry["resource_id"], entry["metadata"]["reason"]) == (sent["id"], "wrong order")
+    tenant.gateway.sweep()
+    probe = tenant.send(subject=unique("Probe"))
+    ok(tenant.decide(probe["id"], "approve"))
+    tenant.wait_for_status(probe["id"], "sent")
+    assert tenant.gateway.mails(subject) == []
+
+
+@pytest.mark.parametrize(("first", "second"), [("approve", "reject"), ("reject", "approve"), ("reject", "reject")])
+def test_line_26_second_decision_is_409_and_tells_the_first(tenant, first, second):
+    sent = tenant.held()
+    before = ok(tenant.decide(sent["id"], first, reason="first"))
+    told = ok(tenant.decide(sent["id"], second, reason="second"), 409)
+    assert told["status"] in ("rejected", "sent", "scheduled")
+    assert (told["decision"], told["reason"]) == (before["decision"], "first")
+    assert (told["decided_at"], told["decided_by"]) == (before["decided_at"], before["decided_by"])
+
+
+def test_line_26_decision_after_a_cancel_is_409_with_the_status(tenant):
+    sent = tenant.held()
+    ok(tenant.cancel(sent["id"]))
+    told = ok(tenant.decide(sent["id"], "approve"), 409)
+    assert told["status"] == "cancelled"
+    assert not told.get("decision")
+
+
+def together(*calls):
+    """Make all calls at once; the answers, in the order of the calls."""
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return [future.result() for future in [pool.submit(call) for call in calls]]
+
+
+def test_line_26_approvals_at_once_deliver_once(tenant):
+    subject = unique("At once")
+    sent = tenant.held(subject=subject)
+    answers = together(*[lambda: tenant.decide(sent["id"], "approve")] * 6)
+    assert sorted(answer.status_code for answer in answers) == [200] + [409] * 5
+    tenant.wait_for_mails(subject)
+    tenant.wait_for_status(sent["id"], "sent")
+    assert len(tenant.gateway.mails(subject)) == 1
+
+
+def test_line_27_approve_against_cancel_has_one_winner(tenant):
+    for _ in range(8):
+        subject = unique("Race")
+        sent = tenant.held(subject=subject)
+        approved, cancelled = together(
+            lambda sent=sent: tenant.decide(sent["id"], "approve"), lambda sent=sent: tenant.cancel(sent["id"])
+        )
+        assert sorted([approved.status_code, cancelled.status_code]) == [200, 409]
+        if approved.status_code == 200:
+            tenant.wait_for_mails(subject)
+            assert tenant.wait_for_status(sent["id"], "sent")
+        else:
+            assert tenant.status(sent["id"]) == "cancelled"
+            assert tenant.gateway.mails(subject) == []
+
+
+def test_line_27_cancel_twice_is_200_and_after_leaving_409(tenant):
+    sent = tenant.held()
+    assert [tenant.cancel(sent["id"]).status_code for _ in range(2)] == [200, 200]
+    left = tenant.held()
+    ok(tenant.decide(left["id"], "approve"))
+    tenant.wait_for_status(left["id"], "sent")
+    assert ok(tenant.cancel(left["id"]), 409)["status"] == "sent"
+    flat = tenant.call("POST", "/cancel_message", json={"id": sent["id"]})
+    assert ok(flat)["status"] == "cancelled"
+
+
+def test_line_28_key_that_composed_does_not_decide(tenant):
+    made = tenant.add_key("turncoat", "send")
+    sent = tenant.held(key="turncoat")
+    # No key may send and decide, so an operator has given this one another office meanwhile.
+    tenant.gateway.sql("UPDATE gateway_apikey SET scopes = '{oversight}' WHERE id = %s", made["id"])
+    assert ok(tenant.decide(sent["id"], "approve", key="turncoat"), 403)["code"] != "missing_scope"
+    assert tenant.status(sent["id"]) == "pending_send_approval"
+    assert tenant.decide(sent["id"], "approve").status_code == 200
+
+
+def test_line_29_gate_first_waits_for_its_time_after_an_early_approval(tenant):
+    subject = unique("Gate first")
+    sent = tenant.send(subject=subject, send_at=in_hours(1), gate_timing="gate_first")
+    assert tenant.wait_for_status(sent["id"], "pending_send_approval")
+    assert ok(tenant.decide(sent["id"], "approve"))["status"] == "approved"
+    assert tenant.status(sent["id"]) == "scheduled"
+    tenant.gateway.sweep()
+    assert tenant.gateway.mails(subject) == []
+    tenant.pass_time(sent["id"])
+    assert tenant.wait_for_mails(subject)
+
+
+def test_line_29_schedule_first_asks_when_its_time_has_come(tenant):
+    subject = unique("Schedule first")
+    sent = tenant.send(subject=subject, send_at=in_hours(1), gate_timing="schedule_first")
+    assert tenant.wait_for_status(sent["id"], "scheduled")
+    assert tenant.pending() == []
+    tenant.pass_time(sent["id"])
+    assert tenant.wait_for_status(sent["id"], "pending_send_approval")
+    assert ok(tenant.decide(sent["id"], "approve"))["status"] == "approved_and_sent"
+    assert tenant.wait_for_mails(subject)
+
+
+def test_line_29_late_approval_sends_at_once(tenant):
+    subject = unique("Late")
+    sent = tenant.send(subject=subject, send_at=in_hours(1))
+    assert tenant.wait_for_status(sent["id"], "pending_send_approval")
+    tenant.pass_time(sent["id"])
+    assert tenant.status(sent["id"]) == "pending_send_approval"
+    assert ok(tenant.decide(sent["id"], "approve"))["status"] == "approved_and_sent"
+    assert tenant.wait_for_mails(subject)
+
+
+def test_line_29_gate_timing_comes_from_the_mailbox_where_the_call_is_silent(tenant):
+    ok(tenant.call("PATCH", tenant.base, key="admin", json={"default_gate_timing": "schedule_first"}))
+    sent = tenant.send(send_at=in_hours(1))
+    assert tenant.wait_for_status(sent["id"], "scheduled")
+    assert tenant.read(sent["id"])["gate_timing"] == "schedule_first"
+
+
+@pytest.mark.parametrize(
+    "change", [{"subject": "Other"}, {"markdown": "Other"}, {"to": ["o@x.example"]}, {"cc": ["o@x.example"]}]
+)
+def test_line_30_approved_content_is_not_edited(tenant, change):
+    sent = tenant.send(send_at=in_hours(1))
+    ok(tenant.decide(sent["id"], "approve"))
+    path = f"{tenant.base}/emails/{sent['id']}/schedule"
+    before = tenant.read(sent["id"])
+    assert ok(tenant.call("PATCH", path, json=change), 409)["status"] == "scheduled"
+    assert ok(tenant.call("PATCH", path, json=change | {"send_at": in_hours(2)}), 409)
+    assert tenant.read(sent["id"]) == before
+
+
+def test_line_30_time_of_approved_mail_is_moved(tenant):
+    sent = tenant.send(send_at=in_hours(1))
+    ok(tenant.decide(sent["id"], "approve"))
+    moved = in_hours(3)
+    told = ok(tenant.call("PATCH", f"{tenant.base}/emails/{sent['id']}/schedule", json={"send_at": moved}))
+    assert (told["status"], datetime.fromisoformat(told["send_at"])) == ("scheduled", datetime.fromisoformat(moved))
+    assert tenant.read(sent["id"])["approved_at"]
+
+
+def test_line_30_unapproved_content_is_edited_and_asked_about(tenant):
+    sent = tenant.send(send_at=in_hours(1), gate_timing="schedule_first")
+    tenant.wait_for_status(sent["id"], "scheduled")
+    change = {"subject": "Better", "markdown": "Better words", "to": ["bo@x.example"]}
+    ok(tenant.call("PATCH", f"{tenant.base}/emails/{sent['id']}/schedule", json=change))
+    tenant.wait_for_status(sent["id"], "scheduled")
+    tenant.pass_time(sent["id"])
+    tenant.wait_for_status(sent["id"], "pending_send_approval")
+    [row] = tenant.pending()
+    assert (row["subject"], row["body_markdown"], row["to"]) == ("Better", "Better words", ["bo@x.example"])
+    assert tenant.call("PATCH", f"{tenant.base}/emails/{sent['id']}/schedule", json=change).status_code == 409
+
+
+def test_line_31_held_inbound_is_read_by_nobody_before_its_approval(make_tenant):
+    tenant = make_tenant("gated_all")
+    hook = tenant.subscribe("message.received", "oversight.pending")
+    row = tenant.receive(body="Geheimwort", files={"secret.txt": b"Geheimwort"})
+    assert row["status"] == "pending_inbound_approval"
+    path = f"{tenant.base}/emails/{row['id']}"
+    for one in (path, f"{path}/attachments/secret.txt", f"{path}/attachments/secret.txt/url"):
+        assert tenant.call("GET", one).status_code == 403, one
+    assert tenant.call("GET", "/read_email", params={"id": row["id"]}).status_code == 403
+    for one in (f"{tenant.base}/emails", f"{tenant.base}/threads/{row['thread_id']}", "/check_inbox?unread=false"):
+        assert "Geheimwort" not in tenant.call("GET", one).text, one
+    assert [r["body_markdown"].strip() for r in tenant.pending()] == ["Geheimwort"]
+    assert [event.body["event"] for event in tenant.wait_for_events(hook)] == ["oversight.pending"]
+    assert ok(tenant.decide(row["id"], "approve"))["status"] == "approved"
+    events = tenant.wait_for_events(hook, 2)
+    assert [event.body["event"] for event in events] == ["oversight.pending", "message.received"]
+    assert "Geheimwort" in tenant.read(row["id"], key="agent")["markdown"]
+
+
+def test_line_31_rejected_inbound_is_never_readable(make_tenant):
+    tenant = make_tenant("gated_all")
+    row = tenant.receive(body="Geheimwort")
+    assert ok(tenant.decide(row["id"], "reject"))["status"] == "rejected"
+    assert tenant.status(row["id"]) == "rejected"
+    assert "Geheimwort" not in tenant.call("GET", f"{tenant.base}/emails/{row['id']}").text
+
+
+def upgrade(tenant, code, status=200):
+    return ok(tenant.call("POST", f"{tenant.base}/upgrade", json={"code": code}), status)
+
+
+def ask(tenant, mode="autonomous", status=200):
+    return ok(tenant.call("POST", f"{tenant.base}/request-upgrade", json={"target_mode": mode}), status)
+
+
+def code_of(tenant):
+    [row] = tenant.get("/v1/upgrade-requests", key="admin")["requests"]
+    assert (row["mailbox_id"], row["target_mode"]) == (tenant.mailbox, "autonomous")
+    return row["code"]
+
+
+def mode_of(tenant):
+    return tenant.get(tenant.base, key="read")["oversight_mode"]
+
+
+def test_line_32_upgrade_takes_its_code_once(tenant):
+    told = ask(tenant)
+    code = code_of(tenant)
+    assert told["status"] == "upgrade_requested"
+    assert code not in str(told)
+    wrong = code[:-1] + ("A" if code[-1] != "A" else "B")
+    upgrade(tenant, wrong, 403)
+    assert mode_of(tenant) == "gated_send"
+    assert upgrade(tenant, code.replace("-", "").lower())["status"] == "upgraded"
+    assert mode_of(tenant) == "autonomous"
+    upgrade(tenant, code, 404)
+
+
+def test_line_32_upgrade_code_ends_after_a_day(tenant):
+    ask(tenant)
+    code = code_of(tenant)
+    later = "UPDATE gateway_upgraderequest SET expires_at = expires_at - interval '24 hours' WHERE mailbox_id = %s"
+    tenant.gateway.sql(later, tenant.mailbox)
+    assert tenant.call("POST", f"{tenant.base}/upgrade", json={"code": code}).status_code in (403, 404)
+    assert mode_of(tenant) == "gated_send"
+
+
+def test_line_32_upgrade_without_a_request_is_404_and_to_the_same_mode_400(tenant):
+    upgrade(tenant, "A7X-29K", 404)
+    ask(tenant, "gated_send", 400)
+    ask(tenant, "boundless", 422)
+
+
+def test_line_32_fourth_request_in_an_hour_is_429(tenant):
+    for _ in range(3):
+        ask(tenant)
+    answer = tenant.call("POST", f"{tenant.base}/request-upgrade", json={"target_mode": "autonomous"})
+    assert ok(answer, 429)["error"]
+    assert "quota" not in answer.text
+    assert 0 < int(answer.headers["Retry-After"]) <= 3600
+    past = "UPDATE gateway_upgraderequest SET created_at = created_at - interval '1 hour' WHERE mailbox_id = %s"
+    tenant.gateway.sql(past, tenant.mailbox)
+    ask(tenant)
+
+
+@pytest.mark.parametrize("path", ["", "/configure"])
+def test_line_32_patch_tightens_but_does_not_loosen(tenant, path):
+    for looser in ("autonomous", "monitored"):
+        answer = tenant.call("PATCH", tenant.base + path, key="admin", json={"oversight_mode": looser})
+        assert ok(answer, 403)["error"]
+    assert mode_of(tenant) == "gated_send"
+    ok(tenant.call("PATCH", tenant.base + path, key="admin", json={"oversight_mode": "gated_all"}))
+    assert mode_of(tenant) == "gated_all"
+    assert (
+        tenant.call("PATCH", tenant.base + path, key="admin", json={"oversight_mode": "gated_send"}).status_code == 403
+    )
+
+
+def test_line_32_mailbox_made_too_loose_is_gated(tenant):
+    body = {"address": "loose", "display_name": "L", "oversight_mode": "autonomous"}
+    made = ok(tenant.call("POST", "/v1/mailboxes", key="admin", json=body), 201)
+    assert made["oversight_mode"] == "gated_send"

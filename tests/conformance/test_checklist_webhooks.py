@@ -1,0 +1,247 @@
+"""Lines 39 to 43 of the contract's checklist: what subscribers get, signed, spelled and retried as promised."""
+
+import hashlib
+import hmac
+from datetime import datetime
+
+import pytest
+
+from tests.conformance.tenant import ok, unique
+
+# Contract 6.2: each event and every other word for it, with what brings it about.
+SPELLINGS = {
+    "oversight.pending": ("message.pending_approval", "email.pending", "message.pending_send_approval"),
+    "oversight.approved": ("message.approved", "email.approved", "email.decided"),
+    "oversight.rejected": ("message.rejected", "email.rejected", "email.decided"),
+    "message.sent": ("email.sent",),
+    "message.received": ("email.received", "inbound"),
+    "message.bounced": ("email.bounced", "bounce"),
+}
+TEXT_TO = {"message.pending_approval", "message.approved", "message.rejected", "email.decided"}
+WORDS = [(name, word) for name, others in SPELLINGS.items() for word in (name, *others)]
+
+
+def bring_about(tenant, name, **fields):
+    """Make an event happen, and return the id of the message that it is about."""
+    if name == "message.received":
+        return tenant.receive()["id"]
+    if name == "message.bounced":
+        tenant.gateway.mail.refuse["gone@northwind.example"] = "550 no such user"
+        fields["to"] = ["gone@northwind.example"]
+    sent = tenant.held(**fields)["id"]
+    if name != "oversight.pending":
+        ok(tenant.decide(sent, "reject" if name == "oversight.rejected" else "approve", reason="because"))
+    return sent
+
+
+@pytest.mark.parametrize("secret", [None, "whsec_of our own, with ü and blanks"])
+def test_line_39_signature_is_over_the_exact_bytes(tenant, secret):
+    hook = tenant.subscribe("oversight.pending", **({"secret": secret} if secret else {}))
+    subject = unique("Grüße ☕ 漢字")
+    tenant.send(subject=subject, metadata={"ü": "é"})
+    event = tenant.wait_for_events(hook)[0]
+    expected = hmac.new(hook["signing_secret"].encode(), event.raw, hashlib.sha256).hexdigest()
+    assert event.headers["X-MultiMail-Signature"] == f"sha256={expected}"
+    assert event.headers["Content-Type"].startswith("application/json")
+    assert event.headers["X-MultiMail-Event"] == event.body["event"]
+    assert event.headers["X-MultiMail-Event-Id"] == event.body["event_id"]
+    assert event.body["subject"] == subject
+
+
+@pytest.mark.parametrize("decision", ["approved", "rejected"])
+def test_line_40_payload_satisfies_each_variant_by_its_own_keys(tenant, decision):
+    hook = tenant.subscribe("email.decided", "oversight.pending")
+    email_id = bring_about(tenant, f"oversight.{decision}", subject="Four", metadata={"discord_user": "ana#1"})
+    pending, decided = (event.body for event in tenant.wait_for_events(hook, 2))
+    for body, name in ((pending, "oversight.pending"), (decided, "email.decided")):
+        inner = body["data"]
+        # A: event, timestamp, data.email_id and the message in data.
+        assert (body["event"], inner["email_id"], inner["subject"]) == (name, email_id, "Four")
+        assert (inner["from"], inner["direction"], inner["has_attachments"]) == (tenant.address, "outbound", False)
+        # B: type, data.message_id, `to` as text, metadata in data.
+        assert (body["type"], inner["message_id"]) == (name, email_id)
+        assert (inner["to"], inner["metadata"]) == ("dana@northwind.example", {"discord_user": "ana#1"})
+        # C: type and ids at the top, all flat.
+        assert body["id"] == body["message_id"] == email_id
+        # D: event_type, thread and mailbox at the top, timestamp.
+        assert (body["event_type"], body["mailbox"], body["subject"]) == (name, tenant.address, "Four")
+        assert body["thread_id"]
+        assert datetime.fromisoformat(body["timestamp"]).tzinfo
+        assert body["to_addresses"] == ["dana@northwind.example"]
+    assert (decided["decision"], decided["data"]["decision"], decided["reason"]) == (decision, decision, "because")
+    assert pending.get("decision") is None
+
+
+def test_line_40_variant_a_gets_its_array(tenant):
+    hook = tenant.subscribe("message.received")
+    email_id = bring_about(tenant, "message.received")
+    body = tenant.wait_for_events(hook)[0].body
+    assert (body["id"], body["data"]["to"], body["to"]) == (email_id, [tenant.address], [tenant.address])
+    assert tenant.get("/read_email", id=body["id"])["subject"] == body["subject"]
+
+
+def test_line_40_bounce_of_variant_d_tells_code_and_diagnostic(tenant):
+    hook = tenant.subscribe("bounce")
+    bring_about(tenant, "message.bounced")
+    body = tenant.wait_for_events(hook)[0].body
+    assert body["event_type"] == "bounce"
+    assert "550" in str(body["bounce_code"])
+    assert "no such user" in body["diagnostic"]
+
+
+def test_line_40_no_body_text_travels(tenant):
+    hook = tenant.subscribe("oversight.pending", "email.decided", "message.sent", "message.received")
+    bring_about(tenant, "oversight.approved", markdown="Geheimwort")
+    tenant.receive(body="Geheimwort")
+    assert all(b"Geheimwort" not in event.raw for event in tenant.wait_for_events(hook, 4))
+
+
+@pytest.mark.parametrize(("name", "word"), WORDS)
+def test_line_41_subscriber_gets_its_own_word_once(tenant, name, word):
+    hook = tenant.subscribe(word, "message.cancelled")
+    email_id = bring_about(tenant, name)
+    body = tenant.wait_for_events(hook)[0].body
+    assert body["event"] == body["type"] == body["event_type"] == word
+    assert body["email_id"] == email_id
+    assert isinstance(body["to"], str if word in TEXT_TO else list)
+    # Something that comes after it, so that a second telling would have come by now.
+    ok(tenant.cancel(tenant.held()["id"]))
+    told = [event.body["event"] for event in tenant.wait_for_events(hook, 2 + (name == "oversight.pending"))]
+    assert told.count(word) == 1 + (name == "oversight.pending")
+
+
+def test_line_41_several_words_for_one_event_are_told_once_by_the_first(tenant):
+    words = ("email.approved", "oversight.approved", "message.approved", "email.decided", "message.sent")
+    hook = tenant.subscribe(*words)
+    bring_about(tenant, "oversight.approved")
+    assert [event.body["event"] for event in tenant.wait_for_events(hook, 2)] == ["email.approved", "message.sent"]
+    assert isinstance(tenant.events(hook)[0].body["to"], str)
+
+
+def test_line_41_events_of_other_mailboxes_and_other_names_do_not_come(tenant):
+    made = ok(tenant.call("POST", "/v1/mailboxes", key="admin", json={"address": "two", "display_name": "2"}), 201)
+    elsewhere = tenant.subscribe("oversight.pending", mailbox_id=made["id"])
+    decided, everywhere = tenant.subscribe("email.decided"), tenant.subscribe("oversight.pending")
+    bring_about(tenant, "oversight.pending")
+    tenant.wait_for_events(everywhere)
+    assert tenant.events(elsewhere) == tenant.events(decided) == []
+
+
+def test_line_41_unknown_word_is_422(tenant):
+    body = {"url": tenant.gateway.hooks.origin + "/x", "events": ["message.sent", "no.such"]}
+    assert "no.such" in ok(tenant.call("POST", "/v1/webhooks", key="admin", json=body), 422)["error"]
+
+
+@pytest.mark.parametrize(
+    "url", ["http://example.com/x", "https://127.0.0.1/x", "https://169.254.169.254/x", "ftp://x.y/"]
+)
+def test_line_41_address_that_is_not_open_to_all_is_refused(tenant, url):
+    body = {"url": url, "events": ["message.sent"]}
+    assert ok(tenant.call("POST", "/v1/webhooks", key="admin", json=body), 422)["field"] == "url"
+
+
+def let_the_pause_pass(tenant, hook):
+    tenant.gateway.sql(
+        "UPDATE gateway_webhookdelivery SET next_attempt_at = now() WHERE webhook_id = %s AND state = 'due'", hook["id"]
+    )
+    tenant.gateway.sweep()
+
+
+def delivery_of(tenant, hook):
+    rows = tenant.get("/v1/webhook-deliveries", key="admin")["deliveries"]
+    return next(row for row in rows if row["url"].endswith(hook["path"]))
+
+
+def waits_of(tenant, hook):
+    [[seconds]] = tenant.gateway.sql(
+        "SELECT extract(epoch FROM next_attempt_at - last_attempt_at) FROM gateway_webhookdelivery"
+        " WHERE webhook_id = %s",
+        hook["id"],
+    )
+    return float(seconds)
+
+
+def test_line_42_failing_endpoint_is_retried_three_times_with_the_same_bytes(tenant):
+    hook = tenant.subscribe("oversight.pending")
+    tenant.gateway.hooks.answers[hook["path"]] = 500
+    tenant.send()
+    for attempt, pause in ((1, 10), (2, 60), (3, 300)):
+        tenant.wait_for_events(hook, attempt)
+        tenant.wait(lambda n=attempt: delivery_of(tenant, hook)["attempts"] == n, f"attempt {attempt} to be recorded")
+        tenant.wait(lambda: delivery_of(tenant, hook)["last_attempt_at"], "its time")
+        assert delivery_of(tenant, hook)["status"] == "pending"
+        assert pause - 1 <= waits_of(tenant, hook) <= pause * 1.5
+        let_the_pause_pass(tenant, hook)
+    tenant.wait(lambda: delivery_of(tenant, hook)["status"] == "failed", "the delivery to be given up")
+    let_the_pause_pass(tenant, hook)
+    got = tenant.events(hook)
+    assert len(got) == 4
+    assert len({event.raw for event in got}) == 1
+    assert len({event.headers["X-MultiMail-Event-Id"] for event in got}) == 1
+    shown = delivery_of(tenant, hook)
+    assert (shown["attempts"], shown["response_status"], shown["event_type"]) == (4, 500, "oversight.pending")
+
+
+@pytest.mark.parametrize("status", [200, 201, 204, 299])
+def test_line_42_any_2xx_ends_the_retries(tenant, status):
+    hook = tenant.subscribe("oversight.pending")
+    tenant.gateway.hooks.answers[hook["path"]] = 503
+    tenant.send()
+    tenant.wait_for_events(hook)
+    tenant.gateway.hooks.answers[hook["path"]] = status
+    tenant.wait(lambda: delivery_of(tenant, hook)["attempts"] == 1, "the first attempt")
+    tenant.wait(lambda: delivery_of(tenant, hook)["response_status"] == 503, "its answer")
+    let_the_pause_pass(tenant, hook)
+    tenant.wait(lambda: delivery_of(tenant, hook)["status"] == "delivered", "the second attempt")
+    let_the_pause_pass(tenant, hook)
+    assert [event.body["event_id"] for event in tenant.events(hook)] == [tenant.events(hook)[0].body["event_id"]] * 2
+    assert delivery_of(tenant, hook)["response_status"] == status
+
+
+def test_line_42_redirect_is_a_failure_and_not_followed(tenant):
+    hook = tenant.subscribe("oversight.pending")
+    tenant.gateway.hooks.answers[hook["path"]] = 302
+    tenant.send()
+    tenant.wait(lambda: delivery_of(tenant, hook)["response_status"] == 302, "the answer to be recorded")
+    assert delivery_of(tenant, hook)["status"] == "pending"
+
+
+def test_line_42_events_of_one_message_come_in_their_order(tenant):
+    hook = tenant.subscribe("oversight.pending", "oversight.approved", "message.sent")
+    tenant.gateway.hooks.answers[hook["path"]] = 500
+    email_id = bring_about(tenant, "oversight.approved")
+    tenant.wait_for_status(email_id, "sent")
+    tenant.wait_for_events(hook)
+    tenant.gateway.hooks.answers[hook["path"]] = 200
+
+    def all_came():
+        let_the_pause_pass(tenant, hook)
+        return len(tenant.events(hook)) >= 4
+
+    tenant.wait(all_came, "all events")
+    told = [event.body["event"] for event in tenant.events(hook)]
+    assert list(dict.fromkeys(told)) == ["oversight.pending", "oversight.approved", "message.sent"]
+
+
+def test_line_43_callers_secret_is_used_and_lists_hide_it(tenant):
+    hook = tenant.subscribe("oversight.pending", secret="my own secret")
+    assert hook["secret"] == hook["signing_secret"] == "my own secret"
+    assert (hook["events"], hook["mailbox_id"]) == (["oversight.pending"], None)
+    tenant.send()
+    event = tenant.wait_for_events(hook)[0]
+    expected = hmac.new(b"my own secret", event.raw, hashlib.sha256).hexdigest()
+    assert event.headers["X-MultiMail-Signature"].endswith(expected)
+    listed = tenant.call("GET", "/v1/webhooks", key="admin")
+    assert listed.json()["webhooks"] == listed.json()["subscriptions"]
+    assert [row["id"] for row in listed.json()["webhooks"]] == [hook["id"]]
+    assert "my own secret" not in listed.text
+    for path in ("/v1/webhook-deliveries", "/v1/audit-log"):
+        assert "my own secret" not in tenant.call("GET", path, key="admin").text
+    assert tenant.get(f"/v1/webhooks/{hook['id']}", key="admin")["signing_secret"] == "my own secret"
+
+
+def test_line_43_secret_of_the_gateways_making_has_its_form(tenant):
+    one, two = tenant.subscribe("message.sent"), tenant.subscribe("message.sent")
+    assert one["signing_secret"].startswith("whsec_")
+    assert len(one["signing_secret"]) >= 32
+    assert one["signing_secret"] != two["signing_secret"]
