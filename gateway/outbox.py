@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from courier.backoff import retry_after_attempt
-from gateway import auditing, compose, event_names, events, mime, smtp, suppression
+from gateway import auditing, compose, event_names, events, mail_server, mime, smtp, suppression
 from gateway.admission import may_leave
 from gateway.content import additions_of
 from gateway.models import Email
@@ -35,6 +35,8 @@ def send_due(*, email_id: str, now: datetime) -> str:
     if not settings.EMAIL_URL and not Email.objects.filter(pk=email_id, sandbox=True).exists():
         log.warning("email waits, EMAIL_URL is not set", extra={"email": email_id})
         return "no mail server"
+    if (wait := mail_server.rests_for()) and Email.objects.put_off(email_id, seconds=wait):
+        return "mail server rests"
     email = Email.objects.claim(email_id)
     if email is None:
         return "not due"
@@ -68,14 +70,15 @@ def _attempt(email: Email) -> str:
         _fail(email, smtp.NotTaken("every recipient is suppressed", permanent=True, refused=kept), timezone.now())
         return "failed"
     try:
-        taken = smtp.hand_over(
-            server=smtp.Server.from_url(settings.EMAIL_URL),
-            sender=outgoing.sender,
-            recipients=[one for one in outgoing.recipients if one not in kept],
-            message=outgoing.message,
-            accept_partial=email.attempts > len(RETRIES),
-            before_message=partial(_checkpoint, email),
-        )
+        with mail_server.watched():
+            taken = smtp.hand_over(
+                server=smtp.Server.from_url(settings.EMAIL_URL),
+                sender=outgoing.sender,
+                recipients=[one for one in outgoing.recipients if one not in kept],
+                message=outgoing.message,
+                accept_partial=email.attempts > len(RETRIES),
+                before_message=partial(_checkpoint, email),
+            )
     except smtp.LeaseLost:
         log.warning("attempt given up, not its to send", extra={"email": email.pk, "attempt": email.attempts})
         _give_back(email)

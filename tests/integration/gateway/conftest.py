@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from gateway import mail_server as mail_server_memory
 from gateway import smtp
 from tests.integration.gateway import servers
 from tests.integration.gateway.world import World, make_world
@@ -16,6 +17,7 @@ def _serve_the_gateway(settings):
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 30 * 1024 * 1024
     settings.EMAIL_URL = "smtp://127.0.0.1:9"
     settings.OUTGOING_ALLOW = []
+    mail_server_memory.forget()
 
 
 @pytest.fixture
