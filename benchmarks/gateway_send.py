@@ -4,6 +4,7 @@ import itertools
 import json
 import re
 import statistics
+import time
 from typing import Any
 
 from benchmarks.load import requests_a_second
@@ -16,7 +17,8 @@ GOAL = 0.15
 # as long as a pooler in transaction mode must stay possible.
 PROTOCOL = "simple"
 
-_numbers = itertools.count(1)
+# Different from those of a run a moment ago, which would be repetitions.
+_numbers = itertools.count(time.time_ns())
 # What is new with each send, and 16 of its last characters, which stay unique on their own.
 _ONE_OFF = re.compile(r"\b(?:[0-9a-f]{48}|[0-9A-Za-z]{10})([0-9A-Za-z]{16})\b")
 

@@ -96,7 +96,7 @@ def _missed(restriction: _Standing, mailbox: Mailbox, recipients: list[str]) -> 
 def _standing(mailbox: Mailbox, recipients: list[str], now: datetime) -> dict[str, _Standing]:
     wanted = {pattern for recipient in recipients for pattern in patterns_for(recipient)}
     lists: dict[str, _Standing] = {}
-    for kind, mode, version, pattern in Allowlist.objects.in_force(mailbox_id=mailbox.pk).with_live(wanted, now=now):
+    for kind, mode, version, pattern in Allowlist.objects.standing(mailbox_id=mailbox.pk, patterns=wanted, now=now):
         standing = lists.setdefault(kind, _Standing(kind, mode, version))
         standing.hits |= {pattern} if pattern else set()
     return lists

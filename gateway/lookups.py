@@ -10,6 +10,8 @@ def mailbox_named(key: ApiKey, name: str) -> Mailbox:
     mailbox = Mailbox.objects.visible_to(key).named(name).first()
     if mailbox is None:
         raise NotFound("There is no such mailbox in this account.", code="unknown_mailbox")
+    # Known already: no query of its own.
+    mailbox.account = key.account
     return mailbox
 
 
@@ -20,6 +22,7 @@ def mailbox_named_or_only(key: ApiKey, name: str) -> Mailbox:
     mailboxes = list(Mailbox.objects.visible_to(key)[:2])
     if len(mailboxes) != 1:
         raise Invalid("from: say which mailbox to send from.", field="from")
+    mailboxes[0].account = key.account
     return mailboxes[0]
 
 
