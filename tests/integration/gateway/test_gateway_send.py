@@ -224,6 +224,6 @@ def test_send_scheduled_needs_the_mailbox_to_allow_it(db: None):
 
 def test_send_statements_are_few(world: World, django_assert_max_num_queries):
     world.send()
-    # Key, mailbox; record, email, log entry; change, subscribers; and two transactions.
-    with django_assert_max_num_queries(11):
+    # Key, mailbox, lists, suppressed; record, email, log entry; change, subscribers; and two transactions.
+    with django_assert_max_num_queries(13):
         assert world.send().status_code == 202
