@@ -34,7 +34,8 @@ class MailboxAllowlistQuerySet(models.QuerySet["Allowlist"]):
                 " WHERE list.mailbox_id = %s AND list.mode <> 'off'",
                 [list(patterns), now, mailbox_id],
             )
-            return cursor.fetchall()
+            rows: list[Standing] = cursor.fetchall()
+        return rows
 
     def raise_version(self, *, mailbox_id: str, kind: str, version: int, **fields: Any) -> bool:
         """Make the next version out of `version`, by compare-and-set; False when the list is at another one."""

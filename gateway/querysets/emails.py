@@ -196,6 +196,10 @@ class IdempotencyQuerySet(models.QuerySet["IdempotencyRecord"]):
             )
             return bool(cursor.rowcount)
 
+    def live(self) -> Self:
+        """Records that still count."""
+        return self.filter(expires_at__gt=Now())
+
     def expired(self) -> Self:
         """Records whose time is over."""
         return self.filter(expires_at__lt=Now())
