@@ -1,6 +1,7 @@
 """Reads the environment. A missing or bad variable stops the start with a sentence that names it."""
 
 import os
+from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -63,6 +64,19 @@ def env_choice(name: str, default: str, choices: tuple[str, ...]) -> str:
 def env_list(name: str, default: str = "") -> list[str]:
     """Return variable `name` split at commas, without blanks and empty parts."""
     return [part.strip() for part in env_str(name, default).split(",") if part.strip()]
+
+
+def env_server(name: str) -> tuple[str, int] | None:
+    """Return variable `name`, an IP address with or without a port, as address and port; None where it is empty."""
+    value = env_str(name, "")
+    if not value:
+        return None
+    try:
+        # An IPv6 address with a port stands in brackets, as in a URL.
+        parts = urlsplit(f"//[{value}]" if value.count(":") > 1 and "[" not in value else f"//{value}")
+        return str(ip_address(parts.hostname or "")), parts.port or 53
+    except ValueError:
+        raise ImproperlyConfigured(f"{name} must be an IP address, such as 10.0.0.2 or 10.0.0.2:5353.") from None
 
 
 def env_url(name: str, default: object = _MISSING, schemes: tuple[str, ...] = ("http", "https")) -> str:

@@ -22,7 +22,7 @@ PRODUCTS = ("both", "dashboard", "gateway")
 # Read by the processes alone; named here so that a later ./run manage gets what the run was given.
 PASSED_ON = (
     *("TRUSTED_PROXIES", "DISCORD_APP_ID", "DISCORD_PUBLIC_KEY", "DISCORD_BOT_TOKEN", "LOG_FORMAT", "DEBUG"),
-    *("GATEWAY_APPROVAL_CODES", "GATEWAY_RATE_LIMIT"),
+    *("GATEWAY_APPROVAL_CODES", "GATEWAY_RATE_LIMIT", "DNS_SERVER"),
     *("SECRET_KEY_FILE", "ENCRYPTION_KEYS_FILE", "SEAL_KEY_FILE"),
 )
 

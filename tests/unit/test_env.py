@@ -6,7 +6,7 @@ import sys
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from dashboard.env import env_bool, env_choice, env_int, env_list, env_secret, env_str, env_url
+from dashboard.env import env_bool, env_choice, env_int, env_list, env_secret, env_server, env_str, env_url
 
 
 def test_missing_variable_is_named(monkeypatch):
@@ -37,6 +37,8 @@ def test_file_that_cannot_be_read_is_named(monkeypatch):
         (lambda: env_url("X", ""), "ftp://host"),
         (lambda: env_url("X", ""), "desk.example"),
         (lambda: env_secret("X", at_least=32), "guessed"),
+        (lambda: env_server("X"), "resolver.example"),
+        (lambda: env_server("X"), "10.0.0.2:http"),
     ],
 )
 def test_bad_value_is_named(monkeypatch, read, value):
@@ -56,3 +58,18 @@ def test_process_without_environment_says_what_is_missing():
     )
     assert ran.returncode != 0
     assert "SECRET_KEY is not set" in ran.stderr
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("", None),
+        ("10.0.0.2", ("10.0.0.2", 53)),
+        ("10.0.0.2:5353", ("10.0.0.2", 5353)),
+        ("::1", ("::1", 53)),
+        ("[::1]:5353", ("::1", 5353)),
+    ],
+)
+def test_server_is_an_address_and_a_port(monkeypatch, value, expected):
+    monkeypatch.setenv("X", value)
+    assert env_server("X") == expected
