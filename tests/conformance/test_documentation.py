@@ -1,5 +1,7 @@
-"""The commands of the documentation do what it says: each block is run against the product."""
+"""The commands of the documentation do what it says: each block is run against the product, as it stands."""
 
+import ast
+import json
 import os
 import re
 import subprocess
@@ -8,28 +10,126 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from gateway import errors
+from tests.conformance.recipes import RECIPES, ROOT
+
+DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "bot-developers.md")
+# A block that is run, and the answer that may be shown behind it.
+BLOCK = re.compile(r"```(sh|python)\n(.*?)```(?:\s*```json\n(.*?)```)?", re.S)
 BLOCKS = [
-    pytest.param(language, code, id=f"{path.stem}-{number}")
-    for path in (ROOT / "README.md", ROOT / "docs" / "bot-developers.md")
-    for number, (language, code) in enumerate(re.findall(r"```(sh|python)\n(.*?)```", path.read_text(), re.S), 1)
+    pytest.param(*block, id=f"{path.stem}-{number}")
+    for path in DOCUMENTS
+    for number, block in enumerate(BLOCK.findall(path.read_text()), 1)
 ]
+ERRORS = ROOT / "docs" / "errors.md"
+ERROR_CLASSES = {name: one.status for name, one in vars(errors).items() if hasattr(one, "status")}
 
 
-@pytest.mark.parametrize(("language", "code"), BLOCKS)
-def test_command_of_the_documentation_works(product, language, code):
+@pytest.mark.usefixtures("_no_webhook_stays")
+@pytest.mark.parametrize(("language", "code", "answer"), BLOCKS)
+def test_command_of_the_documentation_works(product, language, code, answer):
     product.send()
     code = code.replace("var/credentials.env", str(product.stack.data / "credentials.env"))
+    code = code.replace("127.0.0.1:9000", f"127.0.0.1:{product.stack.hook_port}")
     command = ["sh", "-euc", code] if language == "sh" else [sys.executable, "-W", "ignore", "-c", code]
     ran = subprocess.run(
         command, capture_output=True, text=True, timeout=30, env={**os.environ, **product.known}, check=False
     )
     assert ran.returncode == 0, ran.stderr
-    assert "pending" in ran.stdout
+    assert ran.stdout.strip()
     assert '"error"' not in ran.stdout
+    if "send" in code:
+        assert "pending" in ran.stdout
+    if answer:
+        assert_shown(json.loads(answer), json.loads(ran.stdout))
+
+
+@pytest.fixture
+def _no_webhook_stays(product):
+    """End the subscriptions that a block made, so that nothing is sent to whoever listens there next."""
+    yield
+    port = f":{product.stack.hook_port}/"
+    for hook in product.call("GET", "/v1/webhooks", key="ADMIN_KEY").json()["webhooks"]:
+        if port in hook["url"]:
+            product.call("DELETE", f"/v1/webhooks/{hook['id']}", key="ADMIN_KEY")
+
+
+def assert_shown(shown, real):
+    """Check that what the page shows is in the real answer; … stands for any text, an empty list for any list."""
+    if isinstance(shown, dict):
+        assert shown.keys() <= real.keys()
+        for name, value in shown.items():
+            assert_shown(value, real[name])
+    elif shown == "…":
+        assert isinstance(real, str)
+        assert real
+    elif shown == []:
+        assert isinstance(real, list)
+    else:
+        assert shown == real
 
 
 def test_every_link_between_documents_leads_somewhere():
     for document in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]:
         for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", document.read_text()):
             assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_every_recipe_is_explained():
+    page = (ROOT / "docs" / "bot-developers.md").read_text()
+    programs = {path.name for path in RECIPES.iterdir() if path.suffix in (".py", ".mjs")}
+    assert programs == set(re.findall(r"\]\(recipes/([\w.]+\.(?:py|mjs))\)", page))
+
+
+def test_page_of_errors_has_every_code_with_its_status_and_no_other():
+    rows = [
+        (int(status), code) for status, code in re.findall(r"^\| (\d{3}) \| `([a-z_]+)` \|", ERRORS.read_text(), re.M)
+    ]
+    assert len(rows) == len(set(rows))
+    given = set().union(*(answers_of(path) for path in (ROOT / "gateway").rglob("*.py")))
+    # Where the framework chooses the status, only the word is ours.
+    anywhere = {code for status, code in given if status is None}
+    assert {code for _, code in rows} >= anywhere
+    assert {row for row in rows if row[1] not in anywhere} == {pair for pair in given if pair[0]}
+
+
+def answers_of(path: Path) -> set[tuple[int | None, str]]:
+    """The statuses and stable words that a module may answer with, wherever it writes them."""
+    found: list[tuple[object, object]] = []
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Call):
+            found += _of_call(node)
+        elif isinstance(node, ast.ClassDef):
+            set_here = {one.targets[0].id: one.value for one in node.body if isinstance(one, ast.Assign)}
+            if "code" in set_here:
+                found.append((set_here.get("status"), set_here["code"]))
+    # The answers of the middleware: (sentence, word) by status, and for what has none, 500.
+    if path.name == "middleware.py":
+        tables = {
+            node.targets[0].id: node.value for node in ast.parse(path.read_text()).body if isinstance(node, ast.Assign)
+        }
+        sentences = tables["_SENTENCES"]
+        found += [(key, pair.elts[1]) for key, pair in zip(sentences.keys, sentences.values, strict=True)]
+        found.append((ast.Constant(500), tables["_BROKEN"].elts[1]))
+    pairs = {(_constant(status), _constant(word)) for status, word in found}
+    return {(status, word) for status, word in pairs if isinstance(word, str) and re.fullmatch("[a-z_]+", word)}
+
+
+def _constant(node: object) -> object:
+    return node.value if isinstance(node, ast.Constant) else None
+
+
+def _of_call(call: ast.Call) -> list[tuple[object, object]]:
+    given = {one.arg: one.value for one in call.keywords}
+    name = getattr(call.func, "id", "")
+    if name == "problem" and len(call.args) == 3:
+        return [(call.args[0], call.args[2])]
+    if name == "answer" and isinstance(call.args[0], ast.Dict):
+        body = {
+            getattr(key, "value", None): value
+            for key, value in zip(call.args[0].keys, call.args[0].values, strict=True)
+        }
+        return [(given.get("status"), body["code"])] if "code" in body else []
+    if "code" in given and name in ERROR_CLASSES:
+        return [(ast.Constant(ERROR_CLASSES[name]), given["code"])]
+    return []
