@@ -103,6 +103,18 @@ class Stack:
             check=False,
         )
 
+    def converse(self, *arguments: str) -> "subprocess.Popen[str]":
+        """As `run`, but leaves it running, with pipes to talk to it line by line. Closing its input ends it."""
+        parent = os.getpid()
+        return subprocess.Popen(
+            [str(ROOT / "run"), *arguments],
+            env=self._outer,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            preexec_fn=lambda: die_with_parent(signal.SIGTERM, parent=parent),
+        )
+
     @property
     def credentials(self) -> dict[str, str]:
         """What `credentials.env` holds: addresses, keys, people and their passwords."""

@@ -28,7 +28,7 @@ def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 @pytest.fixture
 def make_tenant(gateway: Running) -> Callable[..., Tenant]:
     """Returns a function that gives an account which nobody else uses, with a mailbox of the mode asked for."""
-    return lambda mode="gated_send": Tenant(gateway, gateway.take_account(mode))
+    return lambda mode="gated_send": Tenant(gateway, gateway.make_account(mode))
 
 
 @pytest.fixture

@@ -5,7 +5,6 @@ and to set what an operator alone can set.
 """
 
 import contextlib
-import itertools
 import re
 import smtplib
 from collections.abc import Iterator
@@ -24,16 +23,16 @@ from tests.integration.gateway.servers import MailServer, mail_server
 from tests.stack import Stack, running_stack
 
 TIMEOUT = 15
-# How many accounts of each oversight mode are made at the start; each test takes its own.
-_ACCOUNTS = {"gated_send": 90, "autonomous": 12, "monitored": 4, "gated_all": 8, "read_only": 4}
+# One process makes all accounts, each when a test asks for it: starting it anew takes longer than all the rest.
 _MAKE = """
+import sys
 from django.core.management import call_command
-for mode, count in {accounts!r}.items():
-    for number in range(count):
-        call_command("gateway_account", name=f"{{mode}} {{number}}", mode=mode, oversight_email="eve@overseer.example")
+for number, mode in enumerate(sys.stdin):
+    call_command("gateway_account", name=f"Tenant {number}", mode=mode.strip(), oversight_email="eve@overseer.example")
+    print("made", flush=True)
 """
 
-_LINE = re.compile(r"^(?P<what>[a-z ]+?)  +(?P<value>\S+)(?:  (?P<rest>.*))?$", re.M)
+_LINE = re.compile(r"^(?P<what>[a-z ]+?)  +(?P<value>\S+)(?:  (?P<rest>.*))?")
 
 
 class Running:
@@ -46,8 +45,7 @@ class Running:
         self._session.trust_env = False
         broker = stack.env["REDIS_URL"].replace("unix://", "redis+socket://", 1).replace("?db=", "?virtual_host=")
         self._celery = Celery(broker=broker)
-        self._accounts = self._make_accounts()
-        self._free: dict[str, Iterator[dict[str, str]]] = {}
+        self._maker = stack.converse("manage", "shell", "-c", _MAKE)
 
     def call(self, method: str, path: str, *, key: str | None = None, **options: Any) -> requests.Response:
         """Send one request; any answer but a JSON object fails the test, unless `raw` allows other bytes."""
@@ -86,28 +84,26 @@ class Running:
         with smtplib.SMTP("127.0.0.1", int(self.stack.env["INBOUND_PORT"]), timeout=TIMEOUT) as server:
             server.send_message(mail, from_addr=sender, to_addrs=[to])
 
-    def take_account(self, mode: str) -> dict[str, str]:
-        """An account that nobody else uses: its ids and the texts of its keys."""
-        free = self._free.setdefault(mode, iter(self._accounts[mode]))
-        found = next(free, None)
-        assert found is not None, f"more accounts of mode {mode} are needed: raise _ACCOUNTS"
-        return found
+    def make_account(self, mode: str) -> dict[str, str]:
+        """Make an account with `gateway_account`, and return its ids and the texts of its keys."""
+        assert self._maker.stdin is not None
+        assert self._maker.stdout is not None
+        self._maker.stdin.write(f"{mode}\n")
+        self._maker.stdin.flush()
+        known: dict[str, str] = {}
+        for text in self._maker.stdout:
+            if text == "made\n":
+                return known
+            if line := _LINE.match(text):
+                known[line["what"]] = line["value"]
+                known |= {"address": line["rest"]} if line["what"] == "mailbox" else {}
+        raise AssertionError("the account was not made; what the command said stands above")
 
-    def _make_accounts(self) -> dict[str, list[dict[str, str]]]:
-        made = self.stack.run("manage", "shell", "-c", _MAKE.format(accounts=_ACCOUNTS))
-        assert made.returncode == 0, made.stderr
-        blocks = [block for block in re.split(r"(?m)^(?=account )", made.stdout) if block.startswith("account ")]
-        found = iter(map(_read_account, blocks))
-        return {mode: list(itertools.islice(found, count)) for mode, count in _ACCOUNTS.items()}
-
-
-def _read_account(block: str) -> dict[str, str]:
-    known: dict[str, str] = {}
-    for line in _LINE.finditer(block):
-        known[line["what"]] = line["value"]
-        if line["what"] == "mailbox":
-            known["address"] = line["rest"].strip()
-    return known
+    def close(self) -> None:
+        """End what this began."""
+        self._session.close()
+        with self._maker:
+            self._maker.stdin.close()  # type: ignore[union-attr]
 
 
 def assert_json_object(response: requests.Response) -> dict[str, Any]:
@@ -133,4 +129,8 @@ def running_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runnin
     with mail_server() as mail, receiver() as hooks:
         variables = {"DEMO": "0", "EMAIL_URL": mail.url, "OUTGOING_ALLOW": hooks.origin}
         with running_stack(tmp_path_factory, "gateway", **variables) as stack:
-            yield Running(stack, mail, hooks)
+            running = Running(stack, mail, hooks)
+            try:
+                yield running
+            finally:
+                running.close()
