@@ -6,6 +6,7 @@ from django.db.models.functions import Now
 
 from common.identifiers import ulid
 from gateway.models.accounts import Account
+from gateway.querysets.domains import DomainQuerySet
 
 
 class Domain(models.Model):
@@ -26,6 +27,8 @@ class Domain(models.Model):
     return_path_verified = models.BooleanField(default=False)
     created_at = models.DateTimeField(db_default=Now())
     verified_at = models.DateTimeField(null=True)
+
+    objects = DomainQuerySet.as_manager()
 
     class Meta:
         constraints = [

@@ -17,6 +17,8 @@ def _serve_the_gateway(settings):
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 30 * 1024 * 1024
     settings.EMAIL_URL = "smtp://127.0.0.1:9"
     settings.OUTGOING_ALLOW = []
+    # Nobody: what is about DNS brings its own server.
+    settings.DNS_SERVER = ("127.0.0.1", 9)
     mail_server_memory.forget()
 
 
