@@ -77,7 +77,9 @@ def result_of(asked: dict[str, Any]) -> dict[str, Any] | None:
     if asked["method"] == "tools/call":
         try:
             text, failed = json.dumps(use(given["name"], given.get("arguments") or {}), indent=2), False
-        except (RuntimeError, KeyError, requests.RequestException) as error:
+        except requests.RequestException:
+            text, failed = "The gateway did not answer. Call again with the same values: nothing is sent twice.", True
+        except (RuntimeError, KeyError) as error:
             text, failed = str(error), True
         return {"content": [{"type": "text", "text": text}], "isError": failed}
     return {} if asked["method"] == "ping" else None
