@@ -1,7 +1,6 @@
 """The allowlists of a mailbox: what they say to a set of recipients, and how one is replaced.
 
-A restriction says who may be written to at all, a bypass whose mail need not wait for a decision. What an agent may
-not do is add to them: they are an admin key's business, and one that cannot send.
+A restriction says who may be written to at all, a bypass whose mail need not wait for a decision.
 """
 
 import logging
@@ -12,9 +11,8 @@ from datetime import datetime
 from django.db import transaction
 
 from gateway import auditing
-from gateway.errors import Conflict, Forbidden
+from gateway.errors import Conflict
 from gateway.models import Allowlist, AllowlistEntry, ApiKey, Contact, Mailbox
-from gateway.models.accounts import Scope
 from gateway.recipients import patterns_for
 
 log = logging.getLogger(__name__)
@@ -105,12 +103,7 @@ def _standing(mailbox: Mailbox, recipients: list[str], now: datetime) -> dict[st
 def replace_list(
     *, key: ApiKey, mailbox: Mailbox, kind: str, mode: str, version: int, entries: list[Entry], now: datetime
 ) -> Allowlist:
-    """Replace one list whole, if it still is at `version`. Raises Forbidden, or Conflict with the version it is at."""
-    if key.may(Scope.SEND):
-        raise Forbidden(
-            "A key that sends cannot change who may be written to. Use an admin key without the scope send.",
-            code="own_allowlist",
-        )
+    """Replace one list whole, if it still is at `version`. Raises Conflict with the version that it is at."""
     with transaction.atomic():
         # There is always a row to compare with: of two who make the first version at once the second waits here.
         Allowlist.objects.bulk_create([Allowlist(mailbox=mailbox, kind=kind)], ignore_conflicts=True)

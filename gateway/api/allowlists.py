@@ -8,9 +8,11 @@ from django.utils import timezone
 from ninja import Query, Router
 
 from gateway import allowlists, paging
+from gateway.answers.accounts import PendingApproval
 from gateway.answers.base import answer, documented
 from gateway.answers.recipients import AllowlistAnswer, Refusals
 from gateway.auth import KeyedRequest, needs
+from gateway.confirmations import confirmed
 from gateway.lookups import mailbox_named
 from gateway.models import Allowlist, AllowlistEntry, Refusal
 from gateway.models.accounts import Scope
@@ -31,23 +33,34 @@ def read_allowlist(request: KeyedRequest, mailbox: str, kind: Query[KindWord]) -
     return answer(_allowlist(found, timezone.now()))
 
 
-@router.put(_PATH, auth=needs(Scope.ADMIN), response=documented(AllowlistAnswer))
+@router.put(_PATH, auth=needs(Scope.ADMIN), response=documented(AllowlistAnswer) | {202: PendingApproval})
 def replace_allowlist(request: KeyedRequest, mailbox: str, body: AllowlistIn) -> HttpResponse:
     """Replace one list of a mailbox whole.
 
     Entries are `name@domain`, `domain`, or `*.domain` for subdomains. Of two changes to the same `version` one wins;
-    the other gets 409 with the version that the list is at now.
+    the other gets 409 with the version that the list is at now. From a key that also sends it takes an operator's code.
     """
-    now = timezone.now()
-    changed = allowlists.replace_list(
-        key=request.auth,
-        mailbox=mailbox_named(request.auth, mailbox),
-        kind=body.kind,
-        mode=body.mode,
-        version=body.version,
-        entries=[entry.entry() for entry in body.entries],
+    key, box, now = request.auth, mailbox_named(request.auth, mailbox), timezone.now()
+    asked = confirmed(
+        key=key,
+        action="replace_allowlist",
+        what={"mailbox": box.pk, **body.act()},
+        summary=f"Set the {body.kind} list of {box.address} to {body.mode}, with {len(body.entries)} entries",
+        code=body.approval_code,
         now=now,
+        # Who sends would be letting itself write to others.
+        needed=True if key.may(Scope.SEND) else None,
     )
+    with asked:
+        changed = allowlists.replace_list(
+            key=key,
+            mailbox=box,
+            kind=body.kind,
+            mode=body.mode,
+            version=body.version,
+            entries=[entry.entry() for entry in body.entries],
+            now=now,
+        )
     return answer(_allowlist(changed, now))
 
 

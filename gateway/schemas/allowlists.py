@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 from gateway.allowlists import Entry
 from gateway.models import Allowlist
 from gateway.recipients import read_pattern
+from gateway.schemas.confirming import Confirmable
 from gateway.schemas.fields import Body, Line, Moment
 
 MAX_ENTRIES = 5000
@@ -48,7 +49,7 @@ class EntryIn(Body):
         return Entry(self.pattern, self.expires_at, self.note or "")
 
 
-class AllowlistIn(Body):
+class AllowlistIn(Confirmable):
     """A whole list. `version` is the one that the change is made to; a list that was never written is at 0."""
 
     model_config = ConfigDict(

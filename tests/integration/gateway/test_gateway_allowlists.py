@@ -7,7 +7,7 @@ import pytest
 from django.utils import timezone
 
 from gateway import outbox
-from gateway.models import Account, AllowlistEntry, AuditLogEntry, Contact, Email, Mailbox, Refusal
+from gateway.models import Account, AllowlistEntry, ApprovalRequest, AuditLogEntry, Contact, Email, Mailbox, Refusal
 from gateway.modes import Mode
 from gateway.states import Status
 from gateway.timestamps import iso
@@ -152,17 +152,28 @@ def test_read_without_a_kind_is_422(world: World):
     assert (answer.status_code, answer.json()["field"]) == (422, "kind")
 
 
-def test_lists_take_an_admin_key_that_cannot_send(world: World, other: World):
+def test_lists_take_an_admin_key_of_the_account(world: World, other: World):
     body = {"kind": "bypass", "mode": "enforce", "entries": [DANA]}
     for key in ("agent", "desk", "reader"):
         assert world.call("PUT", f"{world.base}/allowlist", key=key, json=body).status_code == 403
         assert world.call("GET", f"{world.base}/allowlist?kind=bypass", key=key).status_code == 403
-    add_key(world, "mighty", ["admin", "send"])
-    answer = world.call("PUT", f"{world.base}/allowlist", key="mighty", json=body)
-    assert (answer.status_code, answer.json()["code"]) == (403, "own_allowlist")
     foreign = f"/v1/mailboxes/{other.mailbox.pk}/allowlist"
     assert world.call("PUT", foreign, key="admin", json=body).status_code == 404
     assert world.call("GET", f"{foreign}?kind=bypass", key="admin").status_code == 404
+
+
+def test_key_that_sends_needs_an_operators_code_for_exactly_its_list(world: World):
+    add_key(world, "mighty", ["admin", "send"])
+    body = {"kind": "bypass", "mode": "enforce", "entries": [DANA]}
+    path = f"{world.base}/allowlist"
+    asked = world.call("PUT", path, key="mighty", json=body)
+    assert (asked.status_code, asked.json()["status"]) == (202, "pending_approval")
+    assert read(world, "bypass")["version"] == 0
+    code = {"approval_code": ApprovalRequest.objects.get().code}
+    assert world.call("PUT", path, key="mighty", json=body | code | {"entries": [DANA, EVE]}).status_code == 404
+    assert world.call("PUT", path, key="mighty", json=body | {"approval_code": "AAA-AAA"}).status_code == 403
+    assert world.call("PUT", path, key="mighty", json=body | code).status_code == 200
+    assert [entry["pattern"] for entry in read(world, "bypass")["entries"]] == [DANA]
 
 
 @pytest.mark.parametrize("field", ["to", "cc", "bcc"])
