@@ -28,6 +28,8 @@ GATEWAY_PORT = env_int("GATEWAY_PORT", 8001)
 LIVE_PORT = env_int("LIVE_PORT", 8002)
 DISCORD_PORT = env_int("DISCORD_PORT", 8003)
 SMTP_PORT = env_int("SMTP_PORT", 8025)
+INBOUND_PORT = env_int("INBOUND_PORT", 8026)
+INBOUND_HOST = env_str("INBOUND_HOST", "127.0.0.1")
 PUBLIC_URL = env_url("PUBLIC_URL", f"http://127.0.0.1:{PORT}")
 LIVE_URL = env_str("LIVE_URL", "/live/" if PUBLIC_URL.startswith("https://") else "")
 ALLOWED_HOSTS = env_list("ALLOWED_HOSTS", f"127.0.0.1,localhost,{urlsplit(PUBLIC_URL).hostname}")
@@ -235,6 +237,8 @@ LOGGING = {
         "django.security.DisallowedHost": {"level": "CRITICAL"},
         # Its warnings name whole paths, which may hold addresses; our own line a request names the route.
         "django.request": {"level": "ERROR"},
+        # aiosmtpd tells addresses and commands; ours tell what was received.
+        "mail.log": {"level": "CRITICAL"},
         # Celery's own lines name task arguments and tracebacks of acknowledged work; ours say what happened.
         "celery.worker.strategy": {"level": "WARNING"},
         "celery.app.trace": {"level": "WARNING"},

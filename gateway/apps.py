@@ -1,5 +1,7 @@
 """The Django app of the gateway."""
 
+import os
+
 from django.apps import AppConfig
 
 
@@ -8,3 +10,13 @@ class GatewayConfig(AppConfig):
 
     name = "gateway"
     verbose_name = "Gateway"
+
+    def ready(self) -> None:
+        """Have mail received in the one process that the process table chose for it."""
+        if "INBOUND" not in os.environ:
+            return
+        from celery import current_app
+
+        from gateway.inbound.step import InboundStep
+
+        current_app.steps["worker"].add(InboundStep)

@@ -16,7 +16,14 @@ from dashboard.launch.errors import LaunchError
 from dashboard.launch.paths import ROOT
 from dashboard.launch.ports import pick_free_ports
 
-PORTS = {"PORT": 8000, "GATEWAY_PORT": 8001, "LIVE_PORT": 8002, "DISCORD_PORT": 8003, "SMTP_PORT": 8025}
+PORTS = {
+    "PORT": 8000,
+    "GATEWAY_PORT": 8001,
+    "LIVE_PORT": 8002,
+    "DISCORD_PORT": 8003,
+    "SMTP_PORT": 8025,
+    "INBOUND_PORT": 8026,
+}
 DEMO_MODES = ("1", "quiet", "0")
 PRODUCTS = ("both", "dashboard", "gateway")
 # Read by the processes alone; named here so that a later ./run manage gets what the run was given.
@@ -30,6 +37,7 @@ PASSED_ON = (
 # All that steers the product, so that tests and checks can begin without any of it.
 OURS = frozenset(
     {*PORTS, *PASSED_ON, "DATA_DIR", "DEMO", "SERVE", "PUBLIC_URL", "LIVE_URL", "ALLOWED_HOSTS", "OUTGOING_ALLOW"}
+    | {"INBOUND_HOST"}
     | {"DATABASE_URL", "DATABASE_OWNER_URL", "REDIS_URL", "EMAIL_URL", "MULTIMAIL_API_URL"}
     | {"DATABASE_URL_FILE", "DATABASE_OWNER_URL_FILE", "REDIS_URL_FILE", "SECRET_KEY", "ENCRYPTION_KEYS", "SEAL_KEY"}
 )
@@ -82,6 +90,7 @@ def read(
         | {
             "DATA_DIR": str(data),
             "DEMO": demo,
+            "INBOUND_HOST": _inbound_host(given),
             # Only the web process of the gateway leaves the desk out: commands and workers need its tables.
             "SERVE": "dashboard" if product == "dashboard" else "both",
             "DJANGO_SETTINGS_MODULE": "dashboard.settings",
@@ -182,6 +191,15 @@ def _live_url(given: Mapping[str, str]) -> str:
         raise LaunchError(f"LIVE_URL must be a path such as /live/ or a whole address, not {value!r}.")
     # What it ends in belongs to the proxy's rule and stays.
     return value
+
+
+def _inbound_host(given: Mapping[str, str]) -> str:
+    """An IP address, not a name: it says which of this machine's interfaces takes mail from outside."""
+    value = given.get("INBOUND_HOST", "127.0.0.1").strip()
+    try:
+        return str(ip_address(value))
+    except ValueError:
+        raise LaunchError(f"INBOUND_HOST must be an IP address of this machine, or 0.0.0.0, not {value!r}.") from None
 
 
 def _check_proxies(given: Mapping[str, str]) -> None:

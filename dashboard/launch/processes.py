@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from ipaddress import ip_address
 
 from dashboard.launch.environment import Environment
 from dashboard.launch.paths import PYTHON
@@ -29,7 +30,9 @@ def table(environment: Environment) -> list[Process]:
     if product != "dashboard":
         processes.append(_gateway(ports["GATEWAY_PORT"]))
     queues = {"both": "alerts,gateway", "dashboard": "alerts", "gateway": "gateway"}
-    processes.append(_worker("worker-out", queues=queues[product], beat=product if product == "gateway" else ""))
+    beat = product if product == "gateway" else ""
+    inbound = _inbound(environment) if product != "dashboard" else None
+    processes.append(_worker("worker-out", queues=queues[product], beat=beat, inbound=inbound))
     if environment.demo != "0":
         processes.append(_demo(ports["DISCORD_PORT"], ports["SMTP_PORT"]))
     return processes
@@ -66,12 +69,22 @@ def _live(port: int) -> Process:
     )
 
 
-def _worker(name: str, *, queues: str, beat: str) -> Process:
+def _worker(name: str, *, queues: str, beat: str, inbound: Check | None = None) -> Process:
     return Process(
         name=name,
         command=(str(PYTHON), "-m", "dashboard.worker", name, queues),
-        environment={"BEAT": beat} if beat else {},
+        environment=({"BEAT": beat} if beat else {}) | ({"INBOUND": "1"} if inbound else {}),
+        # The worker that serves the gateway's queue also takes mail in.
+        checks=(inbound,) if inbound else (),
     )
+
+
+def _inbound(environment: Environment) -> Check:
+    """Where the launcher finds the listener for mail: an address for all interfaces is answered on loopback too."""
+    host = ip_address(environment.variables["INBOUND_HOST"])
+    if host.is_unspecified:
+        host = ip_address("127.0.0.1" if host.version == 4 else "::1")
+    return Check(port=environment.ports["INBOUND_PORT"], host=str(host))
 
 
 def _demo(discord_port: int, smtp_port: int) -> Process:

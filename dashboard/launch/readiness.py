@@ -10,6 +10,7 @@ class Check:
 
     port: int
     path: str = ""
+    host: str = "127.0.0.1"
 
     def passes(self) -> bool:
         """One question, one answer, no second try."""
@@ -21,7 +22,7 @@ class Check:
 
     def _ask(self) -> int:
         try:
-            with socket.create_connection(("127.0.0.1", self.port), timeout=2) as client:
+            with socket.create_connection((self.host, self.port), timeout=2) as client:
                 return self._status(client) if self.path else 200
         except (OSError, ValueError):
             return 0

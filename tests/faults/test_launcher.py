@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from dashboard.launch import environment
 from tests.stack import Stack, running_stack
 
 pytestmark = pytest.mark.xdist_group("launcher")
@@ -155,7 +156,7 @@ def test_secrets_are_for_the_owner_only(running: Stack) -> None:
 
 
 def test_sockets_only_no_server_listens_on_tcp(running: Stack) -> None:
-    ports = {int(running.env[name]) for name in ("PORT", "GATEWAY_PORT", "LIVE_PORT", "DISCORD_PORT", "SMTP_PORT")}
+    ports = {int(running.env[name]) for name in environment.PORTS}
     assert _listening_ports(set(running.processes())) <= ports
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dashboard.launch import environment
+from dashboard.launch import environment, processes
 from dashboard.launch.errors import LaunchError
 from dashboard.launch.paths import ROOT
 
@@ -99,6 +99,8 @@ def test_empty_variable_counts_as_not_given() -> None:
         ("PORT", "-1"),
         ("LIVE_PORT", "65536"),
         ("SMTP_PORT", "²"),
+        ("INBOUND_PORT", "8025"),
+        ("INBOUND_HOST", "mail.example.com"),
         ("GATEWAY_PORT", "8000"),
         ("DEMO", "yes"),
         ("SERVE", "all"),
@@ -124,6 +126,23 @@ def test_refusal_does_not_repeat_a_password() -> None:
     with pytest.raises(LaunchError) as refusal:
         environment.read({"DATABASE_URL": "mysql://app:hunter2@db/desk"})
     assert "hunter2" not in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("host", "asked"), [("0.0.0.0", "127.0.0.1"), ("::", "::1"), ("10.0.0.5", "10.0.0.5"), ("", "127.0.0.1")]
+)
+def test_mail_listener_is_looked_for_where_it_listens(host: str, asked: str) -> None:
+    plans = {
+        plan.name: plan for plan in processes.table(environment.read({"INBOUND_HOST": host, "INBOUND_PORT": "99"}))
+    }
+    assert [(check.host, check.port) for check in plans["worker-out"].checks] == [(asked, 99)]
+    assert plans["worker-out"].environment["INBOUND"] == "1"
+
+
+@pytest.mark.parametrize(("product", "listens"), [("both", True), ("gateway", True), ("dashboard", False)])
+def test_mail_is_taken_in_wherever_the_gateway_runs(product: str, listens: bool) -> None:
+    plans = processes.table(environment.read({"SERVE": product, "DEMO": "0"}))
+    assert any("INBOUND" in plan.environment for plan in plans) is listens
 
 
 def test_demo_needs_both_products() -> None:

@@ -43,7 +43,10 @@ class Command(BaseCommand):
     def handle(self, *args: Any, credentials: Path, **options: Any) -> None:
         known = read_credentials(credentials)
         account = make_account(name="Countersign Demo", slug="demo", oversight_email="oversight@yourteam.example")
-        made = {"GATEWAY_URL": f"http://127.0.0.1:{settings.GATEWAY_PORT}"}
+        made = {
+            "GATEWAY_URL": f"http://127.0.0.1:{settings.GATEWAY_PORT}",
+            "INBOUND_PORT": str(settings.INBOUND_PORT),
+        }
         made |= _keys(account, known) | _mailboxes(account)
         if known.get("WEBHOOK_URL") and known.get("WEBHOOK_SECRET"):
             _webhook(account, known["WEBHOOK_URL"], known["WEBHOOK_SECRET"])

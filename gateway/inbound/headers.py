@@ -1,0 +1,121 @@
+"""Headers of received mail, read with the standard library's modern policy but never at its mercy.
+
+Whatever a stranger wrote, reading it ends soon, raises nothing, and gives text that the database can keep.
+"""
+
+import re
+import time
+from email.message import Message
+from email.policy import EmailPolicy
+from typing import Any
+
+from gateway.addresses import clean_address
+
+# The library's address parser is quadratic: at this length the worst input takes half a second.
+MAX_HEADER = 8_000
+MAX_MIME_HEADER = 2_000
+# For all headers of a message and its parts together; ordinary ones need a hundredth of it.
+MAX_SECONDS = 2
+MAX_SUBJECT = 998
+MAX_NAME = 200
+MAX_IDS = 30
+MAX_ADDRESSES = 200
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\x85\u2028\u2029]+")
+_UNKEEPABLE = re.compile(r"[\x00\ud800-\udfff]")
+# A reference longer than the column of ids (300) cannot be one of ours.
+_ID = re.compile(r"<[!-;=?-~]{1,298}>")
+_ADDRESS = re.compile(r"[A-Za-z0-9.!#$%&'*+/=?^_`{|}~-]{1,64}@[A-Za-z0-9.-]{1,190}")
+
+
+class Reading:
+    """What was read of the headers of one message so far, and how much time the thread has spent on it."""
+
+    def __init__(self) -> None:
+        self.known: dict[tuple[str, str], Any] = {}
+        self.spent = 0.0
+
+
+class BoundedPolicy(EmailPolicy):
+    """The modern policy over headers of any kind. What was received stays as it is; what is read of it is bounded."""
+
+    reading: Any = None
+
+    def header_fetch_parse(self, name: str, value: Any) -> Any:
+        """Return the header, decoded; as plain text where the library fails over it or has taken too long already."""
+        if hasattr(value, "name"):
+            return value
+        text = decoded(str(value))[: MAX_MIME_HEADER if name.lower().startswith("content-") else MAX_HEADER]
+        # While a message is taken apart the same header is asked for again and again.
+        known = self.reading.known
+        if (name, text) not in known:
+            known[name, text] = self._read(name, text)
+        return known[name, text]
+
+    def _read(self, name: str, text: str) -> Any:
+        if self.reading.spent > MAX_SECONDS:
+            return text
+        began = time.thread_time()
+        try:
+            return super().header_fetch_parse(name, text)
+        except Exception:  # noqa: BLE001 - the library's parser fails with errors of a dozen kinds, RecursionError too
+            return text
+        finally:
+            self.reading.spent += time.thread_time() - began
+
+
+def decoded(text: str) -> str:
+    """Return text in which bytes beyond ASCII were kept as surrogates, as what they most probably mean."""
+    try:
+        raw = text.encode("ascii", "surrogateescape")
+    except UnicodeEncodeError:
+        return text
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode("cp1252", "replace")
+
+
+def keepable(text: str) -> str:
+    """Return text without what PostgreSQL cannot keep: U+0000 and halves of surrogate pairs."""
+    return _UNKEEPABLE.sub(lambda found: "" if found[0] == "\x00" else "�", text)
+
+
+def line_of(message: Message, name: str, *, most: int = MAX_SUBJECT) -> str:
+    """Return a header as one line of text; empty where there is none."""
+    return one_line(str(message.get(name, "")))[:most]
+
+
+def one_line(text: str) -> str:
+    """Return text without control characters and line ends."""
+    return keepable(_CONTROL.sub(" ", text)).strip()
+
+
+def people_of(message: Message, name: str) -> list[tuple[str, str]]:
+    """Return the display names and addresses of a header; what is no usable address is left out."""
+    found: dict[str, str] = {}
+    for header in message.get_all(name, [])[:10]:
+        for shown, address in _people(header):
+            try:
+                found.setdefault(clean_address(address), one_line(shown)[:MAX_NAME])
+            except ValueError:
+                continue
+    return [(shown, address) for address, shown in list(found.items())[:MAX_ADDRESSES]]
+
+
+def ids_of(message: Message, name: str) -> list[str]:
+    """Return the message ids in a header: of a long list the last, which are the nearest."""
+    value = next((str(value) for key, value in message.raw_items() if key.lower() == name), "")
+    return list(dict.fromkeys(_ID.findall(value[-MAX_HEADER:])))[-MAX_IDS:]
+
+
+def has_long_header(message: Message) -> bool:
+    """Whether a header was longer than what is read of it."""
+    return any(len(str(value)) > MAX_HEADER for _, value in message.raw_items())
+
+
+def _people(header: Any) -> list[tuple[str, str]]:
+    addresses = getattr(header, "addresses", None)
+    if addresses is None:
+        return [("", address) for address in _ADDRESS.findall(str(header))]
+    return [(one.display_name, f"{one.username}@{one.domain}") for one in addresses]

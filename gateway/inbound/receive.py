@@ -1,0 +1,150 @@
+"""Takes received mail in: which mailbox an address is, and storing a message once, in its thread, held or readable.
+
+Nothing is ever sent from here, so a mail loop cannot close inside the gateway.
+"""
+
+import hashlib
+import logging
+from datetime import datetime
+
+from django.db import IntegrityError, transaction
+
+from common.identifiers import ulid
+from gateway import auditing, event_names, events
+from gateway.addresses import clean_address, domain_of
+from gateway.inbound.mail import Mail
+from gateway.models import Attachment, Email, Mailbox
+from gateway.modes import Mode
+from gateway.states import Direction, Status
+
+log = logging.getLogger(__name__)
+
+
+def mailbox_for(address: str) -> Mailbox | None:
+    """Return the live mailbox that takes mail for `address`: its own, or of name+tag@ the one of name@."""
+    try:
+        whole = clean_address(address).lower()
+    except ValueError:
+        return None
+    local, _, domain = whole.rpartition("@")
+    plain = f"{local.partition('+')[0]}@{domain}"
+    known = Mailbox.objects.select_related("account").filter(address__in={whole, plain})
+    # An address of its own wins over the tag, also when it is closed: it must not come back as somebody else's.
+    mailbox = max(known, key=lambda one: one.address == whole, default=None)
+    return mailbox if mailbox and mailbox.is_active and mailbox.account.is_active else None
+
+
+def receive_mail(*, mailbox: Mailbox, mail: Mail, digest: str, recipient: str, sender: str, now: datetime) -> str:
+    """Store one message for one mailbox; return its id, or what made it needless: `known` or `loop`.
+
+    `digest` is of the bytes as received: a server that repeats them, because our answer was lost, changes nothing.
+    """
+    if Email.objects.filter(mailbox=mailbox, received_sha256=digest).exists():
+        return "known"
+    if _is_own(mailbox, mail):
+        log.warning("mail refused as a loop", extra={"mailbox": mailbox.pk})
+        return "loop"
+    email = _email_of(mailbox, mail, digest, recipient, sender, now)
+    try:
+        with transaction.atomic():
+            email.save(force_insert=True)
+            _store_files(email, mail)
+            auditing.note("email.received", email=email, automatic=mail.automatic, cut=list(mail.cut))
+            events.announce(event_names.PENDING if email.gated else event_names.RECEIVED, email=email, now=now)
+    except IntegrityError:
+        if Email.objects.filter(mailbox=mailbox, received_sha256=digest).exists():
+            return "known"
+        raise
+    log.info("email received", extra={"email": email.pk, "mailbox": mailbox.pk, "held": email.gated})
+    return email.pk
+
+
+def digest_of(content: bytes) -> str:
+    """Return the hash by which received bytes are known again."""
+    return hashlib.sha256(content).hexdigest()
+
+
+def _is_own(mailbox: Mailbox, mail: Mail) -> bool:
+    """Whether this is a message of the mailbox that has come back to it."""
+    if not mail.message_id:
+        return False
+    ours = Email.objects.filter(mailbox=mailbox, direction=Direction.OUTBOUND, message_id_header=mail.message_id)
+    return ours.exists()
+
+
+def _email_of(mailbox: Mailbox, mail: Mail, digest: str, recipient: str, sender: str, now: datetime) -> Email:
+    pk = ulid()
+    held = mailbox.oversight_mode == Mode.GATED_ALL
+    sender = _sound(sender)
+    return Email(
+        id=pk,
+        account=mailbox.account,
+        mailbox=mailbox,
+        direction=Direction.INBOUND,
+        status=Status.PENDING_INBOUND_APPROVAL if held else Status.UNREAD,
+        sandbox=False,
+        created_at=now,
+        from_address=mail.sender or sender,
+        from_name=mail.sender_name,
+        reply_to=mail.reply_to,
+        to=mail.to or [recipient],
+        cc=mail.cc,
+        subject=mail.subject,
+        markdown=mail.text,
+        html=mail.html,
+        has_attachments=bool(mail.files),
+        # One of our own where theirs is missing or unusable, so that an answer has something to refer to.
+        message_id_header=mail.message_id or f"<{pk.lower()}.received@{domain_of(mailbox.address)}>",
+        in_reply_to=next(iter(mail.in_reply_to), ""),
+        references=" ".join(mail.references),
+        thread_id=_thread_of(mailbox, mail) or ulid(),
+        received_sha256=digest,
+        metadata=_facts(mail, recipient, sender),
+        oversight_mode=mailbox.oversight_mode,
+        gated=held,
+    )
+
+
+def _thread_of(mailbox: Mailbox, mail: Mail) -> str | None:
+    """Return the thread of the message that this one answers: what In-Reply-To names, else the nearest reference.
+
+    Never by subject. Where several messages share an id the oldest counts, so that nobody can take a thread over.
+    """
+    ids = list(dict.fromkeys([*mail.in_reply_to, *reversed(mail.references)]))
+    known: dict[str, str] = {}
+    rows = Email.objects.filter(mailbox=mailbox, sandbox=False, message_id_header__in=ids).order_by("id")
+    for message_id, thread_id in rows.values_list("message_id_header", "thread_id"):
+        known.setdefault(message_id, thread_id)
+    return next((known[one] for one in ids if one in known), None)
+
+
+def _facts(mail: Mail, recipient: str, sender: str) -> dict[str, object]:
+    """Return what the envelope and the reading say. No text of the sender's: clients trust what stands here."""
+    facts = {
+        "envelope_from": sender,
+        "envelope_to": recipient,
+        "auto_submitted": mail.automatic,
+        "truncated": list(mail.cut),
+    }
+    return {name: fact for name, fact in facts.items() if fact}
+
+
+def _sound(address: str) -> str:
+    try:
+        return clean_address(address)
+    except ValueError:
+        return ""
+
+
+def _store_files(email: Email, mail: Mail) -> None:
+    Attachment.objects.bulk_create(
+        Attachment(
+            email=email,
+            name=file.name,
+            content_type=file.content_type,
+            size=len(file.content),
+            sha256=file.sha256,
+            content=file.content,
+        )
+        for file in mail.files
+    )

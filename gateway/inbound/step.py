@@ -1,0 +1,38 @@
+"""Runs the listener in the worker that the process table chooses (INBOUND), in the parent of its pool.
+
+The parent only hands out tasks, so it has the time; a process of its own would cost as much memory as a worker.
+"""
+
+import os
+import signal
+from typing import Any
+
+from celery import bootsteps
+from django.conf import settings
+
+
+class InboundStep(bootsteps.StartStopStep):
+    """Starts after the pool, so that its children inherit nothing of the listener; its death ends the worker."""
+
+    requires = ("celery.worker.components:Pool",)
+
+    def __init__(self, worker: Any, **options: Any) -> None:
+        self.listener: Any = None
+
+    def start(self, worker: Any) -> None:
+        """Begin to listen. A port that is taken ends the worker, with the reason in its log."""
+        # Only now: what the listener needs should not be in the memory of every child.
+        from gateway.inbound.listener import Listener
+
+        self.listener = Listener(host=settings.INBOUND_HOST, port=settings.INBOUND_PORT, died=_end_worker)
+        self.listener.start()
+
+    def stop(self, worker: Any) -> None:
+        """End with the worker."""
+        if self.listener is not None:
+            self.listener.stop()
+
+
+def _end_worker() -> None:
+    # Whoever started the worker starts another; one that only looks alive would never be noticed.
+    os.kill(os.getpid(), signal.SIGTERM)
