@@ -43,6 +43,9 @@ def decide_email(
         auditing.note(f"email.{outcome}", email=email, key=key, fingerprint=print_now, reason=reason)
         name = event_names.APPROVED if outcome == Decision.APPROVED else event_names.REJECTED
         events.announce(name, email=email, now=now)
+        if email.status == Status.UNREAD:
+            # Received mail can be read from now on, and not before.
+            events.announce(event_names.RECEIVED, email=email, now=now)
         if email.status == Status.SCHEDULED and not _waits(email, now):
             nudge("gateway.tasks.send_email", email.pk)
     log.info("email decided", extra={"email": email.pk, "decision": outcome, "key": key.pk})
