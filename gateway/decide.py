@@ -14,6 +14,7 @@ from gateway.content import additions_of, fingerprint_of
 from gateway.errors import Conflict, Forbidden, NotFound
 from gateway.models import ApiKey, Email
 from gateway.modes import Mode
+from gateway.querysets.emails import EmailQuerySet
 from gateway.states import AWAITING_DECISION, Change, Decision, Direction, Status, allows
 
 log = logging.getLogger(__name__)
@@ -53,17 +54,21 @@ def decide_email(
 
 
 def cancel_email(*, key: ApiKey, email: Email, now: datetime) -> Email:
-    """Take back an email that has not left; doing it twice is no error. Raises Conflict."""
+    """Take back an email that has not left and is not about to; doing it twice is no error. Raises Conflict."""
     if email.status == Status.CANCELLED:
         return email
-    return email if take_back(key=key, email=email, now=now) else _already_cancelled(email)
+    if take_back(key=key, email=email, now=now, among=Email.objects.not_leaving()):
+        return email
+    return _already_cancelled(email)
 
 
-def take_back(*, key: ApiKey | None, email: Email, now: datetime, **because: Any) -> bool:
+def take_back(
+    *, key: ApiKey | None, email: Email, now: datetime, among: EmailQuerySet | None = None, **because: Any
+) -> bool:
     """Cancel an email that is in nobody's hands; False when it cannot be, or somebody was faster."""
     with transaction.atomic():
         # A worker that holds the row may be handing it to the mail server at this moment.
-        free = Email.objects.not_in_hands()
+        free = (Email.objects.all() if among is None else among).not_in_hands()
         if not allows(email.status, Change.CANCEL) or not free.move(email, Change.CANCEL, due_at=None):
             return False
         auditing.note("email.cancelled", email=email, key=key, **because)

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 # Longer than the longest attempt (smtp.py bounds each of its steps), so that only a dead worker loses its lease.
 OUTBOX_LEASE = timedelta(seconds=150)
+_MOMENT = timedelta(seconds=30)
 
 
 class EmailQuerySet(models.QuerySet["Email"]):
@@ -148,6 +149,15 @@ class EmailQuerySet(models.QuerySet["Email"]):
         """The row, if it still waits for its time, in nobody's hands, as `email` was read."""
         same = {name: getattr(email, name) for name in ("to", "cc", "bcc", "send_at", "gated", "decision")}
         return self.not_in_hands().filter(pk=email.pk, status=Status.SCHEDULED, **same)
+
+    def not_leaving(self) -> Self:
+        """Not just released or approved to leave at once.
+
+        Whoever approves is told that it leaves. Within the moment that a worker needs to take it up nobody else is told
+        that it was cancelled; what stays longer, or was put off by the mail server, can be taken back again.
+        """
+        just_due = Q(status=Status.SCHEDULED, attempts=0, due_at__lte=Now(), due_at__gt=Now() - _MOMENT)
+        return self.exclude(just_due & ~(Q(decision=Decision.APPROVED) & _approved_before_hold()))
 
     def not_in_hands(self) -> Self:
         """No worker is about to send it, nor may have sent it."""

@@ -53,6 +53,7 @@ def test_held_rejected_and_cancelled_mail_never_leaves(world: World, mail_server
     held, rejected = world.held(), world.held()
     world.decide(rejected, "reject")
     cancelled = world.approved()
+    Email.objects.filter(pk=cancelled.pk).update(attempts=1)
     world.call("POST", f"{world.base}/emails/{cancelled.pk}/cancel")
     for email_id in (held, rejected, cancelled.pk):
         assert outbox.send_due(email_id=email_id, now=timezone.now()) == "not due"

@@ -1,5 +1,6 @@
 """What waits, as the desk reads it; deciding it over HTTP; and what everybody else is told."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -217,8 +218,17 @@ def test_cancel_twice_is_fine_and_after_a_decision_it_is_409(world: World):
     assert (answer.status_code, answer.json()["status"]) == (409, "rejected")
 
 
-def test_cancel_approved_mail_that_has_not_left_is_possible(world: World):
+def test_cancel_right_after_an_approval_is_409(world: World):
     email = world.approved()
+    answer = world.call("POST", f"{world.base}/emails/{email.pk}/cancel")
+    assert (answer.status_code, answer.json()["code"]) == (409, "not_cancellable")
+    assert Email.objects.claim(email.pk)
+
+
+@pytest.mark.parametrize("stuck", [{"due_at": timezone.now() - timedelta(minutes=1)}, {"attempts": 1}])
+def test_cancel_approved_mail_that_is_stuck_is_possible(world: World, stuck: dict[str, Any]):
+    email = world.approved()
+    Email.objects.filter(pk=email.pk).update(**stuck)
     assert world.call("POST", f"{world.base}/emails/{email.pk}/cancel").status_code == 200
     assert Email.objects.claim(email.pk) is None
 
