@@ -75,15 +75,22 @@ class Letter:
         )
 
 
+def check_number(items: object) -> object:
+    """Return `items`. Raises ValueError for more files than a letter may have, before any of them is looked at."""
+    if isinstance(items, list) and len(items) > MAX_FILES:
+        raise ValueError(f"at most {MAX_FILES} files, and there are {len(items)}.")
+    return items
+
+
 def read_files(items: list[dict[str, str]]) -> tuple[File, ...]:
     """Return the files of `attachments` (each with name, content_type, content). Raises Invalid or TooLarge."""
-    if len(items) > MAX_FILES:
-        raise Invalid(f"attachments: at most {MAX_FILES} files.", field="attachments")
     files = tuple(_read_file(item, number) for number, item in enumerate(items))
     if len({file.name for file in files}) < len(files):
         raise Invalid("attachments: two files have the same name.", field="attachments")
-    if sum(len(file.content) for file in files) > MAX_ALL_FILES_BYTES:
-        raise TooLarge("The attachments are larger than 20 MB together.", field="attachments")
+    if (size := sum(len(file.content) for file in files)) > MAX_ALL_FILES_BYTES:
+        raise TooLarge(
+            f"attachments: at most {MAX_ALL_FILES_BYTES} bytes together, and they have {size}.", field="attachments"
+        )
     return files
 
 
@@ -105,5 +112,5 @@ def _read_file(item: dict[str, str], number: int) -> File:
     except (binascii.Error, ValueError):
         raise Invalid(f"{where}.content_base64: is not base64.", field=f"{where}.content_base64") from None
     if len(content) > MAX_FILE_BYTES:
-        raise TooLarge(f"{where}: is larger than 10 MB.", field=where)
+        raise TooLarge(f"{where}: at most {MAX_FILE_BYTES} bytes, and it has {len(content)}.", field=where)
     return File(name=item["name"], content_type=item["content_type"].lower(), content=content)

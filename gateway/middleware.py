@@ -35,6 +35,11 @@ def problem(status: int, error: str, code: str) -> JsonResponse:
     return JsonResponse({"error": error, "code": code}, status=status)
 
 
+def too_large() -> str:
+    """Return the sentence for a body over the limit."""
+    return f"The body is too large: at most {settings.DATA_UPLOAD_MAX_MEMORY_SIZE} bytes."
+
+
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     """Answer for what has no path, in place of the page that the desk's templates would give."""
     return problem(404, *_SENTENCES[404])
@@ -78,7 +83,7 @@ class JsonOnlyMiddleware:
         except DisallowedHost:
             return problem(400, "This host name is not in ALLOWED_HOSTS.", "unknown_host")
         if not _body_fits(request):
-            return problem(413, *_SENTENCES[413])
+            return problem(413, too_large(), "too_large")
         # PostgreSQL keeps no U+0000, so no id and no filter can hold one.
         if "\x00" in request.path_info:
             return problem(404, *_SENTENCES[404])

@@ -1,4 +1,4 @@
-"""Reads request bodies: JSON objects only, and no text or number that the database cannot keep."""
+"""Reads request bodies: JSON objects of a sane size and depth, without what the database cannot keep."""
 
 import json
 import math
@@ -9,6 +9,9 @@ from ninja.parser import Parser
 
 from gateway.errors import BadRequest, Invalid
 
+MAX_DEPTH = 32
+MAX_VALUES = 100_000
+
 
 class StrictParser(Parser):
     """Parses a body. An empty one is an empty object; refusals are typed, for the error handlers to find."""
@@ -18,33 +21,49 @@ class StrictParser(Parser):
         raw = request.body
         try:
             value = json.loads(raw) if raw.strip() else {}
-        except (ValueError, RecursionError) as error:
+        except RecursionError as error:
+            raise BadRequest("The body is nested too deeply.", code="invalid_json") from error
+        except ValueError as error:
             raise BadRequest("The body is not valid JSON.", code="invalid_json") from error
         if not isinstance(value, dict):
             raise BadRequest("The body must be a JSON object.", code="invalid_json")
-        _refuse_the_unkeepable(value, "")
+        _Walk().through(value)
         return value
 
 
-def _refuse_the_unkeepable(value: object, field: str) -> None:
-    """Walk the whole value. PostgreSQL keeps neither U+0000 nor half a surrogate pair nor infinite numbers."""
-    if isinstance(value, str):
-        _refuse_text(value, field)
-    elif isinstance(value, float) and not math.isfinite(value):
-        raise Invalid(f"{field}: is not a finite number.", field=field)
-    elif isinstance(value, dict):
-        for name, part in value.items():
-            _refuse_text(name, field)
-            _refuse_the_unkeepable(part, f"{field}.{name}" if field else name)
-    elif isinstance(value, list):
-        for number, part in enumerate(value):
-            _refuse_the_unkeepable(part, f"{field}.{number}")
+class _Walk:
+    """Looks at every value of a body. What is nested too deeply, readers further on could not read again."""
+
+    def __init__(self) -> None:
+        self.values = 0
+
+    def through(self, parts: dict[str, Any] | list[Any], path: tuple[str | int, ...] = ()) -> None:
+        """Raises Invalid for what cannot be kept: U+0000, half a surrogate pair, infinite numbers, and too much."""
+        self.values += len(parts)
+        if len(path) > MAX_DEPTH:
+            raise Invalid(f"{path[0]}: is nested deeper than {MAX_DEPTH} levels.", field=str(path[0]))
+        if self.values > MAX_VALUES:
+            raise Invalid(f"The body holds more than {MAX_VALUES} values.")
+        for name, part in parts.items() if isinstance(parts, dict) else enumerate(parts):
+            if isinstance(name, str):
+                _refuse_text(name, path)
+            if isinstance(part, str):
+                _refuse_text(part, (*path, name))
+            elif isinstance(part, dict | list):
+                self.through(part, (*path, name))
+            elif isinstance(part, float) and not math.isfinite(part):
+                raise _invalid((*path, name), "is not a finite number.")
 
 
-def _refuse_text(text: str, field: str) -> None:
+def _refuse_text(text: str, path: tuple[str | int, ...]) -> None:
     if "\x00" in text:
-        raise Invalid(f"{field or 'body'}: holds the character U+0000.", field=field)
+        raise _invalid(path, "holds the character U+0000.")
     try:
         text.encode()
     except UnicodeEncodeError:
-        raise Invalid(f"{field or 'body'}: holds half a surrogate pair.", field=field) from None
+        raise _invalid(path, "holds half a surrogate pair.") from None
+
+
+def _invalid(path: tuple[str | int, ...], sentence: str) -> Invalid:
+    field = ".".join(str(name)[:80] for name in path)
+    return Invalid(f"{field or 'body'}: {sentence}", field=field)

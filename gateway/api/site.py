@@ -37,6 +37,7 @@ from gateway.api import (
 )
 from gateway.api.flat import flat_router
 from gateway.errors import GatewayError, Invalid, InvalidKey, TooLarge, Unavailable
+from gateway.middleware import too_large
 from gateway.parsing import StrictParser
 
 log = logging.getLogger(__name__)
@@ -122,6 +123,9 @@ def _on_invalid(request: HttpRequest, error: ValidationError) -> JsonResponse:
     path = [str(part) for part in first["loc"][1:]]
     path = path[1:] if path[:1] in (["body"], ["filters"]) else path
     sentence = str(first["msg"]).removeprefix("Value error, ")
+    if first["type"] in ("string_too_long", "too_long"):
+        what = "items" if first["ctx"].get("field_type") in ("List", "Set", "Dictionary") else "characters"
+        sentence = f"at most {first['ctx']['max_length']} {what}."
     if not path and first["type"] == "missing":
         sentence = "The request needs a JSON object as its body."
     if not path:
@@ -142,7 +146,7 @@ def _on_http_error(request: HttpRequest, error: HttpError) -> JsonResponse:
 
 @api.exception_handler(RequestDataTooBig)
 def _on_too_big(request: HttpRequest, error: RequestDataTooBig) -> JsonResponse:
-    return _problem(TooLarge("The body is too large."))
+    return _problem(TooLarge(too_large()))
 
 
 @api.exception_handler(OperationalError)

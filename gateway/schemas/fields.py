@@ -18,10 +18,14 @@ MAX_METADATA_BYTES = 16 * 1024
 MAX_KEY = 200
 
 
-def _few(addresses: list[str]) -> list[str]:
-    if len(addresses) > MAX_RECIPIENTS:
-        raise ValueError(f"at most {MAX_RECIPIENTS} addresses.")
-    return addresses
+def _few(value: object) -> object:
+    """Count before anything else is done: the list may be as long as a body can be."""
+    number = (
+        len(value) if isinstance(value, list) else sum(map(bool, value.split(","))) if isinstance(value, str) else 0
+    )
+    if number > MAX_RECIPIENTS:
+        raise ValueError(f"at most {MAX_RECIPIENTS} addresses, and there are {number}.")
+    return value
 
 
 def _short_subject(subject: str) -> str:
@@ -31,8 +35,8 @@ def _short_subject(subject: str) -> str:
 
 
 def _small(value: dict[str, Any]) -> dict[str, Any]:
-    if len(json.dumps(value)) > MAX_METADATA_BYTES:
-        raise ValueError("must not be larger than 16 kB.")
+    if (size := len(json.dumps(value))) > MAX_METADATA_BYTES:
+        raise ValueError(f"at most {MAX_METADATA_BYTES} bytes of JSON, and it has {size}.")
     return value
 
 
@@ -50,8 +54,9 @@ def _none_as_empty(value: object) -> object:
     return [] if value is None else value
 
 
+# Those before run from the last to the first.
 Addresses = Annotated[
-    list[str], AfterValidator(_few), BeforeValidator(clean_addresses), BeforeValidator(_none_as_empty)
+    list[str], BeforeValidator(clean_addresses), BeforeValidator(_few), BeforeValidator(_none_as_empty)
 ]
 Address = Annotated[str, AfterValidator(clean_address), Field(max_length=320)]
 OptionalAddress = Annotated[Address | None, BeforeValidator(lambda value: value or None)]

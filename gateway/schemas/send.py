@@ -2,9 +2,9 @@
 
 from typing import Annotated, Self
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
-from gateway.letters import Letter, Parent, read_files
+from gateway.letters import Letter, Parent, check_number, read_files
 from gateway.plain_text import text_of_html
 from gateway.schemas.fields import (
     MAX_KEY,
@@ -48,7 +48,7 @@ class Composed(Body):
     body: Text | None = None
     text: Text | None = None
     html: Text | None = None
-    attachments: list[FileIn] | None = None
+    attachments: Annotated[list[FileIn], BeforeValidator(check_number)] | None = None
     metadata: Metadata | None = None
     oversight_mode: ModeWord | None = None
     send_at: Moment | None = None

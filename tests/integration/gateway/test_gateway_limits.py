@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.test import Client
 from django.utils import timezone
 from redis import Redis
 
@@ -201,3 +202,80 @@ def test_command_sets_limits_and_shows_them(world: World):
 def test_command_refuses_what_is_no_limit(world: World, wrong: list[str]):
     with pytest.raises(CommandError):
         call_command("gateway_limits", "--account=acme", *wrong, stdout=io.StringIO())
+
+
+def nested(depth: int) -> dict[str, Any]:
+    value: Any = "x"
+    for _ in range(depth):
+        value = {"a": value}
+    return {"b": value}
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "field", "words"),
+    [
+        ({"to": [f"a{n}@x.example" for n in range(51)]}, 422, "to", ["50", "51"]),
+        ({"cc": ",".join(f"a{n}@x.example" for n in range(51))}, 422, "cc", ["50", "51"]),
+        ({"bcc": ["dana@x.example"] * 90_000}, 422, "bcc", ["50", "90000"]),
+        ({"to": ["dana@x.example"] * 100_001}, 422, None, ["100000"]),
+        ({"subject": "x" * 999}, 422, "subject", ["998", "999"]),
+        ({"markdown": "x" * 262_145}, 422, "markdown", ["262144"]),
+        ({"html": "x" * 262_145}, 422, "html", ["262144"]),
+        ({"metadata": {"a": "x" * 16_384}}, 422, "metadata", ["16384", "16393"]),
+        ({"metadata": nested(32)}, 422, "metadata", ["32"]),
+        ({"idempotency_key": "k" * 201}, 422, "idempotency_key", ["200"]),
+        ({"attachments": [{"name": f"{n}", "content": "eA=="} for n in range(26)]}, 422, "attachments", ["25", "26"]),
+        (
+            {"attachments": [{"name": "a", "content": "eHh4" * 3_495_254}]},
+            413,
+            "attachments.0",
+            ["10485760", "10485762"],
+        ),
+    ],
+)
+def test_too_much_is_refused_with_how_much(
+    world: World, fields: dict[str, Any], status: int, field: str, words: list[str]
+):
+    answer = world.send(**fields)
+    body = answer.json()
+    assert (answer.status_code, body.get("field")) == (status, field)
+    assert all(word in body["error"] for word in words), body["error"]
+    assert not Email.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"to": [f"a{n}@x.example" for n in range(50)]},
+        {"to": ",".join(f"a{n}@x.example" for n in range(50)) + ","},
+        {"subject": "x" * 998},
+        {"markdown": "x" * 262_144},
+        {"metadata": nested(30)},
+        {"idempotency_key": "k" * 200},
+        {"attachments": [{"name": f"{n}", "content": "eA=="} for n in range(25)]},
+    ],
+)
+def test_as_much_as_allowed_is_taken(world: World, fields: dict[str, Any]):
+    assert world.send(**fields).status_code == 202
+
+
+def test_attachments_too_large_together_are_413(world: World):
+    files = [{"name": f"{n}", "content": "eHh4" * 2_333_334} for n in range(3)]
+    answer = world.send(attachments=files)
+    assert (answer.status_code, answer.json()["field"]) == (413, "attachments")
+    assert "20971520" in answer.json()["error"]
+
+
+def test_whole_body_too_large_is_413_and_says_what_is_taken(world: World, settings):
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 1000
+    answer = world.send(markdown="x" * 1000)
+    assert (answer.status_code, "1000 bytes" in answer.json()["error"]) == (413, True)
+
+
+@pytest.mark.parametrize("depth", [900, 100_000])
+def test_body_nested_without_end_is_refused_and_is_no_crash(world: World, depth: int):
+    raw = '{"to": ["a@x.example"], "subject": "s", "markdown": "m", "x": ' + "[" * depth + "]" * depth + "}"
+    headers = {"Authorization": f"Bearer {world.keys['agent']}"}
+    answer = Client().post(f"{world.base}/send", raw, content_type="application/json", headers=headers)
+    assert answer.status_code in (400, 422)
+    assert "deep" in answer.json()["error"]
