@@ -85,6 +85,7 @@ def delivery(email: Email) -> dict[str, Any]:
         "bounce_type": email.bounce_type or None,
         "refused_recipients": email.refused_recipients,
         "fate_unknown": email.fate_unknown,
+        "last_error": email.last_error or None,
         "spam_score": None,
         "spam_verdict": None,
         "user_label": None,
