@@ -89,6 +89,9 @@ async function checkInbox() {
   return rows.join("\n").slice(0, 2000) || "No unread mail.";
 }
 
+// Whatever goes wrong in a handler below comes here; without this line it would end the bot.
+bot.on(Events.Error, (error) => console.error(error));
+
 bot.once(Events.ClientReady, () => bot.application.commands.set(COMMANDS));
 
 bot.on(Events.InteractionCreate, async (interaction) => {

@@ -11,6 +11,8 @@ import requests
 
 LOST = "lost"  # passed on, but the answer never comes back
 BUSY = "busy"  # not passed on: 429, try again at once
+USED_UP = "used up"  # not passed on: 429, try again tomorrow
+_WAITS = {BUSY: "0", USED_UP: "86400"}
 
 _PASSED = ("Authorization", "X-API-Key", "Content-Type", "Idempotency-Key")
 
@@ -34,10 +36,8 @@ def between(gateway_url: str) -> Iterator[Between]:
             length = int(self.headers.get("Content-Length") or 0)
             body = self.rfile.read(length) if length else None
             fault = proxy.faults.pop(0) if proxy.faults else ""
-            if fault == BUSY:
-                return self._answer(
-                    429, b'{"error": "Too many requests.", "code": "rate_limited"}', {"Retry-After": "0"}
-                )
+            if fault in _WAITS:
+                return self._answer(429, b'{"error": "Too much.", "code": "-"}', {"Retry-After": _WAITS[fault]})
             headers = {name: self.headers[name] for name in _PASSED if name in self.headers}
             answer = requests.request(
                 self.command, gateway_url + self.path, data=body, headers=headers, timeout=10, allow_redirects=False

@@ -73,6 +73,7 @@ class Discord:
     url: str = ""
     calls: list[Call] = field(default_factory=list)
     intents: int | None = None
+    forgets_next: bool = False
     _loop: asyncio.AbstractEventLoop | None = None
     _socket: "_Socket | None" = None
     _last_id: int = field(default_factory=time.time_ns)
@@ -294,6 +295,9 @@ class _Rest:
         return _json({"message": "404: Not Found", "code": 0}, status=404)
 
     def _callback(self, interaction: str, body: Any, *, told: bool) -> web.StreamResponse:
+        if self._discord.forgets_next:
+            self._discord.forgets_next = False
+            return _json({"message": "Unknown interaction", "code": 10062}, status=404)
         if not told:
             return web.Response(status=204)
         message_id = self._discord.next_id()

@@ -2,9 +2,11 @@
 
 import contextlib
 import os
+import smtplib
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +60,22 @@ def decide(product: Product, email_id: str, action: str, reason: str = "") -> No
     body = {"email_id": email_id, "action": action, "reason": reason}
     answer = product.call("POST", "/v1/oversight/decide", key="OVERSIGHT_KEY", json=body)
     assert answer.status_code == 200, answer.text
+
+
+def receive(product: Product, subject: str, *, sender: str = "dana@northwind.example") -> dict[str, Any]:
+    """Bring a letter to the mailbox by SMTP, as the internet would, and return its row in the list."""
+    mail = EmailMessage()
+    mail["From"], mail["To"], mail["Subject"] = sender, product.known["MAILBOX_ADDRESS"], subject
+    mail.set_content("It was due on Monday.")
+    with smtplib.SMTP("127.0.0.1", int(product.known["INBOUND_PORT"]), timeout=10) as server:
+        server.send_message(mail)
+
+    def arrived() -> dict[str, Any] | None:
+        path = f"/v1/mailboxes/{product.known['MAILBOX_ID']}/emails"
+        rows = product.call("GET", path, params={"direction": "inbound", "subject_contains": subject}).json()["emails"]
+        return rows[0] if rows else None
+
+    return product.wait_for(arrived, timeout=20, what=f"the letter {subject!r}")
 
 
 @contextlib.contextmanager

@@ -158,6 +158,37 @@ def test_sendemail_to_no_address_shows_what_the_gateway_says(product, bot):
     assert answered(product, bot, interaction)["content"].startswith("Not sent: to")
 
 
+def test_user_does_not_wait_until_tomorrow_for_a_refusal(product, bot):
+    bot.gateway.faults.append(between.USED_UP)
+    subject = f"Used up {bot.language}"
+    assert answered(product, bot, send(bot, subject))["content"] == "Not sent: Too much."
+    assert subjects(product, subject) == []
+
+
+def test_bot_outlives_an_interaction_that_discord_has_forgotten(product, bot):
+    bot.discord.forgets_next = True
+    forgotten = send(bot, f"Forgotten {bot.language}")
+    _wait(product, bot, forgotten.callback, "the first answer")
+    answered(product, bot, send(bot, f"Remembered {bot.language}"))
+    assert forgotten.said() is None
+    assert subjects(product, f"Forgotten {bot.language}") == []
+
+
+def test_unread_mail_is_shown_with_the_line_that_answers_it(product, bot):
+    received = recipes.receive(product, f"Where is *my* order, {bot.language}? @everyone")
+    content = answered(product, bot, bot.discord.slash("checkinbox"))["content"]
+    shown, line = content.splitlines()[:2]
+    assert shown == f"Where is \\*my\\* order, {bot.language}? @everyone · dana@northwind.example"
+    assert received["thread_id"] in line
+    message_id = bot.discord.write(line.strip("`").replace("your answer", "It comes today."))
+    _wait(product, bot, lambda: bot.discord.answers_to(message_id), "an answer to !reply")
+    reply = newest(product, direction="outbound")
+    assert (reply["to"], reply["thread_id"]) == (["dana@northwind.example"], received["thread_id"])
+    assert reply["markdown"] == "It comes today."
+    unread = product.call("GET", "/v1/check_inbox", params={"mailbox": product.known["MAILBOX_ADDRESS"]}).json()
+    assert received["id"] in [row["id"] for row in unread["emails"]]
+
+
 def test_reply_is_held_in_its_thread(product, bot):
     answered(product, bot, send(bot, f"Asked {bot.language}"))
     asked = newest(product)

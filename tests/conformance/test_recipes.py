@@ -66,6 +66,15 @@ def test_digest_names_what_waits_for_review(product, digest_env):
         assert f"- {subject} (dana@northwind.example)" in ran.stdout
 
 
+def test_digest_names_what_is_unread_and_leaves_it_so(product, digest_env):
+    received = recipes.receive(product, f"Digest {time.time_ns()}")
+    ran = recipes.run("daily_digest.py", env=digest_env)
+    assert f"- {received['subject']} (dana@northwind.example)" in ran.stdout
+    path = f"/v1/mailboxes/{product.known['MAILBOX_ID']}/emails"
+    (row,) = product.call("GET", path, params={"subject_contains": received["subject"]}).json()["emails"]
+    assert row["status"] == "unread"
+
+
 def test_digest_is_posted_to_discord_without_pinging_anybody(digest_env):
     with standin_for_http() as discord:
         discord.answers["/api/webhooks/1/x"] = (200, {})
@@ -81,7 +90,7 @@ def test_digest_is_posted_to_discord_without_pinging_anybody(digest_env):
 def receiver(product, tmp_path):
     """The recipe that checks signatures, subscribed to decisions and tests; what it prints is in a file."""
     port = str(product.stack.hook_port)
-    with recipes.webhook(product, "oversight.pending", "email.decided") as hook:
+    with recipes.webhook(product, "oversight.pending", "email.decided", "message.received") as hook:
         env = recipes.environment(product, SIGNING_SECRET=f"whsec_older {hook['signing_secret']}", PORT=port)
         with recipes.running(recipes.recipe("check_signature.py"), env=env, log=tmp_path / "out"):
             url = f"http://127.0.0.1:{port}/"
@@ -95,6 +104,12 @@ def test_receiver_takes_what_the_gateway_signed(product, receiver):
     recipes.decide(product, email_id, "reject", "Später.")
     product.wait_for(lambda: f"email.decided {email_id} rejected Später." in out.read_text(), 20, "the decision")
     assert f"oversight.pending {email_id}" in out.read_text()
+
+
+def test_receiver_hears_of_received_mail(product, receiver):
+    _, _, out = receiver
+    received = recipes.receive(product, f"Received {time.time_ns()}")
+    product.wait_for(lambda: f"message.received {received['id']}" in out.read_text(), 20, "the webhook")
 
 
 def test_receiver_refuses_what_is_not_signed_and_repeats_nothing(receiver):
@@ -165,8 +180,16 @@ def test_model_sends_once_however_often_it_calls(product, model):
     assert (failed, json.loads(text)["status"], json.loads(text)["decision"]) == (False, "rejected", "rejected")
 
 
+def test_model_reads_what_was_received(product, model):
+    received = recipes.receive(product, f"Model {time.time_ns()}")
+    failed, text = model.use("check_inbox")
+    assert not failed
+    assert received["id"] in [row["id"] for row in json.loads(text)["emails"]]
+    failed, text = model.use("read_email", id=received["id"])
+    assert (failed, json.loads(text)["markdown"].strip()) == (False, "It was due on Monday.")
+
+
 def test_model_is_told_what_is_wrong(model):
-    assert model.use("check_inbox")[0] is False
     failed, text = model.use("send_email", to=["nobody"], subject="x", markdown="x")
     assert failed
     assert text.startswith("to")
