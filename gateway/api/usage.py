@@ -18,7 +18,7 @@ from gateway.usage import Counts, usage_by_day
 router = Router(tags=["usage"])
 
 
-@router.get("/usage", auth=needs(Scope.READ), response=documented(Usage))
+@router.get("/usage", auth=needs(Scope.READ), response=documented(Usage), by_alias=True)
 def read_usage(request: KeyedRequest, filters: Query[UsageFilters]) -> HttpResponse:
     """Count mail, calls and decisions of a period: this month (UTC) if nothing is asked for, day by day on request."""
     begin, end = filters.bounds(timezone.now())
