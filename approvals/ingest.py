@@ -159,6 +159,8 @@ def _record_event(message: Message, event: Event, kind: str, actor: Actor) -> No
             "sender": message.sender,
             "recipients": ", ".join(message.recipients),
             "reason": event.reason,
+            # Told where it is not what one expects.
+            **({"direction": message.direction} if message.direction == "inbound" else {}),
             **trigger_details(message.trigger),
         },
     )

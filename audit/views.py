@@ -57,6 +57,7 @@ def trace(request: DeskRequest, public_id: UUID) -> HttpResponse:
         "lines": found,
         "public_id": public_id,
         "trigger": started,
+        "direction": next((line.details["direction"] for line in found if line.details.get("direction")), ""),
         "subject": subject,
         "fingerprint": fingerprint,
         "now": timezone.now(),

@@ -44,6 +44,19 @@ def test_queue_shows_what_waits_with_its_count(desk, message):
     assert "<html" in page
 
 
+def test_inbound_message_names_who_wrote_it_and_no_agent(desk, connection):
+    message = make_message(
+        connection, direction="inbound", to=["support@yourteam.example"], metadata={},
+        **{"from": "dana@northwind.example"},
+    )  # fmt: skip
+    row = desk.get("/queue/").content.decode()
+    assert "dana@northwind.example" in row
+    page = desk.get(f"/queue/{message.public_id}/").content.decode()
+    assert "From outside, by email" in page
+    assert "An agent" not in page
+    assert "Release to the agent" in page
+
+
 def test_queue_answers_htmx_with_the_list_alone(desk, message):
     fragment = desk.get("/queue/", headers=HTMX)
     assert b"<html" not in fragment.content
