@@ -45,6 +45,7 @@ class MailServer:
         if self.mood == "drop":
             self.taken.append(envelope)
             server.transport.abort()
+            return "250 OK"
         if self.mood == "stall":
             self.taken.append(envelope)
             await asyncio.sleep(3600)
@@ -90,8 +91,8 @@ class HookServer:
 
 
 @contextlib.contextmanager
-def hook_server() -> Iterator[HookServer]:
-    """Run a webhook receiver on a free port."""
+def hook_server(port: int = 0) -> Iterator[HookServer]:
+    """Run a webhook receiver on this port, or a free one."""
     state = HookServer()
 
     class Handler(BaseHTTPRequestHandler):
@@ -112,7 +113,7 @@ def hook_server() -> Iterator[HookServer]:
         def log_message(self, *args: Any) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
     state.url = f"http://127.0.0.1:{server.server_port}/hook"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
     thread.start()
