@@ -69,9 +69,7 @@ def suppress_gone(*, email: Email, refused: smtp.Replies, now: datetime) -> None
 
 
 def kept_back(*, email: Email, recipients: list[str]) -> smtp.Replies:
-    """Return those recipients of a letter that it is not offered to, with what its record says of them."""
-    if email.sandbox:
-        return {}
+    """Return those recipients of a live letter that it is not offered to, with what its record says of them."""
     suppressed = Suppression.objects.among(recipients, account_id=email.account_id)
     return {recipient: _KEPT_BACK for recipient in recipients if recipient in suppressed}
 

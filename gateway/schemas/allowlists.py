@@ -1,6 +1,6 @@
 """The body that replaces an allowlist."""
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
@@ -34,7 +34,9 @@ def _few(value: object) -> object:
     return value
 
 
-KindWord = Annotated[Allowlist.Kind, BeforeValidator(_word)]
+# Words and not the model's classes: the API's document knows a class by its bare name, and has another `Mode`.
+KindWord = Annotated[Literal["restriction", "bypass"], BeforeValidator(_word)]
+ListModeWord = Annotated[Literal["off", "monitor", "enforce", "contacts"], BeforeValidator(_word)]
 
 
 class EntryIn(Body):
@@ -67,9 +69,13 @@ class AllowlistIn(Confirmable):
     )
 
     kind: KindWord
-    mode: Annotated[Allowlist.Mode, BeforeValidator(_word)]
+    mode: ListModeWord
     version: int = Field(0, ge=0, le=2_000_000_000)
-    entries: Annotated[list[Annotated[EntryIn, BeforeValidator(_entry)]], BeforeValidator(_few)]
+    entries: Annotated[
+        list[Annotated[EntryIn, BeforeValidator(_entry, json_schema_input_type=EntryIn | str)]],
+        BeforeValidator(_few),
+        Field(max_length=MAX_ENTRIES),
+    ]
 
     @model_validator(mode="before")
     @classmethod
@@ -78,6 +84,6 @@ class AllowlistIn(Confirmable):
 
     @model_validator(mode="after")
     def _fits_its_kind(self) -> Self:
-        if self.kind is Allowlist.Kind.BYPASS and self.mode is Allowlist.Mode.CONTACTS:
+        if self.kind == Allowlist.Kind.BYPASS and self.mode == Allowlist.Mode.CONTACTS:
             raise ValueError("mode: contacts is for restrictions only; a bypass is off, monitor or enforce.")
         return self

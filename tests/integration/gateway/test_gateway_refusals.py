@@ -4,7 +4,11 @@ import json
 from typing import Any
 
 import pytest
+from django.db import transaction
+from django.utils import timezone
 
+from gateway.admission import admit
+from gateway.letters import Letter
 from gateway.models import Allowlist, ApiKey, Email, IdempotencyRecord, Refusal, WebhookDelivery
 from tests.integration.gateway.test_gateway_races import at_once
 from tests.integration.gateway.world import World, add_key, make_world
@@ -43,6 +47,12 @@ def test_refusal_stores_who_and_why_and_no_word_of_the_message(strict: World):
     assert row["rule"] == "restriction, mode enforce, version 1"
     assert "eheim" not in str(row)
     assert not Email.objects.exists()
+
+
+def test_refusal_inside_of_another_transaction_is_an_error_of_ours(strict: World):
+    key, letter = ApiKey.objects.get(name="Key agent"), Letter(to=[EVE], subject="x", markdown="y")
+    with transaction.atomic(), pytest.raises(RuntimeError, match="durable"):
+        admit(key=key, mailbox=strict.mailbox, letter=letter, now=timezone.now())
 
 
 @pytest.mark.parametrize("path", ["/send_email", "/v1/send_email"])
