@@ -8,7 +8,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from gateway import outbox
-from gateway.models import AuditLogEntry, Email, Mailbox, Refusal
+from gateway.models import Account, AuditLogEntry, Email, Mailbox, Refusal
 from gateway.modes import Mode
 from gateway.states import Status
 from tests.integration.gateway.world import World, events_of, make_inbound, make_world
@@ -158,6 +158,15 @@ def test_mail_that_was_gated_stays_gated_when_the_mailbox_is_loosened(world: Wor
     edit(world, email.pk, markdown="new words")
     email.refresh_from_db()
     assert (email.status, email.gated) == (Status.SCHEDULED, True)
+
+
+def test_mail_that_was_held_back_stays_gated_when_the_hold_ends(free: World):
+    Account.objects.update(hold_all_at=timezone.now())
+    email = scheduled(free, gate_timing="schedule_first")
+    Account.objects.update(hold_all_at=None)
+    edit(free, email.pk, markdown="new words")
+    email.refresh_from_db()
+    assert (email.markdown, email.gated) == ("new words", True)
 
 
 @pytest.mark.parametrize(
