@@ -12,7 +12,7 @@ from gateway.modes import Mode
 from gateway.states import Status
 from gateway.timestamps import iso
 from tests.integration.gateway.servers import MailServer
-from tests.integration.gateway.world import World, add_key, events_of, make_world
+from tests.integration.gateway.world import World, add_key, events_of, make_inbound, make_world
 
 DANA = "dana@northwind.example"
 EVE = "eve@evil.example"
@@ -397,6 +397,15 @@ def test_skipped_mail_leaves_while_its_bypass_holds(world: World, mail_server: M
     email_id = world.held()
     assert outbox.send_due(email_id=email_id, now=timezone.now()) == "sent"
     assert len(mail_server.taken) == 1
+
+
+def test_reply_is_judged_like_a_letter(world: World):
+    put(world, "northwind.example")
+    parents = [make_inbound(world, from_address=address) for address in (DANA, EVE)]
+    answers = [world.call("POST", f"{world.base}/reply/{one.pk}", json={"markdown": "Hi"}) for one in parents]
+    assert [answer.status_code for answer in answers] == [202, 403]
+    assert EVE in answers[1].json()["error"]
+    assert Refusal.objects.get().refused == [EVE]
 
 
 def test_edit_of_a_scheduled_message_is_judged_by_its_new_recipients(db: None):
