@@ -144,6 +144,13 @@ def test_read_flat_by_any_name_of_the_id(world: World, name: str):
     assert told["text"] == told["body"] == "Hello"
 
 
+@pytest.mark.parametrize(
+    ("method", "path"), [("GET", "/read_email"), ("POST", "/cancel_message"), ("POST", "/v1/cancel_message")]
+)
+def test_flat_path_without_an_id_is_422(world: World, method: str, path: str):
+    assert world.call(method, path, json={} if method == "POST" else None).status_code == 422
+
+
 def test_read_of_another_tenant_is_404(world: World, other: World):
     email_id = world.held()
     for path in (f"{world.base}/emails/{email_id}", f"{other.base}/emails/{email_id}", f"/read_email?id={email_id}"):
