@@ -29,12 +29,23 @@ def read_account(request: KeyedRequest) -> HttpResponse:
     return answer(facts | {"id": key.account_id, "scopes": key.scopes, "mailboxes": _mailboxes(key)})
 
 
-@router.patch("/account", auth=needs(Scope.ADMIN), response=documented(AccountChanged))
+@router.patch("/account", auth=needs(Scope.ADMIN), response=documented(AccountChanged) | {202: PendingApproval})
 def update_account(request: KeyedRequest, body: AccountPatch) -> HttpResponse:
     """Change the account. While `hold_all` is true, nothing leaves that is not approved after it was set."""
-    check_unlimited(request.auth)
-    now = timezone.now()
-    account = accounts.change_account(key=request.auth, changes=body.changes(), hold_all=body.hold_all, now=now)
+    key, now = request.auth, timezone.now()
+    check_unlimited(key)
+    asked = confirmed(
+        key=key,
+        action="update_account",
+        what=body.act(),
+        summary="Let mail go again that hold_all stopped",
+        code=body.approval_code,
+        now=now,
+        # A key that sends would be letting its own mail go.
+        needed=body.hold_all is False and key.may(Scope.SEND) and key.account.hold_all_at is not None,
+    )
+    with asked:
+        account = accounts.change_account(key=key, changes=body.changes(), hold_all=body.hold_all, now=now)
     return answer(account_facts(account, now=now) | {"status": "updated"})
 
 

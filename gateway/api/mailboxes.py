@@ -11,9 +11,9 @@ from gateway.answers.base import Changed, answer, documented
 from gateway.auth import KeyedRequest, needs
 from gateway.confirmations import confirmed
 from gateway.lookups import mailbox_named
-from gateway.models import Mailbox
+from gateway.models import ApiKey, Mailbox
 from gateway.models.accounts import Scope
-from gateway.schemas.mailboxes import MailboxIn, MailboxPatch
+from gateway.schemas.mailboxes import MailboxIn, MailboxPatch, MailboxSettings
 
 router = Router(tags=["account"])
 
@@ -43,6 +43,7 @@ def create_mailbox(request: KeyedRequest, body: MailboxIn) -> HttpResponse:
         summary=f"Make the mailbox {body.wanted()}",
         code=body.approval_code,
         now=timezone.now(),
+        needed=_lets_itself_loose(request.auth, body) or None,
     )
     with asked:
         made = mailboxes.create_mailbox(
@@ -51,19 +52,33 @@ def create_mailbox(request: KeyedRequest, body: MailboxIn) -> HttpResponse:
     return answer(mailbox_facts(made), status=201)
 
 
-@router.patch("/mailboxes/{mailbox}", auth=needs(Scope.ADMIN), response=documented(MailboxChanged))
+@router.patch(
+    "/mailboxes/{mailbox}", auth=needs(Scope.ADMIN), response=documented(MailboxChanged) | {202: PendingApproval}
+)
 def update_mailbox(request: KeyedRequest, mailbox: str, body: MailboxPatch) -> HttpResponse:
     """Change a mailbox. A stricter oversight mode is taken, a looser one needs request-upgrade and a code."""
-    changed = mailboxes.change_mailbox(
+    found = mailbox_named(request.auth, mailbox)
+    asked = confirmed(
         key=request.auth,
-        mailbox=mailbox_named(request.auth, mailbox),
-        mode=body.oversight_mode,
-        changes=body.changes(),
+        action="update_mailbox",
+        what={"id": found.pk, **body.act()},
+        summary=f"Let calls loosen the oversight of {found.address}",
+        code=body.approval_code,
+        now=timezone.now(),
+        needed=_lets_itself_loose(request.auth, body),
     )
+    with asked:
+        changed = mailboxes.change_mailbox(
+            key=request.auth, mailbox=found, mode=body.oversight_mode, changes=body.changes()
+        )
     return answer(mailbox_facts(changed) | {"status": "updated"})
 
 
-@router.patch("/mailboxes/{mailbox}/configure", auth=needs(Scope.ADMIN), response=documented(MailboxChanged))
+@router.patch(
+    "/mailboxes/{mailbox}/configure",
+    auth=needs(Scope.ADMIN),
+    response=documented(MailboxChanged) | {202: PendingApproval},
+)
 def configure_mailbox(request: KeyedRequest, mailbox: str, body: MailboxPatch) -> HttpResponse:
     """Change a mailbox, as MCP clients call it."""
     return update_mailbox(request, mailbox, body)
@@ -76,3 +91,8 @@ def delete_mailbox(request: KeyedRequest, mailbox: str) -> HttpResponse:
     mailboxes.delete_mailbox(key=request.auth, mailbox=found)
     closing.cancel_left_behind(key=request.auth, now=timezone.now())
     return answer({"id": found.pk, "status": "deleted"})
+
+
+def _lets_itself_loose(key: ApiKey, body: MailboxSettings) -> bool:
+    """Whether a key that sends would free its own calls from oversight; that takes a person, whatever the setting."""
+    return key.may(Scope.SEND) and bool(body.allow_looser_per_call)

@@ -1,5 +1,6 @@
 """Subscriptions and the log of what was sent to them: what an admin key looks after."""
 
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from typing import Any
 
@@ -8,9 +9,11 @@ from django.utils import timezone
 from ninja import Router
 
 from gateway import hook_shapes, hooks, paging
+from gateway.answers.accounts import PendingApproval
 from gateway.answers.base import Changed, answer, documented
 from gateway.answers.webhooks import Deliveries, DeliveryAnswer, WebhookAnswer, Webhooks, WebhookWithSecret
 from gateway.auth import KeyedRequest, needs
+from gateway.confirmations import confirmed
 from gateway.errors import Invalid, NotFound
 from gateway.lookups import check_unlimited, mailbox_named
 from gateway.models import ApiKey, Mailbox, Webhook, WebhookDelivery
@@ -28,11 +31,16 @@ def list_webhooks(request: KeyedRequest) -> HttpResponse:
     return answer({"webhooks": shown, "subscriptions": shown})
 
 
-@router.post("/webhooks", auth=needs(Scope.ADMIN), response=documented(WebhookWithSecret, status=201))
+@router.post(
+    "/webhooks", auth=needs(Scope.ADMIN), response=documented(WebhookWithSecret, status=201) | {202: PendingApproval}
+)
 def create_webhook(request: KeyedRequest, body: WebhookIn) -> HttpResponse:
     """Subscribe an address to events. The answer shows the signing secret."""
     mailbox = _mailbox(request.auth, body.mailbox_id)
-    webhook = hooks.add_webhook(key=request.auth, url=body.url, events=body.events, mailbox=mailbox, secret=body.secret)
+    with _confirmed(request.auth, "create_webhook", body.act(), body.url, body.approval_code):
+        webhook = hooks.add_webhook(
+            key=request.auth, url=body.url, events=body.events, mailbox=mailbox, secret=body.secret
+        )
     return answer(hook_shapes.with_secret(webhook), status=201)
 
 
@@ -42,14 +50,17 @@ def read_webhook(request: KeyedRequest, webhook_id: str) -> HttpResponse:
     return answer(hook_shapes.with_secret(_webhook_named(request.auth, webhook_id)))
 
 
-@router.patch("/webhooks/{webhook_id}", auth=needs(Scope.ADMIN), response=documented(WebhookAnswer))
+@router.patch(
+    "/webhooks/{webhook_id}", auth=needs(Scope.ADMIN), response=documented(WebhookAnswer) | {202: PendingApproval}
+)
 def change_webhook(request: KeyedRequest, webhook_id: str, body: WebhookChange) -> HttpResponse:
     """Move a subscription to another address, or change what it hears of. A paused one wakes when it is moved."""
     webhook = _webhook_named(request.auth, webhook_id)
-    changes: dict[str, Any] = body.model_dump(include=body.model_fields_set - {"mailbox_id"})
+    changes: dict[str, Any] = body.model_dump(include=body.model_fields_set - {"mailbox_id", "approval_code"})
     if "mailbox_id" in body.model_fields_set:
         changes["mailbox"] = _mailbox(request.auth, body.mailbox_id)
-    changed = hooks.change_webhook(key=request.auth, webhook=webhook, changes=changes)
+    with _confirmed(request.auth, "update_webhook", {"id": webhook.pk, **body.act()}, webhook.url, body.approval_code):
+        changed = hooks.change_webhook(key=request.auth, webhook=webhook, changes=changes)
     return answer(hook_shapes.webhook(changed) | {"status": "updated"})
 
 
@@ -114,6 +125,14 @@ def replay(request: KeyedRequest, delivery_id: str) -> HttpResponse:
     if delivery is None:
         raise NotFound("There is no such delivery in this account.")
     return answer(hook_shapes.delivery(replay_delivery(key=request.auth, delivery=delivery)))
+
+
+def _confirmed(
+    key: ApiKey, action: str, what: dict[str, Any], url: str, code: str | None
+) -> AbstractContextManager[None]:
+    """Ask for a code where the operator wants one before events go anywhere."""
+    url = what.get("url") or url
+    return confirmed(key=key, action=action, what=what, summary=f"Send events to {url}", code=code, now=timezone.now())
 
 
 def _webhook_named(key: ApiKey, webhook_id: str) -> Webhook:

@@ -4,12 +4,13 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
-from gateway.schemas.fields import Body, Line, OptionalAddress
+from gateway.schemas.confirming import Confirmable
+from gateway.schemas.fields import Line, OptionalAddress
 
 _CLEARABLE = ("oversight_email", "physical_address")
 
 
-class AccountPatch(Body):
+class AccountPatch(Confirmable):
     """What to change. Null clears the address of the overseer and the postal one."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"name": "Acme", "oversight_email": "boss@example.com"}})

@@ -64,7 +64,7 @@ class MailboxIn(MailboxSettings, Confirmable):
         return (self.address or self.address_local or "").strip()
 
 
-class MailboxPatch(MailboxSettings):
+class MailboxPatch(MailboxSettings, Confirmable):
     """What to change about a mailbox."""
 
     model_config = ConfigDict(

@@ -4,10 +4,11 @@ from typing import Annotated
 
 from pydantic import ConfigDict, Field
 
+from gateway.schemas.confirming import Confirmable
 from gateway.schemas.fields import Body, Line
 
 
-class WebhookIn(Body):
+class WebhookIn(Confirmable):
     """A subscription to make."""
 
     model_config = ConfigDict(
@@ -20,7 +21,7 @@ class WebhookIn(Body):
     secret: Annotated[str, Field(min_length=8, max_length=200)] | None = None
 
 
-class WebhookChange(Body):
+class WebhookChange(Confirmable):
     """What to change of a subscription; what is not named stays."""
 
     model_config = ConfigDict(json_schema_extra={"example": {"events": ["oversight.pending", "email.decided"]}})

@@ -7,7 +7,7 @@ import pytest
 from django.utils import timezone
 
 from gateway import outbox, smtp, tasks
-from gateway.models import Account, AuditLogEntry, Email
+from gateway.models import Account, ApprovalRequest, AuditLogEntry, Email
 from gateway.modes import Mode
 from gateway.states import Status
 from tests.integration.gateway.servers import MailServer
@@ -32,6 +32,18 @@ def status_of(email_id: str) -> str:
     return Email.objects.get(pk=email_id).status
 
 
+def hold_before_the_next_attempt(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the switch come after the worker has claimed an email, and before it has talked to the mail server."""
+    connect = smtp.hand_over
+
+    def hold_first(**arguments: Any) -> Any:
+        monkeypatch.setattr(smtp, "hand_over", connect)
+        hold(world)
+        return connect(**arguments)
+
+    monkeypatch.setattr(smtp, "hand_over", hold_first)
+
+
 @pytest.fixture
 def free(db: None) -> World:
     """An account whose mail leaves without anybody being asked."""
@@ -52,6 +64,7 @@ def test_hold_all_brings_due_mail_that_nobody_decided_to_the_gate(free: World, m
     make_due(email_id)
     assert send(email_id) == "asked"
     assert (status_of(email_id), events_of(email_id)) == (Status.PENDING_SEND_APPROVAL, ["oversight.pending"])
+    assert Email.objects.get(pk=email_id).gated
     # It stays at the gate when the hold ends, and leaves once somebody has approved it.
     hold(free, False)
     assert send(email_id) == "not due"
@@ -94,19 +107,21 @@ def test_hold_all_between_claim_and_mail_server_holds(
     world: World, mail_server: MailServer, monkeypatch: pytest.MonkeyPatch
 ):
     email = world.approved()
-    connect = smtp.hand_over
-
-    def hold_first(**arguments: Any) -> Any:
-        hold(world)
-        return connect(**arguments)
-
-    monkeypatch.setattr(smtp, "hand_over", hold_first)
+    hold_before_the_next_attempt(world, monkeypatch)
     assert send(email.pk) == "lease lost"
-    monkeypatch.undo()
     assert (status_of(email.pk), mail_server.seen) == (Status.SCHEDULED, 0)
     hold(world, False)
     # Without waiting for the lease of the attempt that was stopped.
     assert send(email.pk) == "sent"
+
+
+def test_hold_all_between_claim_and_mail_server_holds_what_nobody_decided(
+    free: World, mail_server: MailServer, monkeypatch: pytest.MonkeyPatch
+):
+    email_id = free.held()
+    hold_before_the_next_attempt(free, monkeypatch)
+    assert [send(email_id), send(email_id)] == ["lease lost", "asked"]
+    assert mail_server.seen == 0
 
 
 def test_hold_all_holds_sandbox_mail_too(world: World):
@@ -132,6 +147,16 @@ def test_hold_all_is_shown_and_audited(world: World):
     assert Account.objects.get().hold_all_at is None
     noted = AuditLogEntry.objects.filter(action__startswith="account.hold_all").order_by("id")
     assert [entry.action for entry in noted] == ["account.hold_all_on", "account.hold_all_off"]
+
+
+def test_key_that_sends_lifts_it_with_an_operators_code_only(world: World):
+    add_key(world, "both", ["send", "admin"])
+    hold(world)
+    lift = {"hold_all": False}
+    assert world.call("PATCH", "/v1/account", key="both", json=lift).status_code == 202
+    assert Account.objects.get().hold_all_at is not None
+    lift |= {"approval_code": ApprovalRequest.objects.get().code}
+    assert world.call("PATCH", "/v1/account", key="both", json=lift).json()["hold_all"] is False
 
 
 @pytest.mark.parametrize("key", ["agent", "desk", "reader"])

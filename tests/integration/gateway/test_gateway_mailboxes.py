@@ -6,11 +6,11 @@ import pytest
 from django.utils import timezone
 
 from gateway import closing, outbox, tasks
-from gateway.models import Account, AuditLogEntry, Domain, Email, Mailbox
+from gateway.models import Account, ApprovalRequest, AuditLogEntry, Domain, Email, Mailbox
 from gateway.modes import Mode
 from gateway.states import Status
 from tests.integration.gateway.servers import MailServer
-from tests.integration.gateway.world import World, events_of, make_inbound, make_world
+from tests.integration.gateway.world import World, add_key, events_of, make_inbound, make_world
 
 MODES = [str(mode) for mode in Mode]
 
@@ -168,6 +168,19 @@ def test_patch_sets_and_null_clears(world: World):
     told = patch(world, auto_cc=None, auto_bcc=None, signature_block=None, display_name=None, ai_disclosure=None).json()
     assert (told["auto_cc"], told["auto_bcc"], told["signature_block"], told["display_name"]) == (None, None, None, "")
     assert told["ai_disclosure"] == 1
+
+
+def test_key_that_sends_frees_its_calls_with_an_operators_code_only(world: World):
+    add_key(world, "both", ["send", "admin"])
+    assert patch(world, key="both", allow_looser_per_call=True).status_code == 202
+    assert create(world, address_local="x").status_code == 201
+    body = {"address": "y@acme.example", "allow_looser_per_call": 1}
+    assert world.call("POST", "/v1/mailboxes", key="both", json=body).status_code == 202
+    assert not Mailbox.objects.filter(allow_looser_per_call=True).exists()
+    code = ApprovalRequest.objects.get(action="update_mailbox").code
+    told = patch(world, key="both", allow_looser_per_call=True, approval_code=code).json()
+    assert told["allow_looser_per_call"] is True
+    assert patch(world, key="both", allow_looser_per_call=False).status_code == 200
 
 
 def test_configure_takes_numbers_and_is_remembered(world: World):

@@ -13,7 +13,7 @@ from gateway.codes import new_code
 from gateway.models import AuditLogEntry, Mailbox, UpgradeRequest
 from gateway.modes import Mode
 from tests.integration.gateway.test_gateway_races import at_once
-from tests.integration.gateway.world import World, make_world
+from tests.integration.gateway.world import World, add_key, make_world
 
 
 def ask(world: World, target: str = "monitored", key: str = "agent") -> Any:
@@ -139,6 +139,14 @@ def test_other_scopes_neither_ask_nor_upgrade(world: World, key: str):
 @pytest.mark.parametrize("key", ["agent", "desk", "reader"])
 def test_only_admins_see_codes(world: World, key: str):
     assert world.call("GET", "/v1/upgrade-requests", key=key).status_code == 403
+
+
+def test_key_that_sends_does_not_see_codes_although_it_administers(world: World):
+    add_key(world, "both", ["send", "admin"])
+    ask(world, key="both")
+    (row,) = world.call("GET", "/v1/upgrade-requests", key="both").json()["requests"]
+    assert (row["target_mode"], row["code"]) == ("monitored", None)
+    assert use(world, code_of(world), key="both").status_code == 200
 
 
 def test_code_is_neither_told_to_who_asks_nor_logged_nor_audited(world: World, caplog: pytest.LogCaptureFixture):
