@@ -14,7 +14,7 @@ from gateway import errors
 from tests.conformance import recipes
 from tests.conformance.recipes import RECIPES, ROOT
 
-DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "bot-developers.md")
+DOCUMENTS = (ROOT / "README.md", ROOT / "docs" / "bot-developers.md", ROOT / "docs" / "gateway.md")
 # A block that is run, and the answer that may be shown behind it.
 BLOCK = re.compile(r"```(sh|python)\n(.*?)```(?:\s*```json\n(.*?)```)?", re.S)
 BLOCKS = [
