@@ -9,6 +9,10 @@ from dashboard.launch.paths import PYTHON
 from dashboard.launch.readiness import Check
 
 
+# With a threshold that is fixed glibc gives the memory of a large message back once it is stored.
+_TAKES_MAIL = {"INBOUND": "1", "MALLOC_MMAP_THRESHOLD_": "131072"}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Process:
     """One row of the table."""
@@ -73,7 +77,7 @@ def _worker(name: str, *, queues: str, beat: str, inbound: Check | None = None) 
     return Process(
         name=name,
         command=(str(PYTHON), "-m", "dashboard.worker", name, queues),
-        environment=({"BEAT": beat} if beat else {}) | ({"INBOUND": "1"} if inbound else {}),
+        environment=({"BEAT": beat} if beat else {}) | (_TAKES_MAIL if inbound else {}),
         # The worker that serves the gateway's queue also takes mail in.
         checks=(inbound,) if inbound else (),
     )
