@@ -39,7 +39,7 @@ def test_every_path_answers_json_to_every_method(world: World, path: str):
             assert answer["X-Countersign-Gateway"] == "1"
 
 
-@pytest.mark.parametrize("path", ["/", "/nope", "/v1", "/v1/mailboxes/", "/v1/send_email/", "/v1/emails/inbox", "/%00"])
+@pytest.mark.parametrize("path", ["/", "/nope", "/v1", "/v1/mailboxes/", "/v1/send_email/", "/v1/emailz/inbox", "/%00"])
 def test_unknown_path_is_404_json_and_never_a_redirect(world: World, path: str):
     answer = world.call("GET", path)
     assert answer.status_code == 404
