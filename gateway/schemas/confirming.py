@@ -1,6 +1,6 @@
 """The code that a person may have to give before an administrative act is done."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field
 
@@ -10,7 +10,7 @@ from gateway.schemas.fields import Body
 class Confirmable(Body):
     """A request that may have to be repeated with a code."""
 
-    approval_code: str | None = Field(None, max_length=40)
+    approval_code: Annotated[str | None, Field(max_length=40)] = None
 
     def act(self) -> dict[str, Any]:
         """Return what is asked for, without the code: a code is good for exactly this."""
