@@ -12,7 +12,8 @@ class AuditLogEntry(models.Model):
     """One act. `metadata` holds facts, never bodies."""
 
     id = models.CharField(primary_key=True, max_length=26, default=ulid, editable=False)
-    account = models.ForeignKey(Account, models.CASCADE, related_name="+")
+    # The index below begins with it.
+    account = models.ForeignKey(Account, models.CASCADE, related_name="+", db_index=False)
     action = models.CharField(max_length=40)
     resource_type = models.CharField(max_length=20)
     resource_id = models.CharField(max_length=40)

@@ -7,7 +7,7 @@ from django.db.models import Q
 from common.identifiers import ulid
 from gateway.models.accounts import Account, ApiKey, Mailbox
 from gateway.modes import GateTiming, Mode
-from gateway.querysets.emails import EmailQuerySet, IdempotencyQuerySet
+from gateway.querysets.emails import CHARGED, EmailQuerySet, IdempotencyQuerySet
 from gateway.states import AWAITING_DECISION, Decision, Direction, Status
 
 
@@ -15,8 +15,9 @@ class Email(models.Model):
     """One email, in or out. `status` is written only through EmailQuerySet.move."""
 
     id = models.CharField(primary_key=True, max_length=26, default=ulid, editable=False)
-    account = models.ForeignKey(Account, models.CASCADE, related_name="+")
-    mailbox = models.ForeignKey(Mailbox, models.CASCADE, related_name="emails")
+    # Both have indexes below that begin with them; every letter pays for every index.
+    account = models.ForeignKey(Account, models.CASCADE, related_name="+", db_index=False)
+    mailbox = models.ForeignKey(Mailbox, models.CASCADE, related_name="emails", db_index=False)
     direction = models.CharField(max_length=8, choices=Direction)
     status = models.CharField(max_length=24, choices=Status)
     # Set from the key that made it, and never changed: a sandbox message is not delivered, whoever approves it.
@@ -37,7 +38,7 @@ class Email(models.Model):
     has_attachments = models.BooleanField(default=False)
     # What the mailbox adds. Taken from the mailbox as it is until approval (or sending), fixed from then on.
     additions = models.JSONField(null=True)
-    message_id_header = models.CharField(max_length=300, db_index=True)
+    message_id_header = models.CharField(max_length=300)
     in_reply_to = models.CharField(max_length=998, blank=True)
     references = models.TextField(blank=True)
     thread_id = models.CharField(max_length=40)
@@ -104,8 +105,16 @@ class Email(models.Model):
             # The list of a mailbox, newest first, also by cursor.
             models.Index(fields=["mailbox", "-id"], name="email_of_mailbox"),
             models.Index(fields=["account", "thread_id", "id"], name="email_of_thread"),
-            # Quotas and usage count what an account sent and received in a period.
-            models.Index(fields=["account", "created_at"], name="email_of_period"),
+            # What an answer refers to.
+            models.Index(fields=["message_id_header"], name="email_by_message_id"),
+            # Quotas count what an account sent in a month, at each letter: from this index alone.
+            models.Index(fields=["account", "created_at"], condition=CHARGED, name="email_charged"),
+            # Usage counts what came, left and was decided in a period.
+            models.Index(
+                fields=["account", "created_at"],
+                condition=Q(direction=Direction.INBOUND),
+                name="email_received_in_period",
+            ),
             models.Index(fields=["account", "sent_at"], condition=~Q(sent_at=None), name="email_sent_in_period"),
             models.Index(
                 fields=["account", "decided_at"], condition=~Q(decided_at=None), name="email_decided_in_period"
@@ -145,7 +154,8 @@ class IdempotencyRecord(models.Model):
         # No key was given: the content itself is the key, for a minute.
         CONTENT = "content"
 
-    mailbox = models.ForeignKey(Mailbox, models.CASCADE, related_name="+")
+    # The unique index below begins with it.
+    mailbox = models.ForeignKey(Mailbox, models.CASCADE, related_name="+", db_index=False)
     sandbox = models.BooleanField()
     operation = models.CharField(max_length=8, choices=Operation)
     key = models.CharField(max_length=200)
