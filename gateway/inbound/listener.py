@@ -28,7 +28,7 @@ class Listener:
         self._socket = _bind(host, port)
         self.port: int = self._socket.getsockname()[1]
         self._died = died
-        self._reception: Reception | None = None
+        self._reception = Reception()
         self._loop = asyncio.new_event_loop()
         self._ended = asyncio.Event()
         self._thread = threading.Thread(target=self._run, daemon=True, name="inbound")
@@ -47,12 +47,14 @@ class Listener:
     def _run(self) -> None:
         try:
             self._loop.run_until_complete(self._serve())
+        except Exception:
+            log.exception("listener failed")
         finally:
             if not self._ended.is_set():
                 self._died()
 
     async def _serve(self) -> None:
-        self._reception = reception = Reception()
+        reception = self._reception
 
         def session() -> asyncio.BaseProtocol:
             if len(reception.room.connections) >= MOST_SESSIONS:
@@ -70,7 +72,7 @@ class Listener:
 
     def _let_go(self) -> None:
         """Close the inherited connections in a forked child. The objects stay: closed twice, they would hit others."""
-        connections = self._reception.room.connections if self._reception else ()
+        connections = self._reception.room.connections
         for one in (self._socket, *(connection.get_extra_info("socket") for connection in connections)):
             with contextlib.suppress(OSError):
                 os.close(one.fileno())

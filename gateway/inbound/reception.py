@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
-from django.db import DatabaseError, InterfaceError, close_old_connections, connection
+from django.db import DatabaseError, InterfaceError, close_old_connections, connections
 from django.utils import timezone
 
 from gateway.inbound.mail import Mail, NotAccepted, read_mail
@@ -88,13 +88,13 @@ class Reception:
         try:
             return await loop.run_in_executor(self._storing, _with_fresh_connection, work)
         finally:
-            self._idle = loop.call_later(IDLE_SECONDS, self._storing.submit, connection.close)
+            self._idle = loop.call_later(IDLE_SECONDS, self._storing.submit, connections.close_all)
 
     def close(self) -> None:
         """Let what has begun come to its end, and give the connection back."""
         if self._idle:
             self._idle.cancel()
-        self._storing.submit(connection.close)
+        self._storing.submit(connections.close_all)
         self._storing.shutdown()
         self._reading.shutdown()
 
