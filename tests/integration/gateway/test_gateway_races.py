@@ -107,3 +107,19 @@ def test_replies_at_once_with_one_key_make_one_message(world: World):
     answers = at_once(*[partial(world.call, "POST", f"{world.base}/reply/{parent.pk}", json=body)] * 5)
     assert sorted(answer.status_code for answer in answers) == [200] * 4 + [202]
     assert len({answer.json()["id"] for answer in answers}) == 1
+
+
+def test_two_workers_claim_a_delivery_once_and_never_two_of_a_message(world: World):
+    world.listen("oversight.pending", "oversight.approved")
+    world.decide(world.held())
+    first, second = WebhookDelivery.objects.order_by("pk").values_list("pk", flat=True)
+    claims = [lambda: WebhookDelivery.objects.claim(first), lambda: WebhookDelivery.objects.claim(second)]
+    claimed = [one.pk for one in at_once(*claims * 3) if one]
+    assert claimed == [first]
+
+
+def test_two_workers_probe_a_paused_endpoint_once(world: World):
+    webhook = world.listen("oversight.pending")
+    world.held()
+    Webhook.objects.update(paused_at=timezone.now(), probe_at=timezone.now() - timedelta(seconds=1))
+    assert at_once(*[lambda: endpoints.begin_probe(webhook_id=webhook.pk)] * 4).count(True) == 1

@@ -64,6 +64,14 @@ def test_endpoint_is_paused_after_ten_deliveries_that_failed_for_good(
     assert "10 deliveries" in AuditLogEntry.objects.get(action="webhook.paused").metadata["reason"]
 
 
+def test_attempt_that_is_tried_again_counts_as_no_failure(world: World, webhook: Webhook, hook_server: HookServer):
+    hook_server.status = 500
+    world.held()
+    deliver.deliver(delivery_id=newest().pk)
+    webhook.refresh_from_db()
+    assert (webhook.failures, webhook.last_error) == (0, "The answer was 500.")
+
+
 def test_one_success_forgets_the_failures(world: World, webhook: Webhook, hook_server: HookServer):
     hook_server.status = 500
     for _ in range(endpoints.ENOUGH - 1):
@@ -180,7 +188,7 @@ def test_event_that_nobody_could_send_for_days_is_tried_all_the_same(
     world.held()
     WebhookDelivery.objects.update(next_attempt_at=Now() - timedelta(days=9))
     tasks.sweep()
-    assert nudged == [newest().pk]
+    assert (nudged, newest().state) == ([newest().pk], "due")
 
 
 def test_end_of_a_paused_subscription_ends_what_waits(world: World, webhook: Webhook, hook_server: HookServer):
