@@ -54,7 +54,7 @@ SCOPES = {
     "DELETE /v1/mailboxes/x": ADMIN,
     "GET {m}/allowlist": ADMIN,
     "PUT {m}/allowlist": ADMIN,
-    "GET /v1/refusals": ADMIN,
+    "GET /v1/refusals": SEE | ADMIN,
     "DELETE /v1/contacts/x": ADMIN,
     "GET /v1/api-keys": ADMIN,
     "POST /v1/api-keys": ADMIN,

@@ -267,7 +267,7 @@ def test_line_30_unapproved_content_is_edited_and_asked_about(tenant):
 def test_line_31_held_inbound_is_read_by_nobody_before_its_approval(make_tenant):
     tenant = make_tenant("gated_all")
     hook = tenant.subscribe("message.received", "oversight.pending")
-    row = tenant.receive(body="Geheimwort", files={"secret.txt": b"Geheimwort"})
+    row = tenant.receive(subject="Geheimwort", body="Geheimwort", files={"secret.txt": b"Geheimwort"})
     assert row["status"] == "pending_inbound_approval"
     path = f"{tenant.base}/emails/{row['id']}"
     for one in (path, f"{path}/attachments/secret.txt", f"{path}/attachments/secret.txt/url"):

@@ -1,0 +1,140 @@
+"""The OpenAPI document tells the truth: its examples run, and no request gets an answer that it does not name."""
+
+from hypothesis import HealthCheck, Phase, given, settings
+
+from tests.conformance.tenant import ok, unique
+
+EXAMPLES = 4
+# What would end the account that the requests are made with.
+LAST = {("DELETE", "/v1/account")}
+
+
+def things(tenant):
+    """Something real for every name in a path."""
+    for name, scopes in (("spare", ["read"]), ("gone", ["read"])):
+        tenant.add_key(name, *scopes)
+    sent = tenant.send(attachments=[{"name": "a", "content_base64": "YQ==", "content_type": "text/plain"}])
+    keys = {row["name"]: row["id"] for row in tenant.get("/v1/api-keys", key="admin")["api_keys"]}
+    hook = tenant.subscribe("oversight.pending")
+    tenant.wait_for_events(hook) if tenant.held() else None
+    deliveries = tenant.get("/v1/webhook-deliveries", key="admin")["deliveries"]
+    contact = ok(tenant.call("POST", "/v1/contacts", json={"email": "c@x.example"}), 201)
+    domain = {"domain": f"{unique('d').replace(' ', '')}.example"}
+    return {
+        "mailbox": tenant.mailbox,
+        "email": sent["id"],
+        "thread": sent["thread_id"],
+        "name": "a",
+        "key_id": keys["spare"],
+        "contact_id": contact["id"],
+        "webhook_id": hook["id"],
+        "delivery_id": deliveries[0]["id"],
+        "domain_id": ok(tenant.call("POST", "/v1/domains", key="admin", json=domain), 201)["id"],
+        "address": "c@x.example",
+    }
+
+
+class Prober:
+    """Sends generated requests, half of them about things that are there, and keeps what went against the document."""
+
+    def __init__(self, tenant):
+        # Not at the top: they take seconds to import, and every test process imports this file to collect it.
+        import schemathesis
+        from schemathesis.checks import not_a_server_error
+        from schemathesis.specs.openapi import checks
+
+        self.document = tenant.gateway.call("GET", "/openapi.json").json()
+        self.operations = [found.ok() for found in schemathesis.openapi.from_dict(self.document).get_all_operations()]
+        self.failures = (schemathesis.errors.FailureGroup, AssertionError)
+        self.checks = [
+            *(not_a_server_error, checks.status_code_conformance),
+            *(checks.content_type_conformance, checks.response_schema_conformance),
+        ]
+        self.tenant, self.real, self.turn = tenant, things(tenant), 0
+        self.found, self.statuses = [], set()
+
+    def ask(self, case):
+        self.turn += 1
+        if self.turn % 2:
+            named = case.path_parameters or {}
+            case.path_parameters = {name: self.real.get(name, value) for name, value in named.items()}
+        # The admin key comes last: it may end what the request is about.
+        for key in ("agent", "oversight", "admin"):
+            bearer = {"Authorization": f"Bearer {self.tenant.keys[key]}"}
+            try:
+                response = case.call(base_url=self.tenant.gateway.url, headers=bearer)
+                self.statuses.add(response.status_code)
+                case.validate_response(response, checks=self.checks)
+            except self.failures as failure:
+                self.found.append(f"{case.operation.label} with {key}: {failure}")
+
+    def probe(self, operation):
+        few = settings(
+            max_examples=EXAMPLES,
+            deadline=None,
+            database=None,
+            derandomize=True,
+            phases=[Phase.explicit, Phase.generate],
+            suppress_health_check=list(HealthCheck),
+        )
+        few(given(case=operation.as_strategy())(self.ask))()
+
+
+def test_no_generated_request_gets_an_undocumented_answer(tenant):
+    prober = Prober(tenant)
+    for operation in prober.operations:
+        if (operation.method.upper(), operation.path) not in LAST:
+            prober.probe(operation)
+    assert not prober.found, "\n\n".join(prober.found[:20])
+    # It went far enough to mean something.
+    assert {200, 201, 202, 403, 404, 422} <= prober.statuses
+
+
+def example_of(document, operation):
+    """The example of an operation's body; every body has one."""
+    schema = operation["requestBody"]["content"]["application/json"]["schema"]
+    # A body that may be left out stands behind its default.
+    schema = next((one for one in schema.get("allOf", []) if "$ref" in one), schema)
+    name = schema.get("$ref", "").rpartition("/")[2]
+    return (document["components"]["schemas"][name] if name else schema)["example"]
+
+
+def with_real_things(tenant, path, example, real):
+    """The example with ids, mailboxes and codes of what is there, and nothing else changed."""
+    email = tenant.send(
+        **({"send_at": "2099-01-01T00:00:00Z", "gate_timing": "schedule_first"} if "schedule" in path else {})
+    )
+    ids = dict.fromkeys(("email_id", "message_id", "id"), email["id"]) | {"thread_id": email["thread_id"]}
+    ids |= {"from": tenant.address, "mailbox": tenant.address, "mailbox_id": tenant.mailbox}
+    if path.endswith("/upgrade"):
+        body = {"target_mode": "monitored"}
+        ok(tenant.call("POST", f"{tenant.base}/request-upgrade", json=body))
+        ids["code"] = tenant.get("/v1/upgrade-requests", key="admin")["requests"][0]["code"]
+    if "domain" in example:
+        ids["domain"] = f"{tenant.mailbox.lower()}.example"
+    if "address_local" in example:
+        ids["address_local"] = unique("box").replace(" ", "-")
+    for name, value in (real | {"email": email["id"]}).items():
+        path = path.replace(f"{{{name}}}", value)
+    return path, {name: ids.get(name, value) for name, value in example.items()}
+
+
+def test_every_example_of_a_body_runs(make_tenant):
+    tenant = make_tenant()
+    document = tenant.gateway.call("GET", "/openapi.json").json()
+    real = things(tenant)
+    bodies = [
+        (method.upper(), path, example_of(document, operation))
+        for path, operations in document["paths"].items()
+        for method, operation in operations.items()
+        if "requestBody" in operation
+    ]
+    assert len(bodies) > 20
+    # What loosens the mailbox or ends things comes late.
+    late = sorted(bodies, key=lambda body: (body[:2] in LAST, body[1].endswith("upgrade"), body[0] == "DELETE"))
+    for method, path, example in late:
+        where, filled = with_real_things(tenant, path, example, real)
+        # Several paths share an example, and the same message is not taken twice within a minute.
+        tenant.gateway.sql("DELETE FROM gateway_idempotencyrecord WHERE mailbox_id = %s", tenant.mailbox)
+        answers = [tenant.call(method, where, key=key, json=filled) for key in ("agent", "oversight", "admin")]
+        assert any(answer.ok for answer in answers), f"{method} {path} {filled}: {[one.text for one in answers]}"
