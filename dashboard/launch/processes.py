@@ -8,7 +8,6 @@ from dashboard.launch.environment import Environment
 from dashboard.launch.paths import PYTHON
 from dashboard.launch.readiness import Check
 
-
 # With a threshold that is fixed glibc gives the memory of a large message back once it is stored.
 _TAKES_MAIL = {"INBOUND": "1", "MALLOC_MMAP_THRESHOLD_": "131072"}
 

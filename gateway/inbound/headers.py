@@ -5,6 +5,7 @@ Whatever a stranger wrote, reading it ends soon, raises nothing, and gives text 
 
 import re
 import time
+from collections.abc import Callable
 from email.message import Message
 from email.policy import EmailPolicy
 from typing import Any
@@ -62,6 +63,13 @@ class BoundedPolicy(EmailPolicy):
             return text
         finally:
             self.reading.spent += time.thread_time() - began
+
+
+def bounded_policy(message_factory: Callable[..., Message]) -> BoundedPolicy:
+    """Return the policy for one message. What is taken out of it is given back byte for byte, as far as may be."""
+    return BoundedPolicy(  # type: ignore[call-overload, no-any-return]
+        reading=Reading(), message_factory=message_factory, refold_source="none", linesep="\r\n", cte_type="8bit"
+    )
 
 
 def decoded(text: str) -> str:

@@ -10,7 +10,7 @@ from email.message import EmailMessage
 from email.parser import BytesParser
 from typing import Any
 
-from gateway.inbound.headers import BoundedPolicy, Reading, has_long_header, ids_of, line_of, people_of
+from gateway.inbound.headers import bounded_policy, has_long_header, ids_of, line_of, people_of
 from gateway.inbound.parts import take_apart
 from gateway.letters import File
 
@@ -96,11 +96,7 @@ def _check_size(content: bytes) -> None:
 
 
 def _read(content: bytes) -> Mail:
-    # Names of the library's own header classes decide how each is read; bytes are given back as they came.
-    policy = BoundedPolicy(
-        reading=Reading(), message_factory=_Counted(), refold_source="none", linesep="\r\n", cte_type="8bit"
-    )
-    message = BytesParser(policy=policy).parsebytes(content)
+    message = BytesParser(policy=bounded_policy(_Counted())).parsebytes(content)
     parts = take_apart(message)
     senders = people_of(message, "from")
     replies = people_of(message, "reply-to")

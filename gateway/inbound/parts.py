@@ -52,8 +52,8 @@ def take_apart(message: Message) -> Parts:
     parts = Parts()
     texts: list[str] = []
     for leaf in _leaves(message):
-        kind, name = _kind(leaf), _asked(lambda leaf=leaf: leaf.get_filename() or "", "")  # type: ignore[misc]
-        is_file = bool(name) or _asked(lambda leaf=leaf: leaf.get_content_disposition(), None) == "attachment"  # type: ignore[misc]
+        kind, name = _kind(leaf), _asked(leaf.get_filename, None) or ""
+        is_file = bool(name) or _asked(leaf.get_content_disposition, None) == "attachment"
         if not is_file and (kind == "text/plain" or kind.startswith("multipart/")):
             texts.append(_text(leaf))
         elif not is_file and kind == "text/html" and parts.html is None:
@@ -100,8 +100,7 @@ def decode(content: bytes, charset: str) -> str:
 def _content(part: Message) -> bytes:
     inner = part.get_payload()
     if isinstance(inner, list):
-        inside = [_asked(lambda one=one: one.as_bytes(), b"") for one in inner if isinstance(one, Message)]  # type: ignore[misc]
-        return b"\r\n".join(inside)
+        return b"\r\n".join(_asked(one.as_bytes, b"") for one in inner if isinstance(one, Message))
     content = _asked(lambda: part.get_payload(decode=True), b"")
     return content if isinstance(content, bytes) else b""
 
