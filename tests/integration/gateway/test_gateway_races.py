@@ -2,13 +2,16 @@
 
 import threading
 from collections.abc import Callable
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
 import pytest
 from django.db import connection
+from django.utils import timezone
 
-from gateway.models import Email, WebhookDelivery
+from gateway import endpoints
+from gateway.models import Email, Webhook, WebhookDelivery
 from tests.integration.gateway.world import World, make_inbound, make_world
 
 pytestmark = pytest.mark.django_db(transaction=True)
