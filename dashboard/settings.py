@@ -113,7 +113,8 @@ OWN_DATABASE_URL = env_str("DATABASE_URL")
 _connection = conninfo_to_dict(OWN_DATABASE_URL)
 DATABASES = {
     "default": {
-        "ENGINE": "django.db.backends.postgresql",
+        # PostgreSQL; kept connections are looked at before each request, not asked.
+        "ENGINE": "common.postgres",
         "NAME": _connection.pop("dbname", ""),
         "USER": _connection.pop("user", ""),
         "PASSWORD": _connection.pop("password", ""),

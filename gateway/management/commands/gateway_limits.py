@@ -56,7 +56,7 @@ class Command(BaseCommand):
             self.stdout.write(f"{what:34} {'none of its own' if limit is None else limit}\n")
 
 
-def _changes(options: dict[str, Any]) -> dict[str, int | None]:
+def _changes(options: dict[str, Any]) -> dict[str, Any]:
     changes = {column: options[option] for option, column, _ in _LIMITS if options[option] is not None}
     changes = {column: None if value == "none" else value for column, value in changes.items()}
     if options["warmup"] is not None:

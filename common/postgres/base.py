@@ -1,0 +1,28 @@
+"""The connection of each web thread, looked at before each request instead of asked.
+
+Django sends `SELECT 1` at every request, to learn whether the server closed a kept connection meanwhile. A server that
+does so says it on the wire, and the kernel knows at once whether there is anything to read.
+"""
+
+import select
+from typing import Any
+
+import psycopg
+from django.db.backends.postgresql import base
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    """Django's own, but for the check."""
+
+    def is_usable(self) -> bool:
+        """Whether the connection is alive. Only one that has something unexpected to say is asked."""
+        return _is_silent(self.connection) or super().is_usable()
+
+
+def _is_silent(connection: Any) -> bool:
+    try:
+        waiting = select.poll()
+        waiting.register(connection.pgconn.socket, select.POLLIN)
+        return connection.pgconn.status == psycopg.pq.ConnStatus.OK and not waiting.poll(0)
+    except psycopg.Error:
+        return False

@@ -1,0 +1,68 @@
+"""Kept connections: one that the server has closed is noticed before a request uses it, without asking each time."""
+
+import select
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+
+@pytest.fixture
+def connect(db: None) -> Iterator[Callable[[], BaseDatabaseWrapper]]:
+    """Open connections beside that of the test."""
+    opened: list[BaseDatabaseWrapper] = []
+
+    def another() -> BaseDatabaseWrapper:
+        opened.append(connection.copy())
+        return opened[-1]
+
+    yield another
+    for one in opened:
+        one.close()
+
+
+def ask(wrapper: BaseDatabaseWrapper, statement: str, *values: Any) -> Any:
+    with wrapper.cursor() as cursor:
+        cursor.execute(statement, values)
+        return cursor.fetchone()[0] if cursor.description else None
+
+
+def wait_for_word(wrapper: BaseDatabaseWrapper) -> None:
+    """Return when the server has said something."""
+    assert select.select([wrapper.connection.pgconn.socket], [], [], 5)[0]
+
+
+def test_open_connection_is_usable_and_is_not_asked(connect):
+    kept = connect()
+    pid = ask(kept, "SELECT pg_backend_pid() /* the last of a request */")
+    assert kept.is_usable()
+    assert "the last of a request" in ask(connect(), "SELECT query FROM pg_stat_activity WHERE pid = %s", pid)
+
+
+def test_connection_that_the_server_closed_is_replaced_before_it_is_used(connect):
+    kept = connect()
+    pid = ask(kept, "SELECT pg_backend_pid()")
+    ask(connect(), "SELECT pg_terminate_backend(%s, 5000)", pid)
+    wait_for_word(kept)
+    assert not kept.is_usable()
+    kept.health_check_enabled, kept.health_check_done = True, False
+    assert ask(kept, "SELECT pg_backend_pid()") != pid
+
+
+def test_connection_with_something_to_say_is_asked_and_kept(connect):
+    kept = connect()
+    ask(kept, "LISTEN health")
+    pid = ask(kept, "SELECT pg_backend_pid()")
+    ask(connect(), "NOTIFY health")
+    wait_for_word(kept)
+    assert kept.is_usable()
+    assert "SELECT 1" in ask(connect(), "SELECT query FROM pg_stat_activity WHERE pid = %s", pid)
+
+
+def test_connection_that_is_gone_on_this_side_is_not_usable(connect):
+    kept = connect()
+    ask(kept, "SELECT 1")
+    kept.connection.close()
+    assert not kept.is_usable()
