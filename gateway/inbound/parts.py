@@ -101,7 +101,7 @@ def _content(part: Message) -> bytes:
     inner = part.get_payload()
     if isinstance(inner, list):
         return b"\r\n".join(_asked(one.as_bytes, b"") for one in inner if isinstance(one, Message))
-    content = _asked(lambda: part.get_payload(decode=True), b"")
+    content: object = _asked(lambda: part.get_payload(decode=True), None)
     return content if isinstance(content, bytes) else b""
 
 
