@@ -1,6 +1,7 @@
 """Limits: calls a minute, emails a month and a day, and sizes. Each refusal says how much and how long to wait."""
 
 import io
+import socket
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -85,6 +86,19 @@ def test_redis_away_lets_calls_pass_and_is_asked_once(world: World, settings, ca
     assert [world.call("GET", "/v1/mailboxes").status_code for _ in range(5)] == [200] * 5
     assert [record.message for record in caplog.records].count("calls are not counted") == 1
     assert counters._Health.asked_again_at > time.monotonic()
+
+
+def test_redis_that_never_answers_costs_one_call_a_moment(world: World, settings, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(counters, "TIMEOUT", 0.05)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        settings.REDIS_URL = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
+        counters._redis.cache_clear()
+        counters._hit.cache_clear()
+        limits.check_rate(key=agent(world), now=MOMENT)
+        began = time.perf_counter()
+        for _ in range(20):
+            counters.hit(key_id="k", account_id="a", limit=1, now=MOMENT)
+        assert time.perf_counter() - began < 0.05
 
 
 def test_redis_back_is_counted_again(world: World, settings):
