@@ -7,14 +7,18 @@ take its time: the caller does the first ones, the sweep does the rest, each in 
 from datetime import datetime
 
 from gateway import decide
-from gateway.models import ApiKey, Email
+from gateway.models import ApiKey, Email, Mailbox
 
 BATCH = 200
 
 
 def cancel_left_behind(*, now: datetime, key: ApiKey | None = None) -> int:
-    """Cancel the oldest messages of closed mailboxes, of the key's account or of all, and return how many."""
-    emails = Email.objects.left_behind().with_mailbox()
+    """Cancel what waits in closed mailboxes, of the key's account or of all, and return how many."""
+    mailboxes = Mailbox.objects.closed()
     if key is not None:
-        emails = emails.filter(account_id=key.account_id)
-    return sum(decide.take_back(key=key, email=email, now=now, because="closed") for email in emails[:BATCH])
+        mailboxes = mailboxes.filter(account_id=key.account_id)
+    closed = list(mailboxes.values_list("pk", flat=True))
+    if not closed:
+        return 0
+    emails = Email.objects.left_behind(closed).with_mailbox()[:BATCH]
+    return sum(decide.take_back(key=key, email=email, now=now, because="closed") for email in emails)

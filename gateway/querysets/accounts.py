@@ -48,6 +48,10 @@ class AccountMailboxQuerySet(models.QuerySet["Mailbox"]):
         mine = self.filter(account_id=key.account_id, is_active=True)
         return mine.filter(pk__in=key.mailbox_ids) if key.mailbox_ids else mine
 
+    def closed(self) -> Self:
+        """Deleted ones, and those of deleted accounts."""
+        return self.filter(Q(is_active=False) | Q(account__is_active=False))
+
     def named(self, name: str) -> Self:
         """The mailbox with this id or address."""
         return self.filter(address=name.strip().lower()) if "@" in name else self.filter(pk=name)
