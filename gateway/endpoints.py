@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 
 from common.nudge import nudge
 from gateway import auditing
-from gateway.models import Webhook, WebhookDelivery
+from gateway.models import Email, Webhook, WebhookDelivery
 
 log = logging.getLogger(__name__)
 
@@ -22,9 +22,9 @@ ENOUGH = 10
 PROBES = (5, 10, 20, 40, 60)
 # Seconds that an endpoint rests after attempts in a row that were slow and failed.
 RESTS = (10, 30, 60, 120, 300, 600)
-# Whoever takes longer than this (in seconds) rests as long as it took, so that it never gets more than half of a
-# worker's time; a failure that took longer than SLOW_FAILURE rests by the table above.
-SLOW = 0.5
+# Whoever takes longer than this (in seconds) while something else waits rests as long as it took, so that it gets no
+# more than half of a worker's time; a failure that took longer than SLOW_FAILURE rests by the table above.
+SLOW = 0.1
 SLOW_FAILURE = 3.0
 
 _JUDGED = ("last_error", "failures", "slow_attempts", "rests_until", "paused_at", "probe_at", "probes")
@@ -93,21 +93,26 @@ def _heard(webhook: Webhook, outcome: Outcome) -> None:
         )
         log.info("webhook resumed", extra={"webhook": webhook.pk})
     # Most attempts go well, and change nothing here.
-    at_rest = outcome.seconds > SLOW
-    if at_rest or webhook.failures or webhook.slow_attempts or webhook.last_error or webhook.paused_at:
+    if webhook.failures or webhook.slow_attempts or webhook.last_error or webhook.paused_at:
         wake(webhook)
+    if outcome.seconds > SLOW:
         _rest(webhook, outcome.seconds)
         webhook.save(update_fields=["rests_until"])
 
 
 def _rest(webhook: Webhook, seconds: float) -> None:
-    """Let the endpoint rest as long as it took, and nudge what comes next for when the rest is over."""
-    if seconds <= SLOW:
+    """Let the endpoint rest as long as it took, if others wait, and nudge what comes next for when the rest is over."""
+    if seconds <= SLOW or not _others_wait(webhook):
         webhook.rests_until = None
         return
     webhook.rests_until = Now() + timedelta(seconds=seconds)
     if following := WebhookDelivery.objects.next_of(webhook.pk):
         nudge("gateway.tasks.deliver_webhook", following, countdown=seconds)
+
+
+def _others_wait(webhook: Webhook) -> bool:
+    """Whether a mail, or an event for somebody else, could go at this moment."""
+    return Email.objects.in_outbox().exists() or WebhookDelivery.objects.due().exclude(webhook=webhook).exists()
 
 
 def _reason_to_pause(webhook: Webhook, outcome: Outcome) -> str:

@@ -231,18 +231,24 @@ def test_endpoint_that_never_answers_is_paused_after_ten_attempts(world: World, 
     assert webhook.paused_at is not None
 
 
-def test_slow_endpoint_that_answers_rests_as_long_as_it_took(
-    world: World, webhook: Webhook, hook_server: HookServer, monkeypatch: pytest.MonkeyPatch
+def test_slow_endpoint_that_answers_rests_only_while_others_wait(
+    world: World, webhook: Webhook, hook_server: HookServer
 ):
-    monkeypatch.setattr(endpoints, "SLOW", 0.05)
     hook_server.delay = 0.2
-    world.held()
-    world.held()
-    first, second = WebhookDelivery.objects.order_by("pk")
+    for _ in range(3):
+        world.held()
+    first, second, third = WebhookDelivery.objects.order_by("pk")
     deliver.deliver(delivery_id=first.pk)
-    assert WebhookDelivery.objects.claim(second.pk) is None
+    webhook.refresh_from_db()
+    assert webhook.rests_until is None
+    world.listen("oversight.pending")
+    world.held()
+    deliver.deliver(delivery_id=second.pk)
+    webhook.refresh_from_db()
+    assert webhook.rests_until is not None
+    assert WebhookDelivery.objects.claim(third.pk) is None
     Webhook.objects.update(rests_until=Now() - timedelta(seconds=1))
-    assert WebhookDelivery.objects.claim(second.pk)
+    assert WebhookDelivery.objects.claim(third.pk)
 
 
 def test_only_one_attempt_at_a_time_meets_an_endpoint_that_does_not_answer(world: World, webhook: Webhook):
