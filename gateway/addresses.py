@@ -18,7 +18,8 @@ def clean_address(text: str) -> str:
     if named := _NAMED.fullmatch(text):
         text = named[1].strip()
     local, _, domain = text.rpartition("@")
-    if not _LOCAL.fullmatch(local) or len(local) > 64:
+    # Mail programs, and the library that builds messages, read =?utf-8?q?...?= as something else.
+    if not _LOCAL.fullmatch(local) or len(local) > 64 or "=?" in local:
         raise ValueError(f"{_shown(text)} is not an email address.")
     domain = ascii_domain(domain)
     if not is_domain(domain) or len(local) + len(domain) + 1 > MAX_LENGTH:
