@@ -1,6 +1,7 @@
 """Makes, changes and revokes API keys. No key can make or reach one that may do more mailboxes than itself."""
 
 import logging
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -75,6 +76,18 @@ def revoke_key(*, key: ApiKey, revoked: ApiKey, now: datetime) -> None:
 def gains_oversight(changed: ApiKey, said: dict[str, Any]) -> bool:
     """Whether a change would let a key that cannot decide do so."""
     return Scope.OVERSIGHT in said.get("scopes", []) and Scope.OVERSIGHT not in changed.scopes
+
+
+def frees_sender(key: ApiKey, scopes: Collection[str], *, before: Collection[str] = ()) -> bool:
+    """Whether a key that sends would get at a key with `scopes` by which it could let its own mail go.
+
+    That is one that decides, or one that administers without sending itself: it sees codes and loosens mailboxes.
+    """
+    return key.may(Scope.SEND) and _judges(scopes) and not _judges(before)
+
+
+def _judges(scopes: Collection[str]) -> bool:
+    return Scope.OVERSIGHT in scopes or (Scope.ADMIN in scopes and Scope.SEND not in scopes)
 
 
 def _limits(key: ApiKey, names: list[str] | None) -> list[str]:

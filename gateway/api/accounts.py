@@ -13,7 +13,7 @@ from gateway.answers.base import Changed, answer, documented
 from gateway.auth import KeyedRequest, needs
 from gateway.confirmations import confirmed
 from gateway.lookups import check_unlimited
-from gateway.models import ApiKey, Mailbox
+from gateway.models import Account, ApiKey, Mailbox
 from gateway.models.accounts import Scope
 from gateway.schemas.accounts import AccountPatch
 from gateway.schemas.confirming import ConfirmIn
@@ -31,18 +31,20 @@ def read_account(request: KeyedRequest) -> HttpResponse:
 
 @router.patch("/account", auth=needs(Scope.ADMIN), response=documented(AccountChanged) | {202: PendingApproval})
 def update_account(request: KeyedRequest, body: AccountPatch) -> HttpResponse:
-    """Change the account. While `hold_all` is true, nothing leaves that is not approved after it was set."""
+    """Change the account. While `hold_all` is true, nothing leaves that is not approved after it was set.
+
+    A key that also sends needs an operator's code to end that, or to say who gets copies of monitored mail.
+    """
     key, now = request.auth, timezone.now()
     check_unlimited(key)
     asked = confirmed(
         key=key,
         action="update_account",
         what=body.act(),
-        summary="Let mail go again that hold_all stopped",
+        summary=_summary(body),
         code=body.approval_code,
         now=now,
-        # A key that sends would be letting its own mail go.
-        needed=body.hold_all is False and key.may(Scope.SEND) and key.account.hold_all_at is not None,
+        needed=key.may(Scope.SEND) and _frees(body, key.account),
     )
     with asked:
         account = accounts.change_account(key=key, changes=body.changes(), hold_all=body.hold_all, now=now)
@@ -66,6 +68,20 @@ def delete_account(request: KeyedRequest, body: ConfirmIn = ConfirmIn(), approva
         accounts.close_account(key=key)
     closing.cancel_left_behind(key=key, now=now)
     return answer({"id": key.account_id, "status": "deleted"})
+
+
+def _frees(body: AccountPatch, account: Account) -> bool:
+    """Whether a key that sends would let its own mail go by this, or choose itself who watches it."""
+    lets_go = body.hold_all is False and account.hold_all_at is not None
+    # No list of allowed recipients is asked about the copies.
+    return lets_go or body.changes().get("oversight_email", account.oversight_email) != account.oversight_email
+
+
+def _summary(body: AccountPatch) -> str:
+    copies = body.changes().get("oversight_email")
+    parts = ["Let mail go again that hold_all stopped"] if body.hold_all is False else []
+    parts += [] if copies is None else [f"Send copies of monitored mail to {copies or 'nobody'}"]
+    return "; ".join(parts) or "Change the account"
 
 
 def _mailboxes(key: ApiKey) -> list[dict[str, Any]]:

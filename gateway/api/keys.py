@@ -28,7 +28,10 @@ def list_keys(request: KeyedRequest) -> HttpResponse:
 
 @router.post("/api-keys", auth=needs(Scope.ADMIN), response=documented(KeyMade, status=201) | {202: PendingApproval})
 def create_key(request: KeyedRequest, body: KeyIn) -> HttpResponse:
-    """Make a key. Its text is in this answer and nowhere else."""
+    """Make a key. Its text is in this answer and nowhere else.
+
+    From a key that also sends, one that decides or administers takes an operator's code.
+    """
     scopes = body.scopes or [str(Scope.READ)]
     asked = confirmed(
         key=request.auth,
@@ -37,6 +40,7 @@ def create_key(request: KeyedRequest, body: KeyIn) -> HttpResponse:
         summary=f"Make the API key {body.name} with {', '.join(scopes)}",
         code=body.approval_code,
         now=timezone.now(),
+        needed=keys.frees_sender(request.auth, scopes) or None,
     )
     with asked:
         made, text = keys.create_key(
@@ -47,17 +51,20 @@ def create_key(request: KeyedRequest, body: KeyIn) -> HttpResponse:
 
 @router.patch("/api-keys/{key_id}", auth=needs(Scope.ADMIN), response=documented(KeyChanged) | {202: PendingApproval})
 def update_key(request: KeyedRequest, key_id: str, body: KeyPatch) -> HttpResponse:
-    """Change name, scopes or mailboxes. Giving a key the scope oversight always takes an operator's code."""
+    """Change name, scopes or mailboxes. Giving a key the scope oversight always takes an operator's code.
+
+    From a key that also sends, so does letting a key administer without sending.
+    """
     found, said = keys.key_named(request.auth, key_id), body.said()
-    gains = keys.gains_oversight(found, said)
+    freed = keys.frees_sender(request.auth, said.get("scopes", ()), before=found.scopes)
     asked = confirmed(
         key=request.auth,
         action="update_api_key",
         what={"id": found.pk, **said},
-        summary=f"Let the API key {found.name} decide held mail",
+        summary=f"Give the API key {found.name} the scopes {', '.join(said.get('scopes', ()))}",
         code=body.approval_code,
         now=timezone.now(),
-        needed=gains,
+        needed=freed or keys.gains_oversight(found, said),
     )
     with asked:
         changed = keys.change_key(key=request.auth, changed=found, said=said)
