@@ -78,9 +78,23 @@ def may_leave(*, email: Email, now: datetime) -> Leave:
     ruling = judge(mailbox=email.mailbox, recipients=_flat(everyone), now=now)
     if ruling.outsiders:
         return Leave(refusal=_sentence(everyone, ruling.outsiders))
-    # Only a bypass makes mail of this mode that is not gated; it must hold until the mail has left.
-    skipped = email.oversight_mode == Mode.GATED_SEND and not email.gated
-    return Leave(asks=skipped and not (ruling.skips and email.mailbox.oversight_mode not in _NEVER_SKIPPED))
+    return Leave(asks=not email.gated and _would_wait(email, ruling))
+
+
+def _would_wait(email: Email, ruling: Ruling) -> bool:
+    """Whether mail that nobody was asked about would have to wait if it came in now.
+
+    Its mailbox may be stricter by now, or calls may not loosen it any more, or the bypass that it skipped by has ended.
+    """
+    mailbox = email.mailbox
+    if ruling.skips and mailbox.oversight_mode not in _NEVER_SKIPPED:
+        return False
+    mode = effective_mode(
+        mailbox=Mode(mailbox.oversight_mode),
+        asked=Mode(email.oversight_mode),
+        allow_looser=mailbox.allow_looser_per_call,
+    )
+    return is_gated(mode) or mode is Mode.READ_ONLY
 
 
 def note_admission(admission: Admission, *, email: Email, key: ApiKey) -> None:
