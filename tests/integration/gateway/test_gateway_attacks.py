@@ -1,0 +1,88 @@
+"""What a sceptical reader tried against the gateway: each of these once led further than it should have."""
+
+import time
+
+import pytest
+from django.utils import timezone
+
+from gateway import outbox
+from gateway.auth import hash_key
+from gateway.models import ApiKey, Email, Mailbox
+from gateway.modes import Mode
+from gateway.states import Status
+from tests.integration.gateway.servers import MailServer
+from tests.integration.gateway.world import World, add_key, make_world
+
+
+@pytest.fixture
+def mighty(world: World) -> World:
+    """An account whose key `mighty` both sends and administers."""
+    add_key(world, "mighty", ["admin", "send"])
+    return world
+
+
+def id_of(world: World, key: str) -> str:
+    return ApiKey.objects.get(sha256=hash_key(world.keys[key])).pk
+
+
+def leave(email_id: str) -> str:
+    return outbox.send_due(email_id=email_id, now=timezone.now())
+
+
+def test_subject_built_to_cost_time_costs_none(world: World):
+    began = time.thread_time()
+    assert world.send(subject="=?a" * 300).status_code == 202
+    assert time.thread_time() - began < 1
+
+
+@pytest.mark.parametrize("scopes", [["oversight"], ["admin"], ["read", "admin"]])
+def test_key_that_sends_makes_no_key_that_decides_or_administers(mighty: World, scopes: list[str]):
+    answer = mighty.call("POST", "/v1/api-keys", key="mighty", json={"name": "Friend", "scopes": scopes})
+    assert (answer.status_code, answer.json()["status"]) == (202, "pending_approval")
+    assert not ApiKey.objects.filter(name="Friend").exists()
+
+
+def test_key_that_sends_may_make_keys_that_only_send_or_read(mighty: World):
+    answer = mighty.call("POST", "/v1/api-keys", key="mighty", json={"name": "Friend", "scopes": ["read", "send"]})
+    assert answer.status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("changed", "scopes"), [("mighty", ["admin"]), ("reader", ["admin"]), ("reader", ["oversight"])]
+)
+def test_key_that_sends_makes_no_other_key_mightier(mighty: World, changed: str, scopes: list[str]):
+    path = f"/v1/api-keys/{id_of(mighty, changed)}"
+    answer = mighty.call("PATCH", path, key="mighty", json={"scopes": scopes})
+    assert (answer.status_code, answer.json().get("status")) == (202, "pending_approval")
+    assert ApiKey.objects.get(pk=id_of(mighty, changed)).scopes != scopes
+
+
+def test_key_that_sends_does_not_choose_who_gets_copies(mighty: World):
+    answer = mighty.call("PATCH", "/v1/account", key="mighty", json={"oversight_email": "eve@evil.example"})
+    assert (answer.status_code, answer.json()["status"]) == (202, "pending_approval")
+    mighty.account.refresh_from_db()
+    assert mighty.account.oversight_email == ""
+
+
+@pytest.mark.parametrize("mode", [Mode.GATED_SEND, Mode.GATED_ALL, Mode.READ_ONLY])
+def test_mail_accepted_before_its_mailbox_was_tightened_is_asked_about(db: None, mail_server: MailServer, mode: Mode):
+    world = make_world(mode=Mode.AUTONOMOUS)
+    email_id = world.held()
+    assert world.call("PATCH", world.base, key="admin", json={"oversight_mode": mode}).status_code == 200
+    assert leave(email_id) == "asked"
+    assert Email.objects.get(pk=email_id).status == Status.PENDING_SEND_APPROVAL
+    assert mail_server.mails == 0
+
+
+def test_mail_that_a_call_loosened_is_asked_about_once_calls_may_not(world: World, mail_server: MailServer):
+    Mailbox.objects.update(allow_looser_per_call=True)
+    kept, sent = world.held(oversight_mode="autonomous"), world.held(oversight_mode="monitored")
+    assert leave(sent) == "sent"
+    Mailbox.objects.update(allow_looser_per_call=False)
+    assert leave(kept) == "asked"
+    assert mail_server.mails == 1
+
+
+@pytest.mark.parametrize("address", ["=?utf-8?q?eve=40evil.example?=@northwind.example"])
+def test_address_that_reads_as_another_one_is_refused(world: World, address: str):
+    assert world.send(to=[address]).status_code == 422
