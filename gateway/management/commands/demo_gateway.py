@@ -12,6 +12,7 @@ from django.core.management import BaseCommand, CommandParser
 from django.db import transaction
 
 from common.credentials import read_credentials, update_credentials
+from gateway import endpoints
 from gateway.event_names import SPELLINGS
 from gateway.models import Account, Webhook
 from gateway.models.accounts import Scope
@@ -77,3 +78,5 @@ def _webhook(account: Account, url: str, secret: str) -> None:
     # MultiMail's own names; never a second spelling of one, which would change how `to` is sent.
     webhook.events = sorted(SPELLINGS)
     webhook.save()
+    # The desk starts together with the gateway: whatever kept it away is over.
+    endpoints.wake(webhook)

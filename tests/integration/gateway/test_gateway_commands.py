@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.utils import timezone
 
 from common.credentials import read_credentials, update_credentials
 from gateway.models import Account, ApiKey, Mailbox, Webhook
@@ -50,6 +51,14 @@ def test_demo_gateway_follows_the_desk_to_another_port(db: None, file: Path):
     update_credentials(file, {"WEBHOOK_URL": "http://127.0.0.1:9000/webhooks/multimail/abc/"})
     call_command("demo_gateway", credentials=file)
     assert [webhook.url for webhook in Webhook.objects.all()] == ["http://127.0.0.1:9000/webhooks/multimail/abc/"]
+
+
+def test_demo_gateway_wakes_the_desk_s_subscription(db: None, file: Path):
+    call_command("demo_gateway", credentials=file)
+    Webhook.objects.update(paused_at=timezone.now(), failures=10)
+    call_command("demo_gateway", credentials=file)
+    webhook = Webhook.objects.get()
+    assert (webhook.paused_at, webhook.failures) == (None, 0)
 
 
 def test_gateway_account_prints_keys_that_work(db: None):
