@@ -11,7 +11,8 @@ from django.utils import timezone
 
 from gateway.auth import hash_key
 from gateway.models import Account, ApiKey, ApprovalRequest, AuditLogEntry, Mailbox, Webhook
-from tests.integration.gateway.world import World, add_key
+from tests.integration.gateway.test_gateway_races import at_once
+from tests.integration.gateway.world import World, add_key, make_world
 
 MAILBOX = ("POST", "/v1/mailboxes", {"address_local": "new"})
 
@@ -139,6 +140,17 @@ def test_code_is_not_used_up_by_an_act_that_fails(asking: World):
     assert call(asking, MAILBOX, code).json()["code"] == "plan_limit"
     Account.objects.update(max_mailboxes=None)
     assert call(asking, MAILBOX, code).status_code == 201
+
+
+@pytest.mark.django_db(transaction=True)
+def test_code_used_twice_at_once_does_the_act_once(transactional_db: None, settings: Any):
+    settings.GATEWAY_APPROVAL_CODES = True
+    world = make_world()
+    act = acts(world)["create key"]
+    call(world, act)
+    code = the_code()
+    answers = at_once(lambda: call(world, act, code), lambda: call(world, act, code))
+    assert sorted(answer.status_code for answer in answers) == [201, 404]
 
 
 def test_asking_again_keeps_the_code(asking: World):

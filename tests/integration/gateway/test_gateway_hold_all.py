@@ -4,6 +4,8 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from celery import current_app
+from django.test import TestCase
 from django.utils import timezone
 
 from gateway import outbox, smtp, tasks
@@ -95,6 +97,16 @@ def test_hold_all_set_again_holds_what_was_approved_in_between(world: World, mai
     email = world.approved()
     hold(world)
     assert (send(email.pk), mail_server.seen) == ("not due", 0)
+
+
+def test_lifting_it_nudges_what_it_kept_back(world: World, mail_server: MailServer, monkeypatch: pytest.MonkeyPatch):
+    email = world.approved()
+    hold(world)
+    nudged: list[Any] = []
+    monkeypatch.setattr(current_app, "send_task", lambda task, args, **rest: nudged.append((task, *args)))
+    with TestCase.captureOnCommitCallbacks(execute=True):
+        hold(world, False)
+    assert nudged == [("gateway.tasks.send_email", email.pk)]
 
 
 def test_kept_back_mail_can_be_cancelled(world: World):

@@ -1,5 +1,6 @@
 """Mailboxes: made under the account's own domains, tightened freely, never loosened by a change, gone for good."""
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from gateway.models import Account, ApprovalRequest, AuditLogEntry, Domain, Emai
 from gateway.modes import Mode
 from gateway.states import Status
 from tests.integration.gateway.servers import MailServer
+from tests.integration.gateway.test_gateway_races import at_once
 from tests.integration.gateway.world import World, add_key, events_of, make_inbound, make_world
 
 MODES = [str(mode) for mode in Mode]
@@ -117,6 +119,17 @@ def test_limit_of_mailboxes_counts_those_that_live(world: World):
     world.call("DELETE", f"/v1/mailboxes/{first['id']}", key="admin")
     assert create(world, address="third@acme.example").status_code == 201
     assert world.call("GET", "/v1/account").json()["max_mailboxes"] == 2
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("addresses", [("a", "b"), ("a", "a")])
+def test_two_mailboxes_at_once_have_one_last_place_and_one_address(transactional_db: None, addresses: tuple[str, str]):
+    world = make_world()
+    Account.objects.update(max_mailboxes=2 if addresses[0] != addresses[1] else None)
+    calls = [partial(create, world, address=f"{local}@acme.example") for local in addresses]
+    answers = at_once(*calls)
+    assert sorted(answer.status_code for answer in answers) == [201, 403 if addresses[0] != addresses[1] else 409]
+    assert Mailbox.objects.count() == 2
 
 
 @pytest.mark.parametrize("key", ["agent", "desk", "reader", "watcher"])
