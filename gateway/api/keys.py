@@ -37,7 +37,7 @@ def create_key(request: KeyedRequest, body: KeyIn) -> HttpResponse:
         key=request.auth,
         action="create_api_key",
         what=body.act(),
-        summary=f"Make the API key {body.name} with {', '.join(scopes)}",
+        summary=f"Make the API key {body.name} with {', '.join(scopes)} for {_reach(body.mailboxes)}",
         code=body.approval_code,
         now=timezone.now(),
         needed=keys.frees_sender(request.auth, scopes) or None,
@@ -91,3 +91,7 @@ def revoke_key(
     with asked:
         keys.revoke_key(key=request.auth, revoked=found, now=now)
     return answer({"id": found.pk, "status": "revoked"})
+
+
+def _reach(mailboxes: list[str] | None) -> str:
+    return ", ".join(mailboxes) if mailboxes else "all mailboxes"

@@ -183,5 +183,5 @@ def test_operator_sees_what_is_asked_for(asking: World):
     call(asking, ("POST", "/v1/api-keys", {"name": "\u202eBot", "scopes": ["send"]}))
     call_command("gateway_codes", stdout=out)
     assert the_code() in out.getvalue()
-    assert "Make the API key \\u202eBot with send" in out.getvalue()
+    assert "Make the API key \\u202eBot with send for all mailboxes" in out.getvalue()
     assert "Key admin" in out.getvalue()
