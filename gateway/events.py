@@ -43,14 +43,13 @@ def _plan(
 ) -> None:
     event_id = ulid()
     rows = []
-    for webhook in Webhook.objects.listening(account_id=account_id, mailbox_id=mailbox_id):
-        spelling = spelling_for(webhook.events, name)
+    for webhook_id, events in Webhook.objects.listening(account_id=account_id, mailbox_id=mailbox_id):
+        spelling = spelling_for(events, name)
         if spelling is None:
             continue
-        body = envelope(spelling, event_id=event_id, now=now, facts=facts(wants_text_to(webhook.events)))
-        rows.append(
-            WebhookDelivery(webhook=webhook, email=email, event_id=event_id, event=spelling, body=body, trace=event_id)
-        )
+        body = envelope(spelling, event_id=event_id, now=now, facts=facts(wants_text_to(events)))
+        same = {"email": email, "event_id": event_id, "trace": event_id}
+        rows.append(WebhookDelivery(webhook_id=webhook_id, event=spelling, body=body, **same))
     for delivery in WebhookDelivery.objects.bulk_create(rows):
         nudge("gateway.tasks.deliver_webhook", delivery.pk)
 

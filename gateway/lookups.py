@@ -7,11 +7,9 @@ from gateway.querysets.emails import EmailQuerySet
 
 def mailbox_named(key: ApiKey, name: str) -> Mailbox:
     """Return the mailbox with this id or address. Raises NotFound."""
-    mailbox = Mailbox.objects.visible_to(key).named(name).first()
+    mailbox = Mailbox.objects.named(name, key=key)
     if mailbox is None:
         raise NotFound("There is no such mailbox in this account.", code="unknown_mailbox")
-    # Known already: no query of its own.
-    mailbox.account = key.account
     return mailbox
 
 

@@ -9,16 +9,29 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from gateway.querysets.plain import build, columns, rows
+
 if TYPE_CHECKING:
-    from gateway.models import ApiKey, Mailbox  # noqa: F401
+    from gateway.models import ApiKey, Mailbox
 
 
 class ApiKeyQuerySet(models.QuerySet["ApiKey"]):
     """Looking up credentials."""
 
     def by_hash(self, sha256: str) -> ApiKey | None:
-        """Return the key, with its account, also when it is revoked."""
-        return self.select_related("account").filter(sha256=sha256).first()
+        """Return the key, with its account, also when it is revoked; by the unique index of its hash."""
+        from gateway.models import Account, ApiKey  # models import this module
+
+        sql = (
+            f"SELECT {columns(ApiKey, 'key')}, {columns(Account, 'account')} FROM gateway_apikey AS key"  # noqa: S608
+            " JOIN gateway_account AS account ON account.id = key.account_id WHERE key.sha256 = %s"
+        )
+        for row in rows(sql, [sha256]):
+            width = len(ApiKey._meta.concrete_fields)
+            key = build(ApiKey, row[:width])
+            key.account = build(Account, row[width:])
+            return key
+        return None
 
     def used(self, key: ApiKey) -> None:
         """Note the use, at most once a minute, so that reading does not mean writing."""
@@ -52,6 +65,18 @@ class AccountMailboxQuerySet(models.QuerySet["Mailbox"]):
         """Deleted ones, and those of deleted accounts."""
         return self.filter(Q(is_active=False) | Q(account__is_active=False))
 
-    def named(self, name: str) -> Self:
-        """The mailbox with this id or address."""
-        return self.filter(address=name.strip().lower()) if "@" in name else self.filter(pk=name)
+    def named(self, name: str, *, key: ApiKey) -> Mailbox | None:
+        """The mailbox with this id or address, if it is among those visible to `key`; both have unique indexes."""
+        from gateway.models import Mailbox  # models import this module
+
+        column, value = ("address", name.strip().lower()) if "@" in name else ("id", name)
+        sql = (
+            f"SELECT {columns(Mailbox, 'mailbox')} FROM gateway_mailbox AS mailbox"  # noqa: S608
+            f" WHERE {column} = %s AND account_id = %s AND is_active"
+        )
+        for row in rows(sql, [value, key.account_id]):
+            mailbox = build(Mailbox, row)
+            # Known already: no query of its own.
+            mailbox.account = key.account
+            return mailbox if not key.mailbox_ids or mailbox.pk in key.mailbox_ids else None
+        return None

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Self
 from django.db import models
 from django.db.models import Q
 
+from gateway.querysets.plain import rows
 from gateway.recipients import comparable
 
 if TYPE_CHECKING:
@@ -47,8 +48,8 @@ class SuppressionQuerySet(models.QuerySet["Suppression"]):
         return mine.filter(mailbox_id__in=key.mailbox_ids) if key.mailbox_ids else mine
 
     def among(self, addresses: Iterable[str], *, account_id: str) -> set[str]:
-        """Those of `addresses` that the account sends nothing to."""
-        wanted = list(addresses)
-        mine = self.filter(account_id=account_id, email_address__in={comparable(address) for address in wanted})
-        found = set(mine.values_list("email_address", flat=True))
-        return {address for address in wanted if comparable(address) in found}
+        """Those of `addresses` that the account sends nothing to; by the index suppression_once_an_account."""
+        wanted = {address: comparable(address) for address in addresses}
+        sql = "SELECT email_address FROM gateway_suppression WHERE account_id = %s AND email_address = ANY(%s)"
+        found = {address for (address,) in rows(sql, [account_id, list(wanted.values())])}
+        return {address for address, compared in wanted.items() if compared in found}
