@@ -63,7 +63,9 @@ def _attempt(delivery: WebhookDelivery, *, probing: bool = False) -> bool:
     with transaction.atomic():
         webhook = Webhook.objects.locked(delivery.webhook_id)
         finished = _record(delivery, outcome, probing=probing)
-        endpoints.judge(webhook=webhook, outcome=outcome, lost=finished and bool(outcome.error), now=now)
+        # What the old address did says nothing of one that it was moved to meanwhile.
+        if webhook.url == delivery.webhook.url:
+            endpoints.judge(webhook=webhook, outcome=outcome, lost=finished and bool(outcome.error), now=now)
     _log(delivery, outcome)
     return finished
 

@@ -274,6 +274,20 @@ def test_sweep_serves_every_subscription_before_the_backlog_of_one(world: World,
     assert WebhookDelivery.objects.in_turn(2) == [fresh, backlog[0]]
 
 
+def test_endpoint_that_moved_during_an_attempt_is_not_judged_by_it(
+    world: World, webhook: Webhook, hook_server: HookServer
+):
+    world.held()
+    delivery = WebhookDelivery.objects.claim(newest().pk)
+    assert delivery is not None
+    hook_server.status = 410
+    moved = {"url": "https://elsewhere.example.org/"}
+    world.call("PATCH", f"/v1/webhooks/{webhook.pk}", key="admin", json=moved)
+    assert not deliver._attempt(delivery)
+    webhook.refresh_from_db()
+    assert (len(hook_server.got), webhook.paused_at, newest().state) == (1, None, "due")
+
+
 def test_late_worker_cannot_overwrite_an_attempt_after_a_replay(world: World, webhook: Webhook):
     world.held()
     asleep = WebhookDelivery.objects.claim(newest().pk)
