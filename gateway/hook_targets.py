@@ -10,6 +10,7 @@ from courier.guarded import is_public, origin_of
 from gateway.errors import Invalid
 
 _NAME = re.compile(r"(?=.{1,253}$)[\w-]{1,63}(\.[\w-]{1,63})*\.?")
+_DISPUTED = re.compile(r"[\s\\]")
 _LOCAL_NAMES = ("localhost", "local", "internal", "localdomain")
 
 
@@ -28,6 +29,9 @@ def check_url(url: str) -> None:
 
 
 def _split(url: str) -> tuple[SplitResult, str]:
+    # Readers of URLs do not agree about these, so that one might check another host than the next one connects to.
+    if _DISPUTED.search(url):
+        raise Invalid("url: holds a blank or a backslash.", field="url")
     try:
         parts = urlsplit(url)
         return parts, origin_of(url)

@@ -171,6 +171,8 @@ def test_webhook_change_with_a_bad_field_is_422(world: World, fields: dict[str, 
         "https://localhost./",
         "https://desk.internal/",
         "https://exa mple.org/",
+        "https://hooks.example.org\\.internal.example/",
+        "https://exa%6dple.org/",
         "https://:pass@hooks.example.org/",
     ],
 )
