@@ -7,7 +7,7 @@ import logging
 import re
 from dataclasses import dataclass
 from email.message import EmailMessage
-from email.parser import BytesParser
+from email.parser import BytesFeedParser
 from typing import Any
 
 from gateway.inbound.headers import bounded_policy, has_long_header, ids_of, line_of, people_of
@@ -22,6 +22,7 @@ MAX_LINES = 500_000
 MAX_PARTS = 100
 # As many servers as other systems allow a message to pass before they call it a loop.
 MAX_HOPS = 30
+_PIECE = 64 * 1024
 
 _END_OF_HEADERS = re.compile(rb"\r?\n\r?\n|\r\r")
 _HOP = re.compile(rb"^received[ \t]*:", re.IGNORECASE | re.MULTILINE)
@@ -96,7 +97,11 @@ def _check_size(content: bytes) -> None:
 
 
 def _read(content: bytes) -> Mail:
-    message = BytesParser(policy=bounded_policy(_Counted())).parsebytes(content)
+    parser = BytesFeedParser(policy=bounded_policy(_Counted()))
+    # By pieces: as a whole the library would first keep four bytes for each one.
+    for start in range(0, len(content), _PIECE):
+        parser.feed(content[start : start + _PIECE])
+    message = parser.close()
     parts = take_apart(message)
     senders = people_of(message, "from")
     replies = people_of(message, "reply-to")
