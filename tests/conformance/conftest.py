@@ -41,3 +41,9 @@ def tenant(make_tenant: Callable[..., Tenant]) -> Tenant:
 def other(make_tenant: Callable[..., Tenant]) -> Tenant:
     """Somebody else."""
     return make_tenant()
+
+
+@pytest.fixture(scope="session")
+def shared(gateway: Running) -> Tenant:
+    """An account for tests that leave nothing behind which another could stumble over."""
+    return Tenant(gateway, gateway.make_account("gated_send"))

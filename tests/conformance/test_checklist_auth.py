@@ -89,9 +89,9 @@ def operations(tenant):
         yield operation, method, path.replace("{m}", tenant.base)
 
 
-def test_line_07_without_a_key_every_call_is_401(tenant):
-    for operation, method, path in operations(tenant):
-        answer = tenant.call(method, path, key=None, headers=JSON)
+def test_line_07_without_a_key_every_call_is_401(shared):
+    for operation, method, path in operations(shared):
+        answer = shared.call(method, path, key=None, headers=JSON)
         assert ok(answer, 401)["error"], operation
 
 
@@ -113,15 +113,15 @@ def test_line_07_revoked_key_is_401(tenant):
     assert ok(tenant.call("GET", "/v1/account", key="short-lived"), 401)["error"]
 
 
-def test_line_07_either_header_will_do_and_bearer_wins(tenant):
-    read, admin = tenant.keys["read"], tenant.keys["admin"]
-    alone = tenant.call("GET", "/v1/account", key=None, headers={"X-API-Key": read})
+def test_line_07_either_header_will_do_and_bearer_wins(shared):
+    read, admin = shared.keys["read"], shared.keys["admin"]
+    alone = shared.call("GET", "/v1/account", key=None, headers={"X-API-Key": read})
     assert ok(alone)["scopes"] == ["read"]
-    both = tenant.call(
+    both = shared.call(
         "GET", "/v1/account", key=None, headers={"X-API-Key": admin, "Authorization": f"bEARER  {read} "}
     )
     assert ok(both)["scopes"] == ["read"]
-    bad = tenant.call("GET", "/v1/account", key=None, headers={"X-API-Key": admin, "Authorization": "Bearer wrong"})
+    bad = shared.call("GET", "/v1/account", key=None, headers={"X-API-Key": admin, "Authorization": "Bearer wrong"})
     assert bad.status_code == 401
 
 
@@ -159,16 +159,16 @@ def test_line_08_admin_reads_but_neither_sends_nor_decides(tenant):
     assert tenant.cancel(sent["id"], key="boss").status_code == 403
 
 
-def test_line_08_account_tells_a_key_without_read_only_what_it_is(tenant):
-    told = ok(tenant.call("GET", "/v1/account", key="oversight"))
+def test_line_08_account_tells_a_key_without_read_only_what_it_is(shared):
+    told = ok(shared.call("GET", "/v1/account", key="oversight"))
     assert set(told) == {"id", "scopes", "mailboxes"}
     assert told["scopes"] == ["oversight"]
 
 
-def test_line_09_key_that_sends_and_decides_is_never_made(tenant):
+def test_line_09_key_that_sends_and_decides_is_never_made(shared):
     body = {"name": "Both", "scopes": ["send", "oversight"]}
-    assert ok(tenant.call("POST", "/v1/api-keys", key="admin", json=body), 422)["error"]
-    assert "Both" not in [key["name"] for key in tenant.get("/v1/api-keys", key="admin")["api_keys"]]
+    assert ok(shared.call("POST", "/v1/api-keys", key="admin", json=body), 422)["error"]
+    assert "Both" not in [key["name"] for key in shared.get("/v1/api-keys", key="admin")["api_keys"]]
 
 
 @pytest.mark.parametrize("before", ["send", "oversight"])
@@ -282,13 +282,13 @@ def test_line_12_empty_body_with_a_json_type_is_accepted(tenant):
 
 
 @pytest.mark.parametrize("body", ["{", '{"to": }', "[]", '"text"', "null", "7", "{'a': 1}", b"\xff\xfe"])
-def test_line_12_body_that_is_no_json_object_is_400(tenant, body):
+def test_line_12_body_that_is_no_json_object_is_400(shared, body):
     for path, key in (
-        (f"{tenant.base}/send", "agent"),
+        (f"{shared.base}/send", "agent"),
         ("/send_email", "agent"),
         ("/v1/oversight/decide", "oversight"),
     ):
-        assert ok(tenant.call("POST", path, key=key, data=body, headers=JSON), 400)["error"]
+        assert ok(shared.call("POST", path, key=key, data=body, headers=JSON), 400)["error"]
 
 
 @pytest.mark.parametrize(

@@ -168,15 +168,15 @@ def documented_paths(tenant):
 
 
 @pytest.mark.parametrize("key", [None, "agent"])
-def test_line_06_every_path_answers_json_to_every_method(tenant, key):
+def test_line_06_every_path_answers_json_to_every_method(shared, key):
     # Running.call fails on 204, a redirect, HTML, an empty body and an error without a text.
-    for path, method in itertools.product([*documented_paths(tenant), *UNKNOWN], METHODS):
-        tenant.call(method, path, key=key, headers=JSON)
+    for path, method in itertools.product([*documented_paths(shared), *UNKNOWN], METHODS):
+        shared.call(method, path, key=key, headers=JSON)
 
 
-def test_line_06_wrong_method_and_unknown_path_are_told_apart(tenant):
-    assert tenant.call("PUT", "/v1/account").status_code == 405
-    assert tenant.call("GET", "/v1/send_email").status_code == 405
-    assert tenant.call("GET", "/v1/nothing").status_code == 404
-    assert tenant.call("GET", "/v1/account/").status_code == 404
-    assert tenant.call("GET", "/v1/billing/portal").status_code in (404, 501)
+def test_line_06_wrong_method_and_unknown_path_are_told_apart(shared):
+    assert shared.call("PUT", "/v1/account").status_code == 405
+    assert shared.call("GET", "/v1/send_email").status_code == 405
+    assert shared.call("GET", "/v1/nothing").status_code == 404
+    assert shared.call("GET", "/v1/account/").status_code == 404
+    assert shared.call("GET", "/v1/billing/portal").status_code in (404, 501)

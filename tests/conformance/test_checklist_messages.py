@@ -316,31 +316,31 @@ def test_line_20_inbound_has_the_same_names(tenant):
 
 
 @pytest.mark.parametrize("key", ["a/b", "a b", "ü/ö", "a%2Fb", "a+b", "tags", "x?y#z"])
-def test_line_21_tag_key_of_any_text_works(tenant, key):
-    path = f"{tenant.base}/emails/{tenant.send()['id']}/tags"
-    assert ok(tenant.call("PUT", path, json={"tags": {key: "1"}}))["tags"] == {key: "1"}
+def test_line_21_tag_key_of_any_text_works(shared, key):
+    path = f"{shared.base}/emails/{shared.send()['id']}/tags"
+    assert ok(shared.call("PUT", path, json={"tags": {key: "1"}}))["tags"] == {key: "1"}
     # The SDK leaves the slash as it is, the MCP server writes %2F.
     safe = "/" if len(key) % 2 else ""
-    assert ok(tenant.call("DELETE", f"{path}/{quote(key, safe=safe)}"))["deleted"] is True
-    assert ok(tenant.call("DELETE", f"{path}/{quote(key, safe=safe)}"))["deleted"] is False
-    assert tenant.get(path)["tags"] == {}
+    assert ok(shared.call("DELETE", f"{path}/{quote(key, safe=safe)}"))["deleted"] is True
+    assert ok(shared.call("DELETE", f"{path}/{quote(key, safe=safe)}"))["deleted"] is False
+    assert shared.get(path)["tags"] == {}
 
 
-def test_line_21_tag_key_with_a_slash_as_the_sdk_writes_it(tenant):
-    path = f"{tenant.base}/emails/{tenant.send()['id']}/tags"
-    ok(tenant.call("PUT", path, json={"tags": {"a/b/c": "1", "keep": "2"}}))
-    assert ok(tenant.call("DELETE", f"{path}/a/b/c"))["deleted"] is True
-    assert tenant.get(path)["tags"] == {"keep": "2"}
+def test_line_21_tag_key_with_a_slash_as_the_sdk_writes_it(shared):
+    path = f"{shared.base}/emails/{shared.send()['id']}/tags"
+    ok(shared.call("PUT", path, json={"tags": {"a/b/c": "1", "keep": "2"}}))
+    assert ok(shared.call("DELETE", f"{path}/a/b/c"))["deleted"] is True
+    assert shared.get(path)["tags"] == {"keep": "2"}
 
 
-def test_line_21_tags_merge_and_words_become_tags(tenant):
-    sent = tenant.send()
-    path = f"{tenant.base}/emails/{sent['id']}/tags"
-    ok(tenant.call("PUT", path, json={"tags": {"a": "1"}}))
-    assert ok(tenant.call("PUT", path, json={"tags": {"b": "2"}}))["tags"] == {"a": "1", "b": "2"}
-    told = ok(tenant.call("POST", "/tag_email", json={"id": sent["id"], "tags": ["urgent"]}))
+def test_line_21_tags_merge_and_words_become_tags(shared):
+    sent = shared.send()
+    path = f"{shared.base}/emails/{sent['id']}/tags"
+    ok(shared.call("PUT", path, json={"tags": {"a": "1"}}))
+    assert ok(shared.call("PUT", path, json={"tags": {"b": "2"}}))["tags"] == {"a": "1", "b": "2"}
+    told = ok(shared.call("POST", "/tag_email", json={"id": sent["id"], "tags": ["urgent"]}))
     assert sorted(told["tags"]) == ["a", "b", "urgent"]
-    assert tenant.get(path)["tags"]["urgent"] == "true"
+    assert shared.get(path)["tags"]["urgent"] == "true"
 
 
 def test_line_21_address_with_a_plus_names_its_mailbox(tenant):
@@ -356,11 +356,11 @@ def test_line_21_address_with_a_plus_names_its_mailbox(tenant):
 
 
 @pytest.mark.parametrize("name", ["a b.txt", "Grüße (1).pdf", "a/b.txt", "url", "a+b%20c.txt", "x/url", "#1?.txt"])
-def test_line_21_file_of_any_name_is_found(tenant, name):
-    sent = tenant.send(attachments=[file_of(b"bytes", name)])
-    path = f"{tenant.base}/emails/{sent['id']}/attachments/{quote(name)}"
-    assert tenant.call("GET", path, raw=True).content == b"bytes"
-    assert ok(tenant.call("GET", f"{path}/url"))["filename"] == name
+def test_line_21_file_of_any_name_is_found(shared, name):
+    sent = shared.send(attachments=[file_of(b"bytes", name)])
+    path = f"{shared.base}/emails/{sent['id']}/attachments/{quote(name)}"
+    assert shared.call("GET", path, raw=True).content == b"bytes"
+    assert ok(shared.call("GET", f"{path}/url"))["filename"] == name
 
 
 def test_line_22_sent_file_comes_back_byte_for_byte(tenant):

@@ -70,12 +70,12 @@ def test_line_24_approved_mail_leaves_once_and_is_on_record(tenant):
 
 
 @pytest.mark.parametrize("path", DECIDE)
-def test_line_24_decide_takes_either_word_on_every_path(tenant, path):
+def test_line_24_decide_takes_either_word_on_every_path(shared, path):
     words = {"action": "Approve"}, {"decision": "approved"}, {"action": "approve", "decision": "approved"}
     names = ("email_id", "message_id", "id")
     for number, word in enumerate(words):
-        sent = tenant.held()
-        told = ok(tenant.call("POST", path, key="oversight", json={names[number]: sent["id"]} | word))
+        sent = shared.held()
+        told = ok(shared.call("POST", path, key="oversight", json={names[number]: sent["id"]} | word))
         assert told["decision"] == "approved"
         assert told["status"] == ("approved_and_sent" if "oversight" in path else "approved")
 
@@ -119,19 +119,19 @@ def test_line_25_rejected_mail_stays_and_its_reason_is_kept(tenant, path):
 
 
 @pytest.mark.parametrize(("first", "second"), [("approve", "reject"), ("reject", "approve"), ("reject", "reject")])
-def test_line_26_second_decision_is_409_and_tells_the_first(tenant, first, second):
-    sent = tenant.held()
-    before = ok(tenant.decide(sent["id"], first, reason="first"))
-    told = ok(tenant.decide(sent["id"], second, reason="second"), 409)
+def test_line_26_second_decision_is_409_and_tells_the_first(shared, first, second):
+    sent = shared.held()
+    before = ok(shared.decide(sent["id"], first, reason="first"))
+    told = ok(shared.decide(sent["id"], second, reason="second"), 409)
     assert told["status"] in ("rejected", "sent", "scheduled")
     assert (told["decision"], told["reason"]) == (before["decision"], "first")
     assert (told["decided_at"], told["decided_by"]) == (before["decided_at"], before["decided_by"])
 
 
-def test_line_26_decision_after_a_cancel_is_409_with_the_status(tenant):
-    sent = tenant.held()
-    ok(tenant.cancel(sent["id"]))
-    told = ok(tenant.decide(sent["id"], "approve"), 409)
+def test_line_26_decision_after_a_cancel_is_409_with_the_status(shared):
+    sent = shared.held()
+    ok(shared.cancel(sent["id"]))
+    told = ok(shared.decide(sent["id"], "approve"), 409)
     assert told["status"] == "cancelled"
     assert not told.get("decision")
 
@@ -152,30 +152,30 @@ def test_line_26_approvals_at_once_deliver_once(tenant):
     assert len(tenant.gateway.mails(subject)) == 1
 
 
-def test_line_27_approve_against_cancel_has_one_winner(tenant):
+def test_line_27_approve_against_cancel_has_one_winner(shared):
     for _ in range(8):
         subject = unique("Race")
-        sent = tenant.held(subject=subject)
+        sent = shared.held(subject=subject)
         approved, cancelled = together(
-            lambda sent=sent: tenant.decide(sent["id"], "approve"), lambda sent=sent: tenant.cancel(sent["id"])
+            lambda sent=sent: shared.decide(sent["id"], "approve"), lambda sent=sent: shared.cancel(sent["id"])
         )
         assert sorted([approved.status_code, cancelled.status_code]) == [200, 409]
         if approved.status_code == 200:
-            tenant.wait_for_mails(subject)
-            assert tenant.wait_for_status(sent["id"], "sent")
+            shared.wait_for_mails(subject)
+            assert shared.wait_for_status(sent["id"], "sent")
         else:
-            assert tenant.status(sent["id"]) == "cancelled"
-            assert tenant.gateway.mails(subject) == []
+            assert shared.status(sent["id"]) == "cancelled"
+            assert shared.gateway.mails(subject) == []
 
 
-def test_line_27_cancel_twice_is_200_and_after_leaving_409(tenant):
-    sent = tenant.held()
-    assert [tenant.cancel(sent["id"]).status_code for _ in range(2)] == [200, 200]
-    left = tenant.held()
-    ok(tenant.decide(left["id"], "approve"))
-    tenant.wait_for_status(left["id"], "sent")
-    assert ok(tenant.cancel(left["id"]), 409)["status"] == "sent"
-    flat = tenant.call("POST", "/cancel_message", json={"id": sent["id"]})
+def test_line_27_cancel_twice_is_200_and_after_leaving_409(shared):
+    sent = shared.held()
+    assert [shared.cancel(sent["id"]).status_code for _ in range(2)] == [200, 200]
+    left = shared.held()
+    ok(shared.decide(left["id"], "approve"))
+    shared.wait_for_status(left["id"], "sent")
+    assert ok(shared.cancel(left["id"]), 409)["status"] == "sent"
+    flat = shared.call("POST", "/cancel_message", json={"id": sent["id"]})
     assert ok(flat)["status"] == "cancelled"
 
 
@@ -232,23 +232,23 @@ def test_line_29_gate_timing_comes_from_the_mailbox_where_the_call_is_silent(ten
 @pytest.mark.parametrize(
     "change", [{"subject": "Other"}, {"markdown": "Other"}, {"to": ["o@x.example"]}, {"cc": ["o@x.example"]}]
 )
-def test_line_30_approved_content_is_not_edited(tenant, change):
-    sent = tenant.send(send_at=in_hours(1))
-    ok(tenant.decide(sent["id"], "approve"))
-    path = f"{tenant.base}/emails/{sent['id']}/schedule"
-    before = tenant.read(sent["id"])
-    assert ok(tenant.call("PATCH", path, json=change), 409)["status"] == "scheduled"
-    assert ok(tenant.call("PATCH", path, json=change | {"send_at": in_hours(2)}), 409)
-    assert tenant.read(sent["id"]) == before
+def test_line_30_approved_content_is_not_edited(shared, change):
+    sent = shared.send(send_at=in_hours(1))
+    ok(shared.decide(sent["id"], "approve"))
+    path = f"{shared.base}/emails/{sent['id']}/schedule"
+    before = shared.read(sent["id"])
+    assert ok(shared.call("PATCH", path, json=change), 409)["status"] == "scheduled"
+    assert ok(shared.call("PATCH", path, json=change | {"send_at": in_hours(2)}), 409)
+    assert shared.read(sent["id"]) == before
 
 
-def test_line_30_time_of_approved_mail_is_moved(tenant):
-    sent = tenant.send(send_at=in_hours(1))
-    ok(tenant.decide(sent["id"], "approve"))
+def test_line_30_time_of_approved_mail_is_moved(shared):
+    sent = shared.send(send_at=in_hours(1))
+    ok(shared.decide(sent["id"], "approve"))
     moved = in_hours(3)
-    told = ok(tenant.call("PATCH", f"{tenant.base}/emails/{sent['id']}/schedule", json={"send_at": moved}))
+    told = ok(shared.call("PATCH", f"{shared.base}/emails/{sent['id']}/schedule", json={"send_at": moved}))
     assert (told["status"], datetime.fromisoformat(told["send_at"])) == ("scheduled", datetime.fromisoformat(moved))
-    assert tenant.read(sent["id"])["approved_at"]
+    assert shared.read(sent["id"])["approved_at"]
 
 
 def test_line_30_unapproved_content_is_edited_and_asked_about(tenant):
