@@ -3,11 +3,7 @@
 from celery import shared_task
 from django.utils import timezone
 
-from gateway import closing, compose, deliver, endpoints, hooks, outbox, usage
-from gateway.models import Email, IdempotencyRecord, Webhook, WebhookDelivery
-
-# How many rows one sweep nudges; the next one comes in seconds.
-_BATCH = 200
+from gateway import deliver, outbox, sweeping
 
 
 # Longer than all time limits of one attempt together (smtp.py); a mail server that stalls is no reason to kill.
@@ -35,26 +31,4 @@ def probe_webhook(webhook_id: str) -> str:
 @shared_task
 def sweep() -> str:
     """Nudge everything that is due, and finish what a crash left half done."""
-    now = timezone.now()
-    closing.cancel_left_behind(now=now)
-    for email in Email.objects.left_unscanned().with_mailbox()[:_BATCH]:
-        compose.move_on(email=email, now=now)
-    lost = outbox.settle_lost(now=now)
-    emails = list(Email.objects.in_outbox().order_by("due_at").values_list("pk", flat=True)[:_BATCH])
-    deliveries = WebhookDelivery.objects.in_turn(_BATCH)
-    for email_id in emails:
-        send_email.delay(email_id)
-    for delivery_id in deliveries:
-        deliver_webhook.delay(delivery_id)
-    _sweep_endpoints()
-    IdempotencyRecord.objects.expired().delete()
-    usage.write_down_calls()
-    return f"{len(emails)} emails, {len(deliveries)} deliveries, {lost} lost"
-
-
-def _sweep_endpoints() -> None:
-    """Try paused endpoints whose time has come, and end what waited or overlapped long enough."""
-    for webhook_id in Webhook.objects.to_probe().values_list("pk", flat=True)[:_BATCH]:
-        probe_webhook.delay(webhook_id)
-    endpoints.give_up_waiting()
-    hooks.forget_previous_secrets()
+    return sweeping.sweep(now=timezone.now())

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 _OPEN = (Delivery.State.DUE, Delivery.State.SENDING)
 # How many deliveries of one subscription a sweep hands out, so that a long backlog of one is no delay for others.
 _TURNS = 20
+# How long finished deliveries are kept, for the log and for a replay.
+RETENTION = timedelta(days=30)
 # How long an event waits for a paused endpoint.
 PATIENCE = timedelta(days=3)
 
@@ -130,6 +132,12 @@ class WebhookDeliveryQuerySet(DeliveryQuerySet):
         paused = Webhook.objects.filter(pk=OuterRef("webhook"), paused_at__isnull=False)
         old = self.filter(state=Delivery.State.DUE, next_attempt_at__lt=Now() - PATIENCE)
         return old.filter(Exists(paused))
+
+    def outlived(self, most: int) -> Self:
+        """Finished deliveries that are kept no longer; of the oldest `most` only, which the primary key finds."""
+        oldest = self.order_by("pk").values("pk")[:most]
+        finished = self.filter(pk__in=oldest, state__in=[Delivery.State.DELIVERED, Delivery.State.FAILED])
+        return finished.filter(created_at__lt=Now() - RETENTION)
 
     def _take(self, webhook_id: str, rows: Self) -> WebhookDelivery | None:
         # Judging whose turn it is and taking it are one step: each claim of a subscription waits for the one before.

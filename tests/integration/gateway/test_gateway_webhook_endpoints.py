@@ -1,15 +1,16 @@
 """Endpoints that are dead or slow: paused and woken, at rest, and never in the way of others."""
 
+from collections.abc import Callable
 from datetime import timedelta
 
 import pytest
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from gateway import deliver, endpoints, tasks
+from gateway import deliver, endpoints
 from gateway.models import AuditLogEntry, Webhook, WebhookDelivery
 from tests.integration.gateway.servers import HookServer
-from tests.integration.gateway.world import World
+from tests.integration.gateway.world import World, sweep_and_catch_nudges
 
 
 @pytest.fixture
@@ -17,13 +18,13 @@ def webhook(world: World, hook_server: HookServer) -> Webhook:
     return world.listen("oversight.pending", url=hook_server.url)
 
 
+Sweep = Callable[[], list[object]]
+
+
 @pytest.fixture
-def nudged(monkeypatch: pytest.MonkeyPatch) -> list[object]:
-    """What the sweep hands out."""
-    ids: list[object] = []
-    monkeypatch.setattr(tasks.deliver_webhook, "delay", ids.append)
-    monkeypatch.setattr(tasks.probe_webhook, "delay", ids.append)
-    return ids
+def swept(monkeypatch: pytest.MonkeyPatch) -> Sweep:
+    """Sweep, and return the rows that it hands out."""
+    return lambda: [row for _, row in sweep_and_catch_nudges(monkeypatch)]
 
 
 def newest() -> WebhookDelivery:
@@ -84,36 +85,32 @@ def test_one_success_forgets_the_failures(world: World, webhook: Webhook, hook_s
 
 
 def test_endpoint_that_says_gone_is_paused_at_once_and_loses_nothing(
-    world: World, webhook: Webhook, hook_server: HookServer, nudged: list[object]
+    world: World, webhook: Webhook, hook_server: HookServer, swept: Sweep
 ):
     first = paused(world, hook_server)
     world.held()
     assert [row.state for row in WebhookDelivery.objects.all()] == ["due", "due"]
     for delivery in WebhookDelivery.objects.all():
         deliver.deliver(delivery_id=delivery.pk)
-    tasks.sweep()
-    assert (len(hook_server.got), nudged, first.attempts) == (1, [], 1)
+    assert (len(hook_server.got), swept(), first.attempts) == (1, [], 1)
     rows = world.call("GET", "/v1/webhook-deliveries", key="admin").json()["deliveries"]
     assert [(row["status"], row["next_attempt_at"]) for row in rows] == [("pending", None)] * 2
 
 
 def test_paused_endpoint_is_probed_with_the_oldest_event_and_wakes(
-    world: World, webhook: Webhook, hook_server: HookServer, nudged: list[object]
+    world: World, webhook: Webhook, hook_server: HookServer, swept: Sweep
 ):
     first = paused(world, hook_server)
     world.held()
     make_probe_due()
-    tasks.sweep()
-    assert nudged == [webhook.pk]
+    assert swept() == [webhook.pk]
     hook_server.status = 200
     assert deliver.probe(webhook_id=webhook.pk)
     first.refresh_from_db()
     webhook.refresh_from_db()
     assert (first.state, webhook.paused_at, webhook.probe_at, webhook.probes) == ("delivered", None, None, 0)
     assert AuditLogEntry.objects.filter(action="webhook.resumed").exists()
-    nudged.clear()
-    tasks.sweep()
-    assert nudged == [newest().pk]
+    assert swept() == [newest().pk]
 
 
 def test_probe_that_fails_costs_the_event_nothing_and_comes_later_each_time(
@@ -170,25 +167,22 @@ def test_replay_probes_a_paused_endpoint_at_once(world: World, webhook: Webhook,
 
 
 def test_event_that_waited_three_days_is_given_up_with_a_sentence(
-    world: World, webhook: Webhook, hook_server: HookServer, nudged: list[object]
+    world: World, webhook: Webhook, hook_server: HookServer, swept: Sweep
 ):
     old = paused(world, hook_server)
     WebhookDelivery.objects.update(next_attempt_at=Now() - timedelta(days=3, minutes=1))
     world.held()
-    tasks.sweep()
+    swept()
     old.refresh_from_db()
     assert (old.state, newest().state) == ("failed", "due")
     assert "three days" in old.last_error
 
 
-def test_event_that_nobody_could_send_for_days_is_tried_all_the_same(
-    world: World, webhook: Webhook, nudged: list[object]
-):
+def test_event_that_nobody_could_send_for_days_is_tried_all_the_same(world: World, webhook: Webhook, swept: Sweep):
     """The gateway itself was off: that is no fault of the endpoint."""
     world.held()
     WebhookDelivery.objects.update(next_attempt_at=Now() - timedelta(days=9))
-    tasks.sweep()
-    assert (nudged, newest().state) == ([newest().pk], "due")
+    assert (swept(), newest().state) == ([newest().pk], "due")
 
 
 def test_end_of_a_paused_subscription_ends_what_waits(world: World, webhook: Webhook, hook_server: HookServer):
@@ -198,7 +192,7 @@ def test_end_of_a_paused_subscription_ends_what_waits(world: World, webhook: Web
 
 
 def test_endpoint_without_an_answer_rests_and_others_go_on(
-    world: World, webhook: Webhook, hook_server: HookServer, monkeypatch: pytest.MonkeyPatch, nudged: list[object]
+    world: World, webhook: Webhook, hook_server: HookServer, monkeypatch: pytest.MonkeyPatch, swept: Sweep
 ):
     monkeypatch.setattr(deliver, "TIMEOUT", 0.1)
     monkeypatch.setattr(endpoints, "SLOW_FAILURE", 0.05)
@@ -214,8 +208,7 @@ def test_endpoint_without_an_answer_rests_and_others_go_on(
     assert webhook.rests_until is not None
     assert webhook.slow_attempts == 1
     assert timedelta(seconds=8) < webhook.rests_until - timezone.now() < timedelta(seconds=11)
-    tasks.sweep()
-    assert nudged == list(WebhookDelivery.objects.filter(webhook=other).order_by("pk").values_list("pk", flat=True))
+    assert swept() == list(WebhookDelivery.objects.filter(webhook=other).order_by("pk").values_list("pk", flat=True))
 
 
 def test_endpoint_that_never_answers_is_paused_after_ten_attempts(world: World, webhook: Webhook):

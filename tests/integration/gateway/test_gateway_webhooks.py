@@ -10,10 +10,10 @@ import pytest
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from gateway import deliver, tasks
+from gateway import deliver
 from gateway.models import AuditLogEntry, Webhook, WebhookDelivery
 from tests.integration.gateway.servers import HookServer
-from tests.integration.gateway.world import World
+from tests.integration.gateway.world import World, sweep_and_catch_nudges
 
 URL = "https://hooks.example.org/in"
 
@@ -224,11 +224,10 @@ def test_test_event_is_about_no_message(world: World, hook_server: HookServer):
 
 
 def test_sweep_nudges_what_nobody_nudged(world: World, monkeypatch: pytest.MonkeyPatch):
-    nudged: list[tuple[str, object]] = []
-    monkeypatch.setattr(tasks.send_email, "delay", lambda pk: nudged.append(("email", pk)))
-    monkeypatch.setattr(tasks.deliver_webhook, "delay", lambda pk: nudged.append(("delivery", pk)))
     world.listen("oversight.pending", "oversight.approved")
     email = world.approved()
     first = WebhookDelivery.objects.order_by("pk")[0]
-    tasks.sweep()
-    assert nudged == [("email", email.pk), ("delivery", first.pk)]
+    assert sweep_and_catch_nudges(monkeypatch) == [
+        ("gateway.tasks.send_email", email.pk),
+        ("gateway.tasks.deliver_webhook", first.pk),
+    ]

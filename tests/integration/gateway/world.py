@@ -4,10 +4,12 @@ import itertools
 from dataclasses import dataclass, field
 from typing import Any
 
-from django.test import Client
+import pytest
+from celery import current_app
+from django.test import Client, TestCase
 from django.utils import timezone
 
-from gateway import compose
+from gateway import compose, sweeping
 from gateway.models import Account, Email, Mailbox, Webhook, WebhookDelivery
 from gateway.modes import Mode
 from gateway.provision import make_account, make_mailbox, register_key
@@ -120,6 +122,15 @@ def make_inbound(world: World, *, status: Status = Status.UNREAD, **fields: Any)
 def events_of(email_id: str) -> list[str]:
     """The events that were planned about an email, in order."""
     return list(WebhookDelivery.objects.filter(email_id=email_id).order_by("pk").values_list("event", flat=True))
+
+
+def sweep_and_catch_nudges(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, object]]:
+    """Sweep once, and return what it would have handed to workers: the task's name and the row, in order."""
+    nudged: list[tuple[str, object]] = []
+    monkeypatch.setattr(current_app, "send_task", lambda task, args, **_: nudged.append((task, *args)))
+    with TestCase.captureOnCommitCallbacks(execute=True):
+        sweeping.sweep(now=timezone.now())
+    return nudged
 
 
 def move_on_everything() -> None:

@@ -1,0 +1,88 @@
+"""Finds what nobody nudged, and finishes what a crash left half done: the gateway's part of every beat.
+
+One duty that fails is logged and keeps none of the others from being done.
+"""
+
+import logging
+from collections.abc import Callable
+from datetime import datetime
+
+from common.nudge import nudge
+from gateway import closing, compose, endpoints, hooks, outbox, usage
+from gateway.models import Email, IdempotencyRecord, Webhook, WebhookDelivery
+
+log = logging.getLogger(__name__)
+
+# How many rows one sweep nudges or clears; the next one comes in seconds.
+BATCH = 200
+
+
+def sweep(*, now: datetime) -> str:
+    """Do every duty once; returns what each of them found."""
+    found = {name: _do(name, duty, now) for name, duty in _DUTIES.items()}
+    return ", ".join(f"{number} {name}" for name, number in found.items() if number)
+
+
+def _do(name: str, duty: Callable[[datetime], int], now: datetime) -> int:
+    try:
+        return duty(now)
+    except Exception:
+        # Whatever it is: mail and events that are due must not wait for it.
+        log.exception("duty of the sweep failed", extra={"duty": name})
+        return 0
+
+
+def _close(now: datetime) -> int:
+    closing.cancel_left_behind(now=now)
+    return 0
+
+
+def _move_on(now: datetime) -> int:
+    return sum(_moved_on(email, now) for email in Email.objects.left_unscanned().with_mailbox()[:BATCH])
+
+
+def _moved_on(email: Email, now: datetime) -> bool:
+    # Each by itself: one that cannot be moved on is no reason for the others to stay.
+    return bool(_do(f"moving on {email.pk}", lambda now: int(compose.move_on(email=email, now=now)), now))
+
+
+def _nudge_emails(now: datetime) -> int:
+    due = list(Email.objects.in_outbox().order_by("due_at").values_list("pk", flat=True)[:BATCH])
+    for email_id in due:
+        nudge("gateway.tasks.send_email", email_id)
+    return len(due)
+
+
+def _nudge_deliveries(now: datetime) -> int:
+    due = WebhookDelivery.objects.in_turn(BATCH)
+    for delivery_id in due:
+        nudge("gateway.tasks.deliver_webhook", delivery_id)
+    return len(due)
+
+
+def _probe(now: datetime) -> int:
+    """Try paused endpoints whose time has come."""
+    due = list(Webhook.objects.to_probe().values_list("pk", flat=True)[:BATCH])
+    for webhook_id in due:
+        nudge("gateway.tasks.probe_webhook", webhook_id)
+    return len(due)
+
+
+def _forget(now: datetime) -> int:
+    """Clear what has served its time."""
+    hooks.forget_previous_secrets()
+    keys = IdempotencyRecord.objects.expired().delete()[0]
+    return keys + WebhookDelivery.objects.outlived(BATCH).delete()[0]
+
+
+_DUTIES: dict[str, Callable[[datetime], int]] = {
+    "closed": _close,
+    "moved on": _move_on,
+    "lost": lambda now: outbox.settle_lost(now=now),
+    "emails": _nudge_emails,
+    "deliveries": _nudge_deliveries,
+    "probes": _probe,
+    "given up": lambda now: endpoints.give_up_waiting(),
+    "cleared": _forget,
+    "calls": lambda now: usage.write_down_calls(),
+}
