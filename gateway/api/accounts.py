@@ -33,7 +33,8 @@ def read_account(request: KeyedRequest) -> HttpResponse:
 def update_account(request: KeyedRequest, body: AccountPatch) -> HttpResponse:
     """Change the account. While `hold_all` is true, nothing leaves that is not approved after it was set.
 
-    A key that also sends needs an operator's code to end that, or to say who gets copies of monitored mail.
+    A key that also sends, or a sandbox key, needs an operator's code to end that, or to say who gets copies of
+    monitored mail.
     """
     key, now = request.auth, timezone.now()
     check_unlimited(key)
@@ -44,7 +45,7 @@ def update_account(request: KeyedRequest, body: AccountPatch) -> HttpResponse:
         summary=_summary(body),
         code=body.approval_code,
         now=now,
-        needed=key.may(Scope.SEND) and _frees(body, key.account),
+        needed=key.is_party() and _frees(body, key.account),
     )
     with asked:
         account = accounts.change_account(key=key, changes=body.changes(), hold_all=body.hold_all, now=now)

@@ -83,6 +83,13 @@ class ApiKey(models.Model):
         """Whether the key can look after the whole account, all its keys included."""
         return Scope.ADMIN in self.scopes and not self.mailbox_ids and not self.sandbox and self.revoked_at is None
 
+    def is_party(self) -> bool:
+        """Whether less oversight would be in its own favour: it sends, or is made only for trying out.
+
+        Such a key loosens nothing by itself, whatever else it may do.
+        """
+        return self.may(Scope.SEND) or self.sandbox
+
     def sees_held(self) -> bool:
         """Whether the key may read what waits for a decision."""
         return self.may(Scope.OVERSIGHT, Scope.OVERSIGHT_READ)

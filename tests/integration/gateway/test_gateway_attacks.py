@@ -86,3 +86,24 @@ def test_mail_that_a_call_loosened_is_asked_about_once_calls_may_not(world: Worl
 @pytest.mark.parametrize("address", ["=?utf-8?q?eve=40evil.example?=@northwind.example"])
 def test_address_that_reads_as_another_one_is_refused(world: World, address: str):
     assert world.send(to=[address]).status_code == 422
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PATCH", "", {"allow_looser_per_call": True}),
+        ("PUT", "/allowlist", {"kind": "bypass", "mode": "enforce", "version": 0, "entries": ["evil.example"]}),
+    ],
+)
+def test_sandbox_key_loosens_nothing_that_live_mail_is_held_by(world: World, method: str, path: str, body: object):
+    add_key(world, "sandbox admin", ["admin"], prefix="mm_test_")
+    answer = world.call(method, world.base + path, key="sandbox admin", json=body)
+    assert (answer.status_code, answer.json()["status"]) == (202, "pending_approval")
+    assert world.send().json()["oversight_status"] == "pending_approval"
+
+
+def test_sandbox_key_sees_no_code_that_loosens_a_mailbox(world: World):
+    add_key(world, "sandbox admin", ["admin"], prefix="mm_test_")
+    world.call("POST", f"{world.base}/request-upgrade", json={"target_mode": "autonomous"})
+    (shown,) = world.call("GET", "/v1/upgrade-requests", key="sandbox admin").json()["requests"]
+    assert shown["code"] is None
