@@ -22,14 +22,25 @@ def announce(name: str, *, email: Email, now: datetime, **details: Any) -> None:
         account_id=email.account_id,
         mailbox_id=email.mailbox_id,
         email=email,
+        sandbox=email.sandbox,
         facts=lambda text_to: _facts(email, text_to=text_to) | details,
         now=now,
     )
 
 
-def announce_apart(name: str, *, account_id: str, mailbox: Mailbox, facts: dict[str, Any], now: datetime) -> None:
+def announce_apart(
+    name: str, *, account_id: str, mailbox: Mailbox, sandbox: bool, facts: dict[str, Any], now: datetime
+) -> None:
     """Plan an event that is about no email. Its facts name none: a receiver would take any `id` for a message's."""
-    _plan(name, account_id=account_id, mailbox_id=mailbox.pk, email=None, facts=lambda text_to: facts, now=now)
+    _plan(
+        name,
+        account_id=account_id,
+        mailbox_id=mailbox.pk,
+        email=None,
+        sandbox=sandbox,
+        facts=lambda text_to: facts,
+        now=now,
+    )
 
 
 def _plan(
@@ -38,12 +49,13 @@ def _plan(
     account_id: str,
     mailbox_id: str,
     email: Email | None,
+    sandbox: bool,
     facts: Callable[[bool], dict[str, Any]],
     now: datetime,
 ) -> None:
     event_id = ulid()
     rows = []
-    for webhook_id, events in Webhook.objects.listening(account_id=account_id, mailbox_id=mailbox_id):
+    for webhook_id, events in Webhook.objects.listening(account_id=account_id, mailbox_id=mailbox_id, sandbox=sandbox):
         spelling = spelling_for(events, name)
         if spelling is None:
             continue

@@ -22,6 +22,7 @@ def webhook(row: Webhook) -> dict[str, Any]:
         "url": row.url,
         "events": row.events,
         "mailbox_id": row.mailbox_id,
+        "sandbox": row.sandbox,
         "created_at": iso(row.created_at),
         "is_active": row.paused_at is None,
         "paused_at": iso(row.paused_at),

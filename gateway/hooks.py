@@ -27,6 +27,7 @@ def add_webhook(*, key: ApiKey, url: str, events: list[str], mailbox: Mailbox | 
         webhook = Webhook.objects.create(
             account_id=key.account_id,
             mailbox=mailbox,
+            sandbox=key.sandbox,
             url=url,
             events=list(dict.fromkeys(events)),
             secret=secret or new_secret(),

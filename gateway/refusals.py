@@ -40,7 +40,12 @@ def record_refusal(
             created_at=now,
         )
         events.announce_apart(
-            event_names.REFUSED, account_id=mailbox.account_id, mailbox=mailbox, facts=facts_of(refusal), now=now
+            event_names.REFUSED,
+            account_id=mailbox.account_id,
+            mailbox=mailbox,
+            sandbox=key.sandbox,
+            facts=facts_of(refusal),
+            now=now,
         )
     log.warning(
         "message refused", extra={"refusal": refusal.pk, "mailbox": mailbox.pk, "key": key.pk, "refused": len(refused)}

@@ -12,6 +12,7 @@ class WebhookAnswer(Answer):
     url: str
     events: list[str]
     mailbox_id: str | None
+    sandbox: bool
     created_at: str
     is_active: bool
     paused_at: str | None

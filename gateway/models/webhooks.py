@@ -25,6 +25,8 @@ class Webhook(models.Model):
     account = models.ForeignKey(Account, models.CASCADE, related_name="webhooks")
     mailbox = models.ForeignKey(Mailbox, models.CASCADE, null=True, related_name="+")
     url = models.CharField(max_length=2000)
+    # Made by a sandbox key: it hears of sandbox mail only. Others hear of both.
+    sandbox = models.BooleanField(default=False)
     # As the subscriber spelled them: events are sent under the first spelling that matches.
     events = ArrayField(models.CharField(max_length=60))
     secret = EncryptedTextField()

@@ -43,7 +43,12 @@ class SuppressionQuerySet(models.QuerySet["Suppression"]):
     """Addresses that get nothing any more."""
 
     def visible_to(self, key: ApiKey) -> Self:
-        """The account's, newest first; for a key limited to mailboxes what bounced from these."""
+        """The account's, newest first; for a key limited to mailboxes what bounced from these.
+
+        In the sandbox nothing bounces, and what did elsewhere is not for its keys to lift.
+        """
+        if key.sandbox:
+            return self.none()
         mine = self.filter(account_id=key.account_id).order_by("-id")
         return mine.filter(mailbox_id__in=key.mailbox_ids) if key.mailbox_ids else mine
 

@@ -34,16 +34,17 @@ class WebhookQuerySet(models.QuerySet["Webhook"]):
         return self.filter(deleted_at=None)
 
     def visible_to(self, key: ApiKey) -> Self:
-        """The account's; a key that is limited to mailboxes knows of none that hears of others."""
+        """The account's; a key that is limited, to mailboxes or to the sandbox, knows of none that hears of others."""
         mine = self.alive().filter(account_id=key.account_id).order_by("id")
+        mine = mine.filter(sandbox=True) if key.sandbox else mine
         return mine.filter(mailbox_id__in=key.mailbox_ids) if key.mailbox_ids else mine
 
-    def listening(self, *, account_id: str, mailbox_id: str | None) -> list[tuple[str, list[str]]]:
+    def listening(self, *, account_id: str, mailbox_id: str | None, sandbox: bool) -> list[tuple[str, list[str]]]:
         """Id and events of who may want an event of this mailbox, oldest first; by the index webhook_listening."""
         found = rows(
             "SELECT id, events FROM gateway_webhook WHERE account_id = %s AND deleted_at IS NULL"
-            " AND (mailbox_id IS NULL OR mailbox_id = %s) ORDER BY id",
-            [account_id, mailbox_id],
+            " AND (mailbox_id IS NULL OR mailbox_id = %s) AND (%s OR NOT sandbox) ORDER BY id",
+            [account_id, mailbox_id, sandbox],
         )
         return [(webhook_id, events) for webhook_id, events in found]
 
@@ -76,6 +77,7 @@ class WebhookDeliveryQuerySet(DeliveryQuerySet):
     def visible_to(self, key: ApiKey) -> Self:
         """Those of subscriptions that the key may know of, with the subscription and the email."""
         mine = self.filter(webhook__account_id=key.account_id)
+        mine = mine.filter(webhook__sandbox=True) if key.sandbox else mine
         if key.mailbox_ids:
             mine = mine.filter(webhook__mailbox_id__in=key.mailbox_ids)
         return mine.select_related("webhook", "email").defer("body").order_by("-pk")

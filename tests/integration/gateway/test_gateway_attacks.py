@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from gateway import outbox
 from gateway.auth import hash_key
-from gateway.models import ApiKey, Email, Mailbox
+from gateway.models import ApiKey, Email, Mailbox, Suppression
 from gateway.modes import Mode
 from gateway.states import Status
 from tests.integration.gateway.servers import MailServer
@@ -107,3 +107,28 @@ def test_sandbox_key_sees_no_code_that_loosens_a_mailbox(world: World):
     world.call("POST", f"{world.base}/request-upgrade", json={"target_mode": "autonomous"})
     (shown,) = world.call("GET", "/v1/upgrade-requests", key="sandbox admin").json()["requests"]
     assert shown["code"] is None
+
+
+def test_sandbox_key_hears_of_sandbox_mail_only(world: World):
+    add_key(world, "sandbox admin", ["admin"], prefix="mm_test_")
+    add_key(world, "sandbox agent", ["send"], prefix="mm_test_")
+    world.listen("oversight.pending")
+    hook = {"url": "https://hooks.example.org/x", "events": ["oversight.pending"]}
+    made = world.call("POST", "/v1/webhooks", key="sandbox admin", json=hook).json()
+    live, tried = world.held(), world.held(key="sandbox agent")
+    told = {
+        key: {row["email_id"] for row in world.call("GET", "/v1/webhook-deliveries", key=key).json()["deliveries"]}
+        for key in ("sandbox admin", "admin")
+    }
+    assert told == {"sandbox admin": {tried}, "admin": {live, tried}}
+    seen = world.call("GET", "/v1/webhooks", key="sandbox admin").json()["webhooks"]
+    assert [one["id"] for one in seen] == [made["id"]]
+
+
+def test_sandbox_key_knows_nothing_of_what_live_keys_did(world: World):
+    add_key(world, "sandbox admin", ["admin"], prefix="mm_test_")
+    world.decide(world.held(), "reject", reason="Ana is on leave")
+    assert world.call("GET", "/v1/audit-log", key="sandbox admin").json()["entries"] == []
+    Suppression.objects.create(account=world.account, email_address="gone@x.example", reason="bounce")
+    assert world.call("GET", "/v1/suppression", key="sandbox admin").json()["suppressions"] == []
+    assert world.call("DELETE", "/v1/suppression/gone@x.example", key="sandbox admin").status_code == 404
