@@ -1,5 +1,6 @@
 """Lines 3, 5 and 6 of the contract's checklist: the requests of MultiMail's clients and pages, in their own shapes."""
 
+import base64
 import itertools
 import json
 from datetime import UTC, datetime, timedelta
@@ -93,6 +94,19 @@ def test_line_03_mcp_tools_that_delete_get_content(tenant):
     assert ok(mcp(tenant, "DELETE", "/v1/suppression/no%2Bone%40northwind.example"))["status"] == "removed"
     assert ok(mcp(tenant, "DELETE", tenant.base))["status"] == "deleted"
     assert ok(mcp(tenant, "DELETE", "/v1/account"))["status"] == "deleted"
+
+
+def test_line_03_mcp_downloads_and_upgrades(tenant):
+    file = {"name": "a b.txt", "content_type": "text/plain", "content_base64": base64.b64encode(b"hello").decode()}
+    sent = tenant.send(attachments=[file])
+    path = f"{tenant.base}/emails/{sent['id']}/attachments/a%20b.txt"
+    assert isinstance(ok(mcp(tenant, "GET", f"{path}/url", key="agent"))["size_bytes"], int)
+    assert tenant.call("GET", path, headers=JSON, raw=True).content == b"hello"
+    assert mcp(tenant, "GET", f"{path}x/url", key="agent").status_code == 404
+    wish = {"target_mode": "monitored"}
+    assert ok(mcp(tenant, "POST", f"{tenant.base}/request-upgrade", wish))["status"] == "upgrade_requested"
+    code = tenant.get("/v1/upgrade-requests", key="admin")["requests"][0]["code"]
+    assert ok(mcp(tenant, "POST", f"{tenant.base}/upgrade", {"code": code}))["status"] == "upgraded"
 
 
 def test_line_03_mcp_decides_with_its_own_words(tenant):

@@ -1,10 +1,13 @@
 """The OpenAPI document tells the truth: its examples run, and no request gets an answer that it does not name."""
 
+import contextlib
+
 from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis.errors import Unsatisfiable
 
 from tests.conformance.tenant import ok, unique
 
-EXAMPLES = 4
+EXAMPLES = 3
 # What would end the account that the requests are made with.
 LAST = {("DELETE", "/v1/account")}
 
@@ -43,6 +46,7 @@ class Prober:
         from schemathesis.checks import not_a_server_error
         from schemathesis.specs.openapi import checks
 
+        self.modes = (schemathesis.GenerationMode.POSITIVE, schemathesis.GenerationMode.NEGATIVE)
         self.document = tenant.gateway.call("GET", "/openapi.json").json()
         self.operations = [found.ok() for found in schemathesis.openapi.from_dict(self.document).get_all_operations()]
         self.failures = (schemathesis.errors.FailureGroup, AssertionError)
@@ -77,7 +81,10 @@ class Prober:
             phases=[Phase.explicit, Phase.generate],
             suppress_health_check=list(HealthCheck),
         )
-        few(given(case=operation.as_strategy())(self.ask))()
+        for mode in self.modes:
+            # What takes nothing cannot be asked wrongly.
+            with contextlib.suppress(Unsatisfiable):
+                few(given(case=operation.as_strategy(generation_mode=mode))(self.ask))()
 
 
 def test_no_generated_request_gets_an_undocumented_answer(tenant):
@@ -87,7 +94,7 @@ def test_no_generated_request_gets_an_undocumented_answer(tenant):
             prober.probe(operation)
     assert not prober.found, "\n\n".join(prober.found[:20])
     # It went far enough to mean something.
-    assert {200, 201, 202, 403, 404, 422} <= prober.statuses
+    assert {200, 201, 403, 404, 422} <= prober.statuses
 
 
 def example_of(document, operation):
