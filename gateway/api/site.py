@@ -37,6 +37,7 @@ from gateway.api import (
 )
 from gateway.api.flat import flat_router
 from gateway.errors import GatewayError, Invalid, InvalidKey, TooLarge, Unavailable
+from gateway.field_errors import sentence_of
 from gateway.middleware import too_large
 from gateway.parsing import StrictParser
 
@@ -122,10 +123,7 @@ def _on_invalid(request: HttpRequest, error: ValidationError) -> JsonResponse:
     # ("body", "body", "to", 0): where it came from, the handler's parameter, and then the field itself.
     path = [str(part) for part in first["loc"][1:]]
     path = path[1:] if path[:1] in (["body"], ["filters"]) else path
-    sentence = str(first["msg"]).removeprefix("Value error, ")
-    if first["type"] in ("string_too_long", "too_long"):
-        what = "items" if first["ctx"].get("field_type") in ("List", "Set", "Dictionary") else "characters"
-        sentence = f"at most {first['ctx']['max_length']} {what}."
+    sentence = sentence_of(first)
     if not path and first["type"] == "missing":
         sentence = "The request needs a JSON object as its body."
     if not path:

@@ -293,3 +293,33 @@ def test_usage_counts_what_happened(make_tenant):
     told = tenant.get("/v1/usage", key="read")
     assert (told["emails_sent"], told["emails_received"], told["oversight_actions"]) == (1, 1, 1)
     assert tenant.get("/v1/account", key="read")["emails_sent_this_month"] == 1
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "says"),
+    [
+        ("POST", "/v1/mailboxes/{m}/send", {"subject": "x", "markdown": "y"}, "to: is missing."),
+        (
+            "POST",
+            "/v1/mailboxes/{m}/send",
+            {"to": ["a@x.example"], "subject": 7, "markdown": "y"},
+            "subject: must be text.",
+        ),
+        ("PATCH", "/v1/mailboxes/{m}", {"scheduling_enabled": 2}, "scheduling_enabled: must be true or false."),
+        ("PATCH", "/v1/mailboxes/{m}", {"oversight_mode": "x"}, "oversight_mode: must be one of read_only, gated_all,"),
+        ("POST", "/v1/api-keys", {"name": "x", "scopes": []}, "scopes: at least 1 item."),
+        (
+            "POST",
+            "/v1/webhooks",
+            {"url": "https://x.example/", "events": ["bounce"], "secret": "x"},
+            "secret: at least 8",
+        ),
+        ("POST", "/v1/webhooks/{w}/rotate", {"overlap_s": "soon"}, "overlap_s: must be a whole number."),
+        ("POST", "/v1/webhooks/{w}/rotate", {"overlap_s": -1}, "overlap_s: must be at least 0."),
+    ],
+)
+def test_error_of_a_field_is_a_sentence_for_people(shared, method, path, body, says):
+    hook = shared.subscribe("message.opened")["id"] if "{w}" in path else ""
+    key = "agent" if path.endswith("/send") else "admin"
+    answer = shared.call(method, path.format(m=shared.mailbox, w=hook), key=key, json=body)
+    assert ok(answer, 422)["error"].startswith(says)
