@@ -26,6 +26,8 @@ _PIECE = 64 * 1024
 
 _END_OF_HEADERS = re.compile(rb"\r?\n\r?\n|\r\r")
 _HOP = re.compile(rb"^received[ \t]*:", re.IGNORECASE | re.MULTILINE)
+# What tells two messages apart that say the same.
+_MARK = re.compile(rb"^(message-id|date|received)[ \t]*:", re.IGNORECASE | re.MULTILINE)
 _AUTOMATIC = ("auto-generated", "auto-replied", "auto-notified")
 
 
@@ -66,6 +68,12 @@ def read_mail(content: bytes) -> Mail:
         # Nothing is known to come here; mail that does must neither be lost unsaid nor stop the mail behind it.
         log.exception("mail not understood")
         raise NotAccepted("554 5.6.0 The message cannot be read") from error
+
+
+def is_marked(content: bytes) -> bool:
+    """Whether anything in the headers belongs to this message alone, as every mail program and server puts in."""
+    ending = _END_OF_HEADERS.search(content, 0, MAX_HEADERS_BYTES)
+    return _MARK.search(content[: ending.start() if ending else MAX_HEADERS_BYTES]) is not None
 
 
 class _TooManyParts(Exception):

@@ -70,7 +70,7 @@ class Reception:
         try:
             async with self._turn:
                 mail = await asyncio.get_running_loop().run_in_executor(self._reading, read_mail, content)
-            store = partial(_store, mail=mail, digest=digest_of(content), sender=sender)
+            store = partial(_store, mail=mail, digest=digest_of(content, now=timezone.now()), sender=sender)
             results = [await self._in_database(partial(store, recipient=one)) for one in recipients]
         except NotAccepted as refusal:
             return str(refusal)

@@ -4,6 +4,7 @@ import contextlib
 import smtplib
 import socket
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 
 import psycopg
@@ -13,6 +14,7 @@ from django.db import connection as database
 from gateway.inbound import listener as listening
 from gateway.inbound import session
 from gateway.inbound.listener import Listener
+from gateway.inbound.receive import digest_of
 from gateway.models import Account, AuditLogEntry, Email, Mailbox
 from gateway.modes import Mode
 from gateway.provision import make_mailbox
@@ -23,6 +25,7 @@ from tests.stack import wait_for
 pytestmark = pytest.mark.django_db(transaction=True)
 
 SENDER = "dana@northwind.example"
+DATE = "Fri, 20 Nov 2026 08:00:00 +0000"
 ALL_EVENTS = ("message.received", "oversight.pending", "oversight.approved", "oversight.rejected")
 
 
@@ -59,9 +62,10 @@ def connected(listener: Listener) -> Iterator[smtplib.SMTP]:
 
 
 def letter(text: str = "Where is it?", **headers: str) -> bytes:
-    """Return a message of its own content."""
+    """Return a message of its own content, dated as every mail program does."""
     message = EmailMessage()
-    for name, value in {"From": SENDER, "To": "support@acme.example", "Subject": "Question", **headers}.items():
+    usual = {"From": SENDER, "To": "support@acme.example", "Subject": "Question", "Date": DATE}
+    for name, value in {**usual, **headers}.items():
         message[name.replace("_", "-")] = value
     message.set_content(text)
     return message.as_bytes()
@@ -151,6 +155,18 @@ def test_same_bytes_again_are_the_same_mail(world: World, client: smtplib.SMTP):
     assert events_of(email.pk) == ["message.received"]
     assert deliver(client, content + b"\r\nmore") == 250
     assert Email.objects.count() == 2
+
+
+@pytest.mark.parametrize(
+    ("header", "lasts"),
+    [(b"Message-ID: <1@x.example>", True), (b"DATE: " + DATE.encode(), True), (b"Received: by x", True), (b"", False)],
+)
+def test_same_bytes_without_a_mark_are_new_mail_a_minute_later(header: bytes, lasts: bool):
+    content = header + (b"\r\n" if header else b"") + b"Subject: The disk is full\r\n\r\nDate: today\r\n"
+    at = datetime(2026, 11, 20, 8, 0, 1, tzinfo=UTC)
+    first = digest_of(content, now=at)
+    assert digest_of(content, now=at + timedelta(seconds=30)) == first
+    assert (digest_of(content, now=at + timedelta(seconds=60)) == first) is lasts
 
 
 def test_each_mailbox_gets_its_own(world: World, client: smtplib.SMTP):
