@@ -50,7 +50,12 @@ def change_mailbox(*, key: ApiKey, mailbox: Mailbox, mode: Mode | None, changes:
 
 
 def delete_mailbox(*, key: ApiKey, mailbox: Mailbox) -> None:
-    """Close a mailbox for good. What waits in it is cancelled after this (closing.py); its address stays taken."""
+    """Close a mailbox for good. What waits in it is cancelled after this (closing.py); its address stays taken.
+
+    Raises Forbidden for a sandbox key.
+    """
+    if key.sandbox:
+        raise Forbidden("A sandbox key cannot delete a mailbox, because live mail shares it.", code="sandbox_key")
     with transaction.atomic():
         if Mailbox.objects.filter(pk=mailbox.pk, is_active=True).update(is_active=False):
             _note("mailbox.deleted", key, mailbox)

@@ -62,7 +62,7 @@ def update_mailbox(request: KeyedRequest, mailbox: str, body: MailboxPatch) -> H
         key=request.auth,
         action="update_mailbox",
         what={"id": found.pk, **body.act()},
-        summary=f"Let calls loosen the oversight of {found.address}",
+        summary=f"Change {found.address}: {', '.join(f'{k}={v}' for k, v in sorted(body.changes().items()))}",
         code=body.approval_code,
         now=timezone.now(),
         needed=_lets_itself_loose(request.auth, body),
@@ -95,4 +95,6 @@ def delete_mailbox(request: KeyedRequest, mailbox: str) -> HttpResponse:
 
 def _lets_itself_loose(key: ApiKey, body: MailboxSettings) -> bool:
     """Whether a key would free calls like its own from oversight; that takes a person, whatever the setting."""
-    return key.is_party() and bool(body.allow_looser_per_call)
+    # Nor may a sandbox key add somebody who gets live mail.
+    adds = key.sandbox and bool(body.auto_cc or body.auto_bcc)
+    return adds or (key.is_party() and bool(body.allow_looser_per_call))

@@ -79,7 +79,9 @@ class WebhookDeliveryQuerySet(DeliveryQuerySet):
         mine = self.filter(webhook__account_id=key.account_id)
         mine = mine.filter(webhook__sandbox=True) if key.sandbox else mine
         if key.mailbox_ids:
-            mine = mine.filter(webhook__mailbox_id__in=key.mailbox_ids)
+            # A subscription may have heard of other mailboxes before it was given to this one.
+            about = Q(email=None) | Q(email__mailbox_id__in=key.mailbox_ids)
+            mine = mine.filter(about, webhook__mailbox_id__in=key.mailbox_ids)
         return mine.select_related("webhook", "email").defer("body").order_by("-pk")
 
     def matching(self, *, webhook_id: str, states: Sequence[str], email_id: str) -> Self:

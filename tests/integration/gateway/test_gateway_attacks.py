@@ -9,6 +9,7 @@ from gateway import outbox
 from gateway.auth import hash_key
 from gateway.models import ApiKey, Email, Mailbox, Suppression
 from gateway.modes import Mode
+from gateway.provision import make_mailbox, register_key
 from gateway.states import Status
 from tests.integration.gateway.servers import MailServer
 from tests.integration.gateway.world import World, add_key, make_world
@@ -132,3 +133,38 @@ def test_sandbox_key_knows_nothing_of_what_live_keys_did(world: World):
     Suppression.objects.create(account=world.account, email_address="gone@x.example", reason="bounce")
     assert world.call("GET", "/v1/suppression", key="sandbox admin").json()["suppressions"] == []
     assert world.call("DELETE", "/v1/suppression/gone@x.example", key="sandbox admin").status_code == 404
+
+
+@pytest.mark.parametrize("change", [{"scopes": ["send"]}, {"mailboxes": ["second@acme.example"]}])
+def test_link_to_a_file_ends_when_its_key_may_not_read_it_any_more(world: World, change: dict[str, list[str]]):
+    make_mailbox(account=world.account, address="second@acme.example", display_name="Second")
+    email_id = world.held(attachments=[{"name": "a.txt", "content_type": "text/plain", "content_base64": "YQ=="}])
+    path = f"{world.base}/emails/{email_id}/attachments/a.txt/url"
+    url = world.call("GET", path, key="reader").json()["url"]
+    assert world.call("GET", url, key=None).status_code == 200
+    world.call("PATCH", f"/v1/api-keys/{id_of(world, 'reader')}", key="admin", json=change)
+    answer = world.call("GET", url, key=None)
+    assert (answer.status_code, answer.json()["code"]) == (403, "link_ended")
+
+
+def test_webhook_that_is_given_to_a_mailbox_takes_no_older_events_of_others_along(world: World):
+    second = make_mailbox(account=world.account, address="second@acme.example", display_name="Second")
+    register_key(account=world.account, name="One", scopes=["admin"], text="mm_live_one", mailbox_ids=[second.pk])
+    world.keys["one"] = "mm_live_one"
+    hook = world.listen("oversight.pending")
+    world.held()
+    (old,) = world.call("GET", "/v1/webhook-deliveries", key="admin").json()["deliveries"]
+    world.call("PATCH", f"/v1/webhooks/{hook.pk}", key="admin", json={"mailbox_id": second.pk})
+    assert world.call("GET", "/v1/webhook-deliveries", key="one").json()["deliveries"] == []
+    assert world.call("POST", f"/v1/webhook-deliveries/{old['id']}/replay", key="one").status_code == 404
+
+
+def test_sandbox_key_deletes_no_mailbox_and_adds_nobody_to_live_mail(world: World):
+    add_key(world, "sandbox admin", ["admin"], prefix="mm_test_")
+    answer = world.call("DELETE", world.base, key="sandbox admin")
+    assert (answer.status_code, answer.json()["code"]) == (403, "sandbox_key")
+    for name in ("auto_cc", "auto_bcc"):
+        told = world.call("PATCH", world.base, key="sandbox admin", json={name: "eve@evil.example"})
+        assert (told.status_code, told.json()["status"]) == (202, "pending_approval")
+    world.mailbox.refresh_from_db()
+    assert (world.mailbox.is_active, world.mailbox.auto_cc, world.mailbox.auto_bcc) == (True, "", "")
