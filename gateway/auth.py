@@ -40,7 +40,9 @@ def _admit(text: str, scopes: tuple[str, ...]) -> ApiKey:
         raise Forbidden("The account is switched off.", code="account_inactive")
     limits.check_rate(key=key, now=timezone.now())
     if scopes and not key.may(*scopes):
-        raise Forbidden(f"This key lacks the scope {' or '.join(scopes)}.", code="missing_scope")
+        held = ", ".join(key.scopes)
+        sentence = f"This key lacks the scope {' or '.join(scopes)}: it has {held}. Use another key of the account."
+        raise Forbidden(sentence, code="missing_scope")
     if key.last_used_at is None or timezone.now() - key.last_used_at > timedelta(minutes=1):
         ApiKey.objects.used(key)
     return key

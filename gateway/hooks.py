@@ -11,7 +11,7 @@ from common.identifiers import ulid
 from common.nudge import nudge
 from gateway import auditing, endpoints
 from gateway.errors import Invalid
-from gateway.event_names import KNOWN, TEST
+from gateway.event_names import KNOWN, SPELLINGS, TEST
 from gateway.events import envelope
 from gateway.hook_targets import check_url
 from gateway.models import ApiKey, Mailbox, Webhook, WebhookDelivery
@@ -126,4 +126,5 @@ def new_secret() -> str:
 
 def _check_events(events: list[str]) -> None:
     if unknown := [name for name in events if name not in KNOWN]:
-        raise Invalid(f"events: there is no event named {unknown[0][:60]!a}.", field="events")
+        names = ", ".join([*SPELLINGS, "email.decided"])
+        raise Invalid(f"events: there is no event named {unknown[0][:60]!a}; there are {names}.", field="events")

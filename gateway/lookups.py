@@ -9,17 +9,20 @@ def mailbox_named(key: ApiKey, name: str) -> Mailbox:
     """Return the mailbox with this id or address. Raises NotFound."""
     mailbox = Mailbox.objects.named(name, key=key)
     if mailbox is None:
-        raise NotFound("There is no such mailbox in this account.", code="unknown_mailbox")
+        raise NotFound(
+            "There is no such mailbox in this account, or not for this key. GET /v1/mailboxes lists them.",
+            code="unknown_mailbox",
+        )
     return mailbox
 
 
-def mailbox_named_or_only(key: ApiKey, name: str) -> Mailbox:
-    """Return the mailbox named, or the only one there is. Raises NotFound or Invalid."""
+def mailbox_named_or_only(key: ApiKey, name: str, *, field: str = "from") -> Mailbox:
+    """Return the mailbox named, or the only one there is. Raises NotFound, or Invalid about `field`."""
     if name:
         return mailbox_named(key, bare_address(name))
     mailboxes = list(Mailbox.objects.visible_to(key)[:2])
     if len(mailboxes) != 1:
-        raise Invalid("from: say which mailbox to send from.", field="from")
+        raise Invalid(f"{field}: say which mailbox, by its address or id.", field=field)
     mailboxes[0].account = key.account
     return mailboxes[0]
 

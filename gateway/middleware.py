@@ -4,6 +4,7 @@ Also checks the host and the size of the body before anything reads them, names 
 every answer as ours.
 """
 
+import json
 import logging
 import re
 import time
@@ -27,6 +28,11 @@ _SENTENCES = {
     413: ("The body is too large.", "too_large"),
 }
 
+# What people get wrong about paths, and how to mend it.
+_NEAR_MISSES = (
+    (re.compile(r"^/v1/v1(/|$)"), "/v1 stands in it twice."),
+    (re.compile(r"./$"), "it ends with a slash."),
+)
 _BROKEN = ("Something went wrong here. It has been logged.", "internal")
 
 
@@ -42,7 +48,11 @@ def too_large() -> str:
 
 def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     """Answer for what has no path, in place of the page that the desk's templates would give."""
-    return problem(404, *_SENTENCES[404])
+    sentence, code = _SENTENCES[404]
+    for mistake, mending in _NEAR_MISSES:
+        if mistake.search(request.path_info):
+            return problem(404, f"There is nothing at this path: {mending} {sentence.partition('. ')[2]}", code)
+    return problem(404, sentence, code)
 
 
 def bad_request(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
@@ -111,9 +121,10 @@ def _as_json(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBa
         return response
     status = 404 if response.status_code < 400 else response.status_code
     error, code = _SENTENCES.get(status, _BROKEN)
-    replaced = problem(status, error, code)
-    if "Allow" in response:
-        replaced["Allow"] = response["Allow"]
+    if "Allow" not in response:
+        return problem(status, error, code)
+    replaced = problem(status, f"This path takes {response['Allow']}, not {request.method}.", code)
+    replaced["Allow"] = response["Allow"]
     return replaced
 
 
@@ -124,7 +135,16 @@ def _log(request: HttpRequest, response: HttpResponseBase, seconds: float) -> No
         "method": request.method,
         "route": match.route if match else None,
         "status": response.status_code,
+        "code": _code_of(response),
         "milliseconds": round(seconds * 1000, 1),
         "key": getattr(getattr(request, "auth", None), "pk", None),
     }
     log.info("request", extra=facts)
+
+
+def _code_of(response: HttpResponseBase) -> str | None:
+    """Return the word for what was wrong, so that the log tells why somebody was refused."""
+    if response.status_code < 400 or not isinstance(response, JsonResponse):
+        return None
+    code = json.loads(response.content).get("code")
+    return str(code) if code else None

@@ -24,11 +24,18 @@ class StrictParser(Parser):
         except RecursionError as error:
             raise BadRequest("The body is nested too deeply.", code="invalid_json") from error
         except ValueError as error:
-            raise BadRequest("The body is not valid JSON.", code="invalid_json") from error
+            raise BadRequest(f"The body is not valid JSON: {_where(error)}.", code="invalid_json") from error
         if not isinstance(value, dict):
             raise BadRequest("The body must be a JSON object.", code="invalid_json")
         _Walk().through(value)
         return value
+
+
+def _where(error: ValueError) -> str:
+    """Return what is wrong and where, without a word of the body itself."""
+    if not isinstance(error, json.JSONDecodeError):
+        return "it is not UTF-8, or holds a number that is too long"
+    return f"{error.msg[:1].lower()}{error.msg[1:]}, at line {error.lineno}, column {error.colno}"
 
 
 class _Walk:

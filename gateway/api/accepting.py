@@ -20,6 +20,10 @@ _HELD = (
 )
 _LEAVING = "Accepted: this message leaves without review."
 _AGAIN = "This idempotency key was used before. This is the message it made; nothing was sent again."
+_MISMATCH = (
+    "This idempotency key was used before, for a letter with other content. This is that message; the letter of this "
+    "request was not taken. Give each letter its own key."
+)
 
 
 def accept(request: KeyedRequest, mailbox: Mailbox, letter: Letter, *, flat: bool) -> HttpResponse:
@@ -54,6 +58,6 @@ def _told(accepted: Accepted, *, flat: bool) -> dict[str, Any]:
     }
     if accepted.repeated:
         told |= {"status": "queued" if flat else "already_sent", "idempotent": True, "message": _AGAIN}
-        told |= {"idempotency_mismatch": True} if accepted.mismatch else {}
+        told |= {"idempotency_mismatch": True, "message": _MISMATCH} if accepted.mismatch else {}
         told |= {"current": shapes.outcome(email)}
     return told

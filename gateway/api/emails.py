@@ -49,7 +49,7 @@ def cancel(request: KeyedRequest, mailbox: str, email: str) -> HttpResponse:
 
 def check_inbox(request: KeyedRequest, filters: Query[InboxFilters]) -> HttpResponse:
     """List received mail, unread if nothing else is asked for."""
-    box = mailbox_named_or_only(request.auth, filters.mailbox)
+    box = mailbox_named_or_only(request.auth, filters.mailbox, field="mailbox")
     rows = filters.apply(_searched(request.auth, filters).filter(mailbox=box).received())
     return _page(request.auth, rows, filters.page_size(), flat=True)
 

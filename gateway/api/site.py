@@ -35,6 +35,7 @@ from gateway.api import (
     usage,
     webhooks,
 )
+from gateway.api.document import ABOUT, EXTRA, Document
 from gateway.api.flat import flat_router
 from gateway.errors import GatewayError, Invalid, InvalidKey, TooLarge, Unavailable
 from gateway.field_errors import sentence_of
@@ -63,7 +64,7 @@ class GatewayAPI(NinjaAPI):
 
     @cached_property
     def _document(self) -> OpenAPISchema:
-        return super().get_openapi_schema(path_prefix="")
+        return Document(self, path_prefix="")
 
     def get_openapi_schema(self, **kwargs: Any) -> OpenAPISchema:
         """Return the OpenAPI document, made once."""
@@ -73,7 +74,8 @@ class GatewayAPI(NinjaAPI):
 api = GatewayAPI(
     title="Countersign Gateway",
     version="2.0.0",
-    description="A self-hosted email API for agents, compatible with MultiMail's. Held mail waits for a person.",
+    description=ABOUT,
+    openapi_extra=EXTRA,
     parser=StrictParser(),
     docs=Docs(),
     urls_namespace="gateway",

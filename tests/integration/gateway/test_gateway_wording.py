@@ -1,0 +1,96 @@
+"""What a stranger reads who gets something wrong: each sentence says what to do about it, and the log says why."""
+
+import logging
+
+import pytest
+from django.test import Client
+
+from gateway.provision import make_mailbox
+from tests.integration.gateway.world import World
+
+
+def test_missing_scope_names_what_the_key_has(world: World):
+    answer = world.call("POST", f"{world.base}/send", json={"to": ["a@x.example"]}, key="reader")
+    assert answer.status_code == 403
+    assert answer.json()["error"] == "This key lacks the scope send: it has read. Use another key of the account."
+
+
+@pytest.mark.parametrize(
+    ("body", "where"),
+    [
+        (b'{"to": "a@x.example"', "line 1, column 21"),
+        (b"{'to': 1}", "line 1, column 2"),
+        (b"\xff{", "not UTF-8"),
+        (b"[" + b"9" * 5000 + b"]", "too long"),
+    ],
+)
+def test_body_that_is_not_json_is_told_where_it_breaks(world: World, body: bytes, where: str):
+    headers = {"Authorization": f"Bearer {world.keys['agent']}"}
+    answer = Client().post("/v1/send_email", body, content_type="application/json", headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_json")
+    assert where in answer.json()["error"]
+
+
+def test_inbox_without_a_mailbox_asks_for_the_mailbox(world: World):
+    make_mailbox(account=world.account, address="second@acme.example", display_name="Second")
+    answer = world.call("GET", "/v1/check_inbox")
+    assert (answer.status_code, answer.json()["field"]) == (422, "mailbox")
+    assert (
+        world.call("POST", "/v1/send_email", json={"to": "a@x.example", "subject": "x", "body": "y"}).json()["field"]
+        == "from"
+    )
+
+
+def test_key_used_for_another_letter_says_that_this_one_was_not_taken(world: World):
+    world.send(idempotency_key="k", subject="One")
+    same, other = world.send(idempotency_key="k", subject="One"), world.send(idempotency_key="k", subject="Two")
+    assert "was not taken" not in same.json()["message"]
+    assert other.json()["idempotency_mismatch"] is True
+    assert "the letter of this request was not taken" in other.json()["message"]
+
+
+@pytest.mark.parametrize(
+    ("path", "says"),
+    [
+        ("/v1/send_email/", "it ends with a slash."),
+        ("/v1/v1/account", "/v1 stands in it twice."),
+        ("/v1/sendemail", "There is nothing at this path. The paths"),
+    ],
+)
+def test_path_that_is_nearly_right_is_mended(db: None, path: str, says: str):
+    answer = Client().post(path)
+    assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
+    assert says in answer.json()["error"]
+    assert answer.json()["error"].endswith("The paths are listed at /openapi.json.")
+
+
+def test_wrong_method_is_told_the_right_one(db: None):
+    answer = Client().get("/v1/send_email")
+    assert (answer.status_code, answer["Allow"]) == (405, "POST")
+    assert answer.json() == {"error": "This path takes POST, not GET.", "code": "method_not_allowed"}
+
+
+def test_unknown_event_is_told_the_names(world: World):
+    wanted = {"url": "https://x.example/", "events": ["email.bogus"]}
+    answer = world.call("POST", "/v1/webhooks", json=wanted, key="admin")
+    assert answer.status_code == 422
+    assert "message.received" in answer.json()["error"]
+
+
+def test_log_tells_why_a_request_was_refused(world: World, caplog: pytest.LogCaptureFixture):
+    with caplog.at_level(logging.INFO, "gateway.middleware"):
+        world.call("POST", f"{world.base}/send", json={"to": ["a@x.example"]}, key="reader")
+        world.call("GET", "/v1/account")
+    assert [record.__dict__["code"] for record in caplog.records] == ["missing_scope", None]
+
+
+def test_docs_name_each_call_once_with_its_scope_and_a_known_group(db: None):
+    document = Client().get("/openapi.json").json()
+    calls = {(path, method): call for path, methods in document["paths"].items() for method, call in methods.items()}
+    ids = [call["operationId"] for call in calls.values()]
+    assert len(ids) == len(set(ids))
+    assert {tag for call in calls.values() for tag in call["tags"]} == {tag["name"] for tag in document["tags"]}
+    silent = [name for name, call in calls.items() if not call["summary"] or "key" not in call["description"]]
+    assert silent == []
+    assert "`oversight` or `oversight_read`" in calls["/v1/oversight/pending", "get"]["description"]
+    assert calls["/health", "get"]["description"] == "Needs no key."
