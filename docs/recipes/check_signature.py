@@ -1,7 +1,8 @@
 """Receives webhooks, and believes only what the gateway signed.
 
-Needs nothing but Python, and SIGNING_SECRET: what the gateway showed as `signing_secret` when the webhook was made. Two
-secrets with a blank between them are both taken, for the time of a rotation. PORT is 9000 unless set.
+Needs nothing but Python, and SIGNING_SECRET: what the gateway showed as `signing_secret` when the webhook was made or
+rotated. Right after a rotation both the old and the new secret work here; two with a blank between them are both taken.
+PORT is 9000 unless set.
 """
 
 import hashlib
@@ -11,6 +12,8 @@ import os
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 SECRETS = [secret.encode() for secret in os.environ["SIGNING_SECRET"].split()]
+# While a rotation lasts the old secret signs the first one, and the new secret the second.
+HEADERS = ("X-MultiMail-Signature", "X-MultiMail-Signature-Next")
 LARGEST = 1_000_000
 seen: set[str] = set()  # in a real program: a table with a unique column
 
@@ -28,7 +31,7 @@ class Receiver(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(min(int(self.headers.get("Content-Length", 0)), LARGEST))
-        if not is_signed(body, self.headers.get("X-MultiMail-Signature", "")):
+        if not any(is_signed(body, self.headers.get(name, "")) for name in HEADERS):
             self.answer(401, {"error": "The signature does not fit."})
             return
         event = json.loads(body)

@@ -79,14 +79,20 @@ def result_of(asked: dict[str, Any]) -> dict[str, Any] | None:
             text, failed = json.dumps(use(given["name"], given.get("arguments") or {}), indent=2), False
         except requests.RequestException:
             text, failed = "The gateway did not answer. Call again with the same values: nothing is sent twice.", True
-        except (RuntimeError, KeyError) as error:
+        except KeyError as error:
+            text, failed = f"The argument {error} is missing.", True
+        except RuntimeError as error:
             text, failed = str(error), True
         return {"content": [{"type": "text", "text": text}], "isError": failed}
     return {} if asked["method"] == "ping" else None
 
 
 for line in sys.stdin:
-    asked = json.loads(line)
+    try:
+        asked = json.loads(line)
+    except ValueError:
+        print("What came is not JSON:", line[:80], file=sys.stderr)  # not to stdout, which belongs to the protocol
+        continue
     if "id" not in asked or "method" not in asked:
         continue  # a notification, which is never answered
     result = result_of(asked)

@@ -120,6 +120,8 @@ def test_receiver_refuses_what_is_not_signed_and_repeats_nothing(receiver):
     assert requests.post(url, data=body, headers={HEADER: sign(b"other", hook["secret"])}, timeout=5).status_code == 401
     for secret in (hook["secret"], hook["secret"], "whsec_older"):
         assert requests.post(url, data=body, headers={HEADER: sign(body, secret)}, timeout=5).status_code == 200
+    next_only = {HEADER: sign(body, "whsec_other"), f"{HEADER}-Next": sign(body, hook["secret"])}
+    assert requests.post(url, data=body, headers=next_only, timeout=5).status_code == 200
     last = json.dumps({"event": "last", "event_id": "01LAST", "message_id": "M"}).encode()
     assert requests.post(url, data=last, headers={HEADER: sign(last, hook["secret"])}, timeout=5).status_code == 200
     assert out.read_text().count("once M") == 1
@@ -141,6 +143,9 @@ class Model:
     def tell(self, method, **more):
         self._program.stdin.write(json.dumps({"jsonrpc": "2.0", "method": method, **more}) + "\n")
         self._program.stdin.flush()
+
+    def mumble(self):
+        self._program.stdin.write("not JSON\n")
 
     def use(self, tool, **arguments):
         result = self.ask("tools/call", name=tool, arguments=arguments)
@@ -193,7 +198,8 @@ def test_model_is_told_what_is_wrong(model):
     failed, text = model.use("send_email", to=["nobody"], subject="x", markdown="x")
     assert failed
     assert text.startswith("to")
-    assert model.use("read_email")[0] is True
+    assert model.use("read_email") == (True, "The argument 'id' is missing.")
     assert model.use("no_such_tool")[0] is True
     assert model.ask("resources/list")["code"] == -32601
+    model.mumble()
     assert model.ask("ping") == {}
