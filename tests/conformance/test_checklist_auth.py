@@ -180,6 +180,16 @@ def test_line_09_key_is_never_changed_to_send_and_decide(tenant, before):
     assert keys[made["id"]] == [before]
 
 
+def test_line_09_key_does_not_get_oversight_without_an_operator(tenant):
+    made = tenant.add_key("reader", "read")
+    path = f"/v1/api-keys/{made['id']}"
+    first = tenant.call("PATCH", path, key="admin", json={"scopes": ["read", "oversight"]})
+    assert (first.status_code, first.json()["status"]) == (202, "pending_approval")
+    wrong = tenant.call("PATCH", path, key="admin", json={"scopes": ["read", "oversight"], "approval_code": "AAA-AAA"})
+    assert wrong.status_code == 403
+    assert tenant.call("GET", "/v1/oversight/pending", key="reader").status_code == 403
+
+
 def test_line_10_ids_of_another_account_are_404(tenant, other):
     file = {"name": "f", "content_base64": base64.b64encode(b"x").decode(), "content_type": "text/plain"}
     sent = other.held(attachments=[file])

@@ -1,5 +1,6 @@
 """Lines 23 to 32 of the contract's checklist: what waits, decisions and their races, timing, inbound, upgrades."""
 
+import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
@@ -313,6 +314,7 @@ def test_line_32_upgrade_takes_its_code_once(tenant):
     told = ask(tenant)
     code = code_of(tenant)
     assert told["status"] == "upgrade_requested"
+    assert re.fullmatch(r"[A-Z0-9]{3}-[A-Z0-9]{3}", code)
     assert code not in str(told)
     wrong = code[:-1] + ("A" if code[-1] != "A" else "B")
     upgrade(tenant, wrong, 403)
