@@ -1,5 +1,7 @@
 """What a person reads when everything is ready: where it is, and how to sign in. Only shows what `prepare` wrote."""
 
+from pathlib import Path
+
 from dashboard.launch.environment import Environment
 from dashboard.launch.keys import read_assignments
 from dashboard.launch.paths import ROOT
@@ -25,6 +27,8 @@ def welcome(environment: Environment) -> list[str]:
 def _gateway(environment: Environment) -> list[str]:
     lines = [
         f"  This is the gateway alone. What it takes: {environment.url}/docs",
+        f"  Mail to its mailboxes comes in by SMTP on port {environment.ports['INBOUND_PORT']}.",
+        f"  Logs are in {_shown(environment.data / 'log')}.",
         "  ./run manage gateway_account --name Acme --address support@acme.example makes an account and its keys.",
     ]
     if not environment.variables.get("EMAIL_URL"):
@@ -41,14 +45,16 @@ def _people(credentials: dict[str, str]) -> list[tuple[str, str]]:
 
 
 def _places(environment: Environment, credentials: dict[str, str]) -> list[tuple[str, str]]:
-    file = environment.data / CREDENTIALS
-    shown = file.relative_to(ROOT) if file.is_relative_to(ROOT) else file
     discord = credentials.get("DISCORD_URL")
     return [
         *([("Discord stand-in", discord)] if discord else []),
         ("Gateway (API)", f"http://127.0.0.1:{environment.ports['GATEWAY_PORT']}"),
-        ("Keys and the rest", str(shown)),
+        ("Keys and the rest", _shown(environment.data / CREDENTIALS)),
     ]
+
+
+def _shown(path: Path) -> str:
+    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
 
 
 def _aligned(rows: list[tuple[str, str]]) -> list[str]:

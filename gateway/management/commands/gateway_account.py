@@ -6,8 +6,8 @@ from django.core.management import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 from django.utils.text import slugify
 
-from gateway.addresses import clean_address
-from gateway.models import Account, Mailbox
+from gateway.addresses import clean_address, domain_of
+from gateway.models import Account, Domain, Mailbox
 from gateway.models.accounts import Scope
 from gateway.modes import Mode
 from gateway.provision import make_account, make_mailbox, new_key_text, register_key
@@ -52,8 +52,18 @@ class Command(BaseCommand):
             display_name=options["display_name"] or name,
             mode=Mode(options["mode"]),
         )
-        self.stdout.write(f"account  {account.pk}  {account.name}\nmailbox  {mailbox.pk}  {mailbox.address}\n")
+        self.stdout.write(f"account  {account.pk}  {account.name}  (--account {slug})\n")
+        self.stdout.write(f"mailbox  {mailbox.pk}  {mailbox.address}\n")
+        self._note_foreign_domain(mailbox)
         self._make_keys(account)
+
+    def _note_foreign_domain(self, mailbox: Mailbox) -> None:
+        domain = domain_of(mailbox.address)
+        owner = Domain.objects.filter(domain=domain, status=Domain.Status.ACTIVE).exclude(account=mailbox.account)
+        for other in owner.select_related("account"):
+            self.stdout.write(
+                f"note     {domain} stays with account {other.account.slug}: no more mailboxes in it here\n"
+            )
 
     def _make_keys(self, account: Account) -> None:
         for purpose, name, scopes, sandbox in _KEYS:

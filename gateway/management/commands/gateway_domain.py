@@ -23,7 +23,8 @@ class Command(BaseCommand):
     def handle(self, *args: Any, account: str, domain: str, **options: Any) -> None:
         owner = Account.objects.filter(slug=account).first()
         if owner is None:
-            raise CommandError(f"There is no account {account}.")
+            known = ", ".join(Account.objects.order_by("slug").values_list("slug", flat=True)[:20])
+            raise CommandError(f"There is no account named {account}. There are: {known or 'none'}.")
         try:
             given = give_domain(account=owner, name=clean_domain(domain), now=timezone.now())
         except ValueError as error:

@@ -77,7 +77,7 @@ def _warmup(text: str) -> tuple[int, int | None]:
     if text == "none":
         return 0, None
     stage, _, limit = text.partition(":")
-    number = _number(limit)
-    if not (stage.isascii() and stage.isdecimal() and 1 <= int(stage) <= 100 and isinstance(number, int)):
+    numbers = all(part.isascii() and part.isdecimal() for part in (stage, limit))
+    if not (numbers and 1 <= int(stage) <= 100 and int(limit) <= _MOST):
         raise ArgumentTypeError(f"must be STAGE:N, such as 2:50, or none, not {text!r}")
-    return int(stage), number
+    return int(stage), int(limit)

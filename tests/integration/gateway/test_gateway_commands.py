@@ -71,6 +71,15 @@ def test_gateway_account_prints_keys_that_work(db: None):
     assert world.pending()["count"] == 1
 
 
+def test_gateway_account_tells_its_short_name_and_whose_the_domain_is(db: None):
+    first, second = io.StringIO(), io.StringIO()
+    call_command("gateway_account", name="Globex Ltd", address="info@globex.example", stdout=first)
+    call_command("gateway_account", name="Sales", address="sales@globex.example", stdout=second)
+    assert "(--account globex-ltd)" in first.getvalue()
+    assert "note" not in first.getvalue()
+    assert "globex.example stays with account globex-ltd" in second.getvalue()
+
+
 def test_gateway_account_refuses_a_name_that_is_taken(db: None):
     call_command("gateway_account", name="Initech", stdout=io.StringIO())
     with pytest.raises(CommandError, match="already"):

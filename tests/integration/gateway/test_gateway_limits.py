@@ -218,6 +218,11 @@ def test_command_refuses_what_is_no_limit(world: World, wrong: list[str]):
         call_command("gateway_limits", "--account=acme", *wrong, stdout=io.StringIO())
 
 
+def test_command_tells_the_form_of_a_warm_up(world: World):
+    with pytest.raises(CommandError, match="STAGE:N"):
+        call_command("gateway_limits", "--account=acme", "--warmup=50", stdout=io.StringIO())
+
+
 def nested(depth: int) -> dict[str, Any]:
     value: Any = "x"
     for _ in range(depth):
