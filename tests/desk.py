@@ -38,8 +38,14 @@ class Browser:
         return self.session.post(self.base_url + path, data=data, timeout=TIMEOUT, allow_redirects=False)
 
     def queue(self, tab: str = "waiting") -> list[dict[str, Any]]:
-        """The messages of a tab, from its twin for scripts."""
-        return self.get(f"/queue/?tab={tab}&format=json").json()["messages"]
+        """The messages of a tab, on all its pages, from its twin for scripts."""
+        messages: list[dict[str, Any]] = []
+        after: str | None = ""
+        while after is not None:
+            page = self.get(f"/queue/?tab={tab}&after={after}&format=json").json()
+            messages += page["messages"]
+            after = page["next_after"] or None
+        return messages
 
     def find(self, upstream_id: str, tab: str = "waiting") -> dict[str, Any] | None:
         return next((row for row in self.queue(tab) if row["upstream_id"] == upstream_id), None)
@@ -91,6 +97,13 @@ class Product:
         answer = self.call("POST", "/v1/send_email", json=body)
         assert answer.status_code == 202, answer.text
         return answer.json()["message_id"], subject
+
+    def reject_all(self) -> None:
+        """Reject what waits, so that a new message stands on the queue's first page."""
+        waiting = self.call("GET", "/v1/oversight/pending", key="OVERSIGHT_KEY").json()["pending"]
+        for row in waiting:
+            body = {"email_id": row["id"], "action": "reject"}
+            self.call("POST", "/v1/oversight/decide", key="OVERSIGHT_KEY", json=body)
 
     def held(self, browser: Browser, upstream_id: str) -> dict[str, Any]:
         """Wait until the desk shows the message with its content, and return its row."""

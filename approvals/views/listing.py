@@ -42,7 +42,9 @@ def queue(request: DeskRequest) -> HttpResponse:
     tab, after = QueueForm(request.GET).place()
     actor: Actor = request.actor
     if request.GET.get("format") == "json":
-        return JsonResponse({"messages": [_as_json(message) for message in _page_of(actor, tab, after)[:PAGE]]})
+        found = _page_of(actor, tab, after)
+        shown = [_as_json(message) for message in found[:PAGE]]
+        return JsonResponse({"messages": shown, "next_after": _place_of_next(found, tab)})
     context = queue_context(actor, tab=tab, after=after, now=timezone.now())
     return page_or_fragment(request, page="approvals/queue.html", fragment="approvals/_list.html", context=context)
 
@@ -104,7 +106,7 @@ def queue_context(actor: Actor, *, tab: str, after: tuple[datetime, int] | None,
         "newest": _newest(visible.awaiting_review()),
         "rows": rows,
         "is_first_page": after is None,
-        "next_after": _place(messages[PAGE - 1], tab) if len(messages) > PAGE else "",
+        "next_after": _place_of_next(messages, tab),
         "last_decision": last_decision,
         "now": now,
     }
@@ -127,6 +129,11 @@ def _page_of(actor: Actor, tab: str, after: tuple[datetime, int] | None) -> list
     if tab in ("done", "failed"):
         return list((messages.changed_before(after) if after else messages).newest_first()[: PAGE + 1])
     return list((messages.held_after(after) if after else messages).oldest_first()[: PAGE + 1])
+
+
+def _place_of_next(messages: list[Message], tab: str) -> str:
+    """Return where the next page begins, which `after` takes; empty on the last one."""
+    return _place(messages[PAGE - 1], tab) if len(messages) > PAGE else ""
 
 
 def _place(message: Message, tab: str) -> str:
@@ -168,6 +175,6 @@ def history(request: DeskRequest) -> HttpResponse:
     context = {
         "rows": [_row(message) for message in messages[:PAGE]],
         "is_first_page": after is None,
-        "next_after": _place(messages[PAGE - 1], "done") if len(messages) > PAGE else "",
+        "next_after": _place_of_next(messages, "done"),
     }
     return page_or_fragment(request, page="approvals/history.html", fragment="approvals/_history.html", context=context)

@@ -29,6 +29,12 @@ def pytest_collection_modifyitems(items: list[Any]) -> None:
                 item.add_marker(pytest.mark.skip(reason="no Chromium: install Debian's package chromium"))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _short_queue(product: Product) -> None:
+    """Begin with few messages: those of other tests would push a new one off the first page."""
+    product.reject_all()
+
+
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Chromium]:
     with sync_playwright() as playwright:

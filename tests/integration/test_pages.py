@@ -90,6 +90,10 @@ def test_fifty_first_message_is_reached_by_a_link(desk, connection):
     assert link not in first
     following = first.partition("after=")[2].partition('"')[0].partition("&")[0]
     assert link in desk.get(f"/queue/?after={following}").content.decode()
+    twin = desk.get("/queue/?format=json").json()
+    assert (len(twin["messages"]), twin["next_after"]) == (50, following)
+    rest = desk.get(f"/queue/?format=json&after={following}").json()
+    assert ([row["id"] for row in rest["messages"]], rest["next_after"]) == ([str(last.public_id)], "")
 
 
 @pytest.mark.parametrize("count", [3, 12])
