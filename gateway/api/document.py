@@ -15,7 +15,10 @@ ABOUT = (
 # In the order of the docs page.
 GROUPS = {
     "send": "Send, reply, and change what is scheduled.",
-    "messages": "Read mail of both directions, its files, threads and tags; take back what has not left.",
+    "messages": (
+        "Read mail of both directions, its threads and tags; take back what has not left. "
+        "The bytes of a file are at `…/attachments/{name}`."
+    ),
     "flat": "The same in one path a verb, for chat commands and tools. Each path works without `/v1` too.",
     "oversight": "What waits for a person, the decision, and the codes that loosen a mailbox.",
     "allowlists": "Whom a mailbox may write to, and who was refused.",
@@ -24,6 +27,19 @@ GROUPS = {
     "account": "The account, its mailboxes, keys and domains, and who did what.",
     "usage": "How much was sent and received.",
     "health": "Whether the gateway works; needs no key.",
+}
+
+# What a status means here, in place of its name in HTTP.
+STATUSES = {
+    400: "The body cannot be read, or the request makes no sense.",
+    401: "No key, or not a good one.",
+    403: "The key may not do this, or a rule forbids it.",
+    404: "No such thing in this account, or not for this key.",
+    409: "The state does not allow it; `code` says why.",
+    413: "More bytes than are taken.",
+    422: "A field is missing or wrong; `field` names it.",
+    429: "Too much; wait as many seconds as `Retry-After` says.",
+    503: "The database is away; try again.",
 }
 
 EXTRA = {"tags": [{"name": name, "description": text} for name, text in GROUPS.items()]}
@@ -38,8 +54,15 @@ class Document(OpenAPISchema):
         about = str(told.get("description", ""))
         # The first sentence says more on the closed row than the name of a function.
         first, _, more = about.partition(". ")
-        told["summary"] = first.rstrip(".")
+        told["summary"] = first.rstrip(".").replace("`", "")
         told["description"] = " ".join(part for part in (more, _needed(operation)) if part)
+        return told
+
+    def responses(self, operation: Operation) -> dict[int, Any]:
+        """Return the answers of one call, by status."""
+        told: dict[int, Any] = super().responses(operation)
+        for status, answer in told.items():
+            answer["description"] = STATUSES.get(status, answer["description"])
         return told
 
 

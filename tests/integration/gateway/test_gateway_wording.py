@@ -94,3 +94,5 @@ def test_docs_name_each_call_once_with_its_scope_and_a_known_group(db: None):
     assert silent == []
     assert "`oversight` or `oversight_read`" in calls["/v1/oversight/pending", "get"]["description"]
     assert calls["/health", "get"]["description"] == "Needs no key."
+    assert all("`" not in call["summary"] for call in calls.values())
+    assert "Retry-After" in calls["/v1/send_email", "post"]["responses"]["429"]["description"]
