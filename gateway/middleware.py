@@ -83,6 +83,8 @@ class JsonOnlyMiddleware:
         response["X-Content-Type-Options"] = "nosniff"
         response["X-Request-Id"] = request_id
         response.setdefault("Cache-Control", "no-store")
+        # Our line names the route; Django's would name the path, and that may hold an address.
+        response._has_been_logged = True  # type: ignore[attr-defined]
         if isinstance(response, HttpResponse):
             response["Content-Length"] = str(len(response.content))
         return response

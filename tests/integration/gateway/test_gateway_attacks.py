@@ -177,3 +177,8 @@ def test_mail_that_nobody_let_in_says_nothing_in_its_addresses_either(world: Wor
         (row,) = world.call("GET", path).json()["emails"]
         assert evil not in str(row)
         assert row["to_addresses"] == [world.mailbox.address]
+
+
+def test_path_that_names_somebody_is_not_logged_although_it_is_left_out(world: World, caplog: pytest.LogCaptureFixture):
+    assert world.call("GET", "/v1/emails/dana@northwind.example").status_code == 501
+    assert "dana@northwind.example" not in caplog.text
