@@ -180,7 +180,7 @@ def test_operator_gives_a_domain_at_once(world: World, other: World):
     assert (entry.actor_key, entry.metadata["by"]) == (None, "operator")
     with pytest.raises(CommandError, match="belongs to another account"):
         call_command("gateway_domain", "shop.example", account="globex")
-    with pytest.raises(CommandError, match="no account nobody"):
+    with pytest.raises(CommandError, match="no account named nobody"):
         call_command("gateway_domain", "shop.example", account="nobody")
     with pytest.raises(CommandError, match="such as example"):
         call_command("gateway_domain", "shop", account="acme")
