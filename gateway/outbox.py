@@ -5,6 +5,7 @@ can be repeated, after it only the server's answer counts. Without that answer t
 """
 
 import logging
+import re
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -28,6 +29,8 @@ log = logging.getLogger(__name__)
 RETRIES = (10, 60, 300, 900, 1800, 3600, 3600, 7200)
 # Attempts that end with the worker's death count too: an email that kills workers must not do so for ever.
 MAX_ATTEMPTS = len(RETRIES) + 3
+
+_ADDRESS = re.compile(r"[^\s<>]+@[^\s<>]+")
 
 
 def send_due(*, email_id: str, now: datetime) -> str:
@@ -153,10 +156,15 @@ def _not_taken(email: Email, error: smtp.NotTaken, now: datetime) -> str:
     if wait is not None:
         later = Now() + timedelta(seconds=wait)
         _mine(email).update(due_at=later, lease_until=None, data_attempted_at=None, last_error=str(error)[:2000])
-        log.warning("email put off", extra={"email": email.pk, "attempt": email.attempts, "reason": str(error)[:200]})
+        log.warning("email put off", extra={"email": email.pk, "attempt": email.attempts, "reason": _why(error)})
         return "put off"
     _fail(email, error, now)
     return "failed"
+
+
+def _why(error: smtp.NotTaken) -> str:
+    """Return what went wrong, for the log: without the addresses that servers and lists name."""
+    return _ADDRESS.sub("(address)", str(error)[:500])[:200]
 
 
 def _fail(email: Email, error: smtp.NotTaken, now: datetime) -> None:
@@ -173,7 +181,7 @@ def _fail(email: Email, error: smtp.NotTaken, now: datetime) -> None:
             suppression.suppress_gone(email=email, refused=refused, now=now)
             _announce_bounce(email, refused, now)
         events.announce(event_names.FAILED, email=email, now=now, diagnostic=str(error)[:500])
-    log.warning("email failed", extra={"email": email.pk, "attempt": email.attempts, "reason": str(error)[:200]})
+    log.warning("email failed", extra={"email": email.pk, "attempt": email.attempts, "reason": _why(error)})
 
 
 def _unknown(email: Email, reason: str, now: datetime) -> bool:

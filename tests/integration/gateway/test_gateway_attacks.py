@@ -182,3 +182,17 @@ def test_mail_that_nobody_let_in_says_nothing_in_its_addresses_either(world: Wor
 def test_path_that_names_somebody_is_not_logged_although_it_is_left_out(world: World, caplog: pytest.LogCaptureFixture):
     assert world.call("GET", "/v1/emails/dana@northwind.example").status_code == 501
     assert "dana@northwind.example" not in caplog.text
+
+
+def test_mail_that_fails_is_logged_without_who_would_have_got_it(
+    world: World, mail_server: MailServer, caplog: pytest.LogCaptureFixture
+):
+    email = world.approved()
+    lists = {"kind": "restriction", "mode": "enforce", "version": 0, "entries": ["elsewhere.example"]}
+    world.call("PUT", f"{world.base}/allowlist", key="admin", json=lists)
+    caplog.clear()
+    assert leave(email.pk) == "failed"
+    told = [record for record in caplog.records if record.getMessage() == "email failed"]
+    assert [("dana@northwind.example" in str(vars(one)), "may not write" in str(vars(one))) for one in told] == [
+        (False, True)
+    ]
