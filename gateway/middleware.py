@@ -17,6 +17,7 @@ from django.http.response import HttpResponseBase
 
 from common.identifiers import ulid
 from common.logs import traced
+from gateway.ignored_fields import named_in
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +78,7 @@ class JsonOnlyMiddleware:
         request_id = asked if _REQUEST_ID.fullmatch(asked) else ulid()
         began = time.monotonic()
         with traced(request_id):
-            response = self._refusal(request) or _as_json(request, self.get_response(request))
+            response = self._refusal(request) or named_in(request, _as_json(request, self.get_response(request)))
             _log(request, response, time.monotonic() - began)
         response["X-Countersign-Gateway"] = "1"
         response["X-Content-Type-Options"] = "nosniff"

@@ -4,8 +4,9 @@ import json
 from datetime import datetime
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
 
+from gateway import ignored_fields
 from gateway.addresses import clean_address, clean_addresses
 from gateway.header_text import check_header_text
 from gateway.modes import GateTiming, Mode
@@ -73,6 +74,15 @@ class Body(BaseModel):
     """Base of all request bodies."""
 
     model_config = ConfigDict(extra="ignore", populate_by_name=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _note_unknown(cls, given: Any, info: ValidationInfo) -> Any:
+        request = (info.context or {}).get("request")
+        if request is not None and isinstance(given, dict):
+            known = {word for name, field in cls.model_fields.items() for word in (name, field.alias)}
+            ignored_fields.remember(request, given.keys() - known)
+        return given
 
 
 class NamesEmail(Body):

@@ -96,3 +96,21 @@ def test_docs_name_each_call_once_with_its_scope_and_a_known_group(db: None):
     assert calls["/health", "get"]["description"] == "Needs no key."
     assert all("`" not in call["summary"] for call in calls.values())
     assert "Retry-After" in calls["/v1/send_email", "post"]["responses"]["429"]["description"]
+
+
+def test_unknown_fields_are_ignored_and_named(world: World):
+    answer = world.send(shedule_at="2027-01-01T00:00:00Z", attachments=[{"name": "a", "content": "YQ==", "enc": "b"}])
+    assert (answer.status_code, answer.json()["ignored_fields"]) == (202, ["enc", "shedule_at"])
+    assert "ignored_fields" not in world.send(**{"from": world.mailbox.address, "idempotency_key": "k"}).json()
+    held = world.call("PATCH", "/v1/account", key="admin", json={"hold_al": True})
+    assert (held.json()["hold_all"], held.json()["ignored_fields"]) == (False, ["hold_al"])
+    assert int(held["Content-Length"]) == len(held.content)
+
+
+def test_unknown_fields_of_a_refused_request_are_not_named(world: World):
+    assert "ignored_fields" not in world.send(to=["nobody"], shedule_at="x").json()
+
+
+def test_names_of_unknown_fields_are_bounded(world: World):
+    names = world.send(**{f"{number}{'x' * 200}": 1 for number in range(50)}).json()["ignored_fields"]
+    assert (len(names), max(map(len, names))) == (10, 80)
