@@ -56,7 +56,7 @@ def accept_letter(*, key: ApiKey, mailbox: Mailbox, letter: Letter, now: datetim
         # After the key, so that a repeated one is answered although the quota is used up.
         limits.check_quota(account=key.account, sandbox=key.sandbox, now=now)
         email.save(force_insert=True)
-        _store_files(email, letter)
+        Attachment.objects.attach(email, letter.files)
         auditing.note("email.submitted", email=email, key=key, oversight_mode=email.oversight_mode)
         note_admission(admission, email=email, key=key)
     log.info(
@@ -187,19 +187,3 @@ def _earlier(email: Email, letter: Letter, digest: str) -> Accepted:
             status=record.email.status,
         )
     return Accepted(record.email, repeated=True, mismatch=record.digest != digest)
-
-
-def _store_files(email: Email, letter: Letter) -> None:
-    if not letter.files:
-        return
-    Attachment.objects.bulk_create(
-        Attachment(
-            email=email,
-            name=file.name,
-            content_type=file.content_type,
-            size=len(file.content),
-            sha256=file.sha256,
-            content=file.content,
-        )
-        for file in letter.files
-    )

@@ -48,7 +48,7 @@ def receive_mail(*, mailbox: Mailbox, mail: Mail, digest: str, recipient: str, s
     try:
         with transaction.atomic():
             email.save(force_insert=True)
-            _store_files(email, mail)
+            Attachment.objects.attach(email, mail.files)
             auditing.note("email.received", email=email, automatic=mail.automatic, cut=list(mail.cut))
             events.announce(event_names.PENDING if email.gated else event_names.RECEIVED, email=email, now=now)
     except IntegrityError:
@@ -140,17 +140,3 @@ def _sound(address: str) -> str:
         return clean_address(address)
     except ValueError:
         return ""
-
-
-def _store_files(email: Email, mail: Mail) -> None:
-    Attachment.objects.bulk_create(
-        Attachment(
-            email=email,
-            name=file.name,
-            content_type=file.content_type,
-            size=len(file.content),
-            sha256=file.sha256,
-            content=file.content,
-        )
-        for file in mail.files
-    )

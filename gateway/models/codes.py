@@ -11,18 +11,26 @@ from gateway.modes import Mode
 from gateway.querysets.codes import ApprovalRequestQuerySet, UpgradeRequestQuerySet
 
 
-class UpgradeRequest(models.Model):
-    """A wish for a looser oversight mode; the code that grants it is shown to admins and used once."""
+class OneTimeCode(models.Model):
+    """A code that is good once, for a while, and not for ever to guess at."""
 
     id = models.CharField(primary_key=True, max_length=26, default=ulid, editable=False)
-    mailbox = models.ForeignKey(Mailbox, models.CASCADE, related_name="upgrade_requests")
-    target_mode = models.CharField(max_length=12, choices=Mode)
     code = EncryptedTextField()
     requested_by_key = models.ForeignKey(ApiKey, models.RESTRICT, related_name="+")
     created_at = models.DateTimeField(db_default=Now())
     expires_at = models.DateTimeField()
     used_at = models.DateTimeField(null=True)
     wrong_attempts = models.PositiveIntegerField(default=0)
+
+    class Meta:
+        abstract = True
+
+
+class UpgradeRequest(OneTimeCode):
+    """A wish for a looser oversight mode; the code that grants it is shown to admins and used once."""
+
+    mailbox = models.ForeignKey(Mailbox, models.CASCADE, related_name="upgrade_requests")
+    target_mode = models.CharField(max_length=12, choices=Mode)
 
     objects = UpgradeRequestQuerySet.as_manager()
 
@@ -39,21 +47,14 @@ class UpgradeRequest(models.Model):
         return f"{self.mailbox_id} to {self.target_mode}"
 
 
-class ApprovalRequest(models.Model):
+class ApprovalRequest(OneTimeCode):
     """An administrative act that waits for its code, where the operator asks for codes."""
 
-    id = models.CharField(primary_key=True, max_length=26, default=ulid, editable=False)
     account = models.ForeignKey(Account, models.CASCADE, related_name="+")
     action = models.CharField(max_length=40)
     # Of what was asked for, so that a code approves this very act and no other.
     digest = models.CharField(max_length=64)
     summary = models.CharField(max_length=300)
-    code = EncryptedTextField()
-    requested_by_key = models.ForeignKey(ApiKey, models.RESTRICT, related_name="+")
-    created_at = models.DateTimeField(db_default=Now())
-    expires_at = models.DateTimeField()
-    used_at = models.DateTimeField(null=True)
-    wrong_attempts = models.PositiveIntegerField(default=0)
 
     objects = ApprovalRequestQuerySet.as_manager()
 

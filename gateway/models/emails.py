@@ -7,7 +7,7 @@ from django.db.models import Q
 from common.identifiers import ulid
 from gateway.models.accounts import Account, ApiKey, Mailbox
 from gateway.modes import GateTiming, Mode
-from gateway.querysets.emails import CHARGED, EmailQuerySet, IdempotencyQuerySet
+from gateway.querysets.emails import CHARGED, AttachmentQuerySet, EmailQuerySet, IdempotencyQuerySet
 from gateway.states import AWAITING_DECISION, Decision, Direction, Status
 
 
@@ -134,6 +134,8 @@ class Attachment(models.Model):
     size = models.PositiveIntegerField()
     sha256 = models.CharField(max_length=64)
     content = models.BinaryField()
+
+    objects = AttachmentQuerySet.as_manager()
 
     class Meta:
         constraints = [

@@ -21,7 +21,10 @@ from gateway.states import (
 )
 
 if TYPE_CHECKING:
-    from gateway.models import Account, ApiKey, Email, IdempotencyRecord  # noqa: F401
+    from collections.abc import Sequence
+
+    from gateway.letters import File
+    from gateway.models import Account, ApiKey, Attachment, Email, IdempotencyRecord  # noqa: F401
 
 # Longer than the longest attempt (smtp.py bounds each of its steps), so that only a dead worker loses its lease.
 OUTBOX_LEASE = timedelta(seconds=150)
@@ -186,6 +189,24 @@ def _closed() -> Q:
     account = Account.objects.filter(pk=OuterRef("account_id"), is_active=False)
     mailbox = Mailbox.objects.filter(pk=OuterRef("mailbox_id"), is_active=False)
     return Q(Exists(account)) | Q(Exists(mailbox))
+
+
+class AttachmentQuerySet(models.QuerySet["Attachment"]):
+    """Attached files."""
+
+    def attach(self, email: Email, files: Sequence[File]) -> None:
+        """Store the files of an email, sent or received."""
+        self.bulk_create(
+            self.model(
+                email=email,
+                name=file.name,
+                content_type=file.content_type,
+                size=len(file.content),
+                sha256=file.sha256,
+                content=file.content,
+            )
+            for file in files
+        )
 
 
 class IdempotencyQuerySet(models.QuerySet["IdempotencyRecord"]):
