@@ -18,6 +18,8 @@ def clean_address(text: str) -> str:
     if named := _NAMED.fullmatch(text):
         text = named[1].strip()
     local, _, domain = text.rpartition("@")
+    if local.isprintable() and not local.isascii():
+        raise ValueError(f"{_shown(text)} is not an email address that is taken: only ASCII can stand before the @.")
     # Mail programs, and the library that builds messages, read =?utf-8?q?...?= as something else.
     if not _LOCAL.fullmatch(local) or len(local) > 64 or "=?" in local:
         raise ValueError(f"{_shown(text)} is not an email address.")
@@ -57,5 +59,5 @@ def ascii_domain(domain: str) -> str:
 
 
 def _shown(text: str) -> str:
-    # Control characters are escaped: the sentence may end in a log or a terminal.
-    return ascii(text[:80])
+    # What does not print is escaped: the sentence may end in a log or a terminal.
+    return repr(text[:80])

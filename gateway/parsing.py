@@ -12,6 +12,9 @@ from gateway.errors import BadRequest, Invalid
 MAX_DEPTH = 32
 MAX_VALUES = 100_000
 
+_FORMS = ("application/x-www-form-urlencoded", "multipart/form-data")
+_NO_FORM = "Forms are not taken. Send a JSON object, with Content-Type: application/json."
+
 
 class StrictParser(Parser):
     """Parses a body. An empty one is an empty object; refusals are typed, for the error handlers to find."""
@@ -24,7 +27,8 @@ class StrictParser(Parser):
         except RecursionError as error:
             raise BadRequest("The body is nested too deeply.", code="invalid_json") from error
         except ValueError as error:
-            raise BadRequest(f"The body is not valid JSON: {_where(error)}.", code="invalid_json") from error
+            hint = _NO_FORM if request.content_type in _FORMS else ""
+            raise BadRequest(f"The body is not valid JSON: {_where(error)}.", code="invalid_json", hint=hint) from error
         if not isinstance(value, dict):
             raise BadRequest("The body must be a JSON object.", code="invalid_json")
         _Walk().through(value)

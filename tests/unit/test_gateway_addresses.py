@@ -58,6 +58,11 @@ def test_clean_address_error_shows_no_control_characters():
     assert "\x1b" not in str(caught.value)
 
 
+def test_clean_address_error_says_what_is_wrong_with_umlauts():
+    with pytest.raises(ValueError, match=r"'jörg@bücher.example' is not .* only ASCII can stand before the @"):
+        clean_address("jörg@bücher.example")
+
+
 def test_clean_addresses_takes_text_with_commas_and_drops_repetitions():
     assert clean_addresses("a@x.example, b@x.example,, a@X.example") == ["a@x.example", "b@x.example"]
 

@@ -31,6 +31,12 @@ def test_body_that_is_not_json_is_told_where_it_breaks(world: World, body: bytes
     assert where in answer.json()["error"]
 
 
+def test_form_is_told_to_be_json(world: World):
+    answer = Client().post("/v1/send_email", {"to": "a@x.example"}, headers={"X-API-Key": world.keys["agent"]})
+    assert (answer.status_code, answer.json()["code"]) == (400, "invalid_json")
+    assert "application/json" in answer.json()["hint"]
+
+
 def test_inbox_without_a_mailbox_asks_for_the_mailbox(world: World):
     make_mailbox(account=world.account, address="second@acme.example", display_name="Second")
     answer = world.call("GET", "/v1/check_inbox")
