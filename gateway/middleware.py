@@ -9,6 +9,7 @@ import logging
 import re
 import time
 from collections.abc import Callable
+from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import DisallowedHost
@@ -17,6 +18,7 @@ from django.http.response import HttpResponseBase
 
 from common.identifiers import ulid
 from common.logs import traced
+from gateway.errors import TooLarge
 from gateway.ignored_fields import named_in
 
 log = logging.getLogger(__name__)
@@ -105,15 +107,34 @@ class JsonOnlyMiddleware:
         return None
 
 
+class _Chunks:
+    """A body in chunks, which Django would take for empty.
+
+    It is waited for only when a handler wants it: then a key is known.
+    """
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def read(self, size: int = -1) -> bytes:
+        """Return the whole body, whatever `size` is. Raises TooLarge."""
+        most = settings.DATA_UPLOAD_MAX_MEMORY_SIZE or 0
+        body: bytes = self._stream.read(most + 1)
+        if len(body) > most:
+            raise TooLarge(too_large())
+        return body
+
+    def close(self) -> None:
+        """Do nothing: the server closes its own."""
+
+
 def _body_fits(request: HttpRequest) -> bool:
-    """Whether the body is within the limit. Reads a chunked one, which Django would take for empty."""
-    most = settings.DATA_UPLOAD_MAX_MEMORY_SIZE or 0
+    """Whether the body is within the limit, as far as that is known before it is read."""
     if "chunked" in request.headers.get("Transfer-Encoding", "").lower():
-        body = request.META["wsgi.input"].read(most + 1)
-        request._body = body[:most]
-        return len(body) <= most
+        request._stream = _Chunks(request.META["wsgi.input"])  # type: ignore[assignment]
+        return True
     length = request.META.get("CONTENT_LENGTH") or "0"
-    return length.isdecimal() and int(length) <= most
+    return length.isdecimal() and int(length) <= (settings.DATA_UPLOAD_MAX_MEMORY_SIZE or 0)
 
 
 def _as_json(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:

@@ -1,8 +1,11 @@
 """What a sceptical reader tried against the gateway: each of these once led further than it should have."""
 
+import json
 import time
+from typing import Any
 
 import pytest
+from django.test import Client
 from django.utils import timezone
 
 from gateway import outbox
@@ -196,3 +199,31 @@ def test_mail_that_fails_is_logged_without_who_would_have_got_it(
     assert [("dana@northwind.example" in str(vars(one)), "may not write" in str(vars(one))) for one in told] == [
         (False, True)
     ]
+
+
+class Stream:
+    """A body in chunks, which a client may send as slowly as it likes."""
+
+    def __init__(self, content: bytes) -> None:
+        self.content, self.was_read = content, False
+
+    def read(self, size: int = -1) -> bytes:
+        self.was_read = True
+        return self.content if size < 0 else self.content[:size]
+
+    readline = read
+
+
+def post_in_chunks(stream: Stream, key: str) -> Any:
+    extra: dict[str, Any] = {"wsgi.input": stream, "CONTENT_LENGTH": "", "HTTP_TRANSFER_ENCODING": "chunked"}
+    return Client().post("/send_email", headers={"Authorization": f"Bearer {key}"}, **extra)
+
+
+def test_body_in_chunks_is_waited_for_only_with_a_key(world: World, settings: Any):
+    letter = {"to": "dana@northwind.example", "subject": "Chunks", "body": "Hello"}
+    stranger, sent = Stream(b"{}"), Stream(json.dumps(letter).encode())
+    assert (post_in_chunks(stranger, "nobody").status_code, stranger.was_read) == (401, False)
+    assert (post_in_chunks(sent, world.keys["agent"]).status_code, sent.was_read) == (202, True)
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 20
+    answer = post_in_chunks(sent, world.keys["agent"])
+    assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
