@@ -1,5 +1,6 @@
 """Asks DNS what it says of a domain: its texts, and whether it takes mail; bounded in time, never in a transaction."""
 
+import threading
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,8 @@ from django.conf import settings
 # Of each question, all servers and repetitions together: a client waits for the answer meanwhile.
 LIMIT = 3.0
 _TRY = 1.0
+# A process has few threads, and whoever owns a domain decides how long its questions take.
+asking = threading.Lock()
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,16 @@ class Findings:
 
 
 def look_up(domain: str) -> Findings:
-    """Return what DNS says of `domain`."""
+    """Return what DNS says of `domain`; one question at a time, and who comes meanwhile is told to come again."""
+    if not asking.acquire(blocking=False):
+        return Findings(problem="Another domain is being looked up at this moment. Try again in a few seconds.")
+    try:
+        return _looked_up(domain)
+    finally:
+        asking.release()
+
+
+def _looked_up(domain: str) -> Findings:
     try:
         resolver = _resolver()
         texts = tuple(b"".join(record.strings).decode("utf-8", "replace") for record in _ask(resolver, domain, "TXT"))

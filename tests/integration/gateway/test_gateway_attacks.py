@@ -8,7 +8,7 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from gateway import outbox
+from gateway import dns_lookup, outbox
 from gateway.auth import hash_key
 from gateway.models import ApiKey, Email, Mailbox, Suppression
 from gateway.modes import Mode
@@ -227,3 +227,14 @@ def test_body_in_chunks_is_waited_for_only_with_a_key(world: World, settings: An
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 20
     answer = post_in_chunks(sent, world.keys["agent"])
     assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+
+
+def test_names_that_are_slow_to_look_up_hold_one_thread_only(world: World):
+    made = world.call("POST", "/v1/domains", key="admin", json={"domain": "slow.example"}).json()
+    with dns_lookup.asking:
+        began = time.monotonic()
+        told = world.call("POST", f"/v1/domains/{made['id']}/verify", key="admin").json()
+    assert (told["status"], "at this moment" in told["message"]) == ("pending", True)
+    assert time.monotonic() - began < dns_lookup.LIMIT
+    told = world.call("POST", f"/v1/domains/{made['id']}/verify", key="admin").json()
+    assert "could not be asked" in told["message"]
