@@ -9,7 +9,7 @@ from django.db import transaction
 from common.nudge import nudge
 from gateway import auditing
 from gateway.errors import Forbidden
-from gateway.models import Account, ApiKey, Email
+from gateway.models import Account, ApiKey, Domain, Email
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +39,8 @@ def close_account(*, key: ApiKey) -> None:
         raise Forbidden("A sandbox key cannot delete the account.", code="sandbox_key")
     with transaction.atomic():
         Account.objects.filter(pk=key.account_id).update(is_active=False)
+        # The addresses stay taken for good, but whose the domain is can be proved anew.
+        Domain.objects.active().filter(account_id=key.account_id).update(status=Domain.Status.PENDING)
         _note("account.deleted", key)
     log.warning("account deleted", extra={"account": key.account_id, "key": key.pk})
 

@@ -41,8 +41,9 @@ class Command(BaseCommand):
         if not slug:
             raise CommandError("The name needs letters or digits.")
         address = _clean(address or f"agent@{slug.replace('_', '-')}.example")
-        if Account.objects.filter(slug=slug).exists():
-            raise CommandError(f"There is an account named {slug} already.")
+        if earlier := Account.objects.filter(slug=slug).first():
+            gone = "" if earlier.is_active else " It is deleted, and its name stays taken."
+            raise CommandError(f"There is an account named {slug} already.{gone}")
         if Mailbox.objects.filter(address=address).exists():
             raise CommandError(f"The address {address} is taken.")
         account = make_account(name=name, slug=slug, oversight_email=options["oversight_email"])

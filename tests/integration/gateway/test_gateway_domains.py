@@ -10,7 +10,7 @@ from django.core.management import CommandError, call_command
 from gateway import dns_lookup
 from gateway.models import ApiKey, AuditLogEntry, Domain, Mailbox
 from tests.integration.gateway.dns_server import DnsServer, dns_server
-from tests.integration.gateway.world import World, add_key
+from tests.integration.gateway.world import World, add_key, make_world
 
 
 @pytest.fixture
@@ -184,3 +184,16 @@ def test_operator_gives_a_domain_at_once(world: World, other: World):
         call_command("gateway_domain", "shop.example", account="nobody")
     with pytest.raises(CommandError, match="such as example"):
         call_command("gateway_domain", "shop", account="acme")
+
+
+def test_domain_of_a_deleted_account_can_be_had_again_but_not_its_addresses(world: World):
+    call_command("gateway_domain", "northwind.example", account="acme", stdout=io.StringIO())
+    assert (
+        world.call("POST", "/v1/mailboxes", key="admin", json={"address": "info@northwind.example"}).status_code == 201
+    )
+    assert world.call("DELETE", "/v1/account", key="admin").status_code == 200
+    heir = make_world("globex")
+    call_command("gateway_domain", "northwind.example", account="globex", stdout=io.StringIO())
+    again = heir.call("POST", "/v1/mailboxes", key="admin", json={"address": "info@northwind.example"})
+    assert (again.status_code, again.json()["code"]) == (409, "address_taken")
+    assert heir.call("POST", "/v1/mailboxes", key="admin", json={"address": "new@northwind.example"}).status_code == 201
