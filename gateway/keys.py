@@ -10,7 +10,7 @@ from django.db import transaction
 from gateway import auditing
 from gateway.errors import Conflict, Forbidden, Invalid, NotFound
 from gateway.lookups import mailbox_named
-from gateway.models import Account, ApiKey
+from gateway.models import Account, ApiKey, Mailbox
 from gateway.models.accounts import Scope
 from gateway.provision import new_key_text, register_key
 
@@ -38,6 +38,23 @@ def create_key(
         made = register_key(account=key.account, name=name, scopes=scopes, text=text, mailbox_ids=limits)
         _note("api_key.created", key, made, scopes=scopes, mailboxes=limits, sandbox=sandbox)
     made.refresh_from_db(fields=["created_at"])
+    return made, text
+
+
+def hand_out_key(
+    *, account: Account, name: str, scopes: list[str], addresses: list[str], sandbox: bool
+) -> tuple[ApiKey, str]:
+    """Make a key on the operator's word and return it with its text. Raises NotFound for an address."""
+    found = {mailbox.address: mailbox.pk for mailbox in Mailbox.objects.filter(account=account, is_active=True)}
+    if unknown := [address for address in addresses if address.lower() not in found]:
+        raise NotFound(f"The account has no mailbox {unknown[0]}.", code="unknown_mailbox")
+    limits = list(dict.fromkeys(found[address.lower()] for address in addresses))
+    text = new_key_text(sandbox=sandbox)
+    facts: dict[str, Any] = {"scopes": scopes, "mailboxes": limits, "sandbox": sandbox, "by": "operator"}
+    with transaction.atomic():
+        made = register_key(account=account, name=name, scopes=scopes, text=text, mailbox_ids=limits)
+        auditing.note_thing("api_key.created", account_id=account.pk, kind="api_key", thing_id=made.pk, **facts)
+    log.info("key handed out", extra={"made": made.pk, "account": account.pk})
     return made, text
 
 

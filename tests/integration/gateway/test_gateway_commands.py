@@ -8,8 +8,8 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from common.credentials import read_credentials, update_credentials
-from gateway.models import Account, ApiKey, Mailbox, Webhook
-from tests.integration.gateway.world import World
+from gateway.models import Account, ApiKey, AuditLogEntry, Mailbox, Webhook
+from tests.integration.gateway.world import World, make_world
 
 NAMES = {"AGENT_KEY", "OVERSIGHT_KEY", "READ_KEY", "ADMIN_KEY", "GATEWAY_URL"}
 NAMES |= {"MAILBOX_ID", "MAILBOX_ADDRESS", "MAILBOX2_ID", "MAILBOX2_ADDRESS"}
@@ -86,3 +86,41 @@ def test_gateway_account_refuses_a_name_that_is_taken(db: None):
         call_command("gateway_account", name="initech")
     with pytest.raises(CommandError, match="not an email"):
         call_command("gateway_account", name="Other", address="nowhere")
+
+
+def key_from(*options: str) -> str:
+    """Ask the command for a key of the account acme, and return its text."""
+    out = io.StringIO()
+    call_command("gateway_key", "--account=acme", "--name=Spare", *options, stdout=out)
+    return next(line for line in out.getvalue().splitlines() if line.startswith("mm_"))
+
+
+def test_gateway_key_makes_a_key_when_the_last_is_lost(world: World):
+    world.keys["spare"] = key_from("--scopes=admin, read")
+    listed = world.call("GET", "/v1/api-keys", key="spare").json()["api_keys"]
+    (made,) = [one for one in listed if one["name"] == "Spare"]
+    assert (made["scopes"], made["mailboxes"], made["sandbox"]) == (["admin", "read"], None, False)
+    assert AuditLogEntry.objects.get(action="api_key.created").metadata["by"] == "operator"
+
+
+def test_gateway_key_limits_it_and_makes_one_for_trying_out(world: World):
+    text = key_from("--scopes=send,read", f"--mailboxes={world.mailbox.address.upper()}", "--sandbox")
+    key = ApiKey.objects.get(name="Spare")
+    assert (key.mailbox_ids, key.sandbox, text.startswith("mm_test_")) == ([world.mailbox.pk], True, True)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (["--scopes=send,oversight"], "cannot have both"),
+        (["--scopes=sned"], "no scope 'sned'"),
+        (["--scopes=send", "--mailboxes=info@globex.example"], "no mailbox info@globex.example"),
+        (["--scopes=send", "--name="], "name: at least 1 character"),
+        (["--scopes=send", "--account=globe"], "There are: acme, globex"),
+    ],
+)
+def test_gateway_key_refuses_what_the_api_refuses(world: World, options: list[str], says: str):
+    make_world("globex")
+    with pytest.raises(CommandError, match=says):
+        key_from(*options)
+    assert not ApiKey.objects.filter(name="Spare").exists()

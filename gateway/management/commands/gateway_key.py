@@ -1,0 +1,57 @@
+"""Makes one more API key on the operator's word: for a new bot, or when the last admin key is lost."""
+
+from typing import Any
+
+from django.core.management import BaseCommand, CommandError, CommandParser
+from pydantic import ValidationError
+
+from gateway.errors import NotFound
+from gateway.field_errors import sentence_of
+from gateway.keys import hand_out_key
+from gateway.models import Account
+from gateway.models.accounts import Scope
+from gateway.schemas.keys import KeyIn
+
+
+class Command(BaseCommand):
+    """Refuses what the API refuses: unknown scopes and mailboxes, and a key that both sends and decides."""
+
+    help = "Makes an API key of an account of the gateway, and prints it once."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--account", required=True, metavar="SLUG", help="the account, such as acme")
+        parser.add_argument("--name", required=True, help="what the key is for, such as 'Newsletter bot'")
+        parser.add_argument("--scopes", required=True, metavar="A,B", help=f"of {', '.join(Scope.values)}")
+        parser.add_argument("--mailboxes", metavar="A,B", help="addresses that the key is limited to; else all")
+        parser.add_argument("--sandbox", action="store_true", help="for trying out: nothing it sends leaves")
+
+    def handle(self, *args: Any, account: str, sandbox: bool, **options: Any) -> None:
+        owner = Account.objects.filter(slug=account, is_active=True).first()
+        if owner is None:
+            known = ", ".join(
+                Account.objects.filter(is_active=True).order_by("slug").values_list("slug", flat=True)[:20]
+            )
+            raise CommandError(f"There is no account named {account}. There are: {known or 'none'}.")
+        wanted = _checked(options)
+        try:
+            made, text = hand_out_key(
+                account=owner,
+                name=wanted.name,
+                scopes=wanted.scopes or [],
+                addresses=wanted.mailboxes or [],
+                sandbox=sandbox,
+            )
+        except NotFound as error:
+            raise CommandError(error.error) from None
+        self.stdout.write(f"key      {made.pk}  {made.name}\n{text}\nIt is shown this once; only its hash is kept.\n")
+
+
+def _checked(options: dict[str, Any]) -> KeyIn:
+    given = {"name": options["name"], "scopes": options["scopes"].split(",")}
+    if options["mailboxes"] is not None:
+        given["mailboxes"] = [name.strip() for name in options["mailboxes"].split(",")]
+    try:
+        return KeyIn.model_validate(given)
+    except ValidationError as error:
+        first: dict[str, Any] = dict(error.errors()[0])
+        raise CommandError(f"{first['loc'][0]}: {sentence_of(first)}") from None
