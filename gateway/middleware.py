@@ -147,8 +147,9 @@ def _as_json(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBa
     error, code = _SENTENCES.get(status, _BROKEN)
     if "Allow" not in response:
         return problem(status, error, code)
-    replaced = problem(status, f"This path takes {response['Allow']}, not {request.method}.", code)
-    replaced["Allow"] = response["Allow"]
+    allowed = ", ".join(sorted(response["Allow"].split(", ")))
+    replaced = problem(status, f"This path takes {allowed}, not {request.method}.", code)
+    replaced["Allow"] = allowed
     return replaced
 
 

@@ -74,6 +74,7 @@ def test_wrong_method_is_told_the_right_one(db: None):
     answer = Client().get("/v1/send_email")
     assert (answer.status_code, answer["Allow"]) == (405, "POST")
     assert answer.json() == {"error": "This path takes POST, not GET.", "code": "method_not_allowed"}
+    assert Client().put("/v1/account").json()["error"] == "This path takes DELETE, GET, PATCH, not PUT."
 
 
 def test_unknown_event_is_told_the_names(world: World):
