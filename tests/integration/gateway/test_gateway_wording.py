@@ -60,14 +60,14 @@ def test_key_used_for_another_letter_says_that_this_one_was_not_taken(world: Wor
     [
         ("/v1/send_email/", "it ends with a slash."),
         ("/v1/v1/account", "/v1 stands in it twice."),
-        ("/v1/sendemail", "There is nothing at this path. The paths"),
+        ("/v1/sendemail", "There is nothing at this path. What there is"),
     ],
 )
 def test_path_that_is_nearly_right_is_mended(db: None, path: str, says: str):
     answer = Client().post(path)
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
     assert says in answer.json()["error"]
-    assert answer.json()["error"].endswith("The paths are listed at /openapi.json.")
+    assert answer.json()["error"].endswith("What there is stands at /docs, and for programs at /openapi.json.")
 
 
 def test_wrong_method_is_told_the_right_one(db: None):
