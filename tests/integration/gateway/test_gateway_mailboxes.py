@@ -31,6 +31,7 @@ def test_mailbox_is_made_and_sends(world: World, path: str):
     answer = world.call("POST", path, key="admin", json=body)
     assert answer.status_code == 201
     made = answer.json()
+    assert made.pop("ignored_fields") == ["color"]
     assert (made["address"], made["display_name"], made["is_active"]) == ("new+box@acme.example", "New", 1)
     assert isinstance(made["created_at"], int)
     assert world.call("GET", "/v1/mailboxes/new+box@acme.example").json() == made
