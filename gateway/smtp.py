@@ -23,6 +23,10 @@ MESSAGE_TIMEOUT = 60
 # Servers scan and store before they answer.
 ANSWER_TIMEOUT = 30
 
+# The server wants us to sign in, or to do it otherwise.
+_SIGN_IN = frozenset({530, 534, 535, 538})
+_ABOUT_THE_ADDRESS = re.compile(r"\b5\.[0-6]\.\d")
+
 Replies = dict[str, tuple[int, str]]
 
 
@@ -164,15 +168,21 @@ def _reply(reply: tuple[int, bytes]) -> tuple[int, str]:
 def _step(command: Callable[[str], tuple[int, bytes]], argument: str, *, wanted: int = 250) -> None:
     code, text = _reply(command(argument))
     if code != wanted:
-        raise NotTaken(f"{code} {text}", permanent=code >= 500)
+        raise NotTaken(f"{code} {text}", permanent=code >= 500 and not _is_for_the_operator(code, text))
+
+
+def _is_for_the_operator(code: int, text: str) -> bool:
+    """Whether a refusal is of us and not of the mail, as while EMAIL_URL lacks a password: then the mail waits."""
+    relays_not = code >= 500 and "relay" in text.lower() and not _ABOUT_THE_ADDRESS.search(text)
+    return code in _SIGN_IN or relays_not
 
 
 def _check_recipients(recipients: list[str], refused: Replies, accept_partial: bool) -> None:
     for_now = [address for address, (code, _) in refused.items() if code < 500]
     if len(refused) == len(recipients):
-        raise NotTaken(
-            next(f"{code} {text}" for code, text in refused.values()), permanent=not for_now, refused=refused
-        )
+        ours = all(_is_for_the_operator(*reply) for reply in refused.values())
+        first = next(f"{code} {text}" for code, text in refused.values())
+        raise NotTaken(first, permanent=not for_now and not ours, refused=refused)
     if for_now and not accept_partial:
         raise NotTaken(f"{len(for_now)} recipients are refused for now", refused=refused)
 

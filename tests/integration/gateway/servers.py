@@ -14,7 +14,7 @@ from aiosmtpd.controller import Controller
 
 @dataclass
 class MailServer:
-    """Takes mail by its mood: ok, busy, hang up, stall early; with the message: drop, stall, refuse, defer."""
+    """Takes mail by its mood: ok, busy, sign in, hang up, stall early; with the message: drop, stall, refuse, defer."""
 
     mood: str = "ok"
     refuse: dict[str, str] = field(default_factory=dict)
@@ -35,6 +35,8 @@ class MailServer:
             await asyncio.sleep(3600)
         if self.mood == "busy":
             return "451 come back later"
+        if self.mood == "sign in":
+            return "530 5.7.0 Authentication required"
         if self.mood == "hang up":
             server.transport.abort()
         envelope.mail_from = address

@@ -120,7 +120,7 @@ def test_message_refused_fails_and_bounces(listening: World, mail_server: MailSe
     assert (email.status, email.bounce_type) == (Status.SEND_FAILED, "message_refused")
 
 
-@pytest.mark.parametrize("mood", ["busy", "hang up", "defer message"])
+@pytest.mark.parametrize("mood", ["busy", "sign in", "hang up", "defer message"])
 def test_server_that_has_nothing_is_asked_again(listening: World, mail_server: MailServer, mood: str):
     mail_server.mood = mood
     email = listening.approved()
@@ -132,6 +132,26 @@ def test_server_that_has_nothing_is_asked_again(listening: World, mail_server: M
     make_due(email)
     assert send(email) == "sent"
     assert len(mail_server.taken) == 1
+
+
+@pytest.mark.parametrize(
+    "reply", ["554 5.7.1 <dana@northwind.example>: Relay access denied", "550 relay not permitted"]
+)
+def test_server_that_does_not_relay_for_us_is_asked_again(listening: World, mail_server: MailServer, reply: str):
+    mail_server.refuse = {"dana@northwind.example": reply}
+    email = listening.approved()
+    assert send(email) == "put off"
+    email.refresh_from_db()
+    assert (email.status, email.bounced_at, email.last_error) == (Status.SCHEDULED, None, reply)
+    mail_server.refuse = {}
+    make_due(email)
+    assert send(email) == "sent"
+
+
+@pytest.mark.parametrize("reply", ["550 5.1.1 relay says: no such user", "554 5.7.1 blocked", "550 no"])
+def test_server_that_refuses_the_mail_is_not_asked_again(listening: World, mail_server: MailServer, reply: str):
+    mail_server.refuse = {"dana@northwind.example": reply}
+    assert send(listening.approved()) == "failed"
 
 
 def test_server_away_is_tried_later_and_in_the_end_given_up(listening: World, settings):
