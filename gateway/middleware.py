@@ -26,7 +26,10 @@ log = logging.getLogger(__name__)
 _REQUEST_ID = re.compile(r"[\w.-]{1,64}", re.ASCII)
 _NOT_JSON = ("/docs", "/static/")
 _SENTENCES = {
-    404: ("There is nothing at this path. What there is stands at /docs, and for programs at /openapi.json.", "not_found"),
+    404: (
+        "There is nothing at this path. What there is stands at /docs and /openapi.json.",
+        "not_found",
+    ),
     405: ("This path does not take this method.", "method_not_allowed"),
     413: ("The body is too large.", "too_large"),
 }

@@ -67,7 +67,7 @@ def test_path_that_is_nearly_right_is_mended(db: None, path: str, says: str):
     answer = Client().post(path)
     assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
     assert says in answer.json()["error"]
-    assert answer.json()["error"].endswith("What there is stands at /docs, and for programs at /openapi.json.")
+    assert answer.json()["error"].endswith("What there is stands at /docs and /openapi.json.")
 
 
 def test_wrong_method_is_told_the_right_one(db: None):
