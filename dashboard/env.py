@@ -3,7 +3,7 @@
 import os
 from ipaddress import ip_address
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from django.core.exceptions import ImproperlyConfigured
 
@@ -85,3 +85,13 @@ def env_url(name: str, default: object = _MISSING, schemes: tuple[str, ...] = ("
     if value and urlsplit(value).scheme not in schemes:
         raise ImproperlyConfigured(f"{name} must start with {' or '.join(f'{scheme}://' for scheme in schemes)}.")
     return value.rstrip("/")
+
+
+def env_mail_url(name: str) -> str:
+    """Return variable `name`, the mail server that mail is handed to; what it says of TLS must be understood."""
+    value = env_url(name, "", schemes=("smtp", "smtps"))
+    wishes = parse_qs(urlsplit(value).query, keep_blank_values=True)
+    # A misspelled wish for encryption must not end in mail that goes without it.
+    if wishes and wishes not in ({"tls": ["offered"]}, {"tls": ["required"]}, {"tls": ["off"]}):
+        raise ImproperlyConfigured(f"{name} must end with nothing else than ?tls=required or ?tls=off.")
+    return value

@@ -10,7 +10,17 @@ from urllib.parse import urlsplit
 
 from psycopg.conninfo import conninfo_to_dict
 
-from dashboard.env import env_bool, env_choice, env_int, env_list, env_secret, env_server, env_str, env_url
+from dashboard.env import (
+    env_bool,
+    env_choice,
+    env_int,
+    env_list,
+    env_mail_url,
+    env_secret,
+    env_server,
+    env_str,
+    env_url,
+)
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = Path(env_str("DATA_DIR", BASE_DIR / "var")).resolve()
@@ -42,7 +52,7 @@ GATEWAY_APPROVAL_CODES = env_bool("GATEWAY_APPROVAL_CODES", False)
 GATEWAY_RATE_LIMIT = env_int("GATEWAY_RATE_LIMIT", 6000)
 # Whom the gateway asks for proof of a domain; none: the system's resolver.
 DNS_SERVER = env_server("DNS_SERVER")
-EMAIL_URL = env_url("EMAIL_URL", "", schemes=("smtp", "smtps"))
+EMAIL_URL = env_mail_url("EMAIL_URL")
 DISCORD_APP_ID = env_str("DISCORD_APP_ID", "")
 DISCORD_PUBLIC_KEY = env_str("DISCORD_PUBLIC_KEY", "")
 DISCORD_BOT_TOKEN = env_str("DISCORD_BOT_TOKEN", "")

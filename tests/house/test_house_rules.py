@@ -86,7 +86,7 @@ def test_decision_state_is_written_in_one_place():
 
 
 def environment_read():
-    read = re.compile(r'env_(?:str|bool|int|choice|list|url|secret|server)\(\s*"([A-Z_0-9]+)"')
+    read = re.compile(r'env_(?:str|bool|int|choice|list|url|mail_url|secret|server)\(\s*"([A-Z_0-9]+)"')
     return set(read.findall((ROOT / "dashboard" / "settings.py").read_text()))
 
 

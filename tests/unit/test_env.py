@@ -6,7 +6,17 @@ import sys
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
-from dashboard.env import env_bool, env_choice, env_int, env_list, env_secret, env_server, env_str, env_url
+from dashboard.env import (
+    env_bool,
+    env_choice,
+    env_int,
+    env_list,
+    env_mail_url,
+    env_secret,
+    env_server,
+    env_str,
+    env_url,
+)
 
 
 def test_missing_variable_is_named(monkeypatch):
@@ -37,6 +47,10 @@ def test_file_that_cannot_be_read_is_named(monkeypatch):
         (lambda: env_url("X", ""), "ftp://host"),
         (lambda: env_url("X", ""), "desk.example"),
         (lambda: env_secret("X", at_least=32), "guessed"),
+        (lambda: env_mail_url("X"), "http://mail.example"),
+        (lambda: env_mail_url("X"), "smtp://mail.example?tls=require"),
+        (lambda: env_mail_url("X"), "smtp://mail.example?ssl=1"),
+        (lambda: env_mail_url("X"), "smtp://mail.example?tls="),
         (lambda: env_server("X"), "resolver.example"),
         (lambda: env_server("X"), "10.0.0.2:http"),
     ],
@@ -73,3 +87,11 @@ def test_process_without_environment_says_what_is_missing():
 def test_server_is_an_address_and_a_port(monkeypatch, value, expected):
     monkeypatch.setenv("X", value)
     assert env_server("X") == expected
+
+
+@pytest.mark.parametrize(
+    "value", ["", "smtp://user:p%40ss@mail.example:25?tls=required", "smtps://mail.example", "smtp://x?tls=off"]
+)
+def test_mail_server_may_say_what_it_wants_of_tls(monkeypatch, value):
+    monkeypatch.setenv("X", value)
+    assert env_mail_url("X") == value
