@@ -119,8 +119,11 @@ def _mode_for(mailbox: Mailbox, letter: Letter) -> Mode:
         mailbox=Mode(mailbox.oversight_mode), asked=letter.mode, allow_looser=mailbox.allow_looser_per_call
     )
     if mode is Mode.READ_ONLY:
+        by_call = mailbox.oversight_mode != Mode.READ_ONLY
         raise Forbidden(
-            "This mailbox is read_only: nothing can be sent from it. Ask its operator to request an upgrade.",
+            "This call asks for oversight_mode read_only, in which nothing can be sent. Leave the field out."
+            if by_call
+            else "This mailbox is read_only: nothing can be sent from it. Ask its operator to request an upgrade.",
             code="read_only",
         )
     return mode

@@ -25,8 +25,10 @@ from gateway.states import Change, Decision, Status
 
 log = logging.getLogger(__name__)
 
-# About five hours, as long as a mail server is usually away at most; then the author is told.
-RETRIES = (10, 60, 300, 900, 1800, 3600, 3600, 7200)
+# About two days, as mail servers do among themselves; then the author is told.
+RETRIES = (10, 60, 300, 900, 1800, 3600, 3600, 7200, *(14400,) * 11)
+# So many attempts wait for recipients that are refused only for now; then the others get it without them.
+ATTEMPTS_FOR_ALL = 8
 # Attempts that end with the worker's death count too: an email that kills workers must not do so for ever.
 MAX_ATTEMPTS = len(RETRIES) + 3
 
@@ -79,7 +81,7 @@ def _attempt(email: Email) -> str:
                 sender=outgoing.sender,
                 recipients=[one for one in outgoing.recipients if one not in kept],
                 message=outgoing.message,
-                accept_partial=email.attempts > len(RETRIES),
+                accept_partial=email.attempts > ATTEMPTS_FOR_ALL,
                 before_message=partial(_checkpoint, email),
             )
     except smtp.LeaseLost:

@@ -88,6 +88,8 @@ api.add_router("/v1", flat_router(listed=True))
 api.add_router("", flat_router(listed=False))
 
 
+# What watches a service often asks with HEAD.
+@api.api_operation(["HEAD"], "/health", include_in_schema=False)
 @api.get("/health", response=documented(Health), tags=["health"])
 def health(request: HttpRequest) -> HttpResponse:
     """Whether the gateway can work."""

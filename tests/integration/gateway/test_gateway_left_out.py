@@ -10,6 +10,7 @@ PATHS = [
     ("POST", "/v1/emails/01X/decide"),
     ("POST", "/v1/emails/01X/report-spam"),
     ("POST", "/v1/emails/01X/not-spam"),
+    ("POST", "/v1/account"),
     ("POST", "/v1/account/challenge"),
     ("POST", "/v1/account/resend-confirmation"),
     ("POST", "/v1/confirm"),

@@ -164,6 +164,16 @@ def test_server_away_is_tried_later_and_in_the_end_given_up(listening: World, se
     assert events_of(email.pk) == ["message.failed"]
 
 
+def test_recipient_refused_for_now_holds_the_others_up_only_so_long(listening: World, mail_server: MailServer):
+    mail_server.refuse = {"grey@x.example": "451 greylisted"}
+    email = listening.approved(to=["dana@northwind.example", "grey@x.example"])
+    for _ in range(outbox.ATTEMPTS_FOR_ALL):
+        assert send(email) == "put off"
+        make_due(email)
+    assert send(email) == "sent"
+    assert [envelope.rcpt_tos for envelope in mail_server.taken] == [["dana@northwind.example"]]
+
+
 def test_one_recipient_refused_for_now_puts_all_off(listening: World, mail_server: MailServer):
     mail_server.refuse = {"grey@x.example": "451 greylisted"}
     email = listening.approved(to=["dana@northwind.example", "grey@x.example"])

@@ -10,7 +10,7 @@ from courier.models import Delivery
 from gateway import sweeping
 from gateway.models import Email, WebhookDelivery
 from gateway.states import Status
-from tests.integration.gateway.world import World
+from tests.integration.gateway.world import World, add_key, sweep_and_catch_nudges
 
 
 def left_unscanned(world: World) -> Email:
@@ -35,6 +35,17 @@ def test_email_that_cannot_be_moved_on_keeps_no_other_from_it(world: World, othe
         )
     sweeping.sweep(now=timezone.now())
     assert (status_of(stuck), status_of(fine)) == (Status.PENDING_SCAN, Status.PENDING_SEND_APPROVAL)
+
+
+def test_mail_without_a_mail_server_stands_before_nothing(world: World, settings, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sweeping, "BATCH", 1)
+    add_key(world, "tester", ["read", "send"], prefix="mm_test_")
+    add_key(world, "testdesk", ["oversight"], prefix="mm_test_")
+    world.approved()
+    tried = world.held(key="tester")
+    world.decide(tried, key="testdesk")
+    settings.EMAIL_URL = ""
+    assert ("gateway.tasks.send_email", tried) in sweep_and_catch_nudges(monkeypatch)
 
 
 @pytest.mark.parametrize(

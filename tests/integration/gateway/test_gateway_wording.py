@@ -74,7 +74,7 @@ def test_wrong_method_is_told_the_right_one(db: None):
     answer = Client().get("/v1/send_email")
     assert (answer.status_code, answer["Allow"]) == (405, "POST")
     assert answer.json() == {"error": "This path takes POST, not GET.", "code": "method_not_allowed"}
-    assert Client().put("/v1/account").json()["error"] == "This path takes DELETE, GET, PATCH, not PUT."
+    assert Client().put("/v1/mailboxes/x").json()["error"] == "This path takes DELETE, GET, PATCH, not PUT."
 
 
 def test_unknown_event_is_told_the_names(world: World):
@@ -121,3 +121,14 @@ def test_unknown_fields_of_a_refused_request_are_not_named(world: World):
 def test_names_of_unknown_fields_are_bounded(world: World):
     names = world.send(**{f"{number}{'x' * 200}": 1 for number in range(50)}).json()["ignored_fields"]
     assert (len(names), max(map(len, names))) == (10, 80)
+
+
+def test_health_answers_what_watches_it_by_head(world: World):
+    answer = world.call("HEAD", "/health", key=None)
+    assert (answer.status_code, answer.content) == (200, b"")
+
+
+def test_call_that_asks_for_read_only_is_told_so_and_not_of_the_mailbox(world: World):
+    answer = world.send(oversight_mode="read_only")
+    assert (answer.status_code, answer.json()["code"]) == (403, "read_only")
+    assert "This call asks" in answer.json()["error"]
