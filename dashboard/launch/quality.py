@@ -56,8 +56,11 @@ def test(arguments: list[str]) -> int:
     ensure_chromium()
     checked = 0 if chosen else check([])
     marks = [] if everything else ["-m", _RARE]
+    # One more than there are processors: the tests of the running product mostly wait for it.
+    processes = str(min((os.cpu_count() or 2) + 1, 8))
     # Later options win, so `-n 0` or another -m among the arguments does what one expects.
-    command = [str(PYTHON), "-m", "pytest", "-p", "tests.cluster", "-n", "2", "--dist", "loadgroup", *marks, *chosen]
+    options = ["-p", "tests.cluster", "-n", processes, "--dist", "loadgroup", *marks]
+    command = [str(PYTHON), "-m", "pytest", *options, *chosen]
     sys.stdout.flush()
     tested = subprocess.run(command, cwd=ROOT, env=_environment({}), check=False).returncode
     return tested or checked
