@@ -31,11 +31,13 @@ def hash_key(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
-def _admit(text: str, scopes: tuple[str, ...]) -> ApiKey:
+def _admit(request: HttpRequest, text: str, scopes: tuple[str, ...]) -> ApiKey:
     key = ApiKey.objects.by_hash(hash_key(text))
     if key is None or key.revoked_at is not None:
         log.info("key refused", extra={"reason": "unknown" if key is None else "revoked"})
         raise InvalidKey("The API key is not valid. Check that it is complete and has not been revoked.")
+    # Known from here on, also to those who log and answer, whether it may do this or not.
+    request.auth = key  # type: ignore[attr-defined]
     if not key.account.is_active:
         raise Forbidden("The account is switched off.", code="account_inactive")
     limits.check_rate(key=key, now=timezone.now())
@@ -62,7 +64,7 @@ class BearerKey(HttpBearer):
 
     def authenticate(self, request: HttpRequest, token: str) -> ApiKey:
         """Return the key of `token`. Raises InvalidKey or Forbidden."""
-        return _admit(token, self.scopes)
+        return _admit(request, token, self.scopes)
 
 
 class HeaderKey(APIKeyHeader):
@@ -76,7 +78,7 @@ class HeaderKey(APIKeyHeader):
 
     def authenticate(self, request: HttpRequest, key: str | None) -> ApiKey | None:
         """Return the key, or None when the header is not there. Raises InvalidKey or Forbidden."""
-        return _admit(key.strip(), self.scopes) if key else None
+        return _admit(request, key.strip(), self.scopes) if key else None
 
 
 def needs(*scopes: str) -> list[HttpBearer | APIKeyHeader]:

@@ -9,11 +9,12 @@ import logging
 import re
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from django.conf import settings
-from django.core.exceptions import DisallowedHost
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.core.exceptions import DisallowedHost, RequestDataTooBig
+from django.http import HttpRequest, HttpResponse, JsonResponse, RawPostDataException
 from django.http.response import HttpResponseBase
 
 from common.identifiers import ulid
@@ -85,6 +86,7 @@ class JsonOnlyMiddleware:
         with traced(request_id):
             response = self._refusal(request) or named_in(request, _as_json(request, self.get_response(request)))
             _log(request, response, time.monotonic() - began)
+        _end_body(request, response)
         response["X-Countersign-Gateway"] = "1"
         response["X-Content-Type-Options"] = "nosniff"
         response["X-Request-Id"] = request_id
@@ -138,6 +140,22 @@ def _body_fits(request: HttpRequest) -> bool:
         return True
     length = request.META.get("CONTENT_LENGTH") or "0"
     return length.isdecimal() and int(length) <= (settings.DATA_UPLOAD_MAX_MEMORY_SIZE or 0)
+
+
+def _end_body(request: HttpRequest, response: HttpResponseBase) -> None:
+    """Take in what nobody has read of the body, or end the connection.
+
+    What is left of it would else meet the next request of the same connection, which then breaks off. Only who has a
+    key is waited for.
+    """
+    has_body = request.META.get("CONTENT_LENGTH") not in (None, "", "0") or "HTTP_TRANSFER_ENCODING" in request.META
+    if not has_body or hasattr(request, "_body"):
+        return
+    if getattr(request, "auth", None) is not None and _body_fits(request):
+        with suppress(OSError, RawPostDataException, RequestDataTooBig, TooLarge):
+            request.body  # noqa: B018 - reading it is the point
+            return
+    response["Connection"] = "close"
 
 
 def _as_json(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
