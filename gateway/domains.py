@@ -1,17 +1,22 @@
 """Domains of an account: claimed, proved by DNS or by the operator's word, and given back."""
 
+from __future__ import annotations
+
 import logging
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from django.db import IntegrityError, transaction
 
 from gateway import auditing
-from gateway.dns_lookup import Findings, look_up
 from gateway.errors import Conflict
 from gateway.lookups import check_unlimited
 from gateway.models import Account, ApiKey, Domain, Mailbox
+
+if TYPE_CHECKING:
+    from gateway.dns_lookup import Findings
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +53,9 @@ def verify_domain(*, key: ApiKey, domain: Domain, now: datetime) -> Verified:
 
     A domain that is active stays so: DNS that is broken today must not close mailboxes.
     """
+    # Loaded where it is needed: the library is large, and domains are verified seldom.
+    from gateway.dns_lookup import look_up
+
     check_unlimited(key)
     found = look_up(domain.domain)
     if not found.problem:
