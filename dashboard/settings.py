@@ -49,7 +49,7 @@ MULTIMAIL_API_URL = env_url("MULTIMAIL_API_URL", f"http://127.0.0.1:{GATEWAY_POR
 # Whether a person confirms what an admin key changes: mailboxes, keys, webhooks, the end of the account.
 GATEWAY_APPROVAL_CODES = env_bool("GATEWAY_APPROVAL_CODES", False)
 # Calls of one API key a minute; 0: no limit. An account can have its own.
-GATEWAY_RATE_LIMIT = env_int("GATEWAY_RATE_LIMIT", 6000)
+GATEWAY_RATE_LIMIT = env_int("GATEWAY_RATE_LIMIT", 12000)
 # Whom the gateway asks for proof of a domain; none: the system's resolver.
 DNS_SERVER = env_server("DNS_SERVER")
 EMAIL_URL = env_mail_url("EMAIL_URL")
