@@ -73,6 +73,7 @@ def test_reject_with_a_reason_turns_the_card_in_place(desk, product, ana):
     desk.keyboard.type("Wrong amount")
     desk.get_by_role("button", name="Reject with this reason").click()
     expect(desk.get_by_text("Rejected").first).to_be_visible(timeout=20_000)
+    product.wait_for(lambda: product.cards(subject), timeout=20, what="the card")
     desk.goto(product.known["DISCORD_URL"])
     expect(desk.get_by_text(subject)).to_be_visible()
     desk.goto(f"{product.known['DASHBOARD_URL']}/audit/trace/{row['id']}/")

@@ -74,9 +74,10 @@ def test_redirect_to_this_machine_is_not_followed(rig, tenant):
     tenant.send()
     tenant.wait(lambda: deliveries(tenant, webhook_id)[0]["response_status"] == 307, "the redirect to be recorded")
     let_time_pass(rig, webhook_id)
-    tenant.wait(lambda: deliveries(tenant, webhook_id)[0]["attempts"] == 2, "another attempt at the same address")
+    # The row counts an attempt when it begins; what arrived counts it when it was made.
+    tenant.wait(lambda: len(rig.awkward.got) == 2, "another attempt at the same address")
+    assert deliveries(tenant, webhook_id)[0]["attempts"] == 2
     assert rig.gateway.hooks.events.get(inside, []) == []
-    assert len(rig.awkward.got) == 2
 
 
 def test_endpoint_that_was_gone_for_a_while_gets_everything_in_order(rig, tenant):
