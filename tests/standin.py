@@ -2,12 +2,12 @@
 
 import contextlib
 import json
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import urlsplit
+
+from tests.serving import Handler, serving
 
 
 @dataclass
@@ -39,7 +39,7 @@ def multimail() -> Iterator[MultiMail]:
     """Serve a stand-in on a free port."""
     standin = MultiMail()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Answers(Handler):
         def _answer(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
             asked = json.loads(self.rfile.read(length)) if length else None
@@ -57,16 +57,6 @@ def multimail() -> Iterator[MultiMail]:
 
         do_GET = do_POST = do_PATCH = _answer  # noqa: N815
 
-        def log_message(self, *_: Any) -> None:
-            """Stay silent."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    standin.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
+    with serving(Answers) as origin:
+        standin.url = origin
         yield standin
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(5)

@@ -1,13 +1,12 @@
 """Stands between a client and the gateway, passes everything on, and spoils an answer when a test says so."""
 
 import contextlib
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Any
 
 import requests
+
+from tests.serving import Handler, serving
 
 LOST = "lost"  # passed on, but the answer never comes back
 BUSY = "busy"  # not passed on: 429, try again at once
@@ -31,7 +30,7 @@ def between(gateway_url: str) -> Iterator[Between]:
     """Serve on a free port in front of a gateway."""
     proxy = Between()
 
-    class Handler(BaseHTTPRequestHandler):
+    class Answers(Handler):
         def _pass_on(self) -> None:
             length = int(self.headers.get("Content-Length") or 0)
             body = self.rfile.read(length) if length else None
@@ -62,16 +61,6 @@ def between(gateway_url: str) -> Iterator[Between]:
 
         do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = _pass_on  # noqa: N815
 
-        def log_message(self, *_: Any) -> None:
-            """Stay silent."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    proxy.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
+    with serving(Answers) as origin:
+        proxy.url = origin
         yield proxy
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(5)

@@ -6,14 +6,14 @@ the next one, 200 ends the run. Time never passes here by itself: the test says 
 
 import contextlib
 import json
-import threading
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import requests
+
+from tests.serving import Handler, serving
 
 
 @dataclass
@@ -82,8 +82,8 @@ def inngest() -> Iterator[Inngest]:
     """Serve a stand-in on a free port."""
     standin = Inngest()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
+    class Answers(Handler):
+        def do_POST(self) -> None:  # noqa: N802
             said = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             if self.path.startswith("/fn/register"):
                 standin.functions = said["functions"]
@@ -100,16 +100,6 @@ def inngest() -> Iterator[Inngest]:
             self.end_headers()
             self.wfile.write(raw)
 
-        def log_message(self, *_: Any) -> None:
-            """Stay silent."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    standin.url = f"http://127.0.0.1:{server.server_port}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
+    with serving(Answers) as origin:
+        standin.url = origin
         yield standin
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join(5)

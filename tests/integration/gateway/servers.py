@@ -2,14 +2,14 @@
 
 import asyncio
 import contextlib
-import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 from aiosmtpd.controller import Controller
+
+from tests.serving import Handler, serving
 
 
 @dataclass
@@ -97,8 +97,8 @@ def hook_server(port: int = 0) -> Iterator[HookServer]:
     """Run a webhook receiver on this port, or a free one."""
     state = HookServer()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
+    class Answers(Handler):
+        def do_POST(self) -> None:  # noqa: N802
             body = self.rfile.read(int(self.headers["Content-Length"]))
             state.got.append((dict(self.headers), body))
             time.sleep(state.delay)
@@ -112,15 +112,6 @@ def hook_server(port: int = 0) -> Iterator[HookServer]:
             self.send_header("Content-Length", "0")
             self.end_headers()
 
-        def log_message(self, *args: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-    state.url = f"http://127.0.0.1:{server.server_port}/hook"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
+    with serving(Answers, port) as origin:
+        state.url = f"{origin}/hook"
         yield state
-    finally:
-        server.shutdown()
-        server.server_close()

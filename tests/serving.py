@@ -1,0 +1,28 @@
+"""Runs a small HTTP server in a thread, for the servers that are not ours and stand around the product in tests."""
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
+
+
+class Handler(BaseHTTPRequestHandler):
+    """A handler that writes no line for each request."""
+
+    def log_message(self, *_: Any) -> None:
+        """Stay silent."""
+
+
+@contextlib.contextmanager
+def serving(handler: type[Handler], port: int = 0) -> Iterator[str]:
+    """Serve on this port of the loopback, or a free one, and give the origin."""
+    server = ThreadingHTTPServer(("127.0.0.1", port), handler)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(5)
