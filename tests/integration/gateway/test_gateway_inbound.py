@@ -256,7 +256,7 @@ def test_bounce_and_automatic_mail_are_stored_as_such(world: World, client: smtp
     assert "envelope_from" not in email.metadata
 
 
-def outgoing(world: World, message_id: str, **fields: str) -> Email:
+def outgoing(world: World, message_id: str, **fields: str | bool) -> Email:
     email = Email.objects.get(pk=world.held())
     Email.objects.filter(pk=email.pk).update(message_id_header=message_id, **fields)
     email.refresh_from_db()
@@ -287,6 +287,12 @@ def test_mail_joins_no_thread_by_subject_nor_of_another_mailbox(world: World, cl
     deliver(client, letter(Subject="Re: Question"))
     deliver(client, letter(In_Reply_To="<ours@acme.example>"), "sales@acme.example")
     assert ours.thread_id not in Email.objects.filter(direction=Direction.INBOUND).values_list("thread_id", flat=True)
+
+
+def test_mail_joins_no_thread_of_the_sandbox(world: World, client: smtplib.SMTP):
+    tried = outgoing(world, "<tried@acme.example>", sandbox=True)
+    assert deliver(client, letter(In_Reply_To="<tried@acme.example>")) == 250
+    assert Email.objects.get(direction=Direction.INBOUND).thread_id != tried.thread_id
 
 
 def test_forged_id_takes_no_thread_over(world: World, client: smtplib.SMTP):
