@@ -9,6 +9,7 @@ from django.db import connection, models
 from django.db.models import Count, Exists, F, OuterRef, Prefetch, Q, Sum
 from django.db.models.functions import Now, TruncDate
 
+from gateway.modes import Mode
 from gateway.states import (
     AWAITING_DECISION,
     NOT_LET_IN,
@@ -104,10 +105,10 @@ class EmailQuerySet(models.QuerySet["Email"]):
     def in_outbox(self) -> Self:
         """Due, and in nobody's hands, or in those of a worker that died before it offered the message.
 
-        Not what `hold_all` keeps back although it is approved: until that ends nobody can do anything with it.
+        Not what is kept back although it is approved: until that ends nobody can do anything with it.
         """
         due = self.filter(status=Status.SCHEDULED, due_at__lte=Now()).not_in_hands()
-        return due.filter(~(Q(decision=Decision.APPROVED) & _approved_before_hold()), ~_closed())
+        return due.filter(~_kept_back(), ~_closed())
 
     def lost(self) -> Self:
         """The worker died after it began to offer the message: nobody knows whether the server has it."""
@@ -132,13 +133,13 @@ class EmailQuerySet(models.QuerySet["Email"]):
         return self.filter(pk=email.pk, status=Status.SENT, fate_unknown=True, attempts=email.attempts)
 
     def may_leave(self) -> Self:
-        """Not gated or approved, under `hold_all` approved since; and neither account nor mailbox is closed.
+        """Not gated or approved, under `hold_all` approved since; and the mailbox is neither closed nor read_only.
 
         Subqueries and no joins: an update by this must compare each row again when it has waited for its lock.
         """
         ungated = Q(gated=False) & ~_held_account()
         approved = Q(decision=Decision.APPROVED) & ~_approved_before_hold()
-        return self.filter(ungated | approved, ~_closed())
+        return self.filter(ungated | approved, ~_closed(), ~_read_only())
 
     def attached_bytes(self, *, account_id: str) -> int:
         """The size of all files of an account."""
@@ -164,7 +165,7 @@ class EmailQuerySet(models.QuerySet["Email"]):
         that it was cancelled; what stays longer, or was put off by the mail server, can be taken back again.
         """
         just_due = Q(status=Status.SCHEDULED, attempts=0, due_at__lte=Now(), due_at__gt=Now() - _MOMENT)
-        return self.exclude(just_due & ~(Q(decision=Decision.APPROVED) & _approved_before_hold()))
+        return self.exclude(just_due & ~_kept_back())
 
     def not_in_hands(self) -> Self:
         """No worker is about to send it, nor may have sent it."""
@@ -181,6 +182,17 @@ def _approved_before_hold() -> Exists:
     from gateway.models import Account  # models import this module
 
     return Exists(Account.objects.filter(pk=OuterRef("account_id"), hold_all_at__gte=OuterRef("decided_at")))
+
+
+def _read_only() -> Exists:
+    from gateway.models import Mailbox  # models import this module
+
+    return Exists(Mailbox.objects.filter(pk=OuterRef("mailbox_id"), oversight_mode=Mode.READ_ONLY))
+
+
+def _kept_back() -> Q:
+    """Approved, and still not to leave: the account was held since, or the mailbox is read_only by now."""
+    return Q(decision=Decision.APPROVED) & (Q(_approved_before_hold()) | Q(_read_only()))
 
 
 def _closed() -> Q:

@@ -9,7 +9,7 @@ from django.test import TestCase
 from django.utils import timezone
 
 from gateway import outbox, smtp, tasks
-from gateway.models import Account, ApprovalRequest, AuditLogEntry, Email
+from gateway.models import Account, ApprovalRequest, AuditLogEntry, Email, Mailbox
 from gateway.modes import Mode
 from gateway.states import Status
 from tests.integration.gateway.servers import MailServer
@@ -107,6 +107,24 @@ def test_lifting_it_nudges_what_it_kept_back(world: World, mail_server: MailServ
     with TestCase.captureOnCommitCallbacks(execute=True):
         hold(world, False)
     assert nudged == [("gateway.tasks.send_email", email.pk)]
+
+
+def test_approved_mail_of_a_mailbox_that_became_read_only_waits(world: World, mail_server: MailServer):
+    email = world.approved()
+    Mailbox.objects.update(oversight_mode=Mode.READ_ONLY)
+    assert outbox.send_due(email_id=email.pk, now=timezone.now()) == "not due"
+    assert not Email.objects.in_outbox().exists()
+    Mailbox.objects.update(oversight_mode=Mode.GATED_SEND)
+    assert outbox.send_due(email_id=email.pk, now=timezone.now()) == "sent"
+    assert mail_server.seen == 1
+
+
+def test_mailbox_made_read_only_between_claim_and_mail_server_keeps_its_mail(world: World):
+    email = world.approved()
+    claimed = Email.objects.claim(email.pk)
+    assert claimed is not None
+    Mailbox.objects.update(oversight_mode=Mode.READ_ONLY)
+    assert not Email.objects.held_by(claimed).may_leave().exists()
 
 
 def test_kept_back_mail_can_be_cancelled(world: World):
