@@ -14,7 +14,7 @@ SLOW = 2.0
 REST = 30.0
 
 
-class _State:
+class State:
     """When the mail server may be asked again, on the monotonic clock."""
 
     asked_again_at = 0.0
@@ -22,12 +22,7 @@ class _State:
 
 def rests_for() -> float:
     """Return for how many seconds the mail server is to be left alone; 0 when it can be asked."""
-    return max(0.0, _State.asked_again_at - time.monotonic())
-
-
-def forget() -> None:
-    """Let the mail server be asked at once."""
-    _State.asked_again_at = 0.0
+    return max(0.0, State.asked_again_at - time.monotonic())
 
 
 @contextmanager
@@ -39,5 +34,5 @@ def watched() -> Iterator[None]:
     except (smtp.NotTaken, smtp.FateUnknown):
         ended = time.monotonic()
         if ended - began > SLOW:
-            _State.asked_again_at = ended + REST
+            State.asked_again_at = ended + REST
         raise

@@ -1,6 +1,6 @@
 """Emails as clients see them: the union of all field names that MultiMail's clients read, on every message.
 
-Body text appears only where bodies_* put it; a summary never holds any.
+Body text appears only in a single read and in the pending list; a summary never holds any.
 """
 
 from typing import Any

@@ -26,3 +26,5 @@ class Usage(Answer):
     emails_received: int
     api_calls: int
     oversight_actions: int
+    breakdown: str | None = None
+    data: list[UsageOfDay] | None = None
