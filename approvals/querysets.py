@@ -12,7 +12,7 @@ from approvals.states import LIVE_DECISIONS, DecisionState, MessageState
 from people.actors import Actor
 
 if TYPE_CHECKING:
-    from approvals.models import Connection, Decision, Mailbox, Message  # noqa: F401 - the querysets' type parameters
+    from approvals.models import Connection, Decision, Mailbox, Message, WebhookEvent  # noqa: F401 - the querysets' type parameters
 
 # A message that was held and is now past the desk.
 DONE = tuple(state for state in MessageState if state not in (MessageState.HELD, MessageState.SCHEDULED))
@@ -174,3 +174,11 @@ class DecisionQuerySet(models.QuerySet["Decision"]):
     def to_resolve(self) -> Self:
         """In doubt, and old enough to be looked up."""
         return self.filter(state=DecisionState.UNKNOWN, changed_at__lt=Now() - timedelta(seconds=2))
+
+
+class WebhookEventQuerySet(models.QuerySet["WebhookEvent"]):
+    """Reads of the webhooks as they were received."""
+
+    def to_look_at(self) -> Self:
+        """Those that could not be applied or came too late, and that nobody has dealt with."""
+        return self.filter(result__in=("poison", "late"), handled_at=None)

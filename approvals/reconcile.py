@@ -9,24 +9,18 @@ from django.db import DataError, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from approvals import mirror, settle
-from approvals.errors import StaleDecision
-from approvals.models import Connection, Decision, Message
-from approvals.states import DecisionEvent, DecisionState, MessageEvent, MessageState
+from approvals import asking, mirror, settle
+from approvals.asking import ACTOR
+from approvals.models import Connection, Message
+from approvals.states import DecisionState, MessageEvent, MessageState
 from audit.recording import record
 from common.fingerprint import fingerprint
 from common.logs import trace_id, traced
-from people.actors import worker
-from upstream import errors
-from upstream.client import Client, Pending
 
 log = logging.getLogger(__name__)
 
-ACTOR = worker("sync")
 READ_LEASE = timedelta(seconds=30)
 READ_PAUSE = timedelta(seconds=1)
-# Longer than MultiMail may take to finish a call that timed out here: only then does "still held" prove anything.
-SETTLE_TIME = timedelta(seconds=30)
 # What a row may raise whose shape nobody foresaw; anything else is not the row's fault.
 _UNREADABLE = (DataError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
@@ -39,7 +33,7 @@ def hydrate(*, message_id: int, now: datetime) -> str:
     with traced(message.trace):
         if not message.connection.is_our_gateway:
             return read_everything(connection_id=message.connection_id, now=now)
-        pending = _ask(message.connection, email_id=message.upstream_id)
+        pending = asking.ask(message.connection, email_id=message.upstream_id)
         if pending is None:
             return "unreachable"
         if pending.rows:
@@ -61,7 +55,7 @@ def read_everything(*, connection_id: int, now: datetime) -> str:
         return "not now"
     try:
         began = now
-        pending = _ask(connection)
+        pending = asking.ask(connection)
         if pending is None:
             return "unreachable"
         unreadable = pending.unreadable + _mirror_rows(connection, pending.rows, now)
@@ -70,31 +64,15 @@ def read_everything(*, connection_id: int, now: datetime) -> str:
             _close_absent(connection, ids, began, now)
         Connection.objects.filter(pk=connection.pk).update(is_our_gateway=pending.is_our_gateway)
         if unreadable:
-            _note_failure(connection, f"{unreadable} of the held messages could not be read; the others are here.")
+            asking.note_failure(
+                connection, f"{unreadable} of the held messages could not be read; the others are here."
+            )
             return f"{unreadable} unreadable"
         Connection.objects.filter(pk=connection.pk).update(complete_as_of=began)
-        _note_recovery(connection)
+        asking.note_recovery(connection)
         return f"{len(ids)} held"
     finally:
         Connection.objects.filter(pk=connection.pk).update(reading_until=None, read_at=Now())
-
-
-def resolve(*, decision_id: int) -> str:
-    """Find out by reading what became of a decision in doubt; it never calls decide_email."""
-    decision = Decision.objects.to_resolve().select_related("message__connection").filter(pk=decision_id).first()
-    if decision is None:
-        return "nothing to resolve"
-    message = decision.message
-    pending = _ask(message.connection, email_id=message.upstream_id if message.connection.is_our_gateway else "")
-    if pending is None:
-        return "unreachable"
-    held = any(str(row["id"]) == message.upstream_id for row in pending.rows)
-    if pending.unreadable and not held:
-        return "not everything could be read"
-    try:
-        return _weigh(decision.pk, held=held, closed=pending.closed or {})
-    except StaleDecision:
-        return "settled meanwhile"
 
 
 def _take_read(connection_id: int) -> Connection | None:
@@ -103,38 +81,6 @@ def _take_read(connection_id: int) -> Connection | None:
     if not rested.update(reading_until=Now() + READ_LEASE):
         return None
     return Connection.objects.get(pk=connection_id)
-
-
-def _ask(connection: Connection, email_id: str = "") -> Pending | None:
-    """Read what is held; None when MultiMail could not be read, which is written down on the connection."""
-    try:
-        return Client(base_url=connection.api_url, key=connection.oversight_key).list_pending(email_id=email_id)
-    except errors.UpstreamError as error:
-        if email_id and isinstance(error, errors.NotFound):
-            # One message that is not known there says nothing about the connection.
-            return Pending(rows=[], closed=None, is_our_gateway=True)
-        if isinstance(error, errors.Throttled):
-            wait = timedelta(seconds=error.retry_after)
-            Connection.objects.filter(pk=connection.pk).update(wait_until=Now() + wait)
-        _note_failure(connection, error.sentence)
-        return None
-
-
-@transaction.atomic
-def _note_failure(connection: Connection, sentence: str) -> None:
-    began = Connection.objects.filter(pk=connection.pk, failing_since=None).update(failing_since=Now())
-    Connection.objects.filter(pk=connection.pk).update(last_error=sentence)
-    if began:
-        record("connection.failing", actor=ACTOR, connection=connection.pk, details={"explanation": sentence})
-        log.warning("MultiMail unreachable", extra={"connection": connection.slug, "reason": sentence})
-
-
-@transaction.atomic
-def _note_recovery(connection: Connection) -> None:
-    """A whole read worked: the key is good, also where one that was refused had paused the connection."""
-    unwell = Connection.objects.filter(pk=connection.pk).exclude(failing_since=None, paused_at=None)
-    if unwell.update(failing_since=None, last_error="", paused_at=None, paused_because=""):
-        record("connection.recovered", actor=ACTOR, connection=connection.pk)
 
 
 def _mirror_rows(connection: Connection, rows: list[dict[str, Any]], now: datetime) -> int:
@@ -206,7 +152,7 @@ def _close_absent(connection: Connection, held_ids: list[str], began: datetime, 
     for message in absent.exclude(upstream_id__in=held_ids).select_related("connection"):
         closed = None
         if connection.is_our_gateway:
-            pending = _ask(connection, email_id=message.upstream_id)
+            pending = asking.ask(connection, email_id=message.upstream_id)
             if pending is None or pending.rows:
                 continue
             closed = pending.closed
@@ -252,37 +198,3 @@ def _close(message: Message, closed: dict[str, Any] | None, now: datetime) -> No
         message=locked.public_id,
         details={"found": "by reading, no webhook had come", "reason": locked.upstream_reason},
     )
-
-
-@transaction.atomic
-def _weigh(decision_id: int, *, held: bool, closed: dict[str, Any]) -> str:
-    """Draw the conclusion that one read allows for a decision in doubt."""
-    decision = (
-        Decision.objects.to_resolve()
-        .select_for_update(of=("self",))
-        .select_related("message__connection", "revision")
-        .filter(pk=decision_id)
-        .first()
-    )
-    if decision is None:
-        return "settled meanwhile"
-    if reported := settle.reported_of(str(closed.get("decision") or ""), str(closed.get("status") or "")):
-        return settle.meet_report(
-            decision,
-            reported=reported,
-            reason=str(closed.get("reason") or ""),
-            decided_by=str(closed.get("decided_by") or ""),
-            actor=ACTOR,
-        ).state
-    counter = "seen_held" if held else "seen_absent"
-    # Both times by the database's clock: this host's may be off.
-    is_settled = Decision.objects.filter(pk=decision.pk, changed_at__lte=Now() - SETTLE_TIME).exists()
-    if getattr(decision, counter) == 0 or not is_settled:
-        Decision.objects.filter(pk=decision.pk).update(**{counter: 1})
-        return "read once"
-    if not held:
-        return settle.advance(decision, event=DecisionEvent.SEEN_ABSENT, actor=ACTOR).state
-    if decision.outcome == "approve":
-        # Sending again is a person's choice: the first call might still be under way.
-        return "still held, a person must confirm"
-    return settle.advance(decision, event=DecisionEvent.SEEN_HELD, actor=ACTOR, due_at=Now()).state

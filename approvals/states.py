@@ -121,6 +121,8 @@ DECISION_TRANSITIONS: Mapping[tuple[str, str], str] = {
     (_D.RECORDED, _W.LOSE): _D.SUPERSEDED,
     (_D.RECORDED, _W.REFUSE): _D.REFUSED,
     (_D.RECORDED, _W.WITHDRAW): _D.WITHDRAWN,
+    # Only before its call may have left.
+    (_D.CALLING, _W.UNDO): _D.UNDONE,
     (_D.CALLING, _W.SUCCEED): _D.APPLIED,
     (_D.CALLING, _W.LOSE): _D.SUPERSEDED,
     (_D.CALLING, _W.REFUSE): _D.REFUSED,

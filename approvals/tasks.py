@@ -7,6 +7,7 @@ from django.db.models import QuerySet
 from django.utils import timezone
 
 from approvals import execute, reconcile
+from approvals import resolve as resolving
 from approvals.models import Connection, Decision, Message
 
 
@@ -31,7 +32,7 @@ def read_connection(connection_id: int) -> str:
 @shared_task
 def resolve_decision(decision_id: int) -> str:
     """Find out what became of one decision in doubt."""
-    return reconcile.resolve(decision_id=decision_id)
+    return resolving.resolve(decision_id=decision_id)
 
 
 @shared_task

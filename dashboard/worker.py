@@ -1,4 +1,4 @@
-"""Starts one Celery worker: `python -m dashboard.worker NAME QUEUES`.
+"""Starts one Celery worker: `python -m dashboard.worker NAME QUEUES [THREADS]`, else one process of its own for tasks.
 
 Celery's command line would load a shell toolkit into each process; the worker itself needs none of it.
 """
@@ -8,14 +8,15 @@ import sys
 from dashboard.celery import app
 
 
-def main(name: str, queues: str) -> int:
+def main(name: str, queues: str, threads: str = "") -> int:
     """Run the worker until it is told to end, and return its exit status."""
     # The workers need not know of each other.
     worker = app.Worker(
         hostname=f"{name}@%h",
         queues=queues,
-        pool_cls="prefork",
-        concurrency=1,
+        # What mostly waits for others does so in threads: one slow MultiMail account must not hold up the next.
+        pool_cls="threads" if threads else "prefork",
+        concurrency=int(threads or 1),
         loglevel="INFO",
         without_gossip=True,
         without_mingle=True,
@@ -27,4 +28,4 @@ def main(name: str, queues: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:3]))
+    sys.exit(main(*sys.argv[1:]))

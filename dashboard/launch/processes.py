@@ -29,7 +29,7 @@ def table(environment: Environment) -> list[Process]:
     if product != "gateway":
         processes += [_web(ports["PORT"]), _live(ports["LIVE_PORT"])]
         # One worker of each product beats.
-        processes.append(_worker("worker-desk", queues="decisions,sync", beat=product))
+        processes.append(_worker("worker-desk", queues="decisions,sync", beat=product, threads=8))
     if product != "dashboard":
         processes.append(_gateway(ports["GATEWAY_PORT"]))
     queues = {"both": "alerts,gateway", "dashboard": "alerts", "gateway": "gateway"}
@@ -72,10 +72,10 @@ def _live(port: int) -> Process:
     )
 
 
-def _worker(name: str, *, queues: str, beat: str, inbound: Check | None = None) -> Process:
+def _worker(name: str, *, queues: str, beat: str, threads: int = 0, inbound: Check | None = None) -> Process:
     return Process(
         name=name,
-        command=(str(PYTHON), "-m", "dashboard.worker", name, queues),
+        command=(str(PYTHON), "-m", "dashboard.worker", name, queues, *([str(threads)] if threads else [])),
         environment=({"BEAT": beat} if beat else {}) | (_TAKES_MAIL if inbound else {}),
         # The worker that serves the gateway's queue also takes mail in.
         checks=(inbound,) if inbound else (),

@@ -1,0 +1,1 @@
+"""Ends messages whose time is over: rejected upstream with that reason, never sent."""

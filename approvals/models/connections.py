@@ -1,0 +1,123 @@
+"""The MultiMail accounts that the desk is connected to, their mailboxes, and what they sent."""
+
+import secrets
+from datetime import timedelta
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from approvals.querysets import ConnectionQuerySet, MailboxQuerySet, WebhookEventQuerySet
+from common.encryption import EncryptedTextField
+
+
+def _webhook_id() -> str:
+    return secrets.token_urlsafe(24)
+
+
+class Connection(models.Model):
+    """A MultiMail account, hosted or our own gateway, with the keys that the desk holds for it."""
+
+    slug = models.SlugField(unique=True)
+    name = models.CharField(max_length=80)
+    api_url = models.URLField()
+    # Part of the webhook's address: nobody can post to it by guessing, and each connection has its own secret.
+    webhook_id = models.CharField(max_length=64, unique=True, default=_webhook_id)
+    webhook_secret = EncryptedTextField()
+    previous_webhook_secret = EncryptedTextField(blank=True)
+    previous_secret_until = models.DateTimeField(null=True, blank=True)
+    oversight_key = EncryptedTextField()
+    read_key = EncryptedTextField(blank=True)
+    admin_key = EncryptedTextField(blank=True)
+    agent_key = EncryptedTextField(blank=True)
+    # Our own gateway answers for one message by id and compares the fingerprint when it decides.
+    is_our_gateway = models.BooleanField(default=False)
+    complete_as_of = models.DateTimeField(null=True, blank=True)
+    last_error = models.TextField(blank=True)
+    failing_since = models.DateTimeField(null=True, blank=True)
+    paused_at = models.DateTimeField(null=True, blank=True)
+    paused_because = models.TextField(blank=True)
+    # After a 429 the whole connection waits.
+    wait_until = models.DateTimeField(null=True, blank=True)
+    # One whole read of what is held at a time, and at most one a second.
+    reading_until = models.DateTimeField(null=True, blank=True)
+    read_at = models.DateTimeField(null=True, blank=True)
+    # An approve of unknown outcome that is still held goes out again by itself, instead of asking a person.
+    repeats_unknown_approvals = models.BooleanField(default=False)
+    created_at = models.DateTimeField(db_default=Now())
+
+    objects = ConnectionQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Mailbox(models.Model):
+    """A mailbox of a connection, as mirrored, with what the desk adds."""
+
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="mailboxes")
+    upstream_id = models.CharField(max_length=64)
+    address = models.CharField(max_length=320)
+    display_name = models.CharField(max_length=200, blank=True)
+    oversight_mode = models.CharField(max_length=20, blank=True)
+    undo_window = models.DurationField(default=timedelta(seconds=5))
+    expire_after = models.DurationField(null=True, blank=True)
+
+    objects = MailboxQuerySet.as_manager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["connection", "upstream_id"], name="mailbox_once")]
+
+    def __str__(self) -> str:
+        return self.address or self.upstream_id
+
+    @property
+    def short_name(self) -> str:
+        """The part before the @, as it stands on a chip."""
+        return str(self).partition("@")[0]
+
+
+class WebhookEvent(models.Model):
+    """One webhook as it was received, kept whole, whatever became of it."""
+
+    class Result(models.TextChoices):
+        APPLIED = "applied"
+        DUPLICATE = "duplicate"
+        LATE = "late"
+        UNKNOWN = "unknown"
+        POISON = "poison"
+
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE)
+    digest = models.CharField(max_length=64)
+    event_id = models.CharField(max_length=200, blank=True)
+    name = models.CharField(max_length=64, blank=True)
+    # The message it is about, as far as the body could be read.
+    email_id = models.CharField(max_length=200, blank=True)
+    body = models.BinaryField()
+    secret_used = models.CharField(max_length=10)
+    result = models.CharField(max_length=10, choices=Result)
+    error = models.TextField(blank=True)
+    trace = models.CharField(max_length=64, blank=True)
+    received_at = models.DateTimeField(db_default=Now())
+    # When somebody, or a later read, dealt with one that was poison or late.
+    handled_at = models.DateTimeField(null=True, blank=True)
+
+    objects = WebhookEventQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["connection", "digest"], name="event_body_once"),
+            models.UniqueConstraint(fields=["connection", "event_id"], condition=~Q(event_id=""), name="event_id_once"),
+        ]
+        indexes = [
+            models.Index(
+                fields=["connection", "result"],
+                condition=Q(result__in=("poison", "late"), handled_at=None),
+                name="event_to_look_at",
+            ),
+            # Old bodies are deleted in batches.
+            models.Index(fields=["received_at"], name="event_received"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.result}"

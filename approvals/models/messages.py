@@ -1,0 +1,104 @@
+"""The mirror of what MultiMail holds. Rules live in the commands, not here."""
+
+from typing import TYPE_CHECKING
+
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from approvals.models.connections import Connection, Mailbox
+from approvals.querysets import MessageQuerySet
+from approvals.states import MessageState
+from common.fingerprint import short_fingerprint
+from common.identifiers import uuid7
+
+if TYPE_CHECKING:
+    from approvals.models.decisions import Decision
+
+
+class Message(models.Model):
+    """A message as MultiMail has it. `state` is derived from events; `upstream_status` is kept word for word."""
+
+    public_id = models.UUIDField(unique=True, default=uuid7, editable=False)
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="messages")
+    mailbox = models.ForeignKey(Mailbox, null=True, on_delete=models.SET_NULL, related_name="messages")
+    upstream_id = models.CharField(max_length=200)
+    direction = models.CharField(max_length=10, default="outbound")
+    thread_id = models.CharField(max_length=200, blank=True)
+    upstream_status = models.CharField(max_length=64, blank=True)
+    state = models.CharField(max_length=20, choices=MessageState)
+    sandbox = models.BooleanField(default=False)
+    sender = models.CharField(max_length=1000, blank=True)
+    recipients = models.JSONField(default=list)
+    subject = models.TextField(blank=True)
+    trigger = models.JSONField(default=dict)
+    sent_by_key = models.CharField(max_length=200, blank=True)
+    trace = models.CharField(max_length=64, blank=True)
+    held_at = models.DateTimeField()
+    hydrated_at = models.DateTimeField(null=True, blank=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    # When upstream was last seen to hold it; what an older read lacks must not be closed.
+    seen_at = models.DateTimeField(db_default=Now())
+    changed_at = models.DateTimeField(db_default=Now())
+    # When MultiMail was last asked what became of it, because its next event is late.
+    asked_at = models.DateTimeField(null=True, blank=True)
+    # How often fetching its content was begun and did not end: one that kills its worker must not do so for ever.
+    fetch_tries = models.PositiveSmallIntegerField(default=0)
+    revision = models.ForeignKey("Revision", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    upstream_reason = models.TextField(blank=True)
+    upstream_decided_by = models.CharField(max_length=200, blank=True)
+
+    objects = MessageQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["connection", "upstream_id"], name="message_once"),
+            models.CheckConstraint(condition=Q(state__in=MessageState.values), name="message_state_known"),
+        ]
+        indexes = [
+            # The queue, oldest first: its cost follows what waits, not what ever was.
+            models.Index(fields=["held_at", "id"], condition=Q(state="held"), name="message_held"),
+            # History, newest first.
+            models.Index(F("changed_at").desc(), F("id").desc(), name="message_changed"),
+            # Whose time is over, and whose next event is late.
+            models.Index(fields=["expires_at"], condition=Q(state="held"), name="message_expiry"),
+            models.Index(
+                fields=["changed_at"],
+                condition=Q(state__in=("approved", "scheduled_approved", "gone")),
+                name="message_on_its_way",
+            ),
+            # Links in cards and in MultiMail's pages name only the upstream id.
+            models.Index(fields=["upstream_id"], name="message_upstream"),
+        ]
+
+    def __str__(self) -> str:
+        return self.subject or "(no subject)"
+
+    @property
+    def latest_decision(self) -> "Decision | None":
+        """The newest decision of ours; reads the prefetched rows of `for_list`."""
+        decisions = sorted(self.decisions.all(), key=lambda decision: -decision.pk)
+        return decisions[0] if decisions else None
+
+
+class Revision(models.Model):
+    """The content at one time. It never changes; verdicts and the ledger point to it."""
+
+    message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="revisions")
+    number = models.PositiveIntegerField()
+    content = models.JSONField()
+    coverage = models.JSONField()
+    fingerprint = models.CharField(max_length=64)
+    findings = models.JSONField(default=list)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["message", "number"], name="revision_once")]
+
+    def __str__(self) -> str:
+        return f"version {self.number} {self.short_fingerprint}"
+
+    @property
+    def short_fingerprint(self) -> str:
+        """The fingerprint as people see it."""
+        return short_fingerprint(self.fingerprint)
