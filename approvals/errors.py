@@ -38,3 +38,11 @@ class AlreadyDecided(ApprovalsError):
     def __init__(self, sentence: str, *, decision: Any = None) -> None:
         super().__init__(sentence)
         self.decision = decision
+
+
+class ActNotAllowed(ApprovalsError):
+    """This person's roles do not let them do this here."""
+
+
+class EventAlreadyHandled(ApprovalsError):
+    """The kept webhook was dealt with in the meantime, or never needed it."""

@@ -18,6 +18,8 @@ ACTIONS: dict[str, str] = {
     "webhook.late": "sent an event that came too late to change anything",
     "webhook.unknown": "sent an event of a name this version does not know",
     "webhook.poison": "sent an event that could not be applied",
+    "webhook.replayed": "applied a kept event again",
+    "webhook.dismissed": "put a kept event away",
     # what the desk did
     "message.fetched": "fetched the content",
     "message.changed": "found that the content had changed",
