@@ -22,6 +22,14 @@ DONE = tuple(state for state in MessageState if state not in (MessageState.HELD,
 IN_DOUBT = (DecisionState.UNKNOWN, DecisionState.UNATTRIBUTED, DecisionState.WITHDRAWN)
 
 
+# After so long, what happens by itself within seconds is stuck.
+STUCK_AFTER = timedelta(minutes=1)
+# MultiMail says within minutes that approved mail left.
+WORD_AFTER = timedelta(hours=1)
+# What is older has been seen, and nobody is asked about it again.
+LATELY = timedelta(days=7)
+
+
 def _with_decision_in(*states: str) -> Exists:
     """The condition that a message has a decision in one of these states; it counts no message twice."""
     decisions = apps.get_model("approvals", "Decision").objects
@@ -101,6 +109,20 @@ class MessageQuerySet(models.QuerySet["Message"]):
         """Those that something happened to at that time or later."""
         return self.filter(changed_at__gte=at)
 
+    def long_unread(self) -> Self:
+        """Held for a while, and nobody can read them because their content has not come (message_to_hydrate)."""
+        return self.not_hydrated().filter(held_at__lt=Now() - STUCK_AFTER)
+
+    def overdue(self) -> Self:
+        """Past their time for a while and still held, although the expiry rule should have rejected them."""
+        return self.filter(state=MessageState.HELD, expires_at__lt=Now() - STUCK_AFTER)
+
+    def without_word(self) -> Self:
+        """Approved some while ago, lately, and MultiMail has not said what became of them (message_on_its_way)."""
+        return self.filter(
+            state=MessageState.APPROVED, changed_at__lt=Now() - WORD_AFTER, changed_at__gt=Now() - LATELY
+        )
+
 
 class ConnectionQuerySet(models.QuerySet["Connection"]):
     """Reads of the connected accounts."""
@@ -116,6 +138,12 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
     def to_read(self) -> Self:
         """Those to reconcile: all but the ones that were asked to wait; a paused one may have a good key by now."""
         return self.filter(Q(wait_until=None) | Q(wait_until__lte=Now()))
+
+    def unwell(self) -> Self:
+        """Those that are paused, could not be read, or were not read for so long that the queue may lack messages."""
+        unread = Q(complete_as_of=None, created_at__lt=Now() - STUCK_AFTER)
+        old = Q(complete_as_of__lt=Now() - timedelta(minutes=10))
+        return self.filter(~Q(paused_at=None) | ~Q(failing_since=None) | unread | old)
 
     def failing(self) -> Self:
         """Those that could not be read the last time, and are not paused."""
@@ -171,6 +199,27 @@ class DecisionQuerySet(models.QuerySet["Decision"]):
         """Their worker let the lease run out; the call may have left."""
         return self.filter(state=DecisionState.CALLING, lease_until__lt=Now())
 
+    def visible_to(self, actor: Actor) -> Self:
+        """Only those on messages that the actor may see."""
+        if actor.sees_all():
+            return self
+        return self.filter(message__in=apps.get_model("approvals", "Message").objects.visible_to(actor))
+
+    def stalled(self) -> Self:
+        """They should have been carried out a while ago, whatever keeps them (relies on decision_to_do)."""
+        late = Now() - STUCK_AFTER
+        return self.filter(
+            Q(state=DecisionState.RECORDED, due_at__lt=late) | Q(state=DecisionState.CALLING, lease_until__lt=late)
+        )
+
+    def refused_lately(self) -> Self:
+        """Not carried out, lately, with nothing decided since: held again (relies on decision_to_look_at)."""
+        newer = apps.get_model("approvals", "Decision").objects.filter(
+            message=OuterRef("message"), pk__gt=OuterRef("pk")
+        )
+        refused = self.filter(state=DecisionState.REFUSED, changed_at__gt=Now() - LATELY)
+        return refused.filter(~Exists(newer), message__state=MessageState.HELD)
+
     def to_resolve(self) -> Self:
         """In doubt, and old enough to be looked up."""
         return self.filter(state=DecisionState.UNKNOWN, changed_at__lt=Now() - timedelta(seconds=2))
@@ -182,3 +231,9 @@ class WebhookEventQuerySet(models.QuerySet["WebhookEvent"]):
     def to_look_at(self) -> Self:
         """Those that could not be applied or came too late, and that nobody has dealt with."""
         return self.filter(result__in=("poison", "late"), handled_at=None)
+
+    def visible_to(self, actor: Actor) -> Self:
+        """Only those of connections that the actor has a role for whole: a body may be of any of its mailboxes."""
+        if actor.sees_all():
+            return self
+        return self.filter(connection__in=[scope.connection for scope in actor.scopes if scope.mailbox is None])

@@ -73,7 +73,13 @@ class Decision(models.Model):
             # The executor's and the sweep's question: what is there to do?
             models.Index(
                 fields=["due_at"], condition=Q(state__in=("recorded", "calling", "unknown")), name="decision_to_do"
-            )
+            ),
+            # What a person should look at: in doubt, or not carried out.
+            models.Index(
+                fields=["changed_at"],
+                condition=Q(state__in=("unknown", "unattributed", "withdrawn", "refused")),
+                name="decision_to_look_at",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -60,6 +60,8 @@ class Message(models.Model):
             models.Index(fields=["held_at", "id"], condition=Q(state="held"), name="message_held"),
             # History, newest first.
             models.Index(F("changed_at").desc(), F("id").desc(), name="message_changed"),
+            # Whose content is still to be fetched; among many that wait these are few.
+            models.Index(fields=["held_at"], condition=Q(state="held", hydrated_at=None), name="message_to_hydrate"),
             # Whose time is over, and whose next event is late.
             models.Index(fields=["expires_at"], condition=Q(state="held"), name="message_expiry"),
             models.Index(
