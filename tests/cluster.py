@@ -15,7 +15,7 @@ from dashboard.launch import environment, keys
 from dashboard.launch.postgres import OWNER
 from dashboard.launch.servers import Servers, fleeting_servers
 
-pytest_plugins = ("tests.stack",)
+pytest_plugins = ("tests.stack", "tests.fault_table")
 
 _open_servers = contextlib.ExitStack()
 
