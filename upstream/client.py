@@ -78,6 +78,10 @@ class Client:
         """Read the account with the scopes and mailboxes of this key. Contract section 4.6."""
         return self._call("GET", "/v1/account", limit=MAX_DECISION_ANSWER)[0]
 
+    def hold_all(self, *, on: bool) -> dict[str, Any]:
+        """Stop everything that would leave the account without a new approval, or let it go again (our gateway)."""
+        return self._call("PATCH", "/v1/account", body={"hold_all": on}, limit=MAX_DECISION_ANSWER)[0]
+
     def _call(
         self,
         method: str,
