@@ -1,7 +1,9 @@
-"""`./run gateway` of the fault tests' own, with a mail server and endpoints that misbehave when they are told to."""
+"""What the fault tests break: `./run gateway` with a mail server and endpoints that misbehave when they are told to, and
+the whole product with proxies between its two halves."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -9,6 +11,8 @@ from dashboard.launch.ports import pick_free_ports
 from tests.conformance.receiver import receiver
 from tests.conformance.running import Running
 from tests.conformance.tenant import Tenant
+from tests.faults.desk_rig import DeskRig, desk_rig
+from tests.faults.invariants import check_invariants
 from tests.integration.gateway.servers import HookServer, MailServer, hook_server, mail_server
 from tests.stack import running_stack
 
@@ -57,3 +61,18 @@ def make_tenant(rig: Rig) -> Callable[..., Tenant]:
 def tenant(make_tenant: Callable[..., Tenant]) -> Tenant:
     """An account of the test's own, whose mailbox holds what is sent."""
     return make_tenant()
+
+
+@pytest.fixture(scope="session")
+def shared_desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DeskRig]:
+    """The product of the group desk-faults: whoever breaks it mends it, or starts one of its own with `desk_rig`."""
+    with desk_rig(tmp_path_factory) as rig:
+        yield rig
+
+
+@pytest.fixture
+def desk(shared_desk: DeskRig, tmp_path: Path) -> Iterator[DeskRig]:
+    """The product, a history file, and messages of the test's own, of which all invariants must hold in the end."""
+    shared_desk.mine, shared_desk.history = [], tmp_path / "history.jsonl"
+    yield shared_desk
+    check_invariants(shared_desk)

@@ -1,0 +1,290 @@
+"""One running product with a proxy between desk and gateway and one between gateway and desk, for faults of decisions.
+
+Everything is done and seen from outside: people by HTTP, the agent by the gateway's API, what left by the Maildir. The
+database is touched for three things only: to let time pass, to read the two products' records, and to hold locks.
+"""
+
+import contextlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import psycopg
+import pytest
+import requests
+from celery import Celery
+from psycopg.rows import dict_row
+
+from tests.desk import Browser, Product
+from tests.faults.proxy import Proxy
+from tests.stack import Stack, running_stack, wait_for
+
+T = TypeVar("T")
+SOON = 20
+_SHELL = """
+import json, sys, traceback
+names = {}
+for line in sys.stdin:
+    names["result"], error = None, ""
+    try:
+        exec(json.loads(line), names)
+    except BaseException:
+        error = traceback.format_exc()
+    print("answer " + json.dumps({"result": names["result"], "error": error}, default=str), flush=True)
+"""
+
+
+@dataclass(frozen=True)
+class Held:
+    """A message of the test's own as the desk shows it: `id` is the desk's, `upstream_id` the gateway's."""
+
+    upstream_id: str
+    subject: str
+    id: str
+    fingerprint: str
+
+
+class DeskRig:
+    """The product, what stands around it, and a history of what was done and answered."""
+
+    def __init__(self, stack: Stack, upstream: Proxy, hooks: Proxy) -> None:
+        self.stack, self.upstream, self.hooks = stack, upstream, hooks
+        self.product = Product(stack)
+        self.known = self.product.known
+        self.mine: list[Held] = []
+        self.history: Path | None = None
+        broker = stack.env["REDIS_URL"].replace("unix://", "redis+socket://", 1).replace("?db=", "?virtual_host=")
+        self.celery = Celery(broker=broker)
+        self._shell: Any = None
+        self._people: dict[str, Browser] = {}
+
+    def stand_between(self) -> None:
+        """Lead both ways through the proxies."""
+        self.sql("UPDATE approvals_connection SET api_url = %s WHERE slug = 'demo'", self.upstream.url)
+        webhook = self.known["WEBHOOK_URL"].replace(self.known["DASHBOARD_URL"], self.hooks.url)
+        self.sql("UPDATE gateway_webhook SET url = %s WHERE url = %s", webhook, self.known["WEBHOOK_URL"])
+        self.product.set_undo_window("0")
+
+    # People and programs
+
+    def person(self, prefix: str) -> Browser:
+        """REVIEWER, REVIEWER2, ADMIN or AUDITOR, signed in once."""
+        if prefix not in self._people:
+            self._people[prefix] = self.product.reviewer(prefix)
+        return self._people[prefix]
+
+    @property
+    def ana(self) -> Browser:
+        return self.person("REVIEWER")
+
+    @property
+    def ben(self) -> Browser:
+        return self.person("REVIEWER2")
+
+    def hold(self, **fields: Any) -> Held:
+        """Send a message that waits for a decision, and return it once the desk shows its content."""
+        upstream_id, subject = self.send(**fields)
+        return self.shown(upstream_id, subject)
+
+    def send(self, **fields: Any) -> tuple[str, str]:
+        """Send a message by the flat call; return its id at the gateway and its subject."""
+        upstream_id, subject = self.product.send(**fields)
+        self.note("agent", "send", upstream_id=upstream_id, subject=subject)
+        return upstream_id, subject
+
+    def shown(self, upstream_id: str, subject: str) -> Held:
+        """Wait until the desk shows the content of a message, and count it as the test's own."""
+        row = self.wait(lambda: self._fetched(upstream_id), f"{upstream_id} in the queue with its content")
+        held = Held(upstream_id, subject, str(row["public_id"]), row["fingerprint"])
+        self.mine.append(held)
+        return held
+
+    def decide(self, held: Held, outcome: str = "approve", who: str = "REVIEWER", reason: str = "") -> int:
+        """Give a verdict as a person does, on what was shown; return the status of the answer."""
+        answer = self.person(who).decide(held.id, outcome, held.fingerprint, reason)
+        self.note(who, outcome, upstream_id=held.upstream_id, status=answer.status_code)
+        return answer.status_code
+
+    def decide_elsewhere(self, held: Held, action: str) -> requests.Response:
+        """Decide at the gateway itself, as MultiMail's own page would."""
+        body = {"email_id": held.upstream_id, "action": action, "reason": "decided elsewhere"}
+        answer = self.product.call("POST", "/v1/oversight/decide", key="OVERSIGHT_KEY", json=body)
+        self.note("elsewhere", action, upstream_id=held.upstream_id, status=answer.status_code)
+        return answer
+
+    def python(self, code: str) -> Any:
+        """Run code in one `./run manage shell`, as an operator would, and return what it left in `result`."""
+        if self._shell is None:
+            self._shell = self.stack.converse("manage", "shell", "-v0", "-c", _SHELL)
+        self._shell.stdin.write(json.dumps(code) + "\n")
+        self._shell.stdin.flush()
+        for line in self._shell.stdout:
+            if line.startswith("answer "):
+                answer = json.loads(line.removeprefix("answer "))
+                assert not answer["error"], answer["error"]
+                return answer["result"]
+        raise AssertionError("the shell ended")
+
+    # What the two products and the world have on record
+
+    def sql(self, query: str, *parameters: Any) -> list[dict[str, Any]]:
+        """Run one statement as the owner of the database, in a transaction of its own."""
+        with psycopg.connect(self.stack.env["DATABASE_OWNER_URL"], autocommit=True, row_factory=dict_row) as database:
+            cursor = database.execute(query, parameters)  # type: ignore[arg-type]
+            return cursor.fetchall() if cursor.description else []
+
+    def message(self, held: Held) -> dict[str, Any]:
+        return self.sql("SELECT * FROM approvals_message WHERE public_id = %s", held.id)[0]
+
+    def decisions(self, held: Held) -> list[dict[str, Any]]:
+        """The desk's decisions on a message, oldest first."""
+        query = "SELECT d.* FROM approvals_decision d JOIN approvals_message m ON m.id = d.message_id"
+        return self.sql(f"{query} WHERE m.public_id = %s ORDER BY d.id", held.id)
+
+    def decision(self, held: Held) -> dict[str, Any]:
+        """The newest decision; empty while there is none."""
+        return (self.decisions(held) or [{}])[-1]
+
+    def email(self, held: Held) -> dict[str, Any]:
+        """The gateway's own row."""
+        return self.sql("SELECT * FROM gateway_email WHERE id = %s", held.upstream_id)[0]
+
+    def effects(self, held: Held) -> list[dict[str, Any]]:
+        """What the gateway's audit log says was decided on a message."""
+        query = "SELECT * FROM gateway_auditlogentry WHERE resource_id = %s AND action IN ('email.approved', 'email.rejected')"
+        return self.sql(f"{query} ORDER BY id", held.upstream_id)
+
+    def entries(self, held: Held, *actions: str) -> list[dict[str, Any]]:
+        """The ledger's entries about a message, oldest first, with their details; of these actions, or all."""
+        query = (
+            "SELECT e.*, d.fields AS details FROM audit_entry e LEFT JOIN audit_entrydetail d ON d.entry_id = e.id "
+            "WHERE e.message = %s ORDER BY e.id"
+        )
+        return [entry for entry in self.sql(query, held.id) if not actions or entry["action"] in actions]
+
+    def mails(self, held: Held) -> int:
+        """How many mails with its subject really left."""
+        return len(self.product.mails(held.subject))
+
+    def connection(self) -> dict[str, Any]:
+        return self.sql("SELECT * FROM approvals_connection WHERE slug = 'demo'")[0]
+
+    # Waiting, and letting time pass
+
+    def wait(self, function: Callable[[], T], what: str, timeout: float = SOON) -> T:
+        return wait_for(function, timeout, what, report=self.stack.report)
+
+    def wait_for_decision(self, held: Held, *states: str, timeout: float = SOON) -> dict[str, Any]:
+        """Wait until the newest decision is in one of these states, and return it."""
+
+        def reached() -> dict[str, Any] | None:
+            decision = self.decision(held)
+            assert decision.get("state") in states, f"it is {decision.get('state')}: {decision.get('explanation')}"
+            return decision
+
+        return self.wait(reached, f"the decision on {held.subject} to be {' or '.join(states)}", timeout)
+
+    def wait_for_message(self, held: Held, *states: str, timeout: float = SOON) -> dict[str, Any]:
+        """Wait until the mirror shows the message in one of these states, and return its row."""
+
+        def reached() -> dict[str, Any] | None:
+            message = self.message(held)
+            assert message["state"] in states, f"it is {message['state']}"
+            return message
+
+        return self.wait(reached, f"{held.subject} to be {' or '.join(states)}", timeout)
+
+    def let_lease_end(self, held: Held) -> None:
+        """The lease of the call that is under way is over; nobody has noticed yet."""
+        self._set(held, "lease_until = now() - interval '1 second'", "state = 'calling'")
+
+    def let_settle(self, held: Held) -> None:
+        """Everything about the decision happened long enough ago for a read to prove something."""
+        self._set(held, "changed_at = changed_at - interval '5 minutes'")
+
+    def let_fall_due(self, held: Held) -> None:
+        self._set(held, "due_at = now()", "state = 'recorded'")
+
+    def sweep(self) -> None:
+        """Do now what the worker does by itself every few seconds."""
+        self.celery.send_task("approvals.tasks.sweep", queue="sync")
+
+    def reconcile(self) -> None:
+        """Begin now the whole read that the worker begins by itself every half minute."""
+        self.sql("UPDATE approvals_connection SET read_at = NULL, wait_until = NULL")
+        self.celery.send_task("approvals.tasks.reconcile_all", queue="sync")
+
+    def sweep_until(self, function: Callable[[], T], what: str, timeout: float = SOON) -> T:
+        """Wait for something that a sweep brings about, with a sweep twice a second instead of every five."""
+        last = 0.0
+
+        def asked() -> T:
+            nonlocal last
+            if time.monotonic() - last > 0.5:
+                last = time.monotonic()
+                self.sweep()
+            return function()
+
+        return self.wait(asked, what, timeout)
+
+    @contextlib.contextmanager
+    def lock(self, held: Held) -> Iterator[psycopg.Connection[Any]]:
+        """Hold the row lock of the newest decision on a message, as a slow transaction of somebody else would."""
+        with psycopg.connect(self.stack.env["DATABASE_OWNER_URL"]) as database:
+            database.execute("SELECT 1 FROM approvals_decision WHERE id = %s FOR UPDATE", [self.decision(held)["id"]])
+            yield database
+            database.rollback()
+
+    def restart(self, name: str) -> None:
+        """Kill a process with SIGKILL and wait until the launcher has started another."""
+        killed = self.stack.kill(name)
+        self.note("test", "SIGKILL", process=name)
+        self.wait(lambda: self.stack.pids().get(name, killed) != killed, f"another {name}")
+
+    def note(self, who: str, action: str, **facts: Any) -> None:
+        """Write one line of the history."""
+        if self.history:
+            line = json.dumps({"at": time.time(), "who": who, "action": action, **facts}, default=str)
+            with self.history.open("a") as history:
+                history.write(line + os.linesep)
+
+    def close(self) -> None:
+        if self._shell is not None:
+            with self._shell:
+                self._shell.stdin.close()
+
+    def _fetched(self, upstream_id: str) -> dict[str, Any] | None:
+        query = (
+            "SELECT m.public_id, r.fingerprint FROM approvals_message m JOIN approvals_revision r ON r.id = m.revision_id "
+            "WHERE m.upstream_id = %s"
+        )
+        return next(iter(self.sql(query, upstream_id)), None)
+
+    def _set(self, held: Held, change: str, condition: str = "true") -> None:
+        query = "message_id = (SELECT id FROM approvals_message WHERE public_id = %s)"
+        self.sql(f"UPDATE approvals_decision SET {change} WHERE {query} AND {condition}", held.id)
+
+
+@contextlib.contextmanager
+def desk_rig(tmp_path_factory: pytest.TempPathFactory, **variables: str) -> Iterator[DeskRig]:
+    """Start a product whose two halves speak through proxies, and whose decisions leave at once.
+
+    The second mailbox keeps its five seconds to undo.
+    """
+    upstream, hooks = Proxy(), Proxy()
+    allow = f"{upstream.url},{hooks.url}"
+    with running_stack(tmp_path_factory, **{"OUTGOING_ALLOW": allow, **variables}) as stack:
+        rig = DeskRig(stack, upstream, hooks)
+        upstream.serve(rig.known["GATEWAY_URL"])
+        hooks.serve(rig.known["DASHBOARD_URL"])
+        rig.stand_between()
+        try:
+            yield rig
+        finally:
+            rig.close()
+            upstream.close()
+            hooks.close()

@@ -1,0 +1,284 @@
+"""A TCP proxy before a server of ours that can answer, cut, hold and delay in its place, and keeps its own record.
+
+A fault is a function of one exchange (tests/faults/wire.py). It is set for requests of one kind, most often for those
+of one message, so that the rest of the product goes on. Another such proxy stands before the desk, for webhooks.
+"""
+
+import contextlib
+import json
+import socket
+import struct
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from http.client import HTTPConnection, HTTPException
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from tests.stack import wait_for
+
+DECIDE, READ, LIST = "decide", "read", "list"
+WEBHOOK, OTHER = "webhook", "other"
+_RST = struct.pack("ii", 1, 0)
+PATIENCE = 30
+
+
+@dataclass(frozen=True)
+class Request:
+    """One request as it came off the wire. READ asks for one message, LIST for all that is held."""
+
+    method: str
+    path: str
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def kind(self) -> str:
+        parts = urlsplit(self.path)
+        if parts.path == "/v1/oversight/decide":
+            return DECIDE
+        if parts.path == "/v1/oversight/pending":
+            return READ if "email_id" in parse_qs(parts.query) else LIST
+        return WEBHOOK if parts.path.startswith("/webhooks/") else OTHER
+
+    @property
+    def json(self) -> dict[str, Any]:
+        try:
+            body = json.loads(self.body)
+        except ValueError:
+            return {}
+        return body if isinstance(body, dict) else {}
+
+    @property
+    def email_id(self) -> str:
+        asked = parse_qs(urlsplit(self.path).query).get("email_id", [""])[0]
+        return asked or str(self.json.get("email_id") or "")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """An HTTP answer; its length is told by the reply."""
+
+    status: int
+    body: bytes = b"{}"
+    headers: dict[str, str] = field(default_factory=lambda: {"Content-Type": "application/json"})
+
+    def head(self, length: int) -> bytes:
+        lines = [f"HTTP/1.1 {self.status} Said by the proxy", f"Content-Length: {length}"]
+        lines += [f"{name}: {value}" for name, value in self.headers.items()]
+        return "\r\n".join([*lines, "", ""]).encode("latin-1")
+
+
+@dataclass
+class Seen:
+    """One line of the record: what arrived when, whether it reached the gateway, and what that answered."""
+
+    request: Request
+    at: float
+    # The nth connection, and the nth request on it.
+    connection: int
+    place: int
+    reached_at: float | None = None
+    status: int | None = None
+    answer: dict[str, Any] = field(default_factory=dict)
+
+
+Fault = Callable[["Exchange"], None]
+
+
+class Exchange:
+    """One request and the connection that it came on."""
+
+    def __init__(self, proxy: "Proxy", connection: socket.socket, seen: Seen) -> None:
+        self.request, self.seen = seen.request, seen
+        self.is_open = True
+        self._proxy, self._connection = proxy, connection
+
+    def forward(self) -> Answer:
+        """Hand the request to the gateway, and return what it answered once it has."""
+        self.seen.reached_at = time.monotonic()
+        answer = self._proxy.ask_gateway(self.request)
+        self.seen.status = answer.status
+        with contextlib.suppress(ValueError):
+            self.seen.answer = json.loads(answer.body)
+        return answer
+
+    def reply(self, answer: Answer) -> None:
+        self.write(answer.head(len(answer.body)) + answer.body)
+
+    def write(self, raw: bytes) -> bool:
+        """Whether the other side still took it."""
+        try:
+            self._connection.sendall(raw)
+        except OSError:
+            self.is_open = False
+        return self.is_open
+
+    def reset(self) -> None:
+        """Cut the connection so that the other side learns it at once."""
+        reset(self._connection)
+        self.is_open = False
+
+
+def reset(connection: socket.socket) -> None:
+    """End a connection with RST, also under a thread that reads from it."""
+    with contextlib.suppress(OSError):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RST)
+        connection.close()
+
+
+def pass_on(exchange: Exchange) -> None:
+    exchange.reply(exchange.forward())
+
+
+@dataclass
+class Rule:
+    """A fault for requests of one kind (any when empty), of one message (any when empty), so many times."""
+
+    fault: Fault
+    kind: str
+    email_id: str
+    left: int
+    met: list[Seen] = field(default_factory=list)
+
+    def takes(self, request: Request) -> bool:
+        return self.left > 0 and self.kind in ("", request.kind) and self.email_id in ("", request.email_id)
+
+    def wait(self, times: int = 1, timeout: float = PATIENCE) -> None:
+        wait_for(lambda: len(self.met) >= times, timeout, f"{times} requests of kind {self.kind!r}")
+
+
+class Proxy:
+    """Listens on one port of the loopback. `seen` is its record: lines are only added."""
+
+    def __init__(self) -> None:
+        self.seen: list[Seen] = []
+        self.resets_idle = False
+        self.gateway = ""
+        self._rules: list[Rule] = []
+        self._lock = threading.Lock()
+        self._open: set[socket.socket] = set()
+        self._connections = 0
+        self._bound = self._bind(0)
+        self.port = self._bound.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def serve(self, gateway: str) -> None:
+        """Take connections from now on and hand what comes to this origin."""
+        self.gateway = gateway
+        self._bound.listen(128)
+        threading.Thread(target=self._accept, args=[self._bound], daemon=True).start()
+
+    def close(self) -> None:
+        self._unlisten()
+
+    @contextlib.contextmanager
+    def refusing(self) -> Iterator[None]:
+        """Refuse connections, as a port does where nothing listens; what is open breaks."""
+        self._unlisten()
+        # Bound, so that nobody else gets the port meanwhile.
+        self._bound = self._bind(self.port)
+        try:
+            yield
+        finally:
+            self.serve(self.gateway)
+
+    @contextlib.contextmanager
+    def fault(self, fault: Fault, kind: str = DECIDE, email_id: str = "", times: int = 1_000_000) -> Iterator[Rule]:
+        """Meet requests with this fault. A newer rule comes before an older one."""
+        rule = Rule(fault, kind, email_id, times)
+        with self._lock:
+            self._rules.insert(0, rule)
+        try:
+            yield rule
+        finally:
+            rule.left = 0
+
+    def requests(self, kind: str, email_id: str = "") -> list[Seen]:
+        """What arrived of this kind, oldest first."""
+        return [
+            seen for seen in list(self.seen) if seen.request.kind == kind and email_id in ("", seen.request.email_id)
+        ]
+
+    def reached(self, kind: str, email_id: str = "") -> list[Seen]:
+        """What of it went on to the gateway."""
+        return [seen for seen in self.requests(kind, email_id) if seen.reached_at is not None]
+
+    def ask_gateway(self, request: Request) -> Answer:
+        address = urlsplit(self.gateway)
+        upstream = HTTPConnection(str(address.hostname), address.port, timeout=PATIENCE)
+        try:
+            headers = {name: text for name, text in request.headers.items() if name != "connection"}
+            upstream.request(request.method, request.path, request.body or None, headers)
+            response = upstream.getresponse()
+            kept = ("content-type", "retry-after", "x-countersign-gateway")
+            told = {name: value for name, value in response.getheaders() if name.lower() in kept}
+            return Answer(response.status, response.read(), told)
+        except (OSError, HTTPException):
+            return Answer(502, b'{"error": "The proxy could not reach the gateway."}')
+        finally:
+            upstream.close()
+
+    def _bind(self, port: int) -> socket.socket:
+        bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(("127.0.0.1", port))
+        return bound
+
+    def _unlisten(self) -> None:
+        with contextlib.suppress(OSError):
+            self._bound.shutdown(socket.SHUT_RDWR)
+        self._bound.close()
+        for connection in list(self._open):
+            reset(connection)
+
+    def _accept(self, listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                connection, _ = listener.accept()
+                self._connections += 1
+                arguments = [connection, self._connections]
+                threading.Thread(target=self._serve_one, args=arguments, daemon=True).start()
+
+    def _serve_one(self, connection: socket.socket, number: int) -> None:
+        self._open.add(connection)
+        try:
+            with contextlib.suppress(OSError), connection.makefile("rb") as stream:
+                place = 0
+                while request := _read_request(stream):
+                    place += 1
+                    if not self._meet(connection, request, number, place):
+                        return
+        finally:
+            self._open.discard(connection)
+            connection.close()
+
+    def _meet(self, connection: socket.socket, request: Request, number: int, place: int) -> bool:
+        """Answer one request, or do to it what a rule says; whether the connection can be used again."""
+        seen = Seen(request, time.monotonic(), number, place)
+        exchange = Exchange(self, connection, seen)
+        with self._lock:
+            self.seen.append(seen)
+            rule = next((rule for rule in self._rules if rule.takes(request)), None)
+            if rule:
+                rule.left -= 1
+                rule.met.append(seen)
+        if rule is None and self.resets_idle and place > 1:
+            exchange.reset()
+        else:
+            (rule.fault if rule else pass_on)(exchange)
+        return exchange.is_open and request.headers.get("connection", "").lower() != "close"
+
+
+def _read_request(stream: Any) -> Request | None:
+    """Read one request; None at the end of the connection."""
+    line = stream.readline().decode("latin-1").split()
+    if len(line) != 3:
+        return None
+    headers: dict[str, str] = {}
+    while text := stream.readline().decode("latin-1").strip():
+        name, _, value = text.partition(":")
+        headers[name.lower()] = value.strip()
+    length = int(headers.get("content-length", 0))
+    return Request(line[0], line[1], headers, stream.read(length) if length else b"")

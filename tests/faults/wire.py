@@ -1,0 +1,95 @@
+"""What can go wrong on the wire, each a function of one exchange at the proxy.
+
+Nothing here sleeps to let things happen: `Hold` waits for a request and for the word.
+"""
+
+import threading
+import time
+
+from tests.faults.proxy import PATIENCE, Answer, Exchange, Fault, pass_on
+
+
+def lose_answer(exchange: Exchange) -> None:
+    """The gateway commits, and no byte of its answer comes back."""
+    exchange.forward()
+    exchange.reset()
+
+
+def cut_before(exchange: Exchange) -> None:
+    """The request was written, and the gateway never sees it."""
+    exchange.reset()
+
+
+def truncate(exchange: Exchange) -> None:
+    """The gateway commits, and half of its answer comes back."""
+    answer = exchange.forward()
+    exchange.write(answer.head(len(answer.body)) + answer.body[: len(answer.body) // 2])
+    exchange.reset()
+
+
+def endless(exchange: Exchange) -> None:
+    """The gateway commits, and the answer never ends."""
+    answer = exchange.forward()
+    exchange.write(answer.head(1 << 40))
+    while exchange.write(b" " * 65536):
+        pass
+
+
+def answering(status: int, body: bytes = b'{"error": "Said by the proxy."}', **headers: str) -> Fault:
+    """Answer in the gateway's place, which sees nothing. Header names are written with underscores."""
+    told = {"Content-Type": "application/json"} | {name.replace("_", "-"): text for name, text in headers.items()}
+    return lambda exchange: exchange.reply(Answer(status, body, told))
+
+
+def answering_after(status: int, body: bytes = b'{"error": "Said by the proxy."}') -> Fault:
+    """Let the gateway commit, and say something else of it."""
+
+    def fault(exchange: Exchange) -> None:
+        exchange.forward()
+        exchange.reply(Answer(status, body))
+
+    return fault
+
+
+def dripping(pause: float) -> Fault:
+    """Let the gateway commit, and give its answer byte by byte: each soon enough, all of them far too late."""
+
+    def fault(exchange: Exchange) -> None:
+        answer = exchange.forward()
+        exchange.write(answer.head(len(answer.body)))
+        for byte in answer.body:
+            if not exchange.write(bytes([byte])):
+                return
+            time.sleep(pause)
+
+    return fault
+
+
+class Hold:
+    """Stops an exchange until told: before the gateway has the request, or when it has answered.
+
+    The request goes on when `release` is called, whether or not the one who sent it still lives.
+    """
+
+    def __init__(self, *, after_answer: bool = False, then: Fault = pass_on) -> None:
+        self.arrived, self.released, self.done = threading.Event(), threading.Event(), threading.Event()
+        self._after_answer, self._then = after_answer, then
+
+    def __call__(self, exchange: Exchange) -> None:
+        answer = exchange.forward() if self._after_answer else None
+        self.arrived.set()
+        self.released.wait(PATIENCE)
+        if answer is None:
+            self._then(exchange)
+        else:
+            exchange.reply(answer)
+        self.done.set()
+
+    def wait(self) -> None:
+        """Until a request stands here."""
+        assert self.arrived.wait(PATIENCE), "no request came to the point where it should be held"
+
+    def release(self) -> None:
+        """Let it go on, and return when it has."""
+        self.released.set()
+        assert self.done.wait(PATIENCE), "what was held did not go on"
