@@ -1,7 +1,6 @@
 """Live updates: after commit, a tiny message to Redis. Nothing depends on it; pages without it poll."""
 
 import json
-import logging
 from collections.abc import Mapping
 from functools import cache, partial
 from typing import Any
@@ -14,10 +13,8 @@ from approvals.models import Message
 from approvals.status import status_of
 from audit.models import Entry
 from audit.recording import recorded
+from common.nudge import try_to_send
 from dashboard.channel import CHANNEL
-
-log = logging.getLogger(__name__)
-
 
 # Reading changes nothing that another page shows.
 _QUIET = ("message.served", "message.opened")
@@ -49,10 +46,7 @@ def _send(public_id: Any, action: str) -> None:
         "tone": status.tone,
         "detail": status.detail,
     }
-    try:
-        _redis().publish(CHANNEL, json.dumps(hint))
-    except redis.RedisError as error:
-        log.warning("no live hint", extra={"reason": type(error).__name__})
+    try_to_send(lambda: _redis().publish(CHANNEL, json.dumps(hint)), "no live hint")
 
 
 def connect() -> None:
