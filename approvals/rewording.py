@@ -1,0 +1,265 @@
+"""How one text became another, word by word: what went, what came, what stayed. Pure, and bounded for hostile texts."""
+
+import re
+import unicodedata
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from approvals.showing.invisibles import NAMES, Tally, pieces
+
+SAME, GONE, NEW, SKIPPED = "same", "gone", "new", "skipped"
+# Steps of the comparison for one message, some tens of milliseconds; two texts without anything in common cost most.
+MAX_EFFORT = 200_000
+# Unchanged text is shown so far around a change; more than so much changed text is cut, and said to be.
+CONTEXT, MAX_SHOWN, MAX_CHANGES = 160, 12_000, 300
+# Folded into the changes on both sides: crumbs that stayed the same make a sentence harder to read, not easier.
+CRUMB = 16
+_WIDE = "\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff"
+_TOKEN = re.compile(rf'\r\n|[\r\n]|[^\S\r\n]+|[{_WIDE}]|[/?&=<>"]|[^\s/?&=<>"{_WIDE}]{{1,64}}')
+_LINE = re.compile(r"[^\n]*\n|[^\n]+\Z")
+_SPACES = {"\n": "line end", "\r": "carriage return", "\t": "tab", " ": "blank"}
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A stretch of text of one `kind`; `parts` are its words, and in between marks for what cannot be seen."""
+
+    kind: str
+    text: str
+    parts: tuple[tuple[bool, str], ...] = ()
+
+
+@dataclass
+class Effort:
+    """What the comparison may still spend; shared by all texts of one message."""
+
+    left: int = MAX_EFFORT
+
+
+@dataclass
+class _Step:
+    """Text that stayed the same, and then what went and what came in its place."""
+
+    same: str = ""
+    gone: str = ""
+    new: str = ""
+
+
+def compare(before: str, after: str, effort: Effort) -> tuple[list[Piece], bool]:
+    """Return all of both texts in pieces, and whether they could be compared word by word everywhere.
+
+    Same and gone pieces together are the text before, same and new ones the text after.
+    """
+    lines_before, lines_after = _LINE.findall(before), _LINE.findall(after)
+    blocks = _common(lines_before, lines_after, effort)
+    steps, is_fine = [], blocks is not None
+    for same, gone, new in _steps(lines_before, lines_after, blocks or _ends(lines_before, lines_after)):
+        steps.append(_Step(same))
+        if not gone or not new:
+            steps.append(_Step("", gone, new))
+            continue
+        words_before, words_after = _TOKEN.findall(gone), _TOKEN.findall(new)
+        inner = _common(words_before, words_after, effort)
+        is_fine = is_fine and inner is not None
+        found = _steps(words_before, words_after, inner or _ends(words_before, words_after))
+        steps.extend(_Step(*step) for step in found)
+    return list(_pieces(_folded(steps))), is_fine
+
+
+def shown(found: list[Piece], tally: Tally) -> tuple[tuple[Piece, ...], int]:
+    """Return the pieces as a page shows them, and how many changed characters were left out at the end.
+
+    Long unchanged stretches shrink to their edges, and what cannot be seen is marked by name.
+    """
+    given: list[Piece] = []
+    room, changes, left_out = {GONE: MAX_SHOWN, NEW: MAX_SHOWN}, MAX_CHANGES, 0
+    for index, piece in enumerate(found):
+        if piece.kind == SAME:
+            if changes and any(room.values()):
+                given.extend(_shrunk(piece.text, is_first=index == 0, is_last=index == len(found) - 1, tally=tally))
+            continue
+        text = piece.text[: room[piece.kind]] if changes else ""
+        left_out += len(piece.text) - len(text)
+        room[piece.kind] -= len(text)
+        changes = max(0, changes - 1)
+        if text:
+            given.append(Piece(piece.kind, text, tuple(_marked(text, tally, is_changed=True))))
+    return tuple(given), left_out
+
+
+def disguises(found: Sequence[Piece]) -> list[str]:
+    """Return what changed without looking changed: letters of another script, or written in another way."""
+    said: list[str] = []
+    for old, new in pairwise(found):
+        if (old.kind, new.kind) == (GONE, NEW) and len(old.text) <= 400 and len(new.text) <= 400:
+            said.extend(_disguise(old.text, new.text))
+    return list(dict.fromkeys(said))[:5]
+
+
+def _disguise(old: str, new: str) -> Iterator[str]:
+    plain_old, plain_new = (unicodedata.normalize("NFC", text) for text in (old, new))
+    if plain_old == plain_new:
+        yield "The same letters are written with other characters."
+        return
+    if len(plain_old) != len(plain_new):
+        return
+    for a, b in zip(plain_old, plain_new, strict=True):
+        if a != b and a.isascii() != b.isascii() and a.isalnum() and b.isalnum():
+            yield f"“{b}” is now {_called(b)}, and was {_called(a)}."
+
+
+def _called(character: str) -> str:
+    return f"{unicodedata.name(character, 'a character without a name').lower()} (U+{ord(character):04X})"
+
+
+def _ends(before: Sequence[str], after: Sequence[str]) -> list[tuple[int, int, int]]:
+    """Return only what both begin and end with, as blocks: all that is known where a comparison would cost too much."""
+    start, end = _trimmed(before, after)
+    return [(0, 0, start), (len(before) - end, len(after) - end, end)]
+
+
+def _trimmed(before: Sequence[str], after: Sequence[str]) -> tuple[int, int]:
+    shorter = min(len(before), len(after))
+    start = end = 0
+    while start < shorter and before[start] == after[start]:
+        start += 1
+    while end < shorter - start and before[-1 - end] == after[-1 - end]:
+        end += 1
+    return start, end
+
+
+def _common(before: Sequence[str], after: Sequence[str], effort: Effort) -> list[tuple[int, int, int]] | None:
+    """Return the blocks that both have, by the fewest changes (Myers' greedy walk); None when that costs too much."""
+    start, end = _trimmed(before, after)
+    inner_before, inner_after = before[start : len(before) - end], after[start : len(after) - end]
+    path = _walk(inner_before, inner_after, effort)
+    if path is None:
+        return None
+    inner = [(start + x, start + y, length) for x, y, length in path]
+    return [(0, 0, start), *inner, (len(before) - end, len(after) - end, end)]
+
+
+def _walk(before: Sequence[str], after: Sequence[str], effort: Effort) -> list[tuple[int, int, int]] | None:
+    width, height = len(before), len(after)
+    if not width or not height:
+        return []
+    reach = {1: 0}
+    trail: list[dict[int, int]] = []
+    for distance in range(width + height + 1):
+        trail.append(dict(reach))
+        effort.left -= 2 * distance + 1
+        for k in range(-distance, distance + 1, 2):
+            down = k == -distance or (k != distance and reach[k - 1] < reach[k + 1])
+            x = reach[k + 1] if down else reach[k - 1] + 1
+            began = x
+            while x < width and x - k < height and before[x] == after[x - k]:
+                x += 1
+            effort.left -= x - began
+            reach[k] = x
+            if x >= width and x - k >= height:
+                return _way_back(trail, width, height)
+        if effort.left < 0:
+            return None
+    return None
+
+
+def _way_back(trail: list[dict[int, int]], x: int, y: int) -> list[tuple[int, int, int]]:
+    blocks = []
+    for distance in range(len(trail) - 1, -1, -1):
+        reach, k = trail[distance], x - y
+        down = k == -distance or (k != distance and reach[k - 1] < reach[k + 1])
+        came_from = k + 1 if down else k - 1
+        x_before = reach[came_from] if distance else 0
+        y_before = x_before - came_from if distance else 0
+        x_turn = x_before + (0 if down else 1) if distance else 0
+        if x > x_turn:
+            blocks.append((x_turn, x_turn - k, x - x_turn))
+        x, y = x_before, y_before
+    return blocks[::-1]
+
+
+def _steps(
+    before: Sequence[str], after: Sequence[str], blocks: list[tuple[int, int, int]]
+) -> Iterator[tuple[str, str, str]]:
+    """Yield what stayed and then what changed, from the blocks that both have."""
+    at_before = at_after = 0
+    same = ""
+    for x, y, length in [*blocks, (len(before), len(after), 0)]:
+        gone, new = "".join(before[at_before:x]), "".join(after[at_after:y])
+        if gone or new:
+            yield same, gone, new
+            same = ""
+        same += "".join(before[x : x + length])
+        at_before, at_after = x + length, y + length
+    if same:
+        yield same, "", ""
+
+
+def _folded(steps: list[_Step]) -> list[_Step]:
+    """Join changes that only a crumb of unchanged text keeps apart."""
+    joined: list[_Step] = []
+    for step in steps:
+        last = joined[-1] if joined else None
+        if last is not None and not (last.gone or last.new):
+            last.same, last.gone, last.new = last.same + step.same, step.gone, step.new
+        elif last is not None and (step.gone or step.new) and _is_crumb(last, step):
+            last.gone += step.same + step.gone
+            last.new += step.same + step.new
+        else:
+            joined.append(step)
+    return joined
+
+
+def _is_crumb(last: _Step, step: _Step) -> bool:
+    if not step.same.strip():
+        return "\n" not in step.same
+    least = min(max(len(one.gone), len(one.new)) for one in (last, step))
+    return len(step.same) <= min(CRUMB, least) and "\n" not in step.same
+
+
+def _pieces(steps: list[_Step]) -> Iterator[Piece]:
+    for step in steps:
+        for kind, text in ((SAME, step.same), (GONE, step.gone), (NEW, step.new)):
+            if text:
+                yield Piece(kind, text)
+
+
+def _shrunk(text: str, *, is_first: bool, is_last: bool, tally: Tally) -> Iterator[Piece]:
+    head = "" if is_first else text[:CONTEXT]
+    tail = "" if is_last else text[-CONTEXT:]
+    left_out = len(text) - len(head) - len(tail)
+    if left_out <= CONTEXT // 2:
+        yield Piece(SAME, text, tuple(_marked(text, tally)))
+        return
+    if head:
+        yield Piece(SAME, head, tuple(_marked(head, tally)))
+    lines = text[len(head) : len(text) - len(tail)].count("\n")
+    yield Piece(SKIPPED, f"{lines:,} lines" if lines > 1 else f"{left_out:,} characters")
+    if tail:
+        yield Piece(SAME, tail, tuple(_marked(tail, tally)))
+
+
+def _marked(text: str, tally: Tally, *, is_changed: bool = False) -> Iterator[tuple[bool, str]]:
+    """Yield the text with marks; in changed text also blanks are named where they are all that changed, or odd."""
+    if text.startswith("\ufeff"):
+        # Alone at the start of a whole text it says nothing; in the middle of one, where pieces begin, it does.
+        yield True, NAMES[0xFEFF]
+        text = text[1:]
+    for is_mark, part in pieces(text, tally):
+        if is_mark or not is_changed:
+            yield is_mark, part
+        else:
+            yield from _blanks(part, only=not text.strip())
+
+
+def _blanks(text: str, *, only: bool) -> Iterator[tuple[bool, str]]:
+    plain = "" if only else " \n\t"
+    at = 0
+    for found in re.finditer(r"\s", text):
+        if found.group() in plain:
+            continue
+        yield False, text[at : found.start()]
+        yield True, _SPACES.get(found.group()) or unicodedata.name(found.group(), "blank").lower()
+        at = found.end()
+    yield False, text[at:]

@@ -1,0 +1,162 @@
+"""What changed between two contents: nothing is missed, everything is whole, and no text makes it slow."""
+
+import time
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from approvals.difference import difference
+from approvals.rewording import Effort, compare
+from common.fingerprint import FIELDS, Attachment, Content, fingerprint
+
+LETTER = Content(
+    sender="support@yourteam.example",
+    sender_name="Support",
+    to=("dana@northwind.example",),
+    subject="Your refund",
+    markdown="Hello Dana,\n\nwe pay EUR 12,400 by 30 November.\n\nBye",
+    attachments=(Attachment("terms.pdf", "application/pdf", 100, "a" * 64),),
+)
+
+
+def changed(**fields):
+    return difference(LETTER, replace(LETTER, **fields))
+
+
+def read(pieces, *kinds):
+    return "".join(piece.text for piece in pieces if piece.kind in kinds)
+
+
+def marks(change, kind):
+    return [text for piece in change.pieces if piece.kind == kind for is_mark, text in piece.parts if is_mark]
+
+
+def test_same_content_has_no_difference():
+    assert difference(LETTER, replace(LETTER)) == ()
+
+
+def test_words_that_changed_stand_alone_between_words_that_stayed():
+    (change,) = changed(markdown="Hello Dana,\n\nwe pay EUR 21,400 by 30 November.\n\nBye")
+    assert change.label == "Letter"
+    assert [(piece.kind, piece.text) for piece in change.pieces if piece.kind != "same"] == [
+        ("gone", "12,400"), ("new", "21,400"),
+    ]  # fmt: skip
+
+
+def test_addresses_are_compared_as_the_fingerprint_does():
+    (change,) = changed(to=("DANA@northwind.example", "dana@NORTHWIND.example."), bcc=())
+    assert (change.field, change.removed, change.added) == ("to", (), ("DANA@northwind.example",))
+    assert [one.label for one in changed(bcc=("eve@evil.example",), cc=("lee@fabrikam.example",))] == ["Cc", "Bcc"]
+
+
+def test_file_of_the_same_name_with_other_bytes_is_a_changed_file():
+    other = replace(LETTER.attachments[0], sha256="b" * 64)
+    renamed = replace(LETTER.attachments[0], name="Terms.pdf.exe")
+    extra = Attachment("x.zip", "application/zip", 3)
+    assert [one.kind for one in changed(attachments=(other,))[0].files] == ["changed"]
+    assert [one.kind for one in changed(attachments=(renamed, extra))[0].files] == ["renamed", "added"]
+    assert [(one.kind, one.name) for one in changed(attachments=())[0].files] == [("removed", "terms.pdf")]
+
+
+def test_field_that_only_one_source_gives_is_said_to_be_unknown_not_empty():
+    narrow = tuple(name for name in FIELDS if name not in ("cc", "bcc"))
+    found = changed(coverage=narrow)
+    assert [(one.label, one.removed, one.added) for one in found] == [("Cc", (), ()), ("Bcc", (), ())]
+    assert "cannot be told" in found[0].notes[0]
+
+
+def test_what_cannot_be_seen_is_named_in_a_change():
+    assert marks(changed(subject="Your\u200b refund")[0], "new") == ["ZERO WIDTH SPACE"]
+    assert marks(changed(subject="Your\u00a0refund")[0], "new") == ["no-break space"]
+    assert marks(changed(subject="Your \ufeffrefund")[0], "new") == ["ZERO WIDTH NO-BREAK SPACE"]
+    assert marks(difference(replace(LETTER, html="a\r\nb"), replace(LETTER, html="a\nb"))[0], "gone") == [
+        "carriage return", "line end",
+    ]  # fmt: skip
+
+
+def test_letter_of_another_script_is_said_in_words():
+    (change,) = changed(subject="Your r\u0435fund")
+    assert "cyrillic small letter ie (U+0435)" in change.notes[0]
+    (change,) = difference(replace(LETTER, subject="caf\u00e9"), replace(LETTER, subject="cafe\u0301"))
+    assert change.notes == ("The same letters are written with other characters.",)
+
+
+def test_empty_text_and_no_text_differ():
+    assert [one.field for one in difference(replace(LETTER, html=None), replace(LETTER, html=""))] == ["html"]
+
+
+def test_addition_is_named():
+    (change,) = changed(additions={"auto_bcc": "audit@yourteam.example"})
+    assert (change.addition, read(change.pieces, "new")) == ("auto_bcc", "audit@yourteam.example")
+
+
+def test_long_unchanged_text_shrinks_and_says_how_much_is_left_out():
+    long = "word " * 1000
+    (change,) = difference(replace(LETTER, markdown=long + "one" + long), replace(LETTER, markdown=long + "two" + long))
+    assert [piece.kind for piece in change.pieces] == ["skipped", "same", "gone", "new", "same", "skipped"]
+    assert change.pieces[0].text == "4,840 characters"
+    assert change.left_out == 0
+
+
+def test_more_change_than_anybody_reads_is_cut_and_counted():
+    (change,) = changed(markdown="x" * 256_000)
+    assert change.left_out == 256_000 - 12_000
+    assert "244,000 more changed characters" in " ".join(change.notes)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        ("a\n" * 128_000, "b\na\n" * 64_000),
+        ("a b " * 64_000, "b a " * 64_000),
+        ("ab " * 85_000, "ba\n" * 85_000),
+        ("\u200b " * 100_000, "\u200d " * 100_000),
+        ("<" * 256_000, ">" * 256_000),
+    ],
+    ids=["lines", "words", "one_line", "invisibles", "signs"],
+)
+def test_hostile_body_costs_no_more_than_a_long_letter(before, after):
+    started = time.process_time()
+    (change,) = difference(replace(LETTER, markdown=before), replace(LETTER, markdown=after))
+    assert time.process_time() - started < 1.0
+    assert len(change.pieces) < 1500
+    assert change.left_out
+
+
+# Few letters, so that much stays the same.
+WORDS = st.text("ab \n\r\u00e9<\u200b", max_size=40)
+
+
+@settings(max_examples=60, deadline=None)
+@given(WORDS, WORDS, st.sampled_from([0, 20, 200_000]))
+def test_pieces_make_up_both_texts_whole(before, after, effort):
+    found, _ = compare(before, after, Effort(effort))
+    assert read(found, "same", "gone") == before
+    assert read(found, "same", "new") == after
+
+
+ADDRESSES = st.lists(st.sampled_from(["a@x.example", "A@x.example", "a@X.example", "b@y.example"]), max_size=3)
+FILES = st.lists(
+    st.builds(Attachment, st.sampled_from("ab"), st.sampled_from(["", "t"]), st.integers(0, 1), st.sampled_from("c")),
+    max_size=3,
+)
+CONTENTS = st.builds(
+    Content,
+    sender=st.sampled_from(["a@x.example", "a@X.example", "b@x.example"]),
+    to=ADDRESSES.map(tuple),
+    bcc=ADDRESSES.map(tuple),
+    subject=st.sampled_from(["", "a", "a "]),
+    markdown=st.sampled_from([None, "", "a", "a\n"]),
+    attachments=FILES.map(tuple),
+    additions=st.dictionaries(st.sampled_from(["signature", "footer"]), st.sampled_from(["", "x", "y"])),
+    send_at=st.sampled_from([None, "2026-11-20T10:00:00Z"]),
+    coverage=st.sampled_from([FIELDS, FIELDS[:-1], FIELDS[:5]]),
+)
+
+
+@settings(max_examples=150, deadline=None)
+@given(CONTENTS, CONTENTS)
+def test_contents_differ_where_their_fingerprints_do(before, after):
+    assert bool(difference(before, after)) == (fingerprint(before) != fingerprint(after))
