@@ -1,1 +1,255 @@
-"""What is stuck and why, with the one safe thing to do: for the admins' page and for `doctor`."""
+"""Lists what is stuck: what nothing will end by itself, or what should have ended by now.
+
+It reads only. Each finding says since when, why, and the one safe thing to do about it; that one is offered only to
+those who may do it.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import chain
+
+from django.urls import reverse
+
+from approvals.freshness import freshness_of
+from approvals.looking import may_look, may_read
+from approvals.models import Connection, Decision, Message, WebhookEvent
+from approvals.stalling import stalled_groups
+from approvals.states import DecisionState, MessageState, Outcome
+from people.actors import Actor, Role
+
+# Of one kind so many are shown; the count tells of all.
+SHOWN = 50
+COUNTED = 1000
+FETCH_TRIES = 3
+
+
+@dataclass(frozen=True)
+class Act:
+    """The one safe thing to do: a button that posts, or a link to where a person reads before deciding."""
+
+    label: str
+    url: str
+    posts: bool = False
+
+
+@dataclass(frozen=True)
+class Stuck:
+    """One finding. `advice` says what to do as a sentence; `act` is None for those who may not do it."""
+
+    kind: str
+    what: str
+    since: datetime
+    why: str
+    advice: str
+    act: Act | None = None
+    message: Message | None = None
+    event: WebhookEvent | None = None
+
+
+def attention_for(actor: Actor, now: datetime) -> list[Stuck]:
+    """Return what is stuck within the actor's reach, the most urgent kind first, the oldest of a kind first."""
+    return list(
+        chain(
+            _in_doubt(actor),
+            _stalled(actor, now),
+            _refused(actor),
+            _overdue(actor),
+            _connections(actor, now),
+            _unread(actor),
+            _without_word(actor),
+            _events(actor),
+        )
+    )
+
+
+def attention_count(actor: Actor) -> int:
+    """Return how many things are stuck within the actor's reach, up to a thousand and one, by one query."""
+    decisions, messages = Decision.objects.visible_to(actor), Message.objects.visible_to(actor)
+    parts = [
+        decisions.in_doubt(),
+        decisions.stalled(),
+        decisions.refused_lately(),
+        messages.overdue().awaiting_review(),
+        messages.long_unread(),
+        messages.without_word(),
+        WebhookEvent.objects.visible_to(actor).to_look_at(),
+        Connection.objects.visible_to(actor).unwell(),
+    ]
+    first, *others = [part.order_by().values_list("pk", flat=True) for part in parts]
+    return int(first.union(*others, all=True)[: COUNTED + 1].count())
+
+
+def named(message: Message) -> str:
+    """Return the message's subject as it stands in a sentence."""
+    subject = str(message)
+    return f"“{subject[:80]}…”" if len(subject) > 80 else f"“{subject}”"
+
+
+def _in_doubt(actor: Actor) -> Iterator[Stuck]:
+    found = Decision.objects.visible_to(actor).in_doubt().with_message().order_by("changed_at")[:SHOWN]
+    for decision in found:
+        tell = {
+            DecisionState.UNKNOWN: _unknown,
+            DecisionState.UNATTRIBUTED: _unattributed,
+            DecisionState.WITHDRAWN: _withdrawn,
+        }[DecisionState(decision.state)]
+        yield tell(decision, actor)
+
+
+def _unknown(decision: Decision, actor: Actor) -> Stuck:
+    message = decision.message
+    why = decision.explanation or "MultiMail did not answer."
+    what = f"It is not known whether {named(message)} was {decision.word}"
+    repeats = message.connection.repeats_unknown_approvals
+    if decision.outcome == Outcome.APPROVE and decision.seen_held > 1 and not repeats:
+        return Stuck(
+            decision.state,
+            what,
+            decision.changed_at,
+            f"{why} Two complete reads showed it still held, so that the call most likely had no effect.",
+            "Read it once more, then send it again: that is never done by itself.",
+            _open(actor, message, "Read it, then send again"),
+            message,
+        )
+    advice = "The desk finds out by reading, every few seconds; you can have it look now."
+    return Stuck(decision.state, what, decision.changed_at, why, advice, _look(actor, message, "Look again"), message)
+
+
+def _unattributed(decision: Decision, actor: Actor) -> Stuck:
+    return Stuck(
+        decision.state,
+        f"{named(decision.message)} was decided, and it is not known by whom",
+        decision.changed_at,
+        f"{decision.explanation} MultiMail does not hold it any more, and nothing says what became of it.".strip(),
+        "Look it up at MultiMail, then say on its page what became of it.",
+        _open(actor, decision.message, "Say what became of it"),
+        decision.message,
+    )
+
+
+def _withdrawn(decision: Decision, actor: Actor) -> Stuck:
+    message = decision.message
+    what = f"{named(message)} may still leave"
+    why = decision.explanation or "It was stopped after its call may have gone out."
+    if message.state == MessageState.HELD and decision.outcome == Outcome.APPROVE:
+        advice = "Reject it at MultiMail: what comes first there counts."
+        act = _open(actor, message, "Reject at MultiMail")
+    else:
+        advice = "The desk finds out by reading what became of it; you can have it look now."
+        act = _look(actor, message, "Look again")
+    return Stuck(decision.state, what, decision.changed_at, why, advice, act, message)
+
+
+def _refused(actor: Actor) -> Iterator[Stuck]:
+    found = Decision.objects.visible_to(actor).refused_lately().with_message().order_by("changed_at")[:SHOWN]
+    for decision in found:
+        yield Stuck(
+            "refused",
+            f"{named(decision.message)} was {decision.word}, and is held again",
+            decision.changed_at,
+            decision.explanation,
+            "Nothing was sent. Read it again, then decide anew.",
+            _open(actor, decision.message, "Read again"),
+            decision.message,
+        )
+
+
+def _stalled(actor: Actor, now: datetime) -> Iterator[Stuck]:
+    for group in stalled_groups(actor, now):
+        first = group.decisions[0]
+        number = len(group.decisions)
+        one = f"{named(first.message)} was {first.word}, and that was not carried out"
+        what = one if number == 1 else f"{number} decisions were not carried out, the oldest on {named(first.message)}"
+        act = None
+        if group.place:
+            act = Act(group.label, group.place)
+        elif any(may_look(actor, decision.message) for decision in group.decisions):
+            act = Act("Try now", reverse("carry-out"), posts=True)
+        yield Stuck("stalled", what, first.due_at, group.why, group.advice, act, first.message if number == 1 else None)
+
+
+def _overdue(actor: Actor) -> Iterator[Stuck]:
+    late = Message.objects.visible_to(actor).overdue().awaiting_review().select_related("connection", "mailbox")
+    for message in late.order_by("expires_at")[:SHOWN]:
+        assert message.expires_at is not None, "overdue() asks for one"
+        yield Stuck(
+            "overdue",
+            f"{named(message)} should have been rejected, because its time is over",
+            message.expires_at,
+            "The rule that does so has not come to it. Nobody can approve it any more.",
+            "Reject it yourself.",
+            _open(actor, message, "Open it"),
+            message,
+        )
+
+
+def _connections(actor: Actor, now: datetime) -> Iterator[Stuck]:
+    for connection in Connection.objects.visible_to(actor).unwell().order_by("name"):
+        if connection.paused_at:
+            what, since = f"{connection} is paused, and nothing is decided through it", connection.paused_at
+            advice = "Put a key in that MultiMail takes; a read that works ends the pause."
+        elif connection.complete_as_of is None:
+            what, since = f"{connection} has never been read", connection.created_at
+            advice = "Look at its address and its oversight key."
+        else:
+            what, since = f"{connection} is not well read", connection.failing_since or connection.complete_as_of
+            advice = "It is tried again by itself; the queue may lack messages until it works."
+        why = freshness_of(connection, now=now).reason
+        act = Act("Read now", reverse("read-connection", args=[connection.pk]), posts=True) if may_read(actor) else None
+        yield Stuck("connection", what, since, why, advice, act)
+
+
+def _unread(actor: Actor) -> Iterator[Stuck]:
+    unread = Message.objects.visible_to(actor).long_unread().select_related("connection", "mailbox")
+    for message in unread.oldest_first()[:SHOWN]:
+        connection = message.connection
+        if message.fetch_tries >= FETCH_TRIES:
+            kind, what = "unfetchable", f"The content of {named(message)} cannot be fetched"
+            why = f"It was tried {message.fetch_tries} times, and each time the worker did not come to an end."
+        else:
+            kind, what = "unread", f"The content of {named(message)} has not come yet"
+            why = connection.paused_because or connection.last_error or f"{connection} has not given it."
+        advice = "Nobody can decide what nobody could read. Fetch it once more."
+        yield Stuck(kind, what, message.held_at, why, advice, _look(actor, message, "Try again"), message)
+
+
+def _without_word(actor: Actor) -> Iterator[Stuck]:
+    silent = Message.objects.visible_to(actor).without_word().select_related("connection", "mailbox")
+    for message in silent.order_by("changed_at")[:SHOWN]:
+        yield Stuck(
+            "silent",
+            f"{named(message)} was approved, and MultiMail has not said that it left",
+            message.changed_at,
+            "Its mail server may be trying still, or the webhook that tells was lost.",
+            "Compare with MultiMail; the log of its mail server knows more.",
+            _look(actor, message, "Compare with MultiMail"),
+            message,
+        )
+
+
+def _events(actor: Actor) -> Iterator[Stuck]:
+    events = WebhookEvent.objects.visible_to(actor).to_look_at().select_related("connection").order_by("received_at")
+    for event in events[:SHOWN]:
+        may = actor.is_a(Role.ADMIN, connection=event.connection_id, mailbox=None)
+        name = event.name or "without a name"
+        if event.result == WebhookEvent.Result.POISON:
+            what = f"A webhook ({name}) of {event.connection} could not be applied"
+            why, advice = event.error, "It is kept whole: replay it once its cause is gone, or put it away."
+            act = Act("Replay", reverse("replay-event", args=[event.pk]), posts=True)
+        else:
+            what = f"A webhook ({name}) of {event.connection} came too late to change anything"
+            why = "The message was further on already, or another way."
+            advice = "Compare with MultiMail, which also puts this away."
+            act = Act("Compare with MultiMail", reverse("compare-event", args=[event.pk]), posts=True)
+        yield Stuck(event.result, what, event.received_at, why, advice, act if may else None, None, event)
+
+
+def _open(actor: Actor, message: Message, label: str) -> Act | None:
+    reviews = actor.is_a(Role.REVIEWER, connection=message.connection_id, mailbox=message.mailbox_id)
+    return Act(label, reverse("message", args=[message.public_id])) if reviews else None
+
+
+def _look(actor: Actor, message: Message, label: str) -> Act | None:
+    url = reverse("look-again", args=[message.public_id])
+    return Act(label, url, posts=True) if may_look(actor, message) else None

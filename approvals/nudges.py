@@ -2,7 +2,7 @@
 
 from datetime import datetime
 
-from approvals.models import Decision, Message
+from approvals.models import Connection, Decision, Message
 from common.nudge import nudge
 
 
@@ -15,3 +15,23 @@ def execute(decision: Decision, *, now: datetime) -> None:
     """This decision should be carried out when its undo window is over."""
     wait = (decision.due_at - now).total_seconds()
     nudge("approvals.tasks.execute_decision", decision.pk, countdown=max(0.0, wait) + 0.05)
+
+
+def execute_now(decision: Decision) -> None:
+    """This decision should have been carried out; whether it may be is asked there."""
+    nudge("approvals.tasks.execute_decision", decision.pk)
+
+
+def resolve(decision: Decision) -> None:
+    """What became of this decision should be found out."""
+    nudge("approvals.tasks.resolve_decision", decision.pk)
+
+
+def ask_about(message: Message) -> None:
+    """MultiMail should be asked what became of this message."""
+    nudge("approvals.tasks.ask_about", message.pk)
+
+
+def read_connection(connection: Connection) -> None:
+    """Everything that this connection holds should be read."""
+    nudge("approvals.tasks.read_connection", connection.pk)

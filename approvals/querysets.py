@@ -205,6 +205,10 @@ class DecisionQuerySet(models.QuerySet["Decision"]):
             return self
         return self.filter(message__in=apps.get_model("approvals", "Message").objects.visible_to(actor))
 
+    def with_message(self) -> Self:
+        """With what a sentence about each needs."""
+        return self.select_related("message__connection", "message__mailbox")
+
     def stalled(self) -> Self:
         """They should have been carried out a while ago, whatever keeps them (relies on decision_to_do)."""
         late = Now() - STUCK_AFTER

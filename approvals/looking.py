@@ -1,0 +1,56 @@
+"""Lets a person have MultiMail asked again, about one message or a whole account. Asking changes nothing there."""
+
+from uuid import UUID
+
+from django.db import transaction
+
+from approvals.errors import ActNotAllowed
+from approvals.models import Connection, Message
+from audit.recording import record
+from people.actors import Actor, Role
+
+_ROLES = (Role.REVIEWER, Role.ADMIN)
+
+
+def may_look(actor: Actor, message: Message) -> bool:
+    """Whether the actor may have MultiMail asked about this message: whoever decides or configures there."""
+    return any(actor.is_a(role, connection=message.connection_id, mailbox=message.mailbox_id) for role in _ROLES)
+
+
+def may_read(actor: Actor) -> bool:
+    """Whether the actor may have an account that they see read: whoever decides or configures in a part of it."""
+    return any(actor.has(role) for role in _ROLES)
+
+
+@transaction.atomic
+def look_again(*, message: UUID, actor: Actor) -> Message:
+    """Note that the actor has MultiMail asked about a message; one that could not be fetched gets new tries.
+
+    Raises ActNotAllowed for whoever may only read, or does not see the message.
+    """
+    visible = Message.objects.visible_to(actor).select_related("connection", "mailbox", "revision")
+    found = visible.select_for_update(of=("self",), no_key=True).filter(public_id=message).first()
+    if found is None or not may_look(actor, found):
+        raise ActNotAllowed("Only a reviewer or an admin of this mailbox can have MultiMail asked.")
+    if found.hydrated_at is None and found.fetch_tries:
+        found.fetch_tries = 0
+        found.save(update_fields=["fetch_tries"])
+    fingerprint = found.revision.fingerprint if found.revision else ""
+    record(
+        "message.asked_about",
+        actor=actor,
+        connection=found.connection_id,
+        message=found.public_id,
+        fingerprint=fingerprint,
+    )
+    return found
+
+
+@transaction.atomic
+def read_again(*, connection_id: int, actor: Actor) -> Connection:
+    """Note that the actor has a whole account read now. Raises ActNotAllowed for whoever may not."""
+    found = Connection.objects.visible_to(actor).filter(pk=connection_id).first()
+    if found is None or not may_read(actor):
+        raise ActNotAllowed("Only a reviewer or an admin of this connection can have it read.")
+    record("connection.read_asked", actor=actor, connection=found.pk)
+    return found
