@@ -7,6 +7,7 @@ from typing import Any
 
 from django.db import connection as database
 
+from approvals import earlier
 from approvals.models import Connection, Mailbox, Message, Revision
 from approvals.risk import RiskContext, find_risks
 from approvals.showing import show_letter
@@ -129,6 +130,7 @@ def store_revision(message: Message, *, row: Mapping[str, Any], actor: Actor, no
     if current is None or current.fingerprint != found:
         current = _next_revision(message, content=content, found=found, actor=actor)
     metadata = row.get("metadata")
+    is_first_read = message.hydrated_at is None
     message.revision = current
     message.hydrated_at = message.hydrated_at or now
     message.seen_at = now
@@ -146,6 +148,8 @@ def store_revision(message: Message, *, row: Mapping[str, Any], actor: Actor, no
     message.mailbox = mailbox or message.mailbox
     if mailbox and mailbox.expire_after:
         message.expires_at = message.held_at + mailbox.expire_after
+    if is_first_read and (sent_back := earlier.sent_back_before(message)):
+        message.answers, message.try_number = sent_back, sent_back.message.try_number + 1
     message.save()
     return current
 

@@ -1,14 +1,14 @@
 """Every read of messages, connections and decisions. The person's reach is applied here, by one door."""
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from django.apps import apps
 from django.db import models
 from django.db.models import Exists, OuterRef, Prefetch, Q
 from django.db.models.functions import Now
 
-from approvals.states import LIVE_DECISIONS, DecisionState, MessageState
+from approvals.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
 from people.actors import Actor
 
 if TYPE_CHECKING:
@@ -20,6 +20,15 @@ DONE = tuple(state for state in MessageState if state not in (MessageState.HELD,
 
 # Decided here, and what became of it is not known.
 IN_DOUBT = (DecisionState.UNKNOWN, DecisionState.UNATTRIBUTED, DecisionState.WITHDRAWN)
+
+# A decision in one of these did not count in the end.
+VOID = (DecisionState.UNDONE, DecisionState.REFUSED, DecisionState.SUPERSEDED, DecisionState.WITHDRAWN)
+# Let go by somebody: whatever was asked of its writer before has been answered.
+LET_GO = tuple(
+    state
+    for state in DONE
+    if state not in (MessageState.REJECTED, MessageState.CANCELLED, MessageState.GONE, MessageState.RECEIVED)
+)
 
 
 # After so long, what happens by itself within seconds is stuck.
@@ -185,15 +194,46 @@ class DecisionQuerySet(models.QuerySet["Decision"]):
         """Those whose effect is not known."""
         return self.filter(state__in=IN_DOUBT)
 
+    def under_lock(self) -> Self:
+        """Each under a lock, in one order: whoever is ending one at this moment is waited for."""
+        return self.select_related("message", "revision").select_for_update(of=("self",)).order_by("pk")
+
+    def sent_back_between(self, since: datetime, until: datetime) -> Self:
+        """Those that asked for changes and whose answer nobody has let go yet (relies on decision_sent_back)."""
+        messages = apps.get_model("approvals", "Message").objects
+        answered = Exists(messages.filter(answers=OuterRef("pk"), state__in=LET_GO))
+        asked = self.filter(outcome=Outcome.SEND_BACK, recorded_at__gte=since, recorded_at__lte=until)
+        return asked.exclude(state__in=VOID).exclude(answered)
+
     def to_settle(self) -> Self:
-        """Those that still count, each under a lock: whoever is ending one at this moment is waited for."""
-        return self.live().select_related("message", "revision").select_for_update(of=("self",))
+        """Those that MultiMail's word on the message can end, each under a lock."""
+        return self.filter(state__in=(*LIVE_DECISIONS, DecisionState.WITHDRAWN)).under_lock()
+
+    def withdrawn(self) -> Self:
+        """Stopped when their call may have left already."""
+        return self.filter(state=DecisionState.WITHDRAWN)
+
+    def unattributed_among(self, connection: "Connection", upstream_ids: list[str]) -> Self:
+        """Those taken for decided, on messages with these ids."""
+        found = self.filter(state=DecisionState.UNATTRIBUTED, message__connection=connection)
+        return found.filter(message__upstream_id__in=upstream_ids)
 
     def due(self) -> Self:
-        """Ready to be carried out now."""
-        return self.filter(state=DecisionState.RECORDED, due_at__lte=Now(), message__connection__paused_at=None).filter(
-            Q(message__connection__wait_until=None) | Q(message__connection__wait_until__lte=Now())
+        """Ready to be carried out now, and nothing keeps them."""
+        ready = self.filter(state=DecisionState.RECORDED, due_at__lte=Now())
+        return ready._on_well_connections().filter(~Exists(self._stops()))
+
+    def _on_well_connections(self) -> Self:
+        rested = Q(message__connection__wait_until=None) | Q(message__connection__wait_until__lte=Now())
+        return self.filter(rested, message__connection__paused_at=None)
+
+    @staticmethod
+    def _stops() -> models.QuerySet[Any]:
+        """The kill switches that stop the decision of the outer query."""
+        switches: models.QuerySet[Any] = apps.get_model("policy", "KillSwitch").objects.stopping(
+            connection=OuterRef("message__connection"), mailbox=OuterRef("message__mailbox")
         )
+        return switches
 
     def abandoned(self) -> Self:
         """Their worker let the lease run out; the call may have left."""

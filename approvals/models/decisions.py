@@ -74,6 +74,8 @@ class Decision(models.Model):
             models.Index(
                 fields=["due_at"], condition=Q(state__in=("recorded", "calling", "unknown")), name="decision_to_do"
             ),
+            # Was an earlier version of what comes now sent back?
+            models.Index(fields=["recorded_at"], condition=Q(outcome="send_back"), name="decision_sent_back"),
             # What a person should look at: in doubt, or not carried out.
             models.Index(
                 fields=["changed_at"],

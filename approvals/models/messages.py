@@ -47,6 +47,11 @@ class Message(models.Model):
     revision = models.ForeignKey("Revision", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
     upstream_reason = models.TextField(blank=True)
     upstream_decided_by = models.CharField(max_length=200, blank=True)
+    # The decision that sent an earlier version back, where this is the next one; and which try it is.
+    answers = models.ForeignKey(
+        "approvals.Decision", null=True, blank=True, on_delete=models.SET_NULL, related_name="next_versions"
+    )
+    try_number = models.PositiveSmallIntegerField(default=1)
 
     objects = MessageQuerySet.as_manager()
 
