@@ -1,5 +1,8 @@
-"""What the fault tests break: `./run gateway` with a mail server and endpoints that misbehave when they are told to, and
-the whole product with proxies between its two halves."""
+"""What the fault tests break.
+
+For the gateway: `./run gateway`, a mail server and endpoints that misbehave when they are told to. For decisions: the
+whole product with proxies between its two halves.
+"""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass

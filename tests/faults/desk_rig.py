@@ -9,7 +9,6 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,10 +16,10 @@ import psycopg
 import pytest
 import requests
 from celery import Celery
-from psycopg.rows import dict_row
 
-from tests.desk import Browser, Product
+from tests.desk import Browser
 from tests.faults.proxy import Proxy
+from tests.faults.records import Held, Records
 from tests.stack import Stack, running_stack, wait_for
 
 T = TypeVar("T")
@@ -38,24 +37,16 @@ for line in sys.stdin:
 """
 
 
-@dataclass(frozen=True)
-class Held:
-    """A message of the test's own as the desk shows it: `id` is the desk's, `upstream_id` the gateway's."""
-
-    upstream_id: str
-    subject: str
-    id: str
-    fingerprint: str
-
-
-class DeskRig:
+class DeskRig(Records):
     """The product, what stands around it, and a history of what was done and answered."""
 
     def __init__(self, stack: Stack, upstream: Proxy, hooks: Proxy) -> None:
-        self.stack, self.upstream, self.hooks = stack, upstream, hooks
-        self.product = Product(stack)
-        self.known = self.product.known
+        super().__init__(stack)
+        self.upstream, self.hooks = upstream, hooks
         self.mine: list[Held] = []
+        self.decided_elsewhere: set[str] = set()
+        # The ledger's last entry that was checked.
+        self.verified = 0
         self.history: Path | None = None
         broker = stack.env["REDIS_URL"].replace("unix://", "redis+socket://", 1).replace("?db=", "?virtual_host=")
         self.celery = Celery(broker=broker)
@@ -98,7 +89,7 @@ class DeskRig:
 
     def shown(self, upstream_id: str, subject: str) -> Held:
         """Wait until the desk shows the content of a message, and count it as the test's own."""
-        row = self.wait(lambda: self._fetched(upstream_id), f"{upstream_id} in the queue with its content")
+        row = self.wait(lambda: self.fetched(upstream_id), f"{upstream_id} in the queue with its content")
         held = Held(upstream_id, subject, str(row["public_id"]), row["fingerprint"])
         self.mine.append(held)
         return held
@@ -111,6 +102,7 @@ class DeskRig:
 
     def decide_elsewhere(self, held: Held, action: str) -> requests.Response:
         """Decide at the gateway itself, as MultiMail's own page would."""
+        self.decided_elsewhere.add(held.upstream_id)
         body = {"email_id": held.upstream_id, "action": action, "reason": "decided elsewhere"}
         answer = self.product.call("POST", "/v1/oversight/decide", key="OVERSIGHT_KEY", json=body)
         self.note("elsewhere", action, upstream_id=held.upstream_id, status=answer.status_code)
@@ -128,50 +120,6 @@ class DeskRig:
                 assert not answer["error"], answer["error"]
                 return answer["result"]
         raise AssertionError("the shell ended")
-
-    # What the two products and the world have on record
-
-    def sql(self, query: str, *parameters: Any) -> list[dict[str, Any]]:
-        """Run one statement as the owner of the database, in a transaction of its own."""
-        with psycopg.connect(self.stack.env["DATABASE_OWNER_URL"], autocommit=True, row_factory=dict_row) as database:
-            cursor = database.execute(query, parameters)  # type: ignore[arg-type]
-            return cursor.fetchall() if cursor.description else []
-
-    def message(self, held: Held) -> dict[str, Any]:
-        return self.sql("SELECT * FROM approvals_message WHERE public_id = %s", held.id)[0]
-
-    def decisions(self, held: Held) -> list[dict[str, Any]]:
-        """The desk's decisions on a message, oldest first."""
-        query = "SELECT d.* FROM approvals_decision d JOIN approvals_message m ON m.id = d.message_id"
-        return self.sql(f"{query} WHERE m.public_id = %s ORDER BY d.id", held.id)
-
-    def decision(self, held: Held) -> dict[str, Any]:
-        """The newest decision; empty while there is none."""
-        return (self.decisions(held) or [{}])[-1]
-
-    def email(self, held: Held) -> dict[str, Any]:
-        """The gateway's own row."""
-        return self.sql("SELECT * FROM gateway_email WHERE id = %s", held.upstream_id)[0]
-
-    def effects(self, held: Held) -> list[dict[str, Any]]:
-        """What the gateway's audit log says was decided on a message."""
-        query = "SELECT * FROM gateway_auditlogentry WHERE resource_id = %s AND action IN ('email.approved', 'email.rejected')"
-        return self.sql(f"{query} ORDER BY id", held.upstream_id)
-
-    def entries(self, held: Held, *actions: str) -> list[dict[str, Any]]:
-        """The ledger's entries about a message, oldest first, with their details; of these actions, or all."""
-        query = (
-            "SELECT e.*, d.fields AS details FROM audit_entry e LEFT JOIN audit_entrydetail d ON d.entry_id = e.id "
-            "WHERE e.message = %s ORDER BY e.id"
-        )
-        return [entry for entry in self.sql(query, held.id) if not actions or entry["action"] in actions]
-
-    def mails(self, held: Held) -> int:
-        """How many mails with its subject really left."""
-        return len(self.product.mails(held.subject))
-
-    def connection(self) -> dict[str, Any]:
-        return self.sql("SELECT * FROM approvals_connection WHERE slug = 'demo'")[0]
 
     # Waiting, and letting time pass
 
@@ -256,13 +204,6 @@ class DeskRig:
         if self._shell is not None:
             with self._shell:
                 self._shell.stdin.close()
-
-    def _fetched(self, upstream_id: str) -> dict[str, Any] | None:
-        query = (
-            "SELECT m.public_id, r.fingerprint FROM approvals_message m JOIN approvals_revision r ON r.id = m.revision_id "
-            "WHERE m.upstream_id = %s"
-        )
-        return next(iter(self.sql(query, upstream_id)), None)
 
     def _set(self, held: Held, change: str, condition: str = "true") -> None:
         query = "message_id = (SELECT id FROM approvals_message WHERE public_id = %s)"

@@ -1,0 +1,80 @@
+"""What the desk, the gateway and the mail box have on record, read without asking the code that wrote it."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import psycopg
+from psycopg.rows import dict_row
+
+from tests.desk import Product
+from tests.stack import Stack
+
+
+@dataclass(frozen=True)
+class Held:
+    """A message of the test's own as the desk shows it: `id` is the desk's, `upstream_id` the gateway's."""
+
+    upstream_id: str
+    subject: str
+    id: str
+    fingerprint: str
+
+
+class Records:
+    """Reads of one running product."""
+
+    def __init__(self, stack: Stack) -> None:
+        self.stack = stack
+        self.product = Product(stack)
+        self.known = self.product.known
+
+    def sql(self, query: str, *parameters: Any) -> list[dict[str, Any]]:
+        """Run one statement as the owner of the database, in a transaction of its own."""
+        with psycopg.connect(self.stack.env["DATABASE_OWNER_URL"], autocommit=True, row_factory=dict_row) as database:
+            cursor = database.execute(query, parameters)  # type: ignore[arg-type]
+            return cursor.fetchall() if cursor.description else []
+
+    def message(self, held: Held) -> dict[str, Any]:
+        return self.sql("SELECT * FROM approvals_message WHERE public_id = %s", held.id)[0]
+
+    def decisions(self, held: Held) -> list[dict[str, Any]]:
+        """The desk's decisions on a message, oldest first."""
+        query = "SELECT d.* FROM approvals_decision d JOIN approvals_message m ON m.id = d.message_id"
+        return self.sql(f"{query} WHERE m.public_id = %s ORDER BY d.id", held.id)
+
+    def decision(self, held: Held) -> dict[str, Any]:
+        """The newest decision; empty while there is none."""
+        return (self.decisions(held) or [{}])[-1]
+
+    def email(self, held: Held) -> dict[str, Any]:
+        """The gateway's own row."""
+        return self.sql("SELECT * FROM gateway_email WHERE id = %s", held.upstream_id)[0]
+
+    def effects(self, held: Held) -> list[dict[str, Any]]:
+        """What the gateway's audit log says was decided on a message."""
+        actions = ["email.approved", "email.rejected"]
+        query = "SELECT * FROM gateway_auditlogentry WHERE resource_id = %s AND action = ANY(%s) ORDER BY id"
+        return self.sql(query, held.upstream_id, actions)
+
+    def entries(self, held: Held, *actions: str) -> list[dict[str, Any]]:
+        """The ledger's entries about a message, oldest first, with their details; of these actions, or all."""
+        query = (
+            "SELECT e.*, d.fields AS details FROM audit_entry e LEFT JOIN audit_entrydetail d ON d.entry_id = e.id "
+            "WHERE e.message = %s ORDER BY e.id"
+        )
+        return [entry for entry in self.sql(query, held.id) if not actions or entry["action"] in actions]
+
+    def mails(self, held: Held) -> int:
+        """How many mails with its subject really left."""
+        return len(self.product.mails(held.subject))
+
+    def connection(self) -> dict[str, Any]:
+        return self.sql("SELECT * FROM approvals_connection WHERE slug = 'demo'")[0]
+
+    def fetched(self, upstream_id: str) -> dict[str, Any] | None:
+        """The desk's id and fingerprint of a message whose content it has; None until then."""
+        query = (
+            "SELECT m.public_id, r.fingerprint FROM approvals_message m "
+            "JOIN approvals_revision r ON r.id = m.revision_id WHERE m.upstream_id = %s"
+        )
+        return next(iter(self.sql(query, upstream_id)), None)
