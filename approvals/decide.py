@@ -10,15 +10,19 @@ from django.db.models.functions import Now
 
 from approvals.errors import AlreadyDecided, ContentChanged, InvalidTransition, VerdictNotAllowed
 from approvals.models import Decision, Message, Verdict
-from approvals.ruling import ruling_for
+from approvals.ruling import is_reviewer, lock_visible, ruling_for
 from approvals.settle import advance
 from approvals.states import DecisionEvent, DecisionState, MessageState, Outcome
 from audit.recording import record
+from audit.trail import last_of
 from common.fingerprint import short_fingerprint
 from common.identifiers import crockford
-from people.actors import Actor, Role
+from common.postgres import clock
+from people.actors import Actor
 
 REFERENCE_BITS = 50
+# After a decision that ended so, the message takes another one. One that was withdrawn may still take effect.
+_OPEN_AGAIN = (DecisionState.UNDONE, DecisionState.REFUSED, DecisionState.WITHDRAWN)
 
 
 @dataclass(frozen=True)
@@ -36,17 +40,9 @@ def give_verdict(*, message: UUID, actor: Actor, outcome: str, fingerprint: str,
     Locks the message: of two people at once the first valid verdict wins, and the second gets AlreadyDecided with the
     winner. Raises VerdictNotAllowed when the ruling refuses, ContentChanged when another content is there by now.
     """
-    locked = (
-        Message.objects.visible_to(actor)
-        .select_for_update(of=("self",), no_key=True)
-        .select_related("connection", "mailbox", "revision")
-        .filter(public_id=message)
-        .first()
-    )
-    if locked is None:
-        raise VerdictNotAllowed("This message does not exist, or you may not see it.")
-    _refuse_if_decided(locked)
-    ruling = ruling_for(locked, actor=actor, now=now)
+    locked = lock_visible(message, actor=actor)
+    _refuse_if_decided(locked, outcome)
+    ruling = ruling_for(locked, actor=actor, now=clock())
     allowed = ruling.may_approve if outcome == Outcome.APPROVE else ruling.may_reject
     if not allowed:
         raise VerdictNotAllowed(ruling.reasons[0])
@@ -60,17 +56,26 @@ def give_verdict(*, message: UUID, actor: Actor, outcome: str, fingerprint: str,
         reason=reason,
         surface=actor.surface,
     )
-    return Given(verdict, _record_decision(locked, verdict, actor))
+    record(
+        "verdict.given",
+        actor=actor,
+        connection=locked.connection_id,
+        message=locked.public_id,
+        fingerprint=fingerprint,
+        details={"outcome": outcome, "reason": reason},
+    )
+    return Given(verdict, _decide(locked, verdict, actor))
 
 
 @transaction.atomic
 def undo_decision(*, message: UUID, actor: Actor, now: datetime) -> Decision:
     """Take a decision back while nothing has left. Raises AlreadyDecided when it is too late for that."""
-    visible = Message.objects.visible_to(actor).select_related("connection", "mailbox")
-    locked = visible.select_for_update(of=("self",), no_key=True).get(public_id=message)
-    if not actor.is_a(Role.REVIEWER, connection=locked.connection_id, mailbox=locked.mailbox_id):
+    locked = lock_visible(message, actor=actor)
+    if not is_reviewer(actor, locked):
         raise VerdictNotAllowed("Only a reviewer of this mailbox can undo a decision.")
-    decision = locked.decisions.to_settle().first()
+    decision = locked.decisions.live().under_lock().first()
+    if decision is not None and decision.rule:
+        raise VerdictNotAllowed("A rule of this desk decided this, and it would decide the same again.")
     if decision is None or decision.may_have_left:
         raise AlreadyDecided("It is too late to undo: the decision has been carried out.", decision=decision)
     try:
@@ -79,15 +84,32 @@ def undo_decision(*, message: UUID, actor: Actor, now: datetime) -> Decision:
         raise AlreadyDecided("It is too late to undo: the decision is being carried out.", decision=decision) from None
 
 
-def _refuse_if_decided(message: Message) -> None:
+def _refuse_if_decided(message: Message, outcome: str) -> None:
     decision = message.decisions.select_related("given_by").order_by("-pk").first()
-    if decision is not None and decision.state not in (DecisionState.UNDONE, DecisionState.REFUSED):
-        who = decision.given_by or "Somebody"
+    if decision is not None and decision.state not in _OPEN_AGAIN and not _came_back(message, outcome):
+        who = decision.given_by or "A rule"
         when = f"{decision.recorded_at:%H:%M:%S} UTC"
         raise AlreadyDecided(f"{who} {decision.word} this message first, at {when}.", decision=decision)
     if message.state != MessageState.HELD:
         what = MessageState(message.state).label.lower()
         raise AlreadyDecided(f"This message is not held any more: it is {what}.")
+    if outcome == Outcome.APPROVE and (withdrawn := message.decisions.withdrawn().not_read_as_held().first()):
+        raise AlreadyDecided(
+            "An approval of this message was withdrawn, and its call may still arrive. Reject the message or send it "
+            "back, or wait until MultiMail was read twice and still holds it.",
+            decision=withdrawn,
+        )
+
+
+def _came_back(message: Message, outcome: str) -> bool:
+    """Whether the message was taken for gone after its decision had ended, and a read lists it again.
+
+    Then it must not be lost; but what was approved with effect once is not approved again: MultiMail may have sent it.
+    """
+    told = last_of(message=message.public_id, actions=("message.held", "decision.applied", "decision.superseded"))
+    if told != "message.held" or message.decisions.live().exists():
+        return False
+    return outcome != Outcome.APPROVE or not message.decisions.applied_as(Outcome.APPROVE).exists()
 
 
 def _content_changed(message: Message, shown: str) -> ContentChanged:
@@ -100,37 +122,55 @@ def _content_changed(message: Message, shown: str) -> ContentChanged:
     )
 
 
-def _record_decision(message: Message, verdict: Verdict, actor: Actor) -> Decision:
+def decide_by_rule(message: Message, *, rule: str, reason: str, actor: Actor) -> Decision:
+    """Reject a locked message because a rule says so, in the caller's transaction. No rule ever approves."""
+    assert message.revision is not None, "only what was fetched is decided"
+    decision = Decision.objects.create(
+        message=message,
+        revision=message.revision,
+        outcome=Outcome.REJECT,
+        reason=reason,
+        reference=_new_reference(),
+        rule=rule,
+        due_at=Now(),
+    )
+    _record_decided(decision, actor)
+    return decision
+
+
+def _decide(message: Message, verdict: Verdict, actor: Actor) -> Decision:
     window = message.mailbox.undo_window if message.mailbox else timedelta(seconds=5)
     decision = Decision.objects.create(
         message=message,
         revision=verdict.revision,
         outcome=verdict.outcome,
         reason=verdict.reason,
-        reference=crockford(secrets.randbits(REFERENCE_BITS), REFERENCE_BITS // 5),
+        reference=_new_reference(),
         given_by_id=verdict.person_id,
         due_at=Now() + window,
     )
-    decision.refresh_from_db()
-    record(
-        "verdict.given",
-        actor=actor,
-        connection=message.connection_id,
-        message=message.public_id,
-        fingerprint=verdict.revision.fingerprint,
-        details={"outcome": verdict.outcome, "reason": verdict.reason},
-    )
+    _record_decided(decision, actor)
+    return decision
+
+
+def _new_reference() -> str:
+    return crockford(secrets.randbits(REFERENCE_BITS), REFERENCE_BITS // 5)
+
+
+def _record_decided(decision: Decision, actor: Actor) -> None:
+    decision.refresh_from_db(fields=["due_at", "recorded_at"])
+    message = decision.message
     record(
         "decision.recorded",
         actor=actor,
         connection=message.connection_id,
         message=message.public_id,
-        fingerprint=verdict.revision.fingerprint,
+        fingerprint=decision.revision.fingerprint,
         details={
             "outcome": decision.outcome,
             "reason": decision.reason,
             "reference": decision.reference,
             "subject": message.subject,
+            "rule": decision.rule,
         },
     )
-    return decision

@@ -1,1 +1,44 @@
 """Ends messages whose time is over: rejected upstream with that reason, never sent."""
+
+from django.db import transaction
+
+from approvals import mirror, nudges, settle
+from approvals.decide import decide_by_rule
+from approvals.models import Decision, Message
+from approvals.states import DecisionEvent
+from people.actors import worker
+
+ACTOR = worker("expiry")
+RULE = "expiry"
+_BATCH = 200
+
+
+def expire_due() -> int:
+    """Let the rule reject every held message whose time is over by the database's clock; return how many it took on."""
+    due = Message.objects.past_expiry(rule=RULE).select_related("connection")
+    return sum(_expire(message) for message in due[:_BATCH])
+
+
+@transaction.atomic
+def _expire(message: Message) -> bool:
+    """Stop what would still send the message, then reject it. Under the kill switch the reject waits."""
+    locked = mirror.lock_message(message.connection, upstream_id=message.upstream_id)
+    # Asked again under the lock: somebody may have been first.
+    if locked is None or not Message.objects.past_expiry(rule=RULE).filter(pk=locked.pk).exists():
+        return False
+    assert locked.expires_at is not None, "only a message with an expiry is past it"
+    over = f"{locked.expires_at:%Y-%m-%d %H:%M} UTC"
+    for decision in locked.decisions.live().under_lock():
+        if not decision.can_expire:
+            return False
+        _stop(decision, f"The time to approve this message was over at {over}.")
+    made = decide_by_rule(locked, rule=RULE, reason=f"Expired: it was not approved before {over}.", actor=ACTOR)
+    nudges.execute_now(made)
+    return True
+
+
+def _stop(decision: Decision, because: str) -> None:
+    event = DecisionEvent.WITHDRAW if decision.may_have_left else DecisionEvent.REFUSE
+    settle.advance(
+        decision, event=event, actor=ACTOR, explanation=because, lease_until=None, seen_held=0, seen_absent=0
+    )

@@ -39,6 +39,11 @@ WORD_AFTER = timedelta(hours=1)
 LATELY = timedelta(days=7)
 
 
+# An approve in one of these can still be stopped by its expiry.
+CAN_EXPIRE = (DecisionState.RECORDED, DecisionState.UNKNOWN)
+EXPIRY_REST = timedelta(minutes=15)
+
+
 def _with_decision_in(*states: str) -> Exists:
     """The condition that a message has a decision in one of these states; it counts no message twice."""
     decisions = apps.get_model("approvals", "Decision").objects
@@ -105,6 +110,18 @@ class MessageQuerySet(models.QuerySet["Message"]):
             Prefetch("decisions", queryset=decisions)
         )
 
+    def past_expiry(self, *, rule: str) -> Self:
+        """Held although their time is over by the database's clock, and nothing is under way that ends them.
+
+        Where the rule's own reject was refused, it rests a while before the next (relies on message_expiry).
+        """
+        decisions = apps.get_model("approvals", "Decision").objects.filter(message=OuterRef("pk"))
+        ended = Q(state__in=(DecisionState.APPLIED, DecisionState.SUPERSEDED))
+        on_its_way = Q(state__in=LIVE_DECISIONS) & ~Q(state__in=CAN_EXPIRE, outcome=Outcome.APPROVE)
+        resting = Q(rule=rule, state=DecisionState.REFUSED, changed_at__gt=Now() - EXPIRY_REST)
+        over = self.filter(state=MessageState.HELD, expires_at__lte=Now()).exclude(hydrated_at=None)
+        return over.exclude(Exists(decisions.filter(ended | on_its_way | resting)))
+
     def not_hydrated(self) -> Self:
         """Held, but the content has not been fetched yet."""
         return self.filter(state=MessageState.HELD, hydrated_at=None)
@@ -121,6 +138,10 @@ class MessageQuerySet(models.QuerySet["Message"]):
     def long_unread(self) -> Self:
         """Held for a while, and nobody can read them because their content has not come (message_to_hydrate)."""
         return self.not_hydrated().filter(held_at__lt=Now() - STUCK_AFTER)
+
+    def of_event(self, event: "WebhookEvent") -> Self:
+        """The message that a webhook was about; none where its body did not tell."""
+        return self.filter(connection=event.connection_id, upstream_id=event.email_id)
 
     def overdue(self) -> Self:
         """Past their time for a while and still held, although the expiry rule should have rejected them."""
@@ -212,6 +233,10 @@ class DecisionQuerySet(models.QuerySet["Decision"]):
     def withdrawn(self) -> Self:
         """Stopped when their call may have left already."""
         return self.filter(state=DecisionState.WITHDRAWN)
+
+    def not_read_as_held(self) -> Self:
+        """Approves whose call may still arrive: MultiMail was not read twice yet as holding the message."""
+        return self.filter(outcome=Outcome.APPROVE, seen_held__lt=2)
 
     def unattributed_among(self, connection: "Connection", upstream_ids: list[str]) -> Self:
         """Those taken for decided, on messages with these ids."""

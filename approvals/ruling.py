@@ -1,21 +1,48 @@
 """Asks policy about one message and one person: the facts are gathered here, the rules live there."""
 
 from datetime import datetime
+from uuid import UUID
 
+from approvals.errors import VerdictNotAllowed
 from approvals.models import Message
 from approvals.states import MessageState
 from people.actors import Actor, Role
+from policy.models import KillSwitch
 from policy.ruling import Facts, Ruling, rule
 
 
 def ruling_for(message: Message, *, actor: Actor, now: datetime) -> Ruling:
-    """Return what the rules say about this person deciding this message now."""
+    """Return what the rules say about this person deciding this message.
+
+    Where it decides anything, `now` is the database's clock: the clock of one host must not expire a message early.
+    """
+    stop = KillSwitch.objects.stopping(connection=message.connection_id, mailbox=message.mailbox_id)
     return rule(
         Facts(
             is_held=message.state == MessageState.HELD,
             is_fetched=message.hydrated_at is not None,
-            is_reviewer=actor.is_a(Role.REVIEWER, connection=message.connection_id, mailbox=message.mailbox_id),
+            is_reviewer=is_reviewer(actor, message),
             is_expired=message.expires_at is not None and message.expires_at <= now,
             mailbox=str(message.mailbox or ""),
+            stopped_by=_told(stop.select_related("pulled_by").first()),
         )
     )
+
+
+def is_reviewer(actor: Actor, message: Message) -> bool:
+    """Whether the actor is a reviewer of the message's mailbox."""
+    return actor.is_a(Role.REVIEWER, connection=message.connection_id, mailbox=message.mailbox_id)
+
+
+def lock_visible(message: UUID, *, actor: Actor) -> Message:
+    """Return a message that the actor may see, locked for the rest of the transaction."""
+    visible = Message.objects.visible_to(actor).select_related("connection", "mailbox", "revision")
+    # Without the key: rows that others add about the message (cards, attempts) need not wait.
+    locked = visible.select_for_update(of=("self",), no_key=True).filter(public_id=message).first()
+    if locked is None:
+        raise VerdictNotAllowed("This message does not exist, or you may not see it.")
+    return locked
+
+
+def _told(stop: KillSwitch | None) -> str:
+    return f"{stop.pulled_by} ({stop.reason})" if stop else ""

@@ -5,8 +5,8 @@ from typing import Any
 from django.db.models.functions import Now
 
 from approvals.errors import StaleDecision
-from approvals.models import Decision, DecisionAttempt, Verdict
-from approvals.states import DecisionEvent, DecisionState, next_decision_state
+from approvals.models import Connection, Decision, DecisionAttempt, Message, Verdict
+from approvals.states import DecisionEvent, DecisionState, Outcome, next_decision_state
 from audit.recording import record
 from people.actors import Actor
 
@@ -18,6 +18,7 @@ _ACTIONS = {
     DecisionState.SUPERSEDED: "decision.superseded",
     DecisionState.UNKNOWN: "decision.unknown",
     DecisionState.UNATTRIBUTED: "decision.unattributed",
+    DecisionState.WITHDRAWN: "decision.withdrawn",
     DecisionState.RECORDED: "decision.postponed",
 }
 _WORDS = {
@@ -27,7 +28,8 @@ _WORDS = {
     "rejected": "rejected",
     "cancelled": "cancelled",
 }
-_VOID = (DecisionState.UNDONE, DecisionState.REFUSED, DecisionState.SUPERSEDED)
+_VOID = (DecisionState.UNDONE, DecisionState.REFUSED, DecisionState.SUPERSEDED, DecisionState.WITHDRAWN)
+LEFT_AFTER_ALL = "It left after all: the approval was already on its way when it was withdrawn."
 
 
 def advance(
@@ -38,23 +40,28 @@ def advance(
     The write expects the state and the attempt number that the caller saw: a worker that wakes up late cannot
     overwrite a newer attempt. Raises StaleDecision when the row has moved on, InvalidTransition for an impossible step.
     """
-    state = next_decision_state(decision.state, event)
-    seen = Decision.objects.filter(pk=decision.pk, state=decision.state, attempt=decision.attempt)
+    before = DecisionState(decision.state)
+    state = DecisionState(next_decision_state(before, event))
+    left_after_all = _left_after_all(decision, event)
+    explanation = LEFT_AFTER_ALL if left_after_all else explanation
+    seen = Decision.objects.filter(pk=decision.pk, state=before, attempt=decision.attempt)
     if not seen.update(state=state, changed_at=Now(), explanation=explanation, **fields):
         raise StaleDecision("This decision has moved on in the meantime.")
+    message, revision = decision.message, decision.revision
     decision.refresh_from_db()
+    # A refresh forgets the rows it points to, which have not changed by this.
+    decision.message, decision.revision = message, revision
     DecisionAttempt.objects.create(
         decision=decision, number=decision.attempt, event=event, status=status, note=explanation
     )
     if state in _VOID:
         Verdict.objects.filter(message=decision.message_id, live=True).update(live=False)
-    message = decision.message
     record(
-        _ACTIONS[DecisionState(state)],
+        "decision.left_after_all" if left_after_all else _action(event, state),
         actor=actor,
         connection=message.connection_id,
         message=message.public_id,
-        fingerprint=decision.revision.fingerprint,
+        fingerprint=revision.fingerprint,
         details={
             "outcome": decision.outcome,
             "reference": decision.reference,
@@ -65,6 +72,16 @@ def advance(
     return decision
 
 
+def _left_after_all(decision: Decision, event: str) -> bool:
+    withdrawn_approve = decision.state == DecisionState.WITHDRAWN and decision.outcome == Outcome.APPROVE
+    return withdrawn_approve and event == DecisionEvent.SUCCEED
+
+
+def _action(event: str, state: DecisionState) -> str:
+    by_event = {DecisionEvent.CONFIRM: "decision.confirmed", DecisionEvent.FOUND: "decision.found_again"}
+    return by_event.get(DecisionEvent(event)) or _ACTIONS[state]
+
+
 def reported_of(decision: str, status: str = "") -> str:
     """Return what MultiMail says became of a message: approved, rejected, cancelled; empty for words not known."""
     return next((_WORDS[word] for word in (decision.lower(), status.lower()) if word in _WORDS), "")
@@ -72,14 +89,32 @@ def reported_of(decision: str, status: str = "") -> str:
 
 def report_expected(decision: Decision) -> str:
     """Return what MultiMail will report of the message once this decision has taken effect."""
-    return "approved" if decision.outcome == "approve" else "rejected"
+    return "approved" if decision.outcome == Outcome.APPROVE else "rejected"
 
 
-def meet_report(decision: Decision, *, reported: str, reason: str, decided_by: str, actor: Actor) -> Decision:
-    """Settle a live decision by what MultiMail reports of the message: `reported` as reported_of gives it.
+def meet_reports(message: Message, *, reported: str, reason: str, decided_by: str, actor: Actor) -> None:
+    """Settle everything that is open on a message by what MultiMail reports: at most one of it was ours.
+
+    Besides the live decision there may be withdrawn ones, whose calls were on their way when somebody stopped them.
+    """
+    decisions = list(message.decisions.to_settle())
+    # Where the report names none, the newest call that may have left is the likeliest; only one can have won.
+    decisions.sort(key=lambda one: (one.reference not in reason, -one.pk))
+    is_claimed = False
+    for decision in decisions:
+        settled = meet_report(
+            decision, reported=reported, reason=reason, decided_by=decided_by, actor=actor, is_claimed=is_claimed
+        )
+        is_claimed = is_claimed or settled.state == DecisionState.APPLIED
+
+
+def meet_report(
+    decision: Decision, *, reported: str, reason: str, decided_by: str, actor: Actor, is_claimed: bool = False
+) -> Decision:
+    """Settle one open decision by what MultiMail reports of the message: `reported` as reported_of gives it.
 
     A report of our outcome is ours when it carries our reference, or meets a call of ours that may have arrived and
-    names no other decision; everything else was somebody else.
+    names no other decision; everything else was somebody else. `is_claimed`: another decision of ours was it.
     """
     ours = report_expected(decision)
     carries_reference = decision.reference in reason
@@ -87,15 +122,20 @@ def meet_report(decision: Decision, *, reported: str, reason: str, decided_by: s
     is_ours = reported == ours and (carries_reference or (decision.may_have_left and not names_another))
     # Taken back after it was decided: scheduled mail can be.
     is_ours = is_ours or (reported == "cancelled" and carries_reference)
-    if is_ours:
+    if is_ours and not is_claimed:
         return advance(decision, event=DecisionEvent.SUCCEED, actor=actor, lease_until=None)
     who = f" by {decided_by}" if decided_by else ""
-    return advance(
-        decision,
-        event=DecisionEvent.LOSE,
-        actor=actor,
-        lease_until=None,
-        explanation=f"The message was {reported}{who} outside this desk first."
-        if reported != "cancelled"
-        else "The message was taken back by its sender first.",
-    )
+    if is_claimed:
+        explanation = "Another decision of this desk took effect."
+    elif reported == "cancelled":
+        explanation = "The message was taken back by its sender first."
+    else:
+        explanation = f"The message was {reported}{who} outside this desk first."
+    return advance(decision, event=DecisionEvent.LOSE, actor=actor, lease_until=None, explanation=explanation)
+
+
+def meet_held(connection: Connection, *, upstream_ids: list[str], actor: Actor) -> None:
+    """Open what was taken for decided and is listed again: absence was all that spoke for it."""
+    found = Decision.objects.unattributed_among(connection, upstream_ids).under_lock()
+    for decision in found:
+        advance(decision, event=DecisionEvent.FOUND, actor=actor, seen_held=0, seen_absent=0)

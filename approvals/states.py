@@ -110,6 +110,8 @@ class DecisionEvent(models.TextChoices):
     SEEN_HELD = "seen_held"
     SEEN_ABSENT = "seen_absent"
     WITHDRAW = "withdraw"
+    CONFIRM = "confirm"
+    FOUND = "found"
 
 
 _D, _W = DecisionState, DecisionEvent
@@ -131,13 +133,19 @@ DECISION_TRANSITIONS: Mapping[tuple[str, str], str] = {
     (_D.CALLING, _W.WITHDRAW): _D.WITHDRAWN,
     (_D.UNKNOWN, _W.SUCCEED): _D.APPLIED,
     (_D.UNKNOWN, _W.LOSE): _D.SUPERSEDED,
+    # Read twice as still held. A reject goes out again by itself, an approve when a person says so.
     (_D.UNKNOWN, _W.SEEN_HELD): _D.RECORDED,
+    (_D.UNKNOWN, _W.CONFIRM): _D.RECORDED,
     (_D.UNKNOWN, _W.SEEN_ABSENT): _D.UNATTRIBUTED,
     (_D.UNKNOWN, _W.WITHDRAW): _D.WITHDRAWN,
     (_D.UNATTRIBUTED, _W.SUCCEED): _D.APPLIED,
     (_D.UNATTRIBUTED, _W.LOSE): _D.SUPERSEDED,
+    # Absence was all that spoke for it, and a read lists the message again.
+    (_D.UNATTRIBUTED, _W.FOUND): _D.UNKNOWN,
     (_D.WITHDRAWN, _W.SUCCEED): _D.APPLIED,
     (_D.WITHDRAWN, _W.LOSE): _D.SUPERSEDED,
+    # The answer to its only call proves that it had no effect.
+    (_D.WITHDRAWN, _W.REFUSE): _D.REFUSED,
 }
 
 # A decision in one of these still counts: a message has at most one of them.

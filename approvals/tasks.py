@@ -6,7 +6,7 @@ from celery import shared_task
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from approvals import execute, reconcile
+from approvals import execute, expire, reconcile
 from approvals import resolve as resolving
 from approvals.models import Connection, Decision, Message
 
@@ -21,6 +21,13 @@ def hydrate(message_id: int) -> str:
 def execute_decision(decision_id: int) -> str:
     """Carry one decision out, if it is due."""
     return execute.run_decision(decision_id=decision_id, now=timezone.now())
+
+
+@shared_task
+def execute_due(_: int = 0) -> str:
+    """Nudge every decision that is due: what kept them is gone."""
+    _nudge(execute_decision, Decision.objects.due()[:200])
+    return "nudged"
 
 
 @shared_task
@@ -40,7 +47,8 @@ def sweep() -> str:
     """Find what no nudge reached: content to fetch, decisions that are due, abandoned or in doubt."""
     for decision_id in Decision.objects.abandoned().values_list("pk", flat=True)[:200]:
         execute.abandon(decision_id=decision_id)
-    _nudge(execute_decision, Decision.objects.due()[:200])
+    expire.expire_due()
+    execute_due()
     _nudge(resolve_decision, Decision.objects.to_resolve()[:50])
     _nudge(hydrate, Message.objects.to_hydrate()[:200])
     # One read shows that a connection is well again, and brings all that was missed; a call a message would not help.

@@ -57,6 +57,18 @@ def has_entry(*, message: UUID, action: str, actor_id: str, fingerprint: str) ->
     return Entry.objects.of_message(message).filter(action=action, actor_id=actor_id, fingerprint=fingerprint).exists()
 
 
+def last_of(*, message: UUID, actions: tuple[str, ...]) -> str:
+    """Return which of these acts was the last on the message; by the order of entries, not by any clock."""
+    return (
+        Entry.objects.of_message(message)
+        .filter(action__in=actions)
+        .newest_first()
+        .values_list("action", flat=True)
+        .first()
+        or ""
+    )
+
+
 def lines(entries: Any) -> list[Line]:
     """Return entries with their details, in one more query."""
     found = list(entries.select_related("detail"))

@@ -1,6 +1,6 @@
 """What is allowed: one pure function over facts, asked when a message is shown, decided and carried out.
 
-Later rules (allowlists, four eyes, kill switch) join it here; each gives its reason as a sentence.
+Later rules (allowlists, four eyes) join it here; each gives its reason as a sentence.
 """
 
 from dataclasses import dataclass
@@ -16,6 +16,8 @@ class Facts:
     is_author: bool = False
     is_expired: bool = False
     mailbox: str = ""
+    # Who pulled the kill switch, and why; empty when nothing is stopped.
+    stopped_by: str = ""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,14 @@ def rule(facts: Facts) -> Ruling:
         return Ruling(False, True, 1, ("You started this message, so somebody else must approve it.",))
     if facts.is_expired:
         return Ruling(False, True, 1, ("The time to approve this message is over.",))
+    if facts.stopped_by:
+        # Deciding goes on, so that no work is lost: what is decided waits, and can be undone as long as it does.
+        return Ruling(
+            True,
+            True,
+            1,
+            (f"You may decide, but nothing leaves until the kill switch is released. Pulled by {facts.stopped_by}.",),
+        )
     return Ruling(True, True, 1, ("One approval is needed, and you may give it.",))
 
 

@@ -6,7 +6,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from approvals.models.messages import Message, Revision
-from approvals.querysets import DecisionQuerySet
+from approvals.querysets import CAN_EXPIRE, DecisionQuerySet
 from approvals.states import LIVE_DECISIONS, DecisionState, Outcome
 
 
@@ -86,6 +86,11 @@ class Decision(models.Model):
 
     def __str__(self) -> str:
         return f"{self.outcome} {self.state}"
+
+    @property
+    def can_expire(self) -> bool:
+        """Whether its message's expiry stops it: an approve, but while its call runs."""
+        return self.outcome == Outcome.APPROVE and self.state in CAN_EXPIRE
 
     @property
     def word(self) -> str:

@@ -1,0 +1,93 @@
+"""Pulls and releases the kill switch. While it is pulled, no decision of its scope is taken to MultiMail.
+
+It stops what this desk does, nothing else: mail that was approved before and waits for its time at MultiMail, and mail
+of autonomous mailboxes, still goes.
+"""
+
+from typing import TYPE_CHECKING
+
+from django.db import IntegrityError, transaction
+from django.db.models.functions import Now
+
+from audit.recording import record
+from common.nudge import nudge
+from people.actors import Actor, Role
+from policy.errors import KillSwitchNotAllowed
+from policy.models import KillSwitch
+
+if TYPE_CHECKING:
+    from approvals.models import Connection, Mailbox
+
+MAX_REASON = 1000
+
+
+def may_pull(actor: Actor, *, connection: "Connection | None" = None, mailbox: "Mailbox | None" = None) -> bool:
+    """Whether the actor may stop this scope: a reviewer or an admin of all of it."""
+    return _may(actor, (Role.REVIEWER, Role.ADMIN), connection=connection, mailbox=mailbox)
+
+
+def may_release(actor: Actor, switch: KillSwitch) -> bool:
+    """Whether the actor may let go again what the switch stops: an admin of all of it."""
+    return _may(actor, (Role.ADMIN,), connection=switch.connection, mailbox=switch.mailbox)
+
+
+@transaction.atomic
+def pull(
+    *, actor: Actor, reason: str, connection: "Connection | None" = None, mailbox: "Mailbox | None" = None
+) -> KillSwitch:
+    """Stop every decision of a scope: one mailbox, one connection, or everything. Reviewers and admins of it may.
+
+    Pulled again while it is pulled, it stays the first one's: stopping must never fail for being late.
+    """
+    if mailbox is not None:
+        connection = None
+    if not may_pull(actor, connection=connection, mailbox=mailbox):
+        raise KillSwitchNotAllowed("Only a reviewer or an admin of all that it stops can pull this kill switch.")
+    if not reason.strip():
+        raise KillSwitchNotAllowed("Say why: whoever finds the mail stopped must know what to wait for.")
+    scope = KillSwitch.objects.pulled().filter(connection=connection, mailbox=mailbox)
+    try:
+        with transaction.atomic():
+            # When two pull at once, the second waits here for the first and then finds it.
+            switch = KillSwitch.objects.create(
+                connection=connection, mailbox=mailbox, reason=reason.strip()[:MAX_REASON], pulled_by_id=int(actor.id)
+            )
+    except IntegrityError:
+        # Released again in this moment, it is pulled anew.
+        return scope.first() or pull(actor=actor, reason=reason, connection=connection, mailbox=mailbox)
+    switch.refresh_from_db()
+    _record("kill_switch.pulled", switch, actor)
+    return switch
+
+
+@transaction.atomic
+def release(*, switch_id: int, actor: Actor) -> KillSwitch:
+    """Let the decisions of a scope go again; only an admin of it may. What is due leaves at once."""
+    switch = KillSwitch.objects.pulled().select_for_update(of=("self",)).filter(pk=switch_id).first()
+    if switch is None:
+        raise KillSwitchNotAllowed("This kill switch is not pulled any more.")
+    if not may_release(actor, switch):
+        raise KillSwitchNotAllowed("Only an admin of all that it stops can release this kill switch.")
+    KillSwitch.objects.filter(pk=switch.pk).update(released_at=Now(), released_by_id=int(actor.id))
+    switch.refresh_from_db()
+    _record("kill_switch.released", switch, actor)
+    nudge("approvals.tasks.execute_due", switch.pk)
+    return switch
+
+
+def _may(actor: Actor, roles: tuple[Role, ...], *, connection: "Connection | None", mailbox: "Mailbox | None") -> bool:
+    """Whether one of these roles reaches the whole of the scope."""
+    wanted = mailbox.connection_id if mailbox else connection.pk if connection else None
+    if wanted is None:
+        return any(s.role in roles and s.connection is None and s.mailbox is None for s in actor.scopes)
+    key = mailbox.pk if mailbox else None
+    return any(s.role in roles and s.reaches(connection=wanted, mailbox=key) for s in actor.scopes)
+
+
+def _record(action: str, switch: KillSwitch, actor: Actor) -> None:
+    record(
+        action,
+        actor=actor,
+        connection=switch.mailbox.connection_id if switch.mailbox else switch.connection_id,
+        details={"scope": str(switch.mailbox or switch.connection or "everything"), "reason": switch.reason},
+    )
