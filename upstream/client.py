@@ -5,36 +5,35 @@ before it acts again.
 """
 
 import json
-import ssl
-import time
+import re
 from dataclasses import dataclass
 from typing import Any
-
-import requests
-from urllib3.exceptions import ConnectTimeoutError, MaxRetryError, NameResolutionError, NewConnectionError, SSLError
+from urllib.parse import quote, urlencode
 
 from upstream import errors
 from upstream.texts import storable
+from upstream.wire import TOTAL_TIMEOUT, Answer, Deadline, exchange
 
-CONNECT_TIMEOUT = 3.0
-READ_TIMEOUT = 10.0
-TOTAL_TIMEOUT = 20.0
+# All pages of one list together.
+WHOLE_TIMEOUT = 25.0
 MAX_ANSWER = 64 * 1024 * 1024
 MAX_DECISION_ANSWER = 256 * 1024
-_BEFORE_THE_WIRE = (NewConnectionError, NameResolutionError, ConnectTimeoutError)
+_KEY = re.compile(r"[\x21-\x7e]+")
 
 
 @dataclass(frozen=True)
 class Pending:
     """Answer of list_pending. `rows` are as given; `closed` is what became of the one message that was asked for.
 
-    `unreadable` counts rows that name no message: what is absent from such an answer may still be held.
+    `unreadable` counts rows that name no message: what is absent from such an answer may still be held. Of an answer of
+    several `pages` the same is true: a row can slip from one page to another between the calls.
     """
 
     rows: list[dict[str, Any]]
     closed: dict[str, Any] | None
     is_our_gateway: bool
     unreadable: int = 0
+    pages: int = 1
 
 
 class Client:
@@ -45,24 +44,45 @@ class Client:
         self._key = key
 
     def list_pending(self, *, email_id: str = "") -> Pending:
-        """Read what is held: everything, or (our gateway only) one message. Contract section 4.4."""
-        params = {"email_id": email_id} if email_id else {}
-        body, headers = self._call("GET", "/v1/oversight/pending", params=params, limit=MAX_ANSWER)
-        given = next(
-            (body[name] for name in ("pending", "emails", "messages") if isinstance(body.get(name), list)), None
-        )
-        if given is None:
-            raise errors.OutcomeUnknown("MultiMail's list of held messages has a form that this version cannot read.")
-        if body.get("cursor") and not email_id:
-            raise errors.OutcomeUnknown("MultiMail gave only a part of its held messages.")
-        rows = [row for row in given if isinstance(row, dict) and row.get("id")]
-        closed = body if email_id and not given and body.get("status") else None
+        """Read what is held: everything, or (our gateway only) one message. Contract section 4.4.
+
+        Everything is all pages of it, or an error.
+        """
+        deadline = Deadline.after(TOTAL_TIMEOUT if email_id else WHOLE_TIMEOUT)
+        rows: dict[str, dict[str, Any]] = {}
+        cursor, seen, unreadable, size = "", {""}, 0, 0
+        while True:
+            body, answer = self._call(
+                "GET",
+                "/v1/oversight/pending",
+                params={"email_id": email_id} if email_id else {"cursor": cursor} if cursor else {},
+                limit=MAX_ANSWER - size,
+                deadline=deadline,
+            )
+            given = _rows_in(body)
+            named = [row for row in given if isinstance(row, dict) and row.get("id")]
+            unreadable += len(given) - len(named)
+            # Of a row that slipped from one page to the next the later reading is the newer one.
+            rows |= {str(row["id"]): row for row in named if not email_id or str(row["id"]) == email_id}
+            size += len(answer.body)
+            cursor = "" if email_id else str(body.get("cursor") or "")
+            if not cursor:
+                break
+            if cursor in seen:
+                raise errors.OutcomeUnknown("MultiMail's list of held messages came back to a page it had given.")
+            seen.add(cursor)
         return Pending(
-            rows=rows,
-            closed=closed,
-            is_our_gateway=headers.get("X-Countersign-Gateway") == "1",
-            unreadable=len(given) - len(rows),
+            rows=list(rows.values()),
+            closed=body if email_id and not given and body.get("status") else None,
+            is_our_gateway=answer.headers.get("X-Countersign-Gateway") == "1",
+            unreadable=unreadable,
+            pages=len(seen),
         )
+
+    def read_email(self, *, email_id: str, mailbox_id: str) -> dict[str, Any]:
+        """Read one message with all that is known of it. It marks received mail as read! Contract section 4.2."""
+        place = f"/v1/mailboxes/{quote(mailbox_id, safe='')}/emails" if mailbox_id else "/v1/emails"
+        return self._call("GET", f"{place}/{quote(email_id, safe='')}", limit=MAX_ANSWER)[0]
 
     def decide_email(
         self, *, email_id: str, action: str, reason: str, expected_fingerprint: str | None
@@ -90,82 +110,53 @@ class Client:
         limit: int,
         params: dict[str, str] | None = None,
         body: dict[str, Any] | None = None,
-    ) -> tuple[dict[str, Any], Any]:
-        with requests.Session() as session:
-            # Proxies of the environment and .netrc would send the key elsewhere.
-            session.trust_env = False
-            try:
-                with session.request(
-                    method,
-                    self._base_url + path,
-                    params=params,
-                    json=body,
-                    headers={"Authorization": f"Bearer {self._key}", "Accept": "application/json"},
-                    timeout=(CONNECT_TIMEOUT, READ_TIMEOUT),
-                    allow_redirects=False,
-                    stream=True,
-                ) as response:
-                    return self._read(response, limit), response.headers
-            except requests.RequestException as error:
-                raise _classified(error) from None
-
-    def _read(self, response: requests.Response, limit: int) -> dict[str, Any]:
-        raw = _read_bounded(response, limit)
-        try:
-            body: dict[str, Any] | None = storable(json.loads(raw))
-        except (ValueError, RecursionError):
-            body = None
-        if not isinstance(body, dict):
-            body = None
-        if 200 <= response.status_code < 300 and body is not None:
-            return body
-        raise _error_for(response, body or {})
+        deadline: Deadline | None = None,
+    ) -> tuple[dict[str, Any], Answer]:
+        if not _KEY.fullmatch(self._key):
+            raise errors.KeyRefused("The key holds characters that no key of MultiMail has.")
+        answer = exchange(
+            method,
+            self._base_url + path + (f"?{urlencode(params)}" if params else ""),
+            headers={"Authorization": f"Bearer {self._key}"},
+            body=None if body is None else json.dumps(body).encode(),
+            limit=limit,
+            deadline=deadline or Deadline.after(TOTAL_TIMEOUT),
+        )
+        return _object_in(answer), answer
 
 
-def _read_bounded(response: requests.Response, limit: int) -> bytes:
-    deadline = time.monotonic() + TOTAL_TIMEOUT
-    read = bytearray()
-    for chunk in response.iter_content(65536):
-        read += chunk
-        if len(read) > limit:
-            raise errors.OutcomeUnknown(
-                "MultiMail's answer was larger than any it should give.", status=response.status_code
-            )
-        if time.monotonic() > deadline:
-            raise errors.OutcomeUnknown(
-                f"MultiMail's answer took more than {TOTAL_TIMEOUT:.0f} s.", status=response.status_code
-            )
-    return bytes(read)
+def _rows_in(body: dict[str, Any]) -> list[Any]:
+    for name in ("pending", "emails", "messages"):
+        if isinstance(body.get(name), list):
+            return list(body[name])
+    raise errors.OutcomeUnknown("MultiMail's list of held messages has a form that this version cannot read.")
 
 
-def _classified(error: requests.RequestException) -> errors.UpstreamError:
-    cause: Any = error.args[0] if error.args else None
-    if isinstance(cause, MaxRetryError):
-        cause = cause.reason
-    if isinstance(cause, _BEFORE_THE_WIRE) or _is_bad_certificate(cause):
-        return errors.NotSent("MultiMail could not be reached: the connection was not made.")
-    if isinstance(error, requests.exceptions.InvalidURL | requests.exceptions.MissingSchema):
-        return errors.NotSent("MultiMail's address is not a valid one.")
-    if isinstance(error, requests.Timeout):
-        return errors.OutcomeUnknown("MultiMail did not answer in time.")
-    return errors.OutcomeUnknown("The connection to MultiMail broke before its answer was complete.")
+def _object_in(answer: Answer) -> dict[str, Any]:
+    """Return the JSON object of a 2xx. Raises the error that any other answer stands for."""
+    try:
+        body = storable(json.loads(answer.body))
+    except (ValueError, RecursionError):
+        body = None
+    found = body if isinstance(body, dict) else None
+    if 200 <= answer.status < 300 and found is not None:
+        return found
+    raise _error_for(answer, found)
 
 
-def _is_bad_certificate(cause: Any) -> bool:
-    # Other TLS errors can come after the request was written; a refused certificate cannot.
-    return isinstance(cause, SSLError) and bool(cause.args) and isinstance(cause.args[0], ssl.SSLCertVerificationError)
-
-
-def _error_for(response: requests.Response, body: dict[str, Any]) -> errors.UpstreamError:
-    status = response.status_code
+def _error_for(answer: Answer, found: dict[str, Any] | None) -> errors.UpstreamError:
+    status, body = answer.status, found or {}
     said = str(body.get("error") or "")[:300]
     sentence = f"MultiMail answered {status}: {said}" if said else f"MultiMail answered {status}."
     if status == 429:
-        header = response.headers.get("Retry-After", "")
+        header = answer.headers.get("Retry-After", "")
         return errors.Throttled(sentence, retry_after=min(float(header), 3600) if header.isdecimal() else 30.0)
-    if status == 409:
-        return errors.Conflict(sentence, body=body)
+    if found is None and status != 401:
+        # MultiMail's errors are JSON: this one is of something in between, which knows nothing of what the call did.
+        return errors.OutcomeUnknown(sentence, status=status)
     kinds = {401: errors.KeyRefused, 403: errors.Forbidden, 404: errors.NotFound}
     kinds |= dict.fromkeys((400, 413, 422), errors.Rejected)
+    if status == 409:
+        return errors.Conflict(sentence, body=body)
     # 2xx that cannot be read, redirects and 5xx: the call may have taken effect.
     return kinds.get(status, errors.OutcomeUnknown)(sentence, status=status)
