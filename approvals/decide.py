@@ -14,7 +14,7 @@ from approvals.ruling import is_reviewer, lock_visible, ruling_for
 from approvals.settle import advance
 from approvals.states import DecisionEvent, DecisionState, MessageState, Outcome
 from audit.recording import record
-from audit.trail import last_of
+from audit.trail import first_at, last_of
 from common.fingerprint import short_fingerprint
 from common.identifiers import crockford
 from common.postgres import clock
@@ -42,12 +42,14 @@ def give_verdict(*, message: UUID, actor: Actor, outcome: str, fingerprint: str,
     """
     locked = lock_visible(message, actor=actor)
     _refuse_if_decided(locked, outcome)
-    ruling = ruling_for(locked, actor=actor, now=clock())
+    at = clock()
+    ruling = ruling_for(locked, actor=actor, now=at)
     allowed = ruling.may_approve if outcome == Outcome.APPROVE else ruling.may_reject
     if not allowed:
         raise VerdictNotAllowed(ruling.reasons[0])
     if locked.revision is None or locked.revision.fingerprint != fingerprint:
         raise _content_changed(locked, fingerprint)
+    seconds = _seconds_shown(locked, actor, fingerprint, at)
     verdict = Verdict.objects.create(
         message=locked,
         revision=locked.revision,
@@ -55,6 +57,7 @@ def give_verdict(*, message: UUID, actor: Actor, outcome: str, fingerprint: str,
         outcome=outcome,
         reason=reason,
         surface=actor.surface,
+        seconds_shown=seconds,
     )
     record(
         "verdict.given",
@@ -62,7 +65,11 @@ def give_verdict(*, message: UUID, actor: Actor, outcome: str, fingerprint: str,
         connection=locked.connection_id,
         message=locked.public_id,
         fingerprint=fingerprint,
-        details={"outcome": outcome, "reason": reason},
+        details={
+            "outcome": outcome,
+            "reason": reason,
+            "seconds_shown": "" if seconds is None else str(seconds),
+        },
     )
     return Given(verdict, _decide(locked, verdict, actor))
 
@@ -99,6 +106,11 @@ def _refuse_if_decided(message: Message, outcome: str) -> None:
             "back, or wait until MultiMail was read twice and still holds it.",
             decision=withdrawn,
         )
+
+
+def _seconds_shown(message: Message, actor: Actor, fingerprint: str, at: datetime) -> int | None:
+    opened = first_at(message=message.public_id, action="message.opened", actor_id=actor.id, fingerprint=fingerprint)
+    return max(0, int((at - opened).total_seconds())) if opened else None
 
 
 def _came_back(message: Message, outcome: str) -> bool:

@@ -1,6 +1,7 @@
 """Reads of the ledger for other apps."""
 
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -55,6 +56,12 @@ class Line:
 def has_entry(*, message: UUID, action: str, actor_id: str, fingerprint: str) -> bool:
     """Whether the ledger already says this of the message and this version."""
     return Entry.objects.of_message(message).filter(action=action, actor_id=actor_id, fingerprint=fingerprint).exists()
+
+
+def first_at(*, message: UUID, action: str, actor_id: str, fingerprint: str) -> datetime | None:
+    """Return when the actor first did this to this version of the message."""
+    done = Entry.objects.of_message(message).filter(action=action, actor_id=actor_id, fingerprint=fingerprint)
+    return done.oldest_first().values_list("at", flat=True).first()
 
 
 def last_of(*, message: UUID, actions: tuple[str, ...]) -> str:
