@@ -6,6 +6,7 @@ before it acts again.
 
 import json
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, urlencode
@@ -85,13 +86,24 @@ class Client:
         return self._call("GET", f"{place}/{quote(email_id, safe='')}", limit=MAX_ANSWER)[0]
 
     def decide_email(
-        self, *, email_id: str, action: str, reason: str, expected_fingerprint: str | None
+        self,
+        *,
+        email_id: str,
+        action: str,
+        reason: str,
+        expected_fingerprint: str | None,
+        before_write: Callable[[], None] | None = None,
     ) -> dict[str, Any]:
-        """Approve or reject one held message: not idempotent, an approval sends mail at once. Contract section 4.4."""
+        """Approve or reject one held message: not idempotent, an approval sends mail at once. Contract section 4.4.
+
+        `before_write` runs when MultiMail is reached and not told anything yet: the last moment to stop it, by raising.
+        """
         body = {"email_id": email_id, "action": action, "reason": reason}
         if expected_fingerprint:
             body["expected_fingerprint"] = expected_fingerprint
-        answer, _ = self._call("POST", "/v1/oversight/decide", body=body, limit=MAX_DECISION_ANSWER)
+        answer, _ = self._call(
+            "POST", "/v1/oversight/decide", body=body, limit=MAX_DECISION_ANSWER, before_write=before_write
+        )
         return answer
 
     def account(self) -> dict[str, Any]:
@@ -111,6 +123,7 @@ class Client:
         params: dict[str, str] | None = None,
         body: dict[str, Any] | None = None,
         deadline: Deadline | None = None,
+        before_write: Callable[[], None] | None = None,
     ) -> tuple[dict[str, Any], Answer]:
         if not _KEY.fullmatch(self._key):
             raise errors.KeyRefused("The key holds characters that no key of MultiMail has.")
@@ -121,6 +134,7 @@ class Client:
             body=None if body is None else json.dumps(body).encode(),
             limit=limit,
             deadline=deadline or Deadline.after(TOTAL_TIMEOUT),
+            before_write=before_write,
         )
         return _object_in(answer), answer
 

@@ -9,6 +9,7 @@ import socket
 import ssl
 import threading
 import time
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
 from email.message import Message
@@ -92,11 +93,19 @@ class _Line:
 
 
 def exchange(
-    method: str, url: str, *, headers: dict[str, str], body: bytes | None, limit: int, deadline: Deadline
+    method: str,
+    url: str,
+    *,
+    headers: dict[str, str],
+    body: bytes | None,
+    limit: int,
+    deadline: Deadline,
+    before_write: Callable[[], None] | None = None,
 ) -> Answer:
     """Send one request and return the answer, whatever its status, if it has at most `limit` bytes.
 
     Raises NotSent where it is sure that no byte of the request was written, OutcomeUnknown for all that comes later.
+    `before_write` is called when the connection is there and nothing was written yet; what it raises ends the exchange.
     """
     try:
         parts = urlsplit(url)
@@ -105,6 +114,8 @@ def exchange(
         raise errors.NotSent("MultiMail's address is not a valid one.") from None
     with closing(_connect(parts, deadline)) as opened:
         line = _Line(opened, deadline)
+        if before_write is not None:
+            before_write()
         try:
             line.write(request)
             response = HTTPResponse(line, method=method)  # type: ignore[arg-type]
