@@ -1,0 +1,118 @@
+"""Every read of decisions."""
+
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, Self
+
+from django.apps import apps
+from django.db import models
+from django.db.models import Exists, OuterRef, Q
+from django.db.models.functions import Now
+
+from approvals.querysets.terms import IN_DOUBT, LATELY, LET_GO, STUCK_AFTER, VOID
+from approvals.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
+from people.actors import Actor
+
+if TYPE_CHECKING:
+    from approvals.models import Connection, Decision, Message  # noqa: F401 - the queryset's type parameter
+
+
+class DecisionQuerySet(models.QuerySet["Decision"]):
+    """Reads of decisions; due times and leases are judged by the database's clock."""
+
+    def live(self) -> Self:
+        """Those that still count."""
+        return self.filter(state__in=LIVE_DECISIONS)
+
+    def on(self, messages: "models.QuerySet[Message]") -> Self:
+        """Those on these messages."""
+        return self.filter(message__in=messages)
+
+    def recorded_since(self, at: datetime) -> Self:
+        """Those made at that time or later."""
+        return self.filter(recorded_at__gte=at)
+
+    def applied_as(self, *outcomes: str) -> Self:
+        """Those that took effect, with one of these outcomes."""
+        return self.filter(state=DecisionState.APPLIED, outcome__in=outcomes)
+
+    def in_doubt(self) -> Self:
+        """Those whose effect is not known."""
+        return self.filter(state__in=IN_DOUBT)
+
+    def under_lock(self) -> Self:
+        """Each under a lock, in one order: whoever is ending one at this moment is waited for."""
+        return self.select_related("message", "revision").select_for_update(of=("self",)).order_by("pk")
+
+    def sent_back_between(self, since: datetime, until: datetime) -> Self:
+        """Those that asked for changes and whose answer nobody has let go yet (relies on decision_sent_back)."""
+        messages = apps.get_model("approvals", "Message").objects
+        answered = Exists(messages.filter(answers=OuterRef("pk"), state__in=LET_GO))
+        asked = self.filter(outcome=Outcome.SEND_BACK, recorded_at__gte=since, recorded_at__lte=until)
+        return asked.exclude(state__in=VOID).exclude(answered)
+
+    def to_settle(self) -> Self:
+        """Those that MultiMail's word on the message can end, each under a lock."""
+        return self.filter(state__in=(*LIVE_DECISIONS, DecisionState.WITHDRAWN)).under_lock()
+
+    def withdrawn(self) -> Self:
+        """Stopped when their call may have left already."""
+        return self.filter(state=DecisionState.WITHDRAWN)
+
+    def not_read_as_held(self) -> Self:
+        """Approves whose call may still arrive: MultiMail was not read twice yet as holding the message."""
+        return self.filter(outcome=Outcome.APPROVE, seen_held__lt=2)
+
+    def unattributed_among(self, connection: "Connection", upstream_ids: list[str]) -> Self:
+        """Those taken for decided, on messages with these ids."""
+        found = self.filter(state=DecisionState.UNATTRIBUTED, message__connection=connection)
+        return found.filter(message__upstream_id__in=upstream_ids)
+
+    def due(self) -> Self:
+        """Ready to be carried out now, and nothing keeps them."""
+        ready = self.filter(state=DecisionState.RECORDED, due_at__lte=Now())
+        return ready._on_well_connections().filter(~Exists(self._stops()))
+
+    def _on_well_connections(self) -> Self:
+        rested = Q(message__connection__wait_until=None) | Q(message__connection__wait_until__lte=Now())
+        return self.filter(rested, message__connection__paused_at=None)
+
+    @staticmethod
+    def _stops() -> models.QuerySet[Any]:
+        """The kill switches that stop the decision of the outer query."""
+        switches: models.QuerySet[Any] = apps.get_model("policy", "KillSwitch").objects.stopping(
+            connection=OuterRef("message__connection"), mailbox=OuterRef("message__mailbox")
+        )
+        return switches
+
+    def abandoned(self) -> Self:
+        """Their worker let the lease run out; the call may have left."""
+        return self.filter(state=DecisionState.CALLING, lease_until__lt=Now())
+
+    def visible_to(self, actor: Actor) -> Self:
+        """Only those on messages that the actor may see."""
+        if actor.sees_all():
+            return self
+        return self.filter(message__in=apps.get_model("approvals", "Message").objects.visible_to(actor))
+
+    def with_message(self) -> Self:
+        """With what a sentence about each needs."""
+        return self.select_related("message__connection", "message__mailbox")
+
+    def stalled(self) -> Self:
+        """They should have been carried out a while ago, whatever keeps them (relies on decision_to_do)."""
+        late = Now() - STUCK_AFTER
+        return self.filter(
+            Q(state=DecisionState.RECORDED, due_at__lt=late) | Q(state=DecisionState.CALLING, lease_until__lt=late)
+        )
+
+    def refused_lately(self) -> Self:
+        """Not carried out, lately, with nothing decided since: held again (relies on decision_to_look_at)."""
+        newer = apps.get_model("approvals", "Decision").objects.filter(
+            message=OuterRef("message"), pk__gt=OuterRef("pk")
+        )
+        refused = self.filter(state=DecisionState.REFUSED, changed_at__gt=Now() - LATELY)
+        return refused.filter(~Exists(newer), message__state=MessageState.HELD)
+
+    def to_resolve(self) -> Self:
+        """In doubt, and old enough to be looked up."""
+        return self.filter(state=DecisionState.UNKNOWN, changed_at__lt=Now() - timedelta(seconds=2))

@@ -1,0 +1,117 @@
+"""Every read of the mirror. The person's reach is applied by one door."""
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Self
+
+from django.apps import apps
+from django.db import models
+from django.db.models import Exists, OuterRef, Prefetch, Q
+from django.db.models.functions import Now
+
+from approvals.querysets.reach import within_reach
+from approvals.querysets.terms import CAN_EXPIRE, DONE, EXPIRY_REST, IN_DOUBT, LATELY, STUCK_AFTER, WORD_AFTER
+from approvals.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
+from people.actors import Actor
+
+if TYPE_CHECKING:
+    from approvals.models import Message, WebhookEvent  # noqa: F401 - the queryset's type parameter
+
+
+def _with_decision_in(*states: str) -> Exists:
+    """The condition that a message has a decision in one of these states; it counts no message twice."""
+    decisions = apps.get_model("approvals", "Decision").objects
+    return Exists(decisions.filter(message=OuterRef("pk"), state__in=states))
+
+
+class MessageQuerySet(models.QuerySet["Message"]):
+    """Reads of the mirror."""
+
+    def visible_to(self, actor: Actor) -> Self:
+        """Only what the actor may see; everything else does not exist for them."""
+        return self.filter(within_reach(actor))
+
+    def awaiting_review(self) -> Self:
+        """Held, and nobody has decided yet (relies on the partial index message_held)."""
+        return self.filter(state=MessageState.HELD).exclude(_with_decision_in(*LIVE_DECISIONS))
+
+    def leaving(self) -> Self:
+        """Decided here, not yet carried out."""
+        return self.filter(_with_decision_in(DecisionState.RECORDED, DecisionState.CALLING))
+
+    def in_doubt(self) -> Self:
+        """Decided here, and what became of it is not known."""
+        return self.filter(_with_decision_in(*IN_DOUBT))
+
+    def failed(self) -> Self:
+        """Approved, and it did not reach the recipient."""
+        return self.filter(state__in=(MessageState.FAILED, MessageState.BOUNCED))
+
+    def decided(self) -> Self:
+        """Past the desk, newest first; what was never held is history too."""
+        return self.filter(state__in=DONE)
+
+    def oldest_first(self) -> Self:
+        return self.order_by("held_at", "pk")
+
+    def newest_first(self) -> Self:
+        return self.order_by("-changed_at", "-pk")
+
+    def held_after(self, place: tuple[datetime, int]) -> Self:
+        """What follows a place in the order oldest first (keyset; relies on message_held)."""
+        at, key = place
+        return self.filter(Q(held_at__gt=at) | Q(held_at=at, pk__gt=key))
+
+    def changed_before(self, place: tuple[datetime, int]) -> Self:
+        """What follows a place in the order newest first (keyset; relies on message_changed)."""
+        at, key = place
+        return self.filter(Q(changed_at__lt=at) | Q(changed_at=at, pk__lt=key))
+
+    def for_list(self) -> Self:
+        """With everything a row of the queue shows."""
+        decisions = apps.get_model("approvals", "Decision").objects.select_related("given_by").order_by("-pk")
+        return self.select_related("mailbox", "connection", "revision").prefetch_related(
+            Prefetch("decisions", queryset=decisions)
+        )
+
+    def past_expiry(self, *, rule: str) -> Self:
+        """Held although their time is over by the database's clock, and nothing is under way that ends them.
+
+        Where the rule's own reject was refused, it rests a while before the next (relies on message_expiry).
+        """
+        decisions = apps.get_model("approvals", "Decision").objects.filter(message=OuterRef("pk"))
+        ended = Q(state__in=(DecisionState.APPLIED, DecisionState.SUPERSEDED))
+        on_its_way = Q(state__in=LIVE_DECISIONS) & ~Q(state__in=CAN_EXPIRE, outcome=Outcome.APPROVE)
+        resting = Q(rule=rule, state=DecisionState.REFUSED, changed_at__gt=Now() - EXPIRY_REST)
+        over = self.filter(state=MessageState.HELD, expires_at__lte=Now()).exclude(hydrated_at=None)
+        return over.exclude(Exists(decisions.filter(ended | on_its_way | resting)))
+
+    def not_hydrated(self) -> Self:
+        """Held, but the content has not been fetched yet."""
+        return self.filter(state=MessageState.HELD, hydrated_at=None)
+
+    def to_hydrate(self) -> Self:
+        """Those whose connection can be asked for it."""
+        well = self.not_hydrated().filter(connection__paused_at=None, connection__failing_since=None)
+        return well.filter(Q(connection__wait_until=None) | Q(connection__wait_until__lte=Now()))
+
+    def changed_since(self, at: datetime) -> Self:
+        """Those that something happened to at that time or later."""
+        return self.filter(changed_at__gte=at)
+
+    def long_unread(self) -> Self:
+        """Held for a while, and nobody can read them because their content has not come (message_to_hydrate)."""
+        return self.not_hydrated().filter(held_at__lt=Now() - STUCK_AFTER)
+
+    def of_event(self, event: "WebhookEvent") -> Self:
+        """The message that a webhook was about; none where its body did not tell."""
+        return self.filter(connection=event.connection_id, upstream_id=event.email_id)
+
+    def overdue(self) -> Self:
+        """Past their time for a while and still held, although the expiry rule should have rejected them."""
+        return self.filter(state=MessageState.HELD, expires_at__lt=Now() - STUCK_AFTER)
+
+    def without_word(self) -> Self:
+        """Approved some while ago, lately, and MultiMail has not said what became of them (message_on_its_way)."""
+        return self.filter(
+            state=MessageState.APPROVED, changed_at__lt=Now() - WORD_AFTER, changed_at__gt=Now() - LATELY
+        )

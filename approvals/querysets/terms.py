@@ -1,0 +1,31 @@
+"""The words that reads share: which states and which spans of time a name stands for."""
+
+from datetime import timedelta
+
+from approvals.states import DecisionState, MessageState
+
+# A message that was held and is now past the desk.
+DONE = tuple(state for state in MessageState if state not in (MessageState.HELD, MessageState.SCHEDULED))
+
+# Decided here, and what became of it is not known.
+IN_DOUBT = (DecisionState.UNKNOWN, DecisionState.UNATTRIBUTED, DecisionState.WITHDRAWN)
+
+# A decision in one of these did not count in the end.
+VOID = (DecisionState.UNDONE, DecisionState.REFUSED, DecisionState.SUPERSEDED, DecisionState.WITHDRAWN)
+# Let go by somebody: whatever was asked of its writer before has been answered.
+LET_GO = tuple(
+    state
+    for state in DONE
+    if state not in (MessageState.REJECTED, MessageState.CANCELLED, MessageState.GONE, MessageState.RECEIVED)
+)
+
+# After so long, what happens by itself within seconds is stuck.
+STUCK_AFTER = timedelta(minutes=1)
+# MultiMail says within minutes that approved mail left.
+WORD_AFTER = timedelta(hours=1)
+# What is older has been seen, and nobody is asked about it again.
+LATELY = timedelta(days=7)
+
+# An approve in one of these can still be stopped by its expiry.
+CAN_EXPIRE = (DecisionState.RECORDED, DecisionState.UNKNOWN)
+EXPIRY_REST = timedelta(minutes=15)
