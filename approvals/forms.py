@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 from django import forms
 
@@ -47,6 +48,74 @@ class VerdictForm(forms.Form):
     def first_error(self) -> str:
         """Return the first thing that is wrong, as a sentence."""
         return next((str(errors[0]) for errors in self.errors.values() if errors), "")
+
+
+class StopForm(forms.Form):
+    """What the kill switch shall stop, and why: everybody reads the reason until it is released."""
+
+    scope = forms.ChoiceField(
+        error_messages={"required": "Choose what to stop.", "invalid_choice": "That is not yours to stop."}
+    )
+    reason = WordsField(
+        max_length=1000,
+        error_messages={
+            "required": "Say why: whoever finds the mail stopped must know what to wait for.",
+            "max_length": "Keep the reason under 1000 characters.",
+        },
+    )
+
+    def __init__(self, *args: Any, scopes: list[tuple[str, str]], **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.fields["scope"].choices = scopes  # type: ignore[attr-defined]
+
+    def first_error(self) -> str:
+        """Return the first thing that is wrong, as a sentence."""
+        return next((str(errors[0]) for errors in self.errors.values() if errors), "")
+
+
+class HoldAllForm(forms.Form):
+    """Whether the gateway shall hold all mail."""
+
+    hold = forms.ChoiceField(choices=[("on", "Hold all mail"), ("off", "Let mail leave again")])
+
+
+class SettleForm(forms.Form):
+    """A person's word for what became of a decision."""
+
+    took_effect = forms.ChoiceField(choices=[("yes", "It was carried out"), ("no", "It was not")])
+
+
+class MessageForm(forms.Form):
+    """The message page's address: the version that the reader has read, to see what changed since. Nonsense is none."""
+
+    since = forms.RegexField(FINGERPRINT, required=False)
+
+    def read_before(self) -> str:
+        """Return the fingerprint of the version that was read, empty where none is given."""
+        self.is_valid()
+        return str(self.cleaned_data.get("since") or "")
+
+
+class OpenedForm(forms.Form):
+    """The version that was on a person's screen; nonsense is read as the current one."""
+
+    fingerprint = forms.RegexField(FINGERPRINT, required=False)
+
+    def fingerprint_shown(self) -> str:
+        """Return its fingerprint, empty where none is given."""
+        self.is_valid()
+        return str(self.cleaned_data.get("fingerprint") or "")
+
+
+class PulseForm(forms.Form):
+    """The message that is open on the page that asks for the pulse."""
+
+    open = forms.UUIDField(required=False)
+
+    def open_message(self) -> UUID | None:
+        """Return its id, None where none is open."""
+        self.is_valid()
+        return self.cleaned_data.get("open")
 
 
 class QueueForm(forms.Form):

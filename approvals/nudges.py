@@ -35,3 +35,14 @@ def ask_about(message: Message) -> None:
 def read_connection(connection: Connection) -> None:
     """Everything that this connection holds should be read."""
     nudge("approvals.tasks.read_connection", connection.pk)
+
+
+def look(message: Message) -> None:
+    """A person wants to know how this message is: its content, what became of its decision, or what became of it."""
+    decision = message.decisions.in_doubt().first()
+    if decision is not None:
+        resolve(decision)
+    elif message.hydrated_at is None:
+        hydrate(message)
+    else:
+        ask_about(message)

@@ -1,15 +1,19 @@
-"""What the frame around every page of the desk shows: the count that waits, and how complete it is."""
+"""What the frame around every page of the desk shows: what waits, how complete it is, what is stuck or stopped."""
 
 from typing import Any
 
 from django.conf import settings
+from django.contrib.messages import get_messages
 from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 
+from approvals.attention import attention_count
 from approvals.freshness import freshness_for
 from approvals.models import Message
+from dashboard.beats import silences
 from dashboard.middleware import live_origin
+from policy.models import KillSwitch
 
 
 def desk(request: HttpRequest) -> dict[str, Any]:
@@ -22,4 +26,8 @@ def desk(request: HttpRequest) -> dict[str, Any]:
         "live_url": settings.LIVE_URL or f"{live_origin(request)}/live/",
         "desk_waiting": SimpleLazyObject(lambda: Message.objects.visible_to(actor).awaiting_review()[:1001].count()),
         "desk_freshness": SimpleLazyObject(lambda: freshness_for(actor, now=timezone.now())),
+        "desk_stuck": SimpleLazyObject(lambda: attention_count(actor)),
+        "desk_switches": SimpleLazyObject(lambda: list(KillSwitch.objects.visible_to(actor))),
+        "desk_silence": SimpleLazyObject(silences),
+        "desk_notices": SimpleLazyObject(lambda: [one for one in get_messages(request) if "desk" in one.tags]),
     }

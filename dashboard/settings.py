@@ -232,6 +232,8 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 USE_I18N = False
 LANGUAGE_CODE = "en"
+# One notice after a press; in the session, so that it needs no cookie of its own.
+MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 
 # --- logs ---------------------------------------------------------------------------------------------------------
 LOG_FORMAT = env_choice("LOG_FORMAT", "json", ("json", "text"))

@@ -1,42 +1,116 @@
-"""The connected MultiMail accounts and their health."""
+"""The connected MultiMail accounts: how each is in words, and reading one now."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import HttpResponse
-from django.shortcuts import render
+from django.http import Http404, HttpResponse
+from django.shortcuts import redirect
 from django.utils import timezone
-from django.views.decorators.http import require_safe
+from django.views.decorators.http import require_POST, require_safe
 
-from approvals.freshness import freshness_of
+from approvals import nudges
+from approvals.errors import ActNotAllowed
+from approvals.freshness import Freshness, freshness_of
+from approvals.looking import may_read, read_again
 from approvals.models import Connection, WebhookEvent
-from common.pages import DeskRequest
+from common.pages import DeskRequest, page_or_fragment
 from people.actors import Actor
+
+
+@dataclass(frozen=True)
+class Health:
+    """How a connection is: a word, its tone, and what to do about it where anything is to do."""
+
+    word: str
+    tone: str
+    advice: str = ""
 
 
 @login_required
 @require_safe
 def connections(request: DeskRequest) -> HttpResponse:
     """Show each account: its address, mailboxes, which keys it has, when it was last read, and what is wrong."""
-    return render(request, "approvals/connections.html", {"rows": connection_rows(request.actor, now=timezone.now())})
+    return _answer(request)
+
+
+def _answer(request: DeskRequest, *, status: int = 200, problem: str = "") -> HttpResponse:
+    actor: Actor = request.actor
+    context = {
+        "rows": connection_rows(actor, now=timezone.now()),
+        "may_read": may_read(actor),
+        "problem": problem,
+    }
+    page, fragment = "approvals/connections.html", "approvals/_connections.html"
+    return page_or_fragment(request, page=page, fragment=fragment, context=context, status=status)
+
+
+@login_required
+@require_POST
+def read_now(request: DeskRequest, connection_id: int) -> HttpResponse:
+    """Have a whole account read now instead of in half a minute."""
+    actor: Actor = request.actor
+    if not Connection.objects.visible_to(actor).filter(pk=connection_id).exists():
+        raise Http404("There is no such connection, or you do not see it.")
+    try:
+        connection = read_again(connection_id=connection_id, actor=actor)
+    except ActNotAllowed as error:
+        return _answer(request, status=403, problem=error.sentence)
+    nudges.read_connection(connection)
+    messages.info(request, f"{connection} is being read; what comes of it stands here in a moment.", extra_tags="desk")
+    return redirect("attention" if request.POST.get("back") == "attention" else "connections")
 
 
 def connection_rows(actor: Actor, *, now: datetime) -> list[dict[str, Any]]:
     """Return what the page shows of each account the actor has a role for; no key ever leaves this function."""
-    return [
-        {
-            "connection": connection,
-            "freshness": freshness_of(connection, now=now),
-            "mailboxes": connection.mailboxes.visible_to(actor).order_by("address"),
-            "keys": [
-                ("Oversight", bool(connection.oversight_key), "reads and decides"),
-                ("Read", bool(connection.read_key), "threads and attachments"),
-                ("Admin", bool(connection.admin_key), "mailboxes, keys, allowlists"),
-                ("Agent", bool(connection.agent_key), "Discord commands"),
-            ],
-            "last_event": WebhookEvent.objects.filter(connection=connection).order_by("-pk").first(),
-            "poison": WebhookEvent.objects.filter(connection=connection, result="poison").count(),
-        }
-        for connection in Connection.objects.visible_to(actor).order_by("name")
-    ]
+    events = WebhookEvent.objects.visible_to(actor)
+    rows = []
+    for connection in Connection.objects.visible_to(actor).order_by("name"):
+        freshness = freshness_of(connection, now=now)
+        rows.append(
+            {
+                "connection": connection,
+                "freshness": freshness,
+                "health": health_of(connection, freshness, now=now),
+                "mailboxes": connection.mailboxes.visible_to(actor).order_by("address"),
+                "keys": [
+                    ("Oversight", bool(connection.oversight_key), "reads and decides"),
+                    ("Read", bool(connection.read_key), "threads and attachments"),
+                    ("Admin", bool(connection.admin_key), "mailboxes, keys, allowlists"),
+                    ("Agent", bool(connection.agent_key), "Discord commands"),
+                ],
+                "last_event": events.filter(connection=connection).order_by("-pk").first(),
+                "old_secret_until": _old_secret_until(connection, now),
+                "to_look_at": events.to_look_at().filter(connection=connection).count(),
+            }
+        )
+    return rows
+
+
+def health_of(connection: Connection, freshness: Freshness, *, now: datetime) -> Health:
+    """Return how a connection is, in words: never well while it was not read."""
+    if connection.paused_at:
+        return Health("Paused", "rose", "Put in a key that MultiMail takes. A read that works ends the pause.")
+    if connection.wait_until and connection.wait_until > now:
+        return Health("Waits", "amber", f"MultiMail asked to be left alone until {connection.wait_until:%H:%M:%S} UTC.")
+    if freshness.as_of is None:
+        advice = "It is read every half minute. If that does not come to pass, look at its address and oversight key."
+        return Health("Not read yet", "amber", advice)
+    if connection.failing_since:
+        advice = "It is tried again by itself every few seconds. What MultiMail holds since may be missing here."
+        return Health("Out of date" if freshness.level == "red" else "Failing", _tone(freshness), advice)
+    if freshness.level != "green":
+        advice = "No read has come to its end since. See whether a worker runs: ./run manage doctor."
+        return Health("Out of date" if freshness.level == "red" else "Late", _tone(freshness), advice)
+    return Health("Well", "green")
+
+
+def _tone(freshness: Freshness) -> str:
+    return "rose" if freshness.level == "red" else "amber"
+
+
+def _old_secret_until(connection: Connection, now: datetime) -> datetime | None:
+    until = connection.previous_secret_until
+    return until if connection.previous_webhook_secret and until and until > now else None

@@ -11,14 +11,17 @@ from django.http import HttpResponse, JsonResponse
 from django.utils import timezone
 from django.views.decorators.http import condition, require_safe
 
-from approvals.forms import TABS, QueueForm
+from approvals.attention import attention_count
+from approvals.forms import TABS, PulseForm, QueueForm
 from approvals.freshness import freshness_for
 from approvals.models import Decision, Message
 from approvals.querysets import MessageQuerySet
 from approvals.risk import Finding, risk_level, risk_words
 from approvals.status import Status, status_of
+from approvals.views.pane import Expiry, expiry_of
 from common.pages import DeskRequest, page_or_fragment
 from people.actors import Actor
+from policy.models import KillSwitch
 
 PAGE = 50
 COUNTED = 1000
@@ -33,6 +36,7 @@ class Row:
     level: str
     words: tuple[str, ...]
     decision: Decision | None
+    expiry: Expiry | None
 
 
 @login_required
@@ -54,8 +58,22 @@ def _pulse_of(request: DeskRequest) -> str:
     newest = Message.objects.visible_to(actor).order_by("-changed_at").values_list("changed_at", "pk").first()
     # A verdict does not touch its message's row, but it changes what waits.
     decided = Decision.objects.live().aggregate(number=Count("pk"), newest=Max("changed_at"))
-    told = f"{newest}{decided}{_half_minute()}"
+    stopped = list(KillSwitch.objects.visible_to(actor).values_list("pk", flat=True))
+    told = f"{newest}{decided}{stopped}{_open_message(request)}{_half_minute()}"
     return f'"{hashlib.sha256(told.encode()).hexdigest()[:32]}"'
+
+
+def _open_message(request: DeskRequest) -> dict[str, str] | None:
+    """Return how the message is by now that is open on the page: a page without a stream learns here that it changed."""
+    wanted = PulseForm(request.GET).open_message()
+    if wanted is None:
+        return None
+    message: Message | None = Message.objects.visible_to(request.actor).for_list().filter(public_id=wanted).first()
+    if message is None:
+        return None
+    status = status_of(message, message.latest_decision)
+    fingerprint = message.revision.fingerprint if message.revision else ""
+    return {"id": str(wanted), "fingerprint": fingerprint, "word": status.word, "detail": status.detail}
 
 
 def _half_minute() -> int:
@@ -74,6 +92,9 @@ def pulse(request: DeskRequest) -> HttpResponse:
         {
             "waiting": waiting[: COUNTED + 1].count(),
             "newest": _newest(waiting),
+            "open": _open_message(request),
+            "stuck": attention_count(actor),
+            "stopped": [switch.pk for switch in KillSwitch.objects.visible_to(actor)],
             "freshness": {"level": freshness.level, "as_of": freshness.as_of, "reason": freshness.reason},
         }
     )
@@ -151,7 +172,8 @@ def _row(message: Message) -> Row:
     decision = message.latest_decision
     stored = message.revision.findings if message.revision else []
     findings = [Finding(**one) for one in stored]
-    return Row(message, status_of(message, decision), risk_level(findings), risk_words(findings), decision)
+    expiry = expiry_of(message, now=timezone.now())
+    return Row(message, status_of(message, decision), risk_level(findings), risk_words(findings), decision, expiry)
 
 
 def _as_json(message: Message) -> dict[str, Any]:

@@ -89,6 +89,21 @@ _RULE_ICONS = {
     "first_contact": "person",
     "not_visible": "eye",
 }
+_STUCK = {
+    "unknown": ("Outcome unknown", "violet"),
+    "unattributed": ("Decided, not known by whom", "violet"),
+    "withdrawn": ("May still leave", "violet"),
+    "stalled": ("Not carried out", "rose"),
+    "refused": ("Held again", "amber"),
+    "overdue": ("Past its time", "rose"),
+    "connection": ("Connection", "rose"),
+    "unfetchable": ("Cannot be fetched", "rose"),
+    "unread": ("Not fetched", "amber"),
+    "silent": ("No word", "amber"),
+    "poison": ("Webhook not applied", "rose"),
+    "late": ("Webhook too late", "amber"),
+}
+BODY_SHOWN = 2000
 _OUTCOMES = {"approve": "approved", "reject": "rejected", "send_back": "sent back for changes"}
 # Already in the sentence, in a column, or under it.
 _SAID = ("actor", "address", "outcome", "reason", "explanation", "subject")
@@ -196,9 +211,35 @@ def addition_words(name: str) -> str:
 
 
 @register.filter
+def ordinal_try(number: int) -> str:
+    """Return which try a message is, as a chip: `Second try`."""
+    return {2: "Second try", 3: "Third try"}.get(number, f"Try {number}")
+
+
+@register.filter
 def spoken(action: str) -> str:
     """Return an action's name as words: `message.held` is "message held"."""
     return action.replace(".", " ").replace("_", " ")
+
+
+@register.filter
+def stuck_word(kind: str) -> str:
+    """Return what kind of thing is stuck, in a word or two."""
+    return _STUCK.get(kind, (kind, ""))[0]
+
+
+@register.filter
+def stuck_tone(kind: str) -> str:
+    """Return its colour."""
+    return _STUCK.get(kind, ("", "plain"))[1]
+
+
+@register.filter
+def head_of_body(body: Any) -> SafeString:
+    """Return the beginning of a webhook's raw body, which may be anything, as text with its odd characters drawn."""
+    raw = bytes(body)
+    drawn = ink(raw[:BODY_SHOWN].decode("utf-8", "replace"))
+    return format_html("{}\n… {} more bytes", drawn, len(raw) - BODY_SHOWN) if len(raw) > BODY_SHOWN else drawn
 
 
 @register.filter

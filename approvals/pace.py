@@ -1,0 +1,77 @@
+"""Measures whether approvals were faster than a person can read. It is shown to admins, and stops nobody.
+
+A letter cannot be read faster than 60 characters a second, about ten words, nor at all in less than 2 seconds.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from statistics import median
+
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from approvals.models import Verdict
+from approvals.states import Outcome
+from people.actors import Actor, Role
+
+SHORTEST = 2.0
+CHARACTERS_A_SECOND = 60
+PERIOD = timedelta(days=7)
+LOOKED_AT = 2000
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How fast one person approved lately. `fast` counts approvals that left no time to read; `median` in seconds."""
+
+    person: str
+    approvals: int
+    fast: int
+    median: float
+    latest: datetime
+
+
+def reading_seconds(content: dict[str, object]) -> float:
+    """Return the least time in which a person can have read this content."""
+    characters = sum(len(str(content.get(name) or "")) for name in ("subject", "markdown"))
+    if not content.get("markdown"):
+        # Markup is not read; about half of an HTML letter is text.
+        characters += len(str(content.get("html") or "")) // 2
+    return max(SHORTEST, characters / CHARACTERS_A_SECOND)
+
+
+def paces_for(actor: Actor) -> list[Pace]:
+    """Return the pace of each person who approved too fast to have read, where the actor is an admin; worst first."""
+    verdicts = Verdict.objects.filter(
+        _administered_by(actor), outcome=Outcome.APPROVE, given_at__gt=Now() - PERIOD, seconds_shown__isnull=False
+    )
+    by_person: dict[str, list[Verdict]] = {}
+    for verdict in verdicts.select_related("person", "revision").order_by("-pk")[:LOOKED_AT]:
+        by_person.setdefault(str(verdict.person), []).append(verdict)
+    paces = [_pace(person, given) for person, given in by_person.items()]
+    return sorted((pace for pace in paces if pace.fast), key=lambda pace: -pace.fast / pace.approvals)
+
+
+def _pace(person: str, given: list[Verdict]) -> Pace:
+    fast = [one for one in given if (one.seconds_shown or 0) < reading_seconds(one.revision.content)]
+    return Pace(
+        person=person,
+        approvals=len(given),
+        fast=len(fast),
+        median=float(median(one.seconds_shown or 0 for one in given)),
+        latest=max(one.given_at for one in fast or given),
+    )
+
+
+def _administered_by(actor: Actor) -> Q:
+    reach = Q(pk__in=[])
+    for scope in actor.scopes:
+        if scope.role is not Role.ADMIN:
+            continue
+        if scope.mailbox is None and scope.connection is None:
+            return Q()
+        one = (
+            Q(message__mailbox=scope.mailbox) if scope.mailbox is not None else Q(message__connection=scope.connection)
+        )
+        reach |= one
+    return reach

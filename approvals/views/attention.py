@@ -1,0 +1,137 @@
+"""What is stuck, and the one safe act for each: asking MultiMail again, replaying a webhook, trying a decision now."""
+
+from uuid import UUID
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpResponse
+from django.shortcuts import redirect
+from django.utils import timezone
+from django.views.decorators.http import require_POST, require_safe
+
+from approvals import nudges
+from approvals.attention import attention_count, attention_for
+from approvals.errors import ActNotAllowed, ApprovalsError, EventAlreadyHandled
+from approvals.looking import look_again, may_look
+from approvals.models import Decision, Message, WebhookEvent
+from approvals.pace import paces_for
+from approvals.replay import dismiss_event, replay_event
+from approvals.views.message import find_message
+from common.pages import DeskRequest, page_or_fragment
+from people.actors import Actor
+
+_REPLAYED = {
+    "applied": "The webhook was applied.",
+    "late": "The webhook could be read, and came too late to change anything.",
+    "unknown": "The webhook could be read; it has a name that this version does not know.",
+    "poison": "The webhook could still not be applied. It is kept; its error says why.",
+}
+
+
+@login_required
+@require_safe
+def attention(request: DeskRequest) -> HttpResponse:
+    """List what is stuck within the person's reach."""
+    return _answer(request)
+
+
+def _answer(request: DeskRequest, *, status: int = 200, problem: str = "") -> HttpResponse:
+    actor: Actor = request.actor
+    now = timezone.now()
+    found = attention_for(actor, now)
+    context = {
+        "found": found,
+        "total": max(attention_count(actor), len(found)),
+        "paces": paces_for(actor),
+        "problem": problem,
+        "now": now,
+    }
+    return page_or_fragment(
+        request, page="approvals/attention.html", fragment="approvals/_attention.html", context=context, status=status
+    )
+
+
+def _refused(request: DeskRequest, error: ApprovalsError) -> HttpResponse:
+    return _answer(request, status=403 if isinstance(error, ActNotAllowed) else 409, problem=error.sentence)
+
+
+def _done(request: DeskRequest, sentence: str) -> HttpResponse:
+    messages.info(request, sentence, extra_tags="desk")
+    return redirect("attention")
+
+
+@login_required
+@require_POST
+def look(request: DeskRequest, public_id: UUID) -> HttpResponse:
+    """Have MultiMail asked about one message: for its content, its decision, or what became of it."""
+    actor: Actor = request.actor
+    message = find_message(actor, public_id)
+    try:
+        look_again(message=public_id, actor=actor)
+    except ActNotAllowed as error:
+        return _refused(request, error)
+    nudges.look(message)
+    return _done(request, "MultiMail is being asked. What comes of it stands here in a few seconds.")
+
+
+@login_required
+@require_POST
+def carry_out(request: DeskRequest) -> HttpResponse:
+    """Have the decisions that no worker took up tried now; whether they still may go is asked there."""
+    actor: Actor = request.actor
+    tried = 0
+    for decision in Decision.objects.visible_to(actor).stalled().with_message()[:200]:
+        if may_look(actor, decision.message):
+            nudges.execute_now(decision)
+            tried += 1
+    if not tried:
+        return _refused(request, ActNotAllowed("There is no such decision that you may have tried."))
+    return _done(request, f"Asked for {tried} of them. If nothing changes here, no worker runs.")
+
+
+@login_required
+@require_POST
+def replay(request: DeskRequest, event_id: int) -> HttpResponse:
+    """Apply a kept webhook again."""
+    event = _find_event(request.actor, event_id)
+    try:
+        result = replay_event(event_id=event.pk, actor=request.actor, now=timezone.now())
+    except (ActNotAllowed, EventAlreadyHandled) as error:
+        return _refused(request, error)
+    return _done(request, _REPLAYED[result])
+
+
+@login_required
+@require_POST
+def compare(request: DeskRequest, event_id: int) -> HttpResponse:
+    """Put a late webhook away and ask MultiMail how its message is now."""
+    event = _find_event(request.actor, event_id)
+    try:
+        dismiss_event(event_id=event.pk, actor=request.actor)
+    except (ActNotAllowed, EventAlreadyHandled) as error:
+        return _refused(request, error)
+    about = Message.objects.visible_to(request.actor).of_event(event).first()
+    if about is None:
+        nudges.read_connection(event.connection)
+    else:
+        nudges.ask_about(about)
+    return _done(request, "MultiMail is being asked how that message is now. The webhook was put away.")
+
+
+@login_required
+@require_POST
+def dismiss(request: DeskRequest, event_id: int) -> HttpResponse:
+    """Put a kept webhook away without applying it."""
+    event = _find_event(request.actor, event_id)
+    try:
+        dismiss_event(event_id=event.pk, actor=request.actor)
+    except (ActNotAllowed, EventAlreadyHandled) as error:
+        return _refused(request, error)
+    return _done(request, "The webhook was put away; it stays stored, and the ledger says who did this.")
+
+
+def _find_event(actor: Actor, event_id: int) -> WebhookEvent:
+    event = WebhookEvent.objects.visible_to(actor).select_related("connection").filter(pk=event_id).first()
+    if event is None:
+        raise Http404("There is no such webhook, or it is of a connection that you do not see.")
+    return event

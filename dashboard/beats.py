@@ -1,0 +1,33 @@
+"""Tells which background work has fallen silent, from the ticks that it leaves. What stands still hides in no page."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.db.models import Max
+from django.db.models.functions import Now
+
+from dashboard.models import Tick
+
+SILENT_AFTER = timedelta(seconds=60)
+# A job of each worker, and what stands still without it.
+_WORK = {
+    "approvals.tasks.sweep": "Decisions are not carried out, and MultiMail is not read",
+    "alerts.tasks.sweep": "Alerts are not sent",
+}
+
+
+@dataclass(frozen=True)
+class Silence:
+    """Work that nobody does; `since` is None where it was never done."""
+
+    what: str
+    job: str
+    since: datetime | None
+
+
+def silences() -> list[Silence]:
+    """Return the work that was last done too long ago, by the database's clock."""
+    ticks = Tick.objects.filter(job__in=_WORK).values("job").annotate(last=Max("at"))
+    seen = dict(ticks.values_list("job", "last"))
+    awake = set(ticks.filter(last__gt=Now() - SILENT_AFTER).values_list("job", flat=True))
+    return [Silence(what, job, seen.get(job)) for job, what in _WORK.items() if job not in awake]

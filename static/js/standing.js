@@ -1,0 +1,49 @@
+/* What stands on every page beside its content: the kill switch's banner, the count of what is stuck, and passing
+   notices. Also paints again the lists that follow the desk (data-refresh), but never under somebody's hands. */
+(() => {
+  "use strict";
+  const { banner } = document.body.dataset;
+  const say = (text) => document.dispatchEvent(new CustomEvent("desk:say", { detail: text }));
+
+  async function fragment(url) {
+    const response = await fetch(url, { headers: { "HX-Request": "true" }, credentials: "same-origin" });
+    if (!response.ok || response.redirected) return null;
+    return new DOMParser().parseFromString(await response.text(), "text/html").body.firstElementChild;
+  }
+
+  function setStuck(number) {
+    const place = document.querySelector("[data-stuck]");
+    if (place) place.textContent = number > 1000 ? "1000+" : number || "";
+  }
+
+  async function setStopped(pulled) {
+    const old = document.getElementById("stopped");
+    if (!old || old.dataset.stopped.trim() === pulled.join(" ")) return;
+    const fresh = await fragment(banner);
+    if (fresh?.id !== "stopped") return;
+    old.replaceWith(fresh);
+    const isStopped = !fresh.hidden;
+    document.body.classList.toggle("is-stopped", isStopped);
+    document.querySelector(".to-stop")?.classList.toggle("is-pulled", isStopped);
+    document.querySelector("[data-pulled]")?.replaceChildren(isStopped ? "on" : "");
+    say(isStopped ? "The kill switch is pulled." : "The kill switch is released.");
+  }
+
+  /* Nothing is taken away that somebody reads, types or is about to press. */
+  function isInUse(element) {
+    return element.contains(document.activeElement) || element.querySelector("details[open]") || element.matches(":hover");
+  }
+
+  async function refresh(element) {
+    if (isInUse(element)) return;
+    const fresh = await fragment(element.dataset.refresh);
+    if (fresh?.id === element.id && !isInUse(element)) element.replaceWith(fresh);
+  }
+
+  document.addEventListener("desk:pulse", ({ detail: pulse }) => {
+    setStuck(pulse.stuck);
+    setStopped(pulse.stopped);
+    document.querySelectorAll("[data-refresh]").forEach(refresh);
+  });
+  setTimeout(() => document.querySelectorAll("[data-passing]").forEach((notice) => notice.remove()), 8000);
+})();
