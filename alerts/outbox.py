@@ -6,9 +6,10 @@ from typing import Any
 
 from django.db import transaction
 
-from alerts.planning import CARD_ACTIONS, CONTENT_PAUSE, plan
+from alerts.planning import CARD_ACTIONS, CONTENT_PAUSE, Planned
 from audit.models import Entry
 from common.nudge import nudge
+from common.postgres.rows import travels_together
 
 log = logging.getLogger(__name__)
 
@@ -21,9 +22,18 @@ def on_recorded(entry: Entry, details: Mapping[str, str], **_: Any) -> None:
     """Plan what an entry asks for. A mistake here is logged, never costs the act, and the sweep plans it again."""
     if entry.message is None or entry.action not in CARD_ACTIONS:
         return
+    if travels_together():
+        # Whoever sends statements together does them over, one by one, when one of them fails.
+        planned = Planned(entry)
+        transaction.on_commit(lambda: _nudge(planned), robust=True)
+        return
     try:
         with transaction.atomic():
-            for delivery in plan(entry, message_id=entry.message):
-                nudge("alerts.tasks.deliver", delivery.pk, countdown=_pause(entry))
+            _nudge(Planned(entry))
     except Exception:
         log.exception("alert not planned", extra={"entry": entry.pk, "action": entry.action})
+
+
+def _nudge(planned: Planned) -> None:
+    for delivery in planned.deliveries:
+        nudge("alerts.tasks.deliver", delivery, countdown=_pause(planned.entry))

@@ -1,16 +1,17 @@
 """Which deliveries an act asks for: adds the rows, in the caller's transaction, and finds acts that got none."""
 
+import json
 from datetime import timedelta
-from uuid import UUID
 
 from django.db import transaction
+from django.db.backends.utils import CursorWrapper
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
-from alerts.models import Card, Delivery, Destination, Route
-from approvals.models import Message
+from alerts.models import Delivery, Route
 from audit.models import Entry
 from common.logs import trace_id, traced
+from common.postgres.rows import run
 
 # How far back acts are looked at again, and how long their own planning may take.
 LOOK_BACK, PATIENCE = timedelta(minutes=10), timedelta(seconds=10)
@@ -41,27 +42,70 @@ CARD_ACTIONS = (
 )
 
 
-def plan(entry: Entry, *, message_id: UUID) -> list[Delivery]:
-    """Add a delivery for each destination whose route asks for this action, and return what should be nudged."""
-    wanted = Destination.objects.filter(switched_off_at=None, routes__actions__contains=[entry.action]).distinct()
-    # Always in one order: two acts on one message lock the same deliveries.
-    wanted = wanted.order_by("pk").prefetch_related("routes")
-    destinations = [destination for destination in wanted if _reaches(destination, entry)]
-    if not destinations:
-        return []
-    planned = []
-    message = Message.objects.only("pk").get(public_id=message_id)
-    for destination in destinations:
-        card, _ = Card.objects.get_or_create(destination=destination, message=message)
-        # Under its lock, so that no worker takes it, and builds the card from before this act, until this act is there.
-        waiting = Delivery.objects.select_for_update().filter(card=card, state=Delivery.State.DUE).first()
-        if waiting is None:
-            pause = CONTENT_PAUSE if entry.action == "message.held" else timedelta(0)
-            waiting = Delivery.objects.create(
-                card=card, action=entry.action, trace=trace_id.get(), next_attempt_at=Now() + pause
-            )
-        planned.append(waiting)
-    return planned
+# Cards first, always in one order: two acts on one message lock the same deliveries. A delivery that waits is locked,
+# so that no worker takes it, and builds the card from before this act, until this act is there. Relies on one_card, on
+# the index of a card's deliveries, and on there being few destinations.
+_PLAN = """
+WITH wanted AS MATERIALIZED (
+    SELECT destination.id FROM alerts_destination destination
+    WHERE destination.switched_off_at IS NULL AND EXISTS (
+        SELECT FROM alerts_route route WHERE route.destination_id = destination.id
+        AND route.actions @> %(action_listed)s::jsonb
+        AND (route.connection_id IS NULL OR route.connection_id = %(connection)s)
+    )
+    ORDER BY destination.id
+), message AS MATERIALIZED (
+    SELECT id FROM approvals_message WHERE public_id = %(message)s
+), made_card AS (
+    INSERT INTO alerts_card (destination_id, message_id, discord_message_id, removed, status_shown)
+    SELECT wanted.id, message.id, '', false, '' FROM wanted, message
+    ON CONFLICT DO NOTHING RETURNING id
+), card AS MATERIALIZED (
+    SELECT id FROM made_card UNION ALL
+    SELECT card.id FROM alerts_card card, message
+    WHERE card.message_id = message.id AND card.destination_id IN (SELECT id FROM wanted)
+), waiting AS MATERIALIZED (
+    SELECT delivery.id, delivery.card_id FROM alerts_delivery delivery
+    WHERE delivery.card_id IN (SELECT id FROM card) AND delivery.state = 'due'
+    ORDER BY delivery.card_id, delivery.id FOR UPDATE
+), made AS (
+    INSERT INTO alerts_delivery (card_id, action, trace, state, attempts, last_error, next_attempt_at)
+    SELECT card.id, %(action)s, %(trace)s, 'due', 0, '', statement_timestamp() + %(pause)s FROM card
+    WHERE NOT EXISTS (SELECT FROM waiting WHERE waiting.card_id = card.id) ORDER BY card.id
+    RETURNING id
+)
+SELECT (SELECT count(*) FROM wanted) - (SELECT count(*) FROM card),
+       ARRAY(SELECT id FROM made UNION ALL SELECT id FROM waiting)
+"""
+
+
+class Planned:
+    """What an act asks for, planned in the caller's transaction; `deliveries` are the rows to nudge."""
+
+    def __init__(self, entry: Entry) -> None:
+        self.entry = entry
+        self._cursor = self._ask()
+
+    @property
+    def deliveries(self) -> list[int]:
+        """The keys of the deliveries that should be tried."""
+        missing, deliveries = self._cursor.fetchone()
+        if missing:
+            # Another act made the same card at this moment: this statement could not see it, the next one can.
+            _, deliveries = self._ask().fetchone()
+        return list(deliveries)
+
+    def _ask(self) -> CursorWrapper:
+        pause = CONTENT_PAUSE if self.entry.action == "message.held" else timedelta(0)
+        parameters = {
+            "action": self.entry.action,
+            "action_listed": json.dumps([self.entry.action]),
+            "connection": self.entry.connection,
+            "message": self.entry.message,
+            "trace": trace_id.get(),
+            "pause": pause,
+        }
+        return run(_PLAN, parameters)
 
 
 def plan_missed() -> int:
@@ -80,12 +124,5 @@ def plan_missed() -> int:
     planned = 0
     for entry in lately.exclude(message=None).exclude(Exists(covered)).order_by("id")[:200]:
         with transaction.atomic(), traced(entry.trace):
-            planned += bool(entry.message and plan(entry, message_id=entry.message))
+            planned += bool(Planned(entry).deliveries)
     return planned
-
-
-def _reaches(destination: Destination, entry: Entry) -> bool:
-    return any(
-        entry.action in route.actions and route.connection_id in (None, entry.connection)
-        for route in destination.routes.all()
-    )

@@ -4,8 +4,9 @@ import hashlib
 import os
 import uuid
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 from django.db import connection as database
 from django.db import transaction
@@ -15,8 +16,10 @@ from audit.actions import ACTIONS
 from audit.models import Entry, EntryDetail
 from common.fingerprint import canonical_json
 from common.logs import trace_id
+from common.postgres.rows import insert, run
 
-# Sent inside the transaction that wrote the entry, with `entry` and `details`. Receivers that may fail use a
+# Sent inside the transaction that wrote the entry, with `entry`, `details` and `about`: the row of what the entry is
+# about where the caller has it, as it is now, so that nobody has to read it again. Receivers that may fail use a
 # savepoint of their own: a mistake in an alert must never cost a decision.
 recorded = Signal()
 
@@ -60,11 +63,28 @@ def leaf_hash(entry: Entry) -> str:
     return hashlib.sha256(b"\0" + canonical_json(columns)).hexdigest()
 
 
-def _next_place() -> tuple[int, int, datetime]:
-    with database.cursor() as cursor:
-        cursor.execute("SELECT nextval('audit_entry_id_seq'), pg_current_xact_id()::text, clock_timestamp()")
-        entry_id, xid, at = cursor.fetchone()
-    return entry_id, int(xid), at
+@dataclass(frozen=True)
+class Place:
+    """A place in the ledger: its number, the transaction it belongs to, and the database's time."""
+
+    number: int
+    xid: int
+    at: datetime
+
+
+class ReservedPlace:
+    """A place that was asked for together with other statements; it can be taken once those have been answered."""
+
+    def __init__(self) -> None:
+        self._cursor = run("SELECT nextval('audit_entry_id_seq'), pg_current_xact_id()::text, clock_timestamp()")
+        self._place: Place | None = None
+
+    def take(self) -> Place:
+        """Return the place."""
+        if self._place is None:
+            number, xid, at = self._cursor.fetchone()
+            self._place = Place(number=number, xid=int(xid), at=at)
+        return self._place
 
 
 def record(
@@ -75,11 +95,16 @@ def record(
     message: uuid.UUID | None = None,
     fingerprint: str = "",
     details: Mapping[str, str] | None = None,
+    about: Any = None,
+    place: Place | None = None,
 ) -> Entry:
     """Append one entry, in the caller's transaction, and tell the listeners.
 
-    `details` are personal or free text by name; empty ones are left out. Raises ValueError for an action that is not
-    registered, and refuses to run outside a transaction, where an act and its entry could come apart.
+    `details` are personal or free text by name; empty ones are left out. `about` is for the listeners: the row that
+    the entry tells of, as it is now. A `place` that was reserved in this transaction saves a round trip.
+
+    Raises ValueError for an action that is not registered, and refuses to run outside a transaction, where an act and
+    its entry could come apart.
     """
     if action not in ACTIONS:
         raise ValueError(f"{action!r} is not registered in audit.actions")
@@ -88,11 +113,11 @@ def record(
     fields = {"actor": actor.label, "address": actor.address, **(details or {})}
     fields = {name: text.replace("\0", "\ufffd") for name, text in fields.items() if text}
     salt = os.urandom(16)
-    entry_id, xid, at = _next_place()
+    place = place or ReservedPlace().take()
     entry = Entry(
-        id=entry_id,
-        xid=xid,
-        at=at,
+        id=place.number,
+        xid=place.xid,
+        at=place.at,
         actor_kind=actor.kind,
         actor_id=actor.id,
         surface=actor.surface,
@@ -104,7 +129,7 @@ def record(
         detail_hashes={name: detail_hash(salt, name, text) for name, text in fields.items()},
     )
     entry.leaf_hash = leaf_hash(entry)
-    entry.save(force_insert=True)
-    EntryDetail.objects.create(entry=entry, salt=salt, fields=fields)
-    recorded.send(sender=Entry, entry=entry, details=fields)
+    insert(entry)
+    insert(EntryDetail(entry=entry, salt=salt, fields=fields))
+    recorded.send(sender=Entry, entry=entry, details=fields, about=about)
     return entry

@@ -1,6 +1,7 @@
 """Reads every spelling of MultiMail's webhooks (contract sections 6.2, 6.3 and 6.6) into one small object."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -40,10 +41,6 @@ _DECISIONS = {"approve": "approved", "approved": "approved", "reject": "rejected
 MAX_DEPTH = 40
 
 
-class UnreadableEvent(Exception):
-    """The body is signed, but it is not a JSON object that can be stored and read."""
-
-
 @dataclass(frozen=True)
 class Event:
     """One event. `kind` is empty for a name (or a decision) that is not known; `email_id` for one without a message."""
@@ -66,43 +63,99 @@ class Event:
     at: datetime | None = None
 
 
+class UnreadableEvent(Exception):
+    """The body is signed, but it is not a JSON object that can be stored and read."""
+
+
+class MisshapenEvent(Exception):
+    """The event has a known name, but a field of it is of a kind that nobody can read; `event` is what could be."""
+
+    def __init__(self, sentence: str, event: Event) -> None:
+        super().__init__(sentence)
+        self.event = event
+
+
 def parse(body: bytes) -> Event:
-    """Read the raw body of a webhook. Raises UnreadableEvent with a sentence that says what is wrong."""
+    """Read the raw body of a webhook.
+
+    Raises UnreadableEvent or, for a known event with a field of the wrong kind, MisshapenEvent, each with a sentence.
+    """
     payload = _load(body)
     inner = payload["data"] if isinstance(payload.get("data"), dict) else {}
     name = next((text for key in ("event", "type", "event_type") if (text := _text(payload.get(key)))), "")
     name = name.removeprefix("multimail/")
-
-    def read(*keys: str) -> Any:
-        return next(
-            (place[key] for place in (inner, payload) for key in keys if place.get(key) not in (None, "")), None
-        )
-
-    email_id = (
-        _text(read("email_id", "message_id")) or _text(inner.get("id")) or ("" if inner else _text(payload.get("id")))
-    )
+    reader = _Reader(inner, payload)
     kind = _NAMES.get(name, "")
     if name == "email.decided":
-        kind = _DECISIONS.get(_text(read("decision", "action")).lower(), "")
-    metadata = read("metadata")
-    return Event(
+        kind = _DECISIONS.get(reader.text("decision", "action").lower(), "")
+    metadata = reader.find("metadata")
+    if metadata is not None and not isinstance(metadata, dict):
+        reader.wrong.append("metadata")
+    event = Event(
         kind=kind,
         name=name,
         event_id=_text(payload.get("event_id")),
-        email_id=email_id,
-        mailbox_id=_text(read("mailbox_id")),
-        mailbox=_text(read("mailbox")),
-        thread_id=_text(read("thread_id")),
-        sender=_text(read("from", "from_address", "sender")),
-        to=_addresses(read("to_addresses", "to")),
-        subject=_text(read("subject")),
-        direction="inbound" if _text(read("direction")) == "inbound" or kind == "received" else "outbound",
-        status=_text(read("status")),
-        reason=_text(read("reason", "decision_reason")),
-        decided_by=_text(read("decided_by", "approved_by")),
+        email_id=_email_id(reader, inner, payload),
+        mailbox_id=reader.text("mailbox_id"),
+        mailbox=reader.text("mailbox"),
+        thread_id=reader.text("thread_id"),
+        sender=reader.text("from", "from_address", "sender"),
+        to=reader.addresses("to_addresses", "to"),
+        subject=reader.text("subject"),
+        direction="inbound" if reader.text("direction") == "inbound" or kind == "received" else "outbound",
+        status=reader.text("status"),
+        reason=reader.text("reason", "decision_reason"),
+        decided_by=reader.text("decided_by", "approved_by"),
         metadata=metadata if isinstance(metadata, dict) else {},
-        at=read_time(read("timestamp", "received_at", "created_at")),
+        at=reader.time("timestamp", "received_at", "created_at"),
     )
+    if kind and reader.wrong:
+        raise MisshapenEvent(f"The event's {' and '.join(reader.wrong)} cannot be read: of the wrong kind.", event)
+    return event
+
+
+def _email_id(reader: "_Reader", inner: Mapping[str, Any], payload: Mapping[str, Any]) -> str:
+    found = reader.text("email_id", "message_id")
+    return found or _text(inner.get("id")) or ("" if inner else _text(payload.get("id")))
+
+
+class _Reader:
+    """Reads fields from the inner object first, then from the top; `wrong` names those of a kind that nobody sends."""
+
+    def __init__(self, *places: Mapping[str, Any]) -> None:
+        self.places = places
+        self.wrong: list[str] = []
+
+    def find(self, *keys: str) -> Any:
+        for place in self.places:
+            for key in keys:
+                if (value := place.get(key)) is not None and value != "":
+                    return value
+        return None
+
+    def text(self, *keys: str) -> str:
+        value = self.find(*keys)
+        if isinstance(value, str):
+            return value
+        if value is not None and not _text(value):
+            self.wrong.append(keys[0])
+        return _text(value)
+
+    def addresses(self, *keys: str) -> tuple[str, ...]:
+        value = self.find(*keys)
+        items = value.split(",") if isinstance(value, str) else value
+        if items is None:
+            return ()
+        if not isinstance(items, list) or not all(isinstance(item, str) for item in items):
+            self.wrong.append(keys[-1])
+            return ()
+        return tuple(item.strip() for item in items if item.strip())
+
+    def time(self, *keys: str) -> datetime | None:
+        value = self.find(*keys)
+        if isinstance(value, dict | list | bool):
+            self.wrong.append(keys[0])
+        return read_time(value)
 
 
 def read_time(value: Any) -> datetime | None:
@@ -127,21 +180,46 @@ def _load(body: bytes) -> dict[str, Any]:
         text = body.decode("utf-8")
         if _depth(text) > MAX_DEPTH:
             raise UnreadableEvent(f"The body is nested more than {MAX_DEPTH} levels deep.")
-        payload = json.loads(text)
-        json.dumps(payload, ensure_ascii=False, allow_nan=False).encode("utf-8")
+        payload = _DECODER.decode(text)
+        if "\\u" in text:
+            # Only an escape can bring in half a surrogate pair or U+0000.
+            json.dumps(payload, ensure_ascii=False).encode("utf-8")
+            payload = storable(payload)
     except UnicodeError:
         raise UnreadableEvent("The body holds text that is not valid Unicode.") from None
     except (ValueError, RecursionError):
         raise UnreadableEvent("The body is not valid JSON.") from None
     if not isinstance(payload, dict):
         raise UnreadableEvent("The body must be a JSON object.")
-    # The raw body is kept as it came.
-    cleaned: dict[str, Any] = storable(payload)
-    return cleaned
+    return payload
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return a JSON object; of two values by one name nobody could say which one counts."""
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise UnreadableEvent("The body gives a name twice in one object.")
+    return found
+
+
+def _number(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError(text)
+    return number
+
+
+def _constant(name: str) -> None:
+    raise ValueError(name)
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_float=_number, parse_constant=_constant)
 
 
 def _depth(text: str) -> int:
     """Return how deep the brackets go, before the parser has to follow them; those inside of texts do not count."""
+    if (most := text.count("[") + text.count("{")) <= MAX_DEPTH:
+        return most
     deepest = level = 0
     in_text = escaped = False
     for character in text:
@@ -165,14 +243,4 @@ def _text(value: Any) -> str:
         else str(value)
         if isinstance(value, int) and not isinstance(value, bool)
         else ""
-    )
-
-
-def _addresses(value: Any) -> tuple[str, ...]:
-    if isinstance(value, str):
-        value = value.split(",")
-    return (
-        tuple(item.strip() for item in value if isinstance(item, str) and item.strip())
-        if isinstance(value, list)
-        else ()
     )

@@ -179,7 +179,7 @@ def test_act_that_a_mistake_kept_from_being_planned_is_planned_by_the_sweep(clie
         raise RuntimeError("a bug of ours")
 
     with monkeypatch.context() as broken:
-        broken.setattr("alerts.outbox.plan", break_down)
+        broken.setattr("alerts.outbox.Planned", break_down)
         post_event(client, connection, event_body())
     assert Delivery.objects.count() == 0
     monkeypatch.setattr("alerts.planning.PATIENCE", timedelta(0))

@@ -137,7 +137,7 @@ def test_alert_mistake_never_costs_the_webhook(client, connection, monkeypatch):
     def break_down(entry, **_):
         raise RuntimeError("a bug of ours")
 
-    monkeypatch.setattr("alerts.outbox.plan", break_down)
+    monkeypatch.setattr("alerts.outbox.Planned", break_down)
     assert post_event(client, connection, event_body()).json()["result"] == "applied"
     assert only_message().state == "held"
 
