@@ -14,6 +14,10 @@ from people.actors import Actor, Role
 from upstream import errors
 from upstream.client import Client
 
+# In all: a page waits for it, and a person for the page.
+READ_SECONDS = 3.0
+CHANGE_SECONDS = 10.0
+
 
 @dataclass(frozen=True)
 class HoldAll:
@@ -31,7 +35,7 @@ def can_hold_all(connection: Connection) -> bool:
 def read_hold_all(connection: Connection) -> HoldAll:
     """Ask the gateway whether it holds everything."""
     try:
-        return _told_by(_client(connection).account())
+        return _told_by(_client(connection).account(within=READ_SECONDS))
     except errors.UpstreamError as error:
         return HoldAll(None, error.sentence)
 
@@ -47,7 +51,7 @@ def hold_all(*, connection: Connection, on: bool, actor: Actor) -> HoldAll:
         raise ActNotAllowed(f"{connection} has no admin key, or is not a gateway of this product.")
     _note(f"connection.hold_all_{'on' if on else 'off'}", connection, actor)
     try:
-        now = _told_by(_client(connection).hold_all(on=on))
+        now = _told_by(_client(connection).hold_all(on=on, within=CHANGE_SECONDS))
     except errors.UpstreamError as error:
         now = HoldAll(None, error.sentence)
     if now.is_on is not on:

@@ -106,13 +106,14 @@ class Client:
         )
         return answer
 
-    def account(self) -> dict[str, Any]:
-        """Read the account with the scopes and mailboxes of this key. Contract section 4.6."""
-        return self._call("GET", "/v1/account", limit=MAX_DECISION_ANSWER)[0]
+    def account(self, *, within: float = TOTAL_TIMEOUT) -> dict[str, Any]:
+        """Read the account with the scopes and mailboxes of this key, in so many seconds. Contract section 4.6."""
+        return self._call("GET", "/v1/account", limit=MAX_DECISION_ANSWER, deadline=Deadline.after(within))[0]
 
-    def hold_all(self, *, on: bool) -> dict[str, Any]:
+    def hold_all(self, *, on: bool, within: float = TOTAL_TIMEOUT) -> dict[str, Any]:
         """Stop everything that would leave the account without a new approval, or let it go again (our gateway)."""
-        return self._call("PATCH", "/v1/account", body={"hold_all": on}, limit=MAX_DECISION_ANSWER)[0]
+        body, deadline = {"hold_all": on}, Deadline.after(within)
+        return self._call("PATCH", "/v1/account", body=body, limit=MAX_DECISION_ANSWER, deadline=deadline)[0]
 
     def _call(
         self,

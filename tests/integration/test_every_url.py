@@ -3,8 +3,9 @@
 import re
 
 import pytest
-from django.urls import get_resolver
+from django.urls import get_resolver, reverse
 
+from policy.models import KillSwitch
 from tests.factories import make_connection, make_message, make_person
 
 pytestmark = pytest.mark.django_db
@@ -13,7 +14,12 @@ PUBLIC = {
     *("healthz", "readyz", "metrics", "live", "live-reach", "csp-report"),
     *("account_login", "account_logout", "multimail-webhook"),
 }
-POST_ONLY = {"verdict", "undo", "message-opened", "csp-report", "account_logout", "multimail-webhook"}
+POST_ONLY = {
+    *("verdict", "undo", "withdraw", "send-again", "settle", "look", "message-opened"),
+    *("look-again", "carry-out", "replay-event", "compare-event", "dismiss-event", "read-connection"),
+    *("pull-switch", "release-switch", "hold-all"),
+    *("csp-report", "account_logout", "multimail-webhook"),
+}
 
 
 def patterns(resolver=None):
@@ -27,15 +33,27 @@ def patterns(resolver=None):
 NAMES = sorted(pattern.name for pattern in patterns())
 
 
-def address(name, message):
-    from django.urls import reverse
+PATHS = {pattern.name: str(pattern.pattern) for pattern in patterns()}
+ABOUT_ROWS = [name for name in NAMES if "<" in PATHS[name]]
 
-    arguments = {
-        "by-upstream-id": [message.upstream_id],
-        "multimail-webhook": [message.connection.webhook_id],
+
+def address(name, message):
+    """Return the page's address for this message, its connection, its webhook or a switch that stops it."""
+    rows = {
+        "public_id": message.public_id,
+        "upstream_id": message.upstream_id,
+        "webhook_id": message.connection.webhook_id,
+        "connection_id": message.connection_id,
+        "event_id": message.connection.webhookevent_set.latest("pk").pk,
+        "switch_id": switch_of(message.connection).pk if "switch_id" in PATHS[name] else None,
     }
-    takes_id = any(pattern.name == name and "public_id" in str(pattern.pattern) for pattern in patterns())
-    return reverse(name, args=arguments.get(name) or ([message.public_id] if takes_id else []))
+    return reverse(name, kwargs={key: rows[key] for key in re.findall(r"<\w+:(\w+)>", PATHS[name])})
+
+
+def switch_of(connection):
+    found = KillSwitch.objects.filter(connection=connection).first()
+    puller = found.pulled_by if found else make_person("puller@yourteam.example", "Pia")
+    return found or KillSwitch.objects.create(connection=connection, reason="Not for everybody", pulled_by=puller)
 
 
 def call(client, name, message, **headers):
@@ -66,8 +84,15 @@ def test_message_outside_ones_mailboxes_does_not_exist(signed_in, connection, na
     stranger = make_person("x@yourteam.example", "X", "reviewer", connection=make_connection("other"))
     answer = call(signed_in(stranger), name, message, **({"HX-Request": "true"} if fragment else {}))
     assert b"Not for everybody" not in answer.content
-    if str(message.public_id) in address(name, message) or message.upstream_id in address(name, message):
+    if name in ABOUT_ROWS:
         assert answer.status_code == 404
+
+
+@pytest.mark.parametrize("name", sorted(POST_ONLY))
+@pytest.mark.parametrize("method", ["get", "head"])
+def test_what_changes_something_is_not_done_by_looking(signed_in, admin, connection, name, method):
+    message = make_message(connection)
+    assert getattr(signed_in(admin), method)(address(name, message)).status_code == 405
 
 
 @pytest.mark.parametrize("name", NAMES)
