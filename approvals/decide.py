@@ -93,7 +93,7 @@ def undo_decision(*, message: UUID, actor: Actor, now: datetime) -> Decision:
 
 def _refuse_if_decided(message: Message, outcome: str) -> None:
     decision = message.decisions.select_related("given_by").order_by("-pk").first()
-    if decision is not None and decision.state not in _OPEN_AGAIN and not _came_back(message, outcome):
+    if decision is not None and decision.state not in _OPEN_AGAIN and not came_back(message, outcome):
         who = decision.given_by or "A rule"
         when = f"{decision.recorded_at:%H:%M:%S} UTC"
         raise AlreadyDecided(f"{who} {decision.word} this message first, at {when}.", decision=decision)
@@ -113,7 +113,7 @@ def _seconds_shown(message: Message, actor: Actor, fingerprint: str, at: datetim
     return max(0, int((at - opened).total_seconds())) if opened else None
 
 
-def _came_back(message: Message, outcome: str) -> bool:
+def came_back(message: Message, outcome: str) -> bool:
     """Whether the message was taken for gone after its decision had ended, and a read lists it again.
 
     Then it must not be lost; but what was approved with effect once is not approved again: MultiMail may have sent it.

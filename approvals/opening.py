@@ -13,13 +13,17 @@ def note_served(message: Message, *, actor: Actor) -> None:
     _note("message.served", message, actor)
 
 
-def note_opened(message: Message, *, actor: Actor) -> None:
-    """The message is on the actor's screen."""
-    _note("message.opened", message, actor)
+def note_opened(message: Message, *, actor: Actor, fingerprint: str = "") -> None:
+    """The message is on the actor's screen: the version with this fingerprint, or the current one.
+
+    A page may report so after the message has changed; a version that is none of this message's was on no screen.
+    """
+    if not fingerprint or message.revisions.filter(fingerprint=fingerprint).exists():
+        _note("message.opened", message, actor, fingerprint)
 
 
 @transaction.atomic
-def _note(action: str, message: Message, actor: Actor) -> None:
-    found = message.revision.fingerprint if message.revision else ""
+def _note(action: str, message: Message, actor: Actor, shown: str = "") -> None:
+    found = shown or (message.revision.fingerprint if message.revision else "")
     if not has_entry(message=message.public_id, action=action, actor_id=actor.id, fingerprint=found):
         record(action, actor=actor, connection=message.connection_id, message=message.public_id, fingerprint=found)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from approvals.models import Decision, Message
+from approvals.settle import LEFT_AFTER_ALL
 from approvals.states import DecisionState, MessageState
 
 
@@ -46,13 +47,12 @@ def status_of(message: Message, decision: Decision | None) -> Status:
     plain = _STATES[message.state]
     if decision is None:
         return _with_upstream(message, plain)
-    who = str(decision.given_by or "a rule")
+    who = decision.giver
+    if decision.explanation == LEFT_AFTER_ALL:
+        return Status(plain.word, "rose", "Left after all, although it was withdrawn")
+    if decision.state in _DECISIONS and message.state in (MessageState.HELD, MessageState.GONE):
+        return _under_way(decision, who)
     if message.state == MessageState.HELD:
-        if decision.state in _DECISIONS:
-            word, tone = _DECISIONS[decision.state]
-            if word == "Leaving":
-                word = _REJECTING.get(decision.outcome, word)
-            return Status(word, tone, decision.explanation or f"{decision.word.capitalize()} by {who}")
         if decision.state == DecisionState.REFUSED:
             return Status("Held", "amber", f"Held again: {decision.explanation}")
         if decision.state == DecisionState.APPLIED:
@@ -60,8 +60,21 @@ def status_of(message: Message, decision: Decision | None) -> Status:
         return plain
     if decision.state == DecisionState.APPLIED:
         word = "Sent back" if decision.outcome == "send_back" else plain.word
+        if decision.rule == "expiry" and message.state == MessageState.REJECTED:
+            word = "Expired"
         return Status(word, plain.tone, f"{decision.word.capitalize()} by {who}")
+    if decision.state == DecisionState.SUPERSEDED and decision.explanation:
+        return Status(plain.word, plain.tone, decision.explanation)
     return _with_upstream(message, plain)
+
+
+def _under_way(decision: Decision, who: str) -> Status:
+    word, tone = _DECISIONS[decision.state]
+    if word == "Leaving":
+        word = _REJECTING.get(decision.outcome, word)
+    if decision.state == DecisionState.WITHDRAWN and decision.outcome != "approve":
+        word = "May still be rejected"
+    return Status(word, tone, decision.explanation or f"{decision.word.capitalize()} by {who}")
 
 
 def _with_upstream(message: Message, plain: Status) -> Status:

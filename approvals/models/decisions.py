@@ -95,6 +95,13 @@ class Decision(models.Model):
         return self.outcome == Outcome.APPROVE and self.state in CAN_EXPIRE
 
     @property
+    def giver(self) -> str:
+        """Who decided, for the middle of a sentence: a person's name, or the rule."""
+        if self.given_by:
+            return str(self.given_by)
+        return "the expiry rule" if self.rule == "expiry" else "a rule"
+
+    @property
     def word(self) -> str:
         """The outcome as a past participle, for sentences."""
         return {"approve": "approved", "reject": "rejected", "send_back": "sent back"}[self.outcome]

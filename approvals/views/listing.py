@@ -64,7 +64,7 @@ def _pulse_of(request: DeskRequest) -> str:
 
 
 def _open_message(request: DeskRequest) -> dict[str, str] | None:
-    """Return how the message is by now that is open on the page: a page without a stream learns here that it changed."""
+    """Return how the message on the page is by now: a page without a stream learns here that it changed."""
     wanted = PulseForm(request.GET).open_message()
     if wanted is None:
         return None

@@ -4,51 +4,86 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
+from approvals.decide import came_back
+from approvals.forms import MessageForm, OpenedForm
+from approvals.looking import may_look
 from approvals.mirror import stored_content
 from approvals.models import Message
 from approvals.opening import note_opened, note_served
-from approvals.ruling import ruling_for
+from approvals.ruling import is_reviewer, ruling_for
 from approvals.showing import show_letter
-from approvals.states import DecisionState
+from approvals.standing import left_after_all, standing_of, still_withdrawn
+from approvals.states import DecisionState, Outcome
 from approvals.status import status_of
+from approvals.views.changes import changes_since, changes_since_sent_back
 from approvals.views.listing import queue_context
-from approvals.views.pane import address_fields, approve_label
+from approvals.views.pane import address_fields, approve_label, expiry_of, unseen_fields, waits_for
 from common.pages import DeskRequest, page_or_fragment
 from people.actors import Actor
+from policy.models import KillSwitch
+
+# So often a worker may fail to fetch a letter before a person is asked to look.
+FETCH_TRIES = 3
 
 
 @login_required
 @require_safe
 def message_page(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Show one message beside the queue. Reading changes nothing but the ledger, where it is noted."""
-    return answer_with_message(request, public_id)
+    return answer_with_message(request, public_id, since=MessageForm(request.GET).read_before())
 
 
 def answer_with_message(
-    request: DeskRequest, public_id: UUID, *, status: int = 200, problem: str = "", typed: dict[str, str] | None = None
+    request: DeskRequest,
+    public_id: UUID,
+    *,
+    status: int = 200,
+    problem: str = "",
+    said: str = "",
+    typed: dict[str, str] | None = None,
+    since: str = "",
 ) -> HttpResponse:
-    """Show the message, with what went wrong and what was typed where a verdict was refused."""
+    """Show the message, with what went wrong and what was typed where a verdict was refused.
+
+    `since` is the fingerprint of the version that the reader has read: where it is another one by now, the page shows
+    what changed since, and asks to read that before it is decided.
+    """
     actor: Actor = request.actor
     message = find_message(actor, public_id)
     context = message_context(message, actor)
-    context |= {"problem": problem, "typed": typed or {}}
-    is_prefetch = request.headers.get("Purpose") == "prefetch" or "prefetch" in request.headers.get("Sec-Purpose", "")
-    if message.revision is not None and request.method == "GET":
+    context |= {"problem": problem, "said": said, "typed": typed or {}, "changed": changes_since(message, since)}
+    if message.revision is not None and request.method != "HEAD":
         note_served(message, actor=actor)
         # With scripts the page itself reports that it is on screen; a prefetched one was not seen by anybody.
-        if not request.htmx and not is_prefetch:
+        if not request.htmx and not is_ahead_of_reading(request):
             note_opened(message, actor=actor)
     if not request.htmx:
         context |= queue_context(actor, tab="waiting", after=None, now=timezone.now())
     return page_or_fragment(
         request, page="approvals/message.html", fragment="approvals/_message.html", context=context, status=status
     )
+
+
+def back_to_message(request: DeskRequest, public_id: UUID, *, said: str = "") -> HttpResponse:
+    """After an act: the fragment as it is now for scripts, the address of the page for everybody else."""
+    if request.htmx:
+        return answer_with_message(request, public_id, said=said)
+    if said:
+        messages.info(request, said, extra_tags="desk")
+    return redirect("message", public_id=public_id)
+
+
+def is_ahead_of_reading(request: DeskRequest) -> bool:
+    """Whether a browser or a program fetches the page before anybody looks at it."""
+    told = (request.headers.get(name, "").lower() for name in ("Sec-Purpose", "Purpose", "X-Purpose", "X-Moz"))
+    return any(word in text for text in told for word in ("prefetch", "prerender", "preview"))
 
 
 def find_message(actor: Actor, public_id: UUID) -> Message:
@@ -62,29 +97,55 @@ def find_message(actor: Actor, public_id: UUID) -> Message:
 def message_context(message: Message, actor: Actor) -> dict[str, Any]:
     """Return everything that the message pane shows."""
     now = timezone.now()
-    decision = message.latest_decision
     revision = message.revision
     content = stored_content(revision) if revision else None
-    can_undo = decision is not None and decision.state == DecisionState.RECORDED and not decision.may_have_left
+    stop = KillSwitch.objects.stopping(connection=message.connection_id, mailbox=message.mailbox_id)
     return {
         "message": message,
         "revision": revision,
         "content": content,
         "fields": address_fields(content, message, revision.findings if revision else []),
+        "unseen": unseen_fields(content),
         "approve_label": approve_label(content, message),
         "letter": show_letter(content) if content else None,
         "findings": revision.findings if revision else [],
-        "status": status_of(message, decision),
-        "decision": decision,
-        "can_undo": can_undo,
-        "undo_seconds": max(0, round((decision.due_at - now).total_seconds())) if decision and can_undo else 0,
         # One key approves only where it can be undone; elsewhere the first press only chooses the button.
         "has_undo_window": message.mailbox is None or message.mailbox.undo_window > timedelta(0),
         "ruling": ruling_for(message, actor=actor, now=now),
-        "is_settled": decision is not None and decision.state not in (DecisionState.UNDONE, DecisionState.REFUSED),
+        "expiry": expiry_of(message, now=now),
+        "is_unreadable": message.hydrated_at is None and message.fetch_tries >= FETCH_TRIES,
+        "stop": stop.select_related("pulled_by").first(),
+        "sent_back": changes_since_sent_back(message),
         "place": place_in_queue(message, actor),
         "next_waiting": next_waiting(message, actor),
         "now": now,
+        **_decided(message, actor),
+    }
+
+
+def _decided(message: Message, actor: Actor) -> dict[str, Any]:
+    """Return what the pane shows of the decisions on the message: where the newest stands, and what may be done."""
+    decision = message.latest_decision
+    now = timezone.now()
+    has_ended = decision is not None and decision.state in (DecisionState.APPLIED, DecisionState.SUPERSEDED)
+    standing = standing_of(
+        message,
+        decision,
+        is_reviewer=is_reviewer(actor, message),
+        may_look=may_look(actor, message),
+        came_back=has_ended and message.state == "held" and came_back(message, Outcome.REJECT),
+    )
+    waiting = decision.due_at - now if decision and standing.kind in ("leaving", "again") else timedelta(0)
+    decisions = message.decisions.all()
+    return {
+        "status": status_of(message, decision),
+        "decision": decision,
+        "standing": standing,
+        "undo_seconds": max(0, round(waiting.total_seconds())),
+        "waits_for": waits_for(message, decision, now=now) if standing.kind in ("leaving", "again") else "",
+        "is_settled": not standing.takes_verdict,
+        "left_after_all": left_after_all(decisions),
+        "also_withdrawn": still_withdrawn(decisions, decision),
     }
 
 
@@ -117,7 +178,8 @@ def body(request: DeskRequest, public_id: UUID) -> HttpResponse:
 def opened(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Note that the message is on the person's screen."""
     actor: Actor = request.actor
-    note_opened(find_message(actor, public_id), actor=actor)
+    message = find_message(actor, public_id)
+    note_opened(message, actor=actor, fingerprint=OpenedForm(request.POST).fingerprint_shown())
     return HttpResponse(status=204)
 
 

@@ -1,14 +1,18 @@
-"""What the message pane says beyond the rows: the address lines with their coverage, and what approving will do."""
+"""What the message pane says beyond the rows: address lines, what cannot be seen, what a decision does or waits for."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Any
 
-from approvals.models import Message
-from common.fingerprint import Content, normalise_address
+from approvals.models import Decision, Message
+from approvals.states import MessageState
+from common.fingerprint import FIELDS, Content, normalise_address
 
 # Beyond so many the findings say it once, and a mark at each address would only bury them.
 MAX_MARKED = 4
+# So close to its end the time that is left is shown in red.
+NEAR, NEAR_SHARE = timedelta(minutes=15), 0.1
 
 
 @dataclass(frozen=True)
@@ -18,6 +22,15 @@ class Address:
     value: str
     marks: tuple[tuple[str, str], ...] = ()
     name: str = ""
+
+
+@dataclass(frozen=True)
+class Expiry:
+    """When the message is rejected by itself. `is_over`: that time has come, and the rule is about to act."""
+
+    at: datetime
+    is_near: bool
+    is_over: bool
 
 
 @dataclass(frozen=True)
@@ -78,3 +91,29 @@ def approve_label(content: Content | None, message: Message) -> str:
     least = "" if {"cc", "bcc"} <= set(content.coverage) else "at least "
     verb = "Approve and schedule" if content.send_at else "Approve and send"
     return f"{verb} to {least}{people} {'person' if people == 1 else 'people'}"
+
+
+def unseen_fields(content: Content | None) -> frozenset[str]:
+    """Return the fields that the key of this connection does not show: they are unknown, which is not "empty"."""
+    return frozenset(FIELDS) - frozenset(content.coverage) if content else frozenset()
+
+
+def expiry_of(message: Message, *, now: datetime) -> Expiry | None:
+    """Return when the message expires; None where it does not, or where that is past."""
+    if message.expires_at is None or message.state != MessageState.HELD:
+        return None
+    left = message.expires_at - now
+    is_near = left <= max(NEAR, (message.expires_at - message.held_at) * NEAR_SHARE)
+    return Expiry(message.expires_at, is_near=is_near, is_over=left <= timedelta(0))
+
+
+def waits_for(message: Message, decision: Decision | None, *, now: datetime) -> str:
+    """Return as a sentence what a decision waits for that is not its undo window; empty where nothing keeps it."""
+    connection = message.connection
+    if connection.paused_at:
+        return f"It waits until {connection.name} is well again: {connection.paused_because}"
+    if connection.wait_until and connection.wait_until > now:
+        return f"MultiMail asked this desk to wait until {connection.wait_until:%H:%M:%S} UTC."
+    if decision and decision.attempt and decision.explanation:
+        return f"It will be tried again: {decision.explanation}"
+    return ""

@@ -4,16 +4,15 @@ from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
-from django.shortcuts import redirect
 from django.utils import timezone
 from django.views.decorators.http import require_POST
 
 from approvals import nudges
 from approvals.decide import give_verdict, undo_decision
 from approvals.errors import AlreadyDecided, ApprovalsError, VerdictNotAllowed
-from approvals.forms import VerdictForm
+from approvals.forms import MessageForm, VerdictForm
 from approvals.refusals import note_refusal
-from approvals.views.message import answer_with_message, find_message
+from approvals.views.message import answer_with_message, back_to_message, find_message
 from common.pages import DeskRequest
 from people.actors import Actor
 
@@ -21,22 +20,27 @@ from people.actors import Actor
 @login_required
 @require_POST
 def verdict(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Take one verdict: 409 when somebody was first or the message changed, 422 for a bad form; typed text stays."""
+    """Take one verdict: 409 when somebody was first or the message changed, 422 for a bad form; typed text stays.
+
+    What changed since the version that was posted is shown in the same answer.
+    """
     actor: Actor = request.actor
     message = find_message(actor, public_id)
     typed = {"outcome": request.POST.get("outcome", ""), "reason": request.POST.get("reason", "")}
+    since = MessageForm({"since": request.POST.get("fingerprint", "")}).read_before()
     form = VerdictForm(request.POST)
     if not form.is_valid():
-        return answer_with_message(request, public_id, status=422, problem=form.first_error(), typed=typed)
+        problem = form.first_error()
+        return answer_with_message(request, public_id, status=422, problem=problem, typed=typed, since=since)
     now = timezone.now()
     try:
         given = give_verdict(message=public_id, actor=actor, now=now, **form.cleaned_data)
     except ApprovalsError as error:
         note_refusal(message, actor=actor, outcome=form.cleaned_data["outcome"], sentence=error.sentence)
         status = 403 if isinstance(error, VerdictNotAllowed) else 409
-        return answer_with_message(request, public_id, status=status, problem=error.sentence, typed=typed)
+        return answer_with_message(request, public_id, status=status, problem=error.sentence, typed=typed, since=since)
     nudges.execute(given.decision, now=now)
-    return _back_to(request, public_id)
+    return back_to_message(request, public_id)
 
 
 @login_required
@@ -50,10 +54,4 @@ def undo(request: DeskRequest, public_id: UUID) -> HttpResponse:
     except (AlreadyDecided, VerdictNotAllowed) as error:
         status = 409 if isinstance(error, AlreadyDecided) else 403
         return answer_with_message(request, public_id, status=status, problem=error.sentence)
-    return _back_to(request, public_id)
-
-
-def _back_to(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    if request.htmx:
-        return answer_with_message(request, public_id)
-    return redirect("message", public_id=public_id)
+    return back_to_message(request, public_id)

@@ -11,6 +11,7 @@
   let isOpen = false;
   let wait = 1000;
   let etag = "";
+  let last = "";
   let timer = 0;
   let due = 0;
   let answered = 0;
@@ -79,9 +80,18 @@
     timer = setTimeout(beat, delay);
   }
 
+  /* The message that stands open is asked about too; what was answered about another one is no answer to this. */
+  function address() {
+    const open = document.getElementById("message")?.dataset.message;
+    const now = open ? `${pulse}?open=${open}` : pulse;
+    if (now !== last) etag = "";
+    last = now;
+    return now;
+  }
+
   async function beat() {
     try {
-      const response = await fetch(pulse, { headers: etag ? { "If-None-Match": etag } : {}, credentials: "same-origin", cache: "no-store" });
+      const response = await fetch(address(), { headers: etag ? { "If-None-Match": etag } : {}, credentials: "same-origin", cache: "no-store" });
       if (response.redirected && new URL(response.url).pathname === signIn) {
         isSignedOut = true;
         emit("desk:signed-out");

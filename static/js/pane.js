@@ -13,16 +13,22 @@
   let following = 0;
   let soon = 0;
   let asked = 0;
+  let unsent = null;
+
+  /* What the desk itself wrote into a field is no loss; what it handed back after a refusal was typed by somebody. */
+  const isTyped = (field) => Boolean(field.value.trim()) && (field.value !== field.defaultValue || "typed" in field.dataset);
+  const reasons = () => [...document.querySelectorAll("#decide textarea")];
 
   function hasTyped() {
-    const fields = [...document.querySelectorAll("#decide textarea")];
-    return fields.some((field) => field.value.trim() || field === document.activeElement);
+    return reasons().some((field) => isTyped(field) || field === document.activeElement);
   }
 
   /* Once for each version that is shown: the note in the ledger that it was on this person's screen. */
   function reportOpened() {
     const { opened, fingerprint } = pane().dataset;
-    if (opened && fingerprint) fetch(opened, { method: "POST", headers: { "X-CSRFToken": token() }, credentials: "same-origin" });
+    if (!opened || !fingerprint) return;
+    const body = new URLSearchParams({ fingerprint });
+    fetch(opened, { method: "POST", body, headers: { "X-CSRFToken": token() }, credentials: "same-origin" });
   }
 
   function painted() {
@@ -39,10 +45,9 @@
 
   function tick(countdown, ends) {
     const left = Math.ceil((ends - performance.now()) / 1000);
+    // The button stays: whether it is too late is not for this clock to say.
     countdown.textContent = left > 0 ? countdown.textContent.replace(/\d+ s$/, `${left} s`) : "Leaving now";
-    if (left > 0) return;
-    clearInterval(ticker);
-    document.querySelector("#decide [data-key=z]")?.setAttribute("disabled", "");
+    if (left <= 0) clearInterval(ticker);
   }
 
   /* Something will still happen to this message. The stream tells; without it, or when it missed, the pane asks. */
@@ -66,7 +71,7 @@
         const text = await response.text();
         // An older answer must not paint over a newer one, nor over another message.
         const isCurrent = mine === asked && pane().dataset.message === message;
-        if (isCurrent && !paint(text)) window.htmx.swap("#message", text, { swapStyle: "outerHTML" });
+        if (isCurrent && !paint(text, { keeps: true })) window.htmx.swap("#message", text, { swapStyle: "outerHTML" });
       }
     } catch {
       follow();
@@ -79,18 +84,28 @@
     soon = setTimeout(() => (isAsking ? refreshSoon() : refresh()), 60);
   }
 
-  /* Paint an answer over the pane; true when only the parts that say where the message is had to be touched. */
-  function paint(text) {
+  /* Paint an answer over the pane; false when it has to be swapped in whole, because another letter is in it.
+
+     A letter that changed is never put under the reader's eyes unasked: the page says so and offers to show it. */
+  function paint(text, { keeps = false } = {}) {
     const next = new DOMParser().parseFromString(text, "text/html").getElementById("message");
-    const same = next && ["message", "fingerprint"].every((name) => next.dataset[name] === pane().dataset[name]);
+    const isThis = next?.dataset.message === pane().dataset.message;
+    const same = isThis && next.dataset.fingerprint === pane().dataset.fingerprint;
+    if (isThis && !same && pane().dataset.fingerprint && !next.querySelector("#changed")) {
+      showChanged();
+      return true;
+    }
     if (!same) {
       // Old and new stand side by side for a moment: of two open ones by one name the browser closes the newer.
       pane().querySelectorAll("details[name]").forEach((one) => one.removeAttribute("name"));
       return false;
     }
     const hadFocus = PARTS.some((id) => document.getElementById(id)?.contains(document.activeElement));
+    const wasRead = document.getElementById("read-again")?.checked;
     for (const id of PARTS) {
       const [old, fresh] = [document.getElementById(id), next.querySelector(`#${id}`)];
+      // What was refused, and what somebody had typed then, is not wiped away because the desk has looked again.
+      if (keeps && old && fresh) fresh.prepend(...old.querySelectorAll("[data-kept]"));
       if (old && fresh) old.replaceWith(fresh);
       if (fresh) window.htmx.process(fresh);
     }
@@ -98,9 +113,38 @@
       if (name in next.dataset) pane().dataset[name] = next.dataset[name];
       else delete pane().dataset[name];
     }
+    if (wasRead && document.getElementById("read-again")) document.getElementById("read-again").checked = true;
     if (hadFocus) focusNotice();
     painted();
     return true;
+  }
+
+  /* The message is another by now; what stands here is what was opened. */
+  function showChanged() {
+    if (news?.since) return;
+    const text = "This message changed while you had it open";
+    news = { text, tone: "amber", since: pane().dataset.fingerprint, more: "What stands here is the version that you opened, and it cannot be decided any more." };
+    showNews();
+    emit("desk:say", text);
+  }
+
+  function loadChanges(since) {
+    const url = new URL(pane().dataset.url, location.href);
+    url.searchParams.set("since", since);
+    unsent = reasons().filter(isTyped).map(({ id, value }) => [id, value]);
+    window.htmx.ajax("GET", `${url.pathname}${url.search}`, { target: "#message", swap: "outerHTML" });
+  }
+
+  /* What was typed before the changes were asked for stands in the new form, and is marked as typed. */
+  function putBack() {
+    for (const [id, value] of unsent ?? []) {
+      const field = document.getElementById(id);
+      if (!field) continue;
+      field.value = value;
+      field.dataset.typed = "";
+      field.closest("details").open = true;
+    }
+    unsent = null;
   }
 
   function focusNotice() {
@@ -120,28 +164,44 @@
     const strong = document.createElement("strong");
     strong.textContent = news.text;
     words.append(strong);
+    if (news.more) words.append(`. ${news.more}`);
     box.append(words);
-    if (news.waits) {
-      const button = document.createElement("button");
-      Object.assign(button, { type: "button", className: "btn push", textContent: "Show it" });
-      button.addEventListener("click", () => { news.waits = false; refresh(); });
-      box.append(button);
-    }
+    if (news.since) box.append(offer("Show what changed", () => loadChanges(news.since)));
+    else if (news.waits) box.append(offer("Show it", () => { news.waits = false; refresh(); }));
     notes.prepend(box);
+  }
+
+  function offer(label, act) {
+    const button = document.createElement("button");
+    Object.assign(button, { type: "button", className: "btn push", textContent: label });
+    button.addEventListener("click", act);
+    return button;
   }
 
   document.addEventListener("desk:hint", ({ detail: hint }) => {
     if (hint.message !== pane()?.dataset.message) return;
     if (["message.opened", "message.served", "message.held"].includes(hint.action)) return;
-    const hasChanged = hint.action === "message.changed";
+    if (hint.action === "message.changed" && pane().dataset.fingerprint) showChanged();
+    else hear(hint);
+  });
+
+  /* Something happened to the message; a reader who is typing is told, and the page is left as it is. */
+  function hear({ word, tone = "blue", detail = "" }) {
     const waits = hasTyped();
-    if (hasChanged || (!isMine && hint.word !== "Held" && hint.word !== pane().dataset.word)) {
-      const what = hasChanged ? "The content changed" : hint.detail || hint.word;
-      news = { text: `${what} just now`, tone: hint.tone, waits };
+    if (!isMine && !news?.since && word !== "Held" && word !== pane().dataset.word) {
+      news = { text: `${detail || word} just now`, tone, waits };
       showNews();
       emit("desk:say", news.text);
     }
     if (!waits) refreshSoon();
+  }
+
+  // The pulse knows of the open message too: a page whose stream is not there learns by it.
+  document.addEventListener("desk:pulse", ({ detail: { open } }) => {
+    if (!open || open.id !== pane()?.dataset.message || isAsking) return;
+    const { fingerprint, word } = pane().dataset;
+    if (fingerprint && open.fingerprint !== fingerprint) showChanged();
+    else if (open.fingerprint !== fingerprint || open.word !== word) hear(open);
   });
 
   // The hint of one's own verdict may be faster than its answer: it is no news.
@@ -166,16 +226,19 @@
   document.addEventListener("htmx:load", ({ detail: { elt } }) => {
     if (elt.id !== "message" || !elt.dataset.message) return;
     document.body.classList.add("is-reading");
+    putBack();
     if (getComputedStyle(document.body).display === "block") window.scrollTo(0, 0);
     reportOpened();
     painted();
-    const notice = elt.querySelector(".notice[data-focus]");
+    const notice = elt.querySelector(".notice[data-focus]") ?? elt.querySelector("#changed");
     (notice ?? elt.querySelector("#subject")).focus({ preventScroll: !notice });
   });
 
   if (pane()?.dataset.message) {
     painted();
-    // A plain page load was noted by the server itself; an answer that kept what was typed starts where it went wrong.
+    // A plain page load was noted by the server itself, but for one that was made ready before anybody looked at it.
+    if (document.prerendering) document.addEventListener("prerenderingchange", reportOpened, { once: true });
+    // An answer that kept what was typed starts where it went wrong.
     if (document.querySelector("#message-notes [data-focus]")) focusNotice();
   }
 })();
