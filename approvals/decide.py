@@ -170,7 +170,7 @@ def _new_reference() -> str:
 
 
 def _record_decided(decision: Decision, actor: Actor) -> None:
-    decision.refresh_from_db(fields=["due_at", "recorded_at"])
+    decision.refresh_from_db(fields=["due_at", "recorded_at", "changed_at"])
     message = decision.message
     record(
         "decision.recorded",

@@ -12,9 +12,10 @@ def hydrate(message: Message) -> None:
 
 
 def execute(decision: Decision, *, now: datetime) -> None:
-    """This decision should be carried out when its undo window is over."""
-    wait = (decision.due_at - now).total_seconds()
-    nudge("approvals.tasks.execute_decision", decision.pk, countdown=max(0.0, wait) + 0.05)
+    """This decision should be carried out when its undo window is over, at once where there is none."""
+    # Both by the database's clock: by this host's, which may be off, it would come too late or for nothing.
+    window = (decision.due_at - decision.changed_at).total_seconds()
+    nudge("approvals.tasks.execute_decision", decision.pk, countdown=window + 0.05 if window > 0 else None)
 
 
 def execute_now(decision: Decision) -> None:
