@@ -1,19 +1,21 @@
 """Writes the mirror: rows of MultiMail become messages and revisions. What somebody decided is not its business."""
 
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
-from django.db import connection as database
+from django.db.backends.utils import CursorWrapper
 
 from approvals import earlier
 from approvals.models import Connection, Mailbox, Message, Revision
 from approvals.risk import RiskContext, find_risks
 from approvals.showing import show_letter
-from approvals.states import START, MessageState, next_message_state
+from approvals.states import MESSAGE_TRANSITIONS, START, MessageState, next_message_state
 from audit.recording import record
-from common.fingerprint import FIELDS, Attachment, Content, fingerprint
+from common.fingerprint import FIELDS, Attachment, Content, fingerprint, within
+from common.postgres import clock
+from common.postgres.rows import insert, run
 from people.actors import Actor
 from upstream.events import read_time
 
@@ -33,6 +35,9 @@ _SOURCES: Mapping[str, tuple[str, ...]] = {
     "additions": ("additions",),
     "send_at": ("send_at",),
 }
+
+# Where a field of a fingerprint has another name in Content.
+_ATTRIBUTES: Mapping[str, str] = {"from": "sender", "from_name": "sender_name"}
 
 
 def fitting(column: str, value: Any) -> str:
@@ -57,12 +62,16 @@ def lock_message(connection: Connection, *, upstream_id: str) -> Message | None:
 
     The advisory lock also covers a message that two webhooks would begin at once.
     """
-    with database.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, %s))", [upstream_id, connection.pk])
+    lock_id(connection.pk, upstream_id=upstream_id)
     # Without the key: rows that others add about the message (cards, attempts) need not wait, nor wait in a circle.
     rows = Message.objects.select_for_update(of=("self",), no_key=True)
     locked = rows.filter(connection=connection, upstream_id=upstream_id)
     return locked.select_related("connection", "revision", "mailbox").first()
+
+
+def lock_id(connection: int, *, upstream_id: str) -> None:
+    """Wait for whoever begins or changes the message of this id, and let others wait, for the rest of the transaction."""
+    run("SELECT pg_advisory_xact_lock(hashtextextended(%s, %s))", [upstream_id, connection])
 
 
 def move(message: Message, *, event: str, now: datetime, status: str = "") -> bool:
@@ -77,15 +86,22 @@ def move(message: Message, *, event: str, now: datetime, status: str = "") -> bo
     return True
 
 
-def create_message(
+def create_message(connection: Connection, *, upstream_id: str, event: str, now: datetime, **fields: Any) -> Message:
+    """Make the mirror of a message that is not known yet. Raises KeyError for an event that cannot begin one."""
+    message, key = begin_message(connection, upstream_id=upstream_id, event=event, now=now, **fields)
+    message.pk = key.fetchone()[0]
+    return message
+
+
+def begin_message(
     connection: Connection, *, upstream_id: str, event: str, now: datetime, **fields: Any
-) -> Message | None:
-    """Make the mirror of a message that is not known yet; None when the event cannot begin one."""
-    state = next_message_state(START, event)
-    if state is None:
-        return None
+) -> tuple[Message, CursorWrapper]:
+    """As `create_message`, for statements that travel together: the key is in the cursor once they were answered."""
     fields.setdefault("held_at", now)
-    return Message.objects.create(connection=connection, upstream_id=upstream_id, state=state, changed_at=now, **fields)
+    state = MESSAGE_TRANSITIONS[START, event]
+    message = Message(connection=connection, upstream_id=upstream_id, state=state, changed_at=now, **fields)
+    message._state.adding = False
+    return message, insert(message)
 
 
 def content_of(row: Mapping[str, Any]) -> Content:
@@ -122,20 +138,39 @@ def stored_content(revision: Revision) -> Content:
     return Content(**stored, coverage=tuple(revision.coverage))
 
 
+def news_in(revision: Revision, content: Content) -> Content | None:
+    """Return the content that a new revision should have; None where `content` neither changes nor adds anything.
+
+    Contents are compared in what both sources gave: one that gives less than the stored one, and says the same, is no
+    change, and two sources that each give something of their own are put together.
+    """
+    if revision.fingerprint == fingerprint(content):
+        return None
+    stored = stored_content(revision)
+    shared = [name for name in content.coverage if name in stored.coverage]
+    if fingerprint(within(stored, shared)) != fingerprint(within(content, shared)):
+        return content
+    if len(shared) == len(content.coverage):
+        return None
+    kept = {_ATTRIBUTES.get(name, name) for name in stored.coverage if name not in shared}
+    both = tuple(name for name in FIELDS if name in stored.coverage or name in content.coverage)
+    return replace(content, coverage=both, **{name: getattr(stored, name) for name in kept})
+
+
 def store_revision(message: Message, *, row: Mapping[str, Any], actor: Actor, now: datetime) -> Revision:
-    """Keep what a pending row shows of a locked message; a new revision only where the content differs."""
-    content = content_of(row)
-    found = fingerprint(content)
-    current = message.revision
-    if current is None or current.fingerprint != found:
-        current = _next_revision(message, content=content, found=found, actor=actor)
+    """Keep what a pending row shows of a locked message; a new revision only where there is news."""
+    current, content = message.revision, content_of(row)
+    news = content if current is None else news_in(current, content)
+    if current is None or news is not None:
+        current = _next_revision(message, content=news or content, actor=actor)
+    shown = news or stored_content(current)
     metadata = row.get("metadata")
     is_first_read = message.hydrated_at is None
     message.revision = current
     message.hydrated_at = message.hydrated_at or now
     message.seen_at = now
-    message.subject, message.recipients = content.subject, list(content.to)
-    message.sender = fitting("sender", content.sender)
+    message.subject, message.recipients = shown.subject, list(shown.to)
+    message.sender = fitting("sender", shown.sender)
     message.trigger = metadata if isinstance(metadata, dict) else message.trigger
     message.sent_by_key = fitting("sent_by_key", row.get("sent_by_key"))
     message.thread_id = fitting("thread_id", row.get("thread_id"))
@@ -146,16 +181,16 @@ def store_revision(message: Message, *, row: Mapping[str, Any], actor: Actor, no
         message.connection, upstream_id=str(row.get("mailbox_id") or ""), address=str(row.get("mailbox") or "")
     )
     message.mailbox = mailbox or message.mailbox
-    if mailbox and mailbox.expire_after:
-        message.expires_at = message.held_at + mailbox.expire_after
+    if mailbox and mailbox.expire_after and message.expires_at is None:
+        message.expires_at = _waits_since(message, row) + mailbox.expire_after
     if is_first_read and (sent_back := earlier.sent_back_before(message)):
         message.answers, message.try_number = sent_back, sent_back.message.try_number + 1
     message.save()
     return current
 
 
-def _next_revision(message: Message, *, content: Content, found: str, actor: Actor) -> Revision:
-    before = message.revision
+def _next_revision(message: Message, *, content: Content, actor: Actor) -> Revision:
+    before, found = message.revision, fingerprint(content)
     stored = asdict(content)
     coverage = stored.pop("coverage")
     findings = find_risks(content, show_letter(content), risk_context(message))
@@ -188,6 +223,18 @@ def risk_context(message: Message) -> RiskContext:
         for address in recipients:
             known[address] = known.get(address, 0) + 1
     return RiskContext(own_domains=tuple(sorted(own)), known_addresses=known)
+
+
+def _waits_since(message: Message, row: Mapping[str, Any]) -> datetime:
+    """Return from when its expiry counts: since it is held as MultiMail tells, else from this first sight of it.
+
+    Never by this host's clock alone, which may be off and must not end a message early. What waited for its time
+    before it was held (schedule_first) was received long before.
+    """
+    at = clock()
+    told = max(held_since(row, at), message.held_at)
+    send_at = read_time(row.get("send_at"))
+    return min(max(told, send_at) if send_at and send_at <= at else told, at)
 
 
 def held_since(row: Mapping[str, Any], now: datetime) -> datetime:

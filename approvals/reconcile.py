@@ -1,34 +1,39 @@
 """Keeps the mirror complete: fetches content, reads everything that is held, and finds out what became of the rest."""
 
 import logging
+import time
 import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-from django.db import DataError, transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from approvals import asking, mirror, settle
+from approvals import asking, closing, health, mirror, settle
 from approvals.asking import ACTOR
-from approvals.models import Connection, Message
-from approvals.states import DecisionState, MessageEvent, MessageState
-from audit.recording import record
+from approvals.fetching import mirror_row
+from approvals.models import Connection, Decision, Message, Revision
+from approvals.querysets import FETCH_TRIES
+from approvals.states import DecisionState, MessageState
 from common.fingerprint import fingerprint
-from common.logs import trace_id, traced
+from common.logs import traced
+from upstream.client import Pending
 
 log = logging.getLogger(__name__)
 
 READ_LEASE = timedelta(seconds=30)
-READ_PAUSE = timedelta(seconds=1)
-# What a row may raise whose shape nobody foresaw; anything else is not the row's fault.
-_UNREADABLE = (DataError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+# What is not mirrored by then is left to the next read, so that no task lasts for ever.
+WORK_TIME = 45.0
+_RENEW_AFTER = 5.0
+_CHUNK = 200
 
 
 def hydrate(*, message_id: int, now: datetime) -> str:
     """Fetch the content of one held message."""
     message = Message.objects.not_hydrated().select_related("connection").filter(pk=message_id).first()
-    if message is None:
+    if message is None or message.fetch_tries >= FETCH_TRIES:
         return "nothing to fetch"
     with traced(message.trace):
         if not message.connection.is_our_gateway:
@@ -37,164 +42,198 @@ def hydrate(*, message_id: int, now: datetime) -> str:
         if pending is None:
             return "unreachable"
         if pending.rows:
-            if not _is_mirrored(message.connection, pending.rows[0], now):
+            if not mirror_row(message.connection, pending.rows[0], now):
                 return "unreadable"
             log.info("content fetched", extra={"email": message.upstream_id})
             return "fetched"
         if pending.closed is None:
             # Not known there: a whole read shows what that means.
             return read_everything(connection_id=message.connection_id, now=now)
-        _close(message, pending.closed, now)
-        return "closed"
+        return closing.close(message, asking.told_by(pending.closed, message), now)
+
+
+def ask_about(*, message_id: int, now: datetime) -> str:
+    """Ask what became of a message whose next event is late, and move the mirror and its decision by the answer."""
+    message = Message.objects.select_related("connection", "mailbox").filter(pk=message_id).first()
+    if message is None:
+        return "gone"
+    # Whoever comes second asks in vain; the database's clock, because the next time goes by it.
+    mine = Message.objects.filter(pk=message.pk, asked_at=message.asked_at)
+    if not mine.update(asked_at=Now()):
+        return "being asked"
+    with traced(message.trace):
+        told = asking.ask_status(message)
+        if told is None:
+            return "not known"
+        if not told.held:
+            if message.state == MessageState.HELD:
+                return closing.close(message, told, now)
+            return closing.catch_up(message, told, now)
+        if told.row is None or message.state not in (MessageState.GONE, MessageState.HELD):
+            return "held"
+        return "held again" if mirror_row(message.connection, told.row, now) else "unreadable"
 
 
 def read_everything(*, connection_id: int, now: datetime) -> str:
-    """Reconcile one connection against everything that MultiMail holds. An error or a part of it closes nothing."""
+    """Reconcile one connection against everything that MultiMail holds. An error or a part of it closes nothing.
+
+    Rows that are as they were cost no write and no query of their own.
+    """
     connection = _take_read(connection_id)
     if connection is None:
         return "not now"
     try:
-        began = now
         pending = asking.ask(connection)
         if pending is None:
             return "unreachable"
-        unreadable = pending.unreadable + _mirror_rows(connection, pending.rows, now)
-        ids = [str(row["id"]) for row in pending.rows]
-        if not pending.unreadable:
-            _close_absent(connection, ids, began, now)
-        Connection.objects.filter(pk=connection.pk).update(is_our_gateway=pending.is_our_gateway)
-        if unreadable:
-            asking.note_failure(
-                connection, f"{unreadable} of the held messages could not be read; the others are here."
-            )
-            return f"{unreadable} unreadable"
-        Connection.objects.filter(pk=connection.pk).update(complete_as_of=began)
-        asking.note_recovery(connection)
-        return f"{len(ids)} held"
+        return _Reading(connection, pending, now).reconcile()
     finally:
-        Connection.objects.filter(pk=connection.pk).update(reading_until=None, read_at=Now())
+        Connection.objects.filter(pk=connection.pk, reading_until=connection.reading_until).update(reading_until=None)
 
 
 def _take_read(connection_id: int) -> Connection | None:
-    free = Connection.objects.filter(Q(reading_until=None) | Q(reading_until__lt=Now()), pk=connection_id)
-    rested = free.filter(Q(read_at=None) | Q(read_at__lt=Now() - READ_PAUSE))
-    if not rested.update(reading_until=Now() + READ_LEASE):
+    """Take the lease of this connection's whole reads, by the database's clock, which is the row's `began`."""
+    # A lease that ends later than any can is of a clock that was set back.
+    free = Q(reading_until=None) | Q(reading_until__lt=Now()) | Q(reading_until__gt=Now() + READ_LEASE * 2)
+    mine = Connection.objects.filter(pk=connection_id)
+    if not mine.filter(free).update(reading_until=Now() + READ_LEASE):
         return None
-    return Connection.objects.get(pk=connection_id)
+    return mine.annotate(began=Now()).get()
 
 
-def _mirror_rows(connection: Connection, rows: list[dict[str, Any]], now: datetime) -> int:
-    """Mirror a whole read: a transaction for each row that is new or changed, one statement for all the others.
+@dataclass(frozen=True)
+class _Held:
+    """What the desk knows of a held message, as far as a read is compared with it."""
 
-    Return how many of them could not be read.
-    """
-    held = Message.objects.filter(connection=connection, state=MessageState.HELD).exclude(hydrated_at=None)
-    known = dict(held.values_list("upstream_id", "revision__fingerprint"))
-    unchanged, unreadable = [], 0
-    for row in rows:
-        with traced(uuid.uuid4().hex[:16]):
-            if str(row["id"]) in known and known[str(row["id"])] == fingerprint(mirror.content_of(row)):
-                unchanged.append(str(row["id"]))
-            elif not _is_mirrored(connection, row, now):
-                unreadable += 1
-    held.filter(upstream_id__in=unchanged).update(seen_at=now)
-    return unreadable
+    pk: int
+    upstream_id: str
+    fingerprint: str | None
+    revision: int | None
+    is_hydrated: bool
+    is_left_alone: bool
+    is_older: bool
+    missing_since: datetime | None
 
 
-def _is_mirrored(connection: Connection, row: dict[str, Any], now: datetime) -> bool:
-    """Mirror one row; False for one that cannot be read, which must not keep the others out of the queue."""
-    try:
-        _mirror_row(connection, row, now)
-    except _UNREADABLE as error:
-        # The error's own text may hold the row, and no body belongs in a log.
-        log.error("row not mirrored", extra={"email": str(row["id"])[:200], "reason": type(error).__name__})
-        return False
-    return True
+class _Reading:
+    """One whole read on its way into the mirror."""
 
+    def __init__(self, connection: Connection, pending: Pending, now: datetime) -> None:
+        self.connection, self.pending, self.now = connection, pending, now
+        self.began: datetime = connection.began  # type: ignore[attr-defined]
+        self.ends = time.monotonic() + WORK_TIME
+        self.renewed = time.monotonic()
+        self.unreadable = pending.unreadable
+        self.is_unfinished = False
 
-@transaction.atomic
-def _mirror_row(connection: Connection, row: dict[str, Any], now: datetime) -> None:
-    message = mirror.lock_message(connection, upstream_id=str(row["id"]))
-    if message is None:
-        message = mirror.create_message(
-            connection,
-            upstream_id=str(row["id"]),
-            event=MessageEvent.PENDING,
-            now=now,
-            held_at=mirror.held_since(row, now),
-            trace=trace_id.get(),
-        )
-        assert message is not None, "a pending message can always begin"
-        mirror.store_revision(message, row=row, actor=ACTOR, now=now)
-        _record_held(message, "by reading, no webhook had come")
-    elif message.state in (MessageState.HELD, MessageState.SCHEDULED, MessageState.GONE):
-        was_gone = message.state == MessageState.GONE
-        mirror.move(message, event=MessageEvent.FOUND if was_gone else MessageEvent.PENDING, now=now)
-        mirror.store_revision(message, row=row, actor=ACTOR, now=now)
-        if was_gone:
-            _record_held(message, "by reading, it had been taken for gone")
+    def reconcile(self) -> str:
+        """Mirror what is new or changed, close what is gone, and write down how complete the queue is by that."""
+        self._note_kind()
+        held = {one.upstream_id: one for one in self._held()}
+        for row in self._news(held):
+            if self._is_over():
+                break
+            with traced(uuid.uuid4().hex[:16]):
+                self.unreadable += not mirror_row(self.connection, row, self.now)
+        listed = {str(row["id"]) for row in self.pending.rows}
+        self._meet_again(held, listed)
+        if not self.pending.unreadable:
+            for one in held.values():
+                if one.upstream_id not in listed and one.is_older and not self._is_over():
+                    self._close(one)
+        return self._write_down(len(listed))
 
+    def _note_kind(self) -> None:
+        """Our gateway can be asked about each message; what answers here may have been another one before."""
+        if self.connection.is_our_gateway != self.pending.is_our_gateway:
+            Connection.objects.filter(pk=self.connection.pk).update(is_our_gateway=self.pending.is_our_gateway)
+            self.connection.is_our_gateway = self.pending.is_our_gateway
 
-def _record_held(message: Message, found: str) -> None:
-    record(
-        "message.held",
-        actor=ACTOR,
-        connection=message.connection_id,
-        message=message.public_id,
-        fingerprint=message.revision.fingerprint if message.revision else "",
-        details={"subject": message.subject, "found": found},
-    )
-
-
-def _close_absent(connection: Connection, held_ids: list[str], began: datetime, now: datetime) -> None:
-    """Close what is held here and was not in a complete read that began after it was last seen there."""
-    absent = Message.objects.filter(connection=connection, state=MessageState.HELD, seen_at__lt=began)
-    for message in absent.exclude(upstream_id__in=held_ids).select_related("connection"):
-        closed = None
-        if connection.is_our_gateway:
-            pending = asking.ask(connection, email_id=message.upstream_id)
-            if pending is None or pending.rows:
-                continue
-            closed = pending.closed
-        _close(message, closed, now)
-
-
-@transaction.atomic
-def _close(message: Message, closed: dict[str, Any] | None, now: datetime) -> None:
-    """End a held message by what MultiMail says became of it, else by our own decision, else as gone."""
-    locked = mirror.lock_message(message.connection, upstream_id=message.upstream_id)
-    if locked is None or locked.state != MessageState.HELD:
-        return
-    word = settle.reported_of(str((closed or {}).get("decision") or ""), str((closed or {}).get("status") or ""))
-    if not word:
-        decision = locked.decisions.order_by("-pk").first()
-        if decision and decision.state in (DecisionState.CALLING, DecisionState.UNKNOWN):
-            # Our own call may be what ended it: whoever carries it out or looks it up will know more.
-            return
-        word = settle.report_expected(decision) if decision and decision.state == DecisionState.APPLIED else ""
-    event = {
-        "approved": MessageEvent.RELEASED if locked.direction == "inbound" else MessageEvent.APPROVED,
-        "rejected": MessageEvent.REJECTED,
-        "cancelled": MessageEvent.CANCELLED,
-    }.get(word, MessageEvent.GONE)
-    if closed:
-        locked.upstream_reason = str(closed.get("reason") or "")
-        locked.upstream_decided_by = str(closed.get("decided_by") or "")[:200]
-        locked.save(update_fields=["upstream_reason", "upstream_decided_by"])
-    mirror.move(locked, event=event, now=now, status=str((closed or {}).get("status") or ""))
-    for decision in locked.decisions.to_settle():
-        if word:
-            settle.meet_report(
-                decision,
-                reported=word,
-                reason=locked.upstream_reason,
-                decided_by=locked.upstream_decided_by,
-                actor=ACTOR,
+    def _held(self) -> Iterator[_Held]:
+        rows = Message.objects.filter(connection=self.connection, state=MessageState.HELD).values_list(
+            "pk", "upstream_id", "revision__fingerprint", "revision", "hydrated_at", "fetch_tries", "seen_at",
+            "missing_since",
+        )  # fmt: skip
+        for pk, upstream_id, found, revision, hydrated_at, tries, seen_at, missing_since in rows:
+            # What was seen after this read began must not be closed by it.
+            older = seen_at < self.began
+            yield _Held(
+                pk, upstream_id, found, revision, hydrated_at is not None, tries > FETCH_TRIES, older, missing_since
             )
-    record(
-        f"message.{event}",
-        actor=ACTOR,
-        connection=locked.connection_id,
-        message=locked.public_id,
-        details={"found": "by reading, no webhook had come", "reason": locked.upstream_reason},
-    )
+
+    def _news(self, held: dict[str, _Held]) -> list[dict[str, Any]]:
+        """Return the rows that the mirror does not show yet."""
+        others = []
+        for row in self.pending.rows:
+            known = held.get(str(row["id"]))
+            if known is None or (not known.is_hydrated and not known.is_left_alone):
+                others.append((row, None))
+            elif not known.is_left_alone and known.fingerprint != fingerprint(mirror.content_of(row)):
+                others.append((row, known.revision))
+        revisions = self._revisions([revision for _, revision in others if revision])
+        return [
+            row
+            for row, revision in others
+            if revision is None or mirror.news_in(revisions[revision], mirror.content_of(row)) is not None
+        ]
+
+    def _revisions(self, keys: list[int]) -> dict[int, Revision]:
+        found: dict[int, Revision] = {}
+        for start in range(0, len(keys), _CHUNK):
+            found |= Revision.objects.in_bulk(keys[start : start + _CHUNK])
+        return found
+
+    def _meet_again(self, held: dict[str, _Held], listed: set[str]) -> None:
+        """Take back what absence had said of messages that are listed after all."""
+        back = [one.pk for one in held.values() if one.missing_since and one.upstream_id in listed]
+        if back:
+            Message.objects.filter(pk__in=back).update(missing_since=None)
+        unattributed = Decision.objects.filter(
+            state=DecisionState.UNATTRIBUTED, message__connection=self.connection
+        ).values_list("message__upstream_id", flat=True)
+        if again := sorted(listed & set(unattributed)):
+            settle.meet_held(self.connection, upstream_ids=again, actor=ACTOR)
+
+    def _close(self, one: _Held) -> None:
+        message = Message.objects.select_related("connection", "mailbox").get(pk=one.pk)
+        told = asking.ask_status(message)
+        if told is not None and told.held:
+            return
+        if told is None:
+            if asking.can_ask(message):
+                # It can be asked, and did not answer: absence alone closes nothing.
+                return
+            if self.pending.pages > 1 and (one.missing_since is None or one.missing_since >= self.began):
+                Message.objects.filter(pk=one.pk, missing_since=None).update(missing_since=self.began)
+                return
+            told = asking.Told()
+        closing.close(message, told, self.now)
+
+    def _is_over(self) -> bool:
+        """Whether the rest is left to the next read; keeps the lease as long as this one goes on."""
+        now = time.monotonic()
+        if now > self.ends:
+            self.is_unfinished = True
+        elif now > self.renewed + _RENEW_AFTER:
+            mine = Connection.objects.filter(pk=self.connection.pk)
+            if mine.filter(reading_until=self.connection.reading_until).update(reading_until=Now() + READ_LEASE):
+                self.connection.reading_until = mine.values_list("reading_until", flat=True).get()
+                self.renewed = now
+            else:
+                # This worker was stopped for a while, and another one reads by now.
+                self.is_unfinished = True
+        return self.is_unfinished
+
+    def _write_down(self, count: int) -> str:
+        mine = Connection.objects.filter(pk=self.connection.pk)
+        if self.unreadable:
+            health.note_failure(
+                self.connection, f"{self.unreadable} of the held messages could not be read; the others are here."
+            )
+            return f"{self.unreadable} unreadable"
+        if self.is_unfinished:
+            return "to be continued"
+        # Never backwards: a read that was overtaken has nothing to say.
+        mine.filter(Q(complete_as_of=None) | Q(complete_as_of__lt=self.began)).update(complete_as_of=self.began)
+        health.note_recovery(self.connection)
+        return f"{count} held"

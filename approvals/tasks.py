@@ -1,26 +1,39 @@
 """Celery's nudges: each takes ids, calls one command and returns a short word. What is due is decided by rows."""
 
+from collections.abc import Callable
 from typing import Any
 
 from celery import shared_task
 from django.db.models import QuerySet
-from django.utils import timezone
 
-from approvals import execute, expire, reconcile
+from approvals import execute, expire, reconcile, retain
 from approvals import resolve as resolving
 from approvals.models import Connection, Decision, Message
+from approvals.rooms import Rooms
+from common.nudge import nudge
+from common.postgres import clock
+
+# The worker says how many threads it has.
+ROOMS = Rooms(threads=8)
+# A whole read is under way elsewhere and will show it; if that began too early, the next one does.
+NEXT_READ = 1.5
 
 
 @shared_task
 def hydrate(message_id: int) -> str:
     """Fetch the content of one message."""
-    return reconcile.hydrate(message_id=message_id, now=timezone.now())
+    said = _in_room(hydrate, Message, message_id, lambda: reconcile.hydrate(message_id=message_id, now=clock()))
+    if said in ("not now", "to be continued"):
+        nudge(hydrate.name, message_id, countdown=NEXT_READ)
+    return said
 
 
 @shared_task
 def execute_decision(decision_id: int) -> str:
     """Carry one decision out, if it is due."""
-    return execute.run_decision(decision_id=decision_id, now=timezone.now())
+    return _in_room(
+        execute_decision, Decision, decision_id, lambda: execute.run_decision(decision_id=decision_id, now=clock())
+    )
 
 
 @shared_task
@@ -33,34 +46,73 @@ def execute_due(_: int = 0) -> str:
 @shared_task
 def read_connection(connection_id: int) -> str:
     """Reconcile one connection."""
-    return reconcile.read_everything(connection_id=connection_id, now=timezone.now())
+    said = _in_room(
+        read_connection,
+        Connection,
+        connection_id,
+        lambda: reconcile.read_everything(connection_id=connection_id, now=clock()),
+    )
+    if said == "to be continued":
+        nudge(read_connection.name, connection_id)
+    return said
 
 
 @shared_task
 def resolve_decision(decision_id: int) -> str:
     """Find out what became of one decision in doubt."""
-    return resolving.resolve(decision_id=decision_id)
+    return _in_room(resolve_decision, Decision, decision_id, lambda: resolving.resolve(decision_id=decision_id))
+
+
+@shared_task
+def ask_about(message_id: int) -> str:
+    """Ask what became of one message whose next event is late."""
+    return _in_room(ask_about, Message, message_id, lambda: reconcile.ask_about(message_id=message_id, now=clock()))
 
 
 @shared_task
 def sweep() -> str:
-    """Find what no nudge reached: content to fetch, decisions that are due, abandoned or in doubt."""
+    """Find what no nudge reached: content to fetch, decisions that are due, abandoned or in doubt, late events."""
     for decision_id in Decision.objects.abandoned().values_list("pk", flat=True)[:200]:
         execute.abandon(decision_id=decision_id)
     expire.expire_due()
     execute_due()
     _nudge(resolve_decision, Decision.objects.to_resolve()[:50])
     _nudge(hydrate, Message.objects.to_hydrate()[:200])
+    _nudge(ask_about, Message.objects.to_ask_about()[:50])
     # One read shows that a connection is well again, and brings all that was missed; a call a message would not help.
-    _nudge(read_connection, Connection.objects.failing())
+    _nudge(read_connection, Connection.objects.to_probe())
+    _nudge(read_connection, Connection.objects.overdue())
     return "swept"
 
 
 @shared_task
 def reconcile_all() -> str:
-    """Nudge a whole read of each connection."""
+    """Nudge a whole read of each connection that is well."""
     _nudge(read_connection, Connection.objects.to_read())
     return "nudged"
+
+
+@shared_task
+def forget() -> str:
+    """Delete old webhooks, a few at a time."""
+    return f"{retain.forget_webhooks()} forgotten"
+
+
+def _in_room(task: Any, model: Any, row_id: int, command: Callable[[], str]) -> str:
+    """Run a command in one of the places of its row's connection, or keep the task until there is one."""
+    way = {Message: "connection__", Decision: "message__connection__", Connection: ""}[model]
+    found = model.objects.filter(pk=row_id).values_list(f"{way}id", f"{way}failing_since").first()
+    if found is None:
+        return "gone"
+    connection, failing_since = found
+    job, is_urgent = (task.name, row_id), task is execute_decision
+    entry = None
+    try:
+        with ROOMS.enter(connection, job, is_well=failing_since is None, is_urgent=is_urgent) as entry:
+            return command() if entry.is_in else "no room now"
+    finally:
+        for name, key in entry.next if entry else ():
+            nudge(name, key)
 
 
 def _nudge(task: Any, rows: QuerySet[Any]) -> None:

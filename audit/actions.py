@@ -23,6 +23,8 @@ ACTIONS: dict[str, str] = {
     # what the desk did
     "message.fetched": "fetched the content",
     "message.changed": "found that the content had changed",
+    "message.unreadable": "left a content alone that could not be stored in several tries",
+    "message.fetch_again": "asked for the content once more",
     "message.served": "was given the content, perhaps ahead of reading",
     "message.opened": "opened the message",
     "message.asked_about": "had MultiMail asked about the message",

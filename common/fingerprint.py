@@ -8,7 +8,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from common.identifiers import crockford
@@ -104,6 +104,12 @@ def canonical_content(content: Content) -> dict[str, Any]:
     }
     covered = sorted(set(content.coverage) & set(FIELDS))
     return {"v": VERSION, "coverage": covered, "content": {name: whole[name] for name in covered}}
+
+
+def within(content: Content, coverage: Iterable[str]) -> Content:
+    """Return `content` as a source would show it that gives only the fields of `coverage`, to compare two sources."""
+    wanted = set(coverage)
+    return replace(content, coverage=tuple(name for name in content.coverage if name in wanted))
 
 
 def fingerprint(content: Content) -> str:

@@ -44,6 +44,8 @@ class Connection(models.Model):
     read_at = models.DateTimeField(null=True, blank=True)
     # An approve of unknown outcome that is still held goes out again by itself, instead of asking a person.
     repeats_unknown_approvals = models.BooleanField(default=False)
+    # The oversight key that was last found to be without the right to send, by a short hash: each is asked about once.
+    checked_key = models.CharField(max_length=16, blank=True)
     created_at = models.DateTimeField(db_default=Now())
 
     objects = ConnectionQuerySet.as_manager()

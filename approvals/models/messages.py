@@ -39,6 +39,8 @@ class Message(models.Model):
     expires_at = models.DateTimeField(null=True, blank=True)
     # When upstream was last seen to hold it; what an older read lacks must not be closed.
     seen_at = models.DateTimeField(db_default=Now())
+    # When the first complete read began that lacked it, where one alone proves nothing.
+    missing_since = models.DateTimeField(null=True, blank=True)
     changed_at = models.DateTimeField(db_default=Now())
     # When MultiMail was last asked what became of it, because its next event is late.
     asked_at = models.DateTimeField(null=True, blank=True)

@@ -4,10 +4,12 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Self
 
 from django.db import models
-from django.db.models import Q
-from django.db.models.functions import Now
+from django.db.backends.utils import CursorWrapper
+from django.db.models import Case, F, Q, When
+from django.db.models.functions import Coalesce, Greatest, Least, Now
 
 from approvals.querysets.terms import STUCK_AFTER
+from common.postgres.rows import run
 from people.actors import Actor
 
 if TYPE_CHECKING:
@@ -25,19 +27,36 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
         mailboxes = [scope.mailbox for scope in actor.scopes if scope.mailbox is not None]
         return self.filter(Q(pk__in=connections) | Q(mailboxes__in=mailboxes)).distinct()
 
-    def to_read(self) -> Self:
-        """Those to reconcile: all but the ones that were asked to wait; a paused one may have a good key by now."""
+    def rested(self) -> Self:
+        """All but the ones that MultiMail asked to wait."""
         return self.filter(Q(wait_until=None) | Q(wait_until__lte=Now()))
+
+    def to_read(self) -> Self:
+        """Those to reconcile in each round: the ones that are well. The others are probed."""
+        return self.rested().filter(paused_at=None, failing_since=None)
+
+    def overdue(self) -> Self:
+        """Those that are well and were not read for longer than a round takes: a nudge was lost."""
+        never = Q(complete_as_of=None) | Q(complete_as_of__lt=Now() - timedelta(seconds=45))
+        return self.to_read().filter(never, Q(read_at=None) | Q(read_at__lt=Now() - timedelta(seconds=15)))
+
+    def to_probe(self) -> Self:
+        """Those that were not well, each after as long again as it has been so: at most a minute.
+
+        Of a paused one at most five minutes: its key may be good by now, or another one.
+        """
+        most = Case(When(paused_at=None, then=timedelta(minutes=1)), default=timedelta(minutes=5))
+        been_so = Coalesce(F("read_at") - Least(F("failing_since"), F("paused_at")), timedelta(0))
+        wait = Greatest(timedelta(seconds=5), Least(been_so, most), output_field=models.DurationField())
+        unwell = self.rested().exclude(paused_at=None, failing_since=None).annotate(wait=wait)
+        # A time to come is of a clock that was set back.
+        return unwell.filter(Q(read_at=None) | Q(read_at__lt=Now() - F("wait")) | Q(read_at__gt=Now()))
 
     def unwell(self) -> Self:
         """Those that are paused, could not be read, or were not read for so long that the queue may lack messages."""
         unread = Q(complete_as_of=None, created_at__lt=Now() - STUCK_AFTER)
         old = Q(complete_as_of__lt=Now() - timedelta(minutes=10))
         return self.filter(~Q(paused_at=None) | ~Q(failing_since=None) | unread | old)
-
-    def failing(self) -> Self:
-        """Those that could not be read the last time, and are not paused."""
-        return self.to_read().filter(paused_at=None).exclude(failing_since=None)
 
 
 class MailboxQuerySet(models.QuerySet["Mailbox"]):
@@ -51,9 +70,18 @@ class MailboxQuerySet(models.QuerySet["Mailbox"]):
         mailboxes = [scope.mailbox for scope in actor.scopes if scope.mailbox is not None]
         return self.filter(Q(connection__in=connections) | Q(pk__in=mailboxes))
 
+    def ask_key(self, connection: int, upstream_id: str) -> CursorWrapper:
+        """Ask for the key of a mailbox whose address is known, for statements that travel together (mailbox_once)."""
+        sql = "SELECT id FROM approvals_mailbox WHERE connection_id = %s AND upstream_id = %s AND address <> ''"
+        return run(sql, [connection, upstream_id])
+
 
 class WebhookEventQuerySet(models.QuerySet["WebhookEvent"]):
     """Reads of the webhooks as they were received."""
+
+    def older_than(self, age: timedelta) -> Self:
+        """Received longer ago than this, oldest first (relies on event_received)."""
+        return self.filter(received_at__lt=Now() - age).order_by("received_at")
 
     def to_look_at(self) -> Self:
         """Those that could not be applied or came too late, and that nobody has dealt with."""

@@ -8,12 +8,16 @@ from django.db import models
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
-from approvals.querysets.terms import IN_DOUBT, LATELY, LET_GO, STUCK_AFTER, VOID
+from approvals.querysets.terms import IN_DOUBT, LATELY, LET_GO, READS_THAT_PROVE, STUCK_AFTER, VOID
 from approvals.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
 from people.actors import Actor
 
 if TYPE_CHECKING:
-    from approvals.models import Connection, Decision, Message  # noqa: F401 - the queryset's type parameter
+    from approvals.models import Connection, Decision, Message
+
+
+def _switches() -> Any:
+    return apps.get_model("policy", "KillSwitch").objects
 
 
 class DecisionQuerySet(models.QuerySet["Decision"]):
@@ -60,29 +64,38 @@ class DecisionQuerySet(models.QuerySet["Decision"]):
 
     def not_read_as_held(self) -> Self:
         """Approves whose call may still arrive: MultiMail was not read twice yet as holding the message."""
-        return self.filter(outcome=Outcome.APPROVE, seen_held__lt=2)
+        return self.filter(outcome=Outcome.APPROVE, seen_held__lt=READS_THAT_PROVE)
 
     def unattributed_among(self, connection: "Connection", upstream_ids: list[str]) -> Self:
         """Those taken for decided, on messages with these ids."""
         found = self.filter(state=DecisionState.UNATTRIBUTED, message__connection=connection)
-        return found.filter(message__upstream_id__in=upstream_ids)
+        return found.filter(message__state=MessageState.HELD, message__upstream_id__in=upstream_ids)
 
     def due(self) -> Self:
         """Ready to be carried out now, and nothing keeps them."""
         ready = self.filter(state=DecisionState.RECORDED, due_at__lte=Now())
-        return ready._on_well_connections().filter(~Exists(self._stops()))
+        stops = _switches().stopping(connection=OuterRef("message__connection"), mailbox=OuterRef("message__mailbox"))
+        return ready._on_well_connections().filter(~Exists(stops))
 
     def _on_well_connections(self) -> Self:
         rested = Q(message__connection__wait_until=None) | Q(message__connection__wait_until__lte=Now())
         return self.filter(rested, message__connection__paused_at=None)
 
-    @staticmethod
-    def _stops() -> models.QuerySet[Any]:
-        """The kill switches that stop the decision of the outer query."""
-        switches: models.QuerySet[Any] = apps.get_model("policy", "KillSwitch").objects.stopping(
-            connection=OuterRef("message__connection"), mailbox=OuterRef("message__mailbox")
-        )
-        return switches
+    def held_by(self, attempt: "Decision") -> Self:
+        """The row of a running attempt, as long as nobody has moved it on and its lease runs."""
+        return self.filter(pk=attempt.pk, attempt=attempt.attempt, state=DecisionState.CALLING, lease_until__gt=Now())
+
+    def nothing_stops(self, message: "Message") -> Self:
+        """Where neither the kill switch nor a pause, a wait or the message's expiry keeps the call from being made.
+
+        Each condition is a subquery of its own. Joined in, they would make Django wrap the row's own conditions into a
+        subquery too, and PostgreSQL does not look at those again when the row changed while the update waited for it.
+        """
+        connections, messages = (apps.get_model("approvals", name).objects for name in ("Connection", "Message"))
+        well = connections.filter(pk=message.connection_id, paused_at=None).rested()
+        in_time = messages.filter(Q(expires_at=None) | Q(expires_at__gt=Now()), pk=message.pk)
+        stops = _switches().stopping(connection=message.connection_id, mailbox=message.mailbox_id)
+        return self.filter(Exists(well), ~Exists(stops), ~Q(outcome=Outcome.APPROVE) | Exists(in_time))
 
     def abandoned(self) -> Self:
         """Their worker let the lease run out; the call may have left."""
@@ -114,5 +127,11 @@ class DecisionQuerySet(models.QuerySet["Decision"]):
         return refused.filter(~Exists(newer), message__state=MessageState.HELD)
 
     def to_resolve(self) -> Self:
-        """In doubt, and old enough to be looked up."""
-        return self.filter(state=DecisionState.UNKNOWN, changed_at__lt=Now() - timedelta(seconds=2))
+        """In doubt, and old enough to be looked up: often until two reads agree, then at leisure.
+
+        Not where reading has to wait. A withdrawn one whose message is gone waits for word, or for a person.
+        """
+        doubt = Q(state=DecisionState.UNKNOWN) | Q(state=DecisionState.WITHDRAWN, message__state=MessageState.HELD)
+        leisurely = Q(seen_held__lt=READS_THAT_PROVE) | Q(due_at__lte=Now())
+        old = self.filter(doubt, leisurely, changed_at__lt=Now() - timedelta(seconds=2))
+        return old._on_well_connections()

@@ -1,16 +1,28 @@
 """Every read of the mirror. The person's reach is applied by one door."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Self
 
 from django.apps import apps
 from django.db import models
-from django.db.models import Exists, OuterRef, Prefetch, Q
+from django.db.backends.utils import CursorWrapper
+from django.db.models import Exists, F, OuterRef, Prefetch, Q
 from django.db.models.functions import Now
 
 from approvals.querysets.reach import within_reach
-from approvals.querysets.terms import CAN_EXPIRE, DONE, EXPIRY_REST, IN_DOUBT, LATELY, STUCK_AFTER, WORD_AFTER
+from approvals.querysets.terms import (
+    CAN_EXPIRE,
+    DONE,
+    EXPIRY_REST,
+    FETCH_TRIES,
+    IN_DOUBT,
+    LATELY,
+    ON_ITS_WAY,
+    STUCK_AFTER,
+    WORD_AFTER,
+)
 from approvals.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
+from common.postgres.rows import run
 from people.actors import Actor
 
 if TYPE_CHECKING:
@@ -90,9 +102,32 @@ class MessageQuerySet(models.QuerySet["Message"]):
         return self.filter(state=MessageState.HELD, hydrated_at=None)
 
     def to_hydrate(self) -> Self:
-        """Those whose connection can be asked for it."""
-        well = self.not_hydrated().filter(connection__paused_at=None, connection__failing_since=None)
-        return well.filter(Q(connection__wait_until=None) | Q(connection__wait_until__lte=Now()))
+        """Those whose connection can be asked for it, and that are not left alone."""
+        return self.not_hydrated().filter(fetch_tries__lt=FETCH_TRIES)._on_well_connections()
+
+    def _on_well_connections(self) -> Self:
+        rested = Q(connection__wait_until=None) | Q(connection__wait_until__lte=Now())
+        return self.filter(rested, connection__paused_at=None, connection__failing_since=None)
+
+    def unfetchable(self) -> Self:
+        """Held, with a content that could not be stored in several tries and is left alone (relies on message_held)."""
+        return self.filter(state=MessageState.HELD, fetch_tries__gte=FETCH_TRIES)
+
+    def to_ask_about(self) -> Self:
+        """Those whose next event is late, and that MultiMail can be asked about (relies on message_on_its_way).
+
+        After a minute, 5 minutes, half an hour, then every 6 hours for a month. Of mail that left, only delivery can
+        still come, and from many mail servers it never does: it is asked about thrice.
+        """
+        first = Q(asked_at=None) | Q(asked_at__lt=F("changed_at"))
+        again = Q(asked_at__lt=Now() - timedelta(hours=6))
+        for since, wait in ((timedelta(minutes=3), timedelta(minutes=5)), (timedelta(minutes=30),) * 2):
+            again |= Q(asked_at__lt=F("changed_at") + since) & Q(asked_at__lt=Now() - wait)
+        more_to_come = ~Q(state=MessageState.SENT) | first | Q(asked_at__lt=F("changed_at") + timedelta(minutes=30))
+        can_be_asked = Q(connection__is_our_gateway=True) | Q(direction="outbound") & ~Q(connection__read_key="")
+        late = Q(changed_at__lt=Now() - timedelta(minutes=1), changed_at__gt=Now() - timedelta(days=30))
+        found = self.filter(late, first | again, more_to_come, can_be_asked, state__in=ON_ITS_WAY)
+        return found._on_well_connections()
 
     def changed_since(self, at: datetime) -> Self:
         """Those that something happened to at that time or later."""
@@ -115,3 +150,11 @@ class MessageQuerySet(models.QuerySet["Message"]):
         return self.filter(
             state=MessageState.APPROVED, changed_at__lt=Now() - WORD_AFTER, changed_at__gt=Now() - LATELY
         )
+
+    def ask_if_known(self, connection: int, upstream_id: str) -> CursorWrapper:
+        """Lock the message of this id, by hand for statements that travel together; the cursor has a row if it is known.
+
+        Without the key, as `mirror.lock_message` does it (relies on message_once).
+        """
+        sql = "SELECT id FROM approvals_message WHERE connection_id = %s AND upstream_id = %s FOR NO KEY UPDATE"
+        return run(sql, [connection, upstream_id])

@@ -29,3 +29,12 @@ LATELY = timedelta(days=7)
 # An approve in one of these can still be stopped by its expiry.
 CAN_EXPIRE = (DecisionState.RECORDED, DecisionState.UNKNOWN)
 EXPIRY_REST = timedelta(minutes=15)
+
+# So many complete reads, a settle time apart, must agree on a message before anything follows from them.
+READS_THAT_PROVE = 2
+
+# Past the desk, and more is to be heard of it.
+ON_ITS_WAY = (MessageState.APPROVED, MessageState.SCHEDULED_APPROVED, MessageState.GONE, MessageState.SENT)
+
+# A content that could not be stored so often is left alone.
+FETCH_TRIES = 3

@@ -1,0 +1,79 @@
+"""Runs one piece of work at a time for all threads that want it. Pure threading: it knows nothing of MultiMail."""
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Late(Exception):
+    """Others are at it for longer than the caller can wait."""
+
+
+class _Run(Generic[T]):
+    """One run: not begun yet, under way, or done."""
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+        self.began = float("inf")
+        self.result: T | None = None
+        # Stands where the thread of this run was torn down.
+        self.error: Exception | None = Late()
+
+
+class Coalesced(Generic[T]):
+    """Work whose result serves everybody who asked for it before it began."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._turn = threading.Lock()
+        self._next: _Run[T] | None = None
+        self._current: _Run[T] | None = None
+        self.runs = 0
+
+    def run(self, work: Callable[[], T], *, patience: float, not_before: float | None = None) -> T:
+        """Return the result of a run that begins after this call, or after `not_before` (monotonic).
+
+        The first caller who wants the next run does it, once the running one has ended; all others wait for it. Raises
+        what the work raises, for each of them, and Late after `patience` seconds without a turn or a result.
+        """
+        with self._lock:
+            run, is_mine = self._join(time.monotonic() if not_before is None else not_before)
+        if is_mine:
+            self._do(run, work, patience)
+        elif not run.done.wait(patience):
+            raise Late
+        if run.error is not None:
+            raise run.error
+        return run.result  # type: ignore[return-value]
+
+    def _join(self, not_before: float) -> tuple[_Run[T], bool]:
+        if self._current is not None and self._current.began >= not_before:
+            return self._current, False
+        if self._next is not None:
+            return self._next, False
+        self._next = _Run()
+        return self._next, True
+
+    def _do(self, run: _Run[T], work: Callable[[], T], patience: float) -> None:
+        has_turn = self._turn.acquire(timeout=patience)
+        with self._lock:
+            # Who asks from here on wants to know of a later moment.
+            self._next = None
+            run.began = time.monotonic()
+            if has_turn:
+                self._current, self.runs = run, self.runs + 1
+        try:
+            if not has_turn:
+                raise Late
+            run.result, run.error = work(), None
+        except Exception as error:  # noqa: BLE001 - whatever it is, each who waits for it gets it
+            run.error = error
+        finally:
+            if has_turn:
+                with self._lock:
+                    self._current = None
+                self._turn.release()
+            run.done.set()

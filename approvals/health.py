@@ -1,0 +1,41 @@
+"""Writes down on a connection how well MultiMail answers: failing, well again, paused. Each change is recorded once."""
+
+import logging
+
+from django.db import transaction
+from django.db.models.functions import Now
+
+from approvals.models import Connection
+from audit.recording import record
+from people.actors import Actor, worker
+
+log = logging.getLogger(__name__)
+
+ACTOR = worker("sync")
+
+
+@transaction.atomic
+def note_failure(connection: Connection, sentence: str) -> None:
+    """It could not be read: from now on it is only probed until a whole read works."""
+    began = Connection.objects.filter(pk=connection.pk, failing_since=None).update(failing_since=Now())
+    Connection.objects.filter(pk=connection.pk).exclude(last_error=sentence).update(last_error=sentence)
+    if began:
+        record("connection.failing", actor=ACTOR, connection=connection.pk, details={"explanation": sentence})
+        log.warning("MultiMail unreachable", extra={"connection": connection.slug, "reason": sentence})
+
+
+@transaction.atomic
+def note_recovery(connection: Connection) -> None:
+    """A whole read worked: the key is good, also where one that was refused had paused the connection."""
+    unwell = Connection.objects.filter(pk=connection.pk).exclude(failing_since=None, paused_at=None)
+    if unwell.update(failing_since=None, last_error="", paused_at=None, paused_because=""):
+        record("connection.recovered", actor=ACTOR, connection=connection.pk)
+
+
+@transaction.atomic
+def pause(connection: Connection, because: str, *, actor: Actor = ACTOR) -> None:
+    """Nothing is decided through it until a whole read works again."""
+    going = Connection.objects.filter(pk=connection.pk, paused_at=None)
+    if going.update(paused_at=Now(), paused_because=because):
+        record("connection.paused", actor=actor, connection=connection.pk, details={"explanation": because})
+        log.warning("connection paused", extra={"connection": connection.slug, "reason": because})

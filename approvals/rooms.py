@@ -1,0 +1,94 @@
+"""Shares this process's threads among the connections: one that is slow or down must not hold up the others.
+
+Pure counting under a lock. A job that finds no room does not wait in a thread: it is kept, and handed out again when a
+place of its connection is free. What is lost with the process, the sweep finds.
+"""
+
+import threading
+import time
+from collections import Counter, OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+Job = tuple[str, int]
+
+# Threads that one connection leaves to the others, which may then have one each.
+KEPT_FREE = 3
+# A connection that answered so slowly gets two places: one to read, one to decide.
+SLOW = 5.0
+WHEN_SLOW, WHEN_FAILING = 2, 1
+MAX_KEPT = 1000
+
+
+@dataclass
+class Entry:
+    """Whether there was room, and after the work which kept jobs may be sent again."""
+
+    is_in: bool
+    next: tuple[Job, ...] = ()
+
+
+class Rooms:
+    """The places of all connections in a process with so many threads."""
+
+    def __init__(self, threads: int) -> None:
+        self.threads = threads
+        self._lock = threading.Lock()
+        self._busy: Counter[int] = Counter()
+        self._reading: Counter[int] = Counter()
+        self._slow: set[int] = set()
+        self._kept: dict[tuple[int, bool], OrderedDict[Job, None]] = {}
+
+    @contextmanager
+    def enter(self, connection: int, job: Job, *, is_well: bool, is_urgent: bool) -> Iterator[Entry]:
+        """Take a place for as long as the block runs, or keep the job for later; the entry's `is_in` says which.
+
+        What is urgent (a decision) goes before what is not, which never takes more than half of the places.
+        """
+        entry = Entry(self._take(connection, job, is_well=is_well, is_urgent=is_urgent))
+        began = time.monotonic()
+        try:
+            yield entry
+        finally:
+            if entry.is_in:
+                is_slow = time.monotonic() - began > SLOW
+                entry.next = self._leave(connection, is_slow=is_slow, is_urgent=is_urgent)
+
+    def _take(self, connection: int, job: Job, *, is_well: bool, is_urgent: bool) -> bool:
+        with self._lock:
+            if self._has_room(connection, is_well=is_well, is_urgent=is_urgent):
+                self._busy[connection] += 1
+                self._reading[connection] += not is_urgent
+                return True
+            # Another one of the same connection is at work, and hands this out when it leaves.
+            kept = self._kept.setdefault((connection, is_urgent), OrderedDict())
+            if len(kept) < MAX_KEPT:
+                kept[job] = None
+            return False
+
+    def _has_room(self, connection: int, *, is_well: bool, is_urgent: bool) -> bool:
+        mine, free_to_take = self._busy[connection], self.threads - KEPT_FREE
+        if not mine:
+            return True
+        most = WHEN_FAILING if not is_well else WHEN_SLOW if connection in self._slow else free_to_take
+        if not is_urgent and self._reading[connection] >= max(1, most // 2):
+            return False
+        return mine < most and sum(self._busy.values()) < free_to_take
+
+    def _leave(self, connection: int, *, is_slow: bool, is_urgent: bool) -> tuple[Job, ...]:
+        with self._lock:
+            for counter, by in ((self._busy, 1), (self._reading, int(not is_urgent))):
+                counter[connection] -= by
+                if not counter[connection]:
+                    del counter[connection]
+            (self._slow.add if is_slow else self._slow.discard)(connection)
+            # Two, so that a connection which is fast again gets all its places back.
+            return tuple(job for job in (self._next(connection), self._next(connection)) if job)
+
+    def _next(self, connection: int) -> Job | None:
+        for is_urgent in (True, False):
+            if kept := self._kept.get((connection, is_urgent)):
+                job, _ = kept.popitem(last=False)
+                return job
+        return None
