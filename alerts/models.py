@@ -1,5 +1,6 @@
 """Who is told of what, and what was delivered. A message has one card at a destination, edited in place."""
 
+from datetime import timedelta
 from typing import Any, Self
 
 from django.apps import apps
@@ -65,6 +66,14 @@ class Card(models.Model):
 
 class DeliveryQuerySet(CourierDeliveryQuerySet):
     """Reads of card deliveries."""
+
+    def overdue(self) -> Self:
+        """Those that should have been tried a while ago."""
+        return self.due().filter(next_attempt_at__lt=Now() - timedelta(minutes=1))
+
+    def dead_lately(self) -> Self:
+        """Those that were given up in the last 24 hours."""
+        return self.filter(state="failed", last_attempt_at__gt=Now() - timedelta(hours=24))
 
     def for_list(self, actor: Any) -> Self:
         """The newest first, of messages that the actor may see, with everything a line shows."""

@@ -45,6 +45,8 @@ class Stuck:
     act: Act | None = None
     message: Message | None = None
     event: WebhookEvent | None = None
+    # How many things one sentence tells of.
+    number: int = 1
 
 
 def attention_for(actor: Actor, now: datetime) -> list[Stuck]:
@@ -166,7 +168,8 @@ def _stalled(actor: Actor, now: datetime) -> Iterator[Stuck]:
             act = Act(group.label, group.place)
         elif any(may_look(actor, decision.message) for decision in group.decisions):
             act = Act("Try now", reverse("carry-out"), posts=True)
-        yield Stuck("stalled", what, first.due_at, group.why, group.advice, act, first.message if number == 1 else None)
+        about = first.message if number == 1 else None
+        yield Stuck("stalled", what, first.due_at, group.why, group.advice, act, about, number=number)
 
 
 def _overdue(actor: Actor) -> Iterator[Stuck]:

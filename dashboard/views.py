@@ -4,10 +4,8 @@ import json
 import logging
 from datetime import timedelta
 
-import redis
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
-from django.db import DatabaseError, connection
 from django.db.models.functions import Now
 from django.http import HttpResponse, HttpResponseRedirect, JsonResponse
 from django.shortcuts import render
@@ -15,12 +13,14 @@ from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST, require_safe
 
-from approvals.models import Connection, Decision, Message
+from approvals.models import Decision, Message
 from approvals.states import Outcome
 from approvals.views.connections import connection_rows
 from audit.models import Entry
 from audit.trail import lines, with_subjects
 from common.pages import DeskRequest
+from dashboard.foundations import postgresql_answers, redis_answers
+from dashboard.metrics import exposition
 from dashboard.middleware import live_origin
 from dashboard.models import Tick
 
@@ -60,7 +60,7 @@ def healthz(request: DeskRequest) -> HttpResponse:
 @require_safe
 def readyz(request: DeskRequest) -> HttpResponse:
     """Say whether everything that the desk needs is there: PostgreSQL, Redis, a worker and a beat."""
-    parts = {"postgresql": _postgresql(), "redis": _redis(), "beat and worker": False}
+    parts = {"postgresql": postgresql_answers(), "redis": redis_answers(), "beat and worker": False}
     if parts["postgresql"]:
         parts["beat and worker"] = Tick.objects.filter(at__gt=Now() - SEEN_WITHIN).exists()
     missing = [name for name, is_there in parts.items() if not is_there]
@@ -71,16 +71,8 @@ def readyz(request: DeskRequest) -> HttpResponse:
 
 @require_safe
 def metrics(request: DeskRequest) -> HttpResponse:
-    """Answer Prometheus: how much waits, leaves and is in doubt, and which connections are not well."""
-    rows = [
-        ("countersign_messages_waiting", Message.objects.awaiting_review().count()),
-        ("countersign_decisions_in_doubt", Decision.objects.in_doubt().count()),
-        ("countersign_decisions_recorded", Decision.objects.filter(state="recorded").count()),
-        ("countersign_connections_failing", Connection.objects.exclude(failing_since=None).count()),
-        ("countersign_connections_paused", Connection.objects.exclude(paused_at=None).count()),
-    ]
-    text = "".join(f"# TYPE {name} gauge\n{name} {value}\n" for name, value in rows)
-    return HttpResponse(text, content_type="text/plain; version=0.0.4; charset=utf-8")
+    """Answer Prometheus."""
+    return HttpResponse(exposition(), content_type="text/plain; version=0.0.4; charset=utf-8")
 
 
 @require_safe
@@ -117,19 +109,3 @@ def csp_report(request: DeskRequest) -> HttpResponse:
     except (ValueError, AttributeError, RecursionError):
         log.warning("policy report unreadable")
     return HttpResponse(status=204)
-
-
-def _postgresql() -> bool:
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT 1")
-    except DatabaseError:
-        return False
-    return True
-
-
-def _redis() -> bool:
-    try:
-        return bool(redis.Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1).ping())
-    except redis.RedisError:
-        return False

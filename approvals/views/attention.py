@@ -39,9 +39,11 @@ def _answer(request: DeskRequest, *, status: int = 200, problem: str = "") -> Ht
     actor: Actor = request.actor
     now = timezone.now()
     found = attention_for(actor, now)
+    shown, counted = sum(one.number for one in found), attention_count(actor)
     context = {
         "found": found,
-        "total": max(attention_count(actor), len(found)),
+        "total": max(counted, shown),
+        "is_partial": counted > shown,
         "paces": paces_for(actor),
         "problem": problem,
         "now": now,

@@ -1,0 +1,171 @@
+"""Looks at what the desk stands on: PostgreSQL, Redis, the disk, the clock. Each finding is a sentence for an operator.
+
+Nothing here prints, and no finding holds a secret.
+"""
+
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import redis
+from django.conf import settings
+from django.db import DatabaseError, connection
+from django.db.migrations.executor import MigrationExecutor
+
+from common.postgres import clock
+
+OLDEST_POSTGRESQL = 140_000
+CLOCK_OFF = 2.0
+LEAST_FREE = 1024**3
+MANY_NUDGES = 1000
+IDLE = timedelta(minutes=1)
+QUEUES = ("decisions", "sync", "alerts", "gateway")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One sentence, and what to do. Not `is_stuck`: worth knowing, and nothing stands still because of it."""
+
+    sentence: str
+    advice: str = ""
+    is_stuck: bool = True
+
+
+def postgresql_answers() -> bool:
+    """Whether PostgreSQL answers a question."""
+    return database_problem() is None
+
+
+def database_problem() -> str | None:
+    """Return why PostgreSQL cannot be used, None when it can."""
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("SELECT 1")
+    except DatabaseError as error:
+        return _first_line(error, settings.DATABASES["default"]["PASSWORD"])
+    return None
+
+
+def redis_answers() -> bool:
+    """Whether Redis answers a question within a second."""
+    try:
+        return bool(_redis().ping())
+    except redis.RedisError:
+        return False
+
+
+def examine_redis() -> tuple[list[Finding], str]:
+    """Return what is wrong with Redis, and a line about it."""
+    try:
+        facts: dict[str, Any] = _redis().info()  # type: ignore[assignment]
+        lengths = {queue: int(_redis().llen(queue)) for queue in QUEUES}  # type: ignore[arg-type]
+    except redis.RedisError as error:
+        why = _first_line(error, _redis().connection_pool.connection_kwargs.get("password"))
+        advice = "No work is lost, but it is found seconds later, and open pages poll. Start it, or set REDIS_URL."
+        return [Finding(f"Redis does not answer: {why}", advice)], ""
+    found = []
+    if facts.get("maxmemory_policy") != "noeviction":
+        sentence = f"Redis throws things away when it is full (maxmemory-policy {facts.get('maxmemory_policy')})."
+        found.append(Finding(sentence, "Set maxmemory-policy to noeviction.", is_stuck=False))
+    for queue, length in lengths.items():
+        if length > MANY_NUDGES:
+            sentence = f"{length} tasks wait in the queue {queue}."
+            found.append(Finding(sentence, "Its worker does not keep up, or does not run."))
+    told = ", ".join(f"{queue} {length}" for queue, length in lengths.items())
+    return found, f"Redis {facts.get('redis_version')}; tasks that wait: {told}."
+
+
+def examine_postgresql() -> tuple[list[Finding], str]:
+    """Return what is wrong with a PostgreSQL that answers, and a line about it."""
+    found = [*_version(), *_clock(), *_migrations(), *_ledger_guards(), *_idle_transactions()]
+    version = connection.pg_version  # type: ignore[attr-defined]
+    return found, f"PostgreSQL {version // 10_000}.{version % 10_000}."
+
+
+def examine_disk() -> list[Finding]:
+    """Return whether the disk under DATA_DIR is nearly full; an embedded PostgreSQL lives there too."""
+    try:
+        total, _, free = shutil.disk_usage(settings.DATA_DIR)
+    except OSError as error:
+        return [Finding(f"DATA_DIR cannot be looked at: {error.strerror}.", "Set DATA_DIR to a folder that is there.")]
+    if free >= min(LEAST_FREE, total // 20):
+        return []
+    sentence = f"The disk of DATA_DIR is nearly full: {free // 1024**2} MB are free."
+    return [Finding(sentence, "Make room. When it is full nothing is decided, because nothing can be written down.")]
+
+
+def _version() -> Iterator[Finding]:
+    version = connection.pg_version  # type: ignore[attr-defined]
+    if version < OLDEST_POSTGRESQL:
+        yield Finding(f"PostgreSQL is of version {version // 10_000}, and 14 is the oldest that will do.", "Update it.")
+
+
+def _clock() -> Iterator[Finding]:
+    before = time.time()
+    at = clock().timestamp()
+    off = (before + time.time()) / 2 - at
+    if abs(off) > CLOCK_OFF:
+        way = "ahead of" if off > 0 else "behind"
+        sentence = f"The clock of this host is {abs(off):.0f} s {way} the database's."
+        advice = "What decides goes by the database's, but ages on pages will be wrong. Let NTP set both."
+        yield Finding(sentence, advice, is_stuck=False)
+
+
+def _migrations() -> Iterator[Finding]:
+    executor = MigrationExecutor(connection)
+    pending = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    if pending:
+        names = ", ".join(f"{migration.app_label}.{migration.name}" for migration, _ in pending[:5])
+        yield Finding(
+            f"{len(pending)} migrations have not been made: {names}.", "Stop the desk and start ./run: it makes them."
+        )
+
+
+def _ledger_guards() -> Iterator[Finding]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT to_regclass('audit_entry') IS NOT NULL")
+        if not cursor.fetchone()[0]:
+            return
+        cursor.execute(
+            "SELECT has_table_privilege('audit_entry', 'UPDATE, DELETE, TRUNCATE'),"
+            " (SELECT count(*) FROM pg_trigger"
+            "   WHERE tgrelid = 'audit_entry'::regclass AND NOT tgisinternal AND tgenabled <> 'D')"
+        )
+        may_change, triggers = cursor.fetchone()
+    if not triggers:
+        yield Finding("The triggers that guard the ledger are gone or off.", "Find out who did that, and restore them.")
+    elif may_change:
+        yield Finding(
+            "Triggers alone guard the ledger: the role of DATABASE_URL may change its tables.",
+            "Give another role, which owns the tables, in DATABASE_OWNER_URL.",
+            is_stuck=False,
+        )
+
+
+def _idle_transactions(longer_than: timedelta = IDLE) -> Iterator[Finding]:
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT pid, coalesce(usename, '?'), extract(epoch FROM clock_timestamp() - state_change)::int"
+            "  FROM pg_stat_activity WHERE state LIKE 'idle in transaction%%' AND datname = current_database()"
+            "   AND state_change < clock_timestamp() - %s ORDER BY state_change LIMIT 5",
+            [longer_than],
+        )
+        rows = cursor.fetchall()
+    for pid, role, seconds in rows:
+        sentence = (
+            f"A session of {role} (process {pid}) has kept a transaction open for {seconds // 60} min, doing nothing."
+        )
+        yield Finding(sentence, f"It keeps locks and old rows. End it: SELECT pg_terminate_backend({pid});")
+
+
+def _redis() -> "redis.Redis":
+    return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1)
+
+
+def _first_line(error: Exception, secret: object) -> str:
+    """Return what a driver says, in one line and without the password that was used."""
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return lines[0].replace(str(secret), "[hidden]") if secret else lines[0]

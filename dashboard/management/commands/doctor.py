@@ -1,0 +1,139 @@
+"""Says in sentences what is stuck, why, and what to do: the first thing to call when the desk does not do its work."""
+
+import sys
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from django.conf import settings
+from django.core.management import BaseCommand
+from django.db import DatabaseError
+from django.utils import timezone
+
+from alerts.models import Delivery, Destination
+from approvals.attention import Stuck, attention_count, attention_for
+from approvals.models import Connection, Decision, Message
+from common.postgres import clock
+from dashboard import foundations
+from dashboard.beats import silences
+from dashboard.foundations import Finding
+from people.actors import Actor, Role, Scope
+from policy.models import KillSwitch
+
+ACTOR = Actor(kind="command", id="doctor", label="doctor", surface="command", scopes=(Scope(Role.ADMIN),))
+
+
+class Command(BaseCommand):
+    """Exit status 0: well. 1: something is stuck. It changes nothing, and prints no secret."""
+
+    help = "Says in sentences what is stuck, why, and what to do. Exit status 1 when something is."
+    # It must also speak when the database does not.
+    requires_system_checks = ()
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        found, facts = _examine()
+        stuck = [finding for finding in found if finding.is_stuck]
+        worth_knowing = [finding for finding in found if not finding.is_stuck]
+        self._list("Stuck", stuck)
+        self._list("Worth knowing", worth_knowing)
+        self.stdout.write("\n".join(_plain(fact) for fact in facts if fact))
+        if stuck:
+            self.stdout.write(f"\n{len(stuck)} thing{'s are' if len(stuck) > 1 else ' is'} stuck.")
+            sys.exit(1)
+        self.stdout.write("\nNothing is stuck.")
+
+    def _list(self, title: str, findings: list[Finding]) -> None:
+        for number, finding in enumerate(findings):
+            if number == 0:
+                self.stdout.write(f"{title}:")
+            self.stdout.write(_plain(f"  - {finding.sentence}"))
+            if finding.advice:
+                self.stdout.write(_plain(f"    {finding.advice}"))
+        if findings:
+            self.stdout.write("")
+
+
+def _examine() -> tuple[list[Finding], list[str]]:
+    found, facts = foundations.examine_disk(), []
+    wrong, about = foundations.examine_redis()
+    found += wrong
+    facts.append(about)
+    if problem := foundations.database_problem():
+        advice = "Nothing is taken in or decided until it is back; what is stuck beyond that cannot be told."
+        return [Finding(f"PostgreSQL does not answer: {problem}", advice), *found], facts
+    wrong, about = foundations.examine_postgresql()
+    found += wrong
+    facts.append(about)
+    try:
+        found += [*_of_workers(), *_of_switches(), *_of_the_desk(clock()), *_of_alerts()]
+        facts.append(_counts())
+    except DatabaseError:
+        found.append(Finding("The desk's tables cannot be read.", "Stop the desk and start ./run: it brings them up."))
+    return found, facts
+
+
+def _of_workers() -> Iterator[Finding]:
+    for silence in silences():
+        since = f"since {_moment(silence.since)}" if silence.since else "and never was"
+        advice = "Start the desk with ./run; if it runs, its log in DATA_DIR/log says what the worker met."
+        yield Finding(f"{silence.what}: no worker has been seen {since}.", advice)
+
+
+def _of_switches() -> Iterator[Finding]:
+    for switch in KillSwitch.objects.visible_to(ACTOR):
+        sentence = f"{switch.pulled_by} pulled the {switch} at {_moment(switch.pulled_at)}: {switch.reason}"
+        yield Finding(sentence, f"An admin releases it at {settings.PUBLIC_URL}/stop/")
+
+
+def _of_the_desk(now: datetime) -> Iterator[Finding]:
+    found = attention_for(ACTOR, now)
+    yield from map(_told, found)
+    more = attention_count(ACTOR) - sum(one.number for one in found)
+    if more > 0:
+        yield Finding(
+            f"{more} more things are stuck; of each kind the oldest are told here.",
+            f"All of it: {settings.PUBLIC_URL}/attention/",
+        )
+
+
+def _told(one: Stuck) -> Finding:
+    # The page is where it is done; what posts has no address of its own to open.
+    place = "/attention/" if one.act is None or one.act.posts else one.act.url
+    why = f" {one.why}" if one.why else ""
+    return Finding(f"{one.what}, since {_moment(one.since)}.{why}", f"{one.advice} {settings.PUBLIC_URL}{place}")
+
+
+def _of_alerts() -> Iterator[Finding]:
+    for destination in Destination.objects.exclude(switched_off_at=None):
+        since = _moment(destination.switched_off_at)
+        sentence = f"Alerts to {destination} are switched off since {since}: {destination.switched_off_because}"
+        yield Finding(sentence, f"Nobody is told there. {settings.PUBLIC_URL}/alerts/")
+    if late := Delivery.objects.overdue().count():
+        yield Finding(f"{late} alerts should have gone out by now.", "Their worker does not run, or Discord is slow.")
+    if dead := Delivery.objects.dead_lately().count():
+        sentence = f"{dead} alerts could not be delivered in the last 24 hours."
+        yield Finding(sentence, f"Why stands at {settings.PUBLIC_URL}/alerts/", is_stuck=False)
+
+
+def _counts() -> str:
+    waiting, leaving = Message.objects.awaiting_review().count(), Decision.objects.live().count()
+    connections = Connection.objects.count()
+    return (
+        f"{connections} connection{'s' if connections != 1 else ''}, {waiting} messages wait, "
+        f"{leaving} decisions are on their way."
+    )
+
+
+def _moment(at: datetime | None) -> str:
+    return f"{at:%-d %b, %H:%M:%S} UTC ({_ago(at)})" if at else "never"
+
+
+def _ago(at: datetime) -> str:
+    seconds = int((timezone.now() - at).total_seconds())
+    steps = ((86_400, "d"), (3_600, "h"), (60, "min"))
+    return next((f"{seconds // size} {unit} ago" for size, unit in steps if seconds >= size), "just now")
+
+
+def _plain(text: str) -> str:
+    """Return text that a terminal shows and does not obey: a subject can hold anything."""
+    return "".join(letter if letter.isprintable() else "\N{REPLACEMENT CHARACTER}" for letter in text)
