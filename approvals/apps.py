@@ -1,7 +1,15 @@
-"""The approvals app."""
+"""The approvals app: what is remembered of a connection is forgotten when it changes."""
 
 from django.apps import AppConfig
+from django.db.models.signals import post_delete, post_save
 
 
 class ApprovalsConfig(AppConfig):
     name = "approvals"
+
+    def ready(self) -> None:
+        from approvals.models import Connection
+        from approvals.senders import announce_change
+
+        for signal in (post_save, post_delete):
+            signal.connect(announce_change, sender=Connection, dispatch_uid="approvals.senders")

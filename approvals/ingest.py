@@ -1,152 +1,269 @@
-"""Takes webhooks in: stored as received, applied in a savepoint, so that a poison event keeps its row."""
+"""Takes webhooks in: stored as received and applied in the same transaction; what cannot be applied keeps its row."""
 
 import hashlib
 import logging
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
-from django.db import IntegrityError, OperationalError, transaction
+from django.db import InterfaceError, OperationalError, transaction
 
-from approvals import mirror, settle
-from approvals.models import Connection, Message, WebhookEvent
+from approvals import filling, mirror, settle
+from approvals.models import Connection, Mailbox, Message, WebhookEvent
 from approvals.states import MessageEvent, MessageState
-from audit.recording import record
+from audit.recording import Place, ReservedPlace, record
 from common.logs import trace_id
+from common.postgres.rows import insert, one_by_one, pipelined
 from people.actors import Actor, webhook
-from upstream.events import Event, UnreadableEvent, parse
+from upstream.events import Event, MisshapenEvent, UnreadableEvent, parse
 
 log = logging.getLogger(__name__)
 
 Result = WebhookEvent.Result
+# MultiMail tries again for minutes. What tells of a time before this is kept and applied, but it is no news.
+LONG_PAST = timedelta(hours=2)
 _DECIDING = (MessageEvent.APPROVED, MessageEvent.RELEASED, MessageEvent.REJECTED)
+_DEADLOCK, _SERIALIZATION = "40P01", "40001"
 
 
 @dataclass(frozen=True)
 class Stored:
-    """What became of one webhook. `message` is set where its content should now be fetched."""
+    """What became of one webhook: `fetch` is a message whose content is wanted, `ask` one that MultiMail must explain.
+
+    `problem` says why the body is none of MultiMail's, and goes back to the sender.
+    """
 
     event: WebhookEvent | None
     result: str
-    message: Message | None = None
+    fetch: Message | None = None
+    ask: Message | None = None
     problem: str = ""
 
 
-@transaction.atomic
+@dataclass(frozen=True)
+class Applied:
+    """What one event did."""
+
+    result: WebhookEvent.Result
+    fetch: Message | None = None
+    ask: Message | None = None
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What could be read of a body: `error` keeps it from being applied, `problem` is told to the sender too."""
+
+    event: Event
+    error: str = ""
+    problem: str = ""
+
+
+class _Known:
+    """What the desk knows of an event's message, asked for together with other statements. It locks the message."""
+
+    def __init__(self, connection: Connection, event: Event) -> None:
+        self.place = ReservedPlace()
+        self._message = self._mailbox = None
+        if event.kind and event.email_id:
+            mirror.lock_id(connection.pk, upstream_id=event.email_id)
+            self._message = Message.objects.ask_if_known(connection.pk, event.email_id)
+            self._mailbox = Mailbox.objects.ask_key(connection.pk, event.mailbox_id)
+
+    def is_message_known(self) -> bool:
+        """Whether the mirror has it."""
+        return self._message is not None and self._message.fetchone() is not None
+
+    def mailbox_id(self) -> int | None:
+        """Return the key of the mailbox that the event names, None where it is not known or has no address yet."""
+        row = self._mailbox.fetchone() if self._mailbox is not None else None
+        return row[0] if row else None
+
+
 def receive_webhook(*, connection: Connection, body: bytes, secret_used: str, now: datetime) -> Stored:
     """Store and apply one webhook whose signature was checked. One transaction; never raises for what a body holds.
 
     Raises OperationalError when PostgreSQL could not do it now; then nothing is stored.
     """
-    try:
-        event, problem = parse(body), ""
-    except UnreadableEvent as error:
-        event, problem = Event(kind="", name=""), str(error)
-    try:
-        # When the same webhook comes twice at once, the second waits here for the first and then finds it.
-        with transaction.atomic():
-            row = WebhookEvent.objects.create(
-                connection=connection,
-                digest=hashlib.sha256(body).hexdigest(),
-                event_id=event.event_id[:200],
-                name=event.name[:64],
-                body=body,
-                secret_used=secret_used,
-                result=Result.POISON if problem else Result.APPLIED,
-                error=problem,
-                trace=trace_id.get(),
-            )
-    except IntegrityError:
-        return Stored(None, Result.DUPLICATE, problem=problem)
-    actor = webhook(connection.slug)
-    if problem:
-        record("webhook.poison", actor=actor, connection=connection.pk, details={"explanation": problem})
-        return Stored(row, Result.POISON, problem=problem)
-    return _apply_guarded(connection, row, event, actor, now)
+    read = _read(body)
 
+    def store(*, error: str = "") -> Stored:
+        row = _row(connection, read, body, secret_used, error)
+        return _store(connection, row, read, now)
 
-def _apply_guarded(connection: Connection, row: WebhookEvent, event: Event, actor: Actor, now: datetime) -> Stored:
     try:
-        with transaction.atomic():
-            result, message = apply_event(connection=connection, event=event, actor=actor, now=now)
-    except OperationalError:
-        # A deadlock, a lost connection: no fault of this event. Nothing is stored, and MultiMail sends it again.
+        return _again_after_deadlock(store)
+    except (OperationalError, InterfaceError):
+        # A lost connection: no fault of this event. Nothing is stored, and MultiMail sends it again.
+        raise
+    except Exception:
+        log.warning("webhook not applied at once", exc_info=True, extra={"connection": connection.slug})
+    try:
+        # Each statement on its own: a mistake in an alert is found where it is, and costs no more than the alert.
+        with one_by_one():
+            return _again_after_deadlock(store)
+    except (OperationalError, InterfaceError):
         raise
     except Exception as error:
-        log.exception("webhook not applied", extra={"event": row.pk, "connection": connection.slug})
-        result, message, row.error = Result.POISON, None, f"{type(error).__name__} while applying; see the log."
-        record("webhook.poison", actor=actor, connection=connection.pk, details={"explanation": row.error})
-    if result != row.result:
-        row.result = result
-        row.save(update_fields=["result", "error"])
-    return Stored(row, result, message)
+        log.exception("webhook not applied", extra={"connection": connection.slug})
+        return store(error=f"{type(error).__name__} while applying; see the log.")
 
 
-def apply_event(
-    *, connection: Connection, event: Event, actor: Actor, now: datetime
-) -> tuple[WebhookEvent.Result, Message | None]:
-    """Move the mirror by one event and settle a decision of ours that it speaks of."""
-    if not event.kind or not event.email_id:
-        record("webhook.unknown", actor=actor, connection=connection.pk, details={"event": event.name})
-        return Result.UNKNOWN, None
-    message = mirror.lock_message(connection, upstream_id=event.email_id)
-    kind = event.kind
-    if kind == MessageEvent.APPROVED and (message.direction if message else event.direction) == "inbound":
-        kind = MessageEvent.RELEASED
-    if message is None:
-        message = _begin(connection, event, kind, now)
-        applied = message is not None
-    elif kind == MessageEvent.PENDING and message.state == MessageState.HELD:
-        # A read of MultiMail found it before its webhook came: there is nothing new to tell.
-        return Result.APPLIED, None
-    else:
-        applied = mirror.move(message, event=kind, now=now, status=event.status)
-    if message is not None and kind in _DECIDING:
-        # Also one that comes too late to move the message: what it says of the decision still holds.
-        _settle(message, event, actor)
-    if message is None or not applied:
-        record(
-            "webhook.late",
-            actor=actor,
-            connection=connection.pk,
-            message=message.public_id if message else None,
-            details={"event": event.name},
-        )
-        return Result.LATE, None
-    if kind in _DECIDING:
-        message.upstream_reason = event.reason
-        message.upstream_decided_by = mirror.fitting("upstream_decided_by", event.decided_by)
-        message.save(update_fields=["upstream_reason", "upstream_decided_by"])
-    _record_event(message, event, kind, actor)
-    return Result.APPLIED, message if kind == MessageEvent.PENDING else None
+def _again_after_deadlock(store: Callable[[], Stored]) -> Stored:
+    """PostgreSQL ends one of two transactions that wait for each other; nothing of it is left, so it may begin anew."""
+    for _ in range(2):
+        try:
+            return store()
+        except OperationalError as error:
+            if getattr(error.__cause__, "sqlstate", "") not in (_DEADLOCK, _SERIALIZATION):
+                raise
+    return store()
 
 
-def _begin(connection: Connection, event: Event, kind: str, now: datetime) -> Message | None:
-    return mirror.create_message(
-        connection,
-        upstream_id=event.email_id,
-        event=kind,
-        now=now,
-        mailbox=mirror.find_mailbox(connection, upstream_id=event.mailbox_id, address=event.mailbox),
-        direction=event.direction,
-        thread_id=mirror.fitting("thread_id", event.thread_id),
-        upstream_status=mirror.fitting("upstream_status", event.status),
-        sender=mirror.fitting("sender", event.sender),
-        recipients=list(event.to),
-        subject=event.subject,
-        trigger=dict(event.metadata),
-        held_at=min(event.at, now) if event.at else now,
+def _read(body: bytes) -> _Read:
+    try:
+        return _Read(parse(body))
+    except UnreadableEvent as error:
+        return _Read(Event(kind="", name=""), error=str(error), problem=str(error))
+    except MisshapenEvent as error:
+        return _Read(error.event, error=str(error))
+
+
+def _row(connection: Connection, read: _Read, body: bytes, secret_used: str, error: str) -> WebhookEvent:
+    error = error or read.error
+    return WebhookEvent(
+        connection=connection,
+        digest=hashlib.sha256(body).hexdigest(),
+        event_id=read.event.event_id[:200],
+        name=read.event.name[:64],
+        email_id=read.event.email_id[:200],
+        body=body,
+        secret_used=secret_used,
+        result=Result.POISON if error else Result.APPLIED,
+        error=error,
         trace=trace_id.get(),
     )
 
 
-def _settle(message: Message, event: Event, actor: Actor) -> None:
-    """Settle a decision of ours by what MultiMail says of the message."""
-    reported = settle.reported_of(event.kind)
-    for decision in message.decisions.to_settle():
-        settle.meet_report(decision, reported=reported, reason=event.reason, decided_by=event.decided_by, actor=actor)
+@transaction.atomic
+def _store(connection: Connection, row: WebhookEvent, read: _Read, now: datetime) -> Stored:
+    actor = webhook(connection.slug)
+    with pipelined():
+        # When the same webhook comes twice at once, the second waits here for the first and then finds it.
+        inserted = insert(row, unless_there=True)
+        known = _Known(connection, Event(kind="", name="") if row.error else read.event)
+    key = inserted.fetchone()
+    if key is None:
+        return Stored(None, Result.DUPLICATE, problem=read.problem)
+    row.pk = key[0]
+    if row.error:
+        details = {"event": row.name, "explanation": row.error}
+        record("webhook.poison", actor=actor, connection=connection.pk, details=details, place=known.place.take())
+        return Stored(row, Result.POISON, problem=read.problem)
+    applied = _apply(connection, read.event, actor, now, known)
+    if applied.result != row.result:
+        row.result = applied.result
+        WebhookEvent.objects.filter(pk=row.pk).update(result=row.result)
+    return Stored(row, applied.result, fetch=applied.fetch, ask=applied.ask)
 
 
-def _record_event(message: Message, event: Event, kind: str, actor: Actor) -> None:
+def apply_event(*, connection: Connection, event: Event, actor: Actor, now: datetime) -> Applied:
+    """Move the mirror by one event and settle a decision of ours that it speaks of, in the caller's transaction."""
+    with pipelined():
+        known = _Known(connection, event)
+    return _apply(connection, event, actor, now, known)
+
+
+def _apply(connection: Connection, event: Event, actor: Actor, now: datetime, known: _Known) -> Applied:
+    place = known.place.take()
+    if not event.kind or not event.email_id:
+        record("webhook.unknown", actor=actor, connection=connection.pk, details={"event": event.name}, place=place)
+        return Applied(Result.UNKNOWN)
+    # By the database's clock: this host's may be off.
+    is_old = event.at is not None and event.at < place.at - LONG_PAST
+    if known.is_message_known():
+        message = mirror.lock_message(connection, upstream_id=event.email_id)
+        assert message is not None, "its row is locked"
+        return _meet(message, event, actor, now, place, is_old=is_old)
+    return _begin(connection, event, actor, now, known, is_old=is_old)
+
+
+def _begin(
+    connection: Connection, event: Event, actor: Actor, now: datetime, known: _Known, *, is_old: bool
+) -> Applied:
+    """Make the mirror of a message that this event is the first to tell of."""
+    kind = _kind(event, event.direction)
+    # It was held then. Only MultiMail knows whether it still is, and a read that finds it held announces it.
+    is_doubtful = is_old and kind == MessageEvent.PENDING
+    fields = filling.fields_of(connection, event, mailbox_id=known.mailbox_id(), now=now)
+    place = known.place.take()
+    with pipelined():
+        begins = MessageEvent.GONE if is_doubtful else kind
+        message, key = mirror.begin_message(
+            connection, upstream_id=event.email_id, event=begins, now=now, trace=trace_id.get(), **fields
+        )
+        if is_old:
+            _record_late(message, event, actor, place)
+        else:
+            _record_event(message, event, kind, actor, place)
+    message.pk = key.fetchone()[0]
+    if is_old:
+        return Applied(Result.LATE, ask=message if is_doubtful else None)
+    return Applied(Result.APPLIED, fetch=message if kind == MessageEvent.PENDING else None)
+
+
+def _meet(message: Message, event: Event, actor: Actor, now: datetime, place: Place, *, is_old: bool) -> Applied:
+    """Apply an event to a message that is known: forward, or only what it adds and what it says of a decision."""
+    was_held = message.state == MessageState.HELD
+    filling.fill(message, event)
+    kind = _kind(event, message.direction)
+    if kind == MessageEvent.PENDING and was_held:
+        # A read of MultiMail found it before its webhook came: there is nothing new to tell.
+        return Applied(Result.LATE if is_old else Result.APPLIED)
+    moved = mirror.move(message, event=kind, now=now, status=event.status)
+    if message.direction == "inbound" and message.state == MessageState.APPROVED:
+        # Its direction was not known when it was reported as approved.
+        moved = mirror.move(message, event=MessageEvent.RELEASED, now=now)
+    if kind in _DECIDING:
+        # Also one that comes too late to move the message: what it says of the decision still holds.
+        settle.meet_reports(
+            message,
+            reported=settle.reported_of(event.kind),
+            reason=event.reason,
+            decided_by=event.decided_by,
+            actor=actor,
+        )
+    if not moved:
+        _record_late(message, event, actor, place)
+        return Applied(Result.LATE, ask=message if _must_ask(message, kind) else None)
+    if kind == MessageEvent.PENDING and message.state != MessageState.HELD:
+        kind = MessageEvent.RELEASED
+    _record_event(message, event, kind, actor, place)
+    return Applied(Result.LATE if is_old else Result.APPLIED, fetch=message if kind == MessageEvent.PENDING else None)
+
+
+def _kind(event: Event, direction: str) -> str:
+    is_inbound = "inbound" in (direction, event.direction)
+    return MessageEvent.RELEASED if event.kind == MessageEvent.APPROVED and is_inbound else event.kind
+
+
+def _must_ask(message: Message, kind: str) -> bool:
+    """Whether MultiMail holds a message again, as it says, that was taken for gone: only a read may open it again."""
+    return kind == MessageEvent.PENDING and message.state == MessageState.GONE
+
+
+def _record_late(message: Message, event: Event, actor: Actor, place: Place) -> None:
+    record(
+        "webhook.late",
+        actor=actor,
+        connection=message.connection_id,
+        message=message.public_id,
+        details={"event": event.name},
+        about=message,
+        place=place,
+    )
+
+
+def _record_event(message: Message, event: Event, kind: str, actor: Actor, place: Place) -> None:
     action = "message.held" if kind == MessageEvent.PENDING else f"message.{kind}"
     record(
         action,
@@ -163,6 +280,8 @@ def _record_event(message: Message, event: Event, kind: str, actor: Actor) -> No
             **({"direction": message.direction} if message.direction == "inbound" else {}),
             **trigger_details(message.trigger),
         },
+        about=message,
+        place=place,
     )
 
 

@@ -70,7 +70,7 @@ def lock_message(connection: Connection, *, upstream_id: str) -> Message | None:
 
 
 def lock_id(connection: int, *, upstream_id: str) -> None:
-    """Wait for whoever begins or changes the message of this id, and let others wait, for the rest of the transaction."""
+    """Wait for whoever begins or changes the message of this id, and let others wait, until the transaction ends."""
     run("SELECT pg_advisory_xact_lock(hashtextextended(%s, %s))", [upstream_id, connection])
 
 

@@ -15,7 +15,7 @@ from approvals.errors import ActNotAllowed, EventAlreadyHandled
 from approvals.models import WebhookEvent
 from audit.recording import record
 from people.actors import Actor, Role
-from upstream.events import UnreadableEvent, parse
+from upstream.events import MisshapenEvent, UnreadableEvent, parse
 
 log = logging.getLogger(__name__)
 
@@ -62,15 +62,15 @@ def _apply(row: WebhookEvent, actor: Actor, now: datetime) -> tuple[str, str]:
     try:
         event = parse(bytes(row.body))
         with transaction.atomic():
-            result, _ = ingest.apply_event(connection=row.connection, event=event, actor=actor, now=now)
-    except UnreadableEvent as error:
+            applied = ingest.apply_event(connection=row.connection, event=event, actor=actor, now=now)
+    except (UnreadableEvent, MisshapenEvent) as error:
         return Result.POISON, str(error)
     except OperationalError:
         raise
     except Exception as error:
         log.exception("webhook not replayed", extra={"event": row.pk, "connection": row.connection.slug})
         return Result.POISON, f"{type(error).__name__} while applying; see the log."
-    return result, ""
+    return applied.result, ""
 
 
 def _record(action: str, row: WebhookEvent, actor: Actor, *, explanation: str) -> None:

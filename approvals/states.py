@@ -62,17 +62,22 @@ MESSAGE_TRANSITIONS: Mapping[tuple[str, str], str] = {
     **_from((START, _S.SCHEDULED), _E.PENDING, _S.HELD),
     **_from((START,), _E.SCHEDULED, _S.SCHEDULED),
     **_from((START,), _E.RECEIVED, _S.RECEIVED),
+    # What could be received after it was held was released; an approval may have been told without its direction.
+    **_from((_S.HELD, _S.GONE, _S.APPROVED), _E.RECEIVED, _S.RELEASED),
+    **_from((_S.RECEIVED,), _E.PENDING, _S.RELEASED),
     **_from(_OPEN, _E.APPROVED, _S.APPROVED),
     **_from((_S.APPROVED,), _E.SCHEDULED, _S.SCHEDULED_APPROVED),
-    **_from((START, _S.HELD, _S.GONE), _E.RELEASED, _S.RELEASED),
+    **_from((START, _S.HELD, _S.GONE, _S.RECEIVED, _S.APPROVED), _E.RELEASED, _S.RELEASED),
     **_from(_OPEN, _E.REJECTED, _S.REJECTED),
     **_from((*_OPEN, *_APPROVED), _E.SENT, _S.SENT),
     **_from((*_OPEN, *_APPROVED), _E.CANCELLED, _S.CANCELLED),
     **_from((*_OPEN, *_APPROVED), _E.FAILED, _S.FAILED),
     **_from((*_OPEN, *_APPROVED, _S.SENT), _E.DELIVERED, _S.DELIVERED),
-    **_from((*_OPEN, *_APPROVED, _S.SENT, _S.DELIVERED), _E.BOUNCED, _S.BOUNCED),
-    **_from((*_OPEN, *_APPROVED, _S.SENT, _S.DELIVERED), _E.COMPLAINED, _S.COMPLAINED),
-    **_from((_S.HELD,), _E.GONE, _S.GONE),
+    # One that bounces for good fails too, and some of several recipients may complain: each pair ends in one way.
+    **_from((*_OPEN, *_APPROVED, _S.SENT, _S.DELIVERED, _S.FAILED), _E.BOUNCED, _S.BOUNCED),
+    **_from((*_OPEN, *_APPROVED, _S.SENT, _S.DELIVERED, _S.BOUNCED), _E.COMPLAINED, _S.COMPLAINED),
+    # Told of long after it was held: how it is now, only a read can tell.
+    **_from((START, _S.HELD), _E.GONE, _S.GONE),
     # The one step back: absence was all that spoke for "gone", and the queue must be complete.
     **_from((_S.GONE,), _E.FOUND, _S.HELD),
 }

@@ -1,19 +1,44 @@
-"""Sends nudges through Redis after commit, and shrugs when it is away: rows are the truth, a sweep finds them."""
+"""Sends nudges through Redis after commit, and shrugs when it is away: rows are the truth, a sweep finds them.
 
+A thread carries what is to be sent, many at once: no request waits for Redis, whatever state that is in.
+"""
+
+import atexit
+import base64
+import contextlib
+import json
 import logging
+import os
+import queue
+import threading
 import time
-from collections.abc import Callable
-from functools import partial
+import uuid
+from functools import cache, partial
+from typing import Any
 
+import redis
 from celery import current_app
+from django.conf import settings
 from django.db import transaction
 
 log = logging.getLogger(__name__)
 
-# A request has several nudges and hints to send, and each would wait for its own time-out: after one that failed,
-# this process leaves Redis alone for so long.
+# What is to be sent would each wait for its own time-out: after one that failed, this process leaves Redis alone for
+# so long, and what comes meanwhile is left to the sweep.
 REST_SECONDS = 5.0
+_AT_ONCE = 500
 _rests_until = 0.0
+
+Command = tuple[str | bytes, ...]
+_outgoing: "queue.SimpleQueue[Command | threading.Event]" = queue.SimpleQueue()
+_carrier: threading.Thread | None = None
+_starting = threading.Lock()
+
+
+@cache
+def quick_redis() -> "redis.Redis":
+    """Return this process's Redis client, for what may be lost and must not keep anybody waiting."""
+    return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=0.5, socket_connect_timeout=0.5)
 
 
 def nudge(task: str, row_id: int | str, *, countdown: float | None = None) -> None:
@@ -21,17 +46,111 @@ def nudge(task: str, row_id: int | str, *, countdown: float | None = None) -> No
 
     The task goes by its name, such as approvals.tasks.hydrate: what writes rows must not import what reads them.
     """
-    send = partial(current_app.send_task, task, args=[row_id], countdown=countdown)
-    transaction.on_commit(partial(try_to_send, send, "no nudge", task=task, row=row_id), robust=True)
+    transaction.on_commit(partial(_send_task, task, row_id, countdown), robust=True)
 
 
-def try_to_send(send: Callable[[], object], otherwise: str, **facts: object) -> None:
-    """Call `send`, which speaks to Redis; when that fails, log `otherwise` and let Redis rest. Never raises."""
+def send(*command: str | bytes) -> None:
+    """Let a command go to Redis soon; it may be lost. Never raises, never waits."""
+    _outgoing.put(command)
+    _ensure_carrier()
+
+
+def flush(seconds: float = 1.0) -> None:
+    """Wait until what was to be sent before has been sent or given up."""
+    done = threading.Event()
+    _outgoing.put(done)
+    _ensure_carrier()
+    done.wait(seconds)
+
+
+def is_resting() -> bool:
+    """Whether Redis failed a moment ago, so that it is left alone."""
+    return time.monotonic() < _rests_until
+
+
+def rest() -> None:
+    """Note that Redis did not answer."""
     global _rests_until
-    if time.monotonic() < _rests_until:
-        return
+    _rests_until = time.monotonic() + REST_SECONDS
+
+
+def _send_task(task: str, row_id: int | str, countdown: float | None) -> None:
+    send("LPUSH", _queue_of(task), _message(task, row_id, countdown))
+
+
+@cache
+def _queue_of(task: str) -> str:
+    return str(current_app.amqp.router.route({}, task)["queue"].name)
+
+
+def _message(task: str, row_id: int | str, countdown: float | None) -> bytes:
+    """Return the message that Celery's own client would put into Redis, made without its two round trips."""
+    task_id = str(uuid.uuid4())
+    made = current_app.amqp.as_task_v2(task_id, task, args=[row_id], countdown=countdown, ignore_result=True)
+    properties = {
+        **made.properties,
+        "delivery_mode": 2,
+        "delivery_info": {"exchange": "", "routing_key": _queue_of(task)},
+        "priority": 0,
+        "body_encoding": "base64",
+        "delivery_tag": str(uuid.uuid4()),
+    }
+    envelope = {
+        "body": base64.b64encode(json.dumps(made.body).encode()).decode(),
+        "content-encoding": "utf-8",
+        "content-type": "application/json",
+        "headers": made.headers,
+        "properties": properties,
+    }
+    return json.dumps(envelope).encode()
+
+
+def _ensure_carrier() -> None:
+    global _carrier
+    if _carrier is None or not _carrier.is_alive():
+        with _starting:
+            if _carrier is None or not _carrier.is_alive():
+                _carrier = threading.Thread(target=_carry, daemon=True, name="nudges")
+                _carrier.start()
+
+
+def _carry() -> None:
+    while True:
+        taken = [_outgoing.get()]
+        with contextlib.suppress(queue.Empty):
+            while len(taken) < _AT_ONCE:
+                taken.append(_outgoing.get_nowait())
+        commands = [one for one in taken if isinstance(one, tuple)]
+        if commands and not is_resting():
+            _deliver(commands)
+        for one in taken:
+            if isinstance(one, threading.Event):
+                one.set()
+
+
+def _deliver(commands: list[Command]) -> None:
     try:
-        send()
-    except Exception as error:  # noqa: BLE001 - the broker's client raises of many kinds; none may cost a request
-        _rests_until = time.monotonic() + REST_SECONDS
-        log.warning(otherwise, extra={**facts, "reason": type(error).__name__})
+        pipeline: Any = quick_redis().pipeline(transaction=False)
+        for command in commands:
+            pipeline.execute_command(*command)
+        pipeline.execute()
+    except Exception as error:  # noqa: BLE001 - the client raises of many kinds; none may end the thread
+        rest()
+        log.warning("Redis not reached", extra={"lost": len(commands), "reason": type(error).__name__})
+
+
+def _forget_carrier() -> None:
+    # A forked child has no threads of its parent, and what the parent still has to send is not its business.
+    global _carrier, _outgoing
+    _carrier, _outgoing = None, queue.SimpleQueue()
+    quick_redis.cache_clear()
+
+
+def _leave() -> None:
+    # A command that ends now should not take what it wanted to send with it.
+    if _carrier is not None and _carrier.is_alive():
+        flush()
+
+
+os.register_at_fork(after_in_child=_forget_carrier)
+atexit.register(_leave)

@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponseBase
 from django.http.request import split_domain_port
 from django.utils.functional import SimpleLazyObject
 
+from common.addresses import client_address
 from common.logs import traced
 from people.actors import Actor
 from people.models import Person
@@ -59,13 +60,6 @@ def _actor_of(request: HttpRequest) -> Actor:
     if isinstance(request.user, Person):
         return request.user.actor(surface="web", address=address)
     return Actor(kind="anonymous", id="", label="somebody who is not signed in", surface="web", address=address)
-
-
-def client_address(request: HttpRequest) -> str:
-    """Return the network address of whoever asks; a proxy's word counts only from an address in TRUSTED_PROXIES."""
-    peer = str(request.META.get("REMOTE_ADDR", ""))
-    forwarded = request.headers.get("X-Forwarded-For", "")
-    return forwarded.split(",")[-1].strip() if forwarded and peer in settings.TRUSTED_PROXIES else peer
 
 
 class SecurityHeadersMiddleware:

@@ -57,7 +57,9 @@ def event_body(name: str = "oversight.pending", **fields: Any) -> bytes:
         "metadata": {"discord_user": "ana#1", "discord_channel": "outreach", "discord_guild": "Acme"},
         **fields,
     }
-    top = {"event": name, "type": name, "event_type": name, "event_id": f"evt{number}", "timestamp": NOW.isoformat()}
+    top = {"event": name, "type": name, "event_type": name, "event_id": f"evt{number}"}
+    # Told just now: what is long past is taken in as late.
+    top["timestamp"] = datetime.now(UTC).isoformat()
     return json.dumps({**top, **inner, "data": inner}, ensure_ascii=False).encode()
 
 
@@ -100,10 +102,10 @@ def make_message(connection: Connection, *, hydrated: bool = True, **fields: Any
     """Make a held message by the webhook that announces it and, unless told otherwise, the row that fills it."""
     body = event_body(**{name: value for name, value in fields.items() if name in ("subject", "metadata", "to")})
     stored = ingest.receive_webhook(connection=connection, body=body, secret_used="current", now=NOW)
-    assert stored.message is not None
+    assert stored.fetch is not None
     if hydrated:
-        show_row(stored.message, **fields)
-    return Message.objects.get(pk=stored.message.pk)
+        show_row(stored.fetch, **fields)
+    return Message.objects.get(pk=stored.fetch.pk)
 
 
 def show_row(message: Message, **fields: Any) -> Message:

@@ -152,7 +152,7 @@ class MessageQuerySet(models.QuerySet["Message"]):
         )
 
     def ask_if_known(self, connection: int, upstream_id: str) -> CursorWrapper:
-        """Lock the message of this id, by hand for statements that travel together; the cursor has a row if it is known.
+        """Lock the message of this id, for statements that travel together; the cursor has a row where it is known.
 
         Without the key, as `mirror.lock_message` does it (relies on message_once).
         """

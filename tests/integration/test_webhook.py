@@ -1,16 +1,18 @@
 """The webhook endpoint: what it stores, what it refuses, and that it says so."""
 
 import json
+from datetime import timedelta
 from itertools import permutations
 
 import pytest
 from django.contrib.sessions.models import Session
 from django.db import OperationalError
+from django.utils import timezone
 
 from alerts.models import Card, Delivery, Destination, Route
 from approvals.models import Message, WebhookEvent
 from audit.models import Entry
-from tests.factories import NOW, event_body, make_connection, post_event
+from tests.factories import event_body, make_connection, post_event
 
 pytestmark = pytest.mark.django_db
 
@@ -112,7 +114,7 @@ def test_event_that_cannot_be_applied_keeps_its_row_and_is_answered_200(client, 
     def break_down(*args, **kwargs):
         raise RuntimeError("a bug of ours")
 
-    monkeypatch.setattr("approvals.mirror.create_message", break_down)
+    monkeypatch.setattr("approvals.mirror.begin_message", break_down)
     answer = post_event(client, connection, event_body())
     assert (answer.status_code, answer.json()["result"]) == (200, "poison")
     assert WebhookEvent.objects.get().result == "poison"
@@ -124,7 +126,7 @@ def test_event_that_postgresql_could_not_take_now_is_sent_again(client, connecti
         raise OperationalError("deadlock detected")
 
     with monkeypatch.context() as patched:
-        patched.setattr("approvals.mirror.create_message", break_down)
+        patched.setattr("approvals.mirror.begin_message", break_down)
         body = event_body()
         answer = post_event(client, connection, body)
     assert (answer.status_code, answer["Retry-After"]) == (503, "10")
@@ -180,5 +182,6 @@ def test_cookies_change_nothing_and_no_session_is_made(client, connection):
 
 
 def test_held_at_is_the_time_the_event_tells(client, connection):
-    post_event(client, connection, event_body())
-    assert only_message().held_at == NOW or only_message().held_at <= NOW
+    told = timezone.now() - timedelta(minutes=10)
+    post_event(client, connection, event_body(timestamp=told.isoformat()))
+    assert only_message().held_at == told

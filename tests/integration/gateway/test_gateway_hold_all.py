@@ -4,7 +4,6 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from celery import current_app
 from django.test import TestCase
 from django.utils import timezone
 
@@ -103,7 +102,7 @@ def test_lifting_it_nudges_what_it_kept_back(world: World, mail_server: MailServ
     email = world.approved()
     hold(world)
     nudged: list[Any] = []
-    monkeypatch.setattr(current_app, "send_task", lambda task, args, **rest: nudged.append((task, *args)))
+    monkeypatch.setattr("common.nudge._send_task", lambda task, row_id, countdown: nudged.append((task, row_id)))
     with TestCase.captureOnCommitCallbacks(execute=True):
         hold(world, False)
     assert nudged == [("gateway.tasks.send_email", email.pk)]

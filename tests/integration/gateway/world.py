@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
-from celery import current_app
 from django.test import Client, TestCase
 from django.utils import timezone
 
@@ -127,7 +126,7 @@ def events_of(email_id: str) -> list[str]:
 def sweep_and_catch_nudges(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, object]]:
     """Sweep once, and return what it would have handed to workers: the task's name and the row, in order."""
     nudged: list[tuple[str, object]] = []
-    monkeypatch.setattr(current_app, "send_task", lambda task, args, **_: nudged.append((task, *args)))
+    monkeypatch.setattr("common.nudge._send_task", lambda task, row_id, countdown: nudged.append((task, row_id)))
     with TestCase.captureOnCommitCallbacks(execute=True):
         sweeping.sweep(now=timezone.now())
     return nudged

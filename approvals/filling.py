@@ -1,0 +1,62 @@
+"""What an event tells of its message, whenever it comes: fills what is not known yet, and overwrites nothing.
+
+Webhooks come in any order and each dialect leaves something out, so the same rule holds for the first event of a
+message and for the last: in any order the same fields come together. What a read brought is not touched.
+"""
+
+from datetime import datetime
+from typing import Any
+
+from approvals import mirror
+from approvals.models import Connection, Message
+from upstream.events import Event
+
+
+def fields_of(connection: Connection, event: Event, *, mailbox_id: int | None, now: datetime) -> dict[str, Any]:
+    """Return the fields of a message that this event is the first to tell of."""
+    return {
+        "mailbox_id": mailbox_id if mailbox_id is not None else _find_mailbox(connection, event),
+        "direction": event.direction,
+        "thread_id": mirror.fitting("thread_id", event.thread_id),
+        "upstream_status": mirror.fitting("upstream_status", event.status),
+        "sender": mirror.fitting("sender", event.sender),
+        "recipients": list(event.to),
+        "subject": event.subject,
+        "trigger": dict(event.metadata),
+        "upstream_reason": event.reason,
+        "upstream_decided_by": mirror.fitting("upstream_decided_by", event.decided_by),
+        "held_at": min(event.at, now) if event.at else now,
+    }
+
+
+def fill(message: Message, event: Event) -> None:
+    """Fill what a locked message lacks from one more event about it."""
+    told = {
+        "thread_id": mirror.fitting("thread_id", event.thread_id),
+        "trigger": dict(event.metadata),
+        "upstream_reason": event.reason,
+        "upstream_decided_by": mirror.fitting("upstream_decided_by", event.decided_by),
+    }
+    if message.hydrated_at is None:
+        told |= {
+            "sender": mirror.fitting("sender", event.sender),
+            "recipients": list(event.to),
+            "subject": event.subject,
+        }
+    found = {name: value for name, value in told.items() if value and not getattr(message, name)}
+    if message.mailbox_id is None:
+        found["mailbox_id"] = _find_mailbox(message.connection, event)
+    if event.direction == "inbound" and message.hydrated_at is None:
+        found["direction"] = "inbound"
+    if event.at and event.at < message.held_at:
+        found["held_at"] = event.at
+    changed = {name: value for name, value in found.items() if getattr(message, name) != value}
+    for name, value in changed.items():
+        setattr(message, name, value)
+    if changed:
+        message.save(update_fields=changed)
+
+
+def _find_mailbox(connection: Connection, event: Event) -> int | None:
+    mailbox = mirror.find_mailbox(connection, upstream_id=event.mailbox_id, address=event.mailbox)
+    return mailbox.pk if mailbox else None

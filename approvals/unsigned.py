@@ -1,0 +1,76 @@
+"""Counts webhooks whose signature does not hold, and says when an address or a connection has had too many.
+
+What is signed is never counted and never limited. The counters are in Redis, for all processes; while Redis is away
+each process counts for itself. Only counters are kept, by the minute.
+"""
+
+import time
+from dataclasses import dataclass
+
+import redis
+
+from approvals.senders import CHANGED
+from common.nudge import is_resting, quick_redis, rest
+
+WINDOW = 60
+# A sender with a wrong secret tries each event four times; beyond these nobody needs to be told the same again.
+FROM_ONE_ADDRESS, TO_ONE_CONNECTION = 60, 600
+TOTAL = "countersign:unsigned-total"
+
+
+@dataclass(frozen=True)
+class Counted:
+    """How things stand after one more: `wait` is how long to stay away, 0 while there is no need."""
+
+    wait: int
+    # What Redis holds of the last change to a connection; `is_known` is false while Redis is away.
+    change: str | None = None
+    is_known: bool = False
+
+
+_local: dict[str, int] = {}
+_local_window = 0
+
+
+def count(*, connection: int, address: str) -> Counted:
+    """Count one more webhook without a valid signature."""
+    window, second = divmod(int(time.time()), WINDOW)
+    keys = (
+        f"countersign:unsigned:{window}:address:{address}",
+        f"countersign:unsigned:{window}:connection:{connection}",
+    )
+    change, is_known = None, False
+    try:
+        numbers, change = _count_in_redis(keys)
+        is_known = True
+    except redis.RedisError:
+        numbers = _count_here(window, keys)
+    is_too_many = numbers[0] > FROM_ONE_ADDRESS or numbers[1] > TO_ONE_CONNECTION
+    return Counted(wait=WINDOW - second if is_too_many else 0, change=change, is_known=is_known)
+
+
+def _count_in_redis(keys: tuple[str, str]) -> tuple[list[int], str | None]:
+    if is_resting():
+        raise redis.ConnectionError("Redis rests")
+    pipeline = quick_redis().pipeline(transaction=False)
+    for key in keys:
+        pipeline.incr(key)
+        pipeline.expire(key, WINDOW * 2)
+    pipeline.incr(TOTAL)
+    pipeline.get(CHANGED)
+    try:
+        of_address, _, of_connection, _, _, change = pipeline.execute()
+    except redis.RedisError:
+        rest()
+        raise
+    return [of_address, of_connection], change.decode() if change else None
+
+
+def _count_here(window: int, keys: tuple[str, str]) -> list[int]:
+    global _local_window
+    if window != _local_window or len(_local) > 10_000:
+        _local.clear()
+        _local_window = window
+    for key in keys:
+        _local[key] = _local.get(key, 0) + 1
+    return [_local[key] for key in keys]
