@@ -12,6 +12,7 @@ from django.db.models.functions import Now
 from approvals.attention import attention_count, attention_for
 from approvals.models import Connection, Decision, Message, Verdict, WebhookEvent
 from audit.models import Entry
+from common.nudge import flush
 from dashboard.models import Tick
 from policy.kill_switch import pull
 from tests.factories import NOW, make_connection, make_message, make_person, post_event
@@ -36,6 +37,7 @@ def nudged(monkeypatch):
     broker.delete("sync", "decisions")
 
     def told():
+        flush()
         sent = []
         while raw := broker.rpop("sync") or broker.rpop("decisions"):
             headers = json.loads(raw)["headers"]
