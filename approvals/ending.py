@@ -1,39 +1,42 @@
-"""Ends an attempt to carry a decision out: classifies what came of the call, as design.md section 5 has it."""
+"""Ends an attempt to carry a decision out: classifies what came of the call, as design.md section 5 has it.
+
+The row may have moved on while the call ran: a webhook settled it, a person withdrew it, its lease ran out. What the
+answer proves still counts as long as no newer attempt has the row.
+"""
 
 from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models.functions import Now
+from django.db.models.functions import Coalesce, Greatest, Now
 
-from approvals import mirror, settle
-from approvals.errors import StaleDecision
-from approvals.models import Connection, Decision
-from approvals.states import DecisionEvent, MessageEvent
+from approvals import health, mirror, settle
+from approvals.models import Connection, Decision, Message
+from approvals.states import DecisionEvent, DecisionState, MessageEvent
 from audit.recording import record
+from common.postgres import clock
 from courier.backoff import retry_after_attempt
 from people.actors import worker
 from upstream import errors
 
 NOT_SENT_BACKOFF = (2, 5, 10, 30, 60, 120, 300)
 ACTOR = worker("decisions")
+# Where the answer of a call can still find its decision.
+_OPEN = (DecisionState.CALLING, DecisionState.UNKNOWN, DecisionState.UNATTRIBUTED, DecisionState.WITHDRAWN)
+_HARMLESS = (errors.NotSent, errors.Throttled, errors.KeyRefused, errors.Forbidden, errors.Rejected, errors.NotFound)
 
 
 @transaction.atomic
 def end_with_success(decision: Decision, answer: dict[str, Any]) -> Decision:
-    try:
-        return settle.advance(
-            decision,
-            event=DecisionEvent.SUCCEED,
-            actor=ACTOR,
-            status=200,
-            lease_until=None,
-            upstream_answer=_kept(answer),
-        )
-    except StaleDecision:
-        # MultiMail commits before it answers, so its webhook may have settled the decision while the call ran.
-        decision.refresh_from_db()
-        return decision
+    """MultiMail took it: whatever else of ours is open on the message has lost."""
+    message, current = _lock(decision)
+    if current is None:
+        return _refreshed(decision)
+    settled = settle.advance(
+        current, event=DecisionEvent.SUCCEED, actor=ACTOR, status=200, lease_until=None, upstream_answer=_kept(answer)
+    )
+    _tell_others(message, settled)
+    return settled
 
 
 @transaction.atomic
@@ -42,52 +45,125 @@ def end_with_error(decision: Decision, error: errors.UpstreamError, *, had_left:
 
     `had_left` says whether an earlier attempt may have left: some answers prove only that this one had no effect.
     """
-    try:
-        if isinstance(error, errors.Conflict):
-            return _meet_conflict(decision, error)
-        if isinstance(error, errors.Throttled):
-            wait = timedelta(seconds=error.retry_after)
-            Connection.objects.filter(pk=decision.message.connection_id).update(wait_until=Now() + wait)
-            return _postpone(decision, error, seconds=error.retry_after, had_left=had_left)
-        if isinstance(error, errors.KeyRefused):
-            _pause(decision.message.connection, error.sentence)
-            return _postpone(decision, error, seconds=0, had_left=had_left)
-        if isinstance(error, errors.NotSent):
-            seconds = retry_after_attempt(decision.attempt, schedule=NOT_SENT_BACKOFF, jitter=0.2) or 300
-            return _postpone(decision, error, seconds=seconds, had_left=had_left)
-        if isinstance(error, errors.NotFound):
-            _mark_gone(decision)
-            return _advance(decision, DecisionEvent.REFUSE, error)
-        if isinstance(error, errors.Forbidden | errors.Rejected):
-            return _advance(decision, DecisionEvent.REFUSE, error)
-        return _advance(decision, DecisionEvent.DOUBT, error)
-    except StaleDecision:
-        # A webhook or a person moved it on while the call ran; that row is the newer truth.
-        decision.refresh_from_db()
-        return decision
+    message, current = _lock(decision)
+    if isinstance(error, errors.Throttled):
+        _wait(message.connection, error.retry_after)
+    elif isinstance(error, errors.KeyRefused):
+        health.pause(message.connection, error.sentence, actor=ACTOR)
+    if current is None:
+        return _refreshed(decision)
+    if isinstance(error, errors.Conflict) and (reported := settle.reported_of(error.decision, error.message_status)):
+        settle.meet_reports(message, reported=reported, reason=error.reason, decided_by=error.decided_by, actor=ACTOR)
+        return _refreshed(decision)
+    if current.state != DecisionState.CALLING:
+        return _end_what_moved_on(current, error, had_left=had_left)
+    event = event_for(error, had_left=had_left)
+    if event == DecisionEvent.POSTPONE:
+        return _postpone(current, error, had_left=had_left)
+    if event == DecisionEvent.REFUSE and isinstance(error, errors.NotFound):
+        _mark_gone(message)
+    return _advance(current, event, error.sentence, status=error.status)
 
 
-def _meet_conflict(decision: Decision, error: errors.Conflict) -> Decision:
-    if reported := settle.reported_of(error.decision, error.message_status):
-        return settle.meet_report(
-            decision,
-            reported=reported,
-            reason=error.reason,
-            decided_by=error.decided_by,
-            actor=ACTOR,
-        )
-    if error.code == "content_changed" or error.message_status.startswith("pending"):
-        return _advance(decision, DecisionEvent.REFUSE, error)
-    return _advance(decision, DecisionEvent.DOUBT, error)
+def event_for(error: errors.UpstreamError, *, had_left: bool) -> DecisionEvent:
+    """Return what an answer that names no outcome does to a decision whose call it ends."""
+    if isinstance(error, errors.Throttled | errors.KeyRefused | errors.NotSent):
+        return DecisionEvent.POSTPONE
+    if isinstance(error, errors.NotFound):
+        # Not known there any more: with an earlier call that may have left, that is no proof of anything.
+        return DecisionEvent.DOUBT if had_left else DecisionEvent.REFUSE
+    if isinstance(error, errors.Forbidden | errors.Rejected) or _is_still_held(error):
+        return _stop(had_left=had_left)
+    return DecisionEvent.DOUBT
 
 
-def _advance(decision: Decision, event: str, error: errors.UpstreamError) -> Decision:
-    return settle.advance(
-        decision, event=event, actor=ACTOR, explanation=error.sentence, status=error.status, lease_until=None
+def _stop(*, had_left: bool) -> DecisionEvent:
+    # A refusal speaks of this call only. An earlier one may be under way still: "not carried out" could turn out false,
+    # and going on by itself could repeat it for ever. Withdrawn says what is true, and lets a person reject.
+    return DecisionEvent.WITHDRAW if had_left else DecisionEvent.REFUSE
+
+
+def _is_still_held(error: errors.UpstreamError) -> bool:
+    if not isinstance(error, errors.Conflict):
+        return False
+    return error.code == "content_changed" or error.message_status.startswith("pending")
+
+
+def refuse(decision: Decision, sentence: str, *, had_left: bool) -> Decision:
+    """End a locked decision that no longer carries, in the caller's transaction."""
+    sentence = f"{sentence} An earlier call may still arrive." if had_left else sentence
+    return _advance(decision, _stop(had_left=had_left), sentence)
+
+
+@transaction.atomic
+def end_without_call(decision: Decision, sentence: str, *, had_left: bool) -> Decision:
+    """End an attempt whose call must not happen, because what is held is not what was decided."""
+    _, current = _lock(decision)
+    if current is None or current.state != DecisionState.CALLING:
+        return _refreshed(decision)
+    return refuse(current, sentence, had_left=had_left)
+
+
+@transaction.atomic
+def end_as_gone(decision: Decision, *, had_left: bool) -> Decision:
+    """End an attempt that found the message gone, and nothing that says how it was decided."""
+    message, current = _lock(decision)
+    if current is None or current.state != DecisionState.CALLING:
+        return _refreshed(decision)
+    sentence = "MultiMail does not hold this message any more."
+    if had_left:
+        return _advance(current, DecisionEvent.DOUBT, sentence)
+    _mark_gone(message)
+    return _advance(current, DecisionEvent.LOSE, f"{sentence} It was decided elsewhere; nothing of ours had left.")
+
+
+def _lock(decision: Decision) -> tuple[Message, Decision | None]:
+    """Lock the message, then the decision as it is now; None where it has ended or a newer attempt has it.
+
+    In this order, which webhooks and people keep too, nobody waits for each other in a circle.
+    """
+    message = mirror.lock_message(decision.message.connection, upstream_id=decision.message.upstream_id)
+    assert message is not None, "a decision keeps its message"
+    current = Decision.objects.under_lock().get(pk=decision.pk)
+    is_ours = current.attempt == decision.attempt and current.state in _OPEN
+    return message, current if is_ours else None
+
+
+def _refreshed(decision: Decision) -> Decision:
+    decision.refresh_from_db()
+    return decision
+
+
+def _end_what_moved_on(decision: Decision, error: errors.UpstreamError, *, had_left: bool) -> Decision:
+    """Weigh an error that came after somebody withdrew the decision, or its lease ran out."""
+    is_harmless = isinstance(error, _HARMLESS) or _is_still_held(error)
+    if decision.state == DecisionState.WITHDRAWN and is_harmless and not had_left:
+        sentence = f"It was withdrawn in time, nothing left: {error.sentence}"
+        return _advance(decision, DecisionEvent.REFUSE, sentence, status=error.status)
+    # In doubt it stays: reading tells.
+    return decision
+
+
+def _tell_others(message: Message, applied: Decision) -> None:
+    settle.meet_reports(
+        message,
+        reported=settle.report_expected(applied),
+        reason=f"[countersign:{applied.reference}]",
+        decided_by="",
+        actor=ACTOR,
     )
 
 
-def _postpone(decision: Decision, error: errors.UpstreamError, *, seconds: float, had_left: bool) -> Decision:
+def _advance(decision: Decision, event: str, sentence: str, *, status: int | None = None) -> Decision:
+    return settle.advance(decision, event=event, actor=ACTOR, explanation=sentence, status=status, lease_until=None)
+
+
+def _postpone(decision: Decision, error: errors.UpstreamError, *, had_left: bool) -> Decision:
+    seconds = 0.0
+    if isinstance(error, errors.Throttled):
+        seconds = error.retry_after
+    elif isinstance(error, errors.NotSent):
+        seconds = retry_after_attempt(decision.attempt, schedule=NOT_SENT_BACKOFF, jitter=0.2) or 300
     return settle.advance(
         decision,
         event=DecisionEvent.POSTPONE,
@@ -100,21 +176,15 @@ def _postpone(decision: Decision, error: errors.UpstreamError, *, seconds: float
     )
 
 
-@transaction.atomic
-def refuse(decision: Decision, sentence: str) -> Decision:
-    return settle.advance(decision, event=DecisionEvent.REFUSE, actor=ACTOR, explanation=sentence, lease_until=None)
+def _wait(connection: Connection, seconds: float) -> None:
+    """After a 429 the whole connection waits; a shorter wait never ends a longer one."""
+    until = Now() + timedelta(seconds=seconds)
+    Connection.objects.filter(pk=connection.pk).update(wait_until=Greatest(Coalesce("wait_until", until), until))
 
 
-def _pause(connection: Connection, because: str) -> None:
-    paused = Connection.objects.filter(pk=connection.pk, paused_at=None)
-    if paused.update(paused_at=Now(), paused_because=because):
-        record("connection.paused", actor=ACTOR, connection=connection.pk, details={"explanation": because})
-
-
-def _mark_gone(decision: Decision) -> None:
-    """Close the message of a decision that MultiMail does not know any more; a read that lists it opens it again."""
-    message = mirror.lock_message(decision.message.connection, upstream_id=decision.message.upstream_id)
-    if message and mirror.move(message, event=MessageEvent.GONE, now=decision.changed_at):
+def _mark_gone(message: Message) -> None:
+    """Close a locked message that MultiMail does not hold any more; a read that lists it opens it again."""
+    if mirror.move(message, event=MessageEvent.GONE, now=clock()):
         record("message.gone", actor=ACTOR, connection=message.connection_id, message=message.public_id)
 
 

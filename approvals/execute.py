@@ -5,6 +5,7 @@ lock held, and ends the row by compare-and-set. A crash at any instruction leave
 """
 
 import logging
+import time
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,13 +13,14 @@ from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
-from approvals import ending, mirror, settle
+from approvals import asking, ending, mirror, settle
 from approvals.ending import ACTOR
-from approvals.models import Decision
-from approvals.ruling import ruling_for
+from approvals.models import Connection, Decision
+from approvals.ruling import ruling_for, stop_of
 from approvals.states import DecisionEvent, DecisionState, MessageState, Outcome, upstream_action
-from common.fingerprint import fingerprint
+from common.fingerprint import fingerprint, within
 from common.logs import traced
+from common.postgres import clock
 from people.actors import Actor
 from people.models import Person
 from upstream import errors
@@ -26,13 +28,18 @@ from upstream.client import Client, Pending
 
 log = logging.getLogger(__name__)
 
-# Far above the client's total time-out, so that a lease runs out only under a dead worker.
+# Above all that one attempt may take on the wire (30 s to read, 20 s to decide), so that a lease runs out only under a
+# worker that is dead or stopped.
 LEASE = timedelta(seconds=60)
+# A worker that was stopped for longer while it asked for the last word has an answer that may be out of date.
+FRESH_FOR = 0.5
+# Without these a list says too little of a message to compare anything.
+_ESSENTIAL = {"to", "subject", "markdown", "html"}
 
 
 def run_decision(*, decision_id: int, now: datetime) -> str:
     """Carry one due decision out and return the state it ended in, or why there was nothing to do."""
-    decision = _take(decision_id, now)
+    decision = _take(decision_id)
     if decision is None:
         return "not due"
     if decision.state != DecisionState.CALLING:
@@ -43,21 +50,29 @@ def run_decision(*, decision_id: int, now: datetime) -> str:
             answer = _call(decision)
         except errors.UpstreamError as error:
             decision = ending.end_with_error(decision, error, had_left=had_left)
-        except _Changed as changed:
-            decision = ending.refuse(decision, changed.sentence)
+        except _NoLongerCarried as reason:
+            decision = ending.end_without_call(decision, reason.sentence, had_left=had_left)
+        except _NotHeld:
+            decision = ending.end_as_gone(decision, had_left=had_left)
         else:
             decision = ending.end_with_success(decision, answer)
         log.info("decision carried out", extra={"decision": decision.reference, "state": decision.state})
     return decision.state
 
 
-class _Changed(Exception):
+class _NoLongerCarried(Exception):
+    """What was decided is not what is held."""
+
     def __init__(self, sentence: str) -> None:
         super().__init__(sentence)
         self.sentence = sentence
 
 
-def _take(decision_id: int, now: datetime) -> Decision | None:
+class _NotHeld(Exception):
+    """A complete read lacks the message, and nothing says why."""
+
+
+def _take(decision_id: int) -> Decision | None:
     """Claim a due decision in a transaction of its own, after asking once more whether it still may go."""
     with transaction.atomic():
         decision = (
@@ -69,8 +84,8 @@ def _take(decision_id: int, now: datetime) -> Decision | None:
         )
         if decision is None:
             return None
-        if refusal := _refusal(decision, now):
-            return settle.advance(decision, event=DecisionEvent.REFUSE, actor=ACTOR, explanation=refusal)
+        if refusal := _refusal(decision):
+            return ending.refuse(decision, refusal, had_left=decision.may_have_left)
         Decision.objects.filter(pk=decision.pk).update(attempt=F("attempt") + 1)
         decision.attempt += 1
         taken = settle.advance(
@@ -80,17 +95,20 @@ def _take(decision_id: int, now: datetime) -> Decision | None:
         return taken
 
 
-def _refusal(decision: Decision, now: datetime) -> str:
+def _refusal(decision: Decision) -> str:
     """Return why the decision no longer carries, or nothing: the ruling is asked again at the last moment."""
     message, person = decision.message, decision.given_by
     if message.state != MessageState.HELD:
         return f"The message is {MessageState(message.state).label.lower()} by now."
+    if decision.rule:
+        # A rule judged the message, not its words.
+        return ""
     if message.revision_id != decision.revision_id:
         return "The content changed after the decision."
     if person is None:
-        return ""
+        return "Nobody stands behind this decision."
     giver = Person.objects.prefetch_related("grants").get(pk=person.pk)
-    ruling = ruling_for(message, actor=giver.actor(surface="worker"), now=now)
+    ruling = ruling_for(message, actor=giver.actor(surface="worker"), now=clock())
     allowed = ruling.may_approve if decision.outcome == Outcome.APPROVE else ruling.may_reject
     return "" if allowed else f"{giver} may not decide this any more: {ruling.reasons[0]}"
 
@@ -98,37 +116,34 @@ def _refusal(decision: Decision, now: datetime) -> str:
 def _call(decision: Decision) -> dict[str, Any]:
     """Read the content once more, then decide. Nothing here touches the decision's row but the mark before the call."""
     message, connection = decision.message, decision.message.connection
-    client = Client(base_url=connection.api_url, key=connection.oversight_key)
-    pending = _read_pending(client, email_id=message.upstream_id if connection.is_our_gateway else "")
+    client = asking.overseer(connection)
+    pending = _read_pending(connection, client, email_id=message.upstream_id if connection.is_our_gateway else "")
     row = next((row for row in pending.rows if str(row["id"]) == message.upstream_id), None)
-    if row is None and pending.unreadable:
+    if row is None and pending.closed:
+        raise errors.Conflict("MultiMail does not hold this message any more.", body=pending.closed)
+    if row is None and (pending.unreadable or pending.pages > 1):
         raise errors.NotSent("MultiMail's list of held messages could not be read whole.")
     if row is None:
-        raise errors.Conflict("MultiMail does not hold this message any more.", body=pending.closed or {})
-    if fingerprint(mirror.content_of(row)) != decision.revision.fingerprint:
-        raise _Changed("The content at MultiMail is no longer the one that was read.")
-    mine = Decision.objects.filter(
-        pk=decision.pk, attempt=decision.attempt, state=DecisionState.CALLING, lease_until__gt=Now()
-    )
-    if not mine.update(may_have_left=True):
-        # This worker slept past its lease and others have moved on: its call must not happen any more.
-        raise errors.NotSent("This attempt was given up before its call.")
-    decision.may_have_left = True
+        raise _NotHeld
+    if not decision.rule:
+        _compare(decision, row)
     return client.decide_email(
         email_id=message.upstream_id,
         action=upstream_action(decision.outcome),
         reason=upstream_reason(decision),
-        expected_fingerprint=decision.revision.fingerprint if connection.is_our_gateway else None,
+        expected_fingerprint=decision.revision.fingerprint if connection.is_our_gateway and not decision.rule else None,
+        before_write=lambda: _mark(decision),
     )
 
 
-def _read_pending(client: Client, *, email_id: str) -> Pending:
+def _read_pending(connection: Connection, client: Client, *, email_id: str) -> Pending:
     """Read the content once more. A read has no effect: what goes wrong in it never ends the decision.
 
     Raises the errors that say something of the key, the rate or this one message; all others as NotSent.
     """
     try:
-        return client.list_pending(email_id=email_id)
+        # Hosted MultiMail is read whole, once for all decisions that wait for it.
+        return client.list_pending(email_id=email_id) if email_id else asking.whole(connection)
     except errors.Forbidden as error:
         # A key that may not even read is as good as none.
         raise errors.KeyRefused(error.sentence, status=error.status) from error
@@ -139,6 +154,29 @@ def _read_pending(client: Client, *, email_id: str) -> Pending:
             raise
         # The list itself is not there: a wrong address or a proxy, which says nothing of the message.
         raise errors.NotSent(error.sentence, status=error.status) from error
+
+
+def _compare(decision: Decision, row: dict[str, Any]) -> None:
+    """Compare what was read with what is held now, within the fields that both show."""
+    shown, held = mirror.stored_content(decision.revision), mirror.content_of(row)
+    if _ESSENTIAL & (set(shown.coverage) - set(held.coverage)):
+        raise errors.NotSent("MultiMail's list shows too little of the message to compare it with what was read.")
+    if fingerprint(within(shown, held.coverage)) != fingerprint(within(held, shown.coverage)):
+        raise _NoLongerCarried("The content at MultiMail is no longer the one that was read.")
+
+
+def _mark(decision: Decision) -> None:
+    """Write down that the call may have left: the last thing before its first byte, and the last word against it."""
+    began = time.monotonic()
+    mine = Decision.objects.held_by(decision).nothing_stops(decision.message)
+    if not mine.update(may_have_left=True):
+        if stop := stop_of(decision.message):
+            raise errors.NotSent(f"{stop.pulled_by} pulled the kill switch before the call: {stop.reason}")
+        # This worker slept past its lease, or somebody was faster: its call must not happen any more.
+        raise errors.NotSent("This attempt was given up before its call.")
+    if time.monotonic() - began > FRESH_FOR:
+        raise errors.NotSent("This worker was stopped for a while before its call.")
+    decision.may_have_left = True
 
 
 def upstream_reason(decision: Decision) -> str:

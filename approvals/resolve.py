@@ -1,16 +1,17 @@
 """Finds out by reading what became of a decision in doubt. It never calls decide_email."""
 
 from datetime import timedelta
-from typing import Any
 
 from django.db import transaction
 from django.db.models.functions import Now
 
-from approvals import asking, settle
-from approvals.asking import ACTOR
+from approvals import asking, closing, mirror, settle
+from approvals.asking import ACTOR, Told
 from approvals.errors import StaleDecision
-from approvals.models import Decision
-from approvals.states import DecisionEvent
+from approvals.models import Decision, Message
+from approvals.querysets import READS_THAT_PROVE
+from approvals.states import DecisionEvent, DecisionState, Outcome
+from common.postgres import clock
 
 # Longer than MultiMail may take to finish a call that timed out here: only then does "still held" prove anything.
 SETTLE_TIME = timedelta(seconds=30)
@@ -18,51 +19,77 @@ SETTLE_TIME = timedelta(seconds=30)
 
 def resolve(*, decision_id: int) -> str:
     """Find out by reading what became of a decision in doubt; it never calls decide_email."""
-    decision = Decision.objects.to_resolve().select_related("message__connection").filter(pk=decision_id).first()
+    doubtful = Decision.objects.to_resolve().select_related("message__connection", "message__mailbox")
+    decision = doubtful.filter(pk=decision_id).first()
     if decision is None:
         return "nothing to resolve"
-    message = decision.message
-    pending = asking.ask(message.connection, email_id=message.upstream_id if message.connection.is_our_gateway else "")
-    if pending is None:
-        return "unreachable"
-    held = any(str(row["id"]) == message.upstream_id for row in pending.rows)
-    if pending.unreadable and not held:
-        return "not everything could be read"
+    told = _ask(decision.message)
+    if told is None:
+        return "not known"
+    if told.reported:
+        closing.catch_up(decision.message, told, clock())
+        decision.refresh_from_db()
+        return decision.state
     try:
-        return _weigh(decision.pk, held=held, closed=pending.closed or {})
+        return _weigh(decision, held=told.held)
     except StaleDecision:
         return "settled meanwhile"
 
 
+def _ask(message: Message) -> Told | None:
+    """Return what MultiMail shows or says of the message; None where that proves nothing."""
+    connection = message.connection
+    if connection.is_our_gateway:
+        return asking.ask_status(message)
+    pending = asking.ask(connection)
+    if pending is None:
+        return None
+    if any(str(row["id"]) == message.upstream_id for row in pending.rows):
+        return Told(held=True)
+    if pending.unreadable or pending.pages > 1:
+        return None
+    if not connection.read_key or message.direction == "inbound":
+        # Absence is all that this connection can show.
+        return Told()
+    told = asking.ask_status(message)
+    # One source lacks it and the other says that it is held: neither counts.
+    return None if told is None or told.held else told
+
+
 @transaction.atomic
-def _weigh(decision_id: int, *, held: bool, closed: dict[str, Any]) -> str:
-    """Draw the conclusion that one read allows for a decision in doubt."""
-    decision = (
-        Decision.objects.to_resolve()
-        .select_for_update(of=("self",))
-        .select_related("message__connection", "revision")
-        .filter(pk=decision_id)
-        .first()
-    )
-    if decision is None:
+def _weigh(decision: Decision, *, held: bool) -> str:
+    """Count one complete read, and draw the conclusion that two of them allow, a settle time apart."""
+    mirror.lock_message(decision.message.connection, upstream_id=decision.message.upstream_id)
+    locked = Decision.objects.to_resolve().filter(pk=decision.pk).under_lock().first()
+    if locked is None:
         return "settled meanwhile"
-    if reported := settle.reported_of(str(closed.get("decision") or ""), str(closed.get("status") or "")):
-        return settle.meet_report(
-            decision,
-            reported=reported,
-            reason=str(closed.get("reason") or ""),
-            decided_by=str(closed.get("decided_by") or ""),
-            actor=ACTOR,
-        ).state
-    counter = "seen_held" if held else "seen_absent"
-    # Both times by the database's clock: this host's may be off.
-    is_settled = Decision.objects.filter(pk=decision.pk, changed_at__lte=Now() - SETTLE_TIME).exists()
-    if getattr(decision, counter) == 0 or not is_settled:
-        Decision.objects.filter(pk=decision.pk).update(**{counter: 1})
+    if (
+        _count(locked, "seen_held" if held else "seen_absent", "seen_absent" if held else "seen_held")
+        < READS_THAT_PROVE
+    ):
         return "read once"
+    if locked.state == DecisionState.WITHDRAWN:
+        # Absent, it is closed by the next read of everything; held, people know now that it has not left until now.
+        return "still withdrawn"
     if not held:
-        return settle.advance(decision, event=DecisionEvent.SEEN_ABSENT, actor=ACTOR).state
-    if decision.outcome == "approve":
+        sentence = "MultiMail does not hold it any more, and nothing says what became of it."
+        return settle.advance(locked, event=DecisionEvent.SEEN_ABSENT, actor=ACTOR, explanation=sentence).state
+    if locked.outcome == Outcome.APPROVE and not decision.message.connection.repeats_unknown_approvals:
         # Sending again is a person's choice: the first call might still be under way.
         return "still held, a person must confirm"
-    return settle.advance(decision, event=DecisionEvent.SEEN_HELD, actor=ACTOR, due_at=Now()).state
+    sentence = "MultiMail was read twice and still holds it: the call had no effect."
+    return settle.advance(locked, event=DecisionEvent.SEEN_HELD, actor=ACTOR, explanation=sentence, due_at=Now()).state
+
+
+def _count(decision: Decision, seen: str, other: str) -> int:
+    """Return how many reads in a row have shown this. One that comes sooner than a settle time later does not count.
+
+    By the database's clock: this host's may be off. Of a decision in doubt, due_at is when a further read counts.
+    """
+    row = Decision.objects.filter(pk=decision.pk)
+    before: int = getattr(decision, seen)
+    if before and not row.filter(due_at__lte=Now()).exists():
+        return before
+    count = min(before + 1, READS_THAT_PROVE)
+    row.update(**{seen: count, other: 0}, due_at=Now() + SETTLE_TIME)
+    return count

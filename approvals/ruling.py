@@ -16,7 +16,7 @@ def ruling_for(message: Message, *, actor: Actor, now: datetime) -> Ruling:
 
     Where it decides anything, `now` is the database's clock: the clock of one host must not expire a message early.
     """
-    stop = KillSwitch.objects.stopping(connection=message.connection_id, mailbox=message.mailbox_id)
+    stop = stop_of(message)
     return rule(
         Facts(
             is_held=message.state == MessageState.HELD,
@@ -24,7 +24,7 @@ def ruling_for(message: Message, *, actor: Actor, now: datetime) -> Ruling:
             is_reviewer=is_reviewer(actor, message),
             is_expired=message.expires_at is not None and message.expires_at <= now,
             mailbox=str(message.mailbox or ""),
-            stopped_by=_told(stop.select_related("pulled_by").first()),
+            stopped_by=f"{stop.pulled_by} ({stop.reason})" if stop else "",
         )
     )
 
@@ -44,5 +44,7 @@ def lock_visible(message: UUID, *, actor: Actor) -> Message:
     return locked
 
 
-def _told(stop: KillSwitch | None) -> str:
-    return f"{stop.pulled_by} ({stop.reason})" if stop else ""
+def stop_of(message: Message) -> KillSwitch | None:
+    """Return a kill switch that keeps decisions on this message from being carried out."""
+    stops = KillSwitch.objects.stopping(connection=message.connection_id, mailbox=message.mailbox_id)
+    return stops.select_related("pulled_by").first()

@@ -9,13 +9,11 @@ from django.db.models.functions import Now
 from approvals import settle
 from approvals.errors import AlreadyDecided, ContentChanged, InvalidTransition, VerdictNotAllowed
 from approvals.models import Decision, Message
+from approvals.querysets import READS_THAT_PROVE
 from approvals.ruling import is_reviewer, lock_visible, ruling_for
 from approvals.states import DecisionEvent, DecisionState, MessageState, Outcome
 from common.postgres import clock
 from people.actors import Actor, Role
-
-# So many complete reads, a settle time apart, must have shown the message still held before anything goes out again.
-READS_THAT_PROVE = 2
 
 
 @transaction.atomic

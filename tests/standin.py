@@ -19,8 +19,8 @@ class MultiMail:
     headers: dict[str, str] = field(default_factory=lambda: {"X-Countersign-Gateway": "1"})
     calls: list[tuple[str, str, Any]] = field(default_factory=list)
     unknown: set[str] = field(default_factory=set)
-    # What happens elsewhere after a decision arrived and before it is answered.
-    meanwhile: Callable[[], object] | None = None
+    # What happens elsewhere, by method, after a request arrived and before it is answered.
+    meanwhile: dict[str, Callable[[], object]] = field(default_factory=dict)
 
     def holds(self, *rows: Any, **more: Any) -> None:
         """Answer every read of what is held with these rows."""
@@ -50,8 +50,7 @@ def multimail() -> Iterator[MultiMail]:
             status, body = standin.answers.get(address.path, (404, {"error": "not here"}))
             if address.query.partition("email_id=")[2] in standin.unknown:
                 status, body = 404, {"error": "There is no such message in this account."}
-            if standin.meanwhile is not None and self.command == "POST":
-                standin.meanwhile()
+            standin.meanwhile.get(self.command, lambda: None)()
             raw = body if isinstance(body, bytes) else json.dumps(body).encode()
             self.send_response(status)
             for name, value in {**standin.headers, "Content-Length": str(len(raw))}.items():

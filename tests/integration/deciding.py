@@ -1,0 +1,45 @@
+"""What tests of decisions share: a verdict, a decision carried out, and waiting until somebody waits."""
+
+import time
+from typing import Any
+
+from django.db.models.functions import Now
+
+from approvals.decide import Given, give_verdict
+from approvals.execute import run_decision
+from approvals.models import Decision, Message
+from people.models import Person
+from tests.factories import NOW
+
+
+def decide(message: Message, person: Person, outcome: str = "approve", reason: str = "") -> Given:
+    """Give a verdict on the newest version."""
+    message.refresh_from_db()
+    assert message.revision is not None
+    return give_verdict(
+        message=message.public_id, actor=person.actor(surface="web"), outcome=outcome,
+        fingerprint=message.revision.fingerprint, reason=reason, now=NOW,
+    )  # fmt: skip
+
+
+def make_due() -> None:
+    """Let the undo windows be over."""
+    Decision.objects.filter(state="recorded").update(due_at=Now())
+
+
+def carry_out(message: Message, person: Person, outcome: str = "approve") -> str:
+    """Decide, and carry it out at once; return what came of it."""
+    given = decide(message, person, outcome)
+    make_due()
+    return run_decision(decision_id=given.decision.pk, now=NOW)
+
+
+def waiting_for_a_lock(database: Any) -> None:
+    """Return once some session waits for a lock."""
+    deadline = time.monotonic() + 10
+    with database.cursor() as cursor:
+        while time.monotonic() < deadline:
+            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+            if cursor.fetchone()[0]:
+                return
+    raise AssertionError("nobody waited")

@@ -1,0 +1,221 @@
+"""The kill switch: who may pull and release it, what it stops, and that what it stops can still be undone."""
+
+import threading
+from datetime import timedelta
+
+import pytest
+from django.db import connection as db
+from django.db import connections, transaction
+from django.db.models.functions import Now
+
+from approvals.decide import undo_decision
+from approvals.execute import run_decision
+from approvals.models import Decision, Mailbox, Message
+from approvals.ruling import ruling_for
+from audit.models import Entry, EntryDetail
+from policy import kill_switch
+from policy.errors import KillSwitchNotAllowed
+from policy.models import KillSwitch
+from tests.factories import NOW, make_connection, make_message, make_person, pending_row
+from tests.integration.deciding import carry_out, decide, make_due, waiting_for_a_lock
+from tests.standin import multimail
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def upstream():
+    with multimail() as standin:
+        yield standin
+
+
+@pytest.fixture
+def message(upstream):
+    message = make_message(make_connection(api_url=upstream.url))
+    upstream.holds(pending_row(message.upstream_id))
+    upstream.decides(200, decision="approved")
+    return message
+
+
+def pull(person, **scope):
+    return kill_switch.pull(actor=person.actor(surface="web"), reason="Wrong price in every letter", **scope)
+
+
+def scope_of(message, name):
+    return {
+        "everything": {}, "connection": {"connection": message.connection}, "mailbox": {"mailbox": message.mailbox}
+    }[name]  # fmt: skip
+
+
+@pytest.mark.parametrize("outcome", ["approve", "reject", "send_back"])
+@pytest.mark.parametrize("scope", ["everything", "connection", "mailbox"])
+def test_security_line_25_pulled_switch_stops_every_call_of_its_scope(message, reviewer, upstream, scope, outcome):
+    pull(reviewer, **scope_of(message, scope))
+    assert carry_out(message, reviewer, outcome=outcome) == "not due"
+    assert upstream.decisions == []
+    assert Decision.objects.get().state == "recorded"
+
+
+def test_security_line_25_switch_is_itself_in_the_ledger(message, reviewer, admin):
+    switch = pull(reviewer)
+    kill_switch.release(switch_id=switch.pk, actor=admin.actor(surface="web"))
+    acts = Entry.objects.filter(action__startswith="kill_switch.").oldest_first()
+    told = [(entry.action, entry.actor_id, entry.detail.fields["reason"]) for entry in acts]
+    reason = "Wrong price in every letter"
+    assert told == [
+        ("kill_switch.pulled", str(reviewer.pk), reason), ("kill_switch.released", str(admin.pk), reason)
+    ]  # fmt: skip
+    assert EntryDetail.objects.get(entry=acts[0]).fields["scope"] == "everything"
+
+
+def test_switch_of_another_scope_stops_nothing_here(message, reviewer):
+    other = make_connection("other")
+    pull(reviewer, connection=other)
+    pull(reviewer, mailbox=Mailbox.objects.create(connection=message.connection, upstream_id="01B", address="b@x.io"))
+    assert carry_out(message, reviewer) == "applied"
+
+
+def test_message_of_unknown_mailbox_is_stopped_by_each_switch_of_its_connection(message, reviewer):
+    Message.objects.update(mailbox=None)
+    message.refresh_from_db()
+    other = make_connection("other")
+    switch = pull(reviewer, mailbox=other.mailboxes.get())
+    assert KillSwitch.objects.stopping(connection=message.connection_id, mailbox=None).count() == 0
+    assert carry_out(message, reviewer) == "applied"
+    assert KillSwitch.objects.stopping(connection=other.pk, mailbox=None).get() == switch
+
+
+def test_stopped_decision_of_unknown_mailbox_is_not_due(message, reviewer):
+    mailbox = message.mailbox
+    decide(message, reviewer)
+    make_due()
+    Message.objects.update(mailbox=None)
+    pull(reviewer, mailbox=mailbox)
+    assert Decision.objects.due().count() == 0
+
+
+def test_release_lets_what_waited_go(message, reviewer, admin, upstream, django_capture_on_commit_callbacks):
+    switch = pull(reviewer)
+    assert carry_out(message, reviewer) == "not due"
+    with django_capture_on_commit_callbacks() as sent:
+        kill_switch.release(switch_id=switch.pk, actor=admin.actor(surface="web"))
+    assert any("execute_due" in str(callback) for callback in sent)
+    assert run_decision(decision_id=Decision.objects.get().pk, now=NOW) == "applied"
+    assert len(upstream.decisions) == 1
+
+
+def test_stopped_decision_can_be_undone_long_after_its_window(message, reviewer):
+    pull(reviewer)
+    carry_out(message, reviewer)
+    assert undo_decision(message=message.public_id, actor=reviewer.actor(surface="web"), now=NOW).state == "undone"
+
+
+def test_verdict_under_the_switch_counts_and_says_that_nothing_leaves(message, reviewer):
+    pull(reviewer)
+    ruling = ruling_for(message, actor=reviewer.actor(surface="web"), now=NOW)
+    assert (ruling.may_approve, ruling.may_reject) == (True, True)
+    assert "nothing leaves until the kill switch is released" in ruling.reasons[0]
+    assert "Ana Ferreira (Wrong price in every letter)" in ruling.reasons[0]
+
+
+def test_second_pull_keeps_the_first(message, reviewer, second_reviewer):
+    assert pull(second_reviewer) == pull(reviewer)
+    assert Entry.objects.filter(action="kill_switch.pulled").count() == 1
+
+
+def test_switch_can_be_pulled_again_after_its_release(message, reviewer, admin):
+    first = pull(reviewer)
+    kill_switch.release(switch_id=first.pk, actor=admin.actor(surface="web"))
+    assert pull(reviewer) != first
+
+
+def test_pull_without_a_reason_is_refused(message, reviewer):
+    with pytest.raises(KillSwitchNotAllowed, match="Say why"):
+        kill_switch.pull(actor=reviewer.actor(surface="web"), reason="  ")
+
+
+@pytest.mark.parametrize(
+    ("role", "reach", "scope", "may"),
+    [
+        ("reviewer", "everything", "everything", True),
+        ("admin", "everything", "everything", True),
+        ("auditor", "everything", "everything", False),
+        ("reviewer", "connection", "everything", False),
+        ("reviewer", "connection", "connection", True),
+        ("reviewer", "connection", "mailbox", True),
+        ("reviewer", "mailbox", "connection", False),
+        ("reviewer", "mailbox", "mailbox", True),
+        ("auditor", "mailbox", "mailbox", False),
+        ("reviewer", "elsewhere", "connection", False),
+        ("reviewer", "elsewhere", "mailbox", False),
+    ],
+)
+def test_pull_reaches_as_far_as_the_role(message, role, reach, scope, may):
+    reaches = scope_of(message, reach) if reach != "elsewhere" else {"connection": make_connection("other")}
+    person = make_person("x@yourteam.example", "X", role, **reaches)
+    if may:
+        assert pull(person, **scope_of(message, scope)).pulled_by == person
+    else:
+        with pytest.raises(KillSwitchNotAllowed):
+            pull(person, **scope_of(message, scope))
+
+
+@pytest.mark.parametrize(
+    ("role", "reach"), [("reviewer", "everything"), ("auditor", "everything"), ("admin", "mailbox")]
+)
+def test_only_an_admin_of_the_whole_scope_releases(message, reviewer, role, reach):
+    switch = pull(reviewer, connection=message.connection)
+    person = make_person("x@yourteam.example", "X", role, **scope_of(message, reach))
+    with pytest.raises(KillSwitchNotAllowed):
+        kill_switch.release(switch_id=switch.pk, actor=person.actor(surface="web"))
+
+
+def test_released_switch_is_not_released_twice(message, reviewer, admin):
+    switch = pull(reviewer)
+    kill_switch.release(switch_id=switch.pk, actor=admin.actor(surface="web"))
+    with pytest.raises(KillSwitchNotAllowed, match="not pulled any more"):
+        kill_switch.release(switch_id=switch.pk, actor=admin.actor(surface="web"))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_pull_while_a_worker_reads_is_met_before_its_call():
+    """The switch is pulled after the decision was taken: the last word before the first byte stops it."""
+    ana = make_person("ana@yourteam.example", "Ana Ferreira", "reviewer")
+    with multimail() as upstream:
+        message = make_message(make_connection(api_url=upstream.url))
+        upstream.holds(pending_row(message.upstream_id))
+        upstream.decides(200, decision="approved")
+
+        def meanwhile():
+            pull(ana)
+            connections.close_all()
+
+        upstream.meanwhile["GET"] = meanwhile
+        assert carry_out(message, ana) == "recorded"
+        decision = Decision.objects.get()
+    assert (upstream.decisions, decision.may_have_left) == ([], False)
+    assert "Ana Ferreira pulled the kill switch before the call" in decision.explanation
+
+
+@pytest.mark.django_db(transaction=True)
+def test_undo_that_holds_the_row_is_met_by_the_mark_that_waits_for_it():
+    """The mark asks again what the row says: with its conditions in a joined subquery it would call all the same."""
+    ana = make_person("ana@yourteam.example", "Ana Ferreira", "reviewer")
+    message = make_message(make_connection())
+    decision = decide(message, ana).decision
+    Decision.objects.update(state="calling", attempt=1, lease_until=Now() + timedelta(minutes=1))
+    decision.refresh_from_db()
+    marked = []
+
+    def mark():
+        marked.append(Decision.objects.held_by(decision).nothing_stops(message).update(may_have_left=True))
+        connections.close_all()
+
+    worker = threading.Thread(target=mark)
+    with transaction.atomic():
+        undo_decision(message=message.public_id, actor=ana.actor(surface="web"), now=NOW)
+        worker.start()
+        waiting_for_a_lock(db)
+    worker.join(10)
+    decision.refresh_from_db()
+    assert (marked, decision.state, decision.may_have_left) == ([0], "undone", False)
