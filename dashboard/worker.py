@@ -23,6 +23,11 @@ def main(name: str, queues: str, threads: str = "") -> int:
         without_heartbeat=True,
         quiet=True,
     )
+    if threads:
+        # Only now: Celery has loaded the apps.
+        from approvals.tasks import ROOMS
+
+        ROOMS.threads = int(threads)
     worker.start()
     return int(worker.exitcode or 0)
 
