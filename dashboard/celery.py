@@ -6,13 +6,14 @@ Any number of beats may run: each tick first inserts a unique (job, period) row 
 import gc
 import os
 import signal
-import threading
+import sys
 from typing import Any
 
-from celery import Celery, bootsteps
-from celery.beat import EmbeddedService
-from celery.signals import worker_before_create_process, worker_process_init, worker_ready
+from celery import Celery
+from celery.signals import task_postrun, task_prerun, worker_before_create_process, worker_process_init, worker_ready
+from django.db import close_old_connections
 
+from dashboard.beat import BeatStep
 from dashboard.launch.pdeathsig import die_with_parent
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
@@ -20,7 +21,9 @@ os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
 app = Celery("countersign")
 app.config_from_object("django.conf:settings", namespace="CELERY")
 app.autodiscover_tasks()
-app.conf.beat_schedule_filename = os.path.join(os.environ.get("DATA_DIR", "var"), "beat-schedule")
+# Celery would close each thread's database connection before and after each task; Django's own rule for kept
+# connections is enough, and its look at them costs no round trip (common.postgres).
+app.conf["CELERY_DB_REUSE_MAX"] = sys.maxsize
 # What beats for the desk and for the gateway: (task, period in seconds, queue). Named by text, because nothing may
 # import the gateway.
 _JOBS = {
@@ -37,13 +40,19 @@ app.conf.beat_schedule = {
         "task": "dashboard.tasks.tick",
         "schedule": float(seconds),
         "args": [job, seconds],
-        # A tick that waited longer than its period is stale: the next one does the same.
-        "options": {"queue": queue, "expires": seconds * 2},
+        # Without a time at which it expires: hosts do not agree on the time, and ticks that pile up are one in the end.
+        "options": {"queue": queue},
     }
     for product, jobs in _JOBS.items()
     if os.environ.get("BEAT", "both") in (product, "both")
     for job, seconds, queue in jobs
 }
+
+
+@task_prerun.connect
+@task_postrun.connect
+def _let_go_of_broken_connections(**_: Any) -> None:
+    close_old_connections()
 
 
 @worker_before_create_process.connect
@@ -66,31 +75,4 @@ def _catch_up(**_: Any) -> None:
         app.send_task(entry["task"], args=entry["args"], **entry["options"])
 
 
-class ThreadedBeat(bootsteps.StartStopStep):
-    """Runs beat in a thread of the worker where BEAT names a product, and ends the worker when that thread has died.
-
-    Celery's own embedded beat is one more process of the worker's size, and nobody notices when it is killed.
-    """
-
-    requires = ("celery.worker.components:Pool",)
-
-    def __init__(self, worker: Any, **options: Any) -> None:
-        self.enabled = "BEAT" in os.environ
-        self.beat: Any = None
-
-    def start(self, worker: Any) -> None:
-        self.beat = EmbeddedService(worker.app, thread=True)
-        self.beat.start()
-        threading.Thread(target=self._watch, args=[self.beat], daemon=True, name="beat-watch").start()
-
-    def stop(self, worker: Any) -> None:
-        beat, self.beat = self.beat, None
-        beat.stop()
-
-    def _watch(self, beat: Any) -> None:
-        beat.join()
-        if self.beat is beat:
-            os.kill(os.getpid(), signal.SIGTERM)
-
-
-app.steps["worker"].add(ThreadedBeat)
+app.steps["worker"].add(BeatStep)

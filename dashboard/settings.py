@@ -255,6 +255,5 @@ LOGGING = {
         # Celery's own lines name task arguments and tracebacks of acknowledged work; ours say what happened.
         "celery.worker.strategy": {"level": "WARNING"},
         "celery.app.trace": {"level": "WARNING"},
-        "celery.beat": {"level": "WARNING"},
     },
 }

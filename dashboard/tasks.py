@@ -1,12 +1,12 @@
 """The beat's one task: runs a job once a period, however many beats ask for it."""
 
-import time
 from datetime import timedelta
 
 from celery import current_app, shared_task
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
+from common.postgres import clock
 from dashboard.models import Tick
 
 KEEP = timedelta(hours=1)
@@ -14,10 +14,10 @@ KEEP = timedelta(hours=1)
 
 @shared_task
 def tick(job: str, seconds: int) -> str:
-    """Run the task named `job`, unless somebody ran it in this period of `seconds` already."""
+    """Run the task named `job`, unless somebody did in this period of `seconds`, by the database's clock."""
     try:
         with transaction.atomic():
-            Tick.objects.create(job=job, period=int(time.time() // seconds))
+            Tick.objects.create(job=job, period=int(clock().timestamp() // seconds))
     except IntegrityError:
         return "done by another"
     Tick.objects.filter(job=job, at__lt=Now() - KEEP).delete()
