@@ -16,7 +16,9 @@ CONTEXT, MAX_SHOWN, MAX_CHANGES = 160, 12_000, 300
 # Folded into the changes on both sides: crumbs that stayed the same make a sentence harder to read, not easier.
 CRUMB = 16
 _WIDE = "\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff"
-_TOKEN = re.compile(rf'\r\n|[\r\n]|[^\S\r\n]+|[{_WIDE}]|[/?&=<>"]|[^\s/?&=<>"{_WIDE}]{{1,64}}')
+# A word with the points, commas and signs inside of it, so that an amount or an address stays whole.
+_WORD = rf"[^\W{_WIDE}](?:[^\s/?&=<>\"{_WIDE}]{{0,62}}[^\W{_WIDE}])?"
+_TOKEN = re.compile(rf"\r\n|[\r\n]|[^\S\r\n]+|{_WORD}|\S")
 _LINE = re.compile(r"[^\n]*\n|[^\n]+\Z")
 _SPACES = {"\n": "line end", "\r": "carriage return", "\t": "tab", " ": "blank"}
 

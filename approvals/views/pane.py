@@ -11,8 +11,9 @@ from common.fingerprint import FIELDS, Content, normalise_address
 
 # Beyond so many the findings say it once, and a mark at each address would only bury them.
 MAX_MARKED = 4
-# So close to its end the time that is left is shown in red.
+# So close to its end the time that is left is shown in red, or at all where there is little room.
 NEAR, NEAR_SHARE = timedelta(minutes=15), 0.1
+SOON, SOON_SHARE = timedelta(hours=1), 0.2
 
 
 @dataclass(frozen=True)
@@ -29,6 +30,7 @@ class Expiry:
     """When the message is rejected by itself. `is_over`: that time has come, and the rule is about to act."""
 
     at: datetime
+    is_soon: bool
     is_near: bool
     is_over: bool
 
@@ -103,8 +105,9 @@ def expiry_of(message: Message, *, now: datetime) -> Expiry | None:
     if message.expires_at is None or message.state != MessageState.HELD:
         return None
     left = message.expires_at - now
-    is_near = left <= max(NEAR, (message.expires_at - message.held_at) * NEAR_SHARE)
-    return Expiry(message.expires_at, is_near=is_near, is_over=left <= timedelta(0))
+    whole = message.expires_at - message.held_at
+    is_soon, is_near = left <= max(SOON, whole * SOON_SHARE), left <= max(NEAR, whole * NEAR_SHARE)
+    return Expiry(message.expires_at, is_soon=is_soon, is_near=is_near, is_over=left <= timedelta(0))
 
 
 def waits_for(message: Message, decision: Decision | None, *, now: datetime) -> str:

@@ -40,7 +40,9 @@
     chip.className = `chip shape ${tone}${hasEnded ? " ended" : ""}`;
     chip.hidden = isHeld && !isBack;
     item.querySelector("[data-detail]").textContent = isHeld ? "" : detail;
-    item.classList.toggle("done", !isHeld && list().dataset.tab === "waiting");
+    // What was withdrawn and may still take effect waits for somebody as well.
+    const waits = isHeld || word.startsWith("May still");
+    item.classList.toggle("done", !waits && list().dataset.tab === "waiting");
   }
 
   /* The content of one row has come: that row is painted again where it stands. */
@@ -97,7 +99,13 @@
       stale.querySelector("[data-reason]").textContent = reason;
     }
     const line = fresh.querySelector(".as-of");
-    line.textContent = asOf ? "Complete as of " : "Not read yet";
+    const lead = document.createElement("span");
+    Object.assign(lead, { className: asOf ? "lead" : "", textContent: asOf ? "Complete as of " : "Not read yet" });
+    line.replaceChildren(lead);
+    const behind = document.getElementById("behind");
+    behind.hidden = level === "green";
+    behind.dataset.level = level;
+    behind.querySelector("[data-reason]").textContent = reason;
     if (!asOf) return;
     const time = document.createElement("time");
     const utc = new Date(asOf).toISOString();

@@ -432,7 +432,9 @@ def test_tab_of_the_unknown_holds_all_that_is_in_doubt(desk, connection, reviewe
 )
 def test_time_left_is_told_and_red_near_its_end(desk, message, left, tone, words):
     Message.objects.update(expires_at=Now() + left, held_at=Now() - timedelta(hours=1))
-    for page in (desk.get(f"/queue/{message.public_id}/").content.decode(), desk.get("/queue/").content.decode()):
+    pages = [f"/queue/{message.public_id}/"] + (["/queue/"] if tone == "rose" else [])
+    assert ("Expires in" in read(desk, message).partition('id="message"')[0]) == (tone == "rose")
+    for page in [desk.get(path).content.decode() for path in pages]:
         chip = re.search(r'<span class="chip (\w+)[^"]*"><svg.{0,200}?Expires in.*?</time>', page, re.DOTALL)
         assert chip
         assert chip[1] == tone
