@@ -93,10 +93,13 @@ def undo_decision(*, message: UUID, actor: Actor, now: datetime) -> Decision:
 
 def _refuse_if_decided(message: Message, outcome: str) -> None:
     decision = message.decisions.select_related("given_by").order_by("-pk").first()
-    if decision is not None and decision.state not in _OPEN_AGAIN and not came_back(message, outcome):
-        who = decision.given_by or "A rule"
-        when = f"{decision.recorded_at:%H:%M:%S} UTC"
-        raise AlreadyDecided(f"{who} {decision.word} this message first, at {when}.", decision=decision)
+    if decision is not None and decision.state not in _OPEN_AGAIN:
+        if not came_back(message, outcome):
+            who = decision.given_by or "A rule"
+            when = f"{decision.recorded_at:%H:%M:%S} UTC"
+            raise AlreadyDecided(f"{who} {decision.word} this message first, at {when}.", decision=decision)
+        # The verdicts of then have had their effect.
+        message.verdicts.filter(live=True).update(live=False)
     if message.state != MessageState.HELD:
         what = MessageState(message.state).label.lower()
         raise AlreadyDecided(f"This message is not held any more: it is {what}.")

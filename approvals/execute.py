@@ -15,7 +15,7 @@ from django.db.models.functions import Now
 
 from approvals import asking, ending, mirror, settle
 from approvals.ending import ACTOR
-from approvals.models import Connection, Decision
+from approvals.models import Decision, Message
 from approvals.ruling import ruling_for, stop_of
 from approvals.states import DecisionEvent, DecisionState, MessageState, Outcome, upstream_action
 from common.fingerprint import fingerprint, within
@@ -117,7 +117,7 @@ def _call(decision: Decision) -> dict[str, Any]:
     """Read the content once more, then decide. Nothing here touches the decision's row but the mark before the call."""
     message, connection = decision.message, decision.message.connection
     client = asking.overseer(connection)
-    pending = _read_pending(connection, client, email_id=message.upstream_id if connection.is_our_gateway else "")
+    pending = _read_pending(client, message)
     row = next((row for row in pending.rows if str(row["id"]) == message.upstream_id), None)
     if row is None and pending.closed:
         raise errors.Conflict("MultiMail does not hold this message any more.", body=pending.closed)
@@ -136,24 +136,31 @@ def _call(decision: Decision) -> dict[str, Any]:
     )
 
 
-def _read_pending(connection: Connection, client: Client, *, email_id: str) -> Pending:
+def _read_pending(client: Client, message: Message) -> Pending:
     """Read the content once more. A read has no effect: what goes wrong in it never ends the decision.
 
-    Raises the errors that say something of the key, the rate or this one message; all others as NotSent.
+    Our gateway is asked for the one message, hosted MultiMail for everything, together with whoever else asks. Raises
+    the errors that say something of the key, the rate or this one message; all others as NotSent.
     """
+    connection = message.connection
     try:
-        # Hosted MultiMail is read whole, once for all decisions that wait for it.
-        return client.list_pending(email_id=email_id) if email_id else asking.whole(connection)
+        if not connection.is_our_gateway:
+            return asking.whole(connection)
+        pending = client.list_pending(email_id=message.upstream_id)
     except errors.Forbidden as error:
         # A key that may not even read is as good as none.
         raise errors.KeyRefused(error.sentence, status=error.status) from error
     except (errors.Conflict, errors.Rejected, errors.OutcomeUnknown) as error:
         raise errors.NotSent(error.sentence, status=error.status) from error
     except errors.NotFound as error:
-        if email_id:
+        if connection.is_our_gateway:
             raise
         # The list itself is not there: a wrong address or a proxy, which says nothing of the message.
         raise errors.NotSent(error.sentence, status=error.status) from error
+    if not pending.is_our_gateway:
+        # Another MultiMail answers there by now, which knows no such question.
+        raise errors.NotSent("MultiMail did not answer for this one message.")
+    return pending
 
 
 def _compare(decision: Decision, row: dict[str, Any]) -> None:
