@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from django.db.backends.utils import CursorWrapper
+from django.db.models.functions import Now
 
 from approvals import earlier
 from approvals.models import Connection, Mailbox, Message, Revision
@@ -168,7 +169,8 @@ def store_revision(message: Message, *, row: Mapping[str, Any], actor: Actor, no
     is_first_read = message.hydrated_at is None
     message.revision = current
     message.hydrated_at = message.hydrated_at or now
-    message.seen_at = now
+    # By the clock that reads begin by.
+    message.seen_at = Now()
     message.subject, message.recipients = shown.subject, list(shown.to)
     message.sender = fitting("sender", shown.sender)
     message.trigger = metadata if isinstance(metadata, dict) else message.trigger

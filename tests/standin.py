@@ -12,23 +12,34 @@ from tests.serving import Handler, serving
 
 @dataclass
 class MultiMail:
-    """`answers` maps a path to (status, body); a body that is bytes goes out as it is. Ids in `unknown` are 404."""
+    """`answers` maps a path to (status, body); a body that is bytes goes out as it is. Ids in `unknown` are 404.
+
+    `pages` maps a cursor to the page of the held messages that it leads to, or to an answer.
+    """
 
     url: str = ""
     answers: dict[str, tuple[int, Any]] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=lambda: {"X-Countersign-Gateway": "1"})
     calls: list[tuple[str, str, Any]] = field(default_factory=list)
     unknown: set[str] = field(default_factory=set)
+    pages: dict[str, Any] = field(default_factory=dict)
+    keys: list[str] = field(default_factory=list)
     # What happens elsewhere, by method, after a request arrived and before it is answered.
     meanwhile: dict[str, Callable[[], object]] = field(default_factory=dict)
 
     def holds(self, *rows: Any, **more: Any) -> None:
         """Answer every read of what is held with these rows."""
+        self.pages = {}
         self.answers["/v1/oversight/pending"] = (200, {"pending": list(rows), "cursor": None, **more})
 
     def decides(self, status: int, /, **body: Any) -> None:
         """Answer every decision so."""
         self.answers["/v1/oversight/decide"] = (status, body)
+
+    @property
+    def paths(self) -> list[str]:
+        """The addresses that were asked, in order."""
+        return [path for _, path, _ in self.calls]
 
     @property
     def decisions(self) -> list[Any]:
@@ -46,8 +57,12 @@ def multimail() -> Iterator[MultiMail]:
             length = int(self.headers.get("Content-Length") or 0)
             asked = json.loads(self.rfile.read(length)) if length else None
             standin.calls.append((self.command, self.path, asked))
+            standin.keys.append(self.headers.get("Authorization", "").removeprefix("Bearer "))
             address = urlsplit(self.path)
             status, body = standin.answers.get(address.path, (404, {"error": "not here"}))
+            if standin.pages and address.path == "/v1/oversight/pending":
+                page = standin.pages[address.query.partition("cursor=")[2]]
+                status, body = page if isinstance(page, tuple) else (200, page)
             if address.query.partition("email_id=")[2] in standin.unknown:
                 status, body = 404, {"error": "There is no such message in this account."}
             standin.meanwhile.get(self.command, lambda: None)()

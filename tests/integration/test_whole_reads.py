@@ -1,0 +1,315 @@
+"""Whole reads: nothing is written without news, lists of many pages close nothing wrongly, each source counts alike."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import connection as database
+from django.db.models import F
+from django.db.models.functions import Now
+from django.test.utils import CaptureQueriesContext
+
+from approvals import asking, fetching, mirror, reconcile
+from approvals.freshness import freshness_of
+from approvals.models import Connection, Message, Revision
+from approvals.reconcile import hydrate, read_everything
+from audit.models import Entry
+from tests.factories import NOW, make_connection, make_message, pending_row
+from tests.standin import multimail
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def upstream():
+    with multimail() as standin:
+        yield standin
+
+
+@pytest.fixture
+def connection(db, upstream):
+    return make_connection(api_url=upstream.url)
+
+
+@pytest.fixture
+def hosted(db, upstream):
+    upstream.headers = {}
+    return make_connection("hosted", api_url=upstream.url, is_our_gateway=False)
+
+
+def read(connection):
+    return read_everything(connection_id=connection.pk, now=NOW + timedelta(minutes=1))
+
+
+def pages(upstream, *lists):
+    """Answer the next whole read with these pages."""
+    upstream.pages = {
+        "" if number == 0 else str(number): {
+            "pending": list(rows),
+            "cursor": str(number + 1) if number + 1 < len(lists) else None,
+        }
+        for number, rows in enumerate(lists)
+    }
+
+
+def states():
+    return dict(Message.objects.values_list("upstream_id", "state"))
+
+
+def test_list_without_news_costs_no_write_to_any_message_and_as_many_queries_at_any_length(connection, upstream):
+    costs = []
+    for number in (3, 12):
+        upstream.holds(*[pending_row(f"01E{n}") for n in range(number)])
+        read(connection)
+        with CaptureQueriesContext(
+            database,
+        ) as asked:
+            assert read(connection) == f"{number} held"
+        costs.append([query["sql"].split(" ")[0] for query in asked.captured_queries])
+        touched = [q["sql"] for q in asked.captured_queries if q["sql"].startswith(("INSERT", "UPDATE", "DELETE"))]
+        assert all('UPDATE "approvals_connection"' in sql for sql in touched)
+    assert costs[0] == costs[1]
+
+
+def test_only_the_row_that_changed_is_written(connection, upstream):
+    upstream.holds(pending_row("01A"), pending_row("01B"))
+    read(connection)
+    upstream.holds(pending_row("01A"), pending_row("01B", subject="Another"))
+    read(connection)
+    assert dict(Message.objects.values_list("upstream_id", "revision__number")) == {"01A": 1, "01B": 2}
+
+
+def test_row_that_slips_between_pages_is_not_closed_before_a_second_read_lacks_it(hosted, upstream):
+    pages(upstream, [pending_row("01A"), pending_row("01B")], [pending_row("01C")])
+    assert read(hosted) == "3 held"
+    # Somebody decided 01A while the list was read, and 01C slipped from the second page to the first.
+    pages(upstream, [pending_row("01A"), pending_row("01B")], [])
+    read(hosted)
+    assert states() == dict.fromkeys(("01A", "01B", "01C"), "held")
+    pages(upstream, [pending_row("01B")], [pending_row("01C")])
+    read(hosted)
+    assert states() == dict.fromkeys(("01A", "01B", "01C"), "held")
+    pages(upstream, [pending_row("01B")], [pending_row("01C")])
+    read(hosted)
+    assert states() == {"01A": "gone", "01B": "held", "01C": "held"}
+
+
+def test_list_of_one_page_closes_at_once_what_it_lacks(hosted, upstream):
+    upstream.holds(pending_row("01A"), pending_row("01B"))
+    read(hosted)
+    upstream.holds(pending_row("01B"))
+    read(hosted)
+    assert states() == {"01A": "gone", "01B": "held"}
+
+
+def test_page_that_cannot_be_read_closes_nothing(hosted, upstream):
+    pages(upstream, [pending_row("01A")], [pending_row("01B")])
+    read(hosted)
+    pages(upstream, [pending_row("01C")], [])
+    upstream.pages["1"] = (500, {"error": "no"})
+    assert read(hosted) == "unreachable"
+    assert states() == {"01A": "held", "01B": "held"}
+
+
+def test_what_came_while_the_list_was_read_is_not_closed_by_it(hosted, upstream, monkeypatch):
+    upstream.holds()
+    ask = asking.ask
+    monkeypatch.setattr(asking, "ask", lambda *a, **k: (make_message(hosted), ask(*a, **k))[1])
+    read(hosted)
+    assert list(states().values()) == ["held"]
+
+
+def test_read_key_tells_how_mail_was_decided(hosted, upstream):
+    Connection.objects.update(read_key="mm_live_read")
+    upstream.holds(pending_row("01A"))
+    read(hosted)
+    told = {"id": "01A", "status": "sent", "decision": "approved", "decided_by": "Ben", "delivered_at": "2026-11-20"}
+    upstream.answers["/v1/mailboxes/01MAILBOX/emails/01A"] = (200, told)
+    upstream.holds()
+    read(hosted)
+    message = Message.objects.get()
+    assert (message.state, message.upstream_status, message.upstream_decided_by) == ("delivered", "sent", "Ben")
+    assert [key for key, path in zip(upstream.keys, upstream.paths, strict=True) if "emails" in path] == [
+        "mm_live_read"
+    ]
+
+
+@pytest.mark.parametrize("answer", [(500, {}), (403, {"error": "no"}), (200, b"x")], ids=["500", "403", "no JSON"])
+def test_read_key_without_an_answer_closes_nothing(hosted, upstream, answer):
+    Connection.objects.update(read_key="mm_live_read")
+    upstream.holds(pending_row("01A"))
+    read(hosted)
+    upstream.answers["/v1/mailboxes/01MAILBOX/emails/01A"] = answer
+    upstream.holds()
+    assert read(hosted) == "0 held"
+    assert states() == {"01A": "held"}
+
+
+def test_received_mail_is_never_read_with_the_read_key(hosted, upstream):
+    Connection.objects.update(read_key="mm_live_read")
+    upstream.holds(pending_row("01A", direction="inbound", status="pending_inbound_approval"))
+    read(hosted)
+    upstream.holds()
+    read(hosted)
+    assert states() == {"01A": "gone"}
+    assert not [path for path in upstream.paths if "emails" in path]
+
+
+LESS = ("cc", "bcc", "attachments", "additions", "html_body")
+
+
+def less(row):
+    return {name: value for name, value in row.items() if name not in LESS}
+
+
+def test_source_that_gives_less_and_says_the_same_is_no_change(hosted, upstream):
+    whole = pending_row("01A", cc=["b@x.example"])
+    for row in (whole, less(whole), whole, less(whole)):
+        upstream.holds(row)
+        read(hosted)
+    revision = Revision.objects.get()
+    assert revision.content["cc"] == ["b@x.example"]
+    assert Message.objects.get().recipients == ["dana@northwind.example"]
+
+
+def test_source_that_gives_more_is_a_new_version_and_what_is_missing_is_a_finding(hosted, upstream):
+    whole = pending_row("01A", cc=["b@x.example"])
+    for row in (less(whole), whole, less(whole)):
+        upstream.holds(row)
+        read(hosted)
+    first, second = Revision.objects.order_by("number")
+    assert "cc" not in first.coverage
+    assert "cc" in second.coverage
+    assert [["not_visible" in str(one.findings)] for one in (first, second)] == [[True], [False]]
+
+
+def test_two_sources_that_each_give_something_of_their_own_are_put_together_once(hosted, upstream):
+    whole = pending_row("01A", cc=["b@x.example"], reply_to="r@x.example")
+    one = {name: value for name, value in whole.items() if name != "cc"}
+    other = {name: value for name, value in whole.items() if name != "reply_to"}
+    for row in (one, other, one, other):
+        upstream.holds(row)
+        read(hosted)
+    assert Revision.objects.count() == 2
+    latest = mirror.stored_content(Message.objects.get().revision)
+    assert (latest.cc, latest.reply_to) == (("b@x.example",), "r@x.example")
+
+
+def test_source_that_gives_less_and_says_something_else_is_a_change(hosted, upstream):
+    whole = pending_row("01A", cc=["b@x.example"])
+    for row in (whole, less(whole) | {"subject": "Another"}):
+        upstream.holds(row)
+        read(hosted)
+    latest = Message.objects.get()
+    assert (latest.subject, latest.revision.number) == ("Another", 2)
+    assert "cc" not in latest.revision.coverage
+
+
+def test_content_that_kills_its_reader_is_left_alone_after_three_tries_and_others_flow(
+    connection, upstream, monkeypatch, admin
+):
+    """What a killed process leaves: the try that was counted before the content was touched."""
+
+    class Killed(BaseException):
+        pass
+
+    def content_of(row, read=mirror.content_of):
+        if row["id"] == "01POISON":
+            raise Killed
+        return read(row)
+
+    whole = mirror.content_of
+    monkeypatch.setattr(mirror, "content_of", content_of)
+    upstream.holds(pending_row("01POISON"), pending_row("01GOOD"))
+    for _ in range(3):
+        Connection.objects.update(reading_until=None)
+        with pytest.raises(Killed):
+            read(connection)
+    assert read(connection) == "2 held"
+    poison = Message.objects.unfetchable().get()
+    assert (poison.upstream_id, poison.subject) == ("01POISON", "Your refund for order 4471")
+    assert states() == {"01POISON": "held", "01GOOD": "held"}
+    assert Message.objects.get(upstream_id="01GOOD").hydrated_at is not None
+    assert (Message.objects.to_hydrate().count(), hydrate(message_id=poison.pk, now=NOW)) == (0, "nothing to fetch")
+    read(connection)
+    assert Entry.objects.filter(action="message.unreadable").count() == 1
+    monkeypatch.setattr(mirror, "content_of", whole)
+    fetching.retry_fetch(message=poison.public_id, actor=admin.actor(surface="command"), now=NOW)
+    assert hydrate(message_id=poison.pk, now=NOW) == "fetched"
+    assert Message.objects.get(pk=poison.pk).fetch_tries == 0
+
+
+def test_read_of_more_than_one_task_may_do_goes_on_in_the_next(connection, upstream, monkeypatch):
+    upstream.holds(pending_row("01A"), pending_row("01B"))
+    with monkeypatch.context() as patched:
+        patched.setattr(reconcile, "WORK_TIME", -1.0)
+        assert read(connection) == "to be continued"
+    connection.refresh_from_db()
+    assert (connection.complete_as_of, connection.reading_until) == (None, None)
+    assert read(connection) == "2 held"
+
+
+def test_read_whose_lease_another_took_over_stops_and_claims_nothing(connection, upstream, monkeypatch):
+    upstream.holds(pending_row("01A"), pending_row("01B"))
+    monkeypatch.setattr(reconcile, "_RENEW_AFTER", -1.0)
+    ask = asking.ask
+
+    def slow(*args, **kwargs):
+        Connection.objects.update(reading_until=Now() + timedelta(seconds=20))
+        return ask(*args, **kwargs)
+
+    monkeypatch.setattr(asking, "ask", slow)
+    assert read(connection) == "to be continued"
+    connection.refresh_from_db()
+    assert connection.complete_as_of is None
+    assert connection.reading_until is not None, "the other's lease is not ours to end"
+
+
+def test_lease_from_a_clock_that_was_set_back_holds_nobody_up(connection, upstream):
+    upstream.holds()
+    Connection.objects.update(reading_until=Now() + timedelta(hours=1))
+    assert read(connection) == "0 held"
+
+
+def test_probes_of_a_failing_connection_grow_rarer(connection):
+    due = []
+    for failing, rested in ((10, 4), (10, 7), (40, 29), (40, 36), (4000, 50), (4000, 61)):
+        Connection.objects.update(
+            read_at=Now() - timedelta(seconds=rested), failing_since=Now() - timedelta(seconds=failing)
+        )
+        due.append(Connection.objects.to_probe().count())
+    assert due == [0, 1, 1, 1, 0, 1]
+    Connection.objects.update(paused_at=F("failing_since"))
+    assert Connection.objects.to_probe().count() == 0
+
+
+def test_connection_whose_nudge_was_lost_is_read_by_the_sweep(connection):
+    Connection.objects.update(read_at=Now() - timedelta(seconds=50), complete_as_of=Now() - timedelta(seconds=50))
+    assert Connection.objects.overdue().count() == 1
+    Connection.objects.update(complete_as_of=Now())
+    assert Connection.objects.overdue().count() == 0
+
+
+def test_security_line_20_key_that_may_also_send_is_refused_and_pauses_its_connection(connection, upstream):
+    upstream.holds(pending_row("01A"))
+    upstream.answers["/v1/account"] = (200, {"scopes": ["oversight", "send"]})
+    assert read(connection) == "unreachable"
+    connection.refresh_from_db()
+    assert "may also send" in connection.paused_because
+    assert Message.objects.count() == 0
+    assert not Connection.objects.to_read().exists()
+    assert "may also send" in freshness_of(connection, now=NOW).reason
+    # Another key ends it by itself.
+    upstream.answers["/v1/account"] = (200, {"scopes": ["oversight"]})
+    Connection.objects.filter(pk=connection.pk).update(oversight_key="mm_live_another")
+    assert read(connection) == "1 held"
+    connection.refresh_from_db()
+    assert connection.paused_at is None
+
+
+def test_security_line_20_each_key_is_asked_about_once(connection, upstream):
+    upstream.holds()
+    upstream.answers["/v1/account"] = (200, {"scopes": ["oversight"]})
+    for key in ("mm_live_one", "mm_live_one", "mm_live_two"):
+        Connection.objects.filter(pk=connection.pk).update(oversight_key=key)
+        read(connection)
+    assert upstream.paths.count("/v1/account") == 2

@@ -1,0 +1,82 @@
+"""Who may use the worker's threads: no connection may hold up another, and no job that waits is forgotten."""
+
+from contextlib import ExitStack
+
+import pytest
+
+from approvals import rooms
+from approvals.rooms import KEPT_FREE, Rooms
+
+READ, DECIDE = "tasks.hydrate", "tasks.execute_decision"
+
+
+def fill(stack, shared, connection, *, is_well=True, is_urgent=True, times=20):
+    """Let jobs of one connection come until none gets in, and return how many did."""
+    entries = [
+        stack.enter_context(
+            shared.enter(connection, (DECIDE if is_urgent else READ, key), is_well=is_well, is_urgent=is_urgent)
+        )
+        for key in range(times)
+    ]
+    return sum(entry.is_in for entry in entries)
+
+
+def test_one_connection_leaves_threads_to_the_others():
+    shared = Rooms(8)
+    with ExitStack() as stack:
+        assert fill(stack, shared, 1) == 8 - KEPT_FREE
+        assert fill(stack, shared, 2) == 1
+        assert fill(stack, shared, 3) == 1
+
+
+def test_connection_that_fails_has_one_place():
+    with ExitStack() as stack:
+        assert fill(stack, Rooms(8), 1, is_well=False) == 1
+
+
+def test_reads_leave_places_to_decisions():
+    shared = Rooms(8)
+    with ExitStack() as stack:
+        assert fill(stack, shared, 1, is_urgent=False) == 2
+        assert fill(stack, shared, 1) == 3
+
+
+def test_connection_that_answered_slowly_has_two_places_until_it_is_fast_again(monkeypatch):
+    shared, times = Rooms(8), iter([0.0, rooms.SLOW + 1, 10.0, 10.1])
+    monkeypatch.setattr(rooms.time, "monotonic", lambda: next(times))
+    with shared.enter(1, (READ, 1), is_well=True, is_urgent=False):
+        pass
+    monkeypatch.setattr(rooms.time, "monotonic", lambda: 10.0)
+    with ExitStack() as stack:
+        assert fill(stack, shared, 1) == 2
+        assert fill(stack, shared, 2) > 2
+    with ExitStack() as stack:
+        assert fill(stack, shared, 1) == 5
+
+
+def test_job_without_room_is_kept_once_and_handed_out_decisions_first():
+    shared = Rooms(8)
+    with shared.enter(1, (READ, 0), is_well=False, is_urgent=False) as first:
+        for job, is_urgent in (((READ, 1), False), ((READ, 1), False), ((READ, 2), False), ((DECIDE, 9), True)):
+            with shared.enter(1, job, is_well=False, is_urgent=is_urgent) as entry:
+                assert not entry.is_in
+    assert first.next == ((DECIDE, 9), (READ, 1))
+    with shared.enter(1, (READ, 3), is_well=True, is_urgent=False) as last:
+        assert last.is_in
+    assert last.next == ((READ, 2),)
+
+
+def test_place_is_free_again_after_an_error():
+    shared = Rooms(8)
+    with pytest.raises(RuntimeError), shared.enter(1, (READ, 0), is_well=False, is_urgent=False):
+        raise RuntimeError
+    with shared.enter(1, (READ, 1), is_well=False, is_urgent=False) as entry:
+        assert entry.is_in
+
+
+def test_what_is_kept_is_bounded(monkeypatch):
+    monkeypatch.setattr(rooms, "MAX_KEPT", 3)
+    shared = Rooms(8)
+    with ExitStack() as stack:
+        fill(stack, shared, 1, is_well=False)
+        assert [len(kept) for kept in shared._kept.values()] == [3]
