@@ -1,0 +1,316 @@
+"""Once a call may have left: what a person can still do, and how a withdrawn decision ends all the same."""
+
+import pytest
+from django.db import connections
+from django.db.models.functions import Now
+
+from approvals.decide import undo_decision
+from approvals.errors import AlreadyDecided, ContentChanged, VerdictNotAllowed
+from approvals.execute import run_decision
+from approvals.models import Decision, Message, Verdict
+from approvals.reconcile import read_everything
+from approvals.settle import LEFT_AFTER_ALL
+from approvals.withdraw import confirm_approval, settle_by_hand, withdraw_decision
+from audit.models import Entry
+from tests.factories import NOW, event_body, make_connection, make_message, make_person, pending_row, post_event
+from tests.factories import show_row as show
+from tests.integration.deciding import carry_out, decide
+from tests.standin import multimail
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def upstream():
+    with multimail() as standin:
+        yield standin
+
+
+@pytest.fixture
+def connection(db, upstream):
+    return make_connection(api_url=upstream.url)
+
+
+@pytest.fixture
+def message(connection, upstream):
+    message = make_message(connection)
+    upstream.holds(pending_row(message.upstream_id))
+    return message
+
+
+def in_doubt(message, person, outcome="approve", **fields):
+    """Make a decision whose call got no answer."""
+    decision = decide(message, person, outcome).decision
+    values = {"state": "unknown", "attempt": 1, "may_have_left": True, **fields}
+    Decision.objects.filter(pk=decision.pk).update(**values)
+    decision.refresh_from_db()
+    return decision
+
+
+def withdraw(message, person):
+    return withdraw_decision(message=message.public_id, actor=person.actor(surface="web"), now=NOW)
+
+
+def confirm(message, person):
+    return confirm_approval(message=message.public_id, actor=person.actor(surface="web"), now=NOW)
+
+
+def settle(message, person, took_effect):
+    actor = person.actor(surface="web")
+    return settle_by_hand(message=message.public_id, actor=actor, took_effect=took_effect, now=NOW)
+
+
+def report(client, message, name, **fields):
+    post_event(client, message.connection, event_body(name, email_id=message.upstream_id, **fields))
+
+
+@pytest.mark.parametrize("state", ["recorded", "calling", "unknown"])
+def test_decision_whose_call_may_have_left_is_withdrawn_and_never_undone(message, reviewer, state):
+    decision = in_doubt(message, reviewer, state=state)
+    with pytest.raises(AlreadyDecided, match="too late"):
+        undo_decision(message=message.public_id, actor=reviewer.actor(surface="web"), now=NOW)
+    withdrawn = withdraw(message, reviewer)
+    assert (withdrawn.pk, withdrawn.state) == (decision.pk, "withdrawn")
+    assert "Withdrawn by Ana Ferreira" in withdrawn.explanation
+    assert Entry.objects.filter(action="decision.withdrawn").count() == 1
+
+
+def test_withdrawing_what_has_not_left_undoes_it(message, reviewer):
+    decide(message, reviewer)
+    assert withdraw(message, reviewer).state == "undone"
+
+
+def test_withdrawn_twice_is_refused(message, reviewer):
+    in_doubt(message, reviewer)
+    withdraw(message, reviewer)
+    with pytest.raises(AlreadyDecided):
+        withdraw(message, reviewer)
+
+
+@pytest.mark.parametrize("act", [withdraw, confirm])
+def test_only_a_reviewer_of_the_mailbox_acts(message, reviewer, auditor, act):
+    in_doubt(message, reviewer, seen_held=2)
+    with pytest.raises(VerdictNotAllowed):
+        act(message, auditor)
+    stranger = make_person("x@yourteam.example", "X", "reviewer", connection=make_connection("other"))
+    with pytest.raises(VerdictNotAllowed):
+        act(message, stranger)
+    assert Decision.objects.get().state == "unknown"
+
+
+def test_withdrawn_approve_takes_a_reject_by_the_same_person_but_no_approve(message, reviewer):
+    in_doubt(message, reviewer)
+    withdraw(message, reviewer)
+    with pytest.raises(AlreadyDecided, match="was withdrawn, and its call may still arrive"):
+        decide(message, reviewer, "approve")
+    assert decide(message, reviewer, "reject").decision.state == "recorded"
+    assert Verdict.objects.filter(live=True).count() == 1
+
+
+def test_withdrawn_approve_can_be_given_anew_once_two_reads_show_the_message_held(message, reviewer):
+    in_doubt(message, reviewer)
+    withdrawn = withdraw(message, reviewer)
+    assert withdrawn.seen_held == 0
+    Decision.objects.update(seen_held=2)
+    assert decide(message, reviewer, "approve").decision.state == "recorded"
+
+
+def test_withdrawn_reject_leaves_every_verdict_open(message, reviewer):
+    in_doubt(message, reviewer, "reject")
+    withdraw(message, reviewer)
+    assert decide(message, reviewer, "approve").decision.state == "recorded"
+
+
+@pytest.mark.parametrize(
+    ("event", "fields", "state"),
+    [
+        ("oversight.approved", {}, "applied"),
+        ("oversight.approved", {"reason": "[countersign:SOMEBODYEL]"}, "superseded"),
+        ("oversight.rejected", {}, "superseded"),
+        ("message.cancelled", {}, "withdrawn"),
+    ],
+)
+def test_withdrawn_approve_ends_by_what_multimail_reports(client, message, reviewer, event, fields, state):
+    in_doubt(message, reviewer)
+    withdraw(message, reviewer)
+    report(client, message, event, **fields)
+    assert Decision.objects.get().state == state
+
+
+def test_withdrawn_approve_that_left_after_all_says_so_loudly(client, message, reviewer):
+    decision = in_doubt(message, reviewer)
+    withdraw(message, reviewer)
+    report(client, message, "oversight.approved", reason=f"[countersign:{decision.reference}]")
+    decision.refresh_from_db()
+    assert (decision.state, decision.explanation) == ("applied", LEFT_AFTER_ALL)
+    assert Entry.objects.filter(action="decision.left_after_all").count() == 1
+
+
+@pytest.mark.parametrize(("approve", "reject", "event"), [
+    ("applied", "superseded", "oversight.approved"), ("superseded", "applied", "oversight.rejected"),
+])  # fmt: skip
+def test_one_report_settles_the_withdrawn_approve_and_the_reject_after_it(
+    client, message, reviewer, approve, reject, event
+):
+    in_doubt(message, reviewer)
+    withdraw(message, reviewer)
+    decide(message, reviewer, "reject")
+    Decision.objects.filter(state="recorded").update(state="calling", attempt=1, may_have_left=True)
+    report(client, message, event)
+    assert list(Decision.objects.order_by("pk").values_list("state", flat=True)) == [approve, reject]
+
+
+def test_report_without_reference_is_claimed_by_one_decision_only(client, message, reviewer):
+    for _ in range(2):
+        in_doubt(message, reviewer, "reject")
+        withdraw(message, reviewer)
+    report(client, message, "oversight.rejected")
+    assert sorted(Decision.objects.values_list("state", flat=True)) == ["applied", "superseded"]
+
+
+def test_reject_that_wins_ends_the_withdrawn_approve(message, reviewer, upstream):
+    in_doubt(message, reviewer)
+    withdraw(message, reviewer)
+    upstream.decides(200, status="rejected", decision="rejected")
+    assert carry_out(message, reviewer, "reject") == "applied"
+    assert list(Decision.objects.order_by("pk").values_list("state", flat=True)) == ["superseded", "applied"]
+
+
+def test_conflict_that_meets_the_reject_settles_the_approve_that_won(message, reviewer, upstream):
+    approve = in_doubt(message, reviewer)
+    withdraw(message, reviewer)
+    reason = f"[countersign:{approve.reference}]"
+    upstream.decides(409, status="sent", decision="approved", reason=reason, error="decided")
+    assert carry_out(message, reviewer, "reject") == "superseded"
+    approve.refresh_from_db()
+    assert (approve.state, approve.explanation) == ("applied", LEFT_AFTER_ALL)
+
+
+def test_reading_settles_a_withdrawn_decision_whose_webhook_was_lost(message, reviewer, upstream, connection):
+    in_doubt(message, reviewer)
+    withdraw(message, reviewer)
+    upstream.holds(status="sent", decision="approved")
+    read_everything(connection_id=connection.pk, now=NOW.replace(year=2030))
+    assert Decision.objects.get().state == "applied"
+    assert Message.objects.get().state == "sent"
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("status", "body", "state"),
+    [
+        (200, {"decision": "approved"}, "applied"),
+        (409, {"status": "rejected", "decision": "rejected"}, "superseded"),
+        (409, {"status": "pending_send_approval", "code": "content_changed"}, "refused"),
+        (429, {}, "refused"),
+        (403, {}, "refused"),
+        (500, {}, "withdrawn"),
+    ],
+)
+def test_answer_that_comes_after_the_withdrawal_still_counts(status, body, state):
+    ana = make_person("ana@yourteam.example", "Ana Ferreira", "reviewer")
+    with multimail() as upstream:
+        message = make_message(make_connection(api_url=upstream.url))
+        upstream.holds(pending_row(message.upstream_id))
+        upstream.decides(status, **body, error="because")
+
+        def meanwhile():
+            withdraw(message, ana)
+            connections.close_all()
+
+        upstream.meanwhile["POST"] = meanwhile
+        assert carry_out(message, ana) == state
+    events = list(Decision.objects.get().attempts.order_by("pk").values_list("event", flat=True))
+    assert events[:2] == ["take", "withdraw"]
+
+
+def test_approval_of_unknown_outcome_goes_out_again_when_a_person_confirms(message, reviewer, upstream):
+    decision = in_doubt(message, reviewer, seen_held=2)
+    confirmed = confirm(message, reviewer)
+    assert (confirmed.pk, confirmed.state, confirmed.attempt) == (decision.pk, "recorded", 1)
+    assert Entry.objects.filter(action="decision.confirmed").count() == 1
+    upstream.decides(200, decision="approved")
+    assert run_decision(decision_id=decision.pk, now=NOW) == "applied"
+    decision.refresh_from_db()
+    assert decision.attempt == 2
+
+
+def test_confirmed_approval_that_the_gateway_answers_as_decided_by_our_first_call_is_applied(
+    message, reviewer, upstream
+):
+    decision = in_doubt(message, reviewer, seen_held=2)
+    confirm(message, reviewer)
+    reason = f"[countersign:{decision.reference}]"
+    upstream.decides(409, status="sent", decision="approved", reason=reason, error="decided")
+    assert run_decision(decision_id=decision.pk, now=NOW) == "applied"
+
+
+@pytest.mark.parametrize(
+    ("fields", "outcome", "error"),
+    [
+        ({"seen_held": 1}, "approve", VerdictNotAllowed),
+        ({"seen_held": 2, "state": "calling"}, "approve", AlreadyDecided),
+        ({"seen_held": 2}, "reject", AlreadyDecided),
+    ],
+)
+def test_approval_is_not_confirmed_before_its_time(message, reviewer, fields, outcome, error):
+    in_doubt(message, reviewer, outcome, **fields)
+    with pytest.raises(error):
+        confirm(message, reviewer)
+
+
+def test_approval_of_changed_content_is_not_confirmed(message, reviewer):
+    in_doubt(message, reviewer, seen_held=2)
+    show(message, subject="Another")
+    with pytest.raises(ContentChanged):
+        confirm(message, reviewer)
+
+
+def test_expired_approval_is_not_confirmed(message, reviewer):
+    in_doubt(message, reviewer, seen_held=2)
+    Message.objects.update(expires_at=Now())
+    with pytest.raises(VerdictNotAllowed, match="time to approve"):
+        confirm(message, reviewer)
+
+
+@pytest.mark.parametrize(("took_effect", "state"), [(True, "applied"), (False, "superseded")])
+@pytest.mark.parametrize("role", ["reviewer", "admin"])
+def test_unattributed_decision_ends_as_a_person_says(message, reviewer, role, took_effect, state):
+    in_doubt(message, reviewer, state="unattributed")
+    person = make_person("x@yourteam.example", "Xenia", role)
+    settled = settle(message, person, took_effect)
+    assert settled.state == state
+    assert "Xenia says that it" in settled.explanation
+
+
+def test_withdrawn_decision_is_settled_by_hand_only_when_the_message_is_gone(message, reviewer):
+    in_doubt(message, reviewer)
+    withdraw(message, reviewer)
+    with pytest.raises(AlreadyDecided):
+        settle(message, reviewer, took_effect=True)
+    Message.objects.update(state="gone")
+    assert settle(message, reviewer, took_effect=True).state == "applied"
+
+
+def test_auditor_settles_nothing(message, reviewer, auditor):
+    in_doubt(message, reviewer, state="unattributed")
+    with pytest.raises(VerdictNotAllowed):
+        settle(message, auditor, took_effect=True)
+
+
+def test_word_of_multimail_ends_what_was_unattributed_before_anybody_says(client, message, reviewer):
+    in_doubt(message, reviewer, state="unattributed")
+    report(client, message, "oversight.rejected")
+    assert Decision.objects.get().state == "superseded"
+
+
+def test_message_that_came_back_takes_a_new_verdict_but_is_not_approved_twice(message, reviewer, upstream, connection):
+    in_doubt(message, reviewer, state="unattributed")
+    Message.objects.update(state="gone")
+    settle(message, reviewer, took_effect=True)
+    upstream.holds(pending_row(message.upstream_id))
+    read_everything(connection_id=connection.pk, now=NOW)
+    assert Message.objects.get().state == "held"
+    with pytest.raises(AlreadyDecided):
+        decide(message, reviewer, "approve")
+    assert decide(message, reviewer, "reject").decision.state == "recorded"
