@@ -4,14 +4,13 @@ import json
 from datetime import timedelta
 
 from django.db import transaction
-from django.db.backends.utils import CursorWrapper
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
 from alerts.models import Delivery, Route
 from audit.models import Entry
 from common.logs import trace_id, traced
-from common.postgres.rows import run
+from common.postgres.rows import Answer, run
 
 # How far back acts are looked at again, and how long their own planning may take.
 LOOK_BACK, PATIENCE = timedelta(minutes=10), timedelta(seconds=10)
@@ -84,18 +83,18 @@ class Planned:
 
     def __init__(self, entry: Entry) -> None:
         self.entry = entry
-        self._cursor = self._ask()
+        self._answer = self._ask()
 
     @property
     def deliveries(self) -> list[int]:
         """The keys of the deliveries that should be tried."""
-        missing, deliveries = self._cursor.fetchone()
+        missing, deliveries = self._answer.row()
         if missing:
             # Another act made the same card at this moment: this statement could not see it, the next one can.
-            _, deliveries = self._ask().fetchone()
+            _, deliveries = self._ask().row()
         return list(deliveries)
 
-    def _ask(self) -> CursorWrapper:
+    def _ask(self) -> Answer:
         pause = CONTENT_PAUSE if self.entry.action == "message.held" else timedelta(0)
         parameters = {
             "action": self.entry.action,

@@ -13,7 +13,7 @@ from approvals.models import Connection, Mailbox, Message, WebhookEvent
 from approvals.states import MessageEvent, MessageState
 from audit.recording import Place, ReservedPlace, record
 from common.logs import trace_id
-from common.postgres.rows import insert, one_by_one, pipelined
+from common.postgres.rows import insert, one_by_one, together
 from people.actors import Actor, webhook
 from upstream.events import Event, MisshapenEvent, UnreadableEvent, parse
 
@@ -62,20 +62,18 @@ class _Known:
     """What the desk knows of an event's message, asked for together with other statements. It locks the message."""
 
     def __init__(self, connection: Connection, event: Event) -> None:
+        mirror.lock_id(connection.pk, upstream_id=event.email_id)
+        self._message = Message.objects.ask_if_known(connection.pk, event.email_id)
+        self._mailbox = Mailbox.objects.ask_key(connection.pk, event.mailbox_id)
         self.place = ReservedPlace()
-        self._message = self._mailbox = None
-        if event.kind and event.email_id:
-            mirror.lock_id(connection.pk, upstream_id=event.email_id)
-            self._message = Message.objects.ask_if_known(connection.pk, event.email_id)
-            self._mailbox = Mailbox.objects.ask_key(connection.pk, event.mailbox_id)
 
     def is_message_known(self) -> bool:
         """Whether the mirror has it."""
-        return self._message is not None and self._message.fetchone() is not None
+        return self._message.one() is not None
 
     def mailbox_id(self) -> int | None:
         """Return the key of the mailbox that the event names, None where it is not known or has no address yet."""
-        row = self._mailbox.fetchone() if self._mailbox is not None else None
+        row = self._mailbox.one()
         return row[0] if row else None
 
 
@@ -147,19 +145,18 @@ def _row(connection: Connection, read: _Read, body: bytes, secret_used: str, err
 @transaction.atomic
 def _store(connection: Connection, row: WebhookEvent, read: _Read, now: datetime) -> Stored:
     actor = webhook(connection.slug)
-    with pipelined():
+    with together():
         # When the same webhook comes twice at once, the second waits here for the first and then finds it.
         inserted = insert(row, unless_there=True)
-        known = _Known(connection, Event(kind="", name="") if row.error else read.event)
-    key = inserted.fetchone()
+    key = inserted.one()
     if key is None:
         return Stored(None, Result.DUPLICATE, problem=read.problem)
     row.pk = key[0]
     if row.error:
         details = {"event": row.name, "explanation": row.error}
-        record("webhook.poison", actor=actor, connection=connection.pk, details=details, place=known.place.take())
+        record("webhook.poison", actor=actor, connection=connection.pk, details=details)
         return Stored(row, Result.POISON, problem=read.problem)
-    applied = _apply(connection, read.event, actor, now, known)
+    applied = apply_event(connection=connection, event=read.event, actor=actor, now=now)
     if applied.result != row.result:
         row.result = applied.result
         WebhookEvent.objects.filter(pk=row.pk).update(result=row.result)
@@ -168,16 +165,12 @@ def _store(connection: Connection, row: WebhookEvent, read: _Read, now: datetime
 
 def apply_event(*, connection: Connection, event: Event, actor: Actor, now: datetime) -> Applied:
     """Move the mirror by one event and settle a decision of ours that it speaks of, in the caller's transaction."""
-    with pipelined():
-        known = _Known(connection, event)
-    return _apply(connection, event, actor, now, known)
-
-
-def _apply(connection: Connection, event: Event, actor: Actor, now: datetime, known: _Known) -> Applied:
-    place = known.place.take()
     if not event.kind or not event.email_id:
-        record("webhook.unknown", actor=actor, connection=connection.pk, details={"event": event.name}, place=place)
+        record("webhook.unknown", actor=actor, connection=connection.pk, details={"event": event.name})
         return Applied(Result.UNKNOWN)
+    with together():
+        known = _Known(connection, event)
+    place = known.place.take()
     # By the database's clock: this host's may be off.
     is_old = event.at is not None and event.at < place.at - LONG_PAST
     if known.is_message_known():
@@ -196,7 +189,7 @@ def _begin(
     is_doubtful = is_old and kind == MessageEvent.PENDING
     fields = filling.fields_of(connection, event, mailbox_id=known.mailbox_id(), now=now)
     place = known.place.take()
-    with pipelined():
+    with together():
         begins = MessageEvent.GONE if is_doubtful else kind
         message, key = mirror.begin_message(
             connection, upstream_id=event.email_id, event=begins, now=now, trace=trace_id.get(), **fields
@@ -205,7 +198,7 @@ def _begin(
             _record_late(message, event, actor, place)
         else:
             _record_event(message, event, kind, actor, place)
-    message.pk = key.fetchone()[0]
+    (message.pk,) = key.row()
     if is_old:
         return Applied(Result.LATE, ask=message if is_doubtful else None)
     return Applied(Result.APPLIED, fetch=message if kind == MessageEvent.PENDING else None)

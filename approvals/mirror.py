@@ -5,7 +5,6 @@ from dataclasses import asdict, replace
 from datetime import datetime
 from typing import Any
 
-from django.db.backends.utils import CursorWrapper
 from django.db.models.functions import Now
 
 from approvals import earlier
@@ -16,7 +15,7 @@ from approvals.states import MESSAGE_TRANSITIONS, START, MessageState, next_mess
 from audit.recording import record
 from common.fingerprint import FIELDS, Attachment, Content, fingerprint, within
 from common.postgres import clock
-from common.postgres.rows import insert, run
+from common.postgres.rows import Answer, insert, run
 from people.actors import Actor
 from upstream.events import read_time
 
@@ -90,14 +89,14 @@ def move(message: Message, *, event: str, now: datetime, status: str = "") -> bo
 def create_message(connection: Connection, *, upstream_id: str, event: str, now: datetime, **fields: Any) -> Message:
     """Make the mirror of a message that is not known yet. Raises KeyError for an event that cannot begin one."""
     message, key = begin_message(connection, upstream_id=upstream_id, event=event, now=now, **fields)
-    message.pk = key.fetchone()[0]
+    (message.pk,) = key.row()
     return message
 
 
 def begin_message(
     connection: Connection, *, upstream_id: str, event: str, now: datetime, **fields: Any
-) -> tuple[Message, CursorWrapper]:
-    """As `create_message`, for statements that travel together: the key is in the cursor once they were answered."""
+) -> tuple[Message, Answer]:
+    """As `create_message`, for statements that travel together: the answer has the key once they were sent."""
     fields.setdefault("held_at", now)
     state = MESSAGE_TRANSITIONS[START, event]
     message = Message(connection=connection, upstream_id=upstream_id, state=state, changed_at=now, **fields)

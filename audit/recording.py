@@ -72,17 +72,24 @@ class Place:
     at: datetime
 
 
+_RESERVE = """
+SELECT nextval('audit_entry_id_seq') AS number, pg_current_xact_id()::text AS xid, clock_timestamp() AS at
+"""
+
+
 class ReservedPlace:
     """A place that was asked for together with other statements; it can be taken once those have been answered."""
 
     def __init__(self) -> None:
-        self._cursor = run("SELECT nextval('audit_entry_id_seq'), pg_current_xact_id()::text, clock_timestamp()")
+        self._answer = run(
+            "SELECT nextval('audit_entry_id_seq') AS number, pg_current_xact_id()::text AS xid, clock_timestamp() AS at"
+        )
         self._place: Place | None = None
 
     def take(self) -> Place:
         """Return the place."""
         if self._place is None:
-            number, xid, at = self._cursor.fetchone()
+            number, xid, at = self._answer.row()
             self._place = Place(number=number, xid=int(xid), at=at)
         return self._place
 

@@ -9,6 +9,11 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+import psycopg
+import redis
+from psycopg.conninfo import make_conninfo
 
 from dashboard.launch.programs import postgres_programs
 
@@ -23,6 +28,37 @@ def prepare() -> None:
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
     django.setup()
     logging.disable(logging.INFO)
+
+
+@contextlib.contextmanager
+def own_database() -> Iterator[None]:
+    """Give the block an empty database and an empty part of Redis, on the servers that are there; both end with it.
+
+    Must come before `prepare`: what a benchmark writes into a ledger could not be taken out again.
+    """
+    outer = {name: os.environ[name] for name in ("DATABASE_URL", "DATABASE_OWNER_URL", "REDIS_URL")}
+    name = "countersign_bench"
+    with psycopg.connect(outer["DATABASE_OWNER_URL"], autocommit=True) as owner:
+        owner.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")  # type: ignore[arg-type]
+        owner.execute(f"CREATE DATABASE {name}")  # type: ignore[arg-type]
+    for variable in ("DATABASE_URL", "DATABASE_OWNER_URL"):
+        os.environ[variable] = make_conninfo(outer[variable], dbname=name)
+    os.environ["REDIS_URL"] = redis_part(outer["REDIS_URL"])
+    try:
+        yield
+    finally:
+        redis.Redis.from_url(os.environ["REDIS_URL"]).flushdb()
+        os.environ.update(outer)
+        with psycopg.connect(outer["DATABASE_OWNER_URL"], autocommit=True) as owner:
+            owner.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")  # type: ignore[arg-type]
+
+
+def redis_part(url: str) -> str:
+    """Return the address of another of the numbered databases of a Redis."""
+    parts = urlsplit(url)
+    if parts.scheme == "unix":
+        return f"{url.partition('?')[0]}?db=15"
+    return urlunsplit(parts._replace(path="/15"))
 
 
 @contextlib.contextmanager

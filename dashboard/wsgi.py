@@ -2,6 +2,8 @@
 
 import os
 import signal
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from django.core.wsgi import get_wsgi_application
 
@@ -11,4 +13,21 @@ from dashboard.launch.pdeathsig import die_with_parent
 die_with_parent(signal.SIGKILL)
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
 
-application = get_wsgi_application()
+Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+def _with_intake(desk: Application) -> Application:
+    from dashboard.intake import PATH, Intake
+
+    intake = Intake()
+
+    def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        handler = intake if environ.get("PATH_INFO", "").startswith(PATH) else desk
+        return handler(environ, start_response)
+
+    return application
+
+
+application: Application = get_wsgi_application()
+if os.environ.get("SERVE") != "gateway":
+    application = _with_intake(application)

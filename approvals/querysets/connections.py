@@ -4,12 +4,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Self
 
 from django.db import models
-from django.db.backends.utils import CursorWrapper
 from django.db.models import Case, F, Q, When
 from django.db.models.functions import Coalesce, Greatest, Least, Now
 
 from approvals.querysets.terms import STUCK_AFTER
-from common.postgres.rows import run
+from common.postgres.rows import Answer, run
 from people.actors import Actor
 
 if TYPE_CHECKING:
@@ -70,7 +69,7 @@ class MailboxQuerySet(models.QuerySet["Mailbox"]):
         mailboxes = [scope.mailbox for scope in actor.scopes if scope.mailbox is not None]
         return self.filter(Q(connection__in=connections) | Q(pk__in=mailboxes))
 
-    def ask_key(self, connection: int, upstream_id: str) -> CursorWrapper:
+    def ask_key(self, connection: int, upstream_id: str) -> Answer:
         """Ask for the key of a mailbox whose address is known, for statements that travel together (mailbox_once)."""
         sql = "SELECT id FROM approvals_mailbox WHERE connection_id = %s AND upstream_id = %s AND address <> ''"
         return run(sql, [connection, upstream_id])

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Self
 
 from django.apps import apps
 from django.db import models
-from django.db.backends.utils import CursorWrapper
 from django.db.models import Exists, F, OuterRef, Prefetch, Q
 from django.db.models.functions import Now
 
@@ -22,7 +21,7 @@ from approvals.querysets.terms import (
     WORD_AFTER,
 )
 from approvals.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
-from common.postgres.rows import run
+from common.postgres.rows import Answer, run
 from people.actors import Actor
 
 if TYPE_CHECKING:
@@ -151,7 +150,7 @@ class MessageQuerySet(models.QuerySet["Message"]):
             state=MessageState.APPROVED, changed_at__lt=Now() - WORD_AFTER, changed_at__gt=Now() - LATELY
         )
 
-    def ask_if_known(self, connection: int, upstream_id: str) -> CursorWrapper:
+    def ask_if_known(self, connection: int, upstream_id: str) -> Answer:
         """Lock the message of this id, for statements that travel together; the cursor has a row where it is known.
 
         Without the key, as `mirror.lock_message` does it (relies on message_once).

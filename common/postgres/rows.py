@@ -4,37 +4,57 @@ Everything goes through Django's own connection and its transaction; only how st
 """
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from functools import cache
 from typing import Any
 
 from django.db import connection as database
 from django.db import models
-from django.db.backends.utils import CursorWrapper
 from django.db.models.expressions import DatabaseDefault
 
+
+class Answer:
+    """What a statement answers; while it has not been sent yet, nothing."""
+
+    def __init__(self, sql: str) -> None:
+        self.sql = sql
+        self.rows: Sequence[tuple[Any, ...]] | None = None
+
+    def one(self) -> tuple[Any, ...] | None:
+        """Return the first row, None where there is none."""
+        assert self.rows is not None, "its statement has not been sent yet"
+        return self.rows[0] if self.rows else None
+
+    def row(self) -> tuple[Any, ...]:
+        """Return the first row of a statement that always has one."""
+        found = self.one()
+        assert found is not None, "a row was expected"
+        return found
+
+
 _one_by_one: ContextVar[bool] = ContextVar("one_by_one", default=False)
-_together: ContextVar[bool] = ContextVar("together", default=False)
+_together: ContextVar[list[Answer] | None] = ContextVar("together", default=None)
 
 
 @contextlib.contextmanager
-def pipelined() -> Iterator[None]:
-    """Send the statements of the block together; their results are there after the block, not before.
+def together() -> Iterator[None]:
+    """Send the statements of the block in one go at its end; their answers are there after the block, not before.
 
-    Only `run` and `insert` may be used inside: Django's own queries would read row counts that are not there yet. The
-    first statement that fails ends the block with its error and leaves nothing but to roll the transaction back.
+    Only what goes through `run` and `insert` waits for the others. The first statement that fails ends the block with
+    its error, and leaves nothing but to roll the transaction back. Relies on values being merged on this side, as
+    Django does it unless told otherwise.
     """
-    if _one_by_one.get() or _together.get():
+    if _one_by_one.get() or _together.get() is not None:
         yield
         return
-    database.ensure_connection()
-    token = _together.set(True)
+    waiting: list[Answer] = []
+    token = _together.set(waiting)
     try:
-        with database.wrap_database_errors, database.connection.pipeline():
-            yield
+        yield
     finally:
         _together.reset(token)
+    _send(waiting)
 
 
 @contextlib.contextmanager
@@ -49,30 +69,36 @@ def one_by_one() -> Iterator[None]:
 
 def travels_together() -> bool:
     """Whether the statements of now are sent together: then a savepoint can rescue nothing."""
-    return _together.get()
+    return _together.get() is not None
 
 
-def run(sql: str, parameters: list[Any] | tuple[Any, ...] = ()) -> CursorWrapper:
-    """Execute one statement and return its cursor, to be read at once or, inside `pipelined`, after the block."""
-    cursor = database.cursor()
-    cursor.execute(sql, parameters)
-    return cursor
+def run(sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> Answer:
+    """Execute one statement, at once or with the others of its block, and return its answer."""
+    database.ensure_connection()
+    with database.wrap_database_errors, database.connection.cursor() as cursor:
+        answer = Answer(cursor.mogrify(sql, parameters))
+    waiting = _together.get()
+    if waiting is None:
+        _send([answer])
+    else:
+        waiting.append(answer)
+    return answer
 
 
-def insert(row: models.Model, *, unless_there: bool = False) -> CursorWrapper:
-    """Insert a row as it stands and return the cursor that has its key; what the database fills in is left to it.
+def insert(row: models.Model, *, unless_there: bool = False) -> Answer:
+    """Insert a row as it stands; the answer has its key. What the database fills in is left to it.
 
-    With `unless_there` the cursor has no row where a unique index says that the row is there already.
+    With `unless_there` the answer is empty where a unique index says that the row is there already.
     """
     meta = type(row)._meta
-    fields, values = [], []
-    for column in meta.concrete_fields:
-        value = getattr(row, column.attname)
-        if (value is None and column.primary_key) or isinstance(value, DatabaseDefault):
+    columns, values = [], []
+    for field in meta.concrete_fields:
+        value = getattr(row, field.attname)
+        if (value is None and field.primary_key) or isinstance(value, DatabaseDefault):
             continue
-        fields.append(column.column)
-        values.append(column.get_db_prep_save(value, connection=database))
-    return run(_insert_sql(meta.db_table, tuple(fields), meta.pk.column if meta.pk else "", unless_there), values)
+        columns.append(field.column)
+        values.append(field.get_db_prep_save(value, connection=database))
+    return run(_insert_sql(meta.db_table, tuple(columns), meta.pk.column if meta.pk else "", unless_there), values)
 
 
 @cache
@@ -81,3 +107,14 @@ def _insert_sql(table: str, columns: tuple[str, ...], key: str, unless_there: bo
     places = ", ".join(["%s"] * len(columns))
     conflict = " ON CONFLICT DO NOTHING" if unless_there else ""
     return f'INSERT INTO "{table}" ({names}) VALUES ({places}){conflict} RETURNING "{key}"'  # noqa: S608 - names of ours
+
+
+def _send(answers: list[Answer]) -> None:
+    if not answers:
+        return
+    with database.cursor() as cursor:
+        # Values are in the text already: without parameters nothing in it is read as a place for one.
+        cursor.execute(";\n".join(answer.sql for answer in answers))
+        for answer in answers:
+            answer.rows = cursor.fetchall() if cursor.description else []
+            cursor.nextset()

@@ -1,0 +1,205 @@
+"""How many signed webhooks a second are stored, mirrored, recorded and planned, against pgbench running the very same
+statements?"""
+
+import itertools
+import json
+import re
+import statistics
+import time
+import uuid
+from typing import Any
+
+from benchmarks.load import Request, requests_a_second
+from benchmarks.result import Figure, Result
+from benchmarks.serving import CLIENTS, own_database, pgbench, prepare, web_process
+from upstream.signatures import HEADER, sign
+
+RUNS, SECONDS, WARM_UP = 5, 4, 1.5
+GOAL = 0.15
+SECRET = "whsec_bench"
+# As with gateway_send: both sides merge values into the text of a statement and plan it each time.
+PROTOCOL = "simple"
+
+# What is new with each event: hashes, ids of 26 letters and digits, and our own ids; 12 or 16 digits of each are drawn.
+_ONE_OFF = re.compile(r"\b(?:(?:[0-9a-f]{48}|[0-9A-Z]{10})([0-9A-Za-z]{16})|[0-9a-f]{20}([0-9a-f]{12}))\b")
+_PLACE = re.compile(r"SELECT nextval\('audit_entry_id_seq'\).*?;", re.DOTALL)
+
+
+def measure() -> Result:
+    """Measure both sides in turn, in a database of their own: what is in a ledger stays there."""
+    with own_database():
+        prepare()
+        webhook_id = make_connection()
+        script = as_script(statements(webhook_id), statements(webhook_id))
+        forged_statements = len(captured(webhook_id, lambda: (event(), "sha256=" + "0" * 64), expect=401))
+        with web_process("dashboard") as port:
+            requests = Requests(webhook_id)
+            run(port, requests.new, seconds=WARM_UP)
+            sides = [(run(port, requests.new), control(script)) for _ in range(RUNS)]
+            again = run(port, requests.duplicate)
+            later = run(port, requests.later)
+            forged = requests_a_second(port, clients=CLIENTS, seconds=SECONDS, request=requests.forged, expect=b"4")
+    ours, theirs = (statistics.median(side) for side in zip(*sides, strict=True))
+    return Result(
+        question=" ".join((__doc__ or "").split()),
+        figures=(
+            Figure("webhooks stored", ours, "a second"),
+            Figure("statements of one", script.count(";\n") + 1, "round trips"),
+            Figure("a duplicate costs, of a new one", ours / again, "(at most 0.7)"),
+            Figure("an approval costs, of a new one", ours / later, ""),
+            Figure("a forged one costs, of a new one", ours / forged, "(at most 0.35)"),
+            Figure("statements of a forged one", forged_statements, "(none)"),
+        ),
+        control=Figure(f"pgbench, {CLIENTS} clients, {PROTOCOL}", theirs, "transactions a second"),
+        ratio=statistics.median(a / b for a, b in sides),
+        goal=GOAL,
+        runs=RUNS,
+    )
+
+
+def make_connection() -> str:
+    """Add a connection with a mailbox, and a destination that wants to know everything; return the webhook id."""
+    from alerts.models import Destination, Route
+    from alerts.planning import CARD_ACTIONS
+    from approvals.models import Connection, Mailbox
+
+    destination = Destination.objects.create(name="#bench", url="https://discord.com/api/webhooks/1/bench")
+    Route.objects.create(destination=destination, actions=list(CARD_ACTIONS))
+    connection = Connection.objects.create(
+        slug=f"bench-{uuid.uuid4().hex[:8]}",
+        name="Bench",
+        api_url="http://127.0.0.1:1",
+        webhook_secret=SECRET,
+        oversight_key="none",
+        paused_because="A benchmark's connection: nothing is read from it.",
+    )
+    Mailbox.objects.create(connection=connection, upstream_id="01BENCH", address="support@yourteam.example")
+    return connection.webhook_id
+
+
+def event(name: str = "oversight.pending", email_id: str = "") -> bytes:
+    """Return an event's body in the gateway's envelope, different each time."""
+    from common.identifiers import ulid
+
+    email_id = email_id or ulid()
+    inner = {
+        "event_id": ulid(),
+        "timestamp": time.strftime("%Y-%m-%dT%H:%M:%S.123456+00:00", time.gmtime()),
+        "id": email_id,
+        "email_id": email_id,
+        "message_id": email_id,
+        "thread_id": "thread",
+        "mailbox": "support@yourteam.example",
+        "mailbox_id": "01BENCH",
+        "from": "support@yourteam.example",
+        "to": ["dana@northwind.example"],
+        "to_addresses": ["dana@northwind.example"],
+        "subject": "Your refund for order 4471",
+        "direction": "outbound",
+        "status": "pending_send_approval",
+        "has_attachments": False,
+        "sandbox": False,
+        "metadata": {"discord_user": "ana#1", "discord_channel": "outreach", "discord_guild": "Acme"},
+    }
+    return json.dumps({"event": name, "type": name, "event_type": name, **inner, "data": inner}).encode()
+
+
+class Requests:
+    """Whole requests to one webhook address."""
+
+    def __init__(self, webhook_id: str) -> None:
+        self.webhook_id = webhook_id
+        self._same = self._whole(event())
+        self._known: list[str] = []
+        self._numbers = itertools.count()
+
+    def new(self) -> bytes:
+        """A message that nobody knows yet."""
+        from common.identifiers import ulid
+
+        self._known.append(email_id := ulid())
+        return self._whole(event(email_id=email_id))
+
+    def duplicate(self) -> bytes:
+        """Always the same."""
+        return self._same
+
+    def later(self) -> bytes:
+        """The approval of a message that was made known before."""
+        return self._whole(event("oversight.approved", self._known[next(self._numbers)]))
+
+    def forged(self) -> bytes:
+        """One that nobody signed."""
+        return self._whole(event(), "sha256=" + "0" * 64)
+
+    def _whole(self, body: bytes, signature: str = "") -> bytes:
+        head = (
+            f"POST /webhooks/multimail/{self.webhook_id}/ HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+            f"{HEADER}: {signature or sign(body, SECRET)}\r\n\r\n"
+        )
+        return head.encode() + body
+
+
+def run(port: int, request: Request, *, seconds: float = SECONDS) -> float:
+    """Return how many a second were taken in."""
+    return requests_a_second(port, clients=CLIENTS, seconds=seconds, request=request, expect=b"200")
+
+
+def control(script: str) -> float:
+    """Return the transactions a second of the same statements."""
+    return pgbench(script, seconds=SECONDS, protocol=PROTOCOL)
+
+
+def statements(webhook_id: str) -> list[str]:
+    """Return what one new event executes, values included, as the process that answers it does."""
+
+    def signed() -> tuple[bytes, str]:
+        body = event()
+        return body, sign(body, SECRET)
+
+    return captured(webhook_id, signed, expect=200)
+
+
+def captured(webhook_id: str, make: Any, *, expect: int) -> list[str]:
+    """Return the statements of one webhook when the process has seen one before."""
+    from django.db import connection
+    from django.test import Client
+    from django.test.utils import CaptureQueriesContext
+
+    for _ in range(2):
+        body, signature = make()
+        with CaptureQueriesContext(connection) as found:
+            answer = Client(SERVER_NAME="127.0.0.1").post(
+                f"/webhooks/multimail/{webhook_id}/", body, content_type="application/json", headers={HEADER: signature}
+            )
+        assert answer.status_code == expect, answer.content
+    return [str(query["sql"]) for query in found.captured_queries]
+
+
+def as_script(one: list[str], other: list[str]) -> str:
+    """Return the statements of one event for pgbench, with drawn values for what differs from another event."""
+    assert len(one) == len(other), (one, other)
+    same = "\n".join(other)
+    names: dict[str, str] = {}
+
+    def vary(found: re.Match[str]) -> str:
+        digits = found[1] or found[2]
+        if found[0] in same:
+            return found[0]
+        return found[0][: -len(digits)] + ":" + names.setdefault(digits, f"n{len(digits)}_{len(names)}")
+
+    script = "".join(f"{_ONE_OFF.sub(vary, statement)};\n" for statement in one)
+    draws = [f"\\set {name} random(1{'0' * (int(name[1:3]) - 1)}, {'9' * int(name[1:3])})\n" for name in names.values()]
+    return "".join(draws) + _take_place(script)
+
+
+def _take_place(script: str) -> str:
+    """Let each run take a place of its own in the ledger, and use it."""
+    before, place, after = _PLACE.split(script)[0], _PLACE.search(script), _PLACE.split(script)[-1]
+    assert place is not None
+    inserted = re.search(r'INSERT INTO "audit_entry" .*?VALUES \((\d+), \'(\d+)\'', after, re.DOTALL)
+    assert inserted is not None
+    number, xid = inserted[1], inserted[2]
+    after = re.sub(rf"\b{number}\b", ":number", after).replace(f"'{xid}'", "':xid'")
+    return before + place[0][:-1] + " \\gset" + after

@@ -1,0 +1,31 @@
+"""The short way for webhooks: the same view and the same headers as everywhere, without what only people need.
+
+Sessions, sign-in, CSRF tokens and messages are nothing to a webhook, whose signature is all that counts; and MultiMail
+follows no redirect, so that here an address without its last slash is as good as with it.
+"""
+
+from typing import Any
+
+from django.core.handlers.exception import convert_exception_to_response
+from django.core.handlers.wsgi import WSGIHandler
+from django.http import HttpRequest, HttpResponseBase
+
+from approvals.webhooks import multimail_webhook
+from dashboard.middleware import SecurityHeadersMiddleware, TraceMiddleware
+
+PATH = "/webhooks/multimail/"
+
+
+class Intake(WSGIHandler):
+    """Django's own handler with two middlewares and one view."""
+
+    def load_middleware(self, is_async: bool = False) -> None:
+        """Build the chain, outermost last."""
+        chain: Any = convert_exception_to_response(_answer)
+        for middleware in (SecurityHeadersMiddleware, TraceMiddleware):
+            chain = convert_exception_to_response(middleware(chain))
+        self._middleware_chain = chain
+
+
+def _answer(request: HttpRequest) -> HttpResponseBase:
+    return multimail_webhook(request, request.path_info.removeprefix(PATH).removesuffix("/"))
