@@ -22,6 +22,7 @@ from people.actors import Actor, Role
 SHOWN = 50
 COUNTED = 1000
 FETCH_TRIES = 3
+REVIEWER = "a reviewer of its mailbox"
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,9 @@ class Stuck:
     act: Act | None = None
     message: Message | None = None
     event: WebhookEvent | None = None
-    # How many things one sentence tells of.
+    # How many things one sentence tells of, and who may act where the actor may not.
     number: int = 1
+    whose: str = "a reviewer or an admin"
 
 
 def attention_for(actor: Actor, now: datetime) -> list[Stuck]:
@@ -113,6 +115,7 @@ def _unknown(decision: Decision, actor: Actor) -> Stuck:
             "Read it once more, then send it again: that is never done by itself.",
             _open(actor, message, "Read it, then send again"),
             message,
+            whose=REVIEWER,
         )
     advice = "The desk finds out by reading, every few seconds; you can have it look now."
     return Stuck(decision.state, what, decision.changed_at, why, advice, _look(actor, message, "Look again"), message)
@@ -127,6 +130,7 @@ def _unattributed(decision: Decision, actor: Actor) -> Stuck:
         "Look it up at MultiMail, then say on its page what became of it.",
         _open(actor, decision.message, "Say what became of it"),
         decision.message,
+        whose=REVIEWER,
     )
 
 
@@ -137,10 +141,9 @@ def _withdrawn(decision: Decision, actor: Actor) -> Stuck:
     if message.state == MessageState.HELD and decision.outcome == Outcome.APPROVE:
         advice = "Reject it at MultiMail: what comes first there counts."
         act = _open(actor, message, "Reject at MultiMail")
-    else:
-        advice = "The desk finds out by reading what became of it; you can have it look now."
-        act = _look(actor, message, "Look again")
-    return Stuck(decision.state, what, decision.changed_at, why, advice, act, message)
+        return Stuck(decision.state, what, decision.changed_at, why, advice, act, message, whose=REVIEWER)
+    advice = "The desk finds out by reading what became of it; you can have it look now."
+    return Stuck(decision.state, what, decision.changed_at, why, advice, _look(actor, message, "Look again"), message)
 
 
 def _refused(actor: Actor) -> Iterator[Stuck]:
@@ -154,6 +157,7 @@ def _refused(actor: Actor) -> Iterator[Stuck]:
             "Nothing was sent. Read it again, then decide anew.",
             _open(actor, decision.message, "Read again"),
             decision.message,
+            whose=REVIEWER,
         )
 
 
@@ -184,6 +188,7 @@ def _overdue(actor: Actor) -> Iterator[Stuck]:
             "Reject it yourself.",
             _open(actor, message, "Open it"),
             message,
+            whose=REVIEWER,
         )
 
 
@@ -245,7 +250,8 @@ def _events(actor: Actor) -> Iterator[Stuck]:
             why = "The message was further on already, or another way."
             advice = "Compare with MultiMail, which also puts this away."
             act = Act("Compare with MultiMail", reverse("compare-event", args=[event.pk]), posts=True)
-        yield Stuck(event.result, what, event.received_at, why, advice, act if may else None, None, event)
+        allowed = act if may else None
+        yield Stuck(event.result, what, event.received_at, why, advice, allowed, event=event, whose="an admin")
 
 
 def _open(actor: Actor, message: Message, label: str) -> Act | None:

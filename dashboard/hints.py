@@ -17,6 +17,8 @@ from dashboard.channel import CHANNEL
 
 # Reading changes nothing that another page shows.
 _QUIET = ("message.served", "message.opened")
+# What changes how every page looks: the banner of the kill switch, the line that tells how complete the queue is.
+_STANDING = ("kill_switch.", "connection.")
 
 
 def on_recorded(entry: Entry, details: Mapping[str, str], about: Any = None, **_: Any) -> None:
@@ -24,6 +26,9 @@ def on_recorded(entry: Entry, details: Mapping[str, str], about: Any = None, **_
     if entry.message is not None and entry.action.startswith(("message.", "decision.")) and entry.action not in _QUIET:
         known = about if isinstance(about, Message) else None
         transaction.on_commit(partial(_send, entry.message, entry.action, known), robust=True)
+    elif entry.action.startswith(_STANDING):
+        hint = {"kind": "standing", "action": entry.action, "message": None, "connection": None, "mailbox": None}
+        transaction.on_commit(partial(send, "PUBLISH", CHANNEL, json.dumps(hint)), robust=True)
 
 
 def _send(public_id: UUID, action: str, known: Message | None) -> None:

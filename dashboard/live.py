@@ -50,7 +50,8 @@ class Page:
     def offer(self, hint: dict[str, Any], text: str) -> None:
         """Queue a hint that the person may see; a page that does not keep up misses it and polls."""
         place = (hint["connection"], hint["mailbox"])
-        if any(
+        # That something changed for every page tells nothing by itself: the page asks what concerns its reader.
+        if hint.get("kind") == "standing" or any(
             mailbox == place[1] if mailbox else connection in (None, place[0]) for connection, mailbox in self.reach
         ):
             with contextlib.suppress(asyncio.QueueFull):

@@ -124,6 +124,10 @@
   }
 
   document.addEventListener("desk:hint", ({ detail: hint }) => {
+    if (hint.kind === "standing") {
+      document.dispatchEvent(new CustomEvent("desk:ask-pulse"));
+      return;
+    }
     if (hint.action === "message.opened" || hint.action === "message.served") return;
     const item = row(hint.message);
     const isNew = hint.kind === "new" && !known.has(hint.message) && !news.has(hint.message);

@@ -51,5 +51,10 @@ def test_nonsense_on_the_channel_does_not_end_the_reader(text):
     assert hand_out([(None, None)], text, hint()) == [hint()]
 
 
+@pytest.mark.parametrize("reach", [[(None, None)], [(2, None)], [(2, 21)]], ids=str)
+def test_what_changes_every_page_reaches_every_page(reach):
+    assert len(hand_out(reach, json.dumps({"kind": "standing", "connection": None, "mailbox": None}))) == 1
+
+
 def test_page_that_does_not_keep_up_misses_hints_and_lives():
     assert len(hand_out([(None, None)], *[hint()] * (live.MAX_WAITING + 5))) == live.MAX_WAITING
