@@ -4,11 +4,12 @@ The commands check everything again; what is offered here only spares people a r
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from approvals.models import Decision, Message
 from approvals.settle import LEFT_AFTER_ALL
 from approvals.states import DecisionState, MessageState, Outcome
+from approvals.status import LEFT, Status, status_of
 from approvals.withdraw import READS_THAT_PROVE
 
 _OPEN = (DecisionState.UNDONE, DecisionState.REFUSED)
@@ -87,6 +88,14 @@ def _under_way(decision: Decision, *, is_reviewer: bool) -> Standing:
 def left_after_all(decisions: Iterable[Decision]) -> Decision | None:
     """Return the approval that was withdrawn and took effect all the same, if there is one."""
     return next((one for one in decisions if one.explanation == LEFT_AFTER_ALL), None)
+
+
+def shown_status(message: Message) -> Status:
+    """Return where the message is; that it left although it was withdrawn counts for more than what came after."""
+    status = status_of(message, message.latest_decision)
+    if left_after_all(message.decisions.all()):
+        return replace(status, tone="rose", detail=LEFT)
+    return status
 
 
 def still_withdrawn(decisions: Iterable[Decision], newest: Decision | None) -> Decision | None:

@@ -39,6 +39,7 @@ _DECISIONS: dict[str, tuple[str, str]] = {
     DecisionState.UNATTRIBUTED: ("Outcome unknown", "violet"),
     DecisionState.WITHDRAWN: ("May still leave", "violet"),
 }
+LEFT = "Left after all, although it was withdrawn"
 _REJECTING = {"reject": "Rejecting", "send_back": "Sending back"}
 
 
@@ -49,7 +50,7 @@ def status_of(message: Message, decision: Decision | None) -> Status:
         return _with_upstream(message, plain)
     who = decision.giver
     if decision.explanation == LEFT_AFTER_ALL:
-        return Status(plain.word, "rose", "Left after all, although it was withdrawn")
+        return Status(plain.word, "rose", LEFT)
     if decision.state in _DECISIONS and message.state in (MessageState.HELD, MessageState.GONE):
         return _under_way(decision, who)
     if message.state == MessageState.HELD:

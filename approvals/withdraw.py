@@ -34,7 +34,7 @@ def withdraw_decision(*, message: UUID, actor: Actor, now: datetime) -> Decision
             decision,
             event=DecisionEvent.WITHDRAW if left else DecisionEvent.UNDO,
             actor=actor,
-            explanation=f"Withdrawn by {actor.label}. It may still leave: a call was on its way."
+            explanation=f"Withdrawn by {actor.label}, when its call was on its way."
             if left
             else f"Undone by {actor.label}.",
             lease_until=None,

@@ -17,7 +17,8 @@ from approvals.freshness import freshness_for
 from approvals.models import Decision, Message
 from approvals.querysets import MessageQuerySet
 from approvals.risk import Finding, risk_level, risk_words
-from approvals.status import Status, status_of
+from approvals.standing import shown_status
+from approvals.status import Status
 from approvals.views.pane import Expiry, expiry_of
 from common.pages import DeskRequest, page_or_fragment
 from people.actors import Actor
@@ -59,7 +60,8 @@ def _pulse_of(request: DeskRequest) -> str:
     # A verdict does not touch its message's row, but it changes what waits.
     decided = Decision.objects.live().aggregate(number=Count("pk"), newest=Max("changed_at"))
     stopped = list(KillSwitch.objects.visible_to(actor).values_list("pk", flat=True))
-    told = f"{newest}{decided}{stopped}{_open_message(request)}{_half_minute()}"
+    standing = freshness_for(actor, now=timezone.now())
+    told = f"{newest}{decided}{stopped}{standing.level}{standing.reason}{_open_message(request)}{_half_minute()}"
     return f'"{hashlib.sha256(told.encode()).hexdigest()[:32]}"'
 
 
@@ -71,7 +73,7 @@ def _open_message(request: DeskRequest) -> dict[str, str] | None:
     message: Message | None = Message.objects.visible_to(request.actor).for_list().filter(public_id=wanted).first()
     if message is None:
         return None
-    status = status_of(message, message.latest_decision)
+    status = shown_status(message)
     fingerprint = message.revision.fingerprint if message.revision else ""
     return {"id": str(wanted), "fingerprint": fingerprint, "word": status.word, "detail": status.detail}
 
@@ -173,7 +175,7 @@ def _row(message: Message) -> Row:
     stored = message.revision.findings if message.revision else []
     findings = [Finding(**one) for one in stored]
     expiry = expiry_of(message, now=timezone.now())
-    return Row(message, status_of(message, decision), risk_level(findings), risk_words(findings), decision, expiry)
+    return Row(message, shown_status(message), risk_level(findings), risk_words(findings), decision, expiry)
 
 
 def _as_json(message: Message) -> dict[str, Any]:

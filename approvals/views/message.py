@@ -19,9 +19,8 @@ from approvals.models import Message
 from approvals.opening import note_opened, note_served
 from approvals.ruling import is_reviewer, ruling_for
 from approvals.showing import show_letter
-from approvals.standing import left_after_all, standing_of, still_withdrawn
+from approvals.standing import left_after_all, shown_status, standing_of, still_withdrawn
 from approvals.states import DecisionState, Outcome
-from approvals.status import status_of
 from approvals.views.changes import changes_since, changes_since_sent_back
 from approvals.views.listing import queue_context
 from approvals.views.pane import address_fields, approve_label, expiry_of, unseen_fields, waits_for
@@ -138,7 +137,7 @@ def _decided(message: Message, actor: Actor) -> dict[str, Any]:
     waiting = decision.due_at - now if decision and standing.kind in ("leaving", "again") else timedelta(0)
     decisions = message.decisions.all()
     return {
-        "status": status_of(message, decision),
+        "status": shown_status(message),
         "decision": decision,
         "standing": standing,
         "undo_seconds": max(0, round(waiting.total_seconds())),

@@ -118,5 +118,6 @@ def waits_for(message: Message, decision: Decision | None, *, now: datetime) -> 
     if connection.wait_until and connection.wait_until > now:
         return f"MultiMail asked this desk to wait until {connection.wait_until:%H:%M:%S} UTC."
     if decision and decision.attempt and decision.explanation:
-        return f"It will be tried again: {decision.explanation}"
+        at = f" at {decision.due_at:%H:%M:%S} UTC" if decision.due_at > now else ""
+        return f"It is tried again{at}. {decision.explanation}"
     return ""

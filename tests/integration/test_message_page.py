@@ -287,12 +287,12 @@ STATES = {
     "leaving": ({}, ["Leaving", "Approved by Ana Ferreira"], ["Undo Z"]),
     "postponed": (
         {"attempt": 1, "explanation": "MultiMail answered 429.", "due_at": Now() + timedelta(minutes=1)},
-        ["It will be tried again: MultiMail answered 429."],
+        ["It is tried again at ", "UTC. MultiMail answered 429."],
         ["Undo Z"],
     ),
     "tried_again": (
-        {"attempt": 1, "may_have_left": True, "explanation": "MultiMail answered 429."},
-        ["It will be tried again"],
+        {"attempt": 1, "may_have_left": True, "explanation": "MultiMail answered 429.", "due_at": NOW},
+        ["It is tried again. MultiMail answered 429."],
         ["Withdraw"],
     ),
     "calling": ({"state": "calling", "attempt": 1}, ["Being carried out"], ["Undo Z"]),
@@ -404,6 +404,7 @@ def test_mail_that_left_after_all_is_said_loudly_even_after_a_reject(desk, messa
     page = read(desk, message)
     assert re.search(r'<div class="notice rose loud" role="alert">.*?It left after all\.', page)
     assert "Nobody can call it back" in page
+    assert "Left after all, although it was withdrawn" in plain(desk.get("/history/"))
 
 
 def test_decision_under_the_kill_switch_waits_and_can_be_undone(desk, message, reviewer, admin):
