@@ -16,6 +16,7 @@ import psycopg
 import pytest
 import requests
 from celery import Celery
+from redis import Redis
 
 from tests.desk import Browser
 from tests.faults.proxy import Proxy
@@ -50,6 +51,9 @@ class DeskRig(Records):
         self.history: Path | None = None
         broker = stack.env["REDIS_URL"].replace("unix://", "redis+socket://", 1).replace("?db=", "?virtual_host=")
         self.celery = Celery(broker=broker)
+        self.redis = Redis.from_url(stack.env["REDIS_URL"])
+        # What was in the hands of workers that were killed.
+        self._lost: set[bytes] = set()
         self._shell: Any = None
         self._people: dict[str, Browser] = {}
 
@@ -59,6 +63,11 @@ class DeskRig(Records):
         webhook = self.known["WEBHOOK_URL"].replace(self.known["DASHBOARD_URL"], self.hooks.url)
         self.sql("UPDATE gateway_webhook SET url = %s WHERE url = %s", webhook, self.known["WEBHOOK_URL"])
         self.product.set_undo_window("0")
+        # A whole read each half minute could end a doubt before the test has seen it: `reconcile` does it when asked.
+        self.sql(
+            "INSERT INTO dashboard_tick (job, period) SELECT 'approvals.tasks.reconcile_all', "
+            "floor(extract(epoch FROM now()) / 30) + ahead FROM generate_series(0, 240) AS ahead ON CONFLICT DO NOTHING"
+        )
 
     # People and programs
 
@@ -96,6 +105,7 @@ class DeskRig(Records):
 
     def decide(self, held: Held, outcome: str = "approve", who: str = "REVIEWER", reason: str = "") -> int:
         """Give a verdict as a person does, on what was shown; return the status of the answer."""
+        reason = reason or ("" if outcome == "approve" else "Not like this.")
         answer = self.person(who).decide(held.id, outcome, held.fingerprint, reason)
         self.note(who, outcome, upstream_id=held.upstream_id, status=answer.status_code)
         return answer.status_code
@@ -120,6 +130,11 @@ class DeskRig(Records):
                 assert not answer["error"], answer["error"]
                 return answer["result"]
         raise AssertionError("the shell ended")
+
+    def other_worker(self, module: str, task: str, *arguments: int) -> Any:
+        """Run a task, and what it begins, in a process of its own, as another worker would."""
+        code = f"import importlib; result = getattr(importlib.import_module({module!r}), {task!r})(*{arguments})"
+        return self.python(f"from dashboard.celery import app; app.conf.task_always_eager = True; {code}")
 
     # Waiting, and letting time pass
 
@@ -153,6 +168,8 @@ class DeskRig(Records):
     def let_settle(self, held: Held) -> None:
         """Everything about the decision happened long enough ago for a read to prove something."""
         self._set(held, "changed_at = changed_at - interval '5 minutes'")
+        # Of a decision in doubt this is when a further read counts.
+        self._set(held, "due_at = now()", "state IN ('unknown', 'withdrawn', 'unattributed')")
 
     def let_fall_due(self, held: Held) -> None:
         self._set(held, "due_at = now()", "state = 'recorded'")
@@ -179,6 +196,34 @@ class DeskRig(Records):
 
         return self.wait(asked, what, timeout)
 
+    def sweep_through(self) -> None:
+        """Sweep, and return when that and all that it began is over."""
+        self.sweep()
+        self.wait_for_idle()
+
+    def wait_for_idle(self, but: int = 0) -> None:
+        """Wait until the desk's workers have nothing more to do, but for so many tasks that are kept from ending."""
+        # Twice in a row: between taking a message and noting that, a worker has it in neither place.
+        self.wait(lambda: self._is_idle(but) and (time.sleep(0.05) or self._is_idle(but)), "the workers to be idle")
+
+    def _is_idle(self, but: int) -> bool:
+        """Whether no message of the desk's queues waits or is in the hands of a worker, but for those of later."""
+        waiting = self.redis.llen("decisions") + self.redis.llen("sync")
+        unacked = self.redis.hgetall("unacked").items()
+        taken = [json.loads(text) for tag, text in unacked if tag not in self._lost]
+        now = [one for one, _, queue in taken if queue in ("decisions", "sync") and not one["headers"].get("eta")]
+        return not waiting and len(now) == but
+
+    def sweep_to(self, held: Held, *states: str, timeout: float = SOON) -> dict[str, Any]:
+        """Sweep until the newest decision on a message is in one of these states, and return it."""
+
+        def reached() -> dict[str, Any]:
+            decision = self.decision(held)
+            assert decision.get("state") in states, f"it is {decision.get('state')}: {decision.get('explanation')}"
+            return decision
+
+        return self.sweep_until(reached, f"the decision on {held.subject} to be {' or '.join(states)}", timeout)
+
     @contextlib.contextmanager
     def lock(self, held: Held) -> Iterator[psycopg.Connection[Any]]:
         """Hold the row lock of the newest decision on a message, as a slow transaction of somebody else would."""
@@ -190,6 +235,8 @@ class DeskRig(Records):
     def restart(self, name: str) -> None:
         """Kill a process with SIGKILL and wait until the launcher has started another."""
         killed = self.stack.kill(name)
+        # The broker gives these out again in some minutes only.
+        self._lost |= set(self.redis.hkeys("unacked"))
         self.note("test", "SIGKILL", process=name)
         self.wait(lambda: self.stack.pids().get(name, killed) != killed, f"another {name}")
 

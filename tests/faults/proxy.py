@@ -174,9 +174,9 @@ class Proxy:
         self._unlisten()
 
     @contextlib.contextmanager
-    def refusing(self) -> Iterator[None]:
-        """Refuse connections, as a port does where nothing listens; what is open breaks."""
-        self._unlisten()
+    def refusing(self, *, keep_open: bool = False) -> Iterator[None]:
+        """Refuse connections, as a port does where nothing listens; what is open breaks, unless it is kept."""
+        self._unlisten(keep_open=keep_open)
         # Bound, so that nobody else gets the port meanwhile.
         self._bound = self._bind(self.port)
         try:
@@ -226,11 +226,11 @@ class Proxy:
         bound.bind(("127.0.0.1", port))
         return bound
 
-    def _unlisten(self) -> None:
+    def _unlisten(self, *, keep_open: bool = False) -> None:
         with contextlib.suppress(OSError):
             self._bound.shutdown(socket.SHUT_RDWR)
         self._bound.close()
-        for connection in list(self._open):
+        for connection in [] if keep_open else list(self._open):
             reset(connection)
 
     def _accept(self, listener: socket.socket) -> None:

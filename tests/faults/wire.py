@@ -93,3 +93,9 @@ class Hold:
         """Let it go on, and return when it has."""
         self.released.set()
         assert self.done.wait(PATIENCE), "what was held did not go on"
+
+
+def deliver_twice(exchange: Exchange) -> None:
+    """The network hands the request on twice, and only the second answer comes back."""
+    exchange.forward()
+    exchange.reply(exchange.forward())

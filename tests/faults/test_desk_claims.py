@@ -1,0 +1,99 @@
+"""Many at once: one claim of a decision, one decision on a message, and everybody else is told."""
+
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import requests
+
+from tests.faults import wire
+from tests.faults.proxy import DECIDE
+
+pytestmark = pytest.mark.xdist_group("desk-faults")
+
+TIMES = 50
+
+
+@pytest.mark.fault(
+    16,
+    injected="The same Celery message is published 40 times at once, to a worker of eight threads.",
+    held="One claim, one attempt, one call.",
+)
+def test_wake_up_published_many_times_is_one_call(desk):
+    desk.product.set_undo_window("1 hour")
+    held = desk.hold()
+    assert desk.decide(held) == 302
+    desk.product.set_undo_window("0")
+    call = wire.Hold()
+    with desk.upstream.fault(call, DECIDE, held.upstream_id):
+        desk.let_fall_due(held)
+        decision = desk.decision(held)["id"]
+        for _ in range(40):
+            desk.celery.send_task("approvals.tasks.execute_decision", args=[decision], queue="decisions")
+        call.wait()
+        # With the call under way all others come and find nothing to claim.
+        desk.sweep()
+        desk.wait_for_idle(but=1)
+        call.release()
+    assert desk.wait_for_decision(held, "applied")["attempt"] == 1
+    assert len(desk.upstream.requests(DECIDE, held.upstream_id)) == 1
+    assert len(desk.entries(held, "decision.calling")) == 1
+
+
+def click(desk, who, held, outcome):
+    """Return a function that posts one verdict, with a page's token but without asking for the page each time."""
+    browser = desk.person(who)
+    page = browser.get(f"/queue/{held.id}/").text
+    token = page.partition('name="csrfmiddlewaretoken" value="')[2].partition('"')[0]
+    data = {"csrfmiddlewaretoken": token, "outcome": outcome, "fingerprint": held.fingerprint, "reason": "Because"}
+    url, cookies = f"{browser.base_url}/queue/{held.id}/verdict/", browser.session.cookies.get_dict()
+
+    def post():
+        return requests.post(url, data=data, cookies=cookies, timeout=30, allow_redirects=False)
+
+    return post
+
+
+def at_once(calls):
+    """Make the calls in threads that start together, and return their answers."""
+    barrier = threading.Barrier(len(calls))
+
+    def run(call):
+        barrier.wait(10)
+        return call()
+
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return list(pool.map(run, calls))
+
+
+@pytest.mark.fault(
+    17,
+    injected="Two reviewers click at the same moment, 25 times each: one approves, the other rejects.",
+    held="One decision; every other click is told who was first and when.",
+)
+def test_two_reviewers_at_once_make_one_decision(desk):
+    held = desk.hold()
+    ana, ben = click(desk, "REVIEWER", held, "approve"), click(desk, "REVIEWER2", held, "reject")
+    answers = at_once([ana, ben] * (TIMES // 2))
+    assert sorted({answer.status_code for answer in answers}) == [302, 409]
+    assert [answer.status_code for answer in answers].count(302) == 1
+    [decision] = desk.decisions(held)
+    first = desk.sql("SELECT name FROM people_person WHERE id = %s", decision["given_by_id"])[0]["name"]
+    told = [answer.text for answer in answers if answer.status_code == 409]
+    assert all(first in text and "first, at" in text for text in told)
+    assert desk.wait_for_decision(held, "applied")["attempt"] == 1
+    assert len(desk.entries(held, "decision.recorded")) == 1
+
+
+@pytest.mark.fault(
+    17,
+    injected="One reviewer double-clicks, has two tabs, and the browser repeats the request: ten times the same.",
+    held="One decision; the repeats are told that it was decided.",
+)
+def test_double_click_makes_one_decision(desk):
+    held = desk.hold()
+    answers = at_once([click(desk, "REVIEWER", held, "approve")] * 10)
+    assert [answer.status_code for answer in answers].count(302) == 1
+    assert len(desk.decisions(held)) == 1
+    desk.wait_for_decision(held, "applied")
+    assert len(desk.upstream.requests(DECIDE, held.upstream_id)) == 1

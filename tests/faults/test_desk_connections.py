@@ -1,0 +1,147 @@
+"""MultiMail cannot be reached, or its connections break: what was never written goes again by itself."""
+
+import contextlib
+import datetime
+import socket
+import ssl
+import threading
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+from tests.faults.proxy import DECIDE, READ
+
+pytestmark = pytest.mark.xdist_group("desk-faults")
+
+
+@contextlib.contextmanager
+def led_to(desk, url):
+    """Let the desk look for MultiMail at another address."""
+    desk.sql("UPDATE approvals_connection SET api_url = %s WHERE slug = 'demo'", url)
+    try:
+        yield
+    finally:
+        desk.sql("UPDATE approvals_connection SET api_url = %s WHERE slug = 'demo'", desk.upstream.url)
+
+
+@contextlib.contextmanager
+def refused(desk):
+    with desk.upstream.refusing():
+        yield
+
+
+@contextlib.contextmanager
+def unknown_name(desk):
+    with led_to(desk, "http://no-such-host.invalid"):
+        yield
+
+
+@contextlib.contextmanager
+def bad_certificate(desk):
+    """Answer TLS with a certificate that nobody vouches for."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(_certificate(desk.stack.data.parent))
+    written: list[bytes] = []
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=_shake_hands, args=[server, context, written], daemon=True).start()
+        with led_to(desk, f"https://127.0.0.1:{server.getsockname()[1]}"):
+            yield
+        server.shutdown(socket.SHUT_RDWR)
+    assert not any(written), "something was written to whom nobody vouches for"
+
+
+def _shake_hands(server, context, written):
+    with contextlib.suppress(OSError):
+        while True:
+            connection, _ = server.accept()
+            with contextlib.suppress(OSError), context.wrap_socket(connection, server_side=True) as secured:
+                written.append(secured.recv(1))
+
+
+def _certificate(folder):
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.datetime.now(datetime.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(now - datetime.timedelta(days=1))
+        .not_valid_after(now + datetime.timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    file = folder / "self-signed.pem"
+    private = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    file.write_bytes(private + made.public_bytes(serialization.Encoding.PEM))
+    return file
+
+
+@pytest.mark.fault(
+    11,
+    injected="MultiMail's port refuses connections, its name is not known, or its certificate is nobody's.",
+    held="Known as not sent: it can still be undone, nothing is in doubt, and it goes once by itself later.",
+)
+@pytest.mark.parametrize("unreachable", [refused, unknown_name, bad_certificate])
+def test_unreachable_multimail_is_known_as_not_sent(desk, unreachable):
+    held = desk.hold()
+    before = len(desk.upstream.requests(DECIDE))
+    with unreachable(desk):
+        assert desk.decide(held) == 302
+        desk.wait(lambda: desk.decision(held)["explanation"], "the attempt to fail")
+        decision = desk.wait_for_decision(held, "recorded")
+    assert (decision["may_have_left"], len(desk.upstream.requests(DECIDE)) - before) == (False, 0)
+    assert decision["due_at"] > decision["changed_at"]
+    desk.let_fall_due(held)
+    settled = desk.sweep_to(held, "applied")
+    assert (settled["id"], len(desk.upstream.requests(DECIDE, held.upstream_id))) == (decision["id"], 1)
+
+
+@pytest.mark.fault(
+    11,
+    injected="MultiMail's port begins to refuse connections between the read and the decide call.",
+    held="The same: no byte of the decide call was written.",
+)
+def test_port_that_closes_between_read_and_call_is_known_as_not_sent(desk):
+    held = desk.hold()
+
+    def close_behind(exchange):
+        answer = exchange.forward()
+        closing.enter_context(desk.upstream.refusing(keep_open=True))
+        exchange.reply(answer)
+
+    with contextlib.ExitStack() as closing, desk.upstream.fault(close_behind, READ, held.upstream_id, times=1):
+        assert desk.decide(held) == 302
+        desk.wait(lambda: desk.decision(held)["explanation"], "the attempt to fail")
+        assert desk.wait_for_decision(held, "recorded")["may_have_left"] is False
+    desk.let_fall_due(held)
+    desk.sweep_to(held, "applied")
+    assert len(desk.upstream.requests(DECIDE, held.upstream_id)) == 1
+
+
+@pytest.mark.fault(
+    12,
+    injected="The proxy resets every connection that is used a second time.",
+    held="The decide call comes on a connection of its own, and is not in doubt.",
+)
+def test_idle_connections_that_are_reset_cost_no_decision(desk):
+    desk.upstream.resets_idle = True
+    try:
+        messages = [desk.hold() for _ in range(2)]
+        for held in messages:
+            assert desk.decide(held) == 302
+        for held in messages:
+            assert desk.wait_for_decision(held, "applied")["attempt"] == 1
+    finally:
+        desk.upstream.resets_idle = False
+    calls = [call for held in messages for call in desk.upstream.requests(DECIDE, held.upstream_id)]
+    assert [call.place for call in calls] == [1, 1]
+    assert not {call.connection for call in calls} & {
+        seen.connection for seen in desk.upstream.seen if seen not in calls
+    }

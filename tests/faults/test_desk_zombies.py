@@ -1,0 +1,156 @@
+"""A worker stalls past its lease, or loses its database while it calls: it overwrites nothing, nothing goes twice."""
+
+import contextlib
+import os
+import signal
+import time
+
+import pytest
+
+from approvals.execute import FRESH_FOR
+from tests.faults import wire
+from tests.faults.proxy import DECIDE, READ, WEBHOOK
+
+pytestmark = pytest.mark.xdist_group("desk-faults")
+
+
+def calls(desk, held):
+    return len(desk.upstream.requests(DECIDE, held.upstream_id))
+
+
+def without_webhooks(desk, held):
+    return desk.hooks.fault(wire.answering(200), WEBHOOK, held.upstream_id)
+
+
+@contextlib.contextmanager
+def stopped(desk):
+    """SIGSTOP to the product's worker, and SIGCONT in the end."""
+    desk.other_worker("approvals.tasks", "sweep")
+    pid = desk.stack.kill("worker-desk", signal.SIGSTOP)
+    desk.note("test", "SIGSTOP", process="worker-desk")
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+def taken_over(desk, held, *states):
+    """Let the lease end, and another worker do what it finds, until the decision is in one of these states."""
+    desk.let_lease_end(held)
+
+    def reached():
+        desk.let_settle(held)
+        desk.other_worker("approvals.tasks", "sweep")
+        return desk.decision(held)["state"] in states and desk.decision(held)
+
+    return desk.wait(reached, f"another worker to bring {held.subject} to {states}")
+
+
+@pytest.mark.fault(
+    14,
+    injected="SIGSTOP to the worker while its call is under way; its lease ends, another takes over; then SIGCONT.",
+    held="The other finds out by reading, without a call; the late answer overwrites nothing.",
+)
+def test_zombie_with_a_late_answer_overwrites_nothing(desk):
+    held = desk.hold()
+    call = wire.Hold(after_answer=True)
+    with without_webhooks(desk, held), desk.upstream.fault(call, DECIDE, held.upstream_id):
+        assert desk.decide(held) == 302
+        call.wait()
+        with stopped(desk):
+            settled = taken_over(desk, held, "applied")
+            call.release()
+        desk.sweep_through()
+    assert [entry["action"] for entry in desk.entries(held)].count("decision.unknown") == 1
+    assert desk.decision(held) == settled
+    assert calls(desk, held) == 1
+
+
+@pytest.mark.fault(
+    14,
+    injected="SIGSTOP to the worker between its read and its call; its lease ends, another carries the decision out.",
+    held="What wakes up is one attempt behind: it may not mark its call, and does not call.",
+)
+def test_zombie_before_its_call_does_not_call(desk):
+    held = desk.hold()
+    read = wire.Hold(after_answer=True)
+    with desk.upstream.fault(read, READ, held.upstream_id, times=1):
+        assert desk.decide(held) == 302
+        read.wait()
+        with stopped(desk):
+            settled = taken_over(desk, held, "applied")
+            read.release()
+        desk.sweep_through()
+    assert (settled["attempt"], calls(desk, held)) == (2, 1)
+    assert desk.decision(held)["attempt"] == 2
+
+
+@pytest.mark.fault(
+    14,
+    injected="SIGSTOP to the worker just when it marks its call, before the first byte; another takes over.",
+    held="The mark makes it unknown; what wakes up sees that it stood still, and does not call.",
+)
+def test_zombie_that_marked_its_call_does_not_call(desk):
+    held = desk.hold()
+    read = wire.Hold(after_answer=True)
+    with without_webhooks(desk, held), desk.upstream.fault(read, READ, held.upstream_id, times=1):
+        assert desk.decide(held, "reject") == 302
+        read.wait()
+        with desk.lock(held) as lock:
+            read.release()
+            desk.wait(lambda: desk.sql("SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock'"), "the mark")
+            with stopped(desk):
+                began = time.monotonic()
+                lock.rollback()
+                desk.wait(lambda: desk.decision(held)["may_have_left"], "the mark to be written")
+                settled = taken_over(desk, held, "applied")
+                desk.wait(lambda: time.monotonic() - began > FRESH_FOR, "the worker to have stood still too long")
+        desk.sweep_through()
+    assert (settled["attempt"], calls(desk, held)) == (2, 1)
+
+
+@pytest.mark.fault(
+    15,
+    injected="pg_terminate_backend to the worker's session while its call is under way.",
+    held="The answer cannot be written down, so it is unknown once the lease is over, and read; no blind repeat.",
+)
+def test_session_lost_during_the_call_is_not_repeated_blindly(desk):
+    held = desk.hold()
+    call = wire.Hold(after_answer=True)
+    with without_webhooks(desk, held), desk.upstream.fault(call, DECIDE, held.upstream_id):
+        assert desk.decide(held) == 302
+        call.wait()
+        ended = desk.sql(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE query LIKE 'UPDATE %%may_have_left%%' AND state = 'idle'"
+        )
+        assert ended
+        call.release()
+        desk.let_lease_end(held)
+
+        def applied():
+            desk.let_settle(held)
+            return desk.decision(held)["state"] == "applied"
+
+        desk.sweep_until(applied, "reading to end the doubt")
+    assert (calls(desk, held), desk.decision(held)["attempt"]) == (1, 1)
+    assert len(desk.entries(held, "decision.unknown")) <= 1
+
+
+@pytest.mark.fault(
+    16,
+    injected="Two worker processes are told of the same decision at the same moment.",
+    held="One claims it; one attempt, one call.",
+)
+def test_two_workers_make_one_call(desk):
+    desk.product.set_undo_window("1 hour")
+    held = desk.hold()
+    assert desk.decide(held) == 302
+    desk.product.set_undo_window("0")
+    decision = desk.decision(held)["id"]
+    desk.let_fall_due(held)
+    for _ in range(5):
+        desk.celery.send_task("approvals.tasks.execute_decision", args=[decision], queue="decisions")
+    desk.other_worker("approvals.tasks", "execute_decision", decision)
+    assert desk.wait_for_decision(held, "applied")["attempt"] == 1
+    assert calls(desk, held) == 1
