@@ -117,4 +117,6 @@ def _refused(status: int, sentence: str, *, wait: int = 0) -> HttpResponse:
 
 
 def _json(status: int, content: dict[str, object]) -> HttpResponse:
-    return HttpResponse(json.dumps(content), content_type="application/json", status=status)
+    answer = HttpResponse(json.dumps(content), content_type="application/json", status=status)
+    answer.headers["Content-Length"] = str(len(answer.content))
+    return answer
