@@ -192,7 +192,8 @@ class _Reading:
             state=DecisionState.UNATTRIBUTED, message__connection=self.connection
         ).values_list("message__upstream_id", flat=True)
         if again := sorted(listed & set(unattributed)):
-            settle.meet_held(self.connection, upstream_ids=again, actor=ACTOR)
+            with transaction.atomic():
+                settle.meet_held(self.connection, upstream_ids=again, actor=ACTOR)
 
     def _close(self, one: _Held) -> None:
         message = Message.objects.select_related("connection", "mailbox").get(pk=one.pk)
