@@ -7,8 +7,8 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from approvals.models.connections import Connection, Mailbox
-from approvals.querysets import MessageQuerySet
-from approvals.states import MessageState
+from approvals.querysets import VOID, MessageQuerySet
+from approvals.states import DecisionState, MessageState
 from common.fingerprint import short_fingerprint
 from common.identifiers import uuid7
 
@@ -85,9 +85,14 @@ class Message(models.Model):
 
     @property
     def latest_decision(self) -> "Decision | None":
-        """The newest decision of ours; reads the prefetched rows of `for_list`."""
+        """The newest decision of ours that something may come of; reads the prefetched rows of `for_list`.
+
+        One that came to nothing must not hide an older one that was withdrawn and may still take effect.
+        """
         decisions = sorted(self.decisions.all(), key=lambda decision: -decision.pk)
-        return decisions[0] if decisions else None
+        if not decisions or decisions[0].state not in VOID:
+            return decisions[0] if decisions else None
+        return next((one for one in decisions if one.state == DecisionState.WITHDRAWN), decisions[0])
 
 
 class Revision(models.Model):
