@@ -14,6 +14,7 @@ from dashboard.launch.errors import LaunchError
 from dashboard.launch.paths import PYTHON, ROOT, VENV
 from dashboard.launch.screen import say
 from dashboard.launch.servers import fleeting_servers
+from dashboard.launch.spin import ensure_spin
 
 _RARE = "not slow and not soak"
 
@@ -54,6 +55,7 @@ def test(arguments: list[str]) -> int:
     everything = "--all" in arguments
     chosen = [argument for argument in arguments if argument != "--all"]
     ensure_chromium()
+    ensure_spin()
     checked = 0 if chosen else check([])
     marks = [] if everything else ["-m", _RARE]
     # One more than there are processors: the tests of the running product mostly wait for it.
