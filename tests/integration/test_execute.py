@@ -4,20 +4,25 @@ import threading
 from datetime import timedelta
 
 import pytest
-from django.db import connections
+from django.db import connections, transaction
 from django.db.models.functions import Now
 
-from approvals.decide import give_verdict
-from approvals.execute import run_decision, upstream_reason
+from approvals import mirror
+from approvals.ending import end_with_error, end_with_success
+from approvals.execute import abandon, run_decision, upstream_reason
 from approvals.forms import MAX_REASON, VerdictForm
 from approvals.models import Connection, Decision, Message
 from approvals.reconcile import read_everything
 from approvals.settle import meet_report
 from audit.models import Entry
+from common.postgres import clock
 from gateway.schemas.oversight import DecideIn
 from people.actors import worker
 from tests.factories import NOW, event_body, make_connection, make_message, make_person, pending_row, post_event
+from tests.integration.deciding import carry_out, decide, make_due
 from tests.standin import multimail
+from upstream import errors
+from upstream.client import Client
 
 pytestmark = pytest.mark.django_db
 
@@ -39,15 +44,6 @@ def message(connection, upstream):
     upstream.holds(pending_row(message.upstream_id))
     upstream.decides(200, status="approved_and_sent", decision="approved")
     return message
-
-
-def carry_out(message, person, outcome="approve"):
-    decision = give_verdict(
-        message=message.public_id, actor=person.actor(surface="web"), outcome=outcome,
-        fingerprint=message.revision.fingerprint, reason="", now=NOW,
-    ).decision  # fmt: skip
-    Decision.objects.update(due_at=Now())
-    return run_decision(decision_id=decision.pk, now=NOW)
 
 
 def test_decision_is_carried_out_once_with_its_reference(message, reviewer, upstream):
@@ -202,11 +198,8 @@ def test_many_workers_at_once_make_one_call(upstream):
     upstream.holds(pending_row(message.upstream_id))
     upstream.decides(200, decision="approved")
     person = make_person("ana@yourteam.example", "Ana", "reviewer")
-    decision = give_verdict(
-        message=message.public_id, actor=person.actor(surface="web"), outcome="approve",
-        fingerprint=message.revision.fingerprint, reason="", now=NOW,
-    ).decision  # fmt: skip
-    Decision.objects.update(due_at=Now())
+    decision = decide(message, person).decision
+    make_due()
     start, ends = threading.Barrier(6), []
 
     def work():
@@ -219,3 +212,196 @@ def test_many_workers_at_once_make_one_call(upstream):
     [worker.join(20) for worker in workers]
     assert sorted(ends) == ["applied"] + ["not due"] * 5
     assert len(upstream.decisions) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "state"),
+    [
+        (400, {}, "withdrawn"),
+        (403, {}, "withdrawn"),
+        (422, {}, "withdrawn"),
+        (409, {"status": "pending_send_approval", "code": "read_only"}, "withdrawn"),
+        (409, {"code": "content_changed", "status": "pending_send_approval"}, "withdrawn"),
+        (404, {}, "unknown"),
+        (429, {}, "recorded"),
+        (401, {}, "recorded"),
+        (500, {}, "unknown"),
+    ],
+)
+def test_refusal_of_a_second_call_says_nothing_of_the_first(message, reviewer, upstream, status, body, state):
+    given = decide(message, reviewer)
+    make_due()
+    Decision.objects.update(attempt=1, may_have_left=True)
+    upstream.decides(status, **body, error="because")
+    assert run_decision(decision_id=given.decision.pk, now=NOW) == state
+    assert Decision.objects.get().may_have_left is True
+
+
+def test_security_line_19_permission_is_asked_again_before_the_call(message, reviewer, upstream):
+    given = decide(message, reviewer)
+    make_due()
+    reviewer.grants.all().delete()
+    assert run_decision(decision_id=given.decision.pk, now=NOW) == "refused"
+    assert "may not decide this any more" in Decision.objects.get().explanation
+    assert upstream.calls == []
+
+
+def test_security_line_19_disabled_person_decides_nothing_any_more(message, reviewer, upstream):
+    given = decide(message, reviewer)
+    make_due()
+    reviewer.is_active = False
+    reviewer.save()
+    assert run_decision(decision_id=given.decision.pk, now=NOW) == "refused"
+    assert upstream.calls == []
+
+
+def test_lost_permission_withdraws_what_may_have_left(message, reviewer):
+    given = decide(message, reviewer)
+    make_due()
+    Decision.objects.update(attempt=1, may_have_left=True)
+    reviewer.grants.all().delete()
+    assert run_decision(decision_id=given.decision.pk, now=NOW) == "withdrawn"
+    assert "An earlier call may still arrive" in Decision.objects.get().explanation
+
+
+@pytest.mark.parametrize(("left", "state", "mirror"), [(False, "superseded", "gone"), (True, "unknown", "held")])
+def test_message_that_a_read_lacks_was_decided_elsewhere_unless_a_call_of_ours_may_be_it(
+    message, reviewer, upstream, left, state, mirror
+):
+    Connection.objects.update(is_our_gateway=False)
+    message.connection.refresh_from_db()
+    given = decide(message, reviewer)
+    make_due()
+    Decision.objects.update(may_have_left=left)
+    upstream.holds()
+    assert run_decision(decision_id=given.decision.pk, now=NOW) == state
+    assert (Message.objects.get().state, upstream.decisions) == (mirror, [])
+
+
+@pytest.fixture
+def hosted(upstream):
+    """A message of which hosted MultiMail shows neither bcc nor attachments."""
+    upstream.headers = {}
+    connection = make_connection(api_url=upstream.url, is_our_gateway=False)
+    message = make_message(connection, hydrated=False)
+    with transaction.atomic():
+        locked = mirror.lock_message(connection, upstream_id=message.upstream_id)
+        mirror.store_revision(locked, row=bare(message), actor=worker("sync"), now=NOW)
+    upstream.decides(200, decision="approved")
+    return Message.objects.get(pk=message.pk)
+
+
+def bare(message, *without, **fields):
+    """Return a row of hosted MultiMail's list, which lacks some fields."""
+    row = pending_row(message.upstream_id, **fields)
+    return {name: value for name, value in row.items() if name not in ("bcc", "attachments", *without)}
+
+
+@pytest.mark.parametrize(
+    ("without", "fields", "state"),
+    [
+        ((), {}, "applied"),
+        # What both show is the same; the reviewer was told that the rest is not visible.
+        (("cc", "from_name"), {}, "applied"),
+        ((), {"subject": "Another"}, "refused"),
+        (("cc",), {"to_addresses": ["eve@evil.example"]}, "refused"),
+        (("markdown",), {}, "recorded"),
+        (("to_addresses", "subject"), {}, "recorded"),
+    ],
+)
+def test_content_is_compared_within_what_both_show(hosted, reviewer, upstream, without, fields, state):
+    upstream.holds(bare(hosted, *without, **fields))
+    assert carry_out(hosted, reviewer) == state
+    assert len(upstream.decisions) == (state == "applied")
+
+
+def test_key_that_may_not_be_used_pauses_and_says_so_once(message, reviewer, upstream, connection):
+    upstream.decides(401, error="The key was revoked.")
+    assert carry_out(message, reviewer) == "recorded"
+    connection.refresh_from_db()
+    assert "The key was revoked." in connection.paused_because
+    make_due()
+    assert Decision.objects.due().count() == 0
+
+
+def test_whole_connection_waits_after_429_and_no_shorter_wait_ends_it(message, reviewer, upstream, connection):
+    other = make_message(connection)
+    upstream.holds(pending_row(message.upstream_id), pending_row(other.upstream_id))
+    upstream.headers["Retry-After"] = "600"
+    upstream.decides(429, error="slow down")
+    carry_out(message, reviewer)
+    assert carry_out(other, reviewer) == "not due"
+    assert len(upstream.decisions) == 1
+    Connection.objects.update(wait_until=Now() + timedelta(hours=1))
+    decision = Decision.objects.order_by("pk")[0]
+    Decision.objects.filter(pk=decision.pk).update(state="calling")
+    decision.refresh_from_db()
+    end_with_error(decision, errors.Throttled("slow down", retry_after=5.0), had_left=False)
+    connection.refresh_from_db()
+    assert connection.wait_until - clock() > timedelta(minutes=59)
+
+
+def test_call_is_not_made_when_the_connection_was_told_to_wait_meanwhile(message, reviewer, upstream):
+    given = decide(message, reviewer)
+    Decision.objects.update(state="calling", attempt=1, lease_until=Now() + timedelta(minutes=1))
+    attempt = Decision.objects.get(pk=given.decision.pk)
+    Connection.objects.update(wait_until=Now() + timedelta(seconds=30))
+    assert Decision.objects.held_by(attempt).nothing_stops(message).update(may_have_left=True) == 0
+
+
+@pytest.mark.parametrize(
+    ("fields", "marked"),
+    [
+        ({}, 1),
+        ({"attempt": 2}, 0),
+        ({"state": "unknown"}, 0),
+        ({"lease_until": Now() - timedelta(seconds=1)}, 0),
+    ],
+)
+def test_only_the_attempt_that_holds_the_lease_may_call(message, reviewer, fields, marked):
+    given = decide(message, reviewer)
+    Decision.objects.update(state="calling", attempt=1, lease_until=Now() + timedelta(minutes=1))
+    attempt = Decision.objects.get(pk=given.decision.pk)
+    Decision.objects.update(**fields)
+    assert Decision.objects.held_by(attempt).nothing_stops(message).update(may_have_left=True) == marked
+
+
+def test_answer_to_a_worker_whose_lease_ran_out_still_tells_what_happened(message, reviewer):
+    given = decide(message, reviewer)
+    Decision.objects.update(state="calling", attempt=1, may_have_left=True, lease_until=Now() - timedelta(seconds=1))
+    zombie = Decision.objects.get(pk=given.decision.pk)
+    abandon(decision_id=zombie.pk)
+    assert Decision.objects.get().state == "unknown"
+    assert end_with_success(zombie, {"decision": "approved"}).state == "applied"
+
+
+@pytest.mark.parametrize("error", [None, errors.Rejected("no"), errors.OutcomeUnknown("?"), errors.NotSent("no")])
+def test_worker_that_wakes_up_late_does_not_touch_a_newer_attempt(message, reviewer, error):
+    given = decide(message, reviewer)
+    Decision.objects.update(state="calling", attempt=1, may_have_left=True)
+    zombie = Decision.objects.get(pk=given.decision.pk)
+    Decision.objects.update(attempt=2)
+    if error is None:
+        end_with_success(zombie, {})
+    else:
+        end_with_error(zombie, error, had_left=False)
+    assert Decision.objects.values_list("state", "attempt", "may_have_left").get() == ("calling", 2, True)
+
+
+@pytest.mark.parametrize(("left", "state"), [(False, "recorded"), (True, "unknown")])
+def test_decision_of_a_dead_worker_is_taken_up_by_what_may_have_left(message, reviewer, left, state):
+    given = decide(message, reviewer)
+    Decision.objects.update(state="calling", attempt=1, may_have_left=left, lease_until=Now() - timedelta(seconds=1))
+    abandon(decision_id=given.decision.pk)
+    assert Decision.objects.get().state == state
+
+
+def test_last_word_is_asked_only_when_the_connection_is_there():
+    """The mark comes before the first byte and after the connection: where none is made, nothing may have left."""
+    asked = []
+    nowhere = Client(base_url="http://127.0.0.1:1", key="mm_live_oversight")
+    with pytest.raises(errors.NotSent):
+        nowhere.decide_email(
+            email_id="x", action="approve", reason="", expected_fingerprint=None, before_write=lambda: asked.append(1)
+        )
+    assert asked == []
