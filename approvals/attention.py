@@ -14,6 +14,7 @@ from django.urls import reverse
 from approvals.freshness import freshness_of
 from approvals.looking import may_look, may_read
 from approvals.models import Connection, Decision, Message, WebhookEvent
+from approvals.querysets import FETCH_TRIES
 from approvals.stalling import stalled_groups
 from approvals.states import DecisionState, MessageState, Outcome
 from people.actors import Actor, Role
@@ -21,7 +22,6 @@ from people.actors import Actor, Role
 # Of one kind so many are shown; the count tells of all.
 SHOWN = 50
 COUNTED = 1000
-FETCH_TRIES = 3
 REVIEWER = "a reviewer of its mailbox"
 
 

@@ -60,8 +60,8 @@ def redis_answers() -> bool:
 def examine_redis() -> tuple[list[Finding], str]:
     """Return what is wrong with Redis, and a line about it."""
     try:
-        facts: dict[str, Any] = _redis().info()  # type: ignore[assignment]
-        lengths = {queue: int(_redis().llen(queue)) for queue in QUEUES}  # type: ignore[arg-type]
+        facts: dict[str, Any] = _redis().info()
+        lengths = {queue: int(_redis().llen(queue)) for queue in QUEUES}
     except redis.RedisError as error:
         why = _first_line(error, _redis().connection_pool.connection_kwargs.get("password"))
         advice = "No work is lost, but it is found seconds later, and open pages poll. Start it, or set REDIS_URL."
@@ -150,8 +150,8 @@ def _idle_transactions(longer_than: timedelta = IDLE) -> Iterator[Finding]:
         cursor.execute(
             "SELECT pid, coalesce(usename, '?'), extract(epoch FROM clock_timestamp() - state_change)::int"
             "  FROM pg_stat_activity WHERE state LIKE 'idle in transaction%%' AND datname = current_database()"
-            "   AND state_change < clock_timestamp() - %s ORDER BY state_change LIMIT 5",
-            [longer_than],
+            "   AND state_change < clock_timestamp() - make_interval(secs => %s) ORDER BY state_change LIMIT 5",
+            [longer_than.total_seconds()],
         )
         rows = cursor.fetchall()
     for pid, role, seconds in rows:

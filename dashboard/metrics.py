@@ -56,7 +56,7 @@ def _of_connections(now: datetime) -> Iterator[tuple[str, str, Samples]]:
     yield "connections_failing", "Connections that cannot be read.", _one(failing)
     paused = sum(connection.paused_at is not None for connection in connections)
     yield "connections_paused", "Connections through which nothing is decided.", _one(paused)
-    ages = [_labelled("connection", c.slug, c.complete_as_of and now - c.complete_as_of) for c in connections]
+    ages = [_labelled("connection", c.slug, now - c.complete_as_of if c.complete_as_of else None) for c in connections]
     yield "complete_age_seconds", "Since all that MultiMail holds was last read whole.", ages
     kept = WebhookEvent.objects.to_look_at().values_list("connection__slug", "result").annotate(number=Count("pk"))
     counted = {(slug, result): number for slug, result, number in kept.order_by()}
