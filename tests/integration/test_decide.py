@@ -1,7 +1,7 @@
 """Verdicts and decisions: one choke point, the first valid verdict wins, only what was shown can be decided."""
 
 import threading
-import time
+from datetime import timedelta
 
 import pytest
 from django.db import IntegrityError, connections, transaction
@@ -11,10 +11,13 @@ from approvals import ingest
 from approvals.decide import give_verdict, undo_decision
 from approvals.errors import AlreadyDecided, ContentChanged, StaleDecision, VerdictNotAllowed
 from approvals.models import Decision, Verdict
+from approvals.opening import note_opened
 from approvals.settle import advance, meet_report
 from audit.models import Entry
+from common.postgres import clock
 from people.actors import worker
 from tests.factories import NOW, event_body, make_connection, make_message, make_person, post_event, show_row
+from tests.integration.deciding import waiting_for_a_lock
 
 pytestmark = pytest.mark.django_db
 
@@ -44,6 +47,50 @@ def test_second_verdict_learns_who_was_first(connection, reviewer, second_review
     with pytest.raises(AlreadyDecided, match="Ana Ferreira approved this message first"):
         decide(message, second_reviewer, outcome="reject", reason="no")
     assert Decision.objects.count() == 1
+
+
+def test_security_line_18_second_person_learns_who_what_and_when_in_the_same_answer(
+    client, signed_in, connection, reviewer, second_reviewer
+):
+    message = make_message(connection)
+    decision = decide(message, reviewer).decision
+    answer = signed_in(second_reviewer).post(
+        f"/queue/{message.public_id}/verdict/",
+        {"outcome": "reject", "fingerprint": message.revision.fingerprint, "reason": "not like this"},
+    )
+    assert answer.status_code == 409
+    when = f"{decision.recorded_at:%H:%M:%S} UTC"
+    assert f"Ana Ferreira approved this message first, at {when}." in answer.content.decode()
+    assert "not like this" in answer.content.decode()
+
+
+def test_verdict_keeps_how_long_the_version_was_on_the_persons_screen(connection, reviewer, second_reviewer):
+    message = make_message(connection)
+    note_opened(message, actor=second_reviewer.actor(surface="web"))
+    opened = note_opened_ago(message, reviewer, seconds=42)
+    verdict = decide(message, reviewer).verdict
+    assert verdict.seconds_shown in (42, 43)
+    given = Entry.objects.get(action="verdict.given")
+    assert given.detail.fields["seconds_shown"] == str(verdict.seconds_shown)
+    assert opened.actor_id == str(reviewer.pk)
+
+
+def test_verdict_on_what_was_never_on_the_screen_keeps_no_time(connection, reviewer):
+    message = make_message(connection)
+    note_opened_ago(message, reviewer, seconds=42)
+    message = show_row(message, subject="Another")
+    assert decide(message, reviewer).verdict.seconds_shown is None
+
+
+def note_opened_ago(message, person, seconds):
+    """Note that the message was opened that long ago: entries cannot be changed, so it is written as of then."""
+    entry = Entry(
+        id=-message.pk, xid=1, at=clock() - timedelta(seconds=seconds), actor_kind="person", actor_id=str(person.pk),
+        surface="web", action="message.opened", message=message.public_id, leaf_hash="0" * 64,
+        fingerprint=message.revision.fingerprint,
+    )  # fmt: skip
+    entry.save(force_insert=True)
+    return entry
 
 
 def test_changed_content_refuses_the_verdict(connection, reviewer):
@@ -203,17 +250,7 @@ def test_webhook_that_comes_while_the_answer_is_written_is_not_lost():
     with transaction.atomic():
         advance(decision, event="succeed", actor=worker("decisions"))
         webhook.start()
-        wait_until_somebody_waits_for_a_lock()
+        waiting_for_a_lock(db)
     webhook.join(10)
     message.refresh_from_db()
     assert (results, message.state, Decision.objects.get().state) == (["applied"], "approved", "applied")
-
-
-def wait_until_somebody_waits_for_a_lock():
-    deadline = time.monotonic() + 10
-    with db.cursor() as cursor:
-        while time.monotonic() < deadline:
-            cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
-            if cursor.fetchone()[0]:
-                return
-    raise AssertionError("nobody waited")

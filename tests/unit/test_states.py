@@ -84,5 +84,20 @@ def test_applied_superseded_refused_and_undone_are_ends():
     assert not ended & set(LIVE_DECISIONS)
 
 
+def test_withdrawn_never_counts_again_and_never_turns_into_undone():
+    ends = {DECISION_TRANSITIONS.get((DecisionState.WITHDRAWN, event)) for event in DecisionEvent} - {None}
+    assert ends == {"applied", "superseded", "refused"}
+    assert DecisionState.WITHDRAWN not in LIVE_DECISIONS
+
+
+def test_only_reading_twice_or_a_person_lets_a_doubtful_decision_go_out_again():
+    again = {pair for pair, state in DECISION_TRANSITIONS.items() if state == DecisionState.RECORDED}
+    assert again == {("calling", "postpone"), ("unknown", "seen_held"), ("unknown", "confirm")}
+
+
+def test_decision_taken_for_decided_is_in_doubt_again_when_the_message_is_found():
+    assert next_decision_state(DecisionState.UNATTRIBUTED, DecisionEvent.FOUND) == DecisionState.UNKNOWN
+
+
 def test_transition_tables_name_known_states_only():
     assert {state for state, _ in MESSAGE_TRANSITIONS} <= {START, *MessageState}
