@@ -84,7 +84,6 @@ def test_approving_what_changed_asks_to_say_that_it_was_read(desk, message):
     show_row(message, markdown="Please pay EUR 21,400 by Friday.")
     page = plain(post(desk, message))
     assert '<input type="checkbox" id="read-again" required>' in page
-    assert "data-at-once" not in page
     assert "You had chosen to approve. Nothing was recorded" in page
 
 

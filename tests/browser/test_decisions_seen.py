@@ -1,0 +1,195 @@
+"""Decisions that do not go straight, seen in Chromium: changed under the reader, two at once, sent back, in doubt."""
+
+import time
+import uuid
+
+import psycopg
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import sign_in
+
+pytestmark = pytest.mark.usefixtures("ana")
+
+LETTER = "Please pay **EUR 12,400** by Friday.\n\nKind regards"
+OTHER = LETTER.replace("12,400", "21,400")
+
+
+@pytest.fixture
+def rows(product):
+    """The product's database, for what no person and no agent can bring about."""
+    with psycopg.connect(product.known["DATABASE_URL"], autocommit=True) as database:
+        yield database
+
+
+def held(product, ana, **fields):
+    """A held message of the mailbox whose decisions can be undone for five seconds."""
+    upstream_id, subject = product.send(**{"from": product.known["MAILBOX2_ADDRESS"], "body": LETTER, **fields})
+    return product.held(ana, upstream_id), upstream_id, subject
+
+
+def change(product, ana, rows, upstream_id, markdown=OTHER):
+    """Another content is there by now: a held message cannot be edited through the API, so its row is."""
+    rows.execute("UPDATE gateway_email SET markdown = %s WHERE id = %s", [markdown, upstream_id])
+    query = "SELECT connection_id FROM approvals_message WHERE upstream_id = %s"
+    (connection,) = rows.execute(query, [upstream_id]).fetchone()
+    ana.post(f"/connections/{connection}/read/", ana.get("/connections/"))
+
+    def changed():
+        query = "SELECT count(*) FROM approvals_revision r JOIN approvals_message m ON m.id = r.message_id"
+        return rows.execute(f"{query} WHERE m.upstream_id = %s", [upstream_id]).fetchone() == (2,)
+
+    product.wait_for(changed, timeout=20, what="the new version in the mirror")
+
+
+def narrow_enough(page):
+    page.set_viewport_size({"width": 320, "height": 700})
+    return page.evaluate("document.scrollingElement.scrollWidth - document.scrollingElement.clientWidth") <= 0
+
+
+def test_letter_that_changes_under_the_reader_is_told_shown_and_decided_anew(desk, product, ana, rows):
+    row, upstream_id, _ = held(product, ana)
+    desk.goto(f"{product.known['DASHBOARD_URL']}/queue/{row['id']}/")
+    desk.wait_for_selector("[data-stream='open']", state="attached")
+    desk.keyboard.press("r")
+    desk.keyboard.type("Too much")
+    change(product, ana, rows, upstream_id)
+    expect(desk.locator("#message-notes").get_by_text("This message changed while you had it open")).to_be_visible()
+    # Nothing is swapped under the reader: the letter and the words stay until the changes are asked for.
+    expect(desk.frame_locator("iframe").get_by_text("EUR 12,400")).to_be_visible()
+    desk.get_by_role("button", name="Show what changed").click()
+    expect(desk.locator("#changed ins")).to_contain_text("21,400")
+    expect(desk.locator("#changed del")).to_contain_text("12,400")
+    expect(desk.frame_locator("iframe").get_by_text("EUR 21,400")).to_be_visible()
+    expect(desk.get_by_label("Why is it rejected?")).to_have_value("Too much")
+    desk.keyboard.press("Escape")
+    desk.locator("#subject").focus()
+    desk.keyboard.press("a")
+    read = desk.get_by_label("I have read what changed")
+    expect(read).to_be_focused()
+    assert ana.find(upstream_id)["decision"] is None
+    read.check()
+    desk.keyboard.press("a")
+    expect(desk.get_by_role("button", name="Undo")).to_be_visible()
+    desk.keyboard.press("z")
+    expect(desk.get_by_text("Undone, and held again.")).to_be_visible()
+
+
+def test_changed_letter_is_refused_and_shown_without_scripts_and_without_a_stream(
+    open_page, signed_in, product, ana, rows
+):
+    row, upstream_id, _ = held(product, ana)
+    address = f"{product.known['DASHBOARD_URL']}/queue/{row['id']}/"
+    plain = open_page(java_script_enabled=False, storage_state=signed_in)
+    plain.watch.expected += ["409"]
+    plain.goto(address)
+    polling = open_page(storage_state=signed_in)
+    polling.watch.expected += ["ERR_FAILED"]
+    polling.route("**/live/**", lambda route: route.abort())
+    polling.goto(address)
+    change(product, ana, rows, upstream_id)
+    plain.get_by_role("button", name="Approve and send").click()
+    expect(plain.get_by_text("The message changed after you opened it").first).to_be_visible()
+    expect(plain.locator("#changed ins")).to_contain_text("21,400")
+    plain.get_by_role("button", name="Approve and send").click()
+    assert ana.find(upstream_id)["decision"] is None, "approved without saying that the changes were read"
+    # As when the tab is looked at again, which asks the pulse at once.
+    polling.evaluate("document.dispatchEvent(new Event('visibilitychange'))")
+    expect(polling.locator("#message-notes").get_by_text("This message changed while you had it open")).to_be_visible(
+        timeout=20_000
+    )
+    plain.get_by_label("I have read what changed").check()
+    assert narrow_enough(plain)
+    plain.get_by_role("button", name="Approve and send").click()
+    expect(plain.get_by_role("button", name="Undo")).to_be_visible()
+
+
+def test_of_two_who_press_at_once_one_decides_and_the_other_is_told(open_page, signed_in, product, ana):
+    row, _, subject = held(product, ana, **{"from": product.known["MAILBOX_ADDRESS"]})
+    pages = [open_page(storage_state=signed_in), open_page()]
+    sign_in(pages[1], product, "REVIEWER2")
+    for page in pages:
+        # Each believes that nobody has decided: no stream tells it better.
+        page.route("**/live/**", lambda route: route.abort())
+        page.watch.expected += ["409", "ERR_FAILED"]
+        page.goto(f"{product.known['DASHBOARD_URL']}/queue/{row['id']}/")
+    pages[1].keyboard.press("r")
+    pages[1].keyboard.type("A careful reason")
+    moment = time.time() * 1000 + 400
+    press = "([name, at]) => setTimeout(() => document.querySelector(name).click(), at - Date.now())"
+    pages[0].evaluate(press, ["#decide [data-key=a]", moment])
+    pages[1].evaluate(press, ["#reject button", moment])
+    told = [page.get_by_text("this message first, at") for page in pages]
+    product.wait_for(lambda: any(one.count() for one in told), timeout=10, what="the second is told")
+    (loser,) = [index for index, one in enumerate(told) if one.count()]
+    name = ("Ben Okafor rejected", "Ana Ferreira approved")[loser]
+    expect(pages[loser].get_by_text(f"{name} this message first, at").first).to_be_visible()
+    if loser == 1:
+        # Also after the page has looked again by itself at what became of the message.
+        expect(pages[1].locator("#decide").get_by_text("Handed over")).to_be_visible(timeout=20_000)
+        expect(pages[1].get_by_text("“A careful reason”")).to_be_visible()
+    product.wait_for(
+        lambda: ana.find(row["upstream_id"], tab="done"), timeout=20, what="the decision to be carried out"
+    )
+    assert len(product.mails(subject)) == loser
+
+
+def test_letter_that_was_sent_back_comes_again_with_its_differences(desk, product, ana):
+    run = uuid.uuid4().hex
+    row, upstream_id, _ = held(product, ana, **{"from": product.known["MAILBOX_ADDRESS"], "metadata": {"run_id": run}})
+    desk.goto(f"{product.known['DASHBOARD_URL']}/queue/{row['id']}/")
+    desk.keyboard.press("b")
+    desk.keyboard.type("Say 30 November")
+    desk.keyboard.press("Control+Enter")
+    product.wait_for(lambda: ana.find(upstream_id, tab="done"), timeout=20, what="the message to be sent back")
+    again = LETTER.replace("Friday", "30 November")
+    second, *_ = held(product, ana, metadata={"run_id": run}, body=again, **{"from": product.known["MAILBOX_ADDRESS"]})
+    desk.goto(f"{product.known['DASHBOARD_URL']}/queue/{second['id']}/")
+    expect(desk.get_by_text("Sent back by Ana Ferreira at")).to_be_visible()
+    expect(desk.get_by_text("“Say 30 November”")).to_be_visible()
+    expect(desk.locator("#sent-back-before ins").last).to_contain_text("30 November")
+    expect(desk.locator(f".item[data-message='{second['id']}']").get_by_text("Second try")).to_be_visible()
+    assert narrow_enough(desk)
+
+
+def test_doubt_ends_by_a_persons_word_and_the_mail_leaves_once(desk, product, ana, rows):
+    _, upstream_id, subject = held(product, ana)
+    # As after a call whose answer was lost, and two reads that showed it held.
+    rows.execute(
+        "INSERT INTO approvals_decision (outcome, reason, reference, state, rule, due_at, attempt, may_have_left,"
+        " seen_held, seen_absent, upstream_answer, explanation, given_by_id, message_id, revision_id)"
+        " SELECT 'approve', '', %s, 'unknown', '', now(), 1, true, 2, 0, '{}', 'MultiMail did not answer in time.',"
+        " p.id, m.id, m.revision_id FROM approvals_message m, people_person p"
+        " WHERE m.upstream_id = %s AND p.email = %s",
+        [uuid.uuid4().hex[:10].upper(), upstream_id, product.known["REVIEWER_EMAIL"]],
+    )
+    desk.goto(f"{product.known['DASHBOARD_URL']}/queue/?tab=unknown")
+    desk.get_by_role("link", name=subject).click()
+    expect(desk.get_by_text("Seen held twice: send it again?")).to_be_visible()
+    assert narrow_enough(desk)
+    desk.get_by_role("button", name="Look again").click()
+    expect(desk.get_by_text("MultiMail is being asked.")).to_be_visible()
+    desk.get_by_role("button", name="Send again").click()
+    expect(desk.locator("#decide").get_by_text("Handed over")).to_be_visible(timeout=20_000)
+    assert len(product.mails(subject)) == 1
+
+
+@pytest.mark.slow
+def test_approval_under_the_kill_switch_waits_and_can_be_undone(desk, product, ana, rows):
+    row, _, subject = held(product, ana)
+    ida = "SELECT id FROM people_person WHERE email = %s"
+    mailbox = "SELECT id FROM approvals_mailbox WHERE upstream_id = %s"
+    rows.execute(
+        f"INSERT INTO policy_killswitch (reason, mailbox_id, pulled_by_id) VALUES ('Wrong list', ({mailbox}), ({ida}))",
+        [product.known["MAILBOX2_ID"], product.known["ADMIN_EMAIL"]],
+    )
+    try:
+        desk.goto(f"{product.known['DASHBOARD_URL']}/queue/{row['id']}/")
+        desk.get_by_role("button", name="Approve and send").click()
+        expect(desk.get_by_text("It waits until the stop is released, which Ida Lindqvist pulled")).to_be_visible()
+        rows.execute("UPDATE approvals_decision SET due_at = now() - interval '1 minute' WHERE state = 'recorded'")
+        desk.get_by_role("button", name="Undo").click()
+        expect(desk.get_by_text("Undone, and held again.")).to_be_visible()
+        assert product.mails(subject) == []
+    finally:
+        rows.execute("UPDATE policy_killswitch SET released_at = now() WHERE reason = 'Wrong list'")
