@@ -35,7 +35,7 @@ def end_with_success(decision: Decision, answer: dict[str, Any]) -> Decision:
     settled = settle.advance(
         current, event=DecisionEvent.SUCCEED, actor=ACTOR, status=200, lease_until=None, upstream_answer=_kept(answer)
     )
-    _tell_others(message, settled)
+    settle.lose_to(settled, message, actor=ACTOR)
     return settled
 
 
@@ -142,16 +142,6 @@ def _end_what_moved_on(decision: Decision, error: errors.UpstreamError, *, had_l
         return _advance(decision, DecisionEvent.REFUSE, sentence, status=error.status)
     # In doubt it stays: reading tells.
     return decision
-
-
-def _tell_others(message: Message, applied: Decision) -> None:
-    settle.meet_reports(
-        message,
-        reported=settle.report_expected(applied),
-        reason=f"[countersign:{applied.reference}]",
-        decided_by="",
-        actor=ACTOR,
-    )
 
 
 def _advance(decision: Decision, event: str, sentence: str, *, status: int | None = None) -> Decision:

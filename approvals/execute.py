@@ -6,10 +6,12 @@ lock held, and ends the row by compare-and-set. A crash at any instruction leave
 
 import logging
 import time
+from collections.abc import Callable
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
-from django.db import transaction
+from django.db import InterfaceError, OperationalError, close_old_connections, transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
@@ -32,7 +34,9 @@ log = logging.getLogger(__name__)
 # worker that is dead or stopped.
 LEASE = timedelta(seconds=60)
 # A worker that was stopped for longer while it asked for the last word has an answer that may be out of date.
-FRESH_FOR = 0.5
+FRESH_FOR = 1.0
+# After such pauses an end is written down again when PostgreSQL was away for a moment; all of it far below a lease.
+_PAUSES = (0.1, 0.5, 2.0)
 # Without these a list says too little of a message to compare anything.
 _ESSENTIAL = {"to", "subject", "markdown", "html"}
 
@@ -46,18 +50,38 @@ def run_decision(*, decision_id: int, now: datetime) -> str:
         return decision.state
     had_left = decision.may_have_left
     with traced(decision.message.trace):
-        try:
-            answer = _call(decision)
-        except errors.UpstreamError as error:
-            decision = ending.end_with_error(decision, error, had_left=had_left)
-        except _NoLongerCarried as reason:
-            decision = ending.end_without_call(decision, reason.sentence, had_left=had_left)
-        except _NotHeld:
-            decision = ending.end_as_gone(decision, had_left=had_left)
-        else:
-            decision = ending.end_with_success(decision, answer)
+        end = _attempt(decision, had_left=had_left)
+        decision = _written(end)
         log.info("decision carried out", extra={"decision": decision.reference, "state": decision.state})
     return decision.state
+
+
+def _attempt(decision: Decision, *, had_left: bool) -> Callable[[], Decision]:
+    """Make the call, and return how its end is to be written down."""
+    try:
+        answer = _call(decision)
+    except errors.UpstreamError as error:
+        return partial(ending.end_with_error, decision, error, had_left=had_left)
+    except _NoLongerCarried as reason:
+        return partial(ending.end_without_call, decision, reason.sentence, had_left=had_left)
+    except _NotHeld:
+        return partial(ending.end_as_gone, decision, had_left=had_left)
+    return partial(ending.end_with_success, decision, answer)
+
+
+def _written(end: Callable[[], Decision]) -> Decision:
+    """Write an end down, again where PostgreSQL was restarted meanwhile or two transactions met: the call is made once.
+
+    Where that does not help, the lease runs out and reading tells.
+    """
+    for pause in _PAUSES:
+        try:
+            return end()
+        except (OperationalError, InterfaceError) as error:
+            log.warning("end not written at once", extra={"reason": type(error).__name__})
+            close_old_connections()
+            time.sleep(pause)
+    return end()
 
 
 class _NoLongerCarried(Exception):
@@ -176,7 +200,11 @@ def _mark(decision: Decision) -> None:
     """Write down that the call may have left: the last thing before its first byte, and the last word against it."""
     began = time.monotonic()
     mine = Decision.objects.held_by(decision).nothing_stops(decision.message)
-    if not mine.update(may_have_left=True):
+    try:
+        is_marked = bool(mine.update(may_have_left=True))
+    except (OperationalError, InterfaceError):
+        raise errors.NotSent("The desk's database did not answer just before the call.") from None
+    if not is_marked:
         if stop := stop_of(decision.message):
             raise errors.NotSent(f"{stop.pulled_by} pulled the kill switch before the call: {stop.reason}")
         # This worker slept past its lease, or somebody was faster: its call must not happen any more.

@@ -8,6 +8,7 @@ from approvals.errors import StaleDecision
 from approvals.models import Connection, Decision, DecisionAttempt, Message, Verdict
 from approvals.states import DecisionEvent, DecisionState, Outcome, next_decision_state
 from audit.recording import record
+from audit.trail import last_of
 from people.actors import Actor
 
 _ACTIONS = {
@@ -29,6 +30,7 @@ _WORDS = {
     "cancelled": "cancelled",
 }
 _VOID = (DecisionState.UNDONE, DecisionState.REFUSED, DecisionState.SUPERSEDED, DecisionState.WITHDRAWN)
+ANOTHER_OF_OURS = "Another decision of this desk took effect."
 LEFT_AFTER_ALL = "It left after all: the approval was already on its way when it was withdrawn."
 
 
@@ -93,7 +95,7 @@ def report_expected(decision: Decision) -> str:
 
 
 def meet_reports(message: Message, *, reported: str, reason: str, decided_by: str, actor: Actor) -> None:
-    """Settle everything that is open on a message by what MultiMail reports: at most one of it was ours.
+    """Settle everything that is open on a locked message by what MultiMail reports: at most one of it was ours.
 
     Besides the live decision there may be withdrawn ones, whose calls were on their way when somebody stopped them.
     """
@@ -101,11 +103,38 @@ def meet_reports(message: Message, *, reported: str, reason: str, decided_by: st
     # Where the report names none, the newest call that may have left is the likeliest; only one can have won.
     decisions.sort(key=lambda one: (one.reference not in reason, -one.pk))
     is_claimed = False
+    if reported == "approved" and (ended := message.decisions.ended_without_effect().named_in(reason).first()):
+        _tell_left_after_all(ended, actor)
     for decision in decisions:
         settled = meet_report(
             decision, reported=reported, reason=reason, decided_by=decided_by, actor=actor, is_claimed=is_claimed
         )
         is_claimed = is_claimed or settled.state == DecisionState.APPLIED
+
+
+def lose_to(winner: Decision, message: Message, *, actor: Actor) -> None:
+    """End everything else that is open on a locked message: this decision of ours took effect."""
+    for decision in message.decisions.to_settle():
+        if decision.pk != winner.pk:
+            advance(decision, event=DecisionEvent.LOSE, actor=actor, lease_until=None, explanation=ANOTHER_OF_OURS)
+
+
+def _tell_left_after_all(decision: Decision, actor: Actor) -> None:
+    """An end state never goes back; that MultiMail did what it had refused, or was never told, must not pass unseen."""
+    if last_of(message=decision.message.public_id, actions=("decision.left_after_all",)):
+        return
+    was = DecisionState(decision.state).label.lower()
+    record(
+        "decision.left_after_all",
+        actor=actor,
+        connection=decision.message.connection_id,
+        message=decision.message.public_id,
+        fingerprint=decision.revision.fingerprint,
+        details={
+            "reference": decision.reference,
+            "explanation": f"MultiMail names this decision, which had ended here: {was}.",
+        },
+    )
 
 
 def meet_report(
@@ -126,7 +155,7 @@ def meet_report(
         return advance(decision, event=DecisionEvent.SUCCEED, actor=actor, lease_until=None)
     who = f" by {decided_by}" if decided_by else ""
     if is_claimed:
-        explanation = "Another decision of this desk took effect."
+        explanation = ANOTHER_OF_OURS
     elif reported == "cancelled":
         explanation = "The message was taken back by its sender first."
     else:

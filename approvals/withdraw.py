@@ -83,13 +83,16 @@ def settle_by_hand(*, message: UUID, actor: Actor, took_effect: bool, now: datet
     if decision is None:
         raise AlreadyDecided("There is no decision here whose effect only a person can tell.")
     became = "took effect" if took_effect else "did not take effect"
-    return settle.advance(
+    settled = settle.advance(
         decision,
         event=DecisionEvent.SUCCEED if took_effect else DecisionEvent.LOSE,
         actor=actor,
         explanation=f"MultiMail does not tell; {actor.label} says that it {became}.",
         lease_until=None,
     )
+    if took_effect:
+        settle.lose_to(settled, locked, actor=actor)
+    return settled
 
 
 def _newest_untold(message: Message) -> Decision | None:

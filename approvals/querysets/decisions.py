@@ -1,5 +1,6 @@
 """Every read of decisions."""
 
+import re
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
@@ -14,6 +15,10 @@ from people.actors import Actor
 
 if TYPE_CHECKING:
     from approvals.models import Connection, Decision, Message
+
+
+# What execute.upstream_reason adds to the words of the reviewer.
+_REFERENCE = re.compile(r"\[countersign:([0-9A-Z]{1,24})\]")
 
 
 def _switches() -> Any:
@@ -61,6 +66,15 @@ class DecisionQuerySet(models.QuerySet["Decision"]):
     def withdrawn(self) -> Self:
         """Stopped when their call may have left already."""
         return self.filter(state=DecisionState.WITHDRAWN)
+
+    def ended_without_effect(self) -> Self:
+        """Those that were told to have had no effect."""
+        ends = (DecisionState.UNDONE, DecisionState.REFUSED, DecisionState.SUPERSEDED)
+        return self.filter(state__in=ends, outcome=Outcome.APPROVE).select_related("message", "revision")
+
+    def named_in(self, reason: str) -> Self:
+        """Those whose reference stands in a reason that came back from MultiMail."""
+        return self.filter(reference__in=_REFERENCE.findall(reason))
 
     def not_read_as_held(self) -> Self:
         """Approves whose call may still arrive: MultiMail was not read twice yet as holding the message."""
