@@ -1,0 +1,277 @@
+"""Webhooks in any order, repeated, late and twice at once end in the mirror that ordered single ones end in."""
+
+import json
+import random
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from django.db import connections, transaction
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from approvals import ingest
+from approvals.models import Connection, Decision, Message, WebhookEvent
+from audit.models import Entry
+from tests.factories import MAILBOX, make_connection, pending_row, show_row
+
+pytestmark = pytest.mark.django_db
+
+QUICK = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
+LONG = settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck))
+
+OUTBOUND = [
+    ("pending",),
+    ("pending", "rejected"),
+    ("pending", "cancelled"),
+    ("pending", "approved"),
+    ("pending", "approved", "cancelled"),
+    ("pending", "approved", "sent"),
+    ("pending", "approved", "sent", "delivered"),
+    ("pending", "approved", "sent", "delivered", "complained"),
+    ("pending", "approved", "sent", "bounced"),
+    ("pending", "approved", "sent", "bounced", "delivered"),
+    ("pending", "approved", "sent", "bounced", "complained"),
+    ("pending", "approved", "bounced", "failed"),
+    ("pending", "approved", "failed"),
+    ("sent", "delivered"),
+    ("sent", "bounced"),
+]
+INBOUND = [
+    ("received",),
+    ("pending", "rejected"),
+    ("pending", "approved"),
+    ("pending", "approved", "received"),
+    ("pending", "received"),
+]
+SPELLINGS = {
+    "received": ["message.received", "email.received", "inbound"],
+    "sent": ["message.sent", "email.sent"],
+    "delivered": ["message.delivered", "email.delivered", "delivery"],
+    "bounced": ["message.bounced", "email.bounced", "bounce"],
+    "complained": ["message.complained", "email.complained", "complaint"],
+    "pending": ["oversight.pending", "message.pending_approval", "email.pending", "message.pending_send_approval"],
+    "approved": ["oversight.approved", "message.approved", "email.approved", "email.decided"],
+    "rejected": ["oversight.rejected", "message.rejected", "email.rejected", "multimail/email.decided"],
+    "cancelled": ["message.cancelled"],
+    "failed": ["message.failed"],
+}
+DIALECTS = ("A", "B", "C", "D", "hybrid")
+
+
+@dataclass
+class History:
+    """What happened to one message, oldest first, and what tells it. `ours`: the desk's own call, in doubt."""
+
+    upstream_id: str
+    kinds: tuple[str, ...]
+    is_inbound: bool
+    ours: str
+    bodies: list[bytes] = field(default_factory=list)
+    has_all_times: bool = True
+    last_status: str = ""
+
+
+@st.composite
+def histories(draw: st.DrawFn) -> list[History]:
+    return [draw(history(number)) for number in range(draw(st.integers(1, 3)))]
+
+
+@st.composite
+def history(draw: st.DrawFn, number: int) -> History:
+    is_inbound = draw(st.booleans()) and draw(st.booleans())
+    kinds = draw(st.sampled_from(INBOUND if is_inbound else OUTBOUND))
+    decided = not is_inbound and len(kinds) > 1 and kinds[1] in ("approved", "rejected")
+    ours = draw(st.sampled_from(["", "approve", "reject"])) if decided else ""
+    told = History(f"01E{number}", kinds, is_inbound, ours)
+    # Of a day ago, some: kept as late, and the same in the end.
+    age = timedelta(minutes=10) if ours or draw(st.integers(0, 3)) else timedelta(days=1)
+    by_us = bool(draw(st.booleans()))
+    for place, kind in enumerate(kinds):
+        at = datetime.now(UTC) - age + timedelta(seconds=place)
+        dialect = draw(st.sampled_from(DIALECTS))
+        told.has_all_times = told.has_all_times and dialect not in "BC"
+        # Where the last event is not the one that the message ends with, its status is anybody's.
+        is_end = not is_inbound and "bounced" not in kinds[:place]
+        told.last_status = f"status_{kind}" if dialect == "hybrid" and is_end else ""
+        reason = f"fine countersign:{number}" if by_us else "somebody else's"
+        facts = facts_of(told, kind, place, at=told_time(draw, at), reason=reason)
+        told.bodies.append(json.dumps(envelope(dialect, draw(st.sampled_from(SPELLINGS[kind])), facts)).encode())
+    return told
+
+
+def told_time(draw: st.DrawFn, at: datetime) -> Any:
+    return draw(st.sampled_from([at.isoformat(), int(at.timestamp() * 1000), at.timestamp()]))
+
+
+def facts_of(told: History, kind: str, place: int, *, at: Any, reason: str) -> dict[str, Any]:
+    decided = next((kind for kind in told.kinds[: place + 1] if kind in ("approved", "rejected")), "")
+    return {
+        "event_id": f"{told.upstream_id}-{place}",
+        "timestamp": at,
+        "id": told.upstream_id,
+        "email_id": told.upstream_id,
+        "message_id": told.upstream_id,
+        "thread_id": "01THREAD",
+        "mailbox": MAILBOX["address"],
+        "mailbox_id": MAILBOX["upstream_id"],
+        "from": MAILBOX["address"],
+        "to": ["dana@northwind.example", "kim@northwind.example"],
+        "subject": "Your refund for order 4471",
+        "direction": "inbound" if told.is_inbound else "outbound",
+        "status": f"status_{kind}",
+        "metadata": {"discord_user": "ana#1", "run_id": 7},
+        **({"decision": decided, "reason": reason, "decided_by": "operator"} if decided else {}),
+    }
+
+
+def envelope(dialect: str, name: str, facts: dict[str, Any]) -> dict[str, Any]:
+    """Return an event in one of the published forms, with what that form has and nothing else."""
+
+    def take(*keys: str) -> dict[str, Any]:
+        return {key: facts[key] for key in keys if key in facts}
+
+    as_text = {"to": ", ".join(facts["to"])}
+    if dialect == "A":
+        inner = {**take("email_id", "from", "to", "subject", "direction", "decision"), "has_attachments": False}
+        return {"event": name, "timestamp": facts["timestamp"], "data": inner}
+    if dialect == "B":
+        return {"type": name, "data": {**take("message_id", "from", "subject", "metadata", "decision"), **as_text}}
+    if dialect == "C":
+        return {
+            "type": name,
+            **take("id" if "decision" not in facts else "message_id", "from", "subject", "decision"),
+            **as_text,
+        }
+    if dialect == "D":
+        return {
+            "event_type": name,
+            **take("timestamp", "message_id", "thread_id", "mailbox", "from", "subject", "decision"),
+        }
+    return {"event": name, "type": name, "event_type": name, **facts, "data": facts}
+
+
+def receive(connection: Connection, body: bytes) -> str:
+    stored = ingest.receive_webhook(connection=connection, body=body, secret_used="current", now=datetime.now(UTC))
+    assert stored.result != "poison", stored.event and stored.event.error
+    return stored.result
+
+
+def begin_ours(connection: Connection, told: History) -> None:
+    """Let the desk have read the message and have called MultiMail, without knowing what came of it."""
+    receive(connection, told.bodies[0])
+    message = Message.objects.get(connection=connection, upstream_id=told.upstream_id)
+    row = pending_row(told.upstream_id, to_addresses=["dana@northwind.example", "kim@northwind.example"])
+    show_row(message, **row)
+    message.refresh_from_db()
+    number = told.upstream_id.removeprefix("01E")
+    Decision.objects.create(
+        message=message,
+        revision=message.revision,
+        outcome=told.ours,
+        reference=f"countersign:{number}" + ("" if connection.slug == "ordered" else "\u200b"),
+        state="unknown",
+        attempt=1,
+        may_have_left=True,
+        due_at=datetime.now(UTC),
+    )
+
+
+def mirror_of(connection: Connection, all_told: list[History]) -> dict[str, Any]:
+    """Return everything that must be the same in the end."""
+    found = {}
+    for told in all_told:
+        message = Message.objects.get(connection=connection, upstream_id=told.upstream_id)
+        found[told.upstream_id] = {
+            "state": message.state,
+            "subject": message.subject,
+            "sender": message.sender,
+            "recipients": message.recipients,
+            "trigger": message.trigger,
+            "direction": message.direction,
+            "thread": message.thread_id,
+            "mailbox": message.mailbox and message.mailbox.upstream_id,
+            "decided by": message.upstream_decided_by,
+            "held at": message.held_at if told.has_all_times else None,
+            "status": message.upstream_status if told.last_status else None,
+            "decisions": list(message.decisions.values_list("outcome", "state")),
+        }
+    return found
+
+
+def held_announcements(connection: Connection) -> int:
+    return Entry.objects.filter(connection=connection.pk, action="message.held").count()
+
+
+def check(all_told: list[History], draw: Callable[..., Any]) -> None:
+    ordered, shuffled = make_connection("ordered"), make_connection("shuffled")
+    for connection in (ordered, shuffled):
+        for told in all_told:
+            if told.ours:
+                begin_ours(connection, told)
+    bodies = [body for told in all_told for body in told.bodies]
+    for body in bodies:
+        receive(ordered, body)
+    repeated = bodies + draw(st.lists(st.sampled_from(bodies), max_size=4), label="repeated")
+    for body in draw(st.permutations(repeated), label="order"):
+        receive(shuffled, body)
+    assert mirror_of(shuffled, all_told) == mirror_of(ordered, all_told)
+    assert WebhookEvent.objects.filter(connection=shuffled).count() == len(bodies)
+    assert held_announcements(shuffled) <= held_announcements(ordered)
+
+
+@QUICK
+@given(histories(), st.data())
+def test_webhooks_in_any_order_end_in_the_same_mirror(all_told, data):
+    with transaction.atomic():
+        check(all_told, data.draw)
+        transaction.set_rollback(True)
+
+
+@pytest.mark.slow
+@LONG
+@given(histories(), st.data())
+def test_webhooks_in_any_order_end_in_the_same_mirror_at_length(all_told, data):
+    with transaction.atomic():
+        check(all_told, data.draw)
+        transaction.set_rollback(True)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_webhooks_that_come_twice_at_once_end_in_the_same_mirror():
+    kinds = ("pending", "approved", "sent", "delivered")
+    all_told = [History(f"01E{number}", kinds, is_inbound=False, ours="") for number in range(4)]
+    for told in all_told:
+        for place, kind in enumerate(kinds):
+            at = (datetime.now(UTC) - timedelta(minutes=5) + timedelta(seconds=place)).isoformat()
+            facts = facts_of(told, kind, place, at=at, reason="")
+            told.bodies.append(json.dumps(envelope("hybrid", SPELLINGS[kind][0], facts)).encode())
+    ordered, hurried = make_connection("ordered"), make_connection("hurried")
+    bodies = [body for told in all_told for body in told.bodies]
+    for body in bodies:
+        receive(ordered, body)
+    threads = [in_thread(hurried, random.Random(seed).sample(bodies, len(bodies))) for seed in range(4)]
+    results = [thread.result(30) for thread in threads]
+    assert mirror_of(hurried, all_told) == mirror_of(ordered, all_told)
+    assert sorted(result for some in results for result in some if result == "duplicate") == ["duplicate"] * 48
+    assert held_announcements(hurried) <= 4
+
+
+def in_thread(connection: Connection, bodies: list[bytes]) -> "Future[list[str]]":
+    """Deliver these bodies in a thread with a database connection of its own."""
+    future: Future[list[str]] = Future()
+
+    def deliver() -> None:
+        try:
+            future.set_result([receive(connection, body) for body in bodies])
+        except BaseException as error:  # noqa: BLE001 - the test learns of it
+            future.set_exception(error)
+        finally:
+            connections.close_all()
+
+    threading.Thread(target=deliver).start()
+    return future
