@@ -135,14 +135,18 @@
     window.htmx.ajax("GET", `${url.pathname}${url.search}`, { target: "#message", swap: "outerHTML" });
   }
 
-  /* What was typed before the changes were asked for stands in the new form, and is marked as typed. */
+  /* What was typed before the changes were asked for stands in the new form; it opens when the changes were read. */
   function putBack() {
     for (const [id, value] of unsent ?? []) {
       const field = document.getElementById(id);
       if (!field) continue;
       field.value = value;
       field.dataset.typed = "";
-      field.closest("details").open = true;
+    }
+    if (unsent?.length) {
+      const kept = document.createElement("p");
+      Object.assign(kept, { className: "quiet", textContent: "What you wrote is kept where you wrote it." });
+      document.querySelector("#changed .quiet")?.after(kept);
     }
     unsent = null;
   }
