@@ -1,0 +1,104 @@
+"""Signed webhooks of the test's own, posted to the desk past the gateway: one by one, or as traffic with a record."""
+
+import contextlib
+import hashlib
+import json
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import requests
+
+from tests.faults.desk_rig import DeskRig
+from upstream.signatures import HEADER, sign
+
+PATIENCE = 30
+
+
+def event(name: str = "message.received", **fields: Any) -> bytes:
+    """One event of now; as a rule about received mail, which waits for nobody and of which no card tells."""
+    upstream_id = fields.setdefault("email_id", f"01FAULT{uuid.uuid4().hex[:18].upper()}")
+    inner = {"subject": f"Fault {upstream_id}", "to": ["dana@northwind.example"], "direction": "inbound", **fields}
+    at = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    return json.dumps({"event": name, "event_id": uuid.uuid4().hex, "timestamp": at, **inner, "data": inner}).encode()
+
+
+def digest(body: bytes) -> str:
+    return hashlib.sha256(body).hexdigest()
+
+
+@dataclass
+class Sender:
+    """Somebody who posts to one webhook address with one secret, and keeps each answer."""
+
+    url: str
+    secret: str
+    answers: list[tuple[bytes, int]] = field(default_factory=list)
+
+    @classmethod
+    def of(cls, desk: DeskRig) -> "Sender":
+        return cls(desk.known["WEBHOOK_URL"], desk.known["WEBHOOK_SECRET"])
+
+    def post(self, body: bytes, signature: str | None = None, timeout: float = PATIENCE) -> requests.Response:
+        signed = sign(body, self.secret) if signature is None else signature
+        headers = {"Content-Type": "application/json", HEADER: signed}
+        answer = requests.post(self.url, data=body, headers=headers, timeout=timeout)
+        self.answers.append((body, answer.status_code))
+        return answer
+
+    def post_until_taken(self, body: bytes) -> int:
+        """Post as MultiMail does: the same bytes again until they are taken; returns how many answers were none."""
+        deadline, failures = time.monotonic() + PATIENCE, 0
+        while time.monotonic() < deadline:
+            with contextlib.suppress(requests.RequestException):
+                if self.post(body).status_code == 200:
+                    return failures
+            failures += 1
+            time.sleep(0.05)
+        raise AssertionError(f"not taken within {PATIENCE} s: {body[:80]!r}")
+
+    @contextlib.contextmanager
+    def traffic(self, threads: int = 2, make: Callable[[], bytes] = event) -> Iterator[list[bytes]]:
+        """Post from several threads for as long as the block lasts; the list holds what was taken."""
+        taken: list[bytes] = []
+        problems: list[BaseException] = []
+        is_over = threading.Event()
+
+        def go_on() -> None:
+            try:
+                while not is_over.is_set():
+                    body = make()
+                    self.post_until_taken(body)
+                    taken.append(body)
+            except BaseException as error:  # noqa: BLE001 - the test's own thread raises it
+                problems.append(error)
+
+        workers = [threading.Thread(target=go_on, daemon=True) for _ in range(threads)]
+        for worker in workers:
+            worker.start()
+        try:
+            yield taken
+        finally:
+            is_over.set()
+            for worker in workers:
+                worker.join(PATIENCE * 2)
+        assert not problems, problems[0]
+
+
+def assert_kept_once(desk: DeskRig, bodies: list[bytes]) -> None:
+    """Each was stored once, made one message, and has one entry in the ledger."""
+    digests = [digest(body) for body in bodies]
+    rows = desk.sql("SELECT digest, result, email_id FROM approvals_webhookevent WHERE digest = ANY(%s)", digests)
+    assert sorted(row["digest"] for row in rows) == sorted(digests)
+    assert {row["result"] for row in rows} == {"applied"}
+    query = (
+        "SELECT m.upstream_id, array(SELECT action FROM audit_entry e WHERE e.message = m.public_id) AS entries "
+        "FROM approvals_message m WHERE m.upstream_id = ANY(%s)"
+    )
+    mirrored = desk.sql(query, [row["email_id"] for row in rows])
+    assert len(mirrored) == len(digests)
+    wrong = [row for row in mirrored if row["entries"] != ["message.received"]]
+    assert not wrong, wrong[:3]
