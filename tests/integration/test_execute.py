@@ -405,3 +405,24 @@ def test_last_word_is_asked_only_when_the_connection_is_there():
             email_id="x", action="approve", reason="", expected_fingerprint=None, before_write=lambda: asked.append(1)
         )
     assert asked == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_end_is_written_when_postgresql_cut_the_link_while_the_call_ran():
+    ana = make_person("ana@yourteam.example", "Ana Ferreira", "reviewer")
+    with multimail() as upstream:
+        message = make_message(make_connection(api_url=upstream.url))
+        upstream.holds(pending_row(message.upstream_id))
+        upstream.decides(200, decision="approved")
+
+        def cut_every_link():
+            with connections["default"].cursor() as cursor:
+                cursor.execute(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                    "WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+                )
+            connections.close_all()
+
+        upstream.meanwhile["POST"] = cut_every_link
+        assert carry_out(message, ana) == "applied"
+    assert len(upstream.decisions) == 1

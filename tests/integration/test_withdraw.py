@@ -314,3 +314,33 @@ def test_message_that_came_back_takes_a_new_verdict_but_is_not_approved_twice(me
     with pytest.raises(AlreadyDecided):
         decide(message, reviewer, "approve")
     assert decide(message, reviewer, "reject").decision.state == "recorded"
+
+
+def test_effect_of_a_decision_that_had_ended_is_told_loudly_once(client, message, reviewer):
+    decision = decide(message, reviewer).decision
+    undo_decision(message=message.public_id, actor=reviewer.actor(surface="web"), now=NOW)
+    for name in ("oversight.approved", "email.approved"):
+        report(client, message, name, reason=f"[countersign:{decision.reference}]")
+    told = Entry.objects.get(action="decision.left_after_all")
+    assert "undone" in told.detail.fields["explanation"]
+    decision.refresh_from_db()
+    assert decision.state == "undone"
+
+
+def test_person_who_says_that_one_took_effect_ends_the_others(message, reviewer):
+    in_doubt(message, reviewer)
+    withdraw(message, reviewer)
+    in_doubt(message, reviewer, "reject", state="unattributed")
+    Message.objects.update(state="gone")
+    assert settle(message, reviewer, took_effect=True).outcome == "reject"
+    assert list(Decision.objects.order_by("pk").values_list("state", flat=True)) == ["superseded", "applied"]
+
+
+def test_person_who_says_that_one_had_no_effect_leaves_the_others_open(message, reviewer):
+    in_doubt(message, reviewer)
+    withdraw(message, reviewer)
+    in_doubt(message, reviewer, "reject", state="unattributed")
+    Message.objects.update(state="gone")
+    settle(message, reviewer, took_effect=False)
+    assert list(Decision.objects.order_by("pk").values_list("state", flat=True)) == ["withdrawn", "superseded"]
+    assert settle(message, reviewer, took_effect=True).outcome == "approve"
