@@ -98,19 +98,22 @@
       stale.hidden = level !== "red";
       stale.querySelector("[data-reason]").textContent = reason;
     }
-    const line = fresh.querySelector(".as-of");
-    const lead = document.createElement("span");
-    Object.assign(lead, { className: asOf ? "lead" : "", textContent: asOf ? "Complete as of " : "Not read yet" });
-    line.replaceChildren(lead);
     const behind = document.getElementById("behind");
-    behind.hidden = level === "green";
     behind.dataset.level = level;
+    behind.querySelector(".dot").className = `dot ${level}`;
     behind.querySelector("[data-reason]").textContent = reason;
-    if (!asOf) return;
+    for (const line of all(".as-of")) {
+      const lead = document.createElement("span");
+      Object.assign(lead, { className: asOf ? "lead" : "", textContent: asOf ? "Complete as of " : "Not read yet" });
+      line.replaceChildren(lead, ...(asOf ? [timeOf(asOf)] : []));
+    }
+  }
+
+  function timeOf(at) {
     const time = document.createElement("time");
-    const utc = new Date(asOf).toISOString();
+    const utc = new Date(at).toISOString();
     Object.assign(time, { dateTime: utc, title: `${utc.slice(0, 10)} ${utc.slice(11, 19)} UTC`, textContent: `${utc.slice(11, 19)} UTC` });
-    line.append(time);
+    return time;
   }
 
   function ages() {
