@@ -38,6 +38,10 @@ CARD_ACTIONS = (
     "decision.superseded",
     "decision.unknown",
     "decision.unattributed",
+    "decision.found_again",
+    "decision.confirmed",
+    "decision.withdrawn",
+    "decision.left_after_all",
 )
 
 
