@@ -101,11 +101,13 @@
       return false;
     }
     const hadFocus = PARTS.some((id) => document.getElementById(id)?.contains(document.activeElement));
+    // What was only under way is over once the message has moved.
+    const stays = next.dataset.word === pane().dataset.word ? "[data-kept], [data-said]" : "[data-kept]";
     const wasRead = document.getElementById("read-again")?.checked;
     for (const id of PARTS) {
       const [old, fresh] = [document.getElementById(id), next.querySelector(`#${id}`)];
       // What was refused, and what somebody had typed then, is not wiped away because the desk has looked again.
-      if (keeps && old && fresh) fresh.prepend(...old.querySelectorAll("[data-kept]"));
+      if (keeps && old && fresh) fresh.prepend(...old.querySelectorAll(stays));
       if (old && fresh) old.replaceWith(fresh);
       if (fresh) window.htmx.process(fresh);
     }
