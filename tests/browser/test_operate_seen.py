@@ -1,0 +1,114 @@
+"""Seen in Chromium: the kill switch on pages that are open, what is stuck with its one act, and reading now."""
+
+import time
+import uuid
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import sign_in
+
+REASON = "A flood of refunds that nobody asked for"
+
+
+@pytest.fixture(scope="module")
+def admins_cookies(chromium, product):
+    """Ida's cookies, from one sign-in."""
+    context = chromium.new_context()
+    sign_in(context.new_page(), product, "ADMIN")
+    state = context.storage_state()
+    context.close()
+    return state
+
+
+@pytest.fixture
+def admin(open_page, admins_cookies, product):
+    """Return a function that opens a path as Ida, who is admin."""
+
+    def open_path(path):
+        page = open_page(storage_state=admins_cookies)
+        page.goto(product.known["DASHBOARD_URL"] + path)
+        return page
+
+    return open_path
+
+
+def release(page, product):
+    """Release whatever is pulled, also after a test that failed half way."""
+    page.goto(product.known["DASHBOARD_URL"] + "/stop/")
+    while page.get_by_role("button", name="Release").count():
+        page.get_by_role("button", name="Release").first.click()
+        page.wait_for_load_state()
+
+
+def is_narrow(page):
+    return page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_open_pages_say_at_once_that_the_switch_is_pulled_and_released(desk, admin, product):
+    desk.wait_for_selector("[data-stream='open']", state="attached")
+    page = admin("/stop/")
+    try:
+        page.get_by_label("Why?").fill(REASON)
+        page.get_by_role("button", name="Stop it").click()
+        started = time.monotonic()
+        banner = desk.get_by_role("region", name="Kill switch")
+        expect(banner).to_contain_text(REASON, timeout=5000)
+        assert time.monotonic() - started < 3.0
+        expect(banner).to_contain_text("Everything is stopped. Ida")
+        expect(banner).to_contain_text("still goes")
+        expect(desk.locator(".to-stop.is-pulled")).to_be_visible()
+        desk.set_viewport_size({"width": 360, "height": 740})
+        expect(banner).to_be_visible()
+        assert is_narrow(desk)
+    finally:
+        release(page, product)
+    expect(banner).to_be_hidden(timeout=5000)
+
+
+def test_poison_is_looked_at_and_put_away(admin, product):
+    name = f"odd.{uuid.uuid4().hex[:8]}"
+    body = b'{"event": "oversight.pending", "email_id": {"<b>not</b>": "%s"}}' % name.encode()
+    assert product.post_webhook(body).ok
+    page = admin("/attention/")
+    item = page.get_by_role("listitem").filter(has_text=name)
+    expect(page.locator("[data-stuck]")).not_to_be_empty()
+    item.get_by_text("The webhook as it came").click()
+    expect(item.get_by_label("Body of the webhook")).to_contain_text("<b>not</b>")
+    item.get_by_role("button", name="Replay").click()
+    expect(page.get_by_role("alert")).to_contain_text("still not be applied")
+    page.set_viewport_size({"width": 360, "height": 740})
+    assert is_narrow(page)
+    item.get_by_role("button", name="Put away").click()
+    expect(page.get_by_role("alert")).to_contain_text("put away")
+    expect(item).to_have_count(0)
+
+
+def test_connection_is_read_now_and_says_as_of_when(admin):
+    page = admin("/connections/")
+    card = page.get_by_role("region", name="Demo gateway")
+    expect(card.get_by_text("Well")).to_be_visible()
+    before = card.locator("dd time").first.get_attribute("datetime")
+    card.get_by_role("button", name="Read now").click()
+    expect(page.get_by_role("alert")).to_contain_text("is being read")
+
+    def is_newer():
+        page.reload()
+        return card.locator("dd time").first.get_attribute("datetime") > before
+
+    deadline = time.monotonic() + 10
+    while not is_newer():
+        assert time.monotonic() < deadline, "nothing was read"
+
+
+def test_gateway_holds_all_mail_and_lets_it_go_again(admin, product):
+    page = admin("/stop/")
+    card = page.get_by_role("region", name="Hold all mail at Demo gateway")
+    try:
+        card.get_by_role("button", name="Hold all mail at the gateway").click()
+        expect(card.get_by_text("Holds all", exact=True)).to_be_visible()
+        assert product.call("GET", "/v1/account", key="ADMIN_KEY").json()["hold_all"] is True
+    finally:
+        product.call("PATCH", "/v1/account", key="ADMIN_KEY", json={"hold_all": False})
+    page.reload()
+    expect(card.get_by_text("Off", exact=True)).to_be_visible()
