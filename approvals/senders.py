@@ -79,8 +79,9 @@ def _read(webhook_id: str) -> Connection | None:
     # PostgreSQL cannot even be asked for U+0000.
     began = time.monotonic()
     connection = None if "\0" in webhook_id else Connection.objects.filter(webhook_id=webhook_id).first()
+    known = _remembered.get(webhook_id)
     if connection is None:
         _remembered.pop(webhook_id, None)
-    else:
+    elif known is None or known.read_at < began:
         _remembered[webhook_id] = _Remembered(connection, began)
     return connection

@@ -1,0 +1,403 @@
+"""The security list's lines 1 to 11: what may come in, what is refused, and what neither leaves behind."""
+
+import hmac
+import io
+import json
+import logging
+from datetime import timedelta
+
+import pytest
+import redis
+from django.core.handlers.wsgi import WSGIRequest
+from django.utils import timezone
+
+from alerts.models import Delivery, Destination, Route
+from alerts.planning import CARD_ACTIONS
+from approvals import senders, unsigned
+from approvals.models import Connection, Message, WebhookEvent
+from audit.models import Entry
+from common import nudge
+from common.logs import JsonFormatter
+from tests.factories import SECRET, event_body, make_connection, post_event
+from upstream.signatures import HEADER, sign
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _own_counters():
+    """Counters of other tests are none of ours, nor what they found out about Redis."""
+    nudge.quick_redis().flushdb()
+    unsigned._local.clear()
+    senders._remembered.clear()
+    nudge._rests_until = 0.0
+
+
+def nothing_is_stored():
+    return (WebhookEvent.objects.count(), Message.objects.count(), Entry.objects.count()) == (0, 0, 0)
+
+
+def make_route():
+    destination = Destination.objects.create(name="#approvals", url="https://discord.com/api/webhooks/1/x")
+    Route.objects.create(destination=destination, actions=list(CARD_ACTIONS))
+
+
+def test_security_line_01_signature_is_of_the_raw_body_and_comes_before_any_parsing(client, connection, monkeypatch):
+    body = event_body(subject="Grüße")
+    again = json.dumps(json.loads(body)).encode()
+    assert json.loads(again) == json.loads(body)
+    monkeypatch.setattr("approvals.ingest.parse", lambda body: pytest.fail("parsed before it was verified"))
+    assert post_event(client, connection, again, **{HEADER: sign(body, SECRET)}).status_code == 401
+    assert post_event(client, connection, b"{" * 100_000, **{HEADER: sign(body, SECRET)}).status_code == 401
+    assert nothing_is_stored()
+
+
+DIGEST = "0123456789abcdef" * 4
+MALFORMED = {
+    "empty": "",
+    "prefix alone": "sha256=",
+    "too short": "sha256=" + DIGEST[:-1],
+    "too long": "sha256=" + DIGEST + "0",
+    "no hex": "sha256=" + "z" * 64,
+    "sha1": "sha1=" + "0" * 40,
+    "two in one": f"sha256={DIGEST},sha256={DIGEST}",
+    "blanks inside": "sha256= " + DIGEST,
+    "not of this alphabet": "sha256=" + "\u0661" * 64,
+    "wrong": "sha256=" + DIGEST,
+}
+
+
+@pytest.mark.parametrize("header", MALFORMED.values(), ids=MALFORMED.keys())
+def test_security_line_02_malformed_signature_is_401_and_leaves_a_counter_only(client, connection, header):
+    assert post_event(client, connection, event_body(), **{HEADER: header}).status_code == 401
+    assert nothing_is_stored()
+    assert int(nudge.quick_redis().get(unsigned.TOTAL)) == 1
+
+
+def test_security_line_02_missing_or_doubled_signature_is_401(client, connection):
+    body = event_body()
+    path = f"/webhooks/multimail/{connection.webhook_id}/"
+    assert client.post(path, body, content_type="application/json").status_code == 401
+    # A server joins two headers of one name with a comma.
+    twice = f"{sign(body, SECRET)},{sign(body, SECRET)}"
+    assert post_event(client, connection, body, **{HEADER: twice}).status_code == 401
+    assert nothing_is_stored()
+
+
+def test_security_line_02_digests_are_compared_in_constant_time(client, connection, monkeypatch):
+    compared = []
+    real = hmac.compare_digest
+    monkeypatch.setattr("upstream.signatures.hmac.compare_digest", lambda a, b: compared.append((a, b)) or real(a, b))
+    assert post_event(client, connection, event_body(), **{HEADER: "sha256=" + DIGEST}).status_code == 401
+    assert compared
+    assert all(isinstance(part, bytes) for pair in compared for part in pair)
+
+
+def rotate(connection, until):
+    Connection.objects.filter(pk=connection.pk).update(
+        webhook_secret="whsec_new", previous_webhook_secret=SECRET, previous_secret_until=until
+    )
+    senders._remembered.clear()
+
+
+def test_security_line_03_both_secrets_count_during_a_rotation_and_it_shows_which(client, connection):
+    rotate(connection, timezone.now() + timedelta(minutes=5))
+    body = event_body()
+    assert post_event(client, connection, body, **{HEADER: sign(body, "whsec_new")}).status_code == 200
+    assert post_event(client, connection, event_body()).status_code == 200
+    assert list(WebhookEvent.objects.order_by("pk").values_list("secret_used", flat=True)) == ["current", "previous"]
+
+
+def test_security_line_03_previous_secret_is_refused_after_its_end(client, connection):
+    rotate(connection, timezone.now() - timedelta(seconds=1))
+    assert post_event(client, connection, event_body()).status_code == 401
+    assert nothing_is_stored()
+
+
+def test_security_line_03_remembered_secret_that_was_removed_works_no_longer_than_a_moment(
+    client, connection, monkeypatch
+):
+    assert post_event(client, connection, event_body()).status_code == 200
+    Connection.objects.filter(pk=connection.pk).update(webhook_secret="whsec_new")
+    now = senders.time.monotonic()
+    monkeypatch.setattr("approvals.senders.time.monotonic", lambda: now + senders.KEEP_SECONDS)
+    assert post_event(client, connection, event_body()).status_code == 401
+    assert WebhookEvent.objects.count() == 1
+    assert senders.KEEP_SECONDS <= 2
+
+
+@pytest.mark.django_db(transaction=True)
+def test_security_line_03_secret_that_was_just_added_is_accepted_by_the_next_event(client, monkeypatch):
+    connection = make_connection()
+    assert post_event(client, connection, event_body()).status_code == 200
+    remembered = dict(senders._remembered)
+    connection.webhook_secret = "whsec_new"
+    connection.save()
+    nudge.flush()
+    # As in another process, which has not heard of it.
+    senders._remembered.update(remembered)
+    body = event_body()
+    assert post_event(client, connection, body, **{HEADER: sign(body, "whsec_new")}).status_code == 200
+
+
+HOSTILE = {
+    "deep": b'{"event": "oversight.pending", "email_id": "01E", "metadata": ' + b"[" * 60 + b"]" * 60 + b"}",
+    "deeper than a stack": b"[" * 120_000 + b"]" * 120_000,
+    "a name twice": b'{"event": "oversight.pending", "email_id": "01E", "email_id": "01F"}',
+    "NaN": b'{"event": "oversight.pending", "email_id": "01E", "metadata": {"a": NaN}}',
+    "Infinity": b'{"event": "oversight.pending", "email_id": "01E", "metadata": {"a": 1e999}}',
+    "half a surrogate": b'{"event": "oversight.pending", "email_id": "01E", "subject": "\\ud800"}',
+    "bad UTF-8": b'{"event": "oversight.pending", "email_id": "01E", "subject": "\xff"}',
+    "a huge number": b'{"event": "oversight.pending", "email_id": "01E", "timestamp": ' + b"9" * 5000 + b"}",
+}
+
+
+@pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE.keys())
+def test_security_line_04_hostile_json_is_kept_apart_and_harms_nobody(client, connection, body):
+    assert post_event(client, connection, body).status_code == 400
+    event = WebhookEvent.objects.get()
+    assert (event.result, bytes(event.body), Message.objects.count()) == ("poison", body, 0)
+    assert event.error
+
+
+def test_security_line_04_nul_is_replaced_wherever_it_stands(client, connection):
+    body = event_body(subject="a\0b", metadata={"x\0y": "z\0"}, email_id="01\0E", **{"from": "a\0@x.example"})
+    assert post_event(client, connection, body).json() == {"result": "applied"}
+    message = Message.objects.get()
+    assert (message.subject, message.trigger, message.upstream_id) == ("a\ufffdb", {"x\ufffdy": "z\ufffd"}, "01\ufffdE")
+
+
+@pytest.mark.parametrize("length", [0, 1])
+def test_security_line_04_body_at_the_limit_is_taken_and_one_byte_more_is_not(client, connection, length):
+    body = event_body(subject="x")
+    body = body[:-1] + b" " * (256 * 1024 - len(body) + length) + b"}"
+    answer = post_event(client, connection, body)
+    assert answer.status_code == (413 if length else 200)
+    assert WebhookEvent.objects.count() == 1 - length
+
+
+def test_security_line_05_exact_replay_makes_no_event_no_alert_and_no_change(client, connection):
+    make_route()
+    body = event_body(email_id="01SAME")
+    post_event(client, connection, body)
+    post_event(client, connection, event_body("oversight.rejected", email_id="01SAME"))
+    before = (WebhookEvent.objects.count(), Delivery.objects.count(), Entry.objects.count())
+    answer = post_event(client, connection, body)
+    assert (answer.status_code, answer.json()) == (200, {"result": "duplicate"})
+    assert (WebhookEvent.objects.count(), Delivery.objects.count(), Entry.objects.count()) == before
+    assert Message.objects.get().state == "rejected"
+
+
+def a_day_ago():
+    return (timezone.now() - timedelta(days=1)).isoformat()
+
+
+@pytest.mark.parametrize("name", ["oversight.pending", "oversight.approved"])
+def test_security_line_06_old_event_is_marked_late_and_reopens_nothing(client, connection, name):
+    post_event(client, connection, event_body(email_id="01SAME"))
+    post_event(client, connection, event_body("oversight.rejected", email_id="01SAME"))
+    make_route()
+    answer = post_event(client, connection, event_body(name, email_id="01SAME", timestamp=a_day_ago()))
+    assert (answer.status_code, answer.json()) == (200, {"result": "late"})
+    assert (Message.objects.get().state, Delivery.objects.count()) == ("rejected", 0)
+    assert WebhookEvent.objects.filter(result="late").count() == 1
+
+
+def test_security_line_06_old_event_of_an_unknown_message_alerts_nobody_and_holds_nothing(client, connection):
+    make_route()
+    answer = post_event(client, connection, event_body(timestamp=a_day_ago()))
+    assert (answer.status_code, answer.json()) == (200, {"result": "late"})
+    assert (Message.objects.get().state, Delivery.objects.count()) == ("gone", 0)
+    assert not Entry.objects.filter(action="message.held").exists()
+
+
+def test_security_line_06_old_event_moves_a_message_forward(client, connection):
+    post_event(client, connection, event_body(email_id="01SAME"))
+    answer = post_event(client, connection, event_body("message.sent", email_id="01SAME", timestamp=a_day_ago()))
+    assert (answer.json(), Message.objects.get().state) == ({"result": "late"}, "sent")
+
+
+def test_security_line_07_unknown_names_and_fields_are_kept_and_answered_200(client, connection):
+    assert post_event(client, connection, event_body("message.teleported")).json() == {"result": "unknown"}
+    assert post_event(client, connection, event_body(mood=["new", {"in": "2027"}])).json() == {"result": "applied"}
+    assert WebhookEvent.objects.count() == 2
+
+
+MISSHAPEN = {
+    "subject": {"subject": ["a"]},
+    "to": {"to": 5, "to_addresses": None},
+    "one of to": {"to": ["a@x.example", 5]},
+    "metadata": {"metadata": "x"},
+    "email_id": {"email_id": {"id": 1}},
+    "timestamp": {"timestamp": {"at": 1}},
+    "status": {"status": True},
+}
+
+
+@pytest.mark.parametrize("fields", MISSHAPEN.values(), ids=MISSHAPEN.keys())
+def test_security_line_07_known_name_with_a_field_of_the_wrong_kind_goes_where_admins_see_it(
+    client, connection, fields
+):
+    answer = post_event(client, connection, event_body(**fields))
+    assert (answer.status_code, answer.json()) == (200, {"result": "poison"})
+    event = WebhookEvent.objects.to_look_at().get()
+    assert "wrong kind" in event.error
+    assert (event.name, Message.objects.count()) == ("oversight.pending", 0)
+
+
+def test_security_line_08_addresses_cannot_be_guessed_and_signatures_do_not_travel(client, connection):
+    other = make_connection("other", webhook_secret="whsec_other")
+    assert len(connection.webhook_id) >= 32
+    assert connection.webhook_id != other.webhook_id
+    assert post_event(client, other, event_body()).status_code == 401
+    assert client.post("/webhooks/multimail/main/", b"{}", content_type="application/json").status_code == 404
+    assert nothing_is_stored()
+
+
+@pytest.mark.parametrize("method", ["get", "head", "put", "patch", "delete", "options"])
+def test_security_line_09_only_post(client, connection, method):
+    assert getattr(client, method)(f"/webhooks/multimail/{connection.webhook_id}/").status_code == 405
+
+
+@pytest.mark.parametrize(
+    ("content_type", "status"),
+    [
+        ("application/json", 200),
+        ("application/json; charset=utf-8", 200),
+        ("application/cloudevents+json", 200),
+        ("text/plain", 415),
+        ("application/x-www-form-urlencoded", 415),
+        ("multipart/form-data; boundary=x", 415),
+    ],
+)
+def test_security_line_09_only_json(client, connection, content_type, status):
+    body = event_body()
+    path = f"/webhooks/multimail/{connection.webhook_id}/"
+    answer = client.post(path, body, content_type=content_type, headers={HEADER: sign(body, SECRET)})
+    assert answer.status_code == status
+
+
+def test_security_line_09_sign_in_is_neither_needed_nor_looked_at(client, connection, reviewer, signed_in):
+    """With CSRF checks on: no token is asked for here, and a session that could act as a person is not opened."""
+    client = signed_in(reviewer)
+    client.handler.enforce_csrf_checks = True
+    answer = post_event(client, connection, event_body(), Origin="https://evil.example")
+    assert answer.status_code == 200
+    assert not answer.cookies
+    assert Entry.objects.get(action="message.held").actor_kind == "webhook"
+    assert client.post("/accounts/logout/").status_code == 403
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_security_line_09_what_came_unencrypted_through_the_proxy_is_refused_and_not_redirected(
+    client, connection, settings, scheme
+):
+    settings.HTTPS, settings.TRUSTED_PROXIES = True, ["127.0.0.1"]
+    answer = post_event(client, connection, event_body(), **{"X-Forwarded-Proto": scheme})
+    assert answer.status_code == (403 if scheme == "http" else 200)
+    assert "Location" not in answer
+
+
+def forge(client, connection, address="198.51.100.7"):
+    return client.post(
+        f"/webhooks/multimail/{connection.webhook_id}/",
+        event_body(),
+        content_type="application/json",
+        headers={HEADER: "sha256=" + DIGEST},
+        REMOTE_ADDR=address,
+    )
+
+
+def test_security_line_10_unsigned_is_limited_and_signed_never(client, connection, monkeypatch):
+    monkeypatch.setattr(unsigned, "FROM_ONE_ADDRESS", 3)
+    answers = [forge(client, connection) for _ in range(5)]
+    assert [answer.status_code for answer in answers] == [401, 401, 401, 429, 429]
+    assert 0 < int(answers[-1]["Retry-After"]) <= 60
+    assert forge(client, connection, address="203.0.113.9").status_code == 401
+    body = event_body()
+    signed = client.post(
+        f"/webhooks/multimail/{connection.webhook_id}/",
+        body,
+        content_type="application/json",
+        headers={HEADER: sign(body, SECRET)},
+        REMOTE_ADDR="198.51.100.7",
+    )
+    assert signed.status_code == 200
+
+
+def test_security_line_10_many_addresses_together_are_limited_for_one_connection(client, connection, monkeypatch):
+    monkeypatch.setattr(unsigned, "TO_ONE_CONNECTION", 3)
+    statuses = [forge(client, connection, address=f"198.51.100.{number}").status_code for number in range(5)]
+    assert statuses == [401, 401, 401, 429, 429]
+    assert forge(client, make_connection("other"), address="198.51.100.1").status_code == 401
+
+
+def test_security_line_10_limits_hold_while_redis_is_away(client, connection, monkeypatch):
+    nowhere = redis.Redis.from_url("unix:///nonexistent/redis.sock")
+    monkeypatch.setattr("approvals.unsigned.quick_redis", lambda: nowhere)
+    monkeypatch.setattr(unsigned, "FROM_ONE_ADDRESS", 3)
+    assert [forge(client, connection).status_code for _ in range(5)] == [401, 401, 401, 429, 429]
+    assert post_event(client, connection, event_body()).status_code == 200
+
+
+def test_security_line_10_forged_webhook_costs_no_statement(client, connection, django_assert_num_queries):
+    assert post_event(client, connection, event_body()).status_code == 200
+    forge(client, connection)
+    with django_assert_num_queries(0):
+        assert [forge(client, connection).status_code for _ in range(3)] == [401, 401, 401]
+
+
+@pytest.fixture
+def logged():
+    """What reaches the log, as it is written there."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(JsonFormatter())
+    logging.getLogger().addHandler(handler)
+    yield stream
+    logging.getLogger().removeHandler(handler)
+
+
+def test_security_line_11_no_body_and_no_signature_is_logged(client, connection, logged):
+    body = event_body(subject="SECRET-SUBJECT\r\nlevel: forged", **{"from": "SECRET-SENDER@x.example"})
+    signature = sign(body, SECRET)
+    for sent in (signature, "sha256=" + DIGEST, "sha1=\r\nINJECTED"):
+        post_event(client, connection, body, **{HEADER: sent})
+    post_event(client, connection, b'{"event": "oversight.pending", "email_id": "SECRET-ID", "subject": [')
+    text = logged.getvalue()
+    assert "webhook stored" in text
+    assert "webhook refused" in text
+    for secret in ("SECRET", signature[7:], DIGEST, "INJECTED", "forged"):
+        assert secret not in text
+
+
+def test_security_line_11_what_an_error_holds_cannot_forge_a_line(client, connection, logged, monkeypatch):
+    def break_down(*args, **kwargs):
+        raise RuntimeError('x\n{"level": "info", "text": "forged"}')
+
+    monkeypatch.setattr("approvals.mirror.begin_message", break_down)
+    assert post_event(client, connection, event_body("oversight.pending")).json() == {"result": "poison"}
+    lines = [json.loads(line) for line in logged.getvalue().splitlines()]
+    assert len(lines) >= 2
+    assert all(line["text"] != "forged" for line in lines)
+
+
+def test_short_way_answers_with_the_same_rules_and_without_its_last_slash(connection):
+    from dashboard.intake import Intake
+
+    body = event_body()
+    environ = {
+        "REQUEST_METHOD": "POST",
+        "PATH_INFO": f"/webhooks/multimail/{connection.webhook_id}",
+        "CONTENT_TYPE": "application/json",
+        "CONTENT_LENGTH": str(len(body)),
+        "HTTP_X_MULTIMAIL_SIGNATURE": sign(body, SECRET),
+        "HTTP_HOST": "127.0.0.1",
+        "SERVER_NAME": "127.0.0.1",
+        "SERVER_PORT": "80",
+        "REMOTE_ADDR": "127.0.0.1",
+        "wsgi.input": io.BytesIO(body),
+    }
+    answer = Intake().get_response(WSGIRequest(environ))
+    assert (answer.status_code, json.loads(answer.content)) == (200, {"result": "applied"})
+    assert answer["Content-Length"] == str(len(answer.content))
