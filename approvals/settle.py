@@ -147,8 +147,8 @@ def meet_report(
     """
     ours = report_expected(decision)
     carries_reference = decision.reference in reason
-    names_another = "countersign:" in reason and not carries_reference
-    is_ours = reported == ours and (carries_reference or (decision.may_have_left and not names_another))
+    may_be_ours = carries_reference or (decision.may_have_left and not _names_another(decision, reason))
+    is_ours = reported == ours and may_be_ours
     # Taken back after it was decided: scheduled mail can be.
     is_ours = is_ours or (reported == "cancelled" and carries_reference)
     if is_ours and not is_claimed:
@@ -161,6 +161,12 @@ def meet_report(
     else:
         explanation = f"The message was {reported}{who} outside this desk first."
     return advance(decision, event=DecisionEvent.LOSE, actor=actor, lease_until=None, explanation=explanation)
+
+
+def _names_another(decision: Decision, reason: str) -> bool:
+    """Whether a reason without this decision's reference tells of somebody else's."""
+    # Our gateway keeps a reason word for word; others may drop or shorten it.
+    return "countersign:" in reason or (bool(reason) and decision.message.connection.is_our_gateway)
 
 
 def meet_held(connection: Connection, *, upstream_ids: list[str], actor: Actor) -> None:

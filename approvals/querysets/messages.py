@@ -43,11 +43,12 @@ class MessageQuerySet(models.QuerySet["Message"]):
 
     def awaiting_review(self) -> Self:
         """Held, and nobody has decided yet (relies on the partial index message_held)."""
-        return self.filter(state=MessageState.HELD).exclude(_with_decision_in(*LIVE_DECISIONS))
+        return self.filter(state=MessageState.HELD).exclude(_with_decision_in(*LIVE_DECISIONS, DecisionState.APPLIED))
 
     def leaving(self) -> Self:
-        """Decided here, not yet carried out."""
-        return self.filter(_with_decision_in(DecisionState.RECORDED, DecisionState.CALLING))
+        """Decided here, and not yet carried out, or MultiMail has taken it and not yet told the mirror."""
+        taken = Q(_with_decision_in(DecisionState.APPLIED), state=MessageState.HELD)
+        return self.filter(taken | Q(_with_decision_in(DecisionState.RECORDED, DecisionState.CALLING)))
 
     def in_doubt(self) -> Self:
         """Decided here, and what became of it is not known."""
