@@ -171,6 +171,11 @@ class DeskRig(Records):
         # Of a decision in doubt this is when a further read counts.
         self._set(held, "due_at = now()", "state IN ('unknown', 'withdrawn', 'unattributed')")
 
+    def let_its_event_be_late(self, held: Held) -> None:
+        """What MultiMail should have told of a message on its way is overdue."""
+        late = "changed_at = changed_at - interval '1 hour', asked_at = NULL"
+        self.sql(f"UPDATE approvals_message SET {late} WHERE public_id = %s", held.id)
+
     def let_fall_due(self, held: Held) -> None:
         self._set(held, "due_at = now()", "state = 'recorded'")
 

@@ -74,11 +74,11 @@ def test_edit_before_the_click_refuses_the_verdict(desk):
     edit(desk, held)
     desk.reconcile()
     desk.wait(lambda: desk.fetched(held.upstream_id)["fingerprint"] != held.fingerprint, "the change to be read")
-    answer = desk.ana.decide(held.id, "approve", held.fingerprint, "Fine by me")
+    answer = desk.ana.decide(held.id, "reject", held.fingerprint, "The date is wrong")
     assert answer.status_code == 409
     assert "changed after you opened it" in answer.text
     assert "another account" in answer.text
-    assert "Fine by me" in answer.text
+    assert "The date is wrong" in answer.text
     assert desk.decisions(held) == []
 
 

@@ -1,241 +1,152 @@
-"""Webhooks that are lost, forged, damaged, monstrous, or cut off by a death: what was taken stays, once; no more."""
+"""Webhooks come many times, in any order, a day late, or never: one row each, and the mirror never goes back."""
 
+import datetime
 import json
-import random
-import re
-import time
+import uuid
+from concurrent.futures import ThreadPoolExecutor
 
-import psycopg
 import pytest
 import requests
 
 from tests.faults import wire
-from tests.faults.proxy import WEBHOOK
-from tests.faults.sender import Sender, assert_kept_once, digest, event
-from upstream.signatures import HEADER, sign
+from tests.faults.proxy import LIST, WEBHOOK
+from tests.faults.records import Held
 
 pytestmark = pytest.mark.xdist_group("desk-faults")
 
-LIMIT = 256 * 1024
-# A connection of somebody else, which nobody reads: its address of MultiMail leads nowhere.
-OTHER = """
-from approvals.models import Connection
-other, _ = Connection.objects.get_or_create(slug="other", defaults={
-    "name": "Other", "api_url": "http://127.0.0.1:9", "oversight_key": "mm_live_other", "webhook_secret": "whsec_other",
-    "paused_at": "2026-01-01T00:00Z", "wait_until": "2100-01-01T00:00Z"})
-result = other.webhook_id
-"""
-ROTATE = """
-from datetime import timedelta
-from django.utils import timezone
-from approvals.models import Connection
-connection = Connection.objects.get(slug="demo")
-connection.previous_webhook_secret, connection.webhook_secret = connection.webhook_secret, {secret!r}
-connection.previous_secret_until = timezone.now() + timedelta({days})
-connection.save()
-"""
+# Of what comes in this order, which comes when.
+ORDERS = {
+    "in order": [0, 1, 2],
+    "the other way round": [2, 1, 0],
+    "sent before approved": [0, 2, 1],
+    "approved before pending": [1, 0, 2],
+    "sent first": [2, 0, 1],
+    "pending last": [1, 2, 0],
+}
 
 
-def stored(desk):
-    [row] = desk.sql(
-        "SELECT (SELECT count(*) FROM approvals_webhookevent) AS e, (SELECT count(*) FROM audit_entry) AS l"
+def events(desk, upstream_id):
+    """The webhooks of a message that MultiMail has sent so far, oldest first, each once."""
+    requests_ = [seen.request for seen in desk.hooks.requests(WEBHOOK, upstream_id)]
+    return list({request.body: request for request in requests_}.values())
+
+
+def deliver(desk, request):
+    """Bring a webhook to the desk as MultiMail did, with its signature."""
+    url = desk.known["DASHBOARD_URL"] + request.path
+    headers = {name: text for name, text in request.headers.items() if name not in ("host", "connection")}
+    answer = requests.post(url, data=request.body, headers=headers, timeout=30)
+    desk.note("MultiMail", "webhook", body=request.body.decode(), status=answer.status_code)
+    return answer
+
+
+def rows(desk, digest_of):
+    """The desk's rows of webhooks about a message."""
+    return desk.sql("SELECT * FROM approvals_webhookevent WHERE email_id = %s ORDER BY id", digest_of)
+
+
+def cards_told(desk, held):
+    """How often somebody was to be told of a message."""
+    query = (
+        "SELECT count(*) AS n FROM alerts_delivery d JOIN alerts_card c ON c.id = d.card_id "
+        "JOIN approvals_message m ON m.id = c.message_id WHERE m.public_id = %s"
     )
-    return row
+    return desk.sql(query, held.id)[0]["n"]
 
 
 @pytest.mark.fault(
-    21,
-    injected="A proxy answers 503 in the desk's place to all four tries of each webhook about a message.",
-    held="The gateway gives up; the next whole read finds the message and says so; it is decided and leaves once.",
+    18,
+    injected="The same signed webhook is posted 100 times in parallel, before and after it was taken in.",
+    held="Each answered 2xx; one row, one ledger entry.",
 )
-def test_webhook_lost_for_good_is_made_up_for_by_reading(desk):
-    with desk.hooks.fault(wire.answering(503), WEBHOOK) as lost:
+def test_same_webhook_a_hundred_times_is_one_row(desk):
+    with desk.hooks.fault(wire.answering(200), WEBHOOK) as lost:
         upstream_id, subject = desk.send()
-        hurry = "UPDATE gateway_webhookdelivery SET next_attempt_at = now() WHERE state = 'due' AND email_id = %s"
-        state = "SELECT state, attempts FROM gateway_webhookdelivery WHERE email_id = %s"
-
-        def given_up():
-            desk.sql(hurry, upstream_id)
-            desk.celery.send_task("gateway.tasks.sweep", queue="gateway")
-            time.sleep(0.1)
-            rows = desk.sql(state, upstream_id)
-            return bool(rows) and all(row == {"state": "failed", "attempts": 4} for row in rows)
-
-        desk.wait(given_up, "the gateway to give up")
-        assert len([seen for seen in lost.met if seen.request.email_id == upstream_id]) == 4
-    desk.reconcile()
+        desk.wait(lambda: events(desk, upstream_id), "the webhook")
+    assert len(lost.met) >= 1
+    [request] = events(desk, upstream_id)
+    with ThreadPoolExecutor(25) as pool:
+        answers = list(pool.map(lambda _: deliver(desk, request), range(100)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert len(rows(desk, upstream_id)) == 1
     held = desk.shown(upstream_id, subject)
+    assert len(desk.entries(held, "message.held")) == 1
+
+
+@pytest.mark.fault(
+    19,
+    injected="MultiMail's own webhooks of a message are caught and brought to the desk in another order.",
+    held="The same mirror as in order; what came too late is kept and marked; the content is filled in later.",
+)
+@pytest.mark.parametrize("order", ORDERS.values(), ids=ORDERS)
+def test_webhooks_in_any_order_end_in_the_same_mirror(desk, order):
+    with desk.hooks.fault(wire.answering(200), WEBHOOK):
+        upstream_id, subject = desk.send()
+        desk.wait(lambda: events(desk, upstream_id), "the first webhook")
+        at_gateway = Held(upstream_id, subject, "", "")
+        assert desk.decide_elsewhere(at_gateway, "approve").status_code == 200
+        desk.wait(lambda: len(events(desk, upstream_id)) == 3, "the webhooks of approved and sent")
+    caught = events(desk, upstream_id)
+    for number in order:
+        assert deliver(desk, caught[number]).status_code == 200
+    [message] = desk.sql("SELECT * FROM approvals_message WHERE upstream_id = %s", upstream_id)
+    assert message["state"] == "sent"
+    assert (message["subject"], message["recipients"]) == (subject, ["dana@northwind.example"])
+    assert len(rows(desk, upstream_id)) == 3
+    # It was never held here without having been decided already, so there is nothing to approve.
+    assert desk.ana.find(upstream_id) is None
+
+
+@pytest.mark.fault(
+    20,
+    injected="A signed webhook of a day ago comes only now, and those of a decided message are replayed to the byte.",
+    held="Stored late or known already; nothing is reopened, and nobody is told.",
+)
+def test_webhook_of_yesterday_and_replays_reopen_nothing(desk):
+    held = desk.hold()
+    assert desk.decide(held, "reject") == 302
+    desk.wait_for_decision(held, "applied")
+    desk.wait_for_message(held, "rejected")
+    desk.wait(lambda: len(rows(desk, held.upstream_id)) == 2, "both webhooks")
+    told, written = cards_told(desk, held), len(desk.entries(held))
+    for request in events(desk, held.upstream_id):
+        assert deliver(desk, request).status_code == 200
+    assert (len(rows(desk, held.upstream_id)), len(desk.entries(held))) == (2, written)
+    late = json.loads(events(desk, held.upstream_id)[0].body)
+    yesterday = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1)
+    late |= {"event_id": f"evt_{uuid.uuid4().hex}", "timestamp": yesterday.isoformat()}
+    assert desk.product.post_webhook(json.dumps(late).encode()).status_code == 200
+    assert [row["result"] for row in rows(desk, held.upstream_id)][-1] == "late"
+    assert desk.message(held)["state"] == "rejected"
+    assert desk.ana.find(held.upstream_id) is None
+    assert cards_told(desk, held) == told
+
+
+def test_checklist_49_reading_restores_a_row_whose_webhook_never_came(desk):
+    with desk.hooks.fault(wire.answering(200), WEBHOOK):
+        upstream_id, subject = desk.send()
+        desk.wait(lambda: events(desk, upstream_id), "the webhook, which is lost")
+        desk.wait(lambda: desk.email(Held(upstream_id, "", "", ""))["status"] == "pending_send_approval", "the gate")
+        assert desk.sql("SELECT 1 FROM approvals_message WHERE upstream_id = %s", upstream_id) == []
+        desk.reconcile()
+        held = desk.shown(upstream_id, subject)
     [entry] = desk.entries(held, "message.held")
-    assert "by reading" in entry["details"]["found"]
+    assert "no webhook" in entry["details"]["found"]
     assert desk.decide(held) == 302
     desk.wait_for_decision(held, "applied")
 
 
-@pytest.mark.fault(
-    22,
-    injected="Signed webhooks with single bits turned, in body and signature; other secrets, other connections' too.",
-    held="Each is refused (401, later 429) and counted; no row, no entry; what is rightly signed is always taken.",
-)
-def test_forged_webhook_is_refused_and_leaves_nothing(desk):
-    sender, body, chance = Sender.of(desk), event(), random.Random(22)
-    other = Sender(sender.url.replace(desk.connection()["webhook_id"], desk.python(OTHER)), "whsec_other")
-    right = sign(body, sender.secret)
-    before = stored(desk)
-    forged = [(body, right[:at] + format(int(right[at], 16) ^ 1, "x") + right[at + 1 :]) for at in range(7, 71, 9)]
-    for bit in chance.sample(range(len(body) * 8), 40):
-        flipped = bytearray(body)
-        flipped[bit // 8] ^= 1 << bit % 8
-        forged.append((bytes(flipped), right))
-    forged += [(body, sign(body, secret)) for secret in ("", "whsec_", other.secret, sender.secret + "0")]
-    forged += [
-        (body, text) for text in ("", "sha256=", "sha1=" + right[7:], right[:-1], right + "0", f"{right},{right}")
-    ]
-    try:
-        for raw, signature in chance.sample(forged, len(forged)):
-            assert sender.post(raw, signature).status_code in (401, 429), signature
-        assert other.post(body, right).status_code in (401, 429)
-        assert stored(desk) == before
-        # Whoever signs rightly is never limited.
-        assert sender.post(body).status_code == 200
-        assert int(desk.redis.get("countersign:unsigned-total")) >= len(forged)
-    finally:
-        desk.sql("DELETE FROM approvals_connection WHERE slug = 'other'")
-    assert_kept_once(desk, [body])
-
-
-@pytest.mark.fault(
-    23,
-    injected="The desk gets another secret three times, then the sender, while webhooks signed with either arrive.",
-    held="No valid webhook is refused; a secret whose time is over is refused.",
-)
-def test_secret_rotates_under_load_and_nothing_valid_is_refused(desk):
-    sender = Sender.of(desk)
-    first = sender.secret
-    try:
-        with sender.traffic(threads=3) as taken:
-            for number in (1, 2, 3):
-                secret = f"whsec_fault_{number}"
-                desk.python(ROTATE.format(secret=secret, days=1))
-                seen = len(taken)
-                desk.wait(lambda seen=seen: len(taken) > seen + 20, "traffic with the previous secret")
-                sender.secret = secret
-        assert {status for _, status in sender.answers} == {200}
-        assert_kept_once(desk, taken)
-        used = desk.sql(
-            "SELECT DISTINCT secret_used FROM approvals_webhookevent WHERE digest = ANY(%s)",
-            [digest(body) for body in taken],
+@pytest.mark.parametrize("action", ["approve", "reject"])
+def test_checklist_49_reading_closes_a_row_decided_elsewhere(desk, action):
+    held = desk.hold()
+    with desk.hooks.fault(wire.answering(200), WEBHOOK, held.upstream_id):
+        assert desk.decide_elsewhere(held, action).status_code == 200
+        desk.wait(lambda: len(events(desk, held.upstream_id)) > 1, "the webhook, which is lost")
+        assert desk.message(held)["state"] == "held"
+        desk.reconcile()
+        desk.wait_for_message(
+            held, *(["rejected"] if action == "reject" else ["scheduled_approved", "approved", "sent"])
         )
-        assert {row["secret_used"] for row in used} == {"current", "previous"}
-        desk.python(ROTATE.format(secret=first, days=-1))
-        assert sender.post(event()).status_code in (401, 429)
-    finally:
-        desk.python(ROTATE.format(secret=first, days=-1))
-    assert Sender.of(desk).post(event()).status_code == 200
-
-
-def padded(size):
-    body = event()
-    return body[:-1] + b', "padding": "' + b"x" * (size - len(body) - 15) + b'"}'
-
-
-def with_text(text):
-    return event(subject="@").replace(b'"@"', text)
-
-
-MONSTERS = {
-    "exactly at the limit": (padded(LIMIT), 200, "applied"),
-    "one byte more": (padded(LIMIT + 1), 413, None),
-    "100 000 levels": (b"[" * 100_000 + b"]" * 100_000, 400, "poison"),
-    "objects 20 000 deep": (b'{"data":' * 20_000 + b"1" + b"}" * 20_000, 400, "poison"),
-    "U+0000": (with_text(rb'"a\u0000b"'), 200, "applied"),
-    "lone surrogate": (with_text(rb'"a\ud800b"'), 400, "poison"),
-    "NaN": (with_text(b"NaN"), (200, 400), ("applied", "poison")),
-    "a number of 200 000 digits": (with_text(b"9" * 200_000), (200, 400), ("applied", "poison")),
-    "not UTF-8": (with_text(b'"\xff\xfe"'), 400, "poison"),
-    "cut in half": (event()[:150], 400, "poison"),
-    "a list": (b"[1]", 400, "poison"),
-}
-
-
-@pytest.mark.fault(
-    24,
-    injected="Signed bodies at and over the limit, a chunked one, 100 000 levels deep, U+0000, surrogates, not UTF-8.",
-    held="Taken, or kept in quarantine with the reason, or 413 with nothing kept; never a 500, and the next is taken.",
-)
-def test_monstrous_body_is_taken_or_kept_in_quarantine(desk):
-    sender, web = Sender.of(desk), desk.stack.pids()["web"]
-    for what, (body, status, result) in MONSTERS.items():
-        answer = sender.post(body)
-        assert answer.status_code in (status if isinstance(status, tuple) else (status,)), what
-        rows = desk.sql("SELECT result, error FROM approvals_webhookevent WHERE digest = %s", digest(body))
-        found = rows[0]["result"] if rows else None
-        assert found in (result if isinstance(result, tuple) else (result,)), what
-        assert (found == "poison") == bool(rows and rows[0]["error"]), what
-    headers = {"Content-Type": "application/json", HEADER: sign(padded(LIMIT * 3), sender.secret)}
-    chunks = (b"x" * 65536 for _ in range(12))
-    assert requests.post(sender.url, data=chunks, headers=headers, timeout=10).status_code == 413
-    assert sender.post(event()).status_code == 200
-    assert desk.stack.pids()["web"] == web
-    # The doctor tells of them, and whoever wants the next test to begin clean puts them away.
-    desk.sql("UPDATE approvals_webhookevent SET handled_at = now() WHERE result = 'poison'")
-
-
-def family(desk, name):
-    """The process ids of a process and of what it started."""
-    group = desk.stack.pids()[name]
-    return [pid for pid in desk.stack.processes() if _group(pid) == group]
-
-
-def _group(pid):
-    try:
-        with open(f"/proc/{pid}/stat") as stat:
-            return int(re.sub(r".*\) ", "", stat.read(), flags=re.DOTALL).split()[2])
-    except OSError:
-        return 0
-
-
-@pytest.mark.fault(
-    25,
-    injected="A lock on the ledger holds the webhook's transaction after its insert; then SIGKILL of the web process.",
-    held="Nothing of it was kept; the retry is taken, once.",
-)
-def test_death_between_insert_and_commit_leaves_the_retry_to_be_taken(desk):
-    sender, body = Sender.of(desk), event()
-    waiting = "SELECT count(*) AS n FROM pg_locks WHERE NOT granted AND relation = 'audit_entry'::regclass"
-    with psycopg.connect(desk.stack.env["DATABASE_OWNER_URL"]) as database:
-        database.execute("LOCK TABLE audit_entry IN SHARE MODE")
-        with pytest.raises(requests.RequestException):
-            sender.post(body, timeout=0.3)
-        desk.wait(lambda: desk.sql(waiting)[0]["n"], "the webhook to wait for the ledger")
-        desk.restart("web")
-    desk.wait(lambda: desk.sql(waiting)[0]["n"] == 0, "the dead process's transaction to end")
-    sender.post_until_taken(body)
-    assert sender.post(body).json() == {"result": "duplicate"}
-    assert_kept_once(desk, [body])
-
-
-@pytest.mark.fault(
-    25,
-    injected="The desk stores a webhook, its answer is lost, and the web process is killed with SIGKILL.",
-    held="The gateway sends it again, and it is answered as a duplicate: one row, one entry, one message.",
-)
-def test_death_between_commit_and_answer_makes_the_retry_a_duplicate(desk):
-    with desk.hooks.fault(wire.lose_answer, WEBHOOK, times=1) as rule:
-        upstream_id, subject = desk.send()
-        rule.wait()
-    desk.restart("web")
-    desk.wait(lambda: desk.ana.get("/healthz").status_code == 200, "the web process to answer")
-    hurry = "UPDATE gateway_webhookdelivery SET next_attempt_at = now() WHERE state = 'due' AND email_id = %s"
-    desk.sql(hurry, upstream_id)
-    desk.celery.send_task("gateway.tasks.sweep", queue="gateway")
-    held = desk.shown(upstream_id, subject)
-    tries = desk.wait(lambda: answered(desk, upstream_id), "the gateway's second try")
-    assert json.loads(tries[0].request.body)["event_id"] == json.loads(tries[-1].request.body)["event_id"]
-    assert tries[-1].answer == {"result": "duplicate"}
-    assert len(desk.entries(held, "message.held")) == 1
-
-
-def answered(desk, upstream_id):
-    """What the desk was sent about a message, once the second of it was answered."""
-    tries = desk.hooks.reached(WEBHOOK, upstream_id)
-    return tries if len(tries) > 1 and tries[-1].answer else None
+    assert desk.ana.find(held.upstream_id) is None
+    assert "decided elsewhere" in desk.message(held)["upstream_reason"]
+    assert desk.upstream.requests(LIST)
