@@ -5,6 +5,7 @@ each process counts for itself. Only counters are kept, by the minute.
 """
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import redis
@@ -47,6 +48,32 @@ def count(*, connection: int, address: str) -> Counted:
         numbers = _count_here(window, keys)
     is_too_many = numbers[0] > FROM_ONE_ADDRESS or numbers[1] > TO_ONE_CONNECTION
     return Counted(wait=WINDOW - second if is_too_many else 0, change=change, is_known=is_known)
+
+
+def lately(connections: Iterable[int]) -> dict[int, int]:
+    """Return how many each connection had in the last minute or two; nothing while Redis is away."""
+    wanted, window = list(connections), int(time.time()) // WINDOW
+    keys = [f"countersign:unsigned:{w}:connection:{key}" for key in wanted for w in (window - 1, window)]
+    if not keys or is_resting():
+        return {}
+    try:
+        found: list[bytes | None] = quick_redis().mget(keys)
+    except redis.RedisError:
+        rest()
+        return {}
+    return {key: int(found[2 * n] or 0) + int(found[2 * n + 1] or 0) for n, key in enumerate(wanted)}
+
+
+def total() -> int | None:
+    """Return how many there ever were; None while Redis is away."""
+    if is_resting():
+        return None
+    try:
+        found: bytes | None = quick_redis().get(TOTAL)
+    except redis.RedisError:
+        rest()
+        return None
+    return int(found or 0)
 
 
 def _count_in_redis(keys: tuple[str, str]) -> tuple[list[int], str | None]:

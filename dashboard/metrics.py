@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 
 from django.db.models import Count, Max, Min, QuerySet
 
+from approvals import unsigned
 from approvals.models import Connection, Decision, Message, WebhookEvent
 from approvals.states import DecisionState
 from common.postgres import clock
@@ -42,6 +43,8 @@ def _families(now: datetime) -> Iterator[tuple[str, str, Samples]]:
     yield "oldest_in_doubt_seconds", "Age of the oldest doubt.", _age(in_doubt, "changed_at", now)
     yield "kill_switches_pulled", "Kill switches that stop something.", _one(KillSwitch.objects.pulled().count())
     yield from _of_connections(now)
+    forged = unsigned.total()
+    yield "webhooks_unsigned", "Webhooks without a valid signature, ever.", [] if forged is None else _one(forged)
     ticks = Tick.objects.values_list("job").annotate(last=Max("at")).order_by("job")
     yield (
         "last_tick_age_seconds",

@@ -11,7 +11,7 @@ from django.shortcuts import redirect
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from approvals import nudges
+from approvals import nudges, unsigned
 from approvals.errors import ActNotAllowed
 from approvals.freshness import Freshness, freshness_of
 from approvals.looking import may_read, read_again
@@ -65,9 +65,10 @@ def read_now(request: DeskRequest, connection_id: int) -> HttpResponse:
 
 def connection_rows(actor: Actor, *, now: datetime) -> list[dict[str, Any]]:
     """Return what the page shows of each account the actor has a role for; no key ever leaves this function."""
-    events = WebhookEvent.objects.visible_to(actor)
-    rows = []
-    for connection in Connection.objects.visible_to(actor).order_by("name"):
+    events, rows = WebhookEvent.objects.visible_to(actor), []
+    connections = list(Connection.objects.visible_to(actor).order_by("name"))
+    forged = unsigned.lately(connection.pk for connection in connections)
+    for connection in connections:
         freshness = freshness_of(connection, now=now)
         rows.append(
             {
@@ -83,6 +84,7 @@ def connection_rows(actor: Actor, *, now: datetime) -> list[dict[str, Any]]:
                 ],
                 "last_event": events.filter(connection=connection).order_by("-pk").first(),
                 "old_secret_until": _old_secret_until(connection, now),
+                "unsigned": forged.get(connection.pk, 0),
                 "to_look_at": events.to_look_at().filter(connection=connection).count(),
             }
         )

@@ -15,6 +15,7 @@ from django.db import connection as database
 from django.db.models.functions import Now
 
 from alerts.models import Destination
+from approvals import unsigned
 from approvals.models import Connection, Decision, Message
 from dashboard.models import Tick
 from policy.kill_switch import pull
@@ -211,6 +212,18 @@ def test_metrics_tell_ages_and_counts(client, well, reviewer):
     assert lines['countersign_webhooks_to_look_at{connection="main",result="poison"}'] == "0"
     assert float(lines['countersign_last_tick_age_seconds{job="approvals.tasks.sweep"}']) < 30
     assert lines["countersign_oldest_in_doubt_seconds"] == "0"
+
+
+@pytest.mark.django_db
+def test_forged_webhooks_are_counted_where_people_look(client, capsys, well, signed_in, admin, monkeypatch):
+    monkeypatch.setattr("common.nudge._rests_until", 0.0)
+    before = unsigned.total()
+    answer = client.post(f"/webhooks/multimail/{well.webhook_id}/", b"{}", content_type="application/json")
+    assert answer.status_code == 401
+    assert f"countersign_webhooks_unsigned {before + 1}" in client.get("/metrics").content.decode()
+    status, said = ask(capsys)
+    assert (status, "1 webhooks to Gateway main had no valid signature" in said) == (0, True)
+    assert b"1 without a valid signature" in signed_in(admin).get("/connections/").content
 
 
 @pytest.mark.django_db

@@ -11,6 +11,7 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from alerts.models import Delivery, Destination
+from approvals import unsigned
 from approvals.attention import Stuck, attention_count, attention_for
 from approvals.models import Connection, Decision, Message
 from common.postgres import clock
@@ -67,7 +68,7 @@ def _examine() -> tuple[list[Finding], list[str]]:
     found += wrong
     facts.append(about)
     try:
-        found += [*_of_workers(), *_of_switches(), *_of_the_desk(clock()), *_of_alerts()]
+        found += [*_of_workers(), *_of_switches(), *_of_the_desk(clock()), *_of_webhooks(), *_of_alerts()]
         facts.append(_counts())
     except DatabaseError:
         found.append(Finding("The desk's tables cannot be read.", "Stop the desk and start ./run: it brings them up."))
@@ -103,6 +104,15 @@ def _told(one: Stuck) -> Finding:
     place = "/attention/" if one.act is None or one.act.posts else one.act.url
     why = f" {one.why}" if one.why else ""
     return Finding(f"{one.what}, since {_moment(one.since)}.{why}", f"{one.advice} {settings.PUBLIC_URL}{place}")
+
+
+def _of_webhooks() -> Iterator[Finding]:
+    names = dict(Connection.objects.values_list("pk", "name"))
+    for key, number in unsigned.lately(names).items():
+        if number:
+            sentence = f"{number} webhooks to {names[key]} had no valid signature in the last two minutes."
+            advice = "If MultiMail sent them, the signing secret of the connection is not the one it uses."
+            yield Finding(sentence, advice, is_stuck=False)
 
 
 def _of_alerts() -> Iterator[Finding]:
