@@ -1,6 +1,8 @@
 """Both state machines, over the full product of states and events."""
 
 import itertools
+import re
+from pathlib import Path
 
 import pytest
 
@@ -97,6 +99,11 @@ def test_only_reading_twice_or_a_person_lets_a_doubtful_decision_go_out_again():
 
 def test_decision_taken_for_decided_is_in_doubt_again_when_the_message_is_found():
     assert next_decision_state(DecisionState.UNATTRIBUTED, DecisionEvent.FOUND) == DecisionState.UNKNOWN
+
+
+def test_documentation_lists_every_step_of_a_decision_and_no_other():
+    rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \| `(\w+)` \|$", Path("docs/decisions.md").read_text(), re.MULTILINE)
+    assert {(state, event): after for state, event, after in rows} == DECISION_TRANSITIONS
 
 
 def test_transition_tables_name_known_states_only():
