@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from django.db import transaction
 from django.db.models.functions import Now
 
 from approvals.errors import AlreadyDecided, ContentChanged, InvalidTransition, VerdictNotAllowed
@@ -18,6 +17,7 @@ from audit.trail import first_at, last_of
 from common.fingerprint import short_fingerprint
 from common.identifiers import crockford
 from common.postgres import clock
+from common.postgres.anew import atomic_anew
 from people.actors import Actor
 
 REFERENCE_BITS = 50
@@ -33,7 +33,7 @@ class Given:
     decision: Decision
 
 
-@transaction.atomic
+@atomic_anew
 def give_verdict(*, message: UUID, actor: Actor, outcome: str, fingerprint: str, reason: str, now: datetime) -> Given:
     """Record one person's verdict on the revision they were shown, and the decision when enough agree.
 
@@ -74,7 +74,7 @@ def give_verdict(*, message: UUID, actor: Actor, outcome: str, fingerprint: str,
     return Given(verdict, _decide(locked, verdict, actor))
 
 
-@transaction.atomic
+@atomic_anew
 def undo_decision(*, message: UUID, actor: Actor, now: datetime) -> Decision:
     """Take a decision back while nothing has left. Raises AlreadyDecided when it is too late for that."""
     locked = lock_visible(message, actor=actor)

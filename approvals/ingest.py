@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -13,6 +12,7 @@ from approvals.models import Connection, Mailbox, Message, WebhookEvent
 from approvals.states import MessageEvent, MessageState
 from audit.recording import Place, ReservedPlace, record
 from common.logs import trace_id
+from common.postgres.anew import anew
 from common.postgres.rows import insert, one_by_one, together
 from people.actors import Actor, webhook
 from upstream.events import Event, MisshapenEvent, UnreadableEvent, parse
@@ -23,7 +23,6 @@ Result = WebhookEvent.Result
 # MultiMail tries again for minutes. What tells of a time before this is kept and applied, but it is no news.
 LONG_PAST = timedelta(hours=2)
 _DECIDING = (MessageEvent.APPROVED, MessageEvent.RELEASED, MessageEvent.REJECTED)
-_DEADLOCK, _SERIALIZATION = "40P01", "40001"
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,7 @@ def receive_webhook(*, connection: Connection, body: bytes, secret_used: str, no
         return _store(connection, row, read, now)
 
     try:
-        return _again_after_deadlock(store)
+        return anew(store)
     except (OperationalError, InterfaceError):
         # A lost connection: no fault of this event. Nothing is stored, and MultiMail sends it again.
         raise
@@ -98,23 +97,12 @@ def receive_webhook(*, connection: Connection, body: bytes, secret_used: str, no
     try:
         # Each statement on its own: a mistake in an alert is found where it is, and costs no more than the alert.
         with one_by_one():
-            return _again_after_deadlock(store)
+            return anew(store)
     except (OperationalError, InterfaceError):
         raise
     except Exception as error:
         log.exception("webhook not applied", extra={"connection": connection.slug})
         return store(error=f"{type(error).__name__} while applying; see the log.")
-
-
-def _again_after_deadlock(store: Callable[[], Stored]) -> Stored:
-    """PostgreSQL ends one of two transactions that wait for each other; nothing of it is left, so it may begin anew."""
-    for _ in range(2):
-        try:
-            return store()
-        except OperationalError as error:
-            if getattr(error.__cause__, "sqlstate", "") not in (_DEADLOCK, _SERIALIZATION):
-                raise
-    return store()
 
 
 def _read(body: bytes) -> _Read:

@@ -1,10 +1,9 @@
 """Notes in the ledger who was given a message and who had it on screen; an act once a person and revision."""
 
-from django.db import transaction
-
 from approvals.models import Message
 from audit.recording import record
 from audit.trail import has_entry
+from common.postgres.anew import atomic_anew
 from people.actors import Actor
 
 
@@ -22,7 +21,7 @@ def note_opened(message: Message, *, actor: Actor, fingerprint: str = "") -> Non
         _note("message.opened", message, actor, fingerprint)
 
 
-@transaction.atomic
+@atomic_anew
 def _note(action: str, message: Message, actor: Actor, shown: str = "") -> None:
     found = shown or (message.revision.fingerprint if message.revision else "")
     if not has_entry(message=message.public_id, action=action, actor_id=actor.id, fingerprint=found):

@@ -1,13 +1,12 @@
 """Notes in the ledger that somebody wanted to decide and was refused."""
 
-from django.db import transaction
-
 from approvals.models import Message
 from audit.recording import record
+from common.postgres.anew import atomic_anew
 from people.actors import Actor
 
 
-@transaction.atomic
+@atomic_anew
 def note_refusal(message: Message, *, actor: Actor, outcome: str, sentence: str) -> None:
     """The verdict did not count; the sentence says why."""
     record(

@@ -3,7 +3,6 @@
 from datetime import datetime
 from uuid import UUID
 
-from django.db import transaction
 from django.db.models.functions import Now
 
 from approvals import settle
@@ -13,10 +12,11 @@ from approvals.querysets import READS_THAT_PROVE
 from approvals.ruling import is_reviewer, lock_visible, ruling_for
 from approvals.states import DecisionEvent, DecisionState, MessageState, Outcome
 from common.postgres import clock
+from common.postgres.anew import atomic_anew
 from people.actors import Actor, Role
 
 
-@transaction.atomic
+@atomic_anew
 def withdraw_decision(*, message: UUID, actor: Actor, now: datetime) -> Decision:
     """Stop a decision whose call may have left: it may still take effect, and is shown so until MultiMail tells.
 
@@ -45,7 +45,7 @@ def withdraw_decision(*, message: UUID, actor: Actor, now: datetime) -> Decision
         raise AlreadyDecided("MultiMail does not hold the message any more: say what became of it.") from None
 
 
-@transaction.atomic
+@atomic_anew
 def confirm_approval(*, message: UUID, actor: Actor, now: datetime) -> Decision:
     """Let an approve of unknown outcome go out again, once reading has shown twice that MultiMail still holds it."""
     locked = _lock_for_reviewer(message, actor)
@@ -72,7 +72,7 @@ def confirm_approval(*, message: UUID, actor: Actor, now: datetime) -> Decision:
     )
 
 
-@transaction.atomic
+@atomic_anew
 def settle_by_hand(*, message: UUID, actor: Actor, took_effect: bool, now: datetime) -> Decision:
     """Say what became of a decision that MultiMail no longer tells of: by a reviewer of the mailbox, or an admin."""
     locked = lock_visible(message, actor=actor)

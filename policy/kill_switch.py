@@ -11,6 +11,7 @@ from django.db.models.functions import Now
 
 from audit.recording import record
 from common.nudge import nudge
+from common.postgres.anew import atomic_anew
 from people.actors import Actor, Role
 from policy.errors import KillSwitchNotAllowed
 from policy.models import KillSwitch
@@ -31,7 +32,7 @@ def may_release(actor: Actor, switch: KillSwitch) -> bool:
     return _may(actor, (Role.ADMIN,), connection=switch.connection, mailbox=switch.mailbox)
 
 
-@transaction.atomic
+@atomic_anew
 def pull(
     *, actor: Actor, reason: str, connection: "Connection | None" = None, mailbox: "Mailbox | None" = None
 ) -> KillSwitch:
@@ -60,7 +61,7 @@ def pull(
     return switch
 
 
-@transaction.atomic
+@atomic_anew
 def release(*, switch_id: int, actor: Actor) -> KillSwitch:
     """Let the decisions of a scope go again; only an admin of it may. What is due leaves at once."""
     switch = KillSwitch.objects.pulled().select_for_update(of=("self",)).filter(pk=switch_id).first()
