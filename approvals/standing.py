@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from approvals.models import Decision, Message
+from approvals.querysets.terms import READS_THAT_PROVE
 from approvals.settle import LEFT_AFTER_ALL
 from approvals.states import DecisionState, MessageState, Outcome
 from approvals.status import LEFT, Status, status_of
-from approvals.withdraw import READS_THAT_PROVE
+
 
 _OPEN = (DecisionState.UNDONE, DecisionState.REFUSED)
 
