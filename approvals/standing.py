@@ -7,11 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from approvals.models import Decision, Message
-from approvals.querysets.terms import READS_THAT_PROVE
+from approvals.querysets import READS_THAT_PROVE
 from approvals.settle import LEFT_AFTER_ALL
 from approvals.states import DecisionState, MessageState, Outcome
 from approvals.status import LEFT, Status, status_of
-
 
 _OPEN = (DecisionState.UNDONE, DecisionState.REFUSED)
 
