@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from psycopg import IsolationLevel
 from psycopg.conninfo import conninfo_to_dict
 
 from dashboard.env import (
@@ -134,7 +135,8 @@ DATABASES = {
         "CONN_HEALTH_CHECKS": True,
         # A pooler in transaction mode must stay possible: no session state.
         "DISABLE_SERVER_SIDE_CURSORS": True,
-        "OPTIONS": {"connect_timeout": 5, **_connection},
+        # The locks are thought out for this level, whatever the server's default is.
+        "OPTIONS": {"connect_timeout": 5, "isolation_level": IsolationLevel.READ_COMMITTED, **_connection},
         # Tests with two threads need rows that are really there.
         "TEST": {"NAME": None},
     }

@@ -3,6 +3,8 @@
 Whatever else goes wrong is the caller's to meet.
 """
 
+import random
+import time
 from collections.abc import Callable
 from functools import partial, wraps
 from typing import ParamSpec, TypeVar
@@ -13,18 +15,21 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 _BROKEN_OFF = ("40P01", "40001")
-_TRIES = 5
+_TRIES = 8
+_LONGEST_PAUSE = 0.2
 
 
 def anew(whole: Callable[[], R]) -> R:
     """Call what is one whole transaction, and once more for each time that PostgreSQL breaks it off; not for ever."""
-    for _ in range(_TRIES - 1):
+    for number in range(_TRIES - 1):
         try:
             return whole()
         except OperationalError as error:
             # Inside another transaction, that one is broken off too.
             if connection.in_atomic_block or getattr(error.__cause__, "sqlstate", "") not in _BROKEN_OFF:
                 raise
+        # Those that met begin again at different times.
+        time.sleep(random.uniform(0, min(_LONGEST_PAUSE, 0.005 * 2**number)))
     return whole()
 
 
