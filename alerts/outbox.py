@@ -22,16 +22,15 @@ def on_recorded(entry: Entry, details: Mapping[str, str], **_: Any) -> None:
     """Plan what an entry asks for. A mistake here is logged, never costs the act, and the sweep plans it again."""
     if entry.message is None or entry.action not in CARD_ACTIONS:
         return
-    if travels_together():
-        # Whoever sends statements together does them over, one by one, when one of them fails.
-        planned = Planned(entry)
-        transaction.on_commit(lambda: _nudge(planned), robust=True)
-        return
     try:
-        with transaction.atomic():
-            _nudge(Planned(entry))
+        planned = Planned(entry)
     except Exception:
+        if travels_together():
+            # Whoever sends statements together does them over, one by one, when something fails.
+            raise
         log.exception("alert not planned", extra={"entry": entry.pk, "action": entry.action})
+    else:
+        transaction.on_commit(lambda: _nudge(planned), robust=True)
 
 
 def _nudge(planned: Planned) -> None:

@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 from alerts.models import Delivery, Route
 from audit.models import Entry
 from common.logs import trace_id, traced
-from common.postgres.rows import Answer, run
+from common.postgres.rows import Answer, run, run_apart, travels_together
 
 # How far back acts are looked at again, and how long their own planning may take.
 LOOK_BACK, PATIENCE = timedelta(minutes=10), timedelta(seconds=10)
@@ -88,15 +88,15 @@ class Planned:
     def __init__(self, entry: Entry) -> None:
         self.entry = entry
         self._answer = self._ask()
+        if not travels_together() and self._answer.row()[0]:
+            # Another act made the same card at this moment: this statement could not see it, the next one can. Acts on
+            # a message that is only just being made, which is what travels together, have no rival.
+            self._answer = self._ask()
 
     @property
     def deliveries(self) -> list[int]:
-        """The keys of the deliveries that should be tried."""
-        missing, deliveries = self._answer.row()
-        if missing:
-            # Another act made the same card at this moment: this statement could not see it, the next one can.
-            _, deliveries = self._ask().row()
-        return list(deliveries)
+        """The keys of the deliveries that should be tried, once the statement has been answered."""
+        return list(self._answer.row()[1])
 
     def _ask(self) -> Answer:
         pause = CONTENT_PAUSE if self.entry.action == "message.held" else timedelta(0)
@@ -108,7 +108,7 @@ class Planned:
             "trace": trace_id.get(),
             "pause": pause,
         }
-        return run(_PLAN, parameters)
+        return run(_PLAN, parameters) if travels_together() else run_apart(_PLAN, parameters)
 
 
 def plan_missed() -> int:

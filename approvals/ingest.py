@@ -66,9 +66,10 @@ class _Known:
         self._mailbox = Mailbox.objects.ask_key(connection.pk, event.mailbox_id)
         self.place = ReservedPlace()
 
-    def is_message_known(self) -> bool:
-        """Whether the mirror has it."""
-        return self._message.one() is not None
+    def message_id(self) -> int | None:
+        """Return the key of the message, None where the mirror does not have it."""
+        row = self._message.one()
+        return row[0] if row else None
 
     def mailbox_id(self) -> int | None:
         """Return the key of the mailbox that the event names, None where it is not known or has no address yet."""
@@ -161,9 +162,9 @@ def apply_event(*, connection: Connection, event: Event, actor: Actor, now: date
     place = known.place.take()
     # By the database's clock: this host's may be off.
     is_old = event.at is not None and event.at < place.at - LONG_PAST
-    if known.is_message_known():
-        message = mirror.lock_message(connection, upstream_id=event.email_id)
-        assert message is not None, "its row is locked"
+    if (message_id := known.message_id()) is not None:
+        message = Message.objects.for_event().get(pk=message_id)
+        message.connection = connection
         return _meet(message, event, actor, now, place, is_old=is_old)
     return _begin(connection, event, actor, now, known, is_old=is_old)
 

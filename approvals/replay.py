@@ -14,6 +14,7 @@ from approvals import ingest
 from approvals.errors import ActNotAllowed, EventAlreadyHandled
 from approvals.models import WebhookEvent
 from audit.recording import record
+from common.postgres.rows import one_by_one
 from people.actors import Actor, Role
 from upstream.events import MisshapenEvent, UnreadableEvent, parse
 
@@ -61,7 +62,8 @@ def _take(event_id: int, actor: Actor) -> WebhookEvent:
 def _apply(row: WebhookEvent, actor: Actor, now: datetime) -> tuple[str, str]:
     try:
         event = parse(bytes(row.body))
-        with transaction.atomic():
+        # One by one: a mistake in an alert costs no more than the alert.
+        with one_by_one(), transaction.atomic():
             applied = ingest.apply_event(connection=row.connection, event=event, actor=actor, now=now)
     except (UnreadableEvent, MisshapenEvent) as error:
         return Result.POISON, str(error)

@@ -51,6 +51,8 @@ def _take_in(request: HttpRequest, webhook_id: str) -> HttpResponse:
     body = _read_body(request)
     if body is None:
         return _refused(413, f"The body is larger than {MAX_BODY // 1024} KiB. MultiMail's events are far smaller.")
+    if len(body) < _declared(request):
+        return _refused(400, "The body ended before its Content-Length was reached. Send it again.")
     given = request.headers.get(HEADER, "")
     secret_used = verify(body, given, senders.secrets_of(connection))
     if not secret_used:
@@ -98,15 +100,21 @@ def _is_json(content_type: str) -> bool:
 
 def _read_body(request: HttpRequest) -> bytes | None:
     """Read at most one byte more than allowed, whatever the length in the header says; None when it is too much."""
-    declared = request.headers.get("Content-Length", "")
-    if declared.isdecimal() and int(declared) > MAX_BODY:
+    if _declared(request) > MAX_BODY:
         return None
     # Chunked bodies have no length, and Django would read them as empty: take the server's stream itself.
-    stream = request.META["wsgi.input"] if not declared else request
+    stream = request if request.META.get("CONTENT_LENGTH") else request.META["wsgi.input"]
     read = bytearray()
     while len(read) <= MAX_BODY and (chunk := stream.read(MAX_BODY + 1 - len(read))):
         read += chunk
     return bytes(read) if len(read) <= MAX_BODY else None
+
+
+def _declared(request: HttpRequest) -> int:
+    length = request.META.get("CONTENT_LENGTH") or ""
+    if not length.isdecimal():
+        return 0
+    return int(length) if len(length) < 20 else MAX_BODY + 1
 
 
 def _refused(status: int, sentence: str, *, wait: int = 0) -> HttpResponse:

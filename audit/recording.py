@@ -16,7 +16,7 @@ from audit.actions import ACTIONS
 from audit.models import Entry, EntryDetail
 from common.fingerprint import canonical_json
 from common.logs import trace_id
-from common.postgres.rows import insert, run
+from common.postgres.rows import insert, run, together
 
 # Sent inside the transaction that wrote the entry, with `entry`, `details` and `about`: the row of what the entry is
 # about where the caller has it, as it is now, so that nobody has to read it again. Receivers that may fail use a
@@ -136,7 +136,8 @@ def record(
         detail_hashes={name: detail_hash(salt, name, text) for name, text in fields.items()},
     )
     entry.leaf_hash = leaf_hash(entry)
-    insert(entry)
-    insert(EntryDetail(entry=entry, salt=salt, fields=fields))
+    with together():
+        insert(entry)
+        insert(EntryDetail(entry=entry, salt=salt, fields=fields))
     recorded.send(sender=Entry, entry=entry, details=fields, about=about)
     return entry

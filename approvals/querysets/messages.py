@@ -151,6 +151,10 @@ class MessageQuerySet(models.QuerySet["Message"]):
             state=MessageState.APPROVED, changed_at__lt=Now() - WORD_AFTER, changed_at__gt=Now() - LATELY
         )
 
+    def for_event(self) -> Self:
+        """With what an event needs to know, without the content and without the account's keys."""
+        return self.select_related("mailbox", "revision").defer("revision__content", "revision__findings")
+
     def ask_if_known(self, connection: int, upstream_id: str) -> Answer:
         """Lock the message of this id, for statements that travel together; the cursor has a row where it is known.
 

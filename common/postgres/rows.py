@@ -9,8 +9,8 @@ from contextvars import ContextVar
 from functools import cache
 from typing import Any
 
+from django.db import DatabaseError, models
 from django.db import connection as database
-from django.db import models
 from django.db.models.expressions import DatabaseDefault
 
 
@@ -74,14 +74,23 @@ def travels_together() -> bool:
 
 def run(sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> Answer:
     """Execute one statement, at once or with the others of its block, and return its answer."""
-    database.ensure_connection()
-    with database.wrap_database_errors, database.connection.cursor() as cursor:
-        answer = Answer(cursor.mogrify(sql, parameters))
+    answer = _merged(sql, parameters)
     waiting = _together.get()
     if waiting is None:
         _send([answer])
     else:
         waiting.append(answer)
+    return answer
+
+
+def run_apart(sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> Answer:
+    """Execute one statement whose failure costs nothing of the transaction but the statement itself."""
+    answer = _merged(sql, parameters)
+    try:
+        _send([Answer("SAVEPOINT apart"), answer, Answer("RELEASE SAVEPOINT apart")])
+    except DatabaseError:
+        _send([Answer("ROLLBACK TO SAVEPOINT apart"), Answer("RELEASE SAVEPOINT apart")])
+        raise
     return answer
 
 
@@ -107,6 +116,12 @@ def _insert_sql(table: str, columns: tuple[str, ...], key: str, unless_there: bo
     places = ", ".join(["%s"] * len(columns))
     conflict = " ON CONFLICT DO NOTHING" if unless_there else ""
     return f'INSERT INTO "{table}" ({names}) VALUES ({places}){conflict} RETURNING "{key}"'  # noqa: S608 - names of ours
+
+
+def _merged(sql: str, parameters: Sequence[Any] | Mapping[str, Any]) -> Answer:
+    database.ensure_connection()
+    with database.wrap_database_errors, database.connection.cursor() as cursor:
+        return Answer(cursor.mogrify(sql, parameters))
 
 
 def _send(answers: list[Answer]) -> None:

@@ -1,0 +1,85 @@
+"""Kept webhooks: an admin applies one again with today's code, or puts it away; both are recorded."""
+
+import pytest
+from django.utils import timezone
+
+from approvals.errors import ActNotAllowed, EventAlreadyHandled
+from approvals.models import Message, WebhookEvent
+from approvals.replay import dismiss_event, replay_event
+from audit.models import Entry
+from tests.factories import event_body, make_connection, make_person, post_event
+
+pytestmark = pytest.mark.django_db
+
+
+def break_down(*args, **kwargs):
+    raise RuntimeError("a bug of ours")
+
+
+@pytest.fixture
+def poison(client, connection, monkeypatch):
+    """An event that could not be applied, because of a mistake that is mended by now."""
+    with monkeypatch.context() as broken:
+        broken.setattr("approvals.mirror.begin_message", break_down)
+        assert post_event(client, connection, event_body(email_id="01SAME")).json() == {"result": "poison"}
+    return WebhookEvent.objects.get()
+
+
+def replay(event, person):
+    return replay_event(event_id=event.pk, actor=person.actor(surface="web"), now=timezone.now())
+
+
+def test_replay_of_poison_that_can_be_applied_now_moves_the_mirror(poison, admin):
+    assert replay(poison, admin) == "applied"
+    poison.refresh_from_db()
+    assert (poison.result, poison.error, poison.email_id) == ("applied", "", "01SAME")
+    assert poison.handled_at
+    assert Message.objects.get().state == "held"
+    entry = Entry.objects.get(action="webhook.replayed")
+    assert (entry.actor_id, entry.detail.fields["result"]) == (str(admin.pk), "applied")
+
+
+def test_replay_that_fails_again_keeps_the_event_with_its_new_error(poison, admin, monkeypatch):
+    monkeypatch.setattr("approvals.mirror.begin_message", lambda *a, **k: [][0])
+    assert replay(poison, admin) == "poison"
+    poison.refresh_from_db()
+    assert (poison.handled_at, poison.error) == (None, "IndexError while applying; see the log.")
+    assert (Message.objects.count(), Entry.objects.filter(action="webhook.replayed").count()) == (0, 1)
+
+
+def test_replay_of_a_late_event_changes_nothing_that_came_after_it(client, connection, admin):
+    post_event(client, connection, event_body("oversight.rejected", email_id="01SAME"))
+    post_event(client, connection, event_body(email_id="01SAME"))
+    late = WebhookEvent.objects.get(result="late")
+    assert replay(late, admin) == "late"
+    late.refresh_from_db()
+    assert (late.handled_at, Message.objects.get().state) == (None, "rejected")
+
+
+def test_event_is_replayed_once(poison, admin):
+    replay(poison, admin)
+    with pytest.raises(EventAlreadyHandled):
+        replay(poison, admin)
+
+
+def test_body_that_is_no_event_stays_poison(client, connection, admin):
+    post_event(client, connection, b"[1]")
+    assert replay(WebhookEvent.objects.get(), admin) == "poison"
+
+
+def test_dismissed_event_is_not_looked_at_any_more(poison, admin):
+    dismiss_event(event_id=poison.pk, actor=admin.actor(surface="web"))
+    assert not WebhookEvent.objects.to_look_at().exists()
+    assert (WebhookEvent.objects.get().result, Message.objects.count()) == ("poison", 0)
+    assert Entry.objects.filter(action="webhook.dismissed").exists()
+
+
+@pytest.mark.parametrize("role", ["reviewer", "auditor", "admin"])
+def test_only_an_admin_of_the_connection_deals_with_its_events(poison, role):
+    scope = {"connection": make_connection("other")} if role == "admin" else {}
+    person = make_person("x@yourteam.example", "X", role, **scope)
+    with pytest.raises(ActNotAllowed):
+        replay(poison, person)
+    with pytest.raises(ActNotAllowed):
+        dismiss_event(event_id=poison.pk, actor=person.actor(surface="web"))
+    assert not Entry.objects.filter(action__in=("webhook.replayed", "webhook.dismissed")).exists()
