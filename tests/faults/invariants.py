@@ -1,7 +1,7 @@
 """What must hold after every fault, checked from outside: by the gateway's, the mail box's and the proxies' records.
 
-The numbers are those of the fault matrix. What needs a second connection (I10) is in test_desk_neighbours, what needs
-the stand-in for Discord to be asked at leisure (the delivery in I9) in test_desk_cards.
+The numbers are those of the fault matrix. I10 needs a second connection: test_desk_neighbours. Of I9 only the plan is
+checked here; that cards are posted takes Discord's own time, and test_line_survives waits for it.
 """
 
 import hashlib
@@ -99,7 +99,8 @@ def _i6_what_was_shown_was_executed(
 ) -> None:
     [revision] = rig.sql("SELECT fingerprint FROM approvals_revision WHERE id = %s", decision["revision_id"])
     calls = [seen for seen in rig.upstream.reached("decide", held.upstream_id) if seen.status == 200]
-    sent = {seen.request.json.get("expected_fingerprint") for seen in calls}
+    # A rule judges the message, not its words.
+    sent = {seen.request.json.get("expected_fingerprint") for seen in calls if decision["given_by_id"]}
     assert sent <= {revision["fingerprint"]}, f"I6: {held.subject} was carried out with another fingerprint"
     assert entry["fingerprint"] == effect["metadata"]["fingerprint"] == revision["fingerprint"]
     if decision["given_by_id"]:

@@ -99,3 +99,22 @@ def deliver_twice(exchange: Exchange) -> None:
     """The network hands the request on twice, and only the second answer comes back."""
     exchange.forward()
     exchange.reply(exchange.forward())
+
+
+class Gate:
+    """Stops every exchange before the other side has it, until it is opened for all."""
+
+    def __init__(self) -> None:
+        self.arrived, self.opened = threading.Event(), threading.Event()
+
+    def __call__(self, exchange: Exchange) -> None:
+        self.arrived.set()
+        self.opened.wait(PATIENCE)
+        pass_on(exchange)
+
+    def wait(self) -> None:
+        """Until the first stands here."""
+        assert self.arrived.wait(PATIENCE), "no request came to the gate"
+
+    def open(self) -> None:
+        self.opened.set()

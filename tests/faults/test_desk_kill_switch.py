@@ -1,0 +1,150 @@
+"""The kill switch and expiry against calls that are due or under way, measured by what reaches MultiMail."""
+
+import contextlib
+import time
+
+import pytest
+
+from tests.faults import wire
+from tests.faults.proxy import DECIDE, READ, WEBHOOK
+
+pytestmark = pytest.mark.xdist_group("desk-faults")
+
+STREAM = 6
+SPACING = 0.25
+
+
+def pull(desk):
+    """Pull it for everything, as a reviewer does; return when that was answered, by the proxy's clock."""
+    page = desk.ana.get("/stop/")
+    answer = desk.ana.post("/stop/pull/", page, scope="all", reason="Something is wrong with the agent")
+    assert answer.status_code == 302, answer.text
+    desk.note("REVIEWER", "pull the kill switch")
+    return time.monotonic()
+
+
+def release(desk):
+    """Release what is pulled, as an admin does."""
+    admin = desk.person("ADMIN")
+    for switch in desk.sql("SELECT id FROM policy_killswitch WHERE released_at IS NULL"):
+        assert admin.post(f"/stop/{switch['id']}/release/", admin.get("/stop/")).status_code == 302
+    desk.note("ADMIN", "release the kill switch")
+
+
+@contextlib.contextmanager
+def undo_window(desk, window):
+    desk.product.set_undo_window(window)
+    try:
+        yield
+    finally:
+        desk.product.set_undo_window("0")
+
+
+def test_kill_switch_stops_every_call_within_a_second(desk):
+    """Approve and reject alike: what is under way has left, what stands before its call has not, nothing follows."""
+    flying, marking = desk.hold(), desk.hold()
+    stream = [desk.hold() for _ in range(STREAM)]
+    call, read = wire.Hold(), wire.Hold(after_answer=True)
+    with (
+        contextlib.ExitStack() as faults,
+        undo_window(desk, "1 hour"),
+    ):
+        for number, held in enumerate(stream):
+            assert desk.decide(held, ("approve", "reject")[number % 2]) == 302
+        faults.enter_context(desk.upstream.fault(call, DECIDE, flying.upstream_id))
+        faults.enter_context(desk.upstream.fault(read, READ, marking.upstream_id, times=1))
+        for held in (flying, marking):
+            assert desk.decide(held) == 302
+            desk.let_fall_due(held)
+        desk.sweep()
+        call.wait()
+        read.wait()
+        # One of the stream falls due every quarter of a second, until well after the pull.
+        for number, held in enumerate(stream):
+            due = f"due_at = now() + interval '{SPACING * number} seconds'"
+            desk.sql(f"UPDATE approvals_decision SET {due} WHERE id = %s", desk.decision(held)["id"])
+        desk.sweep_until(lambda: desk.upstream.requests(DECIDE, stream[1].upstream_id), "the stream to flow")
+        pulled = pull(desk)
+        read.release()
+        desk.sweep_until(lambda: time.monotonic() > pulled + SPACING * STREAM, "the rest of the stream to fall due")
+        desk.wait_for_idle(but=1)
+        assert [seen.request.path for seen in desk.upstream.requests(DECIDE) if seen.at > pulled + 1] == []
+        assert desk.upstream.requests(DECIDE, marking.upstream_id) == []
+        waiting = [held for held in stream if desk.decision(held)["state"] == "recorded"]
+        assert {desk.decision(held)["outcome"] for held in waiting} == {"approve", "reject"}
+        assert desk.decision(marking)["state"] == "recorded"
+        assert "Ana Ferreira pulled the kill switch" in desk.ben.get("/queue/").text
+        # What was under way has left, and reading goes on.
+        call.release()
+        desk.wait_for_decision(flying, "applied")
+        desk.hold()
+        page = desk.ana.get(f"/queue/{marking.id}/")
+        assert desk.ana.post(f"/queue/{marking.id}/undo/", page).status_code == 302
+        desk.wait_for_decision(marking, "undone")
+        release(desk)
+        for held in stream:
+            desk.sweep_to(held, "applied")
+
+
+def let_expire(desk, held):
+    """The time to approve the message is over."""
+    desk.sql("UPDATE approvals_message SET expires_at = now() - interval '1 second' WHERE public_id = %s", held.id)
+
+
+def expired(desk, held):
+    """Wait until the rule has rejected a message at MultiMail, and return its decision."""
+    decision = desk.sweep_to(held, "applied")
+    assert (decision["rule"], decision["outcome"], decision["given_by_id"]) == ("expiry", "reject", None)
+    assert desk.email(held)["status"] == "rejected"
+    assert desk.email(held)["decision_reason"].startswith("Expired")
+    assert desk.mails(held) == 0
+    return decision
+
+
+def test_expired_message_is_rejected_with_that_reason_and_never_sent(desk):
+    untouched, approved = desk.hold(), desk.hold()
+    with undo_window(desk, "1 hour"):
+        assert desk.decide(approved) == 302
+    for held in (untouched, approved):
+        let_expire(desk, held)
+    desk.let_fall_due(approved)
+    for held in (untouched, approved):
+        expired(desk, held)
+    assert [one["state"] for one in desk.decisions(approved)] == ["refused", "applied"]
+    assert desk.decide(untouched) == 409
+
+
+def test_expiry_while_the_approval_may_arrive_rejects_it_first(desk):
+    held = desk.hold()
+    call = wire.Hold()
+    with desk.upstream.fault(call, DECIDE, held.upstream_id, times=1):
+        assert desk.decide(held) == 302
+        call.wait()
+        let_expire(desk, held)
+        # A call that is under way is left to its time limit; the lease is the last of them.
+        desk.let_lease_end(held)
+        desk.sweep_until(lambda: len(desk.decisions(held)) == 2, "the rule to reject it")
+        assert desk.decisions(held)[0]["state"] in ("withdrawn", "superseded")
+        expired(desk, held)
+        call.release()
+    desk.wait(lambda: desk.decisions(held)[0]["state"] == "superseded", "the late approval to have lost")
+    assert desk.mails(held) == 0
+
+
+def test_expiry_after_the_approval_took_effect_says_that_it_left(desk):
+    held = desk.hold()
+    call = wire.Hold(after_answer=True)
+    lost = desk.hooks.fault(wire.answering(200), WEBHOOK, held.upstream_id)
+    with lost, desk.upstream.fault(call, DECIDE, held.upstream_id, times=1):
+        assert desk.decide(held) == 302
+        call.wait()
+        let_expire(desk, held)
+        # A call that is under way is left to its time limit; the lease is the last of them.
+        desk.let_lease_end(held)
+        desk.sweep_until(lambda: desk.decisions(held)[0]["state"] == "applied", "MultiMail to be asked")
+        call.release()
+        desk.reconcile()
+        desk.wait(lambda: desk.message(held)["state"] != "held", "the mirror to follow")
+    assert [one["state"] for one in desk.decisions(held)][1:] in ([], ["superseded"])
+    assert desk.entries(held, "decision.left_after_all")
+    assert "left after all" in desk.ana.get(f"/queue/{held.id}/").text.lower()

@@ -1,0 +1,108 @@
+"""A connection that is down, slow, throttled or shut out costs the other connections nothing (I10)."""
+
+import time
+import uuid
+
+import pytest
+
+from tests.faults import wire
+from tests.faults.proxy import DECIDE, READ
+
+pytestmark = pytest.mark.xdist_group("desk-faults")
+
+# Of the worker that carries decisions out.
+THREADS = 8
+# Another MultiMail account, connected without a proxy between.
+CONNECT = """
+import io, re
+from django.core.management import call_command
+from approvals.models import Connection
+out = io.StringIO()
+call_command("gateway_account", name="Neighbour", stdout=out)
+made = dict(re.findall(r"^([a-z ]+?)  +(\\S+)", out.getvalue(), re.M))
+connection = Connection.objects.create(
+    slug="neighbour", name="Neighbour", api_url={url!r}, webhook_secret="whsec_neighbour_secret",
+    oversight_key=made["oversight"], is_our_gateway=True)
+result = {{**made, "webhook_id": connection.webhook_id}}
+"""
+
+
+@pytest.fixture(scope="module")
+def neighbour(shared_desk):
+    """The keys of the other account, whose webhooks come to the desk."""
+    made = shared_desk.python(CONNECT.format(url=shared_desk.known["GATEWAY_URL"]))
+    shared_desk.known |= {"NEIGHBOUR_KEY": made["agent"], "NEIGHBOUR_ADMIN_KEY": made["admin"]}
+    body = {
+        "url": f"{shared_desk.hooks.url}/webhooks/multimail/{made['webhook_id']}/",
+        "events": ["oversight.pending", "oversight.approved", "oversight.rejected", "message.sent"],
+        "secret": "whsec_neighbour_secret",
+    }
+    answer = shared_desk.product.call("POST", "/v1/webhooks", key="NEIGHBOUR_ADMIN_KEY", json=body)
+    assert answer.status_code == 201, answer.text
+    return made
+
+
+def seconds_to_decide(desk):
+    """Let the neighbour send a message and approve it; return how long that took from click to effect."""
+    subject = f"Neighbour {uuid.uuid4().hex[:10]}"
+    body = {"from": "agent@neighbour.example", "to": "dana@northwind.example", "subject": subject, "body": "Hello"}
+    answer = desk.product.call("POST", "/v1/send_email", key="NEIGHBOUR_KEY", json=body)
+    assert answer.status_code == 202, answer.text
+    held = desk.shown(answer.json()["message_id"], subject)
+    desk.sql("UPDATE approvals_mailbox SET undo_window = '0' WHERE address = 'agent@neighbour.example'")
+    began = time.monotonic()
+    assert desk.decide(held) == 302
+    desk.wait_for_decision(held, "applied")
+    return time.monotonic() - began
+
+
+def mend(desk):
+    desk.sql("UPDATE approvals_connection SET wait_until = NULL WHERE slug = 'demo'")
+    desk.reconcile()
+    desk.wait(lambda: not desk.connection()["paused_at"] and not desk.connection()["failing_since"], "it to be well")
+
+
+@pytest.mark.fault(
+    3,
+    injected="Every call of one connection hangs, more of them than the worker has threads.",
+    held="Decisions of another connection leave as before.",
+)
+def test_slow_connection_does_not_hold_up_its_neighbour(desk, neighbour):
+    usual = seconds_to_decide(desk)
+    slow = [desk.hold() for _ in range(THREADS + 1)]
+    stop = wire.Gate()
+    try:
+        with desk.upstream.fault(stop, kind=READ):
+            for held in slow:
+                assert desk.decide(held, "reject") == 302
+            stop.wait()
+            assert seconds_to_decide(desk) < max(2.0, 3 * usual)
+    finally:
+        stop.open()
+    for held in slow:
+        desk.let_fall_due(held)
+    for held in slow:
+        desk.sweep_to(held, "applied")
+
+
+@pytest.mark.fault(
+    6,
+    injected="One connection refuses connections, its key is revoked, or it is told to wait for an hour.",
+    held="Decisions of another connection leave as before.",
+)
+@pytest.mark.parametrize("trouble", ["refused", "revoked", "throttled"])
+def test_broken_connection_does_not_hold_up_its_neighbour(desk, neighbour, trouble):
+    held = desk.hold()
+    fault = {
+        "refused": desk.upstream.refusing(),
+        "revoked": desk.upstream.fault(wire.answering(401), kind=""),
+        "throttled": desk.upstream.fault(wire.answering(429, Retry_After="3600"), kind=""),
+    }[trouble]
+    with fault:
+        assert desk.decide(held) == 302
+        desk.wait(lambda: desk.decision(held)["explanation"], "the trouble")
+        seconds_to_decide(desk)
+    mend(desk)
+    desk.let_fall_due(held)
+    desk.sweep_to(held, "applied")
+    assert len(desk.upstream.reached(DECIDE, held.upstream_id)) == 1
