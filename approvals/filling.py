@@ -31,7 +31,7 @@ def fields_of(connection: Connection, event: Event, *, mailbox_id: int | None, n
 
 def fill(message: Message, event: Event) -> None:
     """Fill what a locked message lacks from one more event about it."""
-    told = {
+    told: dict[str, Any] = {
         "thread_id": mirror.fitting("thread_id", event.thread_id),
         "trigger": dict(event.metadata),
         "upstream_reason": event.reason,
@@ -43,7 +43,7 @@ def fill(message: Message, event: Event) -> None:
             "recipients": list(event.to),
             "subject": event.subject,
         }
-    found = {name: value for name, value in told.items() if value and not getattr(message, name)}
+    found: dict[str, Any] = {name: value for name, value in told.items() if value and not getattr(message, name)}
     if message.mailbox_id is None:
         found["mailbox_id"] = _find_mailbox(message.connection, event)
     if event.direction == "inbound" and message.hydrated_at is None:

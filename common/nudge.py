@@ -86,7 +86,7 @@ def _queue_of(task: str) -> str:
 def _message(task: str, row_id: int | str, countdown: float | None) -> bytes:
     """Return the message that Celery's own client would put into Redis, made without its two round trips."""
     task_id = str(uuid.uuid4())
-    made = current_app.amqp.as_task_v2(task_id, task, args=[row_id], countdown=countdown, ignore_result=True)
+    made = current_app.amqp.as_task_v2(task_id, task, args=(row_id,), countdown=countdown, ignore_result=True)
     properties = {
         **made.properties,
         "delivery_mode": 2,
