@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from approvals.models import Decision, Message
-from approvals.querysets import READS_THAT_PROVE
 from approvals.settle import LEFT_AFTER_ALL
 from approvals.states import DecisionState, MessageState, Outcome
 from approvals.status import LEFT, Status, status_of
@@ -52,7 +51,7 @@ def standing_of(
     if decision.state in (DecisionState.RECORDED, DecisionState.CALLING):
         return _under_way(decision, is_reviewer=is_reviewer)
     if decision.state == DecisionState.UNKNOWN:
-        is_proved = decision.outcome == Outcome.APPROVE and decision.seen_held >= READS_THAT_PROVE
+        is_proved = decision.outcome == Outcome.APPROVE and decision.has_been_read_as_held
         can_stop = is_reviewer and not decision.rule
         return Standing(
             "confirm" if is_proved else "unknown",
@@ -63,7 +62,7 @@ def standing_of(
     if decision.state == DecisionState.UNATTRIBUTED:
         return Standing("unattributed", can_settle=may_look, can_look=may_look)
     if decision.state == DecisionState.WITHDRAWN:
-        is_still_held = is_held and decision.seen_held >= READS_THAT_PROVE
+        is_still_held = is_held and decision.has_been_read_as_held
         return Standing(
             "withdrawn",
             takes_verdict=is_held,

@@ -75,6 +75,8 @@ def _under_way(decision: Decision, who: str) -> Status:
         word = _REJECTING.get(decision.outcome, word)
     if decision.state == DecisionState.WITHDRAWN and decision.outcome != "approve":
         word = "May still be rejected"
+    if decision.state == DecisionState.UNKNOWN and decision.outcome == "approve" and decision.has_been_read_as_held:
+        return Status(word, tone, "Seen held twice: it can be sent again")
     return Status(word, tone, decision.explanation or f"{decision.word.capitalize()} by {who}")
 
 

@@ -6,7 +6,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from approvals.models.messages import Message, Revision
-from approvals.querysets import CAN_EXPIRE, DecisionQuerySet
+from approvals.querysets import CAN_EXPIRE, READS_THAT_PROVE, DecisionQuerySet
 from approvals.states import LIVE_DECISIONS, DecisionState, Outcome
 
 
@@ -93,6 +93,11 @@ class Decision(models.Model):
     def can_expire(self) -> bool:
         """Whether its message's expiry stops it: an approve, but while its call runs."""
         return self.outcome == Outcome.APPROVE and self.state in CAN_EXPIRE
+
+    @property
+    def has_been_read_as_held(self) -> bool:
+        """Whether complete reads have shown, often enough, that MultiMail still holds the message."""
+        return self.seen_held >= READS_THAT_PROVE
 
     @property
     def giver(self) -> str:

@@ -422,7 +422,9 @@ def test_decision_under_the_kill_switch_waits_and_can_be_undone(desk, message, r
 def test_tab_of_the_unknown_holds_all_that_is_in_doubt(desk, connection, reviewer):
     for state in ("unknown", "unattributed", "withdrawn", "applied"):
         decided(make_message(connection, subject=f"It is {state}"), reviewer, state=state, may_have_left=True)
+    Decision.objects.filter(state="unknown").update(seen_held=2)
     page = plain(desk.get("/queue/?tab=unknown"))
+    assert "Seen held twice: it can be sent again" in page
     assert [f"It is {state}" in page for state in ("unknown", "unattributed", "withdrawn", "applied")] == [
         True, True, True, False,
     ]  # fmt: skip
