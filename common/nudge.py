@@ -141,8 +141,8 @@ def _deliver(commands: list[Command]) -> None:
 
 def _forget_carrier() -> None:
     # A forked child has no threads of its parent, and what the parent still has to send is not its business.
-    global _carrier, _outgoing
-    _carrier, _outgoing = None, queue.SimpleQueue()
+    global _carrier, _outgoing, _starting
+    _carrier, _outgoing, _starting = None, queue.SimpleQueue(), threading.Lock()
     quick_redis.cache_clear()
 
 
