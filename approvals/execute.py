@@ -110,10 +110,14 @@ def _take(decision_id: int) -> Decision | None:
             return None
         if refusal := _refusal(decision):
             return ending.refuse(decision, refusal, had_left=decision.may_have_left)
-        Decision.objects.filter(pk=decision.pk).update(attempt=F("attempt") + 1)
-        decision.attempt += 1
         taken = settle.advance(
-            decision, event=DecisionEvent.TAKE, actor=ACTOR, lease_until=Now() + LEASE, seen_held=0, seen_absent=0
+            decision,
+            event=DecisionEvent.TAKE,
+            actor=ACTOR,
+            attempt=F("attempt") + 1,
+            lease_until=Now() + LEASE,
+            seen_held=0,
+            seen_absent=0,
         )
         log.info("decision taken", extra={"decision": taken.reference, "attempt": taken.attempt})
         return taken

@@ -236,6 +236,7 @@ class _Reading:
         if self.is_unfinished:
             return "to be continued"
         # Never backwards: a read that was overtaken has nothing to say.
-        mine.filter(Q(complete_as_of=None) | Q(complete_as_of__lt=self.began)).update(complete_as_of=self.began)
+        older = mine.filter(Q(complete_as_of=None) | Q(complete_as_of__lt=self.began))
+        older.filter(reading_until=self.connection.reading_until).update(complete_as_of=self.began, reading_until=None)
         health.note_recovery(self.connection)
         return f"{count} held"

@@ -10,7 +10,7 @@ from pathlib import Path
 from benchmarks.result import Result
 
 FOLDER = Path(__file__).parent
-NOT_QUESTIONS = {"__init__", "__main__", "load", "result", "serving"}
+NOT_QUESTIONS = {"__init__", "__main__", "load", "result", "serving", "upstream"}
 
 
 def names() -> list[str]:

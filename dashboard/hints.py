@@ -15,8 +15,9 @@ from audit.recording import recorded
 from common.nudge import send
 from dashboard.channel import CHANNEL
 
-# Reading changes nothing that another page shows.
-_QUIET = ("message.served", "message.opened")
+# Reading changes nothing that another page shows, nor does a call that begins: the mail was leaving before, and a hint
+# would only make it wait.
+_QUIET = ("message.served", "message.opened", "decision.calling")
 # What changes how every page looks: the banner of the kill switch, the line that tells how complete the queue is.
 _STANDING = ("kill_switch.", "connection.")
 

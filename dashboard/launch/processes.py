@@ -8,6 +8,8 @@ from dashboard.launch.environment import Environment
 from dashboard.launch.paths import PYTHON
 from dashboard.launch.readiness import Check
 
+# So many calls to MultiMail at once: 20 decisions a second of one account, each with a read, and room for the others.
+DESK_THREADS = 12
 # With a threshold that is fixed glibc gives the memory of a large message back once it is stored.
 _TAKES_MAIL = {"INBOUND": "1", "MALLOC_MMAP_THRESHOLD_": "131072"}
 
@@ -29,13 +31,13 @@ def table(environment: Environment) -> list[Process]:
     if product != "gateway":
         processes += [_web(ports["PORT"]), _live(ports["LIVE_PORT"])]
         # One worker of each product beats.
-        processes.append(_worker("worker-desk", queues="decisions,sync", beat=product, threads=8))
+        processes.append(worker("worker-desk", queues="decisions,sync", beat=product, threads=DESK_THREADS))
     if product != "dashboard":
         processes.append(_gateway(ports["GATEWAY_PORT"]))
     queues = {"both": "alerts,gateway", "dashboard": "alerts", "gateway": "gateway"}
     beat = product if product == "gateway" else ""
     inbound = _inbound(environment) if product != "dashboard" else None
-    processes.append(_worker("worker-out", queues=queues[product], beat=beat, inbound=inbound))
+    processes.append(worker("worker-out", queues=queues[product], beat=beat, inbound=inbound))
     if environment.demo != "0":
         processes.append(_demo(ports["DISCORD_PORT"], ports["SMTP_PORT"]))
     return processes
@@ -72,7 +74,8 @@ def _live(port: int) -> Process:
     )
 
 
-def _worker(name: str, *, queues: str, beat: str, threads: int = 0, inbound: Check | None = None) -> Process:
+def worker(name: str, *, queues: str, beat: str, threads: int = 0, inbound: Check | None = None) -> Process:
+    """A worker of these queues, with threads or one process of its own for tasks; `beat`: the product it beats for."""
     return Process(
         name=name,
         command=(str(PYTHON), "-m", "dashboard.worker", name, queues, *([str(threads)] if threads else [])),

@@ -1,0 +1,153 @@
+"""With no time to undo: how long from a recorded decision to its call at MultiMail, at 20 decisions a second?"""
+
+import contextlib
+import http.client
+import os
+import statistics
+import subprocess
+import time
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+from benchmarks.result import Figure, Result
+from benchmarks.serving import own_database, prepare
+from benchmarks.upstream import MAILBOX, Arrivals, row, slow_upstream
+
+LATENCY = 0.1
+RATE, SECONDS, RUNS, WARM_UP = 20, 5, 5, 10
+GOAL = 1.6
+
+
+def measure() -> Result:
+    """Decide at a fixed rate through the real worker, and stamp each call where it arrives."""
+    with own_database(), slow_upstream(LATENCY) as arrivals:
+        prepare()
+        connection, person = make_desk(arrivals.port)
+        with worker():
+            decide(connection, person, arrivals, number=WARM_UP)
+            runs = [decide(connection, person, arrivals, number=RATE * SECONDS) for _ in range(RUNS)]
+        controls = [round_trip(arrivals.port) for _ in range(10)]
+    middle = statistics.median(statistics.median(run) for run in runs)
+    control = statistics.median(controls)
+    slowest = statistics.median(statistics.quantiles(run, n=20)[-1] for run in runs)
+    return Result(
+        question=__doc__ or "",
+        figures=(
+            Figure("recorded to call sent, median", middle * 1000, "ms"),
+            Figure("recorded to call sent, 95 of 100", slowest * 1000, "ms"),
+            Figure("of it reading the content once more", control * 1000, "ms"),
+        ),
+        control=Figure("one call of MultiMail", control * 1000, "ms"),
+        ratio=middle / control,
+        goal=GOAL,
+        runs=RUNS,
+        at_most=True,
+    )
+
+
+def make_desk(port: int) -> tuple[Any, Any]:
+    """Make a connection to the stand-in whose mailbox leaves no time to undo, and a reviewer."""
+    from datetime import timedelta
+
+    from approvals.models import Connection, Mailbox
+    from people.models import Grant, Person
+
+    connection = Connection.objects.create(
+        slug="bench",
+        name="Bench",
+        api_url=f"http://127.0.0.1:{port}",
+        webhook_secret="none",
+        oversight_key="mm_live_bench",
+        is_our_gateway=True,
+    )
+    Mailbox.objects.create(
+        connection=connection, upstream_id=MAILBOX["id"], address=MAILBOX["address"], undo_window=timedelta(0)
+    )
+    person = Person.objects.create_user(email="bench@yourteam.example", name="Bench", password=uuid.uuid4().hex)
+    Grant.objects.create(person=person, role="reviewer")
+    return connection, person
+
+
+@contextlib.contextmanager
+def worker() -> Iterator[None]:
+    """Run the desk's worker as the product does, without its beat."""
+    from dashboard.launch.processes import DESK_THREADS
+    from dashboard.launch.processes import worker as process
+
+    started = process("bench", queues="decisions,sync", beat="", threads=DESK_THREADS)
+    running = subprocess.Popen(started.command, env={**os.environ, **started.environment}, stderr=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        running.terminate()
+        running.wait(30)
+
+
+def decide(connection: Any, person: Any, arrivals: Arrivals, *, number: int) -> list[float]:
+    """Approve `number` messages, one each 1/RATE seconds whatever becomes of them; return how long each took to go."""
+    messages = [make_message(connection) for _ in range(number)]
+    actor = person.actor(surface="web")
+    recorded = {}
+    began = time.monotonic()
+    for place, message in enumerate(messages):
+        time.sleep(max(0.0, began + place / RATE - time.monotonic()))
+        recorded[message.upstream_id] = give(message, actor)
+    deadline = time.monotonic() + 60
+    while not recorded.keys() <= arrivals.at.keys():
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"not carried out: {left_over()}")
+        time.sleep(0.02)
+    return [arrivals.at[message] - at for message, at in recorded.items()]
+
+
+def left_over() -> list[tuple[str, str, int]]:
+    """Return the decisions that did not end, by state and explanation."""
+    from django.db.models import Count
+
+    from approvals.models import Decision
+
+    counted = Decision.objects.exclude(state="applied").values_list("state", "explanation").order_by("state")
+    return list(counted.annotate(number=Count("pk")))
+
+
+def make_message(connection: Any) -> Any:
+    """Mirror a held message."""
+    from approvals.fetching import mirror_row
+    from approvals.models import Message
+    from common.postgres import clock
+
+    upstream_id = uuid.uuid4().hex
+    if not mirror_row(connection, row(upstream_id), clock()):
+        raise RuntimeError("the message was not mirrored")
+    return Message.objects.select_related("revision").get(connection=connection, upstream_id=upstream_id)
+
+
+def give(message: Any, actor: Any) -> float:
+    """Record the decision as the page does, and return when that had been committed."""
+    from approvals import nudges
+    from approvals.decide import give_verdict
+    from common.postgres import clock
+
+    now = clock()
+    given = give_verdict(
+        message=message.public_id,
+        actor=actor,
+        outcome="approve",
+        fingerprint=message.revision.fingerprint,
+        reason="",
+        now=now,
+    )
+    recorded = time.monotonic()
+    nudges.execute(given.decision, now=now)
+    return recorded
+
+
+def round_trip(port: int) -> float:
+    """Return how long one call of the stand-in takes."""
+    began = time.monotonic()
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection.request("GET", "/v1/oversight/pending?email_id=x")
+    connection.getresponse().read()
+    connection.close()
+    return time.monotonic() - began
