@@ -114,11 +114,16 @@ def _clock() -> Iterator[Finding]:
         yield Finding(sentence, advice, is_stuck=False)
 
 
-def _migrations() -> Iterator[Finding]:
+def pending_migrations() -> list[str]:
+    """Return the migrations that were not made yet."""
     executor = MigrationExecutor(connection)
-    pending = executor.migration_plan(executor.loader.graph.leaf_nodes())
-    if pending:
-        names = ", ".join(f"{migration.app_label}.{migration.name}" for migration, _ in pending[:5])
+    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    return [f"{migration.app_label}.{migration.name}" for migration, _ in plan]
+
+
+def _migrations() -> Iterator[Finding]:
+    if pending := pending_migrations():
+        names = ", ".join(pending[:5])
         yield Finding(
             f"{len(pending)} migrations have not been made: {names}.", "Stop the desk and start ./run: it makes them."
         )

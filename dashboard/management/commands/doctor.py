@@ -70,8 +70,11 @@ def _examine() -> tuple[list[Finding], list[str]]:
     try:
         found += [*_of_workers(), *_of_switches(), *_of_the_desk(clock()), *_of_webhooks(), *_of_alerts()]
         facts.append(_counts())
-    except DatabaseError:
-        found.append(Finding("The desk's tables cannot be read.", "Stop the desk and start ./run: it brings them up."))
+    except DatabaseError as error:
+        # Where migrations are missing that is said already, and reason enough.
+        if not foundations.pending_migrations():
+            sentence = f"The desk's tables cannot be read ({type(error).__name__})."
+            found.append(Finding(sentence, "The log of PostgreSQL says why."))
     return found, facts
 
 
