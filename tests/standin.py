@@ -27,6 +27,10 @@ class MultiMail:
     # What happens elsewhere, by method, after a request arrived and before it is answered.
     meanwhile: dict[str, Callable[[], object]] = field(default_factory=dict)
 
+    def forget(self) -> None:
+        """Be as new, at the same address."""
+        self.__init__(url=self.url)  # type: ignore[misc]
+
     def holds(self, *rows: Any, **more: Any) -> None:
         """Answer every read of what is held with these rows."""
         self.pages = {}

@@ -5,9 +5,23 @@ from datetime import timedelta
 import pytest
 
 from approvals import asking
+from tests.standin import multimail
 
 
 @pytest.fixture(autouse=True)
 def _read_without_rest(monkeypatch):
     """Let one whole read follow the other at once: MultiMail is a stand-in here, which asks for no rest."""
     monkeypatch.setattr(asking, "READ_PAUSE", timedelta(0))
+
+
+@pytest.fixture(scope="session")
+def _multimail():
+    with multimail() as standin:
+        yield standin
+
+
+@pytest.fixture
+def upstream(_multimail):
+    """A stand-in for MultiMail that holds and knows nothing yet."""
+    _multimail.forget()
+    return _multimail

@@ -20,22 +20,19 @@ from gateway.schemas.oversight import DecideIn
 from people.actors import worker
 from tests.factories import NOW, event_body, make_connection, make_message, make_person, pending_row, post_event
 from tests.integration.deciding import carry_out, decide, make_due
-from tests.standin import multimail
 from upstream import errors
 from upstream.client import Client
 
 pytestmark = pytest.mark.django_db
 
 
+# Our gateway is asked for one message by id, hosted MultiMail for everything it holds.
+both = pytest.mark.parametrize("connection", [True, False], ids=["our gateway", "hosted"], indirect=True)
+
+
 @pytest.fixture
-def upstream():
-    with multimail() as standin:
-        yield standin
-
-
-@pytest.fixture(params=[True, False], ids=["our gateway", "hosted"])
 def connection(request, db, upstream):
-    return make_connection(api_url=upstream.url, is_our_gateway=request.param)
+    return make_connection(api_url=upstream.url, is_our_gateway=getattr(request, "param", True))
 
 
 @pytest.fixture
@@ -46,13 +43,15 @@ def message(connection, upstream):
     return message
 
 
-def test_decision_is_carried_out_once_with_its_reference(message, reviewer, upstream):
+@both
+def test_decision_is_carried_out_once_with_its_reference(connection, message, reviewer, upstream):
     assert carry_out(message, reviewer) == "applied"
     decision = Decision.objects.get()
     assert run_decision(decision_id=decision.pk, now=NOW) == "not due"
     assert [sent["reason"] for sent in upstream.decisions] == [f"[countersign:{decision.reference}]"]
 
 
+@both
 @pytest.mark.parametrize("status", [400, 404, 409, 422, 500, 503])
 def test_list_that_cannot_be_read_never_ends_a_decision(message, reviewer, upstream, connection, status):
     # Our gateway is asked for one message, and a 404 to that is an answer: the whole list is hosted MultiMail's.
@@ -65,12 +64,14 @@ def test_list_that_cannot_be_read_never_ends_a_decision(message, reviewer, upstr
     assert Decision.objects.get().may_have_left is False
 
 
-def test_message_is_not_missed_in_a_list_with_rows_that_name_nothing(message, reviewer, upstream):
+@both
+def test_message_is_not_missed_in_a_list_with_rows_that_name_nothing(connection, message, reviewer, upstream):
     upstream.holds({"subject": "which one is this?"})
     assert carry_out(message, reviewer) == "recorded"
     assert "could not be read whole" in Decision.objects.get().explanation
 
 
+@both
 @pytest.mark.parametrize("status", [401, 403])
 def test_key_that_may_not_even_read_pauses_the_connection(message, reviewer, upstream, connection, status):
     upstream.answers["/v1/oversight/pending"] = (status, {"error": "The key was revoked."})
@@ -124,6 +125,7 @@ def test_every_answer_ends_where_it_should(message, reviewer, upstream, monkeypa
     assert len(upstream.decisions) == 1
 
 
+@both
 def test_message_taken_for_gone_comes_back_when_a_read_lists_it(client, message, reviewer, upstream, connection):
     upstream.decides(404, error="There is no such message.")
     carry_out(message, reviewer)
@@ -140,6 +142,7 @@ def test_message_taken_for_gone_comes_back_when_a_read_lists_it(client, message,
     assert carry_out(message, reviewer) == "applied"
 
 
+@both
 @pytest.mark.parametrize(("outcome", "state"), [("approve", "approved"), ("reject", "rejected")])
 def test_message_that_we_decided_ends_so_although_no_webhook_comes(
     message, reviewer, upstream, connection, outcome, state
@@ -408,21 +411,20 @@ def test_last_word_is_asked_only_when_the_connection_is_there():
 
 
 @pytest.mark.django_db(transaction=True)
-def test_end_is_written_when_postgresql_cut_the_link_while_the_call_ran():
+def test_end_is_written_when_postgresql_cut_the_link_while_the_call_ran(upstream):
     ana = make_person("ana@yourteam.example", "Ana Ferreira", "reviewer")
-    with multimail() as upstream:
-        message = make_message(make_connection(api_url=upstream.url))
-        upstream.holds(pending_row(message.upstream_id))
-        upstream.decides(200, decision="approved")
+    message = make_message(make_connection(api_url=upstream.url))
+    upstream.holds(pending_row(message.upstream_id))
+    upstream.decides(200, decision="approved")
 
-        def cut_every_link():
-            with connections["default"].cursor() as cursor:
-                cursor.execute(
-                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                    "WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
-                )
-            connections.close_all()
+    def cut_every_link():
+        with connections["default"].cursor() as cursor:
+            cursor.execute(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE datname = current_database() AND pid <> pg_backend_pid() AND backend_type = 'client backend'"
+            )
+        connections.close_all()
 
-        upstream.meanwhile["POST"] = cut_every_link
-        assert carry_out(message, ana) == "applied"
+    upstream.meanwhile["POST"] = cut_every_link
+    assert carry_out(message, ana) == "applied"
     assert len(upstream.decisions) == 1

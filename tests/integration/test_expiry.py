@@ -17,15 +17,8 @@ from common.postgres import clock
 from policy import kill_switch
 from tests.factories import NOW, make_connection, make_message, pending_row, show_row
 from tests.integration.deciding import decide, make_due
-from tests.standin import multimail
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def upstream():
-    with multimail() as standin:
-        yield standin
 
 
 @pytest.fixture

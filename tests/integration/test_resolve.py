@@ -11,22 +11,20 @@ from approvals.resolve import resolve
 from approvals.withdraw import withdraw_decision
 from tests.factories import NOW, make_connection, make_message, pending_row
 from tests.integration.deciding import decide
-from tests.standin import multimail
 
 pytestmark = pytest.mark.django_db
 
 
+# Our gateway is asked for one message by id, hosted MultiMail for everything it holds.
+both = pytest.mark.parametrize("connection", [True, False], ids=["our gateway", "hosted"], indirect=True)
+
+
 @pytest.fixture
-def upstream():
-    with multimail() as standin:
-        yield standin
-
-
-@pytest.fixture(params=[True, False], ids=["our gateway", "hosted"])
 def connection(request, db, upstream):
-    if not request.param:
+    is_our_gateway = getattr(request, "param", True)
+    if not is_our_gateway:
         upstream.headers = {}
-    return make_connection(api_url=upstream.url, is_our_gateway=request.param)
+    return make_connection(api_url=upstream.url, is_our_gateway=is_our_gateway)
 
 
 @pytest.fixture
@@ -71,7 +69,8 @@ def test_second_read_before_a_settle_time_is_not_counted(message, reviewer):
     assert seen() == ("unknown", 1, 0)
 
 
-def test_reject_seen_held_twice_goes_out_again_by_itself(message, reviewer):
+@both
+def test_reject_seen_held_twice_goes_out_again_by_itself(connection, message, reviewer):
     decision = doubt(message, reviewer, "reject")
     look(decision)
     let_settle()
@@ -82,7 +81,8 @@ def test_reject_seen_held_twice_goes_out_again_by_itself(message, reviewer):
     assert Decision.objects.due().count() == 1
 
 
-def test_approve_seen_held_twice_waits_for_a_person(message, reviewer, upstream):
+@both
+def test_approve_seen_held_twice_waits_for_a_person(connection, message, reviewer, upstream):
     decision = doubt(message, reviewer)
     look(decision)
     let_settle()
@@ -111,7 +111,8 @@ def test_absence_counts_anew_after_the_message_was_seen_held(message, reviewer, 
     assert seen() == ("unknown", 0, 1)
 
 
-def test_message_absent_twice_is_decided_by_nobody_knows_whom(message, reviewer, upstream):
+@both
+def test_message_absent_twice_is_decided_by_nobody_knows_whom(connection, message, reviewer, upstream):
     upstream.holds()
     upstream.unknown = {message.upstream_id}
     decision = doubt(message, reviewer)
@@ -182,6 +183,7 @@ def test_nothing_is_looked_up_while_the_connection_waits(message, reviewer, upst
     assert upstream.calls == []
 
 
+@both
 def test_message_that_a_read_lists_again_is_not_lost(message, reviewer, upstream, connection):
     decision = doubt(message, reviewer, "reject", state="unattributed")
     Message.objects.update(state="gone")

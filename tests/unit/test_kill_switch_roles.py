@@ -1,0 +1,34 @@
+"""Who may pull and release a kill switch: whoever's role reaches all that it stops."""
+
+import pytest
+
+from approvals.models import Connection, Mailbox
+from people.actors import Actor, Role, Scope
+from policy.kill_switch import may_pull, may_release
+from policy.models import KillSwitch
+
+HERE, ELSEWHERE = Connection(pk=1), Connection(pk=2)
+BOX = Mailbox(pk=10, connection=HERE)
+SCOPES = {"everything": {}, "connection": {"connection": HERE}, "mailbox": {"mailbox": BOX}}
+REACHES = {
+    "everything": {}, "connection": {"connection": 1}, "mailbox": {"connection": 1, "mailbox": 10},
+    "elsewhere": {"connection": 2}, "other mailbox": {"connection": 1, "mailbox": 11},
+}  # fmt: skip
+# By how far a role reaches: what of it lies within.
+WITHIN = {
+    "everything": ("everything", "connection", "mailbox"), "connection": ("connection", "mailbox"),
+    "mailbox": ("mailbox",), "elsewhere": (), "other mailbox": (),
+}  # fmt: skip
+
+
+def actor(role, reach):
+    return Actor(kind="person", id="1", label="X", surface="web", scopes=(Scope(Role(role), **REACHES[reach]),))
+
+
+@pytest.mark.parametrize("scope", SCOPES)
+@pytest.mark.parametrize("reach", REACHES)
+@pytest.mark.parametrize("role", [role.value for role in Role])
+def test_switch_is_pulled_and_released_within_the_reach_of_a_role(role, reach, scope):
+    within = scope in WITHIN[reach]
+    assert may_pull(actor(role, reach), **SCOPES[scope]) == (within and role in ("reviewer", "admin"))
+    assert may_release(actor(role, reach), KillSwitch(**SCOPES[scope])) == (within and role == "admin")
