@@ -123,9 +123,12 @@ class Product:
 
     def mails(self, subject: str) -> list[EmailMessage]:
         """What really left with this subject."""
+        return [mail for mail in self.all_mails() if mail["Subject"] == subject]
+
+    def all_mails(self) -> list[EmailMessage]:
+        """Everything that really left."""
         folder = mailbox.Maildir(self.known["OUTBOX_DIR"], create=False)
-        found = [self._read(folder, key) for key in folder.keys()]  # noqa: SIM118 - a Maildir is no dict
-        return [mail for mail in found if mail["Subject"] == subject]
+        return [self._read(folder, key) for key in folder.keys()]  # noqa: SIM118 - a Maildir is no dict
 
     def _read(self, folder: mailbox.Maildir, key: str) -> EmailMessage:
         return message_from_bytes(folder.get_bytes(key), policy=modern)  # type: ignore[return-value]

@@ -1,0 +1,224 @@
+"""The load of the soak: agents who send, reviewers who decide over HTTP, and somebody who breaks things meanwhile.
+
+What each message meets is drawn from the seed and its number, whoever comes to it and when. Who decided what, and what
+they were answered, is kept by those who asked: it is one of the outside records that must add up in the end.
+"""
+
+import contextlib
+import random
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import requests
+
+from tests.desk import Browser
+from tests.faults import wire
+from tests.faults.desk_rig import DeskRig
+from tests.faults.proxy import DECIDE, READ, WEBHOOK, Fault
+
+# What becomes of a message, and how often.
+PLANS = {"approve": 60, "reject": 12, "send_back": 8, "undo": 8, "elsewhere": 2, "leave": 10}
+_DECIDED = ("approve", "reject", "send_back", "undo")
+_LOST = (requests.RequestException, ValueError, KeyError, AssertionError)
+
+
+@dataclass
+class Diary:
+    """What the people and programs around the product saw with their own eyes."""
+
+    seed: int
+    sent: dict[str, int] = field(default_factory=dict)
+    # By upstream id: the verdict that was answered "taken".
+    taken: dict[str, str] = field(default_factory=dict)
+    undone: set[str] = field(default_factory=set)
+    elsewhere: dict[str, str] = field(default_factory=dict)
+    answers: Counter[str] = field(default_factory=Counter)
+    faults: Counter[str] = field(default_factory=Counter)
+
+    def plan(self, number: int) -> str:
+        """What the message of this number is to meet."""
+        return random.Random(f"{self.seed}:{number}").choices([*PLANS], [*PLANS.values()])[0]
+
+    def subject(self, number: int) -> str:
+        return f"Soak {self.seed}-{number:05}"
+
+
+def send(rig: DeskRig, diary: Diary, numbers: "list[int]") -> None:
+    """Send messages until there are no more numbers; one whose answer was lost is sent again with the same key."""
+    while numbers:
+        number = numbers.pop()
+        subject = diary.subject(number)
+        while number not in diary.sent.values():
+            try:
+                upstream_id, _ = rig.product.send(subject=subject, idempotency_key=f"{subject} once")
+                diary.sent[upstream_id] = number
+            except _LOST:
+                diary.answers["send: again"] += 1
+                time.sleep(0.3)
+
+
+class Reviewer:
+    """Somebody with a session who works through the queue, page by page, in an order of their own."""
+
+    def __init__(self, rig: DeskRig, diary: Diary, prefix: str, number: int) -> None:
+        self.rig, self.diary = rig, diary
+        self.random = random.Random(f"{diary.seed}:{prefix}:{number}")
+        self.browser: Browser = rig.product.reviewer(prefix)
+        self.form = self.browser.get("/queue/")
+        while "csrfmiddlewaretoken" not in self.form.text:
+            self.form = self.browser.get("/accounts/logout/")
+        self.after = ""
+
+    def work(self, is_over: Callable[[], bool]) -> None:
+        while not is_over():
+            try:
+                self._work_through_page()
+            except _LOST:
+                self.diary.answers["reviewer: no answer"] += 1
+                time.sleep(0.3)
+
+    def _work_through_page(self) -> None:
+        page = self.browser.get(f"/queue/?tab=waiting&after={self.after}&format=json").json()
+        rows = [row for row in page["messages"] if row["fingerprint"] and self._is_mine(row)]
+        self.random.shuffle(rows)
+        for row in rows:
+            self._decide(row)
+        self.after = page["next_after"] or ""
+        if not rows:
+            time.sleep(0.1)
+
+    def _is_mine(self, row: dict[str, Any]) -> bool:
+        number = self.diary.sent.get(row["upstream_id"])
+        if number is None or self.diary.plan(number) not in _DECIDED:
+            return False
+        if row["decision"] == "refused":
+            return True
+        # Now and then two come to the same one.
+        return row["decision"] is None and (row["upstream_id"] not in self.diary.taken or self.random.random() < 0.02)
+
+    def _decide(self, row: dict[str, Any]) -> None:
+        upstream_id, plan = row["upstream_id"], self.diary.plan(self.diary.sent[row["upstream_id"]])
+        if row["decision"] is None and upstream_id in self.diary.taken and self.random.random() > 0.1:
+            return
+        outcome = "approve" if plan == "undo" else plan
+        if self.random.random() < 0.1:
+            self.browser.get(f"/queue/{row['id']}/")
+        answer = self.post(
+            row["id"], "verdict", outcome=outcome, fingerprint=row["fingerprint"], reason="Not like this."
+        )
+        self.diary.answers[f"verdict: {answer}"] += 1
+        if answer != 302:
+            return
+        self.diary.taken[upstream_id] = outcome
+        if plan == "undo" and self.post(row["id"], "undo") == 302:
+            self.diary.undone.add(upstream_id)
+
+    def post(self, message_id: str, act: str, **fields: str) -> int:
+        """Post a form, and return the status: 302 only for what was done."""
+        answer = self.browser.post(f"/queue/{message_id}/{act}/", self.form, **fields)
+        signed_out = answer.status_code == 302 and "/accounts/" in answer.headers["Location"]
+        return 401 if signed_out else answer.status_code
+
+    def look_after_doubt(self) -> None:
+        """Confirm what reading has shown to be held still; reject what was withdrawn."""
+        for row in self.browser.queue("unknown"):
+            if row["decision"] == "withdrawn":
+                fields = {"outcome": "reject", "fingerprint": row["fingerprint"], "reason": "Stopped."}
+                self.diary.answers[f"reject after withdrawing: {self.post(row['id'], 'verdict', **fields)}"] += 1
+            elif row["decision"] == "unknown":
+                self.diary.answers[f"confirm: {self.post(row['id'], 'send-again')}"] += 1
+
+    def withdraw_some(self) -> None:
+        """Stop a few of those whose outcome is not known."""
+        for row in self.browser.queue("unknown"):
+            if row["decision"] == "unknown" and self.random.random() < 0.1:
+                self.diary.answers[f"withdraw: {self.post(row['id'], 'withdraw')}"] += 1
+
+
+def decide_elsewhere(rig: DeskRig, diary: Diary, upstream_id: str, number: int) -> None:
+    """Decide at MultiMail itself, past the desk."""
+    action = random.Random(f"{diary.seed}:{number}:elsewhere").choice(["approve", "reject"])
+    body = {"email_id": upstream_id, "action": action, "reason": "decided elsewhere"}
+    with contextlib.suppress(requests.RequestException):
+        answer = rig.product.call("POST", "/v1/oversight/decide", key="OVERSIGHT_KEY", json=body)
+        if answer.status_code == 200 or (answer.status_code == 409 and "elsewhere" in answer.text):
+            diary.elsewhere[upstream_id] = action
+
+
+class Chaos:
+    """Breaks one thing after the other, in an order that the seed gives."""
+
+    def __init__(self, rig: DeskRig, diary: Diary) -> None:
+        self.rig, self.diary = rig, diary
+        self.random = random.Random(f"{diary.seed}:chaos")
+        self._wire: dict[str, tuple[Fault, str]] = {
+            "answer of a call lost": (wire.lose_answer, DECIDE),
+            "call cut before MultiMail has it": (wire.cut_before, DECIDE),
+            "answer of a call cut short": (wire.truncate, DECIDE),
+            "500 before a call": (wire.answering(500), DECIDE),
+            "500 after a call": (wire.answering_after(500), DECIDE),
+            "429 to a call": (wire.answering(429, Retry_After="2"), DECIDE),
+            "403 to a call": (wire.answering(403), DECIDE),
+            "read cut": (wire.cut_before, READ),
+            "429 to a read": (wire.answering(429, Retry_After="1"), READ),
+            "webhook lost": (wire.cut_before, WEBHOOK),
+            "500 to a webhook": (wire.answering(500), WEBHOOK),
+            "webhook's answer lost": (wire.lose_answer, WEBHOOK),
+        }
+        self._acts: dict[str, Callable[[], None]] = {
+            "call delayed": self._delay,
+            "MultiMail out of reach": self._refuse,
+            "worker-desk killed": lambda: rig.restart("worker-desk"),
+            "worker-desk stopped for a while": self._stop_worker,
+            "Redis emptied": lambda: bool(rig.redis.flushall()) and None,
+            "PostgreSQL killed": lambda: rig.restart("postgres"),
+        }
+        self._bag: list[str] = []
+
+    def work(self, is_over: Callable[[], bool]) -> None:
+        while not is_over():
+            self._one()
+            time.sleep(self.random.uniform(0.2, 1.5))
+
+    def _one(self) -> None:
+        # Each of them comes before one comes again.
+        self._bag = self._bag or self.random.sample([*self._wire, *self._acts], len(self._wire) + len(self._acts))
+        name = self._bag.pop()
+        self.diary.faults[name] += 1
+        if name in self._acts:
+            self._acts[name]()
+            return
+        fault, kind = self._wire[name]
+        proxy = self.rig.hooks if kind == WEBHOOK else self.rig.upstream
+        times = 1 if name.startswith("403") else self.random.randint(2, 8)
+        with proxy.fault(fault, kind, times=times):
+            time.sleep(self.random.uniform(0.5, 2))
+
+    def _delay(self) -> None:
+        held = wire.Hold()
+        with self.rig.upstream.fault(held, DECIDE, times=1):
+            if held.arrived.wait(5):
+                time.sleep(self.random.uniform(1, 3))
+                held.release()
+
+    def _refuse(self) -> None:
+        with self.rig.upstream.refusing():
+            time.sleep(self.random.uniform(0.5, 2))
+
+    def _stop_worker(self) -> None:
+        self.rig.stack.kill("worker-desk", signal.SIGSTOP)
+        time.sleep(self.random.uniform(1, 3))
+        self.rig.stack.kill("worker-desk", signal.SIGCONT)
+
+
+def in_threads(*works: Callable[[], None]) -> list[threading.Thread]:
+    """Begin each in a thread of its own."""
+    threads = [threading.Thread(target=work, daemon=True) for work in works]
+    for thread in threads:
+        thread.start()
+    return threads
