@@ -160,13 +160,13 @@ def apply_event(*, connection: Connection, event: Event, actor: Actor, now: date
     with together():
         known = _Known(connection, event)
     place = known.place.take()
-    # By the database's clock: this host's may be off.
+    # By the database's clock, and so is all that is written: this host's, which `now` comes from, may be off.
     is_old = event.at is not None and event.at < place.at - LONG_PAST
     if (message_id := known.message_id()) is not None:
         message = Message.objects.for_event().get(pk=message_id)
         message.connection = connection
-        return _meet(message, event, actor, now, place, is_old=is_old)
-    return _begin(connection, event, actor, now, known, is_old=is_old)
+        return _meet(message, event, actor, place.at, place, is_old=is_old)
+    return _begin(connection, event, actor, place.at, known, is_old=is_old)
 
 
 def _begin(
