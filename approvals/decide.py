@@ -23,6 +23,7 @@ from people.actors import Actor
 REFERENCE_BITS = 50
 # After a decision that ended so, the message takes another one. One that was withdrawn may still take effect.
 _OPEN_AGAIN = (DecisionState.UNDONE, DecisionState.REFUSED, DecisionState.WITHDRAWN)
+_ENDED = ("decision.applied", "decision.superseded", "decision.left_after_all")
 
 
 @dataclass(frozen=True)
@@ -121,7 +122,7 @@ def came_back(message: Message, outcome: str) -> bool:
 
     Then it must not be lost; but what was approved with effect once is not approved again: MultiMail may have sent it.
     """
-    told = last_of(message=message.public_id, actions=("message.held", "decision.applied", "decision.superseded"))
+    told = last_of(message=message.public_id, actions=("message.held", *_ENDED))
     if told != "message.held" or message.decisions.live().exists():
         return False
     return outcome != Outcome.APPROVE or not message.decisions.applied_as(Outcome.APPROVE).exists()

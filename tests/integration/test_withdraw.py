@@ -5,6 +5,7 @@ from django.db import connections
 from django.db.models.functions import Now
 
 from approvals.decide import undo_decision
+from approvals.ending import end_with_success
 from approvals.errors import AlreadyDecided, ContentChanged, VerdictNotAllowed
 from approvals.execute import run_decision
 from approvals.models import Decision, Message, Verdict
@@ -334,3 +335,12 @@ def test_person_who_says_that_one_had_no_effect_leaves_the_others_open(message, 
     settle(message, reviewer, took_effect=False)
     assert list(Decision.objects.order_by("pk").values_list("state", flat=True)) == ["withdrawn", "superseded"]
     assert settle(message, reviewer, took_effect=True).outcome == "approve"
+
+
+def test_message_whose_withdrawn_approval_took_effect_takes_no_verdict_while_its_webhook_is_late(message, reviewer):
+    decision = in_doubt(message, reviewer, state="calling")
+    withdraw(message, reviewer)
+    assert end_with_success(decision, {"decision": "approved"}).state == "applied"
+    assert Message.objects.get().state == "held"
+    with pytest.raises(AlreadyDecided, match="approved this message first"):
+        decide(message, reviewer, "reject")
