@@ -56,7 +56,11 @@ def decide(message, person, state, outcome="approve", **fields):
 
 
 def found(person, now=NOW):
-    return attention_for(person.actor(surface="web"), now)
+    """Return what is stuck; the count in the rail must know of all of it."""
+    actor = person.actor(surface="web")
+    listed = attention_for(actor, now)
+    assert attention_count(actor) == sum(one.number for one in listed)
+    return listed
 
 
 def kinds(person):
