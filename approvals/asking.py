@@ -117,9 +117,9 @@ def overseer(connection: Connection, *, for_reading: bool = False) -> Client:
         # MultiMail does not tell this key what it may do.
         scopes = None
     except errors.UpstreamError as error:
-        if for_reading:
+        if for_reading and error.status is not None:
             return client
-        raise errors.NotSent(f"It is not known yet whether the key may decide: {error.sentence}") from error
+        raise errors.NotSent(error.sentence, status=error.status) from error
     if isinstance(scopes, list) and "send" in scopes:
         sentence = "The oversight key may also send mail, so that one key could write and approve. Put in another one."
         health.pause(connection, sentence)

@@ -1,0 +1,33 @@
+"""Fetches contents again that could not be stored in several tries, for instance after an update of this product."""
+
+from typing import Any
+from uuid import UUID
+
+from django.core.management import BaseCommand, CommandError, CommandParser
+
+from approvals import nudges
+from approvals.fetching import retry_fetch
+from approvals.models import Message
+from common.postgres import clock
+from people.actors import Actor, Role, Scope
+
+ACTOR = Actor(kind="command", id="retry_fetch", label="an operator", surface="command", scopes=(Scope(Role.ADMIN),))
+
+
+class Command(BaseCommand):
+    """Tries all of them again, or only the messages that are named."""
+
+    help = "Fetches contents again that were left alone after several tries. Names messages by the id in their address."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Take ids."""
+        parser.add_argument("message", nargs="*", type=UUID)
+
+    def handle(self, *args: Any, message: list[UUID], **options: Any) -> None:
+        """Reset the count of tries, and nudge."""
+        left_alone = list(Message.objects.unfetchable().values_list("public_id", flat=True))
+        if unknown := set(message) - set(left_alone):
+            raise CommandError(f"No content is left alone of: {', '.join(map(str, sorted(unknown)))}.")
+        for public_id in message or left_alone:
+            nudges.hydrate(retry_fetch(message=public_id, actor=ACTOR, now=clock()))
+        self.stdout.write(f"{len(message or left_alone)} to fetch again.")

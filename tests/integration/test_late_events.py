@@ -1,0 +1,192 @@
+"""Messages whose next event is late are asked about, and what MultiMail says moves the mirror and the decision."""
+
+from datetime import timedelta
+
+import pytest
+from django.core.management import call_command
+from django.core.management.base import CommandError
+from django.db.models.functions import Now
+
+from approvals import tasks
+from approvals.decide import give_verdict
+from approvals.models import Connection, Decision, Message, WebhookEvent
+from approvals.reconcile import ask_about
+from approvals.retain import forget_webhooks
+from audit.models import Entry
+from tests.factories import NOW, make_connection, make_message, pending_row
+from tests.standin import multimail
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def upstream():
+    with multimail() as standin:
+        yield standin
+
+
+@pytest.fixture
+def connection(db, upstream):
+    return make_connection(api_url=upstream.url)
+
+
+@pytest.fixture
+def message(connection):
+    return make_message(connection)
+
+
+def is_(message, state, **ago):
+    """Let the message be in this state since some time ago."""
+    fields = {f"{name}_at": Now() - timedelta(seconds=seconds) for name, seconds in ago.items()}
+    Message.objects.filter(pk=message.pk).update(state=state, **fields)
+
+
+def told(upstream, **said):
+    upstream.holds(**{"status": "sent", "decision": "approved", **said})
+
+
+def ask(message):
+    said = ask_about(message_id=message.pk, now=NOW)
+    message.refresh_from_db()
+    return said, message.state
+
+
+@pytest.mark.parametrize(
+    ("state", "said", "end"),
+    [
+        ("approved", {}, "sent"),
+        ("approved", {"delivered_at": "2026-11-20T10:00:00Z"}, "delivered"),
+        ("approved", {"bounced_at": "2026-11-20T10:00:00Z"}, "bounced"),
+        ("approved", {"status": "send_failed"}, "failed"),
+        ("approved", {"status": "cancelled"}, "cancelled"),
+        ("approved", {"status": "scheduled"}, "scheduled_approved"),
+        ("approved", {"fate_unknown": True}, "approved"),
+        ("approved", {"status": "something new", "decision": "odd"}, "approved"),
+        ("scheduled_approved", {}, "sent"),
+        ("sent", {"delivered_at": "2026-11-20T10:00:00Z"}, "delivered"),
+        ("gone", {"status": "rejected", "decision": "rejected"}, "rejected"),
+        ("gone", {"status": "cancelled", "decision": None}, "cancelled"),
+        ("gone", {"status": "sent", "decision": None}, "sent"),
+        ("gone", {"status": "deleted", "decision": None}, "gone"),
+        # What came by webhook meanwhile is never taken back.
+        ("delivered", {}, "delivered"),
+        ("rejected", {}, "rejected"),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_what_multimail_says_moves_the_mirror_and_never_back(message, upstream, state, said, end):
+    is_(message, state, changed=90)
+    told(upstream, **said)
+    assert ask(message)[1] == end
+    assert ask(message)[0] == "nothing new"
+
+
+def test_inbound_that_was_released_is_seen_as_such(message, upstream):
+    Message.objects.update(direction="inbound", state="gone")
+    told(upstream, status="unread")
+    assert ask(message) == ("released", "released")
+
+
+def test_end_of_one_of_ours_is_told_with_its_decision(message, upstream, reviewer):
+    decision = give_verdict(
+        message=message.public_id, actor=reviewer.actor(surface="web"), outcome="approve",
+        fingerprint=message.revision.fingerprint, reason="", now=NOW,
+    ).decision  # fmt: skip
+    Decision.objects.update(state="unknown", may_have_left=True, attempt=1)
+    is_(message, "gone", changed=90)
+    told(upstream, reason=f"[countersign:{decision.reference}]", decided_by="the desk")
+    assert ask(message)[1] == "sent"
+    decision.refresh_from_db()
+    assert (decision.state, message.upstream_decided_by) == ("applied", "the desk")
+    assert Entry.objects.filter(action="message.sent").count() == 1
+
+
+def test_message_that_was_taken_for_gone_and_is_held_comes_back(message, upstream):
+    is_(message, "gone", changed=90)
+    upstream.holds(pending_row(message.upstream_id))
+    assert ask(message) == ("held again", "held")
+
+
+def test_message_that_is_not_known_there_stays_as_it_is(message, upstream):
+    is_(message, "approved", changed=90)
+    told(upstream)
+    upstream.unknown = {message.upstream_id}
+    assert ask(message) == ("nothing new", "approved")
+
+
+def test_no_answer_moves_nothing_and_is_asked_for_again_later(message, upstream):
+    is_(message, "approved", changed=90)
+    upstream.answers["/v1/oversight/pending"] = (500, {})
+    assert ask(message) == ("not known", "approved")
+    Connection.objects.update(failing_since=None)
+    assert Message.objects.to_ask_about().count() == 0
+
+
+# Seconds since it changed, seconds since it was asked about (or None), and whether it is due.
+SCHEDULE = [
+    (30, None, False), (90, None, True), (90, 200, True), (100, 30, False),
+    (300, 235, False), (400, 310, True), (700, 350, False), (2400, 1900, True), (2400, 300, False),
+    (10_000, 5000, False), (90_000, 22_000, True), (31 * 86_400, None, False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("changed", "asked", "due"), SCHEDULE, ids=str)
+def test_late_messages_are_asked_about_rarer_and_rarer(message, changed, asked, due):
+    is_(message, "approved", changed=changed, **({"asked": asked} if asked else {}))
+    assert Message.objects.to_ask_about().exists() is due
+
+
+def test_mail_that_left_is_asked_about_a_few_times_only(message):
+    is_(message, "sent", changed=400, asked=310)
+    assert Message.objects.to_ask_about().exists()
+    is_(message, "sent", changed=90_000, asked=50_000)
+    assert not Message.objects.to_ask_about().exists()
+
+
+@pytest.mark.parametrize(
+    ("fields", "key", "due"),
+    [({"is_our_gateway": False}, "", False), ({"is_our_gateway": False}, "mm_live_read", True),
+     ({"failing_since": NOW}, "", False), ({"paused_at": NOW}, "", False)],
+    ids=["hosted", "hosted with a read key", "failing", "paused"],
+)  # fmt: skip
+def test_only_who_can_answer_is_asked(message, fields, key, due):
+    is_(message, "approved", changed=90)
+    connection = Connection.objects.get()
+    connection.read_key = key
+    for name, value in fields.items():
+        setattr(connection, name, value)
+    connection.save()
+    assert Message.objects.to_ask_about().exists() is due
+    Message.objects.update(direction="inbound")
+    assert not Message.objects.to_ask_about().exists()
+
+
+def test_sweep_asks_for_late_events(message, upstream, monkeypatch):
+    is_(message, "approved", changed=90)
+    sent = []
+    monkeypatch.setattr(tasks.ask_about, "delay", sent.append)
+    tasks.sweep()
+    assert sent == [message.pk]
+    told(upstream)
+    assert tasks.ask_about(message.pk) == "sent"
+
+
+def test_old_webhooks_are_forgotten_in_batches_and_newer_ones_stay(message, monkeypatch):
+    monkeypatch.setattr("approvals.retain.BATCH", 2)
+    kept = WebhookEvent.objects.get()
+    for number in range(5):
+        old = WebhookEvent.objects.create(
+            connection=kept.connection, digest=f"{number}", body=b"{}", secret_used="current", result="applied"
+        )
+        WebhookEvent.objects.filter(pk=old.pk).update(received_at=Now() - timedelta(days=91))
+    assert forget_webhooks() == 5
+    assert WebhookEvent.objects.get() == kept
+
+
+def test_content_that_was_left_alone_is_fetched_again_by_a_command(message, upstream, capsys):
+    Message.objects.update(hydrated_at=None, fetch_tries=4)
+    with pytest.raises(CommandError, match="No content"):
+        call_command("retry_fetch", "00000000-0000-7000-8000-000000000000")
+    call_command("retry_fetch", str(message.public_id))
+    assert "1 to fetch again" in capsys.readouterr().out
+    assert Message.objects.to_hydrate().count() == 1
