@@ -88,6 +88,12 @@ def killed(shared_desk):
         for held in stops.held.values():
             decision = shared_desk.decision(held)
             assert (decision["state"], decision["attempt"]) == ("calling", 1)
+            shared_desk.let_lease_end(held)
+
+        def noticed():
+            return all(shared_desk.decision(held)["state"] != "calling" for held in stops.held.values())
+
+        shared_desk.sweep_until(noticed, "the leases that are over to be noticed")
         yield stops.held
 
 
@@ -101,9 +107,6 @@ def test_worker_killed(desk, killed, point):
     becomes, expected_calls, attempt = POINTS[point]
     held = killed[point]
     desk.mine.append(held)
-    assert desk.decision(held)["may_have_left"] == (becomes == "unknown")
-    desk.let_lease_end(held)
-    desk.sweep_until(lambda: desk.decision(held)["state"] != "calling", "the lease to be noticed")
     assert len(desk.entries(held, "decision.unknown")) == (becomes == "unknown")
 
     def applied():
