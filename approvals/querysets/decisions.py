@@ -145,7 +145,9 @@ class DecisionQuerySet(models.QuerySet["Decision"]):
 
         Not where reading has to wait. A withdrawn one whose message is gone waits for word, or for a person.
         """
-        doubt = Q(state=DecisionState.UNKNOWN) | Q(state=DecisionState.WITHDRAWN, message__state=MessageState.HELD)
+        # Named plainly, the two states let PostgreSQL use decision_to_look_at.
+        doubt = self.filter(state__in=(DecisionState.UNKNOWN, DecisionState.WITHDRAWN))
+        can_tell = Q(state=DecisionState.UNKNOWN) | Q(message__state=MessageState.HELD)
         leisurely = Q(seen_held__lt=READS_THAT_PROVE) | Q(due_at__lte=Now())
-        old = self.filter(doubt, leisurely, changed_at__lt=Now() - timedelta(seconds=2))
+        old = doubt.filter(can_tell, leisurely, changed_at__lt=Now() - timedelta(seconds=2))
         return old._on_well_connections()
