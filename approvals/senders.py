@@ -81,8 +81,8 @@ def _read(webhook_id: str) -> Connection | None:
     began = time.monotonic()
     # Judged by the database's clock: one host's may be off, and would refuse what is valid.
     overlaps = ExpressionWrapper(Q(previous_secret_until__gt=Now()), output_field=BooleanField())
-    known = Connection.objects.annotate(**{_OVERLAPS: overlaps})
-    connection = None if "\0" in webhook_id else known.filter(webhook_id=webhook_id).first()
+    found = Connection.objects.annotate(**{_OVERLAPS: overlaps}).filter(webhook_id=webhook_id)
+    connection = None if "\0" in webhook_id else found.first()
     known = _remembered.get(webhook_id)
     if connection is None:
         _remembered.pop(webhook_id, None)

@@ -8,11 +8,14 @@ import pytest
 from django.contrib.sessions.models import Session
 from django.db import OperationalError
 from django.utils import timezone
+from psycopg.errors import DeadlockDetected
 
 from alerts.models import Card, Delivery, Destination, Route
+from approvals import mirror
+from approvals.fetching import mirror_row
 from approvals.models import Message, WebhookEvent
 from audit.models import Entry
-from tests.factories import event_body, make_connection, post_event
+from tests.factories import event_body, make_connection, make_message, pending_row, post_event
 
 pytestmark = pytest.mark.django_db
 
@@ -185,3 +188,53 @@ def test_held_at_is_the_time_the_event_tells(client, connection):
     told = timezone.now() - timedelta(minutes=10)
     post_event(client, connection, event_body(timestamp=told.isoformat()))
     assert only_message().held_at == told
+
+
+def test_old_pending_of_an_unknown_message_is_held_and_announced_once_a_read_lists_it(client, connection):
+    told = (timezone.now() - timedelta(days=1)).isoformat()
+    post_event(client, connection, event_body(email_id="01OLD", timestamp=told))
+    assert only_message().state == "gone"
+    assert mirror_row(connection, pending_row("01OLD"), timezone.now())
+    assert only_message().state == "held"
+    assert Entry.objects.filter(action="message.held").count() == 1
+
+
+@pytest.mark.parametrize("name", ["oversight.approved", "message.sent", "oversight.rejected"])
+def test_late_pending_fills_what_a_later_event_did_not_tell(client, connection, name):
+    bare = {"type": name, "data": {"message_id": "01SAME"}}
+    post_event(client, connection, json.dumps(bare).encode())
+    began = only_message()
+    assert (began.subject, began.sender, began.recipients, began.mailbox) == ("", "", [], None)
+    told = timezone.now() - timedelta(minutes=10)
+    full = event_body(email_id="01SAME", thread_id="01THREAD", timestamp=told.isoformat())
+    assert post_event(client, connection, full).json() == {"result": "late"}
+    filled = only_message()
+    assert (filled.state, filled.held_at, filled.thread_id) == (began.state, told, "01THREAD")
+    assert (filled.subject, filled.sender) == ("Your refund for order 4471", "support@yourteam.example")
+    assert (filled.recipients, filled.trigger["discord_guild"]) == (["dana@northwind.example"], "Acme")
+    assert filled.mailbox.address == "support@yourteam.example"
+    assert not Entry.objects.filter(action="message.held").exists()
+
+
+def test_late_event_does_not_overwrite_what_a_read_brought(client, connection):
+    message = make_message(connection, subject="As it was read", to=["kim@northwind.example"])
+    post_event(client, connection, event_body("oversight.approved", email_id=message.upstream_id))
+    post_event(client, connection, event_body(email_id=message.upstream_id, subject="Something else"))
+    assert (only_message().subject, only_message().state) == ("As it was read", "approved")
+
+
+@pytest.mark.django_db(transaction=True)
+def test_event_of_a_deadlock_is_taken_in_by_the_next_try(client, monkeypatch):
+    connection = make_connection()
+    tries = []
+    real = mirror.begin_message
+
+    def break_down_once(*args, **kwargs):
+        tries.append(1)
+        if len(tries) == 1:
+            raise OperationalError("deadlock detected") from DeadlockDetected()
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr("approvals.mirror.begin_message", break_down_once)
+    assert post_event(client, connection, event_body()).json() == {"result": "applied"}
+    assert (len(tries), Message.objects.count(), WebhookEvent.objects.count()) == (2, 1, 1)
