@@ -1,7 +1,9 @@
 """How complete the queue is: "complete as of", green, amber after 2 minutes, red after 10, with the reason."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+
+from django.db.models.functions import Now
 
 from approvals.models import Connection
 from people.actors import Actor
@@ -19,13 +21,17 @@ class Freshness:
     reason: str = ""
 
 
-def freshness_for(actor: Actor, *, now: datetime) -> Freshness:
-    """Return how complete the part of the queue is that the actor sees: the worst of its connections."""
-    judged = [freshness_of(connection, now=now) for connection in Connection.objects.visible_to(actor)]
+def freshness_for(actor: Actor, *, now: datetime | None = None) -> Freshness:
+    """Return how complete the part of the queue is that the actor sees: the worst of its connections.
+
+    The time is the database's, by which reads are stamped too: a host whose clock is off must not paint anything green.
+    """
+    seen = Connection.objects.visible_to(actor).annotate(clock=Now())
+    judged = [freshness_of(connection, now=now or connection.clock) for connection in seen]
     if not judged:
         return Freshness("amber", None, "No MultiMail account is connected yet.")
     worst = ("red", "amber", "green")
-    return min(judged, key=lambda one: (worst.index(one.level), one.as_of or datetime.min.replace(tzinfo=now.tzinfo)))
+    return min(judged, key=lambda one: (worst.index(one.level), one.as_of or datetime.min.replace(tzinfo=UTC)))
 
 
 def freshness_of(connection: Connection, *, now: datetime) -> Freshness:
@@ -36,13 +42,12 @@ def freshness_of(connection: Connection, *, now: datetime) -> Freshness:
         reason = f"{connection.name} is paused: {connection.paused_because}"
     elif connection.failing_since:
         reason = f"{connection.name}: {connection.last_error}"
-    if connection.paused_at or as_of is None or now - as_of > RED_AFTER:
-        level = "red" if as_of or connection.paused_at else "amber"
-        return Freshness(level, as_of, reason or f"{connection.name} has not been read yet.")
+    if as_of is None:
+        level = "red" if connection.paused_at else "amber"
+        return Freshness(level, None, reason or f"{connection.name} has not been read yet.")
+    old = f"{connection.name} was last read {int((now - as_of).total_seconds() // 60)} minutes ago."
+    if connection.paused_at or now - as_of > RED_AFTER:
+        return Freshness("red", as_of, reason or old)
     if now - as_of > AMBER_AFTER or connection.failing_since:
-        return Freshness(
-            "amber",
-            as_of,
-            reason or f"{connection.name} was read {int((now - as_of).total_seconds() // 60)} minutes ago.",
-        )
+        return Freshness("amber", as_of, reason or old)
     return Freshness("green", as_of)

@@ -4,6 +4,7 @@
   "use strict";
   const known = new Set();
   const news = new Set();
+  let heard = performance.now();
   const all = (selector, root = document) => [...root.querySelectorAll(selector)];
   const list = () => document.getElementById("list");
   const row = (id) => document.querySelector(`#list .item[data-message="${CSS.escape(id)}"]`);
@@ -109,6 +110,14 @@
     }
   }
 
+  /* A page that hears nothing must not stay green by that. */
+  function doubt() {
+    const minutes = Math.floor((performance.now() - heard) / 60000);
+    if (document.hidden || minutes < 2) return;
+    const reason = `This page has heard nothing from the desk for ${minutes} minutes.`;
+    setFresh({ level: minutes < 10 ? "amber" : "red", as_of: document.querySelector(".as-of time")?.dateTime ?? null, reason });
+  }
+
   function timeOf(at) {
     const time = document.createElement("time");
     const utc = new Date(at).toISOString();
@@ -141,7 +150,9 @@
     if (hint.kind !== "new" || isNew) step(STEPS[hint.action] ?? 0);
     document.dispatchEvent(new CustomEvent("desk:ask-pulse"));
   });
+  document.addEventListener("visibilitychange", () => { heard = performance.now(); });
   document.addEventListener("desk:pulse", ({ detail: pulse }) => {
+    heard = performance.now();
     if (list()) pulse.newest.forEach(arrive);
     setWaiting(pulse.waiting);
     setFresh(pulse.freshness);
@@ -170,4 +181,5 @@
   learn();
   document.querySelector("#list .item[aria-current]")?.scrollIntoView({ block: "nearest" });
   setInterval(ages, 20000);
+  setInterval(doubt, 20000);
 })();
