@@ -135,7 +135,7 @@ class MessageQuerySet(models.QuerySet["Message"]):
 
     def long_unread(self) -> Self:
         """Held for a while, and nobody can read them because their content has not come (message_to_hydrate)."""
-        return self.not_hydrated().filter(held_at__lt=Now() - STUCK_AFTER)
+        return self.not_hydrated().filter(Q(held_at__lt=Now() - STUCK_AFTER) | Q(fetch_tries__gte=FETCH_TRIES))
 
     def of_event(self, event: "WebhookEvent") -> Self:
         """The message that a webhook was about; none where its body did not tell."""
