@@ -5,7 +5,6 @@ from typing import Any
 from django.conf import settings
 from django.contrib.messages import get_messages
 from django.http import HttpRequest
-from django.utils import timezone
 from django.utils.functional import SimpleLazyObject
 
 from approvals.attention import attention_count
@@ -25,7 +24,7 @@ def desk(request: HttpRequest) -> dict[str, Any]:
         "actor": actor,
         "live_url": settings.LIVE_URL or f"{live_origin(request)}/live/",
         "desk_waiting": SimpleLazyObject(lambda: Message.objects.visible_to(actor).awaiting_review()[:1001].count()),
-        "desk_freshness": SimpleLazyObject(lambda: freshness_for(actor, now=timezone.now())),
+        "desk_freshness": SimpleLazyObject(lambda: freshness_for(actor)),
         "desk_stuck": SimpleLazyObject(lambda: attention_count(actor)),
         "desk_switches": SimpleLazyObject(lambda: list(KillSwitch.objects.visible_to(actor))),
         "desk_silence": SimpleLazyObject(silences),

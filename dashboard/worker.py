@@ -6,6 +6,7 @@ Celery's command line would load a shell toolkit into each process; the worker i
 import sys
 
 from dashboard.celery import app
+from dashboard.stuck import Watch
 
 
 def main(name: str, queues: str, threads: str = "") -> int:
@@ -28,6 +29,7 @@ def main(name: str, queues: str, threads: str = "") -> int:
         from approvals.tasks import ROOMS
 
         ROOMS.threads = int(threads)
+        Watch().begin()
     worker.start()
     return int(worker.exitcode or 0)
 

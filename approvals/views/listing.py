@@ -60,7 +60,7 @@ def _pulse_of(request: DeskRequest) -> str:
     # A verdict does not touch its message's row, but it changes what waits.
     decided = Decision.objects.live().aggregate(number=Count("pk"), newest=Max("changed_at"))
     stopped = list(KillSwitch.objects.visible_to(actor).values_list("pk", flat=True))
-    standing = freshness_for(actor, now=timezone.now())
+    standing = freshness_for(actor)
     told = f"{newest}{decided}{stopped}{standing.level}{standing.reason}{_open_message(request)}{_half_minute()}"
     return f'"{hashlib.sha256(told.encode()).hexdigest()[:32]}"'
 
@@ -89,7 +89,7 @@ def pulse(request: DeskRequest) -> HttpResponse:
     """Say in a few bytes what waits, for pages whose live stream is not open; unchanged is a 304."""
     actor: Actor = request.actor
     waiting = Message.objects.visible_to(actor).awaiting_review()
-    freshness = freshness_for(actor, now=timezone.now())
+    freshness = freshness_for(actor)
     return JsonResponse(
         {
             "waiting": waiting[: COUNTED + 1].count(),

@@ -1,0 +1,30 @@
+"""A thread that does not come back ends its worker, and nothing else does."""
+
+import os
+import signal
+import subprocess
+import sys
+
+from dashboard.stuck import Watch
+
+
+def test_task_that_outlasts_all_looks_is_stuck_and_one_that_ends_is_not():
+    watch = Watch(looks=3)
+    watch._note_begin("1", type("Task", (), {"name": "tasks.hydrate"}))
+    watch._note_begin("2", type("Task", (), {"name": "tasks.sweep"}))
+    assert [watch.look(), watch.look()] == [[], []]
+    watch._note_end("2")
+    watch._note_begin("2", type("Task", (), {"name": "tasks.sweep"}))
+    assert watch.look() == ["tasks.hydrate"]
+
+
+def test_worker_with_a_stuck_task_is_killed_and_says_which():
+    program = (
+        "import logging, threading; logging.basicConfig()\n"
+        "from dashboard.stuck import Watch\n"
+        "watch = Watch(every=0.01, looks=3); watch._note_begin('1', type('T', (), {'name': 'tasks.hydrate'}))\n"
+        "watch.begin(); threading.Event().wait(20)"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], env=os.environ, capture_output=True, text=True, timeout=30)
+    assert ended.returncode == -signal.SIGKILL
+    assert "task does not end" in ended.stderr
