@@ -21,8 +21,8 @@ from tests.factories import MAILBOX, make_connection, pending_row, show_row
 
 pytestmark = pytest.mark.django_db
 
-QUICK = settings(max_examples=30, deadline=None, suppress_health_check=list(HealthCheck))
-LONG = settings(max_examples=1500, deadline=None, suppress_health_check=list(HealthCheck))
+QUICK = settings(max_examples=20, deadline=None, suppress_health_check=list(HealthCheck))
+LONG = settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 
 OUTBOUND = [
     ("pending",),
