@@ -112,3 +112,17 @@ def test_gateway_holds_all_mail_and_lets_it_go_again(admin, product):
         product.call("PATCH", "/v1/account", key="ADMIN_KEY", json={"hold_all": False})
     page.reload()
     expect(card.get_by_text("Off", exact=True)).to_be_visible()
+
+
+def test_page_that_hears_nothing_does_not_stay_green(open_page, signed_in, product):
+    page = open_page(storage_state=signed_in)
+    page.watch.expected += ["ERR_INTERNET_DISCONNECTED", "ERR_NETWORK_CHANGED", "Failed to load resource"]
+    page.clock.install()
+    page.goto(product.known["DASHBOARD_URL"] + "/history/")
+    expect(page.locator("#fresh[data-level='green']")).to_be_visible()
+    page.context.set_offline(True)
+    page.clock.run_for(150_000)
+    expect(page.locator("#fresh[data-level='amber']")).to_contain_text("heard nothing from the desk for 2 minutes")
+    page.context.set_offline(False)
+    page.clock.run_for(60_000)
+    expect(page.locator("#fresh[data-level='green']")).to_be_visible()

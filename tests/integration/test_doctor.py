@@ -17,6 +17,7 @@ from django.db.models.functions import Now
 from alerts.models import Destination
 from approvals import unsigned
 from approvals.models import Connection, Decision, Message
+from dashboard import foundations
 from dashboard.models import Tick
 from policy.kill_switch import pull
 from tests.factories import make_connection, make_message
@@ -153,8 +154,6 @@ def test_doctor_names_a_session_that_idles_in_a_transaction(capsys, well):
     with psycopg.connect(**database.get_connection_params() | {"cursor_factory": psycopg.Cursor}) as other:
         other.execute("SELECT 1")
         pid = other.info.backend_pid
-        from dashboard import foundations
-
         # A minute is long; what is asked of PostgreSQL stays the same.
         source = foundations._idle_transactions
         findings = list(source(longer_than=timedelta(0)))
@@ -194,6 +193,11 @@ def test_doctor_speaks_when_postgresql_is_down():
     assert "what is stuck beyond that cannot be told" in said
     assert "hunter2" not in said
     assert "Traceback" not in said
+
+
+def test_no_driver_can_make_the_doctor_tell_a_password():
+    error = OSError('cannot connect with "postgresql://desk:hunter2@db/desk"\nhunter2 again')
+    assert foundations._first_line(error, "hunter2") == 'cannot connect with "postgresql://desk:[hidden]@db/desk"'
 
 
 @pytest.mark.django_db
