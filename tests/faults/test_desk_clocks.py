@@ -1,0 +1,134 @@
+"""A web process and a worker whose clocks jump: leases, due times, expiry and the ledger go by the database's clock."""
+
+import contextlib
+import os
+import signal
+import subprocess
+from datetime import timedelta
+
+import pytest
+
+from dashboard.launch.paths import ROOT
+from dashboard.launch.pdeathsig import die_with_parent
+from dashboard.launch.ports import pick_free_ports
+from dashboard.launch.processes import Process, wsgi
+from tests.desk import Browser
+from tests.faults.clock import clock
+from tests.faults.proxy import DECIDE
+from tests.faults.sender import Sender, assert_kept_once, event
+from tests.faults.wire import Hold
+
+pytestmark = pytest.mark.xdist_group("desk-faults")
+
+HOUR, DAY = 3600, 86400
+
+
+@contextlib.contextmanager
+def beside(desk, plan, **variables):
+    """Run one more process of the desk, as another host would."""
+    parent = os.getpid()
+    environment = {**os.environ, **desk.stack.env, **plan.environment, **variables}
+    with (desk.stack.data / "log" / f"{plan.name}.log").open("wb") as log:
+        process = subprocess.Popen(
+            plan.command,
+            cwd=ROOT,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            preexec_fn=lambda: die_with_parent(signal.SIGKILL, parent=parent),
+        )
+    try:
+        yield
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(10)
+
+
+@pytest.fixture
+def elsewhere(desk, tmp_path):
+    """A host with a clock of its own: its web process and its worker do all the work, and its address is given."""
+    port = pick_free_ports(1)[0]
+    url = f"http://127.0.0.1:{port}"
+    with clock(tmp_path) as hands:
+        web = wsgi("web-elsewhere", port=port, serve="dashboard", path="/readyz")
+        command = (*web.command[:1], "-m", "dashboard.worker", "elsewhere", "decisions,sync", "4")
+        worker = Process(name="worker-elsewhere", command=command, environment={"BEAT": "dashboard"})
+        with beside(desk, web, **hands.variables), beside(desk, worker, **hands.variables):
+            desk.wait(
+                lambda: Sender(url + _path(desk), desk.known["WEBHOOK_SECRET"]).post(event()).ok, "the web process"
+            )
+            desk.stack.kill("worker-desk", signal.SIGSTOP)
+            try:
+                yield hands, url
+            finally:
+                hands.step(0)
+                desk.stack.kill("worker-desk", signal.SIGCONT)
+
+
+def _path(desk):
+    return desk.known["WEBHOOK_URL"].removeprefix(desk.known["DASHBOARD_URL"])
+
+
+def seconds_off(desk, query, *parameters):
+    """By how much a time in the database is off the database's own clock."""
+    [row] = desk.sql(f"SELECT abs(extract(epoch FROM clock_timestamp() - ({query}))) AS off", *parameters)
+    return row["off"]
+
+
+@pytest.mark.slow
+@pytest.mark.fault(
+    37,
+    injected="The clocks of a web process and a worker jump by an hour and by a day, forth and back, while they run.",
+    held="Webhooks, both secrets, undo windows, decisions and beats go on; nothing expires early; all times are right.",
+)
+def test_jumping_clock_neither_stops_nor_hurries_anything(desk, elsewhere):
+    hands, url = elsewhere
+    waits = desk.hold()
+    desk.sql("UPDATE approvals_message SET expires_at = now() + interval '2 hours' WHERE public_id = %s", waits.id)
+    over = desk.hold()
+    sender = Sender(url + _path(desk), desk.known["WEBHOOK_SECRET"])
+    for jump in (HOUR, -HOUR, DAY, -DAY):
+        hands.step(jump)
+        body = event()
+        sender.post_until_taken(body)
+        assert_kept_once(desk, [body])
+        held = desk.hold()
+        assert seconds_off(desk, "SELECT held_at FROM approvals_message WHERE public_id = %s", held.id) < 20
+        ana = Browser(url, desk.known["REVIEWER_EMAIL"], desk.known["REVIEWER_PASSWORD"])
+        assert ana.decide(held.id, "approve", held.fingerprint).status_code == 302
+        desk.wait_for_decision(held, "applied")
+        assert desk.decision(waits) == {}, "it is not over by the database's clock"
+    # One whose time is over by the database's clock ends although this clock is a day behind.
+    desk.sql("UPDATE approvals_message SET expires_at = now() - interval '1 second' WHERE public_id = %s", over.id)
+    desk.wait_for_decision(over, "applied", timeout=30)
+    assert (desk.decision(over)["rule"], desk.decision(over)["outcome"]) == ("expiry", "reject")
+    newest = "SELECT max(at) FROM audit_entry"
+    assert seconds_off(desk, newest) < 20
+    disorder = (
+        "SELECT count(*) AS n FROM (SELECT at - lag(at) OVER (ORDER BY xid, id) AS step FROM audit_entry) AS steps "
+        "WHERE step < %s"
+    )
+    assert desk.sql(disorder, timedelta(seconds=-20)) == [{"n": 0}]
+
+
+@pytest.mark.fault(
+    37,
+    injected="The worker's clock jumps a day ahead while its call is under way, and another worker sweeps.",
+    held="The lease runs by the database's clock: nobody takes the call over, and it ends as one call.",
+)
+def test_clock_ahead_does_not_end_a_lease(desk, elsewhere):
+    hands, _ = elsewhere
+    held, hold = desk.hold(), Hold()
+    with desk.upstream.fault(hold, DECIDE, held.upstream_id):
+        assert desk.decide(held) == 302
+        hold.wait()
+        hands.step(DAY)
+        desk.sweep()
+        desk.wait_for_idle(but=1)
+        assert (desk.decision(held)["state"], desk.decision(held)["attempt"]) == ("calling", 1)
+        hold.release()
+        desk.wait_for_decision(held, "applied")
+    assert len(desk.upstream.requests(DECIDE, held.upstream_id)) == 1

@@ -1,0 +1,255 @@
+"""PostgreSQL dies, is full of sessions, or breaks transactions off: what was acknowledged stays, the rest is redone."""
+
+import contextlib
+import signal
+import threading
+import time
+
+import psycopg
+import pytest
+import requests
+
+from tests.faults.proxy import DECIDE, WEBHOOK
+from tests.faults.sender import Sender, assert_kept_once, event
+from tests.faults.wire import Hold, answering
+
+pytestmark = pytest.mark.xdist_group("desk-faults")
+
+
+def insist(desk, held, outcome="approve"):
+    """Decide as a person does who meets error pages: look, and try again until a decision is there."""
+
+    def decided():
+        with contextlib.suppress(requests.RequestException, psycopg.Error):
+            if decision := desk.decision(held):
+                return decision
+            with contextlib.suppress(AssertionError, KeyError):
+                desk.decide(held, outcome)
+        return None
+
+    return desk.wait(decided, f"a decision on {held.subject}", timeout=40)
+
+
+def bring_to_end(desk, *messages):
+    """Let leases and settle times be over, and sweeps do the rest."""
+
+    def ended():
+        for held in messages:
+            desk.let_lease_end(held)
+            desk.let_settle(held)
+            state = desk.decision(held)["state"]
+            assert state in ("applied", "superseded"), f"{held.subject} is {state}"
+        return True
+
+    desk.sweep_until(ended, "every decision to end", timeout=40)
+
+
+@pytest.mark.slow
+@pytest.mark.fault(
+    26,
+    injected="SIGKILL of PostgreSQL, and then an immediate shutdown, while webhooks come and people decide.",
+    held="Every webhook that was answered 200 and every decision that was answered is there, once; all of it ends.",
+)
+def test_postgresql_killed_under_load_loses_nothing_that_was_acknowledged(desk):
+    sender = Sender.of(desk)
+    before, between, after = (desk.hold() for _ in range(3))
+    with sender.traffic(threads=3) as taken:
+        desk.wait(lambda: len(taken) > 10, "traffic")
+        assert desk.decide(before) == 302
+        desk.restart("postgres")
+        insist(desk, between, "reject")
+        seen = len(taken)
+        desk.wait(lambda: len(taken) > seen + 10, "traffic after the crash")
+        desk.stack.kill("postgres", signal.SIGQUIT)
+        insist(desk, after)
+        seen = len(taken)
+        desk.wait(lambda: len(taken) > seen + 10, "traffic after the immediate shutdown")
+    assert_kept_once(desk, taken)
+    assert {status for _, status in sender.answers} <= {200, 503}
+    bring_to_end(desk, before, between, after)
+    assert [desk.decision(held)["outcome"] for held in (before, between, after)] == ["approve", "reject", "approve"]
+
+
+@contextlib.contextmanager
+def every_session(desk):
+    """Hold all sessions that the application may have; the product's own are ended."""
+    with contextlib.ExitStack() as sessions, psycopg.connect(desk.stack.env["DATABASE_OWNER_URL"]) as owner:
+        owner.autocommit = True
+        mine = []
+
+        def fill():
+            with contextlib.suppress(psycopg.OperationalError):
+                while True:
+                    session = sessions.enter_context(psycopg.connect(desk.stack.env["DATABASE_URL"]))
+                    mine.append(session.info.backend_pid)
+
+        theirs = "FROM pg_stat_activity WHERE usename = 'countersign' AND NOT pid = ANY(%s)"
+
+        def only_mine():
+            owner.execute(f"SELECT pg_terminate_backend(pid) {theirs}", [mine])
+            fill()
+            return owner.execute(f"SELECT count(*) {theirs}", [mine]).fetchone() == (0,)
+
+        fill()
+        desk.wait(only_mine, "all sessions to be ours")
+        yield
+
+
+@pytest.mark.fault(
+    27,
+    injected="Every session that PostgreSQL grants the application is taken by somebody else.",
+    held="Webhooks are answered 503 with Retry-After within a second, nothing is decided; then all goes on by itself.",
+)
+def test_no_connection_left_is_told_at_once_and_ends_by_itself(desk):
+    sender, held = Sender.of(desk), desk.hold()
+    bodies = [event() for _ in range(5)]
+    page = desk.ana.get(f"/queue/{held.id}/")
+    with every_session(desk):
+        for body in bodies:
+            began = time.monotonic()
+            answer = sender.post(body)
+            assert (answer.status_code, answer.headers["Retry-After"].isdecimal()) == (503, True)
+            assert time.monotonic() - began < 1
+        fields = {"outcome": "approve", "fingerprint": held.fingerprint, "reason": ""}
+        assert desk.ana.post(f"/queue/{held.id}/verdict/", page, **fields).status_code >= 500
+    for body in bodies:
+        sender.post_until_taken(body)
+    assert_kept_once(desk, bodies)
+    assert desk.decision(held) == {}
+    assert desk.decide(held) == 302
+    desk.wait_for_decision(held, "applied", timeout=30)
+
+
+class Hostile:
+    """A session that locks things in the other order, and never is the one that PostgreSQL ends."""
+
+    def __init__(self, desk, table):
+        self.desk, self.table = desk, table
+        self.session = psycopg.connect(desk.stack.env["DATABASE_OWNER_URL"])
+        self.session.execute("SET deadlock_timeout = '1min'")
+        self.session.execute(f"LOCK TABLE {table} IN SHARE MODE")
+
+    def wait(self):
+        """Until a transaction of the product waits for the table."""
+        query = "SELECT count(*) AS n FROM pg_locks WHERE NOT granted AND relation = %s::regclass"
+        self.desk.wait(lambda: self.desk.sql(query, self.table)[0]["n"], f"somebody to wait for {self.table}")
+
+    def turn(self, held):
+        """Want the message that the product has locked: now each waits for the other, until PostgreSQL ends one."""
+        self.session.execute("SELECT 1 FROM approvals_message WHERE public_id = %s FOR UPDATE", [held.id])
+
+    def close(self):
+        self.session.rollback()
+        self.session.close()
+
+
+def in_thread(function, *arguments):
+    answers = []
+    thread = threading.Thread(target=lambda: answers.append(function(*arguments)), daemon=True)
+    thread.start()
+    return thread, answers
+
+
+def deadlocks(desk):
+    return desk.sql("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")[0]["deadlocks"]
+
+
+@pytest.mark.fault(
+    29,
+    injected="A session locks the ledger and then the message, while a verdict locks them the other way round.",
+    held="PostgreSQL breaks the verdict's transaction off; it is begun again, and there is one decision and one mail.",
+)
+def test_deadlocked_verdict_is_given_once(desk):
+    held, before = desk.hold(), deadlocks(desk)
+    desk.ana.get(f"/queue/{held.id}/")
+    hostile = Hostile(desk, "approvals_verdict")
+    try:
+        thread, answers = in_thread(desk.decide, held)
+        hostile.wait()
+        hostile.turn(held)
+    finally:
+        hostile.close()
+    thread.join(20)
+    desk.wait(lambda: deadlocks(desk) > before, "PostgreSQL to count the deadlock")
+    assert answers == [302]
+    desk.wait_for_decision(held, "applied")
+
+
+@pytest.mark.fault(
+    29,
+    injected="The same with a webhook that tells of an approval made elsewhere.",
+    held="Taken at once or asked for again; the message is moved once.",
+)
+def test_deadlocked_webhook_is_taken_once(desk):
+    held, before = desk.hold(), deadlocks(desk)
+    hostile = Hostile(desk, "audit_entry")
+    try:
+        thread, answers = in_thread(desk.decide_elsewhere, held, "approve")
+        hostile.wait()
+        hostile.turn(held)
+    finally:
+        hostile.close()
+    thread.join(20)
+    assert answers[0].status_code == 200
+    desk.wait(lambda: deadlocks(desk) > before, "PostgreSQL to count the deadlock")
+    desk.wait_for_message(held, "sent", "delivered")
+    assert len(desk.entries(held, "message.approved")) == 1
+
+
+@pytest.mark.fault(
+    29,
+    injected="A session locks the ledger and then the decision, just when the executor writes the end of its call.",
+    held="The end is written all the same; one call, one mail.",
+)
+def test_deadlock_at_the_end_of_a_call_leaves_one_effect(desk):
+    held, hold, before = desk.hold(), Hold(after_answer=True), deadlocks(desk)
+    with (
+        desk.hooks.fault(answering(200), WEBHOOK, held.upstream_id),
+        desk.upstream.fault(hold, DECIDE, held.upstream_id),
+    ):
+        assert desk.decide(held) == 302
+        hold.wait()
+        hostile = Hostile(desk, "approvals_decisionattempt")
+        try:
+            hold.release()
+            hostile.wait()
+            hostile.session.execute(
+                "SELECT 1 FROM approvals_decision WHERE id = %s FOR UPDATE", [desk.decision(held)["id"]]
+            )
+        finally:
+            hostile.close()
+        desk.wait(lambda: deadlocks(desk) > before, "PostgreSQL to count the deadlock")
+        desk.wait_for_decision(held, "applied")
+    assert len(desk.upstream.requests(DECIDE, held.upstream_id)) == 1
+
+
+@pytest.mark.fault(
+    29,
+    injected="The database makes every transaction of the application serializable; two people decide at once.",
+    held="Transactions that PostgreSQL breaks off are begun again; one decision a message, the second is told.",
+)
+def test_serialization_failure_leaves_one_decision(desk):
+    messages = [desk.hold() for _ in range(3)]
+    sender = Sender.of(desk)
+    level = "ALTER ROLE countersign SET default_transaction_isolation = '{}'"
+    again = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'countersign'"
+    for held in messages:
+        desk.ana.get(f"/queue/{held.id}/"), desk.ben.get(f"/queue/{held.id}/")
+    desk.sql(level.format("serializable"))
+    desk.sql(again)
+    try:
+        with sender.traffic(threads=2) as taken:
+            for held in messages:
+                first, ana = in_thread(desk.decide, held, "approve", "REVIEWER")
+                second, ben = in_thread(desk.decide, held, "reject", "REVIEWER2")
+                first.join(20), second.join(20)
+                assert sorted(ana + ben) == [302, 409]
+            seen = len(taken)
+            desk.wait(lambda: len(taken) > seen + 5, "webhooks to be taken")
+        bring_to_end(desk, *messages)
+        for held in messages:
+            desk.wait(lambda held=held: desk.mails(held) == (desk.email(held)["decision"] == "approved"), "the mails")
+    finally:
+        desk.sql(level.format("read committed"))
+        desk.sql(again)
+    assert_kept_once(desk, taken)

@@ -1,0 +1,203 @@
+"""Redis is emptied, gone, full, read-only or older than it was: it only nudges, so nothing is lost or doubled."""
+
+import contextlib
+import os
+import shutil
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from redis import RedisError
+
+from tests.faults.proxy import DECIDE
+from tests.faults.sender import Sender, assert_kept_once, event
+
+pytestmark = pytest.mark.xdist_group("desk-faults")
+
+
+@contextlib.contextmanager
+def flushing(redis):
+    """Empty Redis again and again while the block lasts."""
+    is_over = threading.Event()
+
+    def go_on():
+        while not is_over.wait(0.3):
+            redis.flushall()
+
+    thread = threading.Thread(target=go_on, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        thread.join(5)
+
+
+@pytest.mark.fault(
+    31,
+    injected="FLUSHALL while every nudge of mail that was sent and decided waits in Redis.",
+    held="The sweep finds what no nudge reached: all is shown, decided once and leaves once; people stay signed in.",
+)
+def test_redis_emptied_of_all_nudges_loses_and_doubles_nothing(desk):
+    messages = [desk.hold() for _ in range(2)]
+    desk.stack.kill("worker-desk", signal.SIGSTOP)
+    try:
+        sent = desk.send()
+        assert [desk.decide(held) for held in messages] == [302] * 2
+        desk.wait(lambda: desk.sql("SELECT 1 FROM approvals_message WHERE upstream_id = %s", sent[0]), "the webhook")
+        desk.redis.flushall()
+    finally:
+        desk.stack.kill("worker-desk", signal.SIGCONT)
+    for held in messages:
+        desk.wait_for_decision(held, "applied")
+    desk.shown(*sent)
+    assert [len(desk.upstream.requests(DECIDE, held.upstream_id)) for held in messages] == [1] * 2
+
+
+@pytest.mark.slow
+@pytest.mark.fault(
+    31,
+    injected="FLUSHALL three times a second while mail is sent, shown and decided.",
+    held="The same, at the pace of the sweeps.",
+)
+def test_redis_emptied_all_the_time_only_slows_everything_down(desk):
+    with flushing(desk.redis):
+        sent = [desk.send() for _ in range(3)]
+        for upstream_id, subject in sent:
+            desk.wait(
+                lambda upstream_id=upstream_id: desk.fetched(upstream_id), f"the content of {subject}", timeout=60
+            )
+        messages = [desk.shown(*one) for one in sent]
+        assert [desk.decide(held) for held in messages] == [302] * 3
+        for held in messages:
+            desk.wait_for_decision(held, "applied", timeout=60)
+    assert [len(desk.upstream.requests(DECIDE, held.upstream_id)) for held in messages] == [1] * 3
+
+
+@contextlib.contextmanager
+def hanging(desk):
+    desk.stack.kill("redis", signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        desk.stack.kill("redis", signal.SIGCONT)
+
+
+@contextlib.contextmanager
+def gone(desk):
+    """Nothing answers at its address, and open connections are cut."""
+    socket = Path(desk.stack.data / "sockets" / "redis.sock")
+    desk.redis.ping()
+    away = socket.rename(socket.with_name("away.sock"))
+    try:
+        for kind in ("normal", "pubsub"):
+            desk.redis.client_kill_filter(_type=kind, skipme=True)
+        yield
+    finally:
+        away.rename(socket)
+
+
+@contextlib.contextmanager
+def read_only(desk):
+    desk.redis.replicaof("127.0.0.1", 1)
+    try:
+        yield
+    finally:
+        desk.redis.replicaof("NO", "ONE")
+
+
+@contextlib.contextmanager
+def out_of_memory(desk):
+    desk.redis.config_set("maxmemory", 1)
+    try:
+        yield
+    finally:
+        desk.redis.config_set("maxmemory", 0)
+
+
+WAYS = {
+    "is gone": gone,
+    "hangs": pytest.param(hanging, marks=pytest.mark.slow),
+    "is read-only": pytest.param(read_only, marks=pytest.mark.slow),
+    "is out of memory": pytest.param(out_of_memory, marks=pytest.mark.slow),
+}
+
+
+@pytest.mark.fault(
+    32,
+    injected="Redis hangs, is gone from its address, becomes a replica (read-only), or has no memory left.",
+    held="Webhooks are taken and decisions recorded, none waits a second for it; then all is carried out by itself.",
+)
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_redis_away_costs_neither_webhook_nor_decision(desk, way):
+    sender, held, bodies = Sender.of(desk), desk.hold(), [event() for _ in range(3)]
+    page = desk.ana.get(f"/queue/{held.id}/")
+    with way(desk):
+        for body in bodies:
+            began = time.monotonic()
+            assert sender.post(body).status_code == 200
+            assert time.monotonic() - began < 1.3
+        began = time.monotonic()
+        fields = {"outcome": "approve", "fingerprint": held.fingerprint, "reason": ""}
+        assert desk.ana.post(f"/queue/{held.id}/verdict/", page, **fields).status_code == 302
+        assert time.monotonic() - began < 1.3
+        assert desk.decision(held)["outcome"] == "approve"
+        upstream_id, subject = desk.send()
+    assert_kept_once(desk, bodies)
+    # Nobody sweeps here but the worker itself.
+    desk.wait_for_decision(held, "applied", timeout=40)
+    assert desk.shown(upstream_id, subject).fingerprint
+
+
+@pytest.mark.fault(
+    33,
+    injected="Redis is killed and comes back with its data of before the decisions, nudges for them included.",
+    held="The old nudges find nothing to do: each decision was carried out once, and each card has its delivery.",
+)
+def test_redis_restored_from_an_older_copy_doubles_nothing(desk):
+    messages = [desk.hold() for _ in range(3)]
+    desk.redis.config_set("appendfsync", "always")
+    data = desk.stack.data / "redis"
+    launcher = desk.stack.launcher.pid
+    desk.stack.kill("worker-desk", signal.SIGSTOP)
+    try:
+        # One message of each is handed to the worker that cannot take it; the others stay in the queue.
+        desk.sweep(), desk.sweep()
+        assert [desk.decide(held) for held in messages] == [302] * 3
+        desk.wait(lambda: desk.redis.llen("decisions") >= 3, "the nudges to wait in Redis")
+        copy = shutil.copytree(data, data.with_name("redis.copy"))
+    finally:
+        desk.stack.kill("worker-desk", signal.SIGCONT)
+    for held in messages:
+        desk.wait_for_decision(held, "applied")
+    # The launcher must not start it again before the old data is there.
+    os.kill(launcher, signal.SIGSTOP)
+    try:
+        desk.stack.kill("redis")
+        desk.wait(lambda: not _lives(desk.stack.pids()["redis"]), "Redis to end")
+        shutil.rmtree(data)
+        copy.rename(data)
+    finally:
+        os.kill(launcher, signal.SIGCONT)
+    ended = [desk.decision(held)["changed_at"] for held in messages]
+    desk.wait(lambda: nudges(desk) == 0, "the old nudges to be taken", timeout=40)
+    desk.wait_for_idle()
+    assert [len(desk.upstream.requests(DECIDE, held.upstream_id)) for held in messages] == [1] * 3
+    assert [desk.decision(held)["changed_at"] for held in messages] == ended
+
+
+def nudges(desk):
+    """How many nudges for decisions wait; None while Redis cannot tell."""
+    try:
+        return desk.redis.llen("decisions")
+    except RedisError:
+        return None
+
+
+def _lives(pid):
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False

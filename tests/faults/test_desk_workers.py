@@ -1,0 +1,219 @@
+"""Workers that die again and again, a mail that kills whoever works on it, and beats: two, none, and one that slept."""
+
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+
+import psycopg
+import pytest
+
+from dashboard.launch.paths import PYTHON, ROOT
+from dashboard.launch.pdeathsig import die_with_parent
+from tests.faults.proxy import LIST
+
+pytestmark = pytest.mark.xdist_group("desk-faults")
+
+
+def bring_to_end(desk, messages):
+    """Let leases and settle times be over, and sweeps do the rest."""
+
+    def ended():
+        for held in messages:
+            desk.let_lease_end(held)
+            desk.let_settle(held)
+            assert desk.decision(held)["state"] == "applied", f"{held.subject} is {desk.decision(held)['state']}"
+        return True
+
+    desk.sweep_until(ended, "every decision to be carried out", timeout=40)
+
+
+@contextlib.contextmanager
+def killing(desk, seconds):
+    """Kill each worker so long after it was ready while the block lasts; the list holds whom."""
+    killed, is_over = [], threading.Event()
+
+    def lives():
+        return desk.stack.log("worker-desk").count("ready.")
+
+    def go_on():
+        seen = 0
+        while not is_over.wait(0.05):
+            if lives() > seen and not is_over.wait(seconds):
+                seen = lives()
+                with contextlib.suppress(KeyError, ProcessLookupError):
+                    killed.append(desk.stack.kill("worker-desk"))
+
+    thread = threading.Thread(target=go_on, daemon=True)
+    thread.start()
+    try:
+        yield killed
+    finally:
+        is_over.set()
+        thread.join(5)
+
+
+@pytest.mark.slow
+@pytest.mark.fault(
+    34,
+    injected="SIGKILL of each worker two seconds after it was ready, while mail is shown and decided.",
+    held="The launcher starts it again each time; decisions are carried out meanwhile, each once, and all in the end.",
+)
+def test_worker_killed_every_two_seconds_still_makes_progress(desk):
+    messages = [desk.hold() for _ in range(2)]
+    with killing(desk, 2) as killed:
+        desk.wait(lambda: killed, "the first death")
+        for held in messages:
+            assert desk.decide(held) == 302
+        sent = desk.send()
+
+        def progress():
+            for held in messages:
+                desk.let_lease_end(held)
+            return any(desk.decision(held)["state"] == "applied" for held in messages)
+
+        desk.wait(progress, "one of the decisions to be carried out", timeout=60)
+        desk.wait(lambda: desk.fetched(sent[0]), "the content of what came meanwhile", timeout=60)
+        messages.append(desk.shown(*sent))
+        desk.wait(lambda: len(set(killed)) >= 4, "four workers to be killed", timeout=60)
+        assert desk.decide(messages[-1]) == 302
+    bring_to_end(desk, messages)
+
+
+@contextlib.contextmanager
+def working_on(desk, upstream_id):
+    """Hold whoever stores the content of a message, and give a function that waits until somebody does and kills it."""
+    waiting = "SELECT pid FROM pg_locks WHERE NOT granted AND relation = 'approvals_revision'::regclass"
+    with psycopg.connect(desk.stack.env["DATABASE_OWNER_URL"]) as database:
+        database.execute("LOCK TABLE approvals_revision IN SHARE MODE")
+
+        def kill():
+            desk.sweep_until(lambda: desk.sql(waiting), f"a worker to store {upstream_id}", timeout=40)
+            desk.restart("worker-desk")
+            for row in desk.sql(waiting):
+                desk.sql("SELECT pg_terminate_backend(%s)", row["pid"])
+            desk.wait(lambda: not desk.sql(waiting), "the dead worker's session to end")
+
+        yield kill
+
+
+@pytest.mark.slow
+@pytest.mark.fault(
+    35,
+    injected="A lock holds whoever stores one mail's content, and the worker gets SIGKILL each time that it does.",
+    held="After three deaths the mail is left alone, held, and shown to admins; others flow; it can be fetched again.",
+)
+def test_mail_that_kills_its_worker_is_put_aside_after_three_deaths(desk):
+    upstream_id, subject = desk.send()
+    tries = "SELECT fetch_tries, state FROM approvals_message WHERE upstream_id = %s"
+    desk.wait(lambda: desk.sql(tries, upstream_id), "the webhook of the mail")
+    if desk.fetched(upstream_id):
+        # It was quicker than the lock: begin again as if nothing had been fetched.
+        upstream_id, subject = _not_fetched(desk, upstream_id, subject)
+    with working_on(desk, upstream_id) as kill:
+        for number in (1, 2, 3):
+            kill()
+            assert desk.sql(tries, upstream_id) == [{"fetch_tries": number, "state": "held"}]
+    other = desk.hold()
+    desk.sweep_through()
+    desk.reconcile()
+    desk.wait_for_idle()
+    assert desk.sql(tries, upstream_id)[0]["fetch_tries"] >= 3
+    assert not desk.fetched(upstream_id)
+    assert subject in desk.person("ADMIN").get("/attention/").text
+    assert desk.decide(other) == 302
+    desk.wait_for_decision(other, "applied")
+    [message] = desk.sql("SELECT public_id FROM approvals_message WHERE upstream_id = %s", upstream_id)
+    again = f"/attention/{message['public_id']}/look/"
+    assert desk.person("ADMIN").post(again, desk.person("ADMIN").get("/attention/")).status_code == 302
+    held = desk.sweep_until(lambda: desk.fetched(upstream_id) and desk.shown(upstream_id, subject), "its content")
+    assert desk.decide(held, "reject") == 302
+    desk.wait_for_decision(held, "applied")
+
+
+def _not_fetched(desk, upstream_id, subject):
+    desk.sql(
+        "UPDATE approvals_message SET hydrated_at = NULL, revision_id = NULL, fetch_tries = 0 WHERE upstream_id = %s",
+        upstream_id,
+    )
+    desk.sql(
+        "DELETE FROM approvals_revision WHERE message_id = (SELECT id FROM approvals_message WHERE upstream_id = %s)",
+        upstream_id,
+    )
+    return upstream_id, subject
+
+
+@contextlib.contextmanager
+def second_worker(desk):
+    """One more worker with a beat of its own, as a second host would run."""
+    parent = os.getpid()
+    with (desk.stack.data / "log" / "second.log").open("wb") as log:
+        worker = subprocess.Popen(
+            [str(PYTHON), "-m", "dashboard.worker", "second", "decisions,sync", "2"],
+            cwd=ROOT,
+            env={**os.environ, **desk.stack.env, "BEAT": "dashboard"},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            preexec_fn=lambda: die_with_parent(signal.SIGKILL, parent=parent),
+        )
+    try:
+        yield worker
+    finally:
+        worker.terminate()
+        worker.wait(20)
+
+
+@pytest.mark.slow
+@pytest.mark.fault(
+    36,
+    injected="A second worker with a beat of its own runs beside the first; ten ticks come for one period.",
+    held="The unique (job, period) row makes all but one of them do nothing.",
+)
+def test_two_beats_do_each_job_once_a_period(desk):
+    desk.wait_for_idle()
+    before = desk.sql("SELECT max(id) AS id FROM dashboard_tick")[0]["id"]
+    with second_worker(desk):
+        reads = len(desk.upstream.requests(LIST))
+        for _ in range(10):
+            # Nothing but the row keeps the connection from being read again.
+            desk.sql("UPDATE approvals_connection SET read_at = NULL, reading_until = NULL")
+            desk.celery.send_task("dashboard.tasks.tick", args=["approvals.tasks.reconcile_all", 86400], queue="sync")
+            desk.wait_for_idle()
+        assert len(desk.upstream.requests(LIST)) - reads <= 2, "one for these ten, one for the beat's own period"
+        beats = "SELECT count(*) AS n FROM dashboard_tick WHERE id > %s AND job = 'approvals.tasks.sweep'"
+        desk.wait(lambda: desk.sql(beats, before)[0]["n"] >= 2, "two periods with two beats")
+    desk.sql("DELETE FROM dashboard_tick WHERE period < 100000")
+    doubled = "SELECT job, period FROM dashboard_tick GROUP BY job, period HAVING count(*) > 1"
+    assert desk.sql(doubled) == []
+
+
+@pytest.mark.fault(
+    36,
+    injected="SIGSTOP of the worker with the only beat; rows are moved half an hour back; then SIGCONT.",
+    held="readyz answers 503 and the doctor and every page tell so; on waking it makes up for nothing and all goes on.",
+)
+def test_beat_that_sleeps_half_an_hour_is_told_of_and_wakes_by_itself(desk):
+    desk.stack.kill("worker-desk", signal.SIGSTOP)
+    try:
+        sent = desk.send()
+        desk.wait(lambda: desk.sql("SELECT 1 FROM approvals_message WHERE upstream_id = %s", sent[0]), "the webhook")
+        desk.sql("UPDATE dashboard_tick SET at = at - interval '30 minutes'")
+        desk.sql(
+            "UPDATE approvals_connection SET complete_as_of = complete_as_of - interval '30 minutes', "
+            "read_at = read_at - interval '30 minutes', reading_until = NULL"
+        )
+        answer = desk.ana.get("/readyz")
+        assert (answer.status_code, answer.json()["parts"]["beat and worker"]) == (503, False)
+        doctor = desk.stack.run("manage", "doctor")
+        assert doctor.returncode == 1
+        assert "Decisions are not carried out" in doctor.stdout
+        assert 'data-level="red"' in desk.ana.get("/queue/").text
+    finally:
+        desk.stack.kill("worker-desk", signal.SIGCONT)
+    held = desk.shown(*sent)
+    desk.wait(lambda: desk.ana.get("/readyz").status_code == 200, "the desk to be ready again")
+    desk.wait(lambda: 'data-level="green"' in desk.ana.get("/queue/").text, "the page to be fresh")
+    assert desk.decide(held) == 302
+    desk.wait_for_decision(held, "applied")
