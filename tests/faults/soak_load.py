@@ -77,12 +77,12 @@ class Reviewer:
     def work(self, is_over: Callable[[], bool]) -> None:
         while not is_over():
             try:
-                self._work_through_page()
+                self.work_through_page()
             except _LOST:
                 self.diary.answers["reviewer: no answer"] += 1
                 time.sleep(0.3)
 
-    def _work_through_page(self) -> None:
+    def work_through_page(self) -> None:
         page = self.browser.get(f"/queue/?tab=waiting&after={self.after}&format=json").json()
         rows = [row for row in page["messages"] if row["fingerprint"] and self._is_mine(row)]
         self.random.shuffle(rows)

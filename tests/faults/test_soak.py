@@ -34,10 +34,13 @@ def test_soak_ends_with_equal_sums(rig: DeskRig, capsys: pytest.CaptureFixture[s
     diary = Diary(int(os.environ.get("SOAK_SEED", random.randrange(10**6))))
     with capsys.disabled():
         print(f"\nsoak of {MESSAGES} messages with SOAK_SEED={diary.seed}", flush=True)
+    # Everybody signs in before things break.
+    ana = Reviewer(rig, diary, "REVIEWER", 9)
+    reviewers = [Reviewer(rig, diary, prefix, n) for n in range(2) for prefix in ("REVIEWER", "REVIEWER2")]
     began = time.monotonic()
-    load(rig, diary)
+    load(rig, diary, reviewers, ana)
     loaded = time.monotonic()
-    recover(rig, diary)
+    recover(rig, ana)
     ended = time.monotonic()
     sums = add_up(rig, diary)
     with capsys.disabled():
@@ -46,11 +49,10 @@ def test_soak_ends_with_equal_sums(rig: DeskRig, capsys: pytest.CaptureFixture[s
     check(diary, sums)
 
 
-def load(rig: DeskRig, diary: Diary) -> None:
+def load(rig: DeskRig, diary: Diary, reviewers: list[Reviewer], ana: Reviewer) -> None:
     """Send and decide everything while things break."""
     numbers = list(range(MESSAGES))
     over = False
-    reviewers = [Reviewer(rig, diary, prefix, n) for n in range(2) for prefix in ("REVIEWER", "REVIEWER2")]
     senders = in_threads(*[partial(send, rig, diary, numbers) for _ in range(3)])
     others = in_threads(
         *[partial(reviewer.work, lambda: over) for reviewer in reviewers],
@@ -60,8 +62,7 @@ def load(rig: DeskRig, diary: Diary) -> None:
     for upstream_id, number in list(diary.sent.items()):
         if diary.plan(number) == "elsewhere":
             decide_elsewhere(rig, diary, upstream_id, number)
-    idle = Reviewer(rig, diary, "REVIEWER", 9)
-    rig.wait(lambda: everything_was_decided(diary) or tidy(idle), "everything to be decided", 600)
+    rig.wait(lambda: everything_was_decided(diary) or tidy(ana), "everything to be decided", 600)
     over = True
     [other.join() for other in others]
 
@@ -81,13 +82,12 @@ def tidy(reviewer: Reviewer) -> bool:
     return False
 
 
-def recover(rig: DeskRig, diary: Diary) -> None:
+def recover(rig: DeskRig, ana: Reviewer) -> None:
     """Nothing breaks any more. The product gets over it, and people do what they are asked for."""
-    ana = Reviewer(rig, diary, "REVIEWER", 10)
 
     def is_over() -> bool:
         ana.look_after_doubt()
-        ana._work_through_page()
+        ana.work_through_page()
         left = unfinished(rig)
         assert not left, str(left)
         return True

@@ -1,0 +1,163 @@
+"""A MultiMail for the state machine: real HTTP, a ledger of effects that is only added to, and requests that wait.
+
+Whatever a worker asks is parked until the machine says how it ends, so that a worker can be stopped, cut off or killed
+at each point where it speaks to somebody. What others ask is answered at once.
+"""
+
+import contextlib
+import json
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from approvals.mirror import content_of
+from common.fingerprint import fingerprint
+from tests.factories import event_body, pending_row
+from tests.faults.proxy import reset
+from tests.serving import Handler, serving
+
+PATIENCE = 20
+_WORDS = {"approve": "approved", "reject": "rejected"}
+
+
+@dataclass
+class Parked:
+    """One request of a worker. `answer` is what was true when it arrived; None cuts the connection."""
+
+    is_call: bool
+    body: dict[str, Any]
+    answer: tuple[int, Any] | None
+    released: threading.Event = field(default_factory=threading.Event)
+
+    def let_go(self, answer: tuple[int, Any] | None) -> None:
+        self.answer = answer
+        self.released.set()
+
+
+@dataclass(frozen=True)
+class Effect:
+    """One line of the ledger: somebody's decision took effect on this content."""
+
+    email_id: str
+    action: str
+    reason: str
+    fingerprint: str
+
+
+class World:
+    """What MultiMail knows. With `repeats` it sends again what is approved again, else the first decision wins."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.changed = threading.Condition()
+        self.begin()
+
+    def begin(self, *, repeats: bool = False) -> None:
+        """Forget everything, for another run."""
+        self.repeats = repeats
+        self.rows: dict[str, dict[str, Any]] = {}
+        self.decided: dict[str, Effect] = {}
+        self.effects: list[Effect] = []
+        self.webhooks: list[bytes] = []
+        # Calls whose worker is not listening any more.
+        self.late: list[dict[str, Any]] = []
+        self.parked: Parked | None = None
+        self.parks_reads = False
+        self.is_silent = self.forgets = False
+
+    def hold(self, email_id: str, subject: str) -> None:
+        self.rows[email_id] = pending_row(email_id, subject=subject)
+        self.webhooks.append(event_body(email_id=email_id, subject=subject))
+
+    def carry_out(self, body: dict[str, Any]) -> tuple[int, Any]:
+        """Do what a call asks for, and return what it is answered."""
+        email_id, row = body["email_id"], self.rows[body["email_id"]]
+        print_now = fingerprint(content_of(row))
+        earlier = self.decided.get(email_id)
+        repeats = self.repeats and earlier is not None and earlier.action == body["action"] == "approve"
+        if earlier and not (repeats and "[countersign:" in earlier.reason):
+            return 409, {"error": "decided", "code": "not_pending", **self._told(earlier)}
+        if body.get("expected_fingerprint") not in (None, print_now):
+            return 409, {"error": "changed", "code": "content_changed", "status": "pending_send_approval"}
+        effect = Effect(email_id, body["action"], body["reason"], print_now)
+        self.effects.append(effect)
+        self.decided.setdefault(email_id, effect)
+        told = self._told(effect)
+        self.webhooks.append(event_body(f"oversight.{told['decision']}", email_id=email_id, **told))
+        if effect.action == "approve":
+            self.webhooks.append(event_body("message.sent", email_id=email_id, status="sent"))
+        return 200, told
+
+    def read(self, email_id: str) -> tuple[int, Any]:
+        """What a read shows: everything that is held, or one message."""
+        if self.is_silent:
+            return 500, {"error": "not now"}
+        if not email_id:
+            held = [row for key, row in self.rows.items() if key not in self.decided]
+            return 200, {"pending": held, "cursor": None}
+        if email_id not in self.decided:
+            return 200, {"pending": [self.rows[email_id]], "cursor": None}
+        if self.forgets:
+            return 404, {"error": "There is no such message in this account."}
+        return 200, {"pending": [], "cursor": None, "email_id": email_id, **self._told(self.decided[email_id])}
+
+    def _told(self, effect: Effect) -> dict[str, Any]:
+        decided_by = "" if "[countersign:" in effect.reason else "Somebody at MultiMail"
+        status = "sent" if effect.action == "approve" else "rejected"
+        return {
+            "status": status, "decision": _WORDS[effect.action], "reason": effect.reason, "decided_by": decided_by,
+        }  # fmt: skip
+
+    def answer(self, method: str, path: str, body: dict[str, Any]) -> tuple[int, Any] | None:
+        """Answer a request, after parking it where it is a worker's; None cuts the connection."""
+        address = urlsplit(path)
+        if address.path == "/v1/account":
+            return 200, {"scopes": ["oversight"]}
+        if address.path == "/v1/oversight/decide":
+            return self._park(Parked(True, body, None))
+        if address.path != "/v1/oversight/pending" or method != "GET":
+            return 404, {"error": "not here"}
+        answer = self.read(parse_qs(address.query).get("email_id", [""])[0])
+        return self._park(Parked(False, body, answer)) if self.parks_reads else answer
+
+    def _park(self, parked: Parked) -> tuple[int, Any] | None:
+        with self.changed:
+            self.parked = parked
+            self.changed.notify_all()
+        assert parked.released.wait(PATIENCE * 10), "a request was forgotten"
+        return parked.answer
+
+
+@contextlib.contextmanager
+def serving_world() -> Iterator[World]:
+    """Serve it on a free port."""
+    world = World()
+
+    class Answers(Handler):
+        def _answer(self) -> None:
+            length = int(self.headers.get("Content-Length") or 0)
+            body = json.loads(self.rfile.read(length)) if length else {}
+            answer = world.answer(self.command, self.path, body)
+            if answer is None:
+                self.close_connection = True
+                reset(self.connection)
+                return
+            status, content = answer
+            raw = content if isinstance(content, bytes) else json.dumps(content).encode()
+            self.send_response(status)
+            for name, text in {"X-Countersign-Gateway": "1", "Content-Length": str(len(raw))}.items():
+                self.send_header(name, text)
+            self.end_headers()
+            self.wfile.write(raw)
+
+        do_GET = do_POST = _answer  # noqa: N815
+
+        def finish(self) -> None:
+            with contextlib.suppress(OSError, ValueError):
+                super().finish()
+
+    with serving(Answers) as origin:
+        world.url = origin
+        yield world
