@@ -52,6 +52,8 @@ class Stack:
 
     def __init__(self, folder: Path, *arguments: str, **variables: str) -> None:
         self._arguments = arguments
+        # What starts ./run in its place, such as `unshare`; it must end by becoming it.
+        self.before: list[str] = []
         self.data = folder / "data"
         self.output = folder / "run.out"
         self.launcher: subprocess.Popen[bytes] | None = None
@@ -68,7 +70,7 @@ class Stack:
         parent = os.getpid()
         with self.output.open("wb") as output:
             self.launcher = subprocess.Popen(
-                [str(ROOT / "run"), *self._arguments],
+                [*self.before, str(ROOT / "run"), *self._arguments],
                 env=self._outer,
                 stdin=subprocess.DEVNULL,
                 stdout=output,

@@ -263,14 +263,16 @@ class DeskRig(Records):
 
 
 @contextlib.contextmanager
-def desk_rig(tmp_path_factory: pytest.TempPathFactory, **variables: str) -> Iterator[DeskRig]:
+def desk_rig(
+    tmp_path_factory: pytest.TempPathFactory, *, running: Any = running_stack, **variables: str
+) -> Iterator[DeskRig]:
     """Start a product whose two halves speak through proxies, and whose decisions leave at once.
 
-    The second mailbox keeps its five seconds to undo.
+    The second mailbox keeps its five seconds to undo. `running` starts it in another way than others are.
     """
     upstream, hooks = Proxy(), Proxy()
     allow = f"{upstream.url},{hooks.url}"
-    with running_stack(tmp_path_factory, **{"OUTGOING_ALLOW": allow, **variables}) as stack:
+    with running(tmp_path_factory, **{"OUTGOING_ALLOW": allow, **variables}) as stack:
         rig = DeskRig(stack, upstream, hooks)
         upstream.serve(rig.known["GATEWAY_URL"])
         hooks.serve(rig.known["DASHBOARD_URL"])
