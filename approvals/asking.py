@@ -67,8 +67,7 @@ def ask(connection: Connection, email_id: str = "") -> Pending | None:
             # One message that is not known there says nothing about the connection.
             return Pending(rows=[], closed=None, is_our_gateway=True)
         if isinstance(error, errors.Throttled):
-            wait = timedelta(seconds=error.retry_after)
-            Connection.objects.filter(pk=connection.pk).update(wait_until=Now() + wait)
+            health.wait(connection, error.retry_after)
         health.note_failure(connection, error.sentence)
         return None
 

@@ -8,10 +8,10 @@ from datetime import timedelta
 from typing import Any
 
 from django.db import transaction
-from django.db.models.functions import Coalesce, Greatest, Now
+from django.db.models.functions import Now
 
 from approvals import health, mirror, settle
-from approvals.models import Connection, Decision, Message
+from approvals.models import Decision, Message
 from approvals.states import DecisionEvent, DecisionState, MessageEvent
 from audit.recording import record
 from common.postgres import clock
@@ -47,7 +47,7 @@ def end_with_error(decision: Decision, error: errors.UpstreamError, *, had_left:
     """
     message, current = _lock(decision)
     if isinstance(error, errors.Throttled):
-        _wait(message.connection, error.retry_after)
+        health.wait(message.connection, error.retry_after)
     elif isinstance(error, errors.KeyRefused):
         health.pause(message.connection, error.sentence, actor=ACTOR)
     if current is None:
@@ -164,12 +164,6 @@ def _postpone(decision: Decision, error: errors.UpstreamError, *, had_left: bool
         due_at=Now() + timedelta(seconds=seconds),
         may_have_left=had_left,
     )
-
-
-def _wait(connection: Connection, seconds: float) -> None:
-    """After a 429 the whole connection waits; a shorter wait never ends a longer one."""
-    until = Now() + timedelta(seconds=seconds)
-    Connection.objects.filter(pk=connection.pk).update(wait_until=Greatest(Coalesce("wait_until", until), until))
 
 
 def _mark_gone(message: Message) -> None:

@@ -1,9 +1,10 @@
 """Writes down on a connection how well MultiMail answers: failing, well again, paused. Each change is recorded once."""
 
 import logging
+from datetime import timedelta
 
 from django.db import transaction
-from django.db.models.functions import Now
+from django.db.models.functions import Coalesce, Greatest, Now
 
 from approvals.models import Connection
 from audit.recording import record
@@ -30,6 +31,12 @@ def note_recovery(connection: Connection) -> None:
     unwell = Connection.objects.filter(pk=connection.pk).exclude(failing_since=None, paused_at=None)
     if unwell.update(failing_since=None, last_error="", paused_at=None, paused_because=""):
         record("connection.recovered", actor=ACTOR, connection=connection.pk)
+
+
+def wait(connection: Connection, seconds: float) -> None:
+    """After a 429 the whole connection waits; a shorter wait never ends a longer one."""
+    until = Now() + timedelta(seconds=seconds)
+    Connection.objects.filter(pk=connection.pk).update(wait_until=Greatest(Coalesce("wait_until", until), until))
 
 
 @transaction.atomic
