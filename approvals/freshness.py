@@ -27,7 +27,7 @@ def freshness_for(actor: Actor, *, now: datetime | None = None) -> Freshness:
     The time is the database's, by which reads are stamped too: a host whose clock is off must not paint anything green.
     """
     seen = Connection.objects.visible_to(actor).annotate(clock=Now())
-    judged = [freshness_of(connection, now=now or connection.clock) for connection in seen]
+    judged = [freshness_of(one, now=now or one.clock) for one in seen]  # type: ignore[attr-defined]
     if not judged:
         return Freshness("amber", None, "No MultiMail account is connected yet.")
     worst = ("red", "amber", "green")

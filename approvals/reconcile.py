@@ -24,7 +24,8 @@ from upstream.client import Pending
 
 log = logging.getLogger(__name__)
 
-READ_LEASE = timedelta(seconds=30)
+# Longer than asking for the list takes; what is done with it afterwards renews it.
+READ_LEASE = timedelta(seconds=35)
 # What is not mirrored by then is left to the next read, so that no task lasts for ever.
 WORK_TIME = 45.0
 _RENEW_AFTER = 5.0
@@ -83,11 +84,12 @@ def read_everything(*, connection_id: int, now: datetime) -> str:
     connection = _take_read(connection_id)
     if connection is None:
         return "not now"
+    taken = time.monotonic()
     try:
         pending = asking.ask(connection)
         if pending is None:
             return "unreachable"
-        return _Reading(connection, pending, now).reconcile()
+        return _Reading(connection, pending, now, taken=taken).reconcile()
     finally:
         Connection.objects.filter(pk=connection.pk, reading_until=connection.reading_until).update(reading_until=None)
 
@@ -119,11 +121,11 @@ class _Held:
 class _Reading:
     """One whole read on its way into the mirror."""
 
-    def __init__(self, connection: Connection, pending: Pending, now: datetime) -> None:
+    def __init__(self, connection: Connection, pending: Pending, now: datetime, *, taken: float) -> None:
         self.connection, self.pending, self.now = connection, pending, now
         self.began: datetime = connection.began  # type: ignore[attr-defined]
         self.ends = time.monotonic() + WORK_TIME
-        self.renewed = time.monotonic()
+        self.renewed = taken
         self.unreadable = pending.unreadable
         self.is_unfinished = False
 
@@ -164,7 +166,7 @@ class _Reading:
 
     def _news(self, held: dict[str, _Held]) -> list[dict[str, Any]]:
         """Return the rows that the mirror does not show yet."""
-        others = []
+        others: list[tuple[dict[str, Any], int | None]] = []
         for row in self.pending.rows:
             known = held.get(str(row["id"]))
             if known is None or (not known.is_hydrated and not known.is_left_alone):

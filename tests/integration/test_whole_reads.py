@@ -9,8 +9,10 @@ from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 
 from approvals import asking, fetching, mirror, reconcile
+from approvals.decide import give_verdict
+from approvals.execute import run_decision
 from approvals.freshness import freshness_of
-from approvals.models import Connection, Message, Revision
+from approvals.models import Connection, Decision, Message, Revision
 from approvals.reconcile import hydrate, read_everything
 from audit.models import Entry
 from tests.factories import NOW, make_connection, make_message, pending_row
@@ -304,6 +306,37 @@ def test_security_line_20_key_that_may_also_send_is_refused_and_pauses_its_conne
     assert read(connection) == "1 held"
     connection.refresh_from_db()
     assert connection.paused_at is None
+
+
+def test_security_line_20_only_the_oversight_key_reads_what_is_held_and_decides(hosted, upstream, reviewer):
+    hosted.read_key, hosted.admin_key, hosted.agent_key = "mm_live_read", "mm_live_admin", "mm_live_agent"
+    hosted.save()
+    upstream.holds(pending_row("01A"))
+    upstream.decides(200, status="approved_and_sent", decision="approved")
+    read(hosted)
+    message = Message.objects.get()
+    decision = give_verdict(
+        message=message.public_id, actor=reviewer.actor(surface="web"), outcome="approve",
+        fingerprint=message.revision.fingerprint, reason="", now=NOW,
+    ).decision  # fmt: skip
+    Decision.objects.update(due_at=Now())
+    assert run_decision(decision_id=decision.pk, now=NOW) == "applied"
+    assert "/v1/oversight/decide" in upstream.paths
+    assert set(upstream.keys) == {"mm_live_oversight"}
+
+
+def test_security_line_20_nothing_is_decided_with_a_key_nobody_could_ask_about(hosted, upstream, reviewer):
+    upstream.holds(pending_row("01A"))
+    upstream.answers["/v1/account"] = (500, {"error": "no"})
+    read(hosted)
+    message = Message.objects.get()
+    decision = give_verdict(
+        message=message.public_id, actor=reviewer.actor(surface="web"), outcome="approve",
+        fingerprint=message.revision.fingerprint, reason="", now=NOW,
+    ).decision  # fmt: skip
+    Decision.objects.update(due_at=Now())
+    assert run_decision(decision_id=decision.pk, now=NOW) == "recorded"
+    assert upstream.decisions == []
 
 
 def test_security_line_20_each_key_is_asked_about_once(connection, upstream):
