@@ -96,9 +96,7 @@ def _refuse_if_decided(message: Message, outcome: str) -> None:
     decision = message.decisions.select_related("given_by").order_by("-pk").first()
     if decision is not None and decision.state not in _OPEN_AGAIN:
         if not came_back(message, outcome):
-            who = decision.given_by or "A rule"
-            when = f"{decision.recorded_at:%H:%M:%S} UTC"
-            raise AlreadyDecided(f"{who} {decision.word} this message first, at {when}.", decision=decision)
+            raise AlreadyDecided(_who_was_first(decision), decision=decision)
         # The verdicts of then have had their effect.
         message.verdicts.filter(live=True).update(live=False)
     if message.state != MessageState.HELD:
@@ -110,6 +108,14 @@ def _refuse_if_decided(message: Message, outcome: str) -> None:
             "back, or wait until MultiMail was read twice and still holds it.",
             decision=withdrawn,
         )
+
+
+def _who_was_first(decision: Decision) -> str:
+    if decision.state == DecisionState.SUPERSEDED and decision.explanation:
+        return decision.explanation
+    return (
+        f"{decision.given_by or 'A rule'} {decision.word} this message first, at {decision.recorded_at:%H:%M:%S} UTC."
+    )
 
 
 def _seconds_shown(message: Message, actor: Actor, fingerprint: str, at: datetime) -> int | None:

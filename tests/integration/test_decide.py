@@ -255,3 +255,12 @@ def test_webhook_that_comes_while_the_answer_is_written_is_not_lost():
     webhook.join(10)
     message.refresh_from_db()
     assert (results, message.state, Decision.objects.get().state) == (["applied"], "approved", "applied")
+
+
+def test_verdict_on_what_somebody_outside_decided_is_told_who_it_was(connection, reviewer, second_reviewer):
+    message = make_message(connection)
+    decision = decide(message, reviewer).decision
+    with transaction.atomic():
+        meet_report(decision, reported="rejected", reason="", decided_by="key_other", actor=worker("sync"))
+    with pytest.raises(AlreadyDecided, match="rejected by key_other outside this desk first"):
+        decide(message, second_reviewer)
