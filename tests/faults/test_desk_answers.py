@@ -11,6 +11,8 @@ from tests.faults.proxy import DECIDE, WEBHOOK
 pytestmark = pytest.mark.xdist_group("desk-faults")
 
 NOT_JSON = b"<html><title>502 Bad Gateway</title></html>"
+# Only with --all: what differs from the others in how it looks, not in what the desk knows.
+ALIKE = {"half of the answer", "an answer without end", "200 that is not JSON", "500"}
 COMMITTED = {
     "no byte of the answer": wire.lose_answer,
     "half of the answer": wire.truncate,
@@ -24,6 +26,14 @@ NOT_COMMITTED = {
     "200 that is not JSON": wire.answering(200, NOT_JSON),
     "409 that names no outcome": wire.answering(409),
 }
+
+
+def each(faults, kept):
+    """The faults as parameters; those that are alike only with --all, but for the one that is kept."""
+    return [
+        pytest.param(fault, id=name, marks=[pytest.mark.slow] if name in ALIKE - {kept} else [])
+        for name, fault in faults.items()
+    ]
 
 
 def in_doubt(desk, held, timeout=20):
@@ -59,7 +69,7 @@ def read_twice(desk, held):
     injected="A proxy hands the call on and loses, halves or replaces MultiMail's answer; webhooks are lost too.",
     held="Shown as unknown, confirmed by reading the message by its id; no second call, one mail.",
 )
-@pytest.mark.parametrize("fault", COMMITTED.values(), ids=COMMITTED)
+@pytest.mark.parametrize("fault", each(COMMITTED, "200 that is not JSON"))
 def test_answer_spoiled_after_commit_is_doubt_that_reading_ends(desk, fault):
     held = desk.hold()
     with without_webhooks(desk, held), desk.upstream.fault(fault, DECIDE, held.upstream_id):
@@ -76,7 +86,7 @@ def test_answer_spoiled_after_commit_is_doubt_that_reading_ends(desk, fault):
     injected="A proxy cuts the connection, or answers 500 or nonsense, and MultiMail never sees the decide call.",
     held="Unknown until two reads showed it still held; then a reject goes out once more, as the same decision.",
 )
-@pytest.mark.parametrize("fault", NOT_COMMITTED.values(), ids=NOT_COMMITTED)
+@pytest.mark.parametrize("fault", each(NOT_COMMITTED, ""))
 def test_reject_that_never_arrived_goes_out_again_after_two_reads(desk, fault):
     held = desk.hold()
     with desk.upstream.fault(fault, DECIDE, held.upstream_id, times=1):

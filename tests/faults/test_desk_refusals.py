@@ -102,7 +102,7 @@ def test_403_to_one_decision_refuses_it_alone(desk):
     injected="A proxy answers 422 or 400 to the decide call.",
     held="Refused with what MultiMail said, held again, verdict void; the next decision goes.",
 )
-@pytest.mark.parametrize("status", [422, 400])
+@pytest.mark.parametrize("status", [422, pytest.param(400, marks=pytest.mark.slow)])
 def test_checklist_48_rejected_call_leaves_the_message_held(desk, status):
     held = desk.hold()
     with desk.upstream.fault(wire.answering(status, b'{"error": "No."}'), DECIDE, held.upstream_id, times=1):

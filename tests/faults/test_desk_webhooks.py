@@ -14,15 +14,15 @@ from tests.faults.records import Held
 
 pytestmark = pytest.mark.xdist_group("desk-faults")
 
-# Of what comes in this order, which comes when.
-ORDERS = {
-    "in order": [0, 1, 2],
-    "the other way round": [2, 1, 0],
-    "sent before approved": [0, 2, 1],
-    "approved before pending": [1, 0, 2],
-    "sent first": [2, 0, 1],
-    "pending last": [1, 2, 0],
-}
+# Pending, approved and sent are numbers 0 to 2 in the order in which they happened.
+ORDERS = [
+    pytest.param([2, 1, 0], id="the other way round"),
+    pytest.param([0, 2, 1], id="sent before approved"),
+    pytest.param([1, 2, 0], id="pending last"),
+    pytest.param([1, 0, 2], id="approved before pending", marks=pytest.mark.slow),
+    pytest.param([2, 0, 1], id="sent first", marks=pytest.mark.slow),
+    pytest.param([0, 1, 2], id="in order", marks=pytest.mark.slow),
+]
 
 
 def events(desk, upstream_id):
@@ -78,7 +78,7 @@ def test_same_webhook_a_hundred_times_is_one_row(desk):
     injected="MultiMail's own webhooks of a message are caught and brought to the desk in another order.",
     held="The same mirror as in order; what came too late is kept and marked; the content is filled in later.",
 )
-@pytest.mark.parametrize("order", ORDERS.values(), ids=ORDERS)
+@pytest.mark.parametrize("order", ORDERS)
 def test_webhooks_in_any_order_end_in_the_same_mirror(desk, order):
     with desk.hooks.fault(wire.answering(200), WEBHOOK):
         upstream_id, subject = desk.send()
@@ -150,3 +150,24 @@ def test_checklist_49_reading_closes_a_row_decided_elsewhere(desk, action):
     assert desk.ana.find(held.upstream_id) is None
     assert "decided elsewhere" in desk.message(held)["upstream_reason"]
     assert desk.upstream.requests(LIST)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        wire.answering(200, b'{"pending": [], "count": 0}', X_Countersign_Gateway="1"),
+        pytest.param(wire.truncate, marks=pytest.mark.slow),
+        pytest.param(wire.answering(500), marks=pytest.mark.slow),
+    ],
+    ids=["empty", "truncated", "500"],
+)
+def test_checklist_49_spoiled_list_closes_nothing(desk, fault):
+    held = desk.hold()
+    with desk.upstream.fault(fault, LIST) as lists:
+        desk.reconcile()
+        lists.wait()
+        desk.wait_for_idle()
+    assert desk.message(held)["state"] == "held"
+    assert desk.entries(held, "message.gone") == []
+    desk.reconcile()
+    desk.wait(lambda: not desk.connection()["failing_since"], "the connection to be well")

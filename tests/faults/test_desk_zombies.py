@@ -4,6 +4,7 @@ import contextlib
 import os
 import signal
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -107,6 +108,57 @@ def test_zombie_that_marked_its_call_does_not_call(desk):
                 desk.wait(lambda: time.monotonic() - began > FRESH_FOR, "the worker to have stood still too long")
         desk.sweep_through()
     assert (settled["attempt"], calls(desk, held)) == (2, 1)
+
+
+@contextlib.contextmanager
+def another_is_calling(desk, held, first):
+    """Stop the worker that stands at `first`, and let another take over as far as its own call, which the proxy holds.
+
+    Then the first gets its answer and wakes up, and has nothing more to do when the body begins.
+    """
+    call = wire.Hold()
+    with ThreadPoolExecutor(1) as pool, desk.upstream.fault(call, DECIDE, held.upstream_id, times=1):
+        try:
+            with stopped(desk):
+                other = pool.submit(taken_over, desk, held, "applied")
+                call.wait()
+                first.release()
+            desk.sweep_through()
+            yield
+        finally:
+            call.release()
+        other.result(30)
+
+
+@pytest.mark.fault(
+    14,
+    injected="SIGSTOP between read and call as above; SIGCONT while the other one's call is under way.",
+    held="The attempt number tells them apart: what wakes up does not call.",
+)
+def test_zombie_does_not_call_beside_a_newer_attempt(desk):
+    held = desk.hold()
+    read = wire.Hold(after_answer=True)
+    with desk.upstream.fault(read, READ, held.upstream_id, times=1):
+        assert desk.decide(held) == 302
+        read.wait()
+        with another_is_calling(desk, held, read):
+            assert (calls(desk, held), desk.decision(held)["attempt"]) == (1, 2)
+
+
+@pytest.mark.fault(
+    14,
+    injected="SIGSTOP during the call as above; its late answer, a refusal, comes while the other one calls.",
+    held="The attempt number tells them apart: the late refusal does not end the newer attempt.",
+)
+def test_late_refusal_does_not_end_a_newer_attempt(desk):
+    held = desk.hold()
+    call = wire.Hold(then=wire.answering(422))
+    with desk.upstream.fault(call, DECIDE, held.upstream_id, times=1):
+        assert desk.decide(held, "reject") == 302
+        call.wait()
+        with another_is_calling(desk, held, call):
+            assert (desk.decision(held)["state"], desk.decision(held)["attempt"]) == ("calling", 2)
+    assert calls(desk, held) == 2
 
 
 @pytest.mark.fault(
