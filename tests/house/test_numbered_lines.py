@@ -8,15 +8,15 @@ SECURITY = [*range(1, 12), *range(16, 21), *range(23, 26)]
 CONTRACT = range(44, 51)
 
 
-def tested(prefix):
+def numbers_of(prefix):
     """The numbers in the names of tests that begin so."""
     found = re.compile(rf"^\s*(?:async )?def {prefix}(\d+)_\w+\(", re.MULTILINE)
     return {int(number) for path in TESTS.rglob("test_*.py") for number in found.findall(path.read_text())}
 
 
 def test_every_promised_line_of_the_security_list_has_a_test():
-    assert set(SECURITY) - tested("test_security_line_") == set()
+    assert set(SECURITY) - numbers_of("test_security_line_") == set()
 
 
 def test_every_line_of_the_checklist_that_is_the_desks_has_a_test():
-    assert set(CONTRACT) - tested("test_line_") == set()
+    assert set(CONTRACT) - numbers_of("test_line_") == set()
