@@ -12,7 +12,7 @@ from itertools import chain
 from django.urls import reverse
 
 from approvals.freshness import freshness_of
-from approvals.looking import may_look, may_read
+from approvals.looking import may_look, readable_by
 from approvals.models import Connection, Decision, Message, WebhookEvent
 from approvals.querysets import FETCH_TRIES
 from approvals.stalling import stalled_groups
@@ -193,6 +193,7 @@ def _overdue(actor: Actor) -> Iterator[Stuck]:
 
 
 def _connections(actor: Actor, now: datetime) -> Iterator[Stuck]:
+    readable = set(readable_by(actor).values_list("pk", flat=True))
     for connection in Connection.objects.visible_to(actor).unwell().order_by("name"):
         if connection.paused_at:
             what, since = f"{connection} is paused, and nothing is decided through it", connection.paused_at
@@ -204,8 +205,8 @@ def _connections(actor: Actor, now: datetime) -> Iterator[Stuck]:
             what, since = f"{connection} is not well read", connection.failing_since or connection.complete_as_of
             advice = "It is tried again by itself; the queue may lack messages until it works."
         why = freshness_of(connection, now=now).reason
-        act = Act("Read now", reverse("read-connection", args=[connection.pk]), posts=True) if may_read(actor) else None
-        yield Stuck("connection", what, since, why, advice, act)
+        act = Act("Read now", reverse("read-connection", args=[connection.pk]), posts=True)
+        yield Stuck("connection", what, since, why, advice, act if connection.pk in readable else None)
 
 
 def _unread(actor: Actor) -> Iterator[Stuck]:

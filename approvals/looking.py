@@ -6,6 +6,7 @@ from django.db import transaction
 
 from approvals.errors import ActNotAllowed
 from approvals.models import Connection, Message
+from approvals.querysets import ConnectionQuerySet
 from audit.recording import record
 from people.actors import Actor, Role
 
@@ -17,9 +18,9 @@ def may_look(actor: Actor, message: Message) -> bool:
     return any(actor.is_a(role, connection=message.connection_id, mailbox=message.mailbox_id) for role in _ROLES)
 
 
-def may_read(actor: Actor) -> bool:
-    """Whether the actor may have an account that they see read: whoever decides or configures in a part of it."""
-    return any(actor.has(role) for role in _ROLES)
+def readable_by(actor: Actor) -> ConnectionQuerySet:
+    """The accounts that the actor may have read: whoever decides or configures in a part of one."""
+    return Connection.objects.visible_to(actor.acting_as(*_ROLES))
 
 
 @transaction.atomic
@@ -49,8 +50,8 @@ def look_again(*, message: UUID, actor: Actor) -> Message:
 @transaction.atomic
 def read_again(*, connection_id: int, actor: Actor) -> Connection:
     """Note that the actor has a whole account read now. Raises ActNotAllowed for whoever may not."""
-    found = Connection.objects.visible_to(actor).filter(pk=connection_id).first()
-    if found is None or not may_read(actor):
+    found = readable_by(actor).filter(pk=connection_id).first()
+    if found is None:
         raise ActNotAllowed("Only a reviewer or an admin of this connection can have it read.")
     record("connection.read_asked", actor=actor, connection=found.pk)
     return found

@@ -1,6 +1,6 @@
 """Who does something: the frozen `Actor` that every command gets, with what it may do where."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 
@@ -45,6 +45,10 @@ class Actor:
     def has(self, role: Role) -> bool:
         """Whether the actor has `role` anywhere."""
         return any(scope.role is role for scope in self.scopes)
+
+    def acting_as(self, *roles: Role) -> "Actor":
+        """Return the same actor with these roles alone: what they may reach by them."""
+        return replace(self, scopes=tuple(scope for scope in self.scopes if scope.role in roles))
 
     def sees_all(self) -> bool:
         """Whether no part of the desk is out of the actor's sight."""

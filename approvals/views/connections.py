@@ -14,7 +14,7 @@ from django.views.decorators.http import require_POST, require_safe
 from approvals import nudges, unsigned
 from approvals.errors import ActNotAllowed
 from approvals.freshness import Freshness, freshness_of
-from approvals.looking import may_read, read_again
+from approvals.looking import read_again, readable_by
 from approvals.models import Connection, WebhookEvent
 from common.pages import DeskRequest, page_or_fragment
 from people.actors import Actor
@@ -38,11 +38,7 @@ def connections(request: DeskRequest) -> HttpResponse:
 
 def _answer(request: DeskRequest, *, status: int = 200, problem: str = "") -> HttpResponse:
     actor: Actor = request.actor
-    context = {
-        "rows": connection_rows(actor, now=timezone.now()),
-        "may_read": may_read(actor),
-        "problem": problem,
-    }
+    context = {"rows": connection_rows(actor, now=timezone.now()), "problem": problem}
     page, fragment = "approvals/connections.html", "approvals/_connections.html"
     return page_or_fragment(request, page=page, fragment=fragment, context=context, status=status)
 
@@ -67,12 +63,14 @@ def connection_rows(actor: Actor, *, now: datetime) -> list[dict[str, Any]]:
     """Return what the page shows of each account the actor has a role for; no key ever leaves this function."""
     events, rows = WebhookEvent.objects.visible_to(actor), []
     connections = list(Connection.objects.visible_to(actor).order_by("name"))
+    readable = set(readable_by(actor).values_list("pk", flat=True))
     forged = unsigned.lately(connection.pk for connection in connections)
     for connection in connections:
         freshness = freshness_of(connection, now=now)
         rows.append(
             {
                 "connection": connection,
+                "may_read": connection.pk in readable,
                 "freshness": freshness,
                 "health": health_of(connection, freshness, now=now),
                 "mailboxes": connection.mailboxes.visible_to(actor).order_by("address"),

@@ -6,6 +6,7 @@ import pytest
 from django.db.models.functions import Now
 
 from approvals.models import Connection
+from people.models import Grant
 from tests.factories import make_connection, make_message
 
 pytestmark = pytest.mark.django_db
@@ -76,6 +77,15 @@ def test_secret_of_the_last_webhook_is_told(signed_in, admin, connection):
     assert "signed with the current secret" in page
     assert "The previous secret is taken until" in page
     assert "whsec_" not in page
+
+
+def test_reviewer_elsewhere_who_audits_here_is_not_offered_to_read_now(signed_in, auditor, connection):
+    other = make_connection("other")
+    Grant.objects.create(person=auditor, role="reviewer", mailbox=other.mailboxes.get(), connection=other)
+    client = signed_in(auditor)
+    assert client.get("/connections/").content.count(b"Read now") == 1
+    assert client.post(f"/connections/{connection.pk}/read/").status_code == 403
+    assert client.post(f"/connections/{other.pk}/read/").status_code == 302
 
 
 def test_auditor_is_not_offered_to_read_now(signed_in, auditor, connection):

@@ -98,6 +98,8 @@ def test_switch_elsewhere_is_not_shown_to_those_whom_it_does_not_stop(signed_in,
     assert client.post(f"/stop/{theirs.pk}/release/").status_code == 404
     pull(actor=actor, reason="All of mine", connection=connection)
     assert "All of mine" in client.get("/queue/").content.decode()
+    pull(actor=actor, reason="All of everything")
+    assert "All of everything" in client.get("/queue/").content.decode()
 
 
 @pytest.mark.parametrize(
