@@ -127,7 +127,7 @@ class _Reading:
         self.ends = time.monotonic() + WORK_TIME
         self.renewed = taken
         self.unreadable = pending.unreadable
-        self.is_unfinished = False
+        self.is_unfinished = self.has_failed = False
 
     def reconcile(self) -> str:
         """Mirror what is new or changed, close what is gone, and write down how complete the queue is by that."""
@@ -142,7 +142,7 @@ class _Reading:
         self._meet_again(held, listed)
         if not self.pending.unreadable:
             for one in held.values():
-                if one.upstream_id not in listed and one.is_older and not self._is_over():
+                if one.upstream_id not in listed and one.is_older and not self.has_failed and not self._is_over():
                     self._close(one)
         return self._write_down(len(listed))
 
@@ -205,7 +205,8 @@ class _Reading:
             return
         if told is None:
             if asking.can_ask(message):
-                # It can be asked, and did not answer: absence alone closes nothing.
+                # It can be asked, and did not answer: absence alone closes nothing, and the next would fare no better.
+                self.has_failed = self.connection.is_our_gateway
                 return
             if self.pending.pages > 1 and (one.missing_since is None or one.missing_since >= self.began):
                 Message.objects.filter(pk=one.pk, missing_since=None).update(missing_since=self.began)
@@ -235,6 +236,8 @@ class _Reading:
                 self.connection, f"{self.unreadable} of the held messages could not be read; the others are here."
             )
             return f"{self.unreadable} unreadable"
+        if self.has_failed:
+            return "unreachable"
         if self.is_unfinished:
             return "to be continued"
         # Never backwards: a read that was overtaken has nothing to say.

@@ -14,7 +14,8 @@ from tests.serving import Handler, serving
 class MultiMail:
     """`answers` maps a path to (status, body); a body that is bytes goes out as it is. Ids in `unknown` are 404.
 
-    `pages` maps a cursor to the page of the held messages that it leads to, or to an answer.
+    `pages` maps a cursor to the page of the held messages that it leads to, or to an answer; `single` is the answer to
+    each question for one message.
     """
 
     url: str = ""
@@ -24,6 +25,7 @@ class MultiMail:
     unknown: set[str] = field(default_factory=set)
     pages: dict[str, Any] = field(default_factory=dict)
     keys: list[str] = field(default_factory=list)
+    single: tuple[int, Any] | None = None
     # What happens elsewhere, by method, after a request arrived and before it is answered.
     meanwhile: dict[str, Callable[[], object]] = field(default_factory=dict)
 
@@ -67,6 +69,8 @@ def multimail() -> Iterator[MultiMail]:
             if standin.pages and address.path == "/v1/oversight/pending":
                 page = standin.pages[address.query.partition("cursor=")[2]]
                 status, body = page if isinstance(page, tuple) else (200, page)
+            if standin.single and "email_id=" in address.query:
+                status, body = standin.single
             if address.query.partition("email_id=")[2] in standin.unknown:
                 status, body = 404, {"error": "There is no such message in this account."}
             standin.meanwhile.get(self.command, lambda: None)()

@@ -146,6 +146,19 @@ def test_read_key_without_an_answer_closes_nothing(hosted, upstream, answer):
     assert states() == {"01A": "held"}
 
 
+def test_gateway_that_stops_answering_about_what_is_gone_is_asked_once_and_closes_nothing(connection, upstream):
+    upstream.holds(pending_row("01A"), pending_row("01B"))
+    read(connection)
+    upstream.holds()
+    upstream.single = (500, {"error": "no"})
+    before = len(upstream.calls)
+    assert read(connection) == "unreachable"
+    assert len(upstream.calls) - before == 2
+    connection.refresh_from_db()
+    assert connection.failing_since is not None
+    assert states() == {"01A": "held", "01B": "held"}
+
+
 def test_received_mail_is_never_read_with_the_read_key(hosted, upstream):
     Connection.objects.update(read_key="mm_live_read")
     upstream.holds(pending_row("01A", direction="inbound", status="pending_inbound_approval"))
