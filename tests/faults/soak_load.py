@@ -24,6 +24,8 @@ from tests.faults.proxy import DECIDE, READ, WEBHOOK, Fault
 # What becomes of a message, and how often.
 PLANS = {"approve": 60, "reject": 12, "send_back": 8, "undo": 8, "elsewhere": 2, "leave": 10}
 _DECIDED = ("approve", "reject", "send_back", "undo")
+# How often each process is killed or stopped, and each store emptied.
+TIMES = 2
 _LOST = (requests.RequestException, ValueError, KeyError, AssertionError)
 
 
@@ -136,7 +138,7 @@ class Reviewer:
     def withdraw_some(self) -> None:
         """Stop a few of those whose outcome is not known."""
         for row in self.browser.queue("unknown"):
-            if row["decision"] == "unknown" and self.random.random() < 0.1:
+            if row["decision"] == "unknown" and self.random.random() < 0.03:
                 self.diary.answers[f"withdraw: {self.post(row['id'], 'withdraw')}"] += 1
 
 
@@ -183,21 +185,25 @@ class Chaos:
     def work(self, is_over: Callable[[], bool]) -> None:
         while not is_over():
             self._one()
-            time.sleep(self.random.uniform(0.2, 1.5))
 
     def _one(self) -> None:
         # Each of them comes before one comes again.
         self._bag = self._bag or self.random.sample([*self._wire, *self._acts], len(self._wire) + len(self._acts))
         name = self._bag.pop()
-        self.diary.faults[name] += 1
         if name in self._acts:
-            self._acts[name]()
+            if self.diary.faults[name] < TIMES:
+                self.diary.faults[name] += 1
+                self._acts[name]()
+                # What is killed or emptied should be at work again before the next: that is what the soak is about.
+                time.sleep(self.random.uniform(3, 8))
             return
+        self.diary.faults[name] += 1
         fault, kind = self._wire[name]
         proxy = self.rig.hooks if kind == WEBHOOK else self.rig.upstream
         times = 1 if name.startswith("403") else self.random.randint(2, 8)
         with proxy.fault(fault, kind, times=times):
             time.sleep(self.random.uniform(0.5, 2))
+        time.sleep(self.random.uniform(0.5, 2))
 
     def _delay(self) -> None:
         held = wire.Hold()

@@ -15,8 +15,8 @@ from tests.faults.soak_load import Chaos, Diary, Reviewer, decide_elsewhere, in_
 
 MESSAGES = int(os.environ.get("SOAK_MESSAGES", "2000"))
 OPEN = ("recorded", "calling", "unknown", "unattributed", "withdrawn")
-# How long the last fault may take to be got over by the product itself and the people who are asked.
-RECOVERY = 300
+# How long the last fault may take to be got over by the product itself and the people who are asked; and all before.
+RECOVERY, LOAD = 300, 900
 
 pytestmark = [pytest.mark.soak, pytest.mark.xdist_group("soak")]
 
@@ -62,7 +62,7 @@ def load(rig: DeskRig, diary: Diary, reviewers: list[Reviewer], ana: Reviewer) -
     for upstream_id, number in list(diary.sent.items()):
         if diary.plan(number) == "elsewhere":
             decide_elsewhere(rig, diary, upstream_id, number)
-    rig.wait(lambda: everything_was_decided(diary) or tidy(ana), "everything to be decided", 600)
+    rig.wait(lambda: everything_was_decided(diary) or tidy(ana), "everything to be decided", LOAD)
     over = True
     [other.join() for other in others]
 
@@ -104,7 +104,7 @@ def unfinished(rig: DeskRig) -> dict[str, int]:
             "WHERE e.subject LIKE 'Soak %%' AND %s::text[] IS NOT NULL AND CASE e.status "
             "WHEN 'pending_send_approval' THEN m.state IS DISTINCT FROM 'held' "
             "WHEN 'rejected' THEN m.state IS DISTINCT FROM 'rejected' "
-            "ELSE coalesce(m.state NOT IN ('sent', 'delivered'), true) END"
+            "ELSE coalesce(m.state NOT IN ('approved', 'scheduled_approved', 'sent', 'delivered'), true) END"
         ),
         "leaving": "SELECT count(*) AS n FROM gateway_email WHERE status = 'scheduled' AND %s::text[] IS NOT NULL",
     }
