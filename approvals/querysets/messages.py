@@ -110,23 +110,25 @@ class MessageQuerySet(models.QuerySet["Message"]):
         return self.filter(rested, connection__paused_at=None, connection__failing_since=None)
 
     def unfetchable(self) -> Self:
-        """Held, with a content that could not be stored in several tries and is left alone (relies on message_held)."""
+        """Held, with a content that could not be stored in several tries and is left alone (message_unfetchable)."""
         return self.filter(state=MessageState.HELD, fetch_tries__gte=FETCH_TRIES)
 
     def to_ask_about(self) -> Self:
-        """Those whose next event is late, and that MultiMail can be asked about (relies on message_on_its_way).
+        """Those whose next event is late, and that MultiMail can be asked about.
 
         After a minute, 5 minutes, half an hour, then every 6 hours for a month. Of mail that left, only delivery can
-        still come, and from many mail servers it never does: it is asked about thrice.
+        still come, and from many mail servers it never does: it is asked about thrice, within an hour. That hour bounds
+        how much of message_changed is read; the other states have message_on_its_way.
         """
         first = Q(asked_at=None) | Q(asked_at__lt=F("changed_at"))
         again = Q(asked_at__lt=Now() - timedelta(hours=6))
         for since, wait in ((timedelta(minutes=3), timedelta(minutes=5)), (timedelta(minutes=30),) * 2):
             again |= Q(asked_at__lt=F("changed_at") + since) & Q(asked_at__lt=Now() - wait)
-        more_to_come = ~Q(state=MessageState.SENT) | first | Q(asked_at__lt=F("changed_at") + timedelta(minutes=30))
+        left = Q(state=MessageState.SENT, changed_at__gt=Now() - timedelta(hours=1))
+        left &= first | Q(asked_at__lt=F("changed_at") + timedelta(minutes=30))
+        waits = Q(state__in=ON_ITS_WAY, changed_at__gt=Now() - timedelta(days=30))
         can_be_asked = Q(connection__is_our_gateway=True) | Q(direction="outbound") & ~Q(connection__read_key="")
-        late = Q(changed_at__lt=Now() - timedelta(minutes=1), changed_at__gt=Now() - timedelta(days=30))
-        found = self.filter(late, first | again, more_to_come, can_be_asked, state__in=ON_ITS_WAY)
+        found = self.filter(left | waits, first | again, can_be_asked, changed_at__lt=Now() - timedelta(minutes=1))
         return found._on_well_connections()
 
     def changed_since(self, at: datetime) -> Self:
@@ -135,7 +137,7 @@ class MessageQuerySet(models.QuerySet["Message"]):
 
     def long_unread(self) -> Self:
         """Held for a while, and nobody can read them because their content has not come (message_to_hydrate)."""
-        return self.not_hydrated().filter(Q(held_at__lt=Now() - STUCK_AFTER) | Q(fetch_tries__gte=FETCH_TRIES))
+        return self.not_hydrated().filter(held_at__lt=Now() - STUCK_AFTER, fetch_tries__lt=FETCH_TRIES)
 
     def of_event(self, event: "WebhookEvent") -> Self:
         """The message that a webhook was about; none where its body did not tell."""

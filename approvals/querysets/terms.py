@@ -34,7 +34,7 @@ EXPIRY_REST = timedelta(minutes=15)
 READS_THAT_PROVE = 2
 
 # Past the desk, and more is to be heard of it.
-ON_ITS_WAY = (MessageState.APPROVED, MessageState.SCHEDULED_APPROVED, MessageState.GONE, MessageState.SENT)
+ON_ITS_WAY = (MessageState.APPROVED, MessageState.SCHEDULED_APPROVED, MessageState.GONE)
 
 # A content that could not be stored so often is left alone.
 FETCH_TRIES = 3

@@ -139,7 +139,9 @@ def test_late_messages_are_asked_about_rarer_and_rarer(message, changed, asked, 
 def test_mail_that_left_is_asked_about_a_few_times_only(message):
     is_(message, "sent", changed=400, asked=310)
     assert Message.objects.to_ask_about().exists()
-    is_(message, "sent", changed=90_000, asked=50_000)
+    is_(message, "sent", changed=3000, asked=1000)
+    assert not Message.objects.to_ask_about().exists()
+    is_(message, "sent", changed=4000)
     assert not Message.objects.to_ask_about().exists()
 
 

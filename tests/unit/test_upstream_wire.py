@@ -72,7 +72,7 @@ def decide(url):
     ids=["one header", "many interim answers", "body", "chunks"],
 )
 def test_answer_that_drips_ends_in_time_and_is_unknown(monkeypatch, raw):
-    monkeypatch.setattr(client, "TOTAL_TIMEOUT", 0.4)
+    monkeypatch.setattr(client, "TOTAL_TIMEOUT", 0.25)
     began = time.monotonic()
     with peer(raw, drip=0.02) as (url, _), pytest.raises(errors.OutcomeUnknown, match="in time"):
         decide(url)
