@@ -14,7 +14,6 @@ from django.urls import reverse
 from approvals.freshness import freshness_of
 from approvals.looking import may_look, readable_by
 from approvals.models import Connection, Decision, Message, WebhookEvent
-from approvals.querysets import FETCH_TRIES
 from approvals.stalling import stalled_groups
 from approvals.states import DecisionState, MessageState, Outcome
 from people.actors import Actor, Role
@@ -75,6 +74,7 @@ def attention_count(actor: Actor) -> int:
         decisions.stalled(),
         decisions.refused_lately(),
         messages.overdue().awaiting_review(),
+        messages.unfetchable(),
         messages.long_unread(),
         messages.without_word(),
         WebhookEvent.objects.visible_to(actor).to_look_at(),
@@ -106,7 +106,7 @@ def _unknown(decision: Decision, actor: Actor) -> Stuck:
     why = decision.explanation or "MultiMail did not answer."
     what = f"It is not known whether {named(message)} was {decision.word}"
     repeats = message.connection.repeats_unknown_approvals
-    if decision.outcome == Outcome.APPROVE and decision.seen_held > 1 and not repeats:
+    if decision.outcome == Outcome.APPROVE and decision.has_been_read_as_held and not repeats:
         return Stuck(
             decision.state,
             what,
@@ -210,17 +210,19 @@ def _connections(actor: Actor, now: datetime) -> Iterator[Stuck]:
 
 
 def _unread(actor: Actor) -> Iterator[Stuck]:
-    unread = Message.objects.visible_to(actor).long_unread().select_related("connection", "mailbox")
-    for message in unread.oldest_first()[:SHOWN]:
+    visible = Message.objects.visible_to(actor).select_related("connection", "mailbox")
+    advice = "Nobody can decide what nobody could read. Fetch it once more."
+    for message in visible.unfetchable().oldest_first()[:SHOWN]:
+        what = f"The content of {named(message)} cannot be fetched"
+        why = f"It was tried {message.fetch_tries} times, and each time the worker did not come to an end."
+        act = _look(actor, message, "Try again")
+        yield Stuck("unfetchable", what, message.held_at, why, advice, act, message)
+    for message in visible.long_unread().oldest_first()[:SHOWN]:
         connection = message.connection
-        if message.fetch_tries >= FETCH_TRIES:
-            kind, what = "unfetchable", f"The content of {named(message)} cannot be fetched"
-            why = f"It was tried {message.fetch_tries} times, and each time the worker did not come to an end."
-        else:
-            kind, what = "unread", f"The content of {named(message)} has not come yet"
-            why = connection.paused_because or connection.last_error or f"{connection} has not given it."
-        advice = "Nobody can decide what nobody could read. Fetch it once more."
-        yield Stuck(kind, what, message.held_at, why, advice, _look(actor, message, "Try again"), message)
+        what = f"The content of {named(message)} has not come yet"
+        why = connection.paused_because or connection.last_error or f"{connection} has not given it."
+        act = _look(actor, message, "Try again")
+        yield Stuck("unread", what, message.held_at, why, advice, act, message)
 
 
 def _without_word(actor: Actor) -> Iterator[Stuck]:

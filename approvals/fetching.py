@@ -107,11 +107,12 @@ def _record_held(message: Message, found: str) -> None:
 def retry_fetch(*, message: UUID, actor: Actor, now: datetime) -> Message:
     """Let the content of a message be fetched again that was left alone after some tries.
 
-    Raises ActNotAllowed for whoever is no admin of its mailbox.
+    Raises ActNotAllowed for whoever may only read in its mailbox.
     """
     locked = Message.objects.visible_to(actor).select_for_update(of=("self",), no_key=True).get(public_id=message)
-    if not actor.is_a(Role.ADMIN, connection=locked.connection_id, mailbox=locked.mailbox_id):
-        raise ActNotAllowed("Only an admin of this mailbox can have its message fetched again.")
+    roles = (Role.REVIEWER, Role.ADMIN)
+    if not any(actor.is_a(role, connection=locked.connection_id, mailbox=locked.mailbox_id) for role in roles):
+        raise ActNotAllowed("Only a reviewer or an admin of this mailbox can have its message fetched again.")
     locked.fetch_tries = 0
     locked.save(update_fields=["fetch_tries"])
     record("message.fetch_again", actor=actor, connection=locked.connection_id, message=locked.public_id)

@@ -1,12 +1,14 @@
 """Lets a person have MultiMail asked again, about one message or a whole account. Asking changes nothing there."""
 
+from datetime import datetime
 from uuid import UUID
 
 from django.db import transaction
 
 from approvals.errors import ActNotAllowed
+from approvals.fetching import retry_fetch
 from approvals.models import Connection, Message
-from approvals.querysets import ConnectionQuerySet
+from approvals.querysets import FETCH_TRIES, ConnectionQuerySet
 from audit.recording import record
 from people.actors import Actor, Role
 
@@ -24,18 +26,17 @@ def readable_by(actor: Actor) -> ConnectionQuerySet:
 
 
 @transaction.atomic
-def look_again(*, message: UUID, actor: Actor) -> Message:
-    """Note that the actor has MultiMail asked about a message; one that could not be fetched gets new tries.
+def look_again(*, message: UUID, actor: Actor, now: datetime) -> Message:
+    """Note that the actor has MultiMail asked about a message; one that was left alone gets new tries.
 
     Raises ActNotAllowed for whoever may only read, or does not see the message.
     """
     visible = Message.objects.visible_to(actor).select_related("connection", "mailbox", "revision")
-    found = visible.select_for_update(of=("self",), no_key=True).filter(public_id=message).first()
+    found = visible.filter(public_id=message).first()
     if found is None or not may_look(actor, found):
         raise ActNotAllowed("Only a reviewer or an admin of this mailbox can have MultiMail asked.")
-    if found.hydrated_at is None and found.fetch_tries:
-        found.fetch_tries = 0
-        found.save(update_fields=["fetch_tries"])
+    if found.fetch_tries >= FETCH_TRIES:
+        return retry_fetch(message=message, actor=actor, now=now)
     fingerprint = found.revision.fingerprint if found.revision else ""
     record(
         "message.asked_about",

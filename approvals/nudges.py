@@ -45,5 +45,8 @@ def look(message: Message) -> None:
         resolve(decision)
     elif message.hydrated_at is None:
         hydrate(message)
+    elif message.fetch_tries:
+        # It has a newer content that could not be stored: only a whole read brings that.
+        read_connection(message.connection)
     else:
         ask_about(message)

@@ -69,6 +69,8 @@ class Message(models.Model):
             models.Index(F("changed_at").desc(), F("id").desc(), name="message_changed"),
             # Whose content is still to be fetched; among many that wait these are few.
             models.Index(fields=["held_at"], condition=Q(state="held", hydrated_at=None), name="message_to_hydrate"),
+            # What is left alone after several tries: hardly ever any.
+            models.Index(fields=["held_at"], condition=Q(state="held", fetch_tries__gte=3), name="message_unfetchable"),
             # Whose time is over, and whose next event is late.
             models.Index(fields=["expires_at"], condition=Q(state="held"), name="message_expiry"),
             models.Index(

@@ -129,7 +129,8 @@ class MessageQuerySet(models.QuerySet["Message"]):
         waits = Q(state__in=ON_ITS_WAY, changed_at__gt=Now() - timedelta(days=30))
         can_be_asked = Q(connection__is_our_gateway=True) | Q(direction="outbound") & ~Q(connection__read_key="")
         found = self.filter(left | waits, first | again, can_be_asked, changed_at__lt=Now() - timedelta(minutes=1))
-        return found._on_well_connections()
+        # What has left already comes last.
+        return found._on_well_connections().order_by(Q(state=MessageState.SENT), "changed_at")
 
     def changed_since(self, at: datetime) -> Self:
         """Those that something happened to at that time or later."""

@@ -69,7 +69,7 @@ def look(request: DeskRequest, public_id: UUID) -> HttpResponse:
     actor: Actor = request.actor
     message = find_message(actor, public_id)
     try:
-        look_again(message=public_id, actor=actor)
+        look_again(message=public_id, actor=actor, now=timezone.now())
     except ActNotAllowed as error:
         return _refused(request, error)
     nudges.look(message)

@@ -72,6 +72,7 @@ def connection_rows(actor: Actor, *, now: datetime) -> list[dict[str, Any]]:
                 "connection": connection,
                 "may_read": connection.pk in readable,
                 "freshness": freshness,
+                "since": connection.paused_at or connection.failing_since,
                 "health": health_of(connection, freshness, now=now),
                 "mailboxes": connection.mailboxes.visible_to(actor).order_by("address"),
                 "keys": [

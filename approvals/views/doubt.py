@@ -69,7 +69,7 @@ def look(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Have MultiMail asked about this message now, and stay on its page."""
     message = find_message(request.actor, public_id)
     try:
-        look_again(message=public_id, actor=request.actor)
+        look_again(message=public_id, actor=request.actor, now=timezone.now())
     except ActNotAllowed as error:
         return answer_with_message(request, public_id, status=403, problem=error.sentence)
     nudges.look(message)

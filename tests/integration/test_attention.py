@@ -180,6 +180,19 @@ def test_unfetchable_content_gets_new_tries(signed_in, admin, connection, nudged
     assert ("hydrate", message.pk) in nudged()
 
 
+def test_newer_content_that_was_left_alone_is_told_too(
+    signed_in, reviewer, connection, nudged, django_capture_on_commit_callbacks
+):
+    message = make_message(connection)
+    Message.objects.filter(pk=message.pk).update(fetch_tries=4)
+    [one] = found(reviewer)
+    assert one.kind == "unfetchable"
+    with django_capture_on_commit_callbacks(execute=True):
+        signed_in(reviewer).post(one.act.url)
+    assert nudged() == [("read_connection", connection.pk)]
+    assert found(reviewer) == []
+
+
 def test_content_that_has_not_come_for_long_says_why(admin, connection):
     message = make_message(connection, hydrated=False)
     Message.objects.filter(pk=message.pk).update(held_at=Now() - timedelta(minutes=5))
