@@ -192,3 +192,10 @@ def test_content_that_was_left_alone_is_fetched_again_by_a_command(message, upst
     call_command("retry_fetch", str(message.public_id))
     assert "1 to fetch again" in capsys.readouterr().out
     assert Message.objects.to_hydrate().count() == 1
+
+
+def test_mail_that_left_is_asked_about_last(connection):
+    left, waiting = make_message(connection), make_message(connection)
+    is_(left, "sent", changed=600)
+    is_(waiting, "approved", changed=90)
+    assert list(Message.objects.to_ask_about()) == [waiting, left]
