@@ -1,7 +1,9 @@
 """Error pages: each says what is wrong and what to do, none shows a traceback."""
 
 import logging
+import sys
 
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
@@ -53,12 +55,13 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 @requires_csrf_token
 def server_error(request: HttpRequest) -> HttpResponse:
-    """500: the log has the trace; nothing that was stored is lost."""
+    """500, or 503 while PostgreSQL does not answer: the log has the trace; nothing that was stored is lost."""
+    is_away = isinstance(sys.exc_info()[1], OperationalError | InterfaceError)
+    status, title = (503, "The database does not answer") if is_away else (500, "Something broke on our side")
+    sentence = "Nothing that was stored is lost. Look at the state of the message before you try again."
     # Without the request: what the frame of a page would look up may be just what is broken.
-    context = {
-        "status": 500,
-        "title": "Something broke on our side",
-        "sentence": "Reload the page and look at the state of the message before you try again. "
-        "Nothing that was stored is lost.",
-    }
-    return HttpResponse(render_to_string("error.html", context), status=500)
+    context = {"status": status, "title": title, "sentence": f"Reload the page in a moment. {sentence}"}
+    response = HttpResponse(render_to_string("error.html", context), status=status)
+    if is_away:
+        response.headers["Retry-After"] = "10"
+    return response
