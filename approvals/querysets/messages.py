@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Self
 
 from django.apps import apps
 from django.db import models
-from django.db.models import Exists, F, OuterRef, Prefetch, Q
+from django.db.models import Case, Exists, F, OuterRef, Prefetch, Q, When
 from django.db.models.functions import Now
 
 from approvals.querysets.reach import within_reach
@@ -130,7 +130,9 @@ class MessageQuerySet(models.QuerySet["Message"]):
         can_be_asked = Q(connection__is_our_gateway=True) | Q(direction="outbound") & ~Q(connection__read_key="")
         found = self.filter(left | waits, first | again, can_be_asked, changed_at__lt=Now() - timedelta(minutes=1))
         # What has left already comes last.
-        return found._on_well_connections().order_by(Q(state=MessageState.SENT), "changed_at")
+        return found._on_well_connections().order_by(
+            Case(When(state=MessageState.SENT, then=1), default=0), "changed_at"
+        )
 
     def changed_since(self, at: datetime) -> Self:
         """Those that something happened to at that time or later."""
