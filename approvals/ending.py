@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 
 from approvals import health, mirror, settle
 from approvals.models import Decision, Message
-from approvals.states import DecisionEvent, DecisionState, MessageEvent
+from approvals.states import DecisionEvent, DecisionState, MessageEvent, MessageState
 from audit.recording import record
 from common.postgres import clock
 from courier.backoff import retry_after_attempt
@@ -93,6 +93,13 @@ def refuse(decision: Decision, sentence: str, *, had_left: bool) -> Decision:
     """End a locked decision that no longer carries, in the caller's transaction."""
     sentence = f"{sentence} An earlier call may still arrive." if had_left else sentence
     return _advance(decision, _stop(had_left=had_left), sentence)
+
+
+def end_elsewhere(decision: Decision) -> Decision:
+    """End a locked decision whose message is past the desk by now, in the caller's transaction."""
+    state = MessageState(decision.message.state).label.lower()
+    event = DecisionEvent.WITHDRAW if decision.may_have_left else DecisionEvent.LOSE
+    return _advance(decision, event, f"The message is {state} by now.")
 
 
 @transaction.atomic

@@ -108,6 +108,8 @@ def _take(decision_id: int) -> Decision | None:
         )
         if decision is None:
             return None
+        if decision.message.state != MessageState.HELD:
+            return ending.end_elsewhere(decision)
         if refusal := _refusal(decision):
             return ending.refuse(decision, refusal, had_left=decision.may_have_left)
         taken = settle.advance(
@@ -126,8 +128,6 @@ def _take(decision_id: int) -> Decision | None:
 def _refusal(decision: Decision) -> str:
     """Return why the decision no longer carries, or nothing: the ruling is asked again at the last moment."""
     message, person = decision.message, decision.given_by
-    if message.state != MessageState.HELD:
-        return f"The message is {MessageState(message.state).label.lower()} by now."
     if decision.rule:
         # A rule judged the message, not its words.
         return ""

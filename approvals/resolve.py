@@ -9,8 +9,8 @@ from approvals import asking, closing, mirror, settle
 from approvals.asking import ACTOR, Told
 from approvals.errors import StaleDecision
 from approvals.models import Decision, Message
-from approvals.querysets import READS_THAT_PROVE
-from approvals.states import DecisionEvent, DecisionState, Outcome
+from approvals.querysets import LET_GO, READS_THAT_PROVE
+from approvals.states import DecisionEvent, DecisionState, MessageState, Outcome
 from common.postgres import clock
 
 # Longer than MultiMail may take to finish a call that timed out here: only then does "still held" prove anything.
@@ -24,16 +24,32 @@ def resolve(*, decision_id: int) -> str:
     if decision is None:
         return "nothing to resolve"
     told = _ask(decision.message)
-    if told is None:
-        return "not known"
-    if told.reported:
+    if told is not None and told.reported:
         closing.catch_up(decision.message, told, clock())
         decision.refresh_from_db()
         return decision.state
+    if decision.message.state not in (MessageState.HELD, MessageState.GONE):
+        return _follow_the_mirror(decision)
+    if told is None:
+        return "not known"
     try:
         return _weigh(decision, held=told.held)
     except StaleDecision:
         return "settled meanwhile"
+
+
+@transaction.atomic
+def _follow_the_mirror(decision: Decision) -> str:
+    """End it by what later webhooks tell: the one that names the decision itself did not come."""
+    message = mirror.lock_message(decision.message.connection, upstream_id=decision.message.upstream_id)
+    assert message is not None, "a decision keeps its message"
+    ended = {MessageState.REJECTED: "rejected", MessageState.CANCELLED: "cancelled"}
+    reported = "approved" if message.state in LET_GO else ended.get(MessageState(message.state), "")
+    if reported:
+        reason, who = message.upstream_reason, message.upstream_decided_by
+        settle.meet_reports(message, reported=reported, reason=reason, decided_by=who, actor=ACTOR)
+    decision.refresh_from_db()
+    return decision.state
 
 
 def _ask(message: Message) -> Told | None:

@@ -143,11 +143,13 @@ class DecisionQuerySet(models.QuerySet["Decision"]):
     def to_resolve(self) -> Self:
         """In doubt, and old enough to be looked up: often until two reads agree, then at leisure.
 
-        Not where reading has to wait. A withdrawn one whose message is gone waits for word, or for a person.
+        Not where reading has to wait. What is withdrawn on a message that is gone, or unattributed, waits for word or
+        for a person. Relies on decision_to_look_at.
         """
-        # Named plainly, the two states let PostgreSQL use decision_to_look_at.
-        doubt = self.filter(state__in=(DecisionState.UNKNOWN, DecisionState.WITHDRAWN))
-        can_tell = Q(state=DecisionState.UNKNOWN) | Q(message__state=MessageState.HELD)
+        doubt = self.filter(state__in=IN_DOUBT)
+        moved = ~Q(message__state__in=(MessageState.HELD, MessageState.GONE))
+        withdrawn = Q(state=DecisionState.WITHDRAWN, message__state=MessageState.HELD)
+        can_tell = Q(state=DecisionState.UNKNOWN) | withdrawn | moved
         leisurely = Q(seen_held__lt=READS_THAT_PROVE) | Q(due_at__lte=Now())
         old = doubt.filter(can_tell, leisurely, changed_at__lt=Now() - timedelta(seconds=2))
         return old._on_well_connections()

@@ -428,3 +428,13 @@ def test_end_is_written_when_postgresql_cut_the_link_while_the_call_ran(upstream
     upstream.meanwhile["POST"] = cut_every_link
     assert carry_out(message, ana) == "applied"
     assert len(upstream.decisions) == 1
+
+
+@pytest.mark.parametrize(("left", "end"), [(False, "superseded"), (True, "withdrawn")])
+def test_decision_on_a_message_that_is_past_the_desk_makes_no_call(message, reviewer, upstream, left, end):
+    given = decide(message, reviewer)
+    make_due()
+    Decision.objects.update(may_have_left=left)
+    Message.objects.update(state="cancelled")
+    assert run_decision(decision_id=given.decision.pk, now=NOW) == end
+    assert upstream.calls == []

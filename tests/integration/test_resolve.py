@@ -204,3 +204,39 @@ def test_withdrawn_approve_is_read_twice_and_stays_withdrawn(message, reviewer):
     let_settle()
     assert look(decision) == "still withdrawn"
     assert seen() == ("withdrawn", 2, 0)
+
+
+@pytest.mark.parametrize("state", ["unknown", "withdrawn", "unattributed"])
+@pytest.mark.parametrize(
+    ("mirror", "outcome", "end"),
+    [
+        ("sent", "approve", "applied"),
+        ("bounced", "approve", "applied"),
+        ("rejected", "approve", "superseded"),
+        ("cancelled", "approve", "superseded"),
+        ("delivered", "reject", "superseded"),
+    ],
+)
+def test_later_webhooks_end_what_the_lost_one_would_have_ended(
+    connection, upstream, reviewer, state, mirror, outcome, end
+):
+    message = make_message(connection)
+    decision = doubt(message, reviewer, outcome, state=state)
+    Message.objects.update(state=mirror)
+    upstream.holds()
+    upstream.unknown = {message.upstream_id}
+    assert look(decision) == end
+
+
+def test_name_in_the_mirror_says_whose_it_was(connection, reviewer):
+    message = make_message(connection)
+    decision = doubt(message, reviewer)
+    Message.objects.update(state="sent", upstream_reason="[countersign:SOMEBODYEL]")
+    assert look(decision) == "superseded"
+
+
+@pytest.mark.parametrize("state", ["withdrawn", "unattributed"])
+def test_what_only_a_person_can_tell_is_not_read_again_and_again(connection, reviewer, state):
+    doubt(make_message(connection), reviewer, state=state)
+    Message.objects.update(state="gone")
+    assert Decision.objects.to_resolve().count() == 0
