@@ -8,7 +8,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 
-from approvals import asking, fetching, mirror, reconcile
+from approvals import asking, fetching, mirror, reconcile, tasks
 from approvals.decide import give_verdict
 from approvals.execute import run_decision
 from approvals.freshness import freshness_of
@@ -277,6 +277,37 @@ def test_read_whose_lease_another_took_over_stops_and_claims_nothing(connection,
     connection.refresh_from_db()
     assert connection.complete_as_of is None
     assert connection.reading_until is not None, "the other's lease is not ours to end"
+
+
+@pytest.fixture
+def nudged(monkeypatch):
+    """The tasks that were asked for, with how long they wait."""
+    sent = []
+    monkeypatch.setattr(tasks, "nudge", lambda name, row, countdown=0: sent.append((name, row, countdown)))
+    return sent
+
+
+def test_content_that_another_read_will_bring_is_looked_for_after_it(hosted, upstream, nudged):
+    message = make_message(hosted, hydrated=False)
+    upstream.holds(pending_row(message.upstream_id))
+    Connection.objects.update(reading_until=Now() + timedelta(seconds=20))
+    assert tasks.hydrate(message.pk) == "not now"
+    assert nudged == [("approvals.tasks.hydrate", message.pk, tasks.NEXT_READ)]
+    Connection.objects.update(reading_until=None)
+    assert tasks.hydrate(message.pk) == "1 held"
+    assert tasks.hydrate(message.pk) == "nothing to fetch"
+
+
+def test_read_that_was_too_much_for_one_task_goes_on_at_once(connection, upstream, nudged, monkeypatch):
+    upstream.holds(pending_row("01A"))
+    monkeypatch.setattr(reconcile, "WORK_TIME", -1.0)
+    assert tasks.read_connection(connection.pk) == "to be continued"
+    assert nudged == [("approvals.tasks.read_connection", connection.pk, 0)]
+
+
+def test_tasks_of_rows_that_are_gone_end(db):
+    told = [task(10**9) for task in (tasks.hydrate, tasks.execute_decision, tasks.read_connection, tasks.ask_about)]
+    assert set(told) == {"gone"}
 
 
 def test_lease_from_a_clock_that_was_set_back_holds_nobody_up(connection, upstream):
