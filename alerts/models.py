@@ -13,6 +13,14 @@ from courier.models import Delivery as CourierDelivery
 from courier.models import DeliveryQuerySet as CourierDeliveryQuerySet
 
 
+class DestinationQuerySet(models.QuerySet["Destination"]):
+    """Reads of the places that alerts go to."""
+
+    def switched_off(self) -> Self:
+        """Those where nobody is told any more."""
+        return self.exclude(switched_off_at=None).order_by("name")
+
+
 class Destination(models.Model):
     """A place that alerts go to. Its address is a secret: whoever has it can post there."""
 
@@ -31,6 +39,8 @@ class Destination(models.Model):
     switched_off_at = models.DateTimeField(null=True, blank=True)
     switched_off_because = models.TextField(blank=True)
     created_at = models.DateTimeField(db_default=Now())
+
+    objects = DestinationQuerySet.as_manager()
 
     def __str__(self) -> str:
         return self.name

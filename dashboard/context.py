@@ -7,6 +7,7 @@ from django.contrib.messages import get_messages
 from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 
+from alerts.models import Destination
 from approvals.attention import attention_count
 from approvals.freshness import freshness_for
 from approvals.models import Message
@@ -28,5 +29,6 @@ def desk(request: HttpRequest) -> dict[str, Any]:
         "desk_stuck": SimpleLazyObject(lambda: attention_count(actor)),
         "desk_switches": SimpleLazyObject(lambda: list(KillSwitch.objects.visible_to(actor))),
         "desk_silence": SimpleLazyObject(silences),
+        "desk_mute": SimpleLazyObject(lambda: list(Destination.objects.switched_off())),
         "desk_notices": SimpleLazyObject(lambda: [one for one in get_messages(request) if "desk" in one.tags]),
     }

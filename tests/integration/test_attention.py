@@ -9,6 +9,7 @@ from django.conf import settings
 from django.db.models import F
 from django.db.models.functions import Now
 
+from alerts.models import Destination
 from approvals.attention import attention_count, attention_for
 from approvals.models import Connection, Decision, Message, Verdict, WebhookEvent
 from audit.models import Entry
@@ -343,6 +344,18 @@ def test_silent_workers_are_told(signed_in, admin):
     assert "Alerts are not sent since" in page
     assert "Decisions are not carried out" not in page
     assert "Nothing is stuck" not in page
+
+
+def test_destination_that_is_switched_off_is_told(signed_in, reviewer):
+    Destination.objects.create(
+        name="Ops", url="https://discord.com/api/webhooks/1/secret-token", switched_off_at=Now(),
+        switched_off_because="Discord says that it is gone.",
+    )  # fmt: skip
+    page = signed_in(reviewer).get("/attention/").content.decode()
+    assert "Alerts to Ops are switched off since" in page
+    assert "Discord says that it is gone." in page
+    assert "Nothing is stuck" not in page
+    assert "secret-token" not in page
 
 
 def give(message, person, seconds, **fields):

@@ -119,7 +119,7 @@ def _of_webhooks() -> Iterator[Finding]:
 
 
 def _of_alerts() -> Iterator[Finding]:
-    for destination in Destination.objects.exclude(switched_off_at=None):
+    for destination in Destination.objects.switched_off():
         since = _moment(destination.switched_off_at)
         sentence = f"Alerts to {destination} are switched off since {since}: {destination.switched_off_because}"
         yield Finding(sentence, f"Nobody is told there. {settings.PUBLIC_URL}/alerts/")
