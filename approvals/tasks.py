@@ -120,4 +120,4 @@ def _in_room(task: Any, model: Any, row_id: int, command: Callable[[], str]) -> 
 
 def _nudge(task: Any, rows: QuerySet[Any]) -> None:
     for row_id in rows.values_list("pk", flat=True):
-        task.delay(row_id)
+        nudge(task.name, row_id)

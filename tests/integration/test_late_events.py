@@ -166,9 +166,12 @@ def test_only_who_can_answer_is_asked(message, fields, key, due):
 def test_sweep_asks_for_late_events(message, upstream, monkeypatch):
     is_(message, "approved", changed=90)
     sent = []
-    monkeypatch.setattr(tasks.ask_about, "delay", sent.append)
+    monkeypatch.setattr(tasks, "nudge", lambda *nudged: sent.append(nudged))
     tasks.sweep()
-    assert sent == [message.pk]
+    assert sent == [
+        ("approvals.tasks.ask_about", message.pk),
+        ("approvals.tasks.read_connection", message.connection_id),
+    ]
     told(upstream)
     assert tasks.ask_about(message.pk) == "sent"
 
