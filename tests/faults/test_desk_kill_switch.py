@@ -14,21 +14,20 @@ STREAM = 6
 SPACING = 0.25
 
 
-def pull(desk):
-    """Pull it for everything, as a reviewer does; return when that was answered, by the proxy's clock."""
+@contextlib.contextmanager
+def pulled(desk):
+    """Pull it for everything, as a reviewer does, and give the time of the answer; an admin releases it in the end."""
     page = desk.ana.get("/stop/")
     answer = desk.ana.post("/stop/pull/", page, scope="all", reason="Something is wrong with the agent")
     assert answer.status_code == 302, answer.text
     desk.note("REVIEWER", "pull the kill switch")
-    return time.monotonic()
-
-
-def release(desk):
-    """Release what is pulled, as an admin does."""
-    admin = desk.person("ADMIN")
-    for switch in desk.sql("SELECT id FROM policy_killswitch WHERE released_at IS NULL"):
-        assert admin.post(f"/stop/{switch['id']}/release/", admin.get("/stop/")).status_code == 302
-    desk.note("ADMIN", "release the kill switch")
+    try:
+        yield time.monotonic()
+    finally:
+        admin = desk.person("ADMIN")
+        for switch in desk.sql("SELECT id FROM policy_killswitch WHERE released_at IS NULL"):
+            assert admin.post(f"/stop/{switch['id']}/release/", admin.get("/stop/")).status_code == 302
+        desk.note("ADMIN", "release the kill switch")
 
 
 @contextlib.contextmanager
@@ -64,24 +63,22 @@ def test_kill_switch_stops_every_call_within_a_second(desk):
             due = f"due_at = now() + interval '{SPACING * number} seconds'"
             desk.sql(f"UPDATE approvals_decision SET {due} WHERE id = %s", desk.decision(held)["id"])
         desk.sweep_until(lambda: desk.upstream.requests(DECIDE, stream[1].upstream_id), "the stream to flow")
-        pulled = pull(desk)
-        read.release()
-        desk.sweep_until(lambda: time.monotonic() > pulled + SPACING * STREAM, "the rest of the stream to fall due")
-        desk.wait_for_idle(but=1)
-        assert [seen.request.path for seen in desk.upstream.requests(DECIDE) if seen.at > pulled + 1] == []
-        assert desk.upstream.requests(DECIDE, marking.upstream_id) == []
-        waiting = [held for held in stream if desk.decision(held)["state"] == "recorded"]
-        assert {desk.decision(held)["outcome"] for held in waiting} == {"approve", "reject"}
-        assert desk.decision(marking)["state"] == "recorded"
-        assert "Ana Ferreira pulled the kill switch" in desk.ben.get("/queue/").text
-        # What was under way has left, and reading goes on.
-        call.release()
-        desk.wait_for_decision(flying, "applied")
-        desk.hold()
-        page = desk.ana.get(f"/queue/{marking.id}/")
-        assert desk.ana.post(f"/queue/{marking.id}/undo/", page).status_code == 302
-        desk.wait_for_decision(marking, "undone")
-        release(desk)
+        with pulled(desk) as at:
+            read.release()
+            desk.sweep_until(lambda: time.monotonic() > at + SPACING * STREAM, "the rest of the stream to fall due")
+            desk.wait_for_idle(but=1)
+            assert [seen.request.path for seen in desk.upstream.requests(DECIDE) if seen.at > at + 1] == []
+            assert desk.upstream.requests(DECIDE, marking.upstream_id) == []
+            waiting = [desk.decision(held) for held in stream if desk.decision(held)["state"] == "recorded"]
+            assert {decision["outcome"] for decision in waiting} == {"approve", "reject"}
+            assert "Ana Ferreira pulled the kill switch" in desk.ben.get("/queue/").text
+            # What was under way has left, what stood before its call can be undone, and reading goes on.
+            call.release()
+            desk.wait_for_decision(flying, "applied")
+            page = desk.ana.get(f"/queue/{marking.id}/")
+            assert desk.ana.post(f"/queue/{marking.id}/undo/", page).status_code == 302
+            desk.wait_for_decision(marking, "undone")
+            desk.hold()
         for held in stream:
             desk.sweep_to(held, "applied")
 
