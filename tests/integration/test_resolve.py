@@ -206,15 +206,14 @@ def test_withdrawn_approve_is_read_twice_and_stays_withdrawn(message, reviewer):
     assert seen() == ("withdrawn", 2, 0)
 
 
-@pytest.mark.parametrize("state", ["unknown", "withdrawn", "unattributed"])
 @pytest.mark.parametrize(
-    ("mirror", "outcome", "end"),
+    ("state", "mirror", "outcome", "end"),
     [
-        ("sent", "approve", "applied"),
-        ("bounced", "approve", "applied"),
-        ("rejected", "approve", "superseded"),
-        ("cancelled", "approve", "superseded"),
-        ("delivered", "reject", "superseded"),
+        ("unknown", "sent", "approve", "applied"),
+        ("withdrawn", "bounced", "approve", "applied"),
+        ("unattributed", "rejected", "approve", "superseded"),
+        ("withdrawn", "cancelled", "approve", "superseded"),
+        ("unknown", "delivered", "reject", "superseded"),
     ],
 )
 def test_later_webhooks_end_what_the_lost_one_would_have_ended(
