@@ -116,8 +116,13 @@ def overseer(connection: Connection, *, for_reading: bool = False) -> Client:
         # MultiMail does not tell this key what it may do.
         scopes = None
     except errors.UpstreamError as error:
+        if isinstance(error, errors.Throttled):
+            raise
         if for_reading and error.status is not None:
+            # What is wrong with the account's page need not be wrong with the list.
             return client
+        if isinstance(error, errors.KeyRefused):
+            raise
         raise errors.NotSent(error.sentence, status=error.status) from error
     if isinstance(scopes, list) and "send" in scopes:
         sentence = "The oversight key may also send mail, so that one key could write and approve. Put in another one."

@@ -369,10 +369,14 @@ def test_security_line_20_only_the_oversight_key_reads_what_is_held_and_decides(
     assert set(upstream.keys) == {"mm_live_oversight"}
 
 
-def test_security_line_20_nothing_is_decided_with_a_key_nobody_could_ask_about(hosted, upstream, reviewer):
+@pytest.mark.parametrize(("status", "paused"), [(500, False), (429, False), (401, True)])
+def test_security_line_20_nothing_is_decided_with_a_key_nobody_could_ask_about(
+    hosted, upstream, reviewer, status, paused
+):
     upstream.holds(pending_row("01A"))
-    upstream.answers["/v1/account"] = (500, {"error": "no"})
     read(hosted)
+    Connection.objects.update(checked_key="")
+    upstream.answers["/v1/account"] = (status, {"error": "no"})
     message = Message.objects.get()
     decision = give_verdict(
         message=message.public_id, actor=reviewer.actor(surface="web"), outcome="approve",
@@ -381,6 +385,8 @@ def test_security_line_20_nothing_is_decided_with_a_key_nobody_could_ask_about(h
     Decision.objects.update(due_at=Now())
     assert run_decision(decision_id=decision.pk, now=NOW) == "recorded"
     assert upstream.decisions == []
+    hosted.refresh_from_db()
+    assert [hosted.paused_at is not None, hosted.wait_until is not None] == [paused, status == 429]
 
 
 def test_security_line_20_each_key_is_asked_about_once(connection, upstream):
