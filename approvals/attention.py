@@ -250,7 +250,7 @@ def _events(actor: Actor) -> Iterator[Stuck]:
             act = Act("Replay", reverse("replay-event", args=[event.pk]), posts=True)
         else:
             what = f"A webhook ({name}) of {event.connection} came too late to change anything"
-            why = "The message was further on already, or another way."
+            why = "Its message had moved on by then, or had gone another way."
             advice = "Compare with MultiMail, which also puts this away."
             act = Act("Compare with MultiMail", reverse("compare-event", args=[event.pk]), posts=True)
         allowed = act if may else None
