@@ -28,7 +28,7 @@ log = logging.getLogger(__name__)
 
 FOUND_BY_READING = "by reading, no webhook had come"
 # What a row may raise whose shape nobody foresaw; anything else is not the row's fault.
-_UNREADABLE = (DataError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+UNREADABLE = (DataError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 _OPEN = (MessageState.HELD, MessageState.SCHEDULED, MessageState.GONE)
 # When one content kills the process, those that other threads were reading at that moment must not be counted too.
 _one_at_a_time = threading.Lock()
@@ -42,7 +42,7 @@ def mirror_row(connection: Connection, row: Mapping[str, Any], now: datetime) ->
             message = _count_try(connection, upstream_id, row, now)
             if message is not None:
                 _store(message, row, now)
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             # The error's own text may hold the row, and no body belongs in a log.
             log.error("row not mirrored", extra={"email": upstream_id[:200], "reason": type(error).__name__})
             return False

@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 
 from approvals import asking, closing, health, mirror, settle
 from approvals.asking import ACTOR
-from approvals.fetching import mirror_row
+from approvals.fetching import UNREADABLE, mirror_row
 from approvals.models import Connection, Decision, Message, Revision
 from approvals.querysets import FETCH_TRIES
 from approvals.states import DecisionState, MessageState
@@ -171,14 +171,10 @@ class _Reading:
             known = held.get(str(row["id"]))
             if known is None or (not known.is_hydrated and not known.is_left_alone):
                 others.append((row, None))
-            elif not known.is_left_alone and known.fingerprint != fingerprint(mirror.content_of(row)):
+            elif not known.is_left_alone and not _is_read_as(row, known.fingerprint):
                 others.append((row, known.revision))
         revisions = self._revisions([revision for _, revision in others if revision])
-        return [
-            row
-            for row, revision in others
-            if revision is None or mirror.news_in(revisions[revision], mirror.content_of(row)) is not None
-        ]
+        return [row for row, revision in others if revision is None or _has_news(row, revisions[revision])]
 
     def _revisions(self, keys: list[int]) -> dict[int, Revision]:
         found: dict[int, Revision] = {}
@@ -245,3 +241,18 @@ class _Reading:
         older.filter(reading_until=self.connection.reading_until).update(complete_as_of=self.began, reading_until=None)
         health.note_recovery(self.connection)
         return f"{count} held"
+
+
+def _is_read_as(row: dict[str, Any], known: str | None) -> bool:
+    try:
+        return fingerprint(mirror.content_of(row)) == known
+    except UNREADABLE:
+        return False
+
+
+def _has_news(row: dict[str, Any], revision: Revision) -> bool:
+    """Whether a row has news for its message; where it cannot even be compared, whoever mirrors it counts that."""
+    try:
+        return mirror.news_in(revision, mirror.content_of(row)) is not None
+    except UNREADABLE:
+        return True

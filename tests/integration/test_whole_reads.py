@@ -253,6 +253,19 @@ def test_content_that_kills_its_reader_is_left_alone_after_three_tries_and_other
     assert Message.objects.get(pk=poison.pk).fetch_tries == 0
 
 
+def test_row_that_cannot_be_read_any_more_keeps_no_other_out(connection, upstream, monkeypatch):
+    upstream.holds(pending_row("01A"))
+    read(connection)
+
+    def content_of(row, read=mirror.content_of):
+        return read(row if row["id"] != "01A" else None)
+
+    monkeypatch.setattr(mirror, "content_of", content_of)
+    upstream.holds(pending_row("01A"), pending_row("01B"))
+    assert [read(connection) for _ in range(4)] == ["1 unreadable"] * 3 + ["2 held"]
+    assert Message.objects.unfetchable().get().upstream_id == "01A"
+
+
 def test_read_of_more_than_one_task_may_do_goes_on_in_the_next(connection, upstream, monkeypatch):
     upstream.holds(pending_row("01A"), pending_row("01B"))
     with monkeypatch.context() as patched:
