@@ -248,6 +248,14 @@ def test_list_without_its_last_page_is_none(second):
         ask(url)
 
 
+def test_list_that_leads_back_to_a_page_ends():
+    with (
+        peer(page("1", cursor="a"), page("2", cursor="a"), page("3")) as (url, _),
+        pytest.raises(errors.OutcomeUnknown, match="came back"),
+    ):
+        ask(url)
+
+
 def test_pages_share_their_bounds(monkeypatch):
     monkeypatch.setattr(client, "MAX_ANSWER", 120)
     first, second = page("1" * 30, cursor="a"), page("2" * 30)
