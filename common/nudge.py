@@ -20,6 +20,8 @@ import redis
 from celery import current_app
 from django.conf import settings
 from django.db import transaction
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 log = logging.getLogger(__name__)
 
@@ -38,7 +40,9 @@ _starting = threading.Lock()
 @cache
 def quick_redis() -> "redis.Redis":
     """Return this process's Redis client, for what may be lost and must not keep anybody waiting."""
-    return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=0.5, socket_connect_timeout=0.5)
+    # A kept connection of a Redis that was restarted meanwhile fails at once, and a new one does not.
+    again = {"retry": Retry(NoBackoff(), 1), "retry_on_error": [redis.ConnectionError]}
+    return redis.Redis.from_url(settings.REDIS_URL, socket_timeout=0.5, socket_connect_timeout=0.5, **again)
 
 
 def nudge(task: str, row_id: int | str, *, countdown: float | None = None) -> None:
