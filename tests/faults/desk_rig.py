@@ -27,8 +27,11 @@ T = TypeVar("T")
 SOON = 20
 _SHELL = """
 import json, sys, traceback
+from django.db import connection
 names = {}
 for line in sys.stdin:
+    # PostgreSQL may have been killed since.
+    connection.close()
     names["result"], error = None, ""
     try:
         exec(json.loads(line), names)
@@ -241,10 +244,13 @@ class DeskRig(Records):
     def restart(self, name: str) -> None:
         """Kill a process with SIGKILL and wait until the launcher has started another."""
         killed = self.stack.kill(name)
-        # The broker gives these out again in some minutes only.
-        self._lost |= set(self.redis.hkeys("unacked"))
+        self.give_up_unacked()
         self.note("test", "SIGKILL", process=name)
         self.wait(lambda: self.stack.pids().get(name, killed) != killed, f"another {name}")
+
+    def give_up_unacked(self) -> None:
+        """Wait no more for what dead workers had in hand: the broker gives it out again in some minutes only."""
+        self._lost |= set(self.redis.hkeys("unacked"))
 
     def note(self, who: str, action: str, **facts: Any) -> None:
         """Write one line of the history."""

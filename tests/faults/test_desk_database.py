@@ -31,12 +31,13 @@ def insist(desk, held, outcome="approve"):
 
 
 def bring_to_end(desk, *messages):
-    """Let leases and settle times be over, and sweeps do the rest."""
+    """Let leases, settle times and back-off be over, and sweeps do the rest."""
 
     def ended():
         for held in messages:
             desk.let_lease_end(held)
             desk.let_settle(held)
+            desk.let_fall_due(held)
             state = desk.decision(held)["state"]
             assert state in ("applied", "superseded"), f"{held.subject} is {state}"
         return True

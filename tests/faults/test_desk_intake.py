@@ -210,7 +210,7 @@ def test_death_between_insert_and_commit_leaves_the_retry_to_be_taken(desk):
 def test_death_between_commit_and_answer_makes_the_retry_a_duplicate(desk):
     with desk.hooks.fault(wire.lose_answer, WEBHOOK, times=1) as rule:
         upstream_id, subject = desk.send()
-        rule.wait()
+        desk.wait(lambda: rule.met and rule.met[0].status == 200, "the desk to have stored it")
     desk.restart("web")
     desk.wait(lambda: desk.ana.get("/healthz").status_code == 200, "the web process to answer")
     hurry(desk, upstream_id)

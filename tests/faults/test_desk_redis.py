@@ -183,6 +183,7 @@ def test_redis_restored_from_an_older_copy_doubles_nothing(desk):
         os.kill(launcher, signal.SIGCONT)
     ended = [desk.decision(held)["changed_at"] for held in messages]
     desk.wait(lambda: nudges(desk) == 0, "the old nudges to be taken", timeout=40)
+    desk.give_up_unacked()
     desk.wait_for_idle()
     assert [len(desk.upstream.requests(DECIDE, held.upstream_id)) for held in messages] == [1] * 3
     assert [desk.decision(held)["changed_at"] for held in messages] == ended

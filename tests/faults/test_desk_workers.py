@@ -17,12 +17,13 @@ pytestmark = pytest.mark.xdist_group("desk-faults")
 
 
 def bring_to_end(desk, messages):
-    """Let leases and settle times be over, and sweeps do the rest."""
+    """Let leases, settle times and back-off be over, and sweeps do the rest."""
 
     def ended():
         for held in messages:
             desk.let_lease_end(held)
             desk.let_settle(held)
+            desk.let_fall_due(held)
             assert desk.decision(held)["state"] == "applied", f"{held.subject} is {desk.decision(held)['state']}"
         return True
 
@@ -52,6 +53,7 @@ def killing(desk, seconds):
     finally:
         is_over.set()
         thread.join(5)
+        desk.give_up_unacked()
 
 
 @pytest.mark.slow
@@ -71,12 +73,13 @@ def test_worker_killed_every_two_seconds_still_makes_progress(desk):
         def progress():
             for held in messages:
                 desk.let_lease_end(held)
+                desk.let_fall_due(held)
             return any(desk.decision(held)["state"] == "applied" for held in messages)
 
-        desk.wait(progress, "one of the decisions to be carried out", timeout=60)
-        desk.wait(lambda: desk.fetched(sent[0]), "the content of what came meanwhile", timeout=60)
+        desk.wait(progress, "one of the decisions to be carried out", timeout=90)
+        desk.wait(lambda: desk.fetched(sent[0]), "the content of what came meanwhile", timeout=90)
         messages.append(desk.shown(*sent))
-        desk.wait(lambda: len(set(killed)) >= 4, "four workers to be killed", timeout=60)
+        desk.wait(lambda: len(set(killed)) >= 4, "four workers to be killed", timeout=90)
         assert desk.decide(messages[-1]) == 302
     bring_to_end(desk, messages)
 
