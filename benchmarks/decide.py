@@ -76,7 +76,9 @@ def worker() -> Iterator[None]:
     from dashboard.launch.processes import worker as process
 
     started = process("bench", queues="decisions,sync", beat="", threads=DESK_THREADS)
-    running = subprocess.Popen(started.command, env={**os.environ, **started.environment}, stderr=subprocess.DEVNULL)
+    environment = {**os.environ, **started.environment}
+    silent = subprocess.DEVNULL
+    running = subprocess.Popen(started.command, env=environment, stdout=silent, stderr=silent)
     try:
         yield
     finally:
