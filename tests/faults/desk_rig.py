@@ -21,24 +21,11 @@ from redis import Redis
 from tests.desk import Browser
 from tests.faults.proxy import Proxy
 from tests.faults.records import Held, Records
+from tests.faults.shell import Shell
 from tests.stack import Stack, running_stack, wait_for
 
 T = TypeVar("T")
 SOON = 20
-_SHELL = """
-import json, sys, traceback
-from django.db import connection
-names = {}
-for line in sys.stdin:
-    # PostgreSQL may have been killed since.
-    connection.close()
-    names["result"], error = None, ""
-    try:
-        exec(json.loads(line), names)
-    except BaseException:
-        error = traceback.format_exc()
-    print("answer " + json.dumps({"result": names["result"], "error": error}, default=str), flush=True)
-"""
 
 
 class DeskRig(Records):
@@ -57,7 +44,7 @@ class DeskRig(Records):
         self.redis = Redis.from_url(stack.env["REDIS_URL"])
         # What was in the hands of workers that were killed.
         self._lost: set[bytes] = set()
-        self._shell: Any = None
+        self.shell = Shell(stack)
         self._people: dict[str, Browser] = {}
 
     def stand_between(self) -> None:
@@ -123,21 +110,11 @@ class DeskRig(Records):
 
     def python(self, code: str) -> Any:
         """Run code in one `./run manage shell`, as an operator would, and return what it left in `result`."""
-        if self._shell is None:
-            self._shell = self.stack.converse("manage", "shell", "-v0", "-c", _SHELL)
-        self._shell.stdin.write(json.dumps(code) + "\n")
-        self._shell.stdin.flush()
-        for line in self._shell.stdout:
-            if line.startswith("answer "):
-                answer = json.loads(line.removeprefix("answer "))
-                assert not answer["error"], answer["error"]
-                return answer["result"]
-        raise AssertionError("the shell ended")
+        return self.shell.run(code)
 
-    def other_worker(self, module: str, task: str, *arguments: int) -> Any:
-        """Run a task, and what it begins, in a process of its own, as another worker would."""
-        code = f"import importlib; result = getattr(importlib.import_module({module!r}), {task!r})(*{arguments})"
-        return self.python(f"from dashboard.celery import app; app.conf.task_always_eager = True; {code}")
+    def other_worker(self, task: str, *arguments: int) -> Any:
+        """Run a task, and what it nudges, in a process of its own, as another worker would."""
+        return self.shell.work(task, *arguments)
 
     # Waiting, and letting time pass
 
@@ -212,8 +189,8 @@ class DeskRig(Records):
 
     def wait_for_idle(self, but: int = 0) -> None:
         """Wait until the desk's workers have nothing more to do, but for so many tasks that are kept from ending."""
-        # Twice in a row: between taking a message and noting that, a worker has it in neither place.
-        self.wait(lambda: self._is_idle(but) and (time.sleep(0.05) or self._is_idle(but)), "the workers to be idle")
+        # Twice in a row: a message that is on its way to Redis, or to a worker, is in neither place for a moment.
+        self.wait(lambda: self._is_idle(but) and (time.sleep(0.15) or self._is_idle(but)), "the workers to be idle")
 
     def _is_idle(self, but: int) -> bool:
         """Whether no message of the desk's queues waits or is in the hands of a worker, but for those of later."""
@@ -260,9 +237,7 @@ class DeskRig(Records):
                 history.write(line + os.linesep)
 
     def close(self) -> None:
-        if self._shell is not None:
-            with self._shell:
-                self._shell.stdin.close()
+        self.shell.close()
 
     def _set(self, held: Held, change: str, condition: str = "true") -> None:
         query = "message_id = (SELECT id FROM approvals_message WHERE public_id = %s)"

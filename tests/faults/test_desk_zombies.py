@@ -26,7 +26,7 @@ def without_webhooks(desk, held):
 @contextlib.contextmanager
 def stopped(desk):
     """SIGSTOP to the product's worker, and SIGCONT in the end."""
-    desk.other_worker("approvals.tasks", "sweep")
+    desk.other_worker("approvals.tasks.sweep")
     pid = desk.stack.kill("worker-desk", signal.SIGSTOP)
     desk.note("test", "SIGSTOP", process="worker-desk")
     try:
@@ -41,7 +41,7 @@ def taken_over(desk, held, *states):
 
     def reached():
         desk.let_settle(held)
-        desk.other_worker("approvals.tasks", "sweep")
+        desk.other_worker("approvals.tasks.sweep")
         return desk.decision(held)["state"] in states and desk.decision(held)
 
     return desk.wait(reached, f"another worker to bring {held.subject} to {states}")
@@ -126,7 +126,7 @@ def another_is_calling(desk, held, first):
             desk.sweep_through()
             yield
         finally:
-            call.release()
+            call.released.set()
         other.result(30)
 
 
@@ -203,6 +203,6 @@ def test_two_workers_make_one_call(desk):
     desk.let_fall_due(held)
     for _ in range(5):
         desk.celery.send_task("approvals.tasks.execute_decision", args=[decision], queue="decisions")
-    desk.other_worker("approvals.tasks", "execute_decision", decision)
+    desk.other_worker("approvals.tasks.execute_decision", decision)
     assert desk.wait_for_decision(held, "applied")["attempt"] == 1
     assert calls(desk, held) == 1

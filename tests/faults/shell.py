@@ -1,0 +1,66 @@
+"""One process beside the product's own in which a test runs Python: as an operator does, or as another worker would."""
+
+import json
+from typing import Any
+
+from tests.stack import Stack
+
+_SHELL = """
+import json, sys, traceback
+from django.db import connection
+names = {}
+for line in sys.stdin:
+    # PostgreSQL may have been killed since.
+    connection.close()
+    names["result"], error = None, ""
+    try:
+        exec(json.loads(line), names)
+    except BaseException:
+        error = traceback.format_exc()
+    print("answer " + json.dumps({"result": names["result"], "error": error}, default=str), flush=True)
+"""
+# What it nudges it does itself: the queues may be read by a worker that is stopped.
+_OTHER_WORKER = """
+from common import nudge
+from dashboard.celery import app
+nudged = []
+nudge._send_task = lambda task, row, countdown: nudged.append((task, row))
+app.conf.task_always_eager = True
+app.loader.import_default_modules()
+def work(task, *arguments):
+    done = app.tasks[task](*arguments)
+    while nudged:
+        name, row = nudged.pop(0)
+        app.tasks[name](row)
+    return done
+"""
+
+
+class Shell:
+    """`./run manage shell`, begun when it is first needed."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+        self._process: Any = None
+
+    def run(self, code: str) -> Any:
+        """Run code and return what it left in `result`; an error there fails the test."""
+        if self._process is None:
+            self._process = self._stack.converse("manage", "shell", "-v0", "-c", _SHELL)
+        self._process.stdin.write(json.dumps(code) + "\n")
+        self._process.stdin.flush()
+        for line in self._process.stdout:
+            if line.startswith("answer "):
+                answer = json.loads(line.removeprefix("answer "))
+                assert not answer["error"], answer["error"]
+                return answer["result"]
+        raise AssertionError("the shell ended")
+
+    def work(self, task: str, *arguments: int) -> Any:
+        """Run a task and what it nudges, and return its answer."""
+        return self.run(_OTHER_WORKER + f"result = work({task!r}, *{arguments})")
+
+    def close(self) -> None:
+        if self._process is not None:
+            with self._process:
+                self._process.stdin.close()
