@@ -77,7 +77,8 @@ class World:
         print_now = fingerprint(content_of(row))
         earlier = self.decided.get(email_id)
         repeats = self.repeats and earlier is not None and earlier.action == body["action"] == "approve"
-        if earlier and not (repeats and "[countersign:" in earlier.reason):
+        ours = earlier is not None and "[countersign:" in earlier.reason and "[countersign:" in body["reason"]
+        if earlier and not (repeats and ours):
             return 409, {"error": "decided", "code": "not_pending", **self._told(earlier)}
         if body.get("expected_fingerprint") not in (None, print_now):
             return 409, {"error": "changed", "code": "content_changed", "status": "pending_send_approval"}

@@ -1,0 +1,166 @@
+"""What the state machine of decisions is made of: its questions, its small steps, and what must hold after each."""
+
+import contextlib
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from django.utils import timezone
+from hypothesis.stateful import RuleBasedStateMachine, invariant
+
+from approvals import decide, withdraw
+from approvals.errors import ApprovalsError
+from approvals.models import Connection, Decision, Message
+from approvals.status import status_of
+from people.models import Person
+from policy import kill_switch
+from policy.models import KillSwitch
+from tests.promises.decision_worker import Worker
+from tests.promises.upstream_world import World
+
+ENDS = ("undone", "applied", "superseded", "refused")
+OPEN = ("recorded", "calling", "unknown", "unattributed", "withdrawn")
+DOUBT = {"unknown": "Outcome unknown", "unattributed": "Outcome unknown", "withdrawn": "May still"}
+WORDS = {"approve": ("approved", "sent"), "reject": ("rejected",)}
+OURS = "[countersign:"
+
+
+class DecisionSteps(RuleBasedStateMachine):
+    """Two messages of one connection, the people who decide, and the executors at work."""
+
+    world: ClassVar[World]
+    people: ClassVar[list[Person]]
+    admin: ClassVar[Person]
+    connection: Connection
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.workers: list[Worker] = []
+        self.attempts: dict[int, int] = {}
+        self.ended: dict[int, str] = {}
+        self.seen = 0
+        self.states: set[str] = set()
+        self.free: list[Message] = []
+
+    # What must hold after each step
+
+    @invariant()
+    def nothing_leaves_twice(self) -> None:
+        for upstream_id in self.world.rows:
+            approved = [e for e in self.world.effects if e.email_id == upstream_id and e.action == "approve"]
+            assert len(approved) <= 1, f"{upstream_id} left {len(approved)} times"
+
+    @invariant()
+    def effects_rest_on_decisions(self) -> None:
+        for effect in self.world.effects[self.seen :]:
+            if OURS in effect.reason:
+                reference = effect.reason.partition(OURS)[2].rstrip("]")
+                decision = Decision.objects.select_related("revision").get(reference=reference)
+                assert decision.state not in ("undone", "refused"), f"it took effect and is {decision.state}"
+                assert effect.action == ("approve" if decision.outcome == "approve" else "reject")
+                if effect.action == "approve":
+                    assert decision.given_by_id is not None
+                    assert decision.revision.fingerprint == effect.fingerprint
+        self.seen = len(self.world.effects)
+
+    @invariant()
+    def decisions_only_go_forward(self) -> None:
+        live: dict[int, int] = {}
+        self.states = set()
+        for decision in self.decisions():
+            assert decision.attempt >= self.attempts.get(decision.pk, 0)
+            assert self.ended.get(decision.pk, decision.state) == decision.state, "an end was left again"
+            self.attempts[decision.pk] = decision.attempt
+            self.states.add(decision.state)
+            if decision.state in ENDS:
+                self.ended[decision.pk] = decision.state
+            if decision.state in ("recorded", "calling", "unknown", "unattributed"):
+                live[decision.message_id] = live.get(decision.message_id, 0) + 1
+            if decision.state == "applied":
+                assert self.took_effect(decision), "shown as applied, and it was not"
+            if decision.state == "superseded":
+                assert decision.message.upstream_id in self.world.decided
+        assert all(count == 1 for count in live.values())
+        self.free = [message for message in self.messages() if message.state == "held" and message.pk not in live]
+
+    @invariant()
+    def doubt_is_shown(self) -> None:
+        for message in self.messages().prefetch_related("decisions__given_by"):
+            decision = message.latest_decision
+            if decision and decision.state in DOUBT and message.state in ("held", "gone"):
+                assert status_of(message, decision).word.startswith(DOUBT[decision.state])
+
+    def is_settled(self) -> bool:
+        if self.decisions().filter(state__in=OPEN).exists():
+            return False
+        for message in self.messages():
+            effect = self.world.decided.get(message.upstream_id)
+            if message.state not in (WORDS[effect.action] if effect else ("held",)):
+                return False
+        return True
+
+    # Small steps and questions
+
+    def try_to(self, act: Callable[..., Decision], message: Message) -> None:
+        with contextlib.suppress(ApprovalsError):
+            act(message=message.public_id, actor=self.actor(True), now=timezone.now())
+
+    def decide(self, message: Message, who: bool, outcome: str) -> None:
+        print_seen = message.revision.fingerprint if message.revision else ""
+        with contextlib.suppress(ApprovalsError):
+            decide.give_verdict(
+                message=message.public_id, actor=self.actor(who), outcome=outcome, fingerprint=print_seen,
+                reason="Please shorten it.", now=timezone.now(),
+            )  # fmt: skip
+
+    def settle_by_hand(self, message: Message) -> None:
+        for decision in message.decisions.filter(state__in=("unattributed", "withdrawn")).order_by("-pk")[:1]:
+            with contextlib.suppress(ApprovalsError):
+                withdraw.settle_by_hand(
+                    message=message.public_id, actor=self.actor(True), took_effect=self.took_effect(decision),
+                    now=timezone.now(),
+                )  # fmt: skip
+
+    def pull_kill_switch(self) -> None:
+        kill_switch.pull(actor=self.actor(True), reason="Stop.", connection=self.connection)
+
+    def release_kill_switch(self) -> None:
+        for switch in KillSwitch.objects.pulled().filter(connection=self.connection):
+            kill_switch.release(switch_id=switch.pk, actor=self.admin.actor(surface="web"))
+
+    def actor(self, who: bool) -> Any:
+        return self.people[who].actor(surface="web")
+
+    def messages(self) -> Any:
+        return Message.objects.filter(connection=self.connection).select_related("revision").order_by("pk")
+
+    def message(self, which: int) -> Message:
+        found = list(self.messages())
+        chosen: Message = found[which % len(found)]
+        return chosen
+
+    def decisions(self) -> Any:
+        return Decision.objects.filter(message__connection=self.connection).select_related("message")
+
+    def took_effect(self, decision: Decision) -> bool:
+        effect = self.world.decided.get(decision.message.upstream_id)
+        return effect is not None and decision.reference in effect.reason
+
+    def is_stopped(self) -> bool:
+        return KillSwitch.objects.pulled().filter(connection=self.connection).exists()
+
+    def carry_out(self, body: dict[str, Any]) -> tuple[int, Any]:
+        before = len(self.world.effects)
+        message = self.messages().prefetch_related("decisions__given_by").get(upstream_id=body["email_id"])
+        shown = status_of(message, message.latest_decision).word
+        answer = self.world.carry_out(body)
+        assert len(self.world.effects) == before or shown != "Held", "it took effect while it was shown as held"
+        return answer
+
+    def reading(self) -> list[Worker]:
+        return [worker for worker in self.workers if worker.at and not worker.at.is_call]
+
+    def calling(self) -> list[Worker]:
+        return [worker for worker in self.workers if worker.at and worker.at.is_call]
+
+    def keep(self, worker: Worker) -> None:
+        self.workers = [one for one in self.workers if one is not worker] + ([worker] if worker.at else [])

@@ -1,0 +1,88 @@
+"""One executor for the state machine: a thread that runs the real command and stops wherever it speaks to MultiMail.
+
+One that crashes loses its database connection and dies at its next instruction; one that sleeps is left parked.
+"""
+
+import contextlib
+import ctypes
+import threading
+from typing import Any
+
+from django.db import DatabaseError, InterfaceError, connections
+from django.db import connection as database
+from django.utils import timezone
+
+from approvals import execute
+from approvals.models import Decision
+from tests.promises.upstream_world import PATIENCE, Parked, World
+
+
+class Killed(BaseException):
+    """SIGKILL, as far as a thread can have it."""
+
+
+class Worker:
+    """One executor at work on one decision, in a thread."""
+
+    def __init__(self, world: World, decision_id: int) -> None:
+        self.world, self.decision_id = world, decision_id
+        self.at: Parked | None = None
+        self.crashed = self.is_done = False
+        self.error: BaseException | None = None
+        self._backend = 0
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        world.parks_reads, world.parked = True, None
+        self._thread.start()
+        self._wait()
+        world.parks_reads = False
+        self.attempt = Decision.objects.get(pk=decision_id).attempt
+
+    def _run(self) -> None:
+        try:
+            database.ensure_connection()
+            self._backend = database.connection.info.backend_pid
+            execute.run_decision(decision_id=self.decision_id, now=timezone.now())
+        except Killed:
+            pass
+        except (DatabaseError, InterfaceError) as error:
+            self.error = None if self.crashed else error
+        except BaseException as error:  # noqa: BLE001 - told to the machine, which fails by it
+            self.error = error
+        finally:
+            with contextlib.suppress(DatabaseError, InterfaceError):
+                connections.close_all()
+            with self.world.changed:
+                self.is_done = True
+                self.world.changed.notify_all()
+
+    def go_on(self, answer: tuple[int, Any] | None) -> None:
+        """Let it have an answer, or none, and return when it stops again or has ended."""
+        assert self.at is not None
+        at, self.at, self.world.parked = self.at, None, None
+        at.let_go(answer)
+        self._wait()
+
+    def crash(self) -> None:
+        """It dies where it stands: its transaction and all it would have done are lost. A call that left stays out."""
+        self.crashed = True
+        with database.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(%s)", [self._backend])
+        # Raised in the thread at its next instruction; nothing of the product catches it.
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._thread.ident or 0), ctypes.py_object(Killed))
+        self.go_on(None)
+
+    def lose_database(self) -> None:
+        """Its connection is gone, it lives on."""
+        with database.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(%s)", [self._backend])
+
+    def _wait(self) -> None:
+        with self.world.changed:
+            reached = self.world.changed.wait_for(lambda: self.is_done or self.world.parked, PATIENCE)
+        assert reached, "the worker neither ended nor asked"
+        if self.is_done:
+            self._thread.join(PATIENCE)
+            if self.error:
+                raise self.error
+        else:
+            self.at, self.world.parked = self.world.parked, None
