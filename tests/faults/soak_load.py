@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import requests
+from redis.exceptions import RedisError
 
 from tests.desk import Browser
 from tests.faults import wire
@@ -50,10 +51,13 @@ class Diary:
         return f"Soak {self.seed}-{number:05}"
 
 
-def send(rig: DeskRig, diary: Diary, numbers: "list[int]") -> None:
+def send(rig: DeskRig, diary: Diary, numbers: list[int]) -> None:
     """Send messages until there are no more numbers; one whose answer was lost is sent again with the same key."""
-    while numbers:
-        number = numbers.pop()
+    while True:
+        try:
+            number = numbers.pop()
+        except IndexError:
+            return
         subject = diary.subject(number)
         while number not in diary.sent.values():
             try:
@@ -193,7 +197,8 @@ class Chaos:
         if name in self._acts:
             if self.diary.faults[name] < TIMES:
                 self.diary.faults[name] += 1
-                self._acts[name]()
+                with contextlib.suppress(OSError, RedisError):
+                    self._acts[name]()
                 # What is killed or emptied should be at work again before the next: that is what the soak is about.
                 time.sleep(self.random.uniform(3, 8))
             return
