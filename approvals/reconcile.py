@@ -235,6 +235,8 @@ class _Reading:
         if self.has_failed:
             return "unreachable"
         if self.is_unfinished:
+            # The list could be read, so MultiMail is well; only what it brings is not all written down yet.
+            health.note_recovery(self.connection)
             return "to be continued"
         # Never backwards: a read that was overtaken has nothing to say.
         older = mine.filter(Q(complete_as_of=None) | Q(complete_as_of__lt=self.began))

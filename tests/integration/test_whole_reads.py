@@ -268,11 +268,13 @@ def test_row_that_cannot_be_read_any_more_keeps_no_other_out(connection, upstrea
 
 def test_read_of_more_than_one_task_may_do_goes_on_in_the_next(connection, upstream, monkeypatch):
     upstream.holds(pending_row("01A"), pending_row("01B"))
+    Connection.objects.update(failing_since=Now())
     with monkeypatch.context() as patched:
         patched.setattr(reconcile, "WORK_TIME", -1.0)
         assert read(connection) == "to be continued"
     connection.refresh_from_db()
     assert (connection.complete_as_of, connection.reading_until) == (None, None)
+    assert connection.failing_since is None, "what was read is not all written down, but MultiMail is well"
     assert read(connection) == "2 held"
 
 
