@@ -127,7 +127,7 @@ class _Reading:
         self.ends = time.monotonic() + WORK_TIME
         self.renewed = taken
         self.unreadable = pending.unreadable
-        self.is_unfinished = self.has_failed = False
+        self.is_unfinished = self.is_overtaken = self.has_failed = False
 
     def reconcile(self) -> str:
         """Mirror what is new or changed, close what is gone, and write down how complete the queue is by that."""
@@ -222,7 +222,7 @@ class _Reading:
                 self.renewed = now
             else:
                 # This worker was stopped for a while, and another one reads by now.
-                self.is_unfinished = True
+                self.is_unfinished = self.is_overtaken = True
         return self.is_unfinished
 
     def _write_down(self, count: int) -> str:
@@ -234,6 +234,8 @@ class _Reading:
             return f"{self.unreadable} unreadable"
         if self.has_failed:
             return "unreachable"
+        if self.is_overtaken:
+            return "overtaken"
         if self.is_unfinished:
             # The list could be read, so MultiMail is well; only what it brings is not all written down yet.
             health.note_recovery(self.connection)

@@ -288,9 +288,11 @@ def test_read_whose_lease_another_took_over_stops_and_claims_nothing(connection,
         return ask(*args, **kwargs)
 
     monkeypatch.setattr(asking, "ask", slow)
-    assert read(connection) == "to be continued"
+    Connection.objects.update(failing_since=Now())
+    assert read(connection) == "overtaken"
     connection.refresh_from_db()
     assert connection.complete_as_of is None
+    assert connection.failing_since is not None
     assert connection.reading_until is not None, "the other's lease is not ours to end"
 
 
