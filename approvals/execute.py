@@ -20,7 +20,7 @@ from approvals.ending import ACTOR
 from approvals.models import Decision, Message
 from approvals.ruling import ruling_for, stop_of
 from approvals.states import DecisionEvent, DecisionState, MessageState, Outcome, upstream_action
-from common.fingerprint import fingerprint, within
+from common.fingerprint import Content, fingerprint, within
 from common.logs import traced
 from common.postgres import clock
 from people.actors import Actor
@@ -192,12 +192,16 @@ def _read_pending(client: Client, message: Message) -> Pending:
 
 
 def _compare(decision: Decision, row: dict[str, Any]) -> None:
-    """Compare what was read with what is held now, within the fields that both show."""
+    """Compare what was read with what is held now, within the fields that both show; what is new must be empty."""
     shown, held = mirror.stored_content(decision.revision), mirror.content_of(row)
     if _ESSENTIAL & (set(shown.coverage) - set(held.coverage)):
         raise errors.NotSent("MultiMail's list shows too little of the message to compare it with what was read.")
     if fingerprint(within(shown, held.coverage)) != fingerprint(within(held, shown.coverage)):
         raise _NoLongerCarried("The content at MultiMail is no longer the one that was read.")
+    unread = set(held.coverage) - set(shown.coverage)
+    if fingerprint(within(held, unread)) != fingerprint(within(Content(), unread)):
+        # A hidden recipient may have been there all along, or be new: nobody has read it.
+        raise _NoLongerCarried("MultiMail shows more of the message now than what was read.")
 
 
 def _mark(decision: Decision) -> None:

@@ -318,6 +318,16 @@ def test_content_is_compared_within_what_both_show(hosted, reviewer, upstream, w
     assert len(upstream.decisions) == (state == "applied")
 
 
+@pytest.mark.parametrize(
+    ("shown", "state"),
+    [({"bcc": []}, "applied"), ({"bcc": ["eve@evil.example"]}, "refused"), ({"attachments": ["x.pdf"]}, "refused")],
+)
+def test_what_nobody_could_read_does_not_leave_when_the_list_shows_it_later(hosted, reviewer, upstream, shown, state):
+    upstream.holds(bare(hosted) | shown)
+    assert carry_out(hosted, reviewer) == state
+    assert len(upstream.decisions) == (state == "applied")
+
+
 def test_key_that_may_not_be_used_pauses_and_says_so_once(message, reviewer, upstream, connection):
     upstream.decides(401, error="The key was revoked.")
     assert carry_out(message, reviewer) == "recorded"
