@@ -114,14 +114,16 @@ def test_forged_webhook_is_refused_and_leaves_nothing(desk):
 def test_secret_rotates_under_load_and_nothing_valid_is_refused(desk):
     sender = Sender.of(desk)
     first = sender.secret
+    newest = "SELECT secret_used FROM approvals_webhookevent ORDER BY id DESC LIMIT 1"
     try:
         with sender.traffic(threads=3) as taken:
             for number in (1, 2, 3):
                 secret = f"whsec_fault_{number}"
                 desk.python(ROTATE.format(secret=secret, days=1))
-                seen = len(taken)
-                desk.wait(lambda seen=seen: len(taken) > seen + 20, "traffic with the previous secret")
+                desk.wait(lambda: desk.sql(newest)[0]["secret_used"] == "previous", "the previous secret to be used")
                 sender.secret = secret
+                seen = len(taken)
+                desk.wait(lambda seen=seen: len(taken) > seen + 10, "traffic with the new secret")
         assert {status for _, status in sender.answers} == {200}
         assert_kept_once(desk, taken)
         query = "SELECT DISTINCT secret_used FROM approvals_webhookevent WHERE digest = ANY(%s)"
