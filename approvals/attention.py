@@ -142,6 +142,10 @@ def _withdrawn(decision: Decision, actor: Actor) -> Stuck:
         advice = "Reject it at MultiMail: what comes first there counts."
         act = _open(actor, message, "Reject at MultiMail")
         return Stuck(decision.state, what, decision.changed_at, why, advice, act, message, whose=REVIEWER)
+    if message.state == MessageState.GONE:
+        advice = "MultiMail does not hold it any more: look it up there, then say on its page what became of it."
+        act = _open(actor, message, "Say what became of it")
+        return Stuck(decision.state, what, decision.changed_at, why, advice, act, message, whose=REVIEWER)
     advice = "The desk finds out by reading what became of it; you can have it look now."
     return Stuck(decision.state, what, decision.changed_at, why, advice, _look(actor, message, "Look again"), message)
 

@@ -40,7 +40,7 @@ def read_connection(connection: Connection) -> None:
 
 def look(message: Message) -> None:
     """A person wants to know how this message is: its content, what became of its decision, or what became of it."""
-    decision = message.decisions.in_doubt().first()
+    decision = message.decisions.resolvable().first()
     if decision is not None:
         resolve(decision)
     elif message.hydrated_at is None:

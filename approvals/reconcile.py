@@ -69,7 +69,10 @@ def ask_about(*, message_id: int, now: datetime) -> str:
             return "not known"
         if not told.held:
             if message.state == MessageState.HELD:
-                return closing.close(message, told, now)
+                if told.reported or told.then:
+                    return closing.close(message, told, now)
+                # Not known there, maybe only to this key: a whole read shows whether it is held.
+                return read_everything(connection_id=message.connection_id, now=now)
             return closing.catch_up(message, told, now)
         if told.row is None or message.state not in (MessageState.GONE, MessageState.HELD):
             return "held"
@@ -165,16 +168,23 @@ class _Reading:
             )
 
     def _news(self, held: dict[str, _Held]) -> list[dict[str, Any]]:
-        """Return the rows that the mirror does not show yet."""
+        """Return the rows that the mirror does not show yet. What others read since this began is newer than these."""
         others: list[tuple[dict[str, Any], int | None]] = []
+        since_closed = self._closed_since_it_began()
         for row in self.pending.rows:
             known = held.get(str(row["id"]))
+            if known is None and str(row["id"]) in since_closed:
+                continue
             if known is None or (not known.is_hydrated and not known.is_left_alone):
                 others.append((row, None))
-            elif not known.is_left_alone and not _is_read_as(row, known.fingerprint):
+            elif known.is_older and not known.is_left_alone and not _is_read_as(row, known.fingerprint):
                 others.append((row, known.revision))
         revisions = self._revisions([revision for _, revision in others if revision])
         return [row for row, revision in others if revision is None or _has_news(row, revisions[revision])]
+
+    def _closed_since_it_began(self) -> set[str]:
+        closed = Message.objects.filter(connection=self.connection, state=MessageState.GONE)
+        return set(closed.filter(changed_at__gte=self.began).values_list("upstream_id", flat=True))
 
     def _revisions(self, keys: list[int]) -> dict[int, Revision]:
         found: dict[int, Revision] = {}
@@ -188,7 +198,7 @@ class _Reading:
         if back:
             Message.objects.filter(pk__in=back).update(missing_since=None)
         unattributed = Decision.objects.filter(
-            state=DecisionState.UNATTRIBUTED, message__connection=self.connection
+            state=DecisionState.UNATTRIBUTED, message__connection=self.connection, changed_at__lt=self.began
         ).values_list("message__upstream_id", flat=True)
         if again := sorted(listed & set(unattributed)):
             with transaction.atomic():

@@ -1,6 +1,6 @@
 """Finds out by reading what became of a decision in doubt. It never calls decide_email."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.db.models.functions import Now
@@ -23,6 +23,8 @@ def resolve(*, decision_id: int) -> str:
     decision = doubtful.filter(pk=decision_id).first()
     if decision is None:
         return "nothing to resolve"
+    # By the database's clock, as all that it is compared with.
+    began = clock()
     told = _ask(decision.message)
     if told is not None and told.reported:
         closing.catch_up(decision.message, told, clock())
@@ -33,7 +35,7 @@ def resolve(*, decision_id: int) -> str:
     if told is None:
         return "not known"
     try:
-        return _weigh(decision, held=told.held)
+        return _weigh(decision, held=told.held, began=began)
     except StaleDecision:
         return "settled meanwhile"
 
@@ -73,16 +75,17 @@ def _ask(message: Message) -> Told | None:
 
 
 @transaction.atomic
-def _weigh(decision: Decision, *, held: bool) -> str:
-    """Count one complete read, and draw the conclusion that two of them allow, a settle time apart."""
+def _weigh(decision: Decision, *, held: bool, began: datetime) -> str:
+    """Count one complete read, and draw the conclusion that two of them allow, a settle time apart.
+
+    What `began` before the doubt did says nothing of it: the decision was called once more meanwhile.
+    """
     mirror.lock_message(decision.message.connection, upstream_id=decision.message.upstream_id)
-    locked = Decision.objects.to_resolve().filter(pk=decision.pk).under_lock().first()
+    locked = Decision.objects.to_resolve().filter(pk=decision.pk, changed_at__lt=began).under_lock().first()
     if locked is None:
         return "settled meanwhile"
-    if (
-        _count(locked, "seen_held" if held else "seen_absent", "seen_absent" if held else "seen_held")
-        < READS_THAT_PROVE
-    ):
+    seen, other = ("seen_held", "seen_absent") if held else ("seen_absent", "seen_held")
+    if _count(locked, seen, other, began) < READS_THAT_PROVE:
         return "read once"
     if locked.state == DecisionState.WITHDRAWN:
         # Absent, it is closed by the next read of everything; held, people know now that it has not left until now.
@@ -97,14 +100,14 @@ def _weigh(decision: Decision, *, held: bool) -> str:
     return settle.advance(locked, event=DecisionEvent.SEEN_HELD, actor=ACTOR, explanation=sentence, due_at=Now()).state
 
 
-def _count(decision: Decision, seen: str, other: str) -> int:
-    """Return how many reads in a row have shown this. One that comes sooner than a settle time later does not count.
+def _count(decision: Decision, seen: str, other: str, began: datetime) -> int:
+    """Return how many reads in a row have shown this. One that began sooner than a settle time later does not count.
 
     By the database's clock: this host's may be off. Of a decision in doubt, due_at is when a further read counts.
     """
     row = Decision.objects.filter(pk=decision.pk)
     before: int = getattr(decision, seen)
-    if before and not row.filter(due_at__lte=Now()).exists():
+    if before and not row.filter(due_at__lte=began).exists():
         return before
     count = min(before + 1, READS_THAT_PROVE)
     row.update(**{seen: count, other: 0}, due_at=Now() + SETTLE_TIME)

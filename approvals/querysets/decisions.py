@@ -146,10 +146,12 @@ class DecisionQuerySet(models.QuerySet["Decision"]):
         Not where reading has to wait. What is withdrawn on a message that is gone, or unattributed, waits for word or
         for a person. Relies on decision_to_look_at.
         """
-        doubt = self.filter(state__in=IN_DOUBT)
+        leisurely = Q(seen_held__lt=READS_THAT_PROVE) | Q(due_at__lte=Now())
+        old = self.resolvable().filter(leisurely, changed_at__lt=Now() - timedelta(seconds=2))
+        return old._on_well_connections()
+
+    def resolvable(self) -> Self:
+        """In doubt, and reading about the decision can tell; else only reading about its message can."""
         moved = ~Q(message__state__in=(MessageState.HELD, MessageState.GONE))
         withdrawn = Q(state=DecisionState.WITHDRAWN, message__state=MessageState.HELD)
-        can_tell = Q(state=DecisionState.UNKNOWN) | withdrawn | moved
-        leisurely = Q(seen_held__lt=READS_THAT_PROVE) | Q(due_at__lte=Now())
-        old = doubt.filter(can_tell, leisurely, changed_at__lt=Now() - timedelta(seconds=2))
-        return old._on_well_connections()
+        return self.in_doubt().filter(Q(state=DecisionState.UNKNOWN) | withdrawn | moved)

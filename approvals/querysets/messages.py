@@ -34,6 +34,12 @@ def _with_decision_in(*states: str) -> Exists:
     return Exists(decisions.filter(message=OuterRef("pk"), state__in=states))
 
 
+def _with_effect_since() -> Exists:
+    """The condition that a decision took effect since the message is as it is; one from before it came back is over."""
+    decisions = apps.get_model("approvals", "Decision").objects.filter(state=DecisionState.APPLIED)
+    return Exists(decisions.filter(message=OuterRef("pk"), changed_at__gte=OuterRef("changed_at")))
+
+
 class MessageQuerySet(models.QuerySet["Message"]):
     """Reads of the mirror."""
 
@@ -42,12 +48,13 @@ class MessageQuerySet(models.QuerySet["Message"]):
         return self.filter(within_reach(actor))
 
     def awaiting_review(self) -> Self:
-        """Held, and nobody has decided yet (relies on the partial index message_held)."""
-        return self.filter(state=MessageState.HELD).exclude(_with_decision_in(*LIVE_DECISIONS, DecisionState.APPLIED))
+        """Held, and nobody has decided yet, or it came back since (relies on the partial index message_held)."""
+        held = self.filter(state=MessageState.HELD)
+        return held.exclude(_with_decision_in(*LIVE_DECISIONS)).exclude(_with_effect_since())
 
     def leaving(self) -> Self:
         """Decided here, and not yet carried out, or MultiMail has taken it and not yet told the mirror."""
-        taken = Q(_with_decision_in(DecisionState.APPLIED), state=MessageState.HELD)
+        taken = Q(_with_effect_since(), state=MessageState.HELD)
         return self.filter(taken | Q(_with_decision_in(DecisionState.RECORDED, DecisionState.CALLING)))
 
     def in_doubt(self) -> Self:

@@ -102,6 +102,19 @@ def test_decision_in_doubt_is_listed_with_its_one_act(signed_in, reviewer, conne
     assert label in page
 
 
+@pytest.mark.parametrize("state", ["unattributed", "withdrawn"])
+def test_message_that_multimail_does_not_hold_is_asked_about_although_its_decision_waits_for_a_person(
+    signed_in, reviewer, connection, nudged, state, django_capture_on_commit_callbacks
+):
+    message = make_message(connection)
+    decide(message, reviewer, state)
+    Message.objects.update(state="gone")
+    assert [one.act.label for one in found(reviewer)] == ["Say what became of it"]
+    with django_capture_on_commit_callbacks(execute=True):
+        signed_in(reviewer).post(f"/attention/{message.public_id}/look/")
+    assert nudged() == [("ask_about", message.pk)]
+
+
 @pytest.mark.parametrize("fields", [{"state": "applied"}, {"state": "recorded"}, {"state": "undone"}], ids=str)
 def test_decision_that_is_well_is_not_listed(reviewer, connection, fields):
     decide(make_message(connection), reviewer, **fields)

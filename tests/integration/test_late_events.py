@@ -114,6 +114,17 @@ def test_message_that_is_not_known_there_stays_as_it_is(message, upstream):
     assert ask(message) == ("nothing new", "approved")
 
 
+def test_held_message_that_only_the_read_key_does_not_know_stays_held(upstream):
+    upstream.headers = {}
+    connection = make_connection("hosted", api_url=upstream.url, is_our_gateway=False, read_key="mm_live_read")
+    message = make_message(connection)
+    upstream.holds(pending_row(message.upstream_id))
+    assert ask(message) == ("1 held", "held")
+    upstream.holds()
+    Connection.objects.update(read_at=None)
+    assert ask(message)[1] == "gone"
+
+
 def test_no_answer_moves_nothing_and_is_asked_for_again_later(message, upstream):
     is_(message, "approved", changed=90)
     upstream.answers["/v1/oversight/pending"] = (500, {})

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from django.db.models.functions import Now
 
+from approvals import asking
 from approvals.models import Connection, Decision, Message
 from approvals.reconcile import read_everything
 from approvals.resolve import resolve
@@ -65,6 +66,17 @@ def test_one_read_proves_nothing(message, reviewer):
 def test_second_read_before_a_settle_time_is_not_counted(message, reviewer):
     decision = doubt(message, reviewer)
     look(decision)
+    assert look(decision) == "read once"
+    assert seen() == ("unknown", 1, 0)
+
+
+def test_second_read_that_began_before_a_settle_time_is_not_counted_although_it_ended_later(
+    message, reviewer, monkeypatch
+):
+    decision = doubt(message, reviewer, "reject")
+    look(decision)
+    ask = asking.ask_status
+    monkeypatch.setattr(asking, "ask_status", lambda one: (Decision.objects.update(due_at=Now()), ask(one))[1])
     assert look(decision) == "read once"
     assert seen() == ("unknown", 1, 0)
 

@@ -15,7 +15,7 @@ from approvals.freshness import freshness_of
 from approvals.models import Connection, Decision, Message, Revision
 from approvals.reconcile import hydrate, read_everything
 from audit.models import Entry
-from tests.factories import NOW, make_connection, make_message, pending_row
+from tests.factories import NOW, make_connection, make_message, pending_row, show_row
 from tests.standin import multimail
 
 pytestmark = pytest.mark.django_db
@@ -118,6 +118,30 @@ def test_what_came_while_the_list_was_read_is_not_closed_by_it(hosted, upstream,
     monkeypatch.setattr(asking, "ask", lambda *a, **k: (make_message(hosted), ask(*a, **k))[1])
     read(hosted)
     assert list(states().values()) == ["held"]
+
+
+def test_what_others_learnt_while_the_list_was_read_is_not_taken_back_by_it(hosted, upstream, monkeypatch):
+    ended, edited = make_message(hosted), make_message(hosted)
+    Decision.objects.create(
+        message=ended, revision=ended.revision, outcome="approve", reference="R1", due_at=Now(), state="superseded"
+    )
+    ask = asking.ask
+
+    def ask_and_be_overtaken(*args, **more):
+        pending = ask(*args, **more)
+        Message.objects.filter(pk=ended.pk).update(state="gone", changed_at=Now())
+        show_row(edited, subject="Newer")
+        return pending
+
+    monkeypatch.setattr(asking, "ask", ask_and_be_overtaken)
+    upstream.holds(pending_row(ended.upstream_id), pending_row(edited.upstream_id))
+    read(hosted)
+    edited.refresh_from_db()
+    assert states() == {ended.upstream_id: "gone", edited.upstream_id: "held"}
+    assert (edited.subject, edited.revision.number) == ("Newer", 2)
+    monkeypatch.undo()
+    read(hosted)
+    assert states()[ended.upstream_id] == "held", "the next one says that it is held after all"
 
 
 def test_read_key_tells_how_mail_was_decided(hosted, upstream):

@@ -13,6 +13,7 @@ from approvals.reconcile import read_everything
 from approvals.settle import LEFT_AFTER_ALL
 from approvals.withdraw import confirm_approval, settle_by_hand, withdraw_decision
 from audit.models import Entry
+from common.postgres import clock
 from tests.factories import NOW, event_body, make_connection, make_message, make_person, pending_row, post_event
 from tests.factories import show_row as show
 from tests.integration.deciding import carry_out, decide
@@ -300,8 +301,11 @@ def test_message_that_came_back_takes_a_new_verdict_but_is_not_approved_twice(me
     Message.objects.update(state="gone")
     settle(message, reviewer, took_effect=True)
     upstream.holds(pending_row(message.upstream_id))
-    read_everything(connection_id=connection.pk, now=NOW)
+    assert Message.objects.awaiting_review().count() == 0
+    read_everything(connection_id=connection.pk, now=clock())
     assert Message.objects.get().state == "held"
+    # Whoever opens the queue must see that it waits again.
+    assert (Message.objects.awaiting_review().count(), Message.objects.leaving().count()) == (1, 0)
     with pytest.raises(AlreadyDecided):
         decide(message, reviewer, "approve")
     assert decide(message, reviewer, "reject").decision.state == "recorded"
