@@ -205,10 +205,10 @@ class Chaos:
         self.diary.faults[name] += 1
         fault, kind = self._wire[name]
         proxy = self.rig.hooks if kind == WEBHOOK else self.rig.upstream
-        times = 1 if name.startswith("403") else self.random.randint(2, 8)
+        times = 1 if name.startswith("403") else self.random.randint(1, 5)
         with proxy.fault(fault, kind, times=times):
             time.sleep(self.random.uniform(0.5, 2))
-        time.sleep(self.random.uniform(0.5, 2))
+        time.sleep(self.random.uniform(1, 4))
 
     def _delay(self) -> None:
         held = wire.Hold()

@@ -17,7 +17,7 @@ from tests.faults.soak_load import Chaos, Diary, Reviewer, decide_elsewhere, in_
 MESSAGES = int(os.environ.get("SOAK_MESSAGES", "2000"))
 OPEN = ("recorded", "calling", "unknown", "unattributed", "withdrawn")
 # How long the last fault may take to be got over by the product itself and the people who are asked; and all before.
-RECOVERY, LOAD = 300, 1200
+RECOVERY, LOAD = 600, 1200
 
 pytestmark = [pytest.mark.soak, pytest.mark.xdist_group("soak")]
 
