@@ -101,7 +101,9 @@ class Writer:
 
     def text(self) -> str:
         """The page, the same for every run with these outcomes."""
-        return _HEAD + "".join(self._line(fault) for fault in sorted(self._seen))
+        # Those of one number as they stand in the tests: a later one may speak of the one before.
+        places = {fault: place for place, fault in enumerate(declared())}
+        return _HEAD + "".join(map(self._line, sorted(self._seen, key=lambda fault: (fault.number, places[fault]))))
 
     def _note(self, seen: _Seen, report: pytest.TestReport) -> None:
         if report.failed:

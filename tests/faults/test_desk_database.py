@@ -159,7 +159,7 @@ def deadlocks(desk):
 
 @pytest.mark.fault(
     29,
-    injected="A session locks the ledger and then the message, while a verdict locks them the other way round.",
+    injected="A session locks the verdicts and then the message, while a verdict locks them the other way round.",
     held="PostgreSQL breaks the verdict's transaction off; it is begun again, and there is one decision and one mail.",
 )
 def test_deadlocked_verdict_is_given_once(desk):
@@ -180,7 +180,7 @@ def test_deadlocked_verdict_is_given_once(desk):
 
 @pytest.mark.fault(
     29,
-    injected="The same with a webhook that tells of an approval made elsewhere.",
+    injected="The same with the ledger, and a webhook that tells of an approval made elsewhere.",
     held="Taken at once or asked for again; the message is moved once.",
 )
 def test_deadlocked_webhook_is_taken_once(desk):
@@ -201,7 +201,7 @@ def test_deadlocked_webhook_is_taken_once(desk):
 
 @pytest.mark.fault(
     29,
-    injected="A session locks the ledger and then the decision, just when the executor writes the end of its call.",
+    injected="A session locks the attempts and then the decision, just when the executor writes the end of its call.",
     held="The end is written all the same; one call, one mail.",
 )
 def test_deadlock_at_the_end_of_a_call_leaves_one_effect(desk):
