@@ -36,9 +36,10 @@ def is_reviewer(actor: Actor, message: Message) -> bool:
 
 def lock_visible(message: UUID, *, actor: Actor) -> Message:
     """Return a message that the actor may see, locked for the rest of the transaction."""
-    visible = Message.objects.visible_to(actor).select_related("connection", "mailbox", "revision")
-    # Without the key: rows that others add about the message (cards, attempts) need not wait.
-    locked = visible.select_for_update(of=("self",), no_key=True).filter(public_id=message).first()
+    # Alone: what is joined would be as it was before the wait for the lock, or missing where the message points to
+    # another content by now. Without the key: rows that others add about it (cards, attempts) need not wait.
+    visible = Message.objects.visible_to(actor).select_for_update(of=("self",), no_key=True)
+    locked = visible.filter(public_id=message).first()
     if locked is None:
         raise VerdictNotAllowed("This message does not exist, or you may not see it.")
     return locked

@@ -257,6 +257,31 @@ def test_webhook_that_comes_while_the_answer_is_written_is_not_lost():
     assert (results, message.state, Decision.objects.get().state) == (["applied"], "approved", "applied")
 
 
+@pytest.mark.django_db(transaction=True)
+def test_verdict_that_waits_while_another_content_is_stored_is_refused_with_what_is_there_now():
+    connection = make_connection()
+    message = make_message(connection)
+    person = make_person("ana@yourteam.example", "Ana", "reviewer")
+    refused = []
+
+    def give():
+        try:
+            decide(message, person)
+        except ContentChanged as error:
+            refused.append(error)
+        connections.close_all()
+
+    thread = threading.Thread(target=give)
+    with transaction.atomic():
+        show_row(message, subject="Another one")
+        thread.start()
+        waiting_for_a_lock(db)
+    thread.join(10)
+    message.refresh_from_db()
+    [error] = refused
+    assert message.revision.short_fingerprint in error.sentence
+
+
 def test_verdict_on_what_somebody_outside_decided_is_told_who_it_was(connection, reviewer, second_reviewer):
     message = make_message(connection)
     decision = decide(message, reviewer).decision
