@@ -38,6 +38,17 @@ def traced(value: str) -> Iterator[None]:
         trace_id.reset(token)
 
 
+def _without_secrets(text: str) -> str:
+    return mask_secrets(_QUOTED.sub(r"\1 [hidden]", text))
+
+
+class TextFormatter(logging.Formatter):
+    """Formats a record as a line for people, without secrets, and without what errors quote of mail."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return _without_secrets(super().format(record))
+
+
 class JsonFormatter(logging.Formatter):
     """Formats a record as one JSON object a line; control characters are escaped, so a line cannot be forged."""
 
@@ -52,5 +63,5 @@ class JsonFormatter(logging.Formatter):
             line["trace"] = trace_id.get()
         line |= {name: value for name, value in vars(record).items() if name not in _ORDINARY and name != "request"}
         if record.exc_info:
-            line["error"] = mask_secrets(_QUOTED.sub(r"\1 [hidden]", self.formatException(record.exc_info)))
+            line["error"] = _without_secrets(self.formatException(record.exc_info))
         return mask_secrets(json.dumps(line, default=str, ensure_ascii=True))

@@ -6,7 +6,7 @@ import logging
 import pytest
 from django.db import DataError, IntegrityError, connection, transaction
 
-from common.logs import JsonFormatter
+from common.logs import JsonFormatter, TextFormatter
 
 pytestmark = pytest.mark.django_db
 
@@ -23,6 +23,6 @@ def test_database_error_quotes_nothing_of_the_mail(statement):
         connection.cursor().execute(statement)
     failure = (caught.type, caught.value, caught.tb)
     record = logging.LogRecord("x", logging.ERROR, "", 0, "not stored", None, failure)
-    line = JsonFormatter().format(record)
-    assert "[hidden]" in json.loads(line)["error"]
-    assert "private words" not in json.loads(line)["error"]
+    for line in (json.loads(JsonFormatter().format(record))["error"], TextFormatter().format(record)):
+        assert "[hidden]" in line
+        assert "private words" not in line
