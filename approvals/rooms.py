@@ -72,9 +72,12 @@ class Rooms:
         if not mine:
             return True
         most = WHEN_FAILING if not is_well else WHEN_SLOW if connection in self._slow else free_to_take
-        if not is_urgent and self._reading[connection] >= max(1, most // 2):
+        if sum(self._busy.values()) >= free_to_take:
             return False
-        return mine < most and sum(self._busy.values()) < free_to_take
+        if not is_urgent:
+            # However many decisions are due, one job reads: only that shows that the connection is well again.
+            return self._reading[connection] < (max(1, most // 2) if mine < most else 1)
+        return mine < most
 
     def _leave(self, connection: int, *, is_slow: bool, is_urgent: bool) -> tuple[Job, ...]:
         with self._lock:
@@ -83,11 +86,11 @@ class Rooms:
                 if not counter[connection]:
                     del counter[connection]
             (self._slow.add if is_slow else self._slow.discard)(connection)
-            # Two, so that a connection which is fast again gets all its places back.
-            return tuple(job for job in (self._next(connection), self._next(connection)) if job)
+            # Two, so that a connection which is fast again gets all its places back; the second one reads.
+            return tuple(job for job in (self._next(connection, True), self._next(connection, False)) if job)
 
-    def _next(self, connection: int) -> Job | None:
-        for is_urgent in (True, False):
+    def _next(self, connection: int, urgent_first: bool) -> Job | None:
+        for is_urgent in (urgent_first, not urgent_first):
             if kept := self._kept.get((connection, is_urgent)):
                 job, _ = kept.popitem(last=False)
                 return job

@@ -80,3 +80,16 @@ def test_what_is_kept_is_bounded(monkeypatch):
     with ExitStack() as stack:
         fill(stack, shared, 1, is_well=False)
         assert [len(kept) for kept in shared._kept.values()] == [3]
+
+
+def test_connection_that_fails_is_still_read_however_many_decisions_are_due():
+    rooms = Rooms(threads=8)
+    with rooms.enter(1, ("execute", 1), is_well=False, is_urgent=True) as first:
+        for number in range(2, 6):
+            with rooms.enter(1, ("execute", number), is_well=False, is_urgent=True) as entry:
+                assert not entry.is_in
+        with rooms.enter(1, ("read", 1), is_well=False, is_urgent=False) as reading:
+            assert reading.is_in
+            with rooms.enter(1, ("read", 2), is_well=False, is_urgent=False) as second:
+                assert not second.is_in
+    assert ("read", 2) in (*reading.next, *first.next), "what reads is not handed out after all decisions"
