@@ -27,6 +27,7 @@ from people.actors import Actor, Role
 log = logging.getLogger(__name__)
 
 FOUND_BY_READING = "by reading, no webhook had come"
+FOUND_AGAIN = "by reading, it had been taken for gone"
 # What a row may raise whose shape nobody foresaw; anything else is not the row's fault.
 UNREADABLE = (DataError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 _OPEN = (MessageState.HELD, MessageState.SCHEDULED, MessageState.GONE)
@@ -55,7 +56,12 @@ def _count_try(connection: Connection, upstream_id: str, row: Mapping[str, Any],
     message = mirror.lock_message(connection, upstream_id=upstream_id)
     if message is None:
         message = _begin(connection, upstream_id, row, now)
-    elif message.state not in _OPEN or message.fetch_tries > FETCH_TRIES:
+    elif message.state not in _OPEN:
+        return None
+    elif message.fetch_tries > FETCH_TRIES:
+        if mirror.move(message, event=MessageEvent.FOUND, now=now):
+            # That it is held must be seen, whatever it holds.
+            _record_held(message, FOUND_AGAIN)
         return None
     Message.objects.filter(pk=message.pk).update(fetch_tries=F("fetch_tries") + 1)
     if message.fetch_tries < FETCH_TRIES:
@@ -89,7 +95,7 @@ def _store(message: Message, row: Mapping[str, Any], now: datetime) -> None:
     locked.fetch_tries, locked.missing_since = 0, None
     mirror.store_revision(locked, row=row, actor=ACTOR, now=now)
     if was_gone:
-        _record_held(locked, "by reading, it had been taken for gone")
+        _record_held(locked, FOUND_AGAIN)
 
 
 def _record_held(message: Message, found: str) -> None:

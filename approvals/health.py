@@ -1,7 +1,7 @@
 """Writes down on a connection how well MultiMail answers: failing, well again, paused. Each change is recorded once."""
 
 import logging
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from django.db import transaction
 from django.db.models.functions import Coalesce, Greatest, Now
@@ -26,10 +26,12 @@ def note_failure(connection: Connection, sentence: str) -> None:
 
 
 @transaction.atomic
-def note_recovery(connection: Connection) -> None:
-    """A whole read worked: the key is good, also where one that was refused had paused the connection."""
+def note_recovery(connection: Connection, *, began: datetime) -> None:
+    """A whole read worked: the key is good, also where one that was refused before it began had paused it."""
     unwell = Connection.objects.filter(pk=connection.pk).exclude(failing_since=None, paused_at=None)
-    if unwell.update(failing_since=None, last_error="", paused_at=None, paused_because=""):
+    if unwell.exclude(paused_at__gte=began).update(
+        failing_since=None, last_error="", paused_at=None, paused_because=""
+    ):
         record("connection.recovered", actor=ACTOR, connection=connection.pk)
 
 

@@ -248,12 +248,12 @@ class _Reading:
             return "overtaken"
         if self.is_unfinished:
             # The list could be read, so MultiMail is well; only what it brings is not all written down yet.
-            health.note_recovery(self.connection)
+            health.note_recovery(self.connection, began=self.began)
             return "to be continued"
         # Never backwards: a read that was overtaken has nothing to say.
         older = mine.filter(Q(complete_as_of=None) | Q(complete_as_of__lt=self.began))
         older.filter(reading_until=self.connection.reading_until).update(complete_as_of=self.began, reading_until=None)
-        health.note_recovery(self.connection)
+        health.note_recovery(self.connection, began=self.began)
         return f"{count} held"
 
 

@@ -8,7 +8,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 
-from approvals import asking, fetching, mirror, reconcile, tasks
+from approvals import asking, fetching, health, mirror, reconcile, tasks
 from approvals.decide import give_verdict
 from approvals.execute import run_decision
 from approvals.freshness import freshness_of
@@ -275,6 +275,27 @@ def test_content_that_kills_its_reader_is_left_alone_after_three_tries_and_other
     fetching.retry_fetch(message=poison.public_id, actor=admin.actor(surface="command"), now=NOW)
     assert hydrate(message_id=poison.pk, now=NOW) == "fetched"
     assert Message.objects.get(pk=poison.pk).fetch_tries == 0
+
+
+def test_message_that_is_left_alone_is_in_the_queue_again_when_a_read_lists_it(connection, upstream):
+    message = make_message(connection, hydrated=False)
+    Message.objects.update(state="gone", fetch_tries=4, changed_at=F("changed_at") - timedelta(minutes=1))
+    upstream.holds(pending_row(message.upstream_id))
+    read(connection)
+    assert Message.objects.unfetchable().awaiting_review().count() == 1
+
+
+def test_pause_that_came_while_the_list_was_read_outlasts_that_read(connection, upstream, monkeypatch):
+    upstream.holds()
+    ask = asking.ask
+    monkeypatch.setattr(asking, "ask", lambda *a, **k: (ask(*a, **k), health.pause(connection, "Revoked."))[0])
+    read(connection)
+    connection.refresh_from_db()
+    assert connection.paused_at is not None
+    monkeypatch.undo()
+    read(connection)
+    connection.refresh_from_db()
+    assert connection.paused_at is None
 
 
 def test_row_that_cannot_be_read_any_more_keeps_no_other_out(connection, upstream, monkeypatch):
