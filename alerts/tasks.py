@@ -5,6 +5,7 @@ from celery import shared_task
 from alerts.deliver import deliver_card
 from alerts.models import Delivery
 from alerts.planning import plan_missed
+from common.nudge import has_enough_to_do, nudge
 
 
 @shared_task
@@ -17,7 +18,9 @@ def deliver(delivery_id: int) -> str:
 def sweep() -> str:
     """Find acts that were not planned, and deliveries that no nudge reached."""
     plan_missed()
+    if has_enough_to_do(deliver.name):
+        return "behind"
     due = list(Delivery.objects.due().order_by("next_attempt_at").values_list("pk", flat=True)[:500])
     for delivery_id in due:
-        deliver.delay(delivery_id)
+        nudge(deliver.name, delivery_id)
     return f"{len(due)} due"

@@ -11,7 +11,7 @@ from approvals import execute, expire, reconcile, retain
 from approvals import resolve as resolving
 from approvals.models import Connection, Decision, Message
 from approvals.rooms import Rooms
-from common.nudge import nudge
+from common.nudge import has_enough_to_do, nudge
 from common.postgres import clock
 
 # The worker says how many threads it has.
@@ -119,5 +119,7 @@ def _in_room(task: Any, model: Any, row_id: int, command: Callable[[], str]) -> 
 
 
 def _nudge(task: Any, rows: QuerySet[Any]) -> None:
+    if has_enough_to_do(task.name):
+        return
     for row_id in rows.values_list("pk", flat=True):
         nudge(task.name, row_id)

@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 # so long, and what comes meanwhile is left to the sweep.
 REST_SECONDS = 5.0
 _AT_ONCE = 500
+# More than a sweep finds at once. A worker that is behind gains nothing from being told of the same rows again.
+ENOUGH = 500
 _rests_until = 0.0
 
 Command = tuple[str | bytes, ...]
@@ -51,6 +53,16 @@ def nudge(task: str, row_id: int | str, *, countdown: float | None = None) -> No
     The task goes by its name, such as approvals.tasks.hydrate: what writes rows must not import what reads them.
     """
     transaction.on_commit(partial(_send_task, task, row_id, countdown), robust=True)
+
+
+def has_enough_to_do(task: str) -> bool:
+    """Whether so many nudges wait for this task's worker that a sweep should add none: they find the same rows."""
+    if is_resting():
+        return False
+    try:
+        return int(quick_redis().llen(_queue_of(task))) > ENOUGH  # type: ignore[arg-type]
+    except redis.RedisError:
+        return False
 
 
 def send(*command: str | bytes) -> None:

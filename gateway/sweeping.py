@@ -9,7 +9,7 @@ from datetime import datetime
 
 from django.conf import settings
 
-from common.nudge import nudge
+from common.nudge import has_enough_to_do, nudge
 from gateway import closing, compose, endpoints, hooks, outbox, usage
 from gateway.models import Email, IdempotencyRecord, Webhook, WebhookDelivery
 
@@ -17,6 +17,7 @@ log = logging.getLogger(__name__)
 
 # How many rows one sweep nudges or clears; the next one comes in seconds.
 BATCH = 200
+_SEND, _DELIVER = "gateway.tasks.send_email", "gateway.tasks.deliver_webhook"
 
 
 def sweep(*, now: datetime) -> str:
@@ -49,20 +50,24 @@ def _moved_on(email: Email, now: datetime) -> bool:
 
 
 def _nudge_emails(now: datetime) -> int:
+    if has_enough_to_do(_SEND):
+        return 0
     outbox_now = Email.objects.in_outbox()
     if not settings.EMAIL_URL:
         # Live mail waits for a mail server, and must not stand before what needs none.
         outbox_now = outbox_now.filter(sandbox=True)
     due = list(outbox_now.order_by("due_at").values_list("pk", flat=True)[:BATCH])
     for email_id in due:
-        nudge("gateway.tasks.send_email", email_id)
+        nudge(_SEND, email_id)
     return len(due)
 
 
 def _nudge_deliveries(now: datetime) -> int:
+    if has_enough_to_do(_DELIVER):
+        return 0
     due = WebhookDelivery.objects.in_turn(BATCH)
     for delivery_id in due:
-        nudge("gateway.tasks.deliver_webhook", delivery_id)
+        nudge(_DELIVER, delivery_id)
     return len(due)
 
 

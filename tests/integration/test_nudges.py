@@ -85,3 +85,21 @@ def test_request_does_not_wait_for_a_redis_that_is_away(monkeypatch):
     nudge.nudge("approvals.tasks.hydrate", 1)
     nudge.flush()
     assert asked == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_worker_that_is_behind_is_not_told_again():
+    for number in range(nudge.ENOUGH):
+        nudge.nudge("alerts.tasks.deliver", number)
+    nudge.flush()
+    assert not nudge.has_enough_to_do("alerts.tasks.deliver")
+    nudge.nudge("alerts.tasks.deliver", 0)
+    nudge.flush()
+    assert nudge.has_enough_to_do("alerts.tasks.deliver")
+    assert not nudge.has_enough_to_do("approvals.tasks.hydrate")
+
+
+def test_redis_that_is_away_keeps_no_sweep_from_its_work(monkeypatch):
+    nowhere = redis.Redis.from_url("unix:///nonexistent/redis.sock")
+    monkeypatch.setattr(nudge, "quick_redis", lambda: nowhere)
+    assert not nudge.has_enough_to_do("alerts.tasks.deliver")
