@@ -56,6 +56,8 @@ def status_of(message: Message, decision: Decision | None) -> Status:
     if message.state == MessageState.HELD:
         if decision.state == DecisionState.REFUSED:
             return Status("Held", "amber", f"Held again: {decision.explanation}")
+        if decision.state == DecisionState.APPLIED and decision.changed_at < message.changed_at:
+            return Status(plain.word, plain.tone, f"Held again, although it was {decision.word} by {who}")
         if decision.state == DecisionState.APPLIED:
             return Status(decision.word.capitalize(), "green" if decision.outcome == "approve" else "rose", f"By {who}")
         return plain

@@ -11,6 +11,7 @@ from approvals.execute import run_decision
 from approvals.models import Decision, Message, Verdict
 from approvals.reconcile import read_everything
 from approvals.settle import LEFT_AFTER_ALL
+from approvals.standing import shown_status
 from approvals.withdraw import confirm_approval, settle_by_hand, withdraw_decision
 from audit.models import Entry
 from common.postgres import clock
@@ -306,6 +307,7 @@ def test_message_that_came_back_takes_a_new_verdict_but_is_not_approved_twice(me
     assert Message.objects.get().state == "held"
     # Whoever opens the queue must see that it waits again.
     assert (Message.objects.awaiting_review().count(), Message.objects.leaving().count()) == (1, 0)
+    assert shown_status(Message.objects.get()).detail == "Held again, although it was approved by Ana Ferreira"
     with pytest.raises(AlreadyDecided):
         decide(message, reviewer, "approve")
     assert decide(message, reviewer, "reject").decision.state == "recorded"
