@@ -98,7 +98,9 @@ class MessageQuerySet(models.QuerySet["Message"]):
         Where the rule's own reject was refused, it rests a while before the next (relies on message_expiry).
         """
         decisions = apps.get_model("approvals", "Decision").objects.filter(message=OuterRef("pk"))
-        ended = Q(state__in=(DecisionState.APPLIED, DecisionState.SUPERSEDED))
+        # What came back since has its time over like any other.
+        since = Q(changed_at__gte=OuterRef("changed_at"))
+        ended = Q(state__in=(DecisionState.APPLIED, DecisionState.SUPERSEDED)) & since
         on_its_way = Q(state__in=LIVE_DECISIONS) & ~Q(state__in=CAN_EXPIRE, outcome=Outcome.APPROVE)
         resting = Q(rule=rule, state=DecisionState.REFUSED, changed_at__gt=Now() - EXPIRY_REST)
         over = self.filter(state=MessageState.HELD, expires_at__lte=Now()).exclude(hydrated_at=None)

@@ -11,6 +11,7 @@ from approvals.errors import VerdictNotAllowed
 from approvals.execute import run_decision
 from approvals.expire import expire_due
 from approvals.models import Connection, Decision, Mailbox, Message
+from approvals.reconcile import read_everything
 from approvals.withdraw import withdraw_decision
 from audit.models import Entry
 from common.postgres import clock
@@ -59,6 +60,17 @@ def test_message_in_time_is_left_alone(message):
 
 def test_rule_decides_once(message):
     assert (expire_due(), expire_due()) == (1, 0)
+
+
+@pytest.mark.parametrize("state", ["applied", "superseded"])
+def test_message_that_came_back_is_rejected_too(message, reviewer, state):
+    Message.objects.update(expires_at=None)
+    decide(message, reviewer)
+    Decision.objects.update(state=state, changed_at=Now())
+    Message.objects.update(expires_at=Now(), state="gone")
+    read_everything(connection_id=message.connection_id, now=clock())
+    assert expire_due() == 1
+    assert states()[1] == "reject by expiry: recorded"
 
 
 def test_approval_that_has_not_left_is_refused_and_rejected(message, reviewer, upstream):
