@@ -111,6 +111,11 @@ class Decision(models.Model):
         """The outcome as a past participle, for sentences."""
         return {"approve": "approved", "reject": "rejected", "send_back": "sent back"}[self.outcome]
 
+    @property
+    def deed(self) -> str:
+        """The outcome as what its giver did with the message: "sent it back"."""
+        return "sent it back" if self.outcome == "send_back" else f"{self.word} it"
+
 
 class DecisionAttempt(models.Model):
     """What happened at one attempt to carry a decision out: rows are only added."""

@@ -50,7 +50,14 @@
     const summary = find(`#decide [data-key=${key}]`);
     if (!isVisible(summary)) return;
     summary.parentElement.open = true;
-    summary.parentElement.querySelector("textarea").focus();
+    begin(summary.parentElement);
+  }
+
+  /* What the desk proposed gives way to what is typed; what somebody typed does not. */
+  function begin(details) {
+    const field = details.querySelector("textarea");
+    field.focus();
+    if (field.value === field.defaultValue && !("typed" in field.dataset)) field.select();
   }
 
   /* A reason is written on several lines, so Enter alone is a new line there. */
@@ -97,7 +104,7 @@
   // Opened by a press, a reason can be written at once, as after the key.
   document.addEventListener("click", ({ target }) => {
     const details = target.closest("#decide .why > summary")?.parentElement;
-    if (details) requestAnimationFrame(() => details.open && details.querySelector("textarea").focus());
+    if (details) requestAnimationFrame(() => details.open && begin(details));
   });
 
   function leave(event) {

@@ -78,6 +78,7 @@
   function setWaiting(number) {
     const text = number > 1000 ? "1000+" : String(number);
     all("[data-waiting]").forEach((place) => { place.textContent = place.closest(".rail") && !number ? "" : text; });
+    document.querySelector("[data-oldest]")?.toggleAttribute("hidden", !number);
     const title = document.title.replace(/^\(\d+\+?\) /, "");
     document.title = number ? `(${text}) ${title}` : title;
   }

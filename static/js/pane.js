@@ -46,7 +46,7 @@
   function tick(countdown, ends) {
     const left = Math.ceil((ends - performance.now()) / 1000);
     // The button stays: whether it is too late is not for this clock to say.
-    countdown.textContent = left > 0 ? countdown.textContent.replace(/\d+ s$/, `${left} s`) : "Leaving now";
+    countdown.textContent = left > 0 ? countdown.textContent.replace(/\d+ s$/, `${left} s`) : countdown.textContent.startsWith("Leaves") ? "Leaving now" : "Going back now";
     if (left <= 0) clearInterval(ticker);
   }
 
@@ -92,7 +92,10 @@
     const isThis = next?.dataset.message === pane().dataset.message;
     const same = isThis && next.dataset.fingerprint === pane().dataset.fingerprint;
     if (isThis && !same && pane().dataset.fingerprint && !next.querySelector("#changed")) {
-      showChanged();
+      // Who has decided waits for the outcome: that the change has ended the decision is not left behind a button.
+      const isOver = pane().hasAttribute("data-moving") && !("moving" in next.dataset);
+      if (isOver && !hasTyped()) loadChanges(pane().dataset.fingerprint);
+      else showChanged();
       return true;
     }
     if (!same) {
@@ -123,6 +126,7 @@
 
   /* The message is another by now; what stands here is what was opened. */
   function showChanged() {
+    follow();
     if (news?.since) return;
     const text = "This message changed while you had it open";
     news = { text, tone: "amber", since: pane().dataset.fingerprint, more: "What stands here is the version that you opened, and it cannot be decided any more." };
@@ -195,12 +199,18 @@
   function hear({ word, tone = "blue", detail = "" }) {
     const waits = hasTyped();
     if (!isMine && !news?.since && word !== "Held" && word !== pane().dataset.word) {
-      news = { text: `${detail || word} just now`, tone, waits };
+      const said = detail && detail !== pane().dataset.detail ? detail : word;
+      news = { text: `${said} just now`, tone, waits };
       showNews();
       emit("desk:say", news.text);
     }
     if (!waits) refreshSoon();
   }
+
+  // What is leaving waits from now on, or goes at last.
+  document.addEventListener("desk:stopped", () => {
+    if (pane()?.hasAttribute("data-moving") && !hasTyped()) refreshSoon();
+  });
 
   // The pulse knows of the open message too: a page whose stream is not there learns by it.
   document.addEventListener("desk:pulse", ({ detail: { open } }) => {
@@ -212,7 +222,7 @@
 
   // The hint of one's own verdict may be faster than its answer: it is no news.
   document.addEventListener("htmx:beforeRequest", ({ detail: { requestConfig, xhr } }) => {
-    isMine = requestConfig.verb === "post" && requestConfig.path.endsWith("/verdict/");
+    isMine = requestConfig.verb === "post" && /\/(verdict|send-again)\/$/.test(requestConfig.path);
     isAsking = true;
     xhr.addEventListener("loadend", () => { isAsking = false; });
   });

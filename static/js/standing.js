@@ -26,6 +26,7 @@
     document.querySelector(".to-stop")?.classList.toggle("is-pulled", isStopped);
     document.querySelector("[data-pulled]")?.replaceChildren(isStopped ? "on" : "");
     say(isStopped ? "The kill switch is pulled." : "The kill switch is released.");
+    document.dispatchEvent(new CustomEvent("desk:stopped"));
   }
 
   /* Nothing is taken away that somebody reads, types or is about to press. */

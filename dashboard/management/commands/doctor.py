@@ -113,7 +113,8 @@ def _of_webhooks() -> Iterator[Finding]:
     names = dict(Connection.objects.values_list("pk", "name"))
     for key, number in unsigned.lately(names).items():
         if number:
-            sentence = f"{number} webhooks to {names[key]} had no valid signature in the last two minutes."
+            webhooks = f"{number} webhook{'s' if number != 1 else ''}"
+            sentence = f"{webhooks} to {names[key]} had no valid signature in the last two minutes."
             advice = "If MultiMail sent them, the signing secret of the connection is not the one it uses."
             yield Finding(sentence, advice, is_stuck=False)
 
@@ -134,8 +135,9 @@ def _counts() -> str:
     waiting, leaving = Message.objects.awaiting_review().count(), Decision.objects.live().count()
     connections = Connection.objects.count()
     return (
-        f"{connections} connection{'s' if connections != 1 else ''}, {waiting} messages wait, "
-        f"{leaving} decisions are on their way."
+        f"{connections} connection{'s' if connections != 1 else ''}, "
+        f"{waiting} {'message waits' if waiting == 1 else 'messages wait'}, "
+        f"{leaving} {'decision is' if leaving == 1 else 'decisions are'} on the way."
     )
 
 
