@@ -5,12 +5,13 @@ from uuid import UUID
 
 from django.db.models.functions import Now
 
-from approvals import settle
+from approvals import mirror, settle
 from approvals.errors import AlreadyDecided, ContentChanged, InvalidTransition, VerdictNotAllowed
 from approvals.models import Decision, Message
 from approvals.querysets import READS_THAT_PROVE
 from approvals.ruling import is_reviewer, lock_visible, ruling_for
-from approvals.states import DecisionEvent, DecisionState, MessageState, Outcome
+from approvals.states import DecisionEvent, DecisionState, MessageEvent, MessageState, Outcome
+from audit.recording import record
 from common.postgres import clock
 from common.postgres.anew import atomic_anew
 from people.actors import Actor, Role
@@ -92,6 +93,9 @@ def settle_by_hand(*, message: UUID, actor: Actor, took_effect: bool, now: datet
     )
     if took_effect:
         settle.lose_to(settled, locked, actor=actor)
+    if mirror.move(locked, event=MessageEvent.GONE, now=clock()):
+        # Two reads lacked it, and none has closed it yet: one that lists it again must be able to open it.
+        record("message.gone", actor=actor, connection=locked.connection_id, message=locked.public_id)
     return settled
 
 

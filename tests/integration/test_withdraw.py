@@ -313,6 +313,18 @@ def test_message_that_came_back_takes_a_new_verdict_but_is_not_approved_twice(me
     assert decide(message, reviewer, "reject").decision.state == "recorded"
 
 
+@pytest.mark.parametrize("took_effect", [True, False])
+def test_message_that_was_settled_before_a_read_closed_it_comes_back_when_it_is_listed(
+    message, reviewer, upstream, connection, took_effect
+):
+    in_doubt(message, reviewer, state="unattributed")
+    settle(message, reviewer, took_effect)
+    upstream.holds(pending_row(message.upstream_id))
+    read_everything(connection_id=connection.pk, now=clock())
+    assert Message.objects.awaiting_review().count() == 1
+    assert decide(message, reviewer, "reject").decision.state == "recorded"
+
+
 def test_effect_of_a_decision_that_had_ended_is_told_loudly_once(client, message, reviewer):
     decision = decide(message, reviewer).decision
     undo_decision(message=message.public_id, actor=reviewer.actor(surface="web"), now=NOW)
