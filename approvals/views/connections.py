@@ -100,7 +100,7 @@ def health_of(connection: Connection, freshness: Freshness, *, now: datetime) ->
         advice = "It is read every half minute. If that does not come to pass, look at its address and oversight key."
         return Health("Not read yet", "amber", advice)
     if connection.failing_since:
-        advice = "It is tried again by itself every few seconds. What MultiMail holds since may be missing here."
+        advice = "It is tried again by itself, once a minute at least. What MultiMail holds since may be missing here."
         return Health("Out of date" if freshness.level == "red" else "Failing", _tone(freshness), advice)
     if freshness.level != "green":
         advice = "No read has come to its end since. See whether a worker runs: ./run manage doctor."

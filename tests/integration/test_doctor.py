@@ -226,7 +226,7 @@ def test_forged_webhooks_are_counted_where_people_look(client, capsys, well, sig
     assert answer.status_code == 401
     assert f"countersign_webhooks_unsigned {before + 1}" in client.get("/metrics").content.decode()
     status, said = ask(capsys)
-    assert (status, "1 webhooks to Gateway main had no valid signature" in said) == (0, True)
+    assert (status, "1 webhook to Gateway main had no valid signature" in said) == (0, True)
     assert b"1 without a valid signature" in signed_in(admin).get("/connections/").content
 
 
