@@ -60,7 +60,7 @@ def has_enough_to_do(task: str) -> bool:
     if is_resting():
         return False
     try:
-        return int(quick_redis().llen(_queue_of(task))) > ENOUGH  # type: ignore[arg-type]
+        return int(quick_redis().llen(_queue_of(task))) > ENOUGH
     except redis.RedisError:
         return False
 
