@@ -44,7 +44,7 @@ class Running:
         self._session = requests.Session()
         self._session.trust_env = False
         broker = stack.env["REDIS_URL"].replace("unix://", "redis+socket://", 1).replace("?db=", "?virtual_host=")
-        self._celery = Celery(broker=broker)
+        self._celery = Celery(broker=broker, set_as_current=False)
         self._maker = stack.converse("manage", "shell", "-c", _MAKE)
 
     def call(self, method: str, path: str, *, key: str | None = None, **options: Any) -> requests.Response:

@@ -40,7 +40,7 @@ class DeskRig(Records):
         self.verified = 0
         self.history: Path | None = None
         broker = stack.env["REDIS_URL"].replace("unix://", "redis+socket://", 1).replace("?db=", "?virtual_host=")
-        self.celery = Celery(broker=broker)
+        self.celery = Celery(broker=broker, set_as_current=False)
         self.redis = Redis.from_url(stack.env["REDIS_URL"])
         # What was in the hands of workers that were killed.
         self._lost: set[bytes] = set()
