@@ -5,12 +5,14 @@ Celery's command line would load a shell toolkit into each process; the worker i
 
 import sys
 
+from dashboard.broker import be_patient
 from dashboard.celery import app
 from dashboard.stuck import Watch
 
 
 def main(name: str, queues: str, threads: str = "") -> int:
     """Run the worker until it is told to end, and return its exit status."""
+    be_patient()
     # The workers need not know of each other.
     worker = app.Worker(
         hostname=f"{name}@%h",
