@@ -68,6 +68,8 @@ def ask(connection: Connection, email_id: str = "") -> Pending | None:
             return Pending(rows=[], closed=None, is_our_gateway=True)
         if isinstance(error, errors.Throttled):
             health.wait(connection, error.retry_after)
+        elif isinstance(error, errors.KeyRefused):
+            health.pause(connection, error.sentence)
         health.note_failure(connection, error.sentence)
         return None
 

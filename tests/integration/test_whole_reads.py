@@ -451,6 +451,18 @@ def test_security_line_20_nothing_is_decided_with_a_key_nobody_could_ask_about(
     assert [hosted.paused_at is not None, hosted.wait_until is not None] == [paused, status == 429]
 
 
+def test_read_with_a_key_that_is_refused_pauses_until_a_read_works(connection, upstream):
+    upstream.answers["/v1/oversight/pending"] = (401, {"error": "revoked"})
+    read(connection)
+    connection.refresh_from_db()
+    assert connection.paused_at is not None
+    assert "revoked" in connection.paused_because
+    upstream.holds(pending_row("01A"))
+    read(connection)
+    connection.refresh_from_db()
+    assert connection.paused_at is None
+
+
 def test_security_line_20_each_key_is_asked_about_once(connection, upstream):
     upstream.holds()
     upstream.answers["/v1/account"] = (200, {"scopes": ["oversight"]})
