@@ -32,7 +32,9 @@ def shape(message):
     headers, properties = message["headers"], message["properties"]
     for varies in ("id", "root_id"):
         assert headers[varies] == properties["correlation_id"]
-    kept = {name: value for name, value in headers.items() if name not in ("id", "root_id", "eta", "argsrepr")}
+    # The limits of time are the worker's own where a message has none.
+    differs = ("id", "root_id", "eta", "argsrepr", "timelimit")
+    kept = {name: value for name, value in headers.items() if name not in differs}
     known = ("delivery_mode", "delivery_info", "priority", "body_encoding")
     return {
         **{name: message[name] for name in ("body", "content-encoding", "content-type")},
