@@ -122,11 +122,12 @@ def _unknown(decision: Decision, actor: Actor) -> Stuck:
 
 
 def _unattributed(decision: Decision, actor: Actor) -> Stuck:
+    gone = "MultiMail does not hold it any more, and nothing says what became of it."
     return Stuck(
         decision.state,
         f"{named(decision.message)} was decided, and it is not known by whom",
         decision.changed_at,
-        f"{decision.explanation} MultiMail does not hold it any more, and nothing says what became of it.".strip(),
+        decision.explanation if gone in decision.explanation else f"{decision.explanation} {gone}".strip(),
         "Look it up at MultiMail, then say on its page what became of it.",
         _open(actor, decision.message, "Say what became of it"),
         decision.message,
