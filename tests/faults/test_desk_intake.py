@@ -3,13 +3,14 @@
 import json
 import random
 import time
+import uuid
 
 import psycopg
 import pytest
 import requests
 
 from tests.faults import wire
-from tests.faults.proxy import WEBHOOK
+from tests.faults.proxy import WEBHOOK, pass_on
 from tests.faults.sender import Sender, assert_kept_once, digest, event
 from upstream.signatures import HEADER, sign
 
@@ -210,9 +211,17 @@ def test_death_between_insert_and_commit_leaves_the_retry_to_be_taken(desk):
     held="The gateway sends it again, and it is answered as a duplicate: one row, one entry, one message.",
 )
 def test_death_between_commit_and_answer_makes_the_retry_a_duplicate(desk):
-    with desk.hooks.fault(wire.lose_answer, WEBHOOK, times=1) as rule:
-        upstream_id, subject = desk.send()
-        desk.wait(lambda: rule.met and rule.met[0].status == 200, "the desk to have stored it")
+    subject, lost = f"Death {uuid.uuid4().hex[:10]}", []
+
+    def lose_ours(exchange):
+        if subject.encode() not in exchange.request.body or lost:
+            return pass_on(exchange)
+        lost.append(exchange.seen)
+        return wire.lose_answer(exchange)
+
+    with desk.hooks.fault(lose_ours, WEBHOOK):
+        upstream_id, _ = desk.send(subject=subject)
+        desk.wait(lambda: lost and lost[0].status == 200, "the desk to have stored it")
     desk.restart("web")
     desk.wait(lambda: desk.ana.get("/healthz").status_code == 200, "the web process to answer")
     hurry(desk, upstream_id)
