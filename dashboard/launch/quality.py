@@ -58,8 +58,8 @@ def test(arguments: list[str]) -> int:
     ensure_spin()
     checked = 0 if chosen else check([])
     marks = [] if everything else ["-m", _RARE]
-    # One more than there are processors: the tests of the running product mostly wait for it.
-    processes = str(min((os.cpu_count() or 2) + 1, 8))
+    # More than there are processors: the tests of the running product mostly wait for it.
+    processes = str(min((os.cpu_count() or 2) + 2, 8))
     # Later options win, so `-n 0` or another -m among the arguments does what one expects.
     options = ["-p", "tests.cluster", "-n", processes, "--dist", "loadgroup", *marks]
     command = [str(PYTHON), "-m", "pytest", *options, *chosen]
