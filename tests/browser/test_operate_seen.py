@@ -4,9 +4,11 @@ import time
 import uuid
 
 import pytest
+import requests
 from playwright.sync_api import expect
 
 from tests.browser.conftest import sign_in
+from upstream.signatures import HEADER
 
 REASON = "A flood of refunds that nobody asked for"
 
@@ -99,6 +101,16 @@ def test_connection_is_read_now_and_says_as_of_when(admin):
     deadline = time.monotonic() + 10
     while not is_newer():
         assert time.monotonic() < deadline, "nothing was read"
+
+
+def test_connection_with_much_to_say_fits_a_phone(admin, product):
+    headers = {HEADER: "0" * 64, "Content-Type": "application/json"}
+    forged = requests.post(product.known["WEBHOOK_URL"], data=b"{}", headers=headers, timeout=10)
+    assert forged.status_code == 401
+    page = admin("/connections/")
+    expect(page.get_by_text("without a valid signature in the last two minutes")).to_be_visible()
+    page.set_viewport_size({"width": 320, "height": 740})
+    assert is_narrow(page)
 
 
 def test_gateway_holds_all_mail_and_lets_it_go_again(admin, product):
