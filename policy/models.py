@@ -10,8 +10,9 @@ from policy.querysets import KillSwitchQuerySet
 class KillSwitch(models.Model):
     """One pull of the kill switch: for everything, a connection or a mailbox. A row without an end is pulled."""
 
-    connection = models.ForeignKey("approvals.Connection", null=True, blank=True, on_delete=models.CASCADE)
-    mailbox = models.ForeignKey("approvals.Mailbox", null=True, blank=True, on_delete=models.CASCADE)
+    # What is stopped is not deleted: with its switch would go who stopped it and why, and then nothing stops its mail.
+    connection = models.ForeignKey("approvals.Connection", null=True, blank=True, on_delete=models.PROTECT)
+    mailbox = models.ForeignKey("approvals.Mailbox", null=True, blank=True, on_delete=models.PROTECT)
     reason = models.TextField()
     pulled_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
     pulled_at = models.DateTimeField(db_default=Now())

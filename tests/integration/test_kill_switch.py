@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from django.db import connection as db
 from django.db import connections, transaction
+from django.db.models import ProtectedError
 from django.db.models.functions import Now
 
 from approvals.decide import undo_decision
@@ -185,3 +186,17 @@ def test_undo_that_holds_the_row_is_met_by_the_mark_that_waits_for_it():
     worker.join(10)
     decision.refresh_from_db()
     assert (marked, decision.state, decision.may_have_left) == ([0], "undone", False)
+
+
+@pytest.mark.parametrize("scope", ["connection", "mailbox"])
+@pytest.mark.parametrize("is_released", [False, True], ids=["pulled", "released"])
+def test_what_a_switch_stops_is_not_deleted_with_it(message, admin, scope, is_released):
+    switch = pull(admin, **scope_of(message, scope))
+    if is_released:
+        kill_switch.release(switch_id=switch.pk, actor=admin.actor(surface="web"))
+    Message.objects.update(revision=None)
+    for row in (message.mailbox, message.connection):
+        if scope == "mailbox" or row == message.connection:
+            with pytest.raises(ProtectedError):
+                row.delete()
+    assert KillSwitch.objects.filter(pk=switch.pk).exists()
