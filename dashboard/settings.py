@@ -77,6 +77,7 @@ INSTALLED_APPS = [
     "django.contrib.auth",
     "django.contrib.sessions",
     "django.contrib.messages",
+    "django.contrib.postgres",
     "django.contrib.staticfiles",
     *(_DESK_APPS if SERVE != "gateway" else []),
     *(_GATEWAY_APPS if SERVE in ("gateway", "both") else []),

@@ -30,6 +30,11 @@ class Person(AbstractBaseUser):
     is_active = models.BooleanField(default=True)
     time_zone = models.CharField(max_length=64, default="UTC")
     joined_at = models.DateTimeField(db_default=Now())
+    # Single keys can be switched off or moved: {"approve": "y"} for those that are not where they were.
+    keys_off = models.BooleanField(default=False)
+    key_map = models.JSONField(default=dict, blank=True)
+    # Letters open as text instead of laid out.
+    text_first = models.BooleanField(default=False)
 
     USERNAME_FIELD = "email"
     EMAIL_FIELD = "email"

@@ -2,6 +2,9 @@
 
 from typing import TYPE_CHECKING
 
+from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.search import SearchVectorField
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Now
@@ -54,6 +57,22 @@ class Message(models.Model):
         "approvals.Decision", null=True, blank=True, on_delete=models.SET_NULL, related_name="next_versions"
     )
     try_number = models.PositiveSmallIntegerField(default=1)
+    # What the queue sorts and filters by, worked out from the current revision; nothing else rests on it.
+    risk = models.PositiveIntegerField(default=0)
+    risk_level = models.CharField(max_length=6, blank=True)
+    rules = ArrayField(models.CharField(max_length=40), default=list)
+    # Everybody who gets it, and who it is from where it was received: normalised, without names.
+    addresses = ArrayField(models.TextField(), default=list)
+    outside = models.PositiveIntegerField(default=0)
+    has_attachments = models.BooleanField(default=False)
+    # Who or what started it, in one spelling: "discord:dana", "key:Invoices", or empty.
+    started_by = models.CharField(max_length=200, blank=True)
+    run_id = models.CharField(max_length=200, blank=True)
+    # The same for letters that differ in amounts, names and addresses only.
+    shape = models.CharField(max_length=32, blank=True)
+    # Of letters that differ in a few words, two have one of these four in common.
+    bands = ArrayField(models.IntegerField(), default=list)
+    search = SearchVectorField(null=True)
 
     objects = MessageQuerySet.as_manager()
 
@@ -78,6 +97,19 @@ class Message(models.Model):
                 condition=Q(state__in=("approved", "scheduled_approved", "gone")),
                 name="message_on_its_way",
             ),
+            # The queue's other orders, and its narrower views.
+            models.Index(F("risk").desc(), "held_at", "id", condition=Q(state="held"), name="message_riskiest"),
+            models.Index(
+                F("expires_at").asc(nulls_last=True), "held_at", "id", condition=Q(state="held"), name="message_soonest"
+            ),
+            models.Index(fields=["mailbox", "held_at", "id"], condition=Q(state="held"), name="message_held_in"),
+            models.Index(fields=["started_by", "held_at", "id"], condition=Q(state="held"), name="message_held_by"),
+            models.Index(fields=["shape"], condition=Q(state="held"), name="message_held_alike"),
+            models.Index(fields=["thread_id"], condition=~Q(thread_id=""), name="message_thread"),
+            GinIndex(fields=["search"], name="message_search"),
+            GinIndex(fields=["addresses"], name="message_addresses"),
+            GinIndex(fields=["rules"], name="message_rules"),
+            GinIndex(fields=["bands"], name="message_bands"),
             # Links in cards and in MultiMail's pages name only the upstream id.
             models.Index(fields=["upstream_id"], name="message_upstream"),
         ]
