@@ -53,6 +53,8 @@ def end_with_error(decision: Decision, error: errors.UpstreamError, *, had_left:
     if current is None:
         return _refreshed(decision)
     if isinstance(error, errors.Conflict) and (reported := settle.reported_of(error.decision, error.message_status)):
+        # It was decided before this call, which had no effect then: only an earlier one of ours can have been it.
+        Decision.objects.filter(pk=current.pk).update(may_have_left=had_left)
         settle.meet_reports(message, reported=reported, reason=error.reason, decided_by=error.decided_by, actor=ACTOR)
         return _refreshed(decision)
     if current.state != DecisionState.CALLING:
@@ -97,9 +99,12 @@ def refuse(decision: Decision, sentence: str, *, had_left: bool) -> Decision:
 
 def end_elsewhere(decision: Decision) -> Decision:
     """End a locked decision whose message is past the desk by now, in the caller's transaction."""
+    if decision.may_have_left:
+        # An earlier call of ours may be what ended it. Nobody has stopped that: reading tells whose it was.
+        sentence = "MultiMail does not hold the message any more."
+        return _advance(decision, DecisionEvent.DOUBT, sentence, seen_held=0, seen_absent=0)
     state = MessageState(decision.message.state).label.lower()
-    event = DecisionEvent.WITHDRAW if decision.may_have_left else DecisionEvent.LOSE
-    return _advance(decision, event, f"The message is {state} by now.")
+    return _advance(decision, DecisionEvent.LOSE, f"The message is {state} by now.")
 
 
 @transaction.atomic
@@ -151,8 +156,10 @@ def _end_what_moved_on(decision: Decision, error: errors.UpstreamError, *, had_l
     return decision
 
 
-def _advance(decision: Decision, event: str, sentence: str, *, status: int | None = None) -> Decision:
-    return settle.advance(decision, event=event, actor=ACTOR, explanation=sentence, status=status, lease_until=None)
+def _advance(decision: Decision, event: str, sentence: str, *, status: int | None = None, **fields: int) -> Decision:
+    return settle.advance(
+        decision, event=event, actor=ACTOR, explanation=sentence, status=status, lease_until=None, **fields
+    )
 
 
 def _postpone(decision: Decision, error: errors.UpstreamError, *, had_left: bool) -> Decision:

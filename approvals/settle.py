@@ -31,6 +31,9 @@ _WORDS = {
 }
 _VOID = (DecisionState.UNDONE, DecisionState.REFUSED, DecisionState.SUPERSEDED, DecisionState.WITHDRAWN)
 ANOTHER_OF_OURS = "Another decision of this desk took effect."
+WHICH_IS_NOT_TOLD = (
+    "MultiMail does not say which of this desk's decisions it carried out: the newest one is taken for it."
+)
 LEFT_AFTER_ALL = "It left after all: the approval was already on its way when it was withdrawn."
 
 
@@ -97,26 +100,34 @@ def report_expected(decision: Decision) -> str:
 def meet_reports(message: Message, *, reported: str, reason: str, decided_by: str, actor: Actor) -> None:
     """Settle everything that is open on a locked message by what MultiMail reports: at most one of it was ours.
 
-    Besides the live decision there may be withdrawn ones, whose calls were on their way when somebody stopped them.
+    `reported` is as reported_of gives it. Besides the live decision there may be withdrawn ones, whose calls were on
+    their way when somebody stopped them.
     """
     decisions = list(message.decisions.to_settle())
-    # Where the report names none, the newest call that may have left is the likeliest; only one can have won.
-    decisions.sort(key=lambda one: (one.reference not in reason, -one.pk))
-    is_claimed = False
-    if reported == "approved" and (ended := message.decisions.ended_without_effect().named_in(reason).first()):
+    ended = message.decisions.ended_without_effect().named_in(reason).first() if reported == "approved" else None
+    if ended:
         _tell_left_after_all(ended, actor)
+    claims = [one for one in decisions if _may_be_ours(one, reported, reason)]
+    # Where the report names none, the newest call that may have left is the likeliest; only one can have won.
+    winner = max(claims, key=lambda one: one.pk, default=None)
+    if winner:
+        explanation = WHICH_IS_NOT_TOLD if len(claims) > 1 else ""
+        advance(winner, event=DecisionEvent.SUCCEED, actor=actor, lease_until=None, explanation=explanation)
+    others = ANOTHER_OF_OURS if winner or ended else _why_lost(reported, decided_by)
     for decision in decisions:
-        settled = meet_report(
-            decision, reported=reported, reason=reason, decided_by=decided_by, actor=actor, is_claimed=is_claimed
-        )
-        is_claimed = is_claimed or settled.state == DecisionState.APPLIED
+        if decision != winner:
+            _lose(decision, WHICH_IS_NOT_TOLD if decision in claims else others, actor)
 
 
 def lose_to(winner: Decision, message: Message, *, actor: Actor) -> None:
     """End everything else that is open on a locked message: this decision of ours took effect."""
     for decision in message.decisions.to_settle():
         if decision.pk != winner.pk:
-            advance(decision, event=DecisionEvent.LOSE, actor=actor, lease_until=None, explanation=ANOTHER_OF_OURS)
+            _lose(decision, ANOTHER_OF_OURS, actor)
+
+
+def _lose(decision: Decision, explanation: str, actor: Actor) -> None:
+    advance(decision, event=DecisionEvent.LOSE, actor=actor, lease_until=None, explanation=explanation)
 
 
 def _tell_left_after_all(decision: Decision, actor: Actor) -> None:
@@ -137,30 +148,21 @@ def _tell_left_after_all(decision: Decision, actor: Actor) -> None:
     )
 
 
-def meet_report(
-    decision: Decision, *, reported: str, reason: str, decided_by: str, actor: Actor, is_claimed: bool = False
-) -> Decision:
-    """Settle one open decision by what MultiMail reports of the message: `reported` as reported_of gives it.
-
-    A report of our outcome is ours when it carries our reference, or meets a call of ours that may have arrived and
-    names no other decision; everything else was somebody else. `is_claimed`: another decision of ours was it.
-    """
-    ours = report_expected(decision)
+def _may_be_ours(decision: Decision, reported: str, reason: str) -> bool:
+    """Whether a report is of this decision: it names it, or meets a call of it that may have arrived and names none."""
     carries_reference = decision.reference in reason
-    may_be_ours = carries_reference or (decision.may_have_left and not _names_another(decision, reason))
-    is_ours = reported == ours and may_be_ours
-    # Taken back after it was decided: scheduled mail can be.
-    is_ours = is_ours or (reported == "cancelled" and carries_reference)
-    if is_ours and not is_claimed:
-        return advance(decision, event=DecisionEvent.SUCCEED, actor=actor, lease_until=None)
+    if reported == "cancelled":
+        # Taken back after it was decided: scheduled mail can be.
+        return carries_reference
+    may_have_arrived = decision.may_have_left and not _names_another(decision, reason)
+    return reported == report_expected(decision) and (carries_reference or may_have_arrived)
+
+
+def _why_lost(reported: str, decided_by: str) -> str:
+    if reported == "cancelled":
+        return "The message was taken back by its sender first."
     who = f" by {decided_by}" if decided_by else ""
-    if is_claimed:
-        explanation = ANOTHER_OF_OURS
-    elif reported == "cancelled":
-        explanation = "The message was taken back by its sender first."
-    else:
-        explanation = f"The message was {reported}{who} outside this desk first."
-    return advance(decision, event=DecisionEvent.LOSE, actor=actor, lease_until=None, explanation=explanation)
+    return f"The message was {reported}{who} outside this desk first."
 
 
 def _names_another(decision: Decision, reason: str) -> bool:

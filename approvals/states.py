@@ -128,6 +128,8 @@ DECISION_TRANSITIONS: Mapping[tuple[str, str], str] = {
     (_D.RECORDED, _W.LOSE): _D.SUPERSEDED,
     (_D.RECORDED, _W.REFUSE): _D.REFUSED,
     (_D.RECORDED, _W.WITHDRAW): _D.WITHDRAWN,
+    # It was to go out again, and the message is past the desk: its earlier call may be why.
+    (_D.RECORDED, _W.DOUBT): _D.UNKNOWN,
     # Only before its call may have left.
     (_D.CALLING, _W.UNDO): _D.UNDONE,
     (_D.CALLING, _W.SUCCEED): _D.APPLIED,

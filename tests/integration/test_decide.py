@@ -12,7 +12,7 @@ from approvals.decide import give_verdict, undo_decision
 from approvals.errors import AlreadyDecided, ContentChanged, StaleDecision, VerdictNotAllowed
 from approvals.models import Decision, Verdict
 from approvals.opening import note_opened
-from approvals.settle import advance, meet_report
+from approvals.settle import advance, meet_reports
 from audit.models import Entry
 from common.postgres import clock
 from people.actors import worker
@@ -189,8 +189,8 @@ def test_report_settles_a_running_call(connection, reviewer, reported, reason, m
     Decision.objects.filter(pk=decision.pk).update(state="calling", attempt=1, may_have_left=may_have_left)
     decision.refresh_from_db()
     reason = reason.format(reference=f"[countersign:{decision.reference}]")
-    settled = meet_report(decision, reported=reported, reason=reason, decided_by="", actor=worker("sync"))
-    assert settled.state == state
+    meet_reports(decision.message, reported=reported, reason=reason, decided_by="", actor=worker("sync"))
+    assert Decision.objects.get().state == state
 
 
 def test_decision_elsewhere_supersedes_one_that_still_waits(client, connection, reviewer):
@@ -284,8 +284,8 @@ def test_verdict_that_waits_while_another_content_is_stored_is_refused_with_what
 
 def test_verdict_on_what_somebody_outside_decided_is_told_who_it_was(connection, reviewer, second_reviewer):
     message = make_message(connection)
-    decision = decide(message, reviewer).decision
+    decide(message, reviewer)
     with transaction.atomic():
-        meet_report(decision, reported="rejected", reason="", decided_by="key_other", actor=worker("sync"))
+        meet_reports(message, reported="rejected", reason="", decided_by="key_other", actor=worker("sync"))
     with pytest.raises(AlreadyDecided, match="rejected by key_other outside this desk first"):
         decide(message, second_reviewer)

@@ -13,7 +13,8 @@ from approvals.execute import abandon, run_decision, upstream_reason
 from approvals.forms import MAX_REASON, VerdictForm
 from approvals.models import Connection, Decision, Message
 from approvals.reconcile import read_everything
-from approvals.settle import meet_report
+from approvals.resolve import resolve
+from approvals.settle import meet_reports
 from audit.models import Entry
 from common.postgres import clock
 from gateway.schemas.oversight import DecideIn
@@ -98,7 +99,8 @@ def test_attempts_that_had_no_effect_leave_no_doubt_behind(client, message, revi
     [
         (200, {"status": "approved_and_sent"}, "applied"),
         (409, {"status": "sent", "decision": "approved", "reason": "{reference}"}, "applied"),
-        (409, {"status": "sent", "decision": "approved"}, "applied"),
+        # Decided before our only call, and nothing says that it was by this decision.
+        (409, {"status": "sent", "decision": "approved"}, "superseded"),
         (409, {"status": "sent", "decision": "approved", "reason": "[countersign:0123456789]"}, "superseded"),
         (409, {"status": "rejected", "decision": "rejected", "decided_by": "Ben"}, "superseded"),
         (409, {"status": "cancelled", "decision": None}, "superseded"),
@@ -173,8 +175,8 @@ def test_late_effect_of_an_earlier_call_is_ours_although_the_decision_waits_agai
     decision = Decision.objects.select_related("message", "revision").get()
     assert decision.state == "recorded"
     reason = f"[countersign:{decision.reference}]"
-    settled = meet_report(decision, reported="approved", reason=reason, decided_by="", actor=worker("sync"))
-    assert settled.state == "applied"
+    meet_reports(message, reported="approved", reason=reason, decided_by="", actor=worker("sync"))
+    assert Decision.objects.get().state == "applied"
 
 
 def test_late_report_still_settles_a_decision_in_doubt(client, message, reviewer, upstream, connection):
@@ -229,6 +231,10 @@ def test_many_workers_at_once_make_one_call(upstream):
         (429, {}, "recorded"),
         (401, {}, "recorded"),
         (500, {}, "unknown"),
+        # The first call may have been what decided it.
+        (409, {"status": "sent", "decision": "approved"}, "applied"),
+        (409, {"status": "rejected", "decision": "rejected"}, "superseded"),
+        (409, {}, "unknown"),
     ],
 )
 def test_refusal_of_a_second_call_says_nothing_of_the_first(message, reviewer, upstream, status, body, state):
@@ -238,6 +244,18 @@ def test_refusal_of_a_second_call_says_nothing_of_the_first(message, reviewer, u
     upstream.decides(status, **body, error="because")
     assert run_decision(decision_id=given.decision.pk, now=NOW) == state
     assert Decision.objects.get().may_have_left is True
+
+
+@pytest.mark.parametrize("moved", ["withdrawn", "unknown"])
+def test_conflict_that_names_nobody_makes_our_only_call_no_success_although_the_row_moved_on(message, reviewer, moved):
+    given = decide(message, reviewer)
+    Decision.objects.update(state="calling", attempt=1, may_have_left=True)
+    attempt = Decision.objects.get(pk=given.decision.pk)
+    Decision.objects.update(state=moved)
+    error = errors.Conflict("decided", body={"status": "sent", "decision": "approved"})
+    ended = end_with_error(attempt, error, had_left=False)
+    assert (ended.state, ended.explanation) == ("superseded", "The message was approved outside this desk first.")
+    assert not Entry.objects.filter(action="decision.left_after_all").exists()
 
 
 def test_security_line_19_permission_is_asked_again_before_the_call(message, reviewer, upstream):
@@ -440,7 +458,7 @@ def test_end_is_written_when_postgresql_cut_the_link_while_the_call_ran(upstream
     assert len(upstream.decisions) == 1
 
 
-@pytest.mark.parametrize(("left", "end"), [(False, "superseded"), (True, "withdrawn")])
+@pytest.mark.parametrize(("left", "end"), [(False, "superseded"), (True, "unknown")])
 def test_decision_on_a_message_that_is_past_the_desk_makes_no_call(message, reviewer, upstream, left, end):
     given = decide(message, reviewer)
     make_due()
@@ -448,3 +466,29 @@ def test_decision_on_a_message_that_is_past_the_desk_makes_no_call(message, revi
     Message.objects.update(state="cancelled")
     assert run_decision(decision_id=given.decision.pk, now=NOW) == end
     assert upstream.calls == []
+
+
+@pytest.mark.parametrize(
+    ("mirror", "reason", "end"),
+    [
+        ("sent", "", "applied"),
+        ("sent", "[countersign:SOMEBODYEL]", "superseded"),
+        ("rejected", "", "superseded"),
+        ("cancelled", "", "superseded"),
+    ],
+)
+def test_approval_that_was_to_go_out_again_and_had_arrived_is_not_told_as_left_after_all(
+    message, reviewer, upstream, mirror, reason, end
+):
+    given = decide(message, reviewer)
+    make_due()
+    Decision.objects.update(may_have_left=True, attempt=1, seen_held=2)
+    Message.objects.update(state=mirror, upstream_reason=reason)
+    upstream.holds()
+    upstream.unknown = {message.upstream_id}
+    assert run_decision(decision_id=given.decision.pk, now=NOW) == "unknown"
+    # What was read before it went out again says nothing any more.
+    assert Decision.objects.get().seen_held == 0
+    Decision.objects.update(changed_at=Now() - timedelta(seconds=3))
+    assert resolve(decision_id=given.decision.pk) == end
+    assert not Entry.objects.filter(action__in=("decision.withdrawn", "decision.left_after_all")).exists()
