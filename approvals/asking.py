@@ -7,7 +7,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -18,7 +18,7 @@ from approvals import health, settle
 from approvals.coalesce import Coalesced, Late
 from approvals.health import ACTOR
 from approvals.models import Connection, Message
-from approvals.states import MessageEvent
+from approvals.states import MessageEvent, MessageState
 from upstream import errors
 from upstream.client import WHOLE_TIMEOUT, Client, Pending
 
@@ -39,7 +39,8 @@ _reads: dict[tuple[int, str], Coalesced[Pending]] = {}
 class Told:
     """What MultiMail says of one message: it is held (with its row, where that was given), or what became of it.
 
-    `reported` is approved, rejected, cancelled or empty; `then` are the message's events that followed.
+    `reported` is approved, rejected, cancelled or empty; `then` are the message's events that followed. `said` is the
+    answer itself, as far as it tells of the message.
     """
 
     held: bool = False
@@ -49,6 +50,7 @@ class Told:
     reason: str = ""
     decided_by: str = ""
     then: tuple[str, ...] = ()
+    said: Mapping[str, Any] = field(default_factory=dict)
 
 
 def ask(connection: Connection, email_id: str = "") -> Pending | None:
@@ -151,13 +153,26 @@ def can_ask(message: Message) -> bool:
 def ask_status(message: Message) -> Told | None:
     """Ask what became of one message; None where MultiMail cannot be asked, or did not answer."""
     connection = message.connection
-    if connection.is_our_gateway:
-        pending = ask(connection, email_id=message.upstream_id)
-        if pending is None:
-            return None
-        return Told(held=True, row=pending.rows[0]) if pending.rows else told_by(pending.closed or {}, message)
-    if not can_ask(message):
+    if not connection.is_our_gateway:
+        return _read(message) if can_ask(message) else None
+    told = _read(message) if _only_itself_tells(message) else None
+    if told is not None and told.status:
+        return told
+    pending = ask(connection, email_id=message.upstream_id)
+    if pending is None:
         return None
+    return Told(held=True, row=pending.rows[0]) if pending.rows else told_by(pending.closed or {}, message)
+
+
+def _only_itself_tells(message: Message) -> bool:
+    """Whether the desk lacks even the subject of what is past it; of that our gateway's list gives the outcome only."""
+    is_past = message.state not in (MessageState.HELD, MessageState.GONE)
+    return message.is_unnamed and is_past and message.direction != "inbound" and bool(message.connection.read_key)
+
+
+def _read(message: Message) -> Told | None:
+    """Read one message with the read key."""
+    connection = message.connection
     reader = Client(base_url=connection.api_url, key=connection.read_key)
     mailbox = message.mailbox.upstream_id if message.mailbox else ""
     try:
@@ -183,6 +198,7 @@ def told_by(said: Mapping[str, Any], message: Message) -> Told:
         reason=str(said.get("reason") or said.get("decision_reason") or ""),
         decided_by=str(said.get("decided_by") or said.get("approved_by") or ""),
         then=tuple(_after(said, status)) if reported == "approved" and message.direction != "inbound" else (),
+        said=said,
     )
 
 

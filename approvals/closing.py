@@ -4,7 +4,7 @@ from datetime import datetime
 
 from django.db import transaction
 
-from approvals import mirror, settle
+from approvals import filling, mirror, settle
 from approvals.asking import ACTOR, Told
 from approvals.models import Message
 from approvals.states import DecisionState, MessageEvent, MessageState
@@ -48,6 +48,9 @@ def catch_up(message: Message, told: Told, now: datetime) -> str:
 
 
 def _apply(locked: Message, told: Told, now: datetime) -> list[str]:
+    if locked.is_unnamed and told.said.get("subject"):
+        filling.fill(locked, filling.event_in(told.said))
+        _record(locked, "named")
     if told.reported and told.reason + told.decided_by:
         locked.upstream_reason = told.reason
         locked.upstream_decided_by = mirror.fitting("upstream_decided_by", told.decided_by)

@@ -4,12 +4,13 @@ Webhooks come in any order and each dialect leaves something out, so the same ru
 message and for the last: in any order the same fields come together. What a read brought is not touched.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
 from approvals import mirror
 from approvals.models import Connection, Message
-from upstream.events import Event
+from upstream.events import Event, direction_of
 
 
 def fields_of(connection: Connection, event: Event, *, mailbox_id: int | None, now: datetime) -> dict[str, Any]:
@@ -55,6 +56,23 @@ def fill(message: Message, event: Event) -> None:
         setattr(message, name, value)
     if changed:
         message.save(update_fields=changed)
+
+
+def event_in(said: Mapping[str, Any]) -> Event:
+    """Return what MultiMail answers about a message in the form of an event, which fills it by the same rule."""
+    content, metadata = mirror.content_of(said), said.get("metadata")
+    return Event(
+        kind="",
+        name="",
+        mailbox_id=str(said.get("mailbox_id") or ""),
+        mailbox=str(said.get("mailbox") or ""),
+        thread_id=str(said.get("thread_id") or ""),
+        sender=content.sender,
+        to=content.to,
+        subject=content.subject,
+        direction=direction_of(said.get("direction"), said.get("status")),
+        metadata=metadata if isinstance(metadata, dict) else {},
+    )
 
 
 def _find_mailbox(connection: Connection, event: Event) -> int | None:

@@ -154,7 +154,7 @@ def _store(connection: Connection, row: WebhookEvent, read: _Read, now: datetime
 
 def apply_event(*, connection: Connection, event: Event, actor: Actor, now: datetime) -> Applied:
     """Move the mirror by one event and settle a decision of ours that it speaks of, in the caller's transaction."""
-    if not event.kind or not event.email_id:
+    if not event.kind:
         record("webhook.unknown", actor=actor, connection=connection.pk, details={"event": event.name})
         return Applied(Result.UNKNOWN)
     with together():
@@ -188,9 +188,11 @@ def _begin(
         else:
             _record_event(message, event, kind, actor, place)
     (message.pk,) = key.row()
+    is_pending = kind == MessageEvent.PENDING
+    ask = message if is_doubtful or (message.is_unnamed and not is_pending) else None
     if is_old:
-        return Applied(Result.LATE, ask=message if is_doubtful else None)
-    return Applied(Result.APPLIED, fetch=message if kind == MessageEvent.PENDING else None)
+        return Applied(Result.LATE, ask=ask)
+    return Applied(Result.APPLIED, fetch=message if is_pending else None, ask=ask)
 
 
 def _meet(message: Message, event: Event, actor: Actor, now: datetime, place: Place, *, is_old: bool) -> Applied:

@@ -17,7 +17,7 @@ from common.fingerprint import FIELDS, Attachment, Content, fingerprint, within
 from common.postgres import clock
 from common.postgres.rows import Answer, insert, run
 from people.actors import Actor
-from upstream.events import read_time
+from upstream.events import direction_of, read_time
 
 # The fields of a pending row by the name that a fingerprint gives them; a row without one does not cover it.
 _SOURCES: Mapping[str, tuple[str, ...]] = {
@@ -177,7 +177,7 @@ def store_revision(message: Message, *, row: Mapping[str, Any], actor: Actor, no
     message.thread_id = fitting("thread_id", row.get("thread_id"))
     message.upstream_status = fitting("upstream_status", row.get("status")) or message.upstream_status
     message.sandbox = bool(row.get("sandbox"))
-    message.direction = "inbound" if row.get("direction") == "inbound" else "outbound"
+    message.direction = direction_of(row.get("direction") or message.direction, row.get("status"))
     mailbox = find_mailbox(
         message.connection, upstream_id=str(row.get("mailbox_id") or ""), address=str(row.get("mailbox") or "")
     )

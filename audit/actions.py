@@ -23,6 +23,7 @@ ACTIONS: dict[str, str] = {
     # what the desk did
     "message.fetched": "fetched the content",
     "message.changed": "found that the content had changed",
+    "message.named": "told what a message is that was past the desk before the desk heard of it",
     "message.unreadable": "left a content alone that could not be stored in several tries",
     "message.fetch_again": "asked for the content once more",
     "message.served": "was given the content, perhaps ahead of reading",

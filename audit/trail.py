@@ -86,7 +86,7 @@ def with_subjects(shown: list[Line]) -> list[Line]:
     """Return the lines with the subjects of their messages, which most entries do not repeat, in one more query."""
     wanted = {line.entry.message for line in shown if line.entry.message and not line.details.get("subject")}
     telling = Entry.objects.of_messages(wanted).filter(
-        action__in=("message.held", "message.fetched", "message.changed")
+        action__in=("message.held", "message.fetched", "message.changed", "message.named")
     )
     known = {line.entry.message: line.details.get("subject", "") for line in lines(telling.oldest_first())}
     return [replace(line, about=known.get(line.entry.message, "")) for line in shown]

@@ -38,12 +38,13 @@ _NAMES: Mapping[str, str] = {
     "message.failed": "failed",
 }
 _DECISIONS = {"approve": "approved", "approved": "approved", "reject": "rejected", "rejected": "rejected"}
+_AWAITS_INBOUND = "pending_inbound_approval"
 MAX_DEPTH = 40
 
 
 @dataclass(frozen=True)
 class Event:
-    """One event. `kind` is empty for a name (or a decision) that is not known; `email_id` for one without a message."""
+    """One event. `kind` is empty for a name (or a decision) that is not known; such a one need not name a message."""
 
     kind: str
     name: str
@@ -68,7 +69,7 @@ class UnreadableEvent(Exception):
 
 
 class MisshapenEvent(Exception):
-    """The event has a known name, but a field of it is of a kind that nobody can read; `event` is what could be."""
+    """The event has a known name, but a field of it cannot be read or is missing; `event` is what could be read."""
 
     def __init__(self, sentence: str, event: Event) -> None:
         super().__init__(sentence)
@@ -78,7 +79,8 @@ class MisshapenEvent(Exception):
 def parse(body: bytes) -> Event:
     """Read the raw body of a webhook.
 
-    Raises UnreadableEvent or, for a known event with a field of the wrong kind, MisshapenEvent, each with a sentence.
+    Raises UnreadableEvent or, for a known event with a field of the wrong kind or without its message, MisshapenEvent,
+    each with a sentence.
     """
     payload = _load(body)
     inner = payload["data"] if isinstance(payload.get("data"), dict) else {}
@@ -88,7 +90,7 @@ def parse(body: bytes) -> Event:
     kind = _NAMES.get(name, "")
     if name == "email.decided":
         kind = _DECISIONS.get(reader.text("decision", "action").lower(), "")
-    metadata = reader.find("metadata")
+    status, metadata = reader.text("status"), reader.find("metadata")
     if metadata is not None and not isinstance(metadata, dict):
         reader.wrong.append("metadata")
     event = Event(
@@ -102,8 +104,8 @@ def parse(body: bytes) -> Event:
         sender=reader.text("from", "from_address", "sender"),
         to=reader.addresses("to_addresses", "to"),
         subject=reader.text("subject"),
-        direction="inbound" if reader.text("direction") == "inbound" or kind == "received" else "outbound",
-        status=reader.text("status"),
+        direction=direction_of(reader.text("direction"), status) if kind != "received" else "inbound",
+        status=status,
         reason=reader.text("reason", "decision_reason"),
         decided_by=reader.text("decided_by", "approved_by"),
         metadata=metadata if isinstance(metadata, dict) else {},
@@ -111,7 +113,14 @@ def parse(body: bytes) -> Event:
     )
     if kind and reader.wrong:
         raise MisshapenEvent(f"The event's {' and '.join(reader.wrong)} cannot be read: of the wrong kind.", event)
+    if kind and not event.email_id:
+        raise MisshapenEvent("The event does not say which message it is about.", event)
     return event
+
+
+def direction_of(told: Any, status: Any) -> str:
+    """Return which way a message goes: only received mail waits for an inbound approval, named so or not."""
+    return "inbound" if told == "inbound" or status == _AWAITS_INBOUND else "outbound"
 
 
 def _email_id(reader: "_Reader", inner: Mapping[str, Any], payload: Mapping[str, Any]) -> str:

@@ -115,7 +115,12 @@ class Message(models.Model):
         ]
 
     def __str__(self) -> str:
-        return self.subject or "(no subject)"
+        return self.subject or ("(subject not known)" if self.is_unnamed else "(no subject)")
+
+    @property
+    def is_unnamed(self) -> bool:
+        """Whether nothing has told its subject yet: neither a webhook nor a read."""
+        return self.hydrated_at is None and not self.subject
 
     @property
     def latest_decision(self) -> "Decision | None":

@@ -126,14 +126,17 @@ class MessageQuerySet(models.QuerySet["Message"]):
         """Those whose next event is late, and that MultiMail can be asked about.
 
         After a minute, 5 minutes, half an hour, then every 6 hours for a month. Of mail that left, only delivery can
-        still come, and from many mail servers it never does: it is asked about thrice, within an hour. That hour bounds
-        how much of message_changed is read; the other states have message_on_its_way.
+        still come, and from many mail servers it never does: it is asked about thrice, within an hour, and so is mail
+        past the desk whose subject nothing told. That hour bounds how much of message_changed is read; the other states
+        have message_on_its_way.
         """
         first = Q(asked_at=None) | Q(asked_at__lt=F("changed_at"))
         again = Q(asked_at__lt=Now() - timedelta(hours=6))
         for since, wait in ((timedelta(minutes=3), timedelta(minutes=5)), (timedelta(minutes=30),) * 2):
             again |= Q(asked_at__lt=F("changed_at") + since) & Q(asked_at__lt=Now() - wait)
-        left = Q(state=MessageState.SENT, changed_at__gt=Now() - timedelta(hours=1))
+        unnamed = Q(state__in=DONE, hydrated_at=None, subject="")
+        left = Q(state=MessageState.SENT) | unnamed
+        left &= Q(changed_at__gt=Now() - timedelta(hours=1))
         left &= first | Q(asked_at__lt=F("changed_at") + timedelta(minutes=30))
         waits = Q(state__in=ON_ITS_WAY, changed_at__gt=Now() - timedelta(days=30))
         can_be_asked = Q(connection__is_our_gateway=True) | Q(direction="outbound") & ~Q(connection__read_key="")

@@ -15,7 +15,7 @@ from approvals import mirror
 from approvals.fetching import mirror_row
 from approvals.models import Message, WebhookEvent
 from audit.models import Entry
-from tests.factories import event_body, make_connection, make_message, pending_row, post_event
+from tests.factories import event_body, make_connection, make_message, pending_row, post_event, show_row
 
 pytestmark = pytest.mark.django_db
 
@@ -111,6 +111,26 @@ def test_unknown_name_is_kept_and_answered_200(client, connection):
     answer = post_event(client, connection, event_body("message.teleported"))
     assert (answer.status_code, answer.json()["result"]) == (200, "unknown")
     assert Message.objects.count() == 0
+
+
+@pytest.mark.parametrize("name", ["oversight.pending", "oversight.approved"])
+def test_known_event_without_its_message_is_poison_and_answered_200(client, connection, name):
+    body = event_body(name, email_id="")
+    assert (post_event(client, connection, body).status_code, Message.objects.count()) == (200, 0)
+    event = WebhookEvent.objects.to_look_at().get()
+    assert (event.result, event.name, event.error) == (
+        "poison", name, "The event does not say which message it is about.",
+    )  # fmt: skip
+    assert post_event(client, connection, body).json() == {"result": "duplicate"}
+
+
+def test_received_mail_is_known_by_its_status_where_nothing_names_its_direction(client, connection):
+    post_event(client, connection, event_body(direction="", status="pending_inbound_approval"))
+    assert only_message().direction == "inbound"
+    # A row that does not name it either takes nothing back, and one that does is believed.
+    assert show_row(only_message(), direction=None, status="pending").direction == "inbound"
+    assert show_row(only_message(), direction="outbound").direction == "outbound"
+    assert show_row(only_message(), direction=None, status="pending_inbound_approval").direction == "inbound"
 
 
 def test_event_that_cannot_be_applied_keeps_its_row_and_is_answered_200(client, connection, monkeypatch):

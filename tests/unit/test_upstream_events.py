@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from upstream.events import UnreadableEvent, parse, read_time
+from upstream.events import MisshapenEvent, UnreadableEvent, parse, read_time
 
 
 def event(**payload):
@@ -51,7 +51,37 @@ def test_kind_is_read_and_never_guessed(payload, kind):
 
 
 def test_top_level_id_counts_only_without_inner_object():
-    assert event(event="oversight.pending", id="evt_1", data={"subject": "Hi"}).email_id == ""
+    with pytest.raises(MisshapenEvent, match="does not say which message"):
+        event(event="oversight.pending", id="evt_1", data={"subject": "Hi"})
+
+
+@pytest.mark.parametrize("name", ["oversight.pending", "message.sent", "email.rejected", "bounce"])
+@pytest.mark.parametrize("ids", [{}, {"email_id": ""}, {"email_id": None}, {"message_id": None, "id": ""}])
+def test_known_event_without_its_message_is_misshapen(name, ids):
+    with pytest.raises(MisshapenEvent) as caught:
+        event(event=name, event_id="evt_1", subject="Hi", **ids)
+    # What could be read is kept: the event is shown, and found again when it comes twice.
+    assert (caught.value.event.name, caught.value.event.event_id) == (name, "evt_1")
+
+
+def test_unknown_event_need_not_name_a_message():
+    assert event(event="account.updated", event_id="evt_1").kind == ""
+
+
+@pytest.mark.parametrize(
+    ("fields", "direction"),
+    [
+        ({"direction": "inbound"}, "inbound"),
+        ({"direction": "outbound", "status": "pending_send_approval"}, "outbound"),
+        ({"status": "pending_inbound_approval"}, "inbound"),
+        ({"data": {"email_id": "01E", "status": "pending_inbound_approval"}}, "inbound"),
+        ({"status": "pending_send_approval"}, "outbound"),
+        ({}, "outbound"),
+    ],
+    ids=["named", "named outbound", "status", "inner status", "status outbound", "nothing"],
+)
+def test_direction_is_read_from_its_field_or_from_the_status(fields, direction):
+    assert event(event="oversight.pending", email_id="01E", **fields).direction == direction
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,106 @@
+"""Messages that the desk first hears of when they are past it: shown as what they are, and asked about."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.db.models.functions import Now
+
+from approvals import ingest
+from approvals.models import Connection, Message
+from approvals.reconcile import ask_about
+from audit.models import Entry
+from tests.factories import NOW, event_body, make_connection
+
+pytestmark = pytest.mark.django_db
+
+BARE = {"email_id": "01UNHEARD", "subject": "", "to": [], "from": "", "mailbox": "", "mailbox_id": "", "metadata": {}}
+READ = "/v1/emails/01UNHEARD"
+
+
+@pytest.fixture
+def connection(upstream):
+    return make_connection(api_url=upstream.url, read_key="mm_live_read", complete_as_of=datetime.now(UTC))
+
+
+def hear(connection, name="oversight.approved", **fields):
+    """Take in a webhook that says hardly more than the id of its message."""
+    body = event_body(name, **{**BARE, "status": "", **fields})
+    return ingest.receive_webhook(connection=connection, body=body, secret_used="current", now=NOW)
+
+
+def letter(**fields):
+    """What a read of the message itself answers."""
+    return {
+        "id": "01UNHEARD", "subject": "Your refund", "from": "support@yourteam.example", "direction": "outbound",
+        "to_addresses": ["dana@northwind.example"], "mailbox_id": "01MAILBOX", "mailbox": "support@yourteam.example",
+        "status": "sent", "decision": "approved", "decided_by": "Ben elsewhere", **fields,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "name", ["oversight.approved", "oversight.rejected", "message.sent", "message.bounced", "message.cancelled"]
+)
+def test_event_of_an_unheard_message_has_multimail_asked_what_it_is(connection, name):
+    stored = hear(connection, name)
+    assert (stored.result, stored.ask, stored.fetch) == ("applied", Message.objects.get(), None)
+
+
+def test_event_that_names_its_message_needs_no_question(connection):
+    assert hear(connection, subject="Your refund").ask is None
+
+
+def test_unheard_message_is_shown_as_not_known(connection, signed_in, reviewer):
+    message = hear(connection).ask
+    client = signed_in(reviewer)
+    for url in ("/history/", f"/queue/{message.public_id}/", f"/audit/trace/{message.public_id}/"):
+        page = client.get(url).content.decode()
+        assert "(subject not known)" in page, url
+        assert "(no subject)" not in page, url
+    assert "The letter never came to this desk" in client.get(f"/queue/{message.public_id}/").content.decode()
+
+
+@pytest.mark.parametrize("is_our_gateway", [True, False], ids=["our gateway", "hosted"])
+def test_answer_names_the_message_and_moves_it_on(connection, upstream, signed_in, reviewer, is_our_gateway):
+    Connection.objects.update(is_our_gateway=is_our_gateway)
+    message = hear(connection).ask
+    upstream.answers[READ] = (200, letter(delivered_at="2026-11-20T10:00:00Z"))
+    assert ask_about(message_id=message.pk, now=NOW) == "sent, delivered"
+    message.refresh_from_db()
+    assert (message.subject, message.sender, message.recipients, str(message.mailbox), message.upstream_decided_by) == (
+        "Your refund", "support@yourteam.example", ["dana@northwind.example"], "support@yourteam.example",
+        "Ben elsewhere",
+    )  # fmt: skip
+    assert Entry.objects.get(action="message.named").detail.fields["subject"] == "Your refund"
+    assert "Your refund" in signed_in(reviewer).get("/history/").content.decode()
+    assert "(subject not known)" not in signed_in(reviewer).get(f"/audit/trace/{message.public_id}/").content.decode()
+
+
+def test_message_that_the_read_key_does_not_know_is_asked_about_with_the_other(connection, upstream):
+    message = hear(connection).ask
+    upstream.holds(status="rejected", decision="rejected", decided_by="Ben elsewhere")
+    assert ask_about(message_id=message.pk, now=NOW) == "nothing new"
+    assert upstream.paths == [READ, "/v1/account", "/v1/oversight/pending?email_id=01UNHEARD"]
+
+
+def test_message_that_multimail_does_not_know_stays_unnamed(connection, upstream):
+    message = hear(connection).ask
+    upstream.unknown = {"01UNHEARD"}
+    assert ask_about(message_id=message.pk, now=NOW) == "nothing new"
+    message.refresh_from_db()
+    assert (message.state, str(message)) == ("approved", "(subject not known)")
+
+
+def test_received_mail_is_never_read_to_learn_its_subject(connection, upstream):
+    message = hear(connection, "message.received").ask
+    upstream.holds(status="unread")
+    ask_about(message_id=message.pk, now=NOW)
+    assert READ not in upstream.paths
+
+
+@pytest.mark.parametrize(("minutes", "due"), [(2, True), (70, False)])
+def test_sweep_asks_again_for_an_hour_about_what_was_not_named(connection, minutes, due):
+    message = hear(connection, "oversight.rejected").ask
+    Message.objects.update(changed_at=Now() - timedelta(minutes=minutes))
+    assert Message.objects.to_ask_about().filter(pk=message.pk).exists() is due
+    Message.objects.update(subject="Your refund")
+    assert not Message.objects.to_ask_about().exists()
