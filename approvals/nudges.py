@@ -3,6 +3,7 @@
 from datetime import datetime
 
 from approvals.models import Connection, Decision, Message
+from approvals.states import MessageState
 from common.nudge import nudge
 
 
@@ -43,7 +44,7 @@ def look(message: Message) -> None:
     decision = message.decisions.resolvable().first()
     if decision is not None:
         resolve(decision)
-    elif message.hydrated_at is None:
+    elif message.hydrated_at is None and message.state == MessageState.HELD:
         hydrate(message)
     elif message.fetch_tries:
         # It has a newer content that could not be stored: only a whole read brings that.

@@ -5,7 +5,7 @@ from datetime import datetime
 
 from django.urls import reverse
 
-from approvals.models import Connection, Decision
+from approvals.models import Connection, Decision, Message
 from people.actors import Actor
 from policy.models import KillSwitch
 
@@ -36,7 +36,7 @@ def stalled_groups(actor: Actor, now: datetime) -> list[StalledGroup]:
 def _cause(decision: Decision, switches: list[KillSwitch], now: datetime) -> StalledGroup:
     message, connection = decision.message, decision.message.connection
     for switch in switches:
-        if switch.mailbox_id in (None, message.mailbox_id) and switch.connection_id in (None, connection.pk):
+        if _stops(switch, message):
             why = f"{switch.pulled_by} pulled the {switch}: {switch.reason}"
             advice = "They leave once it is released; until then each can be undone on its page."
             return StalledGroup(why, advice, [], reverse("stop"), "See the kill switch")
@@ -44,6 +44,13 @@ def _cause(decision: Decision, switches: list[KillSwitch], now: datetime) -> Sta
         place = f"{reverse('connections')}#connection-{connection.pk}"
         return StalledGroup(waiting, "They are carried out once it is well again.", [], place, "See the connection")
     return StalledGroup("No worker has taken them up.", "See whether the workers run: ./run manage doctor.", [])
+
+
+def _stops(switch: KillSwitch, message: Message) -> bool:
+    """As KillSwitchQuerySet.stopping: a message whose mailbox is not known is stopped with any of its connection."""
+    if switch.mailbox is None:
+        return switch.connection_id in (None, message.connection_id)
+    return switch.mailbox.connection_id == message.connection_id and message.mailbox_id in (None, switch.mailbox_id)
 
 
 def _waiting(connection: Connection, now: datetime) -> str:

@@ -25,6 +25,11 @@ def _switches() -> Any:
     return apps.get_model("policy", "KillSwitch").objects
 
 
+def _stops() -> Any:
+    """The kill switches that keep a decision from being carried out."""
+    return _switches().stopping(connection=OuterRef("message__connection"), mailbox=OuterRef("message__mailbox"))
+
+
 class DecisionQuerySet(models.QuerySet["Decision"]):
     """Reads of decisions; due times and leases are judged by the database's clock."""
 
@@ -88,8 +93,7 @@ class DecisionQuerySet(models.QuerySet["Decision"]):
     def due(self) -> Self:
         """Ready to be carried out now, and nothing keeps them."""
         ready = self.filter(state=DecisionState.RECORDED, due_at__lte=Now())
-        stops = _switches().stopping(connection=OuterRef("message__connection"), mailbox=OuterRef("message__mailbox"))
-        return ready._on_well_connections().filter(~Exists(stops))
+        return ready._on_well_connections().filter(~Exists(_stops()))
 
     def _on_well_connections(self) -> Self:
         rested = Q(message__connection__wait_until=None) | Q(message__connection__wait_until__lte=Now())
@@ -126,10 +130,15 @@ class DecisionQuerySet(models.QuerySet["Decision"]):
         return self.select_related("message__connection", "message__mailbox")
 
     def stalled(self) -> Self:
-        """They should have been carried out a while ago, whatever keeps them (relies on decision_to_do)."""
+        """They should have been carried out a while ago, whatever keeps them (relies on decision_to_do).
+
+        Those that the kill switch keeps at once: that nothing will end it by itself is known from the beginning.
+        """
         late = Now() - STUCK_AFTER
+        recorded = Q(state=DecisionState.RECORDED)
+        is_stopped = recorded & Q(due_at__lte=Now()) & Exists(_stops())
         return self.filter(
-            Q(state=DecisionState.RECORDED, due_at__lt=late) | Q(state=DecisionState.CALLING, lease_until__lt=late)
+            is_stopped | recorded & Q(due_at__lt=late) | Q(state=DecisionState.CALLING, lease_until__lt=late)
         )
 
     def refused_lately(self) -> Self:

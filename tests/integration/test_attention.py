@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 import redis
 from django.conf import settings
+from django.core.management import call_command
 from django.db.models import F
 from django.db.models.functions import Now
 
@@ -268,6 +269,39 @@ def test_decisions_of_one_cause_are_gathered_and_lead_to_it(reviewer, admin, con
     assert one.what.startswith("3 decisions were not carried out")
     assert words in one.why
     assert one.act.url == place
+
+
+@pytest.mark.parametrize("scope", ["everything", "connection", "mailbox", "mailbox not known"])
+def test_decisions_that_a_pulled_switch_keeps_are_told_at_once(signed_in, reviewer, admin, connection, capsys, scope):
+    message = make_message(connection, subject="Invoice 2207")
+    where = {"connection": {"connection": connection}, "everything": {}}.get(scope, {"mailbox": message.mailbox})
+    if scope == "mailbox not known":
+        Message.objects.update(mailbox=None)
+    decision = decide(message, reviewer, "recorded")
+    assert found(reviewer) == []
+    pull(actor=admin.actor(surface="web"), reason="A flood of refunds", **where)
+    [one] = found(admin)
+    assert (one.kind, one.message, one.act.url) == ("stalled", message, "/stop/")
+    assert "“Invoice 2207” was approved" in one.what
+    assert "Ida Lindqvist pulled the kill switch for" in one.why
+    assert "Nothing is stuck" not in signed_in(admin).get("/attention/").content.decode()
+    with pytest.raises(SystemExit):
+        call_command("doctor")
+    assert "“Invoice 2207” was approved, and that was not carried out" in capsys.readouterr().out
+    # Whoever can still undo it waits for that, not for the switch.
+    Decision.objects.filter(pk=decision.pk).update(due_at=Now() + timedelta(seconds=5))
+    assert found(reviewer) == []
+
+
+def test_message_past_the_desk_that_nothing_named_is_asked_about_when_a_person_looks(
+    signed_in, reviewer, connection, nudged, django_capture_on_commit_callbacks
+):
+    message = make_message(connection, hydrated=False)
+    Message.objects.update(state="approved", subject="", changed_at=Now() - timedelta(hours=2))
+    [one] = found(reviewer)
+    with django_capture_on_commit_callbacks(execute=True):
+        signed_in(reviewer).post(one.act.url)
+    assert ("ask_about", message.pk) in nudged()
 
 
 def test_switch_of_another_connection_is_not_blamed(reviewer, admin, connection):
