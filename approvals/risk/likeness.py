@@ -1,0 +1,162 @@
+"""Tells letters that say the same apart from others: exactly the same but for what is filled in, or nearly so.
+
+Pure and linear. Two letters of one shape may still differ in what matters most, the amount: likeness is a reason to
+show them side by side, never to judge one by the other.
+"""
+
+import hashlib
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
+
+from approvals.risk.greeting import greeting_of
+from approvals.showing.invisibles import stripped
+from approvals.showing.links import host_of
+from approvals.showing.shown import Doubt
+from approvals.showing.tokens import tokens
+from common.fingerprint import Content
+
+# Letters whose 64 bits differ in at most so many are alike; those of unrelated letters differ in about 32.
+MAX_DISTANCE = 6
+
+# What stands further back is compared letter by letter (shape), or not at all (bands).
+MAX_MASKED, MAX_WORDS = 200_000, 4000
+
+_URL = re.compile(r"(?:https?://|www\.)[^\s<>\"'()\[\]]{1,2000}", re.IGNORECASE)
+_ADDRESS = re.compile(r"[\w.+%'-]{1,64}@[\w.-]{1,255}")
+# A number with its currency, its separators and its date: 1.200,00 EUR, $5, 3/4/2026, INV-2207-B.
+_FILLED_IN = re.compile(r"(?:[$€£¥₹]\s?)?(?:[^\W\d_]{1,10}[-/])?\b\w{0,12}\d[\w.,:/'’-]{0,40}(?:\s?[$€£¥₹%])?")
+_WITH_NUMBER = re.compile(
+    r"(?:\b(?:eur|usd|gbp|chf|jpy|cad|aud|sek|nok|dkk|pln|czk|inr|euros?|dollars?|pounds?) )?#"
+    r"(?: (?:eur|usd|gbp|chf|jpy|cad|aud|sek|nok|dkk|pln|czk|inr|euros?|dollars?|pounds?|am|pm|uhr)\b| #)*"
+)
+_MONTHS = (
+    "january february march april may june july august september october november december "
+    "januar februar märz mai juni juli oktober dezember "
+    "janvier février mars avril juin juillet août septembre octobre novembre décembre "
+    "enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre "
+    "jan feb mar apr jun jul aug sep sept oct nov dec okt dez"
+)
+_DATE = re.compile(
+    rf"#(?: (?:of|de|of the))? (?:{'|'.join(_MONTHS.split())})\b\.?(?: (?:de )?#)?"
+    rf"|\b(?:{'|'.join(_MONTHS.split())})\b\.? #(?: #)?"
+)
+_WORD = re.compile(r"[^\W_]+|[#*@]")
+_NAMES = re.compile(r"\*(?:\s\*)+")
+_SPACES = re.compile(r"\s+")
+
+
+def shape(content: Content) -> str:
+    """Return the same 32 digits for letters that differ in numbers, amounts, dates, addresses and names greeted only.
+
+    Empty for a letter without words.
+    """
+    masked = _masked(content)
+    if not _WORD.search(masked):
+        return ""
+    kinds = sorted(attachment.name.rpartition(".")[2].lower()[:10] for attachment in content.attachments[:100])
+    written = "\n".join((masked, *kinds)).encode("utf-8", "replace")
+    return hashlib.blake2b(written, digest_size=16).hexdigest()
+
+
+def bands(content: Content) -> list[int]:
+    """Return the four bands of a letter, each 16 bits of a 64-bit simhash and the band's own place above them.
+
+    Of two letters whose simhashes differ in three bits or fewer, one band is the same. None without words.
+    """
+    words = _WORD.findall(_masked(content)[:MAX_MASKED])[:MAX_WORDS]
+    simhash = _simhash(_shingles(words)) if words else None
+    if simhash is None:
+        return []
+    return [place << 16 | simhash >> 16 * place & 0xFFFF for place in range(4)]
+
+
+def alike(one: Sequence[int], other: Sequence[int]) -> bool:
+    """Whether two letters with these bands differ in a few words only."""
+    if len(one) != 4 or len(other) != 4:
+        return False
+    return (_joined(one) ^ _joined(other)).bit_count() <= MAX_DISTANCE
+
+
+def _joined(found: Sequence[int]) -> int:
+    return sum((band & 0xFFFF) << 16 * (band >> 16) for band in found)
+
+
+def _masked(content: Content) -> str:
+    """Return what a letter says, with a sign at each place that a template would fill in."""
+    bodies = [content.markdown or ""]
+    if content.html is not None:
+        bodies.append(_words_of_html(content.html))
+    named = next((name for body in bodies if (name := _greeted(body))), ())
+    return "\n".join(_mask(text, named) for text in (content.subject, *bodies) if text)
+
+
+def _greeted(text: str) -> tuple[str, ...]:
+    _, words, _ = greeting_of(text)
+    return words
+
+
+def _mask(text: str, named: Iterable[str]) -> str:
+    text, rest = text[:MAX_MASKED], text[MAX_MASKED:]
+    text = unicodedata.normalize("NFKC", stripped(text))
+    for name in named:
+        text = re.sub(rf"\b{re.escape(name)}\b", "*", text)
+    text = _NAMES.sub("*", text)
+    text = _ADDRESS.sub("@", _URL.sub(_host, text.lower()))
+    text = _SPACES.sub(" ", _FILLED_IN.sub("#", text))
+    return _WITH_NUMBER.sub("#", _DATE.sub("#", _WITH_NUMBER.sub("#", text))).strip() + rest
+
+
+def _host(url: re.Match[str]) -> str:
+    """A link is known by where it goes; its path and its query name the one letter."""
+    address = url.group() if "://" in url.group() else f"http://{url.group()}"
+    return f" {re.sub(r'[^a-z]', ' ', host_of(address))} "
+
+
+def _words_of_html(source: str) -> str:
+    """Return the text of HTML in the order it stands, hidden or not; style sheets and scripts are left out."""
+    try:
+        return " ".join(_texts(source))
+    except Doubt:
+        return source
+
+
+def _texts(source: str) -> Iterator[str]:
+    targets = []
+    for token in tokens(source):
+        if token.kind in ("text", "lost") or (token.kind == "raw" and token.name in ("title", "textarea", "xmp")):
+            yield token.data
+        elif token.kind == "start":
+            yield "\n" if token.name in ("p", "div", "br", "tr", "li", "h1", "h2", "h3") else ""
+            targets.append(token.attributes.get("href", ""))
+    yield "\n"
+    yield from dict.fromkeys(filter(None, targets))
+
+
+def _shingles(words: Sequence[str]) -> set[str]:
+    """Pairs of neighbouring words: a word that changes changes two of them."""
+    return {" ".join(pair) for pair in pairwise(words)} or set(words)
+
+
+def _simhash(shingles: Iterable[str]) -> int:
+    """Return 64 bits, each as most of the shingles' hashes have it.
+
+    The counts of eight bits are kept side by side in one number, so that each byte of a hash is one addition.
+    """
+    counts = [0] * 8
+    number = 0
+    for shingle in shingles:
+        number += 1
+        digest = hashlib.blake2b(shingle.encode("utf-8", "replace"), digest_size=8).digest()
+        for place in range(8):
+            counts[place] += _SPREAD[digest[place]]
+    bits = 0
+    for place in range(64):
+        ones = counts[place // 8] >> _LANE * (place % 8) & (1 << _LANE) - 1
+        bits |= (2 * ones > number) << place
+    return bits
+
+
+_LANE = 16
+_SPREAD = [sum((byte >> bit & 1) << _LANE * bit for bit in range(8)) for byte in range(256)]

@@ -1,0 +1,72 @@
+"""How much the findings about a letter weigh together, and why. It judges no letter: it counts what the rules saw.
+
+Each rule counts once, by its heaviest finding; an admin's weight takes the place of the points it was published with.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from approvals.risk.findings import RULES, Finding, counted_points, restored
+
+# From here on a letter, or one finding, is called high; below, and above nothing, it is a notice.
+HIGH = 50
+
+# What a finding of a rule that is no longer published counts, where it was stored without points.
+_UNPUBLISHED = {"high": HIGH, "notice": 10}
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one rule adds to the sum: "look-alike 70". `published` is what it would add without an admin's weight."""
+
+    rule: str
+    words: str
+    points: int
+    published: int
+
+
+@dataclass(frozen=True)
+class Score:
+    """The sum of the parts, heaviest first; parts that count nothing come last."""
+
+    points: int = 0
+    level: str = ""
+    parts: tuple[Part, ...] = ()
+
+
+def score(findings: Iterable[Finding], weights: Mapping[str, int]) -> Score:
+    """Return what findings weigh together. `weights` has only the rules that an admin gave points of their own."""
+    heaviest: dict[str, Part] = {}
+    for finding in findings:
+        part = _part(finding, weights)
+        known = heaviest.get(finding.rule)
+        if known is None or (part.points, part.published) > (known.points, known.published):
+            heaviest[finding.rule] = part
+    parts = sorted(heaviest.values(), key=lambda part: -part.points)
+    points = sum(part.points for part in parts)
+    return Score(points, level_of(points), tuple(parts))
+
+
+def score_of(stored: Iterable[Mapping[str, Any]], weights: Mapping[str, int]) -> Score:
+    """As `score`, of findings as they are stored with a revision."""
+    return score(map(restored, stored), weights)
+
+
+def points_of(finding: Finding, weights: Mapping[str, int]) -> int:
+    """Return what one finding counts, by an admin's points for its rule or by the published ones."""
+    rule = RULES.get(finding.rule)
+    if rule is None:
+        return finding.points or _UNPUBLISHED[finding.level]
+    return counted_points(rule, finding.level, weights.get(rule.name, rule.points))
+
+
+def level_of(points: int) -> str:
+    """Return the level that points stand for: "high", "notice", or empty where nothing counts."""
+    return "high" if points >= HIGH else "notice" if points else ""
+
+
+def _part(finding: Finding, weights: Mapping[str, int]) -> Part:
+    rule = RULES.get(finding.rule)
+    words = rule.words if rule else ""
+    return Part(finding.rule, words, points_of(finding, weights), points_of(finding, {}))
