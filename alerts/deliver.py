@@ -14,7 +14,7 @@ from alerts.cards import CardFacts, embed, payload
 from alerts.models import Card, Delivery, Destination
 from approvals.models import Message
 from approvals.risk import risk_words_of
-from approvals.status import status_of
+from approvals.standing import shown_status
 from audit.recording import record
 from common.logs import traced
 from courier.backoff import retry_after_attempt
@@ -65,8 +65,7 @@ def _claim(delivery_id: int) -> tuple[Delivery | None, str]:
 
 def _attempt(delivery: Delivery, card: Card) -> str:
     destination = card.destination
-    decision = card.message.decisions.select_related("given_by").order_by("-pk").first()
-    status = status_of(card.message, decision)
+    status = shown_status(Message.objects.for_list().get(pk=card.message_id))
     body = payload(embed(card_facts(card.message, privacy=destination.privacy, alert=delivery.pk), status))
     try:
         if card.discord_message_id:

@@ -36,6 +36,7 @@ CARD_ACTIONS = (
     "decision.applied",
     "decision.refused",
     "decision.superseded",
+    "decision.without_effect",
     "decision.unknown",
     "decision.unattributed",
     "decision.found_again",

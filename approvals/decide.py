@@ -23,7 +23,7 @@ from people.actors import Actor
 REFERENCE_BITS = 50
 # After a decision that ended so, the message takes another one. One that was withdrawn may still take effect.
 _OPEN_AGAIN = (DecisionState.UNDONE, DecisionState.REFUSED, DecisionState.WITHDRAWN)
-_ENDED = ("decision.applied", "decision.superseded", "decision.left_after_all")
+_ENDED = ("decision.applied", "decision.superseded", "decision.without_effect", "decision.left_after_all")
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,8 @@ ANOTHER_OF_OURS = "Another decision of this desk took effect."
 WHICH_IS_NOT_TOLD = (
     "MultiMail does not say which of this desk's decisions it carried out: the newest one is taken for it."
 )
+# How the explanation begins where MultiMail said nothing and a person did.
+NOT_TOLD = "MultiMail does not tell; "
 LEFT_AFTER_ALL = "It left after all: the approval was already on its way when it was withdrawn."
 
 
@@ -62,7 +64,7 @@ def advance(
     if state in _VOID:
         Verdict.objects.filter(message=decision.message_id, live=True).update(live=False)
     record(
-        "decision.left_after_all" if left_after_all else _action(event, state),
+        "decision.left_after_all" if left_after_all else _action(event, decision),
         actor=actor,
         connection=message.connection_id,
         message=message.public_id,
@@ -82,9 +84,16 @@ def _left_after_all(decision: Decision, event: str) -> bool:
     return withdrawn_approve and event == DecisionEvent.SUCCEED
 
 
-def _action(event: str, state: DecisionState) -> str:
+def _action(event: str, decision: Decision) -> str:
+    if decision.state == DecisionState.SUPERSEDED and is_told_by_hand(decision):
+        return "decision.without_effect"
     by_event = {DecisionEvent.CONFIRM: "decision.confirmed", DecisionEvent.FOUND: "decision.found_again"}
-    return by_event.get(DecisionEvent(event)) or _ACTIONS[state]
+    return by_event.get(DecisionEvent(event)) or _ACTIONS[DecisionState(decision.state)]
+
+
+def is_told_by_hand(decision: Decision) -> bool:
+    """Whether a person said what became of it, because MultiMail did not."""
+    return decision.explanation.startswith(NOT_TOLD)
 
 
 def reported_of(decision: str, status: str = "") -> str:

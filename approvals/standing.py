@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from approvals.models import Decision, Message
-from approvals.settle import LEFT_AFTER_ALL
+from approvals.settle import ANOTHER_OF_OURS, LEFT_AFTER_ALL, WHICH_IS_NOT_TOLD, is_told_by_hand
 from approvals.states import DecisionState, MessageState, Outcome
 from approvals.status import LEFT, Status, status_of
 
@@ -91,12 +91,24 @@ def left_after_all(decisions: Iterable[Decision]) -> Decision | None:
 
 def shown_status(message: Message) -> Status:
     """Return where the message is; that it left although it was withdrawn counts for more than what came after."""
-    status = status_of(message, message.latest_decision)
-    if left_after_all(message.decisions.all()):
-        return replace(status, tone="rose", detail=LEFT)
-    return status
+    newest, left = message.latest_decision, left_after_all(message.decisions.all())
+    if left is None:
+        return status_of(message, newest)
+    lost = newest is not None and newest.state == DecisionState.SUPERSEDED
+    return replace(status_of(message, left if lost else newest), tone="rose", detail=LEFT)
 
 
 def still_withdrawn(decisions: Iterable[Decision], newest: Decision | None) -> Decision | None:
     """Return an older decision that was withdrawn and may still take effect, beside the newest one."""
     return next((one for one in decisions if one.state == DecisionState.WITHDRAWN and one != newest), None)
+
+
+def how_lost(decision: Decision | None) -> str:
+    """Return, for the middle of a sentence, why a decision came to nothing that was not refused."""
+    if decision is None or decision.state != DecisionState.SUPERSEDED:
+        return ""
+    if is_told_by_hand(decision):
+        return "it was not carried out"
+    if decision.explanation in (ANOTHER_OF_OURS, WHICH_IS_NOT_TOLD):
+        return "another decision of this desk was first"
+    return "somebody else was first"

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from approvals.models import Decision, Message
-from approvals.settle import LEFT_AFTER_ALL
+from approvals.settle import LEFT_AFTER_ALL, WHICH_IS_NOT_TOLD, is_told_by_hand
 from approvals.states import DecisionState, MessageState
 
 
@@ -40,6 +40,7 @@ _DECISIONS: dict[str, tuple[str, str]] = {
     DecisionState.WITHDRAWN: ("May still leave", "violet"),
 }
 LEFT = "Left after all, although it was withdrawn"
+_TONES = {"approve": "green", "reject": "rose", "send_back": "rose"}
 _REJECTING = {"reject": "Rejecting", "send_back": "Sending back"}
 
 
@@ -50,25 +51,42 @@ def status_of(message: Message, decision: Decision | None) -> Status:
         return _with_upstream(message, plain)
     who = decision.giver
     if decision.explanation == LEFT_AFTER_ALL:
-        return Status(plain.word, "rose", LEFT)
+        return Status(_done(decision) if _is_not_told(message, decision) else plain.word, "rose", LEFT)
     if decision.state in _DECISIONS and message.state in (MessageState.HELD, MessageState.GONE):
         return _under_way(decision, who)
+    if message.state == MessageState.GONE and is_told_by_hand(decision):
+        if decision.state == DecisionState.APPLIED:
+            return Status(_done(decision), _TONES[decision.outcome], decision.explanation)
+        return Status("Not carried out", "violet", decision.explanation)
     if message.state == MessageState.HELD:
         if decision.state == DecisionState.REFUSED:
             return Status("Held", "amber", f"Held again: {decision.explanation}")
-        if decision.state == DecisionState.APPLIED and decision.changed_at < message.changed_at:
-            return Status(plain.word, plain.tone, f"Held again, although it was {decision.word} by {who}")
+        if decision.state == DecisionState.APPLIED and _is_not_told(message, decision):
+            return Status(_done(decision), _TONES[decision.outcome], f"By {who}")
         if decision.state == DecisionState.APPLIED:
-            return Status(decision.word.capitalize(), "green" if decision.outcome == "approve" else "rose", f"By {who}")
+            return Status(plain.word, plain.tone, f"Held again, although it was {decision.word} by {who}")
         return plain
     if decision.state == DecisionState.APPLIED:
         word = "Sent back" if decision.outcome == "send_back" else plain.word
         if decision.rule == "expiry" and message.state == MessageState.REJECTED:
             word = "Expired"
-        return Status(word, plain.tone, f"{decision.word.capitalize()} by {who}")
-    if decision.state == DecisionState.SUPERSEDED and decision.explanation:
+        unclear = ", the newest of several: which one, MultiMail does not say"
+        by = f"{_done(decision)} by {who}{unclear if decision.explanation == WHICH_IS_NOT_TOLD else ''}"
+        return Status(word, plain.tone, by)
+    # What a person said counts until MultiMail tells.
+    if decision.state == DecisionState.SUPERSEDED and decision.explanation and not is_told_by_hand(decision):
         return Status(plain.word, plain.tone, decision.explanation)
     return _with_upstream(message, plain)
+
+
+def _is_not_told(message: Message, decision: Decision) -> bool:
+    """Whether the mirror does not show yet what became of the message by this decision that took effect."""
+    is_behind = message.state == MessageState.HELD and decision.changed_at >= message.changed_at
+    return is_behind or message.state == MessageState.GONE
+
+
+def _done(decision: Decision) -> str:
+    return decision.word.capitalize()
 
 
 def _under_way(decision: Decision, who: str) -> Status:
@@ -79,7 +97,7 @@ def _under_way(decision: Decision, who: str) -> Status:
         word = "May still be rejected"
     if decision.state == DecisionState.UNKNOWN and decision.outcome == "approve" and decision.has_been_read_as_held:
         return Status(word, tone, "Seen held twice: it can be sent again")
-    return Status(word, tone, decision.explanation or f"{decision.word.capitalize()} by {who}")
+    return Status(word, tone, decision.explanation or f"{_done(decision)} by {who}")
 
 
 def _with_upstream(message: Message, plain: Status) -> Status:

@@ -88,7 +88,7 @@ def settle_by_hand(*, message: UUID, actor: Actor, took_effect: bool, now: datet
         decision,
         event=DecisionEvent.SUCCEED if took_effect else DecisionEvent.LOSE,
         actor=actor,
-        explanation=f"MultiMail does not tell; {actor.label} says that it {became}.",
+        explanation=f"{settle.NOT_TOLD}{actor.label} says that it {became}.",
         lease_until=None,
     )
     if took_effect:

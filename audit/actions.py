@@ -38,6 +38,7 @@ ACTIONS: dict[str, str] = {
     "decision.refused": "did not carry the decision out",
     "decision.superseded": "found that somebody else had decided",
     "decision.unknown": "could not learn whether the decision took effect",
+    "decision.without_effect": "said that the decision had not taken effect",
     "decision.postponed": "will try again",
     "decision.unattributed": "found the message decided, but not by whom",
     "decision.withdrawn": "withdrew the decision, which may still take effect",

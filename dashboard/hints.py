@@ -9,6 +9,7 @@ from uuid import UUID
 from django.db import transaction
 
 from approvals.models import Message
+from approvals.standing import shown_status
 from approvals.status import status_of
 from audit.models import Entry
 from audit.recording import recorded
@@ -33,11 +34,10 @@ def on_recorded(entry: Entry, details: Mapping[str, str], about: Any = None, **_
 
 
 def _send(public_id: UUID, action: str, known: Message | None) -> None:
-    message = known or Message.objects.get(public_id=public_id)
     is_new = action == "message.held"
+    message = known if known and is_new else Message.objects.for_list().get(public_id=public_id)
     # What was held a moment ago has no decision yet.
-    decision = None if is_new else message.decisions.select_related("given_by").order_by("-pk").first()
-    status = status_of(message, decision)
+    status = status_of(message, None) if is_new else shown_status(message)
     hint = {
         "kind": "new" if is_new else "changed",
         "action": action,

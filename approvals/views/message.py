@@ -19,7 +19,7 @@ from approvals.models import Message
 from approvals.opening import note_opened, note_served
 from approvals.ruling import is_reviewer, ruling_for
 from approvals.showing import show_letter
-from approvals.standing import left_after_all, shown_status, standing_of, still_withdrawn
+from approvals.standing import how_lost, left_after_all, shown_status, standing_of, still_withdrawn
 from approvals.states import DecisionState, Outcome
 from approvals.views.changes import changes_since, changes_since_sent_back
 from approvals.views.listing import queue_context
@@ -144,6 +144,7 @@ def _decided(message: Message, actor: Actor) -> dict[str, Any]:
         "waits_for": waits_for(message, decision, now=now) if standing.kind in ("leaving", "again") else "",
         "is_settled": not standing.takes_verdict,
         "left_after_all": left_after_all(decisions),
+        "how_lost": how_lost(decision),
         "also_withdrawn": still_withdrawn(decisions, decision),
     }
 

@@ -68,6 +68,7 @@ _TONES = {
     "decision.unknown": "violet",
     "decision.unattributed": "violet",
     "decision.superseded": "violet",
+    "decision.without_effect": "violet",
     "decision.withdrawn": "violet",
     "decision.found_again": "violet",
     "decision.confirmed": "blue",

@@ -12,7 +12,9 @@ from django.db.models.functions import Now
 from alerts.deliver import MAX_ATTEMPTS, deliver_card
 from alerts.models import Card, Delivery, Destination, Route
 from alerts.planning import CARD_ACTIONS, plan_missed
+from approvals.models import Decision, Verdict
 from tests.factories import event_body, make_connection, make_message, post_event
+from tests.integration.deciding import decide
 from tests.standin import multimail
 
 pytestmark = pytest.mark.django_db
@@ -80,6 +82,19 @@ def test_card_is_posted_once_and_then_edited(client, connection, discord):
         ("POST", PATH), ("PATCH", f"{PATH}/messages/111"),
     ]  # fmt: skip
     assert all(body["allowed_mentions"] == {"parse": []} for _, _, body in discord.calls)
+
+
+def test_card_of_mail_that_left_after_all_says_so_whatever_was_decided_since(client, connection, discord, reviewer):
+    message = make_message(connection)
+    approve = decide(message, reviewer).decision
+    Decision.objects.update(state="withdrawn", attempt=1, may_have_left=True)
+    Verdict.objects.update(live=False)
+    decide(message, reviewer, "reject")
+    make_destination(discord)
+    reason = f"[countersign:{approve.reference}]"
+    post_event(client, connection, event_body("oversight.approved", email_id=message.upstream_id, reason=reason))
+    deliver_card(delivery_id=Delivery.objects.get().pk)
+    assert titles(discord) == ["**Approved.** Left after all, although it was withdrawn."]
 
 
 @pytest.mark.django_db(transaction=True)

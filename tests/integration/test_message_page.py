@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 
 from approvals.decide import give_verdict
 from approvals.models import Connection, Decision, Message, Verdict
-from approvals.settle import LEFT_AFTER_ALL
+from approvals.settle import ANOTHER_OF_OURS, LEFT_AFTER_ALL
 from audit.models import Entry
 from policy import kill_switch
 from tests.factories import MAILBOX, NOW, make_connection, make_message, make_person, show_row
@@ -247,6 +247,21 @@ def test_next_version_is_known_by_its_thread_or_its_trigger(connection, reviewer
 
 
 @pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"sent_by_key": "01M7QW3NABM7XY", "sent_by_key_name": "Invoices <b>"}, "the key “Invoices &lt;b&gt;”"),
+        ({"sent_by_key": "01M7QW3NABM7XY"}, 'does not name, ending in <span class="mono">M7XY</span>'),
+    ],
+    ids=["named", "not named"],
+)
+def test_key_is_told_by_its_name_or_by_its_end(connection, signed_in, reviewer, fields, words):
+    message = make_message(connection, **fields)
+    page = signed_in(reviewer).get(f"/queue/{message.public_id}/").content.decode()
+    assert words in page
+    assert "01M7QW3NABM7XY" not in page
+
+
+@pytest.mark.parametrize(
     ("minutes", "follows"), [(-1, False), (5, True), (7 * 24 * 60, True), (7 * 24 * 60 + 2, False)]
 )
 def test_next_version_comes_after_it_was_asked_for_and_within_days(connection, reviewer, minutes, follows):
@@ -371,13 +386,19 @@ def test_act_leads_back_to_the_message_which_has_moved(desk, message, reviewer, 
     assert 'role="alert"' in plain(again)
 
 
-@pytest.mark.parametrize(("answer", "state"), [("yes", "applied"), ("no", "superseded")])
-def test_person_says_what_became_of_it(desk, message, reviewer, answer, state):
+@pytest.mark.parametrize(
+    ("answer", "state", "word"), [("yes", "applied", "Approved"), ("no", "superseded", "Not carried out")]
+)
+def test_person_says_what_became_of_it(desk, message, reviewer, answer, state, word):
     decided(message, reviewer, state="unattributed", may_have_left=True)
     Message.objects.update(state="gone")
     assert post(desk, message, "settle", took_effect="perhaps").status_code == 422
     assert post(desk, message, "settle", took_effect=answer).status_code == 302
     assert Decision.objects.get().state == state
+    for page in (read(desk, message), plain(desk.get("/history/"))):
+        assert word in page
+        assert "ecided elsewhere" not in page.replace("rejected, or decided elsewhere", "")
+        assert "omebody else" not in page
 
 
 def test_looking_again_says_so_and_keeps_the_page(desk, message, reviewer):
@@ -406,6 +427,14 @@ def test_mail_that_left_after_all_is_said_loudly_even_after_a_reject(desk, messa
     assert re.search(r'<div class="notice rose loud" role="alert">.*?It left after all\.', page)
     assert "Nobody can call it back" in page
     assert "Left after all, although it was withdrawn" in plain(desk.get("/history/"))
+
+
+def test_decision_that_lost_to_another_of_this_desk_does_not_name_somebody_else(desk, message, reviewer):
+    decided(message, reviewer, state="superseded", explanation=ANOTHER_OF_OURS)
+    Message.objects.update(state="sent")
+    page = read(desk, message)
+    assert "Another decision of this desk was first." in page
+    assert "omebody else" not in page
 
 
 def test_decision_under_the_kill_switch_waits_and_can_be_undone(desk, message, reviewer, admin):

@@ -8,9 +8,9 @@ from approvals.decide import undo_decision
 from approvals.ending import end_with_success
 from approvals.errors import AlreadyDecided, ContentChanged, VerdictNotAllowed
 from approvals.execute import run_decision
-from approvals.models import Decision, Message, Verdict
+from approvals.models import Connection, Decision, Message, Verdict
 from approvals.reconcile import read_everything
-from approvals.settle import LEFT_AFTER_ALL
+from approvals.settle import ANOTHER_OF_OURS, LEFT_AFTER_ALL, WHICH_IS_NOT_TOLD
 from approvals.standing import shown_status
 from approvals.withdraw import confirm_approval, settle_by_hand, withdraw_decision
 from audit.models import Entry
@@ -164,6 +164,53 @@ def test_report_without_reference_is_claimed_by_one_decision_only(client, messag
     assert sorted(Decision.objects.values_list("state", flat=True)) == ["applied", "superseded"]
 
 
+def two_approves(message, person, second_person, **fields):
+    """Make an approve that was withdrawn, and one that was given when two reads had shown the message still held.
+
+    At hosted MultiMail, whose reports need not carry a reason.
+    """
+    Connection.objects.update(is_our_gateway=False)
+    in_doubt(message, person)
+    withdraw(message, person)
+    Decision.objects.update(seen_held=2)
+    given = decide(message, second_person).decision
+    Decision.objects.filter(pk=given.pk).update(**fields)
+
+
+def test_report_that_names_neither_of_two_approves_is_of_the_one_whose_call_may_have_left(
+    client, message, reviewer, second_reviewer
+):
+    two_approves(message, reviewer, second_reviewer)
+    report(client, message, "oversight.approved", decided_by="The desk's key")
+    ends = list(Decision.objects.order_by("pk").values_list("state", "explanation"))
+    assert ends == [("applied", LEFT_AFTER_ALL), ("superseded", ANOTHER_OF_OURS)]
+    shown = shown_status(Message.objects.get())
+    assert (shown.word, shown.tone, shown.detail) == ("Approved", "rose", "Left after all, although it was withdrawn")
+
+
+def test_report_that_names_neither_of_two_approves_that_may_have_left_says_that_it_does_not_tell(
+    client, message, reviewer, second_reviewer
+):
+    two_approves(message, reviewer, second_reviewer, state="unknown", attempt=1, may_have_left=True)
+    report(client, message, "oversight.approved")
+    ends = list(Decision.objects.order_by("pk").values_list("state", "explanation"))
+    assert ends == [("superseded", WHICH_IS_NOT_TOLD), ("applied", WHICH_IS_NOT_TOLD)]
+    assert not Entry.objects.filter(action="decision.left_after_all").exists()
+    said = "Approved by Ben Okafor, the newest of several: which one, MultiMail does not say"
+    assert shown_status(Message.objects.get()).detail == said
+
+
+def test_report_that_names_an_undone_approve_does_not_tell_the_next_one_of_somebody_outside(
+    client, message, reviewer, second_reviewer
+):
+    undone = decide(message, reviewer).decision
+    undo_decision(message=message.public_id, actor=reviewer.actor(surface="web"), now=NOW)
+    decide(message, second_reviewer)
+    report(client, message, "oversight.approved", reason=f"[countersign:{undone.reference}]")
+    newer = Decision.objects.exclude(pk=undone.pk).get()
+    assert (newer.state, newer.explanation) == ("superseded", ANOTHER_OF_OURS)
+
+
 def test_reject_that_wins_ends_the_withdrawn_approve(message, reviewer, upstream):
     in_doubt(message, reviewer)
     withdraw(message, reviewer)
@@ -274,6 +321,39 @@ def test_unattributed_decision_ends_as_a_person_says(message, reviewer, role, to
     settled = settle(message, person, took_effect)
     assert settled.state == state
     assert "Xenia says that it" in settled.explanation
+    action = "decision.applied" if took_effect else "decision.without_effect"
+    assert Entry.objects.filter(action__startswith="decision.").latest("pk").action == action
+
+
+@pytest.mark.parametrize(
+    ("outcome", "took_effect", "word", "tone"),
+    [
+        ("approve", True, "Approved", "green"),
+        ("reject", True, "Rejected", "rose"),
+        ("send_back", True, "Sent back", "rose"),
+        ("approve", False, "Not carried out", "violet"),
+        ("reject", False, "Not carried out", "violet"),
+    ],
+)
+def test_word_of_a_person_is_shown_as_such_until_multimail_tells(
+    client, message, reviewer, outcome, took_effect, word, tone
+):
+    in_doubt(message, reviewer, outcome, state="unattributed")
+    settled = settle(message, reviewer, took_effect)
+    shown = shown_status(Message.objects.get())
+    assert (shown.word, shown.tone, shown.detail) == (word, tone, settled.explanation)
+    if not took_effect:
+        report(client, message, "oversight.rejected", decided_by="Eve")
+        shown = shown_status(Message.objects.get())
+        assert (shown.word, shown.detail) == ("Rejected", "Decided outside this desk by Eve")
+
+
+def test_withdrawn_approval_of_which_a_person_says_that_it_left_is_shown_as_approved(message, reviewer):
+    in_doubt(message, reviewer)
+    withdraw(message, reviewer)
+    Message.objects.update(state="gone")
+    settle(message, reviewer, took_effect=True)
+    assert shown_status(Message.objects.get()).word == "Approved"
 
 
 def test_withdrawn_decision_is_settled_by_hand_only_when_the_message_is_gone(message, reviewer):
