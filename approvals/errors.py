@@ -32,6 +32,10 @@ class ContentChanged(ApprovalsError):
         self.current = current
 
 
+class ThreadMovedOn(ApprovalsError):
+    """Letters of the thread came after the draft, and the person did not say that they were read."""
+
+
 class AlreadyDecided(ApprovalsError):
     """Somebody was first; `decision` is theirs, None when it was made outside the desk."""
 

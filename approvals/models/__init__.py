@@ -3,7 +3,9 @@
 from approvals.models.connections import Connection, Mailbox, WebhookEvent
 from approvals.models.decisions import Decision, DecisionAttempt, Verdict
 from approvals.models.desk import Claim, Comment, RuleWeight, SavedView, Snooze
+from approvals.models.enclosed import EnclosedFile, OpenedPart
 from approvals.models.messages import Message, Revision
+from approvals.models.threads import Thread, ThreadLetter
 
 __all__ = [
     "Claim",
@@ -11,12 +13,16 @@ __all__ = [
     "Connection",
     "Decision",
     "DecisionAttempt",
+    "EnclosedFile",
     "Mailbox",
     "Message",
+    "OpenedPart",
     "Revision",
     "RuleWeight",
     "SavedView",
     "Snooze",
+    "Thread",
+    "ThreadLetter",
     "Verdict",
     "WebhookEvent",
 ]

@@ -21,6 +21,8 @@ class Verdict(models.Model):
     surface = models.CharField(max_length=16)
     # Whole seconds from when this revision was first on the person's screen, as the ledger has it; empty: never noted.
     seconds_shown = models.PositiveIntegerField(null=True, blank=True)
+    # How many parts of the letter (files, links, thread) the person was never given; empty: not noted then.
+    parts_unread = models.PositiveSmallIntegerField(null=True, blank=True)
     # No longer counted once the decision that it led to was undone or refused.
     live = models.BooleanField(default=True)
     given_at = models.DateTimeField(db_default=Now())

@@ -2,7 +2,8 @@
 
 from approvals.querysets.connections import ConnectionQuerySet, MailboxQuerySet, WebhookEventQuerySet
 from approvals.querysets.decisions import DecisionQuerySet
-from approvals.querysets.messages import MessageQuerySet
+from approvals.querysets.enclosed import EnclosedFileQuerySet, OpenedPartQuerySet
+from approvals.querysets.messages import MessageManager, MessageQuerySet
 from approvals.querysets.reach import within_reach
 from approvals.querysets.terms import (
     CAN_EXPIRE,
@@ -17,6 +18,7 @@ from approvals.querysets.terms import (
     VOID,
     WORD_AFTER,
 )
+from approvals.querysets.threads import ThreadLetterQuerySet, ThreadQuerySet
 
 __all__ = [
     "CAN_EXPIRE",
@@ -32,8 +34,13 @@ __all__ = [
     "WORD_AFTER",
     "ConnectionQuerySet",
     "DecisionQuerySet",
+    "EnclosedFileQuerySet",
     "MailboxQuerySet",
+    "MessageManager",
     "MessageQuerySet",
+    "OpenedPartQuerySet",
+    "ThreadLetterQuerySet",
+    "ThreadQuerySet",
     "WebhookEventQuerySet",
     "within_reach",
 ]

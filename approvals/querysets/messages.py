@@ -1,7 +1,7 @@
 """Every read of the mirror. The person's reach is applied by one door."""
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Self, cast
 
 from django.apps import apps
 from django.db import models
@@ -158,6 +158,10 @@ class MessageQuerySet(models.QuerySet["Message"]):
         """The message that a webhook was about; none where its body did not tell."""
         return self.filter(connection=event.connection_id, upstream_id=event.email_id)
 
+    def in_thread(self, mailbox: int, thread_id: str) -> Self:
+        """Those of one conversation of one mailbox (relies on the partial index message_thread)."""
+        return self.filter(mailbox=mailbox, thread_id=thread_id).exclude(thread_id="")
+
     def overdue(self) -> Self:
         """Past their time for a while and still held, although the expiry rule should have rejected them."""
         return self.filter(state=MessageState.HELD, expires_at__lt=Now() - STUCK_AFTER)
@@ -179,3 +183,11 @@ class MessageQuerySet(models.QuerySet["Message"]):
         """
         sql = "SELECT id FROM approvals_message WHERE connection_id = %s AND upstream_id = %s FOR NO KEY UPDATE"
         return run(sql, [connection, upstream_id])
+
+
+class MessageManager(models.Manager.from_queryset(MessageQuerySet)):  # type: ignore[misc]
+    """Leaves out what only the database itself reads: the words of a letter may take more room than all the rest."""
+
+    def get_queryset(self) -> MessageQuerySet:
+        """Return all messages, without what is searched."""
+        return cast(MessageQuerySet, super().get_queryset().defer("search", "bands"))

@@ -1,0 +1,1 @@
+"""The files that come with a letter: fetched, recognised by their bytes, shown where that is safe, else refused."""

@@ -1,0 +1,82 @@
+"""The conversation that a held draft belongs to: its letters, and which of them came after the draft was written.
+
+Reads what is stored. That an approval needs what came since to be ticked is said here once, for every surface.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from approvals.errors import ThreadMovedOn
+from approvals.models import Message, Thread, ThreadLetter
+from approvals.reading.letters import FACTS, letter_of_message, siblings_of, written_at
+
+
+@dataclass(frozen=True)
+class Conversation:
+    """What the desk knows of a thread: its letters, newest first, without the draft; `late` came after the draft.
+
+    `late_id` is what says that all of those were read; 0 where there is none, or one is too new to have a key.
+    """
+
+    letters: tuple[ThreadLetter, ...] = ()
+    late: tuple[ThreadLetter, ...] = ()
+    thread: Thread | None = None
+
+    @property
+    def late_id(self) -> int:
+        return max((letter.pk for letter in self.late if letter.pk), default=0)
+
+    @property
+    def part(self) -> str:
+        """The name of the thread as it is now, among the parts that a person opened."""
+        return f"thread:{max((letter.pk or 0 for letter in self.letters), default=0)}"
+
+    @property
+    def newest_at(self) -> datetime | None:
+        return self.letters[0].at if self.letters else None
+
+
+def thread_of(message: Message) -> tuple[ThreadLetter, ...]:
+    """Return the letters of the message's thread, newest first, without the message itself.
+
+    Those of the desk's mirror that no read of the thread has brought yet are among them, unsaved. `text` is plain text
+    with everything invisible named; `is_fact` says that a letter came or left, others wait or came to nothing.
+    """
+    return conversation_of(message).letters
+
+
+def conversation_of(message: Message) -> Conversation:
+    """Return the thread as the desk knows it, in three queries; none for a message without a thread."""
+    if not message.thread_id or message.mailbox_id is None:
+        return Conversation()
+    thread = Thread.objects.of_message(message).first()
+    kept = {letter.upstream_id: letter for letter in thread.letters.all()} if thread else {}
+    own = kept.pop(message.upstream_id, None)
+    for sibling in siblings_of(message):
+        known = kept.get(sibling.upstream_id)
+        # The mirror may have heard by a webhook what the last read of the thread could not tell.
+        if known is None or (sibling.state in FACTS and not known.is_fact):
+            kept[sibling.upstream_id] = letter_of_message(sibling)
+    letters = tuple(sorted(kept.values(), key=lambda letter: (letter.at, letter.pk or 0), reverse=True))
+    since = written_at(message, own)
+    is_draft = message.direction != "inbound"
+    late = tuple(letter for letter in letters if is_draft and letter.is_fact and letter.at > since)
+    return Conversation(letters, late, thread)
+
+
+def check_thread_read(message: Message, *, ticked: int) -> None:
+    """Raise ThreadMovedOn where a letter came after the draft that is newer than what the person ticked."""
+    late = conversation_of(message).late
+    if any(letter.pk is None for letter in late):
+        raise ThreadMovedOn("A letter of this thread came in this moment. Wait until it stands here, and read it.")
+    unread = [letter for letter in late if letter.pk > ticked]
+    if not unread:
+        return
+    newest = unread[0]
+    who = newest.sender or "Somebody"
+    wrote = "wrote" if newest.direction == "inbound" else "sent a letter"
+    others = f", and {len(unread) - 1} more came" if len(unread) > 1 else ""
+    raise ThreadMovedOn(
+        f"{who} {wrote} in this thread at {newest.at:%H:%M} UTC on {newest.at:%-d %b}, after this draft{others}. "
+        "Read that, tick that you did, then approve."
+    )
