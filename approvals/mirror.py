@@ -174,6 +174,7 @@ def store_revision(message: Message, *, row: Mapping[str, Any], actor: Actor, no
     message.sender = fitting("sender", shown.sender)
     message.trigger = metadata if isinstance(metadata, dict) else message.trigger
     message.sent_by_key = fitting("sent_by_key", row.get("sent_by_key"))
+    message.sent_by_key_name = fitting("sent_by_key_name", row.get("sent_by_key_name"))
     message.thread_id = fitting("thread_id", row.get("thread_id"))
     message.upstream_status = fitting("upstream_status", row.get("status")) or message.upstream_status
     message.sandbox = bool(row.get("sandbox"))

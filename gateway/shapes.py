@@ -133,6 +133,8 @@ def pending(email: Email, *, flat: bool = False) -> dict[str, Any]:
         "html_body": email.html,
         "attachments": attachment_rows(email),
         "additions": additions_of(email),
+        # A person who decides knows a key by its name; the id beside it stays when that changes.
+        "sent_by_key_name": email.sent_by_key.name if email.sent_by_key else None,
         "fingerprint": fingerprint_of(email),
     }
 

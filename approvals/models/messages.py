@@ -36,6 +36,7 @@ class Message(models.Model):
     subject = models.TextField(blank=True)
     trigger = models.JSONField(default=dict)
     sent_by_key = models.CharField(max_length=200, blank=True)
+    sent_by_key_name = models.CharField(max_length=200, blank=True)
     trace = models.CharField(max_length=64, blank=True)
     held_at = models.DateTimeField()
     hydrated_at = models.DateTimeField(null=True, blank=True)

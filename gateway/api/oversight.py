@@ -48,7 +48,7 @@ def decide_flat(request: KeyedRequest, body: DecideIn) -> HttpResponse:
 def _list_pending(request: KeyedRequest, filters: PendingFilters, *, flat: bool) -> HttpResponse:
     if filters.email_id:
         return _one(email_named(request.auth, filters.email_id), flat=flat)
-    emails = Email.objects.visible_to(request.auth).awaiting_decision().with_mailbox().with_attachments()
+    emails = Email.objects.visible_to(request.auth).awaiting_decision().with_mailbox().with_key().with_attachments()
     if filters.mailbox:
         emails = emails.filter(mailbox=mailbox_named(request.auth, filters.mailbox))
     if cursor := paging.read_cursor(filters.cursor):

@@ -76,6 +76,10 @@ class EmailQuerySet(models.QuerySet["Email"]):
         """Loads the mailbox and account along, which every answer and event names."""
         return self.select_related("mailbox", "account")
 
+    def with_key(self) -> Self:
+        """Loads the key that composed it along, which a pending row names."""
+        return self.select_related("sent_by_key")
+
     def with_attachments(self) -> Self:
         """Loads what there is to know of attachments, without their bytes, in one query for all rows."""
         from gateway.models import Attachment  # models import this module

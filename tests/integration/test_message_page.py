@@ -249,8 +249,11 @@ def test_next_version_is_known_by_its_thread_or_its_trigger(connection, reviewer
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"sent_by_key": "01M7QW3NABM7XY", "sent_by_key_name": "Invoices <b>"}, "the key “Invoices &lt;b&gt;”"),
-        ({"sent_by_key": "01M7QW3NABM7XY"}, 'does not name, ending in <span class="mono">M7XY</span>'),
+        (
+            {"sent_by_key": "01M7QW3NABM7XY", "sent_by_key_name": "Invoices <b>"},
+            "the key “<bdi>Invoices &lt;b&gt;</bdi>”",
+        ),
+        ({"sent_by_key": "01M7QW3NABM7XY"}, 'does not name, ending in <span class="mono"><bdi>M7XY</bdi></span>'),
     ],
     ids=["named", "not named"],
 )

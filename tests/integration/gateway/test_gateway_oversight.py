@@ -48,7 +48,14 @@ def test_pending_row_carries_all_that_its_fingerprint_covers(db: None):
     row = world.pending()["pending"][0]
     assert row["fingerprint"] == fingerprint(content_of_row(row))
     assert row["additions"] == {"auto_bcc": "archive@acme.example", "signature": "Acme Ltd"}
-    assert row["sent_by_key"]
+    assert ApiKey.objects.get(pk=row["sent_by_key"]).name == row["sent_by_key_name"]
+
+
+def test_pending_list_costs_the_same_queries_for_more_rows(world: World, django_assert_max_num_queries: Any):
+    for _ in range(5):
+        world.held()
+    with django_assert_max_num_queries(4):
+        assert world.pending()["count"] == 5
 
 
 @pytest.mark.parametrize("path", ["/v1/oversight/pending", "/list_pending", "/v1/list_pending"])
