@@ -10,7 +10,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models.functions import Now
 
-from approvals import health, mirror, settle
+from approvals import health, mirror, nudges, settle
 from approvals.models import Decision, Message
 from approvals.states import DecisionEvent, DecisionState, MessageEvent, MessageState
 from audit.recording import record
@@ -57,6 +57,8 @@ def end_with_error(decision: Decision, error: errors.UpstreamError, *, had_left:
         Decision.objects.filter(pk=current.pk).update(may_have_left=had_left)
         settle.meet_reports(message, reported=reported, reason=error.reason, decided_by=error.decided_by, actor=ACTOR)
         return _refreshed(decision)
+    if _is_changed(error):
+        nudges.read_again(message)
     if current.state != DecisionState.CALLING:
         return _end_what_moved_on(current, error, had_left=had_left)
     event = event_for(error, had_left=had_left)
@@ -88,7 +90,11 @@ def _stop(*, had_left: bool) -> DecisionEvent:
 def _is_still_held(error: errors.UpstreamError) -> bool:
     if not isinstance(error, errors.Conflict):
         return False
-    return error.code == "content_changed" or error.message_status.startswith("pending")
+    return _is_changed(error) or error.message_status.startswith("pending")
+
+
+def _is_changed(error: errors.UpstreamError) -> bool:
+    return isinstance(error, errors.Conflict) and error.code == "content_changed"
 
 
 def refuse(decision: Decision, sentence: str, *, had_left: bool) -> Decision:
@@ -110,7 +116,8 @@ def end_elsewhere(decision: Decision) -> Decision:
 @transaction.atomic
 def end_without_call(decision: Decision, sentence: str, *, had_left: bool) -> Decision:
     """End an attempt whose call must not happen, because what is held is not what was decided."""
-    _, current = _lock(decision)
+    message, current = _lock(decision)
+    nudges.read_again(message)
     if current is None or current.state != DecisionState.CALLING:
         return _refreshed(decision)
     return refuse(current, sentence, had_left=had_left)

@@ -39,6 +39,15 @@ def read_connection(connection: Connection) -> None:
     nudge("approvals.tasks.read_connection", connection.pk)
 
 
+def read_again(message: Message) -> None:
+    """MultiMail holds another content of this message than the desk knows: the new version should be read at once."""
+    if message.connection.is_our_gateway:
+        ask_about(message)
+    else:
+        # Only the list shows contents there.
+        read_connection(message.connection)
+
+
 def look(message: Message) -> None:
     """A person wants to know how this message is: its content, what became of its decision, or what became of it."""
     decision = message.decisions.resolvable().first()

@@ -1,5 +1,7 @@
 """Carrying a decision out: every answer of MultiMail ends in the state that design.md section 5 names."""
 
+import base64
+import json
 import threading
 from datetime import timedelta
 
@@ -7,7 +9,7 @@ import pytest
 from django.db import connections, transaction
 from django.db.models.functions import Now
 
-from approvals import mirror
+from approvals import mirror, tasks
 from approvals.ending import end_with_error, end_with_success
 from approvals.execute import abandon, run_decision, upstream_reason
 from approvals.forms import MAX_REASON, VerdictForm
@@ -16,6 +18,7 @@ from approvals.reconcile import read_everything
 from approvals.resolve import resolve
 from approvals.settle import meet_reports
 from audit.models import Entry
+from common import nudge
 from common.postgres import clock
 from gateway.schemas.oversight import DecideIn
 from people.actors import worker
@@ -356,6 +359,31 @@ def test_what_nobody_could_read_does_not_leave_when_the_list_shows_it_later(host
     upstream.holds(bare(hosted) | shown)
     assert carry_out(hosted, reviewer) == state
     assert len(upstream.decisions) == (state == "applied")
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("is_ours", [True, False], ids=["our gateway", "hosted"])
+@pytest.mark.parametrize("found", ["before the call", "by the call"])
+def test_version_that_a_refusal_found_is_read_at_once(upstream, is_ours, found):
+    upstream.headers = {"X-Countersign-Gateway": "1"} if is_ours else {}
+    ana = make_person("ana@yourteam.example", "Ana Ferreira", "reviewer")
+    message = make_message(make_connection(api_url=upstream.url, is_our_gateway=is_ours))
+    given = decide(message, ana)
+    make_due()
+    nudge.flush()
+    nudge.quick_redis().flushdb()
+    changed = pending_row(message.upstream_id, subject="Another")
+    upstream.holds(pending_row(message.upstream_id) if found == "by the call" else changed)
+    upstream.meanwhile["POST"] = lambda: upstream.holds(changed)
+    upstream.decides(409, code="content_changed", status="pending_send_approval", error="changed")
+    assert run_decision(decision_id=given.decision.pk, now=NOW) == "refused"
+    nudge.flush()
+    Connection.objects.update(read_at=None)
+    for sent in nudge.quick_redis().lrange("sync", 0, -1):
+        [row_id], *_ = json.loads(base64.b64decode(json.loads(sent)["body"]))
+        getattr(tasks, json.loads(sent)["headers"]["task"].rpartition(".")[2])(row_id)
+    message.refresh_from_db()
+    assert (message.subject, message.revision.number, message.state) == ("Another", 2, "held")
 
 
 def test_key_that_may_not_be_used_pauses_and_says_so_once(message, reviewer, upstream, connection):
