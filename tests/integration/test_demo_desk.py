@@ -1,7 +1,10 @@
 """The demo's people and connection: made once, and following their file."""
 
+from datetime import timedelta
+
 import pytest
 from django.core.management import call_command
+from django.db.models.functions import Now
 
 from approvals.models import Connection, Mailbox
 from common.credentials import read_credentials, update_credentials
@@ -53,3 +56,11 @@ def test_people_sign_in_with_the_passwords_of_the_file_also_after_it_was_lost(cr
         person = Person.objects.get(email=known[f"{prefix}_EMAIL"])
         assert person.check_password(known[f"{prefix}_PASSWORD"])
     assert Connection.objects.get().webhook_secret == known["WEBHOOK_SECRET"]
+
+
+def test_connection_that_a_refused_key_has_paused_is_read_at_once_after_a_restart(credentials):
+    prepare(credentials)
+    Connection.objects.update(paused_at=Now() - timedelta(hours=1), paused_because="Refused.", read_at=Now())
+    assert not Connection.objects.to_probe().exists()
+    prepare(credentials)
+    assert Connection.objects.to_probe().exists()

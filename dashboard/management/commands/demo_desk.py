@@ -84,6 +84,8 @@ def _finish(known: dict[str, str]) -> dict[str, str]:
             "is_our_gateway": True,
         },
     )
+    # A pause that the old key brought about ends with the first read, which need not be waited for.
+    Connection.objects.filter(pk=connection.pk).exclude(paused_at=None).update(read_at=None)
     for prefix in ("MAILBOX", "MAILBOX2"):
         Mailbox.objects.update_or_create(
             connection=connection,

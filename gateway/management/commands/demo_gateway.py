@@ -1,6 +1,7 @@
 """Makes the demo's side of the gateway: an account, two mailboxes, four keys and the desk's webhook.
 
-Idempotent: what is there already stays, and a lost database is filled again with the keys in the file.
+Idempotent: what is there already stays, and a lost database is filled again with the keys in the file. Only a key that
+was revoked is replaced.
 """
 
 from pathlib import Path
@@ -55,10 +56,19 @@ class Command(BaseCommand):
 
 
 def _keys(account: Account, known: dict[str, str]) -> dict[str, str]:
-    texts = {variable: known.get(variable) or new_key_text() for variable, _, _ in _KEYS}
-    for variable, name, scopes in _KEYS:
-        register_key(account=account, name=name, scopes=[str(scope) for scope in scopes], text=texts[variable])
-    return texts
+    return {
+        variable: _working_key(account, name, [str(scope) for scope in scopes], known.get(variable) or new_key_text())
+        for variable, name, scopes in _KEYS
+    }
+
+
+def _working_key(account: Account, name: str, scopes: list[str], text: str) -> str:
+    """Register a key and return its text; another one where it was revoked, which it stays for good."""
+    if register_key(account=account, name=name, scopes=scopes, text=text).revoked_at is None:
+        return text
+    fresh = new_key_text()
+    register_key(account=account, name=name, scopes=scopes, text=fresh)
+    return fresh
 
 
 def _mailboxes(account: Account) -> dict[str, str]:

@@ -8,6 +8,7 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from common.credentials import read_credentials, update_credentials
+from gateway.auth import hash_key
 from gateway.models import Account, ApiKey, AuditLogEntry, Mailbox, Webhook
 from tests.integration.gateway.world import World, make_world
 
@@ -44,6 +45,20 @@ def test_demo_gateway_fills_a_lost_database_with_the_same_keys(db: None, file: P
     after = read_credentials(file)
     assert {name for name in NAMES if before[name] != after[name]} == {"MAILBOX_ID", "MAILBOX2_ID"}
     assert ApiKey.objects.count() == 4
+
+
+def test_demo_gateway_replaces_a_revoked_key_by_one_that_works(db: None, file: Path):
+    call_command("demo_gateway", credentials=file)
+    before = read_credentials(file)
+    revoked = ApiKey.objects.get(sha256=hash_key(before["OVERSIGHT_KEY"]))
+    ApiKey.objects.filter(pk=revoked.pk).update(revoked_at=timezone.now())
+    call_command("demo_gateway", credentials=file)
+    after = read_credentials(file)
+    assert {name for name in before if before[name] != after[name]} == {"OVERSIGHT_KEY"}
+    made = ApiKey.objects.get(sha256=hash_key(after["OVERSIGHT_KEY"]))
+    assert (made.revoked_at, made.scopes, made.name) == (None, revoked.scopes, revoked.name)
+    call_command("demo_gateway", credentials=file)
+    assert read_credentials(file) == after
 
 
 def test_demo_gateway_follows_the_desk_to_another_port(db: None, file: Path):
