@@ -64,7 +64,9 @@ def test(arguments: list[str]) -> int:
     options = ["-p", "tests.cluster", "-n", processes, "--dist", "loadgroup", *marks]
     command = [str(PYTHON), "-m", "pytest", *options, *chosen]
     sys.stdout.flush()
-    tested = subprocess.run(command, cwd=ROOT, env=_environment({}), check=False).returncode
+    # Else every test process would compile all tests anew, also where the caller keeps Python from keeping them.
+    environment_of_tests = _environment({"PYTHONDONTWRITEBYTECODE": ""})
+    tested = subprocess.run(command, cwd=ROOT, env=environment_of_tests, check=False).returncode
     return tested or checked
 
 
