@@ -41,8 +41,11 @@ def peer(*answers, drip=0.0):
         yield f"http://127.0.0.1:{listener.getsockname()[1]}", asked
     finally:
         stop.set()
+        # Closing alone would leave the thread waiting for a caller who never comes.
+        listener.shutdown(socket.SHUT_RDWR)
         listener.close()
         thread.join(5)
+        assert not thread.is_alive()
 
 
 def answer(body, status="200 OK", **headers):
