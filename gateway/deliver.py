@@ -33,9 +33,7 @@ def deliver(*, delivery_id: int) -> int | None:
     delivery = WebhookDelivery.objects.claim(delivery_id)
     if delivery is None:
         return None
-    with traced(delivery.trace):
-        finished = _attempt(delivery)
-    return WebhookDelivery.objects.next_after(delivery) if finished else None
+    return WebhookDelivery.objects.next_after(delivery) if attempt(delivery) else None
 
 
 def probe(*, webhook_id: str) -> bool:
@@ -45,12 +43,16 @@ def probe(*, webhook_id: str) -> bool:
     delivery = WebhookDelivery.objects.claim_waiting(webhook_id)
     if delivery is None:
         return False
+    return attempt(delivery, probing=True) and not Webhook.objects.get(pk=webhook_id).paused_at
+
+
+def attempt(delivery: WebhookDelivery, *, probing: bool = False) -> bool:
+    """Make one attempt at what was claimed; True when it is finished, so that later events of the message may go."""
     with traced(delivery.trace):
-        return _attempt(delivery, probing=True) and not Webhook.objects.get(pk=webhook_id).paused_at
+        return _attempt(delivery, probing)
 
 
-def _attempt(delivery: WebhookDelivery, *, probing: bool = False) -> bool:
-    """Make one attempt; True when the delivery is finished, so that later events of the message may go."""
+def _attempt(delivery: WebhookDelivery, probing: bool) -> bool:
     if delivery.webhook.deleted_at is not None:
         return delivery.failed(error="The subscription was deleted.")
     if delivery.attempts > MAX_ATTEMPTS:

@@ -17,7 +17,8 @@ log = logging.getLogger(__name__)
 
 # How many rows one sweep nudges or clears; the next one comes in seconds.
 BATCH = 200
-_SEND, _DELIVER = "gateway.tasks.send_email", "gateway.tasks.deliver_webhook"
+_SEND = "gateway.tasks.send_email"
+_DELIVER, _DRAIN = "gateway.tasks.deliver_webhook", "gateway.tasks.drain_webhook"
 
 
 def sweep(*, now: datetime) -> str:
@@ -66,8 +67,8 @@ def _nudge_deliveries(now: datetime) -> int:
     if has_enough_to_do(_DELIVER):
         return 0
     due = WebhookDelivery.objects.in_turn(BATCH)
-    for delivery_id in due:
-        nudge(_DELIVER, delivery_id)
+    for delivery_id, has_more_behind in due:
+        nudge(_DRAIN if has_more_behind else _DELIVER, delivery_id)
     return len(due)
 
 

@@ -3,7 +3,8 @@
 from celery import shared_task
 from django.utils import timezone
 
-from gateway import deliver, outbox, sweeping
+from common.nudge import nudge
+from gateway import deliver, draining, outbox, sweeping
 
 
 # Longer than all time limits of one attempt together (smtp.py); a mail server that stalls is no reason to kill.
@@ -19,6 +20,15 @@ def deliver_webhook(delivery_id: int) -> str:
     following = deliver.deliver(delivery_id=delivery_id)
     if following is not None:
         deliver_webhook.delay(following)
+    return "done"
+
+
+@shared_task
+def drain_webhook(delivery_id: int) -> str:
+    """Work for a moment on what has piled up for one subscription, and nudge itself to go on after what else waits."""
+    following = draining.drain(delivery_id=delivery_id)
+    if following is not None:
+        nudge(drain_webhook.name, following)
     return "done"
 
 

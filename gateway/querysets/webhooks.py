@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from django.db import models, transaction
-from django.db.models import Exists, OuterRef, Q, Window
+from django.db.models import Count, Exists, OuterRef, Q, Window
 from django.db.models.functions import Now, RowNumber
 
 from courier.models import Delivery, DeliveryQuerySet
@@ -101,11 +101,24 @@ class WebhookDeliveryQuerySet(DeliveryQuerySet):
         awake = Exists(Webhook.objects.awake().filter(pk=OuterRef("webhook")))
         return super().due().exclude(self._not_its_turn()).exclude(self._one_is_enough()).filter(Q(event=TEST) | awake)
 
-    def in_turn(self, most: int) -> list[int]:
-        """What the sweep hands out: the oldest of each subscription first, and those of slow endpoints last."""
-        turn = Window(RowNumber(), partition_by="webhook", order_by="pk")
-        rows = self.due().annotate(turn=turn).filter(turn__lte=_TURNS)
-        return list(rows.order_by("webhook__slow_attempts", "turn", "pk").values_list("pk", flat=True)[:most])
+    def in_turn(self, most: int) -> list[tuple[int, bool]]:
+        """What the sweep hands out: the oldest of each subscription first, and those of slow endpoints last.
+
+        With each, whether it is the last of its subscription here and more wait behind it.
+        """
+        among: dict[str, Any] = {"partition_by": "webhook"}
+        counted = self.due().annotate(
+            turn=Window(RowNumber(), order_by="pk", **among), all=Window(Count("pk"), **among)
+        )
+        handed = counted.filter(turn__lte=_TURNS).order_by("webhook__slow_attempts", "turn", "pk")
+        rows = list(handed.values_list("pk", "webhook", "turn", "all")[:most])
+        last = {webhook_id: pk if turn < count else None for pk, webhook_id, turn, count in rows}
+        return [(pk, pk == last[webhook_id]) for pk, webhook_id, _, _ in rows]
+
+    def waiting_for(self, webhook_id: str, most: int) -> list[int]:
+        """What this subscription should get now, longest due first; by the index webhook_delivery_open."""
+        mine = self.due().filter(webhook_id=webhook_id, state__in=_OPEN)
+        return list(mine.order_by("next_attempt_at", "pk").values_list("pk", flat=True)[:most])
 
     def claim(self, pk: int) -> WebhookDelivery | None:
         """Take one delivery for one attempt, or None when it is not due or somebody has it."""

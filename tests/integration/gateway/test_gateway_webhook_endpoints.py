@@ -262,9 +262,9 @@ def test_sweep_serves_every_subscription_before_the_backlog_of_one(world: World,
     world.held()
     backlog = list(WebhookDelivery.objects.filter(webhook=webhook).order_by("pk").values_list("pk", flat=True))
     fresh = WebhookDelivery.objects.get(webhook=other).pk
-    assert WebhookDelivery.objects.in_turn(3) == [backlog[0], fresh, backlog[1]]
+    assert WebhookDelivery.objects.in_turn(3) == [(backlog[0], False), (fresh, False), (backlog[1], True)]
     Webhook.objects.filter(pk=webhook.pk).update(slow_attempts=2)
-    assert WebhookDelivery.objects.in_turn(2) == [fresh, backlog[0]]
+    assert WebhookDelivery.objects.in_turn(2) == [(fresh, False), (backlog[0], True)]
 
 
 def test_endpoint_that_moved_during_an_attempt_is_not_judged_by_it(
@@ -276,7 +276,7 @@ def test_endpoint_that_moved_during_an_attempt_is_not_judged_by_it(
     hook_server.status = 410
     moved = {"url": "https://elsewhere.example.org/"}
     world.call("PATCH", f"/v1/webhooks/{webhook.pk}", key="admin", json=moved)
-    assert not deliver._attempt(delivery)
+    assert not deliver.attempt(delivery)
     webhook.refresh_from_db()
     assert (len(hook_server.got), webhook.paused_at, newest().state) == (1, None, "due")
 

@@ -1,0 +1,136 @@
+"""What piled up for a subscription is worked off without waiting for sweeps, in moments that others share."""
+
+import itertools
+from collections import Counter, deque
+
+import pytest
+
+from gateway import draining, tasks
+from gateway.models import Webhook, WebhookDelivery
+from gateway.querysets import webhooks as queries
+from tests.integration.gateway.servers import HookServer
+from tests.integration.gateway.world import World, sweep_and_catch_nudges
+
+DELIVER, DRAIN = "gateway.tasks.deliver_webhook", "gateway.tasks.drain_webhook"
+TURNS = queries._TURNS
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def webhook(world: World, hook_server: HookServer) -> Webhook:
+    return world.listen("oversight.pending", url=hook_server.url)
+
+
+@pytest.fixture
+def long_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(draining, "MOMENT", 60)
+
+
+@pytest.fixture
+def no_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(draining, "MOMENT", 0)
+
+
+class FailsAfterTwo(list[tuple[dict[str, str], bytes]]):
+    """What an endpoint got that answers 500 from the third event on."""
+
+    def __init__(self, server: HookServer) -> None:
+        self.server = server
+
+    def append(self, got: tuple[dict[str, str], bytes]) -> None:
+        super().append(got)
+        self.server.status = 200 if len(self) <= 2 else 500
+
+
+def pile_up(webhook: Webhook, count: int) -> list[int]:
+    """Plan events that no nudge tells of."""
+    rows = [
+        WebhookDelivery(webhook=webhook, event_id=f"{next(_numbers):026}", event="oversight.pending", body=b"{}")
+        for _ in range(count)
+    ]
+    return [row.pk for row in WebhookDelivery.objects.bulk_create(rows)]
+
+
+def states() -> dict[str, int]:
+    return dict(Counter(WebhookDelivery.objects.values_list("state", flat=True)))
+
+
+def work_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sweep once, and do what a worker would until its queue is empty, first come, first served."""
+    queue = deque(sweep_and_catch_nudges(monkeypatch))
+    monkeypatch.setattr("common.nudge._send_task", lambda task, row_id, countdown: queue.append((task, row_id)))
+    monkeypatch.setattr("common.nudge.transaction.on_commit", lambda then, robust: then())
+    run = {DELIVER: tasks.deliver_webhook, DRAIN: tasks.drain_webhook}
+    while queue:
+        task, row_id = queue.popleft()
+        run[task].run(row_id)
+
+
+def test_draining_delivers_all_that_waits_for_the_subscription(webhook: Webhook, long_moment: None):
+    first, *_ = pile_up(webhook, draining._AT_ONCE + 5)
+    assert draining.drain(delivery_id=first) is None
+    assert states() == {"delivered": draining._AT_ONCE + 5}
+
+
+def test_draining_leaves_other_subscriptions_alone(world: World, webhook: Webhook, long_moment: None):
+    pile_up(world.listen("oversight.pending", url=webhook.url), 2)
+    [first] = pile_up(webhook, 1)
+    assert draining.drain(delivery_id=first) is None
+    assert states() == {"delivered": 1, "due": 2}
+
+
+def test_draining_whose_moment_is_over_says_where_to_go_on(webhook: Webhook, no_moment: None):
+    first, second, _ = pile_up(webhook, 3)
+    assert draining.drain(delivery_id=first) == second
+    assert states() == {"delivered": 1, "due": 2}
+
+
+def test_draining_ends_at_an_endpoint_that_fails(webhook: Webhook, hook_server: HookServer, long_moment: None):
+    first, second, _ = pile_up(webhook, 3)
+    hook_server.status = 500
+    assert draining.drain(delivery_id=first) is None
+    assert draining.drain(delivery_id=second) is None
+    assert len(hook_server.got) == 2
+
+
+def test_draining_that_fails_on_the_way_ends_there(webhook: Webhook, hook_server: HookServer, long_moment: None):
+    first, *_ = pile_up(webhook, 4)
+    hook_server.got = FailsAfterTwo(hook_server)
+    assert draining.drain(delivery_id=first) is None
+    assert states() == {"delivered": 2, "due": 2}
+    assert len(hook_server.got) == 3
+
+
+def test_draining_leaves_where_another_has_its_first_delivery(webhook: Webhook, hook_server: HookServer):
+    first, *_ = pile_up(webhook, 3)
+    assert WebhookDelivery.objects.claim(first)
+    assert draining.drain(delivery_id=first) is None
+    assert hook_server.got == []
+
+
+@pytest.mark.parametrize(("waiting", "drains"), [(TURNS, 0), (TURNS + 1, 1)])
+def test_sweep_lets_a_backlog_be_drained_that_it_does_not_hand_out_whole(
+    webhook: Webhook, monkeypatch: pytest.MonkeyPatch, waiting: int, drains: int
+):
+    pile_up(webhook, waiting)
+    nudged = [task for task, _ in sweep_and_catch_nudges(monkeypatch)]
+    assert nudged == [DELIVER] * (TURNS - drains) + [DRAIN] * drains
+
+
+def test_backlog_is_worked_off_after_one_sweep(webhook: Webhook, monkeypatch: pytest.MonkeyPatch, no_moment: None):
+    pile_up(webhook, 3 * TURNS)
+    work_off(monkeypatch)
+    assert states() == {"delivered": 3 * TURNS}
+
+
+def test_two_backlogs_are_worked_off_in_turn(
+    world: World, webhook: Webhook, hook_server: HookServer, monkeypatch: pytest.MonkeyPatch, no_moment: None
+):
+    other = world.listen("oversight.pending", url=f"{webhook.url}/other")
+    for one in (webhook, other):
+        pile_up(one, TURNS + 10)
+    work_off(monkeypatch)
+    told = list(WebhookDelivery.objects.order_by("last_attempt_at").values_list("webhook", flat=True))
+    assert len(told) == 2 * TURNS + 20
+    behind = told[2 * TURNS :]
+    assert behind in ([webhook.pk, other.pk] * 10, [other.pk, webhook.pk] * 10)
