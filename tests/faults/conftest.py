@@ -17,7 +17,7 @@ from tests.conformance.tenant import Tenant
 from tests.faults.desk_rig import DeskRig, desk_rig
 from tests.faults.invariants import check_invariants
 from tests.integration.gateway.servers import HookServer, MailServer, hook_server, mail_server
-from tests.stack import running_stack
+from tests.stack import Stack, running_stack
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,20 @@ def make_tenant(rig: Rig) -> Callable[..., Tenant]:
 def tenant(make_tenant: Callable[..., Tenant]) -> Tenant:
     """An account of the test's own, whose mailbox holds what is sent."""
     return make_tenant()
+
+
+@pytest.fixture(scope="session")
+def _launched(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    with running_stack(tmp_path_factory) as stack:
+        yield stack
+
+
+@pytest.fixture
+def launched(_launched: Stack) -> Stack:
+    """The product of the group launcher, running: its tests kill and end it, in any order."""
+    if not _launched.is_running():
+        _launched.start()
+    return _launched
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
-"""What `./run` promises about processes: none is left behind, none stays dead, and a crash needs no hand.
+"""What `./run` promises about processes: none is left behind, and a crash needs no hand.
 
-The tests share one product and each leaves it running, so that they may come in any order.
+That none stays dead is proved by test_line_survives, on the same product.
 """
 
 import contextlib
@@ -9,14 +9,13 @@ import os
 import signal
 import stat
 import time
-import urllib.request
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from dashboard.launch import environment
-from tests.stack import Stack, running_stack
+from tests.faults.answering import everything_answers, status
+from tests.stack import Stack
 
 pytestmark = pytest.mark.xdist_group("launcher")
 
@@ -24,55 +23,9 @@ CHILDREN = ["postgres", "redis", "web", "gateway", "live", "worker-desk", "worke
 STOP_SECONDS = 4.0
 
 
-@pytest.fixture(scope="module")
-def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
-    with running_stack(tmp_path_factory) as own:
-        yield own
-
-
 @pytest.fixture
-def running(product: Stack) -> Stack:
-    if not product.is_running():
-        product.start()
-    return product
-
-
-def _status(url: str) -> int:
-    with urllib.request.urlopen(url, timeout=2) as answer:
-        return int(answer.status)
-
-
-def _everything_answers(stack: Stack) -> bool:
-    env = stack.env
-    urls = [
-        f"{stack.url}/readyz",
-        f"http://127.0.0.1:{env['GATEWAY_PORT']}/health",
-        f"http://127.0.0.1:{env['LIVE_PORT']}/live/health",
-        f"http://127.0.0.1:{env['DISCORD_PORT']}/",
-    ]
-    return all(_status(url) == 200 for url in urls)
-
-
-def test_table_is_what_the_tests_kill(running: Stack) -> None:
-    assert sorted(running.pids()) == sorted(CHILDREN)
-
-
-@pytest.mark.parametrize("name", CHILDREN)
-def test_killed_process_is_started_again_and_leaves_no_family(running: Stack, name: str) -> None:
-    family = [pid for pid in running.processes() if _session(pid) == running.pids()[name]]
-    killed = running.kill(name)
-    running.wait_for(lambda: running.pids().get(name, killed) != killed, 10, f"another {name} is started")
-    running.wait_for(lambda: _everything_answers(running), 30, f"everything answers after {name} was killed")
-    # Its own children would hold its port or go on taking its work.
-    assert not [pid for pid in family if pid in running.processes()]
-    assert f"{name} ended" in running.output.read_text()
-
-
-def _session(pid: int) -> int:
-    try:
-        return os.getsid(pid)
-    except ProcessLookupError:
-        return 0
+def running(launched: Stack) -> Stack:
+    return launched
 
 
 def test_ctrl_c_leaves_no_process(running: Stack) -> None:
@@ -106,7 +59,7 @@ def test_kill_of_everything_is_recovered_from_without_a_hand(running: Stack) -> 
             os.kill(pid, signum)
     running.launcher.wait()
     running.start()
-    assert _everything_answers(running)
+    assert everything_answers(running)
     assert _lasting(running.credentials) == kept
 
 
@@ -119,7 +72,7 @@ def test_second_start_is_refused_with_the_address(running: Stack) -> None:
     second = running.run()
     assert second.returncode == 1
     assert f"runs already: {running.url}" in second.stderr
-    assert _everything_answers(running)
+    assert everything_answers(running)
 
 
 def test_manage_works_beside_a_run_with_its_servers(running: Stack) -> None:
@@ -135,7 +88,7 @@ def test_stop_verb_ends_a_detached_run(tmp_path_factory: pytest.TempPathFactory)
         assert detached.returncode == 0, detached.stderr
         assert detached.stdout.startswith("ready http://127.0.0.1:")
         assert "first_admin" in detached.stdout
-        assert _status(f"{stack.url}/readyz") == 200
+        assert status(f"{stack.url}/readyz") == 200
     finally:
         stopped = stack.run("stop")
     assert stopped.returncode == 0, stopped.stderr

@@ -1,0 +1,21 @@
+"""Whether a running product answers at all of its doors."""
+
+import urllib.request
+
+from tests.stack import Stack
+
+
+def status(url: str) -> int:
+    with urllib.request.urlopen(url, timeout=2) as answer:
+        return int(answer.status)
+
+
+def everything_answers(stack: Stack) -> bool:
+    env = stack.env
+    urls = [
+        f"{stack.url}/readyz",
+        f"http://127.0.0.1:{env['GATEWAY_PORT']}/health",
+        f"http://127.0.0.1:{env['LIVE_PORT']}/live/health",
+        f"http://127.0.0.1:{env['DISCORD_PORT']}/",
+    ]
+    return all(status(url) == 200 for url in urls)
