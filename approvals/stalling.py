@@ -43,7 +43,7 @@ def _cause(decision: Decision, switches: list[KillSwitch], now: datetime) -> Sta
     if waiting := _waiting(connection, now):
         place = f"{reverse('connections')}#connection-{connection.pk}"
         return StalledGroup(waiting, "They are carried out once it is well again.", [], place, "See the connection")
-    return StalledGroup("No worker has taken them up.", "See whether the workers run: ./run manage doctor.", [])
+    return StalledGroup("No worker has taken them up.", "See whether the workers run.", [])
 
 
 def _stops(switch: KillSwitch, message: Message) -> bool:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import redis
@@ -16,6 +17,7 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from common.postgres import clock
+from dashboard.launch import data_folder
 
 OLDEST_POSTGRESQL = 140_000
 CLOCK_OFF = 2.0
@@ -32,6 +34,17 @@ class Finding:
     sentence: str
     advice: str = ""
     is_stuck: bool = True
+
+
+def is_at_rest() -> bool:
+    """Whether the desk does not run anywhere: its own PostgreSQL was started just for the command that asks.
+
+    Beside a PostgreSQL of somebody's own nobody can tell: the desk may run on other hosts.
+    """
+    data = Path(settings.DATA_DIR)
+    state = data_folder.read_state(data)
+    has_own_servers = "postgres" in state.get("processes", {}) and data_folder.is_held(data)
+    return has_own_servers and state.get("verb") not in ("start", "gateway")
 
 
 def postgresql_answers() -> bool:

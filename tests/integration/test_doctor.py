@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from alerts.models import Destination
 from approvals import unsigned
 from approvals.models import Connection, Decision, Message
 from dashboard import foundations
+from dashboard.launch import data_folder
 from dashboard.models import Tick
 from policy.kill_switch import pull
 from tests.factories import make_connection, make_message
@@ -105,48 +107,71 @@ def test_doctor_obeys_nothing_that_a_subject_says_to_the_terminal(capsys, well, 
     assert "[2J" in said
 
 
-@pytest.mark.django_db
-def test_doctor_says_that_triggers_alone_guard_the_ledger(capsys, well):
-    # The tests' role owns the tables, as with one DATABASE_URL for everything.
-    status, said = ask(capsys)
-    assert status == 0
-    assert "Triggers alone guard the ledger" in said
+def _nothing_is_wrong(monkeypatch):
+    """The tests' role owns the tables, as with one DATABASE_URL for everything."""
 
 
-@pytest.mark.django_db
-def test_doctor_misses_the_ledgers_triggers(capsys, well):
+def _triggers_are_off(monkeypatch):
     with database.cursor() as cursor:
         cursor.execute("ALTER TABLE audit_entry DISABLE TRIGGER USER")
-    status, said = ask(capsys)
-    assert status == 1
-    assert "The triggers that guard the ledger are gone or off." in said
 
 
-@pytest.mark.django_db
-def test_doctor_names_migrations_that_were_not_made(capsys, well):
+def _migrations_are_missing(monkeypatch):
     with database.cursor() as cursor:
-        cursor.execute("DELETE FROM django_migrations WHERE app = 'policy' AND name LIKE '0001%'")
-    status, said = ask(capsys)
-    assert status == 1
-    assert "1 migrations have not been made: policy.0001" in said
+        cursor.execute("DELETE FROM django_migrations WHERE app = 'policy'")
 
 
-@pytest.mark.django_db
-def test_doctor_tells_a_full_disk(capsys, well, monkeypatch):
+def _disk_is_full(monkeypatch):
     monkeypatch.setattr("shutil.disk_usage", lambda path: (10 * 1024**3, 0, 100 * 1024**2))
-    status, said = ask(capsys)
-    assert status == 1
-    assert "The disk of DATA_DIR is nearly full: 100 MB are free." in said
+
+
+def _clock_is_off(monkeypatch):
+    monkeypatch.setattr("dashboard.foundations.time.time", lambda: time.time_ns() / 1e9 - 3600)
 
 
 @pytest.mark.django_db
-def test_doctor_tells_a_clock_that_is_off(capsys, well, monkeypatch):
-    from time import time
+@pytest.mark.parametrize(
+    ("damage", "status", "words"),
+    [
+        (_nothing_is_wrong, 0, "Triggers alone guard the ledger"),
+        (_triggers_are_off, 1, "The triggers that guard the ledger are gone or off."),
+        (_migrations_are_missing, 1, "migrations have not been made: policy.0001"),
+        (_disk_is_full, 1, "The disk of DATA_DIR is nearly full: 100 MB are free."),
+        (_clock_is_off, 0, "The clock of this host is 3600 s behind the database's."),
+    ],
+    ids=["triggers alone", "triggers off", "migrations", "disk", "clock"],
+)
+def test_doctor_tells_what_is_wrong_with_what_the_desk_stands_on(capsys, well, monkeypatch, damage, status, words):
+    damage(monkeypatch)
+    ended, said = ask(capsys)
+    assert (ended, words in said) == (status, True)
 
-    monkeypatch.setattr("dashboard.foundations.time.time", lambda: time() - 3600)
-    status, said = ask(capsys)
-    assert status == 0
-    assert "The clock of this host is 3600 s behind the database's." in said
+
+@pytest.mark.django_db
+def test_doctor_says_that_the_desk_does_not_run_and_names_no_address_of_it(capsys, well, reviewer, settings, tmp_path):
+    # As ./run manage leaves it while its command runs and no run holds the folder.
+    settings.DATA_DIR = tmp_path
+    decide = {"message": make_message(well, subject="Invoice 2207"), "given_by": reviewer, "outcome": "approve"}
+    Decision.objects.create(revision=decide["message"].revision, reference="R", state="unknown", due_at=Now(), **decide)
+    Decision.objects.create(
+        **decide | {"message": (other := make_message(well))}, revision=other.revision, reference="S",
+        state="recorded", due_at=Now() - timedelta(minutes=5),
+    )  # fmt: skip
+    Connection.objects.update(complete_as_of=Now() - timedelta(hours=1))
+    Tick.objects.update(at=Now() - timedelta(hours=1))
+    with data_folder.held(tmp_path):
+        data_folder.write_state(tmp_path, {"pid": 1, "verb": "manage", "processes": {"postgres": 2, "redis": 3}})
+        status, said = ask(capsys)
+        data_folder.write_state(tmp_path, {"pid": 1, "verb": "manage", "processes": {}})
+        elsewhere = ask(capsys)[1]
+    assert (status, said.splitlines()[-1]) == (1, "2 things are stuck.")
+    assert "The desk does not run" in said
+    assert "not known whether “Invoice 2207” was approved" in said
+    assert "/attention/" in said
+    for words in (settings.PUBLIC_URL, "no worker", "not well read", "not carried out"):
+        assert words not in said
+        assert words in elsewhere
+    assert "does not run:" not in elsewhere
 
 
 @pytest.mark.django_db(transaction=True)

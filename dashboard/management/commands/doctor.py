@@ -23,6 +23,12 @@ from policy.models import KillSwitch
 
 # Sees everything, so that each act is told with the page on which those who may do it.
 _SCOPES = (Scope(Role.ADMIN), Scope(Role.REVIEWER))
+_AT_REST = (
+    "The desk does not run: nothing is taken in, decided or sent, and no page answers.",
+    "Start it with ./run. What it does by itself is left out here; the pages named below answer once it runs.",
+)
+# What only waits for the desk to run, and is no finding of its own while it does not.
+_BY_ITSELF = ("stalled", "overdue", "unread", "connection")
 ACTOR = Actor(kind="command", id="doctor", label="doctor", surface="command", scopes=_SCOPES)
 
 
@@ -35,6 +41,8 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         found, facts = _examine()
+        if foundations.is_at_rest():
+            found.insert(0, Finding(*_AT_REST))
         stuck = [finding for finding in found if finding.is_stuck]
         worth_knowing = [finding for finding in found if not finding.is_stuck]
         self._list("Stuck", stuck)
@@ -68,7 +76,8 @@ def _examine() -> tuple[list[Finding], list[str]]:
     found += wrong
     facts.append(about)
     try:
-        found += [*_of_workers(), *_of_switches(), *_of_the_desk(clock()), *_of_webhooks(), *_of_alerts()]
+        found += [*_of_switches(), *_of_webhooks(), *_of_alerts()]
+        found += _of_the_desk_at_rest(clock()) if foundations.is_at_rest() else [*_of_workers(), *_of_the_desk(clock())]
         facts.append(_counts())
     except DatabaseError as error:
         # Where migrations are missing that is said already, and reason enough.
@@ -88,7 +97,7 @@ def _of_workers() -> Iterator[Finding]:
 def _of_switches() -> Iterator[Finding]:
     for switch in KillSwitch.objects.visible_to(ACTOR):
         sentence = f"{switch.pulled_by} pulled the {switch} at {_moment(switch.pulled_at)}: {switch.reason}"
-        yield Finding(sentence, f"An admin releases it at {settings.PUBLIC_URL}/stop/")
+        yield Finding(sentence, f"An admin releases it at {_page('/stop/')}")
 
 
 def _of_the_desk(now: datetime) -> Iterator[Finding]:
@@ -98,15 +107,24 @@ def _of_the_desk(now: datetime) -> Iterator[Finding]:
     if more > 0:
         yield Finding(
             f"{more} more things are stuck; of each kind the oldest are told here.",
-            f"All of it: {settings.PUBLIC_URL}/attention/",
+            f"All of it: {_page('/attention/')}",
         )
+
+
+def _of_the_desk_at_rest(now: datetime) -> list[Finding]:
+    return [_told(one) for one in attention_for(ACTOR, now) if one.kind not in _BY_ITSELF]
 
 
 def _told(one: Stuck) -> Finding:
     # The page is where it is done; what posts has no address of its own to open.
     place = "/attention/" if one.act is None or one.act.posts else one.act.url
     why = f" {one.why}" if one.why else ""
-    return Finding(f"{one.what}, since {_moment(one.since)}.{why}", f"{one.advice} {settings.PUBLIC_URL}{place}")
+    return Finding(f"{one.what}, since {_moment(one.since)}.{why}", f"{one.advice} {_page(place)}")
+
+
+def _page(path: str) -> str:
+    """Return where a page is. At rest it is nowhere, and a port that is chosen at each start is not chosen yet."""
+    return path if foundations.is_at_rest() else f"{settings.PUBLIC_URL}{path}"
 
 
 def _of_webhooks() -> Iterator[Finding]:
@@ -123,12 +141,13 @@ def _of_alerts() -> Iterator[Finding]:
     for destination in Destination.objects.switched_off():
         since = _moment(destination.switched_off_at)
         sentence = f"Alerts to {destination} are switched off since {since}: {destination.switched_off_because}"
-        yield Finding(sentence, f"Nobody is told there. {settings.PUBLIC_URL}/alerts/")
-    if late := Delivery.objects.overdue().count():
+        yield Finding(sentence, f"Nobody is told there. {_page('/alerts/')}")
+    late = 0 if foundations.is_at_rest() else Delivery.objects.overdue().count()
+    if late:
         yield Finding(f"{late} alerts should have gone out by now.", "Their worker does not run, or Discord is slow.")
     if dead := Delivery.objects.dead_lately().count():
         sentence = f"{dead} alerts could not be delivered in the last 24 hours."
-        yield Finding(sentence, f"Why stands at {settings.PUBLIC_URL}/alerts/", is_stuck=False)
+        yield Finding(sentence, f"Why stands at {_page('/alerts/')}", is_stuck=False)
 
 
 def _counts() -> str:
