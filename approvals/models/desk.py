@@ -6,6 +6,7 @@ from django.db.models import Q
 from django.db.models.functions import Lower, Now
 
 from approvals.models.messages import Message
+from approvals.querysets import SavedViewQuerySet
 
 
 class Claim(models.Model):
@@ -63,6 +64,8 @@ class SavedView(models.Model):
     shared = models.BooleanField(default=False)
     created_at = models.DateTimeField(db_default=Now())
 
+    objects = SavedViewQuerySet.as_manager()
+
     class Meta:
         constraints = [models.UniqueConstraint("person", Lower("name"), name="saved_view_name_once")]
         indexes = [models.Index(fields=["shared"], condition=Q(shared=True), name="saved_view_shared")]
@@ -72,12 +75,14 @@ class SavedView(models.Model):
 
 
 class RuleWeight(models.Model):
-    """The points that admins give a published risk rule instead of its own; none for a rule that has none here."""
+    """The points that admins give a published risk rule instead of its own; without points, it counts as published."""
 
     rule = models.CharField(max_length=40, unique=True)
-    points = models.PositiveSmallIntegerField()
+    points = models.PositiveSmallIntegerField(null=True)
     changed_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL)
     changed_at = models.DateTimeField(db_default=Now())
+    # Up to which message what is held has been weighed anew; empty: all of it has.
+    weighed_to = models.BigIntegerField(null=True)
 
     class Meta:
         constraints = [models.CheckConstraint(condition=Q(points__lte=100), name="rule_weight_points")]

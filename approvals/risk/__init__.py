@@ -7,8 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
-from approvals.risk import attachments, body, parts, recipients, secrets
-from approvals.risk.findings import RULES, Finding, Level, RiskContext, Rule, worst_first
+from approvals.risk import attachments, body, naming, parts, recipients, repeated, replies, secrets, spelling
+from approvals.risk.findings import Finding, Rejected, RiskContext, restored, worst_first
+from approvals.risk.greeting import greets_another
+from approvals.risk.rules import RULES, Level, Rule
+from approvals.risk.score import Part, Score, score, score_of
 from approvals.showing import ShownLetter
 from common.fingerprint import Content
 
@@ -16,55 +19,63 @@ __all__ = [
     "RULES",
     "Finding",
     "Level",
+    "Part",
+    "Rejected",
     "RiskContext",
     "Rule",
+    "Score",
     "find_risks",
+    "restored",
     "risk_level",
     "risk_level_of",
     "risk_words",
     "risk_words_of",
+    "score",
+    "score_of",
 ]
 
 MAX_WORDS = 3
+_AS_PUBLISHED: Mapping[str, int] = {}
 
 
 def find_risks(content: Content, shown: ShownLetter, context: RiskContext) -> tuple[Finding, ...]:
     """Return all findings about a letter, worst first."""
-    return worst_first(chain(_about_people(content, context), _about_body(content, shown)))
+    return worst_first(chain(_about_people(content, shown, context), _about_body(content, shown)))
 
 
-def risk_level(findings: Iterable[Finding]) -> str:
-    """Return the level of the worst finding: "high", "notice", or empty when there is none."""
-    levels = {finding.level for finding in findings}
-    return next((level for level in ("high", "notice") if level in levels), "")
+def risk_level(findings: Iterable[Finding], weights: Mapping[str, int] = _AS_PUBLISHED) -> str:
+    """Return the level that findings have together: "high", "notice", or empty where nothing counts."""
+    return score(findings, weights).level
 
 
-def risk_words(findings: Iterable[Finding]) -> tuple[str, ...]:
-    """Return up to three short words for a row of the list, worst first: "look-alike", "link lies"."""
-    words = (RULES[finding.rule].words for finding in worst_first(findings) if finding.rule in RULES)
-    return tuple(dict.fromkeys(words))[:MAX_WORDS]
+def risk_words(findings: Iterable[Finding], weights: Mapping[str, int] = _AS_PUBLISHED) -> tuple[str, ...]:
+    """Return up to three short words for a row of the list, heaviest first: "look-alike", "link lies"."""
+    return score(findings, weights).words[:MAX_WORDS]
 
 
-def risk_level_of(stored: Iterable[Mapping[str, Any]]) -> str:
+def risk_level_of(stored: Iterable[Mapping[str, Any]], weights: Mapping[str, int] = _AS_PUBLISHED) -> str:
     """Return the level of findings as they are stored with a revision."""
-    return risk_level(map(_restored, stored))
+    return score_of(stored, weights).level
 
 
-def risk_words_of(stored: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+def risk_words_of(stored: Iterable[Mapping[str, Any]], weights: Mapping[str, int] = _AS_PUBLISHED) -> tuple[str, ...]:
     """Return the short words of findings as they are stored with a revision."""
-    return risk_words(map(_restored, stored))
+    return score_of(stored, weights).words[:MAX_WORDS]
 
 
-def _restored(stored: Mapping[str, Any]) -> Finding:
-    """Rules of a later or earlier version may have other names: an unknown one keeps its level and has no words."""
-    level: Level = "high" if stored.get("level") == "high" else "notice"
-    return Finding(str(stored.get("rule", "")), int(stored.get("version", 0)), level, str(stored.get("sentence", "")))
-
-
-def _about_people(content: Content, context: RiskContext) -> Iterator[Finding]:
-    yield from recipients.lookalikes(content, context)
-    yield from recipients.first_contacts(content, context)
-    yield from recipients.many(content, context)
+def _about_people(content: Content, shown: ShownLetter, context: RiskContext) -> Iterator[Finding]:
+    yield from naming.names_that_lie(content)
+    yield from greets_another(content, shown)
+    yield from repeated.rejected_before(context)
+    for rule in (
+        recipients.lookalikes,
+        recipients.off_allowlist,
+        recipients.first_contacts,
+        recipients.many,
+        spelling.odd_addresses,
+        replies.reply_elsewhere,
+    ):
+        yield from rule(content, context)
 
 
 def _about_body(content: Content, shown: ShownLetter) -> Iterator[Finding]:

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 
 from approvals.risk.findings import Finding, finding
+from approvals.risk.places import ATTACHMENTS
 from approvals.showing import found_in, named, stripped
 from approvals.showing.invisibles import BIDI
 from common.fingerprint import Attachment, Content
@@ -37,7 +38,8 @@ def running_code(content: Content) -> Iterator[Finding]:
             sentence = "An attachment can run code when it is opened."
             if level == "notice":
                 sentence = "An attachment opens in the browser and can hold a page of its own."
-            yield finding("attachment_runs_code", sentence, f"{name[:120]}: {why}.", (name,), level)  # type: ignore[arg-type]
+            detail = f"{name[:120]}: {why}."
+            yield finding("attachment_runs_code", sentence, detail, (name,), level, anchor=ATTACHMENTS)  # type: ignore[arg-type]
 
 
 def why_dangerous(attachment: Attachment) -> tuple[str, str]:

@@ -4,7 +4,10 @@ from collections import Counter
 from collections.abc import Iterator
 
 from approvals.risk.findings import Finding, counted, finding
-from approvals.showing import ShownLetter, found_in
+from approvals.risk.places import ADDRESSES, ATTACHMENTS, LINKS, SHEET, SUBJECT, marked
+from approvals.risk.resembling import passes_for_latin
+from approvals.risk.rules import Level
+from approvals.showing import Link, ShownLetter, found_in
 from approvals.showing.invisibles import BIDI, ORDINARY
 from approvals.showing.links import short_target
 from common.fingerprint import FIELDS, Content
@@ -14,9 +17,12 @@ _ODD = {
     "credentials_in_url": "has a name before the @ that is not where it goes",
     "ip_address": "goes to a bare number instead of a name",
     "mixed_script": "mixes letters of different scripts",
+    "passes_for_latin": "is written in letters that pass for Latin ones",
     "punycode": "has letters outside plain Latin in its name",
     "unusual_port": "goes to an unusual port",
 }
+_LETTERS = frozenset({"passes_for_latin", "punycode"})
+_MISLEADING = frozenset({"credentials_in_url", "mixed_script", "passes_for_latin"})
 _ACTING = ("javascript:", "vbscript:", "data:", "file:")
 _FIELD_NAMES = {
     "reply_to": "Reply-To",
@@ -30,6 +36,14 @@ _FIELD_NAMES = {
     "from_name": "the sender's name",
     "to": "To",
     "additions": "what the mailbox adds",
+}
+# Where what stands in a field, or is missing from it, is looked for.
+_PLACES = {
+    "subject": SUBJECT,
+    "addresses": ADDRESSES,
+    "file names": ATTACHMENTS,
+    **dict.fromkeys(("to", "cc", "bcc", "from", "from_name", "reply_to"), ADDRESSES),
+    "attachments": ATTACHMENTS,
 }
 
 
@@ -45,19 +59,28 @@ def lying_links(content: Content, shown: ShownLetter) -> Iterator[Finding]:
         f"{sentence} than the one it opens." if len(lying) == 1 else f"{sentence} than they open.",
         f"“{first.text[:80]}” goes to {short_target(first.target)[:120]}.",
         (f"{link.text} → {link.target}" for link in lying),
+        anchor=marked(first.mark, LINKS),
     )
 
 
 def odd_links(content: Content, shown: ShownLetter) -> Iterator[Finding]:
     """Links whose address is written so that a reader takes it for another."""
     for flag, words in _ODD.items():
-        odd = [link for link in shown.links if flag in link.flags]
+        odd = [link for link in shown.links if flag in (_seen_in(link) if flag in _LETTERS else link.flags)]
         if not odd:
             continue
         acting = any(link.target.lower().startswith(_ACTING) for link in odd)
-        level = "high" if acting or flag in ("credentials_in_url", "mixed_script") else "notice"
+        level: Level = "high" if acting or flag in _MISLEADING else "notice"
         targets = [short_target(link.target) for link in odd]
-        yield finding("odd_link", f"A link {words}.", f"{targets[0][:120]}.", targets, level)  # type: ignore[arg-type]
+        anchor = marked(odd[0].mark, LINKS)
+        yield finding("odd_link", f"A link {words}.", f"{targets[0][:120]}.", targets, level, anchor=anchor)
+
+
+def _seen_in(link: Link) -> tuple[str, ...]:
+    """Return what is odd about the letters of a link's host; those that pass for Latin are more than foreign."""
+    if "punycode" not in link.flags or "mixed_script" in link.flags:
+        return link.flags
+    return ("passes_for_latin",) if passes_for_latin(link.host) else link.flags
 
 
 def hidden_text(content: Content, shown: ShownLetter) -> Iterator[Finding]:
@@ -73,7 +96,8 @@ def hidden_text(content: Content, shown: ShownLetter) -> Iterator[Finding]:
         if not words:
             sentence = "A part of the text is not shown as it is written."
         evidence = (f"{h.text} ({h.how})" for h in found)
-        yield finding("hidden_text", sentence, f"By {ways}.", evidence, level)  # type: ignore[arg-type]
+        anchor = marked(next((h.mark for h in found if h.mark), ""))
+        yield finding("hidden_text", sentence, f"By {ways}.", evidence, level, anchor=anchor)  # type: ignore[arg-type]
 
 
 def invisible_characters(content: Content, shown: ShownLetter) -> Iterator[Finding]:
@@ -93,8 +117,9 @@ def invisible_characters(content: Content, shown: ShownLetter) -> Iterator[Findi
     if turned := [place for place, counts in places.items() if set(counts) & BIDI]:
         sentence = f"Characters in the {' and '.join(turned)} turn the order of reading round."
     evidence = (f"{place}: {dict(counts)}" for place, counts in places.items() if counts)
-    level = "notice" if harmless else "high"
-    yield finding("invisible_characters", sentence, f"{named}.", evidence, level)  # type: ignore[arg-type]
+    level: Level = "notice" if harmless else "high"
+    anchor = marked(shown.inked) if where[0] == "body" else _PLACES[where[0]]
+    yield finding("invisible_characters", sentence, f"{named}.", evidence, level, anchor=anchor)
 
 
 def remote_content(content: Content, shown: ShownLetter) -> Iterator[Finding]:
@@ -105,13 +130,16 @@ def remote_content(content: Content, shown: ShownLetter) -> Iterator[Finding]:
     kinds = ", ".join(f"{kind} × {n}" for kind, n in Counter(b.kind for b in shown.blocked).most_common())
     sentence = f"The letter would load {counted(len(shown.blocked), 'thing')} from elsewhere."
     where = f" from {', '.join(hosts[:3])}" if hosts else ""
-    yield finding("remote_content", sentence, f"{kinds}{where}.", (f"{b.kind}: {b.url}" for b in shown.blocked))
+    anchor = marked(next((b.mark for b in shown.blocked if b.mark), ""))
+    evidence = (f"{b.kind}: {b.url}" for b in shown.blocked)
+    yield finding("remote_content", sentence, f"{kinds}{where}.", evidence, anchor=anchor)
 
 
 def shown_as_source(content: Content, shown: ShownLetter) -> Iterator[Finding]:
     """The letter could not be laid out, so nobody has seen it as its recipient will."""
     if shown.doubt:
-        yield finding("shown_as_source", "The letter is shown as its source.", f"Because {shown.doubt}.")
+        sentence = "The letter is shown as its source."
+        yield finding("shown_as_source", sentence, f"Because {shown.doubt}.", anchor=SHEET)
 
 
 def not_visible(content: Content, shown: ShownLetter) -> Iterator[Finding]:
@@ -119,6 +147,6 @@ def not_visible(content: Content, shown: ShownLetter) -> Iterator[Finding]:
     missing = [name for name in FIELDS if name not in content.coverage]
     if missing:
         names = [_FIELD_NAMES.get(name, name) for name in missing]
-        yield finding(
-            "not_visible", "Some of this letter is not visible with this key.", f"{', '.join(names)}.", missing
-        )
+        sentence = "Some of this letter is not visible with this key."
+        anchor = next((_PLACES[name] for name in missing if name in _PLACES), SHEET)
+        yield finding("not_visible", sentence, f"{', '.join(names)}.", missing, anchor=anchor)

@@ -1,62 +1,17 @@
-"""What a finding is, the published names of the rules, and what the desk knows that rules may use.
-
-A rule's version is raised with every change that could judge an old letter differently: findings are stored with the
-revision they were made for.
-"""
+"""What a finding is, and what the desk knows that rules may use: plain values, no rows."""
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
-from typing import Any, Literal
+from typing import Any
 
-Level = Literal["high", "notice"]
+from approvals.risk.rules import RULES, Level, Rule
 
 # A finding that its own rule made milder counts the fifth part of its points.
 MILDER = 5
 MAX_EVIDENCE = 50
 
 
-@dataclass(frozen=True)
-class Rule:
-    """A rule as it is published: its name never changes, `words` are what the list shows.
-
-    `level` and `points` are those of its worst finding; a rule may call one of its findings milder, never worse.
-    """
-
-    name: str
-    version: int
-    level: Level
-    points: int
-    words: str
-    about: str
-
-
-# In the order of weight: the first is the worst.
-RULES = {
-    rule.name: rule
-    for rule in (
-        Rule("lookalike_recipient", 1, "high", 70, "look-alike", "A recipient's address resembles a known one."),
-        Rule("attachment_runs_code", 1, "high", 70, "runs code", "An attachment can run code when it is opened."),
-        Rule("link_text_lies", 1, "high", 60, "link lies", "A link's text names another address than it opens."),
-        Rule("hidden_text", 1, "high", 60, "hidden text", "The letter holds text that its recipient would not see."),
-        Rule("secret_in_body", 1, "high", 60, "secret", "The letter seems to hold a key or password."),
-        Rule(
-            "parts_differ", 1, "high", 60, "parts differ", "The HTML and the text of the letter say different things."
-        ),
-        Rule(
-            "shown_as_source", 1, "high", 50, "not laid out", "The letter could not be laid out: its source is shown."
-        ),
-        Rule(
-            "invisible_characters", 1, "high", 50, "invisible marks", "The letter holds characters that show nothing."
-        ),
-        Rule("odd_link", 2, "high", 50, "odd link", "A link's address is written in a way that misleads."),
-        Rule("many_recipients", 2, "high", 50, "many people", "The letter goes to many people."),
-        Rule("payment_details", 1, "notice", 20, "payment", "The letter holds a bank account or card number."),
-        Rule("first_contact", 1, "notice", 10, "first contact", "Nobody here has written to this address before."),
-        Rule("remote_content", 1, "notice", 5, "remote content", "The letter would load something from elsewhere."),
-        Rule("not_visible", 1, "notice", 5, "parts unseen", "Some fields cannot be read with this connection's key."),
-    )
-}
 _ORDER = {name: place for place, name in enumerate(RULES)}
 _LEVELS = {"high": 0, "notice": 1}
 
@@ -78,11 +33,30 @@ class Finding:
 
 
 @dataclass(frozen=True)
+class Rejected:
+    """A letter like this one that was rejected. Of one in another mailbox nobody and nothing is named: who sees this
+    letter may not see that one.
+    """
+
+    public_id: str
+    by: str
+    at: str
+    reason: str = ""
+    is_same: bool = True
+    in_same_mailbox: bool = True
+
+
+@dataclass(frozen=True)
 class RiskContext:
-    """What the desk knows: its own domains, and how often each known address was written to."""
+    """What the desk knows: its own domains, how often each known address was written to, what was rejected.
+
+    `allowlist` has the entries in force (`ana@acme.example`, `acme.example`, `*.acme.example`); None: there is none.
+    """
 
     own_domains: Collection[str] = ()
     known_addresses: Mapping[str, int] = field(default_factory=dict)
+    allowlist: Collection[str] | None = None
+    rejected: Rejected | None = None
 
 
 def finding(

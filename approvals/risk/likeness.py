@@ -42,6 +42,7 @@ _DATE = re.compile(
     rf"#(?: (?:of|de|of the))? (?:{'|'.join(_MONTHS.split())})\b\.?(?: (?:de )?#)?"
     rf"|\b(?:{'|'.join(_MONTHS.split())})\b\.? #(?: #)?"
 )
+_DIGITS = {ord(str(digit)): f"{chr(ord('k') + digit)}x" for digit in range(10)}
 _WORD = re.compile(r"[^\W_]+|[#*@]")
 _NAMES = re.compile(r"\*(?:\s\*)+")
 _SPACES = re.compile(r"\s+")
@@ -88,13 +89,8 @@ def _masked(content: Content) -> str:
     bodies = [content.markdown or ""]
     if content.html is not None:
         bodies.append(_words_of_html(content.html))
-    named = next((name for body in bodies if (name := _greeted(body))), ())
+    named = next((name for body in bodies if (name := greeting_of(body).words)), ())
     return "\n".join(_mask(text, named) for text in (content.subject, *bodies) if text)
-
-
-def _greeted(text: str) -> tuple[str, ...]:
-    _, words, _ = greeting_of(text)
-    return words
 
 
 def _mask(text: str, named: Iterable[str]) -> str:
@@ -109,9 +105,9 @@ def _mask(text: str, named: Iterable[str]) -> str:
 
 
 def _host(url: re.Match[str]) -> str:
-    """A link is known by where it goes; its path and its query name the one letter."""
+    """A link is known by the host it goes to, numbers included; its path and its query belong to the one letter."""
     address = url.group() if "://" in url.group() else f"http://{url.group()}"
-    return f" {re.sub(r'[^a-z]', ' ', host_of(address))} "
+    return f" {re.sub(r'[^a-z]', ' ', host_of(address).translate(_DIGITS))} "
 
 
 def _words_of_html(source: str) -> str:

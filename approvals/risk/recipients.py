@@ -1,89 +1,52 @@
-"""Rules about who gets the letter: look-alikes of known addresses, first contacts, large numbers of people."""
+"""Rules about who gets the letter: look-alikes of known addresses, first contacts, large numbers, the allowlist."""
 
 import re
-import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
 from itertools import islice
 
+from approvals.risk.addresses import domain_of, everybody, own_domains, strangers
 from approvals.risk.findings import Finding, RiskContext, counted, finding
-from approvals.showing.links import registered_domain, scripts, unicode_host
-from common.fingerprint import Content, normalise_address
+from approvals.risk.places import ADDRESSES, at_address
+from approvals.risk.resembling import PROVIDERS, Neighbours, is_one_slip_apart, resembles
+from approvals.showing.links import registered_domain
+from common.fingerprint import Content
 
 MANY, VERY_MANY = 10, 50
 
 # A letter to more unknown domains than this is one mass mail; comparing each with each would take too long.
 MAX_COMPARED = 100
 MAX_NAMED = 20
-
-# Providers resemble each other by chance (mail.com, gmail.com), and everybody writes to them.
-_PROVIDERS = frozenset(
-    "gmail.com mail.com ymail.com email.com hotmail.com outlook.com live.com msn.com yahoo.com aol.com icloud.com "
-    "me.com mac.com gmx.net gmx.com gmx.de web.de proton.me protonmail.com pm.me fastmail.com hey.com zoho.com "
-    "mail.ru qq.com 163.com 126.com t-online.de freenet.de orange.fr free.fr wanadoo.fr libero.it".split()
-)
-_PAIRS = (("rn", "m"), ("vv", "w"), ("cl", "d"))
-_LETTERS = str.maketrans(
-    # Digits and signs that pass for letters, then Cyrillic and Greek letters that look Latin.
-    {"0": "o", "1": "l", "3": "e", "4": "a", "5": "s", "|": "l", "i": "l", "ı": "l", "ɡ": "g", "ɑ": "a"}
-    | dict(zip("аеорсухіјѕԁһӏьгкмтвнԛԝ", "aeopcyxljsdhlbrkmtbhqw", strict=True))
-    | dict(zip("αεορςυνικτω", "aeopcuvlktw", strict=True))
-)
-_ADDRESS = re.compile(r"<([^<>]*)>\s*$")
-
-
-def bare_address(address: str) -> str:
-    """Return the address itself, without a display name, normalised."""
-    found = _ADDRESS.search(address[-1000:])
-    return normalise_address(found.group(1) if found else address)
-
-
-def everybody(content: Content) -> tuple[str, ...]:
-    """Return each distinct address that gets the letter, those that the mailbox adds included."""
-    added = [content.additions.get(name, "") for name in ("auto_cc", "auto_bcc", "oversight_copy")]
-    extra = [part for text in added for part in text.split(",")]
-    addresses = (bare_address(a) for a in (*content.to, *content.cc, *content.bcc, *extra))
-    return tuple(dict.fromkeys(address for address in addresses if "@" in address))
+MAX_ADDRESSES = 1000
+MAX_COLLEAGUES = 500
 
 
 def lookalikes(content: Content, context: RiskContext) -> Iterator[Finding]:
-    """Recipients that are almost, but not quite, somebody known; and names written in mixed scripts."""
+    """Addresses that are almost, but not quite, somebody known."""
     return islice(_lookalikes(content, context), MAX_NAMED)
 
 
 def _lookalikes(content: Content, context: RiskContext) -> Iterator[Finding]:
-    known = {address.lower() for address in context.known_addresses}
-    ours = {domain.lower().rstrip(".") for domain in context.own_domains}
-    people: dict[str, list[str]] = defaultdict(list)
-    for address in sorted(known):
-        people[address.rpartition("@")[2]].append(address)
-    domains = Neighbours((ours | {registered_domain(domain) for domain in people}) - _PROVIDERS)
-    seen: dict[str, str] = {}
-    addresses = [a for a in everybody(content) if a.lower() not in known]
-    for address in addresses:
-        domain = address.rpartition("@")[2]
-        if domain in seen or len(seen) >= MAX_COMPARED:
-            continue
-        seen[domain] = resembles(domain, domains) if domain not in _PROVIDERS else ""
-    for address in addresses[:1000]:
-        domain = address.rpartition("@")[2]
-        if kin := seen.get(domain, ""):
-            yield _lookalike(address, kin, context, ours)
-        elif mixed_scripts(domain):
+    ours = own_domains(context)
+    unknown = list(islice(strangers(content, context), MAX_ADDRESSES))
+    people = _people(context, {domain_of(address) for _, address in unknown})
+    known = {registered_domain(domain_of(address)) for address in context.known_addresses}
+    domains = Neighbours((ours | known) - PROVIDERS)
+    kin: dict[str, str] = {}
+    for who, address in unknown:
+        domain = domain_of(address)
+        if domain not in kin and len(kin) < MAX_COMPARED:
+            kin[domain] = resembles(domain, domains) if domain not in PROVIDERS else ""
+        if found := kin.get(domain, ""):
+            yield _lookalike(who, address, found, context, ours)
+        elif near := _near_person(address.lower(), people[domain]):
             yield finding(
                 "lookalike_recipient",
-                "A recipient's domain mixes letters of different scripts.",
-                f"{address} reads as {unicode_host(domain)}.",
-                (address,),
-            )
-        elif near := _near_person(address.lower(), people[domain][:500]):
-            yield finding(
-                "lookalike_recipient",
-                "A recipient's address is one letter from one that is known.",
+                f"A {who}'s address is one letter from one that is known.",
                 f"{address} was never written to; {near} was.",
                 (address, near),
                 level="notice",
+                anchor=at_address(address),
             )
 
 
@@ -91,14 +54,38 @@ def first_contacts(content: Content, context: RiskContext) -> Iterator[Finding]:
     """Recipients outside that nobody has written to before."""
     if not context.known_addresses:
         return
-    known = {address.lower() for address, times in context.known_addresses.items() if times > 0}
-    ours = {domain.lower() for domain in context.own_domains}
-    new = [a for a in everybody(content) if a.lower() not in known and a.rpartition("@")[2] not in ours]
+    ours = own_domains(context)
+    everyone = (a for a in everybody(content) if domain_of(a) not in ours)
+    new = [address for address in everyone if not context.known_addresses.get(address.lower())]
     if len(new) == 1:
-        yield finding("first_contact", "Nobody has written to this address before.", f"{new[0]}.", new)
+        sentence, anchor = "Nobody has written to this address before.", at_address(new[0])
+        yield finding("first_contact", sentence, f"{new[0]}.", new, anchor=anchor)
     elif new:
         sentence = f"Nobody has written to {len(new):,} of these addresses before."
-        yield finding("first_contact", sentence, f"{_some(new)}.", new)
+        yield finding("first_contact", sentence, f"{_some(new)}.", new, anchor=ADDRESSES)
+
+
+def off_allowlist(content: Content, context: RiskContext) -> Iterator[Finding]:
+    """Recipients that no entry of the allowlist allows. Without an allowlist it says nothing."""
+    if context.allowlist is None:
+        return
+    entries = frozenset(entry.strip().lower().rstrip(".").removeprefix("*@") for entry in context.allowlist)
+    off = [address for address in everybody(content) if not is_allowed(address, entries)]
+    if len(off) == 1:
+        sentence, anchor = "This recipient is not on the allowlist.", at_address(off[0])
+        yield finding("off_allowlist", sentence, f"{off[0]}.", off, anchor=anchor)
+    elif off:
+        sentence = f"{len(off):,} recipients are not on the allowlist."
+        yield finding("off_allowlist", sentence, f"{_some(off)}.", off, anchor=ADDRESSES)
+
+
+def is_allowed(address: str, entries: frozenset[str]) -> bool:
+    """Whether an entry names this address, its domain, or a domain that its own lies below (`*.acme.example`)."""
+    address = address.lower()
+    domain = domain_of(address)
+    labels = domain.split(".")
+    above = {f"*.{'.'.join(labels[place:])}" for place in range(1, len(labels))}
+    return not entries.isdisjoint({address, domain, *above})
 
 
 def many(content: Content, context: RiskContext) -> Iterator[Finding]:
@@ -108,85 +95,19 @@ def many(content: Content, context: RiskContext) -> Iterator[Finding]:
         return
     copies = ((len(content.to), "To"), (len(content.cc), "Cc"), (len(content.bcc), "Bcc"))
     detail = ", ".join(f"{count:,} in {name}" for count, name in copies if count)
-    level = "high" if number > VERY_MANY else "notice"
-    yield finding("many_recipients", f"This goes to {counted(number, 'person', 'people')}.", f"{detail}.", level=level)  # type: ignore[arg-type]
+    sentence = f"This goes to {counted(number, 'person', 'people')}."
+    milder = None if number > VERY_MANY else "notice"
+    yield finding("many_recipients", sentence, f"{detail}.", level=milder, anchor=ADDRESSES)  # type: ignore[arg-type]
 
 
-def resembles(domain: str, known: "Neighbours") -> str:
-    """Return the known domain that `domain` could be taken for; empty when there is none or it is that domain."""
-    labels = domain.split(".")
-    inside = {".".join(labels[a:b]) for a in range(len(labels)) for b in range(a + 2, len(labels) + 1)}
-    if any(part in known.domains and domain.endswith(part) for part in inside):
-        return ""
-    if held := sorted(inside & known.domains):
-        return held[0]
-    mine = registered_domain(domain)
-    looks = skeleton(mine)
-    letters = frozenset(looks)
-    for other, registered, skeleton_of_other, letters_of_other in known.looks:
-        if mine == registered:
-            continue
-        if looks == skeleton_of_other or (len(letters ^ letters_of_other) <= 4 and close(looks, skeleton_of_other)):
-            return other
-    return ""
-
-
-class Neighbours:
-    """Known domains with what each looks like, worked out once."""
-
-    def __init__(self, domains: Iterable[str]) -> None:
-        self.domains = frozenset(domains)
-        self.looks = []
-        for domain in sorted(self.domains):
-            registered = registered_domain(domain)
-            looks = skeleton(registered)
-            self.looks.append((domain, registered, looks, frozenset(looks)))
-
-
-@lru_cache(maxsize=8192)
-def skeleton(domain: str) -> str:
-    """Return what a domain looks like at a glance: confusable letters and pairs of letters made one."""
-    text = unicodedata.normalize("NFKD", unicode_host(domain)).casefold()
-    text = "".join(c for c in text if not unicodedata.combining(c)).translate(_LETTERS)
-    for pair, letter in _PAIRS:
-        text = text.replace(pair, letter)
-    return text
-
-
-def close(first: str, second: str) -> bool:
-    """Whether two names are one slip of the hand apart, or two where both are long."""
-    shorter = min(len(name.partition(".")[0]) for name in (first, second))
-    limit = 2 if shorter >= 9 else 1
-    if shorter < 4 or abs(len(first) - len(second)) > limit:
-        return False
-    return 0 < _distance(first, second, limit) <= limit
-
-
-def mixed_scripts(domain: str) -> bool:
-    """Whether one label of a domain is written with letters of more than one script."""
-    return any(len(scripts(label)) > 1 for label in unicode_host(domain).split("."))
-
-
-def _distance(first: str, second: str, limit: int) -> int:
-    """Return how many letters were changed, added, left out or swapped with their neighbour; past `limit` any more."""
-    while first and second and first[0] == second[0]:
-        first, second = first[1:], second[1:]
-    while first and second and first[-1] == second[-1]:
-        first, second = first[:-1], second[:-1]
-    if abs(len(first) - len(second)) > limit or min(len(first), len(second)) > 40:
-        return limit + 1
-    before: list[int] = []
-    row = list(range(len(second) + 1))
-    for i, letter in enumerate(first, 1):
-        before, above, row = row, before, [i]
-        for j, other in enumerate(second, 1):
-            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (letter != other))
-            if i > 1 and j > 1 and letter == second[j - 2] and first[i - 2] == other:
-                cost = min(cost, above[j - 2] + 1)
-            row.append(cost)
-        if min(row) > limit:
-            return limit + 1
-    return row[-1]
+def _people(context: RiskContext, domains: set[str]) -> dict[str, list[str]]:
+    """Return the known people at these domains."""
+    people: dict[str, list[str]] = defaultdict(list)
+    for address in context.known_addresses:
+        domain = domain_of(address)
+        if domain in domains and len(people[domain]) < MAX_COLLEAGUES:
+            people[domain].append(address.lower())
+    return people
 
 
 def _near_person(address: str, known: Iterable[str]) -> str:
@@ -196,23 +117,21 @@ def _near_person(address: str, known: Iterable[str]) -> str:
         return ""
     for other in known:
         name = other.rpartition("@")[0]
-        if re.sub(r"\d", "", name) == re.sub(r"\d", "", local):
-            continue
-        if abs(len(name) - len(local)) <= 1 and _distance(name, local, 1) == 1:
+        if is_one_slip_apart(name, local) and re.sub(r"\d", "", name) != re.sub(r"\d", "", local):
             return other
     return ""
 
 
-def _lookalike(address: str, kin: str, context: RiskContext, ours: set[str]) -> Finding:
-    times = sum(n for a, n in context.known_addresses.items() if a.lower().rpartition("@")[2].endswith(kin))
+def _lookalike(who: str, address: str, kin: str, context: RiskContext, ours: frozenset[str]) -> Finding:
+    times = sum(n for a, n in context.known_addresses.items() if f".{domain_of(a)}".endswith(f".{kin}"))
     whose = "your own domain" if kin in ours else "one you write to"
-    domain = address.rpartition("@")[2]
-    if kin in domain:
-        sentence = f"A recipient's domain has {whose} inside it, but is another one."
+    if kin in domain_of(address):
+        sentence = f"A {who}'s domain has {whose} inside it, but is another one."
     else:
-        sentence = f"A recipient's domain is almost {whose}."
+        sentence = f"A {who}'s domain is almost {whose}."
     known = f", {counted(times, 'letter')} so far" if times else ""
-    return finding("lookalike_recipient", sentence, f"{address} is not {kin}{known}.", (address, kin))
+    detail = f"{address} is not {kin}{known}."
+    return finding("lookalike_recipient", sentence, detail, (address, kin), anchor=at_address(address))
 
 
 def _some(addresses: list[str]) -> str:

@@ -7,10 +7,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from approvals.risk.findings import RULES, Finding, counted_points, restored
+from approvals.risk.findings import Finding, counted_points, restored
+from approvals.risk.rules import RULES
 
 # From here on a letter, or one finding, is called high; below, and above nothing, it is a notice.
 HIGH = 50
+
+_ORDER = {name: place for place, name in enumerate(RULES)}
 
 # What a finding of a rule that is no longer published counts, where it was stored without points.
 _UNPUBLISHED = {"high": HIGH, "notice": 10}
@@ -34,6 +37,11 @@ class Score:
     level: str = ""
     parts: tuple[Part, ...] = ()
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words of what counts, heaviest first."""
+        return tuple(part.words for part in self.parts if part.points and part.words)
+
 
 def score(findings: Iterable[Finding], weights: Mapping[str, int]) -> Score:
     """Return what findings weigh together. `weights` has only the rules that an admin gave points of their own."""
@@ -43,7 +51,7 @@ def score(findings: Iterable[Finding], weights: Mapping[str, int]) -> Score:
         known = heaviest.get(finding.rule)
         if known is None or (part.points, part.published) > (known.points, known.published):
             heaviest[finding.rule] = part
-    parts = sorted(heaviest.values(), key=lambda part: -part.points)
+    parts = sorted(heaviest.values(), key=lambda part: (-part.points, _ORDER.get(part.rule, len(_ORDER))))
     points = sum(part.points for part in parts)
     return Score(points, level_of(points), tuple(parts))
 

@@ -7,11 +7,17 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator
+from itertools import islice
 
 from approvals.risk.findings import Finding, finding
+from approvals.risk.places import SHEET
 from approvals.showing import ShownLetter, stripped
 from common.fingerprint import Content
 
+# More than this in one letter say no more, and comparing each with each would take too long.
+MAX_FOUND = 100
+
+_NAMED = "password or key"
 _KEYS = {
     "AWS access key": re.compile(r"\b(?:AKIA|ASIA)[0-9A-Z]{16}\b"),
     "private key": re.compile(r"-----BEGIN (?:[A-Z]{2,12} ){0,3}PRIVATE KEY(?: BLOCK)?-----"),
@@ -58,37 +64,55 @@ def words_of(content: Content, shown: ShownLetter) -> str:
 def keys(content: Content, shown: ShownLetter) -> Iterator[Finding]:
     """Keys by their well-known shapes, and values that a text calls a password or key and that look like one."""
     text = words_of(content, shown)
-    found = {match.group(): kind for kind, shape in _KEYS.items() for match in shape.finditer(text)}
-    for match in _NAMED_SECRET.finditer(text):
-        value = match.group(1).rstrip(".,;)!?")
-        if looks_random(value) and not any(value in known or known in value for known in found):
-            found[value] = "password or key"
-    for match in _URL_PASSWORD.finditer(text):
-        found.setdefault(match.group(1), "password in an address")
+    found: dict[str, str] = {}
+    for kind, value in _keys_in(text):
+        if len(found) >= MAX_FOUND:
+            break
+        if kind != _NAMED or not any(value in known or known in value for known in found):
+            found.setdefault(value, kind)
     if not found:
         return
     kinds = Counter(found.values())
-    sentence = f"The letter seems to hold a {next(iter(kinds))}."
+    sentence = f"The letter seems to hold {_a(next(iter(kinds)))}."
     if len(found) > 1:
-        sentence = f"The letter seems to hold {len(found)} keys or passwords."
+        most = "+" if len(found) >= MAX_FOUND else ""
+        sentence = f"The letter seems to hold {len(found)}{most} keys or passwords."
     evidence = [f"{kind}: {masked(value)}" for value, kind in found.items()]
-    yield finding("secret_in_body", sentence, f"{evidence[0]}.", evidence)
+    yield finding("secret_in_body", sentence, f"{evidence[0]}.", evidence, anchor=SHEET)
+
+
+def _keys_in(text: str) -> Iterator[tuple[str, str]]:
+    for kind, shape in _KEYS.items():
+        for match in shape.finditer(text):
+            yield kind, match.group()
+    for match in _NAMED_SECRET.finditer(text):
+        value = match.group(1).rstrip(".,;)!?")
+        if looks_random(value):
+            yield _NAMED, value
+    for match in _URL_PASSWORD.finditer(text):
+        yield "password in an address", match.group(1)
 
 
 def payments(content: Content, shown: ShownLetter) -> Iterator[Finding]:
     """Bank accounts and card numbers whose check digits are right."""
     text = words_of(content, shown)
-    accounts = list(dict.fromkeys(filter(None, map(iban_in, _IBAN.findall(text)))))
-    digits = (re.sub(r"[ \-]", "", match) for match in _CARD.findall(text))
-    cards = [d for d in dict.fromkeys(digits) if is_card(d) and not any(d in account for account in accounts)]
+    accounts = list(islice(dict.fromkeys(filter(None, map(iban_in, _IBAN.findall(text)))), MAX_FOUND))
+    digits = dict.fromkeys(re.sub(r"[ \-]", "", match) for match in _CARD.findall(text))
+    cards = list(islice((d for d in digits if is_card(d) and not any(d in a for a in accounts)), MAX_FOUND))
     if accounts:
         bank = "a bank account number" if len(accounts) == 1 else f"{len(accounts)} bank account numbers"
         evidence = [f"{a[:4]} … {a[-4:]}" for a in accounts]
-        yield finding("payment_details", f"The letter holds {bank}.", f"{evidence[0]}.", evidence)
+        yield finding(
+            "payment_details", f"The letter holds {bank}.", f"{evidence[0]}.", evidence, "notice", anchor=SHEET
+        )
     if cards:
         number = "a card number" if len(cards) == 1 else f"{len(cards)} card numbers"
         evidence = [f"ends in {card[-4:]}" for card in cards]
-        yield finding("payment_details", f"The letter holds {number}.", f"It {evidence[0]}.", evidence)
+        yield finding("payment_details", f"The letter holds {number}.", f"It {evidence[0]}.", evidence, anchor=SHEET)
+
+
+def _a(kind: str) -> str:
+    return f"an {kind}" if kind[0] in "AI" else f"a {kind}"
 
 
 def looks_random(value: str) -> bool:

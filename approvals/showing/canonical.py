@@ -39,10 +39,14 @@ _ANY_TAG = re.compile(r"<[^<>]*>")
 
 @dataclass(frozen=True)
 class Note:
-    """A label drawn at its place: `blocked` for what was left out, `ghost` for what is not as it seems."""
+    """A label drawn at its place: `blocked` for what was left out, `ghost` for what is not as it seems.
+
+    `about` is the place of what it tells of in the list of hidden texts, or of blocked loads.
+    """
 
     kind: str
     label: str
+    about: int | None = None
 
 
 @dataclass
@@ -216,7 +220,7 @@ class _Writer:
         remote = [load for load in loads.of_tag(token.name, token.attributes) if load.kind == "picture"]
         if remote:
             blocked = loads.blocked(remote[0].kind, remote[0].url)
-            self._note("blocked", f"remote picture not loaded: {loads.short(blocked)}{suffix}")
+            self._note("blocked", f"remote picture not loaded: {loads.short(blocked)}{suffix}", is_load=True)
         elif source.lower().startswith("cid:"):
             self._note("blocked", f"attached picture, not shown here: {source[4:200]}{suffix}")
         elif source or says:
@@ -226,11 +230,13 @@ class _Writer:
         blocked = loads.blocked(kind, url)
         self.result.blocked.append(blocked)
         if not quiet:
-            self._note("blocked", loads.label(blocked))
+            self._note("blocked", loads.label(blocked), is_load=True)
 
-    def _note(self, kind: str, label: str) -> None:
+    def _note(self, kind: str, label: str, *, is_load: bool = False) -> None:
+        """Put a label here: about the load blocked last, or about the hidden text found last."""
         self.nesting.start("img", "img", "")
-        self.result.notes.append(Note(kind, label))
+        found = len(self.result.blocked) if is_load else len(self.result.hidden) if kind == "ghost" else 0
+        self.result.notes.append(Note(kind, label, found - 1 if found else None))
         self.out.append(f'<img data-note="{len(self.result.notes) - 1}">')
 
     def _marks(self, token: Token) -> str:

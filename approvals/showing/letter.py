@@ -9,7 +9,8 @@ from pathlib import Path
 
 from approvals.showing.canonical import canonicalise
 from approvals.showing.invisibles import Tally, named, pieces, stripped, without_surrogates
-from approvals.showing.marking import mark, written_out
+from approvals.showing.marking import mark
+from approvals.showing.plain import written_out
 from approvals.showing.sanitise import seal, to_tree
 from approvals.showing.shown import Doubt, Hidden, ShownLetter
 from common.fingerprint import Content
@@ -71,6 +72,7 @@ def _laid_out(content: Content, source: str) -> ShownLetter:
         hidden=(*canonical.hidden, *marked.hidden, *_secret(tally)),
         links=tuple(marked.links),
         invisibles=dict(tally.counts),
+        inked=marked.inked,
         removed=dict(canonical.removed),
         comments=canonical.comments,
     )

@@ -5,18 +5,18 @@ Every tag and attribute in its output is written here; of the mail only text and
 
 import html
 import re
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from approvals.showing.canonical import Canonical
+from approvals.showing.canonical import Canonical, Note
 from approvals.showing.hidden import Look
 from approvals.showing.invisibles import Tally, named, pieces, stripped
-from approvals.showing.links import WRITTEN_OUT, read_link, short_target
+from approvals.showing.links import read_link, short_target
 from approvals.showing.nesting import BLOCKS, TABLE_PARTS, VOID
+from approvals.showing.plain import tidy, written_out
 from approvals.showing.sanitise import PARSED_TAGS, SHOWN_TAGS, harmless_style, picture_size
-from approvals.showing.shown import Doubt, Hidden, Link
-
-MAX_WRITTEN_OUT = 500
+from approvals.showing.shown import Doubt, Hidden, Link, Marked
 
 _PIECE = re.compile(r'<(/?)([a-z][a-z0-9]*)((?: [a-z-]+="[^"]*")*)>|([^<]+)')
 _ATTRIBUTE = re.compile(r' ([a-z-]+)="([^"]*)"')
@@ -39,19 +39,8 @@ class _Element:
     link: str | None = None
     said: list[str] = field(default_factory=list)
     maybe: str = ""
-
-
-@dataclass
-class Marked:
-    """The letter with its marks, and what the walk found."""
-
-    body: str
-    text: str
-    plain: str
-    hidden: list[Hidden]
-    links: list[Link]
-    tally: Tally
-    coloured: bool
+    mark: str = ""  # of the link that it is
+    doubt: str = ""  # of the box that says it may be hidden
 
 
 def mark(tree: str, canonical: Canonical) -> Marked:
@@ -79,6 +68,7 @@ class _Walker:
         self.tally = Tally()
         self.coloured = bool(canonical.pictures)
         self.preformatted = 0
+        self.marks: Counter[str] = Counter()
 
     def walked(self, tree: str) -> Marked:
         at = 0
@@ -106,12 +96,13 @@ class _Walker:
             body = f'<div style="{style}">{body}</div>'
         return Marked(
             body=body,
-            text=_tidy("".join(self.text)),
-            plain=_tidy("".join(self.plain)),
+            text=tidy("".join(self.text)),
+            plain=tidy("".join(self.plain)),
             hidden=self.hidden,
             links=self.links,
             tally=self.tally,
             coloured=self.coloured,
+            inked="ink-1" if self.marks["ink"] else "",
         )
 
     def _start(self, tag: str, written: str) -> None:
@@ -143,7 +134,8 @@ class _Walker:
             marks += "".join(f' {n}="{attributes[n]}"' for n in ("colspan", "rowspan", "start") if n in attributes)
             if element.link is not None:
                 target = read_link("", element.link, self.canonical.base).target
-                marks += f' title="{html.escape(named(target))}"'
+                element.mark = self._next_mark("link")
+                marks += f' id="{element.mark}" title="{html.escape(named(target))}"'
             if element.tag == "center":
                 marks = marks if "text-align" in kept else ' style="text-align:center;"'
             self.out.append(f"<{element.drawn}{marks}>")
@@ -153,7 +145,7 @@ class _Walker:
             self.links_open.append(element)
         if element.maybe:
             self.doubtful.append(element)
-            self._box("ghost", f"may be hidden ({element.maybe}):")
+            element.doubt = self._box("ghost", f"may be hidden ({element.maybe}):", "hidden")
 
     def _end(self, tag: str) -> None:
         if len(self.stack) < 2 or self.stack[-1].tag != tag:
@@ -169,7 +161,8 @@ class _Walker:
             self._link_ends(element)
         if element.maybe:
             self.doubtful.pop()
-            self.hidden.append(Hidden(_tidy("".join(element.said)), element.maybe, certain=False))
+            said = tidy("".join(element.said))
+            self.hidden.append(Hidden(said, element.maybe, certain=False, mark=element.doubt))
         if tag in BLOCKS:
             self._line("")
 
@@ -178,7 +171,7 @@ class _Walker:
         if "data-note" in attributes:
             note = self.canonical.notes[int(attributes["data-note"])]
             self._reveal()
-            self._box(note.kind, note.label)
+            self._note(note)
         elif "data-picture" in attributes:
             source, given = self.canonical.pictures[int(attributes["data-picture"])]
             says = given.get("alt", "")
@@ -216,7 +209,7 @@ class _Walker:
         """Write visible text, with a mark for each invisible character in it."""
         for is_mark, piece in pieces(text, self.tally):
             if is_mark:
-                self.out.append(f'<span class="ghost">{html.escape(piece)}</span>')
+                self.out.append(f'<span id="{self._next_mark("ink")}" class="ghost">{html.escape(piece)}</span>')
                 self.text.append(f"[{piece}]")
             else:
                 self.out.append(html.escape(piece, quote=False))
@@ -232,16 +225,35 @@ class _Walker:
         text = named(raw, self.tally)
         words = " ".join(stripped(raw).split())
         if words:
-            self.hidden.append(Hidden(words, self.why))
             self.plain.append(f" {words} ")
-            self._box("ghost", f"hidden text: “{text}”")
+            mark = self._box("ghost", f"hidden text: “{text}”", "hidden")
+            self.hidden.append(Hidden(words, self.why, mark=mark))
         elif text:
             self._box("ghost", text)
 
-    def _box(self, kind: str, label: str) -> None:
+    def _note(self, note: Note) -> None:
+        """Draw a note, and let what it tells of know where it is drawn."""
+        if note.about is None:
+            self._box(note.kind, note.label)
+        elif note.kind == "ghost":
+            found = self.canonical.hidden
+            found[note.about] = replace(found[note.about], mark=self._box(note.kind, note.label, "hidden"))
+        else:
+            loads = self.canonical.blocked
+            loads[note.about] = replace(loads[note.about], mark=self._box(note.kind, note.label, "part"))
+
+    def _box(self, kind: str, label: str, marked: str = "") -> str:
+        """Draw a box, and return the id by which a finding leads to it."""
         label = named(label, self.tally)
-        self.out.append(f'<span class="{kind}">{html.escape(label)}</span>')
+        mark = self._next_mark(marked) if marked else ""
+        place = f'id="{mark}" ' if mark else ""
+        self.out.append(f'<span {place}class="{kind}">{html.escape(label)}</span>')
         self.text.append(f" [{label}] ")
+        return mark
+
+    def _next_mark(self, kind: str) -> str:
+        self.marks[kind] += 1
+        return f"{kind}-{self.marks[kind]}"
 
     def _say(self, text: str, plain: str) -> None:
         self.text.append(text)
@@ -256,7 +268,7 @@ class _Walker:
 
     def _link_ends(self, element: _Element) -> None:
         link = read_link("".join(element.said), element.link or "", self.canonical.base)
-        self.links.append(link)
+        self.links.append(replace(link, mark=element.mark))
         if ALARMING & set(link.flags):
             self.out.append(" ")
             self._box("ghost", f"goes to {short_target(link.target)[:300]}")
@@ -275,24 +287,6 @@ class _Walker:
 ALARMING = frozenset({"text_says_other_domain", "unusual_scheme", "credentials_in_url", "mixed_script", "ip_address"})
 
 
-def written_out(text: str, known: set[str]) -> list[Link]:
-    """Return the addresses that stand in plain text, which mail programs turn into links by themselves."""
-    found: dict[str, Link] = {}
-    for match in WRITTEN_OUT.finditer(text):
-        url = match.group().rstrip(".,;:!?)")
-        target = url if "://" in url[:8].lower() else f"http://{url}"
-        if not {url, target} & known and len(found) < MAX_WRITTEN_OUT:
-            found.setdefault(target, read_link(url, target, written_out=True))
-    return list(found.values())
-
-
 def first_given(style: Mapping[str, str], *names: str) -> str:
     """Return the first of these properties that the style gives; empty when it gives none."""
     return next((style[name] for name in names if style.get(name)), "")
-
-
-def _tidy(text: str) -> str:
-    """Return text with no more than one empty line in a row and no spaces at the ends of lines."""
-    lines = [line.strip(" ") for line in text.split("\n")]
-    kept = [line for i, line in enumerate(lines) if line or (i and lines[i - 1])]
-    return "\n".join(kept).strip()

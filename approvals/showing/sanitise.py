@@ -28,13 +28,15 @@ _CELL = {"colspan", "rowspan"}
 _STYLE = re.compile(r"(?:[a-z-]+:[a-zA-Z0-9#%.,() \-]+;)*")
 _SHOWN_ATTRIBUTES = {
     "*": {"style"},
-    "a": {"title"},
+    "a": {"title", "id"},
+    "span": {"id"},
     "img": {"src", "alt", "width", "height"},
     "ol": {"start"},
     "td": _CELL,
     "th": _CELL,
 }
 MARKS = {"ghost", "blocked"}
+_MARK = re.compile(r"(?:hidden|link|part|ink)-[0-9]{1,6}")
 
 
 def to_tree(canonical: str) -> str:
@@ -70,6 +72,8 @@ def _clean(html: str, **settings: object) -> str:
 def _shown_value(tag: str, attribute: str, value: str) -> str | None:
     if attribute == "style":
         return value if _STYLE.fullmatch(value) else None
+    if attribute == "id":
+        return value if _MARK.fullmatch(value) else None
     if attribute == "src":
         return value if value.startswith("data:image/") else None
     if attribute in ("colspan", "rowspan", "start", "width", "height"):

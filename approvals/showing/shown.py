@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from approvals.showing.invisibles import Tally
+
 
 class Doubt(Exception):
     """The letter cannot be laid out with certainty; its source is shown instead. The text is a reason for people."""
@@ -15,6 +17,7 @@ class Blocked:
     kind: str
     url: str
     host: str
+    mark: str = ""  # the id of its box in the frame; empty where none is drawn
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,7 @@ class Hidden:
     text: str
     how: str
     certain: bool = True
+    mark: str = ""  # the id of its box in the frame
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,7 @@ class Link:
     domain: str
     flags: tuple[str, ...] = ()
     written_out: bool = False  # an address in plain text, which mail programs turn into a link by themselves
+    mark: str = ""  # its id in the frame
 
 
 @dataclass(frozen=True)
@@ -49,6 +54,21 @@ class ShownLetter:
     hidden: tuple[Hidden, ...] = ()
     links: tuple[Link, ...] = ()
     invisibles: Mapping[str, int] = field(default_factory=dict)
+    inked: str = ""  # the id of the first mark for an invisible character
     removed: Mapping[str, int] = field(default_factory=dict)
     comments: int = 0
     doubt: str = ""
+
+
+@dataclass
+class Marked:
+    """The letter with its marks, and what the walk found."""
+
+    body: str
+    text: str
+    plain: str
+    hidden: list[Hidden]
+    links: list[Link]
+    tally: Tally
+    coloured: bool
+    inked: str = ""

@@ -5,7 +5,8 @@ import time
 import pytest
 
 from approvals.risk import RiskContext, find_risks
-from approvals.risk.recipients import Neighbours, everybody, resembles
+from approvals.risk.addresses import everybody
+from approvals.risk.resembling import Neighbours, resembles
 from approvals.showing import show_letter
 from common.fingerprint import Content
 
@@ -62,7 +63,7 @@ def test_known_and_unlike_recipients_are_left_in_peace(address):
 
 
 def test_mixed_scripts_are_found_without_any_known_contact():
-    [found] = findings_for("lookalike_recipient", RiskContext(), to=("a@gооgle.example",))
+    [found] = findings_for("odd_address", RiskContext(), to=("a@gооgle.example",))
     assert found.sentence == "A recipient's domain mixes letters of different scripts."
 
 

@@ -10,7 +10,8 @@ from approvals.showing.sanitise import SHOWN_TAGS
 from tests.corpus import all_mails
 
 MAILS = all_mails()
-ATTRIBUTES = {"style", "title", "src", "alt", "width", "height", "start", "colspan", "rowspan", "class"}
+ATTRIBUTES = {"style", "title", "src", "alt", "width", "height", "start", "colspan", "rowspan", "class", "id"}
+MARK = re.compile(r"(?:hidden|link|part|ink)-[1-9][0-9]*")
 STYLE = re.compile(r"(?:[a-z-]+:[a-zA-Z0-9#%.,() \-]+;)*")
 FORBIDDEN_STYLE = re.compile(
     r"url|image|expression|position|z-index|content|behavior|binding|transform:|display|opacity|visibility|animation|@"
@@ -24,6 +25,7 @@ class Inspector(HTMLParser):
         super().__init__()
         self.wrong: list[str] = []
         self.marks: list[str] = []
+        self.ids: list[str] = []
         self.feed(body)
         self.close()
 
@@ -40,6 +42,10 @@ class Inspector(HTMLParser):
                 self.wrong.append(f"{tag} src={value[:60]}")
             if name == "style" and (not STYLE.fullmatch(value) or FORBIDDEN_STYLE.search(value)):
                 self.wrong.append(f"{tag} style={value[:60]}")
+            if name == "id":
+                if value in self.ids or not MARK.fullmatch(value):
+                    self.wrong.append(f"{tag} id={value[:60]}")
+                self.ids.append(value)
             if name == "class":
                 self.marks.append(value)
                 if tag != "span" or value not in ("ghost", "blocked"):
@@ -68,7 +74,10 @@ def test_hostile_mail_is_shown_inert_and_as_its_head_says(mail):
     body = body_of(shown)
     expected = mail.expected
 
-    assert Inspector(body).wrong == []
+    found = Inspector(body)
+    assert found.wrong == []
+    marked = {seen.mark for seen in (*shown.hidden, *shown.blocked, *shown.links) if seen.mark} | {shown.inked} - {""}
+    assert marked <= set(found.ids)
     assert "fault in the desk" not in shown.doubt
     assert [part for part in expected.get("shows", []) if part not in body] == []
     assert [part for part in expected.get("never", []) if part in body] == []

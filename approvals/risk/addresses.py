@@ -1,0 +1,81 @@
+"""Reads the addresses of a letter: who gets it, who it is from, and the names that stand beside them."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from approvals.risk.findings import RiskContext
+from approvals.showing.links import registered_domain
+from common.fingerprint import Content, normalise_address
+
+_ADDRESS = re.compile(r"<([^<>]*)>\s*$")
+
+
+@dataclass(frozen=True)
+class Named:
+    """An address with the name that is shown beside it, and whose it is: "sender", "Reply-To" or "recipient"."""
+
+    address: str
+    name: str
+    whose: str
+
+
+def bare_address(address: str) -> str:
+    """Return the address itself, without a display name, normalised."""
+    found = _ADDRESS.search(address[-1000:])
+    return normalise_address(found.group(1) if found else address)
+
+
+def shown_name(address: str) -> str:
+    """Return the name that stands before an address; empty when there is none."""
+    found = _ADDRESS.search(address[-1000:])
+    return address[: -len(found.group())].strip().strip("\"'").strip()[:1000] if found else ""
+
+
+def everybody(content: Content) -> tuple[str, ...]:
+    """Return each distinct address that gets the letter, those that the mailbox adds included."""
+    added = [content.additions.get(name, "") for name in ("auto_cc", "auto_bcc", "oversight_copy")]
+    extra = [part for text in added for part in text.split(",")]
+    addresses = (bare_address(a) for a in (*content.to, *content.cc, *content.bcc, *extra))
+    return tuple(dict.fromkeys(address for address in addresses if "@" in address))
+
+
+def answered_to(content: Content) -> tuple[str, ...]:
+    """Return the addresses that answers go to instead of the sender's."""
+    found = (bare_address(part) for part in (content.reply_to or "").split(","))
+    return tuple(dict.fromkeys(address for address in found if "@" in address))[:20]
+
+
+def with_names(content: Content) -> Iterator[Named]:
+    """Yield every address of the letter with the name shown beside it."""
+    yield Named(bare_address(content.sender), content.sender_name or shown_name(content.sender), "sender")
+    for address in (content.reply_to or "").split(",")[:20]:
+        yield Named(bare_address(address), shown_name(address), "Reply-To")
+    for address in (*content.to, *content.cc, *content.bcc):
+        yield Named(bare_address(address), shown_name(address), "recipient")
+
+
+def strangers(content: Content, context: RiskContext) -> Iterator[tuple[str, str]]:
+    """Yield (whose, address) of each distinct address that is neither known nor of an own domain, sender included."""
+    ours = own_domains(context)
+    known = context.known_addresses
+    whose = {bare_address(content.sender): "sender", **dict.fromkeys(answered_to(content), "Reply-To")}
+    whose |= dict.fromkeys((a for a in everybody(content) if a not in whose), "recipient")
+    for address, who in whose.items():
+        if "@" in address and address.lower() not in known and domain_of(address) not in ours:
+            yield who, address
+
+
+def own_domains(context: RiskContext) -> frozenset[str]:
+    """Return the own domains in one spelling."""
+    return frozenset(domain.lower().rstrip(".") for domain in context.own_domains)
+
+
+def domain_of(address: str) -> str:
+    """Return the domain of a normalised address."""
+    return address.rpartition("@")[2]
+
+
+def is_kin(domain: str, other: str) -> bool:
+    """Whether two domains were registered by the same."""
+    return registered_domain(domain) == registered_domain(other)

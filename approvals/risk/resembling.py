@@ -1,0 +1,119 @@
+"""Tells whether one domain or name could be taken for another: by how its letters look, and by slips of the hand."""
+
+import unicodedata
+from collections.abc import Iterable
+from functools import lru_cache
+
+from approvals.showing.links import registered_domain, scripts, unicode_host
+
+# No longer one can be looked up.
+MAX_DOMAIN = 253
+
+# Providers resemble each other by chance (mail.com, gmail.com), and everybody writes to them.
+PROVIDERS = frozenset(
+    "gmail.com mail.com ymail.com email.com hotmail.com outlook.com live.com msn.com yahoo.com aol.com icloud.com "
+    "me.com mac.com gmx.net gmx.com gmx.de web.de proton.me protonmail.com pm.me fastmail.com hey.com zoho.com "
+    "mail.ru qq.com 163.com 126.com t-online.de freenet.de orange.fr free.fr wanadoo.fr libero.it".split()
+)
+_PAIRS = (("rn", "m"), ("vv", "w"), ("cl", "d"))
+_CYRILLIC, _GREEK = "аеорсухіјѕԁһӏьгкмтвнԛԝ", "αεορςυνικτω"
+_LETTERS = str.maketrans(
+    # Digits and signs that pass for letters, then Cyrillic and Greek letters that look Latin.
+    {"0": "o", "1": "l", "3": "e", "4": "a", "5": "s", "|": "l", "i": "l", "ı": "l", "ɡ": "g", "ɑ": "a"}
+    | dict(zip(_CYRILLIC, "aeopcyxljsdhlbrkmtbhqw", strict=True))
+    | dict(zip(_GREEK, "aeopcuvlktw", strict=True))
+)
+_PASSES = frozenset(_CYRILLIC + _GREEK)
+
+
+def resembles(domain: str, known: "Neighbours") -> str:
+    """Return the known domain that `domain` could be taken for; empty when there is none or it is that domain."""
+    if len(domain) > MAX_DOMAIN:
+        return ""
+    labels = domain.split(".")
+    inside = {".".join(labels[a:b]) for a in range(len(labels)) for b in range(a + 2, len(labels) + 1)}
+    if any(part in known.domains and domain.endswith(part) for part in inside):
+        return ""
+    if held := sorted(inside & known.domains):
+        return held[0]
+    mine = registered_domain(domain)
+    looks = skeleton(mine)
+    letters = frozenset(looks)
+    for other, registered, skeleton_of_other, letters_of_other in known.looks:
+        if mine == registered:
+            continue
+        if looks == skeleton_of_other or (len(letters ^ letters_of_other) <= 4 and close(looks, skeleton_of_other)):
+            return other
+    return ""
+
+
+class Neighbours:
+    """Known domains with what each looks like, worked out once."""
+
+    def __init__(self, domains: Iterable[str]) -> None:
+        self.domains = frozenset(domains)
+        self.looks = []
+        for domain in sorted(self.domains):
+            registered = registered_domain(domain)
+            looks = skeleton(registered)
+            self.looks.append((domain, registered, looks, frozenset(looks)))
+
+
+@lru_cache(maxsize=8192)
+def skeleton(domain: str) -> str:
+    """Return what a domain looks like at a glance: confusable letters and pairs of letters made one."""
+    text = unicodedata.normalize("NFKD", unicode_host(domain)).casefold()
+    text = "".join(c for c in text if not unicodedata.combining(c)).translate(_LETTERS)
+    for pair, letter in _PAIRS:
+        text = text.replace(pair, letter)
+    return text
+
+
+def close(first: str, second: str) -> bool:
+    """Whether two names are one slip of the hand apart, or two where both are long."""
+    shorter = min(len(name.partition(".")[0]) for name in (first, second))
+    limit = 2 if shorter >= 9 else 1
+    if shorter < 4 or abs(len(first) - len(second)) > limit:
+        return False
+    return 0 < _distance(first, second, limit) <= limit
+
+
+def is_one_slip_apart(first: str, second: str) -> bool:
+    """Whether two names differ by one letter changed, added, left out or swapped with its neighbour."""
+    return abs(len(first) - len(second)) <= 1 and _distance(first, second, 1) == 1
+
+
+def has_mixed_scripts(name: str) -> bool:
+    """Whether one word of a domain or name is written with letters of more than one script."""
+    return any(len(scripts(word)) > 1 for word in unicode_host(name[:MAX_DOMAIN]).split("."))
+
+
+def passes_for_latin(name: str) -> bool:
+    """Whether a word of a domain or name is of one other script, and each of its letters is taken for a Latin one."""
+    for word in unicode_host(name[:MAX_DOMAIN]).split("."):
+        letters = [letter for letter in word.casefold() if letter.isalpha()]
+        if len(letters) > 2 and not word.isascii() and all(letter in _PASSES for letter in letters):
+            return True
+    return False
+
+
+def _distance(first: str, second: str, limit: int) -> int:
+    """Return how many letters were changed, added, left out or swapped with their neighbour; past `limit` any more."""
+    while first and second and first[0] == second[0]:
+        first, second = first[1:], second[1:]
+    while first and second and first[-1] == second[-1]:
+        first, second = first[:-1], second[:-1]
+    if abs(len(first) - len(second)) > limit or min(len(first), len(second)) > 40:
+        return limit + 1
+    before: list[int] = []
+    row = list(range(len(second) + 1))
+    for i, letter in enumerate(first, 1):
+        before, above, row = row, before, [i]
+        for j, other in enumerate(second, 1):
+            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (letter != other))
+            if i > 1 and j > 1 and letter == second[j - 2] and first[i - 2] == other:
+                cost = min(cost, above[j - 2] + 1)
+            row.append(cost)
+        if min(row) > limit:
+            return limit + 1
+    return row[-1]

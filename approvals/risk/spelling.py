@@ -1,0 +1,50 @@
+"""The rule about addresses in letters that mislead: mixed scripts, scripts that pass for Latin, foreign letters."""
+
+from collections.abc import Iterator
+from itertools import islice
+
+from approvals.risk.addresses import domain_of, strangers
+from approvals.risk.findings import Finding, RiskContext, finding
+from approvals.risk.places import at_address
+from approvals.risk.resembling import MAX_DOMAIN, has_mixed_scripts, passes_for_latin
+from approvals.showing.links import unicode_host
+from common.fingerprint import Content
+
+MAX_NAMED = 20
+
+
+def odd_addresses(content: Content, context: RiskContext) -> Iterator[Finding]:
+    """Unknown addresses whose letters are not what they seem, or not of plain Latin."""
+    return islice(_odd_addresses(content, context), MAX_NAMED)
+
+
+def _odd_addresses(content: Content, context: RiskContext) -> Iterator[Finding]:
+    for who, address in strangers(content, context):
+        local, domain = address.rpartition("@")[0], domain_of(address)
+        if address.isascii() and "xn--" not in domain:
+            continue
+        places = ((domain, "domain"), (local, "name before the @"))
+        if odd := next((place for text, place in places if has_mixed_scripts(text)), ""):
+            yield _odd(who, address, f"A {who}'s {odd} mixes letters of different scripts.")
+        elif odd := next((place for text, place in places if passes_for_latin(text)), ""):
+            yield _odd(who, address, f"A {who}'s {odd} is written in letters that pass for Latin ones.")
+        elif unicode_host(domain) != domain or not domain.isascii():
+            yield _odd(who, address, f"A {who}'s domain has letters outside plain Latin.", is_milder=True)
+
+
+def _odd(who: str, address: str, sentence: str, *, is_milder: bool = False) -> Finding:
+    level = "notice" if is_milder else None
+    detail = f"{address} reads as {spelled_both_ways(address)}."
+    return finding("odd_address", sentence, detail, (address,), level, anchor=at_address(address))  # type: ignore[arg-type]
+
+
+def spelled_both_ways(address: str) -> str:
+    """Return the address as people read it, and the domain as computers look it up."""
+    local, _, domain = address.rpartition("@")
+    read = unicode_host(domain)
+    if len(read) > MAX_DOMAIN:
+        return f"{local}@{read[:MAX_DOMAIN]}…"
+    labels = (
+        label if label.isascii() else "xn--" + label.encode("punycode").decode("ascii") for label in read.split(".")
+    )
+    return f"{local}@{read}, which is looked up as {'.'.join(labels)}"
