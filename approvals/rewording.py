@@ -54,7 +54,7 @@ def compare(before: str, after: str, effort: Effort) -> tuple[list[Piece], bool]
     Same and gone pieces together are the text before, same and new ones the text after.
     """
     lines_before, lines_after = _LINE.findall(before), _LINE.findall(after)
-    blocks = _common(lines_before, lines_after, effort)
+    blocks = common_blocks(lines_before, lines_after, effort)
     steps, is_fine = [], blocks is not None
     for same, gone, new in _steps(lines_before, lines_after, blocks or _ends(lines_before, lines_after)):
         steps.append(_Step(same))
@@ -62,7 +62,7 @@ def compare(before: str, after: str, effort: Effort) -> tuple[list[Piece], bool]
             steps.append(_Step("", gone, new))
             continue
         words_before, words_after = _TOKEN.findall(gone), _TOKEN.findall(new)
-        inner = _common(words_before, words_after, effort)
+        inner = common_blocks(words_before, words_after, effort)
         is_fine = is_fine and inner is not None
         found = _steps(words_before, words_after, inner or _ends(words_before, words_after))
         steps.extend(_Step(*step) for step in found)
@@ -131,7 +131,7 @@ def _trimmed(before: Sequence[str], after: Sequence[str]) -> tuple[int, int]:
     return start, end
 
 
-def _common(before: Sequence[str], after: Sequence[str], effort: Effort) -> list[tuple[int, int, int]] | None:
+def common_blocks(before: Sequence[str], after: Sequence[str], effort: Effort) -> list[tuple[int, int, int]] | None:
     """Return the blocks that both have, by the fewest changes (Myers' greedy walk); None when that costs too much."""
     start, end = _trimmed(before, after)
     inner_before, inner_after = before[start : len(before) - end], after[start : len(after) - end]

@@ -1,0 +1,241 @@
+"""Who a letter is from and who gets it: each address whole and first, the name beside it, and what is known of it.
+
+One bounded query for all of them. What is odd about an address comes from the findings stored with the revision.
+"""
+
+import unicodedata
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from approvals.models import Message
+from approvals.querysets.contacts import Contact, contacts_in
+from approvals.risk.addresses import bare_address, shown_name
+from approvals.risk.places import address_id
+from approvals.risk.resembling import has_mixed_scripts, passes_for_latin
+from approvals.showing.links import unicode_host
+from approvals.states import MessageState
+from common.fingerprint import Content
+from people.actors import Actor
+
+# Of one line so many are shown at once; the rest is counted there, and stands under "Headers".
+SHOWN = 60
+# So many letters of an address are spelled out.
+SPELLED = 40
+# Beyond so many new ones a mark at each would bury the others.
+MAX_MARKED = 4
+_SCRIPTS = {"LATIN": "Latin", "CYRILLIC": "Cyrillic", "GREEK": "Greek", "DIGIT": "digit", "CJK": "Han"}
+_ENDS = {
+    MessageState.DELIVERED: "last delivered",
+    MessageState.BOUNCED: "last bounced",
+    MessageState.COMPLAINED: "last called spam",
+    MessageState.REJECTED: "last rejected here",
+    MessageState.SENT: "last handed over",
+    MessageState.APPROVED: "last approved",
+    MessageState.SCHEDULED_APPROVED: "last approved",
+}
+# What a finding about one address is called beside it: with what it names second, and without.
+_WORDS = {
+    "lookalike_recipient": ("Looks like {}", "Mixed alphabets"),
+    "name_says_address": ("The name says {}", "The name says another address"),
+    "odd_address": ("Letters that mislead", "Letters that mislead"),
+    "reply_elsewhere": ("Answers go elsewhere", "Answers go elsewhere"),
+}
+# Findings whose evidence are all the addresses that they are about.
+_OF_EACH = {"off_allowlist": "Off the allowlist"}
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What is known of an address. `kind` is inside, known, new, stopped or refused; the last two are warnings."""
+
+    kind: str
+    words: str
+    first_at: datetime | None = None
+    end: str = ""
+    last_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Letter:
+    """One letter of an address as it is spelled out: with the script it belongs to."""
+
+    letter: str
+    script: str
+    is_odd: bool
+
+
+@dataclass(frozen=True)
+class Address:
+    """One address with the name that recipients see beside it. `reads_as` is its domain as it is read or looked up."""
+
+    value: str
+    name: str = ""
+    id: str = ""
+    standing: Standing | None = None
+    marks: tuple[tuple[str, str], ...] = ()
+    spelled: tuple[Letter, ...] = ()
+    reads_as: str = ""
+    added_by: str = ""
+
+
+@dataclass(frozen=True)
+class Field:
+    """One address line. Not `covered`: the key of this connection does not show it. `more` are not shown here."""
+
+    label: str
+    addresses: tuple[Address, ...]
+    covered: bool = True
+    more: int = 0
+
+    @property
+    def number(self) -> int:
+        """How many there are, shown or not."""
+        return len(self.addresses) + self.more
+
+    @property
+    def is_crowded(self) -> bool:
+        """Whether there are so many that their marks would bury one another."""
+        return self.number > MAX_MARKED
+
+
+def address_lines(
+    message: Message, content: Content | None, *, actor: Actor, findings: Sequence[Mapping[str, Any]]
+) -> list[Field]:
+    """Return the address lines, whole; those that are known to be empty are left out."""
+    if content is None:
+        known = [("From", (message.sender,) if message.sender else ()), ("To", tuple(map(str, message.recipients)))]
+        return [_field(label, values, _plain) for label, values in known]
+    lines = [
+        ("From", "from", (content.sender,) if content.sender else ()),
+        ("Reply-To", "reply_to", _several(content.reply_to or "")),
+        ("To", "to", content.to),
+        ("Cc", "cc", content.cc),
+        ("Bcc", "bcc", content.bcc),
+    ]
+    suspicious = _marks_of(findings)
+    ours = own_domains(message)
+    fields = []
+    for label, name, values in lines:
+        worst_first = sorted(values, key=lambda value: bare_address(value).lower() not in suspicious)
+        field = _field(label, worst_first if len(values) > SHOWN else values, lambda v: _marked(v, suspicious))
+        fields.append(replace(field, covered=name in content.coverage))
+    shown = [field for field in fields if field.addresses or not field.covered]
+    if content.sender_name and shown and shown[0].label == "From" and shown[0].addresses:
+        first = replace(shown[0].addresses[0], name=content.sender_name)
+        shown[0] = replace(shown[0], addresses=(first, *shown[0].addresses[1:]))
+    return _with_standings(shown, message, actor, ours)
+
+
+def own_domains(message: Message) -> frozenset[str]:
+    """Return the domains of the connection's mailboxes."""
+    known = message.connection.mailboxes.exclude(address="").values_list("address", flat=True)
+    return frozenset(address.rpartition("@")[2].lower().rstrip(".") for address in known)
+
+
+def spell_out(address: str) -> tuple[Letter, ...]:
+    """Return the letters of an address one by one, where they are not all of the script that they seem to be of."""
+    local, at, domain = address[:1000].rpartition("@")
+    read = f"{local}{at}{unicode_host(domain)}"
+    is_odd = (
+        has_mixed_scripts(local) or has_mixed_scripts(domain) or passes_for_latin(domain) or passes_for_latin(local)
+    )
+    if not is_odd:
+        return ()
+    letters = [Letter(one, _script(one), one.isalpha() and _script(one) != "Latin") for one in read]
+    if len(letters) <= SPELLED:
+        return tuple(letters)
+    start = max(0, next((i for i, one in enumerate(letters) if one.is_odd), 0) - SPELLED // 4)
+    return tuple(letters[start : start + SPELLED])
+
+
+def _script(letter: str) -> str:
+    if not letter.isalpha():
+        return "digit" if letter.isdigit() else ""
+    word = unicodedata.name(letter, "UNKNOWN").split(" ")[0].split("-")[0]
+    return _SCRIPTS.get(word, word.capitalize())
+
+
+def _field(label: str, values: Sequence[str], make: Callable[[str], Address]) -> Field:
+    return Field(label, tuple(make(value) for value in values[:SHOWN]), more=max(0, len(values) - SHOWN))
+
+
+def _several(value: str) -> tuple[str, ...]:
+    """Return the addresses of a line that may hold several; what cannot be told apart stays whole."""
+    parts = [part.strip() for part in value[:100_000].split(",")]
+    return tuple(parts) if len(value) <= 100_000 and all("@" in part for part in parts) else ((value,) if value else ())
+
+
+def _plain(value: str) -> Address:
+    """Return the address itself first, and the name after it; what is no address is shown as it was written."""
+    address, name = bare_address(value), shown_name(value)
+    if "@" not in address or not name:
+        return Address(value.strip() if "@" not in address else address, id=address_id(address))
+    return Address(address, name, address_id(address))
+
+
+def _marked(value: str, suspicious: Mapping[str, Collection[tuple[str, str]]]) -> Address:
+    one = _plain(value)
+    domain = one.value.rpartition("@")[2]
+    other = unicode_host(domain)
+    if other == domain and not domain.isascii():
+        other = ".".join(
+            label if label.isascii() else "xn--" + label.encode("punycode").decode("ascii")
+            for label in domain.split(".")
+        )
+    marks = tuple(suspicious.get(one.value.lower(), ()))
+    return replace(one, marks=marks, spelled=spell_out(one.value), reads_as=other if other != domain else "")
+
+
+def _marks_of(findings: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[str, str]]]:
+    """Return level and words by address, for the findings that are about single addresses."""
+    marks: dict[str, list[tuple[str, str]]] = {}
+    for found in findings:
+        rule, level = str(found.get("rule", "")), str(found.get("level", "notice"))
+        evidence = [str(piece) for piece in found.get("evidence") or ()]
+        if rule in _WORDS and evidence:
+            with_other, alone = _WORDS[rule]
+            words = with_other.format(evidence[1]) if len(evidence) > 1 else alone
+            marks.setdefault(evidence[0].lower(), []).append((level, words))
+        for address in evidence if rule in _OF_EACH else ():
+            marks.setdefault(address.lower(), []).append((level, _OF_EACH[rule]))
+    return marks
+
+
+def _with_standings(fields: Iterable[Field], message: Message, actor: Actor, ours: Collection[str]) -> list[Field]:
+    found = list(fields)
+    outside = {
+        one.value.lower() for field in found for one in field.addresses if "@" in one.value and not _inside(one, ours)
+    }
+    earlier = Message.objects.visible_to(actor).filter(connection=message.connection_id).exclude(pk=message.pk)
+    known = contacts_in(earlier, sorted(outside))
+    return [
+        replace(field, addresses=tuple(replace(one, standing=_standing(one, known, ours)) for one in field.addresses))
+        for field in found
+    ]
+
+
+def _inside(one: Address, ours: Collection[str]) -> bool:
+    return one.value.rpartition("@")[2].lower().rstrip(".") in ours
+
+
+def _standing(one: Address, known: Mapping[str, Contact], ours: Collection[str]) -> Standing | None:
+    if "@" not in one.value:
+        return None
+    if _inside(one, ours):
+        return Standing("inside", "Inside")
+    contact = known.get(one.value.lower())
+    if contact is None:
+        return Standing("new", "New")
+    end = "" if contact.is_cut else _ENDS.get(contact.last_state, "")
+    number = f"{contact.left:,}{'+' if contact.is_cut else ''} letter{'' if contact.left == 1 else 's'}"
+    if contact.left:
+        is_bad = not contact.is_cut and contact.last_state in (MessageState.BOUNCED, MessageState.COMPLAINED)
+        return Standing("refused" if is_bad else "known", number, contact.first_at, end, contact.last_at)
+    if contact.received:
+        wrote = "wrote once" if contact.received == 1 else f"wrote {contact.received:,} times"
+        return Standing("known", f"Never written to, {wrote}", contact.first_at)
+    if contact.stopped:
+        return Standing("stopped", f"New: {contact.stopped:,} rejected here before", contact.first_at)
+    return Standing("new", "New")

@@ -1,0 +1,218 @@
+"""What a letter states that somebody may be held to: sums, dates, names, promises and links, by fixed patterns.
+
+Pure, bounded, and without any judgement: what no pattern knows is not listed, and a list is no reading. Each fact says
+whether it also stands in the thread.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from approvals.showing.shown import Link
+
+# Of each kind; a letter with more of them is read as a whole, and how many more there are is said.
+MOST = 12
+# A letter longer than this is no letter; that its rest was not looked at is said.
+READ = 100_000
+
+_CURRENCY = r"(?:EUR|USD|GBP|CHF|JPY|SEK|NOK|DKK|PLN|CZK|INR|CAD|AUD|BRL|[€$£¥₹])"
+_AMOUNT = r"[0-9]{1,3}(?:[ '’.,\u00a0\u202f][0-9]{3}){1,5}(?:[.,][0-9]{1,2})?|[0-9]{1,12}(?:[.,][0-9]{1,2})?"
+_SUM = re.compile(
+    rf"(?<![\w.,])(?:{_CURRENCY} ?(?:{_AMOUNT})|(?:{_AMOUNT}) ?(?:{_CURRENCY}|euros?|dollars?|pounds?|Franken))(?![\w])"
+    rf"|(?<![\w.,])(?:{_AMOUNT}) ?(?:%|percent\b|Prozent\b|pour cent\b|por ciento\b)",
+    re.IGNORECASE,
+)
+_MONTHS = {
+    "january januar janvier enero jan": 1,
+    "february februar février fevrier febrero feb": 2,
+    "march märz mars marzo mar mär": 3,
+    "april avril abril apr": 4,
+    "may mai mayo": 5,
+    "june juni juin junio jun": 6,
+    "july juli juillet julio jul": 7,
+    "august août aout agosto aug": 8,
+    "september septembre septiembre sep sept": 9,
+    "october oktober octobre octubre oct okt": 10,
+    "november novembre noviembre nov": 11,
+    "december dezember décembre decembre diciembre dec dez": 12,
+}
+_MONTH_OF = {word: number for words, number in _MONTHS.items() for word in words.split()}
+_MONTH = "|".join(sorted(_MONTH_OF, key=len, reverse=True))
+_DATE = re.compile(
+    rf"\b(?P<y1>[12][0-9]{{3}})-(?P<m1>[01][0-9])-(?P<d1>[0-3][0-9])\b"
+    rf"|\b(?P<d2>[0-3]?[0-9])(?:st|nd|rd|th|\.|er)? (?:of |de )?(?P<m2>{_MONTH})\b\.?"
+    rf"(?:,? (?:de )?(?P<y2>[12][0-9]{{3}}))?"
+    rf"|\b(?P<m3>{_MONTH})\.? (?P<d3>[0-3]?[0-9])(?:st|nd|rd|th)?\b(?:,? (?P<y3>[12][0-9]{{3}}))?"
+    rf"|\b(?P<d4>[0-3]?[0-9])\.(?P<m4>[01]?[0-9])\.(?P<y4>[12][0-9]{{3}})?(?![0-9])"
+    rf"|\b(?P<a5>[0-3]?[0-9])/(?P<b5>[0-3]?[0-9])/(?P<y5>[12][0-9]{{3}})\b",
+    re.IGNORECASE,
+)
+_NAME = (
+    r"[^\W\d_][\w'’.-]{0,30}(?: (?:(?:van|von|de|da|der|den|le|la|del|di|bin|al) ){0,2}[^\W\d_a-z][\w'’.-]{0,30}){0,3}"
+)
+_GREETING = re.compile(
+    rf"(?:^|\n) ?(?:(?i:dear|hello|hi|hey|good (?:morning|day|afternoon|evening)|hallo|guten tag|liebe[rs]?|"
+    rf"sehr geehrte[rs]?|bonjour|cher|chère|hola|estimad[oa]|querid[oa])) "
+    rf"(?:(?i:mr|mrs|ms|dr|prof|herrn?|frau|monsieur|madame|señora?)\.? )?({_NAME}) ?[,!.:\n]"
+)
+_CLOSING = re.compile(
+    rf"(?:^|\n) ?(?i:(?:(?:kind|best|warm|many) )?regards|best wishes|best|yours (?:sincerely|faithfully)|sincerely|"
+    rf"thanks|thank you|cheers|"
+    rf"(?:mit )?(?:freundlichen|besten|lieben|viele[n]?|herzlichen?|liebe|beste)(?: |\n)?grüßen?|"
+    rf"cordialement|bien à vous|saludos(?: cordiales)?|un saludo|atentamente) ?[,.!]?[ \n]{{1,4}}({_NAME}) ?(?:\n|$)"
+)
+_PROMISE = re.compile(
+    r"\b(?:(?:we|i) (?:will|shall|promise|guarantee|commit|undertake|agree|confirm|assure|waive|refund)|(?:we|i)['’]ll|"
+    r"you (?:will|shall) (?:get|receive|have|be (?:paid|refunded|compensated))|"
+    r"free of charge|money[ -]back|no later than|at no (?:extra )?cost|"
+    r"(?:wir|ich) (?:werden?|verspreche[n]?|garantiere[n]?|sichere?n?|bestätige[n]?|erstatten?|verpflichten?)|"
+    r"kostenlos|spätestens|"
+    r"(?:nous|je) (?:allons|vais|promettons|promets|garantissons|garantis|nous engageons|m['’]engage|confirmons)|"
+    r"gratuitement|"
+    r"(?:vamos a|prometemos|garantizamos|nos comprometemos|confirmamos|le (?:enviaremos|devolveremos))|gratis)\b",
+    re.IGNORECASE,
+)
+_SENTENCE_END = re.compile(r"[.!?](?=\s|$)|\n")
+_DIGITS = re.compile(r"[0-9]")
+_CENTS = re.compile(r"[.,]([0-9]{1,2})$")
+# Before the patterns see it: a run of blanks is one, so that none of them has to try every length of it.
+_BLANKS = re.compile(r"[^\S\n]+")
+MAX_SENTENCE = 200
+
+
+@dataclass(frozen=True)
+class Fact:
+    """What is stated. `in_thread`: whether it also stands there; None where there is no thread to compare with."""
+
+    text: str
+    in_thread: bool | None = None
+
+
+@dataclass(frozen=True)
+class Kind:
+    """The facts of one kind, at most MOST of them, and how many more there are."""
+
+    name: str
+    facts: tuple[Fact, ...]
+    more: int = 0
+
+
+@dataclass(frozen=True)
+class Facts:
+    """All kinds that the letter has. `unread` characters at its end were not looked at."""
+
+    kinds: tuple[Kind, ...]
+    has_thread: bool
+    unread: int = 0
+
+
+def facts_of(text: str, links: Sequence[Link], thread: Sequence[str] | None = None) -> Facts:
+    """Return the facts of a letter, each compared with the texts of its thread where there is one."""
+    read = _BLANKS.sub(" ", text[:READ])
+    told = _BLANKS.sub(" ", "\n".join(thread)[: 4 * READ]) if thread else None
+    kinds = (
+        _kind("Sums", read, told, _sums),
+        _kind("Dates", read, told, _dates),
+        _kind("Names", read, told, _names, _is_said),
+        _kind("Promises", read, told, _promises, _is_said),
+        _links(links, told),
+    )
+    return Facts(tuple(kind for kind in kinds if kind.facts), told is not None, max(0, len(text) - READ))
+
+
+_Found = Iterator[tuple[str, str]]
+
+
+def _kind(
+    name: str,
+    text: str,
+    thread: str | None,
+    find: Callable[[str], _Found],
+    stands_in: "Callable[[str, str], bool] | None" = None,
+) -> Kind:
+    """Gather what `find` yields, text and key; it stands in the thread when that has the same key."""
+    found: dict[str, str] = {}
+    for said, key in find(text):
+        found.setdefault(key, said)
+    keys: set[str] | None = None
+    if thread is not None:
+        if stands_in is None:
+            keys = {key for _, key in find(thread)}
+        else:
+            folded = _folded(thread)
+            keys = {key for key in list(found)[:MOST] if stands_in(key, folded)}
+    return _listed(name, found.items(), keys)
+
+
+def _listed(name: str, found: Iterable[tuple[str, str]], keys: set[str] | None) -> Kind:
+    rows = list(found)
+    facts = tuple(Fact(said, None if keys is None else key in keys) for key, said in rows[:MOST])
+    return Kind(name, facts, max(0, len(rows) - MOST))
+
+
+def _sums(text: str) -> _Found:
+    for match in _SUM.finditer(text):
+        said = " ".join(match.group().split())
+        yield said, _amount(said)
+
+
+def _amount(said: str) -> str:
+    """Return a sum in one spelling: its currency, and its digits with cents only where they are not zero."""
+    first = _DIGITS.search(said)
+    assert first is not None
+    at_end = len(said) - len(said.rstrip("%€$£¥₹abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ "))
+    number = said[first.start() : len(said) - at_end]
+    unit = (said[: first.start()] + said[len(said) - at_end :]).strip().lower()
+    cents = _CENTS.search(number)
+    whole = re.sub(r"[^0-9]", "", number[: cents.start()] if cents else number).lstrip("0") or "0"
+    rest = cents.group(1).rstrip("0") if cents else ""
+    unit = {"€": "eur", "$": "usd", "£": "gbp", "¥": "jpy", "₹": "inr", "euro": "eur", "euros": "eur"}.get(unit, unit)
+    return f"{unit} {whole}.{rest}"
+
+
+def _dates(text: str) -> _Found:
+    for match in _DATE.finditer(text):
+        part = match.groupdict()
+        month = part["m1"] or part["m4"] or part["b5"] or ""
+        word = (part["m2"] or part["m3"] or "").lower()
+        number = _MONTH_OF[word] if word else int(month)
+        day = int(part["d1"] or part["d2"] or part["d3"] or part["d4"] or part["a5"] or 0)
+        is_date = 1 <= day <= 31 and (1 <= number <= 12 or bool(part["b5"]))
+        if is_date:
+            # Without the year, which letters leave out as soon as it is clear.
+            yield match.group().strip(), f"{number}-{day}"
+
+
+def _names(text: str) -> _Found:
+    for shape in (_GREETING, _CLOSING):
+        for match in shape.finditer(text):
+            name = " ".join(match.group(1).split()).rstrip(".,")
+            if name:
+                yield name, name.casefold()
+
+
+def _promises(text: str) -> _Found:
+    end = 0
+    for match in _PROMISE.finditer(text):
+        if match.start() < end:
+            continue
+        start = max(text.rfind(sign, max(0, match.start() - MAX_SENTENCE), match.start()) for sign in ".!?\n") + 1
+        start = max(start, match.start() - MAX_SENTENCE)
+        stop = _SENTENCE_END.search(text, match.end(), match.end() + MAX_SENTENCE)
+        end = stop.end() if stop else min(len(text), match.end() + MAX_SENTENCE)
+        said = " ".join(text[start:end].split())
+        yield said, _folded(said)
+
+
+def _is_said(key: str, thread: str) -> bool:
+    return key in thread
+
+
+def _folded(text: str) -> str:
+    return " ".join(text.casefold().split())
+
+
+def _links(links: Sequence[Link], thread: str | None) -> Kind:
+    found = {link.domain: link.domain for link in links if link.domain}
+    keys = None if thread is None else {domain for domain in list(found)[:MOST] if domain in thread.casefold()}
+    return _listed("Links to", found.items(), keys)
