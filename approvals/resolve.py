@@ -30,10 +30,11 @@ def resolve(*, decision_id: int) -> str:
         closing.catch_up(decision.message, told, clock())
         decision.refresh_from_db()
         return decision.state
+    if told is None:
+        # MultiMail may say who it was once it answers: the mirror, which does not, is no reason to guess before.
+        return "not known"
     if decision.message.state not in (MessageState.HELD, MessageState.GONE):
         return _follow_the_mirror(decision)
-    if told is None:
-        return "not known"
     try:
         return _weigh(decision, held=told.held, began=began)
     except StaleDecision:
@@ -47,11 +48,22 @@ def _follow_the_mirror(decision: Decision) -> str:
     assert message is not None, "a decision keeps its message"
     ended = {MessageState.REJECTED: "rejected", MessageState.CANCELLED: "cancelled"}
     reported = "approved" if message.state in LET_GO else ended.get(MessageState(message.state), "")
-    if reported:
-        reason, who = message.upstream_reason, message.upstream_decided_by
+    reason, who = message.upstream_reason, message.upstream_decided_by
+    is_nameless = message.connection.is_our_gateway and not reason + who
+    if reported and is_nameless and reported == settle.report_expected(decision):
+        _leave_to_a_person(decision)
+    elif reported:
         settle.meet_reports(message, reported=reported, reason=reason, decided_by=who, actor=ACTOR)
     decision.refresh_from_db()
     return decision.state
+
+
+def _leave_to_a_person(decision: Decision) -> None:
+    """What our gateway knew of the message it has forgotten: by whom it was decided as we did, only people can say."""
+    locked = Decision.objects.to_resolve().filter(pk=decision.pk, state=DecisionState.UNKNOWN).under_lock().first()
+    if locked is not None:
+        sentence = "MultiMail decided it so, and does not say any more whether it was by this decision."
+        settle.advance(locked, event=DecisionEvent.SEEN_ABSENT, actor=ACTOR, explanation=sentence)
 
 
 def _ask(message: Message) -> Told | None:

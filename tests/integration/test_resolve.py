@@ -218,6 +218,17 @@ def test_withdrawn_approve_is_read_twice_and_stays_withdrawn(message, reviewer):
     assert seen() == ("withdrawn", 2, 0)
 
 
+def forgotten(connection, upstream, person, state, mirror, outcome):
+    """A decision in doubt on a message that later webhooks moved, and that MultiMail knows no more."""
+    message = make_message(connection)
+    decision = doubt(message, person, outcome, state=state)
+    Message.objects.update(state=mirror)
+    upstream.holds()
+    upstream.unknown = {message.upstream_id}
+    return decision
+
+
+@pytest.mark.parametrize("connection", [False], ids=["hosted"], indirect=True)
 @pytest.mark.parametrize(
     ("state", "mirror", "outcome", "end"),
     [
@@ -231,12 +242,33 @@ def test_withdrawn_approve_is_read_twice_and_stays_withdrawn(message, reviewer):
 def test_later_webhooks_end_what_the_lost_one_would_have_ended(
     connection, upstream, reviewer, state, mirror, outcome, end
 ):
-    message = make_message(connection)
-    decision = doubt(message, reviewer, outcome, state=state)
-    Message.objects.update(state=mirror)
-    upstream.holds()
-    upstream.unknown = {message.upstream_id}
-    assert look(decision) == end
+    assert look(forgotten(connection, upstream, reviewer, state, mirror, outcome)) == end
+
+
+@pytest.mark.parametrize(
+    ("state", "mirror", "outcome", "end"),
+    [
+        ("unknown", "sent", "approve", "unattributed"),
+        ("unknown", "rejected", "reject", "unattributed"),
+        ("withdrawn", "bounced", "approve", "withdrawn"),
+        ("unattributed", "rejected", "approve", "superseded"),
+        ("withdrawn", "cancelled", "approve", "superseded"),
+        ("unknown", "delivered", "reject", "superseded"),
+    ],
+)
+def test_later_webhooks_of_our_gateway_that_name_nobody_prove_only_what_was_not_ours(
+    connection, upstream, reviewer, state, mirror, outcome, end
+):
+    assert look(forgotten(connection, upstream, reviewer, state, mirror, outcome)) == end
+
+
+@both
+def test_later_webhook_is_not_believed_while_multimail_may_still_say_more(connection, message, reviewer, upstream):
+    decision = doubt(message, reviewer)
+    Message.objects.update(state="sent")
+    upstream.answers["/v1/oversight/pending"] = (500, {"error": "no"})
+    assert look(decision) == "not known"
+    assert seen() == ("unknown", 0, 0)
 
 
 def test_name_in_the_mirror_says_whose_it_was(connection, reviewer):

@@ -40,3 +40,20 @@ def test_decisions_hold_whatever_happens_between_the_steps(machine):
 @pytest.mark.slow
 def test_decisions_hold_in_many_more_histories(machine):
     run(machine, max_examples=60, stateful_step_count=50, print_blob=True)
+
+
+@pytest.mark.parametrize("trouble", ["silent", "forgets"])
+def test_later_webhook_of_somebody_elses_approval_is_not_taken_for_ours(machine, trouble):
+    """A history that the machine found: the webhook that names who decided is late, and MultiMail does not tell."""
+    state = machine()
+    try:
+        state.begin(repeats=True, outcomes=("approve", "approve"), calls=True)
+        state.something_else_happens(which=0, what="approve")
+        # It says that the message was sent, and not by whose decision.
+        state.webhook_arrives(which=3)
+        state.answer_call(which=0, how="500")
+        state.resolve_doubt(silent=trouble == "silent", forgets=trouble == "forgets", settles=False)
+        state.decisions_only_go_forward()
+        state.doubt_is_shown()
+    finally:
+        state.teardown()
