@@ -13,7 +13,12 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='ruleweight',
             name='weighed_to',
-            field=models.BigIntegerField(null=True),
+            field=models.DateTimeField(null=True),
+        ),
+        migrations.AddField(
+            model_name='ruleweight',
+            name='weighed_to_key',
+            field=models.BigIntegerField(default=0),
         ),
         migrations.AlterField(
             model_name='ruleweight',

@@ -81,8 +81,9 @@ class RuleWeight(models.Model):
     points = models.PositiveSmallIntegerField(null=True)
     changed_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL)
     changed_at = models.DateTimeField(db_default=Now())
-    # Up to which message what is held has been weighed anew; empty: all of it has.
-    weighed_to = models.BigIntegerField(null=True)
+    # Up to where, oldest first, what is held has been weighed anew; empty: all of it has.
+    weighed_to = models.DateTimeField(null=True)
+    weighed_to_key = models.BigIntegerField(default=0)
 
     class Meta:
         constraints = [models.CheckConstraint(condition=Q(points__lte=100), name="rule_weight_points")]
