@@ -22,7 +22,7 @@ from approvals.states import MessageEvent, MessageState
 from upstream import errors
 from upstream.client import WHOLE_TIMEOUT, Client, Pending
 
-__all__ = ["ACTOR", "Told", "ask", "ask_status", "can_ask", "overseer", "told_by", "whole"]
+__all__ = ["ACTOR", "Told", "ask", "ask_status", "can_ask", "overseer", "reader", "told_by", "whole"]
 
 log = logging.getLogger(__name__)
 
@@ -135,6 +135,11 @@ def overseer(connection: Connection, *, for_reading: bool = False) -> Client:
     connection.checked_key = _mark(connection)
     Connection.objects.filter(pk=connection.pk).update(checked_key=connection.checked_key)
     return client
+
+
+def reader(connection: Connection) -> Client | None:
+    """Return the client that reads threads and attached files; None where the connection has no key for that."""
+    return Client(base_url=connection.api_url, key=connection.read_key) if connection.read_key else None
 
 
 def _mark(connection: Connection) -> str:

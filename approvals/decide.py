@@ -7,8 +7,10 @@ from uuid import UUID
 
 from django.db.models.functions import Now
 
+from approvals.enclosed.parts import unread_parts
 from approvals.errors import AlreadyDecided, ContentChanged, InvalidTransition, VerdictNotAllowed
 from approvals.models import Decision, Message, Verdict
+from approvals.reading.thread import conversation_of
 from approvals.ruling import is_reviewer, lock_visible, ruling_for
 from approvals.settle import advance
 from approvals.states import DecisionEvent, DecisionState, MessageState, Outcome
@@ -35,22 +37,28 @@ class Given:
 
 
 @atomic_anew
-def give_verdict(*, message: UUID, actor: Actor, outcome: str, fingerprint: str, reason: str, now: datetime) -> Given:
+def give_verdict(
+    *, message: UUID, actor: Actor, outcome: str, fingerprint: str, reason: str, now: datetime, thread_read: int = 0
+) -> Given:
     """Record one person's verdict on the revision they were shown, and the decision when enough agree.
 
+    `thread_read` is the letter of the thread up to which the person said that they read what came after the draft.
+
     Locks the message: of two people at once the first valid verdict wins, and the second gets AlreadyDecided with the
-    winner. Raises VerdictNotAllowed when the ruling refuses, ContentChanged when another content is there by now.
+    winner. Raises VerdictNotAllowed when the ruling refuses, ContentChanged when another content is there by now,
+    ThreadMovedOn when an approval leaves out of account what came after the draft.
     """
     locked = lock_visible(message, actor=actor)
     _refuse_if_decided(locked, outcome)
     at = clock()
-    ruling = ruling_for(locked, actor=actor, now=at)
-    allowed = ruling.may_approve if outcome == Outcome.APPROVE else ruling.may_reject
-    if not allowed:
-        raise VerdictNotAllowed(ruling.reasons[0])
+    _refuse_if_ruled_out(locked, actor, outcome, at)
     if locked.revision is None or locked.revision.fingerprint != fingerprint:
         raise _content_changed(locked, fingerprint)
+    conversation = conversation_of(locked)
+    if outcome == Outcome.APPROVE:
+        conversation.check_read(upto=thread_read)
     seconds = _seconds_shown(locked, actor, fingerprint, at)
+    unread = unread_parts(locked, person=int(actor.id), conversation=conversation)
     verdict = Verdict.objects.create(
         message=locked,
         revision=locked.revision,
@@ -59,6 +67,7 @@ def give_verdict(*, message: UUID, actor: Actor, outcome: str, fingerprint: str,
         reason=reason,
         surface=actor.surface,
         seconds_shown=seconds,
+        parts_unread=len(unread),
     )
     record(
         "verdict.given",
@@ -70,6 +79,7 @@ def give_verdict(*, message: UUID, actor: Actor, outcome: str, fingerprint: str,
             "outcome": outcome,
             "reason": reason,
             "seconds_shown": "" if seconds is None else str(seconds),
+            "parts_unread": ", ".join(part.name for part in unread),
         },
     )
     return Given(verdict, _decide(locked, verdict, actor))
@@ -90,6 +100,12 @@ def undo_decision(*, message: UUID, actor: Actor, now: datetime) -> Decision:
         return advance(decision, event=DecisionEvent.UNDO, actor=actor, explanation=f"Undone by {actor.label}.")
     except InvalidTransition:
         raise AlreadyDecided("It is too late to undo: the decision is being carried out.", decision=decision) from None
+
+
+def _refuse_if_ruled_out(message: Message, actor: Actor, outcome: str, at: datetime) -> None:
+    ruling = ruling_for(message, actor=actor, now=at)
+    if not (ruling.may_approve if outcome == Outcome.APPROVE else ruling.may_reject):
+        raise VerdictNotAllowed(ruling.reasons[0])
 
 
 def _refuse_if_decided(message: Message, outcome: str) -> None:

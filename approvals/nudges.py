@@ -34,6 +34,12 @@ def ask_about(message: Message) -> None:
     nudge("approvals.tasks.ask_about", message.pk)
 
 
+def freshen_thread(message: Message) -> None:
+    """Somebody has this message on screen: its thread should be read if that was not done a moment ago."""
+    if message.state == "held" and message.thread_id:
+        nudge("approvals.tasks.freshen_thread", message.pk)
+
+
 def read_connection(connection: Connection) -> None:
     """Everything that this connection holds should be read."""
     nudge("approvals.tasks.read_connection", connection.pk)

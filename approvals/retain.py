@@ -2,8 +2,10 @@
 
 from datetime import timedelta
 
-from approvals.models import WebhookEvent
+from approvals.models import EnclosedFile, Thread, WebhookEvent
 
+# How long the bytes of a file, and the letters of a thread, are kept after the last message is past the desk.
+KEEP_FILES = timedelta(days=30)
 # How long a webhook's body is kept: long enough to look into a complaint.
 KEEP_WEBHOOKS = timedelta(days=90)
 BATCH, BATCHES = 500, 20
@@ -17,5 +19,29 @@ def forget_webhooks() -> int:
         count, _ = WebhookEvent.objects.filter(pk__in=list(some)).delete()
         deleted += count
         if count < BATCH:
+            break
+    return deleted
+
+
+def forget_files() -> int:
+    """Delete the bytes of files whose time is over; what was seen of them, and their hashes, stay."""
+    deleted = 0
+    for _ in range(BATCHES):
+        some = EnclosedFile.objects.kept_too_long(KEEP_FILES).values_list("pk", flat=True)[:BATCH]
+        count = EnclosedFile.objects.filter(pk__in=list(some)).update(content=None, state=EnclosedFile.State.DELETED)
+        deleted += count
+        if count < BATCH:
+            break
+    return deleted
+
+
+def forget_threads() -> int:
+    """Delete threads that no held draft belongs to any more, with what their letters say."""
+    deleted = 0
+    for _ in range(BATCHES):
+        some = list(Thread.objects.done_with(KEEP_FILES).values_list("pk", flat=True)[:BATCH])
+        Thread.objects.filter(pk__in=some).delete()
+        deleted += len(some)
+        if len(some) < BATCH:
             break
     return deleted

@@ -4,7 +4,8 @@ from datetime import datetime
 from uuid import UUID
 
 from approvals.errors import VerdictNotAllowed
-from approvals.models import Message
+from approvals.models import EnclosedFile, Message
+from approvals.showing import named
 from approvals.states import MessageState
 from people.actors import Actor, Role
 from policy.models import KillSwitch
@@ -24,9 +25,17 @@ def ruling_for(message: Message, *, actor: Actor, now: datetime) -> Ruling:
             is_reviewer=is_reviewer(actor, message),
             is_expired=message.expires_at is not None and message.expires_at <= now,
             mailbox=str(message.mailbox or ""),
+            files_that_differ=_files_that_differ(message),
             stopped_by=f"{stop.pulled_by} ({stop.reason})" if stop else "",
         )
     )
+
+
+def _files_that_differ(message: Message) -> tuple[str, ...]:
+    if message.revision is None or not message.revision.content.get("attachments"):
+        return ()
+    files = EnclosedFile.objects.filter(revision=message.revision).differing().in_place()
+    return tuple(named(name)[:80] for name in files.values_list("name", flat=True)[:3])
 
 
 def is_reviewer(actor: Actor, message: Message) -> bool:

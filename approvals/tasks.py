@@ -9,13 +9,23 @@ from django.utils import timezone
 
 from approvals import execute, expire, reconcile, retain
 from approvals import resolve as resolving
-from approvals.models import Connection, Decision, Message
+from approvals.enclosed import fetch as enclosed
+from approvals.models import Connection, Decision, EnclosedFile, Message, Thread
+from approvals.reading import fetch as conversations
 from approvals.rooms import Rooms
 from common.nudge import has_enough_to_do, nudge
 from common.postgres import clock
 
 # The worker says how many threads it has.
 ROOMS = Rooms(threads=8)
+# From a row to its connection.
+_WAYS: dict[Any, str] = {
+    Message: "connection__",
+    Decision: "message__connection__",
+    EnclosedFile: "message__connection__",
+    Thread: "mailbox__connection__",
+    Connection: "",
+}
 # A whole read is under way elsewhere and will show it; if that began too early, the next one does.
 NEXT_READ = 1.5
 
@@ -73,6 +83,24 @@ def ask_about(message_id: int) -> str:
 
 
 @shared_task
+def fetch_file(file_id: int) -> str:
+    """Fetch one attached file."""
+    return _in_room(fetch_file, EnclosedFile, file_id, lambda: enclosed.fetch_file(file_id=file_id))
+
+
+@shared_task
+def read_thread(thread_id: int) -> str:
+    """Read one thread."""
+    return _in_room(read_thread, Thread, thread_id, lambda: conversations.read_thread(thread_id=thread_id))
+
+
+@shared_task
+def freshen_thread(message_id: int) -> str:
+    """Read the thread of a message that somebody opened, if that was not done a moment ago."""
+    return _in_room(freshen_thread, Message, message_id, lambda: conversations.freshen_thread(message_id=message_id))
+
+
+@shared_task
 def sweep() -> str:
     """Find what no nudge reached: content to fetch, decisions that are due, abandoned or in doubt, late events."""
     for decision_id in Decision.objects.abandoned().values_list("pk", flat=True)[:200]:
@@ -82,6 +110,8 @@ def sweep() -> str:
     _nudge(resolve_decision, Decision.objects.to_resolve()[:50])
     _nudge(hydrate, Message.objects.to_hydrate()[:200])
     _nudge(ask_about, Message.objects.to_ask_about()[:50])
+    _nudge(fetch_file, EnclosedFile.objects.to_fetch()[:100])
+    _nudge(read_thread, Thread.objects.to_read()[:100])
     # One read shows that a connection is well again, and brings all that was missed; a call a message would not help.
     _nudge(read_connection, Connection.objects.to_probe())
     _nudge(read_connection, Connection.objects.overdue())
@@ -97,13 +127,13 @@ def reconcile_all() -> str:
 
 @shared_task
 def forget() -> str:
-    """Delete old webhooks, a few at a time."""
-    return f"{retain.forget_webhooks()} forgotten"
+    """Delete old webhooks, old files' bytes and old threads, a few at a time."""
+    return f"{retain.forget_webhooks()} + {retain.forget_files()} + {retain.forget_threads()} forgotten"
 
 
 def _in_room(task: Any, model: Any, row_id: int, command: Callable[[], str]) -> str:
     """Run a command in one of the places of its row's connection, or keep the task until there is one."""
-    way = {Message: "connection__", Decision: "message__connection__", Connection: ""}[model]
+    way = _WAYS[model]
     found = model.objects.filter(pk=row_id).values_list(f"{way}id", f"{way}failing_since").first()
     if found is None:
         return "gone"

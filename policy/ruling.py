@@ -16,6 +16,8 @@ class Facts:
     is_author: bool = False
     is_expired: bool = False
     mailbox: str = ""
+    # Names of attached files whose bytes are known to be others than the fingerprint says.
+    files_that_differ: tuple[str, ...] = ()
     # Who pulled the kill switch, and why; empty when nothing is stopped.
     stopped_by: str = ""
 
@@ -43,6 +45,11 @@ def rule(facts: Facts) -> Ruling:
         return Ruling(False, True, 1, ("You started this message, so somebody else must approve it.",))
     if facts.is_expired:
         return Ruling(False, True, 1, ("The time to approve this message is over.",))
+    if facts.files_that_differ:
+        names = ", ".join(facts.files_that_differ)
+        return Ruling(
+            False, True, 1, (f"It cannot be approved: what was fetched is not the file that is to leave ({names}).",)
+        )
     if facts.stopped_by:
         # Deciding goes on, so that no work is lost: what is decided waits, and can be undone as long as it does.
         return Ruling(

@@ -52,3 +52,7 @@ class Rejected(UpstreamError):
 
 class OutcomeUnknown(UpstreamError):
     """The call may have taken effect: a time-out, a reset, a 5xx, an answer that cannot be read. Ask before acting."""
+
+
+class TooLarge(OutcomeUnknown):
+    """The answer has more bytes than were asked for; reading it ended there."""

@@ -214,10 +214,8 @@ def _read_bounded(response: HTTPResponse, limit: int) -> bytes:
     read = bytearray()
     while chunk := response.read(min(65536, limit + 1 - len(read))):
         read += chunk
-        if len(read) > limit:
-            raise errors.OutcomeUnknown(
-                "MultiMail's answer was larger than any it should give.", status=response.status
-            )
+        if len(read) > limit or (response.length or 0) > limit:
+            raise errors.TooLarge("MultiMail's answer was larger than any it should give.", status=response.status)
     if response.length:
         raise OSError("the answer ended early")
     return bytes(read)

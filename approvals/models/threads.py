@@ -70,3 +70,10 @@ class ThreadLetter(models.Model):
 
     def __str__(self) -> str:
         return f"{self.sender}: {self.subject}"
+
+    @property
+    def status_words(self) -> str:
+        """How one is that has neither come nor gone, by the word of MultiMail or of the mirror."""
+        if self.status in ("held", "pending_send_approval", "pending_inbound_approval", "pending_scan"):
+            return "Waits for approval"
+        return self.status.replace("_", " ").capitalize() or "Not sent"

@@ -31,7 +31,7 @@ _BODIES = ("markdown", "body_markdown", "text_body", "body", "text", "html_body"
 _COLUMNS = ("direction", "status", "sender", "sender_name", "recipients", "subject", "has_files", "at", "is_fact")
 # Longer ones are not read beside a draft by anybody; what is left out is counted at its end.
 MAX_TEXT = 20_000
-MAX_SIBLINGS = 100
+MAX_MESSAGES = 100
 
 
 def letter_of_row(row: Mapping[str, Any]) -> ThreadLetter | None:
@@ -42,7 +42,7 @@ def letter_of_row(row: Mapping[str, Any]) -> ThreadLetter | None:
     content, status = content_of(row), str(row.get("status") or "")
     direction = "inbound" if row.get("direction") == "inbound" else "outbound"
     is_fact = status in _LEFT if direction == "outbound" else status not in _NOT_RECEIVED
-    is_known = any(row.get(name) for name in _BODIES)
+    is_known = says(row)
     return ThreadLetter(
         upstream_id=_fit("upstream_id", row["id"]),
         direction=direction,
@@ -57,6 +57,11 @@ def letter_of_row(row: Mapping[str, Any]) -> ThreadLetter | None:
         at=(is_fact and direction == "outbound" and read_time(row.get("sent_at"))) or written,
         is_fact=is_fact,
     )
+
+
+def says(row: Mapping[str, Any]) -> bool:
+    """Whether a row tells what the letter says."""
+    return any(row.get(name) is not None for name in _BODIES)
 
 
 def letter_of_message(message: Message) -> ThreadLetter:
@@ -81,12 +86,10 @@ def letter_of_message(message: Message) -> ThreadLetter:
     )
 
 
-def siblings_of(message: Message) -> list[Message]:
-    """Return the mirror's other messages of the same thread and mailbox, the newest of them."""
-    if not message.thread_id or message.mailbox_id is None:
-        return []
-    others = Message.objects.in_thread(message.mailbox_id, message.thread_id).exclude(pk=message.pk)
-    return list(others.select_related("revision").order_by("-held_at")[:MAX_SIBLINGS])
+def messages_in(mailbox: int, thread_id: str) -> list[Message]:
+    """Return the mirror's messages of one thread, the newest of them."""
+    found = Message.objects.in_thread(mailbox, thread_id).select_related("revision")
+    return list(found.order_by("-held_at")[:MAX_MESSAGES])
 
 
 def text_of(content: Content) -> str:

@@ -4,11 +4,18 @@ Reads what is stored. That an approval needs what came since to be ticked is sai
 """
 
 from dataclasses import dataclass
-from datetime import datetime
 
 from approvals.errors import ThreadMovedOn
 from approvals.models import Message, Thread, ThreadLetter
-from approvals.reading.letters import FACTS, letter_of_message, siblings_of, written_at
+from approvals.reading.letters import FACTS, letter_of_message, messages_in, written_at
+from approvals.showing import named
+
+_WORDS = {
+    Thread.Problem.NO_KEY: "The thread is not visible with this key.",
+    Thread.Problem.REFUSED: "The thread is not visible with this key: MultiMail refuses it.",
+    Thread.Problem.GONE: "MultiMail knows no such thread (404).",
+    Thread.Problem.FAILING: "The thread could not be read just now. It is tried again by itself.",
+}
 
 
 @dataclass(frozen=True)
@@ -21,6 +28,7 @@ class Conversation:
     letters: tuple[ThreadLetter, ...] = ()
     late: tuple[ThreadLetter, ...] = ()
     thread: Thread | None = None
+    has_thread: bool = False
 
     @property
     def late_id(self) -> int:
@@ -32,8 +40,39 @@ class Conversation:
         return f"thread:{max((letter.pk or 0 for letter in self.letters), default=0)}"
 
     @property
-    def newest_at(self) -> datetime | None:
-        return self.letters[0].at if self.letters else None
+    def earlier(self) -> int:
+        """How many letters did not come after the draft."""
+        return len(self.letters) - len(self.late)
+
+    @property
+    def is_being_read(self) -> bool:
+        """Whether a read of it is to come or under way, and none has ended yet."""
+        return self.has_thread and (self.thread is None or (self.thread.read_at is None and not self.thread.problem))
+
+    @property
+    def words(self) -> str:
+        """What keeps the thread from being whole here, as a sentence; empty where nothing does."""
+        problem = self.thread.problem if self.thread else ""
+        if problem:
+            only = " Only what went through this desk stands here." if self.letters else ""
+            return f"{_WORDS[problem]}{only}"
+        return "Only its newest letters are shown here." if self.thread and self.thread.is_cut else ""
+
+    def check_read(self, *, upto: int) -> None:
+        """Raise ThreadMovedOn where a letter came after the draft that is newer than the one of this key."""
+        if any(letter.pk is None for letter in self.late):
+            raise ThreadMovedOn("A letter of this thread came in this moment. Wait until it stands here, and read it.")
+        unread = [letter for letter in self.late if letter.pk > upto]
+        if not unread:
+            return
+        newest = unread[0]
+        who = named(newest.sender) or "Somebody"
+        wrote = "wrote" if newest.direction == "inbound" else "sent a letter"
+        others = f", and {len(unread) - 1} more came" if len(unread) > 1 else ""
+        raise ThreadMovedOn(
+            f"{who} {wrote} in this thread on {newest.at:%-d %b at %H:%M} UTC, after this draft{others}. "
+            "Read that, tick that you did, then approve."
+        )
 
 
 def thread_of(message: Message) -> tuple[ThreadLetter, ...]:
@@ -52,8 +91,10 @@ def conversation_of(message: Message) -> Conversation:
     thread = Thread.objects.of_message(message).first()
     kept = {letter.upstream_id: letter for letter in thread.letters.all()} if thread else {}
     own = kept.pop(message.upstream_id, None)
-    for sibling in siblings_of(message):
+    for sibling in messages_in(message.mailbox_id, message.thread_id):
         known = kept.get(sibling.upstream_id)
+        if sibling.pk == message.pk:
+            continue
         # The mirror may have heard by a webhook what the last read of the thread could not tell.
         if known is None or (sibling.state in FACTS and not known.is_fact):
             kept[sibling.upstream_id] = letter_of_message(sibling)
@@ -61,22 +102,4 @@ def conversation_of(message: Message) -> Conversation:
     since = written_at(message, own)
     is_draft = message.direction != "inbound"
     late = tuple(letter for letter in letters if is_draft and letter.is_fact and letter.at > since)
-    return Conversation(letters, late, thread)
-
-
-def check_thread_read(message: Message, *, ticked: int) -> None:
-    """Raise ThreadMovedOn where a letter came after the draft that is newer than what the person ticked."""
-    late = conversation_of(message).late
-    if any(letter.pk is None for letter in late):
-        raise ThreadMovedOn("A letter of this thread came in this moment. Wait until it stands here, and read it.")
-    unread = [letter for letter in late if letter.pk > ticked]
-    if not unread:
-        return
-    newest = unread[0]
-    who = newest.sender or "Somebody"
-    wrote = "wrote" if newest.direction == "inbound" else "sent a letter"
-    others = f", and {len(unread) - 1} more came" if len(unread) > 1 else ""
-    raise ThreadMovedOn(
-        f"{who} {wrote} in this thread at {newest.at:%H:%M} UTC on {newest.at:%-d %b}, after this draft{others}. "
-        "Read that, tick that you did, then approve."
-    )
+    return Conversation(letters, late, thread, has_thread=True)

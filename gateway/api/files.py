@@ -12,9 +12,10 @@ from gateway.answers.files import FileLink
 from gateway.auth import KeyedRequest, needs
 from gateway.errors import NotFound
 from gateway.lookups import email_named, mailbox_named
-from gateway.models import Attachment
+from gateway.models import Attachment, Email
 from gateway.models.accounts import Scope
 from gateway.reading import check_may_read
+from gateway.states import AWAITING_DECISION
 
 router = Router(tags=["messages"])
 
@@ -45,6 +46,19 @@ def read_file(request: KeyedRequest, mailbox: str, email: str, name: str) -> Htt
     return _bytes(_find(request, mailbox, email, name))
 
 
+@router.get(
+    "/oversight/pending/{email}/attachments/{path:name}",
+    auth=needs(Scope.OVERSIGHT, Scope.OVERSIGHT_READ),
+    include_in_schema=False,
+)
+def read_held_file(request: KeyedRequest, email: str, name: str) -> HttpResponse:
+    """Get the bytes of one file of a message that waits: whoever decides may read what they decide on."""
+    found = email_named(request.auth, email)
+    if found.status not in AWAITING_DECISION:
+        raise NotFound("This message is not held any more. Its files are read with a key that has the scope read.")
+    return _bytes(_named(found, name))
+
+
 @router.get("/files/{token}", auth=None, include_in_schema=False)
 def read_file_by_link(request: HttpRequest, token: str) -> HttpResponse:
     """Get the bytes of the file that a link leads to."""
@@ -55,7 +69,11 @@ def _find(request: KeyedRequest, mailbox: str, email: str, name: str, *, unless:
     """Return the file of this name; where there is none, the one called `unless`."""
     found = email_named(request.auth, email, mailbox=mailbox_named(request.auth, mailbox))
     check_may_read(request.auth, found)
-    files = {file.name: file for file in found.attachments.all()}
+    return _named(found, name, unless=unless)
+
+
+def _named(email: Email, name: str, *, unless: str = "") -> Attachment:
+    files = {file.name: file for file in email.attachments.all()}
     file = files.get(name) or files.get(unless)
     if file is None:
         raise NotFound("This message has no file of that name.")

@@ -19,14 +19,16 @@ from gateway.timestamps import iso
 router = Router(tags=["messages"])
 
 MOST = 500
+# Each of these may be as long as a letter can be.
+MOST_BODIES = 50
 # What was written as an answer and will never be one.
 _CAME_TO_NOTHING = (Status.REJECTED, Status.CANCELLED, Status.SEND_FAILED)
 
 
 @router.get("/mailboxes/{mailbox}/threads/{thread}", auth=needs(Scope.READ), response=documented(Thread))
-def read_thread(request: KeyedRequest, mailbox: str, thread: str) -> HttpResponse:
-    """List a thread, oldest first, without bodies. Nothing is marked read."""
-    return _thread(request.auth, thread, mailbox_named(request.auth, mailbox), flat=False)
+def read_thread(request: KeyedRequest, mailbox: str, thread: str, bodies: bool = False) -> HttpResponse:
+    """List a thread, oldest first; with `bodies` the newest letters, and what they say. Nothing is marked read."""
+    return _thread(request.auth, thread, mailbox_named(request.auth, mailbox), flat=False, bodies=bodies)
 
 
 def read_thread_flat(request: KeyedRequest, thread_id: str = "", mailbox: str = "") -> HttpResponse:
@@ -37,14 +39,14 @@ def read_thread_flat(request: KeyedRequest, thread_id: str = "", mailbox: str = 
     return _thread(request.auth, thread_id, box, flat=True)
 
 
-def _thread(key: ApiKey, thread_id: str, mailbox: Mailbox | None, *, flat: bool) -> HttpResponse:
-    found = thread_named(key, thread_id, mailbox=mailbox)
-    emails = list(found[: MOST + 1])
+def _thread(key: ApiKey, thread_id: str, mailbox: Mailbox | None, *, flat: bool, bodies: bool = False) -> HttpResponse:
+    found, most = thread_named(key, thread_id, mailbox=mailbox), MOST_BODIES if bodies else MOST
+    emails = list(found[: most + 1])
     if not emails:
         raise NotFound("There is no such thread in this account.", code="unknown_thread")
-    cut = len(emails) > MOST
+    cut = len(emails) > most
     count = found.count() if cut else len(emails)
-    emails = emails[:MOST][::-1]
+    emails = emails[:most][::-1]
     told: dict[str, Any] = {
         "thread_id": thread_id,
         "message_count": count,
@@ -52,9 +54,14 @@ def _thread(key: ApiKey, thread_id: str, mailbox: Mailbox | None, *, flat: bool)
         "last_activity": iso(emails[-1].created_at),
         "has_unanswered_inbound": _waits_for_an_answer(emails),
         "truncated": cut,
-        "emails": [reading.row(key, email, flat=flat) for email in emails],
+        "emails": [reading.row(key, email, flat=flat) | (_body(key, email) if bodies else {}) for email in emails],
     }
     return answer(told)
+
+
+def _body(key: ApiKey, email: Email) -> dict[str, Any]:
+    """Return what a letter says, to whoever may read it."""
+    return {"markdown": email.markdown, "html_body": email.html} if reading.may_read(key, email) else {}
 
 
 def _participants(emails: list[Email]) -> list[str]:

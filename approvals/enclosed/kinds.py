@@ -1,0 +1,164 @@
+"""The kinds of files that the desk can tell apart: what each is called, and which names and types claim it."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Kind:
+    """One kind of file. `family` is image, text, document, archive, program, media or other."""
+
+    name: str
+    words: str
+    family: str
+    endings: tuple[str, ...] = ()
+    types: tuple[str, ...] = ()
+
+
+def _kind(name: str, words: str, family: str, endings: str = "", types: str = "") -> Kind:
+    return Kind(name, words, family, tuple(endings.split()), tuple(types.split()))
+
+
+KINDS = {
+    kind.name: kind
+    for kind in (
+        _kind("png", "PNG picture", "image", "png apng", "image/png image/apng"),
+        _kind("jpeg", "JPEG picture", "image", "jpg jpeg jpe jfif", "image/jpeg image/jpg image/pjpeg"),
+        _kind("gif", "GIF picture", "image", "gif", "image/gif"),
+        _kind("webp", "WebP picture", "image", "webp", "image/webp"),
+        _kind("bmp", "bitmap picture", "other", "bmp", "image/bmp image/x-ms-bmp"),
+        _kind("tiff", "TIFF picture", "other", "tif tiff", "image/tiff"),
+        _kind("icon", "icon", "other", "ico cur", "image/x-icon image/vnd.microsoft.icon"),
+        _kind("heif", "HEIF picture", "other", "heic heif avif", "image/heic image/heif image/avif"),
+        _kind("svg", "SVG drawing, which can hold scripts", "document", "svg svgz", "image/svg+xml"),
+        _kind("pdf", "PDF", "document", "pdf", "application/pdf application/x-pdf"),
+        _kind("postscript", "PostScript", "document", "ps eps ai", "application/postscript"),
+        _kind("rtf", "rich text", "document", "rtf", "application/rtf text/rtf"),
+        _kind("html", "web page", "document", "html htm xhtml shtml", "text/html application/xhtml+xml"),
+        _kind("xml", "XML", "document", "xml xsl rss plist", "text/xml application/xml"),
+        _kind("docx", "Word document", "document", "docx docm dotx dotm",
+              "application/vnd.openxmlformats-officedocument.wordprocessingml.document"),
+        _kind("xlsx", "Excel workbook", "document", "xlsx xlsm xltx xltm xlsb xlam",
+              "application/vnd.openxmlformats-officedocument.spreadsheetml.sheet"),
+        _kind("pptx", "PowerPoint slides", "document", "pptx pptm potx potm ppsx ppsm",
+              "application/vnd.openxmlformats-officedocument.presentationml.presentation"),
+        _kind("odf", "OpenDocument file", "document", "odt ods odp odg ott ots",
+              "application/vnd.oasis.opendocument.text application/vnd.oasis.opendocument.spreadsheet "
+              "application/vnd.oasis.opendocument.presentation"),
+        _kind("ole", "old Office file", "document", "doc xls ppt dot xlt pps msg msi mpp vsd pub",
+              "application/msword application/vnd.ms-excel application/vnd.ms-powerpoint application/vnd.ms-outlook"),
+        _kind("epub", "e-book", "document", "epub", "application/epub+zip"),
+        _kind("onenote", "OneNote notebook, which can hold programs", "document", "one", "application/onenote"),
+        _kind("zip", "zip archive", "archive", "zip", "application/zip application/x-zip-compressed"),
+        _kind("gzip", "gzip archive", "archive", "gz tgz", "application/gzip application/x-gzip"),
+        _kind("bzip2", "bzip2 archive", "archive", "bz2 tbz2", "application/x-bzip2"),
+        _kind("xz", "xz archive", "archive", "xz txz", "application/x-xz"),
+        _kind("zstd", "zstd archive", "archive", "zst", "application/zstd"),
+        _kind("7z", "7z archive", "archive", "7z", "application/x-7z-compressed"),
+        _kind("rar", "rar archive", "archive", "rar", "application/vnd.rar application/x-rar-compressed"),
+        _kind("tar", "tar archive", "archive", "tar", "application/x-tar"),
+        _kind("cab", "Windows cabinet", "archive", "cab", "application/vnd.ms-cab-compressed"),
+        _kind("iso", "disk image", "program", "iso img udf", "application/x-iso9660-image"),
+        _kind("jar", "Java program", "program", "jar war", "application/java-archive"),
+        _kind("apk", "Android program", "program", "apk", "application/vnd.android.package-archive"),
+        _kind("exe", "Windows program", "program", "exe dll scr com sys cpl ocx",
+              "application/x-msdownload application/x-dosexec application/vnd.microsoft.portable-executable"),
+        _kind("elf", "Linux program", "program", "elf so bin run", "application/x-elf application/x-sharedlib"),
+        _kind("macho", "Mac program", "program", "dylib", "application/x-mach-binary"),
+        _kind("java", "Java class", "program", "class", "application/java-vm"),
+        _kind("wasm", "WebAssembly program", "program", "wasm", "application/wasm"),
+        _kind("lnk", "Windows shortcut, which starts a program", "program", "lnk", "application/x-ms-shortcut"),
+        _kind("chm", "Windows help file, which can hold scripts", "program", "chm", "application/vnd.ms-htmlhelp"),
+        _kind("script", "script", "program", "sh bash py pl rb", "text/x-sh text/x-shellscript text/x-python"),
+        _kind("sqlite", "SQLite database", "other", "sqlite db sqlite3", "application/vnd.sqlite3"),
+        _kind("media", "sound or film", "media", "mp3 mp4 m4a m4v mov ogg oga ogv wav flac webm mkv avi 3gp",
+              "audio/mpeg audio/mp4 audio/ogg audio/wav audio/flac video/mp4 video/webm video/quicktime"),
+        _kind("font", "font", "other", "woff woff2 ttf otf", "font/woff font/woff2 font/ttf font/otf"),
+        _kind("json", "JSON text", "text", "json geojson ndjson", "application/json"),
+        _kind("csv", "table as text", "text", "csv tsv", "text/csv text/tab-separated-values"),
+        _kind("calendar", "calendar entry", "text", "ics ical ifb", "text/calendar"),
+        _kind("card", "contact card", "text", "vcf vcard", "text/vcard text/x-vcard"),
+        _kind("key", "text with a key or certificate", "text", "pem crt cer key asc", "application/x-pem-file"),
+        _kind("mail", "email as a file", "text", "eml mbox", "message/rfc822"),
+        _kind("text", "plain text", "text", "txt text log md markdown rst ini cfg conf yaml yml toml sql diff patch",
+              "text/plain text/markdown text/x-log application/yaml text/yaml application/toml"),
+        _kind("empty", "empty file", "other"),
+        _kind("unknown", "unknown kind", "other"),
+    )
+}  # fmt: skip
+
+_BY_ENDING = {ending: kind for kind in KINDS.values() for ending in kind.endings}
+_BY_TYPE = {of: kind for kind in KINDS.values() for of in kind.types}
+
+# Where the beginning of a file says what it is: offset, bytes, kind. The first that fits counts.
+MAGIC: tuple[tuple[int, bytes, str], ...] = (
+    (0, b"\x89PNG\r\n\x1a\n", "png"),
+    (0, b"\xff\xd8\xff", "jpeg"),
+    (0, b"GIF87a", "gif"),
+    (0, b"GIF89a", "gif"),
+    (8, b"WEBP", "webp"),
+    (0, b"%PDF-", "pdf"),
+    (0, b"%!PS", "postscript"),
+    (0, b"{\\rtf", "rtf"),
+    (0, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", "ole"),
+    (0, b"\xe4\x52\x5c\x7b\x8c\xd8\xa7\x4d\xae\xb1\x53\x78\xd0\x29\x96\xd3", "onenote"),
+    (0, b"PK\x03\x04", "zip"),
+    (0, b"PK\x05\x06", "zip"),
+    (0, b"PK\x07\x08", "zip"),
+    (0, b"\x1f\x8b", "gzip"),
+    (0, b"BZh", "bzip2"),
+    (0, b"\xfd7zXZ\x00", "xz"),
+    (0, b"\x28\xb5\x2f\xfd", "zstd"),
+    (0, b"7z\xbc\xaf\x27\x1c", "7z"),
+    (0, b"Rar!\x1a\x07", "rar"),
+    (257, b"ustar", "tar"),
+    (0, b"MSCF", "cab"),
+    (0x8001, b"CD001", "iso"),
+    (0, b"MZ", "exe"),
+    (0, b"\x7fELF", "elf"),
+    (0, b"\xcf\xfa\xed\xfe", "macho"),
+    (0, b"\xce\xfa\xed\xfe", "macho"),
+    (0, b"\xfe\xed\xfa\xce", "macho"),
+    (0, b"\xfe\xed\xfa\xcf", "macho"),
+    (0, b"\xca\xfe\xba\xbe", "java"),
+    (0, b"\x00asm", "wasm"),
+    (0, b"L\x00\x00\x00\x01\x14\x02\x00", "lnk"),
+    (0, b"ITSF", "chm"),
+    (0, b"SQLite format 3\x00", "sqlite"),
+    (4, b"ftypavif", "heif"),
+    (4, b"ftypheic", "heif"),
+    (4, b"ftypheix", "heif"),
+    (4, b"ftypmif1", "heif"),
+    (4, b"ftyp", "media"),
+    (0, b"ID3", "media"),
+    (0, b"\xff\xfb", "media"),
+    (0, b"\xff\xf3", "media"),
+    (0, b"OggS", "media"),
+    (8, b"WAVE", "media"),
+    (8, b"AVI ", "media"),
+    (0, b"fLaC", "media"),
+    (0, b"\x1aE\xdf\xa3", "media"),
+    (0, b"wOFF", "font"),
+    (0, b"wOF2", "font"),
+    (0, b"OTTO\x00", "font"),
+    (0, b"\x00\x01\x00\x00\x00", "font"),
+    (0, b"II*\x00", "tiff"),
+    (0, b"MM\x00*", "tiff"),
+    (0, b"\x00\x00\x01\x00", "icon"),
+)
+
+
+def by_magic(content: bytes) -> str:
+    """Return the kind that the bytes themselves name; empty where none does."""
+    if content.startswith(b"BM") and content[6:10] == bytes(4):
+        return "bmp"
+    return next((kind for offset, start, kind in MAGIC if content.startswith(start, offset)), "")
+
+
+def claimed_by_ending(ending: str) -> Kind | None:
+    """Return the kind that a name with this ending claims."""
+    return _BY_ENDING.get(ending.lower())
+
+
+def claimed_by_type(content_type: str) -> Kind | None:
+    """Return the kind that a declared type claims; none for one that says nothing, such as octet-stream."""
+    return _BY_TYPE.get(content_type.partition(";")[0].strip().lower())

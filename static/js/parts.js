@@ -1,0 +1,64 @@
+/* The parts beside the letter: tells the desk that links were on screen, keeps a tick through a new painting, shows a
+   thread that has grown, copies a hash. The page works without any of it. */
+(() => {
+  "use strict";
+  const token = () => JSON.parse(document.body.getAttribute("hx-headers"))["X-CSRFToken"];
+  const changed = () => document.body.dispatchEvent(new CustomEvent("desk:part"));
+  let ticked = "";
+
+  const onScreen = new IntersectionObserver((entries) => {
+    for (const { isIntersecting, target } of entries) {
+      if (!isIntersecting || document.hidden || !target.dataset.part) continue;
+      onScreen.unobserve(target);
+      const body = new URLSearchParams({ part: "links" });
+      fetch(target.dataset.part, { method: "POST", body, headers: { "X-CSRFToken": token() }, credentials: "same-origin" }).then(changed, () => {});
+      delete target.dataset.part;
+    }
+  }, { threshold: 0.5 });
+
+  function prepare() {
+    document.querySelectorAll("[data-part]").forEach((part) => onScreen.observe(part));
+    document.querySelectorAll("[data-hash]:not([data-copies])").forEach(offerCopy);
+    const tick = document.querySelector("#decide [name=thread_read][type=checkbox]");
+    if (tick && tick.value === ticked) tick.checked = true;
+    grow();
+  }
+
+  /* Another letter came while the draft is open: what the decision asks about must stand on the page. */
+  function grow() {
+    const section = document.getElementById("thread");
+    const { thread, url } = document.getElementById("unread")?.dataset ?? {};
+    if (!section || !thread || [section.dataset.thread, section.dataset.asked].includes(thread)) return;
+    section.dataset.asked = thread;
+    window.htmx.ajax("GET", url, { target: "#thread", swap: "outerHTML" });
+  }
+
+  function offerCopy(hash) {
+    hash.dataset.copies = "";
+    const button = document.createElement("button");
+    Object.assign(button, { type: "button", className: "copy", textContent: "Copy" });
+    button.setAttribute("aria-label", "Copy the whole hash");
+    button.addEventListener("click", async () => {
+      getSelection().selectAllChildren(hash);
+      // Outside of a secure page the selection is there to be copied by hand.
+      const copied = await navigator.clipboard?.writeText(hash.textContent).then(() => true, () => false);
+      button.textContent = copied ? "Copied" : "Selected";
+      setTimeout(() => { button.textContent = "Copy"; }, 2000);
+    });
+    hash.after(" ", button);
+  }
+
+  document.addEventListener("change", ({ target }) => {
+    if (target.name === "thread_read") ticked = target.checked ? target.value : "";
+  });
+  // A frame of a file that was opened has loaded: the desk has noted it by now.
+  document.addEventListener("load", ({ target }) => {
+    if (target instanceof HTMLIFrameElement && target.classList.contains("part-frame")) changed();
+  }, true);
+  document.addEventListener("desk:painted", prepare);
+  document.addEventListener("htmx:load", ({ detail: { elt } }) => {
+    if (elt.id === "thread") changed();
+    prepare();
+  });
+  prepare();
+})();
