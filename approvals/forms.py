@@ -1,15 +1,20 @@
 """All parsing of what people send: the verdict, and the queue's address line."""
 
-from datetime import UTC, datetime
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
 from django import forms
 
+from approvals.desk.filters import GROUPS, MAX_TYPED, NEWEST_FIRST, ORDERS, RISKS, TABS, TOKENS, Filters, read_search
+from approvals.desk.places import read_place
+from approvals.desk.words import words_of
+from approvals.models import Mailbox
+from approvals.risk import RULES
 from approvals.states import Outcome
 from common.fingerprint import FINGERPRINT
 
-TABS = {"waiting": "Waiting", "leaving": "Leaving", "unknown": "Unknown", "failed": "Failed", "done": "Done"}
 # MultiMail takes 2000 characters, and our reference is put behind the reason.
 MAX_REASON = 1900
 
@@ -36,8 +41,13 @@ class VerdictForm(forms.Form):
         error_messages={"max_length": f"Keep the reason under {MAX_REASON} characters."},
     )
 
+    # The newest letter of the thread that the person ticked as read. Nonsense is none.
+    thread_read = forms.RegexField(r"\A[0-9]{1,18}\Z", required=False)
+
     def clean(self) -> dict[str, Any]:
         cleaned = super().clean() or {}
+        cleaned["thread_read"] = int(cleaned.get("thread_read") or 0)
+        self.errors.pop("thread_read", None)
         outcome = cleaned.get("outcome")
         if outcome == Outcome.REJECT and not cleaned.get("reason"):
             self.add_error("reason", "Say why, so that the agent can do better: the reason is sent to it.")
@@ -48,6 +58,12 @@ class VerdictForm(forms.Form):
     def first_error(self) -> str:
         """Return the first thing that is wrong, as a sentence."""
         return next((str(errors[0]) for errors in self.errors.values() if errors), "")
+
+
+class PartForm(forms.Form):
+    """A part of the letter that only the page itself can tell to have been on screen."""
+
+    part = forms.ChoiceField(choices=[("links", "The links")])
 
 
 class StopForm(forms.Form):
@@ -118,21 +134,102 @@ class PulseForm(forms.Form):
         return self.cleaned_data.get("open")
 
 
+class _Asked(forms.CharField):
+    """What is asked for in an address. Nonsense asks for nothing: an address is never refused."""
+
+    def __init__(self, *, most: int = 200, **options: Any) -> None:
+        super().__init__(required=False, **options)
+        self.most = most
+
+    def to_python(self, value: Any) -> str:
+        # PostgreSQL cannot even be asked for U+0000, nor for half of a character.
+        asked = str(value or "").replace("\0", " ").encode("utf-8", "replace").decode()
+        return asked.strip()[: self.most]
+
+
 class QueueForm(forms.Form):
-    """The queue's address: a tab and the row that a page begins after. Nonsense is read as the first page."""
+    """The queue's address: what is asked for, in which order, and where the page begins.
 
-    tab = forms.ChoiceField(choices=list(TABS.items()), required=False)
-    after = forms.RegexField(r"\A[0-9]{1,18}-[0-9]{1,18}\Z", required=False)
+    What is typed as a token, such as `to:dana`, counts like the field of that name, and before it.
+    """
 
-    def place(self) -> tuple[str, tuple[datetime, int] | None]:
-        """Return the tab, and the time and key to begin after."""
+    tab, order, group, after, has = _Asked(), _Asked(), _Asked(), _Asked(), _Asked()
+    # One more than is searched, to see that there was more.
+    q = _Asked(most=MAX_TYPED + 1)
+    to, by, rule, risk, mailbox = _Asked(), _Asked(), _Asked(), _Asked(), _Asked()
+    started, thread, run, alike = _Asked(), _Asked(), _Asked(), _Asked()
+
+    def __init__(self, data: Any, *, mailboxes: Sequence[Mailbox] = ()) -> None:
+        super().__init__(data)
+        self.fields["from"] = _Asked()
+        self.mailboxes = mailboxes
+        self.remarks: list[str] = []
+
+    def filters(self) -> Filters:
+        """Return what is asked for, with a sentence for each thing that could not be meant."""
         self.is_valid()
-        tab = self.cleaned_data.get("tab") or "waiting"
-        after = self.cleaned_data.get("after")
-        if not after:
-            return tab, None
-        microseconds, key = (int(part) for part in after.split("-"))
-        try:
-            return tab, (datetime.fromtimestamp(microseconds / 1_000_000, UTC), key)
-        except (OverflowError, OSError, ValueError):
-            return tab, None
+        asked = self.cleaned_data
+        typed = read_search(asked["q"])
+        self.remarks = list(typed.remarks)
+        values = {name: typed.values.get(name) or asked[name] for name in TOKENS}
+        tab, order = _known(asked["tab"], TABS, "waiting"), _known(asked["order"], ORDERS, "oldest")
+        found = Filters(
+            tab=tab,
+            text=" ".join(typed.words),
+            to=values["to"],
+            from_=values["from"],
+            by=values["by"],
+            rule=self._one_of("rule", values["rule"], _RULES),
+            risk=self._one_of("risk", values["risk"], _RISKS),
+            has=self._one_of("has", values["has"], _HAS),
+            mailbox=self._mailbox(values["mailbox"]),
+            order=order,
+            group=_known(asked["group"], GROUPS, ""),
+            after=read_place(asked["after"], order="newest" if tab in NEWEST_FIRST else order),
+            **{name: asked[name] for name in ("started", "thread", "run", "alike")},
+        )
+        if found.text and not words_of(found.text):
+            self.remarks.append(f"“{found.text[:40]}” has no letter or number in it, so nothing was searched.")
+        return replace(found, remarks=tuple(self.remarks))
+
+    def _one_of(self, token: str, value: str, known: Mapping[str, str]) -> str:
+        if not value:
+            return ""
+        if (meant := known.get(value.lower().replace("_", " "))) is None:
+            can_be = ", ".join(dict.fromkeys(known.values()))
+            self.remarks.append(f"There is no “{token}:{value[:40]}”, so it was left out. It can be: {can_be}.")
+        return meant or ""
+
+    def _mailbox(self, value: str) -> int | None:
+        """Find a mailbox by its key, its address, or what stands before the @."""
+        asked = value.lower()
+        for told in (lambda one: str(one.pk), lambda one: one.address.lower(), lambda one: one.short_name.lower()):
+            if found := next((one.pk for one in self.mailboxes if told(one) == asked), None):
+                return int(found)
+        if value:
+            self.remarks.append(f"No mailbox of yours is called “{value[:40]}”, so all of them are shown.")
+        return None
+
+
+_RISKS = {**{name: name for name in RISKS}, "nothing": "none"}
+_HAS = {"attachment": "attachment", "attachments": "attachment", "file": "attachment", "files": "attachment"}
+_RULES = {spelling: rule.name for rule in RULES.values() for spelling in (rule.name.replace("_", " "), rule.words)}
+
+
+def _known(value: str, known: Mapping[str, str], otherwise: str) -> str:
+    return value if value in known else otherwise
+
+
+class SavedViewForm(forms.Form):
+    """A name for what the queue shows now."""
+
+    name = forms.CharField(
+        max_length=60,
+        error_messages={"required": "Give the view a name.", "max_length": "Keep the name under 60 characters."},
+    )
+    query = forms.CharField(required=False, max_length=4000, strip=False)
+    shared = forms.BooleanField(required=False)
+
+    def first_error(self) -> str:
+        """Return the first thing that is wrong, as a sentence."""
+        return next((str(errors[0]) for errors in self.errors.values() if errors), "")

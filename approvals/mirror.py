@@ -8,6 +8,8 @@ from typing import Any
 from django.db.models.functions import Now
 
 from approvals import earlier
+from approvals.desk.facets import facets_of
+from approvals.enclosed.expect import expect_parts
 from approvals.models import Connection, Mailbox, Message, Revision
 from approvals.risk import RiskContext, find_risks
 from approvals.showing import show_letter
@@ -185,9 +187,14 @@ def store_revision(message: Message, *, row: Mapping[str, Any], actor: Actor, no
     message.mailbox = mailbox or message.mailbox
     if mailbox and mailbox.expire_after and message.expires_at is None:
         message.expires_at = _waits_since(message, row) + mailbox.expire_after
+    facets = facets_of(message, content=shown, findings=current.findings)
+    for name, value in facets.items():
+        setattr(message, name, value)
     if is_first_read and (sent_back := earlier.sent_back_before(message)):
         message.answers, message.try_number = sent_back, sent_back.message.try_number + 1
     message.save()
+    if news is not None:
+        expect_parts(message, news)
     return current
 
 

@@ -3,22 +3,43 @@
 from django.urls import path
 
 from approvals import webhooks
-from approvals.views import attention, connections, doubt, kill_switch, listing, message, verdict
+from approvals.views import (
+    attention,
+    connections,
+    doubt,
+    enclosed,
+    history,
+    kill_switch,
+    listing,
+    message,
+    pulse,
+    saved,
+    thread,
+    verdict,
+)
 
 urlpatterns = [
     path("queue/", listing.queue, name="queue"),
-    path("queue/pulse/", listing.pulse, name="pulse"),
+    path("queue/pulse/", pulse.pulse, name="pulse"),
+    path("queue/views/", saved.save, name="save-view"),
+    path("queue/views/<int:view_id>/delete/", saved.delete, name="delete-view"),
     path("queue/<uuid:public_id>/", message.message_page, name="message"),
     path("queue/<uuid:public_id>/body/", message.body, name="message-body"),
     path("queue/<uuid:public_id>/opened/", message.opened, name="message-opened"),
     path("queue/<uuid:public_id>/verdict/", verdict.verdict, name="verdict"),
+    path("queue/<uuid:public_id>/files/", enclosed.files, name="message-files"),
+    path("queue/<uuid:public_id>/files/<int:place>/", enclosed.file_view, name="file-view"),
+    path("queue/<uuid:public_id>/files/<int:place>/download/", enclosed.file_download, name="file-download"),
+    path("queue/<uuid:public_id>/unread/", enclosed.unread, name="unread-parts"),
+    path("queue/<uuid:public_id>/part/", enclosed.part_opened, name="part-opened"),
+    path("queue/<uuid:public_id>/thread/", thread.thread, name="message-thread"),
     path("queue/<uuid:public_id>/undo/", verdict.undo, name="undo"),
     path("queue/<uuid:public_id>/withdraw/", doubt.withdraw, name="withdraw"),
     path("queue/<uuid:public_id>/send-again/", doubt.send_again, name="send-again"),
     path("queue/<uuid:public_id>/settle/", doubt.settle, name="settle"),
     path("queue/<uuid:public_id>/look/", doubt.look, name="look"),
     path("approvals/<path:upstream_id>/", message.by_upstream_id, name="by-upstream-id"),
-    path("history/", listing.history, name="history"),
+    path("history/", history.history, name="history"),
     path("connections/", connections.connections, name="connections"),
     path("connections/<int:connection_id>/read/", connections.read_now, name="read-connection"),
     path("attention/", attention.attention, name="attention"),

@@ -29,6 +29,10 @@ ACTIONS: dict[str, str] = {
     "message.served": "was given the content, perhaps ahead of reading",
     "message.opened": "opened the message",
     "message.asked_about": "had MultiMail asked about the message",
+    "message.file_differs": "found that an attached file is not the one that the fingerprint names",
+    "message.answered": "found a letter in the thread that came after the draft",
+    "attachment.served": "was given an attached file",
+    "thread.opened": "opened the thread",
     "verdict.given": "gave a verdict",
     "verdict.refused": "was refused a verdict",
     "decision.recorded": "recorded the decision",
@@ -45,6 +49,9 @@ ACTIONS: dict[str, str] = {
     "decision.confirmed": "confirmed that the decision goes out again",
     "decision.left_after_all": "found that a withdrawn approval had left after all",
     "decision.found_again": "found the message held again",
+    # how people look at the queue
+    "view.saved": "saved a view of the queue",
+    "view.deleted": "deleted a view of the queue",
     # the kill switch
     "kill_switch.pulled": "pulled the kill switch",
     "kill_switch.released": "released the kill switch",

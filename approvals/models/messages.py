@@ -10,13 +10,17 @@ from django.db.models import F, Q
 from django.db.models.functions import Now
 
 from approvals.models.connections import Connection, Mailbox
-from approvals.querysets import VOID, MessageQuerySet
+from approvals.querysets import VOID, MessageManager
+from approvals.querysets.queue import CALM, ENDS
 from approvals.states import DecisionState, MessageState
 from common.fingerprint import short_fingerprint
 from common.identifiers import uuid7
 
 if TYPE_CHECKING:
     from approvals.models.decisions import Decision
+
+# Its recipients have been written to. A constant of this file: indexes are made from it.
+_LEFT = ("approved", "sent", "delivered")
 
 
 class Message(models.Model):
@@ -73,9 +77,13 @@ class Message(models.Model):
     shape = models.CharField(max_length=32, blank=True)
     # Of letters that differ in a few words, two have one of these four in common.
     bands = ArrayField(models.IntegerField(), default=list)
+    # Of letters of one shape, the same for those that name the same numbers.
+    amounts = models.CharField(max_length=32, blank=True)
+    # When its place in an order last changed, as a trigger writes it; empty: never.
+    ranked_at = models.DateTimeField(null=True, blank=True)
     search = SearchVectorField(null=True)
 
-    objects = MessageQuerySet.as_manager()
+    objects = MessageManager()
 
     class Meta:
         constraints = [
@@ -98,14 +106,24 @@ class Message(models.Model):
                 condition=Q(state__in=("approved", "scheduled_approved", "gone")),
                 name="message_on_its_way",
             ),
-            # The queue's other orders, and its narrower views.
-            models.Index(F("risk").desc(), "held_at", "id", condition=Q(state="held"), name="message_riskiest"),
+            # Who was written to lately, and what was rejected that says the same.
+            models.Index("connection", F("changed_at").desc(), condition=Q(state__in=_LEFT), name="message_left"),
             models.Index(
-                F("expires_at").asc(nulls_last=True), "held_at", "id", condition=Q(state="held"), name="message_soonest"
+                "connection", "shape", F("changed_at").desc(), condition=Q(state="rejected"), name="message_rejected"
             ),
+            # The queue's other orders, and its narrower views.
+            models.Index(CALM, "held_at", "id", condition=Q(state="held"), name="message_by_risk"),
+            models.Index(ENDS, "held_at", "id", condition=Q(state="held"), name="message_by_end"),
             models.Index(fields=["mailbox", "held_at", "id"], condition=Q(state="held"), name="message_held_in"),
             models.Index(fields=["started_by", "held_at", "id"], condition=Q(state="held"), name="message_held_by"),
-            models.Index(fields=["shape"], condition=Q(state="held"), name="message_held_alike"),
+            # The first of each that is alike, and how many there are.
+            models.Index(fields=["shape", "risk", "held_at", "id"], condition=Q(state="held"), name="message_alike"),
+            models.Index(fields=["run_id"], condition=~Q(run_id=""), name="message_run"),
+            models.Index(fields=["ranked_at"], condition=Q(state="held"), name="message_ranked"),
+            # What came before these columns did: filled in batches, and then never again.
+            models.Index(
+                fields=["id"], condition=Q(search=None, revision__isnull=False), name="message_without_facets"
+            ),
             models.Index(fields=["thread_id"], condition=~Q(thread_id=""), name="message_thread"),
             GinIndex(fields=["search"], name="message_search"),
             GinIndex(fields=["addresses"], name="message_addresses"),

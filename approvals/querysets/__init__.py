@@ -7,6 +7,7 @@ from approvals.querysets.messages import MessageManager, MessageQuerySet
 from approvals.querysets.reach import within_reach
 from approvals.querysets.terms import (
     CAN_EXPIRE,
+    CLAIM_LASTS,
     DONE,
     EXPIRY_REST,
     FETCH_TRIES,
@@ -19,9 +20,11 @@ from approvals.querysets.terms import (
     WORD_AFTER,
 )
 from approvals.querysets.threads import ThreadLetterQuerySet, ThreadQuerySet
+from approvals.querysets.views import SavedViewQuerySet
 
 __all__ = [
     "CAN_EXPIRE",
+    "CLAIM_LASTS",
     "DONE",
     "EXPIRY_REST",
     "FETCH_TRIES",
@@ -39,6 +42,7 @@ __all__ = [
     "MessageManager",
     "MessageQuerySet",
     "OpenedPartQuerySet",
+    "SavedViewQuerySet",
     "ThreadLetterQuerySet",
     "ThreadQuerySet",
     "WebhookEventQuerySet",

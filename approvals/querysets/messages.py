@@ -1,20 +1,19 @@
-"""Every read of the mirror. The person's reach is applied by one door."""
+"""Every read of the mirror but those of the queue."""
 
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Self, cast
 
 from django.apps import apps
 from django.db import models
-from django.db.models import Case, Exists, F, OuterRef, Prefetch, Q, When
+from django.db.models import Case, Exists, F, OuterRef, Q, When
 from django.db.models.functions import Now
 
-from approvals.querysets.reach import within_reach
+from approvals.querysets.queue import QueueReads
 from approvals.querysets.terms import (
     CAN_EXPIRE,
     DONE,
     EXPIRY_REST,
     FETCH_TRIES,
-    IN_DOUBT,
     LATELY,
     ON_ITS_WAY,
     STUCK_AFTER,
@@ -22,75 +21,13 @@ from approvals.querysets.terms import (
 )
 from approvals.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
 from common.postgres.rows import Answer, run
-from people.actors import Actor
 
 if TYPE_CHECKING:
     from approvals.models import Message, WebhookEvent  # noqa: F401 - the queryset's type parameter
 
 
-def _with_decision_in(*states: str) -> Exists:
-    """The condition that a message has a decision in one of these states; it counts no message twice."""
-    decisions = apps.get_model("approvals", "Decision").objects
-    return Exists(decisions.filter(message=OuterRef("pk"), state__in=states))
-
-
-def _with_effect_since() -> Exists:
-    """The condition that a decision took effect since the message is as it is; one from before it came back is over."""
-    decisions = apps.get_model("approvals", "Decision").objects.filter(state=DecisionState.APPLIED)
-    return Exists(decisions.filter(message=OuterRef("pk"), changed_at__gte=OuterRef("changed_at")))
-
-
-class MessageQuerySet(models.QuerySet["Message"]):
+class MessageQuerySet(QueueReads):
     """Reads of the mirror."""
-
-    def visible_to(self, actor: Actor) -> Self:
-        """Only what the actor may see; everything else does not exist for them."""
-        return self.filter(within_reach(actor))
-
-    def awaiting_review(self) -> Self:
-        """Held, and nobody has decided yet, or it came back since (relies on the partial index message_held)."""
-        held = self.filter(state=MessageState.HELD)
-        return held.exclude(_with_decision_in(*LIVE_DECISIONS)).exclude(_with_effect_since())
-
-    def leaving(self) -> Self:
-        """Decided here, and not yet carried out, or MultiMail has taken it and not yet told the mirror."""
-        taken = Q(_with_effect_since(), state=MessageState.HELD)
-        return self.filter(taken | Q(_with_decision_in(DecisionState.RECORDED, DecisionState.CALLING)))
-
-    def in_doubt(self) -> Self:
-        """Decided here, and what became of it is not known."""
-        return self.filter(_with_decision_in(*IN_DOUBT))
-
-    def failed(self) -> Self:
-        """Approved, and it did not reach the recipient."""
-        return self.filter(state__in=(MessageState.FAILED, MessageState.BOUNCED))
-
-    def decided(self) -> Self:
-        """Past the desk, newest first; what was never held is history too."""
-        return self.filter(state__in=DONE)
-
-    def oldest_first(self) -> Self:
-        return self.order_by("held_at", "pk")
-
-    def newest_first(self) -> Self:
-        return self.order_by("-changed_at", "-pk")
-
-    def held_after(self, place: tuple[datetime, int]) -> Self:
-        """What follows a place in the order oldest first (keyset; relies on message_held)."""
-        at, key = place
-        return self.filter(Q(held_at__gt=at) | Q(held_at=at, pk__gt=key))
-
-    def changed_before(self, place: tuple[datetime, int]) -> Self:
-        """What follows a place in the order newest first (keyset; relies on message_changed)."""
-        at, key = place
-        return self.filter(Q(changed_at__lt=at) | Q(changed_at=at, pk__lt=key))
-
-    def for_list(self) -> Self:
-        """With everything a row of the queue shows."""
-        decisions = apps.get_model("approvals", "Decision").objects.select_related("given_by").order_by("-pk")
-        return self.select_related("mailbox", "connection", "revision").prefetch_related(
-            Prefetch("decisions", queryset=decisions)
-        )
 
     def past_expiry(self, *, rule: str) -> Self:
         """Held although their time is over by the database's clock, and nothing is under way that ends them.
@@ -105,6 +42,15 @@ class MessageQuerySet(models.QuerySet["Message"]):
         resting = Q(rule=rule, state=DecisionState.REFUSED, changed_at__gt=Now() - EXPIRY_REST)
         over = self.filter(state=MessageState.HELD, expires_at__lte=Now()).exclude(hydrated_at=None)
         return over.exclude(Exists(decisions.filter(ended | on_its_way | resting)))
+
+    def without_facets(self) -> Self:
+        """Those whose content was read before there were columns to sort it by, held ones first.
+
+        Relies on message_without_facets, which is empty once they are filled.
+        """
+        return self.filter(search=None, revision__isnull=False).order_by(
+            Case(When(state=MessageState.HELD, then=0), default=1), "-pk"
+        )
 
     def not_hydrated(self) -> Self:
         """Held, but the content has not been fetched yet."""

@@ -23,6 +23,8 @@ LET_GO = tuple(
 STUCK_AFTER = timedelta(minutes=1)
 # MultiMail says within minutes that approved mail left.
 WORD_AFTER = timedelta(hours=1)
+# A claim whose holder has not looked at the message for so long is over by itself.
+CLAIM_LASTS = timedelta(minutes=10)
 # What is older has been seen, and nobody is asked about it again.
 LATELY = timedelta(days=7)
 

@@ -1,204 +1,223 @@
-"""The queue as a list: tabs with counts, fifty rows a page, and the same for scripts."""
+"""The queue as a list: what its address asks for, fifty rows a page, and the same for scripts."""
 
-import hashlib
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from urllib.parse import parse_qsl
 
 from django.contrib.auth.decorators import login_required
-from django.db.models import Count, Max
 from django.http import HttpResponse, JsonResponse
 from django.utils import timezone
-from django.views.decorators.http import condition, require_safe
+from django.views.decorators.http import require_safe
 
-from approvals.attention import attention_count
-from approvals.forms import TABS, PulseForm, QueueForm
-from approvals.freshness import freshness_for
-from approvals.models import Decision, Message
+from approvals.desk.filters import GROUPS, ORDERS, RISKS, TABS, Filters
+from approvals.desk.places import as_number
+from approvals.forms import QueueForm
+from approvals.models import Decision, Mailbox, Message, SavedView
 from approvals.querysets import MessageQuerySet
-from approvals.risk import Finding, risk_level, risk_words
-from approvals.standing import shown_status
-from approvals.status import Status
-from approvals.views.pane import Expiry, expiry_of
+from approvals.querysets.queue import COUNTED, order_of, place_of, told_together, weights_spelled
+from approvals.risk import RULES
+from approvals.views.rows import Row, as_json, chips_of, rows_of
 from common.pages import DeskRequest, page_or_fragment
 from people.actors import Actor
-from policy.models import KillSwitch
 
 PAGE = 50
-COUNTED = 1000
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the list, ready to show."""
-
-    message: Message
-    status: Status
-    level: str
-    words: tuple[str, ...]
-    decision: Decision | None
-    expiry: Expiry | None
+# What is past the desk grows for ever and asks nothing of anybody.
+COUNTED_TABS = tuple(tab for tab in TABS if tab != "done")
 
 
 @login_required
 @require_safe
 def queue(request: DeskRequest) -> HttpResponse:
-    """Show the queue, oldest first, without a message beside it."""
-    tab, after = QueueForm(request.GET).place()
+    """Show the queue without a message beside it."""
     actor: Actor = request.actor
+    filters = filters_of(request)
     if request.GET.get("format") == "json":
-        found = _page_of(actor, tab, after)
-        shown = [_as_json(message) for message in found[:PAGE]]
-        return JsonResponse({"messages": shown, "next_after": _place_of_next(found, tab)})
-    context = queue_context(actor, tab=tab, after=after, now=timezone.now())
+        return JsonResponse(_for_scripts(actor, filters))
+    context = queue_context(actor, filters=filters, now=timezone.now(), mailboxes=mailboxes_of(request))
     return page_or_fragment(request, page="approvals/queue.html", fragment="approvals/_list.html", context=context)
 
 
-def _pulse_of(request: DeskRequest) -> str:
-    actor: Actor = request.actor
-    newest = Message.objects.visible_to(actor).order_by("-changed_at").values_list("changed_at", "pk").first()
-    # A verdict does not touch its message's row, but it changes what waits.
-    decided = Decision.objects.live().aggregate(number=Count("pk"), newest=Max("changed_at"))
-    stopped = list(KillSwitch.objects.visible_to(actor).values_list("pk", flat=True))
-    standing = freshness_for(actor)
-    told = f"{newest}{decided}{stopped}{standing.level}{standing.reason}{_open_message(request)}{_half_minute()}"
-    return f'"{hashlib.sha256(told.encode()).hexdigest()[:32]}"'
+def filters_of(request: DeskRequest) -> Filters:
+    """Return what the address of this page asks the queue for; the page of one message has the same address."""
+    return QueueForm(request.GET, mailboxes=mailboxes_of(request)).filters()
 
 
-def _open_message(request: DeskRequest) -> dict[str, str] | None:
-    """Return how the message on the page is by now: a page without a stream learns here that it changed."""
-    wanted = PulseForm(request.GET).open_message()
-    if wanted is None:
-        return None
-    message: Message | None = Message.objects.visible_to(request.actor).for_list().filter(public_id=wanted).first()
-    if message is None:
-        return None
-    status = shown_status(message)
-    fingerprint = message.revision.fingerprint if message.revision else ""
-    return {"id": str(wanted), "fingerprint": fingerprint, "word": status.word, "detail": status.detail}
+def mailboxes_of(request: DeskRequest) -> list[Mailbox]:
+    """Return the mailboxes that the person may look into; asked for once a request."""
+    known: list[Mailbox] | None = getattr(request, "desk_mailboxes", None)
+    if known is None:
+        known = list(Mailbox.objects.visible_to(request.actor).order_by("address", "pk"))
+        request.desk_mailboxes = known  # type: ignore[attr-defined]
+    return known
 
 
-def _half_minute() -> int:
-    return int(timezone.now().timestamp() // 30)
-
-
-@login_required
-@require_safe
-@condition(etag_func=_pulse_of)
-def pulse(request: DeskRequest) -> HttpResponse:
-    """Say in a few bytes what waits, for pages whose live stream is not open; unchanged is a 304."""
-    actor: Actor = request.actor
-    waiting = Message.objects.visible_to(actor).awaiting_review()
-    freshness = freshness_for(actor)
-    return JsonResponse(
-        {
-            "waiting": waiting[: COUNTED + 1].count(),
-            "newest": _newest(waiting),
-            "open": _open_message(request),
-            "stuck": attention_count(actor),
-            "stopped": [switch.pk for switch in KillSwitch.objects.visible_to(actor)],
-            "freshness": {"level": freshness.level, "as_of": freshness.as_of, "reason": freshness.reason},
-        }
-    )
-
-
-def _newest(waiting: MessageQuerySet) -> list[str]:
-    """Return the ids of the last that came, by which an open page tells what it does not show yet."""
-    newest = waiting.order_by("-held_at", "-pk").values_list("public_id", flat=True)[:20]
-    return [str(public_id) for public_id in newest]
-
-
-def queue_context(actor: Actor, *, tab: str, after: tuple[datetime, int] | None, now: datetime) -> dict[str, Any]:
-    """Return what the list shows; the message page shows the same list beside the message."""
-    messages = _page_of(actor, tab, after)
-    rows = [_row(message) for message in messages[:PAGE]]
-    visible = Message.objects.visible_to(actor)
-    shows_oldest = tab == "waiting" and after is None
-    oldest = next(iter(messages), None) if shows_oldest else visible.awaiting_review().oldest_first().first()
-    counts = {key: _count(_in_tab(actor, key)) if key != "done" else None for key in TABS}
-    last_decision = None
-    if not rows and tab == "waiting":
-        decisions = Decision.objects.filter(message__in=visible).select_related("given_by", "message")
-        last_decision = decisions.order_by("-pk").first()
+def _for_scripts(actor: Actor, filters: Filters) -> dict[str, Any]:
+    """Each message by itself: a script counts on it."""
+    found = page_of(actor, filters)
+    after = str(place_of(found[PAGE - 1], order_of(filters))) if len(found) > PAGE else ""
     return {
-        "tab": tab,
-        "tab_label": TABS[tab],
-        "tabs": [(key, label, counts[key]) for key, label in TABS.items()],
-        "waiting": counts["waiting"],
-        "oldest": oldest,
-        "newest": _newest(visible.awaiting_review()),
+        "messages": [as_json(message) for message in found[:PAGE]],
+        "next_after": after,
+        "remarks": list(filters.remarks),
+    }
+
+
+def queue_context(
+    actor: Actor, *, filters: Filters, now: datetime, mailboxes: list[Mailbox] | None = None
+) -> dict[str, Any]:
+    """Return what the list shows; the message page shows the same list beside the message."""
+    asked = _asked_for(actor, filters)
+    told = _told(actor, filters, asked)
+    found = _page_of(asked.gathered(filters), filters)
+    weights = {name: int(points) for name, _, points in (one.rpartition(":") for one in told["weights"])}
+    rows = rows_of(found[:PAGE], filters=filters, actor=actor, now=told["clock"], weights=weights)
+    known = mailboxes if mailboxes is not None else list(Mailbox.objects.visible_to(actor).order_by("address", "pk"))
+    return {
+        **_frame(filters, told),
+        **_elsewhere(filters),
         "rows": rows,
-        "is_first_page": after is None,
-        "next_after": _place_of_next(messages, tab),
-        "last_decision": last_decision,
+        "next_query": _next_query(found, filters, told["clock"]),
+        "chips": chips_of(filters, known),
+        "mailboxes": known,
+        "views": views_of(actor),
+        "last_decision": _last_decision(actor, filters, rows),
         "now": now,
     }
 
 
-def _in_tab(actor: Actor, tab: str) -> MessageQuerySet:
-    visible = Message.objects.visible_to(actor)
+def _frame(filters: Filters, told: dict[str, Any]) -> dict[str, Any]:
+    """Return what stands around the rows: numbers, notes, and what a row's address carries."""
     return {
-        "waiting": visible.awaiting_review,
-        "leaving": visible.leaving,
-        "unknown": visible.in_doubt,
-        "failed": visible.failed,
-        "done": visible.decided,
-    }[tab]()
-
-
-def _page_of(actor: Actor, tab: str, after: tuple[datetime, int] | None) -> list[Message]:
-    """Return the rows of a page and one more, which tells that there is a next page."""
-    messages = _in_tab(actor, tab).for_list()
-    if tab in ("done", "failed"):
-        return list((messages.changed_before(after) if after else messages).newest_first()[: PAGE + 1])
-    return list((messages.held_after(after) if after else messages).oldest_first()[: PAGE + 1])
-
-
-def _place_of_next(messages: list[Message], tab: str) -> str:
-    """Return where the next page begins, which `after` takes; empty on the last one."""
-    return _place(messages[PAGE - 1], tab) if len(messages) > PAGE else ""
-
-
-def _place(message: Message, tab: str) -> str:
-    at = message.changed_at if tab in ("done", "failed") else message.held_at
-    return f"{int(at.timestamp() * 1_000_000)}-{message.pk}"
-
-
-def _count(messages: MessageQuerySet) -> str:
-    """Return a count that stops at a thousand, so that it costs the same at any length of the queue."""
-    found = messages.order_by()[: COUNTED + 1].count()
-    return f"{COUNTED}+" if found > COUNTED else str(found)
-
-
-def _row(message: Message) -> Row:
-    decision = message.latest_decision
-    stored = message.revision.findings if message.revision else []
-    findings = [Finding(**one) for one in stored]
-    expiry = expiry_of(message, now=timezone.now())
-    return Row(message, shown_status(message), risk_level(findings), risk_words(findings), decision, expiry)
-
-
-def _as_json(message: Message) -> dict[str, Any]:
-    return {
-        "id": str(message.public_id),
-        "upstream_id": message.upstream_id,
-        "fingerprint": message.revision.fingerprint if message.revision else None,
-        "state": message.state,
-        "subject": message.subject,
-        "decision": message.latest_decision.state if message.latest_decision else None,
+        "filters": filters,
+        "tab": filters.tab,
+        "tab_label": TABS[filters.tab],
+        "waiting": counted(told["waiting"]),
+        # The rail's number is the same, and is not asked for once more.
+        "desk_waiting": told["waiting"],
+        "oldest": next(iter(told["oldest"]), None),
+        "newest": told["newest"],
+        "matching": counted(told["matching"]) if filters.narrows else "",
+        "unread": told.get("unread", 0),
+        "put_off": told["put_off"],
+        "moved": told.get("moved", 0),
+        "is_first_page": filters.after is None,
+        "queue_query": f"?{query}" if (query := filters.query()) else "",
+        "tabs": [(tab, label, shown_count(told, tab), filters.query(tab=tab)) for tab, label in TABS.items()],
     }
 
 
-@login_required
-@require_safe
-def history(request: DeskRequest) -> HttpResponse:
-    """Show what is past the desk, newest first."""
-    _, after = QueueForm(request.GET).place()
-    actor: Actor = request.actor
-    messages = _page_of(actor, "done", after)
-    context = {
-        "rows": [_row(message) for message in messages[:PAGE]],
-        "is_first_page": after is None,
-        "next_after": _place_of_next(messages, "done"),
+def _elsewhere(filters: Filters) -> dict[str, Any]:
+    """Return the ways from here: other orders, fewer filters, other tabs."""
+    orders = [(key, label, filters.query(order=key)) for key, label in ORDERS.items()]
+    groups = [(key, label, filters.query(group=key)) for key, label in GROUPS.items()]
+    other = "waiting" if filters.tab == "done" else "done"
+    # What the search form sends along unseen.
+    kept = ("tab", "order", "group", "started", "thread", "run", "alike")
+    carried = parse_qsl(filters.query(after=None))
+    return {
+        "orders": orders,
+        "groups": groups,
+        "order_label": "Newest first" if filters.newest_first else ORDERS[filters.order],
+        "choices": {"risks": RISKS, "rules": RULES.values()},
+        "carried": [(name, value) for name, value in carried if name in kept],
+        "first_query": filters.query(after=None),
+        "cleared_query": filters.cleared(),
+        "elsewhere_query": filters.query(tab=other) if filters.searches else "",
     }
-    return page_or_fragment(request, page="approvals/history.html", fragment="approvals/_history.html", context=context)
+
+
+def shown_count(told: dict[str, Any], tab: str) -> str:
+    """Return a tab's count as people see it; empty for the one that is not counted."""
+    return counted(told[tab]) if tab in told else ""
+
+
+def _told(actor: Actor, filters: Filters, asked: MessageQuerySet) -> dict[str, Any]:
+    """Ask for every number around the rows at once."""
+    waiting = Message.objects.waiting_for(actor)
+    counts = {tab: Message.objects.of_tab(actor, tab) for tab in COUNTED_TABS}
+    counts["put_off"] = Message.objects.put_off_by(actor)
+    if filters.narrows:
+        counts["matching"] = asked
+    if filters.searches:
+        counts["unread"] = Message.objects.of_tab(actor, filters.tab).filter(revision=None)
+    if filters.after and filters.after.since and not filters.newest_first:
+        counts["moved"] = asked.moved_since(filters.order, filters.after)
+    listed: dict[str, Any] = {
+        "oldest": waiting.oldest_first().values_list("held_at")[:1],
+        "newest": newest_of(waiting),
+        "weights": weights_spelled(),
+    }
+    return told_together({name: cut(rows) for name, rows in counts.items()}, listed)
+
+
+def cut(messages: MessageQuerySet) -> MessageQuerySet:
+    """Return as many as are counted."""
+    return messages.order_by().values("pk")[: COUNTED + 1]
+
+
+def newest_of(waiting: MessageQuerySet) -> Any:
+    """Return the ids of the last that came, by which an open page tells what it does not show yet."""
+    return waiting.order_by("-held_at", "-pk").values_list("public_id")[:20]
+
+
+def counted(number: int) -> str:
+    """Return a count that stops at a thousand as people see it."""
+    return f"{COUNTED}+" if number > COUNTED else str(number)
+
+
+def _asked_for(actor: Actor, filters: Filters) -> MessageQuerySet:
+    return Message.objects.of_tab(actor, filters.tab).matching(filters)
+
+
+def page_of(actor: Actor, filters: Filters) -> list[Message]:
+    """Return the messages of a page, each by itself, and one more, which tells that there is a next page."""
+    return _page_of(_asked_for(actor, filters), filters)
+
+
+def _page_of(messages: MessageQuerySet, filters: Filters) -> list[Message]:
+    order = order_of(filters)
+    return list(messages.for_rows().following(order, filters.after).in_order(order)[: PAGE + 1])
+
+
+def _next_query(found: list[Message], filters: Filters, clock: datetime) -> str:
+    """Return the query string of the next page; empty on the last one."""
+    if len(found) <= PAGE:
+        return ""
+    since = (filters.after.since if filters.after else 0) or as_number(clock)
+    return filters.query(after=place_of(found[PAGE - 1], order_of(filters), since=since))
+
+
+def views_of(actor: Actor) -> list[SavedView]:
+    """Return the saved views on offer, each with whether it is the person's own."""
+    found = list(SavedView.objects.usable_by(actor))
+    for view in found:
+        view.is_mine = str(view.person_id) == actor.id  # type: ignore[attr-defined]
+    return found
+
+
+def _last_decision(actor: Actor, filters: Filters, rows: list[Row]) -> Decision | None:
+    """Return the last that was decided, where nothing is left to decide."""
+    if rows or filters.tab != "waiting" or filters.narrows:
+        return None
+    return Decision.objects.visible_to(actor).select_related("given_by", "message").order_by("-pk").first()
+
+
+def next_in(actor: Actor, filters: Filters, message: Message) -> Message | None:
+    """Return the message to go on with: the next in this list, or its first when this was the last."""
+    order = order_of(filters)
+    others = _asked_for(actor, filters).exclude(pk=message.pk).in_order(order)
+    following: Message | None = others.following(order, place_of(message, order)).first() or others.first()
+    return following
+
+
+def place_in(actor: Actor, filters: Filters, message: Message) -> tuple[str, str] | None:
+    """Return the message's place in this list and how many stand in it, None when it does not."""
+    order = order_of(filters)
+    asked = _asked_for(actor, filters)
+    parts = {
+        "here": asked.filter(pk=message.pk),
+        "before": asked.preceding(order, place_of(message, order)),
+        "all": asked,
+    }
+    told = told_together({name: cut(rows) for name, rows in parts.items()}, {})
+    return (counted(told["before"] + 1), counted(told["all"])) if told["here"] else None

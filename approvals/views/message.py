@@ -8,10 +8,13 @@ from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
+from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
+from approvals import nudges
 from approvals.decide import came_back
+from approvals.desk.filters import Filters
 from approvals.forms import MessageForm, OpenedForm
 from approvals.looking import may_look
 from approvals.mirror import stored_content
@@ -22,8 +25,9 @@ from approvals.showing import show_letter
 from approvals.standing import how_lost, left_after_all, shown_status, standing_of, still_withdrawn
 from approvals.states import DecisionState, Outcome
 from approvals.views.changes import changes_since, changes_since_sent_back
-from approvals.views.listing import queue_context
+from approvals.views.listing import filters_of, mailboxes_of, next_in, place_in, queue_context
 from approvals.views.pane import address_fields, approve_label, expiry_of, unseen_fields, waits_for
+from approvals.views.parts import parts_context
 from common.pages import DeskRequest, page_or_fragment
 from people.actors import Actor
 from policy.models import KillSwitch
@@ -56,15 +60,17 @@ def answer_with_message(
     """
     actor: Actor = request.actor
     message = find_message(actor, public_id)
-    context = message_context(message, actor)
+    filters = filters_of(request)
+    context = message_context(message, actor, filters=filters)
     context |= {"problem": problem, "said": said, "typed": typed or {}, "changed": changes_since(message, since)}
     if message.revision is not None and request.method != "HEAD":
         note_served(message, actor=actor)
         # With scripts the page itself reports that it is on screen; a prefetched one was not seen by anybody.
         if not request.htmx and not is_ahead_of_reading(request):
             note_opened(message, actor=actor)
+            nudges.freshen_thread(message)
     if not request.htmx:
-        context |= queue_context(actor, tab="waiting", after=None, now=timezone.now())
+        context |= queue_context(actor, filters=filters, now=timezone.now(), mailboxes=mailboxes_of(request))
     return page_or_fragment(
         request, page="approvals/message.html", fragment="approvals/_message.html", context=context, status=status
     )
@@ -76,7 +82,8 @@ def back_to_message(request: DeskRequest, public_id: UUID, *, said: str = "") ->
         return answer_with_message(request, public_id, said=said)
     if said:
         messages.info(request, said, extra_tags="desk")
-    return redirect("message", public_id=public_id)
+    address, query = reverse("message", kwargs={"public_id": public_id}), filters_of(request).query()
+    return redirect(f"{address}?{query}" if query else address)
 
 
 def is_ahead_of_reading(request: DeskRequest) -> bool:
@@ -93,8 +100,8 @@ def find_message(actor: Actor, public_id: UUID) -> Message:
     return message
 
 
-def message_context(message: Message, actor: Actor) -> dict[str, Any]:
-    """Return everything that the message pane shows."""
+def message_context(message: Message, actor: Actor, *, filters: Filters) -> dict[str, Any]:
+    """Return everything that the message pane shows; its place and the next one are those of the list beside it."""
     now = timezone.now()
     revision = message.revision
     content = stored_content(revision) if revision else None
@@ -115,9 +122,11 @@ def message_context(message: Message, actor: Actor) -> dict[str, Any]:
         "is_unreadable": message.hydrated_at is None and message.fetch_tries >= FETCH_TRIES,
         "stop": stop.select_related("pulled_by").first(),
         "sent_back": changes_since_sent_back(message),
-        "place": place_in_queue(message, actor),
-        "next_waiting": next_waiting(message, actor),
+        "place": place_in(actor, filters, message),
+        "next_waiting": next_in(actor, filters, message),
+        "queue_query": f"?{query}" if (query := filters.query()) else "",
         "now": now,
+        **parts_context(message, actor),
         **_decided(message, actor),
     }
 
@@ -149,18 +158,6 @@ def _decided(message: Message, actor: Actor) -> dict[str, Any]:
     }
 
 
-def place_in_queue(message: Message, actor: Actor) -> tuple[int, int] | None:
-    """Return the message's place among those that wait and their number, None when it does not wait."""
-    ids = list(Message.objects.visible_to(actor).awaiting_review().oldest_first().values_list("pk", flat=True)[:1000])
-    return (ids.index(message.pk) + 1, len(ids)) if message.pk in ids else None
-
-
-def next_waiting(message: Message, actor: Actor) -> Message | None:
-    """Return the message to go on with: the next in the queue, or from its beginning when this was the last."""
-    waiting = Message.objects.visible_to(actor).awaiting_review().oldest_first().exclude(pk=message.pk)
-    return waiting.held_after((message.held_at, message.pk)).first() or waiting.first()
-
-
 @login_required
 @require_safe
 def body(request: DeskRequest, public_id: UUID) -> HttpResponse:
@@ -180,6 +177,7 @@ def opened(request: DeskRequest, public_id: UUID) -> HttpResponse:
     actor: Actor = request.actor
     message = find_message(actor, public_id)
     note_opened(message, actor=actor, fingerprint=OpenedForm(request.POST).fingerprint_shown())
+    nudges.freshen_thread(message)
     return HttpResponse(status=204)
 
 

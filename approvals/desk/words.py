@@ -1,0 +1,87 @@
+"""The words that mail is found by, written the same way for what is kept and for what is asked. Pure: no models.
+
+PostgreSQL only stores and compares them. Its own parser would read `acme.com/pay` as an address and find no `pay`.
+Each word carries a label that says where it stands, so that `to:` finds recipients and `from:` finds senders.
+"""
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator
+
+# Where a word stands: among who gets it, who it is from, who or what started it, or in the letter itself.
+TO, FROM, BY, LETTER = "A", "B", "C", "D"
+
+# PostgreSQL keeps words of up to 2046 bytes, places up to 16383, and a megabyte of words with two bytes a place.
+MAX_WORD, MAX_PLACE = 60, 16_383
+MAX_BYTES, MAX_TEXT = 500_000, 200_000
+MAX_ASKED = 12
+
+_WORD = re.compile(r"\w+")
+_PHRASE = re.compile(r'"([^"]*)"?|(\S+)')
+
+
+def words_of(text: str) -> list[str]:
+    """Return the words of a text in one spelling: without accents, case, and characters that show nothing."""
+    plain = unicodedata.normalize("NFKD", text[:MAX_TEXT]).casefold()[:MAX_TEXT]
+    kept = "".join(c for c in plain if unicodedata.category(c) not in ("Mn", "Cf", "Cs"))
+    return [word[:MAX_WORD] for word in _WORD.findall(kept)]
+
+
+def words_of_address(address: str) -> list[str]:
+    """Return what an address is found by: itself, its two sides, each domain above its own, and every word in it."""
+    whole = "".join(words_and_signs(address))
+    local, _, domain = whole.rpartition("@")
+    labels = domain.split(".")
+    domains = [".".join(labels[place:]) for place in range(len(labels))]
+    # The words come last and in their order, so that the address is also found as it would be in a letter.
+    words = words_of(address)
+    return [word[:MAX_WORD] for word in dict.fromkeys((whole, local, *domains)) if word and word not in words] + words
+
+
+def words_and_signs(text: str) -> Iterator[str]:
+    """Yield the characters of an address in the spelling of `words_of`, with the signs between its words."""
+    for character in unicodedata.normalize("NFKD", text[:MAX_TEXT].strip()).casefold():
+        if unicodedata.category(character)[0] not in "MCZ":
+            yield character
+
+
+def vector(parts: Iterable[tuple[str, Iterable[str]]]) -> str:
+    """Return labelled words as PostgreSQL reads a tsvector; of what is longer than it keeps, the beginning."""
+    places: dict[str, list[str]] = {}
+    size = 0
+    for place, (label, word) in enumerate(((label, word) for label, words in parts for word in words), start=1):
+        if word not in places and (size := size + len(word.encode()) + 8) > MAX_BYTES:
+            break
+        # PostgreSQL keeps 255 places of a word.
+        if len(found := places.setdefault(word, [])) < 255:
+            found.append(f"{min(place, MAX_PLACE)}{label}")
+    return " ".join(f"{quoted(word)}:{','.join(found)}" for word, found in places.items())
+
+
+def asked(text: str, label: str = "") -> str:
+    """Return what was typed as PostgreSQL reads a tsquery: all of its words, each as a beginning. Empty for none.
+
+    What stands in quotes is found in that order; so is what one word is made of, such as `acme.com/pay`.
+    """
+    terms: list[str] = []
+    for phrase, single in _PHRASE.findall(text):
+        words = words_of(phrase or single)
+        if words and label:
+            terms += _labelled(phrase or single, words, label)
+        elif words:
+            *first, last = map(quoted, words)
+            terms.append(" <-> ".join([*first, f"{last}:*"]))
+    return " & ".join(f"({term})" for term in terms[:MAX_ASKED])
+
+
+def _labelled(text: str, words: list[str], label: str) -> list[str]:
+    """An address is kept whole too, so it is asked for whole; anything else word by word."""
+    whole = "".join(words_and_signs(text)).strip("<>,;@")[:MAX_WORD]
+    if len(words) > 1 and not re.search(r"\s", text):
+        return [f"{quoted(whole)}:*{label}"]
+    return [f"{quoted(word)}:*{label}" for word in words]
+
+
+def quoted(word: str) -> str:
+    """Return a word so that none of its characters means anything to PostgreSQL."""
+    return "'" + word.replace("\\", "\\\\").replace("'", "''") + "'"

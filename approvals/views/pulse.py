@@ -1,0 +1,70 @@
+"""The few bytes by which an open page without a stream learns what waits, and what became of its message."""
+
+import hashlib
+
+from django.contrib.auth.decorators import login_required
+from django.db.models import Count, Max
+from django.http import HttpResponse, JsonResponse
+from django.utils import timezone
+from django.views.decorators.http import condition, require_safe
+
+from approvals.attention import attention_count
+from approvals.forms import PulseForm
+from approvals.freshness import freshness_for
+from approvals.models import Decision, Message
+from approvals.querysets.queue import told_together
+from approvals.standing import shown_status
+from approvals.views.listing import COUNTED_TABS, counted, cut, newest_of
+from common.pages import DeskRequest
+from people.actors import Actor
+from policy.models import KillSwitch
+
+
+def _pulse_of(request: DeskRequest) -> str:
+    actor: Actor = request.actor
+    newest = Message.objects.visible_to(actor).order_by("-changed_at").values_list("changed_at", "pk").first()
+    # A verdict does not touch its message's row, but it changes what waits.
+    decided = Decision.objects.live().aggregate(number=Count("pk"), newest=Max("changed_at"))
+    stopped = list(KillSwitch.objects.visible_to(actor).values_list("pk", flat=True))
+    standing = freshness_for(actor)
+    told = f"{newest}{decided}{stopped}{standing.level}{standing.reason}{_open_message(request)}{_half_minute()}"
+    return f'"{hashlib.sha256(told.encode()).hexdigest()[:32]}"'
+
+
+def _open_message(request: DeskRequest) -> dict[str, str] | None:
+    """Return how the message on the page is by now: a page without a stream learns here that it changed."""
+    wanted = PulseForm(request.GET).open_message()
+    if wanted is None:
+        return None
+    message: Message | None = Message.objects.visible_to(request.actor).for_list().filter(public_id=wanted).first()
+    if message is None:
+        return None
+    status = shown_status(message)
+    fingerprint = message.revision.fingerprint if message.revision else ""
+    return {"id": str(wanted), "fingerprint": fingerprint, "word": status.word, "detail": status.detail}
+
+
+def _half_minute() -> int:
+    return int(timezone.now().timestamp() // 30)
+
+
+@login_required
+@require_safe
+@condition(etag_func=_pulse_of)
+def pulse(request: DeskRequest) -> HttpResponse:
+    """Say in a few bytes what waits, for pages whose live stream is not open; unchanged is a 304."""
+    actor: Actor = request.actor
+    counts = {tab: cut(Message.objects.of_tab(actor, tab)) for tab in COUNTED_TABS}
+    told = told_together(counts, {"newest": newest_of(Message.objects.waiting_for(actor))})
+    freshness = freshness_for(actor)
+    return JsonResponse(
+        {
+            "waiting": told["waiting"],
+            "tabs": {tab: counted(told[tab]) for tab in COUNTED_TABS},
+            "newest": told["newest"],
+            "open": _open_message(request),
+            "stuck": attention_count(actor),
+            "stopped": [switch.pk for switch in KillSwitch.objects.visible_to(actor)],
+            "freshness": {"level": freshness.level, "as_of": freshness.as_of, "reason": freshness.reason},
+        }
+    )

@@ -1,0 +1,144 @@
+"""The rows of the queue, ready to show: what each message says of itself in one line. It reads nothing."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from approvals.desk.filters import NARROWING, RISKS, Filters
+from approvals.models import Decision, Mailbox, Message
+from approvals.querysets import CLAIM_LASTS
+from approvals.querysets.queue import COUNTED
+from approvals.risk import RULES
+from approvals.risk.score import Score, score_of
+from approvals.standing import shown_status
+from approvals.status import Status
+from approvals.views.pane import Expiry, expiry_of
+from people.actors import Actor
+
+MAX_WORDS = 3
+
+
+@dataclass(frozen=True)
+class Gathered:
+    """What one row stands for: how many there are, how many of them name another sum, and where they are listed."""
+
+    number: int
+    odd: int
+    words: str
+    query: str
+
+    @property
+    def shown(self) -> str:
+        """How many, as people see it."""
+        return f"{COUNTED}+" if self.number > COUNTED else str(self.number)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One line of the list, ready to show. `score` also tells why it stands where it stands."""
+
+    message: Message
+    status: Status
+    score: Score
+    decision: Decision | None
+    expiry: Expiry | None
+    gathered: Gathered | None = None
+    # Who has taken it on: "You", or a name.
+    holder: str = ""
+
+    @property
+    def level(self) -> str:
+        """How its findings are to be called."""
+        return self.score.level
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """Up to three reasons for that."""
+        return tuple(dict.fromkeys(self.score.words))[:MAX_WORDS]
+
+
+def rows_of(
+    messages: Sequence[Message], *, filters: Filters, actor: Actor, now: datetime, weights: Mapping[str, int]
+) -> list[Row]:
+    """Return a line for each message, which was read with `for_rows`."""
+    return [_row(message, filters, actor, now, weights) for message in messages]
+
+
+def _row(message: Message, filters: Filters, actor: Actor, now: datetime, weights: Mapping[str, int]) -> Row:
+    stored = message.revision.findings if message.revision else []
+    return Row(
+        message=message,
+        status=shown_status(message),
+        score=score_of(stored, weights),
+        decision=message.latest_decision,
+        expiry=expiry_of(message, now=now),
+        gathered=_gathered(message, filters),
+        holder=_holder(message, actor, now),
+    )
+
+
+def _gathered(message: Message, filters: Filters) -> Gathered | None:
+    number: int = getattr(message, "gathered", 0)
+    if number < 2:
+        return None
+    odd: int = getattr(message, "odd", 0)
+    words, members = {
+        "thread": ("in this thread", {"thread": message.thread_id}),
+        "run": ("of this run", {"run": message.run_id}),
+        "trigger": ("started by the same", {"started": message.started_by}),
+    }.get(filters.group, ("like this", {"alike": message.shape}))
+    return Gathered(number, odd, words, filters.query(**{"group": "none", **members}))
+
+
+def _holder(message: Message, actor: Actor, now: datetime) -> str:
+    claim = getattr(message, "claim", None)
+    if claim is None or claim.seen_at < now - CLAIM_LASTS:
+        return ""
+    return "You have it" if str(claim.person_id) == actor.id else f"{claim.person} has it"
+
+
+def chips_of(filters: Filters, mailboxes: Iterable[Mailbox]) -> list[tuple[str, str, str]]:
+    """Return each filter that is on: what it is called, what it asks for, and the query string without it."""
+    names = {one.pk: str(one) for one in mailboxes}
+    rule = RULES.get(filters.rule)
+    told = {
+        "q": ("Words", filters.text),
+        "to": ("To", filters.to),
+        "from": ("From", filters.from_),
+        "by": ("Started by", filters.by),
+        "rule": ("Finding", rule.words if rule else ""),
+        "risk": ("Risk", RISKS.get(filters.risk, "")),
+        "mailbox": ("Mailbox", names.get(filters.mailbox or 0, "")),
+        "has": ("With", "files" if filters.has else ""),
+        "started": ("Started by", filters.started.partition(":")[2] or filters.started),
+        "thread": ("Of one", "thread" if filters.thread else ""),
+        "run": ("Of run", filters.run),
+        "alike": ("Like", "one another" if filters.alike else ""),
+    }
+    return [(*told[name], filters.without(name)) for name in NARROWING if told[name][1]]
+
+
+def as_json(message: Message) -> dict[str, Any]:
+    """Return a message for scripts."""
+    decision = message.latest_decision
+    return {
+        "id": str(message.public_id),
+        "upstream_id": message.upstream_id,
+        "fingerprint": message.revision.fingerprint if message.revision else None,
+        "state": message.state,
+        "subject": message.subject,
+        "decision": decision.state if decision else None,
+        "recipients": message.recipients,
+        "outside": message.outside,
+        "mailbox": str(message.mailbox) if message.mailbox else None,
+        "direction": message.direction,
+        "risk": message.risk,
+        "risk_level": message.risk_level,
+        "rules": message.rules,
+        "started_by": message.started_by,
+        "has_attachments": message.has_attachments,
+        "held_at": message.held_at.isoformat(),
+        "expires_at": message.expires_at.isoformat() if message.expires_at else None,
+        "sandbox": message.sandbox,
+    }
