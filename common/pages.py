@@ -15,15 +15,16 @@ class DeskRequest(HttpRequest):
     actor: Any
 
 
+def wants_fragment(request: DeskRequest) -> bool:
+    """Whether a part of the page is asked for. Boosted and history-restore requests replace the whole body."""
+    htmx = request.htmx
+    return bool(htmx) and not htmx.boosted and not htmx.history_restore_request
+
+
 def page_or_fragment(
     request: DeskRequest, *, page: str, fragment: str, context: dict[str, Any], status: int = 200
 ) -> HttpResponse:
-    """Render `fragment` for an htmx request and `page` for everything else.
-
-    Boosted and history-restore requests replace the whole body, so they get the page.
-    """
-    htmx = request.htmx
-    wants_fragment = bool(htmx) and not htmx.boosted and not htmx.history_restore_request
-    response = render(request, fragment if wants_fragment else page, context, status=status)
+    """Render `fragment` for an htmx request and `page` for everything else."""
+    response = render(request, fragment if wants_fragment(request) else page, context, status=status)
     patch_vary_headers(response, ["HX-Request"])
     return response

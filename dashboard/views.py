@@ -3,12 +3,12 @@
 import json
 import logging
 from datetime import timedelta
+from typing import Any
 
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.db.models.functions import Now
 from django.http import HttpResponse, HttpResponseRedirect, JsonResponse
-from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST, require_safe
@@ -18,11 +18,12 @@ from approvals.states import Outcome
 from approvals.views.connections import connection_rows
 from audit.models import Entry
 from audit.trail import lines, with_subjects
-from common.pages import DeskRequest
+from common.pages import DeskRequest, page_or_fragment, wants_fragment
 from dashboard.foundations import postgresql_answers, redis_answers
 from dashboard.metrics import exposition
 from dashboard.middleware import live_origin
 from dashboard.models import Tick
+from people.actors import Actor
 
 log = logging.getLogger(__name__)
 
@@ -32,23 +33,26 @@ SEEN_WITHIN = timedelta(seconds=60)
 @login_required
 @require_safe
 def home(request: DeskRequest) -> HttpResponse:
-    """Show what waits, how the connections are, and what happened last."""
-    actor = request.actor
+    """Show what waits, how the connections are, and what happened last; the connections alone to an open page."""
+    connections, fragment = connection_rows(request.actor, now=timezone.now()), "dashboard/_home_connections.html"
+    context = {"connections": connections} | ({} if wants_fragment(request) else _today(request.actor))
+    return page_or_fragment(request, page="dashboard/home.html", fragment=fragment, context=context)
+
+
+def _today(actor: Actor) -> dict[str, Any]:
     visible = Message.objects.visible_to(actor)
     today = timezone.now() - timedelta(hours=24)
     decisions = Decision.objects.on(visible).recorded_since(today)
-    context = {
+    return {
         "waiting": visible.awaiting_review()[:1001].count(),
         "oldest": visible.awaiting_review().oldest_first().first(),
         "approved": decisions.applied_as(Outcome.APPROVE).count(),
         "rejected": decisions.applied_as(Outcome.REJECT, Outcome.SEND_BACK).count(),
         "in_doubt": visible.in_doubt().count(),
         "failed": visible.failed().changed_since(today).count(),
-        "connections": connection_rows(actor, now=timezone.now()),
         "lines": with_subjects(lines(Entry.objects.readable_by(actor).telling().newest_first()[:12])),
         "now": timezone.now(),
     }
-    return render(request, "dashboard/home.html", context)
 
 
 @require_safe

@@ -3,6 +3,7 @@
 import time
 import uuid
 
+import psycopg
 import pytest
 import requests
 from playwright.sync_api import expect
@@ -101,6 +102,21 @@ def test_connection_is_read_now_and_says_as_of_when(admin):
     deadline = time.monotonic() + 10
     while not is_newer():
         assert time.monotonic() < deadline, "nothing was read"
+
+
+def test_open_home_shows_a_connection_that_is_not_well_any_more(admin, product):
+    page = admin("/")
+    card = page.locator("#home-connections")
+    expect(card.get_by_text("Well", exact=True)).to_be_visible()
+    with psycopg.connect(product.known["DATABASE_URL"]) as database:
+        database.execute("UPDATE approvals_connection SET wait_until = now() + interval '5 minutes'")
+    try:
+        # What a hint about the connection brings about; there is none where the row is only written.
+        page.evaluate("document.dispatchEvent(new Event('desk:ask-pulse'))")
+        expect(card.get_by_text("Waits", exact=True)).to_be_visible()
+    finally:
+        with psycopg.connect(product.known["DATABASE_URL"]) as database:
+            database.execute("UPDATE approvals_connection SET wait_until = NULL")
 
 
 def test_connection_with_much_to_say_fits_a_phone(admin, product):

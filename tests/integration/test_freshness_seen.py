@@ -92,3 +92,20 @@ def test_auditor_is_not_offered_to_read_now(signed_in, auditor, connection):
     client = signed_in(auditor)
     assert b"Read now" not in client.get("/connections/").content
     assert client.post(f"/connections/{connection.pk}/read/").status_code == 403
+
+
+def test_home_shows_an_open_page_how_the_connections_are_by_now(
+    signed_in, reviewer, connection, django_assert_max_num_queries
+):
+    client = signed_in(reviewer)
+    Connection.objects.update(complete_as_of=Now())
+    assert 'id="home-connections" data-refresh="/"' in client.get("/").content.decode()
+    Connection.objects.update(failing_since=Now(), last_error="MultiMail did not answer.")
+    with django_assert_max_num_queries(16):
+        answer = client.get("/", headers={"HX-Request": "true"})
+    fragment = answer.content.decode()
+    assert fragment.startswith('<section class="section" id="home-connections"')
+    assert ("Failing" in fragment, "MultiMail did not answer." in fragment) == (True, True)
+    assert "<html" not in fragment
+    assert "HX-Request" in answer["Vary"]
+    assert "<html" in client.get("/", headers={"HX-Request": "true", "HX-Boosted": "true"}).content.decode()
