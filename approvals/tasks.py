@@ -1,6 +1,8 @@
 """Celery's nudges: each takes ids, calls one command and returns a short word. What is due is decided by rows."""
 
+import logging
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from celery import shared_task
@@ -15,6 +17,8 @@ from approvals.reading import fetch as conversations
 from approvals.rooms import Rooms
 from common.nudge import has_enough_to_do, nudge
 from common.postgres import clock
+
+log = logging.getLogger(__name__)
 
 # The worker says how many threads it has.
 ROOMS = Rooms(threads=8)
@@ -102,20 +106,43 @@ def freshen_thread(message_id: int) -> str:
 
 @shared_task
 def sweep() -> str:
-    """Find what no nudge reached: content to fetch, decisions that are due, abandoned or in doubt, late events."""
+    """Find what no nudge reached: content to fetch, decisions that are due, abandoned or in doubt, late events.
+
+    One duty that fails is logged and keeps none of the others from being done.
+    """
+    failed = [name for name, duty in _DUTIES.items() if not _do(name, duty)]
+    return f"swept, but for: {', '.join(failed)}" if failed else "swept"
+
+
+def _do(name: str, duty: Callable[[], object]) -> bool:
+    try:
+        duty()
+    except Exception:
+        # Whatever it is: what other duties find must not wait for it.
+        log.exception("duty of the sweep failed", extra={"duty": name})
+        return False
+    return True
+
+
+def _abandon() -> None:
     for decision_id in Decision.objects.abandoned().values_list("pk", flat=True)[:200]:
-        execute.abandon(decision_id=decision_id)
-    expire.expire_due()
-    execute_due()
-    _nudge(resolve_decision, Decision.objects.to_resolve()[:50])
-    _nudge(hydrate, Message.objects.to_hydrate()[:200])
-    _nudge(ask_about, Message.objects.to_ask_about()[:50])
-    _nudge(fetch_file, EnclosedFile.objects.to_fetch()[:100])
-    _nudge(read_thread, Thread.objects.to_read()[:100])
+        # Each by itself: one that cannot be taken into doubt is no reason for the others to stay.
+        _do(f"abandoning {decision_id}", partial(execute.abandon, decision_id=decision_id))
+
+
+_DUTIES: dict[str, Callable[[], object]] = {
+    "abandoned": _abandon,
+    "expired": expire.expire_due,
+    "due": execute_due,
+    "in doubt": lambda: _nudge(resolve_decision, Decision.objects.to_resolve()[:50]),
+    "content": lambda: _nudge(hydrate, Message.objects.to_hydrate()[:200]),
+    "late": lambda: _nudge(ask_about, Message.objects.to_ask_about()[:50]),
+    "files": lambda: _nudge(fetch_file, EnclosedFile.objects.to_fetch()[:100]),
+    "threads": lambda: _nudge(read_thread, Thread.objects.to_read()[:100]),
     # One read shows that a connection is well again, and brings all that was missed; a call a message would not help.
-    _nudge(read_connection, Connection.objects.to_probe())
-    _nudge(read_connection, Connection.objects.overdue())
-    return "swept"
+    "unwell": lambda: _nudge(read_connection, Connection.objects.to_probe()),
+    "overdue": lambda: _nudge(read_connection, Connection.objects.overdue()),
+}
 
 
 @shared_task

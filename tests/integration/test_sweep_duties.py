@@ -1,0 +1,75 @@
+"""The duties of a sweep fail one by one: what one of them meets in the database costs none of the others."""
+
+import json
+from datetime import timedelta
+
+import pytest
+import redis
+from django.conf import settings
+from django.db import connection as database
+from django.db.models.functions import Now
+
+from approvals import tasks
+from approvals.models import Decision, Message
+from common.nudge import flush
+from tests.factories import make_message
+
+pytestmark = pytest.mark.django_db
+
+
+def refuse(when):
+    """Let PostgreSQL refuse every write of such a decision, as a constraint or a broken index would."""
+    with database.cursor() as cursor:
+        cursor.execute(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN RAISE EXCEPTION 'this row cannot be written'; END $$"
+        )
+        cursor.execute(
+            "CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON approvals_decision"
+            f" FOR EACH ROW WHEN ({when}) EXECUTE FUNCTION refuse()"
+        )
+
+
+def abandoned(connection, person, reference):
+    message = make_message(connection)
+    return Decision.objects.create(
+        message=message, revision=message.revision, outcome="approve", reference=reference, given_by=person,
+        state="calling", due_at=Now(), attempt=1, may_have_left=True, lease_until=Now() - timedelta(minutes=1),
+    )  # fmt: skip
+
+
+def overdue(connection):
+    message = make_message(connection)
+    Message.objects.filter(pk=message.pk).update(expires_at=Now() - timedelta(minutes=1))
+    return message
+
+
+def test_sweep_does_its_other_duties_when_one_fails(
+    connection, reviewer, monkeypatch, caplog, django_capture_on_commit_callbacks
+):
+    monkeypatch.setattr("common.nudge._rests_until", 0.0)
+    broker = redis.Redis.from_url(settings.REDIS_URL)
+    broker.delete("sync")
+    decision, message = abandoned(connection, reviewer, "R1"), make_message(connection, hydrated=False)
+    overdue(connection)
+    refuse("NEW.rule = 'expiry'")
+    with django_capture_on_commit_callbacks(execute=True):
+        assert tasks.sweep() == "swept, but for: expired"
+    assert [record.duty for record in caplog.records if record.message == "duty of the sweep failed"] == ["expired"]
+    decision.refresh_from_db()
+    assert (decision.state, Decision.objects.filter(rule="expiry").count()) == ("unknown", 0)
+    flush()
+    sent = [json.loads(raw)["headers"] for raw in broker.lrange("sync", 0, -1)]
+    assert ("approvals.tasks.hydrate", str(message.pk)) in [
+        (one["task"], one["argsrepr"].strip("[](),")) for one in sent
+    ]
+
+
+def test_sweep_takes_up_the_other_abandoned_when_one_cannot_be_written(connection, reviewer):
+    first, second = (abandoned(connection, reviewer, reference) for reference in ("R1", "R2"))
+    refuse("NEW.reference = 'R1'")
+    late = overdue(connection)
+    assert tasks.sweep() == "swept"
+    states = dict(Decision.objects.values_list("pk", "state"))
+    assert (states[first.pk], states[second.pk]) == ("calling", "unknown")
+    assert late.decisions.get().rule == "expiry"
