@@ -34,7 +34,7 @@ KINDS = {
         _kind("postscript", "PostScript", "document", "ps eps ai", "application/postscript"),
         _kind("rtf", "rich text", "document", "rtf", "application/rtf text/rtf"),
         _kind("html", "web page", "document", "html htm xhtml shtml", "text/html application/xhtml+xml"),
-        _kind("xml", "XML", "document", "xml xsl rss plist", "text/xml application/xml"),
+        _kind("xml", "XML file", "document", "xml xsl rss plist", "text/xml application/xml"),
         _kind("docx", "Word document", "document", "docx docm dotx dotm",
               "application/vnd.openxmlformats-officedocument.wordprocessingml.document"),
         _kind("xlsx", "Excel workbook", "document", "xlsx xlsm xltx xltm xlsb xlam",

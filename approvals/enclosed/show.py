@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from approvals.enclosed.kinds import KINDS
-from approvals.enclosed.sniff import Flag, flags_of_name
+from approvals.enclosed.sniff import Flag, flags_of_name, with_article
 from approvals.models import EnclosedFile
 from approvals.showing.invisibles import Tally, pieces, without_surrogates
 
@@ -116,11 +116,10 @@ def refusal_of(file: EnclosedFile) -> str:
         return "" if (file.found_size or 0) <= MAX_PICTURE else "It is too large to be drawn here."
     if kind.family == "text" or kind.name in ("xml", "html", "svg", "script"):
         return "" if seen.get("encoding") else "It cannot be read as text."
-    return f"{_article(kind.words)} cannot be shown safely here."
-
-
-def _article(words: str) -> str:
-    return f"{'An' if words[0].lower() in 'aeio' else 'A'} {words.partition(',')[0]}"
+    if kind.name == "unknown":
+        return "What kind of file it is cannot be told by its bytes, so it is not shown here."
+    words = with_article(kind.words.partition(",")[0])
+    return f"{words[0].upper()}{words[1:]} cannot be shown safely here."
 
 
 def document_of(file: EnclosedFile) -> str:

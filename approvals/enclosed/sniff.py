@@ -179,7 +179,12 @@ def _bytes_are(kind: Kind) -> str:
     told = {"text": "plain text", "json": "JSON text", "unknown": "of no kind known here", "empty": "none at all"}
     if kind.name in told:
         return f"its bytes are {told[kind.name]}"
-    return f"its bytes are {'an' if kind.words[0] in 'aeioE' else 'a'} {kind.words}"
+    return f"its bytes are {with_article(kind.words)}"
+
+
+def with_article(words: str) -> str:
+    """Return a kind's words as one of its kind: "a PDF", "an SVG drawing"."""
+    return f"{'an' if words[0].lower() in 'aeio' or words.startswith(('SVG', 'XML')) else 'a'} {words}"
 
 
 def _listed(content: bytes, kind: str) -> tuple[list[Member], list[Flag]]:

@@ -6,7 +6,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from approvals.models.connections import Mailbox
-from approvals.querysets.threads import ThreadLetterQuerySet, ThreadQuerySet
+from approvals.querysets.threads import ThreadQuerySet
 
 
 class Thread(models.Model):
@@ -62,8 +62,6 @@ class ThreadLetter(models.Model):
     # It came or went; one that waits, or came to nothing, is no news to whoever decides.
     is_fact = models.BooleanField(default=False)
     found_at = models.DateTimeField(db_default=Now())
-
-    objects = ThreadLetterQuerySet.as_manager()
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["thread", "upstream_id"], name="thread_letter_once")]
