@@ -19,7 +19,7 @@ from approvals.querysets.terms import (
     VOID,
     WORD_AFTER,
 )
-from approvals.querysets.threads import ThreadLetterQuerySet, ThreadQuerySet
+from approvals.querysets.threads import ThreadQuerySet
 from approvals.querysets.views import SavedViewQuerySet
 
 __all__ = [
@@ -43,7 +43,6 @@ __all__ = [
     "MessageQuerySet",
     "OpenedPartQuerySet",
     "SavedViewQuerySet",
-    "ThreadLetterQuerySet",
     "ThreadQuerySet",
     "WebhookEventQuerySet",
     "within_reach",
