@@ -7,7 +7,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
-from alerts.models import Delivery, Route
+from alerts.models import Card, Delivery, Route
 from audit.models import Entry
 from common.logs import trace_id, traced
 from common.postgres.rows import Answer, run, run_apart, travels_together
@@ -21,6 +21,7 @@ CONTENT_PAUSE = timedelta(seconds=1)
 CARD_ACTIONS = (
     "message.held",
     "message.changed",
+    "message.named",
     "message.approved",
     "message.released",
     "message.rejected",
@@ -44,6 +45,8 @@ CARD_ACTIONS = (
     "decision.withdrawn",
     "decision.left_after_all",
 )
+# What turns a card and never makes one: it tells of what is long past, which is no alert.
+ONLY_TURNS = ("message.named",)
 
 
 # Cards first, always in one order: two acts on one message lock the same deliveries. A delivery that waits is locked,
@@ -62,7 +65,7 @@ WITH wanted AS MATERIALIZED (
     SELECT id FROM approvals_message WHERE public_id = %(message)s
 ), made_card AS (
     INSERT INTO alerts_card (destination_id, message_id, discord_message_id, removed, status_shown)
-    SELECT wanted.id, message.id, '', false, '' FROM wanted, message
+    SELECT wanted.id, message.id, '', false, '' FROM wanted, message WHERE %(makes_card)s
     ON CONFLICT DO NOTHING RETURNING id
 ), card AS MATERIALIZED (
     SELECT id FROM made_card UNION ALL
@@ -78,7 +81,7 @@ WITH wanted AS MATERIALIZED (
     WHERE NOT EXISTS (SELECT FROM waiting WHERE waiting.card_id = card.id) ORDER BY card.id
     RETURNING id
 )
-SELECT (SELECT count(*) FROM wanted) - (SELECT count(*) FROM card),
+SELECT %(makes_card)s AND (SELECT count(*) FROM wanted) > (SELECT count(*) FROM card),
        ARRAY(SELECT id FROM made UNION ALL SELECT id FROM waiting)
 """
 
@@ -108,6 +111,7 @@ class Planned:
             "message": self.entry.message,
             "trace": trace_id.get(),
             "pause": pause,
+            "makes_card": self.entry.action not in ONLY_TURNS,
         }
         return run(_PLAN, parameters) if travels_together() else run_apart(_PLAN, parameters)
 
@@ -125,8 +129,9 @@ def plan_missed() -> int:
         | Q(last_attempt_at__gte=OuterRef("at"))
     )
     lately = Entry.objects.filter(at__gt=Now() - LOOK_BACK, at__lt=Now() - PATIENCE, action__in=wanted)
+    turns_none = Q(action__in=ONLY_TURNS) & ~Exists(Card.objects.filter(message__public_id=OuterRef("message")))
     planned = 0
-    for entry in lately.exclude(message=None).exclude(Exists(covered)).order_by("id")[:200]:
+    for entry in lately.exclude(message=None).exclude(turns_none).exclude(Exists(covered)).order_by("id")[:200]:
         with transaction.atomic(), traced(entry.trace):
             planned += bool(Planned(entry).deliveries)
     return planned

@@ -77,7 +77,7 @@ class _Known:
         return row[0] if row else None
 
 
-def receive_webhook(*, connection: Connection, body: bytes, secret_used: str, now: datetime) -> Stored:
+def receive_webhook(*, connection: Connection, body: bytes, secret_used: str) -> Stored:
     """Store and apply one webhook whose signature was checked. One transaction; never raises for what a body holds.
 
     Raises OperationalError when PostgreSQL could not do it now; then nothing is stored.
@@ -86,7 +86,7 @@ def receive_webhook(*, connection: Connection, body: bytes, secret_used: str, no
 
     def store(*, error: str = "") -> Stored:
         row = _row(connection, read, body, secret_used, error)
-        return _store(connection, row, read, now)
+        return _store(connection, row, read)
 
     try:
         return anew(store)
@@ -132,7 +132,7 @@ def _row(connection: Connection, read: _Read, body: bytes, secret_used: str, err
 
 
 @transaction.atomic
-def _store(connection: Connection, row: WebhookEvent, read: _Read, now: datetime) -> Stored:
+def _store(connection: Connection, row: WebhookEvent, read: _Read) -> Stored:
     actor = webhook(connection.slug)
     with together():
         # When the same webhook comes twice at once, the second waits here for the first and then finds it.
@@ -145,14 +145,14 @@ def _store(connection: Connection, row: WebhookEvent, read: _Read, now: datetime
         details = {"event": row.name, "explanation": row.error}
         record("webhook.poison", actor=actor, connection=connection.pk, details=details)
         return Stored(row, Result.POISON, problem=read.problem)
-    applied = apply_event(connection=connection, event=read.event, actor=actor, now=now)
+    applied = apply_event(connection=connection, event=read.event, actor=actor)
     if applied.result != row.result:
         row.result = applied.result
         WebhookEvent.objects.filter(pk=row.pk).update(result=row.result)
     return Stored(row, applied.result, fetch=applied.fetch, ask=applied.ask)
 
 
-def apply_event(*, connection: Connection, event: Event, actor: Actor, now: datetime) -> Applied:
+def apply_event(*, connection: Connection, event: Event, actor: Actor) -> Applied:
     """Move the mirror by one event and settle a decision of ours that it speaks of, in the caller's transaction."""
     if not event.kind:
         record("webhook.unknown", actor=actor, connection=connection.pk, details={"event": event.name})
@@ -160,7 +160,7 @@ def apply_event(*, connection: Connection, event: Event, actor: Actor, now: date
     with together():
         known = _Known(connection, event)
     place = known.place.take()
-    # By the database's clock, and so is all that is written: this host's, which `now` comes from, may be off.
+    # By the database's clock, and so is all that is written: this host's may be off.
     is_old = event.at is not None and event.at < place.at - LONG_PAST
     if (message_id := known.message_id()) is not None:
         message = Message.objects.for_event().get(pk=message_id)
@@ -197,7 +197,7 @@ def _begin(
 
 def _meet(message: Message, event: Event, actor: Actor, now: datetime, place: Place, *, is_old: bool) -> Applied:
     """Apply an event to a message that is known: forward, or only what it adds and what it says of a decision."""
-    was_held = message.state == MessageState.HELD
+    was_held, was_called = message.state == MessageState.HELD, _called(message)
     filling.fill(message, event)
     kind = _kind(event, message.direction)
     if kind == MessageEvent.PENDING and was_held:
@@ -217,7 +217,8 @@ def _meet(message: Message, event: Event, actor: Actor, now: datetime, place: Pl
             actor=actor,
         )
     if not moved:
-        _record_late(message, event, actor, place)
+        tell = _record_late if _called(message) == was_called else _record_named
+        tell(message, event, actor, place)
         return Applied(Result.LATE, ask=message if _must_ask(message, kind) else None)
     if kind == MessageEvent.PENDING and message.state != MessageState.HELD:
         kind = MessageEvent.RELEASED
@@ -233,6 +234,24 @@ def _kind(event: Event, direction: str) -> str:
 def _must_ask(message: Message, kind: str) -> bool:
     """Whether MultiMail holds a message again, as it says, that was taken for gone: only a read may open it again."""
     return kind == MessageEvent.PENDING and message.state == MessageState.GONE
+
+
+def _called(message: Message) -> tuple[object, ...]:
+    """What people know the message by."""
+    return message.subject, message.sender, message.recipients, message.trigger
+
+
+def _record_named(message: Message, event: Event, actor: Actor, place: Place) -> None:
+    """Note an event that moved nothing, and told what the message is: whoever was shown it is shown that."""
+    record(
+        "message.named",
+        actor=actor,
+        connection=message.connection_id,
+        message=message.public_id,
+        details={"event": event.name, "subject": message.subject, **trigger_details(message.trigger)},
+        about=message,
+        place=place,
+    )
 
 
 def _record_late(message: Message, event: Event, actor: Actor, place: Place) -> None:

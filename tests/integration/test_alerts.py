@@ -13,6 +13,7 @@ from alerts.deliver import MAX_ATTEMPTS, deliver_card
 from alerts.models import Card, Delivery, Destination, Route
 from alerts.planning import CARD_ACTIONS, plan_missed
 from approvals.models import Decision, Verdict
+from audit.models import Entry
 from tests.factories import event_body, make_connection, make_message, post_event
 from tests.integration.deciding import decide
 from tests.standin import multimail
@@ -82,6 +83,33 @@ def test_card_is_posted_once_and_then_edited(client, connection, discord):
         ("POST", PATH), ("PATCH", f"{PATH}/messages/111"),
     ]  # fmt: skip
     assert all(body["allowed_mentions"] == {"parse": []} for _, _, body in discord.calls)
+
+
+def test_card_of_a_message_that_nothing_had_named_is_turned_by_the_late_event_that_does(client, connection, discord):
+    make_destination(discord)
+    bare = {"email_id": "01LATE", "subject": "", "to": [], "from": "", "metadata": {}}
+    post_event(client, connection, event_body("message.delivered", **bare))
+    deliver_card(delivery_id=Delivery.objects.get().pk)
+    for name in ("oversight.pending", "oversight.approved"):
+        post_event(client, connection, event_body(name, email_id="01LATE"))
+    # The second told nothing more.
+    deliver_card(delivery_id=Delivery.objects.get(state="due").pk)
+    shown = [(method, body["embeds"][0]) for method, _, body in discord.calls]
+    assert [method for method, _ in shown] == ["POST", "PATCH"]
+    assert (shown[1][1]["title"], shown[1][1]["fields"][1]["value"]) == (
+        "Your refund for order 4471", r"dana\@northwind.example",
+    )  # fmt: skip
+    assert Entry.objects.filter(action="message.named").count() == 1
+
+
+def test_late_event_that_names_a_message_without_a_card_makes_none(client, connection, discord, monkeypatch):
+    bare = {"email_id": "01LATE", "subject": "", "to": [], "from": "", "metadata": {}}
+    post_event(client, connection, event_body("message.delivered", **bare))
+    make_destination(discord)
+    Route.objects.update(actions=["message.named"])
+    post_event(client, connection, event_body(email_id="01LATE"))
+    monkeypatch.setattr("alerts.planning.PATIENCE", timedelta(0))
+    assert (plan_missed(), Card.objects.count()) == (0, 0)
 
 
 def test_card_of_mail_that_left_after_all_says_so_whatever_was_decided_since(client, connection, discord, reviewer):
