@@ -22,6 +22,7 @@ typedef Row {
     byte attempt;
     bool lease;                         /* has not run out */
     bool left;                          /* may_have_left */
+    bool stopped;                       /* withdrawn because a person or a rule stopped it, for the assertion only */
     bool settled;                       /* the settle time has passed since the last read that counted */
     byte seen_held; byte seen_absent
 }
@@ -71,6 +72,11 @@ byte faults;
 #else
 #define CAN_UNDO(d) ((IS(d, recorded) || IS(d, calling)) && !row[d].left)
 #endif
+#ifdef WITHDRAW_ELSEWHERE
+#define GONE(d)     withdrawn
+#else
+#define GONE(d)     (row[d].left -> unknown : superseded)
+#endif
 #ifdef KILL_ASKED_ONCE
 #define STOPPED     false
 #else
@@ -107,12 +113,12 @@ active proctype Evening() { is_late = true }
 #endif
 
 inline become(d, s) {
-    row[d].state = s; row[d].lease = false;
+    row[d].state = s; row[d].lease = false; row[d].stopped = false;
     row[d].settled = false; row[d].seen_held = 0; row[d].seen_absent = 0
 }
 
 /* It is not to be carried out. Where an earlier call may still be under way, that cannot be promised. */
-inline stop(d) { become(d, (row[d].left -> withdrawn : refused)) }
+inline stop(d) { become(d, (row[d].left -> withdrawn : refused)); row[d].stopped = IS(d, withdrawn) }
 
 inline decide(o) { row[rows].state = recorded; row[rows].outcome = o; rows++ }
 
@@ -121,6 +127,7 @@ inline meet(d) {
     if
     :: OPEN(d) && decided_by == d + 1 ->
         assert(upstream == row[d].outcome);             /* what is shown as applied is what happened */
+        assert(!IS(d, withdrawn) || row[d].stopped);    /* only what somebody stopped has left after all */
         become(d, applied)
     :: OPEN(d) && decided_by != d + 1 -> become(d, superseded)
     :: else
@@ -156,7 +163,7 @@ active proctype SecondReviewer() AT_WILL {
 end: do
     :: atomic { rows > 0 && CAN_UNDO(rows - 1) -> become(rows - 1, undone) }
     :: atomic { rows > 0 && LAST.left && (LAST.state == recorded || LAST.state == calling || LAST.state == unknown) ->
-        become(rows - 1, withdrawn) }
+        stop(rows - 1) }
     :: atomic { rows > 0 && LAST.state == unknown && LAST.seen_held == 2 && !OVER(rows - 1) ->
         become(rows - 1, recorded) }                    /* confirms that it goes out again */
     :: atomic { rows > 0 && LAST.state == unattributed -> report() }    /* finds out, and says what became of it */
@@ -192,7 +199,8 @@ end:
         rows > 0 && LAST.state == recorded && LAST.attempt < ATTEMPTS && !killed;
         d = rows - 1;
         if
-        :: !is_held_here || OVER(d) -> stop(d); goto idle
+        :: !is_held_here -> become(d, GONE(d)); goto idle   /* it was to go out again, or was decided elsewhere */
+        :: is_held_here && OVER(d) -> stop(d); goto idle
         :: else
         fi;
         become(d, calling);

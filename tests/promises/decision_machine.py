@@ -80,12 +80,15 @@ class DecisionMachine(DecisionSteps):
     def start_executor(self, which: int, calls: bool) -> None:
         recorded = list(self.decisions().filter(state="recorded").order_by("pk"))
         chosen = recorded[which % len(recorded)]
+        was_held = chosen.message.state == "held"
         Decision.objects.filter(pk=chosen.pk).update(due_at=Now())
         Connection.objects.filter(pk=self.connection.pk).update(wait_until=None, paused_at=None)
         worker = Worker(self.world, chosen.pk)
         if calls and worker.at:
             worker.go_on(worker.at.answer)
         assert not (worker.at and self.is_stopped()), "a call began under the kill switch"
+        is_withdrawn = self.decisions().filter(pk=chosen.pk, state="withdrawn").exists()
+        assert was_held or not is_withdrawn, "it is past the desk, and nobody withdrew it"
         self.keep(worker)
 
     @precondition(lambda self: self.reading())
@@ -175,9 +178,7 @@ class DecisionMachine(DecisionSteps):
     @rule(which=st.integers(0, 30))
     def webhook_arrives(self, which: int) -> None:
         body = self.world.webhooks[which % len(self.world.webhooks)]
-        stored = ingest.receive_webhook(
-            connection=self.connection, body=body, secret_used="current", now=timezone.now()
-        )
+        stored = ingest.receive_webhook(connection=self.connection, body=body, secret_used="current")
         assert stored.result != "poison"
 
     def teardown(self) -> None:

@@ -53,6 +53,7 @@ TWINS = {
     "RERUN": ("called again when the lease ends", {"REPEATS": 1}, r"effects<=1", "two mails leave"),
     "UNDO_UNKNOWN": ("undone although unknown", {}, r"!\(\(row\[\(1/2\)\].state==", "it leaves although undone"),
     "KILL_ASKED_ONCE": ("kill switch asked too early", {}, r"!\(killed\)", "a call after the kill switch"),
+    "WITHDRAW_ELSEWHERE": ("withdrawn by nobody", {}, r"\.stopped", "what nobody withdrew has left after all"),
 }
 
 
