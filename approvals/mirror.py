@@ -9,11 +9,12 @@ from django.db.models.functions import Now
 
 from approvals import earlier
 from approvals.desk.facets import facets_of
+from approvals.desk.known import risk_context
 from approvals.enclosed.expect import expect_parts
 from approvals.models import Connection, Mailbox, Message, Revision
-from approvals.risk import RiskContext, find_risks
+from approvals.risk import find_risks
 from approvals.showing import show_letter
-from approvals.states import MESSAGE_TRANSITIONS, START, MessageState, next_message_state
+from approvals.states import MESSAGE_TRANSITIONS, START, next_message_state
 from audit.recording import record
 from common.fingerprint import FIELDS, Attachment, Content, fingerprint, within
 from common.postgres import clock
@@ -163,17 +164,31 @@ def store_revision(message: Message, *, row: Mapping[str, Any], actor: Actor, no
     """Keep what a pending row shows of a locked message; a new revision only where there is news."""
     current, content = message.revision, content_of(row)
     news = content if current is None else news_in(current, content)
+    shown = news or (stored_content(current) if current else content)
+    message.subject, message.recipients = shown.subject, list(shown.to)
+    message.sender = fitting("sender", shown.sender)
+    _take_over(message, row)
+    if message.hydrated_at is None and (sent_back := earlier.sent_back_before(message)):
+        message.answers, message.try_number = sent_back, sent_back.message.try_number + 1
     if current is None or news is not None:
-        current = _next_revision(message, content=news or content, actor=actor)
-    shown = news or stored_content(current)
-    metadata = row.get("metadata")
-    is_first_read = message.hydrated_at is None
+        # By now it is known what kind of message it is: it is compared with its like alone.
+        current = _next_revision(message, content=shown, actor=actor)
     message.revision = current
     message.hydrated_at = message.hydrated_at or now
     # By the clock that reads begin by.
     message.seen_at = Now()
-    message.subject, message.recipients = shown.subject, list(shown.to)
-    message.sender = fitting("sender", shown.sender)
+    facets = facets_of(message, content=shown, findings=current.findings)
+    for name, value in facets.items():
+        setattr(message, name, value)
+    message.save()
+    if news is not None:
+        expect_parts(message, news)
+    return current
+
+
+def _take_over(message: Message, row: Mapping[str, Any]) -> None:
+    """Take over what a pending row tells of a message beside its content."""
+    metadata = row.get("metadata")
     message.trigger = metadata if isinstance(metadata, dict) else message.trigger
     message.sent_by_key = fitting("sent_by_key", row.get("sent_by_key"))
     message.sent_by_key_name = fitting("sent_by_key_name", row.get("sent_by_key_name"))
@@ -187,22 +202,13 @@ def store_revision(message: Message, *, row: Mapping[str, Any], actor: Actor, no
     message.mailbox = mailbox or message.mailbox
     if mailbox and mailbox.expire_after and message.expires_at is None:
         message.expires_at = _waits_since(message, row) + mailbox.expire_after
-    facets = facets_of(message, content=shown, findings=current.findings)
-    for name, value in facets.items():
-        setattr(message, name, value)
-    if is_first_read and (sent_back := earlier.sent_back_before(message)):
-        message.answers, message.try_number = sent_back, sent_back.message.try_number + 1
-    message.save()
-    if news is not None:
-        expect_parts(message, news)
-    return current
 
 
 def _next_revision(message: Message, *, content: Content, actor: Actor) -> Revision:
     before, found = message.revision, fingerprint(content)
     stored = asdict(content)
     coverage = stored.pop("coverage")
-    findings = find_risks(content, show_letter(content), risk_context(message))
+    findings = find_risks(content, show_letter(content), risk_context(message, content))
     revision = Revision.objects.create(
         message=message,
         number=before.number + 1 if before else 1,
@@ -220,18 +226,6 @@ def _next_revision(message: Message, *, content: Content, actor: Actor) -> Revis
         details={"subject": content.subject, "recipients": ", ".join((*content.to, *content.cc, *content.bcc))},
     )
     return revision
-
-
-def risk_context(message: Message) -> RiskContext:
-    """Return what the desk knows of earlier mail: own domains, and who was written to how often."""
-    own = {mailbox.address.rpartition("@")[2] for mailbox in message.connection.mailboxes.all() if mailbox.address}
-    known: dict[str, int] = {}
-    sent = (MessageState.APPROVED, MessageState.SENT, MessageState.DELIVERED)
-    earlier = Message.objects.filter(connection=message.connection, state__in=sent).order_by("-changed_at")
-    for recipients in earlier.values_list("recipients", flat=True)[:2000]:
-        for address in recipients:
-            known[address] = known.get(address, 0) + 1
-    return RiskContext(own_domains=tuple(sorted(own)), known_addresses=known)
 
 
 def _waits_since(message: Message, row: Mapping[str, Any]) -> datetime:

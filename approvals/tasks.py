@@ -1,6 +1,7 @@
 """Celery's nudges: each takes ids, calls one command and returns a short word. What is due is decided by rows."""
 
 import logging
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -11,8 +12,9 @@ from django.utils import timezone
 
 from approvals import execute, expire, reconcile, retain
 from approvals import resolve as resolving
+from approvals.desk import weights
 from approvals.enclosed import fetch as enclosed
-from approvals.models import Connection, Decision, EnclosedFile, Message, Thread
+from approvals.models import Connection, Decision, EnclosedFile, Message, RuleWeight, Thread
 from approvals.reading import fetch as conversations
 from approvals.rooms import Rooms
 from common.nudge import has_enough_to_do, nudge
@@ -32,6 +34,8 @@ _WAYS: dict[Any, str] = {
 }
 # A whole read is under way elsewhere and will show it; if that began too early, the next one does.
 NEXT_READ = 1.5
+# A long duty lets others have its thread so often.
+AT_A_TIME = 5.0
 
 
 @shared_task
@@ -142,7 +146,19 @@ _DUTIES: dict[str, Callable[[], object]] = {
     # One read shows that a connection is well again, and brings all that was missed; a call a message would not help.
     "unwell": lambda: _nudge(read_connection, Connection.objects.to_probe()),
     "overdue": lambda: _nudge(read_connection, Connection.objects.overdue()),
+    "weights": lambda: _nudge(weigh_anew, RuleWeight.objects.exclude(weighed_to=None)),
 }
+
+
+@shared_task
+def weigh_anew(weight_id: int) -> str:
+    """Weigh what is held anew after a rule was given other points, for a few seconds at a time."""
+    until = time.monotonic() + AT_A_TIME
+    while more := weights.weigh_anew(weight_id=weight_id):
+        if time.monotonic() > until:
+            nudge(weigh_anew.name, weight_id)
+            break
+    return "to be continued" if more else "weighed"
 
 
 @shared_task

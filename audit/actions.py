@@ -55,6 +55,8 @@ ACTIONS: dict[str, str] = {
     # the kill switch
     "kill_switch.pulled": "pulled the kill switch",
     "kill_switch.released": "released the kill switch",
+    # how the desk is set up
+    "rule.weighed": "gave a rule other points",
     # alerts
     "alert.delivered": "showed the message in an alert",
     "alert.failed": "could not deliver an alert",
@@ -70,5 +72,7 @@ ACTIONS: dict[str, str] = {
     "person.signed_in": "signed in",
     "person.sign_in_failed": "failed to sign in",
     "person.signed_out": "signed out",
+    "person.reads_text_first": "chose that letters open as text",
+    "person.reads_laid_out": "chose that letters open laid out",
     "access.denied": "was denied access",
 }

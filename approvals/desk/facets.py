@@ -12,8 +12,9 @@ from django.db.models import Value
 from django.db.models.functions import Cast
 
 from approvals.desk.likes import amounts
+from approvals.desk.weights import weights_in_force
 from approvals.desk.words import BY, FROM, LETTER, MAX_TEXT, TO, vector, words_of, words_of_address
-from approvals.models import Mailbox, Message, RuleWeight
+from approvals.models import Mailbox, Message
 from approvals.risk.addresses import bare_address, everybody
 from approvals.risk.likeness import bands, shape
 from approvals.risk.score import score_of
@@ -39,7 +40,7 @@ def facets_of(message: Message, *, content: Content, findings: Iterable[Mapping[
 def risk_facets(findings: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """Return what the queue sorts by: points, level, and the rules that saw something."""
     found = list(findings)
-    sum_of = score_of(found, dict(RuleWeight.objects.exclude(points=None).values_list("rule", "points")))
+    sum_of = score_of(found, weights_in_force())
     names = dict.fromkeys(str(one.get("rule", ""))[:40] for one in found)
     return {"risk": sum_of.points, "risk_level": sum_of.level, "rules": list(filter(None, names))}
 

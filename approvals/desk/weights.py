@@ -62,7 +62,7 @@ def weigh(*, rule: str, points: int | None, actor: Actor, now: datetime) -> Rule
     with transaction.atomic():
         with database.cursor() as cursor:
             cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", _LOCK)
-        weight, is_new = RuleWeight.objects.get_or_create(rule=rule)
+        weight, _ = RuleWeight.objects.get_or_create(rule=rule)
         if weight.points == given:
             return weight
         before = published if weight.points is None else weight.points
@@ -71,7 +71,7 @@ def weigh(*, rule: str, points: int | None, actor: Actor, now: datetime) -> Rule
         weight.save()
         after = published if given is None else given
         details = {"rule": rule, "before": str(before), "after": str(after), "published": str(published)}
-        record("rule.weighed", actor=actor, details=details, about=weight)
+        record("rule.weighed", actor=actor, details=details)
         nudge("approvals.tasks.weigh_anew", weight.pk)
     return weight
 

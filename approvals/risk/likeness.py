@@ -8,6 +8,7 @@ import hashlib
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import pairwise
 
 from approvals.risk.greeting import greeting_of
@@ -86,11 +87,15 @@ def _joined(found: Sequence[int]) -> int:
 
 def _masked(content: Content) -> str:
     """Return what a letter says, with a sign at each place that a template would fill in."""
-    bodies = [content.markdown or ""]
-    if content.html is not None:
-        bodies.append(_words_of_html(content.html))
+    return _masked_parts(content.subject, content.markdown or "", content.html)
+
+
+# The same letter is asked about several times in a row.
+@lru_cache(maxsize=2)
+def _masked_parts(subject: str, markdown: str, html: str | None) -> str:
+    bodies = [markdown] if html is None else [markdown, _words_of_html(html)]
     named = next((name for body in bodies if (name := greeting_of(body).words)), ())
-    return "\n".join(_mask(text, named) for text in (content.subject, *bodies) if text)
+    return "\n".join(_mask(text, named) for text in (subject, *bodies) if text)
 
 
 def _mask(text: str, named: Iterable[str]) -> str:

@@ -1,0 +1,192 @@
+"""What the desk knows when a letter is examined: who was written to, what was rejected, and at what cost it knows."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import connection as database
+from django.db.models import F
+from django.test.utils import CaptureQueriesContext
+
+from approvals.decide import give_verdict
+from approvals.desk import known
+from approvals.models import Decision, Mailbox, Message
+from tests.factories import NOW, make_connection, make_message, make_person, show_row
+
+pytestmark = pytest.mark.django_db
+
+LETTER = (
+    "Dear {name},\n\nyour invoice {number} over EUR {amount} is due on {day} May. Please transfer it to the account "
+    "that you know, and answer this letter when you have done so, because our books are closed soon after.\n\nBilling"
+)
+
+
+@pytest.fixture(autouse=True)
+def _contacts_looked_up_anew():
+    known.forget_contacts()
+    yield
+    known.forget_contacts()
+
+
+def letter(name="Dana", number=4471, amount="120.00", day=3):
+    return LETTER.format(name=name, number=number, amount=amount, day=day)
+
+
+def written(connection, *, state="delivered", **fields):
+    message = make_message(connection, **fields)
+    Message.objects.filter(pk=message.pk).update(state=state)
+    return message
+
+
+def rejected(connection, person, *, outcome="reject", reason="Wrong bank account", rule="", **fields):
+    """A letter that somebody rejected, as it is once MultiMail has said so."""
+    message = make_message(connection, **{"markdown": letter(), **fields})
+    given = give_verdict(
+        message=message.public_id, actor=person.actor(surface="web"), outcome=outcome, reason=reason,
+        fingerprint=message.revision.fingerprint, now=NOW,
+    )  # fmt: skip
+    Decision.objects.filter(pk=given.decision.pk).update(state="applied", rule=rule)
+    Message.objects.filter(pk=message.pk).update(state="rejected")
+    return message
+
+
+def findings(message, rule):
+    message.refresh_from_db()
+    return [one for one in message.revision.findings if one["rule"] == rule]
+
+
+@pytest.mark.parametrize("state", ["approved", "sent", "delivered"])
+def test_address_written_to_before_is_no_first_contact(connection, state):
+    written(connection, to_addresses=["Dana <dana@northwind.example>"], cc=["eve@northwind.example"], state=state)
+    again = make_message(connection, to_addresses=["dana@northwind.example", "eve@northwind.example"])
+    assert findings(again, "first_contact") == []
+
+
+@pytest.mark.parametrize("state", ["held", "rejected", "failed"])
+def test_what_never_left_makes_nobody_known(connection, state):
+    written(connection, to_addresses=["ben@contoso.example"])
+    written(connection, state=state)
+    assert findings(make_message(connection), "first_contact")[0]["detail"] == "dana@northwind.example."
+
+
+def test_contact_who_is_known_since_a_moment_counts_although_contacts_are_kept(connection):
+    written(connection, to_addresses=["ben@contoso.example"])
+    assert findings(make_message(connection), "first_contact")
+    written(connection)
+    assert findings(make_message(connection), "first_contact") == []
+
+
+def test_contact_of_another_connection_is_not_known(connection):
+    other = make_connection("other")
+    written(other)
+    written(connection, to_addresses=["ben@contoso.example"])
+    assert findings(make_message(connection), "first_contact")
+
+
+def test_look_alike_of_a_known_contact_says_how_often_that_was_written_to(connection):
+    for _ in range(3):
+        written(connection, to_addresses=["dana@northwind.example"])
+    known.forget_contacts()
+    message = make_message(connection, to_addresses=["dana@northwlnd.example"])
+    [found] = findings(message, "lookalike_recipient")
+    assert found["detail"] == "dana@northwlnd.example is not northwind.example, 3 letters so far."
+
+
+def test_many_unknown_recipients_are_asked_about_at_once(connection):
+    people = [f"p{number}@contoso.example" for number in range(300)]
+    written(connection, to_addresses=people[:250])
+    known.forget_contacts()
+    known._kept[connection.pk] = (known.time.monotonic(), {"somebody@else.example": 1})
+    [found] = findings(make_message(connection, to_addresses=people), "first_contact")
+    assert found["sentence"] == "Nobody has written to 50 of these addresses before."
+
+
+def test_examining_a_letter_costs_the_same_however_much_came_before(connection):
+    def statements():
+        message = make_message(connection)
+        with CaptureQueriesContext(database) as asked:
+            show_row(message, markdown=letter(amount="1.00"), to_addresses=["new@contoso.example"])
+        return len([one for one in asked.captured_queries if "SAVEPOINT" not in one["sql"]])
+
+    written(connection)
+    first = statements()
+    for number in range(20):
+        written(connection, to_addresses=[f"p{number}@contoso.example"])
+    assert statements() == first <= 16
+
+
+def test_letter_like_a_rejected_one_names_who_when_and_why(connection, reviewer):
+    before = rejected(connection, reviewer)
+    again = make_message(connection, markdown=letter("Bob", 99, "99,000.00", 30))
+    [found] = findings(again, "rejected_before")
+    assert found["level"] == "high"
+    assert found["sentence"].startswith(f"A letter that says the same was rejected by {reviewer} on ")
+    assert found["sentence"].endswith(" UTC.")
+    assert found["detail"] == "“Wrong bank account”"
+    assert found["evidence"] == [str(before.public_id)]
+
+
+def test_letter_that_differs_in_a_few_words_is_milder(connection, reviewer):
+    rejected(connection, reviewer)
+    again = make_message(connection, markdown=letter().replace("Please transfer", "Kindly transfer"))
+    [found] = findings(again, "rejected_before")
+    assert (found["level"], "differs in a few words" in found["sentence"]) == ("notice", True)
+
+
+def test_another_letter_is_not_taken_for_a_rejected_one(connection, reviewer):
+    rejected(connection, reviewer)
+    other = "Dear Dana,\n\nthank you for coming to our open day. The pictures are online, and so is the list of talks."
+    assert findings(make_message(connection, markdown=other), "rejected_before") == []
+
+
+@pytest.mark.parametrize("kind", ["sent back", "expired", "sandbox", "inbound", "old", "elsewhere"])
+def test_what_no_person_rejected_or_is_of_another_kind_does_not_count(connection, reviewer, kind):
+    outcome = "send_back" if kind == "sent back" else "reject"
+    fields = {"sandbox": kind == "sandbox", "thread_id": "one"}
+    where = make_connection("other") if kind == "elsewhere" else connection
+    before = rejected(where, reviewer, outcome=outcome, rule="expiry" if kind == "expired" else "", **fields)
+    changes = {"old": {"changed_at": F("changed_at") - timedelta(days=91)}, "inbound": {"direction": "inbound"}}
+    Message.objects.filter(pk=before.pk).update(**changes.get(kind, {}))
+    assert findings(make_message(connection, markdown=letter(), thread_id="two"), "rejected_before") == []
+
+
+def test_test_message_is_compared_with_test_messages(connection, reviewer):
+    rejected(connection, reviewer, sandbox=True)
+    assert findings(make_message(connection, markdown=letter(), sandbox=True), "rejected_before")
+
+
+def test_next_version_of_what_was_sent_back_is_no_repetition(connection, reviewer):
+    rejected(connection, reviewer, thread_id="one")
+    rejected(connection, reviewer, outcome="send_back", thread_id="two")
+    again = make_message(connection, markdown=letter(), thread_id="two")
+    assert again.answers is not None
+    assert findings(again, "rejected_before") == []
+
+
+def test_rejection_elsewhere_is_told_with_the_name_that_multimail_gives(connection):
+    before = make_message(connection, markdown=letter())
+    Message.objects.filter(pk=before.pk).update(
+        state="rejected", upstream_decided_by="ops@acme.example", upstream_reason="No. [countersign:ABC123]"
+    )
+    [found] = findings(make_message(connection, markdown=letter()), "rejected_before")
+    assert "was rejected by ops@acme.example on" in found["sentence"]
+    assert found["detail"] == "“No.”"
+
+
+def test_rejection_in_another_mailbox_names_nobody_and_leads_nowhere(connection, reviewer):
+    before = rejected(connection, reviewer)
+    other = Mailbox.objects.create(connection=connection, upstream_id="01OTHER", address="sales@yourteam.example")
+    Message.objects.filter(pk=before.pk).update(mailbox=other)
+    [found] = findings(make_message(connection, markdown=letter()), "rejected_before")
+    assert "in another mailbox" in found["sentence"]
+    assert (found["detail"], found["evidence"]) == ("", [])
+    assert "Wrong bank account" not in str(found)
+    assert str(reviewer) not in str(found)
+
+
+def test_flood_of_expired_letters_hides_no_rejection_of_the_same_mailbox(connection, reviewer):
+    rejected(connection, reviewer)
+    eve = make_person("eve@yourteam.example", "Eve", "reviewer")
+    for _ in range(3):
+        rejected(connection, eve, rule="expiry")
+    [found] = findings(make_message(connection, markdown=letter()), "rejected_before")
+    assert f"by {reviewer} on" in found["sentence"]
