@@ -5,7 +5,6 @@ arrival could.
 """
 
 import logging
-from datetime import datetime
 
 from django.db import OperationalError, transaction
 from django.db.models.functions import Now
@@ -24,13 +23,13 @@ Result = WebhookEvent.Result
 
 
 @transaction.atomic
-def replay_event(*, event_id: int, actor: Actor, now: datetime) -> str:
+def replay_event(*, event_id: int, actor: Actor) -> str:
     """Apply a kept event again and return its new result; one that worked needs no more looking at.
 
     Raises EventAlreadyHandled where there is nothing left to replay, ActNotAllowed for whoever is no admin there.
     """
     row = _take(event_id, actor)
-    row.result, row.error = _apply(row, actor, now)
+    row.result, row.error = _apply(row, actor)
     worked = row.result in (Result.APPLIED, Result.UNKNOWN)
     WebhookEvent.objects.filter(pk=row.pk).update(
         result=row.result, error=row.error, **({"handled_at": Now()} if worked else {})
@@ -59,12 +58,12 @@ def _take(event_id: int, actor: Actor) -> WebhookEvent:
     return row
 
 
-def _apply(row: WebhookEvent, actor: Actor, now: datetime) -> tuple[str, str]:
+def _apply(row: WebhookEvent, actor: Actor) -> tuple[str, str]:
     try:
         event = parse(bytes(row.body))
         # One by one: a mistake in an alert costs no more than the alert.
         with one_by_one(), transaction.atomic():
-            applied = ingest.apply_event(connection=row.connection, event=event, actor=actor, now=now)
+            applied = ingest.apply_event(connection=row.connection, event=event, actor=actor)
     except (UnreadableEvent, MisshapenEvent) as error:
         return Result.POISON, str(error)
     except OperationalError:

@@ -10,7 +10,6 @@ import logging
 from django.conf import settings
 from django.db import Error as AnyDatabaseError
 from django.http import HttpRequest, HttpResponse
-from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
@@ -70,7 +69,7 @@ def _take_in(request: HttpRequest, webhook_id: str) -> HttpResponse:
 
 def _store(connection: Connection, body: bytes, secret_used: str) -> HttpResponse:
     with traced(hashlib.sha256(body).hexdigest()[:16]):
-        stored = ingest.receive_webhook(connection=connection, body=body, secret_used=secret_used, now=timezone.now())
+        stored = ingest.receive_webhook(connection=connection, body=body, secret_used=secret_used)
         log.info("webhook stored", extra={"connection": connection.slug, "result": stored.result})
         if stored.fetch is not None:
             nudges.hydrate(stored.fetch)

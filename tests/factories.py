@@ -101,7 +101,7 @@ def pending_row(upstream_id: str, **fields: Any) -> dict[str, Any]:
 def make_message(connection: Connection, *, hydrated: bool = True, **fields: Any) -> Message:
     """Make a held message by the webhook that announces it and, unless told otherwise, the row that fills it."""
     body = event_body(**{name: value for name, value in fields.items() if name in ("subject", "metadata", "to")})
-    stored = ingest.receive_webhook(connection=connection, body=body, secret_used="current", now=NOW)
+    stored = ingest.receive_webhook(connection=connection, body=body, secret_used="current")
     assert stored.fetch is not None
     if hydrated:
         show_row(stored.fetch, **fields)

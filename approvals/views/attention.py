@@ -12,11 +12,11 @@ from django.views.decorators.http import require_POST, require_safe
 from approvals import nudges
 from approvals.attention import attention_count, attention_for
 from approvals.errors import ActNotAllowed, ApprovalsError, EventAlreadyHandled
-from approvals.looking import look_again, may_look
+from approvals.looking import may_look
 from approvals.models import Decision, Message, WebhookEvent
 from approvals.pace import paces_for
 from approvals.replay import dismiss_event, replay_event
-from approvals.views.message import find_message
+from approvals.views.doubt import have_asked
 from common.pages import DeskRequest, page_or_fragment
 from people.actors import Actor
 
@@ -65,14 +65,11 @@ def _done(request: DeskRequest, sentence: str) -> HttpResponse:
 @login_required
 @require_POST
 def look(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Have MultiMail asked about one message: for its content, its decision, or what became of it."""
-    actor: Actor = request.actor
-    message = find_message(actor, public_id)
+    """Have MultiMail asked about one message of the list."""
     try:
-        look_again(message=public_id, actor=actor, now=timezone.now())
+        have_asked(request.actor, public_id)
     except ActNotAllowed as error:
         return _refused(request, error)
-    nudges.look(message)
     return _done(request, "MultiMail is being asked. What comes of it stands here in a few seconds.")
 
 
@@ -97,7 +94,7 @@ def replay(request: DeskRequest, event_id: int) -> HttpResponse:
     """Apply a kept webhook again."""
     event = _find_event(request.actor, event_id)
     try:
-        result = replay_event(event_id=event.pk, actor=request.actor, now=timezone.now())
+        result = replay_event(event_id=event.pk, actor=request.actor)
     except (ActNotAllowed, EventAlreadyHandled) as error:
         return _refused(request, error)
     return _done(request, _REPLAYED[result])

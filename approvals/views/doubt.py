@@ -67,13 +67,21 @@ def settle(request: DeskRequest, public_id: UUID) -> HttpResponse:
 @require_POST
 def look(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Have MultiMail asked about this message now, and stay on its page."""
-    message = find_message(request.actor, public_id)
     try:
-        look_again(message=public_id, actor=request.actor, now=timezone.now())
+        have_asked(request.actor, public_id)
     except ActNotAllowed as error:
         return answer_with_message(request, public_id, status=403, problem=error.sentence)
-    nudges.look(message)
     return back_to_message(request, public_id, said="MultiMail is being asked.")
+
+
+def have_asked(actor: Actor, public_id: UUID) -> None:
+    """Have MultiMail asked about one message: for its content, its decision, or what became of it.
+
+    Raises ActNotAllowed for whoever may only read, and Http404 where the message is not theirs to see.
+    """
+    message = find_message(actor, public_id)
+    look_again(message=public_id, actor=actor, now=timezone.now())
+    nudges.look(message)
 
 
 def _act(

@@ -243,7 +243,7 @@ def test_webhook_that_comes_while_the_answer_is_written_is_not_lost():
     results = []
 
     def receive():
-        stored = ingest.receive_webhook(connection=connection, body=body, secret_used="current", now=NOW)
+        stored = ingest.receive_webhook(connection=connection, body=body, secret_used="current")
         results.append(stored.result)
         connections.close_all()
 

@@ -160,7 +160,7 @@ def envelope(dialect: str, name: str, facts: dict[str, Any]) -> dict[str, Any]:
 
 
 def receive(connection: Connection, body: bytes) -> str:
-    stored = ingest.receive_webhook(connection=connection, body=body, secret_used="current", now=datetime.now(UTC))
+    stored = ingest.receive_webhook(connection=connection, body=body, secret_used="current")
     assert stored.result != "poison", stored.event and stored.event.error
     return stored.result
 

@@ -1,7 +1,6 @@
 """Kept webhooks: an admin applies one again with today's code, or puts it away; both are recorded."""
 
 import pytest
-from django.utils import timezone
 
 from approvals.errors import ActNotAllowed, EventAlreadyHandled
 from approvals.models import Message, WebhookEvent
@@ -26,7 +25,7 @@ def poison(client, connection, monkeypatch):
 
 
 def replay(event, person):
-    return replay_event(event_id=event.pk, actor=person.actor(surface="web"), now=timezone.now())
+    return replay_event(event_id=event.pk, actor=person.actor(surface="web"))
 
 
 def test_replay_of_poison_that_can_be_applied_now_moves_the_mirror(poison, admin):
