@@ -18,6 +18,21 @@ class Figure:
 
 
 @dataclass(frozen=True)
+class Need:
+    """Something else that must hold, besides the ratio."""
+
+    name: str
+    value: float
+    goal: float
+    at_most: bool = False
+
+    @property
+    def holds(self) -> bool:
+        """Whether it does."""
+        return self.value <= self.goal if self.at_most else self.value >= self.goal
+
+
+@dataclass(frozen=True)
 class Result:
     """The answer to one question: `ratio` is figure over control, medians of `runs`; `at_most` turns the goal round."""
 
@@ -28,11 +43,13 @@ class Result:
     goal: float
     runs: int
     at_most: bool = False
+    needs: tuple[Need, ...] = ()
 
     @property
     def holds(self) -> bool:
-        """Whether the goal is met."""
-        return self.ratio <= self.goal if self.at_most else self.ratio >= self.goal
+        """Whether the goal is met, and everything else that is needed."""
+        is_met = self.ratio <= self.goal if self.at_most else self.ratio >= self.goal
+        return is_met and all(need.holds for need in self.needs)
 
     def as_dict(self) -> dict[str, Any]:
         """Return the result as it is kept."""
@@ -42,5 +59,9 @@ class Result:
         """Return the result as it is printed."""
         rows = [(figure.name, figure.shown()) for figure in (*self.figures, self.control)]
         goal = f"{'at most' if self.at_most else 'at least'} {self.goal:.2f}"
-        rows.append(("ratio", f"{self.ratio:.2f} (goal {goal}: {'holds' if self.holds else 'missed'})"))
+        is_met = self.ratio <= self.goal if self.at_most else self.ratio >= self.goal
+        rows.append(("ratio", f"{self.ratio:.2f} (goal {goal}: {'holds' if is_met else 'missed'})"))
+        for need in self.needs:
+            bound = f"{'at most' if need.at_most else 'at least'} {need.goal:g}"
+            rows.append((need.name, f"{need.value:.4g} ({bound}: {'holds' if need.holds else 'missed'})"))
         return "\n".join([f"{name}: {self.question}", *(f"  {label:<34}{value:>34}" for label, value in rows)])

@@ -97,7 +97,7 @@ def _frame(filters: Filters, told: dict[str, Any]) -> dict[str, Any]:
         "oldest": next(iter(told["oldest"]), None),
         "newest": told["newest"],
         "matching": counted(told["matching"]) if filters.narrows else "",
-        "unread": told.get("unread", 0),
+        "unsearched": told.get("unread", 0),
         "put_off": told["put_off"],
         "moved": told.get("moved", 0),
         "is_first_page": filters.after is None,

@@ -2,6 +2,7 @@
    Also keeps what every page shows of the queue: the counts, the tab's title, the freshness line, the ages. */
 (() => {
   "use strict";
+  const PLACE = "countersign-place";
   const known = new Set();
   const news = new Set();
   let heard = performance.now();
@@ -21,7 +22,9 @@
     const bar = document.getElementById("new");
     if (!bar) return;
     bar.hidden = news.size === 0;
-    bar.querySelector("[data-new]").textContent = `${news.size} new`;
+    // Whether a new one is what was asked for, only the desk can tell.
+    const doubt = "narrows" in list().dataset ? ", not all may match" : "";
+    bar.querySelector("[data-new]").textContent = `${news.size} new${doubt}`;
   }
 
   function arrive(id) {
@@ -48,8 +51,7 @@
 
   /* The content of one row has come: that row is painted again where it stands. */
   async function repaint(id) {
-    const address = list().dataset.tab === "waiting" ? "/queue/" : `/queue/?tab=${list().dataset.tab}`;
-    const response = await fetch(address, { headers: { "HX-Request": "true" }, credentials: "same-origin" });
+    const response = await fetch(list().dataset.url, { headers: { "HX-Request": "true" }, credentials: "same-origin" });
     if (!response.ok || response.redirected) return;
     const page = new DOMParser().parseFromString(await response.text(), "text/html");
     const fresh = page.querySelector(`.item[data-message="${CSS.escape(id)}"]`)?.closest("li");
@@ -73,6 +75,36 @@
       link: { href: `/queue/${id}/`, words: "Open the first of them", here: true },
     };
     document.dispatchEvent(new CustomEvent("desk:note", { detail }));
+  }
+
+  function setTabs(counts) {
+    for (const [tab, count] of Object.entries(counts ?? {})) {
+      const place = document.querySelector(`.tabs [data-tab-of="${CSS.escape(tab)}"] [data-count]`);
+      if (place) place.textContent = count === "0" ? "" : count;
+    }
+  }
+
+  /* Where somebody was in this very list, for when they come back to it: the row, and how far it was scrolled. */
+  function keepPlace() {
+    const item = document.activeElement?.closest?.("#list .item") ?? document.querySelector("#list .item[aria-current]");
+    if (!list() || !item) return;
+    const place = { url: list().dataset.url, id: item.dataset.message, top: scroller().scrollTop };
+    try { sessionStorage.setItem(PLACE, JSON.stringify(place)); } catch { /* without a store, back leads to the top */ }
+  }
+
+  function returnToPlace() {
+    if (document.querySelector("#list .item[aria-current]") || location.hash) return;
+    let place = null;
+    try { place = JSON.parse(sessionStorage.getItem(PLACE) ?? "null"); } catch { /* nothing was kept */ }
+    if (place?.url !== list()?.dataset.url || !row(place.id)) return;
+    scroller().scrollTop = place.top;
+    row(place.id).focus({ preventScroll: true });
+    row(place.id).scrollIntoView({ block: "nearest" });
+  }
+
+  function scroller() {
+    const rows = document.getElementById("rows");
+    return getComputedStyle(rows).overflowY === "visible" ? document.scrollingElement : rows;
   }
 
   function setWaiting(number) {
@@ -156,6 +188,7 @@
     heard = performance.now();
     if (list()) pulse.newest.forEach(arrive);
     setWaiting(pulse.waiting);
+    setTabs(pulse.tabs);
     setFresh(pulse.freshness);
   });
   document.addEventListener("desk:painted", ({ detail: { id, ...status } }) => {
@@ -179,7 +212,25 @@
     news.clear();
     showNews();
   });
+  // A menu is over once something else is looked at.
+  const menus = () => all("#list .menu[open]");
+  document.addEventListener("click", ({ target }) => menus().forEach((menu) => { if (!menu.contains(target)) menu.open = false; }));
+  document.addEventListener("keydown", (event) => {
+    const menu = event.key === "Escape" && event.target.closest?.("#list .menu[open]");
+    if (!menu) return;
+    menu.open = false;
+    menu.querySelector("summary").focus();
+  });
+  // An address says what was asked for, and nothing of what was not.
+  document.addEventListener("submit", ({ target }) => {
+    if (target.id === "search") [...target.elements].forEach((field) => { field.disabled ||= Boolean(field.name) && !field.value; });
+  });
+  window.addEventListener("pageshow", () => all("#search :disabled, [form=search]:disabled").forEach((field) => { field.disabled = false; }));
+  document.addEventListener("click", ({ target }) => { if (target.closest?.("#list .item")) keepPlace(); }, true);
+  window.addEventListener("pagehide", keepPlace);
+
   learn();
+  returnToPlace();
   document.querySelector("#list .item[aria-current]")?.scrollIntoView({ block: "nearest" });
   setInterval(ages, 20000);
   setInterval(doubt, 20000);

@@ -1,0 +1,139 @@
+"""The queue's address, read and written back: tokens, remarks, places."""
+
+from datetime import UTC, datetime
+
+import pytest
+from django.http import QueryDict
+
+from approvals.desk.filters import Filters, read_search
+from approvals.desk.likes import amounts
+from approvals.desk.places import Place, as_number, at_time, read_place
+from approvals.forms import QueueForm
+from approvals.models import Mailbox
+
+MAILBOXES = [Mailbox(pk=4, address="support@yourteam.example"), Mailbox(pk=7, address="sales@yourteam.example")]
+
+
+def read(query):
+    return QueueForm(QueryDict(query), mailboxes=MAILBOXES).filters()
+
+
+def test_every_token_is_read_as_the_field_of_its_name():
+    typed = 'q=to:dana from:support mailbox:sales risk:high by:"Ana F" has:attachment rule:hidden_text "two words" one'
+    fields = 'to=dana&from=support&mailbox=7&risk=high&by=Ana F&has=attachment&rule=hidden_text&q="two words" one'
+    assert read(typed) == read(fields)
+    assert read(typed) == Filters(
+        to="dana", from_="support", mailbox=7, risk="high", by="Ana F", has="attachment", rule="hidden_text",
+        text='"two words" one',
+    )  # fmt: skip
+
+
+def test_address_is_written_back_in_one_spelling_and_read_the_same():
+    filters = read(
+        "order=riskiest&tab=mine&q=refund  to:dana&group=run&started=key:A %26 B&after=80-1700000000000000-9-1"
+    )
+    assert filters.after == Place((80, 1700000000000000), 9, 1)
+    assert read(filters.query()) == filters
+    assert filters.query() == QueueForm(QueryDict(filters.query()), mailboxes=MAILBOXES).filters().query()
+
+
+def test_empty_address_asks_for_everything_oldest_first():
+    assert read("") == Filters()
+    assert Filters().query() == ""
+    assert not Filters().narrows
+
+
+def test_change_goes_back_to_the_first_page_and_keeps_the_rest():
+    filters = read("q=refund&risk=high&after=1700000000000000-9")
+    assert filters.query(order="riskiest") == "q=refund&risk=high&order=riskiest"
+    assert filters.without("risk") == "q=refund"
+    assert filters.cleared() == ""
+
+
+def test_unknown_token_is_told_and_searched_as_words():
+    filters = read("q=colour:red refund")
+    assert filters.text == "colour:red refund"
+    assert "“colour:” is not a filter" in filters.remarks[0]
+
+
+@pytest.mark.parametrize("typed", ["Re: hello", "https://acme.example/pay", "12:30", "fwd: x", "a:b"])
+def test_ordinary_writing_with_a_colon_is_no_mistake(typed):
+    filters = QueueForm({"q": typed}).filters()
+    assert filters.remarks == ()
+    assert filters.text == typed
+
+
+def test_token_without_a_value_takes_the_next_word():
+    assert read_search("to: dana refund").values == {"to": "dana"}
+    assert read_search("refund to:").values == {"to": ""}
+
+
+@pytest.mark.parametrize(
+    ("query", "words"),
+    [
+        ("risk=purple", "There is no “risk:purple”"),
+        ("rule=x", "There is no “rule:x”"),
+        ("mailbox=99", "No mailbox of yours is called “99”"),
+        ("q=mailbox:nobody", "No mailbox of yours is called “nobody”"),
+        ("q=!!!", "has no letter or number in it"),
+    ],
+)
+def test_what_cannot_be_meant_is_left_out_and_told(query, words):
+    filters = read(query)
+    assert any(words in remark for remark in filters.remarks)
+    assert not filters.narrows or filters.text == "!!!"
+
+
+def test_what_is_typed_is_bounded_and_the_page_says_so():
+    filters = QueueForm({"q": "word " * 2000, "to": "x" * 10_000}).filters()
+    assert len(filters.text) <= 300
+    assert len(filters.to) <= 200
+    assert filters.remarks == ("Only the first 300 characters were searched.",)
+
+
+@pytest.mark.parametrize(
+    "name", ["tab", "order", "group", "after", "q", "to", "risk", "mailbox", "rule", "has", "by", "run"]
+)
+@pytest.mark.parametrize("nonsense", ["\0", "\ud800", "'; --", "%", "\\", "x" * 5000], ids=range(6))
+def test_nonsense_in_any_field_is_read_as_something_or_nothing(name, nonsense):
+    filters = QueueForm({name: nonsense}).filters()
+    assert (filters.tab, filters.order, filters.group, filters.after) == ("waiting", "oldest", "", None)
+    assert "\0" not in filters.query()
+
+
+@pytest.mark.parametrize(
+    ("order", "written"),
+    [
+        ("oldest", "x"), ("oldest", "1"), ("oldest", "1-x"), ("oldest", "x-1"), ("oldest", "1-2-3-4"),
+        ("oldest", "999999999999999999-1"), ("oldest", "-1-1"), ("oldest", "1-1-999999999999999999"),
+        ("riskiest", "1-2"), ("riskiest", "99999999999-1-1"), ("riskiest", "x-1-1"), ("riskiest", "1-x-1"),
+        ("soonest", "x-x-1"), ("soonest", "999999999999999999-1-1"), ("newest", "x-1"), ("oldest", "1-1\n"),
+    ],
+)  # fmt: skip
+def test_ill_formed_place_is_the_first_page(order, written):
+    assert read_place(written, order=order) is None
+
+
+@pytest.mark.parametrize(
+    ("order", "place"),
+    [
+        ("oldest", Place((1700000000000001,), 5)),
+        ("newest", Place((1700000000000001,), 5, 1700000000000000)),
+        ("riskiest", Place((80, 1700000000000001), 5, 9)),
+        ("soonest", Place((None, 1700000000000001), 5)),
+        ("soonest", Place((1800000000000000, 1700000000000001), 5)),
+    ],
+)
+def test_place_is_read_as_it_was_written(order, place):
+    assert read_place(str(place), order=order) == place
+
+
+def test_time_keeps_its_last_microsecond():
+    at = datetime(2026, 11, 20, 10, 0, 0, 999_999, tzinfo=UTC)
+    assert at_time(as_number(at)) == at
+
+
+def test_sums_are_told_apart_and_other_numbers_are_not():
+    assert amounts("Invoice 7: pay EUR 1.200,00 by 3 May") == amounts("Invoice 8: pay 1.200,00 EUR by 4 May")
+    assert amounts("pay EUR 1.200") != amounts("pay EUR 12.000")
+    assert amounts("order 4471") == ""

@@ -1,0 +1,49 @@
+"""The words that mail is found by: one spelling on both sides, and nothing that means anything to PostgreSQL."""
+
+import pytest
+
+from approvals.desk.words import FROM, LETTER, MAX_PLACE, TO, asked, vector, words_of, words_of_address
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Refund, ORDER 4471!", ["refund", "order", "4471"]),
+        ("Müller straße", ["muller", "strasse"]),
+        ("re\u200bfund", ["refund"]),
+        ("acme.com/pay?x=1", ["acme", "com", "pay", "x", "1"]),
+        ("ﬁne Ｄａｎａ", ["fine", "dana"]),
+        ("\0\ud800 !?", []),
+    ],
+    ids=range(6),
+)
+def test_words_have_one_spelling(text, words):
+    assert words_of(text) == words
+
+
+def test_address_is_found_by_itself_and_by_each_of_its_parts():
+    found = words_of_address("Dana.Smith@mail.Northwind.example")
+    for word in (
+        "dana.smith@mail.northwind.example", "dana.smith", "mail.northwind.example", "northwind.example",
+        "dana", "smith", "mail", "northwind", "example",
+    ):  # fmt: skip
+        assert word in found
+
+
+def test_words_asked_for_are_beginnings_and_phrases_keep_their_order():
+    assert asked('ref "two words"') == "('ref':*) & ('two' <-> 'words':*)"
+    assert asked("acme.com/pay") == "('acme' <-> 'com' <-> 'pay':*)"
+    assert asked("dana@north", TO) == "('dana@north':*A)"
+    assert asked("@north.example, dana", TO) == "('north.example':*A) & ('dana':*A)"
+    assert asked("!!! ???") == ""
+
+
+def test_signs_of_postgresql_are_quoted():
+    assert vector([(TO, ["o'brien\\"]), (FROM, ["a"])]) == "'o''brien\\\\':1A 'a':2B"
+
+
+def test_long_letters_are_kept_within_what_postgresql_takes():
+    whole = vector([(LETTER, words_of(" ".join(f"word{n}" for n in range(60_000))))])
+    assert len(whole.encode()) < 2_000_000
+    assert f":{MAX_PLACE}D" in whole
+    assert vector([(LETTER, ["again"] * 1000)]).count(",") == 254
