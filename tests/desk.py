@@ -98,9 +98,10 @@ class Product:
         assert answer.status_code == 202, answer.text
         return answer.json()["message_id"], subject
 
-    def reject_all(self) -> None:
-        """Reject what waits, so that a new message stands on the queue's first page."""
+    def make_room(self, *, but: int) -> None:
+        """Reject what waits if it is more than so much, so that a new message stands on the queue's first page."""
         waiting = self.call("GET", "/v1/oversight/pending", key="OVERSIGHT_KEY").json()["pending"]
+        waiting = waiting if len(waiting) > but else []
         for row in waiting:
             body = {"email_id": row["id"], "action": "reject"}
             self.call("POST", "/v1/oversight/decide", key="OVERSIGHT_KEY", json=body)

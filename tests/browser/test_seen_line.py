@@ -148,6 +148,8 @@ def test_second_reviewer_sees_in_place_who_was_first(desk, product, ana):
     expect(desk.get_by_text("Ben Okafor").first).to_be_visible()
 
 
+# That the answer holds what was typed is proved by test_pages, that it is shown by test_decisions_seen.
+@pytest.mark.slow
 def test_conflict_keeps_the_typed_reason_in_the_browser(desk, product, ana):
     upstream_id, _ = product.send()
     row = product.held(ana, upstream_id)

@@ -2,12 +2,14 @@
 
 import contextlib
 
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 
 from tests.conformance.tenant import ok, unique
 
-EXAMPLES = 3
+# Of each kind for each operation: at least one about something that is there, and one about nothing.
+EXAMPLES, MANY_EXAMPLES = 2, 8
 # What would end the account that the requests are made with.
 LAST = {("DELETE", "/v1/account")}
 
@@ -40,7 +42,7 @@ def things(tenant):
 class Prober:
     """Sends generated requests, half of them about things that are there, and keeps what went against the document."""
 
-    def __init__(self, tenant):
+    def __init__(self, tenant, examples):
         # Not at the top: they take seconds to import, and every test process imports this file to collect it.
         import schemathesis
         from schemathesis.checks import not_a_server_error
@@ -55,7 +57,7 @@ class Prober:
             *(checks.content_type_conformance, checks.response_schema_conformance),
         ]
         self.tenant, self.real, self.turn = tenant, things(tenant), 0
-        self.found, self.statuses = [], set()
+        self.found, self.statuses, self.examples = [], set(), examples
 
     def ask(self, case):
         self.turn += 1
@@ -74,7 +76,7 @@ class Prober:
 
     def probe(self, operation):
         few = settings(
-            max_examples=EXAMPLES,
+            max_examples=self.examples,
             deadline=None,
             database=None,
             derandomize=True,
@@ -87,8 +89,11 @@ class Prober:
                 few(given(case=operation.as_strategy(generation_mode=mode))(self.ask))()
 
 
-def test_no_generated_request_gets_an_undocumented_answer(tenant):
-    prober = Prober(tenant)
+@pytest.mark.parametrize(
+    "examples", [EXAMPLES, pytest.param(MANY_EXAMPLES, marks=pytest.mark.slow)], ids=["few", "many"]
+)
+def test_no_generated_request_gets_an_undocumented_answer(tenant, examples):
+    prober = Prober(tenant, examples)
     for operation in prober.operations:
         if (operation.method.upper(), operation.path) not in LAST:
             prober.probe(operation)

@@ -7,6 +7,9 @@ from tests.faults.proxy import DECIDE, READ, WEBHOOK
 
 pytestmark = pytest.mark.xdist_group("desk-faults")
 
+# That a read finds what became of a message is proved more quickly by test_execute, and here by what was decided.
+BEFORE = [pytest.param(READ, marks=pytest.mark.slow), DECIDE]
+
 
 def calls(desk, held):
     return len(desk.upstream.requests(DECIDE, held.upstream_id))
@@ -87,7 +90,7 @@ def test_edit_before_the_click_refuses_the_verdict(desk):
     injected="The content is changed at MultiMail after the decision, before the read or between it and the call.",
     held="Refused, by the read or by MultiMail's comparison of fingerprints; held again with the change to read.",
 )
-@pytest.mark.parametrize("before", [READ, DECIDE])
+@pytest.mark.parametrize("before", BEFORE)
 def test_edit_before_the_call_refuses_the_decision(desk, before):
     held = desk.hold()
     moment = wire.Hold()
@@ -126,7 +129,7 @@ def test_cancel_before_the_click_refuses_the_verdict(desk):
     injected="The sender cancels between the desk's last read and its call, or before that read.",
     held="The decision is superseded: taken back first; nothing leaves.",
 )
-@pytest.mark.parametrize("before", [READ, DECIDE])
+@pytest.mark.parametrize("before", BEFORE)
 def test_cancel_before_the_call_supersedes_the_decision(desk, before):
     held = desk.hold()
     moment = wire.Hold()
