@@ -60,6 +60,7 @@ def test_sweep_does_its_other_duties_when_one_fails(
     assert (decision.state, Decision.objects.filter(rule="expiry").count()) == ("unknown", 0)
     flush()
     sent = [json.loads(raw)["headers"] for raw in broker.lrange("sync", 0, -1)]
+    broker.delete("sync")
     assert ("approvals.tasks.hydrate", str(message.pk)) in [
         (one["task"], one["argsrepr"].strip("[](),")) for one in sent
     ]
