@@ -1,4 +1,4 @@
-"""The approvals app: what is remembered of a connection is forgotten when it changes."""
+"""The approvals app: it forgets what it remembers of a connection that changes, and hears of letters in threads."""
 
 from django.apps import AppConfig
 from django.db.models.signals import post_delete, post_save
@@ -9,7 +9,9 @@ class ApprovalsConfig(AppConfig):
 
     def ready(self) -> None:
         from approvals.models import Connection
+        from approvals.reading import hearing
         from approvals.senders import announce_change
 
         for signal in (post_save, post_delete):
             signal.connect(announce_change, sender=Connection, dispatch_uid="approvals.senders")
+        hearing.connect()

@@ -28,7 +28,7 @@ def forget_files() -> int:
     deleted = 0
     for _ in range(BATCHES):
         some = EnclosedFile.objects.kept_too_long(KEEP_FILES).values_list("pk", flat=True)[:BATCH]
-        count = EnclosedFile.objects.filter(pk__in=list(some)).update(content=None, state=EnclosedFile.State.DELETED)
+        count = EnclosedFile.objects.filter(pk__in=list(some)).drop_bytes()
         deleted += count
         if count < BATCH:
             break

@@ -109,6 +109,12 @@ def freshen_thread(message_id: int) -> str:
 
 
 @shared_task
+def hear_of_letter(message_id: int) -> str:
+    """A letter came or left: read its thread again if a draft waits in it."""
+    return _in_room(hear_of_letter, Message, message_id, lambda: conversations.hear_of_letter(message_id=message_id))
+
+
+@shared_task
 def sweep() -> str:
     """Find what no nudge reached: content to fetch, decisions that are due, abandoned or in doubt, late events.
 

@@ -52,6 +52,10 @@ class EnclosedFileQuerySet(models.QuerySet["EnclosedFile"]):
         replaced = Q(fetched_at__lt=Now() - age) & ~Q(revision=F("message__revision"))
         return self.filter(past | replaced, content__isnull=False)
 
+    def drop_bytes(self) -> int:
+        """Delete the bytes; what was seen of the files stays."""
+        return self.update(content=None, state="deleted")
+
 
 class OpenedPartQuerySet(models.QuerySet["OpenedPart"]):
     """Reads of who was given which part."""

@@ -55,6 +55,18 @@ def freshen_thread(*, message_id: int) -> str:
     return read_thread(thread_id=thread.pk)
 
 
+def hear_of_letter(*, message_id: int) -> str:
+    """This message came or left: read its thread if a draft waits in it."""
+    message = Message.objects.get(pk=message_id)
+    others = Message.objects.in_thread(message.mailbox_id or 0, message.thread_id).exclude(pk=message.pk)
+    thread = expect_thread(message) if others.filter(state=MessageState.HELD).exists() else None
+    if thread is None:
+        return "nobody waits"
+    # Whoever reads it in this moment may have been too early, so it stays wanted, and its time comes when they end.
+    Thread.objects.filter(pk=thread.pk).update(wanted=True)
+    return read_thread(thread_id=thread.pk)
+
+
 def read_thread(*, thread_id: int) -> str:
     """Read one thread if that is due, and return what came of it."""
     due = Thread.objects.due().filter(pk=thread_id)

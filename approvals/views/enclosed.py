@@ -16,16 +16,16 @@ from approvals.enclosed.show import document_of
 from approvals.forms import PartForm
 from approvals.models import EnclosedFile, Message
 from approvals.views.message import find_message, is_ahead_of_reading
-from approvals.views.parts import enclosed_context, unread_context
+from approvals.views.parts import files_context, unread_context
 from common.pages import DeskRequest
 
 
 @login_required
 @require_safe
 def files(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """The panel of files, links and additions, as it is now."""
+    """The panel of files, as it is now."""
     message = find_message(request.actor, public_id)
-    return render(request, "approvals/_enclosed.html", enclosed_context(message, request.actor))
+    return render(request, "approvals/_attachments.html", files_context(message, request.actor))
 
 
 @login_required

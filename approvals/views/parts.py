@@ -7,8 +7,6 @@ from approvals.enclosed.show import ShownFile, shown_file
 from approvals.mirror import stored_content
 from approvals.models import EnclosedFile, Message, OpenedPart
 from approvals.reading.thread import Conversation, conversation_of
-from approvals.showing import show_letter
-from approvals.views.pane import unseen_fields
 from people.actors import Actor
 
 
@@ -18,16 +16,10 @@ def parts_context(message: Message, actor: Actor) -> dict[str, Any]:
     return {**_files(message, actor), "conversation": conversation, **_unread(message, actor, conversation)}
 
 
-def enclosed_context(message: Message, actor: Actor) -> dict[str, Any]:
-    """Return what the panel of files, links and additions shows alone."""
+def files_context(message: Message, actor: Actor) -> dict[str, Any]:
+    """Return what the panel of files shows alone."""
     content = stored_content(message.revision) if message.revision else None
-    return {
-        "message": message,
-        "content": content,
-        "unseen": unseen_fields(content),
-        "letter": show_letter(content) if content else None,
-        **_files(message, actor),
-    }
+    return {"message": message, "content": content, **_files(message, actor)}
 
 
 def thread_context(message: Message) -> dict[str, Any]:

@@ -75,7 +75,7 @@ def view(client, message, place=1, rest="", **headers):
 
 
 def panel(client, message):
-    return client.get(f"/queue/{message.public_id}/files/", headers=HTMX).content.decode()
+    return client.get(f"/queue/{message.public_id}/files/", headers=HTMX).content.decode().replace("<wbr>", "")
 
 
 # fetching

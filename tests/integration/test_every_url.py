@@ -15,9 +15,10 @@ PUBLIC = {
     *("account_login", "account_logout", "multimail-webhook"),
 }
 POST_ONLY = {
-    *("verdict", "undo", "withdraw", "send-again", "settle", "look", "message-opened"),
+    *("verdict", "undo", "withdraw", "send-again", "settle", "look", "message-opened", "text-first"),
+    "part-opened",
     *("look-again", "carry-out", "replay-event", "compare-event", "dismiss-event", "read-connection"),
-    *("pull-switch", "release-switch", "hold-all"),
+    *("pull-switch", "release-switch", "hold-all", "weigh-rule"),
     *("csp-report", "account_logout", "multimail-webhook"),
 }
 
@@ -36,7 +37,9 @@ NAMES = sorted(pattern.name for pattern in patterns())
 # What a browser would fetch for a page.
 LOADS = r"""<(?:script|link|img|iframe|use|source|video)\b[^>]*?(?:src|href)=["']?([^"'\s>]+)"""
 PATHS = {pattern.name: str(pattern.pattern) for pattern in patterns()}
-ABOUT_ROWS = [name for name in NAMES if "<" in PATHS[name]]
+# The rules are published: they are the same for everybody.
+OF_THE_PRODUCT = {"rule", "weigh-rule"}
+ABOUT_ROWS = [name for name in NAMES if "<" in PATHS[name] and name not in OF_THE_PRODUCT]
 
 
 def address(name, message):
@@ -46,7 +49,9 @@ def address(name, message):
         "upstream_id": message.upstream_id,
         "webhook_id": message.connection.webhook_id,
         "connection_id": message.connection_id,
+        "rule": "first_contact",
         "event_id": message.connection.webhookevent_set.latest("pk").pk,
+        "place": 1,
         "switch_id": switch_of(message.connection).pk if "switch_id" in PATHS[name] else None,
     }
     return reverse(name, kwargs={key: rows[key] for key in re.findall(r"<\w+:(\w+)>", PATHS[name])})
