@@ -9,7 +9,7 @@ from gateway import deliver
 from gateway.models import WebhookDelivery
 
 # Seconds that mail and other subscriptions wait at most, as long as this one answers at once.
-MOMENT = 0.1
+MOMENT = 0.25
 _AT_ONCE = 20
 
 

@@ -1,12 +1,17 @@
 """What piled up for a subscription is worked off without waiting for sweeps, in moments that others share."""
 
 import itertools
+import json
 from collections import Counter, deque
+from copy import copy
+from typing import Any
 
 import pytest
+from django.db import connection
 
+from common.identifiers import ulid
 from gateway import draining, tasks
-from gateway.models import Webhook, WebhookDelivery
+from gateway.models import Email, Webhook, WebhookDelivery
 from gateway.querysets import webhooks as queries
 from tests.integration.gateway.servers import HookServer
 from tests.integration.gateway.world import World, sweep_and_catch_nudges
@@ -134,3 +139,35 @@ def test_two_backlogs_are_worked_off_in_turn(
     assert len(told) == 2 * TURNS + 20
     behind = told[2 * TURNS :]
     assert behind in ([webhook.pk, other.pk] * 10, [other.pk, webhook.pk] * 10)
+
+
+def another_of(letter: Email) -> Email:
+    """Another letter with the same content."""
+    another = copy(letter)
+    another.pk = ulid()
+    return another
+
+
+def rows_met(plan: dict[str, Any]) -> float:
+    """How many rows a plan and all below it looked at."""
+    mine = plan["Actual Loops"] * (plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0))
+    mine += plan["Actual Loops"] * plan.get("Rows Removed by Join Filter", 0)
+    return float(mine + sum(rows_met(one) for one in plan.get("Plans", [])))
+
+
+def test_asking_what_is_due_meets_each_row_of_a_backlog_a_few_times_only(world: World, webhook: Webhook):
+    letter = Email.objects.get(pk=world.held())
+    WebhookDelivery.objects.filter(pk__in=pile_up(webhook, 5000)).update(state="delivered")
+    with connection.cursor() as cursor:
+        # What PostgreSQL knows of the table is from before the backlog.
+        cursor.execute("ANALYZE gateway_webhookdelivery")
+    letters = [another_of(letter) for _ in range(300)]
+    Email.objects.bulk_create(letters)
+    rows = [
+        WebhookDelivery(webhook=webhook, email=one, event_id=one.pk, event="oversight.approved", body=b"{}")
+        for one in letters
+    ]
+    WebhookDelivery.objects.bulk_create(rows)
+    due = WebhookDelivery.objects.due().filter(webhook=webhook).order_by("next_attempt_at")
+    [explained] = json.loads(due.explain(analyze=True, format="json"))
+    assert rows_met(explained["Plan"]) < 20 * len(rows)
