@@ -62,7 +62,7 @@ def contacts_in(messages: "models.QuerySet[models.Model]", addresses: Sequence[s
                    min(held_at),
                    coalesce((array_agg(state ORDER BY changed_at DESC) FILTER (WHERE state = ANY(%s)))[1], ''),
                    max(changed_at) FILTER (WHERE state = ANY(%s))
-            FROM (SELECT * FROM found LIMIT {COUNTED}) AS some
+            FROM (SELECT * FROM found LIMIT {COUNTED}) AS counted
         ) AS told
     """  # noqa: S608 - Django's own SQL
     left = list(_LEFT)

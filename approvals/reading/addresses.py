@@ -210,10 +210,17 @@ def _with_standings(fields: Iterable[Field], message: Message, actor: Actor, our
     }
     earlier = Message.objects.visible_to(actor).filter(connection=message.connection_id).exclude(pk=message.pk)
     known = contacts_in(earlier, sorted(outside))
+    seen: set[str] = set()
     return [
-        replace(field, addresses=tuple(replace(one, standing=_standing(one, known, ours)) for one in field.addresses))
-        for field in found
+        replace(field, addresses=tuple(_placed(one, known, ours, seen) for one in field.addresses)) for field in found
     ]
+
+
+def _placed(one: Address, known: Mapping[str, Contact], ours: Collection[str], seen: set[str]) -> Address:
+    # An id stands once on a page, also of one who is in To and in Cc.
+    place = "" if one.id in seen else one.id
+    seen.add(one.id)
+    return replace(one, id=place, standing=_standing(one, known, ours))
 
 
 def _inside(one: Address, ours: Collection[str]) -> bool:

@@ -48,3 +48,14 @@ def changes_since_sent_back(message: Message) -> Changes | None:
         return None
     found = difference(stored_content(asked.revision), stored_content(message.revision))
     return Changes(asked.revision, message.revision, found, sent_back=asked)
+
+
+def changes_since_version_before(message: Message) -> Changes | None:
+    """Return what changed since the version before this one; None for a first version."""
+    current = message.revision
+    if current is None or current.number == 1:
+        return None
+    before = message.revisions.filter(number__lt=current.number).order_by("-number").first()
+    if before is None:
+        return None
+    return Changes(before, current, difference(stored_content(before), stored_content(current)))

@@ -20,14 +20,15 @@ from approvals.looking import may_look
 from approvals.mirror import stored_content
 from approvals.models import Message
 from approvals.opening import note_opened, note_served
+from approvals.reading.shown import letter_of
 from approvals.ruling import is_reviewer, ruling_for
-from approvals.showing import show_letter
 from approvals.standing import how_lost, left_after_all, shown_status, standing_of, still_withdrawn
 from approvals.states import DecisionState, Outcome
 from approvals.views.changes import changes_since, changes_since_sent_back
 from approvals.views.listing import filters_of, mailboxes_of, next_in, place_in, queue_context
-from approvals.views.pane import address_fields, approve_label, expiry_of, unseen_fields, waits_for
+from approvals.views.pane import approve_label, expiry_of, unseen_fields, waits_for
 from approvals.views.parts import parts_context
+from approvals.views.sheet import reading_context, sheet_context, way_asked
 from common.pages import DeskRequest, page_or_fragment
 from people.actors import Actor
 from policy.models import KillSwitch
@@ -62,6 +63,7 @@ def answer_with_message(
     message = find_message(actor, public_id)
     filters = filters_of(request)
     context = message_context(message, actor, filters=filters)
+    context |= _letter_context(request, message, context)
     context |= {"problem": problem, "said": said, "typed": typed or {}, "changed": changes_since(message, since)}
     if message.revision is not None and request.method != "HEAD":
         note_served(message, actor=actor)
@@ -110,11 +112,10 @@ def message_context(message: Message, actor: Actor, *, filters: Filters) -> dict
         "message": message,
         "revision": revision,
         "content": content,
-        "fields": address_fields(content, message, revision.findings if revision else []),
         "unseen": unseen_fields(content),
         "approve_label": approve_label(content, message),
-        "letter": show_letter(content) if content else None,
         "findings": revision.findings if revision else [],
+        "letter": letter_of(revision, content) if revision else None,
         # One key approves only where it can be undone; elsewhere the first press only chooses the button.
         "has_undo_window": message.mailbox is None or message.mailbox.undo_window > timedelta(0),
         "ruling": ruling_for(message, actor=actor, now=now),
@@ -158,16 +159,14 @@ def _decided(message: Message, actor: Actor) -> dict[str, Any]:
     }
 
 
-@login_required
-@require_safe
-def body(request: DeskRequest, public_id: UUID) -> HttpResponse:
-    """Answer the framed mail: sanitised, with a policy of its own under which nothing loads and nothing acts."""
-    message = find_message(request.actor, public_id)
-    if message.revision is None:
-        return HttpResponse("The content is still being fetched.", content_type="text/plain; charset=utf-8")
-    response = HttpResponse(show_letter(stored_content(message.revision)).document)
-    response.is_mail_frame = True  # type: ignore[attr-defined]
-    return response
+def _letter_context(request: DeskRequest, message: Message, known: dict[str, Any]) -> dict[str, Any]:
+    """Return what the pane shows of the letter itself: its people, its facts, and the sheet with one tab open."""
+    content, letter = known["content"], known["letter"]
+    way, query = way_asked(request), str(known["queue_query"])
+    return {
+        **reading_context(message, content, letter, actor=request.actor, conversation=known["conversation"]),
+        **sheet_context(message, content, letter, way=way, sent_back=known["sent_back"], query=query),
+    }
 
 
 @login_required

@@ -1,28 +1,15 @@
-"""What the message pane says beyond the rows: address lines, what cannot be seen, what a decision does or waits for."""
+"""What the message pane says beyond the rows: what cannot be seen, and what a decision does or waits for."""
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from approvals.models import Decision, Message
 from approvals.states import MessageState
 from common.fingerprint import FIELDS, Content, normalise_address
 
-# Beyond so many the findings say it once, and a mark at each address would only bury them.
-MAX_MARKED = 4
 # So close to its end the time that is left is shown in red, or at all where there is little room.
 NEAR, NEAR_SHARE = timedelta(minutes=15), 0.1
 SOON, SOON_SHARE = timedelta(hours=1), 0.2
-
-
-@dataclass(frozen=True)
-class Address:
-    """One address with the name that recipients see beside it, and what was found about it: level and a few words."""
-
-    value: str
-    marks: tuple[tuple[str, str], ...] = ()
-    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -33,52 +20,6 @@ class Expiry:
     is_soon: bool
     is_near: bool
     is_over: bool
-
-
-@dataclass(frozen=True)
-class Field:
-    """One address line. Not `covered`: the key of this connection does not show the field, which is not "empty"."""
-
-    label: str
-    addresses: tuple[Address, ...]
-    covered: bool = True
-
-
-def address_fields(content: Content | None, message: Message, findings: Sequence[Mapping[str, Any]]) -> list[Field]:
-    """Return the address lines, whole; those that are known to be empty are left out."""
-    if content is None:
-        known = [("From", (message.sender,) if message.sender else ()), ("To", tuple(message.recipients))]
-        return [Field(label, tuple(map(Address, values))) for label, values in known]
-    rows = [
-        ("From", "from", (content.sender,)),
-        ("Reply-To", "reply_to", (content.reply_to,) if content.reply_to else ()),
-        ("To", "to", content.to),
-        ("Cc", "cc", content.cc),
-        ("Bcc", "bcc", content.bcc),
-    ]
-    fields = [
-        Field(
-            label,
-            tuple(
-                Address(value, _marks(value, findings), content.sender_name if name == "from" else "")
-                for value in values
-            ),
-            name in content.coverage,
-        )
-        for label, name, values in rows
-    ]
-    return [field for field in fields if field.addresses or not field.covered]
-
-
-def _marks(address: str, findings: Sequence[Mapping[str, Any]]) -> tuple[tuple[str, str], ...]:
-    marks = []
-    for finding in findings:
-        evidence = [str(piece).lower() for piece in finding.get("evidence", ())]
-        if finding.get("rule") == "lookalike_recipient" and evidence[:1] == [address.lower()]:
-            marks.append((finding["level"], f"Looks like {evidence[1]}" if len(evidence) > 1 else "Mixed alphabets"))
-        elif finding.get("rule") == "first_contact" and address.lower() in evidence and len(evidence) <= MAX_MARKED:
-            marks.append((finding["level"], "First contact"))
-    return tuple(marks)
 
 
 def approve_label(content: Content | None, message: Message) -> str:

@@ -84,6 +84,7 @@ _TONES = {
     "person.sign_in_failed": "rose",
     "access.denied": "rose",
 }
+_FRAME_MARK = re.compile(r"(?:hidden|link|part|ink)-[0-9]{1,6}")
 _RULE_ICONS = {
     "link_text_lies": "link",
     "odd_link": "link",
@@ -94,6 +95,13 @@ _RULE_ICONS = {
     "remote_content": "image",
     "many_recipients": "people",
     "first_contact": "person",
+    "greeting_differs": "person",
+    "name_says_address": "person",
+    "reply_elsewhere": "back",
+    "rejected_before": "compare",
+    "parts_differ": "compare",
+    "off_allowlist": "shield",
+    "payment_details": "key",
     "not_visible": "eye",
 }
 _STUCK = {
@@ -111,6 +119,8 @@ _STUCK = {
     "late": ("Webhook too late", "amber"),
 }
 BODY_SHOWN = 2000
+# More of one value than any page has room for; what is whole stands under a message's Source and Headers.
+MAX_INK = 30_000
 _OUTCOMES = {"approve": "approved", "reject": "rejected", "send_back": "sent back for changes"}
 # Already in the sentence, in a column, or under it.
 _SAID = ("actor", "address", "outcome", "reason", "explanation", "subject")
@@ -181,15 +191,17 @@ def _time(value: datetime, words: str, kind: str) -> SafeString:
 @register.filter
 def ink(value: Any) -> SafeString:
     """Return text from mail with each invisible character drawn as a named box, and its direction kept to itself."""
+    text = str(value or "")
+    left_out = f"… ({len(text) - MAX_INK:,} more characters)" if len(text) > MAX_INK else ""
     drawn = format_html_join(
         "",
         "{}",
         (
             (format_html('<span class="ghost">{}</span>', piece) if is_mark else piece,)
-            for is_mark, piece in pieces(str(value or ""), Tally())
+            for is_mark, piece in pieces(text[:MAX_INK], Tally())
         ),
     )
-    return format_html("<bdi>{}</bdi>", drawn)
+    return format_html("<bdi>{}{}</bdi>", drawn, left_out)
 
 
 @register.filter
@@ -259,6 +271,12 @@ def head_of_body(body: Any) -> SafeString:
 def is_reference(reason: str | None) -> bool:
     """Whether a reason holds nothing but the mark that ties an answer of MultiMail to our decision."""
     return bool(_REFERENCE.fullmatch(reason or ""))
+
+
+@register.filter
+def frame_mark(value: str | None) -> str:
+    """Return the fragment that leads to a mark in the letter's frame; nothing for what is none."""
+    return f"#{value}" if value and _FRAME_MARK.fullmatch(value) else ""
 
 
 @register.filter

@@ -79,7 +79,7 @@
     z: () => press("z"),
     r: () => write("r"),
     b: () => write("b"),
-    v: () => isVisible(find("#sheet")) && find("#sheet .view:not(:checked)").click(),
+    v: () => isVisible(find("#sheet")) && (find("#sheet .tab[aria-current] + .tab") ?? find("#sheet .tab"))?.click(),
     n: () => isVisible(find("#new")) && find("#new").click(),
     g: () => { isGoing = true; },
     "?": () => dialog.showModal(),

@@ -1,0 +1,65 @@
+"""Where a message came from: what its sender says of that, in short names, and other mail by the same trigger.
+
+What a sender wrote is never taken for proved. The count is bounded; nothing here leaves the desk.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from approvals.desk.filters import Filters
+from approvals.models import Message
+from people.actors import Actor
+
+COUNTED = 100
+# Discord's ids are numbers of this length; a link is built of nothing else.
+_ID = re.compile(r"[0-9]{17,20}")
+_REASONS = ("reason", "stated_reason", "purpose", "intent", "why")
+MAX_REASON = 2000
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What is said of who started it. `others` wait from the same trigger; `query` is the queue that lists them."""
+
+    place: str = ""
+    reason: str = ""
+    others: int = 0
+    query: str = ""
+
+    @property
+    def shown(self) -> str:
+        """How many others, as people see it."""
+        return f"{COUNTED}+" if self.others > COUNTED else str(self.others)
+
+
+def origin_of(message: Message, *, actor: Actor) -> Origin:
+    """Return where a message says that it came from, and what else waits from there."""
+    others, query = 0, ""
+    if message.started_by:
+        wanted = Filters(started=message.started_by, group="none")
+        waiting = Message.objects.visible_to(actor).awaiting_review().matching(wanted).exclude(pk=message.pk)
+        others, query = waiting[: COUNTED + 1].count(), wanted.query()
+    return Origin(discord_place(message.trigger), stated_reason(message.trigger), others, query)
+
+
+def discord_place(trigger: Mapping[str, Any]) -> str:
+    """Return the address of the Discord channel or message that is named by its ids; empty where one is missing."""
+    guild = _id(trigger, "discord_guild_id", "discord_guild")
+    channel = _id(trigger, "discord_channel_id", "discord_channel")
+    if not guild or not channel:
+        return ""
+    message = _id(trigger, "discord_message_id")
+    return f"https://discord.com/channels/{guild}/{channel}{f'/{message}' if message else ''}"
+
+
+def stated_reason(trigger: Mapping[str, Any]) -> str:
+    """Return why the agent says that it writes; empty where it says nothing."""
+    found = (trigger.get(name) for name in _REASONS)
+    return next((one.strip()[:MAX_REASON] for one in found if isinstance(one, str) and one.strip()), "")
+
+
+def _id(trigger: Mapping[str, Any], *names: str) -> str:
+    found = (str(trigger.get(name) or "") for name in names)
+    return next((one for one in found if _ID.fullmatch(one)), "")

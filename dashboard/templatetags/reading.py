@@ -1,0 +1,58 @@
+"""Small tags for the pages that letters are read on: numbers, days, and what of a link may be opened.
+
+They turn values into words; they never query, and never decide what a person may see.
+"""
+
+import re
+from datetime import UTC, datetime
+
+from django import template
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from approvals.showing.links import unicode_host
+
+register = template.Library()
+
+# Whatever else stands in a letter as an address, nothing on a page of the desk leads to it.
+_OPENABLE = re.compile(r"(?:https?://[^\s/?#\\]+[^\s]*|mailto:[^\s]+)", re.IGNORECASE)
+MAX_TARGET = 8_000
+
+
+@register.filter
+def grouped(number: int) -> str:
+    """Return a number with its digits in groups: `1,048,576`."""
+    return f"{number:,}"
+
+
+@register.filter
+def day(value: datetime | None) -> SafeString | str:
+    """Return a day as `20 Nov`, with the year where it is another one."""
+    if value is None:
+        return ""
+    utc = value.astimezone(UTC)
+    words = f"{utc:%-d %b}" if utc.year == timezone.now().year else f"{utc:%-d %b %Y}"
+    return format_html(
+        '<time datetime="{}" title="{} UTC">{}</time>', utc.isoformat(timespec="seconds"), f"{utc:%F %T}", words
+    )
+
+
+@register.filter
+def openable(target: str) -> str:
+    """Return a link's target where it may be opened from here, by a press: web pages and mail, nothing else."""
+    return target if len(target) <= MAX_TARGET and _OPENABLE.fullmatch(target) else ""
+
+
+@register.filter
+def reads_as(domain: str) -> str:
+    """Return how a domain reads that is written in punycode; nothing for another one."""
+    read = unicode_host(domain)
+    return read if read != domain else ""
+
+
+@register.filter
+def begun(text: str, length: int) -> str:
+    """Return the beginning of a text; what is left out is said in its place."""
+    left = len(text) - length
+    return f"{text[:length]}… ({left:,} more characters)" if left > 0 else text
