@@ -173,7 +173,7 @@ class WebhookDeliveryQuerySet(DeliveryQuerySet):
         in_hands = Q(state=Delivery.State.SENDING, lease_until__gte=Now())
         # In an OR, so that PostgreSQL asks row by row, by the index webhook_delivery_order. As a join, which it would
         # plan by what it knew before the backlog, each row could meet all others.
-        return Q(email=None) | ~Exists(same.filter(Q(pk__lt=OuterRef("pk")) | in_hands))
+        return Q(email=None) | Q(~Exists(same.filter(Q(pk__lt=OuterRef("pk")) | in_hands)))
 
     def _one_is_enough(self) -> Q:
         """Another delivery waits for this endpoint's answer already, and the last attempts were slow and failed."""

@@ -62,6 +62,8 @@ def states() -> dict[str, int]:
 
 def work_off(monkeypatch: pytest.MonkeyPatch) -> None:
     """Sweep once, and do what a worker would until its queue is empty, first come, first served."""
+    # On a machine that is busy an endpoint of ours may be slow; then it would rest.
+    monkeypatch.setattr("gateway.endpoints.SLOW", 60)
     queue = deque(sweep_and_catch_nudges(monkeypatch))
     monkeypatch.setattr("common.nudge._send_task", lambda task, row_id, countdown: queue.append((task, row_id)))
     monkeypatch.setattr("common.nudge.transaction.on_commit", lambda then, robust: then())
