@@ -48,6 +48,11 @@ class Row:
     holder: str = ""
 
     @property
+    def others(self) -> int:
+        """How many get it besides the one whose address is shown, copies included where they are known."""
+        return max(len(self.message.addresses), len(self.message.recipients)) - 1
+
+    @property
     def level(self) -> str:
         """How its findings are to be called."""
         return self.score.level
