@@ -7,6 +7,8 @@ from typing import Any
 from django.db import connection as database
 from django.db import transaction
 
+from approvals.desk.filters import Filters
+from approvals.desk.places import Place, as_number
 from approvals.errors import ActNotAllowed
 from approvals.models import Message, RuleWeight
 from approvals.risk import RULES, score_of
@@ -18,7 +20,7 @@ from people.actors import Actor, Role
 BATCH = 500
 # A pair of numbers of its own, apart from the locks on messages.
 _LOCK = (7_304, 1)
-_BEGINNING = datetime(1, 1, 1, tzinfo=UTC)
+_BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 _STORE = """
 UPDATE approvals_message AS m SET risk = new.risk, risk_level = new.level
@@ -86,8 +88,9 @@ def weigh_anew(*, weight_id: int) -> bool:
         weight = rows.filter(pk=weight_id).first()
         if weight is None or weight.weighed_to is None:
             return False
-        held = Message.objects.filter(state=MessageState.HELD, rules__contains=[weight.rule]).oldest_first()
-        held = held.held_after((weight.weighed_to, weight.weighed_to_key)).exclude(revision=None)
+        place = Place((as_number(weight.weighed_to),), weight.weighed_to_key)
+        held = Message.objects.matching(Filters(rule=weight.rule)).in_order("oldest").following("oldest", place)
+        held = held.filter(state=MessageState.HELD, revision__isnull=False)
         batch = list(held.values_list("pk", "revision_id", "held_at", "revision__findings")[:BATCH])
         _store(batch, weights_to_show())
         weight.weighed_to, weight.weighed_to_key = (batch[-1][2], batch[-1][0]) if len(batch) == BATCH else (None, 0)

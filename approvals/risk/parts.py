@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from approvals.risk.findings import Finding, finding
-from approvals.risk.places import SHEET
+from approvals.risk.places import PARTS
 from approvals.showing import ShownLetter, show_letter
 from common.fingerprint import Content
 
@@ -38,10 +38,10 @@ def differing(content: Content, shown: ShownLetter) -> Iterator[Finding]:
         )
         evidence = [f"HTML: {n}" for n in sorted(only_html)] + [f"text: {n}" for n in sorted(only_text)]
         sentence = "The HTML and the text of this letter give different numbers."
-        yield finding("parts_differ", sentence, f"{detail[0].upper()}{detail[1:]}.", evidence, anchor=SHEET)
+        yield finding("parts_differ", sentence, f"{detail[0].upper()}{detail[1:]}.", evidence, anchor=PARTS)
     elif overlap(shown.plain, signed.plain) < ALIKE:
         sentence = "The HTML and the text of this letter are worded differently."
-        yield finding("parts_differ", sentence, "Compare them on the page.", level="notice", anchor=SHEET)
+        yield finding("parts_differ", sentence, "Compare them on the page.", level="notice", anchor=PARTS)
 
 
 def numbers(text: str) -> set[str]:

@@ -6,6 +6,9 @@ from common.fingerprint import normalise_address
 
 ADDRESSES, SUBJECT, SHEET, LINKS, ATTACHMENTS = "#addresses", "#subject", "#sheet", "#links", "#attachments"
 
+# The way to look at the letter that sets its HTML against its text.
+PARTS = "#parts"
+
 # Anchors in the letter's own frame, as showing.marking writes them: "#hidden-2" is the second box of hidden text.
 IN_FRAME = ("#hidden-", "#link-", "#part-", "#ink-")
 

@@ -25,6 +25,7 @@ from approvals.ruling import is_reviewer, ruling_for
 from approvals.standing import how_lost, left_after_all, shown_status, standing_of, still_withdrawn
 from approvals.states import DecisionState, Outcome
 from approvals.views.changes import changes_since, changes_since_sent_back
+from approvals.views.found import found_context
 from approvals.views.listing import filters_of, mailboxes_of, next_in, place_in, queue_context
 from approvals.views.pane import approve_label, expiry_of, unseen_fields, waits_for
 from approvals.views.parts import parts_context
@@ -114,8 +115,8 @@ def message_context(message: Message, actor: Actor, *, filters: Filters) -> dict
         "content": content,
         "unseen": unseen_fields(content),
         "approve_label": approve_label(content, message),
-        "findings": revision.findings if revision else [],
         "letter": letter_of(revision, content) if revision else None,
+        **found_context(message, query=filters.query()),
         # One key approves only where it can be undone; elsewhere the first press only chooses the button.
         "has_undo_window": message.mailbox is None or message.mailbox.undo_window > timedelta(0),
         "ruling": ruling_for(message, actor=actor, now=now),

@@ -1,0 +1,18 @@
+/* Takes the reader from a finding to its mark in the letter's frame, without a new page. Without it, or where the letter
+   is not laid out just now, the link's own address opens the letter at the mark. */
+(() => {
+  "use strict";
+  document.addEventListener("click", (event) => {
+    const jump = event.target.closest?.("a[data-mark]");
+    const frame = document.querySelector("iframe[name=letter]");
+    if (!jump || !frame || event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
+    event.preventDefault();
+    const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
+    document.getElementById("sheet").scrollIntoView({ block: "start", behavior: calm ? "auto" : "smooth" });
+    const place = new URL(frame.src);
+    place.hash = jump.dataset.mark;
+    // Not by its src: that would leave a step in the history for each look.
+    frame.contentWindow.location.replace(place.href);
+    frame.focus({ preventScroll: true });
+  });
+})();
