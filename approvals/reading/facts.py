@@ -180,7 +180,8 @@ def _dates(text: str) -> _Found:
         is_date = 1 <= day <= 31 and (1 <= number <= 12 or bool(part["b5"]))
         if is_date:
             # Without the year, which letters leave out as soon as it is clear.
-            yield match.group().strip(), f"{number}-{day}"
+            said = match.group().strip()
+            yield said.rstrip(" .") if word else said, f"{number}-{day}"
 
 
 def _names(text: str) -> _Found:

@@ -94,7 +94,7 @@ def _message_lines(message: Message) -> Iterator[tuple[str, str]]:
     yield "Status at MultiMail", message.upstream_status
     yield "Direction", message.direction
     yield "Mailbox", message.mailbox.address if message.mailbox else ""
-    yield "Sent with the key", message.sent_by_key
+    yield "Sent with the key", message.sent_by_key_name
     yield "Held since", _time(message.held_at)
     yield "Read by the desk", _time(message.hydrated_at)
     yield "Expires", _time(message.expires_at)

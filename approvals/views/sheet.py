@@ -71,7 +71,7 @@ def sheet_context(
 ) -> dict[str, Any]:
     """Return what the sheet shows; `query` is the part of the address that is the queue's, question mark included."""
     if content is None or letter is None:
-        return {"way": replace(way, name="rendered"), "tabs": [], "queue_query": query}
+        return {"way": replace(way, name="rendered"), "ways": [], "queue_query": query}
     comparison = _compared(content, letter, is_open=way.name == "parts")
     context: dict[str, Any] = {"way": way, "comparison": comparison, "queue_query": query}
     if way.name == "text":
@@ -87,7 +87,7 @@ def sheet_context(
     pages = _pages(context)
     tabs = _tabs(message, way, query, comparison, sent_back)
     current = next(tab for tab in tabs if tab.is_open)
-    return {**context, "tabs": tabs, "turns": _turns(current, pages)}
+    return {**context, "ways": tabs, "turns": _turns(current, pages)}
 
 
 def _compared(content: Content, letter: ShownLetter, *, is_open: bool) -> Comparison | None:
