@@ -10,9 +10,13 @@ APP = "django.contrib.admin"
 
 
 def message_list() -> Callable[[Any], Any]:
-    """Return the view of the list. Django must be set up, with the admin among its apps."""
+    """Return the view of the list, and let this thread's addresses be the admin's.
+
+    Django must be set up, with the admin among its apps.
+    """
     from django.contrib import admin
     from django.http import HttpRequest
+    from django.urls import path, set_urlconf
 
     from approvals.models import Message
 
@@ -70,5 +74,5 @@ def message_list() -> Callable[[Any], Any]:
 
     site = Everybody()
     site.register(Message, MessageAdmin)
-    listed = site.get_model_admin(Message)
-    return site.admin_view(listed.changelist_view)
+    set_urlconf((path("admin/", site.urls),))  # type: ignore[arg-type]
+    return site.admin_view(site.get_model_admin(Message).changelist_view)

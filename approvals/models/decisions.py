@@ -80,6 +80,8 @@ class Decision(models.Model):
             ),
             # Was an earlier version of what comes now sent back?
             models.Index(fields=["recorded_at"], condition=Q(outcome="send_back"), name="decision_sent_back"),
+            # What MultiMail has taken, and may not have told the mirror yet.
+            models.Index(fields=["changed_at"], condition=Q(state="applied"), name="decision_applied"),
             # What a person should look at: in doubt, or not carried out.
             models.Index(
                 fields=["changed_at"],

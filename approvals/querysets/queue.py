@@ -1,9 +1,11 @@
 """Reads of the queue as a list: filtered, in an order, from a place on, and with many of one kind gathered in a row."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Self
 
 from django.apps import apps
+from django.core.exceptions import EmptyResultSet
 from django.db.models import (
     BooleanField,
     CharField,
@@ -190,19 +192,38 @@ def place_of(message: Any, order: str, *, since: int = 0) -> Place:
     return Place(values[order], message.pk, since)
 
 
-def told_together(counted: Mapping[str, QuerySet[Any]], listed: Mapping[str, QuerySet[Any]]) -> dict[str, Any]:
-    """Return the counts of some queries, the only column of others, and the time, by one statement.
+@dataclass(frozen=True)
+class Part:
+    """One value of a statement that tells several: its SQL in brackets, and what goes into it."""
 
-    Each is cut where its caller cut it, so the whole costs the same at any length of the queue.
-    """
-    pieces: list[str] = []
-    values: list[Any] = []
-    for name, query in {**counted, **listed}.items():
-        sql, parameters = query.query.sql_with_params()
-        pieces.append(f"(SELECT count(*) FROM ({sql}) AS told)" if name in counted else f"ARRAY({sql})")  # noqa: S608 - Django's own SQL
-        values += parameters
-    row = run(f"SELECT {', '.join([*pieces, 'clock_timestamp()'])}", values).row()
-    return dict(zip((*counted, *listed, "clock"), row, strict=True))
+    sql: str
+    values: tuple[Any, ...] = ()
+
+
+def count_of(rows: QuerySet[Any]) -> Part:
+    """Tell how many rows there are; beyond COUNTED it only tells that there are more."""
+    return _part(rows.order_by().values("pk")[: COUNTED + 1], "(SELECT count(*) FROM ({sql}) AS told)", "0")
+
+
+def list_of(rows: QuerySet[Any]) -> Part:
+    """Tell the only column of some rows."""
+    return _part(rows, "ARRAY({sql})", "NULL")
+
+
+def _part(rows: QuerySet[Any], written: str, empty: str) -> Part:
+    try:
+        sql, values = rows.query.sql_with_params()
+    except EmptyResultSet:
+        # Nothing can be in it, which Django knows without asking.
+        return Part(empty)
+    return Part(written.replace("{sql}", sql), tuple(values))
+
+
+def told_together(parts: Mapping[str, Part]) -> dict[str, Any]:
+    """Return the value of each part, and the time as "clock", by one statement."""
+    values = [value for part in parts.values() for value in part.values]
+    columns = ", ".join([*(part.sql for part in parts.values()), "clock_timestamp()"])
+    return dict(zip((*parts, "clock"), run(f"SELECT {columns}", values).row(), strict=True))
 
 
 def weights_spelled() -> QuerySet[Any]:

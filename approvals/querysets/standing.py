@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING, Self
 
 from django.apps import apps
 from django.db import models
-from django.db.models import Exists, OuterRef, Prefetch, Q
+from django.db.models import Exists, F, OuterRef, Prefetch
 from django.db.models.functions import Now
 
 from approvals.querysets.reach import within_reach
-from approvals.querysets.terms import CLAIM_LASTS, DONE, IN_DOUBT
+from approvals.querysets.terms import CLAIM_LASTS, DONE, IN_DOUBT, LATELY
 from approvals.states import LIVE_DECISIONS, DecisionState, MessageState
 from people.actors import Actor
 
@@ -60,13 +60,24 @@ class StandingReads(models.QuerySet["Message"]):
         named = apps.get_model("approvals", "Comment")._default_manager.filter(mentions=actor.id)
         snoozes = apps.get_model("approvals", "Snooze")._default_manager.filter(person=actor.id, until__gt=Now())
         # By their keys: each of these lists is short, and the queue is not.
-        mine = [Q(pk__in=rows.values("message")) for rows in (claims, named, snoozes)]
-        return held.filter(mine[0] | mine[1] | mine[2])
+        mine = [rows.order_by().values("message") for rows in (claims, named, snoozes)]
+        return held.filter(pk__in=mine[0].union(*mine[1:], all=True))
 
     def leaving(self) -> Self:
-        """Decided here, and not yet carried out, or MultiMail has taken it and not yet told the mirror."""
-        taken = Q(with_effect_since(), state=MessageState.HELD)
-        return self.filter(taken | Q(with_decision_in(DecisionState.RECORDED, DecisionState.CALLING)))
+        """Decided here, and not yet carried out, or MultiMail has taken it and not yet told the mirror.
+
+        Of what was taken, only what was so lately: nothing else says of a held message that it was, and all that ever
+        was taken is much (relies on decision_to_do and decision_applied). Attention lists what is never told.
+        """
+        decisions = apps.get_model("approvals", "Decision").objects.order_by()
+        going = decisions.filter(state__in=(DecisionState.RECORDED, DecisionState.CALLING))
+        taken = decisions.filter(
+            state=DecisionState.APPLIED,
+            changed_at__gt=Now() - LATELY,
+            message__state=MessageState.HELD,
+            message__changed_at__lte=F("changed_at"),
+        )
+        return self.filter(pk__in=going.values("message").union(taken.values("message"), all=True))
 
     def in_doubt(self) -> Self:
         """Decided here, and what became of it is not known."""

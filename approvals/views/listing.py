@@ -1,6 +1,7 @@
 """The queue as a list: what its address asks for, fifty rows a page, and the same for scripts."""
 
 from datetime import datetime
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -14,7 +15,16 @@ from approvals.desk.places import as_number
 from approvals.forms import QueueForm
 from approvals.models import Decision, Mailbox, Message, SavedView
 from approvals.querysets import MessageQuerySet
-from approvals.querysets.queue import COUNTED, order_of, place_of, told_together, weights_spelled
+from approvals.querysets.queue import (
+    COUNTED,
+    Part,
+    count_of,
+    list_of,
+    order_of,
+    place_of,
+    told_together,
+    weights_spelled,
+)
 from approvals.risk import RULES
 from approvals.views.rows import Row, as_json, chips_of, rows_of
 from common.pages import DeskRequest, page_or_fragment
@@ -69,7 +79,7 @@ def queue_context(
     asked = _asked_for(actor, filters)
     told = _told(actor, filters, asked)
     found = _page_of(asked.gathered(filters), filters)
-    weights = {name: int(points) for name, _, points in (one.rpartition(":") for one in told["weights"])}
+    weights = {name: int(points) for name, _, points in (one.rpartition(":") for one in told["weights"] or ())}
     rows = rows_of(found[:PAGE], filters=filters, actor=actor, now=told["clock"], weights=weights)
     known = mailboxes if mailboxes is not None else list(Mailbox.objects.visible_to(actor).order_by("address", "pk"))
     return {
@@ -94,8 +104,8 @@ def _frame(filters: Filters, told: dict[str, Any]) -> dict[str, Any]:
         "waiting": counted(told["waiting"]),
         # The rail's number is the same, and is not asked for once more.
         "desk_waiting": told["waiting"],
-        "oldest": next(iter(told["oldest"]), None),
-        "newest": told["newest"],
+        "oldest": next(iter(told["oldest"] or ()), None),
+        "newest": told["newest"] or [],
         "matching": counted(told["matching"]) if filters.narrows else "",
         "unsearched": told.get("unread", 0),
         "put_off": told["put_off"],
@@ -133,31 +143,36 @@ def shown_count(told: dict[str, Any], tab: str) -> str:
 
 def _told(actor: Actor, filters: Filters, asked: MessageQuerySet) -> dict[str, Any]:
     """Ask for every number around the rows at once."""
-    waiting = Message.objects.waiting_for(actor)
-    counts = {tab: Message.objects.of_tab(actor, tab) for tab in COUNTED_TABS}
-    counts["put_off"] = Message.objects.put_off_by(actor)
+    # Where somebody asks from makes no difference; and what is kept must not keep a request alive.
+    parts = dict(_standing_parts(Actor(kind=actor.kind, id=actor.id, label="", surface="", scopes=actor.scopes)))
     if filters.narrows:
-        counts["matching"] = asked
+        parts["matching"] = count_of(asked)
     if filters.searches:
-        counts["unread"] = Message.objects.of_tab(actor, filters.tab).filter(revision=None)
+        parts["unsearched"] = count_of(Message.objects.of_tab(actor, filters.tab).filter(revision=None))
     if filters.after and filters.after.since and not filters.newest_first:
-        counts["moved"] = asked.moved_since(filters.order, filters.after)
-    listed: dict[str, Any] = {
-        "oldest": waiting.oldest_first().values_list("held_at")[:1],
-        "newest": newest_of(waiting),
-        "weights": weights_spelled(),
-    }
-    return told_together({name: cut(rows) for name, rows in counts.items()}, listed)
+        parts["moved"] = count_of(asked.moved_since(filters.order, filters.after))
+    return told_together(parts)
 
 
-def cut(messages: MessageQuerySet) -> MessageQuerySet:
-    """Return as many as are counted."""
-    return messages.order_by().values("pk")[: COUNTED + 1]
+@lru_cache(maxsize=1000)
+def _standing_parts(actor: Actor) -> tuple[tuple[str, Part], ...]:
+    """Return what is told whatever the address asks for. Its SQL is the same each time, and long to build."""
+    counts = {**tab_counts(actor), "put_off": count_of(Message.objects.put_off_by(actor))}
+    waiting = Message.objects.waiting_for(actor)
+    oldest = waiting.oldest_first().values_list("held_at")[:1]
+    lists = {"oldest": list_of(oldest), "newest": newest_of(actor), "weights": list_of(weights_spelled())}
+    return (*counts.items(), *lists.items())
 
 
-def newest_of(waiting: MessageQuerySet) -> Any:
-    """Return the ids of the last that came, by which an open page tells what it does not show yet."""
-    return waiting.order_by("-held_at", "-pk").values_list("public_id")[:20]
+def tab_counts(actor: Actor) -> dict[str, Part]:
+    """Return how the number in each tab is asked for."""
+    return {tab: count_of(Message.objects.of_tab(actor, tab)) for tab in COUNTED_TABS}
+
+
+def newest_of(actor: Actor) -> Part:
+    """Return how to ask for the last that came, by which an open page tells what it does not show yet."""
+    newest = Message.objects.waiting_for(actor).order_by("-held_at", "-pk")
+    return list_of(newest.values_list("public_id")[:20])
 
 
 def counted(number: int) -> str:
@@ -219,5 +234,5 @@ def place_in(actor: Actor, filters: Filters, message: Message) -> tuple[str, str
         "before": asked.preceding(order, place_of(message, order)),
         "all": asked,
     }
-    told = told_together({name: cut(rows) for name, rows in parts.items()}, {})
+    told = told_together({name: count_of(rows) for name, rows in parts.items()})
     return (counted(told["before"] + 1), counted(told["all"])) if told["here"] else None

@@ -14,7 +14,7 @@ from approvals.freshness import freshness_for
 from approvals.models import Decision, Message
 from approvals.querysets.queue import told_together
 from approvals.standing import shown_status
-from approvals.views.listing import COUNTED_TABS, counted, cut, newest_of
+from approvals.views.listing import COUNTED_TABS, counted, newest_of, tab_counts
 from common.pages import DeskRequest
 from people.actors import Actor
 from policy.models import KillSwitch
@@ -54,14 +54,13 @@ def _half_minute() -> int:
 def pulse(request: DeskRequest) -> HttpResponse:
     """Say in a few bytes what waits, for pages whose live stream is not open; unchanged is a 304."""
     actor: Actor = request.actor
-    counts = {tab: cut(Message.objects.of_tab(actor, tab)) for tab in COUNTED_TABS}
-    told = told_together(counts, {"newest": newest_of(Message.objects.waiting_for(actor))})
+    told = told_together({**tab_counts(actor), "newest": newest_of(actor)})
     freshness = freshness_for(actor)
     return JsonResponse(
         {
             "waiting": told["waiting"],
             "tabs": {tab: counted(told[tab]) for tab in COUNTED_TABS},
-            "newest": told["newest"],
+            "newest": told["newest"] or [],
             "open": _open_message(request),
             "stuck": attention_count(actor),
             "stopped": [switch.pk for switch in KillSwitch.objects.visible_to(actor)],

@@ -6,6 +6,7 @@ They turn values into words and markup; they never query, and never decide what 
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from django import template
@@ -127,6 +128,7 @@ _SAID = ("actor", "address", "outcome", "reason", "explanation", "subject")
 
 
 @register.simple_tag
+@cache
 def icon(name: str) -> SafeString:
     """Draw one icon of the sprite; it is decoration, so the words beside it must say the same."""
     return format_html('<svg class="i" aria-hidden="true"><use href="{}#{}"/></svg>', static("icons/sprite.svg"), name)
