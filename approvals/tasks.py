@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 from celery import shared_task
 from django.db.models import QuerySet
@@ -12,7 +13,7 @@ from django.utils import timezone
 
 from approvals import execute, expire, reconcile, retain
 from approvals import resolve as resolving
-from approvals.desk import weights
+from approvals.desk import refilling, weights
 from approvals.enclosed import fetch as enclosed
 from approvals.models import Connection, Decision, EnclosedFile, Message, RuleWeight, Thread
 from approvals.reading import fetch as conversations
@@ -109,9 +110,12 @@ def freshen_thread(message_id: int) -> str:
 
 
 @shared_task
-def hear_of_letter(message_id: int) -> str:
-    """A letter came or left: read its thread again if a draft waits in it."""
-    return _in_room(hear_of_letter, Message, message_id, lambda: conversations.hear_of_letter(message_id=message_id))
+def hear_of_letter(public_id: str) -> str:
+    """A letter came or left: have its thread read again if a draft waits in it."""
+    thread = conversations.hear_of_letter(message=UUID(public_id))
+    if thread is not None:
+        nudge(read_thread.name, thread.pk)
+    return "nobody waits" if thread is None else "to be read"
 
 
 @shared_task
@@ -152,8 +156,20 @@ _DUTIES: dict[str, Callable[[], object]] = {
     # One read shows that a connection is well again, and brings all that was missed; a call a message would not help.
     "unwell": lambda: _nudge(read_connection, Connection.objects.to_probe()),
     "overdue": lambda: _nudge(read_connection, Connection.objects.overdue()),
+    "facets": lambda: _nudge(fill_facets, Message.objects.without_facets()[:1]),
     "weights": lambda: _nudge(weigh_anew, RuleWeight.objects.exclude(weighed_to=None)),
 }
+
+
+@shared_task
+def fill_facets(message_id: int) -> str:
+    """Work out what messages are sorted by that were read before that was done, for a few seconds at a time."""
+    until = time.monotonic() + AT_A_TIME
+    while more := refilling.fill_missing(limit=50):
+        if time.monotonic() > until:
+            nudge(fill_facets.name, message_id)
+            break
+    return "to be continued" if more else "filled"
 
 
 @shared_task

@@ -6,6 +6,7 @@ A letter that the agent has not read yet is never opened one by one: that would 
 import logging
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 from django.db import transaction
 from django.db.models import F
@@ -55,16 +56,17 @@ def freshen_thread(*, message_id: int) -> str:
     return read_thread(thread_id=thread.pk)
 
 
-def hear_of_letter(*, message_id: int) -> str:
-    """This message came or left: read its thread if a draft waits in it."""
-    message = Message.objects.get(pk=message_id)
-    others = Message.objects.in_thread(message.mailbox_id or 0, message.thread_id).exclude(pk=message.pk)
-    thread = expect_thread(message) if others.filter(state=MessageState.HELD).exists() else None
-    if thread is None:
-        return "nobody waits"
-    # Whoever reads it in this moment may have been too early, so it stays wanted, and its time comes when they end.
-    Thread.objects.filter(pk=thread.pk).update(wanted=True)
-    return read_thread(thread_id=thread.pk)
+def hear_of_letter(*, message: UUID) -> Thread | None:
+    """This message came or left: return its thread, to be read again, if a draft waits in it. Nobody is asked here."""
+    came = Message.objects.filter(public_id=message).first()
+    if came is None:
+        return None
+    others = Message.objects.in_thread(came.mailbox_id or 0, came.thread_id).exclude(pk=came.pk)
+    thread = expect_thread(came) if others.filter(state=MessageState.HELD).exists() else None
+    if thread is not None:
+        # Whoever reads it in this moment may have been too early: it stays wanted, and its time comes when they end.
+        Thread.objects.filter(pk=thread.pk).update(wanted=True)
+    return thread
 
 
 def read_thread(*, thread_id: int) -> str:

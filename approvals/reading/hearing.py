@@ -17,7 +17,8 @@ def on_recorded(entry: Entry, details: Mapping[str, str], about: Any = None, **_
         return
     # Received mail that waits for its own approval has come all the same.
     if entry.action in _NEWS or (entry.action == "message.held" and about.direction == "inbound"):
-        nudge("approvals.tasks.hear_of_letter", about.pk)
+        # By its public id: of one that has just begun, the row's key is not known here yet.
+        nudge("approvals.tasks.hear_of_letter", str(about.public_id))
 
 
 def connect() -> None:

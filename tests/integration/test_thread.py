@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.db.models.functions import Now
 
-from approvals import ingest, retain
+from approvals import ingest, retain, tasks
 from approvals.decide import give_verdict
 from approvals.errors import ThreadMovedOn
 from approvals.models import Connection, Decision, Message, OpenedPart, Thread, ThreadLetter, Verdict
@@ -334,14 +334,40 @@ def test_webhook_of_a_new_letter_counts_before_the_thread_was_read_again(gateway
         approve(draft, reviewer, thread_read=10**9)
     tell(upstream, letter(1, -5), letter(2, 59, "Never mind."))
     came = Message.objects.get(upstream_id="01LETTER2")
-    assert hear_of_letter(message_id=came.pk) == "read"
+    assert hear_of_letter(message=came.public_id) == Thread.objects.get()
+    assert read_thread(thread_id=Thread.objects.get().pk) == "read"
     assert approve(draft, reviewer, thread_read=conversation_of(draft).late_id).decision.outcome == "approve"
+
+
+@pytest.mark.parametrize(
+    ("name", "fields"),
+    [
+        ("message.received", {"direction": "inbound", "status": "unread"}),
+        ("oversight.pending", {"direction": "inbound", "status": "pending_inbound_approval"}),
+        ("message.sent", {"status": "sent"}),
+    ],
+    ids=["received", "held", "sent"],
+)
+def test_webhook_of_a_letter_has_its_thread_read_once_it_is_committed(
+    gateway, draft, monkeypatch, django_capture_on_commit_callbacks, name, fields
+):
+    Thread.objects.update(wanted=False)
+    nudged = []
+    monkeypatch.setattr("approvals.reading.hearing.nudge", lambda task, key: nudged.append((task, key)))
+    body = event_body(name, thread_id="T1", email_id="01NEW", **fields)
+    ingest.receive_webhook(connection=gateway, body=body, secret_used="current")
+    came = Message.objects.get(upstream_id="01NEW")
+    assert nudged == [("approvals.tasks.hear_of_letter", str(came.public_id))]
+    monkeypatch.setattr("approvals.tasks.nudge", lambda task, key: nudged.append((task, key)))
+    assert tasks.hear_of_letter(nudged[0][1]) == "to be read"
+    thread = Thread.objects.get()
+    assert (thread.wanted, nudged[-1]) == (True, ("approvals.tasks.read_thread", thread.pk))
 
 
 def test_letter_of_a_thread_in_which_nobody_waits_is_not_asked_about(gateway, upstream):
     came = make_message(gateway, thread_id="T9")
     Message.objects.filter(pk=came.pk).update(state="sent")
-    assert hear_of_letter(message_id=came.pk) == "nobody waits"
+    assert hear_of_letter(message=came.public_id) is None
     assert Thread.objects.count() == 0
 
 
