@@ -11,6 +11,7 @@ import random
 import secrets
 import shlex
 import threading
+import time
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http.client import HTTPConnection, HTTPException, HTTPSConnection
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from demo import customers
 from demo.environment import Environment
 from demo.letters import LETTERS, OPENING
 from demo.letters.letter import Letter, blanks, fill_in
@@ -31,6 +33,8 @@ LONGEST_LOOK_SECONDS = 2.0
 MOST_WAITING = 25
 LONGEST_LEAVING_SECONDS = 20
 HEARSAY_SECONDS = 4.0
+LONGEST_DELIVERY_SECONDS = 10.0
+SECOND_THOUGHT_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,8 @@ class Account:
     address: str
     second_id: str
     second_address: str
+    # Where mail to the mailboxes comes in; 0 where none does.
+    inbound_port: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,10 +97,21 @@ class Agent:
             self._stop.wait(max(reply.retry_after, back_off(tries, answered=reply.status != 0)))
             tries += 1
         log.info("letter sent", extra={"event": "agent.sent", "letter": letter.name, "status": reply.status})
+        if letter.question and account and reply.status < 300:
+            self._hear_again(account, letter, progress)
         self._save({**progress, "sent": progress["sent"] + 1})
         following = LETTERS[(progress["sent"] + 1) % len(LETTERS)]
         if letter.unasked and not following.unasked and account:
             self._let_it_leave(account)
+
+    def _hear_again(self, account: Account, letter: Letter, progress: dict[str, Any]) -> None:
+        """Let the customer who was answered write again, before anybody can have approved the answer."""
+        if letter.question is None or not account.inbound_port:
+            return
+        self._stop.wait(SECOND_THOUGHT_SECONDS)
+        about = {"to": account.address, "port": account.inbound_port, "run": progress["run"]}
+        values = blanks(progress["sent"], datetime.now(UTC))
+        customers.write_again(letter.question, sequence=progress["sent"], values=values, **about)
 
     def _let_it_leave(self, account: Account) -> None:
         """Wait until earlier mail has gone and the desk has heard of it, which judges letters by whom it knows."""
@@ -148,8 +165,9 @@ def read_account(path: Path, gateway_url: str) -> Account | None:
             address=values["MAILBOX_ADDRESS"],
             second_id=values["MAILBOX2_ID"],
             second_address=values["MAILBOX2_ADDRESS"],
+            inbound_port=int(values.get("INBOUND_PORT") or 0),
         )
-    except KeyError:
+    except (KeyError, ValueError):
         return None
 
 
@@ -157,7 +175,28 @@ def send(account: Account, letter: Letter, sequence: int, run: str) -> Reply:
     """Send one letter in the dialect its origin calls for."""
     compose = compose_flat if letter.origin or letter.unasked else compose_current
     path, payload = compose(account, letter, sequence, run, datetime.now(UTC))
+    if asked := question_of(account, letter, sequence, run):
+        # Whom an answer goes to, and its subject, follow from what is answered.
+        path = f"/v1/mailboxes/{quote(account.mailbox_id, safe='')}/reply/{asked}"
+        payload = {name: value for name, value in payload.items() if name not in ("to", "subject")}
     return call(account, "POST", path, payload)
+
+
+def question_of(account: Account, letter: Letter, sequence: int, run: str) -> str:
+    """Let the customer ask, and return the id of what came in; empty where nothing is asked or no mail comes in."""
+    if letter.question is None or not account.inbound_port:
+        return ""
+    values, ends = blanks(sequence, datetime.now(UTC)), time.monotonic() + LONGEST_DELIVERY_SECONDS
+    asked = customers.ask(
+        letter.question, to=account.address, port=account.inbound_port, run=run, sequence=sequence, values=values
+    )
+    path = f"/v1/mailboxes/{quote(account.mailbox_id, safe='')}/emails?direction=inbound&limit=50"
+    while asked and time.monotonic() < ends:
+        rows = call(account, "GET", path).body.get("emails") or []
+        if found := next((str(row["id"]) for row in rows if row.get("message_id_header") == asked), ""):
+            return found
+        time.sleep(0.25)
+    return ""
 
 
 def waiting(account: Account) -> int:

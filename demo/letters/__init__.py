@@ -11,7 +11,7 @@ _BY_NAME = {letter.name: letter for letter in (*UNASKED, *SUPPORT, *BUSINESS, *R
 # Written at once on the first start: what a newcomer sees. The true Acme comes before the look-alike.
 _OPENING = """
     received-acme moved-northwind backup-contoso
-    invoice refund meeting look-alike outage pings-everyone contract mass-mail program
+    invoice refund meeting look-alike outage pings-everyone contract mass-mail program lying-pdf return-label
 """
 _LATER = """
     saml hidden-text outreach late-parcel quote leaked-key welcome reminder turned-name bug-fixed interview

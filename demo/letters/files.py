@@ -1,5 +1,9 @@
 """Small real files for the letters to carry. The "programs" among them are text with a program's name."""
 
+import random
+import struct
+import zlib
+
 
 def small_pdf(lines: tuple[str, ...]) -> bytes:
     """Return a one-page PDF that any viewer opens."""
@@ -26,6 +30,39 @@ def _quoted(line: str) -> str:
     return line.replace("\\", "\\\\").replace("(", "\\(").replace(")", "\\)")
 
 
+def small_picture(width: int, height: int) -> bytes:
+    """Return a PNG of a parcel's label: a frame, a dark head, and bars that mean nothing."""
+    chance, bars, at = random.Random(4471), bytearray(b"\xff" * width), 40
+    while at < width - 60:
+        thick = chance.choice((3, 3, 6, 9))
+        bars[at : at + thick] = bytes(thick)
+        at += thick + chance.choice((3, 6, 6))
+    blank, edge = b"\xff" * width, bytes(width)
+    head = b"\xff" * 24 + b"\x30" * (width - 48) + b"\xff" * 24
+    rows = [blank] * height
+    rows[24 : height // 4] = [head] * (height // 4 - 24)
+    rows[height // 3 : height - 40] = [bytes(bars)] * (height - 40 - height // 3)
+    framed = [edge] * 4 + [bytes(4) + row[4:-4] + bytes(4) for row in rows[4:-4]] + [edge] * 4
+    lines = zlib.compress(b"".join(b"\x00" + row for row in framed), 9)
+    # Eight bits of grey a pixel.
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(map(_chunk, (b"IHDR", b"IDAT", b"IEND"), (header, lines, b"")))
+
+
+def _chunk(kind: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+
 INVOICE_PDF = small_pdf(("Invoice", "Team plan, 25 seats", "EUR 1,225.00", "Payable within 14 days"))
 DRAFT_PDF = small_pdf(("Master services agreement", "Draft 3, section 4: liability", "Not for signature"))
 NOT_A_PROGRAM = b"MZ is how a program begins. This one is a line of text: the demo carries nothing that runs.\n"
+RETURN_LABEL = small_picture(520, 300)
+HOW_TO_RETURN = (
+    b"Sending it back\n\n1. Put the mugs into their box; broken ones too.\n2. Print label.png and stick it over ours.\n"
+    b"3. Leave the parcel at any counter within 14 days.\n\nYou pay nothing for it.\n"
+)
+# A page that asks for a password, under the name and the type of a PDF.
+NOT_A_PDF = b"""<!doctype html><title>Statement</title>
+<form action="https://statements.example/sign-in"><p>Sign in to open your statement</p>
+<input name="password" type="password"></form>
+"""

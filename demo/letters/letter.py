@@ -19,6 +19,17 @@ class Attachment:
 
 
 @dataclass(frozen=True, slots=True)
+class Question:
+    """What a customer wrote before the letter that answers it, and what they write once that waits for approval."""
+
+    sender: str
+    name: str
+    subject: str
+    body: str
+    afterwards: str
+
+
+@dataclass(frozen=True, slots=True)
 class Origin:
     """The Discord command a letter was asked for by; such letters take the flat call."""
 
@@ -41,6 +52,8 @@ class Letter:
     bcc: tuple[str, ...] = ()
     attachments: tuple[Attachment, ...] = ()
     origin: Origin | None = None
+    # Where the letter answers somebody, who writes again before it is approved.
+    question: Question | None = None
     from_second_mailbox: bool = False
     # Asks to leave without approval, which only the second mailbox allows.
     unasked: bool = False

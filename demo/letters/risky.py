@@ -3,7 +3,7 @@
 Every trick is spelled out as an escape or in plain markup, so that this file itself hides nothing.
 """
 
-from demo.letters.files import INVOICE_PDF, NOT_A_PROGRAM
+from demo.letters.files import INVOICE_PDF, NOT_A_PDF, NOT_A_PROGRAM
 from demo.letters.letter import ANA, BEN, CLEO, Attachment, Letter, Origin
 
 _NAMES = ("ada", "bo", "chi", "dev", "eli", "fay", "gus", "hal", "ivy", "jon")
@@ -97,6 +97,21 @@ the report for $month is attached. The short version: sign-ups are up by 9 %, an
 
 Kind regards,
 Mila Sorensen
+""",
+    ),
+    Letter(
+        name="lying-pdf",
+        to=("ops@contoso.example",),
+        subject="Your statement for $month",
+        why="Statement asked for by phone, file taken from the shared folder.",
+        attachments=(Attachment("statement.pdf", NOT_A_PDF, "application/pdf"),),
+        body="""\
+Hello,
+
+your statement for $month is attached. If anything in it looks wrong to you, answer this mail.
+
+Kind regards,
+Accounts
 """,
     ),
     Letter(

@@ -1,8 +1,49 @@
 """Letters of the support mailbox: answers, refunds, apologies. Ordinary mail that a reviewer lets go quickly."""
 
-from demo.letters.letter import BEN, CLEO, Letter
+from demo.letters.files import HOW_TO_RETURN, RETURN_LABEL
+from demo.letters.letter import BEN, CLEO, Attachment, Letter, Question
 
 SUPPORT = (
+    Letter(
+        name="return-label",
+        to=("dana@northwind.example",),
+        subject="Re: two broken mugs",
+        why="Return agreed under the terms of sale; label made by the carrier.",
+        attachments=(
+            Attachment("label.png", RETURN_LABEL, "image/png"),
+            Attachment("how-to-return.txt", HOW_TO_RETURN, "text/plain"),
+        ),
+        question=Question(
+            sender="dana@northwind.example",
+            name="Dana Whitfield",
+            subject="two broken mugs",
+            body="""\
+Hi,
+
+two of the six mugs of order $order came broken. Could you send me two new ones? I can send the broken ones back.
+
+Dana
+""",
+            afterwards="""\
+Hi again,
+
+please do not send new ones after all. We found the same mugs in town, so I would rather have the EUR 36.00 back.
+
+Dana
+""",
+        ),
+        body="""\
+Hi Dana,
+
+I am sorry about the mugs. Two new ones leave tomorrow and should be with you on **$weekday**.
+
+Please send the broken ones back with the label that is attached; the other file says how, and it costs you nothing.
+
+Warm regards,
+Noor Haddad
+Support
+""",
+    ),
     Letter(
         name="refund",
         to=("dana@northwind.example",),

@@ -29,7 +29,7 @@ def test_every_letter_fills_its_blanks_and_writes_to_reserved_domains_only(lette
 def test_letters_are_many_and_have_names_of_their_own() -> None:
     names = [letter.name for letter in LETTERS]
     assert len(set(names)) == len(names) >= 24
-    assert len([letter for letter in OPENING if not letter.unasked]) == 9
+    assert len([letter for letter in OPENING if not letter.unasked]) == 11
 
 
 def test_the_true_customer_is_written_to_before_the_look_alike() -> None:
@@ -75,3 +75,11 @@ def test_the_flat_call_says_who_asked_in_discord() -> None:
         "discord_guild",
         "discord_interaction_id",
     }
+
+
+def test_the_lying_pdf_is_a_page_and_the_label_a_picture() -> None:
+    [statement] = by_name("lying-pdf").attachments
+    assert (statement.name, statement.content_type) == ("statement.pdf", "application/pdf")
+    assert statement.content.startswith(b"<!doctype html>")
+    label, _ = by_name("return-label").attachments
+    assert label.content.startswith(b"\x89PNG\r\n\x1a\n")
