@@ -4,11 +4,14 @@ Nothing here points to other tables: an entry must outlive what it tells of.
 """
 
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any, Self
 
 from django.apps import apps
 from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
 
 from audit.actions import ACTIONS
 from audit.fields import TransactionIdField
@@ -42,6 +45,10 @@ class EntryQuerySet(models.QuerySet["Entry"]):
 
     def of_action(self, action: str) -> Self:
         return self.filter(action=action)
+
+    def since(self, age: timedelta) -> Self:
+        """Entries no older than that."""
+        return self.filter(at__gte=Now() - age)
 
     def readable_by(self, actor: Any) -> Self:
         """What the actor may read: everything within reach of a role; acts outside any mailbox only by a role for all.
@@ -80,6 +87,8 @@ class Entry(models.Model):
             models.Index(fields=["message", "id"], name="entry_message"),
             # Entries arrive in the order of time, so a range of time is a range of blocks.
             BrinIndex(fields=["at"], name="entry_at_brin"),
+            # Who was refused a verdict lately, for the home page: few among many.
+            models.Index(fields=["at"], condition=Q(action="verdict.refused"), name="entry_refused"),
         ]
 
     def __str__(self) -> str:

@@ -81,7 +81,7 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name="message",
             index=models.Index(
-                condition=models.Q(("search", None), ("revision__isnull", False)),
+                condition=models.Q(("revision__isnull", False), ("search", None)),
                 fields=["id"],
                 name="message_without_facets",
             ),

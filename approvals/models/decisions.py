@@ -1,12 +1,13 @@
 """What people and rules decided about a message, and what came of it. Rules live in the commands, not here."""
 
 from django.conf import settings
+from django.contrib.postgres.indexes import BrinIndex
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
 from approvals.models.messages import Message, Revision
-from approvals.querysets import CAN_EXPIRE, READS_THAT_PROVE, DecisionQuerySet
+from approvals.querysets import CAN_EXPIRE, READS_THAT_PROVE, DecisionQuerySet, VerdictQuerySet
 from approvals.states import LIVE_DECISIONS, DecisionState, Outcome
 
 
@@ -27,11 +28,15 @@ class Verdict(models.Model):
     live = models.BooleanField(default=True)
     given_at = models.DateTimeField(db_default=Now())
 
+    objects = VerdictQuerySet.as_manager()
+
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["message", "person"], condition=Q(live=True), name="verdict_once"),
             models.CheckConstraint(condition=Q(outcome__in=Outcome.values), name="verdict_outcome_known"),
         ]
+        # Those of the last week, for the home page; rows come in the order of time.
+        indexes = [BrinIndex(fields=["given_at"], name="verdict_given_brin")]
 
     def __str__(self) -> str:
         return f"{self.outcome} by {self.person}"
@@ -88,6 +93,8 @@ class Decision(models.Model):
                 condition=Q(state__in=("unknown", "unattributed", "withdrawn", "refused")),
                 name="decision_to_look_at",
             ),
+            # Those of the last week, for the home page; rows come in the order of time.
+            BrinIndex(fields=["recorded_at"], name="decision_recorded_brin"),
         ]
 
     def __str__(self) -> str:

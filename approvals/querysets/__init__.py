@@ -3,6 +3,7 @@
 from approvals.querysets.connections import ConnectionQuerySet, MailboxQuerySet, WebhookEventQuerySet
 from approvals.querysets.decisions import DecisionQuerySet
 from approvals.querysets.enclosed import EnclosedFileQuerySet, OpenedPartQuerySet
+from approvals.querysets.figures import VerdictQuerySet
 from approvals.querysets.messages import MessageManager, MessageQuerySet
 from approvals.querysets.reach import within_reach
 from approvals.querysets.terms import (
@@ -44,6 +45,7 @@ __all__ = [
     "OpenedPartQuerySet",
     "SavedViewQuerySet",
     "ThreadQuerySet",
+    "VerdictQuerySet",
     "WebhookEventQuerySet",
     "within_reach",
 ]
