@@ -73,6 +73,11 @@ class ShownFile:
         return KINDS[self.file.kind].family == "image" if self.file.kind in KINDS else False
 
     @property
+    def is_short(self) -> bool:
+        """Whether it is so little text that a low frame shows all of it."""
+        return not self.is_picture and (self.file.found_size or 0) < 400
+
+    @property
     def size_differs(self) -> bool:
         """Whether more or fewer bytes came than the letter says, where it names no hash."""
         return self.file.found_size is not None and not self.file.sha256 and self.file.found_size != self.file.size

@@ -1,0 +1,165 @@
+"""Attached files and the thread, seen in Chromium: harmless views, a file to keep, and what came after the draft."""
+
+import base64
+import smtplib
+import uuid
+from email.message import EmailMessage
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from demo.letters.files import RETURN_LABEL
+from tests.desk import TIMEOUT
+
+pytestmark = pytest.mark.usefixtures("ana")
+
+HOSTILE = (
+    b"<!doctype html><html><body onload=alert(1)><script>top.location='https://evil.example/'</script>"
+    b"<img src=https://evil.example/pixel.gif>pay \xe2\x80\xae12,400</body></html>"
+)
+FILES = (
+    ("label.png", RETURN_LABEL, "image/png"),
+    ("statement.pdf", HOSTILE, "application/pdf"),
+    ("notes.txt", "Grüße \u200baus dem Lager".encode(), "text/plain"),
+)
+
+
+def sent(product, ana, **fields):
+    upstream_id, subject = product.send(**{"from": product.known["MAILBOX2_ADDRESS"], **fields})
+    return product.held(ana, upstream_id), subject
+
+
+@pytest.fixture
+def with_files(product, ana):
+    """A held message with three files, one of which lies about what it is; fetched."""
+    files = [
+        {"name": name, "content_base64": base64.b64encode(content).decode(), "content_type": kind}
+        for name, content, kind in FILES
+    ]
+    row, _ = sent(product, ana, attachments=files)
+    address = f"/queue/{row['id']}/files/"
+    product.wait_for(lambda: ana.get(address).text.count("Download") == len(FILES), timeout=20, what="the files here")
+    return row
+
+
+def customer_writes(product, subject, body, *, answers=""):
+    """Write to the second mailbox as a customer would; return the Message-ID, and the mail as the gateway lists it."""
+    mail = EmailMessage()
+    mail["From"], mail["To"] = "Dana Whitfield <dana@northwind.example>", product.known["MAILBOX2_ADDRESS"]
+    mail["Subject"], mail["Message-ID"] = subject, f"<{uuid.uuid4().hex}@northwind.example>"
+    if answers:
+        mail["In-Reply-To"] = mail["References"] = answers
+    mail.set_content(body)
+    with smtplib.SMTP("127.0.0.1", int(product.known["INBOUND_PORT"]), timeout=TIMEOUT) as server:
+        server.send_message(mail)
+    rows = product.call("GET", f"/v1/mailboxes/{product.known['MAILBOX2_ID']}/emails?direction=inbound").json()[
+        "emails"
+    ]
+    [row] = [row for row in rows if row["message_id_header"] == mail["Message-ID"]]
+    return mail["Message-ID"], row
+
+
+@pytest.fixture
+def answered(product, ana):
+    """A question of a customer and the agent's held answer: the question's Message-ID, its subject, the held row."""
+    subject = f"Mugs {uuid.uuid4().hex[:8]}"
+    asked, question = customer_writes(product, subject, "Two of the six mugs came broken.")
+    path = f"/v1/mailboxes/{product.known['MAILBOX2_ID']}/reply/{question['id']}"
+    answer = product.call("POST", path, json={"markdown": "Two new ones leave tomorrow."})
+    assert answer.status_code == 202, answer.text
+    return asked, subject, product.held(ana, answer.json()["id"])
+
+
+def parts_unread(desk, number):
+    expect(desk.locator("#unread")).to_contain_text(f"{number} part{'' if number == 1 else 's'} unread")
+
+
+def test_files_are_looked_at_harmlessly_and_counted(desk, product, with_files):
+    desk.goto(f"{product.known['DASHBOARD_URL']}/queue/{with_files['id']}/")
+    parts_unread(desk, 3)
+    statement = desk.locator("#file-2")
+    expect(statement).to_contain_text("Its name ends in .pdf, but its bytes are a web page.")
+    for number in (1, 2, 3):
+        desk.locator(f"#file-{number} .look > summary").click()
+        frame = desk.frame_locator(f"#file-{number} iframe")
+        if number == 1:
+            drawn = frame.locator("img")
+            expect(drawn).to_be_visible()
+            assert drawn.evaluate("image => [image.naturalWidth, image.naturalHeight]") == [520, 300]
+        else:
+            expect(frame.locator(".ghost")).to_have_text(["RIGHT-TO-LEFT OVERRIDE", "ZERO WIDTH SPACE"][number - 2])
+    expect(desk.frame_locator("#file-2 iframe").locator("pre")).to_contain_text("<script>top.location=")
+    expect(desk.locator("#unread")).to_be_hidden()
+    assert desk.url.endswith(f"/queue/{with_files['id']}/")
+
+
+def test_file_is_kept_byte_for_byte_and_never_opened_by_the_browser(desk, product, with_files):
+    desk.goto(f"{product.known['DASHBOARD_URL']}/queue/{with_files['id']}/")
+    with desk.expect_download() as downloading:
+        desk.locator("#file-2").get_by_role("link", name="Download").click()
+    assert downloading.value.suggested_filename == "statement.pdf"
+    assert Path(downloading.value.path()).read_bytes() == HOSTILE
+    parts_unread(desk, 2)
+
+
+def test_hash_is_shown_whole_and_selected_by_a_press(desk, product, with_files):
+    desk.goto(f"{product.known['DASHBOARD_URL']}/queue/{with_files['id']}/")
+    desk.locator("#file-1").get_by_role("button", name="Copy the whole hash").click()
+    chosen = desk.evaluate("getSelection().toString()")
+    assert chosen == desk.locator("#file-1 [data-hash]").inner_text()
+    assert len(chosen) == 64
+
+
+def test_answer_that_comes_while_the_draft_is_open_must_be_ticked(desk, product, answered):
+    asked, subject, row = answered
+    desk.goto(f"{product.known['DASHBOARD_URL']}/queue/{row['id']}/")
+    desk.wait_for_selector("[data-stream='open']", state="attached")
+    expect(desk.locator("#thread")).to_contain_text("Two of the six mugs came broken.")
+    expect(desk.locator("#decide [name=thread_read]")).to_have_count(0)
+    customer_writes(product, f"Re: {subject}", "I would rather have the money back.", answers=asked)
+    tick = desk.get_by_role("checkbox", name="I have read what came after it")
+    expect(tick).to_be_visible(timeout=15_000)
+    expect(desk.locator("#message-notes")).to_contain_text("Dana Whitfield wrote after this draft")
+    expect(desk.locator("#thread .late")).to_contain_text("I would rather have the money back.")
+    # By keyboard alone: without the tick the key leads to it, and decides nothing.
+    desk.keyboard.press("a")
+    expect(tick).to_be_focused()
+    expect(desk.locator("#message")).to_have_attribute("data-word", "Held")
+    desk.keyboard.press("Space")
+    desk.keyboard.press("a")
+    expect(desk.locator("#message")).not_to_have_attribute("data-word", "Held")
+
+
+def test_tick_stays_when_the_page_is_painted_again(desk, product, answered):
+    asked, subject, row = answered
+    customer_writes(product, f"Re: {subject}", "I would rather have the money back.", answers=asked)
+    desk.goto(f"{product.known['DASHBOARD_URL']}/queue/{row['id']}/")
+    tick = desk.get_by_role("checkbox", name="I have read what came after it")
+    tick.check()
+    desk.evaluate("document.querySelector('#decide').dataset.old = '1'")
+    desk.evaluate(
+        "document.dispatchEvent(new CustomEvent('desk:hint', {detail: {message: document.getElementById('message')"
+        ".dataset.message, action: 'decision.recorded', word: 'Held'}}))"
+    )
+    expect(desk.locator("#decide[data-old]")).to_have_count(0)
+    expect(tick).to_be_checked()
+
+
+def test_without_scripts_thread_and_files_are_read_and_ticked(open_page, signed_in, product, answered):
+    asked, subject, row = answered
+    customer_writes(product, f"Re: {subject}", "I would rather have the money back.", answers=asked)
+    page = open_page(storage_state=signed_in, java_script_enabled=False)
+    address = f"{product.known['DASHBOARD_URL']}/queue/{row['id']}/"
+
+    def has_come():
+        page.goto(address)
+        return page.locator("#thread .late").count() == 1
+
+    product.wait_for(has_come, timeout=20, what="the late answer on the page")
+    page.get_by_role("link", name="Open the whole thread").click()
+    expect(page.locator("#thread")).to_contain_text("Two of the six mugs came broken.")
+    page.get_by_role("link", name="Back to the draft").click()
+    page.get_by_role("checkbox", name="I have read what came after it").check()
+    page.get_by_role("button", name="Approve and send").click()
+    expect(page.locator("#message")).not_to_have_attribute("data-word", "Held")
