@@ -36,12 +36,24 @@ class ThreadMovedOn(ApprovalsError):
     """Letters of the thread came after the draft, and the person did not say that they were read."""
 
 
+class RiskUnread(ApprovalsError):
+    """The message is high risk, and the person did not say that its serious findings were read."""
+
+
 class AlreadyDecided(ApprovalsError):
     """Somebody was first; `decision` is theirs, None when it was made outside the desk."""
 
     def __init__(self, sentence: str, *, decision: Any = None) -> None:
         super().__init__(sentence)
         self.decision = decision
+
+
+class ClaimedByOther(ApprovalsError):
+    """Somebody else has taken the message on; `holder` is their key, for whoever wants to take it over from them."""
+
+    def __init__(self, sentence: str, *, holder: int) -> None:
+        super().__init__(sentence)
+        self.holder = holder
 
 
 class ActNotAllowed(ApprovalsError):

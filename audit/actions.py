@@ -35,6 +35,7 @@ ACTIONS: dict[str, str] = {
     "thread.opened": "opened the thread",
     "verdict.given": "gave a verdict",
     "verdict.refused": "was refused a verdict",
+    "bulk.decided": "decided several messages together",
     "decision.recorded": "recorded the decision",
     "decision.undone": "undid the decision",
     "decision.calling": "took the decision to MultiMail",
@@ -49,6 +50,12 @@ ACTIONS: dict[str, str] = {
     "decision.confirmed": "confirmed that the decision goes out again",
     "decision.left_after_all": "found that a withdrawn approval had left after all",
     "decision.found_again": "found the message held again",
+    # what people leave at a message while it waits
+    "claim.taken": "took the message on",
+    "claim.released": "gave the message free",
+    "snooze.set": "put the message off",
+    "snooze.ended": "brought the message back",
+    "comment.added": "commented",
     # how people look at the queue
     "view.saved": "saved a view of the queue",
     "view.deleted": "deleted a view of the queue",

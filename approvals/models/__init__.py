@@ -2,7 +2,7 @@
 
 from approvals.models.connections import Connection, Mailbox, WebhookEvent
 from approvals.models.decisions import Decision, DecisionAttempt, Verdict
-from approvals.models.desk import Claim, Comment, RuleWeight, SavedView, Snooze
+from approvals.models.desk import Claim, Comment, Question, RuleWeight, SavedView, Snooze
 from approvals.models.enclosed import EnclosedFile, OpenedPart
 from approvals.models.messages import Message, Revision
 from approvals.models.threads import Thread, ThreadLetter
@@ -17,6 +17,7 @@ __all__ = [
     "Mailbox",
     "Message",
     "OpenedPart",
+    "Question",
     "Revision",
     "RuleWeight",
     "SavedView",

@@ -6,7 +6,7 @@ from django.db.models import Q
 from django.db.models.functions import Lower, Now
 
 from approvals.models.messages import Message
-from approvals.querysets import SavedViewQuerySet
+from approvals.querysets import ClaimQuerySet, CommentQuerySet, QuestionQuerySet, SavedViewQuerySet, SnoozeQuerySet
 
 
 class Claim(models.Model):
@@ -17,6 +17,8 @@ class Claim(models.Model):
     claimed_at = models.DateTimeField(db_default=Now())
     # When its holder last had the message on screen; an idle claim is over by itself.
     seen_at = models.DateTimeField(db_default=Now())
+
+    objects = ClaimQuerySet.as_manager()
 
     def __str__(self) -> str:
         return f"{self.person} has it"
@@ -29,6 +31,8 @@ class Snooze(models.Model):
     person = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="snoozes")
     until = models.DateTimeField()
     created_at = models.DateTimeField(db_default=Now())
+
+    objects = SnoozeQuerySet.as_manager()
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["message", "person"], name="snooze_once")]
@@ -47,11 +51,29 @@ class Comment(models.Model):
     mentions = models.ManyToManyField(settings.AUTH_USER_MODEL, related_name="mentioned_in", blank=True)
     created_at = models.DateTimeField(db_default=Now())
 
+    objects = CommentQuerySet.as_manager()
+
     class Meta:
         indexes = [models.Index(fields=["message", "created_at"], name="comment_of_message")]
 
     def __str__(self) -> str:
         return f"{self.person}: {self.text[:40]}"
+
+
+class Question(models.Model):
+    """A mention that waits for an answer of the person. Answered ones are deleted, so that this table stays short."""
+
+    message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="questions")
+    person = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="questions")
+    comment = models.ForeignKey(Comment, on_delete=models.CASCADE, related_name="questions")
+
+    objects = QuestionQuerySet.as_manager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["person", "message"], name="question_once")]
+
+    def __str__(self) -> str:
+        return f"{self.person} is asked"
 
 
 class SavedView(models.Model):

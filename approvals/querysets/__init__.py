@@ -2,11 +2,13 @@
 
 from approvals.querysets.connections import ConnectionQuerySet, MailboxQuerySet, WebhookEventQuerySet
 from approvals.querysets.decisions import DecisionQuerySet
+from approvals.querysets.desk import ClaimQuerySet, CommentQuerySet, QuestionQuerySet, SnoozeQuerySet
 from approvals.querysets.enclosed import EnclosedFileQuerySet, OpenedPartQuerySet
 from approvals.querysets.figures import VerdictQuerySet
 from approvals.querysets.messages import MessageManager, MessageQuerySet
 from approvals.querysets.reach import within_reach
 from approvals.querysets.terms import (
+    BACK_BEFORE,
     CAN_EXPIRE,
     CLAIM_LASTS,
     DONE,
@@ -24,6 +26,7 @@ from approvals.querysets.threads import ThreadQuerySet
 from approvals.querysets.views import SavedViewQuerySet
 
 __all__ = [
+    "BACK_BEFORE",
     "CAN_EXPIRE",
     "CLAIM_LASTS",
     "DONE",
@@ -36,6 +39,8 @@ __all__ = [
     "STUCK_AFTER",
     "VOID",
     "WORD_AFTER",
+    "ClaimQuerySet",
+    "CommentQuerySet",
     "ConnectionQuerySet",
     "DecisionQuerySet",
     "EnclosedFileQuerySet",
@@ -43,7 +48,9 @@ __all__ = [
     "MessageManager",
     "MessageQuerySet",
     "OpenedPartQuerySet",
+    "QuestionQuerySet",
     "SavedViewQuerySet",
+    "SnoozeQuerySet",
     "ThreadQuerySet",
     "VerdictQuerySet",
     "WebhookEventQuerySet",

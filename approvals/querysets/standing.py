@@ -4,11 +4,11 @@ from typing import TYPE_CHECKING, Self
 
 from django.apps import apps
 from django.db import models
-from django.db.models import Exists, F, OuterRef, Prefetch
+from django.db.models import Exists, F, OuterRef, Prefetch, Q
 from django.db.models.functions import Now
 
 from approvals.querysets.reach import within_reach
-from approvals.querysets.terms import CLAIM_LASTS, DONE, IN_DOUBT, LATELY
+from approvals.querysets.terms import BACK_BEFORE, DONE, IN_DOUBT, LATELY
 from approvals.states import LIVE_DECISIONS, DecisionState, MessageState
 from people.actors import Actor
 
@@ -51,17 +51,17 @@ class StandingReads(models.QuerySet["Message"]):
 
     def of(self, actor: Actor) -> Self:
         """What is this person's among the held: claimed by them, put off by them, or with a question to them."""
-        held = self.visible_to(actor).filter(state=MessageState.HELD)
+        waiting = self.visible_to(actor).awaiting_review()
         if actor.kind != "person":
-            return held.none()
-        claims = apps.get_model("approvals", "Claim")._default_manager.filter(
-            person=actor.id, seen_at__gt=Now() - CLAIM_LASTS
-        )
-        named = apps.get_model("approvals", "Comment")._default_manager.filter(mentions=actor.id)
-        snoozes = apps.get_model("approvals", "Snooze")._default_manager.filter(person=actor.id, until__gt=Now())
+            return waiting.none()
         # By their keys: each of these lists is short, and the queue is not.
-        mine = [rows.order_by().values("message") for rows in (claims, named, snoozes)]
-        return held.filter(pk__in=mine[0].union(*mine[1:], all=True))
+        mine = [rows.order_by().values("message") for rows in _left_by(actor)]
+        return waiting.filter(pk__in=mine[0].union(*mine[1:], all=True))
+
+    def asked_of(self, actor: Actor) -> Self:
+        """What awaits review and has a question to this person that they have not answered."""
+        questions = apps.get_model("approvals", "Question").objects.of_person(int(actor.id))
+        return self.visible_to(actor).awaiting_review().filter(pk__in=questions.values("message"))
 
     def leaving(self) -> Self:
         """Decided here, and not yet carried out, or MultiMail has taken it and not yet told the mirror.
@@ -102,10 +102,30 @@ class StandingReads(models.QuerySet["Message"]):
         )
 
     def for_rows(self) -> Self:
-        """As `for_list`, without the letters themselves: fifty of them are much to read for one line each."""
-        return self.for_list().defer("search", "bands", "revision__content", "revision__coverage")
+        """With what one line of a list shows and no more: no letter, and no secret of a connection to decrypt."""
+        decisions = apps.get_model("approvals", "Decision").objects.select_related("given_by").order_by("-pk")
+        rows = self.select_related("mailbox", "revision", "claim__person").only(*_SHOWN)
+        return rows.prefetch_related(Prefetch("decisions", queryset=decisions))
 
 
-def _put_off_by(actor: Actor) -> Exists:
-    snoozes = apps.get_model("approvals", "Snooze")._default_manager.filter(message=OuterRef("pk"), until__gt=Now())
-    return Exists(snoozes.filter(person=actor.id))
+_SHOWN = (
+    *("public_id", "upstream_id", "direction", "state", "sandbox", "sender", "recipients", "subject", "trigger"),
+    *("held_at", "hydrated_at", "expires_at", "changed_at", "fetch_tries", "try_number", "upstream_decided_by"),
+    *("risk", "risk_level", "rules", "addresses", "outside", "has_attachments", "started_by", "run_id", "thread_id"),
+    *("shape", "mailbox__address", "mailbox__upstream_id", "revision__findings", "revision__fingerprint"),
+    *("claim__seen_at", "claim__person__name", "claim__person__email", "claim__person__is_active"),
+)
+
+
+def _left_by(actor: Actor) -> list[models.QuerySet[models.Model]]:
+    """What makes messages this person's: their live claims, what they put off, and the questions to them."""
+    claims, snoozes, questions = (
+        apps.get_model("approvals", name).objects.of_person(int(actor.id)) for name in ("Claim", "Snooze", "Question")
+    )
+    return [claims.live(), snoozes.filter(until__gt=Now()), questions]
+
+
+def _put_off_by(actor: Actor) -> Q:
+    snoozes = apps.get_model("approvals", "Snooze").objects.of_person(int(actor.id))
+    far = Q(expires_at=None) | Q(expires_at__gt=Now() + BACK_BEFORE)
+    return far & Q(Exists(snoozes.filter(message=OuterRef("pk"), until__gt=Now())))

@@ -25,6 +25,8 @@ STUCK_AFTER = timedelta(minutes=1)
 WORD_AFTER = timedelta(hours=1)
 # A claim whose holder has not looked at the message for so long is over by itself.
 CLAIM_LASTS = timedelta(minutes=10)
+# Nothing that expires is kept out of anybody's sight for its last hour.
+BACK_BEFORE = timedelta(hours=1)
 # What is older has been seen, and nobody is asked about it again.
 LATELY = timedelta(days=7)
 

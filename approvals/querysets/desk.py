@@ -1,0 +1,103 @@
+"""Every read of what people leave at a message: who took it on, who put it off, who is asked, and what was said."""
+
+from typing import TYPE_CHECKING, Self
+
+from django.apps import apps
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from approvals.querysets.reach import within_reach
+from approvals.querysets.terms import BACK_BEFORE, CLAIM_LASTS
+from approvals.states import MessageState
+from people.actors import Actor
+
+if TYPE_CHECKING:
+    from approvals.models import Claim, Comment, Message, Question, Snooze  # noqa: F401 - the querysets' type parameters
+
+
+class ClaimQuerySet(models.QuerySet["Claim"]):
+    """Reads of claims; how long one lasts is judged by the database's clock."""
+
+    def live(self) -> Self:
+        """Those whose holder had the message on screen lately, and still belongs to the desk."""
+        return self.filter(seen_at__gt=Now() - CLAIM_LASTS, person__is_active=True, message__state=MessageState.HELD)
+
+    def over(self) -> Self:
+        """Those that ended by themselves and still have a row: idle, of somebody who left, or past the desk."""
+        idle = Q(seen_at__lte=Now() - CLAIM_LASTS)
+        return self.filter(idle | Q(person__is_active=False) | ~Q(message__state=MessageState.HELD))
+
+    def of_person(self, person: int) -> Self:
+        """Those of one person."""
+        return self.filter(person=person)
+
+    def on(self, message: "Message") -> Self:
+        """The one on this message."""
+        return self.filter(message=message)
+
+    def seen_by(self, actor: Actor) -> Self:
+        """Those on messages that the actor may see, with who has them."""
+        messages = apps.get_model("approvals", "Message")._default_manager.filter(within_reach(actor))
+        found = self if actor.sees_all() else self.filter(message__in=messages.values("pk"))
+        return found.select_related("person", "message")
+
+    def under_lock(self) -> Self:
+        """Locked, with what the ledger tells of each; one that somebody else is just ending is left to them."""
+        rows = self.select_related("person", "message", "message__mailbox")
+        return rows.select_for_update(of=("self",), skip_locked=True)
+
+
+class SnoozeQuerySet(models.QuerySet["Snooze"]):
+    """Reads of what people have put off."""
+
+    def of_person(self, person: int) -> Self:
+        """Those of one person."""
+        return self.filter(person=person)
+
+    def on(self, message: "Message") -> Self:
+        """Those on this message."""
+        return self.filter(message=message)
+
+    def in_force(self) -> Self:
+        """Those that still hide their message, by the database's clock; never in its last hour."""
+        far = Q(message__expires_at=None) | Q(message__expires_at__gt=Now() + BACK_BEFORE)
+        return self.filter(far, until__gt=Now())
+
+    def over(self) -> Self:
+        """Those whose time has come, or that no longer keep a held message from anybody."""
+        soon = Q(message__expires_at__lte=Now() + BACK_BEFORE)
+        return self.filter(Q(until__lte=Now()) | soon | ~Q(message__state=MessageState.HELD))
+
+    def under_lock(self) -> Self:
+        """Locked, with what the ledger tells of each; one that somebody else is just ending is left to them."""
+        rows = self.select_related("person", "message", "message__mailbox")
+        return rows.select_for_update(of=("self",), skip_locked=True)
+
+
+class QuestionQuerySet(models.QuerySet["Question"]):
+    """Reads of the mentions that nobody has answered yet."""
+
+    def of_person(self, person: int) -> Self:
+        """Those that ask one person (relies on question_once)."""
+        return self.filter(person=person)
+
+    def on(self, message: "Message") -> Self:
+        """Those on this message."""
+        return self.filter(message=message)
+
+    def with_comments(self) -> Self:
+        """With who asks."""
+        return self.select_related("comment__person")
+
+    def past(self) -> Self:
+        """Those on messages that are not held any more."""
+        return self.exclude(message__state=MessageState.HELD)
+
+
+class CommentQuerySet(models.QuerySet["Comment"]):
+    """Reads of comments."""
+
+    def newest_first(self) -> Self:
+        """With who wrote them (relies on comment_of_message)."""
+        return self.select_related("person").order_by("-created_at", "-pk")
