@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from approvals.models import Message
+from approvals.models import Mailbox, Message
 from approvals.querysets.contacts import Contact, contacts_in
 from approvals.risk.addresses import bare_address, shown_name
 from approvals.risk.places import address_id
@@ -104,6 +104,25 @@ def address_lines(
     message: Message, content: Content | None, *, actor: Actor, findings: Sequence[Mapping[str, Any]]
 ) -> list[Field]:
     """Return the address lines, whole; those that are known to be empty are left out."""
+    fields = _lines(message, content, findings)
+    return _with_standings(fields, message, actor, own_domains(message)) if content is not None else fields
+
+
+def lines_together(letters: Sequence[tuple[Message, Content]], *, actor: Actor) -> dict[int, list[Field]]:
+    """Return the same for many letters by their messages' keys, in one query and one more a connection."""
+    found = {one.pk: _lines(one, content, one.revision.findings if one.revision else []) for one, content in letters}
+    connections = {one.connection_id for one, _ in letters}
+    domains = _domains_of(connections)
+    for connection in connections:
+        here = [one.pk for one, _ in letters if one.connection_id == connection]
+        ours = domains.get(connection, frozenset())
+        every = [field for key in here for field in found[key]]
+        known = _contacts_of(every, ours, connection, apart_from=here, actor=actor)
+        found |= {key: _placed_all(found[key], known, ours) for key in here}
+    return found
+
+
+def _lines(message: Message, content: Content | None, findings: Sequence[Mapping[str, Any]]) -> list[Field]:
     if content is None:
         known = [("From", (message.sender,) if message.sender else ()), ("To", tuple(map(str, message.recipients)))]
         return [_field(label, values, _plain) for label, values in known]
@@ -115,7 +134,6 @@ def address_lines(
         ("Bcc", "bcc", content.bcc),
     ]
     suspicious = _marks_of(findings)
-    ours = own_domains(message)
     fields = []
     for label, name, values in lines:
         worst_first = sorted(values, key=lambda value: bare_address(value).lower() not in suspicious)
@@ -125,13 +143,20 @@ def address_lines(
     if content.sender_name and shown and shown[0].label == "From" and shown[0].addresses:
         first = replace(shown[0].addresses[0], name=content.sender_name)
         shown[0] = replace(shown[0], addresses=(first, *shown[0].addresses[1:]))
-    return _with_standings(shown, message, actor, ours)
+    return shown
 
 
 def own_domains(message: Message) -> frozenset[str]:
     """Return the domains of the connection's mailboxes."""
-    known = message.connection.mailboxes.exclude(address="").values_list("address", flat=True)
-    return frozenset(address.rpartition("@")[2].lower().rstrip(".") for address in known)
+    return _domains_of({message.connection_id}).get(message.connection_id, frozenset())
+
+
+def _domains_of(connections: Collection[int]) -> dict[int, frozenset[str]]:
+    found: dict[int, set[str]] = {}
+    known = Mailbox.objects.filter(connection__in=connections).exclude(address="")
+    for connection, address in known.values_list("connection_id", "address"):
+        found.setdefault(connection, set()).add(address.rpartition("@")[2].lower().rstrip("."))
+    return {connection: frozenset(domains) for connection, domains in found.items()}
 
 
 def spell_out(address: str) -> tuple[Letter, ...]:
@@ -203,16 +228,24 @@ def _marks_of(findings: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[str
     return marks
 
 
-def _with_standings(fields: Iterable[Field], message: Message, actor: Actor, ours: Collection[str]) -> list[Field]:
-    found = list(fields)
-    outside = {
-        one.value.lower() for field in found for one in field.addresses if "@" in one.value and not _inside(one, ours)
-    }
-    earlier = Message.objects.visible_to(actor).filter(connection=message.connection_id).exclude(pk=message.pk)
-    known = contacts_in(earlier, sorted(outside))
+def _with_standings(fields: Sequence[Field], message: Message, actor: Actor, ours: Collection[str]) -> list[Field]:
+    known = _contacts_of(fields, ours, message.connection_id, apart_from=[message.pk], actor=actor)
+    return _placed_all(fields, known, ours)
+
+
+def _contacts_of(
+    fields: Iterable[Field], ours: Collection[str], connection: int, *, apart_from: Sequence[int], actor: Actor
+) -> dict[str, Contact]:
+    every = (one for field in fields for one in field.addresses)
+    outside = {one.value.lower() for one in every if "@" in one.value and not _inside(one, ours)}
+    earlier = Message.objects.visible_to(actor).filter(connection=connection).exclude(pk__in=apart_from)
+    return contacts_in(earlier, sorted(outside))
+
+
+def _placed_all(fields: Iterable[Field], known: Mapping[str, Contact], ours: Collection[str]) -> list[Field]:
     seen: set[str] = set()
     return [
-        replace(field, addresses=tuple(_placed(one, known, ours, seen) for one in field.addresses)) for field in found
+        replace(field, addresses=tuple(_placed(one, known, ours, seen) for one in field.addresses)) for field in fields
     ]
 
 

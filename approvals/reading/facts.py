@@ -47,9 +47,9 @@ _DATE = re.compile(
     rf"|\b(?P<a5>[0-3]?[0-9])/(?P<b5>[0-3]?[0-9])/(?P<y5>[12][0-9]{{3}})\b",
     re.IGNORECASE,
 )
-_NAME = (
-    r"[^\W\d_][\w'’.-]{0,30}(?: (?:(?:van|von|de|da|der|den|le|la|del|di|bin|al) ){0,2}[^\W\d_a-z][\w'’.-]{0,30}){0,3}"
-)
+_WORD_OF_NAME = r"[^\W\d_a-z][\w'’.-]{0,30}"
+_PARTICLES = r"(?:(?:van|von|de|da|der|den|le|la|del|di|bin|al) ){0,2}"
+_NAME = rf"{_WORD_OF_NAME}(?: {_PARTICLES}{_WORD_OF_NAME}){{0,3}}"
 _GREETING = re.compile(
     rf"(?:^|\n) ?(?:(?i:dear|hello|hi|hey|good (?:morning|day|afternoon|evening)|hallo|guten tag|liebe[rs]?|"
     rf"sehr geehrte[rs]?|bonjour|cher|chère|hola|estimad[oa]|querid[oa])) "
