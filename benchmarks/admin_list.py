@@ -32,19 +32,8 @@ def message_list() -> Callable[[Any], Any]:
     class MessageAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
         """What the queue shows of a message, each in a column."""
 
-        list_display = (
-            "held_at",
-            "to",
-            "subject",
-            "mailbox",
-            "risk_level",
-            "rules",
-            "started_by",
-            "expires_at",
-            "last",
-        )
+        list_display = ("held_at", "to", "subject", "mailbox", "findings", "holder", "started_by", "last")
         list_filter = ("mailbox", "risk_level")
-        list_select_related = ("mailbox",)
         list_per_page = 50
         ordering = ("held_at", "id")
         search_fields = ("subject",)
@@ -55,6 +44,14 @@ def message_list() -> Callable[[Any], Any]:
         @admin.display
         def to(self, message: Message) -> str:
             return ", ".join(message.recipients)
+
+        @admin.display
+        def findings(self, message: Message) -> str:
+            return ", ".join(one["rule"] for one in message.revision.findings) if message.revision else ""
+
+        @admin.display
+        def holder(self, message: Message) -> str:
+            return str(message.claim.person) if hasattr(message, "claim") else ""
 
         @admin.display
         def last(self, message: Message) -> str:

@@ -33,7 +33,7 @@ def facets_of(message: Message, *, content: Content, findings: Iterable[Mapping[
     try:
         return {**_people(message, content), **_letter(message, content), **risk_facets(findings)}
     except Exception:
-        log.exception("no facets of a message", extra={"message": str(message.public_id)})
+        log.exception("no facets of a message", extra={"about": str(message.public_id)})
         return {"search": _stored("")}
 
 
@@ -72,15 +72,17 @@ def started_by(message: Message) -> str:
 
 def _letter(message: Message, content: Content) -> dict[str, Any]:
     text = text_of(content)
-    to = (*everybody(content), *content.to, *content.cc, *content.bcc)
+    named = (*content.to, *content.cc, *content.bcc)
     senders = filter(None, (content.sender, content.reply_to))
-    trigger = [str(value) for value in message.trigger.values() if isinstance(value, str | int | float)]
+    # In an order of their own: PostgreSQL keeps none.
+    trigger = [str(value) for _, value in sorted(message.trigger.items()) if isinstance(value, str | int | float)]
     parts = (
         (FROM, [word for one in senders for word in words_of_address(bare_address(one))]),
         (FROM, words_of(content.sender_name)),
         (BY, [word for told in (started_by(message), *trigger[:50]) for word in words_of(told[:500])]),
         (LETTER, words_of(content.subject)),
-        (TO, [word for one in to for word in (*words_of_address(bare_address(one)), *_name_in(one))]),
+        (TO, [word for one in everybody(content) for word in words_of_address(one)]),
+        (TO, [word for one in named for word in words_of(one.rpartition("<")[0])]),
         (LETTER, [word for one in content.attachments for word in words_of(one.name)]),
         (LETTER, words_of(text)),
     )
@@ -91,10 +93,6 @@ def _letter(message: Message, content: Content) -> dict[str, Any]:
         "has_attachments": bool(content.attachments),
         "search": _stored(vector(parts)),
     }
-
-
-def _name_in(address: str) -> list[str]:
-    return words_of(address.rpartition("<")[0])
 
 
 def _stored(words: str) -> Cast:

@@ -96,7 +96,10 @@ class Message(models.Model):
             # History, newest first.
             models.Index(F("changed_at").desc(), F("id").desc(), name="message_changed"),
             models.Index(
-                F("changed_at").desc(), F("id").desc(), condition=Q(state__in=("failed", "bounced")), name="message_failed"
+                F("changed_at").desc(),
+                F("id").desc(),
+                condition=Q(state__in=("failed", "bounced")),
+                name="message_failed",
             ),
             # Whose content is still to be fetched; among many that wait these are few.
             models.Index(fields=["held_at"], condition=Q(state="held", hydrated_at=None), name="message_to_hydrate"),

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from django.apps import apps
+from django.contrib.postgres.fields import ArrayField
 from django.core.exceptions import EmptyResultSet
 from django.db.models import (
     BooleanField,
@@ -66,21 +67,14 @@ class _Follows(Func):
         return f"({left}) {self.sign} ({right})", [value for _, values in parts for value in values]
 
 
-class _CountOf(Subquery):
-    """How many rows a query has, that was cut at COUNTED."""
-
-    template = "(SELECT count(*) FROM (%(subquery)s) AS gathered)"
-    output_field = IntegerField()
-
-
-class _OddOf(Subquery):
-    """How many of a query's rows do not have the value that most of them have."""
+class _KindsOf(Subquery):
+    """How many rows a query has, and how many of them do not name the sums that most of them name."""
 
     template = (
-        "(SELECT coalesce(sum(n) - max(n), 0) FROM"
+        "(SELECT ARRAY[coalesce(sum(n), 0), coalesce(sum(n) - max(n), 0)]::int[] FROM"
         " (SELECT count(*) AS n FROM (%(subquery)s) AS one GROUP BY one.amounts) AS kinds)"
     )
-    output_field = IntegerField()
+    output_field = ArrayField(IntegerField())
 
 
 def order_of(filters: Filters) -> str:
@@ -168,10 +162,7 @@ class QueueReads(StandingReads):
 
     def _counted(self, others: Self) -> Self:
         """PostgreSQL works these out for the rows of the page alone."""
-        some = others.order_by()
-        return self.annotate(
-            gathered=_CountOf(some.values("pk")[: COUNTED + 1]), odd=_OddOf(some.values("amounts")[: COUNTED + 1])
-        )
+        return self.annotate(kinds=_KindsOf(others.order_by().values("amounts")[: COUNTED + 1]))
 
 
 def words_asked(filters: Filters) -> str:

@@ -12,7 +12,7 @@ from django.views.decorators.http import require_safe
 
 from approvals.desk.filters import GROUPS, ORDERS, RISKS, TABS, Filters
 from approvals.desk.places import as_number
-from approvals.forms import QueueForm
+from approvals.forms import MessageForm, QueueForm
 from approvals.models import Decision, Mailbox, Message, SavedView
 from approvals.querysets import MessageQuerySet
 from approvals.querysets.queue import (
@@ -26,6 +26,7 @@ from approvals.querysets.queue import (
     weights_spelled,
 )
 from approvals.risk import RULES
+from approvals.views.decided import just_decided
 from approvals.views.rows import Row, as_json, chips_of, rows_of
 from common.pages import DeskRequest, page_or_fragment
 from people.actors import Actor
@@ -44,6 +45,7 @@ def queue(request: DeskRequest) -> HttpResponse:
     if request.GET.get("format") == "json":
         return JsonResponse(_for_scripts(actor, filters))
     context = queue_context(actor, filters=filters, now=timezone.now(), mailboxes=mailboxes_of(request))
+    context |= just_decided(actor, MessageForm(request.GET).just_decided())
     return page_or_fragment(request, page="approvals/queue.html", fragment="approvals/_list.html", context=context)
 
 
@@ -107,7 +109,7 @@ def _frame(filters: Filters, told: dict[str, Any]) -> dict[str, Any]:
         "oldest": next(iter(told["oldest"] or ()), None),
         "newest": told["newest"] or [],
         "matching": counted(told["matching"]) if filters.narrows else "",
-        "unsearched": told.get("unread", 0),
+        "unsearched": told.get("unsearched", 0),
         "put_off": told["put_off"],
         "moved": told.get("moved", 0),
         "is_first_page": filters.after is None,
@@ -173,6 +175,11 @@ def newest_of(actor: Actor) -> Part:
     """Return how to ask for the last that came, by which an open page tells what it does not show yet."""
     newest = Message.objects.waiting_for(actor).order_by("-held_at", "-pk")
     return list_of(newest.values_list("public_id")[:20])
+
+
+def cut(messages: MessageQuerySet) -> Any:
+    """Return as many as are counted."""
+    return messages.order_by().values("pk")[: COUNTED + 1]
 
 
 def counted(number: int) -> str:

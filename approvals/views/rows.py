@@ -3,7 +3,10 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any
+
+from django.urls import reverse
 
 from approvals.desk.filters import NARROWING, RISKS, Filters
 from approvals.models import Decision, Mailbox, Message
@@ -48,6 +51,11 @@ class Row:
     holder: str = ""
 
     @property
+    def address(self) -> str:
+        """Where the message stands; made by hand, because a page has fifty."""
+        return f"{_queue_address()}{self.message.public_id}/"
+
+    @property
     def others(self) -> int:
         """How many get it besides the one whose address is shown, copies included where they are known."""
         return max(len(self.message.addresses), len(self.message.recipients)) - 1
@@ -61,6 +69,11 @@ class Row:
     def words(self) -> tuple[str, ...]:
         """Up to three reasons for that."""
         return tuple(dict.fromkeys(self.score.words))[:MAX_WORDS]
+
+
+@cache
+def _queue_address() -> str:
+    return reverse("queue")
 
 
 def rows_of(
@@ -84,10 +97,9 @@ def _row(message: Message, filters: Filters, actor: Actor, now: datetime, weight
 
 
 def _gathered(message: Message, filters: Filters) -> Gathered | None:
-    number: int = getattr(message, "gathered", 0)
+    number, odd = getattr(message, "kinds", (0, 0))
     if number < 2:
         return None
-    odd: int = getattr(message, "odd", 0)
     words, members = {
         "thread": ("in this thread", {"thread": message.thread_id}),
         "run": ("of this run", {"run": message.run_id}),

@@ -1,0 +1,73 @@
+"""What the queue sorts and searches by: worked out when a content is read, and afterwards for what came before."""
+
+import pytest
+
+from approvals import tasks
+from approvals.desk import facets
+from approvals.models import Message
+from tests.factories import make_message
+
+pytestmark = pytest.mark.django_db
+
+EMPTY = {"search": None, "risk": 0, "risk_level": "", "rules": [], "shape": "", "addresses": [], "started_by": ""}
+LIES = "[https://acme-corp.example/pay](https://acrne-corp.example/p)"
+
+
+def columns(message):
+    """The columns as they are stored."""
+    names = ("risk", "risk_level", "rules", "shape", "amounts", "addresses", "outside", "started_by", "run_id", "bands")
+    return Message.objects.filter(pk=message.pk).values(*names, "search").get()
+
+
+def test_facets_tell_who_gets_it_and_who_started_it(connection):
+    message = make_message(
+        connection, to_addresses=["Dana <Dana@Northwind.example>"], cc=["amy@yourteam.example"],
+        additions={"auto_bcc": "archive@keep.example"}, markdown=LIES, metadata={"discord_user": "ana#1", "runId": 7},
+    )  # fmt: skip
+    found = columns(message)
+    assert sorted(found["addresses"]) == ["amy@yourteam.example", "archive@keep.example", "dana@northwind.example"]
+    assert (found["outside"], found["started_by"], found["run_id"]) == (2, "discord:ana#1", "7")
+    assert (found["risk_level"], "link_text_lies" in found["rules"]) == ("high", True)
+
+
+def test_key_started_it_where_no_person_did_and_nobody_where_mail_came_in(connection):
+    sent = make_message(connection, metadata={}, sent_by_key="k1", sent_by_key_name="Invoices")
+    came = make_message(connection, direction="inbound", **{"from": "dana@northwind.example"})
+    assert columns(sent)["started_by"] == "key:Invoices"
+    assert (columns(came)["started_by"], columns(came)["outside"]) == ("", 0)
+    assert "dana@northwind.example" in columns(came)["addresses"]
+
+
+def test_what_was_read_before_there_were_facets_gets_the_same_ones(connection):
+    message = make_message(connection, markdown=LIES)
+    before = columns(message)
+    Message.objects.filter(pk=message.pk).update(**EMPTY)
+    assert columns(message) != before
+    assert tasks.fill_facets(message.pk) == "filled"
+    assert columns(message) == before
+    assert not Message.objects.without_facets().exists()
+
+
+def test_letter_that_cannot_be_sorted_is_read_all_the_same(connection, monkeypatch):
+    def fail(content):
+        raise RecursionError
+
+    monkeypatch.setattr(facets, "shape", fail)
+    message = make_message(connection, markdown=LIES)
+    assert message.revision is not None
+    assert columns(message)["search"] == ""
+    assert not Message.objects.without_facets().exists()
+
+
+HUGE = {"many": "word " * 100_000, "one": "".join(map(chr, range(0x4E00, 0x9000))) * 10, "none": "\u202e" * 40_000}
+
+
+@pytest.mark.parametrize("kind", HUGE)
+def test_huge_letter_has_facets_too(connection, kind):
+    message = make_message(connection, markdown=HUGE[kind])
+    assert columns(message)["search"] is not None
+
+
+def test_message_is_loaded_without_what_only_the_database_reads(connection):
+    message = Message.objects.get(pk=make_message(connection).pk)
+    assert message.get_deferred_fields() == {"search", "bands"}
