@@ -1,6 +1,9 @@
 """Every read of the mirror but those of the queue."""
 
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING, Self, cast
 
 from django.apps import apps
@@ -23,7 +26,7 @@ from approvals.states import LIVE_DECISIONS, DecisionState, MessageState, Outcom
 from common.postgres.rows import Answer, run
 
 if TYPE_CHECKING:
-    from approvals.models import Message, WebhookEvent  # noqa: F401 - the queryset's type parameter
+    from approvals.models import Message, WebhookEvent
 
 
 class MessageQuerySet(QueueReads):
@@ -104,9 +107,19 @@ class MessageQuerySet(QueueReads):
         """The message that a webhook was about; none where its body did not tell."""
         return self.filter(connection=event.connection_id, upstream_id=event.email_id)
 
+    def come_or_left(self, states: Collection[str]) -> Self:
+        """Those in one of these states, and received mail that is held: it has come all the same."""
+        return self.filter(Q(state__in=states) | Q(direction="inbound", state=MessageState.HELD))
+
     def in_thread(self, mailbox: int, thread_id: str) -> Self:
         """Those of one conversation of one mailbox (relies on the partial index message_thread)."""
         return self.filter(mailbox=mailbox, thread_id=thread_id).exclude(thread_id="")
+
+    def in_threads_of(self, messages: "Sequence[Message]") -> Self:
+        """Those of the conversations that these belong to, without what they say (message_thread)."""
+        places = {(one.mailbox_id, one.thread_id) for one in messages if one.thread_id and one.mailbox_id}
+        either = [Q(mailbox=mailbox, thread_id=thread) for mailbox, thread in places]
+        return self.filter(reduce(or_, either)).exclude(thread_id="") if either else self.none()
 
     def overdue(self) -> Self:
         """Past their time for a while and still held, although the expiry rule should have rejected them."""

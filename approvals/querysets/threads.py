@@ -1,6 +1,9 @@
 """Every read of conversations."""
 
+from collections.abc import Sequence
 from datetime import timedelta
+from functools import reduce
+from operator import or_
 from typing import TYPE_CHECKING, Self
 
 from django.apps import apps
@@ -32,6 +35,12 @@ class ThreadQuerySet(models.QuerySet["Thread"]):
         if not message.thread_id or message.mailbox_id is None:
             return self.none()
         return self.filter(mailbox=message.mailbox_id, upstream_id=message.thread_id)
+
+    def of_messages(self, messages: "Sequence[Message]") -> Self:
+        """The threads that these messages belong to (thread_once)."""
+        places = {(one.mailbox_id, one.thread_id) for one in messages if one.thread_id and one.mailbox_id}
+        either = [Q(mailbox=mailbox, upstream_id=thread) for mailbox, thread in places]
+        return self.filter(reduce(or_, either)) if either else self.none()
 
     def older_than(self, age: timedelta) -> Self:
         """Those that were not read for so long."""

@@ -64,10 +64,15 @@ def says(row: Mapping[str, Any]) -> bool:
     return any(row.get(name) is not None for name in _BODIES)
 
 
-def letter_of_message(message: Message) -> ThreadLetter:
-    """Return the letter that a message of the mirror is."""
-    content = stored_content(message.revision) if message.revision else None
-    is_fact = message.state in FACTS
+def has_come_or_left(message: Message) -> bool:
+    """Whether a message of the mirror is a fact of its thread; received mail that is held has come all the same."""
+    return message.state in FACTS or (message.direction == "inbound" and message.state == MessageState.HELD)
+
+
+def letter_of_message(message: Message, *, with_text: bool = True) -> ThreadLetter:
+    """Return the letter that a message of the mirror is; without its text where nobody is to read it."""
+    content = stored_content(message.revision) if with_text and message.revision else None
+    is_fact = has_come_or_left(message)
     # When it left is known as long as nothing else was heard of it since.
     has_just_left = message.direction != "inbound" and message.state in (MessageState.APPROVED, MessageState.SENT)
     return ThreadLetter(

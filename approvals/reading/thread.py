@@ -3,13 +3,18 @@
 Reads what is stored. That an approval needs what came since to be ticked is said here once, for every surface.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from django.db.models import Prefetch
 
 from approvals.errors import ThreadMovedOn
 from approvals.models import Message, Thread, ThreadLetter
-from approvals.reading.letters import FACTS, letter_of_message, messages_in, written_at
+from approvals.reading.letters import FACTS, has_come_or_left, letter_of_message, messages_in, written_at
 from approvals.showing import named
 
+# Of all threads that are looked at together.
+MAX_SIBLINGS = 5000
 _WORDS = {
     Thread.Problem.NO_KEY: "The thread is not visible with this key.",
     Thread.Problem.REFUSED: "The thread is not visible with this key: MultiMail refuses it.",
@@ -89,17 +94,56 @@ def conversation_of(message: Message) -> Conversation:
     if not message.thread_id or message.mailbox_id is None:
         return Conversation()
     thread = Thread.objects.of_message(message).first()
-    kept = {letter.upstream_id: letter for letter in thread.letters.all()} if thread else {}
+    kept = list(thread.letters.all()) if thread else []
+    siblings = messages_in(message.mailbox_id, message.thread_id)
+    return _told(message, thread, kept, siblings, with_text=True)
+
+
+def came_since(messages: Sequence[Message]) -> dict[int, ThreadLetter]:
+    """Return, by the keys of drafts that letters of their threads came after, the newest of those, without its text.
+
+    In three queries whatever the number of drafts, and from the newest letters of their threads.
+    """
+    drafts = [one for one in messages if one.thread_id and one.mailbox_id and one.direction != "inbound"]
+    if not drafts:
+        return {}
+    letters = Prefetch("letters", queryset=ThreadLetter.objects.defer("text"))
+    threads = {
+        (one.mailbox_id, one.upstream_id): one for one in Thread.objects.of_messages(drafts).prefetch_related(letters)
+    }
+    siblings: dict[tuple[int | None, str], list[Message]] = {}
+    for one in Message.objects.in_threads_of(drafts).come_or_left(FACTS).order_by("-held_at")[:MAX_SIBLINGS]:
+        siblings.setdefault((one.mailbox_id, one.thread_id), []).append(one)
+    found = {}
+    for draft in drafts:
+        place = (draft.mailbox_id, draft.thread_id)
+        thread = threads.get(place)
+        kept = list(thread.letters.all()) if thread else []
+        late = _told(draft, thread, kept, siblings.get(place, []), with_text=False).late
+        if late:
+            found[draft.pk] = late[0]
+    return found
+
+
+def _told(
+    message: Message,
+    thread: Thread | None,
+    letters: Sequence[ThreadLetter],
+    siblings: Sequence[Message],
+    *,
+    with_text: bool,
+) -> Conversation:
+    kept = {letter.upstream_id: letter for letter in letters}
     own = kept.pop(message.upstream_id, None)
-    for sibling in messages_in(message.mailbox_id, message.thread_id):
+    for sibling in siblings:
         known = kept.get(sibling.upstream_id)
         if sibling.pk == message.pk:
             continue
         # The mirror may have heard by a webhook what the last read of the thread could not tell.
-        if known is None or (sibling.state in FACTS and not known.is_fact):
-            kept[sibling.upstream_id] = letter_of_message(sibling)
-    letters = tuple(sorted(kept.values(), key=lambda letter: (letter.at, letter.pk or 0), reverse=True))
+        if known is None or (has_come_or_left(sibling) and not known.is_fact):
+            kept[sibling.upstream_id] = letter_of_message(sibling, with_text=with_text)
+    told = tuple(sorted(kept.values(), key=lambda letter: (letter.at, letter.pk or 0), reverse=True))
     since = written_at(message, own)
     is_draft = message.direction != "inbound"
-    late = tuple(letter for letter in letters if is_draft and letter.is_fact and letter.at > since)
-    return Conversation(letters, late, thread, has_thread=True)
+    late = tuple(letter for letter in told if is_draft and letter.is_fact and letter.at > since)
+    return Conversation(told, late, thread, has_thread=True)

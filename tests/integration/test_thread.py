@@ -364,6 +364,18 @@ def test_webhook_of_a_letter_has_its_thread_read_once_it_is_committed(
     assert (thread.wanted, nudged[-1]) == (True, ("approvals.tasks.read_thread", thread.pk))
 
 
+def test_received_mail_that_the_read_key_does_not_see_counts_by_its_webhook(gateway, draft, upstream, reviewer):
+    tell(upstream, letter(1, -5))
+    read(draft)
+    held = {"direction": "inbound", "status": "pending_inbound_approval"}
+    body = event_body("oversight.pending", thread_id="T1", email_id="01HELD", **held)
+    ingest.receive_webhook(connection=gateway, body=body, secret_used="current")
+    read(draft)
+    assert [one.upstream_id for one in conversation_of(draft).late] == ["01HELD"]
+    with pytest.raises(ThreadMovedOn):
+        approve(draft, reviewer)
+
+
 def test_letter_of_a_thread_in_which_nobody_waits_is_not_asked_about(gateway, upstream):
     came = make_message(gateway, thread_id="T9")
     Message.objects.filter(pk=came.pk).update(state="sent")
