@@ -99,3 +99,27 @@ def test_files_of_mail_that_nobody_let_in_are_kept_from_agents(world: World, sta
         assert world.call("GET", path).status_code == 403
         assert world.call("GET", path, key="watching reader").status_code == 200
     assert Email.objects.get(pk=email.pk).status == status
+
+
+def held_file(world: World, email_id: str, name: str = NAME, key: str = "desk") -> Any:
+    return world.call("GET", f"/v1/oversight/pending/{email_id}/attachments/{quote(name)}", key=key)
+
+
+def test_whoever_decides_reads_the_files_of_what_is_held_and_of_nothing_else(world: World, other: World):
+    email_id = world.held(attachments=[FILE])
+    for key in ("desk", "watcher"):
+        answer = held_file(world, email_id, key=key)
+        assert (answer.status_code, answer.content) == (200, b"<b>hi</b>")
+        assert "sandbox" in answer["Content-Security-Policy"]
+    assert held_file(world, email_id, key="agent").status_code == 403
+    assert held_file(world, email_id, "none").status_code == 404
+    assert held_file(other, email_id).status_code == 404
+    world.decide(email_id)
+    assert held_file(world, email_id).status_code == 404
+
+
+def test_files_of_received_mail_that_waits_are_read_by_whoever_decides(world: World):
+    email = make_inbound(world, status=Status.PENDING_INBOUND_APPROVAL, has_attachments=True)
+    Attachment.objects.create(email=email, name=NAME, content_type="text/plain", size=1, sha256="", content=b"x")
+    assert held_file(world, email.pk).content == b"x"
+    assert Email.objects.get(pk=email.pk).status == Status.PENDING_INBOUND_APPROVAL

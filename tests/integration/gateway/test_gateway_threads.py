@@ -27,6 +27,28 @@ def test_thread_lists_oldest_first_and_marks_nothing_read(world: World):
     assert Email.objects.get(pk=first.pk).status == Status.UNREAD
 
 
+def test_thread_with_bodies_gives_what_letters_say_and_marks_nothing_read(world: World):
+    first = make_inbound(world, markdown="Where is it?", html="<p>Where is it?</p>")
+    hidden = make_inbound(world, status=Status.PENDING_INBOUND_APPROVAL, markdown="not let in")
+    add_key(world, "watching reader", ["read", "oversight_read"])
+    for key, seen in (("reader", 1), ("watching reader", 2)):
+        told = world.call("GET", f"{world.base}/threads/t?bodies=true", key=key).json()
+        assert len(told["emails"]) == seen
+        assert (told["emails"][0]["markdown"], told["emails"][0]["html_body"]) == (
+            "Where is it?",
+            "<p>Where is it?</p>",
+        )
+    assert {Email.objects.get(pk=one.pk).status for one in (first, hidden)} == {first.status, hidden.status}
+
+
+def test_thread_with_bodies_gives_the_newest_letters_only(world: World, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(threads, "MOST_BODIES", 2)
+    made = [make_inbound(world) for _ in range(3)]
+    told = world.call("GET", f"{world.base}/threads/t?bodies=true").json()
+    assert [row["id"] for row in told["emails"]] == [one.pk for one in made[1:]]
+    assert (told["message_count"], told["truncated"]) == (3, True)
+
+
 def test_thread_flat_gives_to_as_text(world: World):
     make_inbound(world)
     for path in ("/get_thread", "/v1/get_thread"):
