@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from approvals.risk.findings import RiskContext
+from approvals.risk.resembling import MAX_DOMAIN
 from approvals.showing.links import registered_domain
 from common.fingerprint import Content, normalise_address
 
@@ -72,8 +73,8 @@ def own_domains(context: RiskContext) -> frozenset[str]:
 
 
 def domain_of(address: str) -> str:
-    """Return the domain of a normalised address."""
-    return address.rpartition("@")[2]
+    """Return the domain of a normalised address; of one too long to be a domain, its end."""
+    return address.rpartition("@")[2][-MAX_DOMAIN - 1 :]
 
 
 def is_kin(domain: str, other: str) -> bool:

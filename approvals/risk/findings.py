@@ -68,12 +68,16 @@ def finding(
     *,
     anchor: str = "",
 ) -> Finding:
-    """Return a finding of a registered rule. Evidence is cut short: it is kept with the revision for good."""
+    """Return a finding of a registered rule. It is cut short: it is kept with the revision for good."""
     registered = RULES[rule]
-    cut = tuple(piece if len(piece) <= 300 else piece[:299] + "…" for piece in islice(evidence, MAX_EVIDENCE))
+    kept = tuple(_cut(piece, 300) for piece in islice(evidence, MAX_EVIDENCE))
     found = level or registered.level
     points = counted_points(registered, found, registered.points)
-    return Finding(rule, registered.version, found, sentence, detail, cut, anchor, points)
+    return Finding(rule, registered.version, found, _cut(sentence, 500), _cut(detail, 1000), kept, anchor, points)
+
+
+def _cut(text: str, most: int) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def counted_points(rule: Rule, level: Level, points: int) -> int:

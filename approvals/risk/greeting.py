@@ -33,11 +33,13 @@ _SALUTATION = re.compile(
     r"sevgili|sayin|merhaba|draga|dragi|"
     r"уважаем(?:ыи|ая|ые)|дорог(?:ои|ая|ие)|здравствуи(?:те)?|привет|шановн(?:ии|а|і))(?= )",
 )
-_TITLES = frozenset(
+TITLES = frozenset(
     "mr mrs ms mx miss sir madam dr prof professor doctor herr herrn frau hr fr monsieur madame mademoiselle mme mlle "
     "senor senora senorita sr sra srta don dona signor signora signore sig dott dottore dottoressa ing mag dipl "
     "meneer mevrouw heer de pan pani panie panu panna pane uram holgyem bey hanim господин госпожа".split()
 )
+# Inside of names.
+PARTICLES = frozenset("van von vom zu zur der den ten ter da das de del della di do dos du la le bin ibn al el".split())
 _LINE = re.compile(r"[^\n]{1,120}")
 _WORD = re.compile(r"[^\W\d_][^\W\d_'’]{0,30}")
 _DOTTED_TITLE = re.compile(r"\b([^\W\d_]{1,7})\.")
@@ -70,15 +72,17 @@ def greeting_of(text: str) -> Greeting:
         rest = _DOTTED_TITLE.sub(_without_dot, line[salutation.end() :])
         end = _END_OF_NAME.search(rest)
         words = _WORD.findall(rest[: end.start()] if end else rest)
-        named = [word for word in words if folded(word) not in _TITLES]
+        named = [word for word in words if folded(word) not in TITLES]
+        is_titled = len(named) < len(words)
+        named = [word for word in named if word not in PARTICLES]
         if not 1 <= len(named) <= 3 or not all(word[0].isupper() for word in named):
             return Greeting()
-        return Greeting(line[:80], tuple(named), len(named) < len(words))
+        return Greeting(line[:80], tuple(named), is_titled)
     return Greeting()
 
 
 def _without_dot(match: re.Match[str]) -> str:
-    return match.group(1) + (" " if folded(match.group(1)) in _TITLES else ".")
+    return match.group(1) + (" " if folded(match.group(1)) in TITLES else ".")
 
 
 def greets_another(content: Content, shown: ShownLetter) -> Iterator[Finding]:

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
 
-from approvals.risk.greeting import greeting_of
+from approvals.risk.greeting import PARTICLES, TITLES, greeting_of
 from approvals.showing.invisibles import stripped
 from approvals.showing.links import host_of
 from approvals.showing.shown import Doubt
@@ -19,7 +19,7 @@ from approvals.showing.tokens import tokens
 from common.fingerprint import Content
 
 # Letters whose 64 bits differ in at most so many are alike; those of unrelated letters differ in about 32.
-MAX_DISTANCE = 6
+MAX_DISTANCE = 8
 
 # What stands further back is compared letter by letter (shape), or not at all (bands).
 MAX_MASKED, MAX_WORDS = 200_000, 4000
@@ -45,7 +45,11 @@ _DATE = re.compile(
 )
 _DIGITS = {ord(str(digit)): f"{chr(ord('k') + digit)}x" for digit in range(10)}
 _WORD = re.compile(r"[^\W_]+|[#*@]")
-_NAMES = re.compile(r"\*(?:\s\*)+")
+# A name with what stands before and inside it: Ms. * van *.
+_NAMES = re.compile(
+    rf"(?:\b(?:{'|'.join(sorted(TITLES | PARTICLES))})\b\.?\s){{0,4}}\*"
+    rf"(?:\s(?:(?:{'|'.join(sorted(PARTICLES))})\s)?\*){{0,6}}"
+)
 _SPACES = re.compile(r"\s+")
 
 
@@ -103,8 +107,7 @@ def _mask(text: str, named: Iterable[str]) -> str:
     text = unicodedata.normalize("NFKC", stripped(text))
     for name in named:
         text = re.sub(rf"\b{re.escape(name)}\b", "*", text)
-    text = _NAMES.sub("*", text)
-    text = _ADDRESS.sub("@", _URL.sub(_host, text.lower()))
+    text = _ADDRESS.sub("@", _URL.sub(_host, _NAMES.sub("*", text.lower())))
     text = _SPACES.sub(" ", _FILLED_IN.sub("#", text))
     return _WITH_NUMBER.sub("#", _DATE.sub("#", _WITH_NUMBER.sub("#", text))).strip() + rest
 

@@ -1,0 +1,83 @@
+"""What findings count together: published points, admins' points, milder findings, and the level that follows."""
+
+import pytest
+
+from approvals.risk import RULES, risk_level, risk_level_of, risk_words, risk_words_of, score, score_of
+from approvals.risk.findings import counted_points, finding
+from approvals.risk.score import HIGH, level_of, points_of
+
+
+def seen(*rules):
+    return [finding(rule.rstrip("-"), "Seen.", level="notice" if rule.endswith("-") else None) for rule in rules]
+
+
+def test_points_of_all_rules_add_up_and_the_level_follows():
+    total = score(seen("first_contact", "remote_content"), {})
+    assert (total.points, total.level) == (15, "notice")
+    assert [(part.rule, part.points) for part in total.parts] == [("first_contact", 10), ("remote_content", 5)]
+    assert score(seen("first_contact", "greeting_differs", "payment_details-"), {}).level == "high"
+    assert (score((), {}).points, score((), {}).level) == (0, "")
+
+
+def test_milder_finding_counts_a_fifth_and_a_rule_counts_once():
+    assert score(seen("hidden_text-"), {}).points == 12
+    assert score(seen("hidden_text-", "hidden_text", "hidden_text"), {}).points == 60
+
+
+def test_weight_takes_the_place_of_the_published_points():
+    findings = seen("hidden_text", "first_contact")
+    assert score(findings, {"hidden_text": 10}).points == 20
+    assert score(findings, {"hidden_text": 0}).level == "notice"
+    [heavy, light] = score(findings, {"hidden_text": 0, "first_contact": 100}).parts
+    assert (heavy.rule, heavy.points, heavy.published) == ("first_contact", 100, 10)
+    assert (light.rule, light.points) == ("hidden_text", 0)
+
+
+@pytest.mark.parametrize(("points", "counts"), [(0, 0), (1, 1), (4, 1), (5, 1), (9, 1), (10, 2), (100, 20)])
+def test_fifth_of_little_is_one_and_of_nothing_nothing(points, counts):
+    assert counted_points(RULES["hidden_text"], "notice", points) == counts
+    assert counted_points(RULES["first_contact"], "notice", points) == points
+
+
+def test_rule_without_points_is_noted_but_has_no_words_in_the_list():
+    findings = seen("hidden_text", "first_contact")
+    assert risk_words(findings, {"hidden_text": 0}) == ("first contact",)
+    assert risk_level(findings, {"hidden_text": 0, "first_contact": 0}) == ""
+
+
+def test_words_come_heaviest_first_and_are_three():
+    findings = seen("not_visible", "first_contact", "payment_details-", "greeting_differs")
+    assert risk_words(findings) == ("greets another", "payment", "first contact")
+    assert risk_words(findings, {"not_visible": 100})[0] == "parts unseen"
+
+
+@pytest.mark.parametrize(
+    ("points", "level"), [(0, ""), (1, "notice"), (HIGH - 1, "notice"), (HIGH, "high"), (900, "high")]
+)
+def test_level_follows_the_points(points, level):
+    assert level_of(points) == level
+
+
+def test_stored_findings_of_rules_that_are_gone_keep_what_they_counted():
+    stored = [{"rule": "gone", "version": 1, "level": "high", "points": 55}, {"rule": "older", "level": "high"}]
+    assert score_of(stored, {}).points == 105
+    assert score_of(stored, {"gone": 0}).points == 105
+    assert (risk_level_of(stored), risk_words_of(stored)) == ("high", ())
+
+
+def test_findings_stored_before_there_were_points_are_scored_by_their_rule():
+    stored = [{"rule": "hidden_text", "version": 1, "level": "high", "sentence": "Seen."}]
+    assert score_of(stored, {}).points == 60
+
+
+def test_finding_keeps_what_it_counts_as_published():
+    assert [one.points for one in seen("hidden_text", "hidden_text-", "first_contact")] == [60, 12, 10]
+    assert points_of(seen("hidden_text")[0], {"hidden_text": 7}) == 7
+
+
+def test_published_rules_weigh_as_their_level_says_and_stand_in_that_order():
+    points = [rule.points for rule in RULES.values()]
+    assert points == sorted(points, reverse=True)
+    assert all(1 <= rule.points <= 100 and level_of(rule.points) == rule.level for rule in RULES.values())
+    assert all(rule.looks_for.endswith(".") and len(rule.name) <= 40 for rule in RULES.values())
+    assert len({rule.words for rule in RULES.values()}) == len(RULES)
