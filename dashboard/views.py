@@ -23,6 +23,7 @@ from dashboard.foundations import postgresql_answers, redis_answers
 from dashboard.metrics import exposition
 from dashboard.middleware import live_origin
 from dashboard.models import Tick
+from dashboard.overview import overview_of
 from people.actors import Actor
 
 log = logging.getLogger(__name__)
@@ -51,6 +52,7 @@ def _today(actor: Actor) -> dict[str, Any]:
         "in_doubt": visible.in_doubt().count(),
         "failed": visible.failed().changed_since(today).count(),
         "lines": with_subjects(lines(Entry.objects.readable_by(actor).telling().newest_first()[:12])),
+        "panels": overview_of(actor, now=timezone.now()),
         "now": timezone.now(),
     }
 

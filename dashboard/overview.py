@@ -1,0 +1,210 @@
+"""What the home page tells in figures: what waits, how long deciding takes, who decides, what was caught and refused.
+
+It turns what the reads answer into words, charts and tables. It decides nothing, and shows nobody more than they may
+see: every read starts from what is visible to the actor.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from approvals.models import Decision, Message, Verdict
+from approvals.querysets import DecisionQuerySet
+from approvals.querysets.figures import waiting_by_age
+from approvals.risk.rules import RULES
+from audit.models import Entry
+from audit.trail import lines
+from dashboard.charts import Bars, Days, bars, days, spoken, week_until
+from people.actors import Actor
+
+COUNTED = 1000
+# So many kinds of findings have a bar of their own.
+SHOWN = 7
+# So many refusals are read one by one; the ledger has all of them.
+READ = 2000
+_AGES = {
+    "minutes": "under 5 min",
+    "hour": "5 min to 1 h",
+    "hours": "1 h to 4 h",
+    "day": "4 h to a day",
+    "longer": "longer than a day",
+}
+# How the sentence of a refusal begins, and what it is called here; the first that fits counts.
+_CAUSES = (
+    ("The message changed after you opened it", "changed"),
+    ("The content changed", "changed"),
+    ("The content at MultiMail is no longer", "changed"),
+    ("MultiMail shows more of the message now", "changed"),
+    ("The time to approve this message is over", "expired"),
+    ("It cannot be approved: what was fetched", "files"),
+    ("This message is not held any more", "first"),
+)
+_REFUSED = {
+    "changed": "Changed after it was read",
+    "expired": "Its time was over",
+    "switch": "Kept by the kill switch now",
+    "files": "An attached file was another",
+    "first": "Somebody else was first",
+    "other": "For another reason",
+}
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One chart with its words: `summary` says the same as the picture, `rows` are the table behind it.
+
+    `rows` are empty where there is nothing to tell; then `empty` says so, and what to do next.
+    """
+
+    name: str
+    title: str
+    lead: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    empty: str
+    summary: str = ""
+    bars: Bars | None = None
+    days: Days | None = None
+
+
+def overview_of(actor: Actor, *, now: datetime) -> list[Panel]:
+    """Return the panels of the home page, in the order in which they are shown."""
+    visible = Message.objects.visible_to(actor)
+    made = Decision.objects.visible_to(actor)
+    return [
+        waiting(waiting_by_age(visible.awaiting_review())),
+        times(made.of_the_week().by_people().times_by_day(), now=now),
+        people((Verdict.objects if actor.sees_all() else Verdict.objects.on(visible)).of_the_week().paces()),
+        caught(made.of_the_week().by_people().caught_by_rule()),
+        refused(_refusals(actor, made)),
+    ]
+
+
+def waiting(ages: Mapping[str, int]) -> Panel:
+    """Return what waits, by how long it has."""
+    tones = {"day": "amber", "longer": "rose"}
+    told = [(name, words, ages[name]) for name, words in _AGES.items()]
+    return Panel(
+        name="waits",
+        title="What waits",
+        lead="For a decision, by how long it has been held.",
+        head=("Held for", "Messages"),
+        rows=tuple((words, _number(value)) for _, words, value in told) if any(ages.values()) else (),
+        empty="Nothing waits. What an agent wants to send appears here as soon as it is held.",
+        summary=_listed(f"{_number(value)} {words}" for _, words, value in told if value),
+        bars=bars(
+            [(words, _number(value), [(min(value, COUNTED), tones.get(name, "calm"))]) for name, words, value in told]
+        ),
+    )
+
+
+def times(found: Sequence[Mapping[str, Any]], *, now: datetime) -> Panel:
+    """Return how long messages were held until a person decided, day by day."""
+    by_day = {row["day"]: row for row in found}
+    figures = [(day, by_day.get(day)) for day in week_until(now.date())]
+    told = [
+        (f"{day:%A}", str(row["number"]), spoken(row["median"]), spoken(row["most"])) for day, row in figures if row
+    ]
+    return Panel(
+        name="times",
+        title="How long it takes",
+        lead="From being held to a person's decision, in the last 7 days (UTC).",
+        head=("Day", "Decisions", "Half within", "95 of 100 within"),
+        rows=tuple(told),
+        empty="Nobody has decided anything in the last 7 days. Once somebody has, this shows how long senders waited.",
+        summary=_listed(f"{day}: half within {half}, 95 of 100 within {most}" for day, _, half, most in told),
+        days=days([(day, row["median"] if row else None, row["most"] if row else None) for day, row in figures]),
+    )
+
+
+def people(found: Sequence[Mapping[str, Any]]) -> Panel:
+    """Return who decided how much, and how long the letter was open before. By name: it is no contest."""
+    rows = [_person(row) for row in found]
+    return Panel(
+        name="people",
+        title="Who decides",
+        lead="In the last 7 days, and how long the letter was open before. Letters differ: this compares nobody.",
+        head=("Who", "Decisions", "Approved", "Half within"),
+        rows=tuple((name, str(number), str(approved), half) for name, number, approved, half in rows),
+        empty="Nobody has decided anything in the last 7 days. Each reviewer's number stands here once they have.",
+        summary=_listed(f"{name}: {number}, half within {half}" for name, number, _, half in rows),
+        bars=bars([(name, f"{number} · half within {half}", [(number, "blue")]) for name, number, _, half in rows]),
+    )
+
+
+def caught(found: Sequence[tuple[str, int, int]]) -> Panel:
+    """Return what people rejected or sent back, by what the rules had seen in it."""
+    named = sorted((row for row in found if row[0]), key=lambda row: (-row[1] - row[2], row[0]))
+    told = [(_words(rule), rejected, back) for rule, rejected, back in named[:SHOWN]]
+    if others := named[SHOWN:]:
+        told.append(("Other findings", sum(row[1] for row in others), sum(row[2] for row in others)))
+    told += [("No rule saw anything", rejected, back) for rule, rejected, back in found if not rule]
+    return Panel(
+        name="caught",
+        title="What was caught",
+        lead="Rejected or sent back by people in the last 7 days. A letter counts under each of its findings.",
+        head=("Finding", "Rejected", "Sent back"),
+        rows=tuple((words, str(rejected), str(back)) for words, rejected, back in told),
+        empty="Nothing was rejected or sent back in the last 7 days. What people stop is told here by its findings.",
+        summary=_listed(f"{words}: {_both(rejected, back)}" for words, rejected, back in told),
+        bars=bars([(words, _both(one, two), [(one, "rose"), (two, "amber")]) for words, one, two in told]),
+    )
+
+
+def refused(causes: Counter[str]) -> Panel:
+    """Return what the desk itself did not let go, by why."""
+    told = [(words, causes[name]) for name, words in _REFUSED.items() if causes[name]]
+    return Panel(
+        name="refused",
+        title="What the desk refused",
+        lead="Presses and decisions of the last 7 days that it did not let through.",
+        head=("Why", "How often"),
+        rows=tuple((words, _number(value)) for words, value in told),
+        empty="Nothing in the last 7 days: no letter changed after it was read, and none ran out of time.",
+        summary=_listed(f"{words}: {_number(value)}" for words, value in told),
+        bars=bars([(words, _number(value), [(min(value, COUNTED), "violet")]) for words, value in told]),
+    )
+
+
+def cause_of(sentence: str) -> str:
+    """Return which kind of refusal a sentence of the desk tells."""
+    if "this message first, at" in sentence:
+        return "first"
+    return next((cause for start, cause in _CAUSES if sentence.startswith(start)), "other")
+
+
+def _refusals(actor: Actor, made: DecisionQuerySet) -> Counter[str]:
+    causes: Counter[str] = Counter()
+    for rule, explanation, number in made.ended_by_the_desk():
+        causes["expired" if rule == "expiry" else cause_of(explanation)] += number
+    entries = Entry.objects.readable_by(actor).of_action("verdict.refused").since(timedelta(days=7))
+    for line in lines(entries.newest_first()[:READ]):
+        causes[cause_of(line.details.get("explanation", ""))] += 1
+    causes["switch"] = made.kept_by_switch()[: COUNTED + 1].count()
+    return causes
+
+
+def _person(row: Mapping[str, Any]) -> tuple[str, int, int, str]:
+    half = spoken(row["median"]) if row["noted"] else "an unknown time"
+    return row["person__name"] or row["person__email"], row["number"], row["approved"], half
+
+
+def _words(rule: str) -> str:
+    """A finding as the queue names it."""
+    known = RULES.get(rule)
+    return (known.words if known else rule.replace("_", " ")).capitalize()
+
+
+def _both(rejected: int, back: int) -> str:
+    parts = [f"{rejected} rejected"] if rejected or not back else []
+    return ", ".join([*parts, *([f"{back} sent back"] if back else [])])
+
+
+def _number(value: int) -> str:
+    return f"{COUNTED}+" if value > COUNTED else str(value)
+
+
+def _listed(parts: Iterable[str]) -> str:
+    return "; ".join(parts)
