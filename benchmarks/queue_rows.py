@@ -5,7 +5,7 @@ import os
 import psycopg
 from django.db import connection as database
 
-# Every eighth has a finding, every twentieth is one of a flood, and five floods share them.
+# Every eighth has a finding; in the middle five floods of a thousand each came at once.
 FILL = """
 WITH made AS (
   INSERT INTO approvals_message (public_id, connection_id, mailbox_id, upstream_id, direction, thread_id,
@@ -22,7 +22,7 @@ WITH made AS (
     CASE WHEN n %% 8 = 0 THEN 10 + n %% 60 ELSE 0 END, CASE WHEN n %% 8 = 0 THEN 'notice' ELSE '' END,
     CASE WHEN n %% 8 = 0 THEN ARRAY['first_contact'] ELSE '{}' END, ARRAY['lee@fabrikam.example'], 2, n %% 9 = 0,
     'discord:user#' || n %% 40, 'run-' || n / 10,
-    CASE WHEN n %% 20 = 0 THEN 'flood-' || n %% 5 ELSE md5(n::text) END, '{}', md5((n %% 7)::text),
+    CASE WHEN n BETWEEN 50001 AND 55000 THEN 'flood-' || n %% 5 ELSE md5(n::text) END, '{}', md5((n %% 7)::text),
     to_tsvector('simple', 'Your refund for order ' || n || ' person' || n %% 5000 || ' customer' || n %% 700 || ' '
       || md5(n::text) || ' we looked into it and the money is on its way to the account you named')
   FROM generate_series(%(first)s, %(last)s) AS n

@@ -1,6 +1,6 @@
 """Reads of the queue as a list: filtered, in an order, from a place on, and with many of one kind gathered in a row."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -35,6 +35,9 @@ from people.actors import Actor
 COUNTED = 1000
 # So many alike are a flood, which stands in one row unasked.
 FLOOD = 5
+
+# Stands for keys that are not known while a statement is written.
+NAMED_LATER = "{named later}"
 
 _GROUPS = {"thread": "thread_id", "run": "run_id", "trigger": "started_by", "alike": "shape"}
 
@@ -146,12 +149,12 @@ class QueueReads(StandingReads):
         Of a flood the oldest stands for the others of the same risk: what is riskier always has a row of its own.
         """
         if filters.gathers_floods:
-            alike = self.filter(shape=OuterRef("shape"), risk=OuterRef("risk"))
+            alike = self._alike()
             first = Subquery(alike.order_by("held_at", "pk").values("pk")[:1])
             enough = Subquery(alike.order_by("held_at", "pk").values("pk")[FLOOD - 1 : FLOOD])
             # As values to compare, not as EXISTS: PostgreSQL would turn that into a join of everything.
             apart = self.filter(Q(shape="") | Q(pk=first) | Q(_IsNull(enough)))
-            return apart._counted(alike.exclude(shape=""))
+            return apart._counted(alike)
         key = _GROUPS.get(filters.group)
         if key is None:
             return self
@@ -159,6 +162,14 @@ class QueueReads(StandingReads):
         one_of_each = self.exclude(**{key: ""}).order_by(key, *_sorted(order)).distinct(key).values("pk")
         apart = self.filter(Q(**{key: ""}) | Q(pk__in=one_of_each))
         return apart._counted(self.filter(**{key: OuterRef(key)}).exclude(**{key: ""}))
+
+    def in_floods(self) -> Self:
+        """Those of which so many are alike that they may be gathered, among messages named later (message_alike)."""
+        enough = Subquery(self._alike().order_by("held_at", "pk").values("pk")[FLOOD - 1 : FLOOD])
+        return self.filter(_AnyOf(F("pk"), Value(NAMED_LATER, output_field=CharField()))).exclude(_IsNull(enough))
+
+    def _alike(self) -> Self:
+        return self.filter(shape=OuterRef("shape"), risk=OuterRef("risk")).exclude(shape="")
 
     def _counted(self, others: Self) -> Self:
         """PostgreSQL works these out for the rows of the page alone."""
@@ -189,6 +200,11 @@ class Part:
 
     sql: str
     values: tuple[Any, ...] = ()
+
+    def naming(self, keys: Iterable[int]) -> "Part":
+        """Return the part with the keys that were to be named later."""
+        named = "{" + ",".join(map(str, keys)) + "}"
+        return Part(self.sql, tuple(named if value == NAMED_LATER else value for value in self.values))
 
 
 def count_of(rows: QuerySet[Any]) -> Part:
@@ -246,6 +262,14 @@ class _Found(Func):
 
     def __init__(self, words: str) -> None:
         super().__init__(F("search"), Value(words, output_field=CharField()))
+
+
+class _AnyOf(Func):
+    """Whether a key is among some that are written as PostgreSQL writes an array."""
+
+    template = "(%(expressions)s::bigint[]))"
+    arg_joiner = " = ANY ("
+    output_field = BooleanField()
 
 
 class _IsNull(Func):

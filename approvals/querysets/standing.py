@@ -1,6 +1,7 @@
 """Reads of messages by where they stand. The person's reach is applied by one door."""
 
-from typing import TYPE_CHECKING, Self
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, Self
 
 from django.apps import apps
 from django.db import models
@@ -13,7 +14,7 @@ from approvals.states import LIVE_DECISIONS, DecisionState, MessageState
 from people.actors import Actor
 
 if TYPE_CHECKING:
-    from approvals.models import Message  # noqa: F401 - the queryset's type parameter
+    from approvals.models import Message
 
 
 def with_decision_in(*states: str) -> Exists:
@@ -63,6 +64,11 @@ class StandingReads(models.QuerySet["Message"]):
         questions = apps.get_model("approvals", "Question").objects.of_person(int(actor.id))
         return self.visible_to(actor).awaiting_review().filter(pk__in=questions.values("message"))
 
+    def mine_stamp(self, actor: Actor) -> str:
+        """Return what changes whenever one of this person's own lists does; each of them is short."""
+        told = [sorted(map(str, rows.order_by().values_list("pk", flat=True)[:1001])) for rows in _left_by(actor)]
+        return str(told)
+
     def leaving(self) -> Self:
         """Decided here, and not yet carried out, or MultiMail has taken it and not yet told the mirror.
 
@@ -102,10 +108,23 @@ class StandingReads(models.QuerySet["Message"]):
         )
 
     def for_rows(self) -> Self:
-        """With what one line of a list shows and no more: no letter, and no secret of a connection to decrypt."""
-        decisions = apps.get_model("approvals", "Decision").objects.select_related("given_by").order_by("-pk")
-        rows = self.select_related("mailbox", "revision", "claim__person").only(*_SHOWN)
-        return rows.prefetch_related(Prefetch("decisions", queryset=decisions))
+        """With what one line of a list shows and no more: no letter, and no secret of a connection to decrypt.
+
+        Their decisions come with `read_decisions`.
+        """
+        return self.select_related("mailbox", "revision", "claim__person").only(*_SHOWN)
+
+
+def read_decisions(messages: Sequence["Message"]) -> None:
+    """Read the decisions of these messages, newest first, as prefetching them would; most rows have none."""
+    objects = apps.get_model("approvals", "Decision").objects
+    found: dict[int, list[Any]] = {message.pk: [] for message in messages}
+    for decision in objects.filter(message__in=list(found)).select_related("given_by").order_by("-pk"):
+        found[decision.message_id].append(decision)
+    for message in messages:
+        read = objects.all()
+        read._result_cache, read._prefetch_done = found[message.pk], True
+        message._prefetched_objects_cache = {"decisions": read}  # type: ignore[attr-defined]
 
 
 _SHOWN = (

@@ -1,5 +1,6 @@
 """The queue as a list: what its address asks for, fifty rows a page, and the same for scripts."""
 
+from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -25,8 +26,10 @@ from approvals.querysets.queue import (
     told_together,
     weights_spelled,
 )
+from approvals.querysets.standing import read_decisions
 from approvals.risk import RULES
 from approvals.views.decided import just_decided
+from approvals.views.mine import with_people
 from approvals.views.rows import Row, as_json, chips_of, rows_of
 from common.pages import DeskRequest, page_or_fragment
 from people.actors import Actor
@@ -79,10 +82,15 @@ def queue_context(
 ) -> dict[str, Any]:
     """Return what the list shows; the message page shows the same list beside the message."""
     asked = _asked_for(actor, filters)
-    told = _told(actor, filters, asked)
-    found = _page_of(asked.gathered(filters), filters)
+    # Unasked only a flood is gathered, and that is seldom there: the page tells whether one is.
+    found = _page_of(asked if filters.gathers_floods else asked.gathered(filters), filters)
+    told = _told(actor, filters, asked, found)
+    if told["flood"]:
+        found = _page_of(asked.gathered(filters), filters)
+    read_decisions(found)
     weights = {name: int(points) for name, _, points in (one.rpartition(":") for one in told["weights"] or ())}
     rows = rows_of(found[:PAGE], filters=filters, actor=actor, now=told["clock"], weights=weights)
+    rows = with_people(rows, actor=actor, tab=filters.tab)
     known = mailboxes if mailboxes is not None else list(Mailbox.objects.visible_to(actor).order_by("address", "pk"))
     return {
         **_frame(filters, told),
@@ -103,6 +111,8 @@ def _frame(filters: Filters, told: dict[str, Any]) -> dict[str, Any]:
         "filters": filters,
         "tab": filters.tab,
         "tab_label": TABS[filters.tab],
+        "can_pick": filters.tab in ("waiting", "mine"),
+        "explains": filters.order == "riskiest" and not filters.newest_first,
         "waiting": counted(told["waiting"]),
         # The rail's number is the same, and is not asked for once more.
         "desk_waiting": told["waiting"],
@@ -143,10 +153,15 @@ def shown_count(told: dict[str, Any], tab: str) -> str:
     return counted(told[tab]) if tab in told else ""
 
 
-def _told(actor: Actor, filters: Filters, asked: MessageQuerySet) -> dict[str, Any]:
+def _told(actor: Actor, filters: Filters, asked: MessageQuerySet, found: list[Message]) -> dict[str, Any]:
     """Ask for every number around the rows at once."""
     # Where somebody asks from makes no difference; and what is kept must not keep a request alive.
-    parts = dict(_standing_parts(Actor(kind=actor.kind, id=actor.id, label="", surface="", scopes=actor.scopes)))
+    person = Actor(kind=actor.kind, id=actor.id, label="", surface="", scopes=actor.scopes)
+    parts = dict(_standing_parts(person))
+    may_be_flood = filters.gathers_floods and any(message.shape for message in found)
+    parts["flood"] = (
+        _flood_part(person, replace(filters, after=None)).naming(one.pk for one in found) if may_be_flood else Part("0")
+    )
     if filters.narrows:
         parts["matching"] = count_of(asked)
     if filters.searches:
@@ -164,6 +179,12 @@ def _standing_parts(actor: Actor) -> tuple[tuple[str, Part], ...]:
     oldest = waiting.oldest_first().values_list("held_at")[:1]
     lists = {"oldest": list_of(oldest), "newest": newest_of(actor), "weights": list_of(weights_spelled())}
     return (*counts.items(), *lists.items())
+
+
+@lru_cache(maxsize=1000)
+def _flood_part(actor: Actor, filters: Filters) -> Part:
+    """Return how to ask whether any of the rows of a page is one of a flood."""
+    return count_of(_asked_for(actor, filters).in_floods())
 
 
 def tab_counts(actor: Actor) -> dict[str, Part]:
@@ -193,7 +214,9 @@ def _asked_for(actor: Actor, filters: Filters) -> MessageQuerySet:
 
 def page_of(actor: Actor, filters: Filters) -> list[Message]:
     """Return the messages of a page, each by itself, and one more, which tells that there is a next page."""
-    return _page_of(_asked_for(actor, filters), filters)
+    found = _page_of(_asked_for(actor, filters), filters)
+    read_decisions(found)
+    return found
 
 
 def _page_of(messages: MessageQuerySet, filters: Filters) -> list[Message]:

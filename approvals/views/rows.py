@@ -9,12 +9,14 @@ from typing import Any
 from django.urls import reverse
 
 from approvals.desk.filters import NARROWING, RISKS, Filters
-from approvals.models import Decision, Mailbox, Message
+from approvals.desk.presence import Reader
+from approvals.models import Decision, Mailbox, Message, Snooze
 from approvals.querysets import CLAIM_LASTS
 from approvals.querysets.queue import COUNTED
 from approvals.risk import RULES
 from approvals.risk.score import Score, score_of
 from approvals.standing import shown_status
+from approvals.states import DecisionState, MessageState
 from approvals.status import Status
 from approvals.views.pane import Expiry, expiry_of
 from people.actors import Actor
@@ -39,7 +41,7 @@ class Gathered:
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the list, ready to show. `score` also tells why it stands where it stands."""
+    """One line of the list, ready to show: a page has fifty, so what can be said here is not asked in the template."""
 
     message: Message
     status: Status
@@ -47,18 +49,50 @@ class Row:
     decision: Decision | None
     expiry: Expiry | None
     gathered: Gathered | None = None
-    # Who has taken it on: "You", or a name.
+    # Who has taken it on, in words.
     holder: str = ""
+    # Who else has it on screen; in Mine also until when it is put off, and who asks about it.
+    readers: tuple[Reader, ...] = ()
+    put_off: Snooze | None = None
+    asked_by: str = ""
 
     @property
     def address(self) -> str:
-        """Where the message stands; made by hand, because a page has fifty."""
+        """Where the message stands; made by hand, because finding it among all addresses takes longer."""
         return f"{_queue_address()}{self.message.public_id}/"
+
+    @property
+    def is_inbound(self) -> bool:
+        """Whether it came from outside, so that its sender tells more than its recipients."""
+        return self.message.direction == "inbound"
 
     @property
     def others(self) -> int:
         """How many get it besides the one whose address is shown, copies included where they are known."""
-        return max(len(self.message.addresses), len(self.message.recipients)) - 1
+        if self.is_inbound:
+            return 0
+        return max(0, len(self.message.addresses) - 1, len(self.message.recipients) - 1)
+
+    @property
+    def is_back(self) -> bool:
+        """Whether it is held again after a decision that was not carried out."""
+        return self.decision is not None and self.decision.state == DecisionState.REFUSED and self.is_held
+
+    @property
+    def is_held(self) -> bool:
+        """Whether nothing more is to be said of where it stands."""
+        return self.status.word == "Held"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it needs nobody any more; what was withdrawn still does."""
+        return not self.is_held and not (self.decision and self.decision.state == DecisionState.WITHDRAWN)
+
+    @property
+    def shape(self) -> str:
+        """The shape and the colour of its word."""
+        ended = " ended" if self.status.word in ("Rejected", "Sent back", "Expired") else ""
+        return f"{self.status.tone}{ended}"
 
     @property
     def level(self) -> str:
@@ -66,9 +100,23 @@ class Row:
         return self.score.level
 
     @property
-    def words(self) -> tuple[str, ...]:
-        """Up to three reasons for that."""
-        return tuple(dict.fromkeys(self.score.words))[:MAX_WORDS]
+    def reasons(self) -> str:
+        """Up to three reasons for that, in words."""
+        return ", ".join(tuple(dict.fromkeys(self.score.words))[:MAX_WORDS])
+
+    @property
+    def starter(self) -> str:
+        """Who or what started it, as far as anybody says."""
+        user = self.message.trigger.get("discord_user") or self.message.trigger.get("discord_user_id")
+        channel = self.message.trigger.get("discord_channel")
+        if user:
+            return f"{user} in #{str(channel).lstrip('#')}" if channel else str(user)
+        return self.message.started_by.partition(":")[2]
+
+    @property
+    def started_in_chat(self) -> bool:
+        """Whether that is somebody in Discord."""
+        return bool(self.message.trigger.get("discord_user") or self.message.trigger.get("discord_user_id"))
 
 
 @cache
@@ -110,7 +158,8 @@ def _gathered(message: Message, filters: Filters) -> Gathered | None:
 
 def _holder(message: Message, actor: Actor, now: datetime) -> str:
     claim = getattr(message, "claim", None)
-    if claim is None or claim.seen_at < now - CLAIM_LASTS:
+    is_live = claim is not None and claim.seen_at > now - CLAIM_LASTS and claim.person.is_active
+    if not is_live or message.state != MessageState.HELD:
         return ""
     return "You have it" if str(claim.person_id) == actor.id else f"{claim.person} has it"
 

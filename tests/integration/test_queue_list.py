@@ -9,7 +9,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from approvals.decide import give_verdict
-from approvals.models import Claim, Comment, Message, RuleWeight, Snooze
+from approvals.models import Claim, Comment, Message, Question, RuleWeight, Snooze
 from tests.factories import NOW, make_connection, make_message, make_person, show_row
 
 pytestmark = pytest.mark.django_db
@@ -252,7 +252,8 @@ def test_mine_has_what_is_claimed_put_off_or_asked(desk, reviewer, second_review
     Claim.objects.filter(pk=idle.pk).update(seen_at=Now() - timedelta(minutes=11))
     Claim.objects.create(message=made["theirs"], person=second_reviewer)
     Snooze.objects.create(message=made["put"], person=reviewer, until=NOW + timedelta(days=9999))
-    Comment.objects.create(message=made["named"], person=second_reviewer, text="?").mentions.add(reviewer)
+    asked = Comment.objects.create(message=made["named"], person=second_reviewer, text="?")
+    Question.objects.create(message=made["named"], person=reviewer, comment=asked)
     assert names(desk, "tab=mine") == ["claimed", "put", "named"]
     page = desk.get("/queue/").content.decode()
     assert names(desk) == ["claimed", "idle", "named", "other", "theirs"]
