@@ -1,12 +1,14 @@
 """The one way to decide, whatever the surface: a verdict on what was shown, and the decision that follows from it."""
 
 import secrets
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db.models.functions import Now
 
+from approvals.desk.caution import check_risk_read
 from approvals.enclosed.parts import unread_parts
 from approvals.errors import AlreadyDecided, ContentChanged, InvalidTransition, VerdictNotAllowed
 from approvals.models import Decision, Message, Verdict
@@ -29,6 +31,14 @@ _ENDED = ("decision.applied", "decision.superseded", "decision.without_effect", 
 
 
 @dataclass(frozen=True)
+class Together:
+    """That a verdict is one of many given at once: on which sheet, and how much longer each of them can be undone."""
+
+    sheet: str
+    extra: timedelta
+
+
+@dataclass(frozen=True)
 class Given:
     """A verdict with the decision it led to."""
 
@@ -38,15 +48,26 @@ class Given:
 
 @atomic_anew
 def give_verdict(
-    *, message: UUID, actor: Actor, outcome: str, fingerprint: str, reason: str, now: datetime, thread_read: int = 0
+    *,
+    message: UUID,
+    actor: Actor,
+    outcome: str,
+    fingerprint: str,
+    reason: str,
+    now: datetime,
+    thread_read: int = 0,
+    risk_read: Collection[str] = (),
+    together: Together | None = None,
 ) -> Given:
     """Record one person's verdict on the revision they were shown, and the decision when enough agree.
 
-    `thread_read` is the letter of the thread up to which the person said that they read what came after the draft.
+    `thread_read` is the letter of the thread up to which the person said that they read what came after the draft;
+    `risk_read` are the rules whose findings they ticked, asked for where the message is high risk;
+    `together` tells of the sheet on which they decided many at once.
 
     Locks the message: of two people at once the first valid verdict wins, and the second gets AlreadyDecided with the
     winner. Raises VerdictNotAllowed when the ruling refuses, ContentChanged when another content is there by now,
-    ThreadMovedOn when an approval leaves out of account what came after the draft.
+    ThreadMovedOn and RiskUnread when an approval leaves out of account what came after the draft, or what is serious.
     """
     locked = lock_visible(message, actor=actor)
     _refuse_if_decided(locked, outcome)
@@ -57,6 +78,7 @@ def give_verdict(
     conversation = conversation_of(locked)
     if outcome == Outcome.APPROVE:
         conversation.check_read(upto=thread_read)
+        check_risk_read(locked, read=risk_read)
     seconds = _seconds_shown(locked, actor, fingerprint, at)
     unread = unread_parts(locked, person=int(actor.id), conversation=conversation)
     verdict = Verdict.objects.create(
@@ -69,20 +91,28 @@ def give_verdict(
         seconds_shown=seconds,
         parts_unread=len(unread),
     )
+    _record_given(
+        verdict, actor, unread=", ".join(part.name for part in unread), sheet=together.sheet if together else ""
+    )
+    return Given(verdict, _decide(locked, verdict, actor, extra=together.extra if together else timedelta(0)))
+
+
+def _record_given(verdict: Verdict, actor: Actor, *, unread: str, sheet: str) -> None:
+    seconds = verdict.seconds_shown
     record(
         "verdict.given",
         actor=actor,
-        connection=locked.connection_id,
-        message=locked.public_id,
-        fingerprint=fingerprint,
+        connection=verdict.message.connection_id,
+        message=verdict.message.public_id,
+        fingerprint=verdict.revision.fingerprint,
         details={
-            "outcome": outcome,
-            "reason": reason,
+            "outcome": verdict.outcome,
+            "reason": verdict.reason,
             "seconds_shown": "" if seconds is None else str(seconds),
-            "parts_unread": ", ".join(part.name for part in unread),
+            "parts_unread": unread,
+            "sheet": sheet,
         },
     )
-    return Given(verdict, _decide(locked, verdict, actor))
 
 
 @atomic_anew
@@ -176,7 +206,7 @@ def decide_by_rule(message: Message, *, rule: str, reason: str, actor: Actor) ->
     return decision
 
 
-def _decide(message: Message, verdict: Verdict, actor: Actor) -> Decision:
+def _decide(message: Message, verdict: Verdict, actor: Actor, *, extra: timedelta) -> Decision:
     window = message.mailbox.undo_window if message.mailbox else timedelta(seconds=5)
     decision = Decision.objects.create(
         message=message,
@@ -185,7 +215,7 @@ def _decide(message: Message, verdict: Verdict, actor: Actor) -> Decision:
         reason=verdict.reason,
         reference=_new_reference(),
         given_by_id=verdict.person_id,
-        due_at=Now() + window,
+        due_at=Now() + window + (extra if window else timedelta(0)),
     )
     _record_decided(decision, actor)
     return decision

@@ -9,6 +9,7 @@ from django import forms
 
 from approvals.desk.filters import GROUPS, MAX_TYPED, NEWEST_FIRST, ORDERS, RISKS, TABS, TOKENS, Filters, read_search
 from approvals.desk.places import read_place
+from approvals.desk.presets import PRESETS, with_preset
 from approvals.desk.words import words_of
 from approvals.models import Mailbox
 from approvals.risk import RULES
@@ -41,6 +42,7 @@ class VerdictForm(forms.Form):
         error_messages={"max_length": f"Keep the reason under {MAX_REASON} characters."},
     )
 
+    preset = forms.CharField(required=False, max_length=40)
     # The newest letter of the thread that the person ticked as read. Nonsense is none.
     thread_read = forms.RegexField(r"\A[0-9]{1,18}\Z", required=False)
 
@@ -49,11 +51,21 @@ class VerdictForm(forms.Form):
         cleaned["thread_read"] = int(cleaned.get("thread_read") or 0)
         self.errors.pop("thread_read", None)
         outcome = cleaned.get("outcome")
+        self._add_preset(cleaned)
         if outcome == Outcome.REJECT and not cleaned.get("reason"):
             self.add_error("reason", "Say why, so that the agent can do better: the reason is sent to it.")
         if outcome == Outcome.SEND_BACK and not cleaned.get("reason"):
             self.add_error("reason", "Say what should change: the agent gets these words.")
         return cleaned
+
+    def _add_preset(self, cleaned: dict[str, Any]) -> None:
+        """Put the words of the reason that was chosen before those that were written."""
+        preset = cleaned.pop("preset", "")
+        if "reason" not in cleaned or cleaned.get("outcome") not in PRESETS:
+            return
+        cleaned["reason"] = with_preset(cleaned["outcome"], preset, cleaned["reason"])
+        if len(cleaned["reason"]) > MAX_REASON:
+            self.add_error("reason", f"Keep the reason under {MAX_REASON} characters.")
 
     def first_error(self) -> str:
         """Return the first thing that is wrong, as a sentence."""
@@ -132,9 +144,17 @@ class SettleForm(forms.Form):
 
 
 class MessageForm(forms.Form):
-    """The message page's address: the version that the reader has read, to see what changed since. Nonsense is none."""
+    """The message page's address: the version that the reader has read, to see what changed since, and the message that
+    they have just decided. Nonsense is none.
+    """
 
     since = forms.RegexField(FINGERPRINT, required=False)
+    decided = forms.UUIDField(required=False)
+
+    def just_decided(self) -> UUID | None:
+        """Return the id of the message that was decided before this one was opened."""
+        self.is_valid()
+        return self.cleaned_data.get("decided")
 
     def read_before(self) -> str:
         """Return the fingerprint of the version that was read, empty where none is given."""

@@ -81,5 +81,8 @@ ACTIONS: dict[str, str] = {
     "person.signed_out": "signed out",
     "person.reads_text_first": "chose that letters open as text",
     "person.reads_laid_out": "chose that letters open laid out",
+    "person.keys_moved": "moved keys of the desk",
+    "person.keys_off": "switched the single keys off",
+    "person.keys_on": "switched the single keys on",
     "access.denied": "was denied access",
 }

@@ -3,6 +3,7 @@
 from django.urls import include, path
 
 from dashboard import views
+from people.views import own_keys
 
 urlpatterns = [
     path("", views.home, name="home"),
@@ -13,6 +14,7 @@ urlpatterns = [
     path("live/reach/", views.live_reach, name="live-reach"),
     path("csp-report/", views.csp_report, name="csp-report"),
     path("accounts/", include("people.urls")),
+    path("people/me/keys/", own_keys, name="keys"),
     path("", include("approvals.urls")),
     path("", include("audit.urls")),
     path("", include("alerts.urls")),

@@ -14,7 +14,9 @@ from django.views.decorators.http import require_POST, require_safe
 
 from approvals import nudges
 from approvals.decide import came_back
+from approvals.desk.claims import touch
 from approvals.desk.filters import Filters
+from approvals.desk.presets import PRESETS
 from approvals.forms import MessageForm, OpenedForm
 from approvals.looking import may_look
 from approvals.mirror import stored_content
@@ -24,7 +26,9 @@ from approvals.reading.shown import letter_of
 from approvals.ruling import is_reviewer, ruling_for
 from approvals.standing import how_lost, left_after_all, shown_status, standing_of, still_withdrawn
 from approvals.states import DecisionState, Outcome
+from approvals.views.beside import beside_context, said_context
 from approvals.views.changes import changes_since, changes_since_sent_back
+from approvals.views.decided import just_decided
 from approvals.views.found import found_context
 from approvals.views.listing import filters_of, mailboxes_of, next_in, place_in, queue_context
 from approvals.views.pane import approve_label, expiry_of, unseen_fields, waits_for
@@ -42,7 +46,8 @@ FETCH_TRIES = 3
 @require_safe
 def message_page(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Show one message beside the queue. Reading changes nothing but the ledger, where it is noted."""
-    return answer_with_message(request, public_id, since=MessageForm(request.GET).read_before())
+    asked = MessageForm(request.GET)
+    return answer_with_message(request, public_id, since=asked.read_before(), decided=asked.just_decided())
 
 
 def answer_with_message(
@@ -54,11 +59,12 @@ def answer_with_message(
     said: str = "",
     typed: dict[str, str] | None = None,
     since: str = "",
+    decided: UUID | None = None,
 ) -> HttpResponse:
     """Show the message, with what went wrong and what was typed where a verdict was refused.
 
     `since` is the fingerprint of the version that the reader has read: where it is another one by now, the page shows
-    what changed since, and asks to read that before it is decided.
+    what changed since, and asks to read that before it is decided. `decided` is what they have just decided.
     """
     actor: Actor = request.actor
     message = find_message(actor, public_id)
@@ -66,11 +72,14 @@ def answer_with_message(
     context = message_context(message, actor, filters=filters)
     context |= _letter_context(request, message, context)
     context |= {"problem": problem, "said": said, "typed": typed or {}, "changed": changes_since(message, since)}
+    context |= just_decided(actor, decided)
+    context |= {**beside_context(request, message), **said_context(request, message)}
     if message.revision is not None and request.method != "HEAD":
         note_served(message, actor=actor)
         # With scripts the page itself reports that it is on screen; a prefetched one was not seen by anybody.
         if not request.htmx and not is_ahead_of_reading(request):
             note_opened(message, actor=actor)
+            touch(message, actor=actor)
             nudges.freshen_thread(message)
     if not request.htmx:
         context |= queue_context(actor, filters=filters, now=timezone.now(), mailboxes=mailboxes_of(request))
@@ -115,6 +124,7 @@ def message_context(message: Message, actor: Actor, *, filters: Filters) -> dict
         "content": content,
         "unseen": unseen_fields(content),
         "approve_label": approve_label(content, message),
+        "presets": PRESETS,
         "letter": letter_of(revision, content) if revision else None,
         **found_context(message, query=filters.query()),
         # One key approves only where it can be undone; elsewhere the first press only chooses the button.
@@ -177,6 +187,7 @@ def opened(request: DeskRequest, public_id: UUID) -> HttpResponse:
     actor: Actor = request.actor
     message = find_message(actor, public_id)
     note_opened(message, actor=actor, fingerprint=OpenedForm(request.POST).fingerprint_shown())
+    touch(message, actor=actor)
     nudges.freshen_thread(message)
     return HttpResponse(status=204)
 

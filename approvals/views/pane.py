@@ -33,7 +33,16 @@ def approve_label(content: Content | None, message: Message) -> str:
     people = len({normalise_address(one) for one in (*content.to, *content.cc, *content.bcc, *copies)})
     least = "" if {"cc", "bcc"} <= set(content.coverage) else "at least "
     verb = "Approve and schedule" if content.send_at else "Approve and send"
-    return f"{verb} to {least}{people} {'person' if people == 1 else 'people'}"
+    return f"{verb} to {least}{people} {'person' if people == 1 else 'people'}{_outside(message, people)}"
+
+
+def _outside(message: Message, people: int) -> str:
+    """Return how many of them are not of the house; nothing where that was never worked out."""
+    if not message.addresses:
+        return ""
+    if message.outside >= people:
+        return " outside"
+    return f", {message.outside} outside" if message.outside else " inside"
 
 
 def unseen_fields(content: Content | None) -> frozenset[str]:

@@ -3,6 +3,7 @@
 They turn values into words and markup; they never query, and never decide what a person may see.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -17,6 +18,7 @@ from django.utils.safestring import SafeString
 
 from approvals.showing.invisibles import Tally, pieces
 from common.fingerprint import FINGERPRINT, short_fingerprint
+from people import keys
 
 if TYPE_CHECKING:
     # Not at run time: the gateway alone has no ledger, and its process finds this module too.
@@ -132,6 +134,31 @@ _SAID = ("actor", "address", "outcome", "reason", "explanation", "subject")
 def icon(name: str) -> SafeString:
     """Draw one icon of the sprite; it is decoration, so the words beside it must say the same."""
     return format_html('<svg class="i" aria-hidden="true"><use href="{}#{}"/></svg>', static("icons/sprite.svg"), name)
+
+
+@register.simple_tag(takes_context=True)
+def key(context: Mapping[str, Any], name: str) -> SafeString | str:
+    """Draw the key of an act where this person has it; nothing where their keys are off."""
+    person = context.get("user")
+    if getattr(person, "keys_off", False):
+        return ""
+    return format_html("<kbd>{}</kbd>", keys.shown(keys.places_of(getattr(person, "key_map", None))[name]))
+
+
+@register.simple_tag(takes_context=True)
+def key_places(context: Mapping[str, Any]) -> str:
+    """Return where this person's keys are, for the page's script."""
+    return json.dumps(keys.places_of(getattr(context.get("user"), "key_map", None)))
+
+
+@register.simple_tag(takes_context=True)
+def key_list(context: Mapping[str, Any]) -> list[tuple[str, list[tuple[str, str]]]]:
+    """Return the groups of keys, each with what is printed on the key and what it does."""
+    places = keys.places_of(getattr(context.get("user"), "key_map", None))
+    return [
+        (group, [(keys.shown(places[one.name]), one.words) for one in keys.KEYS if one.group == group])
+        for group in keys.GROUPS
+    ]
 
 
 @register.filter

@@ -1,117 +1,131 @@
-/* Single keys. None acts in a field, with a modifier, while a word is being composed, or on what is not on screen. */
+/* Single keys, each where its person has put it. None acts in a field, with a modifier, while a word is being composed,
+   when it is held down, or on what is not on screen. What an act does belongs to whoever draws its button. */
 (() => {
   "use strict";
+  const { keys, keysUrl } = document.body.dataset;
   const PLACES = { q: "/queue/", h: "/history/", a: "/audit/" };
-  const STORE = "countersign-keys";
   const dialog = document.getElementById("keys");
+  if (!keys || !dialog) return;
   const off = document.getElementById("keys-off");
+  const NAMES = Object.fromEntries(Object.entries(JSON.parse(keys)).map(([name, place]) => [place, name]));
   const find = (selector) => document.querySelector(selector);
-  const isVisible = (element) => Boolean(element) && element.getClientRects().length > 0;
+  const isVisible = (element) => Boolean(element) && element.getClientRects().length > 0 && !element.closest("[inert]");
+  const emit = (name, detail) => document.dispatchEvent(new CustomEvent(name, { detail }));
+  const isOver = () => getComputedStyle(find("#list")).position === "absolute";
   let isGoing = false;
 
-  const stored = (value) => {
-    try {
-      if (value !== undefined) localStorage.setItem(STORE, value);
-      return localStorage.getItem(STORE);
-    } catch {
-      return null;
+  off.addEventListener("change", async () => {
+    const token = JSON.parse(document.body.getAttribute("hx-headers"))["X-CSRFToken"];
+    const body = new URLSearchParams({ do: off.checked ? "off" : "on" });
+    const headers = { "X-CSRFToken": token, "HX-Request": "true" };
+    const answer = await fetch(keysUrl, { method: "POST", body, headers, credentials: "same-origin" }).catch(() => null);
+    if (answer?.status === 204) document.body.toggleAttribute("data-keys-off", off.checked);
+    else {
+      off.checked = !off.checked;
+      emit("desk:say", "That could not be saved.");
     }
-  };
-  off.checked = stored() === "off";
-  off.addEventListener("change", () => stored(off.checked ? "off" : "on"));
+  });
 
   function inField(element) {
-    if (element.matches("input[type=radio], input[type=checkbox]")) return false;
-    return element.isContentEditable || element.matches("input, textarea, select");
+    if (element.matches("input[type=radio], input[type=checkbox]")) return Boolean(element.closest(".why[open]"));
+    return element.isContentEditable || element.matches("input, textarea, select") || Boolean(element.closest(".why[open] .reason"));
   }
 
   function move(by) {
     const items = [...document.querySelectorAll("#list .item")];
     if (!items.length) return;
-    const focused = items.indexOf(document.activeElement);
+    const focused = items.findIndex((item) => item.closest("li").contains(document.activeElement));
     const from = focused >= 0 ? focused : items.findIndex((item) => item.hasAttribute("aria-current"));
     const next = items[Math.max(0, Math.min(items.length - 1, from + by))];
     // Where the list is another screen, the next message opens at once.
-    if (!isVisible(next) || getComputedStyle(find("#list")).position === "absolute") next.click();
+    if (!isVisible(next) || isOver()) next.click();
     else {
       next.focus();
       next.scrollIntoView({ block: "nearest" });
     }
   }
 
-  function press(key) {
-    const button = find(`#decide [data-key=${key}]`);
+  /* The button of this act, on the message that is on screen. */
+  function press(act) {
+    const button = find(`#message [data-key=${act}]`);
     if (!isVisible(button) || button.disabled) return;
-    if (key === "a" && !button.hasAttribute("data-at-once") && document.activeElement !== button) button.focus();
+    if (button.matches("#decide .why > summary")) emit("desk:why", button.parentElement);
+    else if (act === "a" && !button.hasAttribute("data-at-once") && document.activeElement !== button) button.focus();
+    else if (button.matches("input, textarea, select")) button.focus();
     else button.click();
   }
 
-  function write(key) {
-    const summary = find(`#decide [data-key=${key}]`);
-    if (!isVisible(summary)) return;
-    summary.parentElement.open = true;
-    begin(summary.parentElement);
-  }
-
-  /* What the desk proposed gives way to what is typed; what somebody typed does not. */
-  function begin(details) {
-    const field = details.querySelector("textarea");
-    field.focus();
-    if (field.value === field.defaultValue && !("typed" in field.dataset)) field.select();
-  }
-
-  /* A reason is written on several lines, so Enter alone is a new line there. */
-  function sends(event) {
-    const wanted = event.key === "Enter" && (event.ctrlKey || event.metaKey) && !event.repeat && !event.isComposing;
-    return wanted && event.target.matches("#decide textarea");
-  }
-
   function toList() {
-    if (getComputedStyle(find("#list")).position === "absolute") location.assign(PLACES.q);
+    if (isOver()) location.assign(find("#list").dataset.url);
     else (find("#list .item[aria-current]") ?? find("#list .item"))?.focus();
   }
 
+  function search() {
+    const field = find("#search [name=q]");
+    if (isVisible(field)) field.select();
+    else location.assign(`${find("#list")?.dataset.url ?? PLACES.q}#search`);
+  }
+
+  function jump(id, words) {
+    const place = document.getElementById(id);
+    if (!isVisible(place)) return emit("desk:say", words);
+    if (place.matches("details")) place.open = true;
+    if (!place.hasAttribute("tabindex")) place.tabIndex = -1;
+    place.focus({ preventScroll: true });
+    place.scrollIntoView({ block: "start" });
+  }
+
+  /* What is selected is the row that has the focus, or else the message that is open. */
+  function rowOf() {
+    const item = document.activeElement?.closest?.("#list li")?.querySelector(".item") ?? find("#list .item[aria-current]");
+    return item?.dataset.message ?? "";
+  }
+
   const ACTS = {
-    j: () => move(1),
-    k: () => move(-1),
-    u: () => find("#list") && toList(),
-    a: () => press("a"),
-    z: () => press("z"),
-    r: () => write("r"),
-    b: () => write("b"),
-    v: () => isVisible(find("#sheet")) && (find("#sheet .tab[aria-current] + .tab") ?? find("#sheet .tab"))?.click(),
-    n: () => isVisible(find("#new")) && find("#new").click(),
-    g: () => { isGoing = true; },
-    "?": () => dialog.showModal(),
+    next: () => move(1),
+    previous: () => move(-1),
+    to_list: () => find("#list") && toList(),
+    new: () => isVisible(find("#new")) && find("#new").click(),
+    approve: () => press("a"),
+    reject: () => press("r"),
+    send_back: () => press("b"),
+    undo: () => press("z"),
+    snooze: () => press("s"),
+    claim: () => press("c"),
+    comment: () => press("m"),
+    select: () => emit("desk:select", { message: rowOf() }),
+    select_range: () => emit("desk:select-range", { message: rowOf() }),
+    bulk: () => emit("desk:bulk"),
+    tab: () => isVisible(find("#sheet")) && (find("#sheet .tab[aria-current] + .tab") ?? find("#sheet .tab"))?.click(),
+    links: () => jump("links", "This letter has no links."),
+    thread: () => jump("thread", "This letter belongs to no thread."),
+    go: () => { isGoing = true; },
+    search,
+    help: () => dialog.showModal(),
   };
 
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape") return leave(event);
-    if (sends(event)) return event.target.form.requestSubmit();
-    if (event.isComposing || event.keyCode === 229 || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
-    if (inField(event.target) || dialog.open || (off.checked && event.key !== "?")) return;
-    if (event.shiftKey && event.key !== "?") return;
+    if (event.defaultPrevented || event.isComposing || event.keyCode === 229 || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
+    if (document.querySelector("dialog[open]") || inField(event.target)) return;
+    const act = NAMES[event.key];
     if (isGoing) {
       // However long it took: the key after G goes somewhere or does nothing, and never approves.
+      if (event.key === "Shift") return;
       isGoing = false;
       if (PLACES[event.key]) location.assign(PLACES[event.key]);
-    } else if (ACTS[event.key]) {
+    } else if (act && (act === "help" || !("keysOff" in document.body.dataset))) {
       event.preventDefault();
-      ACTS[event.key]();
+      ACTS[act]();
     }
-  });
-
-  // Opened by a press, a reason can be written at once, as after the key.
-  document.addEventListener("click", ({ target }) => {
-    const details = target.closest("#decide .why > summary")?.parentElement;
-    if (details) requestAnimationFrame(() => details.open && begin(details));
   });
 
   function leave(event) {
     isGoing = false;
     const open = event.target.closest?.("#decide details[open]");
-    if (!open) return;
-    open.open = false;
-    open.querySelector("summary").focus();
+    if (open) {
+      open.open = false;
+      open.querySelector("summary").focus();
+    } else if (event.target.matches?.("#search input")) event.target.blur();
   }
 })();

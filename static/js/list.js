@@ -198,6 +198,8 @@
     item.setAttribute("aria-current", "true");
     mark(item, status);
   });
+  // What was decided a moment ago is not the message on screen any more.
+  document.addEventListener("desk:status", ({ detail: { id, ...status } }) => { if (row(id)) mark(row(id), status); });
   document.addEventListener("htmx:load", ({ detail: { elt } }) => {
     if (elt.id !== "list") return;
     learn();

@@ -12,6 +12,8 @@
   });
   document.addEventListener("desk:note", (event) => note(event.detail));
   document.addEventListener("desk:signed-out", signedOut);
+  document.addEventListener("desk:unreachable", unreachable);
+  document.addEventListener("desk:page", ({ detail }) => tellPage(detail));
 
   function note({ tone = "rose", title, text = "", link = null, id = "" }) {
     if (id) document.getElementById(id)?.remove();
@@ -70,11 +72,14 @@
       tellPage(xhr.responseText);
     }
   });
-  document.addEventListener("htmx:sendError", () => note({
-    id: "unreachable",
-    title: "The desk cannot be reached.",
-    text: "Look at the state of the message before you press again; a second press decides nothing twice.",
-  }));
+  document.addEventListener("htmx:sendError", unreachable);
+  function unreachable() {
+    note({
+      id: "unreachable",
+      title: "The desk cannot be reached.",
+      text: "Look at the state of the message before you press again; a second press decides nothing twice.",
+    });
+  }
   document.addEventListener("htmx:beforeRequest", ({ detail: { xhr } }) => {
     const busy = document.getElementById("busy");
     busy.classList.add("on");

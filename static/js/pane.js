@@ -20,12 +20,13 @@
   const reasons = () => [...document.querySelectorAll("#decide textarea")];
 
   function hasTyped() {
-    return reasons().some((field) => isTyped(field) || field === document.activeElement);
+    const isChosen = Boolean(document.querySelector("#decide .why[open] [name=preset]:checked:not([value=''])"));
+    return isChosen || reasons().some((field) => isTyped(field) || field === document.activeElement);
   }
 
   /* Once for each version that is shown: the note in the ledger that it was on this person's screen. */
   function reportOpened() {
-    const { opened, fingerprint } = pane().dataset;
+    const { opened, fingerprint } = pane()?.dataset ?? {};
     if (!opened || !fingerprint) return;
     const body = new URLSearchParams({ fingerprint });
     fetch(opened, { method: "POST", body, headers: { "X-CSRFToken": token() }, credentials: "same-origin" });
@@ -33,7 +34,7 @@
 
   function painted() {
     const { message, word, tone, detail } = pane().dataset;
-    if (!message) return;
+    if (!message) return clearTimeout(following);
     emit("desk:painted", { id: message, word, tone, detail });
     showNews();
     clearInterval(ticker);
@@ -114,7 +115,7 @@
       if (old && fresh) old.replaceWith(fresh);
       if (fresh) window.htmx.process(fresh);
     }
-    for (const name of ["word", "tone", "detail", "state", "moving"]) {
+    for (const name of ["word", "tone", "detail", "state", "moving", "next"]) {
       if (name in next.dataset) pane().dataset[name] = next.dataset[name];
       else delete pane().dataset[name];
     }
@@ -221,8 +222,13 @@
   });
 
   // The hint of one's own verdict may be faster than its answer: it is no news.
+  document.addEventListener("desk:deciding", () => { isMine = isAsking = true; });
+  document.addEventListener("desk:answered", ({ detail: { isDone } }) => {
+    isAsking = false;
+    isMine &&= isDone;
+  });
   document.addEventListener("htmx:beforeRequest", ({ detail: { requestConfig, xhr } }) => {
-    isMine = requestConfig.verb === "post" && /\/(verdict|send-again)\/$/.test(requestConfig.path);
+    isMine = requestConfig.verb === "post" && /\/(undo|send-again)\/$/.test(new URL(requestConfig.path, location.href).pathname);
     isAsking = true;
     xhr.addEventListener("loadend", () => { isAsking = false; });
   });
@@ -239,16 +245,41 @@
     focusNotice();
   });
 
-  document.addEventListener("htmx:load", ({ detail: { elt } }) => {
-    if (elt.id !== "message" || !elt.dataset.message) return;
-    document.body.classList.add("is-reading");
+  /* Another message stands in the pane. */
+  function shown() {
+    document.body.classList.toggle("is-reading", Boolean(pane().dataset.message) || pane().classList.contains("finished"));
     putBack();
     if (getComputedStyle(document.body).display === "block") window.scrollTo(0, 0);
     reportOpened();
     painted();
-    const notice = elt.querySelector(".notice[data-focus]") ?? elt.querySelector("#changed");
-    (notice ?? elt.querySelector("#subject")).focus({ preventScroll: !notice });
+    const decided = document.getElementById("decided");
+    const notice = decided ?? document.querySelector("#message .notice[data-focus]") ?? document.getElementById("changed");
+    (notice ?? document.getElementById("subject") ?? pane()).focus({ preventScroll: !notice || notice === decided });
+  }
+
+  document.addEventListener("htmx:load", ({ detail: { elt } }) => {
+    if (elt.id !== "message") return;
+    // An undo, say, leads to a message whose address is another than the one that stands above.
+    const { page } = elt.dataset;
+    if (page && new URL(page, location.href).pathname !== location.pathname) history.pushState({ htmx: true }, "", page);
+    shown();
   });
+  document.addEventListener("desk:leave", () => {
+    news = null;
+    asked += 1;
+  });
+  document.addEventListener("desk:shown", shown);
+  document.addEventListener("desk:returned", () => {
+    painted();
+    focusNotice();
+  });
+  document.addEventListener("desk:answer", ({ detail: text }) => {
+    asked += 1;
+    if (paint(text)) focusNotice();
+    else window.htmx.swap("#message", text, { swapStyle: "outerHTML" });
+  });
+  document.addEventListener("desk:repaint", ({ detail: text }) => { if (!hasTyped()) paint(text, { keeps: true }); });
+  document.addEventListener("desk:recheck", () => { if (!hasTyped()) refreshSoon(); });
 
   if (pane()?.dataset.message) {
     painted();

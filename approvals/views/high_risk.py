@@ -1,0 +1,117 @@
+"""The page on which a high-risk message is approved: its recipients typed out, and each serious finding to be read.
+
+An ordinary approval has no such step; this one takes no key alone. It works without scripts.
+"""
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth.decorators import login_required
+from django.http import HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.http import require_http_methods
+
+from approvals import nudges
+from approvals.decide import give_verdict
+from approvals.desk.caution import Asked, HighRiskForm, serious_findings, what_to_type
+from approvals.errors import ApprovalsError
+from approvals.mirror import stored_content
+from approvals.models import Message
+from approvals.reading.addresses import address_lines
+from approvals.reading.thread import conversation_of
+from approvals.refusals import note_refusal
+from approvals.risk import Finding
+from approvals.ruling import ruling_for
+from approvals.states import Outcome
+from approvals.views.listing import filters_of
+from approvals.views.message import answer_with_message, find_message
+from approvals.views.pane import approve_label
+from approvals.views.verdict import go_on
+from common.pages import DeskRequest
+from people.actors import Actor
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def approve(request: DeskRequest, public_id: UUID) -> HttpResponse:
+    """Ask once more, with everything that is serious in sight; on POST take the approval if all of it was read."""
+    message = find_message(request.actor, public_id)
+    findings = serious_findings(message)
+    if message.revision is None or not findings:
+        # Nothing to be careful about: the page of the message itself is where it is decided.
+        query = filters_of(request).query()
+        path = reverse("message", kwargs={"public_id": message.public_id})
+        return redirect(f"{path}?{query}" if query else path)
+    asked = _asked(message, findings)
+    if request.method != "POST":
+        return _page(request, message, findings, HighRiskForm(findings=findings, asked=asked))
+    form = HighRiskForm(request.POST, findings=findings, asked=asked)
+    if not form.is_valid():
+        return _page(request, message, findings, form, problem=form.first_error(), status=422)
+    return _decide(request, message, form)
+
+
+def _decide(request: DeskRequest, message: Message, form: HighRiskForm) -> HttpResponse:
+    actor: Actor = request.actor
+    now, told = timezone.now(), form.cleaned_data
+    try:
+        given = give_verdict(
+            message=message.public_id,
+            actor=actor,
+            outcome=Outcome.APPROVE,
+            fingerprint=told["fingerprint"],
+            reason="",
+            now=now,
+            thread_read=int(told["thread_read"] or 0),
+            risk_read=told["risk_read"],
+        )
+    except ApprovalsError as error:
+        note_refusal(message, actor=actor, outcome=Outcome.APPROVE, sentence=error.sentence)
+        typed = {"outcome": Outcome.APPROVE, "reason": "", "preset": ""}
+        return answer_with_message(
+            request, message.public_id, status=409, problem=error.sentence, typed=typed, since=told["fingerprint"]
+        )
+    nudges.execute(given.decision, now=now)
+    return go_on(request, message)
+
+
+def _asked(message: Message, findings: tuple[Finding, ...]) -> Asked:
+    assert message.revision is not None, "only what was fetched has findings"
+    pieces = {piece.lower() for one in findings for piece in one.evidence}
+    content = stored_content(message.revision)
+    return what_to_type(content, is_inbound=message.direction == "inbound", suspicious=pieces)
+
+
+def _page(
+    request: DeskRequest,
+    message: Message,
+    findings: tuple[Finding, ...],
+    form: HighRiskForm,
+    *,
+    problem: str = "",
+    status: int = 200,
+) -> HttpResponse:
+    assert message.revision is not None, "only what was fetched has findings"
+    actor: Actor = request.actor
+    content = stored_content(message.revision)
+    lines = address_lines(message, content, actor=actor, findings=message.revision.findings)
+    wanted = ("From",) if message.direction == "inbound" else ("To", "Cc", "Bcc")
+    context: dict[str, Any] = {
+        "message": message,
+        "revision": message.revision,
+        "fields": [line for line in lines if line.label in wanted],
+        "findings": findings,
+        "form": form,
+        "asked": form.asked,
+        "ticked": request.POST.getlist("risk_read"),
+        "typed": request.POST.get("typed", ""),
+        "wrong": next(iter(form.errors), ""),
+        "problem": problem,
+        "approve_label": approve_label(content, message),
+        "ruling": ruling_for(message, actor=actor, now=timezone.now()),
+        "conversation": conversation_of(message),
+        "queue_query": f"?{query}" if (query := filters_of(request).query()) else "",
+    }
+    return render(request, "approvals/high_risk.html", context, status=status)

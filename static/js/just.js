@@ -1,0 +1,66 @@
+/* The notice over the message: what was decided, how long it can be undone, and what became of it. */
+(() => {
+  "use strict";
+  const TRIES = 12;
+  const notice = () => document.getElementById("decided");
+  const emit = (name, detail) => document.dispatchEvent(new CustomEvent(name, { detail }));
+  let ticker = 0;
+  let timer = 0;
+  let tries = 0;
+
+  function start() {
+    clearInterval(ticker);
+    clearTimeout(timer);
+    const place = notice()?.querySelector("[data-seconds]");
+    const seconds = Number(place?.dataset.seconds ?? 0);
+    const ends = performance.now() + seconds * 1000;
+    if (place) ticker = setInterval(() => tick(place, ends), 250);
+    if (notice()?.hasAttribute("data-moving")) timer = setTimeout(look, seconds * 1000 + 1500);
+  }
+
+  function tick(place, ends) {
+    const left = Math.ceil((ends - performance.now()) / 1000);
+    place.textContent = place.textContent.replace(/ in \d+ s$| now$/, left > 0 ? ` in ${left} s` : " now");
+    if (left <= 0) clearInterval(ticker);
+  }
+
+  /* Whether it is too late is not for this clock to say: the desk is asked. */
+  async function look() {
+    const { url, message } = notice()?.dataset ?? {};
+    if (!url || tries++ > TRIES) return;
+    try {
+      const response = await fetch(url, { headers: { "HX-Request": "true" }, credentials: "same-origin" });
+      if (!response.ok || response.redirected) return;
+      const fresh = new DOMParser().parseFromString(await response.text(), "text/html").getElementById("just");
+      if (notice()?.dataset.message === message) put(fresh);
+    } catch {
+      timer = setTimeout(look, 3000);
+    }
+  }
+
+  function put(fresh) {
+    const place = document.getElementById("just");
+    if (!fresh || !place) return;
+    const hadFocus = place.contains(document.activeElement);
+    const isSame = place.textContent.replace(/\d+/g, "") === fresh.textContent.replace(/\d+/g, "");
+    if (!isSame) {
+      place.replaceChildren(...fresh.childNodes);
+      window.htmx.process(place);
+    }
+    if (hadFocus && !isSame) (notice() ?? document.getElementById("subject"))?.focus({ preventScroll: true });
+    start();
+    const { message, word, tone, detail } = notice()?.dataset ?? {};
+    if (message) emit("desk:status", { id: message, word, tone, detail });
+  }
+
+  document.addEventListener("desk:just", ({ detail }) => { tries = 0; put(detail); });
+  document.addEventListener("desk:painted", () => { tries = 0; start(); });
+  document.addEventListener("htmx:load", ({ detail: { elt } }) => { if (elt.id === "message") start(); });
+  document.addEventListener("desk:hint", ({ detail: hint }) => {
+    if (hint.message !== notice()?.dataset.message) return;
+    clearTimeout(timer);
+    timer = setTimeout(look, 250);
+  });
+  start();
+  notice()?.focus({ preventScroll: true });
+})();

@@ -1,0 +1,57 @@
+/* Reasons with a number: after the key that opens them a digit chooses one, Enter sends it, and a letter begins to write.
+   Without it they are choices like any others. */
+(() => {
+  "use strict";
+  const why = (element) => element.closest?.("#decide .why[open]");
+  const field = (details) => details.querySelector("textarea");
+  const begin = (text) => {
+    text.focus();
+    // What the desk proposed gives way to what is typed; what somebody typed does not.
+    if (text.value === text.defaultValue && !("typed" in text.dataset)) text.select();
+  };
+
+  function open(details) {
+    details.open = true;
+    const chosen = details.querySelector("[name=preset]:checked");
+    const hasText = "typed" in field(details).dataset;
+    if (hasText) begin(field(details));
+    else (chosen?.value ? chosen : details.querySelector(".presets"))?.focus({ preventScroll: true });
+    // The list may be higher than what is in sight.
+    details.querySelector(".reason").scrollIntoView({ block: "nearest" });
+  }
+
+  function choose(details, digit) {
+    const preset = details.querySelectorAll(".preset:not(.none-of-them) input")[digit - 1];
+    if (!preset) return false;
+    preset.checked = true;
+    preset.focus({ preventScroll: true });
+    return true;
+  }
+
+  document.addEventListener("desk:why", ({ detail }) => open(detail));
+  // Opened by a press, a reason can be chosen or written at once, as after the key.
+  document.addEventListener("click", ({ target }) => {
+    const details = target.closest?.("#decide .why > summary")?.parentElement;
+    if (details) requestAnimationFrame(() => details.open && open(details));
+  });
+
+  document.addEventListener("keydown", (event) => {
+    const details = why(event.target);
+    if (!details || event.defaultPrevented || event.target.matches("summary")) return;
+    const isWriting = event.target.matches("textarea");
+    if (event.key === "Enter" && !event.isComposing && !event.repeat && !event.altKey && !event.shiftKey) {
+      // A reason is written on several lines, so Enter alone is a new line there.
+      const sends = isWriting || event.target.matches("button") ? event.ctrlKey || event.metaKey : true;
+      if (!sends) return;
+      event.preventDefault();
+      details.querySelector("form").requestSubmit();
+    } else if (isWriting || event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.target.matches("button")) {
+      return;
+    } else if (/^[1-9]$/.test(event.key)) {
+      if (choose(details, Number(event.key))) event.preventDefault();
+    } else if (event.isComposing || event.keyCode === 229 || (event.key.length === 1 && event.key !== " ")) {
+      // The character itself lands where the focus is by then.
+      begin(field(details));
+    }
+  });
+})();
