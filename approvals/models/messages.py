@@ -134,7 +134,7 @@ class Message(models.Model):
             GinIndex(fields=["search"], name="message_search"),
             GinIndex(fields=["addresses"], name="message_addresses"),
             GinIndex(fields=["rules"], name="message_rules"),
-            GinIndex(fields=["bands"], name="message_bands"),
+            GinIndex(fields=["bands"], condition=Q(state="rejected"), name="message_rejected_bands"),
             # Links in cards and in MultiMail's pages name only the upstream id.
             models.Index(fields=["upstream_id"], name="message_upstream"),
         ]

@@ -1,0 +1,27 @@
+"""docs/findings.md lists every published rule as it is, in the order of weight, and no other."""
+
+import re
+from pathlib import Path
+
+from approvals.risk import RULES
+from approvals.risk.findings import MILDER
+from approvals.risk.likeness import MAX_DISTANCE
+from approvals.risk.score import HIGH
+
+PAGE = (Path(__file__).resolve().parents[2] / "docs" / "findings.md").read_text()
+
+
+def test_published_rules_stand_in_the_documentation_as_they_are():
+    listed = re.findall(r"^\| `(\w+)` \((\d+)\) \| ([^|]+) \| (\d+) \| (.+) \|$", PAGE, re.MULTILINE)
+    published = [
+        (rule.name, str(rule.version), rule.words, str(rule.points), f"**{rule.about}** {rule.looks_for}")
+        for rule in RULES.values()
+    ]
+    assert listed == published
+
+
+def test_numbers_in_the_documentation_are_those_of_the_code():
+    assert f"From {HIGH} a letter is\n**high**" in PAGE
+    assert MILDER == 5
+    assert "counts a\nfifth" in PAGE
+    assert f"at most {MAX_DISTANCE} of the 64 bits" in PAGE
