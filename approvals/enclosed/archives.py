@@ -50,5 +50,6 @@ def _member(content: bytes, at: int) -> tuple[Member, int]:
     (flags,) = struct.unpack_from("<H", content, at + 8)
     packed, size, name_size, extra_size, comment_size = struct.unpack_from("<IIHHH", content, at + 20)
     name = content[at + _ENTRY_SIZE : at + _ENTRY_SIZE + name_size]
-    text = name.decode("utf-8" if flags & 0x800 else "cp437", "replace")
+    # A name may hold any byte; PostgreSQL keeps no U+0000.
+    text = name.decode("utf-8" if flags & 0x800 else "cp437", "replace").replace("\0", "\ufffd")
     return Member(text, size, packed, bool(flags & 1)), at + _ENTRY_SIZE + name_size + extra_size + comment_size

@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 
 from approvals import asking, health
 from approvals.asking import ACTOR
-from approvals.enclosed.sniff import look
+from approvals.enclosed.sniff import Flag, Seen, look
 from approvals.models import EnclosedFile
 from audit.recording import record
 from common.logs import traced
@@ -95,7 +95,7 @@ def _copy_of_earlier(file: EnclosedFile) -> str:
 
 @transaction.atomic
 def _keep(file: EnclosedFile, content: bytes) -> str:
-    seen = look(content, name=file.name, content_type=file.content_type)
+    seen = _look(file, content)
     mine = EnclosedFile.objects.filter(pk=file.pk, tries=file.tries)
     file.found_sha256 = hashlib.sha256(content).hexdigest()
     kept = mine.update(
@@ -119,6 +119,15 @@ def _keep(file: EnclosedFile, content: bytes) -> str:
             details={"file": file.name[:300], "expected": file.sha256, "found": file.found_sha256},
         )
     return _State.FETCHED if kept else "somebody else fetched it"
+
+
+def _look(file: EnclosedFile, content: bytes) -> Seen:
+    """Look at the bytes; ones whose shape nobody foresaw must not keep the file from being there, nor be trusted."""
+    try:
+        return look(content, name=file.name, content_type=file.content_type)
+    except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
+        log.error("file not recognised", extra={"file": file.pk, "reason": type(error).__name__})
+        return Seen(kind="unknown", flags=(Flag("high", "The desk could not look at its bytes."),))
 
 
 def _failed(file: EnclosedFile, state: str, sentence: str) -> str:

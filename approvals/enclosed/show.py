@@ -64,6 +64,12 @@ class ShownFile:
         return any(flag.level == "high" for flag in self.flags)
 
     @property
+    def serious(self) -> tuple[str, ...]:
+        """What the bytes gave away and the name did not, as sentences."""
+        known = {flag.sentence for flag in flags_of_name(self.file.name, self.file.content_type)}
+        return tuple(flag.sentence for flag in self.flags if flag.level == "high" and flag.sentence not in known)
+
+    @property
     def total(self) -> int:
         """How many files are inside an archive."""
         return len(self.members) + self.more

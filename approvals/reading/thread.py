@@ -40,6 +40,11 @@ class Conversation:
         return max((letter.pk for letter in self.late if letter.pk), default=0)
 
     @property
+    def is_catching_up(self) -> bool:
+        """Whether a letter came in this moment, and nobody can have read it yet."""
+        return any(letter.pk is None for letter in self.late)
+
+    @property
     def part(self) -> str:
         """The name of the thread as it is now, among the parts that a person opened."""
         return f"thread:{max((letter.pk or 0 for letter in self.letters), default=0)}"
@@ -65,7 +70,7 @@ class Conversation:
 
     def check_read(self, *, upto: int) -> None:
         """Raise ThreadMovedOn where a letter came after the draft that is newer than the one of this key."""
-        if any(letter.pk is None for letter in self.late):
+        if self.is_catching_up:
             raise ThreadMovedOn("A letter of this thread came in this moment. Wait until it stands here, and read it.")
         unread = [letter for letter in self.late if letter.pk > upto]
         if not unread:

@@ -35,12 +35,14 @@ def unread_context(message: Message, actor: Actor) -> dict[str, Any]:
 
 def _files(message: Message, actor: Actor) -> dict[str, Any]:
     if message.revision is None or not message.revision.content.get("attachments"):
-        return {"files": [], "not_kept": [], "files_wait": False}
+        return {"files": [], "files_that_lie": [], "not_kept": [], "files_wait": False}
     files = list(EnclosedFile.objects.filter(revision=message.revision).without_bytes().in_place())
     opened = OpenedPart.objects.of(message, person=int(actor.id))
     shown: list[ShownFile] = [shown_file(file, is_opened=key_of(file) in opened) for file in files]
     return {
         "files": shown,
+        # What only the bytes gave away: what the names do stands among the findings.
+        "files_that_lie": [one for one in shown if one.file.differs or one.serious],
         # Beyond as many as anybody reads, and of mail that was past the desk before files were fetched.
         "not_kept": stored_content(message.revision).attachments[len(files) :],
         "files_wait": message.state == "held" and any(one.is_waiting for one in shown),

@@ -241,6 +241,21 @@ def test_p9_approval_is_not_carried_out_once_other_bytes_came(gateway, upstream,
     assert upstream.decisions == []
 
 
+def test_bytes_that_nobody_can_look_at_are_here_and_not_trusted(desk, gateway, upstream, monkeypatch):
+    monkeypatch.setattr(fetch, "look", lambda *_, **__: {}["nothing"])
+    message = enclose(gateway, upstream, ("a.txt", b"a", "text/plain"))
+    assert (only(message).state, only(message).kind) == ("fetched", "unknown")
+    assert "The desk could not look at its bytes." in panel(desk, message)
+
+
+def test_top_of_the_page_names_files_that_lie(desk, gateway, upstream):
+    message = enclose(gateway, upstream, ("statement.pdf", b"<html>sign in</html>", "application/pdf"))
+    page = desk.get(f"/queue/{message.public_id}/", headers=HTMX).content.decode()
+    notes = page.partition('id="message-notes"')[2].partition('class="head"')[0]
+    assert "statement.pdf" in notes
+    assert "Its name ends in .pdf, but its bytes are a web page." in notes
+
+
 def test_other_size_without_a_hash_is_said_and_keeps_nobody_from_deciding(desk, gateway, upstream, reviewer):
     message = enclose(gateway, upstream, ("a.txt", b"abc", "text/plain"), fetched=False)
     EnclosedFile.objects.update(sha256="", size=99)

@@ -172,6 +172,11 @@ def test_directory_that_is_made_up_is_not_read(cut):
         members_of(cut)
 
 
+def test_name_in_an_archive_can_be_stored_whatever_bytes_it_has():
+    packed = named("a?b.txt").replace(b"a?b.txt", b"a\x00b.txt")
+    assert look(packed, name="a.zip", content_type="").members == ("a\ufffdb.txt",)
+
+
 def test_archive_behind_other_bytes_is_listed_all_the_same():
     assert [member.name for member in members_of(b"x" * 1000 + named("a.txt"))] == ["a.txt"]
 
