@@ -1,5 +1,6 @@
 """Asks policy about one message and one person: the facts are gathered here, the rules live there."""
 
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
@@ -17,25 +18,49 @@ def ruling_for(message: Message, *, actor: Actor, now: datetime) -> Ruling:
 
     Where it decides anything, `now` is the database's clock: the clock of one host must not expire a message early.
     """
-    stop = stop_of(message)
-    return rule(
-        Facts(
-            is_held=message.state == MessageState.HELD,
-            is_fetched=message.hydrated_at is not None,
-            is_reviewer=is_reviewer(actor, message),
-            is_expired=message.expires_at is not None and message.expires_at <= now,
-            mailbox=str(message.mailbox or ""),
-            files_that_differ=_files_that_differ(message),
-            stopped_by=f"{stop.pulled_by} ({stop.reason})" if stop else "",
-        )
+    return rule(_facts(message, actor, now, stop=stop_of(message), files=_files_that_differ([message])))
+
+
+def rulings_for(messages: Sequence[Message], *, actor: Actor, now: datetime) -> dict[int, Ruling]:
+    """Return the same for many messages by their keys, in two queries whatever their number."""
+    stops = list(KillSwitch.objects.pulled().select_related("pulled_by", "mailbox").order_by("pk"))
+    files = _files_that_differ(messages)
+    return {
+        one.pk: rule(_facts(one, actor, now, stop=next((s for s in stops if _stops(s, one)), None), files=files))
+        for one in messages
+    }
+
+
+def _facts(
+    message: Message, actor: Actor, now: datetime, *, stop: KillSwitch | None, files: Mapping[int, tuple[str, ...]]
+) -> Facts:
+    return Facts(
+        is_held=message.state == MessageState.HELD,
+        is_fetched=message.hydrated_at is not None,
+        is_reviewer=is_reviewer(actor, message),
+        is_expired=message.expires_at is not None and message.expires_at <= now,
+        mailbox=str(message.mailbox or ""),
+        files_that_differ=files.get(message.revision_id or 0, ()),
+        stopped_by=f"{stop.pulled_by} ({stop.reason})" if stop else "",
     )
 
 
-def _files_that_differ(message: Message) -> tuple[str, ...]:
-    if message.revision is None or not message.revision.content.get("attachments"):
-        return ()
-    files = EnclosedFile.objects.filter(revision=message.revision).differing().in_place()
-    return tuple(named(name)[:80] for name in files.values_list("name", flat=True)[:3])
+def _stops(stop: KillSwitch, message: Message) -> bool:
+    """Whether a switch keeps this message, as `KillSwitchQuerySet.stopping` tells it."""
+    if stop.mailbox is not None:
+        is_there = message.mailbox_id is None or stop.mailbox_id == message.mailbox_id
+        return is_there and stop.mailbox.connection_id == message.connection_id
+    return stop.connection_id is None or stop.connection_id == message.connection_id
+
+
+def _files_that_differ(messages: Sequence[Message]) -> dict[int, tuple[str, ...]]:
+    """Return by version the names of up to three files whose bytes are known to be others."""
+    versions = [one.revision_id for one in messages if one.revision and one.revision.content.get("attachments")]
+    differing = EnclosedFile.objects.filter(revision__in=versions).differing().in_place() if versions else None
+    found: dict[int, tuple[str, ...]] = {}
+    for version, name in differing.values_list("revision_id", "name") if differing is not None else ():
+        found[version] = (*found.get(version, ()), named(name)[:80])[:3]
+    return found
 
 
 def is_reviewer(actor: Actor, message: Message) -> bool:

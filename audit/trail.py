@@ -1,5 +1,6 @@
 """Reads of the ledger for other apps."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -56,6 +57,12 @@ class Line:
 def has_entry(*, message: UUID, action: str, actor_id: str, fingerprint: str) -> bool:
     """Whether the ledger already says this of the message and this version."""
     return Entry.objects.of_message(message).filter(action=action, actor_id=actor_id, fingerprint=fingerprint).exists()
+
+
+def versions_told(*, messages: Sequence[UUID], action: str, actor_id: str) -> set[tuple[UUID | None, str]]:
+    """Return of which versions of these messages the ledger says that the actor did this, in one query."""
+    done = Entry.objects.of_messages(set(messages)).filter(action=action, actor_id=actor_id)
+    return set(done.values_list("message", "fingerprint"))
 
 
 def first_at(*, message: UUID, action: str, actor_id: str, fingerprint: str) -> datetime | None:

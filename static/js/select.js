@@ -1,0 +1,196 @@
+/* Choosing messages in the list to decide together, and ticking them on the sheet. It decides nothing by itself. */
+(() => {
+  "use strict";
+  const all = (selector, root = document) => [...root.querySelectorAll(selector)];
+  const list = () => document.getElementById("list");
+  const picks = () => all("#list .pick");
+  const say = (text) => document.dispatchEvent(new CustomEvent("desk:say", { detail: text }));
+  const chosen = new Set();
+  let last = null;
+
+  /* The row that a key means: where the focus is, else the one that is open. */
+  function pickHere() {
+    const row = document.activeElement?.closest?.("#rows li") ?? document.querySelector("#list .item[aria-current]")?.closest("li");
+    return row?.querySelector(".pick") ?? null;
+  }
+
+  function set(pick, checked) {
+    pick.checked = checked;
+    if (checked) chosen.add(pick.value);
+    else chosen.delete(pick.value);
+  }
+
+  function toggle(pick) {
+    if (!pick) return;
+    set(pick, !pick.checked);
+    last = pick.value;
+    shown();
+    say(`${pick.checked ? "Selected" : "Not selected any more"}, ${chosen.size} in all`);
+  }
+
+  function upTo(pick) {
+    const rows = picks();
+    const from = rows.findIndex((one) => one.value === last);
+    const to = rows.indexOf(pick);
+    if (to < 0) return;
+    const [first, end] = from < 0 ? [to, to] : [Math.min(from, to), Math.max(from, to)];
+    rows.slice(first, end + 1).forEach((one) => set(one, true));
+    last = pick.value;
+    shown();
+    say(`${chosen.size} selected`);
+  }
+
+  function shown() {
+    const rows = picks();
+    const number = rows.filter((pick) => pick.checked).length;
+    const count = document.querySelector("#bulk [data-picked]");
+    if (count) count.textContent = `${number} selected`;
+    const box = document.getElementById("pick-all");
+    if (!box) return;
+    box.closest("label").hidden = false;
+    box.checked = number > 0 && number === rows.length;
+    box.indeterminate = number > 0 && number < rows.length;
+  }
+
+  /* The browser may have ticked what was ticked before; a list that came anew has to be told. */
+  function learn() {
+    picks().forEach((pick) => { if (chosen.has(pick.value)) pick.checked = true; else if (pick.checked) chosen.add(pick.value); });
+    shown();
+  }
+
+  document.addEventListener("change", ({ target }) => {
+    if (target.id === "pick-all") picks().forEach((pick) => set(pick, target.checked));
+    else if (target.matches("#list .pick")) { set(target, target.checked); last = target.value; }
+    else return;
+    shown();
+  });
+  document.addEventListener("click", (event) => {
+    // With Shift, as in every list: all from the last one to this one.
+    if (event.shiftKey && event.target.matches?.("#list .pick") && last) setTimeout(upTo, 0, event.target);
+  });
+  document.addEventListener("reset", ({ target }) => {
+    if (target.id !== "bulk") return;
+    chosen.clear();
+    last = null;
+    setTimeout(() => { shown(); (document.querySelector("#list .item[aria-current]") ?? document.querySelector("#list .item"))?.focus(); });
+  });
+  document.addEventListener("htmx:load", ({ detail: { elt } }) => { if (elt.id === "list") learn(); });
+  document.addEventListener("desk:select", () => (sheet() ? tickHere() : toggle(pickHere())));
+  document.addEventListener("desk:select-range", () => { if (!sheet() && pickHere()) upTo(pickHere()); });
+  document.addEventListener("desk:bulk", () => {
+    if (!list()) return;
+    if (picks().some((pick) => pick.checked)) document.getElementById("bulk").requestSubmit();
+    else say("Nothing is selected: X selects the message that you are at.");
+  });
+
+  /* The sheet */
+  const sheet = () => document.getElementById("together");
+  const ticks = (root = sheet()) => all(".tick", root);
+  const unseen = new Set();
+  let isSent = false;
+
+  const tickHere = () => document.activeElement?.closest?.(".one")?.querySelector(".tick")?.click();
+
+  function move(by) {
+    const items = all(".one", sheet());
+    const here = items.indexOf(document.activeElement?.closest?.(".one"));
+    const next = items[Math.max(0, Math.min(items.length - 1, here + by))];
+    next?.focus({ preventScroll: true });
+    next?.scrollIntoView({ block: "start" });
+  }
+
+  /* What approving does, to how many of each kind. */
+  function effect(counts) {
+    const { send = 0, schedule = 0, release = 0 } = counts;
+    const parts = [send && `send ${send}`, schedule && `schedule ${schedule}`, release && `release ${release} to the agent`].filter(Boolean);
+    if (!send && !schedule) return release ? `Release ${release} to the agent` : "Approve nothing";
+    return `Approve and ${parts.join(", ")}`;
+  }
+
+  function tally() {
+    const on = ticks().filter((tick) => tick.checked);
+    const counts = {};
+    for (const tick of on) counts[tick.dataset.kind] = (counts[tick.dataset.kind] ?? 0) + 1;
+    const approvable = on.length - (counts.alone ?? 0);
+    const label = sheet().querySelector("[data-approve]");
+    if (label) {
+      label.textContent = effect(counts);
+      label.closest("button").disabled = approvable === 0;
+    }
+    all("[data-act]", sheet()).forEach((place) => {
+      place.textContent = `${place.dataset.act} ${on.length}`;
+      const button = place.closest("button");
+      if (button) button.disabled = on.length === 0;
+    });
+    for (const box of all("[data-all]", sheet())) {
+      const those = ticks(box.closest("section"));
+      const number = those.filter((tick) => tick.checked).length;
+      box.checked = number === those.length;
+      box.indeterminate = number > 0 && number < those.length;
+    }
+    const notes = [];
+    if (counts.alone) notes.push(`${counts.alone} ticked cannot be approved here`);
+    const waiting = on.filter((tick) => unseen.has(tick.value)).length;
+    if (waiting) notes.push(`${waiting} not on your screen yet`);
+    const note = sheet().querySelector("[data-tally]");
+    const text = notes.join(" · ");
+    if (note && note.textContent !== text) note.textContent = text;
+    sheet().elements.unseen.value = waiting;
+  }
+
+  /* Whether each was on screen: the end of it, or as much as the window holds. */
+  function watch() {
+    const looked = new IntersectionObserver((entries) => {
+      for (const { isIntersecting, intersectionRatio, intersectionRect, target } of entries) {
+        if (!isIntersecting || (intersectionRatio < 0.6 && intersectionRect.height < innerHeight / 2)) continue;
+        unseen.delete(target.querySelector(".tick").value);
+        looked.unobserve(target);
+      }
+      tally();
+    }, { threshold: [0, 0.2, 0.4, 0.6, 0.8, 1] });
+    for (const one of all(".one", sheet())) {
+      unseen.add(one.querySelector(".tick").value);
+      looked.observe(one);
+    }
+  }
+
+  if (sheet()) {
+    all("[data-scripted]", sheet()).forEach((part) => { part.hidden = false; });
+    sheet().addEventListener("change", ({ target }) => {
+      if (target.dataset.all !== undefined) ticks(target.closest("section")).forEach((tick) => { tick.checked = target.checked; });
+      tally();
+    });
+    sheet().addEventListener("submit", (event) => {
+      // Sent from a field by keys: what its own button does, and nothing else.
+      const button = event.submitter ?? sheet().querySelector(".why[open] .reason button");
+      if (isSent || !event.submitter) event.preventDefault();
+      if (isSent) return;
+      if (event.submitter) { isSent = true; document.getElementById("busy").classList.add("on"); } else if (button && !button.disabled) sheet().requestSubmit(button);
+    });
+    window.addEventListener("pageshow", () => { isSent = false; document.getElementById("busy").classList.remove("on"); });
+    document.addEventListener("keydown", (event) => {
+      const isKey = (event.key === "j" || event.key === "k") && !event.ctrlKey && !event.metaKey && !event.altKey && !event.isComposing;
+      if (!isKey || document.getElementById("keys-off")?.checked || event.target.matches("input:not([type=checkbox], [type=radio]), textarea, select")) return;
+      event.preventDefault();
+      move(event.key === "j" ? 1 : -1);
+    });
+    if (sheet().querySelector(".tick")) { watch(); tally(); }
+  }
+  // What was refused, or what became of it, is where reading goes on.
+  if (sheet() || document.getElementById("bulk-done")) document.querySelector("[data-focus]")?.focus({ preventScroll: true });
+
+  // How long a batch can still be undone; the button stays, whether it is too late is not for this clock to say.
+  function count() {
+    const place = document.querySelector("#bulk-done [data-seconds]");
+    if (!place) return;
+    const ends = performance.now() + Number(place.dataset.seconds) * 1000;
+    const ticker = setInterval(() => {
+      const left = Math.ceil((ends - performance.now()) / 1000);
+      place.textContent = left > 0 ? place.textContent.replace(/\d+ s$/, `${left} s`) : "They are leaving now";
+      if (left <= 0 || !place.isConnected) clearInterval(ticker);
+    }, 250);
+  }
+  document.addEventListener("htmx:load", ({ detail: { elt } }) => { if (elt.id === "bulk-done") count(); });
+  count();
+  learn();
+})();
