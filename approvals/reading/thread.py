@@ -15,7 +15,7 @@ from approvals.showing import named
 
 # Of all threads that are looked at together.
 MAX_SIBLINGS = 5000
-_WORDS = {
+_WORDS: dict[str, str] = {
     Thread.Problem.NO_KEY: "The thread is not visible with this key.",
     Thread.Problem.REFUSED: "The thread is not visible with this key: MultiMail refuses it.",
     Thread.Problem.GONE: "MultiMail knows no such thread (404).",
@@ -113,7 +113,7 @@ def came_since(messages: Sequence[Message]) -> dict[int, ThreadLetter]:
     if not drafts:
         return {}
     letters = Prefetch("letters", queryset=ThreadLetter.objects.defer("text"))
-    threads = {
+    threads: dict[tuple[int | None, str], Thread] = {
         (one.mailbox_id, one.upstream_id): one for one in Thread.objects.of_messages(drafts).prefetch_related(letters)
     }
     siblings: dict[tuple[int | None, str], list[Message]] = {}
