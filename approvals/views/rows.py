@@ -8,7 +8,7 @@ from typing import Any
 
 from django.urls import reverse
 
-from approvals.desk.filters import NARROWING, RISKS, Filters
+from approvals.desk.filters import RISKS, Filters
 from approvals.desk.presence import Reader
 from approvals.models import Decision, Mailbox, Message, Snooze
 from approvals.querysets import CLAIM_LASTS
@@ -158,18 +158,21 @@ def _gathered(message: Message, filters: Filters) -> Gathered | None:
 
 def _holder(message: Message, actor: Actor, now: datetime) -> str:
     claim = getattr(message, "claim", None)
-    is_live = claim is not None and claim.seen_at > now - CLAIM_LASTS and claim.person.is_active
-    if not is_live or message.state != MessageState.HELD:
+    if claim is None or claim.seen_at < now - CLAIM_LASTS or not claim.person.is_active:
+        return ""
+    if message.state != MessageState.HELD:
         return ""
     return "You have it" if str(claim.person_id) == actor.id else f"{claim.person} has it"
 
 
 def chips_of(filters: Filters, mailboxes: Iterable[Mailbox]) -> list[tuple[str, str, str]]:
-    """Return each filter that is on: what it is called, what it asks for, and the query string without it."""
+    """Return each filter that is on: what it is called, what it asks for, and the query string without it.
+
+    The words that are searched stand in the search field already.
+    """
     names = {one.pk: str(one) for one in mailboxes}
     rule = RULES.get(filters.rule)
     told = {
-        "q": ("Words", filters.text),
         "to": ("To", filters.to),
         "from": ("From", filters.from_),
         "by": ("Started by", filters.by),
@@ -182,7 +185,7 @@ def chips_of(filters: Filters, mailboxes: Iterable[Mailbox]) -> list[tuple[str, 
         "run": ("Of run", filters.run),
         "alike": ("Like", "one another" if filters.alike else ""),
     }
-    return [(*told[name], filters.without(name)) for name in NARROWING if told[name][1]]
+    return [(*told[name], filters.without(name)) for name in told if told[name][1]]
 
 
 def as_json(message: Message) -> dict[str, Any]:

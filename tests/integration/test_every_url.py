@@ -5,6 +5,8 @@ import re
 import pytest
 from django.urls import get_resolver, reverse
 
+from approvals.models import SavedView
+from people.models import Person
 from policy.models import KillSwitch
 from tests.factories import make_connection, make_message, make_person
 
@@ -16,10 +18,11 @@ PUBLIC = {
 }
 POST_ONLY = {
     *("verdict", "undo", "withdraw", "send-again", "settle", "look", "message-opened", "text-first"),
-    "part-opened",
+    *("part-opened", "bulk-decide", "bulk-undo"),
+    *("claim", "release-claim", "snooze", "end-snooze", "presence", "comment"),
     *("look-again", "carry-out", "replay-event", "compare-event", "dismiss-event", "read-connection"),
     *("pull-switch", "release-switch", "hold-all", "weigh-rule"),
-    *("csp-report", "account_logout", "multimail-webhook"),
+    *("csp-report", "account_logout", "multimail-webhook", "save-view", "delete-view"),
 }
 
 
@@ -52,9 +55,16 @@ def address(name, message):
         "rule": "first_contact",
         "event_id": message.connection.webhookevent_set.latest("pk").pk,
         "place": 1,
+        "view_id": view_of_somebody().pk if "view_id" in PATHS[name] else None,
         "switch_id": switch_of(message.connection).pk if "switch_id" in PATHS[name] else None,
     }
     return reverse(name, kwargs={key: rows[key] for key in re.findall(r"<\w+:(\w+)>", PATHS[name])})
+
+
+def view_of_somebody():
+    owner = Person.objects.filter(email="owner@yourteam.example").first()
+    owner = owner or make_person("owner@yourteam.example", "Olga")
+    return SavedView.objects.get_or_create(person=owner, name="Theirs", defaults={"query": "tab=mine"})[0]
 
 
 def switch_of(connection):

@@ -329,9 +329,10 @@ def test_message_whose_content_is_not_here_is_not_searched_and_that_is_told(desk
 
 def test_filters_that_are_on_are_chips_and_each_can_be_taken_off(desk, connection):
     make(connection, "plum", markdown=LIES)
-    page = desk.get("/queue/?q=subject risk:high").content.decode()
-    assert 'href="/queue/?q=subject" aria-label="Remove the filter Risk High"' in page
-    assert 'href="/queue/?risk=high" aria-label="Remove the filter Words subject"' in page
+    page = desk.get("/queue/?q=subject risk:high to:dana").content.decode()
+    assert 'href="/queue/?q=subject&amp;to=dana" aria-label="Remove the filter Risk High"' in page
+    assert 'href="/queue/?q=subject&amp;risk=high" aria-label="Remove the filter To dana"' in page
+    assert 'name="q" type="search" value="subject"' in page
     assert "1 match" in page
 
 
