@@ -1,4 +1,4 @@
-"""The approvals app: it forgets what it remembers of a connection that changes, and hears of letters in threads."""
+"""The approvals app: it hears of connections that change, of letters in threads, and of what ends a claim."""
 
 from django.apps import AppConfig
 from django.db.models.signals import post_delete, post_save
@@ -8,6 +8,7 @@ class ApprovalsConfig(AppConfig):
     name = "approvals"
 
     def ready(self) -> None:
+        from approvals.desk import hearing as desk_hearing
         from approvals.models import Connection
         from approvals.reading import hearing
         from approvals.senders import announce_change
@@ -15,3 +16,4 @@ class ApprovalsConfig(AppConfig):
         for signal in (post_save, post_delete):
             signal.connect(announce_change, sender=Connection, dispatch_uid="approvals.senders")
         hearing.connect()
+        desk_hearing.connect()

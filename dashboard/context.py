@@ -11,6 +11,7 @@ from alerts.models import Destination
 from approvals.attention import attention_count
 from approvals.freshness import freshness_for
 from approvals.models import Message
+from approvals.views.people_at import asked_count
 from dashboard.beats import silences
 from dashboard.middleware import live_origin
 from policy.models import KillSwitch
@@ -24,7 +25,8 @@ def desk(request: HttpRequest) -> dict[str, Any]:
     return {
         "actor": actor,
         "live_url": settings.LIVE_URL or f"{live_origin(request)}/live/",
-        "desk_waiting": SimpleLazyObject(lambda: Message.objects.visible_to(actor).awaiting_review()[:1001].count()),
+        "desk_waiting": SimpleLazyObject(lambda: Message.objects.waiting_for(actor)[:1001].count()),
+        "desk_asked": SimpleLazyObject(lambda: asked_count(actor)),
         "desk_freshness": SimpleLazyObject(lambda: freshness_for(actor)),
         "desk_stuck": SimpleLazyObject(lambda: attention_count(actor)),
         "desk_switches": SimpleLazyObject(lambda: list(KillSwitch.objects.visible_to(actor))),

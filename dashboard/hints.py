@@ -8,7 +8,10 @@ from uuid import UUID
 
 from django.db import transaction
 
-from approvals.models import Message
+from approvals.desk.facets import started_by
+from approvals.desk.presence import Reader, reported
+from approvals.models import Claim, Comment, Message, Snooze
+from approvals.showing import named
 from approvals.standing import shown_status
 from approvals.status import status_of
 from audit.models import Entry
@@ -21,6 +24,9 @@ from dashboard.channel import CHANNEL
 _QUIET = ("message.served", "message.opened", "decision.calling")
 # What changes how every page looks: the banner of the kill switch, the line that tells how complete the queue is.
 _STANDING = ("kill_switch.", "connection.")
+# What people leave at a message: no state of it changes, only who is shown at it.
+_BESIDE = ("claim.", "snooze.", "comment.")
+MAX_SUBJECT = 120
 
 
 def on_recorded(entry: Entry, details: Mapping[str, str], about: Any = None, **_: Any) -> None:
@@ -28,6 +34,8 @@ def on_recorded(entry: Entry, details: Mapping[str, str], about: Any = None, **_
     if entry.message is not None and entry.action.startswith(("message.", "decision.")) and entry.action not in _QUIET:
         known = about if isinstance(about, Message) else None
         transaction.on_commit(partial(_send, entry.message, entry.action, known), robust=True)
+    elif entry.action.startswith(_BESIDE) and isinstance(about, Claim | Snooze | Comment):
+        transaction.on_commit(partial(_send_beside, entry, about), robust=True)
     elif entry.action.startswith(_STANDING):
         hint = {"kind": "standing", "action": entry.action, "message": None, "connection": None, "mailbox": None}
         transaction.on_commit(partial(send, "PUBLISH", CHANNEL, json.dumps(hint)), robust=True)
@@ -49,9 +57,52 @@ def _send(public_id: UUID, action: str, known: Message | None) -> None:
         "tone": status.tone,
         "detail": status.detail,
     }
+    if is_new:
+        # For whoever wants to be told outside of the page: nothing of the letter but what it is called.
+        hint |= {"subject": _called(message), "starter": named(_starter(message))[:MAX_SUBJECT]}
     send("PUBLISH", CHANNEL, json.dumps(hint))
 
 
+def _send_beside(entry: Entry, about: Claim | Snooze | Comment) -> None:
+    message = about.message
+    hint = {
+        "kind": "beside",
+        "action": entry.action,
+        "message": str(message.public_id),
+        "connection": message.connection_id,
+        "mailbox": message.mailbox_id,
+        "person": str(about.person_id),
+        "name": str(about.person),
+    }
+    if isinstance(about, Comment):
+        asked = [str(key) for key in about.mentions.values_list("pk", flat=True)]
+        hint |= {"asked": asked, "subject": _called(message)}
+    send("PUBLISH", CHANNEL, json.dumps(hint))
+
+
+def on_reported(reader: Reader, is_here: bool, **_: Any) -> None:
+    """Tell that somebody has a message on screen, or no longer; the live process passes on what is news."""
+    hint = {
+        "kind": "beside",
+        "action": "presence.here" if is_here else "presence.left",
+        "message": reader.message,
+        "connection": reader.connection,
+        "mailbox": reader.mailbox,
+        "person": reader.person,
+        "name": reader.name,
+    }
+    send("PUBLISH", CHANNEL, json.dumps(hint))
+
+
+def _called(message: Message) -> str:
+    return named(message.subject)[:MAX_SUBJECT]
+
+
+def _starter(message: Message) -> str:
+    return started_by(message).partition(":")[2] or str(message.mailbox or message.sender or "")
+
+
 def connect() -> None:
-    """Listen to the ledger."""
+    """Listen to the ledger, and to who reads what."""
     recorded.connect(on_recorded, dispatch_uid="dashboard.hints")
+    reported.connect(on_reported, dispatch_uid="dashboard.hints.readers")

@@ -9,6 +9,7 @@ import contextlib
 import http.client
 import json
 import logging
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,6 +18,7 @@ from urllib.parse import urlsplit
 import redis.asyncio
 
 from common.logs import JsonFormatter
+from dashboard.at_it import Readers
 from dashboard.channel import CHANNEL
 from dashboard.env import env_int, env_list, env_url
 
@@ -38,6 +40,7 @@ REDIS_URL = env_url("REDIS_URL", schemes=("redis", "rediss", "unix"))
 HEARTBEAT = 15.0
 RECHECK = 30.0
 MAX_WAITING = 100
+WATCH = 2.0
 
 
 @dataclass(eq=False)
@@ -59,6 +62,7 @@ class Page:
 
 
 _pages: set[Page] = set()
+_readers = Readers()
 
 
 async def application(scope: Scope, receive: Receive, send: Send) -> None:
@@ -76,15 +80,15 @@ async def application(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 async def _lifespan(receive: Receive, send: Send) -> None:
-    reader: asyncio.Task[None] | None = None
+    tasks: list[asyncio.Task[None]] = []
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":
-            reader = asyncio.create_task(_read_hints())
+            tasks = [asyncio.create_task(_read_hints()), asyncio.create_task(_watch_readers())]
             await send({"type": "lifespan.startup.complete"})
         else:
-            if reader is not None:
-                reader.cancel()
+            for task in tasks:
+                task.cancel()
             await send({"type": "lifespan.shutdown.complete"})
             return
 
@@ -106,11 +110,25 @@ async def _read_hints() -> None:
 def _hand_out(text: str) -> None:
     try:
         hint = json.loads(text)
-        for page in _pages:
-            page.offer(hint, text)
+        if hint["kind"] == "beside" and not _readers.is_news(hint, at=time.monotonic()):
+            return
+        _offer(hint, text)
     except (KeyError, TypeError, ValueError):
         # Whatever else speaks on that channel must not end the one reader that all pages depend on.
         log.warning("hint unreadable")
+
+
+def _offer(hint: dict[str, Any], text: str) -> None:
+    for page in _pages:
+        page.offer(hint, text)
+
+
+async def _watch_readers() -> None:
+    """Tell of whoever no longer says that a message is on screen: a closed laptop says nothing."""
+    while True:
+        await asyncio.sleep(WATCH)
+        for hint in _readers.gone(at=time.monotonic()):
+            _offer(hint, json.dumps(hint))
 
 
 async def _stream(scope: Scope, receive: Receive, send: Send) -> None:

@@ -18,6 +18,15 @@ class PersonManager(BaseUserManager["Person"]):
         person.save(using=self._db)
         return person
 
+    def seeing(self, *, connection: int, mailbox: int | None) -> "models.QuerySet[Person]":
+        """Return whoever belongs to the desk and may see this mailbox of this connection, by any role; by name."""
+        everything = models.Q(connection=None, mailbox=None)
+        here = everything | models.Q(connection=connection, mailbox=None)
+        if mailbox is not None:
+            here |= models.Q(mailbox=mailbox)
+        grants = Grant.objects.filter(here)
+        return self.filter(is_active=True, pk__in=grants.values("person")).order_by("name", "email", "pk")
+
     def get_by_natural_key(self, username: str | None) -> "Person":
         return self.get(email=(username or "").lower())
 

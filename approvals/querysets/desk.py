@@ -1,5 +1,6 @@
 """Every read of what people leave at a message: who took it on, who put it off, who is asked, and what was said."""
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Self
 
 from django.apps import apps
@@ -59,6 +60,10 @@ class SnoozeQuerySet(models.QuerySet["Snooze"]):
         """Those on this message."""
         return self.filter(message=message)
 
+    def among(self, messages: Iterable[int]) -> Self:
+        """Those on messages of a list."""
+        return self.filter(message__in=list(messages))
+
     def in_force(self) -> Self:
         """Those that still hide their message, by the database's clock; never in its last hour."""
         far = Q(message__expires_at=None) | Q(message__expires_at__gt=Now() + BACK_BEFORE)
@@ -85,6 +90,10 @@ class QuestionQuerySet(models.QuerySet["Question"]):
     def on(self, message: "Message") -> Self:
         """Those on this message."""
         return self.filter(message=message)
+
+    def among(self, messages: Iterable[int]) -> Self:
+        """Those on messages of a list."""
+        return self.filter(message__in=list(messages))
 
     def with_comments(self) -> Self:
         """With who asks."""

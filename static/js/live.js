@@ -1,5 +1,5 @@
 /* Live hints. One tab of a browser holds the stream and hands its hints to the others; where there is no stream, each
-   visible page asks for the pulse. Sends the events desk:hint and desk:pulse; paints nothing itself. */
+   visible page asks for the pulse. Sends the events desk:hint, desk:beside and desk:pulse; paints nothing itself. */
 (() => {
   "use strict";
   const { live, pulse, signIn } = document.body.dataset;
@@ -20,6 +20,9 @@
   const emit = (name, detail) => document.dispatchEvent(new CustomEvent(name, { detail }));
   const tell = (message) => channel?.postMessage(message);
   const between = (low, high) => low + Math.random() * (high - low);
+
+  // What people leave at a message changes nothing of where it stands.
+  const hand = (hint) => emit(hint.kind === "beside" ? "desk:beside" : "desk:hint", hint);
 
   function setOpen(now) {
     const came = now && !isOpen;
@@ -43,7 +46,7 @@
     source.addEventListener("hint", (event) => {
       const hint = JSON.parse(event.data);
       tell({ type: "hint", hint });
-      emit("desk:hint", hint);
+      hand(hint);
     });
     source.addEventListener("error", () => {
       // Our own pause instead of the browser's: a desk without a stream is not asked every second.
@@ -60,7 +63,7 @@
       if (isLeader) tell({ type: isOpen ? "open" : "closed" });
     } else if (!isLeader) {
       answered = performance.now();
-      if (data.type === "hint") emit("desk:hint", data.hint);
+      if (data.type === "hint") hand(data.hint);
       else setOpen(data.type === "open");
     }
   });

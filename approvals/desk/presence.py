@@ -1,0 +1,128 @@
+"""Who reads which message just now, kept in Redis for less than a minute. Nothing decides by it, nothing waits for it.
+
+Redis away means that nobody is known to read; Redis slow costs a page a fraction of a second, once in a while.
+"""
+
+import json
+import logging
+import os
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cache
+from uuid import UUID
+
+import redis
+from django.conf import settings
+from django.dispatch import Signal
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+from approvals.models import Message
+from common.nudge import is_resting, send
+from people.actors import Actor
+
+log = logging.getLogger(__name__)
+
+# A page says that it is on screen every twenty seconds; two such words may be lost.
+LASTS = 42
+PATIENCE = 0.15
+REST = 15.0
+MOST = 1000
+_KEY = "countersign:reading"
+# By Redis' own clock: the hosts' may differ.
+_COME = """
+local now = tonumber(redis.call('TIME')[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+redis.call('ZADD', KEYS[1], now + tonumber(ARGV[2]), ARGV[1])
+redis.call('EXPIRE', KEYS[1], ARGV[2])
+"""
+_READ = """
+return redis.call('ZRANGEBYSCORE', KEYS[1], '(' .. redis.call('TIME')[1], '+inf', 'LIMIT', 0, tonumber(ARGV[1]))
+"""
+_rests_until = 0.0
+
+# Sent with `reader` and `is_here`; whoever tells open pages listens.
+reported = Signal()
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Somebody who has a message on screen."""
+
+    message: str
+    connection: int
+    mailbox: int | None
+    person: str
+    name: str
+
+    def is_for(self, actor: Actor) -> bool:
+        """Whether the actor may know of it: somebody else reads what the actor may see."""
+        sees = any(scope.reaches(connection=self.connection, mailbox=self.mailbox) for scope in actor.scopes)
+        return sees and self.person != actor.id
+
+
+def come(message: Message, *, actor: Actor) -> None:
+    """The actor has this message on screen. Never waits."""
+    reader = _reader(message, actor)
+    send("EVAL", _COME, "1", _KEY, _written(reader), str(LASTS))
+    reported.send(sender=Reader, reader=reader, is_here=True)
+
+
+def leave(message: Message, *, actor: Actor) -> None:
+    """The actor looks at something else. Never waits."""
+    reader = _reader(message, actor)
+    send("ZREM", _KEY, _written(reader))
+    reported.send(sender=Reader, reader=reader, is_here=False)
+
+
+def readers_beside(actor: Actor) -> dict[str, list[Reader]]:
+    """Return who else reads what, of all that the actor may see, by the message's public id."""
+    found: dict[str, list[Reader]] = {}
+    for reader in _all():
+        if reader.is_for(actor):
+            found.setdefault(reader.message, []).append(reader)
+    return found
+
+
+def readers_of(message: Message, *, actor: Actor) -> list[Reader]:
+    """Return who else reads this message."""
+    return readers_beside(actor).get(str(message.public_id), [])
+
+
+def _reader(message: Message, actor: Actor) -> Reader:
+    return Reader(str(message.public_id), message.connection_id, message.mailbox_id, actor.id, actor.label)
+
+
+def _written(reader: Reader) -> str:
+    return json.dumps([reader.message, reader.connection, reader.mailbox, reader.person, reader.name])
+
+
+def _all() -> Iterable[Reader]:
+    global _rests_until
+    if is_resting() or time.monotonic() < _rests_until:
+        return []
+    try:
+        rows = _client(os.getpid()).eval(_READ, 1, _KEY, str(MOST))
+    except redis.RedisError as error:
+        _rests_until = time.monotonic() + REST
+        log.warning("presence not known", extra={"reason": type(error).__name__})
+        return []
+    return filter(None, map(_read, rows or ()))
+
+
+def _read(row: bytes) -> Reader | None:
+    try:
+        message, connection, mailbox, person, name = json.loads(row)
+        return Reader(str(UUID(message)), connection, mailbox, person, name)
+    except (TypeError, ValueError):
+        return None
+
+
+@cache
+def _client(_: int) -> "redis.Redis":
+    """Return a client of this process. Only what was closed meanwhile is tried once more; what is slow is not."""
+    again = Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,))
+    return redis.Redis.from_url(
+        settings.REDIS_URL, socket_timeout=PATIENCE, socket_connect_timeout=PATIENCE, retry=again
+    )

@@ -1,0 +1,98 @@
+/* Putting a message off, and commenting on it: the small comforts of forms that work without this. */
+(() => {
+  "use strict";
+  const typed = new Map();
+  const find = (selector) => document.querySelector(selector);
+  const open = () => document.getElementById("message")?.dataset.message;
+
+  /* Times are meant in the zone that somebody chose, else in the one that they are in. */
+  function tellZone() {
+    let zone = "";
+    try { zone = Intl.DateTimeFormat().resolvedOptions().timeZone; } catch { return; }
+    const place = find("#snooze [data-zone]");
+    if (!zone || !place || "own" in place.dataset) return;
+    place.textContent = zone;
+    document.querySelectorAll("#snooze [data-zone-field]").forEach((field) => { field.value = zone; });
+  }
+
+  function putBack() {
+    const field = document.getElementById("comment-text");
+    if (field && !field.value && typed.get(open())) field.value = typed.get(open());
+  }
+
+  function prepare() {
+    tellZone();
+    putBack();
+  }
+
+  function writeComment() {
+    const field = document.getElementById("comment-text");
+    if (!field) return;
+    field.scrollIntoView({ block: "center" });
+    field.focus({ preventScroll: true });
+  }
+
+  document.addEventListener("toggle", ({ target }) => {
+    if (target.id === "snooze" && target.open) target.querySelector("button")?.focus();
+  }, true);
+
+  document.addEventListener("click", (event) => {
+    if (event.target.closest?.("#comment-button")) {
+      event.preventDefault();
+      writeComment();
+    } else if (event.target.closest?.("[data-leave-it]")) {
+      event.preventDefault();
+      event.target.closest(".ask").remove();
+      document.getElementById("claim-button")?.focus();
+      document.dispatchEvent(new CustomEvent("desk:refresh-beside"));
+    } else {
+      const menu = find("#snooze[open]");
+      if (menu && !menu.contains(event.target)) menu.open = false;
+    }
+  });
+
+  document.addEventListener("keydown", (event) => {
+    if (event.target.id === "comment-text" && event.key === "Enter" && (event.ctrlKey || event.metaKey) && !event.repeat && !event.isComposing) {
+      event.target.form.requestSubmit();
+      return;
+    }
+    if (event.target.matches("#comment-text, #comment-tell") && event.key === "Escape") {
+      event.target.blur();
+      document.getElementById("message").focus({ preventScroll: true });
+      return;
+    }
+    const isPlain = !event.ctrlKey && !event.metaKey && !event.altKey && !event.repeat;
+    if (!isPlain || !event.target.closest("#snooze[open]") || event.target.matches("input")) return;
+    const choice = { 1: "button[value=hour]", 2: "button[value=tomorrow]", 3: "#snooze-at" }[event.key];
+    const chosen = choice && find(`#snooze ${choice}`);
+    if (!chosen) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    if (event.key === "3") chosen.focus();
+    else chosen.click();
+  }, true);
+
+  document.addEventListener("input", ({ target }) => {
+    if (target.id === "comment-text" && open()) typed.set(open(), target.value);
+  });
+  /* Whoever is chosen stands in the text, where everybody sees who was asked. */
+  document.addEventListener("change", ({ target }) => {
+    if (target.id !== "comment-tell" || !target.value.trim()) return;
+    const known = [...document.querySelectorAll("#comment-people option")].some((one) => one.value === target.value);
+    const field = document.getElementById("comment-text");
+    if (!known || !field) return;
+    if (!field.value.includes(`@${target.value}`)) field.value = `${field.value.trimEnd()}${field.value ? " " : ""}@${target.value} `;
+    typed.set(open(), field.value);
+    target.value = "";
+    field.focus();
+  });
+  document.addEventListener("htmx:beforeSwap", ({ detail }) => {
+    if (detail.target.id === "comments" && detail.xhr.status < 300) typed.delete(open());
+  });
+  document.addEventListener("htmx:load", ({ detail: { elt } }) => {
+    if (["message", "beside-acts", "claim", "comments"].includes(elt.id)) prepare();
+    if (elt.id === "comments" && elt.querySelector(".outcome")) elt.focus({ preventScroll: true });
+  });
+  document.addEventListener("desk:beside-painted", prepare);
+  prepare();
+})();

@@ -1,0 +1,207 @@
+/* Who is at which message. Says which one is on this screen, and shows who reads or has the others: by live hints, and
+   by the pulse where there is no stream. Who only passes by a message is not announced. */
+(() => {
+  "use strict";
+  const BEAT = 20000;
+  const PASSING = 700;
+  const me = document.body.dataset.me;
+  const readers = new Map();
+  const holders = new Map();
+  let said = "";
+  let timer = 0;
+  let late = false;
+  const pane = () => document.getElementById("message");
+  const token = () => JSON.parse(document.body.getAttribute("hx-headers"))["X-CSRFToken"];
+  const emit = (name, detail) => document.dispatchEvent(new CustomEvent(name, { detail }));
+  const item = (id) => document.querySelector(`#list .item[data-message="${CSS.escape(id)}"]`);
+  const isOpen = (id) => pane()?.dataset.message === id;
+  const address = (name) => pane().dataset.opened.replace(/opened\/$/, `${name}/`);
+
+  function post(url, left) {
+    const body = new URLSearchParams(left ? { left: "on" } : {});
+    // Kept alive: the last word of a page is said while it is being left.
+    fetch(url, { method: "POST", body, keepalive: true, headers: { "X-CSRFToken": token() }, credentials: "same-origin" }).catch(() => {});
+  }
+
+  function onScreen() {
+    const { opened, state } = pane()?.dataset ?? {};
+    const isShown = opened && state === "held" && !document.hidden && !document.prerendering && pane().getClientRects().length;
+    return isShown ? address("presence") : "";
+  }
+
+  function report() {
+    const now = onScreen();
+    if (said && said !== now) post(said, true);
+    if (now) post(now, false);
+    said = now;
+    plan(BEAT);
+  }
+
+  function plan(delay) {
+    clearTimeout(timer);
+    if (pane()) timer = setTimeout(report, delay);
+  }
+
+  function leave() {
+    if (said) post(said, true);
+    said = "";
+  }
+
+  function words(names) {
+    if (names.length > 2) return `${names.length} others are reading`;
+    return names.length ? `${names.join(" and ")} ${names.length === 1 ? "is" : "are"} reading` : "";
+  }
+
+  function picture(name) {
+    const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+    const use = document.createElementNS("http://www.w3.org/2000/svg", "use");
+    svg.setAttribute("class", "i");
+    svg.setAttribute("aria-hidden", "true");
+    use.setAttribute("href", `${document.querySelector("svg.i use").getAttribute("href").split("#")[0]}#${name}`);
+    svg.append(use);
+    return svg;
+  }
+
+  /* A chip of a row, made where it is not there yet. */
+  function chip(place, kind, tone, icon, text) {
+    let found = place.querySelector(`[data-${kind}]`);
+    if (!found && !text) return;
+    if (!found) {
+      found = document.createElement("span");
+      found.className = `chip ${tone}`;
+      found.setAttribute(`data-${kind}`, "");
+      found.append(picture(icon), document.createElement("span"));
+      place.append(found);
+    }
+    found.hidden = !text;
+    found.querySelector("span").textContent = text;
+  }
+
+  function paint(id) {
+    const reading = words([...(readers.get(id)?.values() ?? [])]);
+    const holder = holders.get(id);
+    const marks = item(id)?.querySelector(".marks");
+    if (marks) {
+      chip(marks, "reading", "blue", "eye", reading);
+      chip(marks, "held-by", "violet", "person", holder ? (holder.person === me ? "You have it" : `${holder.name} has it`) : "");
+    }
+    const place = isOpen(id) && document.getElementById("claim");
+    if (place) chip(place, "reading", "blue", "eye", reading && `${reading} this`);
+  }
+
+  function everywhere() {
+    const shown = [...document.querySelectorAll("#list .item")].map((one) => one.dataset.message);
+    new Set([...shown, pane()?.dataset.message].filter(Boolean)).forEach(paint);
+  }
+
+  /* Parts that somebody is using stay as they are until they are done with them. */
+  const isBusy = (part) => Boolean(part.querySelector("details[open], .ask"));
+
+  async function refresh() {
+    const id = pane()?.dataset.message;
+    if (!id) return;
+    const response = await fetch(address("beside") + location.search, { headers: { "HX-Request": "true" }, credentials: "same-origin" }).catch(() => null);
+    if (!response?.ok || response.redirected || !isOpen(id)) return;
+    const page = new DOMParser().parseFromString(await response.text(), "text/html");
+    if (!isOpen(id)) return;
+    for (const name of ["claim", "beside-acts", "story"]) {
+      const [old, fresh] = [document.getElementById(name), page.getElementById(name)];
+      if (!old || !fresh) continue;
+      if (isBusy(old)) late = true;
+      else replace(old, fresh);
+    }
+  }
+
+  function replace(old, fresh) {
+    const focused = old.contains(document.activeElement) ? document.activeElement.id : "";
+    fresh.removeAttribute("hx-swap-oob");
+    old.replaceWith(fresh);
+    window.htmx.process(fresh);
+    emit("desk:beside-painted");
+    if (focused) document.getElementById(focused)?.focus();
+  }
+
+  function setReader(hint, isHere) {
+    if (hint.person === me) return;
+    const found = readers.get(hint.message) ?? new Map();
+    if (isHere) found.set(hint.person, hint.name);
+    else found.delete(hint.person);
+    readers.set(hint.message, found);
+    paint(hint.message);
+  }
+
+  function setHolder({ message, person, name }, has) {
+    const before = holders.get(message);
+    if (has) holders.set(message, { person, name });
+    else if (!before || before.person === person) holders.delete(message);
+    paint(message);
+    if (!isOpen(message)) return;
+    if (has && person !== me) emit("desk:say", `${name} has this message now`);
+    refresh();
+  }
+
+  function putOff(id, isOff) {
+    const row = item(id);
+    const mark = row?.querySelector("[data-chip]");
+    if (!mark || document.getElementById("list").dataset.tab !== "waiting") return;
+    if (isOff) Object.assign(mark, { textContent: "Put off", className: "chip shape violet" });
+    mark.hidden = !isOff;
+    row.classList.toggle("done", isOff);
+  }
+
+  function comeBack(id) {
+    if (item(id)) putOff(id, false);
+    else emit("desk:hint", { kind: "new", action: "snooze.ended", message: id, word: "Held", tone: "amber" });
+    emit("desk:ask-pulse");
+  }
+
+  document.addEventListener("desk:beside", ({ detail: hint }) => {
+    if (hint.action === "presence.here") setReader(hint, true);
+    else if (hint.action === "presence.left") setReader(hint, false);
+    else if (hint.action === "claim.taken") setHolder(hint, true);
+    else if (hint.action === "claim.released") setHolder(hint, false);
+    else if (hint.action === "comment.added" && isOpen(hint.message)) refresh();
+    if (hint.action === "comment.added" && hint.asked.includes(me)) emit("desk:say", `${hint.name} asks you something`);
+    const isMine = hint.person === me && /^(claim|snooze|comment)\./.test(hint.action);
+    if (isMine && hint.action === "snooze.set") putOff(hint.message, true);
+    if (isMine && hint.action === "snooze.ended") comeBack(hint.message);
+    else if (isMine || hint.asked?.includes(me)) emit("desk:ask-pulse");
+  });
+
+  document.addEventListener("desk:put-off", ({ detail }) => { putOff(detail.message, true); emit("desk:ask-pulse"); });
+
+  document.addEventListener("desk:pulse", ({ detail: pulse }) => {
+    if (!pulse.readers) return;
+    readers.clear();
+    for (const [id, found] of Object.entries(pulse.readers)) readers.set(id, new Map(found));
+    const before = JSON.stringify(holders.get(pane()?.dataset.message) ?? null);
+    holders.clear();
+    for (const [id, [person, name]] of Object.entries(pulse.holders)) holders.set(id, { person, name });
+    everywhere();
+    setAsked(pulse.asked);
+    const open = pane()?.dataset.message;
+    // What stands in the bar was painted by the desk itself: it is asked again only where it says something else.
+    const shown = document.getElementById("claim")?.dataset.holder ?? "";
+    if (open && shown !== (holders.get(open)?.person ?? "") && before !== undefined) refresh();
+  });
+
+  function setAsked(number) {
+    const link = document.querySelector("[data-asked]");
+    if (!link) return;
+    link.hidden = !number;
+    link.querySelector("[data-asked-count]").textContent = number || "";
+  }
+
+  document.addEventListener("toggle", ({ target }) => {
+    if (late && target.closest?.("#beside-acts") && !target.open) { late = false; refresh(); }
+  }, true);
+  document.addEventListener("desk:refresh-beside", refresh);
+  document.addEventListener("htmx:load", ({ detail: { elt } }) => {
+    if (elt.id === "message") plan(PASSING);
+    if (elt.id === "list") everywhere();
+    if (elt.id === "claim" && pane()) emit("desk:ask-pulse");
+  });
+  document.addEventListener("visibilitychange", () => (document.hidden ? leave() : plan(PASSING)));
+  window.addEventListener("pagehide", leave);
+  plan(PASSING);
+})();
