@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from approvals import execute, expire, reconcile, retain
 from approvals import resolve as resolving
-from approvals.desk import refilling, weights
+from approvals.desk import claims, comments, refilling, snooze, weights
 from approvals.enclosed import fetch as enclosed
 from approvals.models import Connection, Decision, EnclosedFile, Message, RuleWeight, Thread
 from approvals.reading import fetch as conversations
@@ -157,6 +157,9 @@ _DUTIES: dict[str, Callable[[], object]] = {
     "unwell": lambda: _nudge(read_connection, Connection.objects.to_probe()),
     "overdue": lambda: _nudge(read_connection, Connection.objects.overdue()),
     "facets": lambda: _nudge(fill_facets, Message.objects.without_facets()[:1]),
+    "claims": claims.end_idle,
+    "put off": snooze.bring_back_due,
+    "questions": comments.forget_past_questions,
     "weights": lambda: _nudge(weigh_anew, RuleWeight.objects.exclude(weighed_to=None)),
 }
 

@@ -66,8 +66,8 @@ class StandingReads(models.QuerySet["Message"]):
 
     def mine_stamp(self, actor: Actor) -> str:
         """Return what changes whenever one of this person's own lists does; each of them is short."""
-        told = [sorted(map(str, rows.order_by().values_list("pk", flat=True)[:1001])) for rows in _left_by(actor)]
-        return str(told)
+        mine = [rows.order_by().values_list("message", "pk") for rows in _left_by(actor)]
+        return str(sorted(mine[0].union(*mine[1:], all=True)[:1001]))
 
     def leaving(self) -> Self:
         """Decided here, and not yet carried out, or MultiMail has taken it and not yet told the mirror.

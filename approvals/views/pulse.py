@@ -15,6 +15,7 @@ from approvals.models import Decision, Message
 from approvals.querysets.queue import told_together
 from approvals.standing import shown_status
 from approvals.views.listing import COUNTED_TABS, counted, newest_of, tab_counts
+from approvals.views.people_at import asked_count, people_at
 from common.pages import DeskRequest
 from people.actors import Actor
 from policy.models import KillSwitch
@@ -28,6 +29,7 @@ def _pulse_of(request: DeskRequest) -> str:
     stopped = list(KillSwitch.objects.visible_to(actor).values_list("pk", flat=True))
     standing = freshness_for(actor)
     told = f"{newest}{decided}{stopped}{standing.level}{standing.reason}{_open_message(request)}{_half_minute()}"
+    told += f"{people_at(request)}{Message.objects.mine_stamp(actor)}"
     return f'"{hashlib.sha256(told.encode()).hexdigest()[:32]}"'
 
 
@@ -61,6 +63,8 @@ def pulse(request: DeskRequest) -> HttpResponse:
             "waiting": told["waiting"],
             "tabs": {tab: counted(told[tab]) for tab in COUNTED_TABS},
             "newest": told["newest"] or [],
+            "asked": asked_count(actor),
+            **people_at(request),
             "open": _open_message(request),
             "stuck": attention_count(actor),
             "stopped": [switch.pk for switch in KillSwitch.objects.visible_to(actor)],
