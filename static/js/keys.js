@@ -47,7 +47,7 @@
 
   /* The button of this act, on the message that is on screen. */
   function press(act) {
-    const button = find(`#message [data-key=${act}]`);
+    const button = find(`:is(#message, #together, #bulk-done) [data-key=${act}]`);
     if (!isVisible(button) || button.disabled) return;
     if (button.matches("#decide .why > summary")) emit("desk:why", button.parentElement);
     else if (act === "a" && !button.hasAttribute("data-at-once") && document.activeElement !== button) button.focus();
@@ -82,8 +82,8 @@
   }
 
   const ACTS = {
-    next: () => move(1),
-    previous: () => move(-1),
+    next: () => (find("#together") ? emit("desk:step", 1) : move(1)),
+    previous: () => (find("#together") ? emit("desk:step", -1) : move(-1)),
     to_list: () => find("#list") && toList(),
     new: () => isVisible(find("#new")) && find("#new").click(),
     approve: () => press("a"),

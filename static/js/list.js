@@ -96,7 +96,7 @@
     if (document.querySelector("#list .item[aria-current]") || location.hash) return;
     let place = null;
     try { place = JSON.parse(sessionStorage.getItem(PLACE) ?? "null"); } catch { /* nothing was kept */ }
-    if (place?.url !== list()?.dataset.url || !row(place.id)) return;
+    if (!list() || place?.url !== list().dataset.url || !row(place.id)) return;
     scroller().scrollTop = place.top;
     row(place.id).focus({ preventScroll: true });
     row(place.id).scrollIntoView({ block: "nearest" });

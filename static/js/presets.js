@@ -12,7 +12,7 @@
 
   function open(details) {
     details.open = true;
-    const chosen = details.querySelector("[name=preset]:checked");
+    const chosen = details.querySelector(".preset :checked");
     const hasText = "typed" in field(details).dataset;
     if (hasText) begin(field(details));
     else (chosen?.value ? chosen : details.querySelector(".presets"))?.focus({ preventScroll: true });
@@ -44,7 +44,7 @@
       const sends = isWriting || event.target.matches("button") ? event.ctrlKey || event.metaKey : true;
       if (!sends) return;
       event.preventDefault();
-      details.querySelector("form").requestSubmit();
+      details.querySelector(".reason .row button").click();
     } else if (isWriting || event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.target.matches("button")) {
       return;
     } else if (/^[1-9]$/.test(event.key)) {

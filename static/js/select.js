@@ -168,12 +168,7 @@
       if (event.submitter) { isSent = true; document.getElementById("busy").classList.add("on"); } else if (button && !button.disabled) sheet().requestSubmit(button);
     });
     window.addEventListener("pageshow", () => { isSent = false; document.getElementById("busy").classList.remove("on"); });
-    document.addEventListener("keydown", (event) => {
-      const isKey = (event.key === "j" || event.key === "k") && !event.ctrlKey && !event.metaKey && !event.altKey && !event.isComposing;
-      if (!isKey || document.getElementById("keys-off")?.checked || event.target.matches("input:not([type=checkbox], [type=radio]), textarea, select")) return;
-      event.preventDefault();
-      move(event.key === "j" ? 1 : -1);
-    });
+    document.addEventListener("desk:step", ({ detail }) => move(detail));
     if (sheet().querySelector(".tick")) { watch(); tally(); }
   }
   // What was refused, or what became of it, is where reading goes on.
