@@ -92,7 +92,7 @@
     document.getElementById("busy").classList.add("on");
     emit("desk:deciding");
     const sent = post(form);
-    const shown = ahead?.url === from.dataset.next && isSaid(form) ? paintAhead(from, form) : null;
+    const shown = ahead && ahead.url === from.dataset.next && isSaid(form) ? paintAhead(from, form) : null;
     underWay = sent.then((answer) => settle(answer, from, shown)).finally(() => {
       document.getElementById("busy").classList.remove("on");
       delete from.dataset.deciding;
