@@ -9,7 +9,8 @@ from common.letter import with_signature
 
 PREVIEW = 90
 # So much of the text is drawn; all of it stands under "Text".
-LINES, LINE = 7, 300
+LINES, LINE = 12, 300
+AGENT_LINES = 40
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,8 @@ class Inbox:
     subject: str
     preview: str
     plain: str
+    # All words of the letter, in the order of its source.
+    words: str
     has_own_colours: bool
     is_hidden: bool
 
@@ -33,7 +36,7 @@ def inbox_of(content: Content, letter: ShownLetter) -> Inbox:
     """
     words = " ".join(letter.plain.split())
     preview = words[:PREVIEW]
-    # What the recipient's program has for those who read plain text only.
+    # What the recipient's program has for those who read plain text only; an agent gets what is hidden as well.
     text = with_signature(content.markdown, content.additions.get("signature")) if content.markdown else letter.text
     hidden = next((h.text for h in letter.hidden if h.certain and h.text), "")
     return Inbox(
@@ -42,13 +45,15 @@ def inbox_of(content: Content, letter: ShownLetter) -> Inbox:
         reply_to=content.reply_to or "",
         subject=content.subject,
         preview=preview + ("…" if len(words) > PREVIEW else ""),
-        plain=_head(named(without_surrogates(text[: LINES * LINE * 4]))),
+        plain=_head(named(without_surrogates(text[:20_000]))),
+        words=_head(letter.plain, lines=AGENT_LINES),
         has_own_colours='<body class="white">' in letter.document,
         is_hidden=bool(hidden) and words.startswith(hidden[:PREVIEW]),
     )
 
 
-def _head(text: str) -> str:
-    lines = [line[:LINE] for line in text.strip().splitlines()]
-    shown = "\n".join(lines[:LINES])
-    return shown + ("\n…" if len(lines) > LINES else "")
+def _head(text: str, *, lines: int = LINES) -> str:
+    """Return the first lines of a text, long ones cut; both are said."""
+    given = text[: lines * LINE * 4].strip().splitlines()
+    shown = "\n".join(line[:LINE] + ("…" if len(line) > LINE else "") for line in given[:lines])
+    return shown + ("\n…" if len(given) > lines or len(text) > lines * LINE * 4 else "")
