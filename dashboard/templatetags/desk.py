@@ -18,6 +18,7 @@ from django.utils.safestring import SafeString
 
 from approvals.showing.invisibles import Tally, pieces
 from common.fingerprint import FINGERPRINT, short_fingerprint
+from dashboard import words
 from people import keys
 
 if TYPE_CHECKING:
@@ -27,106 +28,12 @@ if TYPE_CHECKING:
 register = template.Library()
 
 _STEPS = ((86_400, "d"), (3_600, "h"), (60, "min"))
-# Names that the trace understands; whatever else a sender wrote is shown as it is.
-_ORIGIN = {
-    "discord_user": "user",
-    "discord_user_id": "user_id",
-    "discord_channel": "channel",
-    "discord_guild": "guild",
-    "discord_interaction_id": "interaction",
-    "run_id": "run",
-    "runId": "run",
-}
 _REFERENCE = re.compile(r"\[countersign:[0-9A-Z]+\]")
-_FLAGS = {
-    "text_says_other_domain": "Text says another address",
-    "punycode": "Foreign letters in the address",
-    "mixed_script": "Mixed alphabets",
-    "ip_address": "A bare number as address",
-}
-_ADDITIONS = {
-    "auto_cc": "A copy (Cc) to",
-    "auto_bcc": "A blind copy (Bcc) to",
-    "signature": "The mailbox's signature",
-    "oversight_copy": "A copy for oversight to",
-    "ai_disclosure": "A header that says",
-}
-_TONES = {
-    "message.held": "amber",
-    "message.changed": "amber",
-    "message.approved": "green",
-    "message.released": "green",
-    "message.sent": "green",
-    "message.delivered": "green",
-    "message.rejected": "rose",
-    "message.bounced": "rose",
-    "message.failed": "rose",
-    "message.complained": "rose",
-    "message.gone": "violet",
-    "verdict.given": "blue",
-    "verdict.refused": "rose",
-    "decision.recorded": "blue",
-    "decision.applied": "green",
-    "decision.refused": "rose",
-    "decision.unknown": "violet",
-    "decision.unattributed": "violet",
-    "decision.superseded": "violet",
-    "decision.without_effect": "violet",
-    "decision.withdrawn": "violet",
-    "decision.found_again": "violet",
-    "decision.confirmed": "blue",
-    "decision.left_after_all": "rose",
-    "kill_switch.pulled": "rose",
-    "kill_switch.released": "green",
-    "webhook.poison": "rose",
-    "alert.failed": "rose",
-    "destination.switched_off": "rose",
-    "connection.paused": "rose",
-    "connection.failing": "amber",
-    "connection.recovered": "green",
-    "person.sign_in_failed": "rose",
-    "access.denied": "rose",
-}
 _FRAME_MARK = re.compile(r"(?:hidden|link|part|ink)-[0-9]{1,6}")
-_RULE_ICONS = {
-    "link_text_lies": "link",
-    "odd_link": "link",
-    "hidden_text": "eye",
-    "invisible_characters": "ink",
-    "secret_in_body": "key",
-    "attachment_runs_code": "clip",
-    "remote_content": "image",
-    "many_recipients": "people",
-    "first_contact": "person",
-    "greeting_differs": "person",
-    "name_says_address": "person",
-    "reply_elsewhere": "back",
-    "rejected_before": "compare",
-    "parts_differ": "compare",
-    "off_allowlist": "shield",
-    "payment_details": "key",
-    "not_visible": "eye",
-}
-_STUCK = {
-    "unknown": ("Outcome unknown", "violet"),
-    "unattributed": ("Decided, not known by whom", "violet"),
-    "withdrawn": ("May still leave", "violet"),
-    "stalled": ("Not carried out", "rose"),
-    "refused": ("Held again", "amber"),
-    "overdue": ("Past its time", "rose"),
-    "connection": ("Connection", "rose"),
-    "unfetchable": ("Cannot be fetched", "rose"),
-    "unread": ("Not fetched", "amber"),
-    "silent": ("No word", "amber"),
-    "poison": ("Webhook not applied", "rose"),
-    "late": ("Webhook too late", "amber"),
-}
+
 BODY_SHOWN = 2000
 # More of one value than any page has room for; what is whole stands under a message's Source and Headers.
 MAX_INK = 30_000
-_OUTCOMES = {"approve": "approved", "reject": "rejected", "send_back": "sent back for changes"}
-# Already in the sentence, in a column, or under it.
-_SAID = ("actor", "address", "outcome", "reason", "explanation", "subject")
 
 
 @register.simple_tag
@@ -239,8 +146,8 @@ def origin(trigger: Mapping[str, Any] | None) -> dict[str, Any]:
     known: dict[str, Any] = {}
     others: list[tuple[str, str]] = []
     for name, value in (trigger or {}).items():
-        if name in _ORIGIN:
-            known[_ORIGIN[name]] = str(value).lstrip("#") if name == "discord_channel" else str(value)
+        if name in words.ORIGIN:
+            known[words.ORIGIN[name]] = str(value).lstrip("#") if name == "discord_channel" else str(value)
         elif isinstance(value, str | int | float | bool):
             others.append((str(name), str(value)))
     return {**known, "others": others[:20]}
@@ -255,13 +162,13 @@ def after_colon(value: str) -> str:
 @register.filter
 def flag_words(flag: str) -> str:
     """Return what a link's flag means."""
-    return _FLAGS.get(flag, flag.replace("_", " ").capitalize())
+    return words.FLAGS.get(flag, flag.replace("_", " ").capitalize())
 
 
 @register.filter
 def addition_words(name: str) -> str:
     """Return what is added when the message is sent."""
-    return _ADDITIONS.get(name, name.replace("_", " ").capitalize())
+    return words.ADDITIONS.get(name, name.replace("_", " ").capitalize())
 
 
 @register.filter
@@ -279,13 +186,13 @@ def spoken(action: str) -> str:
 @register.filter
 def stuck_word(kind: str) -> str:
     """Return what kind of thing is stuck, in a word or two."""
-    return _STUCK.get(kind, (kind, ""))[0]
+    return words.STUCK.get(kind, (kind, ""))[0]
 
 
 @register.filter
 def stuck_tone(kind: str) -> str:
     """Return its colour."""
-    return _STUCK.get(kind, ("", "plain"))[1]
+    return words.STUCK.get(kind, ("", "plain"))[1]
 
 
 @register.filter
@@ -311,19 +218,19 @@ def frame_mark(value: str | None) -> str:
 @register.filter
 def rule_icon(rule: str) -> str:
     """Return the picture for what a rule looks at."""
-    return _RULE_ICONS.get(rule, "warn")
+    return words.RULE_ICONS.get(rule, "warn")
 
 
 @register.filter
 def tone(action: str) -> str:
     """Return the colour of an act's mark in the trace: what is good, bad, open or in doubt."""
-    return _TONES.get(action, "plain")
+    return words.TONES.get(action, "plain")
 
 
 @register.filter
 def tells(line: "Line") -> str:
     """Return what happened, to be read after the name, with the verdict or the outcome where the details tell it."""
-    outcome = _OUTCOMES.get(line.details.get("outcome", ""), "")
+    outcome = words.OUTCOMES.get(line.details.get("outcome", ""), "")
     if outcome and line.entry.action == "verdict.given":
         return outcome
     return f"{line.entry.sentence} ({outcome})" if outcome else line.entry.sentence
@@ -335,5 +242,5 @@ def facts(line: "Line") -> list[tuple[str, str]]:
     return [
         (name.removeprefix("trigger.").replace("_", " "), value)
         for name, value in line.details.items()
-        if name not in _SAID
+        if name not in words.SAID
     ]
