@@ -35,4 +35,4 @@ def letter_of(revision: Revision, content: Content | None = None) -> ShownLetter
 
 
 def _size(letter: ShownLetter) -> int:
-    return len(letter.document) + len(letter.text) + len(letter.plain)
+    return len(letter.document) + len(letter.text) + len(letter.plain) + len(letter.read)

@@ -75,6 +75,7 @@ def _laid_out(content: Content, source: str) -> ShownLetter:
         inked=marked.inked,
         removed=dict(canonical.removed),
         comments=canonical.comments,
+        read=marked.text,
     )
 
 

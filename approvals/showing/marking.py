@@ -125,7 +125,7 @@ class _Walker:
         self._open(element, style, attributes)
 
     def _open(self, element: _Element, style: Mapping[str, str], attributes: Mapping[str, str]) -> None:
-        if element.tag in BLOCKS:
+        if element.tag in BLOCKS or element.tag == "tr":
             self._line(element.tag)
         if element.drawn:
             kept = harmless_style(style, element.look.size, not element.look.hides()) if style else ""

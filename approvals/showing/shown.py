@@ -58,6 +58,7 @@ class ShownLetter:
     removed: Mapping[str, int] = field(default_factory=dict)
     comments: int = 0
     doubt: str = ""
+    read: str = ""  # as text, what its recipient reads; `text` of a letter that was written as text is what was written
 
 
 @dataclass

@@ -170,7 +170,7 @@ def _found(message: Message, revision: Revision, weights: Mapping[str, int]) -> 
 
 def _with_letter(item: Item) -> Item:
     letter = letter_of(item.revision, item.content)
-    text = without_surrogates(letter.text).strip()
+    text = without_surrogates(letter.read or letter.text).strip()
     end = _end_of_beginning(text)
     rest = stretch_of(text[end:], page=1) if end < len(text) else None
     return replace(item, letter=letter, begun=stretch_of(text[:end], page=1), rest=rest)
