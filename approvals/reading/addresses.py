@@ -272,7 +272,8 @@ def _standing(one: Address, known: Mapping[str, Contact], ours: Collection[str])
     number = f"{contact.left:,}{'+' if contact.is_cut else ''} letter{'' if contact.left == 1 else 's'}"
     if contact.left:
         is_bad = not contact.is_cut and contact.last_state in (MessageState.BOUNCED, MessageState.COMPLAINED)
-        return Standing("refused" if is_bad else "known", number, contact.first_at, end, contact.last_at)
+        first = None if contact.is_cut else contact.first_at
+        return Standing("refused" if is_bad else "known", number, first, end, contact.last_at)
     if contact.received:
         wrote = "wrote once" if contact.received == 1 else f"wrote {contact.received:,} times"
         return Standing("known", f"Never written to, {wrote}", contact.first_at)
