@@ -19,7 +19,7 @@ from people.actors import Actor
 
 MOST_COMMENTS, MOST_LINES = 50, 12
 # Told by the comments themselves, or nobody else's business.
-_NOT_TOLD = ("comment.added", "snooze.set", "snooze.ended")
+_NOT_TOLD = ("comment.added", "snooze.set", "snooze.ended", "claim.released")
 
 
 @dataclass(frozen=True)

@@ -95,7 +95,7 @@
   }
 
   /* Parts that somebody is using stay as they are until they are done with them. */
-  const isBusy = (part) => Boolean(part.querySelector("details[open], .ask"));
+  const isBusy = (part) => Boolean(part.querySelector("details[open], #ask-title"));
 
   async function refresh() {
     const id = pane()?.dataset.message;
