@@ -91,6 +91,7 @@ def test_files_are_looked_at_harmlessly_and_counted(desk, product, with_files):
             expect(frame.locator(".ghost")).to_have_text(["RIGHT-TO-LEFT OVERRIDE", "ZERO WIDTH SPACE"][number - 2])
     expect(desk.frame_locator("#file-2 iframe").locator("pre")).to_contain_text("<script>top.location=")
     expect(desk.locator("#unread")).to_be_hidden()
+    assert desk.evaluate("document.scrollingElement.scrollHeight <= window.innerHeight")
     assert desk.url.endswith(f"/queue/{with_files['id']}/")
 
 
