@@ -48,6 +48,7 @@
       const article = parse(await response.text()).getElementById("message");
       if (mine !== asked || !article?.dataset.fingerprint || pane()?.dataset.next !== url) return;
       putAside(article);
+      article.querySelector("iframe")?.addEventListener("load", () => { article.dataset.letter = "here"; }, { once: true });
       pane().after(article);
       ahead = { url, article, id: article.dataset.message };
     } catch {
@@ -143,6 +144,8 @@
     const next = status === 200 && !isSignIn && !isPage ? parse(text).getElementById("message") : null;
     emit("desk:answered", { isDone: Boolean(next) });
     if (next) return goOn(next, text, from, shown);
+    // To press again is what is wanted now.
+    guarded = 0;
     if (shown) comeBack(from, shown);
     if (isSignIn) emit("desk:signed-out");
     else if (status === 0) emit("desk:unreachable");

@@ -1,0 +1,135 @@
+"""How long after a key press is the next message painted, with 100,000 messages waiting and with 100?"""
+
+import json
+import os
+import shutil
+import statistics
+from dataclasses import asdict
+from typing import Any
+
+from benchmarks.desk_queue import fill, make_desk
+from benchmarks.result import Figure, Need, Result
+from benchmarks.serving import own_database, prepare, web_process
+
+FEW, MANY = 100, 100_000
+PRESSES = 50
+# As long as a reader takes at the very least: a double press decides nothing, and the next message is fetched ahead.
+PAUSE = 450
+GOAL, BUDGET = 2.0, 100.0
+ARGUMENTS = ["--disable-dev-shm-usage", "--disable-background-networking", "--disable-component-update"]
+
+# From the moment at which the browser got the key to the second frame after the message was put on the page: by then
+# the first one is painted.
+WATCH = """
+window.taken = [];
+let began = 0;
+addEventListener("keydown", (event) => { if (event.key === "a") began = event.timeStamp; }, true);
+document.addEventListener("desk:shown", () => requestAnimationFrame(() => requestAnimationFrame((now) => {
+  window.taken.push(Math.max(now, performance.now()) - began);
+})));
+"""
+# What the rows of the other benchmarks leave out: a letter that can be read and decided.
+LETTER = """
+UPDATE approvals_revision r SET coverage = %(coverage)s::jsonb,
+  content = %(content)s::jsonb || jsonb_build_object('subject', m.subject, 'to', m.recipients)
+FROM approvals_message m WHERE r.message_id = m.id AND r.coverage = '[]'::jsonb
+"""
+
+
+def measure() -> Result:
+    """Approve one after the other in Chromium, by one key each; few wait first, many then."""
+    os.environ["DEMO"] = "0"
+    with own_database():
+        prepare()
+        client, connection, mailboxes = make_desk()
+        taken = {}
+        with web_process("dashboard") as port:
+            for first, last in ((1, FEW), (FEW + 1, MANY)):
+                fill(connection, mailboxes, first=first, last=last)
+                write_letters()
+                taken[last] = presses(f"http://127.0.0.1:{port}", session_of(client))
+    slow = {number: percentile(times) for number, times in taken.items()}
+    return Result(
+        question=__doc__ or "",
+        figures=(
+            Figure(f"median, {FEW} waiting", statistics.median(taken[FEW]), "ms"),
+            Figure(f"median, {MANY:,} waiting", statistics.median(taken[MANY]), "ms"),
+            Figure(f"95th percentile, {MANY:,} waiting", slow[MANY], "ms"),
+        ),
+        control=Figure(f"95th percentile, {FEW} waiting", slow[FEW], "ms"),
+        ratio=slow[MANY] / slow[FEW],
+        goal=GOAL,
+        runs=PRESSES,
+        at_most=True,
+        needs=(
+            Need(f"ms at the 95th percentile, {FEW} waiting", slow[FEW], BUDGET, at_most=True),
+            Need(f"ms at the 95th percentile, {MANY:,} waiting", slow[MANY], BUDGET, at_most=True),
+        ),
+    )
+
+
+def write_letters() -> None:
+    """Give each message a letter of ordinary length, and let PostgreSQL know what there is."""
+    from django.db import connection as database
+
+    from common.fingerprint import FIELDS, Content
+
+    paragraph = "We looked into it, and the money is on its way to the account that you named. "
+    letter = Content(
+        sender="support@yourteam.example",
+        sender_name="Your Team Support",
+        markdown="\n\n".join(["Hello,", *([paragraph * 4] * 5), "Kind regards"]),
+        coverage=FIELDS,
+    )
+    content = {name: value for name, value in asdict(letter).items() if name != "coverage"}
+    with database.cursor() as cursor:
+        cursor.execute(LETTER, {"content": json.dumps(content), "coverage": json.dumps(list(FIELDS))})
+
+
+def session_of(client: Any) -> dict[str, str]:
+    """Return the cookie of somebody who is signed in."""
+    from django.conf import settings
+
+    name: str = settings.SESSION_COOKIE_NAME
+    return {"name": name, "value": client.cookies[name].value}
+
+
+def presses(desk: str, session: dict[str, str]) -> list[float]:
+    """Return how many milliseconds each press took until the next message was painted."""
+    from playwright.sync_api import sync_playwright
+
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if path is None:
+        raise RuntimeError("there is no Chromium: install Debian's package chromium")
+    with sync_playwright() as playwright:
+        arguments = [*ARGUMENTS, *(["--no-sandbox"] if os.getuid() == 0 else [])]
+        browser = playwright.chromium.launch(executable_path=path, args=arguments)
+        context = browser.new_context(viewport={"width": 1440, "height": 900})
+        context.add_cookies([{**session, "url": desk}])  # type: ignore[list-item]
+        page = context.new_page()
+        page.add_init_script(WATCH)
+        page.goto(f"{desk}/queue/")
+        page.keyboard.press("j")
+        page.keyboard.press("Enter")
+        taken = [press(page, number) for number in range(1, PRESSES + 1)]
+        browser.close()
+    return taken
+
+
+def press(page: Any, number: int) -> float:
+    """Approve what is on screen, as soon as it could have been read and the next one is there."""
+    page.wait_for_selector("#message:not(:has([data-recording])) ~ article[data-letter=here]", state="attached")
+    page.wait_for_timeout(PAUSE)
+    before = page.evaluate("document.getElementById('message').dataset.message")
+    page.keyboard.press("a")
+    page.wait_for_selector(f"#message:not([data-message='{before}']) #decided")
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(done))))")
+    taken = page.evaluate("window.taken")
+    if len(taken) != number:
+        raise RuntimeError(f"press {number} did not paint the next message at once")
+    return float(taken[-1])
+
+
+def percentile(taken: list[float]) -> float:
+    """Return what 95 of 100 presses did not take longer than."""
+    return statistics.quantiles(taken, n=20)[-1]
