@@ -144,26 +144,6 @@ def _abandon() -> None:
         _do(f"abandoning {decision_id}", partial(execute.abandon, decision_id=decision_id))
 
 
-_DUTIES: dict[str, Callable[[], object]] = {
-    "abandoned": _abandon,
-    "expired": expire.expire_due,
-    "due": execute_due,
-    "in doubt": lambda: _nudge(resolve_decision, Decision.objects.to_resolve()[:50]),
-    "content": lambda: _nudge(hydrate, Message.objects.to_hydrate()[:200]),
-    "late": lambda: _nudge(ask_about, Message.objects.to_ask_about()[:50]),
-    "files": lambda: _nudge(fetch_file, EnclosedFile.objects.to_fetch()[:100]),
-    "threads": lambda: _nudge(read_thread, Thread.objects.to_read()[:100]),
-    # One read shows that a connection is well again, and brings all that was missed; a call a message would not help.
-    "unwell": lambda: _nudge(read_connection, Connection.objects.to_probe()),
-    "overdue": lambda: _nudge(read_connection, Connection.objects.overdue()),
-    "facets": lambda: _nudge(fill_facets, Message.objects.without_facets()[:1]),
-    "claims": claims.end_idle,
-    "put off": snooze.bring_back_due,
-    "questions": comments.forget_past_questions,
-    "weights": lambda: _nudge(weigh_anew, RuleWeight.objects.exclude(weighed_to=None)),
-}
-
-
 @shared_task
 def fill_facets(message_id: int) -> str:
     """Work out what messages are sorted by that were read before that was done, for a few seconds at a time."""
@@ -184,6 +164,26 @@ def weigh_anew(weight_id: int) -> str:
             nudge(weigh_anew.name, weight_id)
             break
     return "to be continued" if more else "weighed"
+
+
+_DUTIES: dict[str, Callable[[], object]] = {
+    "abandoned": _abandon,
+    "expired": expire.expire_due,
+    "due": execute_due,
+    "in doubt": lambda: _nudge(resolve_decision, Decision.objects.to_resolve()[:50]),
+    "content": lambda: _nudge(hydrate, Message.objects.to_hydrate()[:200]),
+    "late": lambda: _nudge(ask_about, Message.objects.to_ask_about()[:50]),
+    "files": lambda: _nudge(fetch_file, EnclosedFile.objects.to_fetch()[:100]),
+    "threads": lambda: _nudge(read_thread, Thread.objects.to_read()[:100]),
+    # One read shows that a connection is well again, and brings all that was missed; a call a message would not help.
+    "unwell": lambda: _nudge(read_connection, Connection.objects.to_probe()),
+    "overdue": lambda: _nudge(read_connection, Connection.objects.overdue()),
+    "facets": lambda: _nudge(fill_facets, Message.objects.without_facets()[:1]),
+    "claims": claims.end_idle,
+    "put off": snooze.bring_back_due,
+    "questions": comments.forget_past_questions,
+    "weights": lambda: _nudge(weigh_anew, RuleWeight.objects.exclude(weighed_to=None)),
+}
 
 
 @shared_task

@@ -122,9 +122,13 @@ class Message(models.Model):
             models.Index(ENDS, "held_at", "id", condition=Q(state="held"), name="message_by_end"),
             models.Index(fields=["mailbox", "held_at", "id"], condition=Q(state="held"), name="message_held_in"),
             models.Index(fields=["started_by", "held_at", "id"], condition=Q(state="held"), name="message_held_by"),
-            models.Index(fields=["risk_level", "held_at", "id"], condition=Q(state="held"), name="message_held_at_risk"),
             models.Index(
-                fields=["held_at", "id"], condition=Q(state="held", has_attachments=True), name="message_held_with_files"
+                fields=["risk_level", "held_at", "id"], condition=Q(state="held"), name="message_held_at_risk"
+            ),
+            models.Index(
+                fields=["held_at", "id"],
+                condition=Q(state="held", has_attachments=True),
+                name="message_held_with_files",
             ),
             # The first of each that is alike, and how many there are.
             models.Index(fields=["shape", "risk", "held_at", "id"], condition=Q(state="held"), name="message_alike"),

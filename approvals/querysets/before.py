@@ -52,7 +52,7 @@ ORDER BY (m.mailbox_id IS NOT DISTINCT FROM %s) DESC, at DESC
 """
 _SAME = _BY_A_PERSON.format(found=f"{_REJECTED} AND shape = %s")
 # First all that may be meant, by their own index: with the limit in sight the planner would rather read everything.
-_NEAR = f"WITH near AS MATERIALIZED ({_REJECTED} AND bands && %s::int[])"  # noqa: S608 - words of ours
+_NEAR = f"WITH near AS MATERIALIZED ({_REJECTED} AND bands && %s::int[])"
 _NEAR += _BY_A_PERSON.format(found="SELECT * FROM near")
 
 

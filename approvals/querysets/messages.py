@@ -4,7 +4,7 @@ from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
 from functools import reduce
 from operator import or_
-from typing import TYPE_CHECKING, Self, cast
+from typing import TYPE_CHECKING, Self
 
 from django.apps import apps
 from django.db import models
@@ -144,9 +144,12 @@ class MessageQuerySet(QueueReads):
         return run(sql, [connection, upstream_id])
 
 
-class MessageManager(models.Manager.from_queryset(MessageQuerySet)):  # type: ignore[misc]
+_Manager = models.Manager.from_queryset(MessageQuerySet)
+
+
+class MessageManager(_Manager):  # type: ignore[type-arg]
     """Leaves out what only the database itself reads: the words of a letter may take more room than all the rest."""
 
     def get_queryset(self) -> MessageQuerySet:
         """Return all messages, without what is searched."""
-        return cast(MessageQuerySet, super().get_queryset().defer("search", "bands"))
+        return super().get_queryset().defer("search", "bands")  # type: ignore[return-value]

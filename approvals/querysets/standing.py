@@ -123,7 +123,7 @@ def read_decisions(messages: Sequence["Message"]) -> None:
         found[decision.message_id].append(decision)
     for message in messages:
         read = objects.all()
-        read._result_cache, read._prefetch_done = found[message.pk], True
+        read._result_cache = found[message.pk]
         message._prefetched_objects_cache = {"decisions": read}  # type: ignore[attr-defined]
 
 
