@@ -63,12 +63,11 @@
     history[replaces ? "replaceState" : "pushState"]({ htmx: true }, "", url);
   }
 
-  async function post(form) {
-    const body = new URLSearchParams(new FormData(form));
+  async function post(body, action) {
     const headers = { "HX-Request": "true", "X-CSRFToken": body.get("csrfmiddlewaretoken") };
     const answer = { status: 0, text: "", isSignIn: false };
     try {
-      const response = await fetch(form.getAttribute("action"), { method: "POST", body, headers, credentials: "same-origin" });
+      const response = await fetch(action, { method: "POST", body, headers, credentials: "same-origin" });
       answer.status = response.status;
       answer.isSignIn = response.redirected && new URL(response.url).pathname === document.body.dataset.signIn;
       answer.text = await response.text();
@@ -78,22 +77,27 @@
     return answer;
   }
 
-  const isSaid = (form) => form.elements.outcome.value === "approve" || form.elements.reason.value.trim() || form.elements.preset.value;
+  const isSaid = (body) => body.get("outcome") === "approve" || body.get("reason").trim() || body.get("preset");
 
   async function decide(form) {
     const from = pane();
     if (performance.now() < guarded) return emit("desk:say", "One press decides one message. Read this one, then press again.");
     if ("deciding" in from.dataset) return;
     from.dataset.deciding = "";
+    const body = new URLSearchParams(new FormData(form));
+    const action = form.getAttribute("action");
     // Two verdicts on their way at once could not each bring their message back.
     await underWay;
-    if (pane() !== from || !form.isConnected) return;
+    if (pane() !== from || from.dataset.fingerprint !== body.get("fingerprint")) {
+      delete from.dataset.deciding;
+      return;
+    }
     guarded = performance.now() + GUARD;
-    form.querySelectorAll("button").forEach((button) => button.setAttribute("aria-busy", "true"));
+    from.querySelectorAll("form[data-verdict] button").forEach((button) => button.setAttribute("aria-busy", "true"));
     document.getElementById("busy").classList.add("on");
     emit("desk:deciding");
-    const sent = post(form);
-    const shown = ahead && ahead.url === from.dataset.next && isSaid(form) ? paintAhead(from, form) : null;
+    const sent = post(body, action);
+    const shown = ahead && ahead.url === from.dataset.next && isSaid(body) ? paintAhead(from, body.get("outcome")) : null;
     underWay = sent.then((answer) => settle(answer, from, shown)).finally(() => {
       document.getElementById("busy").classList.remove("on");
       delete from.dataset.deciding;
@@ -103,27 +107,27 @@
     });
   }
 
-  function paintAhead(from, form) {
+  function paintAhead(from, outcome) {
     const { article } = ahead;
     ahead = null;
     emit("desk:leave");
     putAside(from);
     bringBack(article);
     window.htmx.process(article);
-    document.getElementById("just").replaceChildren(recording(form, from));
+    document.getElementById("just").replaceChildren(recording(outcome, from));
     go(article.dataset.page);
     emit("desk:shown");
     return article;
   }
 
   /* What is certain so far: that it was pressed. */
-  function recording(form, from) {
+  function recording(outcome, from) {
     const box = document.createElement("div");
     Object.assign(box, { className: "notice", id: "decided", tabIndex: -1 });
     box.setAttribute("role", "alert");
     box.dataset.recording = "";
     const words = document.createElement("p");
-    const verb = { approve: "Approved", reject: "Rejected", send_back: "Sent back" }[form.elements.outcome.value];
+    const verb = { approve: "Approved", reject: "Rejected", send_back: "Sent back" }[outcome];
     const subject = from.querySelector(".subject-line")?.textContent.trim() ?? "";
     words.append("Recording … ", Object.assign(document.createElement("span"), { className: "quiet", textContent: `${verb}: ${subject}` }));
     words.className = "whole";

@@ -103,7 +103,7 @@ def test_changed_letter_is_refused_and_shown_without_scripts_and_without_a_strea
     expect(plain.get_by_role("button", name="Undo")).to_be_visible()
 
 
-def test_of_two_who_press_at_once_one_decides_and_the_other_is_told(open_page, signed_in, product, ana):
+def test_case_1_of_two_who_press_at_once_the_second_gets_409_and_sees_who_won(open_page, signed_in, product, ana):
     row, _, subject = held(product, ana, **{"from": product.known["MAILBOX_ADDRESS"]})
     pages = [open_page(storage_state=signed_in), open_page()]
     sign_in(pages[1], product, "REVIEWER2")

@@ -1,0 +1,295 @@
+"""Deciding, seen in Chromium: one key, one request, the next message on screen; what fails comes back as it was."""
+
+import random
+
+import psycopg
+import pytest
+from playwright.sync_api import expect
+
+pytestmark = pytest.mark.usefixtures("ana")
+
+# Longer than a double press, so that the next press counts.
+PAUSE = 450
+
+
+@pytest.fixture
+def rows(product):
+    with psycopg.connect(product.known["DATABASE_URL"], autocommit=True) as database:
+        yield database
+
+
+@pytest.fixture
+def make(product, ana):
+    """Sends messages that wait one after the other, of the mailbox whose decisions can be undone for five seconds."""
+
+    def make(number, *, alone=False):
+        if alone:
+            product.make_room(but=0)
+        # No two say the same: what resembles a rejected letter is a high risk, and what resembles a waiting one is
+        # gathered with it.
+        texts = [f"Hello Dana, this is letter {n}.\n\n{words()}" for n in range(number)]
+        sent = [product.send(body=text, **{"from": product.known["MAILBOX2_ADDRESS"]}) for text in texts]
+        return [product.held(ana, upstream_id) for upstream_id, _ in sent]
+
+    return make
+
+
+def words():
+    return " ".join("".join(random.choices("abcdefghiklmnoprstu", k=6)) for _ in range(24)).capitalize() + "."
+
+
+def at(product, row, query=""):
+    return f"{product.known['DASHBOARD_URL']}/queue/{row['id']}/{query}"
+
+
+def on_screen(page):
+    return page.evaluate("document.getElementById('message').dataset.message ?? ''")
+
+
+def wait_for_ahead(page):
+    """The next message has been fetched, and its letter with it."""
+    page.wait_for_selector("article[inert][data-letter=here]", state="attached")
+
+
+def decide_after_a_pause(page, key):
+    page.evaluate(f"new Promise((done) => setTimeout(done, {PAUSE}))")
+    page.keyboard.press(key)
+
+
+def opened(product, row):
+    return [one for one in product.reviewer().trace(row["id"]) if one["action"] == "message.opened"]
+
+
+def test_one_key_decides_and_the_next_message_is_there_before_the_answer(desk, product, make):
+    first, second, third = make(3)
+    desk.goto(at(product, first))
+    wait_for_ahead(desk)
+    asked = []
+    # The answer is kept back: what is on screen meanwhile was fetched ahead.
+    desk.route("**/verdict/", lambda route: asked.append(route))
+    desk.keyboard.press("a")
+    expect(desk.locator("#decided")).to_contain_text("Recording")
+    assert on_screen(desk) == second["id"]
+    assert desk.url.endswith(f"/queue/{second['id']}/")
+    expect(desk.frame_locator("#message iframe").get_by_text("this is letter 1")).to_be_visible()
+    expect(desk.locator(f".item[data-message='{second['id']}'][aria-current=true]")).to_be_visible()
+    product.wait_for(lambda: asked, timeout=5, what="one request")
+    asked[0].continue_()
+    notice = desk.locator("#decided")
+    expect(notice).to_contain_text("Approved. Leaves in")
+    expect(notice).to_be_focused()
+    expect(desk.locator(f".item[data-message='{first['id']}'] [data-chip]")).to_contain_text("Leaving")
+    assert len(asked) == 1
+    product.wait_for(lambda: opened(product, second), timeout=5, what="the second to be noted as opened")
+    assert opened(product, third) == [], "fetched ahead is not read"
+    desk.unroute("**/verdict/")
+
+
+def test_notice_counts_down_and_undo_brings_the_message_back(desk, product, make, ana):
+    first, second = make(2)
+    desk.goto(at(product, first, "?order=soonest"))
+    wait_for_ahead(desk)
+    desk.keyboard.press("a")
+    expect(desk.locator("#decided")).to_contain_text("Leaves in 4 s")
+    assert on_screen(desk) == second["id"]
+    desk.keyboard.press("z")
+    expect(desk.get_by_text("Undone, and held again.")).to_be_visible()
+    assert on_screen(desk) == first["id"]
+    assert desk.url == at(product, first, "?order=soonest")
+    assert ana.find(first["upstream_id"])["decision"] == "undone"
+
+
+def test_notice_ends_with_what_became_of_it(desk, product, make, rows):
+    first, _ = make(2)
+    desk.goto(at(product, first))
+    desk.keyboard.press("a")
+    expect(desk.locator("#decided")).to_contain_text("Approved. Leaves in")
+    rows.execute("UPDATE approvals_decision SET due_at = now() WHERE state = 'recorded'")
+    expect(desk.locator("#decided")).to_contain_text("Handed over", timeout=20_000)
+    expect(desk.locator("#decided").get_by_role("button", name="Undo")).to_have_count(0)
+
+
+def test_last_message_leaves_the_empty_state_with_its_notice(desk, product, make):
+    (only,) = make(1, alone=True)
+    desk.goto(at(product, only))
+    desk.keyboard.press("a")
+    expect(desk.get_by_role("heading", name="Nothing is waiting")).to_be_visible()
+    expect(desk.locator("#decided")).to_contain_text("Approved. Leaves in")
+    assert desk.url.endswith("/queue/")
+    desk.keyboard.press("z")
+    expect(desk.get_by_text("Undone, and held again.")).to_be_visible()
+    assert on_screen(desk) == only["id"]
+
+
+@pytest.mark.parametrize("how", ["keys", "held", "clicks"])
+def test_double_press_decides_one_message(desk, product, make, ana, how):
+    first, second, _ = make(3)
+    desk.goto(at(product, first))
+    wait_for_ahead(desk)
+    if how == "keys":
+        desk.keyboard.press("a")
+        desk.keyboard.press("a")
+    elif how == "held":
+        for _ in range(6):
+            desk.keyboard.down("a")
+        desk.keyboard.up("a")
+    else:
+        desk.locator("#decide button.go").dblclick()
+    expect(desk.locator("#decided")).to_contain_text("Approved. Leaves in")
+    assert on_screen(desk) == second["id"]
+    assert [one["upstream_id"] for one in ana.queue("leaving")].count(first["upstream_id"]) == 1
+    assert ana.find(second["upstream_id"])["decision"] is None
+
+
+def test_case_18_refusal_after_the_next_was_painted_brings_back_what_was_typed(desk, product, make):
+    first, second = make(2)
+    desk.watch.expected += ["409", "ERR_FAILED"]
+    desk.route("**/live/**", lambda route: route.abort())
+    desk.goto(at(product, first))
+    wait_for_ahead(desk)
+    desk.keyboard.press("r")
+    desk.keyboard.press("3")
+    desk.keyboard.type("No such discount")
+    assert product.reviewer("REVIEWER2").decide(first["id"], "approve", first["fingerprint"]).status_code == 302
+    desk.keyboard.press("Control+Enter")
+    expect(desk.get_by_text("Ben Okafor approved this message first, at").first).to_be_visible()
+    assert on_screen(desk) == first["id"]
+    assert first["id"] in desk.url
+    kept = desk.locator(".lines-kept")
+    expect(kept).to_contain_text("It promises something that nobody here has agreed to.")
+    expect(kept).to_contain_text("No such discount")
+    assert desk.locator("article").count() >= 1
+    assert desk.locator(f"#message[data-message='{second['id']}']").count() == 0
+
+
+def test_lost_connection_brings_the_message_back_with_choice_and_words(desk, product, make, ana):
+    first, _ = make(2)
+    desk.watch.expected += ["ERR_FAILED"]
+    desk.goto(at(product, first))
+    wait_for_ahead(desk)
+    desk.route("**/verdict/", lambda route: route.abort())
+    desk.keyboard.press("b")
+    desk.keyboard.press("2")
+    desk.keyboard.type("Less of it")
+    desk.keyboard.press("Control+Enter")
+    expect(desk.get_by_text("The desk cannot be reached.")).to_be_visible()
+    assert on_screen(desk) == first["id"]
+    expect(desk.locator("#send-back-reason")).to_have_value("Less of it")
+    expect(desk.get_by_label("Another tone")).to_be_checked()
+    desk.unroute("**/verdict/")
+    decide_after_a_pause(desk, "Control+Enter")
+    expect(desk.locator("#decided")).to_contain_text("Sent back. Goes back in")
+    assert ana.find(first["upstream_id"], tab="leaving")
+
+
+def change(product, ana, rows, upstream_id, **values):
+    """Let a field of the held message be another upstream, and the desk read it."""
+    ((column, value),) = values.items()
+    rows.execute(f"UPDATE gateway_email SET {column} = %s WHERE id = %s", [value, upstream_id])
+    (connection,) = rows.execute(
+        "SELECT connection_id FROM approvals_message WHERE upstream_id = %s", [upstream_id]
+    ).fetchone()
+    ana.post(f"/connections/{connection}/read/", ana.get("/connections/"))
+
+    def changed():
+        query = "SELECT count(*) FROM approvals_revision r JOIN approvals_message m ON m.id = r.message_id"
+        return rows.execute(f"{query} WHERE m.upstream_id = %s", [upstream_id]).fetchone() == (2,)
+
+    product.wait_for(changed, timeout=20, what="the new version in the mirror")
+
+
+def test_message_fetched_ahead_that_changes_meanwhile_is_never_decided_unread(
+    open_page, signed_in, product, ana, make, rows
+):
+    first, second = make(2)
+    page = open_page(storage_state=signed_in)
+    page.watch.expected += ["409", "ERR_FAILED"]
+    page.route("**/live/**", lambda route: route.abort())
+    page.route("**/pulse/**", lambda route: route.abort())
+    page.goto(at(product, first))
+    wait_for_ahead(page)
+    change(product, ana, rows, second["upstream_id"], markdown="Pay somebody else")
+    kept = []
+    page.route("**/verdict/", lambda route: kept.append(route))
+    page.keyboard.press("a")
+    expect(page.frame_locator("#message iframe").get_by_text("this is letter 1")).to_be_visible()
+    decide_after_a_pause(page, "a")
+    product.wait_for(lambda: kept, timeout=5, what="the first verdict")
+    page.unroute("**/verdict/")
+    kept[0].continue_()
+    # Either the second verdict went out and was refused, or the page said in time that the letter is another.
+    expect(page.get_by_text("changed").first).to_be_visible()
+    assert ana.find(second["upstream_id"])["decision"] is None
+    assert ana.find(first["upstream_id"], tab="leaving")
+
+
+def test_high_risk_takes_a_page_of_its_own_by_keys_alone(desk, product, ana, make):
+    lie = "Hello Dana,\n\n[https://northwind.example/pay](https://northvvind.example/p)\n"
+    (row,) = [product.held(ana, product.send(body=lie, **{"from": product.known["MAILBOX2_ADDRESS"]})[0])]
+    desk.goto(at(product, row))
+    desk.keyboard.press("a")
+    desk.wait_for_url("**/approve/")
+    expect(desk.get_by_role("heading", level=1, name="High risk")).to_be_visible()
+    expect(desk.locator(".people").get_by_text("dana@northwind.example")).to_be_visible()
+    desk.keyboard.press("a")
+    assert desk.url.endswith("/approve/"), "no single key decides here"
+    for tick in desk.locator(".tick input").all():
+        tick.focus()
+        desk.keyboard.press("Space")
+    desk.get_by_label("What is the recipient's domain?").focus()
+    desk.keyboard.type("northwind.example")
+    desk.keyboard.press("Enter")
+    expect(desk.locator("#decided")).to_contain_text("Approved. Leaves in")
+    assert ana.find(row["upstream_id"], tab="leaving")
+
+
+def test_presets_are_chosen_by_touch_and_fit_a_small_phone(open_page, signed_in, product, ana, make):
+    first, second = make(2)
+    page = open_page(storage_state=signed_in, has_touch=True)
+    page.set_viewport_size({"width": 320, "height": 640})
+    page.goto(at(product, first))
+    page.locator("#reject summary").tap()
+    page.get_by_text("Already answered").tap()
+    send = page.get_by_role("button", name="Reject with this reason")
+    send.scroll_into_view_if_needed()
+    assert send.bounding_box()["height"] >= 48
+    assert page.evaluate("document.scrollingElement.scrollWidth - document.scrollingElement.clientWidth") <= 0
+    send.tap()
+    expect(page.locator("#decided")).to_contain_text("Rejected. Goes back in")
+    expect(page.locator("#decided").get_by_role("button", name="Undo")).to_be_in_viewport()
+    assert on_screen(page) == second["id"]
+
+
+def test_without_scripts_a_reason_is_chosen_and_the_next_message_comes(open_page, signed_in, product, make):
+    first, second = make(2)
+    page = open_page(java_script_enabled=False, storage_state=signed_in)
+    page.goto(at(product, first))
+    page.locator("#reject summary").click()
+    page.get_by_label("Wrong recipient").check()
+    page.get_by_role("button", name="Reject with this reason").click()
+    page.wait_for_url(f"**/queue/{second['id']}/?decided={first['id']}")
+    expect(page.get_by_text("Goes back in").first).to_be_visible()
+    page.get_by_role("button", name="Undo").click()
+    expect(page.get_by_text("Undone, and held again.")).to_be_visible()
+
+
+@pytest.mark.slow
+def test_twenty_decisions_take_at_most_twenty_two_key_presses(desk, product, make):
+    rows = make(20, alone=True)
+    desk.reload()
+    # No press leads to another page, so they can be counted in this one.
+    desk.evaluate(
+        "addEventListener('keydown', (event) => { window.presses = (window.presses ?? 0) + !event.repeat; }, true)"
+    )
+    desk.keyboard.press("j")
+    desk.keyboard.press("Enter")
+    for row in rows:
+        desk.wait_for_selector(f"#message[data-message='{row['id']}']")
+        decide_after_a_pause(desk, "a")
+    expect(desk.get_by_role("heading", name="Nothing is waiting")).to_be_visible()
+    assert desk.evaluate("window.presses") <= 22
+    with psycopg.connect(product.known["DATABASE_URL"]) as database:
+        query = "SELECT count(*) FROM approvals_decision d JOIN approvals_message m ON m.id = d.message_id"
+        ids = [row["upstream_id"] for row in rows]
+        found = database.execute(f"{query} WHERE d.outcome = 'approve' AND m.upstream_id = ANY(%s)", [ids]).fetchone()
+    assert found == (20,)

@@ -1,0 +1,207 @@
+"""Single keys, seen in Chromium: what each does, where none acts, and how a person moves them or switches them off."""
+
+import psycopg
+import pytest
+from playwright.sync_api import expect
+
+pytestmark = pytest.mark.usefixtures("ana")
+
+
+@pytest.fixture
+def row(product, ana):
+    return product.held(ana, product.send(**{"from": product.known["MAILBOX2_ADDRESS"]})[0])
+
+
+@pytest.fixture
+def own_keys(product):
+    """Ana's keys are her own affair: whatever a test does to them ends with it."""
+    yield
+    with psycopg.connect(product.known["DATABASE_URL"]) as database:
+        query = "UPDATE people_person SET keys_off = false, key_map = '{}' WHERE email = %s"
+        database.execute(query, [product.known["REVIEWER_EMAIL"]])
+
+
+def open_row(page, product, row):
+    page.goto(f"{product.known['DASHBOARD_URL']}/queue/{row['id']}/")
+
+
+def is_undecided(ana, row):
+    found = ana.find(row["upstream_id"])
+    return found is not None and found["decision"] is None
+
+
+PLACES = {
+    "a search field": "#q",
+    "a reason": "#reject-reason",
+}
+
+
+@pytest.mark.parametrize("place", sorted(PLACES))
+def test_case_26_keys_do_nothing_in_a_field(desk, product, ana, row, place):
+    open_row(desk, product, row)
+    if place == "a reason":
+        desk.keyboard.press("r")
+    desk.locator(PLACES[place]).focus()
+    desk.keyboard.type("abzjx?/A")
+    expect(desk.locator(PLACES[place])).to_have_value("abzjx?/A")
+    assert desk.locator("dialog[open]").count() == 0
+    assert is_undecided(ana, row)
+
+
+@pytest.mark.parametrize("press", ["Control+a", "Alt+a", "Meta+a", "Shift+a"])
+def test_case_26_keys_do_nothing_with_a_modifier(desk, product, ana, row, press):
+    open_row(desk, product, row)
+    desk.keyboard.press(press)
+    expect(desk.locator("#decide button.go")).to_be_visible()
+    assert is_undecided(ana, row)
+
+
+@pytest.mark.parametrize(("field", "value"), [("isComposing", True), ("keyCode", 229), ("repeat", True)])
+def test_case_26_keys_do_nothing_during_composition_or_when_held_down(desk, product, ana, row, field, value):
+    open_row(desk, product, row)
+    script = "(more) => document.body.dispatchEvent(new KeyboardEvent('keydown', {key: 'a', bubbles: true, ...more}))"
+    desk.evaluate(script, {field: value})
+    expect(desk.locator("#decide button.go")).to_be_visible()
+    assert is_undecided(ana, row)
+
+
+def test_keys_decide_nothing_that_is_not_on_screen(desk, product, ana, row):
+    open_row(desk, product, row)
+    desk.keyboard.press("?")
+    expect(desk.get_by_role("dialog", name="Keys")).to_be_visible()
+    desk.keyboard.press("a")
+    desk.keyboard.press("Escape")
+    desk.goto(product.known["DASHBOARD_URL"] + "/queue/")
+    desk.keyboard.press("a")
+    desk.keyboard.press("z")
+    assert is_undecided(ana, row)
+
+
+def test_security_line_63_whole_review_by_keyboard(desk, product, ana):
+    product.make_room(but=0)
+    (row,) = [product.held(ana, product.send(**{"from": product.known["MAILBOX2_ADDRESS"]})[0])]
+    desk.goto(product.known["DASHBOARD_URL"] + "/queue/")
+    desk.keyboard.press("j")
+    expect(desk.locator(".item").first).to_be_focused()
+    desk.keyboard.press("Enter")
+    expect(desk.locator(f"#message[data-message='{row['id']}']")).to_be_visible()
+    desk.keyboard.press("v")
+    expect(desk.locator("#sheet .tab[aria-current]")).to_have_text("Text")
+    desk.keyboard.press("u")
+    expect(desk.locator(".item[aria-current]")).to_be_focused()
+    desk.keyboard.press("/")
+    expect(desk.locator("#q")).to_be_focused()
+    desk.keyboard.press("Tab")
+    desk.keyboard.press("r")
+    desk.keyboard.press("1")
+    expect(desk.get_by_label("Wrong recipient")).to_be_focused()
+    desk.keyboard.press("Enter")
+    expect(desk.locator("#decided")).to_contain_text("Rejected. Goes back in")
+    desk.keyboard.press("z")
+    expect(desk.get_by_text("Undone, and held again.")).to_be_visible()
+    desk.keyboard.press("a")
+    expect(desk.locator("#decided")).to_contain_text("Approved. Leaves in")
+    desk.keyboard.press("g")
+    desk.keyboard.press("h")
+    desk.wait_for_url("**/history/")
+
+
+def test_security_line_63_without_an_undo_window_the_second_press_decides(desk, product, ana):
+    row = product.held(ana, product.send()[0])
+    product.set_undo_window("0 seconds")
+    try:
+        open_row(desk, product, row)
+        desk.keyboard.press("a")
+        expect(desk.locator("#decide button.go")).to_be_focused()
+        assert is_undecided(ana, row)
+        desk.keyboard.press("a")
+        expect(desk.locator("#decided")).to_contain_text("Approved.")
+    finally:
+        product.set_undo_window("5 seconds")
+
+
+def test_security_line_63_keys_are_moved_and_switched_off_for_a_person(desk, product, ana, row, own_keys):
+    open_row(desk, product, row)
+    desk.keyboard.press("?")
+    desk.get_by_role("link", name="Move keys").click()
+    desk.get_by_label("Approve", exact=True).fill("z")
+    desk.get_by_role("button", name="Save the keys").click()
+    expect(desk.get_by_text("“Z” would be two keys")).to_be_visible()
+    desk.get_by_label("Approve", exact=True).fill("y")
+    desk.get_by_role("button", name="Save the keys").click()
+    expect(desk.get_by_text("Your keys are saved.")).to_be_visible()
+    open_row(desk, product, row)
+    desk.keyboard.press("a")
+    expect(desk.locator("#decide button.go kbd")).to_have_text("Y")
+    assert is_undecided(ana, row)
+    desk.keyboard.press("?")
+    desk.get_by_label("Switch single keys off").check()
+    expect(desk.locator("body[data-keys-off]")).to_be_attached()
+    desk.keyboard.press("Escape")
+    desk.reload()
+    desk.keyboard.press("y")
+    assert is_undecided(ana, row)
+    assert desk.locator("#decide button.go kbd").count() == 0
+    desk.keyboard.press("?")
+    desk.get_by_label("Switch single keys off").uncheck()
+    expect(desk.locator("body:not([data-keys-off])")).to_be_attached()
+    desk.keyboard.press("Escape")
+    desk.keyboard.press("y")
+    expect(desk.locator("#decided")).to_contain_text("Approved.")
+
+
+def test_security_line_64_decision_is_announced_and_takes_the_focus(desk, product, ana, row):
+    following = product.held(ana, product.send(**{"from": product.known["MAILBOX2_ADDRESS"]})[0])
+    open_row(desk, product, row)
+    desk.keyboard.press("a")
+    notice = desk.get_by_role("alert").filter(has_text="Approved.")
+    expect(notice).to_be_focused()
+    expect(notice).to_be_in_viewport(ratio=1)
+    # Counting down says nothing more: only what is outside of the count is read out.
+    expect(notice.locator("[data-seconds]")).to_have_attribute("aria-hidden", "true")
+    assert desk.locator("#announce").get_attribute("role") == "status"
+    assert following["id"] in desk.url or desk.locator("#message").get_attribute("data-message")
+
+
+def test_security_line_64_what_has_the_focus_is_never_under_a_bar(desk, product, ana, row):
+    desk.set_viewport_size({"width": 1024, "height": 600})
+    open_row(desk, product, row)
+    desk.locator("#subject").focus()
+    hidden = []
+    for _ in range(40):
+        desk.keyboard.press("Tab")
+        covered = desk.evaluate(
+            """() => {
+              const one = document.activeElement, box = one.getBoundingClientRect();
+              if (one === document.body || !box.width || one.matches("iframe, .face, [tabindex='0']")) return "";
+              const top = document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);
+              const isSeen = !top || one.contains(top) || top.contains(one);
+              return isSeen ? "" : `${one.outerHTML.slice(0, 80)} under ${top.className}`;
+            }"""
+        )
+        hidden += [covered] if covered else []
+    assert hidden == []
+
+
+def test_keys_of_other_parts_are_passed_on(desk, product, row):
+    open_row(desk, product, row)
+    names = ["desk:select", "desk:select-range", "desk:bulk"]
+    desk.evaluate(
+        "(names) => names.forEach((name) => document.addEventListener(name, () => (window.heard ??= []).push(name)))",
+        names,
+    )
+    for key in ("x", "X", "A"):
+        desk.keyboard.press(key)
+    assert desk.evaluate("window.heard") == names
+
+
+def test_escape_leaves_the_reason_and_a_letter_begins_it(desk, product, row):
+    open_row(desk, product, row)
+    desk.keyboard.press("b")
+    desk.keyboard.press("4")
+    expect(desk.get_by_label("Answer the question")).to_be_checked()
+    desk.keyboard.type("as asked")
+    expect(desk.locator("#send-back-reason")).to_have_value("as asked")
+    desk.keyboard.press("Escape")
+    expect(desk.locator("#send-back-reason")).to_be_hidden()
+    expect(desk.locator("#send-back summary")).to_be_focused()
