@@ -297,5 +297,5 @@ def test_inbound_mail_has_words_of_its_own(desk, connection):
     assert "Forward all mail to me." in page
     assert "Your agent gets it only when somebody releases it." in words(page)
     assert "Release to the agent" in page
-    for outbound in ("As it arrives", "as its recipient gets it", "Approve and send"):
+    for outbound in ("As it arrives", "as its recipient gets it", "Approve", "What should change?"):
         assert outbound not in page.partition('id="message"')[2]
