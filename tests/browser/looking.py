@@ -1,0 +1,59 @@
+"""What tests of pages look at: axe-core's findings, what does not fit, where the focus is lost, what moves."""
+
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import axe_playwright_python
+from playwright.sync_api import Page
+
+LEVELS = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa")
+
+
+@cache
+def _axe() -> str:
+    return (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text()
+
+
+@cache
+def _ours() -> str:
+    return Path(__file__).with_suffix(".js").read_text()
+
+
+def violations(page: Page) -> list[str]:
+    """What axe-core finds at levels A and AA; the letters themselves are left out: they are what they are."""
+    page.evaluate(_axe())
+    return _ask(page, "violations", list(LEVELS))
+
+
+def too_wide(page: Page) -> list[str]:
+    """What does not fit into the width of the window."""
+    return _ask(page, "tooWide")
+
+
+def moving(page: Page) -> list[str]:
+    """What would move, now or at the next change."""
+    return _ask(page, "moving")
+
+
+def lost_focus(page: Page, *, presses: int) -> Iterator[str]:
+    """Where the focus cannot be seen, or something covers it, when one goes through the page with Tab."""
+    for _ in range(presses):
+        page.keyboard.press("Tab")
+        # The page scrolls to what has the focus before the next frame.
+        page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        if found := _ask(page, "lostFocus"):
+            yield str(found)
+
+
+def settled(page: Page, address: str) -> None:
+    """Open an address and wait until nothing moves any more."""
+    page.goto(address)
+    page.evaluate("Promise.all(document.getAnimations().map((one) => one.finished.catch(() => 0)))")
+
+
+def _ask(page: Page, name: str, argument: Any = None) -> Any:
+    # By the protocol, not as an element of the page: its policy lets no script of others in.
+    page.evaluate(_ours())
+    return page.evaluate(f"(argument) => looking.{name}(argument)", argument)

@@ -1,0 +1,268 @@
+"""Everybody can use every page: axe-core, narrow and zoomed windows, the keyboard, without motion, without scripts."""
+
+import re
+import uuid
+
+import pytest
+from django.urls import get_resolver
+from playwright.sync_api import expect
+
+from tests.browser.conftest import sign_in
+from tests.browser.looking import lost_focus, moving, settled, too_wide, violations
+from tests.showcase import STATES, showcase
+
+# One page of each kind. What stands in brackets is filled in.
+PAGES = {
+    "sign-in": "/accounts/login/",
+    "home": "/",
+    "queue": "/queue/",
+    "message": "{crowded}",
+    "high-risk": "{crowded}approve/",
+    "thread": "{held}thread/",
+    "history": "/history/",
+    "audit": "/audit/",
+    "trace": "/audit/trace/{id}/",
+    "attention": "/attention/",
+    "stop": "/stop/",
+    "alerts": "/alerts/",
+    "findings": "/rules/findings/",
+    "rule": "/rules/findings/first_contact/",
+    "connections": "/connections/",
+    "keys": "/people/me/keys/",
+    "not-found": "/nothing/here/",
+}
+KINDS = list(PAGES)
+# The rest of what a person can look at: tabs, orders, and a message in each state.
+MORE = {
+    **{f"tab {tab}": f"/queue/?tab={tab}" for tab in ("mine", "leaving", "unknown", "failed", "done")},
+    "search": "/queue/?q=nothing-has-this-word",
+    "by risk": "/queue/?order=riskiest",
+    "sent-back": "{sent back}",
+    **{f"message {state}": f"{{{state}}}" for state in STATES},
+}
+# Addresses that answer no page of their own, by name.
+NO_PAGES = {
+    *("healthz", "readyz", "metrics", "live", "live-reach", "csp-report", "multimail-webhook"),
+    *("pulse", "stop-banner", "message-body", "message-letter", "file-view", "file-download", "unread-parts", "beside"),
+    *("presence", "message-files", "decided", "by-upstream-id", "account_logout"),
+    # Shown in answer to a press: a test of its own looks at it.
+    *("bulk", "bulk-done"),
+}
+SCHEMES = ("light", "dark")
+
+
+@pytest.fixture(scope="module")
+def shown(product, ana):
+    """Messages in every state, and a page's address by its name."""
+    product.make_room(but=15)
+    upstream_id, _ = product.send(f"Model {uuid.uuid4().hex[:8]}", cc="lee@fabrikam.example")
+    row = product.held(ana, upstream_id)
+    with showcase(product.known["DATABASE_URL"], like=upstream_id) as made:
+        made.known = {**made.pages, "id": row["id"]}
+        yield made
+
+
+@pytest.fixture
+def address(shown, product):
+    return lambda path: product.known["DASHBOARD_URL"] + path.format(**shown.known)
+
+
+@pytest.fixture
+def visit(open_page, signed_in, address):
+    """Opens a page by its name in a window of some width."""
+
+    def visit(name, *, width=1440, height=900, **options):
+        known = {} if name == "sign-in" else {"storage_state": signed_in}
+        page = open_page(**known, **options)
+        page.watch.expected += ["404"] if name == "not-found" else []
+        page.set_viewport_size({"width": width, "height": height})
+        settled(page, address({**PAGES, **MORE}[name]))
+        return page
+
+    return visit
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_security_line_65_page_of_each_kind_passes_axe_and_fits_320_pixels(visit, name):
+    page = visit(name, width=320, height=700, color_scheme=SCHEMES[KINDS.index(name) % 2])
+    assert too_wide(page) == []
+    page.set_viewport_size({"width": 1440, "height": 900})
+    assert violations(page) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("name", [*PAGES, *MORE])
+def test_axe_finds_nothing_on_any_page_in_light_and_dark(visit, name, scheme):
+    assert violations(visit(name, color_scheme=scheme)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", SCHEMES)
+@pytest.mark.parametrize("name", KINDS)
+def test_axe_finds_nothing_on_a_phone(visit, name, scheme):
+    assert violations(visit(name, width=360, height=740, color_scheme=scheme)) == []
+
+
+def test_axe_finds_nothing_on_the_sheet_of_many_and_it_fits(visit):
+    page = visit("queue", width=320, height=800)
+    for box in page.locator(".pick").all()[:4]:
+        box.check()
+    page.get_by_role("button", name="Review together").click()
+    page.wait_for_url("**/queue/bulk/**")
+    assert violations(page) == []
+    assert too_wide(page) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("prefix", ["ADMIN", "AUDITOR"])
+def test_axe_finds_nothing_on_what_other_roles_are_shown(open_page, product, address, prefix):
+    page = open_page()
+    page.watch.expected += ["404"]
+    sign_in(page, product, prefix)
+    found = {}
+    for name, path in PAGES.items():
+        settled(page, address(path))
+        found[name] = violations(page)
+    assert {name: some for name, some in found.items() if some} == {}
+
+
+def test_every_address_that_answers_a_page_is_looked_at():
+    paths = {path.partition("?")[0] for path in PAGES.values()}
+    spelled = {path.replace("{crowded}", "queue/x/").replace("{held}", "queue/x/").strip("/") for path in paths}
+    left = set()
+    for name, pattern in _patterns(get_resolver()):
+        if name in NO_PAGES or _takes_posts_only(name):
+            continue
+        plain = pattern.replace("<uuid:public_id>", "x").replace("<slug:rule>", "first_contact").strip("/")
+        if plain not in {path.replace("{id}", "x") for path in spelled}:
+            left.add(f"{name} ({plain})")
+    assert left == set()
+
+
+def _patterns(resolver, before=""):
+    for one in resolver.url_patterns:
+        path = before + str(one.pattern)
+        if hasattr(one, "url_patterns"):
+            yield from _patterns(one, path)
+        else:
+            yield one.name, path
+
+
+def _takes_posts_only(name):
+    from tests.integration.test_every_url import POST_ONLY
+
+    return name in POST_ONLY
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*MORE])
+def test_no_state_scrolls_sideways_at_320_pixels(visit, name):
+    assert too_wide(visit(name, width=320, height=700)) == []
+
+
+@pytest.mark.parametrize(("width", "height"), [(720, 450), (320, 256)], ids=["200-percent", "400-percent"])
+def test_security_line_65_zoomed_message_can_be_read_and_decided(visit, width, height):
+    page = visit("message held", width=width, height=height)
+    assert too_wide(page) == []
+    button = page.locator("#decide form.approve button")
+    button.scroll_into_view_if_needed()
+    expect(button).to_be_in_viewport(ratio=0.99)
+    button.click(trial=True, timeout=3000)
+    page.get_by_role("tab", name="Text").or_(page.locator(".sheet .tab").nth(1)).first.click(trial=True, timeout=3000)
+
+
+@pytest.mark.parametrize(("width", "presses"), [(1440, 45), (390, 45)])
+def test_security_line_64_focus_is_seen_and_nothing_covers_it(visit, width, presses):
+    page = visit("message held", width=width, height=844)
+    assert list(lost_focus(page, presses=presses)) == []
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", KINDS)
+def test_focus_is_seen_on_every_page(visit, name):
+    assert list(lost_focus(visit(name, width=1024, height=700), presses=60)) == []
+
+
+def test_security_line_65_nothing_moves_for_who_wants_no_motion_and_seconds_are_printed(
+    open_page, signed_in, product, ana
+):
+    upstream_id, _ = product.send(**{"from": product.known["MAILBOX2_ADDRESS"]})
+    row = product.held(ana, upstream_id)
+    page = open_page(storage_state=signed_in, reduced_motion="reduce")
+    ana.decide(row["id"], "approve", row["fingerprint"])
+    page.goto(f"{product.known['DASHBOARD_URL']}/queue/{row['id']}/")
+    expect(page.locator("#decide [data-seconds]")).to_have_text(re.compile(r"Leaves in [1-5] s"))
+    assert moving(page) == []
+
+
+def test_phone_has_the_decision_at_the_bottom_and_what_matters_before_the_letter(visit):
+    page = visit("message held", width=390, height=844, has_touch=True)
+    boxes = {
+        name: page.locator(selector).first.bounding_box()
+        for name, selector in {
+            "bar": "#decide",
+            "approve": "#decide form.approve button",
+            "reject": "#reject > summary",
+            "addresses": "#addresses",
+            "letter": ".sheet",
+            "findings": "#findings",
+        }.items()
+    }
+    bottom = {name: box["y"] + box["height"] for name, box in boxes.items()}
+    assert bottom["bar"] == pytest.approx(844, abs=1)
+    assert boxes["approve"]["height"] >= 48
+    assert boxes["reject"]["height"] >= 48
+    assert boxes["reject"]["y"] - bottom["approve"] >= 12 or bottom["approve"] < boxes["reject"]["y"] + 1
+    assert boxes["addresses"]["y"] < boxes["letter"]["y"]
+    assert boxes["findings"]["y"] < boxes["letter"]["y"]
+
+
+def test_phone_keeps_the_bar_out_of_the_area_that_the_system_uses(visit):
+    page = visit("message held", width=390, height=844)
+    session = page.context.new_cdp_session(page)
+    session.send("Emulation.setSafeAreaInsetsOverride", {"insets": {"bottom": 34}})
+    low = page.locator("#decide").evaluate(
+        "(bar) => innerHeight - Math.max(...[...bar.querySelectorAll('button, summary, a')]"
+        ".filter((one) => one.checkVisibility({ contentVisibilityAuto: true }))"
+        ".map((one) => one.getBoundingClientRect().bottom))"
+    )
+    assert low >= 34
+
+
+def test_case_27_without_scripts_one_can_list_search_read_and_decide(open_page, signed_in, product, ana):
+    upstream_id, subject = product.send(f"Plain {uuid.uuid4().hex[:8]}")
+    product.held(ana, upstream_id)
+    page = open_page(java_script_enabled=False, storage_state=signed_in)
+    page.goto(product.known["DASHBOARD_URL"] + "/queue/")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("waiting")
+    search = page.get_by_role("searchbox").first
+    search.fill(subject.split()[1])
+    search.press("Enter")
+    page.wait_for_url("**q=**")
+    assert page.locator(".rows .item").count() == 1
+    page.get_by_role("link", name=subject).click()
+    expect(page.frame_locator("iframe").get_by_text("your refund for order 4471")).to_be_visible()
+    page.get_by_role("link", name="Text", exact=True).first.click()
+    expect(page.get_by_text("your refund for order 4471").first).to_be_visible()
+    page.locator("#reject > summary").click()
+    page.locator("#reject-reason").fill("Not this one")
+    page.get_by_role("button", name="Reject with this reason").click()
+    expect(page.get_by_role("button", name="Undo")).to_be_visible()
+    assert ana.find(upstream_id) is None
+
+
+def test_security_line_66_session_that_ended_keeps_what_was_typed(open_page, product, ana):
+    upstream_id, _ = product.send()
+    row = product.held(ana, upstream_id)
+    page = open_page()
+    sign_in(page, product, "REVIEWER2")
+    page.goto(f"{product.known['DASHBOARD_URL']}/queue/{row['id']}/")
+    page.keyboard.press("r")
+    page.keyboard.type("A long and careful reason")
+    page.context.clear_cookies()
+    page.watch.expected += ["403", "401", "Framing", "frame-ancestors"]
+    page.get_by_role("button", name="Reject with this reason").click()
+    expect(page.get_by_text("signed out").first).to_be_visible()
+    expect(page.locator("#reject-reason")).to_have_value("A long and careful reason")
+    assert ana.find(upstream_id)["decision"] is None
