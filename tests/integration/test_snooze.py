@@ -1,0 +1,217 @@
+"""Snooze: out of one person's list until a time, and back earlier when something happens. Others see it throughout."""
+
+import json
+import re
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import pytest
+from django.db.models import F
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from approvals.decide import undo_decision
+from approvals.desk.comments import add_comment
+from approvals.desk.snooze import bring_back_due
+from approvals.desk.typed import tomorrow_morning
+from approvals.models import Message, Snooze
+from approvals.tasks import sweep
+from audit.models import Entry
+from tests.factories import NOW, make_message, show_row
+from tests.integration.deciding import decide
+
+pytestmark = pytest.mark.django_db
+
+HTMX = {"HX-Request": "true"}
+
+
+@pytest.fixture
+def message(connection):
+    return make_message(connection)
+
+
+def snooze(client, message, headers=None, **fields):
+    return client.post(f"/queue/{message.public_id}/snooze/", fields, headers=headers or {})
+
+
+def waiting(client, tab="waiting"):
+    return [row["id"] for row in client.get(f"/queue/?format=json&tab={tab}").json()["messages"]]
+
+
+def put_off(message, person, **left):
+    return Snooze.objects.create(message=message, person=person, until=Now() + timedelta(**(left or {"days": 1})))
+
+
+def ended(message):
+    entries = Entry.objects.of_message(message.public_id).of_action("snooze.ended").select_related("detail")
+    return [one.detail.fields["explanation"] for one in entries.oldest_first()]
+
+
+def test_message_put_off_leaves_ones_own_list_alone_and_stands_in_mine(signed_in, reviewer, second_reviewer, message):
+    client = signed_in(reviewer)
+    answer = snooze(client, message, wait="hour")
+    assert (answer.status_code, answer["Location"]) == (302, "/queue/")
+    assert waiting(client) == []
+    assert "Put off until" in client.get("/queue/").content.decode()
+    mine = client.get("/queue/?tab=mine").content.decode()
+    assert "Put off until" in mine
+    assert "Bring back" in mine
+    assert waiting(signed_in(second_reviewer)) == [str(message.public_id)]
+    until = Snooze.objects.get().until
+    assert timedelta(minutes=59) < until - timezone.now() < timedelta(minutes=61)
+    told = Entry.objects.of_action("snooze.set").get().detail.fields
+    assert told["until"].startswith(f"{until:%Y-%m-%dT%H:%M}")
+
+
+def test_message_put_off_goes_on_to_the_next_without_a_new_page(signed_in, reviewer, connection):
+    first, second = make_message(connection, subject="One"), make_message(connection, subject="Two")
+    answer = snooze(signed_in(reviewer), first, headers=HTMX, wait="hour")
+    place = json.loads(answer["HX-Location"])
+    assert (place["path"], place["target"]) == (f"/queue/{second.public_id}/", "#message")
+    assert json.loads(answer["HX-Trigger"])["desk:note"]["title"].startswith("Put off until ")
+
+
+def test_message_brought_back_waits_again(signed_in, reviewer, message):
+    put_off(message, reviewer)
+    client = signed_in(reviewer)
+    mine = client.get("/queue/?tab=mine").content.decode()
+    path = re.search(r'action="([^"]+/snooze/end/[^"]*)"', mine)[1].replace("&amp;", "&")
+    assert client.post(path, {"to": "list"})["Location"] == "/queue/?tab=mine"
+    assert waiting(client) == [str(message.public_id)]
+    assert ended(message) == ["By Ana Ferreira."]
+
+
+def test_tomorrow_is_nine_in_the_persons_own_zone(signed_in, reviewer, message):
+    reviewer.time_zone = "Pacific/Auckland"
+    reviewer.save()
+    # What the browser tells counts only where nobody chose.
+    snooze(signed_in(reviewer), message, wait="tomorrow", zone="Europe/Lisbon")
+    there = Snooze.objects.get().until.astimezone(ZoneInfo("Pacific/Auckland"))
+    assert (there.hour, there.minute) == (9, 0)
+    assert there.date() == (timezone.now().astimezone(ZoneInfo("Pacific/Auckland")) + timedelta(days=1)).date()
+
+
+@pytest.mark.parametrize(
+    ("zone", "hour"), [("Asia/Tokyo", 0), ("", 9), ("Nowhere/Land", 9), ("../etc", 9), ("\0", 9)],
+    ids=["tokyo", "none", "unknown", "path", "nul"],
+)  # fmt: skip
+def test_tomorrow_follows_the_browser_where_nobody_chose_a_zone(signed_in, reviewer, message, zone, hour):
+    answer = snooze(signed_in(reviewer), message, wait="tomorrow", zone=zone)
+    if zone == "\0":
+        assert answer.status_code == 422
+    else:
+        assert Snooze.objects.get().until.hour == hour
+
+
+def test_tomorrow_is_nine_on_the_day_the_clocks_change():
+    zone = ZoneInfo("Europe/Berlin")
+    morning = tomorrow_morning(datetime(2026, 3, 28, 23, 30, tzinfo=zone), zone)
+    assert morning.isoformat() == "2026-03-29T09:00:00+02:00"
+
+
+def test_time_of_ones_own_is_read_in_ones_own_zone(signed_in, reviewer, message):
+    reviewer.time_zone = "Asia/Tokyo"
+    reviewer.save()
+    at = timezone.now() + timedelta(days=2)
+    snooze(signed_in(reviewer), message, wait="time", at=f"{at:%Y-%m-%d}T14:30")
+    assert Snooze.objects.get().until.isoformat().startswith(f"{at:%Y-%m-%d}T05:30")
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"wait": "time", "at": "2001-01-01T09:00"}, "That time is over"),
+        ({"wait": "time", "at": "9999-01-01T09:00"}, "at most 30 days"),
+        ({"wait": "time", "at": "soon"}, "Write the day and the time"),
+        ({"wait": "time"}, "Write the day and the time"),
+        ({"wait": "for ever"}, "Choose until when"),
+        ({}, "Choose until when"),
+    ],
+    ids=["past", "far", "words", "none", "unknown", "empty"],
+)
+@pytest.mark.parametrize("headers", [{}, HTMX], ids=["page", "fragment"])
+def test_time_that_cannot_be_meant_is_said_and_kept(signed_in, reviewer, message, fields, words, headers):
+    answer = snooze(signed_in(reviewer), message, headers=headers, **fields)
+    assert answer.status_code == 422
+    page = answer.content.decode()
+    assert words in page
+    assert '<details class="put-off" id="snooze" name="why" open>' in page
+    assert f'value="{fields.get("at", "")}"' in page
+    assert Snooze.objects.count() == 0
+
+
+def test_message_is_never_put_off_beyond_the_hour_before_it_expires_and_says_so(signed_in, reviewer, message):
+    Message.objects.update(expires_at=Now() + timedelta(hours=3))
+    client = signed_in(reviewer)
+    page = client.get(f"/queue/{message.public_id}/").content.decode()
+    assert "an hour before it expires" in page
+    answer = snooze(client, message, wait="tomorrow")
+    assert "an hour before it expires" in client.get(answer["Location"]).content.decode()
+    assert Snooze.objects.filter(until=F("message__expires_at") - timedelta(hours=1)).count() == 1
+
+
+def test_message_in_its_last_hour_cannot_be_put_off(signed_in, reviewer, message):
+    Message.objects.update(expires_at=Now() + timedelta(minutes=59))
+    client = signed_in(reviewer)
+    assert "stays where everybody sees it" in client.get(f"/queue/{message.public_id}/").content.decode()
+    assert snooze(client, message, wait="hour").status_code == 422
+    assert waiting(client) == [str(message.public_id)]
+
+
+def test_message_comes_back_when_its_expiry_is_near(signed_in, reviewer, message):
+    put_off(message, reviewer)
+    Message.objects.update(expires_at=Now() + timedelta(minutes=59))
+    assert waiting(signed_in(reviewer)) == [str(message.public_id)]
+    sweep()
+    assert Snooze.objects.count() == 0
+
+
+def test_message_comes_back_when_it_changes(signed_in, reviewer, message):
+    put_off(message, reviewer)
+    show_row(message, markdown="Another text.")
+    assert waiting(signed_in(reviewer)) == [str(message.public_id)]
+    assert ended(message) == ["The message changed."]
+
+
+def test_message_comes_back_to_whom_somebody_asks_and_to_nobody_else(
+    signed_in, reviewer, second_reviewer, admin, message
+):
+    put_off(message, reviewer)
+    put_off(message, admin)
+    actor = second_reviewer.actor(surface="web")
+    add_comment(message=message.public_id, actor=actor, text="@Ana Ferreira?", now=NOW)
+    assert Snooze.objects.get().person == admin
+    assert ended(message) == ["Somebody asks about it."]
+    assert waiting(signed_in(reviewer)) == [str(message.public_id)]
+
+
+def test_message_comes_back_when_a_decision_on_it_is_undone(signed_in, reviewer, second_reviewer, message):
+    put_off(message, reviewer)
+    decide(message, second_reviewer)
+    assert ended(message) == ["The message was decided."]
+    undo_decision(message=message.public_id, actor=second_reviewer.actor(surface="web"), now=NOW)
+    assert waiting(signed_in(reviewer)) == [str(message.public_id)]
+
+
+def test_message_comes_back_at_its_time_and_the_ledger_says_so(signed_in, reviewer, message):
+    put_off(message, reviewer, seconds=60)
+    assert bring_back_due() == 0
+    Snooze.objects.update(until=Now() - timedelta(seconds=1))
+    client = signed_in(reviewer)
+    assert waiting(client) == [str(message.public_id)]
+    assert waiting(client, "mine") == []
+    sweep()
+    assert ended(message) == ["Its time came."]
+
+
+def test_time_put_off_can_be_changed(signed_in, reviewer, message):
+    client = signed_in(reviewer)
+    for wait in ("tomorrow", "hour"):
+        snooze(client, message, wait=wait)
+    assert Snooze.objects.filter(until__lt=Now() + timedelta(minutes=61)).count() == 1
+
+
+def test_what_is_decided_is_not_put_off(signed_in, reviewer, second_reviewer, message):
+    decide(message, second_reviewer)
+    assert snooze(signed_in(reviewer), message, wait="hour", headers=HTMX).status_code == 422
+    assert Snooze.objects.count() == 0
