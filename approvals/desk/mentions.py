@@ -59,9 +59,9 @@ def _spellings(people: Iterable[Known]) -> dict[str, list[Known]]:
     found: dict[str, list[Known]] = {}
     for one in people:
         first = one.name.split()[:1]
-        for spelling in {one.name, one.email, one.email.partition("@")[0], *first}:
+        for spelling in {_folded(word) for word in (one.name, one.email, one.email.partition("@")[0], *first)}:
             if spelling:
-                found.setdefault(_folded(spelling), []).append(one)
+                found.setdefault(spelling, []).append(one)
     return found
 
 

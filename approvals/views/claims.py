@@ -113,9 +113,9 @@ def _answer(
     asks: bool = False,
     typed: dict[str, str] | None = None,
 ) -> HttpResponse:
-    kept = {**(typed or {}), "asks": "yes" if asks else ""}
+    kept = {"outcome": "claim", **(typed or {}), "asks": "yes" if asks else ""}
     if request.htmx:
-        context = {**beside_context(request, message), **_frame(request, message), "beside_problem": problem}
+        context = {**beside_context(request, message), **_frame(request, message), "problem": problem}
         return render(request, "approvals/_beside.html", {**context, "typed": kept}, status=status)
     if problem:
         return answer_with_message(request, message.public_id, status=status, problem=problem, typed=kept)

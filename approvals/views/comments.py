@@ -41,7 +41,7 @@ def comment(request: DeskRequest, public_id: UUID) -> HttpResponse:
 def _refuse(request: DeskRequest, message: Message, problem: str, *, status: int) -> HttpResponse:
     typed = {"outcome": "comment", "comment": request.POST.get("text", ""), "tell": request.POST.get("tell", "")}
     if request.htmx:
-        return _fragment(request, message, {"comment_problem": problem, "typed": typed}, status=status)
+        return _fragment(request, message, {"problem": problem, "typed": typed}, status=status)
     return answer_with_message(request, message.public_id, status=status, problem=problem, typed=typed)
 
 
