@@ -94,13 +94,16 @@ def batch_kept(session: MutableMapping[str, Any], batch: str) -> Batch | None:
 def done_context(batch: Batch, actor: Actor, *, now: datetime) -> dict[str, Any]:
     """Return what the page of outcomes shows."""
     lines = _lines(batch, actor)
-    done = [one for one in lines if one.decision is not None]
+    decided = [one for one in lines if one.decision is not None]
+    undone = [one for one in decided if one.decision and one.decision.state == DecisionState.UNDONE]
+    done = [one for one in decided if one not in undone]
     failed = [one for one in lines if one.decision is None]
     waiting = [one for one in done if one.can_undo]
     due = min((one.decision.due_at for one in waiting if one.decision), default=now)
     return {
         "batch": batch,
         "done": done,
+        "undone": undone,
         "failed": failed,
         # Decided, and out of this person's sight by now.
         "unseen": len(batch.items) - len(lines),

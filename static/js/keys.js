@@ -84,7 +84,7 @@
   const ACTS = {
     next: () => (find("#together") ? emit("desk:step", 1) : move(1)),
     previous: () => (find("#together") ? emit("desk:step", -1) : move(-1)),
-    to_list: () => find("#list") && toList(),
+    to_list: () => (find("#list") ? toList() : find(".crumb")?.click()),
     new: () => isVisible(find("#new")) && find("#new").click(),
     approve: () => press("a"),
     reject: () => press("r"),

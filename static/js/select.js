@@ -66,7 +66,9 @@
   });
   document.addEventListener("click", (event) => {
     // With Shift, as in every list: all from the last one to this one.
-    if (event.shiftKey && event.target.matches?.("#list .pick") && last) setTimeout(upTo, 0, event.target);
+    if (!event.shiftKey || !event.target.matches?.("#list .pick") || !last) return;
+    const from = last;
+    setTimeout(() => { last = from; upTo(event.target); });
   });
   document.addEventListener("reset", ({ target }) => {
     if (target.id !== "bulk") return;
@@ -161,6 +163,8 @@
       tally();
     });
     sheet().addEventListener("submit", (event) => {
+      // Enter in a tick: nothing is decided by that.
+      if (event.submitter?.hasAttribute("data-nothing")) return event.preventDefault();
       // Sent from a field by keys: what its own button does, and nothing else.
       const button = event.submitter ?? sheet().querySelector(".why[open] .reason button");
       if (isSent || !event.submitter) event.preventDefault();

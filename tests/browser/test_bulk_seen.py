@@ -1,0 +1,199 @@
+"""Several messages decided together, seen in Chromium: by keys, by touch, without scripts, and by how few actions."""
+
+import re
+import uuid
+
+import psycopg
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import MANY
+
+pytestmark = pytest.mark.usefixtures("ana")
+
+WORDS = [f"{one}{two}" for one in "abcdefghij" for two in "klmno"]
+
+
+@pytest.fixture
+def rows(product):
+    """The product's database, for what no person and no agent can bring about."""
+    with psycopg.connect(product.known["DATABASE_URL"], autocommit=True) as database:
+        yield database
+
+
+@pytest.fixture
+def batch(product, rows):
+    """Makes messages like no other ones, and gives the address of the list that shows just these."""
+
+    def make(number, **fields):
+        name = "".join(chr(97 + int(digit, 16)) for digit in uuid.uuid4().hex[:12])
+        found = []
+        for word in WORDS[:number]:
+            body = f"Hello,\n\nabout {word} and {name} there is nothing else to say."
+            sent = {"from": product.known["MAILBOX2_ADDRESS"], "body": body, **fields}
+            found.append(product.send(subject=f"Batch {word} {name}", **sent)[0])
+        read = "SELECT count(*) FROM approvals_message WHERE hydrated_at IS NOT NULL AND upstream_id = ANY(%s)"
+        product.wait_for(
+            lambda: rows.execute(read, [found]).fetchone() == (number,), timeout=60, what="the contents of all"
+        )
+        return f"{product.known['DASHBOARD_URL']}/queue/?q={name}&group=none", found
+
+    yield make
+    # Fifty more would keep what comes after them waiting.
+    product.make_room(but=MANY)
+
+
+def states_of(rows, upstream_ids):
+    query = (
+        "SELECT d.state FROM approvals_decision d JOIN approvals_message m ON m.id = d.message_id"
+        " WHERE m.upstream_id = ANY(%s)"
+    )
+    return [state for (state,) in rows.execute(query, [upstream_ids]).fetchall()]
+
+
+def narrow_enough(page):
+    return page.evaluate("document.scrollingElement.scrollWidth - document.scrollingElement.clientWidth") <= 0
+
+
+class Hand:
+    """Counts what a person does: each press and each click is one."""
+
+    def __init__(self, page):
+        self.page, self.actions = page, 0
+
+    def press(self, key):
+        self.actions += 1
+        self.page.keyboard.press(key)
+
+    def click(self, place):
+        self.actions += 1
+        place.click()
+
+
+def test_fifty_obvious_ones_take_at_most_four_actions(desk, batch, rows):
+    address, ids = batch(50)
+    desk.goto(address)
+    hand = Hand(desk)
+    hand.click(desk.get_by_label("Select all 50 on this page"))
+    expect(desk.locator("#bulk")).to_contain_text("50 selected")
+    hand.press("Shift+A")
+    expect(desk.get_by_role("heading", name="50 messages together")).to_be_visible()
+    expect(desk.get_by_role("button", name="Approve and send 50")).to_be_visible()
+    hand.press("a")
+    expect(desk.get_by_role("heading", name="Approved: 50 of 50")).to_be_visible(timeout=20_000)
+    assert hand.actions <= 4
+    desk.keyboard.press("z")
+    expect(desk.get_by_role("heading", name="Undone: 50 of 50")).to_be_visible(timeout=20_000)
+    assert set(states_of(rows, ids)) == {"undone"}
+
+
+def test_batch_is_chosen_read_and_rejected_by_keys_alone(desk, batch, rows, product):
+    address, ids = batch(4)
+    desk.goto(address)
+    for key in ("j", "x", "j", "j", "Shift+X"):
+        desk.keyboard.press(key)
+    expect(desk.locator("#bulk")).to_contain_text("3 selected")
+    desk.keyboard.press("Shift+A")
+    expect(desk.get_by_role("heading", name="3 messages together")).to_be_visible()
+    desk.keyboard.press("j")
+    desk.keyboard.press("j")
+    desk.keyboard.press("x")
+    expect(desk.get_by_role("button", name="Approve and send 2")).to_be_visible()
+    desk.keyboard.press("r")
+    desk.keyboard.press("6")
+    desk.keyboard.press("Enter")
+    expect(desk.get_by_role("heading", name="Rejected: 2 of 2")).to_be_visible()
+    assert len(states_of(rows, ids)) == 2
+    desk.keyboard.press("z")
+    expect(desk.get_by_role("heading", name="Undone: 2 of 2")).to_be_visible()
+
+
+def test_enter_on_a_tick_decides_nothing(desk, batch, rows):
+    address, ids = batch(2)
+    desk.goto(address)
+    desk.get_by_label("Select all 2 on this page").check()
+    desk.keyboard.press("Shift+A")
+    tick = desk.locator(".tick").first
+    tick.focus()
+    desk.keyboard.press("Enter")
+    desk.keyboard.press("Space")
+    expect(tick).not_to_be_checked()
+    expect(desk.get_by_role("button", name="Approve and send 1")).to_be_visible()
+    assert states_of(rows, ids) == []
+
+
+def test_selection_counts_clears_and_stays_when_the_list_is_loaded_anew(desk, batch):
+    address, _ = batch(3)
+    desk.goto(address)
+    picks = desk.locator(".pick")
+    expect(desk.locator("#bulk")).to_be_hidden()
+    picks.nth(0).check()
+    picks.nth(2).click(modifiers=["Shift"])
+    expect(desk.locator("#bulk")).to_contain_text("3 selected")
+    desk.evaluate("htmx.ajax('GET', document.getElementById('list').dataset.url, {target: '#list', swap: 'outerHTML'})")
+    expect(desk.locator("#bulk")).to_contain_text("3 selected")
+    assert [picks.nth(at).is_checked() for at in range(3)] == [True] * 3
+    desk.get_by_role("button", name="Clear").click()
+    expect(desk.locator("#bulk")).to_be_hidden()
+
+
+def test_what_is_not_decided_is_named_and_its_words_are_kept(desk, batch, rows):
+    """Case 17 in a browser: one of five changes under the reader."""
+    address, ids = batch(5)
+    desk.goto(address)
+    desk.get_by_label("Select all 5 on this page").check()
+    desk.keyboard.press("Shift+A")
+    expect(desk.get_by_role("heading", name="5 messages together")).to_be_visible()
+    query = "UPDATE approvals_revision r SET fingerprint = %s FROM approvals_message m WHERE r.id = m.revision_id"
+    rows.execute(f"{query} AND m.upstream_id = %s", ["ab" * 32, ids[2]])
+    desk.keyboard.press("b")
+    desk.keyboard.type("Name the order, please")
+    desk.keyboard.press("Control+Enter")
+    expect(desk.get_by_role("heading", name="Sent back: 4 of 5")).to_be_visible()
+    failed = desk.locator(".ends .failed")
+    expect(failed).to_have_count(1)
+    expect(failed).to_contain_text("changed after you opened it")
+    desk.get_by_role("button", name="Undo all 4").click()
+    expect(desk.get_by_text("4 undone, and held again.")).to_be_visible()
+    desk.get_by_role("button", name="Look at it again").click()
+    expect(desk.get_by_role("heading", name="1 message together")).to_be_visible()
+    expect(desk.locator("#send_back-reason")).to_have_value("Name the order, please")
+
+
+def test_batch_is_decided_without_scripts(open_page, signed_in, batch, rows):
+    address, ids = batch(2)
+    page = open_page(storage_state=signed_in, java_script_enabled=False)
+    page.goto(address)
+    page.locator(".pick").nth(0).check()
+    page.locator(".pick").nth(1).check()
+    page.get_by_role("button", name="Review together").click()
+    page.locator(".tick").nth(1).uncheck()
+    page.locator(".tick").nth(0).press("Enter")
+    expect(page.get_by_role("alert").first).to_contain_text("Choose approve, reject or send back.")
+    assert states_of(rows, ids) == []
+    page.get_by_role("button", name="Approve and send what is ticked").click()
+    expect(page.get_by_role("heading", name="Approved: 1 of 1")).to_be_visible()
+    page.get_by_role("button", name=re.compile("Undo all|Undo it")).click()
+    expect(page.get_by_role("heading", name="Undone: 1 of 1")).to_be_visible()
+    assert states_of(rows, ids) == ["undone"]
+
+
+def test_batch_is_decided_by_touch_on_a_narrow_phone(open_page, signed_in, batch, rows):
+    address, ids = batch(2)
+    page = open_page(storage_state=signed_in, has_touch=True)
+    page.set_viewport_size({"width": 320, "height": 640})
+    page.goto(address)
+    page.locator(".pick").nth(0).tap()
+    page.locator(".pick").nth(1).tap()
+    assert narrow_enough(page)
+    page.get_by_role("button", name="Review together").tap()
+    expect(page.get_by_role("heading", name="2 messages together")).to_be_visible()
+    assert narrow_enough(page)
+    approve = page.get_by_role("button", name="Approve and send 2")
+    assert approve.bounding_box()["height"] >= 48
+    approve.tap()
+    expect(page.get_by_role("heading", name="Approved: 2 of 2")).to_be_visible()
+    assert narrow_enough(page)
+    page.get_by_role("button", name="Undo all 2").tap()
+    expect(page.get_by_role("heading", name="Undone: 2 of 2")).to_be_visible()
+    assert set(states_of(rows, ids)) == {"undone"}
