@@ -12,6 +12,7 @@ from django.db.models.functions import Now
 from alerts import discord
 from alerts.cards import CardFacts, embed, payload
 from alerts.models import Card, Delivery, Destination
+from approvals.desk.weights import weights_to_show
 from approvals.models import Message
 from approvals.risk import risk_words_of
 from approvals.standing import shown_status
@@ -143,6 +144,7 @@ def _switch_off(destination: Destination, because: str) -> None:
 
 def card_facts(message: Message, *, privacy: str, alert: int) -> CardFacts:
     """Return what the card of `message` may tell at this level of privacy."""
+    findings = message.revision.findings if message.revision else []
     return CardFacts(
         upstream_id=message.upstream_id,
         link=f"{settings.PUBLIC_URL}/approvals/{quote(message.upstream_id, safe='')}/",
@@ -151,7 +153,7 @@ def card_facts(message: Message, *, privacy: str, alert: int) -> CardFacts:
         recipients=tuple(message.recipients),
         trigger=message.trigger,
         fingerprint=message.revision.short_fingerprint if message.revision else "",
-        risk=", ".join(risk_words_of(message.revision.findings)) if message.revision else "",
+        risk=", ".join(risk_words_of(findings, weights_to_show())) if findings else "",
         privacy=privacy,
         alert=alert,
     )

@@ -215,6 +215,76 @@ def test_stored_findings_give_the_same_level_and_words():
     assert (risk_level_of(stored), risk_words_of(stored)) == ("high", ("remote content",))
 
 
+MARKED = (
+    '<p>Pay <b>1,000</b> EUR</p><a href="https://b.example">a.example</a><a href="http://10.0.0.1/">x</a>'
+    '<p hidden>word</p><img src="http://c.example/o.gif">in\u200bk'
+)
+
+
+@pytest.mark.parametrize(
+    ("rule", "anchor", "fields"),
+    [
+        ("link_text_lies", "#link-1", {"html": MARKED}),
+        ("odd_link", "#link-2", {"html": MARKED}),
+        ("hidden_text", "#hidden-1", {"html": MARKED}),
+        ("remote_content", "#part-1", {"html": MARKED}),
+        ("invisible_characters", "#ink-1", {"html": MARKED}),
+        ("parts_differ", "#parts", {"html": MARKED, "markdown": "Pay 100 EUR"}),
+        ("invisible_characters", "#subject", {"markdown": "x", "subject": "in\u202evoice"}),
+        ("link_text_lies", "#links", {"html": '<map><area href="https://b.example" alt="https://a.example"></map>'}),
+        ("secret_in_body", "#sheet", {"markdown": "password: hunter2!Xk9"}),
+        ("attachment_runs_code", "#attachments", {"markdown": "x", "attachments": (Attachment("a.exe", "", 1),)}),
+        ("not_visible", "#addresses", {"markdown": "x", "coverage": tuple(f for f in FIELDS if f != "bcc")}),
+        ("many_recipients", "#addresses", {"markdown": "x", "to": tuple(f"p{i}@x.example" for i in range(11))}),
+    ],
+    ids=range(12),
+)
+def test_finding_leads_to_its_evidence(rule, anchor, fields):
+    [one] = found(rule, **fields)
+    assert one.anchor == anchor
+    # A mark that the letter does not carry would lead nowhere.
+    if anchor[1:5] in ("link", "hidd", "part", "ink-") and anchor[-1].isdigit():
+        assert f'id="{anchor[1:]}"' in show_letter(Content(**fields)).document
+
+
+def test_every_finding_of_a_letter_leads_somewhere():
+    seen = risks(
+        html=MARKED, markdown="Pay 100 EUR", to=("a@gооgle.example",), reply_to="x@evil.example", sender="a@b.example"
+    )
+    assert {one.rule for one in seen} >= {"odd_address", "reply_elsewhere", "hidden_text", "parts_differ"}
+    assert [one.rule for one in seen if not one.anchor] == []
+
+
+def test_link_in_letters_that_pass_for_latin_is_high():
+    [one] = found("odd_link", html='<a href="https://xn--80ak6aa92e.com/">your account</a>')
+    assert (one.level, "pass for Latin" in one.sentence) == ("high", True)
+
+
+def test_case_24_text_that_says_100_where_html_says_1000_is_high():
+    [differ] = found("parts_differ", html="<p>The price is 1000 EUR.</p>", markdown="The price is 100 EUR.")
+    assert (differ.level, differ.sentence) == ("high", "The HTML and the text of this letter give different numbers.")
+    assert differ.evidence == ("HTML: 1000", "text: 100")
+
+
+def test_card_number_is_high_and_a_bank_account_is_milder():
+    seen = found("payment_details", markdown="Card 4111 1111 1111 1111, account DE89 3704 0044 0532 0130 00")
+    assert sorted((one.level, one.points) for one in seen) == [("high", 50), ("notice", 10)]
+
+
+def test_flood_of_secrets_is_counted_as_far_as_it_matters():
+    [one] = found("secret_in_body", markdown="\n".join(f"password: Xk{number:08}!pQ" for number in range(300)))
+    assert one.sentence == "The letter seems to hold 100+ keys or passwords."
+
+
+def test_finding_is_kept_short_whatever_the_letter_holds():
+    for one in risks(
+        html=MARKED, to=(f"{'x' * 5000}@evil.example",), reply_to=f"{'y' * 5000}@evil.example", sender="a@b.c"
+    ):
+        assert len(one.sentence) <= 500
+        assert len(one.detail) <= 1000
+        assert all(len(piece) <= 300 for piece in one.evidence)
+
+
 def test_published_rules_are_named_once_and_promise_nothing():
     assert all(name == rule.name and rule.version >= 1 and rule.about.endswith(".") for name, rule in RULES.items())
     assert not any("safe" in f"{rule.about} {rule.words}" for rule in RULES.values())
