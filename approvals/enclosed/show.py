@@ -14,7 +14,7 @@ from typing import Any
 from approvals.enclosed.kinds import KINDS
 from approvals.enclosed.sniff import Flag, flags_of_name, with_article
 from approvals.models import EnclosedFile
-from approvals.showing.invisibles import Tally, pieces, without_surrogates
+from approvals.showing.invisibles import Tally, named, pieces, without_surrogates
 
 STYLE = Path(__file__).resolve().parents[2] / "static" / "css" / "part.css"
 
@@ -141,7 +141,7 @@ def document_of(file: EnclosedFile) -> str:
     content = bytes(file.content)
     if KINDS[file.kind].family == "image":
         data = base64.b64encode(content).decode()
-        name = html.escape(without_surrogates(file.name), quote=True)
+        name = html.escape(named(without_surrogates(file.name)), quote=True)
         return _document(f'<figure><img alt="{name}" src="data:image/{file.kind};base64,{data}"></figure>')
     return _document(_as_text(content, str(file.seen["encoding"])))
 

@@ -15,6 +15,7 @@ from approvals.enclosed.parts import key_of, links_key, note_opened_part
 from approvals.enclosed.show import document_of
 from approvals.forms import PartForm
 from approvals.models import EnclosedFile, Message
+from approvals.showing import stripped
 from approvals.views.message import find_message, is_ahead_of_reading
 from approvals.views.parts import files_context, unread_context
 from common.pages import DeskRequest
@@ -51,7 +52,9 @@ def file_download(request: DeskRequest, public_id: UUID, place: int) -> HttpResp
         raise Http404("This file's bytes are not here.")
     _note(request, message, file, "downloaded")
     response = HttpResponse(bytes(file.content), content_type="application/octet-stream")
-    response["Content-Disposition"] = content_disposition_header(as_attachment=True, filename=file.name or "file")
+    # Whoever keeps it must not get a name that reads as another one.
+    name = stripped(file.name).strip() or "file"
+    response["Content-Disposition"] = content_disposition_header(as_attachment=True, filename=name)
     response.is_mail_frame = True  # type: ignore[attr-defined]
     return response
 

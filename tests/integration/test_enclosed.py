@@ -295,6 +295,11 @@ def test_security_line_35_file_is_handed_out_as_a_file_to_keep_and_never_as_a_pa
     check_frame(answer)
 
 
+def test_security_line_35_file_is_kept_under_a_name_that_hides_nothing(desk, gateway, upstream):
+    message = enclose(gateway, upstream, ("invoice_\u202efdp\u200b.exe", b"MZ", "application/pdf"))
+    assert view(desk, message, rest="download/")["Content-Disposition"] == 'attachment; filename="invoice_fdp.exe"'
+
+
 @pytest.mark.parametrize("name", ["report.pdf.exe", "invoice_\u202efdp.exe", "in\u200bvoice.pdf"])
 def test_security_line_35_name_that_hides_its_ending_is_named_and_flagged(desk, gateway, upstream, name):
     message = enclose(gateway, upstream, (name, b"MZ a program", "application/pdf"), fetched=False)

@@ -1,0 +1,33 @@
+"""The demo's customer asks, its agent answers, and the customer writes again before anybody approves the answer."""
+
+import uuid
+from datetime import UTC, datetime
+from pathlib import Path
+
+from demo import customers
+from demo.agent import read_account, send
+from demo.letters import LETTERS
+from demo.letters.letter import blanks
+
+LETTER = next(letter for letter in LETTERS if letter.question)
+
+
+def test_answer_of_the_demo_stands_in_a_thread_that_moves_on(product, ana):
+    account = read_account(Path(product.stack.data) / "credentials.env", "")
+    run = uuid.uuid4().hex[:8]
+    reply = send(account, LETTER, 0, run)
+    assert reply.status == 202, reply
+    row = product.held(ana, reply.body["id"])
+    assert row["subject"] == "Re: two broken mugs"
+    about = {"to": account.address, "port": account.inbound_port, "run": run, "sequence": 0}
+    assert customers.write_again(LETTER.question, values=blanks(0, datetime.now(UTC)), **about)
+    page = f"/queue/{row['id']}/"
+    late = "I would rather have the EUR 36.00 back."
+    product.wait_for(lambda: late in ana.get(f"{page}thread/").text, timeout=20, what="the second thought")
+    shown = ana.get(f"{page}thread/").text
+    assert "two of the six mugs" in shown
+    assert shown.count("Came after this draft") == 1
+    refused = ana.decide(row["id"], "approve", row["fingerprint"])
+    assert refused.status_code == 409
+    # The same letters again, as after a restart: nothing is repeated.
+    assert send(account, LETTER, 0, run).body["id"] == reply.body["id"]
