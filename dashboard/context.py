@@ -25,7 +25,7 @@ def desk(request: HttpRequest) -> dict[str, Any]:
     return {
         "actor": actor,
         "live_url": settings.LIVE_URL or f"{live_origin(request)}/live/",
-        "desk_waiting": SimpleLazyObject(lambda: Message.objects.waiting_for(actor)[:1001].count()),
+        "desk_waiting": SimpleLazyObject(lambda: _counted(Message.objects.waiting_for(actor)[:1001].count())),
         "desk_asked": SimpleLazyObject(lambda: asked_count(actor)),
         "desk_freshness": SimpleLazyObject(lambda: freshness_for(actor)),
         "desk_stuck": SimpleLazyObject(lambda: attention_count(actor)),
@@ -34,3 +34,8 @@ def desk(request: HttpRequest) -> dict[str, Any]:
         "desk_mute": SimpleLazyObject(lambda: list(Destination.objects.switched_off())),
         "desk_notices": SimpleLazyObject(lambda: [one for one in get_messages(request) if "desk" in one.tags]),
     }
+
+
+def _counted(number: int) -> str:
+    """Return a count that stops at a thousand as people see it, and nothing for none."""
+    return "1000+" if number > 1000 else str(number or "")

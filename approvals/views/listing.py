@@ -1,5 +1,6 @@
 """The queue as a list: what its address asks for, fifty rows a page, and the same for scripts."""
 
+import json
 from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
@@ -99,7 +100,7 @@ def queue_context(
         "next_query": _next_query(found, filters, told["clock"]),
         "chips": chips_of(filters, known),
         "mailboxes": known,
-        "views": views_of(actor),
+        "views": [json.loads(view) for view in told["views"] or ()],
         "last_decision": _last_decision(actor, filters, rows),
         "now": now,
     }
@@ -114,8 +115,9 @@ def _frame(filters: Filters, told: dict[str, Any]) -> dict[str, Any]:
         "can_pick": filters.tab in ("waiting", "mine"),
         "explains": filters.order == "riskiest" and not filters.newest_first,
         "waiting": counted(told["waiting"]),
-        # The rail's number is the same, and is not asked for once more.
-        "desk_waiting": told["waiting"],
+        # The rail's numbers are the same, and are not asked for once more.
+        "desk_waiting": counted(told["waiting"]) if told["waiting"] else "",
+        "desk_asked": told["asked"],
         "oldest": next(iter(told["oldest"] or ()), None),
         "newest": told["newest"] or [],
         "matching": counted(told["matching"]) if filters.narrows else "",
@@ -175,9 +177,11 @@ def _told(actor: Actor, filters: Filters, asked: MessageQuerySet, found: list[Me
 def _standing_parts(actor: Actor) -> tuple[tuple[str, Part], ...]:
     """Return what is told whatever the address asks for. Its SQL is the same each time, and long to build."""
     counts = {**tab_counts(actor), "put_off": count_of(Message.objects.put_off_by(actor))}
+    counts["asked"] = count_of(Message.objects.asked_of(actor))
     waiting = Message.objects.waiting_for(actor)
     oldest = waiting.oldest_first().values_list("held_at")[:1]
     lists = {"oldest": list_of(oldest), "newest": newest_of(actor), "weights": list_of(weights_spelled())}
+    lists["views"] = list_of(SavedView.objects.usable_by(actor).spelled(actor))
     return (*counts.items(), *lists.items())
 
 
@@ -230,14 +234,6 @@ def _next_query(found: list[Message], filters: Filters, clock: datetime) -> str:
         return ""
     since = (filters.after.since if filters.after else 0) or as_number(clock)
     return filters.query(after=place_of(found[PAGE - 1], order_of(filters), since=since))
-
-
-def views_of(actor: Actor) -> list[SavedView]:
-    """Return the saved views on offer, each with whether it is the person's own."""
-    found = list(SavedView.objects.usable_by(actor))
-    for view in found:
-        view.is_mine = str(view.person_id) == actor.id  # type: ignore[attr-defined]
-    return found
 
 
 def _last_decision(actor: Actor, filters: Filters, rows: list[Row]) -> Decision | None:

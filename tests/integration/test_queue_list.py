@@ -357,6 +357,7 @@ def test_queue_asks_the_database_twelve_times_at_most(
 ):
     for name in ("plum", "kiwi"):
         make(connection, name, markdown=f"{LIES} {name}")
+    flood(connection)
     client = signed_in(request.getfixturevalue(person))
     with django_assert_max_num_queries(12):
         assert client.get(f"/queue/?{query}").status_code == 200
