@@ -1,6 +1,7 @@
 """Drives the running product from outside, over HTTP, as people, agents and MultiMail do."""
 
 import mailbox
+import random
 import re
 import uuid
 from email import message_from_bytes
@@ -14,6 +15,11 @@ import requests
 from upstream.signatures import HEADER, sign
 
 TIMEOUT = 10
+
+
+def some_words() -> str:
+    """Words that no other letter has: one like what was rejected is of high risk, those that are alike are gathered."""
+    return " ".join("".join(random.choices("abcdefghiklmnoprstu", k=6)) for _ in range(24)).capitalize() + "."
 
 
 class Browser:
@@ -90,7 +96,7 @@ class Product:
             "from": self.known["MAILBOX_ADDRESS"],
             "to": "dana@northwind.example",
             "subject": subject,
-            "body": "Hello **Dana**,\n\nyour refund for order 4471 is on its way.",
+            "body": f"Hello **Dana**,\n\nyour refund for order 4471 is on its way.\n\n{some_words()}",
             "metadata": {"discord_user": "ana#1", "discord_channel": "outreach", "discord_guild": "Acme"},
             **fields,
         }

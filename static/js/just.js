@@ -12,10 +12,11 @@
     clearInterval(ticker);
     clearTimeout(timer);
     const place = notice()?.querySelector("[data-seconds]");
-    const seconds = Number(place?.dataset.seconds ?? 0);
-    const ends = performance.now() + seconds * 1000;
+    // It began when it was put here, however often the rest is painted again.
+    if (place) place.dataset.ends ??= performance.now() + Number(place.dataset.seconds) * 1000;
+    const ends = Number(place?.dataset.ends ?? 0);
     if (place) ticker = setInterval(() => tick(place, ends), 250);
-    if (notice()?.hasAttribute("data-moving")) timer = setTimeout(look, seconds * 1000 + 1500);
+    if (notice()?.hasAttribute("data-moving")) timer = setTimeout(look, Math.max(0, ends - performance.now()) + 1500);
   }
 
   function tick(place, ends) {

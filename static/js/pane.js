@@ -34,7 +34,11 @@
 
   function painted() {
     const { message, word, tone, detail } = pane().dataset;
-    if (!message) return clearTimeout(following);
+    if (!message) {
+      clearTimeout(following);
+      emit("desk:painted", { id: "" });
+      return;
+    }
     emit("desk:painted", { id: message, word, tone, detail });
     showNews();
     clearInterval(ticker);

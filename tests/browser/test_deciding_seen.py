@@ -1,10 +1,10 @@
 """Deciding, seen in Chromium: one key, one request, the next message on screen; what fails comes back as it was."""
 
-import random
-
 import psycopg
 import pytest
 from playwright.sync_api import expect
+
+from tests.desk import some_words
 
 pytestmark = pytest.mark.usefixtures("ana")
 
@@ -27,15 +27,11 @@ def make(product, ana):
             product.make_room(but=0)
         # No two say the same: what resembles a rejected letter is a high risk, and what resembles a waiting one is
         # gathered with it.
-        texts = [f"Hello Dana, this is letter {n}.\n\n{words()}" for n in range(number)]
+        texts = [f"Hello Dana, this is letter {n}.\n\n{some_words()}" for n in range(number)]
         sent = [product.send(body=text, **{"from": product.known["MAILBOX2_ADDRESS"]}) for text in texts]
         return [product.held(ana, upstream_id) for upstream_id, _ in sent]
 
     return make
-
-
-def words():
-    return " ".join("".join(random.choices("abcdefghiklmnoprstu", k=6)) for _ in range(24)).capitalize() + "."
 
 
 def at(product, row, query=""):

@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import sign_in
+from tests.desk import some_words
 
 pytestmark = pytest.mark.usefixtures("ana")
 
@@ -104,7 +105,8 @@ def test_changed_letter_is_refused_and_shown_without_scripts_and_without_a_strea
 
 
 def test_case_1_of_two_who_press_at_once_the_second_gets_409_and_sees_who_won(open_page, signed_in, product, ana):
-    row, _, subject = held(product, ana, **{"from": product.known["MAILBOX_ADDRESS"]})
+    body = f"{LETTER}\n\n{some_words()}"
+    row, _, subject = held(product, ana, body=body, **{"from": product.known["MAILBOX_ADDRESS"]})
     pages = [open_page(storage_state=signed_in), open_page()]
     sign_in(pages[1], product, "REVIEWER2")
     for page in pages:

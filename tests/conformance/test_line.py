@@ -101,11 +101,21 @@ def test_held_card_is_amber_and_names_who_started_it(product, ana):
     assert link.headers["Location"] == f"/queue/{row['id']}/"
 
 
-def test_reject_sends_nothing_and_the_agent_reads_the_reason(product, ana):
+def test_case_7_reject_sends_nothing_and_the_agent_reads_the_reason_by_api_mcp_and_webhook(product, ana):
     upstream_id, subject = product.send()
     row = product.held(ana, upstream_id)
-    ana.decide(row["id"], "reject", row["fingerprint"], reason="Wrong amount: it is 49, not 94.")
+    assert ana.decide(row["id"], "reject", row["fingerprint"]).status_code == 422
+    reason = "Wrong amount: it is 49, not 94."
+    ana.decide(row["id"], "reject", row["fingerprint"], reason=reason)
     wait_for_outcome(product, subject, "Rejected")
+    headers = {"Authorization": f"Bearer {product.known['AGENT_KEY']}", "Content-Type": "application/json"}
+    address = f"{product.known['GATEWAY_URL']}/v1/mailboxes/{product.known['MAILBOX_ID']}/emails/{upstream_id}"
+    by_mcp = requests.get(address, headers=headers, timeout=10).json()
+    assert by_mcp["decision_reason"].startswith(reason)
+    with psycopg.connect(product.known["DATABASE_URL"]) as database:
+        query = "SELECT body FROM approvals_webhookevent WHERE name = 'oversight.rejected' ORDER BY id DESC LIMIT 5"
+        bodies = [bytes(body).decode() for (body,) in database.execute(query)]
+    assert any(upstream_id in body and reason in body for body in bodies)
     with sdk(product) as client:
         told = client.get_email(product.known["MAILBOX_ID"], upstream_id)
     assert (told["status"], told["decision"]) == ("rejected", "rejected")

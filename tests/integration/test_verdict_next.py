@@ -9,10 +9,12 @@ from django.utils import timezone
 from approvals.decide import give_verdict
 from approvals.errors import RiskUnread
 from approvals.models import Decision, Message, Revision
+from approvals.reconcile import read_everything
 from audit.models import Entry
 from people.keys import KEYS
 from people.models import Person
-from tests.factories import make_message
+from tests.factories import NOW, make_connection, make_message, pending_row
+from tests.integration.deciding import carry_out
 
 pytestmark = pytest.mark.django_db
 HTMX = {"HX-Request": "true"}
@@ -183,6 +185,34 @@ def test_case_18_conflict_while_a_reason_is_chosen_and_typed_keeps_both(desk, th
     assert (answer.status_code, shown(answer)) == (409, str(three[0].public_id))
     assert "Ben Okafor approved this message first, at" in page
     assert "It promises something that nobody here has agreed to. No such discount" in page
+
+
+FILE = {"filename": "terms.pdf", "content_type": "application/pdf", "size": 7, "sha256": "a" * 64}
+
+
+@pytest.mark.parametrize(
+    ("fields", "shown"),
+    [
+        ({"to_addresses": ["eve@evil.example"]}, "eve@evil.example"),
+        ({"bcc": ["eve@evil.example"]}, "eve@evil.example"),
+        ({"reply_to": "eve@evil.example"}, "eve@evil.example"),
+        ({"additions": {"footer": "Pay at evil.example"}}, "Pay at evil.example"),
+        ({"attachments": [{**FILE, "sha256": "a" * 63 + "b"}]}, "terms.pdf"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_case_2_what_changes_upstream_after_approval_is_refused_and_shown(signed_in, reviewer, upstream, fields, shown):
+    connection = make_connection(api_url=upstream.url)
+    message = make_message(connection, attachments=[FILE])
+    read = message.revision.fingerprint
+    upstream.decides(200, status="approved_and_sent", decision="approved")
+    upstream.holds(pending_row(message.upstream_id, **{"attachments": [FILE], **fields}))
+    assert carry_out(message, reviewer) == "refused"
+    assert upstream.decisions == []
+    read_everything(connection_id=connection.pk, now=NOW)
+    page = signed_in(reviewer).get(f"/queue/{message.public_id}/?since={read}").content.decode()
+    changed = page.partition('id="changed"')[2].partition("</section>")[0]
+    assert shown in changed
 
 
 def test_high_risk_message_leads_to_a_page_of_its_own(desk, message):
