@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from itertools import islice
 
 from approvals.risk.addresses import Named, domain_of, is_kin, with_names
-from approvals.risk.findings import Finding, Level, finding
+from approvals.risk.findings import Finding, finding
 from approvals.risk.places import at_address
+from approvals.risk.rules import Level
 from approvals.showing import stripped
 from common.fingerprint import Content, normalise_address
 
