@@ -21,10 +21,12 @@ from approvals.refusals import note_refusal
 from approvals.states import Outcome
 from audit.recording import record
 from audit.trail import versions_told
-from people.actors import Actor
+from people.actors import Actor, Role
 
 # So much longer can each be undone, for each there is: who decides fifty reads fifty outcomes.
 READING = timedelta(milliseconds=100)
+# Undoing as many is over by then, also on a busy machine.
+UNDOING = timedelta(seconds=30)
 
 log = logging.getLogger(__name__)
 
@@ -92,9 +94,15 @@ def _note_decided(sheet: Sheet, ended: Sequence[Ended], *, actor: Actor, outcome
 
 
 def undo_together(*, messages: Iterable[UUID], actor: Actor, now: datetime) -> list[Ended]:
-    """Take back what has not left of these, each by itself. What is too late is named."""
+    """Take back what has not left of these, each by itself. What is too late is named.
+
+    From the first moment none of them leaves: what is undone last must not be lost to the time that the others take.
+    """
+    wanted = list(messages)
+    ours = Message.objects.visible_to(actor.acting_as(Role.REVIEWER)).filter(public_id__in=wanted)
+    Decision.objects.on(ours).put_off(UNDOING)
     ended = []
-    for message in messages:
+    for message in wanted:
         try:
             ended.append(Ended(message, undo_decision(message=message, actor=actor, now=now)))
         except ApprovalsError as error:

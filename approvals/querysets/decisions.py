@@ -34,6 +34,11 @@ def _stops() -> Any:
 class DecisionQuerySet(DecisionFigures):
     """Reads of decisions; due times and leases are judged by the database's clock."""
 
+    def put_off(self, wait: timedelta) -> int:
+        """Let those that are not due yet wait so long from now, by the database's clock; tell how many these are."""
+        waiting = self.filter(state=DecisionState.RECORDED, may_have_left=False, due_at__gt=Now())
+        return waiting.update(due_at=Now() + wait)
+
     def live(self) -> Self:
         """Those that still count."""
         return self.filter(state__in=LIVE_DECISIONS)

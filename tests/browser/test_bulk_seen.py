@@ -38,7 +38,10 @@ def batch(product, rows):
         )
         return f"{product.known['DASHBOARD_URL']}/queue/?q={name}&group=none", found
 
+    # On a busy machine reading the outcomes takes a while.
+    product.set_undo_window("30 seconds", "MAILBOX2_ID")
     yield make
+    product.set_undo_window("5 seconds", "MAILBOX2_ID")
     # Fifty more would keep what comes after them waiting.
     product.make_room(but=MANY)
 

@@ -9,10 +9,12 @@ from django.core import signing
 from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
 
-from approvals.desk import sheets
+from approvals.decide import undo_decision
+from approvals.desk import bulk, sheets
 from approvals.models import Decision, Mailbox, Message, OpenedPart, Verdict
 from audit.models import Entry
 from audit.trail import lines
+from common.postgres import clock
 from people.models import Grant
 from tests.factories import make_connection, make_message, show_row
 from tests.integration import deciding
@@ -253,6 +255,21 @@ def test_all_that_has_not_left_is_undone_at_once(desk, connection):
     assert states == {"Subject plum": "calling", "Subject kiwi": "undone", "Subject fig": "undone"}
 
 
+def test_none_leaves_while_the_others_are_undone(desk, connection, monkeypatch):
+    messages = [make(connection, name) for name in ("plum", "kiwi")]
+    answer = decide(desk, open_sheet(desk, *messages), messages)
+    waits = []
+
+    def undo_slowly(**asked):
+        waits.append(min(one.due_at for one in Decision.objects.all()) - clock())
+        return undo_decision(**asked)
+
+    monkeypatch.setattr(bulk, "undo_decision", undo_slowly)
+    desk.post("/queue/bulk/undo/", {"of": answer["Location"].partition("of=")[2]})
+    assert min(waits) > timedelta(seconds=20)
+    assert set(Decision.objects.values_list("state", flat=True)) == {"undone"}
+
+
 def test_one_is_undone_alone(desk, connection):
     messages = [make(connection, name) for name in ("plum", "kiwi")]
     answer = decide(desk, open_sheet(desk, *messages), messages)
@@ -286,7 +303,7 @@ def test_who_may_not_decide_gets_no_sheet_to_decide_from(signed_in, connection, 
     client = signed_in(auditor)
     text = open_sheet(client, message).content.decode()
     assert "Nothing here can be decided" in text
-    assert 'name="outcome"' not in text
+    assert 'value="approve"' not in text
 
 
 def test_inbound_and_outbound_are_named_apart(desk, connection):
