@@ -200,7 +200,7 @@ def test_list_tells_what_each_rule_counts_and_saw_in_30_days(connection, admin, 
     weigh(admin, 80)
     page = plain(signed_in(admin).get("/rules/findings/"))
     assert (
-        "Greets another The letter greets somebody else than it goes to. 80 points published 30 3 messages in 30 days"
+        "Greets another The letter greets somebody else than it goes to. 80 high published 30 3 messages in 30 days"
         in page
     )
     # Sorted by what they count: it is the heaviest now.
@@ -220,7 +220,7 @@ def test_page_of_a_rule_leads_to_what_it_saw_and_says_so_in_its_words(connection
 def test_hits_out_of_reach_are_neither_counted_nor_shown(connection, signed_in):
     hit(connection, subject="Not for everybody")
     stranger = make_person("x@yourteam.example", "X", "admin", connection=make_connection("other"))
-    assert "Greets another The letter greets somebody else than it goes to. 30 points none" in plain(
+    assert "Greets another The letter greets somebody else than it goes to. 30 a notice none" in plain(
         signed_in(stranger).get("/rules/findings/")
     )
     assert "Not for everybody" not in plain(signed_in(stranger).get(f"/rules/findings/{RULE}/"))
