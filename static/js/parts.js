@@ -58,6 +58,12 @@
   document.addEventListener("desk:painted", prepare);
   document.addEventListener("htmx:load", ({ detail: { elt } }) => {
     if (elt.id === "thread") changed();
+    // Files have come since the page was made: what their bytes gave away stands among the findings too.
+    if (elt.id === "attachments" && !elt.hasAttribute("hx-get")) {
+      const { message, word, tone, detail: said, state } = document.getElementById("message").dataset;
+      const hint = { kind: "changed", action: "message.fetched", message, word, tone, detail: said, state };
+      document.dispatchEvent(new CustomEvent("desk:hint", { detail: hint }));
+    }
     prepare();
   });
   prepare();

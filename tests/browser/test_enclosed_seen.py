@@ -6,6 +6,7 @@ import uuid
 from email.message import EmailMessage
 from pathlib import Path
 
+import psycopg
 import pytest
 from playwright.sync_api import expect
 
@@ -170,3 +171,24 @@ def test_without_scripts_thread_and_files_are_read_and_ticked(open_page, signed_
     page.get_by_role("checkbox", name="I have read what came after it").check()
     page.get_by_role("button", name="Approve and send").click()
     product.wait_for(lambda: ana.find(row["upstream_id"]) is None, timeout=10, what="the approval")
+
+
+def test_what_the_bytes_give_away_joins_the_findings_of_an_open_page(desk, product, ana, with_files):
+    """The page was made before the files were there: as if it had been opened a moment earlier."""
+    with psycopg.connect(product.known["DATABASE_URL"], autocommit=True) as database:
+        mine = "SELECT f.id FROM approvals_enclosedfile f JOIN approvals_message m ON m.id = f.message_id"
+        mine = f"id IN ({mine} WHERE m.public_id = %s)"
+        known = database.execute(
+            f"SELECT id, kind, seen::text FROM approvals_enclosedfile WHERE {mine}", [with_files["id"]]
+        )
+        rows = known.fetchall()
+        before = "state = 'waiting', kind = '', seen = '{}', not_before = now() + interval '1h'"
+        database.execute(f"UPDATE approvals_enclosedfile SET {before} WHERE {mine}", [with_files["id"]])
+        desk.goto(f"{product.known['DASHBOARD_URL']}/queue/{with_files['id']}/")
+        expect(desk.locator("#file-2")).to_contain_text("It is being fetched.")
+        expect(desk.locator("#findings")).not_to_contain_text("its bytes are a web page")
+        for key, kind, seen in rows:
+            again = "UPDATE approvals_enclosedfile SET state = 'fetched', kind = %s, seen = %s WHERE id = %s"
+            database.execute(again, [kind, seen, key])
+        expect(desk.locator("#findings")).to_contain_text("Its name ends in .pdf, but its bytes are a web page.")
+        expect(desk.locator("#file-2")).to_contain_text("Look at it")

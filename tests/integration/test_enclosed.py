@@ -217,6 +217,8 @@ def forged(gateway, upstream):
 
 
 def test_other_bytes_than_the_fingerprint_names_are_said_loudly(desk, forged):
+    whole = desk.get(f"/queue/{forged.public_id}/").content.decode()
+    assert whole.count("An attached file is not the one that is to leave.") == 2
     page = panel(desk, forged)
     assert "This is not the file that is to leave." in page
     assert hashlib.sha256(b"other!!").hexdigest() in page
@@ -248,12 +250,13 @@ def test_bytes_that_nobody_can_look_at_are_here_and_not_trusted(desk, gateway, u
     assert "The desk could not look at its bytes." in panel(desk, message)
 
 
-def test_top_of_the_page_names_files_that_lie(desk, gateway, upstream):
+def test_findings_name_files_that_lie(desk, gateway, upstream):
     message = enclose(gateway, upstream, ("statement.pdf", b"<html>sign in</html>", "application/pdf"))
     page = desk.get(f"/queue/{message.public_id}/", headers=HTMX).content.decode()
-    notes = page.partition('id="message-notes"')[2].partition('class="head"')[0]
-    assert "statement.pdf" in notes
-    assert "Its name ends in .pdf, but its bytes are a web page." in notes
+    found = page.partition('id="findings"')[2].partition("</section>")[0]
+    assert "<strong><bdi>Its name ends in .pdf, but its bytes are a web page.</bdi></strong>" in found
+    assert 'href="#file-1"' in found
+    assert "Nothing was found" not in page
 
 
 def test_other_size_without_a_hash_is_said_and_keeps_nobody_from_deciding(desk, gateway, upstream, reviewer):
