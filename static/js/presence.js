@@ -10,6 +10,7 @@
   let said = "";
   let timer = 0;
   let late = false;
+  let asking = 0;
   const pane = () => document.getElementById("message");
   const token = () => JSON.parse(document.body.getAttribute("hx-headers"))["X-CSRFToken"];
   const emit = (name, detail) => document.dispatchEvent(new CustomEvent(name, { detail }));
@@ -100,10 +101,13 @@
   async function refresh() {
     const id = pane()?.dataset.message;
     if (!id) return;
+    // The answer to one's own press paints, and finds its place only while what was pressed is still there.
+    if (asking) { late = true; return; }
     const response = await fetch(address("beside") + location.search, { headers: { "HX-Request": "true" }, credentials: "same-origin" }).catch(() => null);
     if (!response?.ok || response.redirected || !isOpen(id)) return;
     const page = new DOMParser().parseFromString(await response.text(), "text/html");
     if (!isOpen(id)) return;
+    if (asking) { late = true; return; }
     for (const name of ["claim", "beside-acts", "story"]) {
       const [old, fresh] = [document.getElementById(name), page.getElementById(name)];
       if (!old || !fresh) continue;
@@ -196,6 +200,14 @@
     if (late && target.closest?.("#beside-acts") && !target.open) { late = false; refresh(); }
   }, true);
   document.addEventListener("desk:refresh-beside", refresh);
+  document.addEventListener("htmx:beforeRequest", ({ detail: { elt, xhr } }) => {
+    if (!elt.closest("#beside-acts")) return;
+    asking += 1;
+    xhr.addEventListener("loadend", () => setTimeout(() => {
+      asking -= 1;
+      if (late && !asking) { late = false; refresh(); }
+    }));
+  });
   document.addEventListener("htmx:load", ({ detail: { elt } }) => {
     if (elt.id === "message") plan(PASSING);
     if (elt.id === "list") everywhere();

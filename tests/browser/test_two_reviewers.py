@@ -1,0 +1,252 @@
+"""Two reviewers at their own browsers at once: who reads, who has it, who asks, and who was first."""
+
+import json
+import random
+import re
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import sign_in
+from tests.desk import Product
+
+SOON = 8_000
+
+
+@pytest.fixture(scope="session")
+def signed_in_too(chromium: Any, product: Product) -> Any:
+    """Ben's cookies, from one sign-in."""
+    context = chromium.new_context()
+    sign_in(context.new_page(), product, "REVIEWER2")
+    state = context.storage_state()
+    context.close()
+    return state
+
+
+@pytest.fixture
+def message(product: Product, ana: Any) -> str:
+    """Return the desk's id of a new message that waits."""
+    return str(product.held(ana, send(product))["id"])
+
+
+def send(product: Product, subject: str | None = None) -> str:
+    """Send a letter like no other: many alike would stand in one row."""
+    words = " ".join("".join(random.choices("abcdefghijklmnop", k=7)) for _ in range(30))
+    return product.send(subject, body=f"Hello **Dana**,\n\n{words}")[0]
+
+
+@pytest.fixture
+def two(open_page: Any, signed_in: Any, signed_in_too: Any, product: Product, message: str) -> tuple[Page, Page]:
+    """Ana's page and Ben's, each with the queue and the stream open."""
+    pages = []
+    for state in (signed_in, signed_in_too):
+        page = open_page(storage_state=state)
+        page.goto(product.known["DASHBOARD_URL"] + "/queue/")
+        expect(page.locator("body[data-stream=open]")).to_be_attached(timeout=SOON)
+        pages.append(page)
+    return pages[0], pages[1]
+
+
+def row(page: Page, message: str) -> Any:
+    return page.locator(f'#list .item[data-message="{message}"]')
+
+
+def open_message(page: Page, message: str) -> None:
+    row(page, message).click()
+    expect(page.locator(f'#message[data-message="{message}"]')).to_be_visible()
+
+
+def test_reading_is_seen_on_row_and_bar_and_over_when_left(two, message):
+    ana, ben = two
+    open_message(ana, message)
+    expect(row(ben, message)).to_contain_text("Ana Ferreira is reading", timeout=SOON)
+    open_message(ben, message)
+    expect(ben.locator("#claim")).to_contain_text("Ana Ferreira is reading this", timeout=SOON)
+    expect(ana.locator("#claim")).to_contain_text("Ben Okafor is reading this", timeout=SOON)
+    ana.goto(ana.url.split("/queue/")[0] + "/history/")
+    expect(ben.locator("#claim [data-reading]")).to_be_hidden(timeout=SOON)
+    expect(row(ben, message)).not_to_contain_text("is reading")
+
+
+def test_page_that_is_hidden_reads_nothing(two, message):
+    ana, ben = two
+    open_message(ana, message)
+    expect(row(ben, message)).to_contain_text("Ana Ferreira is reading", timeout=SOON)
+    hide(ana)
+    expect(row(ben, message)).not_to_contain_text("is reading", timeout=SOON)
+
+
+def hide(page: Page, hidden: bool = True) -> None:
+    page.evaluate(
+        "(hidden) => { Object.defineProperty(document, 'hidden', { configurable: true, get: () => hidden });"
+        " document.dispatchEvent(new Event('visibilitychange')); }",
+        hidden,
+    )
+
+
+def test_claim_is_seen_at_once_and_taken_over_by_a_named_button(two, message):
+    ana, ben = two
+    open_message(ana, message)
+    ana.keyboard.press("c")
+    expect(ana.locator("#claim")).to_contain_text("You have it")
+    expect(row(ana, message)).to_contain_text("You have it", timeout=SOON)
+    expect(row(ben, message)).to_contain_text("Ana Ferreira has it", timeout=SOON)
+    open_message(ben, message)
+    # It keeps nobody from deciding.
+    expect(ben.locator("#decide [data-key=a]")).to_be_visible()
+    ben.watch.expected.append("409")
+    ben.keyboard.press("c")
+    take_over = ben.get_by_role("button", name="Take over from Ana Ferreira")
+    expect(take_over).to_be_focused()
+    expect(ana.locator("#claim")).to_contain_text("You have it")
+    ben.keyboard.press("Enter")
+    expect(ben.locator("#claim")).to_contain_text("You have it")
+    expect(ana.locator("#claim")).to_contain_text("Ben Okafor has it", timeout=SOON)
+    expect(row(ana, message)).to_contain_text("Ben Okafor has it")
+    ben.keyboard.press("c")
+    expect(ana.locator("#claim")).not_to_contain_text("has it", timeout=SOON)
+    expect(row(ana, message)).not_to_contain_text("has it")
+
+
+def test_case_1_two_who_approve_at_once_have_one_winner_and_the_other_sees_who(two, message, product):
+    ana, ben = two
+    for page in two:
+        open_message(page, message)
+        expect(page.locator("#decide [data-key=a]")).to_be_visible()
+    fingerprint = ana.locator("#message").get_attribute("data-fingerprint")
+    # Both stand at the very same version; no page has heard of the other's press when its own is made.
+    post = (
+        "async ([id, fingerprint]) => { const body = new URLSearchParams({ outcome: 'approve', fingerprint });"
+        " const token = JSON.parse(document.body.getAttribute('hx-headers'))['X-CSRFToken'];"
+        " const answer = await fetch(`/queue/${id}/verdict/`, { method: 'POST', body, redirect: 'manual',"
+        " headers: { 'X-CSRFToken': token, 'HX-Request': 'true' } });"
+        " return [answer.status, await answer.text()]; }"
+    )
+    for page in two:
+        page.watch.expected.append("409")
+    ana.evaluate(f"([id, print]) => {{ window.first = ({post})([id, print]); }}", [message, fingerprint])
+    second = ben.evaluate(post, [message, fingerprint])
+    first = ana.evaluate("() => window.first")
+    statuses = sorted((first[0], second[0]))
+    assert statuses[1] == 409, statuses
+    assert statuses[0] < 400
+    lost = first[1] if first[0] == 409 else second[1]
+    winner = "Ben Okafor" if first[0] == 409 else "Ana Ferreira"
+    assert re.search(rf"{winner} approved this message first, at \d\d:\d\d:\d\d UTC", lost)
+
+
+def test_question_reaches_the_other_and_keeps_what_is_being_typed(two, message):
+    ana, ben = two
+    for page in two:
+        open_message(page, message)
+    ben.keyboard.press("m")
+    expect(ben.locator("#comment-text")).to_be_focused()
+    ben.keyboard.type("half a thou")
+    ana.keyboard.press("m")
+    ana.keyboard.type("@Ben Okafor, is this theirs?")
+    ana.keyboard.press("Control+Enter")
+    expect(ana.locator("#comments .outcome")).to_contain_text("It stands in Mine for Ben Okafor")
+    expect(ana.locator("#comment-text")).to_have_value("")
+    expect(ben.locator("#story .comment-line")).to_contain_text("is this theirs?", timeout=SOON)
+    expect(ben.locator("#comment-text")).to_have_value("half a thou")
+    expect(ben.locator("#comment-text")).to_be_focused()
+    expect(ben.locator("[data-asked-count]")).to_have_text("1", timeout=SOON)
+    expect(ben.locator("[data-tab-of=mine] [data-count]")).to_have_text(re.compile("[1-9]"))
+    ben.keyboard.type("ght")
+    ben.keyboard.press("Control+Enter")
+    expect(ben.locator("[data-asked]")).to_be_hidden(timeout=SOON)
+
+
+def test_message_put_off_by_key_is_marked_and_the_next_one_opens(two, message, product, ana):
+    page, other = two
+    product.held(ana, send(product))
+    open_message(page, message)
+    page.keyboard.press("s")
+    expect(page.locator("#snooze button").first).to_be_focused()
+    page.keyboard.press("1")
+    expect(page.locator("#put-off")).to_contain_text("Put off until", timeout=SOON)
+    expect(page.locator("#message")).not_to_have_attribute("data-message", message)
+    expect(row(page, message)).to_contain_text("Put off")
+    expect(row(other, message)).not_to_contain_text("Put off")
+    page.get_by_role("link", name="See it in Mine").click()
+    page.locator(f'.put-off-row[action*="{message}"]').get_by_role("button", name="Bring back").click()
+    expect(page.locator("#toasts")).to_contain_text("It waits for you again.")
+    expect(page.locator(f'.put-off-row[action*="{message}"]')).to_have_count(0)
+
+
+def test_time_zone_of_the_browser_counts_where_nobody_chose_one(open_page, signed_in, product, message):
+    page = open_page(storage_state=signed_in, timezone_id="Asia/Tokyo")
+    page.goto(f"{product.known['DASHBOARD_URL']}/queue/{message}/")
+    page.keyboard.press("s")
+    expect(page.locator("#snooze [data-zone]")).to_have_text("Asia/Tokyo")
+    page.keyboard.press("2")
+    expect(page.locator("#toasts")).to_contain_text("09:00 (Asia/Tokyo)", timeout=SOON)
+
+
+NOTIFIES = """
+window.told = []; window.asked = 0;
+class Notification extends EventTarget {
+  static permission = "default";
+  static async requestPermission() { window.asked += 1; Notification.permission = "granted"; return "granted"; }
+  constructor(title, options) { super(); window.told.push({ title, ...options }); }
+  close() {}
+}
+window.Notification = Notification;
+"""
+
+
+def test_browser_tells_of_what_waits_only_when_asked_to_and_while_no_page_is_in_sight(
+    open_page, signed_in, product, message
+):
+    page = open_page(storage_state=signed_in)
+    # Chromium without a screen has no notifications of its own to look at.
+    page.add_init_script(NOTIFIES)
+    page.goto(product.known["DASHBOARD_URL"] + "/queue/")
+    expect(page.locator("body[data-stream=open]")).to_be_attached(timeout=SOON)
+    assert page.evaluate("window.asked") == 0
+    page.get_by_role("button", name="Tell me when something waits").click()
+    expect(page.locator("#tell-me")).to_have_attribute("aria-pressed", "true")
+    assert page.evaluate("window.asked") == 1
+    send(product, "Seen while it came")
+    expect(page.locator("#new")).to_be_visible(timeout=SOON)
+    hide(page)
+    product.send("Came while nobody looked", body="The word of the letter is heliotrope.")
+    product.wait_for(lambda: page.evaluate("window.told.length"), timeout=10, what="the notification")
+    told = page.evaluate("window.told")
+    assert [one["title"] for one in told] == ["Came while nobody looked"]
+    assert told[0]["body"].endswith("wants to send it")
+    assert "heliotrope" not in json.dumps(told)
+
+
+def test_claim_snooze_and_comment_work_without_scripts(open_page, signed_in, product, message):
+    page = open_page(storage_state=signed_in, java_script_enabled=False)
+    address = f"{product.known['DASHBOARD_URL']}/queue/{message}/"
+    page.goto(address)
+    page.locator("#claim-button").click()
+    expect(page.locator("#claim")).to_contain_text("You have it")
+    page.locator("#comment-text").fill("Without scripts")
+    page.get_by_role("button", name="Comment", exact=True).click()
+    expect(page.locator("#story")).to_contain_text("Without scripts")
+    page.locator("#snooze-button").click()
+    page.locator("#snooze").get_by_role("button", name="For an hour").click()
+    expect(page.locator("#toasts")).to_contain_text("Put off until")
+    page.goto(address)
+    expect(page.locator("#claim")).to_contain_text("Put off until")
+    page.locator("#snooze-button").click()
+    expect(page.locator("#snooze")).to_be_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_marks_and_menus_fit_the_smallest_phone(open_page, signed_in, product, message, scheme):
+    page = open_page(storage_state=signed_in, color_scheme=scheme)
+    page.set_viewport_size({"width": 320, "height": 640})
+    page.goto(f"{product.known['DASHBOARD_URL']}/queue/{message}/")
+    page.locator("#snooze-button").click()
+    expect(page.locator("#snooze .ask")).to_be_in_viewport()
+    assert page.evaluate("document.documentElement.scrollWidth") == 320
+    for name in ("#claim-button", "#snooze-button", "#comment-button"):
+        box = page.locator(name).bounding_box()
+        assert box["height"] >= 36
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 320
