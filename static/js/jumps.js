@@ -4,7 +4,8 @@
   "use strict";
   document.addEventListener("click", (event) => {
     const jump = event.target.closest?.("a[data-mark]");
-    const frame = document.querySelector("iframe[name=letter]");
+    // Not just any: the next letter is fetched ahead, with a frame of its own.
+    const frame = document.querySelector("#sheet iframe[name=letter]");
     if (!jump || !frame || event.defaultPrevented || event.button || event.metaKey || event.ctrlKey || event.shiftKey || event.altKey) return;
     event.preventDefault();
     const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
