@@ -1,0 +1,27 @@
+"""One letter on paper, as Chromium would print it: what it is, what it says, and nothing to press."""
+
+import pytest
+from playwright.sync_api import expect
+
+pytestmark = pytest.mark.usefixtures("ana")
+
+
+def test_letter_on_paper_has_its_fingerprint_text_and_history_and_no_buttons(desk, product, ana):
+    upstream_id, subject = product.send(body="Please pay **EUR 12,400** by Friday.")
+    row = product.held(ana, upstream_id)
+    desk.goto(f"{product.known['DASHBOARD_URL']}/queue/{row['id']}/")
+    expect(desk.get_by_role("button", name="Approve")).to_be_visible()
+    expect(desk.locator(".paper")).to_be_hidden()
+    desk.emulate_media(media="print", color_scheme="dark")
+    paper = desk.locator(".paper")
+    expect(paper).to_contain_text(row["fingerprint"])
+    expect(paper).to_contain_text(upstream_id)
+    expect(desk.locator("#subject")).to_have_text(subject)
+    expect(desk.locator("pre.face.text")).to_be_visible()
+    expect(desk.locator("pre.face.text")).to_contain_text("EUR 12,400")
+    expect(desk.locator("#comments")).to_contain_text("held the message for review")
+    for gone in ("#decide", "#list", ".rail", "iframe.rendered", "#comments textarea"):
+        expect(desk.locator(gone).first).to_be_hidden()
+    assert desk.locator("button:visible, a.btn:visible").count() == 0
+    assert desk.evaluate("getComputedStyle(document.body).color") == "rgb(0, 0, 0)"
+    assert len(desk.pdf()) > 1000
