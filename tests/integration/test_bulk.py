@@ -94,10 +94,12 @@ def test_five_with_one_stale_decides_four_and_names_the_one(desk, connection):
     assert "Approved: 4 of 5" in page
 
 
-def test_each_has_its_verdict_its_entry_and_the_fingerprint_that_was_shown(desk, connection, reviewer):
-    """Line 22, without signing in anew."""
+def test_security_line_22_batch_lists_each_with_its_hash_and_leaves_an_entry_for_each(desk, connection, reviewer):
+    """Without signing in anew, which comes with the people pages."""
     messages = [make(connection, name) for name in ("plum", "kiwi")]
-    outcomes(desk, decide(desk, open_sheet(desk, *messages), messages))
+    page = open_sheet(desk, *messages)
+    assert all(one.revision.short_fingerprint in page.content.decode() for one in messages)
+    outcomes(desk, decide(desk, page, messages))
     given = lines(Entry.objects.filter(action="verdict.given"))
     assert {(line.entry.message, line.entry.fingerprint) for line in given} == {
         (one.public_id, one.revision.fingerprint) for one in messages
