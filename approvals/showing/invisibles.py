@@ -8,6 +8,7 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cache
 
 NAMES = {
     0x00AD: "SOFT HYPHEN",
@@ -69,6 +70,9 @@ _RUN = re.compile(f"[{_CLASS}]+")
 _FLAGS = frozenset({"gbeng", "gbsct", "gbwls"})
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
+# What ordinary writing may need, by what stands beside it; any other that stands alone is to be marked.
+_BY_CONTEXT = frozenset("\u200c\u200d\ufeff\ufe0e\ufe0f")
+
 # More marks than this in one letter would only bury it; the rest is counted and announced once.
 MAX_MARKS = 2000
 
@@ -83,6 +87,7 @@ class Tally:
     unmarked: int = 0
 
 
+@cache
 def name_of(character: str) -> str:
     """Return the short name of an invisible character."""
     code = ord(character)
@@ -98,20 +103,22 @@ def without_surrogates(text: str) -> str:
 
 def pieces(text: str, tally: Tally) -> Iterator[tuple[bool, str]]:
     """Yield (False, ordinary text) and (True, label of a mark), in order, and count what was found in `tally`."""
-    at = 0
+    at, ordinary = 0, []
     for run in _RUN.finditer(text):
-        kept, found = _judge(text, run)
-        yield False, text[at : run.start()] + kept
+        whole = run.group()
+        kept, found = _judge(text, run) if len(whole) > 1 or whole in _BY_CONTEXT else ("", whole)
+        ordinary.append(text[at : run.start()] + kept)
         at = run.end()
-        if not found:
-            continue
-        tally.counts.update(map(name_of, found))
-        if tally.marks >= MAX_MARKS:
+        for character in found:
+            tally.counts[name_of(character)] += 1
+        if found and tally.marks >= MAX_MARKS:
             tally.unmarked += len(found)
-            continue
-        tally.marks += 1
-        yield True, _label(found, tally)
-    yield False, text[at:]
+        elif found:
+            tally.marks += 1
+            yield False, "".join(ordinary)
+            yield True, _label(found, tally)
+            ordinary.clear()
+    yield False, "".join(ordinary) + text[at:]
 
 
 def named(text: str, tally: Tally | None = None) -> str:
