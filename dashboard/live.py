@@ -38,6 +38,8 @@ PUBLIC_URL = env_url("PUBLIC_URL", f"http://127.0.0.1:{PORT}")
 ALLOWED_HOSTS = env_list("ALLOWED_HOSTS", f"127.0.0.1,localhost,{urlsplit(PUBLIC_URL).hostname}")
 REDIS_URL = env_url("REDIS_URL", schemes=("redis", "rediss", "unix"))
 HEARTBEAT = 15.0
+# An event and no comment: the page must hear it, to know that nothing on the way keeps the stream back.
+BEAT = "event: beat\ndata: 1\n\n"
 RECHECK = 30.0
 MAX_WAITING = 100
 WATCH = 2.0
@@ -110,7 +112,7 @@ async def _read_hints() -> None:
 def _hand_out(text: str) -> None:
     try:
         hint = json.loads(text)
-        if hint["kind"] == "beside" and not _readers.is_news(hint, at=time.monotonic()):
+        if hint.get("kind") == "beside" and not _readers.is_news(hint, at=time.monotonic()):
             return
         _offer(hint, text)
     except (KeyError, TypeError, ValueError):
@@ -173,7 +175,7 @@ async def _feed(page: Page, headers: dict[str, str], receive: Receive, send: Sen
     clock = asyncio.get_running_loop()
     gone = asyncio.create_task(_disconnected(receive))
     checked = clock.time()
-    await _write(send, "retry: 1000\n: open\n\n")
+    await _write(send, f"retry: 1000\n{BEAT}")
     try:
         while not gone.done():
             wait = asyncio.create_task(page.hints.get())
@@ -182,7 +184,7 @@ async def _feed(page: Page, headers: dict[str, str], receive: Receive, send: Sen
                 await _write(send, f"event: hint\ndata: {wait.result()}\n\n")
             else:
                 wait.cancel()
-                await _write(send, ": still here\n\n")
+                await _write(send, BEAT)
             if clock.time() - checked > RECHECK:
                 # While the desk itself restarts, what was known half a minute ago stands.
                 with contextlib.suppress(OSError):

@@ -1,6 +1,6 @@
 """Writes docs/faults.md from the marks of the fault tests and the outcomes of the very run that is asked to write it.
 
-    ./run test --all tests/faults -m fault --write-faults
+    ./run test --all tests -m fault --write-faults
 
 A table is written only when every fault test of the repository ran and none failed. What a machine forbids is skipped
 by its test with a sentence, which the table repeats.
@@ -54,11 +54,13 @@ NAMES = {
     35: "A mail kills the worker that handles it",
     36: "Two beats, no beat, a beat that slept",
     37: "A host's clock jumps",
+    47: "The live stream is lost, held up, or slept through",
 }
 _HEAD = """# What was broken on purpose
 
 Each line is a fault that tests inject into the running product, and what held. The lines are written by the run that
-saw it: `./run test --all tests/faults -m fault --write-faults`. The tests stand in `tests/faults`.
+saw it: `./run test --all tests -m fault --write-faults`. The tests stand in `tests/faults`, those of pages in
+`tests/browser`.
 
 | | fault | how it is injected | what held |
 |---|---|---|---|

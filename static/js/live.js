@@ -1,11 +1,15 @@
 /* Live hints. One tab of a browser holds the stream and hands its hints to the others; where there is no stream, each
-   visible page asks for the pulse. Sends the events desk:hint, desk:beside and desk:pulse; paints nothing itself. */
+   visible page asks for the pulse. Sends the events desk:hint, desk:beside and desk:pulse, and desk:unheard while
+   neither has answered for half a minute; paints nothing itself. */
 (() => {
   "use strict";
   const { live, pulse, signIn } = document.body.dataset;
   if (!live || !window.EventSource) return;
   const NAME = "countersign-live";
   const GRACE = 3000;
+  // The stream's heart beats every 15 s: what is silent for longer is held up somewhere, however open it seems.
+  const SILENCE = 25000;
+  const UNHEARD = 30000;
   const channel = "BroadcastChannel" in window ? new BroadcastChannel(NAME) : null;
   let isLeader = false;
   let isOpen = false;
@@ -16,6 +20,9 @@
   let due = 0;
   let answered = 0;
   let isSignedOut = false;
+  let heardAt = Date.now();
+  let isUnheard = false;
+  let watch = 0;
 
   const emit = (name, detail) => document.dispatchEvent(new CustomEvent(name, { detail }));
   const tell = (message) => channel?.postMessage(message);
@@ -23,6 +30,24 @@
 
   // What people leave at a message changes nothing of where it stands.
   const hand = (hint) => emit(hint.kind === "beside" ? "desk:beside" : "desk:hint", hint);
+
+  /* By the clock on the wall: a machine that slept has heard nothing all that time. */
+  function heard() {
+    heardAt = Date.now();
+    if (isUnheard) emit("desk:heard");
+    isUnheard = false;
+    listen(UNHEARD);
+  }
+
+  function listen(delay) {
+    clearTimeout(watch);
+    watch = setTimeout(() => {
+      const left = UNHEARD - (Date.now() - heardAt);
+      if (left > 0) return listen(left);
+      if (!isSignedOut && !isUnheard) emit("desk:unheard", new Date(heardAt));
+      isUnheard = true;
+    }, delay);
+  }
 
   function setOpen(now) {
     const came = now && !isOpen;
@@ -42,20 +67,35 @@
 
   function connect() {
     const source = new EventSource(live, { withCredentials: true });
-    source.addEventListener("open", () => { wait = 1000; setOpen(true); tell({ type: "open" }); });
-    source.addEventListener("hint", (event) => {
-      const hint = JSON.parse(event.data);
-      tell({ type: "hint", hint });
-      hand(hint);
-    });
-    source.addEventListener("error", () => {
+    let silent = setTimeout(giveUp, SILENCE);
+    const beats = () => {
+      clearTimeout(silent);
+      silent = setTimeout(giveUp, SILENCE);
+      heard();
+    };
+    function giveUp() {
+      clearTimeout(silent);
       // Our own pause instead of the browser's: a desk without a stream is not asked every second.
       source.close();
       setOpen(false);
       tell({ type: "closed" });
       if (!isSignedOut) setTimeout(connect, between(wait, wait * 1.3));
       wait = Math.min(wait * 2, 30000);
+    }
+    // Open is what was heard of: a proxy that keeps everything back opens too.
+    source.addEventListener("beat", () => {
+      wait = 1000;
+      beats();
+      if (!isOpen) setOpen(true);
+      tell({ type: "open" });
     });
+    source.addEventListener("hint", (event) => {
+      const hint = JSON.parse(event.data);
+      beats();
+      tell({ type: "hint", hint });
+      hand(hint);
+    });
+    source.addEventListener("error", giveUp);
   }
 
   channel?.addEventListener("message", ({ data }) => {
@@ -63,8 +103,9 @@
       if (isLeader) tell({ type: isOpen ? "open" : "closed" });
     } else if (!isLeader) {
       answered = performance.now();
+      if (data.type !== "closed") heard();
       if (data.type === "hint") hand(data.hint);
-      else setOpen(data.type === "open");
+      else if (isOpen !== (data.type === "open")) setOpen(data.type === "open");
     }
   });
 
@@ -94,12 +135,13 @@
 
   async function beat() {
     try {
-      const response = await fetch(address(), { headers: etag ? { "If-None-Match": etag } : {}, credentials: "same-origin", cache: "no-store" });
+      const response = await fetch(address(), { headers: etag ? { "If-None-Match": etag } : {}, credentials: "same-origin", cache: "no-store", signal: AbortSignal.timeout(10000) });
       if (response.redirected && new URL(response.url).pathname === signIn) {
         isSignedOut = true;
         emit("desk:signed-out");
         return;
       }
+      if (response.ok || response.status === 304) heard();
       if (response.ok) {
         etag = response.headers.get("ETag") ?? "";
         emit("desk:pulse", await response.json());
@@ -111,7 +153,13 @@
     plan(isOpen ? between(25000, 40000) : between(3000, 8000));
   }
 
-  document.addEventListener("visibilitychange", () => plan(between(100, 600)));
+  document.addEventListener("visibilitychange", () => {
+    plan(between(100, 600));
+    // Nobody asked while nobody looked: the first answer tells whether the desk is there.
+    if (!document.hidden) listen(GRACE);
+  });
+  window.addEventListener("online", () => plan(between(100, 600)));
+  listen(UNHEARD);
   document.addEventListener("desk:ask-pulse", () => {
     // Many hints in a row must not put the question off for ever.
     const left = due - performance.now();

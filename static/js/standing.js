@@ -40,6 +40,19 @@
     if (fresh?.id === element.id && !isInUse(element)) element.replaceWith(fresh);
   }
 
+  /* Neither the stream nor a question was answered for half a minute: what stands here may be over by now. */
+  document.addEventListener("desk:unheard", ({ detail: since }) => {
+    const [place, time] = [document.getElementById("unheard"), since.toISOString().slice(11, 19)];
+    if (!place) return;
+    place.hidden = false;
+    place.lastElementChild.textContent = `Nothing was heard from the desk since ${time} UTC: what stands here may be out of date. It goes on by itself when the desk answers.`;
+  });
+  document.addEventListener("desk:heard", () => {
+    const place = document.getElementById("unheard");
+    if (place) place.hidden = true;
+    say("The desk answers again.");
+  });
+
   document.addEventListener("desk:pulse", ({ detail: pulse }) => {
     setStuck(pulse.stuck);
     setStopped(pulse.stopped);

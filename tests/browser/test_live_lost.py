@@ -1,0 +1,115 @@
+"""The live stream is lost, held up or slept through: open pages ask instead, catch up, and say when they cannot."""
+
+import contextlib
+import os
+import re
+import signal
+
+import psutil
+import pytest
+from playwright.sync_api import expect
+
+# Longer than the stream's silence may be, and than a page waits before it says that it heard nothing.
+SILENT, UNHEARD = 26_000, 31_000
+
+
+@pytest.fixture
+def queue(open_page, signed_in, product, ana):
+    """The queue in Chromium, with a stream that works and a clock that the test can put forward."""
+    product.make_room(but=20)
+    page = open_page(storage_state=signed_in)
+    page.watch.expected += ["ERR_INTERNET_DISCONNECTED", "ERR_FAILED", "ERR_INCOMPLETE_CHUNKED_ENCODING", "ERR_CON"]
+    page.clock.install()
+    page.goto(product.known["DASHBOARD_URL"] + "/queue/")
+    page.wait_for_selector("body[data-stream='open']", timeout=10_000)
+    return page
+
+
+@contextlib.contextmanager
+def stopped(*pids):
+    """Let processes of this machine stand still for the block."""
+    for pid in pids:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in pids:
+            os.kill(pid, signal.SIGCONT)
+
+
+def cut_off(page, product, *patterns):
+    """End the stream that is open, and let nothing of these through that is asked for afterwards."""
+    for pattern in patterns:
+        page.route(pattern, lambda route: route.abort())
+    product.stack.kill("live")
+    page.wait_for_selector("body[data-stream='polling']", timeout=10_000)
+
+
+def sent(product, ana):
+    """Have a message held, and return when the desk lists it."""
+    upstream_id, _ = product.send()
+    product.held(ana, upstream_id)
+
+
+def told_of(page):
+    return expect(page.locator("#new")).to_contain_text(re.compile(r"\d+ new"), timeout=15_000)
+
+
+@pytest.mark.fault(
+    47,
+    injected="The process of the live stream stands still, as behind a proxy that keeps everything back: the stream "
+    "stays open and says nothing.",
+    held="After 25 s of silence the page gives the stream up and asks: what is new is told; the stream comes back by "
+    "itself.",
+)
+def test_stream_that_is_held_up_is_given_up_and_the_page_asks(queue, product, ana):
+    with stopped(product.stack.pids()["live"]):
+        queue.clock.fast_forward(SILENT)
+        queue.wait_for_selector("body[data-stream='polling']", timeout=10_000)
+        sent(product, ana)
+        told_of(queue)
+        expect(queue.locator("#unheard")).to_be_hidden()
+    queue.clock.fast_forward(SILENT)
+    queue.wait_for_selector("body[data-stream='open']", timeout=15_000)
+
+
+@pytest.mark.fault(
+    47,
+    injected="The connection to the stream is cut and cannot be made again.",
+    held="The page asks every few seconds, and tells what is new as before.",
+)
+def test_page_whose_stream_is_cut_off_asks_and_tells_what_is_new(queue, product, ana):
+    cut_off(queue, product, "**/live/**")
+    sent(product, ana)
+    told_of(queue)
+    assert queue.locator("body").get_attribute("data-stream") == "polling"
+
+
+@pytest.mark.fault(
+    47,
+    injected="The browser is stopped (SIGSTOP), as when a laptop sleeps, while mail comes in.",
+    held="When it wakes it catches up by itself; nothing has to be loaded again.",
+)
+def test_browser_that_slept_catches_up_when_it_wakes(queue, product, ana):
+    browsers = [one.pid for one in psutil.Process().children(recursive=True) if "chrom" in one.name()]
+    assert browsers, "no process of the browser was found"
+    with stopped(*browsers):
+        sent(product, ana)
+    told_of(queue)
+
+
+@pytest.mark.fault(
+    47,
+    injected="The page is cut off from the stream and from the desk.",
+    held="After 30 s a banner says since when nothing was heard. Once the desk answers it goes, and what came "
+    "meanwhile is told.",
+)
+def test_page_that_hears_nothing_says_so_after_half_a_minute(queue, product, ana):
+    cut_off(queue, product, "**/live/**", "**/pulse/**")
+    expect(queue.locator("#unheard")).to_be_hidden()
+    queue.clock.fast_forward(UNHEARD)
+    expect(queue.locator("#unheard")).to_contain_text("what stands here may be out of date")
+    sent(product, ana)
+    queue.unroute_all()
+    expect(queue.locator("#unheard")).to_be_hidden(timeout=20_000)
+    told_of(queue)
