@@ -34,6 +34,10 @@ UPDATE approvals_revision r SET coverage = %(coverage)s::jsonb,
   content = %(content)s::jsonb || jsonb_build_object('subject', m.subject, 'to', m.recipients)
 FROM approvals_message m WHERE r.message_id = m.id AND r.coverage = '[]'::jsonb
 """
+# What runs out while it is measured can only be rejected.
+LATER = """
+UPDATE approvals_message SET expires_at = expires_at + interval '2 days' WHERE expires_at < now() + interval '1 day'
+"""
 
 
 def measure() -> Result:
@@ -84,6 +88,7 @@ def write_letters() -> None:
     content = {name: value for name, value in asdict(letter).items() if name != "coverage"}
     with database.cursor() as cursor:
         cursor.execute(LETTER, {"content": json.dumps(content), "coverage": json.dumps(list(FIELDS))})
+        cursor.execute(LATER)
 
 
 def session_of(client: Any) -> dict[str, str]:

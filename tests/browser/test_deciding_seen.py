@@ -229,7 +229,7 @@ def test_high_risk_takes_a_page_of_its_own_by_keys_alone(desk, product, ana, mak
     expect(desk.locator(".people").get_by_text("dana@northwind.example")).to_be_visible()
     desk.keyboard.press("a")
     assert desk.url.endswith("/approve/"), "no single key decides here"
-    for tick in desk.locator(".tick input").all():
+    for tick in desk.locator(".read-it input").all():
         tick.focus()
         desk.keyboard.press("Space")
     desk.get_by_label("What is the recipient's domain?").focus()

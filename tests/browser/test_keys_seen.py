@@ -121,6 +121,7 @@ def test_security_line_63_without_an_undo_window_the_second_press_decides(desk, 
 
 
 def test_security_line_63_keys_are_moved_and_switched_off_for_a_person(desk, product, ana, row, own_keys):
+    desk.watch.expected += ["422"]
     open_row(desk, product, row)
     desk.keyboard.press("?")
     desk.get_by_role("link", name="Move keys").click()

@@ -338,7 +338,7 @@ STATES = {
     "refused": (
         {"state": "refused", "explanation": "The content changed after the decision."},
         ["Held again.", "The content changed after the decision."],
-        ["Approve and send to 1 person A", "Reject with this reason", "Send back with this note"],
+        ["Approve and send to 1 person outside A", "Reject with this reason", "Send back with this note"],
     ),
     "superseded": (
         {"state": "superseded", "explanation": "The message was rejected by lee outside this desk first."},
