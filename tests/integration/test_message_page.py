@@ -188,7 +188,7 @@ def test_security_line_24_undo_comes_before_the_call_and_nothing_recalls_a_sent_
     Decision.objects.filter(pk=decision.pk).update(state="calling", may_have_left=True, lease_until=Now())
     page = read(desk, message)
     assert "too late to undo" in page
-    assert not re.search(r">\s*Undo|[Rr]ecall", page.partition('id="decide"')[2].partition("</article>")[0])
+    assert not re.search(r">\s*Undo|[Rr]ecall", page.partition('id="decide"')[2].partition('id="beside-acts"')[0])
     answer = post(desk, message, "undo")
     assert answer.status_code == 409
     assert Decision.objects.get().state == "calling"
@@ -357,7 +357,7 @@ def test_each_state_says_what_is_true_and_offers_what_is_safe(desk, message, rev
     page = read(desk, message)
     for one in words:
         assert one in page
-    pane = page.partition('id="decide"')[2].partition("</article>")[0]
+    pane = page.partition('id="decide"')[2].partition('id="beside-acts"')[0]
     assert buttons(pane) == wanted
 
 
@@ -366,7 +366,7 @@ def test_auditor_reads_of_the_doubt_and_is_offered_nothing(signed_in, message, r
         Decision.objects.all().delete()
         Message.objects.get(pk=message.pk).verdicts.all().delete()
         decided(message, reviewer, **fields)
-        pane = read(signed_in(auditor), message).partition('id="decide"')[2].partition("</article>")[0]
+        pane = read(signed_in(auditor), message).partition('id="decide"')[2].partition('id="beside-acts"')[0]
         assert buttons(pane) == []
         for act in ("withdraw", "send-again", "settle", "look"):
             assert post(signed_in(auditor), message, act, took_effect="yes").status_code == 403, act
@@ -497,7 +497,7 @@ def test_letter_that_no_worker_could_fetch_says_so_and_can_be_tried_again(desk, 
     page = read(desk, message)
     assert "The content could not be read." in page
     assert "data-moving" not in page
-    assert buttons(page.partition('id="decide"')[2].partition("</article>")[0]) == ["Try again"]
+    assert buttons(page.partition('id="decide"')[2].partition('id="beside-acts"')[0]) == ["Try again"]
     assert post(desk, message, "look").status_code == 302
     assert Message.objects.get().fetch_tries == 0
 
