@@ -1,6 +1,7 @@
 """Letters read in Chromium: every hostile mail opened, each way to look at one, and how much room the letter has."""
 
 import re
+import uuid
 from typing import ClassVar
 from urllib.parse import urlsplit
 
@@ -111,15 +112,13 @@ def test_security_line_27_no_mail_of_the_corpus_loads_moves_asks_or_fails_anythi
     assert len(NAMES) >= 80
 
 
-@pytest.mark.parametrize(("kind", "requests"), [("raw", 3), ("safe", 0)])
-def test_what_a_mail_loads_where_nothing_stops_it_is_seen_and_the_policy_alone_stops_it(
-    watched, letters, kind, requests
-):
+@pytest.mark.parametrize(("kind", "loads"), [("raw", True), ("safe", False)])
+def test_what_a_mail_loads_where_nothing_stops_it_is_seen_and_the_policy_alone_stops_it(watched, letters, kind, loads):
     Letters.asked.clear()
     found = look_at(watched, letters, kind, ["loud"])
     # Chromium also reports a request that the policy keeps it from making.
     assert any(one.startswith("request ") for one in found)
-    assert Letters.asked.count("/seen") == requests
+    assert ("/seen" in Letters.asked) == loads
 
 
 SEEN = """() => [...document.querySelectorAll('.ghost')].map((box) => {
@@ -131,26 +130,28 @@ SEEN = """() => [...document.querySelectorAll('.ghost')].map((box) => {
 
 
 def test_security_line_31_hidden_text_is_drawn_in_a_box_that_a_person_sees(watched, letters):
-    told, wrong = 0, {}
-    for names in PAGES:
-        look_at(watched, letters, "safe", names)
+    shown = {name: show_letter(mail.content).hidden for name, mail in MAILS.items()}
+    hidden = {name: [one.text for one in found if one.certain and one.text] for name, found in shown.items()}
+    names, wrong = [name for name in NAMES if hidden[name]], {}
+    assert len(names) > 30
+    for first in range(0, len(names), TOGETHER):
+        look_at(watched, letters, "safe", names[first : first + TOGETHER])
         for frame in watched.frames[1:]:
             name = frame.url.rpartition("/")[2]
-            hidden = [one.text for one in show_letter(MAILS[name].content).hidden if one.certain and one.text]
-            boxes = frame.evaluate(SEEN) if hidden else []
+            boxes = frame.evaluate(SEEN)
             whole = " ".join(" ".join(text.split()) for _, text in boxes)
-            missing = [text for text in hidden if " ".join(text.split())[:40] not in whole]
-            told += len(hidden)
+            missing = [text for text in hidden[name] if " ".join(text.split())[:40] not in whole]
             if missing or not all(is_seen for is_seen, _ in boxes):
                 wrong[name] = missing or boxes
     assert wrong == {}
-    assert told > 30
 
 
 # on the desk
 
 
 def held(product, ana, **fields):
+    # No letter like one that was rejected: such a one is high risk, and asks for more than a key.
+    fields.setdefault("body", " ".join(uuid.uuid4().hex for _ in range(12)))
     upstream_id, subject = product.send(**fields)
     return product.held(ana, upstream_id), subject
 
