@@ -115,7 +115,7 @@ def _hand_out(text: str) -> None:
         if hint.get("kind") == "beside" and not _readers.is_news(hint, at=time.monotonic()):
             return
         _offer(hint, text)
-    except (KeyError, TypeError, ValueError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         # Whatever else speaks on that channel must not end the one reader that all pages depend on.
         log.warning("hint unreadable")
 
