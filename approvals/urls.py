@@ -5,9 +5,9 @@ from django.urls import path
 from approvals import webhooks
 from approvals.views import (
     attention,
+    bulk,
     claims,
     comments,
-    bulk,
     connections,
     doubt,
     enclosed,
