@@ -31,7 +31,7 @@ def measure() -> Result:
             if page.count('class="item') < 50:
                 raise RuntimeError("the queue shows no whole page")
     whole = (len(sent) + sum(files.values())) / 1024
-    kinds = {end: sum(size for path, size in files.items() if path.endswith(end)) / 1024 for end in ("css", "js", "svg")}
+    kinds = {end: sum(n for path, n in files.items() if path.endswith(end)) / 1024 for end in ("css", "js", "svg")}
     return Result(
         question=__doc__ or "",
         figures=(

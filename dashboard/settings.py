@@ -89,6 +89,7 @@ if SERVE == "gateway":
 else:
     MIDDLEWARE = [
         "dashboard.middleware.TraceMiddleware",
+        "dashboard.middleware.CompressMiddleware",
         "dashboard.middleware.SecurityHeadersMiddleware",
         "whitenoise.middleware.WhiteNoiseMiddleware",
         "django.contrib.sessions.middleware.SessionMiddleware",
@@ -228,7 +229,7 @@ STATICFILES_DIRS = [BASE_DIR / "static", ("ninja", Path(_NINJA).parent / "static
 STATIC_ROOT = DATA_DIR / "static"
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
-    "staticfiles": {"BACKEND": "whitenoise.storage.CompressedManifestStaticFilesStorage"},
+    "staticfiles": {"BACKEND": "dashboard.bundles.BundlingStorage"},
 }
 WHITENOISE_KEEP_ONLY_HASHED_FILES = True
 TIME_ZONE = "UTC"
