@@ -26,7 +26,7 @@ SPELLED = 40
 # Beyond so many new ones a mark at each would bury the others.
 MAX_MARKED = 4
 _SCRIPTS = {"LATIN": "Latin", "CYRILLIC": "Cyrillic", "GREEK": "Greek", "DIGIT": "digit", "CJK": "Han"}
-_ENDS = {
+_ENDS: Mapping[str, str] = {
     MessageState.DELIVERED: "last delivered",
     MessageState.BOUNCED: "last bounced",
     MessageState.COMPLAINED: "last called spam",

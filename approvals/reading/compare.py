@@ -64,17 +64,17 @@ def _compared(shown: ShownLetter, written: ShownLetter) -> Comparison:
     in_text, in_html = _words(written.plain), _words(shown.plain)
     blocks = common_blocks([w.strip() for w in in_text], [w.strip() for w in in_html], Effort(MAX_EFFORT))
     to_html, to_text = _targets(shown), _targets(written)
-    links = {
-        "links_in_html": tuple(one for one in to_html if one not in to_text)[:MAX_LINKS],
-        "links_in_text": tuple(one for one in to_text if one not in to_html)[:MAX_LINKS],
-    }
-    other_links = sum(map(len, links.values()))
+    in_html_only = tuple(one for one in to_html if one not in to_text)[:MAX_LINKS]
+    in_text_only = tuple(one for one in to_text if one not in to_html)[:MAX_LINKS]
+    other_links = len(in_html_only) + len(in_text_only)
+    linked = Comparison("differ", links_in_html=in_html_only, links_in_text=in_text_only)
     if blocks is None:
-        return Comparison("differ", differences=1 + other_links, sides=_side_by_side(shown, written), **links)
+        return replace(linked, differences=1 + other_links, sides=_side_by_side(shown, written))
     steps = _joined(_steps(in_text, in_html, blocks))
     differences = sum(1 for _, gone, new in steps if gone or new) + other_links
     pieces, left_out = _pieces(steps)
-    return Comparison("differ" if differences else "same", "", pieces, differences, left_out, **links)
+    kind = "differ" if differences else "same"
+    return replace(linked, kind=kind, pieces=pieces, differences=differences, left_out=left_out)
 
 
 def _words(text: str) -> list[str]:

@@ -66,8 +66,11 @@ def headers_of(message: Message, content: Content, *, page: int) -> Headers:
     about = [_header(name, [value], page) for name, value in _message_lines(message) if value]
     said = [_header(name, values, page) for name, values in metadata]
     unseen = tuple(NAMES[name] for name in FIELDS if name not in content.coverage)
-    shown = (tuple(one for one in part if one is not None) for part in (letter, about, said))
-    return Headers(*shown, unseen, page, pages)
+    return Headers(_there(letter), _there(about), _there(said), unseen, page, pages)
+
+
+def _there(lines: Iterable[Header | None]) -> tuple[Header, ...]:
+    return tuple(one for one in lines if one is not None)
 
 
 def _letter_lines(content: Content) -> Iterator[tuple[str, list[str], bool]]:

@@ -68,7 +68,7 @@ def text_first(request: DeskRequest, public_id: UUID) -> HttpResponse:
     wanted = form.is_wanted()
     put_text_first(actor=request.actor, wanted=wanted)
     if request.htmx:
-        request.user.text_first = wanted
+        request.user.text_first = wanted  # type: ignore[union-attr]
         return _sheet(request, public_id, Way("text" if wanted else "rendered"))
     query = filters_of(request).query()
     address = reverse("message", kwargs={"public_id": message.public_id})
