@@ -131,8 +131,12 @@ def _pieces(steps: list[_Step]) -> tuple[tuple[Piece, ...], int]:
             cut = text[: room[kind]]
             left_out += len(text) - len(cut)
             room[kind] -= len(cut)
-            if cut:
-                given.append(_piece(kind, cut, tally))
+            # The blanks behind a word are not what differs, and would be drawn as if they were.
+            words_alone = cut.rstrip()
+            if words_alone:
+                given.append(_piece(kind, words_alone, tally))
+            if blanks := cut[len(words_alone) :]:
+                given.append(_piece(SAME, blanks if kind == HTML or not new else " ", tally))
     return tuple(given), left_out
 
 
