@@ -8,8 +8,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 
 from django.db import models
-from django.db.models import Aggregate, Count, DurationField, ExpressionWrapper, F, FloatField, Q
-from django.db.models.functions import Extract, Now, TruncDate
+from django.db.models import Aggregate, Count, DurationField, ExpressionWrapper, F, FloatField, Func, Q
+from django.db.models.functions import Now, TruncDate
 
 from approvals.states import DecisionState, Outcome
 from common.postgres.rows import run
@@ -31,10 +31,10 @@ _AGES: Mapping[str, tuple[timedelta, timedelta]] = {
 }
 
 
-class Seconds(Extract):
+class Seconds(Func):
     """A span of time in seconds."""
 
-    lookup_name = "epoch"
+    template = "extract(epoch FROM %(expressions)s)::double precision"
     output_field = FloatField()
 
 
@@ -130,4 +130,4 @@ class VerdictQuerySet(models.QuerySet["Verdict"]):
             noted=Count("seconds_shown"),
             median=Percentile("seconds_shown", 0.5),
         )
-        return list(rows.order_by("person__name", "person"))
+        return [dict(row) for row in rows.order_by("person__name", "person")]

@@ -16,12 +16,13 @@ _HELP = """\
 ./run test [--all] [...]     set up and run the checks and tests; arguments go to pytest, and then the tests only run
 ./run check                  format, lint, types, imports, migrations, deployment settings
 ./run bench [name]           benchmarks
+./run screenshots [folder]   pictures of every page and state, at three widths, light and dark
 ./run help                   this
 
 Settings are environment variables, for instance: PORT=9000 DATA_DIR=/srv/countersign DEMO=0 ./run"""
 
 # Verbs that need the tools of the developers, and those that need no server programs even without addresses.
-_DEVELOPMENT = ("test", "check", "bench")
+_DEVELOPMENT = ("test", "check", "bench", "screenshots")
 _NO_SERVERS = ("stop", "reset", "help")
 
 
@@ -82,10 +83,10 @@ def _verb(name: str) -> Callable[[list[str]], int]:
         from dashboard.launch import borrow
 
         return borrow.manage if name == "manage" else borrow.bench
-    if name in ("test", "check"):
+    if name in ("test", "check", "screenshots"):
         from dashboard.launch import quality
 
-        return quality.test if name == "test" else quality.check
+        return {"test": quality.test, "check": quality.check, "screenshots": quality.screenshots}[name]
     if name == "help":
         return _help
     raise LaunchError(f"./run does not know {name!r}; ./run help lists what it does.", status=2)

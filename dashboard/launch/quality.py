@@ -7,6 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from dashboard.launch import environment, keys
 from dashboard.launch.chromium import ensure_chromium
@@ -68,6 +69,14 @@ def test(arguments: list[str]) -> int:
     environment_of_tests = _environment({"PYTHONDONTWRITEBYTECODE": ""})
     tested = subprocess.run(command, cwd=ROOT, env=environment_of_tests, check=False).returncode
     return tested or checked
+
+
+def screenshots(arguments: list[str]) -> int:
+    """Pictures of every page and state, of a product of its own that is taken away again."""
+    ensure_chromium()
+    folder = str(Path(arguments[0] if arguments else "var/screenshots").resolve())
+    command = [str(PYTHON), "-m", "tests.pictures", folder, *arguments[1:]]
+    return subprocess.run(command, cwd=ROOT, env=_environment({}), check=False).returncode
 
 
 def _steps(servers: Mapping[str, str]) -> list[Step]:

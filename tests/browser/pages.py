@@ -1,0 +1,32 @@
+"""The pages that tests and pictures look at, by name; what stands in braces is filled in from tests/showcase.py."""
+
+from tests.showcase import STATES
+
+# One page of each kind. What stands in brackets is filled in.
+PAGES = {
+    "sign-in": "/accounts/login/",
+    "home": "/",
+    "queue": "/queue/",
+    "message": "{crowded}",
+    "high-risk": "{crowded}approve/",
+    "thread": "{held}thread/",
+    "history": "/history/",
+    "audit": "/audit/",
+    "trace": "/audit/trace/{id}/",
+    "attention": "/attention/",
+    "stop": "/stop/",
+    "alerts": "/alerts/",
+    "findings": "/rules/findings/",
+    "rule": "/rules/findings/first_contact/",
+    "connections": "/connections/",
+    "keys": "/people/me/keys/",
+    "not-found": "/nothing/here/",
+}
+# The rest of what a person can look at: tabs, orders, and a message in each state.
+MORE = {
+    **{f"tab {tab}": f"/queue/?tab={tab}" for tab in ("mine", "leaving", "unknown", "failed", "done")},
+    "search": "/queue/?q=nothing-has-this-word",
+    "by risk": "/queue/?order=riskiest",
+    "sent-back": "{sent back}",
+    **{f"message {state}": f"{{{state}}}" for state in STATES},
+}

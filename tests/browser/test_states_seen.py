@@ -1,0 +1,133 @@
+"""Every state of a message and of the queue, seen in Chromium: each says what is true and what to do next."""
+
+import re
+import uuid
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.showcase import NEWCOMER, showcase
+
+# The word of each state, and what its page tells.
+SAID = {
+    "held": ("Held", "Approve"),
+    "expiring": ("Held", "Expires in"),
+    "test message": ("Held", "Test"),
+    "fetching": ("Fetching", "The content is being fetched from MultiMail."),
+    "unreadable": ("", "The content could not be read."),
+    "leaving": ("Leaving", "Approved by Ben Okafor."),
+    "calling": ("Leaving", "Being carried out"),
+    "unknown": ("Outcome unknown", "The outcome is not known yet."),
+    "confirm": ("Outcome unknown", "Seen held twice"),
+    "unattributed": ("Outcome unknown", "It was decided, and nothing says how."),
+    "withdrawn": ("May still leave", "This message may still leave."),
+    "refused": ("Held", "Held again."),
+    "undone": ("Held", "Undone, and held again."),
+    "sent back": ("Sent back", "Say 30 November"),
+    "rejected": ("Rejected", "Rejected by Ben Okafor"),
+    "expired": ("Expired", "Never sent."),
+    "delivered": ("Delivered", "Approved by Ben Okafor"),
+    "bounced": ("Bounced", "Approved by Ben Okafor"),
+    "failed": ("Failed", "Approved by Ben Okafor"),
+    "cancelled": ("Cancelled", "nothing was sent"),
+    "gone": ("Decided elsewhere", "how it was decided is not known"),
+}
+EMPTY = {
+    "waiting": ("Nothing is waiting", "appears here"),
+    "mine": ("Nothing is yours", "See what waits"),
+    "leaving": ("Nothing is leaving", "can be undone"),
+    "unknown": ("No outcome is unknown", "until the desk has found out"),
+    "failed": ("Nothing has failed", "stand here"),
+    "done": ("Nothing is past the desk yet", "Messages come here"),
+}
+
+
+@pytest.fixture(scope="module")
+def shown(product, ana):
+    product.make_room(but=15)
+    upstream_id, _ = product.send(f"Model {uuid.uuid4().hex[:8]}", cc="lee@fabrikam.example")
+    product.held(ana, upstream_id)
+    with showcase(product.known["DATABASE_URL"], like=upstream_id) as made:
+        made.make_newcomer(product.known["REVIEWER_EMAIL"])
+        yield made
+
+
+@pytest.fixture
+def base(product):
+    return product.known["DASHBOARD_URL"]
+
+
+def test_every_state_of_a_message_has_a_word_and_says_what_is_true(open_page, signed_in, shown, base):
+    page = open_page(storage_state=signed_in)
+    wrong = {}
+    for name, (word, words) in SAID.items():
+        page.goto(base + shown.pages[name])
+        said = page.locator("#message").inner_text()
+        bar = page.locator("#message-bar").inner_text()
+        if words not in said or (name not in ("fetching", "unreadable") and word not in bar):
+            wrong[name] = said[:300]
+    assert wrong == {}
+
+
+@pytest.mark.parametrize("name", ["rejected", "delivered", "cancelled", "gone", "unknown", "fetching"])
+def test_message_that_takes_no_decision_leads_somewhere(open_page, signed_in, shown, base, name):
+    page = open_page(storage_state=signed_in)
+    page.goto(base + shown.pages[name])
+    expect(page.locator("#decide").locator("a, button").locator("visible=true").first).to_be_visible()
+    expect(page.locator("#decide form.approve")).to_have_count(0)
+
+
+def test_empty_desk_of_a_newcomer_says_what_to_do_next_in_every_tab(open_page, shown, product, base):
+    page = open_page()
+    page.goto(base + "/queue/")
+    page.get_by_label("Email").fill(NEWCOMER)
+    page.get_by_label("Password").fill(product.known["REVIEWER_PASSWORD"])
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url("**/queue/")
+    for tab, (title, advice) in EMPTY.items():
+        page.goto(f"{base}/queue/?tab={tab}")
+        box = page.locator("#rows .empty")
+        expect(box).to_contain_text(re.compile(title.replace("is waiting", "is (waiting|known to wait)")))
+        expect(box).to_contain_text(advice)
+    page.goto(base + "/")
+    expect(page.get_by_text("Nothing waits.")).to_be_visible()
+    page.watch.expected += ["404"]
+    # What others see does not exist for them.
+    page.goto(base + shown.pages["held"])
+    expect(page.get_by_role("heading", level=1)).to_have_text("Nothing here")
+
+
+def test_account_that_was_not_read_for_long_is_told_with_its_reason(open_page, signed_in, shown, base):
+    shown.refresh(minutes_ago=25, error="MultiMail does not answer (503).")
+    try:
+        page = open_page(storage_state=signed_in)
+        page.goto(base + "/queue/")
+        expect(page.locator("#stale")).to_contain_text("This list may lack messages.")
+        expect(page.locator("#fresh")).to_have_attribute("data-level", "red")
+        page.goto(base + "/")
+        expect(page.locator("#home-connections")).to_contain_text("Out of date")
+    finally:
+        shown.refresh()
+
+
+def test_auditor_reads_why_they_cannot_decide(open_page, shown, product, base):
+    page = open_page()
+    page.goto(base + shown.pages["held"])
+    page.get_by_label("Email").fill(product.known["AUDITOR_EMAIL"])
+    page.get_by_label("Password").fill(product.known["AUDITOR_PASSWORD"])
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url("**" + shown.pages["held"])
+    expect(page.locator("#message").get_by_text("only a reviewer").first).to_be_visible()
+    expect(page.locator("#decide form.approve")).to_have_count(0)
+
+
+def test_desk_that_is_away_is_told_and_nothing_is_lost(open_page, signed_in, shown, base):
+    page = open_page(storage_state=signed_in)
+    page.watch.expected += ["ERR_FAILED", "htmx:", "503", "500"]
+    page.goto(base + shown.pages["held"])
+    page.keyboard.press("r")
+    page.locator("#reject-reason").fill("A careful reason")
+    page.route("**/verdict/**", lambda route: route.abort())
+    page.get_by_role("button", name="Reject with this reason").click()
+    expect(page.get_by_text("The desk cannot be reached.").first).to_be_visible()
+    expect(page.locator("#reject-reason")).to_have_value("A careful reason")
