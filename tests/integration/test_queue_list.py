@@ -327,6 +327,12 @@ def test_message_whose_content_is_not_here_is_not_searched_and_that_is_told(desk
     assert "1 message could not be searched" in desk.get("/queue/?q=refund").content.decode()
 
 
+def test_what_nobody_has_read_is_not_said_to_have_nothing_in_it(desk, connection):
+    make(connection, "plum")
+    make_message(connection, hydrated=False)
+    assert desk.get("/queue/?risk=none").content.decode().count('class="item') == 1
+
+
 def test_filters_that_are_on_are_chips_and_each_can_be_taken_off(desk, connection):
     make(connection, "plum", markdown=LIES)
     page = desk.get("/queue/?q=subject risk:high to:dana").content.decode()
