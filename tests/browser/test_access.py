@@ -215,7 +215,7 @@ def test_case_27_without_scripts_one_can_list_search_read_and_decide(open_page, 
     page.wait_for_url("**q=**")
     assert page.locator(".rows .item").count() == 1
     page.get_by_role("link", name=subject).click()
-    expect(page.frame_locator("iframe").get_by_text("your refund for order 4471")).to_be_visible()
+    expect(page.frame_locator("#message iframe").get_by_text("your refund for order 4471")).to_be_visible()
     page.get_by_role("link", name="Text", exact=True).first.click()
     expect(page.get_by_text("your refund for order 4471").first).to_be_visible()
     page.locator("#reject > summary").click()

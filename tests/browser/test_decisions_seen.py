@@ -57,11 +57,11 @@ def test_letter_that_changes_under_the_reader_is_told_shown_and_decided_anew(des
     change(product, ana, rows, upstream_id)
     expect(desk.locator("#message-notes").get_by_text("This message changed while you had it open")).to_be_visible()
     # Nothing is swapped under the reader: the letter and the words stay until the changes are asked for.
-    expect(desk.frame_locator("iframe").get_by_text("EUR 12,400")).to_be_visible()
+    expect(desk.frame_locator("#message iframe").get_by_text("EUR 12,400")).to_be_visible()
     desk.get_by_role("button", name="Show what changed").click()
     expect(desk.locator("#changed ins")).to_contain_text("21,400")
     expect(desk.locator("#changed del")).to_contain_text("12,400")
-    expect(desk.frame_locator("iframe").get_by_text("EUR 21,400")).to_be_visible()
+    expect(desk.frame_locator("#message iframe").get_by_text("EUR 21,400")).to_be_visible()
     expect(desk.locator("#reject-reason")).to_have_value("Too much")
     expect(desk.locator("#reject-reason")).to_be_hidden()
     desk.keyboard.press("a")

@@ -179,7 +179,7 @@ def test_security_line_28_nothing_of_a_letter_lies_over_or_beside_its_frame(desk
         assert desk.evaluate(
             "([x, y, selector]) => document.elementFromPoint(x, y).closest(selector) !== null", [*middle, selector]
         )
-    assert desk.frame_locator("iframe.face").locator("button, form, input").count() == 0
+    assert desk.frame_locator("#message iframe.face").locator("button, form, input").count() == 0
 
 
 def test_security_line_29_remote_pictures_are_boxes_and_are_not_asked_for(desk, product, ana):
@@ -187,7 +187,7 @@ def test_security_line_29_remote_pictures_are_boxes_and_are_not_asked_for(desk, 
     asked = []
     desk.on("request", lambda request: asked.append(request.url))
     opened(desk, product, row)
-    box = desk.frame_locator("iframe.face").get_by_text("remote picture not loaded: track.evil.example")
+    box = desk.frame_locator("#message iframe.face").get_by_text("remote picture not loaded: track.evil.example")
     expect(box.first).to_be_visible()
     expect(desk.locator("#strip")).to_contain_text("not loaded")
     assert [url for url in asked if "evil.example" in url] == []
@@ -243,10 +243,10 @@ def test_text_first_is_chosen_in_the_sheet_and_kept(desk, product, ana):
     try:
         opened(desk, product, row)
         expect(desk.locator("#tab-text[aria-current=true]")).to_be_visible()
-        expect(desk.locator("iframe.face")).to_have_count(0)
+        expect(desk.locator("#message iframe.face")).to_have_count(0)
     finally:
         desk.get_by_role("button", name="Open letters laid out").click()
-    expect(desk.locator("iframe.face")).to_be_visible()
+    expect(desk.locator("#message iframe.face")).to_be_visible()
 
 
 @pytest.mark.parametrize("view", ["rendered", "text", "parts", "source", "headers", "changes"])

@@ -26,7 +26,7 @@ HOSTILE = """Hello,
 
 
 def frame_of(page):
-    return page.frame_locator("iframe")
+    return page.frame_locator("#message iframe")
 
 
 def test_open_queue_announces_a_new_message_within_a_second(desk, product):
@@ -60,6 +60,8 @@ def test_undo_gives_the_message_back(desk, product, ana):
     desk.goto(f"{product.known['DASHBOARD_URL']}/queue/{row['id']}/")
     desk.get_by_role("button", name="Approve and send").click()
     desk.get_by_role("button", name="Undo").click()
+    expect(desk.get_by_text("Undone, and held again.")).to_be_visible()
+    expect(desk.get_by_role("heading", name=subject)).to_be_visible()
     expect(desk.get_by_role("button", name="Approve and send")).to_be_visible()
     assert ana.find(upstream_id)["decision"] == "undone"
     assert product.mails(subject) == []
@@ -72,7 +74,9 @@ def test_reject_with_a_reason_turns_the_card_in_place(desk, product, ana):
     desk.keyboard.press("r")
     desk.keyboard.type("Wrong amount")
     desk.get_by_role("button", name="Reject with this reason").click()
-    expect(desk.get_by_text("Rejected").first).to_be_visible(timeout=20_000)
+    expect(desk.locator("#decided")).to_contain_text("Rejected.")
+    # What came of it stands there too.
+    expect(desk.locator("#decided").get_by_role("button", name="Undo")).to_have_count(0, timeout=20_000)
     product.wait_for(lambda: product.cards(subject), timeout=20, what="the card")
     desk.goto(product.known["DISCORD_URL"])
     expect(desk.get_by_text(subject)).to_be_visible()
@@ -91,7 +95,7 @@ def test_hostile_mail_loads_nothing_runs_nothing_and_is_shown_for_what_it_is(des
     expect(frame.get_by_text("track.acrne-corp.example/o.gif").first).to_be_visible()
     assert frame.locator("form, iframe, script, img[src^='http'], meta[http-equiv=refresh]").count() == 0
     assert "owned" not in desk.title()
-    assert desk.locator("iframe").get_attribute("sandbox") == ""
+    assert desk.locator("#message iframe").get_attribute("sandbox") == ""
 
 
 def test_body_address_opened_alone_is_as_harmless(desk, product, ana):
