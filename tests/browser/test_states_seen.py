@@ -105,7 +105,7 @@ def test_account_that_was_not_read_for_long_is_told_with_its_reason(open_page, s
         expect(page.locator("#stale")).to_contain_text("This list may lack messages.")
         expect(page.locator("#fresh")).to_have_attribute("data-level", "red")
         page.goto(base + "/")
-        expect(page.locator("#home-connections")).to_contain_text("Out of date")
+        expect(page.locator("#home-connections")).to_contain_text("MultiMail does not answer (503).")
     finally:
         shown.refresh()
 

@@ -1,0 +1,68 @@
+"""What goes over the wire: pages compressed only where nobody can learn from their size, files bundled as written."""
+
+import gzip
+
+import pytest
+from django.conf import settings
+from django.core.files.storage import FileSystemStorage
+
+from dashboard import bundles
+from tests.factories import make_message
+
+pytestmark = pytest.mark.django_db
+
+GZIP = {"Accept-Encoding": "gzip"}
+
+
+def encoding(client, path, **headers):
+    return client.get(path, headers={**GZIP, **headers}).get("Content-Encoding", "")
+
+
+@pytest.mark.parametrize(
+    ("asked_by", "expected"),
+    [("same-origin", "gzip"), ("none", "gzip"), ("cross-site", ""), ("same-site", ""), ("", "")],
+    ids=["same-origin", "person", "cross-site", "same-site", "unsaid"],
+)
+def test_page_is_compressed_for_the_desk_and_for_people_alone(signed_in, reviewer, connection, asked_by, expected):
+    make_message(connection)
+    assert encoding(signed_in(reviewer), "/queue/", **({"Sec-Fetch-Site": asked_by} if asked_by else {})) == expected
+
+
+def test_letter_is_never_compressed(signed_in, reviewer, connection):
+    message = make_message(connection, markdown="word " * 2000)
+    client = signed_in(reviewer)
+    assert encoding(client, f"/queue/{message.public_id}/body/", **{"Sec-Fetch-Site": "same-origin"}) == ""
+
+
+def test_size_of_a_page_varies_by_chance(signed_in, reviewer, connection):
+    client = signed_in(reviewer)
+    headers = {**GZIP, "Sec-Fetch-Site": "same-origin"}
+    answers = [client.get("/history/", headers=headers) for _ in range(6)]
+    assert len({len(answer.content) for answer in answers}) > 1
+    assert all(b"<h1>History</h1>" in gzip.decompress(answer.content) for answer in answers)
+
+
+def test_bundles_hold_every_file_that_a_page_names_between_their_tags():
+    named = bundles.bundles()
+    assert set(named) == {"desk.css", "desk.js"}
+    for name, files in named.items():
+        assert len(files) > 8
+        for file in files:
+            assert (settings.BASE_DIR / "static" / file).suffix == f".{name.rpartition('.')[2]}"
+            assert (settings.BASE_DIR / "static" / file).exists(), file
+
+
+def test_bundling_leaves_out_remarks_and_indentation_and_nothing_else():
+    head = "/* What\n   it does. */\n(() => {\n  // Why.\n"
+    script = head + '  const url = "https://x.example"; // kept\n  f(`a\n    b`);\n})();\n'
+    assert bundles.plain(script, "desk.js") == (
+        '(() => {\nconst url = "https://x.example"; // kept\nf(`a\n    b`);\n})();'
+    )
+    assert bundles.plain("/* Red. */\na { color: red; }\n\nb > c,\nd { margin: 0 1px }\n", "desk.css") == (
+        "a{color: red;}b > c,d{margin: 0 1px}"
+    )
+
+
+def test_without_collected_files_each_is_named_by_itself(client):
+    assert bundles.bundled("desk.css", FileSystemStorage()) == ""
+    assert "/static/css/tokens.css" in client.get("/accounts/login/").content.decode()
