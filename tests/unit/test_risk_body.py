@@ -227,6 +227,7 @@ MARKED = (
         ("link_text_lies", "#link-1", {"html": MARKED}),
         ("odd_link", "#link-2", {"html": MARKED}),
         ("hidden_text", "#hidden-1", {"html": MARKED}),
+        ("hidden_text", "#hidden-1", {"html": "<!--[if mso]>for Outlook<![endif]-->Hello"}),
         ("remote_content", "#part-1", {"html": MARKED}),
         ("invisible_characters", "#ink-1", {"html": MARKED}),
         ("parts_differ", "#parts", {"html": MARKED, "markdown": "Pay 100 EUR"}),
@@ -237,7 +238,7 @@ MARKED = (
         ("not_visible", "#addresses", {"markdown": "x", "coverage": tuple(f for f in FIELDS if f != "bcc")}),
         ("many_recipients", "#addresses", {"markdown": "x", "to": tuple(f"p{i}@x.example" for i in range(11))}),
     ],
-    ids=range(12),
+    ids=range(13),
 )
 def test_finding_leads_to_its_evidence(rule, anchor, fields):
     [one] = found(rule, **fields)

@@ -102,6 +102,7 @@ def test_letter_that_greets_another_is_found(line, to):
         ("Dear Sasha,", "alexander@northwind.example"),
         ("Dear Jürgen,", "juergen@northwind.example"),
         ("Dear Ms Smith,", "bob@northwind.example"),
+        ("Dear Ms Smith,", "Northwind Traders <nt@northwind.example>"),
         ("Dear Mr Jones,", "Bob Jones <b@northwind.example>"),
         ("Sehr geehrter Herr Müller,", "j.mueller@northwind.example"),
         ("Dear Northwind,", "bob@northwind.example"),
@@ -223,6 +224,12 @@ def test_odd_sender_and_reply_to_are_named_as_such():
 )
 def test_answers_that_go_elsewhere_are_found(reply_to, levels):
     assert [one.level for one in found("reply_elsewhere", reply_to=reply_to)] == levels
+
+
+def test_answers_to_a_neighbour_of_the_sender_go_nowhere_else():
+    letter = {"sender": "news@shop.example", "reply_to": "help@mail.shop.example"}
+    assert found("reply_elsewhere", RiskContext(), **letter) == []
+    assert found("reply_elsewhere", RiskContext(), **{**letter, "reply_to": "help@shop.evil.example"})
 
 
 def test_look_alike_in_reply_to_is_found_too():
