@@ -181,6 +181,9 @@ def test_too_long_letter_is_not_judged_among_others(desk, connection):
     page = open_sheet(desk, message)
     assert ticked(page) == []
     assert "too long to be judged" in page.content.decode()
+    _, failed = outcomes(desk, decide(desk, page, [message]))
+    assert "too long to be judged" in failed["Subject plum"]
+    assert not Decision.objects.exists()
 
 
 def test_long_letter_is_whole_with_its_rest_a_press_away(desk, connection):
