@@ -94,6 +94,7 @@
     if (elt.id === "comments" && elt.querySelector(".outcome")) elt.focus({ preventScroll: true });
   });
   document.addEventListener("desk:beside-painted", prepare);
+  document.addEventListener("desk:painted", prepare);
   // What was put off stands in Mine as well: the word about it need not stay.
   document.addEventListener("desk:put-off", () => setTimeout(() => document.getElementById("put-off")?.remove(), 10000));
   prepare();

@@ -11,6 +11,8 @@
   let timer = 0;
   let late = false;
   let asking = 0;
+  let isKnown = false;
+  let current = "";
   const pane = () => document.getElementById("message");
   const token = () => JSON.parse(document.body.getAttribute("hx-headers"))["X-CSRFToken"];
   const emit = (name, detail) => document.dispatchEvent(new CustomEvent(name, { detail }));
@@ -141,7 +143,7 @@
     paint(message);
     if (!isOpen(message)) return;
     if (has && person !== me) emit("desk:say", `${name} has this message now`);
-    refresh();
+    if (shownHolder() !== (holders.get(message)?.person ?? "")) refresh();
   }
 
   function putOff(id, isOff) {
@@ -178,15 +180,28 @@
     if (!pulse.readers) return;
     readers.clear();
     for (const [id, found] of Object.entries(pulse.readers)) readers.set(id, new Map(found));
-    const before = JSON.stringify(holders.get(pane()?.dataset.message) ?? null);
     holders.clear();
     for (const [id, [person, name]] of Object.entries(pulse.holders)) holders.set(id, { person, name });
+    isKnown = true;
     everywhere();
     setAsked(pulse.asked);
+    catchUp();
+  });
+
+  /* What stands in the bar was painted by the desk, perhaps ahead of reading: it is asked again where it is not so. */
+  function catchUp() {
     const open = pane()?.dataset.message;
-    // What stands in the bar was painted by the desk itself: it is asked again only where it says something else.
-    const shown = document.getElementById("claim")?.dataset.holder ?? "";
-    if (open && shown !== (holders.get(open)?.person ?? "") && before !== undefined) refresh();
+    if (isKnown && open && shownHolder() !== (holders.get(open)?.person ?? "")) refresh();
+  }
+
+  const shownHolder = () => document.getElementById("claim")?.dataset.holder ?? "";
+
+  document.addEventListener("desk:painted", () => {
+    const open = pane()?.dataset.message ?? "";
+    if (open !== current) plan(PASSING);
+    current = open;
+    if (open && isKnown) paint(open);
+    catchUp();
   });
 
   function setAsked(number) {
@@ -209,8 +224,7 @@
     }));
   });
   document.addEventListener("htmx:load", ({ detail: { elt } }) => {
-    if (elt.id === "message") plan(PASSING);
-    if (elt.id === "list") everywhere();
+    if (elt.id === "list" && isKnown) everywhere();
     if (elt.id === "claim" && pane()) emit("desk:ask-pulse");
   });
   document.addEventListener("visibilitychange", () => (document.hidden ? leave() : plan(PASSING)));

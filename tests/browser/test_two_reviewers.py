@@ -109,6 +109,23 @@ def test_claim_is_seen_at_once_and_taken_over_by_a_named_button(two, message):
     expect(row(ana, message)).not_to_contain_text("has it")
 
 
+def test_message_fetched_ahead_shows_who_has_taken_it_since(two, message, product, ana):
+    first, other = two
+    product.held(ana, send(product))
+    open_message(first, message)
+    # Whatever waits behind it: another test's letter is as good.
+    following = first.locator("#message").get_attribute("data-next").split("/")[2]
+    other.goto(f"{product.known['DASHBOARD_URL']}/queue/{following}/")
+    other.keyboard.press("c")
+    expect(other.locator("#claim")).to_contain_text("You have it")
+    first.keyboard.press("a")
+    expect(first.locator("#message")).to_have_attribute("data-message", following)
+    expect(first.locator("#claim")).to_contain_text("Ben Okafor has it", timeout=SOON)
+    expect(first.locator("#claim")).to_contain_text("Ben Okafor is reading this", timeout=SOON)
+    other.keyboard.press("c")
+    expect(first.locator("#claim")).not_to_contain_text("has it", timeout=SOON)
+
+
 def test_case_1_two_who_approve_at_once_have_one_winner_and_the_other_sees_who(two, message, product):
     ana, ben = two
     for page in two:
