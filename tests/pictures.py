@@ -74,7 +74,9 @@ def _take_all(
                     if is_wanted(name):
                         settled(page, product.known["DASHBOARD_URL"] + path.format(**known))
                         target = folder / f"{width}-{scheme}" / f"{name.replace(' ', '-')}.png"
-                        page.screenshot(path=target, full_page=width < 640)
+                        # A bar that stays in view would stand in the middle of a whole page.
+                        whole = width < 640 and not page.locator("#decide").count()
+                        page.screenshot(path=target, full_page=whole)
                         number += 1
                 page.context.close()
     return number
