@@ -11,7 +11,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from common.pages import DeskRequest
 from people.forms import KeysForm
-from people.keys import GROUPS, KEYS, places_of, shown
+from people.keys import GROUPS, KEYS, places_of
 from people.liking import put_keys, switch_keys
 
 
@@ -52,9 +52,8 @@ def _done(request: DeskRequest, said: str) -> HttpResponse:
 
 
 def _page(request: DeskRequest, places: dict[str, str], wrong: str = "", problem: str = "") -> HttpResponse:
-    lines = [
-        {"key": one, "place": places[one.name], "shown": shown(places[one.name]), "is_wrong": one.name == wrong}
-        for one in KEYS
+    lines: list[dict[str, Any]] = [
+        {"key": one, "place": places[one.name], "is_wrong": one.name == wrong} for one in KEYS
     ]
     context: dict[str, Any] = {
         "groups": [(group, [line for line in lines if line["key"].group == group]) for group in GROUPS],

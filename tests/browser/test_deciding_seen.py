@@ -91,7 +91,7 @@ def test_notice_counts_down_and_undo_brings_the_message_back(desk, product, make
     desk.keyboard.press("z")
     expect(desk.get_by_text("Undone, and held again.")).to_be_visible()
     assert on_screen(desk) == first["id"]
-    assert desk.url == at(product, first, "?order=soonest")
+    desk.wait_for_url(at(product, first, "?order=soonest"))
     assert ana.find(first["upstream_id"])["decision"] == "undone"
 
 
