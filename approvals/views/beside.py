@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from django.utils import timezone
+
 from approvals.desk.comments import MAX_COMMENT, OFFERED, may_comment, people_around
 from approvals.desk.mentions import Known
 from approvals.desk.presence import readers_of
@@ -14,7 +16,6 @@ from approvals.ruling import is_reviewer
 from audit.models import Entry
 from audit.trail import Line, lines
 from common.pages import DeskRequest
-from common.postgres import clock
 from people.actors import Actor
 
 MOST_COMMENTS, MOST_LINES = 50, 12
@@ -72,8 +73,9 @@ def said_context(request: DeskRequest, message: Message) -> dict[str, Any]:
 
 
 def _choices(request: DeskRequest, message: Message) -> PutOffChoices:
+    # Only what is offered: whether a time is still to come is asked of the database when it is chosen.
     own = str(getattr(request.user, "time_zone", "UTC"))
-    zone, now = zone_of(own), clock()
+    zone, now = zone_of(own), timezone.now()
     latest = message.expires_at - BACK_BEFORE if message.expires_at else None
     why_not = "It expires within the hour, so it stays where everybody sees it." if latest and latest <= now else ""
     return PutOffChoices(str(zone), own != "UTC", tomorrow_morning(now, zone), latest, why_not)

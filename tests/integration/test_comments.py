@@ -134,7 +134,7 @@ def test_whoever_may_not_see_the_message_is_neither_offered_nor_asked(signed_in,
     other = make_connection("other")
     box = Mailbox.objects.create(connection=connection, upstream_id="M2", address="b@yourteam.example")
     make_person("zoe@yourteam.example", "Zoe", "reviewer", connection=other)
-    make_person("yan@yourteam.example", "Yan", "reviewer", mailbox=box)
+    make_person("yan@yourteam.example", "Yan", "reviewer", connection=connection, mailbox=box)
     make_person("una@yourteam.example", "Una")
     left = make_person("lee@yourteam.example", "Lee", "reviewer")
     type(left).objects.filter(pk=left.pk).update(is_active=False)
