@@ -166,6 +166,8 @@ def test_what_is_not_decided_is_named_and_its_words_are_kept(desk, batch, rows):
 def test_batch_is_decided_without_scripts(open_page, signed_in, batch, rows):
     address, ids = batch(2)
     page = open_page(storage_state=signed_in, java_script_enabled=False)
+    # What was refused is told with its status.
+    page.watch.expected.append("422")
     page.goto(address)
     page.locator(".pick").nth(0).check()
     page.locator(".pick").nth(1).check()
