@@ -104,7 +104,7 @@ def test_home_shows_an_open_page_how_the_connections_are_by_now(
     with django_assert_max_num_queries(16):
         answer = client.get("/", headers={"HX-Request": "true"})
     fragment = answer.content.decode()
-    assert fragment.startswith('<section class="section" id="home-connections"')
+    assert fragment.startswith('<section class="card panel-card" id="home-connections"')
     assert ("Failing" in fragment, "MultiMail did not answer." in fragment) == (True, True)
     assert "<html" not in fragment
     assert "HX-Request" in answer["Vary"]
