@@ -6,13 +6,12 @@ see: every read starts from what is visible to the actor.
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from approvals.models import Decision, Message, Verdict
-from approvals.querysets import DecisionQuerySet
-from approvals.querysets.figures import waiting_by_age
+from approvals.querysets import DecisionQuerySet, figures
 from approvals.risk.rules import RULES
 from audit.models import Entry
 from audit.trail import lines
@@ -73,13 +72,16 @@ def overview_of(actor: Actor, *, now: datetime) -> list[Panel]:
     """Return the panels of the home page, in the order in which they are shown."""
     visible = Message.objects.visible_to(actor)
     made = Decision.objects.visible_to(actor)
-    return [
-        waiting(waiting_by_age(visible.awaiting_review())),
-        times(made.of_the_week().by_people().times_by_day(), now=now),
-        people((Verdict.objects if actor.sees_all() else Verdict.objects.on(visible)).of_the_week().paces()),
+    said = Verdict.objects if actor.sees_all() else Verdict.objects.on(visible)
+    by_day = made.of_the_week().by_people().times_by_day()
+    panels = [
+        times(by_day, now=now),
+        people(said.of_the_week().paces()),
         caught(made.of_the_week().by_people().caught_by_rule()),
-        refused(_refusals(actor, made)),
     ]
+    if sum(row["number"] for row in by_day) >= figures.MOST:
+        panels = [replace(one, lead=f"{one.lead} Of the newest {figures.MOST:,} only.") for one in panels]
+    return [waiting(figures.waiting_by_age(visible.awaiting_review())), *panels, refused(_refusals(actor, made))]
 
 
 def waiting(ages: Mapping[str, int]) -> Panel:
@@ -103,10 +105,8 @@ def waiting(ages: Mapping[str, int]) -> Panel:
 def times(found: Sequence[Mapping[str, Any]], *, now: datetime) -> Panel:
     """Return how long messages were held until a person decided, day by day."""
     by_day = {row["day"]: row for row in found}
-    figures = [(day, by_day.get(day)) for day in week_until(now.date())]
-    told = [
-        (f"{day:%A}", str(row["number"]), spoken(row["median"]), spoken(row["most"])) for day, row in figures if row
-    ]
+    week = [(day, by_day.get(day)) for day in week_until(now.date())]
+    told = [(f"{day:%A}", str(row["number"]), spoken(row["median"]), spoken(row["most"])) for day, row in week if row]
     return Panel(
         name="times",
         title="How long it takes",
@@ -115,7 +115,7 @@ def times(found: Sequence[Mapping[str, Any]], *, now: datetime) -> Panel:
         rows=tuple(told),
         empty="Nobody has decided anything in the last 7 days. Once somebody has, this shows how long senders waited.",
         summary=_listed(f"{day}: half within {half}, 95 of 100 within {most}" for day, _, half, most in told),
-        days=days([(day, row["median"] if row else None, row["most"] if row else None) for day, row in figures]),
+        days=days([(day, row["median"] if row else None, row["most"] if row else None) for day, row in week]),
     )
 
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 LATELY = timedelta(days=7)
 # Of so many of the newest, medians and shares are told; a desk that decides more than that in a week is told so.
-MOST = 10_000
+MOST = 3_000
 # A bar of what waits stops here.
 COUNTED = 1000
 _AGES: Mapping[str, tuple[timedelta, timedelta]] = {

@@ -65,6 +65,17 @@ def test_time_to_a_decision_is_told_by_day_with_its_median_and_its_slow_end(sign
     assert f"{day}: half within 30 s, 95 of 100 within 54 min" in card
 
 
+def test_figures_of_a_part_of_the_week_say_so(signed_in, reviewer, connection, monkeypatch):
+    monkeypatch.setattr(figures, "MOST", 2)
+    for _ in range(3):
+        decide(make_message(connection), reviewer, "reject", reason="Look again")
+    client = signed_in(reviewer)
+    for name in ("times", "people", "caught"):
+        card, rows = panel(client, name)
+        assert "Of the newest 2 only." in card
+        assert "2" in rows[0]
+
+
 def test_each_reviewer_stands_with_number_and_median_by_name(signed_in, reviewer, second_reviewer, connection):
     for person, seconds in ((second_reviewer, 8), (reviewer, 30), (reviewer, 40), (reviewer, None)):
         given = decide(make_message(connection), person)
