@@ -234,7 +234,7 @@ def test_security_line_66_session_that_ended_keeps_what_was_typed(open_page, pro
     page.keyboard.press("r")
     page.keyboard.type("A long and careful reason")
     page.context.clear_cookies()
-    page.watch.expected += ["403", "401", "Framing", "csp-report"]
+    page.watch.expected += ["403", "401", "Framing", "csp-report", "ERR_BLOCKED"]
     page.get_by_role("button", name="Reject with this reason").click()
     expect(page.get_by_text("signed out").first).to_be_visible()
     expect(page.locator("#reject-reason")).to_have_value("A long and careful reason")
