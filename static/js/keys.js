@@ -104,9 +104,12 @@
     help: () => dialog.showModal(),
   };
 
+  /* Shift belongs to capitals and signs; with Caps Lock on it makes small letters, which then are nobody's wish. */
+  const isHeld = ({ ctrlKey, metaKey, altKey, shiftKey, key }) => ctrlKey || metaKey || altKey || (shiftKey && /^\p{Ll}$/u.test(key));
+
   document.addEventListener("keydown", (event) => {
     if (event.key === "Escape") return leave(event);
-    if (event.defaultPrevented || event.isComposing || event.keyCode === 229 || event.ctrlKey || event.metaKey || event.altKey || event.repeat) return;
+    if (event.defaultPrevented || event.isComposing || event.keyCode === 229 || isHeld(event) || event.repeat) return;
     if (document.querySelector("dialog[open]") || inField(event.target)) return;
     const act = NAMES[event.key];
     if (isGoing) {

@@ -89,7 +89,7 @@ def test_notice_counts_down_and_undo_brings_the_message_back(desk, product, make
     expect(desk.locator("#decided")).to_contain_text("Leaves in 4 s")
     assert on_screen(desk) == second["id"]
     desk.keyboard.press("z")
-    expect(desk.get_by_text("Undone, and held again.")).to_be_visible()
+    expect(desk.locator("#message").get_by_text("Undone, and held again.")).to_be_visible()
     assert on_screen(desk) == first["id"]
     desk.wait_for_url(at(product, first, "?order=soonest"))
     assert ana.find(first["upstream_id"])["decision"] == "undone"
@@ -113,7 +113,7 @@ def test_last_message_leaves_the_empty_state_with_its_notice(desk, product, make
     expect(desk.locator("#decided")).to_contain_text("Approved. Leaves in")
     assert desk.url.endswith("/queue/")
     desk.keyboard.press("z")
-    expect(desk.get_by_text("Undone, and held again.")).to_be_visible()
+    expect(desk.locator("#message").get_by_text("Undone, and held again.")).to_be_visible()
     assert on_screen(desk) == only["id"]
 
 
@@ -171,7 +171,7 @@ def test_lost_connection_brings_the_message_back_with_choice_and_words(desk, pro
     expect(desk.get_by_text("The desk cannot be reached.")).to_be_visible()
     assert on_screen(desk) == first["id"]
     expect(desk.locator("#send-back-reason")).to_have_value("Less of it")
-    expect(desk.get_by_label("Another tone")).to_be_checked()
+    expect(desk.locator("#message").get_by_label("Another tone")).to_be_checked()
     desk.unroute("**/verdict/")
     decide_after_a_pause(desk, "Control+Enter")
     expect(desk.locator("#decided")).to_contain_text("Sent back. Goes back in")
@@ -245,7 +245,7 @@ def test_presets_are_chosen_by_touch_and_fit_a_small_phone(open_page, signed_in,
     page.set_viewport_size({"width": 320, "height": 640})
     page.goto(at(product, first))
     page.locator("#reject summary").tap()
-    page.get_by_text("Already answered").tap()
+    page.locator("#message").get_by_text("Already answered").tap()
     send = page.get_by_role("button", name="Reject with this reason")
     send.scroll_into_view_if_needed()
     assert send.bounding_box()["height"] >= 48
@@ -261,12 +261,12 @@ def test_without_scripts_a_reason_is_chosen_and_the_next_message_comes(open_page
     page = open_page(java_script_enabled=False, storage_state=signed_in)
     page.goto(at(product, first))
     page.locator("#reject summary").click()
-    page.get_by_label("Wrong recipient").check()
+    page.locator("#message").get_by_label("Wrong recipient").check()
     page.get_by_role("button", name="Reject with this reason").click()
     page.wait_for_url(f"**/queue/{second['id']}/?decided={first['id']}")
     expect(page.get_by_text("Goes back in").first).to_be_visible()
     page.get_by_role("button", name="Undo").click()
-    expect(page.get_by_text("Undone, and held again.")).to_be_visible()
+    expect(page.locator("#message").get_by_text("Undone, and held again.")).to_be_visible()
 
 
 @pytest.mark.slow

@@ -72,7 +72,7 @@ def test_letter_that_changes_under_the_reader_is_told_shown_and_decided_anew(des
     desk.keyboard.press("a")
     expect(desk.get_by_role("button", name="Undo")).to_be_visible()
     desk.keyboard.press("z")
-    expect(desk.get_by_text("Undone, and held again.")).to_be_visible()
+    expect(desk.locator("#message").get_by_text("Undone, and held again.")).to_be_visible()
 
 
 def test_changed_letter_is_refused_and_shown_without_scripts_and_without_a_stream(
@@ -89,7 +89,7 @@ def test_changed_letter_is_refused_and_shown_without_scripts_and_without_a_strea
     polling.goto(address)
     change(product, ana, rows, upstream_id)
     plain.get_by_role("button", name="Approve and send").click()
-    expect(plain.get_by_text("The message changed after you opened it").first).to_be_visible()
+    expect(plain.locator("#message").get_by_text("The message changed after you opened it").first).to_be_visible()
     expect(plain.locator("#changed ins")).to_contain_text("21,400")
     plain.get_by_role("button", name="Approve and send").click()
     assert ana.find(upstream_id)["decision"] is None, "approved without saying that the changes were read"
@@ -128,7 +128,7 @@ def test_case_1_of_two_who_press_at_once_the_second_gets_409_and_sees_who_won(op
     if loser == 1:
         # Also after the page has looked again by itself at what became of the message.
         expect(pages[1].locator("#decide").get_by_text("Handed over")).to_be_visible(timeout=20_000)
-        expect(pages[1].get_by_text("“A careful reason”")).to_be_visible()
+        expect(pages[1].locator("#message").get_by_text("“A careful reason”")).to_be_visible()
     product.wait_for(
         lambda: ana.find(row["upstream_id"], tab="done"), timeout=20, what="the decision to be carried out"
     )
@@ -146,8 +146,8 @@ def test_letter_that_was_sent_back_comes_again_with_its_differences(desk, produc
     again = LETTER.replace("Friday", "30 November")
     second, *_ = held(product, ana, metadata={"run_id": run}, body=again, **{"from": product.known["MAILBOX_ADDRESS"]})
     desk.goto(f"{product.known['DASHBOARD_URL']}/queue/{second['id']}/")
-    expect(desk.get_by_text("Sent back by Ana Ferreira at")).to_be_visible()
-    expect(desk.get_by_text("“Say 30 November”")).to_be_visible()
+    expect(desk.locator("#message").get_by_text("Sent back by Ana Ferreira at")).to_be_visible()
+    expect(desk.locator("#message").get_by_text("“Say 30 November”")).to_be_visible()
     expect(desk.locator("#sent-back-before ins").last).to_contain_text("30 November")
     expect(desk.locator(f".item[data-message='{second['id']}']").get_by_text("Second try")).to_be_visible()
     assert narrow_enough(desk)
@@ -166,10 +166,10 @@ def test_doubt_ends_by_a_persons_word_and_the_mail_leaves_once(desk, product, an
     )
     desk.goto(f"{product.known['DASHBOARD_URL']}/queue/?tab=unknown")
     desk.get_by_role("link", name=subject).click()
-    expect(desk.get_by_text("Seen held twice: send it again?")).to_be_visible()
+    expect(desk.locator("#message").get_by_text("Seen held twice: send it again?")).to_be_visible()
     assert narrow_enough(desk)
     desk.get_by_role("button", name="Look again").click()
-    expect(desk.get_by_text("MultiMail is being asked.")).to_be_visible()
+    expect(desk.locator("#message").get_by_text("MultiMail is being asked.")).to_be_visible()
     desk.get_by_role("button", name="Send again").click()
     expect(desk.locator("#decide").get_by_text("Handed over")).to_be_visible(timeout=20_000)
     assert len(product.mails(subject)) == 1
@@ -187,10 +187,12 @@ def test_approval_under_the_kill_switch_waits_and_can_be_undone(desk, product, a
     try:
         desk.goto(f"{product.known['DASHBOARD_URL']}/queue/{row['id']}/")
         desk.get_by_role("button", name="Approve and send").click()
-        expect(desk.get_by_text("It waits until the stop is released, which Ida Lindqvist pulled")).to_be_visible()
+        expect(
+            desk.locator("#message").get_by_text("It waits until the stop is released, which Ida Lindqvist pulled")
+        ).to_be_visible()
         rows.execute("UPDATE approvals_decision SET due_at = now() - interval '1 minute' WHERE state = 'recorded'")
         desk.get_by_role("button", name="Undo").click()
-        expect(desk.get_by_text("Undone, and held again.")).to_be_visible()
+        expect(desk.locator("#message").get_by_text("Undone, and held again.")).to_be_visible()
         assert product.mails(subject) == []
     finally:
         rows.execute("UPDATE policy_killswitch SET released_at = now() WHERE reason = 'Wrong list'")

@@ -4,6 +4,8 @@ import psycopg
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.test_deciding_seen import decide_after_a_pause
+
 pytestmark = pytest.mark.usefixtures("ana")
 
 
@@ -52,7 +54,11 @@ def test_case_26_keys_do_nothing_in_a_field(desk, product, ana, row, place):
 def test_case_26_keys_do_nothing_with_a_modifier(desk, product, ana, row, press):
     open_row(desk, product, row)
     desk.keyboard.press(press)
+    # What follows is asked after whatever the press may have sent.
+    desk.keyboard.press("v")
+    expect(desk.locator("#sheet .tab[aria-current]")).to_have_text("Text")
     expect(desk.locator("#decide button.go")).to_be_visible()
+    expect(desk.locator("#decided")).to_have_count(0)
     assert is_undecided(ana, row)
 
 
@@ -94,12 +100,12 @@ def test_security_line_63_whole_review_by_keyboard(desk, product, ana):
     desk.keyboard.press("Tab")
     desk.keyboard.press("r")
     desk.keyboard.press("1")
-    expect(desk.get_by_label("Wrong recipient")).to_be_focused()
+    expect(desk.locator("#message").get_by_label("Wrong recipient")).to_be_focused()
     desk.keyboard.press("Enter")
     expect(desk.locator("#decided")).to_contain_text("Rejected. Goes back in")
     desk.keyboard.press("z")
-    expect(desk.get_by_text("Undone, and held again.")).to_be_visible()
-    desk.keyboard.press("a")
+    expect(desk.locator("#message").get_by_text("Undone, and held again.")).to_be_visible()
+    decide_after_a_pause(desk, "a")
     expect(desk.locator("#decided")).to_contain_text("Approved. Leaves in")
     desk.keyboard.press("g")
     desk.keyboard.press("h")
@@ -200,7 +206,7 @@ def test_escape_leaves_the_reason_and_a_letter_begins_it(desk, product, row):
     open_row(desk, product, row)
     desk.keyboard.press("b")
     desk.keyboard.press("4")
-    expect(desk.get_by_label("Answer the question")).to_be_checked()
+    expect(desk.locator("#message").get_by_label("Answer the question")).to_be_checked()
     desk.keyboard.type("as asked")
     expect(desk.locator("#send-back-reason")).to_have_value("as asked")
     desk.keyboard.press("Escape")

@@ -60,7 +60,7 @@ def test_undo_gives_the_message_back(desk, product, ana):
     desk.goto(f"{product.known['DASHBOARD_URL']}/queue/{row['id']}/")
     desk.get_by_role("button", name="Approve and send").click()
     desk.get_by_role("button", name="Undo").click()
-    expect(desk.get_by_text("Undone, and held again.")).to_be_visible()
+    expect(desk.locator("#message").get_by_text("Undone, and held again.")).to_be_visible()
     expect(desk.get_by_role("heading", name=subject)).to_be_visible()
     expect(desk.get_by_role("button", name="Approve and send")).to_be_visible()
     assert ana.find(upstream_id)["decision"] == "undone"
