@@ -13,6 +13,7 @@ from approvals.forms import PulseForm
 from approvals.freshness import freshness_for
 from approvals.models import Decision, Message
 from approvals.querysets.queue import told_together
+from approvals.reading.thread import conversation_of
 from approvals.standing import shown_status
 from approvals.views.listing import COUNTED_TABS, counted, newest_of, tab_counts
 from approvals.views.people_at import asked_count, people_at
@@ -42,8 +43,14 @@ def _open_message(request: DeskRequest) -> dict[str, str] | None:
     if message is None:
         return None
     status = shown_status(message)
-    fingerprint = message.revision.fingerprint if message.revision else ""
-    return {"id": str(wanted), "fingerprint": fingerprint, "word": status.word, "detail": status.detail}
+    return {
+        "id": str(wanted),
+        "fingerprint": message.revision.fingerprint if message.revision else "",
+        "word": status.word,
+        "detail": status.detail,
+        # The newest letter that came after this draft, as the page has it in data-late.
+        "late": str(conversation_of(message).late_id),
+    }
 
 
 def _half_minute() -> int:

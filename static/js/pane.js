@@ -119,7 +119,7 @@
       if (old && fresh) old.replaceWith(fresh);
       if (fresh) window.htmx.process(fresh);
     }
-    for (const name of ["word", "tone", "detail", "state", "moving", "next"]) {
+    for (const name of ["word", "tone", "detail", "state", "late", "moving", "next"]) {
       if (name in next.dataset) pane().dataset[name] = next.dataset[name];
       else delete pane().dataset[name];
     }
@@ -223,6 +223,8 @@
     const { fingerprint, word } = pane().dataset;
     if (fingerprint && open.fingerprint !== fingerprint) showChanged();
     else if (open.fingerprint !== fingerprint || open.word !== word) hear(open);
+    // A letter came into the thread while nobody listened.
+    else if (open.late !== pane().dataset.late && !hasTyped()) refreshSoon();
   });
 
   // The hint of one's own verdict may be faster than its answer: it is no news.

@@ -152,5 +152,6 @@ def test_page_that_hears_nothing_does_not_stay_green(open_page, signed_in, produ
     page.clock.run_for(150_000)
     expect(page.locator("#fresh[data-level='amber']")).to_contain_text("heard nothing from the desk for 2 minutes")
     page.context.set_offline(False)
-    page.clock.run_for(60_000)
+    with page.expect_response(lambda answer: "/queue/pulse/" in answer.url and answer.ok):
+        page.clock.run_for(60_000)
     expect(page.locator("#fresh[data-level='green']")).to_be_visible()

@@ -49,8 +49,8 @@ def test_read_approve_and_see_it_leave(desk, product, ana):
     expect(desk.get_by_text("ana#1").first).to_be_visible()
     expect(frame_of(desk).locator("strong")).to_have_text("Dana")
     desk.get_by_role("button", name="Approve and send").click()
-    expect(desk.get_by_text("Leaving").first).to_be_visible()
-    expect(desk.get_by_text("Handed over").first).to_be_visible(timeout=20_000)
+    expect(desk.locator("#decided")).to_contain_text("Leaves")
+    expect(desk.locator("#decided")).to_contain_text("Handed over", timeout=20_000)
     assert len(product.mails(subject)) == 1
 
 

@@ -246,6 +246,18 @@ def test_letter_that_came_after_the_draft_is_marked_and_recorded_once(desk, draf
     assert entry.detail.fields["from"] == "dana@northwind.example"
 
 
+def test_pulse_tells_an_open_page_of_a_letter_that_came_after_the_draft(desk, draft, upstream):
+    read(draft)
+    before = desk.get(f"/queue/pulse/?open={draft.public_id}")
+    assert before.json()["open"]["late"] == "0"
+    tell(upstream, letter(1, 10, "Please wait."))
+    read(draft)
+    after = desk.get(f"/queue/pulse/?open={draft.public_id}", headers={"If-None-Match": before["ETag"]})
+    assert after.json()["open"]["late"] != "0"
+    page = desk.get(f"/queue/{draft.public_id}/").content.decode()
+    assert f'data-late="{after.json()["open"]["late"]}"' in page
+
+
 def test_approval_that_leaves_out_what_came_after_is_refused_on_every_surface(draft, upstream, reviewer):
     tell(upstream, letter(1, 5))
     read(draft)
