@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 # A page says that it is on screen every twenty seconds; two such words may be lost.
 LASTS = 42
-PATIENCE = 0.15
+PATIENCE = 0.4
 REST = 15.0
 MOST = 1000
 _KEY = "countersign:reading"

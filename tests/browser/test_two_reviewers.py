@@ -197,6 +197,7 @@ def test_time_zone_of_the_browser_counts_where_nobody_chose_one(open_page, signe
     page.goto(f"{product.known['DASHBOARD_URL']}/queue/{message}/")
     page.keyboard.press("s")
     expect(page.locator("#snooze [data-zone]")).to_have_text("Asia/Tokyo")
+    expect(page.locator("#snooze button").first).to_be_focused()
     page.keyboard.press("2")
     expect(page.locator("#toasts")).to_contain_text("09:00 (Asia/Tokyo)", timeout=SOON)
 

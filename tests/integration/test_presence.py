@@ -107,7 +107,7 @@ def test_redis_that_stalls_costs_a_page_a_fraction_of_a_second_and_the_next_one_
         presence._client.cache_clear()
         began = time.monotonic()
         assert presence.readers_beside(reviewer.actor(surface="web")) == {}
-        assert time.monotonic() - began < 0.5
+        assert time.monotonic() - began < 2 * presence.PATIENCE + 0.5
         silent.setblocking(False)
         asked = silent.accept()
         presence.readers_beside(reviewer.actor(surface="web"))
