@@ -134,6 +134,7 @@
   }
 
   async function beat() {
+    const [askedAt, planned] = [performance.now(), due];
     try {
       const response = await fetch(address(), { headers: etag ? { "If-None-Match": etag } : {}, credentials: "same-origin", cache: "no-store", signal: AbortSignal.timeout(10000) });
       if (response.redirected && new URL(response.url).pathname === signIn) {
@@ -144,13 +145,15 @@
       if (response.ok || response.status === 304) heard();
       if (response.ok) {
         etag = response.headers.get("ETag") ?? "";
-        emit("desk:pulse", await response.json());
+        // What was heard since is newer than this answer.
+        emit("desk:pulse", { ...(await response.json()), askedAt });
       }
     } catch {
       // The desk is away for a moment; the next beat finds out.
     }
     ask();
-    plan(isOpen ? between(25000, 40000) : between(3000, 8000));
+    // A question that a hint asked for meanwhile stays planned.
+    if (due === planned) plan(isOpen ? between(25000, 40000) : between(3000, 8000));
   }
 
   document.addEventListener("visibilitychange", () => {

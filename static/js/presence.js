@@ -7,6 +7,7 @@
   const me = document.body.dataset.me;
   const readers = new Map();
   const holders = new Map();
+  const heardAt = new Map();
   let said = "";
   let timer = 0;
   let late = false;
@@ -133,6 +134,7 @@
     if (isHere) found.set(hint.person, hint.name);
     else found.delete(hint.person);
     readers.set(hint.message, found);
+    heardAt.set(hint.message, performance.now());
     paint(hint.message);
   }
 
@@ -140,6 +142,7 @@
     const before = holders.get(message);
     if (has) holders.set(message, { person, name });
     else if (!before || before.person === person) holders.delete(message);
+    heardAt.set(message, performance.now());
     paint(message);
     if (!isOpen(message)) return;
     if (has && person !== me) emit("desk:say", `${name} has this message now`);
@@ -176,12 +179,17 @@
 
   document.addEventListener("desk:put-off", ({ detail }) => { putOff(detail.message, true); emit("desk:ask-pulse"); });
 
+  /* An answer does not take back what was heard after it was asked for. */
+  function learn(known, { askedAt }, told) {
+    const isNewer = (id) => (heardAt.get(id) ?? 0) > askedAt;
+    for (const id of [...known.keys()]) if (!isNewer(id)) known.delete(id);
+    for (const [id, one] of told) if (!isNewer(id)) known.set(id, one);
+  }
+
   document.addEventListener("desk:pulse", ({ detail: pulse }) => {
     if (!pulse.readers) return;
-    readers.clear();
-    for (const [id, found] of Object.entries(pulse.readers)) readers.set(id, new Map(found));
-    holders.clear();
-    for (const [id, [person, name]] of Object.entries(pulse.holders)) holders.set(id, { person, name });
+    learn(readers, pulse, Object.entries(pulse.readers).map(([id, found]) => [id, new Map(found)]));
+    learn(holders, pulse, Object.entries(pulse.holders).map(([id, [person, name]]) => [id, { person, name }]));
     isKnown = true;
     everywhere();
     setAsked(pulse.asked);
