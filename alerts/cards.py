@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from approvals.status import Status
+from approvals.deciding.status import Status
 
 AMBER = 0xF59E0B
 COLOURS = {

@@ -12,10 +12,10 @@ from django.db.models.functions import Now
 from alerts import discord
 from alerts.cards import CardFacts, embed, payload
 from alerts.models import Card, Delivery, Destination
+from approvals.deciding.standing import shown_status
 from approvals.desk.weights import weights_to_show
 from approvals.models import Message
 from approvals.risk import risk_words_of
-from approvals.standing import shown_status
 from audit.recording import record
 from common.logs import traced
 from courier.backoff import retry_after_attempt

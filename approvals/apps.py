@@ -9,11 +9,11 @@ class ApprovalsConfig(AppConfig):
 
     def ready(self) -> None:
         from approvals.desk import hearing as desk_hearing
+        from approvals.intake.senders import announce_change
         from approvals.models import Connection
         from approvals.reading import hearing
-        from approvals.senders import announce_change
 
         for signal in (post_save, post_delete):
-            signal.connect(announce_change, sender=Connection, dispatch_uid="approvals.senders")
+            signal.connect(announce_change, sender=Connection, dispatch_uid="approvals.intake.senders")
         hearing.connect()
         desk_hearing.connect()

@@ -15,11 +15,13 @@ from django.db import InterfaceError, OperationalError, close_old_connections, t
 from django.db.models import F
 from django.db.models.functions import Now
 
-from approvals import asking, ending, mirror, settle
-from approvals.ending import ACTOR
+from approvals import mirror, settle
+from approvals.deciding import ending
+from approvals.deciding.ending import ACTOR
 from approvals.models import Decision, Message
 from approvals.ruling import ruling_for, stop_of
 from approvals.states import DecisionEvent, DecisionState, MessageState, Outcome, upstream_action
+from approvals.sync import asking
 from common.fingerprint import Content, fingerprint, within
 from common.logs import traced
 from common.postgres import clock

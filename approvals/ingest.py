@@ -7,7 +7,8 @@ from datetime import datetime, timedelta
 
 from django.db import InterfaceError, OperationalError, transaction
 
-from approvals import filling, mirror, settle
+from approvals import mirror, settle
+from approvals.intake import filling
 from approvals.models import Connection, Mailbox, Message, WebhookEvent
 from approvals.states import MessageEvent, MessageState
 from audit.recording import Place, ReservedPlace, record

@@ -7,11 +7,11 @@ from typing import Any
 
 from django.db.models.functions import Now
 
-from approvals import earlier
 from approvals.desk.facets import facets_of
 from approvals.desk.known import risk_context
 from approvals.enclosed.expect import expect_parts
 from approvals.models import Connection, Mailbox, Message, Revision
+from approvals.reading import earlier
 from approvals.risk import find_risks
 from approvals.showing import show_letter
 from approvals.states import MESSAGE_TRANSITIONS, START, next_message_state

@@ -12,12 +12,13 @@ from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from approvals import asking, closing, health, mirror, settle
-from approvals.asking import ACTOR
-from approvals.fetching import UNREADABLE, mirror_row
+from approvals import mirror, settle
 from approvals.models import Connection, Decision, Message, Revision
 from approvals.querysets import FETCH_TRIES
 from approvals.states import DecisionState, MessageState
+from approvals.sync import asking, closing, health
+from approvals.sync.asking import ACTOR
+from approvals.sync.fetching import UNREADABLE, mirror_row
 from common.fingerprint import fingerprint
 from common.logs import traced
 from upstream.client import Pending

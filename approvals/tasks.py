@@ -11,13 +11,15 @@ from celery import shared_task
 from django.db.models import QuerySet
 from django.utils import timezone
 
-from approvals import execute, expire, reconcile, retain
-from approvals import resolve as resolving
+from approvals import execute, reconcile
+from approvals.deciding import expire
+from approvals.deciding import resolve as resolving
 from approvals.desk import claims, comments, refilling, snooze, weights
 from approvals.enclosed import fetch as enclosed
 from approvals.models import Connection, Decision, EnclosedFile, Message, RuleWeight, Thread
 from approvals.reading import fetch as conversations
-from approvals.rooms import Rooms
+from approvals.sync import retain
+from approvals.sync.rooms import Rooms
 from common.nudge import has_enough_to_do, nudge
 from common.postgres import clock
 

@@ -13,7 +13,8 @@ from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
-from approvals import ingest, nudges, senders, unsigned
+from approvals import ingest, nudges
+from approvals.intake import senders, unsigned
 from approvals.models import Connection
 from common.addresses import came_unencrypted, client_address
 from common.logs import traced

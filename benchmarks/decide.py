@@ -115,8 +115,8 @@ def left_over() -> list[tuple[str, str, int]]:
 
 def make_message(connection: Any) -> Any:
     """Mirror a held message."""
-    from approvals.fetching import mirror_row
     from approvals.models import Message
+    from approvals.sync.fetching import mirror_row
     from common.postgres import clock
 
     upstream_id = uuid.uuid4().hex

@@ -8,9 +8,9 @@ from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 
 from alerts.models import Destination
-from approvals.attention import attention_count
-from approvals.freshness import freshness_for
 from approvals.models import Message
+from approvals.operating.attention import attention_count
+from approvals.sync.freshness import freshness_for
 from approvals.views.people_at import asked_count
 from dashboard.beats import silences
 from dashboard.middleware import live_origin

@@ -8,12 +8,12 @@ from uuid import UUID
 
 from django.db import transaction
 
+from approvals.deciding.standing import shown_status
+from approvals.deciding.status import status_of
 from approvals.desk.facets import started_by
 from approvals.desk.presence import Reader, reported
 from approvals.models import Claim, Comment, Message, Snooze
 from approvals.showing import named
-from approvals.standing import shown_status
-from approvals.status import status_of
 from audit.models import Entry
 from audit.recording import recorded
 from common.nudge import send

@@ -5,7 +5,7 @@ from datetime import datetime, timedelta
 
 from django.db.models import Count, Max, Min, QuerySet
 
-from approvals import unsigned
+from approvals.intake import unsigned
 from approvals.models import Connection, Decision, Message, WebhookEvent
 from approvals.states import DecisionState
 from common.postgres import clock

@@ -13,11 +13,11 @@ from uuid import UUID
 from django.db import DatabaseError, transaction
 
 from approvals.decide import Together, give_verdict, undo_decision
+from approvals.deciding.refusals import note_refusal
 from approvals.desk.sheets import MAX_ITEMS, OnSheet, Sheet
 from approvals.enclosed.parts import links_key
 from approvals.errors import ApprovalsError, VerdictNotAllowed
 from approvals.models import Decision, Message, OpenedPart
-from approvals.refusals import note_refusal
 from approvals.states import Outcome
 from audit.recording import record
 from audit.trail import versions_told

@@ -7,8 +7,8 @@ from uuid import UUID
 from approvals.desk.mentions import Known, mentions_in
 from approvals.desk.snooze import ASKED, bring_back_for
 from approvals.errors import ActNotAllowed
-from approvals.looking import may_look
 from approvals.models import Comment, Message, Question
+from approvals.operating.looking import may_look
 from approvals.ruling import lock_visible
 from audit.recording import record
 from common.postgres.anew import atomic_anew

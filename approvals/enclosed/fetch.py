@@ -12,10 +12,10 @@ from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
-from approvals import asking, health
-from approvals.asking import ACTOR
 from approvals.enclosed.sniff import Flag, Seen, look
 from approvals.models import EnclosedFile
+from approvals.sync import asking, health
+from approvals.sync.asking import ACTOR
 from audit.recording import record
 from common.logs import traced
 from upstream import errors

@@ -8,8 +8,8 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from approvals.reading.rewording import Effort, Piece, common_blocks
 from approvals.reading.source import Stretch, stretch_of
-from approvals.rewording import Effort, Piece, common_blocks
 from approvals.showing import ShownLetter, show_letter
 from approvals.showing.invisibles import Tally
 from approvals.showing.invisibles import pieces as marked

@@ -12,13 +12,13 @@ from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
 
-from approvals import asking, health
-from approvals.asking import ACTOR
 from approvals.enclosed.expect import expect_thread
 from approvals.models import Message, Thread, ThreadLetter
 from approvals.reading.letters import keep_letters, letter_of_message, letter_of_row, messages_in, says
 from approvals.reading.thread import conversation_of
 from approvals.states import MessageState
+from approvals.sync import asking, health
+from approvals.sync.asking import ACTOR
 from audit.recording import record
 from common.postgres import clock
 from upstream import errors

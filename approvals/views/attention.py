@@ -10,12 +10,12 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from approvals import nudges
-from approvals.attention import attention_count, attention_for
 from approvals.errors import ActNotAllowed, ApprovalsError, EventAlreadyHandled
-from approvals.looking import may_look
+from approvals.intake.replay import dismiss_event, replay_event
 from approvals.models import Decision, Message, WebhookEvent
-from approvals.pace import paces_for
-from approvals.replay import dismiss_event, replay_event
+from approvals.operating.attention import attention_count, attention_for
+from approvals.operating.looking import may_look
+from approvals.operating.pace import paces_for
 from approvals.views.doubt import have_asked
 from common.pages import DeskRequest, page_or_fragment
 from people.actors import Actor

@@ -9,13 +9,13 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+from approvals.deciding.standing import Standing, shown_status, standing_of
+from approvals.deciding.status import Status
 from approvals.desk.bulk import Ended
 from approvals.desk.sheets import OnSheet, Sheet
 from approvals.models import Decision, Message
 from approvals.ruling import is_reviewer
-from approvals.standing import Standing, shown_status, standing_of
 from approvals.states import DecisionState, Outcome
-from approvals.status import Status
 from common.identifiers import uuid7
 from people.actors import Actor
 

@@ -10,6 +10,8 @@ from uuid import UUID
 
 from django.urls import reverse
 
+from approvals.deciding.standing import shown_status, standing_of
+from approvals.deciding.status import Status
 from approvals.desk.weights import weights_to_show
 from approvals.enclosed.show import ShownFile, shown_file
 from approvals.mirror import stored_content
@@ -25,8 +27,6 @@ from approvals.risk.score import Score, score
 from approvals.ruling import rulings_for
 from approvals.showing import ShownLetter, named
 from approvals.showing.invisibles import without_surrogates
-from approvals.standing import shown_status, standing_of
-from approvals.status import Status
 from approvals.views.found import FoundLine, found_lines
 from approvals.views.pane import Expiry, expiry_of, unseen_fields
 from common.fingerprint import Attachment, Content

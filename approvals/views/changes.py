@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from approvals.difference import Change, difference
 from approvals.mirror import stored_content
 from approvals.models import Decision, Message, Revision
 from approvals.querysets import VOID
+from approvals.reading.difference import Change, difference
 from common.fingerprint import short_fingerprint
 
 

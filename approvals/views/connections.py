@@ -11,11 +11,12 @@ from django.shortcuts import redirect
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from approvals import nudges, unsigned
+from approvals import nudges
 from approvals.errors import ActNotAllowed
-from approvals.freshness import Freshness, freshness_of
-from approvals.looking import read_again, readable_by
+from approvals.intake import unsigned
 from approvals.models import Connection, WebhookEvent
+from approvals.operating.looking import read_again, readable_by
+from approvals.sync.freshness import Freshness, freshness_of
 from common.pages import DeskRequest, page_or_fragment
 from people.actors import Actor
 

@@ -10,11 +10,11 @@ from uuid import UUID
 
 from django.utils import timezone
 
+from approvals.deciding.standing import Standing, shown_status, standing_of
+from approvals.deciding.status import Status
 from approvals.models import Decision, Message
 from approvals.ruling import is_reviewer, stop_of
-from approvals.standing import Standing, shown_status, standing_of
 from approvals.states import DecisionState, Outcome
-from approvals.status import Status
 from approvals.views.pane import waits_for
 from people.actors import Actor
 

@@ -9,12 +9,12 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST
 
 from approvals import nudges
+from approvals.deciding.withdraw import confirm_approval, settle_by_hand, withdraw_decision
 from approvals.errors import ActNotAllowed, ApprovalsError, VerdictNotAllowed
 from approvals.forms import SettleForm
-from approvals.looking import look_again
 from approvals.models import Decision
+from approvals.operating.looking import look_again
 from approvals.views.message import answer_with_message, back_to_message, find_message
-from approvals.withdraw import confirm_approval, settle_by_hand, withdraw_decision
 from common.pages import DeskRequest
 from people.actors import Actor
 

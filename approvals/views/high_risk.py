@@ -15,13 +15,13 @@ from django.views.decorators.http import require_http_methods
 
 from approvals import nudges
 from approvals.decide import give_verdict
+from approvals.deciding.refusals import note_refusal
 from approvals.desk.caution import Asked, HighRiskForm, serious_findings, what_to_type
 from approvals.errors import ApprovalsError
 from approvals.mirror import stored_content
 from approvals.models import Message
 from approvals.reading.addresses import address_lines
 from approvals.reading.thread import conversation_of
-from approvals.refusals import note_refusal
 from approvals.risk import Finding
 from approvals.ruling import ruling_for
 from approvals.states import Outcome

@@ -14,17 +14,17 @@ from django.views.decorators.http import require_POST, require_safe
 
 from approvals import nudges
 from approvals.decide import came_back
+from approvals.deciding.standing import how_lost, left_after_all, shown_status, standing_of, still_withdrawn
 from approvals.desk.claims import touch
 from approvals.desk.filters import Filters
 from approvals.desk.presets import PRESETS
 from approvals.forms import MessageForm, OpenedForm
-from approvals.looking import may_look
 from approvals.mirror import stored_content
 from approvals.models import Message
-from approvals.opening import note_opened, note_served
+from approvals.operating.looking import may_look
+from approvals.reading.opening import note_opened, note_served
 from approvals.reading.shown import letter_of
 from approvals.ruling import is_reviewer, ruling_for
-from approvals.standing import how_lost, left_after_all, shown_status, standing_of, still_withdrawn
 from approvals.states import DecisionState, Outcome
 from approvals.views.beside import beside_context, said_context
 from approvals.views.changes import changes_since, changes_since_sent_back

@@ -8,13 +8,13 @@ from django.http import HttpResponse, JsonResponse
 from django.utils import timezone
 from django.views.decorators.http import condition, require_safe
 
-from approvals.attention import attention_count
+from approvals.deciding.standing import shown_status
 from approvals.forms import PulseForm
-from approvals.freshness import freshness_for
 from approvals.models import Decision, Message
+from approvals.operating.attention import attention_count
 from approvals.querysets.queue import told_together
 from approvals.reading.thread import conversation_of
-from approvals.standing import shown_status
+from approvals.sync.freshness import freshness_for
 from approvals.views.listing import COUNTED_TABS, counted, newest_of, tab_counts
 from approvals.views.people_at import asked_count, people_at
 from common.pages import DeskRequest

@@ -8,6 +8,8 @@ from typing import Any
 
 from django.urls import reverse
 
+from approvals.deciding.standing import shown_status
+from approvals.deciding.status import Status
 from approvals.desk.filters import RISKS, Filters
 from approvals.desk.presence import Reader
 from approvals.models import Decision, Mailbox, Message, Snooze
@@ -15,9 +17,7 @@ from approvals.querysets import CLAIM_LASTS
 from approvals.querysets.queue import COUNTED
 from approvals.risk import RULES
 from approvals.risk.score import Score, score_of
-from approvals.standing import shown_status
 from approvals.states import DecisionState, MessageState
-from approvals.status import Status
 from approvals.views.pane import Expiry, expiry_of
 from people.actors import Actor
 

@@ -10,6 +10,8 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
+from approvals.deciding.standing import shown_status
+from approvals.deciding.status import Status
 from approvals.desk.places import read_place
 from approvals.desk.weights import may_weigh, weigh
 from approvals.errors import ActNotAllowed
@@ -19,8 +21,6 @@ from approvals.querysets.hits import hits_by_rule, hits_of
 from approvals.querysets.queue import place_of
 from approvals.risk import RULES, Rule, restored
 from approvals.risk.score import level_of, points_of
-from approvals.standing import shown_status
-from approvals.status import Status
 from common.pages import DeskRequest
 from people.actors import Actor
 

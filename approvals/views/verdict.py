@@ -15,11 +15,11 @@ from django.views.decorators.http import require_POST, require_safe
 
 from approvals import nudges
 from approvals.decide import give_verdict, undo_decision
+from approvals.deciding.refusals import note_refusal
 from approvals.desk.presets import with_preset
 from approvals.errors import AlreadyDecided, ApprovalsError, VerdictNotAllowed
 from approvals.forms import MessageForm, VerdictForm
 from approvals.models import Message
-from approvals.refusals import note_refusal
 from approvals.views.decided import just_decided
 from approvals.views.listing import counted, cut, filters_of, next_in
 from approvals.views.message import answer_with_message, back_to_message, find_message

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from approvals import asking
+from approvals.sync import asking
 from tests.standin import multimail
 
 

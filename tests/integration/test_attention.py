@@ -11,8 +11,8 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from alerts.models import Destination
-from approvals.attention import attention_count, attention_for
 from approvals.models import Connection, Decision, Message, Verdict, WebhookEvent
+from approvals.operating.attention import attention_count, attention_for
 from audit.models import Entry
 from common.nudge import flush
 from dashboard.models import Tick

@@ -14,7 +14,7 @@ from django.db.models.functions import Now
 from approvals import tasks
 from approvals.decide import give_verdict
 from approvals.models import Connection, Decision, Message
-from approvals.rooms import Rooms
+from approvals.sync.rooms import Rooms
 from tests.factories import NOW, make_connection, make_message, make_person, pending_row
 from tests.standin import multimail
 

@@ -11,7 +11,7 @@ from approvals import ingest
 from approvals.decide import give_verdict, undo_decision
 from approvals.errors import AlreadyDecided, ContentChanged, StaleDecision, VerdictNotAllowed
 from approvals.models import Decision, Verdict
-from approvals.opening import note_opened
+from approvals.reading.opening import note_opened
 from approvals.settle import advance, meet_reports
 from audit.models import Entry
 from common.postgres import clock

@@ -16,7 +16,7 @@ from django.db import connection as database
 from django.db.models.functions import Now
 
 from alerts.models import Destination
-from approvals import unsigned
+from approvals.intake import unsigned
 from approvals.models import Connection, Decision, Message
 from dashboard import foundations
 from dashboard.launch import data_folder

@@ -8,11 +8,11 @@ import pytest
 from django.db.models import F
 from django.db.models.functions import Now
 
-from approvals import retain
 from approvals.enclosed import fetch
 from approvals.errors import VerdictNotAllowed
 from approvals.execute import run_decision
 from approvals.models import Connection, EnclosedFile, Message, OpenedPart, Verdict
+from approvals.sync import retain
 from approvals.tasks import fetch_file, sweep
 from audit.models import Entry
 from tests.factories import NOW, make_connection, make_message, make_person, show_row

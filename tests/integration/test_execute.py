@@ -10,12 +10,12 @@ from django.db import connections, transaction
 from django.db.models.functions import Now
 
 from approvals import mirror, tasks
-from approvals.ending import end_with_error, end_with_success
+from approvals.deciding.ending import end_with_error, end_with_success
+from approvals.deciding.resolve import resolve
 from approvals.execute import abandon, run_decision, upstream_reason
 from approvals.forms import MAX_REASON, VerdictForm
 from approvals.models import Connection, Decision, Message
 from approvals.reconcile import read_everything
-from approvals.resolve import resolve
 from approvals.settle import meet_reports
 from audit.models import Entry
 from common import nudge

@@ -7,12 +7,12 @@ from django.db.models.functions import Now
 
 from approvals import tasks
 from approvals.decide import undo_decision
+from approvals.deciding.expire import expire_due
+from approvals.deciding.withdraw import withdraw_decision
 from approvals.errors import VerdictNotAllowed
 from approvals.execute import run_decision
-from approvals.expire import expire_due
 from approvals.models import Connection, Decision, Mailbox, Message
 from approvals.reconcile import read_everything
-from approvals.withdraw import withdraw_decision
 from audit.models import Entry
 from common.postgres import clock
 from policy import kill_switch

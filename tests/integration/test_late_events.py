@@ -11,7 +11,7 @@ from approvals import tasks
 from approvals.decide import give_verdict
 from approvals.models import Connection, Decision, Message, WebhookEvent
 from approvals.reconcile import ask_about
-from approvals.retain import forget_webhooks
+from approvals.sync.retain import forget_webhooks
 from audit.models import Entry
 from tests.factories import NOW, make_connection, make_message, pending_row
 from tests.standin import multimail
@@ -188,7 +188,7 @@ def test_sweep_asks_for_late_events(message, upstream, monkeypatch):
 
 
 def test_old_webhooks_are_forgotten_in_batches_and_newer_ones_stay(message, monkeypatch):
-    monkeypatch.setattr("approvals.retain.BATCH", 2)
+    monkeypatch.setattr("approvals.sync.retain.BATCH", 2)
     kept = WebhookEvent.objects.get()
     for number in range(5):
         old = WebhookEvent.objects.create(

@@ -3,8 +3,8 @@
 import pytest
 from django.db.models.functions import Now
 
+from approvals.deciding.status import status_of
 from approvals.models import Decision, Message
-from approvals.status import status_of
 from tests.factories import make_message
 
 pytestmark = pytest.mark.django_db

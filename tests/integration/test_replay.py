@@ -3,8 +3,8 @@
 import pytest
 
 from approvals.errors import ActNotAllowed, EventAlreadyHandled
+from approvals.intake.replay import dismiss_event, replay_event
 from approvals.models import Message, WebhookEvent
-from approvals.replay import dismiss_event, replay_event
 from audit.models import Entry
 from tests.factories import event_body, make_connection, make_person, post_event
 

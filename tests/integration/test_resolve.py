@@ -5,11 +5,11 @@ from datetime import timedelta
 import pytest
 from django.db.models.functions import Now
 
-from approvals import asking
+from approvals.deciding.resolve import resolve
+from approvals.deciding.withdraw import withdraw_decision
 from approvals.models import Connection, Decision, Message
 from approvals.reconcile import read_everything
-from approvals.resolve import resolve
-from approvals.withdraw import withdraw_decision
+from approvals.sync import asking
 from tests.factories import NOW, make_connection, make_message, pending_row
 from tests.integration.deciding import decide
 

@@ -5,12 +5,13 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.db.models.functions import Now
 
-from approvals import ingest, retain, tasks
+from approvals import ingest, tasks
 from approvals.decide import give_verdict
 from approvals.errors import ThreadMovedOn
 from approvals.models import Connection, Decision, Message, OpenedPart, Thread, ThreadLetter, Verdict
 from approvals.reading.fetch import freshen_thread, hear_of_letter, pause_after, read_thread
 from approvals.reading.thread import conversation_of, thread_of
+from approvals.sync import retain
 from audit.models import Entry
 from tests.factories import NOW, event_body, make_connection, make_message, make_person
 from tests.integration.deciding import decide

@@ -7,9 +7,9 @@ from django.db.models.functions import Now
 
 from approvals.decide import give_verdict
 from approvals.execute import run_decision
-from approvals.freshness import freshness_for
 from approvals.models import Connection, Decision, DecisionAttempt, Message
 from approvals.reconcile import hydrate, read_everything
+from approvals.sync.freshness import freshness_for
 from audit.models import Entry
 from tests.factories import NOW, make_message
 

@@ -12,8 +12,8 @@ from psycopg.errors import DeadlockDetected
 
 from alerts.models import Card, Delivery, Destination, Route
 from approvals import mirror
-from approvals.fetching import mirror_row
 from approvals.models import Message, WebhookEvent
+from approvals.sync.fetching import mirror_row
 from audit.models import Entry
 from tests.factories import event_body, make_connection, make_message, pending_row, post_event, show_row
 

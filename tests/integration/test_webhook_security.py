@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from alerts.models import Delivery, Destination, Route
 from alerts.planning import CARD_ACTIONS
-from approvals import senders, unsigned
+from approvals.intake import senders, unsigned
 from approvals.models import Connection, Message, WebhookEvent
 from audit.models import Entry
 from common import nudge
@@ -120,7 +120,7 @@ def test_security_line_03_remembered_secret_that_was_removed_works_no_longer_tha
     assert post_event(client, connection, event_body()).status_code == 200
     Connection.objects.filter(pk=connection.pk).update(webhook_secret="whsec_new")
     now = senders.time.monotonic()
-    monkeypatch.setattr("approvals.senders.time.monotonic", lambda: now + senders.KEEP_SECONDS)
+    monkeypatch.setattr("approvals.intake.senders.time.monotonic", lambda: now + senders.KEEP_SECONDS)
     assert post_event(client, connection, event_body()).status_code == 401
     assert WebhookEvent.objects.count() == 1
     assert senders.KEEP_SECONDS <= 2
@@ -334,7 +334,7 @@ def test_security_line_10_many_addresses_together_are_limited_for_one_connection
 
 def test_security_line_10_limits_hold_while_redis_is_away(client, connection, monkeypatch):
     nowhere = redis.Redis.from_url("unix:///nonexistent/redis.sock")
-    monkeypatch.setattr("approvals.unsigned.quick_redis", lambda: nowhere)
+    monkeypatch.setattr("approvals.intake.unsigned.quick_redis", lambda: nowhere)
     monkeypatch.setattr(unsigned, "FROM_ONE_ADDRESS", 3)
     assert [forge(client, connection).status_code for _ in range(5)] == [401, 401, 401, 429, 429]
     assert post_event(client, connection, event_body()).status_code == 200

@@ -8,12 +8,13 @@ from django.db.models import F
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 
-from approvals import asking, fetching, health, mirror, reconcile, tasks
+from approvals import mirror, reconcile, tasks
 from approvals.decide import give_verdict
 from approvals.execute import run_decision
-from approvals.freshness import freshness_of
 from approvals.models import Connection, Decision, Message, Revision
 from approvals.reconcile import hydrate, read_everything
+from approvals.sync import asking, fetching, health
+from approvals.sync.freshness import freshness_of
 from audit.models import Entry
 from tests.factories import NOW, make_connection, make_message, pending_row, show_row
 from tests.standin import multimail

@@ -5,14 +5,14 @@ from django.db import connections
 from django.db.models.functions import Now
 
 from approvals.decide import undo_decision
-from approvals.ending import end_with_success
+from approvals.deciding.ending import end_with_success
+from approvals.deciding.standing import shown_status
+from approvals.deciding.withdraw import confirm_approval, settle_by_hand, withdraw_decision
 from approvals.errors import AlreadyDecided, ContentChanged, VerdictNotAllowed
 from approvals.execute import run_decision
 from approvals.models import Connection, Decision, Message, Verdict
 from approvals.reconcile import read_everything
 from approvals.settle import ANOTHER_OF_OURS, LEFT_AFTER_ALL, WHICH_IS_NOT_TOLD
-from approvals.standing import shown_status
-from approvals.withdraw import confirm_approval, settle_by_hand, withdraw_decision
 from audit.models import Entry
 from common.postgres import clock
 from tests.factories import NOW, event_body, make_connection, make_message, make_person, pending_row, post_event

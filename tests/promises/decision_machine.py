@@ -9,7 +9,8 @@ from django.utils import timezone
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
-from approvals import decide, execute, expire, ingest, reconcile, resolve, withdraw
+from approvals import decide, execute, ingest, reconcile
+from approvals.deciding import expire, resolve, withdraw
 from approvals.models import Connection, Decision, Message
 from common.identifiers import crockford, uuid7
 from tests.factories import make_connection

@@ -7,10 +7,11 @@ from typing import Any, ClassVar
 from django.utils import timezone
 from hypothesis.stateful import RuleBasedStateMachine, invariant
 
-from approvals import decide, withdraw
+from approvals import decide
+from approvals.deciding import withdraw
+from approvals.deciding.status import status_of
 from approvals.errors import ApprovalsError
 from approvals.models import Connection, Decision, Message
-from approvals.status import status_of
 from people.models import Person
 from policy import kill_switch
 from policy.models import KillSwitch

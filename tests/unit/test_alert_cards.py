@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alerts.cards import AMBER, MAX_TITLE, CardFacts, cut, embed, escape, payload, triggered_by
-from approvals.status import Status
+from approvals.deciding.status import Status
 
 HELD = Status("Held", "amber", "Waiting for a decision")
 FACTS = CardFacts(

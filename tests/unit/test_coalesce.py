@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from approvals.coalesce import Coalesced, Late
+from approvals.sync.coalesce import Coalesced, Late
 
 
 class Slow:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from approvals.difference import difference
-from approvals.rewording import Effort, compare
+from approvals.reading.difference import difference
+from approvals.reading.rewording import Effort, compare
 from common.fingerprint import FIELDS, Attachment, Content, fingerprint
 
 LETTER = Content(

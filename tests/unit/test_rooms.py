@@ -4,8 +4,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from approvals import rooms
-from approvals.rooms import KEPT_FREE, Rooms
+from approvals.sync import rooms
+from approvals.sync.rooms import KEPT_FREE, Rooms
 
 READ, DECIDE = "tasks.hydrate", "tasks.execute_decision"
 

@@ -11,9 +11,9 @@ from django.db import DatabaseError
 from django.utils import timezone
 
 from alerts.models import Delivery, Destination
-from approvals import unsigned
-from approvals.attention import Stuck, attention_count, attention_for
+from approvals.intake import unsigned
 from approvals.models import Connection, Decision, Message
+from approvals.operating.attention import Stuck, attention_count, attention_for
 from common.postgres import clock
 from dashboard import foundations
 from dashboard.beats import silences

@@ -6,8 +6,8 @@ from uuid import UUID
 from django.core.management import BaseCommand, CommandError, CommandParser
 
 from approvals import nudges
-from approvals.fetching import retry_fetch
 from approvals.models import Message
+from approvals.sync.fetching import retry_fetch
 from common.postgres import clock
 from people.actors import Actor, Role, Scope
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import redis
 
-from approvals.senders import CHANGED
+from approvals.intake.senders import CHANGED
 from common.nudge import is_resting, quick_redis, rest
 
 WINDOW = 60

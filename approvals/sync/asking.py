@@ -14,11 +14,12 @@ from typing import Any
 from django.db.models import DurationField, ExpressionWrapper, F, Q
 from django.db.models.functions import Now
 
-from approvals import health, settle
-from approvals.coalesce import Coalesced, Late
-from approvals.health import ACTOR
+from approvals import settle
 from approvals.models import Connection, Message
 from approvals.states import MessageEvent, MessageState
+from approvals.sync import health
+from approvals.sync.coalesce import Coalesced, Late
+from approvals.sync.health import ACTOR
 from upstream import errors
 from upstream.client import WHOLE_TIMEOUT, Client, Pending
 

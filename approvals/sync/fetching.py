@@ -15,11 +15,11 @@ from django.db import DataError, transaction
 from django.db.models import F
 
 from approvals import mirror
-from approvals.asking import ACTOR
 from approvals.errors import ActNotAllowed
 from approvals.models import Connection, Message
 from approvals.querysets import FETCH_TRIES
 from approvals.states import MessageEvent, MessageState
+from approvals.sync.asking import ACTOR
 from audit.recording import record
 from common.logs import trace_id
 from people.actors import Actor, Role

@@ -11,11 +11,11 @@ from itertools import chain
 
 from django.urls import reverse
 
-from approvals.freshness import freshness_of
-from approvals.looking import may_look, readable_by
 from approvals.models import Connection, Decision, Message, WebhookEvent
-from approvals.stalling import stalled_groups
+from approvals.operating.looking import may_look, readable_by
+from approvals.operating.stalling import stalled_groups
 from approvals.states import DecisionState, MessageState, Outcome
+from approvals.sync.freshness import freshness_of
 from people.actors import Actor, Role
 
 # Of one kind so many are shown; the count tells of all.

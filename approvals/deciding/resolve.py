@@ -5,12 +5,13 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.db.models.functions import Now
 
-from approvals import asking, closing, mirror, settle
-from approvals.asking import ACTOR, Told
+from approvals import mirror, settle
 from approvals.errors import StaleDecision
 from approvals.models import Decision, Message
 from approvals.querysets import LET_GO, READS_THAT_PROVE
 from approvals.states import DecisionEvent, DecisionState, MessageState, Outcome
+from approvals.sync import asking, closing
+from approvals.sync.asking import ACTOR, Told
 from common.postgres import clock
 
 # Longer than MultiMail may take to finish a call that timed out here: only then does "still held" prove anything.

@@ -6,10 +6,10 @@ The commands check everything again; what is offered here only spares people a r
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from approvals.deciding.status import LEFT, Status, status_of
 from approvals.models import Decision, Message
 from approvals.settle import ANOTHER_OF_OURS, LEFT_AFTER_ALL, WHICH_IS_NOT_TOLD, is_told_by_hand
 from approvals.states import DecisionState, MessageState, Outcome
-from approvals.status import LEFT, Status, status_of
 
 _OPEN = (DecisionState.UNDONE, DecisionState.REFUSED)
 

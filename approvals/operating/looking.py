@@ -6,9 +6,9 @@ from uuid import UUID
 from django.db import transaction
 
 from approvals.errors import ActNotAllowed
-from approvals.fetching import retry_fetch
 from approvals.models import Connection, Message
 from approvals.querysets import FETCH_TRIES, ConnectionQuerySet
+from approvals.sync.fetching import retry_fetch
 from audit.recording import record
 from people.actors import Actor, Role
 

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from approvals.rewording import MAX_SHOWN, Effort, Piece, compare, disguises, shown
+from approvals.reading.rewording import MAX_SHOWN, Effort, Piece, compare, disguises, shown
 from approvals.showing.invisibles import Tally
 from common.fingerprint import FIELDS, Attachment, Content, normalise_address
 

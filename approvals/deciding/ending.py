@@ -10,9 +10,10 @@ from typing import Any
 from django.db import transaction
 from django.db.models.functions import Now
 
-from approvals import health, mirror, nudges, settle
+from approvals import mirror, nudges, settle
 from approvals.models import Decision, Message
 from approvals.states import DecisionEvent, DecisionState, MessageEvent, MessageState
+from approvals.sync import health
 from audit.recording import record
 from common.postgres import clock
 from courier.backoff import retry_after_attempt

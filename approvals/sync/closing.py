@@ -4,10 +4,11 @@ from datetime import datetime
 
 from django.db import transaction
 
-from approvals import filling, mirror, settle
-from approvals.asking import ACTOR, Told
+from approvals import mirror, settle
+from approvals.intake import filling
 from approvals.models import Message
 from approvals.states import DecisionState, MessageEvent, MessageState
+from approvals.sync.asking import ACTOR, Told
 from audit.recording import record
 
 _EVENTS = {
