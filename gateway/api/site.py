@@ -13,6 +13,7 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 from ninja.openapi.docs import Swagger
 from ninja.openapi.schema import OpenAPISchema
 
+from gateway import auditing
 from gateway.answers.base import Health, answer, documented
 from gateway.api import (
     accounts,
@@ -40,7 +41,9 @@ from gateway.api.flat import flat_router
 from gateway.errors import GatewayError, Invalid, InvalidKey, TooLarge, Unavailable
 from gateway.field_errors import sentence_of
 from gateway.middleware import too_large
+from gateway.models import ApiKey
 from gateway.parsing import StrictParser
+from gateway.schemas.fields import INJECTION
 
 log = logging.getLogger(__name__)
 
@@ -135,7 +138,20 @@ def _on_invalid(request: HttpRequest, error: ValidationError) -> JsonResponse:
         named, colon, _ = sentence.partition(": ")
         return _problem(Invalid(sentence, field=named if colon else ""))
     field = ".".join(path)
+    if first["type"] == INJECTION:
+        _note_injection(request, field)
     return _problem(Invalid(f"{field}: {sentence}", field=field))
+
+
+def _note_injection(request: HttpRequest, field: str) -> None:
+    """Record whose key tried to write a header of its own, without what it tried to write."""
+    key: ApiKey | None = getattr(request, "auth", None)
+    if key is None:
+        return
+    log.warning("header injection refused", extra={"key": key.pk, "field": field})
+    auditing.note_thing(
+        "header_injection.refused", account_id=key.account_id, kind="api_key", thing_id=key.pk, key=key, field=field
+    )
 
 
 @api.exception_handler(HttpError)

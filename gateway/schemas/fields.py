@@ -1,10 +1,12 @@
 """The kinds of fields that request bodies have, checked so that what is stored is sound. Unknown fields are ignored."""
 
 import json
+import re
 from datetime import datetime
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
+from pydantic_core import PydanticCustomError
 
 from gateway import ignored_fields
 from gateway.addresses import clean_address, clean_addresses
@@ -17,6 +19,9 @@ MAX_SUBJECT = 998
 MAX_BODY = 262_144
 MAX_METADATA_BYTES = 16 * 1024
 MAX_KEY = 200
+# The kind of error of text that would begin another header; whoever answers for it also notes who tried.
+INJECTION = "header_injection"
+_GOES_ON = re.compile(r"[\r\n]")
 
 
 def _few(value: object) -> object:
@@ -55,13 +60,25 @@ def _none_as_empty(value: object) -> object:
     return [] if value is None else value
 
 
+def _keeps_its_header(value: object) -> object:
+    """Refuse text that goes on in another line, where `Bcc:` may stand. Lists in one text may be broken at a comma."""
+    parts = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else ()
+    if any(isinstance(part, str) and _GOES_ON.search(part.strip()) for part in parts):
+        raise PydanticCustomError(INJECTION, "must be a single line without control characters.")
+    return value
+
+
 # Those before run from the last to the first.
 Addresses = Annotated[
-    list[str], BeforeValidator(clean_addresses), BeforeValidator(_few), BeforeValidator(_none_as_empty)
+    list[str],
+    BeforeValidator(clean_addresses),
+    BeforeValidator(_keeps_its_header),
+    BeforeValidator(_few),
+    BeforeValidator(_none_as_empty),
 ]
-Address = Annotated[str, AfterValidator(clean_address), Field(max_length=320)]
+Address = Annotated[str, AfterValidator(_keeps_its_header), AfterValidator(clean_address), Field(max_length=320)]
 OptionalAddress = Annotated[Address | None, BeforeValidator(lambda value: value or None)]
-Line = Annotated[str, AfterValidator(check_header_text)]
+Line = Annotated[str, AfterValidator(_keeps_its_header), AfterValidator(check_header_text)]
 Text = Annotated[str, Field(max_length=MAX_BODY)]
 Subject = Annotated[Line, AfterValidator(_short_subject)]
 Metadata = Annotated[dict[str, Any], AfterValidator(_small)]

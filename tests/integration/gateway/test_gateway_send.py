@@ -4,7 +4,8 @@ import base64
 
 import pytest
 
-from gateway.models import Email, IdempotencyRecord
+from gateway.auth import hash_key
+from gateway.models import ApiKey, AuditLogEntry, Email, IdempotencyRecord
 from gateway.modes import Mode
 from gateway.states import Status
 from tests.integration.gateway.world import World, add_key, events_of, make_world, move_on_everything
@@ -110,6 +111,33 @@ def test_send_bad_field_is_422_and_names_it(world: World, fields: dict[str, obje
     assert answer.json()["field"].startswith(field)
     assert isinstance(answer.json()["error"], str)
     assert not Email.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("fields", "field"),
+    [
+        ({"subject": "Hi\r\nBcc: evil@x.example"}, "subject"),
+        ({"subject": "Hi\nBcc: evil@x.example"}, "subject"),
+        ({"to": ["a@x.example\r\nBcc: evil@x.example"]}, "to"),
+        ({"reply_to": "a@x.example\r\nBcc: evil@x.example"}, "reply_to"),
+        ({"subject": "tab\x0bonly"}, ""),
+        ({"to": ["not an address"]}, ""),
+    ],
+)
+def test_case_9_header_injection_is_422_and_the_audit_log_says_whose_key_tried(
+    world: World, fields: dict[str, object], field: str
+):
+    assert world.send(**fields).status_code == 422
+    assert not Email.objects.exists()
+    noted = AuditLogEntry.objects.filter(action="header_injection.refused").select_related("actor_key")
+    told = [(one.actor_key.scopes, one.resource_id == one.actor_key_id, one.metadata) for one in noted]
+    sender = ApiKey.objects.by_hash(hash_key(world.keys["agent"]))
+    assert told == ([(sender.scopes, True, {"field": field})] if field else [])
+
+
+def test_send_list_of_recipients_may_be_broken_at_its_commas(world: World):
+    told = world.send(to="a@x.example,\n b@x.example").json()
+    assert Email.objects.get(pk=told["id"]).to == ["a@x.example", "b@x.example"]
 
 
 @pytest.mark.parametrize(
