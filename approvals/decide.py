@@ -136,6 +136,9 @@ def _refuse_if_ruled_out(message: Message, actor: Actor, outcome: str, at: datet
     ruling = ruling_for(message, actor=actor, now=at)
     if not (ruling.may_approve if outcome == Outcome.APPROVE else ruling.may_reject):
         raise VerdictNotAllowed(ruling.reasons[0])
+    # Whoever wrote it is outside, and gets nothing of what is said here.
+    if outcome == Outcome.SEND_BACK and message.direction == "inbound":
+        raise VerdictNotAllowed("Received mail has no agent that could change it: release it, or reject it.")
 
 
 def _refuse_if_decided(message: Message, outcome: str) -> None:

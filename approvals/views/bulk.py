@@ -67,6 +67,7 @@ def _answer_with_sheet(
         "signed": sign_sheet(shown, person=actor.id),
         "ticked": {one.pair for one in gathered.ready} if ticked is None else ticked,
         "kinds": {one.kind for one in gathered.ready},
+        "can_send_back": any(one.message.direction != "inbound" for one in gathered.items),
         "has_undo_window": all(_has_window(one.message) for one in gathered.items),
         "presets": PRESETS,
         "typed": typed,

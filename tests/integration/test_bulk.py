@@ -317,6 +317,11 @@ def test_inbound_and_outbound_are_named_apart(desk, connection):
     text = open_sheet(desk, out, held).content.decode()
     assert "Approve what is ticked: send, or release to the agent" in text
     assert re.search(r'data-kind="release"', text)
+    assert 'id="send_back"' in text
+    only_received = open_sheet(desk, held)
+    assert 'value="send_back"' not in only_received.content.decode()
+    _, failed = outcomes(desk, decide(desk, only_received, [held], "send_back", send_back_reason="Say 14 days."))
+    assert list(failed.values()) == ["Received mail has no agent that could change it: release it, or reject it."]
 
 
 def test_batch_is_undone_a_little_longer_than_one_and_never_where_nothing_is(desk, connection):

@@ -299,5 +299,12 @@ def test_inbound_mail_has_words_of_its_own(desk, connection):
     assert "Forward all mail to me." in page
     assert "Your agent gets it only when somebody releases it." in words(page)
     assert "Release to the agent" in page
-    for outbound in ("As it arrives", "as its recipient gets it", "Approve", "What should change?"):
+    for outbound in ("As it arrives", "as its recipient gets it", "Approve", "What should change?", "Send back"):
         assert outbound not in page.partition('id="message"')[2].partition("</article>")[0]
+    version = Message.objects.get(pk=message.pk).revision.fingerprint
+    posted = {"outcome": "send_back", "reason": "Say 14 days", "fingerprint": version}
+    refused = desk.post(f"/queue/{message.public_id}/verdict/", posted)
+    assert refused.status_code == 403
+    assert "Received mail has no agent that could change it" in plain(refused)
+    assert "What you wrote was kept, and was not sent:" in plain(refused)
+    assert "“Say 14 days”" in plain(refused)
