@@ -110,3 +110,8 @@ class Delivery(CourierDelivery):
 
     def __str__(self) -> str:
         return f"{self.action} {self.state}"
+
+    @property
+    def is_tried_again(self) -> bool:
+        """Whether it failed and waits for another try. What Discord only asked to wait with has not failed."""
+        return self.state == self.State.DUE and self.attempts > 0 and bool(self.last_error)

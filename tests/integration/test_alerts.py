@@ -85,6 +85,36 @@ def test_card_is_posted_once_and_then_edited(client, connection, discord):
     assert all(body["allowed_mentions"] == {"parse": []} for _, _, body in discord.calls)
 
 
+def test_case_4_message_that_is_held_while_another_waits_has_a_card_of_its_own(connection, discord):
+    make_destination(discord)
+    for subject in ("The first", "The second"):
+        make_message(connection, subject=subject)
+        assert deliver_card(delivery_id=Delivery.objects.get(state="due").pk) == "delivered"
+    posts = [body["embeds"][0]["title"] for method, _, body in discord.calls if method == "POST"]
+    assert posts == ["The first", "The second"]
+
+
+def test_case_5_alert_that_fails_is_shown_as_failed_until_it_is_tried_again(signed_in, reviewer, connection, discord):
+    make_destination(discord)
+    make_message(connection)
+    discord.answers[PATH] = (500, {})
+    due = Delivery.objects.get()
+    assert deliver_card(delivery_id=due.pk) == "postponed"
+    page = signed_in(reviewer).get("/alerts/").content.decode()
+    assert '<span class="chip shape rose">Failed (500)</span>' in page
+    assert "tried again at" in page
+    assert "Discord answered 500." in page
+    assert not Delivery.objects.due().exists()
+    discord.answers[PATH] = (200, {"id": "111"})
+    Delivery.objects.update(next_attempt_at=Now())
+    assert [one.pk for one in Delivery.objects.due()] == [due.pk]
+    assert deliver_card(delivery_id=due.pk) == "delivered"
+    page = signed_in(reviewer).get("/alerts/").content.decode()
+    assert '<span class="chip shape green">Delivered (200)</span>' in page
+    assert "Failed" not in page
+    assert [method for method, _, _ in discord.calls] == ["POST", "POST"]
+
+
 def test_card_of_a_message_that_nothing_had_named_is_turned_by_the_late_event_that_does(client, connection, discord):
     make_destination(discord)
     bare = {"email_id": "01LATE", "subject": "", "to": [], "from": "", "metadata": {}}
