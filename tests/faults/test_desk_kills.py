@@ -103,7 +103,7 @@ def killed(shared_desk):
     held="Where a call may have left: unknown, ended by reading; elsewhere it goes again by itself. One effect each.",
 )
 @pytest.mark.parametrize("point", POINTS)
-def test_worker_killed(desk, killed, point):
+def test_case_6_worker_killed_between_claim_and_answer_leaves_doubt_that_reading_ends(desk, killed, point):
     becomes, expected_calls, attempt = POINTS[point]
     held = killed[point]
     desk.mine.append(held)
