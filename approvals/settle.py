@@ -116,7 +116,7 @@ def meet_reports(message: Message, *, reported: str, reason: str, decided_by: st
     ended = message.decisions.ended_without_effect().named_in(reason).first() if reported == "approved" else None
     if ended:
         _tell_left_after_all(ended, actor)
-    claims = [one for one in decisions if _may_be_ours(one, reported, reason)]
+    claims = [one for one in decisions if _may_be_ours(one, reported, reason, decided_by)]
     # Where the report names none, the newest call that may have left is the likeliest; only one can have won.
     winner = max(claims, key=lambda one: one.pk, default=None)
     if winner:
@@ -157,13 +157,13 @@ def _tell_left_after_all(decision: Decision, actor: Actor) -> None:
     )
 
 
-def _may_be_ours(decision: Decision, reported: str, reason: str) -> bool:
+def _may_be_ours(decision: Decision, reported: str, reason: str, decided_by: str) -> bool:
     """Whether a report is of this decision: it names it, or meets a call of it that may have arrived and names none."""
     carries_reference = decision.reference in reason
     if reported == "cancelled":
         # Taken back after it was decided: scheduled mail can be.
         return carries_reference
-    may_have_arrived = decision.may_have_left and not _names_another(decision, reason)
+    may_have_arrived = decision.may_have_left and not _names_another(decision, reason, decided_by)
     return reported == report_expected(decision) and (carries_reference or may_have_arrived)
 
 
@@ -174,10 +174,13 @@ def _why_lost(reported: str, decided_by: str) -> str:
     return f"The message was {reported}{who} outside this desk first."
 
 
-def _names_another(decision: Decision, reason: str) -> bool:
-    """Whether a reason without this decision's reference tells of somebody else's."""
-    # Our gateway keeps a reason word for word; others may drop or shorten it.
-    return "countersign:" in reason or (bool(reason) and decision.message.connection.is_our_gateway)
+def _names_another(decision: Decision, reason: str, decided_by: str) -> bool:
+    """Whether a report whose reason lacks this decision's reference tells of somebody else's."""
+    if "countersign:" in reason:
+        return True
+    # Our gateway keeps a reason word for word and tells it wherever it tells who decided; each call of ours has one.
+    # Others may drop or shorten it, and a report that names neither was not told by whoever decided.
+    return bool(reason + decided_by) and decision.message.connection.is_our_gateway
 
 
 def meet_held(connection: Connection, *, upstream_ids: list[str], actor: Actor) -> None:

@@ -2,28 +2,37 @@
 
 import logging
 import sys
+from typing import Any
 
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
+from django.urls import reverse
 from django.views.decorators.csrf import requires_csrf_token
 
 log = logging.getLogger(__name__)
 
 
-def _error(request: HttpRequest, status: int, title: str, sentence: str) -> HttpResponse:
-    return render(request, "error.html", {"status": status, "title": title, "sentence": sentence}, status=status)
+def _error(request: HttpRequest, status: int, title: str, sentence: str, **more: Any) -> HttpResponse:
+    context = {"status": status, "title": title, "sentence": sentence, **more}
+    return render(request, "error.html", context, status=status)
+
+
+def _plain_error(status: int, title: str, sentence: str) -> HttpResponse:
+    """Answer without the request: what the frame of a page would look up may be just what is broken."""
+    context = {"status": status, "title": title, "sentence": sentence}
+    return HttpResponse(render_to_string("error.html", context), status=status)
 
 
 @requires_csrf_token
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """400: also a Host that is not in ALLOWED_HOSTS, where no page can be built."""
-    return HttpResponse(
-        "This request cannot be read. If you run this desk: the host name must stand in ALLOWED_HOSTS.\n",
-        status=400,
-        content_type="text/plain; charset=utf-8",
+    """400: also a Host that is not in ALLOWED_HOSTS, of which nothing may be believed."""
+    sentence = (
+        "Nothing was decided. Go back and try it again. If you run this desk: "
+        "the host name in the address must stand in ALLOWED_HOSTS."
     )
+    return _plain_error(400, "This request cannot be read", sentence)
 
 
 @requires_csrf_token
@@ -53,15 +62,26 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     )
 
 
+def only_pressed(request: HttpRequest) -> HttpResponse:
+    """405: the address of a button, opened as if it were a page; signing in anew can lead there."""
+    match = request.resolver_match
+    message = match.kwargs.get("public_id") if match else None
+    return _error(
+        request,
+        405,
+        "Only a button leads here",
+        "Nothing was decided by opening this address. Open the message or the queue, and press the button there.",
+        message=reverse("message", kwargs={"public_id": message}) if message else "",
+    )
+
+
 @requires_csrf_token
 def server_error(request: HttpRequest) -> HttpResponse:
     """500, or 503 while PostgreSQL does not answer: the log has the trace; nothing that was stored is lost."""
     is_away = isinstance(sys.exc_info()[1], OperationalError | InterfaceError)
     status, title = (503, "The database does not answer") if is_away else (500, "Something broke on our side")
     sentence = "Nothing that was stored is lost. Look at the state of the message before you try again."
-    # Without the request: what the frame of a page would look up may be just what is broken.
-    context = {"status": status, "title": title, "sentence": f"Reload the page in a moment. {sentence}"}
-    response = HttpResponse(render_to_string("error.html", context), status=status)
+    response = _plain_error(status, title, f"Reload the page in a moment. {sentence}")
     if is_away:
         response.headers["Retry-After"] = "10"
     return response

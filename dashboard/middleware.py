@@ -1,4 +1,4 @@
-"""What every answer of the desk carries: a trace id, and the headers that keep hostile content from acting."""
+"""What every answer of the desk carries: a trace id, the headers that keep hostile content from acting, and words."""
 
 import uuid
 from collections.abc import Callable
@@ -13,6 +13,7 @@ from django.utils.functional import SimpleLazyObject
 
 from common.addresses import client_address
 from common.logs import traced
+from dashboard import errors
 from people.actors import Actor
 from people.models import Person
 
@@ -58,6 +59,21 @@ class TraceMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         with traced(uuid.uuid4().hex[:16]):
             return self.get_response(request)
+
+
+class WordsMiddleware:
+    """Says in words what a browser would show as an empty page: that an address is a button's and no page."""
+
+    def __init__(self, get_response: Next) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        response = self.get_response(request)
+        if response.status_code != 405 or request.method != "GET":
+            return response
+        told = errors.only_pressed(request)
+        told.headers["Allow"] = response.headers["Allow"]
+        return told
 
 
 class ActorMiddleware:

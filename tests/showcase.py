@@ -70,6 +70,7 @@ class Showcase:
         self.model = model
         self.pages = {name: self._make(name, *_STATES[name]) for name in STATES}
         self.pages["crowded"] = self._crowded()
+        self.pages["broken"] = self._broken()
 
     def make_newcomer(self, like: str) -> str:
         """Make somebody who sees an empty mailbox only, with the password of the person of this address."""
@@ -164,6 +165,12 @@ class Showcase:
             f"INSERT INTO approvals_decision ({', '.join(expressions)}) VALUES ({', '.join(expressions.values())})",  # type: ignore[arg-type]
             parameters,
         )
+
+    def _broken(self) -> str:
+        """A message whose page cannot be made, as after a mistake of ours; no list of what waits leads to it."""
+        made, public_id = self._message(subject="Showcase: broken", state="cancelled", revision_id=None)
+        self._revise(made, content=json.dumps([]))
+        return f"/queue/{public_id}/"
 
     def _crowded(self) -> str:
         """A letter with much to say: long addresses, long words, many findings, many of everything."""

@@ -1,4 +1,6 @@
-"""Ends messages whose time is over: rejected upstream with that reason, never sent."""
+"""Ends messages whose time is over: rejected upstream with that reason, never sent. It never approves anything."""
+
+import logging
 
 from django.db import transaction
 
@@ -8,15 +10,29 @@ from approvals.models import Decision, Message
 from approvals.states import DecisionEvent
 from people.actors import worker
 
+log = logging.getLogger(__name__)
+
 ACTOR = worker("expiry")
 RULE = "expiry"
 _BATCH = 200
 
 
 def expire_due() -> int:
-    """Let the rule reject every held message whose time is over by the database's clock; return how many it took on."""
+    """Let the rule reject every held message whose time is over by the database's clock; return how many it took on.
+
+    Each by itself: one at which the rule fails stops no other. It stays overdue, which the desk lists as stuck.
+    """
     due = Message.objects.past_expiry(rule=RULE).select_related("connection")
-    return sum(_expire(message) for message in due[:_BATCH])
+    return sum(_try_to_expire(message) for message in due[:_BATCH])
+
+
+def _try_to_expire(message: Message) -> bool:
+    try:
+        return _expire(message)
+    except Exception:
+        # Whatever it is: no other message's time may wait for it.
+        log.exception("message not expired", extra={"email": message.upstream_id})
+        return False
 
 
 @transaction.atomic

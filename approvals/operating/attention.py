@@ -189,7 +189,8 @@ def _overdue(actor: Actor) -> Iterator[Stuck]:
             "overdue",
             f"{named(message)} should have been rejected, because its time is over",
             message.expires_at,
-            "The rule that does so has not come to it. Nobody can approve it any more.",
+            "The rule that does so has not come to it, or fails at it: the worker's log tells. Nobody can approve it "
+            "any more.",
             "Reject it yourself.",
             _open(actor, message, "Open it"),
             message,

@@ -73,6 +73,11 @@ def first_colour(value: str) -> Colour | None:
     return best[1] if best else None
 
 
+def is_named(word: str) -> bool:
+    """Whether this is the name of a colour."""
+    return word in _NAMED and word != "initial" or word in ("transparent", "currentcolor")
+
+
 def attribute_colour(value: str) -> str:
     """Return the CSS form of an old `color` or `bgcolor` attribute, which also allows hex digits without a #."""
     value = value.strip().lower()

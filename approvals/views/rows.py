@@ -84,6 +84,11 @@ class Row:
         return self.status.word == "Held"
 
     @property
+    def since(self) -> datetime:
+        """Since when it stands where it is: when it was decided here, or when MultiMail said what became of it."""
+        return self.decision.recorded_at if self.decision else self.message.changed_at
+
+    @property
     def is_over(self) -> bool:
         """Whether it needs nobody any more; what was withdrawn still does."""
         return not self.is_held and not (self.decision and self.decision.state == DecisionState.WITHDRAWN)

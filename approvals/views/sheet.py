@@ -77,7 +77,8 @@ def sheet_context(
     if way.name == "text":
         context["stretch"] = stretch_of(letter.text, page=way.page)
     elif way.name == "rendered":
-        context["twin"] = stretch_of(letter.text, page=1, size=TWIN)
+        # As it is read: signs of Markdown are not what leaves, and text that is hidden has its box in words.
+        context["twin"] = stretch_of(letter.read or letter.text, page=1, size=TWIN)
     elif way.name == "source":
         context["sources"] = source_of(content, page=way.page)
     elif way.name == "headers":

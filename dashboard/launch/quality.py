@@ -57,18 +57,24 @@ def test(arguments: list[str]) -> int:
     chosen = [argument for argument in arguments if argument != "--all"]
     ensure_chromium()
     ensure_spin()
-    checked = 0 if chosen else check([])
-    marks = [] if everything else ["-m", _RARE]
+    status = 0 if chosen else check([])
     # More than there are processors: the tests of the running product mostly wait for it.
     processes = str(min((os.cpu_count() or 2) + 2, 8))
+    spread = ["-n", processes, "--dist", "loadgroup"]
+    if everything and not chosen:
+        # By itself: what it measures the product against is its own load.
+        status = _pytest(["-m", "soak"]) or status
+        return _pytest([*spread, "-m", "not soak"]) or status
     # Later options win, so `-n 0` or another -m among the arguments does what one expects.
-    options = ["-p", "tests.cluster", "-n", processes, "--dist", "loadgroup", *marks]
-    command = [str(PYTHON), "-m", "pytest", *options, *chosen]
+    return _pytest([*spread, *([] if everything else ["-m", _RARE]), *chosen]) or status
+
+
+def _pytest(options: Sequence[str]) -> int:
     sys.stdout.flush()
+    command = [str(PYTHON), "-m", "pytest", "-p", "tests.cluster", *options]
     # Else every test process would compile all tests anew, also where the caller keeps Python from keeping them.
     environment_of_tests = _environment({"PYTHONDONTWRITEBYTECODE": ""})
-    tested = subprocess.run(command, cwd=ROOT, env=environment_of_tests, check=False).returncode
-    return tested or checked
+    return subprocess.run(command, cwd=ROOT, env=environment_of_tests, check=False).returncode
 
 
 def screenshots(arguments: list[str]) -> int:

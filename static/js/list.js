@@ -40,10 +40,15 @@
     const isHeld = word === "Held";
     const hasEnded = word === "Rejected" || word === "Sent back";
     const isBack = isHeld && (action === "decision.refused" || chip.textContent.trim() === "Held again");
+    const said = item.querySelector("[data-detail]");
+    const words = isHeld ? "" : detail;
+    const when = item.querySelector("[data-when]");
+    if (isHeld) when.replaceChildren();
+    else if (chip.textContent.trim() !== word || said.textContent !== words) when.replaceChildren(justNow());
     chip.textContent = isBack ? "Held again" : word;
     chip.className = `chip shape ${tone}${hasEnded ? " ended" : ""}`;
     chip.hidden = isHeld && !isBack;
-    item.querySelector("[data-detail]").textContent = isHeld ? "" : detail;
+    said.textContent = words;
     // What was withdrawn and may still take effect waits for somebody as well.
     const waits = isHeld || word.startsWith("May still");
     item.classList.toggle("done", !waits && list().dataset.tab === "waiting");
@@ -155,6 +160,13 @@
     const time = document.createElement("time");
     const utc = new Date(at).toISOString();
     Object.assign(time, { dateTime: utc, title: `${utc.slice(0, 10)} ${utc.slice(11, 19)} UTC`, textContent: `${utc.slice(11, 19)} UTC` });
+    return time;
+  }
+
+  function justNow() {
+    const time = timeOf(Date.now());
+    time.dataset.live = "ago";
+    time.textContent = "just now";
     return time;
   }
 

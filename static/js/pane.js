@@ -14,14 +14,15 @@
   let soon = 0;
   let asked = 0;
   let unsent = null;
+  let missed = false;
 
   /* What the desk itself wrote into a field is no loss; what it handed back after a refusal was typed by somebody. */
   const isTyped = (field) => Boolean(field.value.trim()) && (field.value !== field.defaultValue || "typed" in field.dataset);
   const reasons = () => [...document.querySelectorAll("#decide textarea")];
 
-  function hasTyped() {
-    const isChosen = Boolean(document.querySelector("#decide .why[open] [name=preset]:checked:not([value=''])"));
-    return isChosen || reasons().some((field) => isTyped(field) || field === document.activeElement);
+  /* Words in a field, and what was opened to choose from: a reason, a time to put it off to, whom to take it from. */
+  function isInHand() {
+    return Boolean(document.querySelector("#decide details[open], #ask-title")) || reasons().some(isTyped);
   }
 
   /* Once for each version that is shown: the note in the ledger that it was on this person's screen. */
@@ -61,7 +62,7 @@
     if (!pane().hasAttribute("data-moving")) return;
     const seconds = Number(document.querySelector("#decide [data-seconds]")?.dataset.seconds ?? 0);
     const pause = document.body.dataset.stream === "open" ? 6000 : 2000;
-    following = setTimeout(() => (document.hidden || hasTyped() ? follow() : refresh()), seconds * 1000 + pause);
+    following = setTimeout(() => (document.hidden || isInHand() ? follow() : refresh()), seconds * 1000 + pause);
   }
 
   async function refresh() {
@@ -89,6 +90,13 @@
     soon = setTimeout(() => (isAsking ? refreshSoon() : refresh()), 60);
   }
 
+  function refreshWhenFree() {
+    missed = isInHand();
+    if (missed) return;
+    if (news) news.waits = false;
+    refreshSoon();
+  }
+
   /* Paint an answer over the pane; false when it has to be swapped in whole, because another letter is in it.
 
      A letter that changed is never put under the reader's eyes unasked: the page says so and offers to show it. */
@@ -99,7 +107,7 @@
     if (isThis && !same && pane().dataset.fingerprint && !next.querySelector("#changed")) {
       // Who has decided waits for the outcome: that the change has ended the decision is not left behind a button.
       const isOver = pane().hasAttribute("data-moving") && !("moving" in next.dataset);
-      if (isOver && !hasTyped()) loadChanges(pane().dataset.fingerprint);
+      if (isOver && !isInHand()) loadChanges(pane().dataset.fingerprint);
       else showChanged();
       return true;
     }
@@ -200,21 +208,20 @@
     else hear(hint);
   });
 
-  /* Something happened to the message; a reader who is typing is told, and the page is left as it is. */
+  /* Something happened to the message; who has something in hand is told, and the page left until they are done. */
   function hear({ word, tone = "blue", detail = "" }) {
-    const waits = hasTyped();
     if (!isMine && !news?.since && word !== "Held" && word !== pane().dataset.word) {
       const said = detail && detail !== pane().dataset.detail ? detail : word;
-      news = { text: `${said} just now`, tone, waits };
+      news = { text: `${said} just now`, tone, waits: isInHand() };
       showNews();
       emit("desk:say", news.text);
     }
-    if (!waits) refreshSoon();
+    refreshWhenFree();
   }
 
   // What is leaving waits from now on, or goes at last.
   document.addEventListener("desk:stopped", () => {
-    if (pane()?.hasAttribute("data-moving") && !hasTyped()) refreshSoon();
+    if (pane()?.hasAttribute("data-moving")) refreshWhenFree();
   });
 
   // The pulse knows of the open message too: a page whose stream is not there learns by it.
@@ -224,7 +231,7 @@
     if (fingerprint && open.fingerprint !== fingerprint) showChanged();
     else if (open.fingerprint !== fingerprint || open.word !== word) hear(open);
     // A letter came into the thread while nobody listened.
-    else if (open.late !== pane().dataset.late && !hasTyped()) refreshSoon();
+    else if (open.late !== pane().dataset.late) refreshWhenFree();
   });
 
   // The hint of one's own verdict may be faster than its answer: it is no news.
@@ -284,8 +291,9 @@
     if (paint(text)) focusNotice();
     else window.htmx.swap("#message", text, { swapStyle: "outerHTML" });
   });
-  document.addEventListener("desk:repaint", ({ detail: text }) => { if (!hasTyped()) paint(text, { keeps: true }); });
-  document.addEventListener("desk:recheck", () => { if (!hasTyped()) refreshSoon(); });
+  document.addEventListener("desk:repaint", ({ detail: text }) => { if (!isInHand()) paint(text, { keeps: true }); });
+  document.addEventListener("desk:recheck", refreshWhenFree);
+  document.addEventListener("toggle", ({ target }) => { if (missed && !target.open && target.closest?.("#decide")) refreshWhenFree(); }, true);
 
   if (pane()?.dataset.message) {
     painted();

@@ -22,6 +22,8 @@ PAGES = {
     "keys": "/people/me/keys/",
     "not-found": "/nothing/here/",
 }
+# What went wrong, by the status that the browser complains of.
+ERRORS = {"404": "/nothing/here/", "405": "{held}verdict/", "500": "{broken}"}
 # The rest of what a person can look at: tabs, orders, and a message in each state.
 MORE = {
     **{f"tab {tab}": f"/queue/?tab={tab}" for tab in ("mine", "leaving", "unknown", "failed", "done")},
@@ -29,4 +31,5 @@ MORE = {
     "by risk": "/queue/?order=riskiest",
     "sent-back": "{sent back}",
     **{f"message {state}": f"{{{state}}}" for state in STATES},
+    **{f"error {status}": path for status, path in ERRORS.items()},
 }

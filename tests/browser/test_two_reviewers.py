@@ -192,6 +192,20 @@ def test_message_put_off_by_key_is_marked_and_the_next_one_opens(two, message, p
     expect(page.locator(f'.put-off-row[action*="{message}"]')).to_have_count(0)
 
 
+def test_menu_that_is_open_stays_open_and_the_pane_catches_up_when_it_is_closed(two, message, product):
+    page, _ = two
+    open_message(page, message)
+    page.keyboard.press("s")
+    expect(page.locator("#snooze button").first).to_be_focused()
+    fingerprint = page.locator("#message").get_attribute("data-fingerprint")
+    assert product.reviewer("REVIEWER2").decide(message, "approve", fingerprint).status_code == 302
+    expect(page.locator("#message-notes [data-news]")).to_contain_text("Approved by Ben Okafor", timeout=SOON)
+    expect(page.locator("#snooze button").first).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.locator("#decide [data-key=a]")).to_have_count(0, timeout=SOON)
+    expect(page.locator("#decide")).to_contain_text("Ben Okafor")
+
+
 def test_time_zone_of_the_browser_counts_where_nobody_chose_one(open_page, signed_in, product, message):
     page = open_page(storage_state=signed_in, timezone_id="Asia/Tokyo")
     page.goto(f"{product.known['DASHBOARD_URL']}/queue/{message}/")

@@ -3,8 +3,10 @@
 import threading
 import time
 from datetime import timedelta
+from importlib import import_module
 
 import pytest
+from django.apps import apps
 from django.db import connection as db
 from django.db import connections, transaction
 from django.db.models.functions import Now
@@ -140,6 +142,23 @@ def test_late_event_that_names_a_message_without_a_card_makes_none(client, conne
     post_event(client, connection, event_body(email_id="01LATE"))
     monkeypatch.setattr("alerts.planning.PATIENCE", timedelta(0))
     assert (plan_missed(), Card.objects.count()) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    ("actions", "since"),
+    [
+        (["message.held"], ["message.held", "message.named"]),
+        (["decision.superseded"], ["decision.superseded", "message.named", "decision.without_effect"]),
+        (list(CARD_ACTIONS), list(CARD_ACTIONS)),
+        ([], []),
+    ],
+    ids=["held", "superseded", "all", "none"],
+)
+def test_route_of_before_is_told_of_the_acts_that_turn_cards_since(discord, actions, since):
+    make_destination(discord)
+    Route.objects.update(actions=actions)
+    import_module("alerts.migrations.0003_acts_that_turn_cards").complete(apps, None)
+    assert Route.objects.get().actions == since
 
 
 def test_card_of_mail_that_left_after_all_says_so_whatever_was_decided_since(client, connection, discord, reviewer):

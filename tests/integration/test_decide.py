@@ -10,7 +10,7 @@ from django.db import connection as db
 from approvals import ingest
 from approvals.decide import give_verdict, undo_decision
 from approvals.errors import AlreadyDecided, ContentChanged, StaleDecision, VerdictNotAllowed
-from approvals.models import Decision, Verdict
+from approvals.models import Connection, Decision, Verdict
 from approvals.reading.opening import note_opened
 from approvals.settle import advance, meet_reports
 from audit.models import Entry
@@ -174,23 +174,29 @@ def test_worker_that_wakes_up_late_cannot_overwrite_a_newer_attempt(connection, 
 
 
 @pytest.mark.parametrize(
-    ("reported", "reason", "may_have_left", "state"),
+    ("reported", "reason", "who", "at_our_gateway", "hosted"),
     [
-        ("approved", "{reference}", True, "applied"),
-        ("approved", "", True, "applied"),
-        ("approved", "[countersign:SOMEBODYEL]", True, "superseded"),
-        ("approved", "Fine by me", True, "superseded"),
-        ("rejected", "{reference}", True, "superseded"),
-        ("rejected", "", True, "superseded"),
+        ("approved", "{reference}", "key_desk", "applied", "applied"),
+        # What tells neither reason nor name was shortened on its way, whoever sent it.
+        ("approved", "", "", "applied", "applied"),
+        # Our gateway tells every reason, and each call of ours has one; hosted MultiMail may drop it.
+        ("approved", "", "key_other", "superseded", "applied"),
+        ("approved", "Fine by me", "", "superseded", "applied"),
+        ("approved", "[countersign:SOMEBODYEL]", "", "superseded", "superseded"),
+        ("rejected", "{reference}", "", "superseded", "superseded"),
+        ("rejected", "", "", "superseded", "superseded"),
     ],
 )
-def test_report_settles_a_running_call(connection, reviewer, reported, reason, may_have_left, state):
-    decision = decide(make_message(connection), reviewer).decision
-    Decision.objects.filter(pk=decision.pk).update(state="calling", attempt=1, may_have_left=may_have_left)
-    decision.refresh_from_db()
-    reason = reason.format(reference=f"[countersign:{decision.reference}]")
-    meet_reports(decision.message, reported=reported, reason=reason, decided_by="", actor=worker("sync"))
-    assert Decision.objects.get().state == state
+def test_report_settles_a_running_call(connection, reviewer, reported, reason, who, at_our_gateway, hosted):
+    for is_our_gateway, state in ((True, at_our_gateway), (False, hosted)):
+        Connection.objects.update(is_our_gateway=is_our_gateway)
+        decision = decide(make_message(connection), reviewer).decision
+        Decision.objects.filter(pk=decision.pk).update(state="calling", attempt=1, may_have_left=True)
+        decision = Decision.objects.select_related("message__connection", "revision").get(pk=decision.pk)
+        said = reason.format(reference=f"[countersign:{decision.reference}]")
+        meet_reports(decision.message, reported=reported, reason=said, decided_by=who, actor=worker("sync"))
+        decision.refresh_from_db()
+        assert (is_our_gateway, decision.state) == (is_our_gateway, state)
 
 
 def test_decision_elsewhere_supersedes_one_that_still_waits(client, connection, reviewer):

@@ -3,9 +3,10 @@
 import re
 
 import pytest
+from django.test import Client
 from django.urls import get_resolver, reverse
 
-from approvals.models import SavedView
+from approvals.models import Revision, SavedView
 from people.models import Person
 from policy.models import KillSwitch
 from tests.factories import make_connection, make_message, make_person
@@ -129,6 +130,34 @@ def test_every_answer_carries_the_browsers_rules_and_names_no_asset_from_elsewhe
 def test_errors_carry_them_too(client, path):
     answer = client.get(path)
     assert answer.status_code in (400, 404)
+    check_headers(answer)
+
+
+# By status: its title, and how somebody comes to see it. That of 503 belongs to the faults: PostgreSQL has to be away.
+WRONG = {
+    400: ("This request cannot be read", lambda client, path: client.get(path, headers={"Host": "evil.example"})),
+    403: ("This form is too old", lambda client, path: client.post(f"{path}verdict/")),
+    404: ("Nothing here", lambda client, path: client.get("/nothing/here/")),
+    405: ("Only a button leads here", lambda client, path: client.get(f"{path}verdict/")),
+    500: ("Something broke on our side", lambda client, path: client.get(path)),
+}
+
+
+@pytest.mark.parametrize("status", WRONG)
+def test_error_page_says_what_is_wrong_and_leads_on(connection, reviewer, status):
+    message = make_message(connection)
+    client = Client(enforce_csrf_checks=True, raise_request_exception=False)
+    client.force_login(reviewer, backend="allauth.account.auth_backends.AuthenticationBackend")
+    if status == 500:
+        Revision.objects.filter(pk=message.revision_id).update(content=[])
+    title, ask = WRONG[status]
+    answer = ask(client, f"/queue/{message.public_id}/")
+    page = answer.content.decode()
+    assert (answer.status_code, re.findall("<h1>(.*?)</h1>", page)) == (status, [title])
+    assert len(re.search(r"data-sentence>([^<]+)<", page)[1]) > 40
+    assert 'href="/queue/"' in page
+    assert (f'href="/queue/{message.public_id}/"' in page) == (status == 405)
+    assert "css/pages.css" in page
     check_headers(answer)
 
 

@@ -134,19 +134,20 @@ def test_message_absent_twice_is_decided_by_nobody_knows_whom(connection, messag
 
 
 @pytest.mark.parametrize(
-    ("outcome", "reason", "state"),
+    ("outcome", "reason", "who", "state"),
     [
-        ("approve", "[countersign:{reference}]", "applied"),
-        ("approve", "", "applied"),
-        ("approve", "[countersign:SOMEBODYEL]", "superseded"),
-        ("reject", "", "superseded"),
+        ("approve", "[countersign:{reference}]", "The desk's key", "applied"),
+        ("approve", "", "", "applied"),
+        ("approve", "", "Ben", "superseded"),
+        ("approve", "[countersign:SOMEBODYEL]", "Ben", "superseded"),
+        ("reject", "", "Ben", "superseded"),
     ],
 )
-def test_word_of_our_gateway_ends_the_doubt_at_the_first_read(upstream, reviewer, outcome, reason, state):
+def test_word_of_our_gateway_ends_the_doubt_at_the_first_read(upstream, reviewer, outcome, reason, who, state):
     message = make_message(make_connection(api_url=upstream.url))
     decision = doubt(message, reviewer, outcome)
     reason = reason.format(reference=decision.reference)
-    upstream.holds(status="sent", decision="approved", decided_by="Ben", reason=reason)
+    upstream.holds(status="sent", decision="approved", decided_by=who, reason=reason)
     assert look(decision) == state
     assert Message.objects.get().state == "sent"
 

@@ -11,7 +11,9 @@ from django.db.models.functions import Now
 
 from approvals import tasks
 from approvals.models import Decision, Message
+from approvals.operating.attention import attention_for
 from common.nudge import flush
+from common.postgres import clock
 from tests.factories import make_message
 
 pytestmark = pytest.mark.django_db
@@ -40,7 +42,7 @@ def abandoned(connection, person, reference):
 
 def overdue(connection):
     message = make_message(connection)
-    Message.objects.filter(pk=message.pk).update(expires_at=Now() - timedelta(minutes=1))
+    Message.objects.filter(pk=message.pk).update(expires_at=Now() - timedelta(minutes=2))
     return message
 
 
@@ -51,13 +53,13 @@ def test_sweep_does_its_other_duties_when_one_fails(
     broker = redis.Redis.from_url(settings.REDIS_URL)
     broker.delete("sync")
     decision, message = abandoned(connection, reviewer, "R1"), make_message(connection, hydrated=False)
-    overdue(connection)
-    refuse("NEW.rule = 'expiry'")
+    with database.cursor() as cursor:
+        cursor.execute("ALTER TABLE approvals_snooze RENAME TO away")
     with django_capture_on_commit_callbacks(execute=True):
-        assert tasks.sweep() == "swept, but for: expired"
-    assert [record.duty for record in caplog.records if record.message == "duty of the sweep failed"] == ["expired"]
+        assert tasks.sweep() == "swept, but for: put off"
+    assert [record.duty for record in caplog.records if record.message == "duty of the sweep failed"] == ["put off"]
     decision.refresh_from_db()
-    assert (decision.state, Decision.objects.filter(rule="expiry").count()) == ("unknown", 0)
+    assert decision.state == "unknown"
     flush()
     sent = [json.loads(raw)["headers"] for raw in broker.lrange("sync", 0, -1)]
     broker.delete("sync")
@@ -69,8 +71,19 @@ def test_sweep_does_its_other_duties_when_one_fails(
 def test_sweep_takes_up_the_other_abandoned_when_one_cannot_be_written(connection, reviewer):
     first, second = (abandoned(connection, reviewer, reference) for reference in ("R1", "R2"))
     refuse("NEW.reference = 'R1'")
-    late = overdue(connection)
     assert tasks.sweep() == "swept"
     states = dict(Decision.objects.values_list("pk", "state"))
     assert (states[first.pk], states[second.pk]) == ("calling", "unknown")
-    assert late.decisions.get().rule == "expiry"
+
+
+def test_sweep_expires_the_others_when_one_cannot_be_written_and_that_one_is_seen(connection, reviewer, caplog):
+    before, stuck, after = (overdue(connection) for _ in range(3))
+    refuse(f"NEW.rule = 'expiry' AND NEW.message_id = {stuck.pk}")
+    assert tasks.sweep() == "swept"
+    assert [message.decisions.count() for message in (before, stuck, after)] == [1, 0, 1]
+    told = [record for record in caplog.records if record.message == "message not expired"]
+    assert [(record.email, "cannot be written" in str(record.exc_info[1])) for record in told] == [
+        (stuck.upstream_id, True)
+    ]
+    [listed] = [one for one in attention_for(reviewer.actor(surface="web"), clock()) if one.kind == "overdue"]
+    assert (listed.message, listed.act.label) == (stuck, "Open it")

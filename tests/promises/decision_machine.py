@@ -18,6 +18,7 @@ from tests.promises.decision_steps import DOUBT, OPEN, DecisionSteps
 from tests.promises.decision_worker import Worker
 
 SWITCH = ("pull", "release", "release")
+ELSEWHERE = ("approve", "approve silently", "reject")
 ROUNDS = 12
 pick = st.integers(0, 7)
 outcome = st.sampled_from(["approve", "approve", "reject", "send_back"])
@@ -59,11 +60,13 @@ class DecisionMachine(DecisionSteps):
         elif what == "tell":
             self.settle_by_hand(message)
 
-    @rule(which=pick, what=st.sampled_from([*["nothing"] * 3, "change", "approve", "reject", "expire", *SWITCH]))
+    @rule(which=pick, what=st.sampled_from([*["nothing"] * 3, "change", *ELSEWHERE, "expire", *SWITCH]))
     def something_else_happens(self, which: int, what: str) -> None:
         message = self.message(which)
-        if what in ("approve", "reject"):
-            self.world.carry_out({"email_id": message.upstream_id, "action": what, "reason": "elsewhere"})
+        if what in ELSEWHERE:
+            action, _, is_silent = what.partition(" ")
+            reason = "" if is_silent else "elsewhere"
+            self.world.carry_out({"email_id": message.upstream_id, "action": action, "reason": reason})
         elif what == "change" and message.upstream_id not in self.world.decided:
             self.world.rows[message.upstream_id]["subject"] = f"Changed {which % 2}"
         elif what == "expire":

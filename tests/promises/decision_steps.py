@@ -80,6 +80,7 @@ class DecisionSteps(RuleBasedStateMachine):
                 assert self.took_effect(decision), "shown as applied, and it was not"
             if decision.state == "superseded":
                 assert decision.message.upstream_id in self.world.decided
+                assert not self.took_effect(decision), "shown as somebody else's, and it was ours"
         assert all(count == 1 for count in live.values())
         self.free = [message for message in self.messages() if message.state == "held" and message.pk not in live]
 
