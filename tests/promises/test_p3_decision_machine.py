@@ -42,13 +42,18 @@ def test_decisions_hold_in_many_more_histories(machine):
     run(machine, max_examples=60, stateful_step_count=50, print_blob=True)
 
 
-@pytest.mark.parametrize("trouble", ["silent", "forgets"])
-def test_later_webhook_of_somebody_elses_approval_is_not_taken_for_ours(machine, trouble):
-    """A history that the machine found: the webhook that names who decided is late, and MultiMail does not tell."""
+@pytest.mark.parametrize(
+    ("what", "trouble"), [("approve", "silent"), ("approve", "forgets"), ("approve silently", "")], ids=str
+)
+def test_later_webhook_of_somebody_elses_approval_is_not_taken_for_ours(machine, what, trouble):
+    """A history that the machine found: the webhook that names who decided is late, and MultiMail does not tell.
+
+    Or it tells who, and that they gave no reason.
+    """
     state = machine()
     try:
         state.begin(repeats=True, outcomes=("approve", "approve"), calls=True)
-        state.something_else_happens(which=0, what="approve")
+        state.something_else_happens(which=0, what=what)
         # It says that the message was sent, and not by whose decision.
         state.webhook_arrives(which=3)
         state.answer_call(which=0, how="500")
