@@ -100,10 +100,10 @@ class DeskRig(Records):
         self.note(who, outcome, upstream_id=held.upstream_id, status=answer.status_code)
         return answer.status_code
 
-    def decide_elsewhere(self, held: Held, action: str) -> requests.Response:
+    def decide_elsewhere(self, held: Held, action: str, reason: str = "decided elsewhere") -> requests.Response:
         """Decide at the gateway itself, as MultiMail's own page would."""
         self.decided_elsewhere.add(held.upstream_id)
-        body = {"email_id": held.upstream_id, "action": action, "reason": "decided elsewhere"}
+        body = {"email_id": held.upstream_id, "action": action, "reason": reason}
         answer = self.product.call("POST", "/v1/oversight/decide", key="OVERSIGHT_KEY", json=body)
         self.note("elsewhere", action, upstream_id=held.upstream_id, status=answer.status_code)
         return answer

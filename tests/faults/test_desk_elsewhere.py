@@ -52,6 +52,16 @@ def test_decided_elsewhere_while_ours_waits_is_not_called(desk, slowly, action):
     assert decision["explanation"] in desk.ana.get(f"/queue/{held.id}/").text
 
 
+def test_approval_elsewhere_without_a_word_is_not_taken_for_our_call_that_never_arrived(desk):
+    held = desk.hold()
+    with desk.upstream.fault(wire.cut_before, DECIDE, held.upstream_id, times=1):
+        assert desk.decide(held) == 302
+        desk.wait_for_decision(held, "unknown")
+    assert desk.decide_elsewhere(held, "approve", reason="").status_code == 200
+    assert "outside this desk" in desk.wait_for_decision(held, "superseded")["explanation"]
+    assert calls(desk, held) == 1
+
+
 @pytest.mark.fault(
     8,
     injected="As above, and MultiMail's webhook of it is lost.",
