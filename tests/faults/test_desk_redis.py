@@ -48,6 +48,7 @@ def test_redis_emptied_of_all_nudges_loses_and_doubles_nothing(desk):
         assert [desk.decide(held) for held in messages] == [302] * 2
         desk.wait(lambda: desk.sql("SELECT 1 FROM approvals_message WHERE upstream_id = %s", sent[0]), "the webhook")
         desk.redis.flushall()
+        assert desk.ana.get("/queue/").status_code == 200
     finally:
         desk.stack.kill("worker-desk", signal.SIGCONT)
     for held in messages:

@@ -164,7 +164,7 @@ def test_late_refusal_does_not_end_a_newer_attempt(desk):
 @pytest.mark.fault(
     15,
     injected="pg_terminate_backend to the worker's session while its call is under way.",
-    held="The answer cannot be written down, so it is unknown once the lease is over, and read; no blind repeat.",
+    held="Its end is written over a new session, or found by reading once the lease is over; no blind repeat.",
 )
 def test_session_lost_during_the_call_is_not_repeated_blindly(desk):
     held = desk.hold()
