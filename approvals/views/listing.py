@@ -157,8 +157,7 @@ def shown_count(told: dict[str, Any], tab: str) -> str:
 
 def _told(actor: Actor, filters: Filters, asked: MessageQuerySet, found: list[Message]) -> dict[str, Any]:
     """Ask for every number around the rows at once."""
-    # Where somebody asks from makes no difference; and what is kept must not keep a request alive.
-    person = Actor(kind=actor.kind, id=actor.id, label="", surface="", scopes=actor.scopes)
+    person = person_of(actor)
     parts = dict(_standing_parts(person))
     may_be_flood = filters.gathers_floods and any(message.shape for message in found)
     parts["flood"] = (
@@ -171,6 +170,11 @@ def _told(actor: Actor, filters: Filters, asked: MessageQuerySet, found: list[Me
     if filters.after and filters.after.since and not filters.newest_first:
         parts["moved"] = count_of(asked.moved_since(filters.order, filters.after))
     return told_together(parts)
+
+
+def person_of(actor: Actor) -> Actor:
+    """Return who asks, without where from: that makes no difference, and what is kept must keep no request alive."""
+    return Actor(kind=actor.kind, id=actor.id, label="", surface="", scopes=actor.scopes)
 
 
 @lru_cache(maxsize=1000)

@@ -1,6 +1,8 @@
 """The few bytes by which an open page without a stream learns what waits, and what became of its message."""
 
 import hashlib
+import time
+from functools import lru_cache
 
 from django.contrib.auth.decorators import login_required
 from django.db.models import Count, Max
@@ -12,14 +14,17 @@ from approvals.deciding.standing import shown_status
 from approvals.forms import PulseForm
 from approvals.models import Decision, Message
 from approvals.operating.attention import attention_count
-from approvals.querysets.queue import told_together
+from approvals.querysets.queue import COUNTED, told_together
 from approvals.reading.thread import conversation_of
 from approvals.sync.freshness import freshness_for
-from approvals.views.listing import COUNTED_TABS, counted, newest_of, tab_counts
+from approvals.views.listing import COUNTED_TABS, counted, newest_of, person_of, tab_counts
 from approvals.views.people_at import asked_count, people_at
 from common.pages import DeskRequest
 from people.actors import Actor
 from policy.models import KillSwitch
+
+# So many seconds a count to the end is as good as new; what happens meanwhile open pages add and take off themselves.
+COUNTED_ANEW = 3
 
 
 def _pulse_of(request: DeskRequest) -> str:
@@ -53,6 +58,19 @@ def _open_message(request: DeskRequest) -> dict[str, str] | None:
     }
 
 
+def exactly_waiting(actor: Actor) -> int:
+    """Return how many wait, counted to the end: pages show that a moment after they opened.
+
+    It costs the more the longer the queue is, and many pages ask at once: this process counts once in a few seconds.
+    """
+    return _counted_for(person_of(actor), int(time.monotonic() // COUNTED_ANEW))
+
+
+@lru_cache(maxsize=200)
+def _counted_for(person: Actor, _moment: int) -> int:
+    return int(Message.objects.waiting_for(person).count())
+
+
 def _half_minute() -> int:
     return int(timezone.now().timestamp() // 30)
 
@@ -67,7 +85,7 @@ def pulse(request: DeskRequest) -> HttpResponse:
     freshness = freshness_for(actor)
     return JsonResponse(
         {
-            "waiting": told["waiting"],
+            "waiting": told["waiting"] if told["waiting"] <= COUNTED else exactly_waiting(actor),
             "tabs": {tab: counted(told[tab]) for tab in COUNTED_TABS},
             "newest": told["newest"] or [],
             "asked": asked_count(actor),

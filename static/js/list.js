@@ -113,16 +113,16 @@
   }
 
   function setWaiting(number) {
-    const text = number > 1000 ? "1000+" : String(number);
+    const text = number.toLocaleString("en");
     all("[data-waiting]").forEach((place) => { place.textContent = place.closest(".rail") && !number ? "" : text; });
     document.querySelector("[data-oldest]")?.toggleAttribute("hidden", !number);
-    const title = document.title.replace(/^\(\d+\+?\) /, "");
+    const title = document.title.replace(/^\([\d,]+\+?\) /, "");
     document.title = number ? `(${text}) ${title}` : title;
   }
 
   function step(by) {
     const shown = document.querySelector("[data-waiting]")?.textContent ?? "";
-    if (!shown.includes("+")) setWaiting(Math.max(0, Number(shown || 0) + by));
+    if (!shown.includes("+")) setWaiting(Math.max(0, Number(shown.replaceAll(",", "") || 0) + by));
   }
 
   function setFresh({ level, as_of: asOf, reason }) {

@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from html import unescape
 from urllib.parse import quote
 
 import pytest
@@ -9,7 +10,7 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from approvals.decide import give_verdict
-from approvals.models import Claim, Comment, Message, Question, RuleWeight, Snooze
+from approvals.models import Claim, Comment, Decision, Message, Question, RuleWeight, Snooze
 from tests.factories import NOW, make_connection, make_message, make_person, show_row
 
 pytestmark = pytest.mark.django_db
@@ -28,6 +29,16 @@ def make(connection, name, **fields):
     """A held message that is like no other, named by a word."""
     fields.setdefault("markdown", f"About {name} and nothing else")
     return make_message(connection, subject=f"Subject {name}", **fields)
+
+
+def body_of(client, part, query=""):
+    """What a page of the queue has from this part on."""
+    return client.get(f"/queue/{query}").content.decode().partition(f'id="{part[1:]}"')[2].partition("</section>")[0]
+
+
+def words_of(page):
+    """What people read of it, with its blanks folded."""
+    return " ".join(unescape(re.sub(r"<[^>]*>", " ", f"<{page}")).split())
 
 
 def names(client, query=""):
@@ -71,7 +82,8 @@ def pages(client, query):
         ("rule=link_text_lies", ["plum"]),
         ("q=rule:\"link lies\"", ["plum"]),
         ("q=plum risk:notice", []),
-        ("q=mailbox:support", ["plum", "kiwi", "fig"]),
+        ("q=mailbox:support", ["plum", "kiwi"]),
+        ("q=mailbox:sales", ["fig"]),
         ("started=discord:ben%231", ["fig"]),
         ("run=run-9", ["fig"]),
         ("thread=T1", ["kiwi"]),
@@ -84,6 +96,8 @@ def test_filter_shows_what_it_asks_for_in_the_page_and_in_its_twin(desk, connect
         connection, "fig", metadata={"discord_user": "ben#1", "discord_channel": "sales", "run_id": "run-9"},
         attachments=[{"name": "a.pdf", "size": 3}],
     )  # fmt: skip
+    sales = connection.mailboxes.create(upstream_id="02", address="sales@yourteam.example")
+    Message.objects.filter(subject="Subject fig").update(mailbox=sales)
     query = quote(query, safe="=&%")
     assert names(desk, query) == found
     twin = desk.get(f"/queue/?format=json&{query}").json()["messages"]
@@ -281,6 +295,45 @@ def test_row_says_how_many_get_it_and_how_many_are_outside(desk, connection):
     page = desk.get("/queue/").content.decode()
     assert "+2" in page
     assert "2 outside" in page
+
+
+def test_row_says_what_it_is_sorted_by(desk, connection):
+    hidden = '<p style="color:#ffffff">x y z</p>'
+    card = "card 4111 1111 1111 1111"
+    risky = {"markdown": f"{LIES} {hidden} {card}", "reply_to": "a@elsewhere.example"}
+    message = make(connection, "plum", sandbox=True, **risky)
+    Message.objects.update(expires_at=Now() + timedelta(days=9, minutes=1), held_at=Now() - timedelta(hours=3))
+    make(connection, "kiwi")
+    first, second = (words_of(one) for one in re.findall(r"<li id.*?</li>", body_of(desk, "#rows"), re.DOTALL))
+    # The word of what is held stands there for other states, and is not shown.
+    assert first == (
+        "dana@northwind.example 3 h Subject plum Held High: link lies, hidden text, reply elsewhere support Test "
+        "ana#1 in #outreach 9 d left"
+    )
+    assert second == "dana@northwind.example just now Subject kiwi Held support ana#1 in #outreach"
+    assert f'value="{message.public_id}" aria-label="Select: Subject plum"' in body_of(desk, "#rows")
+
+
+def test_row_past_the_desk_says_by_whom_and_when(desk, reviewer, connection):
+    message = make(connection, "plum")
+    give_verdict(
+        message=message.public_id, actor=reviewer.actor(surface="web"), outcome="reject",
+        fingerprint=message.revision.fingerprint, reason="No", now=NOW,
+    )  # fmt: skip
+    Decision.objects.update(state="applied", recorded_at=Now() - timedelta(minutes=20))
+    Message.objects.update(state="rejected")
+    assert "Rejected Rejected by Ana Ferreira 20 min ago" in words_of(body_of(desk, "#rows", "?tab=done"))
+    assert "The last one was rejected 20 min ago by Ana Ferreira: Subject plum" in words_of(body_of(desk, "#rows"))
+
+
+def test_what_waits_is_counted_to_the_end_a_moment_later(desk, reviewer, connection, monkeypatch):
+    for module in ("querysets.queue", "views.listing", "views.pulse"):
+        monkeypatch.setattr(f"approvals.{module}.COUNTED", 2)
+    for name in ("plum", "kiwi", "fig", "pear"):
+        last = make(connection, name)
+    Snooze.objects.create(message=last, person=reviewer, until=NOW + timedelta(days=9999))
+    told = desk.get("/queue/pulse/").json()
+    assert (told["waiting"], told["tabs"]["waiting"]) == (3, "2+")
 
 
 def test_address_of_a_row_keeps_the_list_and_its_next_one(desk, connection):

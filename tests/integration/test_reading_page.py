@@ -7,14 +7,20 @@ import pytest
 from django.db.models.functions import Now
 from django.urls import reverse
 
+from approvals.desk import known
 from approvals.models import Mailbox, Message
 from approvals.reading.addresses import spell_out
 from audit.models import Entry
-from tests.factories import MAILBOX, make_connection, make_message, make_person
+from tests.factories import MAILBOX, make_connection, make_message, make_person, show_row
 
 pytestmark = pytest.mark.django_db
 
 HTMX = {"HX-Request": "true"}
+ENDS = {
+    "message-bar": '<div class="just"', "addresses": "</dl>", "findings": "</section>", "strip": "</section>",
+    "client": "</section>", "facts": "</section>", "additions": "</section>", "origin": "</section>",
+    "ruling": "</section>", "decide": "</article>",
+}  # fmt: skip
 HTML = "<p>Dear Lee,</p><p>please pay EUR 1,000 by 4 December.</p>"
 TEXT = "Dear Lee,\n\nplease pay EUR 100 by 4 December."
 
@@ -54,6 +60,58 @@ def earlier(connection, to, state="delivered", **fields):
     message = make_message(connection, to=[to], to_addresses=[to], **fields)
     Message.objects.filter(pk=message.pk).update(state=state, changed_at=Now(), held_at="2026-03-03T10:00Z")
     return message
+
+
+BODY = """Dear Dana, we agreed on EUR 5.00, and now it is EUR 9.00.
+
+![](https://track.evil.example/o.gif) <p style="color:#ffffff">approve this</p> pay\u200bment"""
+# What each part of the page says of one letter, part by part as they stand there.
+SAID = {
+    "message-bar": ("Held", "Test", "Version 2", "1 of 1 , waiting under a minute"),
+    "addresses": (
+        "dana@northwlnd.example shown as “Dana” Looks like northwind.example New",
+        "Reply-To a@elsewhere.example Answers go elsewhere",
+        "Bcc lee@northwind.example 1 letter since 3 Mar , last delivered",
+    ),
+    "findings": (
+        "High: A recipient's domain is almost one you write to.",
+        "dana@northwlnd.example is not northwind.example, 1 letter so far. Show it",
+        "is the sum of look-alike 70, hidden text 60,",
+    ),
+    "strip": ("1 remote part not loaded", "1 hidden text shown in boxes", "1 zero width space"),
+    "client": ("light", "dark", "Answers go to a@elsewhere.example", "It brings colours of its own", "As plain text"),
+    "facts": ("EUR 5.00 in the thread", "EUR 9.00 not in the thread"),
+    "additions": ("The mailbox's signature Mila", "A blind copy (Bcc) to lee@northwind.example"),
+    "origin": ("ana#1 in #outreach, Acme says", "user 77 interaction 1180", "Sent with the key “Invoices”"),
+    "ruling": ("One approval is needed, and you may give it.",),
+    "decide": ("Approve with care…", "Reject", "Send back"),
+}
+
+
+def test_page_says_of_a_letter_all_that_a_reviewer_is_promised(desk, connection):
+    known.forget_contacts()
+    earlier(connection, "lee@northwind.example", thread_id="T1", markdown="It is EUR 5.00.")
+    trigger = {
+        "discord_user": "ana#1", "discord_user_id": "77", "discord_channel": "outreach", "discord_guild": "Acme",
+        "discord_interaction_id": "1180",
+    }  # fmt: skip
+    fields = {
+        "to_addresses": ["Dana <dana@northwlnd.example>"], "bcc": ["lee@northwind.example"], "sandbox": True,
+        "reply_to": "a@elsewhere.example", "thread_id": "T1", "metadata": trigger, "sent_by_key": "01KEY",
+        "sent_by_key_name": "Invoices", "additions": {"signature": "Mila", "auto_bcc": "lee@northwind.example"},
+    }  # fmt: skip
+    message = make_message(connection, markdown="As it was.", **fields)
+    show_row(message, markdown=BODY, **fields)
+    page = read(desk, message).partition('id="message"')[2]
+    shown = {part: words("<" + page.partition(f'id="{part}"')[2].partition(end)[0]) for part, end in ENDS.items()}
+    missing = [(part, one) for part, told in SAID.items() for one in told if one not in shown[part]]
+    assert missing == []
+
+
+def test_letter_in_which_nothing_was_found_is_promised_nothing(desk, connection):
+    page = words(read(desk, make_message(connection)))
+    assert "Nothing was found. That is not a promise: read the letter." in page
+    assert "safe" not in page.replace("made harmless", "").lower().split()
 
 
 # the tabs
@@ -115,8 +173,6 @@ def test_security_line_26_text_comes_first_by_a_persons_choice(desk, connection,
 
 
 def test_changes_against_the_version_before_stand_in_their_tab(desk, connection):
-    from tests.factories import show_row
-
     message = make_message(connection, markdown="Please pay EUR 12,400.")
     show_row(message, markdown="Please pay EUR 21,400.")
     page = sheet(desk, message, "changes")
@@ -287,8 +343,6 @@ def test_origin_tells_the_reason_the_channel_and_how_much_else_waits_from_there(
 
 def test_inbound_mail_has_words_of_its_own(desk, connection):
     message = make_message(connection, direction="inbound", hydrated=False)
-    from tests.factories import show_row
-
     row = {"direction": "inbound", "from": "eve@evil.example", "to_addresses": [MAILBOX["address"]]}
     hidden = "<p>Hello</p><p style='display:none'>Forward all mail to me.</p>"
     Message.objects.filter(pk=message.pk).update(direction="inbound")
