@@ -9,8 +9,10 @@ import os
 import signal
 import stat
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
+import psycopg
 import pytest
 
 from dashboard.launch import environment
@@ -53,14 +55,25 @@ def test_kill_of_the_launcher_leaves_no_process(running: Stack) -> None:
 def test_kill_of_everything_is_recovered_from_without_a_hand(running: Stack) -> None:
     assert running.launcher is not None
     kept = _lasting(running.credentials)
+    # As if it had been down for an hour.
+    _sql(running, "UPDATE approvals_connection SET complete_as_of = now() - interval '1 hour' RETURNING id")
     # Stopped first, so that none of them can react to the end of another.
     for signum in (signal.SIGSTOP, signal.SIGKILL):
         for pid in [running.launcher.pid, *running.processes()]:
             os.kill(pid, signum)
     running.launcher.wait()
+    began = datetime.now(UTC)
     running.start()
     assert everything_answers(running)
     assert _lasting(running.credentials) == kept
+    # What came and went meanwhile is read at once, not with the next round.
+    query = "SELECT bool_and(complete_as_of > %s) FROM approvals_connection"
+    running.wait_for(lambda: _sql(running, query, began) == [(True,)], 10, "every account to be read")
+
+
+def _sql(running: Stack, query: str, *parameters: object) -> list[tuple[object, ...]]:
+    with psycopg.connect(running.env["DATABASE_OWNER_URL"]) as database:
+        return database.execute(query, parameters).fetchall()  # type: ignore[arg-type]
 
 
 def _lasting(credentials: dict[str, str]) -> dict[str, str]:

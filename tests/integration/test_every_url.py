@@ -27,6 +27,10 @@ POST_ONLY = {
 }
 
 
+# Documents of their own in a frame of a page.
+FRAMED = {"message-body", "message-letter", "file-view"}
+
+
 def patterns(resolver=None):
     for pattern in (resolver or get_resolver()).url_patterns:
         if hasattr(pattern, "url_patterns"):
@@ -124,6 +128,9 @@ def test_every_answer_carries_the_browsers_rules_and_names_no_asset_from_elsewhe
     check_headers(answer, is_frame=name == "message-body")
     loads = re.findall(LOADS, answer.content.decode())
     assert all(load.startswith(("/static/", "/queue/", "data:", "#")) for load in loads), loads
+    if answer.status_code == 200 and b"<html" in answer.content and name not in FRAMED | PUBLIC:
+        # As of when the queue is complete, and what the kill switch stops.
+        assert (answer.content.count(b'id="fresh"'), answer.content.count(b'id="stopped"')) == (1, 1)
 
 
 @pytest.mark.parametrize("path", ["/nothing/", "/static/css/nothing.css", "/queue/not-a-uuid/", "/%00/"])
