@@ -16,7 +16,7 @@ from approvals.reading.thread import conversation_of
 from approvals.ruling import is_reviewer, lock_visible, ruling_for
 from approvals.settle import advance
 from approvals.states import DecisionEvent, DecisionState, MessageState, Outcome
-from audit.recording import record
+from audit.recording import Place, record, reserve
 from audit.trail import first_at, last_of
 from common.fingerprint import short_fingerprint
 from common.identifiers import crockford
@@ -69,7 +69,7 @@ def give_verdict(
     winner. Raises VerdictNotAllowed when the ruling refuses, ContentChanged when another content is there by now,
     ThreadMovedOn and RiskUnread when an approval leaves out of account what came after the draft, or what is serious.
     """
-    locked = lock_visible(message, actor=actor)
+    locked = Message.objects.with_content().get(pk=lock_visible(message, actor=actor).pk)
     _refuse_if_decided(locked, outcome)
     at = clock()
     _refuse_if_ruled_out(locked, actor, outcome, at)
@@ -81,6 +81,7 @@ def give_verdict(
         check_risk_read(locked, read=risk_read)
     seconds = _seconds_shown(locked, actor, fingerprint, at)
     unread = unread_parts(locked, person=int(actor.id), conversation=conversation)
+    told, recorded = reserve(2)
     verdict = Verdict.objects.create(
         message=locked,
         revision=locked.revision,
@@ -91,13 +92,13 @@ def give_verdict(
         seconds_shown=seconds,
         parts_unread=len(unread),
     )
-    _record_given(
-        verdict, actor, unread=", ".join(part.name for part in unread), sheet=together.sheet if together else ""
-    )
-    return Given(verdict, _decide(locked, verdict, actor, extra=together.extra if together else timedelta(0)))
+    names = ", ".join(part.name for part in unread)
+    _record_given(verdict, actor, unread=names, sheet=together.sheet if together else "", place=told)
+    extra = together.extra if together else timedelta(0)
+    return Given(verdict, _decide(locked, verdict, actor, at=at, extra=extra, place=recorded))
 
 
-def _record_given(verdict: Verdict, actor: Actor, *, unread: str, sheet: str) -> None:
+def _record_given(verdict: Verdict, actor: Actor, *, unread: str, sheet: str, place: Place) -> None:
     seconds = verdict.seconds_shown
     record(
         "verdict.given",
@@ -112,6 +113,7 @@ def _record_given(verdict: Verdict, actor: Actor, *, unread: str, sheet: str) ->
             "parts_unread": unread,
             "sheet": sheet,
         },
+        place=place,
     )
 
 
@@ -151,7 +153,9 @@ def _refuse_if_decided(message: Message, outcome: str) -> None:
     if message.state != MessageState.HELD:
         what = MessageState(message.state).label.lower()
         raise AlreadyDecided(f"This message is not held any more: it is {what}.")
-    if outcome == Outcome.APPROVE and (withdrawn := message.decisions.withdrawn().not_read_as_held().first()):
+    if decision is None or outcome != Outcome.APPROVE:
+        return
+    if withdrawn := message.decisions.withdrawn().not_read_as_held().first():
         raise AlreadyDecided(
             "An approval of this message was withdrawn, and its call may still arrive. Reject the message or send it "
             "back, or wait until MultiMail was read twice and still holds it.",
@@ -205,11 +209,15 @@ def decide_by_rule(message: Message, *, rule: str, reason: str, actor: Actor) ->
         rule=rule,
         due_at=Now(),
     )
+    decision.refresh_from_db(fields=["due_at"])
     _record_decided(decision, actor)
     return decision
 
 
-def _decide(message: Message, verdict: Verdict, actor: Actor, *, extra: timedelta) -> Decision:
+def _decide(
+    message: Message, verdict: Verdict, actor: Actor, *, at: datetime, extra: timedelta, place: Place
+) -> Decision:
+    """Make the decision, of this moment by the database's clock."""
     window = message.mailbox.undo_window if message.mailbox else timedelta(seconds=5)
     decision = Decision.objects.create(
         message=message,
@@ -218,9 +226,11 @@ def _decide(message: Message, verdict: Verdict, actor: Actor, *, extra: timedelt
         reason=verdict.reason,
         reference=_new_reference(),
         given_by_id=verdict.person_id,
-        due_at=Now() + window + (extra if window else timedelta(0)),
+        recorded_at=at,
+        changed_at=at,
+        due_at=at + window + (extra if window else timedelta(0)),
     )
-    _record_decided(decision, actor)
+    _record_decided(decision, actor, place=place)
     return decision
 
 
@@ -228,8 +238,7 @@ def _new_reference() -> str:
     return crockford(secrets.randbits(REFERENCE_BITS), REFERENCE_BITS // 5)
 
 
-def _record_decided(decision: Decision, actor: Actor) -> None:
-    decision.refresh_from_db(fields=["due_at", "recorded_at", "changed_at"])
+def _record_decided(decision: Decision, actor: Actor, *, place: Place | None = None) -> None:
     message = decision.message
     record(
         "decision.recorded",
@@ -244,4 +253,6 @@ def _record_decided(decision: Decision, actor: Actor) -> None:
             "subject": message.subject,
             "rule": decision.rule,
         },
+        about=decision,
+        place=place,
     )

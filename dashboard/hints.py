@@ -12,7 +12,7 @@ from approvals.deciding.standing import shown_status
 from approvals.deciding.status import status_of
 from approvals.desk.facets import started_by
 from approvals.desk.presence import Reader, reported
-from approvals.models import Claim, Comment, Message, Snooze
+from approvals.models import Claim, Comment, Decision, Message, Snooze
 from approvals.showing import named
 from audit.models import Entry
 from audit.recording import recorded
@@ -32,7 +32,7 @@ MAX_SUBJECT = 120
 def on_recorded(entry: Entry, details: Mapping[str, str], about: Any = None, **_: Any) -> None:
     """Send a hint about what happened to a message, once it has really happened."""
     if entry.message is not None and entry.action.startswith(("message.", "decision.")) and entry.action not in _QUIET:
-        known = about if isinstance(about, Message) else None
+        known = about if isinstance(about, Message | Decision) else None
         transaction.on_commit(partial(_send, entry.message, entry.action, known), robust=True)
     elif entry.action.startswith(_BESIDE) and isinstance(about, Claim | Snooze | Comment):
         transaction.on_commit(partial(_send_beside, entry, about), robust=True)
@@ -41,11 +41,15 @@ def on_recorded(entry: Entry, details: Mapping[str, str], about: Any = None, **_
         transaction.on_commit(partial(send, "PUBLISH", CHANNEL, json.dumps(hint)), robust=True)
 
 
-def _send(public_id: UUID, action: str, known: Message | None) -> None:
+def _send(public_id: UUID, action: str, known: Message | Decision | None) -> None:
     is_new = action == "message.held"
-    message = known if known and is_new else Message.objects.for_list().get(public_id=public_id)
-    # What was held a moment ago has no decision yet.
-    status = status_of(message, None) if is_new else shown_status(message)
+    if isinstance(known, Decision):
+        # What was recorded a moment ago is the newest.
+        message, status = known.message, status_of(known.message, known)
+    else:
+        message = known if known and is_new else Message.objects.for_list().get(public_id=public_id)
+        # What was held a moment ago has no decision yet.
+        status = status_of(message, None) if is_new else shown_status(message)
     hint = {
         "kind": "new" if is_new else "changed",
         "action": action,

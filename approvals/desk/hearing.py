@@ -6,7 +6,7 @@ from typing import Any
 from django.db.models.signals import post_save
 
 from approvals.desk import claims, snooze
-from approvals.models import Question
+from approvals.models import Message, Question
 from audit.models import Entry
 from audit.recording import recorded
 from people.actors import Actor, worker
@@ -14,11 +14,17 @@ from people.models import Person
 
 
 def on_recorded(entry: Entry, details: Mapping[str, str], **_: Any) -> None:
-    """End what the entry ends; each is one question to a short table."""
+    """End what the entry ends; each is one question to a short table.
+
+    Of what is decided, which is locked, nobody can take it on or put it off between the question and the end.
+    """
     if entry.action == "decision.recorded" and entry.message is not None:
         by = _actor_of(entry, details)
-        claims.release_decided(entry.message, actor=by)
-        snooze.bring_back_for(entry.message, why=snooze.DECIDED, actor=by)
+        is_taken, is_put_off = Message.objects.left_at(entry.message)
+        if is_taken:
+            claims.release_decided(entry.message, actor=by)
+        if is_put_off:
+            snooze.bring_back_for(entry.message, why=snooze.DECIDED, actor=by)
     elif entry.action == "verdict.given" and entry.message is not None:
         Question.objects.of_person(int(entry.actor_id)).filter(message__public_id=entry.message).delete()
     elif entry.action == "message.changed" and entry.message is not None:

@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from functools import reduce
 from operator import or_
 from typing import TYPE_CHECKING, Self
+from uuid import UUID
 
 from django.apps import apps
 from django.db import models
@@ -31,6 +32,16 @@ if TYPE_CHECKING:
 
 class MessageQuerySet(QueueReads):
     """Reads of the mirror."""
+
+    def with_content(self) -> Self:
+        """With the current version and the mailbox."""
+        return self.select_related("revision", "mailbox")
+
+    def left_at(self, message: UUID) -> tuple[bool, bool]:
+        """Whether anybody has taken this message on, and whether anybody has put it off, in one question."""
+        of_it = {name: apps.get_model("approvals", name).objects for name in ("Claim", "Snooze")}
+        has_any = [Exists(rows.filter(message=OuterRef("pk"))) for rows in of_it.values()]
+        return self.filter(public_id=message).values_list(*has_any).first() or (False, False)
 
     def past_expiry(self, *, rule: str) -> Self:
         """Held although their time is over by the database's clock, and nothing is under way that ends them.

@@ -131,7 +131,7 @@ _SHOWN = (
     *("public_id", "upstream_id", "direction", "state", "sandbox", "sender", "recipients", "subject", "trigger"),
     *("held_at", "hydrated_at", "expires_at", "changed_at", "fetch_tries", "try_number", "upstream_decided_by"),
     *("risk", "risk_level", "rules", "addresses", "outside", "has_attachments", "started_by", "run_id", "thread_id"),
-    *("shape", "mailbox__address", "mailbox__upstream_id", "revision__findings", "revision__fingerprint"),
+    *("shape", "connection", "mailbox__address", "mailbox__upstream_id", "revision__findings", "revision__fingerprint"),
     *("claim__seen_at", "claim__person__name", "claim__person__email", "claim__person__is_active"),
 )
 

@@ -14,6 +14,7 @@ from approvals.deciding.status import Status
 from approvals.desk.bulk import Ended
 from approvals.desk.sheets import OnSheet, Sheet
 from approvals.models import Decision, Message
+from approvals.querysets.standing import read_decisions
 from approvals.ruling import is_reviewer
 from approvals.states import DecisionState, Outcome
 from common.identifiers import uuid7
@@ -124,7 +125,8 @@ def may_undo(batch: Batch, actor: Actor) -> list[UUID]:
 
 def _lines(batch: Batch, actor: Actor) -> list[Line]:
     keys = [key for key, _, _ in batch.items]
-    found = Message.objects.visible_to(actor).for_rows().filter(public_id__in=keys)
+    found = list(Message.objects.visible_to(actor).for_rows().filter(public_id__in=keys))
+    read_decisions(found)
     known = {message.public_id: message for message in found}
     return [_line(known[key], decision, told, actor) for key, decision, told in batch.items if key in known]
 

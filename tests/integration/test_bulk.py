@@ -371,6 +371,19 @@ def test_queries_of_a_sheet_do_not_grow_with_its_length(desk, connection):
     assert cost(several[:2]) == cost(several) <= 25
 
 
+def test_fifty_are_decided_by_few_statements_each_and_told_of_by_as_many_as_one(desk, connection):
+    def cost(ask, *asked):
+        with CaptureQueriesContext(database) as queries:
+            answer = ask(*asked)
+        return len(queries), answer
+
+    several = [make(connection, f"word{chr(97 + number)}") for number in range(8)]
+    few, first = cost(decide, desk, open_sheet(desk, *several[:2]), several[:2])
+    many, second = cost(decide, desk, open_sheet(desk, *several[2:]), several[2:])
+    assert (many - few) / 4 <= 17
+    assert cost(desk.get, first["Location"])[0] == cost(desk.get, second["Location"])[0] <= 12
+
+
 def test_list_has_a_form_that_opens_the_sheet_without_scripts(desk, connection):
     message = make(connection, "plum")
     text = desk.get("/queue/").content.decode()
