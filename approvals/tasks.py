@@ -18,7 +18,7 @@ from approvals.desk import claims, comments, refilling, snooze, weights
 from approvals.enclosed import fetch as enclosed
 from approvals.models import Connection, Decision, EnclosedFile, Message, RuleWeight, Thread
 from approvals.reading import fetch as conversations
-from approvals.sync import retain
+from approvals.sync import retain, suppressed
 from approvals.sync.rooms import Rooms
 from common.nudge import has_enough_to_do, nudge
 from common.postgres import clock
@@ -79,6 +79,21 @@ def read_connection(connection_id: int) -> str:
     if said == "to be continued":
         nudge(read_connection.name, connection_id)
     return said
+
+
+@shared_task
+def read_suppressed(connection_id: int) -> str:
+    """Read whom MultiMail writes to no more."""
+    return _in_room(
+        read_suppressed, Connection, connection_id, lambda: suppressed.read_suppressed(connection_id=connection_id)
+    )
+
+
+@shared_task
+def read_all_suppressed() -> str:
+    """Nudge that for each connection that is well and has the key for it."""
+    _nudge(read_suppressed, Connection.objects.to_read().exclude(admin_key=""))
+    return "nudged"
 
 
 @shared_task

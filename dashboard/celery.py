@@ -30,6 +30,7 @@ _JOBS = {
     "dashboard": [
         ("approvals.tasks.sweep", 5, "sync"),
         ("approvals.tasks.reconcile_all", 30, "sync"),
+        ("approvals.tasks.read_all_suppressed", 300, "sync"),
         ("approvals.tasks.forget", 3600, "sync"),
         ("alerts.tasks.sweep", 5, "alerts"),
     ],

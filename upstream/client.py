@@ -135,6 +135,23 @@ class Client:
         body, deadline = {"hold_all": on}, Deadline.after(within)
         return self._call("PATCH", "/v1/account", body=body, limit=MAX_DECISION_ANSWER, deadline=deadline)[0]
 
+    def list_suppressed(self, *, most: int) -> list[dict[str, Any]]:
+        """Read who gets nothing any more, the newest first, about so many at most. Contract section 4.6."""
+        deadline = Deadline.after(WHOLE_TIMEOUT)
+        rows: list[dict[str, Any]] = []
+        cursor, seen = "", {""}
+        while len(rows) < most:
+            params = {"limit": "500"} | ({"cursor": cursor} if cursor else {})
+            body, _ = self._call("GET", "/v1/suppression", limit=MAX_ANSWER, params=params, deadline=deadline)
+            found, cursor = body.get("suppressions"), str(body.get("cursor") or "")
+            if not isinstance(found, list):
+                raise errors.OutcomeUnknown("MultiMail's list of suppressed addresses cannot be read.")
+            rows += [row for row in found if isinstance(row, dict)]
+            if cursor in seen:
+                break
+            seen.add(cursor)
+        return rows[:most]
+
     def _call(
         self,
         method: str,

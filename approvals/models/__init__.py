@@ -1,6 +1,6 @@
 """The tables of approvals, by what they tell of."""
 
-from approvals.models.connections import Connection, Mailbox, WebhookEvent
+from approvals.models.connections import Connection, Mailbox, SuppressedAddress, WebhookEvent
 from approvals.models.decisions import Decision, DecisionAttempt, Verdict
 from approvals.models.desk import Claim, Comment, Question, RuleWeight, SavedView, Snooze
 from approvals.models.enclosed import EnclosedFile, OpenedPart
@@ -22,6 +22,7 @@ __all__ = [
     "RuleWeight",
     "SavedView",
     "Snooze",
+    "SuppressedAddress",
     "Thread",
     "ThreadLetter",
     "Verdict",

@@ -123,3 +123,18 @@ class WebhookEvent(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name} {self.result}"
+
+
+class SuppressedAddress(models.Model):
+    """An address that MultiMail writes to no more, as its list said when the desk last read it."""
+
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="suppressed")
+    # Without name and in lower case.
+    address = models.CharField(max_length=320)
+    reason = models.CharField(max_length=60, blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["connection", "address"], name="suppressed_once")]
+
+    def __str__(self) -> str:
+        return self.address

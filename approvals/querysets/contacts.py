@@ -33,6 +33,8 @@ class Contact:
     first_at: datetime | None
     last_state: str
     last_at: datetime | None
+    # Why MultiMail writes to it no more; None where it does, or where nobody may read that.
+    suppressed: str | None = None
 
     @property
     def is_cut(self) -> bool:
@@ -40,11 +42,14 @@ class Contact:
         return self.left + self.received + self.stopped >= COUNTED
 
 
-def contacts_in(messages: "models.QuerySet[models.Model]", addresses: Sequence[str]) -> dict[str, Contact]:
-    """Return what `messages` tell of these addresses, of those that occur in them at all.
+def contacts_in(
+    messages: "models.QuerySet[models.Model]", addresses: Sequence[str], *, connection: int
+) -> dict[str, Contact]:
+    """Return what `messages`, and the connection's list of the suppressed, tell of those addresses that they know.
 
-    Each address is looked up by itself in message_addresses, whatever else is in the table. MATERIALIZED keeps the
-    limit from the planner, which would read the table from its start in the hope of meeting a thousand soon.
+    Each address is looked up by itself in message_addresses and suppressed_once, whatever else is in the tables.
+    MATERIALIZED keeps the limit from the planner, which would read the table from its start in the hope of meeting a
+    thousand soon.
     """
     if not addresses:
         return {}
@@ -52,7 +57,7 @@ def contacts_in(messages: "models.QuerySet[models.Model]", addresses: Sequence[s
     has_it = messages.order_by().extra(where=["approvals_message.addresses @> ARRAY[wanted.address]"])
     inner, values = has_it.values_list(*columns).query.sql_with_params()
     sql = f"""
-        SELECT wanted.address, told.*
+        SELECT wanted.address, told.*, suppressed.reason
         FROM unnest(%s::text[]) AS wanted(address)
         CROSS JOIN LATERAL (
             WITH found(state, direction, held_at, changed_at) AS MATERIALIZED ({inner})
@@ -64,9 +69,11 @@ def contacts_in(messages: "models.QuerySet[models.Model]", addresses: Sequence[s
                    max(changed_at) FILTER (WHERE state = ANY(%s))
             FROM (SELECT * FROM found LIMIT {COUNTED}) AS counted
         ) AS told
+        LEFT JOIN approvals_suppressedaddress AS suppressed
+            ON suppressed.connection_id = %s AND suppressed.address = wanted.address
     """  # noqa: S608 - Django's own SQL
     left = list(_LEFT)
     ended = [*left, MessageState.REJECTED]
-    answer = run(sql, [list(addresses), *values, left, ended, ended])
+    answer = run(sql, [list(addresses), *values, left, ended, ended, connection])
     found = (Contact(*row) for row in answer.rows or ())
-    return {one.address: one for one in found if one.first_at is not None}
+    return {one.address: one for one in found if one.first_at is not None or one.suppressed is not None}

@@ -14,6 +14,7 @@ from approvals.querysets.contacts import Contact, contacts_in
 from approvals.risk.addresses import bare_address, shown_name
 from approvals.risk.places import address_id
 from approvals.risk.resembling import has_mixed_scripts, passes_for_latin
+from approvals.showing import named
 from approvals.showing.links import unicode_host
 from approvals.states import MessageState
 from common.fingerprint import Content
@@ -239,7 +240,7 @@ def _contacts_of(
     every = (one for field in fields for one in field.addresses)
     outside = {one.value.lower() for one in every if "@" in one.value and not _inside(one, ours)}
     earlier = Message.objects.visible_to(actor).filter(connection=connection).exclude(pk__in=apart_from)
-    return contacts_in(earlier, sorted(outside))
+    return contacts_in(earlier, sorted(outside), connection=connection)
 
 
 def _placed_all(fields: Iterable[Field], known: Mapping[str, Contact], ours: Collection[str]) -> list[Field]:
@@ -268,6 +269,9 @@ def _standing(one: Address, known: Mapping[str, Contact], ours: Collection[str])
     contact = known.get(one.value.lower())
     if contact is None:
         return Standing("new", "New")
+    if contact.suppressed is not None:
+        why = f": {named(contact.suppressed)}" if contact.suppressed else ""
+        return Standing("refused", f"Suppressed at MultiMail{why}")
     end = "" if contact.is_cut else _ENDS.get(contact.last_state, "")
     number = f"{contact.left:,}{'+' if contact.is_cut else ''} letter{'' if contact.left == 1 else 's'}"
     if contact.left:

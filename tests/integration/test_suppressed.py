@@ -1,0 +1,90 @@
+"""Whom MultiMail writes to no more: read with the admin key alone, and told beside the address."""
+
+import re
+
+import pytest
+
+from approvals.models import Connection, SuppressedAddress
+from approvals.sync import suppressed
+from approvals.sync.suppressed import read_suppressed
+from approvals.tasks import read_all_suppressed
+from tests.factories import make_connection, make_message
+
+pytestmark = pytest.mark.django_db
+
+PATH = "/v1/suppression"
+
+
+@pytest.fixture
+def gateway(connection, upstream):
+    Connection.objects.filter(pk=connection.pk).update(api_url=upstream.url, admin_key="mm_live_admin")
+    return connection
+
+
+def tell(upstream, *addresses, cursor=None, status=200):
+    rows = [{"id": f"s{one}", "email_address": one, "reason": "bounce"} for one in addresses]
+    upstream.answers[PATH] = (status, {"suppressions": rows, "cursor": cursor})
+
+
+def kept():
+    return sorted(SuppressedAddress.objects.values_list("address", flat=True))
+
+
+def test_suppressed_address_says_so_on_the_page_and_no_more_once_it_is_lifted(signed_in, reviewer, gateway, upstream):
+    message = make_message(gateway, to_addresses=["Dana <Dana@Northwind.example>", "lee@fabrikam.example"])
+    tell(upstream, "dana@northwind.example")
+    assert read_suppressed(connection_id=gateway.pk) == "read"
+    assert upstream.keys[-1] == "mm_live_admin"
+    page = signed_in(reviewer).get(f"/queue/{message.public_id}/").content.decode()
+    [told] = re.findall(r'<span class="chip rose shape">(Suppressed[^<]*)</span>', page)
+    assert told == "Suppressed at MultiMail: bounce"
+    tell(upstream, "eve@northwind.example")
+    read_suppressed(connection_id=gateway.pk)
+    assert kept() == ["eve@northwind.example"]
+    assert "Suppressed" not in signed_in(reviewer).get(f"/queue/{message.public_id}/").content.decode()
+
+
+def test_list_of_another_connection_says_nothing_here(signed_in, reviewer, gateway):
+    SuppressedAddress.objects.create(connection=make_connection("other"), address="dana@northwind.example")
+    page = signed_in(reviewer).get(f"/queue/{make_message(gateway).public_id}/").content.decode()
+    assert "Suppressed" not in page
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (500, {}),
+        (403, {"error": "scope"}),
+        (429, {"error": "slow down"}),
+        (200, {"suppressions": "x"}),
+        (200, b"no json"),
+    ],
+    ids=["broken", "scope", "throttled", "form", "nonsense"],
+)
+def test_list_that_cannot_be_read_stays_as_it_was(gateway, upstream, answer):
+    tell(upstream, "dana@northwind.example")
+    read_suppressed(connection_id=gateway.pk)
+    upstream.answers[PATH] = answer
+    assert read_suppressed(connection_id=gateway.pk) == "not now"
+    assert kept() == ["dana@northwind.example"]
+    assert Connection.objects.get().paused_at is None
+
+
+def test_list_without_end_is_cut_and_takes_nothing_off(gateway, upstream, monkeypatch):
+    tell(upstream, "old@northwind.example")
+    read_suppressed(connection_id=gateway.pk)
+    monkeypatch.setattr(suppressed, "MOST", 2)
+    tell(upstream, "a@x.example", "b@x.example", "c@x.example", cursor="more")
+    assert read_suppressed(connection_id=gateway.pk) == "read"
+    assert kept() == ["a@x.example", "b@x.example", "old@northwind.example"]
+
+
+def test_nobody_asks_without_the_admin_key(connection, upstream, monkeypatch):
+    Connection.objects.update(api_url=upstream.url)
+    asked = []
+    monkeypatch.setattr("approvals.tasks.nudge", lambda name, key: asked.append(key))
+    read_all_suppressed()
+    assert (read_suppressed(connection_id=connection.pk), asked, upstream.calls) == ("no key", [], [])
+    Connection.objects.update(admin_key="mm_live_admin")
+    read_all_suppressed()
+    assert asked == [connection.pk]
