@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser as Chromium
-from playwright.sync_api import Page, sync_playwright
+from playwright.sync_api import Page, expect, sync_playwright
 
 from tests.desk import Product
 
@@ -26,7 +26,7 @@ ARGUMENTS = [
 def pytest_collection_modifyitems(items: list[Any]) -> None:
     for item in items:
         if "tests/browser" in str(item.path):
-            item.add_marker(pytest.mark.xdist_group("stack"))
+            item.add_marker(pytest.mark.xdist_group("browser"))
             if CHROMIUM is None:
                 item.add_marker(pytest.mark.skip(reason="no Chromium: install Debian's package chromium"))
 
@@ -39,6 +39,8 @@ def _short_queue(product: Product) -> None:
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Chromium]:
+    # A bound, not a wait: two processors carry four test processes and their products.
+    expect.set_options(timeout=20_000)
     with sync_playwright() as playwright:
         arguments = [*ARGUMENTS, *(["--no-sandbox"] if os.getuid() == 0 else [])]
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)

@@ -48,9 +48,13 @@ def lost_focus(page: Page, *, presses: int) -> Iterator[str]:
 
 
 def settled(page: Page, address: str) -> None:
-    """Open an address and wait until nothing moves any more."""
+    """Open an address and wait until nothing moves any more, but for what goes on while something is fetched."""
     page.goto(address)
-    page.evaluate("Promise.all(document.getAnimations().map((one) => one.finished.catch(() => 0)))")
+    page.evaluate(
+        "Promise.all(document.getAnimations()"
+        ".filter((one) => one.effect.getComputedTiming().endTime !== Infinity)"
+        ".map((one) => one.finished.catch(() => 0)))"
+    )
 
 
 def _ask(page: Page, name: str, argument: Any = None) -> Any:

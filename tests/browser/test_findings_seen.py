@@ -31,7 +31,6 @@ def mark(page, name):
 
 
 def open_message(page, product, row, query=""):
-    page.set_default_timeout(8000)
     page.goto(f"{product.known['DASHBOARD_URL']}/queue/{row['id']}/{query}")
 
 
