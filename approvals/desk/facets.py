@@ -47,17 +47,22 @@ def risk_facets(findings: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _people(message: Message, content: Content) -> dict[str, Any]:
     recipients = [address.lower() for address in everybody(content)]
-    sender = [bare_address(content.sender).lower()] if message.direction == "inbound" and content.sender else []
     known = Mailbox.objects.filter(connection=message.connection_id).exclude(address="")
     ours = {address.rpartition("@")[2].lower() for address in known.values_list("address", flat=True)}
     outside = [one for one in recipients if one.rpartition("@")[2] not in ours]
     return {
-        "addresses": list(dict.fromkeys((*recipients, *sender))),
+        "addresses": addresses_of(recipients, sender=content.sender, direction=message.direction),
         # What came in goes to an agent, whatever its addresses say.
         "outside": 0 if message.direction == "inbound" else len(outside),
         "started_by": started_by(message),
         "run_id": str(message.trigger.get("run_id") or message.trigger.get("runId") or "")[:200],
     }
+
+
+def addresses_of(recipients: Iterable[str], *, sender: str, direction: str) -> list[str]:
+    """Return everybody who gets a letter and, where it came in, who wrote it: normalised, without names."""
+    who = (*recipients, sender) if direction == "inbound" else recipients
+    return list(dict.fromkeys(found for one in who if "@" in (found := bare_address(one).lower())))
 
 
 def started_by(message: Message) -> str:

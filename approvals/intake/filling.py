@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from approvals import mirror
+from approvals.desk.facets import addresses_of
 from approvals.models import Connection, Message
 from upstream.events import Event, direction_of
 
@@ -22,6 +23,8 @@ def fields_of(connection: Connection, event: Event, *, mailbox_id: int | None, n
         "upstream_status": mirror.fitting("upstream_status", event.status),
         "sender": mirror.fitting("sender", event.sender),
         "recipients": list(event.to),
+        # Of mail that is never held nobody reads more: whom it went to is known from here.
+        "addresses": addresses_of(event.to, sender=event.sender, direction=event.direction),
         "subject": event.subject,
         "trigger": dict(event.metadata),
         "upstream_reason": event.reason,
@@ -49,6 +52,11 @@ def fill(message: Message, event: Event) -> None:
         found["mailbox_id"] = _find_mailbox(message.connection, event)
     if event.direction == "inbound" and message.hydrated_at is None:
         found["direction"] = "inbound"
+    if message.hydrated_at is None:
+        by_now = {name: found.get(name, getattr(message, name)) for name in ("recipients", "sender", "direction")}
+        found["addresses"] = addresses_of(
+            map(str, by_now["recipients"]), sender=by_now["sender"], direction=by_now["direction"]
+        )
     if event.at and event.at < message.held_at:
         found["held_at"] = event.at
     changed = {name: value for name, value in found.items() if getattr(message, name) != value}

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 ONE_BY_ONE, MOST_MESSAGES = 200, 20_000
 MOST_SAME, MOST_NEAR = 50, 200
 
-_LEFT = "state IN ('approved', 'sent', 'delivered') AND direction = 'outbound'"
+# A test message reaches nobody: whoever may send such a thing makes nobody known by it.
+_LEFT = "state IN ('approved', 'sent', 'delivered') AND direction = 'outbound' AND NOT sandbox"
 _CONTACTS = f"""
 SELECT address, count(*) FROM (
     SELECT addresses FROM approvals_message

@@ -239,7 +239,7 @@ def _contacts_of(
 ) -> dict[str, Contact]:
     every = (one for field in fields for one in field.addresses)
     outside = {one.value.lower() for one in every if "@" in one.value and not _inside(one, ours)}
-    earlier = Message.objects.visible_to(actor).filter(connection=connection).exclude(pk__in=apart_from)
+    earlier = Message.objects.visible_to(actor).filter(connection=connection, sandbox=False).exclude(pk__in=apart_from)
     return contacts_in(earlier, sorted(outside), connection=connection)
 
 

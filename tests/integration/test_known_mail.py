@@ -10,7 +10,7 @@ from django.test.utils import CaptureQueriesContext
 from approvals.decide import give_verdict
 from approvals.desk import known
 from approvals.models import Decision, Mailbox, Message
-from tests.factories import NOW, make_connection, make_message, make_person, show_row
+from tests.factories import NOW, event_body, make_connection, make_message, make_person, post_event, show_row
 
 pytestmark = pytest.mark.django_db
 
@@ -65,6 +65,28 @@ def test_address_written_to_before_is_no_first_contact(connection, state):
 def test_what_never_left_makes_nobody_known(connection, state):
     written(connection, to_addresses=["ben@contoso.example"])
     written(connection, state=state)
+    assert findings(make_message(connection), "first_contact")[0]["detail"] == "dana@northwind.example."
+
+
+def test_mail_that_is_never_held_makes_its_recipients_known(client, connection):
+    told = {"email_id": "01AUTO", "to": ["Billing <Billing@Northwind.example>"], "status": "sent"}
+    assert post_event(client, connection, event_body("message.sent", **told)).status_code == 200
+    message = make_message(connection, to_addresses=["billing@northwlnd.example", "billing@northwind.example"])
+    [found] = findings(message, "lookalike_recipient")
+    assert found["detail"] == "billing@northwlnd.example is not northwind.example, 1 letter so far."
+    assert [one["evidence"] for one in findings(message, "first_contact")] == [["billing@northwlnd.example"]]
+
+
+def test_webhook_that_tells_the_recipients_later_makes_them_known(client, connection):
+    post_event(client, connection, event_body("message.delivered", email_id="01AUTO", to=[], status="delivered"))
+    assert Message.objects.get().addresses == []
+    post_event(client, connection, event_body("message.sent", email_id="01AUTO", status="sent"))
+    assert Message.objects.get().addresses == ["dana@northwind.example"]
+
+
+def test_test_message_makes_nobody_known(connection):
+    written(connection, to_addresses=["ben@contoso.example"])
+    written(connection, sandbox=True)
     assert findings(make_message(connection), "first_contact")[0]["detail"] == "dana@northwind.example."
 
 

@@ -11,7 +11,15 @@ from approvals.desk import known
 from approvals.models import Mailbox, Message
 from approvals.reading.addresses import spell_out
 from audit.models import Entry
-from tests.factories import MAILBOX, make_connection, make_message, make_person, show_row
+from tests.factories import (
+    MAILBOX,
+    event_body,
+    make_connection,
+    make_message,
+    make_person,
+    post_event,
+    show_row,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -225,6 +233,12 @@ def test_address_tells_what_became_of_earlier_letters(desk, connection):
     assert "New: 1 rejected here before" in told["refused@acme.example"]
     assert re.search(r"\bNew\b(?!:)", told["new@acme.example"])
     assert "Inside" in told[everybody[3]]
+
+
+def test_customer_who_wrote_and_was_never_written_to_is_no_stranger(client, desk, connection):
+    told = {"sender": "", "from": "Dana <dana@northwind.example>", "to": [MAILBOX["address"]], "direction": "inbound"}
+    post_event(client, connection, event_body("message.received", email_id="01IN", status="unread", **told))
+    assert "Never written to, wrote once" in line(read(desk, make_message(connection)), "To")
 
 
 def test_letters_of_mailboxes_out_of_reach_tell_nothing(signed_in, reviewer, connection):
