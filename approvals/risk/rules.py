@@ -49,10 +49,10 @@ RULES = {
             "Compares the domain or mail address that a link's text names with the one it goes to.",
         ),
         Rule(
-            "hidden_text", 1, "high", 60, "hidden text",
+            "hidden_text", 2, "high", 60, "hidden text",
             "The letter holds text that its recipient would not see.",
             "Finds text in the colour of its ground, of no size, off screen, clipped, not displayed or written in "
-            "invisible characters. Milder: what only some mail programs hide.",
+            "invisible characters. Milder: what only some mail programs hide, cut off or add.",
         ),
         Rule(
             "secret_in_body", 2, "high", 60, "secret",

@@ -6,35 +6,30 @@ comments, no raw text, no attributes of the mail's own but understood styles, so
 """
 
 import html
-import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from approvals.showing import loads
+from approvals.showing.boxes import Style, box_reason
 from approvals.showing.elements import (
     BREAKS_OUT,
-    CLOSED_BY_DEFAULT,
     FOREIGN,
     INSIDE_FOREIGN,
+    LABELLED,
     PASSED_OVER,
     PICTURE_ATTRIBUTES,
     RAW_SHOWN,
-    SOMETIMES_SEEN,
-    old_attributes,
     written_as,
 )
-from approvals.showing.hidden import Style, box_reason
 from approvals.showing.nesting import VOID, Nesting
+from approvals.showing.outlook import conditional, without_tags
 from approvals.showing.pictures import MAX_ALL_PICTURES, drawable
-from approvals.showing.sheets import Rule, Sheets, declarations
 from approvals.showing.shown import Blocked, Doubt, Hidden
+from approvals.showing.styling import Styled, Styling
 from approvals.showing.tokens import Token, decode, tokens
 
 MAX_TAGS = 20_000
-
-_CONDITIONAL = re.compile(r"\[if ([^\]]{0,200})\]>(.*?)<!\[endif\]", re.DOTALL)
-_ANY_TAG = re.compile(r"<[^<>]*>")
 
 
 @dataclass(frozen=True)
@@ -54,7 +49,7 @@ class Canonical:
     """A mail in its plain form, and what was found on the way."""
 
     html: str = ""
-    root: list[tuple[Style, str, str]] = field(default_factory=list)
+    root: list[tuple[str, Styled]] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
     links: list[str] = field(default_factory=list)
     areas: list[tuple[str, str]] = field(default_factory=list)
@@ -78,7 +73,7 @@ class _Writer:
 
     def __init__(self, found: list[Token]) -> None:
         self.tokens = found
-        self.sheets = Sheets()
+        self.styling = Styling()
         self.nesting = Nesting()
         self.out: list[str] = []
         self.result = Canonical()
@@ -92,18 +87,15 @@ class _Writer:
         return self.result
 
     def _read_sheets(self) -> None:
-        inside = False
-        for token in self.tokens:
-            if (token.kind == "raw" and token.name == "style") or (token.kind == "text" and inside):
-                self.sheets.read(token.data)
-            if token.kind in ("start", "end") and token.name == "style":
-                inside = token.kind == "start"
-        for kind, url in self.sheets.fetched:
+        self.styling.read(self.tokens)
+        for kind, url in self.styling.sheets.fetched:
             self._blocked(kind, url, quiet=True)
-        for text in dict.fromkeys(self.sheets.added):
-            self.result.hidden.append(Hidden(text, "added by the style sheet", certain=False))
-            self._note("ghost", f"a style sheet adds the text: “{text}”")
-        self.result.root = [self._style(Token("start", name, "", self._first_of(name))) for name in ("html", "body")]
+        for added, label in self.styling.added(self.tokens):
+            self.result.hidden.append(added)
+            self._note("ghost", label)
+        self.result.root = [
+            (name, self.styling.of(Token("start", name, "", self._first_of(name)))) for name in ("html", "body")
+        ]
 
     def _first_of(self, name: str) -> dict[str, str]:
         """Return the attributes of all tags of this name: a later one adds what the first lacks, as in browsers."""
@@ -120,14 +112,19 @@ class _Writer:
 
     def _on_comment(self, token: Token) -> None:
         self.result.comments += 1
-        conditional = _CONDITIONAL.search(token.data)
-        text = " ".join(decode(_ANY_TAG.sub(" ", conditional.group(2))).split()) if conditional else ""
-        if text:
-            self.result.hidden.append(Hidden(text, "comment that only Outlook shows", certain=False))
-            self._note("ghost", f"only Outlook shows: “{text}”")
+        seen = conditional(token.data)
+        if seen is None:
+            return
+        for load in seen.fetched:
+            self._blocked(load.kind, load.url, quiet=True)
+        self.result.areas += seen.links
+        if seen.text:
+            targets = "".join(f" <{target}>" for _, target in seen.links)
+            self.result.hidden.append(Hidden(seen.text, "comment that only Outlook shows", certain=False))
+            self._note("ghost", f"only Outlook shows: “{seen.text}”{targets}")
 
     def _on_lost(self, token: Token) -> None:
-        text = " ".join(decode(_ANY_TAG.sub(" ", token.data)).split())
+        text = without_tags(token.data)
         if text:
             self.result.hidden.append(Hidden(text, f"inside {token.name}"))
             self._note("ghost", f"hidden text inside {token.name}: “{text}”")
@@ -139,7 +136,7 @@ class _Writer:
         elif token.name == "title" and text:
             self._note("blocked", f"title, which mail programs do not show: “{' '.join(text.split())}”")
         elif token.name in ("noembed", "noframes", "iframe") and text:
-            text = " ".join(decode(_ANY_TAG.sub(" ", text)).split())
+            text = without_tags(text)
             self.result.hidden.append(Hidden(text, f"inside <{token.name}>", certain=False))
             self._note("ghost", f"hidden text inside <{token.name}>: “{text}”")
 
@@ -156,6 +153,8 @@ class _Writer:
         attributes = token.attributes
         for load in loads.of_tag(token.name, attributes):
             self._blocked(load.kind, load.url, quiet=load.quiet)
+        if label := attributes.get(LABELLED.get(token.name, ""), ""):
+            self._note("blocked", f"{token.name}: “{decode(label, attribute=True)}”")
         if token.name in PASSED_OVER:
             self._pass_over(token)
             return
@@ -208,7 +207,7 @@ class _Writer:
         attributes = {n: decode(v, attribute=True) for n, v in token.attributes.items() if n in PICTURE_ATTRIBUTES}
         source = attributes.get("src", "")
         drawn = drawable(source) if source.lstrip()[:5].lower() == "data:" else ""
-        style, why, _ = self._style(token)
+        style, why, *_ = self.styling.of(token)
         if drawn and self.drawn + len(drawn) <= MAX_ALL_PICTURES and not (why or box_reason(style)):
             self.drawn += len(drawn)
             self.result.pictures.append((drawn, attributes))
@@ -241,48 +240,21 @@ class _Writer:
 
     def _marks(self, token: Token) -> str:
         """Return the attributes that this element takes into the tree: our own marks and its understood style."""
-        style, why, maybe = self._style(token)
+        style, why, maybe, doubted = self.styling.of(token)
         marks = ""
         if token.name == "a" and "href" in token.attributes:
             self.result.links.append(decode(token.attributes["href"], attribute=True))
             marks += f' data-link="{len(self.result.links) - 1}"'
-        if style:
-            text = ";".join(f"{name}:{value}" for name, value in style.items())
-            marks += f' style="{html.escape(text)}"'
+        for name, held in (("style", style), ("data-doubted", doubted)):
+            marks += f' {name}="{html.escape(_written(held))}"' if held else ""
         marks += f' data-why="{html.escape(why)}"' if why else ""
         marks += f' data-maybe="{html.escape(maybe)}"' if maybe else ""
-        for name in ("colspan", "rowspan", "start"):
+        for name in ("colspan", "rowspan", "start", *(("value",) if token.name == "li" else ())):
             value = token.attributes.get(name, "")
-            marks += f' {name}="{value}"' if value.isascii() and value.isdigit() and len(value) < 4 else ""
+            most = 9 if name in ("start", "value") else 3
+            marks += f' {name}="{value}"' if value.isascii() and value.isdigit() and len(value) <= most else ""
         return marks
 
-    def _style(self, token: Token) -> tuple[Style, str, str]:
-        """Return the style of an element, a reason why all of it is hidden, and one why it may be."""
-        attributes = token.attributes
-        maybe, why = SOMETIMES_SEEN.get(token.name, ""), ""
-        if "open" in attributes or (token.name == "object" and "data" not in attributes):
-            maybe = ""
-        if not attributes and not self.sheets.rules and token.name not in CLOSED_BY_DEFAULT:
-            return {}, "", maybe
-        merged = {name: (value, False) for name, value in old_attributes(token.name, attributes).items()}
-        for rule in self._rules(token):
-            if rule.certain:
-                merged |= {n: v for n, v in rule.declared.items() if v[1] or not merged.get(n, v)[1]}
-            elif reason := box_reason({n: v[0] for n, v in rule.declared.items()}):
-                maybe = f"{reason} in some windows or mail programs"
-        own = declarations(decode(attributes.get("style", ""), attribute=True), self.sheets.variables)
-        for name, value in own.items():
-            if value[1] or not merged.get(name, value)[1]:
-                merged.pop(name, None)
-                merged[name] = value
-        if "hidden" in attributes:
-            why = "hidden attribute"
-        if token.name in CLOSED_BY_DEFAULT and "open" not in attributes:
-            why = CLOSED_BY_DEFAULT[token.name]
-        return {name: value for name, (value, _) in merged.items() if value}, why, maybe
 
-    def _rules(self, token: Token) -> list[Rule]:
-        if not self.sheets.rules:
-            return []
-        name, classes = (decode(token.attributes.get(n, ""), attribute=True).lower() for n in ("id", "class"))
-        return self.sheets.matching(token.name, name, classes)
+def _written(style: Style) -> str:
+    return ";".join(f"{name}:{value}" for name, value in style.items())

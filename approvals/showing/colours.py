@@ -75,13 +75,24 @@ def first_colour(value: str) -> Colour | None:
 
 def is_named(word: str) -> bool:
     """Whether this is the name of a colour."""
-    return word in _NAMED and word != "initial" or word in ("transparent", "currentcolor")
+    return (word in _NAMED and word != "initial") or word in ("transparent", "currentcolor")
 
 
 def attribute_colour(value: str) -> str:
-    """Return the CSS form of an old `color` or `bgcolor` attribute, which also allows hex digits without a #."""
-    value = value.strip().lower()
-    return f"#{value}" if re.fullmatch(r"[0-9a-f]{6}|[0-9a-f]{3}", value) and value not in _NAMED else value
+    """Return the CSS form of an old `color` or `bgcolor` attribute; browsers make a colour of any word there."""
+    value = value.strip(" \t\n\f\r").lower()
+    if not value or is_named(value):
+        return value
+    if re.fullmatch(r"#[0-9a-f]{3}", value):
+        return value
+    wide = "".join("00" if ord(character) > 0xFFFF else character for character in value)[:128].removeprefix("#")
+    digits = re.sub("[^0-9a-f]", "0", wide)
+    digits = digits.ljust(max(3, -(-len(digits) // 3) * 3), "0")
+    third = len(digits) // 3
+    parts = [digits[i * third : (i + 1) * third][-8:] for i in range(3)]
+    while len(parts[0]) > 2 and all(part[0] == "0" for part in parts):
+        parts = [part[1:] for part in parts]
+    return "#" + "".join(part[:2].rjust(2, "0") for part in parts)
 
 
 def over(colour: Colour, ground: Colour) -> Colour:

@@ -40,7 +40,12 @@ SOMETIMES_SEEN = {
     "canvas": "in place of a canvas",
     "meter": "in place of a meter",
     "progress": "in place of a meter",
+    "marquee": "in text that moves",
 }
+# What these say stands in an attribute.
+LABELLED = {"option": "label", "optgroup": "label", "textarea": "placeholder"}
+# The only ones whose ground an attribute paints.
+_PAINTED = frozenset("body table thead tbody tfoot tr td th marquee".split())
 PICTURE_ATTRIBUTES = ("src", "alt", "width", "height")
 _FONT_SIZES = {"1": "10px", "2": "13px", "3": "16px", "4": "18px", "5": "24px", "6": "32px", "7": "48px"}
 
@@ -55,7 +60,7 @@ def written_as(name: str) -> str:
 def old_attributes(name: str, attributes: Mapping[str, str]) -> dict[str, str]:
     """Return what the attributes that came before CSS say, as CSS."""
     style: dict[str, str] = {}
-    if "bgcolor" in attributes:
+    if "bgcolor" in attributes and name in _PAINTED:
         style["background-color"] = attribute_colour(decode(attributes["bgcolor"], attribute=True))
     if "color" in attributes and name == "font":
         style["color"] = attribute_colour(decode(attributes["color"], attribute=True))
@@ -63,6 +68,8 @@ def old_attributes(name: str, attributes: Mapping[str, str]) -> dict[str, str]:
         style["color"] = attribute_colour(decode(attributes["text"], attribute=True))
     if name == "font" and "size" in attributes:
         style["font-size"] = _FONT_SIZES.get(attributes["size"].strip(), "")
+    if attributes.get("dir", "").strip().lower() in ("rtl", "ltr"):
+        style |= {"direction": attributes["dir"].strip().lower(), "unicode-bidi": "isolate"}
     align = attributes.get("align", "").lower()
     if align in ("left", "right", "center", "justify"):
         style["text-align"] = align

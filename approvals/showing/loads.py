@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from approvals.showing.css import cleaned, fetches
 from approvals.showing.links import host_of, is_remote, short_target
-from approvals.showing.sheets import fetches, unescaped
 from approvals.showing.shown import Blocked
 from approvals.showing.tokens import decode
 
@@ -82,7 +82,7 @@ def of_tag(name: str, attributes: Mapping[str, str]) -> list[Load]:
         target = decode(attributes.get("content", ""), attribute=True).partition("=")[2].strip(" '\"")
         found.append(Load("jump to another page", target, False))
     if "style" in attributes:
-        style = unescaped(decode(attributes["style"], attribute=True))
+        style = cleaned(decode(attributes["style"], attribute=True))
         found += [Load("background picture", url, True) for url in fetches(style)]
     if name == "iframe" and "srcdoc" in attributes:
         found.append(Load("embedded page", "about:srcdoc", False))

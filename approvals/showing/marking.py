@@ -7,8 +7,9 @@ import html
 import re
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
+from approvals.showing.boxes import Style
 from approvals.showing.canonical import Canonical, Note
 from approvals.showing.hidden import Look
 from approvals.showing.invisibles import Tally, named, pieces, stripped
@@ -17,6 +18,7 @@ from approvals.showing.nesting import BLOCKS, TABLE_PARTS, VOID
 from approvals.showing.plain import tidy, written_out
 from approvals.showing.sanitise import PARSED_TAGS, SHOWN_TAGS, harmless_style, picture_size
 from approvals.showing.shown import Doubt, Hidden, Link, Marked
+from approvals.showing.watching import SOME, Element, Watching, cut_off, with_doubts
 
 _PIECE = re.compile(r'<(/?)([a-z][a-z0-9]*)((?: [a-z-]+="[^"]*")*)>|([^<]+)')
 _ATTRIBUTE = re.compile(r' ([a-z-]+)="([^"]*)"')
@@ -29,20 +31,6 @@ _BREAKS = BLOCKS | TABLE_PARTS
 _NO_MARKS: Mapping[str, str] = {}
 
 
-@dataclass(slots=True)
-class _Element:
-    """An open element: what it is, what it is drawn as (empty: not drawn), and how text in it looks."""
-
-    tag: str
-    drawn: str
-    look: Look
-    link: str | None = None
-    said: list[str] = field(default_factory=list)
-    maybe: str = ""
-    mark: str = ""  # of the link that it is
-    doubt: str = ""  # of the box that says it may be hidden
-
-
 def mark(tree: str, canonical: Canonical) -> Marked:
     """Return the letter drawn from its tree (as nh3 writes it). Raises Doubt for anything else than such a tree."""
     return _Walker(canonical).walked(tree)
@@ -51,13 +39,14 @@ def mark(tree: str, canonical: Canonical) -> Marked:
 class _Walker:
     def __init__(self, canonical: Canonical) -> None:
         self.canonical = canonical
-        look = Look()
-        for style, why, maybe in canonical.root:
-            look = look.inside(style, why, maybe)
-        self.root_style = {k: v for style, _, _ in canonical.root for k, v in style.items()}
-        self.stack = [_Element("", "", look)]
-        self.links_open: list[_Element] = []
-        self.doubtful: list[_Element] = []
+        look = other = Look()
+        for tag, styled in canonical.root:
+            look = look.inside(styled.style, styled.why, styled.maybe)
+            other = other.in_doubt(tag, with_doubts(styled.style, styled.doubted), styled.why)
+        self.root_style = {k: v for _, styled in canonical.root for k, v in styled.style.items()}
+        self.stack = [Element("", "", look, replace(other, firm=other.ground, is_spilled=False))]
+        self.links_open: list[Element] = []
+        self.watching = Watching()
         self.out: list[str] = []
         self.text: list[str] = []
         self.plain: list[str] = []
@@ -85,6 +74,7 @@ class _Walker:
             else:
                 self._start(tag, attributes)
         self._reveal()
+        self._close_doubts(self.stack[0])
         self._write_out_links()
         return self._result()
 
@@ -110,28 +100,32 @@ class _Walker:
         if tag in VOID:
             self._void(tag, attributes)
             return
-        style = dict(part.split(":", 1) for part in attributes.get("style", "").split(";") if ":" in part)
+        style, doubted = (_read(attributes.get(name, "")) for name in ("style", "data-doubted"))
         above = self.stack[-1].look
-        look = above.inside(style, attributes.get("data-why", ""), attributes.get("data-maybe", ""))
+        why = attributes.get("data-why", "")
+        look = above.inside(style, why, attributes.get("data-maybe", ""))
+        other = self.stack[-1].other.in_doubt(tag, with_doubts(style, doubted), why)
         link = self.canonical.links[int(attributes["data-link"])] if "data-link" in attributes else None
         if link is not None and not first_given(style, "color", "-webkit-text-fill-color"):
-            look = replace(look, colour=_LINK_BLUE)
+            look, other = replace(look, colour=_LINK_BLUE), replace(other, colour=_LINK_BLUE)
         if self.run and (tag in _BREAKS or not look.hides()):
             self._reveal()
         drawn = _DRAWN_AS.get(tag, tag if tag in SHOWN_TAGS else "")
         if look.hides() and tag not in _BREAKS:
             drawn = ""
-        element = _Element(tag, drawn, look, link, maybe=look.possible if look.possible != above.possible else "")
+        element = Element(tag, drawn, look, other, link, maybe=look.possible if look.possible != above.possible else "")
         self._open(element, style, attributes)
 
-    def _open(self, element: _Element, style: Mapping[str, str], attributes: Mapping[str, str]) -> None:
+    def _open(self, element: Element, style: Mapping[str, str], attributes: Mapping[str, str]) -> None:
         if element.tag in BLOCKS or element.tag == "tr":
             self._line(element.tag)
         if element.drawn:
             kept = harmless_style(style, element.look.size, not element.look.hides()) if style else ""
             self.coloured = self.coloured or "color:" in kept
             marks = f' style="{kept}"' if kept else ""
-            marks += "".join(f' {n}="{attributes[n]}"' for n in ("colspan", "rowspan", "start") if n in attributes)
+            marks += "".join(
+                f' {n}="{attributes[n]}"' for n in ("colspan", "rowspan", "start", "value") if n in attributes
+            )
             if element.link is not None:
                 target = read_link("", element.link, self.canonical.base).target
                 element.mark = self._next_mark("link")
@@ -143,8 +137,8 @@ class _Walker:
         self.stack.append(element)
         if element.link is not None:
             self.links_open.append(element)
+        self.watching.start(element, style)
         if element.maybe:
-            self.doubtful.append(element)
             element.doubt = self._box("ghost", f"may be hidden ({element.maybe}):", "hidden")
 
     def _end(self, tag: str) -> None:
@@ -159,12 +153,19 @@ class _Walker:
         if element.link is not None:
             self.links_open.pop()
             self._link_ends(element)
-        if element.maybe:
-            self.doubtful.pop()
-            said = tidy("".join(element.said))
-            self.hidden.append(Hidden(said, element.maybe, certain=False, mark=element.doubt))
+        self._close_doubts(element)
         if tag in BLOCKS:
             self._line("")
+
+    def _close_doubts(self, element: Element) -> None:
+        """Note what is told of an element once all that it says is known."""
+        self.watching.end(element)
+        if element.maybe:
+            said = tidy("".join(element.said))
+            self.hidden.append(Hidden(said, element.maybe, certain=False, mark=element.doubt))
+        elif rest := cut_off(element):
+            mark = self._box("ghost", f"may be cut off before here, from “{rest[:80]}” on", "hidden")
+            self.hidden.append(Hidden(rest, f"cut off at the edge of its box {SOME}", certain=False, mark=mark))
 
     def _void(self, tag: str, attributes: Mapping[str, str]) -> None:
         hidden = self.stack[-1].look.hides()
@@ -191,8 +192,11 @@ class _Walker:
     def _text(self, text: str) -> None:
         look = self.stack[-1].look
         why = look.hides()
-        for element in self.doubtful:
-            element.said.append(text)
+        if not why and not text.isspace() and (maybe := self.stack[-1].doubt_now()):
+            self._reveal()
+            self.watching.doubt(self.stack[-1])
+            self.stack[-1].doubt = self._box("ghost", f"may be hidden ({maybe}):", "hidden")
+        self.watching.said(text)
         if why:
             if self.run and why != self.why:
                 self._reveal()
@@ -266,7 +270,7 @@ class _Walker:
         self.text.append(ending)
         self.plain.append("\n")
 
-    def _link_ends(self, element: _Element) -> None:
+    def _link_ends(self, element: Element) -> None:
         link = read_link("".join(element.said), element.link or "", self.canonical.base)
         self.links.append(replace(link, mark=element.mark))
         if ALARMING & set(link.flags):
@@ -287,6 +291,10 @@ class _Walker:
 ALARMING = frozenset({"text_says_other_domain", "unusual_scheme", "credentials_in_url", "mixed_script", "ip_address"})
 
 
-def first_given(style: Mapping[str, str], *names: str) -> str:
+def first_given(style: Style, *names: str) -> str:
     """Return the first of these properties that the style gives; empty when it gives none."""
     return next((style[name] for name in names if style.get(name)), "")
+
+
+def _read(written: str) -> Style:
+    return dict(part.split(":", 1) for part in written.split(";") if ":" in part)

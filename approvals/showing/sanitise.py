@@ -8,12 +8,13 @@ from collections.abc import Mapping
 
 import nh3
 
+from approvals.showing.arithmetic import length
+from approvals.showing.boxes import Style
 from approvals.showing.colours import first_colour
-from approvals.showing.hidden import Style, length
 from approvals.showing.shown import Doubt
 
 # Our own marks between the passes. The mail cannot write them: no attribute of its own goes into the first pass.
-NOTES = frozenset({"data-note", "data-link", "data-picture", "data-why", "data-maybe"})
+NOTES = frozenset({"data-note", "data-link", "data-picture", "data-why", "data-maybe", "data-doubted"})
 TREE_TAGS = frozenset(
     "a abbr address article aside b big blockquote br caption center cite code col colgroup dd del dfn div dl dt em "
     "figcaption figure font footer h1 h2 h3 h4 h5 h6 header hr i img ins kbd li main mark nav ol p pre q s samp "
@@ -32,6 +33,7 @@ _SHOWN_ATTRIBUTES = {
     "span": {"id"},
     "img": {"src", "alt", "width", "height"},
     "ol": {"start"},
+    "li": {"value"},
     "td": _CELL,
     "th": _CELL,
 }
@@ -41,7 +43,7 @@ _MARK = re.compile(r"(?:hidden|link|part|ink)-[0-9]{1,6}")
 
 def to_tree(canonical: str) -> str:
     """Return canonical HTML as the tree that a browser would build of it, written out again: balanced and regular."""
-    attributes = {"*": {"style", *NOTES}, "td": _CELL, "th": _CELL, "ol": {"start"}}
+    attributes = {"*": {"style", *NOTES}, "td": _CELL, "th": _CELL, "ol": {"start"}, "li": {"value"}}
     return _clean(canonical, tags=set(TREE_TAGS | PARSED_TAGS), attributes=attributes, link_rel=None)
 
 
@@ -76,7 +78,9 @@ def _shown_value(tag: str, attribute: str, value: str) -> str | None:
         return value if _MARK.fullmatch(value) else None
     if attribute == "src":
         return value if value.startswith("data:image/") else None
-    if attribute in ("colspan", "rowspan", "start", "width", "height"):
+    if attribute in ("start", "value"):
+        return value if re.fullmatch(r"[0-9]{1,9}", value) else None
+    if attribute in ("colspan", "rowspan", "width", "height"):
         return value if re.fullmatch(r"[0-9]{1,4}", value) else None
     return value
 
@@ -91,6 +95,8 @@ _CHOICES = {
     "white-space": {"normal", "pre-wrap", "pre-line"},
     "list-style-type": {"none", "disc", "circle", "square", "decimal", "lower-alpha", "upper-alpha", "lower-roman"},
     "border-collapse": {"collapse", "separate"},
+    "direction": {"ltr", "rtl"},
+    "unicode-bidi": {"normal", "embed", "isolate", "bidi-override", "isolate-override", "plaintext"},
 }
 _SPREAD = tuple(f"{box}{side}" for box in ("margin", "padding") for side in ("", "-top", "-right", "-bottom", "-left"))
 _BORDERS = ("border", "border-top", "border-right", "border-bottom", "border-left")

@@ -6,39 +6,28 @@ hides is "possible" rather than certain, and is announced as such. Nothing of th
 
 import re
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from approvals.showing.adding import Added
+from approvals.showing.css import Declaration, cleaned, declared, fetches, named_values
 from approvals.showing.shown import Doubt
 
 MAX_RULES = 1500
 MAX_MATCHES = 200_000
-MAX_STYLE = 50_000
 
-PROPERTIES = frozenset(
-    "color background background-color background-image font font-size font-weight font-style font-family opacity "
-    "display visibility position left right top bottom inset text-indent margin margin-left margin-right margin-top "
-    "margin-bottom padding padding-left padding-right padding-top padding-bottom border border-left border-right "
-    "border-top border-bottom border-color width height max-width max-height overflow overflow-x overflow-y clip "
-    "clip-path transform translate scale z-index line-height letter-spacing text-align text-decoration "
-    "text-decoration-line text-transform vertical-align white-space list-style list-style-type border-collapse "
-    "mso-hide -webkit-text-fill-color content-visibility zoom filter direction unicode-bidi "
-    "-webkit-text-security".split()
-)
-_COMMENT = re.compile(r"/\*.*?(?:\*/|\Z)", re.DOTALL)
-_ESCAPE = re.compile(r"\\(?:([0-9a-fA-F]{1,6})[ \t\n\f]?|(.)|\Z)", re.DOTALL)
-_PIECE = re.compile(r"""[^;"'()]+|"[^"\n]*"?|'[^'\n]*'?|[();]""")
 _SHEET_PIECE = re.compile(r"""[^{}"']+|"[^"\n]*"?|'[^'\n]*'?|[{}]""")
-_PLAIN_VALUE = re.compile(r"[a-z0-9#%.,()+\-/ *_]*")
-_NOT_PLAIN = re.compile(r"[^a-z0-9#%.,()+\-/ *_]")
-_URL = re.compile(r"url\([^()]*\)")
-_FETCH = re.compile(r"""(?:url|src)\(\s{0,20}["']?([^"')]{1,4000})|(?:https?:)?//[^\s"')]{1,4000}""", re.IGNORECASE)
-_VARIABLE = re.compile(r"var\(\s*(--[\w-]{1,100})\s*(?:,([^()]{0,200}))?\)")
 _PARENTHESES = re.compile(r"\([^()]*\)")
-_COMPOUND = re.compile(r"([a-z][\w-]*|\*)?((?:[.#][\w-]+)*)")
-_IDLE = re.compile(
-    r"::?(?:hover|active|focus|focus-within|focus-visible|visited|selection|placeholder|marker|target)\b"
-)
+# What stands in square brackets, strings first: a selector is cut at its blanks.
+_BRACKETS = re.compile(r"""\[(?:[^\]"']|"[^"]*"|'[^']*')*\]?""")
+_WORD = r"(?:[\w-]|[^\x00-\x7f])+"
+_COMPOUND = re.compile(rf"([a-z]{_WORD}|[a-z]|\*)?((?:[.#]{_WORD})*)")
+_NAME = re.compile(rf"[.#]{_WORD}")
+_NOT_IN_NAMES = re.compile(r"[\x00-\x7f](?<![\w-])")
+_SPACES = re.compile(r"[ \t\n\f\r]+")
+_COMBINATORS = re.compile(r"[ \t\n\f\r>+~]+")
+_IDLE = re.compile(r"::?(?:hover|active|focus|focus-within|focus-visible|visited|selection|placeholder|target)\b")
+_ADDS = re.compile(r"::?(?:before|after|marker)\b")
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +37,7 @@ class Rule:
     tag: str
     name: str
     classes: frozenset[str]
-    declared: Mapping[str, tuple[str, bool]]
+    declared: Sequence[Declaration]
     certain: bool
     weight: tuple[int, int, int, int]
 
@@ -59,8 +48,9 @@ class Sheets:
 
     rules: list[Rule] = field(default_factory=list)
     fetched: list[tuple[str, str]] = field(default_factory=list)
-    added: list[str] = field(default_factory=list)
+    added: Added = field(default_factory=Added)
     variables: dict[str, str] = field(default_factory=dict)
+    moving: dict[str, list[Declaration]] = field(default_factory=dict)
     _index: dict[str, list[Rule]] = field(default_factory=lambda: defaultdict(list))
     _memory: dict[tuple[str, str, str], list[Rule]] = field(default_factory=dict)
     _matches: int = 0
@@ -73,7 +63,8 @@ class Sheets:
         """Return the rules whose last part fits an element, weakest first."""
         key = (tag, name, classes)
         if key not in self._memory:
-            held = set(classes.split())
+            held = {_as_written(word) for word in _SPACES.split(classes)}
+            name = _as_written(name)
             keys = [tag, "*", f"#{name}", *(f".{c}" for c in held)]
             near = [rule for k in keys for rule in self._index.get(k, ())]
             self._matches += len(near)
@@ -91,76 +82,9 @@ class Sheets:
         self._index[key].append(rule)
 
 
-def unescaped(text: str) -> str:
-    """Return CSS text without comments and escapes. An escaped sign of the grammar becomes U+FFFD and voids a value."""
-
-    def resolve(match: re.Match[str]) -> str:
-        code, plain = match.groups()
-        character = plain or ""
-        if code:
-            value = int(code, 16)
-            character = chr(value) if 0 < value < 0xD800 or 0xDFFF < value <= 0x10FFFF else "\ufffd"
-        return "\ufffd" if character in ";:{}\"'()\\," and character else character
-
-    return _ESCAPE.sub(resolve, _COMMENT.sub(" ", text))
-
-
-def fetches(text: str) -> list[str]:
-    """Return what CSS text would load from elsewhere: url(), image-set() and bare addresses in strings."""
-    found = [(m.group(1) or m.group()).strip() for m in _FETCH.finditer(text)]
-    return [url for url in found if not url.lower().startswith(("data:", "#"))]
-
-
-def declarations(text: str, variables: Mapping[str, str] | None = None) -> dict[str, tuple[str, bool]]:
-    """Return the properties that matter here from the inside of a style attribute or rule: value, and "important"."""
-    if len(text) > MAX_STYLE:
-        raise Doubt("a style in it is too large to follow")
-    declared: dict[str, tuple[str, bool]] = {}
-    own: dict[str, str] = {}
-    for part in _split(unescaped(text)):
-        name, colon, value = part.partition(":")
-        name, value = name.strip().lower(), value.strip().lower()
-        if not colon:
-            continue
-        if name.startswith("--"):
-            own[name] = value
-            continue
-        if name not in PROPERTIES:
-            continue
-        important = value.endswith("important") and "!" in value
-        value = " ".join(value.rpartition("!")[0].split() if important else value.split())
-        if "var(" in value:
-            value = _with_variables(value, {**(variables or {}), **own})
-        value = value.replace('"', "").replace("'", "")
-        if not _PLAIN_VALUE.fullmatch(value):
-            if not name.startswith("background"):
-                continue
-            # The colour beside a picture still counts.
-            value = " ".join(_NOT_PLAIN.sub(" ", _URL.sub(" ", value)).split())
-        if important or not declared.get(name, ("", False))[1]:
-            declared.pop(name, None)
-            declared[name] = (value, important)
-    return declared
-
-
-def _with_variables(value: str, variables: Mapping[str, str]) -> str:
-    for _ in range(3):
-        value = _VARIABLE.sub(lambda m: variables.get(m.group(1), m.group(2) or "")[:200], value)
-    return value[:1000]
-
-
-def _split(text: str) -> list[str]:
-    parts: list[str] = []
-    held: list[str] = []
-    depth = 0
-    for piece in _PIECE.findall(text):
-        if piece == ";" and depth == 0:
-            parts.append("".join(held))
-            held = []
-            continue
-        depth += (piece == "(") - (piece == ")" and depth > 0)
-        held.append(piece)
-    return [*parts, "".join(held)]
+def _as_written(name: str) -> str:
+    """Return an id or class as a selector has it once its escapes are resolved."""
+    return _NOT_IN_NAMES.sub("\ufffd", name)
 
 
 @dataclass
@@ -170,6 +94,8 @@ class _Frame:
     selectors: str
     certain: bool
     is_rule: bool
+    word: str = ""  # of the at-rule that it is
+    moving: str = ""  # the name of the movement that it is part of
     body: list[str] = field(default_factory=list)
     text: list[str] = field(default_factory=list)
 
@@ -181,7 +107,7 @@ class _SheetReader:
         self.sheets = sheets
 
     def read(self, text: str) -> None:
-        text = unescaped(text.replace("<!--", " ").replace("-->", " "))
+        text = cleaned(text.replace("<!--", " ").replace("-->", " "))
         stack = [_Frame("", True, False)]
         for piece in _SHEET_PIECE.findall(text):
             if piece == "{":
@@ -202,47 +128,47 @@ class _SheetReader:
         around.text = []
         prelude = prelude.strip()
         if not prelude.startswith("@"):
-            return _Frame(prelude, around.certain and not around.is_rule, True)
+            return _Frame(prelude, around.certain and not around.is_rule, True, moving=around.moving)
         word, _, condition = prelude[1:].lower().partition(" ")
         plain = word == "media" and condition.strip() in ("", "all", "screen", "only screen", "screen, print")
-        return _Frame(around.selectors if around.is_rule else "", around.certain and plain, around.is_rule)
+        selectors = around.selectors if around.is_rule else ""
+        moving = condition.strip(" \"'") if word.endswith("keyframes") else ""
+        return _Frame(selectors, around.certain and plain, around.is_rule, word, moving)
 
     def _closed(self, frame: _Frame) -> None:
         text = "".join(frame.body + frame.text)
-        kind = "style sheet" if "@import" in text else "background picture"
+        kind = "style sheet" if "@import" in text else "font" if frame.word == "font-face" else "background picture"
         self.sheets.fetched.extend((kind, url) for url in fetches(text))
         for found in re.findall(r"@import\s{1,20}[\"']([^\"']{1,2000})", text):
             if not found.startswith(("http:", "https:", "//")):
                 self.sheets.fetched.append(("style sheet", found))
+        self.sheets.added.read(text, frame.word)
         if not frame.is_rule:
             return
-        for part in _split(text):
-            name, _, value = part.partition(":")
-            if name.strip().startswith("--"):
-                self.sheets.variables[name.strip().lower()] = value.strip().lower()
-        declared = declarations(text, self.sheets.variables)
-        selectors = frame.selectors.lower() if len(frame.selectors) < 20_000 else "*"
+        for name, value in named_values(text):
+            if name.startswith("--"):
+                self.sheets.variables[name] = value.lower()
+        found_here = declared(text, self.sheets.variables)
+        if frame.moving:
+            self.sheets.moving.setdefault(frame.moving, []).extend(found_here)
+            return
+        selectors = _BRACKETS.sub(":possibly", frame.selectors.lower()) if len(frame.selectors) < 20_000 else "*"
         for _ in range(3):
             selectors = _PARENTHESES.sub(":possibly", selectors)
         for selector in selectors.split(","):
-            self._add(selector.strip(), frame, declared, text)
+            self._add(selector.strip(" \t\n\f\r"), frame, found_here)
 
-    def _add(self, selector: str, frame: _Frame, declared: Mapping[str, tuple[str, bool]], text: str) -> None:
-        last = re.split(r"[\s>+~]+", selector)[-1]
-        if re.search(r"::?(?:before|after)\b", last):
-            said = re.search(r"content\s{0,20}:\s{0,20}[\"']([^\"']{1,2000})[\"']", text, re.IGNORECASE)
-            if said and said.group(1).strip():
-                self.sheets.added.append(said.group(1).strip())
-            return
-        if not declared or _IDLE.search(last):
+    def _add(self, selector: str, frame: _Frame, found: Sequence[Declaration]) -> None:
+        last = _COMBINATORS.split(selector)[-1]
+        if not found or _IDLE.search(last) or _ADDS.search(last):
             return
         last, certain = re.subn(r":(?:link|any-link|root)\b", "", last)[0], frame.certain
         compound = _COMPOUND.match(last)
         assert compound is not None
         certain = certain and last == compound.group() and last == re.sub(r":(link|any-link|root)\b", "", selector)
-        parts = re.findall(r"[.#][\w-]+", compound.group(2))
+        parts = _NAME.findall(compound.group(2))
         names = [p[1:] for p in parts if p[0] == "#"]
         classes = frozenset(p[1:] for p in parts if p[0] == ".")
         tag = compound.group(1) or ("html" if ":root" in selector else "*")
         weight = (len(names), len(classes), int(tag != "*"), len(self.sheets.rules))
-        self.sheets.add(Rule(tag, names[0] if names else "", classes, declared, certain, weight))
+        self.sheets.add(Rule(tag, names[0] if names else "", classes, found, certain, weight))

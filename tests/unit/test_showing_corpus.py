@@ -10,7 +10,7 @@ from approvals.showing.sanitise import SHOWN_TAGS
 from tests.corpus import all_mails
 
 MAILS = all_mails()
-ATTRIBUTES = {"style", "title", "src", "alt", "width", "height", "start", "colspan", "rowspan", "class", "id"}
+ATTRIBUTES = {"style", "title", "src", "alt", "width", "height", "start", "value", "colspan", "rowspan", "class", "id"}
 MARK = re.compile(r"(?:hidden|link|part|ink)-[1-9][0-9]*")
 STYLE = re.compile(r"(?:[a-z-]+:[a-zA-Z0-9#%.,() \-]+;)*")
 FORBIDDEN_STYLE = re.compile(

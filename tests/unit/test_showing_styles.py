@@ -2,14 +2,17 @@
 
 import pytest
 
+from approvals.showing.arithmetic import length
+from approvals.showing.boxes import box_reason
 from approvals.showing.colours import contrast, first_colour
-from approvals.showing.hidden import Look, box_reason, length
+from approvals.showing.css import Cascade, declared, fetches
+from approvals.showing.hidden import Look
 from approvals.showing.sanitise import harmless_style, seal
-from approvals.showing.sheets import Sheets, declarations, fetches
+from approvals.showing.sheets import Sheets
 
 
 def values(text):
-    return {name: value for name, (value, _) in declarations(text).items()}
+    return Cascade().lay(declared(text)).style()
 
 
 @pytest.mark.parametrize(

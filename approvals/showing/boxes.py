@@ -1,0 +1,208 @@
+"""Says why the box of an element, and everything in it, cannot be seen: not displayed, moved away, cut away, masked."""
+
+import math
+import re
+from collections.abc import Mapping
+
+from approvals.showing.arithmetic import ROOT_SIZE, length, lengths
+
+# Anything moved this far out (in CSS pixels) is out of sight; nobody indents by so much.
+FAR = 250.0
+FAR_ON = 2000.0
+TINY = 4.0
+# Below this share of a line's height, or of itself, nothing can be read any more.
+CUT = 0.6
+SMALL = 0.25
+
+_CALL = re.compile(r"(?<![a-z0-9-])([a-z0-9-]{1,40})\(([^()]{0,300})\)")
+
+Style = Mapping[str, str]
+
+
+def box_reason(style: Style, size: float = ROOT_SIZE) -> str:
+    """Return why an element with this style, and everything in it, cannot be seen; empty when it can be."""
+    if not style:
+        return ""
+    if style.get("display", "").startswith("none") or style.get("content-visibility") == "hidden":
+        return "display: none"
+    if style.get("mso-hide") == "all":
+        return "hidden from Outlook"
+    if style.get("zoom") and length(style["zoom"], 1, 1) == 0:
+        return "scaled to nothing"
+    if style.get("-webkit-text-security", "none") != "none":
+        return "letters drawn as dots"
+    spacing = length(style.get("letter-spacing", ""), size, size)
+    if spacing is not None and spacing < -0.35 * max(size, 1):
+        return "letters pushed over each other"
+    return _moved_away(style, size) or _turned(style) or _cut_away(style, size) or _painted_out(style)
+
+
+def shift(style: Style, size: float) -> float:
+    """Return how far an element is pulled to the left and up out of its place, in pixels."""
+    names = ["margin-left", "margin-top"]
+    if style.get("position") in ("absolute", "fixed", "relative"):
+        names += ["left", "top"]
+    pulled = [min(length(style.get(name, ""), size) or 0.0, 0.0) for name in names]
+    margins = lengths(style.get("margin", ""), size)
+    if margins:
+        pulled.append(min(margins[0], margins[-1] if len(margins) == 4 else margins[0], 0.0))
+    return -sum(pulled)
+
+
+def scaling(style: Style) -> float:
+    """Return by how much an element and all in it is drawn larger or smaller."""
+    zoom = length(style["zoom"], 1, 1) if style.get("zoom") else None
+    scales = [
+        n
+        for name, inside in _CALL.findall(style.get("transform", ""))
+        if name.startswith("scale")
+        for n in lengths(inside, 1, 1)
+    ]
+    scales += lengths(style.get("scale", ""), 1, 1)
+    return (1.0 if zoom is None else abs(zoom)) * min([1.0, *map(abs, scales)])
+
+
+def room_for(style: Style, size: float) -> int | None:
+    """Return how many letters a box shows at most before it cuts the rest off; None for a box that cuts nothing off.
+
+    Meant to be too many rather than too few: a wide page, narrow letters.
+    """
+    if not cuts(style):
+        return None
+    rows = length(style.get("-webkit-line-clamp", ""), 1, 1)
+    heights = [length(style[name], size) for name in ("height", "max-height") if _is_fixed(style.get(name, ""))]
+    rows = min([h / max(size, TINY) + 1 for h in heights if h is not None] + ([rows] if rows else []), default=None)
+    wide = [length(style[name], size) for name in ("width", "max-width") if _is_fixed(style.get(name, ""))]
+    width = min((w for w in wide if w is not None), default=1000.0)
+    if style.get("white-space") in ("nowrap", "pre") and wide:
+        rows = 1
+    return None if rows is None else int(rows * width / (0.35 * max(size, TINY))) + 1
+
+
+def _is_fixed(value: str) -> bool:
+    return bool(value) and not value.endswith(("%", "vh", "vw"))
+
+
+def _moved_away(style: Style, size: float) -> str:
+    indent = length(style.get("text-indent", ""), size)
+    if indent is not None and not -FAR < indent < (500 if cuts(style) else FAR_ON):
+        return "moved off screen"
+    for side in ("margin-left", "margin-top", "margin-right", "margin"):
+        if any(number <= -FAR or number >= FAR_ON for number in lengths(style.get(side, ""), size)):
+            return "moved off screen"
+    if any(
+        n >= FAR_ON for side in ("padding-left", "padding-top", "padding") for n in lengths(style.get(side, ""), size)
+    ):
+        return "moved off screen"
+    if style.get("position") in ("absolute", "fixed", "relative"):
+        for side in ("left", "top", "right", "bottom", "inset"):
+            if any(not -FAR < number < FAR_ON for number in lengths(style.get(side, ""), size)):
+                return "moved off screen"
+        if style.get("z-index", "").startswith("-"):
+            return "laid behind its surroundings"
+    for name, inside in _CALL.findall(style.get("transform", "")):
+        numbers = lengths(inside, size)
+        moves = numbers if name.startswith("translate") else numbers[4:] if name == "matrix" else []
+        if any(not -FAR < number < FAR_ON for number in moves):
+            return "moved off screen"
+    if any(not -FAR < number < FAR_ON for number in lengths(style.get("translate", ""), size)):
+        return "moved off screen"
+    return ""
+
+
+def _turned(style: Style) -> str:
+    """Turned on edge, or drawn so small that nothing can be made out."""
+    for name, inside in _CALL.findall(style.get("transform", "")):
+        numbers = lengths(inside, 1)
+        if name.startswith("scale") and any(abs(n) < 0.1 for n in numbers):
+            return "scaled to nothing"
+        flat = numbers[0:6:5] if name == "matrix3d" else [math.hypot(*numbers[i : i + 2]) for i in (0, 2)]
+        if name.startswith("matrix") and len(numbers) > 3 and min(map(abs, flat)) < SMALL:
+            return "scaled to nothing"
+        edge = name in ("rotatex", "rotatey", "skew", "skewx", "skewy") or (name == "rotate3d" and any(numbers[:2]))
+        if edge and _is_on_edge(inside):
+            return "turned on edge"
+    if any(abs(number) < 0.1 for number in lengths(style.get("scale", ""), 1)):
+        return "scaled to nothing"
+    rotated = style.get("rotate", "").split()
+    return "turned on edge" if len(rotated) > 1 and rotated[0] != "z" and _is_on_edge(rotated[-1]) else ""
+
+
+def _is_on_edge(inside: str) -> bool:
+    """Whether an angle shows a face by its edge."""
+    return any(abs(math.cos(float(n) * _ANGLES[unit])) < SMALL for n, unit in _ANGLE.findall(inside))
+
+
+def cuts(style: Style) -> bool:
+    """Whether what is larger than the box of an element is cut off."""
+    return any(set(style.get(name, "").split()) & _CUTTING for name in _OVERFLOWS)
+
+
+def _cut_away(style: Style, size: float) -> str:
+    least = max(TINY, CUT * size)
+    if cuts(style):
+        for side in ("height", "max-height", "width", "max-width"):
+            room = length(style.get(side, ""), size)
+            if room is not None and room <= least and not _padded(style, size):
+                return "box of no size"
+    contained = set(style.get("contain", "").split())
+    if "strict" in contained or contained >= {"size", "paint"}:
+        return "box of no size"
+    clip = style.get("clip", "")
+    if clip.startswith("rect") and style.get("position") in ("absolute", "fixed"):
+        edges = lengths(clip, size)
+        if edges and max(edges) - min(edges) <= TINY:
+            return "clipped away"
+        if len(edges) == 4 and min(edges[2] - edges[0], edges[1] - edges[3], edges[2], edges[1]) <= least:
+            return "clipped away"
+    return "clipped away" if _is_clipped(style.get("clip-path", ""), size) else ""
+
+
+def _is_clipped(value: str, size: float) -> bool:
+    """Whether a path leaves less than all of its box, but for rounded corners and whole circles."""
+    if value == "picture":
+        return True
+    for name, inside in _CALL.findall(value):
+        numbers = lengths(inside, size, 100.0)
+        if name == "inset":
+            clipped = bool(numbers) and max(numbers) >= 10
+        elif name in ("circle", "ellipse"):
+            clipped = " at " in inside or (bool(numbers) and numbers[0] < 40)
+        else:
+            clipped = name != "polygon" or not numbers or min(numbers) > 10 or max(numbers) < 90
+        if clipped:
+            return True
+    return False
+
+
+def _painted_out(style: Style) -> str:
+    if any(style.get(name, "none") not in ("none", *_WIDE) for name in _MASKS):
+        return "drawn through a mask"
+    if style.get("mix-blend-mode", "normal") in _FADING:
+        return "blended into its ground"
+    for name, inside in _CALL.findall(style.get("filter", "")):
+        by = length(inside, 1, 1)
+        low, high = _RECOLOURED.get(name, (-math.inf, math.inf))
+        if by is not None and not low < by < high:
+            return "recoloured by a filter"
+    return "letters of no height" if length(style.get("font-size-adjust", ""), 1, 1) == 0 else ""
+
+
+_OVERFLOWS = ("overflow", "overflow-x", "overflow-y")
+_CUTTING = frozenset("hidden clip scroll auto".split())
+_WIDE = ("initial", "inherit", "unset")
+_MASKS = ("mask", "mask-image", "-webkit-mask", "-webkit-mask-image")
+# Dark letters on white vanish in these.
+_FADING = frozenset("screen overlay lighten color-dodge soft-light difference exclusion hue saturation color".split())
+# Between these a filter leaves letters as they are.
+_RECOLOURED = {"brightness": (0.2, 3.0), "contrast": (0.2, math.inf), "invert": (-math.inf, 0.3)}
+_ANGLE = re.compile(r"(-?[0-9]{0,20}\.?[0-9]{1,20})(deg|turn|grad|rad)")
+_ANGLES = {"deg": math.pi / 180, "turn": 2 * math.pi, "grad": math.pi / 200, "rad": 1.0}
+
+
+def _padded(style: Style, size: float) -> bool:
+    """Padding gives a box of no height room to show a line all the same."""
+    around = lengths(style.get("padding", ""), size)
+    room = [around[0], around[2] if len(around) > 2 else around[0]] if around else []
+    room += [n for name in ("padding-top", "padding-bottom") for n in lengths(style.get(name, ""), size)]
+    return bool(room) and max(room) > CUT * size

@@ -1,0 +1,224 @@
+"""Reads CSS text as its standard cuts it, and lays what it declares over each other as a mail program would.
+
+Comments, strings, escapes and addresses are told apart in one pass, so that none of them can swallow what follows.
+Nothing of this text is ever sent to a browser.
+"""
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from approvals.showing.shown import Doubt
+from approvals.showing.values import is_sure
+
+MAX_STYLE = 50_000
+
+PROPERTIES = frozenset(
+    "all color background background-color background-image font font-size font-weight font-style font-family opacity "
+    "display visibility position left right top bottom inset text-indent margin margin-left margin-right margin-top "
+    "margin-bottom padding padding-left padding-right padding-top padding-bottom border border-left border-right "
+    "border-top border-bottom border-color width height max-width max-height overflow overflow-x overflow-y clip "
+    "clip-path transform translate scale rotate z-index line-height letter-spacing word-spacing text-align "
+    "text-decoration text-decoration-line text-transform vertical-align white-space list-style list-style-type "
+    "border-collapse mso-hide -webkit-text-fill-color content-visibility zoom filter direction unicode-bidi "
+    "-webkit-text-security mask mask-image -webkit-mask -webkit-mask-image mix-blend-mode contain -webkit-line-clamp "
+    "animation animation-name -webkit-animation -webkit-animation-name font-size-adjust float".split()
+)
+# What a shorthand sets back before it sets anything.
+_SETS_BACK = {
+    "background": ("background-color", "background-image"),
+    "font": ("font-size", "font-family", "font-size-adjust"),
+    "margin": ("margin-left", "margin-right", "margin-top", "margin-bottom"),
+    "padding": ("padding-left", "padding-right", "padding-top", "padding-bottom"),
+    "overflow": ("overflow-x", "overflow-y"),
+    "inset": ("left", "right", "top", "bottom"),
+}
+# Of these more counts than the words that stand beside an address.
+_DRAWN_WITH = ("mask", "-webkit-mask", "clip-path", "filter")
+
+_U, _R, _L = (
+    rf"(?:\\?{low}|\\0{{0,4}}(?:{codes})[ \t\n]?)" for low, codes in (("u", "[57]5"), ("r", "[57]2"), ("l", "[46]c"))
+)
+_LEXEME = re.compile(
+    r"/\*.*?(?:\*/|\Z)"
+    r"""|"(?:[^"\\\n]|\\.)*"?|'(?:[^'\\\n]|\\.)*'?"""
+    rf"""|(?<![\w-]){_U}{_R}{_L}\((?!\s*["'])(?:[^)\\]|\\.)*\)?"""
+    r"|\\(?:[0-9a-f]{1,6}[ \t\n]?|.|\Z)",
+    re.DOTALL | re.IGNORECASE,
+)
+_ESCAPE = re.compile(r"\\(?:([0-9a-fA-F]{1,6})[ \t\n]?|(.)|\Z)", re.DOTALL)
+_PIECE = re.compile(r"""[^;"'()]+|"[^"\n]*"?|'[^'\n]*'?|[();]""")
+_IN_STRING = frozenset(";:{}\"'()\\,")
+_IN_URL = re.compile(r"[\"'(){}\s]")
+_PLAIN_VALUE = re.compile(r"[a-z0-9#%.,()+\-/ *_]*")
+_NOT_PLAIN = re.compile(r"[^a-z0-9#%.,()+\-/ *_]")
+_URL = re.compile(r"url\([^()]*\)")
+_FETCH = re.compile(r"""(?:url|src)\(\s{0,20}["']?([^"')]{1,4000})|(?:https?:)?//[^\s"')]{1,4000}""", re.IGNORECASE)
+_VARIABLE = re.compile(r"var\(\s*(--[\w-]{1,100})\s*(?:,([^()]{0,200}))?\)")
+
+
+class Declaration(NamedTuple):
+    """One property with its value. Not `sure`: some mail programs, or all, pass this value over."""
+
+    name: str
+    value: str
+    important: bool
+    sure: bool
+
+
+@dataclass
+class Cascade:
+    """What is declared for one element: in any case, and what some mail programs or windows may follow besides."""
+
+    held: dict[str, tuple[str, bool]] = field(default_factory=dict)
+    doubted: dict[str, tuple[str, bool]] = field(default_factory=dict)
+
+    def lay(self, declared: Iterable[Declaration], *, certain: bool = True) -> "Cascade":
+        """Lay declarations over those held. Those that are not certain are followed in doubt only."""
+        for one in declared:
+            if self.held.get(one.name, ("", False))[1] and not one.important:
+                continue
+            if not certain:
+                self.doubted[one.name] = (one.value, one.important)
+            elif one.sure:
+                self._hold(one)
+            elif self.held.get(one.name, ("", False))[0]:
+                self.doubted[one.name] = (one.value, one.important)
+            else:
+                self.held[one.name] = (one.value, one.important)
+                # A colour that is reckoned may be any; what else is not followed leaves things as they were.
+                self.doubted[one.name] = ("transparent" if _is_reckoned(one) else "", one.important)
+        return self
+
+    def _hold(self, one: Declaration) -> None:
+        if one.name == "all":
+            self.held = {} if one.important else {name: held for name, held in self.held.items() if held[1]}
+            return
+        for name in (one.name, *_SETS_BACK.get(one.name, ())):
+            if one.important or not self.held.get(name, ("", False))[1]:
+                self.held.pop(name, None)
+            if one.important or not self.doubted.get(name, ("", False))[1]:
+                self.doubted.pop(name, None)
+        self.held[one.name] = (one.value, one.important)
+
+    def copy(self) -> "Cascade":
+        return Cascade(dict(self.held), dict(self.doubted))
+
+    def style(self) -> dict[str, str]:
+        """Return what holds in any case."""
+        return {name: value for name, (value, _) in self.held.items() if value}
+
+    def in_doubt(self) -> dict[str, str]:
+        """Return what holds in its place for some; empty where a property holds for none of them."""
+        return {name: value for name, (value, _) in self.doubted.items()}
+
+
+def _is_reckoned(one: Declaration) -> bool:
+    return one.name in ("color", "-webkit-text-fill-color") and "(" in one.value
+
+
+def cleaned(text: str) -> str:
+    """Return CSS text without comments and escapes.
+
+    An escaped sign of the grammar becomes U+FFFD, as do quotes and brackets inside an address without quotes.
+    """
+    return _LEXEME.sub(_clean, text.replace("\f", "\n")) if set(text) & set("\\/\"'(\f") else text
+
+
+def _clean(match: re.Match[str]) -> str:
+    found = match.group()
+    if found.startswith("/*"):
+        return " "
+    if found[0] in "\"'":
+        return _ESCAPE.sub(_in_string, found)
+    if _ESCAPE.fullmatch(found):
+        return _ESCAPE.sub(_outside, found)
+    address = _ESCAPE.sub(_in_string, found.partition("(")[2].removesuffix(")")).strip()
+    return f"url({_IN_URL.sub(chr(0xFFFD), address)})"
+
+
+def _in_string(match: re.Match[str]) -> str:
+    character = _escaped(match)
+    # A line that goes on in the next one.
+    return "" if match.group(2) == "\n" else "\ufffd" if character in _IN_STRING and character else character
+
+
+def _outside(match: re.Match[str]) -> str:
+    character = _escaped(match)
+    is_letter = character.isalnum() or character in "_-" or character > "\x7f"
+    return character if is_letter or not character else "\ufffd"
+
+
+def _escaped(match: re.Match[str]) -> str:
+    code, plain = match.groups()
+    if not code:
+        return plain or ""
+    value = int(code, 16)
+    return chr(value) if 0 < value < 0xD800 or 0xDFFF < value <= 0x10FFFF else "\ufffd"
+
+
+def fetches(text: str) -> list[str]:
+    """Return what CSS text would load from elsewhere: url(), image-set() and bare addresses in strings."""
+    found = [(m.group(1) or m.group()).strip() for m in _FETCH.finditer(text)]
+    return [url for url in found if not url.lower().startswith(("data:", "#"))]
+
+
+def declared(text: str, variables: Mapping[str, str] | None = None) -> list[Declaration]:
+    """Return the properties that matter here from the inside of a style attribute or rule, in their order."""
+    if len(text) > MAX_STYLE:
+        raise Doubt("a style in it is too large to follow")
+    found: list[Declaration] = []
+    own: dict[str, str] = {}
+    for name, value in named_values(cleaned(text)):
+        value = value.lower()
+        if name.startswith("--"):
+            own[name] = value
+        elif name in PROPERTIES:
+            found += _declaration(name, value, {**(variables or {}), **own} if "var(" in value else {})
+    return found
+
+
+def _declaration(name: str, value: str, variables: Mapping[str, str]) -> Iterator[Declaration]:
+    important = value.endswith("important") and "!" in value
+    value = " ".join(value.rpartition("!")[0].split() if important else value.split())
+    if "var(" in value:
+        value = _with_variables(value, variables)
+    value = value.replace('"', "").replace("'", "")
+    if not _PLAIN_VALUE.fullmatch(value):
+        if name.startswith(_DRAWN_WITH):
+            value = "picture"
+        elif not name.startswith("background"):
+            return
+        # The colour beside a picture still counts.
+        value = " ".join(_NOT_PLAIN.sub(" ", _URL.sub(" ", value)).split())
+    yield Declaration(name, value, important, is_sure(name, value))
+
+
+def named_values(text: str) -> Iterator[tuple[str, str]]:
+    """Yield each name of a declaration with its value, from text that is cleaned."""
+    for part in split(text):
+        name, colon, value = part.partition(":")
+        if colon:
+            yield name.strip().lower(), value.strip()
+
+
+def _with_variables(value: str, variables: Mapping[str, str]) -> str:
+    for _ in range(3):
+        value = _VARIABLE.sub(lambda m: variables.get(m.group(1), m.group(2) or "")[:200], value)
+    return value[:1000]
+
+
+def split(text: str) -> list[str]:
+    """Return the parts of cleaned text between semicolons, those in strings and brackets left alone."""
+    parts: list[str] = []
+    held: list[str] = []
+    depth = 0
+    for piece in _PIECE.findall(text):
+        if piece == ";" and depth == 0:
+            parts.append("".join(held))
+            held = []
+            continue
+        depth += (piece == "(") - (piece == ")" and depth > 0)
+        held.append(piece)
+    return [*parts, "".join(held)]

@@ -1,0 +1,101 @@
+"""Says of each tag of a mail how it is styled: by old attributes, its style sheets and its own style, in that order."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from approvals.showing.adding import may_add
+from approvals.showing.boxes import Style, box_reason
+from approvals.showing.css import Cascade, Declaration, cleaned, declared
+from approvals.showing.elements import CLOSED_BY_DEFAULT, SOMETIMES_SEEN, old_attributes
+from approvals.showing.sheets import MAX_MATCHES, Rule, Sheets
+from approvals.showing.shown import Doubt, Hidden
+from approvals.showing.tokens import Token, decode
+
+_MOVED_BY = ("animation", "animation-name", "-webkit-animation", "-webkit-animation-name")
+_NO_STYLE: Style = {}
+
+
+class Styled(NamedTuple):
+    """The style of an element, a reason why all of it is hidden, one why it may be, and what some follow besides."""
+
+    style: Style
+    why: str = ""
+    maybe: str = ""
+    doubted: Style = _NO_STYLE
+
+
+class Styling:
+    """All style sheets of one mail, and what its styles add."""
+
+    def __init__(self) -> None:
+        self.sheets = Sheets()
+        self._memory: dict[tuple[str, ...], tuple[Cascade, str]] = {}
+        self._laid = 0
+
+    def read(self, tokens: Sequence[Token]) -> None:
+        """Read the style sheets, and what the tags' own styles add."""
+        inside = False
+        for token in tokens:
+            if (token.kind == "raw" and token.name == "style") or (token.kind == "text" and inside):
+                self.sheets.read(token.data)
+            if token.kind in ("start", "end") and token.name == "style":
+                inside = token.kind == "start"
+            if token.kind == "start" and may_add(style := token.attributes.get("style", "")):
+                self.sheets.added.read(cleaned(decode(style, attribute=True)))
+
+    def added(self, tokens: Sequence[Token]) -> Iterator[tuple[Hidden, str]]:
+        """Yield what the styles add to the letter, with the words that stand for it."""
+        elements = ({n: decode(v, attribute=True) for n, v in t.attributes.items()} for t in tokens if t.attributes)
+        return self.sheets.added.announced(elements)
+
+    def of(self, token: Token) -> Styled:
+        """Return how this tag is styled."""
+        attributes = token.attributes
+        maybe, why = SOMETIMES_SEEN.get(token.name, ""), ""
+        if "open" in attributes or (token.name == "object" and "data" not in attributes):
+            maybe = ""
+        if not attributes and not self.sheets.rules and token.name not in CLOSED_BY_DEFAULT:
+            return Styled(_NO_STYLE, "", maybe)
+        cascade, possible = self._given(token)
+        maybe = possible or maybe
+        cascade.lay(declared(decode(attributes.get("style", ""), attribute=True), self.sheets.variables))
+        style = cascade.style()
+        for name in _MOVED_BY:
+            for word in dict.fromkeys(style.get(name, "").replace(",", " ").split()):
+                cascade.lay(self._counted(self.sheets.moving.get(word, ())), certain=False)
+        if style.get("unicode-bidi", "").endswith("override"):
+            maybe = maybe or "drawn in another order than it is written"
+        if "hidden" in attributes:
+            why = "hidden attribute"
+        if token.name in CLOSED_BY_DEFAULT and "open" not in attributes:
+            why = CLOSED_BY_DEFAULT[token.name]
+        return Styled(style, why, maybe, cascade.in_doubt())
+
+    def _given(self, token: Token) -> tuple[Cascade, str]:
+        """Return what attributes and sheets say of a tag, and why it may be hidden by them."""
+        old = old_attributes(token.name, token.attributes) if token.attributes else {}
+        if not old and not self.sheets.rules:
+            return Cascade(), ""
+        name, classes = (decode(token.attributes.get(n, ""), attribute=True).lower() for n in ("id", "class"))
+        key = (token.name, name, classes, *(part for pair in old.items() for part in pair))
+        if key not in self._memory:
+            rules = self.sheets.matching(token.name, name, classes) if self.sheets.rules else []
+            self._memory[key] = self._lay(old, rules)
+        cascade, possible = self._memory[key]
+        return cascade.copy(), possible
+
+    def _lay(self, old: Mapping[str, str], rules: Sequence[Rule]) -> tuple[Cascade, str]:
+        possible = ""
+        given = [Declaration(name, value, important=False, sure=True) for name, value in old.items() if value]
+        cascade = Cascade().lay(given)
+        for rule in rules:
+            cascade.lay(self._counted(rule.declared), certain=rule.certain)
+            if not rule.certain and (reason := box_reason({one.name: one.value for one in rule.declared})):
+                possible = f"{reason} in some windows or mail programs"
+        return cascade, possible
+
+    def _counted(self, found: Sequence[Declaration]) -> Sequence[Declaration]:
+        self._laid += len(found)
+        if self._laid > MAX_MATCHES:
+            raise Doubt("its style sheets are too large to follow")
+        return found
