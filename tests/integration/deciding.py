@@ -12,12 +12,14 @@ from people.models import Person
 from tests.factories import NOW
 
 
-def decide(message: Message, person: Person, outcome: str = "approve", reason: str = "") -> Given:
+def decide(
+    message: Message, person: Person, outcome: str = "approve", reason: str = "", *, surface: str = "web"
+) -> Given:
     """Give a verdict on the newest version."""
     message.refresh_from_db()
     assert message.revision is not None
     return give_verdict(
-        message=message.public_id, actor=person.actor(surface="web"), outcome=outcome,
+        message=message.public_id, actor=person.actor(surface=surface), outcome=outcome,
         fingerprint=message.revision.fingerprint, reason=reason, now=NOW,
     )  # fmt: skip
 

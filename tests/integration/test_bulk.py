@@ -82,8 +82,7 @@ def test_sheet_shows_each_message_whole_and_ticks_what_can_be_approved(desk, con
     assert ticked(page) == [pair(one)]
 
 
-def test_five_with_one_stale_decides_four_and_names_the_one(desk, connection):
-    """Case 17."""
+def test_case_17_batch_of_five_with_one_stale_decides_four_and_names_the_one(desk, connection):
     messages = [make(connection, name) for name in ("plum", "kiwi", "fig", "pear", "lime")]
     page = open_sheet(desk, *messages)
     show_row(messages[2], subject="Subject fig", markdown="Another text")

@@ -1,6 +1,7 @@
 """Every address of the desk: who may open it, and what every answer carries (fault-matrix, lines 51 to 53)."""
 
 import re
+from urllib.parse import quote, urlencode
 
 import pytest
 from django.test import Client
@@ -110,6 +111,32 @@ def test_message_outside_ones_mailboxes_does_not_exist(signed_in, connection, na
         assert b"Not for everybody" not in answer.content
         if name in ABOUT_ROWS:
             assert answer.status_code == 404
+
+
+# Everything that an address of the desk can ask for, and the addresses that ask for something.
+ASKED = (
+    *("q", "to", "from", "by", "rule", "risk", "mailbox", "has", "started", "thread", "run", "alike", "tab", "order"),
+    *("group", "after", "before", "action", "since", "decided", "view", "page", "open", "of", "mark", "next"),
+)
+ASKING = ("queue", "message", "message-letter", "history", "audit", "rule", "pulse", "bulk-done", "account_login")
+BY_ID = ("queue/{}/", "queue/{}/files/1/", "audit/trace/{}/", "approvals/{}/", "rules/findings/{}/")
+NONSENSE = (
+    *("x", "-1", "1-1-1", "9" * 30, "2026-99-99T25:61", "a\0b", "\ud800", "' OR 1=1--", "99999999999999999999-1"),
+    *("01a1fa07-d9b0-7713-aca7", "٣-٣"),
+)
+
+
+@pytest.mark.parametrize("nonsense", NONSENSE, ids=ascii)
+def test_case_16_ill_formed_cursor_id_or_date_is_the_first_page_or_400_never_500(
+    signed_in, connection, reviewer, nonsense
+):
+    message = make_message(connection)
+    client = signed_in(reviewer)
+    query = urlencode(dict.fromkeys(ASKED, nonsense), errors="surrogatepass")
+    answers = {name: client.get(f"{address(name, message)}?{query}").status_code for name in ASKING}
+    assert {name: status for name, status in answers.items() if status not in (200, 302, 400)} == {}
+    path = quote(nonsense, errors="surrogatepass", safe="")
+    assert {client.get("/" + one.format(path)).status_code for one in BY_ID} <= {400, 404}
 
 
 @pytest.mark.parametrize("name", sorted(POST_ONLY))

@@ -1,5 +1,6 @@
 """Past its expiry a message is rejected by rule and never sent; what decides is the database's clock."""
 
+import re
 from datetime import timedelta
 
 import pytest
@@ -160,6 +161,30 @@ def test_approval_whose_time_ended_in_the_undo_window_is_not_carried_out(message
     make_due()
     Message.objects.update(expires_at=Now())
     assert run_decision(decision_id=given.decision.pk, now=NOW) == "refused"
+    assert upstream.decisions == []
+
+
+def test_case_25_expired_message_is_sent_by_no_path(message, reviewer, upstream, signed_in):
+    client, path = signed_in(reviewer), f"/queue/{message.public_id}/"
+    approval = {"outcome": "approve", "fingerprint": message.revision.fingerprint}
+    assert client.post(f"{path}verdict/", approval).status_code == 403
+    sheet = client.post("/queue/bulk/", {"id": [str(message.public_id)]}).content.decode()
+    signed = re.search(r'name="sheet" value="([^"]+)"', sheet)[1]
+    ticked = f"{message.public_id}.{message.revision.fingerprint}"
+    client.post("/queue/bulk/decide/", {"sheet": signed, "item": [ticked], "outcome": "approve"})
+    with pytest.raises(VerdictNotAllowed, match="time to approve"):
+        decide(message, reviewer, surface="discord")
+    assert not Decision.objects.exists()
+    # Approved in time, but the worker comes late; then sent again by somebody who does not know that either.
+    Message.objects.update(expires_at=None)
+    given = decide(message, reviewer)
+    make_due()
+    Message.objects.update(expires_at=Now())
+    assert run_decision(decision_id=given.decision.pk, now=NOW) == "refused"
+    Decision.objects.update(state="unknown", attempt=1, may_have_left=True, seen_held=2)
+    client.post(f"{path}send-again/")
+    make_due()
+    run_decision(decision_id=given.decision.pk, now=NOW)
     assert upstream.decisions == []
 
 

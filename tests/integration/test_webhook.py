@@ -15,6 +15,7 @@ from approvals import mirror
 from approvals.models import Message, WebhookEvent
 from approvals.sync.fetching import mirror_row
 from audit.models import Entry
+from common.fingerprint import fingerprint
 from tests.factories import event_body, make_connection, make_message, pending_row, post_event, show_row
 
 pytestmark = pytest.mark.django_db
@@ -191,6 +192,67 @@ def test_late_pending_never_reopens_a_rejected_message(client, connection):
     post_event(client, connection, event_body("oversight.rejected", email_id="01SAME", reason="no"))
     post_event(client, connection, event_body("oversight.pending", email_id="01SAME"))
     assert only_message().state == "rejected"
+
+
+# By what each leads to: the spellings of the contract (6.2).
+SPELLINGS = {
+    "held": ("oversight.pending", "message.pending_approval", "email.pending", "message.pending_send_approval"),
+    "approved": ("oversight.approved", "message.approved", "email.approved", "email.decided"),
+    "rejected": ("oversight.rejected", "message.rejected", "email.rejected", "email.decided"),
+    "sent": ("message.sent", "email.sent"),
+    "delivered": ("message.delivered", "email.delivered", "delivery"),
+    "bounced": ("message.bounced", "email.bounced", "bounce"),
+    "complained": ("message.complained", "email.complained", "complaint"),
+    "received": ("message.received", "email.received", "inbound"),
+}
+
+
+def spelled(name, upstream_id, state):
+    """The same event in each of the contract's envelopes (6.3), with its fields as each of them names these."""
+    box, to, at = "support@yourteam.example", "dana@northwind.example", timezone.now()
+    told = {"subject": "Hi", "mailbox_id": "01MAILBOX", "metadata": {"run_id": "7"}}
+    verbs = {"approved": "approve", "rejected": "reject"}
+    yield {
+        "event": name, "timestamp": at.isoformat(),
+        "data": {"email_id": upstream_id, "from": box, "to": [to], "decision": state, **told},
+    }  # fmt: skip
+    yield {"type": name, "data": {"message_id": upstream_id, "sender": box, "to": to, "decision": state, **told}}
+    yield {"type": f"multimail/{name}", "id": upstream_id, "from": box, "to_addresses": [to], "decision": state, **told}
+    yield {
+        "event_type": name, "timestamp": at.timestamp(), "message_id": upstream_id, "from_address": box, "to": [to],
+        "action": verbs.get(state), **told,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("state", SPELLINGS)
+def test_case_20_every_spelling_of_an_event_and_its_fields_gives_the_same_stored_state(client, connection, state):
+    stored = {}
+    for name in SPELLINGS[state]:
+        for number in range(4):
+            upstream_id = f"01{name}{number}"
+            (*_, payload) = [one for at, one in enumerate(spelled(name, upstream_id, state)) if at <= number]
+            post_event(client, connection, json.dumps(payload).encode())
+            one = Message.objects.get(upstream_id=upstream_id)
+            stored[f"{name} in envelope {number}"] = (
+                one.state, one.sender, one.recipients, one.subject, one.trigger, one.mailbox.upstream_id, one.direction,
+            )  # fmt: skip
+    direction = "inbound" if state == "received" else "outbound"
+    expected = (
+        state, "support@yourteam.example", ["dana@northwind.example"], "Hi", {"run_id": "7"}, "01MAILBOX", direction,
+    )  # fmt: skip
+    assert {name: found for name, found in stored.items() if found != expected} == {}
+
+
+@pytest.mark.parametrize("body", ["markdown", "body_markdown", "text_body", "body", "text"])
+@pytest.mark.parametrize(("to", "sender"), [("to_addresses", "from"), ("to", "from_address")])
+def test_case_20_every_spelling_of_a_pending_rows_fields_has_the_same_fingerprint(connection, body, to, sender):
+    message = make_message(connection)
+    row = pending_row(message.upstream_id)
+    spelled_so = {**row, body: row.pop("markdown"), to: row.pop("to_addresses"), sender: row.pop("from")}
+    for name in ("markdown", "to_addresses", "from"):
+        if name not in (body, to, sender):
+            del spelled_so[name]
+    assert fingerprint(mirror.content_of(spelled_so)) == message.revision.fingerprint
 
 
 def test_nul_and_bidi_in_a_subject_are_stored_without_harm(client, connection):
