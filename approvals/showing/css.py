@@ -5,14 +5,16 @@ Nothing of this text is ever sent to a browser.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import NamedTuple
 
 from approvals.showing.shown import Doubt
 from approvals.showing.values import is_sure
 
 MAX_STYLE = 50_000
+MAX_REMEMBERED = 400
 
 PROPERTIES = frozenset(
     "all color background background-color background-image font font-size font-weight font-style font-family opacity "
@@ -164,10 +166,22 @@ def fetches(text: str) -> list[str]:
     return [url for url in found if not url.lower().startswith(("data:", "#"))]
 
 
-def declared(text: str, variables: Mapping[str, str] | None = None) -> list[Declaration]:
+def declared(text: str, variables: Mapping[str, str] | None = None) -> Sequence[Declaration]:
     """Return the properties that matter here from the inside of a style attribute or rule, in their order."""
     if len(text) > MAX_STYLE:
         raise Doubt("a style in it is too large to follow")
+    # Letters say the same style many times.
+    if len(text) < MAX_REMEMBERED and "--" not in text and "\\" not in text:
+        return _remembered(text)
+    return _declared(text, variables or {})
+
+
+@lru_cache(maxsize=2048)
+def _remembered(text: str) -> Sequence[Declaration]:
+    return _declared(text, {})
+
+
+def _declared(text: str, variables: Mapping[str, str]) -> Sequence[Declaration]:
     found: list[Declaration] = []
     own: dict[str, str] = {}
     for name, value in named_values(cleaned(text)):
@@ -175,8 +189,8 @@ def declared(text: str, variables: Mapping[str, str] | None = None) -> list[Decl
         if name.startswith("--"):
             own[name] = value
         elif name in PROPERTIES:
-            found += _declaration(name, value, {**(variables or {}), **own} if "var(" in value else {})
-    return found
+            found += _declaration(name, value, {**variables, **own} if "var(" in value else {})
+    return tuple(found)
 
 
 def _declaration(name: str, value: str, variables: Mapping[str, str]) -> Iterator[Declaration]:
