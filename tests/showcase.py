@@ -168,7 +168,7 @@ class Showcase:
 
     def _broken(self) -> str:
         """A message whose page cannot be made, as after a mistake of ours; no list of what waits leads to it."""
-        made, public_id = self._message(subject="Showcase: broken", state="cancelled", revision_id=None)
+        made, public_id = self._message(subject="Showcase: broken", state="cancelled", thread_id="", revision_id=None)
         self._revise(made, content=json.dumps([]))
         return f"/queue/{public_id}/"
 

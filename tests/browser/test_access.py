@@ -206,10 +206,14 @@ def test_phone_has_the_decision_at_the_bottom_and_what_matters_before_the_letter
     assert boxes["approve"]["height"] >= 48
     assert boxes["reject"]["height"] >= 48
     assert boxes["reject"]["y"] - bottom["approve"] >= 12
-    # What is decided on needs the room.
-    assert boxes["bar"]["height"] <= 844 / 6
+    # What is decided on needs the room, also where what came after the draft is to be ticked.
+    assert boxes["bar"]["height"] <= 844 / 5
     assert boxes["addresses"]["y"] < boxes["letter"]["y"]
     assert boxes["findings"]["y"] < boxes["letter"]["y"]
+    # What was not opened stands beside the approval; once all was, nothing else moves up there.
+    page.locator("#unread").evaluate("(one) => { one.hidden = true; }")
+    approve, reject = (page.locator(name).bounding_box() for name in ("form.approve button", "#reject > summary"))
+    assert reject["y"] - approve["y"] - approve["height"] >= 12
 
 
 def test_phone_keeps_the_bar_out_of_the_area_that_the_system_uses(visit):
