@@ -24,7 +24,7 @@ from approvals.showing.elements import (
 )
 from approvals.showing.nesting import VOID, Nesting
 from approvals.showing.outlook import conditional, without_tags
-from approvals.showing.pictures import MAX_ALL_PICTURES, drawable
+from approvals.showing.pictures import MAX_ALL_PICTURES, MAX_PIXELS, Picture, drawable
 from approvals.showing.shown import Blocked, Doubt, Hidden
 from approvals.showing.styling import Styled, Styling
 from approvals.showing.tokens import Token, decode, tokens
@@ -78,6 +78,7 @@ class _Writer:
         self.out: list[str] = []
         self.result = Canonical()
         self.drawn = 0
+        self.pixels = 0
 
     def written(self) -> Canonical:
         self._read_sheets()
@@ -206,10 +207,12 @@ class _Writer:
     def _picture(self, token: Token) -> None:
         attributes = {n: decode(v, attribute=True) for n, v in token.attributes.items() if n in PICTURE_ATTRIBUTES}
         source = attributes.get("src", "")
-        drawn = drawable(source) if source.lstrip()[:5].lower() == "data:" else ""
+        drawn, pixels = drawable(source) if source.lstrip()[:5].lower() == "data:" else Picture()
         style, why, *_ = self.styling.of(token)
-        if drawn and self.drawn + len(drawn) <= MAX_ALL_PICTURES and not (why or box_reason(style)):
+        has_room = self.drawn + len(drawn) <= MAX_ALL_PICTURES and self.pixels + pixels <= MAX_PIXELS
+        if drawn and has_room and not (why or box_reason(style)):
             self.drawn += len(drawn)
+            self.pixels += pixels
             self.result.pictures.append((drawn, attributes))
             self.nesting.start("img", "img", "")
             self.out.append(f'<img data-picture="{len(self.result.pictures) - 1}">')
