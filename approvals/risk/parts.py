@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from approvals.risk.findings import Finding, finding
 from approvals.risk.places import PARTS
-from approvals.showing import ShownLetter, show_letter
+from approvals.showing import Link, ShownLetter, show_letter
 from common.fingerprint import Content
 
 # Groups of three may be parted by spaces or apostrophes, anything by points and commas.
@@ -16,6 +16,7 @@ _NUMBER = re.compile(
     r"|[0-9]+(?:[.,][0-9]+){0,20}"
 )
 _CENTS = re.compile(r"[.,]([0-9]{1,2})$")
+_MAIL = re.compile(r"(?<![\w.+%-])[\w.+%-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,8}")
 _WORD = re.compile(r"[^\W\d_]{2,40}")
 
 # Share of words that both parts have in common, below which they are two different letters.
@@ -39,9 +40,23 @@ def differing(content: Content, shown: ShownLetter) -> Iterator[Finding]:
         evidence = [f"HTML: {n}" for n in sorted(only_html)] + [f"text: {n}" for n in sorted(only_text)]
         sentence = "The HTML and the text of this letter give different numbers."
         yield finding("parts_differ", sentence, f"{detail[0].upper()}{detail[1:]}.", evidence, anchor=PARTS)
+    elif only_there := _named_in(signed) - _named_in(shown):
+        sentence = "The text of this letter names addresses that its HTML does not."
+        detail = f"Only the text says {', '.join(sorted(only_there)[:5])}."
+        yield finding("parts_differ", sentence, detail, sorted(only_there), "notice", anchor=PARTS)
     elif overlap(shown.plain, signed.plain) < ALIKE:
         sentence = "The HTML and the text of this letter are worded differently."
         yield finding("parts_differ", sentence, "Compare them on the page.", level="notice", anchor=PARTS)
+
+
+def _named_in(shown: ShownLetter) -> set[str]:
+    """Return the mail addresses and hosts that a letter says or leads to; HTML may name more than its text does."""
+    said = {mail.lower() for mail in _MAIL.findall(shown.plain[:500_000])}
+    return said | {link.target[7:].partition("?")[0].lower() if _is_mail(link) else link.host for link in shown.links}
+
+
+def _is_mail(link: Link) -> bool:
+    return link.target[:7].lower() == "mailto:"
 
 
 def numbers(text: str) -> set[str]:

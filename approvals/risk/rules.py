@@ -61,9 +61,10 @@ RULES = {
             "the text calls a password or key and that look made by a machine. Evidence is masked.",
         ),
         Rule(
-            "parts_differ", 1, "high", 60, "parts differ",
+            "parts_differ", 2, "high", 60, "parts differ",
             "The HTML and the text of the letter say different things.",
-            "Compares the numbers of both parts: one says 100, the other 1000. Milder: most of the words differ.",
+            "Compares the numbers of both parts: one says 100, the other 1000. Milder: the text names an "
+            "address that the HTML does not, or most of the words differ.",
         ),
         Rule(
             "name_says_address", 1, "high", 60, "name lies",

@@ -159,6 +159,21 @@ def test_parts_with_the_same_numbers_agree(html, markdown):
     assert found("parts_differ", html=html, markdown=markdown, additions=additions) == []
 
 
+@pytest.mark.parametrize(
+    ("html", "markdown", "only_text"),
+    [
+        ("<p>Write to ana@bank.example</p>", "Write to ana@bamk.example", "ana@bamk.example"),
+        ("<p>Pay at <a href='https://pay.example/'>our page</a></p>", "Pay at https://pey.example/", "pey.example"),
+        ("<p>Pay at <a href='https://pay.example/'>our page</a></p>", "Pay at https://pay.example/", ""),
+        ("<p><a href='mailto:ana@bank.example?subject=x'>Ana</a></p>", "Ana: <ana@bank.example>", ""),
+    ],
+    ids=["mail", "host", "same host", "same mail"],
+)
+def test_text_that_names_another_address_than_the_html_is_a_notice(html, markdown, only_text):
+    differ = [one for one in found("parts_differ", html=html, markdown=markdown) if "addresses" in one.sentence]
+    assert [(one.level, one.evidence) for one in differ] == ([("notice", (only_text,))] if only_text else [])
+
+
 def test_parts_with_different_words_are_a_notice():
     [differ] = found(
         "parts_differ", html="<p>Your account was closed yesterday</p>", markdown="Happy birthday, dear friend"
