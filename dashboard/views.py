@@ -43,7 +43,7 @@ def home(request: DeskRequest) -> HttpResponse:
 def _today(actor: Actor) -> dict[str, Any]:
     visible = Message.objects.visible_to(actor)
     today = timezone.now() - timedelta(hours=24)
-    decisions = Decision.objects.on(visible).recorded_since(today)
+    decisions = Decision.objects.visible_to(actor).recorded_since(today)
     return {
         "waiting": visible.awaiting_review()[:1001].count(),
         "oldest": visible.awaiting_review().oldest_first().first(),

@@ -201,6 +201,8 @@ def test_figures_are_of_what_the_person_may_see_alone(signed_in, reviewer, conne
     assert panel(client, "times")[1][0][1] == "1"
     assert panel(client, "people")[1][0][:2] == ("Ana Ferreira", "1")
     assert panel(client, "caught")[1] == [("Link lies", "1", "0")]
+    Decision.objects.update(state="applied")
+    assert re.search(r"<b>1</b><span>rejected or sent back", client.get("/").content.decode())
 
 
 def test_name_of_a_person_is_text_in_the_chart(signed_in, connection):
