@@ -17,6 +17,13 @@ from tests.faults.sender import Sender, assert_kept_once, event
 pytestmark = pytest.mark.xdist_group("desk-faults")
 
 
+@pytest.fixture(autouse=True)
+def _wait_for_no_dead_worker(desk):
+    """A worker ends when Redis takes nothing more, and what it had in hand is given out again in some minutes only."""
+    yield
+    desk.give_up_unacked()
+
+
 @contextlib.contextmanager
 def flushing(redis):
     """Empty Redis again and again while the block lasts."""
