@@ -4,12 +4,13 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Self
 
 from django.apps import apps
+from django.contrib.postgres.expressions import ArraySubquery
 from django.db import models
-from django.db.models import Exists, F, OuterRef, Prefetch, Q
-from django.db.models.functions import Now
+from django.db.models import BooleanField, Exists, F, Func, OuterRef, Prefetch, Q, Subquery, Value
+from django.db.models.functions import Coalesce, Greatest, Now
 
 from approvals.querysets.reach import within_reach
-from approvals.querysets.terms import BACK_BEFORE, DONE, IN_DOUBT, LATELY
+from approvals.querysets.terms import BACK_BEFORE, DONE, IN_DOUBT, LATELY, WORD_AFTER
 from approvals.states import LIVE_DECISIONS, DecisionState, MessageState
 from people.actors import Actor
 
@@ -72,18 +73,21 @@ class StandingReads(models.QuerySet["Message"]):
     def leaving(self) -> Self:
         """Decided here, and not yet carried out, or MultiMail has taken it and not yet told the mirror.
 
-        Of what was taken, only what was so lately: nothing else says of a held message that it was, and all that ever
-        was taken is much (relies on decision_to_do and decision_applied). Attention lists what is never told.
+        Relies on decision_to_do and decision_applied.
         """
-        decisions = apps.get_model("approvals", "Decision").objects.order_by()
-        going = decisions.filter(state__in=(DecisionState.RECORDED, DecisionState.CALLING))
-        taken = decisions.filter(
-            state=DecisionState.APPLIED,
-            changed_at__gt=Now() - LATELY,
-            message__state=MessageState.HELD,
-            message__changed_at__lte=F("changed_at"),
-        )
-        return self.filter(pk__in=going.values("message").union(taken.values("message"), all=True))
+        return self.filter(_going(DecisionState.RECORDED, DecisionState.CALLING))
+
+    def count_waiting_for(self, actor: Actor) -> int:
+        """Return how many wait for this person, to the end: the held but those under way or put off.
+
+        Counted so, a hundred thousand cost what their index does (message_held).
+        """
+        held = self.visible_to(actor).filter(state=MessageState.HELD)
+        counts = {"held": held, "going": held.filter(_going(*LIVE_DECISIONS))}
+        if actor.kind == "person":
+            counts["put off"] = self.put_off_by(actor)
+        sizes = {name: rows.order_by().count() for name, rows in counts.items()}
+        return max(0, sizes.pop("held") - sum(sizes.values()))
 
     def in_doubt(self) -> Self:
         """Decided here, and what became of it is not known."""
@@ -125,6 +129,37 @@ def read_decisions(messages: Sequence["Message"]) -> None:
         read = objects.all()
         read._result_cache = found[message.pk]
         message._prefetched_objects_cache = {"decisions": read}  # type: ignore[attr-defined]
+
+
+class _Among(Func):
+    """Whether a key is in a list of keys that is made once: of such a list PostgreSQL expects to be short."""
+
+    template = "(%(expressions)s))"
+    arg_joiner = " = ANY ("
+    output_field = BooleanField()
+
+
+def _going(*states: str) -> _Among:
+    """The condition that a message has a decision in one of these states, or MultiMail took one and it still is held.
+
+    Of what was taken, only what was so since the last whole reads, or somewhat before: such a read tells the mirror,
+    and all that was ever taken is much. A connection that was not read for longer than that had nothing taken.
+    """
+    decisions, connections, messages = (
+        apps.get_model("approvals", name).objects.order_by() for name in ("Decision", "Connection", "Message")
+    )
+    lately = Now() - LATELY
+    read = connections.annotate(read=Coalesce("complete_as_of", lately)).filter(read__gte=lately)
+    first = Coalesce(Subquery(read.order_by("read").values("read")[:1]), Now())
+    # As a value of each, not as a join: PostgreSQL takes these for many, and would read all that is held for them.
+    held = messages.filter(pk=OuterRef("message"), state=MessageState.HELD, changed_at__lte=OuterRef("changed_at"))
+    taken = (
+        decisions.filter(state=DecisionState.APPLIED, changed_at__gt=Greatest(lately, first - Value(WORD_AFTER)))
+        .alias(held=Subquery(held.values("pk")[:1]))
+        .filter(held__isnull=False)
+    )
+    going = decisions.filter(state__in=states).values("message").union(taken.values("message"), all=True)
+    return _Among(F("pk"), ArraySubquery(going))
 
 
 _SHOWN = (

@@ -68,7 +68,7 @@ def exactly_waiting(actor: Actor) -> int:
 
 @lru_cache(maxsize=200)
 def _counted_for(person: Actor, _moment: int) -> int:
-    return int(Message.objects.waiting_for(person).count())
+    return Message.objects.count_waiting_for(person)
 
 
 def _half_minute() -> int:

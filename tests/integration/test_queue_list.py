@@ -10,8 +10,9 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from approvals.decide import give_verdict
-from approvals.models import Claim, Comment, Decision, Message, Question, RuleWeight, Snooze
+from approvals.models import Claim, Comment, Connection, Decision, Message, Question, RuleWeight, Snooze
 from tests.factories import NOW, make_connection, make_message, make_person, show_row
+from tests.integration.deciding import decide
 
 pytestmark = pytest.mark.django_db
 
@@ -315,11 +316,7 @@ def test_row_says_what_it_is_sorted_by(desk, connection):
 
 
 def test_row_past_the_desk_says_by_whom_and_when(desk, reviewer, connection):
-    message = make(connection, "plum")
-    give_verdict(
-        message=message.public_id, actor=reviewer.actor(surface="web"), outcome="reject",
-        fingerprint=message.revision.fingerprint, reason="No", now=NOW,
-    )  # fmt: skip
+    decide(make(connection, "plum"), reviewer, "reject", "No")
     Decision.objects.update(state="applied", recorded_at=Now() - timedelta(minutes=20))
     Message.objects.update(state="rejected")
     assert "Rejected Rejected by Ana Ferreira 20 min ago" in words_of(body_of(desk, "#rows", "?tab=done"))
@@ -328,12 +325,30 @@ def test_row_past_the_desk_says_by_whom_and_when(desk, reviewer, connection):
 
 def test_what_waits_is_counted_to_the_end_a_moment_later(desk, reviewer, connection, monkeypatch):
     for module in ("querysets.queue", "views.listing", "views.pulse"):
-        monkeypatch.setattr(f"approvals.{module}.COUNTED", 2)
-    for name in ("plum", "kiwi", "fig", "pear"):
-        last = make(connection, name)
-    Snooze.objects.create(message=last, person=reviewer, until=NOW + timedelta(days=9999))
+        monkeypatch.setattr(f"approvals.{module}.COUNTED", 1)
+    made = {name: make(connection, name) for name in ("plum", "kiwi", "fig", "pear", "lime")}
+    Snooze.objects.create(message=made["pear"], person=reviewer, until=NOW + timedelta(days=9999))
+    for name, state in (("plum", "recorded"), ("lime", "applied")):
+        decide(made[name], reviewer)
+        Decision.objects.filter(message=made[name]).update(state=state)
     told = desk.get("/queue/pulse/").json()
-    assert (told["waiting"], told["tabs"]["waiting"]) == (3, "2+")
+    assert (told["waiting"], told["tabs"]["waiting"]) == (2, "1+")
+
+
+@pytest.mark.parametrize(
+    ("read", "listed"),
+    [(None, True), (timedelta(hours=4), True), (timedelta(hours=2), True), (timedelta(0), False)],
+    ids=["never", "before", "just after", "long after"],
+)
+def test_what_multimail_took_is_leaving_until_a_whole_read_must_have_told_of_it(
+    desk, reviewer, connection, read, listed
+):
+    decide(make(connection, "plum"), reviewer)
+    Decision.objects.update(state="applied", changed_at=Now() - timedelta(hours=2, minutes=30))
+    Message.objects.update(changed_at=Now() - timedelta(hours=3))
+    Connection.objects.update(complete_as_of=None if read is None else Now() - read)
+    assert names(desk, "tab=leaving") == (["plum"] if listed else [])
+    assert names(desk) == []
 
 
 def test_address_of_a_row_keeps_the_list_and_its_next_one(desk, connection):
