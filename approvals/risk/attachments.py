@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 
-from approvals.risk.findings import Finding, finding
+from approvals.risk.findings import Finding, finding, one_word, quoted
 from approvals.risk.places import ATTACHMENTS
 from approvals.showing import found_in, named, stripped
 from approvals.showing.invisibles import BIDI
@@ -14,7 +14,8 @@ _RUNS = frozenset(
     "cpl dll sys ocx reg inf scf iso img vhd vhdx dmg pkg app command sh bash run elf apk ipa deb rpm py pyw "
     "pyz pl rb php docm dotm xlsm xlsb xltm xlam xll pptm potm ppam ppsm sldm one chm gadget "
     "application settingcontent-ms library-ms search-ms theme website desktop workflow action xpi crx "
-    "scpt ade adp mdb accde".split()
+    "scpt ade adp mdb accde rdp msc iqy oqy dqy rqy slk odc diagcab diagpkg appinstaller msixbundle appref-ms ws wsc "
+    "sct ps1xml psc1 psd1 job hlp grp xbap xla xlb ppa wll webloc inetloc terminal fileloc scptd vbscript".split()
 )
 _OPENS_IN_BROWSER = frozenset({"html", "htm", "xhtml", "shtml", "mht", "mhtml", "svg", "svgz", "xml", "xsl"})
 _LOOKS_HARMLESS = frozenset(
@@ -38,7 +39,7 @@ def running_code(content: Content) -> Iterator[Finding]:
             sentence = "An attachment can run code when it is opened."
             if level == "notice":
                 sentence = "An attachment opens in the browser and can hold a page of its own."
-            detail = f"{name[:120]}: {why}."
+            detail = f"{quoted(name, 120)}: {why}."
             yield finding("attachment_runs_code", sentence, detail, (name,), level, anchor=ATTACHMENTS)  # type: ignore[arg-type]
 
 
@@ -50,13 +51,13 @@ def why_dangerous(attachment: Attachment) -> tuple[str, str]:
     ending = endings[-1].strip() if endings else ""
     turned = set(found_in(attachment.name)) & BIDI
     if turned:
-        return f"its name is turned round to look like another type; it ends in .{ending}", "high"
+        return f"its name is turned round to look like another type; it ends in .{one_word(ending)[:40]}", "high"
     if ending in _RUNS:
         if len(endings) > 1 and endings[-2].strip() in _LOOKS_HARMLESS:
             return f"named like a .{endings[-2].strip()}, but a .{ending}", "high"
         return f".{ending} files run", "high"
     if _TYPES.match(attachment.content_type.strip()):
-        return f"declared as {attachment.content_type.strip()[:80]}", "high"
+        return f"declared as {one_word(attachment.content_type.strip()[:80])}", "high"
     if ending in _OPENS_IN_BROWSER:
         return f".{ending} files can hold scripts", "notice"
     return "", ""

@@ -1,9 +1,10 @@
 """Rules about what the letter shows and hides: lying links, hidden text, invisible characters, remote content."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 
-from approvals.risk.findings import Finding, counted, finding
+from approvals.risk.findings import Finding, counted, finding, one_word, quoted
 from approvals.risk.places import ADDRESSES, ATTACHMENTS, LINKS, SHEET, SUBJECT, marked
 from approvals.risk.resembling import passes_for_latin
 from approvals.risk.rules import Level
@@ -37,6 +38,8 @@ _FIELD_NAMES = {
     "to": "To",
     "additions": "what the mailbox adds",
 }
+# Loose at its ends: some programs read what others do not.
+_ENCODED_WORD = re.compile(r"=\?[\w.*:-]{1,60}\?[bq]\?[^?]{0,2000}\?=", re.IGNORECASE)
 # Where what stands in a field, or is missing from it, is looked for.
 _PLACES = {
     "subject": SUBJECT,
@@ -57,7 +60,7 @@ def lying_links(content: Content, shown: ShownLetter) -> Iterator[Finding]:
     yield finding(
         "link_text_lies",
         f"{sentence} than the one it opens." if len(lying) == 1 else f"{sentence} than they open.",
-        f"“{first.text[:80]}” goes to {short_target(first.target)[:120]}.",
+        f"{quoted(first.text)} goes to {one_word(short_target(first.target)[:120])}.",
         (f"{link.text} → {link.target}" for link in lying),
         anchor=marked(first.mark, LINKS),
     )
@@ -73,7 +76,7 @@ def odd_links(content: Content, shown: ShownLetter) -> Iterator[Finding]:
         level: Level = "high" if acting or flag in _MISLEADING else "notice"
         targets = [short_target(link.target) for link in odd]
         anchor = marked(odd[0].mark, LINKS)
-        yield finding("odd_link", f"A link {words}.", f"{targets[0][:120]}.", targets, level, anchor=anchor)
+        yield finding("odd_link", f"A link {words}.", f"{one_word(targets[0][:120])}.", targets, level, anchor=anchor)
 
 
 def _seen_in(link: Link) -> tuple[str, ...]:
@@ -98,6 +101,22 @@ def hidden_text(content: Content, shown: ShownLetter) -> Iterator[Finding]:
         evidence = (f"{h.text} ({h.how})" for h in found)
         anchor = marked(next((h.mark for h in found if h.mark), ""))
         yield finding("hidden_text", sentence, f"By {ways}.", evidence, level, anchor=anchor)  # type: ignore[arg-type]
+
+
+def encoded_words(content: Content, shown: ShownLetter) -> Iterator[Finding]:
+    """Header text in the code of RFC 2047, which mail programs read as other text than stands here."""
+    people = (content.reply_to or "", content.sender, *content.to, *content.cc, *content.bcc)
+    fields = {
+        "subject": (SUBJECT, (content.subject,)),
+        "names": (ADDRESSES, (content.sender_name, *people)),
+        "file names": (ATTACHMENTS, tuple(attachment.name for attachment in content.attachments)),
+    }
+    for where, (anchor, texts) in fields.items():
+        coded = [text for text in texts if _ENCODED_WORD.search(text)]
+        if coded:
+            sentence = f"The {where} may be read as other words than stand here."
+            detail = f"{quoted(coded[0])} is code that mail programs turn into text."
+            yield finding("hidden_text", sentence, detail, coded, anchor=anchor)
 
 
 def invisible_characters(content: Content, shown: ShownLetter) -> Iterator[Finding]:
@@ -129,7 +148,7 @@ def remote_content(content: Content, shown: ShownLetter) -> Iterator[Finding]:
     hosts = list(dict.fromkeys(b.host for b in shown.blocked if b.host))
     kinds = ", ".join(f"{kind} × {n}" for kind, n in Counter(b.kind for b in shown.blocked).most_common())
     sentence = f"The letter would load {counted(len(shown.blocked), 'thing')} from elsewhere."
-    where = f" from {', '.join(hosts[:3])}" if hosts else ""
+    where = f" from {', '.join(map(one_word, hosts[:3]))}" if hosts else ""
     anchor = marked(next((b.mark for b in shown.blocked if b.mark), ""))
     evidence = (f"{b.kind}: {b.url}" for b in shown.blocked)
     yield finding("remote_content", sentence, f"{kinds}{where}.", evidence, anchor=anchor)

@@ -1,5 +1,6 @@
 """What a finding is, and what the desk knows that rules may use: plain values, no rows."""
 
+import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
@@ -11,6 +12,8 @@ from approvals.risk.rules import RULES, Level, Rule
 MILDER = 5
 MAX_EVIDENCE = 50
 
+_BLANKS = re.compile(r"\s+")
+_QUOTES = re.compile('[“”„‟«»"]')
 
 _ORDER = {name: place for place, name in enumerate(RULES)}
 _LEVELS = {"high": 0, "notice": 1}
@@ -74,6 +77,18 @@ def finding(
     found = level or registered.level
     points = counted_points(registered, found, registered.points)
     return Finding(rule, registered.version, found, _cut(sentence, 500), _cut(detail, 1000), kept, anchor, points)
+
+
+def one_word(text: str) -> str:
+    """Return an address of the letter as a sentence of ours may hold it: without blanks, which would let it go on as
+    if the desk spoke.
+    """
+    return _BLANKS.sub("␣", text)
+
+
+def quoted(text: str, most: int = 80) -> str:
+    """Return words of the letter between quotes that they cannot close."""
+    return f"“{_QUOTES.sub(chr(39), text[:most])}”"
 
 
 def _cut(text: str, most: int) -> str:

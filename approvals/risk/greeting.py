@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from approvals.risk.addresses import bare_address, domain_of, everybody, shown_name
-from approvals.risk.findings import Finding, finding
+from approvals.risk.findings import Finding, finding, one_word, quoted
 from approvals.risk.given_names import CYRILLIC, GIVEN_NAMES, KIN, NOT_NAMES, ROLES
 from approvals.risk.places import SHEET
 from approvals.risk.resembling import is_one_slip_apart
@@ -94,10 +94,10 @@ def greets_another(content: Content, shown: ShownLetter) -> Iterator[Finding]:
         return
     if any(_may_be(address, greeting, greeted) for address in (*content.to, *content.cc, *content.bcc)):
         return
-    whom = ", ".join(map(bare_address, people))
+    whom = ", ".join(one_word(bare_address(one)) for one in people)
     sentence = "The letter greets somebody else than it goes to."
     evidence = (greeting.line, *map(bare_address, people))
-    yield finding("greeting_differs", sentence, f"“{greeting.line}” goes to {whom}.", evidence, anchor=SHEET)
+    yield finding("greeting_differs", sentence, f"{quoted(greeting.line)} goes to {whom}.", evidence, anchor=SHEET)
 
 
 def _is_a_name(greeting: Greeting, greeted: list[str]) -> bool:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from approvals.risk.addresses import Named, domain_of, is_kin, with_names
-from approvals.risk.findings import Finding, finding
+from approvals.risk.findings import Finding, finding, one_word, quoted
 from approvals.risk.places import at_address
 from approvals.risk.rules import Level
 from approvals.showing import stripped
@@ -47,7 +47,7 @@ def _finding(named: Named, said: str, level: Level | None) -> Finding:
         f"The {named.whose}'s name shows another address than the real one."
         if named.whose != "Reply-To"
         else "The name in Reply-To shows another address than the real one.",
-        f"It reads “{named.name[:80]}”; the address is {named.address}.",
+        f"It reads {quoted(named.name)}; the address is {one_word(named.address)}.",
         (named.address, said),
         level,
         anchor=at_address(named.address),

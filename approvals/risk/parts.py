@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
-from approvals.risk.findings import Finding, finding
+from approvals.risk.findings import Finding, finding, one_word
 from approvals.risk.places import PARTS
 from approvals.showing import Link, ShownLetter, show_letter
 from common.fingerprint import Content
@@ -42,7 +42,7 @@ def differing(content: Content, shown: ShownLetter) -> Iterator[Finding]:
         yield finding("parts_differ", sentence, f"{detail[0].upper()}{detail[1:]}.", evidence, anchor=PARTS)
     elif only_there := _named_in(signed) - _named_in(shown):
         sentence = "The text of this letter names addresses that its HTML does not."
-        detail = f"Only the text says {', '.join(sorted(only_there)[:5])}."
+        detail = f"Only the text says {', '.join(map(one_word, sorted(only_there)[:5]))}."
         yield finding("parts_differ", sentence, detail, sorted(only_there), "notice", anchor=PARTS)
     elif overlap(shown.plain, signed.plain) < ALIKE:
         sentence = "The HTML and the text of this letter are worded differently."

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from approvals.risk.addresses import domain_of, everybody, own_domains, strangers
-from approvals.risk.findings import Finding, RiskContext, counted, finding
+from approvals.risk.findings import Finding, RiskContext, counted, finding, one_word
 from approvals.risk.places import ADDRESSES, at_address
 from approvals.risk.resembling import PROVIDERS, Neighbours, is_one_slip_apart, resembles
 from approvals.showing.links import registered_domain
@@ -43,7 +43,7 @@ def _lookalikes(content: Content, context: RiskContext) -> Iterator[Finding]:
             yield finding(
                 "lookalike_recipient",
                 f"A {who}'s address is one letter from one that is known.",
-                f"{address} was never written to; {near} was.",
+                f"{one_word(address)} was never written to; {one_word(near)} was.",
                 (address, near),
                 level="notice",
                 anchor=at_address(address),
@@ -59,7 +59,7 @@ def first_contacts(content: Content, context: RiskContext) -> Iterator[Finding]:
     new = [address for address in everyone if not context.known_addresses.get(address.lower())]
     if len(new) == 1:
         sentence, anchor = "Nobody has written to this address before.", at_address(new[0])
-        yield finding("first_contact", sentence, f"{new[0]}.", new, anchor=anchor)
+        yield finding("first_contact", sentence, f"{one_word(new[0])}.", new, anchor=anchor)
     elif new:
         sentence = f"Nobody has written to {len(new):,} of these addresses before."
         yield finding("first_contact", sentence, f"{_some(new)}.", new, anchor=ADDRESSES)
@@ -73,7 +73,7 @@ def off_allowlist(content: Content, context: RiskContext) -> Iterator[Finding]:
     off = [address for address in everybody(content) if not is_allowed(address, entries)]
     if len(off) == 1:
         sentence, anchor = "This recipient is not on the allowlist.", at_address(off[0])
-        yield finding("off_allowlist", sentence, f"{off[0]}.", off, anchor=anchor)
+        yield finding("off_allowlist", sentence, f"{one_word(off[0])}.", off, anchor=anchor)
     elif off:
         sentence = f"{len(off):,} recipients are not on the allowlist."
         yield finding("off_allowlist", sentence, f"{_some(off)}.", off, anchor=ADDRESSES)
@@ -130,10 +130,10 @@ def _lookalike(who: str, address: str, kin: str, context: RiskContext, ours: fro
     else:
         sentence = f"A {who}'s domain is almost {whose}."
     known = f", {counted(times, 'letter')} so far" if times else ""
-    detail = f"{address} is not {kin}{known}."
+    detail = f"{one_word(address)} is not {one_word(kin)}{known}."
     return finding("lookalike_recipient", sentence, detail, (address, kin), anchor=at_address(address))
 
 
 def _some(addresses: list[str]) -> str:
     rest = len(addresses) - 3
-    return ", ".join(addresses[:3]) + (f" and {rest:,} more" if rest > 0 else "")
+    return ", ".join(map(one_word, addresses[:3])) + (f" and {rest:,} more" if rest > 0 else "")

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from approvals.risk.addresses import answered_to, bare_address, domain_of, is_kin, own_domains
-from approvals.risk.findings import Finding, RiskContext, finding
+from approvals.risk.findings import Finding, RiskContext, finding, one_word
 from approvals.risk.places import at_address
 from common.fingerprint import Content
 
@@ -20,7 +20,7 @@ def reply_elsewhere(content: Content, context: RiskContext) -> Iterator[Finding]
         yield finding(
             "reply_elsewhere",
             "Answers go to another domain than the letter comes from.",
-            f"The letter is from {sender}; answers go to {address}{', which is known' if is_known else ''}.",
+            f"The letter is from {sender}; answers go to {one_word(address)}{', which is known' if is_known else ''}.",
             (address,),
             "notice" if is_known else None,
             anchor=at_address(address),

@@ -38,7 +38,7 @@ RULES = {
             "person's at the same domain.",
         ),
         Rule(
-            "attachment_runs_code", 1, "high", 70, "runs code",
+            "attachment_runs_code", 2, "high", 70, "runs code",
             "An attachment can run code when it is opened.",
             "Looks at names and declared types: programs, scripts, macros, disk images, names turned round or with two "
             "endings. Milder: pages that a browser opens.",
@@ -52,7 +52,7 @@ RULES = {
             "hidden_text", 2, "high", 60, "hidden text",
             "The letter holds text that its recipient would not see.",
             "Finds text in the colour of its ground, of no size, off screen, clipped, not displayed or written in "
-            "invisible characters. Milder: what only some mail programs hide, cut off or add.",
+            "invisible or encoded characters. Milder: what only some mail programs hide, cut off or add.",
         ),
         Rule(
             "secret_in_body", 2, "high", 60, "secret",

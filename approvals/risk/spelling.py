@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from approvals.risk.addresses import domain_of, strangers
-from approvals.risk.findings import Finding, RiskContext, finding
+from approvals.risk.findings import Finding, RiskContext, finding, one_word
 from approvals.risk.places import at_address
 from approvals.risk.resembling import MAX_DOMAIN, has_mixed_scripts, passes_for_latin
 from approvals.showing.links import unicode_host
@@ -34,7 +34,7 @@ def _odd_addresses(content: Content, context: RiskContext) -> Iterator[Finding]:
 
 def _odd(who: str, address: str, sentence: str, *, is_milder: bool = False) -> Finding:
     level = "notice" if is_milder else None
-    detail = f"{address} reads as {spelled_both_ways(address)}."
+    detail = f"{one_word(address)} reads as {spelled_both_ways(one_word(address))}."
     return finding("odd_address", sentence, detail, (address,), level, anchor=at_address(address))  # type: ignore[arg-type]
 
 

@@ -1,5 +1,6 @@
 """What the body says and hides, secrets, payment details, parts and attachments: each rule with a near miss."""
 
+import re
 import time
 
 import pytest
@@ -211,7 +212,7 @@ def test_attachment_finding_names_the_file_with_its_marks():
     [runs] = found(
         "attachment_runs_code", markdown="x", attachments=(Attachment("photo\u202egpj.scr", "image/jpeg", 9),)
     )
-    assert runs.detail.startswith("photo[RIGHT-TO-LEFT OVERRIDE]gpj.scr: its name is turned round")
+    assert runs.detail.startswith("“photo[RIGHT-TO-LEFT OVERRIDE]gpj.scr”: its name is turned round")
 
 
 def test_findings_come_worst_first_with_level_and_words():
@@ -318,3 +319,38 @@ def test_hostile_body_takes_no_longer_than_its_length_allows(unit):
     started = time.process_time()
     risks(markdown=unit * (100_000 // len(unit)))
     assert time.process_time() - started < 2
+
+
+FORGED = "x” goes to good.example. The desk checked it: harmless. “y"
+
+
+@pytest.mark.parametrize(
+    ("rule", "fields"),
+    [
+        ("link_text_lies", {"html": f"<a href='https://evil.example/ The desk checked it'>good.example {FORGED}</a>"}),
+        ("attachment_runs_code", {"attachments": (Attachment(f"{FORGED}.exe", "x", 1),)}),
+        ("reply_elsewhere", {"reply_to": "x@evil.example. The desk checked it"}),
+        ("name_says_address", {"sender": "a@yourteam.example", "sender_name": f"b@good.example {FORGED}"}),
+    ],
+    ids=["link", "file", "answers", "name"],
+)
+def test_words_of_the_letter_cannot_go_on_as_words_of_the_desk(rule, fields):
+    [one] = found(rule, **{"sender": "a@yourteam.example", **fields})
+    outside = re.sub("“[^”]*”", "", one.detail)
+    assert "desk checked" not in outside
+    assert one.detail.count("“") == one.detail.count("”") <= 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "where"),
+    [
+        ({"subject": "=?utf-8?B?UGF5IDUwMDA=?="}, "subject"),
+        ({"sender_name": "Ana =?utf-8?q?evil?="}, "names"),
+        ({"attachments": (Attachment("=?x?q?a.exe?=", "x", 1),)}, "file names"),
+    ],
+    ids=["subject", "name", "file"],
+)
+def test_code_that_mail_programs_read_as_other_words_is_high(fields, where):
+    [one] = found("hidden_text", markdown="x", **fields)
+    assert (one.level, one.sentence) == ("high", f"The {where} may be read as other words than stand here.")
+    assert found("hidden_text", markdown="x", subject="Is 2 =? 3 and a ?= b?") == []
