@@ -8,6 +8,11 @@ from playwright.sync_api import expect
 
 pytestmark = pytest.mark.usefixtures("ana")
 
+# What the pulse would say of a hundred thousand that wait.
+LONG = """async () => {
+    const told = await (await fetch(document.body.dataset.pulse)).json();
+    document.dispatchEvent(new CustomEvent('desk:pulse', { detail: { ...told, waiting: 100000 } }));
+}"""
 NAMES = ("Kim", "Lee", "Ola", "Per", "Ute", "Ian")
 
 
@@ -119,6 +124,10 @@ def test_counts_and_the_bar_follow_what_happens_elsewhere(queue, product, ana):
     # As when the tab is looked at again, which asks the pulse.
     page.evaluate("document.dispatchEvent(new CustomEvent('desk:ask-pulse'))")
     expect(page.locator("[data-tab-of=mine] [data-count]")).to_have_text("1")
+    # The heading tells all that wait, where counts of others stop at a thousand.
+    page.evaluate(LONG)
+    expect(page.get_by_role("heading", level=1)).to_contain_text("100,000 waiting")
+    assert page.title().startswith("(100,000) ")
     page.goto(f"{product.known['DASHBOARD_URL']}/queue/?tab=mine")
     expect(page.get_by_text("You have it")).to_be_visible()
 

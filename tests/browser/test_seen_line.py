@@ -1,5 +1,6 @@
 """Steps 5 to 7 of the line, seen in Chromium: announced, read, decided, turned."""
 
+import re
 import time
 
 import pytest
@@ -29,15 +30,23 @@ def frame_of(page):
     return page.frame_locator("#message iframe")
 
 
+def rows_of(page):
+    """The messages in the list, from top to bottom."""
+    return page.locator("#list .item").evaluate_all("rows => rows.map((row) => row.dataset.message)")
+
+
 def test_open_queue_announces_a_new_message_within_a_second(desk, product):
     expect(desk.locator("body")).to_be_visible()
     desk.wait_for_selector("[data-stream='open']", state="attached")
+    before = rows_of(desk)
     started = time.monotonic()
     product.send()
     expect(desk.get_by_role("link", name="1 new")).to_be_visible(timeout=5000)
     # Sending itself is part of this; the announcement alone is far quicker.
     assert time.monotonic() - started < 2.0
     assert desk.title().startswith("(")
+    # Nothing moves under the cursor until it is asked for.
+    assert rows_of(desk) == before
 
 
 def test_read_approve_and_see_it_leave(desk, product, ana):
@@ -147,9 +156,13 @@ def test_second_reviewer_sees_in_place_who_was_first(desk, product, ana):
     row = product.held(ana, upstream_id)
     desk.goto(f"{product.known['DASHBOARD_URL']}/queue/{row['id']}/")
     desk.wait_for_selector("[data-stream='open']", state="attached")
+    before = rows_of(desk)
     ben = product.reviewer("REVIEWER2")
     assert ben.decide(row["id"], "approve", row["fingerprint"]).status_code == 302
-    expect(desk.get_by_text("Ben Okafor").first).to_be_visible()
+    item = desk.locator(f"#list .item[data-message='{row['id']}']")
+    expect(item.locator(".became")).to_have_text(re.compile(r"Approved by Ben Okafor\s*just now"))
+    expect(item).to_have_class(re.compile(r"\bdone\b"))
+    assert rows_of(desk) == before
 
 
 # That the answer holds what was typed is proved by test_pages, that it is shown by test_decisions_seen.
