@@ -75,5 +75,23 @@
     })).map(shape).slice(0, 8);
   }
 
-  window.looking = { violations, tooWide, lostFocus, moving };
+  /* What a reader of the screen goes by: one heading of the page, its main part and its ways, a first link that leads
+     past them, to the decision where there is one, times that say when, frames that say what they are. */
+  function bones() {
+    const all = (selector) => [...document.querySelectorAll(selector)].filter((one) => one.checkVisibility());
+    const [headings, mains] = [all("h1").length, document.querySelectorAll("main").length];
+    const [skip, rail] = [all(".skip")[0], all(".rail").length];
+    const target = skip && document.querySelector(skip.getAttribute("href"));
+    const wanted = document.querySelector("#decide:not(:empty)") ?? target;
+    const times = all("time").filter((one) => !Date.parse(one.dateTime) || !/\d\d:\d\d/.test(one.title + one.textContent));
+    return [
+      headings === 1 || `${headings} headings of the first level`,
+      mains === 1 || `${mains} main parts`,
+      !rail || (target && target === wanted) || `the first link leads to ${skip?.getAttribute("href")}`,
+      ...times.map((one) => `no time: ${one.outerHTML}`),
+      ...all("iframe:not([title])").map((one) => `no title: ${one.outerHTML}`),
+    ].filter((one) => one !== true).slice(0, 8);
+  }
+
+  window.looking = { violations, tooWide, lostFocus, moving, bones };
 })();

@@ -32,6 +32,11 @@ def too_wide(page: Page) -> list[str]:
     return _ask(page, "tooWide")
 
 
+def bones(page: Page) -> list[str]:
+    """What is missing of heading, landmarks, the link past them, times and names of frames."""
+    return _ask(page, "bones")
+
+
 def moving(page: Page) -> list[str]:
     """What would move, now or at the next change."""
     return _ask(page, "moving")

@@ -8,7 +8,7 @@ from django.urls import get_resolver
 from playwright.sync_api import expect
 
 from tests.browser.conftest import sign_in
-from tests.browser.looking import lost_focus, moving, settled, too_wide, violations
+from tests.browser.looking import bones, lost_focus, moving, settled, too_wide, violations
 from tests.browser.pages import ERRORS, MORE, PAGES
 from tests.showcase import showcase
 
@@ -61,6 +61,7 @@ def test_security_line_65_page_of_each_kind_passes_axe_and_fits_320_pixels(visit
     assert too_wide(page) == []
     page.set_viewport_size({"width": 1440, "height": 900})
     assert violations(page) == []
+    assert bones(page) == []
 
 
 @pytest.mark.slow

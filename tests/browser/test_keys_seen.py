@@ -1,10 +1,14 @@
 """Single keys, seen in Chromium: what each does, where none acts, and how a person moves them or switches them off."""
 
+import random
+import re
+
 import psycopg
 import pytest
 from playwright.sync_api import expect
 
 from tests.browser.test_deciding_seen import decide_after_a_pause
+from tests.desk import some_words
 
 pytestmark = pytest.mark.usefixtures("ana")
 
@@ -110,6 +114,39 @@ def test_security_line_63_whole_review_by_keyboard(desk, product, ana):
     desk.keyboard.press("g")
     desk.keyboard.press("h")
     desk.wait_for_url("**/history/")
+
+
+def test_keys_move_both_ways_jump_in_the_letter_and_load_what_is_new(desk, product, ana):
+    word = "".join(random.choices("abcdefghijklmnop", k=12))
+
+    def send(number):
+        letter = f"See [the order](https://shop.example/{number}).\n\n{some_words()}"
+        return product.held(ana, product.send(f"Keys {word} {number}", body=letter)[0])
+
+    def told():
+        return int(re.match(r"\((\d+)", desk.title())[1])
+
+    first, _ = send(1), send(2)
+    desk.goto(f"{product.known['DASHBOARD_URL']}/queue/?q={word}&group=none")
+    items = desk.locator("#list .item")
+    for key, focused in (("j", 0), ("j", 1), ("k", 0)):
+        desk.keyboard.press(key)
+        expect(items.nth(focused)).to_be_focused()
+    desk.keyboard.press("Enter")
+    expect(desk.locator(f"#message[data-message='{first['id']}']")).to_be_visible()
+    for key, place in (("l", "#links"), ("t", "#thread")):
+        desk.keyboard.press(key)
+        expect(desk.locator(f"#message {place}")).to_be_focused()
+        expect(desk.locator(f"#message {place}")).to_be_in_viewport()
+    before = told()
+    send(3)
+    expect(desk.locator("#new")).to_be_visible()
+    product.wait_for(lambda: told() == before + 1, timeout=10, what="the count in the tab's title")
+    desk.keyboard.press("n")
+    expect(items).to_have_count(3)
+    desk.keyboard.press("g")
+    desk.keyboard.press("q")
+    desk.wait_for_url("**/queue/")
 
 
 def test_security_line_63_without_an_undo_window_the_second_press_decides(desk, product, ana):

@@ -172,6 +172,10 @@ def test_case_7_reject_without_a_reason_is_422_and_keeps_form_and_choice(desk, m
     assert answer.status_code == 422
     assert "Say why, so that the agent can do better" in page
     assert re.search(r'id="reject"[^>]* open', page)
+    # Said at once, and tied to the field that it is about.
+    assert re.search(r'role="alert"[^>]*>.*?<strong>Say why', page, re.DOTALL)
+    assert re.search(r'id="reject-reason"[^>]* aria-describedby="reject-note" aria-invalid="true"', page)
+    assert re.search(r'id="reject-note">.*?<span>Say why', page)
     assert Decision.objects.count() == 0
 
 
