@@ -199,7 +199,10 @@ def test_menu_that_is_open_stays_open_and_the_pane_catches_up_when_it_is_closed(
     expect(page.locator("#snooze button").first).to_be_focused()
     fingerprint = page.locator("#message").get_attribute("data-fingerprint")
     assert product.reviewer("REVIEWER2").decide(message, "approve", fingerprint).status_code == 302
-    expect(page.locator("#message-notes [data-news]")).to_contain_text("Approved by Ben Okafor", timeout=SOON)
+    news = page.locator("#message-notes [data-news]")
+    expect(news).to_contain_text("Approved by Ben Okafor", timeout=SOON)
+    # Nothing was painted over the menu: it is offered instead.
+    expect(news.get_by_role("button", name="Show it")).to_be_visible()
     expect(page.locator("#snooze button").first).to_be_focused()
     page.keyboard.press("Escape")
     expect(page.locator("#decide [data-key=a]")).to_have_count(0, timeout=SOON)
