@@ -326,13 +326,13 @@ def test_row_past_the_desk_says_by_whom_and_when(desk, reviewer, connection):
 def test_what_waits_is_counted_to_the_end_a_moment_later(desk, reviewer, connection, monkeypatch):
     for module in ("querysets.queue", "views.listing", "views.pulse"):
         monkeypatch.setattr(f"approvals.{module}.COUNTED", 1)
-    made = {name: make(connection, name) for name in ("plum", "kiwi", "fig", "pear", "lime")}
+    made = {name: make(connection, name) for name in ("plum", "kiwi", "fig", "date", "pear", "lime")}
     Snooze.objects.create(message=made["pear"], person=reviewer, until=NOW + timedelta(days=9999))
     for name, state in (("plum", "recorded"), ("lime", "applied")):
         decide(made[name], reviewer)
         Decision.objects.filter(message=made[name]).update(state=state)
     told = desk.get("/queue/pulse/").json()
-    assert (told["waiting"], told["tabs"]["waiting"]) == (2, "1+")
+    assert (told["waiting"], told["tabs"]["waiting"]) == (3, "1+")
 
 
 @pytest.mark.parametrize(
