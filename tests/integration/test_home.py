@@ -177,8 +177,11 @@ def test_empty_desk_says_so_on_each_card_and_draws_no_chart(signed_in, reviewer,
 
 def test_chart_has_a_title_a_description_and_a_table(signed_in, reviewer, connection):
     decide(make_message(connection), reviewer)
+    decide(make_message(connection), reviewer, "reject", reason="Look again")
+    late = decide(make_message(connection), reviewer, "reject", reason="Look again")
+    Decision.objects.filter(pk=late.decision.pk).update(rule="expiry", given_by=None)
     make_message(connection)
-    for name in ("waits", "times", "people"):
+    for name in ("waits", "times", "people", "caught", "refused"):
         card, rows = panel(signed_in(reviewer), name)
         assert re.search(r'<svg class="chart" role="img" aria-labelledby="(\S+) (\S+)"', card), name
         for identity in re.search(r'role="img" aria-labelledby="(\S+) (\S+)"', card).groups():

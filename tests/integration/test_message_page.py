@@ -179,6 +179,19 @@ def test_security_line_18_second_reviewer_is_told_who_what_and_when(desk, messag
     assert Decision.objects.count() == 1
 
 
+def test_conflict_over_another_version_shows_who_when_and_both_versions(desk, message, second_reviewer):
+    changed = show_row(message, markdown="Please pay EUR 21,400 by Friday.")
+    first = decided(changed, second_reviewer, "reject", "Too much")
+    answer = post(desk, message, outcome="send_back", reason="Please say 14 days")
+    page = plain(answer)
+    assert answer.status_code == 409
+    assert f"Ben Okafor rejected this message first, at {first.recorded_at:%H:%M:%S} UTC" in page
+    assert f"You read {message.revision.short_fingerprint}" in page
+    assert f"This is {changed.revision.short_fingerprint}" in page
+    assert "21,400" in page.partition('id="changed"')[2].partition("</section>")[0]
+    assert "“Please say 14 days”" in page
+
+
 def test_security_line_24_undo_comes_before_the_call_and_nothing_recalls_a_sent_mail(desk, message, reviewer):
     decision = decided(message, reviewer)
     page = read(desk, message)
