@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from approvals.models import Decision, Message
+from approvals.risk.addresses import everybody
 from approvals.states import MessageState
-from common.fingerprint import FIELDS, Content, normalise_address
+from common.fingerprint import FIELDS, Content
 
 # So close to its end the time that is left is shown in red, or at all where there is little room.
 NEAR, NEAR_SHARE = timedelta(minutes=15), 0.1
@@ -28,9 +29,7 @@ def approve_label(content: Content | None, message: Message) -> str:
         return "Release to the agent"
     if content is None:
         return "Approve"
-    added = [content.additions.get(name, "") for name in ("auto_cc", "auto_bcc")]
-    copies = [one for addresses in added for one in addresses.split(",") if one.strip()]
-    people = len({normalise_address(one) for one in (*content.to, *content.cc, *content.bcc, *copies)})
+    people = len(everybody(content))
     least = "" if {"cc", "bcc"} <= set(content.coverage) else "at least "
     verb = "Approve and schedule" if content.send_at else "Approve and send"
     return f"{verb} to {least}{people} {'person' if people == 1 else 'people'}{_outside(message, people)}"
