@@ -10,6 +10,7 @@ from approvals.showing.arithmetic import ROOT_SIZE, length, lengths
 FAR = 250.0
 FAR_ON = 2000.0
 TINY = 4.0
+WIDE_APART = 100.0
 # Below this share of a line's height, or of itself, nothing can be read any more.
 CUT = 0.6
 SMALL = 0.25
@@ -23,7 +24,7 @@ def box_reason(style: Style, size: float = ROOT_SIZE) -> str:
     """Return why an element with this style, and everything in it, cannot be seen; empty when it can be."""
     if not style:
         return ""
-    if style.get("display", "").startswith("none") or style.get("content-visibility") == "hidden":
+    if _UNDISPLAYED & set(style.get("display", "").split()) or style.get("content-visibility") == "hidden":
         return "display: none"
     if style.get("mso-hide") == "all":
         return "hidden from Outlook"
@@ -34,6 +35,8 @@ def box_reason(style: Style, size: float = ROOT_SIZE) -> str:
     spacing = length(style.get("letter-spacing", ""), size, size)
     if spacing is not None and spacing < -0.35 * max(size, 1):
         return "letters pushed over each other"
+    if (spacing or 0) > WIDE_APART or (length(style.get("word-spacing", ""), size, size) or 0) > FAR_ON / 2:
+        return "letters far apart"
     return _moved_away(style, size) or _turned(style) or _cut_away(style, size) or _painted_out(style)
 
 
@@ -60,6 +63,12 @@ def scaling(style: Style) -> float:
     ]
     scales += lengths(style.get("scale", ""), 1, 1)
     return (1.0 if zoom is None else abs(zoom)) * min([1.0, *map(abs, scales)])
+
+
+def is_narrow(style: Style, size: float) -> bool:
+    """Whether a box is too narrow for a single letter."""
+    rooms = (length(style.get(name, ""), size) for name in ("width", "max-width"))
+    return any(room is not None and room <= max(TINY, CUT * size) for room in rooms)
 
 
 def room_for(style: Style, size: float) -> int | None:
@@ -90,9 +99,12 @@ def _moved_away(style: Style, size: float) -> str:
     for side in ("margin-left", "margin-top", "margin-right", "margin"):
         if any(number <= -FAR or number >= FAR_ON for number in lengths(style.get(side, ""), size)):
             return "moved off screen"
-    if any(
-        n >= FAR_ON for side in ("padding-left", "padding-top", "padding") for n in lengths(style.get(side, ""), size)
-    ):
+    if any(n >= FAR_ON for side in _FRAMES for n in lengths(style.get(side, ""), size)):
+        return "moved off screen"
+    if (length(style.get("line-height", ""), size, size) or 0) > 500:
+        return "moved off screen"
+    aside = length(style.get("vertical-align", ""), size, size)
+    if (aside is not None and abs(aside) >= FAR) or any(style.get(n, "none") != "none" for n in _PATHS):
         return "moved off screen"
     if style.get("position") in ("absolute", "fixed", "relative"):
         for side in ("left", "top", "right", "bottom", "inset"):
@@ -146,7 +158,7 @@ def _cut_away(style: Style, size: float) -> str:
             if room is not None and room <= least and not _padded(style, size):
                 return "box of no size"
     contained = set(style.get("contain", "").split())
-    if "strict" in contained or contained >= {"size", "paint"}:
+    if "strict" in contained or ("size" in contained and (cuts(style) or "paint" in contained)):
         return "box of no size"
     clip = style.get("clip", "")
     if clip.startswith("rect") and style.get("position") in ("absolute", "fixed"):
@@ -169,10 +181,17 @@ def _is_clipped(value: str, size: float) -> bool:
         elif name in ("circle", "ellipse"):
             clipped = " at " in inside or (bool(numbers) and numbers[0] < 40)
         else:
-            clipped = name != "polygon" or not numbers or min(numbers) > 10 or max(numbers) < 90
+            clipped = name != "polygon" or _area(numbers) < 5000
         if clipped:
             return True
     return False
+
+
+def _area(numbers: list[float]) -> float:
+    """Return what a polygon of these corners covers of a box of 100 by 100."""
+    corners = list(zip(numbers[::2], numbers[1::2], strict=False))
+    pairs = zip(corners, [*corners[1:], *corners[:1]], strict=True)
+    return abs(sum(x * down - across * y for (x, y), (across, down) in pairs)) / 2
 
 
 def _painted_out(style: Style) -> str:
@@ -188,6 +207,12 @@ def _painted_out(style: Style) -> str:
     return "letters of no height" if length(style.get("font-size-adjust", ""), 1, 1) == 0 else ""
 
 
+_UNDISPLAYED = frozenset({"none", "table-column", "table-column-group"})
+_FRAMES = (
+    *("padding-left", "padding-top", "padding", "border", "border-left", "border-top"),
+    *("border-width", "border-left-width", "border-top-width"),
+)
+_PATHS = ("offset", "offset-path")
 _OVERFLOWS = ("overflow", "overflow-x", "overflow-y")
 _CUTTING = frozenset("hidden clip scroll auto".split())
 _WIDE = ("initial", "inherit", "unset")

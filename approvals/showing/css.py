@@ -20,13 +20,30 @@ PROPERTIES = frozenset(
     "all color background background-color background-image font font-size font-weight font-style font-family opacity "
     "display visibility position left right top bottom inset text-indent margin margin-left margin-right margin-top "
     "margin-bottom padding padding-left padding-right padding-top padding-bottom border border-left border-right "
-    "border-top border-bottom border-color width height max-width max-height overflow overflow-x overflow-y clip "
+    "border-top border-bottom border-color border-width border-left-width border-top-width "
+    "width height max-width max-height overflow overflow-x overflow-y clip offset offset-path "
     "clip-path transform translate scale rotate z-index line-height letter-spacing word-spacing text-align "
     "text-decoration text-decoration-line text-transform vertical-align white-space list-style list-style-type "
     "border-collapse mso-hide -webkit-text-fill-color content-visibility zoom filter direction unicode-bidi "
     "-webkit-text-security mask mask-image -webkit-mask -webkit-mask-image mix-blend-mode contain -webkit-line-clamp "
     "animation animation-name -webkit-animation -webkit-animation-name font-size-adjust float".split()
 )
+# Names that go by the direction of writing, which is taken for the ordinary one.
+_ALIASES = {
+    f"{box}{side}": f"{box}-{edge}"
+    for box in ("margin", "padding")
+    for side, edge in (
+        ("-inline", "left"), ("-inline-start", "left"), ("-inline-end", "right"),
+        ("-block", "top"), ("-block-start", "top"), ("-block-end", "bottom"),
+    )
+} | {
+    "inset-inline": "left", "inset-inline-start": "left", "inset-inline-end": "right",
+    "inset-block": "top", "inset-block-start": "top", "inset-block-end": "bottom",
+    "block-size": "height", "inline-size": "width", "max-block-size": "max-height", "max-inline-size": "max-width",
+    "overflow-block": "overflow-y", "overflow-inline": "overflow-x",
+    "border-inline": "border-left", "border-inline-start": "border-left", "border-block-start": "border-top",
+    "border-inline-start-width": "border-left-width", "border-block-start-width": "border-top-width",
+}  # fmt: skip
 # What a shorthand sets back before it sets anything.
 _SETS_BACK = {
     "background": ("background-color", "background-image"),
@@ -37,7 +54,7 @@ _SETS_BACK = {
     "inset": ("left", "right", "top", "bottom"),
 }
 # Of these more counts than the words that stand beside an address.
-_DRAWN_WITH = ("mask", "-webkit-mask", "clip-path", "filter")
+_DRAWN_WITH = ("mask", "-webkit-mask", "clip-path", "filter", "offset")
 
 _U, _R, _L = (
     rf"(?:\\?{low}|\\0{{0,4}}(?:{codes})[ \t\n]?)" for low, codes in (("u", "[57]5"), ("r", "[57]2"), ("l", "[46]c"))
@@ -185,7 +202,7 @@ def _declared(text: str, variables: Mapping[str, str]) -> Sequence[Declaration]:
     found: list[Declaration] = []
     own: dict[str, str] = {}
     for name, value in named_values(cleaned(text)):
-        value = value.lower()
+        name, value = _ALIASES.get(name, name), value.lower()
         if name.startswith("--"):
             own[name] = value
         elif name in PROPERTIES:

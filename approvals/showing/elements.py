@@ -70,6 +70,8 @@ def old_attributes(name: str, attributes: Mapping[str, str]) -> dict[str, str]:
         style["font-size"] = _FONT_SIZES.get(attributes["size"].strip(), "")
     if attributes.get("dir", "").strip().lower() in ("rtl", "ltr"):
         style |= {"direction": attributes["dir"].strip().lower(), "unicode-bidi": "isolate"}
+    if name == "dialog":
+        style["position"] = "absolute"
     align = attributes.get("align", "").lower()
     if align in ("left", "right", "center", "justify"):
         style["text-align"] = align

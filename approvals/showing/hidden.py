@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass, replace
 
 from approvals.showing.arithmetic import ROOT_SIZE, length
-from approvals.showing.boxes import FAR, TINY, Style, box_reason, scaling, shift
+from approvals.showing.boxes import FAR, TINY, Style, box_reason, cuts, is_narrow, scaling, shift
 from approvals.showing.colours import INK, UNREADABLE, WHITE, Colour, contrast, first_colour, how_alike, over
 from approvals.showing.nesting import BLOCKS, TABLE_PARTS
 from approvals.showing.values import is_sure
@@ -45,6 +45,7 @@ class Look:
     scale: float = 1.0
     shifted: float = 0.0
     firm: Colour = WHITE  # the ground of the cell, or of the page, that all of this lies on
+    is_cramped: bool = False  # in a box of no width, out of which it may hang
     is_spilled: bool = False  # its ground was painted behind words only, not behind blocks
 
     def inside(self, style: Style, why: str = "", maybe: str = "") -> "Look":
@@ -54,6 +55,8 @@ class Look:
         size = _font_size(style, self.size)
         shifted = self.shifted + shift(style, size)
         away = "moved off screen" if shifted >= FAR else ""
+        is_cramped = self.is_cramped or is_narrow(style, size)
+        cut = "box of no size" if is_cramped and cuts(style) else ""
         return replace(
             self,
             colour=_text_colour(style, self),
@@ -64,7 +67,8 @@ class Look:
             shifted=shifted,
             opacity=self.opacity * _own_opacity(style, self.opacity),
             visible=_visible(style.get("visibility"), self.visible),
-            reason=self.reason or why or box_reason(style, size) or away,
+            reason=self.reason or why or box_reason(style, size) or away or cut,
+            is_cramped=is_cramped,
             possible=self.possible or maybe,
         )
 

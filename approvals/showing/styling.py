@@ -73,7 +73,7 @@ class Styling:
 
     def _given(self, token: Token) -> tuple[Cascade, str]:
         """Return what attributes and sheets say of a tag, and why it may be hidden by them."""
-        old = old_attributes(token.name, token.attributes) if token.attributes else {}
+        old = old_attributes(token.name, token.attributes)
         if not old and not self.sheets.rules:
             return Cascade(), ""
         name, classes = (decode(token.attributes.get(n, ""), attribute=True).lower() for n in ("id", "class"))
