@@ -215,6 +215,11 @@ def test_phone_has_the_decision_at_the_bottom_and_what_matters_before_the_letter
     page.locator("#unread").evaluate("(one) => { one.hidden = true; }")
     approve, reject = (page.locator(name).bounding_box() for name in ("form.approve button", "#reject > summary"))
     assert reject["y"] - approve["y"] - approve["height"] >= 12
+    # One column: the list is a page of its own, one press away.
+    expect(page.locator("#list .item").first).to_be_hidden()
+    page.locator("#message .to-list").click()
+    expect(page.locator("#list .item").first).to_be_visible()
+    expect(page.locator("#message")).to_be_hidden()
 
 
 def test_phone_keeps_the_bar_out_of_the_area_that_the_system_uses(visit):

@@ -85,6 +85,7 @@ def test_flood_stands_in_one_row_and_opens_into_its_letters(queue, product, ana)
     expect(page.locator("#list .item")).to_have_count(6)
     page.locator("#list .item").nth(3).click()
     expect(page.locator("#subject")).to_be_visible()
+    expect(page.locator("#list .item").nth(3)).to_be_visible()
     assert "alike=" in page.url, "the list beside the message is still that of the flood"
     page.reload()
     expect(page.locator("#list .item")).to_have_count(6)

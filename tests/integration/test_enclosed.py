@@ -1,6 +1,7 @@
 """Attached files: fetched in the background, recognised by their bytes, shown harmlessly or refused, never a page."""
 
 import hashlib
+import re
 from datetime import timedelta
 from urllib.parse import quote
 
@@ -91,9 +92,10 @@ def test_file_is_fetched_with_the_right_to_decide_and_kept_with_what_it_is(gatew
 
 
 def test_page_shows_claim_kind_and_whole_hash(desk, gateway, upstream):
-    message = enclose(gateway, upstream, ("pixel.png", PIXEL, "image/png"))
+    message = enclose(gateway, upstream, ("pixel.png", PIXEL, "image/gif"))
     page = panel(desk, message)
     assert hashlib.sha256(PIXEL).hexdigest() in page
+    assert re.search(r"<dt>Says</dt><dd[^>]*>(<bdi>)?image/gif", page)
     assert "PNG picture, 1 × 1 pixels" in page
     assert "as in the fingerprint" in page
 
