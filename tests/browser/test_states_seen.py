@@ -90,6 +90,14 @@ def test_empty_desk_of_a_newcomer_says_what_to_do_next_in_every_tab(open_page, s
         expect(box).to_contain_text(re.compile(title.replace("is waiting", "is (waiting|known to wait)")))
         expect(box).to_contain_text(advice)
         expect(box.get_by_role("link").last).to_be_visible()
+    for path, title in (
+        ("history", "Nothing is past the desk yet"),
+        ("audit", "No entry"),
+        ("attention", "Nothing is stuck"),
+    ):
+        page.goto(f"{base}/{path}/")
+        box = page.locator(".empty").filter(has_text=title)
+        expect(box.get_by_role("link", name="See what waits")).to_be_visible()
     page.goto(base + "/")
     expect(page.get_by_text("Nothing waits.")).to_be_visible()
     page.watch.expected += ["404"]
