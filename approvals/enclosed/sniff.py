@@ -10,6 +10,7 @@ from approvals.enclosed import pictures
 from approvals.enclosed.archives import MAX_ENTRIES, MAX_LISTED, Member, NotListed, members_of
 from approvals.enclosed.kinds import KINDS, Kind, by_magic, claimed_by_ending, claimed_by_type
 from approvals.risk.attachments import why_dangerous
+from approvals.risk.findings import one_word, quoted
 from approvals.showing import found_in, named, stripped
 from common.fingerprint import Attachment
 
@@ -156,9 +157,9 @@ def _disagreements(kind: Kind, name: str, content_type: str) -> Iterator[Flag]:
     ending = ending_of(name)
     by_name, by_type = claimed_by_ending(ending), claimed_by_type(content_type)
     if by_name and not _agrees(by_name, kind):
-        yield Flag("high", f"Its name ends in .{ending}, but {_bytes_are(kind)}.")
+        yield Flag("high", f"Its name ends in .{one_word(ending)}, but {_bytes_are(kind)}.")
     if by_type and by_type is not by_name and not _agrees(by_type, kind):
-        yield Flag("high", f"It is declared as {named(content_type)[:80]}, but {_bytes_are(kind)}.")
+        yield Flag("high", f"It is declared as {one_word(named(content_type)[:80])}, but {_bytes_are(kind)}.")
     if kind.family == "program" and not by_name:
         yield Flag("high", f"I{_bytes_are(kind)[1:]}.")
 
@@ -206,9 +207,9 @@ def _about_members(members: list[Member], size: int) -> Iterator[Flag]:
     for member in members[:MAX_LISTED]:
         why, level = why_dangerous(Attachment(name=member.name, content_type="", size=0))
         if why and level == "high":
-            yield Flag("high", f"It holds {named(member.name)[:120]}: {why}.")
+            yield Flag("high", f"It holds {quoted(named(member.name), 120)}: {why}.")
         if member.name.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", member.name):
-            yield Flag("high", f"It would write outside its folder: {named(member.name)[:120]}.")
+            yield Flag("high", f"It would write outside its folder: {quoted(named(member.name), 120)}.")
 
 
 def _zip_kind(members: list[Member]) -> str:

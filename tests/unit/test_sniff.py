@@ -107,7 +107,7 @@ def test_kind_of_a_zip_goes_by_what_it_lists(names, kind):
         (OLE + "_VBA_PROJECT".encode("utf-16-le"), "a.doc", "", "high: It holds macros"),
         (named("[Content_Types].xml", "word/vbaProject.bin"), "a.docx", "", "high: It holds macros"),
         (b"{\\rtf1 \\objdata 0105", "a.rtf", "", "high: It holds an embedded object"),
-        (named("run me.js"), "a.zip", "", "high: It holds run me.js: .js files run."),
+        (named("run me.js"), "a.zip", "", "high: It holds “run me.js”: .js files run."),
         (named("../../etc/passwd"), "a.zip", "", "high: It would write outside its folder"),
         (b"PK\x03\x04 cut off", "a.zip", "", "high: Its list of files is broken"),
         (b"7z\xbc\xaf\x27\x1c", "a.7z", "", "notice: What is inside cannot be listed here."),
