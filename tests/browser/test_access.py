@@ -88,6 +88,7 @@ def test_axe_finds_nothing_on_the_sheet_of_many_and_it_fits(visit):
     assert too_wide(page) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "scheme"), [(320, "dark"), (1440, "light")])
 def test_error_pages_say_what_is_wrong_in_the_look_of_the_desk(open_page, signed_in, address, width, scheme):
     page = open_page(storage_state=signed_in, color_scheme=scheme)
@@ -154,6 +155,7 @@ def test_no_state_scrolls_sideways_at_320_pixels(visit, name):
     assert too_wide(visit(name, width=320, height=700)) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "height"), [(720, 450), (320, 256)], ids=["200-percent", "400-percent"])
 def test_security_line_65_zoomed_message_can_be_read_and_decided(visit, width, height):
     page = visit("message held", width=width, height=height)
@@ -222,6 +224,7 @@ def test_phone_has_the_decision_at_the_bottom_and_what_matters_before_the_letter
     expect(page.locator("#message")).to_be_hidden()
 
 
+@pytest.mark.slow
 def test_phone_keeps_the_bar_out_of_the_area_that_the_system_uses(visit):
     page = visit("message held", width=390, height=844)
     session = page.context.new_cdp_session(page)

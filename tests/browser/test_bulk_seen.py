@@ -73,6 +73,7 @@ class Hand:
         place.click()
 
 
+@pytest.mark.slow
 def test_fifty_obvious_ones_take_at_most_four_actions(desk, batch, rows):
     address, ids = batch(50)
     desk.goto(address)
@@ -111,6 +112,7 @@ def test_batch_is_chosen_read_and_rejected_by_keys_alone(desk, batch, rows, prod
     expect(desk.get_by_role("heading", name="Undone: 2 of 2")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_enter_on_a_tick_decides_nothing(desk, batch, rows):
     address, ids = batch(2)
     desk.goto(address)
@@ -125,6 +127,7 @@ def test_enter_on_a_tick_decides_nothing(desk, batch, rows):
     assert states_of(rows, ids) == []
 
 
+@pytest.mark.slow
 def test_selection_counts_clears_and_stays_when_the_list_is_loaded_anew(desk, batch):
     address, _ = batch(3)
     desk.goto(address)
@@ -162,6 +165,7 @@ def test_case_17_one_of_five_that_changed_is_named_and_its_words_are_kept(desk, 
     expect(desk.locator("#send_back-reason")).to_have_value("Name the order, please")
 
 
+@pytest.mark.slow
 def test_batch_is_decided_without_scripts(open_page, signed_in, batch, rows):
     address, ids = batch(2)
     page = open_page(storage_state=signed_in, java_script_enabled=False)
@@ -182,6 +186,7 @@ def test_batch_is_decided_without_scripts(open_page, signed_in, batch, rows):
     assert states_of(rows, ids) == ["undone"]
 
 
+@pytest.mark.slow
 def test_batch_is_decided_by_touch_on_a_narrow_phone(open_page, signed_in, batch, rows):
     address, ids = batch(2)
     page = open_page(storage_state=signed_in, has_touch=True)

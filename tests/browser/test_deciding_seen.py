@@ -81,6 +81,7 @@ def test_one_key_decides_and_the_next_message_is_there_before_the_answer(desk, p
     desk.unroute("**/verdict/")
 
 
+@pytest.mark.slow
 def test_notice_counts_down_and_undo_brings_the_message_back(desk, product, make, ana):
     first, second = make(2)
     desk.goto(at(product, first, "?order=soonest"))
@@ -95,6 +96,7 @@ def test_notice_counts_down_and_undo_brings_the_message_back(desk, product, make
     assert ana.find(first["upstream_id"])["decision"] == "undone"
 
 
+@pytest.mark.slow
 def test_notice_ends_with_what_became_of_it(desk, product, make, rows):
     first, _ = make(2)
     desk.goto(at(product, first))
@@ -105,6 +107,7 @@ def test_notice_ends_with_what_became_of_it(desk, product, make, rows):
     expect(desk.locator("#decided").get_by_role("button", name="Undo")).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_last_message_leaves_the_empty_state_with_its_notice(desk, product, make):
     (only,) = make(1, alone=True)
     desk.goto(at(product, only))
@@ -158,6 +161,7 @@ def test_case_18_refusal_after_the_next_was_painted_brings_back_what_was_typed(d
     assert desk.locator(f"#message[data-message='{second['id']}']").count() == 0
 
 
+@pytest.mark.slow
 def test_lost_connection_brings_the_message_back_with_choice_and_words(desk, product, make, ana):
     first, _ = make(2)
     desk.watch.expected += ["ERR_FAILED"]
@@ -239,6 +243,7 @@ def test_high_risk_takes_a_page_of_its_own_by_keys_alone(desk, product, ana, mak
     assert ana.find(row["upstream_id"], tab="leaving")
 
 
+@pytest.mark.slow
 def test_presets_are_chosen_by_touch_and_fit_a_small_phone(open_page, signed_in, product, ana, make):
     first, second = make(2)
     page = open_page(storage_state=signed_in, has_touch=True)
@@ -256,6 +261,7 @@ def test_presets_are_chosen_by_touch_and_fit_a_small_phone(open_page, signed_in,
     assert on_screen(page) == second["id"]
 
 
+@pytest.mark.slow
 def test_without_scripts_a_reason_is_chosen_and_the_next_message_comes(open_page, signed_in, product, make):
     first, second = make(2)
     page = open_page(java_script_enabled=False, storage_state=signed_in)

@@ -75,6 +75,7 @@ def test_letter_that_changes_under_the_reader_is_told_shown_and_decided_anew(des
     expect(desk.locator("#message").get_by_text("Undone, and held again.")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_changed_letter_is_refused_and_shown_without_scripts_and_without_a_stream(
     open_page, signed_in, product, ana, rows
 ):
@@ -135,6 +136,7 @@ def test_case_1_of_two_who_press_at_once_the_second_gets_409_and_sees_who_won(op
     assert len(product.mails(subject)) == loser
 
 
+@pytest.mark.slow
 def test_letter_that_was_sent_back_comes_again_with_its_differences(desk, product, ana):
     run = uuid.uuid4().hex
     row, upstream_id, _ = held(product, ana, **{"from": product.known["MAILBOX_ADDRESS"], "metadata": {"run_id": run}})
@@ -153,6 +155,7 @@ def test_letter_that_was_sent_back_comes_again_with_its_differences(desk, produc
     assert narrow_enough(desk)
 
 
+@pytest.mark.slow
 def test_doubt_ends_by_a_persons_word_and_the_mail_leaves_once(desk, product, ana, rows):
     _, upstream_id, subject = held(product, ana)
     # As after a call whose answer was lost, and two reads that showed it held.

@@ -49,6 +49,7 @@ def test_jumps_lead_to_the_marks_in_the_letter_and_leave_no_steps_behind(desk, p
     assert desk.evaluate("history.length") == before
 
 
+@pytest.mark.slow
 def test_jump_opens_the_letter_at_the_mark_where_it_is_not_laid_out_just_now(desk, product, risky):
     open_message(desk, product, risky, "?order=riskiest")
     desk.locator("#tab-text").click()
@@ -59,6 +60,7 @@ def test_jump_opens_the_letter_at_the_mark_where_it_is_not_laid_out_just_now(des
     assert "order=riskiest" in desk.url
 
 
+@pytest.mark.slow
 def test_jump_leads_to_the_address(desk, product, risky):
     open_message(desk, product, risky)
     jump(desk, "Show it: odd address").click()
@@ -66,6 +68,7 @@ def test_jump_leads_to_the_address(desk, product, risky):
     expect(desk.locator(".person:target")).to_be_in_viewport()
 
 
+@pytest.mark.slow
 def test_jumps_work_without_scripts(open_page, signed_in, product, risky):
     page = open_page(storage_state=signed_in, java_script_enabled=False)
     open_message(page, product, risky)
@@ -73,6 +76,7 @@ def test_jumps_work_without_scripts(open_page, signed_in, product, risky):
     expect(mark(page, "hidden-1")).to_be_in_viewport()
 
 
+@pytest.mark.slow
 def test_admin_weighs_a_rule_and_what_is_held_follows(open_page, product, risky):
     page = open_page()
     sign_in(page, product, "ADMIN")
@@ -92,6 +96,7 @@ def test_admin_weighs_a_rule_and_what_is_held_follows(open_page, product, risky)
         expect(page.get_by_role("button", name="As published")).to_have_count(0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["", "greeting_differs/"], ids=["list", "rule"])
 def test_pages_of_the_rules_fit_a_narrow_screen(desk, product, risky, path):
     desk.set_viewport_size({"width": 320, "height": 700})

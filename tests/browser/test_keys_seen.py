@@ -54,6 +54,7 @@ def test_case_26_keys_do_nothing_in_a_field(desk, product, ana, row, place):
     assert is_undecided(ana, row)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("press", ["Control+a", "Alt+a", "Meta+a", "Shift+a"])
 def test_case_26_keys_do_nothing_with_a_modifier(desk, product, ana, row, press):
     open_row(desk, product, row)
@@ -66,6 +67,7 @@ def test_case_26_keys_do_nothing_with_a_modifier(desk, product, ana, row, press)
     assert is_undecided(ana, row)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("field", "value"), [("isComposing", True), ("keyCode", 229), ("repeat", True)])
 def test_case_26_keys_do_nothing_during_composition_or_when_held_down(desk, product, ana, row, field, value):
     open_row(desk, product, row)
@@ -116,6 +118,7 @@ def test_security_line_63_whole_review_by_keyboard(desk, product, ana):
     desk.wait_for_url("**/history/")
 
 
+@pytest.mark.slow
 def test_keys_move_both_ways_jump_in_the_letter_and_load_what_is_new(desk, product, ana):
     word = "".join(random.choices("abcdefghijklmnop", k=12))
 
@@ -149,6 +152,7 @@ def test_keys_move_both_ways_jump_in_the_letter_and_load_what_is_new(desk, produ
     desk.wait_for_url("**/queue/")
 
 
+@pytest.mark.slow
 def test_security_line_63_without_an_undo_window_the_second_press_decides(desk, product, ana):
     row = product.held(ana, product.send()[0])
     product.set_undo_window("0 seconds")
@@ -207,6 +211,7 @@ def test_security_line_64_decision_is_announced_and_takes_the_focus(desk, produc
     assert desk.locator("#message").get_attribute("data-message") == following["id"]
 
 
+@pytest.mark.slow
 def test_security_line_64_what_has_the_focus_is_never_under_a_bar(desk, product, ana, row):
     desk.set_viewport_size({"width": 1024, "height": 600})
     open_row(desk, product, row)
@@ -227,6 +232,7 @@ def test_security_line_64_what_has_the_focus_is_never_under_a_bar(desk, product,
     assert hidden == []
 
 
+@pytest.mark.slow
 def test_keys_of_other_parts_are_passed_on(desk, product, row):
     open_row(desk, product, row)
     names = ["desk:bulk", "desk:select", "desk:select-range"]
@@ -239,6 +245,7 @@ def test_keys_of_other_parts_are_passed_on(desk, product, row):
     assert desk.evaluate("window.heard") == names
 
 
+@pytest.mark.slow
 def test_escape_leaves_the_reason_and_a_letter_begins_it(desk, product, row):
     open_row(desk, product, row)
     desk.keyboard.press("b")

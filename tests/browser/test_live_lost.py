@@ -55,6 +55,7 @@ def told_of(page):
     return expect(page.locator("#new")).to_contain_text(re.compile(r"\d+ new"), timeout=15_000)
 
 
+@pytest.mark.slow
 @pytest.mark.fault(
     47,
     injected="The process of the live stream stands still, as behind a proxy that keeps everything back: the stream "
@@ -85,6 +86,7 @@ def test_page_whose_stream_is_cut_off_asks_and_tells_what_is_new(queue, product,
     assert queue.locator("body").get_attribute("data-stream") == "polling"
 
 
+@pytest.mark.slow
 @pytest.mark.fault(
     47,
     injected="The browser is stopped (SIGSTOP), as when a laptop sleeps, while mail comes in.",
@@ -98,6 +100,7 @@ def test_browser_that_slept_catches_up_when_it_wakes(queue, product, ana):
     told_of(queue)
 
 
+@pytest.mark.slow
 @pytest.mark.fault(
     47,
     injected="The page is cut off from the stream and from the desk.",

@@ -61,6 +61,7 @@ def test_search_is_typed_sent_shown_as_fields_and_taken_off_again(queue, product
     expect(page.get_by_role("link", name=other)).to_be_visible()
 
 
+@pytest.mark.slow
 def test_menu_is_opened_and_left_by_keyboard(queue):
     page = queue()
     page.locator(".menu summary").first.focus()
@@ -72,6 +73,7 @@ def test_menu_is_opened_and_left_by_keyboard(queue):
     expect(page.locator(".menu summary").first).to_be_focused()
 
 
+@pytest.mark.slow
 def test_flood_stands_in_one_row_and_opens_into_its_letters(queue, product, ana):
     name = word()
     for place, person in enumerate(NAMES):
@@ -133,6 +135,7 @@ def test_counts_and_the_bar_follow_what_happens_elsewhere(queue, product, ana):
     expect(page.get_by_text("You have it")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_view_is_saved_under_a_name_and_opened_from_the_menu(queue):
     page = queue("?order=riskiest&risk=high")
     name = word()
@@ -149,6 +152,7 @@ def test_view_is_saved_under_a_name_and_opened_from_the_menu(queue):
     expect(page.get_by_text("The view is deleted.")).to_be_visible()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("width", [320, 390])
 def test_list_with_its_menus_fits_a_phone(queue, width):
     page = queue("?q=refund&risk=notice&order=riskiest")
@@ -158,6 +162,7 @@ def test_list_with_its_menus_fits_a_phone(queue, width):
         assert is_narrow_enough(page)
 
 
+@pytest.mark.slow
 def test_search_orders_and_views_work_without_scripts(open_page, signed_in, product, ana):
     name = word()
     send(product, ana, name)

@@ -193,6 +193,7 @@ def test_security_line_29_remote_pictures_are_boxes_and_are_not_asked_for(desk, 
     assert [url for url in asked if "evil.example" in url] == []
 
 
+@pytest.mark.slow
 def test_body_has_sixty_percent_of_the_panes_height(desk, product, ana):
     row, _ = held(product, ana, cc=["billing@acme-corp.example"])
     opened(desk, product, row)
@@ -206,6 +207,7 @@ def test_body_has_sixty_percent_of_the_panes_height(desk, product, ana):
     assert seen >= 0.6
 
 
+@pytest.mark.slow
 def test_key_v_goes_through_the_tabs_and_each_is_in_the_address(desk, product, ana):
     row, _ = held(product, ana, body="Hello **Dana**, pay EUR 5.")
     opened(desk, product, row)
@@ -225,6 +227,7 @@ def test_key_v_goes_through_the_tabs_and_each_is_in_the_address(desk, product, a
     expect(desk.locator("#tab-source[aria-current=true]")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_tab_stays_open_while_the_page_follows_what_becomes_of_the_message(desk, product, ana):
     row, _ = held(product, ana, **{"from": product.known["MAILBOX2_ADDRESS"]})
     opened(desk, product, row, "?view=source")
@@ -235,6 +238,7 @@ def test_tab_stays_open_while_the_page_follows_what_becomes_of_the_message(desk,
     expect(desk.locator("#decide [data-key=a]")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_text_first_is_chosen_in_the_sheet_and_kept(desk, product, ana):
     row, _ = held(product, ana)
     opened(desk, product, row, "?view=text")
@@ -249,6 +253,7 @@ def test_text_first_is_chosen_in_the_sheet_and_kept(desk, product, ana):
     expect(desk.locator("#message iframe.face")).to_be_visible()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("view", ["rendered", "text", "parts", "source", "headers", "changes"])
 def test_no_tab_pushes_a_phone_sideways_also_with_scripts_off(open_page, signed_in, product, ana, view):
     row, _ = held(

@@ -76,6 +76,7 @@ def test_undo_gives_the_message_back(desk, product, ana):
     assert product.mails(subject) == []
 
 
+@pytest.mark.slow
 def test_reject_with_a_reason_turns_the_card_in_place(desk, product, ana):
     upstream_id, subject = product.send()
     row = product.held(ana, upstream_id)
@@ -129,6 +130,7 @@ def test_back_after_signing_out_shows_nothing(open_page, product, ana):
     expect(page.get_by_role("button", name="Sign in")).to_be_visible()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", ["/", "/queue/", "/history/", "/audit/", "/alerts/", "/connections/"])
 @pytest.mark.parametrize("width", [1440, 768, 390, 320])
 def test_page_fits_its_window(desk, product, path, width):
@@ -151,6 +153,7 @@ def test_desk_works_without_scripts(open_page, signed_in, product, ana):
     product.wait_for(lambda: product.mails(subject), timeout=30, what="the mail")
 
 
+@pytest.mark.slow
 def test_second_reviewer_sees_in_place_who_was_first(desk, product, ana):
     upstream_id, _ = product.send()
     row = product.held(ana, upstream_id)
