@@ -67,8 +67,13 @@ def scaling(style: Style) -> float:
 
 def is_narrow(style: Style, size: float) -> bool:
     """Whether a box is too narrow for a single letter."""
-    rooms = (length(style.get(name, ""), size) for name in ("width", "max-width"))
-    return any(room is not None and room <= max(TINY, CUT * size) for room in rooms)
+    return any(_is_too_small(style.get(name, ""), size) for name in ("width", "max-width"))
+
+
+def _is_too_small(value: str, size: float) -> bool:
+    """Whether no letter fits; of a share nobody knows what it is a share of."""
+    room = length(value, size)
+    return room is not None and room <= (TINY if value.endswith("%") else max(TINY, CUT * size))
 
 
 def room_for(style: Style, size: float) -> int | None:
@@ -154,8 +159,7 @@ def _cut_away(style: Style, size: float) -> str:
     least = max(TINY, CUT * size)
     if cuts(style):
         for side in ("height", "max-height", "width", "max-width"):
-            room = length(style.get(side, ""), size)
-            if room is not None and room <= least and not _padded(style, size):
+            if _is_too_small(style.get(side, ""), size) and not _padded(style, size):
                 return "box of no size"
     contained = set(style.get("contain", "").split())
     if "strict" in contained or ("size" in contained and (cuts(style) or "paint" in contained)):

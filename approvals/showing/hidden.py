@@ -55,8 +55,6 @@ class Look:
         size = _font_size(style, self.size)
         shifted = self.shifted + shift(style, size)
         away = "moved off screen" if shifted >= FAR else ""
-        is_cramped = self.is_cramped or is_narrow(style, size)
-        cut = "box of no size" if is_cramped and cuts(style) else ""
         return replace(
             self,
             colour=_text_colour(style, self),
@@ -67,8 +65,7 @@ class Look:
             shifted=shifted,
             opacity=self.opacity * _own_opacity(style, self.opacity),
             visible=_visible(style.get("visibility"), self.visible),
-            reason=self.reason or why or box_reason(style, size) or away or cut,
-            is_cramped=is_cramped,
+            reason=self.reason or why or box_reason(style, size) or away,
             possible=self.possible or maybe,
         )
 
@@ -84,9 +81,13 @@ class Look:
         paints = ground != under
         if paints and (style.get("display") == "contents" or _is_sliver(style, look.size)):
             ground = under
+        # A cell is as wide as what it holds.
+        is_cramped = tag not in _FIRM and (self.is_cramped or is_narrow(style, look.size))
         holds = is_block or style.get("display", "") in _BOXED
         return replace(
             look,
+            reason=look.reason or ("box of no size" if is_cramped and cuts(style) else ""),
+            is_cramped=is_cramped,
             ground=ground,
             firm=ground if tag in _FIRM else self.firm,
             is_spilled=(self.is_spilled and not is_block) or (paints and not holds),
