@@ -45,7 +45,7 @@ class Watching:
 
     def start(self, element: Element, style: Style) -> None:
         """Gather from here on if the element cuts off, or may hide."""
-        if style:
+        if style and not element.look.hides():
             element.room = room_for(style, element.look.size)
         if element.maybe or element.room is not None:
             self.open.append(element)
