@@ -265,6 +265,8 @@
     if (getComputedStyle(document.body).display === "block") window.scrollTo(0, 0);
     reportOpened();
     painted();
+    // Who was quicker than this already writes: the next letters typed must not become commands.
+    if (document.activeElement.matches("#message :is(input, textarea, select)")) return;
     const decided = document.getElementById("decided");
     const notice = decided ?? document.querySelector("#message .notice[data-focus]") ?? document.getElementById("changed");
     (notice ?? document.getElementById("subject") ?? pane()).focus({ preventScroll: !notice || notice === decided });
