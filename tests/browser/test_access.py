@@ -215,7 +215,8 @@ def test_phone_has_the_decision_at_the_bottom_and_what_matters_before_the_letter
     assert boxes["findings"]["y"] < boxes["letter"]["y"]
     # What was not opened stands beside the approval; once all was, nothing else moves up there.
     page.locator("#unread").evaluate("(one) => { one.hidden = true; }")
-    approve, reject = (page.locator(name).bounding_box() for name in ("form.approve button", "#reject > summary"))
+    approve = page.locator("#message form.approve button").bounding_box()
+    reject = page.locator("#message #reject > summary").bounding_box()
     assert reject["y"] - approve["y"] - approve["height"] >= 12
     # One column: the list is a page of its own, one press away.
     expect(page.locator("#list .item").first).to_be_hidden()

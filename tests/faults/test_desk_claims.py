@@ -85,6 +85,7 @@ def test_two_reviewers_at_once_make_one_decision(desk):
     assert len(desk.entries(held, "decision.recorded")) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.fault(
     17,
     injected="One reviewer double-clicks, has two tabs, and the browser repeats the request: five times the same.",

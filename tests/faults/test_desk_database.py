@@ -157,6 +157,7 @@ def deadlocks(desk):
     return desk.sql("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")[0]["deadlocks"]
 
 
+@pytest.mark.slow
 @pytest.mark.fault(
     29,
     injected="A session locks the verdicts and then the message, while a verdict locks them the other way round.",
@@ -178,6 +179,7 @@ def test_deadlocked_verdict_is_given_once(desk):
     desk.wait_for_decision(held, "applied")
 
 
+@pytest.mark.slow
 @pytest.mark.fault(
     29,
     injected="The same with the ledger, and a webhook that tells of an approval made elsewhere.",

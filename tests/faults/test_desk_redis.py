@@ -159,6 +159,7 @@ def test_redis_away_costs_neither_webhook_nor_decision(desk, way):
     assert desk.shown(upstream_id, subject).fingerprint
 
 
+@pytest.mark.slow
 @pytest.mark.fault(
     33,
     injected="Redis is killed and comes back with its data of before the decisions, nudges for them included.",

@@ -177,6 +177,7 @@ def test_two_beats_do_each_job_once_a_period(desk):
     assert desk.sql(doubled) == []
 
 
+@pytest.mark.slow
 @pytest.mark.fault(
     36,
     injected="SIGSTOP of the worker with the only beat; rows are moved half an hour back; then SIGCONT.",

@@ -31,6 +31,7 @@ def flat(tenant, subject, **fields):
     return tenant.call("POST", "/send_email", json=body | fields)
 
 
+@pytest.mark.slow
 def test_one_key_from_twenty_threads_in_both_dialects_is_one_message(rig, tenant):
     """Review desk, case 19."""
     subject, key = unique("Once"), unique("key")

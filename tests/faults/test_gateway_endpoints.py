@@ -80,6 +80,7 @@ def test_redirect_to_this_machine_is_not_followed(rig, tenant):
     assert rig.gateway.hooks.events.get(inside, []) == []
 
 
+@pytest.mark.slow
 def test_endpoint_that_was_gone_for_a_while_gets_everything_in_order(rig, tenant):
     rig.awkward.status = 410
     webhook_id = subscribe(tenant, rig.awkward.url, "oversight.pending")

@@ -37,7 +37,9 @@ def test_table_is_what_the_tests_kill(product):
     assert sorted(product.stack.pids()) == sorted(PROCESSES)
 
 
-@pytest.mark.parametrize("name", PROCESSES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in ("live", "demo", "redis"))) for name in PROCESSES]
+)
 def test_line_survives_the_death_of(product, ana, name):
     stack = product.stack
     upstream_id, subject = product.send()
