@@ -1,7 +1,7 @@
 """What is stuck is listed with why and the one safe act, within a person's reach, and each act does what it says."""
 
 import json
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import pytest
 import redis
@@ -12,10 +12,12 @@ from django.db.models.functions import Now
 
 from alerts.models import Destination
 from approvals.models import Connection, Decision, Message, Verdict, WebhookEvent
+from approvals.operating import attention
 from approvals.operating.attention import attention_count, attention_for
 from audit.models import Entry
 from common.nudge import flush
 from dashboard.models import Tick
+from people.actors import Role, Scope
 from policy.kill_switch import pull
 from tests.factories import NOW, make_connection, make_message, make_person, post_event
 
@@ -81,6 +83,14 @@ def test_nothing_stuck_says_so_and_as_of_when(signed_in, admin):
     assert "Nothing is stuck" in page
     assert "as of <time" in page
     assert attention_count(admin.actor(surface="web")) == 0
+
+
+def test_question_of_the_count_is_kept_without_a_time_or_a_row_in_it(connection, django_assert_num_queries):
+    scopes = (Scope(Role.ADMIN, connection=connection.pk), Scope(Role.REVIEWER, connection=connection.pk, mailbox=1))
+    attention._found.cache_clear()
+    with django_assert_num_queries(0):
+        _, parameters = attention._found(scopes)
+    assert not [one for one in parameters if isinstance(one, datetime)]
 
 
 STATES = {
