@@ -86,10 +86,18 @@ def every_session(desk):
 
         theirs = "FROM pg_stat_activity WHERE usename = 'countersign' AND NOT pid = ANY(%s)"
 
+        def are_gone():
+            return owner.execute(f"SELECT count(*) {theirs}", [mine]).fetchone() == (0,)
+
         def only_mine():
             owner.execute(f"SELECT pg_terminate_backend(pid) {theirs}", [mine])
             fill()
-            return owner.execute(f"SELECT count(*) {theirs}", [mine]).fetchone() == (0,)
+            if not are_gone():
+                return False
+            # A session that has just ended left a place free after the last try.
+            seen = len(mine)
+            fill()
+            return len(mine) == seen and are_gone()
 
         fill()
         desk.wait(only_mine, "all sessions to be ours")
