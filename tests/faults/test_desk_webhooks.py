@@ -108,6 +108,7 @@ def test_webhook_of_yesterday_and_replays_reopen_nothing(desk):
     desk.wait_for_decision(held, "applied")
     desk.wait_for_message(held, "rejected")
     desk.wait(lambda: len(rows(desk, held.upstream_id)) == 2, "both webhooks")
+    desk.wait_for_idle()
     told, written = cards_told(desk, held), len(desk.entries(held))
     for request in events(desk, held.upstream_id):
         assert deliver(desk, request).status_code == 200
