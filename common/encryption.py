@@ -44,3 +44,12 @@ class EncryptedTextField(models.TextField):  # type: ignore[type-arg]
 
     def from_db_value(self, value: Any, expression: object, connection: object) -> Any:
         return decrypt(value) if value else value
+
+
+def uses_newest_key(token: str) -> bool:
+    """Whether `token` was encrypted with the first of ENCRYPTION_KEYS."""
+    try:
+        _box(tuple(settings.ENCRYPTION_KEYS[:1])).decrypt(token.encode())
+    except InvalidToken:
+        return False
+    return True

@@ -15,8 +15,10 @@ from datetime import UTC, datetime
 trace_id: ContextVar[str] = ContextVar("trace_id", default="")
 
 _ORDINARY = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
-# Discord webhook addresses and API keys are secrets even inside somebody else's exception text.
-_SECRETS = re.compile(r"(/api/(?:v\d+/)?webhooks/\d+/)[\w-]+|\b(mm_(?:live|test)_)\w+|(whsec_)[\w+/=-]+")
+# Discord webhook addresses, API keys and one-time links are secrets even inside somebody else's exception text.
+_SECRETS = re.compile(
+    r"(/api/(?:v\d+/)?webhooks/\d+/)[\w-]+|\b(mm_(?:live|test)_)\w+|(whsec_)[\w+/=-]+|(/(?:join|me/discord)/)[\w-]{20,}"
+)
 
 
 # What PostgreSQL quotes of a statement or a row in its errors may be mail.
@@ -25,7 +27,7 @@ _QUOTED = re.compile(r"^(LINE \d+:|DETAIL:|CONTEXT:).*$", re.MULTILINE)
 
 def mask_secrets(text: str) -> str:
     """Return `text` with webhook tokens, API keys and signing secrets replaced by a mark."""
-    return _SECRETS.sub(lambda found: f"{found[1] or found[2] or found[3]}[hidden]", text)
+    return _SECRETS.sub(lambda found: f"{found[1] or found[2] or found[3] or found[4]}[hidden]", text)
 
 
 @contextlib.contextmanager

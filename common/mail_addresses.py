@@ -1,0 +1,63 @@
+"""Email addresses in the one form in which they are compared and sent: nothing in them could end a header."""
+
+import re
+
+import idna
+
+MAX_LENGTH = 254
+
+_NAMED = re.compile(r"[^<>]*<([^<>]*)>")
+# A dot-atom of RFC 5322; quoted local parts are legal, and in practice only ever an attack.
+_LOCAL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
+_DOMAIN = re.compile(r"(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+
+
+def clean_address(text: str) -> str:
+    """Return the bare address in `text` with its domain as lower-case ASCII. Raises ValueError with a sentence."""
+    text = text.strip()
+    if named := _NAMED.fullmatch(text):
+        text = named[1].strip()
+    local, _, domain = text.rpartition("@")
+    if local.isprintable() and not local.isascii():
+        raise ValueError(f"{_shown(text)} is not an email address that is taken: only ASCII can stand before the @.")
+    # Mail programs, and the library that builds messages, read =?utf-8?q?...?= as something else.
+    if not _LOCAL.fullmatch(local) or len(local) > 64 or "=?" in local:
+        raise ValueError(f"{_shown(text)} is not an email address.")
+    domain = ascii_domain(domain)
+    if not is_domain(domain) or len(local) + len(domain) + 1 > MAX_LENGTH:
+        raise ValueError(f"{_shown(text)} is not an email address.")
+    return f"{local}@{domain}"
+
+
+def clean_addresses(value: object) -> list[str]:
+    """Return the addresses of a list, a single text, or a text with commas; each once, in the order given."""
+    parts = value.split(",") if isinstance(value, str) else value
+    if not isinstance(parts, list) or not all(isinstance(part, str) for part in parts):
+        raise ValueError("must be an address or a list of addresses.")
+    return list(dict.fromkeys(clean_address(part) for part in parts if part.strip()))
+
+
+def domain_of(address: str) -> str:
+    """Return the part after the @."""
+    return address.rpartition("@")[2]
+
+
+def is_domain(domain: str) -> bool:
+    """Whether this lower-case ASCII text is a domain of two labels or more."""
+    return _DOMAIN.fullmatch(domain) is not None
+
+
+def ascii_domain(domain: str) -> str:
+    """Return a domain as it stands on the wire, lower case and in ASCII; an empty text for what cannot be one."""
+    domain = domain.rstrip(".").lower()
+    if domain.isascii():
+        return domain
+    try:
+        return idna.encode(domain, uts46=True).decode()
+    except idna.IDNAError:
+        return ""
+
+
+def _shown(text: str) -> str:
+    # What does not print is escaped: the sentence may end in a log or a terminal.
+    return repr(text[:80])
