@@ -46,6 +46,16 @@ class Actor:
         """Whether the actor has `role` anywhere."""
         return any(scope.role is role for scope in self.scopes)
 
+    @property
+    def looks_after_people(self) -> bool:
+        """Whether the actor may read who belongs to the desk: admins and auditors, as far as they reach."""
+        return self.has(Role.ADMIN) or self.has(Role.AUDITOR)
+
+    @property
+    def looks_after_accounts(self) -> bool:
+        """Whether the actor is an admin of a whole connection: its API keys and webhooks are theirs to see."""
+        return any(scope.role is Role.ADMIN and scope.mailbox is None for scope in self.scopes)
+
     def acting_as(self, *roles: Role) -> "Actor":
         """Return the same actor with these roles alone: what they may reach by them."""
         return replace(self, scopes=tuple(scope for scope in self.scopes if scope.role in roles))

@@ -1,7 +1,8 @@
-"""Notes who signed in, who failed to, and who signed out."""
+"""Notes who signed in, who failed to, who confirmed who they are, and who signed out."""
 
 from typing import Any
 
+from allauth.account.signals import authentication_step_completed
 from django.contrib.auth.signals import user_logged_in, user_logged_out, user_login_failed
 from django.db import transaction
 from django.http import HttpRequest
@@ -9,6 +10,7 @@ from django.http import HttpRequest
 from audit.recording import record
 from people.actors import Actor
 from people.models import Person
+from people.sessions import begin_session, forget_session, renew_session
 
 
 def _actor(request: HttpRequest | None, person: Any) -> Actor:
@@ -22,6 +24,8 @@ def _actor(request: HttpRequest | None, person: Any) -> Actor:
 
 @transaction.atomic
 def _signed_in(request: HttpRequest, user: Any, **_: Any) -> None:
+    if isinstance(user, Person):
+        begin_session(request, user)
     record("person.signed_in", actor=_actor(request, user))
 
 
@@ -34,7 +38,15 @@ def _failed(credentials: dict[str, Any], request: HttpRequest | None = None, **_
 @transaction.atomic
 def _signed_out(request: HttpRequest, user: Any, **_: Any) -> None:
     if user is not None:
+        forget_session(request)
         record("person.signed_out", actor=_actor(request, user))
+
+
+@transaction.atomic
+def _proved(request: HttpRequest, user: Any, method: str, **more: Any) -> None:
+    if more.get("reauthenticated"):
+        renew_session(request)
+        record("person.reauthenticated", actor=_actor(request, user), details={"by": method})
 
 
 def connect() -> None:
@@ -42,3 +54,4 @@ def connect() -> None:
     user_logged_in.connect(_signed_in, dispatch_uid="people.signed_in")
     user_login_failed.connect(_failed, dispatch_uid="people.failed")
     user_logged_out.connect(_signed_out, dispatch_uid="people.signed_out")
+    authentication_step_completed.connect(_proved, dispatch_uid="people.proved")

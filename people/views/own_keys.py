@@ -1,27 +1,17 @@
-"""Signing out, and the page on which a person moves their keys or switches them off."""
+"""The page on which a person moves their keys or switches them off."""
 
 from typing import Any
 
 from django.contrib import messages
-from django.contrib.auth import logout
 from django.contrib.auth.decorators import login_required
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods
 
 from common.pages import DeskRequest
 from people.forms import KeysForm
 from people.keys import GROUPS, KEYS, places_of
 from people.liking import put_keys, switch_keys
-
-
-@require_POST
-def sign_out(request: HttpRequest) -> HttpResponse:
-    """End the session and clear what the browser kept of the desk (fault-matrix, line 52)."""
-    logout(request)
-    response = redirect("account_login")
-    response.headers["Clear-Site-Data"] = '"cache", "storage"'
-    return response
 
 
 @login_required

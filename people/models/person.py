@@ -1,4 +1,4 @@
-"""People and what they may do where."""
+"""Somebody who signs in, and what they may do where."""
 
 from typing import Any, ClassVar
 
@@ -26,6 +26,24 @@ class PersonManager(BaseUserManager["Person"]):
             here |= models.Q(mailbox=mailbox)
         grants = Grant.objects.filter(here)
         return self.filter(is_active=True, pk__in=grants.values("person")).order_by("name", "email", "pk")
+
+    def read_by(self, actor: Actor) -> "models.QuerySet[Person]":
+        """Return whom the actor may read of as an admin or auditor: whoever has a role for a part of their reach."""
+        scopes = actor.acting_as(Role.ADMIN, Role.AUDITOR).scopes
+        if any(scope.connection is None and scope.mailbox is None for scope in scopes):
+            return self.all()
+        reach = models.Q(connection=None, mailbox=None)
+        for scope in scopes:
+            if scope.mailbox is not None:
+                reach |= models.Q(mailbox=scope.mailbox) | models.Q(connection__mailboxes=scope.mailbox)
+            else:
+                reach |= models.Q(connection=scope.connection) | models.Q(mailbox__connection=scope.connection)
+        return self.filter(pk__in=Grant.objects.filter(reach).values("person")) if scopes else self.none()
+
+    def admins_of_all(self) -> "models.QuerySet[Person]":
+        """Return whoever belongs to the desk and looks after everything."""
+        whole = Grant.objects.filter(role=Role.ADMIN, connection=None, mailbox=None)
+        return self.filter(is_active=True, pk__in=whole.values("person"))
 
     def get_by_natural_key(self, username: str | None) -> "Person":
         return self.get(email=(username or "").lower())

@@ -1,0 +1,76 @@
+"""Codes of authenticator apps (TOTP, RFC 6238): each counts once, whichever process it reaches."""
+
+import hmac
+import logging
+import secrets
+import time
+from base64 import b32encode
+from urllib.parse import quote, urlencode
+
+from allauth.mfa.models import Authenticator
+from allauth.mfa.totp.internal.auth import format_hotp_value, hotp_value
+from django.core.exceptions import ImproperlyConfigured
+from django.db import transaction
+
+from common.encryption import decrypt
+
+log = logging.getLogger(__name__)
+
+PERIOD = 30
+DIGITS = 6
+# A clock may be half a minute off, either way.
+DRIFT = 1
+
+
+def make_secret() -> str:
+    """Return a new secret, as apps read it."""
+    return b32encode(secrets.token_bytes(20)).decode()
+
+
+def address_of(secret: str, *, email: str) -> str:
+    """Return the address that a QR code carries to the app."""
+    return f"otpauth://totp/{quote('Countersign:' + email)}?{urlencode({'secret': secret, 'issuer': 'Countersign'})}"
+
+
+def looks_like_one(code: str) -> bool:
+    """Whether this is what an app shows: six digits, perhaps with a blank among them."""
+    return _digits(code) != ""
+
+
+def counter_of(secret: str, code: str, *, after: int, now: float | None = None) -> int | None:
+    """Return the half minute that `code` belongs to, of those that count now and come later than `after`."""
+    digits = _digits(code)
+    current = int(time.time() if now is None else now) // PERIOD
+    for counter in range(max(current - DRIFT, after + 1), current + DRIFT + 1):
+        if hmac.compare_digest(format_hotp_value(hotp_value(secret, counter)), digits):
+            return counter
+    return None
+
+
+def use(*, person_id: int, code: str) -> Authenticator | None:
+    """Use a code up and return the app it came from; None where it is wrong, old, or was used.
+
+    The row is locked meanwhile and remembers the last half minute that was used. So of two processes that get the same
+    code one alone takes it, and a code that somebody read along is worth nothing afterwards.
+    """
+    with transaction.atomic():
+        app = Authenticator.objects.select_for_update().filter(user=person_id, type=Authenticator.Type.TOTP).first()
+        if app is None:
+            return None
+        try:
+            secret = decrypt(app.data["secret"])
+        except ImproperlyConfigured:
+            # A key that is missing lets nobody in, and a recovery code still does.
+            log.error("no key reads the secret of an authenticator app", extra={"person": person_id})
+            return None
+        counter = counter_of(secret, code, after=app.data.get("used", 0))
+        if counter is None:
+            return None
+        app.data["used"] = counter
+        app.save(update_fields=["data"])
+        return app
+
+
+def _digits(code: str) -> str:
+    digits = "".join(code.split())
+    return digits if len(digits) == DIGITS and digits.isascii() and digits.isdecimal() else ""

@@ -1,0 +1,58 @@
+"""Takes people off the desk at once, and lets them in again. What they did stays theirs."""
+
+from audit.recording import record
+from common.postgres.anew import atomic_anew
+from people.actors import Actor
+from people.errors import NotYours
+from people.inviting import withdraw_all_by, withdraw_passwords_of
+from people.models import Person
+from people.reach import grants_of, in_words
+from people.sessions import end_sessions
+from people.standing import check_admin_left, check_covers, lock_for
+
+
+@atomic_anew
+def deactivate(*, actor: Actor, person_id: int) -> Person:
+    """Keep somebody out from now on: their sessions end, what they took on is free, their open links are withdrawn.
+
+    Their decisions that have not left are refused when they are due, because the ruling is asked again then.
+    """
+    now, person = lock_for(actor, person_id)
+    if now.kind == "person" and now.id == str(person.pk):
+        raise NotYours("Nobody deactivates themselves. Ask another admin.")
+    check_covers(now, person)
+    if not person.is_active:
+        return person
+    check_admin_left(without=person)
+    person.is_active = False
+    # What they have taken on is given free by whoever listens to this.
+    person.save(update_fields=["is_active"])
+    end_sessions(person)
+    withdraw_passwords_of(person)
+    withdraw_all_by(person)
+    _record("person.deactivated", now, person, before="active", after="deactivated")
+    return person
+
+
+@atomic_anew
+def reactivate(*, actor: Actor, person_id: int) -> Person:
+    """Let somebody in again, with the password, the second factor and the roles that they had."""
+    now, person = lock_for(actor, person_id)
+    check_covers(now, person)
+    if person.is_active:
+        return person
+    person.is_active = True
+    person.save(update_fields=["is_active"])
+    _record("person.reactivated", now, person, before="deactivated", after="active")
+    return person
+
+
+def _record(action: str, actor: Actor, person: Person, *, before: str, after: str) -> None:
+    details = {
+        "person": str(person),
+        "email": person.email,
+        "roles": in_words(grants_of(person)),
+        "before": before,
+        "after": after,
+    }
+    record(action, actor=actor, details=details, about=person)

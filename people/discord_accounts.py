@@ -1,0 +1,114 @@
+"""Says who a person is on Discord: by a one-time link that the Discord account got, confirmed by who signed in."""
+
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models.functions import Now
+from django.urls import reverse
+
+from audit.recording import record
+from common.postgres.anew import atomic_anew
+from people.actors import Actor
+from people.errors import LinkedElsewhere, LinkNotGood
+from people.models import DiscordAccount, DiscordLink, Person
+from people.standing import check_covers, lock_for
+from people.tokens import hash_of, new_token
+
+LASTS = timedelta(minutes=15)
+MAX_NAME = 100
+NOT_GOOD = (
+    "This link does not lead anywhere any more. Ask for another one on Discord: each is good for 15 minutes, once."
+)
+
+
+@atomic_anew
+def offer_link(*, discord_id: str, name: str) -> str:
+    """Return the address of a page that links this Discord account to whoever opens it signed in, and confirms.
+
+    Only the Discord account itself may be shown it. An earlier one of the same account is void.
+    """
+    if not discord_id.isascii() or not discord_id.isdigit() or len(discord_id) > 32:
+        raise ValueError("a Discord id is a number")
+    DiscordLink.objects.filter(discord_id=discord_id, used_at=None).delete()
+    token = new_token()
+    DiscordLink.objects.create(
+        discord_id=discord_id, name=name[:MAX_NAME], token_hash=hash_of(token), expires_at=Now() + LASTS
+    )
+    return f"{settings.PUBLIC_URL}{reverse('link-discord', kwargs={'token': token})}"
+
+
+def read_offer(token: str) -> DiscordLink:
+    """Return the link of a token while it can be used. It changes nothing. Raises LinkNotGood."""
+    offer = DiscordLink.objects.filter(token_hash=hash_of(token), used_at=None, expires_at__gt=Now()).first()
+    if offer is None:
+        raise LinkNotGood(NOT_GOOD)
+    return offer
+
+
+@atomic_anew
+def link_account(*, actor: Actor, token: str) -> DiscordAccount:
+    """Make the Discord account of a link the actor's. One that is another person's stays theirs."""
+    offer = read_offer(token)
+    if not DiscordLink.objects.filter(pk=offer.pk, used_at=None, expires_at__gt=Now()).update(used_at=Now()):
+        raise LinkNotGood(NOT_GOOD)
+    try:
+        with transaction.atomic():
+            account, is_new = DiscordAccount.objects.get_or_create(
+                discord_id=offer.discord_id, defaults={"person_id": int(actor.id), "name": offer.name}
+            )
+    except IntegrityError:
+        # Two links of one account, used at once by two people: the first has it.
+        raise LinkedElsewhere(_elsewhere(offer)) from None
+    if str(account.person_id) != actor.id:
+        raise LinkedElsewhere(_elsewhere(offer))
+    if not is_new and account.name != offer.name:
+        DiscordAccount.objects.filter(pk=account.pk).update(name=offer.name)
+    if is_new:
+        _record("person.discord_linked", actor, account)
+    return account
+
+
+@atomic_anew
+def unlink_own(*, actor: Actor, account_id: int) -> bool:
+    """Take one of the actor's own Discord accounts off; False where it is not theirs, or not any more."""
+    account = DiscordAccount.objects.filter(pk=account_id, person=int(actor.id)).first()
+    return account is not None and _unlink(actor, account)
+
+
+@atomic_anew
+def unlink_of(*, actor: Actor, person_id: int, account_id: int) -> bool:
+    """Take a Discord account off a person whom the actor looks after."""
+    now, person = lock_for(actor, person_id)
+    check_covers(now, person)
+    account = DiscordAccount.objects.filter(pk=account_id, person=person).first()
+    return account is not None and _unlink(now, account)
+
+
+def accounts_of(person: Person) -> list[DiscordAccount]:
+    """Return the Discord accounts of a person, by name."""
+    return list(person.discord_accounts.order_by("name", "discord_id"))
+
+
+def _unlink(actor: Actor, account: DiscordAccount) -> bool:
+    removed, _ = DiscordAccount.objects.filter(pk=account.pk).delete()
+    if removed:
+        _record("person.discord_unlinked", actor, account)
+    return bool(removed)
+
+
+def _record(action: str, actor: Actor, account: DiscordAccount) -> None:
+    details = {
+        "person": str(account.person),
+        "email": account.person.email,
+        "discord": account.name,
+        "discord_id": account.discord_id,
+    }
+    record(action, actor=actor, details=details, about=account.person)
+
+
+def _elsewhere(offer: DiscordLink) -> str:
+    return (
+        f"The Discord account {offer.name or offer.discord_id} belongs to somebody else at this desk. They take it off "
+        "on their own page, or an admin does on theirs; then ask for another link."
+    )

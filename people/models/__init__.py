@@ -1,0 +1,17 @@
+"""People, how they come in, and how they prove who they are."""
+
+from people.models.discord import DiscordAccount, DiscordLink
+from people.models.factors import RecoveryCode, RoleRule
+from people.models.invitation import Invitation
+from people.models.person import Grant, Person, PersonManager
+
+__all__ = [
+    "DiscordAccount",
+    "DiscordLink",
+    "Grant",
+    "Invitation",
+    "Person",
+    "PersonManager",
+    "RecoveryCode",
+    "RoleRule",
+]

@@ -1,0 +1,33 @@
+"""What people prove themselves with beside their password, and of whom that is asked."""
+
+from django.db import models
+from django.db.models.functions import Now
+
+from people.actors import Role
+from people.models.person import Person
+
+
+class RoleRule(models.Model):
+    """Whether whoever has a role must have a second factor, as an admin set it. Without a row: no."""
+
+    role = models.CharField(
+        max_length=10, primary_key=True, choices=[(role.value, role.value.title()) for role in Role]
+    )
+    needs_second_factor = models.BooleanField(default=False)
+    changed_by = models.ForeignKey(Person, null=True, on_delete=models.PROTECT, related_name="+")
+    changed_at = models.DateTimeField(db_default=Now())
+
+    def __str__(self) -> str:
+        return f"{self.role}: {'second factor' if self.needs_second_factor else 'password'}"
+
+
+class RecoveryCode(models.Model):
+    """One code that stands in for a lost second factor, once. Only its hash is kept."""
+
+    person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="recovery_codes")
+    digest = models.CharField(max_length=200)
+    created_at = models.DateTimeField(db_default=Now())
+    used_at = models.DateTimeField(null=True, blank=True)
+
+    def __str__(self) -> str:
+        return f"recovery code of {self.person}"

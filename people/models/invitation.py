@@ -1,0 +1,70 @@
+"""One-time links: by one somebody joins the desk, by another sets a new password."""
+
+from datetime import timedelta
+from typing import Self
+
+from django.db import models
+from django.db.models.functions import Now
+
+from people.models.person import Person
+
+# How long a link that nobody used is still listed, to be made anew.
+LISTED = timedelta(days=30)
+
+
+class InvitationQuerySet(models.QuerySet["Invitation"]):
+    """Reads of one-time links; their time is judged by the database's clock."""
+
+    def unanswered(self) -> Self:
+        """Neither used nor withdrawn, and perhaps past their time."""
+        return self.filter(accepted_at=None, withdrawn_at=None)
+
+    def good(self) -> Self:
+        """Those that can still be used."""
+        return self.unanswered().filter(expires_at__gt=Now())
+
+    def to_list(self) -> Self:
+        """Those to join by that nobody used, newest first; long past their time they are not news any more."""
+        joins = self.unanswered().filter(kind=Invitation.Kind.JOIN, expires_at__gt=Now() - LISTED)
+        return joins.select_related("invited_by").order_by("-pk")
+
+    def passwords_of(self, person: Person) -> Self:
+        """A person's links for a new password."""
+        return self.filter(kind=Invitation.Kind.PASSWORD, person=person)
+
+    def withdraw(self) -> int:
+        """Let none of them be used any more, and return how many that could have been."""
+        return self.unanswered().update(withdrawn_at=Now())
+
+
+class Invitation(models.Model):
+    """A link that is good once, until a date, for one address. Only the hash of its secret is kept."""
+
+    class Kind(models.TextChoices):
+        JOIN = "join", "Join the desk"
+        PASSWORD = "password", "Set a new password"
+
+    kind = models.CharField(max_length=10, choices=Kind, default=Kind.JOIN)
+    email = models.EmailField()
+    name = models.CharField(max_length=80, blank=True)
+    token_hash = models.CharField(max_length=64, unique=True)
+    # What whoever joins may do: [{"role": "reviewer", "connection": null, "mailbox": 7}].
+    grants = models.JSONField(default=list)
+    # Whose password it sets, or who joined by it.
+    person = models.ForeignKey(Person, null=True, blank=True, on_delete=models.CASCADE, related_name="invitations")
+    # Nobody: the first admin's, made on the command line.
+    invited_by = models.ForeignKey(Person, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    created_at = models.DateTimeField(db_default=Now())
+    expires_at = models.DateTimeField()
+    accepted_at = models.DateTimeField(null=True, blank=True)
+    withdrawn_at = models.DateTimeField(null=True, blank=True)
+
+    objects = InvitationQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=models.Q(kind__in=["join", "password"]), name="invitation_kind_known"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} link for {self.email}"

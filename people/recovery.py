@@ -1,0 +1,82 @@
+"""Recovery codes: each stands in for a lost second factor, once. The desk keeps hashes alone."""
+
+import hashlib
+import secrets
+from dataclasses import dataclass
+from datetime import datetime
+
+from django.db.models import Count, Max, Q
+from django.db.models.functions import Now
+
+from audit.recording import record
+from common.postgres.anew import atomic_anew
+from people.actors import Actor
+from people.errors import FactorNotAllowed
+from people.factors import has_second_factor
+from people.models import Person, RecoveryCode
+
+NUMBER = 10
+LENGTH = 10
+# Crockford's base 32: nothing in it can be taken for something else. Ten of them are 50 bits.
+_ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+_READ_AS = str.maketrans("OIL", "011")
+
+
+@dataclass(frozen=True)
+class Codes:
+    """How many recovery codes somebody has left, and since when."""
+
+    left: int
+    made_at: datetime | None
+
+
+def codes_of(person_id: int) -> Codes:
+    """Return what is left of a person's recovery codes."""
+    found = RecoveryCode.objects.filter(person=person_id).aggregate(
+        left=Count("pk", filter=Q(used_at=None)), made_at=Max("created_at")
+    )
+    return Codes(left=found["left"], made_at=found["made_at"])
+
+
+@atomic_anew
+def make_recovery_codes(*, actor: Actor) -> list[str]:
+    """Make new codes for the actor and return them, for the only time; those made before count no more.
+
+    Raises FactorNotAllowed for who has no second factor: there is nothing to stand in for.
+    """
+    person = Person.objects.select_for_update().get(pk=int(actor.id))
+    if not has_second_factor(person.pk):
+        raise FactorNotAllowed("Recovery codes stand in for a second factor. Add a passkey or an app first.")
+    codes = ["".join(secrets.choice(_ALPHABET) for _ in range(LENGTH)) for _ in range(NUMBER)]
+    # One salt for all of a set, so that a code that is typed costs one slow hash and not ten.
+    salt = secrets.token_hex(16)
+    RecoveryCode.objects.filter(person=person).delete()
+    RecoveryCode.objects.bulk_create(
+        RecoveryCode(person=person, digest=digest) for digest in (_digest(code, salt) for code in codes)
+    )
+    record("person.recovery_codes_made", actor=actor, details={"number": str(NUMBER)})
+    return [f"{code[:5]}-{code[5:]}" for code in codes]
+
+
+@atomic_anew
+def use_recovery_code(*, person: Person, actor: Actor, code: str) -> bool:
+    """Use a code of the person's up, and say whether it was one. Of several that try the same code one alone has it."""
+    plain = "".join(sign for sign in code.upper() if sign.isalnum()).translate(_READ_AS)
+    if len(plain) != LENGTH:
+        return False
+    unused = RecoveryCode.objects.filter(person=person, used_at=None)
+    stored = unused.values_list("digest", flat=True).first()
+    if stored is None:
+        return False
+    digest = _digest(plain, stored.split("$")[1])
+    # What decides is this one statement: it changes a row for whoever is first.
+    if not unused.filter(digest=digest).update(used_at=Now()):
+        return False
+    record("person.recovery_code_used", actor=actor, details={"left": str(codes_of(person.pk).left)})
+    return True
+
+
+def _digest(code: str, salt: str) -> str:
+    """Hash slowly, as for passwords: with 50 bits nobody who reads the table finds a code by trying."""
+    made = hashlib.scrypt(code.encode(), salt=bytes.fromhex(salt), n=2**14, r=8, p=1, dklen=32)
+    return f"scrypt${salt}${made.hex()}"

@@ -1,0 +1,73 @@
+"""The second step of signing in, and its repetition before a sensitive act: a code of the app, or a recovery code."""
+
+from typing import Any
+
+from allauth.account.internal.flows.login import record_authentication
+from allauth.core import context
+from allauth.mfa.base.forms import BaseAuthenticateForm
+from allauth.mfa.base.internal.flows import check_rate_limit, post_authentication
+from allauth.mfa.models import Authenticator
+from django import forms
+from django.contrib import messages
+from django.db import transaction
+
+from audit.recording import record
+from people import app_codes
+from people.models import Person
+from people.recovery import codes_of, use_recovery_code
+
+
+class StepForm(BaseAuthenticateForm):  # type: ignore[misc]
+    """A code: six digits come from an app, everything else is a recovery code. Tries are limited as for passwords."""
+
+    code = forms.CharField(max_length=40, error_messages={"required": "Type the code."})
+    is_repetition = False
+    authenticator: Authenticator | None = None
+
+    def clean_code(self) -> str:
+        # Counted for the person over all processes; a right code clears the count.
+        clear_tries = check_rate_limit(self.user)
+        code: str = self.cleaned_data["code"]
+        if not self._use(code):
+            note_failure(self.user, reason="second factor")
+            raise forms.ValidationError(
+                "This code was not accepted. A code counts once; wait for the next one, or use a recovery code."
+            )
+        clear_tries()
+        return code
+
+    def _use(self, code: str) -> bool:
+        person: Person = self.user
+        if app_codes.looks_like_one(code):
+            self.authenticator = app_codes.use(person_id=person.pk, code=code)
+            return self.authenticator is not None
+        return use_recovery_code(person=person, actor=_actor(person), code=code)
+
+    def save(self) -> None:
+        """Note in the session by what the person proved who they are."""
+        if self.authenticator is not None:
+            post_authentication(context.request, self.authenticator, reauthenticated=self.is_repetition)
+            return
+        extra: dict[str, Any] = {"reauthenticated": True} if self.is_repetition else {}
+        record_authentication(context.request, self.user, "mfa", type="recovery_codes", **extra)
+        left = codes_of(self.user.pk).left
+        said = f"That recovery code is used up; {left} are left. Make new ones on your page of sign-in."
+        messages.warning(context.request, said, extra_tags="desk")
+
+
+class AgainForm(StepForm):
+    """The same before a sensitive act."""
+
+    is_repetition = True
+
+
+@transaction.atomic
+def note_failure(person: Person | None, *, reason: str, email: str = "") -> None:
+    """Note in the ledger that somebody did not get in, and at which step."""
+    details = {"email": (person.email if person else email)[:200], "reason": reason}
+    record("person.sign_in_failed", actor=_actor(person), details=details)
+
+
+def _actor(person: Person | None) -> Any:
+    known = context.request.actor
+    return person.actor(surface="web", address=known.address) if person else known

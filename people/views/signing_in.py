@@ -1,0 +1,87 @@
+"""Signing in: by password, by passkey, through the provider, and the second step after a password."""
+
+import json
+from typing import Any
+
+from allauth.account.views import LoginView
+from allauth.mfa.base.views import AuthenticateView, ReauthenticateView
+from allauth.mfa.webauthn.views import LoginWebAuthnView, ReauthenticateWebAuthnView
+from django.conf import settings
+from django.contrib import messages
+from django.http import HttpResponse
+from django.shortcuts import redirect
+from django.urls import reverse
+from django.utils.http import urlencode
+
+from people.factors import factors_of
+from people.passkey_addresses import passkey_hindrance
+from people.recovery import codes_of
+from people.second_step import note_failure
+
+_NOT_ACCEPTED = "This passkey was not accepted. Try once more, or sign in with your password."
+
+
+class DeskLoginView(LoginView):  # type: ignore[misc]
+    """The page to sign in, with every way in that this desk and this address of it have."""
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        context: dict[str, Any] = super().get_context_data(**kwargs)
+        return context | {
+            "hindrance": passkey_hindrance(self.request),
+            "provider": settings.OIDC_NAME if settings.OIDC_ISSUER else "",
+        }
+
+
+class PasskeyLoginView(LoginWebAuthnView):  # type: ignore[misc]
+    """Gives scripts what to ask the browser for, and takes the passkey's answer; who it is stands in the passkey."""
+
+    def form_invalid(self, form: Any) -> HttpResponse:
+        note_failure(None, reason="passkey")
+        messages.error(self.request, _NOT_ACCEPTED, extra_tags="door")
+        wanted = self.request.POST.get("next", "")
+        return redirect(reverse("account_login") + (f"?{urlencode({'next': wanted})}" if wanted else ""))
+
+
+class StepView(AuthenticateView):  # type: ignore[misc]
+    """The second step after a password or the provider: a code, a passkey, or a recovery code."""
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        person = self.stage.login.user
+        found = factors_of(person.pk)
+        has_passkey = any(one.is_passkey for one in found)
+        context: dict[str, Any] = super().get_context_data(**kwargs)
+        return context | {
+            "has_app": any(not one.is_passkey for one in found),
+            "has_codes": bool(codes_of(person.pk).left),
+            "options": json.dumps(context["js_data"]["request_options"]) if has_passkey else "",
+            "hindrance": passkey_hindrance(self.request),
+        }
+
+    def form_invalid(self, form: Any) -> HttpResponse:
+        response: HttpResponse = super().form_invalid(form)
+        response.status_code = 422
+        return response
+
+
+class CodeAgainView(ReauthenticateView):  # type: ignore[misc]
+    """A code of the app before a sensitive act."""
+
+    def form_invalid(self, form: Any) -> HttpResponse:
+        response: HttpResponse = self.render_to_response(self.get_context_data(form=form), status=422)
+        return response
+
+
+class PasskeyAgainView(ReauthenticateWebAuthnView):  # type: ignore[misc]
+    """A passkey before a sensitive act."""
+
+    def get_context_data(self, **kwargs: Any) -> dict[str, Any]:
+        context: dict[str, Any] = super().get_context_data(**kwargs)
+        asked = {
+            "options": json.dumps(context["js_data"]["request_options"]),
+            "hindrance": passkey_hindrance(self.request),
+        }
+        return context | asked | ({"problem": _NOT_ACCEPTED} if self.request.method == "POST" else {})
+
+    def form_invalid(self, form: Any) -> HttpResponse:
+        response: HttpResponse = self.render_to_response(self.get_context_data(form=form), status=422)
+        return response

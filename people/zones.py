@@ -1,0 +1,50 @@
+"""The time zone of whoever asks: what their clock says, with the zone's name. What programs read stays in UTC."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+UTC = ZoneInfo("UTC")
+_zone: ContextVar[ZoneInfo] = ContextVar("zone", default=UTC)
+
+
+@contextmanager
+def somebodys_time() -> Iterator[None]:
+    """Begin with UTC, until it is known who asks; what is set inside ends with it."""
+    token = _zone.set(UTC)
+    try:
+        yield
+    finally:
+        _zone.reset(token)
+
+
+def use_zone(name: str) -> None:
+    """Show times in this zone from now on; in UTC where this machine does not know it any more."""
+    try:
+        _zone.set(ZoneInfo(name))
+    except (KeyError, ValueError, OSError):
+        _zone.set(UTC)
+
+
+def there(at: datetime) -> datetime:
+    """Return a time as the clock of whoever asks says it."""
+    return at.astimezone(_zone.get())
+
+
+def zone_word(at: datetime) -> str:
+    """Return what the zone is called at that time, as `UTC` or `CEST`; without a name, how far it is from UTC."""
+    word = there(at).tzname() or ""
+    return word if word.isalpha() else f"UTC{word}"
+
+
+def zone_name() -> str:
+    """Return the zone's own name, as `Europe/Lisbon`."""
+    return str(_zone.get())
+
+
+def minutes_from_utc(at: datetime) -> int:
+    """Return how far the zone is from UTC at that time."""
+    offset = there(at).utcoffset()
+    return int(offset.total_seconds() // 60) if offset else 0
