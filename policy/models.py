@@ -1,10 +1,16 @@
-"""What admins and reviewers set: the kill switch. Rules over it are in `ruling` and `kill_switch`."""
+"""What admins and reviewers set: allowlists and the kill switch. What follows from them is in `ruling`."""
 
 from django.conf import settings
 from django.db import models
 from django.db.models.functions import Now
 
-from policy.querysets import KillSwitchQuerySet
+from policy.querysets import (
+    AllowChangeQuerySet,
+    AllowEntryQuerySet,
+    AllowlistQuerySet,
+    GateListQuerySet,
+    KillSwitchQuerySet,
+)
 
 
 class KillSwitch(models.Model):
@@ -38,3 +44,153 @@ class KillSwitch(models.Model):
 
     def __str__(self) -> str:
         return f"kill switch for {self.mailbox or self.connection or 'everything'}"
+
+
+class Allowlist(models.Model):
+    """One list of one scope. A restriction says who may be written to; a bypass whose mail need not wait (at the gate).
+
+    `version` is raised by each change: who writes on the strength of an older one is refused.
+    """
+
+    class Kind(models.TextChoices):
+        RESTRICTION = "restriction", "Restriction"
+        BYPASS = "bypass", "Bypass"
+
+    class Mode(models.TextChoices):
+        OFF = "off", "Off"
+        MONITOR = "monitor", "Monitor"
+        CONTACTS = "contacts", "Contacts"
+        ENFORCE = "enforce", "Enforce"
+
+    # Neither: for all.
+    connection = models.ForeignKey("approvals.Connection", null=True, blank=True, on_delete=models.CASCADE)
+    mailbox = models.ForeignKey("approvals.Mailbox", null=True, blank=True, on_delete=models.CASCADE)
+    kind = models.CharField(max_length=12, choices=Kind)
+    mode = models.CharField(max_length=8, choices=Mode, default=Mode.OFF)
+    version = models.PositiveIntegerField(default=0)
+    changed_at = models.DateTimeField(db_default=Now())
+    changed_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+
+    objects = AllowlistQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["connection", "mailbox", "kind"], nulls_distinct=False, name="allowlist_once"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(connection=None) | models.Q(mailbox=None), name="allowlist_one_scope"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(kind__in=["restriction", "bypass"]), name="policy_allowlist_kind_known"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(mode__in=["off", "monitor", "contacts", "enforce"]),
+                name="policy_allowlist_mode_known",
+            ),
+            models.CheckConstraint(
+                condition=~models.Q(kind="bypass", mode="contacts"), name="policy_allowlist_contacts_only_restricts"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} for {self.mailbox or self.connection or 'all'}"
+
+
+class AllowEntry(models.Model):
+    """Whom a list names, in the form of `common.patterns.read_pattern`. One that was removed is kept with its hits."""
+
+    allowlist = models.ForeignKey(Allowlist, on_delete=models.CASCADE, related_name="entries")
+    pattern = models.CharField(max_length=254)
+    note = models.CharField(max_length=300, blank=True)
+    # Who answers for it, and is asked when it ends.
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+    expires_at = models.DateTimeField(null=True, blank=True)
+    added_at = models.DateTimeField(db_default=Now())
+    added_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+"
+    )
+    removed_at = models.DateTimeField(null=True, blank=True)
+    # Messages that it let through, each counted once.
+    hits = models.PositiveIntegerField(default=0)
+    last_hit_at = models.DateTimeField(null=True, blank=True)
+
+    objects = AllowEntryQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["allowlist", "pattern"], condition=models.Q(removed_at=None), name="allow_entry_once"
+            ),
+        ]
+        indexes = [
+            # The ruling's question: which lists name this address? Its cost does not grow with the list.
+            models.Index(fields=["pattern"], condition=models.Q(removed_at=None), name="allow_entry_pattern"),
+            models.Index(fields=["expires_at"], condition=models.Q(removed_at=None), name="allow_entry_end"),
+        ]
+
+    def __str__(self) -> str:
+        return self.pattern
+
+
+class AllowChange(models.Model):
+    """One change of a list: of its mode, or of one entry, with what it was before and after."""
+
+    class What(models.TextChoices):
+        MODE = "mode", "Mode"
+        ADDED = "added", "Added"
+        CHANGED = "changed", "Changed"
+        REMOVED = "removed", "Removed"
+
+    allowlist = models.ForeignKey(Allowlist, on_delete=models.CASCADE, related_name="changes")
+    entry = models.ForeignKey(AllowEntry, null=True, blank=True, on_delete=models.CASCADE, related_name="changes")
+    version = models.PositiveIntegerField()
+    what = models.CharField(max_length=8, choices=What)
+    before = models.JSONField(default=dict)
+    after = models.JSONField(default=dict)
+    by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    at = models.DateTimeField(db_default=Now())
+
+    objects = AllowChangeQuerySet.as_manager()
+
+    class Meta:
+        indexes = [models.Index(fields=["allowlist", "-id"], name="allow_change_of_list")]
+
+    def __str__(self) -> str:
+        return f"{self.what} in version {self.version}"
+
+
+class GateList(models.Model):
+    """What the gate of one mailbox has of its lists of one kind, and what it should have.
+
+    `wanted` is raised by each change that concerns the mailbox; where `pushed` is less, the gate does not have it yet.
+    """
+
+    mailbox = models.ForeignKey("approvals.Mailbox", on_delete=models.CASCADE, related_name="gate_lists")
+    kind = models.CharField(max_length=12, choices=Allowlist.Kind)
+    wanted = models.PositiveIntegerField(default=1)
+    pushed = models.PositiveIntegerField(default=0)
+    # The gate's own number of what it has.
+    gate_version = models.PositiveIntegerField(default=0)
+    pushed_at = models.DateTimeField(null=True, blank=True)
+    attempts = models.PositiveIntegerField(default=0)
+    next_attempt_at = models.DateTimeField(db_default=Now())
+    lease_until = models.DateTimeField(null=True, blank=True)
+    last_error = models.TextField(blank=True)
+
+    objects = GateListQuerySet.as_manager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["mailbox", "kind"], name="gate_list_once")]
+        indexes = [
+            models.Index(
+                fields=["next_attempt_at"], condition=models.Q(pushed__lt=models.F("wanted")), name="gate_list_to_push"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} at the gate of {self.mailbox}"

@@ -1,16 +1,36 @@
 """Every read of what admins and reviewers set."""
 
+from collections.abc import Collection, Iterator
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Self
 
 from django.apps import apps
+from django.db import connection as database
 from django.db import models
-from django.db.models import F, Q
-from django.db.models.functions import Coalesce
+from django.db.models import Count, F, Q, Sum
+from django.db.models.functions import Coalesce, Now
 
+from common.mail_addresses import clean_address
+from common.patterns import patterns_for
 from people.actors import Actor
 
 if TYPE_CHECKING:
-    from policy.models import KillSwitch  # noqa: F401 - the queryset's type parameter
+    from policy.models import AllowChange, AllowEntry, Allowlist, GateList, KillSwitch  # noqa: F401 - the types of the querysets
+
+# Above the time limits of the two calls of one attempt together, so that only what a dead worker left is taken over.
+PUSH_LEASE = timedelta(seconds=90)
+ENDING_SOON = timedelta(days=14)
+
+_ENSURE = """
+INSERT INTO policy_gatelist (mailbox_id, kind, wanted, pushed, gate_version, attempts, last_error)
+SELECT DISTINCT mailbox.id, list.kind, 1, 0, 0, 0, ''
+FROM policy_allowlist AS list
+JOIN approvals_mailbox AS mailbox
+  ON list.version > 0
+ AND (list.connection_id IS NULL OR list.connection_id = mailbox.connection_id)
+ AND (list.mailbox_id IS NULL OR list.mailbox_id = mailbox.id)
+ON CONFLICT DO NOTHING
+"""
 
 
 class KillSwitchQuerySet(models.QuerySet["KillSwitch"]):
@@ -41,3 +61,153 @@ class KillSwitchQuerySet(models.QuerySet["KillSwitch"]):
         mailboxes = apps.get_model("approvals", "Mailbox").objects.visible_to(actor).values("pk")
         everything = Q(connection=None, mailbox=None)
         return named.filter(everything | Q(connection__in=connections) | Q(mailbox__in=mailboxes))
+
+
+class AllowlistQuerySet(models.QuerySet["Allowlist"]):
+    """Reads of the allowlists."""
+
+    def at(self, *, connection: int | None, mailbox: int | None, kind: str) -> Self:
+        """The one of this place and kind, if it was ever written, with its names."""
+        named = self.select_related("connection", "mailbox__connection", "changed_by")
+        return named.filter(connection=connection, mailbox=mailbox, kind=kind)
+
+    def visible_to(self, actor: Actor) -> Self:
+        """Those for all, and those of what the actor has a role for."""
+        if actor.sees_all():
+            return self
+        connections = apps.get_model("approvals", "Connection").objects.visible_to(actor).values("pk")
+        mailboxes = apps.get_model("approvals", "Mailbox").objects.visible_to(actor).values("pk")
+        everybody = Q(connection=None, mailbox=None) if actor.scopes else Q(pk=None)
+        return self.filter(everybody | Q(connection__in=connections) | Q(mailbox__in=mailboxes))
+
+    def for_overview(self, at: datetime) -> Self:
+        """Those that were ever written, with their names, and of each how many entries live and what they let through.
+
+        Those for all come first, then those of connections.
+        """
+        live = Q(entries__removed_at=None) & (Q(entries__expires_at=None) | Q(entries__expires_at__gt=at))
+        there = self.filter(connection__removed_at=None, mailbox__connection__removed_at=None)
+        counted = there.filter(version__gt=0).annotate(
+            live=Count("entries", filter=live), hits=Coalesce(Sum("entries__hits"), 0)
+        )
+        named = counted.select_related("connection", "mailbox__connection", "changed_by")
+        return named.order_by(F("mailbox").asc(nulls_first=True), F("connection").asc(nulls_first=True), "-kind")
+
+    def in_force(self, *, kind: str, connections: Collection[int]) -> Self:
+        """Those that are not off, for all, for these connections or for one of their mailboxes, with their names."""
+        here = Q(connection=None, mailbox=None) | Q(connection__in=connections) | Q(mailbox__connection__in=connections)
+        named = self.exclude(mode="off").select_related("mailbox", "connection")
+        return named.filter(here, kind=kind).order_by("pk")
+
+    def of_place(self, connection: int | None, mailbox: int | None, kind: str = "restriction") -> "Allowlist":
+        """Return the list of one place; where there is none yet, one that is off and not stored."""
+        found = self.filter(connection=connection, mailbox=mailbox, kind=kind).select_related("mailbox", "connection")
+        return found.first() or self.model(connection_id=connection, mailbox_id=mailbox, kind=kind)
+
+
+class AllowEntryQuerySet(models.QuerySet["AllowEntry"]):
+    """Reads of the entries of allowlists."""
+
+    def in_place(self) -> Self:
+        """Those that were not taken out, over or not."""
+        return self.filter(removed_at=None)
+
+    def live(self, at: datetime) -> Self:
+        """Those that let somebody through at this instant."""
+        return self.in_place().exclude(expires_at__lte=at)
+
+    def visible_to(self, actor: Actor) -> Self:
+        """Those of lists that the actor sees."""
+        lists = apps.get_model("policy", "Allowlist").objects.visible_to(actor)
+        return self.filter(allowlist__in=lists.values("pk"))
+
+    def showing(self, which: str, at: datetime) -> Self:
+        """Only the expired, those that end within two weeks, or those that never let anybody through."""
+        if which == "expired":
+            return self.filter(expires_at__lte=at)
+        if which == "ending":
+            return self.filter(expires_at__gt=at, expires_at__lte=at + ENDING_SOON)
+        return self.filter(hits=0) if which == "unused" else self
+
+    def found_by(self, text: str) -> Self:
+        """For an address those that let it through, for other words those that hold them; empty finds all."""
+        if not text:
+            return self
+        words = Q(pattern__icontains=text) | Q(note__icontains=text)
+        words |= Q(owner__name__icontains=text) | Q(owner__email__icontains=text)
+        try:
+            return self.filter(Q(pattern__in=patterns_for(clean_address(text))) | words)
+        except ValueError:
+            return self.filter(words)
+
+    def for_page(self, after: str) -> Self:
+        """In the order of their patterns from behind `after` on, with names (relies on allow_entry_once)."""
+        named = self.select_related("owner", "added_by").order_by("pattern")
+        return named.filter(pattern__gt=after) if after else named
+
+    def for_export(self) -> Iterator[tuple[str, str, str, datetime | None]]:
+        """Pattern, note, owner's address and end of each, in the order of the pages, without all of them in memory."""
+        fields = ("pattern", "note", "owner__email", "expires_at")
+        rows = self.order_by("pattern").values_list(*fields).iterator(chunk_size=2000)
+        return ((pattern, note, owner or "", ends) for pattern, note, owner, ends in rows)
+
+
+class AllowChangeQuerySet(models.QuerySet["AllowChange"]):
+    """Reads of what was changed in allowlists."""
+
+    def for_page(self, before: int | None) -> Self:
+        """The newest first, from behind the row `before` on, with names (relies on allow_change_of_list)."""
+        named = self.select_related("by", "entry", "allowlist").order_by("-pk")
+        return named.filter(pk__lt=before) if before is not None else named
+
+    def after_version(self, version: int) -> Self:
+        """What was changed since a version, the newest first."""
+        return self.filter(version__gt=version).for_page(None)
+
+
+class GateListQuerySet(models.QuerySet["GateList"]):
+    """Reads and claims of what the gates have; due times and leases use the database's clock."""
+
+    def behind(self) -> Self:
+        """Those whose gate does not have what it should (relies on gate_list_to_push)."""
+        return self.filter(pushed__lt=F("wanted"))
+
+    def to_push(self) -> Self:
+        """Those to bring to their gate now: without an admin key nobody may, and the desk alone enforces the list."""
+        due = self.behind().filter(next_attempt_at__lte=Now())
+        free = due.filter(Q(lease_until=None) | Q(lease_until__lt=Now()))
+        there = free.filter(mailbox__is_active=True, mailbox__connection__removed_at=None)
+        asked = there.filter(mailbox__connection__paused_at=None)
+        return asked.exclude(mailbox__connection__admin_key="").order_by("next_attempt_at")
+
+    def claim(self, pk: int) -> "GateList | None":
+        """Take one for one attempt; None when it is not due, or somebody else has it."""
+        mine = self.filter(pk__in=self.to_push().filter(pk=pk).values("pk"), pushed__lt=F("wanted"))
+        free = mine.filter(Q(lease_until=None) | Q(lease_until__lt=Now()))
+        if not free.update(lease_until=Now() + PUSH_LEASE, attempts=F("attempts") + 1):
+            return None
+        return self.select_related("mailbox__connection").get(pk=pk)
+
+    def visible_to(self, actor: Actor) -> Self:
+        """Those of mailboxes that the actor has a role for."""
+        if actor.sees_all():
+            return self
+        return self.filter(mailbox__in=apps.get_model("approvals", "Mailbox").objects.visible_to(actor).values("pk"))
+
+    def for_page(self) -> Self:
+        """With their mailboxes and connections, by mailbox."""
+        named = self.select_related("mailbox__connection").filter(mailbox__connection__removed_at=None)
+        return named.order_by("mailbox__address", "mailbox", "-kind")
+
+    def of_lists(self, *, connection: int | None, mailbox: int | None, kind: str) -> Self:
+        """Those that a list of this scope and kind is part of."""
+        mine = self.filter(kind=kind)
+        if mailbox is not None:
+            return mine.filter(mailbox=mailbox)
+        return mine if connection is None else mine.filter(mailbox__connection=connection)
+
+    def ensure(self) -> int:
+        """Give a row to each mailbox that a list concerns and that has none yet, as new ones do; returns how many."""
+        with database.cursor() as cursor:
+            cursor.execute(_ENSURE)
+            return int(cursor.rowcount)

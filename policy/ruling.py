@@ -1,9 +1,11 @@
 """What is allowed: one pure function over facts, asked when a message is shown, decided and carried out.
 
-Later rules (allowlists, four eyes) join it here; each gives its reason as a sentence.
+Later rules (four eyes, escalation) join it here; each gives its reason as a sentence.
 """
 
 from dataclasses import dataclass
+
+from policy.allowlists import named
 
 
 @dataclass(frozen=True)
@@ -20,16 +22,27 @@ class Facts:
     files_that_differ: tuple[str, ...] = ()
     # Who pulled the kill switch, and why; empty when nothing is stopped.
     stopped_by: str = ""
+    # Recipients whom no allowlist in force names; and whom none would, where the lists only watch.
+    off_list: tuple[str, ...] = ()
+    would_be_off_list: tuple[str, ...] = ()
+    # Which lists said so: "no allowlist for support@yourteam.example", and what else there is to say of it.
+    list_words: str = "no allowlist"
+    list_doubt: str = ""
+    can_be_allowed: bool = True
 
 
 @dataclass(frozen=True)
 class Ruling:
-    """Whether this person may decide now, how many must agree, and why, the first reason that applies first."""
+    """Whether this person may decide now, how many must agree, and why, the first reason that applies first.
+
+    `rule` is a word for what refuses an approval, the first that applies.
+    """
 
     may_approve: bool
     may_reject: bool
     approvals_needed: int
     reasons: tuple[str, ...]
+    rule: str = ""
 
 
 def rule(facts: Facts) -> Ruling:
@@ -41,24 +54,50 @@ def rule(facts: Facts) -> Ruling:
         return _refused(f"You can read this, but only a reviewer{where} can decide it. Ask whoever runs this desk.")
     if not facts.is_fetched:
         return _refused("The content is still being fetched. Nobody can decide what nobody could read.")
-    if facts.is_author:
-        return Ruling(False, True, 1, ("You started this message, so somebody else must approve it.",))
-    if facts.is_expired:
-        return Ruling(False, True, 1, ("The time to approve this message is over.",))
-    if facts.files_that_differ:
-        names = ", ".join(facts.files_that_differ)
-        return Ruling(
-            False, True, 1, (f"It cannot be approved: what was fetched is not the file that is to leave ({names}).",)
-        )
+    if forbidding := _forbidding(facts):
+        name, reasons = forbidding[0][0], tuple(sentence for _, sentence in forbidding)
+        return Ruling(False, True, 1, reasons + _notes(facts), name)
     if facts.stopped_by:
         # Deciding goes on, so that no work is lost: what is decided waits, and can be undone as long as it does.
-        return Ruling(
-            True,
-            True,
-            1,
-            (f"You may decide, but nothing leaves until the kill switch is released. Pulled by {facts.stopped_by}.",),
-        )
-    return Ruling(True, True, 1, ("One approval is needed, and you may give it.",))
+        waits = f"You may decide, but nothing leaves until the kill switch is released. Pulled by {facts.stopped_by}."
+        return Ruling(True, True, 1, (waits, *_notes(facts)), rule="stopped")
+    return Ruling(True, True, 1, ("One approval is needed, and you may give it.", *_notes(facts)))
+
+
+def _forbidding(facts: Facts) -> list[tuple[str, str]]:
+    """Return every rule that keeps this from being approved, in the order in which they are named."""
+    found = []
+    if facts.is_author:
+        found.append(("author", "You started this message, so somebody else must approve it."))
+    if facts.is_expired:
+        found.append(("expired", "The time to approve this message is over."))
+    if facts.files_that_differ:
+        names = ", ".join(facts.files_that_differ)
+        sentence = f"It cannot be approved: what was fetched is not the file that is to leave ({names})."
+        found.append(("files", sentence))
+    if facts.off_list:
+        found.append(("allowlist", _off_list(facts)))
+    return found
+
+
+def _off_list(facts: Facts) -> str:
+    ends = "" if len(facts.off_list) == 1 else "es"
+    way_out = f" An admin can allow the address{ends}." if facts.can_be_allowed else ""
+    told = f" {facts.list_doubt}" if facts.list_doubt else ""
+    return f"{_missed(facts.off_list, facts)}, so this cannot be approved.{told}{way_out}"
+
+
+def _notes(facts: Facts) -> tuple[str, ...]:
+    if not facts.would_be_off_list:
+        return ()
+    return (f"{_missed(facts.would_be_off_list, facts)}. The list only watches so far, so this refuses nothing.",)
+
+
+def _missed(addresses: tuple[str, ...], facts: Facts) -> str:
+    # An address is shown as it is written, everything else begins a sentence.
+    words = named(addresses)
+    words = words if "@" in addresses[0] else words[:1].upper() + words[1:]
+    return f"{words} {'is' if len(addresses) == 1 else 'are'} on {facts.list_words}"
 
 
 def _refused(sentence: str) -> Ruling:

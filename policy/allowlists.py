@@ -1,0 +1,186 @@
+"""Whom the allowlists let mail go to: one pure judgement over the lists that apply, asked wherever a ruling is.
+
+A mailbox is under the lists for all, of its connection and of its own. Their live entries count together, and the
+strictest of their modes holds; a list that is off counts for nothing. It knows no tables.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from common.mail_addresses import clean_address
+from common.patterns import comparable, patterns_for, read_pattern
+
+OFF, MONITOR, CONTACTS, ENFORCE = "off", "monitor", "contacts", "enforce"
+# The strictest last.
+_STRICTNESS = (OFF, MONITOR, CONTACTS, ENFORCE)
+# How many addresses a sentence names.
+_NAMED = 3
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a list holds: for one mailbox, one connection, or neither, which is for all."""
+
+    connection: int | None = None
+    mailbox: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.connection is not None and self.mailbox is not None:
+            raise ValueError("a list is for a connection or for a mailbox, not for both")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One entry of a list, in the form of `common.patterns.read_pattern`. `id` is its row, where there is one."""
+
+    pattern: str
+    expires_at: datetime | None = None
+    id: int | None = None
+
+    def is_live(self, now: datetime) -> bool:
+        """Whether it still holds: at the instant at which it ends it does not."""
+        return self.expires_at is None or self.expires_at > now
+
+
+@dataclass(frozen=True)
+class StandingList:
+    """A list that applies to a mailbox: its mode, and those of its entries, by pattern, that could name a recipient.
+
+    `label` says in words whom it is for: "all", "Main account", "support@yourteam.example".
+    """
+
+    list_id: int | None
+    label: str
+    mode: str
+    version: int = 0
+    entries: Mapping[str, Entry] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Why an address may be written to: which entry of which list names it. Without a pattern it is a contact."""
+
+    address: str
+    pattern: str
+    list_id: int | None
+    label: str
+    entry: int | None = None
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Judged:
+    """What the lists say to some recipients. `outsiders` are refused; `strangers` would be, were it not a trial."""
+
+    mode: str = OFF
+    passed: Mapping[str, Listed] = field(default_factory=dict)
+    outsiders: tuple[str, ...] = ()
+    strangers: tuple[str, ...] = ()
+    # "all and support@yourteam.example", and the versions of these lists: "version 7 and version 3".
+    labels: str = ""
+    versions: str = ""
+    # The mode asks the contacts of the account, and they were never read.
+    lacks_contacts: bool = False
+
+
+def judge(
+    recipients: Iterable[str], lists: Sequence[StandingList], contacts: Collection[str] | None, now: datetime
+) -> Judged:
+    """Return what `lists`, the narrowest first, say to each of these recipients at this instant.
+
+    `contacts` are the known ones among them in the form that lists compare; None: they could not be read, so nobody is
+    known. Under a mode in force a recipient passes by a live entry or, in mode contacts, by being known; all others,
+    and what is no address at all, are outsiders.
+    """
+    standing = [one for one in lists if one.mode != OFF]
+    if not standing:
+        return Judged()
+    mode = strictest(one.mode for one in standing)
+    passed: dict[str, Listed] = {}
+    missed: list[str] = []
+    for address in dict.fromkeys(recipients):
+        if listed := let_through(recipient(address), standing, mode, contacts, now):
+            passed[address] = listed
+        else:
+            missed.append(address)
+    tried = mode == MONITOR
+    return Judged(
+        mode=mode,
+        passed=passed,
+        outsiders=() if tried else tuple(missed),
+        strangers=tuple(missed) if tried else (),
+        labels=_and(one.label for one in standing),
+        versions=_and(f"version {one.version}" for one in standing),
+        lacks_contacts=mode == CONTACTS and contacts is None,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """One recipient with every entry that lets them through, the most exact first; none for what is no address."""
+
+    address: str
+    patterns: tuple[str, ...]
+
+
+def recipient(address: str) -> Recipient:
+    """Read a recipient. The first pattern of one is the address itself, in the form that lists compare."""
+    one = compared(address)
+    return Recipient(address, tuple(patterns_for(one)) if one else ())
+
+
+def let_through(
+    one: Recipient, standing: Sequence[StandingList], mode: str, contacts: Collection[str] | None, now: datetime
+) -> Listed | None:
+    """Return why a recipient passes lists of which none is off: what names them most exactly, and most narrowly."""
+    for pattern in one.patterns:
+        for listing in standing:
+            entry = listing.entries.get(pattern)
+            if entry is not None and entry.is_live(now):
+                return Listed(one.address, pattern, listing.list_id, listing.label, entry.id, entry.expires_at)
+    if mode == CONTACTS and contacts is not None and one.patterns and one.patterns[0] in contacts:
+        return Listed(one.address, "", None, "the contacts of the account")
+    return None
+
+
+def strictest(modes: Iterable[str]) -> str:
+    """Return the mode that holds where several lists apply."""
+    return max(modes, key=_STRICTNESS.index, default=OFF)
+
+
+def compared(recipient: str) -> str | None:
+    """Return a recipient in the form in which lists compare it; None for what is no address."""
+    try:
+        return comparable(clean_address(recipient))
+    except ValueError:
+        return None
+
+
+def allowable(recipient: str) -> str | None:
+    """Return the entry that names this recipient and nobody else; None where there is none.
+
+    `*@domain` is an address too, that somebody could have written to: as an entry it would let in the whole domain.
+    """
+    one = compared(recipient)
+    try:
+        return one if one and read_pattern(one) == one else None
+    except ValueError:
+        return None
+
+
+def patterns_of(recipients: Iterable[str]) -> list[str]:
+    """Return every entry that could let one of these recipients through."""
+    known = filter(None, map(compared, recipients))
+    return list(dict.fromkeys(pattern for one in known for pattern in patterns_for(one)))
+
+
+def named(addresses: Sequence[str]) -> str:
+    """Return the first few addresses in words, and how many more there are."""
+    more = len(addresses) - _NAMED
+    return _and(addresses) if more <= 0 else f"{', '.join(addresses[:_NAMED])} and {more:,} more"
+
+
+def _and(words: Iterable[str]) -> str:
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last

@@ -1,0 +1,268 @@
+"""Changes allowlists: one version at a time, with what each entry was before and after, and tells the gates to come.
+
+Who writes on the strength of an older version is refused, so that nobody undoes what they have not seen.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from django.apps import apps
+from django.db.models import F
+from django.db.models.functions import Now
+
+from audit.recording import record
+from common.nudge import nudge
+from common.patterns import read_pattern
+from common.postgres import clock
+from common.postgres.anew import atomic_anew
+from people.actors import Actor, Role
+from policy.allowlists import MONITOR, OFF, Place, allowable, judge
+from policy.errors import AllowlistNotAllowed, StaleAllowlist
+from policy.models import AllowChange, AllowEntry, Allowlist, GateList
+from policy.standing import standing_lists
+
+if TYPE_CHECKING:
+    from approvals.models import Mailbox
+
+PUSH = "approvals.tasks.push_lists"
+MAX_NOTE = 300
+# So many rows go to the database at once, and so many entries an entry of the ledger names.
+_AT_ONCE = 5000
+_RECORDED = 50
+_ACTIONS = {"changed": "allowlist.changed", "imported": "allowlist.imported", "allowed": "allowlist.allowed"}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """An entry as it should stand. `owner` is the person who answers for it."""
+
+    pattern: str
+    note: str = ""
+    owner: int | None = None
+    expires_at: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Change:
+    """What should become of a list: its mode, where that is to be another, and entries put in or taken out."""
+
+    mode: str | None = None
+    put: tuple[Wanted, ...] = ()
+    remove: tuple[str, ...] = ()
+
+
+def may_change(actor: Actor, place: Place) -> bool:
+    """Whether the actor may change the lists of a place: an admin of all that they are for."""
+    if place.mailbox is not None:
+        mailbox = apps.get_model("approvals", "Mailbox").objects.filter(pk=place.mailbox).first()
+        return mailbox is not None and _is_admin(actor, mailbox.connection_id, place.mailbox)
+    if place.connection is not None:
+        return _is_admin(actor, place.connection, None)
+    return any(one.role is Role.ADMIN and one.connection is None and one.mailbox is None for one in actor.scopes)
+
+
+def _is_admin(actor: Actor, connection: int, mailbox: int | None) -> bool:
+    return actor.is_a(Role.ADMIN, connection=connection, mailbox=mailbox)
+
+
+@atomic_anew
+def apply_change(
+    *, place: Place, kind: str, change: Change, version: int, actor: Actor, now: datetime, how: str = "changed"
+) -> Allowlist:
+    """Change one list, if it still is at `version` (0: it was never written), and have the gates told.
+
+    `how` is "changed", "imported" or "allowed". What changes nothing makes no new version. Raises AllowlistNotAllowed,
+    and StaleAllowlist with the list as it stands where somebody else was faster.
+    """
+    locked = _locked(place, kind, actor)
+    if locked.version != version:
+        raise StaleAllowlist(
+            f"Somebody changed this list meanwhile: you saw version {version}, now it is version {locked.version}. "
+            "Look at it again, then make your change.",
+            current=locked,
+        )
+    return _changed(locked, change, actor, how)
+
+
+@atomic_anew
+def allow_for_days(*, address: str, mailbox: int, days: int = 7, actor: Actor, now: datetime) -> Allowlist:
+    """Let one address be written to from one mailbox for some days; only an admin of the mailbox may.
+
+    Raises AllowlistNotAllowed where that would do more than it says, or nothing.
+    """
+    place, pattern = Place(mailbox=mailbox), allowable(address)
+    if pattern is None:
+        raise AllowlistNotAllowed("This is no address that a list can name, so it cannot be allowed.")
+    locked = _locked(place, Allowlist.Kind.RESTRICTION, actor)
+    at = clock()
+    mode = _mode_to_join(locked, at)
+    ends = at + timedelta(days=days)
+    wanted = Wanted(pattern, note=f"Allowed for {days} days", owner=int(actor.id), expires_at=ends)
+    before = locked.entries.live(at).filter(pattern=pattern).first()
+    lasts = before is not None and (before.expires_at is None or before.expires_at >= ends)
+    return _changed(locked, Change(mode=mode, put=() if lasts else (wanted,)), actor, "allowed")
+
+
+def _mode_to_join(locked: Allowlist, at: datetime) -> str | None:
+    """Return the mode in which an entry of this mailbox's list counts, where it is another than the list's.
+
+    A list that is off counts for nothing. Watching, it adds its entries to those of the lists in force, and refuses
+    nobody by itself once they are switched off.
+    """
+    if locked.mode != OFF:
+        return None
+    if locked.entries.live(at).exists():
+        raise AllowlistNotAllowed(
+            "The list of this mailbox is off and has entries, which would count again too. Look at it, switch it on "
+            "if they are right, and allow the address there."
+        )
+    assert locked.mailbox is not None, "it is the list of a mailbox"
+    in_force = standing_lists(connection=locked.mailbox.connection_id, mailbox=locked.mailbox_id, patterns=())
+    if judge((), in_force, None, at).mode == OFF:
+        raise AllowlistNotAllowed("No allowlist is in force for this mailbox, so there is nothing to allow.")
+    return MONITOR
+
+
+def _locked(place: Place, kind: str, actor: Actor) -> Allowlist:
+    """Return the list of a place under a lock, made where there is none."""
+    if not may_change(actor, place):
+        raise AllowlistNotAllowed("Only an admin of all that this list is for can change it.")
+    scope = {"connection_id": place.connection, "mailbox_id": place.mailbox, "kind": kind}
+    # There is always a row to lock: of two who make the first version at once the second waits here.
+    Allowlist.objects.bulk_create([Allowlist(**scope)], ignore_conflicts=True)
+    rows = Allowlist.objects.select_for_update(of=("self",)).select_related("mailbox", "connection")
+    return rows.get(**scope)
+
+
+def _changed(locked: Allowlist, change: Change, actor: Actor, how: str) -> Allowlist:
+    """Write a change of a locked list, with its history and its entry in the ledger."""
+    _check(locked, change)
+    number = locked.version + 1
+    changes = [] if change.mode in (None, locked.mode) else [_of_mode(locked, change.mode, number, actor)]
+    changes += _taken_out(locked, change.remove, number, actor)
+    changes += _put_in(locked, change.put, number, actor)
+    if not changes:
+        return locked
+    AllowChange.objects.bulk_create(changes, batch_size=_AT_ONCE)
+    locked.mode, locked.version = change.mode or locked.mode, number
+    locked.changed_by_id = int(actor.id)
+    locked.changed_at = Now()
+    locked.save(update_fields=["mode", "version", "changed_by", "changed_at"])
+    locked.refresh_from_db(fields=["changed_at"])
+    _tell_gates(locked)
+    _record(locked, changes, actor, how)
+    return locked
+
+
+def _check(locked: Allowlist, change: Change) -> None:
+    if change.mode is not None and change.mode not in Allowlist.Mode.values:
+        raise AllowlistNotAllowed("This is no mode of an allowlist.")
+    if locked.kind == Allowlist.Kind.BYPASS and change.mode == Allowlist.Mode.CONTACTS:
+        raise AllowlistNotAllowed(
+            "A bypass cannot go by contacts: nobody could tell from it whose mail waits for nobody."
+        )
+
+
+def _of_mode(locked: Allowlist, mode: str | None, number: int, actor: Actor) -> AllowChange:
+    return _line(locked, number, actor, AllowChange.What.MODE, before={"mode": locked.mode}, after={"mode": mode})
+
+
+def _taken_out(locked: Allowlist, patterns: tuple[str, ...], number: int, actor: Actor) -> list[AllowChange]:
+    gone = list(locked.entries.in_place().filter(pattern__in=[_read(one) for one in patterns])) if patterns else []
+    AllowEntry.objects.filter(pk__in=[one.pk for one in gone]).update(removed_at=Now())
+    return [_line(locked, number, actor, AllowChange.What.REMOVED, entry=one, before=_told(one)) for one in gone]
+
+
+def _put_in(locked: Allowlist, put: tuple[Wanted, ...], number: int, actor: Actor) -> list[AllowChange]:
+    """Write what is new and what is another than before; of two of one pattern the last stands."""
+    wanted = {_read(one.pattern): one for one in put}
+    there = {one.pattern: one for one in locked.entries.in_place().filter(pattern__in=list(wanted))} if wanted else {}
+    fresh = [_entry(locked, pattern, one, actor) for pattern, one in wanted.items() if pattern not in there]
+    AllowEntry.objects.bulk_create(fresh, batch_size=_AT_ONCE)
+    lines = [_line(locked, number, actor, AllowChange.What.ADDED, entry=one, after=_told(one)) for one in fresh]
+    altered = []
+    for pattern, entry in there.items():
+        before, one = _told(entry), wanted[pattern]
+        entry.note, entry.owner_id, entry.expires_at = one.note[:MAX_NOTE], one.owner, one.expires_at
+        if _told(entry) != before:
+            altered.append(entry)
+            lines.append(
+                _line(locked, number, actor, AllowChange.What.CHANGED, entry=entry, before=before, after=_told(entry))
+            )
+    AllowEntry.objects.bulk_update(altered, ["note", "owner", "expires_at"], batch_size=_AT_ONCE)
+    return lines
+
+
+def _entry(locked: Allowlist, pattern: str, one: Wanted, actor: Actor) -> AllowEntry:
+    return AllowEntry(
+        allowlist=locked,
+        pattern=pattern,
+        note=one.note[:MAX_NOTE],
+        owner_id=one.owner,
+        expires_at=one.expires_at,
+        added_by_id=int(actor.id),
+    )
+
+
+def _read(pattern: str) -> str:
+    try:
+        return read_pattern(pattern)
+    except ValueError as error:
+        raise AllowlistNotAllowed(str(error)) from None
+
+
+def _told(entry: AllowEntry) -> dict[str, Any]:
+    ends = entry.expires_at.isoformat() if entry.expires_at else None
+    return {"pattern": entry.pattern, "note": entry.note, "owner": entry.owner_id, "expires_at": ends}
+
+
+def _line(locked: Allowlist, number: int, actor: Actor, what: str, **fields: Any) -> AllowChange:
+    return AllowChange(allowlist=locked, version=number, what=what, by_id=int(actor.id), **fields)
+
+
+def _tell_gates(locked: Allowlist) -> None:
+    """Note at each mailbox concerned that its gate should have more than it has."""
+    mailboxes = _mailboxes_of(locked)
+    GateList.objects.bulk_create(
+        [GateList(mailbox_id=one, kind=locked.kind, wanted=0) for one in mailboxes], ignore_conflicts=True
+    )
+    GateList.objects.filter(mailbox__in=mailboxes, kind=locked.kind).update(
+        wanted=F("wanted") + 1, next_attempt_at=Now(), attempts=0
+    )
+    nudge(PUSH, locked.pk)
+
+
+def _mailboxes_of(locked: Allowlist) -> list[int]:
+    if locked.mailbox_id is not None:
+        return [locked.mailbox_id]
+    mailboxes = apps.get_model("approvals", "Mailbox").objects.order_by("pk")
+    if locked.connection_id is not None:
+        mailboxes = mailboxes.filter(connection=locked.connection_id)
+    return list(mailboxes.values_list("pk", flat=True))
+
+
+def _record(locked: Allowlist, changes: list[AllowChange], actor: Actor, how: str) -> None:
+    patterns: dict[str, list[str]] = {}
+    for one in changes:
+        told = one.after or one.before
+        patterns.setdefault(one.what, []).append(str(told.get("pattern", "")))
+    only_mode = list(patterns) == [AllowChange.What.MODE] and how == "changed"
+    mailbox: Mailbox | None = locked.mailbox
+    record(
+        "allowlist.mode_set" if only_mode else _ACTIONS[how],
+        actor=actor,
+        connection=mailbox.connection_id if mailbox else locked.connection_id,
+        details={
+            "scope": str(locked.mailbox or locked.connection or "all"),
+            "list": locked.kind,
+            "mode": locked.mode,
+            "version": str(locked.version),
+            **{what: _some(found) for what, found in patterns.items() if what != AllowChange.What.MODE},
+        },
+    )
+
+
+def _some(patterns: list[str]) -> str:
+    more = len(patterns) - _RECORDED
+    return ", ".join(patterns[:_RECORDED]) + (f" and {more:,} more" if more > 0 else "")
