@@ -137,15 +137,22 @@ class Client:
 
     def list_suppressed(self, *, most: int) -> list[dict[str, Any]]:
         """Read who gets nothing any more, the newest first, about so many at most. Contract section 4.6."""
+        return self._pages("/v1/suppression", "suppressions", "list of suppressed addresses", most=most)
+
+    def list_contacts(self, *, most: int) -> list[dict[str, Any]]:
+        """Read the contacts of the account with a read key, the newest first, about so many at most."""
+        return self._pages("/v1/contacts", "contacts", "list of contacts", most=most)
+
+    def _pages(self, path: str, name: str, what: str, *, most: int) -> list[dict[str, Any]]:
         deadline = Deadline.after(WHOLE_TIMEOUT)
         rows: list[dict[str, Any]] = []
         cursor, seen = "", {""}
         while len(rows) < most:
             params = {"limit": "500"} | ({"cursor": cursor} if cursor else {})
-            body, _ = self._call("GET", "/v1/suppression", limit=MAX_ANSWER, params=params, deadline=deadline)
-            found, cursor = body.get("suppressions"), str(body.get("cursor") or "")
+            body, _ = self._call("GET", path, limit=MAX_ANSWER, params=params, deadline=deadline)
+            found, cursor = body.get(name), str(body.get("cursor") or "")
             if not isinstance(found, list):
-                raise errors.OutcomeUnknown("MultiMail's list of suppressed addresses cannot be read.")
+                raise errors.OutcomeUnknown(f"MultiMail's {what} cannot be read.")
             rows += [row for row in found if isinstance(row, dict)]
             if cursor in seen:
                 break

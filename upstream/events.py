@@ -38,6 +38,10 @@ _NAMES: Mapping[str, str] = {
     "message.failed": "failed",
 }
 _DECISIONS = {"approve": "approved", "approved": "approved", "reject": "rejected", "rejected": "rejected"}
+# About no message that is there: what a restriction kept out is read from the gate's list of it.
+REFUSED = "message.refused"
+# Asked for to see whether events arrive; it is about no message.
+TEST = "webhook.test"
 _AWAITS_INBOUND = "pending_inbound_approval"
 MAX_DEPTH = 40
 

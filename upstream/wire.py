@@ -1,7 +1,8 @@
 """One HTTP exchange with MultiMail over a connection of its own: bounded as a whole, in time and in memory.
 
 It knows one thing exactly: whether a byte of the request was written. It follows no redirect, repeats nothing, and uses
-no proxy of the environment.
+no proxy of the environment. It calls only hosts that MultiMail may have, and private addresses only where the operator
+named them; the address of the connection is judged, not one looked up before it (fault-matrix, lines 12 to 15).
 """
 
 import io
@@ -21,7 +22,8 @@ from urllib.parse import SplitResult, urlsplit
 
 import certifi
 
-from upstream import errors
+from common.origins import is_public
+from upstream import errors, hosts
 
 CONNECT_TIMEOUT = 3.0
 SILENCE_TIMEOUT = 10.0
@@ -110,9 +112,12 @@ def exchange(
     try:
         parts = urlsplit(url)
         request = _request(method, parts, headers, body)
+        problem, may_be_private = hosts.problem_of(url), hosts.is_named(url)
     except (ValueError, UnicodeError):
         raise errors.NotSent("MultiMail's address is not a valid one.") from None
-    with closing(_connect(parts, deadline)) as opened:
+    if problem:
+        raise errors.NotSent(problem)
+    with closing(_connect(parts, deadline, may_be_private=may_be_private)) as opened:
         line = _Line(opened, deadline)
         if before_write is not None:
             before_write()
@@ -147,10 +152,12 @@ def _request(method: str, parts: SplitResult, headers: dict[str, str], body: byt
     return "\r\n".join([*head, "", ""]).encode("ascii") + (body or b"")
 
 
-def _connect(parts: SplitResult, deadline: Deadline) -> socket.socket:
+def _connect(parts: SplitResult, deadline: Deadline, *, may_be_private: bool) -> socket.socket:
     host = str(parts.hostname)
     try:
         found = _look_up(host, parts.port or (443 if parts.scheme == "https" else 80), deadline)
+        if not may_be_private and any(not is_public(str(target[0])) for *_, target in found):
+            raise errors.NotSent(f"{host} leads to a private address, and OUTGOING_ALLOW does not name it.")
         opened = _open_one_of(found, deadline)
     except (OSError, UnicodeError):
         raise errors.NotSent(_UNREACHED) from None
