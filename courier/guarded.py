@@ -4,7 +4,6 @@ Checking the address of the open connection, not of a look-up made before it, is
 (fault-matrix, lines 12 to 15).
 """
 
-import ipaddress
 import socket
 import threading
 import time
@@ -12,7 +11,6 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import urlsplit
 
 import requests
 from django.conf import settings
@@ -21,13 +19,14 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, NewConnectionError
 
+from common.origins import is_public, origin_of
+
 MAX_ANSWER = 64 * 1024
 CONNECT_TIMEOUT = 5
 READ_TIMEOUT = 10
 # Everything together, however slowly the other side lets its answer drip. Looking up the name comes on top: nothing
 # can interrupt the system's resolver.
 TOTAL_TIMEOUT = 20.0
-_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
 
 
 class DeliveryError(Exception):
@@ -45,28 +44,6 @@ class Answer:
     status: int
     headers: requests.structures.CaseInsensitiveDict[str]
     body: bytes
-
-
-def origin_of(url: str) -> str:
-    """Return scheme, host and port of `url` in the form that OUTGOING_ALLOW uses, such as http://127.0.0.1:8003."""
-    parts = urlsplit(url)
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    return f"{parts.scheme}://{host}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
-
-
-def is_public(address: str) -> bool:
-    """Whether an IP address is one of the open internet; IPv4 inside IPv6 is judged as IPv4.
-
-    Other forms that lead to IPv4 (NAT64, IPv4-compatible) and what is left of site-local addresses lie outside of
-    the only block that global addresses are given from.
-    """
-    ip = ipaddress.ip_address(address.split("%", 1)[0])
-    if isinstance(ip, ipaddress.IPv6Address):
-        within = ip.ipv4_mapped or ip.sixtofour
-        if within is None and ip not in _GLOBAL_UNICAST:
-            return False
-        ip = within or ip
-    return ip.is_global and not ip.is_multicast
 
 
 @dataclass

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, NoReturn
 
+from common.mail_addresses import clean_addresses
 from gateway import auditing
-from gateway.addresses import clean_addresses
 from gateway.allowlists import Ruling, judge
 from gateway.content import additions_of
 from gateway.errors import Forbidden, Invalid

@@ -10,10 +10,10 @@ from datetime import datetime
 
 from django.db import transaction
 
+from common.patterns import patterns_for
 from gateway import auditing
 from gateway.errors import Conflict
 from gateway.models import Allowlist, AllowlistEntry, ApiKey, Contact, Mailbox
-from gateway.recipients import patterns_for
 
 log = logging.getLogger(__name__)
 

@@ -2,7 +2,7 @@
 
 import re
 
-from gateway.addresses import clean_addresses
+from common.mail_addresses import clean_addresses
 from gateway.errors import Invalid
 from gateway.header_text import one_plain_line
 from gateway.letters import Parent

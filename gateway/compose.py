@@ -12,9 +12,9 @@ from django.db import DatabaseError, transaction
 from django.db.models.functions import Now
 
 from common.identifiers import ulid
+from common.mail_addresses import domain_of
 from common.nudge import nudge
 from gateway import auditing, event_names, events, limits
-from gateway.addresses import domain_of
 from gateway.admission import Admission, admit, note_admission
 from gateway.errors import Conflict
 from gateway.letters import Letter, Parent

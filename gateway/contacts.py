@@ -4,10 +4,10 @@ import logging
 
 from django.db import IntegrityError, transaction
 
+from common.patterns import comparable
 from gateway import auditing
 from gateway.errors import Conflict
 from gateway.models import ApiKey, Contact, Mailbox
-from gateway.recipients import comparable
 
 log = logging.getLogger(__name__)
 

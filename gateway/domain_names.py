@@ -2,7 +2,7 @@
 
 import idna
 
-from gateway.addresses import ascii_domain, is_domain
+from common.mail_addresses import ascii_domain, is_domain
 
 # Second levels under which registries of countries give out names, as in co.uk; DNS itself would give the proof that
 # such a name is nobody's, this only says so at once.

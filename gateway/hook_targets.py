@@ -6,7 +6,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from django.conf import settings
 
-from courier.guarded import is_public, origin_of
+from common.origins import is_public, origin_of
 from gateway.errors import Invalid
 
 _NAME = re.compile(r"(?=.{1,253}$)[\w-]{1,63}(\.[\w-]{1,63})*\.?")

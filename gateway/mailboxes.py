@@ -5,8 +5,8 @@ from typing import Any
 
 from django.db import IntegrityError, transaction
 
+from common.mail_addresses import clean_address, domain_of
 from gateway import auditing
-from gateway.addresses import clean_address, domain_of
 from gateway.errors import Conflict, Forbidden, Invalid
 from gateway.lookups import check_unlimited
 from gateway.models import Account, ApiKey, Domain, Mailbox, UpgradeRequest

@@ -11,7 +11,7 @@ from email.utils import format_datetime
 from html import escape
 
 from common.letter import render_markdown, with_signature
-from gateway.addresses import clean_addresses
+from common.mail_addresses import clean_addresses
 from gateway.models import Email
 
 # 7bit: not every server takes anything else. Long lines: a folded or encoded message id would break threads.

@@ -5,7 +5,7 @@ import secrets
 from django.db import transaction
 from django.utils import timezone
 
-from gateway.addresses import clean_address, domain_of
+from common.mail_addresses import clean_address, domain_of
 from gateway.auth import SANDBOX_PREFIX, hash_key
 from gateway.models import Account, ApiKey, Domain, Mailbox
 from gateway.modes import Mode

@@ -11,9 +11,9 @@ from datetime import datetime
 
 from django.db import transaction
 
+from common.patterns import comparable
 from gateway import auditing, smtp
 from gateway.models import ApiKey, Email, Suppression
-from gateway.recipients import comparable
 
 log = logging.getLogger(__name__)
 

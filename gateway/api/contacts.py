@@ -6,6 +6,7 @@ from django.http import HttpResponse
 from ninja import Query, Router
 from pydantic import BaseModel, Field
 
+from common.patterns import comparable_text
 from gateway import contacts, paging
 from gateway.answers.base import answer, documented
 from gateway.answers.recipients import ContactAnswer, ContactDeleted, Contacts
@@ -14,7 +15,6 @@ from gateway.errors import NotFound
 from gateway.lookups import bare_address, mailbox_named
 from gateway.models import Contact
 from gateway.models.accounts import Scope
-from gateway.recipients import comparable_text
 from gateway.schemas.contacts import ContactIn
 from gateway.timestamps import epoch_milliseconds
 

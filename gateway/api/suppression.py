@@ -5,6 +5,7 @@ from typing import Any
 from django.http import HttpResponse
 from ninja import Router
 
+from common.patterns import comparable_text
 from gateway import paging, suppression
 from gateway.answers.base import answer, documented
 from gateway.answers.recipients import SuppressionLifted, Suppressions
@@ -12,7 +13,6 @@ from gateway.auth import KeyedRequest, needs
 from gateway.errors import NotFound
 from gateway.models import Suppression
 from gateway.models.accounts import Scope
-from gateway.recipients import comparable_text
 from gateway.timestamps import iso
 
 router = Router(tags=["recipients"])

@@ -49,11 +49,20 @@ def upgrade(request: KeyedRequest, mailbox: str, body: UpgradeCode) -> HttpRespo
 
 @router.get("/upgrade-requests", auth=needs(Scope.ADMIN), response=documented(UpgradeRequests))
 def list_upgrade_requests(request: KeyedRequest) -> HttpResponse:
-    """List what waits for a code, newest first, with the codes for a person to pass on.
+    """List what waits for a code, newest first, with who asked, and with the codes for a person to pass on.
 
     A key that also sends, or is a sandbox key, gets null for a code: it would loosen oversight in its own favour.
     """
     key = request.auth
-    rows = UpgradeRequest.objects.visible_to(key).waiting()
+    rows = UpgradeRequest.objects.visible_to(key).waiting().select_related("requested_by_key")
     shown = not key.is_party()
-    return answer({"requests": [upgrade_facts(one) | {"code": one.code if shown else None} for one in rows]})
+    told = [
+        upgrade_facts(one)
+        | {
+            "requested_by": one.requested_by_key_id,
+            "requested_by_name": one.requested_by_key.name,
+            "code": one.code if shown else None,
+        }
+        for one in rows
+    ]
+    return answer({"requests": told})

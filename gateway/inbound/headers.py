@@ -10,7 +10,7 @@ from email.message import Message
 from email.policy import EmailPolicy
 from typing import Any
 
-from gateway.addresses import clean_address
+from common.mail_addresses import clean_address
 
 # The library's address parser is quadratic: at this length the worst input takes a tenth of a second.
 MAX_HEADER = 4_000

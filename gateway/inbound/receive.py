@@ -10,8 +10,8 @@ from datetime import datetime
 from django.db import IntegrityError, transaction
 
 from common.identifiers import ulid
+from common.mail_addresses import clean_address, domain_of
 from gateway import auditing, event_names, events
-from gateway.addresses import clean_address, domain_of
 from gateway.inbound.mail import Mail, is_marked
 from gateway.models import Attachment, Email, Mailbox
 from gateway.modes import Mode

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Self
 from django.db import models
 from django.db.models import Q
 
+from common.patterns import comparable
 from gateway.querysets.plain import rows
-from gateway.recipients import comparable
 
 if TYPE_CHECKING:
     from gateway.models import ApiKey, Contact, Mailbox, Suppression  # noqa: F401

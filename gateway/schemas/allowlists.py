@@ -4,8 +4,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, ConfigDict, Field, model_validator
 
+from common.patterns import read_pattern
 from gateway.allowlists import Entry
-from gateway.recipients import read_pattern
 from gateway.schemas.confirming import Confirmable
 from gateway.schemas.fields import Body, Line, Moment
 

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationInfo, model_validator
 from pydantic_core import PydanticCustomError
 
+from common.mail_addresses import clean_address, clean_addresses
 from gateway import ignored_fields
-from gateway.addresses import clean_address, clean_addresses
 from gateway.header_text import check_header_text
 from gateway.modes import GateTiming, Mode
 from gateway.timestamps import parse_iso

@@ -2,11 +2,12 @@
 
 from typing import Any
 
+from django.conf import settings
 from django.core.management import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 from django.utils.text import slugify
 
-from gateway.addresses import clean_address, domain_of
+from common.mail_addresses import clean_address, domain_of
 from gateway.models import Account, Domain, Mailbox
 from gateway.models.accounts import Scope
 from gateway.modes import Mode
@@ -53,6 +54,7 @@ class Command(BaseCommand):
             display_name=options["display_name"] or name,
             mode=Mode(options["mode"]),
         )
+        self.stdout.write(f"gateway  http://127.0.0.1:{settings.GATEWAY_PORT}\n")
         self.stdout.write(f"account  {account.pk}  {account.name}  (--account {slug})\n")
         self.stdout.write(f"mailbox  {mailbox.pk}  {mailbox.address}\n")
         self._note_foreign_domain(mailbox)
