@@ -20,6 +20,8 @@ COLOURS = {
     "plain": 0x6B7280,
 }
 MAX_TITLE, MAX_VALUE = 256, 1024
+# Of the letter itself, at the fullest level: enough to know it by; who decides reads it on the desk.
+MAX_EXCERPT = 400
 _MARKDOWN = re.compile(r"([\\`*_~|>\[\]()#:<@\-])")
 # Direction marks and other invisibles could make a card say something else than it holds.
 _INVISIBLE = re.compile("[\u0000-\u0008\u000b-\u001f\u007f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
@@ -39,6 +41,7 @@ class CardFacts:
     risk: str = ""
     privacy: str = "headers"
     alert: int = 0
+    letter: str = ""
 
 
 def embed(facts: CardFacts, status: Status) -> dict[str, Any]:
@@ -54,6 +57,8 @@ def embed(facts: CardFacts, status: Status) -> dict[str, Any]:
         fields.append(_field("Seen in it", facts.risk))
     if facts.fingerprint:
         fields.append(_field("Fingerprint", facts.fingerprint))
+    if facts.privacy == "full" and facts.letter.strip():
+        fields.append({**_field("Letter", ""), "value": cut(escape(facts.letter.strip()[:MAX_VALUE]), MAX_EXCERPT)})
     title = "A message" if minimal else facts.subject or "(no subject)"
     return {
         "title": cut(escape(title), MAX_TITLE),

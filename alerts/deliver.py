@@ -35,7 +35,9 @@ def deliver_card(*, delivery_id: int) -> str:
     if delivery is None:
         return why_not
     with traced(delivery.trace):
-        card = Card.objects.select_related("destination", "message__revision").get(pk=delivery.card_id)
+        card = Card.objects.select_related("destination", "message__revision").filter(pk=delivery.card_id).first()
+        if card is None:
+            return "gone"
         if card.removed or card.destination.switched_off_at:
             _end(delivery, "The card or its destination is gone.")
             return "gone"
@@ -145,6 +147,7 @@ def _switch_off(destination: Destination, because: str) -> None:
 def card_facts(message: Message, *, privacy: str, alert: int) -> CardFacts:
     """Return what the card of `message` may tell at this level of privacy."""
     findings = message.revision.findings if message.revision else []
+    letter = str(message.revision.content.get("markdown") or "") if message.revision and privacy == "full" else ""
     return CardFacts(
         upstream_id=message.upstream_id,
         link=f"{settings.PUBLIC_URL}/approvals/{quote(message.upstream_id, safe='')}/",
@@ -156,4 +159,5 @@ def card_facts(message: Message, *, privacy: str, alert: int) -> CardFacts:
         risk=", ".join(risk_words_of(findings, weights_to_show())) if findings else "",
         privacy=privacy,
         alert=alert,
+        letter=letter,
     )

@@ -7,21 +7,28 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
-from courier.guarded import Answer, DeliveryError, request
+from alerts.addresses import problem_with
+from courier.guarded import TOTAL_TIMEOUT, Answer, DeliveryError, request
 
 UNKNOWN_MESSAGE = 10008
 _ID = re.compile(r"[0-9]{1,32}")
 
 
-class DestinationGone(Exception):
+class _Refused(Exception):
+    def __init__(self, sentence: str, *, status: int | None = None) -> None:
+        super().__init__(sentence)
+        self.status = status
+
+
+class DestinationGone(_Refused):
     """The webhook does not exist any more, or may not post: trying again only counts as abuse."""
 
 
-class CardGone(Exception):
+class CardGone(_Refused):
     """Somebody deleted the card."""
 
 
-class CardRefused(Exception):
+class CardRefused(_Refused):
     """Discord does not accept this card; the same one never will be."""
 
 
@@ -42,6 +49,14 @@ class Posted:
     status: int
 
 
+@dataclass(frozen=True)
+class Tried:
+    """What came of a test: whether Discord took it, and a sentence for whoever asked."""
+
+    took: bool
+    sentence: str
+
+
 def post_card(url: str, body: dict[str, Any]) -> Posted:
     """Post a new card and return its id (`wait=true` makes Discord answer with the message)."""
     return _read(_send("POST", _address(url, wait="true"), body), card_id="")
@@ -54,18 +69,60 @@ def edit_card(url: str, message_id: str, body: dict[str, Any]) -> Posted:
 
 def _address(url: str, path: str = "", **query: str) -> str:
     """Return the webhook's address with more path and query; its own query names a thread and must stay."""
+    if problem := problem_with(url):
+        # What was let in may have been allowed by an origin that is allowed no more.
+        raise DestinationGone(problem)
     parts = urlsplit(url)
     asked = "&".join(filter(None, (parts.query, urlencode(query))))
     return urlunsplit((parts.scheme, parts.netloc, parts.path.rstrip("/") + path, asked, ""))
 
 
-def _send(method: str, url: str, body: dict[str, Any]) -> Answer:
+def try_card(url: str, body: dict[str, Any], *, within: float) -> Tried:
+    """Post once, for somebody who waits for it, and tell in words what came of it and what to do."""
+    try:
+        posted = _read(_send("POST", _address(url, wait="true"), body, limit=within), card_id="")
+    except Later as later:
+        return Tried(False, _later_in_words(later))
+    except (DestinationGone, CardRefused, CardGone) as refused:
+        return Tried(False, _REFUSED.get(refused.status or 0, str(refused)))
+    if not posted.message_id:
+        return Tried(False, "Something answered there, but not as Discord does. Look whether the address is right.")
+    return Tried(True, "Discord took the test. Look into the channel: it stands there.")
+
+
+_REFUSED = {
+    400: "Discord did not accept the message. Look whether the webhook belongs to a text channel; one of a forum "
+    "needs ?thread_id= with a number behind the address.",
+    401: "Discord does not accept the token in the address. Copy the address again, and put it in whole.",
+    403: "Discord does not let this webhook post. Look at the channel's settings, Integrations, or make another one.",
+    404: "Discord knows no such webhook: it was deleted, or the address is not whole. Copy it again, or make another "
+    "one in the channel's settings, Integrations, Webhooks.",
+}
+
+
+def _later_in_words(later: Later) -> str:
+    if later.status == 429:
+        seconds = max(1, math.ceil(later.seconds or 1))
+        return f"Discord asks to wait {seconds} second{'' if seconds == 1 else 's'}. The address works; test it then."
+    if later.status is not None and later.status < 400:
+        return (
+            f"Something answered there with {later.status}, as Discord never does. Look whether the address is right."
+        )
+    if later.status is not None:
+        return f"Discord answered {later.status}: something is wrong on its side. Test again in a few minutes."
+    is_late = "within" in str(later) or "Timeout" in str(later)
+    said = "Discord did not answer in time." if is_late else "Discord could not be reached."
+    return f"{said} Look whether this machine reaches discord.com at port 443, and test again."
+
+
+def _send(method: str, url: str, body: dict[str, Any], *, limit: float = TOTAL_TIMEOUT) -> Answer:
     try:
         return request(
             method,
             url,
             body=json.dumps(body).encode(),
             headers={"Content-Type": "application/json", "User-Agent": "Countersign (webhook, 1)"},
+            limit=limit,
         )
     except DeliveryError as error:
         if error.refused:
@@ -86,11 +143,13 @@ def _read(answer: Answer, *, card_id: str) -> Posted:
     if answer.status == 429:
         raise Later("Discord asked to wait.", seconds=_wait(answer, said), status=429)
     if answer.status == 404 and said.get("code") == UNKNOWN_MESSAGE:
-        raise CardGone("Somebody deleted the card in Discord.")
+        raise CardGone("Somebody deleted the card in Discord.", status=404)
     if answer.status in (401, 403, 404):
-        raise DestinationGone(f"Discord answered {answer.status}: the webhook was deleted or may not post.")
+        raise DestinationGone(
+            f"Discord answered {answer.status}: the webhook was deleted or may not post.", status=answer.status
+        )
     if answer.status == 400:
-        raise CardRefused(f"Discord refused the card (code {said.get('code')}).")
+        raise CardRefused(f"Discord refused the card (code {said.get('code')}).", status=400)
     raise Later(f"Discord answered {answer.status}.", status=answer.status)
 
 

@@ -18,7 +18,22 @@ class DestinationQuerySet(models.QuerySet["Destination"]):
 
     def switched_off(self) -> Self:
         """Those where nobody is told any more."""
-        return self.exclude(switched_off_at=None).order_by("name")
+        return self.kept().exclude(switched_off_at=None).order_by("name")
+
+    def kept(self) -> Self:
+        """All but those that were removed."""
+        return self.filter(removed_at=None)
+
+    def for_list(self) -> Self:
+        """All of them by name, each with what it is told of."""
+        return self.kept().prefetch_related("routes__connection").order_by("name", "pk")
+
+    def proved(self) -> Self:
+        """Those that are on and took a test, or a card."""
+        took = Q(tested_at__isnull=False) | models.Exists(
+            Card.objects.filter(destination=models.OuterRef("pk")).exclude(discord_message_id="")
+        )
+        return self.filter(took, switched_off_at=None)
 
 
 class Destination(models.Model):
@@ -38,6 +53,10 @@ class Destination(models.Model):
     privacy = models.CharField(max_length=10, choices=Privacy, default=Privacy.HEADERS)
     switched_off_at = models.DateTimeField(null=True, blank=True)
     switched_off_because = models.TextField(blank=True)
+    # When it last took a test at the address that it has now.
+    tested_at = models.DateTimeField(null=True, blank=True)
+    # Taken off the desk, without its address; its cards stay to be looked up.
+    removed_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())
 
     objects = DestinationQuerySet.as_manager()
@@ -47,7 +66,10 @@ class Destination(models.Model):
 
 
 class Route(models.Model):
-    """Which actions of the ledger a destination is told of; without a connection, those of all."""
+    """For which acts of the ledger a destination gets a card; without a connection, for those of all.
+
+    A card that is there follows its message, whatever stands here.
+    """
 
     destination = models.ForeignKey(Destination, on_delete=models.CASCADE, related_name="routes")
     connection = models.ForeignKey("approvals.Connection", null=True, blank=True, on_delete=models.CASCADE)

@@ -17,7 +17,8 @@ LOOK_BACK, PATIENCE = timedelta(minutes=10), timedelta(seconds=10)
 
 # A held card waits this long for the content, so that one post tells the fingerprint and the risk too.
 CONTENT_PAUSE = timedelta(seconds=1)
-# What turns a card. Fetching the content is left out: the pause gives it time, and an edit would cost a request.
+# What turns a card that is there. Fetching the content is left out: the pause gives it time, and an edit would cost a
+# request. Which of these make a card where there is none, a destination's routes say.
 CARD_ACTIONS = (
     "message.held",
     "message.changed",
@@ -45,7 +46,7 @@ CARD_ACTIONS = (
     "decision.withdrawn",
     "decision.left_after_all",
 )
-# What turns a card and never makes one: it tells of what is long past, which is no alert.
+# What makes no card whatever a route says: it tells of what is long past, which is no alert.
 ONLY_TURNS = ("message.named",)
 
 
@@ -53,24 +54,22 @@ ONLY_TURNS = ("message.named",)
 # so that no worker takes it, and builds the card from before this act, until this act is there. Relies on one_card, on
 # the index of a card's deliveries, and on there being few destinations.
 _PLAN = """
-WITH wanted AS MATERIALIZED (
-    SELECT destination.id FROM alerts_destination destination
-    WHERE destination.switched_off_at IS NULL AND EXISTS (
-        SELECT FROM alerts_route route WHERE route.destination_id = destination.id
+WITH destination AS MATERIALIZED (
+    SELECT id, EXISTS (
+        SELECT FROM alerts_route route WHERE route.destination_id = alerts_destination.id
         AND route.actions @> %(action_listed)s::jsonb
         AND (route.connection_id IS NULL OR route.connection_id = %(connection)s)
-    )
-    ORDER BY destination.id
+    ) AND %(makes_card)s AS makes FROM alerts_destination WHERE switched_off_at IS NULL ORDER BY id
 ), message AS MATERIALIZED (
     SELECT id FROM approvals_message WHERE public_id = %(message)s
 ), made_card AS (
     INSERT INTO alerts_card (destination_id, message_id, discord_message_id, removed, status_shown)
-    SELECT wanted.id, message.id, '', false, '' FROM wanted, message WHERE %(makes_card)s
-    ON CONFLICT DO NOTHING RETURNING id
+    SELECT destination.id, message.id, '', false, '' FROM destination, message WHERE makes
+    ON CONFLICT DO NOTHING RETURNING id, destination_id
 ), card AS MATERIALIZED (
-    SELECT id FROM made_card UNION ALL
-    SELECT card.id FROM alerts_card card, message
-    WHERE card.message_id = message.id AND card.destination_id IN (SELECT id FROM wanted)
+    SELECT id, destination_id FROM made_card UNION ALL
+    SELECT card.id, destination_id FROM alerts_card card, message
+    WHERE card.message_id = message.id AND destination_id IN (SELECT id FROM destination)
 ), waiting AS MATERIALIZED (
     SELECT delivery.id, delivery.card_id FROM alerts_delivery delivery
     WHERE delivery.card_id IN (SELECT id FROM card) AND delivery.state = 'due'
@@ -81,7 +80,7 @@ WITH wanted AS MATERIALIZED (
     WHERE NOT EXISTS (SELECT FROM waiting WHERE waiting.card_id = card.id) ORDER BY card.id
     RETURNING id
 )
-SELECT %(makes_card)s AND (SELECT count(*) FROM wanted) > (SELECT count(*) FROM card),
+SELECT EXISTS (SELECT FROM destination WHERE makes AND id NOT IN (SELECT destination_id FROM card)),
        ARRAY(SELECT id FROM made UNION ALL SELECT id FROM waiting)
 """
 
@@ -118,20 +117,19 @@ class Planned:
 
 def plan_missed() -> int:
     """Plan what a mistake kept from being planned when it happened; return how many acts that were."""
-    wanted = {
-        action
-        for actions in Route.objects.filter(destination__switched_off_at=None).values_list("actions", flat=True)
-        for action in actions
-    }
+    making = Q(pk__in=[])
+    for route in Route.objects.filter(destination__switched_off_at=None):
+        acts = Q(action__in=set(route.actions) - set(ONLY_TURNS))
+        making |= acts if route.connection_id is None else acts & Q(connection=route.connection_id)
+    turning = Exists(Card.objects.filter(message__public_id=OuterRef("message"), destination__switched_off_at=None))
     covered = Delivery.objects.filter(card__message__public_id=OuterRef("message")).filter(
         Q(state__in=(Delivery.State.DUE, Delivery.State.SENDING))
         | Q(created_at__gte=OuterRef("at"))
         | Q(last_attempt_at__gte=OuterRef("at"))
     )
-    lately = Entry.objects.filter(at__gt=Now() - LOOK_BACK, at__lt=Now() - PATIENCE, action__in=wanted)
-    turns_none = Q(action__in=ONLY_TURNS) & ~Exists(Card.objects.filter(message__public_id=OuterRef("message")))
+    lately = Entry.objects.filter(at__gt=Now() - LOOK_BACK, at__lt=Now() - PATIENCE, action__in=CARD_ACTIONS)
     planned = 0
-    for entry in lately.exclude(message=None).exclude(turns_none).exclude(Exists(covered)).order_by("id")[:200]:
+    for entry in lately.exclude(message=None).filter(making | turning).exclude(Exists(covered)).order_by("id")[:200]:
         with transaction.atomic(), traced(entry.trace):
             planned += bool(Planned(entry).deliveries)
     return planned

@@ -4,4 +4,11 @@ from django.urls import path
 
 from alerts import views
 
-urlpatterns = [path("alerts/", views.alerts, name="alerts")]
+urlpatterns = [
+    path("alerts/", views.alerts, name="alerts"),
+    path("alerts/add/", views.add, name="add-destination"),
+    path("alerts/<int:destination_id>/", views.change, name="destination"),
+    path("alerts/<int:destination_id>/test/", views.test, name="test-destination"),
+    path("alerts/<int:destination_id>/on/", views.on, name="switch-on-destination"),
+    path("alerts/<int:destination_id>/remove/", views.remove, name="remove-destination"),
+]

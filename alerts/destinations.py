@@ -1,0 +1,171 @@
+"""Adds, changes, tests and removes the places that alerts go to. An admin of everything may: it concerns all mail."""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from django.db import transaction
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from alerts.addresses import masked
+from alerts.cards import payload
+from alerts.discord import Tried, try_card
+from alerts.errors import DestinationMissing, DestinationNotAllowed
+from alerts.models import Card, Destination, Route
+from audit.recording import record
+from common.postgres.anew import atomic_anew
+from people.actors import Actor, Role
+
+# In all: a page waits for it, and a person for the page.
+TEST_SECONDS = 10.0
+# What a destination may be told of: the acts for which a card is made where there is none yet.
+OCCASIONS: Mapping[str, tuple[str, ...]] = {
+    "held": ("message.held",),
+    "doubt": ("decision.unknown", "decision.unattributed"),
+    "failed": ("message.failed", "message.bounced", "message.complained"),
+    "sent": ("message.sent",),
+}
+OCCASION_WORDS: Mapping[str, str] = {
+    "held": "Mail is held and waits for a decision",
+    "doubt": "Nobody knows whether a decision took effect",
+    "failed": "Mail could not be sent, bounced, or was called spam",
+    "sent": "Mail left, also from mailboxes that hold nothing",
+}
+_TEST = {
+    "title": "A test from Countersign",
+    "description": "Alerts can be posted here. Nobody is waiting for anything.",
+    "color": 0x2563EB,
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a destination is set, as a form gives it. No connections: all, also those that are added later."""
+
+    name: str
+    privacy: str
+    occasions: Collection[str]
+    connections: Collection[int] = ()
+
+    @property
+    def actions(self) -> list[str]:
+        """The acts that make a card."""
+        return [action for name, acts in OCCASIONS.items() if name in self.occasions for action in acts]
+
+
+def may_manage(actor: Actor) -> bool:
+    """Whether the actor may say where alerts go."""
+    return actor.acting_as(Role.ADMIN).sees_all()
+
+
+def occasions_of(destination: Destination) -> set[str]:
+    """Return what a destination is told of, by the names of OCCASIONS."""
+    listed = {action for route in destination.routes.all() for action in route.actions}
+    return {name for name, acts in OCCASIONS.items() if listed.intersection(acts)}
+
+
+@atomic_anew
+def add_destination(*, settings: Settings, url: str, actor: Actor) -> Destination:
+    """Add a Discord webhook, whose address a form has checked; alerts begin at once."""
+    check_may_manage(actor)
+    destination = Destination.objects.create(name=settings.name, url=url, privacy=settings.privacy)
+    _route(destination, settings)
+    _record("destination.added", destination, actor, **_told(destination, settings))
+    return destination
+
+
+@atomic_anew
+def change_destination(*, destination_id: int, settings: Settings, url: str, actor: Actor) -> Destination:
+    """Change what a destination is called and told, and its address where one is given: that has to be tested anew."""
+    check_may_manage(actor)
+    destination = _locked(destination_id)
+    destination.name, destination.privacy = settings.name, settings.privacy
+    if url and url != destination.url:
+        destination.url, destination.tested_at = url, None
+        # Their cards are at the old address, where nothing can be edited from the new one.
+        Card.objects.filter(destination=destination).update(removed=True)
+    destination.save(update_fields=["name", "privacy", "url", "tested_at"])
+    destination.routes.all().delete()
+    _route(destination, settings)
+    changes = {"address": "another one"} if url else {}
+    _record("destination.changed", destination, actor, **_told(destination, settings), **changes)
+    return destination
+
+
+@atomic_anew
+def switch_on(*, destination_id: int, actor: Actor) -> Destination:
+    """Let alerts go there again, after Discord refused them. Cards of what was missed are not made up for."""
+    check_may_manage(actor)
+    destination = _locked(destination_id)
+    if destination.switched_off_at:
+        because = destination.switched_off_because
+        destination.switched_off_at, destination.switched_off_because = None, ""
+        destination.save(update_fields=["switched_off_at", "switched_off_because"])
+        _record("destination.switched_on", destination, actor, explanation=because)
+    return destination
+
+
+@atomic_anew
+def remove_destination(*, destination_id: int, actor: Actor) -> Destination:
+    """Take a destination off: its address is forgotten and nothing goes there. What it was told stays to be looked up.
+
+    The posts stay in Discord: they are its channel's. The row stays too, because an act may be planning a card for it.
+    """
+    check_may_manage(actor)
+    destination = _locked(destination_id)
+    destination.removed_at = destination.switched_off_at = timezone.now()
+    destination.url, destination.switched_off_because = "", "Somebody removed it."
+    destination.save(update_fields=["removed_at", "switched_off_at", "switched_off_because", "url"])
+    destination.routes.all().delete()
+    _record("destination.removed", destination, actor)
+    return destination
+
+
+def test_destination(*, destination_id: int, actor: Actor) -> Tried:
+    """Post a test and tell what came of it. The post is made outside of any transaction, within TEST_SECONDS."""
+    check_may_manage(actor)
+    destination = Destination.objects.kept().filter(pk=destination_id).first()
+    if destination is None:
+        raise DestinationMissing("This destination was removed in the meantime.")
+    tried = try_card(destination.url, payload(dict(_TEST)), within=TEST_SECONDS)
+    with transaction.atomic():
+        # One that was given another address in the meantime has not been tested.
+        still = [one for one in Destination.objects.filter(pk=destination_id) if one.url == destination.url]
+        if tried.took and still:
+            Destination.objects.filter(pk=destination_id).update(tested_at=Now())
+        _record("destination.tested", destination, actor, took="yes" if tried.took else "no", answer=tried.sentence)
+    return tried
+
+
+def check_may_manage(actor: Actor) -> None:
+    """Raise DestinationNotAllowed for whoever may not say where alerts go."""
+    if not may_manage(actor):
+        raise DestinationNotAllowed("Only an admin of everything can say where alerts go: they tell of all mail.")
+
+
+def _locked(destination_id: int) -> Destination:
+    found = Destination.objects.kept().select_for_update().filter(pk=destination_id).first()
+    if found is None:
+        raise DestinationMissing("This destination was removed in the meantime.")
+    return found
+
+
+def _route(destination: Destination, settings: Settings) -> None:
+    wanted: list[int | None] = [*dict.fromkeys(settings.connections)] or [None]
+    Route.objects.bulk_create(
+        Route(destination=destination, connection_id=key, actions=settings.actions) for key in wanted
+    )
+
+
+def _told(destination: Destination, settings: Settings) -> dict[str, str]:
+    return {
+        "privacy": settings.privacy,
+        "told of": ", ".join(settings.occasions),
+        "connections": ", ".join(map(str, settings.connections)) or "all",
+        "address shown": masked(destination.url),
+    }
+
+
+def _record(action: str, destination: Destination, actor: Actor, **details: str) -> None:
+    told = {name.replace("_", " "): value for name, value in details.items()}
+    record(action, actor=actor, details={"destination": destination.name, **told})

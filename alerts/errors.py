@@ -1,0 +1,17 @@
+"""What can go wrong when alerts are set up; each error carries a sentence for the person."""
+
+
+class AlertsError(Exception):
+    """Root of this app's errors; `sentence` is for people."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__(sentence)
+        self.sentence = sentence
+
+
+class DestinationNotAllowed(AlertsError):
+    """Whoever asks may not change where alerts go."""
+
+
+class DestinationMissing(AlertsError):
+    """The destination was removed in the meantime."""
