@@ -43,6 +43,10 @@ class EntryQuerySet(models.QuerySet["Entry"]):
         steps = ("message.fetched", "message.served", "decision.recorded", "decision.calling", "decision.applied")
         return self.exclude(action__in=(*steps, "alert.delivered"))
 
+    def of_person(self, person: int) -> Self:
+        """What one person did, through whatever."""
+        return self.filter(actor_kind="person", actor_id=str(person))
+
     def of_action(self, action: str) -> Self:
         return self.filter(action=action)
 
