@@ -62,3 +62,27 @@ class ActNotAllowed(ApprovalsError):
 
 class EventAlreadyHandled(ApprovalsError):
     """The kept webhook was dealt with in the meantime, or never needed it."""
+
+
+class ChangeRefused(ApprovalsError):
+    """MultiMail did not take a change of the account, or was not asked: nothing of it happened."""
+
+
+class ChangeNotOffered(ChangeRefused):
+    """MultiMail does not know what was to be changed, or does not offer the call."""
+
+
+class CodeWanted(ChangeRefused):
+    """A person who runs MultiMail has to confirm the change: the same request goes again with their code."""
+
+
+class ChangeUnknown(ApprovalsError):
+    """The call for a change may have had its effect, and only looking tells."""
+
+
+class ConnectionNotChanged(ApprovalsError):
+    """What an admin wanted of a connection cannot be done as it is now; nothing was changed."""
+
+
+class AccountConnected(ConnectionNotChanged):
+    """The account has a connection already: by a second one each of its messages would wait twice."""

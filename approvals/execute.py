@@ -157,6 +157,7 @@ def _call(decision: Decision) -> dict[str, Any]:
         raise _NotHeld
     if not decision.rule:
         _compare(decision, row)
+        _ask_once_more(decision)
     return client.decide_email(
         email_id=message.upstream_id,
         action=upstream_action(decision.outcome),
@@ -206,16 +207,27 @@ def _compare(decision: Decision, row: dict[str, Any]) -> None:
         raise _NoLongerCarried("MultiMail shows more of the message now than what was read.")
 
 
+def _ask_once_more(decision: Decision) -> None:
+    """Ask the ruling after the read too, which may have taken long: an entry of an allowlist may have ended in it."""
+    try:
+        refusal = _refusal(decision)
+    except (OperationalError, InterfaceError):
+        raise errors.NotSent("The desk's database did not answer before the call.") from None
+    if refusal:
+        raise _NoLongerCarried(refusal)
+
+
 def _mark(decision: Decision) -> None:
     """Write down that the call may have left: the last thing before its first byte, and the last word against it."""
     began = time.monotonic()
-    mine = Decision.objects.held_by(decision).nothing_stops(decision.message)
+    message = decision.message
+    mine = Decision.objects.held_by(decision).nothing_stops(message).of_whoever_may(message)
     try:
         is_marked = bool(mine.update(may_have_left=True))
     except (OperationalError, InterfaceError):
         raise errors.NotSent("The desk's database did not answer just before the call.") from None
     if not is_marked:
-        if stop := stop_of(decision.message):
+        if stop := stop_of(message):
             raise errors.NotSent(f"{stop.pulled_by} pulled the kill switch before the call: {stop.reason}")
         # This worker slept past its lease, or somebody was faster: its call must not happen any more.
         raise errors.NotSent("This attempt was given up before its call.")

@@ -16,7 +16,7 @@ from common.logs import trace_id
 from common.postgres.anew import anew
 from common.postgres.rows import insert, one_by_one, together
 from people.actors import Actor, webhook
-from upstream.events import Event, MisshapenEvent, UnreadableEvent, parse
+from upstream.events import REFUSED, TEST, Event, MisshapenEvent, UnreadableEvent, parse
 
 log = logging.getLogger(__name__)
 
@@ -155,6 +155,8 @@ def _store(connection: Connection, row: WebhookEvent, read: _Read) -> Stored:
 
 def apply_event(*, connection: Connection, event: Event, actor: Actor) -> Applied:
     """Move the mirror by one event and settle a decision of ours that it speaks of, in the caller's transaction."""
+    if event.name in (REFUSED, TEST):
+        return Applied(Result.APPLIED)
     if not event.kind:
         record("webhook.unknown", actor=actor, connection=connection.pk, details={"event": event.name})
         return Applied(Result.UNKNOWN)

@@ -45,6 +45,16 @@ def read_connection(connection: Connection) -> None:
     nudge("approvals.tasks.read_connection", connection.pk)
 
 
+def read_refusals(connection: Connection) -> None:
+    """The gate of this connection refused something."""
+    nudge("approvals.tasks.read_refusals", connection.pk)
+
+
+def read_mailboxes(connection: Connection) -> None:
+    """The mailboxes of this connection should be read."""
+    nudge("approvals.tasks.read_mailboxes", connection.pk)
+
+
 def read_again(message: Message) -> None:
     """MultiMail holds another content of this message than the desk knows: the new version should be read at once."""
     if message.connection.is_our_gateway:

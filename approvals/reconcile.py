@@ -13,6 +13,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from approvals import mirror, settle
+from approvals.connecting.removing import leave_behind
 from approvals.models import Connection, Decision, Message, Revision
 from approvals.querysets import FETCH_TRIES
 from approvals.states import DecisionState, MessageState
@@ -38,6 +39,9 @@ def hydrate(*, message_id: int, now: datetime) -> str:
     message = Message.objects.not_hydrated().select_related("connection").filter(pk=message_id).first()
     if message is None or message.fetch_tries >= FETCH_TRIES:
         return "nothing to fetch"
+    if message.connection.removed_at:
+        # Its webhook was on its way while the connection went.
+        return leave_behind(message, actor=ACTOR, now=now)
     with traced(message.trace):
         if not message.connection.is_our_gateway:
             return read_everything(connection_id=message.connection_id, now=now)
@@ -58,7 +62,7 @@ def hydrate(*, message_id: int, now: datetime) -> str:
 def ask_about(*, message_id: int, now: datetime) -> str:
     """Ask what became of a message whose next event is late, and move the mirror and its decision by the answer."""
     message = Message.objects.select_related("connection", "mailbox").filter(pk=message_id).first()
-    if message is None:
+    if message is None or message.connection.removed_at:
         return "gone"
     # Whoever comes second asks in vain; the database's clock, because the next time goes by it.
     mine = Message.objects.filter(pk=message.pk, asked_at=message.asked_at)
@@ -102,7 +106,7 @@ def _take_read(connection_id: int) -> Connection | None:
     """Take the lease of this connection's whole reads, by the database's clock, which is the row's `began`."""
     # A lease that ends later than any can is of a clock that was set back.
     free = Q(reading_until=None) | Q(reading_until__lt=Now()) | Q(reading_until__gt=Now() + READ_LEASE * 2)
-    mine = Connection.objects.filter(pk=connection_id)
+    mine = Connection.objects.at_work().filter(pk=connection_id)
     if not mine.filter(free).update(reading_until=Now() + READ_LEASE):
         return None
     return mine.annotate(began=Now()).get()

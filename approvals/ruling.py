@@ -1,48 +1,143 @@
 """Asks policy about one message and one person: the facts are gathered here, the rules live there."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
+from django.db.models import Value
+
+from approvals.desk.allowing import judged_together
+from approvals.desk.written_to import UNSEEN
 from approvals.errors import VerdictNotAllowed
-from approvals.models import EnclosedFile, Message
+from approvals.models import EnclosedFile, KeyOwner, Message
 from approvals.showing import named
 from approvals.states import MessageState
 from people.actors import Actor, Role
-from policy.models import KillSwitch
+from policy.allowlists import OFF, Judged, allowable
+from policy.models import Allowlist, KillSwitch
 from policy.ruling import Facts, Ruling, rule
+
+# Of one address so much stands in a sentence.
+_LONGEST = 254
+_NO_CONTACTS = "Its contacts could not be read, so nobody counts as known: the connection needs a read key for that."
 
 
 def ruling_for(message: Message, *, actor: Actor, now: datetime) -> Ruling:
     """Return what the rules say about this person deciding this message.
 
-    Where it decides anything, `now` is the database's clock: the clock of one host must not expire a message early.
+    Where it decides anything, `now` is the database's clock: the clock of one host must not expire a message early,
+    nor let an entry of an allowlist live longer.
     """
-    return rule(_facts(message, actor, now, stop=stop_of(message), files=_files_that_differ([message])))
+    return ruled(message, actor=actor, now=now)[0]
 
 
-def rulings_for(messages: Sequence[Message], *, actor: Actor, now: datetime) -> dict[int, Ruling]:
-    """Return the same for many messages by their keys, in two queries whatever their number."""
+def ruled(message: Message, *, actor: Actor, now: datetime) -> tuple[Ruling, Judged]:
+    """Return the same with what the allowlists say to each recipient."""
+    found = _set_about(message)
+    judged = judged_together([message], now=now)[message.pk] if found["list"] else Judged()
+    stop = (
+        KillSwitch.objects.filter(pk__in=found["stop"]).select_related("pulled_by").first() if found["stop"] else None
+    )
+    owners = {_key_of(message): {str(person) for person in found["owner"]}}
+    files = _files_that_differ([message])
+    return rule(_facts(message, actor, now, stop=stop, files=files, judged=judged, owners=owners)), judged
+
+
+def _set_about(message: Message) -> dict[str, list[int]]:
+    """Return which kill switches, lists and owners of keys there are for a message: mostly none, told by one query."""
+    connection, mailbox = message.connection_id, message.mailbox_id
+    stops = KillSwitch.objects.stopping(connection=connection, mailbox=mailbox).order_by()
+    lists = Allowlist.objects.in_force(kind=Allowlist.Kind.RESTRICTION, connections=[connection]).order_by()
+    rows = stops.values_list(Value("stop"), "pk").union(lists.values_list(Value("list"), "pk"), all=True)
+    if message.sent_by_key and _proves(message):
+        owners = KeyOwner.objects.filter(connection=connection, upstream_key_id=message.sent_by_key)
+        rows = rows.union(owners.values_list(Value("owner"), "person_id"), all=True)
+    found: dict[str, list[int]] = {"stop": [], "list": [], "owner": []}
+    for name, key in rows:
+        found[name].append(key)
+    return found
+
+
+def rulings_for(
+    messages: Sequence[Message], *, actor: Actor, now: datetime, judged: Mapping[int, Judged] | None = None
+) -> dict[int, Ruling]:
+    """Return the same for many messages by their keys, in a few queries whatever their number.
+
+    `judged` is what the lists say to each, where the caller has asked them already.
+    """
     stops = list(KillSwitch.objects.pulled().select_related("pulled_by", "mailbox").order_by("pk"))
-    files = _files_that_differ(messages)
-    return {
-        one.pk: rule(_facts(one, actor, now, stop=next((s for s in stops if _stops(s, one)), None), files=files))
-        for one in messages
-    }
+    files, owners = _files_that_differ(messages), _owners_of(messages)
+    judged = judged_together(messages, now=now) if judged is None else judged
+    found = {}
+    for one in messages:
+        stop = next((switch for switch in stops if _stops(switch, one)), None)
+        found[one.pk] = rule(_facts(one, actor, now, stop=stop, files=files, judged=judged[one.pk], owners=owners))
+    return found
 
 
 def _facts(
-    message: Message, actor: Actor, now: datetime, *, stop: KillSwitch | None, files: Mapping[int, tuple[str, ...]]
+    message: Message,
+    actor: Actor,
+    now: datetime,
+    *,
+    stop: KillSwitch | None,
+    files: Mapping[int, tuple[str, ...]],
+    judged: Judged,
+    owners: Mapping[tuple[int, str], Collection[str]],
 ) -> Facts:
     return Facts(
         is_held=message.state == MessageState.HELD,
         is_fetched=message.hydrated_at is not None,
         is_reviewer=is_reviewer(actor, message),
+        is_author=actor.id in owners.get(_key_of(message), ()),
         is_expired=message.expires_at is not None and message.expires_at <= now,
         mailbox=str(message.mailbox or ""),
         files_that_differ=files.get(message.revision_id or 0, ()),
         stopped_by=f"{stop.pulled_by} ({stop.reason})" if stop else "",
+        off_list=_shown(judged.outsiders),
+        would_be_off_list=_shown(judged.strangers),
+        list_words=f"no allowlist for {message.mailbox or message.connection}" if judged.mode != OFF else "",
+        list_doubt=_doubt(judged),
+        can_be_allowed=any(allowable(one) for one in judged.outsiders),
     )
+
+
+def _doubt(judged: Judged) -> str:
+    """Return what else there is to say of recipients that the lists refuse."""
+    if judged.lacks_contacts:
+        return _NO_CONTACTS
+    if any(one in UNSEEN.values() for one in judged.outsiders):
+        return "With a read key the connection would show who that is."
+    is_nameless = judged.outsiders and not any(map(allowable, judged.outsiders))
+    return "No entry can name it: reject it, or send it back." if is_nameless else ""
+
+
+def _shown(addresses: Sequence[str]) -> tuple[str, ...]:
+    """Return addresses as they can stand in a sentence: no text of a letter runs through it, or hides in it."""
+    return tuple(named(one)[:_LONGEST] for one in addresses)
+
+
+def _owners_of(messages: Sequence[Message]) -> dict[tuple[int, str], set[str]]:
+    """Return by connection and API key whose program it is. Only our own gateway tells the key, and nobody else may."""
+    keys = {_key_of(one) for one in messages if one.sent_by_key and _proves(one)}
+    if not keys:
+        return {}
+    named_by = KeyOwner.objects.filter(
+        connection__in={one for one, _ in keys}, upstream_key_id__in={key for _, key in keys}
+    )
+    found: dict[tuple[int, str], set[str]] = {}
+    for connection, key, person in named_by.values_list("connection_id", "upstream_key_id", "person_id"):
+        if (connection, key) in keys:
+            found.setdefault((connection, key), set()).add(str(person))
+    return found
+
+
+def _key_of(message: Message) -> tuple[int, str]:
+    return message.connection_id, message.sent_by_key
+
+
+def _proves(message: Message) -> bool:
+    return message.direction == "outbound" and message.connection.is_our_gateway
 
 
 def _stops(stop: KillSwitch, message: Message) -> bool:

@@ -17,24 +17,19 @@ from approvals.deciding import resolve as resolving
 from approvals.desk import claims, comments, refilling, snooze, weights
 from approvals.enclosed import fetch as enclosed
 from approvals.models import Connection, Decision, EnclosedFile, Message, RuleWeight, Thread
+from approvals.operating import counting
 from approvals.reading import fetch as conversations
-from approvals.sync import retain, suppressed
+from approvals.sync import boxes, contacts, pushing, refusals, retain, suppressed
+from approvals.sync.belonging import connection_of
 from approvals.sync.rooms import Rooms
 from common.nudge import has_enough_to_do, nudge
 from common.postgres import clock
+from policy.models import GateList
 
 log = logging.getLogger(__name__)
 
 # The worker says how many threads it has.
 ROOMS = Rooms(threads=8)
-# From a row to its connection.
-_WAYS: dict[Any, str] = {
-    Message: "connection__",
-    Decision: "message__connection__",
-    EnclosedFile: "message__connection__",
-    Thread: "mailbox__connection__",
-    Connection: "",
-}
 # A whole read is under way elsewhere and will show it; if that began too early, the next one does.
 NEXT_READ = 1.5
 # A long duty lets others have its thread so often.
@@ -84,9 +79,8 @@ def read_connection(connection_id: int) -> str:
 @shared_task
 def read_suppressed(connection_id: int) -> str:
     """Read whom MultiMail writes to no more."""
-    return _in_room(
-        read_suppressed, Connection, connection_id, lambda: suppressed.read_suppressed(connection_id=connection_id)
-    )
+    command = partial(suppressed.read_suppressed, connection_id=connection_id)
+    return _in_room(read_suppressed, Connection, connection_id, command)
 
 
 @shared_task
@@ -94,6 +88,73 @@ def read_all_suppressed() -> str:
     """Nudge that for each connection that is well and has the key for it."""
     _nudge(read_suppressed, Connection.objects.to_read().exclude(admin_key=""))
     return "nudged"
+
+
+@shared_task
+def read_refusals(connection_id: int) -> str:
+    """Read what the gate of one connection refused."""
+    return _in_room(
+        read_refusals, Connection, connection_id, lambda: refusals.read_refusals(connection_id=connection_id)
+    )
+
+
+@shared_task
+def read_all_refusals() -> str:
+    """Nudge that for each connection that is well and whose gate tells it."""
+    _nudge(read_refusals, Connection.objects.to_read().filter(is_our_gateway=True))
+    return "nudged"
+
+
+@shared_task
+def push_list(gate_list_id: int) -> str:
+    """Bring one allowlist to its gate."""
+    return _in_room(push_list, GateList, gate_list_id, lambda: pushing.push_list(gate_list_id=gate_list_id))
+
+
+@shared_task
+def push_lists(_: int = 0) -> str:
+    """Nudge each allowlist that its gate lacks, those of new mailboxes among them."""
+    GateList.objects.ensure()
+    _nudge(push_list, GateList.objects.to_push()[:100])
+    return "nudged"
+
+
+@shared_task
+def read_mailboxes(connection_id: int) -> str:
+    """Read the mailboxes of one connection."""
+    return _in_room(
+        read_mailboxes,
+        Connection,
+        connection_id,
+        lambda: boxes.read_mailboxes(connection_id=connection_id) or "read",
+    )
+
+
+@shared_task
+def read_all_mailboxes() -> str:
+    """Nudge that for each connection that is well and has a key for it."""
+    _nudge(read_mailboxes, Connection.objects.to_read().exclude(admin_key="", read_key=""))
+    return "nudged"
+
+
+@shared_task
+def read_contacts(connection_id: int) -> str:
+    """Read the contacts of an account, for lists that go by them."""
+    command = partial(contacts.read_contacts, connection_id=connection_id)
+    return _in_room(read_contacts, Connection, connection_id, command)
+
+
+@shared_task
+def read_all_contacts() -> str:
+    """Nudge that for each connection that is well and has a key for it, or had one."""
+    _nudge(read_contacts, Connection.objects.to_read().exclude(read_key="", contacts_read_at=None))
+    return "nudged"
+
+
+@shared_task
+def count_hits(_: int = 0) -> str:
+    """Count what entries of allowlists let through, for a few seconds at a time."""
+    return _for_a_while(count_hits, 0, partial(counting.count_hits, limit=100)) or "counted"
 
 
 @shared_task
@@ -164,23 +225,13 @@ def _abandon() -> None:
 @shared_task
 def fill_facets(message_id: int) -> str:
     """Work out what messages are sorted by that were read before that was done, for a few seconds at a time."""
-    until = time.monotonic() + AT_A_TIME
-    while more := refilling.fill_missing(limit=50):
-        if time.monotonic() > until:
-            nudge(fill_facets.name, message_id)
-            break
-    return "to be continued" if more else "filled"
+    return _for_a_while(fill_facets, message_id, partial(refilling.fill_missing, limit=50)) or "filled"
 
 
 @shared_task
 def weigh_anew(weight_id: int) -> str:
     """Weigh what is held anew after a rule was given other points, for a few seconds at a time."""
-    until = time.monotonic() + AT_A_TIME
-    while more := weights.weigh_anew(weight_id=weight_id):
-        if time.monotonic() > until:
-            nudge(weigh_anew.name, weight_id)
-            break
-    return "to be continued" if more else "weighed"
+    return _for_a_while(weigh_anew, weight_id, partial(weights.weigh_anew, weight_id=weight_id)) or "weighed"
 
 
 _DUTIES: dict[str, Callable[[], object]] = {
@@ -199,6 +250,7 @@ _DUTIES: dict[str, Callable[[], object]] = {
     "claims": claims.end_idle,
     "put off": snooze.bring_back_due,
     "questions": comments.forget_past_questions,
+    "lists": push_lists,
     "weights": lambda: _nudge(weigh_anew, RuleWeight.objects.exclude(weighed_to=None)),
 }
 
@@ -218,9 +270,7 @@ def forget() -> str:
 
 def _in_room(task: Any, model: Any, row_id: int, command: Callable[[], str]) -> str:
     """Run a command in one of the places of its row's connection, or keep the task until there is one."""
-    way = _WAYS[model]
-    found = model.objects.filter(pk=row_id).values_list(f"{way}id", f"{way}failing_since").first()
-    if found is None:
+    if (found := connection_of(model, row_id)) is None:
         return "gone"
     connection, failing_since = found
     job, is_urgent = (task.name, row_id), task is execute_decision
@@ -231,6 +281,16 @@ def _in_room(task: Any, model: Any, row_id: int, command: Callable[[], str]) -> 
     finally:
         for name, key in entry.next if entry else ():
             nudge(name, key)
+
+
+def _for_a_while(task: Any, row_id: int, step: Callable[[], int]) -> str:
+    """Do one batch after the other; where they take too long, leave the rest to the next and say so."""
+    until = time.monotonic() + AT_A_TIME
+    while step():
+        if time.monotonic() > until:
+            nudge(task.name, row_id)
+            return "to be continued"
+    return ""
 
 
 def _nudge(task: Any, rows: QuerySet[Any]) -> None:

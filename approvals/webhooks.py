@@ -18,6 +18,7 @@ from approvals.intake import senders, unsigned
 from approvals.models import Connection
 from common.addresses import came_unencrypted, client_address
 from common.logs import traced
+from upstream.events import REFUSED
 from upstream.signatures import HEADER, verify
 
 log = logging.getLogger(__name__)
@@ -76,6 +77,8 @@ def _store(connection: Connection, body: bytes, secret_used: str) -> HttpRespons
             nudges.hydrate(stored.fetch)
         if stored.ask is not None:
             nudges.ask_about(stored.ask)
+        if stored.event is not None and stored.event.name == REFUSED:
+            nudges.read_refusals(connection)
     if stored.problem:
         return _json(400, {"error": stored.problem, "stored": True})
     return _json(200, {"result": stored.result})

@@ -13,10 +13,12 @@ from approvals.states import MessageState
 from audit.recording import record
 from common.postgres.anew import atomic_anew
 from people.actors import Actor, worker
+from people.models import Person
 
 DECIDED = "The message was decided."
 IDLE = "It was not on the holder's screen for ten minutes."
 GONE = "Its holder left the desk."
+BEYOND = "Its holder may not decide it any more."
 SIGNED_OUT = "Its holder signed out."
 # A page says more often than this that it is on screen; a claim need not know it so exactly.
 _OFTEN = timedelta(seconds=15)
@@ -63,6 +65,15 @@ def release(*, message: UUID, actor: Actor, now: datetime) -> bool:
 def release_all_of(*, person: int, why: str, actor: Actor) -> int:
     """Give everything free that a person has taken on; return how much that was."""
     return _end(Claim.objects.of_person(person), actor=actor, why=why)
+
+
+@atomic_anew
+def release_beyond(person: Person, *, actor: Actor) -> int:
+    """Give everything free that a person has taken on and may not decide any more, by their roles of now."""
+    holder = Person.objects.get(pk=person.pk).actor(surface=actor.surface)
+    held = Claim.objects.of_person(person.pk).select_related("message")
+    beyond = [claim.pk for claim in held if not is_reviewer(holder, claim.message)]
+    return _end(Claim.objects.filter(pk__in=beyond), actor=actor, why=BEYOND)
 
 
 def release_decided(message: UUID, *, actor: Actor) -> int:

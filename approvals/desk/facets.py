@@ -14,6 +14,7 @@ from django.db.models.functions import Cast
 from approvals.desk.likes import amounts
 from approvals.desk.weights import weights_in_force
 from approvals.desk.words import BY, FROM, LETTER, MAX_TEXT, TO, vector, words_of, words_of_address
+from approvals.desk.written_to import in_compared_form, written_to
 from approvals.models import Mailbox, Message
 from approvals.risk.addresses import bare_address, everybody
 from approvals.risk.likeness import bands, shape
@@ -34,7 +35,7 @@ def facets_of(message: Message, *, content: Content, findings: Iterable[Mapping[
         return {**_people(message, content), **_letter(message, content), **risk_facets(findings)}
     except Exception:
         log.exception("no facets of a message", extra={"about": str(message.public_id)})
-        return {"search": _stored("")}
+        return {"search": _stored(""), "written_to": None}
 
 
 def risk_facets(findings: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
@@ -52,6 +53,7 @@ def _people(message: Message, content: Content) -> dict[str, Any]:
     outside = [one for one in recipients if one.rpartition("@")[2] not in ours]
     return {
         "addresses": addresses_of(recipients, sender=content.sender, direction=message.direction),
+        "written_to": in_compared_form(written_to(content)),
         # What came in goes to an agent, whatever its addresses say.
         "outside": 0 if message.direction == "inbound" else len(outside),
         "started_by": started_by(message),

@@ -13,7 +13,7 @@ from people.actors import Actor, worker
 from people.models import Person
 
 
-def on_recorded(entry: Entry, details: Mapping[str, str], **_: Any) -> None:
+def on_recorded(entry: Entry, details: Mapping[str, str], about: Any = None, **_: Any) -> None:
     """End what the entry ends; each is one question to a short table.
 
     Of what is decided, which is locked, nobody can take it on or put it off between the question and the end.
@@ -32,6 +32,8 @@ def on_recorded(entry: Entry, details: Mapping[str, str], **_: Any) -> None:
     elif entry.action == "person.signed_out" and entry.actor_kind == "person":
         by = _actor_of(entry, details)
         claims.release_all_of(person=int(entry.actor_id), why=claims.SIGNED_OUT, actor=by)
+    elif entry.action == "person.grants_changed" and isinstance(about, Person):
+        claims.release_beyond(about, actor=_actor_of(entry, details))
 
 
 def on_person_saved(instance: Person, **_: Any) -> None:

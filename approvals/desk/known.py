@@ -9,13 +9,18 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
-from approvals.models import Message
+from django.db.models import Value
+
+from approvals.desk.allowing import judged_content
+from approvals.models import Mailbox, Message
 from approvals.querysets import before
 from approvals.querysets.before import RejectedRow
 from approvals.risk import Rejected, RiskContext
 from approvals.risk.addresses import everybody
 from approvals.risk.likeness import alike, bands, shape
 from common.fingerprint import Content
+from policy.allowlists import Judged
+from policy.models import Allowlist
 
 # Contacts to compare with are those of the newest messages; whether one address was written to is asked exactly.
 NEWEST, MOST_CONTACTS = 2000, 5000
@@ -31,15 +36,27 @@ _kept: "OrderedDict[int, tuple[float, Mapping[str, int]]]" = OrderedDict()
 
 def risk_context(message: Message, content: Content) -> RiskContext:
     """Return what the desk knows of earlier mail that bears on this content of a message."""
-    mailboxes = message.connection.mailboxes.exclude(address="").values_list("address", flat=True)
+    mailboxes, has_lists = _set_up(message.connection_id)
     own = {address.rpartition("@")[2].lower() for address in mailboxes}
     recipients = [address.lower() for address in everybody(content)]
     outside = [address for address in recipients if address.rpartition("@")[2] not in own]
+    judged = judged_content(message, content) if has_lists else Judged()
     return RiskContext(
         own_domains=tuple(sorted(own)),
         known_addresses=_known(message.connection_id, outside),
         rejected=rejected_like(message, content),
+        off_list=[one for one in judged.outsiders if "@" in one],
+        watched=[one for one in judged.strangers if "@" in one],
     )
+
+
+def _set_up(connection: int) -> tuple[list[str], bool]:
+    """Return the addresses of a connection's mailboxes, and whether any allowlist is in force there, by one query."""
+    addresses = Mailbox.objects.filter(connection=connection).exclude(address="")
+    lists = Allowlist.objects.in_force(kind=Allowlist.Kind.RESTRICTION, connections=[connection]).order_by()
+    rows = addresses.values_list(Value("mailbox"), "address")
+    found = list(rows.union(lists.values_list(Value("list"), Value("")), all=True))
+    return [address for kind, address in found if kind == "mailbox"], any(kind == "list" for kind, _ in found)
 
 
 def _known(connection: int, addresses: Sequence[str]) -> Mapping[str, int]:

@@ -80,8 +80,10 @@ def _read(webhook_id: str) -> Connection | None:
     # PostgreSQL cannot even be asked for U+0000.
     began = time.monotonic()
     # Judged by the database's clock: one host's may be off, and would refuse what is valid.
-    overlaps = ExpressionWrapper(Q(previous_secret_until__gt=Now()), output_field=BooleanField())
-    found = Connection.objects.annotate(**{_OVERLAPS: overlaps}).filter(webhook_id=webhook_id)
+    overlaps = ExpressionWrapper(
+        Q(previous_secret_until__gt=Now()) | Q(previous_secret_until=None), output_field=BooleanField()
+    )
+    found = Connection.objects.at_work().annotate(**{_OVERLAPS: overlaps}).filter(webhook_id=webhook_id)
     connection = None if "\0" in webhook_id else found.first()
     known = _remembered.get(webhook_id)
     if connection is None:

@@ -1,6 +1,14 @@
 """The tables of approvals, by what they tell of."""
 
-from approvals.models.connections import Connection, Mailbox, SuppressedAddress, WebhookEvent
+from approvals.models.connections import (
+    Connection,
+    GateRefusal,
+    KeyOwner,
+    KnownContact,
+    Mailbox,
+    SuppressedAddress,
+    WebhookEvent,
+)
 from approvals.models.decisions import Decision, DecisionAttempt, Verdict
 from approvals.models.desk import Claim, Comment, Question, RuleWeight, SavedView, Snooze
 from approvals.models.enclosed import EnclosedFile, OpenedPart
@@ -14,6 +22,9 @@ __all__ = [
     "Decision",
     "DecisionAttempt",
     "EnclosedFile",
+    "GateRefusal",
+    "KeyOwner",
+    "KnownContact",
     "Mailbox",
     "Message",
     "OpenedPart",

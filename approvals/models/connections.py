@@ -3,11 +3,13 @@
 import secrets
 from datetime import timedelta
 
+from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
 from approvals.querysets import ConnectionQuerySet, MailboxQuerySet, WebhookEventQuerySet
+from approvals.querysets.refusals import GateRefusalQuerySet
 from common.encryption import EncryptedTextField
 
 
@@ -25,6 +27,7 @@ class Connection(models.Model):
     webhook_id = models.CharField(max_length=64, unique=True, default=_webhook_id)
     webhook_secret = EncryptedTextField()
     previous_webhook_secret = EncryptedTextField(blank=True)
+    # Empty with a previous secret: the change of secrets is not over, and both are taken until it is.
     previous_secret_until = models.DateTimeField(null=True, blank=True)
     oversight_key = EncryptedTextField()
     read_key = EncryptedTextField(blank=True)
@@ -37,6 +40,8 @@ class Connection(models.Model):
     failing_since = models.DateTimeField(null=True, blank=True)
     paused_at = models.DateTimeField(null=True, blank=True)
     paused_because = models.TextField(blank=True)
+    # What a person paused, only a person lets go on.
+    paused_by_hand = models.BooleanField(default=False)
     # After a 429 the whole connection waits.
     wait_until = models.DateTimeField(null=True, blank=True)
     # One whole read of what is held at a time, and at most one a second.
@@ -46,6 +51,20 @@ class Connection(models.Model):
     repeats_unknown_approvals = models.BooleanField(default=False)
     # The oversight key that was last found to be without the right to send, by a short hash: each is asked about once.
     checked_key = models.CharField(max_length=16, blank=True)
+    # What MultiMail last said that each key may do, by slot: {"oversight": ["oversight"]}; and when it was asked.
+    key_scopes = models.JSONField(default=dict, blank=True)
+    keys_checked_at = models.DateTimeField(null=True, blank=True)
+    # MultiMail's own id of the account, as its keys told it; empty where none did.
+    account_id = models.CharField(max_length=200, blank=True)
+    # The webhook that the desk registered there for itself.
+    upstream_webhook_id = models.CharField(max_length=200, blank=True)
+    # When an event that was asked for as a test came in.
+    webhook_tested_at = models.DateTimeField(null=True, blank=True)
+    # Taken off the desk: without keys and secrets, never asked again; what it did stays to be looked up.
+    removed_at = models.DateTimeField(null=True, blank=True)
+    # How far what the gate refused has been read, and when its contacts last were.
+    refusals_read_at = models.DateTimeField(null=True, blank=True)
+    contacts_read_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())
 
     objects = ConnectionQuerySet.as_manager()
@@ -62,6 +81,17 @@ class Mailbox(models.Model):
     address = models.CharField(max_length=320)
     display_name = models.CharField(max_length=200, blank=True)
     oversight_mode = models.CharField(max_length=20, blank=True)
+    # As MultiMail told them when its mailboxes were last read; empty until then.
+    auto_cc = models.JSONField(default=list, blank=True)
+    auto_bcc = models.JSONField(default=list, blank=True)
+    signature_block = models.CharField(max_length=200, blank=True)
+    ai_disclosure = models.BooleanField(default=False)
+    forward_inbound = models.BooleanField(default=False)
+    allow_looser_per_call = models.BooleanField(default=False)
+    scheduling_enabled = models.BooleanField(default=True)
+    default_gate_timing = models.CharField(max_length=20, blank=True)
+    is_active = models.BooleanField(default=True)
+    mirrored_at = models.DateTimeField(null=True, blank=True)
     undo_window = models.DurationField(default=timedelta(seconds=5))
     expire_after = models.DurationField(null=True, blank=True)
 
@@ -138,3 +168,56 @@ class SuppressedAddress(models.Model):
 
     def __str__(self) -> str:
         return self.address
+
+
+class KnownContact(models.Model):
+    """An address among the contacts of the account, as the desk last read them; only the list mode `contacts` asks."""
+
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="contacts")
+    # In the form that allowlists compare.
+    address = models.CharField(max_length=320)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["connection", "address"], name="known_contact_once")]
+
+    def __str__(self) -> str:
+        return self.address
+
+
+class GateRefusal(models.Model):
+    """Mail that the gate refused before anything was queued, because of an allowlist. It has no body and no subject."""
+
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="refusals")
+    mailbox = models.ForeignKey(Mailbox, null=True, blank=True, on_delete=models.SET_NULL, related_name="refusals")
+    upstream_id = models.CharField(max_length=200)
+    recipients = models.JSONField(default=list)
+    refused = models.JSONField(default=list)
+    rule = models.CharField(max_length=300, blank=True)
+    sent_by_key = models.CharField(max_length=200, blank=True)
+    trigger = models.JSONField(default=dict)
+    sandbox = models.BooleanField(default=False)
+    refused_at = models.DateTimeField()
+
+    objects = GateRefusalQuerySet.as_manager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["connection", "upstream_id"], name="gate_refusal_once")]
+        indexes = [models.Index(fields=["-refused_at", "-id"], name="gate_refusal_newest")]
+
+    def __str__(self) -> str:
+        return ", ".join(self.refused[:3])
+
+
+class KeyOwner(models.Model):
+    """Whose program an API key of the account is: what it sends, that person may not approve."""
+
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="key_owners")
+    upstream_key_id = models.CharField(max_length=200)
+    person = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    set_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["connection", "upstream_key_id"], name="key_owner_once")]
+
+    def __str__(self) -> str:
+        return f"{self.upstream_key_id} of {self.person}"

@@ -68,6 +68,8 @@ class Message(models.Model):
     rules = ArrayField(models.CharField(max_length=40), default=list)
     # Everybody who gets it, and who it is from where it was received: normalised, without names.
     addresses = ArrayField(models.TextField(), default=list)
+    # Each recipient in the form that allowlists compare, for rehearsals over many; empty until that was worked out.
+    written_to = ArrayField(models.TextField(), null=True)
     outside = models.PositiveIntegerField(default=0)
     has_attachments = models.BooleanField(default=False)
     # Who or what started it, in one spelling: "discord:dana", "key:Invoices", or empty.
@@ -79,6 +81,8 @@ class Message(models.Model):
     bands = ArrayField(models.IntegerField(), default=list)
     # Of letters of one shape, the same for those that name the same numbers.
     amounts = models.CharField(max_length=32, blank=True)
+    # When the entries of allowlists that name its recipients were counted for it.
+    hits_counted_at = models.DateTimeField(null=True, blank=True)
     # When its place in an order last changed, as a trigger writes it; empty: never.
     ranked_at = models.DateTimeField(null=True, blank=True)
     search = SearchVectorField(null=True)
@@ -138,6 +142,8 @@ class Message(models.Model):
             models.Index(
                 fields=["id"], condition=Q(search=None, revision__isnull=False), name="message_without_facets"
             ),
+            # Whose hits are still to be counted: mostly none.
+            models.Index(fields=["id"], condition=Q(hits_counted_at=None), name="message_to_count"),
             models.Index(fields=["thread_id"], condition=~Q(thread_id=""), name="message_thread"),
             GinIndex(fields=["search"], name="message_search"),
             GinIndex(fields=["addresses"], name="message_addresses"),

@@ -221,6 +221,8 @@ def _connections(actor: Actor, now: datetime) -> Iterator[Stuck]:
         if connection.paused_at:
             what, since = f"{connection} is paused, and nothing is decided through it", connection.paused_at
             advice = "Put a key in that MultiMail takes; a read that works ends the pause."
+            if connection.paused_by_hand:
+                advice = "An admin paused it by hand, and an admin lets it go on, on its page."
         elif connection.complete_as_of is None:
             what, since = f"{connection} has never been read", connection.created_at
             advice = "Look at its address and its oversight key."

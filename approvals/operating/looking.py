@@ -22,7 +22,7 @@ def may_look(actor: Actor, message: Message) -> bool:
 
 def readable_by(actor: Actor) -> ConnectionQuerySet:
     """The accounts that the actor may have read: whoever decides or configures in a part of one."""
-    return Connection.objects.visible_to(actor.acting_as(*_ROLES))
+    return Connection.objects.at_work().visible_to(actor.acting_as(*_ROLES))
 
 
 @transaction.atomic

@@ -26,13 +26,21 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
         mailboxes = [scope.mailbox for scope in actor.scopes if scope.mailbox is not None]
         return self.filter(Q(pk__in=connections) | Q(mailboxes__in=mailboxes)).distinct()
 
+    def at_work(self) -> Self:
+        """All but those that were removed, whose history alone is left."""
+        return self.filter(removed_at=None)
+
+    def removed(self) -> Self:
+        """Those that were taken off the desk."""
+        return self.exclude(removed_at=None)
+
     def rested(self) -> Self:
         """All but the ones that MultiMail asked to wait."""
         return self.filter(Q(wait_until=None) | Q(wait_until__lte=Now()))
 
     def to_read(self) -> Self:
         """Those to reconcile in each round: the ones that are well. The others are probed."""
-        return self.rested().filter(paused_at=None, failing_since=None)
+        return self.at_work().rested().filter(paused_at=None, failing_since=None)
 
     def overdue(self) -> Self:
         """Those that are well and were not read for longer than a round takes: a nudge was lost."""
@@ -42,12 +50,14 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
     def to_probe(self) -> Self:
         """Those that were not well, each after as long again as it has been so: at most a minute.
 
-        Of a paused one at most five minutes: its key may be good by now, or another one.
+        Of a paused one at most five minutes: its key may be good by now, or another one. What a person paused is left
+        alone.
         """
         most = Case(When(paused_at=None, then=timedelta(minutes=1)), default=timedelta(minutes=5))
         been_so = Coalesce(F("read_at") - Least(F("failing_since"), F("paused_at")), timedelta(0))
         wait = Greatest(timedelta(seconds=5), Least(been_so, most), output_field=models.DurationField())
-        unwell = self.rested().exclude(paused_at=None, failing_since=None).annotate(wait=wait)
+        unwell = self.at_work().rested().filter(paused_by_hand=False).exclude(paused_at=None, failing_since=None)
+        unwell = unwell.annotate(wait=wait)
         # A time to come is of a clock that was set back.
         return unwell.filter(Q(read_at=None) | Q(read_at__lt=Now() - F("wait")) | Q(read_at__gt=Now()))
 
@@ -55,11 +65,15 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
         """Those that are paused, could not be read, or were not read for so long that the queue may lack messages."""
         unread = Q(complete_as_of=None, created_at__lt=Now() - STUCK_AFTER)
         old = Q(complete_as_of__lt=Now() - timedelta(minutes=10))
-        return self.filter(~Q(paused_at=None) | ~Q(failing_since=None) | unread | old)
+        return self.at_work().filter(~Q(paused_at=None) | ~Q(failing_since=None) | unread | old)
 
 
 class MailboxQuerySet(models.QuerySet["Mailbox"]):
     """Reads of mailboxes."""
+
+    def at_work(self) -> Self:
+        """All but those of connections that were removed."""
+        return self.filter(connection__removed_at=None)
 
     def visible_to(self, actor: Actor) -> Self:
         """Only those that the actor has a role for, by themselves or with their connection."""
@@ -68,6 +82,19 @@ class MailboxQuerySet(models.QuerySet["Mailbox"]):
         connections = [scope.connection for scope in actor.scopes if scope.mailbox is None]
         mailboxes = [scope.mailbox for scope in actor.scopes if scope.mailbox is not None]
         return self.filter(Q(connection__in=connections) | Q(pk__in=mailboxes))
+
+    def there(self) -> Self:
+        """Those that MultiMail still has, by their addresses."""
+        return self.filter(is_active=True).order_by("address", "pk")
+
+    def known_as(self, upstream_id: str) -> "Mailbox | None":
+        """Return the one of this id at MultiMail."""
+        return self.filter(upstream_id=upstream_id).first()
+
+    def held_in_each(self) -> dict[int, int]:
+        """Return how many messages are held in each, by its key; those without any are left out."""
+        held = self.filter(messages__state="held").order_by("pk")
+        return dict(held.annotate(held=models.Count("messages")).values_list("pk", "held"))
 
     def ask_key(self, connection: int, upstream_id: str) -> Answer:
         """Ask for the key of a mailbox whose address is known, for statements that travel together (mailbox_once)."""

@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from approvals.querysets.figures import DecisionFigures
 from approvals.querysets.terms import IN_DOUBT, LATELY, LET_GO, READS_THAT_PROVE, STUCK_AFTER, VOID
 from approvals.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
-from people.actors import Actor
+from people.actors import Actor, Role
 
 if TYPE_CHECKING:
     from approvals.models import Connection, Decision, Message
@@ -120,6 +120,14 @@ class DecisionQuerySet(DecisionFigures):
         in_time = messages.filter(Q(expires_at=None) | Q(expires_at__gt=Now()), pk=message.pk)
         stops = _switches().stopping(connection=message.connection_id, mailbox=message.mailbox_id)
         return self.filter(Exists(well), ~Exists(stops), ~Q(outcome=Outcome.APPROVE) | Exists(in_time))
+
+    def of_whoever_may(self, message: "Message") -> Self:
+        """Made by a rule, or by somebody who still belongs to the desk and still is a reviewer of the mailbox."""
+        grants = apps.get_model("people", "Grant").objects.filter(person=OuterRef("given_by"), person__is_active=True)
+        here = Q(connection=None, mailbox=None) | Q(connection=message.connection_id, mailbox=None)
+        if message.mailbox_id is not None:
+            here |= Q(mailbox=message.mailbox_id)
+        return self.filter(~Q(rule="") | Exists(grants.filter(here, role=Role.REVIEWER)))
 
     def abandoned(self) -> Self:
         """Their worker let the lease run out; the call may have left."""

@@ -12,7 +12,7 @@ from django.db import models
 from django.db.models import Case, Exists, F, OuterRef, Q, When
 from django.db.models.functions import Now
 
-from approvals.querysets.queue import QueueReads
+from approvals.querysets.sent import SentReads
 from approvals.querysets.terms import (
     CAN_EXPIRE,
     DONE,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from approvals.models import Message, WebhookEvent
 
 
-class MessageQuerySet(QueueReads):
+class MessageQuerySet(SentReads):
     """Reads of the mirror."""
 
     def with_content(self) -> Self:

@@ -43,8 +43,6 @@ _WORDS = {
     "odd_address": ("Letters that mislead", "Letters that mislead"),
     "reply_elsewhere": ("Answers go elsewhere", "Answers go elsewhere"),
 }
-# Findings whose evidence are all the addresses that they are about.
-_OF_EACH = {"off_allowlist": "Off the allowlist"}
 
 
 @dataclass(frozen=True)
@@ -79,6 +77,7 @@ class Address:
     spelled: tuple[Letter, ...] = ()
     reads_as: str = ""
     added_by: str = ""
+    allowed_by: str = ""
 
 
 @dataclass(frozen=True)
@@ -224,8 +223,6 @@ def _marks_of(findings: Sequence[Mapping[str, Any]]) -> dict[str, list[tuple[str
             with_other, alone = _WORDS[rule]
             words = with_other.format(evidence[1]) if len(evidence) > 1 else alone
             marks.setdefault(evidence[0].lower(), []).append((level, words))
-        for address in evidence if rule in _OF_EACH else ():
-            marks.setdefault(address.lower(), []).append((level, _OF_EACH[rule]))
     return marks
 
 

@@ -53,12 +53,14 @@ class Rejected:
 class RiskContext:
     """What the desk knows: its own domains, how often each known address was written to, what was rejected.
 
-    `allowlist` has the entries in force (`ana@acme.example`, `acme.example`, `*.acme.example`); None: there is none.
+    `off_list` are the recipients that the allowlists in force refuse, `watched` those that they would, were they in
+    force.
     """
 
     own_domains: Collection[str] = ()
     known_addresses: Mapping[str, int] = field(default_factory=dict)
-    allowlist: Collection[str] | None = None
+    off_list: Collection[str] = ()
+    watched: Collection[str] = ()
     rejected: Rejected | None = None
 
 

@@ -5,10 +5,11 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
-from approvals.risk.addresses import domain_of, everybody, own_domains, strangers
+from approvals.risk.addresses import bare_address, domain_of, everybody, own_domains, strangers
 from approvals.risk.findings import Finding, RiskContext, counted, finding, one_word
 from approvals.risk.places import ADDRESSES, at_address
 from approvals.risk.resembling import PROVIDERS, Neighbours, is_one_slip_apart, resembles
+from approvals.risk.rules import Level
 from approvals.showing.links import registered_domain
 from common.fingerprint import Content
 
@@ -66,26 +67,16 @@ def first_contacts(content: Content, context: RiskContext) -> Iterator[Finding]:
 
 
 def off_allowlist(content: Content, context: RiskContext) -> Iterator[Finding]:
-    """Recipients that no entry of the allowlist allows. Without an allowlist it says nothing."""
-    if context.allowlist is None:
-        return
-    entries = frozenset(entry.strip().lower().rstrip(".").removeprefix("*@") for entry in context.allowlist)
-    off = [address for address in everybody(content) if not is_allowed(address, entries)]
-    if len(off) == 1:
-        sentence, anchor = "This recipient is not on the allowlist.", at_address(off[0])
-        yield finding("off_allowlist", sentence, f"{one_word(off[0])}.", off, anchor=anchor)
-    elif off:
-        sentence = f"{len(off):,} recipients are not on the allowlist."
-        yield finding("off_allowlist", sentence, f"{_some(off)}.", off, anchor=ADDRESSES)
-
-
-def is_allowed(address: str, entries: frozenset[str]) -> bool:
-    """Whether an entry names this address, its domain, or a domain that its own lies below (`*.acme.example`)."""
-    address = address.lower()
-    domain = domain_of(address)
-    labels = domain.split(".")
-    above = {f"*.{'.'.join(labels[place:])}" for place in range(1, len(labels))}
-    return not entries.isdisjoint({address, domain, *above})
+    """Recipients that no allowlist names as the lists stood when the letter was read."""
+    off = context.off_list or context.watched
+    level: Level | None = None if context.off_list else "notice"
+    named = [bare_address(address) for address in off]
+    if len(named) == 1:
+        sentence, anchor = "This recipient was on no allowlist when the letter was read.", at_address(named[0])
+        yield finding("off_allowlist", sentence, f"{one_word(named[0])}.", named, level, anchor=anchor)
+    elif named:
+        sentence = f"{len(named):,} recipients were on no allowlist when the letter was read."
+        yield finding("off_allowlist", sentence, f"{_some(named)}.", named, level, anchor=ADDRESSES)
 
 
 def many(content: Content, context: RiskContext) -> Iterator[Finding]:

@@ -79,9 +79,10 @@ RULES = {
             "pass for Latin ones. Milder: a domain with letters outside plain Latin, which is spelled out.",
         ),
         Rule(
-            "off_allowlist", 1, "high", 60, "off the list",
-            "A recipient is not on the allowlist.",
-            "Compares each recipient with the entries of the allowlist in force. Silent where there is none.",
+            "off_allowlist", 2, "high", 60, "off the list",
+            "A recipient was on no allowlist when the letter was read.",
+            "Asks the allowlists in force about each recipient; they are asked anew when it is decided. Milder: the "
+            "lists only watch.",
         ),
         Rule(
             "reply_elsewhere", 1, "high", 50, "reply elsewhere",

@@ -56,7 +56,7 @@ def _count_try(connection: Connection, upstream_id: str, row: Mapping[str, Any],
     message = mirror.lock_message(connection, upstream_id=upstream_id)
     if message is None:
         message = _begin(connection, upstream_id, row, now)
-    elif message.state not in _OPEN:
+    elif message.state not in _OPEN or message.connection.removed_at:
         return None
     elif message.fetch_tries > FETCH_TRIES:
         if mirror.move(message, event=MessageEvent.FOUND, now=now):
@@ -88,7 +88,7 @@ def _begin(connection: Connection, upstream_id: str, row: Mapping[str, Any], now
 @transaction.atomic
 def _store(message: Message, row: Mapping[str, Any], now: datetime) -> None:
     locked = mirror.lock_message(message.connection, upstream_id=message.upstream_id)
-    if locked is None or locked.state not in _OPEN:
+    if locked is None or locked.state not in _OPEN or locked.connection.removed_at:
         return
     was_gone = locked.state == MessageState.GONE
     mirror.move(locked, event=MessageEvent.FOUND if was_gone else MessageEvent.PENDING, now=now)

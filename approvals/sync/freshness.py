@@ -26,7 +26,7 @@ def freshness_for(actor: Actor, *, now: datetime | None = None) -> Freshness:
 
     The time is the database's, by which reads are stamped too: a host whose clock is off must not paint anything green.
     """
-    seen = Connection.objects.visible_to(actor).annotate(clock=Now())
+    seen = Connection.objects.at_work().visible_to(actor).annotate(clock=Now())
     judged = [freshness_of(one, now=now or one.clock) for one in seen]  # type: ignore[attr-defined]
     if not judged:
         return Freshness("amber", None, "No MultiMail account is connected yet.")

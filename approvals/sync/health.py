@@ -27,11 +27,17 @@ def note_failure(connection: Connection, sentence: str) -> None:
 
 @transaction.atomic
 def note_recovery(connection: Connection, *, began: datetime) -> None:
-    """A whole read worked: the key is good, also where one that was refused before it began had paused it."""
-    unwell = Connection.objects.filter(pk=connection.pk).exclude(failing_since=None, paused_at=None)
-    if unwell.exclude(paused_at__gte=began).update(
+    """A whole read worked: the key is good, also where one that was refused before it began had paused it.
+
+    What a person paused stays so.
+    """
+    mine = Connection.objects.filter(pk=connection.pk)
+    kept_paused = mine.filter(paused_by_hand=True).exclude(failing_since=None).update(failing_since=None, last_error="")
+    unwell = mine.filter(paused_by_hand=False).exclude(failing_since=None, paused_at=None)
+    well = unwell.exclude(paused_at__gte=began).update(
         failing_since=None, last_error="", paused_at=None, paused_because=""
-    ):
+    )
+    if kept_paused or well:
         record("connection.recovered", actor=ACTOR, connection=connection.pk)
 
 

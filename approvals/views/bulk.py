@@ -20,11 +20,13 @@ from approvals.desk.bulk import Ended, decide_together, note_on_sheet, undo_toge
 from approvals.desk.bulk_forms import ChosenForm, TogetherForm, UndoForm
 from approvals.desk.presets import PRESETS
 from approvals.desk.sheets import OnSheet, Sheet, SheetNotOurs, new_sheet, read_sheet, sign_sheet
+from approvals.states import Outcome
 from approvals.views.bulk_done import batch_kept, done_context, keep_batch, may_undo, repeated
 from approvals.views.bulk_items import Gathered, gather
 from approvals.views.listing import filters_of
 from common.pages import DeskRequest, page_or_fragment
 from people.actors import Actor
+from people.reauthentication import ask_first, has_just_proved
 
 # What is typed into a sheet's form beside the ticks.
 TYPED = ("outcome", "reject_reason", "send_back_reason", "reject_preset", "send_back_preset")
@@ -99,6 +101,9 @@ def decide(request: DeskRequest) -> HttpResponse:
     if not is_valid:
         return _refuse(request, shown, form, form.first_error())
     now, outcome, reason = timezone.now(), form.cleaned_data["outcome"], form.cleaned_data["reason"]
+    # Many letters leave by one press. Nothing leaves by a rejection, and an agent can send again.
+    if outcome == Outcome.APPROVE and not has_just_proved(request):
+        return ask_first(request)
     if again := repeated(request.session, shown, ticked, outcome=outcome, actor=actor):
         return redirect(_done_address(again))
     ended = decide_together(sheet=shown, ticked=ticked, actor=actor, outcome=outcome, reason=reason, now=now)

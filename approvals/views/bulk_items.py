@@ -12,12 +12,14 @@ from django.urls import reverse
 
 from approvals.deciding.standing import shown_status, standing_of
 from approvals.deciding.status import Status
+from approvals.desk.allowing import judged_together
 from approvals.desk.weights import weights_to_show
 from approvals.enclosed.show import ShownFile, shown_file
 from approvals.mirror import stored_content
 from approvals.models import EnclosedFile, Message, Revision, ThreadLetter
 from approvals.querysets import CLAIM_LASTS
 from approvals.reading.addresses import Field, lines_together
+from approvals.reading.listed import with_lists
 from approvals.reading.origin import stated_reason
 from approvals.reading.shown import letter_of
 from approvals.reading.source import Stretch, stretch_of
@@ -31,6 +33,7 @@ from approvals.views.found import FoundLine, found_lines
 from approvals.views.pane import Expiry, expiry_of, unseen_fields
 from common.fingerprint import Attachment, Content
 from people.actors import Actor
+from policy.allowlists import Judged
 from policy.ruling import Ruling
 
 # So much of each letter is open; the rest is one press away.
@@ -102,7 +105,8 @@ def gather(chosen: Sequence[UUID], *, actor: Actor, now: datetime) -> Gathered:
     found = Message.objects.visible_to(actor).for_list().filter(public_id__in=chosen)
     known = {message.public_id: message for message in found}
     messages = [known[one] for one in chosen if one in known]
-    rulings = rulings_for(messages, actor=actor, now=now)
+    judged = judged_together(messages, now=now)
+    rulings = rulings_for(messages, actor=actor, now=now, judged=judged)
     left_out, open_ones = [], []
     for message in messages:
         why = _why_not(message, rulings[message.pk])
@@ -111,7 +115,7 @@ def gather(chosen: Sequence[UUID], *, actor: Actor, now: datetime) -> Gathered:
         else:
             open_ones.append(message)
     unknown = [LeftOut(None, None, "It does not exist, or you may not see it.") for one in chosen if one not in known]
-    items = _items(open_ones, rulings, actor=actor, now=now)
+    items = _items(open_ones, rulings, judged, actor=actor, now=now)
     ready, alone = [one for one in items if not one.why_alone], [one for one in items if one.why_alone]
     return Gathered(ready, sorted(alone, key=lambda one: -one.score.points), [*left_out, *unknown])
 
@@ -129,7 +133,14 @@ def _why_not(message: Message, ruling: Ruling) -> str:
     return "" if ruling.may_reject else ruling.reasons[0]
 
 
-def _items(messages: Sequence[Message], rulings: Mapping[int, Ruling], *, actor: Actor, now: datetime) -> list[Item]:
+def _items(
+    messages: Sequence[Message],
+    rulings: Mapping[int, Ruling],
+    judged: Mapping[int, Judged],
+    *,
+    actor: Actor,
+    now: datetime,
+) -> list[Item]:
     weights = weights_to_show()
     letters = [(one, one.revision, stored_content(one.revision)) for one in messages if one.revision]
     lines = lines_together([(one, content) for one, _, content in letters], actor=actor)
@@ -148,7 +159,7 @@ def _items(messages: Sequence[Message], rulings: Mapping[int, Ruling], *, actor:
             score=score_here,
             ruling=rulings[message.pk],
             findings=found,
-            fields=lines[message.pk],
+            fields=with_lists(lines[message.pk], judged[message.pk]),
             expiry=expiry_of(message, now=now),
             kind="release" if message.direction == "inbound" else "schedule" if content.send_at else "send",
             files=kept,

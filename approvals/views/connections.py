@@ -12,6 +12,8 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from approvals import nudges
+from approvals.connecting.rights import may_add
+from approvals.connecting.slots import SLOTS
 from approvals.errors import ActNotAllowed
 from approvals.intake import unsigned
 from approvals.models import Connection, WebhookEvent
@@ -34,12 +36,18 @@ class Health:
 @require_safe
 def connections(request: DeskRequest) -> HttpResponse:
     """Show each account: its address, mailboxes, which keys it has, when it was last read, and what is wrong."""
-    return _answer(request)
+    return connections_page(request)
 
 
-def _answer(request: DeskRequest, *, status: int = 200, problem: str = "") -> HttpResponse:
+def connections_page(request: DeskRequest, *, status: int = 200, problem: str = "") -> HttpResponse:
+    """Render the list of connections, with what went wrong where anything did."""
     actor: Actor = request.actor
-    context = {"rows": connection_rows(actor, now=timezone.now()), "problem": problem}
+    context = {
+        "rows": connection_rows(actor, now=timezone.now()),
+        "problem": problem,
+        "may_add": may_add(actor),
+        "removed": Connection.objects.removed().visible_to(actor).order_by("-removed_at"),
+    }
     page, fragment = "approvals/connections.html", "approvals/_connections.html"
     return page_or_fragment(request, page=page, fragment=fragment, context=context, status=status)
 
@@ -49,50 +57,57 @@ def _answer(request: DeskRequest, *, status: int = 200, problem: str = "") -> Ht
 def read_now(request: DeskRequest, connection_id: int) -> HttpResponse:
     """Have a whole account read now instead of in half a minute."""
     actor: Actor = request.actor
-    if not Connection.objects.visible_to(actor).filter(pk=connection_id).exists():
+    if not Connection.objects.at_work().visible_to(actor).filter(pk=connection_id).exists():
         raise Http404("There is no such connection, or you do not see it.")
     try:
         connection = read_again(connection_id=connection_id, actor=actor)
     except ActNotAllowed as error:
-        return _answer(request, status=403, problem=error.sentence)
+        return connections_page(request, status=403, problem=error.sentence)
     nudges.read_connection(connection)
     messages.info(request, f"{connection} is being read; what comes of it stands here in a moment.", extra_tags="desk")
-    return redirect("attention" if request.POST.get("back") == "attention" else "connections")
+    back = request.POST.get("back")
+    if back == "connection":
+        return redirect("connection", connection_id=connection.pk)
+    return redirect("attention" if back == "attention" else "connections")
 
 
 def connection_rows(actor: Actor, *, now: datetime) -> list[dict[str, Any]]:
     """Return what the page shows of each account the actor has a role for; no key ever leaves this function."""
-    events, rows = WebhookEvent.objects.visible_to(actor), []
-    connections = list(Connection.objects.visible_to(actor).order_by("name"))
+    connections = list(Connection.objects.at_work().visible_to(actor).order_by("name"))
     readable = set(readable_by(actor).values_list("pk", flat=True))
     forged = unsigned.lately(connection.pk for connection in connections)
-    for connection in connections:
-        freshness = freshness_of(connection, now=now)
-        rows.append(
-            {
-                "connection": connection,
-                "may_read": connection.pk in readable,
-                "freshness": freshness,
-                "since": connection.paused_at or connection.failing_since,
-                "health": health_of(connection, freshness, now=now),
-                "mailboxes": connection.mailboxes.visible_to(actor).order_by("address"),
-                "keys": [
-                    ("Oversight", bool(connection.oversight_key), "reads and decides"),
-                    ("Read", bool(connection.read_key), "threads and attachments"),
-                    ("Admin", bool(connection.admin_key), "mailboxes, keys, allowlists"),
-                    ("Agent", bool(connection.agent_key), "Discord commands"),
-                ],
-                "last_event": events.filter(connection=connection).order_by("-pk").first(),
-                "old_secret_until": _old_secret_until(connection, now),
-                "unsigned": forged.get(connection.pk, 0),
-                "to_look_at": events.to_look_at().filter(connection=connection).count(),
-            }
-        )
-    return rows
+    return [_row(one, actor, now, may_read=one.pk in readable, forged=forged.get(one.pk, 0)) for one in connections]
+
+
+def row_of(connection: Connection, actor: Actor, *, now: datetime) -> dict[str, Any]:
+    """Return the same of one connection."""
+    may_read = readable_by(actor).filter(pk=connection.pk).exists()
+    return _row(
+        connection, actor, now, may_read=may_read, forged=unsigned.lately([connection.pk]).get(connection.pk, 0)
+    )
+
+
+def _row(connection: Connection, actor: Actor, now: datetime, *, may_read: bool, forged: int) -> dict[str, Any]:
+    events, freshness = WebhookEvent.objects.visible_to(actor), freshness_of(connection, now=now)
+    return {
+        "connection": connection,
+        "may_read": may_read,
+        "freshness": freshness,
+        "since": connection.paused_at or connection.failing_since,
+        "health": health_of(connection, freshness, now=now),
+        "mailboxes": connection.mailboxes.visible_to(actor).order_by("address"),
+        "keys": [(slot.label, bool(getattr(connection, slot.field)), slot.turns_on) for slot in SLOTS.values()],
+        "last_event": events.filter(connection=connection).order_by("-pk").first(),
+        "old_secret_until": _old_secret_until(connection, now),
+        "unsigned": forged,
+        "to_look_at": events.to_look_at().filter(connection=connection).count(),
+    }
 
 
 def health_of(connection: Connection, freshness: Freshness, *, now: datetime) -> Health:
     """Return how a connection is, in words: never well while it was not read."""
+    if connection.paused_by_hand:
+        return Health("Paused", "amber", "What is decided stays recorded here until an admin lets it go on.")
     if connection.paused_at:
         return Health("Paused", "rose", "Put in a key that MultiMail takes. A read that works ends the pause.")
     if connection.wait_until and connection.wait_until > now:

@@ -17,13 +17,14 @@ from approvals import nudges
 from approvals.decide import give_verdict
 from approvals.deciding.refusals import note_refusal
 from approvals.desk.caution import Asked, HighRiskForm, serious_findings, what_to_type
-from approvals.errors import ApprovalsError
+from approvals.errors import ApprovalsError, VerdictNotAllowed
 from approvals.mirror import stored_content
 from approvals.models import Message
 from approvals.reading.addresses import address_lines
+from approvals.reading.listed import with_lists
 from approvals.reading.thread import conversation_of
 from approvals.risk import Finding
-from approvals.ruling import ruling_for
+from approvals.ruling import ruled
 from approvals.states import Outcome
 from approvals.views.listing import filters_of
 from approvals.views.message import answer_with_message, find_message
@@ -70,8 +71,9 @@ def _decide(request: DeskRequest, message: Message, form: HighRiskForm) -> HttpR
     except ApprovalsError as error:
         note_refusal(message, actor=actor, outcome=Outcome.APPROVE, sentence=error.sentence)
         typed = {"outcome": Outcome.APPROVE, "reason": "", "preset": ""}
+        status = 403 if isinstance(error, VerdictNotAllowed) else 409
         return answer_with_message(
-            request, message.public_id, status=409, problem=error.sentence, typed=typed, since=told["fingerprint"]
+            request, message.public_id, status=status, problem=error.sentence, typed=typed, since=told["fingerprint"]
         )
     nudges.execute(given.decision, now=now)
     return go_on(request, message)
@@ -96,7 +98,8 @@ def _page(
     assert message.revision is not None, "only what was fetched has findings"
     actor: Actor = request.actor
     content = stored_content(message.revision)
-    lines = address_lines(message, content, actor=actor, findings=message.revision.findings)
+    ruling, judged = ruled(message, actor=actor, now=timezone.now())
+    lines = with_lists(address_lines(message, content, actor=actor, findings=message.revision.findings), judged)
     wanted = ("From",) if message.direction == "inbound" else ("To", "Cc", "Bcc")
     context: dict[str, Any] = {
         "message": message,
@@ -110,7 +113,7 @@ def _page(
         "wrong": next(iter(form.errors), ""),
         "problem": problem,
         "approve_label": approve_label(content, message),
-        "ruling": ruling_for(message, actor=actor, now=timezone.now()),
+        "ruling": ruling,
         "conversation": conversation_of(message),
         "queue_query": f"?{query}" if (query := filters_of(request).query()) else "",
     }

@@ -9,12 +9,13 @@ from django.shortcuts import redirect, render
 from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
-from approvals import administer
+from approvals.administering import holding
 from approvals.errors import ActNotAllowed
 from approvals.forms import HoldAllForm, StopForm
 from approvals.models import Connection, Mailbox
 from common.pages import DeskRequest
 from people.actors import Actor, Role
+from people.reauthentication import ask_first, has_just_proved
 from policy.errors import KillSwitchNotAllowed
 from policy.kill_switch import may_pull, may_release, pull, release
 from policy.models import KillSwitch
@@ -57,8 +58,12 @@ def pull_switch(request: DeskRequest) -> HttpResponse:
 def release_switch(request: DeskRequest, switch_id: int) -> HttpResponse:
     """Let the decisions of a scope go again."""
     actor: Actor = request.actor
-    if not KillSwitch.objects.visible_to(actor).filter(pk=switch_id).exists():
+    pulled = KillSwitch.objects.visible_to(actor).filter(pk=switch_id).first()
+    if pulled is None:
         raise Http404("This kill switch is not pulled any more, or it stops nothing that you see.")
+    # Whoever pulls is asked for nothing: stopping must not wait for a password.
+    if may_release(actor, pulled) and not has_just_proved(request):
+        return ask_first(request)
     try:
         switch = release(switch_id=switch_id, actor=actor)
     except KillSwitchNotAllowed as error:
@@ -72,15 +77,18 @@ def release_switch(request: DeskRequest, switch_id: int) -> HttpResponse:
 def hold_all(request: DeskRequest, connection_id: int) -> HttpResponse:
     """Let our own gateway hold all mail of an account, or end that. The one request here that waits for a network."""
     actor: Actor = request.actor
-    connection = Connection.objects.visible_to(actor).filter(pk=connection_id).first()
+    connection = Connection.objects.at_work().visible_to(actor).filter(pk=connection_id).first()
     if connection is None:
         raise Http404("There is no such connection, or you do not see it.")
     form = HoldAllForm(request.POST)
     if not form.is_valid():
         return _answer(request, status=422, problem="Say whether the gateway shall hold all mail or let it go.")
     on = form.cleaned_data["hold"] == "on"
+    is_allowed = actor.is_a(Role.ADMIN, connection=connection.pk, mailbox=None)
+    if is_allowed and not on and not has_just_proved(request):
+        return ask_first(request)
     try:
-        now = administer.hold_all(connection=connection, on=on, actor=actor)
+        now = holding.hold_all(connection=connection, on=on, actor=actor)
     except ActNotAllowed as error:
         return _answer(request, status=403, problem=error.sentence)
     if now.is_on is not on:
@@ -112,9 +120,9 @@ def _answer(request: DeskRequest, *, status: int = 200, problem: str = "", typed
 def _scopes(actor: Actor) -> list[tuple[str, str, dict[str, Any]]]:
     """Return what the actor may stop: a value for the form, a label, and the arguments of the command."""
     scopes: list[tuple[str, str, dict[str, Any]]] = [("all", "Everything", {})]
-    for connection in Connection.objects.visible_to(actor).order_by("name"):
+    for connection in Connection.objects.at_work().visible_to(actor).order_by("name"):
         scopes.append((f"connection-{connection.pk}", f"Connection {connection}", {"connection": connection}))
-    for mailbox in Mailbox.objects.visible_to(actor).select_related("connection").order_by("address"):
+    for mailbox in Mailbox.objects.at_work().visible_to(actor).select_related("connection").order_by("address"):
         scopes.append((f"mailbox-{mailbox.pk}", f"Mailbox {mailbox} ({mailbox.connection})", {"mailbox": mailbox}))
     return [(value, label, scope) for value, label, scope in scopes if may_pull(actor, **scope)]
 
@@ -122,7 +130,7 @@ def _scopes(actor: Actor) -> list[tuple[str, str, dict[str, Any]]]:
 def _gateways(actor: Actor) -> list[dict[str, Any]]:
     """Return the gateways that the actor may let hold everything, each asked how it is now."""
     return [
-        {"connection": connection, "hold_all": administer.read_hold_all(connection)}
-        for connection in Connection.objects.visible_to(actor).order_by("name")
-        if administer.can_hold_all(connection) and actor.is_a(Role.ADMIN, connection=connection.pk, mailbox=None)
+        {"connection": connection, "hold_all": holding.read_hold_all(connection)}
+        for connection in Connection.objects.at_work().visible_to(actor).order_by("name")
+        if holding.can_hold_all(connection) and actor.is_a(Role.ADMIN, connection=connection.pk, mailbox=None)
     ]

@@ -22,9 +22,10 @@ from approvals.forms import MessageForm, OpenedForm
 from approvals.mirror import stored_content
 from approvals.models import Message
 from approvals.operating.looking import may_look
+from approvals.reading.listed import to_allow
 from approvals.reading.opening import note_opened, note_served
 from approvals.reading.shown import letter_of
-from approvals.ruling import is_reviewer, ruling_for
+from approvals.ruling import is_reviewer, ruled
 from approvals.states import DecisionState, Outcome
 from approvals.views.beside import beside_context, said_context
 from approvals.views.changes import changes_since, changes_since_sent_back
@@ -117,6 +118,7 @@ def message_context(message: Message, actor: Actor, *, filters: Filters) -> dict
     now = timezone.now()
     revision = message.revision
     content = stored_content(revision) if revision else None
+    ruling, judged = ruled(message, actor=actor, now=now)
     stop = KillSwitch.objects.stopping(connection=message.connection_id, mailbox=message.mailbox_id)
     return {
         "message": message,
@@ -129,7 +131,9 @@ def message_context(message: Message, actor: Actor, *, filters: Filters) -> dict
         **found_context(message, query=filters.query()),
         # One key approves only where it can be undone; elsewhere the first press only chooses the button.
         "has_undo_window": message.mailbox is None or message.mailbox.undo_window > timedelta(0),
-        "ruling": ruling_for(message, actor=actor, now=now),
+        "ruling": ruling,
+        "judged": judged,
+        "to_allow": to_allow(message, judged, actor=actor),
         "expiry": expiry_of(message, now=now),
         "is_unreadable": message.hydrated_at is None and message.fetch_tries >= FETCH_TRIES,
         "stop": stop.select_related("pulled_by").first(),
@@ -175,7 +179,12 @@ def _letter_context(request: DeskRequest, message: Message, known: dict[str, Any
     content, letter = known["content"], known["letter"]
     way, query = way_asked(request), str(known["queue_query"])
     return {
-        **reading_context(message, content, letter, actor=request.actor, conversation=known["conversation"]),
+        **reading_context(
+            *(message, content, letter),
+            actor=request.actor,
+            conversation=known["conversation"],
+            judged=known["judged"],
+        ),
         **sheet_context(message, content, letter, way=way, sent_back=known["sent_back"], query=query),
     }
 

@@ -11,6 +11,7 @@ from approvals.reading.client import inbox_of
 from approvals.reading.compare import Comparison, compare_parts
 from approvals.reading.facts import facts_of
 from approvals.reading.headers import headers_of
+from approvals.reading.listed import with_lists
 from approvals.reading.origin import origin_of
 from approvals.reading.source import Stretch, source_of, stretch_of
 from approvals.reading.thread import Conversation
@@ -20,6 +21,7 @@ from approvals.views.changes import Changes, changes_since_version_before
 from common.fingerprint import Content
 from common.pages import DeskRequest
 from people.actors import Actor
+from policy.allowlists import Judged
 
 # Printed, and read by whoever has no frame: of the letter as text so much stands beside the frame.
 TWIN = 20_000
@@ -44,11 +46,17 @@ def way_asked(request: DeskRequest) -> Way:
 
 
 def reading_context(
-    message: Message, content: Content | None, letter: ShownLetter | None, *, actor: Actor, conversation: Conversation
+    message: Message,
+    content: Content | None,
+    letter: ShownLetter | None,
+    *,
+    actor: Actor,
+    conversation: Conversation,
+    judged: Judged,
 ) -> dict[str, Any]:
     """Return what the page says about the letter around its sheet."""
     findings = message.revision.findings if message.revision else []
-    fields = address_lines(message, content, actor=actor, findings=findings)
+    fields = with_lists(address_lines(message, content, actor=actor, findings=findings), judged)
     if content is None or letter is None:
         return {"fields": fields, "start": origin_of(message, actor=actor)}
     thread = [one.text for one in conversation.letters if one.text]

@@ -1,4 +1,4 @@
-"""Changes settings of an account at MultiMail for an admin, at once: the only network that a page may wait for.
+"""Lets a gateway of this product hold all mail of an account, or let it go.
 
 What was asked for stands in the ledger before the call, because a call that breaks may have had its effect.
 """
@@ -7,16 +7,13 @@ from dataclasses import dataclass
 
 from django.db import transaction
 
+from approvals.administering.calls import CHANGE_SECONDS, READ_SECONDS
 from approvals.errors import ActNotAllowed
 from approvals.models import Connection
 from audit.recording import record
 from people.actors import Actor, Role
 from upstream import errors
 from upstream.client import Client
-
-# In all: a page waits for it, and a person for the page.
-READ_SECONDS = 3.0
-CHANGE_SECONDS = 10.0
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""All parsing of what admins fill in about the account at MultiMail: mailboxes, API keys, webhooks."""

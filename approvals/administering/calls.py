@@ -1,0 +1,16 @@
+"""How a page calls MultiMail: with the admin key of the connection, in a time that a person waits for."""
+
+from approvals.errors import ActNotAllowed
+from approvals.models import Connection
+from upstream.admin import Administration
+
+# In all: a page waits for it, and a person for the page.
+READ_SECONDS = 3.0
+CHANGE_SECONDS = 10.0
+
+
+def administration(connection: Connection, *, within: float = CHANGE_SECONDS) -> Administration:
+    """Return MultiMail as an admin key sees it; each call has so many seconds. Raises ActNotAllowed without a key."""
+    if not connection.admin_key:
+        raise ActNotAllowed(f"{connection} has no admin key. Put one in on its page, and this works.")
+    return Administration(base_url=connection.api_url, key=connection.admin_key, within=within)

@@ -1,0 +1,69 @@
+"""What each oversight mode means, in words, and what changes from one to another. Nothing here asks anybody."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Mode:
+    """An oversight mode of MultiMail: its own name, ours, and what becomes of received and of sent mail."""
+
+    name: str
+    words: str
+    received: str
+    sent: str
+
+
+_WAITS = "Waits here until somebody decides."
+_AT_ONCE = "Goes to the agent at once."
+# The strictest first.
+MODES = (
+    Mode("read_only", "Read only", "Can be read by the agent.", "Nothing can be sent."),
+    Mode("gated_all", "All mail waits", _WAITS, _WAITS),
+    Mode("gated_send", "Sent mail waits", _AT_ONCE, f"{_WAITS} A bypass list may let recipients skip that."),
+    Mode(
+        "monitored",
+        "Watched",
+        _AT_ONCE,
+        "Leaves at once, without anybody reading it. The account's oversight address gets a copy.",
+    ),
+    Mode("autonomous", "On its own", _AT_ONCE, "Leaves at once, without anybody reading it, and nobody gets a copy."),
+)
+NAMES = tuple(mode.name for mode in MODES)
+_GATED = ("gated_all", "gated_send")
+
+
+def mode_named(name: str) -> Mode | None:
+    """Return the mode of this name, None for a name that this version does not know."""
+    return next((mode for mode in MODES if mode.name == name), None)
+
+
+def is_looser(mode: str, *, than: str) -> bool:
+    """Whether `mode` lets more through than the other; towards and from an unknown one, that is taken to be so."""
+    if mode not in NAMES or than not in NAMES:
+        return mode not in (than, NAMES[0])
+    return NAMES.index(mode) > NAMES.index(than)
+
+
+def stricter_than(mode: str) -> tuple[Mode, ...]:
+    """Return the modes that are stricter."""
+    return tuple(one for one in MODES if is_looser(mode, than=one.name))
+
+
+def looser_than(mode: str) -> tuple[Mode, ...]:
+    """Return the modes that are looser."""
+    return tuple(one for one in MODES if is_looser(one.name, than=mode))
+
+
+def consequences(address: str, *, before: str, after: str) -> list[str]:
+    """Return as sentences what will be otherwise once a mailbox is as loose as `after`."""
+    said: list[str] = []
+    if after not in _GATED and (before in (*_GATED, "read_only") or before not in NAMES):
+        said.append(f"Mail of {address} will leave without anybody reading it.")
+        said.append("This desk hears of it when it has left: no risk rule and no kill switch here can stop it then.")
+    if before == "read_only":
+        said.append(f"Agents can send from {address}, which they cannot do now.")
+    if before == "gated_all":
+        said.append("Mail that comes in will reach the agent without anybody looking at it first.")
+    if after == "autonomous":
+        said.append("Nobody gets a copy of what leaves.")
+    return said

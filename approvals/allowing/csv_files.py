@@ -1,0 +1,164 @@
+"""Allowlists as CSV: reads files as people's programs write them, told line by line, and writes harmless ones. Pure."""
+
+import csv
+import io
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, time
+
+from common.patterns import read_pattern
+from policy.changes import MAX_NOTE, Wanted
+
+COLUMNS = ("pattern", "note", "owner", "expires_at")
+_SPELLINGS = {"owner email": "owner", "owner_email": "owner", "expires at": "expires_at", "expires": "expires_at"}
+MAX_BYTES = 1024 * 1024
+MAX_ROWS = 20_000
+# What a spreadsheet would take for a formula (fault-matrix, line 56).
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What was not understood, where, and why."""
+
+    line: int
+    text: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a file or a field holds: entries, each pattern once, and what is wrong with the rest."""
+
+    put: tuple[Wanted, ...] = ()
+    problems: tuple[Problem, ...] = ()
+
+
+class UnreadableFile(Exception):
+    """The file as a whole cannot be read; the sentence says why."""
+
+
+def read_file(raw: bytes, *, people: Mapping[str, int]) -> Given:
+    """Read a CSV file. `people` are the keys of those who can be owners, by address. Raises UnreadableFile."""
+    rows = _rows(raw)
+    header = _header(next(rows, (1, []))[1])
+    wanted: dict[str, Wanted] = {}
+    first_at: dict[str, int] = {}
+    problems = []
+    for number, (line, cells) in enumerate(rows, start=1):
+        if number > MAX_ROWS:
+            raise UnreadableFile(f"The file has more than {MAX_ROWS:,} rows. Bring it in several parts.")
+        if not any(cell.strip() for cell in cells):
+            continue
+        row = dict(zip(header, (_unescaped(cell) for cell in cells), strict=False))
+        try:
+            if len(cells) > len(header):
+                raise ValueError(f"It has {len(cells)} columns, and the header {len(header)}.")
+            one = _wanted(row, people)
+            if one.pattern in wanted:
+                raise ValueError(f"{one.pattern} is on line {first_at[one.pattern]} already; that one counts.")
+        except ValueError as error:
+            problems.append(Problem(line, row.get("pattern", "")[:200], str(error)))
+            continue
+        wanted[one.pattern], first_at[one.pattern] = one, line
+    return Given(tuple(wanted.values()), tuple(problems))
+
+
+def read_lines(text: str, *, note: str, owner: int | None, expires_at: datetime | None) -> Given:
+    """Read entries as they are typed, one a line."""
+    wanted: dict[str, Wanted] = {}
+    problems = []
+    for number, line in enumerate(text.splitlines()[: MAX_ROWS + 1], start=1):
+        if not line.strip():
+            continue
+        try:
+            if number > MAX_ROWS:
+                raise ValueError(f"More than {MAX_ROWS:,} lines are not read. Bring them in several parts.")
+            pattern = read_pattern(line)
+            if pattern in wanted:
+                raise ValueError(f"{pattern} stands here twice; once is enough.")
+        except ValueError as error:
+            problems.append(Problem(number, line.strip()[:200], str(error)))
+            continue
+        wanted[pattern] = Wanted(pattern, note, owner, expires_at)
+    return Given(tuple(wanted.values()), tuple(problems))
+
+
+def written(rows: Iterable[tuple[str, str, str, datetime | None]]) -> Iterator[str]:
+    """Write a file line by line: pattern, note, owner's address, end."""
+    yield _line(COLUMNS)
+    for pattern, note, owner, expires_at in rows:
+        yield _line((pattern, note, owner, expires_at.astimezone(UTC).isoformat() if expires_at else ""))
+
+
+def _rows(raw: bytes) -> Iterator[tuple[int, list[str]]]:
+    if len(raw) > MAX_BYTES:
+        raise UnreadableFile("The file is larger than 1 MB. Bring it in several parts.")
+    if b"\0" in raw:
+        raise UnreadableFile("The file holds zero bytes, so it is no text in UTF-8. Save it as CSV in UTF-8.")
+    try:
+        text = raw.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise UnreadableFile(f"Line {line} is not in UTF-8. Save the file as CSV in UTF-8, then try again.") from None
+    head = text.partition("\n")[0]
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=head.count))
+    before = 0
+    try:
+        for cells in reader:
+            # A cell may hold ends of line: a row is told by the line on which it begins.
+            yield before + 1, cells
+            before = reader.line_num
+    except csv.Error as error:
+        raise UnreadableFile(f"Line {reader.line_num} cannot be read as CSV: {error}.") from None
+
+
+def _header(cells: list[str]) -> list[str]:
+    names = [" ".join(cell.lower().split()) for cell in cells]
+    header = [_SPELLINGS.get(name, name) for name in names]
+    if "pattern" not in header:
+        raise UnreadableFile(
+            "The first line must name the columns: pattern, and where you have them note, owner and expires_at."
+        )
+    unknown = [name for name in header if name not in COLUMNS]
+    if unknown or len(set(header)) < len(header):
+        raise UnreadableFile(
+            f"The first line names a column that is not known or stands there twice: {', '.join(unknown or header)!a}. "
+            "Columns are pattern, note, owner and expires_at."
+        )
+    return header
+
+
+def _wanted(row: Mapping[str, str], people: Mapping[str, int]) -> Wanted:
+    note, owner = " ".join(row.get("note", "").split()), row.get("owner", "").strip()
+    pattern = read_pattern(row.get("pattern", ""))
+    if len(note) > MAX_NOTE:
+        raise ValueError(f"The note is longer than {MAX_NOTE} characters.")
+    if owner and owner.lower() not in people:
+        raise ValueError(f"Nobody here has the address {owner[:80]!a}, so it cannot be the owner.")
+    return Wanted(pattern, note, people[owner.lower()] if owner else None, _moment(row.get("expires_at", "").strip()))
+
+
+def _moment(text: str) -> datetime | None:
+    """Return when an entry ends; a day is taken to its end, and a time without a zone is UTC."""
+    if not text:
+        return None
+    try:
+        if len(text) == len("2026-11-20"):
+            return datetime.combine(date.fromisoformat(text), time(23, 59, 59), UTC)
+        moment = datetime.fromisoformat(text)
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise ValueError(f"{text[:40]!a} is no day or time, as 2026-12-31 and 2026-12-31T18:00 are.") from None
+
+
+def _unescaped(cell: str) -> str:
+    """Take off the sign that our own files put before what looks like a formula."""
+    cell = cell.strip(" ")
+    return cell[1:] if cell.startswith("'") and cell[1:2] in _FORMULA and cell[1:2] else cell
+
+
+def _line(cells: Iterable[str]) -> str:
+    out = io.StringIO()
+    csv.writer(out).writerow([f"'{cell}" if cell.startswith(_FORMULA) else cell for cell in cells])
+    return out.getvalue()

@@ -1,0 +1,159 @@
+"""All parsing of what people say about allowlists: a change, a file, a search, and an operator's code."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from django import forms
+
+from approvals.allowing.csv_files import MAX_BYTES, Given, UnreadableFile, read_file, read_lines
+from approvals.allowing.drafts import Draft
+from approvals.allowing.places import ListAt
+from people.models import Person
+from policy.changes import MAX_NOTE
+from policy.models import Allowlist
+
+_TIMES = ["%Y-%m-%dT%H:%M", "%Y-%m-%dT%H:%M:%S", "%Y-%m-%d %H:%M", "%Y-%m-%d"]
+SHOWN = (("", "all"), ("ending", "ending within two weeks"), ("expired", "expired"), ("unused", "never used"))
+
+
+class ChangeForm(forms.Form):
+    """A change of a list as its pages offer it: entries to put in, entries to take out, or another mode."""
+
+    lines = forms.CharField(required=False, widget=forms.Textarea)
+    note = forms.CharField(
+        required=False,
+        max_length=MAX_NOTE,
+        error_messages={"max_length": f"Keep the note under {MAX_NOTE} characters."},
+    )
+    owner = forms.CharField(required=False, max_length=254)
+    expires_at = forms.DateTimeField(
+        required=False, input_formats=_TIMES, error_messages={"invalid": "Give a day and a time, or leave it empty."}
+    )
+    remove = forms.JSONField(required=False)
+    mode = forms.ChoiceField(
+        required=False, choices=Allowlist.Mode.choices, error_messages={"invalid_choice": "Choose one of the modes."}
+    )
+
+    def __init__(self, *args: Any, at: ListAt, now: datetime, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.at, self.now = at, now
+        self.given = Given()
+
+    def clean_owner(self) -> int | None:
+        typed = str(self.cleaned_data["owner"]).strip()
+        if not typed:
+            return None
+        owner = owners().get(typed.lower())
+        if owner is None:
+            raise forms.ValidationError("Nobody here has this address. Leave it empty, or name somebody of this desk.")
+        return owner
+
+    def clean_note(self) -> str:
+        return " ".join(str(self.cleaned_data["note"]).split())
+
+    def clean_expires_at(self) -> datetime | None:
+        typed: datetime | None = self.cleaned_data["expires_at"]
+        if typed is None:
+            return None
+        typed = typed.replace(tzinfo=UTC)
+        if typed <= self.now:
+            raise forms.ValidationError("This time is over already. Times are UTC.")
+        return typed
+
+    def clean_mode(self) -> str:
+        mode = str(self.cleaned_data["mode"])
+        if self.at.is_bypass and mode == Allowlist.Mode.CONTACTS:
+            raise forms.ValidationError("A bypass cannot go by contacts.")
+        return mode
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        cleaned["remove"] = self.data.getlist("remove") if hasattr(self.data, "getlist") else []
+        self.errors.pop("remove", None)
+        if not self.errors:
+            self.given = read_lines(
+                cleaned["lines"], note=cleaned["note"], owner=cleaned["owner"], expires_at=cleaned["expires_at"]
+            )
+            if not (self.given.put or cleaned["remove"] or cleaned["mode"]):
+                why = "Nothing of it can be taken." if self.given.problems else "Name at least one address or domain."
+                self.add_error("lines", why)
+        return cleaned
+
+    def draft(self) -> Draft:
+        """Return the change that was asked for."""
+        cleaned = self.cleaned_data
+        return Draft(cleaned["mode"] or None, self.given.put, tuple(str(one)[:320] for one in cleaned["remove"]))
+
+
+class ImportForm(forms.Form):
+    """A file of entries, and whether what it does not name is taken out."""
+
+    file = forms.FileField(
+        error_messages={
+            "required": "Choose a CSV file.",
+            "empty": "The file is empty.",
+            "missing": "Choose a CSV file.",
+            "invalid": "Choose a CSV file.",
+        },
+    )
+    how = forms.ChoiceField(
+        choices=[("add", "Add and change"), ("replace", "Replace the whole list")],
+        error_messages={"required": "Say what shall become of the other entries.", "invalid_choice": "Choose one."},
+    )
+
+    given = Given()
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or {}
+        upload = cleaned.get("file")
+        if upload is None or self.errors:
+            return cleaned
+        try:
+            self.given = read_file(upload.read(MAX_BYTES + 1), people=owners())
+        except UnreadableFile as error:
+            self.add_error("file", str(error))
+            return cleaned
+        if self.given.problems and cleaned["how"] == "replace":
+            first = self.given.problems[0]
+            self.add_error(
+                "file",
+                f"Line {first.line}: {first.sentence} What is not understood would be taken out of the list, so a file "
+                f"that replaces it must be understood whole ({len(self.given.problems)} to mend).",
+            )
+        elif not self.given.put and cleaned["how"] == "add":
+            self.add_error("file", "There is no entry in this file that can be taken.")
+        return cleaned
+
+    def draft(self) -> Draft:
+        """Return the change that the file asks for."""
+        return Draft(put=self.given.put, whole=self.cleaned_data["how"] == "replace", is_import=True)
+
+
+class FindForm(forms.Form):
+    """A search of entries: words or an address, and which of them."""
+
+    q = forms.CharField(required=False, max_length=254)
+    show = forms.ChoiceField(required=False, choices=SHOWN)
+    after = forms.CharField(required=False, max_length=254)
+
+    def found(self) -> tuple[str, str, str]:
+        """Return words, filter and place; nonsense is none."""
+        self.is_valid()
+        told = getattr(self, "cleaned_data", {})
+        return (told.get("q") or "", told.get("show") or "", told.get("after") or "")
+
+
+class CodeForm(forms.Form):
+    """An operator's code; empty tries without."""
+
+    code = forms.CharField(required=False, max_length=40)
+
+
+def owners() -> dict[str, int]:
+    """Return the keys of those who can answer for an entry, by address in lower case."""
+    return {email.lower(): pk for email, pk in Person.objects.filter(is_active=True).values_list("email", "pk")}
+
+
+def first_error(form: forms.Form) -> tuple[str, str]:
+    """Return the field that is wrong first, and what is wrong with it."""
+    return next(((name, str(errors[0])) for name, errors in form.errors.items() if errors), ("", ""))

@@ -1,0 +1,39 @@
+"""What the kinds and modes of allowlists mean, in words. Pure."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ModeWords:
+    """A mode of a kind: its name, its tone, and what it does."""
+
+    mode: str
+    name: str
+    tone: str
+    means: str
+
+
+KINDS: Mapping[str, str] = {"restriction": "Who may be written to", "bypass": "Whose mail need not wait"}
+
+_RESTRICTION = (
+    ModeWords("off", "Off", "plain", "Refuses nobody; its entries do not count."),
+    ModeWords("monitor", "Watch only", "blue", "Refuses nobody, and notes who would be refused."),
+    ModeWords("contacts", "Contacts and entries", "green", "Lets through who is a contact of the account, or named."),
+    ModeWords("enforce", "In force", "green", "Lets through only who is named. Without an entry that is nobody."),
+)
+_BYPASS = (
+    ModeWords("off", "Off", "plain", "Everything waits for a decision."),
+    ModeWords("monitor", "Watch only", "blue", "Everything waits; what would not have waited is noted."),
+    ModeWords("enforce", "In force", "rose", "Mail leaves unread where all of its recipients are named."),
+)
+
+
+def modes_of(kind: str) -> tuple[ModeWords, ...]:
+    """Return the modes that a list of this kind can have."""
+    return _BYPASS if kind == "bypass" else _RESTRICTION
+
+
+def mode_words(kind: str, mode: str) -> ModeWords:
+    """Return the words of one mode."""
+    return next((one for one in modes_of(kind) if one.mode == mode), _RESTRICTION[0])

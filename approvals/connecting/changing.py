@@ -1,0 +1,71 @@
+"""Renames a connection, and puts keys into its slots or takes them out. Keys are never written anywhere else."""
+
+from datetime import datetime
+
+from django.db.models.functions import Now
+
+from approvals.connecting import rights
+from approvals.connecting.adding import check_name
+from approvals.connecting.slots import SLOTS
+from approvals.errors import ConnectionNotChanged
+from approvals.models import Connection
+from audit.recording import record
+from common.postgres.anew import atomic_anew
+from people.actors import Actor
+
+
+@atomic_anew
+def rename(*, connection: Connection, name: str, actor: Actor) -> Connection:
+    """Give the connection another name; its history carries that too. Raises ConnectionNotChanged for one in use."""
+    locked = rights.lock(connection, actor)
+    check_name(name, connection=locked)
+    if locked.name != name:
+        before, locked.name = locked.name, name
+        locked.save(update_fields=["name"])
+        record("connection.changed", actor=actor, connection=locked.pk, details={"before": before, "after": name})
+    return locked
+
+
+@atomic_anew
+def set_key(
+    *, connection: Connection, slot: str, key: str, scopes: list[str] | None, actor: Actor, now: datetime
+) -> Connection:
+    """Put a key into a slot; the caller has checked it. A pause that the old oversight key brought about is looked into
+    at once, because the next read shows whether this one is taken.
+    """
+    locked = rights.lock(connection, actor)
+    setattr(locked, SLOTS[slot].field, key)
+    locked.key_scopes = {**locked.key_scopes, slot: scopes}
+    locked.keys_checked_at = now
+    locked.save(update_fields=[SLOTS[slot].field, "key_scopes", "keys_checked_at"])
+    if slot == "oversight":
+        Connection.objects.filter(pk=locked.pk).update(read_at=None, checked_key="")
+    record("connection.key_set", actor=actor, connection=locked.pk, details={"slot": SLOTS[slot].label})
+    return locked
+
+
+@atomic_anew
+def remove_key(*, connection: Connection, slot: str, actor: Actor) -> Connection:
+    """Take a key out of its slot. The oversight key can only be replaced: without it there is no connection."""
+    locked = rights.lock(connection, actor)
+    if slot == "oversight":
+        raise ConnectionNotChanged("Without an oversight key nothing works. Put in another one, or pause or remove it.")
+    if not getattr(locked, SLOTS[slot].field):
+        return locked
+    setattr(locked, SLOTS[slot].field, "")
+    locked.key_scopes = {name: found for name, found in locked.key_scopes.items() if name != slot}
+    locked.save(update_fields=[SLOTS[slot].field, "key_scopes"])
+    record("connection.key_removed", actor=actor, connection=locked.pk, details={"slot": SLOTS[slot].label})
+    return locked
+
+
+@atomic_anew
+def note_checked(
+    *, connection: Connection, scopes: dict[str, list[str] | None], account: str, problems: str, actor: Actor
+) -> None:
+    """Write down what MultiMail said that each key may do; a key that it did not tell of keeps what it had."""
+    locked = rights.lock(connection, actor)
+    known = {**locked.key_scopes, **scopes}
+    known_as = locked.account_id or account
+    Connection.objects.filter(pk=locked.pk).update(key_scopes=known, keys_checked_at=Now(), account_id=known_as)
+    record("connection.checked", actor=actor, connection=locked.pk, details={"explanation": problems})

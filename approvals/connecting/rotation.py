@@ -1,0 +1,112 @@
+"""Changes the secret that signs a connection's webhooks, so that no valid event is refused at any moment.
+
+The new secret is taken here before MultiMail hears of it, and the old one until MultiMail certainly signs with it no
+more: each step leaves a state in which both sides can stop, also for ever. `previous_secret_until` is empty as long as
+MultiMail has not said since when the new one signs; until then both are taken.
+"""
+
+from datetime import timedelta
+
+from django.db.models.functions import Now
+
+from approvals.connecting import rights
+from approvals.connecting.adding import new_secret
+from approvals.errors import ConnectionNotChanged
+from approvals.models import Connection
+from audit.recording import record
+from common.postgres import clock
+from common.postgres.anew import atomic_anew
+from people.actors import Actor
+
+# An event that was signed just before the change may still be on its way, and the two clocks may differ.
+MARGIN = timedelta(minutes=5)
+OVERLAPS = {
+    "day": ("The old one is taken for a day more", timedelta(days=1)),
+    "hour": ("For an hour more", timedelta(hours=1)),
+    "none": ("It leaked: change at once", timedelta(0)),
+}
+_SECRETS = ["webhook_secret", "previous_webhook_secret", "previous_secret_until"]
+
+
+def is_open(connection: Connection) -> bool:
+    """Whether a change of secrets was begun that MultiMail may not know of."""
+    return bool(connection.previous_webhook_secret) and connection.previous_secret_until is None
+
+
+@atomic_anew
+def begin_rotation(*, connection: Connection, actor: Actor) -> Connection:
+    """Take a new secret beside the one that signs. The old one has no end yet: MultiMail has not heard of the new."""
+    locked = rights.lock(connection, actor)
+    if is_open(locked):
+        return locked
+    _check_room(locked)
+    locked.previous_webhook_secret, locked.webhook_secret = locked.webhook_secret, new_secret()
+    locked.previous_secret_until = None
+    locked.save(update_fields=_SECRETS)
+    record("connection.secret_rotated", actor=actor, connection=locked.pk, details={"explanation": "It began."})
+    return locked
+
+
+@atomic_anew
+def finish_rotation(*, connection: Connection, overlap: timedelta, actor: Actor) -> Connection:
+    """MultiMail knows the new secret: the old one is taken for the overlap and a margin, and then no more."""
+    locked = rights.lock(connection, actor)
+    if is_open(locked):
+        locked.previous_secret_until = clock() + overlap + MARGIN
+        locked.save(update_fields=_SECRETS)
+        until = f"The old one is taken until {locked.previous_secret_until:%Y-%m-%d %H:%M} UTC."
+        record("connection.secret_rotated", actor=actor, connection=locked.pk, details={"explanation": until})
+    return locked
+
+
+@atomic_anew
+def give_up_rotation(*, connection: Connection, actor: Actor, because: str) -> Connection:
+    """MultiMail certainly did not hear of the new secret: the old one stays the only one."""
+    locked = rights.lock(connection, actor)
+    if is_open(locked):
+        locked.webhook_secret, locked.previous_webhook_secret = locked.previous_webhook_secret, ""
+        locked.save(update_fields=_SECRETS)
+        details = {"explanation": f"It was given up: {because}"}
+        record("connection.secret_rotated", actor=actor, connection=locked.pk, details=details)
+    return locked
+
+
+@atomic_anew
+def take_secret(*, connection: Connection, secret: str, overlap: timedelta, actor: Actor) -> Connection:
+    """Take a secret that a person puts into MultiMail by hand, or found there; the old one for the overlap too."""
+    locked = rights.lock(connection, actor)
+    if secret == locked.webhook_secret:
+        raise ConnectionNotChanged("That is the secret which is taken already.")
+    _check_room(locked)
+    locked.previous_webhook_secret = locked.webhook_secret
+    locked.webhook_secret = secret
+    locked.previous_secret_until = clock() + overlap + MARGIN
+    locked.save(update_fields=_SECRETS)
+    until = f"By hand; the old one is taken until {locked.previous_secret_until:%Y-%m-%d %H:%M} UTC."
+    record("connection.secret_rotated", actor=actor, connection=locked.pk, details={"explanation": until})
+    return locked
+
+
+@atomic_anew
+def end_overlap(*, connection: Connection, actor: Actor) -> Connection:
+    """Take the old secret no more from now on."""
+    locked = rights.lock(connection, actor)
+    if is_open(locked):
+        raise ConnectionNotChanged("MultiMail may still sign with the old secret. Finish the change first.")
+    locked.previous_webhook_secret, locked.previous_secret_until = "", None
+    locked.save(update_fields=_SECRETS)
+    details = {"explanation": "The old one is taken no more."}
+    record("connection.secret_rotated", actor=actor, connection=locked.pk, details=details)
+    return locked
+
+
+def _check_room(locked: Connection) -> None:
+    """Two secrets can be taken at a time; a third would put one out that may still sign."""
+    overlaps = Connection.objects.filter(pk=locked.pk, previous_secret_until__gt=Now()).exclude(
+        previous_webhook_secret=""
+    )
+    if is_open(locked) or overlaps.exists():
+        until = f" until {locked.previous_secret_until:%-d %b, %H:%M} UTC" if locked.previous_secret_until else ""
+        raise ConnectionNotChanged(
+            f"The secret before this one is still taken{until}, and two are the most. Wait until then."
+        )
