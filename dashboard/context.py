@@ -13,6 +13,7 @@ from approvals.operating.attention import attention_count
 from approvals.sync.freshness import freshness_for
 from approvals.views.people_at import asked_count
 from dashboard.beats import silences
+from dashboard.first_run import reminder
 from dashboard.middleware import live_origin
 from policy.models import KillSwitch
 
@@ -31,6 +32,7 @@ def desk(request: HttpRequest) -> dict[str, Any]:
         "desk_stuck": SimpleLazyObject(lambda: attention_count(actor)),
         "desk_switches": SimpleLazyObject(lambda: list(KillSwitch.objects.visible_to(actor))),
         "desk_silence": SimpleLazyObject(silences),
+        "desk_setup": SimpleLazyObject(lambda: reminder(request)),
         "desk_mute": SimpleLazyObject(lambda: list(Destination.objects.switched_off())),
         "desk_notices": SimpleLazyObject(lambda: [one for one in get_messages(request) if "desk" in one.tags]),
     }

@@ -75,6 +75,15 @@ def only_pressed(request: HttpRequest) -> HttpResponse:
     )
 
 
+def too_many_tries(request: HttpRequest) -> HttpResponse:
+    """429: somebody tries to sign in, or to prove who they are, too often."""
+    seconds = int(getattr(request, "retry_after", 60))
+    # Of the sign-in pages' look, for who is signed in too: it costs no query.
+    response = render(request, "429.html", {"minutes": -(-seconds // 60)}, status=429)
+    response.headers["Retry-After"] = str(seconds)
+    return response
+
+
 @requires_csrf_token
 def server_error(request: HttpRequest) -> HttpResponse:
     """500, or 503 while PostgreSQL does not answer: the log has the trace; nothing that was stored is lost."""

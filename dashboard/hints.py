@@ -18,6 +18,7 @@ from audit.models import Entry
 from audit.recording import recorded
 from common.nudge import send
 from dashboard.channel import CHANNEL
+from people.sessions import reach_changed
 
 # Reading changes nothing that another page shows, nor does a call that begins: the mail was leaving before, and a hint
 # would only make it wait.
@@ -84,6 +85,12 @@ def _send_beside(entry: Entry, about: Claim | Snooze | Comment) -> None:
     send("PUBLISH", CHANNEL, json.dumps(hint))
 
 
+def on_reach_changed(person: int | None, **_: Any) -> None:
+    """Let the streams of somebody ask anew who is there: a session ended, or reaches less."""
+    hint = {"kind": "reach", "action": "person.reach", "person": str(person)}
+    transaction.on_commit(partial(send, "PUBLISH", CHANNEL, json.dumps(hint)), robust=True)
+
+
 def on_reported(reader: Reader, is_here: bool, **_: Any) -> None:
     """Tell that somebody has a message on screen, or no longer; the live process passes on what is news."""
     hint = {
@@ -107,6 +114,7 @@ def _starter(message: Message) -> str:
 
 
 def connect() -> None:
-    """Listen to the ledger, and to who reads what."""
+    """Listen to the ledger, to who reads what, and to whose sessions end."""
     recorded.connect(on_recorded, dispatch_uid="dashboard.hints")
     reported.connect(on_reported, dispatch_uid="dashboard.hints.readers")
+    reach_changed.connect(on_reach_changed, dispatch_uid="dashboard.hints.reach")

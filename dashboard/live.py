@@ -50,7 +50,17 @@ class Page:
     """One open page: what its reader may see, and the hints it has not been given yet."""
 
     reach: Reach
+    person: str = ""
+    # Whether the reader's session may have ended, or may reach less: asked before anything more is told.
+    is_doubtful: bool = False
     hints: asyncio.Queue[str] = field(default_factory=lambda: asyncio.Queue(MAX_WAITING))
+
+    def doubt(self) -> None:
+        """Have the page's reader looked up anew, at once."""
+        self.is_doubtful = True
+        # An empty hint only wakes it; one that does not keep up is awake.
+        with contextlib.suppress(asyncio.QueueFull):
+            self.hints.put_nowait("")
 
     def offer(self, hint: dict[str, Any], text: str) -> None:
         """Queue a hint that the person may see; a page that does not keep up misses it and polls."""
@@ -112,6 +122,11 @@ async def _read_hints() -> None:
 def _hand_out(text: str) -> None:
     try:
         hint = json.loads(text)
+        if hint.get("kind") == "reach":
+            for page in _pages:
+                if page.person == hint["person"]:
+                    page.doubt()
+            return
         if hint.get("kind") == "beside" and not _readers.is_news(hint, at=time.monotonic()):
             return
         _offer(hint, text)
@@ -141,14 +156,14 @@ async def _stream(scope: Scope, receive: Receive, send: Send) -> None:
         return
     cors = [(b"access-control-allow-origin", origin.encode()), (b"access-control-allow-credentials", b"true")]
     try:
-        reach = await asyncio.to_thread(_ask_reach, headers)
+        reader = await asyncio.to_thread(_ask_reader, headers)
     except OSError:
         await _answer(send, 503, {"error": "The desk does not answer right now."}, cors if origin else [])
         return
-    if reach is None:
+    if reader is None:
         await _answer(send, 401, {"error": "Sign in at the desk first."}, cors if origin else [])
         return
-    page = Page(reach)
+    page = Page(reader[1], reader[0])
     await send(
         {
             "type": "http.response.start",
@@ -180,22 +195,32 @@ async def _feed(page: Page, headers: dict[str, str], receive: Receive, send: Sen
         while not gone.done():
             wait = asyncio.create_task(page.hints.get())
             await asyncio.wait({wait, gone}, timeout=HEARTBEAT, return_when=asyncio.FIRST_COMPLETED)
-            if wait.done():
-                await _write(send, f"event: hint\ndata: {wait.result()}\n\n")
-            else:
+            if page.is_doubtful or clock.time() - checked > RECHECK:
+                if not await _may_go_on(page, headers):
+                    return
+                checked = clock.time()
+            if not wait.done():
                 wait.cancel()
                 await _write(send, BEAT)
-            if clock.time() - checked > RECHECK:
-                # While the desk itself restarts, what was known half a minute ago stands.
-                with contextlib.suppress(OSError):
-                    reach = await asyncio.to_thread(_ask_reach, headers)
-                    if reach is None:
-                        return
-                    page.reach = reach
-                checked = clock.time()
+            elif wait.result():
+                await _write(send, f"event: hint\ndata: {wait.result()}\n\n")
     finally:
         gone.cancel()
         await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+
+async def _may_go_on(page: Page, headers: dict[str, str]) -> bool:
+    """Look the page's reader up anew; whether somebody is signed in still."""
+    was_doubtful, page.is_doubtful = page.is_doubtful, False
+    try:
+        reader = await asyncio.to_thread(_ask_reader, headers)
+    except OSError:
+        # While the desk itself restarts, what was known half a minute ago stands; what is doubted does not.
+        return not was_doubtful
+    if reader is None:
+        return False
+    page.person, page.reach = reader
+    return True
 
 
 async def _disconnected(receive: Receive) -> None:
@@ -228,8 +253,8 @@ def _is_own_origin(origin: str, host: str) -> bool:
     return allowed and origin == f"http://{asked}:{PORT}"
 
 
-def _ask_reach(headers: dict[str, str]) -> Reach | None:
-    """Ask the dashboard what the reader with these cookies may see; None when nobody is signed in. Raises OSError."""
+def _ask_reader(headers: dict[str, str]) -> tuple[str, Reach] | None:
+    """Ask the dashboard who has these cookies and what they may see; None: nobody is signed in. Raises OSError."""
     connection = http.client.HTTPConnection("127.0.0.1", PORT, timeout=5)
     sent = {"Host": headers.get("host", ""), "Cookie": headers.get("cookie", "")}
     try:
@@ -237,8 +262,9 @@ def _ask_reach(headers: dict[str, str]) -> Reach | None:
         response = connection.getresponse()
         if response.status != 200:
             return None
-        return [(one["connection"], one["mailbox"]) for one in json.loads(response.read())["reach"]]
-    except (http.client.HTTPException, ValueError) as error:
+        told = json.loads(response.read())
+        return str(told["person"]), [(one["connection"], one["mailbox"]) for one in told["reach"]]
+    except (http.client.HTTPException, KeyError, ValueError) as error:
         raise OSError("the dashboard's answer cannot be read") from error
     finally:
         connection.close()

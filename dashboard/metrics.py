@@ -54,7 +54,7 @@ def _families(now: datetime) -> Iterator[tuple[str, str, Samples]]:
 
 
 def _of_connections(now: datetime) -> Iterator[tuple[str, str, Samples]]:
-    connections = list(Connection.objects.order_by("slug"))
+    connections = list(Connection.objects.at_work().order_by("slug"))
     failing = sum(connection.failing_since is not None for connection in connections)
     yield "connections_failing", "Connections that cannot be read.", _one(failing)
     paused = sum(connection.paused_at is not None for connection in connections)

@@ -16,6 +16,7 @@ from common.logs import traced
 from dashboard import errors
 from people.actors import Actor
 from people.models import Person
+from people.zones import somebodys_time, use_zone
 
 Next = Callable[[HttpRequest], HttpResponseBase]
 
@@ -77,19 +78,21 @@ class WordsMiddleware:
 
 
 class ActorMiddleware:
-    """Gives each request its `actor`: who asks, from which address, and what they may do where."""
+    """Gives each request its `actor`: who asks, from which address, and what they may do where; and their time zone."""
 
     def __init__(self, get_response: Next) -> None:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         request.actor = SimpleLazyObject(lambda: _actor_of(request))  # type: ignore[attr-defined]
-        return self.get_response(request)
+        with somebodys_time():
+            return self.get_response(request)
 
 
 def _actor_of(request: HttpRequest) -> Actor:
     address = client_address(request)
     if isinstance(request.user, Person):
+        use_zone(request.user.time_zone)
         return request.user.actor(surface="web", address=address)
     return Actor(kind="anonymous", id="", label="somebody who is not signed in", surface="web", address=address)
 

@@ -8,6 +8,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from django.core.exceptions import ImproperlyConfigured
 from psycopg import IsolationLevel
 from psycopg.conninfo import conninfo_to_dict
 
@@ -22,6 +23,8 @@ from dashboard.env import (
     env_str,
     env_url,
 )
+from dashboard.sign_in import *  # noqa: F403 - what of signing in never varies
+from dashboard.sign_in import provider
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 DATA_DIR = Path(env_str("DATA_DIR", BASE_DIR / "var")).resolve()
@@ -42,6 +45,9 @@ SMTP_PORT = env_int("SMTP_PORT", 8025)
 INBOUND_PORT = env_int("INBOUND_PORT", 8026)
 INBOUND_HOST = env_str("INBOUND_HOST", "127.0.0.1")
 PUBLIC_URL = env_url("PUBLIC_URL", f"http://127.0.0.1:{PORT}")
+if DEBUG and urlsplit(PUBLIC_URL).hostname not in ("127.0.0.1", "localhost", "::1"):
+    # Its error pages show settings and variables.
+    raise ImproperlyConfigured("DEBUG must be 0 where PUBLIC_URL is an address that others can reach.")
 LIVE_URL = env_str("LIVE_URL", "/live/" if PUBLIC_URL.startswith("https://") else "")
 ALLOWED_HOSTS = env_list("ALLOWED_HOSTS", f"127.0.0.1,localhost,{urlsplit(PUBLIC_URL).hostname}")
 TRUSTED_PROXIES = env_list("TRUSTED_PROXIES")
@@ -54,6 +60,11 @@ GATEWAY_RATE_LIMIT = env_int("GATEWAY_RATE_LIMIT", 12000)
 # Whom the gateway asks for proof of a domain; none: the system's resolver.
 DNS_SERVER = env_server("DNS_SERVER")
 EMAIL_URL = env_mail_url("EMAIL_URL")
+# Whom the desk believes who somebody is, beside its own passwords; empty: nobody.
+OIDC_ISSUER = env_url("OIDC_ISSUER", "")
+OIDC_CLIENT_ID = env_str("OIDC_CLIENT_ID") if OIDC_ISSUER else ""
+OIDC_CLIENT_SECRET = env_str("OIDC_CLIENT_SECRET") if OIDC_ISSUER else ""
+OIDC_NAME = env_str("OIDC_NAME", "your organisation")
 DISCORD_APP_ID = env_str("DISCORD_APP_ID", "")
 DISCORD_PUBLIC_KEY = env_str("DISCORD_PUBLIC_KEY", "")
 DISCORD_BOT_TOKEN = env_str("DISCORD_BOT_TOKEN", "")
@@ -62,6 +73,10 @@ DISCORD_BOT_TOKEN = env_str("DISCORD_BOT_TOKEN", "")
 _DESK_APPS = [
     "allauth",
     "allauth.account",
+    "allauth.mfa",
+    "allauth.socialaccount",
+    "allauth.socialaccount.providers.openid_connect",
+    "allauth.usersessions",
     "django_htmx",
     "alerts.apps.AlertsConfig",
     "approvals.apps.ApprovalsConfig",
@@ -101,6 +116,8 @@ else:
         "django.contrib.messages.middleware.MessageMiddleware",
         "django_htmx.middleware.HtmxMiddleware",
         "allauth.account.middleware.AccountMiddleware",
+        "people.middleware.SessionsMiddleware",
+        "people.gate.SecondFactorMiddleware",
     ]
     ROOT_URLCONF = "dashboard.urls"
     AUTH_USER_MODEL = "people.Person"
@@ -147,7 +164,12 @@ DATABASES = {
 REDIS_URL = env_url("REDIS_URL", schemes=("redis", "rediss", "unix"))
 CACHES = {
     # Counters of sign-in limits: in PostgreSQL, so that losing Redis neither locks anybody out nor lifts a limit.
-    "default": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "cache"},
+    "default": {
+        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+        "LOCATION": "cache",
+        # Of more than so many it throws some away: whoever tries many addresses must not get rid of counters by that.
+        "OPTIONS": {"MAX_ENTRIES": 50_000},
+    },
 }
 
 # --- Celery: its messages are nudges to look at rows; the rows are the truth --------------------------------------
@@ -182,9 +204,7 @@ CELERY_TASK_ROUTES = {
 
 # --- people -------------------------------------------------------------------------------------------------------
 AUTHENTICATION_BACKENDS = (
-    ["allauth.account.auth_backends.AuthenticationBackend"]
-    if SERVE != "gateway"
-    else ["django.contrib.auth.backends.ModelBackend"]
+    ["people.backend.PersonBackend"] if SERVE != "gateway" else ["django.contrib.auth.backends.ModelBackend"]
 )
 ACCOUNT_ADAPTER = "people.adapter.AccountAdapter"
 ACCOUNT_LOGIN_METHODS = {"email"}
@@ -194,12 +214,26 @@ ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_PREVENT_ENUMERATION = True
 ACCOUNT_SESSION_REMEMBER = True
 ACCOUNT_LOGOUT_ON_GET = False
+# Seconds for which a proof of who one is counts before a sensitive act.
+ACCOUNT_REAUTHENTICATION_TIMEOUT = 600
+# Tries in a time, by address of the network, by account (key), or of whoever is signed in (user).
+ACCOUNT_RATE_LIMITS = {
+    "login": "30/m/ip",
+    "login_failed": "10/m/ip,5/5m/key",
+    "reauthenticate": "10/m/user,40/h/user",
+    "change_password": "5/m/user,20/h/user",
+    "accept_invitation": "20/m/ip",
+}
+SOCIALACCOUNT_PROVIDERS = provider(
+    issuer=OIDC_ISSUER, client_id=OIDC_CLIENT_ID, client_secret=OIDC_CLIENT_SECRET, name=OIDC_NAME
+)
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/queue/"
 ACCOUNT_LOGOUT_REDIRECT_URL = "/accounts/login/"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "people.passwords.GuessablePasswordValidator"},
 ]
 
 # --- the browser --------------------------------------------------------------------------------------------------
@@ -211,6 +245,8 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
 SESSION_COOKIE_HTTPONLY = CSRF_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = CSRF_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_AGE = 12 * 60 * 60
+# Ends sessions that nobody uses, and those that last too long.
+SESSION_ENGINE = "people.session_store"
 CSRF_COOKIE_NAME = f"{_COOKIE_PREFIX}csrf{_COOKIE_SUFFIX}"
 CSRF_TRUSTED_ORIGINS = [PUBLIC_URL]
 CSRF_FAILURE_VIEW = "dashboard.errors.csrf_failure"

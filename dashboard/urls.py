@@ -2,11 +2,12 @@
 
 from django.urls import include, path
 
-from dashboard import views
-from people.views import own_keys
+from dashboard import first_run, views
 
 urlpatterns = [
     path("", views.home, name="home"),
+    path("setup/", first_run.setup, name="setup"),
+    path("setup/away/", first_run.put_away, name="setup-away"),
     path("healthz", views.healthz, name="healthz"),
     path("readyz", views.readyz, name="readyz"),
     path("metrics", views.metrics, name="metrics"),
@@ -14,7 +15,9 @@ urlpatterns = [
     path("live/reach/", views.live_reach, name="live-reach"),
     path("csp-report/", views.csp_report, name="csp-report"),
     path("accounts/", include("people.urls")),
-    path("people/me/keys/", own_keys, name="keys"),
+    path("people/me/", include("people.own_urls")),
+    path("people/", include("people.admin_urls")),
+    path("join/", include("people.joining_urls")),
     path("", include("approvals.urls")),
     path("", include("audit.urls")),
     path("", include("alerts.urls")),
@@ -23,4 +26,6 @@ urlpatterns = [
 handler400 = "dashboard.errors.bad_request"
 handler403 = "dashboard.errors.forbidden"
 handler404 = "dashboard.errors.not_found"
+# django-allauth asks for it by this name.
+handler429 = "dashboard.errors.too_many_tries"
 handler500 = "dashboard.errors.server_error"

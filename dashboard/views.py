@@ -99,7 +99,7 @@ def live_reach(request: DeskRequest) -> HttpResponse:
     if actor.kind != "person":
         return JsonResponse({"error": "Nobody is signed in."}, status=401)
     reach = [{"connection": scope.connection, "mailbox": scope.mailbox} for scope in actor.scopes]
-    return JsonResponse({"reach": reach})
+    return JsonResponse({"person": actor.id, "reach": reach})
 
 
 @csrf_exempt

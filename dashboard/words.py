@@ -60,6 +60,7 @@ TONES = {
     "connection.failing": "amber",
     "connection.recovered": "green",
     "person.sign_in_failed": "rose",
+    "person.confirmation_failed": "rose",
     "access.denied": "rose",
 }
 

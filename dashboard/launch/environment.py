@@ -30,6 +30,7 @@ PRODUCTS = ("both", "dashboard", "gateway")
 PASSED_ON = (
     *("TRUSTED_PROXIES", "DISCORD_APP_ID", "DISCORD_PUBLIC_KEY", "DISCORD_BOT_TOKEN", "LOG_FORMAT", "DEBUG"),
     *("GATEWAY_APPROVAL_CODES", "GATEWAY_RATE_LIMIT", "DNS_SERVER"),
+    *("OIDC_ISSUER", "OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET", "OIDC_CLIENT_SECRET_FILE", "OIDC_NAME"),
     *("SECRET_KEY_FILE", "ENCRYPTION_KEYS_FILE", "SEAL_KEY_FILE"),
 )
 
@@ -75,9 +76,10 @@ def read(
     if demo != "0" and product != "both":
         raise LaunchError(f"DEMO must be 0 when SERVE is {product}: the demo needs both products.")
     _check_proxies(given)
+    _check_provider(given)
     data = read_data_folder(given)
     ports = _ports(given, pick)
-    computed = _addresses(given, ports, demo) | _servers(given)
+    computed = _addresses(given, ports, demo, product) | _servers(given)
     return Environment(
         data=data,
         ports=ports,
@@ -144,20 +146,22 @@ def _port(name: str, value: str) -> int:
     return int(value)
 
 
-def _addresses(given: Mapping[str, str], ports: Mapping[str, int], demo: str) -> dict[str, str]:
+def _addresses(given: Mapping[str, str], ports: Mapping[str, int], demo: str, product: str) -> dict[str, str]:
     dashboard = f"http://127.0.0.1:{ports['PORT']}"
     public = _origin("PUBLIC_URL", _url(given, "PUBLIC_URL", dashboard))
     # The launcher itself and the demo ask by the loopback names, so these are always answered.
     hosts = dict.fromkeys(
         ["127.0.0.1", "localhost", *(_parts(given, "ALLOWED_HOSTS") or [urlsplit(public).hostname or ""])]
     )
-    own = [dashboard, f"http://127.0.0.1:{ports['DISCORD_PORT']}"] if demo != "0" else []
+    # Desk and gateway of one run may speak to each other: else a first run could not connect them.
+    own = [dashboard, f"http://127.0.0.1:{ports['GATEWAY_PORT']}"] if product == "both" else []
+    own += [f"http://127.0.0.1:{ports['DISCORD_PORT']}"] if demo != "0" else []
     email = f"smtp://127.0.0.1:{ports['SMTP_PORT']}" if demo != "0" else ""
     return {
         "PUBLIC_URL": public,
         "LIVE_URL": _live_url(given),
         "ALLOWED_HOSTS": ",".join(host for host in hosts if host),
-        # The demo's own places stay allowed, or naming one more would cut the demo off from itself.
+        # The product's own places stay allowed, or naming one more would cut it off from itself.
         "OUTGOING_ALLOW": ",".join(dict.fromkeys([*own, *_origins(given, "OUTGOING_ALLOW", "")])),
         "EMAIL_URL": _url(given, "EMAIL_URL", email, schemes=("smtp", "smtps")),
         "MULTIMAIL_API_URL": _url(given, "MULTIMAIL_API_URL", f"http://127.0.0.1:{ports['GATEWAY_PORT']}"),
@@ -200,6 +204,20 @@ def _inbound_host(given: Mapping[str, str]) -> str:
         return str(ip_address(value))
     except ValueError:
         raise LaunchError(f"INBOUND_HOST must be an IP address of this machine, or 0.0.0.0, not {value!r}.") from None
+
+
+def _check_provider(given: Mapping[str, str]) -> None:
+    """A provider is of use with what it gave for this desk, and is asked over https or where that was allowed."""
+    issuer = _url(given, "OIDC_ISSUER", "")
+    if not issuer:
+        return
+    for name in ("OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET"):
+        if name not in given and f"{name}_FILE" not in given:
+            raise LaunchError(f"{name} is not set, and OIDC_ISSUER is: the provider gives both for this desk.")
+    parts = urlsplit(issuer)
+    origin = f"{parts.scheme}://{parts.netloc}"
+    if parts.scheme != "https" and origin not in _origins(given, "OUTGOING_ALLOW", ""):
+        raise LaunchError(f"OIDC_ISSUER must be https, or OUTGOING_ALLOW must name {origin}.")
 
 
 def _check_proxies(given: Mapping[str, str]) -> None:

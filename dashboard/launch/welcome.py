@@ -16,12 +16,18 @@ def welcome(environment: Environment) -> list[str]:
     if environment.product == "gateway":
         return lines + _gateway(environment)
     if environment.demo == "0":
-        return [
-            *lines,
-            "  Nobody can sign in yet? ./run manage first_admin --email you@example.com makes the first admin.",
-        ]
+        return lines + _first_run(environment)
     credentials = read_assignments(environment.data / CREDENTIALS)
     return lines + _aligned(_people(credentials) + _places(environment, credentials))
+
+
+def _first_run(environment: Environment) -> list[str]:
+    return [
+        "  The first time: make a link for yourself, open it, and the pages lead you through the rest.",
+        "    ./run manage first_admin                             a link for the first admin",
+        '    ./run manage gateway_account --name "Your team"      keys of the gateway that runs here,',
+        f"                                                         at http://127.0.0.1:{environment.ports['GATEWAY_PORT']}",
+    ]
 
 
 def _gateway(environment: Environment) -> list[str]:

@@ -12,6 +12,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from approvals.showing.links import unicode_host
+from people.zones import there, zone_word
 
 register = template.Library()
 
@@ -31,11 +32,10 @@ def day(value: datetime | None) -> SafeString | str:
     """Return a day as `20 Nov`, with the year where it is another one."""
     if value is None:
         return ""
-    utc = value.astimezone(UTC)
-    words = f"{utc:%-d %b}" if utc.year == timezone.now().year else f"{utc:%-d %b %Y}"
-    return format_html(
-        '<time datetime="{}" title="{} UTC">{}</time>', utc.isoformat(timespec="seconds"), f"{utc:%F %T}", words
-    )
+    local, datetime_utc = there(value), value.astimezone(UTC).isoformat(timespec="seconds")
+    words = f"{local:%-d %b}" if local.year == there(timezone.now()).year else f"{local:%-d %b %Y}"
+    title = f"{local:%F %T} {zone_word(value)}"
+    return format_html('<time datetime="{}" title="{}">{}</time>', datetime_utc, title, words)
 
 
 @register.filter

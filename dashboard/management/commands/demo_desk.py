@@ -70,6 +70,16 @@ def _begin(known: dict[str, str]) -> dict[str, str]:
 
 
 def _finish(known: dict[str, str]) -> dict[str, str]:
+    if not Connection.objects.removed().filter(slug=SLUG).exists():
+        _connect(known)
+    for prefix, email, name, roles in PEOPLE:
+        _person(email, name, known[f"{prefix}_PASSWORD"], roles)
+    _destination()
+    return {}
+
+
+def _connect(known: dict[str, str]) -> None:
+    """Connect the demo's account; whoever removed it meant that, and its keys are not put back."""
     connection, _ = Connection.objects.update_or_create(
         slug=SLUG,
         defaults={
@@ -92,10 +102,6 @@ def _finish(known: dict[str, str]) -> dict[str, str]:
             upstream_id=known[f"{prefix}_ID"],
             defaults={"address": known[f"{prefix}_ADDRESS"], "oversight_mode": "gated_send"},
         )
-    for prefix, email, name, roles in PEOPLE:
-        _person(email, name, known[f"{prefix}_PASSWORD"], roles)
-    _destination()
-    return {}
 
 
 def _person(email: str, name: str, password: str, roles: tuple[Role, ...]) -> None:

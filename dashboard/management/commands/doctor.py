@@ -128,7 +128,7 @@ def _page(path: str) -> str:
 
 
 def _of_webhooks() -> Iterator[Finding]:
-    names = dict(Connection.objects.values_list("pk", "name"))
+    names = dict(Connection.objects.at_work().values_list("pk", "name"))
     for key, number in unsigned.lately(names).items():
         if number:
             webhooks = f"{number} webhook{'s' if number != 1 else ''}"
@@ -152,7 +152,7 @@ def _of_alerts() -> Iterator[Finding]:
 
 def _counts() -> str:
     waiting, leaving = Message.objects.awaiting_review().count(), Decision.objects.live().count()
-    connections = Connection.objects.count()
+    connections = Connection.objects.at_work().count()
     return (
         f"{connections} connection{'s' if connections != 1 else ''}, "
         f"{waiting} {'message waits' if waiting == 1 else 'messages wait'}, "

@@ -1,0 +1,53 @@
+"""Encrypts the stored secrets with the newest key of ENCRYPTION_KEYS. docs/operators.md tells the three steps."""
+
+from typing import Any
+
+from django.core.management import BaseCommand, CommandError, CommandParser
+from django.db import transaction
+
+from audit.recording import record
+from dashboard.secrets_at_rest import Tally, look, rotate
+from people.actors import Actor
+
+ACTOR = Actor(kind="command", id="rotate_keys", label="an operator", surface="command")
+
+
+class Command(BaseCommand):
+    """Changes nothing but how secrets are stored; the product may run meanwhile, and it can be run again."""
+
+    help = "Encrypts every stored secret with the first of ENCRYPTION_KEYS. --check only counts those that are not yet."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Take --check."""
+        parser.add_argument("--check", action="store_true", help="change nothing; say how many use older keys")
+
+    def handle(self, *args: Any, check: bool, **options: Any) -> None:
+        """Rotate, or look."""
+        if check:
+            self._tell_of(look())
+            return
+        done = rotate(tell=self.stdout.write)
+        renewed = f"{_number(done.older, 'secret')} in {_number(done.rows, 'row')}"
+        if done.rows:
+            with transaction.atomic():
+                record("secrets.rotated", actor=ACTOR, details={"explanation": f"{renewed}."})
+        if done.unreadable:
+            raise CommandError(
+                f"No key of ENCRYPTION_KEYS reads what is stored in: {', '.join(done.unreadable)}. Put the key back "
+                "that it was written with, and run this again; else put these secrets in anew."
+            )
+        if not done.older:
+            self.stdout.write(f"All {done.secrets} secrets use the newest key already.")
+            return
+        self.stdout.write(f"Encrypted anew: {renewed}. Older keys can leave ENCRYPTION_KEYS once --check says 0.")
+
+    def _tell_of(self, found: Tally) -> None:
+        self.stdout.write(f"{_number(found.secrets, 'secret')}, {found.older} of them with an older key.")
+        if found.older:
+            self.stdout.write("Run ./run manage rotate_keys, and keep the older keys until then.")
+        else:
+            self.stdout.write("Older keys can leave ENCRYPTION_KEYS.")
+
+
+def _number(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"

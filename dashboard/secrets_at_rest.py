@@ -1,0 +1,125 @@
+"""Finds every secret that the database keeps, and encrypts each anew with the newest key, a row at a time."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from django.apps import apps
+from django.core.exceptions import ImproperlyConfigured
+from django.db import models, transaction
+from django.db.models.functions import Cast
+
+from common.encryption import EncryptedTextField, decrypt, encrypt, uses_newest_key
+
+CHUNK = 500
+# Secrets that stand inside of JSON: second factors, which allauth keeps there. Model, field, names in it.
+_IN_JSON = {"mfa.authenticator": ("data", ("secret", "seed", "migrated_codes"))}
+
+
+@dataclass
+class Tally:
+    """How many secrets there are, how many of them were or are not of the newest key, and which cannot be read."""
+
+    secrets: int = 0
+    older: int = 0
+    rows: int = 0
+    unreadable: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """A model with secrets: `fields` are encrypted whole, `json` is a JSON field with names of secrets in it."""
+
+    model: type[models.Model]
+    fields: tuple[str, ...] = ()
+    json: str = ""
+    names: tuple[str, ...] = ()
+
+    def rows(self) -> "models.QuerySet[models.Model]":
+        """Its rows, with each secret as it is stored."""
+        stored = {f"stored_{name}": Cast(name, models.TextField()) for name in self.fields}
+        # Only what is needed: a field that is loaded is decrypted, and one that cannot be would end it all.
+        rows: models.QuerySet[models.Model] = self.model._base_manager.annotate(**stored)
+        return rows.only("pk", *([self.json] if self.json else [])).order_by("pk")
+
+    def tokens(self, row: Any) -> Iterator[str]:
+        """Every secret of a row, as it is stored."""
+        for name in self.fields:
+            if token := getattr(row, f"stored_{name}"):
+                yield token
+        for name in self.names:
+            found = (getattr(row, self.json) or {}).get(name)
+            yield from [one for one in (found if isinstance(found, list) else [found]) if isinstance(one, str) and one]
+
+    def renewed(self, row: Any) -> dict[str, Any]:
+        """Return what to write, so that the newest key is the one of every secret of the row."""
+        # A field encrypts by itself what is written to it.
+        values: dict[str, Any] = {
+            name: decrypt(token) for name in self.fields if (token := getattr(row, f"stored_{name}"))
+        }
+        if self.json:
+            content = dict(getattr(row, self.json) or {})
+            values[self.json] = content | {name: _anew(content[name]) for name in self.names if content.get(name)}
+        return values
+
+
+def rotate(*, tell: Callable[[str], None] = lambda line: None) -> Tally:
+    """Encrypt with the newest key what another one did. Broken off, it goes on where it was: done rows are skipped."""
+    tally = Tally()
+    for kind in _kinds():
+        before = tally.older
+        for row in _each(kind):
+            _count(kind, row, tally)
+            if any(not uses_newest_key(token) for token in kind.tokens(row)):
+                _renew(kind, row.pk, tally)
+        if tally.older > before:
+            tell(f"{kind.model._meta.label}: {tally.older - before}")
+    return tally
+
+
+def look() -> Tally:
+    """Count the secrets, and those of older keys. Nothing is changed."""
+    tally = Tally()
+    for kind in _kinds():
+        for row in _each(kind):
+            _count(kind, row, tally)
+    return tally
+
+
+def _kinds() -> Iterator[_Kind]:
+    for model in apps.get_models():
+        if model._meta.proxy:
+            continue
+        fields = [one.name for one in model._meta.local_concrete_fields if isinstance(one, EncryptedTextField)]
+        json, names = _IN_JSON.get(model._meta.label_lower, ("", ()))
+        if fields or json:
+            yield _Kind(model, tuple(fields), json, names)
+
+
+def _each(kind: _Kind) -> Iterator[models.Model]:
+    rows, last = kind.rows(), None
+    while chunk := list((rows if last is None else rows.filter(pk__gt=last))[:CHUNK]):
+        yield from chunk
+        last = chunk[-1].pk
+
+
+def _count(kind: _Kind, row: models.Model, tally: Tally) -> None:
+    tokens = list(kind.tokens(row))
+    tally.secrets += len(tokens)
+    tally.older += sum(not uses_newest_key(token) for token in tokens)
+
+
+def _renew(kind: _Kind, key: Any, tally: Tally) -> None:
+    """Renew one row under its lock, so that a secret that somebody changes meanwhile is not put back."""
+    try:
+        with transaction.atomic():
+            locked = kind.rows().select_for_update(no_key=True).filter(pk=key).first()
+            if locked is not None:
+                kind.model._base_manager.filter(pk=key).update(**kind.renewed(locked))
+                tally.rows += 1
+    except ImproperlyConfigured:
+        tally.unreadable.append(f"{kind.model._meta.label} {key}")
+
+
+def _anew(stored: Any) -> Any:
+    return [_anew(one) for one in stored] if isinstance(stored, list) else encrypt(decrypt(stored))

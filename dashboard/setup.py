@@ -1,0 +1,258 @@
+"""The first run, step by step: what is done, what is to do and what is wrong, each read from what is there.
+
+It keeps nothing of its own, so that a step that breaks later stands here as broken. Reading costs a few queries.
+"""
+
+import json
+import shlex
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from urllib.parse import urlencode
+
+from django.db.models.functions import Now
+from django.urls import reverse
+
+from alerts.models import Destination
+from approvals.connecting.rights import may_add
+from approvals.connecting.slots import SLOTS, Slot, problem_in
+from approvals.connecting.webhook import address_of, unreachable_because
+from approvals.intake import unsigned
+from approvals.models import Connection, Message, WebhookEvent
+from approvals.sync.freshness import freshness_of
+from approvals.views.connections import health_of
+from people.actors import Actor
+from people.models import Invitation, Person
+from people.zones import there, zone_word
+
+ADMIN_KEY_MISSING = "There is no admin key, so register it by hand at MultiMail, with this address: "
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: `state` is done, todo, wrong or later; `said` how it is now, and what to do about it."""
+
+    name: str
+    title: str
+    state: str
+    said: str
+    label: str = ""
+    url: str = ""
+    is_needed: bool = True
+    # What broke after it had once worked is not a step that is left.
+    has_worked: bool = False
+    problems: tuple[str, ...] = ()
+    is_next: bool = False
+
+    @property
+    def is_left(self) -> bool:
+        """Whether the desk does not do its work before this is done."""
+        return self.is_needed and self.state != "done" and not self.has_worked
+
+
+@dataclass(frozen=True)
+class Account:
+    """The connection that is being set up, with what several steps ask about."""
+
+    connection: Connection
+    last_event: WebhookEvent | None
+
+
+@dataclass(frozen=True)
+class SetUp:
+    """All steps in their order, and the connection that those in the middle are about."""
+
+    steps: list[Step]
+    connection: Connection | None
+
+    @property
+    def left(self) -> str:
+        """How many of the needed steps are left, in words; empty where none is."""
+        needed = [step for step in self.steps if step.is_needed]
+        number = sum(step.is_left for step in needed)
+        return f"{number} of {len(needed)} steps {'is' if number == 1 else 'are'} left" if number else ""
+
+
+def may_set_up(actor: Actor) -> bool:
+    """Whether the actor sets the desk up: an admin of everything."""
+    return may_add(actor)
+
+
+def set_up() -> SetUp:
+    """Return every step, of the first connection that is not ready where there are several."""
+    accounts = [_account(one) for one in Connection.objects.at_work().annotate(clock=Now()).order_by("pk")]
+    rows = [[read(one) for read in _OF_CONNECTION] for one in accounts]
+    unready = [number for number, row in enumerate(rows) if any(step.is_left for step in row)]
+    chosen = unready[0] if unready else 0
+    account = accounts[chosen] if accounts else None
+    found = [_connected(accounts), *(rows[chosen] if rows else _LATER), _alerts(), _people(), _letter(account)]
+    first = next((number for number, step in enumerate(found) if step.state in ("todo", "wrong")), None)
+    return SetUp(
+        [replace(step, is_next=number == first) for number, step in enumerate(found)],
+        account.connection if account else None,
+    )
+
+
+def left(actor: Actor) -> str:
+    """Return in words how many of the needed steps are left; empty where none is, or it is not the actor's to do."""
+    return set_up().left if may_set_up(actor) else ""
+
+
+def first_letter(connection: Connection | None) -> dict[str, str]:
+    """Return the line that writes a first letter, with a place for the key, and where it goes from."""
+    if connection is None:
+        return {}
+    mailbox = connection.mailboxes.exclude(address="").order_by("address").first()
+    letter = {
+        "from": mailbox.address if mailbox else "agent@your-team.example",
+        "to": "dana@northwind.example",
+        "subject": "Hello from the first run",
+        "body": "Hello **Dana**, this is the first letter.",
+    }
+    line = (
+        f"curl -s {connection.api_url}/v1/send_email \\\n"
+        '  -H "Authorization: Bearer AGENT-KEY" -H "Content-Type: application/json" \\\n'
+        f"  -d {shlex.quote(json.dumps(letter))}"
+    )
+    return {"line": line, "mailbox": letter["from"], "is_known": "yes" if mailbox else ""}
+
+
+def _account(connection: Connection) -> Account:
+    return Account(connection, WebhookEvent.objects.filter(connection=connection).order_by("-pk").first())
+
+
+def _connected(accounts: list[Account]) -> Step:
+    title = "Connect MultiMail"
+    if not accounts:
+        said = "An account of MultiMail, whose held mail comes to this desk: the gateway that runs here, or hosted."
+        return Step("connect", title, "todo", said, "Add a connection", _to(reverse("add-connection")))
+    names = ", ".join(f"{one.connection.name} at {one.connection.api_url}" for one in accounts[:3])
+    more = f", and {len(accounts) - 3} more" if len(accounts) > 3 else ""
+    return Step("connect", title, "done", f"Connected: {names}{more}.", "See the connections", reverse("connections"))
+
+
+def _keys(account: Account) -> Step:
+    connection, title = account.connection, "Check what its keys may do"
+    label, url = "Check the keys", _to(_page_of(connection))
+    held = {name: slot for name, slot in SLOTS.items() if getattr(connection, slot.field)}
+    told = connection.key_scopes
+    problems = [f"{slot.label}: {why}" for name, slot in held.items() if (why := problem_in(slot, told.get(name)))]
+    if connection.paused_at and not connection.paused_by_hand and not problems:
+        problems = [f"{connection.paused_because} Put in a key that MultiMail takes."]
+    if problems:
+        said = "A key is not in its right place, or MultiMail does not take it. Put in another one."
+        return Step("keys", title, "wrong", said, "Put in another key", url, problems=tuple(problems))
+    if not connection.keys_checked_at and not connection.checked_key:
+        return Step("keys", title, "todo", "MultiMail has not been asked yet what its keys may do.", label, url)
+    return Step("keys", title, "done", _in_place(connection, held), label, url)
+
+
+def _in_place(connection: Connection, held: Mapping[str, Slot]) -> str:
+    """Say what the keys may do, and what the places without one leave out."""
+    told = connection.key_scopes
+    may = [f"{slot.label.lower()} ({', '.join(told[name])})" for name, slot in held.items() if told.get(name)]
+    said = f"Each key is in its place: {', '.join(may)}." if may else "The oversight key reads and decides."
+    if missing := [slot.label.lower() for name, slot in SLOTS.items() if name not in held]:
+        said += f" Without a key: {', '.join(missing)}; the connection's page says what that leaves out."
+    if connection.oversight_key.startswith("mm_test_"):
+        said += " The oversight key is one of the sandbox (mm_test_): only test mail comes in with it."
+    return said
+
+
+def _webhook(account: Account) -> Step:
+    connection, title = account.connection, "Let MultiMail call"
+    url = _to(_page_of(connection), "webhook")
+    if forged := unsigned.lately([connection.pk]).get(connection.pk, 0):
+        said = (
+            f"{forged} call{'' if forged == 1 else 's'} came without a valid signature in the last two minutes. If "
+            "MultiMail made them, the secret here is not the one it signs with: change the secret, then test."
+        )
+        has_worked = account.last_event is not None
+        return Step("webhook", title, "wrong", said, "Change the secret", url, has_worked=has_worked)
+    if account.last_event or connection.webhook_tested_at:
+        return Step("webhook", title, "done", "Registered, and its events come in signed.", "See the webhook", url)
+    if because := unreachable_because(connection):
+        return Step("webhook", title, "wrong", because, "See the webhook", url)
+    if connection.upstream_webhook_id:
+        said = "Registered, and no event has come in yet. Have a test sent: it arrives within a few seconds."
+        return Step("webhook", title, "todo", said, "Test the webhook", url)
+    said = "MultiMail tells this desk at once what it holds. Until it is registered, mail is found every half minute."
+    by_hand = "" if connection.admin_key else f" {ADMIN_KEY_MISSING}{address_of(connection)}"
+    return Step("webhook", title, "todo", said + by_hand, "Register the webhook", url)
+
+
+def _queue(account: Account) -> Step:
+    connection, title = account.connection, "Read what is held"
+    now = connection.clock  # type: ignore[attr-defined]
+    freshness = freshness_of(connection, now=now)
+    label, url, has_worked = "Read it now", _to(_page_of(connection)), connection.complete_as_of is not None
+    if freshness.level == "green" and freshness.as_of:
+        said = f"The queue is complete as of {there(freshness.as_of):%H:%M:%S} {zone_word(freshness.as_of)}."
+        return Step("queue", title, "done", said, "Open the queue", reverse("queue"), has_worked=True)
+    if connection.paused_at or connection.failing_since:
+        said = f"{freshness.reason} {health_of(connection, freshness, now=now).advice}"
+        return Step("queue", title, "wrong", said, label, url, has_worked=has_worked)
+    said = "It is read every half minute, so look again in a moment. If it stays so: ./run manage doctor."
+    return Step("queue", title, "todo", said, label, url, has_worked=has_worked)
+
+
+def _alerts() -> Step:
+    title, url = "Be told in Discord", _to(reverse("alerts"))
+    kept = list(Destination.objects.kept().order_by("pk"))
+    proved = Destination.objects.proved().order_by("pk").first()
+    if proved:
+        return Step("alerts", title, "done", f"{proved.name} took a test or a card.", "See the alerts", url)
+    off = next((one for one in kept if one.switched_off_at), None)
+    if off:
+        said = f"{off.name} is switched off: {off.switched_off_because} Put in an address that works, and test it."
+        return Step("alerts", title, "wrong", said, "Put it right", url, has_worked=off.tested_at is not None)
+    if kept:
+        return Step("alerts", title, "todo", f"{kept[0].name} has not taken a test yet.", "Send a test", url)
+    said = "A channel that is told when mail waits. Without one, people have to look at the queue by themselves."
+    return Step("alerts", title, "todo", said, "Add a destination", _to(reverse("add-destination")))
+
+
+def _people() -> Step:
+    title = "Invite people"
+    others = Person.objects.filter(is_active=True).count() - 1
+    if others > 0:
+        said = f"You and {others} {'other' if others == 1 else 'others'} can sign in."
+        return Step("people", title, "done", said, "See the people", _to(reverse("people")), is_needed=False)
+    asked = Invitation.objects.good().filter(kind=Invitation.Kind.JOIN).exclude(invited_by=None).count()
+    if asked:
+        said = f"{asked} {'person is' if asked == 1 else 'people are'} invited, and did not join yet."
+        return Step("people", title, "done", said, "See the people", _to(reverse("people")), is_needed=False)
+    said = "Reviewers decide, auditors look things up. You can also do this later, or work alone."
+    return Step("people", title, "todo", said, "Invite somebody", _to(reverse("invite")), is_needed=False)
+
+
+def _letter(account: Account | None) -> Step:
+    title = "Try it with a first letter"
+    if account is None:
+        said = "Once MultiMail is connected, a line stands here that writes a letter."
+        return Step("letter", title, "later", said, is_needed=False)
+    latest = Message.objects.filter(connection=account.connection).order_by("-pk").first()
+    if latest:
+        said = "The first letter has come in. Read it, and decide."
+        return Step("letter", title, "done", said, "Open the queue", reverse("queue"), is_needed=False)
+    said = "Let an agent write one. It is held, and appears in the queue."
+    return Step("letter", title, "todo", said, "Open the queue", reverse("queue"), is_needed=False)
+
+
+def _page_of(connection: Connection) -> str:
+    return reverse("connection", args=[connection.pk])
+
+
+def _to(path: str, part: str = "") -> str:
+    """Return the address of a page that leads back here."""
+    return f"{path}?{urlencode({'next': reverse('setup')})}{f'#{part}' if part else ''}"
+
+
+_OF_CONNECTION: tuple[Callable[[Account], Step], ...] = (_keys, _webhook, _queue)
+_LATER = tuple(
+    Step(name, title, "later", "Comes once MultiMail is connected.")
+    for name, title in (
+        ("keys", "Check what its keys may do"),
+        ("webhook", "Let MultiMail call"),
+        ("queue", "Read what is held"),
+    )
+)

@@ -1,0 +1,32 @@
+"""Settings of second factors and of the sign-in provider that never vary; settings.py takes them over."""
+
+from typing import Any
+
+MFA_ADAPTER = "people.adapter.FactorAdapter"
+# Recovery codes are our own: allauth would keep what they are made from (people/recovery.py).
+MFA_SUPPORTED_TYPES = ["totp", "webauthn"]
+MFA_FORMS = {
+    "authenticate": "people.second_step.StepForm",
+    "reauthenticate": "people.second_step.AgainForm",
+    "login_webauthn": "people.passkeys.SignInForm",
+    "authenticate_webauthn": "people.passkeys.StepPasskeyForm",
+    "reauthenticate_webauthn": "people.passkeys.AgainPasskeyForm",
+}
+MFA_PASSKEY_LOGIN_ENABLED = True
+# A passkey counts as two factors, so the device must have asked for a finger, a face or a number.
+MFA_WEBAUTHN_USER_VERIFICATION = "required"
+SOCIALACCOUNT_ADAPTER = "people.provider.ProviderAdapter"
+# A form that ends at another site is stopped by our own form-action rule; a link is not (people/views/provider.py).
+SOCIALACCOUNT_LOGIN_ON_GET = True
+
+
+def provider(*, issuer: str, client_id: str, client_secret: str, name: str) -> dict[str, Any]:
+    """Return what allauth needs to know of the one OpenID Connect provider; none where there is no issuer."""
+    app = {
+        "provider_id": "desk",
+        "name": name,
+        "client_id": client_id,
+        "secret": client_secret,
+        "settings": {"server_url": issuer},
+    }
+    return {"openid_connect": {"OAUTH_PKCE_ENABLED": True, "APPS": [app] if issuer else []}}
