@@ -12,6 +12,12 @@
   const isVisible = (element) => Boolean(element) && element.getClientRects().length > 0 && !element.closest("[inert]");
   const emit = (name, detail) => document.dispatchEvent(new CustomEvent(name, { detail }));
   const isOver = () => getComputedStyle(find("#list")).position === "absolute";
+  /* A letter that means nothing, or one that leads into a field, is the beginning of words: what is typed right after
+     it, before that field has the focus, decides nothing. */
+  const DECIDES = ["approve", "reject", "send_back"];
+  const LEADS = ["reject", "send_back", "comment"];
+  const WORDS_MS = 400;
+  let wordsUntil = 0;
   let isGoing = false;
 
   off.addEventListener("change", async () => {
@@ -119,9 +125,13 @@
       if (PLACES[event.key]) location.assign(PLACES[event.key]);
     } else if (act && (act === "help" || !("keysOff" in document.body.dataset))) {
       event.preventDefault();
-      ACTS[act]();
-    }
+      const isWord = DECIDES.includes(act) && event.timeStamp < wordsUntil;
+      if (isWord || LEADS.includes(act)) wordsUntil = event.timeStamp + WORDS_MS;
+      if (!isWord) ACTS[act]();
+    } else if (/^\p{L}$/u.test(event.key)) wordsUntil = event.timeStamp + WORDS_MS;
   });
+
+  dialog.dataset.ready = "";
 
   function leave(event) {
     isGoing = false;

@@ -158,8 +158,11 @@
 
   function timeOf(at) {
     const time = document.createElement("time");
-    const utc = new Date(at).toISOString();
-    Object.assign(time, { dateTime: utc, title: `${utc.slice(0, 10)} ${utc.slice(11, 19)} UTC`, textContent: `${utc.slice(11, 19)} UTC` });
+    // How far the person's clock is from UTC, in minutes, and what it is called.
+    const [minutes, zone] = (document.body.dataset.zone ?? "0 UTC").split(" ");
+    const local = new Date(+new Date(at) + minutes * 60000).toISOString();
+    const said = `${local.slice(11, 19)} ${zone}`;
+    Object.assign(time, { dateTime: new Date(at).toISOString(), title: `${local.slice(0, 10)} ${said}`, textContent: said });
     return time;
   }
 

@@ -42,10 +42,12 @@
 
   /* Neither the stream nor a question was answered for half a minute: what stands here may be over by now. */
   document.addEventListener("desk:unheard", ({ detail: since }) => {
-    const [place, time] = [document.getElementById("unheard"), since.toISOString().slice(11, 19)];
+    const place = document.getElementById("unheard");
     if (!place) return;
+    const [minutes, zone] = (document.body.dataset.zone ?? "0 UTC").split(" ");
+    const time = new Date(+since + minutes * 60000).toISOString().slice(11, 19);
     place.hidden = false;
-    place.lastElementChild.textContent = `Nothing was heard from the desk since ${time} UTC: what stands here may be out of date. It goes on by itself when the desk answers.`;
+    place.lastElementChild.textContent = `Nothing was heard from the desk since ${time} ${zone}: what stands here may be out of date. It goes on by itself when the desk answers.`;
   });
   document.addEventListener("desk:heard", () => {
     const place = document.getElementById("unheard");
