@@ -11,7 +11,8 @@ from pathlib import Path
 from benchmarks.result import Result
 
 FOLDER = Path(__file__).parent
-NOT_QUESTIONS = {"__init__", "__main__", "admin_list", "load", "queue_rows", "result", "serving", "upstream"}
+_ROWS = {"queue_rows", "sent_rows"}
+NOT_QUESTIONS = {"__init__", "__main__", "admin_list", "load", "result", "serving", "upstream", *_ROWS}
 
 
 def names() -> list[str]:

@@ -1,0 +1,119 @@
+"""How much faster is a rehearsal on 100,000 messages than plain Python that judges one message after the other?"""
+
+import statistics
+import time
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+
+from benchmarks.result import Figure, Need, Result
+from benchmarks.serving import own_database, prepare
+
+MESSAGES, PEOPLE, DOMAINS, ENTRIES = 100_000, 20_000, 2_000, 10_000
+ROUNDS = 7
+GOAL, MOST_SECONDS = 5.0, 1.0
+
+
+def measure() -> Result:
+    """Rehearse three changes in turn, and one of them in plain Python; both must tell the same."""
+    with own_database():
+        prepare()
+        from benchmarks.desk_queue import make_desk
+        from benchmarks.sent_rows import add_entries, fill
+
+        _, connection, mailboxes = make_desk()
+        fill(connection, mailboxes, number=MESSAGES, people=PEOPLE, domains=DOMAINS)
+        actor, place, version = set_up(connection)
+        add_entries(version, first=1, last=ENTRIES)
+        changes = changes_to_try()
+        times: dict[str, list[float]] = {name: [] for name in changes}
+        for _ in range(ROUNDS):
+            for name, change in changes.items():
+                times[name].append(timed(lambda change=change: rehearsed(actor, place, change)))
+        name = max(times, key=lambda name: statistics.median(times[name]))
+        plain: list[Any] = []
+        control = timed(lambda: plain.append(in_plain_python(place, changes[name])))
+        if plain[0] != (told := rehearsed(actor, place, changes[name])):
+            raise RuntimeError(f"plain Python says {plain[0]}, the rehearsal {told}")
+    worst = statistics.median(times[name])
+    return Result(
+        question=__doc__ or "",
+        figures=tuple(Figure(f"{one}", statistics.median(taken) * 1000, "ms") for one, taken in times.items()),
+        control=Figure(f"plain Python: {name}", control * 1000, "ms"),
+        ratio=control / worst,
+        goal=GOAL,
+        runs=ROUNDS,
+        needs=(Need("seconds of the slowest", worst, MOST_SECONDS, at_most=True),),
+    )
+
+
+def set_up(connection: int) -> tuple[Any, Any, int]:
+    """Make a list for the connection that is in force; return who changes it, where, and its key."""
+    from people.actors import Actor, Role, Scope
+    from policy.allowlists import Place
+    from policy.models import Allowlist
+
+    actor = Actor(kind="person", id="1", label="Ruth", surface="web", scopes=(Scope(Role.ADMIN),))
+    made = Allowlist.objects.create(connection_id=connection, kind="restriction", mode="enforce", version=1)
+    return actor, Place(connection=connection), made.pk
+
+
+def changes_to_try() -> dict[str, Any]:
+    """Return a change of a few entries, one of many, and one of the mode."""
+    from policy.changes import Change, Wanted
+
+    many = tuple(f"customer{number}.example" for number in range(2, 1000, 2))
+    return {
+        "one domain taken out": Change(remove=many[:1]),
+        "500 taken out, a wide one put in": Change(remove=many, put=(Wanted("*.example.com"),)),
+        "the list switched off": Change(mode="off"),
+    }
+
+
+def rehearsed(actor: Any, place: Any, change: Any) -> tuple[int, int, int]:
+    """Return what a rehearsal tells: how many it looked at, how many more are refused, how many fewer."""
+    from django.utils import timezone
+
+    from approvals.operating.rehearsal import rehearse
+
+    told = rehearse(place=place, kind="restriction", change=change, actor=actor, now=timezone.now())
+    return told.looked_at, told.more, told.fewer
+
+
+def in_plain_python(place: Any, change: Any) -> tuple[int, int, int]:
+    """Do the same as anybody would write it: read every message, and judge it before and after."""
+    from django.utils import timezone
+
+    from approvals.desk.written_to import written_to_in
+    from approvals.models import Message
+    from policy.allowlists import judge
+
+    now = timezone.now()
+    before, after = lists_of(place, change, now)
+    counts = [0, 0, 0]
+    for message in Message.objects.filter(connection=place.connection).select_related("revision").iterator():
+        recipients = written_to_in(message.revision) if message.revision else ()
+        was, becomes = (bool(judge(recipients, lists, None, now).outsiders) for lists in (before, after))
+        counts[0] += 1
+        counts[1] += becomes and not was
+        counts[2] += was and not becomes
+    return counts[0], counts[1], counts[2]
+
+
+def lists_of(place: Any, change: Any, now: datetime) -> tuple[list[Any], list[Any]]:
+    """Return the one list as it is, and as it would be."""
+    from policy.allowlists import Entry, StandingList
+    from policy.models import AllowEntry
+
+    entries = {one: Entry(one) for one in AllowEntry.objects.values_list("pattern", flat=True)}
+    other = {one: entry for one, entry in entries.items() if one not in change.remove}
+    other |= {one.pattern: Entry(one.pattern) for one in change.put}
+    mode = change.mode or "enforce"
+    return [StandingList(1, "Bench", "enforce", 1, entries)], [StandingList(1, "Bench", mode, 1, other)]
+
+
+def timed(act: Callable[[], object]) -> float:
+    """Return how long it takes."""
+    began = time.perf_counter()
+    act()
+    return time.perf_counter() - began

@@ -1,0 +1,78 @@
+"""How much longer does one ruling take with 100,000 entries on an allowlist than with 100?"""
+
+import random
+import statistics
+import time
+from typing import Any
+
+from benchmarks.result import Figure, Result
+from benchmarks.serving import own_database, prepare
+
+FEW, MANY, MESSAGES = 100, 100_000, 2_000
+ROUNDS, A_ROUND = 20, 250
+GOAL = 2.0
+
+
+def measure() -> Result:
+    """Rule on the same messages over the short list and the long one in turn, with every question to the database."""
+    with own_database():
+        prepare()
+        from benchmarks.desk_queue import copy_of_database, make_desk, use
+        from benchmarks.sent_rows import add_entries, fill
+
+        _, connection, mailboxes = make_desk()
+        fill(connection, mailboxes, number=MESSAGES, people=1000, domains=200)
+        actor, list_id = set_up(connection)
+        add_entries(list_id, first=1, last=FEW)
+        with copy_of_database() as few_name:
+            add_entries(list_id, first=FEW + 1, last=MANY)
+            from django.db import connection as database
+
+            names = {FEW: few_name, MANY: str(database.settings_dict["NAME"])}
+            times: dict[int, list[float]] = {FEW: [], MANY: []}
+            for _ in range(ROUNDS):
+                for number, name in names.items():
+                    use(name)
+                    times[number] += rulings(actor)
+    few, many = (statistics.quantiles(times[number], n=100)[98] for number in (FEW, MANY))
+    return Result(
+        question=__doc__ or "",
+        figures=(
+            Figure(f"{MANY:,} entries, 99th percentile", many * 1000, "ms"),
+            Figure(f"{MANY:,} entries, median", statistics.median(times[MANY]) * 1000, "ms"),
+            Figure(f"{FEW} entries, median", statistics.median(times[FEW]) * 1000, "ms"),
+        ),
+        control=Figure(f"{FEW} entries, 99th percentile", few * 1000, "ms"),
+        ratio=many / few,
+        goal=GOAL,
+        runs=ROUNDS * A_ROUND,
+        at_most=True,
+    )
+
+
+def set_up(connection: int) -> tuple[Any, int]:
+    """Hold the messages, and make a list that is in force; return a reviewer and the list's key."""
+    from approvals.models import Message
+    from people.actors import Actor, Role, Scope
+    from policy.models import Allowlist
+
+    Message.objects.update(state="held")
+    made = Allowlist.objects.create(connection_id=connection, kind="restriction", mode="enforce", version=1)
+    return Actor(kind="person", id="1", label="Ana", surface="web", scopes=(Scope(Role.REVIEWER),)), made.pk
+
+
+def rulings(actor: Any) -> list[float]:
+    """Rule on some messages, and return how long each took; the first few, which open the connection, are left out."""
+    from django.utils import timezone
+
+    from approvals.models import Message
+    from approvals.ruling import ruling_for
+
+    messages = list(Message.objects.with_content().select_related("connection").order_by("pk"))
+    now, taken = timezone.now(), []
+    for number, message in enumerate(random.choices(messages, k=A_ROUND + 10)):
+        began = time.perf_counter()
+        ruling_for(message, actor=actor, now=now)
+        if number >= 10:
+            taken.append(time.perf_counter() - began)
+    return taken
