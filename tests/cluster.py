@@ -1,12 +1,14 @@
 """The pytest plugin that gives each test process a PostgreSQL and a Redis of its own, in a temporary folder.
 
 One cluster a process, because the ledger's horizon counts the transactions of all databases of a cluster. It must be
-loaded with `-p tests.cluster`: pytest-django reads the settings before any conftest is looked at.
+loaded with `-p tests.cluster`: pytest-django reads the settings before any conftest is looked at. The servers
+themselves start when the tests have been collected, each from a copy of one prepared folder.
 """
 
 import contextlib
 import gc
 import os
+import tempfile
 from collections.abc import Generator
 from pathlib import Path
 
@@ -14,25 +16,39 @@ import pytest
 
 from dashboard.launch import environment, keys
 from dashboard.launch.postgres import OWNER
-from dashboard.launch.servers import Servers, fleeting_servers
+from dashboard.launch.servers import Servers
+from tests.prepared import preparing
 
-pytest_plugins = ("tests.stack", "tests.fault_table")
+pytest_plugins = ("tests.stack", "tests.fault_table", "tests.permission_table")
 
 _open_servers = contextlib.ExitStack()
+_servers: Servers | None = None
 
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, None, None]:
     # A wrapper comes before pytest-django's hook of the same name, which already needs the settings.
-    servers = _open_servers.enter_context(fleeting_servers()) if _runs_tests(early_config) else None
+    global _servers
+    if not _only_lists(early_config):
+        preparing.begin()
+    if _runs_tests(early_config):
+        folder = tempfile.TemporaryDirectory(prefix="countersign-", ignore_cleanup_errors=True)
+        _servers = Servers(data=Path(_open_servers.enter_context(folder)), durable=False)
     for name in environment.OURS & os.environ.keys():
         del os.environ[name]
-    os.environ.update(_variables(servers))
+    os.environ.update(_variables(_servers))
     yield
 
 
-def pytest_collection_finish() -> None:
-    """Leave what lasts as long as the run out of every later search for garbage: that took a seventh of the time."""
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Start the servers, where there is a test to run.
+
+    What lasts as long as the run is left out of every later search for garbage: that took a seventh of the time.
+    """
+    if _servers is not None and _servers.postgres is not None and session.items:
+        preparing.copy_to(_servers.postgres.data)
+        _open_servers.callback(_servers.stop)
+        _servers.start()
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 100)
@@ -42,12 +58,15 @@ def pytest_unconfigure() -> None:
     _open_servers.close()
 
 
+def _only_lists(config: pytest.Config) -> bool:
+    options = config.known_args_namespace
+    return bool(getattr(options, "collectonly", False) or getattr(options, "help", False))
+
+
 def _runs_tests(config: pytest.Config) -> bool:
     """Neither the process that only hands out tests to others, nor one that only lists them, needs servers."""
-    options = config.known_args_namespace
-    if getattr(options, "collectonly", False) or getattr(options, "help", False):
-        return False
-    return "PYTEST_XDIST_WORKER" in os.environ or not getattr(options, "numprocesses", None)
+    hands_out = "PYTEST_XDIST_WORKER" not in os.environ and getattr(config.known_args_namespace, "numprocesses", None)
+    return not hands_out and not _only_lists(config)
 
 
 def _variables(servers: Servers | None) -> dict[str, str]:

@@ -7,7 +7,9 @@ import uuid
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default as modern
+from html import unescape
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import psycopg
 import requests
@@ -15,6 +17,8 @@ import requests
 from upstream.signatures import HEADER, sign
 
 TIMEOUT = 10
+# Where the desk asks once more who somebody is.
+AGAIN = "/accounts/reauthenticate/"
 
 
 def some_words() -> str:
@@ -26,7 +30,7 @@ class Browser:
     """Somebody signed in to the desk with a plain HTTP client, without scripts."""
 
     def __init__(self, base_url: str, email: str, password: str) -> None:
-        self.base_url = base_url
+        self.base_url, self._password = base_url, password
         self.session = requests.Session()
         self.session.trust_env = False
         page = self.get("/accounts/login/")
@@ -41,7 +45,24 @@ class Browser:
         token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page.text)
         assert token, f"{path}: the page has no form token"
         data = {"csrfmiddlewaretoken": token[1], **fields}
-        return self.session.post(self.base_url + path, data=data, timeout=TIMEOUT, allow_redirects=False)
+        answer = self.session.post(self.base_url + path, data=data, timeout=TIMEOUT, allow_redirects=False)
+        return self._confirmed(answer) if answer.headers.get("Location", "").startswith(AGAIN) else answer
+
+    def _confirmed(self, asked: requests.Response) -> requests.Response:
+        """Type the password where it is asked for once more, and go on with what was posted: a run may be long."""
+        wanted = parse_qs(urlsplit(asked.headers["Location"]).query)["next"][0]
+        page = self.get(asked.headers["Location"])
+        answer = self.post(AGAIN, page, password=self._password, next=wanted)
+        assert answer.headers["Location"] == wanted, f"the confirmation answered {answer.status_code}"
+        page = self.get(wanted)
+        action = re.search(r'<form method="post" action="([^"]+)" data-go-on', page.text)
+        if not action:
+            return page
+        token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', page.text)
+        kept = re.findall(r'<textarea name="([^"]*)" hidden>\n(.*?)</textarea>', page.text, re.DOTALL)
+        data = [("csrfmiddlewaretoken", token[1] if token else ""), *((name, unescape(text)) for name, text in kept)]
+        url = self.base_url + unescape(action[1])
+        return self.session.post(url, data=data, timeout=TIMEOUT, allow_redirects=False)
 
     def queue(self, tab: str = "waiting") -> list[dict[str, Any]]:
         """The messages of a tab, on all its pages, from its twin for scripts."""

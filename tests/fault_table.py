@@ -55,6 +55,7 @@ NAMES = {
     36: "Two beats, no beat, a beat that slept",
     37: "A host's clock jumps",
     47: "The live stream is lost, held up, or slept through",
+    50: "A session or a role is taken while a decision waits to leave",
 }
 _HEAD = """# What was broken on purpose
 

@@ -20,6 +20,7 @@ from dashboard.launch import environment, keys, logs
 from dashboard.launch.paths import ROOT
 from dashboard.launch.pdeathsig import die_with_parent
 from dashboard.launch.ports import pick_free_ports
+from tests.prepared import preparing
 
 T = TypeVar("T")
 
@@ -50,8 +51,10 @@ def wait_for(function: Callable[[], T], timeout: float, what: str, *, report: Ca
 class Stack:
     """One `./run` and its data folder; it can be stopped, killed and started again."""
 
-    def __init__(self, folder: Path, *arguments: str, **variables: str) -> None:
+    def __init__(self, folder: Path, *arguments: str, prepared: bool = True, **variables: str) -> None:
+        """Unless it is to be a first start from nothing, its database is a copy of the prepared one."""
         self._arguments = arguments
+        self._is_prepared = prepared and "DATABASE_URL" not in variables
         # What starts ./run in its place, such as `unshare`; it must end by becoming it.
         self.before: list[str] = []
         self.data = folder / "data"
@@ -68,6 +71,11 @@ class Stack:
     def start(self) -> "Stack":
         """Returns when the product says that it is ready."""
         parent = os.getpid()
+        if self._is_prepared and not self.data.exists():
+            self.data.mkdir(mode=0o700, parents=True)
+            preparing.copy_to(self.data / "postgres")
+            # As a run before this one would have left it.
+            (self.data / "run.lock").touch(mode=0o600)
         with self.output.open("wb") as output:
             self.launcher = subprocess.Popen(
                 [*self.before, str(ROOT / "run"), *self._arguments],

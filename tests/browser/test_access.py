@@ -18,8 +18,20 @@ NO_PAGES = {
     *("healthz", "readyz", "metrics", "live", "live-reach", "csp-report", "multimail-webhook"),
     *("pulse", "stop-banner", "message-body", "message-letter", "file-view", "file-download", "unread-parts", "beside"),
     *("presence", "message-files", "decided", "by-upstream-id", "account_logout"),
+    # Steps on the way in: tests of their own look at them.
+    *("mfa_login_webauthn", "mfa_authenticate", "oidc-login", "oidc-callback", "second-factor"),
+    *("mfa_reauthenticate", "mfa_reauthenticate_webauthn"),
+    # An admin's pages of people, and where one-time links lead: test_people_seen.py looks at them.
+    *("people", "person", "invite", "join", "link-discord"),
+    # An admin's pages of the account at MultiMail: test_accounts_seen.py looks at them.
+    *("add-mailbox", "mailbox", "loosen-mailbox", "delete-mailbox", "api-keys", "add-api-key", "api-key"),
+    *("revoke-api-key", "hooks", "add-hook", "hook", "delete-hook"),
+    # An admin's pages of a connection, and what a list was: test_connections_seen.py and test_allowlists_seen.py.
+    *("connection", "add-connection", "remove-connection", "allow-entry"),
+    # An admin's pages of the first run: test_first_run_seen.py looks at them.
+    *("setup", "add-destination", "destination"),
     # Shown in answer to a press: a test of its own looks at it.
-    *("bulk", "bulk-done"),
+    *("bulk", "bulk-done", "account_go_on"),
 }
 SCHEMES = ("light", "dark")
 
@@ -55,7 +67,13 @@ def visit(open_page, signed_in, address):
     return visit
 
 
-@pytest.mark.parametrize("name", KINDS)
+# The rest with --all.
+SEEN_EACH_TIME = {"queue", "message", "home", "sign-in"}
+
+
+@pytest.mark.parametrize(
+    "name", [one if one in SEEN_EACH_TIME else pytest.param(one, marks=pytest.mark.slow) for one in KINDS]
+)
 def test_security_line_65_page_of_each_kind_passes_axe_and_fits_320_pixels(visit, name):
     page = visit(name, width=320, height=700, color_scheme=SCHEMES[KINDS.index(name) % 2])
     assert too_wide(page) == []
@@ -129,6 +147,7 @@ def test_every_address_that_answers_a_page_is_looked_at():
         if name in NO_PAGES or _takes_posts_only(name):
             continue
         plain = pattern.replace("<uuid:public_id>", "x").replace("<slug:rule>", "first_contact").strip("/")
+        plain = plain.replace("<slug:scope>", "all").replace("<slug:kind>", "restriction")
         if plain not in {path.replace("{id}", "x") for path in spelled}:
             left.add(f"{name} ({plain})")
     assert left == set()
@@ -167,7 +186,7 @@ def test_security_line_65_zoomed_message_can_be_read_and_decided(visit, width, h
     page.get_by_role("tab", name="Text").or_(page.locator(".sheet .tab").nth(1)).first.click(trial=True, timeout=3000)
 
 
-@pytest.mark.parametrize(("width", "presses"), [(1440, 45), (390, 45)])
+@pytest.mark.parametrize(("width", "presses"), [pytest.param(1440, 45, marks=pytest.mark.slow), (390, 45)])
 def test_security_line_64_focus_is_seen_and_nothing_covers_it(visit, width, presses):
     page = visit("message held", width=width, height=844)
     assert list(lost_focus(page, presses=presses)) == []

@@ -91,6 +91,11 @@ def test_fifty_obvious_ones_take_at_most_four_actions(desk, batch, rows):
     assert set(states_of(rows, ids)) == {"undone"}
 
 
+def ready(page):
+    """Wait until the page that a press led to listens to keys; one that was gone to by its address does so at once."""
+    page.locator("#keys[data-ready]").wait_for(state="attached")
+
+
 def test_batch_is_chosen_read_and_rejected_by_keys_alone(desk, batch, rows, product):
     address, ids = batch(4)
     desk.goto(address)
@@ -99,6 +104,7 @@ def test_batch_is_chosen_read_and_rejected_by_keys_alone(desk, batch, rows, prod
     expect(desk.locator("#bulk")).to_contain_text("3 selected")
     desk.keyboard.press("Shift+A")
     expect(desk.get_by_role("heading", name="3 messages together")).to_be_visible()
+    ready(desk)
     desk.keyboard.press("j")
     desk.keyboard.press("j")
     desk.keyboard.press("x")
@@ -151,7 +157,9 @@ def test_case_17_one_of_five_that_changed_is_named_and_its_words_are_kept(desk, 
     expect(desk.get_by_role("heading", name="5 messages together")).to_be_visible()
     query = "UPDATE approvals_revision r SET fingerprint = %s FROM approvals_message m WHERE r.id = m.revision_id"
     rows.execute(f"{query} AND m.upstream_id = %s", ["ab" * 32, ids[2]])
+    ready(desk)
     desk.keyboard.press("b")
+    expect(desk.locator("#send_back")).to_have_attribute("open", "")
     desk.keyboard.type("Name the order, please")
     desk.keyboard.press("Control+Enter")
     expect(desk.get_by_role("heading", name="Sent back: 4 of 5")).to_be_visible()
@@ -163,6 +171,23 @@ def test_case_17_one_of_five_that_changed_is_named_and_its_words_are_kept(desk, 
     desk.get_by_role("button", name="Look at it again").click()
     expect(desk.get_by_role("heading", name="1 message together")).to_be_visible()
     expect(desk.locator("#send_back-reason")).to_have_value("Name the order, please")
+
+
+def test_words_that_no_field_takes_decide_nothing(desk, batch, rows):
+    address, ids = batch(2)
+    desk.goto(address)
+    desk.get_by_label("Select all 2 on this page").check()
+    desk.keyboard.press("Shift+A")
+    heading = desk.get_by_role("heading", name="2 messages together")
+    expect(heading).to_be_visible()
+    ready(desk)
+    # As somebody types a reason for whom the key that leads to its field was lost. An empty one would approve at once.
+    desk.keyboard.type("Name all the dates, please")
+    expect(heading).to_be_visible()
+    assert states_of(rows, ids) == []
+    desk.wait_for_function("typed => performance.now() > typed + 500", arg=desk.evaluate("performance.now()"))
+    desk.keyboard.press("a")
+    expect(desk.get_by_role("heading", name="Approved: 2 of 2")).to_be_visible()
 
 
 @pytest.mark.slow

@@ -120,7 +120,7 @@ def test_last_message_leaves_the_empty_state_with_its_notice(desk, product, make
     assert on_screen(desk) == only["id"]
 
 
-@pytest.mark.parametrize("how", ["keys", "held", "clicks"])
+@pytest.mark.parametrize("how", ["keys", *(pytest.param(how, marks=pytest.mark.slow) for how in ("held", "clicks"))])
 def test_double_press_decides_one_message(desk, product, make, ana, how):
     first, second, _ = make(3)
     desk.goto(at(product, first))

@@ -76,6 +76,7 @@ def parts_unread(desk, number):
     expect(desk.locator("#unread")).to_contain_text(f"{number} part{'' if number == 1 else 's'} unread")
 
 
+@pytest.mark.slow
 def test_files_are_looked_at_harmlessly_and_counted(desk, product, with_files):
     desk.goto(f"{product.known['DASHBOARD_URL']}/queue/{with_files['id']}/")
     parts_unread(desk, 3)
@@ -96,6 +97,7 @@ def test_files_are_looked_at_harmlessly_and_counted(desk, product, with_files):
     assert desk.url.endswith(f"/queue/{with_files['id']}/")
 
 
+@pytest.mark.slow
 def test_file_is_kept_byte_for_byte_and_never_opened_by_the_browser(desk, product, with_files):
     desk.goto(f"{product.known['DASHBOARD_URL']}/queue/{with_files['id']}/")
     with desk.expect_download() as downloading:

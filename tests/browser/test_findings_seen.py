@@ -38,6 +38,7 @@ def jump(page, words):
     return page.locator("#findings").get_by_role("link", name=words)
 
 
+@pytest.mark.slow
 def test_jumps_lead_to_the_marks_in_the_letter_and_leave_no_steps_behind(desk, product, risky):
     open_message(desk, product, risky)
     before = desk.evaluate("history.length")

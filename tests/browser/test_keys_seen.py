@@ -42,7 +42,7 @@ PLACES = {
 }
 
 
-@pytest.mark.parametrize("place", sorted(PLACES))
+@pytest.mark.parametrize("place", ["a reason", pytest.param("a search field", marks=pytest.mark.slow)])
 def test_case_26_keys_do_nothing_in_a_field(desk, product, ana, row, place):
     open_row(desk, product, row)
     if place == "a reason":
@@ -167,6 +167,7 @@ def test_security_line_63_without_an_undo_window_the_second_press_decides(desk, 
         product.set_undo_window("5 seconds")
 
 
+@pytest.mark.slow
 def test_security_line_63_keys_are_moved_and_switched_off_for_a_person(desk, product, ana, row, own_keys):
     desk.watch.expected += ["422"]
     open_row(desk, product, row)
@@ -198,6 +199,7 @@ def test_security_line_63_keys_are_moved_and_switched_off_for_a_person(desk, pro
     expect(desk.locator("#decided")).to_contain_text("Approved.")
 
 
+@pytest.mark.slow
 def test_security_line_64_decision_is_announced_and_takes_the_focus(desk, product, ana, row):
     following = product.held(ana, product.send(**{"from": product.known["MAILBOX2_ADDRESS"]})[0])
     open_row(desk, product, row)

@@ -42,6 +42,7 @@ def is_narrow_enough(page):
     return page.evaluate("document.scrollingElement.scrollWidth - document.scrollingElement.clientWidth") <= 0
 
 
+@pytest.mark.slow
 def test_search_is_typed_sent_shown_as_fields_and_taken_off_again(queue, product, ana):
     name, other = word(), word()
     send(product, ana, name, to=f"{name}@contoso.example")
@@ -93,6 +94,7 @@ def test_flood_stands_in_one_row_and_opens_into_its_letters(queue, product, ana)
     expect(page.locator("#list .item")).to_have_count(6)
 
 
+@pytest.mark.slow
 def test_back_returns_to_the_row_with_its_focus_and_its_scroll(queue, product, ana):
     # Far enough down that the list had to be scrolled.
     name = word()

@@ -104,7 +104,7 @@ def look_at(page, letters, kind, names):
     return [*found, *(f"went to {url}" for url in went)]
 
 
-@pytest.mark.parametrize("kind", ["safe", "open"])
+@pytest.mark.parametrize("kind", [pytest.param("safe", marks=pytest.mark.slow), "open"])
 def test_security_line_27_and_case_8_no_mail_of_the_corpus_loads_moves_asks_or_fails_anything(watched, letters, kind):
     # "open": without the policy and the sandbox, what the sanitiser lets through acts and loads no more than with them.
     wrong = {names[0]: found for names in PAGES if (found := look_at(watched, letters, kind, names))}

@@ -79,6 +79,7 @@ def test_message_that_takes_no_decision_leads_somewhere(open_page, signed_in, sh
     expect(page.locator("#decide form.approve")).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_empty_desk_of_a_newcomer_says_what_to_do_next_in_every_tab(open_page, shown, product, base):
     page = open_page()
     page.goto(base + "/queue/")

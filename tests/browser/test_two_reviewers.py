@@ -57,6 +57,7 @@ def open_message(page: Page, message: str) -> None:
     expect(page.locator(f'#message[data-message="{message}"]')).to_be_visible()
 
 
+@pytest.mark.slow
 def test_reading_is_seen_on_row_and_bar_and_over_when_left(two, message):
     ana, ben = two
     open_message(ana, message)
@@ -110,6 +111,7 @@ def test_claim_is_seen_at_once_and_taken_over_by_a_named_button(two, message):
     expect(row(ana, message)).not_to_contain_text("has it")
 
 
+@pytest.mark.slow
 def test_message_fetched_ahead_shows_who_has_taken_it_since(two, message, product, ana):
     first, other = two
     product.held(ana, send(product))
@@ -155,6 +157,7 @@ def test_case_1_two_who_approve_at_once_have_one_winner_and_the_other_sees_who(t
     assert re.search(rf"{winner} approved this message first, at \d\d:\d\d:\d\d UTC", lost)
 
 
+@pytest.mark.slow
 def test_question_reaches_the_other_and_keeps_what_is_being_typed(two, message):
     ana, ben = two
     for page in two:

@@ -18,6 +18,7 @@ import requests
 from celery import Celery
 from redis import Redis
 
+from dashboard.launch.ports import pick_free_ports
 from tests.desk import Browser
 from tests.faults.proxy import Proxy
 from tests.faults.records import Held, Records
@@ -34,6 +35,8 @@ class DeskRig(Records):
     def __init__(self, stack: Stack, upstream: Proxy, hooks: Proxy) -> None:
         super().__init__(stack)
         self.upstream, self.hooks = upstream, hooks
+        # An https address that the desk may call and where nobody listens.
+        self.secured = ""
         self.mine: list[Held] = []
         self.decided_elsewhere: set[str] = set()
         # The ledger's last entry that was checked.
@@ -253,9 +256,11 @@ def desk_rig(
     The second mailbox keeps its five seconds to undo. `running` starts it in another way than others are.
     """
     upstream, hooks = Proxy(), Proxy()
-    allow = f"{upstream.url},{hooks.url}"
+    secured = f"https://127.0.0.1:{pick_free_ports(1)[0]}"
+    allow = f"{upstream.url},{hooks.url},{secured},http://no-such-host.invalid"
     with running(tmp_path_factory, **{"OUTGOING_ALLOW": allow, **variables}) as stack:
         rig = DeskRig(stack, upstream, hooks)
+        rig.secured = secured
         upstream.serve(rig.known["GATEWAY_URL"])
         hooks.serve(rig.known["DASHBOARD_URL"])
         rig.stand_between()

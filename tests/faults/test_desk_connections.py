@@ -5,6 +5,7 @@ import datetime
 import socket
 import ssl
 import threading
+from urllib.parse import urlsplit
 
 import pytest
 from cryptography import x509
@@ -45,9 +46,10 @@ def bad_certificate(desk):
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(_certificate(desk.stack.data.parent))
     written: list[bytes] = []
-    with socket.create_server(("127.0.0.1", 0)) as server:
+    # An address that the desk may call: it is the certificate alone that it refuses.
+    with socket.create_server(("127.0.0.1", urlsplit(desk.secured).port)) as server:
         threading.Thread(target=_shake_hands, args=[server, context, written], daemon=True).start()
-        with led_to(desk, f"https://127.0.0.1:{server.getsockname()[1]}"):
+        with led_to(desk, desk.secured):
             yield
         server.shutdown(socket.SHUT_RDWR)
     assert not any(written), "something was written to whom nobody vouches for"

@@ -10,7 +10,8 @@ from tests.faults.proxy import DECIDE, READ, WEBHOOK
 
 pytestmark = pytest.mark.xdist_group("desk-faults")
 
-STREAM = 6
+# Long enough that some of each kind are still to come when the switch is pulled, on a busy machine too.
+STREAM = 14
 SPACING = 0.25
 
 

@@ -97,6 +97,11 @@ def test_webhooks_in_any_order_end_in_the_same_mirror(desk, order):
     assert desk.ana.find(upstream_id) is None
 
 
+def acts(desk, held):
+    """What the ledger tells of a message, but for alerts, which another worker delivers in its own time."""
+    return [entry["action"] for entry in desk.entries(held) if not entry["action"].startswith("alert.")]
+
+
 @pytest.mark.fault(
     20,
     injected="A signed webhook of a day ago comes only now, and those of a decided message are replayed to the byte.",
@@ -109,10 +114,10 @@ def test_webhook_of_yesterday_and_replays_reopen_nothing(desk):
     desk.wait_for_message(held, "rejected")
     desk.wait(lambda: len(rows(desk, held.upstream_id)) == 2, "both webhooks")
     desk.wait_for_idle()
-    told, written = cards_told(desk, held), len(desk.entries(held))
+    told, written = cards_told(desk, held), acts(desk, held)
     for request in events(desk, held.upstream_id):
         assert deliver(desk, request).status_code == 200
-    assert (len(rows(desk, held.upstream_id)), len(desk.entries(held))) == (2, written)
+    assert (len(rows(desk, held.upstream_id)), acts(desk, held)) == (2, written)
     late = json.loads(events(desk, held.upstream_id)[0].body)
     yesterday = datetime.datetime.now(datetime.UTC) - datetime.timedelta(days=1)
     late |= {"event_id": f"evt_{uuid.uuid4().hex}", "timestamp": yesterday.isoformat()}

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from approvals.sync import asking
+from tests.integration.gateway_served import ServedAccount, make_account, served_gateway
 from tests.standin import multimail
 
 
@@ -25,3 +26,10 @@ def upstream(_multimail):
     """A stand-in for MultiMail that holds and knows nothing yet."""
     _multimail.forget()
     return _multimail
+
+
+@pytest.fixture
+def account(db) -> ServedAccount:
+    """An account of the real gateway, called over HTTP, and the desk's connection to it."""
+    with served_gateway() as gateway:
+        yield make_account(gateway)

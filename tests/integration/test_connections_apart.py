@@ -16,6 +16,7 @@ from approvals.decide import give_verdict
 from approvals.models import Connection, Decision, Message
 from approvals.sync.rooms import Rooms
 from tests.factories import NOW, make_connection, make_message, make_person, pending_row
+from tests.serving import named
 from tests.standin import multimail
 
 THREADS = 8
@@ -88,7 +89,7 @@ def pool(monkeypatch):
 @pytest.mark.django_db(transaction=True)
 def test_connection_that_never_answers_leaves_the_other_its_threads(pool):
     silent = Silent()
-    with multimail() as upstream:
+    with multimail() as upstream, named(silent.url):
         try:
             slow = make_connection("slow", api_url=silent.url)
             well = make_connection("well", api_url=upstream.url)

@@ -5,7 +5,9 @@ from datetime import timedelta
 import pytest
 from django.core.management import call_command
 from django.db.models.functions import Now
+from django.utils import timezone
 
+from approvals.connecting.removing import remove_connection
 from approvals.models import Connection, Mailbox
 from common.credentials import read_credentials, update_credentials
 from people.models import Grant, Person
@@ -64,3 +66,11 @@ def test_connection_that_a_refused_key_has_paused_is_read_at_once_after_a_restar
     assert not Connection.objects.to_probe().exists()
     prepare(credentials)
     assert Connection.objects.to_probe().exists()
+
+
+def test_connection_that_somebody_removed_gets_no_keys_again(credentials, admin):
+    prepare(credentials)
+    found, actor = Connection.objects.get(), admin.actor(surface="web")
+    remove_connection(connection=found, typed_name=found.name, actor=actor, now=timezone.now())
+    prepare(credentials)
+    assert (Connection.objects.get().oversight_key, Connection.objects.at_work().count()) == ("", 0)

@@ -1,35 +1,54 @@
 """Every address of the desk: who may open it, and what every answer carries (fault-matrix, lines 51 to 53)."""
 
 import re
+from datetime import timedelta
 from urllib.parse import quote, urlencode
 
 import pytest
 from django.test import Client
 from django.urls import get_resolver, reverse
+from django.utils import timezone
 
-from approvals.models import Revision, SavedView
-from people.models import Person
-from policy.models import KillSwitch
+from alerts.addresses import LIKE
+from alerts.models import Destination
+from approvals.models import GateRefusal, Revision, SavedView
+from people.models import Invitation, Person
+from policy.models import AllowEntry, Allowlist, GateList, KillSwitch
 from tests.factories import make_connection, make_message, make_person
 
 pytestmark = pytest.mark.django_db
 
 PUBLIC = {
     *("healthz", "readyz", "metrics", "live", "live-reach", "csp-report"),
-    *("account_login", "account_logout", "multimail-webhook"),
+    *("mfa_login_webauthn", "mfa_authenticate", "oidc-login", "oidc-callback"),
+    *("account_login", "account_logout", "multimail-webhook", "join"),
 }
+# Steps of signing in, opened by who has not begun.
+LEADS_TO_SIGN_IN = {"account_logout", "mfa_login_webauthn", "mfa_authenticate"}
 POST_ONLY = {
-    *("verdict", "undo", "withdraw", "send-again", "settle", "look", "message-opened", "text-first"),
+    *("verdict", "undo", "withdraw", "send-again", "settle", "look", "allow-address", "message-opened", "text-first"),
     *("part-opened", "bulk-decide", "bulk-undo"),
     *("claim", "release-claim", "snooze", "end-snooze", "presence", "comment"),
     *("look-again", "carry-out", "replay-event", "compare-event", "dismiss-event", "read-connection"),
     *("pull-switch", "release-switch", "hold-all", "weigh-rule"),
+    *("factor-name", "factor-remove", "recovery-codes", "set-second-factor", "take-factors-off"),
+    *("own-name", "own-time-zone", "end-session", "end-other-sessions", "unlink-discord", "invite-anew"),
+    *("withdraw-invitation", "add-role", "remove-role", "deactivate-person", "reactivate-person", "password-link"),
+    *("remove-discord",),
+    *("test-destination", "switch-on-destination", "remove-destination", "setup-away"),
+    *("rename-connection", "pause-connection", "resume-connection", "check-connection", "connection-key"),
+    *("register-own-hook", "test-own-hook", "rotate-own-hook", "take-secret", "end-old-secret"),
+    *("mailbox-windows", "mailbox-settings", "mailbox-mode", "change-api-key", "api-key-owner"),
+    *("test-hook", "rotate-hook", "replay-delivery"),
+    *("preview-allowlist", "save-allowlist", "preview-import", "export-allowlist", "allow-refused", "push-list"),
     *("csp-report", "account_logout", "multimail-webhook", "save-view", "delete-view"),
 }
 
 
 # Documents of their own in a frame of a page.
 FRAMED = {"message-body", "message-letter", "file-view"}
+# Questions without the desk around them.
+BARE = {"account_reauthenticate", "account_go_on", "mfa_reauthenticate", "mfa_reauthenticate_webauthn"}
 
 
 def patterns(resolver=None):
@@ -48,7 +67,9 @@ LOADS = r"""<(?:script|link|img|iframe|use|source|video)\b[^>]*?(?:src|href)=["'
 PATHS = {pattern.name: str(pattern.pattern) for pattern in patterns()}
 # The rules are published: they are the same for everybody.
 OF_THE_PRODUCT = {"rule", "weigh-rule"}
-ABOUT_ROWS = [name for name in NAMES if "<" in PATHS[name] and name not in OF_THE_PRODUCT]
+# Where alerts go concerns everybody: all see it, and an admin of everything changes it.
+OF_THE_DESK = {"destination", "test-destination", "switch-on-destination", "remove-destination"}
+ABOUT_ROWS = [name for name in NAMES if "<" in PATHS[name] and name not in OF_THE_PRODUCT | OF_THE_DESK]
 
 
 def address(name, message):
@@ -58,11 +79,28 @@ def address(name, message):
         "upstream_id": message.upstream_id,
         "webhook_id": message.connection.webhook_id,
         "connection_id": message.connection_id,
+        "destination_id": destination().pk if "destination_id" in PATHS[name] else None,
+        "mailbox_id": message.mailbox_id,
+        "key_id": "01KEY",
+        "hook_id": "01HOOK",
+        "delivery_id": "1",
         "rule": "first_contact",
         "event_id": message.connection.webhookevent_set.latest("pk").pk,
         "place": 1,
+        "slot": "read",
+        # Of nobody.
+        "session_id": 4_000_000,
+        "factor_id": 4_000_000,
+        "person_id": colleague().pk if "person_id" in PATHS[name] else None,
+        "invitation_id": invitation().pk if "invitation_id" in PATHS[name] else None,
+        "token": "n" * 43,
         "view_id": view_of_somebody().pk if "view_id" in PATHS[name] else None,
         "switch_id": switch_of(message.connection).pk if "switch_id" in PATHS[name] else None,
+        "scope": f"mailbox-{message.mailbox_id}",
+        "kind": "restriction",
+        "entry_id": entry_of(message.mailbox).pk if "entry_id" in PATHS[name] else None,
+        "refusal_id": refusal_of(message.mailbox).pk if "refusal_id" in PATHS[name] else None,
+        "gate_id": gate_of(message.mailbox).pk if "gate_id" in PATHS[name] else None,
     }
     return reverse(name, kwargs={key: rows[key] for key in re.findall(r"<\w+:(\w+)>", PATHS[name])})
 
@@ -71,6 +109,37 @@ def view_of_somebody():
     owner = Person.objects.filter(email="owner@yourteam.example").first()
     owner = owner or make_person("owner@yourteam.example", "Olga")
     return SavedView.objects.get_or_create(person=owner, name="Theirs", defaults={"query": "tab=mine"})[0]
+
+
+def colleague():
+    found = Person.objects.filter(email="colleague@yourteam.example").first()
+    return found or make_person("colleague@yourteam.example", "Not for everybody")
+
+
+def invitation():
+    gives = [{"role": "reviewer", "connection": None, "mailbox": None}]
+    until = timezone.now() + timedelta(days=7)
+    of = {"email": "not-for-everybody@yourteam.example", "grants": gives, "expires_at": until}
+    return Invitation.objects.get_or_create(token_hash="n" * 64, defaults=of)[0]
+
+
+def destination():
+    return Destination.objects.get_or_create(name="#approvals", defaults={"url": LIKE})[0]
+
+
+def entry_of(mailbox):
+    own, _ = Allowlist.objects.get_or_create(mailbox=mailbox, kind="restriction", defaults={"version": 1})
+    return AllowEntry.objects.get_or_create(allowlist=own, pattern="not-for-everybody.example")[0]
+
+
+def refusal_of(mailbox):
+    fields = {"refused": ["dana@x.example"], "recipients": ["dana@x.example"], "refused_at": timezone.now()}
+    of = {"connection": mailbox.connection, "mailbox": mailbox}
+    return GateRefusal.objects.get_or_create(**of, upstream_id="01REFUSAL", defaults=fields)[0]
+
+
+def gate_of(mailbox):
+    return GateList.objects.get_or_create(mailbox=mailbox, kind="restriction")[0]
 
 
 def switch_of(connection):
@@ -95,14 +164,14 @@ def test_signed_out_leads_to_sign_in(client, connection, name):
     answer = call(client, name, message)
     check_headers(answer)
     if name in PUBLIC:
-        assert "/accounts/login/" not in answer.get("Location", "") or name == "account_logout"
+        assert "/accounts/login/" not in answer.get("Location", "") or name in LEADS_TO_SIGN_IN
     else:
         assert answer.status_code == 302
         assert answer["Location"].startswith("/accounts/login/?next=")
 
 
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in PUBLIC])
-def test_message_outside_ones_mailboxes_does_not_exist(signed_in, connection, name):
+def test_security_line_49_message_outside_ones_mailboxes_does_not_exist(signed_in, connection, name):
     message = make_message(connection, subject="Not for everybody")
     stranger = make_person("x@yourteam.example", "X", "reviewer", connection=make_connection("other"))
     # As a page and as a fragment of one. Signed in for each: there are addresses that end the session.
@@ -116,9 +185,12 @@ def test_message_outside_ones_mailboxes_does_not_exist(signed_in, connection, na
 # Everything that an address of the desk can ask for, and the addresses that ask for something.
 ASKED = (
     *("q", "to", "from", "by", "rule", "risk", "mailbox", "has", "started", "thread", "run", "alike", "tab", "order"),
-    *("group", "after", "before", "action", "since", "decided", "view", "page", "open", "of", "mark", "next"),
+    *("group", "after", "before", "action", "since", "decided", "view", "page", "open", "of", "mark", "next", "show"),
 )
-ASKING = ("queue", "message", "message-letter", "history", "audit", "rule", "pulse", "bulk-done", "account_login")
+ASKING = (
+    *("queue", "message", "message-letter", "history", "audit", "rule", "pulse", "bulk-done", "account_login"),
+    *("allowlists", "allowlist", "allowlist-history", "refusals"),
+)
 BY_ID = ("queue/{}/", "queue/{}/files/1/", "audit/trace/{}/", "approvals/{}/", "rules/findings/{}/")
 NONSENSE = (
     *("x", "-1", "1-1-1", "9" * 30, "2026-99-99T25:61", "a\0b", "\ud800", "' OR 1=1--", "99999999999999999999-1"),
@@ -153,11 +225,12 @@ def test_every_answer_carries_the_browsers_rules_and_names_no_asset_from_elsewhe
     message = make_message(connection, markdown="Look: ![x](https://tracker.example/o.gif) <img src=//t.example/i>")
     answer = call(signed_in(reviewer), name, message)
     check_headers(answer, is_frame=name == "message-body")
-    loads = re.findall(LOADS, answer.content.decode())
+    page = answer.getvalue()
+    loads = re.findall(LOADS, page.decode())
     assert all(load.startswith(("/static/", "/queue/", "data:", "#")) for load in loads), loads
-    if answer.status_code == 200 and b"<html" in answer.content and name not in FRAMED | PUBLIC:
+    if answer.status_code == 200 and b"<html" in page and name not in FRAMED | BARE | PUBLIC:
         # As of when the queue is complete, and what the kill switch stops.
-        assert (answer.content.count(b'id="fresh"'), answer.content.count(b'id="stopped"')) == (1, 1)
+        assert (page.count(b'id="fresh"'), page.count(b'id="stopped"')) == (1, 1)
 
 
 @pytest.mark.parametrize("path", ["/nothing/", "/static/css/nothing.css", "/queue/not-a-uuid/", "/%00/"])
@@ -181,7 +254,7 @@ WRONG = {
 def test_error_page_says_what_is_wrong_and_leads_on(connection, reviewer, status):
     message = make_message(connection)
     client = Client(enforce_csrf_checks=True, raise_request_exception=False)
-    client.force_login(reviewer, backend="allauth.account.auth_backends.AuthenticationBackend")
+    client.force_login(reviewer, backend="people.backend.PersonBackend")
     if status == 500:
         Revision.objects.filter(pk=message.revision_id).update(content=[])
     title, ask = WRONG[status]

@@ -202,7 +202,7 @@ def test_verdict_needs_the_form_token(reviewer, message):
     from django.test import Client
 
     client = Client(enforce_csrf_checks=True)
-    client.force_login(reviewer, backend="allauth.account.auth_backends.AuthenticationBackend")
+    client.force_login(reviewer, backend="people.backend.PersonBackend")
     answer = press(client, message)
     assert answer.status_code == 403
     assert b"too old" in answer.content

@@ -74,8 +74,9 @@ def make_risky(message, level="high", **fields):
 def test_verdict_answers_with_the_next_message_under_a_notice(desk, three, outcome):
     answer = post(desk, three[0], outcome=outcome, reason="Because", headers=HTMX)
     assert (answer.status_code, shown(answer)) == (200, str(three[1].public_id))
-    word = {"approve": "Approved. Leaves in 5 s", "reject": "Rejected. Goes back in 5 s"}
-    assert notice(answer).startswith(word.get(outcome, "Sent back. Goes back in 5 s"))
+    word = {"approve": "Approved. Leaves", "reject": "Rejected. Goes back", "send_back": "Sent back. Goes back"}
+    # Of the five seconds some pass on a busy machine.
+    assert re.match(rf"{word[outcome]} in [345] s", notice(answer)), notice(answer)
     assert f'action="/queue/{three[0].public_id}/undo/"' in answer.content.decode()
 
 
@@ -136,7 +137,7 @@ def test_notice_tells_the_truth_of_later_and_only_to_who_decided(desk, three, se
     assert "Approved" not in desk.get(path, headers=HTMX).content.decode()
     Decision.objects.update(state="recorded")
     ben = Client()
-    ben.force_login(second_reviewer, backend="allauth.account.auth_backends.AuthenticationBackend")
+    ben.force_login(second_reviewer, backend="people.backend.PersonBackend")
     assert "Approved" not in ben.get(path, headers=HTMX).content.decode()
     assert "decided" not in ben.get(f"/queue/{three[1].public_id}/?decided={three[0].public_id}").content.decode()
     assert desk.get(path)["Location"] == f"/queue/{three[0].public_id}/"

@@ -8,8 +8,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from common.origins import is_public, origin_of
 from courier import guarded
-from courier.guarded import DeliveryError, is_public, origin_of, request
+from courier.guarded import DeliveryError, request
 
 
 class Handler(BaseHTTPRequestHandler):

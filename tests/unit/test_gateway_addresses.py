@@ -2,7 +2,7 @@
 
 import pytest
 
-from gateway.addresses import clean_address, clean_addresses
+from common.mail_addresses import clean_address, clean_addresses
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from gateway.addresses import clean_address
-from gateway.recipients import MAX_PATTERN, patterns_for, read_pattern
+from common.mail_addresses import clean_address
+from common.patterns import MAX_PATTERN, patterns_for, read_pattern
 
 LABELS = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True)
 DOMAINS = st.lists(LABELS, min_size=2, max_size=5).map(".".join)

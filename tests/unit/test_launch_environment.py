@@ -8,6 +8,9 @@ from dashboard.launch import environment, processes
 from dashboard.launch.errors import LaunchError
 from dashboard.launch.paths import ROOT
 
+# The desk and the gateway of one run.
+OWN = "http://127.0.0.1:8000,http://127.0.0.1:8001"
+
 
 def test_nothing_given_is_the_demo_on_the_usual_ports() -> None:
     asked = environment.read({})
@@ -16,7 +19,7 @@ def test_nothing_given_is_the_demo_on_the_usual_ports() -> None:
     assert asked.own_database
     assert asked.own_redis
     assert asked.variables["DEMO"] == "1"
-    assert asked.variables["OUTGOING_ALLOW"] == "http://127.0.0.1:8000,http://127.0.0.1:8003"
+    assert asked.variables["OUTGOING_ALLOW"] == f"{OWN},http://127.0.0.1:8003"
     assert asked.variables["EMAIL_URL"] == "smtp://127.0.0.1:8025"
     assert asked.variables["MULTIMAIL_API_URL"] == "http://127.0.0.1:8001"
 
@@ -26,18 +29,23 @@ def test_port_zero_is_replaced_by_a_free_one_everywhere() -> None:
     assert asked.ports["PORT"] == 23_001
     assert asked.variables["DISCORD_PORT"] == "23002"
     assert asked.variables["PUBLIC_URL"] == "http://127.0.0.1:23001"
-    assert asked.variables["OUTGOING_ALLOW"] == "http://127.0.0.1:23001,http://127.0.0.1:23002"
+    assert asked.variables["OUTGOING_ALLOW"] == ("http://127.0.0.1:23001,http://127.0.0.1:8001,http://127.0.0.1:23002")
 
 
 def test_demo_may_reach_what_is_named_and_still_itself() -> None:
     variables = environment.read({"OUTGOING_ALLOW": "http://127.0.0.1:9000"}).variables
-    assert variables["OUTGOING_ALLOW"] == "http://127.0.0.1:8000,http://127.0.0.1:8003,http://127.0.0.1:9000"
+    assert variables["OUTGOING_ALLOW"] == f"{OWN},http://127.0.0.1:8003,http://127.0.0.1:9000"
 
 
-def test_without_the_demo_nothing_private_may_be_reached() -> None:
+def test_without_the_demo_desk_and_gateway_reach_each_other_and_nothing_else_that_is_private() -> None:
     variables = environment.read({"DEMO": "0"}).variables
-    assert variables["OUTGOING_ALLOW"] == ""
+    assert variables["OUTGOING_ALLOW"] == OWN
     assert variables["EMAIL_URL"] == ""
+
+
+@pytest.mark.parametrize("product", ["dashboard", "gateway"])
+def test_half_of_the_product_reaches_nothing_that_is_private(product) -> None:
+    assert environment.read({"DEMO": "0"}, product=product).variables["OUTGOING_ALLOW"] == ""
 
 
 def test_public_url_is_an_allowed_host() -> None:
@@ -68,6 +76,23 @@ def test_launcher_and_demo_are_answered_whatever_hosts_are_allowed() -> None:
 def test_address_or_list_that_cannot_work_stops_the_start(name: str, value: str) -> None:
     with pytest.raises(LaunchError, match=name):
         environment.read({name: value})
+
+
+PROVIDER = {"OIDC_ISSUER": "https://login.example.com/acme", "OIDC_CLIENT_ID": "desk", "OIDC_CLIENT_SECRET": "s"}
+
+
+@pytest.mark.parametrize("without", ["OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET"])
+def test_provider_without_what_it_gave_stops_the_start(without: str) -> None:
+    with pytest.raises(LaunchError, match=without):
+        environment.read({name: value for name, value in PROVIDER.items() if name != without})
+
+
+def test_provider_is_asked_over_https_or_where_it_was_allowed() -> None:
+    assert environment.read(PROVIDER).outside["OIDC_ISSUER"] == PROVIDER["OIDC_ISSUER"]
+    plain = {**PROVIDER, "OIDC_ISSUER": "http://10.0.0.5:8080/acme"}
+    with pytest.raises(LaunchError, match=r"OUTGOING_ALLOW must name http://10\.0\.0\.5:8080"):
+        environment.read(plain)
+    environment.read({**plain, "OUTGOING_ALLOW": "http://10.0.0.5:8080"})
 
 
 @pytest.mark.parametrize("value", ["/live/", "https://desk.example.com/live/"])

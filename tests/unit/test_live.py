@@ -1,6 +1,8 @@
 """The live process: who is handed a hint, and what does not end it."""
 
+import asyncio
 import json
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -58,3 +60,81 @@ def test_what_changes_every_page_reaches_every_page(reach):
 
 def test_page_that_does_not_keep_up_misses_hints_and_lives():
     assert len(hand_out([(None, None)], *[hint()] * (live.MAX_WAITING + 5))) == live.MAX_WAITING
+
+
+def doubt(person, *told):
+    """Return whether the page of somebody else and Ana's page are to be looked up anew."""
+    theirs, hers = live.Page([], "8"), live.Page([(None, None)], "7")
+    live._pages.update({theirs, hers})
+    try:
+        for text in (*told, json.dumps({"kind": "reach", "person": person})):
+            live._hand_out(text)
+    finally:
+        live._pages.difference_update({theirs, hers})
+    return theirs.is_doubtful, hers.is_doubtful, hers.hints.qsize()
+
+
+def test_whose_sessions_ended_is_looked_up_anew_and_woken_for_it():
+    assert doubt("7") == (False, True, 1)
+    assert doubt("9") == (False, False, 0)
+
+
+def test_page_that_does_not_keep_up_is_looked_up_anew_too():
+    assert doubt("7", *[hint()] * live.MAX_WAITING)[:2] == (False, True)
+
+
+def feed(monkeypatch, page, answers):
+    """Return what a page is sent until it ends, when the desk gives these answers about its reader."""
+    sent = []
+
+    def ask(_):
+        answer = answers.pop(0)
+        if isinstance(answer, OSError):
+            raise answer
+        return answer
+
+    async def send(message):
+        sent.append(message["body"].decode())
+        if len(sent) > 5:
+            raise AssertionError(sent)
+
+    async def receive():
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(live, "_ask_reader", ask)
+    # In a thread of its own: browser tests leave a loop running in theirs.
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, asyncio.wait_for(live._feed(page, {}, receive, send), timeout=5)).result()
+    return "".join(sent[1:])
+
+
+@pytest.mark.parametrize("answer", [None, OSError("away")], ids=["signed out", "no answer"])
+def test_security_line_42_stream_of_an_ended_session_ends_before_it_tells_anything_more(monkeypatch, answer):
+    page = live.Page([(None, None)], "7")
+    page.doubt()
+    page.offer({"connection": 1, "mailbox": 11}, "not for them any more")
+    assert feed(monkeypatch, page, [answer]) == ""
+
+
+def test_stream_of_a_session_that_stays_goes_on_with_what_it_may_reach_now(monkeypatch):
+    page = live.Page([(None, None)], "7")
+    page.doubt()
+    page.offer({"connection": 1, "mailbox": 11}, "for them")
+
+    def end_it(_):
+        # The second look at the reader ends the test.
+        page.is_doubtful = True
+
+    answers = [("7", [(1, 11)]), None]
+    page.hints.put_nowait("last")
+    take = page.hints.get
+
+    async def get():
+        text = await take()
+        if text == "last":
+            end_it(text)
+        return text
+
+    monkeypatch.setattr(page.hints, "get", get)
+    assert feed(monkeypatch, page, answers) == "event: hint\ndata: for them\n\n"
+    assert page.reach == [(1, 11)]

@@ -5,7 +5,6 @@ import pytest
 from approvals.risk import Rejected, RiskContext, find_risks
 from approvals.risk.greeting import greeting_of, is_one_name, spellings
 from approvals.risk.places import address_id, at_address
-from approvals.risk.recipients import is_allowed
 from approvals.showing import show_letter
 from common.fingerprint import Content
 
@@ -240,40 +239,22 @@ def test_look_alike_in_reply_to_is_found_too():
 # the allowlist
 
 
-def test_off_allowlist_says_nothing_while_there_is_no_list():
+def test_off_allowlist_says_nothing_while_the_lists_say_nothing():
     assert found("off_allowlist", to=("x@evil.example",)) == []
 
 
-def test_recipients_off_the_allowlist_are_found_wherever_they_stand():
-    context = RiskContext(allowlist=("acme.example", "*.acme.example", "dana@northwind.example"))
-    fine = ("a@acme.example", "b@mail.acme.example", "Dana <Dana@Northwind.example>")
-    assert found("off_allowlist", context, to=fine) == []
-    [one] = found("off_allowlist", context, to=fine, bcc=("eve@northwind.example",))
+def test_recipients_off_the_allowlist_are_found_and_called_milder_while_the_list_watches():
+    eve = "Eve <eve@northwind.example>"
+    [one] = found("off_allowlist", RiskContext(off_list=(eve,)), to=("a@acme.example", eve))
     assert (one.level, one.detail, one.anchor) == (
         "high",
         "eve@northwind.example.",
         at_address("eve@northwind.example"),
     )
-    assert len(found("off_allowlist", RiskContext(allowlist=()), to=fine)) == 1
-
-
-@pytest.mark.parametrize(
-    ("address", "is_on"),
-    [
-        ("a@acme.com", True),
-        ("A@ACME.COM", True),
-        ("a@evilacme.com", False),
-        ("a@acme.com.evil.io", False),
-        ("a@acme.com@evil.io", False),
-        ("a@mail.acme.com", False),
-        ("a@sub.wild.com", True),
-        ("a@deep.sub.wild.com", True),
-        ("a@wild.com", False),
-        ("a@xwild.com", False),
-    ],
-)
-def test_entry_allows_its_own_domain_and_no_neighbour(address, is_on):
-    assert is_allowed(address, frozenset({"acme.com", "*.wild.com"})) is is_on
+    [watched] = found("off_allowlist", RiskContext(watched=(eve,)), to=(eve,))
+    assert watched.level == "notice"
+    [two] = found("off_allowlist", RiskContext(off_list=(eve, "bo@evil.io")), to=(eve, "bo@evil.io"))
+    assert two.sentence == "2 recipients were on no allowlist when the letter was read."
 
 
 # what was rejected before

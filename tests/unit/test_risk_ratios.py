@@ -12,7 +12,7 @@ from common.fingerprint import Attachment, Content
 KNOWN = RiskContext(
     own_domains=("yourteam.example",),
     known_addresses={f"p{number}@company{number:05}.example": 1 for number in range(500)},
-    allowlist=("acme.example",),
+    off_list=tuple(f"p{number}@off.example" for number in range(50)),
 )
 UNITS = [
     *("password: ", "DE89 ", "4111 ", "eyJaaaaaaaaaaa.", "a@", "1.", "sk_live_", "://a:", "dr ", "Dear Anna "),

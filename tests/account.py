@@ -1,0 +1,100 @@
+"""A stand-in for the part of MultiMail that admins see: keys with scopes, and one webhook whose secret can change."""
+
+import contextlib
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.serving import Handler, serving
+
+
+@dataclass
+class Account:
+    """`scopes` by key. `breaks` maps a path's end to what happens instead of an answer: `before` it was carried out,
+    or `after`; the connection is then closed without a word.
+    """
+
+    url: str = ""
+    scopes: dict[str, Any] = field(default_factory=dict)
+    tells_scopes: bool = True
+    # Keys of another account than the others.
+    foreign: set[str] = field(default_factory=set)
+    hooks: dict[str, dict[str, Any]] = field(default_factory=dict)
+    breaks: dict[str, str] = field(default_factory=dict)
+    refuses: dict[str, int] = field(default_factory=dict)
+    calls: list[tuple[str, str]] = field(default_factory=list)
+    # Called with the event's id when a test is asked for.
+    deliver: Callable[[str], None] = lambda event_id: None
+    deliveries: list[dict[str, Any]] = field(default_factory=list)
+
+    def answer(self, method: str, path: str, key: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        """Return what MultiMail would."""
+        if key not in self.scopes:
+            return 401, {"error": "Unknown key."}
+        if path == "/v1/account":
+            return 200, {
+                "id": "other" if key in self.foreign else "acc",
+                **({"scopes": self.scopes[key]} if self.tells_scopes else {}),
+            }
+        if path == "/v1/oversight/pending":
+            sees = "oversight" in self.scopes[key]
+            return (200, {"pending": []}) if sees else (403, {"error": "Missing scope."})
+        if "admin" not in self.scopes[key]:
+            return 403, {"error": "Missing scope."}
+        return self._of_hooks(method, path, body)
+
+    def _of_hooks(self, method: str, path: str, body: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        if path == "/v1/webhook-deliveries":
+            return 200, {"deliveries": self.deliveries}
+        if (method, path) == ("POST", "/v1/webhooks"):
+            hook = {"id": f"hook{len(self.hooks) + 1}", "url": body["url"], "events": body["events"]}
+            self.hooks[hook["id"]] = hook | {"secret": body.get("secret") or "whsec_of_its_own"}
+            return 201, self.hooks[hook["id"]]
+        if path == "/v1/webhooks":
+            shown = [{name: text for name, text in hook.items() if name != "secret"} for hook in self.hooks.values()]
+            return 200, {"webhooks": shown}
+        hook_id, _, act = path.removeprefix("/v1/webhooks/").partition("/")
+        if hook_id not in self.hooks:
+            return 404, {"error": "There is no such webhook."}
+        if method == "DELETE":
+            del self.hooks[hook_id]
+            return 200, {"status": "deleted"}
+        if act == "rotate":
+            self.hooks[hook_id]["secret"] = body["secret"]
+        if act == "test":
+            self.deliver("evt_test")
+            return 200, {"event_id": "evt_test"}
+        return 200, self.hooks[hook_id]
+
+
+@contextlib.contextmanager
+def account(**scopes: list[str]) -> Iterator[Account]:
+    """Serve one on a free port, with these keys by name: `mm_live_<name>`."""
+    standin = Account(scopes={f"mm_live_{name}_key": found for name, found in scopes.items()})
+
+    class Answers(Handler):
+        def _answer(self) -> None:
+            length = int(self.headers.get("Content-Length") or 0)
+            body = json.loads(self.rfile.read(length)) if length else {}
+            path, key = self.path.partition("?")[0], self.headers.get("Authorization", "").removeprefix("Bearer ")
+            standin.calls.append((self.command, path))
+            end = path.rpartition("/")[2]
+            if standin.breaks.get(end) == "before":
+                return
+            status, found = standin.answer(self.command, path, key, body)
+            if end in standin.refuses:
+                status, found = standin.refuses[end], {"error": "Not now."}
+            if standin.breaks.get(end) == "after":
+                return
+            raw = json.dumps(found).encode()
+            self.send_response(status)
+            self.send_header("Content-Length", str(len(raw)))
+            self.end_headers()
+            self.wfile.write(raw)
+
+        do_GET = do_POST = do_PATCH = do_DELETE = _answer  # noqa: N815
+
+    with serving(Answers) as origin:
+        standin.url = origin
+        yield standin

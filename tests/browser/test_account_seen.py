@@ -1,0 +1,151 @@
+"""Seen in Chromium: confirming who one is keeps what was typed, and a session that is ended elsewhere is out."""
+
+import time
+
+import psycopg
+import pytest
+from django.contrib.sessions.serializers import JSONSerializer
+from django.core import signing
+from playwright.sync_api import expect
+
+from dashboard.launch import keys
+from tests.browser.conftest import sign_in
+from tests.browser.looking import too_wide, violations
+
+REASON = "A flood of refunds & <nobody> asked for them"
+PHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 Version/18.0 Safari/604.1"
+# As Django signs what a session holds.
+SALT = "django.contrib.sessions.SessionStore"
+
+
+def session_of(page):
+    return next(one["value"] for one in page.context.cookies() if one["name"].startswith("session"))
+
+
+def let_time_pass(product, page, *, minutes):
+    """Let the last proof of who has the page open be that much older."""
+    secret = keys.read_assignments(product.stack.data / "secrets.env")["SECRET_KEY"]
+    signed = {"key": secret, "salt": SALT, "serializer": JSONSerializer}
+    with psycopg.connect(product.known["DATABASE_URL"]) as database:
+        where = [session_of(page)]
+        row = database.execute("SELECT session_data FROM django_session WHERE session_key = %s", where).fetchone()
+        data = signing.loads(row[0], **signed)
+        for proof in data["account_authentication_methods"]:
+            proof["at"] -= minutes * 60
+        changed = signing.dumps(data, compress=True, **signed)
+        database.execute("UPDATE django_session SET session_data = %s WHERE session_key = %s", [changed, *where])
+
+
+@pytest.fixture
+def open_as(open_page, product):
+    """Return a function that signs somebody in, in a browser of their own."""
+
+    def open_as(prefix, **options):
+        page = open_page(**options)
+        sign_in(page, product, prefix)
+        return page
+
+    return open_as
+
+
+def pull(page, product):
+    page.goto(product.known["DASHBOARD_URL"] + "/stop/")
+    page.get_by_label("Why?").fill(REASON)
+    page.get_by_role("button", name="Stop it").click()
+    expect(page.get_by_role("button", name="Release").first).to_be_visible()
+
+
+def confirm(page, product, prefix):
+    page.get_by_label("Password").fill(product.known[f"{prefix}_PASSWORD"])
+    page.get_by_role("button", name="Confirm").click()
+
+
+@pytest.mark.parametrize("scripts", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["scripts", "no scripts"])
+def test_sensitive_act_asks_for_the_password_and_is_done_after_it(open_as, product, scripts):
+    page = open_as("ADMIN", java_script_enabled=scripts)
+    let_time_pass(product, page, minutes=11)
+    # Stopping waits for nothing.
+    pull(page, product)
+    page.get_by_role("button", name="Release").first.click()
+    expect(page.get_by_role("heading", name="Confirm that it is you")).to_be_visible()
+    expect(page.get_by_text("What you sent is kept")).to_be_visible()
+    expect(page.get_by_label("Password")).to_be_focused()
+    before = session_of(page)
+    page.watch.expected += ["422"]
+    page.get_by_label("Password").fill("not this one")
+    page.get_by_role("button", name="Confirm").click()
+    expect(page.get_by_role("alert")).to_contain_text("This is not your password")
+    confirm(page, product, "ADMIN")
+    if not scripts:
+        page.get_by_role("button", name="Go on").click()
+    page.wait_for_url("**/stop/")
+    expect(page.get_by_text("Nothing is stopped.")).to_be_visible()
+    assert session_of(page) != before
+
+
+@pytest.mark.slow
+def test_confirmation_fits_a_phone_and_leads_back_to_where_one_was(open_as, product):
+    page = open_as("ADMIN")
+    page.set_viewport_size({"width": 360, "height": 740})
+    pull(page, product)
+    let_time_pass(product, page, minutes=11)
+    page.get_by_role("button", name="Release").first.click()
+    page.wait_for_url("**/reauthenticate/**")
+    assert too_wide(page) == []
+    assert violations(page) == []
+    page.get_by_role("link", name="Do nothing, go back").click()
+    page.wait_for_url("**/stop/")
+    expect(page.get_by_role("button", name="Release").first).to_be_visible()
+    page.get_by_role("button", name="Release").first.click()
+    confirm(page, product, "ADMIN")
+    expect(page.get_by_text("Nothing is stopped.")).to_be_visible()
+
+
+@pytest.mark.slow
+def test_security_line_42_session_that_is_ended_elsewhere_is_told_of_it_at_once(open_as, product):
+    # Told apart from Ben's browsers of other tests.
+    lost, desk = open_as("REVIEWER2", user_agent=PHONE), open_as("REVIEWER2")
+    lost.watch.expected += ["401"]
+    lost.wait_for_selector("[data-stream='open']", state="attached")
+    desk.goto(product.known["DASHBOARD_URL"] + "/people/me/sessions/")
+    desk.get_by_role("button", name="End the session of Safari on iPhone").click()
+    began = time.monotonic()
+    lost.wait_for_selector("[data-stream='polling']", state="attached")
+    assert time.monotonic() - began < 3
+    expect(lost.get_by_text("You are signed out.")).to_be_visible()
+    expect(desk.get_by_text("This one", exact=True)).to_be_visible()
+    expect(desk.get_by_text("Safari on iPhone")).to_have_count(0)
+
+
+def test_times_are_those_of_the_zone_that_was_chosen_also_where_scripts_write_them(open_as, product):
+    page = open_as("AUDITOR")
+    url = product.known["DASHBOARD_URL"]
+    page.goto(url + "/people/me/")
+    try:
+        page.get_by_label("Time zone").fill("Asia/Kolkata")
+        page.get_by_label("Time zone").press("Enter")
+        expect(page.get_by_text("Times are those of Asia/Kolkata now.")).to_be_visible()
+        page.goto(url + "/queue/")
+        clock = page.locator(".rail .as-of time")
+        expect(clock).to_have_text(_in_india(page))
+        # What a script writes says the same as what the desk wrote.
+        read = clock.get_attribute("datetime")
+        page.wait_for_function(
+            "before => document.querySelector('.rail .as-of time').dateTime !== before", arg=read, timeout=60_000
+        )
+        expect(clock).to_have_text(_in_india(page))
+    finally:
+        page.goto(url + "/people/me/")
+        page.get_by_label("Time zone").fill("UTC")
+        page.get_by_label("Time zone").press("Enter")
+        expect(page.get_by_text("Times are those of UTC now.")).to_be_visible()
+
+
+def _in_india(page):
+    """Return what the freshness line must say, from the time that programs read."""
+    return page.evaluate(
+        """() => {
+          const at = new Date(document.querySelector(".rail .as-of time").dateTime);
+          return `${at.toLocaleTimeString("en-GB", { timeZone: "Asia/Kolkata" })} IST`;
+        }"""
+    )

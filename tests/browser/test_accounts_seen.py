@@ -1,0 +1,151 @@
+"""Seen in Chromium: an API key that is shown once, a mailbox that is loosened as an agent asked, a webhook's log."""
+
+import re
+import uuid
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import sign_in
+from tests.browser.looking import bones, settled, too_wide, violations
+
+
+@pytest.fixture(scope="module")
+def admins_cookies(chromium, product):
+    """Ida's cookies, from one sign-in."""
+    context = chromium.new_context()
+    sign_in(context.new_page(), product, "ADMIN")
+    state = context.storage_state()
+    context.close()
+    return state
+
+
+@pytest.fixture
+def admin(open_page, admins_cookies, product):
+    """Return a function that opens a path as Ida, who is admin."""
+
+    def open_path(path):
+        page = open_page(storage_state=admins_cookies)
+        page.goto(product.known["DASHBOARD_URL"] + path)
+        return page
+
+    return open_path
+
+
+def is_fine(page):
+    """Whether nothing is too wide on a phone, and axe finds nothing."""
+    page.set_viewport_size({"width": 360, "height": 740})
+    found = [*too_wide(page), *violations(page)]
+    page.set_viewport_size({"width": 1440, "height": 900})
+    return found == []
+
+
+def test_key_is_made_shown_once_and_revoked(admin, product):
+    name = f"Bot {uuid.uuid4().hex[:8]}"
+    page = admin("/keys/")
+    page.get_by_role("link", name="New key").click()
+    page.get_by_label("Name").fill(name)
+    page.get_by_role("checkbox", name="send").check()
+    page.get_by_role("checkbox", name="oversight See what is held, and decide it.").check()
+    page.watch.expected = ["422", "409"]
+    page.get_by_role("button", name="Create the key").click()
+    expect(page.get_by_role("alert").filter(has_text="approve its own mail")).to_be_visible()
+    page.get_by_role("checkbox", name="oversight See what is held, and decide it.").uncheck()
+    page.get_by_role("button", name="Create the key").click()
+    text = page.locator("#secret").inner_text()
+    assert re.fullmatch(r"mm_live_[0-9a-f]{40}", text)
+    assert is_fine(page)
+    assert product.call("GET", "/v1/api-keys").status_code == 403
+    product.known["NEW_KEY"] = text
+    assert product.call("GET", "/v1/account", key="NEW_KEY").json()["scopes"] == ["send"]
+    page.reload()
+    expect(page.get_by_role("alert").filter(has_text="was sent before")).to_be_visible()
+    assert text not in page.content()
+    page.get_by_role("link", name="API keys").first.click()
+    assert text not in page.content()
+    page.get_by_role("link", name=name).click()
+    page.get_by_role("link", name="Revoke").click()
+    page.get_by_role("button", name="Revoke it").click()
+    page.wait_for_url("**/keys/")
+    assert product.call("GET", "/v1/account", key="NEW_KEY").status_code == 401
+    del product.known["NEW_KEY"]
+
+
+def test_mailbox_is_made_loosened_as_an_agent_asked_and_deleted(admin, product):
+    local = f"box-{uuid.uuid4().hex[:8]}"
+    page = admin("/mailboxes/")
+    page.get_by_role("link", name="New mailbox").click()
+    page.get_by_label("Address").fill(local)
+    page.get_by_role("button", name="Create it").click()
+    page.wait_for_url(re.compile(r"/mailboxes/\d+/$"))
+    made = next(
+        box for box in product.call("GET", "/v1/mailboxes", key="ADMIN_KEY").json()["mailboxes"]
+        if box["address"].startswith(f"{local}@")
+    )  # fmt: skip
+    path = f"/v1/mailboxes/{made['id']}"
+    assert product.call("POST", f"{path}/request-upgrade", json={"target_mode": "monitored"}).ok
+    page.goto(product.known["DASHBOARD_URL"] + "/mailboxes/")
+    wish = page.get_by_role("listitem").filter(has_text="asks that").filter(has_text=made["address"])
+    expect(wish).to_contain_text("Demo agent")
+    wish.get_by_role("link", name="Look at it").click()
+    expect(page.get_by_text(f"Mail of {made['address']} will leave without anybody reading it.")).to_be_visible()
+    assert is_fine(page)
+    page.get_by_role("button", name="Loosen it").click()
+    page.wait_for_url(re.compile(r"/mailboxes/\d+/$"))
+    assert product.call("GET", path, key="ADMIN_KEY").json()["oversight_mode"] == "monitored"
+    # Stricter again at once, by the same form.
+    page.get_by_role("radio", name="Sent mail waits").check()
+    page.get_by_role("button", name="Change the mode").click()
+    expect(page.get_by_text("is stricter now")).to_be_visible()
+    assert product.call("GET", path, key="ADMIN_KEY").json()["oversight_mode"] == "gated_send"
+    page.get_by_role("link", name="Delete this mailbox").click()
+    page.get_by_label("Type").fill(made["address"])
+    page.get_by_role("button", name="Delete it for good").click()
+    page.wait_for_url("**/mailboxes/")
+    expect(page.get_by_text("Gone at MultiMail")).to_be_visible()
+
+
+@pytest.mark.slow
+def test_webhook_is_registered_tested_and_its_log_sends_again(admin, product):
+    path = f"/{uuid.uuid4().hex[:8]}"
+    page = admin("/webhooks/")
+    page.get_by_role("link", name="New webhook").click()
+    page.get_by_label("Address").fill(f"http://127.0.0.1:{product.stack.hook_port}{path}")
+    page.get_by_role("checkbox", name="oversight.pending").check()
+    page.get_by_role("button", name="Register it").click()
+    secret = page.locator("#secret").inner_text()
+    assert secret.startswith("whsec_")
+    page.get_by_role("link", name="I have it").click()
+    page.get_by_role("button", name="Send a test").click()
+    expect(page.locator(".sent").first).to_contain_text("webhook.test")
+    assert secret not in page.content()
+    assert is_fine(page)
+    page.get_by_role("link", name="Delete").click()
+    page.get_by_role("button", name="Delete it").click()
+    page.wait_for_url("**/webhooks/")
+    expect(page.get_by_text(path)).to_be_hidden()
+
+
+def first_of(page, product, path):
+    """The address that the first row of a list leads to, and the one where another is made."""
+    page.goto(product.known["DASHBOARD_URL"] + path)
+    return page.locator("a.box").first.get_attribute("href"), page.get_by_role("link", name="New").get_attribute("href")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_of_an_account_passes_axe_and_fits_320_pixels(open_page, admins_cookies, product, scheme):
+    page = open_page(storage_state=admins_cookies, color_scheme=scheme)
+    box, new_box = first_of(page, product, "/mailboxes/")
+    key, new_key = first_of(page, product, "/keys/")
+    hook, new_hook = first_of(page, product, "/webhooks/")
+    paths = ["/mailboxes/", box, new_box, f"{box}loosen/?to=autonomous", f"{box}delete/", "/keys/", key, new_key]
+    paths += [f"{key}revoke/", "/webhooks/", hook, new_hook, f"{hook}delete/"]
+    found = {}
+    for path in paths:
+        page.set_viewport_size({"width": 320, "height": 700})
+        settled(page, product.known["DASHBOARD_URL"] + path)
+        narrow = too_wide(page)
+        page.set_viewport_size({"width": 1440, "height": 900})
+        found[path] = [*narrow, *violations(page), *bones(page)]
+    assert {path: some for path, some in found.items() if some} == {}

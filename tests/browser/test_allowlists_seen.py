@@ -1,0 +1,106 @@
+"""Seen in Chromium: an allowlist from its first entry to the gate, and what the gate refuses allowed in one press."""
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import sign_in
+from tests.desk import TIMEOUT, some_words
+
+MALLORY, LEE = "mallory@outside.example", "lee@contoso.example"
+
+
+@pytest.fixture(scope="module")
+def admins_cookies(chromium, product):
+    """Ida's cookies, from one sign-in."""
+    context = chromium.new_context()
+    sign_in(context.new_page(), product, "ADMIN")
+    state = context.storage_state()
+    context.close()
+    return state
+
+
+@pytest.fixture
+def lists(open_page, admins_cookies, product):
+    """The list of the second mailbox, which nobody else's test writes from; off and empty again afterwards."""
+    page = open_page(storage_state=admins_cookies)
+    page.goto(f"{product.known['DASHBOARD_URL']}/allowlists/")
+    page.get_by_label("Open the list for").select_option(
+        label=f"Mailbox {product.known['MAILBOX2_ADDRESS']}: who may be written to"
+    )
+    page.get_by_role("button", name="Open", exact=True).click()
+    page.wait_for_url("**/allowlists/mailbox-*/restriction/")
+    url = page.url
+    yield page
+    page.goto(url)
+    set_mode(page, "Off")
+    for box in page.locator(".allow-entries input[name=remove]").all():
+        box.check()
+    if page.get_by_role("button", name="Take out those ticked").count():
+        page.get_by_role("button", name="Take out those ticked").click()
+        page.get_by_role("button", name="Save").click()
+    wait_for_gate(page)
+
+
+def set_mode(page, name):
+    page.get_by_role("radio", name=name).check()
+    page.get_by_role("button", name="Show what that changes").click()
+    if page.get_by_role("button", name="Save").count():
+        page.get_by_role("button", name="Save").click()
+    else:
+        page.go_back()
+    page.wait_for_url("**/restriction/")
+
+
+def wait_for_gate(page):
+    """Until the page says that the gate has the list as it is here."""
+    gate = page.locator(".beside .gate")
+    for _ in range(60):
+        if gate.filter(has_text="At the gate since").count():
+            return
+        page.reload()
+    raise AssertionError(gate.all_inner_texts())
+
+
+def send(product, to):
+    body = {"to": [to], "subject": some_words()[:40], "markdown": some_words(), "metadata": {"discord_user": "ana#1"}}
+    return product.call("POST", f"/v1/mailboxes/{product.known['MAILBOX2_ID']}/send", json=body)
+
+
+def test_entry_is_previewed_saved_and_at_the_gate_and_what_is_refused_is_allowed_in_one_press(lists, product):
+    page, at = lists, lists.url
+    page.get_by_label("Addresses and domains, one a line").fill(f"{LEE}\n*.com")
+    page.get_by_role("textbox", name="Note").fill("The fair")
+    page.get_by_role("button", name="Show what that does").click()
+    expect(page.get_by_text("'*.com' is none of name@domain")).to_be_visible()
+    expect(page.locator("#rehearsal")).to_contain_text("In the last 30 days")
+    page.get_by_role("button", name="Save").click()
+    expect(page.locator(".toasts")).to_contain_text("Saved: version")
+    set_mode(page, "In force")
+    wait_for_gate(page)
+    assert send(product, LEE).status_code == 202
+    assert send(product, MALLORY).status_code == 403
+
+    def refused():
+        page.goto(f"{product.known['DASHBOARD_URL']}/allowlists/refusals/")
+        return page.get_by_text(MALLORY).count()
+
+    product.wait_for(refused, timeout=TIMEOUT * 2, what="the refusal on its page")
+    page.get_by_role("button", name="Allow for 7 days").first.click()
+    expect(page.get_by_role("heading", name=MALLORY)).to_be_visible()
+    page.goto(at)
+    wait_for_gate(page)
+    assert send(product, MALLORY).status_code == 202
+
+
+@pytest.mark.slow
+def test_nothing_covers_the_page_and_nothing_is_cut_on_a_phone(lists):
+    page = lists
+    page.get_by_label("Addresses and domains, one a line").fill(f"{'a' * 60}@{'b' * 60}.example")
+    page.get_by_role("button", name="Show what that does").click()
+    page.get_by_role("button", name="Save").click()
+    page.wait_for_url("**/restriction/")
+    for width in (1440, 768, 360):
+        page.set_viewport_size({"width": width, "height": 800})
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), width
+        page.get_by_role("radio", name="Watch only").check()
+        page.locator(".allow-entries input[name=remove]").first.check()

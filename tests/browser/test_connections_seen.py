@@ -1,0 +1,93 @@
+"""A connection from its first key to its end, by the pages alone, with the product's real gateway behind it."""
+
+import re
+import uuid
+
+import pytest
+import requests
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import sign_in
+from tests.browser.looking import too_wide, violations
+from tests.desk import TIMEOUT
+
+
+@pytest.fixture(scope="module")
+def account(product):
+    """Keys of another account of the gateway, as its operator gets them."""
+    told = product.stack.run("manage", "gateway_account", "--name", "Second team").stdout
+    keys = dict(re.findall(r"^(\w+) +(mm_live_\w+)$", told, re.M))
+    return {**keys, "address": re.search(r"\S+@\S+", told)[0]}
+
+
+@pytest.fixture
+def admin(open_page, product):
+    """A page of the admin's, where what was typed wrongly is answered by 422."""
+    page = open_page()
+    page.watch.expected.append("status of 422")
+    sign_in(page, product, "ADMIN")
+    return page
+
+
+def _writes(product, account, subject):
+    body = {"from": account["address"], "to": "dana@northwind.example", "subject": subject, "body": "Hello Dana"}
+    answer = requests.post(
+        f"{product.known['GATEWAY_URL']}/v1/send_email",
+        json=body,
+        headers={"Authorization": f"Bearer {account['agent']}"},
+        timeout=TIMEOUT,
+    )
+    assert answer.status_code == 202, answer.text
+    return answer.json()["message_id"]
+
+
+def _looks_well(page: Page) -> None:
+    for width in (1440, 768, 360):
+        page.set_viewport_size({"width": width, "height": 900})
+        assert too_wide(page) == []
+    page.set_viewport_size({"width": 1440, "height": 900})
+    assert violations(page) == []
+
+
+def test_connection_is_added_tested_rotated_paused_and_removed_by_its_pages(admin, product, account, ana):
+    page, base = admin, product.known["DASHBOARD_URL"]
+    page.goto(f"{base}/connections/")
+    page.get_by_role("link", name="Add a connection").click()
+    _looks_well(page)
+    page.get_by_label("Name", exact=True).fill("Second team")
+    page.get_by_label("Oversight key").fill(account["admin"])
+    page.get_by_role("button", name="Check and connect").click()
+    expect(page.get_by_text("it belongs into Admin")).to_be_visible()
+    _looks_well(page)
+    page.get_by_label("Oversight key").fill(account["oversight"])
+    page.get_by_label("Admin key").fill(account["admin"])
+    page.get_by_role("button", name="Check and connect").click()
+    expect(page.get_by_role("heading", name="Second team")).to_be_visible()
+    page.get_by_role("button", name="Register it for me").click()
+    page.get_by_role("button", name="Send a test").click()
+    expect(page.get_by_text(re.compile(r"The test arrived \d+\.\d s later"))).to_be_visible()
+    _looks_well(page)
+
+    subject = f"From the second team {uuid.uuid4().hex[:8]}"
+    held = _writes(product, account, subject)
+    product.wait_for(lambda: ana.find(held), timeout=30, what="the held message on the desk")
+    page.get_by_role("button", name="Change the secret").click()
+    expect(page.get_by_text("The previous secret is taken until").first).to_be_visible()
+    later = _writes(product, account, f"Later {uuid.uuid4().hex[:8]}")
+    product.wait_for(lambda: ana.find(later), timeout=30, what="the next one")
+    page.reload()
+    expect(page.get_by_text("signed with the previous secret")).to_be_visible()
+
+    page.get_by_label("Because").fill("The account is being moved")
+    page.get_by_role("button", name="Pause it").click()
+    expect(page.get_by_role("button", name="Let it go on")).to_be_visible()
+    page.get_by_role("button", name="Let it go on").click()
+    expect(page.get_by_role("button", name="Pause it")).to_be_visible()
+
+    page.get_by_role("link", name="Remove Second team").click()
+    _looks_well(page)
+    page.get_by_label("Type").fill("Second team")
+    page.get_by_role("button", name="Remove it").click()
+    expect(page.get_by_role("heading", name="Removed")).to_be_visible()
+    assert ana.find(held) is None
+    assert subject in ana.get("/history/").text

@@ -1,0 +1,219 @@
+"""The whole first run without the demo, as somebody does it who has never seen the project: two commands, then pages.
+
+What is typed wrongly on the way is told in words; the next step stands on the page of the set-up each time.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import requests
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Watch
+from tests.browser.looking import settled, too_wide, violations
+from tests.serving import Handler, serving
+from tests.stack import Stack, running_stack
+
+PASSWORD = "paper lantern under northern rain"
+WEBHOOK = "/api/webhooks/1180000000000000427/token-of_the-first-run"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _short_queue() -> None:
+    """Nothing: these tests have a product of their own."""
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A product as `DEMO=0 ./run` starts it: nobody, no account, no connection."""
+    with running_stack(tmp_path_factory, DEMO="0") as stack:
+        yield stack
+
+
+@pytest.fixture
+def discord(desk: Stack) -> Iterator[Any]:
+    """Something that takes webhooks as Discord does, where the product may reach it; `posts` are what came."""
+    posts: list[dict[str, Any]] = []
+
+    class Discord(Handler):
+        def do_POST(self) -> None:  # noqa: N802
+            posts.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            raw = json.dumps(
+                {"id": str(1000 + len(posts))} if self.path.startswith(WEBHOOK) else {"code": 10015}
+            ).encode()
+            self.send_response(200 if self.path.startswith(WEBHOOK) else 404)
+            self.send_header("Content-Length", str(len(raw)))
+            self.end_headers()
+            self.wfile.write(raw)
+
+        do_PATCH = do_POST  # noqa: N815
+
+    with serving(Discord, desk.hook_port) as origin:
+        yield type("Served", (), {"origin": origin, "posts": posts})
+
+
+@pytest.fixture
+def browse(chromium: Any, desk: Stack) -> Iterator[Any]:
+    """Opens a page of a browser of somebody's own; what it did wrong fails the test."""
+    hosts = {f"127.0.0.1:{desk.env[name]}" for name in ("PORT", "LIVE_PORT")}
+    opened = []
+
+    def browse() -> Page:
+        context = chromium.new_context(viewport={"width": 1280, "height": 900})
+        page = context.new_page()
+        opened.append((context, Watch(page, hosts)))
+        # What was typed wrongly is answered by 422, a test that does not arrive by 502.
+        opened[-1][1].expected += ["status of 422", "status of 502"]
+        return page  # type: ignore[no-any-return]
+
+    yield browse
+    for context, _ in opened:
+        context.close()
+    assert [found for _, watch in opened for found in watch.found] == []
+
+
+def step(page: Page, name: str) -> Any:
+    return page.locator(f"#step-{name}")
+
+
+def go(page: Page, name: str, label: str) -> None:
+    """From the set-up, press the button of a step."""
+    if not page.url.endswith("/setup/"):
+        page.goto(re.sub(r"^(https?://[^/]+)/.*", r"\1/setup/", page.url))
+    step(page, name).get_by_role("link", name=label).click()
+
+
+def see(page: Page, name: str, word: str) -> None:
+    page.goto(re.sub(r"^(https?://[^/]+)/.*", r"\1/setup/", page.url))
+    expect(step(page, name).locator(".chip").first).to_have_text(word)
+
+
+def join(page: Page, link: str, name: str) -> None:
+    page.goto(link)
+    page.get_by_label("What others call you").fill(name)
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_label("The same once more").fill(PASSWORD)
+    page.get_by_role("button", name="Join").click()
+
+
+def connect(page: Page, keys: dict[str, str]) -> None:
+    """Swap two keys first, as people do, then put each in its place."""
+    go(page, "connect", "Add a connection")
+    page.get_by_label("Name", exact=True).fill("Our gateway")
+    page.get_by_role("radio", name="Our gateway here").check()
+    page.get_by_label("Oversight key").fill(keys["agent"])
+    page.get_by_role("button", name="Check and connect").click()
+    expect(page.get_by_text("This key may also send mail")).to_be_visible()
+    expect(page.get_by_label("Oversight key")).to_have_value("")
+    page.get_by_label("Oversight key").fill(keys["oversight"])
+    page.get_by_label("Read key").fill(keys["read"])
+    page.get_by_label("Admin key").fill(keys["admin"])
+    page.get_by_role("button", name="Check and connect").click()
+    page.wait_for_url(re.compile(r"/connections/\d+/"))
+
+
+def hook(page: Page) -> None:
+    go(page, "webhook", "Register the webhook")
+    page.get_by_role("button", name="Register it for me").click()
+    page.get_by_role("button", name="Send a test").click()
+    expect(page.get_by_text("The test arrived")).to_be_visible()
+
+
+def alert(page: Page, discord: Any) -> None:
+    go(page, "alerts", "Add a destination")
+    page.get_by_label("Name", exact=True).fill("#approvals")
+    page.get_by_label("Address of the Discord webhook").fill("https://discord.com/channels/1/2")
+    page.get_by_role("button", name="Add it").click()
+    expect(page.get_by_text("This is the address of a channel")).to_be_visible()
+    page.get_by_label("Address of the Discord webhook").fill(discord.origin + WEBHOOK[:-1].replace("token", "other"))
+    page.get_by_role("button", name="Add it").click()
+    page.get_by_role("button", name="Send a test").click()
+    expect(page.get_by_text("Discord knows no such webhook")).to_be_visible()
+    page.get_by_role("link", name="Change", exact=True).click()
+    page.get_by_label("Address of the Discord webhook").fill(discord.origin + WEBHOOK)
+    page.get_by_role("button", name="Save").click()
+    page.get_by_role("button", name="Send a test").click()
+    expect(page.get_by_text("Discord took the test")).to_be_visible()
+    page.get_by_role("link", name="Back to the set-up").click()
+
+
+def invite(page: Page) -> str:
+    """Invite a reviewer and return the link, which is shown once."""
+    go(page, "people", "Invite somebody")
+    page.get_by_label("Email address").fill("rita@example.com")
+    page.get_by_role("checkbox", name="Reviewer").check()
+    page.get_by_role("button", name="Make the link").click()
+    page.get_by_text("/join/").first.wait_for()
+    found = re.search(r"http://[^\s\"<]+/join/[^\s\"<]+/", page.content())
+    assert found, "the page shows no link"
+    return found[0]
+
+
+def test_newcomer_sets_the_desk_up_and_decides_the_first_letter(desk, browse, discord):
+    link = re.search(r"http\S+/join/\S+", desk.run("manage", "first_admin", "--email", "you@example.com").stdout)[0]
+    made = desk.run("manage", "gateway_account", "--name", "Your team").stdout
+    keys = {name.strip(): key for name, key in re.findall(r"^(.*?)\s+(mm_\w+)$", made, re.MULTILINE)}
+    admin = browse()
+    join(admin, link, "Yara Doe")
+    admin.wait_for_url("**/setup/")
+    expect(admin.get_by_text("5 of 5 steps are left")).to_be_visible()
+    assert (violations(admin), too_wide(admin)) == ([], [])
+    connect(admin, keys)
+    see(admin, "keys", "Done")
+    hook(admin)
+    see(admin, "webhook", "Done")
+    desk.wait_for(lambda: see(admin, "queue", "Done") is None, timeout=60, what="the queue to be read")
+    alert(admin, discord)
+    expect(admin.get_by_text("Everything that is needed is done")).to_be_visible()
+    reviewer = browse()
+    join(reviewer, invite(admin), "Rita Roe")
+    expect(reviewer.locator("#rail")).to_be_visible()
+    see(admin, "people", "Done")
+    write_the_first_letter(admin, keys["agent"])
+    decide(desk, reviewer, discord)
+    see(admin, "letter", "Done")
+    look_at_pages(admin, desk)
+    assert_nobody_else_becomes_admin(desk)
+
+
+def write_the_first_letter(admin: Page, key: str) -> None:
+    """Do what the line that stands there does."""
+    line = step(admin, "letter").locator("pre").inner_text()
+    url = re.search(r"http\S+/v1/send_email", line)[0]  # type: ignore[index]
+    body = json.loads(re.search(r"-d '(.*)'", line)[1])  # type: ignore[index]
+    answer = requests.post(url, json=body, headers={"Authorization": f"Bearer {key}"}, timeout=10)
+    assert answer.status_code == 202, answer.text
+
+
+def decide(desk: Stack, reviewer: Page, discord: Any) -> None:
+    """Find the letter in the queue, approve it, and see the card turn in Discord."""
+    row = reviewer.locator("#list .item", has_text="Hello from the first run")
+    reviewer.goto(f"{desk.url}/queue/")
+    # One that comes while the list is open waits above it until it is asked for.
+    desk.wait_for(lambda: reviewer.reload() and row.count(), 30, "the letter in the queue")
+    row.click()
+    reviewer.get_by_role("button", name=re.compile("^Approve")).first.click()
+    expect(reviewer.get_by_text(re.compile("Leaving|Approved|approved")).first).to_be_visible()
+    cards = lambda: [post["embeds"][0] for post in discord.posts if "embeds" in post]  # noqa: E731
+    desk.wait_for(lambda: any("Hello from the first run" in one["title"] for one in cards()), 30, "the card")
+    desk.wait_for(lambda: "Held" not in cards()[-1]["description"], 60, "the card to turn")
+
+
+def look_at_pages(admin: Page, desk: Stack) -> None:
+    """Light and dark, at three widths: nothing that axe-core finds, and nothing too wide."""
+    for path in ("/setup/", "/alerts/?next=/setup/", "/alerts/add/", "/alerts/1/"):
+        for scheme in ("light", "dark"):
+            admin.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+            for width in (1440, 768, 360):
+                admin.set_viewport_size({"width": width, "height": 800})
+                settled(admin, desk.url + path)
+                assert (violations(admin), too_wide(admin)) == ([], []), (path, scheme, width)
+
+
+def assert_nobody_else_becomes_admin(desk: Stack) -> None:
+    again = desk.run("manage", "first_admin", "--email", "mallory@example.com")
+    assert again.returncode != 0
+    assert "is admin already" in again.stderr

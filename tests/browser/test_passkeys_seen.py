@@ -1,0 +1,181 @@
+"""Passkeys in a browser, with Chromium's virtual authenticator: made, used to sign in, used as a second step."""
+
+import re
+from typing import Any
+
+import psycopg
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.browser.looking import too_wide, violations
+from tests.desk import Product
+from tests.signing import code_now
+
+pytestmark = pytest.mark.stack
+
+
+def look(page: Page) -> None:
+    """Everybody can use the page, in light and dark, and it fits a phone."""
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        assert violations(page) == []
+    page.set_viewport_size({"width": 320, "height": 700})
+    assert too_wide(page) == []
+    page.set_viewport_size({"width": 1440, "height": 900})
+
+
+@pytest.fixture
+def home(product: Product) -> str:
+    """The desk by a host name: passkeys are tied to one."""
+    return product.known["DASHBOARD_URL"].replace("127.0.0.1", "localhost")
+
+
+@pytest.fixture
+def newcomer(product: Product) -> Any:
+    """Somebody new, whom no other test signs in, with their address; gone afterwards."""
+    email = "passkeys@yourteam.example"
+    with psycopg.connect(product.known["DATABASE_URL"], autocommit=True) as database:
+        database.execute(
+            "INSERT INTO people_person (email, name, password, is_active, time_zone, keys_off, key_map, text_first)"
+            " SELECT %s, 'Kim Tanaka', password, true, 'UTC', false, '{}', false FROM people_person WHERE email = %s",
+            [email, product.known["REVIEWER_EMAIL"]],
+        )
+        yield email
+        database.execute(
+            "DELETE FROM mfa_authenticator USING people_person p WHERE user_id = p.id AND email = %s", [email]
+        )
+        database.execute(
+            "UPDATE people_person SET is_active = false, email = 'was-' || id || email WHERE email = %s", [email]
+        )
+
+
+@pytest.fixture
+def page(open_page: Any, home: str) -> Page:
+    """A browser with a device that keeps passkeys and knows who uses it."""
+    page: Page = open_page()
+    # The desk by another name, and its live stream.
+    page.watch._hosts |= {host.replace("127.0.0.1", "localhost") for host in page.watch._hosts}
+    device = page.context.new_cdp_session(page)
+    device.send("WebAuthn.enable")
+    options = {"protocol": "ctap2", "transport": "internal", "hasResidentKey": True, "hasUserVerification": True}
+    options |= {"isUserVerified": True, "automaticPresenceSimulation": True}
+    made = device.send("WebAuthn.addVirtualAuthenticator", {"options": options})
+    page.nobody_is_there = lambda: device.send(  # type: ignore[attr-defined]
+        "WebAuthn.setUserVerified", {"authenticatorId": made["authenticatorId"], "isUserVerified": False}
+    )
+    return page
+
+
+def sign_in(page: Page, home: str, product: Product, email: str) -> None:
+    page.goto(f"{home}/accounts/login/?next=/people/me/factors/")
+    page.get_by_label("Email").fill(email)
+    page.get_by_label("Password").fill(product.known["REVIEWER_PASSWORD"])
+    page.get_by_role("button", name="Sign in", exact=True).click()
+
+
+def sign_out(page: Page, home: str) -> None:
+    page.get_by_role("button", name="Sign out").click()
+    page.wait_for_url("**/accounts/login/")
+
+
+def add_passkey(page: Page, name: str) -> None:
+    page.get_by_role("link", name="Add a passkey").click()
+    page.get_by_label("Name").fill(name)
+    page.get_by_role("button", name="Make the passkey").click()
+    page.wait_for_url("**/people/me/factors/")
+
+
+def test_passkey_is_made_named_and_signs_in_without_the_password(page, home, product, newcomer):
+    sign_in(page, home, product, newcomer)
+    add_passkey(page, "Kim's laptop")
+    row = page.locator(".factor-list li", has_text="Kim's laptop")
+    expect(row).to_contain_text("not used yet")
+    sign_out(page, home)
+    page.goto(f"{home}/accounts/login/?next=/people/me/factors/")
+    page.get_by_role("button", name="Sign in with a passkey").click()
+    page.wait_for_url("**/people/me/factors/")
+    expect(row).to_contain_text("last used")
+    row.get_by_text("Change").click()
+    look(page)
+    row.get_by_label("Name").fill("The old laptop")
+    row.get_by_role("button", name="Rename").click()
+    row = page.locator(".factor-list li", has_text="The old laptop")
+    row.get_by_text("Change").click()
+    row.get_by_role("button", name="Take it off").click()
+    expect(page.locator(".factor-list li")).to_have_count(0)
+
+
+@pytest.mark.slow
+def test_after_the_password_the_passkey_is_asked_and_a_device_that_says_no_signs_nobody_in(
+    page, home, product, newcomer
+):
+    sign_in(page, home, product, newcomer)
+    add_passkey(page, "")
+    sign_out(page, home)
+    sign_in(page, home, product, newcomer)
+    expect(page.get_by_role("heading", name="One more step")).to_be_visible()
+    look(page)
+    page.get_by_role("button", name="Use a passkey").click()
+    page.wait_for_url("**/people/me/factors/")
+    sign_out(page, home)
+    page.nobody_is_there()
+    page.get_by_role("button", name="Sign in with a passkey").click()
+    expect(page.get_by_role("alert")).to_contain_text("No passkey was used")
+    expect(page).to_have_url(re.compile("/accounts/login/$"))
+
+
+@pytest.mark.slow
+def test_app_is_set_up_without_scripts_and_recovery_codes_are_shown_once(open_page, product, newcomer):
+    home = product.known["DASHBOARD_URL"]
+    page: Page = open_page(java_script_enabled=False)
+    sign_in(page, home, product, newcomer)
+    expect(page.get_by_text("Passkeys need a host name")).to_be_visible()
+    page.get_by_role("link", name="Set up an app").click()
+    secret = page.locator(".secret").inner_text().replace(" ", "")
+    page.get_by_label("Code").fill(code_now(secret))
+    page.get_by_role("button", name="Use this app").click()
+    page.get_by_role("button", name="Make recovery codes").click()
+    assert len(page.locator(".codes li").all_inner_texts()) == 10
+    code = page.locator(".codes li").first.inner_text()
+    page.get_by_role("link", name="I have kept them").click()
+    expect(page.get_by_text("10 of 10 left")).to_be_visible()
+    page.get_by_role("button", name="Sign out").click()
+    sign_in(page, home, product, newcomer)
+    page.get_by_label("Code").fill(code.lower())
+    page.get_by_role("button", name="Go on").click()
+    expect(page.get_by_text("9 of 10 left")).to_be_visible()
+
+
+@pytest.mark.slow
+def test_role_that_needs_a_factor_leads_to_the_set_up_and_the_admin_sees_who_lacks_one(
+    open_page, page, home, product, newcomer
+):
+    with psycopg.connect(product.known["DATABASE_URL"], autocommit=True) as database:
+        database.execute(
+            "INSERT INTO people_grant (person_id, role) SELECT id, 'auditor' FROM people_person WHERE email = %s",
+            [newcomer],
+        )
+    admin: Page = open_page()
+    admin.goto(product.known["DASHBOARD_URL"] + "/accounts/login/?next=/people/second-factor/")
+    admin.get_by_label("Email").fill(product.known["ADMIN_EMAIL"])
+    admin.get_by_label("Password").fill(product.known["ADMIN_PASSWORD"])
+    admin.get_by_role("button", name="Sign in", exact=True).click()
+    sign_in(page, home, product, newcomer)
+    # The live stream of the page that is open closes.
+    page.watch.expected.append("401")
+    admin.get_by_role("button", name="Ask of every auditor").click()
+    try:
+        row = admin.locator(".factor-list li", has_text=newcomer)
+        expect(row).to_contain_text("Lacks one")
+        look(admin)
+        page.goto(f"{home}/history/")
+        expect(page.get_by_role("heading", name="Set up a second factor")).to_be_visible()
+        look(page)
+        add_passkey(page, "Phone")
+        page.goto(f"{home}/history/")
+        expect(page.get_by_role("heading", name="History")).to_be_visible()
+        admin.reload()
+        expect(row).to_contain_text("Has one")
+    finally:
+        admin.get_by_role("button", name="No longer ask of every auditor").click()
+        expect(admin.get_by_role("button", name="Ask of every auditor")).to_be_visible()

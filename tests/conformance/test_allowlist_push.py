@@ -1,0 +1,317 @@
+"""The desk brings its allowlists to a real gateway. Whatever goes wrong on the way, the right list ends there."""
+
+import threading
+from datetime import timedelta
+
+import pytest
+from django.db import connection as database
+from django.db.models.functions import Now
+from django.utils import timezone
+
+from approvals.models import Mailbox
+from approvals.sync import pushing
+from approvals.sync.pushing import push_list
+from audit.models import Entry
+from policy.allowlists import Place
+from policy.changes import Change, Wanted, apply_change
+from policy.models import GateList
+from tests.conformance.tenant import ok
+from tests.factories import make_connection, make_person
+from tests.faults import wire
+from tests.faults.proxy import OTHER, Proxy
+from tests.serving import named
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+DANA = "dana@northwind.example"
+
+
+@pytest.fixture
+def proxy(gateway):
+    """What stands between the desk and the gateway."""
+    between = Proxy()
+    between.serve(gateway.url)
+    with named(between.url):
+        yield between
+    between.close()
+
+
+@pytest.fixture
+def desk(tenant, proxy):
+    """A connection to the tenant's account, through the proxy."""
+    connection = make_connection(api_url=proxy.url, admin_key=tenant.keys["admin"])
+    Mailbox.objects.filter(connection=connection).update(upstream_id=tenant.mailbox, address=tenant.address)
+    return connection
+
+
+@pytest.fixture
+def ida(desk):
+    return make_person("ida@yourteam.example", "Ida Lindqvist", "admin").actor(surface="web")
+
+
+def change(ida, place, *patterns, mode=None, kind="restriction", version=0, remove=(), **wanted):
+    put = tuple(Wanted(one, **wanted) for one in patterns)
+    made = Change(mode=mode, put=put, remove=tuple(remove))
+    return apply_change(place=place, kind=kind, change=made, version=version, actor=ida, now=timezone.now())
+
+
+def push(*, at_once=True, kind="restriction", **options):
+    GateList.objects.ensure()
+    gate = GateList.objects.get(kind=kind)
+    if at_once:
+        pushing.push_soon(gate.pk)
+    return push_list(gate_list_id=gate.pk, **options)
+
+
+def at_gate(tenant, kind="restriction"):
+    told = tenant.get(f"{tenant.base}/allowlist", key="admin", kind=kind)
+    return told["mode"], sorted(one["pattern"] for one in told["entries"]), told["version"]
+
+
+def gate_row():
+    return GateList.objects.get(kind="restriction")
+
+
+def is_there():
+    row = gate_row()
+    return row.pushed == row.wanted and row.last_error == ""
+
+
+def pushes():
+    return Entry.objects.filter(action="allowlist.pushed").order_by("pk")
+
+
+def test_lists_of_all_connection_and_mailbox_stand_at_the_gate_as_one_and_it_judges_by_it(desk, ida, tenant):
+    mailbox = desk.mailboxes.get()
+    change(ida, Place(), "northwind.example", mode="monitor")
+    change(ida, Place(connection=desk.pk), "*.fabrikam.example", mode="enforce", note="the\nfair")
+    change(ida, Place(mailbox=mailbox.pk), "lee@contoso.example", mode="off")
+    assert push() == "pushed"
+    assert at_gate(tenant) == ("enforce", ["*.fabrikam.example", "northwind.example"], 1)
+    assert is_there()
+    assert (gate_row().gate_version, gate_row().attempts) == (1, 0)
+    assert tenant.submit(to=[DANA]).status_code == 202
+    assert ok(tenant.submit(to=["lee@contoso.example"]), 403)["code"] == "recipient_not_allowed"
+    assert pushes().get().detail.fields["list"] == "restriction, enforce, 2 entries, version 1"
+    assert push() == "not due"
+
+
+def test_entry_that_lasts_longer_stands_and_one_that_ended_does_not(desk, ida, tenant):
+    soon = timezone.now() + timedelta(days=1)
+    change(ida, Place(), "a.example", mode="enforce", expires_at=soon)
+    change(ida, Place(connection=desk.pk), "a.example", mode="enforce", note="kept")
+    change(ida, Place(), "b.example", version=1, expires_at=timezone.now() - timedelta(seconds=1))
+    push()
+    told = tenant.get(f"{tenant.base}/allowlist", key="admin", kind="restriction")["entries"]
+    assert [(one["pattern"], one["expires_at"], one["note"]) for one in told] == [("a.example", None, "kept")]
+
+
+def test_bypass_on_trial_lets_nobody_skip_because_another_is_in_force(desk, ida, tenant):
+    change(ida, Place(), "tried.example", mode="monitor", kind="bypass")
+    change(ida, Place(connection=desk.pk), "northwind.example", mode="enforce", kind="bypass")
+    assert push(kind="bypass") == "pushed"
+    assert at_gate(tenant, "bypass") == ("enforce", ["northwind.example"], 1)
+    sent = tenant.send(to=["x@tried.example"])["id"]
+    assert tenant.wait_for_status(sent, "pending_send_approval", "sent") == "pending_send_approval"
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [wire.answering(500), wire.answering(502, b"<html>bad gateway</html>"), wire.cut_before, wire.lose_answer,
+     wire.answering_after(500), wire.truncate],
+    ids=["500", "something between", "cut", "answer lost", "500 after its effect", "answer cut"],
+)  # fmt: skip
+@pytest.mark.parametrize("place", [0, 1], ids=["while read", "while written"])
+def test_fault_on_the_way_ends_in_the_right_list(desk, ida, tenant, proxy, fault, place):
+    change(ida, Place(), "northwind.example", mode="enforce")
+
+    def at_the_right_call(exchange):
+        (fault if (exchange.request.method == "PUT") == bool(place) else wire.pass_on)(exchange)
+
+    with proxy.fault(at_the_right_call, kind=OTHER):
+        assert push() == "not now"
+    assert not is_there()
+    row = gate_row()
+    assert (row.lease_until, row.attempts) == (None, 1)
+    assert Entry.objects.filter(action="allowlist.push_failed").count() == 1
+    assert push() in ("pushed", "there already")
+    assert at_gate(tenant)[:2] == ("enforce", ["northwind.example"])
+    assert is_there()
+
+
+def test_gate_that_is_away_is_tried_again_later_and_later(desk, ida, tenant, proxy):
+    change(ida, Place(), "northwind.example", mode="enforce")
+    waits = []
+    with proxy.refusing():
+        for _ in range(7):
+            push()
+            row = GateList.objects.annotate(now=Now()).get()
+            waits.append(round((row.next_attempt_at - row.now).total_seconds()))
+    assert waits == [2, 5, 15, 60, 300, 600, 600]
+    assert push(at_once=False) == "not due"
+    assert push() == "pushed"
+    assert is_there()
+
+
+def test_somebody_elses_change_is_pushed_over_and_the_ledger_says_so(desk, ida, tenant):
+    change(ida, Place(), "northwind.example", mode="enforce")
+    push()
+    theirs = {"kind": "restriction", "mode": "off", "version": 1, "entries": ["evil.example"]}
+    ok(tenant.call("PUT", f"{tenant.base}/allowlist", key="admin", json=theirs))
+    change(ida, Place(), "contoso.example", version=1)
+    assert push() == "pushed"
+    assert at_gate(tenant) == ("enforce", ["contoso.example", "northwind.example"], 3)
+    assert "Somebody else had changed it" in pushes().last().detail.fields["explanation"]
+    assert "explanation" not in pushes().first().detail.fields
+
+
+def test_change_between_read_and_write_is_pushed_over_too(desk, ida, tenant, proxy):
+    change(ida, Place(), "northwind.example", mode="enforce")
+    theirs = {"kind": "restriction", "mode": "monitor", "version": 0, "entries": ["evil.example"]}
+
+    def meddle(exchange):
+        if exchange.request.method == "PUT":
+            ok(tenant.call("PUT", f"{tenant.base}/allowlist", key="admin", json=theirs))
+        wire.pass_on(exchange)
+
+    with proxy.fault(meddle, kind=OTHER, times=2):
+        assert push() == "pushed"
+    assert at_gate(tenant) == ("enforce", ["northwind.example"], 2)
+    assert "at the same moment" in pushes().get().detail.fields["explanation"]
+
+
+def test_change_made_while_one_is_pushed_is_pushed_next(desk, ida, tenant, proxy):
+    change(ida, Place(), "northwind.example", mode="enforce")
+
+    def meanwhile(exchange):
+        if exchange.request.method == "PUT":
+            change(ida, Place(), "contoso.example", version=1)
+            # The thread is the proxy's.
+            database.close()
+        wire.pass_on(exchange)
+
+    with proxy.fault(meanwhile, kind=OTHER, times=2):
+        push()
+    assert not is_there()
+    assert at_gate(tenant)[1] == ["northwind.example"]
+    push()
+    assert at_gate(tenant)[1] == ["contoso.example", "northwind.example"]
+    assert is_there()
+
+
+def test_worker_that_slept_past_its_lease_overwrites_nothing(desk, ida, tenant, proxy):
+    change(ida, Place(), "northwind.example", mode="enforce")
+    asleep, awake = threading.Event(), threading.Event()
+
+    def sleep(exchange):
+        if exchange.request.method == "PUT":
+            asleep.set()
+            assert awake.wait(20)
+        wire.pass_on(exchange)
+
+    said = []
+    with proxy.fault(sleep, kind=OTHER, times=2):
+        sleeper = threading.Thread(target=lambda: said.append(_push_in_a_thread()))
+        GateList.objects.ensure()
+        sleeper.start()
+        assert asleep.wait(20)
+    GateList.objects.update(lease_until=Now() - timedelta(seconds=1))
+    change(ida, Place(), "contoso.example", version=1)
+    assert push() == "pushed"
+    awake.set()
+    sleeper.join(30)
+    assert said == ["not due"]
+    assert at_gate(tenant) == ("enforce", ["contoso.example", "northwind.example"], 1)
+    assert is_there()
+    assert pushes().count() == 1
+
+
+def test_worker_that_slept_after_it_wrote_leaves_the_newer_note_alone(desk, ida, tenant, proxy):
+    change(ida, Place(), "northwind.example", mode="enforce")
+    GateList.objects.ensure()
+    hold = wire.Hold(after_answer=True)
+
+    def hold_what_is_written(exchange):
+        (hold if exchange.request.method == "PUT" else wire.pass_on)(exchange)
+
+    with proxy.fault(hold_what_is_written, kind=OTHER, times=2):
+        sleeper = threading.Thread(target=_push_in_a_thread)
+        sleeper.start()
+        hold.wait()
+    GateList.objects.update(lease_until=Now() - timedelta(seconds=1))
+    change(ida, Place(), "contoso.example", version=1)
+    assert push() == "pushed"
+    hold.release()
+    sleeper.join(30)
+    assert at_gate(tenant) == ("enforce", ["contoso.example", "northwind.example"], 2)
+    assert gate_row().gate_version == 2
+    assert is_there()
+    assert pushes().count() == 1
+
+
+def _push_in_a_thread():
+    try:
+        return push()
+    finally:
+        database.close()
+
+
+def test_killed_between_write_and_note_the_next_finds_it_there(desk, ida, tenant, monkeypatch):
+    change(ida, Place(), "northwind.example", mode="enforce")
+
+    def die(*_, **__):
+        raise SystemExit
+
+    with monkeypatch.context() as patched:
+        patched.setattr(pushing, "_done", die)
+        with pytest.raises(SystemExit):
+            push()
+    assert push() == "not due"
+    GateList.objects.update(lease_until=Now() - timedelta(seconds=1))
+    assert push() == "there already"
+    assert at_gate(tenant) == ("enforce", ["northwind.example"], 1)
+    assert is_there()
+
+
+def test_without_an_admin_key_nobody_is_asked_until_one_comes(desk, ida, tenant, proxy):
+    type(desk).objects.update(admin_key="")
+    change(ida, Place(), "northwind.example", mode="enforce")
+    assert push() == "not due"
+    assert proxy.seen == []
+    desk.admin_key = tenant.keys["admin"]
+    desk.save(update_fields=["admin_key"])
+    assert push(at_once=False) == "pushed"
+
+
+def test_multimail_without_lists_is_told_in_words_and_asked_seldom(desk, ida, proxy):
+    change(ida, Place(), "northwind.example", mode="enforce")
+    with proxy.fault(wire.answering(404), kind=OTHER):
+        assert push() == "not now"
+    assert gate_row().last_error == pushing.NO_LISTS
+    assert (gate_row().next_attempt_at - timezone.now()).total_seconds() > 500
+
+
+def test_gate_that_wants_an_operators_code_gets_it(desk, ida, tenant, gateway):
+    tenant.add_key("party", "admin", "send")
+    type(desk).objects.filter(pk=desk.pk).update(admin_key="")
+    desk.admin_key = tenant.keys["party"]
+    desk.save(update_fields=["admin_key"])
+    change(ida, Place(), "northwind.example", mode="enforce")
+    assert push() == "waits for a code"
+    assert gate_row().last_error.startswith(pushing.WAITS_FOR_CODE)
+    lines = gateway.stack.run("manage", "gateway_codes").stdout.splitlines()
+    [code] = [line.split()[0] for line in lines if tenant.address in line]
+    assert push(approval_code="wrong") == "not now"
+    assert push(approval_code=code) == "pushed"
+    assert at_gate(tenant)[:2] == ("enforce", ["northwind.example"])
+    assert is_there()
+
+
+def test_mailbox_that_came_later_gets_the_lists_that_concern_it(desk, ida, tenant):
+    GateList.objects.all().delete()
+    Mailbox.objects.all().delete()
+    change(ida, Place(), "northwind.example", mode="enforce")
+    assert GateList.objects.count() == 0
+    desk.mailboxes.create(upstream_id=tenant.mailbox, address=tenant.address)
+    assert push() == "pushed"
+    assert at_gate(tenant)[:2] == ("enforce", ["northwind.example"])

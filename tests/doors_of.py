@@ -1,0 +1,58 @@
+"""What a door is: one address of the desk, with what it does and who may go through it."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from people.actors import Role
+
+R, A, U = Role.REVIEWER, Role.ADMIN, Role.AUDITOR
+EVERYBODY = (R, A, U)
+Fields = Callable[[Any], Mapping[str, Any]]
+_HOW_FAR = {
+    "own": "",
+    "mailbox": " of the mailbox",
+    "connection": " of the connection",
+    "some connection": " of a connection",
+    "desk": " of everything",
+}
+
+
+@dataclass(frozen=True)
+class Door:
+    """One address. `roles` may go through it, where they reach:
+
+    - public: whoever knows the address; `own`: whoever is signed in, for themselves alone;
+    - mailbox, connection: with a role for that of the row at hand, or for what it is in; others must not even learn
+      that there is such a row (404);
+    - some connection: with a role for any connection; desk: with a role for everything.
+
+    `fields` are what a form would post, from the rows of the walk; `needs` names the row that must be there first.
+    A door that `writes` changes something for whoever may; one that is `sure` asks to confirm who one is.
+    """
+
+    does: str
+    reach: Literal["public", "own", "mailbox", "connection", "some connection", "desk"]
+    roles: tuple[Role, ...] = EVERYBODY
+    writes: bool = False
+    sure: bool = False
+    fields: Fields | None = None
+    needs: str = ""
+    # It refuses by showing the page again, for instance because what was chosen was not there to be chosen.
+    is_gentle: bool = False
+
+    @property
+    def who(self) -> str:
+        """In words, who may go through."""
+        if self.reach == "public":
+            return "whoever knows the address"
+        if self.roles == EVERYBODY:
+            named = "whoever is signed in" if self.reach == "own" else "whoever has a role"
+        else:
+            named = " or ".join(role.value for role in self.roles)
+        return named + _HOW_FAR[self.reach]
+
+
+def nothing(walk: Any) -> Mapping[str, Any]:
+    """Of a form with a button alone."""
+    return {}

@@ -1,0 +1,139 @@
+"""Whoever decided is kept out, or loses the role, before the decision leaves: nothing of theirs leaves any more."""
+
+import contextlib
+import itertools
+import re
+
+import pytest
+import requests
+
+from tests.desk import Browser
+from tests.faults import wire
+from tests.faults.proxy import DECIDE, READ
+
+pytestmark = pytest.mark.xdist_group("desk-faults")
+
+PASSWORD = "a gannet counts slow wagons"
+_numbers = itertools.count(1)
+
+
+class Newcomer:
+    """Somebody who came in by an invitation of the admin's and decides."""
+
+    def __init__(self, desk, place):
+        self.desk, self.admin = desk, desk.product.reviewer("ADMIN")
+        self.email = f"cleo{next(_numbers)}@yourteam.example"
+        page = self.admin.get("/people/invite/")
+        fields = {"email": self.email, "roles": "reviewer", "place": place}
+        made = self.admin.post("/people/invite/", page, **fields)
+        self._join(re.search(r">(https?://[^<]+/join/[^<]+)<", made.text)[1])
+        [self.row] = desk.sql("SELECT id FROM people_person WHERE email = %s", self.email)
+        self.browser = self.sign_in()
+
+    def _join(self, link):
+        own = requests.Session()
+        token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', own.get(link, timeout=10).text)[1]
+        fields = {"name": "Cleo", "password": PASSWORD, "password_again": PASSWORD, "csrfmiddlewaretoken": token}
+        assert own.post(link, fields, timeout=10, allow_redirects=False).status_code == 302
+
+    def sign_in(self):
+        return Browser(self.desk.known["DASHBOARD_URL"], self.email, PASSWORD)
+
+    def approve(self, held):
+        assert self.browser.decide(held.id, "approve", held.fingerprint).status_code == 302
+        self.desk.note("CLEO", "approve", upstream_id=held.upstream_id)
+
+    def by_admin(self, what, **fields):
+        """Let the admin press a button on the person's page."""
+        path = f"/people/{self.row['id']}/"
+        assert self.admin.post(f"{path}{what}/", self.admin.get(path), **fields).status_code == 302
+
+    def lose_roles(self):
+        for grant in self.desk.sql("SELECT id FROM people_grant WHERE person_id = %s", self.row["id"]):
+            self.by_admin("roles/remove", grant=str(grant["id"]))
+
+
+@contextlib.contextmanager
+def time_to_undo(desk):
+    desk.product.set_undo_window("1 hour")
+    try:
+        yield
+    finally:
+        desk.product.set_undo_window("0")
+
+
+def mailbox_of(desk):
+    [row] = desk.sql("SELECT id FROM approvals_mailbox WHERE upstream_id = %s", desk.known["MAILBOX_ID"])
+    return f"mailbox-{row['id']}"
+
+
+LOSSES = {
+    "kept out": ("all", lambda cleo: cleo.by_admin("deactivate")),
+    "without the role": ("all", Newcomer.lose_roles),
+    "without the role of this mailbox": ("mailbox", Newcomer.lose_roles),
+}
+
+
+@pytest.mark.fault(
+    50,
+    injected="Whoever approved is deactivated, or loses the role of all or of this mailbox, within the undo window.",
+    held="No call is made: the decision is refused with the reason when it is due, and somebody else decides.",
+)
+@pytest.mark.parametrize("loss", LOSSES)
+def test_decision_of_whoever_may_not_decide_any_more_is_refused_when_it_is_due(desk, loss):
+    place, lose = LOSSES[loss]
+    held = desk.hold()
+    cleo = Newcomer(desk, mailbox_of(desk) if place == "mailbox" else place)
+    with time_to_undo(desk):
+        cleo.approve(held)
+        lose(cleo)
+        assert cleo.browser.get("/queue/").status_code == 302
+        desk.let_fall_due(held)
+        ended = desk.sweep_to(held, "refused")
+    assert ended["explanation"].startswith("Cleo may not decide this any more")
+    assert desk.upstream.requests(DECIDE, held.upstream_id) == []
+    assert desk.effects(held) == []
+    assert desk.decide(held) == 302
+    desk.sweep_to(held, "applied")
+    assert len(desk.effects(held)) == 1
+
+
+@pytest.mark.fault(
+    50,
+    injected="Whoever approved is deactivated while the content is read once more, right before the call.",
+    held="The call is not made: who may is asked in the statement that marks it, the last thing before its first byte.",
+)
+def test_decision_whose_content_is_just_read_once_more_is_not_called_any_more(desk):
+    held = desk.hold()
+    cleo, read = Newcomer(desk, "all"), wire.Hold(after_answer=True)
+    with desk.upstream.fault(read, READ, held.upstream_id, times=1):
+        cleo.approve(held)
+        desk.sweep()
+        read.wait()
+        cleo.by_admin("deactivate")
+        read.release()
+        ended = desk.sweep_to(held, "refused", timeout=40)
+    assert ended["explanation"].startswith("Cleo may not decide this any more")
+    assert ended["may_have_left"] is False
+    assert desk.upstream.requests(DECIDE, held.upstream_id) == []
+    assert desk.decide(held) == 302
+    desk.sweep_to(held, "applied")
+
+
+@pytest.mark.fault(
+    50,
+    injected="Only the session of whoever approved is ended, within the undo window.",
+    held="The decision is still theirs, and leaves once.",
+)
+def test_decision_of_whoever_was_only_signed_out_leaves(desk):
+    held = desk.hold()
+    cleo = Newcomer(desk, "all")
+    with time_to_undo(desk):
+        cleo.approve(held)
+        other = cleo.sign_in()
+        page = other.get("/people/me/sessions/")
+        assert other.post("/people/me/sessions/end-others/", page).status_code == 302
+        assert cleo.browser.get("/queue/").status_code == 302
+        desk.let_fall_due(held)
+        desk.sweep_to(held, "applied")
+    assert len(desk.effects(held)) == 1

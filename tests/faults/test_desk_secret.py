@@ -1,0 +1,143 @@
+"""The secret of the webhook is changed by its page while our gateway sends: no event is refused, whatever breaks."""
+
+import contextlib
+import threading
+
+import pytest
+
+from tests.faults import wire
+from tests.faults.proxy import OTHER, pass_on
+
+pytestmark = pytest.mark.xdist_group("desk-faults")
+
+KNOWN = """
+from approvals.models import Connection
+from gateway.models import Webhook
+connection = Connection.objects.get(slug="demo")
+webhook = Webhook.objects.alive().get(url__contains=connection.webhook_id)
+for row, names in ((webhook, ("secret", "previous_secret", "previous_until")),
+                   (connection, ("webhook_secret", "previous_webhook_secret", "previous_secret_until"))):
+    for name, value in zip(names, ({secret!r}, "", None)):
+        setattr(row, name, value)
+    row.save()
+connection.upstream_webhook_id = webhook.pk
+connection.save()
+result = webhook.pk
+"""
+
+
+@pytest.fixture
+def hook(desk):
+    """The desk's webhook at the gateway, as its page knows it; its secret is the known one again in the end."""
+    known = KNOWN.format(secret=desk.known["WEBHOOK_SECRET"])
+    yield desk.python(known)
+    desk.python(known)
+
+
+@contextlib.contextmanager
+def gateway_sending(desk, hook):
+    """Have the gateway send events for as long as the block lasts; the list holds the ids of those it was asked for."""
+    asked, problems, is_over = [], [], threading.Event()
+
+    def go_on():
+        try:
+            while not is_over.is_set():
+                answer = desk.product.call("POST", f"/v1/webhooks/{hook}/test", key="ADMIN_KEY", json={})
+                assert answer.status_code == 200, answer.text
+                asked.append(answer.json()["event_id"])
+                # About as many as a busy account has; more would only wait in the gateway's queue.
+                is_over.wait(0.05)
+        except BaseException as error:  # noqa: BLE001 - the test's own thread raises it
+            problems.append(error)
+
+    thread = threading.Thread(target=go_on, daemon=True)
+    thread.start()
+    try:
+        yield asked
+    finally:
+        is_over.set()
+        thread.join(30)
+    assert not problems, problems[0]
+
+
+def rotate(desk, overlap):
+    """Change the secret as an admin does, and return the answer's status."""
+    ida, number = desk.person("ADMIN"), desk.sql("SELECT id FROM approvals_connection WHERE slug = 'demo'")[0]["id"]
+    page = ida.get(f"/connections/{number}/")
+    return ida.post(f"/connections/{number}/webhook/rotate/", page, overlap=overlap).status_code
+
+
+def arrived(desk, asked):
+    """Wait until all that was asked for so far has come in, and return with which secrets it was signed."""
+    ids = list(asked)
+    query = "SELECT secret_used FROM approvals_webhookevent WHERE event_id = ANY(%s)"
+    desk.wait(lambda: len(desk.sql(query, ids)) == len(ids), f"{len(ids)} events to arrive", timeout=60)
+    return {row["secret_used"] for row in desk.sql(query, ids)}
+
+
+def more(desk, asked, number=10):
+    """Wait for so many more, and return with which secrets these were signed."""
+    seen = len(asked)
+    desk.wait(lambda: len(asked) > seen + number, "more events")
+    return arrived(desk, asked[seen:])
+
+
+def let_overlap_end(desk):
+    """The time of the old secret is over, first at the gateway and then here."""
+    desk.sql("UPDATE gateway_webhook SET previous_until = now() WHERE previous_secret <> ''")
+    return "UPDATE approvals_connection SET previous_secret_until = now() WHERE slug = 'demo'"
+
+
+def only_rotation(fault):
+    return lambda exchange: fault(exchange) if exchange.request.path.endswith("/rotate") else pass_on(exchange)
+
+
+def assert_nothing_was_refused(desk, asked):
+    query = "SELECT attempts, response_status FROM gateway_webhookdelivery WHERE event_id = ANY(%s)"
+    # What was answered is written down after it.
+    desk.wait(lambda: all(row["response_status"] for row in desk.sql(query, asked)), "every answer to be noted")
+    rows = desk.sql(query, asked)
+    assert len(rows) == len(asked)
+    assert {(row["attempts"], row["response_status"]) for row in rows} == {(1, 200)}
+
+
+@pytest.mark.fault(
+    23,
+    injected="The page changes the secret, at once and with an overlap that ends, while our gateway sends.",
+    held="No event is refused; with an overlap the old secret signs first, then the new one.",
+)
+def test_secret_changed_by_its_page_refuses_nothing_that_the_gateway_sends(desk, hook):
+    with gateway_sending(desk, hook) as asked:
+        more(desk, asked)
+        assert rotate(desk, "none") == 302
+        assert more(desk, asked) == {"current"}
+        desk.sql(let_overlap_end(desk))
+        assert rotate(desk, "hour") == 302
+        assert more(desk, asked) == {"previous"}
+        then_here = let_overlap_end(desk)
+        more(desk, asked)
+        desk.sql(then_here)
+        assert more(desk, asked) == {"current"}
+    arrived(desk, asked)
+    assert_nothing_was_refused(desk, asked)
+
+
+@pytest.mark.fault(
+    23,
+    injected="The gateway's answer to the change is lost, before it was carried out and after, while it sends.",
+    held="Both secrets are taken for as long as it is not known; pressed again, the change is finished; none refused.",
+)
+@pytest.mark.parametrize("broken", [wire.cut_before, wire.lose_answer])
+def test_secret_whose_change_breaks_off_refuses_nothing_and_is_finished_later(desk, hook, broken):
+    with gateway_sending(desk, hook) as asked:
+        with desk.upstream.fault(only_rotation(broken), OTHER):
+            assert rotate(desk, "none") == 502
+        more(desk, asked)
+        held = desk.connection()
+        assert (held["previous_webhook_secret"] != "", held["previous_secret_until"]) == (True, None)
+        assert rotate(desk, "none") == 302
+        assert more(desk, asked) == {"current"}
+        desk.sql(let_overlap_end(desk))
+        more(desk, asked)
+    arrived(desk, asked)
+    assert_nothing_was_refused(desk, asked)

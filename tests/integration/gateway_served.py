@@ -1,0 +1,128 @@
+"""The real gateway, served over HTTP out of the test's own transaction: what the desk calls is what ships.
+
+A thread answers with the test's connection to the database, which waits for it meanwhile; so a test needs no process
+of its own, and what it leaves behind is rolled back. `lost` answers never come back, `spoiled` ones come otherwise.
+"""
+
+import contextlib
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
+
+import requests
+from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
+from django.db import connections
+from django.test import override_settings
+
+from approvals.models import Connection
+from approvals.sync.boxes import read_mailboxes
+from tests.factories import make_connection
+from tests.integration.gateway.world import World, make_world
+from tests.serving import named
+
+
+@dataclass
+class ServedGateway:
+    """Where it is, and what happens to its answers: by method and the end of a path."""
+
+    url: str = ""
+    calls: list[tuple[str, str]] = field(default_factory=list)
+    lost: set[tuple[str, str]] = field(default_factory=set)
+    spoiled: dict[tuple[str, str], tuple[int, bytes]] = field(default_factory=dict)
+
+    def fault(self, among: Any, method: str, path: str) -> Any:
+        """Return the first fault that is meant for this call."""
+        return next((one for one in among if one[0] == method and path.endswith(one[1])), None)
+
+
+class _Quiet(WSGIRequestHandler):
+    def log_message(self, *_: Any) -> None:
+        """Stay silent."""
+
+
+class _OfTheGateway(WSGIHandler):
+    """Django's handler, with the gateway's addresses whatever the test process has.
+
+    It does not tell that a request began or ended: that would close the connection, which is in a transaction.
+    """
+
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        request = WSGIRequest(environ)
+        request.urlconf = "gateway.urls"  # type: ignore[attr-defined]
+        response = self.get_response(request)
+        start_response(f"{response.status_code} {response.reason_phrase}", list(response.items()))
+        return [b"".join(response)]
+
+
+@contextlib.contextmanager
+def served_gateway() -> Iterator[ServedGateway]:
+    """Serve on a free port."""
+    served, shared = ServedGateway(), connections["default"]
+    with override_settings(MIDDLEWARE=["gateway.middleware.JsonOnlyMiddleware"]):
+        handler = _OfTheGateway()
+
+    def application(environ: Any, start_response: Any) -> Any:
+        connections["default"] = shared
+        method, path = environ["REQUEST_METHOD"], environ["PATH_INFO"]
+        served.calls.append((method, path))
+        if spoiled := served.fault(served.spoiled, method, path):
+            status, body = served.spoiled[spoiled]
+            start_response(f"{status} Spoiled", [("Content-Type", "application/json")])
+            return [body]
+        answer = handler(environ, start_response)
+        if served.fault(served.lost, method, path):
+            # What it did is done; nobody hears of it.
+            raise ConnectionAbortedError("the answer is lost")
+        return answer
+
+    server = WSGIServer(("127.0.0.1", 0), _Quiet)
+    server.set_app(application)
+    server.handle_error = lambda *_: None  # type: ignore[method-assign]
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    shared.inc_thread_sharing()
+    thread.start()
+    served.url = f"http://127.0.0.1:{server.server_port}"
+    try:
+        with named(served.url):
+            yield served
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join(5)
+        shared.dec_thread_sharing()
+
+
+@dataclass
+class ServedAccount:
+    """An account of the served gateway, and the desk's connection to it with an oversight and an admin key."""
+
+    gateway: ServedGateway
+    world: World
+    connection: Connection
+
+    def ask(self, method: str, path: str, *, key: str = "admin", json: Any = None) -> requests.Response:
+        """Call the gateway as somebody with one of the account's keys."""
+        headers = {"Authorization": f"Bearer {self.world.keys[key]}"}
+        return requests.request(method, self.gateway.url + path, headers=headers, json=json, timeout=10)
+
+    def asked(self, method: str, path: str) -> int:
+        """How often the gateway was called so, by the end of the path."""
+        return sum(1 for one in self.gateway.calls if one[0] == method and one[1].endswith(path))
+
+    @property
+    def mailbox(self) -> Any:
+        """The desk's mailbox of the account's first one, as it is now."""
+        return self.connection.mailboxes.select_related("connection").get(upstream_id=self.world.mailbox.pk)
+
+
+def make_account(gateway: ServedGateway, **fields: Any) -> ServedAccount:
+    """Make an account at the gateway and connect the desk to it; its mailboxes are read."""
+    world = make_world()
+    keys = {"oversight_key": world.keys["desk"], "admin_key": world.keys["admin"]}
+    connection = make_connection("served", api_url=gateway.url, **{**keys, **fields})
+    connection.mailboxes.all().delete()
+    assert read_mailboxes(connection_id=connection.pk) == ""
+    gateway.calls.clear()
+    return ServedAccount(gateway, world, connection)

@@ -1,0 +1,129 @@
+"""What entries of allowlists let through is counted once a message; whom an account knows is read with its read key."""
+
+import threading
+from datetime import timedelta
+
+import pytest
+from django.db import connections
+from django.utils import timezone
+
+from approvals.desk.allowing import contacts_among
+from approvals.models import Connection, KnownContact, Message
+from approvals.operating.counting import count_hits
+from approvals.sync.contacts import read_contacts
+from approvals.tasks import read_all_contacts
+from policy.models import AllowEntry, Allowlist
+from tests.factories import make_connection, make_message
+
+pytestmark = pytest.mark.django_db
+
+CONTACTS = "/v1/contacts"
+
+
+def make_list(*patterns, mode="enforce", **scope):
+    made = Allowlist.objects.create(kind="restriction", mode=mode, **scope)
+    return [AllowEntry.objects.create(allowlist=made, pattern=pattern) for pattern in patterns]
+
+
+def hits():
+    return dict(AllowEntry.objects.values_list("pattern", "hits"))
+
+
+def test_entry_is_counted_once_a_message_and_only_the_one_that_let_it_through(connection):
+    make_list("acme.com", "ana@acme.com", "evil.io", "*.acme.com")
+    make_message(connection, to_addresses=["bo@acme.com", "cy@acme.com"], cc=["ana@acme.com"])
+    make_message(connection, to_addresses=["dee@acme.com"], subject="second")
+    assert count_hits(limit=10) == 2
+    assert hits() == {"acme.com": 2, "ana@acme.com": 1, "evil.io": 0, "*.acme.com": 0}
+    assert AllowEntry.objects.exclude(last_hit_at=None).count() == 2
+    assert count_hits(limit=10) == 0
+    assert hits()["acme.com"] == 2
+
+
+def test_nothing_is_counted_for_tests_received_mail_and_what_is_not_fetched(connection):
+    make_list("acme.com")
+    to = {"to_addresses": ["bo@acme.com"]}
+    make_message(connection, sandbox=True, subject="test", **to)
+    make_message(connection, direction="inbound", status="pending_inbound_approval", subject="received", **to)
+    waiting = make_message(connection, hydrated=False, to=["bo@acme.com"])
+    assert count_hits(limit=10) == 2
+    assert hits() == {"acme.com": 0}
+    assert Message.objects.get(hits_counted_at=None) == waiting
+
+
+def test_entry_that_is_over_taken_out_or_of_a_list_that_is_off_is_not_counted(connection):
+    make_list("acme.com", mode="off")
+    over, gone = make_list("bo@acme.com", "*.acme.com", connection=connection)
+    AllowEntry.objects.filter(pk=over.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
+    AllowEntry.objects.filter(pk=gone.pk).update(removed_at=timezone.now())
+    make_message(connection, to_addresses=["bo@acme.com", "bo@sub.acme.com"])
+    assert count_hits(limit=10) == 1
+    assert set(hits().values()) == {0}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_that_count_at_once_count_each_message_once(connection):
+    make_list("acme.com")
+    for number in range(8):
+        make_message(connection, to_addresses=["bo@acme.com"], subject=f"letter {number}")
+
+    def count():
+        while count_hits(limit=1):
+            pass
+        connections.close_all()
+
+    both = [threading.Thread(target=count) for _ in range(2)]
+    for one in both:
+        one.start()
+    for one in both:
+        one.join()
+    count_hits(limit=10)
+    assert hits() == {"acme.com": 8}
+
+
+@pytest.fixture
+def account(connection, upstream):
+    Connection.objects.filter(pk=connection.pk).update(api_url=upstream.url, read_key="mm_live_read")
+    return connection
+
+
+def tell(upstream, *addresses):
+    upstream.answers[CONTACTS] = (200, {"contacts": [{"email": one} for one in addresses], "cursor": None})
+
+
+def known(connection):
+    return contacts_among([connection.pk])[connection.pk]
+
+
+def test_contacts_are_kept_as_the_read_key_shows_them_in_the_form_that_lists_compare(account, upstream):
+    assert known(account) is None
+    tell(upstream, "Ana@ACME.com", "x@bücher.example", "no address")
+    assert read_contacts(connection_id=account.pk) == "read"
+    assert upstream.keys[-1] == "mm_live_read"
+    assert known(account) == {"ana@acme.com", "x@xn--bcher-kva.example"}
+    tell(upstream, "eve@evil.io")
+    read_contacts(connection_id=account.pk)
+    assert known(account) == {"eve@evil.io"}
+
+
+@pytest.mark.parametrize("answer", [(500, {}), (403, {"error": "scope"}), (200, {"contacts": "x"}), (200, b"no json")])
+def test_contacts_that_cannot_be_read_stay_as_they_were_for_a_day_and_are_none_then(account, upstream, answer):
+    tell(upstream, "ana@acme.com")
+    read_contacts(connection_id=account.pk)
+    upstream.answers[CONTACTS] = answer
+    assert read_contacts(connection_id=account.pk) == "not now"
+    assert known(account) == {"ana@acme.com"}
+    Connection.objects.update(contacts_read_at=timezone.now() - timedelta(days=1, seconds=1))
+    assert known(account) is None
+
+
+def test_contacts_of_an_account_without_its_read_key_are_not_known_any_more(account, upstream, monkeypatch):
+    tell(upstream, "ana@acme.com")
+    read_contacts(connection_id=account.pk)
+    Connection.objects.update(read_key="")
+    make_connection("never")
+    asked = []
+    monkeypatch.setattr("approvals.tasks.nudge", lambda name, key: asked.append(key))
+    read_all_contacts()
+    assert (asked, read_contacts(connection_id=account.pk), known(account)) == ([account.pk], "no key", None)
+    assert KnownContact.objects.exists()

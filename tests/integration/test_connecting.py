@@ -1,0 +1,250 @@
+"""What admins do with a connection, beneath its pages: keys, webhook and its secret, pauses, removal."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from approvals import ingest, reconcile
+from approvals.administering.connections import check_all, check_key
+from approvals.connecting import adding, changing, pausing, removing
+from approvals.connecting.slots import SLOTS, problem_in, shown_start
+from approvals.errors import ActNotAllowed, ConnectionNotChanged
+from approvals.models import Connection, Decision, Message
+from approvals.states import MessageState
+from approvals.sync import health
+from approvals.sync.fetching import mirror_row
+from audit.models import Entry, EntryDetail
+from policy.kill_switch import pull, release
+from tests.account import account
+from tests.factories import NOW, event_body, make_connection, make_message, make_person, pending_row, post_event
+from tests.integration.deciding import decide
+
+pytestmark = pytest.mark.django_db
+
+ALL = {"oversight": ["oversight"], "read": ["read"], "admin": ["admin", "read"], "agent": ["read", "send"]}
+
+
+@pytest.fixture
+def there():
+    with account(**ALL) as standin:
+        yield standin
+
+
+@pytest.fixture
+def ours(there):
+    return make_connection("ours", api_url=there.url, admin_key="mm_live_admin_key", upstream_webhook_id="hook1")
+
+
+@pytest.fixture
+def ida(admin):
+    return admin.actor(surface="web")
+
+
+def actions():
+    return list(Entry.objects.order_by("pk").values_list("action", flat=True))
+
+
+def told():
+    return " ".join(str(fields) for fields in EntryDetail.objects.values_list("fields", flat=True))
+
+
+# --- keys
+
+
+@pytest.mark.parametrize(
+    ("slot", "scopes", "words"),
+    [
+        ("oversight", ["oversight"], ""),
+        ("oversight", ["oversight", "send"], "may also send"),
+        ("oversight", ["admin", "read"], "an admin key (it may: admin, read); it belongs into Admin"),
+        ("oversight", ["read"], "a read key"),
+        ("oversight", ["oversight_read"], "Oversight needs a key with the scope oversight"),
+        ("oversight", [], "may: nothing"),
+        ("oversight", None, ""),
+        ("read", ["admin"], ""),
+        ("read", ["oversight"], "an oversight key"),
+        ("admin", ["admin", "read"], ""),
+        ("admin", ["read", "send"], "an agent key"),
+        ("agent", ["read", "send"], ""),
+        ("agent", ["read"], "scopes read and send"),
+    ],
+)
+def test_key_is_told_its_place_by_its_scopes(slot, scopes, words):
+    problem = problem_in(SLOTS[slot], scopes)
+    assert words in problem
+    assert bool(words) == bool(problem)
+
+
+@pytest.mark.parametrize(
+    ("key", "shown"), [("mm_live_abcdef", "mm_live"), ("mm_test_abcdef", "mm_test"), ("secret", ""), ("", "")]
+)
+def test_of_a_key_nothing_but_its_public_beginning_is_shown(key, shown):
+    assert shown_start(key) == shown
+
+
+def test_check_says_what_to_do_about_each_way_a_key_can_fail(there, settings):
+    oversight, key = SLOTS["oversight"], "mm_live_oversight_key"
+    assert check_key(api_url=there.url, key=key, slot=oversight).scopes == ["oversight"]
+    unknown = check_key(api_url=there.url, key="mm_live_unknown", slot=oversight)
+    assert "does not take this key" in unknown.problem
+    assert unknown.is_certain
+    there.refuses["account"] = 404
+    assert "not as MultiMail does" in check_key(api_url=there.url, key=key, slot=oversight).problem
+    there.refuses["account"] = 500
+    assert "in a while" in check_key(api_url=there.url, key=key, slot=oversight).problem
+    away = check_key(api_url="http://127.0.0.1:1", key=key, slot=oversight)
+    assert ("could not be reached" in away.problem, away.is_certain) == (True, False)
+    settings.OUTGOING_ALLOW = []
+    assert "OUTGOING_ALLOW" in check_key(api_url=there.url, key=key, slot=oversight).problem
+
+
+def test_key_whose_scopes_are_not_told_is_judged_by_what_it_can_read(there):
+    there.tells_scopes = False
+    oversight = SLOTS["oversight"]
+    assert check_key(api_url=there.url, key="mm_live_oversight_key", slot=oversight).problem == ""
+    assert "may not see what is held" in check_key(api_url=there.url, key="mm_live_admin_key", slot=oversight).problem
+
+
+def test_multimail_that_is_away_is_asked_once_and_not_for_every_key():
+    checks = check_all(api_url="http://127.0.0.1:1", keys=dict.fromkeys(SLOTS, "mm_live_any_key"))
+    assert [check.is_certain for check in checks.values()] == [False] * 4
+    assert sum("could not be reached" in check.problem for check in checks.values()) == 1
+
+
+def test_connection_is_added_with_a_secret_of_its_own_and_the_ledger_has_no_secret(ida):
+    keys = {"oversight": "mm_live_hidden_1", "admin": "mm_live_hidden_2"}
+    common = {
+        "actor": ida,
+        "api_url": "http://127.0.0.1:1",
+        "keys": keys,
+        "is_our_gateway": True,
+        "account": "",
+        "now": NOW,
+    }
+    first = adding.add_connection(name="Acme support", scopes={"oversight": ["oversight"]}, **common)
+    assert (first.slug, len(first.webhook_secret) > 30) == ("acme-support", True)
+    assert Connection.objects.get().oversight_key == "mm_live_hidden_1"
+    with pytest.raises(ConnectionNotChanged, match="already"):
+        adding.add_connection(name="acme SUPPORT", scopes={}, **common)
+    assert actions() == ["connection.added"]
+    assert "hidden" not in told()
+    assert first.webhook_secret not in told()
+
+
+def test_only_an_admin_of_everything_adds_and_removes_and_one_of_it_changes(connection, ida):
+    limited = make_person("lea@yourteam.example", "Lea", "admin", connection=connection).actor(surface="web")
+    with pytest.raises(ActNotAllowed):
+        adding.add_connection(
+            actor=limited, name="X", api_url="", keys={}, scopes={}, is_our_gateway=False, account="", now=NOW
+        )
+    with pytest.raises(ActNotAllowed):
+        removing.remove_connection(connection=connection, typed_name=connection.name, actor=limited, now=NOW)
+    assert changing.rename(connection=connection, name="Ours", actor=limited).name == "Ours"
+    other = make_connection("other")
+    with pytest.raises(ActNotAllowed):
+        changing.rename(connection=other, name="Mine", actor=limited)
+
+
+def test_keys_are_put_in_and_taken_out_and_the_oversight_key_only_replaced(connection, ida):
+    changing.set_key(connection=connection, slot="read", key="mm_live_hidden", scopes=["read"], actor=ida, now=NOW)
+    assert Connection.objects.get().read_key == "mm_live_hidden"
+    assert Connection.objects.get().key_scopes == {"read": ["read"]}
+    changing.remove_key(connection=connection, slot="read", actor=ida)
+    assert (Connection.objects.get().read_key, Connection.objects.get().key_scopes) == ("", {})
+    with pytest.raises(ConnectionNotChanged, match="Without an oversight key"):
+        changing.remove_key(connection=connection, slot="oversight", actor=ida)
+    assert actions() == ["connection.key_set", "connection.key_removed"]
+    assert "hidden" not in told()
+
+
+# --- pauses
+
+
+def test_pause_of_a_person_outlasts_reads_that_work_and_is_not_probed(connection, ida):
+    pausing.pause_by_hand(connection=connection, reason="The account is being moved", actor=ida)
+    health.note_failure(connection, "It was away.")
+    health.note_recovery(connection, began=timezone.now() + timedelta(hours=1))
+    paused = Connection.objects.get()
+    assert (paused.paused_by_hand, paused.failing_since, paused.last_error) == (True, None, "")
+    assert "being moved" in paused.paused_because
+    Connection.objects.update(read_at=None)
+    assert not Connection.objects.to_probe().exists()
+    assert not Connection.objects.to_read().exists()
+    pausing.resume(connection=connection, actor=ida)
+    assert (Connection.objects.get().paused_at, Connection.objects.to_read().count()) == (None, 1)
+    assert actions()[0] == "connection.paused_by_hand"
+    assert actions()[-1] == "connection.resumed"
+
+
+def test_pause_of_the_desk_still_ends_with_a_read_that_works_and_not_by_hand(connection, ida):
+    health.pause(connection, "The key was refused.")
+    with pytest.raises(ConnectionNotChanged, match="by hand"):
+        pausing.resume(connection=connection, actor=ida)
+    assert Connection.objects.to_probe().exists()
+    health.note_recovery(connection, began=timezone.now() + timedelta(hours=1))
+    assert Connection.objects.get().paused_at is None
+
+
+def test_decision_stays_recorded_while_a_person_has_paused_it(connection, reviewer, ida):
+    message = make_message(connection)
+    pausing.pause_by_hand(connection=connection, reason="Wait", actor=ida)
+    decision = decide(message, reviewer).decision
+    Decision.objects.update(due_at=timezone.now() - timedelta(seconds=1))
+    assert not Decision.objects.due().exists()
+    pausing.resume(connection=connection, actor=ida)
+    assert list(Decision.objects.due()) == [decision]
+
+
+# --- removal
+
+
+def test_removed_connection_has_no_secret_is_never_asked_and_takes_nothing_in(connection, reviewer, ida, client):
+    message = make_message(connection, subject="Kept in the history")
+    removing.remove_connection(connection=connection, typed_name=connection.name, actor=ida, now=timezone.now())
+    removed = Connection.objects.get()
+    secrets = [removed.oversight_key, removed.webhook_secret, removed.previous_webhook_secret, removed.admin_key]
+    assert (secrets, bool(removed.removed_at)) == ([""] * 4, True)
+    Connection.objects.update(read_at=None, complete_as_of=None)
+    for left in ("to_read", "to_probe", "overdue", "unwell", "at_work"):
+        assert not getattr(Connection.objects, left)().exists(), left
+    assert post_event(client, connection, event_body()).status_code == 404
+    message.refresh_from_db()
+    assert message.state == MessageState.GONE
+    assert not Message.objects.awaiting_review().exists()
+    assert str(message.connection) == "Gateway main"
+    assert actions()[-2:] == ["message.left_behind", "connection.removed"]
+
+
+def test_what_was_under_way_while_a_connection_went_brings_nothing_back(connection, ida, client):
+    message = make_message(connection)
+    Connection.objects.update(reading_until=timezone.now() + timedelta(seconds=30))
+    remove = {"connection": connection, "typed_name": connection.name, "actor": ida, "now": timezone.now()}
+    with pytest.raises(ConnectionNotChanged, match="being read at this moment"):
+        removing.remove_connection(**remove)
+    Connection.objects.update(reading_until=None)
+    removing.remove_connection(**remove)
+    # A read of this one message, a webhook, and the nudge to read all of it.
+    assert mirror_row(connection, pending_row(message.upstream_id), NOW)
+    late = ingest.receive_webhook(connection=connection, body=event_body(), secret_used="current")
+    assert reconcile.hydrate(message_id=late.fetch.pk, now=timezone.now()) == "left behind"
+    assert reconcile.read_everything(connection_id=connection.pk, now=timezone.now()) == "not now"
+    assert {one.state for one in Message.objects.all()} == {MessageState.GONE}
+    assert Connection.objects.get().failing_since is None
+
+
+def test_removal_waits_for_decisions_and_kill_switches_and_for_the_name(connection, reviewer, ida):
+    remove = {"connection": connection, "actor": ida, "now": timezone.now()}
+    with pytest.raises(ConnectionNotChanged, match="Type the connection's name"):
+        removing.remove_connection(typed_name="gateway", **remove)
+    decide(make_message(connection), reviewer)
+    with pytest.raises(ConnectionNotChanged, match="1 decision is still on the way"):
+        removing.remove_connection(typed_name=connection.name, **remove)
+    Decision.objects.all().delete()
+    switch = pull(actor=ida, reason="Looking into it.", connection=connection)
+    with pytest.raises(ConnectionNotChanged, match="Looking into it"):
+        removing.remove_connection(typed_name=connection.name, **remove)
+    release(switch_id=switch.pk, actor=ida)
+    removing.remove_connection(typed_name=connection.name, **remove)
+    with pytest.raises(ActNotAllowed, match="was removed"):
+        changing.rename(connection=connection, name="Again", actor=ida)

@@ -1,0 +1,274 @@
+"""What the gate refused: read once each, shown to whom it concerns, allowed in one press by those who may."""
+
+import json
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.db import connection as database
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from approvals import tasks
+from approvals.allowing.places import list_at
+from approvals.allowing.refused import would_pass
+from approvals.models import Connection, GateRefusal, WebhookEvent
+from approvals.sync.refusals import read_refusals
+from audit.models import Entry
+from policy.allowlists import Place
+from policy.changes import Change, Wanted
+from policy.models import AllowEntry, Allowlist
+from tests.factories import MAILBOX, make_connection, make_person, post_event
+from tests.integration.test_allowlist_pages import changed, text_of
+
+pytestmark = pytest.mark.django_db
+
+PATH = "/v1/refusals"
+DANA = "dana@x.example"
+
+
+@pytest.fixture
+def gateway(connection, upstream):
+    Connection.objects.filter(pk=connection.pk).update(api_url=upstream.url)
+    connection.refresh_from_db()
+    return connection
+
+
+def refusal_row(number, *refused, **fields):
+    return {
+        "id": f"01REFUSAL{number:06}",
+        "mailbox": MAILBOX["address"],
+        "mailbox_id": MAILBOX["upstream_id"],
+        "key_id": "01KEY",
+        "recipients": ["lee@y.example", *refused],
+        "refused_recipients": list(refused),
+        "rule": "restriction, mode enforce, version 7",
+        "metadata": {"discord_user": "ana#1"},
+        "sandbox": False,
+        "created_at": datetime.now(UTC).isoformat(),
+        **fields,
+    }
+
+
+def tell(upstream, *rows, cursor=None, status=200):
+    upstream.answers[PATH] = (status, {"refusals": list(rows), "cursor": cursor})
+
+
+def make_refusal(connection, *refused, **fields):
+    values = {
+        "mailbox": connection.mailboxes.order_by("pk").first(),
+        "upstream_id": f"r{GateRefusal.objects.count()}",
+        "recipients": list(refused),
+        "refused": list(refused),
+        "rule": "restriction, mode enforce, version 7",
+        "refused_at": timezone.now(),
+        **fields,
+    }
+    return GateRefusal.objects.create(connection=connection, **values)
+
+
+def told_in_ledger():
+    return Entry.objects.filter(action="message.refused_at_gate")
+
+
+def test_what_the_gate_refused_is_kept_once_with_one_line_in_the_ledger(gateway, upstream):
+    tell(upstream, refusal_row(2, "b@x.example"), refusal_row(1, DANA))
+    assert read_refusals(connection_id=gateway.pk) == "2 read"
+    assert read_refusals(connection_id=gateway.pk) == "0 read"
+    first, second = GateRefusal.objects.order_by("pk")
+    assert (first.refused, first.recipients, first.sent_by_key) == ([DANA], ["lee@y.example", DANA], "01KEY")
+    assert (second.refused, second.mailbox) == (["b@x.example"], gateway.mailboxes.get())
+    assert [one.detail.fields["refused"] for one in told_in_ledger().order_by("pk")] == [DANA, "b@x.example"]
+    assert upstream.keys == ["mm_live_oversight"] * 2
+
+
+def test_all_pages_are_read_up_to_what_is_known(gateway, upstream):
+    tell(upstream, refusal_row(1, DANA))
+    read_refusals(connection_id=gateway.pk)
+    following = iter([([2], "p3"), ([1], "p4"), ([0], None)])
+
+    def turn_the_page():
+        numbers, cursor = next(following)
+        tell(upstream, *(refusal_row(number, DANA) for number in numbers), cursor=cursor)
+
+    tell(upstream, refusal_row(3, DANA), cursor="p2")
+    upstream.meanwhile["GET"] = turn_the_page
+    assert read_refusals(connection_id=gateway.pk) == "2 read"
+    assert [path.partition("cursor=")[2] for path in upstream.paths[1:]] == ["", "p2", "p3"]
+    assert GateRefusal.objects.count() == 3
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [(500, {}), (403, {"error": "scope"}), (404, {"error": "no"}), (200, {"refusals": "x"}), (200, b"no json"),
+     (429, {"error": "slow down"})],
+    ids=["broken", "scope", "unknown", "form", "nonsense", "throttled"],
+)  # fmt: skip
+def test_list_that_cannot_be_read_costs_nothing(gateway, upstream, answer):
+    upstream.answers[PATH] = answer
+    assert read_refusals(connection_id=gateway.pk) == "not now"
+    assert GateRefusal.objects.count() == 0
+    assert Connection.objects.get().paused_at is None
+
+
+def test_rows_of_odd_form_are_kept_as_far_as_they_say_something(gateway, upstream):
+    odd = {"id": 7, "refused_recipients": "x", "recipients": None, "metadata": [1], "created_at": "soon"}
+    tell(upstream, odd, {"no": "id"}, "nonsense")
+    assert read_refusals(connection_id=gateway.pk) == "1 read"
+    one = GateRefusal.objects.get()
+    assert (one.upstream_id, one.refused, one.mailbox, one.trigger) == ("7", [], None, {})
+
+
+def test_hosted_multimail_is_not_asked(gateway, upstream):
+    Connection.objects.update(is_our_gateway=False)
+    assert read_refusals(connection_id=gateway.pk) == "cannot be asked"
+    assert upstream.calls == []
+
+
+def test_webhook_has_it_read_at_once_and_is_no_unknown_event(client, gateway, monkeypatch):
+    nudged = []
+    monkeypatch.setattr("approvals.nudges.nudge", lambda name, key, **_: nudged.append((name, key)))
+    inner = {"refusal_id": "01R", "mailbox": "x", "refused_recipients": [DANA]}
+    body = json.dumps({"event": "message.refused", "event_id": "e1", "data": inner}).encode()
+    assert post_event(client, gateway, body).status_code == 200
+    assert nudged == [("approvals.tasks.read_refusals", gateway.pk)]
+    assert WebhookEvent.objects.get().result == "applied"
+    assert Entry.objects.filter(action="webhook.unknown").count() == 0
+
+
+def test_beat_asks_every_gateway_that_is_well(gateway, monkeypatch):
+    asked = []
+    monkeypatch.setattr("approvals.tasks.nudge", lambda name, key: asked.append((name, key)))
+    make_connection("hosted", is_our_gateway=False)
+    make_connection("paused", paused_at=timezone.now())
+    tasks.read_all_refusals()
+    assert asked == [("approvals.tasks.read_refusals", gateway.pk)]
+
+
+def test_page_tells_who_tried_to_whom_and_by_which_rule(signed_in, admin, gateway):
+    make_refusal(gateway, DANA, recipients=[DANA, "lee@y.example"], trigger={"discord_user": "<b>ana</b>"})
+    told = text_of(signed_in(admin).get("/allowlists/refusals/"))
+    for words in (DANA, "also to lee@y.example", "rule restriction, mode enforce, version 7", "<b>ana</b>"):
+        assert words in told, words
+
+
+def test_one_press_allows_it_for_a_week_and_can_be_undone(signed_in, admin, gateway):
+    changed(admin, "y.example", mode="enforce")
+    one = make_refusal(gateway, DANA)
+    client = signed_in(admin)
+    answer = client.post(f"/allowlists/refusals/{one.pk}/allow/", {"address": DANA})
+    entry = AllowEntry.objects.get(pattern=DANA)
+    assert (answer.status_code, answer["Location"]) == (302, f"/allowlists/entries/{entry.pk}/")
+    assert timedelta(days=6, hours=23) < entry.expires_at - timezone.now() <= timedelta(days=7)
+    assert entry.allowlist.mailbox == gateway.mailboxes.get()
+    assert Entry.objects.filter(action="allowlist.allowed").count() == 1
+    assert "Take it out" in text_of(client.get(answer["Location"]))
+    assert "Named by now" in text_of(client.get("/allowlists/refusals/"))
+
+
+def test_address_that_was_not_refused_there_is_not_allowed(signed_in, admin, gateway):
+    changed(admin, "y.example", mode="enforce")
+    one = make_refusal(gateway, DANA)
+    assert (
+        signed_in(admin).post(f"/allowlists/refusals/{one.pk}/allow/", {"address": "evil@x.example"}).status_code == 422
+    )
+    assert not AllowEntry.objects.filter(pattern="evil@x.example").exists()
+
+
+def test_only_admins_allow_after_saying_who_they_are(signed_in, admin, reviewer, gateway):
+    changed(admin, "y.example", mode="enforce")
+    one = make_refusal(gateway, DANA)
+    page = f"/allowlists/refusals/{one.pk}/allow/"
+    client = signed_in(reviewer)
+    assert "Allow for" not in text_of(client.get("/allowlists/refusals/"))
+    assert client.post(page, {"address": DANA}).status_code == 403
+    late = signed_in(admin, minutes=11).post(page, {"address": DANA})
+    assert "reauthenticate" in late["Location"]
+    stranger = make_person("s@yourteam.example", "S", "admin", connection=make_connection("other"))
+    assert signed_in(stranger).post(page, {"address": DANA}).status_code == 404
+    assert DANA not in text_of(signed_in(stranger).get("/allowlists/refusals/"))
+    assert not AllowEntry.objects.filter(pattern=DANA).exists()
+
+
+def test_where_no_list_is_in_force_allowing_is_refused_in_words(signed_in, admin, gateway):
+    one = make_refusal(gateway, DANA)
+    answer = signed_in(admin).post(f"/allowlists/refusals/{one.pk}/allow/", {"address": DANA})
+    assert answer.status_code == 403
+    assert "No allowlist is in force" in text_of(answer)
+
+
+def test_for_good_leads_to_the_form_of_the_mailbox_with_the_address(signed_in, admin, gateway):
+    make_refusal(gateway, "a+b@x.example")
+    client = signed_in(admin)
+    link = re.search(r'href="([^"]+)">For good', client.get("/allowlists/refusals/").content.decode())
+    assert ">a+b@x.example</textarea>" in client.get(link[1].partition("#")[0]).content.decode()
+
+
+def test_pages_of_refusals_walk_through_all_once(signed_in, admin, gateway):
+    at = timezone.now()
+    for number in range(120):
+        make_refusal(gateway, f"d{number}@x.example", refused_at=at - timedelta(seconds=number // 3))
+    client, seen, url = signed_in(admin), [], "/allowlists/refusals/"
+    while url:
+        page = client.get(url).content.decode()
+        seen += re.findall(r">(d\d+)@x.example<", page)
+        following = re.search(r'href="(\?before=\d+)"', page)
+        url = f"/allowlists/refusals/{following[1]}" if following else ""
+    assert len(seen) == 120
+    assert len(set(seen)) == 120
+
+
+def test_page_asks_as_few_questions_for_fifty_as_for_one(signed_in, admin, gateway):
+    client = signed_in(admin)
+
+    def asked():
+        with CaptureQueriesContext(database) as queries:
+            assert client.get("/allowlists/refusals/").status_code == 200
+        return len(queries)
+
+    make_refusal(gateway, DANA)
+    one = asked()
+    for number in range(49):
+        box = gateway.mailboxes.create(upstream_id=f"m{number}", address=f"m{number}@yourteam.example")
+        make_refusal(gateway, f"d{number}@x.example", mailbox=box)
+    assert asked() == one
+
+
+def passing(admin, change, scope="all"):
+    actor = admin.actor(surface="web")
+    found = would_pass(list_at(scope, "restriction", actor), change, actor, now=timezone.now())
+    return [one.refused[0] for one in found.rows]
+
+
+def test_preview_counts_refusals_that_would_have_passed(signed_in, admin, gateway):
+    changed(admin, "y.example", mode="enforce")
+    make_refusal(gateway, DANA)
+    make_refusal(gateway, "eve@z.example")
+    make_refusal(gateway, DANA, "eve@z.example")
+    make_refusal(gateway, DANA, sandbox=True)
+    make_refusal(gateway, DANA, refused_at=timezone.now() - timedelta(days=31))
+    assert passing(admin, Change(put=(Wanted("x.example"),))) == [DANA]
+    assert passing(admin, Change(mode="off")) == [DANA, "eve@z.example", DANA]
+    assert passing(admin, Change(mode="monitor")) == [DANA, "eve@z.example", DANA]
+    assert passing(admin, Change(put=(Wanted("unrelated.example"),))) == []
+    shown = signed_in(admin).post("/allowlists/all/restriction/preview/", {"lines": "x.example"})
+    assert "1 fewer would have been refused" in text_of(shown)
+
+
+def test_list_of_one_mailbox_counts_its_own_refusals_beside_the_wider_lists(admin, gateway):
+    changed(admin, "y.example", mode="enforce")
+    other = gateway.mailboxes.create(upstream_id="02", address="board@yourteam.example")
+    make_refusal(gateway, DANA)
+    make_refusal(gateway, "eve@x.example", mailbox=other)
+    change = Change(mode="monitor", put=(Wanted("x.example"),))
+    assert passing(admin, change, f"mailbox-{other.pk}") == ["eve@x.example"]
+    assert passing(admin, Change(put=(Wanted("x.example"),)), f"mailbox-{other.pk}") == []
+    assert Allowlist.objects.filter(mailbox=other).count() == 0
+    assert changed(admin, "x.example", place=Place(mailbox=other.pk), mode="monitor").version == 1
+    assert passing(admin, change, f"mailbox-{other.pk}") == []
+
+
+def test_what_by_now_passes_is_not_counted_again(admin, gateway):
+    changed(admin, "x.example", mode="enforce")
+    make_refusal(gateway, DANA)
+    assert passing(admin, Change(put=(Wanted("dana@x.example"),))) == []

@@ -1,0 +1,227 @@
+"""Giving and taking roles: as far as one's own reach, never upward for oneself, and never the last admin."""
+
+import threading
+
+import pytest
+from django.db import connections
+from django.test import Client
+
+from approvals.desk.claims import take
+from approvals.models import Claim, Mailbox
+from audit.models import Entry, EntryDetail
+from people.actors import Role
+from people.errors import LastAdmin, NotYours, PeopleError
+from people.granting import give_role, take_role
+from people.models import Grant, Person
+from people.reach import Place, all_places
+from tests.factories import NOW, make_connection, make_message, make_person
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def mailbox(connection):
+    return Mailbox.objects.get(connection=connection)
+
+
+@pytest.fixture
+def keeper(mailbox):
+    """An admin of one mailbox."""
+    return make_person("kim@yourteam.example", "Kim Keeper", "admin", mailbox=mailbox)
+
+
+def actor(person):
+    return Person.objects.get(pk=person.pk).actor(surface="web")
+
+
+def give(by, to, role=Role.REVIEWER, place=None):
+    return give_role(actor=actor(by), person_id=to.pk, role=role, place=place or Place())
+
+
+def take_from(by, person, grant=None):
+    grant = grant or person.grants.get()
+    return take_role(actor=actor(by), person_id=person.pk, grant_id=grant.pk)
+
+
+def told(action="person.grants_changed"):
+    return EntryDetail.objects.filter(entry__action=action).latest("entry").fields
+
+
+def session_of(person):
+    client = Client()
+    client.force_login(person, backend="people.backend.PersonBackend")
+    return client
+
+
+def test_role_is_given_for_each_kind_of_place_and_told_with_before_and_after(signed_in, admin, reviewer, connection):
+    mailbox = Mailbox.objects.get(connection=connection)
+    client = signed_in(admin)
+    for place in ("all", f"connection-{connection.pk}", f"mailbox-{mailbox.pk}"):
+        answer = client.post(f"/people/{reviewer.pk}/roles/add/", {"role": "auditor", "place": place})
+        assert (answer.status_code, answer["Location"]) == (302, f"/people/{reviewer.pk}/")
+    found = set(reviewer.grants.filter(role="auditor").values_list("connection", "mailbox"))
+    assert found == {(None, None), (connection.pk, None), (None, mailbox.pk)}
+    assert told()["before"] == "auditor of everything, reviewer of everything, auditor of Gateway main"
+    assert told()["after"].endswith("auditor of support@yourteam.example")
+    assert told()["person"] == "Ana Ferreira"
+
+
+def test_role_that_is_there_already_is_no_change(admin, reviewer):
+    assert give(admin, reviewer) is False
+    assert not Entry.objects.filter(action="person.grants_changed").exists()
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{}, {"role": "owner", "place": "all"}, {"role": "admin", "place": "mailbox-0"}, {"role": "admin", "place": "x"}],
+)
+def test_what_is_no_role_or_no_place_is_said_at_the_form(signed_in, admin, reviewer, fields):
+    answer = signed_in(admin).post(f"/people/{reviewer.pk}/roles/add/", fields)
+    assert answer.status_code == 422
+    assert 'id="role-problem"' in answer.content.decode()
+    assert reviewer.grants.count() == 1
+
+
+def test_security_line_50_fields_that_the_form_does_not_ask_for_have_no_effect(
+    signed_in, admin, reviewer, second_reviewer
+):
+    more = {"person": second_reviewer.pk, "person_id": second_reviewer.pk, "is_active": "", "mailbox": "1"}
+    signed_in(admin).post(f"/people/{reviewer.pk}/roles/add/", {"role": "auditor", "place": "all", **more})
+    assert second_reviewer.grants.count() == 1
+    reviewer.refresh_from_db()
+    assert reviewer.is_active
+    assert reviewer.grants.filter(role="auditor", mailbox=None, connection=None).count() == 1
+
+
+def test_security_line_42_whoever_loses_a_role_is_signed_out(signed_in, admin, reviewer, second_reviewer):
+    theirs, others = session_of(reviewer), session_of(second_reviewer)
+    grant = reviewer.grants.get()
+    answer = signed_in(admin).post(f"/people/{reviewer.pk}/roles/remove/", {"grant": grant.pk})
+    assert answer.status_code == 302
+    assert (theirs.get("/queue/").status_code, others.get("/queue/").status_code) == (302, 200)
+    assert (told()["before"], told()["after"]) == ("reviewer of everything", "no role")
+
+
+def test_whoever_is_given_a_role_stays_signed_in_and_has_it_at_once(signed_in, admin, reviewer):
+    theirs = session_of(reviewer)
+    assert theirs.get("/people/").status_code == 403
+    give(admin, reviewer, Role.ADMIN)
+    assert theirs.get("/people/").status_code == 200
+
+
+def test_what_somebody_has_taken_on_is_free_where_they_may_not_decide_any_more(admin, reviewer, connection):
+    other = make_connection("other")
+    kept, lost = make_message(connection), make_message(other)
+    Grant.objects.create(person=reviewer, role="reviewer", connection=connection)
+    for message in (kept, lost):
+        take(message=message.public_id, actor=actor(reviewer), now=NOW)
+    take_from(admin, reviewer, reviewer.grants.get(connection=None))
+    assert [claim.message for claim in Claim.objects.all()] == [kept]
+
+
+def test_nobody_gives_themselves_a_role(signed_in, admin):
+    with pytest.raises(NotYours):
+        give(admin, admin)
+    page = signed_in(admin).get(f"/people/{admin.pk}/").content.decode()
+    assert "/roles/add/" not in page
+
+
+def test_own_role_can_be_put_away_where_another_admin_is_left(signed_in, admin):
+    make_person("otto@yourteam.example", "Otto", "admin")
+    client = signed_in(admin)
+    answer = client.post(f"/people/{admin.pk}/roles/remove/", {"grant": admin.grants.get().pk})
+    assert (answer.status_code, answer["Location"]) == (302, "/accounts/login/")
+    assert client.get("/queue/").status_code == 302
+    assert not admin.grants.exists()
+
+
+def test_last_admin_keeps_the_role_and_is_told_why(signed_in, admin, keeper):
+    answer = signed_in(admin).post(f"/people/{admin.pk}/roles/remove/", {"grant": admin.grants.get().pk})
+    assert answer.status_code == 409
+    assert "the last admin of everything" in answer.content.decode()
+    assert admin.grants.count() == 1
+
+
+def test_deactivated_admin_does_not_count_as_one_who_is_left(admin):
+    otto = make_person("otto@yourteam.example", "Otto", "admin")
+    Person.objects.filter(pk=otto.pk).update(is_active=False)
+    with pytest.raises(LastAdmin):
+        take_from(admin, admin)
+
+
+def test_admin_of_a_mailbox_gives_there_and_nowhere_else(keeper, mailbox, connection):
+    nia = make_person("near@yourteam.example", "Nia Near", "reviewer", mailbox=mailbox)
+    places = all_places()
+    assert give(keeper, nia, Role.ADMIN, places[f"mailbox-{mailbox.pk}"])
+    for place in (Place(), places[f"connection-{connection.pk}"]):
+        with pytest.raises(NotYours):
+            give(keeper, nia, Role.REVIEWER, place)
+
+
+def test_admin_of_a_connection_gives_for_its_mailboxes(connection, mailbox):
+    cora = make_person("cora@yourteam.example", "Cora", "admin", connection=connection)
+    nia = make_person("near@yourteam.example", "Nia Near", "reviewer", connection=connection)
+    assert give(cora, nia, Role.REVIEWER, all_places()[f"mailbox-{mailbox.pk}"])
+    assert take_from(cora, nia, nia.grants.get(mailbox=None))
+
+
+def test_admin_of_a_mailbox_changes_nothing_of_whoever_looks_after_more(keeper, mailbox, admin, connection):
+    cora = make_person("cora@yourteam.example", "Cora", "admin", connection=connection)
+    here = all_places()[f"mailbox-{mailbox.pk}"]
+    for above in (admin, cora):
+        extra = Grant.objects.create(person=above, role="reviewer", mailbox=mailbox)
+        with pytest.raises(NotYours):
+            give(keeper, above, Role.AUDITOR, here)
+        with pytest.raises(NotYours):
+            take_from(keeper, above, extra)
+
+
+def test_admin_of_a_mailbox_takes_the_role_there_of_somebody_who_also_works_elsewhere(signed_in, keeper, mailbox):
+    nia = make_person("near@yourteam.example", "Nia Near", "reviewer", mailbox=mailbox)
+    far = Grant.objects.create(person=nia, role="reviewer", connection=make_connection("other"))
+    client = signed_in(keeper)
+    with pytest.raises(NotYours):
+        take_from(keeper, nia, far)
+    answer = client.post(f"/people/{nia.pk}/roles/remove/", {"grant": nia.grants.get(mailbox=mailbox).pk})
+    # They are out of the admin's sight by it.
+    assert (answer.status_code, answer["Location"]) == (302, "/people/")
+    assert list(nia.grants.all()) == [far]
+
+
+def test_reviewer_and_auditor_give_nothing(reviewer, auditor, second_reviewer):
+    for person in (reviewer, auditor):
+        with pytest.raises(NotYours):
+            give(person, second_reviewer, Role.AUDITOR)
+        with pytest.raises(NotYours):
+            take_from(person, second_reviewer)
+
+
+def test_role_that_was_lost_a_moment_ago_gives_nothing_any_more(admin, reviewer):
+    otto = make_person("otto@yourteam.example", "Otto", "admin")
+    as_it_was = actor(otto)
+    take_from(admin, otto)
+    with pytest.raises(NotYours):
+        give_role(actor=as_it_was, person_id=reviewer.pk, role=Role.ADMIN, place=Place())
+
+
+@pytest.mark.django_db(transaction=True)
+def test_two_admins_who_take_each_others_role_at_once_leave_one(admin):
+    otto = make_person("otto@yourteam.example", "Otto", "admin")
+    pairs = [(actor(admin), otto, otto.grants.get()), (actor(otto), admin, admin.grants.get())]
+    barrier, ends = threading.Barrier(2), []
+
+    def go(by, whom, grant):
+        barrier.wait()
+        try:
+            ends.append(take_role(actor=by, person_id=whom.pk, grant_id=grant.pk))
+        except PeopleError as error:
+            ends.append(type(error).__name__)
+        connections.close_all()
+
+    threads = [threading.Thread(target=go, args=pair) for pair in pairs]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join()
+    assert Person.objects.admins_of_all().count() == 1
+    assert ends.count(True) == 1

@@ -1,0 +1,453 @@
+"""The pages of mailboxes, on the real gateway: what is shown, making, changing, tightening, loosening, deleting."""
+
+import re
+from datetime import timedelta
+from html import unescape
+
+import pytest
+from django.db import connection as database
+from django.test.utils import CaptureQueriesContext
+
+from approvals.administering import hooks, keys, loosening, mailboxes
+from approvals.errors import ActNotAllowed
+from approvals.models import Connection, Mailbox
+from approvals.sync.boxes import read_mailboxes
+from approvals.tasks import read_all_mailboxes
+from audit.models import Entry
+from gateway.models import ApprovalRequest, UpgradeRequest
+from gateway.models import Mailbox as GatewayMailbox
+from people.models import Grant
+from tests.factories import make_connection, make_message, make_person
+
+pytestmark = pytest.mark.django_db
+
+
+def text_of(answer):
+    page = answer.content.decode().partition("<main")[2].partition("</main>")[0]
+    return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", " ", page)))
+
+
+def told():
+    """What the ledger says of the account, oldest first."""
+    skipped = ("message.", "webhook.", "person.")
+    return [one.action for one in Entry.objects.oldest_first() if not one.action.startswith(skipped)]
+
+
+def settings_of(account, **changed):
+    """What the browser sends for a mailbox that nobody has touched, but for what is changed; None: not ticked."""
+    box = account.mailbox
+    fields = {"display_name": box.display_name, "auto_cc": "", "auto_bcc": "", "signature_block": ""}
+    fields |= {"default_gate_timing": "gate_first", "scheduling_enabled": "1", **changed}
+    return {name: value for name, value in fields.items() if value is not None}
+
+
+# --- what is shown
+
+
+def test_mailboxes_are_read_when_the_page_is_opened_and_their_modes_told_in_words(signed_in, admin, account):
+    made = {"address_local": "board", "oversight_mode": "gated_all", "auto_bcc": "eve@acme.example"}
+    assert account.ask("POST", "/v1/mailboxes", json=made).status_code == 201
+    page = text_of(signed_in(admin).get("/mailboxes/"))
+    for words in ("support@acme.example", "Sent mail waits", "board@acme.example", "All mail waits", "Blind copies"):
+        assert words in page, words
+    assert account.connection.mailboxes.get(address="board@acme.example").auto_bcc == ["eve@acme.example"]
+
+
+def test_list_costs_the_same_whatever_the_number_of_mailboxes(
+    signed_in, reviewer, connection, django_assert_num_queries
+):
+    client = signed_in(reviewer)
+    client.get("/mailboxes/")
+    with CaptureQueriesContext(database) as few:
+        client.get("/mailboxes/")
+    for number in range(20):
+        connection.mailboxes.create(upstream_id=f"01BOX{number}", address=f"box{number}@yourteam.example")
+    with django_assert_num_queries(len(few)):
+        page = client.get("/mailboxes/")
+    assert page.content.count(b'class="box"') == 21
+
+
+def test_mailbox_that_is_gone_at_multimail_is_kept_and_says_so(signed_in, admin, account):
+    make_message(account.connection)
+    assert account.ask("DELETE", f"/v1/mailboxes/{account.world.mailbox.pk}").status_code == 200
+    page = text_of(signed_in(admin).get("/mailboxes/"))
+    assert "Gone at MultiMail (" in page
+    assert not account.mailbox.is_active
+    GatewayMailbox.objects.update(is_active=True)
+    signed_in(admin).get("/mailboxes/")
+    assert account.mailbox.is_active
+
+
+def test_read_key_that_is_not_told_of_a_mailbox_does_not_make_it_gone(account):
+    account.ask("POST", "/v1/mailboxes", json={"address_local": "board"})
+    limited = {"name": "Limited", "scopes": ["read"], "mailboxes": ["board@acme.example"]}
+    key = account.ask("POST", "/v1/api-keys", json=limited).json()["api_key"]
+    Connection.objects.filter(pk=account.connection.pk).update(admin_key="", read_key=key)
+    assert read_mailboxes(connection_id=account.connection.pk) == ""
+    assert set(account.connection.mailboxes.filter(is_active=True).values_list("address", flat=True)) == {
+        "support@acme.example",
+        "board@acme.example",
+    }
+
+
+def test_worker_reads_mailboxes_of_connections_that_have_a_key_for_it(account, monkeypatch):
+    nudged = []
+    make_connection("without", oversight_key="mm_live_other")
+    monkeypatch.setattr("approvals.tasks.nudge", lambda task, pk, **_: nudged.append((task, pk)))
+    read_all_mailboxes()
+    assert nudged == [("approvals.tasks.read_mailboxes", account.connection.pk)]
+
+
+@pytest.mark.parametrize(
+    ("status", "says"), [(401, "put in another"), (403, "403"), (404, "does not offer"), (500, "500"), (502, "502")]
+)
+def test_multimail_that_does_not_list_them_leaves_the_page_with_what_was_known(signed_in, admin, account, status, says):
+    body = b"<html>Bad gateway</html>" if status == 502 else b'{"error": "Not today."}'
+    account.gateway.spoiled[("GET", "/mailboxes")] = (status, body)
+    answer = signed_in(admin).get("/mailboxes/")
+    page = text_of(answer)
+    assert answer.status_code == 200
+    assert "support@acme.example" in page
+    assert "may be out of date" in page
+    assert says in page or status in (401, 404)
+
+
+def test_reviewer_sees_only_their_mailbox_without_a_form_or_an_upgrade_code(signed_in, account):
+    account.ask("POST", "/v1/mailboxes", json={"address_local": "board"})
+    read_mailboxes(connection_id=account.connection.pk)
+    asked = {"target_mode": "monitored"}
+    account.ask("POST", f"/v1/mailboxes/{account.world.mailbox.pk}/request-upgrade", key="agent", json=asked)
+    code = UpgradeRequest.objects.get().code
+    box = account.mailbox
+    person = make_person("x@yourteam.example", "X", "reviewer", connection=account.connection, mailbox=box)
+    client = signed_in(person)
+    answer, listed = client.get(f"/mailboxes/{box.pk}/"), client.get("/mailboxes/")
+    page = answer.content.decode().partition("<main")[2].partition("</main>")[0]
+    assert (answer.status_code, "<form" in page, "Sent mail waits" in page) == (200, False, True)
+    assert "board@acme.example" not in listed.content.decode()
+    assert code not in listed.content.decode()
+    other = account.connection.mailboxes.get(address="board@acme.example")
+    assert client.get(f"/mailboxes/{other.pk}/").status_code == 404
+
+
+def test_code_is_shown_only_to_an_admin_of_that_very_mailbox(signed_in, account):
+    account.ask("POST", "/v1/mailboxes", json={"address_local": "board"})
+    read_mailboxes(connection_id=account.connection.pk)
+    asked = {"target_mode": "monitored"}
+    account.ask("POST", f"/v1/mailboxes/{account.world.mailbox.pk}/request-upgrade", key="agent", json=asked)
+    board = account.connection.mailboxes.get(address="board@acme.example")
+    keeper = make_person("k@yourteam.example", "K", "admin", connection=account.connection, mailbox=board)
+    Grant.objects.create(person=keeper, role="reviewer", connection=account.connection, mailbox=account.mailbox)
+    page = text_of(signed_in(keeper).get("/mailboxes/"))
+    assert ("support@acme.example" in page, "asks that" in page) == (True, False)
+    assert UpgradeRequest.objects.get().code not in page
+
+
+# What a page would refuse before, the command refuses by itself.
+COMMANDS = {
+    "create": lambda a, by: mailboxes.create_mailbox(connection=a.connection, actor=by, wanted={"address": "x"}),
+    "change": lambda a, by: mailboxes.change_mailbox(mailbox=a.mailbox, actor=by, changes={"display_name": "X"}),
+    "delete": lambda a, by: mailboxes.delete_mailbox(mailbox=a.mailbox, actor=by),
+    "loosen": lambda a, by: loosening.loosen(mailbox=a.mailbox, actor=by, target="autonomous"),
+    "list keys": lambda a, by: keys.read_keys(a.connection, actor=by),
+    "make a key": lambda a, by: keys.create_key(connection=a.connection, actor=by, wanted={}),
+    "change a key": lambda a, by: keys.change_key(connection=a.connection, key=A_KEY, actor=by, changes={"name": "X"}),
+    "revoke a key": lambda a, by: keys.revoke_key(connection=a.connection, key=A_KEY, actor=by),
+    "own a key": lambda a, by: keys.set_owner(connection=a.connection, key_id="1", name="", person=None, actor=by),
+    "list hooks": lambda a, by: hooks.read_hooks(a.connection, actor=by),
+    "register a hook": lambda a, by: hooks.register_hook(connection=a.connection, actor=by, wanted={}),
+    "rotate a hook": lambda a, by: hooks.rotate_hook(connection=a.connection, hook=A_HOOK, actor=by, overlap_s=0),
+    "test a hook": lambda a, by: hooks.try_hook(connection=a.connection, hook=A_HOOK, actor=by),
+    "replay": lambda a, by: hooks.replay(connection=a.connection, delivery_id="1", actor=by),
+    "end a hook": lambda a, by: hooks.delete_hook(connection=a.connection, hook=A_HOOK, actor=by),
+}
+A_KEY = keys.ApiKey("1", "K", "mm_live_abc...", ("read",), (), None, None, True, False)
+A_HOOK = hooks.Hook("1", "https://x.example", (), "", None, True, "", False)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_command_refuses_whoever_is_no_admin_and_asks_nobody(account, reviewer, command):
+    with pytest.raises(ActNotAllowed, match="Only an admin"):
+        COMMANDS[command](account, reviewer.actor(surface="web"))
+    assert (account.gateway.calls, told()) == ([], [])
+
+
+def test_without_an_admin_key_the_page_says_what_is_missing_and_the_rest_works(signed_in, admin, connection):
+    client, box = signed_in(admin), connection.mailboxes.get()
+    assert "has no admin key here" in text_of(client.get("/mailboxes/"))
+    page = client.get(f"/mailboxes/{box.pk}/")
+    assert "has no admin key here" in text_of(page)
+    assert b"Save at MultiMail" not in page.content
+    answer = client.post(f"/mailboxes/{box.pk}/windows/", {"undo_seconds": "20", "expire_hours": "48"})
+    box.refresh_from_db()
+    assert (answer.status_code, box.undo_window, box.expire_after) == (302, timedelta(seconds=20), timedelta(hours=48))
+    answer = client.post(f"/mailboxes/{box.pk}/mode/", {"mode": "read_only"})
+    assert (answer.status_code, "no admin key" in text_of(answer)) == (403, True)
+
+
+# --- at the desk
+
+
+@pytest.mark.parametrize(
+    ("typed", "says"),
+    [
+        ({"undo_seconds": "601", "expire_hours": ""}, "0 to 600 seconds"),
+        ({"undo_seconds": "-1", "expire_hours": ""}, "0 to 600 seconds"),
+        ({"undo_seconds": "5", "expire_hours": "0.5"}, "1 to 2160 hours"),
+        ({"undo_seconds": "5", "expire_hours": "9999"}, "1 to 2160 hours"),
+        ({"undo_seconds": "5", "expire_hours": "nan"}, "1 to 2160 hours"),
+    ],
+)
+def test_window_out_of_bounds_is_refused_with_what_was_typed(signed_in, admin, connection, typed, says):
+    box = connection.mailboxes.get()
+    answer = signed_in(admin).post(f"/mailboxes/{box.pk}/windows/", typed)
+    assert (answer.status_code, says in text_of(answer)) == (422, True)
+    assert f'value="{typed["undo_seconds"]}"' in answer.content.decode()
+    assert Mailbox.objects.get(pk=box.pk).undo_window == box.undo_window
+
+
+def test_only_an_admin_of_the_mailbox_sets_its_windows(signed_in, connection):
+    box = connection.mailboxes.get()
+    path, typed = f"/mailboxes/{box.pk}/windows/", {"undo_seconds": "60", "expire_hours": ""}
+    for role in ("reviewer", "auditor"):
+        person = make_person(f"{role}@yourteam.example", role, role)
+        assert signed_in(person).post(path, typed).status_code == 403
+    keeper = make_person("k@yourteam.example", "K", "admin", connection=connection, mailbox=box)
+    assert signed_in(keeper).post(path, typed).status_code == 302
+    assert told() == ["mailbox.changed"]
+
+
+# --- at MultiMail
+
+
+def test_only_what_differs_is_sent_and_the_ledger_keeps_before_and_after(signed_in, admin, account):
+    GatewayMailbox.objects.update(display_name="Somebody else's change")
+    fields = settings_of(account, auto_bcc="Eve@ACME.example, mia@acme.example", ai_disclosure="1")
+    answer = signed_in(admin).post(f"/mailboxes/{account.mailbox.pk}/settings/", fields)
+    box = GatewayMailbox.objects.get()
+    assert answer.status_code == 302
+    assert (box.auto_bcc, box.ai_disclosure) == ("Eve@acme.example, mia@acme.example", True)
+    assert box.display_name == "Somebody else's change"
+    assert account.mailbox.auto_bcc == ["Eve@acme.example", "mia@acme.example"]
+    assert told() == ["account.change_asked", "mailbox.changed"]
+    assert "auto_bcc: nobody" in Entry.objects.get(action="mailbox.changed").detail.fields["before"]
+    cleared = settings_of(account, ai_disclosure="1")
+    assert signed_in(admin).post(f"/mailboxes/{account.mailbox.pk}/settings/", cleared).status_code == 302
+    assert GatewayMailbox.objects.get().auto_bcc == ""
+
+
+def test_letting_calls_loosen_is_kept_as_a_loosening(signed_in, admin, account):
+    fields = settings_of(account, allow_looser_per_call="1")
+    assert signed_in(admin).post(f"/mailboxes/{account.mailbox.pk}/settings/", fields).status_code == 302
+    assert GatewayMailbox.objects.get().allow_looser_per_call
+    assert told()[-1] == "mailbox.loosened"
+
+
+def test_wrong_address_is_refused_at_its_field_and_nothing_is_asked(signed_in, admin, account):
+    fields = settings_of(account, auto_cc="not an address", display_name="Kept")
+    answer = signed_in(admin).post(f"/mailboxes/{account.mailbox.pk}/settings/", fields)
+    page = answer.content.decode()
+    assert (answer.status_code, account.asked("PATCH", "")) == (422, 0)
+    assert "is not an email address" in page.partition('id="auto-cc-wrong"')[2][:300]
+    assert 'value="not an address"' in page
+    assert 'value="Kept"' in page
+
+
+@pytest.mark.parametrize("path", ["settings/", "loosen/?to=monitored", "delete/"])
+def test_security_line_41_changing_a_mailbox_asks_who_one_is(signed_in, admin, account, path):
+    client = signed_in(admin, minutes=11)
+    answer = client.post(f"/mailboxes/{account.mailbox.pk}/{path}", settings_of(account, to="monitored"))
+    assert (answer.status_code, "/reauthenticate/" in answer["Location"]) == (302, True)
+    assert account.gateway.calls == []
+
+
+def test_tightening_takes_one_step(signed_in, admin, account):
+    answer = signed_in(admin).post(f"/mailboxes/{account.mailbox.pk}/mode/", {"mode": "gated_all"})
+    assert answer.status_code == 302
+    assert GatewayMailbox.objects.get().oversight_mode == "gated_all"
+    assert account.mailbox.oversight_mode == "gated_all"
+
+
+def test_changed_but_the_answer_was_lost_is_found_out_by_reading(signed_in, admin, account):
+    account.gateway.lost.add(("PATCH", f"/mailboxes/{account.world.mailbox.pk}"))
+    answer = signed_in(admin).post(f"/mailboxes/{account.mailbox.pk}/mode/", {"mode": "gated_all"})
+    assert answer.status_code == 302
+    assert account.asked("PATCH", "") == 1
+    assert told() == ["account.change_asked", "mailbox.change_failed", "mailbox.changed"]
+
+
+def test_change_whose_outcome_cannot_be_read_says_so(signed_in, admin, account):
+    account.gateway.lost.add(("PATCH", f"/mailboxes/{account.world.mailbox.pk}"))
+    account.gateway.spoiled[("GET", "/mailboxes")] = (500, b"{}")
+    answer = signed_in(admin).post(f"/mailboxes/{account.mailbox.pk}/mode/", {"mode": "gated_all"})
+    assert (answer.status_code, "may have happened all the same" in text_of(answer)) == (502, True)
+    assert told() == ["account.change_asked", "mailbox.change_failed"]
+
+
+# --- loosening
+
+
+def test_loosening_leads_to_a_page_that_says_what_will_be_otherwise(signed_in, admin, account):
+    client, box = signed_in(admin), account.mailbox
+    answer = client.post(f"/mailboxes/{box.pk}/mode/", {"mode": "autonomous"})
+    assert answer["Location"] == f"/mailboxes/{box.pk}/loosen/?to=autonomous"
+    page = text_of(client.get(answer["Location"]))
+    assert "Mail of support@acme.example will leave without anybody reading it." in page
+    assert "Nobody gets a copy of what leaves." in page
+    assert GatewayMailbox.objects.get().oversight_mode == "gated_send"
+
+
+def test_loosening_takes_both_steps_and_is_in_the_ledger(signed_in, admin, account):
+    box = account.mailbox
+    answer = signed_in(admin).post(f"/mailboxes/{box.pk}/loosen/", {"to": "monitored"})
+    assert answer.status_code == 302
+    assert GatewayMailbox.objects.get().oversight_mode == "monitored"
+    assert account.mailbox.oversight_mode == "monitored"
+    details = Entry.objects.get(action="mailbox.loosened").detail.fields
+    assert (details["before"], details["after"]) == ("gated_send", "monitored")
+
+
+def test_agents_wish_waits_with_its_code_and_is_granted_without_asking_anew(signed_in, admin, account):
+    asked = {"target_mode": "monitored"}
+    account.ask("POST", f"/v1/mailboxes/{account.world.mailbox.pk}/request-upgrade", key="agent", json=asked)
+    client, wish = signed_in(admin), UpgradeRequest.objects.get()
+    page = text_of(client.get("/mailboxes/"))
+    assert "The key “ Key agent ” asks that support@acme.example be watched" in page
+    assert wish.code in page
+    account.gateway.calls.clear()
+    assert client.post(f"/mailboxes/{account.mailbox.pk}/loosen/", {"to": "monitored"}).status_code == 302
+    assert account.asked("POST", "/request-upgrade") == 0
+    assert GatewayMailbox.objects.get().oversight_mode == "monitored"
+
+
+def test_code_that_only_a_person_gets_is_asked_for_and_taken(signed_in, admin, account):
+    # As hosted MultiMail: it lists no requests, and mails the code.
+    account.gateway.spoiled[("GET", "/upgrade-requests")] = (404, b'{"error": "There is nothing here."}')
+    client, path = signed_in(admin), f"/mailboxes/{account.mailbox.pk}/loosen/"
+    assert "does not list which looser modes" in text_of(client.get("/mailboxes/"))
+    answer = client.post(path, {"to": "monitored"})
+    assert (answer.status_code, 'name="code"' in answer.content.decode()) == (202, True)
+    wrong = client.post(path, {"to": "monitored", "code": "AAA-AAA"})
+    assert (wrong.status_code, "The code is wrong" in text_of(wrong)) == (422, True)
+    right = client.post(path, {"to": "monitored", "code": UpgradeRequest.objects.get().code})
+    assert right.status_code == 302
+    assert GatewayMailbox.objects.get().oversight_mode == "monitored"
+
+
+def test_loosened_but_the_answer_was_lost_is_found_out_by_reading(signed_in, admin, account):
+    account.gateway.lost.add(("POST", "/upgrade"))
+    answer = signed_in(admin).post(f"/mailboxes/{account.mailbox.pk}/loosen/", {"to": "monitored"})
+    assert (answer.status_code, account.mailbox.oversight_mode) == (302, "monitored")
+    assert account.asked("POST", "/upgrade") == 1
+
+
+def test_fourth_wish_within_an_hour_is_told_in_words(signed_in, admin, account):
+    client, path = signed_in(admin), f"/mailboxes/{account.mailbox.pk}/loosen/"
+    for target in ("monitored", "autonomous", "monitored"):
+        asked = {"target_mode": target}
+        account.ask("POST", f"/v1/mailboxes/{account.world.mailbox.pk}/request-upgrade", key="agent", json=asked)
+    answer = client.post(path, {"to": "autonomous"})
+    assert (answer.status_code, "Only 3 upgrades" in text_of(answer)) == (422, True)
+
+
+@pytest.mark.parametrize("role", ["reviewer", "auditor"])
+def test_only_an_admin_loosens(signed_in, account, role):
+    client = signed_in(make_person("x@yourteam.example", "X", role))
+    for method in (client.get, client.post):
+        answer = method(f"/mailboxes/{account.mailbox.pk}/loosen/", {"to": "autonomous"})
+        assert (answer.status_code, "Only an admin of this mailbox" in text_of(answer)) == (403, True)
+    assert account.gateway.calls == []
+
+
+# --- making and deleting
+
+
+def new(account, **fields):
+    return {"connection": account.connection.pk, "address": "outreach", "oversight_mode": "gated_all", **fields}
+
+
+def test_mailbox_is_made_and_shown(signed_in, admin, account):
+    client = signed_in(admin)
+    answer = client.post("/mailboxes/add/", new(account, display_name="Outreach"))
+    made = account.connection.mailboxes.get(address="outreach@acme.example")
+    assert (answer.status_code, answer["Location"]) == (302, f"/mailboxes/{made.pk}/")
+    assert (made.oversight_mode, made.display_name) == ("gated_all", "Outreach")
+    assert "mailbox.created" in told()
+
+
+def test_mailbox_that_was_made_though_the_answer_was_lost_is_made_once(signed_in, admin, account):
+    account.gateway.lost.add(("POST", "/mailboxes"))
+    answer = signed_in(admin).post("/mailboxes/add/", new(account))
+    assert answer.status_code == 302
+    assert account.asked("POST", "/mailboxes") == 1
+    assert GatewayMailbox.objects.filter(address="outreach@acme.example").count() == 1
+    assert told()[-1] == "mailbox.created"
+
+
+def test_mailbox_whose_making_failed_says_to_look_before_asking_again(signed_in, admin, account):
+    account.gateway.spoiled[("POST", "/mailboxes")] = (500, b'{"error": "Broken."}')
+    answer = signed_in(admin).post("/mailboxes/add/", new(account))
+    assert (answer.status_code, "Look once more before you make it again" in text_of(answer)) == (502, True)
+    assert 'value="outreach"' in answer.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"),
+    [
+        ({"address": "support"}, "is taken"),
+        ({"address": "x@elsewhere.example"}, "is not an active domain"),
+        ({"address": "a b"}, "before the @"),
+        ({"oversight_mode": "autonomous"}, "Choose how strict"),
+        ({"connection": ""}, "Choose the account"),
+    ],
+)
+def test_mailbox_that_cannot_be_is_refused_with_a_sentence(signed_in, admin, account, fields, says):
+    answer = signed_in(admin).post("/mailboxes/add/", new(account, **fields))
+    assert (answer.status_code, says in text_of(answer)) == (422, True)
+    assert GatewayMailbox.objects.count() == 1
+
+
+def test_code_of_an_operator_is_asked_for_and_finishes_it(signed_in, admin, account, settings):
+    settings.GATEWAY_APPROVAL_CODES = True
+    client = signed_in(admin)
+    answer = client.post("/mailboxes/add/", new(account))
+    assert (answer.status_code, 'name="approval_code"' in answer.content.decode()) == (202, True)
+    answer = client.post("/mailboxes/add/", new(account, approval_code=ApprovalRequest.objects.get().code))
+    assert answer.status_code == 302
+    assert GatewayMailbox.objects.filter(address="outreach@acme.example").exists()
+
+
+def test_admin_of_another_account_cannot_make_one_here(signed_in, account):
+    other = make_connection("other", admin_key="mm_live_x")
+    stranger = make_person("y@yourteam.example", "Y", "admin", connection=other)
+    assert signed_in(stranger).post("/mailboxes/add/", new(account)).status_code == 422
+    reviewer = make_person("z@yourteam.example", "Z", "reviewer")
+    assert signed_in(reviewer).post("/mailboxes/add/", new(account)).status_code == 403
+    assert account.gateway.calls == []
+
+
+def test_deleting_says_how_many_are_cancelled_and_takes_the_address(signed_in, admin, account):
+    make_message(account.connection)
+    account.connection.messages.update(mailbox=account.mailbox)
+    client, path = signed_in(admin), f"/mailboxes/{account.mailbox.pk}/delete/"
+    assert "1 held message is cancelled" in text_of(client.get(path))
+    wrong = client.post(path, {"address": "support"})
+    assert (wrong.status_code, account.asked("DELETE", "")) == (422, 0)
+    assert client.post(path, {"address": "Support@ACME.example"}).status_code == 302
+    assert not GatewayMailbox.objects.get().is_active
+    assert not account.mailbox.is_active
+    assert told()[-1] == "mailbox.deleted"
+
+
+def test_admin_of_the_mailbox_alone_cannot_delete_it(signed_in, account):
+    box = account.mailbox
+    keeper = make_person("k@yourteam.example", "K", "admin", connection=account.connection, mailbox=box)
+    answer = signed_in(keeper).post(f"/mailboxes/{box.pk}/delete/", {"address": box.address})
+    assert (answer.status_code, account.gateway.calls) == (403, [])
+
+
+def test_deleted_though_the_answer_was_lost_is_found_out_by_reading(signed_in, admin, account):
+    account.gateway.lost.add(("DELETE", f"/mailboxes/{account.world.mailbox.pk}"))
+    path = f"/mailboxes/{account.mailbox.pk}/delete/"
+    answer = signed_in(admin).post(path, {"address": account.mailbox.address})
+    assert (answer.status_code, account.mailbox.is_active, told()[-1]) == (302, False, "mailbox.deleted")

@@ -1,0 +1,175 @@
+"""Which places the desk calls as MultiMail, and what bounds each call (fault-matrix, lines 12 to 15)."""
+
+import contextlib
+import socket
+import threading
+import time
+
+import pytest
+
+from tests.serving import Handler, named, serving
+from upstream import errors
+from upstream.admin import Administration
+from upstream.hosts import HOSTED, problem_of
+
+OURS = "http://127.0.0.1:8001"
+SECRET = "mm_live_never_shown"
+
+
+@pytest.fixture(autouse=True)
+def _operator(settings):
+    settings.MULTIMAIL_API_URL = OURS
+    settings.OUTGOING_ALLOW = []
+
+
+def ask(url, *, within=5.0):
+    return Administration(base_url=url, key=SECRET, within=within).ask("GET", "/v1/account")
+
+
+class Endless(Handler):
+    """Answers /huge with a gigabyte, /drip with a byte now and then, and all else with a redirect."""
+
+    seen: list[str] = []
+
+    def do_GET(self):  # noqa: N802
+        self.seen.append(self.path)
+        with contextlib.suppress(OSError):
+            if self.path.startswith("/huge"):
+                self.send_response(200)
+                self.send_header("Content-Length", str(1 << 30))
+                self.end_headers()
+                for _ in range(1 << 14):
+                    self.wfile.write(b"x" * 65536)
+            elif self.path.startswith("/drip"):
+                self.wfile.write(b"HTTP/1.0 200 OK\r\n\r\n")
+                while True:
+                    self.wfile.write(b" ")
+                    time.sleep(0.02)
+            else:
+                self.send_response(302)
+                self.send_header("Location", "http://169.254.169.254/latest/meta-data/")
+                self.end_headers()
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["https://api.multimail.dev.evil.example", "https://multimail.dev", "http://api.multimail.dev",
+     "https://api.multimail.dev:8443", "http://127.0.0.1:8002", "https://127.0.0.1:8001", "http://localhost:8001"],
+)  # fmt: skip
+def test_security_line_12_host_that_is_not_named_is_refused_and_the_way_out_is_told(url):
+    assert "OUTGOING_ALLOW" in problem_of(url)
+    with pytest.raises(errors.NotSent, match="OUTGOING_ALLOW"):
+        ask(url)
+
+
+def test_security_line_12_named_hosts_are_taken(settings):
+    settings.OUTGOING_ALLOW = ["https://mail.yourteam.example"]
+    for url in (HOSTED, f"{HOSTED}:443/", OURS, "https://mail.yourteam.example/"):
+        assert problem_of(url) == ""
+
+
+def test_security_line_12_redirect_is_not_followed():
+    with serving(Endless) as url, pytest.raises(errors.OutcomeUnknown) as caught:
+        ask(url)
+    assert caught.value.status == 302
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "127.0.0.1",
+        "10.1.2.3",
+        "169.254.169.254",
+        "100.64.0.1",
+        "0.0.0.0",
+        "::1",
+        "::ffff:10.0.0.1",
+        "fe80::1",
+        "fc00::1",
+    ],
+)
+def test_security_line_13_hosted_name_that_leads_to_a_private_address_is_not_called(monkeypatch, address):
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    found = [(family, socket.SOCK_STREAM, 6, "", (address, 443))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    with pytest.raises(errors.NotSent, match="private address") as caught:
+        ask(HOSTED)
+    assert SECRET not in caught.value.sentence
+
+
+def test_security_line_13_name_that_turns_private_after_a_look_up_is_not_called(monkeypatch):
+    """The address that is judged is the one that is connected to: the name is looked up once a call."""
+    looked_up = []
+
+    def resolve(host, port, **_):
+        looked_up.append(host)
+        address = "93.184.216.34" if len(looked_up) == 1 else "127.0.0.1"
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, port))]
+
+    connected = []
+    monkeypatch.setattr(socket, "getaddrinfo", resolve)
+    monkeypatch.setattr(socket.socket, "connect", lambda self, target: connected.append(target[0]) or _refuse())
+    for _ in range(2):
+        with pytest.raises(errors.NotSent):
+            ask(HOSTED)
+    assert (looked_up, connected) == (["api.multimail.dev"] * 2, ["93.184.216.34"])
+
+
+def _refuse():
+    raise ConnectionRefusedError
+
+
+def test_security_line_13_one_private_address_among_others_refuses_the_name(monkeypatch):
+    found = [
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("93.184.216.34", 443)),
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 443)),
+    ]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    with pytest.raises(errors.NotSent, match="private address"):
+        ask(HOSTED)
+
+
+@pytest.mark.parametrize("host", ["2130706433", "0x7f.1", "0177.0.0.1", "[::ffff:127.0.0.1]", "127.1"])
+def test_security_line_13_loopback_in_another_spelling_is_not_the_named_one(host):
+    with serving(Endless) as url, pytest.raises(errors.NotSent, match="OUTGOING_ALLOW"):
+        ask(url.replace("127.0.0.1", host))
+
+
+def test_security_line_14_gigabyte_ends_in_time_and_is_not_kept():
+    began = time.monotonic()
+    with serving(Endless) as url, pytest.raises(errors.TooLarge):
+        Administration(base_url=f"{url}/huge", key=SECRET, within=5).ask("GET", "")
+    assert time.monotonic() - began < 5
+
+
+def test_security_line_14_drip_ends_in_the_time_that_a_page_gives_it():
+    began = time.monotonic()
+    with serving(Endless) as url, pytest.raises(errors.OutcomeUnknown, match="in time"):
+        Administration(base_url=f"{url}/drip", key=SECRET, within=0.4).ask("GET", "")
+    assert time.monotonic() - began < 4
+
+
+def test_security_line_14_peer_that_accepts_and_says_nothing_ends_in_that_time_too():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with named(url), pytest.raises(errors.OutcomeUnknown, match="in time"):
+            ask(url, within=0.3)
+
+
+def test_security_line_15_proxies_of_the_environment_are_ignored(monkeypatch):
+    taken = []
+    with socket.create_server(("127.0.0.1", 0)) as proxy, serving(Endless) as url:
+        threading.Thread(target=_count, args=[proxy, taken], daemon=True).start()
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "HTTPS_PROXY"):
+            monkeypatch.setenv(name, f"http://127.0.0.1:{proxy.getsockname()[1]}")
+        with pytest.raises(errors.OutcomeUnknown):
+            ask(f"{url}/asked")
+        assert Endless.seen[-1] == "/asked/v1/account"
+        assert taken == []
+        proxy.shutdown(socket.SHUT_RDWR)
+
+
+def _count(listener, taken):
+    with contextlib.suppress(OSError):
+        while True:
+            taken.append(listener.accept())

@@ -1,0 +1,175 @@
+"""The desk's own webhook at MultiMail: registered, tested, and its secret changed without a lost event."""
+
+from datetime import timedelta
+
+import pytest
+from django.db import connection as database
+from django.utils import timezone
+
+from approvals import ingest
+from approvals.administering import own_hook
+from approvals.connecting import rotation
+from approvals.errors import ChangeRefused, ChangeUnknown, ConnectionNotChanged
+from approvals.intake.senders import secrets_of, sender
+from approvals.models import Connection, WebhookEvent
+from audit.models import Entry, EntryDetail
+from tests.account import account
+from tests.factories import event_body, make_connection
+from upstream.signatures import HEADER, sign
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def there():
+    with account(admin=["admin", "read"]) as standin:
+        yield standin
+
+
+@pytest.fixture
+def ours(there):
+    return make_connection("ours", api_url=there.url, admin_key="mm_live_admin_key", upstream_webhook_id="hook1")
+
+
+@pytest.fixture
+def ida(admin):
+    return admin.actor(surface="web")
+
+
+def told():
+    return " ".join(str(fields) for fields in EntryDetail.objects.values_list("fields", flat=True))
+
+
+def test_webhook_is_registered_once_with_our_secret_and_found_again(there, ours, ida):
+    Connection.objects.update(upstream_webhook_id="")
+    own_hook.register(connection=Connection.objects.get(), actor=ida)
+    assert there.hooks["hook1"]["secret"] == ours.webhook_secret
+    assert "message.cancelled" in there.hooks["hook1"]["events"]
+    # The desk died before it wrote that down.
+    Connection.objects.update(upstream_webhook_id="")
+    own_hook.register(connection=Connection.objects.get(), actor=ida)
+    assert (len(there.hooks), Connection.objects.get().upstream_webhook_id) == (1, "hook1")
+
+
+def test_webhook_that_signs_with_another_secret_is_believed_and_the_old_one_taken_for_a_while(there, ours, ida):
+    Connection.objects.update(upstream_webhook_id="")
+    own_hook.register(connection=Connection.objects.get(), actor=ida)
+    Connection.objects.update(upstream_webhook_id="")
+    there.hooks["hook1"]["secret"] = "whsec_of_its_own"
+    own_hook.register(connection=Connection.objects.get(), actor=ida)
+    now = Connection.objects.get()
+    assert (now.webhook_secret, now.previous_webhook_secret) == ("whsec_of_its_own", ours.webhook_secret)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_test_event_that_arrives_is_told_with_the_time_it_took(there, ours, ida):
+    there.hooks["hook1"] = {"id": "hook1", "url": "u", "events": [], "secret": ours.webhook_secret}
+
+    def deliver(event_id):
+        body = event_body("webhook.test").replace(b'"event_id": "evt', b'"event_id": "evt_test", "was": "')
+        ingest.receive_webhook(connection=ours, body=body, secret_used="current")
+        database.close()
+
+    there.deliver = deliver
+    result = own_hook.test(connection=ours, actor=ida)
+    assert result.problem == ""
+    assert 0 <= result.seconds < 5
+    kept = WebhookEvent.objects.get()
+    assert (kept.event_id, kept.result) == ("evt_test", "applied")
+    assert not Entry.objects.filter(action__startswith="webhook.").exists()
+    assert Connection.objects.get().webhook_tested_at
+
+
+@pytest.mark.parametrize(
+    ("delivery", "words"),
+    [
+        ({"response_status": 401}, "signature"),
+        ({"response_status": 404}, "Register the webhook again"),
+        ({"response_status": 502}, "said 502"),
+        ({"last_error": "No answer: ConnectTimeout."}, "could not deliver it: No answer"),
+        ({}, "did not arrive within"),
+    ],
+)
+def test_test_event_that_does_not_arrive_says_why(monkeypatch, there, ours, ida, delivery, words):
+    monkeypatch.setattr(own_hook, "TEST_SECONDS", 0.1)
+    there.hooks["hook1"] = {"id": "hook1", "url": "u", "events": [], "secret": ours.webhook_secret}
+    there.deliveries = [{"event_id": "another"}, {"event_id": "evt_test", **delivery}]
+    result = own_hook.test(connection=ours, actor=ida)
+    assert result.seconds is None
+    assert words in result.problem
+    assert Connection.objects.get().webhook_tested_at is None
+
+
+def test_desk_that_others_cannot_reach_is_told_so(monkeypatch, settings, there, ours, ida):
+    monkeypatch.setattr(own_hook, "TEST_SECONDS", 0.1)
+    there.hooks["hook1"] = {"id": "hook1", "url": "u", "events": [], "secret": ours.webhook_secret}
+    settings.PUBLIC_URL = "http://127.0.0.1:8000"
+    # Of MultiMail elsewhere, which the stand-in is not.
+    monkeypatch.setattr("approvals.connecting.webhook._is_of_this_machine", lambda url: url == settings.PUBLIC_URL)
+    assert "PUBLIC_URL" in own_hook.test(connection=ours, actor=ida).problem
+
+
+# --- its secret
+
+
+def signed_with(connection):
+    """Return which of the two secrets the desk takes from MultiMail now."""
+
+    found = sender(connection.webhook_id)
+    return {secret for secret in secrets_of(found).values() if secret} if found else set()
+
+
+def test_secret_changes_here_before_there_and_both_are_taken(there, ours, ida):
+    there.hooks["hook1"] = {"id": "hook1", "url": "u", "events": [], "secret": ours.webhook_secret}
+    changed = own_hook.rotate(connection=ours, overlap=timedelta(hours=1), actor=ida)
+    assert there.hooks["hook1"]["secret"] == changed.webhook_secret != ours.webhook_secret
+    assert changed.previous_webhook_secret == ours.webhook_secret
+    assert timedelta(minutes=60) < changed.previous_secret_until - timezone.now() < timedelta(minutes=70)
+    assert signed_with(ours) == {changed.webhook_secret, ours.webhook_secret}
+    assert changed.webhook_secret not in told()
+    with pytest.raises(ConnectionNotChanged, match="two are the most"):
+        own_hook.rotate(connection=changed, overlap=timedelta(hours=1), actor=ida)
+    rotation.end_overlap(connection=changed, actor=ida)
+    assert signed_with(ours) == {changed.webhook_secret}
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_change_of_the_secret_that_breaks_off_takes_both_without_end_and_is_finished_later(there, ours, ida, moment):
+    there.hooks["hook1"] = {"id": "hook1", "url": "u", "events": [], "secret": ours.webhook_secret}
+    there.breaks["rotate"] = moment
+    with pytest.raises(ChangeUnknown):
+        own_hook.rotate(connection=ours, overlap=timedelta(0), actor=ida)
+    held = Connection.objects.get()
+    assert (rotation.is_open(held), signed_with(held)) == (True, {held.webhook_secret, ours.webhook_secret})
+    assert there.hooks["hook1"]["secret"] in signed_with(held)
+    there.breaks.clear()
+    finished = own_hook.rotate(connection=held, overlap=timedelta(0), actor=ida)
+    assert not rotation.is_open(finished)
+    assert there.hooks["hook1"]["secret"] == finished.webhook_secret == held.webhook_secret
+
+
+def test_change_that_multimail_refuses_leaves_the_old_secret_alone(there, ours, ida):
+    there.hooks["hook1"] = {"id": "hook1", "url": "u", "events": [], "secret": ours.webhook_secret}
+    there.scopes["mm_live_admin_key"] = ["admin"]
+    real, there._of_hooks = there._of_hooks, lambda method, path, body: _refusing(real, method, path, body)
+    with pytest.raises(ChangeRefused):
+        own_hook.rotate(connection=ours, overlap=timedelta(0), actor=ida)
+    now = Connection.objects.get()
+    assert (now.webhook_secret, now.previous_webhook_secret) == (ours.webhook_secret, "")
+
+
+def _refusing(real, method, path, body):
+    return (422, {"error": "No."}) if path.endswith("/rotate") else real(method, path, body)
+
+
+def test_unfinished_change_is_never_outlived(there, ours, ida, client):
+    """The time of the old secret has no end while MultiMail may sign with it, whatever day it is."""
+    rotation.begin_rotation(connection=ours, actor=ida)
+    held = Connection.objects.get()
+    body = event_body()
+    for secret in (ours.webhook_secret, held.webhook_secret):
+        headers = {HEADER: sign(body, secret)}
+        answer = client.post(
+            f"/webhooks/multimail/{held.webhook_id}/", body, content_type="application/json", headers=headers
+        )
+        assert answer.status_code == 200

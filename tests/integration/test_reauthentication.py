@@ -1,0 +1,278 @@
+"""Confirming who one is before a sensitive act (line 41): what was posted is kept, encrypted, and done once after."""
+
+import base64
+import re
+
+import pytest
+from allauth.core.exceptions import ReauthenticationRequired
+from django.contrib.sessions.models import Session
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.http import HttpResponse
+from django.test import Client
+from django.urls import path
+from django.utils.html import escape
+
+from approvals.models import Decision
+from audit.models import Entry
+from dashboard.urls import *  # noqa: F403 - the desk's own addresses, beside those below
+from people import reauthentication
+from people.reauthentication import reauthenticated
+from policy.kill_switch import pull
+from policy.models import KillSwitch
+from tests.factories import make_message
+from tests.integration.test_bulk import decide, open_sheet
+from tests.standin import multimail
+
+pytestmark = [pytest.mark.django_db, pytest.mark.urls(__name__)]
+
+PASSWORD = "correct horse battery"
+AGAIN, GO_ON = "/accounts/reauthenticate/", "/accounts/reauthenticate/go-on/"
+DONE = []
+
+
+@reauthenticated
+def sensitive(request):
+    """A view that notes what reaches it."""
+    DONE.append(
+        (request.method, request.get_full_path(), dict(request.POST.lists()), bool(request.htmx), request.actor.id)
+    )
+    return HttpResponse("done")
+
+
+def of_allauth(request):
+    raise ReauthenticationRequired
+
+
+urlpatterns = [*urlpatterns, path("sensitive/", sensitive), path("of-allauth/", of_allauth)]  # noqa: F405
+
+
+@pytest.fixture(autouse=True)
+def _nothing_done():
+    DONE.clear()
+
+
+def confirm(client, answer, password=PASSWORD):
+    """Type the password on the page that the answer leads to."""
+    assert answer.status_code == 302, answer.content
+    assert answer["Location"].startswith(AGAIN)
+    page = client.get(answer["Location"])
+    assert page.status_code == 200
+    hidden = dict(re.findall(r'<input type="hidden" name="(next|back)" value="([^"]*)"', page.content.decode()))
+    return client.post(AGAIN, {**hidden, "password": password})
+
+
+def go_on(client, answer):
+    """Do what the browser does on the page between: post what stands in its form."""
+    assert answer["Location"] == GO_ON
+    page = client.get(GO_ON).content.decode()
+    action = re.search(r'method="post" action="([^"]*)"', page)[1].replace("&amp;", "&")
+    fields = re.findall(r'<textarea name="([^"]*)" hidden>\n(.*?)</textarea>', page, re.S)
+    posted = {}
+    for name, value in fields:
+        posted.setdefault(name, []).append(value)
+    return client.post(action, posted)
+
+
+@pytest.mark.parametrize(("minutes", "expected"), [(0, 200), (9, 200), (11, 302)])
+def test_security_line_41_proof_counts_for_ten_minutes(signed_in, admin, minutes, expected):
+    assert signed_in(admin, minutes=minutes).get("/sensitive/").status_code == expected
+
+
+def test_session_without_any_proof_is_asked(client, admin):
+    client.force_login(admin, backend="people.backend.PersonBackend")
+    assert client.get("/sensitive/").status_code == 302
+
+
+def test_security_line_41_what_was_posted_is_done_after_the_password_once_and_whole(signed_in, admin):
+    client = signed_in(admin, minutes=11)
+    posted = {"name": ["Zoë & <b>", "two\r\nlines"], "empty": [""], "csrfmiddlewaretoken": ["x"]}
+    answer = client.post("/sensitive/?tab=a&b=%20c", posted)
+    assert DONE == []
+    after = confirm(client, answer)
+    assert DONE == []
+    assert go_on_whole(client, after).content == b"done"
+    kept = {"name": ["Zoë & <b>", "two\r\nlines"], "empty": [""]}
+    assert [("POST", "/sensitive/?tab=a&b=%20c", kept, False, str(admin.pk))] == DONE
+    # Going back to the page between finds nothing left to do.
+    assert client.get(GO_ON)["Location"] == "/queue/"
+    assert len(DONE) == 1
+
+
+def go_on_whole(client, answer):
+    """As go_on, with what HTML escapes put back."""
+    page = client.get(answer["Location"]).content.decode()
+    assert escape("Zoë & <b>") in page
+    fields = re.findall(r'<textarea name="([^"]*)" hidden>\n(.*?)</textarea>', page, re.S)
+    posted = {}
+    for name, value in fields:
+        plain = value.replace("&lt;", "<").replace("&gt;", ">").replace("&amp;", "&")
+        posted.setdefault(name, []).append(plain)
+    return client.post(re.search(r'action="(/sensitive[^"]*)"', page)[1].replace("&amp;", "&"), posted)
+
+
+def test_page_that_was_asked_for_opens_after_the_password(signed_in, admin):
+    client = signed_in(admin, minutes=11)
+    assert confirm(client, client.get("/sensitive/?tab=a"))["Location"] == "/sensitive/?tab=a"
+
+
+def test_wrong_password_keeps_what_was_posted_and_does_nothing(signed_in, admin):
+    client = signed_in(admin, minutes=11)
+    answer = client.post("/sensitive/", {"name": "typed"})
+    refused = confirm(client, answer, password="not this one")
+    assert refused.status_code == 422
+    assert 'aria-invalid="true"' in refused.content.decode()
+    assert "not this one" not in refused.content.decode()
+    assert DONE == []
+    go_on(client, confirm(client, answer))
+    assert [fields for _, _, fields, _, _ in DONE] == [{"name": ["typed"]}]
+
+
+def test_page_between_asks_first_and_does_nothing_by_being_opened(signed_in, admin):
+    client = signed_in(admin, minutes=11)
+    client.post("/sensitive/", {"name": "typed"})
+    assert client.get(GO_ON)["Location"].startswith(AGAIN)
+    client.get(confirm(client, client.post("/sensitive/", {"name": "typed"}))["Location"])
+    assert DONE == []
+
+
+def test_security_line_41_nothing_that_was_posted_is_readable_in_the_database(signed_in, admin):
+    client = signed_in(admin, minutes=11)
+    client.post("/sensitive/", {"api_key": "mm_live_of_the_test"}, headers={"Cookie2": "also-secret"})
+    for row in Session.objects.all():
+        raw = row.session_data.split(":")[0].lstrip(".")
+        data = base64.urlsafe_b64decode(raw + "=" * (-len(raw) % 4))
+        assert b"mm_live_of_the_test" not in data
+        decoded = str(row.get_decoded())
+        assert "mm_live_of_the_test" not in decoded
+        assert "also-secret" not in decoded
+        assert "kept_request" in decoded
+
+
+def test_what_one_person_posted_is_not_done_by_the_next(signed_in, admin, reviewer):
+    client = signed_in(admin, minutes=11)
+    client.post("/sensitive/", {"name": "typed"})
+    kept = client.session["kept_request"]
+    client = signed_in(reviewer)
+    session = client.session
+    session["kept_request"] = kept
+    session.save()
+    assert client.get(GO_ON)["Location"] == "/queue/"
+
+
+def test_what_was_kept_too_long_is_not_done(signed_in, admin, monkeypatch):
+    client = signed_in(admin, minutes=11)
+    after = confirm(client, client.post("/sensitive/", {"name": "typed"}))
+    monkeypatch.setattr(reauthentication, "_KEPT_SECONDS", -1)
+    assert client.get(after["Location"])["Location"] == "/queue/"
+
+
+def test_press_of_an_htmx_button_leads_the_whole_page_away(signed_in, admin):
+    client = signed_in(admin, minutes=11)
+    headers = {"HX-Request": "true", "HX-Current-URL": "http://testserver/queue/?tab=mine"}
+    answer = client.post("/sensitive/", {"name": "typed"}, headers=headers)
+    assert answer.status_code == 204
+    assert answer["HX-Redirect"].startswith(AGAIN)
+    page = client.get(answer["HX-Redirect"]).content.decode()
+    assert 'href="/queue/?tab=mine"' in page
+    # It goes on as a plain request.
+    after = client.post(AGAIN, {"password": PASSWORD, "next": GO_ON})
+    go_on(client, after)
+    assert [is_htmx for _, _, _, is_htmx, _ in DONE] == [False]
+
+
+def test_file_is_to_be_chosen_again(signed_in, admin):
+    client = signed_in(admin, minutes=11)
+    posted = {"list": SimpleUploadedFile("list.csv", b"a@acme.com"), "name": "typed"}
+    answer = client.post("/sensitive/", posted, headers={"Referer": "http://testserver/allowlists/"})
+    assert confirm(client, answer)["Location"] == "/allowlists/"
+    assert DONE == []
+
+
+def test_what_allauth_asks_for_is_kept_no_other_way(signed_in, admin):
+    client = signed_in(admin, minutes=11)
+    answer = client.post("/of-allauth/", {"secret": "typed"})
+    assert answer["Location"].startswith(AGAIN)
+    assert "account_reauthentication_state" not in client.session
+
+
+@pytest.mark.parametrize("elsewhere", ["https://evil.example/", "//evil.example/", "javascript:alert(1)"])
+def test_confirming_leads_to_no_other_site(signed_in, admin, elsewhere):
+    client = signed_in(admin, minutes=11)
+    page = client.get(AGAIN, {"next": elsewhere, "back": elsewhere}).content.decode()
+    assert "evil.example" not in page
+    assert "javascript:" not in page
+    assert client.post(AGAIN, {"password": PASSWORD, "next": elsewhere})["Location"] == "/queue/"
+
+
+def test_form_between_needs_the_forms_token(admin):
+    client = Client(enforce_csrf_checks=True)
+    client.force_login(admin, backend="people.backend.PersonBackend")
+    assert client.post(AGAIN, {"password": PASSWORD}).status_code == 403
+
+
+def test_confirmation_and_its_failure_stand_in_the_ledger(signed_in, admin):
+    client = signed_in(admin, minutes=11)
+    confirm(client, client.get("/sensitive/"), password="wrong")
+    confirm(client, client.get("/sensitive/"))
+    names = list(Entry.objects.oldest_first().values_list("action", flat=True))
+    assert names[-2:] == ["person.confirmation_failed", "person.reauthenticated"]
+    assert Entry.objects.get(action="person.reauthenticated").actor_id == str(admin.pk)
+
+
+def test_whoever_has_no_password_is_told_what_to_do(signed_in, admin):
+    admin.set_unusable_password()
+    admin.save()
+    client = signed_in(admin, minutes=11)
+    page = client.get(client.get("/sensitive/")["Location"])
+    assert page.status_code == 403
+    assert "Sign out, sign in again" in page.content.decode()
+
+
+# --- the acts of the desk that ask for it
+
+
+def test_security_line_41_bulk_approval_asks_and_goes_on_with_all_that_was_ticked(signed_in, reviewer, connection):
+    messages = [make_message(connection, subject=f"Subject {one}", markdown=f"About {one}") for one in "ab"]
+    client = signed_in(reviewer, minutes=11)
+    sheet = open_sheet(client, *messages)
+    answer = decide(client, sheet, messages)
+    assert Decision.objects.count() == 0
+    done = go_on(client, confirm(client, answer))
+    assert done["Location"].startswith("/queue/bulk/done/")
+    assert set(Decision.objects.values_list("given_by", flat=True)) == {reviewer.pk}
+    assert Decision.objects.filter(outcome="approve").count() == 2
+
+
+def test_bulk_rejection_asks_for_nothing(signed_in, reviewer, connection):
+    message = make_message(connection)
+    client = signed_in(reviewer, minutes=60)
+    decide(client, open_sheet(client, message), [message], "reject", reject_reason="Not this")
+    assert Decision.objects.get().outcome == "reject"
+
+
+def test_security_line_41_pulling_the_kill_switch_never_waits_and_releasing_it_asks(signed_in, admin, connection):
+    client = signed_in(admin, minutes=60)
+    assert client.post("/stop/pull/", {"scope": "all", "reason": "A flood"})["Location"] == "/stop/"
+    switch = KillSwitch.objects.get(released_at=None)
+    answer = client.post(f"/stop/{switch.pk}/release/")
+    assert KillSwitch.objects.filter(released_at=None).exists()
+    go_on(client, confirm(client, answer))
+    assert not KillSwitch.objects.filter(released_at=None).exists()
+
+
+def test_whoever_may_not_release_is_refused_and_not_asked(signed_in, admin, reviewer, connection):
+    switch = pull(actor=admin.actor(surface="web"), reason="A flood")
+    assert signed_in(reviewer, minutes=60).post(f"/stop/{switch.pk}/release/").status_code == 403
+
+
+def test_security_line_41_letting_mail_leave_at_the_gateway_asks_and_holding_it_never_waits(
+    signed_in, admin, connection
+):
+    with multimail() as standin:
+        standin.answers["/v1/account"] = (200, {"id": "1", "hold_all": False})
+        type(connection).objects.update(api_url=standin.url, admin_key="mm_live_admin")
+        client = signed_in(admin, minutes=60)
+        held = client.post(f"/stop/gateway/{connection.pk}/", {"hold": "on"})
+        let_go = client.post(f"/stop/gateway/{connection.pk}/", {"hold": "off"})
+    assert not held.headers.get("Location", "").startswith(AGAIN)
+    assert let_go["Location"].startswith(AGAIN)

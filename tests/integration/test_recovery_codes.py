@@ -1,0 +1,108 @@
+"""Recovery codes: shown once, kept as hashes, each good once, also for two who try the same (line 45)."""
+
+import re
+import threading
+
+import pytest
+from django.core.cache import cache
+from django.db import connection as database
+from django.test import Client
+from django.urls import reverse
+
+from audit.models import Entry
+from people.errors import FactorNotAllowed
+from people.factors import remove_factor
+from people.models import RecoveryCode
+from people.recovery import NUMBER, codes_of, make_recovery_codes, use_recovery_code
+from tests.factories import make_person
+from tests.signing import give_app, sign_in
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(autouse=True)
+def _no_tries_yet():
+    cache.clear()
+
+
+def make_for(person):
+    return make_recovery_codes(actor=person.actor(surface="web"))
+
+
+def use(person, code):
+    return use_recovery_code(person=person, actor=person.actor(surface="web"), code=code)
+
+
+def test_security_line_45_codes_are_shown_once_and_stored_as_hashes(signed_in, reviewer):
+    give_app(reviewer)
+    client = signed_in(reviewer)
+    answer = client.post(reverse("recovery-codes"))
+    codes = re.findall(r'<li class="mono">([0-9A-Z-]+)</li>', answer.content.decode())
+    assert (len(set(codes)), answer["Cache-Control"]) == (NUMBER, "no-store")
+    stored = str(list(RecoveryCode.objects.values()))
+    assert not [code for code in codes if code in stored or code.replace("-", "") in stored]
+    page = client.get(reverse("factors")).content.decode()
+    assert f"{NUMBER} of {NUMBER} left" in page
+    assert not [code for code in codes if code in page]
+    assert Entry.objects.order_by("id").last().action == "person.recovery_codes_made"
+
+
+def test_code_signs_in_once_and_is_noted(client, reviewer):
+    give_app(reviewer)
+    code = make_for(reviewer)[3]
+    sign_in(client, reviewer)
+    answer = client.post("/accounts/login/second/", {"code": code})
+    assert (answer.status_code, answer["Location"]) == (302, "/queue/")
+    assert client.get("/queue/").status_code == 200
+    assert "person.recovery_code_used" in Entry.objects.values_list("action", flat=True)
+    other = Client()
+    sign_in(other, reviewer)
+    assert other.post("/accounts/login/second/", {"code": code}).status_code == 422
+    assert other.get("/queue/").status_code == 302
+    assert codes_of(reviewer.pk).left == NUMBER - 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_security_line_45_code_that_several_try_at_once_is_taken_by_one():
+    person = make_person("ana@yourteam.example", "Ana Ferreira", "reviewer")
+    give_app(person)
+    code, taken, ready = make_for(person)[0], [], threading.Barrier(6)
+
+    def attempt():
+        try:
+            ready.wait()
+            taken.append(use(person, code))
+        finally:
+            database.close()
+
+    threads = [threading.Thread(target=attempt) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(taken) == [False] * 5 + [True]
+    assert Entry.objects.filter(action="person.recovery_code_used").count() == 1
+
+
+def test_code_is_read_as_people_write_it(reviewer):
+    give_app(reviewer)
+    code = make_for(reviewer)[0]
+    assert use(reviewer, " " + code.lower().replace("-", " ").replace("0", "o").replace("1", "l"))
+
+
+def test_codes_of_somebody_else_and_of_before_count_not(reviewer, second_reviewer):
+    give_app(reviewer)
+    give_app(second_reviewer)
+    before, theirs = make_for(reviewer)[0], make_for(second_reviewer)[0]
+    now = make_for(reviewer)[0]
+    assert [use(reviewer, code) for code in (before, theirs, "", "AAAAA-AAAAA", now)] == [False] * 4 + [True]
+
+
+def test_there_are_none_without_a_factor_and_they_go_with_the_last_one(reviewer):
+    with pytest.raises(FactorNotAllowed, match="stand in"):
+        make_for(reviewer)
+    app = give_app(reviewer)
+    code = make_for(reviewer)[0]
+    remove_factor(actor=reviewer.actor(surface="web"), factor_id=app.pk)
+    assert not RecoveryCode.objects.exists()
+    assert not use(reviewer, code)

@@ -1,0 +1,138 @@
+"""Rehearsing a change of an allowlist: on real mail of the last 30 days, exactly as each message would be judged."""
+
+import itertools
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from approvals.desk.allowing import judged_together
+from approvals.models import Connection, KnownContact, Mailbox, Message
+from approvals.operating.rehearsal import rehearse
+from policy.allowlists import Place
+from policy.changes import Change, Wanted, apply_change
+from policy.models import AllowChange, Allowlist
+from tests.factories import make_connection, make_message, make_person
+
+pytestmark = pytest.mark.django_db
+
+RECIPIENTS = (
+    ["ana@acme.com"], ["ANA@acme.com.", "eve@evil.io"], ["a@acme.com@evil.io"], ["bo@sub.acme.com"],
+    ["x@bücher.example"], ["y@xn--bcher-kva.example", "ana@acme.com"], ["ana+sales@acme.com"], ["eve@evil.io"],
+)  # fmt: skip
+PATTERNS = ("acme.com", "*.acme.com", "ana@acme.com", "bücher.example", "evil.io", "*@EVIL.io", "eve@evil.io")
+
+
+@pytest.fixture
+def root(db):
+    return make_person("root@yourteam.example", "Ruth", "admin").actor(surface="web")
+
+
+@pytest.fixture
+def mail(db):
+    """Mail of two connections, one of them with two mailboxes, and one letter of no mailbox that is known."""
+    first, second = make_connection("first"), make_connection("second")
+    beside = Mailbox.objects.create(connection=first, upstream_id="01B", address="b@yourteam.example")
+    places = [{}, {"mailbox_id": "01B", "mailbox": beside.address}]
+    for number, (recipients, where) in enumerate(itertools.product(RECIPIENTS, places)):
+        make_message(first, to_addresses=recipients[:1], cc=recipients[1:], subject=f"letter {number}", **where)
+    for recipients in RECIPIENTS[:4]:
+        make_message(second, to_addresses=["ana@acme.com"], bcc=recipients, subject=f"{recipients}")
+    make_message(first, to_addresses=["x@bücher.example"], subject="no mailbox")
+    Message.objects.filter(subject="no mailbox").update(mailbox=None)
+    # As letters stand that were read before their recipients were stored by themselves.
+    Message.objects.filter(subject__in=["letter 3", "letter 8"]).update(written_to=None)
+    Message.objects.update(held_at=timezone.now(), changed_at=timezone.now())
+    KnownContact.objects.create(connection=first, address="eve@evil.io")
+    Connection.objects.filter(pk=first.pk).update(contacts_read_at=timezone.now())
+    return [first, second, beside]
+
+
+def places_of(mail):
+    first, _, beside = mail
+    return [Place(), Place(connection=first.pk), Place(mailbox=beside.pk)]
+
+
+def refused_now(now):
+    """Return whom the ruling would refuse of each message, judged one by one."""
+    messages = list(Message.objects.select_related("revision"))
+    return {one.pk: judged_together([one], now=now)[one.pk].outsiders for one in messages}
+
+
+modes = st.sampled_from(["off", "monitor", "contacts", "enforce"])
+ends = st.sampled_from([None, -1, 0, 1])
+entries = st.lists(st.tuples(st.sampled_from(PATTERNS), ends), max_size=4)
+
+
+@settings(max_examples=10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    before=st.lists(st.tuples(st.integers(0, 2), modes, entries), max_size=3, unique_by=lambda one: one[0]),
+    where=st.integers(0, 2),
+    mode=st.none() | modes,
+    put=entries,
+    remove=st.lists(st.sampled_from(PATTERNS), max_size=2),
+)
+@example([(0, "enforce", [("acme.com", None), ("evil.io", None)])], 0, None, [], ["acme.com"])
+@example([(0, "enforce", [("acme.com", None)])], 1, "enforce", [("evil.io", None)], [])
+@example([(2, "enforce", [("acme.com", None)])], 2, "off", [], [])
+@example([(0, "off", [("acme.com", None)])], 0, "contacts", [("acme.com", 0)], [])
+# A letter of no mailbox that is known stands under the same lists as others, whose entries say nothing of it.
+@example([(2, "enforce", [("bücher.example", None)])], 0, "enforce", [("bücher.example", None)], [])
+def test_rehearsal_is_what_judging_each_message_before_and_after_says(mail, root, before, where, mode, put, remove):
+    now = timezone.now()
+    AllowChange.objects.all().delete()
+    Allowlist.objects.all().delete()
+    places = places_of(mail)
+    for place, set_to, put_there in before:
+        change = Change(mode=set_to, put=wanted(put_there, now))
+        apply_change(place=places[place], kind="restriction", change=change, version=0, actor=root, now=now)
+    change = Change(mode=mode, put=wanted(put, now), remove=tuple(remove))
+    told = rehearse(place=places[where], kind="restriction", change=change, actor=root, now=now, limit=1000)
+    was = refused_now(now)
+    there = Allowlist.objects.of_place(places[where].connection, places[where].mailbox)
+    apply_change(place=places[where], kind="restriction", change=change, version=there.version, actor=root, now=now)
+    becomes = refused_now(now)
+    connection, mailbox = places[where].connection, places[where].mailbox
+    inside = {
+        one.pk
+        for one in Message.objects.all()
+        if connection in (None, one.connection_id) and mailbox in (None, one.mailbox_id)
+    }
+    turned = {key for key in inside if bool(was[key]) != bool(becomes[key])}
+    assert told.looked_at == len(inside)
+    assert (told.more, told.fewer) == (
+        sum(bool(becomes[key]) for key in turned), sum(bool(was[key]) for key in turned)
+    )  # fmt: skip
+    assert {row.message.pk: (row.before, row.after) for row in told.rows} == {
+        key: (was[key], becomes[key]) for key in turned
+    }
+
+
+def wanted(pairs, now):
+    return tuple(
+        Wanted(pattern, expires_at=None if end is None else now + timedelta(seconds=end)) for pattern, end in pairs
+    )
+
+
+def test_rehearsal_shows_mail_of_visible_mailboxes_alone_and_no_tests_nor_old_or_received_mail(mail, root):
+    _, second, beside = mail
+    change = Change(mode="enforce")
+    everything = rehearse(place=Place(), kind="restriction", change=change, actor=root, now=timezone.now())
+    assert (everything.more, len(everything.rows)) == (everything.looked_at, 21)
+    person = make_person("p@yourteam.example", "Pat", "admin", mailbox=beside)
+    told = rehearse(
+        place=Place(), kind="restriction", change=change, actor=person.actor(surface="web"), now=timezone.now(), limit=3
+    )
+    assert (told.looked_at, told.more, len(told.rows)) == (8, 8, 3)
+    assert {row.message.mailbox for row in told.rows} == {beside}
+    of_second = Message.objects.filter(connection=second).order_by("pk")
+    keys = list(of_second.values_list("pk", flat=True))
+    Message.objects.filter(pk=keys[0]).update(sandbox=True)
+    Message.objects.filter(pk=keys[1]).update(direction="inbound")
+    Message.objects.filter(pk=keys[2]).update(held_at=timezone.now() - timedelta(days=31))
+    told = rehearse(
+        place=Place(connection=second.pk), kind="restriction", change=change, actor=root, now=timezone.now()
+    )
+    assert [row.message.pk for row in told.rows] == keys[3:]

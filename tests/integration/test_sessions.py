@@ -1,0 +1,237 @@
+"""Sessions of people: another id for each proof, two ends in time, their list, and ending them (line 42)."""
+
+import json
+from datetime import timedelta
+
+import pytest
+from allauth.usersessions.models import UserSession
+from django.conf import settings
+from django.contrib.sessions.backends.base import UpdateError
+from django.contrib.sessions.models import Session
+from django.db import connection as database
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from audit.models import Entry
+from common import nudge
+from dashboard.channel import CHANNEL
+from people.devices import UNKNOWN, device_in_words
+from people.session_store import BEGAN, IDLE, LONGEST, NOTED_EVERY, SessionStore
+from people.sessions import end_sessions
+from tests.factories import make_person
+
+pytestmark = pytest.mark.django_db
+
+PASSWORD = "correct horse battery"
+FIREFOX = "Mozilla/5.0 (Windows NT 10.0; Win64; x64; rv:140.0) Gecko/20100101 Firefox/140.0"
+SAFARI = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 Version/18.0 Safari/604.1"
+
+
+def sign_in(person, agent=FIREFOX, address="127.0.0.1"):
+    client = Client(headers={"User-Agent": agent}, REMOTE_ADDR=address)
+    answer = client.post("/accounts/login/", {"login": person.email, "password": PASSWORD})
+    assert answer.status_code == 302
+    return client
+
+
+def is_in(client):
+    return client.get("/history/").status_code == 200
+
+
+def row_of(client):
+    return Session.objects.get(session_key=client.session.session_key)
+
+
+def move_back(client, ago):
+    """Let the session have been noted that long ago."""
+    Session.objects.update(expire_date=timezone.now() - ago + IDLE)
+
+
+def test_security_line_42_signing_in_and_confirming_give_the_session_another_id(reviewer):
+    client = Client()
+    # A session from before, as a next page or another way in leaves one; its id may be known to somebody else.
+    planted = SessionStore()
+    planted["before"] = "sign-in"
+    planted.save()
+    client.cookies[settings.SESSION_COOKIE_NAME] = planted.session_key
+    assert client.post("/accounts/login/", {"login": reviewer.email, "password": PASSWORD}).status_code == 302
+    keys = [planted.session_key, client.session.session_key]
+    assert client.post("/accounts/reauthenticate/", {"password": PASSWORD}).status_code == 302
+    keys.append(client.session.session_key)
+    assert len(set(keys)) == 3
+    assert not Session.objects.filter(session_key__in=keys[:2]).exists()
+    # It is still the one of the list, under its new id.
+    assert [one.session_key for one in UserSession.objects.all()] == [keys[2]]
+    assert is_in(client)
+
+
+def test_security_line_42_session_that_nobody_uses_ends(reviewer):
+    client = sign_in(reviewer)
+    assert row_of(client).expire_date <= timezone.now() + IDLE
+    move_back(client, IDLE - timedelta(minutes=1))
+    assert is_in(client)
+    move_back(client, IDLE + timedelta(seconds=1))
+    assert not is_in(client)
+
+
+@pytest.mark.parametrize(("ago", "expected"), [(LONGEST - timedelta(minutes=1), True), (LONGEST, False)], ids=str)
+def test_security_line_42_session_ends_some_time_after_signing_in_however_busy(reviewer, ago, expected):
+    client = sign_in(reviewer)
+    session = client.session
+    session[BEGAN] = (timezone.now() - ago).timestamp()
+    session.save()
+    assert is_in(client) is expected
+
+
+def test_security_line_42_session_of_which_nobody_knows_when_it_began_is_over(reviewer):
+    client = sign_in(reviewer)
+    session = client.session
+    del session[BEGAN]
+    session.save()
+    assert not is_in(client)
+
+
+def test_confirming_does_not_let_a_session_begin_anew(reviewer):
+    client = sign_in(reviewer)
+    began = client.session[BEGAN]
+    client.post("/accounts/reauthenticate/", {"password": PASSWORD})
+    assert client.session[BEGAN] == began
+
+
+def test_use_is_written_down_once_in_some_minutes_and_changes_nothing_else_of_the_session(reviewer):
+    client = sign_in(reviewer)
+    client.get("/history/")
+    with CaptureQueriesContext(
+        database,
+    ) as asked:
+        client.get("/history/")
+    assert [one for one in asked.captured_queries if one["sql"].startswith(("UPDATE", "INSERT"))] == []
+    move_back(client, NOTED_EVERY)
+    before = row_of(client)
+    with CaptureQueriesContext(database) as asked:
+        client.get("/history/")
+    written = [one["sql"] for one in asked.captured_queries if one["sql"].startswith("UPDATE")]
+    assert len(written) == 2
+    assert "session_data" not in written[0]
+    after = row_of(client)
+    assert after.expire_date - before.expire_date >= NOTED_EVERY
+    assert after.session_data == before.session_data
+
+
+@pytest.mark.parametrize(
+    ("path", "headers"), [("/queue/pulse/", {}), ("/live/reach/", {}), ("/queue/", {"HX-Request": "true"})]
+)
+def test_page_that_asks_by_itself_keeps_nobody_signed_in(reviewer, path, headers):
+    client = sign_in(reviewer)
+    move_back(client, timedelta(hours=1))
+    before = row_of(client).expire_date
+    assert client.get(path, headers=headers).status_code == 200
+    assert row_of(client).expire_date == before
+
+
+def test_page_that_is_public_asks_for_no_session(reviewer):
+    client = sign_in(reviewer)
+    with CaptureQueriesContext(database) as asked:
+        client.get("/healthz")
+    assert len(asked) == 0
+
+
+def test_list_shows_each_browser_in_words_and_this_one_first(reviewer):
+    sign_in(reviewer, SAFARI, "192.0.2.7")
+    client = sign_in(reviewer)
+    page = client.get("/people/me/sessions/").content.decode()
+    assert page.index("Firefox on Windows") < page.index("This one") < page.index("Safari on iPhone")
+    assert "192.0.2.7" in page
+    assert SAFARI not in page
+
+
+def test_security_line_42_ended_session_is_out_at_the_next_request_and_told_in_the_ledger(reviewer):
+    other, client = sign_in(reviewer, SAFARI), sign_in(reviewer)
+    noted = UserSession.objects.get(session_key=other.session.session_key)
+    assert client.post(f"/people/me/sessions/{noted.pk}/end/").status_code == 302
+    assert (is_in(other), is_in(client)) == (False, True)
+    assert Entry.objects.get(action="person.session_ended").actor_id == str(reviewer.pk)
+    assert client.post(f"/people/me/sessions/{noted.pk}/end/").status_code == 404
+
+
+def test_security_line_42_all_others_end_together(reviewer):
+    others, client = [sign_in(reviewer, SAFARI) for _ in range(3)], sign_in(reviewer)
+    client.post("/people/me/sessions/end-others/")
+    assert [is_in(one) for one in (*others, client)] == [False, False, False, True]
+    assert Entry.objects.get(action="person.session_ended").detail.fields["sessions"] == "3"
+
+
+def test_session_of_somebody_else_cannot_be_seen_or_ended(reviewer, second_reviewer):
+    theirs, client = sign_in(second_reviewer, SAFARI), sign_in(reviewer)
+    noted = UserSession.objects.get(user=second_reviewer)
+    assert "Safari" not in client.get("/people/me/sessions/").content.decode()
+    assert client.post(f"/people/me/sessions/{noted.pk}/end/").status_code == 404
+    client.post("/people/me/sessions/end-others/")
+    assert is_in(theirs)
+
+
+def test_security_line_42_all_sessions_end_for_whoever_may_do_less(reviewer, second_reviewer):
+    ours, theirs = [sign_in(reviewer), sign_in(reviewer)], sign_in(second_reviewer)
+    assert end_sessions(reviewer) == 2
+    assert [is_in(one) for one in (*ours, theirs)] == [False, False, True]
+    assert end_sessions(reviewer) == 0
+
+
+def test_security_line_42_deactivated_person_is_out_at_the_next_request(reviewer):
+    client = sign_in(reviewer)
+    type(reviewer).objects.filter(pk=reviewer.pk).update(is_active=False)
+    assert not is_in(client)
+
+
+def test_request_that_was_under_way_does_not_bring_an_ended_session_back(reviewer):
+    client = sign_in(reviewer)
+    under_way = SessionStore(client.session.session_key)
+    under_way["typed"] = "something"
+    end_sessions(reviewer)
+    with pytest.raises(UpdateError):
+        under_way.save()
+    assert not is_in(client)
+
+
+def test_signing_in_puts_away_what_is_over(reviewer):
+    gone = sign_in(reviewer, SAFARI)
+    key = gone.session.session_key
+    Session.objects.update(expire_date=timezone.now() - timedelta(days=1))
+    sign_in(reviewer)
+    assert not Session.objects.filter(session_key=key).exists()
+    assert UserSession.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_ended_sessions_are_told_to_the_streams_once_they_are_gone(client):
+    nudge._rests_until = 0.0
+    ana = make_person("ana@yourteam.example", "Ana Ferreira", "reviewer")
+    other, client = sign_in(ana, SAFARI), sign_in(ana)
+    listener = nudge.quick_redis().pubsub()
+    listener.subscribe(CHANNEL)
+    assert listener.get_message(timeout=5)
+    client.post("/people/me/sessions/end-others/")
+    nudge.flush()
+    told = json.loads(listener.get_message(ignore_subscribe_messages=True, timeout=5)["data"])
+    listener.close()
+    assert (told["kind"], told["person"]) == ("reach", str(ana.pk))
+    assert other.get("/live/reach/").status_code == 401
+    assert client.get("/live/reach/").json()["person"] == str(ana.pk)
+
+
+@pytest.mark.parametrize(
+    ("agent", "expected"),
+    [
+        (FIREFOX, "Firefox on Windows"),
+        (SAFARI, "Safari on iPhone"),
+        ("Mozilla/5.0 (Macintosh) AppleWebKit/537.36 Chrome/142.0 Safari/537.36 Edg/142.0", "Edge on Mac"),
+        ("Mozilla/5.0 (Linux; Android 15) AppleWebKit/537.36 Chrome/142.0 Mobile Safari/537.36", "Chrome on Android"),
+        ("python-requests/2.32", "A Python script"),
+        ("Something (Linux)", "A browser on Linux"),
+        ("", UNKNOWN),
+        ("<script>alert(1)</script>", UNKNOWN),
+    ],
+)
+def test_browser_is_told_in_words_and_never_in_its_own(agent, expected):
+    assert device_in_words(agent) == expected

@@ -1,0 +1,102 @@
+"""One PostgreSQL folder in which all migrations have run, made once and copied by everything that needs a database.
+
+Making one costs seconds of processor time, and a run needs a dozen. It is kept beside the server packages, under a
+name that stands for all that it is made from.
+"""
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from dashboard.launch import environment, keys
+from dashboard.launch.bootstrap import servers_folder
+from dashboard.launch.paths import ROOT
+from dashboard.launch.postgres import OWNER
+from dashboard.launch.servers import Servers
+
+_KEPT = servers_folder().parent
+_SECONDS = 120
+
+
+class Preparing:
+    """The folder, which may still be in the making by another process."""
+
+    def __init__(self) -> None:
+        self.folder = _KEPT / f"prepared-{_digest()}"
+        self._maker: subprocess.Popen[bytes] | None = None
+
+    def begin(self) -> None:
+        """Let it be made beside what this process does, where it is not there yet."""
+        if not self.folder.exists():
+            self._maker = subprocess.Popen([sys.executable, "-m", "tests.prepared"], cwd=ROOT, env=_environment())
+
+    def copy_to(self, target: Path) -> None:
+        """Copy the folder, as soon as it is there."""
+        if self._maker is None:
+            self.begin()
+        deadline = time.monotonic() + _SECONDS
+        while not self.folder.exists():
+            if self._maker is not None and self._maker.poll():
+                raise RuntimeError("no database could be prepared; what went wrong stands above")
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"no database was prepared within {_SECONDS} s")
+            time.sleep(0.02)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(self.folder, target)
+
+
+def _digest() -> str:
+    """Stands for every migration, of ours and of the packages, and for what runs them."""
+    files = sorted(ROOT.glob("*/migrations/*.py"))
+    made_by = [ROOT / "requirements.txt", ROOT / "dashboard/management/commands/prepare.py", Path(__file__)]
+    told = hashlib.sha256(servers_folder().name.encode())
+    for path in (*files, *made_by, *sorted((ROOT / "dashboard/launch").glob("postgres.py"))):
+        told.update(path.relative_to(ROOT).as_posix().encode() + b"\0" + path.read_bytes())
+    return told.hexdigest()[:16]
+
+
+def _environment() -> dict[str, str]:
+    ours = environment.OURS | {"DJANGO_SETTINGS_MODULE"}
+    return {name: value for name, value in os.environ.items() if name not in ours}
+
+
+preparing = Preparing()
+
+
+def make() -> None:
+    """Make the folder beside its place, and move it there whole; of several who do so at once the first one counts."""
+    with tempfile.TemporaryDirectory(prefix="countersign-", ignore_cleanup_errors=True) as temporary:
+        servers = Servers(data=Path(temporary), durable=False)
+        try:
+            servers.start()
+            _migrate(servers, Path(temporary))
+        finally:
+            servers.stop()
+        assert servers.postgres is not None
+        (servers.postgres.data / "postmaster.opts").unlink(missing_ok=True)
+        part = Path(tempfile.mkdtemp(prefix="part-", dir=_KEPT))
+        shutil.copytree(servers.postgres.data, part / "whole")
+        if not preparing.folder.exists():
+            (part / "whole").rename(preparing.folder)
+        shutil.rmtree(part, ignore_errors=True)
+    for old in _KEPT.glob("prepared-*"):
+        # Of a branch that was left; one from today may be somebody's.
+        if old != preparing.folder and time.time() - old.stat().st_mtime > 24 * 60 * 60:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+def _migrate(servers: Servers, folder: Path) -> None:
+    assert servers.postgres is not None
+    asked = environment.read({"DATA_DIR": str(folder), "DEMO": "0"})
+    variables = {**_environment(), **asked.variables, **servers.variables(), **keys.new_keys(), "DEMO": "0"}
+    variables["DATABASE_OWNER_URL"] = servers.postgres.url(OWNER)
+    subprocess.run([sys.executable, str(ROOT / "manage.py"), "prepare"], env=variables, cwd=ROOT, check=True)
+
+
+if __name__ == "__main__":
+    make()

@@ -1,0 +1,161 @@
+"""What allowlists say: against a table shared with the gateway, and against a second way to say the same."""
+
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from common.patterns import read_pattern
+from policy.allowlists import Entry, Place, StandingList, compared, judge, named, patterns_of
+from tests.allow_cases import CASES
+
+NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
+MODES = ("off", "monitor", "contacts", "enforce")
+
+
+def listed(mode, entries, *, key=1):
+    """Return a list with these entries: pairs of a pattern and when it ends."""
+    rows = {read_pattern(pattern): Entry(read_pattern(pattern), ends) for pattern, ends in entries}
+    return StandingList(key, f"list {key}", mode, key, rows)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_table_shared_with_the_gateway(name):
+    case = CASES[name]
+    ends = {one: NOW + timedelta(seconds=case.ends[one]) if one in case.ends else None for one in case.entries}
+    contacts = {compared(one) for one in case.contacts}
+    judged = judge(case.recipients, [listed(case.mode, ends.items())], contacts, NOW)
+    assert judged.outsiders == case.refused
+    passes = set(case.recipients) - set(case.refused)
+    if case.mode in ("enforce", "contacts"):
+        assert set(judged.passed) == passes
+
+
+# --- the same once more, in another way: it walks through every entry, as one would by hand
+
+
+def by_hand(recipients, lists, contacts, now):
+    """Return the mode that holds and who is not let through."""
+    on = [(mode, entries) for mode, entries in lists if mode != "off"]
+    mode = next((one for one in ("enforce", "contacts", "monitor") if one in [mode for mode, _ in on]), "off")
+    if mode == "off":
+        return mode, []
+    live = [pattern for _, entries in on for pattern, ends in entries if ends is None or now < ends]
+    return mode, [
+        one
+        for one in dict.fromkeys(recipients)
+        if not any(names(pattern, one) for pattern in live)
+        and not (mode == "contacts" and contacts is not None and "@".join(parts(one) or ("", "")) in contacts)
+    ]
+
+
+def names(pattern, recipient):
+    """Whether an entry names a recipient."""
+    found = parts(recipient)
+    if found is None:
+        return False
+    name, domain = found
+    if pattern.startswith("*."):
+        return domain.endswith("." + in_ascii(pattern[2:]))
+    who, _, where = pattern.rpartition("@")
+    return domain == in_ascii(where) and who.lower() in ("", "*", name)
+
+
+def parts(recipient):
+    """Return name and domain of what is one address, without what stands around it."""
+    if found := re.fullmatch(r"[^<>]*<([^<>]*)>", recipient.strip()):
+        recipient = found[1]
+    pieces = recipient.strip().split("@")
+    if len(pieces) != 2 or not re.fullmatch(r"[a-z+]+", pieces[0].lower()) or "." not in pieces[1].strip("."):
+        return None
+    return pieces[0].lower(), in_ascii(pieces[1])
+
+
+def in_ascii(domain):
+    return domain.lower().removesuffix(".").encode("idna").decode()
+
+
+DOMAINS = (
+    "acme.com", "evilacme.com", "sub.acme.com", "a.sub.acme.com", "acme.com.evil.io", "evil.io", "bücher.example",
+    "xn--bcher-kva.example", "bucher.example", "sub.bücher.example", "acme.co", "com",
+)  # fmt: skip
+spelling = st.sampled_from([str, str.upper, str.title, lambda text: text + "."])
+around = st.sampled_from(["{}", " {} ", "Ana <{}>", "ana@acme.com <{}>", "{}@evil.io", "{}@acme.com", "{}, x", "<{}"])
+domains = st.builds(lambda domain, spell: spell(domain), st.sampled_from(DOMAINS), spelling)
+people = st.sampled_from(["ana", "ANA", "ana+sales", "bo", "", "a b"])
+recipients = st.builds(lambda form, name, domain: form.format(f"{name}@{domain}"), around, people, domains)
+listable = domains.filter(lambda domain: "." in domain.strip("."))
+patterns = st.one_of(
+    listable,
+    listable.map(lambda domain: f"*.{domain}"),
+    listable.map(lambda domain: f"*@{domain}"),
+    st.builds(lambda name, domain: f"{name}@{domain}", people.filter(str.isalpha) | st.just("ana+sales"), listable),
+)
+# At the instant at which an entry ends it does not hold any more.
+ends = st.sampled_from([None, timedelta(microseconds=-1), timedelta(0), timedelta(microseconds=1)])
+entries = st.lists(st.tuples(patterns, ends.map(lambda end: None if end is None else NOW + end)), max_size=5)
+known = st.none() | st.sets(st.sampled_from(["ana@acme.com", "bo@evil.io", "ana@xn--bcher-kva.example"]))
+
+
+@given(
+    st.lists(recipients, max_size=6),
+    st.lists(st.tuples(st.sampled_from(MODES), entries), max_size=3),
+    known,
+)
+@example(["a@acme.com@evil.io"], [("enforce", [("evil.io", None), ("acme.com", None)])], None)
+@example(["ana@acme.com"], [("enforce", [("acme.com", NOW)])], None)
+def test_judge_says_what_walking_through_every_entry_says(people, lists, contacts):
+    # Of one pattern there is one entry in a list.
+    once = [(mode, list({read_pattern(p): (p, end) for p, end in rows}.values())) for mode, rows in lists]
+    judged = judge(people, [listed(mode, rows, key=n) for n, (mode, rows) in enumerate(once)], contacts, NOW)
+    mode, missed = by_hand(people, once, contacts, NOW)
+    assert judged.mode == mode
+    assert list(judged.strangers if mode == "monitor" else judged.outsiders) == missed
+    assert not (judged.outsiders and judged.strangers)
+
+
+@given(st.lists(recipients, max_size=5), entries, st.data(), known)
+def test_under_enforce_removing_never_allows_and_adding_never_forbids(people, rows, data, contacts):
+    mode = data.draw(st.sampled_from(["enforce", "contacts"]))
+    fewer = [row for row in rows if data.draw(st.booleans())]
+    less = judge(people, [listed(mode, fewer)], contacts, NOW)
+    more = judge(people, [listed(mode, fewer), listed("monitor", rows, key=2)], contacts, NOW)
+    assert set(more.outsiders) <= set(less.outsiders)
+    assert set(less.passed) <= set(more.passed)
+
+
+@given(st.lists(recipients, max_size=5), entries)
+def test_whom_a_list_lets_through_is_found_by_the_patterns_that_are_asked_for(people, rows):
+    """The database is asked for these patterns alone: no entry that lets somebody through may be missing."""
+    whole = listed("enforce", rows)
+    asked = set(patterns_of(people))
+    part = StandingList(1, "list 1", "enforce", 1, {one: entry for one, entry in whole.entries.items() if one in asked})
+    assert judge(people, [whole], None, NOW) == judge(people, [part], None, NOW)
+
+
+def test_most_exact_entry_of_the_narrowest_list_is_the_one_that_is_named():
+    narrow, wide = listed("enforce", [("acme.com", None)], key=1), listed("enforce", [("ana@acme.com", None)], key=2)
+    judged = judge(["ana@acme.com", "bo@acme.com"], [narrow, wide], None, NOW)
+    assert {one: (told.pattern, told.list_id) for one, told in judged.passed.items()} == {
+        "ana@acme.com": ("ana@acme.com", 2), "bo@acme.com": ("acme.com", 1)
+    }  # fmt: skip
+    both = judge(["bo@acme.com"], [narrow, listed("enforce", [("acme.com", None)], key=2)], None, NOW)
+    assert both.passed["bo@acme.com"].list_id == 1
+
+
+def test_contacts_that_were_never_read_are_nobody_and_said_so():
+    judged = judge(["ana@acme.com"], [listed("contacts", [])], None, NOW)
+    assert (judged.outsiders, judged.lacks_contacts) == (("ana@acme.com",), True)
+
+
+def test_many_addresses_are_named_in_part():
+    assert named(["a@x.io"]) == "a@x.io"
+    assert named(["a@x.io", "b@x.io", "c@x.io"]) == "a@x.io, b@x.io and c@x.io"
+    assert named([f"{n}@x.io" for n in range(1203)]) == "0@x.io, 1@x.io, 2@x.io and 1,200 more"
+
+
+def test_list_is_for_one_place():
+    with pytest.raises(ValueError, match="not for both"):
+        Place(connection=1, mailbox=2)
