@@ -63,6 +63,8 @@ def settled(page: Page, address: str) -> None:
 
 
 def _ask(page: Page, name: str, argument: Any = None) -> Any:
+    # A press that leads to another page returns before there is anything to look at.
+    page.wait_for_load_state("domcontentloaded")
     # By the protocol, not as an element of the page: its policy lets no script of others in.
     page.evaluate(_ours())
     return page.evaluate(f"(argument) => looking.{name}(argument)", argument)

@@ -53,6 +53,7 @@ def test_connection_is_added_tested_rotated_paused_and_removed_by_its_pages(admi
     page, base = admin, product.known["DASHBOARD_URL"]
     page.goto(f"{base}/connections/")
     page.get_by_role("link", name="Add a connection").click()
+    expect(page.get_by_label("Oversight key")).to_be_visible()
     _looks_well(page)
     page.get_by_label("Name", exact=True).fill("Second team")
     page.get_by_label("Oversight key").fill(account["admin"])
@@ -85,6 +86,7 @@ def test_connection_is_added_tested_rotated_paused_and_removed_by_its_pages(admi
     expect(page.get_by_role("button", name="Pause it")).to_be_visible()
 
     page.get_by_role("link", name="Remove Second team").click()
+    expect(page.get_by_label("Type")).to_be_visible()
     _looks_well(page)
     page.get_by_label("Type").fill("Second team")
     page.get_by_role("button", name="Remove it").click()

@@ -60,7 +60,9 @@ def test_kill_of_everything_is_recovered_from_without_a_hand(running: Stack) -> 
     # Stopped first, so that none of them can react to the end of another.
     for signum in (signal.SIGSTOP, signal.SIGKILL):
         for pid in [running.launcher.pid, *running.processes()]:
-            os.kill(pid, signum)
+            # What a server or a worker starts for a moment may be over already.
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signum)
     running.launcher.wait()
     began = datetime.now(UTC)
     running.start()
