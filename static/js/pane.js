@@ -65,7 +65,7 @@
     following = setTimeout(() => (document.hidden || isInHand() ? follow() : refresh()), seconds * 1000 + pause);
   }
 
-  async function refresh() {
+  async function refresh({ isWished = false } = {}) {
     const { message, url } = pane()?.dataset ?? {};
     if (!url) return;
     asked += 1;
@@ -77,7 +77,9 @@
         const text = await response.text();
         // An older answer must not paint over a newer one, nor over another message.
         const isCurrent = mine === asked && pane().dataset.message === message;
-        if (isCurrent && !paint(text, { keeps: true })) window.htmx.swap("#message", text, { swapStyle: "outerHTML" });
+        // Somebody may have begun to write while the answer was on its way.
+        if (isCurrent && !isWished && isInHand()) missed = true;
+        else if (isCurrent && !paint(text, { keeps: true })) window.htmx.swap("#message", text, { swapStyle: "outerHTML" });
       }
     } catch {
       follow();
@@ -190,7 +192,7 @@
     if (news.more) words.append(`. ${news.more}`);
     box.append(words);
     if (news.since) box.append(offer("Show what changed", () => loadChanges(news.since)));
-    else if (news.waits) box.append(offer("Show it", () => { news.waits = false; refresh(); }));
+    else if (news.waits) box.append(offer("Show it", () => { news.waits = false; refresh({ isWished: true }); }));
     notes.prepend(box);
   }
 
