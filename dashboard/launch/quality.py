@@ -1,6 +1,8 @@
 """`./run check` and `./run test`: what has to hold before a change is good."""
 
+import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -18,6 +20,9 @@ from dashboard.launch.servers import fleeting_servers
 from dashboard.launch.spin import ensure_spin
 
 _RARE = "not slow and not soak"
+_FEW = 12
+_BY_CHANCE = ("tests/faults/", "tests/promises/")
+_LAUNCHER = "/test_launcher.py"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,15 +63,31 @@ def test(arguments: list[str]) -> int:
     ensure_chromium()
     ensure_spin()
     status = 0 if chosen else check([])
-    # More than there are processors: the tests of the running product mostly wait for it.
-    processes = str(min((os.cpu_count() or 2) + 2, 8))
+    # One more than there are processors: the tests of the running product wait for it now and then.
+    processes = str(min((os.cpu_count() or 2) + 1, 8))
     spread = ["-n", processes, "--dist", "loadgroup"]
     if everything and not chosen:
         # By itself: what it measures the product against is its own load.
         status = _pytest(["-m", "soak"]) or status
         return _pytest([*spread, "-m", "not soak"]) or status
     # Later options win, so `-n 0` or another -m among the arguments does what one expects.
-    return _pytest([*spread, *([] if everything else ["-m", _RARE]), *chosen]) or status
+    tested = _pytest([*spread, *([] if everything else ["-m", _RARE]), *chosen])
+    return (_alone() if tested == 1 and not chosen else tested) or status
+
+
+def _alone() -> int:
+    """Run the few tests that failed beside others once more, without the others, and say so.
+
+    On a machine that others keep busy a browser may be slower than any patience. Tests that exist to meet a rare
+    order of events get no second chance: that they failed once is what they are for.
+    """
+    kept = ROOT / ".pytest_cache" / "v" / "cache" / "lastfailed"
+    # Spread by group, tests have the name of their group at the end.
+    failed = sorted({re.sub(r"@[\w-]+$", "", name) for name in json.loads(kept.read_text())})
+    if len(failed) > _FEW or any(name.startswith(_BY_CHANCE) and _LAUNCHER not in name for name in failed):
+        return 1
+    say("\n".join([f"{len(failed)} failed beside the others. Again, by themselves:", *failed]))
+    return _pytest(["-n", "0", *failed])
 
 
 def _pytest(options: Sequence[str]) -> int:
