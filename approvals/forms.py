@@ -10,7 +10,7 @@ from django import forms
 from approvals.desk.filters import GROUPS, MAX_TYPED, NEWEST_FIRST, ORDERS, RISKS, TABS, TOKENS, Filters, read_search
 from approvals.desk.places import read_place
 from approvals.desk.presets import PRESETS, with_preset
-from approvals.desk.words import words_of
+from common.words import words_of
 from approvals.models import Mailbox
 from approvals.risk import RULES
 from approvals.states import Outcome

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -17,6 +17,7 @@ from audit.models import Entry, EntryDetail
 from common.fingerprint import canonical_json
 from common.logs import trace_id
 from common.postgres.rows import insert, run, together
+from common.words import BY, LETTER, TO, vector, words_of, words_of_address
 
 # Sent inside the transaction that wrote the entry, with `entry`, `details` and `about`: the row of what the entry is
 # about where the caller has it, as it is now, so that nobody has to read it again. Receivers that may fail use a
@@ -99,6 +100,36 @@ def reserve(number: int) -> list[Place]:
     return [one.take() for one in reserved]
 
 
+# Details that name people: found by `by:` and `to:` as well as by their words.
+_BY = ("actor", "trigger.")
+_TO = ("recipients", "to", "cc", "bcc")
+# Of a long text its beginning is found.
+_LONGEST = 2000
+
+
+def found_by(fields: Mapping[str, str], about: Any = None) -> str:
+    """Return the words that an entry is found by: those of its details, and those of the message that it is about.
+
+    A row that has `ledger_words()` gives them as pairs of a label and a text: subject and recipients, so that every
+    act on a message is found by them.
+    """
+    pairs = [(_label(name), text) for name, text in fields.items()]
+    if about is not None and hasattr(about, "ledger_words"):
+        pairs += about.ledger_words()
+    return vector((label, _words(label, text[:_LONGEST])) for label, text in pairs)
+
+
+def _label(name: str) -> str:
+    return TO if name in _TO else BY if name.startswith(_BY) else LETTER
+
+
+def _words(label: str, text: str) -> Iterable[str]:
+    if "@" not in text:
+        return words_of(text)
+    parts = text.replace(",", " ").replace(";", " ").split()
+    return [word for part in parts for word in (words_of_address if "@" in part else words_of)(part)]
+
+
 def record(
     action: str,
     *,
@@ -143,6 +174,6 @@ def record(
     entry.leaf_hash = leaf_hash(entry)
     with together():
         insert(entry)
-        insert(EntryDetail(entry=entry, salt=salt, fields=fields))
+        insert(EntryDetail(entry=entry, salt=salt, fields=fields, words=found_by(fields, about)))
     recorded.send(sender=Entry, entry=entry, details=fields, about=about)
     return entry

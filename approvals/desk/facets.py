@@ -13,7 +13,7 @@ from django.db.models.functions import Cast
 
 from approvals.desk.likes import amounts
 from approvals.desk.weights import weights_in_force
-from approvals.desk.words import BY, FROM, LETTER, MAX_TEXT, TO, vector, words_of, words_of_address
+from common.words import BY, FROM, LETTER, MAX_TEXT, TO, vector, words_of, words_of_address
 from approvals.desk.written_to import in_compared_form, written_to
 from approvals.models import Mailbox, Message
 from approvals.risk.addresses import bare_address, everybody

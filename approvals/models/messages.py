@@ -15,6 +15,7 @@ from approvals.querysets.queue import CALM, ENDS
 from approvals.states import DecisionState, MessageState
 from common.fingerprint import short_fingerprint
 from common.identifiers import uuid7
+from common.words import LETTER, TO
 
 if TYPE_CHECKING:
     from approvals.models.decisions import Decision
@@ -155,6 +156,10 @@ class Message(models.Model):
 
     def __str__(self) -> str:
         return self.subject or ("(subject not known)" if self.is_unnamed else "(no subject)")
+
+    def ledger_words(self) -> list[tuple[str, str]]:
+        """Return what every entry of the ledger about this message is found by, with the labels of `common.words`."""
+        return [(LETTER, self.subject), *((TO, address) for address in self.addresses[:50])]
 
     @property
     def is_unnamed(self) -> bool:

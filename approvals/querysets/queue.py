@@ -26,7 +26,7 @@ from django.db.models.query import QuerySet
 
 from approvals.desk.filters import Filters
 from approvals.desk.places import Place, as_number, at_time
-from approvals.desk.words import BY, FROM, TO, asked
+from common.words import BY, FROM, TO, asked
 from approvals.querysets.standing import StandingReads
 from common.postgres.rows import run
 from people.actors import Actor

@@ -12,7 +12,7 @@ from psycopg.conninfo import conninfo_to_dict
 from redis import Redis
 from redis.exceptions import RedisError
 
-APPEND_ONLY = ("audit_entry",)
+APPEND_ONLY = ("audit_entry", "audit_seal", "audit_leaf", "audit_block", "audit_anchor")
 # Retention may remove the personal part of an entry; the entry stays.
 REMOVABLE_ONLY = ("audit_entrydetail",)
 

@@ -8,7 +8,8 @@ from datetime import timedelta
 from typing import Any, Self
 
 from django.apps import apps
-from django.contrib.postgres.indexes import BrinIndex
+from django.contrib.postgres.indexes import BrinIndex, GinIndex, OpClass
+from django.contrib.postgres.search import SearchVectorField
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
@@ -91,6 +92,18 @@ class Entry(models.Model):
             models.Index(fields=["message", "id"], name="entry_message"),
             # Entries arrive in the order of time, so a range of time is a range of blocks.
             BrinIndex(fields=["at"], name="entry_at_brin"),
+            # What is to be sealed next, in the order in which it is.
+            models.Index(fields=["xid", "id"], name="entry_to_seal"),
+            # The newest of each kind, however rare it is.
+            models.Index(fields=["action", "id"], name="entry_action"),
+            models.Index(fields=["actor_kind", "actor_id", "id"], name="entry_actor"),
+            models.Index(fields=["surface", "id"], name="entry_surface"),
+            models.Index(fields=["connection", "id"], name="entry_connection"),
+            # Found by what is copied from elsewhere, also by its beginning.
+            models.Index(
+                OpClass("fingerprint", "varchar_pattern_ops"), condition=~Q(fingerprint=""), name="entry_fingerprint"
+            ),
+            models.Index(OpClass("trace", "varchar_pattern_ops"), condition=~Q(trace=""), name="entry_trace"),
             # Who was refused a verdict lately, for the home page: few among many.
             models.Index(fields=["at"], condition=Q(action="verdict.refused"), name="entry_refused"),
         ]
@@ -110,6 +123,12 @@ class EntryDetail(models.Model):
     entry = models.OneToOneField(Entry, primary_key=True, on_delete=models.DO_NOTHING, related_name="detail")
     salt = models.BinaryField()
     fields = models.JSONField(default=dict)
+    # The words that it is found by: its own, and those of the message it tells of.
+    words = SearchVectorField(null=True)
+
+    class Meta:
+        # No append should ever have to put away more than this many kilobytes of others.
+        indexes = [GinIndex(fields=["words"], name="entrydetail_words", gin_pending_list_limit=1024)]
 
     def __str__(self) -> str:
         return f"details of {self.entry_id}"

@@ -2,7 +2,7 @@
 
 import pytest
 
-from approvals.desk.words import FROM, LETTER, MAX_PLACE, TO, asked, vector, words_of, words_of_address
+from common.words import FROM, LETTER, MAX_PLACE, TO, asked, vector, words_of, words_of_address
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The words that mail is found by, written the same way for what is kept and for what is asked. Pure: no models.
+"""The words that mail and history are found by, written the same way for what is kept and for what is asked. Pure.
 
 PostgreSQL only stores and compares them. Its own parser would read `acme.com/pay` as an address and find no `pay`.
 Each word carries a label that says where it stands, so that `to:` finds recipients and `from:` finds senders.
