@@ -5,6 +5,7 @@ from celery import shared_task
 from alerts.deliver import deliver_card
 from alerts.models import Delivery
 from alerts.planning import plan_missed
+from alerts.witness import post_heads
 from common.nudge import has_enough_to_do, nudge
 
 
@@ -24,3 +25,9 @@ def sweep() -> str:
     for delivery_id in due:
         nudge(deliver.name, delivery_id)
     return f"{len(due)} due"
+
+
+@shared_task
+def witness() -> str:
+    """Post the newest head of the ledger to the destinations that witness it, where that is due."""
+    return f"{post_heads()} posted"

@@ -10,11 +10,11 @@ from django import forms
 from approvals.desk.filters import GROUPS, MAX_TYPED, NEWEST_FIRST, ORDERS, RISKS, TABS, TOKENS, Filters, read_search
 from approvals.desk.places import read_place
 from approvals.desk.presets import PRESETS, with_preset
-from common.words import words_of
 from approvals.models import Mailbox
 from approvals.risk import RULES
 from approvals.states import Outcome
 from common.fingerprint import FINGERPRINT
+from common.words import words_of
 
 # MultiMail takes 2000 characters, and our reference is put behind the reason.
 MAX_REASON = 1900

@@ -198,6 +198,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 CELERY_TASK_ROUTES = {
     "approvals.tasks.execute_*": {"queue": "decisions"},
     "approvals.*": {"queue": "sync"},
+    "audit.*": {"queue": "sync"},
     "alerts.*": {"queue": "alerts"},
     "gateway.*": {"queue": "gateway"},
 }

@@ -15,6 +15,7 @@ from approvals.allowing.places import ListAt
 from policy.allowlists import Place
 from policy.changes import Wanted
 from tests.admin_doors import ACCOUNT_DOORS, ALERT_DOORS, CONNECTION_DOORS, OWN_DOORS, PEOPLE_DOORS
+from tests.audit_doors import AUDIT_DOORS
 from tests.doors_of import EVERYBODY, A, Door, Fields, R, nothing
 
 __all__ = ["DOORS", "EVERYBODY", "TASKS"]
@@ -190,6 +191,7 @@ DOORS: dict[str, Door] = {
     **CONNECTION_DOORS,
     **ACCOUNT_DOORS,
     **ALERT_DOORS,
+    **AUDIT_DOORS,
 }
 
 
@@ -223,5 +225,10 @@ TASKS = {
     "approvals.tasks.forget": "deletes what is kept for a time only",
     "alerts.tasks.deliver": "brings a card up to date",
     "alerts.tasks.sweep": "finds cards that nobody was told to bring up to date",
+    "alerts.tasks.witness": "posts heads of the ledger where others keep them",
+    "audit.tasks.seal": "seals what nothing can come before any more",
+    "audit.tasks.check": "looks through the whole ledger",
+    "audit.tasks.check_daily": "has that done once a day",
+    "audit.tasks.forget_details": "removes personal details that were kept long enough",
     "dashboard.tasks.tick": "runs a job once a period",
 }

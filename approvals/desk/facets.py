@@ -13,7 +13,6 @@ from django.db.models.functions import Cast
 
 from approvals.desk.likes import amounts
 from approvals.desk.weights import weights_in_force
-from common.words import BY, FROM, LETTER, MAX_TEXT, TO, vector, words_of, words_of_address
 from approvals.desk.written_to import in_compared_form, written_to
 from approvals.models import Mailbox, Message
 from approvals.risk.addresses import bare_address, everybody
@@ -22,6 +21,7 @@ from approvals.risk.score import score_of
 from approvals.showing.shown import Doubt
 from approvals.showing.tokens import tokens
 from common.fingerprint import Content
+from common.words import BY, FROM, LETTER, MAX_TEXT, TO, vector, words_of, words_of_address
 
 log = logging.getLogger(__name__)
 

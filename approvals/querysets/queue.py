@@ -26,9 +26,9 @@ from django.db.models.query import QuerySet
 
 from approvals.desk.filters import Filters
 from approvals.desk.places import Place, as_number, at_time
-from common.words import BY, FROM, TO, asked
 from approvals.querysets.standing import StandingReads
 from common.postgres.rows import run
+from common.words import BY, FROM, TO, asked
 from people.actors import Actor
 
 # A count stops here, so that it costs the same at any length of the queue.

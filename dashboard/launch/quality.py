@@ -63,8 +63,8 @@ def test(arguments: list[str]) -> int:
     ensure_chromium()
     ensure_spin()
     status = 0 if chosen else check([])
-    # One more than there are processors: the tests of the running product wait for it now and then.
-    processes = str(min((os.cpu_count() or 2) + 1, 8))
+    # More than there are processors: the tests of the running product mostly wait for it.
+    processes = str(min((os.cpu_count() or 2) + 2, 8))
     spread = ["-n", processes, "--dist", "loadgroup"]
     if everything and not chosen:
         # By itself: what it measures the product against is its own load.

@@ -1,0 +1,1 @@
+"""Proofs: bundles, proofs of one message, and the verifier that needs nothing but Python."""

@@ -1,0 +1,1 @@
+"""Finding entries: filters, facets, saved searches."""
