@@ -23,6 +23,7 @@ from dashboard.env import (
     env_str,
     env_url,
 )
+from dashboard.queues import *  # noqa: F403 - what of Celery never varies
 from dashboard.sign_in import *  # noqa: F403 - what of signing in never varies
 from dashboard.sign_in import provider
 
@@ -32,7 +33,11 @@ DATA_DIR = Path(env_str("DATA_DIR", BASE_DIR / "var")).resolve()
 DEBUG = env_bool("DEBUG", False)
 SECRET_KEY = env_secret("SECRET_KEY", at_least=32)
 ENCRYPTION_KEYS = env_list("ENCRYPTION_KEYS")
-SEAL_KEY = env_str("SEAL_KEY", "")
+# The newest first; the one after it signs that it comes.
+SEAL_KEYS = env_list("SEAL_KEY")
+SEAL_FILE = Path(env_str("SEAL_FILE", DATA_DIR / "seals.jsonl"))
+# For how many days the ledger keeps names, subjects and addresses; 0: for ever.
+AUDIT_DETAILS_DAYS = env_int("AUDIT_DETAILS_DAYS", 0)
 SERVE = env_choice("SERVE", "both", ("dashboard", "gateway", "both"))
 DEMO = env_choice("DEMO", "0", ("0", "1", "quiet"))
 
@@ -172,36 +177,8 @@ CACHES = {
     },
 }
 
-# --- Celery: its messages are nudges to look at rows; the rows are the truth --------------------------------------
+# --- Celery: its messages are nudges to look at rows; the rows are the truth (dashboard.queues) --------------------
 CELERY_BROKER_URL = REDIS_URL.replace("unix://", "redis+socket://", 1).replace("?db=", "?virtual_host=")
-CELERY_TASK_IGNORE_RESULT = True
-CELERY_TASK_ACKS_LATE = True
-CELERY_TASK_REJECT_ON_WORKER_LOST = True
-CELERY_TASK_SERIALIZER = "json"
-CELERY_ACCEPT_CONTENT = ["json"]
-CELERY_TASK_SOFT_TIME_LIMIT = 60
-CELERY_TASK_TIME_LIMIT = 90
-CELERY_TASK_PUBLISH_RETRY = False
-CELERY_WORKER_PREFETCH_MULTIPLIER = 1
-CELERY_WORKER_HIJACK_ROOT_LOGGER = False
-CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
-CELERY_BROKER_TRANSPORT_OPTIONS = {
-    # Publishing must cost a request at most a second when Redis is away; the sweep finds what was not nudged.
-    "socket_connect_timeout": 0.5,
-    "socket_timeout": 0.5,
-    "max_retries": 1,
-    "interval_start": 0,
-    "interval_step": 0,
-    "interval_max": 0,
-    "visibility_timeout": 180,
-}
-CELERY_TASK_ROUTES = {
-    "approvals.tasks.execute_*": {"queue": "decisions"},
-    "approvals.*": {"queue": "sync"},
-    "audit.*": {"queue": "sync"},
-    "alerts.*": {"queue": "alerts"},
-    "gateway.*": {"queue": "gateway"},
-}
 
 # --- people -------------------------------------------------------------------------------------------------------
 AUTHENTICATION_BACKENDS = (
