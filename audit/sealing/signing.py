@@ -1,0 +1,78 @@
+"""Signs with the keys of SEAL_KEY, which the database never sees: Ed25519, the newest first."""
+
+import base64
+import binascii
+import hashlib
+from functools import cache
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
+
+from common.fingerprint import short_fingerprint
+
+_SIZE = 32
+
+
+class NoKey(Exception):
+    """There is nothing to sign with."""
+
+    def __init__(self) -> None:
+        super().__init__("SEAL_KEY is not set, so the ledger is not sealed.")
+
+
+def check_keys() -> None:
+    """Raise ImproperlyConfigured, in a sentence that names no key, where one of them is none."""
+    _keys(tuple(settings.SEAL_KEYS))
+
+
+def public_keys() -> list[bytes]:
+    """Return the raw public keys, the newest first; none where the ledger is not sealed."""
+    return list(_keys(tuple(settings.SEAL_KEYS)))
+
+
+def public_key() -> bytes:
+    """Return the raw public key that seals are signed with now. Raises NoKey."""
+    if found := public_keys():
+        return found[0]
+    raise NoKey
+
+
+def sign(data: bytes, *, key: bytes | None = None) -> bytes:
+    """Return the signature by the newest key, or by another of ours, named by its public one. Raises NoKey."""
+    return _keys(tuple(settings.SEAL_KEYS))[key or public_key()].sign(data)
+
+
+def is_signed(data: bytes, signature: bytes, key: bytes) -> bool:
+    """Whether the signature is that key's over exactly this."""
+    try:
+        Ed25519PublicKey.from_public_bytes(key).verify(signature, data)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def key_fingerprint(raw_public_key: bytes) -> str:
+    """Return how people see a key: three groups of four, like the fingerprint of a letter."""
+    return short_fingerprint(hashlib.sha256(raw_public_key).hexdigest())
+
+
+@cache
+def _keys(texts: tuple[str, ...]) -> dict[bytes, Ed25519PrivateKey]:
+    """Private keys by their raw public ones, in the order in which they were given."""
+    private = [Ed25519PrivateKey.from_private_bytes(_seed(text)) for text in texts]
+    return {key.public_key().public_bytes_raw(): key for key in private}
+
+
+def _seed(text: str) -> bytes:
+    try:
+        seed = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+    except (binascii.Error, ValueError):
+        seed = b""
+    if len(seed) != _SIZE:
+        # The key itself is not repeated: this sentence may end up in a log.
+        raise ImproperlyConfigured(
+            "SEAL_KEY must hold keys of 32 random bytes in URL-safe base64, separated by commas, the newest first."
+        ) from None
+    return seed
