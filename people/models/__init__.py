@@ -2,6 +2,7 @@
 
 from people.models.discord import DiscordAccount, DiscordLink
 from people.models.factors import RecoveryCode, RoleRule
+from people.models.history import GrantPeriod
 from people.models.invitation import Invitation
 from people.models.person import Grant, Person, PersonManager
 
@@ -9,6 +10,7 @@ __all__ = [
     "DiscordAccount",
     "DiscordLink",
     "Grant",
+    "GrantPeriod",
     "Invitation",
     "Person",
     "PersonManager",

@@ -15,6 +15,8 @@ from redis.exceptions import RedisError
 APPEND_ONLY = ("audit_entry", "audit_seal", "audit_leaf", "audit_block", "audit_anchor")
 # Retention may remove the personal part of an entry; the entry stays.
 REMOVABLE_ONLY = ("audit_entrydetail",)
+# Who had which rights when: triggers write it, with the owner's rights.
+READ_ONLY = ("people_grantperiod",)
 
 
 class Command(BaseCommand):
@@ -70,3 +72,7 @@ class Command(BaseCommand):
                 )
             for table in REMOVABLE_ONLY:
                 cursor.execute(sql.SQL("REVOKE UPDATE, TRUNCATE ON {} FROM {}").format(sql.Identifier(table), name))
+            for table in READ_ONLY:
+                cursor.execute(
+                    sql.SQL("REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON {} FROM {}").format(sql.Identifier(table), name)
+                )
