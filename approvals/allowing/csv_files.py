@@ -6,6 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 
+from common.csv_rows import FORMULA, csv_row
 from common.patterns import read_pattern
 from policy.changes import MAX_NOTE, Wanted
 
@@ -13,8 +14,6 @@ COLUMNS = ("pattern", "note", "owner", "expires_at")
 _SPELLINGS = {"owner email": "owner", "owner_email": "owner", "expires at": "expires_at", "expires": "expires_at"}
 MAX_BYTES = 1024 * 1024
 MAX_ROWS = 20_000
-# What a spreadsheet would take for a formula (fault-matrix, line 56).
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True)
@@ -86,9 +85,9 @@ def read_lines(text: str, *, note: str, owner: int | None, expires_at: datetime 
 
 def written(rows: Iterable[tuple[str, str, str, datetime | None]]) -> Iterator[str]:
     """Write a file line by line: pattern, note, owner's address, end."""
-    yield _line(COLUMNS)
+    yield csv_row(COLUMNS)
     for pattern, note, owner, expires_at in rows:
-        yield _line((pattern, note, owner, expires_at.astimezone(UTC).isoformat() if expires_at else ""))
+        yield csv_row((pattern, note, owner, expires_at.astimezone(UTC).isoformat() if expires_at else ""))
 
 
 def _rows(raw: bytes) -> Iterator[tuple[int, list[str]]]:
@@ -155,10 +154,4 @@ def _moment(text: str) -> datetime | None:
 def _unescaped(cell: str) -> str:
     """Take off the sign that our own files put before what looks like a formula."""
     cell = cell.strip(" ")
-    return cell[1:] if cell.startswith("'") and cell[1:2] in _FORMULA and cell[1:2] else cell
-
-
-def _line(cells: Iterable[str]) -> str:
-    out = io.StringIO()
-    csv.writer(out).writerow([f"'{cell}" if cell.startswith(_FORMULA) else cell for cell in cells])
-    return out.getvalue()
+    return cell[1:] if cell.startswith("'") and cell[1:2] in FORMULA and cell[1:2] else cell

@@ -28,7 +28,7 @@ def actor(person):
 
 def run(sql, *values):
     with connection.cursor() as cursor:
-        cursor.execute(sql, values)
+        cursor.execute(sql, values or None)
 
 
 def told(person):
