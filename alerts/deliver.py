@@ -16,7 +16,7 @@ from approvals.deciding.standing import shown_status
 from approvals.desk.weights import weights_to_show
 from approvals.models import Message
 from approvals.risk import risk_words_of
-from audit.recording import record
+from audit.recording import changed, record
 from common.logs import traced
 from courier.backoff import retry_after_attempt
 from people.actors import worker
@@ -139,9 +139,8 @@ def _end(delivery: Delivery, sentence: str) -> None:
 def _switch_off(destination: Destination, because: str) -> None:
     on = Destination.objects.filter(pk=destination.pk, switched_off_at=None)
     if on.update(switched_off_at=Now(), switched_off_because=because):
-        record(
-            "destination.switched_off", actor=ACTOR, details={"destination": destination.name, "explanation": because}
-        )
+        told = {"destination": destination.name, "explanation": because, **changed(before="on", after="off")}
+        record("destination.switched_off", actor=ACTOR, details=told)
 
 
 def card_facts(message: Message, *, privacy: str, alert: int) -> CardFacts:

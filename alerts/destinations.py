@@ -12,7 +12,7 @@ from alerts.cards import payload
 from alerts.discord import Tried, try_card
 from alerts.errors import DestinationMissing, DestinationNotAllowed
 from alerts.models import Card, Destination, Route
-from audit.recording import record
+from audit.recording import changed, record
 from common.postgres.anew import atomic_anew
 from people.actors import Actor, Role
 
@@ -70,7 +70,7 @@ def add_destination(*, settings: Settings, url: str, actor: Actor) -> Destinatio
     check_may_manage(actor)
     destination = Destination.objects.create(name=settings.name, url=url, privacy=settings.privacy)
     _route(destination, settings)
-    _record("destination.added", destination, actor, **_told(destination, settings))
+    _record("destination.added", destination, actor, before="", after=in_words(destination))
     return destination
 
 
@@ -79,6 +79,7 @@ def change_destination(*, destination_id: int, settings: Settings, url: str, act
     """Change what a destination is called and told, and its address where one is given: that has to be tested anew."""
     check_may_manage(actor)
     destination = _locked(destination_id)
+    before = in_words(destination)
     destination.name, destination.privacy = settings.name, settings.privacy
     if url and url != destination.url:
         destination.url, destination.tested_at = url, None
@@ -87,8 +88,8 @@ def change_destination(*, destination_id: int, settings: Settings, url: str, act
     destination.save(update_fields=["name", "privacy", "url", "tested_at"])
     destination.routes.all().delete()
     _route(destination, settings)
-    changes = {"address": "another one"} if url else {}
-    _record("destination.changed", destination, actor, **_told(destination, settings), **changes)
+    moved = {"webhook": "another one"} if url else {}
+    _record("destination.changed", destination, actor, before=before, after=in_words(destination), **moved)
     return destination
 
 
@@ -101,7 +102,7 @@ def switch_on(*, destination_id: int, actor: Actor) -> Destination:
         because = destination.switched_off_because
         destination.switched_off_at, destination.switched_off_because = None, ""
         destination.save(update_fields=["switched_off_at", "switched_off_because"])
-        _record("destination.switched_on", destination, actor, explanation=because)
+        _record("destination.switched_on", destination, actor, before="off", after="on", explanation=because)
     return destination
 
 
@@ -113,11 +114,12 @@ def remove_destination(*, destination_id: int, actor: Actor) -> Destination:
     """
     check_may_manage(actor)
     destination = _locked(destination_id)
+    before = in_words(destination)
     destination.removed_at = destination.switched_off_at = timezone.now()
     destination.url, destination.switched_off_because = "", "Somebody removed it."
     destination.save(update_fields=["removed_at", "switched_off_at", "switched_off_because", "url"])
     destination.routes.all().delete()
-    _record("destination.removed", destination, actor)
+    _record("destination.removed", destination, actor, before=before, after="")
     return destination
 
 
@@ -133,7 +135,8 @@ def test_destination(*, destination_id: int, actor: Actor) -> Tried:
         still = [one for one in Destination.objects.filter(pk=destination_id) if one.url == destination.url]
         if tried.took and still:
             Destination.objects.filter(pk=destination_id).update(tested_at=Now())
-        _record("destination.tested", destination, actor, took="yes" if tried.took else "no", answer=tried.sentence)
+        details = {"destination": destination.name, "took": "yes" if tried.took else "no", "answer": tried.sentence}
+        record("destination.tested", actor=actor, details=details)
     return tried
 
 
@@ -157,15 +160,17 @@ def _route(destination: Destination, settings: Settings) -> None:
     )
 
 
-def _told(destination: Destination, settings: Settings) -> dict[str, str]:
-    return {
-        "privacy": settings.privacy,
-        "told of": ", ".join(settings.occasions),
-        "connections": ", ".join(map(str, settings.connections)) or "all",
-        "address shown": masked(destination.url),
-    }
+def in_words(destination: Destination) -> str:
+    """Return how a destination is set, for the ledger; its address is a secret and is told by its end."""
+    routes = list(destination.routes.order_by("connection"))
+    reach = ", ".join(str(one.connection_id) for one in routes if one.connection_id) or "all"
+    told_of = ", ".join(sorted(occasions_of(destination))) or "nothing"
+    return (
+        f"name: {destination.name}; privacy: {destination.privacy}; told of: {told_of}; connections: {reach}; "
+        f"address: {masked(destination.url)}"
+    )
 
 
-def _record(action: str, destination: Destination, actor: Actor, **details: str) -> None:
-    told = {name.replace("_", " "): value for name, value in details.items()}
-    record(action, actor=actor, details={"destination": destination.name, **told})
+def _record(action: str, destination: Destination, actor: Actor, *, before: str, after: str, **more: str) -> None:
+    details = {"destination": destination.name, **more, **changed(before=before, after=after)}
+    record(action, actor=actor, details=details)

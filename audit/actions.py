@@ -78,6 +78,7 @@ ACTIONS: dict[str, str] = {
     "mailbox.changed": "changed a mailbox",
     "mailbox.loosened": "loosened the oversight of a mailbox",
     "mailbox.deleted": "deleted a mailbox",
+    "mailbox.seen_changed": "found a mailbox set otherwise at MultiMail",
     "mailbox.change_failed": "could not change a mailbox",
     "api_key.created": "created an API key",
     "api_key.changed": "changed an API key",
@@ -127,6 +128,7 @@ ACTIONS: dict[str, str] = {
     "person.password_link_made": "made a link for a new password",
     "person.password_changed": "set a new password",
     "person.factor_added": "added a second factor",
+    "person.factor_renamed": "gave a second factor another name",
     "person.factor_removed": "removed a second factor",
     "person.recovery_codes_made": "made new recovery codes",
     "person.recovery_code_used": "used a recovery code",
@@ -165,3 +167,23 @@ ACTIONS: dict[str, str] = {
     "ledger.seen_again": "opened a past decision as it was seen",
     "ledger.report_taken": "took a report",
 }
+
+# Acts that set something: their entries tell how it was before and how it is after.
+SETTINGS = frozenset(
+    {
+        *("rule.weighed", "kill_switch.pulled", "kill_switch.released"),
+        *("allowlist.mode_set", "allowlist.changed", "allowlist.allowed", "allowlist.imported"),
+        *("mailbox.created", "mailbox.changed", "mailbox.loosened", "mailbox.deleted", "mailbox.seen_changed"),
+        *("api_key.created", "api_key.changed", "api_key.revoked", "api_key.owner_set"),
+        *("hook.registered", "hook.rotated", "hook.deleted"),
+        *("destination.added", "destination.changed", "destination.switched_on", "destination.switched_off"),
+        *("destination.removed", "view.saved", "view.deleted"),
+        *("connection.added", "connection.changed", "connection.key_set", "connection.key_removed"),
+        *("connection.paused_by_hand", "connection.resumed", "connection.removed", "connection.secret_rotated"),
+        *("person.renamed", "person.grants_changed", "person.deactivated", "person.reactivated"),
+        *("person.factor_added", "person.factor_renamed", "person.factor_removed", "role.second_factor_set"),
+        *("person.discord_linked", "person.discord_unlinked", "person.time_zone_set"),
+        *("person.reads_text_first", "person.reads_laid_out"),
+        *("person.keys_moved", "person.keys_off", "person.keys_on"),
+    }
+)

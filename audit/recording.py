@@ -19,6 +19,8 @@ from common.logs import trace_id
 from common.postgres.rows import insert, run, together
 from common.words import BY, LETTER, TO, vector, words_of, words_of_address
 
+NOTHING = "nothing"
+
 # Sent inside the transaction that wrote the entry, with `entry`, `details` and `about`: the row of what the entry is
 # about where the caller has it, as it is now, so that nobody has to read it again. Receivers that may fail use a
 # savepoint of their own: a mistake in an alert must never cost a decision.
@@ -128,6 +130,11 @@ def _words(label: str, text: str) -> Iterable[str]:
         return words_of(text)
     parts = text.replace(",", " ").replace(";", " ").split()
     return [word for part in parts for word in (words_of_address if "@" in part else words_of)(part)]
+
+
+def changed(*, before: str, after: str) -> dict[str, str]:
+    """Return the two details that tell how something was set and how it is set now; what was added was nothing."""
+    return {"before": before or NOTHING, "after": after or NOTHING}
 
 
 def record(

@@ -7,7 +7,7 @@ from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 from django.urls import reverse
 
-from audit.recording import record
+from audit.recording import changed, record
 from common.postgres.anew import atomic_anew
 from people.actors import Actor
 from people.errors import LinkedElsewhere, LinkNotGood
@@ -65,7 +65,7 @@ def link_account(*, actor: Actor, token: str) -> DiscordAccount:
     if not is_new and account.name != offer.name:
         DiscordAccount.objects.filter(pk=account.pk).update(name=offer.name)
     if is_new:
-        _record("person.discord_linked", actor, account)
+        _record("person.discord_linked", actor, account, now=str(account.discord_id))
     return account
 
 
@@ -93,16 +93,17 @@ def accounts_of(person: Person) -> list[DiscordAccount]:
 def _unlink(actor: Actor, account: DiscordAccount) -> bool:
     removed, _ = DiscordAccount.objects.filter(pk=account.pk).delete()
     if removed:
-        _record("person.discord_unlinked", actor, account)
+        _record("person.discord_unlinked", actor, account, was=str(account.discord_id))
     return bool(removed)
 
 
-def _record(action: str, actor: Actor, account: DiscordAccount) -> None:
+def _record(action: str, actor: Actor, account: DiscordAccount, *, was: str = "", now: str = "") -> None:
     details = {
         "person": str(account.person),
         "email": account.person.email,
         "discord": account.name,
         "discord_id": account.discord_id,
+        **changed(before=was, after=now),
     }
     record(action, actor=actor, details=details, about=account.person)
 

@@ -11,7 +11,7 @@ from allauth.mfa.models import Authenticator
 from django.db.models import Exists, OuterRef
 from django.db.models.functions import Now
 
-from audit.recording import record
+from audit.recording import changed, record
 from common.encryption import encrypt
 from common.postgres.anew import atomic_anew
 from people import app_codes
@@ -78,7 +78,7 @@ def add_app(*, actor: Actor, secret: str, code: str) -> None:
     # The code that proved it is used up: it does not sign anybody in.
     data = {"secret": encrypt(secret), "used": counter}
     Authenticator.objects.create(user=person, type=APP, data=data)
-    record("person.factor_added", actor=actor, details={"factor": KINDS[APP.value]})
+    _record_added(KINDS[APP.value], actor)
 
 
 @atomic_anew
@@ -88,15 +88,18 @@ def add_passkey(*, actor: Actor, name: str, credential: dict[str, Any]) -> None:
     if Authenticator.objects.filter(user=person.pk, type=PASSKEY).count() >= MOST_PASSKEYS:
         raise FactorNotAllowed(f"You have {MOST_PASSKEYS} passkeys. Take one off that you do not use.")
     Authenticator.objects.create(user=person, type=PASSKEY, data={"name": name, "credential": credential})
-    record("person.factor_added", actor=actor, details={"factor": KINDS[PASSKEY.value], "name": name})
+    _record_added(f"{KINDS[PASSKEY.value]} {name}", actor)
 
 
 @atomic_anew
 def rename_passkey(*, actor: Actor, factor_id: int, name: str) -> None:
-    """Give a passkey of the actor's another name. It changes nothing but what the actor reads."""
+    """Give a passkey of the actor's another name; recorded where that changes something."""
     passkey = Authenticator.objects.select_for_update().get(pk=factor_id, user=int(actor.id), type=PASSKEY)
-    passkey.data["name"] = name
-    passkey.save(update_fields=["data"])
+    before = str(passkey.data.get("name", ""))
+    if before != name:
+        passkey.data["name"] = name
+        passkey.save(update_fields=["data"])
+        record("person.factor_renamed", actor=actor, details=changed(before=before, after=name))
 
 
 @atomic_anew
@@ -147,7 +150,8 @@ def set_role_rule(*, actor: Actor, role: Role, needed: bool) -> bool:
         # Streams that are open for whoever has none close at once.
         for key in Person.objects.filter(grants__role=role).values_list("pk", flat=True).distinct():
             reach_changed.send(sender=Person, person=key)
-    record("role.second_factor_set", actor=actor, details={"role": role.value, "needed": "yes" if needed else "no"})
+    told = changed(before=_rule_in_words(not needed), after=_rule_in_words(needed))
+    record("role.second_factor_set", actor=actor, details={"role": role.value, **told})
     return True
 
 
@@ -182,7 +186,16 @@ def _take_off(person: Person, factors: list[Factor], *, actor: Actor) -> None:
     if not has_second_factor(person.pk):
         RecoveryCode.objects.filter(person=person).delete()
     for one in factors:
-        record("person.factor_removed", actor=actor, details={"factor": one.name, "of": person.email})
+        details = {"factor": one.name, "of": person.email, **changed(before=one.name, after="")}
+        record("person.factor_removed", actor=actor, details=details)
+
+
+def _record_added(factor: str, actor: Actor) -> None:
+    record("person.factor_added", actor=actor, details={"factor": factor, **changed(before="", after=factor)})
+
+
+def _rule_in_words(needed: bool) -> str:
+    return "a second factor is needed" if needed else "no second factor is needed"
 
 
 def _lock(actor: Actor) -> Person:

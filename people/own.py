@@ -1,6 +1,6 @@
 """What people change about their own account."""
 
-from audit.recording import record
+from audit.recording import changed, record
 from common.postgres.anew import atomic_anew
 from people.actors import Actor
 from people.models import Person
@@ -14,14 +14,17 @@ def rename(*, actor: Actor, name: str) -> None:
     if person.name != name:
         before, person.name = person.name, name
         person.save(update_fields=["name"])
-        record("person.renamed", actor=actor, details={"before": before, "after": name}, about=person)
+        record("person.renamed", actor=actor, details=changed(before=before, after=name), about=person)
 
 
 @atomic_anew
 def choose_time_zone(*, actor: Actor, zone: str) -> None:
     """Show the actor times in this zone; recorded where that changes something."""
-    if Person.objects.filter(pk=int(actor.id)).exclude(time_zone=zone).update(time_zone=zone):
-        record("person.time_zone_set", actor=actor, details={"zone": zone})
+    person = Person.objects.select_for_update().get(pk=int(actor.id))
+    if person.time_zone != zone:
+        before, person.time_zone = person.time_zone, zone
+        person.save(update_fields=["time_zone"])
+        record("person.time_zone_set", actor=actor, details=changed(before=before, after=zone))
 
 
 @atomic_anew

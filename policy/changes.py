@@ -11,7 +11,7 @@ from django.apps import apps
 from django.db.models import F
 from django.db.models.functions import Now
 
-from audit.recording import record
+from audit.recording import changed, record
 from common.nudge import nudge
 from common.patterns import read_pattern
 from common.postgres import clock
@@ -138,6 +138,7 @@ def _locked(place: Place, kind: str, actor: Actor) -> Allowlist:
 def _changed(locked: Allowlist, change: Change, actor: Actor, how: str) -> Allowlist:
     """Write a change of a locked list, with its history and its entry in the ledger."""
     _check(locked, change)
+    before = _standing(locked)
     number = locked.version + 1
     changes = [] if change.mode in (None, locked.mode) else [_of_mode(locked, change.mode, number, actor)]
     changes += _taken_out(locked, change.remove, number, actor)
@@ -151,7 +152,7 @@ def _changed(locked: Allowlist, change: Change, actor: Actor, how: str) -> Allow
     locked.save(update_fields=["mode", "version", "changed_by", "changed_at"])
     locked.refresh_from_db(fields=["changed_at"])
     _tell_gates(locked)
-    _record(locked, changes, actor, how)
+    _record(locked, changes, actor, how, before)
     return locked
 
 
@@ -242,7 +243,11 @@ def _mailboxes_of(locked: Allowlist) -> list[int]:
     return list(mailboxes.values_list("pk", flat=True))
 
 
-def _record(locked: Allowlist, changes: list[AllowChange], actor: Actor, how: str) -> None:
+def _standing(locked: Allowlist) -> str:
+    return f"mode: {locked.mode}; version: {locked.version}; entries: {locked.entries.in_place().count()}"
+
+
+def _record(locked: Allowlist, changes: list[AllowChange], actor: Actor, how: str, before: str) -> None:
     patterns: dict[str, list[str]] = {}
     for one in changes:
         told = one.after or one.before
@@ -259,6 +264,7 @@ def _record(locked: Allowlist, changes: list[AllowChange], actor: Actor, how: st
             "mode": locked.mode,
             "version": str(locked.version),
             **{what: _some(found) for what, found in patterns.items() if what != AllowChange.What.MODE},
+            **changed(before=before, after=_standing(locked)),
         },
     )
 

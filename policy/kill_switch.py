@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 
-from audit.recording import record
+from audit.recording import changed, record
 from common.nudge import nudge
 from common.postgres.anew import atomic_anew
 from people.actors import Actor, Role
@@ -86,9 +86,14 @@ def _may(actor: Actor, roles: tuple[Role, ...], *, connection: "Connection | Non
 
 
 def _record(action: str, switch: KillSwitch, actor: Actor) -> None:
+    is_pulled = action == "kill_switch.pulled"
     record(
         action,
         actor=actor,
         connection=switch.mailbox.connection_id if switch.mailbox else switch.connection_id,
-        details={"scope": str(switch.mailbox or switch.connection or "everything"), "reason": switch.reason},
+        details={
+            "scope": str(switch.mailbox or switch.connection or "everything"),
+            "reason": switch.reason,
+            **(changed(before="released", after="pulled") if is_pulled else changed(before="pulled", after="released")),
+        },
     )

@@ -9,6 +9,7 @@ from approvals.administering.calls import READ_SECONDS
 from approvals.administering.changes import as_admin, ask_for, check_admin, note, told_as
 from approvals.errors import ChangeNotOffered, ChangeRefused, ChangeUnknown
 from approvals.models import Connection
+from audit.recording import changed
 from people.actors import Actor
 from upstream import errors
 from upstream.events import read_time
@@ -134,7 +135,7 @@ def register_hook(*, connection: Connection, actor: Actor, wanted: Mapping[str, 
             "way: give it a new one, or delete it. If it does not, register it once more."
         ) from None
     hook = _hook(answer, connection)
-    note("hook.registered", connection, actor, url=hook.url, events=", ".join(hook.events))
+    note("hook.registered", connection, actor, url=hook.url, **changed(before="", after=", ".join(hook.events)))
     return HookMade(hook, _secret_in(answer))
 
 
@@ -153,7 +154,8 @@ def rotate_hook(*, connection: Connection, hook: Hook, actor: Actor, overlap_s: 
         connection=connection,
         actor=actor,
     )
-    note("hook.rotated", connection, actor, url=hook.url, overlap=f"{overlap_s} seconds")
+    told = changed(before="its secret until now", after=f"another one; the old one for {overlap_s} seconds more")
+    note("hook.rotated", connection, actor, url=hook.url, **told)
     return HookMade(hook, _secret_in(answer))
 
 
@@ -203,7 +205,7 @@ def delete_hook(*, connection: Connection, hook: Hook, actor: Actor) -> None:
     except ChangeUnknown:
         if _is_there(connection, hook, actor):
             raise
-    note("hook.deleted", connection, actor, url=hook.url)
+    note("hook.deleted", connection, actor, url=hook.url, **changed(before=", ".join(hook.events), after=""))
 
 
 def _is_there(connection: Connection, hook: Hook, actor: Actor) -> bool:

@@ -12,7 +12,7 @@ from approvals.administering.calls import READ_SECONDS
 from approvals.administering.changes import as_admin, ask_for, check_admin, note, told_as
 from approvals.errors import ChangeNotOffered, ChangeRefused, ChangeUnknown
 from approvals.models import Connection, KeyOwner
-from audit.recording import record
+from audit.recording import changed, record
 from common.postgres.anew import atomic_anew
 from people.actors import Actor
 from people.models import Person
@@ -100,7 +100,8 @@ def create_key(
         raise ChangeUnknown(_after_doubt(connection, doubt, before, str(wanted["name"]))) from None
     text = str(answer.get("api_key") or answer.get("key") or "")
     made = _key(answer, connection, {})
-    note("api_key.created", connection, actor, name=made.name, prefix=made.prefix, scopes=", ".join(made.scopes))
+    told = changed(before="", after=_told({"scopes": made.scopes, "mailboxes": made.mailboxes}))
+    note("api_key.created", connection, actor, name=made.name, prefix=made.prefix, **told)
     if not text or not made.id:
         raise ChangeUnknown("MultiMail's answer holds no key. If the list shows a new one, revoke it.")
     if owner is not None:
@@ -126,8 +127,7 @@ def change_key(
         actor,
         name=key.name,
         prefix=key.prefix,
-        before=_told({name: getattr(key, name) for name in changes}),
-        after=_told(changes),
+        **changed(before=_told({name: getattr(key, name) for name in changes}), after=_told(changes)),
     )
 
 
@@ -146,7 +146,8 @@ def revoke_key(*, connection: Connection, key: ApiKey, actor: Actor, code: str =
     except ChangeUnknown:
         if _is_active(connection, key, actor) is not False:
             raise
-    note("api_key.revoked", connection, actor, name=key.name, prefix=key.prefix)
+    told = changed(before=_told({"scopes": key.scopes, "mailboxes": key.mailboxes}), after="")
+    note("api_key.revoked", connection, actor, name=key.name, prefix=key.prefix, **told)
 
 
 @atomic_anew

@@ -11,7 +11,7 @@ from approvals.administering.modes import is_looser
 from approvals.errors import ChangeRefused, ChangeUnknown
 from approvals.models import Connection, Mailbox
 from approvals.sync.boxes import facts_in, keep_mailboxes, read_mailboxes
-from audit.recording import record
+from audit.recording import changed, record
 from common.postgres.anew import atomic_anew
 from people.actors import Actor
 from upstream.mailboxes import Mailboxes
@@ -59,7 +59,13 @@ def create_mailbox(*, connection: Connection, actor: Actor, wanted: Mapping[str,
         made = connection.mailboxes.filter(upstream_id=str(answer.get("id"))).first()
         if made is None:
             raise ChangeUnknown("MultiMail's answer does not say which mailbox it made. Look at the list.")
-    note("mailbox.created", connection, actor, mailbox=made.address, mode=made.oversight_mode)
+    note(
+        "mailbox.created",
+        connection,
+        actor,
+        mailbox=made.address,
+        **changed(before="", after=f"oversight_mode: {made.oversight_mode}"),
+    )
     return made
 
 
@@ -91,11 +97,11 @@ def change_mailbox(*, mailbox: Mailbox, actor: Actor, changes: Mapping[str, Any]
         if now is None or any(getattr(now, name) != value for name, value in changes.items()):
             raise
         answer = {}
-    changed = _keep(mailbox, changes, answer)
+    now = _keep(mailbox, changes, answer)
     looser = bool(changes.get("allow_looser_per_call"))
-    details = {"mailbox": mailbox.address, "before": _told(before), "after": _told(changes)}
+    details = {"mailbox": mailbox.address, **changed(before=_told(before), after=_told(changes))}
     note("mailbox.loosened" if looser else "mailbox.changed", connection, actor, **details)
-    return changed
+    return now
 
 
 def delete_mailbox(*, mailbox: Mailbox, actor: Actor) -> None:
@@ -117,7 +123,9 @@ def delete_mailbox(*, mailbox: Mailbox, actor: Actor) -> None:
             raise
     with transaction.atomic():
         Mailbox.objects.filter(pk=mailbox.pk).update(is_active=False)
-        record("mailbox.deleted", actor=actor, connection=connection.pk, details={"mailbox": mailbox.address})
+        was = f"oversight_mode: {mailbox.oversight_mode}"
+        details = {"mailbox": mailbox.address, **changed(before=was, after="")}
+        record("mailbox.deleted", actor=actor, connection=connection.pk, details=details)
 
 
 @atomic_anew
@@ -135,7 +143,7 @@ def set_desk_settings(
     locked.undo_window, locked.expire_after = undo_window, expire_after
     locked.save(update_fields=["undo_window", "expire_after"])
     after = {"undo_window": undo_window, "expire_after": expire_after}
-    details = {"mailbox": mailbox.address, "before": _told(before), "after": _told(after)}
+    details = {"mailbox": mailbox.address, **changed(before=_told(before), after=_told(after))}
     record("mailbox.changed", actor=actor, connection=mailbox.connection_id, details=details)
     return locked
 

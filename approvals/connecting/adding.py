@@ -10,7 +10,7 @@ from django.utils.text import slugify
 from approvals.connecting.rights import check_may_add
 from approvals.errors import AccountConnected, ConnectionNotChanged
 from approvals.models import Connection
-from audit.recording import record
+from audit.recording import changed, record
 from common.postgres.anew import atomic_anew
 from people.actors import Actor
 
@@ -55,9 +55,11 @@ def add_connection(
         **{f"{slot}_key": key for slot, key in keys.items()},
     )
     there = ", ".join(slot for slot, key in keys.items() if key)
-    record(
-        "connection.added", actor=actor, connection=connection.pk, details={"explanation": f"{name}, keys: {there}."}
-    )
+    details = {
+        "explanation": f"{name}, keys: {there}.",
+        **changed(before="", after=f"name: {name}; at: {api_url}; keys: {there}"),
+    }
+    record("connection.added", actor=actor, connection=connection.pk, details=details)
     return connection
 
 

@@ -9,7 +9,7 @@ from approvals.connecting.adding import check_name
 from approvals.connecting.slots import SLOTS
 from approvals.errors import ConnectionNotChanged
 from approvals.models import Connection
-from audit.recording import record
+from audit.recording import changed, record
 from common.postgres.anew import atomic_anew
 from people.actors import Actor
 
@@ -22,7 +22,7 @@ def rename(*, connection: Connection, name: str, actor: Actor) -> Connection:
     if locked.name != name:
         before, locked.name = locked.name, name
         locked.save(update_fields=["name"])
-        record("connection.changed", actor=actor, connection=locked.pk, details={"before": before, "after": name})
+        record("connection.changed", actor=actor, connection=locked.pk, details=changed(before=before, after=name))
     return locked
 
 
@@ -34,13 +34,14 @@ def set_key(
     at once, because the next read shows whether this one is taken.
     """
     locked = rights.lock(connection, actor)
+    before = _slot_in_words(locked, slot)
     setattr(locked, SLOTS[slot].field, key)
     locked.key_scopes = {**locked.key_scopes, slot: scopes}
     locked.keys_checked_at = now
     locked.save(update_fields=[SLOTS[slot].field, "key_scopes", "keys_checked_at"])
     if slot == "oversight":
         Connection.objects.filter(pk=locked.pk).update(read_at=None, checked_key="")
-    record("connection.key_set", actor=actor, connection=locked.pk, details={"slot": SLOTS[slot].label})
+    _record_key("connection.key_set", locked, slot, actor, before)
     return locked
 
 
@@ -52,10 +53,11 @@ def remove_key(*, connection: Connection, slot: str, actor: Actor) -> Connection
         raise ConnectionNotChanged("Without an oversight key nothing works. Put in another one, or pause or remove it.")
     if not getattr(locked, SLOTS[slot].field):
         return locked
+    before = _slot_in_words(locked, slot)
     setattr(locked, SLOTS[slot].field, "")
     locked.key_scopes = {name: found for name, found in locked.key_scopes.items() if name != slot}
     locked.save(update_fields=[SLOTS[slot].field, "key_scopes"])
-    record("connection.key_removed", actor=actor, connection=locked.pk, details={"slot": SLOTS[slot].label})
+    _record_key("connection.key_removed", locked, slot, actor, before)
     return locked
 
 
@@ -69,3 +71,16 @@ def note_checked(
     known_as = locked.account_id or account
     Connection.objects.filter(pk=locked.pk).update(key_scopes=known, keys_checked_at=Now(), account_id=known_as)
     record("connection.checked", actor=actor, connection=locked.pk, details={"explanation": problems})
+
+
+def _slot_in_words(connection: Connection, slot: str) -> str:
+    """Return what is in a slot as the ledger may tell it: what the key may do, and nothing of its text."""
+    if not getattr(connection, SLOTS[slot].field):
+        return ""
+    scopes = connection.key_scopes.get(slot)
+    return f"a key that may: {', '.join(scopes)}" if scopes else "a key"
+
+
+def _record_key(action: str, connection: Connection, slot: str, actor: Actor, before: str) -> None:
+    details = {"slot": SLOTS[slot].label, **changed(before=before, after=_slot_in_words(connection, slot))}
+    record(action, actor=actor, connection=connection.pk, details=details)

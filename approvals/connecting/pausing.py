@@ -5,7 +5,7 @@ from django.db.models.functions import Now
 from approvals.connecting import rights
 from approvals.errors import ConnectionNotChanged
 from approvals.models import Connection
-from audit.recording import record
+from audit.recording import changed, record
 from common.nudge import nudge
 from common.postgres.anew import atomic_anew
 from people.actors import Actor
@@ -23,7 +23,8 @@ def pause_by_hand(*, connection: Connection, reason: str, actor: Actor) -> Conne
         raise ConnectionNotChanged(f"It is paused already: {locked.paused_because}")
     because = f"{reason.strip()[:MAX_REASON]} ({actor.label})"
     Connection.objects.filter(pk=locked.pk).update(paused_at=Now(), paused_because=because, paused_by_hand=True)
-    record("connection.paused_by_hand", actor=actor, connection=locked.pk, details={"reason": reason.strip()})
+    details = {"reason": reason.strip(), **changed(before=_standing(locked), after="paused by hand")}
+    record("connection.paused_by_hand", actor=actor, connection=locked.pk, details=details)
     locked.refresh_from_db()
     return locked
 
@@ -36,7 +37,12 @@ def resume(*, connection: Connection, actor: Actor) -> Connection:
         raise ConnectionNotChanged("Nobody paused it by hand. A pause of the desk ends with the first read that works.")
     fresh = {"paused_at": None, "paused_because": "", "paused_by_hand": False, "read_at": None}
     Connection.objects.filter(pk=locked.pk).update(**fresh)
-    record("connection.resumed", actor=actor, connection=locked.pk)
+    details = {"reason": locked.paused_because, **changed(before="paused by hand", after="at work")}
+    record("connection.resumed", actor=actor, connection=locked.pk, details=details)
     nudge("approvals.tasks.execute_due", locked.pk)
     locked.refresh_from_db()
     return locked
+
+
+def _standing(connection: Connection) -> str:
+    return f"paused by the desk: {connection.paused_because}" if connection.paused_at else "at work"

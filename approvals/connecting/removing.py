@@ -10,7 +10,7 @@ from approvals.connecting import rights
 from approvals.errors import ConnectionNotChanged
 from approvals.models import Connection, Decision, Message
 from approvals.states import MessageEvent, MessageState
-from audit.recording import record
+from audit.recording import changed, record
 from common.postgres.anew import atomic_anew
 from people.actors import Actor
 from policy.models import KillSwitch
@@ -53,7 +53,8 @@ def remove_connection(*, connection: Connection, typed_name: str, actor: Actor, 
     for message in held:
         _leave(message, actor, now)
     _empty(locked)
-    record("connection.removed", actor=actor, connection=locked.pk, details={"explanation": locked.name})
+    details = {"explanation": locked.name, **changed(before=f"name: {locked.name}; at: {locked.api_url}", after="")}
+    record("connection.removed", actor=actor, connection=locked.pk, details=details)
     return locked
 
 

@@ -13,7 +13,7 @@ from approvals.connecting import rights
 from approvals.connecting.adding import new_secret
 from approvals.errors import ConnectionNotChanged
 from approvals.models import Connection
-from audit.recording import record
+from audit.recording import changed, record
 from common.postgres import clock
 from common.postgres.anew import atomic_anew
 from people.actors import Actor
@@ -25,6 +25,8 @@ OVERLAPS = {
     "hour": ("For an hour more", timedelta(hours=1)),
     "none": ("It leaked: change at once", timedelta(0)),
 }
+# Which secrets are taken, as the ledger tells it.
+ONE, BOTH = "one secret is taken", "the old and the new secret are taken"
 _SECRETS = ["webhook_secret", "previous_webhook_secret", "previous_secret_until"]
 
 
@@ -43,7 +45,7 @@ def begin_rotation(*, connection: Connection, actor: Actor) -> Connection:
     locked.previous_webhook_secret, locked.webhook_secret = locked.webhook_secret, new_secret()
     locked.previous_secret_until = None
     locked.save(update_fields=_SECRETS)
-    record("connection.secret_rotated", actor=actor, connection=locked.pk, details={"explanation": "It began."})
+    _record(locked, actor, "It began.", before=ONE, after=BOTH)
     return locked
 
 
@@ -55,7 +57,7 @@ def finish_rotation(*, connection: Connection, overlap: timedelta, actor: Actor)
         locked.previous_secret_until = clock() + overlap + MARGIN
         locked.save(update_fields=_SECRETS)
         until = f"The old one is taken until {locked.previous_secret_until:%Y-%m-%d %H:%M} UTC."
-        record("connection.secret_rotated", actor=actor, connection=locked.pk, details={"explanation": until})
+        _record(locked, actor, until, before=BOTH, after=f"{BOTH} for a time")
     return locked
 
 
@@ -66,8 +68,7 @@ def give_up_rotation(*, connection: Connection, actor: Actor, because: str) -> C
     if is_open(locked):
         locked.webhook_secret, locked.previous_webhook_secret = locked.previous_webhook_secret, ""
         locked.save(update_fields=_SECRETS)
-        details = {"explanation": f"It was given up: {because}"}
-        record("connection.secret_rotated", actor=actor, connection=locked.pk, details=details)
+        _record(locked, actor, f"It was given up: {because}", before=BOTH, after=ONE)
     return locked
 
 
@@ -83,7 +84,7 @@ def take_secret(*, connection: Connection, secret: str, overlap: timedelta, acto
     locked.previous_secret_until = clock() + overlap + MARGIN
     locked.save(update_fields=_SECRETS)
     until = f"By hand; the old one is taken until {locked.previous_secret_until:%Y-%m-%d %H:%M} UTC."
-    record("connection.secret_rotated", actor=actor, connection=locked.pk, details={"explanation": until})
+    _record(locked, actor, until, before=ONE, after=f"{BOTH} for a time")
     return locked
 
 
@@ -95,9 +96,13 @@ def end_overlap(*, connection: Connection, actor: Actor) -> Connection:
         raise ConnectionNotChanged("MultiMail may still sign with the old secret. Finish the change first.")
     locked.previous_webhook_secret, locked.previous_secret_until = "", None
     locked.save(update_fields=_SECRETS)
-    details = {"explanation": "The old one is taken no more."}
-    record("connection.secret_rotated", actor=actor, connection=locked.pk, details=details)
+    _record(locked, actor, "The old one is taken no more.", before=BOTH, after=ONE)
     return locked
+
+
+def _record(locked: Connection, actor: Actor, explanation: str, *, before: str, after: str) -> None:
+    details = {"explanation": explanation, **changed(before=before, after=after)}
+    record("connection.secret_rotated", actor=actor, connection=locked.pk, details=details)
 
 
 def _check_room(locked: Connection) -> None:

@@ -8,7 +8,7 @@ from django.urls import reverse
 
 from approvals.connecting import rights
 from approvals.models import Connection, WebhookEvent
-from audit.recording import record
+from audit.recording import changed, record
 from common.origins import is_public
 from common.postgres.anew import atomic_anew
 from people.actors import Actor
@@ -54,9 +54,10 @@ def _is_of_this_machine(url: str) -> bool:
 def note_registered(*, connection: Connection, webhook_id: str, actor: Actor) -> Connection:
     """Write down as what the webhook is registered at MultiMail."""
     locked = rights.lock(connection, actor)
-    locked.upstream_webhook_id = webhook_id
+    before, locked.upstream_webhook_id = locked.upstream_webhook_id, webhook_id
     locked.save(update_fields=["upstream_webhook_id"])
-    record("hook.registered", actor=actor, connection=locked.pk, details={"explanation": address_of(locked)})
+    details = {"explanation": address_of(locked), **changed(before=before, after=webhook_id)}
+    record("hook.registered", actor=actor, connection=locked.pk, details=details)
     return locked
 
 

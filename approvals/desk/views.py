@@ -7,7 +7,7 @@ from django.db import IntegrityError, transaction
 from approvals.desk.filters import Filters
 from approvals.errors import ActNotAllowed
 from approvals.models import SavedView
-from audit.recording import record
+from audit.recording import changed, record
 from people.actors import Actor
 
 # More than so many are not found again by their names.
@@ -24,6 +24,7 @@ def save_view(*, name: str, filters: Filters, shared: bool, actor: Actor, now: d
         found = mine.filter(name__iexact=name).first()
         if found is None and mine.count() >= MAX_VIEWS:
             raise ActNotAllowed(f"You have {MAX_VIEWS} views already: delete one first.")
+        before = _told(found) if found else ""
         view = found or SavedView(person_id=int(actor.id), created_at=now)
         view.name, view.query, view.shared = name, query, shared
         try:
@@ -31,8 +32,7 @@ def save_view(*, name: str, filters: Filters, shared: bool, actor: Actor, now: d
                 view.save()
         except IntegrityError:
             raise ActNotAllowed(f"You have just saved a view called “{name}”.") from None
-        told = {"name": name, "query": query, "for": "everybody" if shared else "its owner"}
-        record("view.saved", actor=actor, details=told)
+        record("view.saved", actor=actor, details={"name": name, **changed(before=before, after=_told(view))})
     return view
 
 
@@ -42,6 +42,10 @@ def delete_view(*, view: int, actor: Actor, now: datetime) -> bool:
         found = SavedView.objects.of(actor).filter(pk=view).select_for_update().first()
         if found is None:
             return False
-        record("view.deleted", actor=actor, details={"name": found.name, "query": found.query})
+        record("view.deleted", actor=actor, details={"name": found.name, **changed(before=_told(found), after="")})
         found.delete()
     return True
+
+
+def _told(view: SavedView) -> str:
+    return f"{view.query or 'everything'}, for {'everybody' if view.shared else 'its owner'}"

@@ -12,12 +12,15 @@ from django.db.models.functions import Now
 
 from approvals.models import Connection, Mailbox
 from approvals.sync import health
+from audit.recording import changed, record
+from people.actors import worker
 from upstream import errors
 from upstream.mailboxes import Mailboxes
 
 log = logging.getLogger(__name__)
 
 READ_SECONDS = 10.0
+ACTOR = worker("sync")
 
 
 def read_mailboxes(*, connection_id: int, within: float = READ_SECONDS) -> str:
@@ -47,6 +50,7 @@ def keep_mailboxes(connection: Connection, rows: list[dict[str, Any]], *, is_who
     for upstream_id in sorted(told):
         facts = facts_in(told[upstream_id])
         if upstream_id in known:
+            _tell_changed(known[upstream_id], facts)
             Mailbox.objects.filter(pk=known[upstream_id].pk).update(mirrored_at=Now(), **facts)
         elif facts.get("address"):
             Mailbox.objects.get_or_create(
@@ -54,6 +58,21 @@ def keep_mailboxes(connection: Connection, rows: list[dict[str, Any]], *, is_who
             )
     if is_whole:
         connection.mailboxes.exclude(upstream_id__in=told).update(is_active=False, mirrored_at=Now())
+
+
+def _tell_changed(mailbox: Mailbox, facts: Mapping[str, Any]) -> None:
+    """Note what somebody set at MultiMail past this desk: a looser mode shall not pass unseen."""
+    if mailbox.mirrored_at is None:
+        return
+    found = {name: value for name, value in facts.items() if getattr(mailbox, name) != value}
+    if found:
+        told = changed(before=_told({name: getattr(mailbox, name) for name in found}), after=_told(found))
+        details = {"mailbox": mailbox.address, **told}
+        record("mailbox.seen_changed", actor=ACTOR, connection=mailbox.connection_id, details=details)
+
+
+def _told(facts: Mapping[str, Any]) -> str:
+    return "; ".join(f"{name}: {value or 'none'}" for name, value in sorted(facts.items()))
 
 
 def facts_in(row: Mapping[str, Any]) -> dict[str, Any]:

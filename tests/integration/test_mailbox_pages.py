@@ -273,7 +273,7 @@ def test_changed_but_the_answer_was_lost_is_found_out_by_reading(signed_in, admi
     answer = signed_in(admin).post(f"/mailboxes/{account.mailbox.pk}/mode/", {"mode": "gated_all"})
     assert answer.status_code == 302
     assert account.asked("PATCH", "") == 1
-    assert told() == ["account.change_asked", "mailbox.change_failed", "mailbox.changed"]
+    assert told() == ["account.change_asked", "mailbox.change_failed", "mailbox.seen_changed", "mailbox.changed"]
 
 
 def test_change_whose_outcome_cannot_be_read_says_so(signed_in, admin, account):

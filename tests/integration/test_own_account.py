@@ -84,7 +84,7 @@ def test_time_zone_is_chosen_and_told_in_the_ledger(signed_in, reviewer, typed):
     signed_in(reviewer).post("/people/me/time-zone/", {"zone": typed})
     reviewer.refresh_from_db()
     assert reviewer.time_zone == "Europe/Lisbon"
-    assert Entry.objects.get(action="person.time_zone_set").detail.fields["zone"] == "Europe/Lisbon"
+    assert Entry.objects.get(action="person.time_zone_set").detail.fields["after"] == "Europe/Lisbon"
 
 
 @pytest.mark.parametrize("typed", ["", "Europe/Atlantis", "../../etc/passwd", "Etc/GMT+3", "x" * 65])
