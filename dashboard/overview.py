@@ -15,7 +15,7 @@ from approvals.querysets import DecisionQuerySet, figures
 from approvals.risk.rules import RULES
 from audit.models import Entry
 from audit.trail import lines
-from dashboard.charts import Bars, Days, bars, days, spoken, week_until
+from common.charts import Bars, Days, bars, days, spoken, week_until
 from people.actors import Actor
 
 COUNTED = 1000

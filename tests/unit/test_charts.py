@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dashboard.charts import BOTTOM, LEFT, TOP, bars, days, spoken, week_until
+from common.charts import BOTTOM, LEFT, TOP, bars, days, spoken, week_until
 from dashboard.overview import cause_of
 
 FRIDAY = date(2026, 11, 20)
