@@ -75,8 +75,9 @@ class Place:
     at: datetime
 
 
+# The id of the transaction comes first: a restore waits for all that may have taken a number by then.
 _RESERVE = """
-SELECT nextval('audit_entry_id_seq') AS number, pg_current_xact_id()::text AS xid, clock_timestamp() AS at
+SELECT pg_current_xact_id()::text AS xid, nextval('audit_entry_id_seq') AS number, clock_timestamp() AS at
 """
 
 
@@ -90,7 +91,7 @@ class ReservedPlace:
     def take(self) -> Place:
         """Return the place."""
         if self._place is None:
-            number, xid, at = self._answer.row()
+            xid, number, at = self._answer.row()
             self._place = Place(number=number, xid=int(xid), at=at)
         return self._place
 

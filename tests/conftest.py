@@ -1,5 +1,6 @@
 """Fixtures shared by all tests: people, a connection, messages; and no network beyond this machine."""
 
+import itertools
 import socket
 import time
 from collections.abc import Callable
@@ -66,6 +67,15 @@ def _flush_what_is_there(
 
 
 DatabaseOperations.sql_flush = _flush_what_is_there  # type: ignore[method-assign]
+
+
+_numbers = itertools.count()
+
+
+@pytest.fixture(autouse=True)
+def _own_seals_file():
+    """Give each test a seals' file of its own: what an emptied database does not know would stop the sealer."""
+    settings.SEAL_FILE = settings.DATA_DIR / f"seals-{next(_numbers)}.jsonl"
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,163 @@
-"""Writes heads outside the database, where whoever alters it does not reach."""
+"""Writes heads outside the database, where whoever alters it does not reach.
+
+The file's last line says how far the ledger was. A database that does not know that head is older than what was
+sealed, and nothing is sealed before somebody has said why.
+"""
+
+import fcntl
+import json
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import IO, Any
+
+from django.conf import settings
+from django.db import transaction
+from django.db.models import Max
+
+from audit.models import Anchor, Entry, Seal
+from audit.recording import record
+from audit.sealing.heads import head_line
+from audit.sealing.telling import SEALER, SealingRefused
+
+log = logging.getLogger(__name__)
+
+# What is read of the end of the file: far more than seals can come between two writes.
+_TAIL = 1024 * 1024
+# Heads that are written in one go.
+_AT_ONCE = 500
+# For how long a seal may be missing in the file before anybody is told.
+PATIENCE = timedelta(minutes=1)
+_FAILED = "ledger.anchor_failed"
+
+
+def note_anchor(seal: Seal, kind: str, place: str, reference: str = "") -> Anchor:
+    """Note where a seal was written outside."""
+    return Anchor.objects.create(seal=seal.number, kind=kind, place=place[-200:], reference=reference)
 
 
 def write_anchors() -> int:
-    """Return how many heads were written."""
-    return 0
+    """Write the heads that are not in the seals' file yet; return how many. A file that fails costs no seal."""
+    pending = list(_after_newest_anchor()[:_AT_ONCE])
+    if not pending:
+        return 0
+    path = Path(settings.SEAL_FILE)
+    try:
+        with _held(path) as file:
+            heads = list(_heads_at_end(file))
+            wanted = list(_since_last_break(pending, heads[0] if heads else None))
+            there = {(head["number"], head["signature"]) for head in heads}
+            _append(file, [seal for seal in wanted if (seal.number, seal.signature) not in there])
+    except OSError as error:
+        _tell_failure(f"The seals' file {path} cannot be written: {error.strerror}.", pending[0])
+        return 0
+    for seal in wanted:
+        note_anchor(seal, Anchor.Kind.FILE, str(path))
+    return len(wanted)
+
+
+def last_head() -> dict[str, Any] | None:
+    """Return the head that was written last, None where there is none."""
+    try:
+        with Path(settings.SEAL_FILE).open("rb") as file:
+            return next(_heads_at_end(file), None)
+    except OSError:
+        return None
+
+
+def check_not_played_back(last: Seal | None) -> None:
+    """Raise SealingRefused where the file knows of a seal that the database does not."""
+    head = last_head()
+    if head is None or _is_known(head):
+        return
+    here = f"the database ends at seal {last.number}" if last else "the database has none"
+    if last and last.number >= head["number"]:
+        here = "the database has another one of that number"
+    raise SealingRefused(
+        f"The seals' file knows seal {head['number']} of {head['at']}, and {here}: the database is older than what was "
+        'sealed, or was altered. If a backup was played back, say so: ./run manage audit_restored --because "...".'
+    )
+
+
+def _is_known(head: dict[str, Any]) -> bool:
+    """Whether the head is in the database, or a restore was sealed after it was written."""
+    if Seal.objects.filter(number=head["number"], signature=head["signature"]).exists():
+        return True
+    return Seal.objects.filter(kind=Seal.Kind.RESTORED, at__gt=datetime.fromisoformat(head["at"])).exists()
+
+
+def _after_newest_anchor() -> Any:
+    newest = Anchor.objects.filter(kind=Anchor.Kind.FILE).aggregate(seal=Max("seal"))["seal"] or 0
+    return Seal.objects.filter(number__gt=newest).order_by("number")
+
+
+def _since_last_break(pending: list[Seal], head: dict[str, Any] | None) -> Iterator[Seal]:
+    """Yield what may follow the file's end: all of it, or, where that is not known here, what a restore began."""
+    if head is None or Seal.objects.filter(number=head["number"], signature=head["signature"]).exists():
+        yield from pending
+        return
+    at = datetime.fromisoformat(head["at"])
+    restored = [seal.number for seal in pending if seal.kind == Seal.Kind.RESTORED and seal.at > at]
+    if restored:
+        yield from (seal for seal in pending if seal.number >= restored[0])
+
+
+@contextmanager
+def _held(path: Path) -> Iterator[IO[bytes]]:
+    """Open the file for its only writer. Only its owner may read it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    with open(descriptor, "rb+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield file
+
+
+def _append(file: IO[bytes], seals: list[Seal]) -> None:
+    """Add a line a seal, and have it on the disk before anybody hears of it.
+
+    Cut off what a crash left of a line: its seal has no anchor, and comes again.
+    """
+    if not seals:
+        return
+    end, tail = _read_tail(file)
+    if tail and not tail.endswith(b"\n"):
+        end -= len(tail) - tail.rfind(b"\n") - 1
+        file.truncate(end)
+    file.seek(end)
+    file.write(b"".join(head_line(seal) for seal in seals))
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _read_tail(file: IO[bytes]) -> tuple[int, bytes]:
+    end = file.seek(0, os.SEEK_END)
+    file.seek(max(0, end - _TAIL))
+    return end, file.read()
+
+
+def _heads_at_end(file: IO[bytes]) -> Iterator[dict[str, Any]]:
+    """Yield the heads at the end of the file, the newest first. What is no whole line is none."""
+    for line in reversed(_read_tail(file)[1].splitlines(keepends=True)):
+        try:
+            head = json.loads(line)
+        except ValueError:
+            continue
+        if line.endswith(b"\n") and isinstance(head, dict) and {"number", "at", "signature"} <= head.keys():
+            yield head
+
+
+def _tell_failure(sentence: str, first: Seal) -> None:
+    """Write the trouble into the ledger once for each time that it begins."""
+    log.error("no anchor", extra={"reason": sentence})
+    with transaction.atomic():
+        if not Entry.objects.of_action(_FAILED).filter(at__gt=first.at).exists():
+            record(_FAILED, actor=SEALER, details={"reason": sentence})
+
+
+def oldest_without_file(now: datetime) -> Seal | None:
+    """Return the oldest seal that should long stand in the file and does not."""
+    found: Seal | None = _after_newest_anchor().filter(at__lt=now - PATIENCE).first()
+    return found

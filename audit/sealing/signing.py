@@ -53,6 +53,15 @@ def is_signed(data: bytes, signature: bytes, key: bytes) -> bool:
     return True
 
 
+def missing(key: bytes) -> str:
+    """Return what to say where the key that should sign is not among ours."""
+    return (
+        f"The key {key_fingerprint(key)} signs the next seal, and SEAL_KEY does not hold it. "
+        "Put it back into SEAL_KEY, after the newest one. Where it is lost for good: ./run manage audit_restored "
+        '--because "..." --new-key.'
+    )
+
+
 def key_fingerprint(raw_public_key: bytes) -> str:
     """Return how people see a key: three groups of four, like the fingerprint of a letter."""
     return short_fingerprint(hashlib.sha256(raw_public_key).hexdigest())

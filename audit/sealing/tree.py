@@ -41,9 +41,18 @@ def root_of(block_hashes: Sequence[bytes], rest_leaf_hashes: Sequence[bytes]) ->
     return fold([*block_hashes, *rest])
 
 
+def read_edge(size: int) -> tuple[list[bytes], list[bytes]]:
+    """Return the hashes of the whole blocks under the first so many leaves, and the leaves after them."""
+    whole = size // BLOCK
+    leaves = _read_leaves([whole] if size % BLOCK else [], size)
+    if len(leaves) != size % BLOCK:
+        raise TreeIncomplete(f"Of the {size % BLOCK} leaves after the last whole block {len(leaves)} are there.")
+    return _read_blocks(whole), [leaves[position] for position in sorted(leaves)]
+
+
 def stored_root(size: int) -> bytes:
     """Return the root over the first leaves as they are stored."""
-    return _StoredTree(size, opened=[]).hash_over((0, size)) if size else EMPTY
+    return root_of(*read_edge(size))
 
 
 def proof_nodes(positions: Iterable[int], size: int) -> list[tuple[int, int, bytes]]:

@@ -1,0 +1,55 @@
+"""Says that an older state of the database was brought back on purpose: the ledger goes on from it, and tells so."""
+
+from typing import Any
+
+from django.core.management import BaseCommand, CommandError, CommandParser
+from django.db import transaction
+
+from audit.sealing import anchors, restoring, signing
+from audit.sealing.base import expected_key, latest_seal
+from audit.sealing.sealer import hold_lock
+from audit.sealing.telling import Keeper, SealingRefused
+
+OPERATOR = Keeper(kind="command", id="audit_restored", label="an operator", surface="command")
+
+
+class Command(BaseCommand):
+    """Writes a `restored` seal, by which every verifier hears of it."""
+
+    help = "Takes the ledger up again after an older state of the database was brought back. docs/operators.md."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--because", required=True, help="why, for everybody who verifies the ledger")
+        parser.add_argument(
+            "--new-key",
+            action="store_true",
+            help="sign with the first of SEAL_KEY, because the key of before is lost; verifiers tell of it loudly",
+        )
+
+    def handle(self, *args: Any, because: str, new_key: bool, **options: Any) -> None:
+        if not because.strip():
+            raise CommandError("--because needs words: whoever verifies the ledger reads them.")
+        try:
+            with transaction.atomic():
+                entries = self._take_up(because.strip(), new_key=new_key)
+        except (SealingRefused, signing.NoKey) as refused:
+            raise CommandError(str(refused)) from None
+        anchors.write_anchors()
+        seal = latest_seal()
+        assert seal is not None, "it was just made"
+        self.stdout.write(
+            f"Seal {seal.number} begins epoch {seal.epoch}: the ledger goes on from here. "
+            f"{entries} entries that no seal covered are under it. "
+            f"It is signed with {signing.key_fingerprint(bytes.fromhex(seal.key))}."
+        )
+
+    def _take_up(self, because: str, *, new_key: bool) -> int:
+        if not hold_lock():
+            raise CommandError("The sealer is at work just now; say it again in a moment.")
+        last = latest_seal()
+        if last is None:
+            raise CommandError("No seal was made in this database yet, so there is nothing to go on from.")
+        key = signing.public_key() if new_key else expected_key(last)
+        if key not in signing.public_keys():
+            raise CommandError(signing.missing(key))
+        return restoring.take_up(last, because=because, actor=OPERATOR, key=key)

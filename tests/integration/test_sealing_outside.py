@@ -1,0 +1,223 @@
+"""Heads outside the database, a database that is older than they are, and ledgers that go on after a restore."""
+
+import json
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connection
+
+from audit.models import Anchor, Entry, Leaf, Seal
+from audit.sealing import base, signing
+from audit.sealing.anchors import last_head, write_anchors
+from audit.sealing.heads import head_json
+from audit.sealing.sealer import latest_seal, seal_all, sealing_state
+from audit.tasks import seal
+from common.postgres import clock
+from tests.ledger import another_session, append, as_superuser, check_chain, new_key
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def file(settings, tmp_path):
+    settings.SEAL_FILE = tmp_path / "elsewhere" / "seals.jsonl"
+    return settings.SEAL_FILE
+
+
+def _seal_in_turns(turns=3):
+    for _ in range(turns):
+        append()
+        seal()
+
+
+def _heads(file):
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+def test_each_head_is_written_once_and_for_its_owner_alone(file):
+    _seal_in_turns()
+    assert seal() == "0 sealed, 0 anchored"
+    assert _heads(file) == [head_json(one) for one in check_chain()]
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert list(Anchor.objects.order_by("seal").values_list("seal", "kind", "place")) == [
+        (number, "file", str(file)) for number in (1, 2, 3)
+    ]
+
+
+def test_torn_line_and_a_crash_before_the_note_leave_each_head_once(file):
+    _seal_in_turns(2)
+    append()
+    seal_all()
+    whole = file.read_bytes()
+    # As a crash leaves it: the third line half written; then whole, but not noted.
+    file.write_bytes(whole + b'{"number": 3, "at": "20')
+    assert write_anchors() == 1
+    as_superuser("DELETE FROM audit_anchor WHERE seal = 3")
+    assert write_anchors() == 1
+    assert _heads(file) == [head_json(one) for one in check_chain()]
+
+
+def test_file_that_cannot_be_written_is_told_once_and_costs_no_seal(settings, tmp_path):
+    settings.SEAL_FILE = tmp_path
+    _seal_in_turns(3)
+    assert Entry.objects.of_action("ledger.anchor_failed").count() == 1
+    assert len(check_chain()) == 3
+    state = sealing_state(latest_seal().at.replace(year=2100))
+    assert "Seal 1 and those after it are not in the seals' file" in state.why
+    settings.SEAL_FILE = tmp_path / "seals.jsonl"
+    append()
+    seal()
+    assert [head["number"] for head in _heads(settings.SEAL_FILE)] == [1, 2, 3, 4]
+    settings.SEAL_FILE = tmp_path
+    append()
+    seal()
+    assert Entry.objects.of_action("ledger.anchor_failed").count() == 2
+
+
+def _play_back(seals):
+    """Take the newest seals away, and what is under them, as a backup would."""
+    as_superuser("DELETE FROM audit_anchor WHERE seal > %s", [seals])
+    as_superuser("DELETE FROM audit_entry WHERE id IN (SELECT entry FROM audit_leaf WHERE seal > %s)", [seals])
+    as_superuser("DELETE FROM audit_leaf WHERE seal > %s", [seals])
+    as_superuser("DELETE FROM audit_seal WHERE number > %s", [seals])
+
+
+def test_older_database_is_not_sealed_before_somebody_said_why(file, capsys):
+    _seal_in_turns(5)
+    _play_back(3)
+    append(2)
+    assert (seal(), seal()) == ("0 sealed, 0 anchored",) * 2
+    assert Seal.objects.count() == 3
+    (told,) = Entry.objects.of_action("ledger.broken")
+    state = sealing_state(clock())
+    assert state.is_stopped
+    assert "knows seal 5" in state.why
+    assert "database ends at seal 3" in state.why
+    assert "./run manage audit_restored" in state.why
+    assert told.actor_id == "sealer"
+
+    call_command("audit_restored", because="the backup of Monday was played back")
+    assert "Seal 4 begins epoch 2" in capsys.readouterr().out
+    append()
+    # What was written about the restore, and the one after it.
+    assert seal() == "2 sealed, 1 anchored"
+    restored, after = check_chain()[3:]
+    assert (restored.kind, restored.epoch, restored.note) == ("restored", 2, "the backup of Monday was played back")
+    assert (after.kind, after.epoch) == ("seal", 2)
+    assert [head["number"] for head in _heads(file)] == [1, 2, 3, 4, 5, 4, 5]
+    assert sealing_state(clock()).is_well
+
+
+def test_another_chain_with_the_same_number_is_noticed(file, settings):
+    _seal_in_turns(3)
+    _play_back(1)
+    settings.SEAL_FILE = file.parent / "hidden"
+    _seal_in_turns(4)
+    settings.SEAL_FILE = file
+    append()
+    assert seal_all() == 0
+    assert "the database has another one of that number" in sealing_state(clock()).why
+
+
+def test_restore_is_not_forgotten_where_the_file_could_not_be_written(file, settings):
+    _seal_in_turns(3)
+    _play_back(2)
+    append()
+    seal()
+    kept = file.read_bytes()
+    file.unlink()
+    file.mkdir()
+    call_command("audit_restored", because="so it was")
+    file.rmdir()
+    file.write_bytes(kept)
+    append()
+    # Beside it what was written about the restore and about the file.
+    assert seal() == "3 sealed, 2 anchored"
+    assert last_head() == head_json(latest_seal())
+
+
+def _move_elsewhere(monkeypatch):
+    """As after a logical restore: the last seal was made in another cluster, whose transactions had higher ids."""
+    monkeypatch.setattr(base, "read_cluster", lambda: "another cluster")
+
+
+def test_ledger_in_another_cluster_is_taken_up_by_itself(file, monkeypatch):
+    _seal_in_turns(2)
+    append(3)
+    with monkeypatch.context() as patched:
+        _move_elsewhere(patched)
+        assert seal_all() == 4
+        append(2)
+        assert seal_all() == 2
+    seals = check_chain()
+    # What the backup held beyond its last seal is under the restored one; what came after it, the restore's own entry
+    # included, in the next epoch.
+    assert [(one.kind, one.epoch, one.size) for one in seals] == [
+        ("seal", 1, 1),
+        ("seal", 1, 2),
+        ("restored", 2, 5),
+        ("seal", 2, 6),
+        ("seal", 2, 8),
+    ]
+    assert seals[2].after_id == max(Entry.objects.filter(pk__in=_under(3)).values_list("pk", flat=True))
+    assert Entry.objects.of_action("ledger.restored").count() == 1
+
+
+def _under(number):
+    return Leaf.objects.filter(seal=number).values_list("entry", flat=True)
+
+
+def test_restore_waits_for_whoever_took_a_number_before_it(monkeypatch):
+    append(2)
+    seal_all()
+    monkeypatch.setattr("audit.sealing.restoring.PATIENCE", 0.1)
+    with another_session() as session:
+        session.execute("SELECT pg_current_xact_id(), nextval('audit_entry_id_seq')")
+        append()
+        with pytest.raises(CommandError, match="still open"):
+            call_command("audit_restored", because="tried")
+        session.rollback()
+    call_command("audit_restored", because="tried")
+    seal_all()
+    assert check_chain()[-1].size == Entry.objects.count()
+
+
+def test_lost_key_is_replaced_by_command_alone(settings, capsys):
+    append()
+    seal_all()
+    settings.SEAL_KEYS = [new_key()]
+    append()
+    assert seal_all() == 0
+    with pytest.raises(CommandError, match="does not hold it"):
+        call_command("audit_restored", because="we lost it")
+    call_command("audit_restored", because="we lost it", new_key=True)
+    assert signing.key_fingerprint(signing.public_key()) in capsys.readouterr().out
+    seal_all()
+    seals = check_chain()
+    assert [one.kind for one in seals] == ["seal", "restored", "seal"]
+    assert seals[1].key == signing.public_key().hex()
+
+
+def test_command_needs_words_a_seal_and_a_base_that_holds():
+    with pytest.raises(CommandError, match="needs words"):
+        call_command("audit_restored", because=" ")
+    with pytest.raises(CommandError, match="No seal was made"):
+        call_command("audit_restored", because="tried")
+    append()
+    seal_all()
+    as_superuser("UPDATE audit_leaf SET hash = sha256('x')")
+    with pytest.raises(CommandError, match="not the one that seal 1 was made over"):
+        call_command("audit_restored", because="tried")
+
+
+def test_cluster_that_may_not_be_read_is_no_other_one():
+    append()
+    as_superuser("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC")
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute("CREATE ROLE nobody_special; SET ROLE nobody_special")
+            assert base.read_cluster() == ""
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("RESET ROLE; DROP ROLE nobody_special")
+            cursor.execute("GRANT EXECUTE ON FUNCTION pg_control_system() TO PUBLIC")
