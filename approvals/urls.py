@@ -26,6 +26,7 @@ from approvals.views import (
     pulse,
     reading,
     refusals,
+    report_decisions,
     rules,
     saved,
     thread,
@@ -111,6 +112,9 @@ urlpatterns = [
     path("stop/pull/", kill_switch.pull_switch, name="pull-switch"),
     path("stop/<int:switch_id>/release/", kill_switch.release_switch, name="release-switch"),
     path("stop/gateway/<int:connection_id>/", kill_switch.hold_all, name="hold-all"),
+    path("audit/reports/decisions/", report_decisions.decisions, name="report-decisions"),
+    path("audit/reports/decisions/rows/", report_decisions.rows, name="report-decision-rows"),
+    path("audit/reports/decisions/file/", report_decisions.file, name="report-decisions-file"),
     path("", include("approvals.account_urls")),
     path("webhooks/multimail/<str:webhook_id>/", webhooks.multimail_webhook, name="multimail-webhook"),
 ]

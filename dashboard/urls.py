@@ -18,6 +18,7 @@ urlpatterns = [
     path("people/me/", include("people.own_urls")),
     path("people/", include("people.admin_urls")),
     path("join/", include("people.joining_urls")),
+    path("audit/reports/", include("people.report_urls")),
     path("", include("approvals.urls")),
     path("", include("audit.urls")),
     path("", include("alerts.urls")),

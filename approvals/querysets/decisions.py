@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
-from approvals.querysets.figures import DecisionFigures
+from approvals.querysets.reported import DecisionReported
 from approvals.querysets.terms import IN_DOUBT, LATELY, LET_GO, READS_THAT_PROVE, STUCK_AFTER, VOID
 from approvals.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
 from people.actors import Actor, Role
@@ -31,7 +31,7 @@ def _stops() -> Any:
     return _switches().stopping(connection=OuterRef("message__connection"), mailbox=OuterRef("message__mailbox"))
 
 
-class DecisionQuerySet(DecisionFigures):
+class DecisionQuerySet(DecisionReported):
     """Reads of decisions; due times and leases are judged by the database's clock."""
 
     def put_off(self, wait: timedelta) -> int:

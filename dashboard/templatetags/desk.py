@@ -114,6 +114,12 @@ def instant(value: datetime | None) -> SafeString | str:
     return format_html("{} {}", moment(value), zone_word(value)) if value else ""
 
 
+@register.filter
+def dated(value: datetime | None) -> SafeString | str:
+    """Return date and time with the year, as `20 Nov 2026, 10:42:07`, where the page says of which zone they are."""
+    return _time(value, f"{there(value):%-d %b %Y, %H:%M:%S}", "") if value else ""
+
+
 @register.simple_tag
 def times_are() -> str:
     """Return of which zone a page's times are, to end a sentence: `UTC`, or `those of Europe/Lisbon`."""

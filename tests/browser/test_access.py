@@ -30,6 +30,8 @@ NO_PAGES = {
     *("connection", "add-connection", "remove-connection", "allow-entry"),
     # An admin's pages of the first run: test_first_run_seen.py looks at them.
     *("setup", "add-destination", "destination"),
+    # For admins and auditors alone: test_reports_seen.py looks at them.
+    *("reports", "report-decisions", "report-decision-rows", "report-rights"),
     # Shown in answer to a press: a test of its own looks at it.
     *("bulk", "bulk-done", "account_go_on"),
 }

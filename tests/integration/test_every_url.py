@@ -42,6 +42,7 @@ POST_ONLY = {
     *("test-hook", "rotate-hook", "replay-delivery"),
     *("preview-allowlist", "save-allowlist", "preview-import", "export-allowlist", "allow-refused", "push-list"),
     *("csp-report", "account_logout", "multimail-webhook", "save-view", "delete-view"),
+    *("report-decisions-file", "report-rights-file"),
 }
 
 

@@ -1,17 +1,24 @@
 """Who had which rights when: every way of changing them is in the history, and the report tells it as of a moment."""
 
-from datetime import timedelta
+import csv
+import io
+import re
+from datetime import UTC, datetime, timedelta
+from html import unescape
 from importlib import import_module
 
 import pytest
+from allauth.mfa.models import Authenticator
 from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
 from approvals.models import Mailbox
-from audit.models import Entry
+from audit.models import Entry, EntryDetail
+from audit.recording import record
 from dashboard.management.commands.prepare import Command
 from people.actors import Role
 from people.deactivating import deactivate, reactivate
+from people.factors import set_role_rule
 from people.granting import give_role, take_role
 from people.models import Grant, GrantPeriod, Person
 from people.reach import Place
@@ -179,3 +186,162 @@ def test_history_begins_with_what_stands_and_what_stood_of_who_is_away(admin, re
         "Ida Lindqvist", admin.grants.get().created_at, None, "found",
     )  # fmt: skip
     assert (stood.name, stood.until, stood.ended) == ("Ana Ferreira", away, "deactivated")
+
+
+def shown(answer):
+    """Whose which right stands under what, as `Could decide: Ana, Reviewer of everything`."""
+    found = []
+    for title, section in re.findall(r'<h2 id="(deciding|others)">.*?</h2>(.*?)</section>', page_of(answer), re.DOTALL):
+        for row in re.findall(r"<tr>\s*<td>(.*?)</tr>", section, re.DOTALL):
+            who, what = (words(cell) for cell in row.split("</td>")[:2])
+            found.append((title, who, what))
+    return found
+
+
+def page_of(answer):
+    assert answer.status_code == 200
+    return answer.content.decode()
+
+
+def words(markup):
+    return " ".join(unescape(re.sub(r"<[^>]+>", " ", markup)).split())
+
+
+SINCE, UNTIL = datetime(2026, 3, 1, 10, tzinfo=UTC), datetime(2026, 3, 8, 10, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("at", "counts"),
+    [
+        ("2026-03-01T09:59:59", False),
+        ("2026-03-01T10:00:00", True),
+        ("2026-03-08T09:59:59", True),
+        ("2026-03-08T10:00:00", False),
+    ],
+)
+def test_beginning_belongs_to_a_period_and_its_end_does_not(signed_in, auditor, at, counts):
+    write(person=1, since=SINCE, until=UNTIL)
+    answer = signed_in(auditor).get(PATH, {"at": at})
+    assert (shown(answer) == [("deciding", "Ana Removed ana@x.example", "Reviewer of everything")]) == counts
+    assert "Nobody, of whom you may read" in page_of(answer)
+
+
+def test_moment_is_of_the_readers_clock(signed_in, auditor):
+    write(person=1, since=SINCE, until=UNTIL)
+    auditor.time_zone = "America/New_York"
+    auditor.save()
+    client = signed_in(auditor)
+    # Five hours behind UTC at its beginning; at its end the clocks there had just been put forward.
+    found = {at: bool(shown(client.get(PATH, {"at": at}))) for at in ("2026-03-01 04:59:59", "2026-03-01 05:00")}
+    assert found == {"2026-03-01 04:59:59": False, "2026-03-01 05:00": True}
+    assert shown(client.get(PATH, {"at": "2026-03-08 05:59:59"}))
+    assert not shown(client.get(PATH, {"at": "2026-03-08 06:00"}))
+    page = page_of(client.get(PATH, {"at": "2026-03-01 05:00"}))
+    assert "1 Mar 2026, 05:00:00" in page
+    assert "those of America/New York" in page
+
+
+def test_report_tells_who_could_decide_in_a_mailbox_and_by_which_role(signed_in, admin, auditor, reviewer, connection):
+    mailbox, other = Mailbox.objects.get(connection=connection), make_connection("other")
+    make_person("box@yourteam.example", "Boxer", "reviewer", mailbox=mailbox)
+    make_person("whole@yourteam.example", "Whole", "reviewer", connection=connection)
+    make_person("else@yourteam.example", "Elsewhere", "reviewer", connection=other)
+    client = signed_in(auditor)
+    here = shown(client.get(PATH, {"place": f"mailbox-{mailbox.pk}"}))
+    assert [(title, who.split()[0], what) for title, who, what in here] == [
+        ("deciding", "Ana", "Reviewer of everything"),
+        ("deciding", "Boxer", f"Reviewer of {mailbox.address}"),
+        ("deciding", "Whole", "Reviewer of Gateway main"),
+        ("others", "Ida", "Admin of everything"),
+        ("others", "Max", "Auditor of everything"),
+    ]
+    assert len(shown(client.get(PATH))) == 6
+    # Of a place that is gone, history still tells.
+    gone = f"connection-{other.pk}"
+    other.delete()
+    answer = client.get(PATH, {"place": gone})
+    assert "Connection Gateway other (not here any more)" in page_of(answer)
+    assert "Elsewhere" not in page_of(answer)
+    run("SET LOCAL session_replication_role = 'replica'")
+    GrantPeriod.objects.filter(place="Gateway other").update(since=SINCE, until=UNTIL)
+    answer = client.get(PATH, {"place": gone, "at": "2026-03-05"})
+    assert shown(answer) == [("deciding", "Elsewhere else@yourteam.example", "Reviewer of Gateway other")]
+
+
+def test_second_factor_that_a_role_needed_is_told_where_it_was_missing(signed_in, admin, auditor, reviewer):
+    Authenticator.objects.create(user=admin, type="webauthn", data={"name": "Phone"})
+    with transaction.atomic():
+        record("person.factor_added", actor=actor(auditor), details={"factor": "passkey"})
+    set_role_rule(actor=actor(admin), role=Role.REVIEWER, needed=True)
+    Grant.objects.create(person=auditor, role="reviewer")
+    answer = signed_in(admin).get(PATH)
+    assert "reviewers needed a second factor" in words(page_of(answer))
+    lacking = "Had no second factor, which the role needed: could do nothing"
+    assert [(who.split()[0], lacking in what) for title, who, what in shown(answer) if title == "deciding"] == [
+        ("Ana", True),
+        ("Max", False),
+    ]
+    # Taken off, and what the details said gone with retention.
+    with transaction.atomic():
+        record("person.factor_removed", actor=actor(admin), details={"factor": "passkey", "of": auditor.email})
+    assert [lacking in what for title, _, what in shown(signed_in(admin).get(PATH)) if title == "deciding"] == [
+        True
+    ] * 2
+    EntryDetail.objects.filter(entry__action="person.factor_removed").delete()
+    assert "is not known any more" in page_of(signed_in(admin).get(PATH))
+    # Before the rule it kept nobody.
+    earlier = Entry.objects.get(action="role.second_factor_set").at - timedelta(seconds=1)
+    page = page_of(signed_in(admin).get(PATH, {"at": f"{earlier:%Y-%m-%dT%H:%M:%S}"}))
+    assert "needed a second factor" not in page
+
+
+def test_story_of_one_person_has_every_period(signed_in, admin, auditor, reviewer):
+    deactivate(actor=actor(admin), person_id=reviewer.pk)
+    reactivate(actor=actor(admin), person_id=reviewer.pk)
+    page = page_of(signed_in(auditor).get(PATH, {"person": reviewer.pk}))
+    assert (page.count("Deactivated</span>"), page.count("Let in again</span>"), page.count("Still counts")) == (
+        1,
+        1,
+        1,
+    )
+    assert signed_in(auditor).get(PATH, {"person": 4_000_000}).status_code == 404
+
+
+def test_whoever_looks_after_a_part_reads_of_that_part(signed_in, admin, reviewer, connection):
+    mailbox, other = Mailbox.objects.get(connection=connection), make_connection("other")
+    keeper = make_person("kim@yourteam.example", "Kim", "auditor", mailbox=mailbox)
+    make_person("whole@yourteam.example", "Whole", "reviewer", connection=connection)
+    stranger = make_person("else@yourteam.example", "Elsewhere", "reviewer", connection=other)
+    client = signed_in(keeper)
+    answer = client.get(PATH)
+    assert {who.split()[0] for _, who, _ in shown(answer)} == {"Ana", "Ida", "Kim", "Whole"}
+    # What their mailbox is in has no name for them, and others are none of theirs.
+    assert "Gateway" not in page_of(answer).split("</header>")[1]
+    assert "Reviewer of the whole connection" in {what for *_, what in shown(answer)}
+    assert client.get(PATH, {"person": stranger.pk}).status_code == 404
+    assert "You see no such place" in page_of(client.get(PATH, {"place": f"connection-{other.pk}"}))
+    assert {signed_in(reviewer).get(path).status_code for path in (PATH, "/audit/reports/")} == {403}
+    assert signed_in(reviewer).post(f"{PATH}file/").status_code == 403
+
+
+def test_file_has_the_same_rows_holds_no_formula_and_is_noted(signed_in, auditor, reviewer):
+    reviewer.name = "=cmd"
+    reviewer.save()
+    answer = signed_in(auditor).post(f"{PATH}file/", {"at": "", "place": ""})
+    rows = list(csv.DictReader(io.StringIO(b"".join(answer.streaming_content).decode())))
+    assert [(row["name"], row["role"], row["place"], row["until_utc"]) for row in rows] == [
+        ("'=cmd", "reviewer", "everything", ""),
+        ("Max Weber", "auditor", "everything", ""),
+    ]
+    entry = Entry.objects.get(action="ledger.report_taken")
+    fields = EntryDetail.objects.get(entry=entry).fields
+    assert (fields["report"], fields["rows"], entry.surface) == ("who could decide where", "2", "web")
+
+
+def test_nonsense_is_told_and_read_as_now(signed_in, auditor):
+    client = signed_in(auditor)
+    for at in ("x", "2026-13-40", "a\0b", "9" * 30):
+        assert "This is no date and time" in page_of(client.get(PATH, {"at": at}))
+    assert "has not come yet" in page_of(client.get(PATH, {"at": "9999-12-31T23:59:59"}))
+    before = page_of(client.get(PATH, {"at": "0001-01-01T00:00:00"}))
+    assert "Changes of rights are kept since" in before

@@ -1,0 +1,255 @@
+"""Who decided what in a month: two tables of the same sums, by who and by where. It only reads."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from urllib.parse import urlencode
+
+from approvals.models import Connection, Decision, Mailbox, Message
+from approvals.querysets.reported import FIGURES, Group, by_place, decided_elsewhere
+from approvals.reports.months import Month
+from common.charts import Bars, bars, spoken
+from people.actors import Actor, Role
+from people.models import Person
+
+ELSEWHERE = "elsewhere"
+# Columns in the order in which they are shown; the first four add up to the fifth, the others are parts of it.
+SUMMED = {"approved": "Approved", "rejected": "Rejected", "sent_back": "Sent back", ELSEWHERE: "Decided elsewhere"}
+PARTS = {
+    "by_rule": "By a rule",
+    "undone": "Undone",
+    "refused": "Refused by the desk",
+    "overtaken": "Somebody else was first",
+    "high": "High risk",
+}
+_RULES = {"expiry": "The expiry rule"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A number, and the address of its rows; none where there is nothing to see."""
+
+    name: str
+    number: int
+    query: str = ""
+    share: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One person, rule or mailbox with its sums."""
+
+    label: str
+    note: str
+    summed: tuple[Cell, ...]
+    all: Cell
+    parts: tuple[Cell, ...]
+    median: str
+    seconds: float | None
+
+    @property
+    def cells(self) -> tuple[Cell, ...]:
+        return (*self.summed, self.all, *self.parts)
+
+
+@dataclass(frozen=True)
+class Report:
+    """Both tables; their totals are the same."""
+
+    month: Month
+    people: tuple[Row, ...]
+    places: tuple[Row, ...]
+    total: Row
+    chart: Bars | None = None
+    summary: str = ""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Which rows of a month: of whom, where, and which figure's. Empty is all."""
+
+    month: Month
+    who: str = ""
+    where: str = ""
+    figure: str = ""
+
+    @property
+    def query(self) -> str:
+        asked = {"month": str(self.month), "who": self.who, "where": self.where, "figure": self.figure}
+        return urlencode({name: value for name, value in asked.items() if value})
+
+
+def may_read_reports(actor: Actor) -> bool:
+    """Whether the actor may read the report: admins and auditors, of what they see as such."""
+    return actor.has(Role.ADMIN) or actor.has(Role.AUDITOR)
+
+
+def report_of(actor: Actor, month: Month) -> Report:
+    """Return the sums of a month, of what the actor looks after or looks up."""
+    made, past = _made(actor, month), _past(actor, month)
+    groups = made.added_up()
+    elsewhere = by_place(past)
+    names, gone = _Names(groups, elsewhere), sum(elsewhere.values())
+    givers = [one for one in groups if one.by == "who"]
+    people = [_row(names.giver(one), "", one, 0, Asked(month, who=_who(one))) for one in givers if one.person]
+    rules = [_row(names.giver(one), "", one, 0, Asked(month, who=_who(one))) for one in givers if not one.person]
+    people = [*sorted(people, key=_by_label), *sorted(rules, key=_by_label)]
+    if gone:
+        words = ("Not on this desk", "At MultiMail, or by another program")
+        people.append(_row(*words, None, gone, Asked(month, who=ELSEWHERE)))
+    where = {(one.connection, one.mailbox): one for one in groups if one.by == "where"}
+    places = [
+        _row(*names.place(place), where.get(place), elsewhere.get(place, 0), Asked(month, where=_where(*place)))
+        for place in {**where, **elsewhere}
+    ]
+    places.sort(key=_by_label)
+    total = _row("All", "", next(one for one in groups if one.by == "all"), gone, Asked(month))
+    return Report(month, tuple(people), tuple(places), total, *_chart(people))
+
+
+def rows_of(actor: Actor, asked: Asked) -> tuple[Any, Any]:
+    """Return the decisions, and the messages decided elsewhere, that a figure counts; the newest first.
+
+    The figure is counted by the same conditions, so it is the number of these rows.
+    """
+    connection, mailbox = _read_where(asked.where)
+    made, past = _made(actor, asked.month).counted_as(asked.figure), _past(actor, asked.month)
+    if asked.where:
+        made = made.at_place(connection=connection, mailbox=mailbox)
+        past = past.filter(connection=connection, mailbox=mailbox)
+    if asked.who == ELSEWHERE or asked.figure == ELSEWHERE:
+        made = made.none()
+    if asked.who not in ("", ELSEWHERE) or asked.figure not in ("", ELSEWHERE):
+        past = past.none()
+    if asked.who not in ("", ELSEWHERE):
+        made = made.of_giver(*_read_who(asked.who))
+    told = made.with_time_taken().with_message().select_related("given_by", "revision")
+    return told.order_by("-recorded_at", "-pk"), past.select_related("connection", "mailbox").order_by("-ended_at")
+
+
+def words_of(actor: Actor, asked: Asked) -> str:
+    """Return which rows these are, as the end of a heading."""
+    parts = []
+    if asked.who == ELSEWHERE:
+        parts.append("not on this desk")
+    elif asked.who:
+        person, rule = _read_who(asked.who)
+        found = Person.objects.filter(pk=person).first() if person else None
+        parts.append(f"by {found}" if found else f"by {_rule_words(rule).lower()}" if rule else "by nobody known")
+    if asked.where:
+        connection, mailbox = _read_where(asked.where)
+        visible = Message.objects.visible_to(_looking(actor)).filter(connection=connection, mailbox=mailbox)
+        one = visible.select_related("mailbox", "connection").first()
+        parts.append(f"in {one.mailbox or one.connection}" if one else "in a mailbox that you do not see")
+    if asked.figure in {**SUMMED, **PARTS}:
+        parts.insert(0, {**SUMMED, **PARTS}[asked.figure].lower())
+    return ", ".join(parts) or "all"
+
+
+def _made(actor: Actor, month: Month) -> Any:
+    return Decision.objects.visible_to(_looking(actor)).between(month.since, month.until)
+
+
+def _past(actor: Actor, month: Month) -> Any:
+    return decided_elsewhere(Message.objects.visible_to(_looking(actor)), month.since, month.until)
+
+
+def _looking(actor: Actor) -> Actor:
+    return actor.acting_as(Role.ADMIN, Role.AUDITOR)
+
+
+@dataclass(frozen=True)
+class _Names:
+    """The names of everybody and every place that the sums are of, read at once."""
+
+    groups: Sequence[Group]
+    elsewhere: Mapping[tuple[int, int | None], int]
+    people: dict[int, Person] = field(default_factory=dict)
+    mailboxes: dict[int, Mailbox] = field(default_factory=dict)
+    connections: dict[int, Connection] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.people.update(Person.objects.in_bulk({one.person for one in self.groups if one.person}))
+        places = {(one.connection, one.mailbox) for one in self.groups if one.connection} | set(self.elsewhere)
+        self.mailboxes.update(Mailbox.objects.in_bulk({mailbox for _, mailbox in places if mailbox}))
+        self.connections.update(Connection.objects.in_bulk({one for one, _ in places if one}))
+
+    def giver(self, group: Group) -> str:
+        if group.person is not None:
+            person = self.people.get(group.person)
+            return str(person) if person else f"Person {group.person}"
+        return _rule_words(group.rule or "")
+
+    def place(self, place: tuple[int | None, int | None]) -> tuple[str, str]:
+        connection = self.connections.get(place[0] or 0)
+        mailbox = self.mailboxes.get(place[1] or 0)
+        return str(mailbox) if mailbox else "Mailbox not known", str(connection or "")
+
+
+def _row(label: str, note: str, group: Group | None, elsewhere: int, asked: Asked) -> Row:
+    figures = {**dict.fromkeys(FIGURES, 0), **(group.figures if group else {}), ELSEWHERE: elsewhere}
+    made = group.decisions if group else 0
+    high = f"{100 * figures['high'] / made:.0f} %" if made and figures["high"] else ""
+    seconds = group.median if group else None
+    return Row(
+        label=label,
+        note=note,
+        summed=tuple(_cell(asked, name, figures[name]) for name in SUMMED),
+        all=_cell(asked, "", made + elsewhere),
+        parts=tuple(_cell(asked, name, figures[name], high if name == "high" else "") for name in PARTS),
+        median="" if seconds is None else spoken(seconds),
+        seconds=seconds,
+    )
+
+
+def _cell(asked: Asked, name: str, number: int, share: str = "") -> Cell:
+    query = Asked(asked.month, asked.who, asked.where, name).query if number else ""
+    return Cell(name or "all", number, query, share)
+
+
+def _by_label(row: Row) -> tuple[str, str]:
+    return row.label.casefold(), row.note
+
+
+def _chart(people: Sequence[Row]) -> tuple[Bars | None, str]:
+    """Return a bar of each person's decisions, and the same in words."""
+    tones = dict(zip(SUMMED, ("green", "rose", "amber", "calm"), strict=True))
+    shown = [row for row in people if row.all.number]
+    if not shown:
+        return None, ""
+    drawn = [(row.label, _in_words(row), [(cell.number, tones[cell.name]) for cell in row.summed]) for row in shown]
+    return bars(drawn), "; ".join(f"{row.label}: {_in_words(row)}" for row in shown)
+
+
+def _in_words(row: Row) -> str:
+    told = [f"{cell.number:,} {SUMMED[cell.name].lower()}" for cell in row.summed if cell.number]
+    return ", ".join(told)
+
+
+def _who(group: Group) -> str:
+    return f"person-{group.person}" if group.person is not None else f"rule-{group.rule}"
+
+
+def _read_who(who: str) -> tuple[int | None, str]:
+    kind, _, key = who.partition("-")
+    return (int(key), "") if kind == "person" else (None, key)
+
+
+def _where(connection: int | None, mailbox: int | None) -> str:
+    return f"{connection}-{mailbox}" if mailbox is not None else f"{connection}"
+
+
+def _read_where(where: str) -> tuple[int, int | None]:
+    connection, _, mailbox = where.partition("-")
+    return int(connection or 0), int(mailbox) if mailbox else None
+
+
+def _rule_words(rule: str) -> str:
+    return _RULES.get(rule, f"The rule {rule}" if rule else "Nobody known")
+
+
+def first_month(zone: str, now: datetime) -> Month:
+    """Return the month of the first decision that the desk has: nothing is to be seen before it."""
+    at = Decision.objects.order_by("pk").values_list("recorded_at", flat=True).first()
+    return Month.of(at or now, zone)

@@ -1,0 +1,11 @@
+"""Addresses of the reports that need people and roles alone."""
+
+from django.urls import path
+
+from people.views.reports import reports, rights, rights_file
+
+urlpatterns = [
+    path("", reports, name="reports"),
+    path("rights/", rights, name="report-rights"),
+    path("rights/file/", rights_file, name="report-rights-file"),
+]

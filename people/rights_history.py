@@ -1,0 +1,160 @@
+"""Who could do what where at a moment, as far as the reader may know it. It only reads.
+
+The database keeps since when and until when a role counted (`people.models.GrantPeriod`). What else kept somebody from
+deciding is told from the ledger: a role that needed a second factor, and nobody's but their own.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from django.db.migrations.recorder import MigrationRecorder
+
+from audit.models import Entry
+from audit.trail import lines
+from people.actors import Actor, Role
+from people.models import GrantPeriod, Person
+from people.reach import all_places
+
+MOST_PLACES = 500
+# What of a place is told to whoever looks after a part of it only.
+_AROUND = "the whole connection"
+# So many changes of rules and factors are looked at; a desk has a handful a year.
+_READ = 5_000
+
+
+@dataclass(frozen=True)
+class Right:
+    """A role that counted for a while: whose, which, where, and what kept it from being used."""
+
+    period: GrantPeriod
+    name: str
+    is_here: bool
+    place: str
+    hindrance: str = ""
+
+    @property
+    def words(self) -> str:
+        return f"{self.period.role} of {self.place}"
+
+
+@dataclass(frozen=True)
+class Told:
+    """What is to say beside the rights: which roles needed a second factor then, and whether that is known at all."""
+
+    strict: tuple[str, ...] = ()
+    is_known: bool = True
+
+
+def may_read_rights(actor: Actor) -> bool:
+    """Whether the actor may read who had which rights: admins and auditors, as far as they reach."""
+    return actor.looks_after_people
+
+
+def rights_at(
+    actor: Actor, at: datetime, *, connection: int | None = None, mailbox: int | None = None, everywhere: bool = True
+) -> Any:
+    """Return the periods that counted at a moment, of all places or of those that reach one, in a list's order."""
+    found = GrantPeriod.objects.read_by(actor).standing_at(at)
+    return (found if everywhere else found.reaching(connection=connection, mailbox=mailbox)).by_person()
+
+
+def timeline_of(actor: Actor, person: int) -> Any:
+    """Return all periods of one person that the actor may read, the oldest first."""
+    return GrantPeriod.objects.read_by(actor).of_person(person).oldest_first()
+
+
+def as_rights(actor: Actor, periods: Iterable[GrantPeriod], *, at: datetime | None = None) -> tuple[list[Right], Told]:
+    """Return periods with the names of today, and with what kept each from being used at `at`."""
+    rows = list(periods)
+    known = {one.pk: one for one in Person.objects.filter(pk__in={row.person for row in rows})}
+    told, hindered = _hindered(rows, at) if at else (Told(), {})
+    rights = []
+    for row in rows:
+        person = known.get(row.person)
+        place = row.place if _is_named_to(actor, row.connection, row.mailbox) else _AROUND
+        name = str(person) if person else row.name or row.email
+        rights.append(Right(row, name, person is not None, place, hindered.get(row.person, "")))
+    return rights, told
+
+
+def places_of_history(actor: Actor) -> dict[str, str]:
+    """Return the places that can be asked about, by how a form calls them: those of today, then those of before."""
+    looking = actor.acting_as(Role.ADMIN, Role.AUDITOR)
+    here = {value: one for value, one in all_places().items() if _is_named_to(actor, one.connection, one.mailbox)}
+    named = {value: one.label for value, one in here.items()}
+    before = GrantPeriod.objects.read_by(looking).exclude(connection=None).order_by("place")
+    for connection, mailbox, place in before.values_list("connection", "mailbox", "place").distinct()[:MOST_PLACES]:
+        value = f"connection-{connection}" if mailbox is None else f"mailbox-{mailbox}"
+        if value not in named and _is_named_to(actor, connection, mailbox):
+            named[value] = f"{'Connection' if mailbox is None else 'Mailbox'} {place} (not here any more)"
+    return named
+
+
+def place_asked(value: str) -> dict[str, int | None]:
+    """Return the connection and mailbox of a place by how a form calls it; a mailbox that is gone is in history."""
+    kind, _, key = value.partition("-")
+    if kind == "mailbox":
+        known = all_places().get(value)
+        row = GrantPeriod.objects.filter(mailbox=int(key)).values_list("connection", flat=True).first()
+        return {"connection": known.connection if known else row, "mailbox": int(key)}
+    return {"connection": int(key) if kind == "connection" else None, "mailbox": None}
+
+
+def kept_since() -> datetime | None:
+    """Return when this history began; of before, only what stood then is known."""
+    ran = MigrationRecorder.Migration.objects.filter(app="people", name="0004_history_of_rights")
+    began: datetime | None = ran.values_list("applied", flat=True).first()
+    return began
+
+
+def _is_named_to(actor: Actor, connection: int | None, mailbox: int | None) -> bool:
+    """Whether the actor may learn the name of a place: one that they look after or look up, or what is in it."""
+    if connection is None:
+        return True
+    scopes = actor.acting_as(Role.ADMIN, Role.AUDITOR).scopes
+    return any(scope.reaches(connection=connection, mailbox=mailbox) for scope in scopes)
+
+
+def _hindered(rows: Sequence[GrantPeriod], at: datetime) -> tuple[Told, dict[int, str]]:
+    """Return which roles needed a second factor then, and what that meant for these people."""
+    told = _strict_at(at)
+    # Any role of theirs that needed one kept all of them from being used.
+    strict = GrantPeriod.objects.standing_at(at).filter(person__in={row.person for row in rows}, role__in=told.strict)
+    asked = dict(strict.values_list("person", "email")) if told.strict else {}
+    if not asked:
+        return told, {}
+    having, is_known = _factors_at(at, asked)
+    if not is_known:
+        sentence = "The role needed a second factor; whether there was one is not known any more"
+        return told, dict.fromkeys(asked, sentence)
+    lacking = set(asked) - having
+    return told, dict.fromkeys(lacking, "Had no second factor, which the role needed: could do nothing")
+
+
+def _strict_at(at: datetime) -> Told:
+    """Return the roles that needed a second factor at that moment, as the ledger tells it."""
+    changes = Entry.objects.of_action("role.second_factor_set").filter(at__lte=at).newest_first()
+    found: dict[str, bool] = {}
+    for line in lines(changes[:_READ]):
+        role = line.details.get("role", "")
+        if not role:
+            # Its details were removed: what it said is not known, and hides what was before.
+            return Told(tuple(sorted(name for name, needed in found.items() if needed)), is_known=False)
+        found.setdefault(role, line.details.get("needed") == "yes")
+    return Told(tuple(sorted(name for name, needed in found.items() if needed)))
+
+
+def _factors_at(at: datetime, people: Mapping[int, str]) -> tuple[Collection[int], bool]:
+    """Return who of these had a second factor at that moment, and whether the ledger still tells it."""
+    added = Entry.objects.of_action("person.factor_added").filter(at__lte=at, actor_kind="person")
+    adding = added.filter(actor_id__in=[str(one) for one in people]).values_list("actor_id", flat=True)
+    number = Counter(int(one) for one in adding)
+    by_email = {email: person for person, email in people.items()}
+    for line in lines(Entry.objects.of_action("person.factor_removed").filter(at__lte=at).newest_first()[:_READ]):
+        if "of" not in line.details:
+            return set(), False
+        number[by_email.get(line.details["of"], 0)] -= 1
+    return {person for person in people if number[person] > 0}, True

@@ -1,0 +1,125 @@
+"""Reports for auditors and admins: the list of them, and who could decide where at a moment."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
+from django.db import transaction
+from django.http import Http404, HttpResponse, QueryDict, StreamingHttpResponse
+from django.shortcuts import render
+from django.utils import timezone
+from django.views.decorators.http import require_POST, require_safe
+
+from audit.recording import record
+from common.csv_rows import csv_row
+from common.pages import DeskRequest
+from people.actors import Actor, Role
+from people.report_forms import RightsForm
+from people.rights_history import (
+    Right,
+    as_rights,
+    kept_since,
+    may_read_rights,
+    place_asked,
+    places_of_history,
+    rights_at,
+    timeline_of,
+)
+from people.zones import there, zone_name
+
+# More than these are no page; the file has all.
+MOST = 500
+_COLUMNS = (
+    *("name", "email", "role", "place", "since_utc", "until_utc", "began", "ended", "role_number", "hindrance"),
+)
+
+
+@login_required
+@require_safe
+def reports(request: DeskRequest) -> HttpResponse:
+    """List what the desk reports, and where else figures are."""
+    _check(request)
+    return render(request, "people/reports.html")
+
+
+@login_required
+@require_safe
+def rights(request: DeskRequest) -> HttpResponse:
+    """Show who had which role where at a moment, or all that one person ever had."""
+    _check(request)
+    now = timezone.now()
+    form, at, found = _asked(request, request.GET, now)
+    if form.wanted_person:
+        return _timeline(request, form.wanted_person)
+    shown, told = as_rights(request.actor, found[:MOST], at=at)
+    since = kept_since()
+    context: dict[str, Any] = {
+        "form": form,
+        "at": at,
+        "at_value": f"{there(at):%Y-%m-%dT%H:%M:%S}",
+        "place": form.wanted_place,
+        "deciding": [one for one in shown if one.period.role == Role.REVIEWER],
+        "others": [one for one in shown if one.period.role != Role.REVIEWER],
+        "total": found.count() if len(shown) == MOST else len(shown),
+        "told": told,
+        "kept_since": since if since and at < since else None,
+    }
+    return render(request, "people/report_rights.html", context)
+
+
+@login_required
+@require_POST
+def rights_file(request: DeskRequest) -> HttpResponse | StreamingHttpResponse:
+    """Hand the report out as CSV; that it was taken stands in the ledger."""
+    _check(request)
+    actor: Actor = request.actor
+    now = timezone.now()
+    form, at, found = _asked(request, request.POST, now)
+    shown, _ = as_rights(actor, found, at=at)
+    with transaction.atomic():
+        place = dict(form.fields["place"].choices).get(form.wanted_place, "")  # type: ignore[attr-defined]
+        details = {"report": "who could decide where", "as of": _iso(at), "place": place, "rows": str(len(shown))}
+        record("ledger.report_taken", actor=actor, details=details)
+    name = f"rights-{at.astimezone(UTC):%Y-%m-%dT%H%M%SZ}.csv"
+    return StreamingHttpResponse(
+        (csv_row(cells) for cells in (_COLUMNS, *(_cells(one) for one in shown))),
+        content_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": f'attachment; filename="{name}"'},
+    )
+
+
+def _check(request: DeskRequest) -> None:
+    if not may_read_rights(request.actor):
+        raise PermissionDenied
+
+
+def _asked(request: DeskRequest, data: QueryDict, now: datetime) -> tuple[RightsForm, datetime, Any]:
+    """Return what was asked for: the form, the moment, and the periods that counted then and there."""
+    form = RightsForm(data, places=places_of_history(request.actor), zone=zone_name())
+    at = form.moment(now)
+    if form.wanted_place:
+        return form, at, rights_at(request.actor, at, everywhere=False, **place_asked(form.wanted_place))
+    return form, at, rights_at(request.actor, at)
+
+
+def _timeline(request: DeskRequest, person: int) -> HttpResponse:
+    shown, _ = as_rights(request.actor, timeline_of(request.actor, person)[:MOST])
+    if not shown:
+        raise Http404("There is no such person, or nothing of theirs is yours to read.")
+    context = {"rights": shown, "who": shown[-1], "kept_since": kept_since(), "is_cut": len(shown) == MOST}
+    return render(request, "people/report_person.html", context)
+
+
+def _cells(right: Right) -> tuple[str, ...]:
+    row = right.period
+    until = _iso(row.until) if row.until else ""
+    began, ended = row.get_began_display(), row.get_ended_display()
+    return (
+        *(right.name, row.email, row.role, right.place, _iso(row.since), until),
+        *(began, ended, str(row.grant), right.hindrance),
+    )
+
+
+def _iso(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat()
