@@ -9,6 +9,7 @@ from django.db import InterfaceError, OperationalError, transaction
 
 from approvals import mirror, settle
 from approvals.intake import filling
+from approvals.intake.telling import details_of
 from approvals.models import Connection, Mailbox, Message, WebhookEvent
 from approvals.states import MessageEvent, MessageState
 from audit.recording import Place, ReservedPlace, record
@@ -78,7 +79,7 @@ class _Known:
         return row[0] if row else None
 
 
-def receive_webhook(*, connection: Connection, body: bytes, secret_used: str) -> Stored:
+def receive_webhook(*, connection: Connection, body: bytes, secret_used: str, address: str = "") -> Stored:
     """Store and apply one webhook whose signature was checked. One transaction; never raises for what a body holds.
 
     Raises OperationalError when PostgreSQL could not do it now; then nothing is stored.
@@ -87,7 +88,7 @@ def receive_webhook(*, connection: Connection, body: bytes, secret_used: str) ->
 
     def store(*, error: str = "") -> Stored:
         row = _row(connection, read, body, secret_used, error)
-        return _store(connection, row, read)
+        return _store(connection, row, read, webhook(connection.slug, address=address))
 
     try:
         return anew(store)
@@ -133,8 +134,7 @@ def _row(connection: Connection, read: _Read, body: bytes, secret_used: str, err
 
 
 @transaction.atomic
-def _store(connection: Connection, row: WebhookEvent, read: _Read) -> Stored:
-    actor = webhook(connection.slug)
+def _store(connection: Connection, row: WebhookEvent, read: _Read, actor: Actor) -> Stored:
     with together():
         # When the same webhook comes twice at once, the second waits here for the first and then finds it.
         inserted = insert(row, unless_there=True)
@@ -251,7 +251,7 @@ def _record_named(message: Message, event: Event, actor: Actor, place: Place) ->
         actor=actor,
         connection=message.connection_id,
         message=message.public_id,
-        details={"event": event.name, "subject": message.subject, **trigger_details(message.trigger)},
+        details=_details(message, event) | {"event": event.name},
         about=message,
         place=place,
     )
@@ -277,24 +277,11 @@ def _record_event(message: Message, event: Event, kind: str, actor: Actor, place
         connection=message.connection_id,
         message=message.public_id,
         fingerprint=message.revision.fingerprint if message.revision else "",
-        details={
-            "subject": message.subject,
-            "sender": message.sender,
-            "recipients": ", ".join(message.recipients),
-            "reason": event.reason,
-            # Told where it is not what one expects.
-            **({"direction": message.direction} if message.direction == "inbound" else {}),
-            **trigger_details(message.trigger),
-        },
+        details=_details(message, event) | {"reason": event.reason},
         about=message,
         place=place,
     )
 
 
-def trigger_details(trigger: dict[str, object]) -> dict[str, str]:
-    """Return what the ledger keeps of the trigger: texts and numbers by name, as the sender wrote them."""
-    return {
-        f"trigger.{name}"[:80]: str(value)[:500]
-        for name, value in list(trigger.items())[:30]
-        if isinstance(value, str | int) and not isinstance(value, bool)
-    }
+def _details(message: Message, event: Event) -> dict[str, str]:
+    return details_of(message, recipients=message.recipients, trigger=message.trigger, key=event.key_name or event.key)

@@ -223,7 +223,11 @@ def _next_revision(message: Message, *, content: Content, actor: Actor) -> Revis
         connection=message.connection_id,
         message=message.public_id,
         fingerprint=found,
-        details={"subject": content.subject, "recipients": ", ".join((*content.to, *content.cc, *content.bcc))},
+        details={
+            "subject": content.subject,
+            "recipients": ", ".join((*content.to, *content.cc, *content.bcc)),
+            "key": message.sent_by_key_name or message.sent_by_key,
+        },
     )
     return revision
 

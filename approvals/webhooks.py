@@ -66,12 +66,12 @@ def _take_in(request: HttpRequest, webhook_id: str) -> HttpResponse:
         if not changed or not secret_used:
             return _unsigned(connection, counted.wait)
         connection = changed
-    return _store(connection, body, secret_used)
+    return _store(connection, body, secret_used, client_address(request))
 
 
-def _store(connection: Connection, body: bytes, secret_used: str) -> HttpResponse:
+def _store(connection: Connection, body: bytes, secret_used: str, address: str) -> HttpResponse:
     with traced(hashlib.sha256(body).hexdigest()[:16]):
-        stored = ingest.receive_webhook(connection=connection, body=body, secret_used=secret_used)
+        stored = ingest.receive_webhook(connection=connection, body=body, secret_used=secret_used, address=address)
         log.info("webhook stored", extra={"connection": connection.slug, "result": stored.result})
         if stored.fetch is not None:
             nudges.hydrate(stored.fetch)

@@ -13,6 +13,7 @@ from celery import Celery
 from celery.signals import task_postrun, task_prerun, worker_before_create_process, worker_process_init, worker_ready
 from django.db import close_old_connections
 
+from common.logs import trace_id
 from dashboard.beat import BeatStep
 from dashboard.launch.pdeathsig import die_with_parent
 
@@ -62,6 +63,17 @@ app.conf.beat_schedule = {
 @task_postrun.connect
 def _let_go_of_broken_connections(**_: Any) -> None:
     close_old_connections()
+
+
+@task_prerun.connect
+def _begin_trace(task_id: str = "", **_: Any) -> None:
+    # What a task does by itself is found again by the number of this run, in the ledger as in the log.
+    trace_id.set(task_id.replace("-", "")[:16])
+
+
+@task_postrun.connect
+def _end_trace(**_: Any) -> None:
+    trace_id.set("")
 
 
 @worker_before_create_process.connect

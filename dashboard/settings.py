@@ -123,6 +123,7 @@ else:
         "allauth.account.middleware.AccountMiddleware",
         "people.middleware.SessionsMiddleware",
         "people.gate.SecondFactorMiddleware",
+        "dashboard.denials.DenialsMiddleware",
     ]
     ROOT_URLCONF = "dashboard.urls"
     AUTH_USER_MODEL = "people.Person"

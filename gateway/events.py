@@ -90,6 +90,8 @@ def _facts(email: Email, *, text_to: bool) -> dict[str, Any]:
         "has_attachments": email.has_attachments,
         "sandbox": email.sandbox,
         "metadata": email.metadata,
+        "sent_by_key": email.sent_by_key_id,
+        "sent_by_key_name": email.sent_by_key.name if email.sent_by_key else None,
     }
     if email.decision:
         facts |= {

@@ -70,6 +70,11 @@ def worker(name: str) -> Actor:
     return Actor(kind="worker", id=name, label=f"the {name} worker", surface="worker")
 
 
-def webhook(connection: str) -> Actor:
-    """Return the actor for what a webhook of a connection reports."""
-    return Actor(kind="webhook", id=connection, label=f"MultiMail ({connection})", surface="webhook")
+def rule(name: str) -> Actor:
+    """Return the actor for what a rule of the desk decides; a worker only carries it out."""
+    return Actor(kind="rule", id=name, label=f"the {name} rule", surface="worker")
+
+
+def webhook(connection: str, *, surface: str = "webhook", address: str = "") -> Actor:
+    """Return the actor for what MultiMail reports of a connection: by a webhook from this address, or when asked."""
+    return Actor(kind="webhook", id=connection, label=f"MultiMail ({connection})", surface=surface, address=address)

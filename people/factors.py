@@ -151,7 +151,9 @@ def set_role_rule(*, actor: Actor, role: Role, needed: bool) -> bool:
         for key in Person.objects.filter(grants__role=role).values_list("pk", flat=True).distinct():
             reach_changed.send(sender=Person, person=key)
     told = changed(before=_rule_in_words(not needed), after=_rule_in_words(needed))
-    record("role.second_factor_set", actor=actor, details={"role": role.value, **told})
+    record(
+        "role.second_factor_set", actor=actor, details={"role": role.value, "needed": "yes" if needed else "no", **told}
+    )
     return True
 
 

@@ -65,6 +65,9 @@ class Event:
     reason: str = ""
     decided_by: str = ""
     metadata: Mapping[str, Any] = field(default_factory=dict)
+    # With which key it was sent, and what that is called; a gateway of this product tells it.
+    key: str = ""
+    key_name: str = ""
     at: datetime | None = None
 
 
@@ -113,6 +116,9 @@ def parse(body: bytes) -> Event:
         reason=reader.text("reason", "decision_reason"),
         decided_by=reader.text("decided_by", "approved_by"),
         metadata=metadata if isinstance(metadata, dict) else {},
+        # Of no event's making: whatever else stands there is no fault of the event.
+        key=_text(reader.find("sent_by_key"))[:200],
+        key_name=_text(reader.find("sent_by_key_name"))[:200],
         at=reader.time("timestamp", "received_at", "created_at"),
     )
     if kind and reader.wrong:

@@ -8,12 +8,12 @@ from approvals import mirror, nudges, settle
 from approvals.decide import decide_by_rule
 from approvals.models import Decision, Message
 from approvals.states import DecisionEvent
-from people.actors import worker
+from people.actors import rule
 
 log = logging.getLogger(__name__)
 
-ACTOR = worker("expiry")
 RULE = "expiry"
+ACTOR = rule(RULE)
 _BATCH = 200
 
 

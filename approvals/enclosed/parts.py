@@ -63,13 +63,19 @@ def links_key(message: Message) -> str:
 
 @transaction.atomic
 def note_opened_part(
-    message: Message, *, key: str, actor: Actor, action: str = "", details: Mapping[str, Any] | None = None
+    message: Message,
+    *,
+    key: str,
+    actor: Actor,
+    action: str = "",
+    details: Mapping[str, Any] | None = None,
+    each_time: bool = False,
 ) -> None:
-    """Note that the actor was given a part, and the first time also in the ledger where it has an act for that."""
+    """Note that the actor was given a part; in the ledger, where it has an act for that, the first time or each."""
     if actor.kind != "person":
         return
     _, is_new = OpenedPart.objects.get_or_create(message=message, person_id=int(actor.id), part=key)
-    if is_new and action:
+    if action and (is_new or each_time):
         record(
             action,
             actor=actor,

@@ -6,6 +6,7 @@ from django.db import transaction
 
 from approvals import mirror, settle
 from approvals.intake import filling
+from approvals.intake.telling import details_of
 from approvals.models import Message
 from approvals.states import DecisionState, MessageEvent, MessageState
 from approvals.sync.asking import ACTOR, Told
@@ -75,5 +76,6 @@ def _record(message: Message, event: str) -> None:
         actor=ACTOR,
         connection=message.connection_id,
         message=message.public_id,
-        details={"subject": message.subject, "found": FOUND, "reason": message.upstream_reason},
+        details=details_of(message, recipients=message.recipients, trigger=message.trigger)
+        | {"found": FOUND, "reason": message.upstream_reason},
     )

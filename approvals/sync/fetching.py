@@ -16,6 +16,7 @@ from django.db.models import F
 
 from approvals import mirror
 from approvals.errors import ActNotAllowed
+from approvals.intake.telling import details_of
 from approvals.models import Connection, Message
 from approvals.querysets import FETCH_TRIES
 from approvals.states import MessageEvent, MessageState
@@ -61,7 +62,7 @@ def _count_try(connection: Connection, upstream_id: str, row: Mapping[str, Any],
     elif message.fetch_tries > FETCH_TRIES:
         if mirror.move(message, event=MessageEvent.FOUND, now=now):
             # That it is held must be seen, whatever it holds.
-            _record_held(message, FOUND_AGAIN)
+            _tell_found_again(message)
         return None
     Message.objects.filter(pk=message.pk).update(fetch_tries=F("fetch_tries") + 1)
     if message.fetch_tries < FETCH_TRIES:
@@ -81,7 +82,10 @@ def _begin(connection: Connection, upstream_id: str, row: Mapping[str, Any], now
         trace=trace_id.get(),
     )
     assert message is not None, "a pending message can always begin"
-    _record_held(message, FOUND_BY_READING)
+    # What no webhook told. Nothing else of the row is touched here; recipients come with the content.
+    metadata, key = row.get("metadata"), row.get("sent_by_key_name") or row.get("sent_by_key")
+    trigger = metadata if isinstance(metadata, dict) else {}
+    _record_held(message, FOUND_BY_READING, trigger=trigger, key=key if isinstance(key, str) else "")
     return message
 
 
@@ -95,17 +99,22 @@ def _store(message: Message, row: Mapping[str, Any], now: datetime) -> None:
     locked.fetch_tries, locked.missing_since = 0, None
     mirror.store_revision(locked, row=row, actor=ACTOR, now=now)
     if was_gone:
-        _record_held(locked, FOUND_AGAIN)
+        _tell_found_again(locked)
 
 
-def _record_held(message: Message, found: str) -> None:
+def _tell_found_again(message: Message) -> None:
+    key = message.sent_by_key_name or message.sent_by_key
+    _record_held(message, FOUND_AGAIN, trigger=message.trigger, key=key)
+
+
+def _record_held(message: Message, found: str, *, trigger: Mapping[str, Any], key: str) -> None:
     record(
         "message.held",
         actor=ACTOR,
         connection=message.connection_id,
         message=message.public_id,
         fingerprint=message.revision.fingerprint if message.revision else "",
-        details={"subject": message.subject, "found": found},
+        details=details_of(message, recipients=message.recipients, trigger=trigger, key=key, found=found),
     )
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from django.db import transaction
 from django.db.models.functions import Now
 
+from approvals.intake.telling import trigger_details
 from approvals.models import Connection, GateRefusal, Mailbox
 from approvals.sync import health
 from audit.recording import record
@@ -93,12 +94,16 @@ def _tell(connection: Connection, refusal: GateRefusal, row: Mapping[str, Any]) 
     mailbox = Mailbox.objects.filter(pk=refusal.mailbox_id).first() if refusal.mailbox_id else None
     record(
         "message.refused_at_gate",
-        actor=webhook(connection.slug),
+        # The gate did it; the desk learned of it by asking.
+        actor=webhook(connection.slug, surface="worker"),
         connection=connection.pk,
         details={
             "mailbox": str(mailbox or row.get("mailbox") or ""),
             "recipients": ", ".join(refusal.recipients),
             "refused": ", ".join(refusal.refused),
             "rule": refusal.rule,
+            "key": refusal.sent_by_key,
+            "at the gate": f"{refusal.refused_at:%Y-%m-%d %H:%M:%S} UTC",
+            **trigger_details(refusal.trigger),
         },
     )

@@ -89,4 +89,12 @@ def _note(request: DeskRequest, message: Message, file: EnclosedFile, how: str) 
     if request.method == "HEAD" or is_ahead_of_reading(request) or file.content is None:
         return
     details = {"file": file.name[:300], "sha256": file.found_sha256, "how": how}
-    note_opened_part(message, key=key_of(file), actor=request.actor, action="attachment.served", details=details)
+    note_opened_part(
+        message,
+        key=key_of(file),
+        actor=request.actor,
+        action="attachment.served",
+        details=details,
+        # Who keeps a copy takes it out of the desk.
+        each_time=how == "downloaded",
+    )

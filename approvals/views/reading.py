@@ -9,6 +9,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from approvals.mirror import stored_content
+from approvals.reading.opening import note_served
 from approvals.reading.shown import letter_of
 from approvals.reading.ways import TextFirstForm, Way
 from approvals.views.changes import changes_since_sent_back
@@ -35,6 +36,8 @@ def _sheet(request: DeskRequest, public_id: UUID, way: Way) -> HttpResponse:
     message = find_message(request.actor, public_id)
     content = stored_content(message.revision) if message.revision else None
     shown = letter_of(message.revision, content) if message.revision else None
+    if message.revision and request.method != "HEAD":
+        note_served(message, actor=request.actor)
     query = f"?{found}" if (found := filters_of(request).query()) else ""
     context = {
         "message": message,
@@ -54,6 +57,8 @@ def body(request: DeskRequest, public_id: UUID) -> HttpResponse:
     message = find_message(request.actor, public_id)
     if message.revision is None:
         return HttpResponse("The content is still being fetched.", content_type="text/plain; charset=utf-8")
+    if request.method != "HEAD":
+        note_served(message, actor=request.actor)
     response = HttpResponse(letter_of(message.revision).document)
     response.is_mail_frame = True  # type: ignore[attr-defined]
     return response

@@ -388,11 +388,13 @@ def test_file_outside_ones_mailboxes_does_not_exist(signed_in, gateway, upstream
 # what was opened
 
 
-def test_file_that_was_looked_at_is_noted_once_and_names_its_hash(desk, gateway, upstream, reviewer):
+def test_file_is_noted_when_first_looked_at_and_each_time_that_somebody_takes_a_copy(desk, gateway, upstream, reviewer):
     message = enclose(gateway, upstream, ("a.txt", b"a", "text/plain"))
-    for rest in ("", "", "download/"):
+    for rest in ("", "", "download/", "download/"):
         view(desk, message, rest=rest)
-    [entry] = Entry.objects.of_message(message.public_id).filter(action="attachment.served").select_related("detail")
+    entries = Entry.objects.of_message(message.public_id).filter(action="attachment.served").select_related("detail")
+    entry, *copies = entries.oldest_first()
+    assert [copy.detail.fields["how"] for copy in copies] == ["downloaded", "downloaded"]
     assert entry.detail.fields["sha256"] == hashlib.sha256(b"a").hexdigest()
     assert (entry.actor_id, entry.detail.fields["how"]) == (str(reviewer.pk), "looked at")
     assert "You opened it" in panel(desk, message)

@@ -46,7 +46,7 @@ def test_overdue_message_is_rejected_upstream_with_that_reason(message, upstream
     assert run_decision(decision_id=decision.pk, now=NOW) == "applied"
     assert [(sent["action"], sent["reason"][:7]) for sent in upstream.decisions] == [("reject", "Expired")]
     recorded = Entry.objects.get(action="decision.recorded")
-    assert (recorded.actor_kind, recorded.detail.fields["rule"]) == ("worker", "expiry")
+    assert (recorded.actor_kind, recorded.detail.fields["rule"]) == ("rule", "expiry")
 
 
 def test_sweep_finds_the_overdue(message):
