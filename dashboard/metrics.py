@@ -8,6 +8,7 @@ from django.db.models import Count, Max, Min, QuerySet
 from approvals.intake import unsigned
 from approvals.models import Connection, Decision, Message, WebhookEvent
 from approvals.states import DecisionState
+from audit.sealing.state import sealing_state
 from common.postgres import clock
 from dashboard.models import Tick
 from policy.models import KillSwitch
@@ -45,12 +46,22 @@ def _families(now: datetime) -> Iterator[tuple[str, str, Samples]]:
     yield from _of_connections(now)
     forged = unsigned.total()
     yield "webhooks_unsigned", "Webhooks without a valid signature, ever.", [] if forged is None else _one(forged)
+    yield from _of_the_ledger(now)
     ticks = Tick.objects.values_list("job").annotate(last=Max("at")).order_by("job")
     yield (
         "last_tick_age_seconds",
         "Since a background job last ran.",
         [_labelled("job", job, now - at) for job, at in ticks],
     )
+
+
+def _of_the_ledger(now: datetime) -> Iterator[tuple[str, str, Samples]]:
+    state = sealing_state(now)
+    last = _seconds(now - state.last.at) if state.last else NEVER
+    yield "ledger_unsealed", "Entries of the ledger that no seal covers, up to 10,001.", _one(state.unsealed)
+    yield "ledger_oldest_unsealed_seconds", "Age of the oldest of them.", [("", _seconds(state.age))]
+    yield "ledger_seal_age_seconds", "Since the ledger was last sealed.", [("", last)]
+    yield "ledger_stopped", "Whether the sealer found that it must not go on.", _one(int(state.is_stopped))
 
 
 def _of_connections(now: datetime) -> Iterator[tuple[str, str, Samples]]:

@@ -19,6 +19,9 @@ from approvals.operating.looking import may_look, readable_by
 from approvals.operating.stalling import stalled_groups
 from approvals.states import DecisionState, MessageState, Outcome
 from approvals.sync.freshness import freshness_of
+from audit.sealing import signing
+from audit.sealing.entries import late
+from audit.sealing.state import LATE_AFTER, sealing_state
 from people.actors import Actor, Role, Scope
 
 # Of one kind so many are shown; the count tells of all.
@@ -65,6 +68,7 @@ def attention_for(actor: Actor, now: datetime) -> list[Stuck]:
             _unread(actor),
             _without_word(actor),
             _events(actor),
+            _ledger(actor, now),
         )
     )
 
@@ -74,12 +78,12 @@ def attention_count(actor: Actor) -> int:
     if not actor.scopes:
         return 0
     with database.cursor() as cursor:
-        cursor.execute(*_found(actor.scopes))
+        cursor.execute(*_found(actor.scopes, bool(signing.public_keys())))
         return len(cursor.fetchall())
 
 
 @lru_cache(maxsize=256)
-def _found(scopes: tuple[Scope, ...]) -> tuple[str, tuple[Any, ...]]:
+def _found(scopes: tuple[Scope, ...], is_sealed: bool) -> tuple[str, tuple[Any, ...]]:
     """The query of what is to be counted, on every page: composing it takes longer than asking it.
 
     It may be kept because its times are PostgreSQL's now(), and what the actor sees is told by its scopes alone.
@@ -96,6 +100,7 @@ def _found(scopes: tuple[Scope, ...]) -> tuple[str, tuple[Any, ...]]:
         messages.without_word(),
         WebhookEvent.objects.visible_to(actor).to_look_at(),
         Connection.objects.visible_to(actor).unwell(),
+        *([late(LATE_AFTER)] if is_sealed and actor.sees_all() else []),
     ]
     first, *others = [part.order_by().values_list("pk", flat=True) for part in parts]
     return first.union(*others, all=True)[: COUNTED + 1].query.sql_with_params()
@@ -280,6 +285,17 @@ def _events(actor: Actor) -> Iterator[Stuck]:
             act = Act("Compare with MultiMail", reverse("compare-event", args=[event.pk]), posts=True)
         allowed = act if may else None
         yield Stuck(event.result, what, event.received_at, why, advice, allowed, event=event, whose="an admin")
+
+
+def _ledger(actor: Actor, now: datetime) -> Iterator[Stuck]:
+    """What holds the sealing up is one thing, whose trouble and end are the operator's: the rows tell of it."""
+    if not actor.sees_all():
+        return
+    state = sealing_state(now)
+    if state.is_on and state.is_late and state.waits_since:
+        kind = "ledger_stopped" if state.is_stopped else "ledger"
+        what = "What happened is not sealed" if state.last is None else "What happened lately is not sealed"
+        yield Stuck(kind, what, state.waits_since, state.why, state.advice, whose="whoever runs the desk")
 
 
 def _open(actor: Actor, message: Message, label: str) -> Act | None:

@@ -1,10 +1,14 @@
 """Reads what is to be sealed next, in the order of the tree. Raw, for the order of rows: entry_to_seal serves it."""
 
 from collections.abc import Iterator, Sequence
+from datetime import timedelta
 from typing import Any
 
-from django.db import connection
+from django.db import connection, models
+from django.db.models import Func, Subquery, Value
+from django.db.models.functions import Cast, Coalesce, Now
 
+from audit.fields import TransactionIdField
 from audit.models import Entry, Seal
 
 
@@ -67,3 +71,13 @@ def unsealed(last: Seal | None, *, at_most: int) -> tuple[int, Any]:
         )
         number, oldest = cursor.fetchone()
     return number, oldest
+
+
+def late(longer_than: timedelta) -> models.QuerySet[Entry]:
+    """Return the oldest entry that no seal covers, where it has waited for longer: one part of a count by one query."""
+    last = Seal.objects.order_by("-number")
+    horizon = Coalesce(Subquery(last.values("horizon")[:1]), Cast(Value("0"), TransactionIdField()))
+    after_id = Coalesce(Subquery(last.values("after_id")[:1]), Value(0), output_field=models.BigIntegerField())
+    now = Func(Func(function="pg_current_snapshot"), function="pg_snapshot_xmax", output_field=TransactionIdField())
+    waiting = Entry.objects.filter(xid__gte=horizon, xid__lt=now, id__gt=after_id).order_by("xid", "id")
+    return Entry.objects.filter(pk=Subquery(waiting.values("pk")[:1]), at__lt=Now() - longer_than)

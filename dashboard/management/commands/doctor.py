@@ -14,6 +14,7 @@ from alerts.models import Delivery, Destination
 from approvals.intake import unsigned
 from approvals.models import Connection, Decision, Message
 from approvals.operating.attention import Stuck, attention_count, attention_for
+from audit.sealing.state import sealing_state
 from common.postgres import clock
 from dashboard import foundations
 from dashboard.beats import silences
@@ -28,7 +29,7 @@ _AT_REST = (
     "Start it with ./run. What it does by itself is left out here; the pages named below answer once it runs.",
 )
 # What only waits for the desk to run, and is no finding of its own while it does not.
-_BY_ITSELF = ("stalled", "overdue", "unread", "connection")
+_BY_ITSELF = ("stalled", "overdue", "unread", "connection", "ledger")
 ACTOR = Actor(kind="command", id="doctor", label="doctor", surface="command", scopes=_SCOPES)
 
 
@@ -76,7 +77,7 @@ def _examine() -> tuple[list[Finding], list[str]]:
     found += wrong
     facts.append(about)
     try:
-        found += [*_of_switches(), *_of_webhooks(), *_of_alerts()]
+        found += [*_of_switches(), *_of_webhooks(), *_of_alerts(), *_of_the_ledger(clock())]
         found += _of_the_desk_at_rest(clock()) if foundations.is_at_rest() else [*_of_workers(), *_of_the_desk(clock())]
         facts.append(_counts())
     except DatabaseError as error:
@@ -148,6 +149,15 @@ def _of_alerts() -> Iterator[Finding]:
     if dead := Delivery.objects.dead_lately().count():
         sentence = f"{dead} alerts could not be delivered in the last 24 hours."
         yield Finding(sentence, f"Why stands at {_page('/alerts/')}", is_stuck=False)
+
+
+def _of_the_ledger(now: datetime) -> Iterator[Finding]:
+    """What stops the sealing, before anything has waited long for it; and what is no trouble yet."""
+    state = sealing_state(now)
+    if state.is_stopped and not state.is_late:
+        yield Finding(f"The ledger is not sealed any more. {state.why}", state.advice)
+    elif state.why and not (state.is_on and state.is_late):
+        yield Finding(state.why, state.advice, is_stuck=False)
 
 
 def _counts() -> str:

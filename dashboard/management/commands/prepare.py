@@ -1,9 +1,11 @@
 """Brings the database and the static files to this version of the code, and makes the demo's data where asked."""
 
+import contextlib
 import os
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from django.conf import settings
 from django.core.management import BaseCommand, CommandError, call_command
 from django.db import OperationalError, connection
@@ -17,6 +19,8 @@ APPEND_ONLY = ("audit_entry", "audit_seal", "audit_leaf", "audit_block", "audit_
 REMOVABLE_ONLY = ("audit_entrydetail",)
 # Who had which rights when: triggers write it, with the owner's rights.
 READ_ONLY = ("people_grantperiod",)
+# For how long a session of the application may sit in an open transaction.
+LONGEST_IDLE = "60s"
 
 
 class Command(BaseCommand):
@@ -31,6 +35,7 @@ class Command(BaseCommand):
         call_command("migrate", interactive=False, verbosity=0)
         call_command("createcachetable", verbosity=0)
         self._grant(application_role)
+        self._end_idle_transactions()
         call_command("collectstatic", interactive=False, verbosity=0)
         if settings.DEMO != "0":
             credentials = Path(settings.DATA_DIR) / "credentials.env"
@@ -76,3 +81,15 @@ class Command(BaseCommand):
                 cursor.execute(
                     sql.SQL("REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON {} FROM {}").format(sql.Identifier(table), name)
                 )
+
+    def _end_idle_transactions(self) -> None:
+        """Let the server end what a session of ours leaves open: nothing that began after it could be sealed.
+
+        Kept by the server for the role, because a pooler takes no settings with a connection. Where somebody chose a
+        time, or the role may not set one, it stays as it is.
+        """
+        with contextlib.suppress(psycopg.Error), psycopg.connect(settings.OWN_DATABASE_URL) as session:
+            if session.execute("SHOW idle_in_transaction_session_timeout").fetchone() == ("0",):
+                name = sql.Identifier(session.info.dbname)
+                statement = "ALTER ROLE CURRENT_USER IN DATABASE {} SET idle_in_transaction_session_timeout = {}"
+                session.execute(sql.SQL(statement).format(name, sql.Literal(LONGEST_IDLE)))

@@ -1,0 +1,79 @@
+"""Where the state of the seals is told: the doctor, the Attention page, Prometheus."""
+
+from datetime import timedelta
+
+import pytest
+from django.core.management import call_command
+
+from approvals.operating.attention import attention_count, attention_for
+from audit.models import Entry
+from audit.sealing.sealer import seal_all
+from common.postgres import clock
+from tests.factories import make_person
+from tests.ledger import append, as_superuser, new_key
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def late():
+    """Entries that should long be under a seal."""
+    append()
+    seal_all()
+    as_superuser("UPDATE audit_seal SET at = at - interval '5 minutes'")
+    append(2)
+    as_superuser("UPDATE audit_entry SET at = at - interval '2 minutes' WHERE id > (SELECT min(id) FROM audit_entry)")
+
+
+def _ledger(person):
+    actor = person.actor(surface="web")
+    return [one for one in attention_for(actor, clock()) if one.kind.startswith("ledger")]
+
+
+def _ask(capsys):
+    with pytest.raises(SystemExit):
+        call_command("doctor")
+    return capsys.readouterr().out
+
+
+def test_late_seals_are_for_those_who_see_everything(late, admin, auditor, connection, capsys):
+    narrow = make_person("dan@yourteam.example", "Dan", "reviewer", connection=connection)
+    before = attention_count(narrow.actor(surface="web"))
+    (one,) = _ledger(auditor)
+    assert one.what == "What happened lately is not sealed"
+    assert timedelta(seconds=110) < clock() - one.since < timedelta(seconds=180)
+    assert "its log says why" in one.advice
+    assert _ledger(admin) == [one]
+    assert _ledger(narrow) == []
+    assert attention_count(auditor.actor(surface="web")) == before + 1
+    assert "What happened lately is not sealed" in _ask(capsys)
+
+
+def test_attention_page_tells_of_the_ledger(late, auditor, signed_in):
+    page = signed_in(auditor).get("/attention/").content.decode()
+    assert "What happened lately is not sealed" in page
+    assert "whoever runs the desk" in page
+
+
+def test_missing_key_is_no_alarm_but_said(late, settings, auditor, capsys):
+    settings.SEAL_KEYS = []
+    assert _ledger(auditor) == []
+    told = _ask(capsys)
+    assert "Worth knowing" in told
+    assert "SEAL_KEY is not set, so the ledger is not sealed." in told
+
+
+def test_stop_is_told_at_once_by_the_doctor(settings, capsys):
+    append()
+    seal_all()
+    settings.SEAL_KEYS = [new_key()]
+    append()
+    assert "The ledger is not sealed any more. The key" in _ask(capsys)
+
+
+def test_metrics_tell_how_far_the_ledger_is_sealed(late, client):
+    lines = dict(line.rsplit(" ", 1) for line in client.get("/metrics").content.decode().splitlines() if line[0] != "#")
+    assert lines["countersign_ledger_unsealed"] == str(Entry.objects.count() - 1)
+    assert float(lines["countersign_ledger_oldest_unsealed_seconds"]) > 100
+    assert float(lines["countersign_ledger_seal_age_seconds"]) > 200
+    assert lines["countersign_ledger_stopped"] == "0"
