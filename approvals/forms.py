@@ -7,13 +7,14 @@ from uuid import UUID
 
 from django import forms
 
-from approvals.desk.filters import GROUPS, MAX_TYPED, NEWEST_FIRST, ORDERS, RISKS, TABS, TOKENS, Filters, read_search
+from approvals.desk.filters import GROUPS, NEWEST_FIRST, ORDERS, RISKS, TABS, TOKENS, Filters, read_search
 from approvals.desk.places import read_place
 from approvals.desk.presets import PRESETS, with_preset
 from approvals.models import Mailbox
 from approvals.risk import RULES
 from approvals.states import Outcome
 from common.fingerprint import FINGERPRINT
+from common.search_field import MAX_TYPED, as_asked
 from common.words import words_of
 
 # MultiMail takes 2000 characters, and our reference is put behind the reason.
@@ -192,9 +193,7 @@ class _Asked(forms.CharField):
         self.most = most
 
     def to_python(self, value: Any) -> str:
-        # PostgreSQL cannot even be asked for U+0000, nor for half of a character.
-        asked = str(value or "").replace("\0", " ").encode("utf-8", "replace").decode()
-        return asked.strip()[: self.most]
+        return as_asked(value, self.most)
 
 
 class QueueForm(forms.Form):

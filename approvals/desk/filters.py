@@ -3,13 +3,12 @@
 Pure: no models and no database. `forms.QueueForm` reads addresses with it, `MessageQuerySet.matching` applies it.
 """
 
-import re
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlencode
 
 from approvals.desk.places import Place
+from common.search_field import Grammar, Typed, read_typed
 
 TABS = {
     "waiting": "Waiting",
@@ -32,9 +31,6 @@ GROUPS = {
 }
 RISKS = {"high": "High", "notice": "Notice", "none": "Nothing seen"}
 
-# What is typed further on is not searched, and the page says so.
-MAX_TYPED = 300
-
 # The fields of an address that narrow a tab, by what they are called there.
 NARROWING = {
     "q": "text",
@@ -53,9 +49,7 @@ NARROWING = {
 # Those that can be typed into the search field, as `to:dana`.
 TOKENS = ("to", "from", "mailbox", "risk", "by", "has", "rule")
 _KNOWN = "Filters are to:, from:, mailbox:, risk:, by:, has:attachment and rule:."
-_TOKEN = re.compile(r'([^\W\d_]{2,20}):(?!//)("[^"]*"?|\S*)|("[^"]*"?)|(\S+)')
-# Such a word before a colon is ordinary writing.
-_ORDINARY = frozenset("re fw fwd aw wg sv http https mailto tel ps nb".split())
+_GRAMMAR = Grammar(tokens=TOKENS, gathered=("to", "from", "by"), known=_KNOWN)
 
 
 @dataclass(frozen=True)
@@ -126,36 +120,6 @@ class Filters:
         return Filters(tab=self.tab, order=self.order, group=self.group).query()
 
 
-@dataclass
-class Typed:
-    """What a search field held, taken apart: values by token, the words that are left, and remarks."""
-
-    values: dict[str, str] = field(default_factory=dict)
-    words: list[str] = field(default_factory=list)
-    remarks: list[str] = field(default_factory=list)
-
-
 def read_search(typed: str) -> Typed:
-    """Take what was typed apart. A token without a value takes the next word: people write `to: dana`."""
-    found = Typed()
-    if len(typed) > MAX_TYPED:
-        found.remarks.append(f"Only the first {MAX_TYPED} characters were searched.")
-    pieces = _TOKEN.finditer(typed[:MAX_TYPED])
-    for piece in pieces:
-        _take(piece, pieces, found)
-    return found
-
-
-def _take(piece: re.Match[str], rest: Iterator[re.Match[str]], found: Typed) -> None:
-    token, value = (piece[1] or "").lower(), piece[2] or ""
-    if not token or token in _ORDINARY:
-        found.words.append(piece[0])
-    elif token not in TOKENS:
-        found.words.append(piece[0])
-        if value:
-            found.remarks.append(f"“{token}:” is not a filter, so it was searched as words. {_KNOWN}")
-    else:
-        value = (value or next((following[0] for following in rest), "")).strip('"')
-        # Two recipients are both asked for; of what can only be one thing, the last counts.
-        kept = found.values.get(token, "") if token in ("to", "from", "by") else ""
-        found.values[token] = f"{kept} {value}".strip()
+    """Take what was typed into the queue's search field apart."""
+    return read_typed(typed, _GRAMMAR)
