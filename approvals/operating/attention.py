@@ -5,7 +5,6 @@ those who may do it.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 from itertools import chain
@@ -15,6 +14,7 @@ from django.db import connection as database
 from django.urls import reverse
 
 from approvals.models import Connection, Decision, Message, WebhookEvent
+from approvals.operating.finding import Act, Stuck
 from approvals.operating.looking import may_look, readable_by
 from approvals.operating.stalling import stalled_groups
 from approvals.states import DecisionState, MessageState, Outcome
@@ -28,32 +28,6 @@ from people.actors import Actor, Role, Scope
 SHOWN = 50
 COUNTED = 1000
 REVIEWER = "a reviewer of its mailbox"
-
-
-@dataclass(frozen=True)
-class Act:
-    """The one safe thing to do: a button that posts, or a link to where a person reads before deciding."""
-
-    label: str
-    url: str
-    posts: bool = False
-
-
-@dataclass(frozen=True)
-class Stuck:
-    """One finding. `advice` says what to do as a sentence; `act` is None for those who may not do it."""
-
-    kind: str
-    what: str
-    since: datetime
-    why: str
-    advice: str
-    act: Act | None = None
-    message: Message | None = None
-    event: WebhookEvent | None = None
-    # How many things one sentence tells of, and who may act where the actor may not.
-    number: int = 1
-    whose: str = "a reviewer or an admin"
 
 
 def attention_for(actor: Actor, now: datetime) -> list[Stuck]:

@@ -13,7 +13,8 @@ from django.utils import timezone
 from alerts.models import Delivery, Destination
 from approvals.intake import unsigned
 from approvals.models import Connection, Decision, Message
-from approvals.operating.attention import Stuck, attention_count, attention_for
+from approvals.operating.attention import attention_count, attention_for
+from approvals.operating.finding import Stuck
 from audit.sealing.state import sealing_state
 from common.postgres import clock
 from dashboard import foundations
