@@ -24,6 +24,10 @@ class DestinationQuerySet(models.QuerySet["Destination"]):
         """All but those that were removed."""
         return self.filter(removed_at=None)
 
+    def due_witnesses(self) -> Self:
+        """Those that may be given the ledger's newest head now."""
+        return self.filter(witnesses=True, switched_off_at=None, witness_due_at__lte=Now())
+
     def for_list(self) -> Self:
         """All of them by name, each with what it is told of."""
         return self.kept().prefetch_related("routes__connection").order_by("name", "pk")
@@ -55,6 +59,11 @@ class Destination(models.Model):
     switched_off_because = models.TextField(blank=True)
     # When it last took a test at the address that it has now.
     tested_at = models.DateTimeField(null=True, blank=True)
+    # Keeps the newest head of the ledger; which it was given last, when, and from when on it may be given another.
+    witnesses = models.BooleanField(default=False)
+    witnessed_seal = models.BigIntegerField(null=True, blank=True)
+    witnessed_at = models.DateTimeField(null=True, blank=True)
+    witness_due_at = models.DateTimeField(db_default=Now())
     # Taken off the desk, without its address; its cards stay to be looked up.
     removed_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())

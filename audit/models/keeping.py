@@ -1,6 +1,8 @@
 """What people keep of the ledger: searches by a name, exports, and what the desk's own checks found."""
 
 import uuid
+from datetime import timedelta
+from typing import Self
 
 from django.db import models
 from django.db.models import Q
@@ -54,6 +56,28 @@ class Export(models.Model):
         return f"{self.format} export {self.state}"
 
 
+class CheckQuerySet(models.QuerySet["Check"]):
+    """Reads of the looks through the whole ledger."""
+
+    def newest_first(self) -> Self:
+        return self.order_by("-id")
+
+    def running(self) -> Self:
+        return self.filter(state=Check.State.RUNNING)
+
+    def told(self) -> Self:
+        """Those that came to an end and said something."""
+        return self.filter(state__in=(Check.State.HOLDS, Check.State.BROKEN))
+
+    def since(self, age: timedelta) -> Self:
+        """Those that began no longer ago than that."""
+        return self.filter(started_at__gt=Now() - age)
+
+    def still_for(self, age: timedelta) -> Self:
+        """Those of which nothing was heard for so long."""
+        return self.filter(moved_at__lt=Now() - age)
+
+
 class Check(models.Model):
     """One look through the whole ledger, from its first leaf to the newest seal."""
 
@@ -68,12 +92,16 @@ class Check(models.Model):
     state = models.CharField(max_length=8, choices=State, default=State.RUNNING)
     entries = models.BigIntegerField(default=0)
     seals = models.BigIntegerField(default=0)
-    # The seal up to which it looked.
+    # The newest seal when it began, and so up to which it looked at least; empty until somebody begins.
     up_to = models.BigIntegerField(null=True)
     # What does not hold, in sentences, the first of them first.
     findings = models.JSONField(default=list)
     started_at = models.DateTimeField(db_default=Now())
+    # When whoever looks last said how far it is.
+    moved_at = models.DateTimeField(db_default=Now())
     ended_at = models.DateTimeField(null=True)
+
+    objects = CheckQuerySet.as_manager()
 
     class Meta:
         constraints = [

@@ -84,5 +84,9 @@ class Anchor(models.Model):
     reference = models.CharField(max_length=64, blank=True)
     at = models.DateTimeField(db_default=Now())
 
+    class Meta:
+        # The newest of each place, however many there are.
+        indexes = [models.Index(fields=["kind", "place", "seal"], name="anchor_place")]
+
     def __str__(self) -> str:
         return f"{self.kind} of seal {self.seal}"
