@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from approvals.deciding.status import Status
+from approvals.showing.invisibles import Tally, pieces
 
 AMBER = 0xF59E0B
 COLOURS = {
@@ -20,11 +21,15 @@ COLOURS = {
     "plain": 0x6B7280,
 }
 MAX_TITLE, MAX_VALUE = 256, 1024
+# Of what others wrote and a card can do without, so much: all parts together must stay under Discord's 6,000.
+MAX_SHORT = 256
 # Of the letter itself, at the fullest level: enough to know it by; who decides reads it on the desk.
 MAX_EXCERPT = 400
 _MARKDOWN = re.compile(r"([\\`*_~|>\[\]()#:<@\-])")
-# Direction marks and other invisibles could make a card say something else than it holds.
-_INVISIBLE = re.compile("[\u0000-\u0008\u000b-\u001f\u007f\u00ad\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]")
+# At its beginning, a number with a dot would become a list.
+_NUMBERED = re.compile(r"^(\s*[0-9]+)\.")
+_LINES = re.compile("[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]+")
+_ADDRESS = re.compile(r"[^\s<>(),;:\"]+@[^\s<>(),;:\"]+")
 
 
 @dataclass(frozen=True)
@@ -47,11 +52,13 @@ class CardFacts:
 def embed(facts: CardFacts, status: Status) -> dict[str, Any]:
     """Return the embed: the amber card while the message is held, and its outcome in colour and words afterwards."""
     minimal = facts.privacy == "minimal"
+    # Whoever writes the trigger, or decides elsewhere, may put an address there.
+    told = _without_addresses if minimal else str
     fields = [
-        _field("From", _mask(facts.sender) if minimal else facts.sender),
+        _field("From", _mask(facts.sender) if minimal else facts.sender, MAX_SHORT),
         _field("To", ", ".join(_mask(one) if minimal else one for one in facts.recipients)),
-        _field("Triggered by", triggered_by(facts.trigger)),
-        _field("Message ID", facts.upstream_id),
+        _field("Triggered by", told(triggered_by(facts.trigger)), MAX_SHORT),
+        _field("Message ID", facts.upstream_id, MAX_SHORT),
     ]
     if facts.risk:
         fields.append(_field("Seen in it", facts.risk))
@@ -63,7 +70,7 @@ def embed(facts: CardFacts, status: Status) -> dict[str, Any]:
     return {
         "title": cut(escape(title), MAX_TITLE),
         "url": facts.link,
-        "description": cut(_headline(status, facts.link), MAX_VALUE),
+        "description": _headline(status, facts.link, cut(escape(told(status.detail)), MAX_SHORT)),
         "color": COLOURS[status.tone],
         "fields": fields,
         "footer": {"text": f"Countersign · alert {facts.alert}"},
@@ -89,7 +96,8 @@ def triggered_by(trigger: dict[str, Any]) -> str:
 
 def escape(text: str) -> str:
     """Return `text` so that Discord shows it literally: no Markdown, no mentions, no links, no invisible characters."""
-    return _MARKDOWN.sub(r"\\\1", _INVISIBLE.sub("\ufffd", text.replace("\n", " ").replace("\r", " ")))
+    shown = ("\ufffd" if is_mark else piece for is_mark, piece in pieces(_LINES.sub(" ", text), Tally()))
+    return _NUMBERED.sub(r"\1\\.", _MARKDOWN.sub(r"\\\1", "".join(shown)))
 
 
 def cut(text: str, limit: int) -> str:
@@ -102,16 +110,20 @@ def cut(text: str, limit: int) -> str:
     return re.sub(r"[\\\u200d\ufe0f]+$", "", text) + "…"
 
 
-def _headline(status: Status, link: str) -> str:
-    detail = f" {escape(status.detail)}." if status.detail else ""
+def _headline(status: Status, link: str, told: str) -> str:
+    detail = f" {told}." if told else ""
     action = f"\n[Read it and decide]({link})" if status.tone == "amber" else ""
     return f"**{status.word}.**{detail}{action}"
 
 
-def _field(name: str, value: str) -> dict[str, Any]:
-    return {"name": name, "value": cut(escape(value), MAX_VALUE) or "—", "inline": name in ("From", "Triggered by")}
+def _field(name: str, value: str, limit: int = MAX_VALUE) -> dict[str, Any]:
+    return {"name": name, "value": cut(escape(value), limit) or "—", "inline": name in ("From", "Triggered by")}
 
 
 def _mask(address: str) -> str:
     local, at, domain = address.rpartition("@")
     return f"{local[:1]}…{at}{domain}" if at else "…"
+
+
+def _without_addresses(text: str) -> str:
+    return _ADDRESS.sub(lambda found: _mask(found[0]), text)

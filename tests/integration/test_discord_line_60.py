@@ -1,0 +1,153 @@
+"""Line 60 of the security list: what a Discord message of the desk tells, and that nothing in it acts."""
+
+import json
+import re
+from datetime import timedelta
+from html import unescape
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from alerts.cards import CardFacts, embed, escape, payload
+from alerts.deliver import deliver_card
+from alerts.models import Delivery, Destination, Route
+from alerts.planning import CARD_ACTIONS
+from approvals.deciding.status import Status
+from approvals.showing.invisibles import stripped
+from demo.discord.limits import find_errors
+from demo.discord.markdown import render
+from demo.discord.mentions import count_pings
+from tests.factories import make_message
+from tests.integration.deciding import decide
+from tests.standin import multimail
+
+PATH = "/api/webhooks/1/token"
+PINGS = "@everyone @here <@1> <@&2> <#3>"
+HOSTILE = f"{PINGS} **[x](https://evil.example)** https://evil.example `c` ||s|| <t:1> 1. > # \u202egpj\u200b"
+# No writing needs these, wherever they stand.
+NEVER_SHOWN = re.compile("[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2060-\u2069\u3164\U000e0000\U000e0001]")
+anything = st.text(
+    st.characters(exclude_categories=["Cs"], exclude_characters=[chr(code) for code in range(0xE000, 0xE100)]),
+    max_size=80,
+)
+marked_up = st.lists(
+    st.one_of(
+        anything,
+        st.sampled_from(
+            [*HOSTILE.split(" "), "[a](https://b.example)", "```", "\\", "\n> ", "-# ", "1. ", "* ", "_x_"]
+        ),
+    ),
+    max_size=12,
+).map("".join)
+
+
+@given(marked_up)
+@example(HOSTILE)
+@example("1. one")
+@example("\\*not bold\\*")
+@example("a\U000e0061\U000e0062b")
+def test_security_line_60_text_of_others_is_shown_literally(text):
+    shown = render(escape(text))
+    assert re.findall("<[^>]*>", shown) == []
+    read = unescape(shown)
+    assert NEVER_SHOWN.search(read) is None
+
+    # Nothing of it is lost but what cannot be seen, and each end of line is a space.
+    def plain(words):
+        return re.sub(r"[\s\ufffd]+", "", stripped(words))
+
+    assert plain(read) == plain(text)
+
+
+def test_security_line_60_invisible_characters_are_marked():
+    for hidden in ("\u202e", "\u200b", "\u2066", "\u3164", "\u2028", "\U000e0041", "\ufe00", "\u180e", "\x07", "\x85"):
+        assert escape(f"pay{hidden}load") in ("pay\ufffdload", "pay load"), ascii(hidden)
+    # Writing that needs its joiners keeps them.
+    assert escape("👩\u200d💻 می\u200cخواهم") == "👩\u200d💻 می\u200cخواهم"
+
+
+@given(
+    st.builds(
+        CardFacts,
+        upstream_id=anything,
+        link=st.just("https://desk.example/approvals/1/"),
+        subject=marked_up,
+        sender=marked_up,
+        recipients=st.lists(marked_up, max_size=4).map(tuple),
+        trigger=st.dictionaries(st.sampled_from(["discord_user", "discord_channel", "run_id"]), marked_up),
+        risk=marked_up,
+        letter=marked_up,
+        privacy=st.sampled_from(["minimal", "headers", "full"]),
+    ),
+    marked_up,
+)
+def test_security_line_60_card_pings_nobody_links_to_the_desk_alone_and_is_within_limits(facts, detail):
+    body = payload(embed(facts, Status("Held", "amber", detail)))
+    assert find_errors(body) == {}
+    card = body["embeds"][0]
+    texts = [card["description"], *(one["value"] for one in card["fields"])]
+    links = re.findall('href="([^"]*)"', "".join(map(render, texts)) + render(card["title"], links=False))
+    assert set(links) <= {facts.link}
+    assert count_pings(json.dumps(body), body["allowed_mentions"]) == 0
+
+
+@pytest.mark.parametrize("long", ["😀*" * 3000, "x" * 6000])
+def test_security_line_60_longest_card_is_taken(long):
+    facts = CardFacts(
+        long, "https://desk.example/", long, long, (long,) * 9, {"discord_user": long}, "F", long, "full", 1, long
+    )
+    assert find_errors(payload(embed(facts, Status("Held", "amber", long)))) == {}
+
+
+@pytest.fixture
+def discord(settings, monkeypatch):
+    monkeypatch.setattr("alerts.planning.CONTENT_PAUSE", timedelta(0))
+    with multimail() as standin:
+        settings.OUTGOING_ALLOW = [standin.url]
+        standin.answers[PATH] = standin.answers[f"{PATH}/messages/111"] = (200, {"id": "111"})
+        yield standin
+
+
+def tell(discord, connection, person, *, subject, **fields):
+    """Post the card of a held message and turn it when it is decided; return what Discord got."""
+    destination = Destination.objects.create(name="#approvals", url=discord.url + PATH, **fields)
+    Route.objects.create(destination=destination, actions=list(CARD_ACTIONS))
+    metadata = {"discord_user": "eve eve@hidden.example", "discord_channel": "outreach"}
+    message = make_message(connection, subject=subject, markdown="Dear Dana, kumquat secrets.", metadata=metadata)
+    deliver_card(delivery_id=Delivery.objects.latest("pk").pk)
+    decide(message, person, "reject", reason="No")
+    deliver_card(delivery_id=Delivery.objects.latest("pk").pk)
+    assert [method for method, _, _ in discord.calls] == ["POST", "PATCH"]
+    return [body for _, _, body in discord.calls]
+
+
+@pytest.mark.django_db
+def test_security_line_60_message_has_headers_by_default_and_never_a_body(discord, connection, reviewer):
+    for body in tell(discord, connection, reviewer, subject=HOSTILE):
+        text = json.dumps(body, ensure_ascii=False)
+        assert "kumquat" not in text
+        assert "Dear" not in text
+        assert r"dana\@northwind.example" in text.replace("\\\\", "\\")
+        assert body["allowed_mentions"] == {"parse": []}
+        assert "content" not in body
+        title = body["embeds"][0]["title"]
+        assert re.findall("<[^>]*>", render(title)) == []
+
+
+@pytest.mark.django_db
+def test_security_line_60_minimal_message_masks_every_address(discord, connection, reviewer):
+    for body in tell(discord, connection, reviewer, subject="Kumquat refund", privacy="minimal"):
+        text = json.dumps(body, ensure_ascii=False)
+        assert "kumquat" not in text.lower()
+        for whole in ("dana", "support", "eve\\\\@", "eve@"):
+            assert whole not in text
+        assert "northwind.example" in text
+        assert body["allowed_mentions"] == {"parse": []}
+
+
+@pytest.mark.django_db
+def test_security_line_60_letter_is_told_only_where_an_admin_chose_the_fullest_level(discord, connection, reviewer):
+    assert Destination().privacy == "headers"
+    bodies = tell(discord, connection, reviewer, subject="Refund", privacy="full")
+    assert all("kumquat" in json.dumps(body) and body["allowed_mentions"] == {"parse": []} for body in bodies)
