@@ -39,6 +39,7 @@ ACTIONS: dict[str, str] = {
     "bulk.decided": "decided several messages together",
     "decision.recorded": "recorded the decision",
     "decision.undone": "undid the decision",
+    "decision.hurried": "had the decision tried at once",
     "decision.calling": "took the decision to MultiMail",
     "decision.applied": "confirmed that the decision took effect",
     "decision.refused": "did not carry the decision out",
@@ -151,6 +152,7 @@ ACTIONS: dict[str, str] = {
     # the ledger itself; seals are none, or each would ask for the next
     "ledger.restored": "took the ledger up again after a restore",
     "ledger.key_changed": "gave the ledger another signing key",
+    "ledger.check_asked": "asked for a check of the whole ledger",
     "ledger.checked": "checked the whole ledger",
     "ledger.broken": "found that the ledger does not hold",
     "ledger.anchor_failed": "could not write a seal outside the database",

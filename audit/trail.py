@@ -18,6 +18,11 @@ class Line:
     about: str = ""
 
     @property
+    def is_redacted(self) -> bool:
+        """Whether its personal details were removed. Each entry had some, and still has their hashes."""
+        return bool(self.entry.detail_hashes) and not self.details
+
+    @property
     def subject(self) -> str:
         """What the message was called, by this entry or by another that told it."""
         return self.details.get("subject") or self.about
@@ -51,6 +56,7 @@ class Line:
             "trace": entry.trace,
             "leaf_hash": entry.leaf_hash,
             "details": self.details,
+            "details_removed": self.is_redacted,
         }
 
 

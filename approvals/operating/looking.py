@@ -1,12 +1,13 @@
 """Lets a person have MultiMail asked again, about one message or a whole account. Asking changes nothing there."""
 
+from collections.abc import Iterable
 from datetime import datetime
 from uuid import UUID
 
 from django.db import transaction
 
 from approvals.errors import ActNotAllowed
-from approvals.models import Connection, Message
+from approvals.models import Connection, Decision, Message
 from approvals.querysets import FETCH_TRIES, ConnectionQuerySet
 from approvals.sync.fetching import retry_fetch
 from audit.recording import record
@@ -46,6 +47,25 @@ def look_again(*, message: UUID, actor: Actor, now: datetime) -> Message:
         fingerprint=fingerprint,
     )
     return found
+
+
+@transaction.atomic
+def carry_out_now(decisions: Iterable[Decision], *, actor: Actor) -> list[Decision]:
+    """Note of which of these the actor wants that they are tried at once, and return them: those they may look after.
+
+    Whether one still may go is asked where it is carried out.
+    """
+    theirs = [one for one in decisions if may_look(actor, one.message)]
+    for one in theirs:
+        record(
+            "decision.hurried",
+            actor=actor,
+            connection=one.message.connection_id,
+            message=one.message.public_id,
+            fingerprint=one.revision.fingerprint,
+            details={"outcome": one.outcome, "reference": one.reference},
+        )
+    return theirs
 
 
 @transaction.atomic

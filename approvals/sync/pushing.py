@@ -51,7 +51,7 @@ def push_list(*, gate_list_id: int, approval_code: str = "", actor: Actor = ACTO
             others = "Somebody else changed it at the gate at the same moment. The desk's list stands there now."
             _give_back(gate)
         except errors.UpstreamError as error:
-            return _fail(gate, error)
+            return _fail(gate, error, actor)
     return "not now"
 
 
@@ -85,7 +85,7 @@ def _push(gate: GateList, client: Lists, approval_code: str, actor: Actor, other
         approval_code=approval_code,
     )
     if put.waits_for:
-        _postpone(gate, f"{WAITS_FOR_CODE} {put.waits_for}", seconds=LONGEST_PAUSE)
+        _postpone(gate, f"{WAITS_FOR_CODE} {put.waits_for}", seconds=LONGEST_PAUSE, actor=actor)
         return "waits for a code"
     _done(gate, wanted, put, content, actor, others=others)
     return "pushed"
@@ -139,16 +139,17 @@ def _done(gate: GateList, wanted: int, at_gate: ListAtGate, content: GateContent
     log.info("allowlist at the gate", extra={"mailbox": gate.mailbox_id, "kind": gate.kind, "of": at_gate.version})
 
 
-def _fail(gate: GateList, error: errors.UpstreamError) -> str:
+def _fail(gate: GateList, error: errors.UpstreamError, actor: Actor) -> str:
     connection = gate.mailbox.connection
     if isinstance(error, errors.Throttled):
         health.wait(connection, error.retry_after)
-        _postpone(gate, error.sentence, seconds=error.retry_after)
+        _postpone(gate, error.sentence, seconds=error.retry_after, actor=actor)
         return "not now"
     is_useless = isinstance(error, errors.NotFound | errors.Forbidden | errors.KeyRefused | errors.Rejected)
     sentence = NO_LISTS if isinstance(error, errors.NotFound) else error.sentence
     tried = min(gate.attempts, len(_PAUSES))
-    _postpone(gate, sentence, seconds=LONGEST_PAUSE if is_useless or gate.attempts > tried else _PAUSES[tried - 1])
+    seconds = LONGEST_PAUSE if is_useless or gate.attempts > tried else _PAUSES[tried - 1]
+    _postpone(gate, sentence, seconds=seconds, actor=actor)
     log.warning("allowlist not at the gate", extra={"mailbox": gate.mailbox_id, "kind": gate.kind, "reason": sentence})
     return "not now"
 
@@ -158,16 +159,16 @@ def _give_back(gate: GateList) -> None:
 
 
 @transaction.atomic
-def _postpone(gate: GateList, sentence: str, *, seconds: float) -> None:
-    """Give the row back; that it could not be done is told once a change."""
+def _postpone(gate: GateList, sentence: str, *, seconds: float, actor: Actor) -> None:
+    """Give the row back; that it could not be done is told once a change, and to a person each time that they ask."""
     mine = GateList.objects.filter(pk=gate.pk, lease_until=gate.lease_until)
     pause = timedelta(seconds=seconds)
     if not mine.update(lease_until=None, next_attempt_at=Now() + pause, last_error=sentence[:500]):
         return
-    if not gate.last_error:
+    if not gate.last_error or actor.kind == "person":
         record(
             "allowlist.push_failed",
-            actor=ACTOR,
+            actor=actor,
             connection=gate.mailbox.connection_id,
             details={"mailbox": str(gate.mailbox), "list": gate.kind, "explanation": sentence},
         )

@@ -14,7 +14,7 @@ from approvals.errors import ActNotAllowed, ApprovalsError, EventAlreadyHandled
 from approvals.intake.replay import dismiss_event, replay_event
 from approvals.models import Decision, Message, WebhookEvent
 from approvals.operating.attention import attention_count, attention_for
-from approvals.operating.looking import may_look
+from approvals.operating.looking import carry_out_now
 from approvals.operating.pace import paces_for
 from approvals.views.doubt import have_asked
 from common.pages import DeskRequest, page_or_fragment
@@ -78,14 +78,13 @@ def look(request: DeskRequest, public_id: UUID) -> HttpResponse:
 def carry_out(request: DeskRequest) -> HttpResponse:
     """Have the decisions that no worker took up tried now; whether they still may go is asked there."""
     actor: Actor = request.actor
-    tried = 0
-    for decision in Decision.objects.visible_to(actor).stalled().with_message()[:200]:
-        if may_look(actor, decision.message):
-            nudges.execute_now(decision)
-            tried += 1
+    stalled = Decision.objects.visible_to(actor).stalled().with_message().select_related("revision")
+    tried = carry_out_now(stalled[:200], actor=actor)
+    for decision in tried:
+        nudges.execute_now(decision)
     if not tried:
         return _refused(request, ActNotAllowed("There is no such decision that you may have tried."))
-    return _done(request, f"Asked for {tried} of them. If nothing changes here, no worker runs.")
+    return _done(request, f"Asked for {len(tried)} of them. If nothing changes here, no worker runs.")
 
 
 @login_required

@@ -1,0 +1,65 @@
+"""Removes the personal details of one message, when somebody asks for it. docs/auditors.md says what stays, and why."""
+
+from typing import Any
+from uuid import UUID
+
+from django.core.management import BaseCommand, CommandError, CommandParser
+from django.db import transaction
+
+from approvals.erasing import Copies, remove_copies
+from approvals.errors import ActNotAllowed
+from approvals.models import Message
+from audit.models import Entry
+from audit.retention import Erased, erase_details_of
+from audit.sealing.sealer import seal_all
+from people.actors import Actor
+
+ACTOR = Actor(kind="command", id="audit_erase", label="an operator", surface="command")
+_STAYS = (
+    "What stays: the entries themselves, with hashes that tell nobody what they were; and in the mirror the message "
+    "with its versions, verdicts, comments and cards, without which nobody could say what was decided. MultiMail, "
+    "Discord, exports, bundles and backups have copies of their own, which this cannot reach."
+)
+
+
+class Command(BaseCommand):
+    """Only what is sealed is removed, so it seals first; the ledger holds afterwards as before."""
+
+    help = "Removes the personal details of one message from the ledger, and the mirror's copies beside its record."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Take a message and a reason."""
+        parser.add_argument("--message", type=UUID, required=True, help="the id in the address of its page")
+        parser.add_argument("--because", required=True, help="why; it stays in the ledger, so name nobody")
+
+    def handle(self, *args: Any, message: UUID, because: str, **options: Any) -> None:
+        """Erase, and say what is gone and what is not."""
+        if not because.strip():
+            raise CommandError("Say why: whoever finds the details gone must know what for.")
+        seal_all()
+        try:
+            erased, copies = _erase(message, because.strip())
+        except ActNotAllowed as error:
+            raise CommandError(error.sentence) from None
+        self.stdout.write(f"Removed the details of {erased.removed} entries of {message}.")
+        if copies is not None:
+            self.stdout.write(
+                f"Removed from the mirror: the bytes of {copies.files} files, {copies.webhooks} webhooks as they came, "
+                f"{copies.threads} thread."
+            )
+        self.stdout.write(_STAYS)
+        if erased.not_sealed:
+            raise CommandError(
+                f"{erased.not_sealed} entries are not sealed yet and keep their details. Run this again in a minute; "
+                "if it says so again, ./run manage doctor tells what holds up the seals."
+            )
+
+
+@transaction.atomic
+def _erase(public_id: UUID, because: str) -> tuple[Erased, Copies | None]:
+    found = Message.objects.select_for_update(of=("self",)).filter(public_id=public_id).first()
+    if found is None and not Entry.objects.of_message(public_id).exists():
+        raise CommandError(f"Neither the ledger nor the mirror knows a message {public_id}.")
+    copies = remove_copies(found) if found else None
+    connection = found.connection_id if found else None
+    return erase_details_of(public_id, because=because, actor=ACTOR, connection=connection), copies
