@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from audit.proving.checking import begin_daily_check, run_check
+from audit.proving.checking import begin_daily_check, start_check
 from audit.retention import forget_old_details
 from audit.sealing.anchors import write_anchors
 from audit.sealing.sealer import seal_all
@@ -17,13 +17,13 @@ def seal() -> str:
 
 @shared_task
 def check(check_id: int) -> str:
-    """Look through the whole ledger for one row of Check."""
-    return run_check(check_id)
+    """Have the whole ledger looked through for one row of Check, beside this worker."""
+    return start_check(check_id)
 
 
 @shared_task
 def check_daily() -> str:
-    """Begin a look through the whole ledger, where the last is a day old."""
+    """Begin a look through the whole ledger where the last is a day old, and take up one that was broken off."""
     return begin_daily_check()
 
 

@@ -38,7 +38,7 @@ _JOBS = {
         ("approvals.tasks.read_all_mailboxes", 600, "sync"),
         ("approvals.tasks.forget", 3600, "sync"),
         ("audit.tasks.seal", 5, "sync"),
-        ("audit.tasks.check_daily", 3600, "sync"),
+        ("audit.tasks.check_daily", 600, "sync"),
         ("audit.tasks.forget_details", 3600, "sync"),
         ("alerts.tasks.sweep", 5, "alerts"),
         ("alerts.tasks.witness", 60, "alerts"),

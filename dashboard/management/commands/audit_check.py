@@ -1,0 +1,29 @@
+"""Looks through the whole ledger for one row of Check. The desk calls it by itself; people have `audit_verify`."""
+
+import os
+import signal
+from functools import partial
+from typing import Any
+
+from django.core.management import BaseCommand, CommandParser
+
+from audit.proving.checking import STILL, run_check
+from dashboard.launch.pdeathsig import die_with_parent
+
+
+class Command(BaseCommand):
+    """Gives way to all others, and ends with the worker that began it."""
+
+    help = "Looks through the whole ledger, as the desk does by itself once a day. You want audit_verify."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("check", type=int)
+
+    def handle(self, *args: Any, check: int, **options: Any) -> None:
+        die_with_parent(signal.SIGTERM)
+        os.nice(10)
+        # Whoever is not heard of for so long is taken for dead, and had better be.
+        alive = partial(signal.alarm, int(STILL.total_seconds()))
+        alive()
+        run_check(check, alive=alive)
+        signal.alarm(0)
