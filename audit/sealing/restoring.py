@@ -9,27 +9,42 @@ from django.db import connection
 
 from audit.models import Seal
 from audit.recording import ActorLike, record
-from audit.sealing.base import Facts, check_base, read_facts
+from audit.sealing.base import check_base, read_facts
 from audit.sealing.entries import not_sealed_up_to
 from audit.sealing.growing import AT_ONCE, Growth
 from audit.sealing.telling import SealingRefused
+from audit.sealing.whole import check_entries
 
 ELSEWHERE = "The database came from a backup: the cluster it is in is another one."
+# Longer ledgers are compared for longer than a task may run: about a minute for a million entries.
+LONGEST_IN_TASK = 1_500_000
 # Seconds to wait for transactions that were open when the restore was noticed.
 PATIENCE, LOOK_EVERY = 10.0, 0.05
 
 
-def is_elsewhere(last: Seal, facts: Facts) -> bool:
+def is_elsewhere(last: Seal, cluster: str) -> bool:
     """Whether the database is in another cluster than when it was last sealed, as far as that may be read."""
-    return bool(last.cluster and facts.cluster and last.cluster != facts.cluster)
+    return bool(last.cluster and cluster and last.cluster != cluster)
+
+
+def why_not_by_itself(last: Seal, cluster: str) -> str:
+    """Return why the ledger is not taken up without a word: a long one is left to a command, which has the time."""
+    if not is_elsewhere(last, cluster) or last.size <= LONGEST_IN_TASK:
+        return ""
+    return (
+        f"{ELSEWHERE} With {last.size:,} sealed entries the comparison takes longer than a task may run; do it with "
+        './run manage audit_restored --because "...".'
+    )
 
 
 def take_up(last: Seal, *, because: str, actor: ActorLike, key: bytes | None = None) -> int:
     """Seal every entry that is there and in no seal, and begin the next epoch; return how many there were.
 
+    What was sealed is compared with the entries first, all of it, whose time is the ledger's length.
     Must be called by whoever holds the sealers' lock and has written nothing yet.
     """
     base = check_base(last)
+    check_entries(base)
     begin, last_id = _close_epoch()
     growth = Growth(base)
     growth.take(not_sealed_up_to(last_id, at_once=AT_ONCE))

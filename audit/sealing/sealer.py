@@ -69,7 +69,9 @@ def _seal_next() -> int | None:
     signer = expected_key(last)
     if signer not in signing.public_keys():
         raise SealingRefused(signing.missing(signer), is_breach=False)
-    if restoring.is_elsewhere(last, facts):
+    if why := restoring.why_not_by_itself(last, facts.cluster):
+        raise SealingRefused(why, is_breach=False)
+    if restoring.is_elsewhere(last, facts.cluster):
         return restoring.take_up(last, because=restoring.ELSEWHERE, actor=SEALER)
     if signer != signing.public_key():
         return _change_key(last, facts)

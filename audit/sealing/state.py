@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from django.db import connection
 
 from audit.models import Seal
-from audit.sealing import anchors, signing
-from audit.sealing.base import expected_key, latest_seal
+from audit.sealing import anchors, restoring, signing
+from audit.sealing.base import expected_key, latest_seal, read_cluster
 from audit.sealing.entries import unsealed
 from audit.sealing.telling import told_since
 
@@ -66,7 +66,7 @@ def _why_stopped(last: Seal | None) -> str:
         return str(kept.fields.get("reason", "")) if kept else "The ledger does not hold; why was removed since."
     if last and expected_key(last) not in signing.public_keys():
         return signing.missing(expected_key(last))
-    return ""
+    return restoring.why_not_by_itself(last, read_cluster()) if last else ""
 
 
 _HOLDERS = """

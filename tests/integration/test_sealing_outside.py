@@ -7,7 +7,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 
 from audit.models import Anchor, Entry, Leaf, Seal
-from audit.sealing import base, signing
+from audit.sealing import base, signing, state
 from audit.sealing.anchors import last_head, write_anchors
 from audit.sealing.heads import head_json
 from audit.sealing.sealer import latest_seal, seal_all, sealing_state
@@ -62,8 +62,8 @@ def test_file_that_cannot_be_written_is_told_once_and_costs_no_seal(settings, tm
     _seal_in_turns(3)
     assert Entry.objects.of_action("ledger.anchor_failed").count() == 1
     assert len(check_chain()) == 3
-    state = sealing_state(latest_seal().at.replace(year=2100))
-    assert "Seal 1 and those after it are not in the seals' file" in state.why
+    found = sealing_state(latest_seal().at.replace(year=2100))
+    assert "Seal 1 and those after it are not in the seals' file" in found.why
     settings.SEAL_FILE = tmp_path / "seals.jsonl"
     append()
     seal()
@@ -89,11 +89,11 @@ def test_older_database_is_not_sealed_before_somebody_said_why(file, capsys):
     assert (seal(), seal()) == ("0 sealed, 0 anchored",) * 2
     assert Seal.objects.count() == 3
     (told,) = Entry.objects.of_action("ledger.broken")
-    state = sealing_state(clock())
-    assert state.is_stopped
-    assert "knows seal 5" in state.why
-    assert "database ends at seal 3" in state.why
-    assert "./run manage audit_restored" in state.why
+    found = sealing_state(clock())
+    assert found.is_stopped
+    assert "knows seal 5" in found.why
+    assert "database ends at seal 3" in found.why
+    assert "./run manage audit_restored" in found.why
     assert told.actor_id == "sealer"
 
     call_command("audit_restored", because="the backup of Monday was played back")
@@ -139,6 +139,7 @@ def test_restore_is_not_forgotten_where_the_file_could_not_be_written(file, sett
 def _move_elsewhere(monkeypatch):
     """As after a logical restore: the last seal was made in another cluster, whose transactions had higher ids."""
     monkeypatch.setattr(base, "read_cluster", lambda: "another cluster")
+    monkeypatch.setattr(state, "read_cluster", lambda: "another cluster")
 
 
 def test_ledger_in_another_cluster_is_taken_up_by_itself(file, monkeypatch):
@@ -221,3 +222,32 @@ def test_cluster_that_may_not_be_read_is_no_other_one():
         with connection.cursor() as cursor:
             cursor.execute("RESET ROLE; DROP ROLE nobody_special")
             cursor.execute("GRANT EXECUTE ON FUNCTION pg_control_system() TO PUBLIC")
+
+
+@pytest.mark.parametrize(
+    ("sql", "named"),
+    [
+        ("UPDATE audit_entry SET actor_id = 'x' WHERE id = {}", "Entry {} is not the one that was sealed"),
+        ("DELETE FROM audit_entry WHERE id = {}", "Entry {} was sealed, and is not there"),
+    ],
+)
+def test_backup_in_which_a_sealed_entry_was_altered_is_not_taken_up(monkeypatch, sql, named):
+    entry = append(3)[1].pk
+    seal_all()
+    as_superuser("DELETE FROM audit_entrydetail")
+    as_superuser(sql.format(entry))
+    _move_elsewhere(monkeypatch)
+    assert seal_all() == 0
+    assert sealing_state(clock()).why.startswith(named.format(entry))
+    assert Seal.objects.count() == 1
+
+
+def test_long_ledger_from_a_backup_is_left_to_the_command(monkeypatch):
+    append(3)
+    seal_all()
+    _move_elsewhere(monkeypatch)
+    monkeypatch.setattr("audit.sealing.restoring.LONGEST_IN_TASK", 2)
+    assert seal_all() == 0
+    assert "takes longer than a task may run" in sealing_state(clock()).why
+    call_command("audit_restored", because="moved to another server")
+    assert check_chain()[-1].kind == "restored"
