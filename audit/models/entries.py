@@ -58,6 +58,10 @@ class EntryQuerySet(models.QuerySet["Entry"]):
         """Every entry about any of these messages (relies on entry_message)."""
         return self.filter(message__in=list(messages))
 
+    def after(self, entry_id: int) -> Self:
+        """Entries newer than one: the page before."""
+        return self.filter(id__gt=entry_id)
+
     def before(self, entry_id: int) -> Self:
         """Entries older than one: the next page."""
         return self.filter(id__lt=entry_id)
@@ -138,8 +142,9 @@ class Entry(models.Model):
         indexes = [
             # The trace of one message, in order.
             models.Index(fields=["message", "id"], name="entry_message"),
-            # Entries arrive in the order of time, so a range of time is a range of blocks.
-            BrinIndex(fields=["at"], name="entry_at_brin"),
+            # Entries arrive in the order of time, so a range of time is a range of blocks, and of numbers: with both,
+            # the few that stand elsewhere are found at once.
+            BrinIndex(fields=["at", "id"], name="entry_at_brin"),
             # What is to be sealed next, in the order in which it is.
             models.Index(fields=["xid", "id"], name="entry_to_seal"),
             # The newest of each kind, however rare it is.
