@@ -8,6 +8,7 @@ from uuid import UUID
 
 from django.db.models.functions import Now
 
+from approvals.deciding.seen import seen_by, told_of
 from approvals.desk.caution import check_risk_read
 from approvals.enclosed.parts import unread_parts
 from approvals.errors import AlreadyDecided, ContentChanged, InvalidTransition, VerdictNotAllowed
@@ -23,6 +24,7 @@ from common.identifiers import crockford
 from common.postgres import clock
 from common.postgres.anew import atomic_anew
 from people.actors import Actor
+from policy.ruling import Ruling
 
 REFERENCE_BITS = 50
 # After a decision that ended so, the message takes another one. One that was withdrawn may still take effect.
@@ -72,7 +74,7 @@ def give_verdict(
     locked = Message.objects.with_content().get(pk=lock_visible(message, actor=actor).pk)
     _refuse_if_decided(locked, outcome)
     at = clock()
-    _refuse_if_ruled_out(locked, actor, outcome, at)
+    ruling = _refuse_if_ruled_out(locked, actor, outcome, at)
     if locked.revision is None or locked.revision.fingerprint != fingerprint:
         raise _content_changed(locked, fingerprint)
     conversation = conversation_of(locked)
@@ -80,7 +82,7 @@ def give_verdict(
         conversation.check_read(upto=thread_read)
         check_risk_read(locked, read=risk_read)
     seconds = _seconds_shown(locked, actor, fingerprint, at)
-    unread = unread_parts(locked, person=int(actor.id), conversation=conversation)
+    unread = [part.name for part in unread_parts(locked, person=int(actor.id), conversation=conversation)]
     told, recorded = reserve(2)
     verdict = Verdict.objects.create(
         message=locked,
@@ -91,14 +93,14 @@ def give_verdict(
         surface=actor.surface,
         seconds_shown=seconds,
         parts_unread=len(unread),
+        seen=seen_by(locked, ruling=ruling, unread=unread),
     )
-    names = ", ".join(part.name for part in unread)
-    _record_given(verdict, actor, unread=names, sheet=together.sheet if together else "", place=told)
+    _record_given(verdict, actor, sheet=together.sheet if together else "", place=told)
     extra = together.extra if together else timedelta(0)
     return Given(verdict, _decide(locked, verdict, actor, at=at, extra=extra, place=recorded))
 
 
-def _record_given(verdict: Verdict, actor: Actor, *, unread: str, sheet: str, place: Place) -> None:
+def _record_given(verdict: Verdict, actor: Actor, *, sheet: str, place: Place) -> None:
     seconds = verdict.seconds_shown
     record(
         "verdict.given",
@@ -110,8 +112,9 @@ def _record_given(verdict: Verdict, actor: Actor, *, unread: str, sheet: str, pl
             "outcome": verdict.outcome,
             "reason": verdict.reason,
             "seconds_shown": "" if seconds is None else str(seconds),
-            "parts_unread": unread,
             "sheet": sheet,
+            "verdict": str(verdict.pk),
+            **told_of(verdict.seen),
         },
         place=place,
     )
@@ -134,13 +137,14 @@ def undo_decision(*, message: UUID, actor: Actor, now: datetime) -> Decision:
         raise AlreadyDecided("It is too late to undo: the decision is being carried out.", decision=decision) from None
 
 
-def _refuse_if_ruled_out(message: Message, actor: Actor, outcome: str, at: datetime) -> None:
+def _refuse_if_ruled_out(message: Message, actor: Actor, outcome: str, at: datetime) -> Ruling:
     ruling = ruling_for(message, actor=actor, now=at)
     if not (ruling.may_approve if outcome == Outcome.APPROVE else ruling.may_reject):
         raise VerdictNotAllowed(ruling.reasons[0])
     # Whoever wrote it is outside, and gets nothing of what is said here.
     if outcome == Outcome.SEND_BACK and message.direction == "inbound":
         raise VerdictNotAllowed("Received mail has no agent that could change it: release it, or reject it.")
+    return ruling
 
 
 def _refuse_if_decided(message: Message, outcome: str) -> None:

@@ -10,6 +10,7 @@ from django.db.models.functions import Now
 from approvals.desk.facets import facets_of
 from approvals.desk.known import risk_context
 from approvals.enclosed.expect import expect_parts
+from approvals.intake.telling import details_of_content
 from approvals.models import Connection, Mailbox, Message, Revision
 from approvals.reading import earlier
 from approvals.risk import find_risks
@@ -223,11 +224,8 @@ def _next_revision(message: Message, *, content: Content, actor: Actor) -> Revis
         connection=message.connection_id,
         message=message.public_id,
         fingerprint=found,
-        details={
-            "subject": content.subject,
-            "recipients": ", ".join((*content.to, *content.cc, *content.bcc)),
-            "key": message.sent_by_key_name or message.sent_by_key,
-        },
+        details=details_of_content(content, number=revision.number)
+        | {"key": message.sent_by_key_name or message.sent_by_key},
     )
     return revision
 

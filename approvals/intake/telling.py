@@ -3,6 +3,8 @@
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
+from common.fingerprint import FIELDS, Attachment, Content
+
 MAX_TRIGGERS = 30
 
 
@@ -40,3 +42,28 @@ def trigger_details(trigger: Mapping[str, Any]) -> dict[str, str]:
         for name, value in list(trigger.items())[:MAX_TRIGGERS]
         if isinstance(value, str | int) and not isinstance(value, bool)
     }
+
+
+def details_of_content(content: Content, *, number: int) -> dict[str, str]:
+    """Return what the ledger keeps of one version: all that tells to whom it goes and what it is, but not its text."""
+    return {
+        "version": str(number),
+        "subject": content.subject,
+        "sender": " ".join(filter(None, (content.sender_name, content.sender))),
+        "reply_to": content.reply_to or "",
+        "recipients": ", ".join((*content.to, *content.cc, *content.bcc)),
+        # Told where recipients are not all plain ones.
+        **({"to": ", ".join(content.to)} if content.cc or content.bcc else {}),
+        "cc": ", ".join(content.cc),
+        "bcc": ", ".join(content.bcc),
+        "attachments": "\n".join(map(_file_in_words, content.attachments)),
+        "send_at": content.send_at or "",
+        # What MultiMail did not show is not known, which is not to say that it is empty.
+        "not_shown": ", ".join(name for name in FIELDS if name not in content.coverage),
+    }
+
+
+def _file_in_words(file: Attachment) -> str:
+    size, digest = f"{file.size:,} bytes" if file.size else "", f"SHA-256 {file.sha256}" if file.sha256 else ""
+    known = ", ".join(filter(None, (file.content_type, size, digest)))
+    return f"{file.name or '(no name)'} ({known or 'nothing else known'})"
