@@ -96,6 +96,12 @@ class Showcase:
         self.database.execute(
             "UPDATE approvals_message SET revision_id = NULL WHERE connection_id = %(connection)s", values
         )
+        # The desk goes on meanwhile: it may plan a card for what is about to go.
+        with self.database.transaction():
+            self.database.execute("LOCK TABLE alerts_card, alerts_delivery IN SHARE ROW EXCLUSIVE MODE")
+            cards = f"(SELECT id FROM alerts_card WHERE message_id IN {mine})"
+            self.database.execute(f"DELETE FROM alerts_delivery WHERE card_id IN {cards}", values)
+            self.database.execute(f"DELETE FROM alerts_card WHERE message_id IN {mine}", values)
         for table in self._tables_about("approvals_message"):
             self.database.execute(f"DELETE FROM {table} WHERE message_id IN {mine}", values)
         self.database.execute("DELETE FROM approvals_message WHERE connection_id = %(connection)s", values)
