@@ -64,6 +64,10 @@ class DeskRig(Records):
 
     # People and programs
 
+    def forget_sessions(self) -> None:
+        """Let everybody sign in anew when next needed."""
+        self._people.clear()
+
     def person(self, prefix: str) -> Browser:
         """REVIEWER, REVIEWER2, ADMIN or AUDITOR, signed in once."""
         if prefix not in self._people:

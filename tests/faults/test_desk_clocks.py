@@ -73,6 +73,8 @@ def elsewhere(desk, tmp_path):
             finally:
                 hands.step(0)
                 desk.stack.kill("worker-desk", signal.SIGCONT)
+                # To a host that is a day ahead, sessions of today are over.
+                desk.forget_sessions()
 
 
 def _path(desk):
