@@ -1,5 +1,6 @@
 """Runs benchmarks by name, prints their tables, and keeps the figures under DATA_DIR/bench."""
 
+import argparse
 import importlib
 import json
 import os
@@ -11,7 +12,7 @@ from pathlib import Path
 from benchmarks.result import Result
 
 FOLDER = Path(__file__).parent
-_ROWS = {"queue_rows", "sent_rows"}
+_ROWS = {"ledger_rows", "queue_rows", "sent_rows"}
 NOT_QUESTIONS = {"__init__", "__main__", "admin_list", "load", "result", "serving", "upstream", *_ROWS}
 
 
@@ -20,8 +21,15 @@ def names() -> list[str]:
     return sorted(path.stem for path in FOLDER.glob("*.py") if path.stem not in NOT_QUESTIONS)
 
 
-def main(wanted: list[str]) -> int:
+def main(asked: list[str]) -> int:
     """Run the wanted benchmarks, or all; 2 for a name that does not exist, 1 when a goal is missed."""
+    parser = argparse.ArgumentParser(prog="./run bench", description=__doc__)
+    parser.add_argument("--rows", type=int, help="how many rows the ledger's benchmarks begin with")
+    parser.add_argument("names", nargs="*")
+    options = parser.parse_args(asked)
+    if options.rows is not None:
+        os.environ["BENCH_ROWS"] = str(options.rows)
+    wanted: list[str] = options.names
     unknown = [name for name in wanted if name not in names()]
     if unknown:
         print(f"There is no benchmark {', '.join(unknown)}. There are: {', '.join(names())}.", file=sys.stderr)

@@ -1,0 +1,162 @@
+"""Do sixteen writers gain as much over one while the ledger is being sealed as they do without?"""
+
+import multiprocessing
+import os
+import statistics
+import time
+import uuid
+from collections.abc import Callable
+from multiprocessing.synchronize import Event
+from typing import Any
+
+import psycopg
+
+from benchmarks.ledger_rows import fill, rows
+from benchmarks.result import Figure, Need, Result
+from benchmarks.serving import own_database, prepare
+
+WRITERS, SECONDS, RUNS = 16, 5.0, 5
+# Oftener than the beat, so that a short run meets several seals.
+SEAL_EVERY = 1.0
+GOAL, CHAINED_GOAL = 0.9, 1.0
+# What a ledger does whose rows each hold the hash of the one before: one writer at a time, until it has committed.
+_CHAIN = """
+CREATE TABLE bench_chain (LIKE audit_entry INCLUDING INDEXES);
+GRANT ALL ON bench_chain TO PUBLIC;
+"""
+_LINK = """
+INSERT INTO bench_chain (id, xid, at, actor_kind, actor_id, surface, action, connection, message, fingerprint, trace,
+  detail_hashes, leaf_hash)
+SELECT nextval('audit_entry_id_seq'), pg_current_xact_id(), clock_timestamp(), 'worker', 'bench', 'worker',
+  'message.served', 1, %s, '', '', '{}', encode(sha256((coalesce((SELECT leaf_hash FROM bench_chain
+    ORDER BY id DESC LIMIT 1), '') || %s)::bytea), 'hex')
+"""
+
+
+def measure() -> Result:
+    """Let one process write, and then sixteen, without a sealer, beside one, and in a chain under one lock."""
+    with own_database():
+        prepare()
+        with psycopg.connect(os.environ["DATABASE_OWNER_URL"], autocommit=True) as owner:
+            owner.execute(_CHAIN)
+        fill(rows())
+        _begin_after_these()
+        taken: dict[tuple[str, int], list[float]] = {}
+        for _ in range(RUNS):
+            for writers in (1, WRITERS):
+                for name, act, is_sealed in (("off", _append, False), ("on", _append, True), ("chain", _link, False)):
+                    taken.setdefault((name, writers), []).append(acts_a_second(act, writers, is_sealed=is_sealed))
+        sealed = _check_the_seals()
+    rate = {key: statistics.median(found) for key, found in taken.items()}
+    scaling = {name: rate[name, WRITERS] / rate[name, 1] for name in ("off", "on", "chain")}
+    return Result(
+        question=__doc__ or "",
+        figures=(
+            Figure(f"{WRITERS} writers, sealed meanwhile", rate["on", WRITERS], "entries/s"),
+            Figure(f"{WRITERS} writers, not sealed", rate["off", WRITERS], "entries/s"),
+            Figure("one writer, sealed meanwhile", rate["on", 1], "entries/s"),
+            Figure("one writer, not sealed", rate["off", 1], "entries/s"),
+            Figure("entries under seals in the end", sealed, ""),
+            Figure(f"{WRITERS} writers that chain their rows", rate["chain", WRITERS], "rows/s"),
+        ),
+        control=Figure("gain of sixteen, not sealed", scaling["off"], "times"),
+        ratio=scaling["on"] / scaling["off"],
+        goal=GOAL,
+        runs=RUNS,
+        needs=(
+            Need(f"{WRITERS} sealed over {WRITERS} unsealed", rate["on", WRITERS] / rate["off", WRITERS], GOAL),
+            Need("gain, sealed over chained", scaling["on"] / scaling["chain"], CHAINED_GOAL),
+        ),
+    )
+
+
+def acts_a_second(act: Callable[[], None], writers: int, *, is_sealed: bool) -> float:
+    """Return how many acts these processes commit in a second, together."""
+    from django.db import connection
+
+    connection.close()
+    context = multiprocessing.get_context("fork")
+    begin, end, counts = context.Event(), context.Event(), context.Queue()
+    work = [context.Process(target=_write, args=(act, begin, end, counts)) for _ in range(writers)]
+    if is_sealed:
+        work.append(context.Process(target=_seal, args=(begin, end)))
+    for process in work:
+        process.start()
+    time.sleep(0.5)
+    begin.set()
+    time.sleep(SECONDS)
+    end.set()
+    total = sum(counts.get(timeout=30) for _ in range(writers))
+    for process in work:
+        process.join()
+        if process.exitcode:
+            raise RuntimeError("a process of the benchmark failed; what it met stands above")
+    return float(total / SECONDS)
+
+
+def _write(act: Callable[[], None], begin: Event, end: Event, counts: Any) -> None:
+    from django.db import connection, transaction
+
+    connection.ensure_connection()
+    begin.wait()
+    done = 0
+    while not end.is_set():
+        with transaction.atomic():
+            act()
+        done += 1
+    counts.put(done)
+
+
+def _seal(begin: Event, end: Event) -> None:
+    from audit.sealing.sealer import seal_all
+
+    begin.wait()
+    while not end.wait(SEAL_EVERY):
+        seal_all()
+
+
+def _append() -> None:
+    from audit.recording import record
+    from people.actors import worker
+
+    record("message.served", actor=worker("bench"), connection=1, message=uuid.uuid4(), details={"reason": "As asked."})
+
+
+def _link() -> None:
+    from django.db import connection
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(1, 1)")
+        cursor.execute(_LINK, [uuid.uuid4(), uuid.uuid4().hex])
+
+
+def _begin_after_these() -> None:
+    """Let the first seal say that it begins after the rows that were filled in, whose hashes are of nothing."""
+    from django.db import transaction
+
+    from audit.models import Entry, Seal
+    from audit.sealing.base import check_base, read_facts
+    from audit.sealing.growing import Growth
+
+    with transaction.atomic():
+        facts = read_facts()
+        last_id = Entry.objects.order_by("-pk").values_list("pk", flat=True).first() or 0
+        Growth(check_base(None)).seal(
+            facts, kind=Seal.Kind.RESTORED, epoch=1, after_id=last_id, horizon=facts.horizon, note="for a benchmark"
+        )
+
+
+def _check_the_seals() -> int:
+    """Return how many entries the last seal covers, after looking that none of the benchmark's is missing."""
+    from audit.models import Entry
+    from audit.sealing.base import check_base
+    from audit.sealing.sealer import latest_seal, seal_all
+
+    while seal_all():
+        pass
+    last = latest_seal()
+    assert last is not None
+    missing = Entry.objects.filter(pk__gt=last.after_id).count() - check_base(last).size
+    if missing:
+        raise RuntimeError(f"{missing} entries are under no seal")
+    return last.size

@@ -1,0 +1,47 @@
+"""Entries of the ledger by the hundred thousand, as `record` would have left them, with details and words."""
+
+import os
+
+import psycopg
+
+ROWS = 1_000_000
+_AT_ONCE = 50_000
+# All of one transaction that lies below every other. Their hashes are of nothing: only what checks them would notice.
+_FILL = """
+WITH made AS (
+  INSERT INTO {entry} (id, xid, at, actor_kind, actor_id, surface, action, connection, message, fingerprint, trace,
+    detail_hashes, leaf_hash)
+  SELECT nextval('audit_entry_id_seq'), '3', now() - interval '400 days' + n * interval '30 seconds',
+    CASE WHEN n %% 4 = 0 THEN 'person' ELSE 'worker' END, (n %% 40)::text,
+    (ARRAY['web', 'webhook', 'worker'])[1 + n %% 3],
+    (ARRAY['message.held', 'message.fetched', 'message.served', 'message.opened', 'verdict.given', 'decision.applied'])
+      [1 + n %% 6],
+    1 + n %% 3, md5((n / 6)::text)::uuid, encode(sha256(n::text::bytea), 'hex'), '',
+    jsonb_build_object('actor', encode(sha256(n::text::bytea), 'hex'), 'subject', encode(sha256(n::text::bytea), 'hex'),
+      'recipients', encode(sha256(n::text::bytea), 'hex')),
+    encode(sha256(n::text::bytea), 'hex')
+  FROM generate_series(%s::int, %s::int) AS n RETURNING id
+)
+INSERT INTO {detail} (entry_id, salt, fields, words)
+SELECT id, sha256(id::text::bytea),
+  jsonb_build_object('actor', 'Person ' || id %% 40, 'subject', 'Your refund for order ' || id / 6, 'recipients',
+    'person' || id %% 5000 || '@customer' || id %% 700 || '.example'),
+  to_tsvector('simple', 'person ' || id %% 40 || ' your refund for order ' || id / 6 || ' person' || id %% 5000 || ' '
+    || 'customer' || id %% 700 || ' ' || md5((id / 6)::text))
+FROM made
+"""
+
+
+def rows() -> int:
+    """Return how many rows a benchmark has to be with: `--rows`, or a million."""
+    return int(os.environ.get("BENCH_ROWS", ROWS))
+
+
+def fill(number: int, *, entry: str = "audit_entry", detail: str = "audit_entrydetail") -> None:
+    """Add so many entries, and let PostgreSQL know what there is."""
+    with psycopg.connect(os.environ["DATABASE_OWNER_URL"], autocommit=True) as owner:
+        owner.execute("SET synchronous_commit = off")
+        for first in range(1, number + 1, _AT_ONCE):
+            sql = _FILL.format(entry=entry, detail=detail)
+            owner.execute(sql, [first, min(first + _AT_ONCE - 1, number)])  # type: ignore[arg-type]
+        owner.execute(f"VACUUM ANALYZE {entry}, {detail}")  # type: ignore[arg-type]
