@@ -16,6 +16,7 @@ from django.conf import settings
 from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
+from audit.guards import examine_guards
 from common.postgres import clock
 from dashboard.launch import data_folder
 
@@ -143,19 +144,13 @@ def _migrations() -> Iterator[Finding]:
 
 
 def _ledger_guards() -> Iterator[Finding]:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT to_regclass('audit_entry') IS NOT NULL")
-        if not cursor.fetchone()[0]:
-            return
-        cursor.execute(
-            "SELECT has_table_privilege('audit_entry', 'UPDATE, DELETE, TRUNCATE'),"
-            " (SELECT count(*) FROM pg_trigger"
-            "   WHERE tgrelid = 'audit_entry'::regclass AND NOT tgisinternal AND tgenabled <> 'D')"
+    guards = examine_guards()
+    if guards.without_triggers:
+        yield Finding(
+            f"The triggers that guard the ledger are gone or off: {', '.join(guards.without_triggers)}.",
+            "Find out who did that, and restore them.",
         )
-        may_change, triggers = cursor.fetchone()
-    if not triggers:
-        yield Finding("The triggers that guard the ledger are gone or off.", "Find out who did that, and restore them.")
-    elif may_change:
+    elif guards.changeable:
         yield Finding(
             "Triggers alone guard the ledger: the role of DATABASE_URL may change its tables.",
             "Give another role, which owns the tables, in DATABASE_OWNER_URL.",

@@ -134,7 +134,7 @@ def _clock_is_off(monkeypatch):
     ("damage", "status", "words"),
     [
         (_nothing_is_wrong, 0, "Triggers alone guard the ledger"),
-        (_triggers_are_off, 1, "The triggers that guard the ledger are gone or off."),
+        (_triggers_are_off, 1, "The triggers that guard the ledger are gone or off: audit_entry."),
         (_migrations_are_missing, 1, "migrations have not been made: policy.0001"),
         (_disk_is_full, 1, "The disk of DATA_DIR is nearly full: 100 MB are free."),
         (_clock_is_off, 0, "The clock of this host is 3600 s behind the database's."),

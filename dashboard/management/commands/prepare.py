@@ -14,9 +14,8 @@ from psycopg.conninfo import conninfo_to_dict
 from redis import Redis
 from redis.exceptions import RedisError
 
-APPEND_ONLY = ("audit_entry", "audit_seal", "audit_leaf", "audit_block", "audit_anchor")
-# Retention may remove the personal part of an entry; the entry stays.
-REMOVABLE_ONLY = ("audit_entrydetail",)
+from audit.guards import APPEND_ONLY, REMOVABLE_ONLY
+
 # Who had which rights when: triggers write it, with the owner's rights.
 READ_ONLY = ("people_grantperiod",)
 # For how long a session of the application may sit in an open transaction.

@@ -1,0 +1,154 @@
+"""What the application's own database role may do to the ledger: add to it and read it, and remove details. Line 57."""
+
+import os
+import subprocess
+import sys
+
+import psycopg
+import pytest
+from django.conf import settings
+from django.db import connection as database
+from psycopg import errors, sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from audit.guards import APPEND_ONLY, REMOVABLE_ONLY, examine_guards
+from audit.models import Entry, EntryDetail
+from audit.sealing.sealer import seal_all
+from dashboard.launch.paths import ROOT
+from dashboard.launch.postgres import APPLICATION
+from tests.ledger import append
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def as_role(user, **more):
+    """A session of another role in the database of this test, which was copied from one that `prepare` made."""
+    params = database.get_connection_params()
+    keep = {name: params[name] for name in ("dbname", "host", "port") if params.get(name)}
+    return psycopg.connect(**{**keep, **more}, user=user, autocommit=True)
+
+
+@pytest.fixture
+def application():
+    append(3)
+    assert seal_all() == 3
+    with as_role(APPLICATION) as session:
+        yield session
+
+
+TABLES = (*APPEND_ONLY, *REMOVABLE_ONLY)
+CHANGES = [(table, act) for table in TABLES for act in ("UPDATE", "DELETE", "TRUNCATE")]
+# Retention removes details.
+CHANGES.remove(("audit_entrydetail", "DELETE"))
+_COLUMN = {"audit_entry": "actor_id", "audit_seal": "note", "audit_anchor": "place", "audit_entrydetail": "salt"}
+
+
+def statement(table, act):
+    column = _COLUMN.get(table, "hash")
+    return {
+        "UPDATE": f"UPDATE {table} SET {column} = {column}",
+        "DELETE": f"DELETE FROM {table}",
+        "TRUNCATE": f"TRUNCATE {table} CASCADE",
+    }[act]
+
+
+def test_security_line_57_application_cannot_change_what_was_written(application):
+    for table, act in CHANGES:
+        with pytest.raises(errors.InsufficientPrivilege):
+            application.execute(statement(table, act))
+
+
+GUARDS = (
+    "ALTER TABLE {} DISABLE TRIGGER ALL",
+    "ALTER TABLE {} DISABLE TRIGGER USER",
+    "DROP TRIGGER {}_rows ON {}",
+    "ALTER TABLE {} OWNER TO CURRENT_USER",
+    "ALTER TABLE {} RENAME TO elsewhere",
+    "DROP TABLE {} CASCADE",
+    "CREATE RULE quiet AS ON INSERT TO {} DO INSTEAD NOTHING",
+    "CREATE TRIGGER quiet BEFORE INSERT ON {} EXECUTE FUNCTION audit_refuse()",
+)
+BECOME = (
+    "SET session_replication_role = 'replica'",
+    "CREATE OR REPLACE FUNCTION audit_refuse() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN OLD; END'",
+    "DROP FUNCTION audit_refuse() CASCADE",
+    "ALTER ROLE CURRENT_USER SUPERUSER",
+    "SET ROLE countersign_owner",
+    "CREATE TABLE audit_entry_of_mine (id bigint)",
+)
+
+
+def test_security_line_57_application_cannot_take_the_guards_off(application):
+    for table in TABLES:
+        for guard in GUARDS:
+            with pytest.raises(errors.InsufficientPrivilege):
+                application.execute(guard.format(table, table))
+    for way in BECOME:
+        with pytest.raises(errors.InsufficientPrivilege):
+            application.execute(way)
+    # PostgreSQL only warns of what one may not grant.
+    application.execute("GRANT UPDATE ON audit_entry TO CURRENT_USER")
+    assert not application.execute("SELECT has_table_privilege('audit_entry', 'UPDATE')").fetchone()[0]
+
+
+def test_security_line_57_tables_belong_to_another_role_which_makes_the_migrations(application):
+    rows = application.execute(
+        "SELECT tablename, tableowner, pg_has_role(tableowner, 'MEMBER'), rolsuper FROM pg_tables, pg_roles"
+        " WHERE tablename = ANY(%s) AND rolname = CURRENT_USER",
+        [list(TABLES)],
+    ).fetchall()
+    assert {name for name, *_ in rows} == set(TABLES)
+    assert {tuple(rest) for _, *rest in rows} == {("countersign_owner", False, False)}
+
+
+def test_security_line_57_triggers_refuse_even_the_owner(application):
+    application.execute("INSERT INTO audit_block (number, hash) VALUES (0, 'x')")
+    application.execute("INSERT INTO audit_anchor (seal, kind, place, reference) VALUES (1, 'file', 'x', '')")
+    with as_role(database.settings_dict["USER"]) as owner:
+        for table, act in CHANGES:
+            with pytest.raises(errors.RaiseException, match="append-only"):
+                owner.execute(statement(table, act))
+
+
+def test_security_line_57_application_adds_and_reads_and_removes_details(application):
+    number = application.execute("SELECT max(id) FROM audit_entry").fetchone()[0]
+    assert application.execute("SELECT count(*) FROM audit_entry").fetchone()[0] == 3
+    application.execute("DELETE FROM audit_entrydetail WHERE entry_id = %s", [number])
+    assert (Entry.objects.count(), EntryDetail.objects.count()) == (3, 2)
+    application.execute("INSERT INTO audit_anchor (seal, kind, place, reference) VALUES (1, 'file', 'elsewhere', '')")
+
+
+def test_one_role_for_everything_is_told_apart_and_so_are_missing_triggers():
+    """The tests' own role owns the tables, as with one DATABASE_URL."""
+    assert set(examine_guards().changeable) == {*APPEND_ONLY, *REMOVABLE_ONLY}
+    assert examine_guards().without_triggers == ()
+    with database.cursor() as cursor:
+        cursor.execute("ALTER TABLE audit_leaf DISABLE TRIGGER audit_leaf_rows")
+        try:
+            assert examine_guards().without_triggers == ("audit_leaf",)
+        finally:
+            cursor.execute("ALTER TABLE audit_leaf ENABLE TRIGGER audit_leaf_rows")
+
+
+@pytest.mark.slow
+def test_security_line_57_holds_where_nobody_is_a_superuser_as_with_a_hosted_database(tmp_path):
+    """Neither role is the cluster's own: one owns an empty database and migrates, the other only works in it."""
+    with as_role(database.settings_dict["USER"]) as superuser:
+        for role in ("hosted_owner", "hosted_application"):
+            superuser.execute(sql.SQL("CREATE ROLE {} LOGIN NOSUPERUSER").format(sql.Identifier(role)))
+        superuser.execute("CREATE DATABASE hosted OWNER hosted_owner")
+    there = {**conninfo_to_dict(settings.OWN_DATABASE_URL), "dbname": "hosted"}
+    urls = {
+        "DATABASE_URL": make_conninfo(**{**there, "user": "hosted_application"}),
+        "DATABASE_OWNER_URL": make_conninfo(**{**there, "user": "hosted_owner"}),
+    }
+    variables = {**os.environ, **urls, "DATA_DIR": str(tmp_path), "DEMO": "0"}
+    subprocess.run([sys.executable, str(ROOT / "manage.py"), "prepare"], env=variables, cwd=ROOT, check=True)
+    with as_role("hosted_application", dbname="hosted") as session:
+        for table, act in CHANGES:
+            allowed = session.execute("SELECT has_table_privilege(%s, %s)", [table, act]).fetchone()[0]
+            assert not allowed, (table, act)
+        with pytest.raises(errors.InsufficientPrivilege):
+            session.execute("ALTER TABLE audit_entry DISABLE TRIGGER USER")
+        owner = session.execute("SELECT tableowner FROM pg_tables WHERE tablename = 'audit_entry'").fetchone()[0]
+        assert owner == "hosted_owner"
