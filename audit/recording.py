@@ -13,6 +13,7 @@ from django.db import transaction
 from django.dispatch import Signal
 
 from audit.actions import ACTIONS
+from audit.appending import append
 from audit.models import Entry, EntryDetail
 from common.fingerprint import canonical_json
 from common.logs import trace_id
@@ -47,8 +48,8 @@ def detail_hash(salt: bytes, name: str, value: str) -> str:
     return hashlib.sha256(salt + b"\0" + name.encode() + b"\0" + value.encode()).hexdigest()
 
 
-def leaf_hash(entry: Entry) -> str:
-    """Return the RFC 9162 leaf hash (prefix 0x00) over every column of the entry but the hash itself."""
+def canonical_entry(entry: Any) -> bytes:
+    """Return every column of the entry but its hash as the one text that is hashed, handed out and checked."""
     columns = {
         "id": entry.id,
         "xid": str(entry.xid),
@@ -63,7 +64,12 @@ def leaf_hash(entry: Entry) -> str:
         "trace": entry.trace,
         "detail_hashes": entry.detail_hashes,
     }
-    return hashlib.sha256(b"\0" + canonical_json(columns)).hexdigest()
+    return canonical_json(columns)
+
+
+def leaf_hash(entry: Entry) -> str:
+    """Return the RFC 9162 leaf hash (prefix 0x00) of the entry."""
+    return hashlib.sha256(b"\0" + canonical_entry(entry)).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -164,11 +170,7 @@ def record(
     fields = {"actor": actor.label, "address": actor.address, **(details or {})}
     fields = {name: text.replace("\0", "\ufffd") for name, text in fields.items() if text}
     salt = os.urandom(16)
-    place = place or ReservedPlace().take()
     entry = Entry(
-        id=place.number,
-        xid=place.xid,
-        at=place.at,
         actor_kind=actor.kind,
         actor_id=actor.id,
         surface=actor.surface,
@@ -179,9 +181,14 @@ def record(
         trace=trace_id.get(),
         detail_hashes={name: detail_hash(salt, name, text) for name, text in fields.items()},
     )
-    entry.leaf_hash = leaf_hash(entry)
-    with together():
-        insert(entry)
-        insert(EntryDetail(entry=entry, salt=salt, fields=fields, words=found_by(fields, about)))
+    words = found_by(fields, about)
+    if place is None:
+        append(entry, salt=salt, fields=fields, words=words)
+    else:
+        entry.id, entry.xid, entry.at = place.number, place.xid, place.at
+        entry.leaf_hash = leaf_hash(entry)
+        with together():
+            insert(entry)
+            insert(EntryDetail(entry=entry, salt=salt, fields=fields, words=words))
     recorded.send(sender=Entry, entry=entry, details=fields, about=about)
     return entry

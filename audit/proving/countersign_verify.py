@@ -644,11 +644,7 @@ class Ledger:
         self._place += 1
         number, xid, digest = item.number or 0, -1, None
         if item.line is None:
-            told = (
-                "Entry %d was removed" % number
-                if number
-                else "The entry at position %d was removed" % (self._place - 1)
-            )
+            who = "Entry %d" % number if number else "The entry at position %d" % (self._place - 1)
             self.report.find(who + " was removed" + (": its leaf hash is still listed." if item.leaf else "."))
         else:
             self.report.count()
@@ -667,7 +663,7 @@ class Ledger:
         """Take the entries that this seal covers, and compare them with its root."""
         size = self._before.size if self._before else 0
         wanted = max(0, seal.size - size)
-        edge, group, held = self._edge.copy(), [], 0
+        edge, group, held, kept = self._edge, [], 0, 0
         while self._next is not None:
             record = self._next[0]
             if held < wanted and self._is_later(record, seal):
@@ -678,17 +674,20 @@ class Ledger:
             group.append(record)
             if len(group) >= MOST_HELD:
                 self._check_order(group, seal)
-                edge = edge.grown(one.best for one in group)
-                group = [group[-1]]
+                edge, group, kept = self._put_away(edge, group[kept:]), [record], 1
             self._advance()
         self.report.sealed += held
-        if held > len(group):
-            self._check_order(group, seal)
-            self._end_large(seal, edge.grown(one.best for one in group[1:]), held - wanted)
+        self._check_order(group, seal)
+        if kept:
+            self._end_large(seal, self._put_away(edge, group[kept:]), held - wanted)
         else:
-            self._check_order(group, seal)
             self._end(seal, group, held - wanted)
         self._before = seal
+
+    def _put_away(self, edge: Edge, group: list[Record]) -> Edge:
+        """Let go of entries of a seal that covers more than may be held; return the tree with them."""
+        self._tell_altered(group)
+        return edge.grown(record.best for record in group)
 
     def _is_later(self, record: Record, seal: Seal) -> bool:
         """Whether the entry says by itself that it belongs under a later seal."""
@@ -696,7 +695,7 @@ class Ledger:
             return False
         if seal.kind == "restored":
             return record.number > seal.after_id
-        return record.xid >= seal.horizon or record.number <= seal.after_id
+        return record.xid >= seal.horizon
 
     def _is_here(self, record: Record, seal: Seal, following: Seal | None) -> bool:
         """Whether the entry says by itself that it belongs under this seal, or one before, though that is full."""
@@ -705,9 +704,8 @@ class Ledger:
             return False
         if seal.kind == "restored":
             return record.number <= seal.after_id
-        if following is not None and following.kind == "restored":
-            return False
-        return record.xid < seal.horizon and record.number > seal.after_id and following is not None
+        # What no seal follows is not sealed yet, and a restore takes what others left behind.
+        return record.xid < seal.horizon and following is not None and following.kind != "restored"
 
     def _check_order(self, group: list[Record], seal: Seal) -> None:
         known = [record for record in group if record.xid >= 0]
@@ -858,7 +856,9 @@ class Ledger:
         return unsealed
 
 
-def check_ledger(report: Report, items: Iterable[Item], seals: Iterable[Seal], heads: Heads) -> None:
+def check_ledger(
+    report: Report, items: Iterable[Item], seals: Iterable[Seal], heads: Heads, *, excuse_restored: bool = False
+) -> None:
     """Compare entries with seals, in the order of the tree, and seals with the heads kept outside."""
     ledger = Ledger(report, items)
     pending = None
@@ -870,7 +870,7 @@ def check_ledger(report: Report, items: Iterable[Item], seals: Iterable[Seal], h
     if pending is not None:
         ledger.seal(pending, None)
     ledger.end()
-    heads.end(report)
+    heads.end(report, excuse_restored=excuse_restored)
 
 
 # --- Heads kept outside -----------------------------------------------------------------------------------------------

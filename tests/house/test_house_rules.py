@@ -36,7 +36,8 @@ def relative(path):
 def test_module_opens_with_its_job_and_stays_readable(path):
     source = path.read_text()
     tree = ast.parse(source)
-    assert path == IN_ONE_PIECE or source.count("\n") <= MAX_LINES, f"over {MAX_LINES} lines: look for the use case that wants its own file"
+    advice = f"over {MAX_LINES} lines: look for the use case that wants its own file"
+    assert path == IN_ONE_PIECE or source.count("\n") <= MAX_LINES, advice
     if tree.body:
         assert ast.get_docstring(tree), "say the module's job in a sentence"
     for node in ast.walk(tree):
