@@ -8,6 +8,5 @@ urlpatterns = [
     path("audit/", views.ledger, name="audit"),
     path("audit/trace/<uuid:public_id>/", views.trace, name="trace"),
     path("audit/", include("audit.searching.urls")),
-    path("audit/", include("audit.exporting.urls")),
     path("audit/", include("audit.proving.urls")),
 ]

@@ -2,10 +2,13 @@
 
 import csv
 import io
+import re
 from collections.abc import Iterable
 
-# What a spreadsheet would take for the beginning of a formula.
-FORMULA = ("=", "+", "-", "@", "\t", "\r")
+# What a spreadsheet would take for the beginning of a formula; some read the full-width forms as the usual ones.
+FORMULA = ("=", "+", "-", "@", "\uff1d", "\uff0b", "\uff0d", "\uff20", "\t", "\r", "\n")
+# Some take off what cannot be seen before they look.
+_UNSEEN = re.compile(r"[\s\u200b-\u200f\u2060\ufeff\0]*")
 
 
 def csv_row(cells: Iterable[object]) -> str:
@@ -17,4 +20,6 @@ def csv_row(cells: Iterable[object]) -> str:
 
 def harmless(cell: str) -> str:
     """Return a cell that is text in every spreadsheet."""
-    return f"'{cell}" if cell.startswith(FORMULA) else cell
+    unseen = _UNSEEN.match(cell)
+    is_formula = cell.startswith(FORMULA) or cell.startswith(FORMULA, unseen.end() if unseen else 0)
+    return f"'{cell}" if is_formula else cell

@@ -19,6 +19,7 @@ urlpatterns = [
     path("people/", include("people.admin_urls")),
     path("join/", include("people.joining_urls")),
     path("audit/reports/", include("people.report_urls")),
+    path("audit/export/", include("people.export_urls")),
     path("", include("approvals.urls")),
     path("", include("audit.urls")),
     path("", include("alerts.urls")),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from allauth.usersessions.models import UserSession
-from django.contrib.auth import update_session_auth_hash
+from django.contrib.auth import SESSION_KEY, update_session_auth_hash
 from django.contrib.sessions.models import Session
 from django.db.models import Q
 from django.dispatch import Signal
@@ -21,7 +21,7 @@ from common.postgres.anew import atomic_anew
 from people.actors import Actor
 from people.devices import device_in_words
 from people.models import Person
-from people.session_store import BEGAN, IDLE
+from people.session_store import BEGAN, IDLE, SessionStore
 
 # Sent with `person`, the key of somebody who may see less than before, or from fewer browsers.
 reach_changed = Signal()
@@ -144,3 +144,8 @@ def _address(request: HttpRequest) -> str:
         return str(ipaddress.ip_address(client_address(request)))
     except ValueError:
         return _NO_ADDRESS
+
+
+def is_living(key: str) -> bool:
+    """Whether the session of this key is one in which somebody is still signed in."""
+    return SESSION_KEY in SessionStore(session_key=key).load()

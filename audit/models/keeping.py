@@ -1,8 +1,8 @@
 """What people keep of the ledger: searches by a name, exports, and what the desk's own checks found."""
 
 import uuid
-from datetime import timedelta
-from typing import Self
+from datetime import datetime, timedelta
+from typing import Any, Self
 
 from django.db import models
 from django.db.models import Q
@@ -27,6 +27,28 @@ class SavedSearch(models.Model):
         return self.name
 
 
+class ExportQuerySet(models.QuerySet["Export"]):
+    """Reads of the exports."""
+
+    def newest_first(self) -> Self:
+        return self.order_by("-asked_at", "pk")
+
+    def running(self) -> Self:
+        return self.filter(state=Export.State.RUNNING)
+
+    def still_for(self, age: timedelta) -> Self:
+        """Those that have not moved for so long."""
+        return self.filter(changed_at__lt=Now() - age)
+
+    def readable_by(self, actor: Any, *, all_of_them: bool) -> Self:
+        """One's own, or those of everybody."""
+        return self if all_of_them else self.filter(person=int(actor.id))
+
+    def before(self, asked_at: datetime) -> Self:
+        """Those that were asked for earlier: the next page."""
+        return self.filter(asked_at__lt=asked_at)
+
+
 class Export(models.Model):
     """One export: what was asked for, how far it is, and what left."""
 
@@ -48,6 +70,8 @@ class Export(models.Model):
     sha256 = models.CharField(max_length=64, blank=True)
     asked_at = models.DateTimeField(db_default=Now())
     changed_at = models.DateTimeField(db_default=Now())
+
+    objects = ExportQuerySet.as_manager()
 
     class Meta:
         indexes = [models.Index(fields=["person", "asked_at"], name="export_of_person")]

@@ -32,8 +32,14 @@ NO_PAGES = {
     *("setup", "add-destination", "destination"),
     # For admins and auditors alone: test_reports_seen.py looks at them.
     *("reports", "report-decisions", "report-decision-rows", "report-rights"),
+    # Of a past decision, and files of one trace: test_trace_seen.py looks at them.
+    *("seen-decision", "seen-body"),
+    # For admins and auditors alone too: test_export_seen.py looks at them.
+    *("export", "exports", "export-one", "export-file"),
     # Shown in answer to a press: a test of its own looks at it.
     *("bulk", "bulk-done", "account_go_on"),
+    # Files of the ledger's proofs.
+    *("newest-head", "verifier"),
 }
 SCHEMES = ("light", "dark")
 

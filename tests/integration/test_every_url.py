@@ -3,6 +3,7 @@
 import re
 from datetime import timedelta
 from urllib.parse import quote, urlencode
+from uuid import UUID
 
 import pytest
 from django.test import Client
@@ -12,9 +13,11 @@ from django.utils import timezone
 from alerts.addresses import LIKE
 from alerts.models import Destination
 from approvals.models import GateRefusal, Revision, SavedView
+from audit.models import SavedSearch
 from people.models import Invitation, Person
 from policy.models import AllowEntry, Allowlist, GateList, KillSwitch
 from tests.factories import make_connection, make_message, make_person
+from tests.integration.deciding import decide
 
 pytestmark = pytest.mark.django_db
 
@@ -42,12 +45,14 @@ POST_ONLY = {
     *("test-hook", "rotate-hook", "replay-delivery"),
     *("preview-allowlist", "save-allowlist", "preview-import", "export-allowlist", "allow-refused", "push-list"),
     *("csp-report", "account_logout", "multimail-webhook", "save-view", "delete-view"),
-    *("report-decisions-file", "report-rights-file"),
+    *("save-search", "delete-search"),
+    *("check-ledger", "compare-ledger"),
+    *("report-decisions-file", "report-rights-file", "export-again"),
 }
 
 
 # Documents of their own in a frame of a page.
-FRAMED = {"message-body", "message-letter", "file-view"}
+FRAMED = {"message-body", "seen-body", "message-letter", "file-view"}
 # Questions without the desk around them.
 BARE = {"account_reauthenticate", "account_go_on", "mfa_reauthenticate", "mfa_reauthenticate_webauthn"}
 
@@ -95,12 +100,16 @@ def address(name, message):
         "person_id": colleague().pk if "person_id" in PATHS[name] else None,
         "invitation_id": invitation().pk if "invitation_id" in PATHS[name] else None,
         "token": "n" * 43,
+        "search_id": search_of_somebody().pk if "search_id" in PATHS[name] else None,
         "view_id": view_of_somebody().pk if "view_id" in PATHS[name] else None,
         "switch_id": switch_of(message.connection).pk if "switch_id" in PATHS[name] else None,
         "scope": f"mailbox-{message.mailbox_id}",
         "kind": "restriction",
         "entry_id": entry_of(message.mailbox).pk if "entry_id" in PATHS[name] else None,
         "refusal_id": refusal_of(message.mailbox).pk if "refusal_id" in PATHS[name] else None,
+        # Of nobody.
+        "export_id": UUID(int=1),
+        "verdict_id": verdict_of(message).pk if "verdict_id" in PATHS[name] else None,
         "gate_id": gate_of(message.mailbox).pk if "gate_id" in PATHS[name] else None,
     }
     return reverse(name, kwargs={key: rows[key] for key in re.findall(r"<\w+:(\w+)>", PATHS[name])})
@@ -110,6 +119,10 @@ def view_of_somebody():
     owner = Person.objects.filter(email="owner@yourteam.example").first()
     owner = owner or make_person("owner@yourteam.example", "Olga")
     return SavedView.objects.get_or_create(person=owner, name="Theirs", defaults={"query": "tab=mine"})[0]
+
+
+def search_of_somebody():
+    return SavedSearch.objects.get_or_create(person=view_of_somebody().person_id, name="Theirs")[0]
 
 
 def colleague():
@@ -137,6 +150,12 @@ def refusal_of(mailbox):
     fields = {"refused": ["dana@x.example"], "recipients": ["dana@x.example"], "refused_at": timezone.now()}
     of = {"connection": mailbox.connection, "mailbox": mailbox}
     return GateRefusal.objects.get_or_create(**of, upstream_id="01REFUSAL", defaults=fields)[0]
+
+
+def verdict_of(message):
+    giver = Person.objects.filter(email="giver@yourteam.example").first()
+    giver = giver or make_person("giver@yourteam.example", "Gina", "reviewer")
+    return message.verdicts.first() or decide(message, giver).verdict
 
 
 def gate_of(mailbox):
@@ -187,6 +206,7 @@ def test_security_line_49_message_outside_ones_mailboxes_does_not_exist(signed_i
 ASKED = (
     *("q", "to", "from", "by", "rule", "risk", "mailbox", "has", "started", "thread", "run", "alike", "tab", "order"),
     *("group", "after", "before", "action", "since", "decided", "view", "page", "open", "of", "mark", "next", "show"),
+    *("actor", "surface", "connection", "message", "fingerprint", "trace", "until", "on"),
 )
 ASKING = (
     *("queue", "message", "message-letter", "history", "audit", "rule", "pulse", "bulk-done", "account_login"),
@@ -225,7 +245,7 @@ def test_every_answer_carries_the_browsers_rules_and_names_no_asset_from_elsewhe
 ):
     message = make_message(connection, markdown="Look: ![x](https://tracker.example/o.gif) <img src=//t.example/i>")
     answer = call(signed_in(reviewer), name, message)
-    check_headers(answer, is_frame=name == "message-body")
+    check_headers(answer, is_frame=name in ("message-body", "seen-body"))
     page = answer.getvalue()
     loads = re.findall(LOADS, page.decode())
     assert all(load.startswith(("/static/", "/queue/", "data:", "#")) for load in loads), loads

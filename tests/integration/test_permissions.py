@@ -30,6 +30,7 @@ from approvals.models import (
     SavedView,
     WebhookEvent,
 )
+from audit.models import Export, SavedSearch
 from dashboard.celery import app as celery
 from people.actors import Role
 from people.discord_accounts import offer_link
@@ -47,7 +48,7 @@ pytestmark = pytest.mark.django_db
 UNTOLD = ("django_session", "cache", "usersessions_usersession", "audit_entry", "audit_entrydetail")
 NOTED = (
     "('access.denied', 'verdict.refused', 'message.served', 'attachment.served', 'thread.opened',"
-    " 'message.opened', 'bulk.decided')"
+    " 'message.opened', 'bulk.decided', 'ledger.seen_again')"
 )
 
 
@@ -136,6 +137,9 @@ class Walk:
     def _need_list(self):
         Allowlist.objects.create(connection=self.connection, kind="restriction", mode="enforce", version=1)
 
+    def _need_verdict(self):
+        self.verdict = decide(self.message, self.decider).verdict
+
     def _need_leaving(self):
         decide(self.message, self.decider)
 
@@ -220,6 +224,9 @@ class Walk:
     def _need_view(self):
         self.view = SavedView.objects.create(person=self.person, name="Mine", query="tab=mine")
 
+    def _need_search(self):
+        self.search = SavedSearch.objects.create(person=self.person.pk, name="Mine", query="action=decisions")
+
     def _need_entry(self):
         own = Allowlist.objects.create(mailbox=self.mailbox, kind="restriction", version=1)
         self.entry = own.entries.create(pattern="x.example")
@@ -233,6 +240,13 @@ class Walk:
         self.refusal = GateRefusal.objects.create(
             connection=self.connection, mailbox=self.mailbox, upstream_id="01REFUSAL", **who
         )
+
+    def _need_export(self, state="asked"):
+        kept = {"format": "csv", "snapshot": "0 1:1:", "rows_total": 0, "state": state}
+        self.export = Export.objects.create(person=self.person.pk, **kept)
+
+    def _need_broken_export(self):
+        self._need_export("broken_off")
 
     @cached_property
     def switch(self):
@@ -248,6 +262,7 @@ class Walk:
             "rule": lambda: "first_contact",
             "event_id": lambda: WebhookEvent.objects.filter(connection=self.connection).latest("pk").pk,
             "place": lambda: 1,
+            "search_id": lambda: self.search.pk,
             "view_id": lambda: self.view.pk,
             "session_id": lambda: self.session.pk,
             "factor_id": lambda: self.factor.pk,
@@ -263,8 +278,10 @@ class Walk:
             "scope": lambda: f"mailbox-{self.mailbox.pk}",
             "kind": lambda: "restriction",
             "entry_id": lambda: self.entry.pk,
+            "verdict_id": lambda: self.verdict.pk,
             "gate_id": lambda: self.gate.pk,
             "refusal_id": lambda: self.refusal.pk,
+            "export_id": lambda: self.export.pk,
         }
         return reverse(name, kwargs={key: rows[key]() for key in re.findall(r"<\w+:(\w+)>", PATHS[name])})
 

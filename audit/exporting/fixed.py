@@ -1,0 +1,62 @@
+"""Which entries an export holds: those that were there when it was asked for, however long it runs.
+
+PostgreSQL's snapshot of that moment is kept as text, so no transaction is held open. What is appended meanwhile carries
+a transaction id that this snapshot does not see.
+"""
+
+from dataclasses import dataclass
+from typing import Any, Self
+
+from django.db import connection
+from django.db.models import BooleanField, CharField, F, Func, Q, Value
+
+from audit.models import Entry, EntryQuerySet
+from audit.searching.filters import Filters
+from audit.searching.quickly import quickly
+
+# After a restore old entries have ids of another cluster's transactions, which say nothing here. They are known by
+# being there although the snapshot does not see them. Relies on entry_to_seal.
+_CUT = """
+SELECT pg_current_snapshot()::text, coalesce(max(id), 0) FROM audit_entry
+ WHERE xid >= pg_snapshot_xmin(pg_current_snapshot()) AND NOT pg_visible_in_snapshot(xid, pg_current_snapshot())
+"""
+
+
+class SeenIn(Func):
+    """Whether a snapshot sees what a transaction wrote."""
+
+    template = "pg_visible_in_snapshot(%(expressions)s::pg_snapshot)"
+    output_field = BooleanField()
+
+    def __init__(self, snapshot: str) -> None:
+        super().__init__(F("xid"), Value(snapshot, output_field=CharField()))
+
+
+@dataclass(frozen=True)
+class Cut:
+    """A moment of the ledger. Entries up to `after_id` are of earlier epochs: they were all there."""
+
+    snapshot: str
+    after_id: int
+
+    @classmethod
+    def read(cls, kept: str) -> Self:
+        """Return the cut that was written down."""
+        after_id, _, snapshot = kept.partition(" ")
+        return cls(snapshot, int(after_id))
+
+    def __str__(self) -> str:
+        return f"{self.after_id} {self.snapshot}"
+
+
+def take_cut() -> Cut:
+    """Return the ledger's present moment. Whoever asks has written nothing yet in this transaction."""
+    with connection.cursor() as cursor:
+        cursor.execute(_CUT)
+        return Cut(*cursor.fetchone())
+
+
+def entries_of(filters: Filters, cut: Cut, actor: Any) -> EntryQuerySet:
+    """Return what the filters showed to the actor at that moment."""
+    found = quickly(Entry.objects.matching(filters), filters).readable_by(actor)
+    return found.filter(Q(id__lte=cut.after_id) | Q(SeenIn(cut.snapshot)))

@@ -1,0 +1,86 @@
+"""How a file of entries is written: CSV for spreadsheets, JSON Lines for programs; with personal details or without."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC
+
+from audit.trail import Line
+from common.csv_rows import csv_row
+from common.fingerprint import FINGERPRINT, short_fingerprint
+
+COLUMNS = (
+    *("id", "at", "action", "sentence", "actor", "actor_kind", "actor_id", "surface", "address", "connection"),
+    *("message", "subject", "fingerprint", "fingerprint_sha256", "trace", "reason", "details", "leaf_hash", "seal"),
+)
+# Details that have a column of their own.
+_OWN = frozenset({"actor", "address", "subject", "reason"})
+# Without it spreadsheet programs take UTF-8 for something else, and names come out broken.
+_MARK = "\ufeff"
+
+
+@dataclass(frozen=True)
+class Format:
+    """One way to write; `kind` is csv or jsonl."""
+
+    name: str
+    kind: str
+    has_details: bool
+
+    @property
+    def label(self) -> str:
+        """What people call it."""
+        kind = "CSV" if self.kind == "csv" else "JSON Lines"
+        return kind if self.has_details else f"{kind} without personal details"
+
+    @property
+    def content_type(self) -> str:
+        return "text/csv; charset=utf-8" if self.kind == "csv" else "application/jsonl; charset=utf-8"
+
+    def head(self) -> str:
+        """Return what stands before the first entry."""
+        return _MARK + csv_row(COLUMNS) if self.kind == "csv" else ""
+
+    def row(self, line: Line, seal: int | None) -> str:
+        """Return one entry, with the end of its line."""
+        return csv_row(_cells(line, seal)) if self.kind == "csv" else _json_line(line.as_json())
+
+    def broken(self, sentence: str) -> str:
+        """Return the last line of a file that is not whole, which no reader takes for an entry."""
+        told = f"BROKEN OFF, this file is not whole: {sentence}"
+        return csv_row((told,)) if self.kind == "csv" else _json_line({"broken_off": told})
+
+
+# The name is what the row of the export keeps.
+FORMATS: Mapping[str, Format] = {
+    one.name: one
+    for one in (
+        Format("csv", "csv", True),
+        Format("jsonl", "jsonl", True),
+        Format("csv-bare", "csv", False),
+        Format("jl-bare", "jsonl", False),
+    )
+}
+
+
+def format_of(kind: str, *, has_details: bool) -> Format:
+    """Return the format that was chosen."""
+    return next(one for one in FORMATS.values() if (one.kind, one.has_details) == (kind, has_details))
+
+
+def _json_line(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")) + "\n"
+
+
+def _cells(line: Line, seal: int | None) -> tuple[object, ...]:
+    entry, told = line.entry, line.details
+    others = {name: text for name, text in told.items() if name not in _OWN}
+    whole = entry.fingerprint
+    return (
+        *(entry.pk, entry.at.astimezone(UTC).isoformat(timespec="microseconds"), entry.action, entry.sentence),
+        *(line.actor, entry.actor_kind, entry.actor_id, entry.surface, told.get("address", "")),
+        *(entry.connection or "", entry.message or "", line.subject),
+        *(short_fingerprint(whole) if FINGERPRINT.fullmatch(whole) else "", whole, entry.trace),
+        *(told.get("reason", ""), json.dumps(others, ensure_ascii=False, sort_keys=True) if others else ""),
+        *(entry.leaf_hash, seal or ""),
+    )

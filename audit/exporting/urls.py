@@ -1,5 +1,0 @@
-"""Addresses of exports."""
-
-from django.urls import URLPattern
-
-urlpatterns: list[URLPattern] = []

@@ -1,0 +1,201 @@
+"""Exports of the ledger: what would be taken, one that runs, its file, and those of before."""
+
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
+from django.http import Http404, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.dateparse import parse_datetime
+from django.views.decorators.http import require_GET, require_http_methods, require_POST, require_safe
+
+from audit.exporting.fixed import entries_of, take_cut
+from audit.exporting.formats import FORMATS
+from audit.exporting.forms import ExportForm
+from audit.exporting.handing_out import Handout
+from audit.exporting.running import NotExported, ask_again, begin_export, note_lost_exports, start_export
+from audit.models import Export
+from audit.searching.filters import Filters
+from common.pages import DeskRequest, page_or_fragment
+from people.actors import Actor, Role
+from people.models import Person
+from people.reauthentication import ask_first, has_just_proved, reauthenticated
+from people.sessions import is_living
+from people.zones import there, zone_name
+
+PAGE = 50
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def export(request: DeskRequest) -> HttpResponse:
+    """Show what would be taken out, and begin with it."""
+    _check(request)
+    filters = Filters.from_query(request.GET, zone_name())
+    form = ExportForm(request.POST or {"format": "csv", "details": "on"})
+    problem = ""
+    if request.method == "POST" and form.is_valid():
+        if not has_just_proved(request):
+            return ask_first(request)
+        try:
+            begun = begin_export(actor=request.actor, filters=filters, wanted=form.wanted())
+            return redirect(f"{reverse('export-one', args=[begun.pk])}?go=1")
+        except NotExported as refused:
+            problem = refused.sentence
+    elif request.method == "POST":
+        problem = "Choose CSV or JSON Lines."
+    context: dict[str, Any] = {
+        "form": form,
+        "problem": problem,
+        "filters": filters,
+        "query": filters.query(before=None, after=None),
+        "number": entries_of(filters, take_cut(), request.actor).count(),
+        "is_all": request.actor.sees_all(),
+        "now": timezone.now(),
+    }
+    return render(request, "audit/export.html", context, status=422 if problem else 200)
+
+
+@login_required
+@require_safe
+def one(request: DeskRequest, export_id: UUID) -> HttpResponse:
+    """Show how far an export is."""
+    note_lost_exports()
+    found = _found(request, export_id)
+    wanted, is_own, total = FORMATS[found.format], found.person == request.user.pk, found.rows_total or 0
+    context: dict[str, Any] = {
+        "export": found,
+        "format": wanted.label,
+        "is_csv": wanted.kind == "csv",
+        "filters": Filters.from_query(found.query, zone_name()),
+        "who": _names([found])[found.person],
+        "is_own": is_own,
+        "goes": "go" in request.GET and found.state == Export.State.ASKED and is_own,
+        "name": _file_name(found),
+        "total": total,
+        # An export of nothing is done too.
+        "shown_done": found.rows_done if total else int(found.state == Export.State.DONE),
+        "percent": 100 * found.rows_done // max(total, 1),
+    }
+    return page_or_fragment(request, page="audit/export_one.html", fragment="audit/_export.html", context=context)
+
+
+@login_required
+@require_GET
+def export_file(request: DeskRequest, export_id: UUID) -> HttpResponseBase:
+    """Hand the file out. Whoever proved who they are too long ago begins again from the page, by its button."""
+    found = _found(request, export_id, own=True)
+    page = redirect("export-one", export_id=export_id)
+    if not has_just_proved(request):
+        messages.info(request, "Begin the download by its button: it asks who you are first.", extra_tags="desk")
+        return page
+    try:
+        begun = start_export(found.pk)
+    except NotExported as refused:
+        messages.warning(request, refused.sentence, extra_tags="desk")
+        return page
+    # Not the lazy one of the request, which ends before the file does.
+    actor: Actor = request.user.actor(surface="web", address=request.actor.address)  # type: ignore[union-attr]
+    handout = Handout(begun, actor=actor, stays=_stays(request, actor))
+    return StreamingHttpResponse(
+        handout,
+        content_type=FORMATS[found.format].content_type,
+        headers={"Content-Disposition": f'attachment; filename="{_file_name(found)}"'},
+    )
+
+
+@login_required
+@require_POST
+@reauthenticated
+def again(request: DeskRequest, export_id: UUID) -> HttpResponse:
+    """Let an export that was broken off, or never begun, be downloaded now."""
+    found = _found(request, export_id, own=True)
+    if found.state != Export.State.ASKED:
+        try:
+            ask_again(actor=request.actor, export=found.pk)
+        except NotExported as refused:
+            messages.warning(request, refused.sentence, extra_tags="desk")
+            return redirect("export-one", export_id=export_id)
+    return redirect(f"{reverse('export-one', args=[export_id])}?go=1")
+
+
+@login_required
+@require_safe
+def past(request: DeskRequest) -> HttpResponse:
+    """List exports, the newest first: one's own, and for an auditor of everything those of all."""
+    _check(request)
+    note_lost_exports()
+    of_all = _sees_all(request.actor)
+    shown = Export.objects.readable_by(request.actor, all_of_them=of_all).newest_first()
+    asked = request.GET.get("before", "")
+    try:
+        before = parse_datetime(asked)
+    except ValueError:
+        before = None
+    if before and timezone.is_aware(before):
+        shown = shown.before(before)
+    page = list(shown[: PAGE + 1])
+    names = _names(page)
+    older = urlencode({"before": page[PAGE - 1].asked_at.isoformat()}) if len(page) > PAGE else ""
+    rows = [_listed(row, names[row.person]) for row in page[:PAGE]]
+    return render(
+        request, "audit/exports.html", {"rows": rows, "of_all": of_all, "older": older, "is_first": not before}
+    )
+
+
+def _listed(row: Export, who: str) -> dict[str, Any]:
+    return {
+        "export": row,
+        "who": who,
+        "format": FORMATS[row.format].label,
+        "filters": Filters.from_query(row.query, zone_name()),
+    }
+
+
+def _check(request: DeskRequest) -> None:
+    if not request.actor.looks_after_people:
+        raise PermissionDenied
+
+
+def _sees_all(actor: Actor) -> bool:
+    return actor.acting_as(Role.AUDITOR).sees_all()
+
+
+def _found(request: DeskRequest, export_id: UUID, *, own: bool = False) -> Export:
+    """Return an export that is one's own to see. Another's does not exist for others."""
+    of_all = not own and _sees_all(request.actor)
+    found = Export.objects.readable_by(request.actor, all_of_them=of_all).filter(pk=export_id).first()
+    if found is None:
+        raise Http404("There is no such export, or it is another's.")
+    _check(request)
+    return found
+
+
+def _stays(request: DeskRequest, actor: Actor) -> Callable[[], bool]:
+    """Return a question: may whoever asked for it still go on, in this session and with the same reach?"""
+    person, session = int(actor.id), str(request.session.session_key)
+
+    def stays() -> bool:
+        now = Person.objects.filter(pk=person, is_active=True).first()
+        if now is None or not is_living(session):
+            return False
+        reach = now.actor(surface="web", address=actor.address)
+        return set(reach.scopes) == set(actor.scopes)
+
+    return stays
+
+
+def _names(exports: list[Export]) -> dict[int, str]:
+    found = Person.objects.in_bulk({one.person for one in exports})
+    return {one.person: str(found.get(one.person, "somebody who is gone")) for one in exports}
+
+
+def _file_name(found: Export) -> str:
+    suffix = FORMATS[found.format].kind
+    return f"ledger-{there(found.asked_at):%Y-%m-%d-%H%M%S}.{suffix}"
