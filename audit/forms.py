@@ -1,19 +1,18 @@
-"""The ledger's address line; nonsense is read as the first page."""
+"""Parsing of what people send to the ledger; its address line is read by `searching.filters`."""
 
 from django import forms
 
-from audit.actions import ACTIONS
 
+class SavedSearchForm(forms.Form):
+    """A name for what the ledger is searched for now."""
 
-class LedgerForm(forms.Form):
-    """An action to keep to, and the entry that a page ends before."""
-
-    action = forms.ChoiceField(
-        choices=[("", "Everything"), *((name, name) for name in sorted(ACTIONS))], required=False
+    name = forms.CharField(
+        max_length=60,
+        error_messages={"required": "Give the search a name.", "max_length": "Keep the name under 60 characters."},
     )
-    before = forms.IntegerField(min_value=1, max_value=2**62, required=False)
+    query = forms.CharField(required=False, max_length=4000, strip=False)
+    shared = forms.BooleanField(required=False)
 
-    def place(self) -> tuple[int | None, str]:
-        """Return the entry to begin before, and the action."""
-        self.is_valid()
-        return self.cleaned_data.get("before"), self.cleaned_data.get("action") or ""
+    def first_error(self) -> str:
+        """Return the first thing that is wrong, as a sentence."""
+        return next((str(errors[0]) for errors in self.errors.values() if errors), "")

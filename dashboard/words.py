@@ -81,8 +81,17 @@ STUCK = {
 
 OUTCOMES = {"approve": "approved", "reject": "rejected", "send_back": "sent back for changes"}
 
+SURFACES = {
+    "web": "the web",
+    "discord": "Discord",
+    "webhook": "a webhook",
+    "worker": "a worker",
+    "command": "a command",
+    "api": "the API",
+}
+
 # Already in the sentence, in a column, or under it.
-SAID = ("actor", "address", "outcome", "reason", "explanation", "subject")
+SAID = ("actor", "address", "outcome", "reason", "explanation", "subject", "before", "after")
 
 RULE_ICONS = {
     "link_text_lies": "link",

@@ -48,6 +48,11 @@ class Facets:
     connections: list[Count] = field(default_factory=list)
 
     @property
+    def is_one(self) -> bool:
+        """Whether there is just one."""
+        return self.total == 1 and not self.is_cut
+
+    @property
     def shown(self) -> str:
         """The number as people read it."""
         return f"more than {COUNTED:,}" if self.is_cut else f"{self.total:,}"

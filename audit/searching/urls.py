@@ -1,5 +1,10 @@
 """Addresses of saved searches."""
 
-from django.urls import URLPattern
+from django.urls import path
 
-urlpatterns: list[URLPattern] = []
+from audit.views import searches
+
+urlpatterns = [
+    path("searches/", searches.save, name="save-search"),
+    path("searches/<int:search_id>/delete/", searches.delete, name="delete-search"),
+]
