@@ -83,7 +83,7 @@ def begin_daily_check() -> str:
 def start_check(check_id: int) -> str:
     """Look in a process of its own, which gives way to all others; return at once."""
     command = [sys.executable, str(settings.BASE_DIR / "manage.py"), "audit_check", str(check_id)]
-    looking = subprocess.Popen(command, stdin=subprocess.DEVNULL)  # noqa: S603 - no word of it comes from outside
+    looking = subprocess.Popen(command, stdin=subprocess.DEVNULL)
     # Whoever started a process has to take its end in.
     threading.Thread(target=looking.wait, daemon=True, name="ledger-check").start()
     return f"process {looking.pid}"

@@ -13,6 +13,7 @@ PAGES = {
     "history": "/history/",
     "audit": "/audit/",
     "trace": "/audit/trace/{id}/",
+    "ledger-state": "/audit/verify/",
     "attention": "/attention/",
     "stop": "/stop/",
     "alerts": "/alerts/",

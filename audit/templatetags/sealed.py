@@ -1,0 +1,28 @@
+"""What pages of the ledger say of its seals in one line."""
+
+from dataclasses import dataclass
+
+from django import template
+
+from audit.models import Check, Seal
+from audit.sealing.sealer import latest_seal
+
+register = template.Library()
+
+
+@dataclass(frozen=True)
+class SealLine:
+    """The newest seal, and the last look through the whole ledger that came to an end."""
+
+    seal: Seal | None
+    check: Check | None
+
+    @property
+    def is_broken(self) -> bool:
+        return self.check is not None and self.check.state == Check.State.BROKEN
+
+
+@register.simple_tag
+def seal_line() -> SealLine:
+    """Return what the line tells, in two small queries."""
+    return SealLine(latest_seal(), Check.objects.told().newest_first().first())
