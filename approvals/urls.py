@@ -29,6 +29,7 @@ from approvals.views import (
     report_decisions,
     rules,
     saved,
+    seen,
     thread,
     verdict,
 )
@@ -68,6 +69,8 @@ urlpatterns = [
     path("queue/<uuid:public_id>/snooze/end/", claims.end_snooze, name="end-snooze"),
     path("queue/<uuid:public_id>/presence/", claims.report_presence, name="presence"),
     path("queue/<uuid:public_id>/beside/", claims.beside, name="beside"),
+    path("queue/<uuid:public_id>/decisions/<int:verdict_id>/", seen.seen_decision, name="seen-decision"),
+    path("queue/<uuid:public_id>/decisions/<int:verdict_id>/body/", seen.seen_body, name="seen-body"),
     path("queue/<uuid:public_id>/comments/", comments.comment, name="comment"),
     path("approvals/<path:upstream_id>/", message.by_upstream_id, name="by-upstream-id"),
     path("history/", history.history, name="history"),

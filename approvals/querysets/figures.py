@@ -3,7 +3,7 @@
 Each looks at a bounded number of rows, so that the home page costs the same at any length of the queue.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Self
 
@@ -113,6 +113,11 @@ class VerdictQuerySet(models.QuerySet["Verdict"]):
     def on(self, messages: "models.QuerySet[Message]") -> Self:
         """Those on these messages."""
         return self.filter(message__in=messages)
+
+    def newest_on(self, messages: "Iterable[Message]") -> dict[int, int]:
+        """Return by message the key of the newest verdict on it."""
+        given = self.filter(message__in=[one.pk for one in messages]).order_by("pk")
+        return dict(given.values_list("message_id", "pk"))
 
     def of_the_week(self) -> Self:
         """Given in the last seven days, and not taken back (relies on verdict_given_brin)."""

@@ -7,9 +7,9 @@ from common.postgres.anew import atomic_anew
 from people.actors import Actor
 
 
-def note_served(message: Message, *, actor: Actor) -> None:
-    """The content was handed to the actor's browser, perhaps ahead of reading."""
-    _note("message.served", message, actor)
+def note_served(message: Message, *, actor: Actor, fingerprint: str = "") -> None:
+    """The content was handed to the actor's browser, perhaps ahead of reading: of this version, else the current."""
+    _note("message.served", message, actor, fingerprint)
 
 
 def note_opened(message: Message, *, actor: Actor, fingerprint: str = "") -> None:

@@ -1,5 +1,7 @@
 """What is past the desk, newest first."""
 
+from dataclasses import replace
+
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse
 from django.utils import timezone
@@ -7,6 +9,7 @@ from django.views.decorators.http import require_safe
 
 from approvals.desk.filters import Filters
 from approvals.forms import QueueForm
+from approvals.models import Verdict
 from approvals.querysets.queue import place_of
 from approvals.views.listing import PAGE, page_of
 from approvals.views.rows import rows_of
@@ -23,8 +26,10 @@ def history(request: DeskRequest) -> HttpResponse:
     after = QueueForm({"tab": "done", "after": request.GET.get("after", "")}).filters().after
     filters = Filters(tab="done", after=after)
     found = page_of(actor, filters)
+    rows = rows_of(found[:PAGE], filters=filters, actor=actor, now=timezone.now(), weights={})
+    newest = Verdict.objects.newest_on(found[:PAGE])
     context = {
-        "rows": rows_of(found[:PAGE], filters=filters, actor=actor, now=timezone.now(), weights={}),
+        "rows": [replace(row, verdict=newest.get(row.message.pk)) for row in rows],
         "is_first_page": after is None,
         "next_after": str(place_of(found[PAGE - 1], "newest")) if len(found) > PAGE else "",
     }

@@ -20,7 +20,7 @@ from approvals.desk.filters import Filters
 from approvals.desk.presets import PRESETS
 from approvals.forms import MessageForm, OpenedForm
 from approvals.mirror import stored_content
-from approvals.models import Message
+from approvals.models import Message, Verdict
 from approvals.operating.looking import may_look
 from approvals.reading.listed import to_allow
 from approvals.reading.opening import note_opened, note_served
@@ -164,6 +164,7 @@ def _decided(message: Message, actor: Actor) -> dict[str, Any]:
     return {
         "status": shown_status(message),
         "decision": decision,
+        "newest_verdict": Verdict.objects.newest_on([message]).get(message.pk) if decision else None,
         "standing": standing,
         "undo_seconds": max(0, round(waiting.total_seconds())),
         "waits_for": waits_for(message, decision, now=now) if standing.kind in ("leaving", "again") else "",

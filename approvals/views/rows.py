@@ -55,6 +55,8 @@ class Row:
     readers: tuple[Reader, ...] = ()
     put_off: Snooze | None = None
     asked_by: str = ""
+    # In history: the newest verdict on it, to be opened as it was seen.
+    verdict: int | None = None
 
     @property
     def address(self) -> str:
