@@ -110,6 +110,7 @@ class _Leaves:
         self._next = 0
         self._block: list[bytes] = []
         self._blocks = Block.objects.order_by("number").values_list("number", "hash").iterator()
+        self._kept = next(self._blocks, None)
         self._seals = Seal.objects.order_by("number").values_list("number", "size").iterator()
         self._seal = next(self._seals, None)
 
@@ -137,25 +138,21 @@ class _Leaves:
             self._end_block(row.position // BLOCK)
 
     def _end_block(self, number: int) -> None:
-        kept = next(self._blocks, None)
-        if len(self._block) == BLOCK and (kept is None or kept != (number, fold(self._block))):
-            self._report.find(
-                f"The hash over the leaves {number * BLOCK} to {self._next - 1} is not the one that is kept."
-            )
+        if self._kept is not None and self._kept[0] < number:
+            self._kept = next(self._blocks, None)
+        kept = self._kept[1] if self._kept is not None and self._kept[0] == number else None
+        if len(self._block) == BLOCK and (kept is None or bytes(kept) != fold(self._block)):
+            self._report.find(f"The kept hash over the leaves {number * BLOCK} to {self._next - 1} is not theirs.")
         self._block = []
 
     def end(self, size: int) -> None:
         """Check that no leaf stands behind those that the last seal speaks of."""
         if self._next > size:
-            self._report.find(
-                f"The tree has {self._next} leaves, and the last seal speaks of {size}: seals were removed."
-            )
+            self._report.find(f"The tree has {self._next} leaves, and the last seal says {size}: seals were removed.")
 
 
 def _check_anchors(report: verifier.Report) -> None:
     newest = Anchor.objects.aggregate(seal=Max("seal"))["seal"] or 0
     last = report.last.number if report.last else 0
     if newest > last:
-        report.find(
-            f"Seal {newest} was written outside the database, and the last seal here is {last}: the end was cut off."
-        )
+        report.find(f"Seal {newest} was written outside, and the last seal here is {last}: the end was cut off.")

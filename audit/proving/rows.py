@@ -30,7 +30,7 @@ SELECT NULL, NULL, NULL, NULL, {_ENTRY}
 
 
 class Row(NamedTuple):
-    """One leaf with its entry and what is left of the details. Without `id` the entry is gone; without `leaf` unsealed."""
+    """One leaf with its entry and what is left of the details. Without `id` the entry is gone; without `leaf`, new."""
 
     position: int | None
     leaf_entry: int | None

@@ -1,0 +1,45 @@
+"""Writes the whole ledger into a folder or a .zip that anybody can check without the desk."""
+
+from pathlib import Path
+from typing import Any
+
+from django.core.management import BaseCommand, CommandError, CommandParser
+from django.db import transaction
+
+from audit.proving.bundle import BundleFailed, write_bundle
+from audit.recording import record
+from audit.sealing.telling import Keeper
+
+OPERATOR = Keeper(kind="command", id="audit_export", label="an operator", surface="command")
+
+
+class Command(BaseCommand):
+    """Writes a bundle, and an entry about it first: what left is told of even where the writing fails."""
+
+    help = "Writes a bundle of the whole ledger: entries, details, seals, keys and the verifier. docs/auditors.md."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--to", required=True, help="a folder that is not there yet, or a file that ends in .zip")
+        parser.add_argument("--without-details", action="store_true", help="leave names, subjects and addresses out")
+        parser.add_argument("--because", default="", help="why, for the ledger")
+
+    def handle(self, *args: Any, to: str, without_details: bool, because: str, **options: Any) -> None:
+        target = Path(to).absolute()
+        details = {"file": target.name, "details": "left out" if without_details else "included", "reason": because}
+        with transaction.atomic():
+            record("ledger.bundled", actor=OPERATOR, details=details)
+        try:
+            made = write_bundle(target, details=not without_details, progress=self._tell)
+        except BundleFailed as failed:
+            raise CommandError(str(failed)) from None
+        self.stdout.write(
+            f"{target} holds {made.entries:,} entries and {made.seals:,} seals; "
+            f"{made.unsealed:,} entries are not sealed yet."
+        )
+        if made.fingerprint:
+            self.stdout.write(f"The newest seal is signed with the key {made.fingerprint}.")
+        else:
+            self.stdout.write("There is no seal yet, so the bundle proves nothing: SEAL_KEY is not set.")
+
+    def _tell(self, entries: int) -> None:
+        self.stderr.write(f"{entries:,} entries")
