@@ -22,6 +22,9 @@ _PHRASE = re.compile(r'"([^"]*)"?|(\S+)')
 
 def words_of(text: str) -> list[str]:
     """Return the words of a text in one spelling: without accents, case, and characters that show nothing."""
+    if text.isascii():
+        # Nothing to take apart: most of what is written, and in a tenth of the time.
+        return [word[:MAX_WORD] for word in _WORD.findall(text[:MAX_TEXT].lower())]
     plain = unicodedata.normalize("NFKD", text[:MAX_TEXT]).casefold()[:MAX_TEXT]
     kept = "".join(c for c in plain if unicodedata.category(c) not in ("Mn", "Cf", "Cs"))
     return [word[:MAX_WORD] for word in _WORD.findall(kept)]

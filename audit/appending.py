@@ -1,0 +1,78 @@
+"""Writes an entry and its details by one statement, which takes the place in the ledger as it goes.
+
+The hash covers number, transaction and time, which only the database knows before. So the text that is hashed is made
+here up to those three, and put together and hashed there: a round trip less for every act.
+"""
+
+import json
+from typing import Any
+
+from audit.models import Entry
+from common.fingerprint import canonical_json
+from common.postgres.rows import run
+
+# The id of the transaction comes first: a restore waits for all that may have taken a number by then.
+_APPEND = """
+WITH place AS MATERIALIZED (
+  SELECT pg_current_xact_id() AS xid, nextval('audit_entry_id_seq') AS id, clock_timestamp() AS at
+), entry AS (
+  INSERT INTO audit_entry (id, xid, at, actor_kind, actor_id, surface, action, connection, message, fingerprint, trace,
+    detail_hashes, leaf_hash)
+  SELECT id, xid, at, %s, %s, %s, %s, %s, %s, %s, %s, %s,
+    encode(sha256('\\x00'::bytea || convert_to(
+      %s || to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US') || %s || id || %s || xid::text || '"}', 'UTF8'
+    )), 'hex')
+  FROM place RETURNING id, xid, at, leaf_hash
+), detail AS (
+  INSERT INTO audit_entrydetail (entry_id, salt, fields, words) SELECT id, %s, %s, %s FROM entry
+)
+SELECT id, xid::text, at, leaf_hash FROM entry
+"""
+
+
+def append(entry: Entry, *, salt: bytes, fields: dict[str, str], words: str) -> None:
+    """Insert the entry, which gets its place and its hash, and its details."""
+    answer = run(
+        _APPEND,
+        [
+            entry.actor_kind,
+            entry.actor_id,
+            entry.surface,
+            entry.action,
+            entry.connection,
+            entry.message,
+            entry.fingerprint,
+            entry.trace,
+            json.dumps(entry.detail_hashes),
+            *_around_the_place(entry),
+            salt,
+            json.dumps(fields),
+            words,
+        ],
+    )
+    entry.id, xid, entry.at, entry.leaf_hash = answer.row()
+    entry.xid = int(xid)
+
+
+def _around_the_place(entry: Entry) -> tuple[str, str, str]:
+    """Return the canonical text of audit.recording up to the time, from there to the number, and to the transaction."""
+    before: dict[str, Any] = {"action": entry.action, "actor_id": entry.actor_id, "actor_kind": entry.actor_kind}
+    between = {
+        "connection": entry.connection,
+        "detail_hashes": entry.detail_hashes,
+        "fingerprint": entry.fingerprint,
+    }
+    after = {
+        "message": str(entry.message) if entry.message else None,
+        "surface": entry.surface,
+        "trace": entry.trace,
+    }
+    return (
+        f'{_opened(before)},"at":"',
+        f'+00:00",{_opened(between)[1:]},"id":',
+        f',{_opened(after)[1:]},"xid":"',
+    )
+
+
+def _opened(columns: dict[str, Any]) -> str:
+    return canonical_json(columns).decode()[:-1]

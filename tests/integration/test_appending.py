@@ -1,0 +1,64 @@
+"""Appending: one statement takes the place, hashes and writes, whatever the entry says."""
+
+import pytest
+from django.db import transaction
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from audit.models import Entry, EntryDetail
+from audit.recording import detail_hash, leaf_hash, record, reserve
+from common.logs import trace_id
+from people.actors import Actor
+from tests.ledger import ACTOR
+
+pytestmark = pytest.mark.django_db
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
+AWKWARD = ['"', "\\", "%", "%s", "'", "}{", "\u2028", "é", "\N{PILE OF POO}", "a\nb", "\x7f", "\\x00", "::text"]
+
+
+def _check(entry):
+    stored = Entry.objects.get(pk=entry.pk)
+    assert stored.leaf_hash == entry.leaf_hash == leaf_hash(stored)
+    assert (stored.xid, stored.at) == (entry.xid, entry.at)
+    detail = EntryDetail.objects.get(pk=entry.pk)
+    hashes = {name: detail_hash(bytes(detail.salt), name, text) for name, text in detail.fields.items()}
+    assert stored.detail_hashes == entry.detail_hashes == hashes
+    return stored
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.one_of(TEXTS, st.sampled_from(AWKWARD)), st.dictionaries(TEXTS, TEXTS, max_size=3), st.booleans(), st.uuids())
+def test_hash_made_by_the_database_is_that_of_the_columns(text, details, has_message, message):
+    actor = Actor(kind="person", id=text, label=text, surface="web", address=text)
+    token = trace_id.set(text)
+    try:
+        entry = record(
+            "message.opened",
+            actor=actor,
+            connection=7 if has_message else None,
+            message=message if has_message else None,
+            fingerprint="f" * 64,
+            details=details,
+        )
+    finally:
+        trace_id.reset(token)
+    assert _check(entry).actor_id == text
+
+
+def test_entry_of_a_reserved_place_is_the_same():
+    (place,) = reserve(1)
+    entry = record("message.opened", actor=ACTOR, place=place)
+    assert _check(entry).pk == place.number
+
+
+def test_entry_is_one_statement(django_assert_num_queries):
+    with django_assert_num_queries(1):
+        record("message.opened", actor=ACTOR, details={"reason": "counted"})
+
+
+def test_entries_of_one_transaction_have_its_id_and_rising_numbers():
+    with transaction.atomic():
+        first, second = (record("message.opened", actor=ACTOR) for _ in range(2))
+    assert first.xid == second.xid
+    assert first.pk < second.pk
