@@ -35,6 +35,14 @@ class Cell:
     query: str = ""
     share: str = ""
 
+    @property
+    def words(self) -> str:
+        return f"{self.number:,}"
+
+    @property
+    def head(self) -> str:
+        return {**SUMMED, **PARTS}.get(self.name, "All")
+
 
 @dataclass(frozen=True)
 class Row:
@@ -167,13 +175,15 @@ class _Names:
     elsewhere: Mapping[tuple[int, int | None], int]
     people: dict[int, Person] = field(default_factory=dict)
     mailboxes: dict[int, Mailbox] = field(default_factory=dict)
-    connections: dict[int, Connection] = field(default_factory=dict)
+    connections: dict[int, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.people.update(Person.objects.in_bulk({one.person for one in self.groups if one.person}))
         places = {(one.connection, one.mailbox) for one in self.groups if one.connection} | set(self.elsewhere)
         self.mailboxes.update(Mailbox.objects.in_bulk({mailbox for _, mailbox in places if mailbox}))
-        self.connections.update(Connection.objects.in_bulk({one for one, _ in places if one}))
+        # Their names alone: nobody needs their secrets here.
+        named = Connection.objects.filter(pk__in={one for one, _ in places if one})
+        self.connections.update(named.values_list("pk", "name"))
 
     def giver(self, group: Group) -> str:
         if group.person is not None:
@@ -182,9 +192,8 @@ class _Names:
         return _rule_words(group.rule or "")
 
     def place(self, place: tuple[int | None, int | None]) -> tuple[str, str]:
-        connection = self.connections.get(place[0] or 0)
         mailbox = self.mailboxes.get(place[1] or 0)
-        return str(mailbox) if mailbox else "Mailbox not known", str(connection or "")
+        return str(mailbox) if mailbox else "Mailbox not known", self.connections.get(place[0] or 0, "")
 
 
 def _row(label: str, note: str, group: Group | None, elsewhere: int, asked: Asked) -> Row:

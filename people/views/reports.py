@@ -61,6 +61,7 @@ def rights(request: DeskRequest) -> HttpResponse:
         "place": form.wanted_place,
         "deciding": [one for one in shown if one.period.role == Role.REVIEWER],
         "others": [one for one in shown if one.period.role != Role.REVIEWER],
+        "number": len(shown),
         "total": found.count() if len(shown) == MOST else len(shown),
         "told": told,
         "kept_since": since if since and at < since else None,

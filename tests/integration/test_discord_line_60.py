@@ -92,7 +92,7 @@ def test_security_line_60_card_pings_nobody_links_to_the_desk_alone_and_is_withi
     assert count_pings(json.dumps(body), body["allowed_mentions"]) == 0
 
 
-@pytest.mark.parametrize("long", ["😀*" * 3000, "x" * 6000])
+@pytest.mark.parametrize("long", ["😀*" * 3000, "x" * 6000], ids=["emoji", "letters"])
 def test_security_line_60_longest_card_is_taken(long):
     facts = CardFacts(
         long, "https://desk.example/", long, long, (long,) * 9, {"discord_user": long}, "F", long, "full", 1, long

@@ -345,3 +345,8 @@ def test_nonsense_is_told_and_read_as_now(signed_in, auditor):
     assert "has not come yet" in page_of(client.get(PATH, {"at": "9999-12-31T23:59:59"}))
     before = page_of(client.get(PATH, {"at": "0001-01-01T00:00:00"}))
     assert "Changes of rights are kept since" in before
+
+
+def test_page_that_would_be_too_long_says_so(signed_in, auditor, reviewer, admin, monkeypatch):
+    monkeypatch.setattr("people.views.reports.MOST", 2)
+    assert "The first 2 of 3 are shown" in page_of(signed_in(auditor).get(PATH))
