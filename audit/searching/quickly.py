@@ -4,14 +4,11 @@ It does not know how rare a word is by its beginning, nor that a time is a stret
 would walk through the whole ledger for the newest hundred.
 """
 
-from datetime import datetime
-from typing import Any
-
 from django.db.models import BooleanField, CharField, Func, Q, Value
 
 from audit.models.entries import EntryQuerySet, words_asked
 from audit.searching.filters import Filters
-from common.postgres.rows import run
+from common.postgres.rows import Answer, run, together
 
 # Found so often, a word is met soon enough by looking at one entry after the other, newest first.
 RARE = 20_000
@@ -20,7 +17,7 @@ _FOUND = "SELECT entry_id FROM audit_entrydetail WHERE words @@ %s::tsquery LIMI
 
 # Halves the ledger until it has the first entry that is no older than a time: some twenty looks into the primary key.
 _PLACE = """
-WITH RECURSIVE ends AS (SELECT coalesce(min(id), 0) AS low, coalesce(max(id), 0) + 1 AS high FROM audit_entry),
+(WITH RECURSIVE ends AS (SELECT coalesce(min(id), 0) AS low, coalesce(max(id), 0) + 1 AS high FROM audit_entry),
 step (low, high, round) AS (
   SELECT low, high, 0 FROM ends
   UNION ALL
@@ -30,13 +27,17 @@ step (low, high, round) AS (
     LATERAL (SELECT id, at FROM audit_entry WHERE id >= middle ORDER BY id LIMIT 1) AS probe
   WHERE low < high
 )
-SELECT low FROM step ORDER BY round DESC LIMIT 1
+SELECT low FROM step ORDER BY round DESC LIMIT 1)
 """
 
 # Entries of a time that stand elsewhere than their time says: by a clock that was set, or by somebody's hand.
 # Relies on entry_at_brin, which knows the least and the largest of both columns in each stretch of the table.
-_STRAYS = """
-SELECT id FROM audit_entry WHERE {time} AND (id < %(first)s OR id >= %(last)s) LIMIT 10001
+_BOUNDS = """
+WITH place AS MATERIALIZED (SELECT {first} AS first, {last} AS last)
+SELECT first, last, ARRAY(
+  (SELECT id FROM audit_entry WHERE {time} AND id < place.first LIMIT {most})
+  UNION ALL (SELECT id FROM audit_entry WHERE {time} AND id >= place.last LIMIT {most})
+) FROM place
 """
 MOST_STRAYS = 10_000
 
@@ -52,27 +53,35 @@ class AnyId(Func):
         super().__init__("pk", Value("{" + ",".join(map(str, keys)) + "}", output_field=CharField()))
 
 
-def quickly(entries: EntryQuerySet, filters: Filters) -> EntryQuerySet:
-    """Return the same entries, with where they can be."""
+def quickly(entries: EntryQuerySet, filters: Filters, *, longest: str = "") -> EntryQuerySet:
+    """Return the same entries, with where they can be. From here on no statement may take longer than `longest`."""
     words = words_asked(filters)
-    if words:
-        found = [key for (key,) in run(_FOUND, [words, RARE + 1]).rows or ()]
-        if len(found) <= RARE:
-            entries = entries.filter(AnyId(sorted(found, reverse=True)))
-    if filters.begins or filters.ends:
-        entries = entries.filter(_of_time(filters.begins, filters.ends))
-    return entries
+    with together():
+        if longest:
+            run("SELECT set_config('statement_timeout', %s, true)", [longest])
+        found = run(_FOUND, [words, RARE + 1]) if words else None
+        bounds = _bounds(filters) if filters.begins or filters.ends else None
+    if found and found.rows is not None and len(found.rows) <= RARE:
+        entries = entries.filter(AnyId([key for (key,) in found.rows]))
+    return entries.filter(_between(*bounds.row())) if bounds else entries
 
 
-def _of_time(begins: datetime | None, ends: datetime | None) -> Q:
-    """Return which numbers the entries of a time have."""
-    times: dict[str, Any] = {"begins": begins, "ends": ends}
-    first = f"({_PLACE.format(at='%(begins)s::timestamptz')})" if begins else "0"
-    last = f"({_PLACE.format(at='%(ends)s::timestamptz')})" if ends else str(2**62)
-    times["first"], times["last"] = run(f"SELECT {first}, {last}", times).row()
+def _bounds(filters: Filters) -> Answer:
+    """Ask which numbers the entries of a time have, and which of them stand elsewhere."""
+    begins, ends = filters.begins, filters.ends
     sides = (begins and "at >= %(begins)s", ends and "at < %(ends)s")
-    strays = [key for (key,) in run(_STRAYS.format(time=" AND ".join(filter(None, sides))), times).rows or ()]
-    if len(strays) > MOST_STRAYS:
+    sql = _BOUNDS.format(
+        first=_PLACE.format(at="%(begins)s::timestamptz") if begins else "0::bigint",
+        last=_PLACE.format(at="%(ends)s::timestamptz") if ends else f"{2**62}::bigint",
+        time=" AND ".join(filter(None, sides)),
+        most=MOST_STRAYS,
+    )
+    return run(sql, {"begins": begins, "ends": ends})
+
+
+def _between(first: int, last: int, strays: list[int]) -> Q:
+    if len(strays) >= MOST_STRAYS:
+        # Numbers say nothing about time here.
         return Q()
-    within = Q(id__gte=times["first"], id__lt=times["last"])
+    within = Q(id__gte=first, id__lt=last)
     return within | Q(AnyId(strays)) if strays else within

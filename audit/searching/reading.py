@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django.apps import apps
@@ -12,7 +12,7 @@ from audit.models.entries import Entry, EntryQuerySet
 from audit.searching.filters import Filters
 from audit.searching.quickly import quickly
 from audit.trail import Line, lines, with_subjects
-from common.postgres.rows import run
+from common.postgres.rows import run_apart
 
 PAGE = 100
 # Counted up to here; beyond it the page says that there are more.
@@ -69,21 +69,23 @@ class Page:
 
 @contextmanager
 def within_time() -> Iterator[None]:
-    """Let no statement of the block take longer than a person waits. Raises SearchTooLongError."""
+    """Begin a transaction, and say plainly where a statement of it was cancelled. Raises SearchTooLongError."""
     try:
         with transaction.atomic():
-            run(f"SET LOCAL statement_timeout = '{LONGEST}'")
             yield
-            run("SET LOCAL statement_timeout = DEFAULT")
     except OperationalError as error:
-        if getattr(error.__cause__, "sqlstate", "") != _CANCELLED:
+        if not _is_cancelled(error):
             raise
         raise SearchTooLongError from error
 
 
+def _is_cancelled(error: OperationalError) -> bool:
+    return getattr(error.__cause__, "sqlstate", "") == _CANCELLED
+
+
 def readable(actor: Any, filters: Filters) -> EntryQuerySet:
-    """Return every entry that the actor may read and that matches, wherever it stands."""
-    return quickly(Entry.objects.readable_by(actor).matching(filters), filters)
+    """Return every entry that the actor may read and that matches; from here on the transaction is short of time."""
+    return quickly(Entry.objects.readable_by(actor).matching(filters), filters, longest=LONGEST)
 
 
 def page_of(entries: EntryQuerySet, filters: Filters) -> Page:
@@ -121,12 +123,17 @@ _KINDS = {7: "actions", 11: "actors", 13: "surfaces", 14: "connections"}
 _WHOLE = 15
 
 
-def facets_of(entries: EntryQuerySet, *, actor: Any) -> Facets:
-    """Count what there is among the newest that match."""
+def facets_of(entries: EntryQuerySet, filters: Filters, *, actor: Any) -> Facets | None:
+    """Count what there is among the newest that match; None where that would take too long."""
     columns = ("id", "action", "actor_kind", "actor_id", "surface", "connection")
     newest = entries.newest_first().values(*columns)[: COUNTED + 1]
     sql, values = newest.query.sql_with_params()
-    rows = run(_COUNTED.format(newest=sql, counted=COUNTED), values).rows or ()
+    try:
+        rows = run_apart(_COUNTED.format(newest=sql, counted=COUNTED), values).rows or ()
+    except OperationalError as error:
+        if not _is_cancelled(error):
+            raise
+        return None
     found: dict[str, list[Count]] = {name: [] for name in _KINDS.values()}
     total = 0
     for kind, value, number, label in rows:
@@ -134,12 +141,14 @@ def facets_of(entries: EntryQuerySet, *, actor: Any) -> Facets:
             total = number
         elif value:
             found[_KINDS[kind]].append(Count(value, number, label or ""))
-    names = _names_of_connections(actor, [one.value for one in found["connections"]])
-    found["connections"] = [Count(one.value, one.number, names.get(one.value, "")) for one in found["connections"]]
+    # Where there is only one, nobody needs its name.
+    keys = [one.value for one in found["connections"]]
+    names = _names_of_connections(actor, keys) if len(keys) > 1 or filters.connection else {}
+    found["connections"] = [replace(one, label=names[one.value]) for one in found["connections"] if one.value in names]
     return Facets(total=min(total, COUNTED), is_cut=total > COUNTED, **found)
 
 
 def _names_of_connections(actor: Any, keys: list[str]) -> dict[str, str]:
     known: Any = apps.get_model("approvals", "Connection")._default_manager
-    found = known.visible_to(actor).filter(pk__in=keys).values_list("pk", "name") if keys else ()
+    found = known.visible_to(actor).filter(pk__in=keys).values_list("pk", "name")
     return {str(key): name for key, name in found}

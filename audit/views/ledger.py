@@ -53,15 +53,11 @@ def ledger(request: DeskRequest) -> HttpResponse:
         with within_time():
             entries = readable(request.actor, filters)
             page = page_of(entries, filters)
+            facets = None if as_json else facets_of(entries, filters, actor=request.actor)
     except SearchTooLongError:
         return _too_long(request, filters, as_json=as_json)
     if as_json:
         return JsonResponse(_for_scripts(page, filters))
-    try:
-        with within_time():
-            facets: Facets | None = facets_of(entries, actor=request.actor)
-    except SearchTooLongError:
-        facets = None
     context = {**_frame(request, filters, facets), **_pages(page, filters), "lines": page.lines}
     return page_or_fragment(request, page="audit/ledger.html", fragment="audit/_ledger.html", context=context)
 
