@@ -78,7 +78,7 @@ def _attempt(delivery: Delivery, card: Card) -> str:
     except discord.Later as later:
         return _later(delivery, later)
     except discord.DestinationGone as gone:
-        _switch_off(destination, str(gone))
+        switch_off(destination, str(gone))
         _end(delivery, str(gone))
         return "switched off"
     except discord.CardGone as gone:
@@ -109,8 +109,7 @@ def _done(delivery: Delivery, card: Card, posted: discord.Posted, word: str) -> 
 def _later(delivery: Delivery, later: discord.Later) -> str:
     if later.seconds is not None:
         # Being asked to wait is not a failure, and it holds for everything that goes to the same place.
-        same_place = Delivery.objects.filter(card__destination__card=delivery.card_id, state=Delivery.State.DUE)
-        same_place.update(next_attempt_at=Now() + timedelta(seconds=later.seconds))
+        hold_back(Destination.objects.get(card=delivery.card_id), later.seconds)
         delivery.postponed(seconds=later.seconds, error=str(later), status=later.status, counts=False)
         return "asked to wait"
     seconds = retry_after_attempt(delivery.attempts, schedule=BACKOFF, jitter=0.2)
@@ -135,8 +134,15 @@ def _end(delivery: Delivery, sentence: str) -> None:
     )
 
 
+def hold_back(destination: Destination, seconds: float) -> None:
+    """Let no card go to this destination for so long."""
+    due = Delivery.objects.filter(card__destination=destination, state=Delivery.State.DUE)
+    due.update(next_attempt_at=Now() + timedelta(seconds=seconds))
+
+
 @transaction.atomic
-def _switch_off(destination: Destination, because: str) -> None:
+def switch_off(destination: Destination, because: str) -> None:
+    """Let nothing go to a destination any more, and say so in the ledger."""
     on = Destination.objects.filter(pk=destination.pk, switched_off_at=None)
     if on.update(switched_off_at=Now(), switched_off_because=because):
         told = {"destination": destination.name, "explanation": because, **changed(before="on", after="off")}

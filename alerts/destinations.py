@@ -13,6 +13,7 @@ from alerts.discord import Tried, try_card
 from alerts.errors import DestinationMissing, DestinationNotAllowed
 from alerts.models import Card, Destination, Route
 from audit.recording import changed, record
+from common.nudge import nudge
 from common.postgres.anew import atomic_anew
 from people.actors import Actor, Role
 
@@ -46,6 +47,8 @@ class Settings:
     privacy: str
     occasions: Collection[str]
     connections: Collection[int] = ()
+    # The ledger's newest head is posted there too.
+    witnesses: bool = False
 
     @property
     def actions(self) -> list[str]:
@@ -68,8 +71,10 @@ def occasions_of(destination: Destination) -> set[str]:
 def add_destination(*, settings: Settings, url: str, actor: Actor) -> Destination:
     """Add a Discord webhook, whose address a form has checked; alerts begin at once."""
     check_may_manage(actor)
-    destination = Destination.objects.create(name=settings.name, url=url, privacy=settings.privacy)
+    given = {"name": settings.name, "privacy": settings.privacy, "witnesses": settings.witnesses}
+    destination = Destination.objects.create(**given, url=url)
     _route(destination, settings)
+    _nudge_witness(destination, was=False)
     _record("destination.added", destination, actor, before="", after=in_words(destination))
     return destination
 
@@ -79,15 +84,20 @@ def change_destination(*, destination_id: int, settings: Settings, url: str, act
     """Change what a destination is called and told, and its address where one is given: that has to be tested anew."""
     check_may_manage(actor)
     destination = _locked(destination_id)
-    before = in_words(destination)
-    destination.name, destination.privacy = settings.name, settings.privacy
+    before, was_witness = in_words(destination), destination.witnesses
+    destination.name, destination.privacy, destination.witnesses = settings.name, settings.privacy, settings.witnesses
     if url and url != destination.url:
         destination.url, destination.tested_at = url, None
+        # Another channel has no head yet.
+        destination.witnessed_seal, destination.witnessed_at, was_witness = None, None, False
         # Their cards are at the old address, where nothing can be edited from the new one.
         Card.objects.filter(destination=destination).update(removed=True)
-    destination.save(update_fields=["name", "privacy", "url", "tested_at"])
+    destination.save(
+        update_fields=["name", "privacy", "witnesses", "url", "tested_at", "witnessed_seal", "witnessed_at"]
+    )
     destination.routes.all().delete()
     _route(destination, settings)
+    _nudge_witness(destination, was=was_witness)
     moved = {"webhook": "another one"} if url else {}
     _record("destination.changed", destination, actor, before=before, after=in_words(destination), **moved)
     return destination
@@ -102,6 +112,7 @@ def switch_on(*, destination_id: int, actor: Actor) -> Destination:
         because = destination.switched_off_because
         destination.switched_off_at, destination.switched_off_because = None, ""
         destination.save(update_fields=["switched_off_at", "switched_off_because"])
+        _nudge_witness(destination, was=False)
         _record("destination.switched_on", destination, actor, before="off", after="on", explanation=because)
     return destination
 
@@ -153,6 +164,13 @@ def _locked(destination_id: int) -> Destination:
     return found
 
 
+def _nudge_witness(destination: Destination, *, was: bool) -> None:
+    """Let a destination that became a witness have a head at once."""
+    if destination.witnesses and not was:
+        Destination.objects.filter(pk=destination.pk).update(witness_due_at=Now())
+        nudge("alerts.tasks.witness", destination.pk)
+
+
 def _route(destination: Destination, settings: Settings) -> None:
     wanted: list[int | None] = [*dict.fromkeys(settings.connections)] or [None]
     Route.objects.bulk_create(
@@ -167,7 +185,7 @@ def in_words(destination: Destination) -> str:
     told_of = ", ".join(sorted(occasions_of(destination))) or "nothing"
     return (
         f"name: {destination.name}; privacy: {destination.privacy}; told of: {told_of}; connections: {reach}; "
-        f"address: {masked(destination.url)}"
+        f"keeps heads of the ledger: {'yes' if destination.witnesses else 'no'}; address: {masked(destination.url)}"
     )
 
 

@@ -35,15 +35,14 @@ class DestinationForm(forms.Form):
         },
     )
     occasions = forms.MultipleChoiceField(
+        required=False,
         choices=tuple(OCCASION_WORDS.items()),
-        error_messages={
-            "required": "Choose at least one occasion, or nothing is ever posted.",
-            "invalid_choice": "Choose from the occasions that stand here.",
-        },
+        error_messages={"invalid_choice": "Choose from the occasions that stand here."},
     )
     connections = forms.MultipleChoiceField(
         required=False, error_messages={"invalid_choice": "One of these connections is gone. Choose again."}
     )
+    witnesses = forms.BooleanField(required=False)
 
     def __init__(self, *args: Any, connections: Iterable[tuple[int, str]], is_new: bool, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -64,6 +63,13 @@ class DestinationForm(forms.Form):
             raise forms.ValidationError(problem)
         return url
 
+    def clean(self) -> dict[str, Any]:
+        """Refuse a destination that nothing would ever be posted to."""
+        given = super().clean() or self.cleaned_data
+        if "occasions" not in self.errors and not given.get("occasions") and not given.get("witnesses"):
+            self.add_error("occasions", "Choose at least one occasion, or nothing is ever posted.")
+        return given
+
     def wanted(self) -> Settings:
         """Return what was chosen, for a command."""
         given = self.cleaned_data
@@ -72,6 +78,7 @@ class DestinationForm(forms.Form):
             privacy=given["privacy"],
             occasions=given["occasions"],
             connections=[int(key) for key in given["connections"]],
+            witnesses=given["witnesses"],
         )
 
     @property
@@ -85,6 +92,7 @@ class DestinationForm(forms.Form):
             "privacy": data.get("privacy", ""),
             "occasions": data.getlist("occasions"),
             "connections": data.getlist("connections"),
+            "witnesses": "witnesses" in data,
         }
 
     def problems(self) -> dict[str, str]:
@@ -95,11 +103,13 @@ class DestinationForm(forms.Form):
 def initial_of(destination: Destination | None) -> dict[str, Any]:
     """Return what the form begins with: a destination as it is, or what suits most."""
     if destination is None:
-        return {"name": "", "privacy": "headers", "occasions": ["held", "doubt", "failed"], "connections": []}
+        begin = {"name": "", "privacy": "headers", "occasions": ["held", "doubt", "failed"]}
+        return {**begin, "connections": [], "witnesses": False}
     keys = [str(route.connection_id) for route in destination.routes.all() if route.connection_id is not None]
     return {
         "name": destination.name,
         "privacy": destination.privacy,
         "occasions": [*occasions_of(destination)],
         "connections": keys,
+        "witnesses": destination.witnesses,
     }

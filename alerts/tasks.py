@@ -28,6 +28,6 @@ def sweep() -> str:
 
 
 @shared_task
-def witness() -> str:
-    """Post the newest head of the ledger to the destinations that witness it, where that is due."""
-    return f"{post_heads()} posted"
+def witness(destination_id: int | None = None) -> str:
+    """Post the newest head of the ledger to the destinations that witness it, or to this one, where that is due."""
+    return f"{post_heads(only=destination_id)} posted"
