@@ -6,6 +6,7 @@ from datetime import timedelta
 from html import unescape
 
 import pytest
+from django.utils import timezone
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -13,8 +14,10 @@ from alerts.cards import CardFacts, embed, escape, payload
 from alerts.deliver import deliver_card
 from alerts.models import Delivery, Destination, Route
 from alerts.planning import CARD_ACTIONS
+from alerts.witness import head_post
 from approvals.deciding.status import Status
 from approvals.showing.invisibles import stripped
+from audit.models import Seal
 from demo.discord.limits import find_errors
 from demo.discord.markdown import render
 from demo.discord.mentions import count_pings
@@ -151,3 +154,13 @@ def test_security_line_60_letter_is_told_only_where_an_admin_chose_the_fullest_l
     assert Destination().privacy == "headers"
     bodies = tell(discord, connection, reviewer, subject="Refund", privacy="full")
     assert all("kumquat" in json.dumps(body) and body["allowed_mentions"] == {"parse": []} for body in bodies)
+
+
+def test_security_line_60_post_of_a_seal_holds_numbers_and_hashes_alone():
+    told = {"note": "@everyone restored for dana@northwind.example", "cluster": "dana", "at": timezone.now()}
+    body = head_post(Seal(number=7, size=1200, root="a" * 64, key="b" * 64, **told))
+    assert body["allowed_mentions"] == {"parse": []}
+    assert find_errors(body) == {}
+    ordinary = {"Ledger", "of", "Countersign", "seal", "entries", "sealed", "root", "key", "UTC"}
+    words = set(re.findall(r"[A-Za-z]+", re.sub("`[^`]*`", "", body["content"])))
+    assert words == ordinary
