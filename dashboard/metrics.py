@@ -8,6 +8,7 @@ from django.db.models import Count, Max, Min, QuerySet
 from approvals.intake import unsigned
 from approvals.models import Connection, Decision, Message, WebhookEvent
 from approvals.states import DecisionState
+from audit.models import Check
 from audit.sealing.state import sealing_state
 from common.postgres import clock
 from dashboard.models import Tick
@@ -62,6 +63,11 @@ def _of_the_ledger(now: datetime) -> Iterator[tuple[str, str, Samples]]:
     yield "ledger_oldest_unsealed_seconds", "Age of the oldest of them.", [("", _seconds(state.age))]
     yield "ledger_seal_age_seconds", "Since the ledger was last sealed.", [("", last)]
     yield "ledger_stopped", "Whether the sealer found that it must not go on.", _one(int(state.is_stopped))
+    check = Check.objects.standing().first()
+    checked = _seconds(now - check.ended_at) if check and check.ended_at else NEVER
+    broken = int(check is not None and check.state == Check.State.BROKEN)
+    yield "ledger_check_age_seconds", "Since a look through the whole ledger came to an end.", [("", checked)]
+    yield "ledger_broken", "Whether the last of them found what does not hold.", _one(broken)
 
 
 def _of_connections(now: datetime) -> Iterator[tuple[str, str, Samples]]:

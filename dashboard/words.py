@@ -77,6 +77,9 @@ STUCK = {
     "silent": ("No word", "amber"),
     "poison": ("Webhook not applied", "rose"),
     "late": ("Webhook too late", "amber"),
+    "ledger": ("Ledger not sealed", "amber"),
+    "ledger_stopped": ("Sealing stopped", "rose"),
+    "ledger_broken": ("Ledger altered", "rose"),
 }
 
 OUTCOMES = {"approve": "approved", "reject": "rejected", "send_back": "sent back for changes"}

@@ -19,6 +19,7 @@ from approvals.operating.looking import may_look, readable_by
 from approvals.operating.stalling import stalled_groups
 from approvals.states import DecisionState, MessageState, Outcome
 from approvals.sync.freshness import freshness_of
+from audit.models import Check
 from audit.sealing import signing
 from audit.sealing.entries import late
 from audit.sealing.state import LATE_AFTER, sealing_state
@@ -75,6 +76,7 @@ def _found(scopes: tuple[Scope, ...], is_sealed: bool) -> tuple[str, tuple[Any, 
         WebhookEvent.objects.visible_to(actor).to_look_at(),
         Connection.objects.visible_to(actor).unwell(),
         *([late(LATE_AFTER)] if is_sealed and actor.sees_all() else []),
+        *([Check.objects.standing().broken()] if actor.sees_all() else []),
     ]
     first, *others = [part.order_by().values_list("pk", flat=True) for part in parts]
     return first.union(*others, all=True)[: COUNTED + 1].query.sql_with_params()
@@ -265,6 +267,11 @@ def _ledger(actor: Actor, now: datetime) -> Iterator[Stuck]:
     """What holds the sealing up is one thing, whose trouble and end are the operator's: the rows tell of it."""
     if not actor.sees_all():
         return
+    for check in Check.objects.standing().broken():
+        why, since = (check.findings or ["It did not say why."])[0], check.ended_at or check.started_at
+        advice = "Change nothing, keep a copy of the database and of the seals' file, and read all that was found."
+        act = Act("See what was found", reverse("ledger-state"))
+        yield Stuck("ledger_broken", "The ledger does not hold", since, why, advice, act, whose="whoever runs the desk")
     state = sealing_state(now)
     if state.is_on and state.is_late and state.waits_since:
         kind = "ledger_stopped" if state.is_stopped else "ledger"

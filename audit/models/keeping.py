@@ -93,6 +93,14 @@ class CheckQuerySet(models.QuerySet["Check"]):
         """Those that came to an end and said something."""
         return self.filter(state__in=(Check.State.HOLDS, Check.State.BROKEN))
 
+    def standing(self) -> Self:
+        """The newest of those: what it said stands until the next."""
+        return self.filter(pk=models.Subquery(Check.objects.told().newest_first().values("pk")[:1]))
+
+    def broken(self) -> Self:
+        """Those that found what does not hold."""
+        return self.filter(state=Check.State.BROKEN)
+
     def since(self, age: timedelta) -> Self:
         """Those that began no longer ago than that."""
         return self.filter(started_at__gt=Now() - age)
