@@ -47,6 +47,7 @@ NAMES = {
     27: "PostgreSQL has no connection left",
     28: "PostgreSQL's disk is full",
     29: "Deadlock and serialization failure",
+    30: "A transaction stays open",
     31: "Redis is emptied in traffic",
     32: "Redis is gone, read-only, or out of memory",
     33: "Redis comes back with older data",
@@ -54,6 +55,9 @@ NAMES = {
     35: "A mail kills the worker that handles it",
     36: "Two beats, no beat, a beat that slept",
     37: "A host's clock jumps",
+    44: "The ledger is altered beneath the application",
+    45: "The database is restored into another cluster",
+    46: "The sealer is killed, or two of them run",
     47: "The live stream is lost, held up, or slept through",
     50: "A session or a role is taken while a decision waits to leave",
 }

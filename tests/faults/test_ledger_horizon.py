@@ -1,0 +1,64 @@
+"""A session writes and then does nothing: it holds up every seal, which is said, until the server ends it."""
+
+from datetime import timedelta
+
+import psycopg
+import psycopg.conninfo
+import pytest
+from django.db import connection
+
+from audit.models import Entry
+from audit.sealing.sealer import seal_all, sealing_state
+from common.postgres import clock
+from dashboard.management.commands.prepare import Command
+from tests.ledger import append, check_chain
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def application_url(settings, monkeypatch):
+    """The address of the tests' own database, whose sessions may sit in a transaction for a moment only."""
+    given = connection.get_connection_params()
+    url = psycopg.conninfo.make_conninfo(host=given["host"], dbname=given["dbname"], user=given["user"])
+    settings.OWN_DATABASE_URL = url
+    monkeypatch.setattr("dashboard.management.commands.prepare.LONGEST_IDLE", "700ms")
+    Command()._end_idle_transactions()
+    yield url
+    with connection.cursor() as cursor:
+        name = connection.ops.quote_name(given["dbname"])
+        cursor.execute(f"ALTER ROLE CURRENT_USER IN DATABASE {name} RESET ALL")
+
+
+@pytest.mark.fault(
+    30,
+    injected="A session of the application writes, and then sits in its transaction.",
+    held="No seal slips past it; the state names it; the server ends it when its time is over, and all is sealed.",
+)
+def test_idle_transaction_holds_the_seals_up_is_named_and_is_ended(application_url):
+    with psycopg.connect(application_url, application_name="sleeper") as session:
+        session.execute("SELECT pg_current_xact_id()")
+        append(3)
+        assert seal_all() == 0
+        state = sealing_state(clock() + timedelta(minutes=2))
+        assert state.is_late
+        assert f"process {session.info.backend_pid} (sleeper), open since" in state.why
+        # Waits for the end that the server makes.
+        with pytest.raises(psycopg.Error):
+            next(session.notifies(timeout=20), None) or session.execute("SELECT 1")
+    assert seal_all() == 3
+    assert check_chain()[-1].size == Entry.objects.count()
+
+
+@pytest.mark.fault(
+    30,
+    injected="A session only reads, in a transaction that stays open, and so holds back what VACUUM may clean up.",
+    held="It holds up no seal: only whoever writes can come before an entry.",
+)
+def test_open_transaction_that_only_reads_holds_nothing_up(application_url):
+    with psycopg.connect(application_url) as session:
+        session.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        session.execute("SELECT count(*) FROM audit_entry")
+        append(3)
+        assert seal_all() == 3
+        session.rollback()

@@ -1,0 +1,130 @@
+"""The ledger is copied into a freshly made cluster, whose transactions are counted from the beginning again."""
+
+import contextlib
+import os
+import subprocess
+import sys
+
+import psycopg
+import pytest
+from django.db import connection
+from psycopg import sql
+
+from audit.models import Entry
+from audit.sealing.base import read_cluster
+from audit.sealing.sealer import seal_all, sealing_state
+from common.postgres import clock
+from dashboard.launch.paths import ROOT
+from dashboard.launch.postgres import DATABASE, OWNER
+from dashboard.launch.servers import fleeting_servers
+from tests.ledger import append, as_superuser, check_chain
+
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
+# What pg_dump writes of a table, in the order in which references allow it.
+TABLES = (
+    "audit_entry", "audit_entrydetail", "audit_seal", "audit_leaf", "audit_block", "audit_anchor",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def fresh_cluster():
+    """A cluster of its own making, with the product's tables and nothing in them."""
+    with fleeting_servers() as servers:
+        assert servers.postgres is not None
+        variables = {**os.environ, **servers.variables(), "DATABASE_OWNER_URL": servers.postgres.url(OWNER)}
+        variables |= {"DATA_DIR": str(servers.postgres.data.parent), "DEMO": "0"}
+        subprocess.run([sys.executable, str(ROOT / "manage.py"), "prepare"], env=variables, cwd=ROOT, check=True)
+        yield servers.postgres
+
+
+@pytest.fixture
+def target(fresh_cluster):
+    """The address of an empty database of its own in there."""
+    name = f"restored_{os.urandom(4).hex()}"
+    with psycopg.connect(fresh_cluster.url(OWNER), dbname="postgres", autocommit=True) as owner:
+        owner.execute(f"CREATE DATABASE {name} TEMPLATE {DATABASE}")
+    return {"host": str(fresh_cluster.sockets), "user": OWNER, "dbname": name}
+
+
+def _copy_to(target):
+    """What a dump holds and a restore puts in: rows as they are, and where the sequences stand."""
+    source = connection.connection
+    with psycopg.connect(**target) as new, new.cursor() as into, source.cursor() as out:
+        into.execute("SET session_replication_role = 'replica'")
+        for table in TABLES:
+            named = sql.Identifier(table)
+            with (
+                out.copy(sql.SQL("COPY {} TO STDOUT").format(named)) as read,
+                into.copy(sql.SQL("COPY {} FROM STDIN").format(named)) as write,
+            ):
+                for data in read:
+                    write.write(data)
+        for sequence in ("audit_entry_id_seq", "audit_anchor_id_seq"):
+            last = out.execute(sql.SQL("SELECT last_value FROM {}").format(sql.Identifier(sequence))).fetchone()[0]
+            into.execute("SELECT setval(%s, %s)", [sequence, last])
+
+
+@contextlib.contextmanager
+def _moved_to(target):
+    """Let the application use the other cluster."""
+    kept = dict(connection.settings_dict)
+    connection.close()
+    connection.settings_dict.update(HOST=target["host"], USER=target["user"], NAME=target["dbname"])
+    try:
+        yield
+    finally:
+        connection.close()
+        connection.settings_dict.update(kept)
+
+
+def _spend_transactions(number):
+    with connection.cursor() as cursor:
+        cursor.execute(f"DO $$ BEGIN FOR i IN 1..{number} LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP; END $$")
+
+
+@pytest.mark.fault(
+    45,
+    injected="The ledger's tables are copied by COPY into a freshly made cluster, whose transaction ids begin anew.",
+    held="A signed `restored` seal takes what no seal covered and begins an epoch; all of it still fits.",
+)
+def test_ledger_restored_into_a_new_cluster_goes_on_in_a_new_epoch(target):
+    _spend_transactions(20_000)
+    append(300)
+    seal_all()
+    append(7)
+    before, cluster = check_chain()[-1], read_cluster()
+    _copy_to(target)
+    with _moved_to(target):
+        assert read_cluster() != cluster
+        # Whoever is quicker than the sealer writes into the new cluster first.
+        new = append(2)
+        assert all(entry.xid < before.horizon for entry in new)
+        assert seal_all() == 9 + 1
+        append(5)
+        assert seal_all() == 5
+        seals = check_chain()
+        assert [(one.kind, one.epoch, one.size) for one in seals] == [
+            ("seal", 1, 300),
+            ("restored", 2, 309),
+            ("seal", 2, 310),
+            ("seal", 2, 315),
+        ]
+        assert seals[-1].size == Entry.objects.count()
+        assert Entry.objects.of_action("ledger.restored").count() == 1
+        assert sealing_state(clock()).is_well
+
+
+@pytest.mark.fault(
+    45,
+    injected="The same, and in the copy one sealed entry was altered.",
+    held="The ledger is not taken up: the sealer names the entry, and seals nothing.",
+)
+def test_altered_backup_is_not_taken_up(target):
+    entry = append(20)[4]
+    seal_all()
+    _copy_to(target)
+    with _moved_to(target):
+        as_superuser("UPDATE audit_entry SET surface = 'web' WHERE id = %s", [entry.pk])
+        append()
+        assert seal_all() == 0
+        assert sealing_state(clock()).why == f"Entry {entry.pk} is not the one that was sealed."

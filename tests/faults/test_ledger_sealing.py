@@ -1,0 +1,96 @@
+"""The sealer is killed anywhere, and several seal at once: one chain, with every entry in it once."""
+
+import json
+import os
+import signal
+
+import pytest
+from django.db import connection
+
+from audit.models import Entry
+from audit.sealing import anchors
+from audit.sealing.sealer import seal_all
+from audit.tasks import seal
+from tests.ledger import append, check_chain
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def _in_another_process(work):
+    """Run it in a process of its own, with a session of its own; return the process's number."""
+    connection.close()
+    if process := os.fork():
+        return process
+    try:
+        work()
+    finally:
+        os._exit(0)
+
+
+def _seal_until_statement(number):
+    """Seal, and be killed right before the so many-th statement, or while the file is written."""
+    sent = iter(range(number))
+
+    def count(execute, *arguments):
+        if next(sent, None) is None:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return execute(*arguments)
+
+    with connection.execute_wrapper(count):
+        seal()
+
+
+def _seal_until_the_disk():
+    def die(descriptor):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    anchors.os.fsync = die
+    seal()
+
+
+def _was_killed(process):
+    return os.WIFSIGNALED(os.waitpid(process, 0)[1])
+
+
+@pytest.mark.fault(
+    46,
+    injected="SIGKILL of the sealer before each of its statements in turn, and while it writes the seals' file.",
+    held="Each seal is there whole or not at all; the next sealer goes on; every head stands in the file once.",
+)
+def test_sealer_killed_anywhere_leaves_one_chain(settings):
+    places = 0
+    while True:
+        append(2)
+        if not _was_killed(_in_another_process(lambda number=places: _seal_until_statement(number))):
+            break
+        places += 1
+        check_chain()
+    append(2)
+    assert _was_killed(_in_another_process(_seal_until_the_disk))
+    append(1)
+    seal()
+    assert places > 10
+    seals = check_chain()
+    assert seals[-1].size == Entry.objects.count()
+    heads = [json.loads(line) for line in settings.SEAL_FILE.read_text().splitlines()]
+    assert [(head["number"], head["signature"]) for head in heads] == [(one.number, one.signature) for one in seals]
+
+
+@pytest.mark.fault(
+    46,
+    injected="Four sealers run at once, in processes of their own, while entries are appended.",
+    held="One of them seals at a time: one chain without a fork, every entry in it once.",
+)
+def test_four_sealers_at_once_make_one_chain():
+    def seal_again_and_again():
+        for _ in range(15):
+            seal_all()
+
+    sealers = [_in_another_process(seal_again_and_again) for _ in range(4)]
+    append(40)
+    ends = [_was_killed(process) for process in sealers]
+    assert not any(ends)
+    seal_all()
+    seals = check_chain()
+    assert len(seals) > 1
+    assert seals[-1].size == Entry.objects.count() == 40
