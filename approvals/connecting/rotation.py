@@ -94,10 +94,11 @@ def end_overlap(*, connection: Connection, actor: Actor) -> Connection:
     locked = rights.lock(connection, actor)
     if is_open(locked):
         raise ConnectionNotChanged("MultiMail may still sign with the old secret. Finish the change first.")
-    before = BOTH if locked.previous_webhook_secret else ONE
+    if not locked.previous_webhook_secret:
+        return locked
     locked.previous_webhook_secret, locked.previous_secret_until = "", None
     locked.save(update_fields=_SECRETS)
-    _record(locked, actor, "The old one is taken no more.", before=before, after=ONE)
+    _record(locked, actor, "The old one is taken no more.", before=BOTH, after=ONE)
     return locked
 
 

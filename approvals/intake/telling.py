@@ -6,6 +6,11 @@ from typing import Any, Protocol
 from common.fingerprint import FIELDS, Attachment, Content
 
 MAX_TRIGGERS = 30
+# A detail's name stands in the entry for good, beside its hash: a name that the sender made up may itself be personal.
+_NAMED = (
+    *("discord_user", "discord_user_id", "discord_channel", "discord_guild", "discord_interaction_id"),
+    *("run_id", "runId"),
+)
 
 
 class Told(Protocol):
@@ -36,12 +41,18 @@ def details_of(
 
 
 def trigger_details(trigger: Mapping[str, Any]) -> dict[str, str]:
-    """Return what the ledger keeps of the trigger: texts and numbers by name, as the sender wrote them."""
-    return {
-        f"trigger.{name}"[:80]: str(value)[:500]
+    """Return what the ledger keeps of the trigger: texts and numbers as the sender wrote them.
+
+    The names that every sender uses are those of details; what else the sender named is one text.
+    """
+    told = {
+        name[:80]: str(value)[:500]
         for name, value in list(trigger.items())[:MAX_TRIGGERS]
         if isinstance(value, str | int) and not isinstance(value, bool)
     }
+    named = {f"trigger.{name}": value for name, value in told.items() if name in _NAMED}
+    other = "; ".join(f"{name}: {value}" for name, value in told.items() if name not in _NAMED)
+    return named | ({"trigger.other": other} if other else {})
 
 
 def details_of_content(content: Content, *, number: int) -> dict[str, str]:
