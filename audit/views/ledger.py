@@ -59,7 +59,10 @@ def ledger(request: DeskRequest) -> HttpResponse:
     if as_json:
         return JsonResponse(_for_scripts(page, filters))
     context = {**_frame(request, filters, facets), **_pages(page, filters), "lines": page.lines}
-    return page_or_fragment(request, page="audit/ledger.html", fragment="audit/_ledger.html", context=context)
+    answer = page_or_fragment(request, page="audit/ledger.html", fragment="audit/_ledger.html", context=context)
+    # Fields that were left empty, and tokens that were typed, go into the address in its one spelling.
+    answer["HX-Push-Url"] = f"{reverse('audit')}?{query}" if (query := filters.query()) else reverse("audit")
+    return answer
 
 
 def zone_of(request: DeskRequest) -> tzinfo:
