@@ -4,15 +4,18 @@ PostgreSQL's snapshot of that moment is kept as text, so no transaction is held 
 a transaction id that this snapshot does not see.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Self
 
-from django.db import connection
+from django.db import connection, transaction
 from django.db.models import BooleanField, CharField, F, Func, Q, Value
 
-from audit.models import Entry, EntryQuerySet
+from audit.models import EntryQuerySet
 from audit.searching.filters import Filters
-from audit.searching.quickly import quickly
+from audit.searching.reading import readable
+from common.postgres.rows import run
 
 # After a restore old entries have ids of another cluster's transactions, which say nothing here. They are known by
 # being there although the snapshot does not see them. Relies on entry_to_seal.
@@ -49,6 +52,16 @@ class Cut:
         return f"{self.after_id} {self.snapshot}"
 
 
+@contextmanager
+def no_longer_than(seconds: int) -> Iterator[None]:
+    """Let no statement of the block take longer. Raises OperationalError."""
+    with transaction.atomic():
+        run(f"SET LOCAL statement_timeout = '{seconds}s'")
+        yield
+        # What surrounds the block has its own patience.
+        run("SET LOCAL statement_timeout = DEFAULT")
+
+
 def take_cut() -> Cut:
     """Return the ledger's present moment. Whoever asks has written nothing yet in this transaction."""
     with connection.cursor() as cursor:
@@ -58,5 +71,4 @@ def take_cut() -> Cut:
 
 def entries_of(filters: Filters, cut: Cut, actor: Any) -> EntryQuerySet:
     """Return what the filters showed to the actor at that moment."""
-    found = quickly(Entry.objects.matching(filters), filters).readable_by(actor)
-    return found.filter(Q(id__lte=cut.after_id) | Q(SeenIn(cut.snapshot)))
+    return readable(actor, filters).filter(Q(id__lte=cut.after_id) | Q(SeenIn(cut.snapshot)))

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 from django.db import DatabaseError
 
-from audit.exporting.fixed import Cut, entries_of
+from audit.exporting.fixed import Cut, entries_of, no_longer_than
 from audit.exporting.formats import FORMATS
 from audit.exporting.running import break_off, end_export, note_progress
 from audit.models import EntryQuerySet, Export, Leaf
@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 AT_ONCE = 2_000
 # Seconds in which a reader takes one part.
 SLOWEST = 120.0
+# In which the database reads one part.
+READ_WITHIN = 30
 
 GONE = "The reader went away."
 NO_LONGER = "Whoever asked for it is not signed in any more, or may not see all of it any more."
@@ -98,11 +100,13 @@ class Handout:
     def _batches(self) -> Iterator[list[str]]:
         """Yield rows, oldest first: a file reads from the beginning, and keyset paging costs the same anywhere."""
         filters, cut = Filters.from_query(self._export.query), Cut.read(self._export.snapshot)
-        entries, last = entries_of(filters, cut, self._actor).oldest_first(), 0
+        with no_longer_than(READ_WITHIN):
+            entries, last = entries_of(filters, cut, self._actor).oldest_first(), 0
         while True:
             if not self._stays():
                 raise _BrokenOff(NO_LONGER)
-            found = self._read(entries.after(last)[:AT_ONCE])
+            with no_longer_than(READ_WITHIN):
+                found = self._read(entries.after(last)[:AT_ONCE])
             if not found:
                 return
             last = found[-1].entry.pk

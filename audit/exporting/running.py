@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID
 
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.db.models import QuerySet
 from django.db.models.functions import Now
 
-from audit.exporting.fixed import entries_of, take_cut
+from audit.exporting.fixed import entries_of, no_longer_than, take_cut
 from audit.exporting.formats import FORMATS, Format
 from audit.models import Export
 from audit.recording import ActorLike, record
@@ -19,6 +19,8 @@ from common.postgres.anew import atomic_anew
 MOST_OF_ONE, MOST = 1, 2
 # What has not moved for so long has lost its process. Longer than a reader may take for one part (handing_out.SLOWEST).
 LOST_AFTER = timedelta(minutes=5)
+# Seconds for counting what there is.
+COUNTED_WITHIN = 30
 _LOCK = (0x5EA1, 7)
 LOST = "The process that wrote it ended."
 
@@ -51,7 +53,11 @@ def begin_export(*, actor: ActorLike, filters: Filters, wanted: Format) -> Expor
     query = pinned.query(before=None, after=None)
     if len(query) > Export._meta.get_field("query").max_length:  # type: ignore[operator]
         raise NotExported("This filter is too long to be kept with the export. Search for less at once.")
-    number = entries_of(pinned, cut, actor).count()
+    try:
+        with no_longer_than(COUNTED_WITHIN):
+            number = entries_of(pinned, cut, actor).count()
+    except OperationalError:
+        raise NotExported("This filter takes too long to search. Narrow it by a time or a kind of act.") from None
     export = Export.objects.create(
         person=int(actor.id), query=query, format=wanted.name, snapshot=str(cut), rows_total=number
     )
