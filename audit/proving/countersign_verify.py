@@ -1151,24 +1151,27 @@ def unpack(data: bytes) -> bytes:
     """Return the JSON of a proof: as it is, or from the block that stands in a text or an e-mail."""
     if data.lstrip()[:1] == b"{":
         return data
-    texts = [data]
-    if b"COUNTERSIGN PROOF" not in data or _PACKED.search(data) is None:
-        parts = email.message_from_bytes(data, policy=email.policy.default).walk()
-        texts = [part.get_payload(decode=True) or b"" for part in parts if not part.is_multipart()]  # type: ignore[misc]
-    for text in texts:
-        found = _PACKED.search(text)
-        if found is not None:
-            unpacking = zlib.decompressobj()
-            try:
-                unpacked = unpacking.decompress(
-                    base64.b64decode(re.sub(rb"[\s>]", b"", found[1]), validate=True), LARGEST_FILE
-                )
-            except (zlib.error, binascii.Error, ValueError):
-                raise Unreadable("The proof is damaged: it cannot be unpacked.") from None
-            if unpacking.unconsumed_tail or not unpacking.eof:
-                raise Unreadable("The proof is damaged: it is too large, or breaks off.")
-            return unpacked
-    raise Unreadable("There is no proof in this file.")
+    # As it stands there, or else as the parts of an e-mail say it.
+    parts = (part for part in email.message_from_bytes(data, policy=email.policy.default).walk())
+    texts = (part.get_payload(decode=True) or b"" for part in parts if not part.is_multipart())
+    is_damaged = False
+    for text in itertools.chain([data], texts):
+        found = _PACKED.search(text)  # type: ignore[arg-type]
+        if found is None:
+            continue
+        unpacking = zlib.decompressobj()
+        try:
+            packed = base64.b64decode(re.sub(rb"[\s>]", b"", found[1]), validate=True)
+            unpacked = unpacking.decompress(packed, LARGEST_FILE)
+        except (zlib.error, binascii.Error, ValueError):
+            is_damaged = True
+            continue
+        if unpacking.unconsumed_tail or not unpacking.eof:
+            raise Unreadable("The proof is damaged: it is too large, or breaks off.")
+        return unpacked
+    raise Unreadable(
+        "The proof is damaged: it cannot be unpacked." if is_damaged else "There is no proof in this file."
+    )
 
 
 def _head_of(value: Any, report: Report, trust: Trust, signatures: bool) -> Seal:

@@ -1,0 +1,259 @@
+"""Fault 44: the ledger is altered beneath the application, and both verifiers name what was altered.
+
+A superuser of the database does it by SQL, past every trigger. The desk's own check looks at the rows; the offline
+verifier looks at a bundle that the altered desk writes, in a virtual environment that holds nothing.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from django.core.management import CommandError, call_command
+
+from audit.models import Entry, Leaf, Seal
+from audit.proving import countersign_verify as verifier
+from audit.proving.bundle import write_bundle
+from audit.proving.database import check_database
+from audit.recording import leaf_hash
+from audit.sealing import signing
+from audit.sealing.heads import head_hash, signed_bytes
+from audit.tasks import seal
+from tests.ledger import append, as_superuser, root_of
+
+pytestmark = pytest.mark.django_db(transaction=True)
+TURNS = (3, 5, 4, 2)
+
+
+@dataclass
+class Desk:
+    """A sealed ledger whose heads were written outside, and what an auditor has of it."""
+
+    folder: Path
+    file: Path
+    key: str
+    # An entry in the middle of the second seal, and the one after it.
+    entry: int
+    next: int
+
+    def findings(self) -> list[str]:
+        return check_database().findings
+
+    def offline(self, *options: str) -> list[str]:
+        """Take a bundle, as it is now, and check it with what was kept outside."""
+        target = self.folder / f"bundle-{len(list(self.folder.iterdir()))}"
+        write_bundle(target)
+        heads = verifier.Heads.read(self.file.read_bytes()) if "--head" in options else None
+        trust = verifier.Trust([self.key]) if "--key" in options else None
+        return verifier.check_bundle(str(target), trust, heads).findings
+
+
+@pytest.fixture
+def desk(settings, tmp_path):
+    settings.SEAL_FILE = tmp_path / "outside" / "seals.jsonl"
+    for turn in TURNS:
+        append(turn)
+        seal()
+    append(2)
+    entries = list(Leaf.objects.order_by("position").values_list("entry", flat=True))
+    (tmp_path / "bundles").mkdir()
+    key = signing.key_fingerprint(signing.public_key())
+    return Desk(tmp_path / "bundles", settings.SEAL_FILE, key, entries[4], entries[5])
+
+
+def _sign_anew(first: int = 1, key: Ed25519PrivateKey | None = None) -> None:
+    """Make the chain fit again from one seal on; without the key, each keeps the signature that it had."""
+    for one in Seal.objects.filter(number__gte=first).order_by("number"):
+        before = Seal.objects.filter(number=one.number - 1).first()
+        one.previous = head_hash(before) if before else ""
+        one.root = root_of(
+            [bytes(leaf) for leaf in Leaf.objects.order_by("position").values_list("hash", flat=True)][: one.size]
+        ).hex()
+        if key:
+            one.key = key.public_key().public_bytes_raw().hex()
+            one.signature = key.sign(signed_bytes(one)).hex()
+        as_superuser(
+            "UPDATE audit_seal SET previous = %s, root = %s, key = %s, signature = %s WHERE number = %s",
+            [one.previous, one.root, one.key, one.signature, one.number],
+        )
+
+
+def _change(desk: Desk) -> None:
+    as_superuser("UPDATE audit_entry SET actor_id = '99' WHERE id = %s", [desk.entry])
+
+
+def _change_with_its_hash(desk: Desk) -> None:
+    _change(desk)
+    digest = leaf_hash(Entry.objects.get(pk=desk.entry))
+    as_superuser("UPDATE audit_entry SET leaf_hash = %s WHERE id = %s", [digest, desk.entry])
+
+
+def _change_with_its_leaf(desk: Desk) -> None:
+    _change_with_its_hash(desk)
+    digest = bytes.fromhex(Entry.objects.get(pk=desk.entry).leaf_hash)
+    as_superuser("UPDATE audit_leaf SET hash = %s WHERE entry = %s", [digest, desk.entry])
+
+
+def _change_with_leaf_and_seals(desk: Desk) -> None:
+    _change_with_its_leaf(desk)
+    _sign_anew(2)
+
+
+def _change_details(desk: Desk) -> None:
+    as_superuser(
+        """UPDATE audit_entrydetail SET fields = fields || '{"reason": "other"}' WHERE entry_id = %s""", [desk.entry]
+    )
+
+
+def _delete(desk: Desk) -> None:
+    as_superuser("DELETE FROM audit_entrydetail WHERE entry_id = %s", [desk.entry])
+    as_superuser("DELETE FROM audit_entry WHERE id = %s", [desk.entry])
+
+
+def _delete_with_its_leaf(desk: Desk) -> None:
+    _delete(desk)
+    as_superuser("DELETE FROM audit_leaf WHERE entry = %s", [desk.entry])
+
+
+def _insert(desk: Desk) -> int:
+    """Put in an entry of the past, as whoever knows the format would: with the transaction of another, and its hash."""
+    made = Entry.objects.get(pk=desk.entry)
+    made.pk, made.action, made.detail_hashes = 10_000, "message.approved", {}
+    made.leaf_hash = leaf_hash(made)
+    as_superuser(
+        "INSERT INTO audit_entry SELECT 10000, xid, at, actor_kind, actor_id, surface, 'message.approved', connection,"
+        " message, fingerprint, trace, '{}', %s FROM audit_entry WHERE id = %s",
+        [made.leaf_hash, desk.entry],
+    )
+    return 10_000
+
+
+def _insert_with_a_leaf(desk: Desk) -> None:
+    number = _insert(desk)
+    place = Leaf.objects.get(entry=desk.entry).position
+    as_superuser("UPDATE audit_leaf SET position = -position - 2 WHERE position > %s", [place])
+    as_superuser("UPDATE audit_leaf SET position = -position - 1 WHERE position < 0")
+    digest = bytes.fromhex(Entry.objects.get(pk=number).leaf_hash)
+    as_superuser("INSERT INTO audit_leaf VALUES (%s, %s, 2, %s)", [place + 1, number, digest])
+
+
+def _swap(desk: Desk) -> None:
+    place = Leaf.objects.get(entry=desk.entry).position
+    for before, after in ((place, -1), (place + 1, place), (-1, place + 1)):
+        as_superuser("UPDATE audit_leaf SET position = %s WHERE position = %s", [after, before])
+
+
+def _cut(desk: Desk) -> None:
+    as_superuser("DELETE FROM audit_anchor WHERE seal > 2")
+    as_superuser("DELETE FROM audit_entrydetail WHERE entry_id NOT IN (SELECT entry FROM audit_leaf WHERE seal < 3)")
+    as_superuser("DELETE FROM audit_entry WHERE id NOT IN (SELECT entry FROM audit_leaf WHERE seal < 3)")
+    as_superuser("DELETE FROM audit_leaf WHERE seal > 2")
+    as_superuser("DELETE FROM audit_seal WHERE number > 2")
+
+
+def _play_back(desk: Desk) -> None:
+    """An older state comes back, and the desk works on: the sealer refuses, so it makes no seal over the break."""
+    _cut(desk)
+    append(3)
+    seal()
+
+
+def _edit_seal(desk: Desk) -> None:
+    as_superuser("UPDATE audit_seal SET at = at - interval '1 day' WHERE number = 2")
+
+
+def _delete_seal(desk: Desk) -> None:
+    as_superuser("DELETE FROM audit_seal WHERE number = 2")
+
+
+def _swap_key(desk: Desk) -> None:
+    _change_with_its_leaf(desk)
+    _sign_anew(1, Ed25519PrivateKey.generate())
+
+
+def _swap_key_midway(desk: Desk) -> None:
+    _sign_anew(3, Ed25519PrivateKey.generate())
+
+
+# What is done, what the desk's check says first, what the offline verifier says, and what it must be given for that.
+CHANGES = [
+    (_change, "Entry {entry} was changed", "Entry {entry} was changed"),
+    (_change_with_its_hash, "Entry {entry} and its leaf", "Entry {entry} was changed"),
+    (
+        _change_with_its_leaf,
+        "One of the entries {first} to {last} is not",
+        "One of the entries {first} to {last} is not",
+    ),
+    (_change_with_leaf_and_seals, "Seal 2 is not signed by its key", "Seal 2 is not signed by its key"),
+    (
+        _change_details,
+        'The details of entry {entry} do not fit: "reason"',
+        'The details of entry {entry} do not fit: "reason"',
+    ),
+    (_delete, "Entry {entry} was removed", "Entry {entry} was removed"),
+    (_delete_with_its_leaf, "The leaf at position 4 is not there", "(entry {entry} is missing)"),
+    (_insert, "Entry 10000 was put in later", "Entry 10000 was put in later"),
+    (_insert_with_a_leaf, "Entry 10000 was put in later", "Entry 10000 was put in later"),
+    (_swap, "Entry {next} stands before entry {entry}", "Entry {next} stands before entry {entry}"),
+    (_cut, "seal 3 of", "seal 3 of", "--head"),
+    (_play_back, "seal 3 of", "seal 3 of", "--head"),
+    (_edit_seal, "Seal 2 is not signed by its key", "Seal 2 is not signed by its key"),
+    (_delete_seal, "Seal 2 is missing", "Seal 2 is missing"),
+    (_swap_key, "None of the seals is signed by the key that you trust", "None of the seals is signed by", "--key"),
+    (_swap_key, "is not the seal 1 that is here", "is not the seal 1 that is here", "--head"),
+    (_swap_key_midway, "Seal 3 is signed with the key", "Seal 3 is signed with the key"),
+]
+
+
+TABLES = ("audit_entry", "audit_entrydetail", "audit_leaf", "audit_block", "audit_seal", "audit_anchor")
+
+
+@pytest.mark.fault(
+    44,
+    injected="A superuser changes, deletes, inserts back-dated and swaps rows of the ledger by SQL, cuts its end off,"
+    " plays an old state back, edits and removes seals, and swaps the key.",
+    held="`audit_verify` and the offline verifier each name the entry or the seal; a cut end by a head that was kept"
+    " outside, another key by its fingerprint.",
+)
+def test_what_is_altered_beneath_the_application_is_named(desk):
+    """All in one test, each upon the same ledger: to make one anew takes longer than to check it."""
+    leaves = list(Leaf.objects.filter(seal=2).order_by("position").values_list("entry", flat=True))
+    names = {"entry": desk.entry, "next": desk.next, "first": leaves[0], "last": leaves[-1]}
+    for table in TABLES:
+        as_superuser(f"CREATE TEMP TABLE kept_{table} AS TABLE {table}")
+    not_named = []
+    for alter, by_desk, offline, *given in CHANGES:
+        alter(desk)
+        for who, wanted, found in (("desk", by_desk, desk.findings()), ("offline", offline, desk.offline(*given))):
+            if not any(wanted.format(**names) in one for one in found):
+                not_named.append((who, alter.__name__, wanted.format(**names), found))
+        for table in TABLES:
+            as_superuser(f"DELETE FROM {table}")
+            as_superuser(f"INSERT INTO {table} SELECT * FROM kept_{table}")
+        assert desk.findings() == []
+    for table in TABLES:
+        as_superuser(f"DROP TABLE kept_{table}")
+    assert not_named == []
+
+
+def test_first_bad_entry_ends_the_command(desk):
+    call_command("audit_verify")
+    _change(desk)
+    with pytest.raises(CommandError, match=rf"does NOT hold.* Entry {desk.entry} was changed") as ended:
+        call_command("audit_verify")
+    assert ended.value.returncode == 1
+
+
+def test_ledger_without_seals_is_not_said_to_hold(settings):
+    settings.SEAL_KEYS = []
+    append()
+    with pytest.raises(CommandError, match="signatures NOT checked") as ended:
+        call_command("audit_verify")
+    assert ended.value.returncode == 3
+
+
+def test_untouched_ledger_holds_for_both_and_the_rest_is_counted(desk):
+    result = check_database()
+    assert (result.findings, result.entries, result.seals, result.unsealed) == ([], 16, 4, 2)
+    assert result.fingerprint == desk.key
+    assert desk.offline("--head", "--key") == []

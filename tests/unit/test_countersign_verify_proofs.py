@@ -1,0 +1,333 @@
+"""What the offline verifier reckons with: Ed25519 and the tree against others, and the proofs that build on them."""
+
+import base64
+import email.message
+import json
+import zlib
+
+import pytest
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from audit.proving import countersign_verify as verifier
+from tests.bundles import book, canonical, fingerprint, nodes_beside, path_of, raw, root_of
+
+# RFC 8032, section 7.1: secret key, public key, message, signature.
+RFC_8032 = [
+    (
+        "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60",
+        "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
+        "",
+        "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe24"
+        "655141438e7a100b",
+    ),
+    (
+        "4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb",
+        "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c",
+        "72",
+        "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aee"
+        "b00d291612bb0c00",
+    ),
+    (
+        "c5aa8df43f9f837bedb7442f31dcb7b166d38535076f094b85ce3a2e0b4458f7",
+        "fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025",
+        "af82",
+        "6291d657deec24024827e69c3abe01a30ce548a284743a445e3680d7db5ac3ac18ff9b538d16f290ae67f760984dc6594a7c15e9716ed28d"
+        "c027beceea1ec40a",
+    ),
+]
+# The roots over the first 0 to 8 of these leaves are those of the known vectors of RFC 6962 and RFC 9162 trees.
+KNOWN_LEAVES = ["", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"]
+KNOWN_ROOTS = [
+    "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
+    "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d",
+    "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125",
+    "aeb6bcfe274b70a14fb067a5e5578264db0fa9b51af5e0ba159158f329e06e77",
+    "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7",
+    "4e3bbb1f7b478dcfe71fb631631519a3bca12c9aefca1612bfce4c13a86264d4",
+    "76e67dadbcdf1e10e1b74ddc608abd2f98dfb16fbce75277b5232a127f2087ef",
+    "ddb89be403809e325750d3d263cd78929c2942b7942a34b77e122c9594a74c8c",
+    "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328",
+]
+HASHES = st.lists(st.binary(min_size=32, max_size=32), min_size=1, max_size=70)
+
+
+@pytest.mark.parametrize(("secret", "public", "message", "signature"), RFC_8032)
+def test_vectors_of_rfc_8032(secret, public, message, signature):
+    key, data, signed = bytes.fromhex(public), bytes.fromhex(message), bytes.fromhex(signature)
+    assert Ed25519PrivateKey.from_private_bytes(bytes.fromhex(secret)).sign(data) == signed
+    assert verifier.is_signed(data, signed, key)
+    assert not verifier.is_signed(data + b"x", signed, key)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.binary(max_size=80), st.integers(0, 64 * 8 - 1), st.sampled_from(["none", "signature", "key", "data"]))
+def test_signatures_are_judged_as_by_another_implementation(data, bit, damaged):
+    private = Ed25519PrivateKey.from_private_bytes(b"countersign".ljust(32, b"."))
+    key, signature = private.public_key().public_bytes_raw(), private.sign(data)
+
+    def flip(text):
+        place = bit % (len(text) * 8)
+        return text[: place // 8] + bytes([text[place // 8] ^ (1 << place % 8)]) + text[place // 8 + 1 :]
+
+    if damaged == "signature":
+        signature = flip(signature)
+    elif damaged == "key":
+        key = flip(key)
+    elif damaged == "data":
+        data += b"x"
+    try:
+        Ed25519PublicKey.from_public_bytes(key).verify(signature, data)
+        holds = True
+    except (InvalidSignature, ValueError):
+        holds = False
+    assert holds == (damaged == "none")
+    assert verifier.is_signed(data, signature, key) == holds
+
+
+@pytest.mark.parametrize(
+    ("key", "signature"),
+    [
+        # The neutral point signs everything where nobody looks: R and S of nothing.
+        ((1).to_bytes(32, "little"), (1).to_bytes(32, "little") + bytes(32)),
+        (bytes(32), bytes(64)),
+        (bytes(32), (1).to_bytes(32, "little") + bytes(32)),
+        # The same point in another spelling, beyond the field.
+        ((verifier.P + 1).to_bytes(32, "little"), (1).to_bytes(32, "little") + bytes(32)),
+        # Minus nothing.
+        ((1 | 1 << 255).to_bytes(32, "little"), (1).to_bytes(32, "little") + bytes(32)),
+        (b"", bytes(64)),
+        (b"\xff" * 32, b"\xff" * 64),
+    ],
+)
+def test_keys_and_signatures_of_odd_points_sign_nothing(key, signature):
+    assert not any(verifier.is_signed(bytes([number]), signature, key) for number in range(16))
+
+
+def test_known_trees():
+    leaves = [verifier.leaf_of(bytes.fromhex(text)) for text in KNOWN_LEAVES]
+    assert [verifier.Edge().grown(leaves[:size]).root() for size in range(9)] == KNOWN_ROOTS
+
+
+@given(HASHES)
+def test_tree_that_grows_has_the_root_of_the_definition(leaves):
+    edge = verifier.Edge()
+    for size, leaf in enumerate(leaves, start=1):
+        edge.add(leaf)
+        assert edge.root() == root_of(leaves[:size]).hex()
+
+
+@given(HASHES, st.data())
+def test_consistency_is_proved_by_its_own_path_only(leaves, data):
+    first = data.draw(st.integers(1, len(leaves)))
+    size, path = len(leaves), path_of(first, leaves)
+    old, new = root_of(leaves[:first]).hex(), root_of(leaves).hex()
+    assert verifier.is_consistent(first, size, old, new, path)
+    other = "ab" * 32
+    assert not verifier.is_consistent(first, size, other, new, path)
+    assert not verifier.is_consistent(first, size, old, other, path)
+    assert not verifier.is_consistent(first, size, old, new, [*path, b"x" * 32])
+    if path:
+        assert not verifier.is_consistent(first, size, old, new, path[:-1])
+        place = data.draw(st.integers(0, len(path) - 1))
+        assert not verifier.is_consistent(first, size, old, new, [*path[:place], b"x" * 32, *path[place + 1 :]])
+    if first > 1:
+        assert not verifier.is_consistent(first - 1, size, old, new, path)
+
+
+@given(HASHES, st.data())
+def test_leaves_and_nodes_lead_to_the_root(leaves, data):
+    wanted = data.draw(st.sets(st.integers(0, len(leaves) - 1), min_size=1, max_size=6))
+    nodes = {(level, index): bytes.fromhex(text) for level, index, text in nodes_beside(wanted, leaves)}
+    given_leaves = {place: leaves[place] for place in wanted}
+    root, used = verifier.root_from(given_leaves, nodes, len(leaves))
+    assert (root, used) == (root_of(leaves).hex(), len(nodes))
+    if nodes:
+        gone = data.draw(st.sampled_from(sorted(nodes)))
+        with pytest.raises(ValueError, match="is missing"):
+            verifier.root_from(given_leaves, {key: value for key, value in nodes.items() if key != gone}, len(leaves))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"a":1,"a":2}',
+        "NaN",
+        "[Infinity]",
+        "1.5",
+        "1e400",
+        "9" * 5000,
+        "[" * 200_000,
+        '{"a":',
+        "",
+        b"\xff",
+        b'"\xed\xa0\x80"',
+    ],
+)
+def test_json_that_could_be_read_in_two_ways_is_refused(text):
+    with pytest.raises(ValueError, match=r"\w"):
+        verifier.read_json(text if isinstance(text, bytes) else text.encode())
+
+
+MESSAGE = "0193b0c0-0000-7000-8000-000000000001"
+
+
+def _proof(made, places, **says):
+    leaves = made.leaves(made.seals[-1]["size"])
+    return {
+        "v": 1,
+        "kind": "message",
+        "message": MESSAGE,
+        "made_at": "2026-11-21T02:04:33.000000+00:00",
+        "product": "Countersign",
+        "entries": [
+            {
+                "position": place,
+                "entry": canonical(made.entries[place]).decode(),
+                "salt": made.details[place]["salt"],
+                "fields": made.details[place]["fields"],
+            }
+            for place in places
+        ],
+        "nodes": [list(one) for one in nodes_beside(set(places), leaves)],
+        "seal": made.seals[-1],
+        **says,
+    }
+
+
+@pytest.fixture
+def made():
+    """A ledger with three entries about one message."""
+    made = book(5)
+    for _ in range(3):
+        made.write(message=MESSAGE)
+        made.write(4)
+    made.seal()
+    return made
+
+
+PLACES = (5, 10, 15)
+
+
+def _check(proof, **options):
+    return verifier.check_proof(json.dumps(proof).encode(), **options)
+
+
+def test_proof_of_a_message_holds_and_says_what_happened(made):
+    kind, report, lines = _check(_proof(made, PLACES), trust=verifier.Trust([fingerprint(raw(made.key))]))
+    assert (kind, report.findings, report.entries) == ("message", [], 3)
+    assert lines[0] == "Entry 6, 2026-11-21T02:04:33 UTC: message.opened by person 7 through web."
+    assert lines[1:3] == ["    actor: Ana", "    reason: “ 6\\x0a"]
+    removed = _proof(made, PLACES)
+    removed["entries"][1].update(salt=None, fields=None)
+    assert _check(removed).report.findings == []
+
+
+def _altered(made, change):
+    proof = _proof(made, PLACES)
+    change(proof)
+    return proof
+
+
+def _edit(proof, place, before, after):
+    one = proof["entries"][place]
+    one["entry"] = one["entry"].replace(before, after)
+
+
+ALTERED = {
+    "entry": (lambda proof: _edit(proof, 1, "opened", "closed"), "are not those that seal 2"),
+    "details": (
+        lambda proof: proof["entries"][1]["fields"].update(actor="Bob"),
+        'details of entry 11 do not fit: "actor"',
+    ),
+    "message": (lambda proof: proof.update(message=MESSAGE[:-1] + "2"), "Entry 6 tells of another message"),
+    "node": (lambda proof: proof["nodes"][0].__setitem__(2, "0" * 64), "are not those that seal 2"),
+    "node less": (lambda proof: proof["nodes"].pop(), "does not lead to seal 2: the node over"),
+    "node more": (lambda proof: proof["nodes"].append([9, 9, "0" * 64]), "are not those that seal 2"),
+    "entry less": (lambda proof: proof["entries"].pop(), "does not lead to seal 2: the node over"),
+    "seal": (lambda proof: proof["seal"].update(note="x"), "Seal 2 is not signed by its key"),
+    "spelling": (lambda proof: _edit(proof, 1, ":", ": "), "not in canonical form"),
+    "nothing": (lambda proof: proof.update(entries=[]), "names no entry"),
+}
+
+
+@pytest.mark.parametrize("name", ALTERED)
+def test_altered_proof_does_not_hold(made, name):
+    change, wanted = ALTERED[name]
+    found = _check(_altered(made, change)).report.findings
+    assert any(wanted in one for one in found), found
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda proof: proof["entries"][1].update(position=5),
+        lambda proof: proof["entries"][1].update(position=True),
+        lambda proof: proof["entries"][2].update(position=10**12),
+        lambda proof: proof["nodes"].append(proof["nodes"][0]),
+        lambda proof: proof["nodes"].append([0, 1]),
+        lambda proof: proof.update(entries=[1]),
+        lambda proof: proof.update(seal=None),
+        lambda proof: proof.update(v=2),
+        lambda proof: proof.update(kind="other"),
+        lambda proof: proof.pop("nodes"),
+    ],
+)
+def test_proof_of_another_form_cannot_be_read(made, change):
+    with pytest.raises(verifier.Unreadable):
+        _check(_altered(made, change))
+
+
+def test_proof_trusts_the_given_key_only(made):
+    found = _check(_proof(made, PLACES), trust=verifier.Trust(["0" * 64])).report.findings
+    assert found == [f"Seal 2 is signed by {fingerprint(raw(made.key))}, which is not the key that you trust."]
+
+
+def _packed(proof):
+    data = base64.encodebytes(zlib.compress(json.dumps(proof).encode())).decode()
+    return f"-----BEGIN COUNTERSIGN PROOF-----\n{data}-----END COUNTERSIGN PROOF-----\n"
+
+
+def test_proof_is_found_in_a_text_a_quoted_answer_and_an_email(made):
+    block = _packed(_proof(made, PLACES))
+    quoted = "".join(f"> {line}\r\n" for line in block.splitlines())
+    letter = email.message.EmailMessage()
+    letter["Subject"] = "The proof"
+    letter.set_content("Here it is.\n\n" + block, cte="base64")
+    crossed = email.message.EmailMessage()
+    crossed.set_content("Grüße\n" + block, cte="quoted-printable")
+    for data in (f"Hello\n\n{block}\nBye".encode(), quoted.encode(), letter.as_bytes(), crossed.as_bytes()):
+        assert verifier.check_proof(data).report.findings == []
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"hello", b"{}", b"-----BEGIN COUNTERSIGN PROOF-----\nAAAA\n-----END COUNTERSIGN PROOF-----"],
+)
+def test_what_is_no_proof_cannot_be_read(data):
+    with pytest.raises(verifier.Unreadable):
+        verifier.check_proof(data)
+
+
+def test_packed_proof_that_would_fill_the_memory_is_refused(monkeypatch):
+    monkeypatch.setattr(verifier, "LARGEST_FILE", 1000)
+    bomb = base64.encodebytes(zlib.compress(b" " * 100_000))
+    with pytest.raises(verifier.Unreadable, match="too large"):
+        verifier.check_proof(b"-----BEGIN COUNTERSIGN PROOF-----\n" + bomb + b"-----END COUNTERSIGN PROOF-----")
+
+
+def test_proof_of_consistency_holds_for_two_heads_of_one_ledger_only():
+    made = book(5, 8, 30)
+    proof = {"v": 1, "kind": "consistency", "first": made.seals[0], "second": made.seals[2]}
+    path = [one.hex() for one in path_of(5, made.leaves())]
+    assert _check({**proof, "path": path}).report.findings == []
+    assert "two histories" in _check({**proof, "path": path[:-1]}).report.findings[0]
+    swapped = {**proof, "first": made.seals[2], "second": made.seals[0], "path": path}
+    assert "does not come before" in _check(swapped).report.findings[0]
+    other = book()
+    other.write(5, actor_id="9")
+    other.seal()
+    assert "two histories" in _check({**proof, "first": other.seals[0], "path": path}).report.findings[0]
+    assert _check({**proof, "second": made.seals[0], "path": []}).report.findings == []
