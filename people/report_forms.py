@@ -29,18 +29,21 @@ class RightsForm(forms.Form):
     def moment(self, now: datetime) -> datetime:
         """Return the moment that is meant; of what has not come yet nothing is known, so it is now."""
         self.is_valid()
-        # The form reads it as UTC; the figures are those of the reader's own clock.
-        wanted = self.cleaned_data.get("at")
         try:
-            return min(wanted.replace(tzinfo=self._zone), now) if wanted else now
+            return min(self._wanted or now, now)
         except OverflowError:
             return now
 
     @property
     def asks_for_later(self) -> bool:
         """Whether a moment is asked for that is still to come."""
-        wanted = self.cleaned_data.get("at")
-        return bool(wanted) and wanted.replace(tzinfo=self._zone) > datetime.now(self._zone)
+        return self._wanted is not None and self._wanted > datetime.now(self._zone)
+
+    @property
+    def _wanted(self) -> datetime | None:
+        # The form reads it as UTC; the figures are those of the reader's own clock.
+        wanted: datetime | None = self.cleaned_data.get("at")
+        return wanted.replace(tzinfo=self._zone) if wanted else None
 
     @property
     def wanted_place(self) -> str:

@@ -5,7 +5,7 @@ deciding is told from the ledger: a role that needed a second factor, and nobody
 """
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -147,7 +147,7 @@ def _strict_at(at: datetime) -> Told:
     return Told(tuple(sorted(name for name, needed in found.items() if needed)))
 
 
-def _factors_at(at: datetime, people: Mapping[int, str]) -> tuple[Collection[int], bool]:
+def _factors_at(at: datetime, people: Mapping[int, str]) -> tuple[set[int], bool]:
     """Return who of these had a second factor at that moment, and whether the ledger still tells it."""
     added = Entry.objects.of_action("person.factor_added").filter(at__lte=at, actor_kind="person")
     adding = added.filter(actor_id__in=[str(one) for one in people]).values_list("actor_id", flat=True)

@@ -102,7 +102,7 @@ def decided_elsewhere(messages: "models.QuerySet[Message]", since: datetime, unt
     told = Entry.objects.filter(message=OuterRef("public_id"))
     first = told.filter(action__in=_ENDS).order_by("id").values("at")[:1]
     past = [state for state in DONE if state not in (MessageState.CANCELLED, MessageState.RECEIVED)]
-    ours = messages.model._meta.get_field("decisions").related_model._default_manager  # type: ignore[union-attr]
+    ours = messages.model._meta.get_field("decisions").related_model._default_manager
     return (
         messages.filter(state__in=past, changed_at__gte=since, held_at__lt=until)
         .filter(~Exists(ours.filter(message=OuterRef("pk"), state__in=_OURS)))
