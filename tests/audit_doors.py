@@ -4,6 +4,13 @@ from tests.doors_of import A, Door, U, nothing
 
 AUDIT_DOORS: dict[str, Door] = {
     "seen-decision": Door("shows a past verdict as it was given", "mailbox", needs="verdict"),
+    "trace-proof-json": Door("hands out the proof of a message", "mailbox", writes=True, fields=nothing, needs="seal"),
+    "trace-proof-text": Door(
+        "hands out the proof of a message, for an e-mail", "mailbox", writes=True, fields=nothing, needs="seal"
+    ),
+    "trace-proof-html": Door(
+        "hands out the trace of a message as a page that checks itself", "mailbox", writes=True, fields=nothing, needs="seal"
+    ),
     "seen-body": Door("shows the letter of a past verdict, laid out", "mailbox", needs="verdict"),
     "save-search": Door(
         "saves a search of the ledger for oneself", "own", writes=True, fields=lambda w: {"name": "Mine"}

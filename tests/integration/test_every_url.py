@@ -29,6 +29,7 @@ PUBLIC = {
 # Steps of signing in, opened by who has not begun.
 LEADS_TO_SIGN_IN = {"account_logout", "mfa_login_webauthn", "mfa_authenticate"}
 POST_ONLY = {
+    *("trace-proof-json", "trace-proof-text", "trace-proof-html"),
     *("verdict", "undo", "withdraw", "send-again", "settle", "look", "allow-address", "message-opened", "text-first"),
     *("part-opened", "bulk-decide", "bulk-undo"),
     *("claim", "release-claim", "snooze", "end-snooze", "presence", "comment"),

@@ -40,6 +40,7 @@ from tests.doors import DOORS, EVERYBODY, TASKS
 from tests.factories import event_body, make_connection, make_message, make_person, pending_row, post_event
 from tests.integration.deciding import decide, make_due
 from tests.integration.test_every_url import PATHS, POST_ONLY
+from tests.ledger import seal_here
 from tests.permission_table import TABLE, text
 
 pytestmark = pytest.mark.django_db
@@ -136,6 +137,9 @@ class Walk:
 
     def _need_list(self):
         Allowlist.objects.create(connection=self.connection, kind="restriction", mode="enforce", version=1)
+
+    def _need_seal(self):
+        seal_here()
 
     def _need_verdict(self):
         self.verdict = decide(self.message, self.decider).verdict

@@ -1,0 +1,73 @@
+"""The trace of one message as one HTML file that checks itself in a browser, without network and without the desk.
+
+What it shows of entries, its script builds from what it has verified. The answers in sentences were made here; the
+script holds their hash, and the file's own policy the hash of the script: whoever edits a letter of either is told.
+"""
+
+import base64
+import hashlib
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.template.loader import render_to_string
+from django.utils.safestring import mark_safe
+
+from audit.actions import ACTIONS
+from audit.proving.message_proof import Proof
+from audit.tracing.places import Standing
+from audit.tracing.sentences import Answer
+from audit.tracing.summary import answers_of
+
+# Within a script's element nothing may end it, or begin a comment.
+_ESCAPED = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026", 0x2028: "\\u2028", 0x2029: "\\u2029"}
+_HASH_OF_WORDS = "HASH_OF_WORDS"
+
+
+def trace_file(proof: Proof) -> str:
+    """Return the file."""
+    words = _as_json(_words(proof))
+    script = _read("js/proof.js").replace(_HASH_OF_WORDS, hashlib.sha256(words.encode()).hexdigest())
+    style = _read("css/proof.css")
+    policy = (
+        f"default-src 'none'; script-src {_source(script)}; style-src {_source(style)}; base-uri 'none'; "
+        "form-action 'none'"
+    )
+    # Ours, or escaped for where they stand.
+    blocks = {"proof": _as_json(proof.data), "words": words, "script": script, "style": style}
+    safe = {name: mark_safe(text) for name, text in blocks.items()}  # noqa: S308
+    return render_to_string("audit/proof_file.html", {"policy": policy, **safe})
+
+
+def _words(proof: Proof) -> dict[str, Any]:
+    """Return what the script cannot work out from the entries: names of acts, and the answers."""
+    actions = {line.entry.action for line in proof.lines}
+    has_details = any(one["fields"] for one in proof.data["entries"])
+    total = len(proof.lines) + len(proof.not_sealed)
+    standing = Standing(len(proof.lines), total, proof.seal)
+    return {
+        "actions": {name: ACTIONS.get(name, name) for name in sorted(actions)},
+        "answers": [_told(one) for one in answers_of(proof.lines, standing)] if has_details else [],
+        "not_sealed": list(proof.not_sealed),
+    }
+
+
+def _told(answer: Answer) -> dict[str, Any]:
+    sentences = [{"text": one.plain, "standing": one.standing} for one in answer.sentences]
+    return {"question": answer.question, "sentences": sentences}
+
+
+def _as_json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).translate(_ESCAPED)
+
+
+def _source(text: str) -> str:
+    """Return how a policy names the one script, or the one style, that it allows."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+@cache
+def _read(name: str) -> str:
+    return (Path(settings.BASE_DIR) / "static" / name).read_text(encoding="utf-8")

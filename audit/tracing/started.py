@@ -1,0 +1,120 @@
+"""Who or what started a message, and what was sent to whom: as its entries tell, and how far each is proved."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from audit.tracing.sentences import Sentence, addresses_of, code, lines_of, listed, sentence, theirs
+from audit.trail import Line
+from common.fingerprint import short_fingerprint
+
+_SAYS, _PROVED = "says", "proved"
+_CONTENT = ("message.fetched", "message.changed")
+_NAMES = {
+    "discord_user": "Discord user",
+    "discord_user_id": "User id",
+    "discord_channel": "Channel",
+    "discord_guild": "Guild",
+    "discord_interaction_id": "Interaction",
+    "run_id": "Run",
+    "runId": "Run",
+}
+
+
+def who_started(lines: Sequence[Line]) -> Iterator[Sentence]:
+    """Yield who started it. What a program wrote into the message it sent is said, not proved."""
+    trigger = next((line.trigger for line in lines if line.trigger), {})
+    is_inbound = _first(lines, "direction") == "inbound"
+    if is_inbound:
+        who = _first(lines, "sender")
+        where = (", as ", theirs(who), ",") if who else ()
+        yield sentence("Somebody outside", *where, " wrote it, and it came by email.", standing=_SAYS)
+    elif trigger:
+        yield from _by_trigger(trigger)
+    else:
+        yield sentence("An agent sent it through the API. Nobody is named as having asked for it.")
+    if key := _first(lines, "key"):
+        yield sentence(
+            "It was sent with the API key “", theirs(key), "”: MultiMail checked the key and told its name.",
+            standing=_PROVED,
+        )  # fmt: skip
+    elif not is_inbound:
+        yield sentence("MultiMail did not tell with which API key it was sent.")
+    if run := trigger.get("run_id") or trigger.get("runId"):
+        yield sentence("It belongs to the run ", code(run), ".", standing=_SAYS)
+    others = [f"{name}: {value}" for name, value in trigger.items() if name not in _NAMES]
+    if others:
+        yield sentence("Its sender wrote besides: ", *listed(others), ".", standing=_SAYS)
+
+
+def _first(lines: Sequence[Line], name: str) -> str:
+    return next((line.details[name] for line in lines if line.details.get(name)), "")
+
+
+def _by_trigger(trigger: dict[str, str]) -> Iterator[Sentence]:
+    user, number = trigger.get("discord_user", ""), trigger.get("discord_user_id", "")
+    if user or number:
+        pieces: list[object] = ["The Discord user ", theirs(user) if user else code(number)]
+        pieces += [" (", code(number), ")"] if user and number else []
+        pieces += [" in the channel #", theirs(trigger["discord_channel"].lstrip("#"))] * ("discord_channel" in trigger)
+        pieces += [" of the guild ", theirs(trigger["discord_guild"])] * ("discord_guild" in trigger)
+        pieces += [" asked for it"]
+        interaction = trigger.get("discord_interaction_id", "")
+        pieces += [", with the interaction ", code(interaction)] if interaction else []
+        yield sentence(*pieces, ".", standing=_SAYS)  # type: ignore[arg-type]
+    else:
+        yield sentence("An agent sent it through the API. No Discord user is named.")
+
+
+def what_was_sent(lines: Sequence[Line]) -> Iterator[Sentence]:
+    """Yield each version of the content, with all that its entry tells."""
+    versions = [line for line in lines if line.entry.action in _CONTENT]
+    if not versions:
+        told = next((line for line in lines if line.subject or line.details.get("recipients")), None)
+        if told is None:
+            yield sentence("Nothing is known of its content: it was never fetched, or what was known was removed.")
+            return
+        yield sentence("The content never came to this desk. What was told of it:")
+        yield _letter(told, "It")
+    for place, line in enumerate(versions, 1):
+        number = line.details.get("version") or str(place)
+        yield _letter(line, f"Version {number}")
+
+
+def _letter(line: Line, name: str) -> Sentence:
+    of = line.details
+    mark = [" (", code(short_fingerprint(line.entry.fingerprint)), ")"] if line.entry.fingerprint else []
+    if line.is_redacted:
+        return sentence(name, *mark, ", seen ", line.entry.at, ": its details were removed.")
+    subject = [" “", theirs(of["subject"]), "”"] if of.get("subject") else [" without a subject"]
+    to = addresses_of(of.get("to") or of.get("recipients", ""))
+    pieces = [name, *mark, ":", *subject]
+    pieces += [", from ", theirs(of["sender"])] if of.get("sender") else []
+    pieces += [", to ", *listed(to)] if to else [", to nobody that was told"]
+    for label in ("cc", "bcc"):
+        pieces += [f", {label} ", *listed(addresses_of(of[label]))] if of.get(label) else []
+    pieces += [", answers to ", theirs(of["reply_to"])] if of.get("reply_to") else []
+    files = lines_of(of.get("attachments", ""))
+    pieces += [f", with {len(files)} file{'' if len(files) == 1 else 's'}: ", *listed(files)] if files else []
+    pieces += [", to leave at ", theirs(of["send_at"])] if of.get("send_at") else []
+    hidden = f". MultiMail did not show: {of['not_shown'].replace('_', ' ')}" if of.get("not_shown") else ""
+    return sentence(*pieces, f"{hidden}.")
+
+
+@dataclass(frozen=True)
+class Started:
+    """What the first chapter tells: names and values, each with what it rests on, and the entry that tells them."""
+
+    line: Line
+    facts: tuple[tuple[str, str, str], ...]
+
+
+def started_by(lines: Sequence[Line]) -> Started:
+    """Return what the first entries tell of where the message came from."""
+    line = next((one for one in lines if one.trigger), lines[0])
+    trigger = line.trigger
+    facts = [(name, trigger[key], _SAYS) for key, name in _NAMES.items() if trigger.get(key)]
+    facts += [(name.replace("_", " "), value, _SAYS) for name, value in trigger.items() if name not in _NAMES]
+    for name, words in (("key", "API key"), ("sender", "From")):
+        if value := next((one.details[name] for one in lines if one.details.get(name)), ""):
+            facts.append((words, value, _PROVED if name == "key" else ""))
+    return Started(line, tuple(facts))

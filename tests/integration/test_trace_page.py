@@ -1,0 +1,202 @@
+"""The trace of one message: who reads nothing else can answer who started it, what was sent, who decided, what came."""
+
+import re
+from datetime import timedelta
+from importlib import import_module
+from types import SimpleNamespace
+from uuid import uuid4
+
+import pytest
+from django.db import transaction
+from django.utils import timezone
+
+from approvals.reading.opening import note_opened
+from audit.models import Entry
+from audit.recording import record
+from audit.retention import erase_details_of
+from audit.tracing.chapters import chapters_of
+from audit.tracing.places import At
+from audit.tracing.summary import summary_of
+from audit.trail import Line, lines
+from people.actors import rule, webhook, worker
+from tests.factories import make_message
+from tests.integration.deciding import decide
+from tests.ledger import seal_here
+
+pytestmark = pytest.mark.django_db
+STARTED = {
+    "trigger.discord_user": "dana",
+    "trigger.discord_user_id": "8123",
+    "trigger.discord_channel": "sales",
+    "trigger.discord_guild": "Northwind",
+    "trigger.discord_interaction_id": "99001",
+    "trigger.run_id": "run-7",
+    "key": "Invoices",
+}
+
+
+def tell(message, action, actor=None, **details):
+    told = {name: str(value) for name, value in details.items()}
+    with transaction.atomic():
+        return record(
+            action,
+            actor=actor or webhook("main", address="10.0.0.9"),
+            connection=message.connection_id,
+            message=message.public_id,
+            fingerprint=message.revision.fingerprint,
+            details=told,
+        )
+
+
+def words(page):
+    """What a reader sees of the page, without its markup."""
+    text = re.sub(r"<(script|style|svg)\b.*?</\1>|</?(?:bdi|time|span class=\"mono\")[^>]*>", "", page, flags=re.S)
+    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", text)).replace(" ,", ",").replace(" .", ".")
+
+
+def answers(message):
+    return {one.question: " ".join(s.plain for s in one.sentences) for one in summary_of(message.public_id).answers}
+
+
+def read(client, message, query=""):
+    answer = client.get(f"/audit/trace/{message.public_id}/{query}")
+    assert answer.status_code == 200
+    return words(answer.content.decode())
+
+
+def test_page_alone_answers_who_started_it_what_was_sent_who_decided_what_they_saw_and_what_became_of_it(
+    signed_in, connection, reviewer, auditor
+):
+    message = make_message(connection, subject="Invoice 4711", cc=["lee@fabrikam.example"])
+    tell(message, "message.held", subject="Invoice 4711", **STARTED)
+    note_opened(message, actor=reviewer.actor(surface="web"))
+    decide(message, reviewer, reason="Sums agree")
+    tell(message, "message.sent")
+    tell(message, "message.bounced", reason="Mailbox full")
+    page = read(signed_in(auditor), message)
+    for told in ("dana", "8123", "#sales", "Northwind", "99001", "run-7"):
+        assert told in page
+    assert "asked for it, with the interaction 99001. says" in page
+    assert re.search(r"sent with the API key “ ?Invoices ?”: MultiMail checked the key and told its name. proved", page)
+    assert re.search(r"Invoice 4711 ?”, from .*to .*@.*cc .*lee@fabrikam.example", page)
+    assert re.search(rf"{reviewer.name} approved version 1", page)
+    assert "Sums agree" in page
+    assert "had that version on screen from" in page
+    assert "The ruling then: One approval is needed, and you may give it." in page
+    assert "It bounced" in page and "Mailbox full" in page and "told by MultiMail's webhook" in page
+    assert "not sealed yet" in page
+
+
+@pytest.mark.parametrize(
+    ("name", "tells", "says"),
+    [
+        ("elsewhere", [("message.held", {}), ("message.approved", {"reason": "Fine"})], "reported it as approved"),
+        ("gone", [("message.held", {}), ("message.gone", {})], "does not tell who did"),
+        ("waits", [("message.held", {})], "Nobody has decided it."),
+        ("unknown", [("message.held", {}), ("decision.unknown", {"outcome": "approve"})], "It is not known whether"),
+        ("withdrawn", [("message.held", {}), ("decision.withdrawn", {})], "may still take effect"),
+        ("inbound", [("message.received", {"direction": "inbound", "sender": "x@y.example"})], "Somebody outside"),
+    ],
+)
+def test_every_end_is_told_in_words(signed_in, connection, auditor, name, tells, says):
+    message = make_message(connection)
+    for action, details in tells:
+        tell(message, action, **details)
+    assert says in read(signed_in(auditor), message)
+
+
+def test_message_that_was_never_held_is_told_as_that(signed_in, connection, auditor):
+    message = SimpleNamespace(public_id=uuid4(), connection_id=connection.pk, revision=SimpleNamespace(fingerprint=""))
+    tell(message, "message.sent", subject="Sent at once", recipients="dana@northwind.example")
+    page = read(signed_in(auditor), message)
+    assert "Nobody: it was never held for a decision." in page
+    assert "The content never came to this desk. What was told of it: It: “Sent at once”" in page
+    assert "It was handed over to delivery" in page
+
+
+def test_rule_that_decided_is_named_and_no_person(connection):
+    message = make_message(connection)
+    tell(message, "message.held")
+    tell(message, "decision.recorded", rule("expiry"), outcome="reject", rule="expiry", reason="Too late")
+    told = answers(message)["Who decided it, and when?"]
+    assert "The desk itself rejected it by the rule “expiry”" in told and "Too late" in told
+
+
+def test_what_a_verdict_rested_on_outlives_the_mirror(connection, reviewer):
+    message = make_message(connection, to=["dana@nortwind.example"], markdown="Pay to DE89370400440532013000 now")
+    note_opened(message, actor=reviewer.actor(surface="web"))
+    decide(message, reviewer, "reject", reason="No")
+    (given,) = lines(Entry.objects.of_message(message.public_id).of_action("verdict.given"))
+    findings = given.details["findings"].split("\n")
+    assert len(findings) == len(message.revision.findings) > 0
+    assert message.revision.findings[0]["sentence"] in given.details["findings"]
+    assert given.details["ruling"] and given.details["risk"]
+    told = answers(message)["What had they seen?"]
+    assert f"The page showed {len(findings)} finding" in told
+
+
+def test_each_version_and_both_openings_are_told_apart(connection, reviewer):
+    message = make_message(connection)
+    tell(message, "message.changed", version=2, subject="Second", recipients="lee@fabrikam.example")
+    told = answers(message)["What was sent to whom?"]
+    assert "Version 2" in told and "“Second”" in told and "Version 1" in told
+    assert "never had that version open" not in answers(message)["What had they seen?"]
+    decide(message, reviewer)
+    assert "never had that version open on the desk" in answers(message)["What had they seen?"]
+
+
+def test_steps_are_folded_gaps_are_said_and_seals_stand_at_each_entry(signed_in, connection, auditor):
+    message = make_message(connection)
+    tell(message, "message.held")
+    seal = seal_here(message=message.public_id)
+    tell(message, "alert.delivered", worker("alerts"), destination="#approvals")
+    tell(message, "message.sent")
+    page = signed_in(auditor).get(f"/audit/trace/{message.public_id}/").content.decode()
+    assert f"seal {seal.number}" in page and "not sealed yet" in page
+    assert re.search(r"<details class=\"steps\"><summary>1 technical step</summary>", page)
+    assert "Alerts showed it 1 time in #approvals" in words(page)
+    assert re.search(r"\d+ of \d+ entries are sealed", words(page))
+
+
+def test_gap_between_entries_is_said():
+    now = timezone.now()
+    ages = (timedelta(hours=2, minutes=5), timedelta(seconds=30), timedelta(0))
+    told = [Line(Entry(id=place, at=now - age, action="message.held"), {}) for place, age in enumerate(ages)]
+    (chapter,) = chapters_of(told, {place: At() for place in range(3)})
+    assert [one.gap for run in chapter.runs for one in run.told] == ["", "2 h 4 min later", ""]
+
+
+def test_removed_details_are_said_with_the_day_and_nothing_of_them_is_left(
+    signed_in, connection, reviewer, auditor, admin
+):
+    message = make_message(connection, subject="A secret subject")
+    decide(message, reviewer, reason="A secret reason")
+    seal_here(message=message.public_id)
+    erase_details_of(message.public_id, because="asked for", actor=admin.actor(surface="command"))
+    page = read(signed_in(auditor), message)
+    assert "The personal details of" in page and "were removed on" in page
+    assert "A secret" not in page and "Its personal details were removed." in page
+
+
+def test_more_entries_than_a_page_are_paged_and_none_is_lost(signed_in, connection, auditor, monkeypatch):
+    # The package has a view of the module's name.
+    monkeypatch.setattr(import_module("audit.views.trace"), "PAGE", 4)
+    message = make_message(connection)
+    for _ in range(9):
+        tell(message, "message.asked_about")
+    client, path, found, after = signed_in(auditor), f"/audit/trace/{message.public_id}/", [], 0
+    while after is not None:
+        page = client.get(f"{path}?after={after}").content.decode()
+        told = client.get(f"{path}?after={after}&format=json").json()
+        found += [int(number) for number in re.findall(r'<li id="line-(\d+)"', page)]
+        assert ("Later entries" in page) == (told["next_after"] is not None)
+        after = told["next_after"]
+    assert found == list(Entry.objects.of_message(message.public_id).oldest_first().values_list("pk", flat=True))
+
+
+def test_hostile_words_stay_words(signed_in, connection, auditor):
+    message = make_message(connection)
+    tell(message, "message.held", **{"trigger.discord_user": "<img src=x onerror=alert(1)>"}, key="</script>\u202egnp")
+    page = signed_in(auditor).get(f"/audit/trace/{message.public_id}/").content.decode()
+    assert "<img src=x" not in page and "&lt;img src=x" in page
+    assert "\u202e" not in page
