@@ -24,6 +24,7 @@ from approvals.reports.decisions import (
     words_of,
 )
 from approvals.reports.months import Month
+from approvals.reports.presses import refused_presses
 from audit.recording import record
 from common.charts import spoken
 from common.csv_rows import csv_row
@@ -48,6 +49,7 @@ def decisions(request: DeskRequest) -> HttpResponse:
         "after": month.after if month < this_month else None,
         "is_running": month == this_month,
         "is_to_come": month > this_month,
+        "presses": refused_presses(request.actor, month),
         "heads": [*SUMMED.values()],
         "part_heads": [*PARTS.values()],
         "panel": {"name": "decided", "title": f"Decided in {month.words}", "summary": report.summary},

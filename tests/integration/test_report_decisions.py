@@ -164,6 +164,22 @@ def test_decided_elsewhere_is_what_was_held_and_not_decided_here(client, signed_
     assert re.findall(r'<li id="past-(\d+)"', page) == [str(told.pk)]
 
 
+def test_refused_presses_lead_to_exactly_those_entries(client, signed_in, auditor, connection, reviewer):
+    decided = made(connection, reviewer)
+    for _ in range(2):
+        fields = {"outcome": "approve", "fingerprint": decided.revision.fingerprint, "reason": ""}
+        signed_in(reviewer).post(f"/queue/{decided.message.public_id}/verdict/", fields)
+    auditor.time_zone = "America/St_Johns"
+    auditor.save()
+    client = signed_in(auditor)
+    link, number = re.search(r'href="(/audit/\?[^"]*)">(\d+) presses</a>', client.get(PATH).content.decode()).groups()
+    entries = client.get(f"{unescape(link)}&format=json").json()["entries"]
+    assert (number, [one["action"] for one in entries]) == ("2", ["verdict.refused"] * 2)
+    month = Month.of(timezone.now(), "America/St_Johns")
+    told = client.get(f"{unescape(link)}").context["filters"]
+    assert (told.begins, told.ends) == (month.since, month.until)
+
+
 def test_file_has_the_same_figures_holds_no_formula_and_is_noted(signed_in, auditor, connection, reviewer):
     reviewer.name = "=HYPERLINK(1)"
     reviewer.save()
