@@ -1,0 +1,159 @@
+"""Bundles of the ledger: what they hold, what the offline verifier says of them, and what is left where one fails."""
+
+import contextlib
+import json
+import resource
+import subprocess
+import sys
+import zipfile
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import transaction
+
+from audit.models import Entry, EntryDetail, Seal
+from audit.proving import countersign_verify as verifier
+from audit.proving.bundle import BundleFailed, write_bundle
+from audit.recording import record
+from audit.sealing.sealer import seal_all
+from audit.tasks import seal
+from tests.ledger import ACTOR, another_session, append, as_superuser, new_key
+
+pytestmark = pytest.mark.django_db(transaction=True)
+FILES = {
+    "README.txt",
+    "countersign_verify.py",
+    "details.jsonl",
+    "entries.jsonl",
+    "keys.json",
+    "manifest.json",
+    "seals.jsonl",
+}
+
+
+@pytest.fixture
+def ledger(settings, tmp_path):
+    """A ledger of two seals and of entries that wait for the next."""
+    settings.SEAL_FILE = tmp_path / "seals.jsonl"
+    append(3)
+    seal()
+    append(4)
+    seal()
+    return append(2)
+
+
+def _verify(target, *options):
+    """Run the verifier that lies in the bundle, as a process that knows nothing of ours."""
+    program = target / "countersign_verify.py"
+    command = [sys.executable, "-I", "-S", program, target, *options]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, env={}, check=False)
+
+
+def test_bundle_holds_everything_and_verifies_itself(ledger, settings, tmp_path, capsys):
+    target = tmp_path / "bundle"
+    call_command("audit_export", to=str(target), because="the auditor asked")
+    told = Entry.objects.of_action("ledger.bundled").select_related("detail").get()
+    assert told.detail.fields["reason"] == "the auditor asked"
+    assert "holds 10 entries and 2 seals; 3 entries are not sealed yet" in capsys.readouterr().out
+    assert {one.name for one in target.iterdir()} == FILES
+    # Its own entry is in it.
+    assert [json.loads(line)["id"] for line in (target / "entries.jsonl").open()][-1] == told.pk
+    ran = _verify(target, "--head", str(settings.SEAL_FILE))
+    assert ran.returncode == 0, ran.stdout
+    assert "It holds: 10 entries, 7 of them under 2 seals." in ran.stdout
+    assert (target / "README.txt").read_text("ascii")
+    assert target.stat().st_mode & 0o077 == 0
+
+
+def test_bundle_may_be_one_file(ledger, tmp_path):
+    made = write_bundle(tmp_path / "bundle.zip")
+    assert (made.entries, made.size, made.seals, made.unsealed) == (9, 7, 2, 2)
+    assert set(zipfile.ZipFile(tmp_path / "bundle.zip").namelist()) == FILES
+    report = verifier.check_bundle(str(tmp_path / "bundle.zip"), verifier.Trust([made.fingerprint]))
+    assert (report.findings, report.entries, report.unsealed) == ([], 9, 2)
+
+
+def test_details_that_were_removed_or_left_out_are_told_of_and_all_holds(ledger, tmp_path):
+    EntryDetail.objects.filter(pk=ledger[0].pk).delete()
+    write_bundle(tmp_path / "with")
+    assert verifier.check_bundle(str(tmp_path / "with")).without_details == 1
+    write_bundle(tmp_path / "without", details=False)
+    report = verifier.check_bundle(str(tmp_path / "without"))
+    assert (report.findings, report.without_details) == ([], 9)
+    assert b"tested" in (tmp_path / "with" / "details.jsonl").read_bytes()
+    assert b"tested" not in (tmp_path / "without" / "details.jsonl").read_bytes()
+
+
+def test_bundle_over_another_key_names_both(settings, tmp_path):
+    old, new = new_key(), new_key()
+    for keys in ([old], [new, old]):
+        settings.SEAL_KEYS = keys
+        append(2)
+        seal_all()
+    made = write_bundle(tmp_path / "bundle")
+    said = json.loads((tmp_path / "bundle" / "keys.json").read_text())["keys"]
+    assert [one["first_seal"] for one in said] == [1, 3]
+    assert made.fingerprint == said[1]["fingerprint"]
+    for one in said:
+        assert verifier.check_bundle(str(tmp_path / "bundle"), verifier.Trust([one["fingerprint"]])).findings == []
+
+
+def test_details_with_every_sign_go_through(tmp_path):
+    odd = '"\\/\b\f\n\r\t\x01\x1f\x7f\u2028“ü\U0001f600' + "x" * 3000
+    with transaction.atomic():
+        record("message.opened", actor=ACTOR, fingerprint="ü", details={"reason": odd, "Ärger": odd})
+    seal_all()
+    write_bundle(tmp_path / "bundle")
+    assert verifier.check_bundle(str(tmp_path / "bundle")).findings == []
+
+
+def test_bundle_is_of_one_moment_and_holds_nobody_up(ledger, tmp_path):
+    with another_session() as session:
+        session.execute("SELECT pg_current_xact_id()")
+        append(2)
+        seal()
+        made = write_bundle(tmp_path / "bundle")
+    assert (made.seals, made.unsealed) == (3, 2)
+    assert verifier.check_bundle(str(tmp_path / "bundle")).findings == []
+
+
+def test_nothing_is_written_over(ledger, tmp_path):
+    for name in ("bundle", "bundle.zip"):
+        write_bundle(tmp_path / name)
+        with pytest.raises(CommandError, match="is there already, and is not written over"):
+            call_command("audit_export", to=str(tmp_path / name))
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(BundleFailed, match="is there already"):
+        write_bundle(tmp_path / "dangling")
+
+
+@contextlib.contextmanager
+def _room_for(size):
+    """Let no file of this process grow beyond that."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("name", ["bundle", "bundle.zip"])
+def test_bundle_that_finds_no_room_leaves_nothing(ledger, tmp_path, name):
+    place = tmp_path / "place"
+    place.mkdir()
+    with _room_for(2000), pytest.raises(BundleFailed, match="could not be written, and nothing of it was left"):
+        write_bundle(place / name)
+    assert list(place.iterdir()) == []
+    with pytest.raises(BundleFailed, match="There is no folder"):
+        write_bundle(tmp_path / "nowhere" / name)
+
+
+def test_entry_that_is_gone_stays_listed_by_its_leaf(ledger, tmp_path):
+    gone = Entry.objects.oldest_first()[1].pk
+    as_superuser("DELETE FROM audit_entry WHERE id = %s", [gone])
+    write_bundle(tmp_path / "bundle")
+    ran = _verify(tmp_path / "bundle")
+    assert ran.returncode == 1
+    assert ran.stdout.startswith(f"NOT AS IT WAS: Entry {gone} was removed")
+    assert Seal.objects.count() == 2
