@@ -1,0 +1,81 @@
+"""What leaves no entry in the ledger, each with its reason, and which test goes through what needs more than a walk.
+
+`tests/integration/test_ledger_complete.py` goes through every address that takes a form and every task. One that stands
+in none of these lists must leave an entry there.
+"""
+
+# Takes a form, and does nothing that anybody would look for later.
+NO_ACTS = {
+    "live-reach": "asked by the live process, for a session that is noted where it began",
+    "csp-report": "a browser's report, which anybody can send; it goes to the log",
+    "presence": "says who reads at this moment, for as long as they do",
+    "part-opened": "a verdict tells which parts were not opened",
+    "setup-away": "hides a reminder for one session",
+    "bulk-undo": "of the walk nothing is left to undo; each that is undone is an act of its own (test_bulk.py)",
+    "preview-allowlist": "shows what a change would do",
+    "preview-import": "shows what a file would change",
+    "import-allowlist": "shows the form that preview-import takes",
+    "approve": "shows the findings that the verdict then names as read",
+    "account_go_on": "does what was asked for before, which is an act of its own",
+    "compare-ledger": "what is no head is refused before anything is compared",
+}
+# A look that hands something out.
+READS = {
+    "message": "message.opened",
+    "message-body": "message.served",
+    "file-view": "attachment.served",
+    "file-download": "attachment.served",
+}
+# Needs a device, a provider, a code, or an answer of others. The test named goes through it and looks at the ledger.
+PROVED = {
+    "account_login": "test_ledger_entries.py::test_security_line_58_who_signs_in_fails_to_and_signs_out_is_told",
+    "account_logout": "test_ledger_entries.py::test_security_line_58_who_signs_in_fails_to_and_signs_out_is_told",
+    "multimail-webhook": "test_ledger_entries.py::test_mail_that_was_never_held_is_told_whole",
+    "join": "test_invitations.py::test_invited_person_joins_with_the_roles_of_the_link_and_is_signed_in",
+    "mfa_authenticate": "test_second_factor.py::test_wrong_code_is_told_and_noted_and_does_not_sign_in",
+    "mfa_login_webauthn": "test_ledger_entries.py::test_every_way_in_is_told_by_the_same_signal",
+    "mfa_reauthenticate_webauthn": "test_ledger_entries.py::test_every_way_in_is_told_by_the_same_signal",
+    "oidc-login": "test_oidc_sign_in.py::test_verified_address_of_an_active_person_signs_in",
+    "oidc-callback": "test_oidc_sign_in.py::test_verified_address_of_an_active_person_signs_in",
+    "account_reauthenticate": "test_reauthentication.py::test_confirmation_and_its_failure_stand_in_the_ledger",
+    "mfa_reauthenticate": "test_reauthentication.py::test_confirmation_and_its_failure_stand_in_the_ledger",
+    "factor-app": "test_second_factor.py",
+    "factor-passkey": "test_ledger_entries.py::test_passkey_is_told_when_it_is_added",
+    "add-connection": "test_ledger_entries.py::test_connection_and_its_webhook_are_told_from_the_first_step",
+    "register-own-hook": "test_ledger_entries.py::test_connection_and_its_webhook_are_told_from_the_first_step",
+    "test-own-hook": "test_ledger_entries.py::test_connection_and_its_webhook_are_told_from_the_first_step",
+    "rotate-own-hook": "test_ledger_entries.py::test_connection_and_its_webhook_are_told_from_the_first_step",
+    "check-ledger": "test_ledger_state.py",
+    "export-file": "test_export.py::test_file_holds_what_was_there_oldest_first_and_the_ledger_tells_of_it",
+}
+# Do nothing by themselves: others do, or it is no act.
+QUIET_TASKS = {
+    "approvals.tasks.execute_due": "wakes execute_decision",
+    "approvals.tasks.read_all_suppressed": "wakes read_suppressed",
+    "approvals.tasks.read_all_contacts": "wakes read_contacts",
+    "approvals.tasks.read_all_refusals": "wakes read_refusals",
+    "approvals.tasks.read_all_mailboxes": "wakes read_mailboxes",
+    "approvals.tasks.push_lists": "wakes push_list",
+    "approvals.tasks.reconcile_all": "wakes read_connection",
+    "approvals.tasks.hear_of_letter": "wakes read_thread",
+    "approvals.tasks.freshen_thread": "wakes read_thread",
+    "approvals.tasks.read_suppressed": "copies whom MultiMail writes to no more; what a finding says of it is kept",
+    "approvals.tasks.read_contacts": "copies the contacts of an account; a ruling names the list that it went by",
+    "approvals.tasks.count_hits": "counts what was told when it was held",
+    "approvals.tasks.fill_facets": "works out what the queue filters by",
+    "approvals.tasks.weigh_anew": "does what rule.weighed told",
+    "approvals.tasks.forget": "deletes copies after a fixed time; what they said is in the ledger",
+    "alerts.tasks.sweep": "wakes deliver",
+    "alerts.tasks.witness": "notes each post beside its seal, and its failure in the ledger (test_sealing_outside.py)",
+    "audit.tasks.seal": "a seal is its own record, signed; an entry of it would ask for the next",
+    "audit.tasks.check_daily": "wakes check",
+    "dashboard.tasks.tick": "runs the other tasks",
+}
+PROVED_TASKS = {
+    "approvals.tasks.read_refusals": "test_ledger_entries.py::test_refusal_at_the_gate_is_told_whole",
+    "approvals.tasks.fetch_file": "test_enclosed.py",
+    "approvals.tasks.read_thread": "test_thread.py",
+    "alerts.tasks.deliver": "test_alerts.py",
+    "audit.tasks.forget_details": "test_retention.py::test_details_older_than_they_may_be_kept_go_and_the_entries_stay",
+    "audit.tasks.check": "test_ledger_state.py",
+}

@@ -1,0 +1,340 @@
+"""What an entry tells: who, what, when, from where, through which request; and never a person's own words or name.
+
+Lines 58 and 59 of the security list.
+"""
+
+import io
+import json
+import logging
+import re
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from allauth.account.signals import user_logged_in as by_allauth
+from django.contrib.auth.signals import user_logged_in
+from django.db import transaction
+from django.urls import reverse
+
+from approvals.administering import own_hook
+from approvals.models import Message
+from approvals.tasks import read_refusals
+from audit.models import Entry, EntryDetail, Leaf
+from audit.recording import detail_hash, leaf_hash, record
+from audit.sealing.sealer import seal_all
+from audit.trail import lines
+from common.logs import JsonFormatter
+from people.actors import worker
+from people.factors import add_passkey
+from people.sign_ins import _signed_in
+from tests.account import account
+from tests.factories import SECRET, event_body, make_connection, make_message, make_person, post_event
+from tests.integration.deciding import decide
+from tests.ledger import check_chain
+from upstream.signatures import HEADER, sign
+
+pytestmark = pytest.mark.django_db
+
+HERE = "192.0.2.7"
+PASSWORD = "correct horse battery"
+
+
+def told(action):
+    return lines(Entry.objects.of_action(action).oldest_first())
+
+
+def of(message, *actions):
+    return [line for line in lines(Entry.objects.of_message(message).oldest_first()) if line.entry.action in actions]
+
+
+def is_complete(line, person):
+    """Who, what, when (UTC, just now), from where, and by which request."""
+    entry = line.entry
+    assert (entry.actor_kind, entry.actor_id, line.details["actor"]) == ("person", str(person.pk), str(person))
+    assert (entry.surface, line.details["address"]) == ("web", HERE)
+    assert entry.at.utcoffset() == timedelta(0)
+    assert abs(datetime.now(UTC) - entry.at) < timedelta(minutes=1)
+    assert re.fullmatch("[0-9a-f]{16}", entry.trace)
+    assert entry.sentence != entry.action
+    return True
+
+
+def enter(client, email, password=PASSWORD):
+    return client.post("/accounts/login/", {"login": email, "password": password}, REMOTE_ADDR=HERE)
+
+
+# --- line 58
+
+
+def test_security_line_58_who_signs_in_fails_to_and_signs_out_is_told(client, reviewer):
+    enter(client, reviewer.email, "wrong")
+    enter(client, reviewer.email)
+    client.post("/accounts/logout/", REMOTE_ADDR=HERE)
+    (failed,), (came,), (left,) = told("person.sign_in_failed"), told("person.signed_in"), told("person.signed_out")
+    assert is_complete(came, reviewer)
+    assert is_complete(left, reviewer)
+    assert (failed.entry.actor_kind, failed.entry.actor_id, failed.entry.surface) == ("anonymous", "", "web")
+    assert (failed.details["email"], failed.details["address"]) == (reviewer.email, HERE)
+    assert failed.entry.trace
+    assert len({one.entry.trace for one in (failed, came, left)}) == 3
+
+
+def test_security_line_58_denied_access_a_look_a_decision_a_setting_and_an_export_are_told(signed_in, admin, auditor):
+    reviewer = make_person("ana@yourteam.example", "Ana", "reviewer")
+    message = make_message(make_connection())
+    client, here = signed_in(reviewer), {"REMOTE_ADDR": HERE}
+    client.get(f"/queue/{message.public_id}/", **here)
+    fields = {"outcome": "approve", "fingerprint": message.revision.fingerprint, "reason": ""}
+    client.post(f"/queue/{message.public_id}/verdict/", fields, **here)
+    client.get("/people/second-factor/", **here)
+    (opened,), (given,), (denied,) = told("message.opened"), told("verdict.given"), told("access.denied")
+    (decided,) = told("decision.recorded")
+    assert all(is_complete(line, reviewer) for line in (opened, given, decided, denied))
+    for line in (opened, given, decided):
+        assert (line.entry.message, line.entry.fingerprint) == (message.public_id, message.revision.fingerprint)
+    assert given.entry.trace == decided.entry.trace, "of one request"
+    signed_in(admin).post("/rules/first_contact/", {"points": "3"}, **here)
+    signed_in(auditor).post("/audit/reports/rights/file/", {}, **here)
+    assert is_complete(*told("ledger.report_taken"), auditor)
+
+
+@pytest.fixture
+def log():
+    """What the desk logs as it goes out: a line of JSON each."""
+    handler = logging.StreamHandler(io.StringIO())
+    handler.setFormatter(JsonFormatter())
+    logging.getLogger("dashboard").addHandler(handler)
+    yield lambda: [json.loads(line) for line in handler.stream.getvalue().splitlines()]
+    logging.getLogger("dashboard").removeHandler(handler)
+
+
+def test_security_line_58_request_has_one_id_in_the_ledger_and_in_the_log(signed_in, auditor, log):
+    signed_in(auditor).get("/people/second-factor/", REMOTE_ADDR=HERE)
+    (denied,) = told("access.denied")
+    assert [line["trace"] for line in log() if line["text"] == "access denied"] == [denied.entry.trace]
+
+
+def test_every_way_in_is_told_by_the_same_signal():
+    """A passkey, a code and a provider end in the sign-in of Django, which is what is noted."""
+    listeners = [ref() if callable(ref) else ref for _, ref, *_ in user_logged_in.receivers]
+    assert _signed_in in listeners
+    assert by_allauth is not user_logged_in
+    assert Entry.objects.count() == 0
+
+
+def test_passkey_is_told_when_it_is_added(reviewer):
+    add_passkey(actor=reviewer.actor(surface="web", address=HERE), name="Phone", credential={})
+    (line,) = told("person.factor_added")
+    assert (line.details["before"], line.details["after"], line.details["address"]) == (
+        "nothing",
+        "passkey Phone",
+        HERE,
+    )
+
+
+def test_connection_and_its_webhook_are_told_from_the_first_step(signed_in, admin, settings, monkeypatch):
+    monkeypatch.setattr(own_hook, "TEST_SECONDS", 0.1)
+    scopes = {"oversight": ["oversight"], "admin": ["admin", "read"]}
+    with account(**scopes) as there:
+        settings.MULTIMAIL_API_URL = there.url
+        client, keys = signed_in(admin), {f"{slot}_key": f"mm_live_{slot}_key" for slot in scopes}
+        client.post(reverse("add-connection"), {"place": "ours", "name": "Acme", **keys}, REMOTE_ADDR=HERE)
+        (added,) = told("connection.added")
+        of = {"connection_id": added.entry.connection}
+        for name in ("register-own-hook", "test-own-hook", "rotate-own-hook"):
+            last = Entry.objects.newest_first().first().pk
+            client.post(reverse(name, kwargs=of), {"overlap": "day"}, REMOTE_ADDR=HERE)
+            new = lines(Entry.objects.filter(pk__gt=last))
+            assert new, name
+            assert all(is_complete(line, admin) for line in new)
+    assert is_complete(added, admin)
+    assert added.details["before"] == "nothing"
+    assert "mm_live" not in str(list(EntryDetail.objects.values_list("fields", flat=True)))
+    assert [line.details["after"] for line in told("hook.registered")] == ["hook1"]
+    assert len(told("connection.secret_rotated")) == 2
+
+
+# --- who started it, and where nobody was asked
+
+
+TRIGGER = {"discord_user": "ana#1", "run_id": "run-7"}
+
+
+@pytest.mark.parametrize(
+    ("name", "action", "fields"),
+    [
+        ("message.sent", "message.sent", {"status": "sent"}),
+        (
+            "message.received",
+            "message.received",
+            {"direction": "inbound", "from": "eve@out.example", "status": "unread"},
+        ),
+        ("oversight.pending", "message.held", {}),
+    ],
+)
+def test_mail_that_was_never_held_is_told_whole(client, name, action, fields):
+    connection = make_connection()
+    body = event_body(name, metadata=TRIGGER, sent_by_key="01KEY", sent_by_key_name="Invoices", **fields)
+    assert post_event(client, connection, body, REMOTE_ADDR=HERE).status_code == 200
+    (line,) = told(action)
+    entry, details = line.entry, line.details
+    assert (entry.actor_kind, entry.actor_id, entry.surface) == ("webhook", "main", "webhook")
+    assert (entry.connection, entry.message) == (connection.pk, Message.objects.get().public_id)
+    assert details["subject"] == "Your refund for order 4471"
+    assert details["recipients"] == "dana@northwind.example"
+    assert details["sender"] == fields.get("from", "support@yourteam.example")
+    assert (details["key"], line.trigger) == ("Invoices", TRIGGER)
+    assert details["address"]
+    assert entry.trace
+
+
+def test_webhook_is_told_with_the_address_that_it_came_from(client):
+    connection, body = make_connection(), event_body()
+    client.post(
+        f"/webhooks/multimail/{connection.webhook_id}/",
+        body,
+        content_type="application/json",
+        headers={HEADER: sign(body, SECRET)},
+        REMOTE_ADDR=HERE,
+    )
+    assert told("message.held")[0].details["address"] == HERE
+
+
+def test_refusal_at_the_gate_is_told_whole(upstream):
+    connection = make_connection(api_url=upstream.url, admin_key="mm_live_admin")
+    row = {
+        "id": "01REFUSAL", "mailbox_id": "01MAILBOX", "mailbox": "support@yourteam.example", "key_id": "01KEY",
+        "recipients": ["dana@x.example", "lee@y.example"], "refused_recipients": ["dana@x.example"],
+        "rule": "allowlist of support@yourteam.example", "metadata": TRIGGER, "created_at": "2026-11-20T10:00:00Z",
+    }  # fmt: skip
+    upstream.answers["/v1/refusals"] = (200, {"refusals": [row], "cursor": None})
+    read_refusals(connection.pk)
+    (line,) = told("message.refused_at_gate")
+    assert (line.entry.actor_kind, line.entry.surface) == ("webhook", "worker")
+    assert line.entry.connection == connection.pk
+    assert {name: line.details[name] for name in ("recipients", "refused", "rule", "key", "at the gate")} == {
+        "recipients": "dana@x.example, lee@y.example",
+        "refused": "dana@x.example",
+        "rule": "allowlist of support@yourteam.example",
+        "key": "01KEY",
+        "at the gate": "2026-11-20 10:00:00 UTC",
+    }
+    assert line.trigger == TRIGGER
+
+
+# --- served, and opened
+
+
+def test_page_that_is_fetched_ahead_is_served_and_opened_only_once_it_is_shown(signed_in, reviewer):
+    message = make_message(make_connection())
+    client, path = signed_in(reviewer), f"/queue/{message.public_id}/"
+    for purpose in ("prefetch", "prefetch;prerender"):
+        client.get(path, headers={"Sec-Purpose": purpose})
+    client.get(path, headers={"HX-Request": "true"})
+    client.get(f"{path}body/")
+    assert [line.entry.action for line in of(message.public_id, "message.served", "message.opened")] == [
+        "message.served"
+    ]
+    client.post(f"{path}opened/", {"fingerprint": message.revision.fingerprint})
+    client.post(f"{path}opened/", {"fingerprint": message.revision.fingerprint})
+    assert [line.entry.action for line in of(message.public_id, "message.served", "message.opened")] == [
+        "message.served",
+        "message.opened",
+    ]
+
+
+@pytest.mark.parametrize("part", ["body/", "letter/"])
+def test_letter_that_is_asked_for_past_its_page_is_served_too(signed_in, reviewer, part):
+    message = make_message(make_connection())
+    path = f"/queue/{message.public_id}/{part}"
+    client = signed_in(reviewer)
+    client.head(path)
+    assert of(message.public_id, "message.served") == []
+    client.get(path, headers={"HX-Request": "true"})
+    (line,) = of(message.public_id, "message.served")
+    assert (line.entry.actor_id, line.entry.fingerprint) == (str(reviewer.pk), message.revision.fingerprint)
+
+
+# --- line 59
+
+PRIVATE = (
+    "ana ferreira",
+    "ana@yourteam",
+    "dana",
+    "northwind",
+    "refund",
+    "because of",
+    "mallory",
+    HERE,
+    "ana#1",
+    "4471",
+)
+
+
+def columns_of(entry):
+    """Everything that stands in an entry but the hashes of its details."""
+    names = ("actor_kind", "actor_id", "surface", "action", "connection", "message", "fingerprint", "trace")
+    return " ".join(str(getattr(entry, name)) for name in names).lower()
+
+
+def an_ordinary_day(client, signed_in, reviewer):
+    """What names people in every way that there is: mail, sign-ins, verdicts, settings, denied access."""
+    connection = make_connection()
+    post_event(client, connection, event_body(metadata={"discord_user": "ana#1"}))
+    message = make_message(connection)
+    enter(client, "mallory@out.example", "wrong")
+    enter(client, reviewer.email, "wrong")
+    enter(client, reviewer.email)
+    signed_in(reviewer).get(f"/queue/{message.public_id}/", REMOTE_ADDR=HERE)
+    client.post("/people/me/name/", {"name": "Ana F."}, REMOTE_ADDR=HERE)
+    client.get("/people/second-factor/", REMOTE_ADDR=HERE)
+    client.post(f"/queue/{message.public_id}/comment/", {"text": "Dana wrote to me"}, REMOTE_ADDR=HERE)
+    decide(message, reviewer, "reject", "Because of Dana's order 4471")
+    return message
+
+
+def test_security_line_59_no_entry_holds_a_name_an_address_or_a_word_of_anybody(client, signed_in, reviewer):
+    an_ordinary_day(client, signed_in, reviewer)
+    everything = str(list(EntryDetail.objects.values_list("fields", flat=True))).lower()
+    assert [text for text in PRIVATE if text not in everything] == [], "the day has to name them"
+    for entry in Entry.objects.all():
+        found = [text for text in PRIVATE if text in columns_of(entry)]
+        assert found == [], f"{entry.action} holds {found}"
+        assert "@" not in columns_of(entry)
+        # Of the details there are names, which the code writes, and hashes.
+        assert all(re.fullmatch("[0-9a-f]{64}", value) for value in entry.detail_hashes.values())
+        assert re.fullmatch(r"[a-z_]*|\d+", entry.actor_id) or entry.actor_kind == "webhook", entry.actor_id
+
+
+def test_security_line_59_name_that_the_sender_made_up_stands_in_no_entry(client):
+    """The name of a detail is not salted, and stays when the detail goes."""
+    metadata = {"run_id": "run-7", "dana@northwind.example": "refund", "Ticket": 81}
+    post_event(client, make_connection(), event_body(metadata=metadata))
+    (line,) = told("message.held")
+    assert line.trigger == {"run_id": "run-7", "other": "dana@northwind.example: refund; Ticket: 81"}
+    assert not [name for name in line.entry.detail_hashes if "dana" in name or "icket" in name]
+
+
+def test_security_line_59_each_detail_is_committed_to_by_a_hash_with_a_salt_of_its_own_entry(reviewer):
+    for _ in range(20):
+        with transaction.atomic():
+            record("comment.added", actor=worker("test"), details={"text": "the same words"})
+    details = list(EntryDetail.objects.select_related("entry"))
+    assert len({bytes(one.salt) for one in details}) == 20
+    assert {len(bytes(one.salt)) for one in details} == {16}
+    assert len({one.entry.detail_hashes["text"] for one in details}) == 20, "the same words look unlike"
+    for one in details:
+        hashes = {name: detail_hash(bytes(one.salt), name, text) for name, text in one.fields.items()}
+        assert hashes == one.entry.detail_hashes
+
+
+@pytest.mark.django_db(transaction=True)
+def test_security_line_59_erasing_the_details_leaves_the_ledger_checkable(client, signed_in, reviewer):
+    an_ordinary_day(client, signed_in, reviewer)
+    assert seal_all() == Entry.objects.count()
+    before = list(Entry.objects.order_by("pk").values())
+    EntryDetail.objects.all().delete()
+    assert list(Entry.objects.order_by("pk").values()) == before
+    for entry in Entry.objects.all():
+        assert leaf_hash(entry) == entry.leaf_hash == bytes(Leaf.objects.get(entry=entry.pk).hash).hex()
+    assert len(check_chain()) == 1
+    assert all(line.is_redacted for line in lines(Entry.objects.all()))
