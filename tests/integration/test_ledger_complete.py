@@ -104,7 +104,7 @@ def wrong_with(line):
         yield f"{entry.action}: by a person through {entry.surface}"
     if entry.action in SETTINGS and not (details.get("before") and details.get("after")):
         yield f"{entry.action}: before {details.get('before')!r}, after {details.get('after')!r}"
-    if entry.action in SETTINGS and details["before"] == details["after"]:
+    elif entry.action in SETTINGS and details["before"] == details["after"]:
         yield f"{entry.action}: nothing is different"
 
 
