@@ -210,13 +210,14 @@ def _check_tree(compared: Compared) -> bool:
     except TreeIncomplete as missing:
         compared.say(False, f"The tree is not whole: {missing}")
         return False
-    under = f"The {kept.size:,} entries under it" if kept.size != 1 else "The one entry under it"
+    is_one = kept.size == 1
+    under = "The one entry under it is" if is_one else f"The {kept.size:,} entries under it are"
+    begins = f"{'the one' if is_one else 'those'} with which the tree of seal {last.number} begins"
     if not holds:
-        compared.say(False, f"{under} are not those with which the tree of seal {last.number} begins.")
-        return False
-    if kept.size == last.size:
-        compared.say(True, f"{under} stand in the tree as they did: nothing was taken away, added or put elsewhere.")
-        return True
-    steps = f"{len(compared.path)} hash{'es' if len(compared.path) != 1 else ''} prove it"
-    compared.say(True, f"{under} are still those with which the tree of seal {last.number} begins: {steps}.")
-    return True
+        compared.say(False, f"{under} not {begins}.")
+    elif kept.size == last.size:
+        compared.say(True, f"{under} in the tree as then: nothing was taken away, added or put elsewhere.")
+    else:
+        steps = f"{len(compared.path)} hash{'es' if len(compared.path) != 1 else ''} prove it"
+        compared.say(True, f"{under} still {begins}: {steps}.")
+    return holds

@@ -55,7 +55,7 @@ def test_page_says_how_far_it_is_sealed_with_key_root_and_places(signed_in, revi
         last.root,
         signing.key_fingerprint(bytes.fromhex(last.key)),
         "is sealed.",
-        "seals.jsonl",
+        "A file on the desk's host",
         "#proofs",
         "Seal 3,",
         "Nobody has looked through all of it yet",
@@ -63,6 +63,7 @@ def test_page_says_how_far_it_is_sealed_with_key_root_and_places(signed_in, revi
     ):
         assert told in page
     assert "Check now" not in page
+    assert "seals.jsonl" not in page.replace("a line of a seals", "")
 
 
 def test_page_of_a_desk_without_a_key_says_what_that_means(signed_in, reviewer, settings):
