@@ -101,6 +101,7 @@ def _done(delivery: Delivery, card: Card, posted: discord.Posted, word: str) -> 
         connection=card.message.connection_id,
         message=card.message.public_id,
         details={"destination": card.destination.name, "card": posted.message_id, "shows": word},
+        words=card.message.ledger_words(),
     )
     log.info("card delivered", extra={"delivery": delivery.pk, "card": posted.message_id, "shows": word})
     return "delivered"
@@ -124,13 +125,14 @@ def _later(delivery: Delivery, later: discord.Later) -> str:
 @transaction.atomic
 def _end(delivery: Delivery, sentence: str) -> None:
     delivery.failed(error=sentence)
-    message = Message.objects.only("public_id", "connection_id").get(cards=delivery.card_id)
+    message = Message.objects.only("public_id", "connection_id", "subject", "addresses").get(cards=delivery.card_id)
     record(
         "alert.failed",
         actor=ACTOR,
         connection=message.connection_id,
         message=message.public_id,
         details={"explanation": sentence},
+        words=message.ledger_words(),
     )
 
 

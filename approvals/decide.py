@@ -116,6 +116,7 @@ def _record_given(verdict: Verdict, actor: Actor, *, sheet: str, place: Place) -
             "verdict": str(verdict.pk),
             **told_of(verdict.seen),
         },
+        words=verdict.message.ledger_words(),
         place=place,
     )
 
@@ -258,5 +259,6 @@ def _record_decided(decision: Decision, actor: Actor, *, place: Place | None = N
             "rule": decision.rule,
         },
         about=decision,
+        words=message.ledger_words(),
         place=place,
     )

@@ -75,6 +75,7 @@ def advance(
             "attempt": str(decision.attempt),
             "explanation": explanation,
         },
+        words=message.ledger_words(),
     )
     return decision
 
@@ -154,6 +155,7 @@ def _tell_left_after_all(decision: Decision, actor: Actor) -> None:
             "reference": decision.reference,
             "explanation": f"MultiMail names this decision, which had ended here: {was}.",
         },
+        words=decision.message.ledger_words(),
     )
 
 

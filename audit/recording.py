@@ -116,13 +116,13 @@ _TO = ("recipients", "to", "cc", "bcc")
 _LONGEST = 2000
 
 
-def found_by(fields: Mapping[str, str], about: Any = None) -> str:
+def found_by(fields: Mapping[str, str], about: Any = None, words: Iterable[tuple[str, str]] = ()) -> str:
     """Return the words that an entry is found by: those of its details, and those of the message that it is about.
 
-    A row that has `ledger_words()` gives them as pairs of a label and a text: subject and recipients, so that every
-    act on a message is found by them.
+    They are pairs of a label and a text: subject and recipients, so that every act on a message is found by them. The
+    row that an entry is about gives them by `ledger_words()` where it can.
     """
-    pairs = [(_label(name), text) for name, text in fields.items()]
+    pairs = [*((_label(name), text) for name, text in fields.items()), *words]
     if about is not None and hasattr(about, "ledger_words"):
         pairs += about.ledger_words()
     return vector((label, _words(label, text[:_LONGEST])) for label, text in pairs)
@@ -153,12 +153,14 @@ def record(
     fingerprint: str = "",
     details: Mapping[str, str] | None = None,
     about: Any = None,
+    words: Iterable[tuple[str, str]] = (),
     place: Place | None = None,
 ) -> Entry:
     """Append one entry, in the caller's transaction, and tell the listeners.
 
     `details` are personal or free text by name; empty ones are left out. `about` is for the listeners: the row that
-    the entry tells of, as it is now. A `place` that was reserved in this transaction saves a round trip.
+    the entry tells of, as it is now. `words` are what it is found by besides: `ledger_words()` of the message. A
+    `place` that was reserved in this transaction saves a round trip.
 
     Raises ValueError for an action that is not registered, and refuses to run outside a transaction, where an act and
     its entry could come apart.
@@ -181,14 +183,14 @@ def record(
         trace=trace_id.get(),
         detail_hashes={name: detail_hash(salt, name, text) for name, text in fields.items()},
     )
-    words = found_by(fields, about)
+    found = found_by(fields, about, words)
     if place is None:
-        append(entry, salt=salt, fields=fields, words=words)
+        append(entry, salt=salt, fields=fields, words=found)
     else:
         entry.id, entry.xid, entry.at = place.number, place.xid, place.at
         entry.leaf_hash = leaf_hash(entry)
         with together():
             insert(entry)
-            insert(EntryDetail(entry=entry, salt=salt, fields=fields, words=words))
+            insert(EntryDetail(entry=entry, salt=salt, fields=fields, words=found))
     recorded.send(sender=Entry, entry=entry, details=fields, about=about)
     return entry

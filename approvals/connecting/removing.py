@@ -75,6 +75,7 @@ def _leave(message: Message, actor: Actor, now: datetime) -> None:
         connection=message.connection_id,
         message=message.public_id,
         details={"subject": message.subject},
+        words=message.ledger_words(),
     )
 
 

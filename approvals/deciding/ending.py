@@ -191,7 +191,13 @@ def _postpone(decision: Decision, error: errors.UpstreamError, *, had_left: bool
 def _mark_gone(message: Message) -> None:
     """Close a locked message that MultiMail does not hold any more; a read that lists it opens it again."""
     if mirror.move(message, event=MessageEvent.GONE, now=clock()):
-        record("message.gone", actor=ACTOR, connection=message.connection_id, message=message.public_id)
+        record(
+            "message.gone",
+            actor=ACTOR,
+            connection=message.connection_id,
+            message=message.public_id,
+            words=message.ledger_words(),
+        )
 
 
 def _kept(answer: dict[str, Any]) -> dict[str, Any]:

@@ -16,4 +16,5 @@ def note_refusal(message: Message, *, actor: Actor, outcome: str, sentence: str)
         message=message.public_id,
         fingerprint=message.revision.fingerprint if message.revision else "",
         details={"outcome": outcome, "explanation": sentence},
+        words=message.ledger_words(),
     )

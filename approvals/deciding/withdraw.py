@@ -95,7 +95,13 @@ def settle_by_hand(*, message: UUID, actor: Actor, took_effect: bool, now: datet
         settle.lose_to(settled, locked, actor=actor)
     if mirror.move(locked, event=MessageEvent.GONE, now=clock()):
         # Two reads lacked it, and none has closed it yet: one that lists it again must be able to open it.
-        record("message.gone", actor=actor, connection=locked.connection_id, message=locked.public_id)
+        record(
+            "message.gone",
+            actor=actor,
+            connection=locked.connection_id,
+            message=locked.public_id,
+            words=locked.ledger_words(),
+        )
     return settled
 
 

@@ -127,6 +127,7 @@ def note_on_sheet(messages: Sequence[Message], *, sheet: Sheet, actor: Actor, wi
                 message=one.public_id,
                 fingerprint=version,
                 details={"sheet": sheet.id},
+                words=one.ledger_words(),
             )
     shown = set(with_links)
     parts = [

@@ -123,4 +123,5 @@ def _record(action: str, claim: Claim, actor: Actor, details: dict[str, str]) ->
         message=message.public_id,
         details=details,
         about=claim,
+        words=message.ledger_words(),
     )

@@ -68,6 +68,7 @@ def add_comment(*, message: UUID, actor: Actor, text: str, now: datetime) -> Sai
             "subject": locked.subject,
         },
         about=comment,
+        words=locked.ledger_words(),
     )
     bring_back_for(locked.public_id, why=ASKED, actor=actor, people=[one.id for one in asked])
     return Said(comment, asked, found.remarks)

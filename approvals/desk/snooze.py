@@ -89,4 +89,5 @@ def _record(action: str, snooze: Snooze, actor: Actor, details: dict[str, str]) 
         message=message.public_id,
         details=details,
         about=snooze,
+        words=message.ledger_words(),
     )

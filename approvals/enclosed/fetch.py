@@ -117,6 +117,7 @@ def _keep(file: EnclosedFile, content: bytes) -> str:
             message=file.message.public_id,
             fingerprint=file.revision.fingerprint,
             details={"file": file.name[:300], "expected": file.sha256, "found": file.found_sha256},
+            words=file.message.ledger_words(),
         )
     return _State.FETCHED if kept else "somebody else fetched it"
 

@@ -83,4 +83,5 @@ def note_opened_part(
             message=message.public_id,
             fingerprint=message.revision.fingerprint if message.revision else "",
             details=details,
+            words=message.ledger_words(),
         )

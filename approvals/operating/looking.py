@@ -45,6 +45,7 @@ def look_again(*, message: UUID, actor: Actor, now: datetime) -> Message:
         connection=found.connection_id,
         message=found.public_id,
         fingerprint=fingerprint,
+        words=found.ledger_words(),
     )
     return found
 
@@ -64,6 +65,7 @@ def carry_out_now(decisions: Iterable[Decision], *, actor: Actor) -> list[Decisi
             message=one.message.public_id,
             fingerprint=one.revision.fingerprint,
             details={"outcome": one.outcome, "reference": one.reference},
+            words=one.message.ledger_words(),
         )
     return theirs
 

@@ -162,6 +162,7 @@ def _keep(thread: Thread, letters: list[ThreadLetter]) -> None:
                 message=message.public_id,
                 fingerprint=message.revision.fingerprint if message.revision else "",
                 details={"from": late[0].sender, "subject": late[0].subject[:300], "at": late[0].at.isoformat()},
+                words=message.ledger_words(),
             )
 
 

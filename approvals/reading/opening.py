@@ -25,4 +25,11 @@ def note_opened(message: Message, *, actor: Actor, fingerprint: str = "") -> Non
 def _note(action: str, message: Message, actor: Actor, shown: str = "") -> None:
     found = shown or (message.revision.fingerprint if message.revision else "")
     if not has_entry(message=message.public_id, action=action, actor_id=actor.id, fingerprint=found):
-        record(action, actor=actor, connection=message.connection_id, message=message.public_id, fingerprint=found)
+        record(
+            action,
+            actor=actor,
+            connection=message.connection_id,
+            message=message.public_id,
+            fingerprint=found,
+            words=message.ledger_words(),
+        )

@@ -130,5 +130,11 @@ def retry_fetch(*, message: UUID, actor: Actor, now: datetime) -> Message:
         raise ActNotAllowed("Only a reviewer or an admin of this mailbox can have its message fetched again.")
     locked.fetch_tries = 0
     locked.save(update_fields=["fetch_tries"])
-    record("message.fetch_again", actor=actor, connection=locked.connection_id, message=locked.public_id)
+    record(
+        "message.fetch_again",
+        actor=actor,
+        connection=locked.connection_id,
+        message=locked.public_id,
+        words=locked.ledger_words(),
+    )
     return locked

@@ -108,4 +108,5 @@ def _note_seen_again(message: Message, verdict: Verdict, actor: Actor) -> None:
         message=message.public_id,
         fingerprint=verdict.revision.fingerprint,
         details={"verdict": str(verdict.pk), "given_by": str(verdict.person)},
+        words=message.ledger_words(),
     )
