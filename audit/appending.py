@@ -5,6 +5,7 @@ here up to those three, and put together and hashed there: a round trip less for
 """
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 from audit.models import Entry
@@ -26,7 +27,8 @@ WITH place AS MATERIALIZED (
 ), detail AS (
   INSERT INTO audit_entrydetail (entry_id, salt, fields, words) SELECT id, %s, %s, %s FROM entry
 )
-SELECT id, xid::text, at, leaf_hash FROM entry
+SELECT id || ' ' || xid::text || ' ' || leaf_hash || ' ' || to_char(at AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US')
+  FROM entry
 """
 
 
@@ -50,8 +52,9 @@ def append(entry: Entry, *, salt: bytes, fields: dict[str, str], words: str) -> 
             words,
         ],
     )
-    entry.id, xid, entry.at, entry.leaf_hash = answer.row()
-    entry.xid = int(xid)
+    # As one text, because the driver takes its time over each column.
+    number, xid, entry.leaf_hash, at = answer.row()[0].split(" ")
+    entry.id, entry.xid, entry.at = int(number), int(xid), datetime.fromisoformat(at).replace(tzinfo=UTC)
 
 
 def _around_the_place(entry: Entry) -> tuple[str, str, str]:

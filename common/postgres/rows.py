@@ -74,12 +74,11 @@ def travels_together() -> bool:
 
 def run(sql: str, parameters: Sequence[Any] | Mapping[str, Any] = ()) -> Answer:
     """Execute one statement, at once or with the others of its block, and return its answer."""
-    answer = _merged(sql, parameters)
     waiting = _together.get()
     if waiting is None:
-        _send([answer])
-    else:
-        waiting.append(answer)
+        return _at_once(sql, parameters)
+    answer = _merged(sql, parameters)
+    waiting.append(answer)
     return answer
 
 
@@ -116,6 +115,14 @@ def _insert_sql(table: str, columns: tuple[str, ...], key: str, unless_there: bo
     places = ", ".join(["%s"] * len(columns))
     conflict = " ON CONFLICT DO NOTHING" if unless_there else ""
     return f'INSERT INTO "{table}" ({names}) VALUES ({places}){conflict} RETURNING "{key}"'  # noqa: S608 - names of ours
+
+
+def _at_once(sql: str, parameters: Sequence[Any] | Mapping[str, Any]) -> Answer:
+    answer = Answer(sql)
+    with database.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        answer.rows = cursor.fetchall() if cursor.description else []
+    return answer
 
 
 def _merged(sql: str, parameters: Sequence[Any] | Mapping[str, Any]) -> Answer:
