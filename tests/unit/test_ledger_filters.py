@@ -1,0 +1,153 @@
+"""The ledger's address, read and written back: tokens, dates, fingerprints, remarks."""
+
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from audit.actions import ACTIONS
+from audit.searching.beginnings import beginnings, in_one_spelling
+from audit.searching.dates import read_span
+from audit.searching.filters import NARROWING, Filters
+from audit.searching.kinds import AREAS, GROUPS, actions_of
+from common.fingerprint import short_fingerprint
+
+NOW = datetime(2026, 11, 21, 10, 42, tzinfo=UTC)
+LISBON, AUCKLAND = ZoneInfo("Europe/Lisbon"), ZoneInfo("Pacific/Auckland")
+ZONES = [LISBON, AUCKLAND, ZoneInfo("America/New_York"), UTC]
+
+
+def read(query, zone=UTC):
+    return Filters.from_query(query, zone, now=NOW)
+
+
+anything = st.text(max_size=40)
+dates = st.sampled_from(
+    ["today", "Yesterday", "last 7 days", "30d", "2026", "2026-11", "2026-11-21", "2026-11-21T10:42"]
+)
+    ["today", "Yesterday", "last 7 days", "30d", "2026", "2026-11", "2026-11-21", "2026-11-21T10:42"]
+)
+asked = st.fixed_dictionaries(
+    {},
+    optional={
+        **dict.fromkeys((*NARROWING, "on", "before", "after"), anything),
+        "q": st.one_of(anything, st.from_regex(r'(by|to|on|action|nothing): ?"?[a-z:]{0,9}"?( x)?', fullmatch=True)),
+        "action": st.sampled_from([*GROUPS, *AREAS, *ACTIONS, "verdict given", "nothing"]),
+        "actor": st.sampled_from(["person/5", "WORKER/seal", "person", "a/b/c"]),
+        "connection": st.integers(-1, 10**19).map(str),
+        "message": st.one_of(st.uuids().map(str), anything),
+        "fingerprint": st.one_of(st.text("0123456789abcdefghjkmnpqrstvwxyzIL-", max_size=20), anything),
+        "since": st.one_of(dates, anything),
+        "until": st.one_of(dates, anything),
+        "before": st.integers(-1, 10**19).map(str),
+        "after": st.integers(-1, 10**19).map(str),
+    },
+)
+
+
+@given(asked, st.sampled_from(ZONES))
+def test_address_is_written_in_one_spelling_that_is_read_the_same(fields, zone):
+    filters = read(fields, zone)
+    again = read(filters.query(), zone)
+    assert again == filters
+    assert again.query() == filters.query()
+
+
+@given(asked, st.sampled_from(ZONES), st.sampled_from(ZONES))
+def test_pinned_filters_mean_the_same_in_any_zone_at_any_time(fields, zone, other):
+    pinned = read(fields, zone).pinned()
+    later = Filters.from_query(pinned.query(), other, now=NOW + timedelta(days=400))
+    assert (later.begins, later.ends) == (pinned.begins, pinned.ends)
+    assert later == pinned
+
+
+def test_every_token_is_read_as_the_field_of_its_name():
+    typed = (
+        "q=by:ana to:northwind action:decisions on:2026-11 surface:discord fingerprint:7F3A-19C2-K0QD connection:4"
+        " message:01a1fa07-d9b0-7713-aca7-000000000001 actor:person/5 trace:abcdef refund"
+    )
+    fields = (
+        "by=ana&to=northwind&action=decisions&since=2026-11&until=2026-11&surface=discord&fingerprint=7F3A-19C2-K0QD"
+        "&connection=4&message=01a1fa07-d9b0-7713-aca7-000000000001&actor=person/5&trace=abcdef&q=refund"
+    )
+    assert read(typed) == read(fields)
+    assert read(typed).remarks == ()
+    assert read(typed).text == "refund"
+    assert read(typed).message == UUID("01a1fa07-d9b0-7713-aca7-000000000001")
+
+
+@pytest.mark.parametrize(
+    ("query", "said"),
+    [
+        ("q=colour:red", "“colour:” is not a filter"),
+        ("action=dancing", "There is no “action:dancing”"),
+        ("q=since:soon", "There is no “since:soon”"),
+        ("until=2026-02-30", "There is no “until:2026-02-30”"),
+        ("q=on:2026-13", "There is no “on:2026-13”"),
+        ("message=12", "There is no “message:12”"),
+        ("connection=main", "There is no “connection:main”"),
+        ("fingerprint=xyz", "There is no “fingerprint:xyz”"),
+        ("actor=ana", "There is no “actor:ana”"),
+        ("surface=the web", "There is no “surface:the web”"),
+        ("q=!!!", "has no letter or number in it"),
+        ("since=2026-11-21&until=2026-11-20", "ends before it begins"),
+    ],
+)
+def test_what_cannot_be_meant_is_told(query, said):
+    assert any(said in remark for remark in read(query).remarks)
+
+
+@pytest.mark.parametrize(
+    ("asked", "zone", "begins", "ends"),
+    [
+        ("today", LISBON, "2026-11-21T00:00Z", "2026-11-22T00:00Z"),
+        # There it is tomorrow already for the other half of the day.
+        ("today", AUCKLAND, "2026-11-20T11:00Z", "2026-11-21T11:00Z"),
+        ("yesterday", AUCKLAND, "2026-11-19T11:00Z", "2026-11-20T11:00Z"),
+        ("last 7 days", LISBON, "2026-11-15T00:00Z", "2026-11-22T00:00Z"),
+        ("7d", LISBON, "2026-11-15T00:00Z", "2026-11-22T00:00Z"),
+        ("this month", LISBON, "2026-11-01T00:00Z", "2026-11-22T00:00Z"),
+        # A month of summer and winter time, a day of 23 hours and one of 25.
+        ("2026-10", LISBON, "2026-09-30T23:00Z", "2026-11-01T00:00Z"),
+        ("2026-03-29", LISBON, "2026-03-29T00:00Z", "2026-03-29T23:00Z"),
+        ("2026-10-25", LISBON, "2026-10-24T23:00Z", "2026-10-26T00:00Z"),
+        ("2024-02", UTC, "2024-02-01T00:00Z", "2024-03-01T00:00Z"),
+        ("2026", UTC, "2026-01-01T00:00Z", "2027-01-01T00:00Z"),
+        ("2026-07-01T10:42", LISBON, "2026-07-01T09:42Z", "2026-07-01T09:42Z"),
+        ("2026-07-01T10:42:00Z", AUCKLAND, "2026-07-01T10:42Z", "2026-07-01T10:42Z"),
+    ],
+)
+def test_dates_are_those_of_the_persons_clock(asked, zone, begins, ends):
+    span = read_span(asked, zone=zone, now=NOW)
+    assert (span.begins, span.ends) == (datetime.fromisoformat(begins), datetime.fromisoformat(ends))
+
+
+@given(st.integers(0, 2**256 - 1).map(lambda number: f"{number:064x}"), st.integers(4, 64))
+def test_any_beginning_of_a_fingerprint_finds_it_in_either_form(fingerprint, length):
+    for copied in (fingerprint[:length], short_fingerprint(fingerprint)[:length].lower()):
+        if len(copied.replace("-", "")) >= 4:
+            assert any(fingerprint.startswith(one) for one in beginnings(in_one_spelling(copied)))
+
+
+def test_short_form_finds_no_other_fingerprint():
+    [one] = beginnings(in_one_spelling("7F3A-19C2-K0QD"))
+    assert short_fingerprint(one.ljust(64, "0")) == "7F3A-19C2-K0QD"
+    assert len(one) == 15
+
+
+def test_every_act_belongs_to_what_it_is_narrowed_by():
+    assert {action for area in AREAS for action in actions_of(area)} == set(ACTIONS)
+    assert all(actions_of(group) for group in GROUPS)
+    assert actions_of("verdict.given") == ["verdict.given"]
+    assert "decision.recorded" in actions_of("decisions")
+    assert "rule.weighed" in actions_of("settings")
+
+
+def test_change_goes_back_to_the_first_page_and_keeps_the_rest():
+    filters = read("q=refund&action=decisions&before=40")
+    assert filters.query(surface="web") == "q=refund&action=decisions&surface=web"
+    assert filters.without("q") == "action=decisions"
+    assert filters.query() == "q=refund&action=decisions&before=40"
