@@ -28,8 +28,6 @@ anything = st.text(max_size=40)
 dates = st.sampled_from(
     ["today", "Yesterday", "last 7 days", "30d", "2026", "2026-11", "2026-11-21", "2026-11-21T10:42"]
 )
-    ["today", "Yesterday", "last 7 days", "30d", "2026", "2026-11", "2026-11-21", "2026-11-21T10:42"]
-)
 asked = st.fixed_dictionaries(
     {},
     optional={
