@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 TESTS = Path(__file__).resolve().parents[1]
-SECURITY = [*range(1, 21), *range(22, 51), 54, 55, *range(63, 67)]
+SECURITY = [*range(1, 21), *range(22, 51), *range(54, 61), *range(63, 67)]
 CONTRACT = range(44, 51)
 
 
