@@ -77,6 +77,7 @@ def rows(request: DeskRequest) -> HttpResponse:
         "rows": [(one, spoken(one.took)) for one in shown],
         "past": shown_past,
         "number": number + gone,
+        "is_cut": number + gone > PAGE,
         "from": begin + 1,
         "to": begin + len(shown) + len(shown_past),
         "earlier": page - 1,

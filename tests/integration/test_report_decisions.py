@@ -237,6 +237,7 @@ def test_pages_of_rows_have_each_row_once(signed_in, auditor, connection, review
     client, found, past = signed_in(auditor), [], []
     for page in (1, 2, 3):
         text = client.get(ROWS, {"page": page}).content.decode()
+        assert ("3 to 4 of 4" in text) == (page == 2)
         found += re.findall(r'<li id="decision-(\d+)"', text)
         past += re.findall(r'<li id="past-(\d+)"', text)
     assert (sorted(map(int, found)), past) == (sorted(keys), [str(elsewhere_one.pk)])
