@@ -94,7 +94,7 @@ SURFACES = {
 }
 
 # Already in the sentence, in a column, or under it.
-SAID = ("actor", "address", "outcome", "reason", "explanation", "subject", "before", "after")
+SAID = ("actor", "address", "outcome", "reason", "explanation", "subject", "before", "after", "verdict")
 
 RULE_ICONS = {
     "link_text_lies": "link",

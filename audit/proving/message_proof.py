@@ -66,7 +66,7 @@ class Proof:
         entries = len(self.data["entries"])
         return [
             f"Proof of {entries} {'entry' if entries == 1 else 'entries'} about the message {self.data['message']},",
-            f"made {self.data['made_at'][:19]} UTC, under seal {self.seal.number} of {self.seal.at:%Y-%m-%d %H:%M} UTC.",
+            f"made {self.data['made_at'][:16]} UTC under seal {self.seal.number} of {self.seal.at:%Y-%m-%d %H:%M} UTC.",
             f"The seal is signed with the key {self.key_fingerprint}: compare it with what the desk shows",
             "under Audit, How the ledger stands, or with what you were told otherwise.",
             *self._left_out(),

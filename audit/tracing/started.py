@@ -55,8 +55,9 @@ def _by_trigger(trigger: dict[str, str]) -> Iterator[Sentence]:
     if user or number:
         pieces: list[object] = ["The Discord user ", theirs(user) if user else code(number)]
         pieces += [" (", code(number), ")"] if user and number else []
-        pieces += [" in the channel #", theirs(trigger["discord_channel"].lstrip("#"))] * ("discord_channel" in trigger)
-        pieces += [" of the guild ", theirs(trigger["discord_guild"])] * ("discord_guild" in trigger)
+        channel, guild = trigger.get("discord_channel", "").lstrip("#"), trigger.get("discord_guild", "")
+        pieces += [" in the channel #", theirs(channel)] if channel else []
+        pieces += [" of the guild ", theirs(guild)] if guild else []
         pieces += [" asked for it"]
         interaction = trigger.get("discord_interaction_id", "")
         pieces += [", with the interaction ", code(interaction)] if interaction else []

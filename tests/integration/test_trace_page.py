@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from html import unescape
 from importlib import import_module
 from types import SimpleNamespace
 from uuid import uuid4
@@ -25,13 +26,12 @@ from tests.ledger import seal_here
 
 pytestmark = pytest.mark.django_db
 STARTED = {
-    "trigger.discord_user": "dana",
-    "trigger.discord_user_id": "8123",
-    "trigger.discord_channel": "sales",
-    "trigger.discord_guild": "Northwind",
-    "trigger.discord_interaction_id": "99001",
-    "trigger.run_id": "run-7",
-    "key": "Invoices",
+    "discord_user": "dana",
+    "discord_user_id": "8123",
+    "discord_channel": "sales",
+    "discord_guild": "Northwind",
+    "discord_interaction_id": "99001",
+    "run_id": "run-7",
 }
 
 
@@ -51,7 +51,7 @@ def tell(message, action, actor=None, **details):
 def words(page):
     """What a reader sees of the page, without its markup."""
     text = re.sub(r"<(script|style|svg)\b.*?</\1>|</?(?:bdi|time|span class=\"mono\")[^>]*>", "", page, flags=re.S)
-    return re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", text)).replace(" ,", ",").replace(" .", ".")
+    return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", " ", text))).replace(" ,", ",").replace(" .", ".")
 
 
 def answers(message):
@@ -67,8 +67,9 @@ def read(client, message, query=""):
 def test_page_alone_answers_who_started_it_what_was_sent_who_decided_what_they_saw_and_what_became_of_it(
     signed_in, connection, reviewer, auditor
 ):
-    message = make_message(connection, subject="Invoice 4711", cc=["lee@fabrikam.example"])
-    tell(message, "message.held", subject="Invoice 4711", **STARTED)
+    message = make_message(
+        connection, subject="Invoice 4711", cc=["lee@fabrikam.example"], metadata=STARTED, sent_by_key_name="Invoices"
+    )
     note_opened(message, actor=reviewer.actor(surface="web"))
     decide(message, reviewer, reason="Sums agree")
     tell(message, "message.sent")
@@ -83,7 +84,9 @@ def test_page_alone_answers_who_started_it_what_was_sent_who_decided_what_they_s
     assert "Sums agree" in page
     assert "had that version on screen from" in page
     assert "The ruling then: One approval is needed, and you may give it." in page
-    assert "It bounced" in page and "Mailbox full" in page and "told by MultiMail's webhook" in page
+    assert "It bounced" in page
+    assert "Mailbox full" in page
+    assert "told by MultiMail's webhook" in page
     assert "not sealed yet" in page
 
 
@@ -119,7 +122,8 @@ def test_rule_that_decided_is_named_and_no_person(connection):
     tell(message, "message.held")
     tell(message, "decision.recorded", rule("expiry"), outcome="reject", rule="expiry", reason="Too late")
     told = answers(message)["Who decided it, and when?"]
-    assert "The desk itself rejected it by the rule “expiry”" in told and "Too late" in told
+    assert "The desk itself rejected it by the rule “expiry”" in told
+    assert "Too late" in told
 
 
 def test_what_a_verdict_rested_on_outlives_the_mirror(connection, reviewer):
@@ -130,7 +134,8 @@ def test_what_a_verdict_rested_on_outlives_the_mirror(connection, reviewer):
     findings = given.details["findings"].split("\n")
     assert len(findings) == len(message.revision.findings) > 0
     assert message.revision.findings[0]["sentence"] in given.details["findings"]
-    assert given.details["ruling"] and given.details["risk"]
+    assert given.details["ruling"]
+    assert given.details["risk"]
     told = answers(message)["What had they seen?"]
     assert f"The page showed {len(findings)} finding" in told
 
@@ -139,7 +144,9 @@ def test_each_version_and_both_openings_are_told_apart(connection, reviewer):
     message = make_message(connection)
     tell(message, "message.changed", version=2, subject="Second", recipients="lee@fabrikam.example")
     told = answers(message)["What was sent to whom?"]
-    assert "Version 2" in told and "“Second”" in told and "Version 1" in told
+    assert "Version 2" in told
+    assert "“Second”" in told
+    assert "Version 1" in told
     assert "never had that version open" not in answers(message)["What had they seen?"]
     decide(message, reviewer)
     assert "never had that version open on the desk" in answers(message)["What had they seen?"]
@@ -152,7 +159,8 @@ def test_steps_are_folded_gaps_are_said_and_seals_stand_at_each_entry(signed_in,
     tell(message, "alert.delivered", worker("alerts"), destination="#approvals")
     tell(message, "message.sent")
     page = signed_in(auditor).get(f"/audit/trace/{message.public_id}/").content.decode()
-    assert f"seal {seal.number}" in page and "not sealed yet" in page
+    assert f"seal {seal.number}" in page
+    assert "not sealed yet" in page
     assert re.search(r"<details class=\"steps\"><summary>1 technical step</summary>", page)
     assert "Alerts showed it 1 time in #approvals" in words(page)
     assert re.search(r"\d+ of \d+ entries are sealed", words(page))
@@ -174,8 +182,10 @@ def test_removed_details_are_said_with_the_day_and_nothing_of_them_is_left(
     seal_here(message=message.public_id)
     erase_details_of(message.public_id, because="asked for", actor=admin.actor(surface="command"))
     page = read(signed_in(auditor), message)
-    assert "The personal details of" in page and "were removed on" in page
-    assert "A secret" not in page and "Its personal details were removed." in page
+    assert "The personal details of" in page
+    assert "were removed on" in page
+    assert "A secret" not in page
+    assert "Its personal details were removed." in page
 
 
 def test_more_entries_than_a_page_are_paged_and_none_is_lost(signed_in, connection, auditor, monkeypatch):
@@ -195,8 +205,9 @@ def test_more_entries_than_a_page_are_paged_and_none_is_lost(signed_in, connecti
 
 
 def test_hostile_words_stay_words(signed_in, connection, auditor):
-    message = make_message(connection)
-    tell(message, "message.held", **{"trigger.discord_user": "<img src=x onerror=alert(1)>"}, key="</script>\u202egnp")
+    message = make_message(connection, metadata={"discord_user": "<img src=x onerror=alert(1)>"})
+    tell(message, "message.sent", reason="</script>\u202egnp")
     page = signed_in(auditor).get(f"/audit/trace/{message.public_id}/").content.decode()
-    assert "<img src=x" not in page and "&lt;img src=x" in page
+    assert "<img src=x" not in page
+    assert "&lt;img src=x" in page
     assert "\u202e" not in page

@@ -1,0 +1,151 @@
+"""Proofs of one message: small, whole, and accepted by the verifier that knows nothing of the desk."""
+
+import base64
+import json
+import zlib
+
+import pytest
+from django.db import transaction
+
+from audit.models import Entry
+from audit.proving import countersign_verify as verifier
+from audit.proving.message_proof import NothingSealed, prove
+from audit.recording import record
+from audit.retention import erase_details_of
+from people.actors import worker
+from tests.factories import make_message
+from tests.ledger import append, seal_here
+
+pytestmark = pytest.mark.django_db
+ACTOR = worker("proof")
+
+
+def tell(message, number=3, **details):
+    for _ in range(number):
+        with transaction.atomic():
+            record(
+                "comment.added", actor=ACTOR, message=message.public_id, details={"reason": "Mind “Łódź”", **details}
+            )
+
+
+def proof_of(message, **how):
+    return prove(message.public_id, actor=ACTOR, form="json", **how)
+
+
+def checked(text):
+    return verifier.check_proof(text.encode()).report.findings
+
+
+@pytest.fixture
+def message(connection):
+    made = make_message(connection)
+    append(300)
+    tell(made)
+    append(30)
+    seal_here()
+    return made
+
+
+def test_proof_holds_before_the_verifier_as_json_and_as_an_email(message):
+    proof = proof_of(message)
+    assert len(proof.data["entries"]) == Entry.objects.of_message(message.public_id).count() - 1
+    assert checked(proof.as_json()) == []
+    quoted = "\n".join(f"> {line}" for line in proof.as_text().splitlines())
+    for mail in (proof.as_text(), f"Hello,\n\n{proof.as_text()}\nGreetings", quoted):
+        assert checked(mail) == []
+    assert max(map(len, proof.as_text().splitlines())) <= 110
+    assert proof.key_fingerprint in proof.as_text()
+
+
+# What is altered, of the proof and of its first comment.
+ALTERED = {
+    "name": lambda data, one: one["fields"].update(actor="Somebody else"),
+    "detail gone": lambda data, one: one["fields"].pop("reason"),
+    "entry": lambda data, one: one.update(entry=one["entry"].replace("comment", "commend")),
+    "entry gone": lambda data, one: data["entries"].remove(one),
+    "node gone": lambda data, one: data["nodes"].pop(),
+    "size": lambda data, one: data["seal"].update(size=data["seal"]["size"] + 1),
+    "root": lambda data, one: data["seal"].update(root="0" * 64),
+}
+
+
+@pytest.mark.parametrize("alter", ALTERED.values(), ids=ALTERED)
+def test_altered_proof_is_found(message, alter):
+    data = json.loads(proof_of(message).as_json())
+    alter(data, next(one for one in data["entries"] if "comment.added" in one["entry"]))
+    try:
+        found = checked(json.dumps(data))
+    except verifier.Unreadable as unreadable:
+        found = [str(unreadable)]
+    assert found
+
+
+def test_without_details_it_holds_and_tells_nothing_personal(message):
+    proof = proof_of(message, with_details=False)
+    assert checked(proof.as_json()) == []
+    assert "Łódź" not in proof.as_json()
+    assert {one["salt"] for one in proof.data["entries"]} == {None}
+
+
+def test_removed_details_leave_a_proof_that_holds(message, admin):
+    erase_details_of(message.public_id, because="asked", actor=admin.actor(surface="command"))
+    proof = proof_of(message)
+    assert {one["salt"] for one in proof.data["entries"]} == {None}
+    assert checked(proof.as_json()) == []
+
+
+def test_entries_that_are_not_sealed_are_named_and_left_out(message):
+    tell(message, 2)
+    newest = list(Entry.objects.of_message(message.public_id).newest_first().values_list("pk", flat=True)[:2])
+    proof = proof_of(message)
+    assert proof.data["not_sealed"] == sorted(newest)
+    assert all(f'"id":{number},' not in one["entry"] for number in newest for one in proof.data["entries"])
+    assert f"entries {min(newest)}, {max(newest)}" in proof.as_text()
+    assert checked(proof.as_json()) == []
+
+
+def test_nothing_sealed_is_no_proof(connection):
+    made = make_message(connection)
+    with pytest.raises(NothingSealed):
+        proof_of(made)
+
+
+def test_taking_a_proof_takes_a_press_is_noted_and_hands_out_files(message, signed_in, auditor):
+    client, path = signed_in(auditor), f"/audit/trace/{message.public_id}/proof"
+    assert client.get(f"{path}.json").status_code == 405
+    for form, kind in (("json", "application/json"), ("txt", "text/plain"), ("html", "text/html")):
+        answer = client.post(f"{path}.{form}")
+        assert answer["Content-Type"].startswith(kind)
+        assert answer["Content-Disposition"].startswith("attachment;")
+        noted = Entry.objects.of_message(message.public_id).of_action("ledger.proof_taken").newest_first()[0]
+        assert (noted.actor_id, noted.detail.fields["format"]) == (str(auditor.pk), form)
+        if form != "html":
+            assert checked(answer.content.decode()) == []
+    told = client.post(f"{path}.json?details=no").json()
+    assert {one["salt"] for one in told["entries"]} == {None}
+    told = client.post(f"{path}.json", {"details": "no"}).json()
+    assert {one["salt"] for one in told["entries"]} == {None}
+
+
+def test_message_of_which_nothing_is_sealed_is_told_so_on_its_page(connection, signed_in, auditor):
+    made = make_message(connection)
+    answer = signed_in(auditor).post(f"/audit/trace/{made.public_id}/proof.json")
+    assert answer.status_code == 409
+    assert "Nothing of this message is sealed yet" in answer.content.decode()
+
+
+@pytest.mark.slow
+def test_proof_of_fifteen_entries_among_a_hundred_thousand_is_small(connection):
+    made = make_message(connection)
+    for _ in range(15):
+        tell(made, 1, subject="An invoice that is due", recipients="dana@northwind.example")
+        append(6_600)
+    seal_here()
+    proof = proof_of(made)
+    assert len(proof.data["entries"]) >= 15
+    assert proof.seal.size > 99_000
+    assert checked(proof.as_text()) == []
+    packed = proof.as_text()
+    assert len(packed) < 30_000
+    block = "".join(packed.split("PROOF-----")[1].split("-----END")[0].split())
+    assert json.loads(zlib.decompress(base64.b64decode(block))) == proof.data

@@ -1,0 +1,111 @@
+"""A past decision, opened as it was seen: the letter, findings and ruling of then, whatever came since."""
+
+import re
+
+import pytest
+
+from approvals.desk.weights import weigh
+from approvals.models import Verdict
+from approvals.reading.opening import note_opened
+from audit.models import Entry
+from common.postgres import clock
+from tests.factories import make_message, show_row
+from tests.integration.deciding import decide
+
+pytestmark = pytest.mark.django_db
+RISKY = "Pay to DE89370400440532013000 now, <https://pay.example>"
+
+
+@pytest.fixture
+def given(connection, reviewer):
+    """A verdict on the first of two versions."""
+    message = make_message(connection, markdown=f"First words. {RISKY}")
+    note_opened(message, actor=reviewer.actor(surface="web"))
+    verdict = decide(message, reviewer, "reject", reason="Not like this").verdict
+    show_row(message, markdown="Second words")
+    message.refresh_from_db()
+    return verdict
+
+
+def address(verdict, more=""):
+    return f"/queue/{verdict.message.public_id}/decisions/{verdict.pk}/{more}"
+
+
+def test_verdict_keeps_what_was_on_screen(given):
+    seen, revision = given.seen, given.revision
+    assert (seen["revision"], seen["fingerprint"]) == (1, revision.fingerprint)
+    assert [one["sentence"] for one in seen["findings"]]
+    assert {one["sentence"] for one in seen["findings"]} == {one["sentence"] for one in revision.findings}
+    assert seen["points"] == sum(one["points"] for one in seen["findings"])
+    assert seen["level"] in ("high", "notice")
+    assert seen["ruling"] == ["One approval is needed, and you may give it."]
+    assert seen["unread"] == ["the links"]
+
+
+def test_page_shows_that_version_its_findings_and_its_ruling_and_says_that_it_is_not_the_current_one(
+    signed_in, given, auditor
+):
+    client = signed_in(auditor)
+    page = client.get(address(given)).content.decode()
+    frame = client.get(address(given, "body/"))
+    assert re.search(r"<h1>As it was seen on <time", page)
+    assert "This is not the current version." in page
+    assert "First words" in page
+    assert "Second words" not in page + frame.content.decode()
+    assert "First words" in frame.content.decode()
+    for told in (
+        "Ana Ferreira",
+        "Not like this",
+        "One approval is needed",
+        "the links",
+        given.seen["findings"][0]["rule"],
+    ):
+        assert told.replace("_", " ") in page
+    assert 'sandbox title="The letter of that version' in page
+    assert "sandbox" in frame["Content-Security-Policy"]
+    assert "script-src" not in frame["Content-Security-Policy"]
+
+
+def test_weights_of_today_change_nothing_of_then(signed_in, given, admin, auditor):
+    one = given.seen["findings"][0]
+    weigh(rule=one["rule"], points=one["points"] + 1, actor=admin.actor(surface="web"), now=clock())
+    page = signed_in(auditor).get(address(given)).content.decode()
+    assert f"{one['points']} point" in page
+    assert f"{one['points'] + 1} point" not in page
+
+
+def test_looking_is_noted_but_not_what_is_fetched_ahead(signed_in, given, auditor):
+    def noted():
+        return Entry.objects.of_action("ledger.seen_again").count()
+
+    client = signed_in(auditor)
+    client.head(address(given))
+    client.get(address(given), headers={"Sec-Purpose": "prefetch"})
+    assert noted() == 0
+    client.get(address(given))
+    assert noted() == 1
+    served = Entry.objects.of_action("message.served")
+    client.get(address(given, "body/"))
+    assert served.get(actor_id=str(auditor.pk)).fingerprint == given.revision.fingerprint
+
+
+def test_verdict_without_what_was_seen_says_what_is_not_known(signed_in, given, auditor):
+    Verdict.objects.filter(pk=given.pk).update(seen={}, parts_unread=None)
+    page = signed_in(auditor).get(address(given)).content.decode()
+    assert page.count("Not known: this verdict was given before") == 2
+    assert "Not known: given before that was kept" in page
+
+
+def test_verdict_of_another_message_is_not_shown(signed_in, given, connection, auditor):
+    other = make_message(connection)
+    assert signed_in(auditor).get(f"/queue/{other.public_id}/decisions/{given.pk}/").status_code == 404
+    assert signed_in(auditor).get(f"/queue/{other.public_id}/decisions/{given.pk}/body/").status_code == 404
+
+
+def test_trace_message_and_history_lead_to_it(signed_in, connection, reviewer):
+    message = make_message(connection)
+    verdict = decide(message, reviewer).verdict
+    client = signed_in(reviewer)
+    type(message).objects.filter(pk=message.pk).update(state="approved")
+    for path in (f"/audit/trace/{message.public_id}/", f"/queue/{message.public_id}/", "/history/"):
+        assert f'href="{address(verdict)}"' in client.get(path).content.decode(), path
