@@ -37,11 +37,11 @@ def rows() -> int:
     return int(os.environ.get("BENCH_ROWS", ROWS))
 
 
-def fill(number: int, *, entry: str = "audit_entry", detail: str = "audit_entrydetail") -> None:
-    """Add so many entries, and let PostgreSQL know what there is."""
+def fill(number: int, *, after: int = 0, entry: str = "audit_entry", detail: str = "audit_entrydetail") -> None:
+    """Add so many entries, later than so many that are there, and let PostgreSQL know what there is."""
     with psycopg.connect(os.environ["DATABASE_OWNER_URL"], autocommit=True) as owner:
         owner.execute("SET synchronous_commit = off")
-        for first in range(1, number + 1, _AT_ONCE):
+        for first in range(after + 1, after + number + 1, _AT_ONCE):
             sql = _FILL.format(entry=entry, detail=detail)
-            owner.execute(sql, [first, min(first + _AT_ONCE - 1, number)])  # type: ignore[arg-type]
+            owner.execute(sql, [first, min(first + _AT_ONCE - 1, after + number)])  # type: ignore[arg-type]
         owner.execute(f"VACUUM ANALYZE {entry}, {detail}")  # type: ignore[arg-type]
