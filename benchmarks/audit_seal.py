@@ -2,6 +2,7 @@
 
 import multiprocessing
 import os
+import random
 import statistics
 import time
 import uuid
@@ -42,9 +43,10 @@ def measure() -> Result:
         fill(rows())
         _begin_after_these()
         taken: dict[tuple[str, int], list[float]] = {}
+        ways = [("off", _append, False), ("on", _append, True), ("chain", _link, False)]
         for _ in range(RUNS):
             for writers in (1, WRITERS):
-                for name, act, is_sealed in (("off", _append, False), ("on", _append, True), ("chain", _link, False)):
+                for name, act, is_sealed in random.sample(ways, len(ways)):
                     taken.setdefault((name, writers), []).append(acts_a_second(act, writers, is_sealed=is_sealed))
         sealed = _check_the_seals()
     rate = {key: statistics.median(found) for key, found in taken.items()}
