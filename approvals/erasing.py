@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from approvals.errors import ActNotAllowed
 from approvals.models import EnclosedFile, Message, Thread, WebhookEvent
-from approvals.querysets.enclosed import DONE
+from approvals.querysets.terms import DONE
 from approvals.states import MessageState
 
 
