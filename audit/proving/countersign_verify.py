@@ -16,14 +16,18 @@ bundles, proofs, the command.
 from __future__ import annotations
 
 import argparse
+import array
 import base64
 import binascii
+import collections
+import concurrent.futures
 import email
 import email.policy
 import functools
 import hashlib
 import itertools
 import json
+import operator
 import os
 import re
 import stat
@@ -262,25 +266,19 @@ class Edge:
     def __init__(self, size: int = 0, kept: Iterable[bytes] = ()) -> None:
         self.size, self._kept = size, list(kept)
 
-    def copy(self) -> Edge:
-        """Return one that can grow otherwise."""
-        return Edge(self.size, self._kept)
-
-    def add(self, leaf: bytes) -> None:
-        """Add one leaf at the right."""
-        size, kept = self.size, self._kept
-        while size & 1:
-            leaf = hashlib.sha256(b"\1" + kept.pop() + leaf).digest()
-            size >>= 1
-        kept.append(leaf)
-        self.size += 1
-
     def grown(self, leaves: Iterable[bytes]) -> Edge:
-        """Return the tree with these added."""
-        grown = self.copy()
-        for leaf in leaves:
-            grown.add(leaf)
-        return grown
+        """Return the tree with these added, level by level."""
+        nodes, size, kept, low = list(leaves), self.size, list(self._kept), []
+        grown, sha256 = size + len(nodes), hashlib.sha256
+        while nodes:
+            if size & 1:
+                nodes.insert(0, kept.pop())
+            if len(nodes) & 1:
+                low.append(nodes.pop())
+            pairs = iter(nodes)
+            nodes = [sha256(b"\1" + left + right).digest() for left, right in zip(pairs, pairs)]
+            size >>= 1
+        return Edge(grown, kept + low[::-1])
 
     def root(self) -> str:
         """Return the root over all leaves."""
@@ -536,6 +534,21 @@ class Item(NamedTuple):
     fields: dict[str, str] | None = None
 
 
+# The same forms without any escape in a text, which nearly all lines have: what these find is strictly of the form once
+# no sign stands there that would need an escape.
+_P = rb'"[^"]*"'
+_PLAIN_ENTRY = re.compile(
+    rb'\{"action":"[^"]*","actor_id":"[^"]*","actor_kind":"[^"]*","at":"' + _TIME.encode() + rb'"'
+    rb',"connection":(?:null|0|-?[1-9][0-9]{0,18}),"detail_hashes":\{([^}]*)\},"fingerprint":"[^"]*"'
+    rb',"id":([1-9][0-9]{0,18}),"message":(?:null|"' + _UUID + rb'"),"surface":"[^"]*","trace":"[^"]*"'
+    rb',"xid":"(0|[1-9][0-9]{0,19})"\}'
+)
+_PLAIN_DETAILS = re.compile(
+    rb'\{"fields":\{(.*)\},"id":([1-9][0-9]{0,18}),"leaf":"([0-9a-f]{64})","salt":"([0-9a-f]{32})"\}'
+)
+_ESCAPED = bytes(range(32)) + b"\\"
+
+
 class Record(NamedTuple):
     """What is held of an entry until its seal has been checked."""
 
@@ -602,6 +615,39 @@ def check_details(number: int, hashes: bytes, item: Item, report: Report) -> Non
             report.find('The details of entry %d do not fit: "%s" was changed.' % (number, shown(name)))
 
 
+def plain(line: bytes, listed: bytes) -> Record | None:
+    """Return what a line of entries.jsonl and one of details.jsonl say, where all is plainly in order.
+
+    Where anything is not, it returns None, and the lines are looked at anew, in a way that names what is wrong.
+    """
+    entry, details = _PLAIN_ENTRY.fullmatch(line), _PLAIN_DETAILS.fullmatch(listed)
+    if entry is None or details is None or entry[2] != details[2]:
+        return None
+    if len(line.translate(None, _ESCAPED)) != len(line) or len(listed.translate(None, _ESCAPED)) != len(listed):
+        return None
+    if not (line.isascii() or _is_utf8(line)) or not (listed.isascii() or _is_utf8(listed)):
+        return None
+    digest = hashlib.sha256(b"\0" + line)
+    if digest.hexdigest().encode() != details[3]:
+        return None
+    fields = details[1]
+    parts = fields.split(b'"')
+    names = parts[1::4]
+    count = len(names)
+    if count and (fields.count(b'":"') != count or fields.count(b'","') != count - 1 or len(parts) != 4 * count + 1):
+        return None
+    if (not count and fields) or (count > 1 and any(map(operator.ge, names, names[1:]))):
+        return None
+    salt, sha256 = bytes.fromhex(details[4].decode()) + b"\0", hashlib.sha256
+    committed = [
+        b'"%b":"%b"' % (name, sha256(salt + name + b"\0" + value).hexdigest().encode())
+        for name, value in zip(names, parts[3::4])
+    ]
+    if b",".join(committed) != entry[1]:
+        return None
+    return Record(int(entry[2]), int(entry[3]), digest.digest(), None)
+
+
 class Numbers:
     """Which numbers came, a bit each."""
 
@@ -622,10 +668,10 @@ class Numbers:
 class Ledger:
     """Takes seals and entries in the order of the tree, and finds what does not fit. Holds the entries of one seal."""
 
-    def __init__(self, report: Report, items: Iterable[Item]) -> None:
+    def __init__(self, report: Report, items: Iterable[Item | Record]) -> None:
         self.report = report
         self._items = iter(items)
-        self._next: tuple[Record, Item] | None = None
+        self._next: Record | None = None
         self._edge = Edge()
         self._place = 0
         self._numbers = Numbers()
@@ -642,6 +688,14 @@ class Ledger:
             self._next = None
             return
         self._place += 1
+        self._next = item if type(item) is Record else self._record(item)
+        if type(item) is Record:
+            self.report.count()
+            if self._numbers.add(item.number):
+                self.report.find("Entry %d stands there twice." % item.number)
+
+    def _record(self, item: Item) -> Record:
+        """Look at an entry with all that may be wrong with it."""
         number, xid, digest = item.number or 0, -1, None
         if item.line is None:
             who = "Entry %d" % number if number else "The entry at position %d" % (self._place - 1)
@@ -657,18 +711,20 @@ class Ledger:
                 if item.number not in (None, number):
                     self.report.find("Entry %d stands where entry %d should be." % (number, item.number))
                 check_details(number, found[1], item, self.report)
-        self._next = Record(number, xid, digest, item.leaf), item
+        return Record(number, xid, digest, item.leaf)
 
     def seal(self, seal: Seal, following: Seal | None) -> None:
         """Take the entries that this seal covers, and compare them with its root."""
         size = self._before.size if self._before else 0
         wanted = max(0, seal.size - size)
         edge, group, held, kept = self._edge, [], 0, 0
+        horizon = -1 if seal.kind == "restored" else seal.horizon
         while self._next is not None:
-            record = self._next[0]
-            if held < wanted and self._is_later(record, seal):
-                break
-            if held >= wanted and not self._is_here(record, seal, following):
+            record = self._next
+            if held < wanted:
+                if record.xid >= horizon and self._is_later(record, seal):
+                    break
+            elif not self._is_here(record, seal, following):
                 break
             held += 1
             group.append(record)
@@ -708,6 +764,10 @@ class Ledger:
         return record.xid < seal.horizon and following is not None and following.kind != "restored"
 
     def _check_order(self, group: list[Record], seal: Seal) -> None:
+        begin = self._before.horizon if self._before and seal.kind == "seal" else 0
+        places = [(record.xid, record.number) for record in group]
+        if not places or (places[0][0] >= begin and sorted(places) == places):
+            return
         known = [record for record in group if record.xid >= 0]
         for one, other in zip(known, known[1:]):
             if (one.xid, one.number) > (other.xid, other.number):
@@ -715,7 +775,6 @@ class Ledger:
                     "Entry %d stands before entry %d under seal %d, and came after it: their order was changed."
                     % (one.number, other.number, seal.number)
                 )
-        begin = self._before.horizon if self._before and seal.kind == "seal" else 0
         for record in known:
             if record.xid < begin:
                 self.report.find(
@@ -742,7 +801,7 @@ class Ledger:
         fits = self._fits(seal)
         if fits([record.hash or record.best for record in group]):
             for record in group:
-                if record.hash is not None and not record.is_whole:
+                if record.leaf is not None and record.hash not in (None, record.leaf):
                     self.report.find("Entry %d is as it was sealed, but listed with another leaf hash." % record.number)
             return True
         if self._lost_since:
@@ -817,13 +876,13 @@ class Ledger:
             return
         gone = self._gaps(numbers, -over)
         if not gone:
-            among = ", before entry %d" % self._next[0].number if not numbers else among
+            among = ", before entry %d" % self._next.number if not numbers else among
         named = " (entry %s is missing)" % ", ".join(map(str, gone)) if gone else among
         self.report.find("%s: %d removed%s." % (covers, -over, named))
 
     def _gaps(self, numbers: list[int], missing: int) -> list[int]:
         """Return the numbers that are missing in between, where they are just so many."""
-        around = [*numbers, self._next[0].number] if self._next else numbers
+        around = [*numbers, self._next.number] if self._next else numbers
         first = self._highest + 1
         if not around or max(around) - first > len(around) + missing + 100:
             return []
@@ -835,7 +894,7 @@ class Ledger:
         """Take what is not sealed yet; return how many these are."""
         last, unsealed, before = self._before, 0, (-1, -1)
         while self._next is not None:
-            record = self._next[0]
+            record = self._next
             if last is not None and record.xid >= 0 and (record.xid < last.horizon or record.number <= last.after_id):
                 self.report.find(
                     "Entry %d was put in later: no seal covers it, and all of its transaction was under seal %d."
@@ -857,7 +916,12 @@ class Ledger:
 
 
 def check_ledger(
-    report: Report, items: Iterable[Item], seals: Iterable[Seal], heads: Heads, *, excuse_restored: bool = False
+    report: Report,
+    items: Iterable[Item | Record],
+    seals: Iterable[Seal],
+    heads: Heads,
+    *,
+    excuse_restored: bool = False,
 ) -> None:
     """Compare entries with seals, in the order of the tree, and seals with the heads kept outside."""
     ledger = Ledger(report, items)
@@ -1030,42 +1094,109 @@ def _number_in(line: bytes) -> int | None:
     return int(found[1]) if found else None
 
 
-def items_of(bundle: Bundle, report: Report) -> Iterator[Item]:
-    """Yield entries with their details, line by line; where these do not go together, say whose is missing."""
-    lines = bundle.lines("entries.jsonl", report)
-    listed = (_listed(line, place, report) for place, line in enumerate(bundle.lines("details.jsonl", report), start=1))
-    line, item = next(lines, None), next(listed, None)
-    while line is not None or item is not None:
-        if line is None or item is None:
-            if line is not None:
-                report.find("Entry %s has no line in details.jsonl." % _number_in(line))
-            yield Item(line) if item is None else item
-            line, item = next(lines, None), next(listed, None)
+# Lines that are looked at in one go, and goes after which other processors are asked to help.
+A_BLOCK, FEW_BLOCKS = 1000, 20
+Plain = tuple[Any, Any, bytes]
+
+
+def plain_block(lines: bytes, listed: bytes) -> Plain | None:
+    """Return numbers, transactions and leaf hashes of so many entries, None where not all is plainly in order."""
+    numbers, xids, hashes = array.array("Q"), array.array("Q"), []
+    for line, details in zip(lines.split(b"\n"), listed.split(b"\n")):
+        record = plain(line, details)
+        if record is None or record.xid >= 1 << 64:
+            return None
+        numbers.append(record.number)
+        xids.append(record.xid)
+        hashes.append(record.best)
+    return numbers, xids, b"".join(hashes)
+
+
+def _looked(bundle: Bundle, report: Report, workers: int) -> Iterator[tuple[list[bytes], list[bytes], Plain | None]]:
+    """Yield the lines of entries and details in blocks, each with what is plainly in order."""
+    lines, listed = bundle.lines("entries.jsonl", report), bundle.lines("details.jsonl", report)
+
+    def read() -> tuple[list[bytes], list[bytes]]:
+        return list(itertools.islice(lines, A_BLOCK)), list(itertools.islice(listed, A_BLOCK))
+
+    def joined(block: list[bytes]) -> bytes:
+        return b"\n".join(block)
+
+    blocks = iter(read, ([], []))
+    for one, other in itertools.islice(blocks, FEW_BLOCKS if workers > 1 else None):
+        yield one, other, plain_block(joined(one), joined(other)) if len(one) == len(other) else None
+    if workers < 2:
+        return
+    waiting: collections.deque[Any] = collections.deque()
+    with concurrent.futures.ProcessPoolExecutor(workers) as pool:
+        for one, other in blocks:
+            waiting.append((one, other, pool.submit(plain_block, joined(one), joined(other))))
+            if len(waiting) > 2 * workers:
+                one, other, asked = waiting.popleft()
+                yield one, other, asked.result() if len(one) == len(other) else None
+        for one, other, asked in waiting:
+            yield one, other, asked.result() if len(one) == len(other) else None
+
+
+def items_of(bundle: Bundle, report: Report, workers: int = 1) -> Iterator[Item | Record]:
+    """Yield entries with their details; where these do not go together, say whose is missing."""
+    lines: collections.deque[bytes] = collections.deque()
+    listed: collections.deque[bytes] = collections.deque()
+    for one, other, found in _looked(bundle, report, workers):
+        if found is not None and not lines and not listed:
+            numbers, xids, hashes = found
+            for place, number in enumerate(numbers):
+                yield Record(number, xids[place], hashes[32 * place : 32 * place + 32], None)
             continue
-        number = _number_in(line)
-        if number == item.number or item.number is None:
+        lines.extend(one)
+        listed.extend(other)
+        yield from _one_by_one(lines, listed, report, ahead=2)
+    yield from _one_by_one(lines, listed, report, ahead=0)
+
+
+def _one_by_one(
+    lines: collections.deque[bytes], listed: collections.deque[bytes], report: Report, *, ahead: int
+) -> Iterator[Item | Record]:
+    """Yield entries with their details line by line, as long as there are so many to look ahead at."""
+    seen: dict[bytes, Item] = {}
+
+    def item_of(details: bytes) -> Item:
+        """Look at a line of the list once, though it may be looked at ahead."""
+        if details not in seen:
+            if len(seen) > 3:
+                seen.clear()
+            seen[details] = _listed(details, report.entries + 1, report)
+        return seen[details]
+
+    while len(lines) > ahead and len(listed) > ahead:
+        line, details = lines.popleft(), listed.popleft()
+        record = plain(line, details)
+        if record is not None:
+            yield record
+            continue
+        item, number = item_of(details), _number_in(line)
+        if item.number in (None, number):
             yield item._replace(line=line)
-            line, item = next(lines, None), next(listed, None)
             continue
-        next_line, next_item = next(lines, None), next(listed, None)
-        swapped = next_line is not None and _number_in(next_line) == item.number
-        if next_item is not None and next_item.number == number:
+        swapped = bool(lines) and _number_in(lines[0]) == item.number
+        if listed and item_of(listed[0]).number == number:
             if swapped:
-                yield next_item._replace(line=line)
-                yield item._replace(line=next_line)
-                line, item = next(lines, None), next(listed, None)
+                yield item_of(listed.popleft())._replace(line=line)
+                yield item._replace(line=lines.popleft())
             else:
                 yield item
-                yield next_item._replace(line=line)
-                line, item = next_line, next(listed, None)
+                lines.appendleft(line)
         elif swapped:
             report.find("Entry %s was put in later: details.jsonl does not list it." % number)
             yield Item(line)
-            yield item._replace(line=next_line)
-            line, item = next(lines, None), next_item
+            listed.appendleft(details)
         else:
             yield item._replace(line=line)
-            line, item = next_line, next_item
+    while ahead == 0 and lines:
+        report.find("Entry %s has no line in details.jsonl." % _number_in(lines[0]))
+        yield Item(lines.popleft())
+    while ahead == 0 and listed:
+        yield item_of(listed.popleft())
 
 
 def _seals_of(lines: Iterable[bytes], chain: Chain) -> Iterator[Seal]:
@@ -1082,13 +1213,14 @@ def check_bundle(
     *,
     signatures: bool = True,
     progress: Callable[[int], None] | None = None,
+    workers: int = 1,
 ) -> Report:
     """Check one bundle; raise Unreadable where it is none."""
     bundle, report = Bundle(path), Report(progress)
     report.signatures = signatures
     chain = Chain(report, trust or Trust(), signatures)
     seals = _seals_of(bundle.lines("seals.jsonl", report), chain)
-    check_ledger(report, items_of(bundle, report), seals, heads or Heads())
+    check_ledger(report, items_of(bundle, report, workers), seals, heads or Heads())
     chain.end()
     _check_manifest(bundle.json("manifest.json", report), report)
     _check_keys(bundle.json("keys.json", report), chain, report)
@@ -1339,13 +1471,15 @@ def _run(options: argparse.Namespace) -> int:
     signatures = not options.no_signatures
     head_given = bool(options.head)
     progress = _progress(time.monotonic())
+    # More would wait for the one that puts it all together.
+    workers = min(os.cpu_count() or 1, 4)
     if options.same:
-        first, report = check_same(*options.same, trust, signatures=signatures, progress=progress)
+        first, report = check_same(*options.same, trust, signatures=signatures, progress=progress, workers=workers)
         report.findings = ["(older bundle) " + sentence for sentence in first.findings] + report.findings
         what = "the newer bundle holds all that the older one held." if not report.findings else "see above."
     elif os.path.isdir(options.path) or zipfile.is_zipfile(options.path):
         heads = _heads(options.head) if options.head else None
-        report = check_bundle(options.path, trust, heads, signatures=signatures, progress=progress)
+        report = check_bundle(options.path, trust, heads, signatures=signatures, progress=progress, workers=workers)
         what = "%d entries, %d of them under %d seals." % (report.entries, report.sealed, report.seals)
     else:
         proof = check_proof(_read(options.path), trust, signatures=signatures)

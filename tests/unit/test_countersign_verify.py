@@ -274,6 +274,35 @@ def test_what_no_honest_desk_signs_is_named(told, name):
     assert any(wanted in one for one in found), found
 
 
+def test_several_processes_find_what_one_finds(tmp_path, monkeypatch):
+    monkeypatch.setattr(verifier, "A_BLOCK", 4)
+    monkeypatch.setattr(verifier, "FEW_BLOCKS", 2)
+    made = book(30, 20, 7)
+    whole = str(made.write_to(tmp_path / "whole"))
+    assert verifier.check_bundle(whole, workers=2).findings == []
+    made.entries[15]["actor_id"] = "9"
+    made.details[20]["fields"]["actor"] = "Bob"
+    del made.entries[33]
+    altered = str(made.write_to(tmp_path / "altered"))
+    report = verifier.check_bundle(altered, workers=2)
+    assert report.findings == verifier.check_bundle(altered).findings
+    assert report.entries == 56
+    found = "\n".join(report.findings)
+    assert "Entry 16 was changed" in found
+    assert 'The details of entry 21 do not fit: "actor" was changed' in found
+    assert "Entry 34 was removed" in found
+
+
+def test_seal_over_more_entries_than_are_held_is_checked_all_the_same(told, monkeypatch):
+    monkeypatch.setattr(verifier, "MOST_HELD", 4)
+    made = book(3, 30, 5)
+    assert told(made) == []
+    made.entries[20]["actor_id"] = "9"
+    assert told(made) == ["Entry 21 was changed: its hash is not the one that was sealed."]
+    _remove(made, 20)
+    assert "Seal 2 does not fit the entries under it: 1 entries missing." in told(made)[0]
+
+
 def test_whole_ledger_signed_anew_is_found_by_the_key_and_by_a_head(told):
     made = book(5, 8, 3)
     key, head = made.seals[0]["key"], dict(made.seals[1])

@@ -111,12 +111,13 @@ def test_known_trees():
     assert [verifier.Edge().grown(leaves[:size]).root() for size in range(9)] == KNOWN_ROOTS
 
 
-@given(HASHES)
-def test_tree_that_grows_has_the_root_of_the_definition(leaves):
+@given(HASHES, st.lists(st.integers(0, 70), max_size=8))
+def test_tree_that_grows_has_the_root_of_the_definition(leaves, steps):
     edge = verifier.Edge()
-    for size, leaf in enumerate(leaves, start=1):
-        edge.add(leaf)
-        assert edge.root() == root_of(leaves[:size]).hex()
+    for step in [*steps, len(leaves)]:
+        edge = edge.grown(leaves[edge.size : edge.size + step])
+        assert edge.root() == root_of(leaves[: edge.size]).hex()
+    assert edge.size == len(leaves)
 
 
 @given(HASHES, st.data())
