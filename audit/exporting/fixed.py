@@ -20,7 +20,8 @@ from common.postgres.rows import run
 # After a restore old entries have ids of another cluster's transactions, which say nothing here. They are known by
 # being there although the snapshot does not see them. Relies on entry_to_seal.
 _CUT = """
-SELECT pg_current_snapshot()::text, coalesce(max(id), 0) FROM audit_entry
+SELECT pg_current_snapshot()::text, coalesce(max(id), 0), (SELECT coalesce(max(id), 0) FROM audit_entry)
+  FROM audit_entry
  WHERE xid >= pg_snapshot_xmin(pg_current_snapshot()) AND NOT pg_visible_in_snapshot(xid, pg_current_snapshot())
 """
 
@@ -37,19 +38,20 @@ class SeenIn(Func):
 
 @dataclass(frozen=True)
 class Cut:
-    """A moment of the ledger. Entries up to `after_id` are of earlier epochs: they were all there."""
+    """A moment of the ledger. Entries up to `after_id` are of earlier epochs: they were all there; none after `last`."""
 
     snapshot: str
     after_id: int
+    last: int
 
     @classmethod
     def read(cls, kept: str) -> Self:
         """Return the cut that was written down."""
-        after_id, _, snapshot = kept.partition(" ")
-        return cls(snapshot, int(after_id))
+        after_id, last, snapshot = kept.split(" ")
+        return cls(snapshot, int(after_id), int(last))
 
     def __str__(self) -> str:
-        return f"{self.after_id} {self.snapshot}"
+        return f"{self.after_id} {self.last} {self.snapshot}"
 
 
 @contextmanager
@@ -71,4 +73,5 @@ def take_cut() -> Cut:
 
 def entries_of(filters: Filters, cut: Cut, actor: Any) -> EntryQuerySet:
     """Return what the filters showed to the actor at that moment."""
-    return readable(actor, filters).filter(Q(id__lte=cut.after_id) | Q(SeenIn(cut.snapshot)))
+    there = Q(id__lte=cut.after_id) | Q(SeenIn(cut.snapshot))
+    return readable(actor, filters).filter(there, id__lte=cut.last)

@@ -170,7 +170,7 @@ def test_entries_that_come_meanwhile_are_not_in_it(signed_in, auditor, monkeypat
     made = [entry.pk for entry in append(8)]
     export = begin(signed_in(auditor), "action=message.opened")
     # Written after it was asked for, and while it runs.
-    as_superuser("UPDATE audit_export SET snapshot = %s", [f"{made[-1]} 3:3:"])
+    as_superuser("UPDATE audit_export SET snapshot = %s", [f"{made[-1]} {made[-1] + 1_000} 3:3:"])
     append(2)
     parts = iter(take(signed_in(auditor), export))
     first = next(parts) + next(parts)
@@ -272,7 +272,7 @@ def test_slow_reader_is_broken_off(signed_in, auditor, monkeypatch):
 def test_one_of_a_person_and_two_in_all_run_at_once(signed_in, auditor, admin, history):
     def running(person, number):
         return Export.objects.create(
-            person=person, format="csv", snapshot="0 1:1:", rows_total=0, state="running", rows_done=number
+            person=person, format="csv", snapshot="0 0 1:1:", rows_total=0, state="running", rows_done=number
         )
 
     own = running(auditor.pk, 0)
@@ -325,7 +325,7 @@ def test_nonsense_is_refused_in_words(signed_in, auditor):
 def test_entries_of_before_a_restore_are_in_it(signed_in, auditor):
     """Another cluster counted its transactions further than this one has come."""
     old = append(2)
-    as_superuser("UPDATE audit_entry SET xid = '900000000'::xid8 + id")
+    as_superuser("UPDATE audit_entry SET xid = (900000000 + id)::text::xid8")
     cut = take_cut()
     assert cut.after_id == old[-1].pk
     whole, _ = taken(signed_in(auditor), "action=message.opened")

@@ -246,7 +246,7 @@ class Walk:
         )
 
     def _need_export(self, state="asked"):
-        kept = {"format": "csv", "snapshot": "0 1:1:", "rows_total": 0, "state": state}
+        kept = {"format": "csv", "snapshot": "0 0 1:1:", "rows_total": 0, "state": state}
         self.export = Export.objects.create(person=self.person.pk, **kept)
 
     def _need_broken_export(self):
