@@ -64,6 +64,15 @@ def test_details_older_than_they_may_be_kept_go_and_the_entries_stay(message):
     assert not told.is_redacted
 
 
+def test_pages_say_that_details_were_removed_and_script_learns_it_too(message, signed_in, auditor):
+    EntryDetail.objects.filter(entry__action="message.held").delete()
+    client = signed_in(auditor)
+    for path in ("/audit/?action=message.held", f"/audit/trace/{message.public_id}/"):
+        assert "personal details were removed" in client.get(path).content.decode(), path
+    (told,) = client.get("/audit/?action=message.held&format=json").json()["entries"]
+    assert (told["details"], told["details_removed"]) == ({}, True)
+
+
 @KEPT
 def test_what_is_young_or_not_sealed_keeps_its_details(message):
     grow_old(Entry.objects.of_action("message.held"), days=31)
