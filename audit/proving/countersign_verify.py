@@ -1279,10 +1279,16 @@ def check_same(old: str, new: str, trust: Trust | None = None, **options: Any) -
 _PACKED = re.compile(rb"-----BEGIN COUNTERSIGN PROOF-----([A-Za-z0-9+/=\s>]*)-----END COUNTERSIGN PROOF-----")
 
 
+_IN_PAGE = re.compile(rb'<script type="application/json" id="countersign-proof">([^<]*)</script>')
+
+
 def unpack(data: bytes) -> bytes:
-    """Return the JSON of a proof: as it is, or from the block that stands in a text or an e-mail."""
+    """Return the JSON of a proof: as it is, of a page that checks itself, or of the block in a text or an e-mail."""
     if data.lstrip()[:1] == b"{":
         return data
+    in_page = _IN_PAGE.search(data)
+    if in_page is not None:
+        return in_page[1]
     # As it stands there, or else as the parts of an e-mail say it.
     parts = (part for part in email.message_from_bytes(data, policy=email.policy.default).walk())
     texts = (part.get_payload(decode=True) or b"" for part in parts if not part.is_multipart())

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from audit.tracing.decided import DID
 from audit.tracing.places import Standing
-from audit.tracing.sentences import Sentence, listed, sentence, theirs
+from audit.tracing.sentences import Sentence, code, is_reference, listed, sentence, theirs
 from audit.trail import Line
 
 _REPORTS = {
@@ -61,6 +61,8 @@ def _step(line: Line) -> Sentence:
     by = [f", {_BY[line.entry.surface]}"] if action in _REPORTS and line.entry.surface in _BY else []
     by = [", by ", theirs(line.actor)] if line.entry.actor_kind == "person" else by  # type: ignore[list-item]
     why = of.get("explanation") or of.get("reason") or ""
+    if is_reference(why):
+        return sentence(words, outcome, ", ", line.entry.at, *by, ", with our reference ", code(why), ".")
     return sentence(words, outcome, ", ", line.entry.at, *by, *((": “", theirs(why), "”") if why else ()), ".")
 
 

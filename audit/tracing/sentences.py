@@ -1,10 +1,12 @@
 """Sentences whose pieces keep what they are: our words, moments, and words that somebody else wrote."""
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
+_REFERENCE = re.compile(r"\[countersign:[0-9A-Z]+\]")
 Kind = Literal["words", "moment", "theirs", "code"]
 
 
@@ -99,9 +101,6 @@ def _plain(piece: Piece) -> str:
     return in_utc(piece.at) if piece.at is not None else piece.text
 
 
-def joined(parts: Iterable[Sequence["str | Piece"]], between: str) -> list["str | Piece"]:
-    """Return several runs of pieces as one, with words between them."""
-    pieces: list[str | Piece] = []
-    for place, part in enumerate(parts):
-        pieces += [*([between] if place else []), *part]
-    return pieces
+def is_reference(reason: str) -> bool:
+    """Whether a reason holds nothing but the mark that ties an answer of MultiMail to a decision of the desk."""
+    return bool(_REFERENCE.fullmatch(reason))
