@@ -38,7 +38,7 @@ class SeenIn(Func):
 
 @dataclass(frozen=True)
 class Cut:
-    """A moment of the ledger. Entries up to `after_id` are of earlier epochs: they were all there; none after `last`."""
+    """A moment of the ledger. Entries up to `after_id` are of earlier epochs, and were there; none is after `last`."""
 
     snapshot: str
     after_id: int
