@@ -1,0 +1,133 @@
+"""How much longer than bare SHA-256 over the same bytes does the offline verifier take for a million entries?"""
+
+import hashlib
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from audit.proving import countersign_verify as verifier
+from benchmarks.ledger_rows import rows
+from benchmarks.result import Figure, Need, Result
+
+# As the sealer makes them under load.
+UNDER_A_SEAL = 10_000
+RUNS = 3
+GOAL, MOST_MEMORY = 0.08, 250.0
+FILES = ("entries.jsonl", "details.jsonl", "seals.jsonl")
+_HASH = """
+import hashlib, sys
+for name in sys.argv[1:]:
+    digest = hashlib.sha256()
+    with open(name, "rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+"""
+
+
+def measure() -> Result:
+    """Run the verifier and the bare hash as processes, in turn, over one bundle that lies in the disk's cache."""
+    with tempfile.TemporaryDirectory(prefix="countersign-bench-") as temporary:
+        folder = Path(temporary)
+        write_bundle(folder, rows())
+        size = sum((folder / name).stat().st_size for name in FILES)
+        bare_command = [sys.executable, "-I", "-c", _HASH, *(str(folder / name) for name in FILES)]
+        verify_command = [sys.executable, "-I", "-S", verifier.__file__, str(folder)]
+        seconds(bare_command)
+        taken = [(seconds(bare_command), seconds(verify_command)) for _ in range(RUNS)]
+    bare, verified = (statistics.median(times) for times in zip(*taken, strict=True))
+    # The largest of all processes that were waited for, helpers included.
+    memory = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    return Result(
+        question=__doc__ or "",
+        figures=(
+            Figure(f"verified {rows():,} entries", verified, "s"),
+            Figure("that is", rows() / verified, "entries/s"),
+            Figure("over", size / 1e6, "MB"),
+        ),
+        control=Figure("bare SHA-256 over them", bare, "s"),
+        ratio=bare / verified,
+        goal=GOAL,
+        runs=RUNS,
+        needs=(Need("memory of a process, MB", memory, MOST_MEMORY, at_most=True),),
+    )
+
+
+def seconds(command: list[str]) -> float:
+    """Return how long a command takes by the wall's clock."""
+    began = time.perf_counter()
+    subprocess.run(command, check=True, capture_output=True)
+    return time.perf_counter() - began
+
+
+def write_bundle(folder: Path, number: int) -> None:
+    """Write a bundle with so many entries, each with three details, as a desk at work has them."""
+    key, edge, leaves = Ed25519PrivateKey.generate(), verifier.Edge(), []
+    seals: list[dict[str, Any]] = []
+    with (folder / FILES[0]).open("wb") as entries, (folder / FILES[1]).open("wb") as details:
+        for place in range(1, number + 1):
+            line, listed = _lines(place)
+            leaves.append(verifier.leaf_of(line))
+            entries.write(line + b"\n")
+            details.write(listed.replace(b"LEAF", leaves[-1].hex().encode()) + b"\n")
+            if place % UNDER_A_SEAL == 0 or place == number:
+                edge, leaves = edge.grown(leaves), []
+                seals.append(_seal(edge, seals[-1] if seals else None, key))
+    (folder / FILES[2]).write_bytes(b"".join(verifier.canonical(seal) + b"\n" for seal in seals))
+    public = key.public_key().public_bytes_raw().hex()
+    keys = [{"key": public, "fingerprint": verifier.fingerprint_of(public), "first_seal": 1}]
+    (folder / "keys.json").write_text(json.dumps({"keys": keys}))
+    said = {"v": 1, "entries": number, "seals": len(seals), "size": number, "root": edge.root(), "unsealed": 0}
+    (folder / "manifest.json").write_text(json.dumps(said))
+
+
+def _lines(place: int) -> tuple[bytes, bytes]:
+    salt = os.urandom(16)
+    fields = {"actor": f"Person {place % 40}", "recipients": f"person{place % 5000}@customer{place % 700}.example"}
+    fields["subject"] = f"Your refund for order {place // 6}"
+    hashes = {name: hashlib.sha256(salt + f"\0{name}\0{text}".encode()).hexdigest() for name, text in fields.items()}
+    entry = {
+        "id": place,
+        "xid": str(700 + place),
+        "at": f"2026-11-21T02:04:33.{place % 1_000_000:06d}+00:00",
+        "actor_kind": "person",
+        "actor_id": str(place % 40),
+        "surface": "web",
+        "action": "message.served",
+        "connection": 1 + place % 3,
+        "message": str(uuid.UUID(int=place // 6)),
+        "fingerprint": hashlib.sha256(b"%d" % place).hexdigest(),
+        "trace": "",
+        "detail_hashes": hashes,
+    }
+    listed = {"id": place, "leaf": "LEAF", "salt": salt.hex(), "fields": fields}
+    return verifier.canonical(entry), verifier.canonical(listed)
+
+
+def _seal(edge: verifier.Edge, before: dict[str, Any] | None, key: Ed25519PrivateKey) -> dict[str, Any]:
+    said = {
+        "v": 1,
+        "number": before["number"] + 1 if before else 1,
+        "kind": "seal",
+        "epoch": 1,
+        "size": edge.size,
+        "root": edge.root(),
+        "previous": verifier.Seal(before).hash if before else "",
+        "horizon": str(701 + edge.size),
+        "after_id": 0,
+        "cluster": "",
+        "at": "2026-11-21T02:04:33.000000+00:00",
+        "key": key.public_key().public_bytes_raw().hex(),
+        "next_key": "",
+        "note": "",
+    }
+    return {**said, "signature": key.sign(b"countersign seal v1\n" + verifier.canonical(said)).hex()}
