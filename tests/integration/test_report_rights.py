@@ -1,8 +1,10 @@
 """Who had which rights when: every way of changing them is in the history, and the report tells it as of a moment."""
 
+import contextlib
 import csv
 import io
 import re
+import threading
 from datetime import UTC, datetime, timedelta
 from html import unescape
 from importlib import import_module
@@ -23,6 +25,7 @@ from people.granting import give_role, take_role
 from people.models import Grant, GrantPeriod, Person
 from people.reach import Place
 from tests.factories import make_connection, make_person
+from tests.integration.deciding import waiting_for_a_lock
 
 pytestmark = pytest.mark.django_db
 
@@ -350,3 +353,25 @@ def test_nonsense_is_told_and_read_as_now(signed_in, auditor):
 def test_page_that_would_be_too_long_says_so(signed_in, auditor, reviewer, admin, monkeypatch):
     monkeypatch.setattr("people.views.reports.MOST", 2)
     assert "The first 2 of 3 are shown" in page_of(signed_in(auditor).get(PATH))
+
+
+GIVE = "INSERT INTO people_grant (person_id, role) VALUES (%s, 'auditor')"
+AWAY = "UPDATE people_person SET is_active = false WHERE id = %s"
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(("first", "second"), [(GIVE, AWAY), (AWAY, GIVE)], ids=["given first", "away first"])
+def test_role_given_while_somebody_is_deactivated_does_not_count_afterwards(reviewer, first, second):
+    def meanwhile():
+        # In this thread it is a connection of its own.
+        with contextlib.closing(connection):
+            run(second, reviewer.pk)
+
+    thread = threading.Thread(target=meanwhile)
+    with transaction.atomic():
+        run(first, reviewer.pk)
+        thread.start()
+        waiting_for_a_lock(connection)
+    thread.join()
+    assert Grant.objects.filter(person=reviewer).count() == 2
+    assert not GrantPeriod.objects.filter(until=None).exists()
