@@ -1,0 +1,73 @@
+"""The ledger searched, seen in Chromium: words, a facet, a saved search, the next page and back, and how it fits."""
+
+import re
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import sign_in
+from tests.browser.looking import bones, settled, too_wide, violations
+
+
+@pytest.fixture
+def auditor(open_page, product):
+    page = open_page()
+    sign_in(page, product, "AUDITOR")
+    return page
+
+
+def test_auditor_searches_narrows_saves_pages_and_comes_back(auditor, product):
+    page, base = auditor, product.known["DASHBOARD_URL"]
+    page.goto(f"{base}/audit/")
+    page.keyboard.press("/")
+    expect(page.locator("#q")).to_be_focused()
+    page.keyboard.type("by:max action:people")
+    page.keyboard.press("Enter")
+    expect(page.locator(".chips")).to_contain_text("By max")
+    # What was typed stands in the address in its one spelling.
+    expect(page).to_have_url(f"{base}/audit/?by=max&action=people")
+    expect(page.locator("#q")).to_be_focused()
+    page.locator("#facets a", has_text="Person signed in").click()
+    expect(page).to_have_url(re.compile(r"action=person\.signed_in$"))
+    expect(page.locator(".lines > li").first).to_contain_text("Max Weber signed in")
+    page.get_by_text("Saved searches").click()
+    page.get_by_label("Name of the search").fill("Who came")
+    page.get_by_role("button", name="Save").click()
+    expect(page.get_by_text("Saved as “Who came”.")).to_be_visible()
+    page.get_by_label(re.compile("Remove the filter By max")).click()
+    expect(page).to_have_url(f"{base}/audit/?action=person.signed_in")
+    page.go_back()
+    expect(page.locator(".chips")).to_contain_text("By max")
+    page.goto(f"{base}/audit/")
+    number = page.locator(".lines > li").first.get_attribute("id").removeprefix("line-")
+    page.goto(f"{base}/audit/?before={number}")
+    page.get_by_role("link", name="Newer").click()
+    expect(page.locator(f"#line-{number}")).to_be_visible()
+    page.get_by_text("Saved searches").click()
+    page.get_by_role("button", name="Delete the search Who came").click()
+    expect(page.get_by_text("The search is deleted.")).to_be_visible()
+
+
+def test_ledger_fits_and_is_accessible_searched_and_empty(auditor, product):
+    base = product.known["DASHBOARD_URL"]
+    for query in ("", "?q=colour:red+nobody&since=today&action=decisions", "?by=max"):
+        for width in (1440, 320):
+            auditor.set_viewport_size({"width": width, "height": 900})
+            settled(auditor, f"{base}/audit/{query}")
+            assert too_wide(auditor) == []
+            if width == 320:
+                auditor.get_by_text("Filters", exact=False).first.click()
+                assert too_wide(auditor) == []
+        assert violations(auditor) == []
+        assert bones(auditor) == []
+
+
+def test_ledger_is_searched_without_scripts(open_page, product):
+    page = open_page(java_script_enabled=False)
+    sign_in(page, product, "AUDITOR")
+    page.goto(product.known["DASHBOARD_URL"] + "/audit/")
+    page.get_by_text("Filters", exact=False).first.click()
+    page.get_by_label("Kind of act").select_option("people")
+    page.get_by_role("button", name="Show").click()
+    expect(page.locator(".chips")).to_contain_text("People and sign-ins")
+    expect(page.locator(".lines > li").first).to_be_visible()
