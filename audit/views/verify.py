@@ -5,7 +5,7 @@ from typing import Any
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import Http404, HttpResponse, JsonResponse
+from django.http import HttpResponse, JsonResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
@@ -64,7 +64,8 @@ def newest_head(request: DeskRequest) -> HttpResponse:
     """Hand out the newest head, to be kept where nobody of the desk can change it."""
     last = latest_seal()
     if last is None:
-        raise Http404("Nothing is sealed yet, so there is no head.")
+        told = {"problem": "Nothing is sealed yet, so there is no head."}
+        return render(request, "audit/verify.html", {**_context(request), **told}, status=409)
     return _as_file(head_json(last), f"countersign-head-{last.number}.json")
 
 

@@ -89,7 +89,7 @@ def test_question_of_the_count_is_kept_without_a_time_or_a_row_in_it(connection,
     scopes = (Scope(Role.ADMIN, connection=connection.pk), Scope(Role.REVIEWER, connection=connection.pk, mailbox=1))
     attention._found.cache_clear()
     with django_assert_num_queries(0):
-        _, parameters = attention._found(scopes)
+        _, parameters = attention._found(scopes, True)
     assert not [one for one in parameters if isinstance(one, datetime)]
 
 

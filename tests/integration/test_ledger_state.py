@@ -232,6 +232,12 @@ def test_proof_of_consistency_holds_for_the_verifier_on_another_machine(signed_i
     assert subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 1
 
 
+def test_where_nothing_is_sealed_there_is_no_head(signed_in, reviewer):
+    answer = signed_in(reviewer).get("/audit/verify/head.json")
+    assert answer.status_code == 409
+    assert "Nothing is sealed yet" in words(answer)
+
+
 def test_newest_head_is_handed_out(signed_in, reviewer, sealed):
     answer = signed_in(reviewer).get("/audit/verify/head.json")
     assert answer.json() == head_json(sealed[-1])
