@@ -40,6 +40,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 LONGEST_LINE = 4 * 1024 * 1024
 LARGEST_FILE = 64 * 1024 * 1024
+A_READ = 256 * 1024
 # Findings that are kept; the rest is counted. Entries of one seal that are held, to name the one that is wrong.
 MOST_FINDINGS, MOST_HELD, MOST_TRIED = 200, 50_000, 1500
 
@@ -1034,21 +1035,23 @@ class Bundle:
 
     def lines(self, name: str, report: Report) -> Iterator[bytes]:
         """Yield the lines of a file, without their ends."""
+        rest = b""
         with self.open(name) as file:
             while True:
                 try:
-                    line = file.readline(LONGEST_LINE)
+                    data = file.read(A_READ)
                 except (OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
                     raise Unreadable("%s breaks off: %s." % (name, error)) from None
-                if not line:
-                    return
-                if line[-1:] == b"\n":
-                    yield line[:-1]
-                elif len(line) >= LONGEST_LINE:
+                if not data:
+                    break
+                lines = (rest + data).split(b"\n")
+                rest = lines.pop()
+                if len(rest) > LONGEST_LINE:
                     raise Unreadable("%s has a line that is too long to be one of a ledger." % name)
-                else:
-                    report.find("%s ends within a line: its end was cut off." % name)
-                    yield line
+                yield from lines
+        if rest:
+            report.find("%s ends within a line: its end was cut off." % name)
+            yield rest
 
     def json(self, name: str, report: Report) -> dict[str, Any]:
         """Return what a small file says; nothing, and told of, where that is no object."""
