@@ -272,7 +272,7 @@ def test_page_costs_the_same_statements_at_any_length(desk, connection, django_a
         write("verdict.given", details={"reason": "amount"})
     desk.get("/audit/")
     # Two of them begin and end a part of the test's own transaction.
-    with django_assert_max_num_queries(14):
+    with django_assert_max_num_queries(16):
         desk.get(f"/audit/?{query}")
 
 
