@@ -2,9 +2,12 @@
 
 import contextlib
 import json
+import re
 import resource
+import shlex
 import subprocess
 import sys
+import uuid
 import zipfile
 
 import pytest
@@ -13,8 +16,10 @@ from django.db import transaction
 
 from audit.models import Entry, EntryDetail, Seal
 from audit.proving import countersign_verify as verifier
-from audit.proving.bundle import BundleFailed, write_bundle
+from audit.proving.bundle import VERIFIER, BundleFailed, write_bundle
+from audit.proving.message_proof import prove
 from audit.recording import record
+from audit.sealing import signing
 from audit.sealing.sealer import seal_all
 from audit.tasks import seal
 from tests.ledger import ACTOR, another_session, append, as_superuser, new_key
@@ -37,7 +42,8 @@ def ledger(settings, tmp_path):
     settings.SEAL_FILE = tmp_path / "seals.jsonl"
     append(3)
     seal()
-    append(4)
+    append(3)
+    append(message=uuid.UUID(int=7))
     seal()
     return append(2)
 
@@ -157,3 +163,24 @@ def test_entry_that_is_gone_stays_listed_by_its_leaf(ledger, tmp_path):
     assert ran.returncode == 1
     assert ran.stdout.startswith(f"NOT AS IT WAS: Entry {gone} was removed")
     assert Seal.objects.count() == 2
+
+
+def test_commands_of_the_auditors_page_do_what_it_says(ledger, settings, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_bundle(tmp_path / "ledger-october.zip")
+    page = (settings.BASE_DIR / "docs" / "auditors.md").read_text()
+    commands = re.findall(r"^(?:\./run manage|python3 countersign_verify\.py) .*$", page, re.M)
+    assert len(commands) >= 7
+    (tmp_path / "proof.txt").write_text(prove(uuid.UUID(int=7), actor=ACTOR, form="text").as_text())
+    for command in commands:
+        program, *words = shlex.split(command)
+        if program == "./run":
+            if words[1] in ("audit_export", "audit_verify"):
+                call_command(*words[1:])
+            continue
+        key = signing.key_fingerprint(signing.public_key())
+        arguments = [key if word == "KEY-FINGER-PRNT" else word for word in words[1:]]
+        ran = subprocess.run(
+            [sys.executable, "-I", "-S", VERIFIER, *arguments], capture_output=True, text=True, check=False
+        )
+        assert ran.returncode == 0, (command, ran.stdout, ran.stderr)
