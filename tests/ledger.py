@@ -14,6 +14,7 @@ from django.db import connection, transaction
 from django.test import override_settings
 
 from audit.models import Entry, Leaf, Seal
+from audit.proving.database import check_database
 from audit.recording import record
 from audit.sealing.base import check_base, latest_seal, read_facts
 from audit.sealing.growing import Growth
@@ -100,4 +101,7 @@ def check_chain() -> list[Seal]:
         previous = hashlib.sha256(signed + bytes.fromhex(seal.signature)).hexdigest()
         size, epoch, key = seal.size, seal.epoch, seal.next_key or seal.key
     assert size == len(leaves)
+    # What an auditor is told agrees.
+    if findings := check_database().findings:
+        raise AssertionError(findings)
     return seals

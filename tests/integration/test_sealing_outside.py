@@ -138,8 +138,8 @@ def test_restore_is_not_forgotten_where_the_file_could_not_be_written(file, sett
 
 def _move_elsewhere(monkeypatch):
     """As after a logical restore: the last seal was made in another cluster, whose transactions had higher ids."""
-    monkeypatch.setattr(base, "read_cluster", lambda: "another cluster")
-    monkeypatch.setattr(state, "read_cluster", lambda: "another cluster")
+    monkeypatch.setattr(base, "read_cluster", lambda: "7000000000000000001")
+    monkeypatch.setattr(state, "read_cluster", lambda: "7000000000000000001")
 
 
 def test_ledger_in_another_cluster_is_taken_up_by_itself(file, monkeypatch):
