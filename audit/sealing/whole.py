@@ -1,5 +1,8 @@
 """Compares every sealed entry with its leaf, before a ledger that came from a backup is taken up again."""
 
+from collections.abc import Iterable
+from typing import Any
+
 from audit.models import BLOCK, Entry
 from audit.recording import leaf_hash
 from audit.sealing.base import Base
@@ -23,7 +26,7 @@ def check_entries(base: Base) -> None:
 
 def _hashes(start: int, end: int) -> list[bytes]:
     """Return the hashes of these leaves, each made anew from its entry."""
-    found = Entry.objects.raw(
+    found: Iterable[Any] = Entry.objects.raw(
         "SELECT entry.*, leaf.position, leaf.entry AS sealed, leaf.hash AS sealed_hash FROM audit_leaf leaf"
         "  LEFT JOIN audit_entry entry ON entry.id = leaf.entry"
         " WHERE leaf.position >= %s AND leaf.position < %s ORDER BY leaf.position",
