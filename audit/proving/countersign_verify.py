@@ -141,9 +141,11 @@ ORDER = 2**252 + 27742317777372353535851937790883648493
 D = -121665 * pow(121666, P - 2, P) % P
 ROOT_OF_MINUS_ONE = pow(2, (P - 1) // 4, P)
 NEUTRAL = (0, 1, 1, 0)
+# In extended coordinates.
+Point = tuple[int, int, int, int]
 
 
-def add(p: tuple[int, ...], q: tuple[int, ...]) -> tuple[int, ...]:
+def add(p: Point, q: Point) -> Point:
     """Return the sum of two points in extended coordinates; right for all points of the curve."""
     a, b = (p[1] - p[0]) * (q[1] - q[0]) % P, (p[1] + p[0]) * (q[1] + q[0]) % P
     c, d = 2 * p[3] * q[3] * D % P, 2 * p[2] * q[2] % P
@@ -151,7 +153,7 @@ def add(p: tuple[int, ...], q: tuple[int, ...]) -> tuple[int, ...]:
     return e * f % P, g * h % P, f * g % P, e * h % P
 
 
-def point_of(data: bytes) -> tuple[int, ...] | None:
+def point_of(data: bytes) -> Point | None:
     """Return the point that 32 bytes stand for; None where they stand for none, or not in the one way they should."""
     number = int.from_bytes(data, "little")
     sign, y = number >> 255, number & ((1 << 255) - 1)
@@ -168,7 +170,7 @@ def point_of(data: bytes) -> tuple[int, ...] | None:
     return x, y, 1, x * y % P
 
 
-def bytes_of(point: tuple[int, ...]) -> bytes:
+def bytes_of(point: Point) -> bytes:
     """Return the 32 bytes that stand for a point."""
     inverse = pow(point[2], P - 2, P)
     x, y = point[0] * inverse % P, point[1] * inverse % P
@@ -176,7 +178,7 @@ def bytes_of(point: tuple[int, ...]) -> bytes:
 
 
 @functools.lru_cache(maxsize=4)
-def _multiples(data: bytes, negative: bool) -> list[list[tuple[int, ...]]] | None:
+def _multiples(data: bytes, negative: bool) -> list[list[Point]] | None:
     """Return the multiples of a point by each byte of a number, so that multiplying is 32 additions. None: no key."""
     point = point_of(data)
     if point is None:
@@ -206,7 +208,7 @@ def is_signed(data: bytes, signature: bytes, key: bytes) -> bool:
     if number >= ORDER or of_base is None or of_key is None:
         return False
     asked = int.from_bytes(hashlib.sha512(signature[:32] + key + data).digest(), "little") % ORDER
-    point: tuple[int, ...] = NEUTRAL
+    point: Point = NEUTRAL
     for scalar, table in ((number, of_base), (asked, of_key)):
         for row, digit in zip(table, scalar.to_bytes(32, "little")):
             if digit:
@@ -374,10 +376,15 @@ class Seal:
                 raise ValueError('its field "%s" is not what it must be' % name)
         if fields["v"] != 1:
             raise ValueError("it is of a version that this verifier does not know")
-        self.number, self.kind, self.epoch = fields["number"], fields["kind"], fields["epoch"]
-        self.size, self.root, self.previous = fields["size"], fields["root"], fields["previous"]
-        self.horizon, self.after_id, self.cluster = int(fields["horizon"]), fields["after_id"], fields["cluster"]
-        self.at, self.key, self.next_key, self.note = (fields[name] for name in ("at", "key", "next_key", "note"))
+        self.number: int = fields["number"]
+        self.size: int = fields["size"]
+        self.epoch: int = fields["epoch"]
+        self.after_id: int = fields["after_id"]
+        self.horizon = int(fields["horizon"])
+        texts = ("kind", "root", "previous", "cluster", "at", "key", "next_key", "note")
+        self.kind, self.root, self.previous, self.cluster, self.at, self.key, self.next_key, self.note = (
+            str(fields[name]) for name in texts
+        )
         self.signature = bytes.fromhex(fields["signature"])
         signed = {name: value for name, value in fields.items() if name != "signature"}
         self.signed = b"countersign seal v1\n" + canonical(signed)
@@ -689,8 +696,8 @@ class Ledger:
             self._next = None
             return
         self._place += 1
-        self._next = item if type(item) is Record else self._record(item)
-        if type(item) is Record:
+        self._next = item if isinstance(item, Record) else self._record(item)
+        if isinstance(item, Record):
             self.report.count()
             if self._numbers.add(item.number):
                 self.report.find("Entry %d stands there twice." % item.number)
@@ -1483,7 +1490,9 @@ def _run(options: argparse.Namespace) -> int:
     # More would wait for the one that puts it all together.
     workers = min(os.cpu_count() or 1, 4)
     if options.same:
-        first, report = check_same(*options.same, trust, signatures=signatures, progress=progress, workers=workers)
+        first, report = check_same(
+            options.same[0], options.same[1], trust, signatures=signatures, progress=progress, workers=workers
+        )
         report.findings = ["(older bundle) " + sentence for sentence in first.findings] + report.findings
         what = "the newer bundle holds all that the older one held." if not report.findings else "see above."
     elif os.path.isdir(options.path) or zipfile.is_zipfile(options.path):

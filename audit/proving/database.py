@@ -17,7 +17,7 @@ from audit.sealing.heads import head_line
 from audit.sealing.tree import fold
 
 # Of the file of heads its end is read: each head speaks of all before it.
-_TAIL = 16 * 1024 * 1024
+_TAIL = 4 * 1024 * 1024
 
 
 @dataclass(frozen=True)
