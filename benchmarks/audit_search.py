@@ -10,7 +10,7 @@ from benchmarks.result import Figure, Need, Result
 from benchmarks.serving import own_database, prepare
 
 FEW = 10_000
-ROUNDS, TIMES = 6, 4
+ROUNDS, TIMES = 3, 4
 GOAL, MOST_STATEMENTS = 4.0, 12
 # What the seeded entries can be asked for: a word in every one, in a few, in six, and in none; an act of a sixth of
 # them and one that happened thrice; and so on. Each is asked for its newest page, and for one far back.
