@@ -69,12 +69,14 @@ def _why_stopped(last: Seal | None) -> str:
     return restoring.why_not_by_itself(last, read_cluster()) if last else ""
 
 
+# By age: of sessions of other roles their beginning is not told to everybody, and their id is.
 _HOLDERS = """
-SELECT 'process ' || pid, coalesce(application_name, ''), coalesce(datname, ''), coalesce(xact_start, backend_start)
-  FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid()
-UNION ALL
-SELECT 'prepared transaction ' || gid, '', database, prepared FROM pg_prepared_xacts
- ORDER BY 4 NULLS LAST LIMIT 1
+SELECT who, program, place, since FROM (
+  SELECT 'process ' || pid, coalesce(application_name, ''), coalesce(datname, ''), xact_start, age(backend_xid)
+    FROM pg_stat_activity WHERE backend_xid IS NOT NULL AND pid <> pg_backend_pid()
+  UNION ALL
+  SELECT 'prepared transaction ' || gid, '', database, prepared, age(transaction) FROM pg_prepared_xacts
+) AS open (who, program, place, since, age) ORDER BY age DESC LIMIT 1
 """
 
 
