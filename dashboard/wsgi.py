@@ -8,11 +8,9 @@ from typing import Any
 from django.core.wsgi import get_wsgi_application
 
 from dashboard.launch.pdeathsig import die_with_parent
-from dashboard.listening import let_go_of_stalled_readers
 
 # The server imports this in each of its workers: they must not outlive a killed parent and keep its port.
 die_with_parent(signal.SIGKILL)
-let_go_of_stalled_readers()
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]

@@ -75,3 +75,9 @@ def entries_of(filters: Filters, cut: Cut, actor: Any) -> EntryQuerySet:
     """Return what the filters showed to the actor at that moment."""
     there = Q(id__lte=cut.after_id) | Q(SeenIn(cut.snapshot))
     return readable(actor, filters).filter(there, id__lte=cut.last)
+
+
+def seals_of(entries: list[int]) -> dict[int, int]:
+    """Return under which seals these entries stand. They travel as one value, however many they are."""
+    keys = "{" + ",".join(map(str, entries)) + "}"
+    return dict(run("SELECT entry, seal FROM audit_leaf WHERE entry = ANY (%s::bigint[])", [keys]).rows or ())  # type: ignore[arg-type]

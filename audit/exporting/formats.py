@@ -43,7 +43,11 @@ class Format:
 
     def row(self, line: Line, seal: int | None) -> str:
         """Return one entry, with the end of its line."""
-        return csv_row(_cells(line, seal)) if self.kind == "csv" else _json_line(line.as_json())
+        if self.kind == "csv":
+            return csv_row(_cells(line, seal))
+        told = line.as_json()
+        # Left out here says nothing about what the ledger still has.
+        return _json_line({name: told[name] for name in told if self.has_details or not name.startswith("details")})
 
     def broken(self, sentence: str) -> str:
         """Return the last line of a file that is not whole, which no reader takes for an entry."""

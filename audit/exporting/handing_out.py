@@ -2,7 +2,7 @@
 
 Streaming keeps nothing at rest that would have to be guarded and deleted, and works on any number of hosts. It costs a
 thread of the web process for as long as it runs, so that only a few run at once (running.MOST), a reader who takes
-nothing loses the connection (dashboard.listening), and one who takes too little is broken off here.
+nothing loses the connection (common.listening), and one who takes too little is broken off here.
 """
 
 import hashlib
@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator
 
 from django.db import DatabaseError
 
-from audit.exporting.fixed import Cut, entries_of, no_longer_than
+from audit.exporting.fixed import Cut, entries_of, no_longer_than, seals_of
 from audit.exporting.formats import FORMATS
 from audit.exporting.running import break_off, end_export, note_progress
-from audit.models import EntryQuerySet, Export, Leaf
+from audit.models import EntryQuerySet, Export
 from audit.recording import ActorLike
 from audit.searching.filters import Filters
 from audit.trail import Line, lines, with_subjects
@@ -110,13 +110,14 @@ class Handout:
             if not found:
                 return
             last = found[-1].entry.pk
-            seals = dict(Leaf.objects.filter(entry__in=[one.entry.pk for one in found]).values_list("entry", "seal"))
+            seals = seals_of([one.entry.pk for one in found]) if self._format.kind == "csv" else {}
             yield [self._format.row(one, seals.get(one.entry.pk)) for one in found]
 
     def _read(self, entries: EntryQuerySet) -> list[Line]:
         if not self._format.has_details:
             return [Line(entry, {}) for entry in entries]
-        found = lines(entries)
+        # What no file holds, and is the larger part of a row.
+        found = lines(entries.defer("detail__words", "detail__salt"))
         return with_subjects(found) if self._format.kind == "csv" else found
 
     def _part(self, text: str) -> bytes:

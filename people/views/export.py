@@ -23,6 +23,7 @@ from audit.exporting.handing_out import Handout
 from audit.exporting.running import NotExported, ask_again, begin_export, note_lost_exports, start_export
 from audit.models import Export
 from audit.searching.filters import Filters
+from common.listening import let_go_of_stalled_readers
 from common.pages import DeskRequest, page_or_fragment
 from people.actors import Actor, Role
 from people.models import Person
@@ -112,6 +113,7 @@ def export_file(request: DeskRequest, export_id: UUID) -> HttpResponseBase:
     except NotExported as refused:
         messages.warning(request, refused.sentence, extra_tags="desk")
         return page
+    let_go_of_stalled_readers()
     # Not the lazy one of the request, which ends before the file does.
     actor: Actor = request.user.actor(surface="web", address=request.actor.address)  # type: ignore[union-attr]
     handout = Handout(begun, actor=actor, stays=_stays(request, actor))
