@@ -69,7 +69,7 @@ def quickly(entries: EntryQuerySet, filters: Filters, *, longest: str = "") -> E
 def _bounds(filters: Filters) -> Answer:
     """Ask which numbers the entries of a time have, and which of them stand elsewhere."""
     begins, ends = filters.begins, filters.ends
-    sides = (begins and "at >= %(begins)s", ends and "at < %(ends)s")
+    sides = ("at >= %(begins)s" if begins else "", "at < %(ends)s" if ends else "")
     sql = _BOUNDS.format(
         first=_PLACE.format(at="%(begins)s::timestamptz") if begins else "0::bigint",
         last=_PLACE.format(at="%(ends)s::timestamptz") if ends else f"{2**62}::bigint",
