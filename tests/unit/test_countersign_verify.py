@@ -1,5 +1,6 @@
 """The offline verifier against bundles that lie: each alteration of a good one is found, and named."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -103,6 +104,37 @@ def test_line_that_is_not_as_it_must_be_is_named(told, name):
     made = book(5, 8, 3)
     found = told(made, entries_jsonl=_line(made.files()["entries.jsonl"], 7, change))
     assert any(wanted in one for one in found[:2]), found
+
+
+@pytest.mark.parametrize("odd", [b"w\x01b", b"w\\u0077", b"w\\/b", b"w\xffb", b"w\x1fb"])
+def test_line_that_could_be_spelled_otherwise_is_named_though_its_hash_is_listed(told, odd):
+    made = book(5, 8, 3)
+    files = made.files()
+    line = files["entries.jsonl"].splitlines()[7]
+    # Without an escape of its own, as most lines are.
+    altered = line.replace(b"web", odd)
+    listed = {**made.details[7], "leaf": hashlib.sha256(b"\0" + altered).hexdigest()}
+    details = _line(files["details.jsonl"], 7, lambda _: canonical(listed) + b"\n")
+    found = told(made, entries_jsonl=files["entries.jsonl"].replace(line, altered), details_jsonl=details)
+    assert any("Entry 8 is not as an entry must be" in one for one in found), found
+
+
+def test_details_that_could_be_spelled_otherwise_are_named(told):
+    made = book(5, 8, 3)
+    fields = {"actor": "Ana", "reason": "plain"}
+    hashes = {name: _detail_hash("07" * 16, name, text) for name, text in fields.items()}
+    for odd in (b"A\x01a", b"A\xffa"):
+        hashes["actor"] = hashlib.sha256(bytes.fromhex("07" * 16) + b"\0actor\0" + odd).hexdigest()
+        _change(made, 7, detail_hashes=dict(hashes))
+        made.details[7].update(salt="07" * 16, fields=dict(fields))
+        data = made.files()["details.jsonl"]
+        line = data.splitlines()[7]
+        found = told(made, details_jsonl=data.replace(line, line.replace(b"Ana", odd)))
+        assert any("Line 8 of details.jsonl is not what it must be" in one for one in found), found
+
+
+def _detail_hash(salt, name, text):
+    return hashlib.sha256(bytes.fromhex(salt) + b"\0" + name.encode() + b"\0" + text.encode()).hexdigest()
 
 
 def _change(made, place, **says):
