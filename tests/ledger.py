@@ -15,7 +15,7 @@ from django.test import override_settings
 
 from audit.models import Entry, Leaf, Seal
 from audit.proving.database import check_database
-from audit.recording import record
+from audit.recording import leaf_hash, record
 from audit.sealing.base import check_base, latest_seal, read_facts
 from audit.sealing.growing import Growth
 from people.actors import worker
@@ -36,14 +36,28 @@ def append(number: int = 1, **says: Any) -> list[Entry]:
     return made
 
 
-def seal_here(**of: Any) -> Seal:
-    """Seal what there is of this, within the test's own transaction, which no horizon of the sealer would let in."""
+def seal_here(between: int = 0, **of: Any) -> Seal:
+    """Seal what there is of this, within the test's own transaction, which no horizon of the sealer would let in.
+
+    `between`: so many leaves of entries that are not there stand behind each.
+    """
     with override_settings(SEAL_KEYS=[base64.urlsafe_b64encode(bytes(range(32))).decode()]):
         growth = Growth(check_base(latest_seal()))
         known = Leaf.objects.values("entry")
-        growth.take([list(Entry.objects.filter(**of).exclude(pk__in=known).order_by("xid", "id"))])
+        for entry in Entry.objects.filter(**of).exclude(pk__in=known).order_by("xid", "id"):
+            growth.take([[entry, *_strangers(entry, between)]])
         facts = read_facts()
         return growth.seal(facts, horizon=facts.horizon)
+
+
+def _strangers(entry: Entry, number: int) -> list[Entry]:
+    made = [
+        Entry(id=entry.pk * 10**6 + place, xid=entry.xid, at=entry.at, actor_kind="person", action="message.opened")
+        for place in range(number)
+    ]
+    for one in made:
+        one.leaf_hash = leaf_hash(one)
+    return made
 
 
 @contextmanager
