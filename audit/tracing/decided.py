@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from audit.tracing.sentences import Sentence, code, lasted, lines_of, listed, sentence, theirs
+from audit.tracing.sentences import Piece, Sentence, code, lasted, lines_of, listed, sentence, theirs
 from audit.trail import Line
 from common.fingerprint import short_fingerprint
 
@@ -34,11 +34,15 @@ def who_decided(lines: Sequence[Line]) -> Iterator[Sentence]:
 
 def _verdict(line: Line) -> Sentence:
     of = line.details
-    version = [f" version {of['version']}"] if of.get("version") else [" it"]
-    mark = [" (", code(short_fingerprint(line.entry.fingerprint)), ")"] if line.entry.fingerprint else []
+    version: list[str | Piece] = [f" version {of['version']}"] if of.get("version") else [" it"]
+    mark: list[str | Piece] = (
+        [" (", code(short_fingerprint(line.entry.fingerprint)), ")"] if line.entry.fingerprint else []
+    )
     outcome = DID.get(of.get("outcome", ""), "gave a verdict on")
     way = f", through {SURFACES.get(line.entry.surface, line.entry.surface)}"
-    where = [", from the address ", code(of["address"])] if of.get("address") else [", from where is not known"]
+    where: list[str | Piece] = (
+        [", from the address ", code(of["address"])] if of.get("address") else [", from where is not known"]
+    )
     many = ", with others on one sheet" if of.get("sheet") else ""
     return sentence(
         theirs(line.actor), " ", outcome, *version, *mark, ", ", line.entry.at, way, *where, many, *_reason(of), ".",
@@ -46,8 +50,8 @@ def _verdict(line: Line) -> Sentence:
     )  # fmt: skip
 
 
-def _reason(of: dict[str, str]) -> list[object]:
-    return [". Reason: “", theirs(of["reason"]), "”"] if of.get("reason") else []  # type: ignore[return-value]
+def _reason(of: dict[str, str]) -> list[str | Piece]:
+    return [". Reason: “", theirs(of["reason"]), "”"] if of.get("reason") else []
 
 
 def _by_others(lines: Sequence[Line]) -> Sentence:

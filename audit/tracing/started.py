@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from audit.tracing.sentences import Sentence, addresses_of, code, lines_of, listed, sentence, theirs
+from audit.tracing.sentences import Piece, Sentence, addresses_of, code, lines_of, listed, sentence, theirs
 from audit.trail import Line
 from common.fingerprint import short_fingerprint
 
@@ -53,7 +53,7 @@ def _first(lines: Sequence[Line], name: str) -> str:
 def _by_trigger(trigger: dict[str, str]) -> Iterator[Sentence]:
     user, number = trigger.get("discord_user", ""), trigger.get("discord_user_id", "")
     if user or number:
-        pieces: list[object] = ["The Discord user ", theirs(user) if user else code(number)]
+        pieces: list[str | Piece] = ["The Discord user ", theirs(user) if user else code(number)]
         pieces += [" (", code(number), ")"] if user and number else []
         channel, guild = trigger.get("discord_channel", "").lstrip("#"), trigger.get("discord_guild", "")
         pieces += [" in the channel #", theirs(channel)] if channel else []
@@ -61,7 +61,7 @@ def _by_trigger(trigger: dict[str, str]) -> Iterator[Sentence]:
         pieces += [" asked for it"]
         interaction = trigger.get("discord_interaction_id", "")
         pieces += [", with the interaction ", code(interaction)] if interaction else []
-        yield sentence(*pieces, ".", standing=_SAYS)  # type: ignore[arg-type]
+        yield sentence(*pieces, ".", standing=_SAYS)
     else:
         yield sentence("An agent sent it through the API. No Discord user is named.")
 
@@ -83,12 +83,14 @@ def what_was_sent(lines: Sequence[Line]) -> Iterator[Sentence]:
 
 def _letter(line: Line, name: str) -> Sentence:
     of = line.details
-    mark = [" (", code(short_fingerprint(line.entry.fingerprint)), ")"] if line.entry.fingerprint else []
+    mark: list[str | Piece] = (
+        [" (", code(short_fingerprint(line.entry.fingerprint)), ")"] if line.entry.fingerprint else []
+    )
     if line.is_redacted:
         return sentence(name, *mark, ", seen ", line.entry.at, ": its details were removed.")
-    subject = [" “", theirs(of["subject"]), "”"] if of.get("subject") else [" without a subject"]
+    subject: list[str | Piece] = [" “", theirs(of["subject"]), "”"] if of.get("subject") else [" without a subject"]
     to = addresses_of(of.get("to") or of.get("recipients", ""))
-    pieces = [name, *mark, ":", *subject]
+    pieces: list[str | Piece] = [name, *mark, ":", *subject]
     pieces += [", from ", theirs(of["sender"])] if of.get("sender") else []
     pieces += [", to ", *listed(to)] if to else [", to nobody that was told"]
     for label in ("cc", "bcc"):
