@@ -46,7 +46,7 @@ def measure() -> Result:
             watch = Watch(port)
             with watch:
                 began = time.perf_counter()
-                size, sha256, sent = take(port, headers, "action=message")
+                size, sha256, sent = take(port, headers, "")
                 seconds = time.perf_counter() - began
         check(sha256)
         naive = float(subprocess.run([sys.executable, "-c", _NAIVE], check=True, capture_output=True).stdout)

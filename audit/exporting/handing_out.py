@@ -23,7 +23,7 @@ from common.logs import trace_id, traced
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 2_000
+AT_ONCE = 1_000
 # Seconds in which a reader takes one part.
 SLOWEST = 120.0
 # In which the database reads one part.
