@@ -9,7 +9,11 @@ AUDIT_DOORS: dict[str, Door] = {
         "hands out the proof of a message, for an e-mail", "mailbox", writes=True, fields=nothing, needs="seal"
     ),
     "trace-proof-html": Door(
-        "hands out the trace of a message as a page that checks itself", "mailbox", writes=True, fields=nothing, needs="seal"
+        "hands out a message's trace as a page that checks itself",
+        "mailbox",
+        writes=True,
+        fields=nothing,
+        needs="seal",
     ),
     "seen-body": Door("shows the letter of a past verdict, laid out", "mailbox", needs="verdict"),
     "save-search": Door(

@@ -54,8 +54,8 @@ def compare_ledger(request: DeskRequest) -> HttpResponse:
     if compared.is_same and form.cleaned_data["wanted"] == "file":
         first, second = compared.kept.number, compared.last.number if compared.last else 0
         return _as_file(compared.proof(), f"countersign-consistency-{first}-{second}.json")
-    told = {"compared": compared, "head": request.POST["head"]}
-    return render(request, "audit/verify.html", {**_context(request), **told})
+    answer = {"compared": compared, "head": request.POST["head"]}
+    return render(request, "audit/verify.html", {**_context(request), **answer})
 
 
 @login_required

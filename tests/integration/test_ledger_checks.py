@@ -12,7 +12,7 @@ from django.utils import timezone
 from approvals.operating.attention import attention_count, attention_for
 from audit.models import Check, Entry
 from audit.proving import checking
-from audit.proving.checking import begin_daily_check, run_check, start_check
+from audit.proving.checking import begin_daily_check, run_check
 from audit.sealing.anchors import write_anchors
 from audit.sealing.sealer import seal_all
 from dashboard.metrics import exposition
@@ -231,20 +231,3 @@ def test_progress_is_seen_while_the_look_reads_in_its_snapshot(sealed, monkeypat
     monkeypatch.setattr(checking, "check_database", looking)
     assert run_check(check.pk, alive=lambda: beats.append(1)) == "holds"
     assert (seen, beats) == ([(17, True)], [1])
-
-
-def test_look_is_made_in_a_process_of_its_own(sealed, monkeypatch):
-    started = []
-
-    class Started:
-        pid = 7
-
-        def __init__(self, command, **options):
-            started.append(command)
-
-        def wait(self):
-            return 0
-
-    monkeypatch.setattr(checking.subprocess, "Popen", Started)
-    assert start_check(12) == "process 7"
-    assert started[0][2:] == ["audit_check", "12"]

@@ -2,7 +2,6 @@
 
 import os
 import signal
-from functools import partial
 from typing import Any
 
 from django.core.management import BaseCommand, CommandParser
@@ -23,7 +22,10 @@ class Command(BaseCommand):
         die_with_parent(signal.SIGTERM)
         os.nice(10)
         # Whoever is not heard of for so long is taken for dead, and had better be.
-        alive = partial(signal.alarm, int(STILL.total_seconds()))
-        alive()
-        run_check(check, alive=alive)
+        _wait_for_a_sign()
+        run_check(check, alive=_wait_for_a_sign)
         signal.alarm(0)
+
+
+def _wait_for_a_sign() -> None:
+    signal.alarm(int(STILL.total_seconds()))
