@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from audit.tracing.decided import DID
 from audit.tracing.places import Standing
-from audit.tracing.sentences import Sentence, code, is_reference, listed, sentence, theirs
+from audit.tracing.sentences import Sentence, code, listed, sentence, split_reference, theirs
 from audit.trail import Line
 
 _REPORTS = {
@@ -22,7 +22,7 @@ _REPORTS = {
 }
 _STEPS = {
     "decision.undone": "The decision was taken back before anything left",
-    "decision.calling": "The desk told MultiMail",
+    "decision.calling": "The desk took the decision to MultiMail",
     "decision.applied": "The decision took effect",
     "decision.refused": "MultiMail did not carry the decision out",
     "decision.superseded": "Somebody else had decided first",
@@ -47,6 +47,8 @@ def what_became(lines: Sequence[Line]) -> Iterator[Sentence]:
     if len(told) > _MOST:
         yield sentence(f"{len(told) - _MOST - 1:,} more steps stand in the story. The last of them:")
         yield _step(told[-1])
+    if told and told[-1].entry.action == "message.sent":
+        yield sentence("Neither a delivery nor a bounce has been reported since.")
     if not told:
         was_held = any(one.entry.action == "message.held" for one in lines)
         is_decided = any(one.entry.action == "decision.recorded" for one in lines)
@@ -61,9 +63,12 @@ def _step(line: Line) -> Sentence:
     by = [f", {_BY[line.entry.surface]}"] if action in _REPORTS and line.entry.surface in _BY else []
     by = [", by ", theirs(line.actor)] if line.entry.actor_kind == "person" else by  # type: ignore[list-item]
     why = of.get("explanation") or of.get("reason") or ""
-    if is_reference(why):
-        return sentence(words, outcome, ", ", line.entry.at, *by, ", with our reference ", code(why), ".")
-    return sentence(words, outcome, ", ", line.entry.at, *by, *((": “", theirs(why), "”") if why else ()), ".")
+    why, reference = split_reference(why)
+    # MultiMail gives back what the desk sent: these are not its own words.
+    sent = ", with the reason that the desk had sent: “" if reference else ": “"
+    said = (sent, theirs(why), "”") if why else ()
+    mark = (", marked with our reference ", code(reference)) if reference else ()
+    return sentence(words, outcome, ", ", line.entry.at, *by, *said, *mark, ".")
 
 
 def who_was_told(lines: Sequence[Line]) -> Iterator[Sentence]:
@@ -72,8 +77,10 @@ def who_was_told(lines: Sequence[Line]) -> Iterator[Sentence]:
     places = list(dict.fromkeys(one.details.get("destination", "") for one in shown))
     if shown:
         named = [" in ", *listed([one for one in places if one])] if any(places) else []
-        yield sentence(f"Alerts showed it {len(shown)} time{'' if len(shown) == 1 else 's'}", *named, ", first ",
-                       shown[0].entry.at, ".")  # fmt: skip
+        turned = len(shown) - max(len(places), 1)
+        since = f", and followed it {turned} time{'' if turned == 1 else 's'} since" if turned else ""
+        cards = "A card" if len(places) < 2 else f"{len(places)} cards"
+        yield sentence(f"{cards} showed it", *named, ", first ", shown[0].entry.at, f"{since}.")
     if failed := [one for one in lines if one.entry.action == "alert.failed"]:
         yield sentence(f"{len(failed)} alert{'' if len(failed) == 1 else 's'} could not be delivered.")
 

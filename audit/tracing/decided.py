@@ -101,13 +101,16 @@ def _seen(verdict: Line, lines: Sequence[Line]) -> Iterator[Sentence]:
         yield sentence("What else ", who, " was shown was removed with the personal details.")
         return
     unread = of.get("parts_unread", "")
-    yield sentence("Not opened: ", theirs(unread), ".") if unread else sentence("No part of it was left unopened.")
+    if unread:
+        yield sentence("They had not opened these parts of its page: ", theirs(unread), ".")
+    else:
+        yield sentence("No part of its page was left unopened.")
     if "risk" not in of:
         yield sentence("What was found in it, and what the ruling was, was not kept then.")
         return
     found = lines_of(of.get("findings", ""))
     yield sentence(
-        f"The page showed {len(found)} finding{'' if len(found) == 1 else 's'}, risk {of['risk']}",
+        f"The page showed {len(found) or 'no'} finding{'' if len(found) == 1 else 's'}, risk {of['risk']}",
         *((": ", *listed(found, most=20)) if found else ()), ".",
     )  # fmt: skip
-    yield sentence("The ruling then: ", *listed(lines_of(of.get("ruling", ""))))
+    yield sentence("The ruling told them: “", *listed(lines_of(of.get("ruling", ""))), "”")

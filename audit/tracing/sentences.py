@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-_REFERENCE = re.compile(r"\[countersign:[0-9A-Z]+\]")
+_REFERENCE = re.compile(r"\s*(\[countersign:[0-9A-Z]+\])$")
 Kind = Literal["words", "moment", "theirs", "code"]
 
 
@@ -101,6 +101,7 @@ def _plain(piece: Piece) -> str:
     return in_utc(piece.at) if piece.at is not None else piece.text
 
 
-def is_reference(reason: str) -> bool:
-    """Whether a reason holds nothing but the mark that ties an answer of MultiMail to a decision of the desk."""
-    return bool(_REFERENCE.fullmatch(reason))
+def split_reference(reason: str) -> tuple[str, str]:
+    """Return a reason without the mark that ties an answer of MultiMail to a decision of the desk, and the mark."""
+    found = _REFERENCE.search(reason)
+    return (reason[: found.start()], found[1]) if found else (reason, "")

@@ -91,7 +91,7 @@ def _letter(line: Line, name: str) -> Sentence:
     subject: list[str | Piece] = [" “", theirs(of["subject"]), "”"] if of.get("subject") else [" without a subject"]
     to = addresses_of(of.get("to") or of.get("recipients", ""))
     pieces: list[str | Piece] = [name, *mark, ":", *subject]
-    pieces += [", from ", theirs(of["sender"])] if of.get("sender") else []
+    pieces += [", from ", *_sender(of["sender"])] if of.get("sender") else []
     pieces += [", to ", *listed(to)] if to else [", to nobody that was told"]
     for label in ("cc", "bcc"):
         pieces += [f", {label} ", *listed(addresses_of(of[label]))] if of.get(label) else []
@@ -101,6 +101,12 @@ def _letter(line: Line, name: str) -> Sentence:
     pieces += [", to leave at ", theirs(of["send_at"])] if of.get("send_at") else []
     hidden = f". MultiMail did not show: {of['not_shown'].replace('_', ' ')}" if of.get("not_shown") else ""
     return sentence(*pieces, f"{hidden}.")
+
+
+def _sender(text: str) -> list[str | Piece]:
+    """Set the address apart from the name, which may look like another address."""
+    name, _, address = text.rpartition(" ")
+    return [theirs(name), " (", code(address), ")"] if name and "@" in address else [theirs(text)]
 
 
 @dataclass(frozen=True)

@@ -83,7 +83,7 @@ def test_page_alone_answers_who_started_it_what_was_sent_who_decided_what_they_s
     assert re.search(rf"{reviewer.name} approved version 1", page)
     assert "Sums agree" in page
     assert "had that version on screen from" in page
-    assert "The ruling then: One approval is needed, and you may give it." in page
+    assert "The ruling told them: “One approval is needed, and you may give it.”" in page
     assert "It bounced" in page
     assert "Mailbox full" in page
     assert "told by MultiMail's webhook" in page
@@ -162,7 +162,7 @@ def test_steps_are_folded_gaps_are_said_and_seals_stand_at_each_entry(signed_in,
     assert f"seal {seal.number}" in page
     assert "not sealed yet" in page
     assert re.search(r"<details class=\"steps\"><summary>1 technical step</summary>", page)
-    assert "Alerts showed it 1 time in #approvals" in words(page)
+    assert "A card showed it in #approvals" in words(page)
     assert re.search(r"\d+ of \d+ entries are sealed", words(page))
 
 
