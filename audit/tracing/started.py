@@ -41,7 +41,8 @@ def who_started(lines: Sequence[Line]) -> Iterator[Sentence]:
         yield sentence("MultiMail did not tell with which API key it was sent.")
     if run := trigger.get("run_id") or trigger.get("runId"):
         yield sentence("It belongs to the run ", code(run), ".", standing=_SAYS)
-    others = [f"{name}: {value}" for name, value in trigger.items() if name not in _NAMES]
+    # What is not known by name stands together in one detail of that name.
+    others = [value if name == "other" else f"{name}: {value}" for name, value in trigger.items() if name not in _NAMES]
     if others:
         yield sentence("Its sender wrote besides: ", *listed(others), ".", standing=_SAYS)
 
