@@ -118,7 +118,7 @@
       pane().querySelectorAll("details[name]").forEach((one) => one.removeAttribute("name"));
       return false;
     }
-    const hadFocus = PARTS.some((id) => document.getElementById(id)?.contains(document.activeElement));
+    const had = PARTS.some((id) => document.getElementById(id)?.contains(document.activeElement)) && document.activeElement;
     // What was only under way is over once the message has moved.
     const stays = next.dataset.word === pane().dataset.word ? "[data-kept], [data-said]" : "[data-kept]";
     const wasRead = document.getElementById("read-again")?.checked;
@@ -134,9 +134,17 @@
       else delete pane().dataset[name];
     }
     if (wasRead && document.getElementById("read-again")) document.getElementById("read-again").checked = true;
-    if (hadFocus) focusNotice();
+    if (had && !focusAgain(had)) focusNotice();
     painted();
     return true;
+  }
+
+  /* Who goes through the page by keys stands where they stood, if that is still there. */
+  function focusAgain(was) {
+    const is = (one) => ["id", "name", "href"].every((name) => one.getAttribute(name) === was.getAttribute(name)) && one.textContent.trim() === was.textContent.trim();
+    const again = PARTS.flatMap((id) => [...(document.getElementById(id)?.querySelectorAll(was.localName) ?? [])]).find(is);
+    again?.focus({ preventScroll: true });
+    return Boolean(again);
   }
 
   /* The message is another by now; what stands here is what was opened. */

@@ -214,7 +214,7 @@ def test_only_an_admin_of_the_mailbox_sets_its_windows(signed_in, connection):
         assert signed_in(person).post(path, typed).status_code == 403
     keeper = make_person("k@yourteam.example", "K", "admin", connection=connection, mailbox=box)
     assert signed_in(keeper).post(path, typed).status_code == 302
-    assert told() == ["mailbox.changed"]
+    assert [action for action in told() if action != "access.denied"] == ["mailbox.changed"]
 
 
 # --- at MultiMail
