@@ -71,6 +71,8 @@ def test_revoked_key_pauses_the_connection_and_says_so(desk, nothing_waits, stat
     with desk.upstream.fault(wire.answering(status, b'{"error": "This key was revoked."}'), kind=""):
         assert desk.decide(held) == 302
         desk.wait(lambda: desk.connection()["paused_at"], "the connection to be paused")
+        # Whoever had asked whether it is paused before it was still has that one call on its way.
+        desk.wait_for_idle()
         asked = len(desk.upstream.requests(READ)) + len(desk.upstream.requests(DECIDE))
         desk.let_fall_due(held)
         desk.sweep_through()
