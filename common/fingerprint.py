@@ -72,13 +72,16 @@ def normalise_address(address: str) -> str:
     return f"{local}@{domain.lower().rstrip('.')}" if at else address
 
 
+# Made once: to make it takes longer than to use it.
+_canonical = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False).encode
+
+
 def canonical_json(value: Any) -> bytes:
     """Return `value` in the canonical form of RFC 8785, for values of text, whole numbers, lists, objects and null.
 
     Raises ValueError for text with lone surrogates, which has no canonical form.
     """
-    text = json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    return text.encode("utf-8")
+    return _canonical(value).encode("utf-8")
 
 
 def _sorted_addresses(addresses: Iterable[str]) -> list[str]:

@@ -17,6 +17,7 @@ MAX_BYTES, MAX_TEXT = 500_000, 200_000
 MAX_ASKED = 12
 
 _WORD = re.compile(r"\w+")
+_SHOWS_NOTHING = re.compile(r"[\x00-\x20\x7f]+")
 _PHRASE = re.compile(r'"([^"]*)"?|(\S+)')
 
 
@@ -43,6 +44,9 @@ def words_of_address(address: str) -> list[str]:
 
 def words_and_signs(text: str) -> Iterator[str]:
     """Yield the characters of an address in the spelling of `words_of`, with the signs between its words."""
+    if text.isascii():
+        yield from _SHOWS_NOTHING.sub("", text[:MAX_TEXT].lower())
+        return
     for character in unicodedata.normalize("NFKD", text[:MAX_TEXT].strip()).casefold():
         if unicodedata.category(character)[0] not in "MCZ":
             yield character
@@ -51,13 +55,22 @@ def words_and_signs(text: str) -> Iterator[str]:
 def vector(parts: Iterable[tuple[str, Iterable[str]]]) -> str:
     """Return labelled words as PostgreSQL reads a tsvector; of what is longer than it keeps, the beginning."""
     places: dict[str, list[str]] = {}
-    size = 0
-    for place, (label, word) in enumerate(((label, word) for label, words in parts for word in words), start=1):
-        if word not in places and (size := size + len(word.encode()) + 8) > MAX_BYTES:
-            break
-        # PostgreSQL keeps 255 places of a word.
-        if len(found := places.setdefault(word, [])) < 255:
-            found.append(f"{min(place, MAX_PLACE)}{label}")
+    size = place = 0
+    for label, words in parts:
+        for word in words:
+            place += 1
+            found = places.get(word)
+            if found is None:
+                if (size := size + len(word.encode()) + 8) > MAX_BYTES:
+                    return _written(places)
+                found = places[word] = []
+            # PostgreSQL keeps 255 places of a word.
+            if len(found) < 255:
+                found.append(f"{min(place, MAX_PLACE)}{label}")
+    return _written(places)
+
+
+def _written(places: dict[str, list[str]]) -> str:
     return " ".join(f"{quoted(word)}:{','.join(found)}" for word, found in places.items())
 
 
