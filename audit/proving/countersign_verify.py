@@ -551,9 +551,9 @@ _PLAIN_ENTRY = re.compile(
     rb',"id":([1-9][0-9]{0,18}),"message":(?:null|"' + _UUID + rb'"),"surface":"[^"]*","trace":"[^"]*"'
     rb',"xid":"(0|[1-9][0-9]{0,19})"\}'
 )
-_PLAIN_DETAILS = re.compile(
-    rb'\{"fields":\{(.*)\},"id":([1-9][0-9]{0,18}),"leaf":"([0-9a-f]{64})","salt":"([0-9a-f]{32})"\}'
-)
+# What stands behind the details themselves, from where these end.
+_PLAIN_END = re.compile(rb'\},"id":([1-9][0-9]{0,18}),"leaf":"([0-9a-f]{64})","salt":"([0-9a-f]{32})"\}')
+_PLAIN_BEGIN = b'{"fields":{'
 _ESCAPED = bytes(range(32)) + b"\\"
 
 
@@ -623,54 +623,64 @@ def check_details(number: int, hashes: bytes, item: Item, report: Report) -> Non
             report.find('The details of entry %d do not fit: "%s" was changed.' % (number, shown(name)))
 
 
+def is_unescaped(lines: bytes) -> bool:
+    """Whether no sign but the ends of lines stands there that a text would have to escape, and all is UTF-8."""
+    kept = len(lines.translate(None, _ESCAPED)) + lines.count(b"\n")
+    return kept == len(lines) and (lines.isascii() or _is_utf8(lines))
+
+
+@functools.lru_cache(maxsize=1024)
+def _form_of(names: tuple[bytes, ...]) -> tuple[list[bytes], list[bytes], str] | None:
+    """Return what stands between and around names and values, how names go into hashes, and the text of the hashes.
+
+    None where the names are not in order, each once.
+    """
+    if any(map(operator.ge, names, names[1:])):
+        return None
+    between = [b"", *[b":", b","] * len(names)]
+    form = ",".join('"%s":"%%s"' % name.decode("utf-8").replace("%", "%%") for name in names)
+    return [*between[:-1], b""] if names else between, [name + b"\0" for name in names], form
+
+
 def plain(line: bytes, listed: bytes) -> Record | None:
     """Return what a line of entries.jsonl and one of details.jsonl say, where all is plainly in order.
 
-    Where anything is not, it returns None, and the lines are looked at anew, in a way that names what is wrong.
+    Both must be `is_unescaped`. Where anything is not in order it returns None, and the lines are looked at anew, in a
+    way that names what is wrong.
     """
-    entry, details = _PLAIN_ENTRY.fullmatch(line), _PLAIN_DETAILS.fullmatch(listed)
-    if entry is None or details is None or entry[2] != details[2]:
+    cut = listed.rfind(b'},"id":')
+    entry, end = _PLAIN_ENTRY.fullmatch(line), _PLAIN_END.fullmatch(listed, max(cut, len(_PLAIN_BEGIN)))
+    if entry is None or end is None or not listed.startswith(_PLAIN_BEGIN):
         return None
-    if len(line.translate(None, _ESCAPED)) != len(line) or len(listed.translate(None, _ESCAPED)) != len(listed):
+    hashes, number, xid = entry.groups()
+    listed_number, leaf, salt = end.groups()
+    sha256 = hashlib.sha256
+    digest = sha256(b"\0" + line).digest()
+    if number != listed_number or digest.hex() != leaf.decode():
         return None
-    if not (line.isascii() or _is_utf8(line)) or not (listed.isascii() or _is_utf8(listed)):
+    parts = listed[len(_PLAIN_BEGIN) : cut].split(b'"')
+    form = _form_of(tuple(parts[1::4]))
+    if form is None or parts[::2] != form[0]:
         return None
-    digest = hashlib.sha256(b"\0" + line)
-    if digest.hexdigest().encode() != details[3]:
+    salted = bytes.fromhex(salt.decode()) + b"\0"
+    committed = [sha256(salted + name + value).hexdigest() for name, value in zip(form[1], parts[3::4])]
+    if form[2] % tuple(committed) != hashes.decode():
         return None
-    fields = details[1]
-    parts = fields.split(b'"')
-    names = parts[1::4]
-    count = len(names)
-    if count and (fields.count(b'":"') != count or fields.count(b'","') != count - 1 or len(parts) != 4 * count + 1):
-        return None
-    if (not count and fields) or (count > 1 and any(map(operator.ge, names, names[1:]))):
-        return None
-    salt, sha256 = bytes.fromhex(details[4].decode()) + b"\0", hashlib.sha256
-    committed = [
-        b'"%b":"%b"' % (name, sha256(salt + name + b"\0" + value).hexdigest().encode())
-        for name, value in zip(names, parts[3::4])
-    ]
-    if b",".join(committed) != entry[1]:
-        return None
-    return Record(int(entry[2]), int(entry[3]), digest.digest(), None)
+    return Record(int(number), int(xid), digest, None)
 
 
 class Numbers:
     """Which numbers came, a bit each."""
 
     def __init__(self) -> None:
-        self._pages: dict[int, bytearray] = {}
+        self._pages: collections.defaultdict[int, int] = collections.defaultdict(int)
 
     def add(self, number: int) -> bool:
         """Note a number; return whether it was there already."""
-        page = self._pages.get(number >> 10)
-        if page is None:
-            page = self._pages[number >> 10] = bytearray(128)
-        place, bit = (number & 1023) >> 3, 1 << (number & 7)
-        was = bool(page[place] & bit)
-        page[place] |= bit
-        return was
+        page, bit = number >> 8, 1 << (number & 255)
+        before = self._pages[page]
+        self._pages[page] = before | bit
+        return before & bit != 0
 
 
 class Ledger:
@@ -696,11 +706,13 @@ class Ledger:
             self._next = None
             return
         self._place += 1
-        self._next = item if isinstance(item, Record) else self._record(item)
-        if isinstance(item, Record):
-            self.report.count()
-            if self._numbers.add(item.number):
-                self.report.find("Entry %d stands there twice." % item.number)
+        if not isinstance(item, Record):
+            self._next = self._record(item)
+            return
+        self._next = item
+        self.report.count()
+        if self._numbers.add(item.number):
+            self.report.find("Entry %d stands there twice." % item.number)
 
     def _record(self, item: Item) -> Record:
         """Look at an entry with all that may be wrong with it."""
@@ -1042,6 +1054,9 @@ class Bundle:
 
     def lines(self, name: str, report: Report) -> Iterator[bytes]:
         """Yield the lines of a file, without their ends."""
+        return itertools.chain.from_iterable(self._some_lines(name, report))
+
+    def _some_lines(self, name: str, report: Report) -> Iterator[list[bytes]]:
         rest = b""
         with self.open(name) as file:
             while True:
@@ -1055,10 +1070,10 @@ class Bundle:
                 rest = lines.pop()
                 if len(rest) > LONGEST_LINE:
                     raise Unreadable("%s has a line that is too long to be one of a ledger." % name)
-                yield from lines
+                yield lines
         if rest:
             report.find("%s ends within a line: its end was cut off." % name)
-            yield rest
+            yield [rest]
 
     def json(self, name: str, report: Report) -> dict[str, Any]:
         """Return what a small file says; nothing, and told of, where that is no object."""
@@ -1105,20 +1120,21 @@ def _number_in(line: bytes) -> int | None:
 
 
 # Lines that are looked at in one go, and goes after which other processors are asked to help.
-A_BLOCK, FEW_BLOCKS = 1000, 20
+A_BLOCK, FEW_BLOCKS = 1000, 5
 Plain = tuple[Any, Any, bytes]
 
 
 def plain_block(lines: bytes, listed: bytes) -> Plain | None:
     """Return numbers, transactions and leaf hashes of so many entries, None where not all is plainly in order."""
     numbers, xids, hashes = array.array("Q"), array.array("Q"), []
+    is_plain = is_unescaped(lines) and is_unescaped(listed)
     for line, details in zip(lines.split(b"\n"), listed.split(b"\n")):
-        record = plain(line, details)
+        record = plain(line, details) if is_plain or is_unescaped(line) and is_unescaped(details) else None
         if record is None or record.xid >= 1 << 64:
             return None
         numbers.append(record.number)
         xids.append(record.xid)
-        hashes.append(record.best)
+        hashes.append(record.hash or EMPTY)
     return numbers, xids, b"".join(hashes)
 
 
@@ -1155,8 +1171,8 @@ def items_of(bundle: Bundle, report: Report, workers: int = 1) -> Iterator[Item 
     for one, other, found in _looked(bundle, report, workers):
         if found is not None and not lines and not listed:
             numbers, xids, hashes = found
-            for place, number in enumerate(numbers):
-                yield Record(number, xids[place], hashes[32 * place : 32 * place + 32], None)
+            leaves = [hashes[place : place + 32] for place in range(0, len(hashes), 32)]
+            yield from map(Record, numbers, xids, leaves, itertools.repeat(None))
             continue
         lines.extend(one)
         listed.extend(other)
@@ -1180,7 +1196,7 @@ def _one_by_one(
 
     while len(lines) > ahead and len(listed) > ahead:
         line, details = lines.popleft(), listed.popleft()
-        record = plain(line, details)
+        record = plain(line, details) if is_unescaped(line) and is_unescaped(details) else None
         if record is not None:
             yield record
             continue
