@@ -43,6 +43,9 @@ def seal_all() -> int:
         if made is None:
             break
         sealed += made
+        if 0 < made < STEP:
+            # All that there was: what is written meanwhile waits for the next beat, or a busy desk is sealed without end.
+            break
     return sealed
 
 
