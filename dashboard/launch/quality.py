@@ -21,8 +21,7 @@ from dashboard.launch.spin import ensure_spin
 
 _RARE = "not slow and not soak"
 _FEW = 12
-_BY_CHANCE = ("tests/faults/", "tests/promises/")
-_LAUNCHER = "/test_launcher.py"
+_NEVER_AGAIN, _RARE_ORDERS, _IN_A_ROW = "tests/promises/", "tests/faults/", 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,16 +77,18 @@ def test(arguments: list[str]) -> int:
 def _alone() -> int:
     """Run the few tests that failed beside others once more, without the others, and say so.
 
-    On a machine that others keep busy a browser may be slower than any patience. Tests that exist to meet a rare
-    order of events get no second chance: that they failed once is what they are for.
+    On a machine that others keep busy a browser may be slower than any patience. Tests of faults meet a rare order of
+    events by chance, so they have to hold several times in a row; tests of promises get no second chance.
     """
     kept = ROOT / ".pytest_cache" / "v" / "cache" / "lastfailed"
     # Spread by group, tests have the name of their group at the end.
     failed = sorted({re.sub(r"@[\w-]+$", "", name) for name in json.loads(kept.read_text())})
-    if len(failed) > _FEW or any(name.startswith(_BY_CHANCE) and _LAUNCHER not in name for name in failed):
+    if len(failed) > _FEW or any(name.startswith(_NEVER_AGAIN) for name in failed):
         return 1
-    say("\n".join([f"{len(failed)} failed beside the others. Again, by themselves:", *failed]))
-    return _pytest(["-n", "0", *failed])
+    times = _IN_A_ROW if any(name.startswith(_RARE_ORDERS) for name in failed) else 1
+    often = f", {times} times in a row" if times > 1 else ""
+    say("\n".join([f"{len(failed)} failed beside the others. Again, by themselves{often}:", *failed]))
+    return next((status for _ in range(times) if (status := _pytest(["-n", "0", *failed]))), 0)
 
 
 def _pytest(options: Sequence[str]) -> int:
