@@ -1129,7 +1129,7 @@ def plain_block(lines: bytes, listed: bytes) -> Plain | None:
     numbers, xids, hashes = array.array("Q"), array.array("Q"), []
     is_plain = is_unescaped(lines) and is_unescaped(listed)
     for line, details in zip(lines.split(b"\n"), listed.split(b"\n")):
-        record = plain(line, details) if is_plain or is_unescaped(line) and is_unescaped(details) else None
+        record = plain(line, details) if is_plain or (is_unescaped(line) and is_unescaped(details)) else None
         if record is None or record.xid >= 1 << 64:
             return None
         numbers.append(record.number)

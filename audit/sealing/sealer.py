@@ -44,7 +44,7 @@ def seal_all() -> int:
             break
         sealed += made
         if 0 < made < STEP:
-            # All that there was: what is written meanwhile waits for the next beat, or a busy desk is sealed without end.
+            # All there was. What is written meanwhile waits for the next beat, or a busy desk is sealed without end.
             break
     return sealed
 
