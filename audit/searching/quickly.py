@@ -4,9 +4,11 @@ It does not know how rare a word is by its beginning, nor that a time is a stret
 would walk through the whole ledger for the newest hundred.
 """
 
+from dataclasses import replace
+
 from django.db.models import BooleanField, CharField, Func, Q, Value
 
-from audit.models.entries import EntryQuerySet, words_asked
+from audit.models.entries import Entry, EntryQuerySet, words_asked
 from audit.searching.filters import Filters
 from common.postgres.rows import Answer, run, together
 
@@ -54,16 +56,31 @@ class AnyId(Func):
 
 
 def quickly(entries: EntryQuerySet, filters: Filters, *, longest: str = "") -> EntryQuerySet:
-    """Return the same entries, with where they can be. From here on no statement may take longer than `longest`."""
-    words = words_asked(filters)
+    """Return those of the entries that match, found where they can be.
+
+    From here on no statement may take longer than `longest`.
+    """
+    words, prints = words_asked(filters), EntryQuerySet(Entry).matching(Filters(fingerprint=filters.fingerprint))
     with together():
         if longest:
             run("SELECT set_config('statement_timeout', %s, true)", [longest])
-        found = run(_FOUND, [words, RARE + 1]) if words else None
+        by_words = run(_FOUND, [words, RARE + 1]) if words else None
+        by_print = run(*prints.values("pk")[: RARE + 1].query.sql_with_params()) if filters.fingerprint else None
         bounds = _bounds(filters) if filters.begins or filters.ends else None
-    if found and found.rows is not None and len(found.rows) <= RARE:
-        entries = entries.filter(AnyId([key for (key,) in found.rows]))
-    return entries.filter(_between(*bounds.row())) if bounds else entries
+    if (keys := _few(by_words)) is not None:
+        # These are all: looking for the words once more would take as long again.
+        entries, filters = entries.filter(AnyId(keys)), replace(filters, text="", to="", by="")
+    if (keys := _few(by_print)) is not None:
+        entries, filters = entries.filter(AnyId(keys)), replace(filters, fingerprint="")
+    found = entries.matching(filters)
+    return found.filter(_between(*bounds.row())) if bounds else found
+
+
+def _few(answer: Answer | None) -> list[int] | None:
+    """Return the keys that were found, None where they are too many to be all."""
+    if answer is None or answer.rows is None or len(answer.rows) > RARE:
+        return None
+    return [key for (key,) in answer.rows]
 
 
 def _bounds(filters: Filters) -> Answer:

@@ -85,7 +85,7 @@ def _is_cancelled(error: OperationalError) -> bool:
 
 def readable(actor: Any, filters: Filters) -> EntryQuerySet:
     """Return every entry that the actor may read and that matches; from here on the transaction is short of time."""
-    return quickly(Entry.objects.readable_by(actor).matching(filters), filters, longest=LONGEST)
+    return quickly(Entry.objects.readable_by(actor), filters, longest=LONGEST)
 
 
 def page_of(entries: EntryQuerySet, filters: Filters) -> Page:
