@@ -59,12 +59,16 @@ WITH destination AS MATERIALIZED (
         SELECT FROM alerts_route route WHERE route.destination_id = alerts_destination.id
         AND route.actions @> %(action_listed)s::jsonb
         AND (route.connection_id IS NULL OR route.connection_id = %(connection)s)
-    ) AND %(makes_card)s AS makes FROM alerts_destination WHERE switched_off_at IS NULL ORDER BY id
+        AND (route.mailbox_id IS NULL OR route.mailbox_id = (
+            SELECT mailbox_id FROM approvals_message WHERE public_id = %(message)s
+        ))
+    ) AND %(makes_card)s AS makes FROM alerts_destination
+    WHERE switched_off_at IS NULL AND kind IN ('discord_webhook', 'discord_bot') ORDER BY id
 ), message AS MATERIALIZED (
     SELECT id FROM approvals_message WHERE public_id = %(message)s
 ), made_card AS (
-    INSERT INTO alerts_card (destination_id, message_id, discord_message_id, removed, status_shown)
-    SELECT destination.id, message.id, '', false, '' FROM destination, message WHERE makes
+    INSERT INTO alerts_card (destination_id, message_id, about, discord_message_id, removed, status_shown)
+    SELECT destination.id, message.id, '', '', false, '' FROM destination, message WHERE makes
     ON CONFLICT DO NOTHING RETURNING id, destination_id
 ), card AS MATERIALIZED (
     SELECT id, destination_id FROM made_card UNION ALL
@@ -75,8 +79,10 @@ WITH destination AS MATERIALIZED (
     WHERE delivery.card_id IN (SELECT id FROM card) AND delivery.state = 'due'
     ORDER BY delivery.card_id, delivery.id FOR UPDATE
 ), made AS (
-    INSERT INTO alerts_delivery (card_id, action, trace, state, attempts, last_error, next_attempt_at)
-    SELECT card.id, %(action)s, %(trace)s, 'due', 0, '', statement_timestamp() + %(pause)s FROM card
+    INSERT INTO alerts_delivery (kind, destination_id, card_id, message_id, entry, action, trace, state, attempts,
+        last_error, next_attempt_at, event_id, request, answer)
+    SELECT 'card', card.destination_id, card.id, message.id, %(entry)s, %(action)s, %(trace)s, 'due', 0,
+        '', statement_timestamp() + %(pause)s, '', '', '' FROM card, message
     WHERE NOT EXISTS (SELECT FROM waiting WHERE waiting.card_id = card.id) ORDER BY card.id
     RETURNING id
 )
@@ -104,6 +110,7 @@ class Planned:
     def _ask(self) -> Answer:
         pause = CONTENT_PAUSE if self.entry.action == "message.held" else timedelta(0)
         parameters = {
+            "entry": self.entry.pk,
             "action": self.entry.action,
             "action_listed": json.dumps([self.entry.action]),
             "connection": self.entry.connection,
@@ -122,7 +129,7 @@ def plan_missed() -> int:
         acts = Q(action__in=set(route.actions) - set(ONLY_TURNS))
         making |= acts if route.connection_id is None else acts & Q(connection=route.connection_id)
     turning = Exists(Card.objects.filter(message__public_id=OuterRef("message"), destination__switched_off_at=None))
-    covered = Delivery.objects.filter(card__message__public_id=OuterRef("message")).filter(
+    covered = Delivery.objects.filter(message__public_id=OuterRef("message")).filter(
         Q(state__in=(Delivery.State.DUE, Delivery.State.SENDING))
         | Q(created_at__gte=OuterRef("at"))
         | Q(last_attempt_at__gte=OuterRef("at"))

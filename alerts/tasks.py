@@ -2,10 +2,10 @@
 
 from celery import shared_task
 
-from alerts.deliver import deliver_card
 from alerts.models import Delivery
 from alerts.planning import plan_missed
-from alerts.witness import post_heads
+from alerts.sending.deliver import deliver_card
+from alerts.sending.witness import post_heads
 from common.nudge import has_enough_to_do, nudge
 
 

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from alerts import views
+from alerts.views import destinations as views
 
 urlpatterns = [
     path("alerts/", views.alerts, name="alerts"),

@@ -73,6 +73,8 @@ OIDC_NAME = env_str("OIDC_NAME", "your organisation")
 DISCORD_APP_ID = env_str("DISCORD_APP_ID", "")
 DISCORD_PUBLIC_KEY = env_str("DISCORD_PUBLIC_KEY", "")
 DISCORD_BOT_TOKEN = env_str("DISCORD_BOT_TOKEN", "")
+# Where the bot speaks to Discord; the demo has a stand-in for it.
+DISCORD_API_URL = env_str("DISCORD_API_URL", "https://discord.com/api/v10")
 
 # --- what is installed --------------------------------------------------------------------------------------------
 _DESK_APPS = [

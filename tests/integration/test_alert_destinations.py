@@ -7,10 +7,10 @@ import pytest
 from django.db import connection as db
 from django.db.models.functions import Now
 
-from alerts.addresses import masked, problem_with
-from alerts.deliver import deliver_card
 from alerts.models import Card, Delivery, Destination, Route
+from alerts.places.addresses import masked, problem_with
 from alerts.planning import CARD_ACTIONS, plan_missed
+from alerts.sending.deliver import deliver_card
 from audit.models import Entry, EntryDetail
 from audit.recording import record
 from people.actors import worker
@@ -202,7 +202,7 @@ def test_test_that_does_not_arrive_says_why_and_what_to_do(signed_in, admin, dis
 
 
 def test_test_of_what_does_not_answer_ends_in_time_and_says_so(signed_in, admin, discord, monkeypatch):
-    monkeypatch.setattr("alerts.destinations.TEST_SECONDS", 0.3)
+    monkeypatch.setattr("alerts.places.destinations.TEST_SECONDS", 0.3)
     destination, over = make_destination(discord), threading.Event()
     discord.meanwhile["POST"] = lambda: over.wait(20)
     answer = signed_in(admin).post(f"/alerts/{destination.pk}/test/")

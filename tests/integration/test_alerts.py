@@ -11,9 +11,9 @@ from django.db import connection as db
 from django.db import connections, transaction
 from django.db.models.functions import Now
 
-from alerts.deliver import MAX_ATTEMPTS, deliver_card
 from alerts.models import Card, Delivery, Destination, Route
 from alerts.planning import CARD_ACTIONS, plan_missed
+from alerts.sending.deliver import MAX_ATTEMPTS, deliver_card
 from approvals.models import Decision, Verdict
 from audit.models import Entry
 from tests.factories import event_body, make_connection, make_message, post_event
@@ -195,7 +195,9 @@ def test_card_is_in_the_hands_of_one_worker(discord):
     destination = make_destination(discord)
     make_message(make_connection())
     first = Delivery.objects.get()
-    second = Delivery.objects.create(card=first.card, action="message.changed")
+    second = Delivery.objects.create(
+        destination=first.destination, message=first.message, card=first.card, action="message.changed"
+    )
     with transaction.atomic():
         Card.objects.select_for_update(no_key=True).get(destination=destination)
         worker, results = in_thread(lambda: deliver_card(delivery_id=second.pk))
@@ -210,7 +212,9 @@ def test_two_deliveries_of_dead_workers_do_not_wait_for_each_other(connection, d
     make_destination(discord)
     make_message(connection)
     first = Delivery.objects.get()
-    second = Delivery.objects.create(card=first.card, action="message.changed")
+    second = Delivery.objects.create(
+        destination=first.destination, message=first.message, card=first.card, action="message.changed"
+    )
     Delivery.objects.update(state="sending", lease_until=Now() - timedelta(seconds=1), attempts=1)
     assert [deliver_card(delivery_id=one.pk) for one in (first, second)] == ["delivered", "delivered"]
 

@@ -10,11 +10,11 @@ from django.utils import timezone
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from alerts.cards import CardFacts, embed, escape, payload
-from alerts.deliver import deliver_card
+from alerts.cards.card import CardFacts, embed, escape, payload
 from alerts.models import Delivery, Destination, Route
 from alerts.planning import CARD_ACTIONS
-from alerts.witness import head_post
+from alerts.sending.deliver import deliver_card
+from alerts.sending.witness import head_post
 from approvals.deciding.status import Status
 from approvals.showing.invisibles import stripped
 from audit.models import Seal

@@ -10,8 +10,8 @@ from django.test import Client
 from django.urls import get_resolver, reverse
 from django.utils import timezone
 
-from alerts.addresses import LIKE
 from alerts.models import Destination
+from alerts.places.addresses import LIKE
 from approvals.models import GateRefusal, Revision, SavedView
 from audit.models import SavedSearch
 from people.models import Invitation, Person

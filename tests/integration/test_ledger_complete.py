@@ -13,7 +13,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 from django.urls import reverse
 
-from alerts.addresses import LIKE
+from alerts.places.addresses import LIKE
 from approvals.models import Connection, Decision, Mailbox, Message
 from audit.actions import SETTINGS
 from audit.models import Entry

@@ -8,7 +8,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from alerts.models import Card, Delivery, Destination
-from alerts.witness import head_post, post_heads
+from alerts.sending.witness import head_post, post_heads
 from audit.models import Anchor, Entry, Seal
 from audit.sealing import signing
 from audit.sealing.sealer import seal_all
@@ -112,7 +112,7 @@ def test_each_of_two_witnesses_has_its_own_time(discord, witness):
 def test_wait_that_discord_asks_for_holds_for_heads_and_cards(discord, witness, connection):
     seal()
     card = Card.objects.create(destination=witness, message=make_message(connection))
-    due = Delivery.objects.create(card=card, action="message.held")
+    due = Delivery.objects.create(destination=card.destination, message=card.message, card=card, action="message.held")
     discord.answers[PATH] = (429, {"retry_after": 30})
     assert [post_heads(), post_heads()] == [0, 0]
     assert len(discord.calls) == 1
@@ -127,7 +127,14 @@ def test_head_waits_where_a_card_was_asked_to(discord, witness, connection):
     seal()
     card = Card.objects.create(destination=witness, message=make_message(connection))
     later = timezone.now() + timedelta(seconds=30)
-    Delivery.objects.create(card=card, action="message.held", response_status=429, next_attempt_at=later)
+    Delivery.objects.create(
+        destination=card.destination,
+        message=card.message,
+        card=card,
+        action="message.held",
+        response_status=429,
+        next_attempt_at=later,
+    )
     assert post_heads() == 0
     assert discord.calls == []
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerts.cards import AMBER, MAX_TITLE, CardFacts, cut, embed, escape, payload, triggered_by
+from alerts.cards.card import AMBER, MAX_TITLE, CardFacts, cut, embed, escape, payload, triggered_by
 from approvals.deciding.status import Status
 
 HELD = Status("Held", "amber", "Waiting for a decision")

@@ -9,9 +9,10 @@ from django.db import transaction
 from django.db.models import Max
 from django.db.models.functions import Now
 
-from alerts import discord
-from alerts.cards import CardFacts, embed, payload
+from alerts.cards.card import CardFacts, embed, payload
 from alerts.models import Card, Delivery, Destination
+from alerts.sending import discord
+from alerts.sending.outcomes import CardGone, CardRefused, DestinationGone, Later, Posted
 from approvals.deciding.standing import shown_status
 from approvals.desk.weights import weights_to_show
 from approvals.models import Message
@@ -57,7 +58,7 @@ def _claim(delivery_id: int) -> tuple[Delivery | None, str]:
     # Of two whose workers died, neither may wait for the other.
     if others.filter(card=card, state=Delivery.State.SENDING, lease_until__gte=Now()).exists():
         return None, "another one is under way"
-    asked = others.filter(card__destination=card.destination_id, state=Delivery.State.DUE, response_status=429)
+    asked = others.filter(destination=card.destination_id, state=Delivery.State.DUE, response_status=429)
     until = asked.filter(next_attempt_at__gt=Now()).aggregate(until=Max("next_attempt_at"))["until"]
     if until is not None:
         # Planned after Discord asked to wait: the wait holds for everything that goes there.
@@ -75,24 +76,24 @@ def _attempt(delivery: Delivery, card: Card) -> str:
             posted = discord.edit_card(destination.url, card.discord_message_id, body)
         else:
             posted = discord.post_card(destination.url, body)
-    except discord.Later as later:
+    except Later as later:
         return _later(delivery, later)
-    except discord.DestinationGone as gone:
+    except DestinationGone as gone:
         switch_off(destination, str(gone))
         _end(delivery, str(gone))
         return "switched off"
-    except discord.CardGone as gone:
+    except CardGone as gone:
         Card.objects.filter(pk=card.pk).update(removed=True)
         _end(delivery, str(gone))
         return "card gone"
-    except discord.CardRefused as refused:
+    except CardRefused as refused:
         _end(delivery, str(refused))
         return "refused"
     return _done(delivery, card, posted, status.word)
 
 
 @transaction.atomic
-def _done(delivery: Delivery, card: Card, posted: discord.Posted, word: str) -> str:
+def _done(delivery: Delivery, card: Card, posted: Posted, word: str) -> str:
     Card.objects.filter(pk=card.pk).update(discord_message_id=posted.message_id, status_shown=word[:40])
     delivery.delivered(status=posted.status)
     record(
@@ -107,7 +108,7 @@ def _done(delivery: Delivery, card: Card, posted: discord.Posted, word: str) -> 
     return "delivered"
 
 
-def _later(delivery: Delivery, later: discord.Later) -> str:
+def _later(delivery: Delivery, later: Later) -> str:
     if later.seconds is not None:
         # Being asked to wait is not a failure, and it holds for everything that goes to the same place.
         hold_back(Destination.objects.get(card=delivery.card_id), later.seconds)
@@ -138,7 +139,7 @@ def _end(delivery: Delivery, sentence: str) -> None:
 
 def hold_back(destination: Destination, seconds: float) -> None:
     """Let no card go to this destination for so long."""
-    due = Delivery.objects.filter(card__destination=destination, state=Delivery.State.DUE)
+    due = Delivery.objects.filter(destination=destination, state=Delivery.State.DUE)
     due.update(next_attempt_at=Now() + timedelta(seconds=seconds))
 
 

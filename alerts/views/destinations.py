@@ -13,12 +13,12 @@ from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from alerts import destinations
-from alerts.addresses import masked
 from alerts.errors import DestinationMissing, DestinationNotAllowed
-from alerts.forms import DestinationForm, initial_of
 from alerts.models import Delivery, Destination
-from alerts.samples import samples
+from alerts.places import destinations
+from alerts.places.addresses import masked
+from alerts.places.forms import DestinationForm, initial_of
+from alerts.places.samples import samples
 from approvals.models import Connection
 from common.pages import DeskRequest
 from people.reauthentication import reauthenticated

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from alerts.cards import CardFacts, embed
+from alerts.cards.card import CardFacts, embed
 from alerts.models import Destination
 from approvals.deciding.status import Status
 

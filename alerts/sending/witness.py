@@ -11,10 +11,11 @@ from typing import Any
 from django.db import transaction
 from django.db.models.functions import Now
 
-from alerts import discord
-from alerts.addresses import masked
-from alerts.deliver import hold_back, switch_off
 from alerts.models import Delivery, Destination
+from alerts.places.addresses import masked
+from alerts.sending import discord
+from alerts.sending.deliver import hold_back, switch_off
+from alerts.sending.outcomes import CardGone, CardRefused, DestinationGone, Later, Posted
 from audit.models import Anchor, Seal
 from audit.sealing.anchors import note_anchor
 from audit.sealing.sealer import latest_seal
@@ -57,16 +58,16 @@ def _post(destination: Destination, seal: Seal) -> bool:
         return False
     try:
         posted = discord.post_card(destination.url, head_post(seal))
-    except discord.Later as later:
+    except Later as later:
         seconds = later.seconds or _AGAIN.total_seconds()
         if later.seconds is not None:
             # It holds for everything that goes to the same place.
             hold_back(destination, seconds)
         return _not_now(destination, timedelta(seconds=seconds), str(later))
-    except discord.DestinationGone as gone:
+    except DestinationGone as gone:
         switch_off(destination, str(gone))
         return False
-    except (discord.CardRefused, discord.CardGone) as refused:
+    except (CardRefused, CardGone) as refused:
         return _not_now(destination, EVERY, str(refused))
     return _done(destination, seal, posted)
 
@@ -74,7 +75,7 @@ def _post(destination: Destination, seal: Seal) -> bool:
 def _is_asked_to_wait(destination: Destination) -> bool:
     """Whether Discord asked to wait when a card went there."""
     return Delivery.objects.filter(
-        card__destination=destination.pk,
+        destination=destination.pk,
         state=Delivery.State.DUE,
         response_status=429,
         next_attempt_at__gt=Now(),
@@ -88,7 +89,7 @@ def _not_now(destination: Destination, wait: timedelta, why: str) -> bool:
 
 
 @transaction.atomic
-def _done(destination: Destination, seal: Seal, posted: discord.Posted) -> bool:
+def _done(destination: Destination, seal: Seal, posted: Posted) -> bool:
     told = {"witnessed_seal": seal.number, "witnessed_at": Now(), "witness_due_at": Now() + EVERY}
     Destination.objects.filter(pk=destination.pk).update(**told)
     # Two channels may bear one name: the end of the address tells them apart.

@@ -1,7 +1,6 @@
-"""Who is told of what, and what was delivered. A message has one card at a destination, edited in place."""
+"""Where alerts go, and of what each place is told."""
 
-from datetime import timedelta
-from typing import Any, Self
+from typing import Self
 
 from django.apps import apps
 from django.db import models
@@ -9,8 +8,6 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from common.encryption import EncryptedTextField
-from courier.models import Delivery as CourierDelivery
-from courier.models import DeliveryQuerySet as CourierDeliveryQuerySet
 
 
 class DestinationQuerySet(models.QuerySet["Destination"]):
@@ -35,7 +32,9 @@ class DestinationQuerySet(models.QuerySet["Destination"]):
     def proved(self) -> Self:
         """Those that are on and took a test, or a card."""
         took = Q(tested_at__isnull=False) | models.Exists(
-            Card.objects.filter(destination=models.OuterRef("pk")).exclude(discord_message_id="")
+            apps.get_model("alerts", "Card")
+            .objects.filter(destination=models.OuterRef("pk"))
+            .exclude(discord_message_id="")
         )
         return self.filter(took, switched_off_at=None)
 
@@ -45,6 +44,9 @@ class Destination(models.Model):
 
     class Kind(models.TextChoices):
         DISCORD_WEBHOOK = "discord_webhook", "Discord webhook"
+        DISCORD_BOT = "discord_bot", "Discord channel, by the bot"
+        INNGEST = "inngest", "Inngest"
+        SIGNED_WEBHOOK = "signed_webhook", "Signed webhook"
 
     class Privacy(models.TextChoices):
         FULL = "full", "Full"
@@ -53,7 +55,15 @@ class Destination(models.Model):
 
     kind = models.CharField(max_length=20, choices=Kind, default=Kind.DISCORD_WEBHOOK)
     name = models.CharField(max_length=80)
-    url = EncryptedTextField()
+    # Empty for the bot, which needs the channel's id alone.
+    url = EncryptedTextField(blank=True)
+    channel = models.CharField(max_length=32, blank=True)
+    # What signs the posts of a signed webhook, and what signed them until that date too, so that it can be rotated.
+    secret = EncryptedTextField(blank=True)
+    secret_before = EncryptedTextField(blank=True)
+    secret_before_until = models.DateTimeField(null=True, blank=True)
+    # What a command of this Discord channel started is answered here: its id, or its name as a trigger tells it.
+    answers_channel = models.CharField(max_length=100, blank=True)
     privacy = models.CharField(max_length=10, choices=Privacy, default=Privacy.HEADERS)
     switched_off_at = models.DateTimeField(null=True, blank=True)
     switched_off_because = models.TextField(blank=True)
@@ -70,79 +80,34 @@ class Destination(models.Model):
 
     objects = DestinationQuerySet.as_manager()
 
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["answers_channel"],
+                condition=~Q(answers_channel="") & Q(removed_at=None),
+                name="one_place_answers_a_channel",
+            )
+        ]
+
     def __str__(self) -> str:
         return self.name
 
+    @property
+    def is_discord(self) -> bool:
+        """Whether people read it: cards are posted there. To the others each event goes by itself."""
+        return self.kind in (self.Kind.DISCORD_WEBHOOK, self.Kind.DISCORD_BOT)
+
 
 class Route(models.Model):
-    """For which acts of the ledger a destination gets a card; without a connection, for those of all.
+    """Of which acts of the ledger a destination is told; without connection or mailbox, of those of all.
 
     A card that is there follows its message, whatever stands here.
     """
 
     destination = models.ForeignKey(Destination, on_delete=models.CASCADE, related_name="routes")
     connection = models.ForeignKey("approvals.Connection", null=True, blank=True, on_delete=models.CASCADE)
+    mailbox = models.ForeignKey("approvals.Mailbox", null=True, blank=True, on_delete=models.CASCADE)
     actions = models.JSONField(default=list)
 
     def __str__(self) -> str:
         return f"{len(self.actions)} actions to {self.destination}"
-
-
-class Card(models.Model):
-    """The one card of a message at a destination."""
-
-    destination = models.ForeignKey(Destination, on_delete=models.CASCADE)
-    message = models.ForeignKey("approvals.Message", on_delete=models.CASCADE, related_name="cards")
-    discord_message_id = models.CharField(max_length=32, blank=True)
-    # A person deleted the card: it is not posted again.
-    removed = models.BooleanField(default=False)
-    status_shown = models.CharField(max_length=40, blank=True)
-
-    class Meta:
-        constraints = [models.UniqueConstraint(fields=["destination", "message"], name="one_card")]
-
-    def __str__(self) -> str:
-        return f"card {self.discord_message_id or 'not posted'}"
-
-
-class DeliveryQuerySet(CourierDeliveryQuerySet):
-    """Reads of card deliveries."""
-
-    def overdue(self) -> Self:
-        """Those that should have been tried a while ago."""
-        return self.due().filter(next_attempt_at__lt=Now() - timedelta(minutes=1))
-
-    def dead_lately(self) -> Self:
-        """Those that were given up in the last 24 hours."""
-        return self.filter(state="failed", last_attempt_at__gt=Now() - timedelta(hours=24))
-
-    def for_list(self, actor: Any) -> Self:
-        """The newest first, of messages that the actor may see, with everything a line shows."""
-        mirror: Any = apps.get_model("approvals", "Message")._default_manager
-        visible = mirror.visible_to(actor)
-        return (
-            self.filter(card__message__in=visible).select_related("card__destination", "card__message").order_by("-pk")
-        )
-
-
-class Delivery(CourierDelivery):
-    """A card that must be brought up to date; what it shows is decided when it is sent."""
-
-    card = models.ForeignKey(Card, on_delete=models.CASCADE, related_name="deliveries")
-    action = models.CharField(max_length=40)
-
-    objects = DeliveryQuerySet.as_manager()  # type: ignore[misc]
-
-    class Meta:
-        indexes = [
-            # The worker's question: what is due?
-            models.Index(fields=["next_attempt_at"], condition=Q(state__in=("due", "sending")), name="delivery_to_do")
-        ]
-
-    def __str__(self) -> str:
-        return f"{self.action} {self.state}"
-
-    @property
-    def is_tried_again(self) -> bool:
-        """Whether it failed and waits for another try. What Discord only asked to wait with has not failed."""
-        return self.state == self.State.DUE and self.attempts > 0 and bool(self.last_error)

@@ -3,58 +3,15 @@
 import json
 import math
 import re
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
-from alerts.addresses import problem_with
+from alerts.places.addresses import problem_with
+from alerts.sending.outcomes import CardGone, CardRefused, DestinationGone, Later, Posted, Tried
 from courier.guarded import TOTAL_TIMEOUT, Answer, DeliveryError, request
 
 UNKNOWN_MESSAGE = 10008
 _ID = re.compile(r"[0-9]{1,32}")
-
-
-class _Refused(Exception):
-    def __init__(self, sentence: str, *, status: int | None = None) -> None:
-        super().__init__(sentence)
-        self.status = status
-
-
-class DestinationGone(_Refused):
-    """The webhook does not exist any more, or may not post: trying again only counts as abuse."""
-
-
-class CardGone(_Refused):
-    """Somebody deleted the card."""
-
-
-class CardRefused(_Refused):
-    """Discord does not accept this card; the same one never will be."""
-
-
-class Later(Exception):
-    """Not now: `seconds` is how long to wait; `asked` where Discord said so itself."""
-
-    def __init__(self, sentence: str, *, seconds: float | None = None, status: int | None = None) -> None:
-        super().__init__(sentence)
-        self.seconds = seconds
-        self.status = status
-
-
-@dataclass(frozen=True)
-class Posted:
-    """A card that Discord took."""
-
-    message_id: str
-    status: int
-
-
-@dataclass(frozen=True)
-class Tried:
-    """What came of a test: whether Discord took it, and a sentence for whoever asked."""
-
-    took: bool
-    sentence: str
 
 
 def post_card(url: str, body: dict[str, Any]) -> Posted:

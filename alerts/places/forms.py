@@ -5,9 +5,9 @@ from typing import Any
 
 from django import forms
 
-from alerts.addresses import problem_with
-from alerts.destinations import OCCASION_WORDS, Settings, occasions_of
 from alerts.models import Destination
+from alerts.places.addresses import problem_with
+from alerts.places.destinations import OCCASION_WORDS, Settings, occasions_of
 
 _MAX_ADDRESS = 500
 

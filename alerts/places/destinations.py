@@ -7,11 +7,11 @@ from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from alerts.addresses import masked
-from alerts.cards import payload
-from alerts.discord import Tried, try_card
+from alerts.cards.card import payload
 from alerts.errors import DestinationMissing, DestinationNotAllowed
 from alerts.models import Card, Destination, Route
+from alerts.places.addresses import masked
+from alerts.sending.discord import Tried, try_card
 from audit.recording import changed, record
 from common.nudge import nudge
 from common.postgres.anew import atomic_anew

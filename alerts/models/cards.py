@@ -1,0 +1,52 @@
+"""What stands in a channel: the card of a message, edited in place, or its place on a digest."""
+
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+
+class Digest(models.Model):
+    """One post that stands for many cards, because more came than a channel takes; edited in place."""
+
+    destination = models.ForeignKey("alerts.Destination", on_delete=models.CASCADE, related_name="digests")
+    discord_message_id = models.CharField(max_length=32, blank=True)
+    opened_at = models.DateTimeField(db_default=Now())
+    # From then on it takes no more cards; those that it has still change it.
+    closed_at = models.DateTimeField(null=True, blank=True)
+    removed = models.BooleanField(default=False)
+
+    def __str__(self) -> str:
+        return f"digest {self.discord_message_id or 'not posted'}"
+
+
+class Card(models.Model):
+    """The one card of a message at a destination, or of something else that is `about`: a connection, the desk."""
+
+    destination = models.ForeignKey("alerts.Destination", on_delete=models.CASCADE)
+    message = models.ForeignKey(
+        "approvals.Message", null=True, blank=True, on_delete=models.CASCADE, related_name="cards"
+    )
+    # Such as "connection/4" or "desk"; empty where there is a message.
+    about = models.CharField(max_length=80, blank=True)
+    # Where it has its place instead of a post of its own.
+    digest = models.ForeignKey(Digest, null=True, blank=True, on_delete=models.SET_NULL, related_name="cards")
+    discord_message_id = models.CharField(max_length=32, blank=True)
+    # A person deleted the card: it is not posted again.
+    removed = models.BooleanField(default=False)
+    status_shown = models.CharField(max_length=40, blank=True)
+    # The version of the message that it showed last: what a press on it is about.
+    revision_shown = models.BigIntegerField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["destination", "message"], name="one_card"),
+            models.UniqueConstraint(fields=["destination", "about"], condition=~Q(about=""), name="one_card_about"),
+            models.CheckConstraint(
+                condition=Q(message__isnull=False, about="") | (Q(message=None) & ~Q(about="")),
+                name="card_is_about_one_thing",
+            ),
+            models.CheckConstraint(condition=Q(digest=None) | Q(discord_message_id=""), name="one_place_a_card"),
+        ]
+
+    def __str__(self) -> str:
+        return f"card {self.discord_message_id or 'not posted'}"

@@ -1,0 +1,95 @@
+"""What must be told to a destination, with its attempts."""
+
+from datetime import timedelta
+from typing import Any, Self
+
+from django.apps import apps
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from courier.models import Delivery as CourierDelivery
+from courier.models import DeliveryQuerySet as CourierDeliveryQuerySet
+
+
+class DeliveryQuerySet(CourierDeliveryQuerySet):
+    """Reads of card deliveries."""
+
+    def overdue(self) -> Self:
+        """Those that should have been tried a while ago."""
+        return self.due().filter(next_attempt_at__lt=Now() - timedelta(minutes=1))
+
+    def dead_lately(self) -> Self:
+        """Those that were given up in the last 24 hours."""
+        return self.filter(state="failed", last_attempt_at__gt=Now() - timedelta(hours=24))
+
+    def for_list(self, actor: Any) -> Self:
+        """The newest first, of messages that the actor may see, with everything a line shows."""
+        mirror: Any = apps.get_model("approvals", "Message")._default_manager
+        seen = Q(message__in=mirror.visible_to(actor))
+        if actor.sees_all():
+            seen |= Q(message=None)
+        return self.filter(seen).select_related("destination", "message").order_by("-pk")
+
+
+class Delivery(CourierDelivery):
+    """Something that a destination must be told. What a card or a digest shows is decided when it is sent."""
+
+    class Kind(models.TextChoices):
+        CARD = "card", "Card"
+        DIGEST = "digest", "Digest"
+        ANSWER = "answer", "Answer where it began"
+        EVENT = "event", "Event"
+
+    kind = models.CharField(max_length=8, choices=Kind, default=Kind.CARD)
+    destination = models.ForeignKey("alerts.Destination", on_delete=models.CASCADE, related_name="deliveries")
+    card = models.ForeignKey("alerts.Card", null=True, blank=True, on_delete=models.CASCADE, related_name="deliveries")
+    digest = models.ForeignKey(
+        "alerts.Digest", null=True, blank=True, on_delete=models.CASCADE, related_name="deliveries"
+    )
+    message = models.ForeignKey(
+        "approvals.Message", null=True, blank=True, on_delete=models.CASCADE, related_name="deliveries"
+    )
+    # The act that it tells of, by the number of its entry in the ledger.
+    entry = models.BigIntegerField(null=True, blank=True)
+    action = models.CharField(max_length=40)
+    # What went out last and what came back, for the log. An event keeps its id and its body in every attempt.
+    event_id = models.CharField(max_length=64, blank=True)
+    request = models.TextField(blank=True)
+    answer = models.TextField(blank=True)
+    # The delivery that somebody had sent once more by this one.
+    again_of = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL)
+
+    objects = DeliveryQuerySet.as_manager()  # type: ignore[misc]
+
+    class Meta:
+        indexes = [
+            # The worker's question: what is due?
+            models.Index(fields=["next_attempt_at"], condition=Q(state__in=("due", "sending")), name="delivery_to_do"),
+            # What goes to one place one after the other?
+            models.Index(
+                fields=["destination", "id"], condition=Q(state__in=("due", "sending")), name="delivery_to_do_there"
+            ),
+        ]
+        constraints = [
+            # An act is told to a place once, whoever plans it, and however often.
+            models.UniqueConstraint(
+                fields=["destination", "entry"],
+                condition=Q(kind__in=("event", "answer"), again_of=None),
+                name="told_once",
+            ),
+            models.CheckConstraint(
+                condition=Q(kind="card", card__isnull=False, digest=None)
+                | Q(kind="digest", digest__isnull=False, card=None)
+                | Q(kind__in=("answer", "event"), card=None, digest=None),
+                name="delivery_is_of_its_kind",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.action} {self.state}"
+
+    @property
+    def is_tried_again(self) -> bool:
+        """Whether it failed and waits for another try. What Discord only asked to wait with has not failed."""
+        return self.state == self.State.DUE and self.attempts > 0 and bool(self.last_error)

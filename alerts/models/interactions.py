@@ -1,0 +1,55 @@
+"""What somebody did on Discord: a press, a form, a command. Each counts once, and is kept to be answered."""
+
+from typing import Any
+
+from django.db import models
+from django.db.models import Q
+
+from common.encryption import EncryptedTextField
+from courier.models import Delivery as CourierDelivery
+from courier.models import DeliveryQuerySet as CourierDeliveryQuerySet
+
+
+class InteractionQuerySet(CourierDeliveryQuerySet):
+    """Reads of interactions."""
+
+
+class Interaction(CourierDelivery):
+    """One signed interaction, by the id that Discord gave it; while it is due, its answer is still owed.
+
+    Discord takes answers for 15 minutes. Then, or once it was answered, token and options are forgotten.
+    """
+
+    class Kind(models.TextChoices):
+        PRESS = "press", "Button"
+        FORM = "form", "Form"
+        COMMAND = "command", "Command"
+
+    discord_id = models.CharField(max_length=32, unique=True)
+    kind = models.CharField(max_length=8, choices=Kind)
+    # Of a button or a form what it asks for; of a command its name.
+    name = models.CharField(max_length=40)
+    discord_user_id = models.CharField(max_length=32)
+    discord_user = models.CharField(max_length=100, blank=True)
+    discord_channel = models.CharField(max_length=100, blank=True)
+    discord_channel_id = models.CharField(max_length=32, blank=True)
+    discord_guild_id = models.CharField(max_length=32, blank=True)
+    person = models.ForeignKey("people.Person", null=True, blank=True, on_delete=models.SET_NULL)
+    message = models.ForeignKey("approvals.Message", null=True, blank=True, on_delete=models.SET_NULL)
+    # JSON, as it came: the text of a mail may stand there.
+    options = EncryptedTextField(blank=True)
+    token = EncryptedTextField(blank=True)
+    # How it ended, in a word.
+    outcome = models.CharField(max_length=40, blank=True)
+
+    objects: Any = InteractionQuerySet.as_manager()
+
+    class Meta:
+        indexes = [
+            models.Index(
+                fields=["next_attempt_at"], condition=Q(state__in=("due", "sending")), name="interaction_to_do"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.state}"
