@@ -74,6 +74,9 @@ class Destination(models.Model):
     witnessed_seal = models.BigIntegerField(null=True, blank=True)
     witnessed_at = models.DateTimeField(null=True, blank=True)
     witness_due_at = models.DateTimeField(db_default=Now())
+    # Nothing goes there before: it asked to wait, its limit is used up, or it failed just now, so often in a row.
+    waits_until = models.DateTimeField(null=True, blank=True)
+    failures = models.PositiveIntegerField(db_default=0)
     # Taken off the desk, without its address; its cards stay to be looked up.
     removed_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())
