@@ -2,29 +2,35 @@
 
 from celery import shared_task
 
-from alerts.models import Delivery
 from alerts.planning import plan_missed
-from alerts.sending.deliver import deliver_card
+from alerts.sending.drain import drain as drain_at
+from alerts.sending.drain import drain_of, with_something_due
 from alerts.sending.witness import post_heads
 from common.nudge import has_enough_to_do, nudge
 
 
 @shared_task
 def deliver(delivery_id: int) -> str:
-    """Make one attempt at one delivery."""
-    return deliver_card(delivery_id=delivery_id)
+    """Tell the destination of one delivery what is due there, this delivery in its turn."""
+    return drain_of(delivery_id=delivery_id)
+
+
+@shared_task
+def drain(destination_id: int) -> str:
+    """Tell a destination what is due there."""
+    return drain_at(destination_id=destination_id)
 
 
 @shared_task
 def sweep() -> str:
-    """Find acts that were not planned, and deliveries that no nudge reached."""
+    """Find acts that were not planned, and destinations with something due that no nudge told of."""
     plan_missed()
-    if has_enough_to_do(deliver.name):
+    if has_enough_to_do(drain.name):
         return "behind"
-    due = list(Delivery.objects.due().order_by("next_attempt_at").values_list("pk", flat=True)[:500])
-    for delivery_id in due:
-        nudge(deliver.name, delivery_id)
-    return f"{len(due)} due"
+    places = with_something_due()
+    for destination_id in places:
+        nudge(drain.name, destination_id)
+    return f"{len(places)} with something due"
 
 
 @shared_task

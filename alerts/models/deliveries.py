@@ -16,8 +16,29 @@ class DeliveryQuerySet(CourierDeliveryQuerySet):
     """Reads of card deliveries."""
 
     def overdue(self) -> Self:
-        """Those that should have been tried a while ago."""
-        return self.due().filter(next_attempt_at__lt=Now() - timedelta(minutes=1))
+        """Those that should have been tried a while ago, at a destination that need not wait."""
+        waits = Q(destination__waits_until__gt=Now() - timedelta(minutes=1))
+        return self.in_turn().due().filter(next_attempt_at__lt=Now() - timedelta(minutes=1)).exclude(waits)
+
+    def unfinished(self) -> Self:
+        """Those that were neither delivered nor given up."""
+        return self.filter(state__in=("due", "sending"))
+
+    def in_turn(self) -> Self:
+        """Those before which nothing else must go: no earlier event or answer of the same message, no digest."""
+        ordered = ("event", "answer")
+        earlier = self.model._default_manager.unfinished().filter(
+            destination=models.OuterRef("destination"),
+            message=models.OuterRef("message"),
+            kind__in=ordered,
+            pk__lt=models.OuterRef("pk"),
+        )
+        behind = Q(kind__in=ordered, message__isnull=False) & models.Exists(earlier)
+        return self.exclude(behind).exclude(kind="card", card__digest__isnull=False)
+
+    def next_at(self, destination_id: int) -> Self:
+        """What is due at one destination and in its turn, the oldest first."""
+        return self.due().in_turn().filter(destination=destination_id).order_by("pk")
 
     def dead_lately(self) -> Self:
         """Those that were given up in the last 24 hours."""

@@ -22,8 +22,9 @@ class DestinationQuerySet(models.QuerySet["Destination"]):
         return self.filter(removed_at=None)
 
     def due_witnesses(self) -> Self:
-        """Those that may be given the ledger's newest head now."""
-        return self.filter(witnesses=True, switched_off_at=None, witness_due_at__lte=Now())
+        """Those that may be given the ledger's newest head now, and that need not wait."""
+        due = self.filter(witnesses=True, switched_off_at=None, witness_due_at__lte=Now())
+        return due.filter(Q(waits_until=None) | Q(waits_until__lte=Now()))
 
     def for_list(self) -> Self:
         """All of them by name, each with what it is told of."""

@@ -11,7 +11,8 @@ from alerts.cards.card import payload
 from alerts.errors import DestinationMissing, DestinationNotAllowed
 from alerts.models import Card, Destination, Route
 from alerts.places.addresses import masked
-from alerts.sending.discord import Tried, try_card
+from alerts.sending.discord import try_post
+from alerts.sending.outcomes import Tried
 from audit.recording import changed, record
 from common.nudge import nudge
 from common.postgres.anew import atomic_anew
@@ -140,7 +141,7 @@ def test_destination(*, destination_id: int, actor: Actor) -> Tried:
     destination = Destination.objects.kept().filter(pk=destination_id).first()
     if destination is None:
         raise DestinationMissing("This destination was removed in the meantime.")
-    tried = try_card(destination.url, payload(dict(_TEST)), within=TEST_SECONDS)
+    tried = try_post(destination, payload(dict(_TEST)), within=TEST_SECONDS)
     with transaction.atomic():
         # One that was given another address in the meantime has not been tested.
         still = [one for one in Destination.objects.filter(pk=destination_id) if one.url == destination.url]

@@ -4,13 +4,14 @@ from dataclasses import dataclass
 
 
 class _Refused(Exception):
-    def __init__(self, sentence: str, *, status: int | None = None) -> None:
+    def __init__(self, sentence: str, *, status: int | None = None, answer: str = "") -> None:
         super().__init__(sentence)
         self.status = status
+        self.answer = answer
 
 
 class DestinationGone(_Refused):
-    """The webhook does not exist any more, or may not post: trying again only counts as abuse."""
+    """The destination does not exist any more, or takes nothing from us: trying again only counts as abuse."""
 
 
 class CardGone(_Refused):
@@ -18,29 +19,48 @@ class CardGone(_Refused):
 
 
 class CardRefused(_Refused):
-    """Discord does not accept this card; the same one never will be."""
+    """This body is not accepted; the same one never will be."""
 
 
 class Later(Exception):
-    """Not now: `seconds` is how long to wait; `asked` where Discord said so itself."""
+    """Not now. `seconds` is how long everything waits that goes there, where somebody said so: the destination, or
+    our own count of its limit. Without it something failed, and `status` is what it answered, if anything.
 
-    def __init__(self, sentence: str, *, seconds: float | None = None, status: int | None = None) -> None:
+    With `everywhere` all of Discord asked to wait.
+    """
+
+    def __init__(
+        self,
+        sentence: str,
+        *,
+        seconds: float | None = None,
+        status: int | None = None,
+        answer: str = "",
+        everywhere: bool = False,
+    ) -> None:
         super().__init__(sentence)
         self.seconds = seconds
         self.status = status
+        self.answer = answer
+        self.everywhere = everywhere
 
 
 @dataclass(frozen=True)
 class Posted:
-    """A card that Discord took."""
+    """What a destination took: the id it gave, if it gives any, and its answer for the log.
+
+    `rests` is how long it should be left alone now, where nobody can count for all workers.
+    """
 
     message_id: str
     status: int
+    answer: str = ""
+    rests: float = 0.0
 
 
 @dataclass(frozen=True)
 class Tried:
-    """What came of a test: whether Discord took it, and a sentence for whoever asked."""
+    """What came of a test: whether it was taken, and a sentence for whoever asked."""
 
     took: bool
     sentence: str

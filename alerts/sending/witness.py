@@ -11,11 +11,11 @@ from typing import Any
 from django.db import transaction
 from django.db.models.functions import Now
 
-from alerts.models import Delivery, Destination
+from alerts.models import Destination
 from alerts.places.addresses import masked
 from alerts.sending import discord
-from alerts.sending.deliver import hold_back, switch_off
 from alerts.sending.outcomes import CardGone, CardRefused, DestinationGone, Later, Posted
+from alerts.sending.waits import hold_back, switch_off
 from audit.models import Anchor, Seal
 from audit.sealing.anchors import note_anchor
 from audit.sealing.sealer import latest_seal
@@ -54,15 +54,15 @@ def head_post(seal: Seal) -> dict[str, Any]:
 
 def _post(destination: Destination, seal: Seal) -> bool:
     turn = Destination.objects.due_witnesses().filter(pk=destination.pk)
-    if _is_asked_to_wait(destination) or not turn.update(witness_due_at=Now() + _TURN):
+    if not turn.update(witness_due_at=Now() + _TURN):
         return False
     try:
-        posted = discord.post_card(destination.url, head_post(seal))
+        posted = discord.post(destination, head_post(seal))
     except Later as later:
         seconds = later.seconds or _AGAIN.total_seconds()
         if later.seconds is not None:
             # It holds for everything that goes to the same place.
-            hold_back(destination, seconds)
+            hold_back(destination.pk, seconds)
         return _not_now(destination, timedelta(seconds=seconds), str(later))
     except DestinationGone as gone:
         switch_off(destination, str(gone))
@@ -70,16 +70,6 @@ def _post(destination: Destination, seal: Seal) -> bool:
     except (CardRefused, CardGone) as refused:
         return _not_now(destination, EVERY, str(refused))
     return _done(destination, seal, posted)
-
-
-def _is_asked_to_wait(destination: Destination) -> bool:
-    """Whether Discord asked to wait when a card went there."""
-    return Delivery.objects.filter(
-        destination=destination.pk,
-        state=Delivery.State.DUE,
-        response_status=429,
-        next_attempt_at__gt=Now(),
-    ).exists()
 
 
 def _not_now(destination: Destination, wait: timedelta, why: str) -> bool:

@@ -191,7 +191,7 @@ def test_act_that_commits_while_its_card_is_taken_is_shown(client, discord):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_card_is_in_the_hands_of_one_worker(discord):
+def test_place_is_in_the_hands_of_one_worker(discord):
     destination = make_destination(discord)
     make_message(make_connection())
     first = Delivery.objects.get()
@@ -199,7 +199,7 @@ def test_card_is_in_the_hands_of_one_worker(discord):
         destination=first.destination, message=first.message, card=first.card, action="message.changed"
     )
     with transaction.atomic():
-        Card.objects.select_for_update(no_key=True).get(destination=destination)
+        Destination.objects.select_for_update(no_key=True).get(pk=destination.pk)
         worker, results = in_thread(lambda: deliver_card(delivery_id=second.pk))
         wait_until_somebody_waits_for_a_lock()
         Delivery.objects.claim(first.pk)
@@ -229,6 +229,7 @@ def test_wait_holds_for_what_is_planned_while_it_lasts(connection, discord):
     assert deliver_card(delivery_id=planned.pk) == "not due"
     assert len(discord.calls) == 1
     discord.answers[PATH] = (200, {"id": "111"})
+    Destination.objects.update(waits_until=None)
     Delivery.objects.update(next_attempt_at=Now())
     assert {deliver_card(delivery_id=pk) for pk in Delivery.objects.values_list("pk", flat=True)} == {"delivered"}
 

@@ -8,6 +8,7 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from alerts.models import Card, Delivery, Destination
+from alerts.sending.deliver import deliver_card
 from alerts.sending.witness import head_post, post_heads
 from audit.models import Anchor, Entry, Seal
 from audit.sealing import signing
@@ -118,25 +119,17 @@ def test_wait_that_discord_asks_for_holds_for_heads_and_cards(discord, witness, 
     assert len(discord.calls) == 1
     witness.refresh_from_db()
     assert timedelta(seconds=20) < witness.witness_due_at - timezone.now() < timedelta(seconds=40)
-    due.refresh_from_db()
-    assert due.next_attempt_at > timezone.now()
+    assert deliver_card(delivery_id=due.pk) == "not due"
     assert witness.switched_off_at is None
 
 
 def test_head_waits_where_a_card_was_asked_to(discord, witness, connection):
     seal()
     card = Card.objects.create(destination=witness, message=make_message(connection))
-    later = timezone.now() + timedelta(seconds=30)
-    Delivery.objects.create(
-        destination=card.destination,
-        message=card.message,
-        card=card,
-        action="message.held",
-        response_status=429,
-        next_attempt_at=later,
-    )
-    assert post_heads() == 0
-    assert discord.calls == []
+    due = Delivery.objects.create(destination=witness, message=card.message, card=card, action="message.held")
+    discord.answers[PATH] = (429, {"retry_after": 30})
+    assert deliver_card(delivery_id=due.pk) == "asked to wait"
+    assert (post_heads(), len(discord.calls)) == (0, 1)
 
 
 @pytest.mark.parametrize("status", [500, 400])
