@@ -6,6 +6,7 @@ from datetime import timedelta
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 from django.db import connection, transaction
+from django.db.models.signals import post_save
 
 from audit.models import BLOCK, Block, Entry, Leaf, Seal
 from audit.recording import record
@@ -65,6 +66,30 @@ def test_entry_of_a_transaction_that_is_still_open_waits_and_is_not_overtaken():
         session.rollback()
     assert seal_all() == 3
     check_chain()
+
+
+def test_what_is_written_while_it_seals_waits_for_the_next_time():
+    """Else a desk that is never still would be sealed without end, a few entries at a time."""
+
+    def another(sender, instance, **_):
+        if instance.number < 9:
+            thread = threading.Thread(target=_append_and_leave)
+            thread.start()
+            thread.join(20)
+
+    append(3)
+    post_save.connect(another, sender=Seal)
+    try:
+        assert seal_all() == 3
+        assert seal_all() == 1
+    finally:
+        post_save.disconnect(another, sender=Seal)
+    assert [seal.size for seal in check_chain()] == [3, 4]
+
+
+def _append_and_leave():
+    append()
+    connection.close()
 
 
 def test_sealing_does_not_hold_its_own_horizon():
