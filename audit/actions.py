@@ -100,6 +100,7 @@ ACTIONS: dict[str, str] = {
     "destination.tested": "tested an alert destination",
     "alert.delivered": "showed the message in an alert",
     "alert.failed": "could not deliver an alert",
+    "alert.sent_again": "had an alert sent once more",
     "destination.switched_off": "switched an alert destination off",
     # connections and people
     "connection.paused": "paused the connection",

@@ -28,9 +28,10 @@ def main(name: str, queues: str, threads: str = "") -> int:
     )
     if threads:
         # Only now: Celery has loaded the apps.
+        from alerts.sending.drain import AT_ONCE
         from approvals.tasks import ROOMS
 
-        ROOMS.threads = int(threads)
+        ROOMS.threads = int(threads) - (AT_ONCE if "alerts" in queues.split(",") else 0)
         Watch().begin()
     worker.start()
     return int(worker.exitcode or 0)

@@ -4,6 +4,7 @@ A nudge names a destination or anything that goes there: whoever comes first doe
 nothing. No worker sleeps on a wait: it stands in the destination's row, and a nudge of its own comes when it ends.
 """
 
+import threading
 import time
 
 from django.db.models import Exists, OuterRef
@@ -15,6 +16,10 @@ from alerts.sending.digests import fold
 from common.nudge import nudge
 
 TASK = "alerts.tasks.drain"
+# So many destinations are spoken to at once in one process: its other threads are for decisions. Who finds no room
+# gives its thread back; the sweep comes soon.
+AT_ONCE = 6
+_room = threading.BoundedSemaphore(AT_ONCE)
 # Then others have their turn, where there are more destinations than workers.
 TURN_SECONDS = 10.0
 # Longer waits are left to the sweep, which comes more often than that.
@@ -24,6 +29,15 @@ _TOLD = ("delivered", "postponed", "failed", "refused", "gone", "card gone", "sw
 
 def drain(*, destination_id: int) -> str:
     """Tell a destination what is due there for one turn at most, and return how many attempts that took."""
+    if not _room.acquire(blocking=False):
+        return "no room now"
+    try:
+        return _drain(destination_id)
+    finally:
+        _room.release()
+
+
+def _drain(destination_id: int) -> str:
     ends, tried = time.monotonic() + TURN_SECONDS, 0
     while (outcome := _next(destination_id)) in _TOLD:
         tried += 1

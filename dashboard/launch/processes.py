@@ -8,8 +8,10 @@ from dashboard.launch.environment import Environment
 from dashboard.launch.paths import PYTHON
 from dashboard.launch.readiness import Check
 
-# So many calls to MultiMail at once: 20 decisions a second of one account, each with a read, and room for the others.
+# So many calls to MultiMail at once: 20 decisions a second of one account, each with a read, and room for the others;
+# and beside them so many destinations of alerts, which never take a decision's place.
 DESK_THREADS = 12
+ALERT_THREADS = 6
 # With a threshold that is fixed glibc gives the memory of a large message back once it is stored.
 _TAKES_MAIL = {"INBOUND": "1", "MALLOC_MMAP_THRESHOLD_": "131072"}
 
@@ -31,13 +33,12 @@ def table(environment: Environment) -> list[Process]:
     if product != "gateway":
         processes += [_web(ports["PORT"]), _live(ports["LIVE_PORT"])]
         # One worker of each product beats.
-        processes.append(worker("worker-desk", queues="decisions,sync", beat=product, threads=DESK_THREADS))
+        threads = DESK_THREADS + ALERT_THREADS
+        processes.append(worker("worker-desk", queues="decisions,sync,alerts", beat=product, threads=threads))
     if product != "dashboard":
         processes.append(_gateway(ports["GATEWAY_PORT"]))
-    queues = {"both": "alerts,gateway", "dashboard": "alerts", "gateway": "gateway"}
-    beat = product if product == "gateway" else ""
-    inbound = _inbound(environment) if product != "dashboard" else None
-    processes.append(worker("worker-out", queues=queues[product], beat=beat, inbound=inbound))
+        beat = product if product == "gateway" else ""
+        processes.append(worker("worker-out", queues="gateway", beat=beat, inbound=_inbound(environment)))
     if environment.demo != "0":
         processes.append(_demo(ports["DISCORD_PORT"], ports["SMTP_PORT"]))
     return processes

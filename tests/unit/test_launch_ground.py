@@ -143,7 +143,7 @@ def test_each_product_has_its_processes() -> None:
     assert names() == ["web", "live", "worker-desk", "gateway", "worker-out", "demo"]
     assert names(DEMO="0") == ["web", "live", "worker-desk", "gateway", "worker-out"]
     assert names(SERVE="gateway") == ["gateway", "worker-out"]
-    assert names(SERVE="dashboard") == ["web", "live", "worker-desk", "worker-out"]
+    assert names(SERVE="dashboard") == ["web", "live", "worker-desk"]
 
 
 def test_exactly_one_process_of_each_product_beats() -> None:
