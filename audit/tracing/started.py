@@ -44,7 +44,7 @@ def who_started(lines: Sequence[Line]) -> Iterator[Sentence]:
     # What is not known by name stands together in one detail of that name.
     others = [value if name == "other" else f"{name}: {value}" for name, value in trigger.items() if name not in _NAMES]
     if others:
-        yield sentence("Its sender wrote besides: ", *listed(others), ".", standing=_SAYS)
+        yield sentence("Its sender wrote besides: ", *listed(others), standing=_SAYS)
 
 
 def _first(lines: Sequence[Line], name: str) -> str:
