@@ -15,3 +15,7 @@ class DestinationNotAllowed(AlertsError):
 
 class DestinationMissing(AlertsError):
     """The destination was removed in the meantime."""
+
+
+class SecretStillTaken(AlertsError):
+    """An earlier change of the secret is not over."""

@@ -8,15 +8,16 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from alerts.cards.card import payload
-from alerts.errors import DestinationMissing, DestinationNotAllowed
+from alerts.errors import DestinationMissing
 from alerts.models import Card, Destination, Route
 from alerts.places.addresses import masked
+from alerts.places.rights import check_may_manage
 from alerts.sending.discord import try_post
 from alerts.sending.outcomes import Tried
 from audit.recording import changed, record
 from common.nudge import nudge
 from common.postgres.anew import atomic_anew
-from people.actors import Actor, Role
+from people.actors import Actor
 
 # In all: a page waits for it, and a person for the page.
 TEST_SECONDS = 10.0
@@ -55,11 +56,6 @@ class Settings:
     def actions(self) -> list[str]:
         """The acts that make a card."""
         return [action for name, acts in OCCASIONS.items() if name in self.occasions for action in acts]
-
-
-def may_manage(actor: Actor) -> bool:
-    """Whether the actor may say where alerts go."""
-    return actor.acting_as(Role.ADMIN).sees_all()
 
 
 def occasions_of(destination: Destination) -> set[str]:
@@ -150,12 +146,6 @@ def test_destination(*, destination_id: int, actor: Actor) -> Tried:
         details = {"destination": destination.name, "took": "yes" if tried.took else "no", "answer": tried.sentence}
         record("destination.tested", actor=actor, details=details)
     return tried
-
-
-def check_may_manage(actor: Actor) -> None:
-    """Raise DestinationNotAllowed for whoever may not say where alerts go."""
-    if not may_manage(actor):
-        raise DestinationNotAllowed("Only an admin of everything can say where alerts go: they tell of all mail.")
 
 
 def _locked(destination_id: int) -> Destination:

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from alerts.errors import DestinationMissing, DestinationNotAllowed
 from alerts.models import Delivery, Destination
-from alerts.places import destinations
+from alerts.places import destinations, rights
 from alerts.places.addresses import masked
 from alerts.places.forms import DestinationForm, initial_of
 from alerts.places.samples import samples
@@ -30,7 +30,7 @@ def _managing(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpRespon
     @wraps(view)
     def asked(request: DeskRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         try:
-            destinations.check_may_manage(request.actor)
+            rights.check_may_manage(request.actor)
         except DestinationNotAllowed as error:
             return _list(request, status=403, problem=error.sentence)
         return view(request, *args, **kwargs)
@@ -158,7 +158,7 @@ def _list(
     context = {
         "rows": [_row(one, tried) for one in found],
         "deliveries": Delivery.objects.for_list(request.actor)[:50],
-        "may_manage": destinations.may_manage(request.actor),
+        "may_manage": rights.may_manage(request.actor),
         "problem": problem,
         "next": _next(request),
     }

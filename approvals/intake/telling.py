@@ -7,7 +7,7 @@ from common.fingerprint import FIELDS, Attachment, Content
 
 MAX_TRIGGERS = 30
 # A detail's name stands in the entry for good, beside its hash: a name that the sender made up may itself be personal.
-_NAMED = (
+NAMED = (
     *("discord_user", "discord_user_id", "discord_channel", "discord_guild", "discord_interaction_id"),
     *("run_id", "runId"),
 )
@@ -50,8 +50,8 @@ def trigger_details(trigger: Mapping[str, Any]) -> dict[str, str]:
         for name, value in list(trigger.items())[:MAX_TRIGGERS]
         if isinstance(value, str | int) and not isinstance(value, bool)
     }
-    named = {f"trigger.{name}": value for name, value in told.items() if name in _NAMED}
-    other = "; ".join(f"{name}: {value}" for name, value in told.items() if name not in _NAMED)
+    named = {f"trigger.{name}": value for name, value in told.items() if name in NAMED}
+    other = "; ".join(f"{name}: {value}" for name, value in told.items() if name not in NAMED)
     return named | ({"trigger.other": other} if other else {})
 
 
