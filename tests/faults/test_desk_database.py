@@ -255,7 +255,7 @@ def test_serialization_failure_leaves_one_decision(desk):
             for held in messages:
                 first, ana = in_thread(desk.decide, held, "approve", "REVIEWER")
                 second, ben = in_thread(desk.decide, held, "reject", "REVIEWER2")
-                first.join(20), second.join(20)
+                first.join(60), second.join(60)
                 assert sorted(ana + ben) == [302, 409]
             seen = len(taken)
             desk.wait(lambda: len(taken) > seen + 5, "webhooks to be taken")
