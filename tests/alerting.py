@@ -1,0 +1,165 @@
+"""A stand-in for Discord in the tests' own process: webhooks with their limits, and what a test wants to go wrong.
+
+It keeps its own record of every request, by which tests see what was sent, how often and in which order.
+"""
+
+import contextlib
+import json
+import re
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from alerts.models import Destination, Route
+from alerts.sending.drain import drain, with_something_due
+from demo.discord.limits import find_errors
+from tests.serving import Handler, serving
+from tests.stack import wait_for
+
+_PATH = re.compile(r"/api/webhooks/(?P<id>[0-9]+)/token(/messages/(?P<message>[0-9]+))?")
+LONG = 60
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request, when it came and how it was answered."""
+
+    at: float
+    method: str
+    webhook: str
+    status: int
+    body: dict[str, Any]
+
+    @property
+    def title(self) -> str:
+        """What the embed is called."""
+        return str(self.body["embeds"][0].get("title", ""))
+
+    @property
+    def alert(self) -> str:
+        """The number in the footer, which marks a post that came twice."""
+        return str(self.body["embeds"][0].get("footer", {}).get("text", ""))
+
+
+@dataclass
+class Discord:
+    """Webhooks by number: all exist. `next` are answers that come before any other: (status, headers, body)."""
+
+    url: str = ""
+    calls: list[Call] = field(default_factory=list)
+    posts: dict[str, tuple[str, dict[str, Any]]] = field(default_factory=dict)
+    next: dict[str, list[tuple[int, dict[str, str], Any]]] = field(default_factory=lambda: defaultdict(list))
+    gone: set[str] = field(default_factory=set)
+    slow: dict[str, float] = field(default_factory=dict)
+    # So many answers are lost after the request was obeyed.
+    lost: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    # Requests in seconds: what headers tell of, and what nothing does.
+    told: tuple[int, float] = (1000, 1.0)
+    hidden: tuple[int, float] = (1000, 1.0)
+    _windows: dict[str, tuple[float, int]] = field(default_factory=dict)
+    _taken: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    _lock: threading.RLock = field(default_factory=threading.RLock)
+
+    def place(self, number: int, *, actions: tuple[str, ...] = (), **fields: Any) -> Destination:
+        """Make a destination of the desk that is one of the webhooks, told of these acts."""
+        url = f"{self.url}/api/webhooks/{number}/token"
+        made = Destination.objects.create(name=f"#{number}", url=url, **fields)
+        if actions:
+            Route.objects.create(destination=made, actions=list(actions))
+        return made
+
+    def of(self, number: int, *statuses: int) -> list[Call]:
+        """The requests of one webhook, all or those answered so."""
+        return [
+            call for call in self.calls if call.webhook == str(number) and (not statuses or call.status in statuses)
+        ]
+
+    def standing(self, number: int) -> list[dict[str, Any]]:
+        """What stands in the channel."""
+        return [body for webhook, body in self.posts.values() if webhook == str(number)]
+
+    def answer(self, method: str, webhook: str, message: str, body: dict[str, Any]) -> tuple[int, dict[str, str], Any]:
+        """Answer one request as Discord does, or as the test wants."""
+        with self._lock:
+            status, headers, said = self._decide(method, webhook, message, body)
+            self.calls.append(Call(time.monotonic(), method, webhook, status, body))
+            return status, headers, said
+
+    def _decide(self, method: str, webhook: str, message: str, body: dict[str, Any]) -> tuple[int, dict[str, str], Any]:
+        if self.next[webhook]:
+            return self.next[webhook].pop(0)
+        if webhook in self.gone:
+            return 404, {}, {"code": 10015, "message": "Unknown Webhook"}
+        wait, headers = self._limit(webhook)
+        if wait:
+            return 429, headers, {"retry_after": wait, "global": False}
+        if errors := find_errors(body):
+            return 400, headers, {"code": 50035, "errors": errors}
+        if message and message not in self.posts:
+            return 404, headers, {"code": 10008, "message": "Unknown Message"}
+        key = message or str(10**17 + len(self.calls))
+        self.posts[key] = (webhook, body)
+        return 200, headers, {"id": key, "channel_id": f"9{webhook}"}
+
+    def _limit(self, webhook: str) -> tuple[float, dict[str, str]]:
+        now, (most, window) = time.monotonic(), self.told
+        start, used = self._windows.get(webhook, (now, 0))
+        start, used = (now, 0) if now >= start + window else (start, used)
+        after = start + window - now
+        headers = {"X-RateLimit-Bucket": "b", "X-RateLimit-Reset-After": f"{after:.3f}"}
+        if used >= most:
+            return after, headers | {"X-RateLimit-Remaining": "0"}
+        hidden, span = self.hidden
+        taken = self._taken[webhook] = [one for one in self._taken[webhook] if one > now - span]
+        if len(taken) >= hidden:
+            return taken[0] + span - now, headers
+        self._windows[webhook] = (start, used + 1)
+        taken.append(now)
+        return 0.0, headers | {"X-RateLimit-Remaining": str(most - used - 1)}
+
+
+@contextlib.contextmanager
+def discord() -> Iterator[Discord]:
+    """Serve a stand-in on a free port, which the desk may call."""
+    standin = Discord()
+
+    class Answers(Handler):
+        def _answer(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            found = _PATH.fullmatch(urlsplit(self.path).path)
+            webhook = found["id"] if found else "?"
+            if standin.slow.get(webhook):
+                time.sleep(standin.slow[webhook])
+            message = (found["message"] if found else "") or ""
+            status, headers, said = standin.answer(self.command, webhook, message, body)
+            if standin.lost[webhook] and status == 200:
+                standin.lost[webhook] -= 1
+                self.close_connection = True
+                return
+            raw = json.dumps(said).encode()
+            self.send_response(status)
+            for name, value in {**headers, "Content-Length": str(len(raw))}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(raw)
+
+        do_POST = do_PATCH = _answer  # noqa: N815
+
+    with serving(Answers) as origin:
+        standin.url = origin
+        yield standin
+
+
+def work_until(is_done: Callable[[], Any], what: str) -> None:
+    """Be the worker, in this thread, until something is so."""
+
+    def turn() -> Any:
+        for destination_id in with_something_due():
+            drain(destination_id=destination_id)
+        return is_done()
+
+    wait_for(turn, LONG, what)
