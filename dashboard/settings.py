@@ -274,6 +274,8 @@ LOGGING = {
         "django.request": {"level": "ERROR"},
         # aiosmtpd tells addresses and commands; ours tell what was received.
         "mail.log": {"level": "CRITICAL"},
+        # Its warnings name whole addresses, and whoever has that of a webhook can post there.
+        "urllib3": {"level": "ERROR"},
         # Celery's own lines name task arguments and tracebacks of acknowledged work; ours say what happened.
         "celery.worker.strategy": {"level": "WARNING"},
         "celery.app.trace": {"level": "WARNING"},
