@@ -4,12 +4,12 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from uuid import UUID
 
-from django.db.models import Value
+from django.db.models import Q, Value
 
 from approvals.desk.allowing import judged_together
 from approvals.desk.written_to import UNSEEN
 from approvals.errors import VerdictNotAllowed
-from approvals.models import EnclosedFile, KeyOwner, Message
+from approvals.models import CommandedMail, EnclosedFile, KeyOwner, Message
 from approvals.showing import named
 from approvals.states import MessageState
 from people.actors import Actor, Role
@@ -38,21 +38,23 @@ def ruled(message: Message, *, actor: Actor, now: datetime) -> tuple[Ruling, Jud
     stop = (
         KillSwitch.objects.filter(pk__in=found["stop"]).select_related("pulled_by").first() if found["stop"] else None
     )
-    owners = {_key_of(message): {str(person) for person in found["owner"]}}
+    authors = {message.pk: {str(person) for person in found["author"]}}
     files = _files_that_differ([message])
-    return rule(_facts(message, actor, now, stop=stop, files=files, judged=judged, owners=owners)), judged
+    return rule(_facts(message, actor, now, stop=stop, files=files, judged=judged, authors=authors)), judged
 
 
 def _set_about(message: Message) -> dict[str, list[int]]:
-    """Return which kill switches, lists and owners of keys there are for a message: mostly none, told by one query."""
+    """Return which kill switches, lists and authors there are for a message: mostly none, told by one query."""
     connection, mailbox = message.connection_id, message.mailbox_id
     stops = KillSwitch.objects.stopping(connection=connection, mailbox=mailbox).order_by()
     lists = Allowlist.objects.in_force(kind=Allowlist.Kind.RESTRICTION, connections=[connection]).order_by()
     rows = stops.values_list(Value("stop"), "pk").union(lists.values_list(Value("list"), "pk"), all=True)
     if message.sent_by_key and _proves(message):
         owners = KeyOwner.objects.filter(connection=connection, upstream_key_id=message.sent_by_key)
-        rows = rows.union(owners.values_list(Value("owner"), "person_id"), all=True)
-    found: dict[str, list[int]] = {"stop": [], "list": [], "owner": []}
+        rows = rows.union(owners.values_list(Value("author"), "person_id"), all=True)
+    commanded = CommandedMail.objects.filter(_is_commanded([message]))
+    rows = rows.union(commanded.values_list(Value("author"), "person_id"), all=True)
+    found: dict[str, list[int]] = {"stop": [], "list": [], "author": []}
     for name, key in rows:
         found[name].append(key)
     return found
@@ -66,12 +68,12 @@ def rulings_for(
     `judged` is what the lists say to each, where the caller has asked them already.
     """
     stops = list(KillSwitch.objects.pulled().select_related("pulled_by", "mailbox").order_by("pk"))
-    files, owners = _files_that_differ(messages), _owners_of(messages)
+    files, authors = _files_that_differ(messages), _authors_of(messages)
     judged = judged_together(messages, now=now) if judged is None else judged
     found = {}
     for one in messages:
         stop = next((switch for switch in stops if _stops(switch, one)), None)
-        found[one.pk] = rule(_facts(one, actor, now, stop=stop, files=files, judged=judged[one.pk], owners=owners))
+        found[one.pk] = rule(_facts(one, actor, now, stop=stop, files=files, judged=judged[one.pk], authors=authors))
     return found
 
 
@@ -83,13 +85,13 @@ def _facts(
     stop: KillSwitch | None,
     files: Mapping[int, tuple[str, ...]],
     judged: Judged,
-    owners: Mapping[tuple[int, str], Collection[str]],
+    authors: Mapping[int, Collection[str]],
 ) -> Facts:
     return Facts(
         is_held=message.state == MessageState.HELD,
         is_fetched=message.hydrated_at is not None,
         is_reviewer=is_reviewer(actor, message),
-        is_author=actor.id in owners.get(_key_of(message), ()),
+        is_author=actor.id in authors.get(message.pk, ()),
         is_expired=message.expires_at is not None and message.expires_at <= now,
         mailbox=str(message.mailbox or ""),
         files_that_differ=files.get(message.revision_id or 0, ()),
@@ -115,6 +117,46 @@ def _doubt(judged: Judged) -> str:
 def _shown(addresses: Sequence[str]) -> tuple[str, ...]:
     """Return addresses as they can stand in a sentence: no text of a letter runs through it, or hides in it."""
     return tuple(named(one)[:_LONGEST] for one in addresses)
+
+
+def _authors_of(messages: Sequence[Message]) -> dict[int, set[str]]:
+    """Return by message who started it: whose program sent it, and who had it sent by a command."""
+    owners, commanders = _owners_of(messages), _commanders_of(messages)
+    return {
+        one.pk: owners.get(_key_of(one), set())
+        | commanders.get((one.connection_id, one.upstream_id), set())
+        | commanders.get((one.connection_id, _interaction_of(one)), set())
+        for one in messages
+    }
+
+
+def _commanders_of(messages: Sequence[Message]) -> dict[tuple[int, str], set[str]]:
+    """Return who gave the commands, by connection and the id of message or interaction."""
+    # A list of what has no such trigger, which is mostly so, need not ask.
+    asked = [one for one in messages if _interaction_of(one)]
+    if not asked:
+        return {}
+    commanded = CommandedMail.objects.filter(_is_commanded(asked))
+    found: dict[tuple[int, str], set[str]] = {}
+    for connection, interaction, upstream_id, person in commanded.values_list(
+        "connection_id", "interaction_id", "upstream_id", "person_id"
+    ):
+        for key in filter(None, (interaction, upstream_id)):
+            found.setdefault((connection, key), set()).add(str(person))
+    return found
+
+
+def _is_commanded(messages: Sequence[Message]) -> Q:
+    # Either is enough. Whoever puts another's interaction into a letter keeps that person from approving it, no more.
+    interactions = {found for one in messages if (found := _interaction_of(one))}
+    named = Q(connection__in={one.connection_id for one in messages})
+    return named & (
+        Q(upstream_id__in={one.upstream_id for one in messages if one.upstream_id}) | Q(interaction_id__in=interactions)
+    )
+
+
+def _interaction_of(message: Message) -> str:
+    return str(message.trigger.get("discord_interaction_id") or "")[:32]
 
 
 def _owners_of(messages: Sequence[Message]) -> dict[tuple[int, str], set[str]]:

@@ -1,5 +1,6 @@
 """The tables of approvals, by what they tell of."""
 
+from approvals.models.commands import CommandedMail
 from approvals.models.connections import (
     Connection,
     GateRefusal,
@@ -17,6 +18,7 @@ from approvals.models.threads import Thread, ThreadLetter
 
 __all__ = [
     "Claim",
+    "CommandedMail",
     "Comment",
     "Connection",
     "Decision",
