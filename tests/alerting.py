@@ -20,7 +20,9 @@ from demo.discord.limits import find_errors
 from tests.serving import Handler, serving
 from tests.stack import wait_for
 
-_PATH = re.compile(r"/api/webhooks/(?P<id>[0-9]+)/token(/messages/(?P<message>[0-9]+))?")
+# The last is no Discord: a program that is told of events.
+_PATH = re.compile(r"/(api/webhooks/(?P<id>[0-9]+)/token(/messages/(?P<message>[0-9]+))?|hook)")
+PROGRAM = "0"
 LONG = 60
 
 
@@ -92,6 +94,8 @@ class Discord:
     def _decide(self, method: str, webhook: str, message: str, body: dict[str, Any]) -> tuple[int, dict[str, str], Any]:
         if self.next[webhook]:
             return self.next[webhook].pop(0)
+        if webhook == PROGRAM:
+            return 200, {}, {}
         if webhook in self.gone:
             return 404, {}, {"code": 10015, "message": "Unknown Webhook"}
         wait, headers = self._limit(webhook)
@@ -131,7 +135,7 @@ def discord() -> Iterator[Discord]:
         def _answer(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             found = _PATH.fullmatch(urlsplit(self.path).path)
-            webhook = found["id"] if found else "?"
+            webhook = (found["id"] or PROGRAM) if found else "?"
             if standin.slow.get(webhook):
                 time.sleep(standin.slow[webhook])
             message = (found["message"] if found else "") or ""

@@ -1,4 +1,4 @@
-"""Discord that limits, refuses, is gone, loses answers, or is flooded: nothing is lost, and nothing is told too often."""
+"""Discord that limits, refuses, is gone, loses answers or is flooded: nothing is lost, nothing is told too often."""
 
 import json
 from datetime import timedelta
@@ -78,7 +78,7 @@ def test_wait_for_all_of_discord_holds_in_every_channel(connection, discord):
 
 @pytest.mark.fault(
     38,
-    injected="Cards come faster than a bucket that headers tell of, and than a limit of the channel that nothing tells.",
+    injected="Cards come faster than a bucket that headers tell of, and than a limit that nothing tells.",
     held="All are posted in order, as fast as both allow, and no answer is a 429.",
 )
 def test_limits_are_learnt_and_kept(connection, discord, monkeypatch):
@@ -132,7 +132,7 @@ def test_without_redis_a_place_rests_after_each_post(connection, discord, monkey
 @pytest.mark.fault(
     39,
     injected="A webhook was deleted (404), its token is refused (401), or it may not post (403).",
-    held="It is asked once, switched off, and admins are told in the app and the ledger; other channels have their card.",
+    held="It is asked once and switched off; admins see it in the app and the ledger; other channels have their card.",
 )
 @pytest.mark.parametrize("status", [401, 403, 404])
 def test_destination_that_is_gone_is_asked_once_and_costs_the_others_nothing(connection, discord, status):

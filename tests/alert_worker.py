@@ -1,0 +1,25 @@
+"""A worker for alerts as a process to be killed: `python -m tests.alert_worker LEASE WINDOW`, in seconds."""
+
+import sys
+import time
+from datetime import timedelta
+
+import django
+
+
+def main(lease: str, window: str) -> None:
+    """Do what is due, until the end. So long a dead worker's rows stay taken, and a channel's posts count."""
+    django.setup()
+    import courier.models
+    from alerts.sending import rates
+    from alerts.sending.drain import drain, with_something_due
+
+    courier.models.LEASE, rates.CHANNEL_SECONDS = timedelta(seconds=float(lease)), float(window)
+    while True:
+        for destination_id in with_something_due():
+            drain(destination_id=destination_id)
+        time.sleep(0.02)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
