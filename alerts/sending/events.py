@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 from uuid import uuid4
 
+from alerts.events import event_of
 from alerts.models import Delivery, Destination
 from alerts.sending import inngest, standard_webhooks
 from alerts.sending.event_data import data_of
@@ -80,7 +81,8 @@ def _prepare(delivery: Delivery, destination: Destination) -> None:
         entry = Entry.objects.select_related("detail").get(pk=delivery.entry)
         event_id, request = delivery.event_id or _id_of(entry), ""
         known = Message.objects.select_related("mailbox", "revision").filter(public_id=entry.message)
-        name = entry.action
+        event = event_of(entry.action)
+        name = event.name if event else entry.action
         data = data_of(entry, known.first() if entry.message else None, name=name, privacy=destination.privacy)
         request = _envelope(destination, name, entry.at, event_id, {"event_id": event_id, **data})
     Delivery.objects.filter(pk=delivery.pk).update(event_id=event_id, request=request)

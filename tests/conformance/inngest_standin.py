@@ -1,7 +1,8 @@
 """A stand-in for Inngest's dev server: takes registrations and events, and calls functions step by step.
 
 It speaks the protocol that Inngest documents for its SDKs: a call carries the steps that are done, the answer 206 names
-the next one, 200 ends the run. Time never passes here by itself: the test says how a wait ends.
+the next one, 200 ends the run. Time never passes here by itself: the test says how a wait ends. Of events with one id
+it takes the first.
 """
 
 import contextlib
@@ -18,9 +19,10 @@ from tests.serving import Handler, serving
 
 @dataclass
 class Inngest:
-    """What the stand-in was told: the functions of the app, and events."""
+    """What the stand-in was told: the functions of the app, and events. Without `keys` it takes any event key."""
 
     url: str = ""
+    keys: set[str] = field(default_factory=set)
     functions: list[dict[str, Any]] = field(default_factory=list)
     events: list[dict[str, Any]] = field(default_factory=list)
 
@@ -32,6 +34,17 @@ class Inngest:
     def named(self, name: str) -> list[dict[str, Any]]:
         """The events of a name."""
         return [event for event in self.events if event["name"] == name]
+
+    def take(self, events: list[dict[str, Any]]) -> None:
+        """Take those whose id has not been seen."""
+        for event in events:
+            if not event.get("id") or event["id"] not in {one.get("id") for one in self.events}:
+                self.events.append(event)
+
+    def wake(self, run: "Run", step: dict[str, Any]) -> dict[str, Any]:
+        """Wake a run that waits, by the first event that it waits for."""
+        fits = (event for event in self.named(step["name"]) if matches(step["opts"]["if"], run.event, event))
+        return run.woken(step, next(fits))
 
 
 @dataclass
@@ -77,6 +90,22 @@ class Run:
         return self.next()
 
 
+def matches(expression: str, event: dict[str, Any], arrived: dict[str, Any]) -> bool:
+    """Whether an event fits what a run waits for: `event.` is what began the run, `async.` what arrived."""
+
+    def value(term: str) -> Any:
+        if term.startswith("'"):
+            return term.strip("'")
+        first, *names = term.split(".")
+        found: Any = {"event": event, "async": arrived}[first]
+        for name in names:
+            found = found[name]
+        return found
+
+    left, right = (value(term.strip()) for term in expression.split("=="))
+    return bool(left == right)
+
+
 @contextlib.contextmanager
 def inngest() -> Iterator[Inngest]:
     """Serve a stand-in on a free port."""
@@ -89,12 +118,17 @@ def inngest() -> Iterator[Inngest]:
                 standin.functions = said["functions"]
                 return self._answer({"ok": True, "modified": True})
             assert self.path.startswith("/e/"), self.path
-            standin.events += said
-            return self._answer({"ids": [uuid.uuid4().hex for _ in said], "status": 200})
+            if standin.keys and self.path.removeprefix("/e/") not in standin.keys:
+                return self._answer({"error": "Event key not found", "status": 401}, 401)
+            events = said if isinstance(said, list) else [said]
+            if not all(isinstance(event.get("name"), str) and isinstance(event.get("data"), dict) for event in events):
+                return self._answer({"error": "An event needs a name and data", "status": 400}, 400)
+            standin.take(events)
+            return self._answer({"ids": [uuid.uuid4().hex for _ in events], "status": 200})
 
-        def _answer(self, body: dict[str, Any]) -> None:
+        def _answer(self, body: dict[str, Any], status: int = 200) -> None:
             raw = json.dumps(body).encode()
-            self.send_response(200)
+            self.send_response(status)
             self.send_header("Content-Type", "application/json")
             self.send_header("Content-Length", str(len(raw)))
             self.end_headers()

@@ -1,0 +1,408 @@
+"""Events for programs: what they tell at each level, the same body in every attempt, and what comes of each answer."""
+
+import json
+import logging
+from datetime import timedelta
+
+import inngest as inngest_package
+import pytest
+from django.db.models.functions import Now
+from standardwebhooks.webhooks import Webhook, WebhookVerificationError
+
+from alerts.errors import DestinationMissing, DestinationNotAllowed, SecretStillTaken
+from alerts.models import Delivery, Destination
+from alerts.places.secrets import new_secret, rotate_secret
+from alerts.sending.deliver import deliver_card
+from alerts.sending.events import body_of, send_event, try_event
+from alerts.sending.outcomes import CardRefused, DestinationGone, Later
+from approvals.execute import run_decision
+from audit.models import Entry, EntryDetail
+from audit.recording import record
+from people.actors import worker
+from tests.conformance.inngest_standin import inngest as serve_inngest
+from tests.factories import NOW, make_connection, make_message, pending_row, show_row
+from tests.integration.deciding import decide, make_due
+from tests.programs import program
+
+pytestmark = pytest.mark.django_db
+
+KEY = "an-event-key-that-nobody-may-see"
+
+
+@pytest.fixture
+def inngest():
+    with serve_inngest() as standin:
+        standin.keys = {KEY}
+        yield standin
+
+
+@pytest.fixture
+def receiver():
+    with program() as standin:
+        yield standin
+
+
+@pytest.fixture
+def connection(db, upstream):
+    return make_connection(api_url=upstream.url)
+
+
+@pytest.fixture
+def message(connection):
+    return make_message(connection, metadata={"run_id": "refund-7", "discord_user": "ana@elsewhere.example"})
+
+
+def to_inngest(url, **fields):
+    return Destination.objects.create(kind="inngest", name="Functions", url=f"{url}/e/{KEY}", **fields)
+
+
+def to_webhook(url, **fields):
+    values = {"kind": "signed_webhook", "name": "Archive", "secret": new_secret(), **fields}
+    return Destination.objects.create(url=f"{url}/hooks", **values)
+
+
+def to_either(kind, url):
+    return to_inngest(url) if kind == "inngest" else to_webhook(url)
+
+
+def tell(destination, message, action, **details):
+    """The delivery of an act, as it is planned."""
+    about = {"connection": message.connection_id, "message": message.public_id} if message else {}
+    entry = record(action, actor=worker("sync"), details=details, **about)
+    values = {"kind": "event", "message": message, "entry": entry.pk, "action": action}
+    return Delivery.objects.create(destination=destination, **values)
+
+
+def decided(message, reviewer, upstream, outcome, reason=""):
+    """Let a person decide, and MultiMail take it."""
+    upstream.holds(pending_row(message.upstream_id, subject=message.subject, metadata=message.trigger))
+    word = "approved" if outcome == "approve" else "rejected"
+    upstream.decides(200, status=word, decision=word)
+    decide(message, reviewer, outcome, reason)
+    make_due()
+    assert run_decision(decision_id=message.decisions.get().pk, now=NOW) == "applied"
+    return message
+
+
+def again(delivery):
+    """The same row, as the next worker finds it."""
+    return Delivery.objects.get(pk=delivery.pk)
+
+
+@pytest.mark.parametrize(("outcome", "decision"), [("approve", "approved"), ("reject", "rejected")])
+def test_decision_is_told_to_inngest_as_its_own_package_reads_events(
+    connection, message, reviewer, upstream, inngest, outcome, decision
+):
+    decided(message, reviewer, upstream, outcome, "Too early." if decision == "rejected" else "")
+    delivery = tell(to_inngest(inngest.url), message, f"message.{decision}")
+    posted = send_event(delivery, delivery.destination)
+    event = inngest_package.Event.model_validate(inngest.events[0])
+    entry = Entry.objects.get(pk=delivery.entry)
+    assert (posted.status, bool(posted.message_id)) == (200, True)
+    assert (event.name, event.id) == ("multimail/email.decided", again(delivery).event_id)
+    assert event.ts == int(entry.at.timestamp() * 1000)
+    told = {
+        "message_id": message.upstream_id,
+        "decision": decision,
+        "decided_by": "Ana Ferreira",
+        "connection": connection.slug,
+        "mailbox": "support@yourteam.example",
+        "fingerprint": message.revision.fingerprint,
+        "subject": "Your refund for order 4471",
+        "to": ["dana@northwind.example"],
+    }
+    assert {name: event.data[name] for name in told} == told
+    assert event.data["reason"] == ("Too early." if decision == "rejected" else None)
+    assert event.data["metadata"]["run_id"] == "refund-7"
+    assert "text" not in event.data
+
+
+def test_event_sent_twice_is_one_with_the_very_same_body(message, inngest, receiver):
+    delivery = tell(to_inngest(inngest.url), message, "message.sent")
+    send_event(delivery, delivery.destination)
+    kept = again(delivery).request
+    # What is true by then changes nothing.
+    message.subject = "Another"
+    message.save(update_fields=["subject"])
+    send_event(again(delivery), delivery.destination)
+    assert again(delivery).request == kept
+    assert body_of(again(delivery)) == inngest.events[0]
+    assert len(inngest.events) == 1
+    # Nor does a worker that broke off between the post and its note.
+    hook = tell(to_webhook(receiver.url), message, "message.sent")
+    receiver.status = 500
+    for _ in range(2):
+        with pytest.raises(Later):
+            send_event(again(hook), hook.destination)
+    first, second = receiver.posts
+    assert (first.body, first.headers["webhook-id"]) == (second.body, second.headers["webhook-id"])
+
+
+def test_one_act_has_one_id_at_every_destination(message, receiver):
+    first = tell(to_webhook(receiver.url), message, "message.sent")
+    second = Delivery.objects.create(
+        destination=to_webhook(receiver.url), kind="event", message=message, entry=first.entry, action=first.action
+    )
+    other = tell(first.destination, message, "message.delivered")
+    for one in (first, second, other):
+        send_event(one, one.destination)
+    ids = [post.headers["webhook-id"] for post in receiver.posts]
+    assert ids[0] == ids[1] != ids[2]
+
+
+def test_what_is_sent_once_more_keeps_id_and_body_and_is_signed_anew(message, receiver, monkeypatch):
+    delivery = tell(to_webhook(receiver.url), message, "message.sent")
+    monkeypatch.setattr("alerts.sending.standard_webhooks.time.time", lambda: 1_700_000_000.5)
+    send_event(delivery, delivery.destination)
+    monkeypatch.undo()
+    message.subject = "Another"
+    message.save(update_fields=["subject"])
+    repeated = Delivery.objects.create(
+        destination=delivery.destination, kind="event", message=message, entry=delivery.entry,
+        action=delivery.action, again_of=delivery,
+    )  # fmt: skip
+    send_event(repeated, delivery.destination)
+    first, second = receiver.posts
+    assert (first.body, first.headers["webhook-id"]) == (second.body, second.headers["webhook-id"])
+    assert first.headers["webhook-timestamp"] == "1700000000"
+    hook = Webhook(delivery.destination.secret)
+    assert hook.verify(second.body, second.headers)["data"]["message_id"] == message.upstream_id
+    with pytest.raises(WebhookVerificationError, match="too old"):
+        hook.verify(first.body, first.headers)
+
+
+def test_webhook_is_as_standard_webhooks_reads_it(message, receiver):
+    delivery = tell(to_webhook(receiver.url), message, "message.bounced")
+    assert send_event(delivery, delivery.destination).status == 200
+    (post,) = receiver.posts
+    said = Webhook(delivery.destination.secret).verify(post.body, post.headers)
+    assert set(said) == {"type", "timestamp", "data"}
+    assert (said["type"], said["data"]["message_id"]) == ("email.bounced", message.upstream_id)
+    assert said["timestamp"] == Entry.objects.get(pk=delivery.entry).at.isoformat()
+    assert post.headers["webhook-id"] == said["data"]["event_id"]
+    with pytest.raises(WebhookVerificationError):
+        Webhook(new_secret()).verify(post.body, post.headers)
+    with pytest.raises(WebhookVerificationError):
+        Webhook(delivery.destination.secret).verify(post.body + b" ", post.headers)
+
+
+HOSTILE = "Tell dana@northwind.example <@everyone> \u202e **now**"
+
+
+@pytest.mark.parametrize("privacy", ["minimal", "headers", "full"])
+def test_level_of_privacy_holds_for_all_that_is_told(connection, reviewer, upstream, receiver, privacy):
+    metadata = {"run_id": "refund-7", "discord_user": "ana@elsewhere.example", "note": "of the letter"}
+    message = make_message(connection, metadata=metadata, subject="Secret subject")
+    decided(message, reviewer, upstream, "reject", HOSTILE)
+    delivery = tell(to_webhook(receiver.url, privacy=privacy), message, "message.rejected", explanation=HOSTILE)
+    send_event(delivery, delivery.destination)
+    raw, data = receiver.posts[0].body.decode(), receiver.posts[0].said["data"]
+    assert data["privacy"] == privacy
+    assert data["metadata"]["run_id"] == "refund-7"
+    if privacy == "minimal":
+        hidden = ("dana@", "ana@", "support@", "Secret", "Ana", "of the letter", "refund is on")
+        assert [one for one in hidden if one in raw] == []
+        assert (data["to"], data["decided_by"]) == (["d…@northwind.example"], "a reviewer")
+    else:
+        assert (data["to"], data["decided_by"]) == (["dana@northwind.example"], "Ana Ferreira")
+        assert (data["subject"], data["reason"], data["metadata"]) == ("Secret subject", HOSTILE, metadata)
+    assert ("your refund is on its way" in raw) == (privacy == "full")
+
+
+def test_repetition_tells_no_more_than_may_be_told_by_then(message, receiver):
+    destination = to_webhook(receiver.url, privacy="full")
+    delivery = tell(destination, message, "message.sent")
+    send_event(delivery, destination)
+    destination.privacy = "minimal"
+    destination.save()
+    repeated = Delivery.objects.create(
+        destination=destination, kind="event", message=message, entry=delivery.entry, action="message.sent",
+        again_of=delivery,
+    )  # fmt: skip
+    send_event(again(delivery), destination)
+    send_event(repeated, destination)
+    for post in receiver.posts[1:]:
+        assert (post.said["data"]["privacy"], "subject" in post.said["data"]) == ("minimal", False)
+        assert post.headers["webhook-id"] == receiver.posts[0].headers["webhook-id"]
+
+
+def test_largest_letter_stays_under_what_inngest_takes(connection, inngest):
+    everybody = [f"{number}{'é' * 200}@northwind.example" for number in range(500)]
+    metadata = {"run_id": "refund-7", "all": ["\x01" * 100] * 10_000}
+    message = make_message(connection, metadata=metadata)
+    letter = {"subject": "\U0001f600" * 998, "markdown": "\x01\U0001f600" * 100_000}
+    show_row(message, to_addresses=everybody, metadata=metadata, **letter)
+    message.refresh_from_db()
+    delivery = tell(to_inngest(inngest.url, privacy="full"), message, "message.held")
+    send_event(delivery, delivery.destination)
+    data = inngest.events[0]["data"]
+    assert len(again(delivery).request.encode()) < 256 * 1024
+    assert (len(data["to"]), len(data["subject"]), data["metadata"]) == (100, 998, {"run_id": "refund-7"})
+    assert data["text"].startswith("\x01\U0001f600")
+
+
+def test_act_about_no_message_is_told_by_what_the_ledger_keeps(connection, receiver):
+    destination = to_webhook(receiver.url, privacy="minimal")
+    failing = record(
+        "connection.failing", actor=worker("sync"), connection=connection.pk, details={"explanation": "No answer."}
+    )
+    refused = record(
+        "message.refused_at_gate", actor=worker("sync"), connection=connection.pk,
+        details={"recipients": "x@rival.example, y@rival.example", "rule": "only ours", "trigger.run_id": "7"},
+    )  # fmt: skip
+    for entry in (failing, refused):
+        delivery = Delivery.objects.create(destination=destination, kind="event", entry=entry.pk, action=entry.action)
+        send_event(delivery, destination)
+    first, second = (post.said for post in receiver.posts)
+    assert (first["type"], first["data"]["connection"]) == ("connection.failing", connection.slug)
+    assert first["data"]["explanation"] == "No answer."
+    assert second["type"] == "email.refused"
+    assert second["data"]["to"] == ["x…@rival.example", "y…@rival.example"]
+    assert (second["data"]["rule"], second["data"]["metadata"]) == ("only ours", {"run_id": "7"})
+
+
+@pytest.mark.parametrize("kind", ["inngest", "signed_webhook"])
+@pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 410, 413, 429, 500, 503])
+def test_each_answer_of_a_program_has_its_end(message, receiver, kind, status):
+    receiver.status = status
+    receiver.headers = {"Retry-After": "7", "Location": f"{receiver.url}/elsewhere"}
+    delivery = tell(to_either(kind, receiver.url), message, "message.sent")
+    ends = {429: Later, **({410: DestinationGone} if kind == "signed_webhook" else INNGEST_ENDS)}
+    with pytest.raises(ends.get(status, Later)) as raised:
+        send_event(delivery, delivery.destination)
+    assert raised.value.status == status
+    assert getattr(raised.value, "seconds", None) == (7.0 if status == 429 else None)
+    # A redirect is an answer, and nobody goes there.
+    assert len(receiver.posts) == 1
+    tried = try_event(delivery.destination, within=5.0)
+    assert not tried.took
+    assert tried.sentence.endswith(".")
+    assert KEY not in tried.sentence
+
+
+INNGEST_ENDS = {400: CardRefused, 413: CardRefused} | dict.fromkeys((401, 403, 404, 410), DestinationGone)
+
+
+def test_inngest_is_asked_again_and_switched_off_as_any_other_place(message, receiver):
+    destination = to_inngest(receiver.url)
+    receiver.status = 503
+    delivery = tell(destination, message, "message.sent")
+    assert deliver_card(delivery_id=delivery.pk) == "postponed"
+    assert again(delivery).next_attempt_at > again(delivery).last_attempt_at
+    Destination.objects.update(waits_until=None)
+    Delivery.objects.update(next_attempt_at=Now())
+    receiver.status, receiver.body = 404, f'{{"error": "key {KEY} not found"}}'.encode()
+    assert deliver_card(delivery_id=delivery.pk) == "switched off"
+    first, second = receiver.posts
+    assert first.body == second.body
+    assert "404" in Destination.objects.get().switched_off_because
+    assert again(delivery).answer == '{"error": "key … not found"}'
+
+
+def test_key_of_an_event_url_stands_nowhere(message, receiver, caplog):
+    receiver.status, receiver.body = 401, f"no key {KEY}".encode()
+    # The library that speaks HTTP warns of such headers, and would name the whole address.
+    receiver.headers = {"Odd": "x\r\nno header at all"}
+    caplog.set_level(logging.INFO)
+    delivery = tell(to_inngest(receiver.url), message, "message.sent")
+    deliver_card(delivery_id=delivery.pk)
+    row = again(delivery)
+    kept = json.dumps([row.request, row.answer, row.last_error, Destination.objects.get().switched_off_because])
+    told = json.dumps([one.fields for one in EntryDetail.objects.all()])
+    assert receiver.posts[0].path == f"/e/{KEY}"
+    for place in (kept, told, caplog.text, str(body_of(row))):
+        assert KEY not in place
+
+
+@pytest.mark.parametrize("kind", ["inngest", "signed_webhook"])
+def test_answer_that_never_ends_or_is_huge_costs_no_more_than_its_time(message, receiver, kind, monkeypatch):
+    monkeypatch.setattr("alerts.sending.events.TOTAL_TIMEOUT", 1.0)
+    delivery = tell(to_either(kind, receiver.url), message, "message.sent")
+    receiver.drips, receiver.body = True, b"x"
+    assert send_event(again(delivery), delivery.destination).status == 200
+    receiver.drips, receiver.body = False, b"x" * 1_000_000
+    posted = send_event(again(delivery), delivery.destination)
+    assert (posted.status, len(posted.answer)) == (200, 4000)
+    receiver.is_silent = True
+    with pytest.raises(Later, match="within 1 seconds"):
+        send_event(again(delivery), delivery.destination)
+    tried = try_event(delivery.destination, within=0.3)
+    assert "did not answer in time" in tried.sentence
+
+
+def test_place_that_is_allowed_no_more_is_asked_nothing(message, receiver, settings):
+    both = [tell(to_either(kind, receiver.url), message, "message.sent") for kind in ("inngest", "signed_webhook")]
+    settings.OUTGOING_ALLOW = []
+    for delivery in both:
+        with pytest.raises(DestinationGone):
+            send_event(delivery, delivery.destination)
+    assert receiver.posts == []
+
+
+def test_test_is_taken_or_told_in_words(inngest, receiver):
+    assert try_event(to_inngest(inngest.url), within=5.0).took
+    assert [event["name"] for event in inngest.events] == ["multimail/desk.test"]
+    assert try_event(to_webhook(receiver.url), within=5.0).took
+    assert receiver.posts[0].said["type"] == "desk.test"
+    inngest.keys = {"another"}
+    assert "does not know this event key" in try_event(to_inngest(inngest.url), within=5.0).sentence
+    assert "not as Inngest does" in try_event(to_inngest(receiver.url), within=5.0).sentence
+    receiver.status, receiver.headers = 307, {"Location": "https://elsewhere.example"}
+    assert "sends us elsewhere (307)" in try_event(to_webhook(receiver.url), within=5.0).sentence
+
+
+@pytest.fixture
+def rotated(receiver, admin):
+    destination = to_webhook(receiver.url)
+    before = destination.secret
+    new = rotate_secret(destination_id=destination.pk, actor=admin.actor(surface="web"))
+    destination.refresh_from_db()
+    return destination, before, new
+
+
+def takes(secret, post):
+    try:
+        return bool(Webhook(secret).verify(post.body, post.headers))
+    except WebhookVerificationError:
+        return False
+
+
+def test_old_and_new_secret_verify_until_the_overlap_is_over(message, receiver, rotated):
+    destination, before, new = rotated
+    send_event(tell(destination, message, "message.sent"), destination)
+    destination.secret_before_until = Now() - timedelta(seconds=1)
+    destination.save()
+    destination.refresh_from_db()
+    send_event(tell(destination, message, "message.delivered"), destination)
+    during, after = receiver.posts
+    assert (takes(before, during), takes(new, during)) == (True, True)
+    assert (takes(before, after), takes(new, after)) == (False, True)
+    assert len(during.headers["webhook-signature"].split(" ")) == 2
+
+
+def test_rotation_is_told_without_any_secret(rotated, admin):
+    _, before, new = rotated
+    (entry,) = Entry.objects.filter(action="destination.secret_rotated")
+    told = json.dumps(entry.detail.fields)
+    assert entry.detail.fields["destination"] == "Archive"
+    assert before.removeprefix("whsec_") not in told
+    assert new.removeprefix("whsec_") not in told
+
+
+def test_second_rotation_waits_unless_the_secret_leaked(message, receiver, rotated, admin):
+    destination, before, new = rotated
+    actor = admin.actor(surface="web")
+    with pytest.raises(SecretStillTaken):
+        rotate_secret(destination_id=destination.pk, actor=actor)
+    newest = rotate_secret(destination_id=destination.pk, actor=actor, overlap=timedelta(0))
+    destination.refresh_from_db()
+    send_event(tell(destination, message, "message.sent"), destination)
+    assert [takes(one, receiver.posts[0]) for one in (before, new, newest)] == [False, False, True]
+
+
+def test_secret_is_rotated_by_an_admin_of_everything_alone(reviewer, admin, receiver):
+    destination = to_webhook(receiver.url)
+    with pytest.raises(DestinationNotAllowed):
+        rotate_secret(destination_id=destination.pk, actor=reviewer.actor(surface="web"))
+    with pytest.raises(DestinationMissing):
+        rotate_secret(destination_id=to_inngest(receiver.url).pk, actor=admin.actor(surface="web"))

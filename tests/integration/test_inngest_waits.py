@@ -1,0 +1,85 @@
+"""A function of Inngest's own package that waits for the decision, and our event that wakes it."""
+
+import contextlib
+import re
+import threading
+import warnings
+
+import flask
+import pytest
+from werkzeug.serving import make_server
+
+from alerts.models import Destination
+from alerts.sending.events import send_event
+from tests.conformance import inngest_standin
+from tests.conformance.recipes import ROOT
+from tests.factories import make_connection, make_message
+from tests.integration.test_events_out import decided, tell
+
+with warnings.catch_warnings():
+    # The package is not yet as pydantic wants it.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    import inngest.flask
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture(scope="module")
+def server():
+    with inngest_standin.inngest() as standin:
+        yield standin
+
+
+@contextlib.contextmanager
+def serving(client, functions):
+    """The package's own endpoint, in an app as its users write them."""
+    app = flask.Flask(__name__)
+    inngest.flask.serve(app, client, functions)
+    running = make_server("127.0.0.1", 0, app, threaded=True)
+    thread = threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{running.server_port}/api/inngest"
+    finally:
+        running.shutdown()
+        thread.join(5)
+
+
+@pytest.fixture(scope="module")
+def app(server):
+    """The function of the documentation, as it stands there."""
+    section = (ROOT / "docs" / "bot-developers.md").read_text().partition("## Events to Inngest\n")[2]
+    found = re.search(r"```python\n(.*?)```", section, re.S)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("INNGEST_DEV", server.url)
+        names = {}
+        exec(compile(found[1], "bot-developers.md", "exec"), names)
+        with serving(names["client"], [names["refund"]]) as url:
+            server.sync(url)
+            yield url
+
+
+@pytest.fixture
+def connection(db, upstream):
+    return make_connection(api_url=upstream.url)
+
+
+@pytest.mark.parametrize(("outcome", "decision"), [("approve", "approved"), ("send_back", "rejected")])
+def test_function_that_waits_goes_on_with_the_decision_about_its_own_message(
+    app, server, connection, reviewer, upstream, outcome, decision
+):
+    other, ours = (make_message(connection, metadata={"run_id": run}) for run in ("another", "refund-7"))
+    written = {"name": "app/refund.written", "data": {"message_id": ours.upstream_id}}
+    run = inngest_standin.Run(app, server.functions[0]["id"], written)
+    waiting = run.next()
+    assert (waiting["op"], waiting["name"]) == ("WaitForEvent", "multimail/email.decided")
+    destination = Destination.objects.create(kind="inngest", name="Functions", url=f"{server.url}/e/a-key")
+    for message in (other, ours):
+        decided(message, reviewer, upstream, outcome, "Say which order." if decision == "rejected" else "")
+        delivery = tell(destination, message, f"message.{decision}")
+        send_event(delivery, destination)
+    ended = server.wake(run, waiting)
+    assert ended["op"] == "Ended"
+    assert ended["output"]["decision"] == decision
+    assert ended["output"]["reason"] == ("Say which order." if decision == "rejected" else None)
+    assert ended["output"]["metadata"] == {"run_id": "refund-7"}

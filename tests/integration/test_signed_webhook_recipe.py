@@ -1,0 +1,49 @@
+"""The receiver of the documentation, as it stands, told by the desk."""
+
+import sys
+
+import pytest
+import requests
+
+from alerts.models import Destination
+from alerts.places.secrets import new_secret
+from alerts.sending.events import send_event, try_event
+from dashboard.launch.ports import pick_free_ports
+from tests.conformance import recipes
+from tests.factories import make_message
+from tests.integration.test_events_out import tell
+from tests.serving import named
+from tests.stack import wait_for
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def receiver(tmp_path):
+    """The running recipe: its destination, and the file that it prints to."""
+    port, out, secret = pick_free_ports(1)[0], tmp_path / "out", new_secret()
+    url = f"http://127.0.0.1:{port}"
+    env = {"PATH": "", "PYTHONUNBUFFERED": "1", "SIGNING_SECRET": secret, "PORT": str(port)}
+    command = [sys.executable, str(recipes.RECIPES / "signed_webhook.py")]
+    with recipes.running(command, env=env, log=out), named(url):
+        wait_for(lambda: requests.get(url, timeout=5).status_code == 501, 30, "the receiver to listen")
+        kept = {"kind": "signed_webhook", "name": "Recipe", "url": f"{url}/in"}
+        yield Destination.objects.create(secret=secret, **kept), out
+
+
+def test_receiver_takes_what_the_desk_signed_once_and_nothing_else(connection, receiver):
+    destination, out = receiver
+    message = make_message(connection)
+    delivery = tell(destination, message, "message.rejected")
+    assert try_event(destination, within=10.0).took
+    for _ in range(2):
+        assert send_event(delivery, destination).status == 204
+    # One that is not signed by the secret, and one that is not signed at all.
+    stranger = Destination(kind="signed_webhook", url=destination.url, secret=new_secret())
+    assert "(401)" in try_event(stranger, within=10.0).sentence
+    assert requests.post(destination.url, data=b"{}", timeout=10).status_code == 401
+    last = tell(destination, message, "message.sent")
+    send_event(last, destination)
+    line = f"email.decided {message.upstream_id} rejected"
+    wait_for(lambda: "email.sent" in out.read_text(), 30, "the last event")
+    assert out.read_text().count(line) == 1
