@@ -71,20 +71,15 @@ def _later_in_words(later: Later, who: str) -> str:
 
 
 def _prepare(delivery: Delivery, destination: Destination) -> None:
-    """Have in `delivery` what is sent, with its id: kept from an earlier attempt, or made and kept now."""
+    """Have in `delivery` what is sent, with its id: kept from before, or made and kept now."""
     if _fits(delivery.request, destination):
         return
-    before = delivery.again_of
-    if before is not None and _fits(before.request, destination):
-        event_id, request = before.event_id, before.request
-    else:
-        entry = Entry.objects.select_related("detail").get(pk=delivery.entry)
-        event_id, request = delivery.event_id or _id_of(entry), ""
-        known = Message.objects.select_related("mailbox", "revision").filter(public_id=entry.message)
-        event = event_of(entry.action)
-        name = event.name if event else entry.action
-        data = data_of(entry, known.first() if entry.message else None, name=name, privacy=destination.privacy)
-        request = _envelope(destination, name, entry.at, event_id, {"event_id": event_id, **data})
+    entry = Entry.objects.select_related("detail").get(pk=delivery.entry)
+    event_id, event = delivery.event_id or _id_of(entry), event_of(entry.action)
+    name = event.name if event else entry.action
+    known = Message.objects.select_related("mailbox", "revision").filter(public_id=entry.message)
+    data = data_of(entry, known.first() if entry.message else None, name=name, privacy=destination.privacy)
+    request = _envelope(destination, name, entry.at, event_id, {"event_id": event_id, **data})
     Delivery.objects.filter(pk=delivery.pk).update(event_id=event_id, request=request)
     delivery.event_id, delivery.request = event_id, request
 

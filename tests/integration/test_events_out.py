@@ -12,6 +12,7 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from alerts.errors import DestinationMissing, DestinationNotAllowed, SecretStillTaken
 from alerts.models import Delivery, Destination
 from alerts.places.secrets import new_secret, rotate_secret
+from alerts.sending.again import send_again
 from alerts.sending.deliver import deliver_card
 from alerts.sending.events import body_of, send_event, try_event
 from alerts.sending.outcomes import CardRefused, DestinationGone, Later
@@ -150,18 +151,15 @@ def test_one_act_has_one_id_at_every_destination(message, receiver):
     assert ids[0] == ids[1] != ids[2]
 
 
-def test_what_is_sent_once_more_keeps_id_and_body_and_is_signed_anew(message, receiver, monkeypatch):
+def test_what_is_sent_once_more_keeps_id_and_body_and_is_signed_anew(message, receiver, monkeypatch, admin):
     delivery = tell(to_webhook(receiver.url), message, "message.sent")
-    monkeypatch.setattr("alerts.sending.standard_webhooks.time.time", lambda: 1_700_000_000.5)
-    send_event(delivery, delivery.destination)
-    monkeypatch.undo()
+    with monkeypatch.context() as patched:
+        patched.setattr("alerts.sending.standard_webhooks.time.time", lambda: 1_700_000_000.5)
+        assert deliver_card(delivery_id=delivery.pk) == "delivered"
     message.subject = "Another"
     message.save(update_fields=["subject"])
-    repeated = Delivery.objects.create(
-        destination=delivery.destination, kind="event", message=message, entry=delivery.entry,
-        action=delivery.action, again_of=delivery,
-    )  # fmt: skip
-    send_event(repeated, delivery.destination)
+    repeated = send_again(delivery.pk, admin.actor(surface="web"))
+    assert deliver_card(delivery_id=repeated.pk) == "delivered"
     first, second = receiver.posts
     assert (first.body, first.headers["webhook-id"]) == (second.body, second.headers["webhook-id"])
     assert first.headers["webhook-timestamp"] == "1700000000"
@@ -209,21 +207,17 @@ def test_level_of_privacy_holds_for_all_that_is_told(connection, reviewer, upstr
     assert ("your refund is on its way" in raw) == (privacy == "full")
 
 
-def test_repetition_tells_no_more_than_may_be_told_by_then(message, receiver):
+def test_repetition_tells_no_more_than_may_be_told_by_then(message, receiver, admin):
     destination = to_webhook(receiver.url, privacy="full")
     delivery = tell(destination, message, "message.sent")
-    send_event(delivery, destination)
+    assert deliver_card(delivery_id=delivery.pk) == "delivered"
     destination.privacy = "minimal"
     destination.save()
-    repeated = Delivery.objects.create(
-        destination=destination, kind="event", message=message, entry=delivery.entry, action="message.sent",
-        again_of=delivery,
-    )  # fmt: skip
-    send_event(again(delivery), destination)
-    send_event(repeated, destination)
-    for post in receiver.posts[1:]:
-        assert (post.said["data"]["privacy"], "subject" in post.said["data"]) == ("minimal", False)
-        assert post.headers["webhook-id"] == receiver.posts[0].headers["webhook-id"]
+    assert deliver_card(delivery_id=send_again(delivery.pk, admin.actor(surface="web")).pk) == "delivered"
+    before, after = receiver.posts
+    assert (before.said["data"]["privacy"], "text" in before.said["data"]) == ("full", True)
+    assert (after.said["data"]["privacy"], "subject" in after.said["data"]) == ("minimal", False)
+    assert before.headers["webhook-id"] == after.headers["webhook-id"]
 
 
 def test_largest_letter_stays_under_what_inngest_takes(connection, inngest):
