@@ -2,6 +2,9 @@
 
 from celery import shared_task
 
+from alerts.commands.proving import note_proved
+from alerts.commands.running import due_commands
+from alerts.commands.running import run_command as run_command_now
 from alerts.planning import plan_missed
 from alerts.sending.drain import drain as drain_at
 from alerts.sending.drain import drain_of, with_something_due
@@ -22,9 +25,18 @@ def drain(destination_id: int) -> str:
 
 
 @shared_task
+def run_command(interaction_id: int) -> str:
+    """Carry out a command that somebody gave on Discord, and answer it."""
+    return run_command_now(interaction_id=interaction_id)
+
+
+@shared_task
 def sweep() -> str:
-    """Find acts that were not planned, and destinations with something due that no nudge told of."""
+    """Find what no nudge told of: acts that were not planned, commands, and destinations with something due."""
     plan_missed()
+    note_proved()
+    for interaction_id in due_commands():
+        nudge(run_command.name, interaction_id)
     if has_enough_to_do(drain.name):
         return "behind"
     places = with_something_due()

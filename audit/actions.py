@@ -103,6 +103,10 @@ ACTIONS: dict[str, str] = {
     "alert.failed": "could not deliver an alert",
     "alert.sent_again": "had an alert sent once more",
     "destination.switched_off": "switched an alert destination off",
+    # what people do by commands on Discord
+    "command.given": "gave a command on Discord",
+    "command.failed": "could not have a command carried out",
+    "message.commanded": "had the message made by a signed command on Discord",
     # connections and people
     "connection.paused": "paused the connection",
     "connection.failing": "could not reach MultiMail",

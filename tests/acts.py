@@ -77,6 +77,7 @@ PROVED_TASKS = {
     "approvals.tasks.read_thread": "test_thread.py",
     "alerts.tasks.deliver": "test_alerts.py",
     "alerts.tasks.drain": "test_alerts.py",
+    "alerts.tasks.run_command": "test_slash_commands.py",
     "audit.tasks.forget_details": "test_retention.py::test_details_older_than_they_may_be_kept_go_and_the_entries_stay",
     "audit.tasks.check": "test_ledger_state.py",
 }

@@ -225,6 +225,7 @@ TASKS = {
     "approvals.tasks.forget": "deletes what is kept for a time only",
     "alerts.tasks.deliver": "tells the place of one delivery what is due there",
     "alerts.tasks.drain": "tells a place what is due there",
+    "alerts.tasks.run_command": "carries out a command that was given on Discord, and answers it",
     "alerts.tasks.sweep": "finds places that nobody was told to tell what is due",
     "alerts.tasks.witness": "posts heads of the ledger where others keep them",
     "audit.tasks.seal": "seals what nothing can come before any more",

@@ -19,6 +19,15 @@ _NAMES = {
     "runId": "Run",
 }
 
+# What the entry of a signed command calls the same.
+_SIGNED = {
+    "discord_user": "discord",
+    "discord_user_id": "discord_id",
+    "discord_channel": "channel",
+    "discord_guild": "guild",
+    "discord_interaction_id": "interaction",
+}
+
 
 def who_started(lines: Sequence[Line]) -> Iterator[Sentence]:
     """Yield who started it. What a program wrote into the message it sent is said, not proved."""
@@ -29,7 +38,7 @@ def who_started(lines: Sequence[Line]) -> Iterator[Sentence]:
         where = (", as ", theirs(who), ",") if who else ()
         yield sentence("Somebody outside", *where, " wrote it, and it came by email.", standing=_SAYS)
     elif trigger:
-        yield from _by_trigger(trigger)
+        yield from _by_trigger(trigger, _commanded(lines))
     else:
         yield sentence("An agent sent it through the API. Nobody is named as having asked for it.")
     if key := _first(lines, "key"):
@@ -47,11 +56,22 @@ def who_started(lines: Sequence[Line]) -> Iterator[Sentence]:
         yield sentence("Its sender wrote besides: ", *listed(others), standing=_SAYS)
 
 
+def _is_signed(name: str, trigger: dict[str, str], commanded: Line | None) -> bool:
+    """Whether Discord signed just what the sender wrote there."""
+    told = commanded.details.get(_SIGNED.get(name, ""), "") if commanded else ""
+    return bool(told) and told == trigger.get(name)
+
+
+def _commanded(lines: Sequence[Line]) -> Line | None:
+    """Return the entry that tells of the command: Discord signed it, and the desk itself carried it out."""
+    return next((line for line in lines if line.entry.action == "message.commanded"), None)
+
+
 def _first(lines: Sequence[Line], name: str) -> str:
     return next((line.details[name] for line in lines if line.details.get(name)), "")
 
 
-def _by_trigger(trigger: dict[str, str]) -> Iterator[Sentence]:
+def _by_trigger(trigger: dict[str, str], commanded: Line | None) -> Iterator[Sentence]:
     user, number = trigger.get("discord_user", ""), trigger.get("discord_user_id", "")
     if user or number:
         pieces: list[str | Piece] = ["The Discord user ", theirs(user) if user else code(number)]
@@ -62,9 +82,18 @@ def _by_trigger(trigger: dict[str, str]) -> Iterator[Sentence]:
         pieces += [" asked for it"]
         interaction = trigger.get("discord_interaction_id", "")
         pieces += [", with the interaction ", code(interaction)] if interaction else []
-        yield sentence(*pieces, ".", standing=_SAYS)
+        is_proved = all(_is_signed(name, trigger, commanded) for name in _SIGNED if trigger.get(name))
+        yield sentence(*pieces, ".", standing=_PROVED if is_proved else _SAYS)
     else:
         yield sentence("An agent sent it through the API. No Discord user is named.")
+    if commanded is not None:
+        who = commanded.details.get("actor", "")
+        name: list[str | Piece] = [theirs(who)] if who else ["Somebody whose name was removed"]
+        given = commanded.details.get("command", "")
+        yield sentence(
+            *name, " gave the command ", *([code(given)] if given else []), " to this desk: Discord signed it.",
+            standing=_PROVED,
+        )  # fmt: skip
 
 
 def what_was_sent(lines: Sequence[Line]) -> Iterator[Sentence]:
@@ -122,7 +151,12 @@ def started_by(lines: Sequence[Line]) -> Started:
     """Return what the first entries tell of where the message came from."""
     line = next((one for one in lines if one.trigger), lines[0])
     trigger = line.trigger
-    facts = [(name, trigger[key], _SAYS) for key, name in _NAMES.items() if trigger.get(key)]
+    commanded = _commanded(lines)
+    facts = [
+        (name, trigger[key], _PROVED if _is_signed(key, trigger, commanded) else _SAYS)
+        for key, name in _NAMES.items()
+        if trigger.get(key)
+    ]
     facts += [(name.replace("_", " "), value, _SAYS) for name, value in trigger.items() if name not in _NAMES]
     for name, words in (("key", "API key"), ("sender", "From")):
         if value := next((one.details[name] for one in lines if one.details.get(name)), ""):

@@ -1,0 +1,99 @@
+"""A command as it was given: who gave it, where, with what. A pure reading of the stored interaction."""
+
+import json
+from dataclasses import dataclass, field
+
+from alerts.commands.errors import CommandRefused
+from alerts.models import Interaction
+from people.actors import Actor
+from people.discord_accounts import offer_link
+from people.models import Person
+
+
+@dataclass(frozen=True)
+class Given:
+    """A command, and the person of the desk who gave it."""
+
+    name: str
+    interaction_id: str
+    person: Person
+    actor: Actor
+    discord_user: str
+    discord_user_id: str
+    trigger: dict[str, str]
+    options: dict[str, str] = field(default_factory=dict)
+
+    def option(self, name: str) -> str:
+        """Return what was typed there, without what is around it."""
+        return self.options.get(name, "").strip()
+
+
+def read_given(interaction: Interaction) -> Given:
+    """Return the command. Raises CommandRefused for who is not linked, or has no part in this desk any more."""
+    number = interaction.discord_user_id
+    person = (
+        Person.objects.filter(discord_accounts__discord_id=number).prefetch_related("grants").first()
+        if number
+        else None
+    )
+    if person is None:
+        link = offer_link(discord_id=number, name=interaction.discord_user)
+        raise CommandRefused(
+            f"This Discord account belongs to nobody at the desk yet. [Say who you are](<{link}>): the link is good "
+            "for 15 minutes, once. Then give the command again.",
+            why="not linked",
+        )
+    actor = person.actor(surface="discord")
+    if not actor.scopes:
+        raise CommandRefused("You have no part in this desk any more. Ask an admin of it.", why="no role")
+    return Given(
+        name=interaction.name,
+        interaction_id=interaction.discord_id,
+        person=person,
+        actor=actor,
+        discord_user=interaction.discord_user,
+        discord_user_id=number,
+        trigger=trigger_of(interaction),
+        options=read_options(interaction.options),
+    )
+
+
+def trigger_of(interaction: Interaction) -> dict[str, str]:
+    """Return what travels with the mail, so that whoever reads it knows where it began. Nothing empty."""
+    told = {
+        "discord_user": interaction.discord_user,
+        "discord_user_id": interaction.discord_user_id,
+        "discord_channel": interaction.discord_channel or interaction.discord_channel_id,
+        "discord_channel_id": interaction.discord_channel_id,
+        "discord_guild": interaction.discord_guild_id,
+        "discord_interaction_id": interaction.discord_id,
+    }
+    return {name: text for name, text in told.items() if text}
+
+
+def told_of(interaction: Interaction) -> dict[str, str]:
+    """Return what the ledger tells of a command: never what was written in it."""
+    return {
+        "command": f"/{interaction.name}",
+        "discord": interaction.discord_user,
+        "discord_id": interaction.discord_user_id,
+        "channel": interaction.discord_channel or interaction.discord_channel_id,
+        "guild": interaction.discord_guild_id,
+        "interaction": interaction.discord_id,
+    }
+
+
+def read_options(stored: str) -> dict[str, str]:
+    """Return the options by name, of Discord's list or of the object around it."""
+    try:
+        read = json.loads(stored) if stored else []
+    except ValueError:
+        return {}
+    rows = read.get("options", []) if isinstance(read, dict) else read
+    if not isinstance(rows, list):
+        return {}
+    return {
+        str(row["name"]): str(row["value"])
+        for row in rows
+        if isinstance(row, dict) and "name" in row and row.get("value") is not None
+    }

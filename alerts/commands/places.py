@@ -1,0 +1,63 @@
+"""Which mailbox a command is about, and with which key: the only one, or the one that was named."""
+
+from alerts.cards.card import cut, escape
+from alerts.commands.errors import CommandRefused
+from alerts.commands.given import Given
+from approvals.models import CommandedMail, Connection, Mailbox
+from people.actors import Role
+
+# Of the addresses to choose from so many are named.
+MOST_NAMED = 15
+
+
+def mailbox_for(given: Given, *, to_write: bool) -> Mailbox:
+    """Return the mailbox. Raises CommandRefused with what to type, or what is missing.
+
+    Who writes must be a reviewer or an admin of the mailbox; who reads may have any role there.
+    """
+    if to_write and (chosen := _chosen_before(given)):
+        return chosen
+    actor = given.actor.acting_as(Role.REVIEWER, Role.ADMIN) if to_write else given.actor
+    usable = list(_usable(Mailbox.objects.visible_to(actor)))
+    if not usable:
+        raise _missing(given)
+    asked = given.option("mailbox").lower()
+    found = [one for one in usable if asked in _names_of(one, usable)] if asked else usable
+    if len(found) == 1:
+        return found[0]
+    named = ", ".join(f"`{_name_of(one, usable)}`" for one in usable[:MOST_NAMED])
+    more = f" and {len(usable) - MOST_NAMED} more" if len(usable) > MOST_NAMED else ""
+    begin = f"There is no mailbox {cut(escape(asked), 100)} that you may use." if asked else "Say from which mailbox."
+    raise CommandRefused(f"{begin} Type it as the option `mailbox`: {named}{more}.", why="which mailbox")
+
+
+def _chosen_before(given: Given) -> Mailbox | None:
+    row = CommandedMail.objects.filter(interaction_id=given.interaction_id).exclude(mailbox=None)
+    found = row.select_related("mailbox__connection").first()
+    return found.mailbox if found else None
+
+
+def _usable(mailboxes: object) -> list[Mailbox]:
+    there = mailboxes.there().at_work().select_related("connection")  # type: ignore[attr-defined]
+    # The key is encrypted, so the database cannot be asked for those that are empty.
+    return [one for one in there if one.connection.agent_key]
+
+
+def _missing(given: Given) -> CommandRefused:
+    if not any(one.agent_key for one in Connection.objects.at_work()):
+        return CommandRefused(
+            "No connection of this desk has an agent key, with which commands are carried out. An admin puts one in on "
+            "the page of the connection.",
+            why="no agent key",
+        )
+    return CommandRefused("There is no mailbox here that you may use for this. Ask an admin.", why="no mailbox")
+
+
+def _name_of(mailbox: Mailbox, among: list[Mailbox]) -> str:
+    """Return the address, and where two accounts have the same one, the connection in front of it."""
+    is_twice = sum(1 for one in among if one.address.lower() == mailbox.address.lower()) > 1
+    return f"{mailbox.connection.slug}/{mailbox.address}" if is_twice else mailbox.address
+
+
+def _names_of(mailbox: Mailbox, among: list[Mailbox]) -> set[str]:
+    return {_name_of(mailbox, among).lower(), f"{mailbox.connection.slug}/{mailbox.address}".lower()}

@@ -1,0 +1,99 @@
+"""Registers the commands with Discord: all of them at once, so that doing it again changes nothing."""
+
+import json
+import re
+from typing import Any
+
+from django.conf import settings
+
+from courier.guarded import Answer, DeliveryError, request
+
+_STRING, _CHAT_INPUT = 3, 1
+_ID = re.compile(r"[0-9]{1,32}")
+_ASK_AGAIN = "Nothing was changed. Run it again in a few minutes."
+
+
+class NotRegistered(Exception):
+    """Discord does not have the commands; the sentence says what to do."""
+
+
+def _text(name: str, description: str, *, required: bool = True, most: int = 0) -> dict[str, Any]:
+    option: dict[str, Any] = {"type": _STRING, "name": name, "description": description, "required": required}
+    return option | ({"max_length": most} if most else {})
+
+
+_MAILBOX = _text("mailbox", "Which mailbox, where you may use several", required=False, most=320)
+# What Discord shows where somebody types a slash. People who are no part of the desk are told so by the desk.
+COMMANDS: list[dict[str, Any]] = [
+    {
+        "type": _CHAT_INPUT,
+        "name": "sendemail",
+        "description": "Send an email; somebody else reviews it first",
+        "options": [
+            _text("to", "Address, or several with commas", most=1000),
+            _text("subject", "What it is about", most=998),
+            _text("body", "What it says; \\n begins a new line", most=6000),
+            _MAILBOX,
+        ],
+    },
+    {
+        "type": _CHAT_INPUT,
+        "name": "checkinbox",
+        "description": "List unread mail; it stays unread",
+        "options": [_MAILBOX],
+    },
+    {
+        "type": _CHAT_INPUT,
+        "name": "reply",
+        "description": "Answer an email; somebody else reviews it first",
+        "options": [
+            _text("message_id", "The id that /checkinbox shows", most=200),
+            _text("body", "What it says; \\n begins a new line", most=6000),
+            _MAILBOX,
+        ],
+    },
+    {"type": _CHAT_INPUT, "name": "pending", "description": "List what waits for review, with links", "options": []},
+]
+
+
+def register(*, guild: str = "") -> list[str]:
+    """Have Discord know these commands, and no others of this application; return their names. Raises NotRegistered."""
+    app, token = settings.DISCORD_APP_ID, settings.DISCORD_BOT_TOKEN
+    if not _ID.fullmatch(app):
+        raise NotRegistered("Set DISCORD_APP_ID to the Application ID of your application: a number, from its page.")
+    if not token:
+        raise NotRegistered("Set DISCORD_BOT_TOKEN to the token of your application's bot, from its page Bot.")
+    if guild and not _ID.fullmatch(guild):
+        raise NotRegistered("The id of a server is a number: right-click its name in Discord and copy the id.")
+    place = f"/guilds/{guild}" if guild else ""
+    headers = {
+        "Authorization": f"Bot {token}",
+        "Content-Type": "application/json",
+        "User-Agent": f"DiscordBot ({settings.PUBLIC_URL}, 1)",
+    }
+    url = f"{settings.DISCORD_API_URL.rstrip('/')}/applications/{app}{place}/commands"
+    try:
+        answer = request("PUT", url, body=json.dumps(COMMANDS).encode(), headers=headers)
+    except DeliveryError as error:
+        raise NotRegistered(f"Discord could not be reached: {error}") from None
+    if answer.status != 200:
+        raise NotRegistered(_what_is_wrong(answer, guild))
+    return [f"/{one['name']}" for one in COMMANDS]
+
+
+def _what_is_wrong(answer: Answer, guild: str) -> str:
+    words = {
+        400: "Discord does not accept the commands; this version of the desk may be too old for it.",
+        401: "Discord does not accept the bot's token. Make a new one on your application's page Bot, and set "
+        "DISCORD_BOT_TOKEN to it.",
+        403: "Discord does not let this bot set commands there. "
+        + (
+            "Invite it to that server with the scope applications.commands."
+            if guild
+            else "Look whether DISCORD_APP_ID and DISCORD_BOT_TOKEN are of the same application."
+        ),
+        404: "Discord knows no such application or server. Look at DISCORD_APP_ID"
+        + (" and at the server's id." if guild else "."),
+        429: f"Discord asks to wait {answer.headers.get('Retry-After', 'a while')} s. {_ASK_AGAIN}",
+    }
+    return words.get(answer.status, f"Discord answered {answer.status}. {_ASK_AGAIN}")
