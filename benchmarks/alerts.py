@@ -1,0 +1,118 @@
+"""Of what a channel's limits allow, how much is delivered when ten times as much happens, and how often is it 429?"""
+
+import contextlib
+import os
+import subprocess
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from benchmarks.channel import HIDDEN, PATH, Channel, allowed_within, channel
+from benchmarks.result import Figure, Need, Result
+from benchmarks.serving import own_database, prepare
+from benchmarks.upstream import MAILBOX
+
+EVENTS, TIMES_TOO_MANY = 1000, 10
+GOAL, MOST_REFUSED = 0.9, 0.01
+
+
+def measure() -> Result:
+    """Hold messages at ten times the channel's rate; count what it takes meanwhile, and what stands in the end."""
+    events = int(os.environ.get("BENCH_ROWS", EVENTS))
+    with own_database(), channel() as there:
+        os.environ["OUTGOING_ALLOW"] = there.url
+        prepare()
+        connection = make_desk(there)
+        with worker():
+            began = happen(connection, events)
+            ended = time.monotonic()
+            finish()
+    meanwhile, whole = there.counted(ended), there.counted(float("inf"))
+    # The first post can go when the first message was held.
+    allowed = allowed_within(ended - began)
+    return Result(
+        question=__doc__ or "",
+        figures=(
+            Figure("events", events, ""),
+            Figure("posts and edits taken meanwhile", meanwhile[200], ""),
+            Figure("seconds", ended - began, "s"),
+            Figure("posts that stand in the channel", len(there.posts), ""),
+        ),
+        control=Figure("allowed by both limits", allowed, ""),
+        ratio=meanwhile[200] / allowed,
+        goal=GOAL,
+        runs=1,
+        needs=(
+            Need("answers 429, of all", whole[429] / whole.total(), MOST_REFUSED, at_most=True),
+            Need("messages in no post", lost(), 0, at_most=True),
+        ),
+    )
+
+
+def make_desk(there: Channel) -> Any:
+    """Make a connection with a mailbox, and a destination that has a card for each held message."""
+    from alerts.models import Destination, Route
+    from approvals.models import Connection, Mailbox
+
+    destination = Destination.objects.create(name="#bench", url=there.url + PATH)
+    Route.objects.create(destination=destination, actions=["message.held"])
+    connection = Connection.objects.create(
+        slug="bench",
+        name="Bench",
+        api_url="http://127.0.0.1:1",
+        webhook_secret="none",
+        oversight_key="none",
+        paused_because="A benchmark's connection: nothing is read from it.",
+    )
+    Mailbox.objects.create(connection=connection, upstream_id=MAILBOX["id"], address=MAILBOX["address"])
+    return connection
+
+
+@contextlib.contextmanager
+def worker() -> Iterator[None]:
+    """Run a worker for alerts as the product does, with a beat."""
+    from dashboard.launch.processes import ALERT_THREADS
+    from dashboard.launch.processes import worker as process
+
+    started = process("bench", queues="alerts", beat="dashboard", threads=ALERT_THREADS)
+    environment = {**os.environ, **started.environment}
+    silent = subprocess.DEVNULL
+    running = subprocess.Popen(started.command, env=environment, stdout=silent, stderr=silent)
+    try:
+        yield
+    finally:
+        running.terminate()
+        running.wait(30)
+
+
+def happen(connection: Any, events: int) -> float:
+    """Take in that messages are held, at a fixed rate, and return when the first of them was."""
+    from approvals.ingest import receive_webhook
+    from benchmarks.ingest import event
+
+    rate = TIMES_TOO_MANY * HIDDEN[0] / HIDDEN[1]
+    began = time.monotonic()
+    for number in range(events):
+        time.sleep(max(0.0, began + number / rate - time.monotonic()))
+        receive_webhook(connection=connection, body=event(), secret_used="current")
+    return began
+
+
+def finish() -> None:
+    """Wait until everything was told."""
+    from alerts.models import Delivery
+
+    deadline = time.monotonic() + 10 * HIDDEN[1]
+    while Delivery.objects.unfinished().exists():
+        if time.monotonic() > deadline:
+            raise RuntimeError("not everything was delivered")
+        time.sleep(0.2)
+
+
+def lost() -> int:
+    """Count the messages that neither have a post of their own nor stand on one with others."""
+    from alerts.models import Card
+    from approvals.models import Message
+
+    placed = Card.objects.exclude(discord_message_id="", digest__isnull=True)
+    return Message.objects.exclude(pk__in=placed.values("message")).count()
