@@ -1,0 +1,388 @@
+"""What people do by commands on Discord: through the real gateway, and answered to a stand-in for Discord."""
+
+import contextlib
+import io
+import json
+import re
+from dataclasses import dataclass, field
+from datetime import timedelta
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db.models.functions import Now
+
+from alerts.commands import running
+from alerts.commands.proving import note_proved
+from alerts.commands.register import COMMANDS
+from alerts.commands.running import due_commands, run_command
+from alerts.models import Interaction
+from approvals.errors import VerdictNotAllowed
+from approvals.models import CommandedMail, Message
+from approvals.tasks import read_connection
+from audit.models import Entry
+from audit.tracing.started import started_by, who_started
+from audit.trail import lines
+from gateway.models import Email
+from people.models import DiscordAccount
+from tests.factories import make_connection, make_message, make_person
+from tests.integration.deciding import decide
+from tests.integration.gateway.world import make_inbound
+from tests.serving import Handler, serving
+
+pytestmark = pytest.mark.django_db
+
+ANA, APP = "80351110224678912", "1180000000000000001"
+TOKEN = "aW50ZXJhY3Rpb246dG9rZW4"
+LETTER = {"to": "dana@northwind.example", "subject": "Your refund", "body": "It is on its way."}
+
+
+@dataclass
+class Answers:
+    """What Discord was asked, and how it answers: `status` to everything."""
+
+    status: int = 200
+    calls: list = field(default_factory=list)
+
+    @property
+    def said(self):
+        """The text of the last edit of the answer."""
+        return self.calls[-1][2]["content"]
+
+
+@pytest.fixture
+def discord(settings):
+    found = Answers()
+
+    class Api(Handler):
+        def _answer(self):
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            found.calls.append((self.command, self.path, body, self.headers.get("Authorization", "")))
+            self.send_response(found.status)
+            self.send_header("Content-Length", "2")
+            self.end_headers()
+            self.wfile.write(b"{}")
+
+        do_PATCH = do_PUT = _answer  # noqa: N815
+
+    with serving(Api) as origin:
+        settings.DISCORD_API_URL, settings.DISCORD_APP_ID = f"{origin}/api/v10", APP
+        settings.DISCORD_BOT_TOKEN = "bot.token"
+        yield found
+
+
+@pytest.fixture
+def ana(reviewer):
+    DiscordAccount.objects.create(person=reviewer, discord_id=ANA, name="ana")
+    return reviewer
+
+
+@pytest.fixture
+def desk(account, ana):
+    """The served account, whose connection has an agent key."""
+    account.connection.agent_key = account.world.keys["agent"]
+    account.connection.save()
+    return account
+
+
+def given(name, number="900", user=ANA, **options):
+    rows = [{"name": option, "type": 3, "value": text} for option, text in options.items()]
+    return Interaction.objects.create(
+        discord_id=number, kind="command", name=name, discord_user_id=user, discord_user="ana",
+        discord_channel="outreach", discord_channel_id="4711", discord_guild_id="42", token=TOKEN,
+        options=json.dumps(rows),
+    )  # fmt: skip
+
+
+def run(row):
+    outcome = run_command(interaction_id=row.pk)
+    row.refresh_from_db()
+    return outcome
+
+
+def make_due(row, **fields):
+    Interaction.objects.filter(pk=row.pk).update(next_attempt_at=Now(), **fields)
+
+
+def told(action):
+    return lines(Entry.objects.of_action(action).oldest_first())
+
+
+def assert_is_text(said, *live):
+    """None of it does anything on Discord: it is escaped."""
+    for one in live:
+        assert not re.search(rf"(?<!\\){re.escape(one)}", said), said
+
+
+def test_email_sent_by_a_command_waits_with_its_trigger_and_the_answer_says_so(desk, discord):
+    row = given("sendemail", **LETTER)
+    assert run(row) == "done"
+    email = Email.objects.get()
+    assert (email.status, email.to, email.subject) == (
+        "pending_send_approval", ["dana@northwind.example"], "Your refund",
+    )  # fmt: skip
+    assert email.metadata == {
+        "discord_user": "ana",
+        "discord_user_id": ANA,
+        "discord_channel": "outreach",
+        "discord_channel_id": "4711",
+        "discord_guild": "42",
+        "discord_interaction_id": "900",
+    }
+    [(method, path, body, _)] = discord.calls
+    assert (method, path) == ("PATCH", f"/api/v10/webhooks/{APP}/{TOKEN}/messages/@original")
+    assert body["allowed_mentions"] == {"parse": []}
+    assert "waits for review" in body["content"]
+    assert f"Message ID: `{email.pk}`" in body["content"]
+    assert (row.state, row.token, row.options, row.outcome) == ("delivered", "", "", "done")
+    [entry] = told("command.given")
+    assert (entry.entry.actor_kind, entry.entry.surface) == ("person", "discord")
+    expected = {"command": "/sendemail", "channel": "outreach", "interaction": "900", "discord_id": ANA}
+    assert expected.items() <= entry.details.items()
+    assert "on its way" not in str(entry.details)
+
+
+def test_who_commanded_it_may_not_approve_it_and_the_trace_calls_it_proved(desk, discord, ana, second_reviewer):
+    run(given("sendemail", **LETTER))
+    read_connection.run(desk.connection.pk)
+    message = Message.objects.get()
+    with pytest.raises(VerdictNotAllowed, match="You started this message"):
+        decide(message, ana)
+    assert note_proved() == 1
+    assert note_proved() == 0
+    found = lines(Entry.objects.of_message(message.public_id).oldest_first())
+    facts = {name: standing for name, _, standing in started_by(found).facts}
+    assert {facts[name] for name in ("Discord user", "User id", "Channel", "Guild", "Interaction")} == {"proved"}
+    assert [one.standing for one in who_started(found)][:2] == ["proved", "proved"]
+    assert decide(message, second_reviewer).decision
+
+
+def test_trigger_that_somebody_else_wrote_is_not_proved_by_the_id_of_a_command(desk, discord):
+    run(given("sendemail", **LETTER))
+    liar = {"discord_user": "the boss", "discord_interaction_id": "900"}
+    desk.ask(
+        "POST", f"/v1/mailboxes/{desk.world.mailbox.pk}/send", key="agent",
+        json={"to": ["eve@example.net"], "subject": "Lie", "markdown": "x", "metadata": liar},
+    )  # fmt: skip
+    read_connection.run(desk.connection.pk)
+    note_proved()
+    message = Message.objects.get(subject="Lie")
+    found = lines(Entry.objects.of_message(message.public_id).oldest_first())
+    assert "proved" not in {standing for name, _, standing in started_by(found).facts if name != "API key"}
+
+
+def test_author_is_known_by_the_message_id_where_the_trigger_is_lost(connection, ana):
+    message = make_message(connection, metadata={"discord_user": "ana"})
+    CommandedMail.objects.create(
+        connection=connection, person=ana, interaction_id="7", command="sendemail", discord_user_id=ANA,
+        upstream_id=message.upstream_id,
+    )  # fmt: skip
+    with pytest.raises(VerdictNotAllowed, match="You started this message"):
+        decide(message, ana)
+
+
+# --- once, whatever happens
+
+
+def test_second_run_of_an_interaction_sends_nothing_more(desk, discord):
+    row = given("sendemail", **LETTER)
+    assert [run(row), run(row)] == ["done", "not due"]
+    assert Email.objects.count() == 1
+    assert len(discord.calls) == 1
+
+
+def test_worker_that_dies_between_call_and_answer_costs_no_second_letter(desk, discord, monkeypatch):
+    row = given("sendemail", **LETTER)
+
+    def die(*_):
+        raise SystemExit
+
+    with monkeypatch.context() as patched, contextlib.suppress(SystemExit):
+        patched.setattr(running, "edit_answer", die)
+        run(row)
+    assert (Email.objects.count(), discord.calls) == (1, [])
+    assert run_command(interaction_id=row.pk) == "not due"
+    Interaction.objects.update(lease_until=Now() - timedelta(seconds=1))
+    assert due_commands() == [row.pk]
+    assert run(row) == "done"
+    assert Email.objects.count() == 1
+    assert "waits for review" in discord.said
+    assert len(told("command.given")) == 1
+
+
+def test_answer_of_multimail_that_is_lost_is_asked_for_again_with_the_same_key(desk, discord):
+    row = given("sendemail", **LETTER)
+    desk.gateway.lost.add(("POST", "/send_email"))
+    assert run(row) == "postponed"
+    desk.gateway.lost.clear()
+    make_due(row)
+    assert run(row) == "done"
+    assert Email.objects.count() == 1
+
+
+def test_multimail_that_stays_silent_is_told_as_not_known(desk, discord):
+    row = given("sendemail", **LETTER)
+    desk.gateway.lost.add(("POST", "/send_email"))
+    for _ in range(running.MOST_TRIES):
+        make_due(row)
+        run(row)
+    assert "It is not known whether MultiMail took the letter" in discord.said
+    assert Email.objects.count() == 1
+
+
+def test_multimail_that_is_away_is_told_as_nothing_sent(connection, ana, discord):
+    connection.agent_key = "mm_live_agent"
+    connection.save()
+    row = given("sendemail", **LETTER)
+    for _ in range(running.MOST_TRIES):
+        make_due(row)
+        run(row)
+    assert "cannot be reached at the moment. Nothing was sent" in discord.said
+    assert [line.details["why"] for line in told("command.failed")] == ["not reached"]
+
+
+def test_discord_that_is_ill_is_answered_later_and_one_that_refuses_is_not(desk, discord):
+    row = given("pending")
+    discord.status = 503
+    assert run(row) == "postponed"
+    discord.status = 404
+    make_due(row)
+    assert run(row) == "not answered"
+    assert (row.state, row.token) == ("failed", "")
+
+
+def test_token_is_forgotten_when_discord_takes_no_answer_any_more(desk, discord):
+    row = given("sendemail", **LETTER)
+    Interaction.objects.update(created_at=Now() - timedelta(minutes=15))
+    assert run(row) == "too late"
+    assert (row.token, row.options, discord.calls, Email.objects.count()) == ("", "", [], 0)
+
+
+# --- in words
+
+
+def test_reply_answers_what_came_in_and_inbox_lists_it(desk, discord):
+    hostile = "@everyone **look** [here](https://evil.example) `x` \u202egpj.exe"
+    came = make_inbound(desk.world, subject=hostile)
+    run(given("checkinbox", "901"))
+    assert f"`{came.pk}`" in discord.said
+    assert_is_text(discord.said, "@everyone", "**look**", "[here](", "\u202e")
+    assert Email.objects.get(pk=came.pk).status == "unread"
+    assert run(given("reply", "902", message_id=came.pk, body="Soon.\\nAna")) == "done"
+    sent = Email.objects.exclude(pk=came.pk).get()
+    assert (sent.to, sent.markdown, sent.thread_id) == (["dana@northwind.example"], "Soon.\nAna", came.thread_id)
+    assert sent.metadata["discord_interaction_id"] == "902"
+    assert CommandedMail.objects.get().upstream_id == sent.pk
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (401, "does not accept the desk's agent key"),
+        (403, "does not allow this"),
+        (404, "does not know it"),
+        (409, "did not take it"),
+        (422, "does not accept it as it is"),
+    ],
+)
+def test_what_multimail_refuses_is_said_in_words_and_its_own_are_only_text(status, words, desk, discord):
+    said = json.dumps({"error": "no, @everyone **must** [see](https://evil.example)"}).encode()
+    desk.gateway.spoiled[("POST", "/send_email")] = (status, said)
+    row = given("sendemail", **LETTER)
+    assert run(row) == "refused"
+    assert words in discord.said
+    assert_is_text(discord.said, "@everyone", "**must**", "[see](")
+    assert row.token == ""
+    assert len(told("command.failed")) == 1
+
+
+def test_who_is_not_linked_gets_the_one_time_link_and_nothing_else(desk, discord):
+    assert run(given("sendemail", user="1", **LETTER)) == "refused"
+    assert "belongs to nobody at the desk yet" in discord.said
+    assert "/discord/" in discord.said
+    assert Email.objects.count() == 0
+    assert told("command.failed")[0].details["why"] == "not linked"
+
+
+def test_auditor_reads_the_inbox_and_writes_nothing(desk, discord, auditor):
+    DiscordAccount.objects.create(person=auditor, discord_id="2")
+    assert run(given("checkinbox", "1", user="2")) == "done"
+    assert run(given("sendemail", "2", user="2", **LETTER)) == "refused"
+    assert "There is no mailbox here that you may use" in discord.said
+
+
+def test_several_mailboxes_are_named_to_be_typed_and_none_says_what_is_missing(connection, ana, discord):
+    run(given("checkinbox", "1"))
+    assert "No connection of this desk has an agent key" in discord.said
+    for one in (connection, make_connection("other")):
+        one.agent_key = "mm_live_agent"
+        one.save()
+    run(given("checkinbox", "2"))
+    assert "`main/support@yourteam.example`, `other/support@yourteam.example`" in discord.said
+    run(given("checkinbox", "3", mailbox="nobody@x.example"))
+    assert "There is no mailbox" in discord.said
+    row = given("checkinbox", "4", mailbox="other/support@yourteam.example")
+    assert run(row) == "postponed"
+
+
+def test_pending_shows_what_this_person_may_see_with_links_and_never_too_much(connection, discord):
+    elsewhere = make_connection("other")
+    bo = make_person("bo@yourteam.example", "Bo", "reviewer", connection=elsewhere)
+    DiscordAccount.objects.create(person=bo, discord_id="3")
+    make_message(connection, subject="Not yours")
+    run(given("pending", "1", user="3"))
+    assert discord.said == "Nothing waits for review, of what you may see."
+    for number in range(12):
+        make_message(elsewhere, subject=f"@here {number} {'*' * 500}")
+    run(given("pending", "2", user="3"))
+    assert discord.said.startswith("12 wait for review")
+    assert "and 2 more" in discord.said
+    assert "Not yours" not in discord.said
+    assert_is_text(discord.said, "@here")
+    assert len(discord.said.encode("utf-16-le")) // 2 <= 2000
+    assert str(Message.objects.filter(connection=elsewhere).order_by("held_at", "pk").first().public_id) in discord.said
+
+
+def test_answer_of_2001_characters_is_cut_to_what_discord_takes(desk, discord, monkeypatch):
+    monkeypatch.setitem(running.COMMANDS, "pending", lambda given: "\U0001f600" * 1000 + "x")
+    assert run(given("pending")) == "done"
+    assert len(discord.said.encode("utf-16-le")) // 2 <= 2000
+    assert discord.said.endswith("\U0001f600…")
+
+
+# --- discord_register
+
+
+def register(**options):
+    out = io.StringIO()
+    call_command("discord_register", stdout=out, **options)
+    return out.getvalue()
+
+
+def test_register_sets_all_commands_at_once_and_again(discord):
+    assert "/sendemail, /checkinbox, /reply, /pending" in register()
+    register(guild="42")
+    first, second = discord.calls
+    assert first == ("PUT", f"/api/v10/applications/{APP}/commands", COMMANDS, "Bot bot.token")
+    assert second[1] == f"/api/v10/applications/{APP}/guilds/42/commands"
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [(401, "does not accept the bot's token"), (403, "does not let this bot"), (404, "no such"), (500, "answered 500")],
+)
+def test_register_says_what_is_wrong(status, words, discord):
+    discord.status = status
+    with pytest.raises(CommandError, match=words) as raised:
+        register()
+    assert "bot.token" not in str(raised.value)
+
+
+def test_register_says_what_is_not_set(discord, settings):
+    with pytest.raises(CommandError, match="a number"):
+        register(guild="x/../1")
+    settings.DISCORD_BOT_TOKEN = ""
+    with pytest.raises(CommandError, match="Set DISCORD_BOT_TOKEN"):
+        register()
+    settings.DISCORD_APP_ID = ""
+    with pytest.raises(CommandError, match="Set DISCORD_APP_ID"):
+        register()
