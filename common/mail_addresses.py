@@ -9,6 +9,8 @@ MAX_LENGTH = 254
 _NAMED = re.compile(r"[^<>]*<([^<>]*)>")
 # A dot-atom of RFC 5322; quoted local parts are legal, and in practice only ever an attack.
 _LOCAL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
+# Whatever may be one, for masking: more rather than less.
+_ANYWHERE = re.compile(r"[^\s<>(),;:\"]+@[^\s<>(),;:\"]+")
 _DOMAIN = re.compile(r"(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
@@ -56,6 +58,17 @@ def ascii_domain(domain: str) -> str:
         return idna.encode(domain, uts46=True).decode()
     except idna.IDNAError:
         return ""
+
+
+def masked_address(address: str) -> str:
+    """Return an address for those who may know where mail goes, but not to whom: d…@northwind.example."""
+    local, at, domain = address.rpartition("@")
+    return f"{local[:1]}…{at}{domain}" if at else "…"
+
+
+def without_addresses(text: str) -> str:
+    """Return what somebody wrote with every address in it masked."""
+    return _ANYWHERE.sub(lambda found: masked_address(found[0]), text)
 
 
 def _shown(text: str) -> str:

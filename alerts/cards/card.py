@@ -4,32 +4,31 @@ Limits and escaping follow Discord's documented embed limits and Markdown; every
 and cut without breaking a character.
 """
 
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
+from alerts.cards import text
+from alerts.cards.text import MAX_SHORT, MAX_TITLE, literal, mask, stamp, without_addresses
 from approvals.deciding.status import Status
-from approvals.showing.invisibles import Tally, pieces
 
 AMBER = 0xF59E0B
 COLOURS = {
     "amber": AMBER,
+    # Held, and not for long any more: the one tone that pages do not have.
+    "orange": 0xEA580C,
     "green": 0x16A34A,
     "rose": 0xDC2626,
     "blue": 0x2563EB,
     "violet": 0x7C3AED,
     "plain": 0x6B7280,
 }
-MAX_TITLE, MAX_VALUE = 256, 1024
-# Of what others wrote and a card can do without, so much: all parts together must stay under Discord's 6,000.
-MAX_SHORT = 256
+OPEN_TONES = ("amber", "orange")
+MAX_SEEN, MAX_NAME = 512, 100
 # Of the letter itself, at the fullest level: enough to know it by; who decides reads it on the desk.
 MAX_EXCERPT = 400
-_MARKDOWN = re.compile(r"([\\`*_~|>\[\]()#:<@\-])")
-# At its beginning, a number with a dot would become a list.
-_NUMBERED = re.compile(r"^(\s*[0-9]+)\.")
-_LINES = re.compile("[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]+")
-_ADDRESS = re.compile(r"[^\s<>(),;:\"]+@[^\s<>(),;:\"]+")
+MOST_RECIPIENTS = 5
 
 
 @dataclass(frozen=True)
@@ -44,42 +43,47 @@ class CardFacts:
     trigger: dict[str, Any] = field(default_factory=dict)
     fingerprint: str = ""
     risk: str = ""
+    risk_level: str = ""
     privacy: str = "headers"
     alert: int = 0
     letter: str = ""
+    held_at: datetime | None = None
+    expires_at: datetime | None = None
+    # Who has taken it on, where somebody has.
+    claimed_by: str = ""
+    # Of a message that came in: it is released to the agent, not sent.
+    is_inbound: bool = False
+
+
+def is_open(status: Status) -> bool:
+    """Whether the card asks for a decision."""
+    return status.tone in OPEN_TONES
 
 
 def embed(facts: CardFacts, status: Status) -> dict[str, Any]:
     """Return the embed: the amber card while the message is held, and its outcome in colour and words afterwards."""
     minimal = facts.privacy == "minimal"
-    # Whoever writes the trigger, or decides elsewhere, may put an address there.
-    told = _without_addresses if minimal else str
-    fields = [
-        _field("From", _mask(facts.sender) if minimal else facts.sender, MAX_SHORT),
-        _field("To", ", ".join(_mask(one) if minimal else one for one in facts.recipients)),
-        _field("Triggered by", told(triggered_by(facts.trigger)), MAX_SHORT),
-        _field("Message ID", facts.upstream_id, MAX_SHORT),
-    ]
-    if facts.risk:
-        fields.append(_field("Seen in it", facts.risk))
-    if facts.fingerprint:
-        fields.append(_field("Fingerprint", facts.fingerprint))
-    if facts.privacy == "full" and facts.letter.strip():
-        fields.append({**_field("Letter", ""), "value": cut(escape(facts.letter.strip()[:MAX_VALUE]), MAX_EXCERPT)})
-    title = "A message" if minimal else facts.subject or "(no subject)"
+    title = "A message" if minimal else facts.subject.strip() or "(no subject)"
+    # Whoever decides elsewhere may put an address there.
+    told = literal(without_addresses(status.detail) if minimal else status.detail)
     return {
-        "title": cut(escape(title), MAX_TITLE),
+        "title": literal(title, MAX_TITLE),
         "url": facts.link,
-        "description": _headline(status, facts.link, cut(escape(told(status.detail)), MAX_SHORT)),
+        "description": _headline(status, facts.link, told),
         "color": COLOURS[status.tone],
-        "fields": fields,
+        "fields": [*_envelope(facts), *(_waiting(facts) if is_open(status) else ()), *_content(facts)],
         "footer": {"text": f"Countersign · alert {facts.alert}"},
     }
 
 
-def payload(card: dict[str, Any]) -> dict[str, Any]:
-    """Return the body for Discord: one embed, and nobody is pinged whatever stands in it."""
-    return {"embeds": [card], "allowed_mentions": {"parse": []}}
+def payload(card: dict[str, Any], components: Sequence[dict[str, Any]] | None = None) -> dict[str, Any]:
+    """Return the body for Discord: one embed, and nobody is pinged whatever stands in it.
+
+    No kind of mention is looked for; nobody is replied to. Where `components` are given, and be it none, they take the
+    place of those that stand there.
+    """
+    body: dict[str, Any] = {"embeds": [card], "allowed_mentions": {"parse": []}}
+    return body if components is None else {**body, "components": list(components)}
 
 
 def triggered_by(trigger: dict[str, Any]) -> str:
@@ -94,36 +98,47 @@ def triggered_by(trigger: dict[str, Any]) -> str:
     return f"run {run}" if run else "an agent, through the API"
 
 
-def escape(text: str) -> str:
-    """Return `text` so that Discord shows it literally: no Markdown, no mentions, no links, no invisible characters."""
-    shown = ("\ufffd" if is_mark else piece for is_mark, piece in pieces(_LINES.sub(" ", text), Tally()))
-    return _NUMBERED.sub(r"\1\\.", _MARKDOWN.sub(r"\\\1", "".join(shown)))
+def _envelope(facts: CardFacts) -> list[dict[str, Any]]:
+    minimal = facts.privacy == "minimal"
+    started = triggered_by(facts.trigger)
+    few = facts.recipients[:MOST_RECIPIENTS]
+    to = ", ".join(mask(one) if minimal else one for one in few)
+    more = f" and {len(facts.recipients) - len(few)} more" if len(facts.recipients) > len(few) else ""
+    # What is told of the rest stands in any case, however long the first ones are.
+    recipients = {**text.field("To", to, text.MAX_VALUE - len(more), inline=len(few) < 2)}
+    recipients["value"] += more
+    return [
+        text.field("From", mask(facts.sender) if minimal else facts.sender, MAX_SHORT, inline=True),
+        recipients,
+        text.field("Triggered by", without_addresses(started) if minimal else started, MAX_SHORT, inline=True),
+    ]
 
 
-def cut(text: str, limit: int) -> str:
-    """Return `text` within `limit` UTF-16 units, as Discord counts, never ending in half a character or an escape."""
-    if len(text.encode("utf-16-le")) // 2 <= limit:
-        return text
-    while len(text.encode("utf-16-le")) // 2 > limit - 1:
-        text = text[: max(0, min(len(text) - 1, limit - 1))]
-    # A joiner or mark that lost its partner, or the first half of an escape, would change what stands before it.
-    return re.sub(r"[\\\u200d\ufe0f]+$", "", text) + "…"
+def _waiting(facts: CardFacts) -> list[dict[str, Any]]:
+    """Since when it waits, until when, and with whom. The times are ours, never from mail, and live by themselves."""
+    if facts.held_at is None:
+        return []
+    fields = [{"name": "Held", "value": stamp(facts.held_at), "inline": True}]
+    if facts.expires_at:
+        fields.append({"name": "Expires", "value": stamp(facts.expires_at), "inline": True})
+    fields.append(text.field("Taken on by", facts.claimed_by or "nobody yet", MAX_NAME, inline=True))
+    return fields
+
+
+def _content(facts: CardFacts) -> list[dict[str, Any]]:
+    fields = []
+    if facts.risk:
+        name = "Seen in it · high risk" if facts.risk_level == "high" else "Seen in it"
+        fields.append(text.field(name, facts.risk, MAX_SEEN))
+    if facts.privacy == "full" and facts.letter.strip():
+        fields.append(text.field("Letter", facts.letter.strip(), MAX_EXCERPT))
+    fields.append(text.field("Message ID", facts.upstream_id, MAX_SHORT, inline=True))
+    if facts.fingerprint:
+        fields.append(text.field("Fingerprint", facts.fingerprint, MAX_SHORT, inline=True))
+    return fields
 
 
 def _headline(status: Status, link: str, told: str) -> str:
     detail = f" {told}." if told else ""
-    action = f"\n[Read it and decide]({link})" if status.tone == "amber" else ""
-    return f"**{status.word}.**{detail}{action}"
-
-
-def _field(name: str, value: str, limit: int = MAX_VALUE) -> dict[str, Any]:
-    return {"name": name, "value": cut(escape(value), limit) or "—", "inline": name in ("From", "Triggered by")}
-
-
-def _mask(address: str) -> str:
-    local, at, domain = address.rpartition("@")
-    return f"{local[:1]}…{at}{domain}" if at else "…"
-
-
-def _without_addresses(text: str) -> str:
-    return _ADDRESS.sub(lambda found: _mask(found[0]), text)
+    action = f"\n[Read it and decide]({link})" if is_open(status) else ""
+    return f"**{status.word}.**{detail.replace('….', '…')}{action}"

@@ -13,13 +13,12 @@ from urllib.parse import quote
 
 from django.conf import settings
 
-from alerts.cards.card import _mask as mask
-from alerts.cards.card import _without_addresses as without_addresses
 from alerts.models import Destination
 from approvals.intake.telling import NAMED
 from approvals.models import Connection, Decision, Message
 from approvals.states import DecisionState, MessageState, Outcome
 from audit.models import Entry
+from common.mail_addresses import masked_address, without_addresses
 
 # All together stay under Inngest's 256 KB for an event, however much of it has to be escaped.
 MOST_RECIPIENTS, MOST_METADATA, MOST_WORDS, MOST_TEXT = 100, 16_000, 2_000, 64_000
@@ -130,9 +129,8 @@ def _metadata(trigger: Mapping[str, Any], privacy: str) -> dict[str, Any]:
 
 
 def _address(address: str, privacy: str) -> str:
-    return (
-        mask(address)[:MOST_ADDRESS] if address and privacy == Destination.Privacy.MINIMAL else address[:MOST_ADDRESS]
-    )
+    is_masked = address and privacy == Destination.Privacy.MINIMAL
+    return (masked_address(address) if is_masked else address)[:MOST_ADDRESS]
 
 
 def _words(text: str, privacy: str) -> str:
