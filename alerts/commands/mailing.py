@@ -8,7 +8,7 @@ from django.conf import settings
 from django.db import transaction
 from django.urls import reverse
 
-from alerts.cards.card import cut, escape
+from alerts.cards.text import cut, escape
 from alerts.commands.errors import CommandRefused
 from alerts.commands.given import Given
 from alerts.commands.places import mailbox_for

@@ -1,6 +1,6 @@
 """Which mailbox a command is about, and with which key: the only one, or the one that was named."""
 
-from alerts.cards.card import cut, escape
+from alerts.cards.text import cut, escape
 from alerts.commands.errors import CommandRefused
 from alerts.commands.given import Given
 from approvals.models import CommandedMail, Connection, Mailbox

@@ -5,7 +5,7 @@ from typing import Any
 from django.conf import settings
 from django.urls import reverse
 
-from alerts.cards.card import cut, escape
+from alerts.cards.text import cut, escape
 from alerts.commands.given import Given
 from alerts.commands.places import mailbox_for
 from approvals.models import Message

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from alerts.cards.card import cut, escape
+from alerts.cards.text import cut, escape
 from upstream import errors
 
 _SAID = 400

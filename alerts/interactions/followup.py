@@ -6,7 +6,7 @@ from urllib.parse import quote
 
 from django.conf import settings
 
-from alerts.cards.card import cut
+from alerts.cards.text import cut
 from alerts.models import Interaction
 from courier.guarded import DeliveryError, request
 
