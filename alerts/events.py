@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Event:
-    """`words` ends the sentence “is told when …”; `about` is message, connection or desk."""
+    """`words` ends the sentence “is told when …”; `about` is message or connection."""
 
     name: str
     words: str
@@ -15,6 +15,7 @@ class Event:
 
 EVENTS: tuple[Event, ...] = (
     Event("email.held", "mail is held and waits for a decision", ("message.held",)),
+    Event("email.expiring", "the time to approve mail is nearly over", ("message.expiring",)),
     Event(
         "email.decided", "mail is approved or rejected", ("message.approved", "message.released", "message.rejected")
     ),
@@ -25,15 +26,41 @@ EVENTS: tuple[Event, ...] = (
     Event("email.failed", "mail cannot be sent", ("message.failed",)),
     Event("email.cancelled", "mail is taken back", ("message.cancelled",)),
     Event("email.received", "mail comes in", ("message.received",)),
-    Event("email.refused", "mail is refused at the gate", ("message.refused_at_gate",)),
-    Event("decision.unknown", "nobody knows whether a decision took effect", ("decision.unknown",)),
+    Event("email.refused", "mail is refused at the gate", ("message.refused_at_gate",), "connection"),
+    Event(
+        "decision.unknown",
+        "nobody knows whether a decision took effect",
+        ("decision.unknown", "decision.unattributed"),
+    ),
     Event("connection.failing", "a connection cannot be reached", ("connection.failing",), "connection"),
-    Event("connection.paused", "a connection is paused", ("connection.paused",), "connection"),
-    Event("connection.recovered", "a connection is reached again", ("connection.recovered",), "connection"),
+    Event(
+        "connection.paused", "a connection is paused", ("connection.paused", "connection.paused_by_hand"), "connection"
+    ),
+    Event(
+        "connection.recovered",
+        "a connection is reached again",
+        ("connection.recovered", "connection.resumed"),
+        "connection",
+    ),
+    Event("desk.stale", "the desk is no longer sure that it shows all mail", ("connection.stale",), "connection"),
+    Event("desk.fresh", "the desk shows all mail again", ("connection.fresh_again",), "connection"),
 )
+# No act on a message: the gate refused it before there was one. Each stands by itself.
+REFUSED = "message.refused_at_gate"
+# What turns the card of a connection that is there, and makes none.
+ENDS = ("connection.removed",)
 _BY_ACTION = {action: event for event in EVENTS for action in event.actions}
 
 
 def event_of(action: str) -> Event | None:
     """Return the event that this act means, if it means one."""
     return _BY_ACTION.get(action)
+
+
+def about_of(action: str, *, entry: int, connection: int | None) -> str:
+    """Return what a card of this act is about: "connection/4", "refusal/171" by its entry, or empty for a message."""
+    if action == REFUSED:
+        return f"refusal/{entry}"
+    event = event_of(action)
+    is_of_connection = action in ENDS or (event is not None and event.about == "connection")
+    return f"connection/{connection}" if is_of_connection and connection is not None else ""

@@ -15,6 +15,7 @@ ACTIONS: dict[str, str] = {
     "message.scheduled": "scheduled the message",
     "message.released": "released the message to the agent",
     "message.gone": "no longer holds the message; how it was decided is not known",
+    "message.expiring": "found that the time to approve the message is nearly over",
     "message.left_behind": "left the message at MultiMail when its connection was removed",
     "webhook.late": "sent an event that came too late to change anything",
     "webhook.unknown": "sent an event of a name this version does not know",
@@ -103,7 +104,8 @@ ACTIONS: dict[str, str] = {
     "alert.failed": "could not deliver an alert",
     "alert.sent_again": "had an alert sent once more",
     "destination.switched_off": "switched an alert destination off",
-    # what people do by commands on Discord
+    # what people do on Discord
+    "interaction.refused": "pressed a button on Discord and was refused",
     "command.given": "gave a command on Discord",
     "command.failed": "could not have a command carried out",
     "message.commanded": "had the message made by a signed command on Discord",
@@ -111,6 +113,8 @@ ACTIONS: dict[str, str] = {
     "connection.paused": "paused the connection",
     "connection.failing": "could not reach MultiMail",
     "connection.recovered": "reached MultiMail again",
+    "connection.stale": "has not read the connection for long",
+    "connection.fresh_again": "has read the connection whole again",
     "connection.read_asked": "had the account read",
     "connection.hold_all_on": "asked the gateway to hold all mail",
     "connection.hold_all_off": "asked the gateway to let mail leave again",

@@ -36,6 +36,8 @@ class Connection(models.Model):
     # Our own gateway answers for one message by id and compares the fingerprint when it decides.
     is_our_gateway = models.BooleanField(default=False)
     complete_as_of = models.DateTimeField(null=True, blank=True)
+    # Since when the ledger says that it has not been read for long.
+    stale_since = models.DateTimeField(null=True, blank=True)
     last_error = models.TextField(blank=True)
     failing_since = models.DateTimeField(null=True, blank=True)
     paused_at = models.DateTimeField(null=True, blank=True)

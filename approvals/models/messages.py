@@ -46,6 +46,8 @@ class Message(models.Model):
     held_at = models.DateTimeField()
     hydrated_at = models.DateTimeField(null=True, blank=True)
     expires_at = models.DateTimeField(null=True, blank=True)
+    # When it was told that its time is nearly over: once.
+    expiry_told_at = models.DateTimeField(null=True, blank=True)
     # When upstream was last seen to hold it; what an older read lacks must not be closed.
     seen_at = models.DateTimeField(db_default=Now())
     # When the first complete read began that lacked it, where one alone proves nothing.
