@@ -41,11 +41,11 @@ def rotate_secret(*, destination_id: int, actor: Actor, overlap: timedelta = OVE
         )
     destination.secret_before = destination.secret if overlap else ""
     destination.secret_before_until = now + overlap if overlap else None
-    destination.secret = make_secret()
+    destination.secret = secret = make_secret()
     destination.save(update_fields=["secret", "secret_before", "secret_before_until"])
     after = (
         f"a new one; the old one signs too until {now + overlap:%Y-%m-%d %H:%M} UTC" if overlap else "a new one alone"
     )
     details = {"destination": destination.name, **changed(before="one secret signs", after=after)}
     record("destination.secret_rotated", actor=actor, details=details)
-    return destination.secret
+    return secret

@@ -50,13 +50,17 @@ def data_of(entry: Entry, message: Message | None, *, name: str, privacy: str) -
     data = {
         "event": name,
         "at": entry.at.isoformat(),
-        "connection": Connection.objects.filter(pk=entry.connection).values_list("slug", flat=True).first(),
+        "connection": _slug(entry.connection) if entry.connection is not None else None,
         "privacy": privacy,
         **(_of_message(entry, message, privacy) if message else _of_details(details, privacy)),
     }
     if explanation := details.get("explanation"):
         data["explanation"] = _words(explanation, privacy)
     return data
+
+
+def _slug(connection: int) -> str | None:
+    return Connection.objects.filter(pk=connection).values_list("slug", flat=True).first()
 
 
 def _of_message(entry: Entry, message: Message, privacy: str) -> dict[str, Any]:

@@ -74,6 +74,7 @@ def _prepare(delivery: Delivery, destination: Destination) -> None:
     """Have in `delivery` what is sent, with its id: kept from before, or made and kept now."""
     if _fits(delivery.request, destination):
         return
+    assert delivery.entry is not None, "an event tells of an act"
     entry = Entry.objects.select_related("detail").get(pk=delivery.entry)
     event_id, event = delivery.event_id or _id_of(entry), event_of(entry.action)
     name = event.name if event else entry.action
