@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db import transaction
 
-from alerts.planning import CARD_ACTIONS, CONTENT_PAUSE, Planned
+from alerts.planning import CONTENT_PAUSE, PLANNED_ACTIONS, Planned
 from audit.models import Entry
 from common.nudge import nudge
 from common.postgres.rows import travels_together
@@ -20,7 +20,7 @@ def _pause(entry: Entry) -> float | None:
 
 def on_recorded(entry: Entry, details: Mapping[str, str], **_: Any) -> None:
     """Plan what an entry asks for. A mistake here is logged, never costs the act, and the sweep plans it again."""
-    if entry.message is None or entry.action not in CARD_ACTIONS:
+    if entry.action not in PLANNED_ACTIONS:
         return
     try:
         planned = Planned(entry)

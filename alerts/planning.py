@@ -1,19 +1,12 @@
-"""Which deliveries an act asks for: adds the rows, in the caller's transaction, and finds acts that got none."""
+"""Which deliveries an act asks for, and adds their rows in the caller's transaction."""
 
 import json
 from datetime import timedelta
 
-from django.db import transaction
-from django.db.models import Exists, OuterRef, Q
-from django.db.models.functions import Now
-
-from alerts.models import Card, Delivery, Route
+from alerts.events import ENDS, EVENTS, about_of
 from audit.models import Entry
-from common.logs import trace_id, traced
+from common.logs import trace_id
 from common.postgres.rows import Answer, run, run_apart, travels_together
-
-# How far back acts are looked at again, and how long their own planning may take.
-LOOK_BACK, PATIENCE = timedelta(minutes=10), timedelta(seconds=10)
 
 # A held card waits this long for the content, so that one post tells the fingerprint and the risk too.
 CONTENT_PAUSE = timedelta(seconds=1)
@@ -23,6 +16,7 @@ CARD_ACTIONS = (
     "message.held",
     "message.changed",
     "message.named",
+    "message.expiring",
     "message.approved",
     "message.released",
     "message.rejected",
@@ -46,47 +40,68 @@ CARD_ACTIONS = (
     "decision.withdrawn",
     "decision.left_after_all",
 )
-# What makes no card whatever a route says: it tells of what is long past, which is no alert.
-ONLY_TURNS = ("message.named",)
+# What makes no card whatever a route says: it tells of what is long past, which is no alert, or of an end.
+ONLY_TURNS = ("message.named", *ENDS)
+# What is looked at: whatever alerts themselves do is not among it, or each would ask for the next.
+PLANNED_ACTIONS = frozenset((*CARD_ACTIONS, *ENDS, *(action for event in EVENTS for action in event.actions)))
+# What is answered in the channel whose command started the message.
+ANSWERED = ("message.approved", "message.rejected", "message.delivered", "message.bounced", "message.failed")
 
 
 # Cards first, always in one order: two acts on one message lock the same deliveries. A delivery that waits is locked,
-# so that no worker takes it, and builds the card from before this act, until this act is there. Relies on one_card, on
-# the index of a card's deliveries, and on there being few destinations.
+# so that no worker takes it, and builds the card from before this act, until this act is there. Relies on one_card,
+# one_card_about and told_once, on the index of a card's deliveries, and on there being few destinations. A route of a
+# mailbox is told of its connection too; what was refused names its mailbox in its details alone.
 _PLAN = """
-WITH destination AS MATERIALIZED (
-    SELECT id, EXISTS (
-        SELECT FROM alerts_route route WHERE route.destination_id = alerts_destination.id
+WITH subject AS MATERIALIZED (
+    SELECT message.id, message.trigger, COALESCE(message.mailbox_id, (
+        SELECT mailbox.id FROM approvals_mailbox mailbox JOIN audit_entrydetail detail ON detail.entry_id = %(entry)s
+        WHERE %(about)s <> '' AND mailbox.connection_id = %(connection)s
+        AND mailbox.address = detail.fields ->> 'mailbox' LIMIT 1
+    )) AS mailbox_id
+    FROM (SELECT 1) AS one LEFT JOIN approvals_message message ON message.public_id = %(message)s::uuid
+    WHERE message.id IS NOT NULL OR %(about)s <> ''
+), destination AS MATERIALIZED (
+    SELECT place.id, kind IN ('discord_webhook', 'discord_bot') AS is_discord, EXISTS (
+        SELECT FROM alerts_route route WHERE route.destination_id = place.id
         AND route.actions @> %(action_listed)s::jsonb
         AND (route.connection_id IS NULL OR route.connection_id = %(connection)s)
-        AND (route.mailbox_id IS NULL OR route.mailbox_id = (
-            SELECT mailbox_id FROM approvals_message WHERE public_id = %(message)s
+        AND (route.mailbox_id IS NULL OR route.mailbox_id = subject.mailbox_id OR (
+            %(about)s LIKE 'connection/%%' AND EXISTS (
+                SELECT FROM approvals_mailbox mailbox
+                WHERE mailbox.id = route.mailbox_id AND mailbox.connection_id = %(connection)s
+            )
         ))
-    ) AND %(makes_card)s AS makes FROM alerts_destination
-    WHERE switched_off_at IS NULL AND kind IN ('discord_webhook', 'discord_bot') ORDER BY id
-), message AS MATERIALIZED (
-    SELECT id FROM approvals_message WHERE public_id = %(message)s
+    ) AND %(makes)s AS asks, %(answered)s AND answers_channel <> '' AND ltrim(answers_channel, '#') IN (
+        ltrim(subject.trigger ->> 'discord_channel', '#'), subject.trigger ->> 'discord_channel_id'
+    ) AS answers FROM alerts_destination place, subject WHERE switched_off_at IS NULL ORDER BY place.id
 ), made_card AS (
     INSERT INTO alerts_card (destination_id, message_id, about, discord_message_id, removed, status_shown)
-    SELECT destination.id, message.id, '', '', false, '' FROM destination, message WHERE makes
+    SELECT destination.id, subject.id, %(about)s, '', false, '' FROM destination, subject WHERE asks AND is_discord
     ON CONFLICT DO NOTHING RETURNING id, destination_id
 ), card AS MATERIALIZED (
     SELECT id, destination_id FROM made_card UNION ALL
-    SELECT card.id, destination_id FROM alerts_card card, message
-    WHERE card.message_id = message.id AND destination_id IN (SELECT id FROM destination)
+    SELECT card.id, destination_id FROM alerts_card card, subject
+    WHERE card.message_id = subject.id AND destination_id IN (SELECT id FROM destination) UNION ALL
+    SELECT card.id, destination_id FROM alerts_card card
+    WHERE %(about)s <> '' AND card.about = %(about)s AND destination_id IN (SELECT id FROM destination)
 ), waiting AS MATERIALIZED (
     SELECT delivery.id, delivery.card_id FROM alerts_delivery delivery
     WHERE delivery.card_id IN (SELECT id FROM card) AND delivery.state = 'due'
     ORDER BY delivery.card_id, delivery.id FOR UPDATE
+), wanted AS (
+    SELECT 'card' AS kind, destination_id, id AS card_id FROM card
+    WHERE NOT EXISTS (SELECT FROM waiting WHERE waiting.card_id = card.id) UNION ALL
+    SELECT 'answer', id, NULL FROM destination WHERE answers AND is_discord UNION ALL
+    SELECT 'event', id, NULL FROM destination WHERE asks AND NOT is_discord
 ), made AS (
     INSERT INTO alerts_delivery (kind, destination_id, card_id, message_id, entry, action, trace, state, attempts,
         last_error, next_attempt_at, event_id, request, answer)
-    SELECT 'card', card.destination_id, card.id, message.id, %(entry)s, %(action)s, %(trace)s, 'due', 0,
-        '', statement_timestamp() + %(pause)s, '', '', '' FROM card, message
-    WHERE NOT EXISTS (SELECT FROM waiting WHERE waiting.card_id = card.id) ORDER BY card.id
-    RETURNING id
+    SELECT kind, destination_id, card_id, subject.id, %(entry)s, %(action)s, %(trace)s, 'due', 0,
+        '', statement_timestamp() + %(pause)s, '', '', '' FROM wanted, subject ORDER BY card_id, destination_id
+    ON CONFLICT DO NOTHING RETURNING id
 )
-SELECT EXISTS (SELECT FROM destination WHERE makes AND id NOT IN (SELECT destination_id FROM card)),
+SELECT EXISTS (SELECT FROM destination WHERE asks AND is_discord AND id NOT IN (SELECT destination_id FROM card)),
        ARRAY(SELECT id FROM made UNION ALL SELECT id FROM waiting)
 """
 
@@ -96,47 +111,29 @@ class Planned:
 
     def __init__(self, entry: Entry) -> None:
         self.entry = entry
-        self._answer = self._ask()
-        if not travels_together() and self._answer.row()[0]:
+        self._answers = [self._ask()]
+        if not travels_together() and self._answers[0].row()[0]:
             # Another act made the same card at this moment: this statement could not see it, the next one can. Acts on
             # a message that is only just being made, which is what travels together, have no rival.
-            self._answer = self._ask()
+            self._answers.append(self._ask())
 
     @property
     def deliveries(self) -> list[int]:
         """The keys of the deliveries that should be tried, once the statement has been answered."""
-        return list(self._answer.row()[1])
+        return list(dict.fromkeys(key for answer in self._answers for key in answer.row()[1]))
 
     def _ask(self) -> Answer:
-        pause = CONTENT_PAUSE if self.entry.action == "message.held" else timedelta(0)
+        entry = self.entry
         parameters = {
-            "entry": self.entry.pk,
-            "action": self.entry.action,
-            "action_listed": json.dumps([self.entry.action]),
-            "connection": self.entry.connection,
-            "message": self.entry.message,
+            "entry": entry.pk,
+            "action": entry.action,
+            "action_listed": json.dumps([entry.action]),
+            "connection": entry.connection,
+            "message": entry.message,
+            "about": "" if entry.message else about_of(entry.action, entry=entry.pk, connection=entry.connection),
             "trace": trace_id.get(),
-            "pause": pause,
-            "makes_card": self.entry.action not in ONLY_TURNS,
+            "pause": CONTENT_PAUSE if entry.action == "message.held" else timedelta(0),
+            "makes": entry.action not in ONLY_TURNS,
+            "answered": entry.action in ANSWERED,
         }
         return run(_PLAN, parameters) if travels_together() else run_apart(_PLAN, parameters)
-
-
-def plan_missed() -> int:
-    """Plan what a mistake kept from being planned when it happened; return how many acts that were."""
-    making = Q(pk__in=[])
-    for route in Route.objects.filter(destination__switched_off_at=None):
-        acts = Q(action__in=set(route.actions) - set(ONLY_TURNS))
-        making |= acts if route.connection_id is None else acts & Q(connection=route.connection_id)
-    turning = Exists(Card.objects.filter(message__public_id=OuterRef("message"), destination__switched_off_at=None))
-    covered = Delivery.objects.filter(message__public_id=OuterRef("message")).filter(
-        Q(state__in=(Delivery.State.DUE, Delivery.State.SENDING))
-        | Q(created_at__gte=OuterRef("at"))
-        | Q(last_attempt_at__gte=OuterRef("at"))
-    )
-    lately = Entry.objects.filter(at__gt=Now() - LOOK_BACK, at__lt=Now() - PATIENCE, action__in=CARD_ACTIONS)
-    planned = 0
-    for entry in lately.exclude(message=None).filter(making | turning).exclude(Exists(covered)).order_by("id")[:200]:
-        with transaction.atomic(), traced(entry.trace):
-            planned += bool(Planned(entry).deliveries)
-    return planned

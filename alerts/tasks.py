@@ -5,7 +5,10 @@ from celery import shared_task
 from alerts.commands.proving import note_proved
 from alerts.commands.running import due_commands
 from alerts.commands.running import run_command as run_command_now
-from alerts.planning import plan_missed
+from alerts.interactions.later import judge_press as judge_press_now
+from alerts.interactions.later import nudge_due
+from alerts.interactions.receiving import forget_answers
+from alerts.missed import plan_missed
 from alerts.sending.drain import drain as drain_at
 from alerts.sending.drain import drain_of, with_something_due
 from alerts.sending.witness import post_heads
@@ -31,10 +34,18 @@ def run_command(interaction_id: int) -> str:
 
 
 @shared_task
+def judge_press(interaction_id: int) -> str:
+    """Judge a press on Discord that had to wait for others, and answer it."""
+    return judge_press_now(interaction_id=interaction_id)
+
+
+@shared_task
 def sweep() -> str:
     """Find what no nudge told of: acts that were not planned, commands, and destinations with something due."""
     plan_missed()
     note_proved()
+    nudge_due()
+    forget_answers()
     for interaction_id in due_commands():
         nudge(run_command.name, interaction_id)
     if has_enough_to_do(drain.name):

@@ -7,9 +7,10 @@ import pytest
 from django.db import connection as db
 from django.db.models.functions import Now
 
+from alerts.missed import plan_missed
 from alerts.models import Card, Delivery, Destination, Route
 from alerts.places.addresses import masked, problem_with
-from alerts.planning import CARD_ACTIONS, plan_missed
+from alerts.planning import CARD_ACTIONS
 from alerts.sending.deliver import deliver_card
 from audit.models import Entry, EntryDetail
 from audit.recording import record
@@ -294,7 +295,7 @@ def test_act_that_no_route_names_makes_no_card(client, connection, discord):
 
 
 def test_missed_act_that_only_turns_is_planned_by_the_sweep_while_there_is_a_card(connection, discord, monkeypatch):
-    monkeypatch.setattr("alerts.planning.PATIENCE", timedelta(0))
+    monkeypatch.setattr("alerts.missed.PATIENCE", timedelta(0))
     make_destination(discord)
     make_message(connection)
     Route.objects.update(actions=["message.failed"])

@@ -11,8 +11,9 @@ from django.db import connection as db
 from django.db import connections, transaction
 from django.db.models.functions import Now
 
+from alerts.missed import plan_missed
 from alerts.models import Card, Delivery, Destination, Route
-from alerts.planning import CARD_ACTIONS, plan_missed
+from alerts.planning import CARD_ACTIONS
 from alerts.sending.deliver import MAX_ATTEMPTS, deliver_card
 from approvals.models import Decision, Verdict
 from audit.models import Entry
@@ -140,7 +141,7 @@ def test_late_event_that_names_a_message_without_a_card_makes_none(client, conne
     make_destination(discord)
     Route.objects.update(actions=["message.named"])
     post_event(client, connection, event_body(email_id="01LATE"))
-    monkeypatch.setattr("alerts.planning.PATIENCE", timedelta(0))
+    monkeypatch.setattr("alerts.missed.PATIENCE", timedelta(0))
     assert (plan_missed(), Card.objects.count()) == (0, 0)
 
 
@@ -279,7 +280,7 @@ def test_act_that_a_mistake_kept_from_being_planned_is_planned_by_the_sweep(clie
         broken.setattr("alerts.outbox.Planned", break_down)
         post_event(client, connection, event_body())
     assert Delivery.objects.count() == 0
-    monkeypatch.setattr("alerts.planning.PATIENCE", timedelta(0))
+    monkeypatch.setattr("alerts.missed.PATIENCE", timedelta(0))
     assert [plan_missed(), plan_missed()] == [1, 0]
     assert Delivery.objects.get().action == "message.held"
 
