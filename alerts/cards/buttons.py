@@ -36,7 +36,12 @@ def components(message_public_id: UUID, revision_id: int | None, link: str, is_o
     row: list[dict[str, Any]] = []
     if is_open and revision_id is not None:
         row = [
-            {"type": _BUTTON, "style": style, "label": label, "custom_id": custom_id(act, message_public_id, revision_id)}
+            {
+                "type": _BUTTON,
+                "style": style,
+                "label": label,
+                "custom_id": custom_id(act, message_public_id, revision_id),
+            }
             for act, label, style in _BUTTONS
         ]
     if len(link) <= MAX_LINK:

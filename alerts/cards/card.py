@@ -10,8 +10,9 @@ from datetime import datetime
 from typing import Any
 
 from alerts.cards import text
-from alerts.cards.text import MAX_SHORT, MAX_TITLE, literal, mask, stamp, without_addresses
+from alerts.cards.text import MAX_SHORT, MAX_TITLE, literal, stamp
 from approvals.deciding.status import Status
+from common.mail_addresses import masked_address, without_addresses
 
 AMBER = 0xF59E0B
 COLOURS = {
@@ -43,7 +44,6 @@ class CardFacts:
     trigger: dict[str, Any] = field(default_factory=dict)
     fingerprint: str = ""
     risk: str = ""
-    risk_level: str = ""
     privacy: str = "headers"
     alert: int = 0
     letter: str = ""
@@ -51,8 +51,7 @@ class CardFacts:
     expires_at: datetime | None = None
     # Who has taken it on, where somebody has.
     claimed_by: str = ""
-    # Of a message that came in: it is released to the agent, not sent.
-    is_inbound: bool = False
+    risk_level: str = ""
 
 
 def is_open(status: Status) -> bool:
@@ -102,13 +101,13 @@ def _envelope(facts: CardFacts) -> list[dict[str, Any]]:
     minimal = facts.privacy == "minimal"
     started = triggered_by(facts.trigger)
     few = facts.recipients[:MOST_RECIPIENTS]
-    to = ", ".join(mask(one) if minimal else one for one in few)
+    to = ", ".join(masked_address(one) if minimal else one for one in few)
     more = f" and {len(facts.recipients) - len(few)} more" if len(facts.recipients) > len(few) else ""
     # What is told of the rest stands in any case, however long the first ones are.
-    recipients = {**text.field("To", to, text.MAX_VALUE - len(more), inline=len(few) < 2)}
+    recipients = text.field("To", to, text.MAX_VALUE - len(more), inline=len(few) < 2)
     recipients["value"] += more
     return [
-        text.field("From", mask(facts.sender) if minimal else facts.sender, MAX_SHORT, inline=True),
+        text.field("From", masked_address(facts.sender) if minimal else facts.sender, MAX_SHORT, inline=True),
         recipients,
         text.field("Triggered by", without_addresses(started) if minimal else started, MAX_SHORT, inline=True),
     ]

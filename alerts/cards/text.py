@@ -18,7 +18,6 @@ _MARKDOWN = re.compile(r"([\\`*_~|>\[\]()#:<@\-])")
 # At its beginning, a number with a dot would become a list.
 _NUMBERED = re.compile(r"^(\s*[0-9]+)\.")
 _LINES = re.compile("[\t\n\v\f\r\x1c-\x1e\x85\u2028\u2029]+")
-_ADDRESS = re.compile(r"[^\s<>(),;:\"]+@[^\s<>(),;:\"]+")
 # A joiner or mark that lost its partner, or the first half of an escape, would change what stands before it.
 _HALF = re.compile(r"[\\\u200d\ufe0f]+$")
 
@@ -56,14 +55,3 @@ def field(name: str, value: str, limit: int = MAX_VALUE, *, inline: bool = False
 def stamp(moment: datetime) -> str:
     """Return what Discord shows as “3 hours ago” or “in 2 minutes”, and keeps true by itself."""
     return f"<t:{int(moment.timestamp())}:R>"
-
-
-def mask(address: str) -> str:
-    """Return an address without who it is."""
-    local, at, domain = address.rpartition("@")
-    return f"{local[:1]}…{at}{domain}" if at else "…"
-
-
-def without_addresses(text: str) -> str:
-    """Return `text` with every address in it masked."""
-    return _ADDRESS.sub(lambda found: mask(found[0]), text)

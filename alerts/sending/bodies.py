@@ -2,16 +2,22 @@
 
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote
 
 from django.conf import settings
+from django.urls import reverse
 
-from alerts.cards.card import CardFacts, embed, payload
+from alerts.cards.answer import answer_body, answer_word
+from alerts.cards.buttons import components
+from alerts.cards.card import embed, is_open, payload
+from alerts.cards.digest import digest_body, digest_words, rows_of
+from alerts.cards.facts import facts_of, status_on_card
+from alerts.cards.notice import entry_now, notice_body, notice_word
+from alerts.cards.shortened import shortened as less_of
 from alerts.models import Card, Delivery, Destination, Digest
-from approvals.deciding.standing import shown_status
-from approvals.desk.weights import weights_to_show
 from approvals.models import Message
-from approvals.risk import risk_words_of
+from audit.models import Entry
+
+__all__ = ["Shown", "less_of", "of_answer", "of_card", "of_digest"]
 
 
 @dataclass(frozen=True)
@@ -23,45 +29,30 @@ class Shown:
     revision: int | None = None
 
 
-def of_card(card: Card, destination: Destination, *, alert: int) -> Shown:
-    """Return the card of a message."""
+def of_card(card: Card, destination: Destination, *, alert: int, entry: int | None = None) -> Shown:
+    """Return the card of a message, or of what else it is about."""
+    if card.about:
+        newest = entry_now(card.about, entry)
+        return Shown(notice_body(card.about, newest, destination), notice_word(newest))
     message = Message.objects.for_list().get(pk=card.message_id)
-    status = shown_status(message)
-    facts = card_facts(message, privacy=destination.privacy, alert=alert)
-    return Shown(payload(embed(facts, status)), status.word, message.revision_id)
+    status, facts = status_on_card(message), facts_of(message, destination, alert)
+    # Of what a webhook posts, Discord would tell presses to nobody.
+    buttons = (
+        components(message.public_id, message.revision_id, facts.link, is_open(status))
+        if destination.kind == Destination.Kind.DISCORD_BOT
+        else None
+    )
+    return Shown(payload(embed(facts, status), buttons), status.word, message.revision_id)
 
 
-def of_digest(digest: Digest) -> Shown:
+def of_digest(digest: Digest, destination: Destination) -> Shown:
     """Return the one post that stands for many cards."""
-    number = digest.cards.count()
-    word = f"{number} messages in one place"
-    return Shown(payload({"title": word, "url": f"{settings.PUBLIC_URL}/queue/"}), word)
+    rows = rows_of(digest, destination)
+    return Shown(digest_body(rows, f"{settings.PUBLIC_URL}{reverse('queue')}"), digest_words(rows))
 
 
 def of_answer(delivery: Delivery, destination: Destination) -> Shown:
     """Return what a channel is told of a message that one of its commands started."""
-    return Shown(payload({"title": delivery.action}), delivery.action)
-
-
-def less_of(body: dict[str, Any]) -> dict[str, Any]:
-    """Return a shorter form of a body that was refused."""
-    return payload({"title": "A message", "url": body["embeds"][0].get("url", settings.PUBLIC_URL)})
-
-
-def card_facts(message: Message, *, privacy: str, alert: int) -> CardFacts:
-    """Return what the card of `message` may tell at this level of privacy."""
-    findings = message.revision.findings if message.revision else []
-    letter = str(message.revision.content.get("markdown") or "") if message.revision and privacy == "full" else ""
-    return CardFacts(
-        upstream_id=message.upstream_id,
-        link=f"{settings.PUBLIC_URL}/approvals/{quote(message.upstream_id, safe='')}/",
-        subject=message.subject,
-        sender=message.sender,
-        recipients=tuple(message.recipients),
-        trigger=message.trigger,
-        fingerprint=message.revision.short_fingerprint if message.revision else "",
-        risk=", ".join(risk_words_of(findings, weights_to_show())) if findings else "",
-        privacy=privacy,
-        alert=alert,
-        letter=letter,
-    )
+    message = Message.objects.for_list().get(pk=delivery.message_id)
+    entry = Entry.objects.select_related("detail").get(pk=delivery.entry)
+    return Shown(answer_body(message, entry, destination), answer_word(message, entry))

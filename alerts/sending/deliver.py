@@ -92,10 +92,10 @@ def _send(claimed: Claimed) -> tuple[Shown | None, Posted]:
 
 def _shown(delivery: Delivery, destination: Destination) -> Shown:
     if delivery.kind == Delivery.Kind.DIGEST:
-        return bodies.of_digest(delivery.digest)
+        return bodies.of_digest(delivery.digest, destination)
     if delivery.kind == Delivery.Kind.ANSWER:
         return bodies.of_answer(delivery, destination)
-    return bodies.of_card(delivery.card, destination, alert=delivery.pk)
+    return bodies.of_card(delivery.card, destination, alert=delivery.pk, entry=delivery.entry)
 
 
 def _speak(destination: Destination, post: Any, body: dict[str, Any]) -> Posted:

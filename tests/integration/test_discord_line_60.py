@@ -10,7 +10,8 @@ from django.utils import timezone
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from alerts.cards.card import CardFacts, embed, escape, payload
+from alerts.cards.card import CardFacts, embed, payload
+from alerts.cards.text import escape
 from alerts.models import Delivery, Destination, Route
 from alerts.planning import CARD_ACTIONS
 from alerts.sending.deliver import deliver_card

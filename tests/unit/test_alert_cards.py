@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alerts.cards.card import AMBER, MAX_TITLE, CardFacts, cut, embed, escape, payload, triggered_by
+from alerts.cards.card import AMBER, CardFacts, embed, payload, triggered_by
+from alerts.cards.text import MAX_TITLE, cut, escape
 from approvals.deciding.status import Status
 
 HELD = Status("Held", "amber", "Waiting for a decision")

@@ -1,0 +1,76 @@
+"""What a card may tell of a message at a destination's level of privacy, and where it says the message is."""
+
+from dataclasses import replace
+from datetime import timedelta
+from urllib.parse import quote
+
+from django.conf import settings
+from django.utils import timezone
+
+from alerts.cards.buttons import MAX_LINK
+from alerts.cards.card import CardFacts
+from alerts.models import Destination
+from approvals.deciding.standing import shown_status
+from approvals.deciding.status import Status
+from approvals.desk.weights import weights_to_show
+from approvals.models import Claim, Message
+from approvals.risk import risk_level_of, risk_words_of
+from approvals.states import MessageState
+from audit.trail import last_of
+
+# So long before its end a card says so in words and colour; its time stands there anyway.
+EXPIRING_WITHIN = timedelta(hours=1)
+_UNASKED = ("monitored", "autonomous")
+_LEFT = (MessageState.SENT, MessageState.DELIVERED, MessageState.BOUNCED, MessageState.COMPLAINED)
+# What shows that somebody was asked, or might have been.
+_ASKED = ("message.held", "message.approved", "decision.recorded")
+
+
+def facts_of(message: Message, destination: Destination, alert: int) -> CardFacts:
+    """Return what the card of `message` tells there. The text of the letter goes nowhere but to the fullest level."""
+    revision, is_full = message.revision, destination.privacy == Destination.Privacy.FULL
+    findings = revision.findings if revision else []
+    weights = weights_to_show() if findings else {}
+    is_held = message.state == MessageState.HELD
+    claim = Claim.objects.on(message).live().select_related("person").first() if is_held else None
+    return CardFacts(
+        upstream_id=message.upstream_id,
+        link=link_to(message),
+        subject=message.subject,
+        sender=message.sender,
+        recipients=tuple(map(str, message.recipients)),
+        trigger=message.trigger,
+        fingerprint=revision.short_fingerprint if revision else "",
+        risk=", ".join(risk_words_of(findings, weights)) if findings else "",
+        risk_level=risk_level_of(findings, weights) if findings else "",
+        privacy=destination.privacy,
+        alert=alert,
+        letter=str(revision.content.get("markdown") or "") if revision and is_full else "",
+        held_at=message.held_at,
+        expires_at=message.expires_at,
+        claimed_by=str(claim.person) if claim else "",
+    )
+
+
+def link_to(message: Message) -> str:
+    """Return the address of the message on the desk, or of the queue where that is longer than Discord takes."""
+    link = f"{settings.PUBLIC_URL}/approvals/{quote(message.upstream_id, safe='')}/"
+    return link if len(link) <= MAX_LINK else f"{settings.PUBLIC_URL}/queue/"
+
+
+def status_on_card(message: Message) -> Status:
+    """Return where the message is, and what only a card must say: that its time is nearly over, or nobody was asked."""
+    status = shown_status(message)
+    if message.state == MessageState.HELD and status.tone == "amber":
+        is_short = message.expires_at is not None and message.expires_at <= timezone.now() + EXPIRING_WITHIN
+        return replace(status, word="Held, expires soon", tone="orange") if is_short else status
+    mode = message.mailbox.oversight_mode if message.mailbox else ""
+    if mode in _UNASKED and message.state in _LEFT and message.direction != "inbound" and _nobody_was_asked(message):
+        detail = f"{status.detail}; nobody was asked" if status.detail else "Nobody was asked"
+        return replace(status, word=f"{status.word} · {mode}", detail=detail)
+    return status
+
+
+def _nobody_was_asked(message: Message) -> bool:
+    # Modes change: what waited once was decided, whatever its mailbox does now.
+    return not message.decisions.all() and not last_of(message=message.public_id, actions=_ASKED)
