@@ -10,7 +10,7 @@ from approvals.deciding.status import Status
 _ABOUT = {
     "minimal": "That there is a message. No subject, and addresses are masked.",
     "headers": "Subject, addresses, who started it, and what is risky. Never the letter.",
-    "full": "The same, and how the letter begins. For channels where everybody may read it.",
+    "full": "The same, and how the letter begins; a program gets all of it. For where everybody may read it.",
 }
 _LETTER = {
     "upstream_id": "01JSAMPLE",
@@ -22,6 +22,19 @@ _LETTER = {
     "fingerprint": "7F3A-19C2-K0QD",
     "risk": "first letter to this address",
     "letter": "Hello Dana, your refund of 84 euros is on its way and arrives within five days.",
+}
+# How the card stands when it tells of these; of the others it is the held one.
+_STATUSES = {
+    "email.decided": Status("Approved", "green", "On its way to delivery"),
+    "email.sent": Status("Sent", "green"),
+    "email.delivered": Status("Delivered", "green"),
+    "email.bounced": Status("Bounced", "rose", "The receiving server refused it"),
+    "email.complained": Status("Called spam", "rose"),
+    "email.failed": Status("Failed", "rose", "It could not be sent"),
+    "email.cancelled": Status("Cancelled", "plain"),
+    "email.received": Status("Received", "plain"),
+    "email.refused": Status("Refused at the gate", "rose"),
+    "decision.unknown": Status("Not known", "rose", "Nobody knows whether the decision took effect"),
 }
 
 
@@ -43,8 +56,17 @@ def samples() -> list[Sample]:
 
 
 def _sample(level: str) -> Sample:
+    return _card(level, Status("Held", "amber", "Waiting for a decision"))
+
+
+def sample_of(event: str, level: str) -> Sample:
+    """Return the card that this event would show at this level."""
+    return _card(level, _STATUSES.get(event, Status("Held", "amber", "Waiting for a decision")))
+
+
+def _card(level: str, status: Status) -> Sample:
     facts: dict[str, Any] = {**_LETTER, "privacy": level}
-    card = embed(CardFacts(**facts), Status("Held", "amber", "Waiting for a decision"))
+    card = embed(CardFacts(**facts), status)
     told = tuple((one["name"], _bare(one["value"])) for one in card["fields"])
     headline = card["description"].splitlines()[0].replace("**", "")
     return Sample(level, Destination.Privacy(level).label, _ABOUT[level], _bare(card["title"]), headline, told)

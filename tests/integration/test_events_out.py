@@ -308,28 +308,33 @@ def test_key_of_an_event_url_stands_nowhere(message, receiver, caplog):
         assert KEY not in place
 
 
-@pytest.mark.parametrize("kind", ["inngest", "signed_webhook"])
-def test_answer_that_never_ends_or_is_huge_costs_no_more_than_its_time(message, receiver, kind, monkeypatch):
-    monkeypatch.setattr("alerts.sending.events.TOTAL_TIMEOUT", 1.0)
-    delivery = tell(to_either(kind, receiver.url), message, "message.sent")
+def test_answer_that_never_ends_costs_no_more_than_its_time(message, receiver, monkeypatch):
+    monkeypatch.setattr("alerts.sending.events.TOTAL_TIMEOUT", 2.0)
+    delivery = tell(to_inngest(receiver.url), message, "message.sent")
     receiver.drips, receiver.body = True, b"x"
+    # Its status came in time, and that is what counts.
     assert send_event(again(delivery), delivery.destination).status == 200
-    receiver.drips, receiver.body = False, b"x" * 1_000_000
-    posted = send_event(again(delivery), delivery.destination)
-    assert (posted.status, len(posted.answer)) == (200, 4000)
     receiver.is_silent = True
-    with pytest.raises(Later, match="within 1 seconds"):
+    with pytest.raises(Later, match="within 2 seconds"):
         send_event(again(delivery), delivery.destination)
     tried = try_event(delivery.destination, within=0.3)
     assert "did not answer in time" in tried.sentence
 
 
-def test_place_that_is_allowed_no_more_is_asked_nothing(message, receiver, settings):
-    both = [tell(to_either(kind, receiver.url), message, "message.sent") for kind in ("inngest", "signed_webhook")]
+@pytest.mark.parametrize("kind", ["inngest", "signed_webhook"])
+def test_huge_answer_is_kept_by_its_beginning(message, receiver, kind):
+    delivery = tell(to_either(kind, receiver.url), message, "message.sent")
+    receiver.body = b"x" * 1_000_000
+    posted = send_event(delivery, delivery.destination)
+    assert (posted.status, len(posted.answer)) == (200, 4000)
+
+
+@pytest.mark.parametrize(("kind", "told"), [("inngest", "not an address of Inngest"), ("signed_webhook", "https://")])
+def test_place_that_is_allowed_no_more_is_asked_nothing(message, receiver, settings, kind, told):
+    delivery = tell(to_either(kind, receiver.url), message, "message.sent")
     settings.OUTGOING_ALLOW = []
-    for delivery in both:
-        with pytest.raises(DestinationGone):
-            send_event(delivery, delivery.destination)
+    with pytest.raises(DestinationGone, match=told):
+        send_event(delivery, delivery.destination)
     assert receiver.posts == []
 
 
@@ -390,6 +395,7 @@ def test_second_rotation_waits_unless_the_secret_leaked(message, receiver, rotat
         rotate_secret(destination_id=destination.pk, actor=actor)
     newest = rotate_secret(destination_id=destination.pk, actor=actor, overlap=timedelta(0))
     destination.refresh_from_db()
+    assert destination.secret_before == ""
     send_event(tell(destination, message, "message.sent"), destination)
     assert [takes(one, receiver.posts[0]) for one in (before, new, newest)] == [False, False, True]
 
