@@ -152,7 +152,7 @@ def _refuse_if_decided(message: Message, outcome: str) -> None:
     decision = message.decisions.select_related("given_by").order_by("-pk").first()
     if decision is not None and decision.state not in _OPEN_AGAIN:
         if not came_back(message, outcome):
-            raise AlreadyDecided(_who_was_first(decision), decision=decision)
+            raise AlreadyDecided(who_was_first(decision), decision=decision)
         # The verdicts of then have had their effect.
         message.verdicts.filter(live=True).update(live=False)
     if message.state != MessageState.HELD:
@@ -168,7 +168,8 @@ def _refuse_if_decided(message: Message, outcome: str) -> None:
         )
 
 
-def _who_was_first(decision: Decision) -> str:
+def who_was_first(decision: Decision) -> str:
+    """Return by whom and when a message was decided, as far as it is known."""
     if decision.state == DecisionState.SUPERSEDED and decision.explanation:
         return decision.explanation
     return (

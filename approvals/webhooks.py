@@ -17,6 +17,7 @@ from approvals import ingest, nudges
 from approvals.intake import senders, unsigned
 from approvals.models import Connection
 from common.addresses import came_unencrypted, client_address
+from common.bodies import declared_length, read_body
 from common.logs import traced
 from upstream.events import REFUSED
 from upstream.signatures import HEADER, verify
@@ -52,10 +53,10 @@ def _take_in(request: HttpRequest, webhook_id: str) -> HttpResponse:
         return _refused(404, "No connection has this webhook address. Copy it again from the connection's page.")
     if not _is_json(request.content_type or ""):
         return _refused(415, "Send the event as application/json.")
-    body = _read_body(request)
+    body = read_body(request, most=MAX_BODY)
     if body is None:
         return _refused(413, f"The body is larger than {MAX_BODY // 1024} KiB. MultiMail's events are far smaller.")
-    if len(body) < _declared(request):
+    if len(body) < declared_length(request, most=MAX_BODY):
         return _refused(400, "The body ended before its Content-Length was reached. Send it again.")
     given = request.headers.get(HEADER, "")
     secret_used = verify(body, given, senders.secrets_of(connection))
@@ -102,25 +103,6 @@ def _is_json(content_type: str) -> bool:
     return content_type == "application/json" or (
         content_type.startswith("application/") and content_type.endswith("+json")
     )
-
-
-def _read_body(request: HttpRequest) -> bytes | None:
-    """Read at most one byte more than allowed, whatever the length in the header says; None when it is too much."""
-    if _declared(request) > MAX_BODY:
-        return None
-    # Chunked bodies have no length, and Django would read them as empty: take the server's stream itself.
-    stream = request if request.META.get("CONTENT_LENGTH") else request.META["wsgi.input"]
-    read = bytearray()
-    while len(read) <= MAX_BODY and (chunk := stream.read(MAX_BODY + 1 - len(read))):
-        read += chunk
-    return bytes(read) if len(read) <= MAX_BODY else None
-
-
-def _declared(request: HttpRequest) -> int:
-    length = request.META.get("CONTENT_LENGTH") or ""
-    if not length.isdecimal():
-        return 0
-    return int(length) if len(length) < 20 else MAX_BODY + 1
 
 
 def _refused(status: int, sentence: str, *, wait: int = 0) -> HttpResponse:

@@ -41,6 +41,8 @@ class ActorLike(Protocol):
     def surface(self) -> str: ...
     @property
     def address(self) -> str: ...
+    @property
+    def proof(self) -> tuple[tuple[str, str], ...]: ...
 
 
 def detail_hash(salt: bytes, name: str, value: str) -> str:
@@ -169,7 +171,7 @@ def record(
         raise ValueError(f"{action!r} is not registered in audit.actions")
     if not database.in_atomic_block:
         raise transaction.TransactionManagementError("audit.record() must run in the transaction of the act")
-    fields = {"actor": actor.label, "address": actor.address, **(details or {})}
+    fields = {"actor": actor.label, "address": actor.address, **dict(actor.proof), **(details or {})}
     fields = {name: text.replace("\0", "\ufffd") for name, text in fields.items() if text}
     salt = os.urandom(16)
     entry = Entry(

@@ -34,6 +34,7 @@ class _Retention:
     label: str = "the retention worker"
     surface: str = "worker"
     address: str = ""
+    proof: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True)

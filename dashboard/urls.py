@@ -23,6 +23,7 @@ urlpatterns = [
     path("", include("approvals.urls")),
     path("", include("audit.urls")),
     path("", include("alerts.urls")),
+    path("", include("alerts.interactions.urls")),
 ]
 
 handler400 = "dashboard.errors.bad_request"

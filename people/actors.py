@@ -37,6 +37,8 @@ class Actor:
     surface: str
     address: str = ""
     scopes: tuple[Scope, ...] = ()
+    # What of this act is proved by another's signature, by name: it stands among the details of every entry of it.
+    proof: tuple[tuple[str, str], ...] = ()
 
     def is_a(self, role: Role, *, connection: int, mailbox: int | None) -> bool:
         """Whether the actor has `role` for this mailbox."""

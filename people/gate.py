@@ -19,7 +19,10 @@ Next = Callable[[HttpRequest], HttpResponseBase]
 
 SENTENCE = "Your role needs a second factor. Prove one first."
 # What is everybody's, signed in or not.
-PUBLIC = {"healthz", "readyz", "metrics", "live", "csp-report", "multimail-webhook", "account_login", "account_logout"}
+PUBLIC = {
+    *("healthz", "readyz", "metrics", "live", "csp-report", "account_login", "account_logout"),
+    *("multimail-webhook", "discord-interactions"),
+}
 # What somebody needs who has none: these pages show and change nothing of the desk.
 SETTING_UP = {"factor-app", "factor-passkey"}
 # What who has one needs too, to prove it. No second one is added without the first.

@@ -30,6 +30,7 @@ READS = {
 PROVED = {
     "account_login": "test_ledger_entries.py::test_security_line_58_who_signs_in_fails_to_and_signs_out_is_told",
     "account_logout": "test_ledger_entries.py::test_security_line_58_who_signs_in_fails_to_and_signs_out_is_told",
+    "discord-interactions": "test_interactions.py",
     "multimail-webhook": "test_ledger_entries.py::test_mail_that_was_never_held_is_told_whole",
     "join": "test_invitations.py::test_invited_person_joins_with_the_roles_of_the_link_and_is_signed_in",
     "mfa_authenticate": "test_second_factor.py::test_wrong_code_is_told_and_noted_and_does_not_sign_in",
@@ -77,6 +78,7 @@ PROVED_TASKS = {
     "approvals.tasks.read_thread": "test_thread.py",
     "alerts.tasks.deliver": "test_alerts.py",
     "alerts.tasks.drain": "test_alerts.py",
+    "alerts.tasks.judge_press": "test_interactions.py",
     "alerts.tasks.run_command": "test_slash_commands.py",
     "audit.tasks.forget_details": "test_retention.py::test_details_older_than_they_may_be_kept_go_and_the_entries_stay",
     "audit.tasks.check": "test_ledger_state.py",

@@ -40,6 +40,7 @@ _DESK_DOORS = {
     "live-reach": Door("tells the live process what a session may see", "public"),
     "csp-report": Door("takes a browser's report of something it blocked", "public"),
     "multimail-webhook": Door("takes MultiMail's signed events; nothing without a valid signature", "public"),
+    "discord-interactions": Door("takes what Discord signed; nothing without a valid signature", "public"),
     "account_login": Door("signs in", "public"),
     "account_logout": Door("signs out, by a button only", "public"),
     # --- reading
@@ -225,6 +226,7 @@ TASKS = {
     "approvals.tasks.forget": "deletes what is kept for a time only",
     "alerts.tasks.deliver": "tells the place of one delivery what is due there",
     "alerts.tasks.drain": "tells a place what is due there",
+    "alerts.tasks.judge_press": "judges a press on Discord that had to wait, and answers it",
     "alerts.tasks.run_command": "carries out a command that was given on Discord, and answers it",
     "alerts.tasks.sweep": "finds places that nobody was told to tell what is due",
     "alerts.tasks.witness": "posts heads of the ledger where others keep them",

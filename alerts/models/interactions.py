@@ -41,6 +41,8 @@ class Interaction(CourierDelivery):
     token = EncryptedTextField(blank=True)
     # How it ended, in a word.
     outcome = models.CharField(max_length=40, blank=True)
+    # What a press was answered, JSON: who sends the same again gets the same, and decides nothing by it.
+    answer = EncryptedTextField(blank=True)
 
     objects: Any = InteractionQuerySet.as_manager()
 
@@ -48,7 +50,9 @@ class Interaction(CourierDelivery):
         indexes = [
             models.Index(
                 fields=["next_attempt_at"], condition=Q(state__in=("due", "sending")), name="interaction_to_do"
-            )
+            ),
+            # Whose answer is still kept: those of the last minutes.
+            models.Index(fields=["created_at"], condition=~Q(answer=""), name="interaction_answered"),
         ]
 
     def __str__(self) -> str:

@@ -42,6 +42,7 @@ class Exporter:
     label: str = "the exporter"
     surface: str = "worker"
     address: str = ""
+    proof: tuple[tuple[str, str], ...] = ()
 
 
 @atomic_anew

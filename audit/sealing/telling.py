@@ -19,6 +19,7 @@ class Keeper:
     label: str
     surface: str
     address: str = ""
+    proof: tuple[tuple[str, str], ...] = ()
 
 
 SEALER = Keeper(kind="worker", id="sealer", label="the sealer", surface="worker")

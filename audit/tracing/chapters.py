@@ -19,7 +19,7 @@ TITLES = {
 _KINDS = {
     "held": ("message.held", "message.fetched", "message.changed", "message.scheduled", "message.received"),
     "read": ("message.opened", "thread.opened", "attachment.served", "claim.taken", "snooze.set", "comment.added"),
-    "decided": ("verdict.given", "verdict.refused", "decision.recorded", "decision.undone"),
+    "decided": ("verdict.given", "verdict.refused", "interaction.refused", "decision.recorded", "decision.undone"),
     "left": (
         *("decision.calling", "decision.applied", "decision.refused", "decision.superseded", "decision.unknown"),
         *("decision.postponed", "decision.withdrawn", "decision.without_effect", "decision.unattributed"),

@@ -18,6 +18,7 @@ def who_decided(lines: Sequence[Line]) -> Iterator[Sentence]:
         if action == "verdict.given":
             given += 1
             yield _verdict(line)
+            yield from _signed(line)
         elif action == "decision.recorded" and line.entry.actor_kind != "person":
             given += 1
             rule = [" by the rule “", theirs(of["rule"]), "”"] if of.get("rule") else [" by a rule"]
@@ -28,6 +29,10 @@ def who_decided(lines: Sequence[Line]) -> Iterator[Sentence]:
         elif action == "verdict.refused":
             yield sentence(theirs(line.actor), " wanted to decide and was refused, ", line.entry.at, ": ",
                            theirs(of.get("explanation", "why was removed")))  # fmt: skip
+        elif action == "interaction.refused":
+            yield sentence(theirs(line.actor), " pressed a button on Discord and was refused, ", line.entry.at, ": ",
+                           theirs(of.get("explanation", "why was removed")))  # fmt: skip
+            yield from _signed(line)
     if not given:
         yield _by_others(lines)
 
@@ -48,6 +53,18 @@ def _verdict(line: Line) -> Sentence:
         theirs(line.actor), " ", outcome, *version, *mark, ", ", line.entry.at, way, *where, many, *_reason(of), ".",
         verdict=of.get("verdict", ""),
     )  # fmt: skip
+
+
+def _signed(line: Line) -> Iterator[Sentence]:
+    """Yield who it was on Discord: its signature proves that."""
+    of = line.details
+    if of.get("interaction"):
+        number = of.get("discord_id", "")
+        who = [theirs(of["discord"]), " (", code(number), ")"] if of.get("discord") else [code(number)]
+        yield sentence(
+            "The Discord user ", *who, " pressed, with the interaction ", code(of["interaction"]),
+            ": Discord signed it.", standing="proved",
+        )  # fmt: skip
 
 
 def _reason(of: dict[str, str]) -> list[str | Piece]:

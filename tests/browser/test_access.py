@@ -16,6 +16,7 @@ KINDS = list(PAGES)
 # Addresses that answer no page of their own, by name.
 NO_PAGES = {
     *("healthz", "readyz", "metrics", "live", "live-reach", "csp-report", "multimail-webhook"),
+    "discord-interactions",
     *("pulse", "stop-banner", "message-body", "message-letter", "file-view", "file-download", "unread-parts", "beside"),
     *("presence", "message-files", "decided", "by-upstream-id", "account_logout"),
     # Steps on the way in: tests of their own look at them.

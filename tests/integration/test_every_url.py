@@ -24,7 +24,7 @@ pytestmark = pytest.mark.django_db
 PUBLIC = {
     *("healthz", "readyz", "metrics", "live", "live-reach", "csp-report"),
     *("mfa_login_webauthn", "mfa_authenticate", "oidc-login", "oidc-callback"),
-    *("account_login", "account_logout", "multimail-webhook", "join"),
+    *("account_login", "account_logout", "multimail-webhook", "discord-interactions", "join"),
 }
 # Steps of signing in, opened by who has not begun.
 LEADS_TO_SIGN_IN = {"account_logout", "mfa_login_webauthn", "mfa_authenticate"}
@@ -45,7 +45,8 @@ POST_ONLY = {
     *("mailbox-windows", "mailbox-settings", "mailbox-mode", "change-api-key", "api-key-owner"),
     *("test-hook", "rotate-hook", "replay-delivery"),
     *("preview-allowlist", "save-allowlist", "preview-import", "export-allowlist", "allow-refused", "push-list"),
-    *("csp-report", "account_logout", "multimail-webhook", "save-view", "delete-view"),
+    *("csp-report", "account_logout", "multimail-webhook", "discord-interactions"),
+    *("save-view", "delete-view"),
     *("save-search", "delete-search"),
     *("check-ledger", "compare-ledger"),
     *("report-decisions-file", "report-rights-file", "export-again"),

@@ -1,0 +1,206 @@
+"""Judges a press on a card, or the form that it led to: by who pressed, on which version, and through the one way.
+
+What is decided and what is answered about it stand in one transaction. Nothing is told about a message to whom may
+not see it, and of the letter itself nothing at all: who wants to read it opens the desk.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from django.conf import settings
+from django.db import transaction
+from django.urls import reverse
+from django.utils import timezone
+
+from alerts.cards.buttons import Pressed, read_custom_id
+from alerts.cards.text import MAX_VALUE, literal
+from alerts.interactions.answers import Said
+from alerts.interactions.reading import REASON
+from alerts.interactions.wording import sentence_of, told_of_decision
+from alerts.models import Card, Destination, Interaction
+from approvals import nudges
+from approvals.decide import give_verdict, who_was_first
+from approvals.deciding.refusals import note_refusal
+from approvals.desk.claims import take
+from approvals.errors import AlreadyDecided, ApprovalsError, ContentChanged, VerdictNotAllowed
+from approvals.forms import VerdictForm
+from approvals.models import Message, Revision
+from approvals.ruling import ruling_for, stop_of
+from audit.recording import record
+from common.mail_addresses import without_addresses
+from common.postgres import clock
+from people.actors import Actor
+from people.discord_accounts import offer_link
+from people.factors import needs_second_factor
+from people.models import Person
+
+NOT_OURS = "This button is not one of this desk's. Nothing was done; open the desk to decide."
+NOT_YOURS = "You cannot do this here: it is not among what you may decide at this desk. Nothing was done."
+OUTDATED = "This card is out of date: the message has changed since. Nothing was decided. "
+
+
+@dataclass(frozen=True)
+class _Press:
+    """A press by somebody who may see the message, and how much of it their channel shows."""
+
+    pressed: Pressed
+    interaction: Interaction
+    message: Message
+    actor: Actor
+    reason: str
+    is_masked: bool
+
+    @property
+    def link(self) -> str:
+        """Where the message is on the desk."""
+        return f"{settings.PUBLIC_URL}{reverse('message', kwargs={'public_id': self.message.public_id})}"
+
+    def shown(self, text: str) -> str:
+        """Return a sentence so that Discord shows it literally, without addresses where the channel shows none."""
+        return literal(without_addresses(text) if self.is_masked else text, MAX_VALUE)
+
+
+def judge(interaction: Interaction) -> Said:
+    """Do what was pressed, in the caller's transaction, and return what to answer."""
+    given: Mapping[str, str] = json.loads(interaction.options)
+    pressed = read_custom_id(given["custom_id"])
+    if pressed is None:
+        return Said("not ours", NOT_OURS)
+    message = Message.objects.filter(public_id=pressed.message).first()
+    people = Person.objects.filter(discord_accounts__discord_id=interaction.discord_user_id)
+    person = people.prefetch_related("grants").first()
+    if person is None:
+        return _refuse_stranger(interaction, pressed, message)
+    actor = replace(person.actor(surface="discord"), proof=proof_of(interaction))
+    interaction.person = person
+    may_see = message is not None and Message.objects.visible_to(actor).filter(pk=message.pk).exists()
+    if message is None or not may_see:
+        return _refuse(actor, pressed, message, "no right", "They may not see this message.", NOT_YOURS)
+    interaction.message = message
+    press = _Press(
+        pressed=pressed,
+        interaction=interaction,
+        message=message,
+        actor=actor,
+        reason=given.get(REASON, ""),
+        is_masked=_is_masked(message, given.get("card", "")),
+    )
+    if needs_second_factor(person):
+        why = "Their role needs a second factor, which nobody can prove on Discord."
+        answer = f"Your role needs a second factor, so you decide [on the desk](<{press.link}>). Nothing was decided."
+        return _refuse(actor, pressed, message, "second factor", why, answer)
+    return _carry_out(press)
+
+
+def proof_of(interaction: Interaction) -> tuple[tuple[str, str], ...]:
+    """Return what Discord signed of who pressed, as each entry of the act keeps it."""
+    return (
+        ("discord", interaction.discord_user),
+        ("discord_id", interaction.discord_user_id),
+        ("interaction", interaction.discord_id),
+    )
+
+
+def _carry_out(press: _Press) -> Said:
+    if press.pressed.act == "claim":
+        return _claim(press)
+    revision = Revision.objects.filter(pk=press.pressed.revision, message=press.message).first()
+    if revision is None:
+        return Said("outdated", f"{OUTDATED}[Read it on the desk](<{press.link}>), then decide.")
+    if press.pressed.act == "reject" and press.interaction.kind == Interaction.Kind.PRESS:
+        return _ask_why(press, revision)
+    fields = {"outcome": press.pressed.act, "fingerprint": revision.fingerprint, "reason": press.reason}
+    form = VerdictForm(fields)
+    if not form.is_valid():
+        return Said("bad form", f"{form.first_error()} Nothing was decided.")
+    try:
+        with transaction.atomic():
+            given = give_verdict(
+                message=press.message.public_id, actor=press.actor, now=timezone.now(), **form.cleaned_data
+            )
+    except ApprovalsError as error:
+        return _not_done(press, error)
+    nudges.execute(given.decision, now=timezone.now())
+    stopped = stop_of(press.message) is not None
+    return Said(press.pressed.act, told_of_decision(given.decision, link=press.link, is_stopped=stopped))
+
+
+def _ask_why(press: _Press, revision: Revision) -> Said:
+    """Ask for the reason, unless it could not count any more; the form that comes back is judged like any verdict."""
+    try:
+        _check_rejectable(press, revision)
+    except ApprovalsError as error:
+        return _not_done(press, error)
+    return Said("asked why", form=json.loads(press.interaction.options)["custom_id"])
+
+
+def _check_rejectable(press: _Press, revision: Revision) -> None:
+    message = press.message
+    if not Message.objects.filter(pk=message.pk).awaiting_review().exists():
+        decision = message.decisions.select_related("given_by").order_by("-pk").first()
+        raise AlreadyDecided(who_was_first(decision) if decision else "This message is not held any more.")
+    ruling = ruling_for(message, actor=press.actor, now=clock())
+    if not ruling.may_reject:
+        raise VerdictNotAllowed(ruling.reasons[0])
+    if message.revision is None or message.revision.fingerprint != revision.fingerprint:
+        current = message.revision.fingerprint if message.revision else ""
+        raise ContentChanged(OUTDATED, shown=revision.fingerprint, current=current)
+
+
+def _not_done(press: _Press, error: ApprovalsError) -> Said:
+    """Note that the press did not count, and say why; what was typed is given back."""
+    note_refusal(press.message, actor=press.actor, outcome=press.pressed.act, sentence=error.sentence)
+    kept = f"\nYou wrote: {press.shown(press.reason)}" if press.reason else ""
+    outcome, sentence = sentence_of(error, shown=press.shown)
+    return Said(outcome, f"{sentence} [Open it on the desk](<{press.link}>).{kept}")
+
+
+def _claim(press: _Press) -> Said:
+    try:
+        with transaction.atomic():
+            take(message=press.message.public_id, actor=press.actor, now=timezone.now())
+    except ApprovalsError as error:
+        outcome, sentence = sentence_of(error, shown=press.shown)
+        return Said(outcome, f"{sentence} [Open it on the desk](<{press.link}>).")
+    told = (
+        "You have this message now, and others see it. It is free again when you have not had it open for ten minutes."
+    )
+    return Said("claim", f"{told} [Read it on the desk](<{press.link}>).")
+
+
+def _is_masked(message: Message, card: str) -> bool:
+    """Whether the channel shows no addresses. Of a card that the desk does not know, it does not."""
+    of_card = Card.objects.filter(message=message, discord_message_id=card) if card else Card.objects.none()
+    shown = of_card.select_related("destination").first()
+    return shown is None or shown.destination.privacy == Destination.Privacy.MINIMAL
+
+
+def _refuse_stranger(interaction: Interaction, pressed: Pressed, message: Message | None) -> Said:
+    number = interaction.discord_user_id
+    link = offer_link(discord_id=number, name=interaction.discord_user)
+    stranger = Actor(
+        kind="discord",
+        id=number,
+        label=interaction.discord_user or number,
+        surface="discord",
+        proof=proof_of(interaction),
+    )
+    why = "This Discord account belongs to nobody at the desk."
+    answer = (
+        f"This Discord account belongs to nobody at the desk yet. [Say who you are](<{link}>): the link is good for "
+        "15 minutes, once. Then press again. Nothing was done."
+    )
+    return _refuse(stranger, pressed, message, "not linked", why, answer)
+
+
+def _refuse(actor: Actor, pressed: Pressed, message: Message | None, outcome: str, why: str, answer: str) -> Said:
+    record(
+        "interaction.refused",
+        actor=actor,
+        connection=message.connection_id if message else None,
+        message=message.public_id if message else None,
+        details={"outcome": pressed.act, "explanation": why},
+        words=message.ledger_words() if message else (),
+    )
+    return Said(outcome, answer)

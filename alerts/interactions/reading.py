@@ -1,0 +1,140 @@
+"""Reads a signed interaction strictly: what has not the form that Discord documents is no interaction."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from alerts.models import Interaction
+
+PING, COMMAND, COMPONENT, AUTOCOMPLETE, FORM = 1, 2, 3, 4, 5
+_KINDS = {COMMAND: Interaction.Kind.COMMAND, COMPONENT: Interaction.Kind.PRESS, FORM: Interaction.Kind.FORM}
+REASON = "reason"
+_NAME, _LONGEST = 100, 4096
+
+
+class NoInteraction(Exception):
+    """The body is signed, and is nothing that Discord documents."""
+
+
+@dataclass(frozen=True)
+class Received:
+    """What came. `given` is what a press, a form or a command says besides: JSON, as it is kept."""
+
+    type: int
+    discord_id: str = ""
+    token: str = ""
+    name: str = ""
+    given: str = ""
+    user_id: str = ""
+    user: str = ""
+    channel: str = ""
+    channel_id: str = ""
+    guild_id: str = ""
+
+    @property
+    def kind(self) -> Interaction.Kind:
+        """What of ours it is."""
+        return _KINDS[self.type]
+
+
+def read_interaction(body: bytes) -> Received:
+    """Return what came. Raises NoInteraction."""
+    try:
+        read = json.loads(body)
+        if any(_is_unfit(text) for text in _texts(read)):
+            raise NoInteraction
+    except (ValueError, RecursionError):
+        raise NoInteraction from None
+    whole = _object(read)
+    kind = whole.get("type")
+    if type(kind) is not int or kind not in (PING, AUTOCOMPLETE, *_KINDS):
+        raise NoInteraction
+    if kind in (PING, AUTOCOMPLETE):
+        return Received(type=kind)
+    return _received(kind, whole)
+
+
+def _received(kind: int, whole: Mapping[str, Any]) -> Received:
+    data = _object(whole.get("data"))
+    # In a server Discord tells the member, in a direct message the user.
+    user = _object(_object(whole["member"]).get("user") if whole.get("member") else whole.get("user"))
+    channel = _object(whole.get("channel") or {})
+    return Received(
+        type=kind,
+        discord_id=_number(whole.get("id")),
+        token=_text(whole.get("token"), _LONGEST),
+        name=_text(data.get("name"), 40) if kind == COMMAND else "",
+        given=json.dumps(_given(kind, whole, data)),
+        user_id=_number(user.get("id")),
+        user=_text(user.get("username") or "", _LONGEST)[:_NAME],
+        channel=_text(channel.get("name") or "", _LONGEST)[:_NAME],
+        channel_id=_number(whole["channel_id"]) if whole.get("channel_id") else "",
+        guild_id=_number(whole["guild_id"]) if whole.get("guild_id") else "",
+    )
+
+
+def _given(kind: int, whole: Mapping[str, Any], data: Mapping[str, Any]) -> Any:
+    if kind == COMMAND:
+        return _list(data.get("options") or [])
+    message = _object(whole.get("message") or {})
+    return {
+        "custom_id": _text(data.get("custom_id"), 100),
+        "card": _number(message["id"]) if message.get("id") else "",
+        **({REASON: _typed(data)} if kind == FORM else {}),
+    }
+
+
+def _typed(data: Mapping[str, Any]) -> str:
+    """Return the reason of the form, whose field stands in a row, or under a label."""
+    for row in _list(data.get("components")):
+        one = _object(row)
+        within = _list(one.get("components") or []) + ([one["component"]] if one.get("component") else [])
+        for field in (_object(each) for each in within):
+            if field.get("custom_id") == REASON:
+                return _text(field.get("value"), _LONGEST)
+    raise NoInteraction
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield every text in it, names too."""
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, str):
+            yield one
+        elif isinstance(one, dict):
+            yield from one
+            waiting += one.values()
+        elif isinstance(one, list):
+            waiting += one
+
+
+def _is_unfit(text: str) -> bool:
+    """Whether PostgreSQL could not keep it."""
+    return "\0" in text or any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _object(value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, dict):
+        raise NoInteraction
+    return value
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise NoInteraction
+    return value
+
+
+def _text(value: Any, most: int) -> str:
+    if not isinstance(value, str) or len(value) > most:
+        raise NoInteraction
+    return value
+
+
+def _number(value: Any) -> str:
+    text = _text(value, 20)
+    if not (text.isascii() and text.isdigit()):
+        raise NoInteraction
+    return text

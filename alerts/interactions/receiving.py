@@ -1,0 +1,104 @@
+"""Takes a signed interaction in once, and returns what to answer within Discord's three seconds.
+
+A press is stored, judged and answered in one transaction: sent again, it finds its answer and decides nothing. What
+would have to wait for others is put off: the row owes the answer then, and a worker judges it.
+"""
+
+import json
+from datetime import timedelta
+
+from django.db import OperationalError
+from django.db import connection as database
+from django.db.models.functions import Now
+
+from alerts.commands import taking
+from alerts.interactions.answers import DEFERRED, NO_CHOICES, PONG, Body
+from alerts.interactions.pressing import judge
+from alerts.interactions.reading import AUTOCOMPLETE, PING, Received
+from alerts.models import Interaction
+from common.logs import trace_id
+from common.nudge import nudge
+from common.postgres.anew import atomic_anew
+
+TASK = "alerts.tasks.judge_press"
+# So long it may wait for others' locks here; of Discord's three seconds enough is left to put it off.
+PATIENCE_MS = 800
+_LOCK_NOT_AVAILABLE = "55P03"
+# What was signed is refused after five minutes, so nobody can ask for an answer that is older than this.
+ANSWERS_KEPT = timedelta(minutes=20)
+
+
+def receive(received: Received) -> Body:
+    """Do what was asked, or take it over, and return the answer."""
+    if received.type == PING:
+        return PONG
+    if received.type == AUTOCOMPLETE:
+        return NO_CHOICES
+    if received.kind == Interaction.Kind.COMMAND:
+        return _put_off(received)
+    try:
+        return _judge_now(received)
+    except OperationalError as error:
+        if getattr(error.__cause__, "sqlstate", "") != _LOCK_NOT_AVAILABLE:
+            raise
+    return _put_off(received)
+
+
+@atomic_anew
+def _judge_now(received: Received) -> Body:
+    _wait_no_longer_than(PATIENCE_MS)
+    interaction, is_new = _store(received, state=Interaction.State.DELIVERED, token="")
+    if not is_new:
+        return _answer_of(interaction)
+    said = judge(interaction)
+    body = said.body()
+    interaction.outcome, interaction.options, interaction.answer = said.outcome, "", json.dumps(body)
+    interaction.save(update_fields=["outcome", "options", "answer", "person", "message"])
+    return body
+
+
+@atomic_anew
+def _put_off(received: Received) -> Body:
+    """Store it as owing its answer, and tell a worker; once, however often it comes."""
+    _wait_no_longer_than(PATIENCE_MS)
+    interaction, is_new = _store(received, state=Interaction.State.DUE, token=received.token)
+    if is_new and interaction.kind == Interaction.Kind.COMMAND:
+        taking.take(interaction)
+    elif is_new:
+        nudge(TASK, interaction.pk)
+    return _answer_of(interaction)
+
+
+def forget_answers() -> int:
+    """Forget what presses were answered, once nobody can ask for it again; return how many that were."""
+    old = Interaction.objects.filter(created_at__lt=Now() - ANSWERS_KEPT).exclude(answer="")
+    return int(old.update(answer=""))
+
+
+def _store(received: Received, *, state: str, token: str) -> tuple[Interaction, bool]:
+    fields = {
+        "kind": received.kind,
+        "name": received.name or received.kind,
+        "state": state,
+        "discord_user_id": received.user_id,
+        "discord_user": received.user,
+        "discord_channel": received.channel,
+        "discord_channel_id": received.channel_id,
+        "discord_guild_id": received.guild_id,
+        "options": received.given,
+        "token": token,
+        "trace": trace_id.get(),
+    }
+    stored, is_new = Interaction.objects.get_or_create(discord_id=received.discord_id, defaults=fields)
+    return stored, is_new
+
+
+def _answer_of(interaction: Interaction) -> Body:
+    """Return what was answered before: put off is what has no answer yet, or was answered later."""
+    body: Body = json.loads(interaction.answer) if interaction.answer and not interaction.attempts else DEFERRED
+    return body
+
+
+def _wait_no_longer_than(milliseconds: int) -> None:
+    with database.cursor() as cursor:
+        cursor.execute(f"SET LOCAL lock_timeout = '{milliseconds}ms'")
