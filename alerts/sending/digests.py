@@ -28,12 +28,14 @@ def fold(destination_id: int) -> None:
         _plan(digest_id)
 
 
-def waiting(destination_id: int) -> QuerySet[Card]:
-    """The cards of a destination that wait for their first post, of which none can have left."""
-    due = Delivery.objects.due().filter(card=OuterRef("pk"))
-    tried = Delivery.objects.filter(card=OuterRef("pk"), attempts__gt=0)
-    unposted = Card.objects.filter(destination=destination_id, digest=None, discord_message_id="", removed=False)
-    return unposted.filter(Exists(due)).exclude(Exists(tried))
+def waiting(destination_id: int) -> QuerySet[Delivery]:
+    """What is due there for cards that have no post yet, and of which none can have left.
+
+    Begins with what is due, of which there is little: a destination has had many cards.
+    """
+    there = Delivery.objects.due().filter(destination=destination_id, kind=Delivery.Kind.CARD)
+    unposted = there.filter(card__digest=None, card__discord_message_id="", card__removed=False)
+    return unposted.exclude(Exists(Delivery.objects.filter(card=OuterRef("card"), attempts__gt=0)))
 
 
 def posted(claimed: Claimed, answer: Posted) -> None:
@@ -66,7 +68,7 @@ _ENDED: dict[str, Any] = {"lease_until": None, "last_attempt_at": Now()}
 @transaction.atomic
 def _collapse(destination_id: int) -> None:
     Destination.objects.select_for_update(no_key=True).get(pk=destination_id)
-    cards = list(waiting(destination_id).values_list("pk", flat=True))
+    cards = list(waiting(destination_id).values_list("card", flat=True))
     if len(cards) <= MOST_WAITING:
         return
     taking = Digest.objects.filter(destination=destination_id, removed=False, closed_at=None)
