@@ -19,7 +19,7 @@ from approvals.enclosed import fetch as enclosed
 from approvals.models import Connection, Decision, EnclosedFile, Message, RuleWeight, Thread
 from approvals.operating import counting
 from approvals.reading import fetch as conversations
-from approvals.sync import boxes, contacts, pushing, refusals, retain, suppressed
+from approvals.sync import boxes, contacts, health, pushing, refusals, retain, suppressed
 from approvals.sync.belonging import connection_of
 from approvals.sync.rooms import Rooms
 from common.nudge import has_enough_to_do, nudge
@@ -237,6 +237,8 @@ def weigh_anew(weight_id: int) -> str:
 _DUTIES: dict[str, Callable[[], object]] = {
     "abandoned": _abandon,
     "expired": expire.expire_due,
+    "expiring": expire.tell_of_expiring,
+    "stale": health.tell_of_staleness,
     "due": execute_due,
     "in doubt": lambda: _nudge(resolve_decision, Decision.objects.to_resolve()[:50]),
     "content": lambda: _nudge(hydrate, Message.objects.to_hydrate()[:200]),

@@ -1,13 +1,18 @@
-"""Ends messages whose time is over: rejected upstream with that reason, never sent. It never approves anything."""
+"""Ends messages whose time is over: rejected upstream with that reason, never sent. It never approves anything.
+
+Once, some time before, it tells that the time is nearly over.
+"""
 
 import logging
 
 from django.db import transaction
+from django.db.models.functions import Now
 
 from approvals import mirror, nudges, settle
 from approvals.decide import decide_by_rule
 from approvals.models import Decision, Message
 from approvals.states import DecisionEvent
+from audit.recording import record
 from people.actors import rule
 
 log = logging.getLogger(__name__)
@@ -15,6 +20,29 @@ log = logging.getLogger(__name__)
 RULE = "expiry"
 ACTOR = rule(RULE)
 _BATCH = 200
+
+
+def tell_of_expiring() -> int:
+    """Record of each held message, once, that its time is nearly over; return of how many."""
+    return sum(_tell(message_id) for message_id in Message.objects.nearly_over().values_list("pk", flat=True)[:_BATCH])
+
+
+@transaction.atomic
+def _tell(message_id: int) -> bool:
+    # Of two sweeps at one moment, one finds it told; and what was decided meanwhile does not expire.
+    found = Message.objects.nearly_over().select_for_update(of=("self",), no_key=True).filter(pk=message_id).first()
+    if found is None or found.expires_at is None:
+        return False
+    Message.objects.filter(pk=found.pk).update(expiry_told_at=Now())
+    record(
+        "message.expiring",
+        actor=ACTOR,
+        connection=found.connection_id,
+        message=found.public_id,
+        details={"explanation": f"It is rejected at {found.expires_at:%Y-%m-%d %H:%M} UTC unless it is approved."},
+        words=found.ledger_words(),
+    )
+    return True
 
 
 def expire_due() -> int:

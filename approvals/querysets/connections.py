@@ -7,7 +7,7 @@ from django.db import models
 from django.db.models import Case, F, Q, When
 from django.db.models.functions import Coalesce, Greatest, Least, Now
 
-from approvals.querysets.terms import STUCK_AFTER
+from approvals.querysets.terms import STALE_AFTER, STUCK_AFTER
 from common.postgres.rows import Answer, run
 from people.actors import Actor
 
@@ -46,6 +46,18 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
         """Those that are well and were not read for longer than a round takes: a nudge was lost."""
         never = Q(complete_as_of=None) | Q(complete_as_of__lt=Now() - timedelta(seconds=45))
         return self.to_read().filter(never, Q(read_at=None) | Q(read_at__lt=Now() - timedelta(seconds=15)))
+
+    def turned_stale(self) -> Self:
+        """Those not read whole for so long that the queue may lack mail, of which nobody was told yet.
+
+        Nobody is told what a person did: that one is paused by hand.
+        """
+        told = self.at_work().filter(stale_since=None, paused_by_hand=False)
+        return told.annotate(as_of=Coalesce("complete_as_of", "created_at")).filter(as_of__lt=Now() - STALE_AFTER)
+
+    def turned_fresh(self) -> Self:
+        """Those of which that was told, and that were read whole since."""
+        return self.at_work().filter(stale_since__isnull=False, complete_as_of__gte=F("stale_since"))
 
     def to_probe(self) -> Self:
         """Those that were not well, each after as long again as it has been so: at most a minute.

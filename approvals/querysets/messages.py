@@ -9,8 +9,8 @@ from uuid import UUID
 
 from django.apps import apps
 from django.db import models
-from django.db.models import Case, Exists, F, OuterRef, Q, When
-from django.db.models.functions import Now
+from django.db.models import Case, DurationField, Exists, ExpressionWrapper, F, OuterRef, Q, Value, When
+from django.db.models.functions import Least, Now
 
 from approvals.querysets.sent import SentReads
 from approvals.querysets.terms import (
@@ -21,6 +21,7 @@ from approvals.querysets.terms import (
     LATELY,
     ON_ITS_WAY,
     STUCK_AFTER,
+    TOLD_BEFORE,
     WORD_AFTER,
 )
 from approvals.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
@@ -42,6 +43,21 @@ class MessageQuerySet(SentReads):
         of_it = {name: apps.get_model("approvals", name).objects for name in ("Claim", "Snooze")}
         has_any = [Exists(rows.filter(message=OuterRef("pk"))) for rows in of_it.values()]
         return self.filter(public_id=message).values_list(*has_any).first() or (False, False)
+
+    def nearly_over(self) -> Self:
+        """Held for an hour more at most, or a tenth of their time where that is shorter, not told of yet and undecided.
+
+        Relies on message_expiry.
+        """
+        decisions = apps.get_model("approvals", "Decision").objects.filter(message=OuterRef("pk"))
+        ahead = Least(
+            Value(TOLD_BEFORE),
+            ExpressionWrapper((F("expires_at") - F("held_at")) / 10, DurationField()),
+            output_field=DurationField(),
+        )
+        soon = self.filter(state=MessageState.HELD, expires_at__gt=Now(), expires_at__lte=Now() + TOLD_BEFORE)
+        near = soon.filter(expiry_told_at=None, expires_at__lte=Now() + ahead)
+        return near.exclude(Exists(decisions.filter(state__in=LIVE_DECISIONS)))
 
     def past_expiry(self, *, rule: str) -> Self:
         """Held although their time is over by the database's clock, and nothing is under way that ends them.

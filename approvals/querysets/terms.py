@@ -33,6 +33,10 @@ LATELY = timedelta(days=7)
 # An approve in one of these can still be stopped by its expiry.
 CAN_EXPIRE = (DecisionState.RECORDED, DecisionState.UNKNOWN)
 EXPIRY_REST = timedelta(minutes=15)
+# Not read whole for so long, a connection may hold mail that the queue lacks.
+STALE_AFTER = timedelta(minutes=10)
+# It is told that the time of a message is nearly over so long before, or a tenth of its time where that is shorter.
+TOLD_BEFORE = timedelta(hours=1)
 
 # So many complete reads, a settle time apart, must agree on a message before anything follows from them.
 READS_THAT_PROVE = 2

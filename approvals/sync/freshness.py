@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 from django.db.models.functions import Now
 
 from approvals.models import Connection
+from approvals.querysets.terms import STALE_AFTER
 from people.actors import Actor
 
 AMBER_AFTER = timedelta(minutes=2)
-RED_AFTER = timedelta(minutes=10)
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def freshness_of(connection: Connection, *, now: datetime) -> Freshness:
         level = "red" if connection.paused_at else "amber"
         return Freshness(level, None, reason or f"{connection.name} has not been read yet.")
     old = f"{connection.name} was last read {int((now - as_of).total_seconds() // 60)} minutes ago."
-    if connection.paused_at or now - as_of > RED_AFTER:
+    if connection.paused_at or now - as_of > STALE_AFTER:
         return Freshness("red", as_of, reason or old)
     if now - as_of > AMBER_AFTER or connection.failing_since:
         return Freshness("amber", as_of, reason or old)

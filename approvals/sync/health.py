@@ -41,6 +41,32 @@ def note_recovery(connection: Connection, *, began: datetime) -> None:
         record("connection.recovered", actor=ACTOR, connection=connection.pk)
 
 
+def tell_of_staleness() -> int:
+    """Record of each connection, once a spell, that it was not read for long, and that it was again."""
+    keys = Connection.objects.turned_stale().values_list("pk", flat=True)
+    again = Connection.objects.turned_fresh().values_list("pk", flat=True)
+    return sum(_tell_stale(key) for key in keys) + sum(_tell_fresh(key) for key in again)
+
+
+@transaction.atomic
+def _tell_stale(key: int) -> bool:
+    # Asked again in the write itself: another sweep may have told it, or a read have ended.
+    if not Connection.objects.turned_stale().filter(pk=key).update(stale_since=Now()):
+        return False
+    as_of = Connection.objects.values_list("complete_as_of", flat=True).get(pk=key)
+    said = f"It was last read whole at {as_of:%Y-%m-%d %H:%M} UTC." if as_of else "It was never read whole."
+    record("connection.stale", actor=ACTOR, connection=key, details={"explanation": said})
+    return True
+
+
+@transaction.atomic
+def _tell_fresh(key: int) -> bool:
+    if not Connection.objects.turned_fresh().filter(pk=key).update(stale_since=None):
+        return False
+    record("connection.fresh_again", actor=ACTOR, connection=key)
+    return True
+
+
 def wait(connection: Connection, seconds: float) -> None:
     """After a 429 the whole connection waits; a shorter wait never ends a longer one."""
     until = Now() + timedelta(seconds=seconds)
