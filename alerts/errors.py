@@ -19,3 +19,11 @@ class DestinationMissing(AlertsError):
 
 class SecretStillTaken(AlertsError):
     """An earlier change of the secret is not over."""
+
+
+class ChannelTaken(AlertsError):
+    """What began in that channel is answered by another destination."""
+
+
+class RouteMissing(AlertsError):
+    """The route was removed in the meantime."""

@@ -3,6 +3,7 @@
 from django.urls import path
 
 from alerts.views import destinations as views
+from alerts.views import log, routes
 
 urlpatterns = [
     path("alerts/", views.alerts, name="alerts"),
@@ -10,5 +11,11 @@ urlpatterns = [
     path("alerts/<int:destination_id>/", views.change, name="destination"),
     path("alerts/<int:destination_id>/test/", views.test, name="test-destination"),
     path("alerts/<int:destination_id>/on/", views.on, name="switch-on-destination"),
+    path("alerts/<int:destination_id>/secret/", views.rotate, name="rotate-destination"),
+    path("alerts/<int:destination_id>/routes/add/", routes.add_route, name="add-route"),
+    path("alerts/<int:destination_id>/routes/<int:route_id>/remove/", routes.remove_route, name="remove-route"),
+    path("alerts/log/", log.log, name="alert-log"),
+    path("alerts/log/again/", log.all_again, name="send-alerts-again"),
+    path("alerts/log/<int:alert_id>/again/", log.again, name="send-alert-again"),
     path("alerts/<int:destination_id>/remove/", views.remove, name="remove-destination"),
 ]

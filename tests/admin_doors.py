@@ -175,6 +175,21 @@ ALERT_DOORS = {
     "switch-on-destination": Door(
         "lets alerts go there again", "desk", (A,), writes=True, fields=nothing, needs="destination"
     ),
+    "rotate-destination": Door(
+        "gives a signed webhook another secret", "desk", (A,), sure=True, fields=nothing, needs="destination"
+    ),
+    "add-route": Door(
+        *("has a place that alerts go to told of more", "desk", (A,)),
+        sure=True,
+        fields=lambda w: {"events": ["email.held"], "do": "add"},
+        needs="destination",
+    ),
+    "remove-route": Door(
+        "has a place that alerts go to told of less", "desk", (A,), writes=True, fields=nothing, needs="destination"
+    ),
+    "alert-log": Door("shows what alerts were delivered, of the messages that one may see", "own"),
+    "send-alert-again": Door("sends an alert once more", "desk", (A,), fields=nothing, needs="destination"),
+    "send-alerts-again": Door("sends alerts that were given up once more", "desk", (A,), fields=nothing),
     "remove-destination": Door(
         "takes a place that alerts go to off", "desk", (A,), writes=True, fields=nothing, needs="destination"
     ),

@@ -1,5 +1,6 @@
 """What must be told to a destination, with its attempts."""
 
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any, Self
 
@@ -10,6 +11,9 @@ from django.db.models.functions import Now
 
 from courier.models import Delivery as CourierDelivery
 from courier.models import DeliveryQuerySet as CourierDeliveryQuerySet
+
+# So many of those that were given up are counted, and one more tells that there are others.
+DEAD_COUNTED = 101
 
 
 class DeliveryQuerySet(CourierDeliveryQuerySet):
@@ -44,6 +48,10 @@ class DeliveryQuerySet(CourierDeliveryQuerySet):
         """Those that were given up in the last 24 hours."""
         return self.filter(state="failed", last_attempt_at__gt=Now() - timedelta(hours=24))
 
+    def dead_for(self, actor: Any) -> int:
+        """How many were given up, of what the actor may see; not counted further than DEAD_COUNTED."""
+        return self.for_list(actor).filter(state="failed").order_by()[:DEAD_COUNTED].count()
+
     def for_list(self, actor: Any) -> Self:
         """The newest first, of messages that the actor may see, with everything a line shows."""
         mirror: Any = apps.get_model("approvals", "Message")._default_manager
@@ -51,6 +59,15 @@ class DeliveryQuerySet(CourierDeliveryQuerySet):
         if actor.sees_all():
             seen |= Q(message=None)
         return self.filter(seen).select_related("destination", "message").order_by("-pk")
+
+    def for_log(self, actor: Any, filters: Mapping[str, Any]) -> Self:
+        """What the filters ask for, of what the actor may see, newest first."""
+        named = {"destination": "destination", "state": "state", "kind": "kind", "before": "pk__lt"}
+        return self.for_list(actor).filter(**{named[name]: value for name, value in filters.items()})
+
+    def never_again(self) -> Self:
+        """Those that nobody had sent once more."""
+        return self.exclude(models.Exists(self.model._default_manager.filter(again_of=models.OuterRef("pk"))))
 
 
 class Delivery(CourierDelivery):
@@ -85,6 +102,8 @@ class Delivery(CourierDelivery):
 
     class Meta:
         indexes = [
+            # What was given up, few among many.
+            models.Index(fields=["id"], condition=Q(state="failed"), name="delivery_dead"),
             # The worker's question: what is due?
             models.Index(fields=["next_attempt_at"], condition=Q(state__in=("due", "sending")), name="delivery_to_do"),
             # What goes to one place one after the other?

@@ -28,7 +28,7 @@ class DestinationQuerySet(models.QuerySet["Destination"]):
 
     def for_list(self) -> Self:
         """All of them by name, each with what it is told of."""
-        return self.kept().prefetch_related("routes__connection").order_by("name", "pk")
+        return self.kept().prefetch_related("routes__connection", "routes__mailbox").order_by("name", "pk")
 
     def proved(self) -> Self:
         """Those that are on and took a test, or a card."""

@@ -8,11 +8,15 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from alerts.cards.card import payload
-from alerts.errors import DestinationMissing
+from alerts.errors import ChannelTaken, DestinationMissing
 from alerts.models import Card, Destination, Route
 from alerts.places.addresses import masked
+from alerts.places.endpoints import masked_endpoint
 from alerts.places.rights import check_may_manage
+from alerts.places.secrets import new_secret
+from alerts.places.sentences import sentence
 from alerts.sending.discord import try_post
+from alerts.sending.events import try_event
 from alerts.sending.outcomes import Tried
 from audit.recording import changed, record
 from common.nudge import nudge
@@ -20,7 +24,7 @@ from common.postgres.anew import atomic_anew
 from people.actors import Actor
 
 # In all: a page waits for it, and a person for the page.
-TEST_SECONDS = 10.0
+TEST_SECONDS = 4.0
 # What a destination may be told of: the acts for which a card is made where there is none yet.
 OCCASIONS: Mapping[str, tuple[str, ...]] = {
     "held": ("message.held",),
@@ -51,6 +55,10 @@ class Settings:
     connections: Collection[int] = ()
     # The ledger's newest head is posted there too.
     witnesses: bool = False
+    kind: str = Destination.Kind.DISCORD_WEBHOOK
+    # Of a channel that the bot posts to, its id; what began in the other one is answered there.
+    channel: str = ""
+    answers_channel: str = ""
 
     @property
     def actions(self) -> list[str]:
@@ -58,19 +66,23 @@ class Settings:
         return [action for name, acts in OCCASIONS.items() if name in self.occasions for action in acts]
 
 
-def occasions_of(destination: Destination) -> set[str]:
-    """Return what a destination is told of, by the names of OCCASIONS."""
-    listed = {action for route in destination.routes.all() for action in route.actions}
-    return {name for name, acts in OCCASIONS.items() if listed.intersection(acts)}
-
-
 @atomic_anew
 def add_destination(*, settings: Settings, url: str, actor: Actor) -> Destination:
-    """Add a Discord webhook, whose address a form has checked; alerts begin at once."""
+    """Add a destination, whose address a form has checked; alerts begin at once. A signed webhook gets its secret."""
     check_may_manage(actor)
+    _check_nobody_else_answers(settings.answers_channel)
     given = {"name": settings.name, "privacy": settings.privacy, "witnesses": settings.witnesses}
-    destination = Destination.objects.create(**given, url=url)
-    _route(destination, settings)
+    signs = settings.kind == Destination.Kind.SIGNED_WEBHOOK
+    destination = Destination.objects.create(
+        **given,
+        kind=settings.kind,
+        url=url,
+        channel=settings.channel,
+        answers_channel=settings.answers_channel,
+        secret=new_secret() if signs else "",
+    )
+    if settings.occasions:
+        _route(destination, settings)
     _nudge_witness(destination, was=False)
     _record("destination.added", destination, actor, before="", after=in_words(destination))
     return destination
@@ -78,22 +90,23 @@ def add_destination(*, settings: Settings, url: str, actor: Actor) -> Destinatio
 
 @atomic_anew
 def change_destination(*, destination_id: int, settings: Settings, url: str, actor: Actor) -> Destination:
-    """Change what a destination is called and told, and its address where one is given: that has to be tested anew."""
+    """Change how a destination is set, and its address where one is given: that has to be tested anew."""
     check_may_manage(actor)
     destination = _locked(destination_id)
+    _check_nobody_else_answers(settings.answers_channel, but=destination_id)
     before, was_witness = in_words(destination), destination.witnesses
     destination.name, destination.privacy, destination.witnesses = settings.name, settings.privacy, settings.witnesses
-    if url and url != destination.url:
-        destination.url, destination.tested_at = url, None
+    destination.answers_channel = settings.answers_channel
+    is_elsewhere = (url and url != destination.url) or (settings.channel and settings.channel != destination.channel)
+    if is_elsewhere:
+        destination.url, destination.tested_at = url or destination.url, None
+        destination.channel = settings.channel or destination.channel
         # Another channel has no head yet.
         destination.witnessed_seal, destination.witnessed_at, was_witness = None, None, False
         # Their cards are at the old address, where nothing can be edited from the new one.
         Card.objects.filter(destination=destination).update(removed=True)
-    destination.save(
-        update_fields=["name", "privacy", "witnesses", "url", "tested_at", "witnessed_seal", "witnessed_at"]
-    )
-    destination.routes.all().delete()
-    _route(destination, settings)
+    where = ["url", "channel", "answers_channel", "tested_at", "witnessed_seal", "witnessed_at"]
+    destination.save(update_fields=["name", "privacy", "witnesses", *where])
     _nudge_witness(destination, was=was_witness)
     moved = {"webhook": "another one"} if url else {}
     _record("destination.changed", destination, actor, before=before, after=in_words(destination), **moved)
@@ -125,7 +138,9 @@ def remove_destination(*, destination_id: int, actor: Actor) -> Destination:
     before = in_words(destination)
     destination.removed_at = destination.switched_off_at = timezone.now()
     destination.url, destination.switched_off_because = "", "Somebody removed it."
-    destination.save(update_fields=["removed_at", "switched_off_at", "switched_off_because", "url"])
+    destination.secret = destination.secret_before = ""
+    off = ["removed_at", "switched_off_at", "switched_off_because"]
+    destination.save(update_fields=[*off, "url", "secret", "secret_before"])
     destination.routes.all().delete()
     _record("destination.removed", destination, actor, before=before, after="")
     return destination
@@ -137,10 +152,14 @@ def test_destination(*, destination_id: int, actor: Actor) -> Tried:
     destination = Destination.objects.kept().filter(pk=destination_id).first()
     if destination is None:
         raise DestinationMissing("This destination was removed in the meantime.")
-    tried = try_post(destination, payload(dict(_TEST)), within=TEST_SECONDS)
+    if destination.is_discord:
+        tried = try_post(destination, payload(dict(_TEST)), within=TEST_SECONDS)
+    else:
+        tried = try_event(destination, within=TEST_SECONDS)
     with transaction.atomic():
         # One that was given another address in the meantime has not been tested.
-        still = [one for one in Destination.objects.filter(pk=destination_id) if one.url == destination.url]
+        now = Destination.objects.filter(pk=destination_id)
+        still = [one for one in now if (one.url, one.channel) == (destination.url, destination.channel)]
         if tried.took and still:
             Destination.objects.filter(pk=destination_id).update(tested_at=Now())
         details = {"destination": destination.name, "took": "yes" if tried.took else "no", "answer": tried.sentence}
@@ -153,6 +172,17 @@ def _locked(destination_id: int) -> Destination:
     if found is None:
         raise DestinationMissing("This destination was removed in the meantime.")
     return found
+
+
+def _check_nobody_else_answers(channel: str, *, but: int = 0) -> None:
+    """Raise ChannelTaken where what began in this channel is answered elsewhere already."""
+    if not channel:
+        return
+    other = Destination.objects.kept().filter(answers_channel=channel).exclude(pk=but).first()
+    if other is not None:
+        raise ChannelTaken(
+            f"{other.name} answers what began in {channel} already, and one place does. Take it off there first."
+        )
 
 
 def _nudge_witness(destination: Destination, *, was: bool) -> None:
@@ -171,13 +201,20 @@ def _route(destination: Destination, settings: Settings) -> None:
 
 def in_words(destination: Destination) -> str:
     """Return how a destination is set, for the ledger; its address is a secret and is told by its end."""
-    routes = list(destination.routes.order_by("connection"))
-    reach = ", ".join(str(one.connection_id) for one in routes if one.connection_id) or "all"
-    told_of = ", ".join(sorted(occasions_of(destination))) or "nothing"
+    routes = destination.routes.select_related("connection", "mailbox").order_by("pk")
+    told_when = "; or ".join(sentence(one) for one in routes) or "never"
     return (
-        f"name: {destination.name}; privacy: {destination.privacy}; told of: {told_of}; connections: {reach}; "
-        f"keeps heads of the ledger: {'yes' if destination.witnesses else 'no'}; address: {masked(destination.url)}"
+        f"kind: {destination.kind}; name: {destination.name}; privacy: {destination.privacy}; told when: {told_when}; "
+        f"keeps heads of the ledger: {'yes' if destination.witnesses else 'no'}; address: {address_of(destination)}; "
+        f"answers what began in: {destination.answers_channel or 'no channel'}"
     )
+
+
+def address_of(destination: Destination) -> str:
+    """Return where a destination leads, without what would let somebody post there."""
+    if destination.kind == Destination.Kind.DISCORD_BOT:
+        return f"channel {destination.channel}"
+    return masked(destination.url) if destination.is_discord else masked_endpoint(destination.url)
 
 
 def _record(action: str, destination: Destination, actor: Actor, *, before: str, after: str, **more: str) -> None:

@@ -1,41 +1,28 @@
 """Where alerts go and what was delivered; adding, testing and changing where they go, for an admin of everything."""
 
-from collections.abc import Callable
-from functools import wraps
+from datetime import timedelta
 from typing import Any
 from urllib.parse import urlencode
 
+from django.conf import settings
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
-from django.http import Http404, HttpResponse, HttpResponseBase
+from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from alerts.errors import DestinationMissing, DestinationNotAllowed
+from alerts.errors import ChannelTaken, DestinationMissing, SecretStillTaken
 from alerts.models import Delivery, Destination
-from alerts.places import destinations, rights
-from alerts.places.addresses import masked
+from alerts.places import destinations, rights, secrets
 from alerts.places.forms import DestinationForm, initial_of
 from alerts.places.samples import samples
+from alerts.places.sentences import sentence
+from alerts.views.managing import managing
 from approvals.models import Connection
 from common.pages import DeskRequest
 from people.reauthentication import reauthenticated
-
-
-def _managing(view: Callable[..., HttpResponseBase]) -> Callable[..., HttpResponseBase]:
-    """Let a view run only for those who may say where alerts go."""
-
-    @wraps(view)
-    def asked(request: DeskRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
-        try:
-            rights.check_may_manage(request.actor)
-        except DestinationNotAllowed as error:
-            return _list(request, status=403, problem=error.sentence)
-        return view(request, *args, **kwargs)
-
-    return asked
 
 
 @login_required
@@ -47,22 +34,28 @@ def alerts(request: DeskRequest) -> HttpResponse:
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-@_managing
+@managing
 @reauthenticated
 def add(request: DeskRequest) -> HttpResponse:
-    """Add a Discord webhook; the next page offers to test it."""
+    """Add a destination; the next page offers to test it, and one that signs shows its secret first, this once."""
     form = _form(request, None)
     if request.method != "POST" or not form.is_valid():
         return _page(request, form, None)
     wanted, url = form.wanted(), form.cleaned_data["url"]
-    added = destinations.add_destination(settings=wanted, url=url, actor=request.actor)
+    try:
+        added = destinations.add_destination(settings=wanted, url=url, actor=request.actor)
+    except ChannelTaken as error:
+        form.add_error("answers_channel", error.sentence)
+        return _page(request, form, None)
+    if added.secret:
+        return _secret(request, added, added.secret, is_new=True)
     messages.info(request, f"{added} is added. Send a test now, to see that it arrives.", extra_tags="desk")
     return _to_list(request, added)
 
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
-@_managing
+@managing
 @reauthenticated
 def change(request: DeskRequest, destination_id: int) -> HttpResponse:
     """Change what a destination is called, what it is told, and its address where another one is typed."""
@@ -75,15 +68,18 @@ def change(request: DeskRequest, destination_id: int) -> HttpResponse:
         destinations.change_destination(destination_id=destination_id, settings=wanted, url=url, actor=request.actor)
     except DestinationMissing as error:
         raise Http404(error.sentence) from error
+    except ChannelTaken as error:
+        form.add_error("answers_channel", error.sentence)
+        return _page(request, form, destination)
     messages.info(request, f"{wanted.name} is changed.", extra_tags="desk")
     return _to_list(request, destination)
 
 
 @login_required
 @require_POST
-@_managing
+@managing
 def test(request: DeskRequest, destination_id: int) -> HttpResponse:
-    """Post a test there and say what came of it. Waits for Discord, ten seconds at most."""
+    """Post a test there and say what came of it. Waits for the other side, four seconds at most."""
     destination = _found(destination_id)
     try:
         tried = destinations.test_destination(destination_id=destination_id, actor=request.actor)
@@ -97,7 +93,7 @@ def test(request: DeskRequest, destination_id: int) -> HttpResponse:
 
 @login_required
 @require_POST
-@_managing
+@managing
 def on(request: DeskRequest, destination_id: int) -> HttpResponse:
     """Let alerts go there again."""
     destination = _done(request, destination_id, destinations.switch_on)
@@ -107,12 +103,37 @@ def on(request: DeskRequest, destination_id: int) -> HttpResponse:
 
 @login_required
 @require_POST
-@_managing
+@managing
 def remove(request: DeskRequest, destination_id: int) -> HttpResponse:
     """Take a destination off."""
     destination = _done(request, destination_id, destinations.remove_destination)
     messages.info(request, f"{destination} is removed. What it was told stays in Discord.", extra_tags="desk")
     return redirect(_next(request) or "alerts")
+
+
+@login_required
+@require_POST
+@managing
+@reauthenticated
+def rotate(request: DeskRequest, destination_id: int) -> HttpResponse:
+    """Sign with a new secret, shown this once; the old one signs too for a day, unless it leaked."""
+    destination = _found(destination_id)
+    leaked = request.POST.get("leaked") == "yes"
+    overlap = {"overlap": timedelta(0)} if leaked else {}
+    try:
+        secret = secrets.rotate_secret(destination_id=destination_id, actor=request.actor, **overlap)
+    except DestinationMissing as error:
+        raise Http404(error.sentence) from error
+    except SecretStillTaken as error:
+        return _page(request, _form(request, destination, is_sent=False), destination, problem=error.sentence)
+    return _secret(request, destination, secret, is_new=False, leaked=leaked)
+
+
+def _secret(request: DeskRequest, destination: Destination, secret: str, **told: bool) -> HttpResponse:
+    context = {"destination": destination, "secret": secret, "next": _next(request), **told}
+    answer = render(request, "alerts/secret.html", context)
+    answer["Cache-Control"] = "no-store"
+    return answer
 
 
 def _done(request: DeskRequest, destination_id: int, command: Any) -> Destination:
@@ -130,17 +151,24 @@ def _found(destination_id: int) -> Destination:
     return destination
 
 
-def _form(request: DeskRequest, destination: Destination | None) -> DestinationForm:
+def _form(request: DeskRequest, destination: Destination | None, *, is_sent: bool = True) -> DestinationForm:
     connections = Connection.objects.filter(removed_at=None).order_by("name").values_list("pk", "name")
-    data = request.POST if request.method == "POST" else None
-    return DestinationForm(data, connections=connections, is_new=destination is None, initial=initial_of(destination))
+    data = request.POST if request.method == "POST" and is_sent else None
+    kind = destination.kind if destination else ""
+    return DestinationForm(data, connections=connections, kind=kind, initial=initial_of(destination))
 
 
-def _page(request: DeskRequest, form: DestinationForm, destination: Destination | None) -> HttpResponse:
+def _page(
+    request: DeskRequest, form: DestinationForm, destination: Destination | None, *, problem: str = ""
+) -> HttpResponse:
     problems = form.problems() if form.is_bound else {}
     context = {
         "destination": destination,
-        "address": masked(destination.url) if destination else "",
+        "address": destinations.address_of(destination) if destination else "",
+        "kinds": Destination.Kind.choices,
+        "routes": [(one, sentence(one)) for one in destination.routes.all()] if destination else [],
+        "has_bot": bool(settings.DISCORD_BOT_TOKEN),
+        "problem": problem,
         "typed": form.typed,
         "problems": problems,
         "samples": samples(),
@@ -148,7 +176,7 @@ def _page(request: DeskRequest, form: DestinationForm, destination: Destination 
         "connections": form.choices,
         "next": _next(request),
     }
-    return render(request, "alerts/destination.html", context, status=422 if problems else 200)
+    return render(request, "alerts/destination.html", context, status=422 if problems or problem else 200)
 
 
 def _list(
@@ -157,7 +185,9 @@ def _list(
     found = list(Destination.objects.for_list())
     context = {
         "rows": [_row(one, tried) for one in found],
-        "deliveries": Delivery.objects.for_list(request.actor)[:50],
+        "deliveries": Delivery.objects.for_list(request.actor)[:10],
+        "dead": Delivery.objects.dead_for(request.actor),
+        "has_bot": bool(settings.DISCORD_BOT_TOKEN),
         "may_manage": rights.may_manage(request.actor),
         "problem": problem,
         "next": _next(request),
@@ -166,13 +196,10 @@ def _list(
 
 
 def _row(destination: Destination, tried: tuple[int, str]) -> dict[str, Any]:
-    routes = list(destination.routes.all())
-    occasions = destinations.occasions_of(destination)
     return {
         "destination": destination,
-        "address": masked(destination.url),
-        "occasions": [words for name, words in destinations.OCCASION_WORDS.items() if name in occasions],
-        "connections": [route.connection for route in routes if route.connection is not None],
+        "address": destinations.address_of(destination),
+        "routes": [sentence(route) for route in destination.routes.all()],
         "problem": tried[1] if tried[0] == destination.pk else "",
     }
 

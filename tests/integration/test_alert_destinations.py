@@ -229,11 +229,12 @@ def test_address_that_is_no_longer_allowed_is_not_posted_to(signed_in, admin, di
 
 def test_change_without_an_address_keeps_it_and_its_test(signed_in, admin, discord):
     destination = make_destination(discord, tested_at="2026-11-20T10:00Z")
-    signed_in(admin).post(f"/alerts/{destination.pk}/", form("", name="#ops", privacy="minimal", occasions=["sent"]))
+    signed_in(admin).post(f"/alerts/{destination.pk}/", form("", name="#ops", privacy="minimal"))
     destination.refresh_from_db()
     assert (destination.name, destination.privacy, destination.url) == ("#ops", "minimal", discord.url + PATH)
     assert destination.tested_at is not None
-    assert [route.actions for route in destination.routes.all()] == [["message.sent"]]
+    # What it is told of is set by its routes, one by one.
+    assert [route.actions for route in destination.routes.all()] == [["message.held"]]
 
 
 def test_another_address_has_to_be_tested_anew_and_old_cards_are_left_alone(signed_in, admin, connection, discord):

@@ -10,7 +10,7 @@ from django.test import Client
 from django.urls import get_resolver, reverse
 from django.utils import timezone
 
-from alerts.models import Destination
+from alerts.models import Delivery, Destination, Route
 from alerts.places.addresses import LIKE
 from approvals.models import GateRefusal, Revision, SavedView
 from audit.models import SavedSearch
@@ -40,6 +40,7 @@ POST_ONLY = {
     *("withdraw-invitation", "add-role", "remove-role", "deactivate-person", "reactivate-person", "password-link"),
     *("remove-discord",),
     *("test-destination", "switch-on-destination", "remove-destination", "setup-away"),
+    *("rotate-destination", "remove-route", "send-alert-again", "send-alerts-again"),
     *("rename-connection", "pause-connection", "resume-connection", "check-connection", "connection-key"),
     *("register-own-hook", "test-own-hook", "rotate-own-hook", "take-secret", "end-old-secret"),
     *("mailbox-windows", "mailbox-settings", "mailbox-mode", "change-api-key", "api-key-owner"),
@@ -77,6 +78,7 @@ PATHS = {pattern.name: str(pattern.pattern) for pattern in patterns()}
 OF_THE_PRODUCT = {"rule", "weigh-rule"}
 # Where alerts go concerns everybody: all see it, and an admin of everything changes it.
 OF_THE_DESK = {"destination", "test-destination", "switch-on-destination", "remove-destination"}
+OF_THE_DESK |= {"rotate-destination", "add-route", "remove-route", "send-alert-again"}
 ABOUT_ROWS = [name for name in NAMES if "<" in PATHS[name] and name not in OF_THE_PRODUCT | OF_THE_DESK]
 
 
@@ -88,6 +90,8 @@ def address(name, message):
         "webhook_id": message.connection.webhook_id,
         "connection_id": message.connection_id,
         "destination_id": destination().pk if "destination_id" in PATHS[name] else None,
+        "route_id": route().pk if "route_id" in PATHS[name] else None,
+        "alert_id": alert_of(message).pk if "alert_id" in PATHS[name] else None,
         "mailbox_id": message.mailbox_id,
         "key_id": "01KEY",
         "hook_id": "01HOOK",
@@ -141,6 +145,14 @@ def invitation():
 
 def destination():
     return Destination.objects.get_or_create(name="#approvals", defaults={"url": LIKE})[0]
+
+
+def route():
+    return Route.objects.get_or_create(destination=destination(), defaults={"actions": ["message.failed"]})[0]
+
+
+def alert_of(message):
+    return Delivery.objects.get_or_create(destination=destination(), message=message, kind="event", action="test")[0]
 
 
 def entry_of(mailbox):

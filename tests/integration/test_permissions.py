@@ -17,7 +17,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 from django.urls import reverse
 
-from alerts.models import Destination
+from alerts.models import Delivery, Destination
 from approvals.desk.sheets import OnSheet, new_sheet, sign_sheet
 from approvals.models import (
     Connection,
@@ -224,6 +224,8 @@ class Walk:
         self.destination = Destination.objects.create(
             name="Ops", url="https://discord.com/api/webhooks/1/abc", switched_off_at=Now(), switched_off_because="Gone"
         )
+        self.route = self.destination.routes.create(actions=["message.failed"])
+        self.alert = Delivery.objects.create(destination=self.destination, kind="event", action="test", state="failed")
 
     def _need_view(self):
         self.view = SavedView.objects.create(person=self.person, name="Mine", query="tab=mine")
@@ -273,6 +275,8 @@ class Walk:
             "person_id": lambda: self.other.pk,
             "invitation_id": lambda: self.invitation.pk,
             "destination_id": lambda: self.destination.pk,
+            "route_id": lambda: self.route.pk,
+            "alert_id": lambda: self.alert.pk,
             "token": lambda: self.token,
             "slot": lambda: "read",
             "key_id": lambda: "k1",

@@ -1,0 +1,108 @@
+"""Adds and removes routes, and tells which of the newest acts would have gone by one."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from django.db.models import OuterRef, Subquery
+
+from alerts.errors import DestinationMissing, RouteMissing
+from alerts.events import EVENTS, Event, event_of
+from alerts.models import Destination, Route
+from alerts.places.rights import check_may_manage
+from alerts.places.sentences import sentence
+from approvals.models import Message
+from audit.models import Entry
+from audit.recording import changed, record
+from common.postgres.anew import atomic_anew
+from people.actors import Actor
+
+LOOKED_AT = 100
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A route as a form gives it. Without connection and mailbox: what happens anywhere."""
+
+    events: Sequence[str]
+    connection: int | None = None
+    mailbox: int | None = None
+
+    @property
+    def actions(self) -> list[str]:
+        """The acts of the ledger that these events are."""
+        return [action for event in EVENTS if event.name in self.events for action in event.actions]
+
+
+@dataclass(frozen=True)
+class Act:
+    """What happened lately, as far as a route asks for it."""
+
+    action: str
+    connection: int | None
+    mailbox: int | None
+    at: datetime
+    message: UUID | None = None
+    subject: str = ""
+
+    @property
+    def event(self) -> Event | None:
+        return event_of(self.action)
+
+
+def would_go(acts: Iterable[Act], wanted: Wanted) -> list[Act]:
+    """Return the acts that this route would tell of: of its events, at its place."""
+    actions = set(wanted.actions)
+    return [
+        act
+        for act in acts
+        if act.action in actions
+        and wanted.connection in (None, act.connection)
+        and wanted.mailbox in (None, act.mailbox)
+    ]
+
+
+def newest_acts() -> list[Act]:
+    """Return the newest acts that are events, newest first, in one query (relies on the ledger's own order)."""
+    named = [action for event in EVENTS for action in event.actions]
+    of_message = Message.objects.filter(public_id=OuterRef("message"))
+    found = Entry.objects.filter(action__in=named).newest_first()
+    told = found.annotate(
+        mailbox=Subquery(of_message.values("mailbox_id")[:1]), subject=Subquery(of_message.values("subject")[:1])
+    )
+    kept = told.values_list("action", "connection", "mailbox", "at", "message", "subject")[:LOOKED_AT]
+    return [Act(*one[:-1], subject=one[-1] or "") for one in kept]
+
+
+@atomic_anew
+def add_route(*, destination_id: int, wanted: Wanted, actor: Actor) -> Route:
+    """Have a destination told of these events too."""
+    check_may_manage(actor)
+    destination = _locked(destination_id)
+    added = Route.objects.create(
+        destination=destination, connection_id=wanted.connection, mailbox_id=wanted.mailbox, actions=wanted.actions
+    )
+    told = {"destination": destination.name, **changed(before="", after=f"told when {sentence(added)}")}
+    record("destination.route_added", actor=actor, details=told)
+    return added
+
+
+@atomic_anew
+def remove_route(*, destination_id: int, route_id: int, actor: Actor) -> None:
+    """Have a destination told no more of what this route names. Cards that are there still follow their messages."""
+    check_may_manage(actor)
+    destination = _locked(destination_id)
+    route = destination.routes.select_related("connection", "mailbox").filter(pk=route_id).first()
+    if route is None:
+        raise RouteMissing("This route was removed in the meantime.")
+    told = {"destination": destination.name, **changed(before=f"told when {sentence(route)}", after="")}
+    route.delete()
+    record("destination.route_removed", actor=actor, details=told)
+
+
+def _locked(destination_id: int) -> Destination:
+    found = Destination.objects.kept().select_for_update().filter(pk=destination_id).first()
+    if found is None:
+        raise DestinationMissing("This destination was removed in the meantime.")
+    return found

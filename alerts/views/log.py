@@ -1,0 +1,106 @@
+"""What was delivered, and what was given up: looked through, and sent once more."""
+
+from typing import Any
+from urllib.parse import urlencode
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.http import Http404, HttpResponse, JsonResponse
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_POST, require_safe
+
+from alerts.models import Delivery, Destination
+from alerts.places import rights
+from alerts.places.forms import LogForm
+from alerts.sending.again import NotSentAgain, send_again
+from alerts.views.managing import managing
+from common.pages import DeskRequest
+
+PAGE = 50
+# So many at once, so that nobody floods a channel by one press.
+MOST_AGAIN = 100
+
+
+@login_required
+@require_safe
+def log(request: DeskRequest) -> HttpResponse:
+    """Show what was delivered, newest first, and the same for scripts."""
+    filters = LogForm(request.GET).filters()
+    found = list(Delivery.objects.for_log(request.actor, filters)[: PAGE + 1])
+    shown = found[:PAGE]
+    older = _address(filters, before=shown[-1].pk) if len(found) > PAGE else ""
+    may_manage = rights.may_manage(request.actor)
+    if request.GET.get("format") == "json":
+        following = f"{older}&format=json" if older else ""
+        return JsonResponse({"deliveries": [_as_json(one) for one in shown], "next": following})
+    context = {
+        "deliveries": shown,
+        "filters": filters,
+        "first": _address(filters, before=None) if "before" in filters else "",
+        "older": older,
+        "states": Delivery.State.choices,
+        "kinds": Delivery.Kind.choices,
+        "destinations": Destination.objects.kept().order_by("name", "pk"),
+        "dead": Delivery.objects.dead_for(request.actor),
+        "dead_address": _address({}, state="failed"),
+        "may_manage": may_manage,
+        "most_again": MOST_AGAIN,
+    }
+    return render(request, "alerts/log.html", context)
+
+
+@login_required
+@require_POST
+@managing
+def again(request: DeskRequest, alert_id: int) -> HttpResponse:
+    """Send one delivery once more."""
+    if not Delivery.objects.for_list(request.actor).filter(pk=alert_id).exists():
+        raise Http404("There is no such delivery.")
+    try:
+        send_again(alert_id, request.actor)
+    except NotSentAgain as error:
+        messages.error(request, error.sentence, extra_tags="desk")
+    else:
+        messages.info(request, "It is sent once more.", extra_tags="desk")
+    return redirect(_address(LogForm(request.POST).filters()))
+
+
+@login_required
+@require_POST
+@managing
+def all_again(request: DeskRequest) -> HttpResponse:
+    """Send what was given up once more, the oldest first: what was not asked for again, and so many at most."""
+    filters = {**LogForm(request.POST).filters(), "state": "failed"}
+    given_up = Delivery.objects.for_log(request.actor, filters).never_again().order_by("pk")
+    sent, said = 0, ""
+    for key in given_up.values_list("pk", flat=True)[:MOST_AGAIN]:
+        try:
+            send_again(key, request.actor)
+        except NotSentAgain as error:
+            said = error.sentence
+        else:
+            sent += 1
+    told = f"{sent} sent once more." if sent or said else "Nothing is left to be sent once more."
+    messages.info(request, f"{told} {said}".strip(), extra_tags="desk")
+    return redirect(_address(filters))
+
+
+def _address(filters: dict[str, Any], **other: Any) -> str:
+    asked = {name: value for name, value in {**filters, **other}.items() if value}
+    return f"{reverse('alert-log')}?{urlencode(asked)}" if asked else reverse("alert-log")
+
+
+def _as_json(one: Delivery) -> dict[str, Any]:
+    return {
+        "id": one.pk,
+        "at": one.created_at.isoformat(),
+        "destination": one.destination.name,
+        "kind": one.kind,
+        "action": one.action,
+        "message_id": one.message.upstream_id if one.message else None,
+        "state": one.state,
+        "attempts": one.attempts,
+        "status": one.response_status,
+        "error": one.last_error,
+    }
