@@ -3,10 +3,13 @@
 import json
 from dataclasses import dataclass, field
 
+from django.conf import settings
+
 from alerts.commands.errors import CommandRefused
 from alerts.models import Interaction
 from people.actors import Actor
 from people.discord_accounts import offer_link
+from people.factors import needs_second_factor
 from people.models import Person
 
 
@@ -29,7 +32,7 @@ class Given:
 
 
 def read_given(interaction: Interaction) -> Given:
-    """Return the command. Raises CommandRefused for who is not linked, or has no part in this desk any more."""
+    """Return the command. Raises CommandRefused for who is not linked, has no part here, or must prove more."""
     number = interaction.discord_user_id
     person = (
         Person.objects.filter(discord_accounts__discord_id=number).prefetch_related("grants").first()
@@ -46,6 +49,12 @@ def read_given(interaction: Interaction) -> Given:
     actor = person.actor(surface="discord")
     if not actor.scopes:
         raise CommandRefused("You have no part in this desk any more. Ask an admin of it.", why="no role")
+    if needs_second_factor(person):
+        raise CommandRefused(
+            "Your role needs a second factor, which nobody can prove here: "
+            f"[do it on the desk](<{settings.PUBLIC_URL}/>).",
+            why="second factor",
+        )
     return Given(
         name=interaction.name,
         interaction_id=interaction.discord_id,

@@ -18,6 +18,7 @@ from upstream.agent import Agent
 _BETWEEN = re.compile(r"[,;\s]+")
 # What Discord shows of it; the desk has all of it.
 _SHOWN = 200
+_HELD = ("pending_approval", "pending_send_approval")
 
 
 def send_email(given: Given) -> str:
@@ -94,12 +95,14 @@ def _note_author(given: Given, mailbox: Mailbox) -> CommandedMail:
 
 def _told(answer: dict[str, Any], upstream_id: str, about: str) -> str:
     number = f"Message ID: `{upstream_id.replace('`', '')}`"
-    waits = str(answer.get("oversight_status") or answer.get("status") or "")
-    if waits == "not_required":
+    status = str(answer.get("oversight_status") or answer.get("status") or "")
+    if status == "not_required":
         return f"{about} leaves without review, as this mailbox is set.\n{number}"
     link = f"{settings.PUBLIC_URL}{reverse('by-upstream-id', kwargs={'upstream_id': upstream_id})}"
+    # Hosted MultiMail says of every letter that it is queued, whether somebody reviews it or not.
+    begin = f"{about} waits for review." if status in _HELD else f"MultiMail took it: {about}."
     return (
-        f"{about} waits for review. You started it, so somebody else must approve it. It need not be sent again.\n"
+        f"{begin} You started it, so where it is reviewed, somebody else approves it. It need not be sent again.\n"
         f"{number}\n[See it at the desk](<{link}>)"
     )
 

@@ -4,6 +4,7 @@ from alerts.cards.text import cut, escape
 from alerts.commands.errors import CommandRefused
 from alerts.commands.given import Given
 from approvals.models import CommandedMail, Connection, Mailbox
+from approvals.querysets import MailboxQuerySet
 from people.actors import Role
 
 # Of the addresses to choose from so many are named.
@@ -37,8 +38,8 @@ def _chosen_before(given: Given) -> Mailbox | None:
     return found.mailbox if found else None
 
 
-def _usable(mailboxes: object) -> list[Mailbox]:
-    there = mailboxes.there().at_work().select_related("connection")  # type: ignore[attr-defined]
+def _usable(mailboxes: MailboxQuerySet) -> list[Mailbox]:
+    there = mailboxes.there().at_work().select_related("connection")
     # The key is encrypted, so the database cannot be asked for those that are empty.
     return [one for one in there if one.connection.agent_key]
 

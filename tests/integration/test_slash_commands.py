@@ -23,7 +23,7 @@ from audit.models import Entry
 from audit.tracing.started import started_by, who_started
 from audit.trail import lines
 from gateway.models import Email
-from people.models import DiscordAccount
+from people.models import DiscordAccount, RoleRule
 from tests.factories import make_connection, make_message, make_person
 from tests.integration.deciding import decide
 from tests.integration.gateway.world import make_inbound
@@ -260,6 +260,13 @@ def test_token_is_forgotten_when_discord_takes_no_answer_any_more(desk, discord)
 # --- in words
 
 
+def test_letter_of_which_multimail_says_only_that_it_is_queued_is_not_called_held(desk, discord):
+    desk.gateway.spoiled[("POST", "/send_email")] = (202, b'{"message_id": "01HOSTED", "status": "queued"}')
+    run(given("sendemail", **LETTER))
+    assert discord.said.startswith("MultiMail took it")
+    assert CommandedMail.objects.get().upstream_id == "01HOSTED"
+
+
 def test_reply_answers_what_came_in_and_inbox_lists_it(desk, discord):
     hostile = "@everyone **look** [here](https://evil.example) `x` \u202egpj.exe"
     came = make_inbound(desk.world, subject=hostile)
@@ -308,6 +315,13 @@ def test_auditor_reads_the_inbox_and_writes_nothing(desk, discord, auditor):
     assert run(given("checkinbox", "1", user="2")) == "done"
     assert run(given("sendemail", "2", user="2", **LETTER)) == "refused"
     assert "There is no mailbox here that you may use" in discord.said
+
+
+def test_role_that_needs_a_second_factor_does_nothing_by_commands(desk, discord, ana):
+    RoleRule.objects.create(role="reviewer", needs_second_factor=True)
+    assert run(given("checkinbox")) == "refused"
+    assert "second factor" in discord.said
+    assert desk.gateway.calls == []
 
 
 def test_several_mailboxes_are_named_to_be_typed_and_none_says_what_is_missing(connection, ana, discord):
