@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import inngest as inngest_package
 import pytest
+from django.db import connection as db
 from django.db.models.functions import Now
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
@@ -386,6 +387,17 @@ def test_rotation_is_told_without_any_secret(rotated, admin):
     assert entry.detail.fields["destination"] == "Archive"
     assert before.removeprefix("whsec_") not in told
     assert new.removeprefix("whsec_") not in told
+
+
+def test_security_line_55_secrets_and_event_keys_are_encrypted_at_rest(rotated, receiver):
+    _, before, new = rotated
+    to_inngest(receiver.url)
+    with db.cursor() as cursor:
+        cursor.execute("SELECT row_to_json(alerts_destination)::text FROM alerts_destination")
+        rows = "".join(row for (row,) in cursor.fetchall())
+    assert "Archive" in rows
+    for secret in (before, new, KEY):
+        assert secret.removeprefix("whsec_") not in rows
 
 
 def test_second_rotation_waits_unless_the_secret_leaked(message, receiver, rotated, admin):
