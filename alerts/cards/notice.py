@@ -9,14 +9,14 @@ from django.urls import reverse
 
 from alerts.cards import text
 from alerts.cards.card import COLOURS, payload, triggered_by
-from alerts.cards.text import literal, stamp
+from alerts.cards.text import discreet, literal, stamp
+from alerts.events import REFUSED
 from alerts.models import Destination
 from approvals.models import Connection
 from audit.models import Entry
-from common.mail_addresses import masked_address, without_addresses
+from common.mail_addresses import masked_address
 
 MAX_NAME, MAX_WHY = 80, 700
-REFUSED = "message.refused_at_gate"
 
 
 @dataclass(frozen=True)
@@ -28,19 +28,22 @@ class Notice:
     means: str
 
 
+_PAUSED = Notice("Paused", "orange", "Nothing is decided through it until it goes on.")
 _NOTICES = {
     "connection.failing": Notice(
         "Cannot be reached",
         "rose",
         "New mail may be held there that is not on the desk yet. It is tried again by itself.",
     ),
-    "connection.paused": Notice("Paused", "orange", "Nothing is decided through it until it goes on."),
+    "connection.paused": _PAUSED,
+    "connection.paused_by_hand": _PAUSED,
     "connection.recovered": Notice("Reached again", "green", "The queue is being brought up to date."),
     "connection.resumed": Notice("Goes on", "green", "Decisions are carried out again."),
     "connection.stale": Notice(
         "Out of date", "orange", "The queue may lack mail that is held. What stands there can still be decided."
     ),
-    "connection.fresh": Notice("Up to date again", "green", "The queue is complete."),
+    "connection.fresh_again": Notice("Up to date again", "green", "The queue is complete."),
+    "connection.removed": Notice("Removed", "plain", "The desk does not ask it any more."),
 }
 _UNKNOWN = Notice("Changed", "plain", "Look at the desk.")
 
@@ -52,21 +55,19 @@ def notice_body(about: str, entry: Entry | None, destination: Destination) -> di
     if entry is not None and entry.action == REFUSED:
         return payload(_refusal(entry, details, minimal=minimal))
     why = details.get("explanation", "")
-    return payload(_standing(about, entry, without_addresses(why) if minimal else why))
+    return payload(_standing(about, entry, discreet(why) if minimal else why))
 
 
 def entry_now(about: str, planned: int | None) -> Entry | None:
-    """Return the act that the card is to tell of: the newest, because several may have asked for one post.
-
-    Only a refusal is told by itself: each is about mail of its own.
-    """
+    """Return the act that the card is to tell of: the newest, because several may have asked for one post."""
     entries = Entry.objects.select_related("detail")
-    asked = entries.filter(pk=planned).first() if planned else None
     kind, _, key = about.partition("/")
-    if kind != "connection" or not key.isdecimal() or (asked is not None and asked.action == REFUSED):
-        return asked
-    newest = entries.filter(connection=int(key), message=None, action__in=_NOTICES)
-    return newest.newest_first().first() or asked
+    number = int(key) if key.isdecimal() else None
+    if kind == "connection" and number is not None:
+        newest = entries.filter(connection=number, message=None, action__in=_NOTICES)
+        return newest.newest_first().first()
+    # A refusal is told by itself: each is about mail of its own.
+    return entries.filter(pk=number if kind == "refusal" else planned).first()
 
 
 def notice_word(entry: Entry | None) -> str:
@@ -106,9 +107,9 @@ def _refusal(entry: Entry, details: Mapping[str, str], *, minimal: bool) -> dict
     mailbox = details.get("mailbox", "")
     fields = [text.field("From", masked_address(mailbox) if minimal and mailbox else mailbox, inline=True)]
     fields += [text.field(name, _masked(all_of, minimal=minimal), 600) for name, all_of in named if all_of]
-    fields.append(text.field("Triggered by", without_addresses(started) if minimal else started, 256, inline=True))
+    fields.append(text.field("Triggered by", discreet(started) if minimal else started, 256, inline=True))
     if rule:
-        fields.append(text.field("Rule", without_addresses(rule) if minimal else rule, 256, inline=True))
+        fields.append(text.field("Rule", discreet(rule) if minimal else rule, 256, inline=True))
     fields.append({"name": "When", "value": stamp(entry.at), "inline": True})
     return {
         "title": "Mail refused at the gate",

@@ -1,0 +1,254 @@
+"""What is posted under hostile names: buttons, digests and short forms, read by Discord's rules and by discord.py."""
+
+import json
+import re
+import warnings
+from datetime import UTC, datetime
+from uuid import UUID
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from alerts.cards.buttons import Pressed, components, custom_id, read_custom_id
+from alerts.cards.card import CardFacts, embed, is_open, payload
+from alerts.cards.digest import Row, digest_body, digest_words
+from alerts.cards.shortened import shortened
+from alerts.cards.text import cut, escape, literal, units
+from approvals.deciding.status import Status
+from demo.discord.limits import find_errors
+from demo.discord.markdown import render
+from demo.discord.mentions import count_pings
+
+with warnings.catch_warnings():
+    # It imports a module of the standard library that goes away, for voices.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    import discord
+    from discord.components import ActionRow, _component_factory
+
+MESSAGE = UUID("0190f5c8-0000-7000-8000-000000000001")
+LINK = "https://desk.example/approvals/1/"
+HELD_AT, EXPIRES_AT = datetime(2026, 3, 1, 9, tzinfo=UTC), datetime(2026, 3, 2, 9, tzinfo=UTC)
+CASE_10 = "@everyone **[click](https://evil)**"
+HOSTILE = (
+    CASE_10,
+    "<@1> <@&2> <#3> @here </pay:4> <t:1:R>",
+    "a\u202egnp.exe\u2066 \u200b\u2060",
+    "*" * 10_000,
+    "\\" * 10_000,
+    "👩\u200d💻" * 3_000,
+    "lone \ud83d surrogate \udc00",
+    "\n> quote\n# head\n- list\n1. one\n-# small",
+    "```\ncode``` ||spoiler|| ~~gone~~ __u__",
+    "\u3164\u115f\u00ad",
+    "",
+    "   ",
+)
+TONES = ("amber", "orange", "green", "rose", "blue", "violet", "plain")
+words = st.one_of(st.sampled_from(HOSTILE), st.text(st.characters(), max_size=120))
+
+
+def facts(text, privacy="headers", **more):
+    return CardFacts(
+        upstream_id=text, link=LINK, subject=text, sender=text, recipients=(text,) * 7,
+        trigger={"discord_user": text, "discord_channel": text, "discord_guild": text}, fingerprint="7F3A-19C2-K0QD",
+        risk=text, privacy=privacy, alert=1, letter=text, held_at=HELD_AT, expires_at=EXPIRES_AT, claimed_by=text,
+        **more,
+    )  # fmt: skip
+
+
+def bot_body(text, tone="amber", privacy="headers"):
+    status = Status("Held", tone, text)
+    rows = components(MESSAGE, 7, LINK, is_open(status))
+    return payload(embed(facts(text, privacy), status), rows)
+
+
+def digest_of(text, tones=TONES):
+    return digest_body([Row(text or "Held", tone, text, LINK, "high") for tone in tones * 4], LINK)
+
+
+def read_by_discord_py(body):
+    """Read `body` as discord.py reads what Discord sends, and return the embed and the buttons."""
+    shown = discord.Embed.from_dict(body["embeds"][0])
+    rows = [_component_factory(row) for row in body.get("components", [])]
+    assert all(isinstance(row, ActionRow) for row in rows)
+    return shown, [button for row in rows for button in row.children]
+
+
+def held_to_the_rules(body):
+    assert find_errors(body) == {}
+    assert units("".join(strings_of(body["embeds"]))) <= 6000
+    json.dumps(body, ensure_ascii=False).encode()
+    assert body["allowed_mentions"] == {"parse": []}
+    assert count_pings(json.dumps(body), body["allowed_mentions"]) == 0
+
+
+def strings_of(value):
+    if isinstance(value, dict):
+        for key, one in value.items():
+            yield from () if key == "url" else strings_of(one)
+    elif isinstance(value, list):
+        for one in value:
+            yield from strings_of(one)
+    elif isinstance(value, str):
+        yield value
+
+
+def test_case_10_subject_that_calls_everybody_and_hides_a_link_is_shown_literally():
+    card = bot_body(CASE_10)["embeds"][0]
+    shown = render(card["title"], links=False)
+    assert shown == CASE_10
+    assert not re.search(r"(?<!\\)[@*\[\]()]", card["title"])
+
+
+@pytest.mark.parametrize("privacy", ["minimal", "headers", "full"])
+@pytest.mark.parametrize("tone", TONES)
+def test_every_card_of_hostile_mail_is_taken_by_discord_and_by_discord_py(tone, privacy):
+    for text in HOSTILE:
+        body = bot_body(text, tone, privacy)
+        held_to_the_rules(body)
+        shown, buttons = read_by_discord_py(body)
+        assert shown.to_dict()["fields"] == body["embeds"][0]["fields"]
+        assert len(shown) <= 6000
+        assert [button.label for button in buttons][-1] == "Open"
+
+
+@settings(deadline=None, max_examples=40)
+@given(words, st.sampled_from(TONES))
+def test_any_text_makes_cards_digests_and_short_forms_within_the_limits(text, tone):
+    for body in (bot_body(text, tone, "full"), digest_of(text, (tone,))):
+        held_to_the_rules(body)
+        held_to_the_rules(shortened(body))
+
+
+@settings(deadline=None, max_examples=40)
+@given(words)
+def test_no_text_of_others_becomes_a_link_or_a_time(text):
+    body = bot_body(text, privacy="full")
+    html = "".join(render(one) for one in strings_of(body["embeds"]))
+    assert set(re.findall('href="([^"]*)"', html)) <= {LINK}
+    # Held and Expires are ours; no other moment can be written by mail.
+    stamps = re.findall(r"(?<!\\)<t:[0-9]+:R>", json.dumps(body))
+    assert stamps == [f"<t:{int(one.timestamp())}:R>" for one in (HELD_AT, EXPIRES_AT)]
+
+
+@settings(deadline=None, max_examples=40)
+@given(words, st.integers(2, 300))
+def test_cut_text_fits_and_ends_in_no_half_escape(text, limit):
+    short = cut(escape(text), limit)
+    assert units(short) <= limit
+    short.encode()
+    if short != escape(text):
+        assert not short.removesuffix("…").endswith(("\\", "\u200d"))
+    assert units(literal(text, limit)) <= limit
+
+
+def test_held_card_of_the_bot_has_four_buttons_in_the_styles_that_people_know():
+    _, buttons = read_by_discord_py(bot_body("Refund"))
+    style = discord.ButtonStyle
+    assert [(one.label, one.style) for one in buttons] == [
+        ("Approve", style.success), ("Reject", style.danger), ("Claim", style.secondary), ("Open", style.link),
+    ]  # fmt: skip
+    assert buttons[-1].url == LINK
+    assert [read_custom_id(one.custom_id) for one in buttons[:3]] == [
+        Pressed(act, MESSAGE, 7) for act in ("approve", "reject", "claim")
+    ]
+    assert all(len(one.custom_id) <= 100 for one in buttons[:3])
+
+
+@pytest.mark.parametrize(("revision", "opened"), [(None, True), (7, False), (None, False)])
+def test_what_cannot_be_decided_can_only_be_opened(revision, opened):
+    (row,) = components(MESSAGE, revision, LINK, opened)
+    assert [button["label"] for button in row["components"]] == ["Open"]
+
+
+def test_link_too_long_for_a_button_leaves_it_out():
+    assert components(MESSAGE, None, "https://desk.example/" + "x" * 500, False) == []
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.sampled_from(["approve", "reject", "claim"]), st.uuids(), st.integers(1, 2**63 - 1))
+def test_custom_id_is_read_as_it_was_written(act, message, revision):
+    text = custom_id(act, message, revision)
+    assert len(text) <= 100
+    assert read_custom_id(text) == Pressed(act, message, revision)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "cs",
+        "cs:undo:0190f5c8000070008000000000000001:7",
+        "cs:approve:0190f5c8-0000-7000-8000-000000000001:7",
+        "cs:approve:0190F5C8000070008000000000000001:7",
+        "cs:approve:0190f5c8000070008000000000000001:07",
+        "cs:approve:0190f5c8000070008000000000000001:0",
+        "cs:approve:0190f5c8000070008000000000000001:-7",
+        "cs:approve:0190f5c8000070008000000000000001:\u0667",
+        "cs:approve:0190f5c8000070008000000000000001:9223372036854775808",
+        "cs:approve:0190f5c8000070008000000000000001:7\n",
+        " cs:approve:0190f5c8000070008000000000000001:7",
+        "cs:approve:0190f5c8000070008000000000000001:7:8",
+    ],
+)
+def test_custom_id_that_the_desk_never_wrote_is_nothing(text):
+    assert read_custom_id(text) is None
+
+
+def test_card_in_a_state_that_is_over_asks_for_nothing_and_says_no_times():
+    card = bot_body("Refund", "green")["embeds"][0]
+    assert "Read it and decide" not in card["description"]
+    assert not {"Held", "Expires", "Taken on by"} & {one["name"] for one in card["fields"]}
+
+
+def test_long_list_of_recipients_says_how_many_are_not_named():
+    many = CardFacts("1", LINK, "s", "a@b.example", tuple(f"p{n}@x.example" for n in range(12)))
+    (to,) = [one for one in embed(many, Status("Held", "amber"))["fields"] if one["name"] == "To"]
+    assert to["value"].endswith(" and 7 more")
+
+
+def test_digest_counts_by_state_and_risk_and_names_the_newest():
+    rows = [Row("Held", "amber", f"Letter {n}", LINK, "high" if n < 3 else "") for n in range(30)]
+    rows += [Row("Rejected", "rose", "Old", LINK)] * 4
+    body = digest_body(rows, LINK)
+    card = body["embeds"][0]
+    told = {one["name"]: one["value"] for one in card["fields"]}
+    assert digest_words(rows) == card["title"] == "34 messages, 30 waiting"
+    assert told["By state"] == "30 · Held\n4 · Rejected"
+    assert told["Risk, of those that wait"] == "3 · high risk"
+    assert told["Newest that wait"].splitlines()[0] == "Letter 0 · Held · high risk"
+    assert told["Newest that wait"].endswith("and 20 more")
+    assert f"]({LINK})" in card["description"]
+
+
+def test_digest_of_what_is_over_asks_for_nothing():
+    body = digest_body([Row("Delivered", "green", "One", LINK)], LINK)
+    assert body["embeds"][0]["title"] == "1 message, none of them waiting"
+    assert "decide" not in body["embeds"][0]["description"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {},
+        {"embeds": []},
+        {"embeds": ["x"]},
+        {"embeds": [{"title": None, "color": -1, "fields": [{"name": "Message ID", "value": None}]}]},
+        {"content": "x" * 5000},
+        bot_body("x" * 9000),
+    ],
+)
+def test_short_form_of_anything_is_taken_and_says_something(body):
+    short = shortened(body)
+    held_to_the_rules(short)
+    assert short["embeds"][0]["description"]
+    assert "url" not in short["embeds"][0]
+    assert short.get("components", []) == []
+
+
+def test_short_form_keeps_what_became_of_it_and_which_message_it_is():
+    card = shortened(bot_body("Refund", "rose"))["embeds"][0]
+    assert card["title"] == "Refund"
+    assert card["description"].startswith("**Held.** Refund")
+    assert card["fields"] == [{"name": "Message ID", "value": "Refund", "inline": False}]
