@@ -1,0 +1,217 @@
+"""What cards, notices, digests and answers tell of real rows, at each level of privacy."""
+
+import json
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from alerts.cards.answer import answer_body, answer_word
+from alerts.cards.card import AMBER, COLOURS, embed
+from alerts.cards.facts import facts_of, status_on_card
+from alerts.cards.notice import entry_now, notice_body, notice_word
+from alerts.models import Card, Destination, Digest
+from alerts.sending import bodies
+from approvals.deciding.standing import shown_status
+from approvals.models import Claim, Message
+from approvals.sync.health import note_failure, note_recovery
+from audit.models import Entry
+from audit.recording import record
+from demo.discord.limits import find_errors
+from people.actors import webhook
+from tests.factories import make_message
+from tests.integration.deciding import decide
+
+pytestmark = pytest.mark.django_db
+METADATA = {"discord_user": "@everyone eve@hidden.example", "discord_channel": "outreach"}
+
+
+@pytest.fixture
+def destination():
+    return Destination.objects.create(name="#approvals", url="https://discord.com/api/webhooks/1/t")
+
+
+def fresh(message):
+    return Message.objects.for_list().get(pk=message.pk)
+
+
+def card_of(message, destination, **kept):
+    if kept:
+        Message.objects.filter(pk=message.pk).update(**kept)
+    message = fresh(message)
+    return embed(facts_of(message, destination, 1), status_on_card(message))
+
+
+def told(card):
+    return {one["name"]: one["value"] for one in card["fields"]}
+
+
+def act(message, action, **details):
+    actor = webhook(message.connection.slug, surface="worker")
+    record(action, actor=actor, connection=message.connection_id, message=message.public_id, details=details)
+    return Entry.objects.select_related("detail").latest("pk")
+
+
+def test_held_card_tells_since_when_until_when_and_who_has_it(connection, reviewer, destination):
+    message = make_message(connection, subject="Refund", metadata=METADATA)
+    ends = timezone.now() + timedelta(hours=5)
+    fields = told(card_of(message, destination, expires_at=ends))
+    assert fields["Held"] == f"<t:{int(message.held_at.timestamp())}:R>"
+    assert fields["Expires"] == f"<t:{int(ends.timestamp())}:R>"
+    assert fields["Taken on by"] == "nobody yet"
+    assert fields["Fingerprint"].replace("\\", "") == message.revision.short_fingerprint
+    Claim.objects.create(message=message, person=reviewer)
+    assert told(card_of(message, destination))["Taken on by"] == str(reviewer)
+
+
+def test_card_whose_time_is_nearly_over_says_so_in_words_and_colour(connection, destination):
+    message = make_message(connection)
+    soon = card_of(message, destination, expires_at=timezone.now() + timedelta(minutes=20))
+    assert soon["color"] == COLOURS["orange"] != AMBER
+    assert soon["description"].startswith("**Held, expires soon.**")
+    assert "Read it and decide" in soon["description"]
+
+
+@pytest.mark.parametrize(
+    ("state", "tone"),
+    [
+        ("held", "amber"), ("approved", "green"), ("released", "green"), ("rejected", "rose"), ("sent", "green"),
+        ("delivered", "green"), ("bounced", "rose"), ("complained", "rose"), ("failed", "rose"),
+        ("cancelled", "plain"), ("gone", "violet"),
+    ],
+)  # fmt: skip
+def test_each_state_has_its_colour_and_words_and_only_the_held_card_asks(connection, destination, state, tone):
+    message = make_message(connection)
+    card = card_of(message, destination, state=state)
+    assert card["color"] == COLOURS[tone]
+    assert card["description"].startswith(f"**{shown_status(fresh(message)).word}.**")
+    assert ("Read it and decide" in card["description"]) is (state == "held")
+    assert ("Taken on by" in told(card)) is (state == "held")
+    assert find_errors({"embeds": [card]}) == {}
+
+
+def test_decided_card_says_by_whom_and_while_it_can_be_undone(connection, reviewer, destination):
+    message = make_message(connection)
+    decide(message, reviewer, "send_back", reason="Please add the amount.")
+    card = card_of(message, destination)
+    assert card["description"].startswith("**Sending back.**")
+    assert str(reviewer) in card["description"]
+
+
+@pytest.mark.parametrize("mode", ["monitored", "autonomous"])
+def test_sent_mail_that_nobody_was_asked_about_is_marked(connection, destination, mode):
+    message = make_message(connection)
+    connection.mailboxes.update(oversight_mode=mode)
+    assert "nobody was asked" not in card_of(message, destination, state="sent")["description"]
+    unasked = fresh(message)
+    assert Entry.objects.of_message(message.public_id).filter(action="message.held").exists()
+    # As the mirror has it where the first that was heard of it is that it left.
+    Message.objects.filter(pk=message.pk).update(public_id="0190f5c8-0000-7000-8000-0000000000aa")
+    card = card_of(unasked, destination)
+    assert card["description"].startswith(f"**Handed over · {mode}.**")
+    assert "nobody was asked" in card["description"]
+
+
+@pytest.mark.parametrize("privacy", ["minimal", "headers", "full"])
+def test_privacy_of_a_destination_says_what_a_card_tells(connection, destination, privacy):
+    message = make_message(connection, subject="Refund 4471", markdown="Dear Dana, kumquats.", metadata=METADATA)
+    destination.privacy = privacy
+    text = json.dumps(card_of(message, destination))
+    assert ("Refund 4471" in text) is (privacy != "minimal")
+    assert ("dana" in text) is (privacy != "minimal")
+    assert ("kumquats" in text) is (privacy == "full")
+
+
+def test_card_of_the_bot_has_buttons_while_it_is_open_and_loses_them_then(connection, reviewer, destination):
+    message = make_message(connection)
+    card = Card.objects.create(destination=destination, message=message)
+    assert "components" not in bodies.of_card(card, destination, alert=1).body
+    destination.kind = Destination.Kind.DISCORD_BOT
+    (row,) = bodies.of_card(card, destination, alert=1).body["components"]
+    assert [one["label"] for one in row["components"]] == ["Approve", "Reject", "Claim", "Open"]
+    decide(message, reviewer)
+    (row,) = bodies.of_card(card, destination, alert=1).body["components"]
+    assert [one["label"] for one in row["components"]] == ["Open"]
+
+
+def test_digest_counts_real_messages_by_state(connection, reviewer, destination):
+    digest = Digest.objects.create(destination=destination)
+    messages = [make_message(connection, subject=f"Letter {n}") for n in range(3)]
+    for message in messages:
+        Card.objects.create(destination=destination, message=message, digest=digest)
+    decide(messages[0], reviewer, "reject", reason="No")
+    shown = bodies.of_digest(digest, destination)
+    assert shown.word == "3 messages, 2 waiting"
+    assert told(shown.body["embeds"][0])["By state"] == "2 · Held\n1 · Rejecting"
+    destination.privacy = "minimal"
+    assert "Letter" not in json.dumps(bodies.of_digest(digest, destination).body)
+
+
+def test_card_of_a_connection_follows_its_newest_state(connection, destination):
+    about = f"connection/{connection.pk}"
+    began = timezone.now()
+    note_failure(connection, "It did not answer @everyone at ops@acme.example.")
+    entry = entry_now(about, None)
+    card = notice_body(about, entry, destination)["embeds"][0]
+    assert (notice_word(entry), card["color"]) == ("Cannot be reached", COLOURS["rose"])
+    assert "\\@everyone" in card["description"]
+    assert card["url"].endswith(f"/connections/{connection.pk}/")
+    destination.privacy = "minimal"
+    assert "ops" not in notice_body(about, entry, destination)["embeds"][0]["description"]
+    note_recovery(connection, began=began)
+    # Whichever act planned the post, it tells the newest.
+    newest = entry_now(about, entry.pk)
+    assert notice_word(newest) == "Reached again"
+    assert notice_body(about, newest, destination)["embeds"][0]["color"] == COLOURS["green"]
+
+
+def test_refusal_at_the_gate_is_told_by_itself(connection, destination):
+    details = {
+        "recipients": "dana@acme.example",
+        "refused": "dana@acme.example",
+        "rule": "off-list",
+        "mailbox": "a@b.c",
+    }
+    actor = webhook(connection.slug, surface="worker")
+    record("message.refused_at_gate", actor=actor, connection=connection.pk, details=details)
+    about = f"refusal/{Entry.objects.latest('pk').pk}"
+    body = notice_body(about, entry_now(about, None), destination)
+    assert notice_word(entry_now(about, None)) == "Refused at the gate"
+    assert told(body["embeds"][0])["Refused"] == r"dana\@acme.example"
+    assert find_errors(body) == {}
+    destination.privacy = "minimal"
+    assert "dana" not in json.dumps(notice_body(about, entry_now(about, None), destination))
+
+
+@pytest.mark.parametrize(
+    ("action", "word"),
+    [
+        ("message.approved", "Approved"), ("message.sent", "Sent"), ("message.delivered", "Delivered"),
+        ("message.bounced", "Bounced"), ("message.failed", "Failed"), ("message.cancelled", "Cancelled"),
+    ],
+)  # fmt: skip
+def test_answer_names_what_became_of_it_and_its_id_and_calls_nobody(connection, destination, action, word):
+    message = make_message(connection, subject="Refund", metadata=METADATA)
+    entry = act(message, action, explanation="mailbox full at dana@northwind.example")
+    body = answer_body(fresh(message), entry, destination)
+    card = body["embeds"][0]
+    assert answer_word(fresh(message), entry) == word
+    assert card["description"].startswith(f"**{word}**")
+    assert told(card)["Message ID"] == message.upstream_id.replace("-", "\\-")
+    assert told(card)["Asked for by"].startswith("\\@everyone")
+    assert body["allowed_mentions"] == {"parse": []}
+    assert find_errors(body) == {}
+    destination.privacy = "minimal"
+    assert "dana" not in json.dumps(answer_body(fresh(message), entry, destination))
+
+
+@pytest.mark.parametrize(("outcome", "word"), [("reject", "Rejected"), ("send_back", "Sent back")])
+def test_answer_to_a_rejection_tells_who_and_why(connection, reviewer, destination, outcome, word):
+    message = make_message(connection, subject="Refund")
+    given = decide(message, reviewer, outcome, reason="The amount is **wrong**.")
+    given.decision.state = "applied"
+    given.decision.save(update_fields=["state"])
+    body = answer_body(fresh(message), act(message, "message.rejected"), destination)
+    told_of_it = body["embeds"][0]["description"]
+    assert told_of_it.startswith(f"**{word}** by {reviewer}.")
+    assert told_of_it.endswith("\n> The amount is \\*\\*wrong\\*\\*.")
