@@ -176,7 +176,7 @@ ALERT_DOORS = {
         "lets alerts go there again", "desk", (A,), writes=True, fields=nothing, needs="destination"
     ),
     "rotate-destination": Door(
-        "gives a signed webhook another secret", "desk", (A,), sure=True, fields=nothing, needs="destination"
+        "gives a signed webhook another secret", "desk", (A,), sure=True, fields=nothing, needs="signed_place"
     ),
     "add-route": Door(
         *("has a place that alerts go to told of more", "desk", (A,)),
@@ -188,8 +188,8 @@ ALERT_DOORS = {
         "has a place that alerts go to told of less", "desk", (A,), writes=True, fields=nothing, needs="destination"
     ),
     "alert-log": Door("shows what alerts were delivered, of the messages that one may see", "own"),
-    "send-alert-again": Door("sends an alert once more", "desk", (A,), fields=nothing, needs="destination"),
-    "send-alerts-again": Door("sends alerts that were given up once more", "desk", (A,), fields=nothing),
+    "send-alert-again": Door("sends an alert once more", "desk", (A,), fields=nothing, needs="alert"),
+    "send-alerts-again": Door("sends alerts that were given up once more", "desk", (A,), fields=nothing, needs="alert"),
     "remove-destination": Door(
         "takes a place that alerts go to off", "desk", (A,), writes=True, fields=nothing, needs="destination"
     ),

@@ -225,7 +225,13 @@ class Walk:
             name="Ops", url="https://discord.com/api/webhooks/1/abc", switched_off_at=Now(), switched_off_because="Gone"
         )
         self.route = self.destination.routes.create(actions=["message.failed"])
-        self.alert = Delivery.objects.create(destination=self.destination, kind="event", action="test", state="failed")
+
+    def _need_signed_place(self):
+        self.destination = Destination.objects.create(kind="signed_webhook", name="Ours", url="https://a.example/")
+
+    def _need_alert(self):
+        place = Destination.objects.create(kind="signed_webhook", name="Ours", url="https://a.example/")
+        self.alert = Delivery.objects.create(destination=place, kind="event", action="test", state="failed")
 
     def _need_view(self):
         self.view = SavedView.objects.create(person=self.person, name="Mine", query="tab=mine")
