@@ -4,10 +4,12 @@ import contextlib
 import io
 import json
 import re
+import time
 from dataclasses import dataclass, field
 from datetime import timedelta
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.core.management import CommandError, call_command
 from django.db.models.functions import Now
 
@@ -178,6 +180,30 @@ def test_author_is_known_by_the_message_id_where_the_trigger_is_lost(connection,
     )  # fmt: skip
     with pytest.raises(VerdictNotAllowed, match="You started this message"):
         decide(message, ana)
+
+
+def test_signed_command_is_put_off_at_once_and_carried_out_once_however_often_discord_posts_it(
+    client, desk, discord, settings
+):
+    key = Ed25519PrivateKey.generate()
+    settings.DISCORD_PUBLIC_KEY = key.public_key().public_bytes_raw().hex()
+    options = [{"name": name, "type": 3, "value": text} for name, text in LETTER.items()]
+    body = json.dumps(
+        {
+            "type": 2, "id": "900", "application_id": APP, "token": TOKEN, "channel_id": "4711", "guild_id": "42",
+            "channel": {"id": "4711", "name": "outreach"}, "member": {"user": {"id": ANA, "username": "ana"}},
+            "data": {"id": "1", "name": "sendemail", "type": 1, "options": options},
+        }
+    ).encode()  # fmt: skip
+    at = str(int(time.time()))
+    signed = {"X-Signature-Ed25519": key.sign(at.encode() + body).hex(), "X-Signature-Timestamp": at}
+    for _ in range(2):
+        answer = client.post("/discord/interactions/", body, content_type="application/json", headers=signed)
+        assert (answer.status_code, answer.json()) == (200, {"type": 5, "data": {"flags": 64}})
+    [due] = due_commands()
+    assert run_command(interaction_id=due) == "done"
+    assert Email.objects.get().metadata["discord_channel"] == "outreach"
+    assert "waits for review" in discord.said
 
 
 # --- once, whatever happens
