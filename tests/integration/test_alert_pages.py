@@ -1,0 +1,192 @@
+"""Pages of alerts beyond one webhook: places of every kind, routes with their preview, and the log of deliveries."""
+
+import re
+from datetime import UTC, datetime
+
+import pytest
+
+from alerts.models import Delivery, Destination, Route
+from alerts.places.routes import Act, Wanted, newest_acts, would_go
+from audit.models import Entry
+from tests.factories import make_connection, make_message, make_person
+from tests.standin import multimail
+
+pytestmark = pytest.mark.django_db
+
+HOOK = "https://discord.com/api/webhooks/1180000000000000427/a-token"
+ENDPOINT = "https://hooks.yourteam.example/a-secret-path"
+
+
+def form(kind, **fields):
+    return {"kind": kind, "name": "#ops", "privacy": "headers", "occasions": ["held"], **fields}
+
+
+def make_place(**fields):
+    return Destination.objects.create(**{"name": "Ours", "kind": "signed_webhook", "url": ENDPOINT, **fields})
+
+
+def given_up(place, message=None, **fields):
+    of = {"kind": "event", "action": "message.held", "state": "failed", **fields}
+    return Delivery.objects.create(destination=place, message=message, **of)
+
+
+def test_channel_of_the_bot_is_added_by_its_id_or_its_address(signed_in, admin, settings):
+    settings.DISCORD_BOT_TOKEN = ""
+    client = signed_in(admin)
+    for typed in ("1180000000000000555", "https://discord.com/channels/1/1180000000000000555"):
+        assert client.post("/alerts/add/", form("discord_bot", channel=typed)).status_code == 302
+    assert {(one.kind, one.channel, one.url) for one in Destination.objects.all()} == {
+        ("discord_bot", "1180000000000000555", "")
+    }
+    assert b"DISCORD_BOT_TOKEN is not set" in client.get("/alerts/").content
+    answer = client.post("/alerts/add/", form("discord_bot", channel="#ops"))
+    assert (answer.status_code, b'id="channel-problem"' in answer.content) == (422, True)
+
+
+@pytest.mark.parametrize(("kind", "url"), [("inngest", "https://inn.gs/e/an-event-key"), ("signed_webhook", ENDPOINT)])
+def test_program_is_added_and_its_address_is_never_shown(signed_in, admin, kind, url):
+    client = signed_in(admin)
+    wrong = client.post("/alerts/add/", form(kind, url=HOOK))
+    assert (wrong.status_code, b'id="url-problem"' in wrong.content) == (422, True)
+    client.post("/alerts/add/", form(kind, url=url))
+    key = Destination.objects.get().pk
+    for path in ("/alerts/", f"/alerts/{key}/", "/audit/"):
+        page = client.get(path).content.decode()
+        assert "a-secret-path" not in page
+        assert "an-event-key" not in page
+
+
+def test_secret_is_shown_once_and_changed_with_an_overlap(signed_in, admin):
+    client = signed_in(admin)
+    answer = client.post("/alerts/add/", form("signed_webhook", url=ENDPOINT))
+    first = re.search(r"whsec_[\w+/=]+", answer.content.decode())[0]
+    assert answer["Cache-Control"] == "no-store"
+    place = Destination.objects.get()
+    assert place.secret == first
+    answer = client.post(f"/alerts/{place.pk}/secret/")
+    place.refresh_from_db()
+    assert place.secret in answer.content.decode()
+    assert place.secret_before == first
+    # A third would put one out that the receiver may still go by; one that leaked goes at once.
+    assert client.post(f"/alerts/{place.pk}/secret/").status_code == 422
+    client.post(f"/alerts/{place.pk}/secret/", {"leaked": "yes"})
+    place.refresh_from_db()
+    assert place.secret_before == ""
+    for path in ("/alerts/", f"/alerts/{place.pk}/", "/audit/"):
+        assert b"whsec_" not in client.get(path).content
+
+
+def test_channel_is_answered_by_one_place_alone(signed_in, admin):
+    client = signed_in(admin)
+    client.post("/alerts/add/", form("discord_webhook", url=HOOK, answers_channel="#support", occasions=[]))
+    assert Destination.objects.get().answers_channel == "support"
+    answer = client.post("/alerts/add/", form("discord_bot", channel="12345", answers_channel="support"))
+    assert answer.status_code == 422
+    assert "#ops answers what began in support already" in answer.content.decode()
+    answer = client.post("/alerts/add/", form("signed_webhook", url=ENDPOINT, answers_channel="sales"))
+    assert b"Only a place in Discord" in answer.content
+    assert Destination.objects.count() == 1
+
+
+def test_program_that_refuses_the_test_is_told_in_words(signed_in, admin, settings):
+    with multimail() as standin:
+        settings.OUTGOING_ALLOW = [standin.url]
+        standin.answers["/here"] = (401, {})
+        place = make_place(url=f"{standin.url}/here", secret="whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
+        answer = signed_in(admin).post(f"/alerts/{place.pk}/test/")
+    assert answer.status_code == 502
+    assert "The test did not arrive" in answer.content.decode()
+
+
+def test_route_tells_of_its_events_at_its_place():
+    at = datetime(2026, 11, 21, tzinfo=UTC)
+    held = Act("message.held", 1, 7, at)
+    elsewhere = Act("message.held", 2, 9, at)
+    sent = Act("message.sent", 1, 7, at)
+    acts = [held, elsewhere, sent]
+    assert would_go(acts, Wanted(["email.held"])) == [held, elsewhere]
+    assert would_go(acts, Wanted(["email.held"], connection=2)) == [elsewhere]
+    assert would_go(acts, Wanted(["email.held", "email.sent"], mailbox=7)) == [held, sent]
+
+
+def test_route_is_previewed_added_and_removed(signed_in, admin, connection, django_assert_num_queries):
+    place = make_place(name="#reviews", kind="discord_webhook", url=HOOK)
+    make_message(connection, subject="A first letter")
+    make_message(make_connection("other"), subject="Of others")
+    client, path = signed_in(admin), f"/alerts/{place.pk}/routes/add/"
+    fields = {"events": ["email.held"], "place": f"connection-{connection.pk}"}
+    page = client.post(path, {**fields, "do": "preview"}).content.decode()
+    assert "A first letter" in page
+    assert "Of others" not in page
+    assert 'class="discord-card"' in page
+    assert not Route.objects.exists()
+    with django_assert_num_queries(1):
+        assert {act.subject for act in newest_acts()} == {"A first letter", "Of others"}
+    client.post(path, {**fields, "do": "add"})
+    route = Route.objects.get()
+    assert (route.actions, route.connection) == (["message.held"], connection)
+    said = f"#reviews is told when mail is held and waits for a decision, in {connection}."
+    assert said in client.get(f"/alerts/{place.pk}/").content.decode()
+    client.post(f"/alerts/{place.pk}/routes/{route.pk}/remove/")
+    assert not Route.objects.exists()
+    acts = ["destination.route_added", "destination.route_removed"]
+    assert [one.action for one in Entry.objects.filter(action__in=acts).order_by("pk")] == acts
+    assert client.post(path, {"do": "add"}).status_code == 422
+
+
+def test_log_is_filtered_and_paged(signed_in, admin, connection):
+    one, other = make_place(name="One"), make_place(name="Other")
+    for _ in range(51):
+        given_up(one)
+    given_up(other, state="delivered")
+    client = signed_in(admin)
+    told = client.get(f"/alerts/log/?destination={one.pk}&state=failed&kind=event&format=json").json()
+    assert len(told["deliveries"]) == 50
+    following = client.get(told["next"]).json()
+    assert [len(following["deliveries"]), following["next"]] == [1, ""]
+    assert (
+        client.get(f"/alerts/log/?destination={other.pk}&format=json").json()["deliveries"][0]["state"] == "delivered"
+    )
+    page = client.get("/alerts/log/?state=nonsense&before=x&destination=99999999999999999999")
+    assert (page.status_code, b"51 were given up" in page.content) == (200, True)
+
+
+def test_reviewer_sees_deliveries_of_their_mail_alone_and_nothing_of_what_was_sent(signed_in, connection):
+    place = make_place()
+    given_up(place, make_message(connection, subject="Of theirs"), request="the request", answer="the answer")
+    given_up(place, make_message(make_connection("other"), subject="Of others"))
+    reviewer = make_person("r@yourteam.example", "Rita", "reviewer", connection=connection)
+    page = signed_in(reviewer).get("/alerts/log/").content.decode()
+    assert "Of theirs" in page
+    for hidden in ("Of others", "the request", "the answer", "Send again"):
+        assert hidden not in page
+
+
+def test_admin_sends_again_one_or_all_that_were_given_up_once(signed_in, admin):
+    place = make_place()
+    first, second = given_up(place, request="the request", answer="the answer"), given_up(place)
+    client = signed_in(admin)
+    assert b"the answer" in client.get("/alerts/log/").content
+    answer = client.post(f"/alerts/log/{first.pk}/again/", {"state": "failed"})
+    assert answer["Location"] == "/alerts/log/?state=failed"
+    assert Delivery.objects.get(state="due").again_of == first
+    for _ in range(2):
+        client.post("/alerts/log/again/")
+    assert {one.again_of for one in Delivery.objects.filter(state="due")} == {first, second}
+    assert Delivery.objects.filter(state="due").count() == 2
+
+
+def test_lists_ask_no_more_for_more_rows(signed_in, admin, connection, django_assert_max_num_queries):
+    client = signed_in(admin)
+    for path in ("/alerts/", "/alerts/log/"):
+        client.get(path)
+        numbers = []
+        for _ in range(2):
+            for _ in range(4):
+                place = make_place()
+                Route.objects.create(destination=place, connection=connection, actions=["message.held"])
+                given_up(place, make_message(connection))
+            with django_assert_max_num_queries(60) as asked:
+                client.get(path)
+            numbers.append(len(asked))
+        assert numbers[0] == numbers[1], path
