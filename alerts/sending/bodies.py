@@ -34,7 +34,7 @@ def of_card(card: Card, destination: Destination, *, alert: int, entry: int | No
     if card.about:
         newest = entry_now(card.about, entry)
         return Shown(notice_body(card.about, newest, destination), notice_word(newest))
-    message = Message.objects.for_list().get(pk=card.message_id)
+    message = Message.objects.for_list().get(cards=card.pk)
     status, facts = status_on_card(message), facts_of(message, destination, alert)
     # Of what a webhook posts, Discord would tell presses to nobody.
     buttons = (
@@ -53,6 +53,6 @@ def of_digest(digest: Digest, destination: Destination) -> Shown:
 
 def of_answer(delivery: Delivery, destination: Destination) -> Shown:
     """Return what a channel is told of a message that one of its commands started."""
-    message = Message.objects.for_list().get(pk=delivery.message_id)
+    message = Message.objects.for_list().get(deliveries=delivery.pk)
     entry = Entry.objects.select_related("detail").get(pk=delivery.entry)
     return Shown(answer_body(message, entry, destination), answer_word(message, entry))

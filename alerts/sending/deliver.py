@@ -60,8 +60,7 @@ def _attempt(claimed: Claimed) -> str:
         _end(claimed, str(gone), status=gone.status, answer=gone.answer)
         return "switched off"
     except CardGone as gone:
-        for post in filter(None, (delivery.card, delivery.digest)):
-            type(post).objects.filter(pk=post.pk).update(removed=True)
+        _note_removed(delivery)
         _end(claimed, str(gone), status=gone.status, answer=gone.answer)
         return "card gone"
     except CardRefused as refused:
@@ -72,6 +71,13 @@ def _attempt(claimed: Claimed) -> str:
         log.exception("alert not built", extra={"delivery": delivery.pk})
         return _later(claimed, Later(f"It could not be made ({type(mistake).__name__})."), is_theirs=False)
     return _done(claimed, shown, posted)
+
+
+def _note_removed(delivery: Delivery) -> None:
+    post = delivery.card or delivery.digest
+    if post is not None:
+        post.removed = True
+        post.save(update_fields=["removed"])
 
 
 def _send(claimed: Claimed) -> tuple[Shown | None, Posted]:
@@ -91,11 +97,11 @@ def _send(claimed: Claimed) -> tuple[Shown | None, Posted]:
 
 
 def _shown(delivery: Delivery, destination: Destination) -> Shown:
-    if delivery.kind == Delivery.Kind.DIGEST:
+    if delivery.digest is not None:
         return bodies.of_digest(delivery.digest, destination)
-    if delivery.kind == Delivery.Kind.ANSWER:
-        return bodies.of_answer(delivery, destination)
-    return bodies.of_card(delivery.card, destination, alert=delivery.pk, entry=delivery.entry)
+    if delivery.card is not None:
+        return bodies.of_card(delivery.card, destination, alert=delivery.pk, entry=delivery.entry)
+    return bodies.of_answer(delivery, destination)
 
 
 def _speak(destination: Destination, post: Any, body: dict[str, Any]) -> Posted:

@@ -40,7 +40,7 @@ def waiting(destination_id: int) -> QuerySet[Delivery]:
 
 def posted(claimed: Claimed, answer: Posted) -> None:
     """Note that a digest stands, and with it what its cards asked for."""
-    Digest.objects.filter(pk=claimed.delivery.digest_id).update(discord_message_id=answer.message_id)
+    Digest.objects.filter(deliveries=claimed.delivery.pk).update(discord_message_id=answer.message_id)
     still_ours(claimed).update(state=Delivery.State.DELIVERED, response_status=answer.status, last_error="", **_ENDED)
 
 

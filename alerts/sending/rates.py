@@ -138,7 +138,7 @@ def _ask(script: str, scope: Scope, *arguments: str | int) -> int:
         raise Unknown
     given = (f"alerts:{scope.place}:", scope.target, uuid.uuid4().hex, *arguments)
     try:
-        return int(quick_redis().eval(script, len(scope.keys), *scope.keys, *given))  # type: ignore[arg-type]
+        return int(quick_redis().eval(script, len(scope.keys), *scope.keys, *given))
     except redis.RedisError as error:
         rest()
         log.warning("limits not known", extra={"reason": type(error).__name__})
