@@ -69,8 +69,8 @@ def _received(kind: int, whole: Mapping[str, Any]) -> Received:
         user_id=_number(user.get("id")),
         user=_text(user.get("username") or "", _LONGEST)[:_NAME],
         channel=_text(channel.get("name") or "", _LONGEST)[:_NAME],
-        channel_id=_number(whole["channel_id"]) if whole.get("channel_id") else "",
-        guild_id=_number(whole["guild_id"]) if whole.get("guild_id") else "",
+        channel_id=_known_number(whole.get("channel_id")),
+        guild_id=_known_number(whole.get("guild_id")),
     )
 
 
@@ -80,7 +80,7 @@ def _given(kind: int, whole: Mapping[str, Any], data: Mapping[str, Any]) -> Any:
     message = _object(whole.get("message") or {})
     return {
         "custom_id": _text(data.get("custom_id"), 100),
-        "card": _number(message["id"]) if message.get("id") else "",
+        "card": _known_number(message.get("id")),
         **({REASON: _typed(data)} if kind == FORM else {}),
     }
 
@@ -138,3 +138,8 @@ def _number(value: Any) -> str:
     if not (text.isascii() and text.isdigit()):
         raise NoInteraction
     return text
+
+
+def _known_number(value: Any) -> str:
+    """Return an id that Discord may leave out."""
+    return "" if value is None else _number(value)

@@ -1,0 +1,486 @@
+"""Deciding from Discord: what is signed counts once, for a linked person, on the version that the card showed."""
+
+import json
+import re
+import threading
+import time
+from contextlib import contextmanager
+from datetime import timedelta
+from itertools import count
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from django.db import connections, transaction
+from django.db.models.functions import Now
+from django.test import Client
+from django.utils import timezone
+
+from alerts.cards.buttons import components, custom_id
+from alerts.interactions.later import judge_press
+from alerts.interactions.receiving import forget_answers
+from alerts.models import Interaction
+from approvals.models import Claim, Decision, Message, Revision, Thread, ThreadLetter, Verdict
+from audit.models import Entry, EntryDetail
+from people.models import DiscordAccount, DiscordLink, Person, RoleRule
+from tests.factories import make_connection, make_message, make_person, show_row
+from tests.integration.deciding import decide
+
+pytestmark = pytest.mark.django_db
+
+KEY = Ed25519PrivateKey.generate()
+ADDRESS = "/discord/interactions/"
+ANA, MALLORY = "118000000000000042", "118000000000000666"
+_numbers = count(1_200_000_000_000_000_000)
+
+
+@pytest.fixture(autouse=True)
+def application(settings):
+    settings.DISCORD_PUBLIC_KEY = KEY.public_key().public_bytes_raw().hex()
+    settings.DISCORD_APP_ID = "119000000000000001"
+
+
+@pytest.fixture
+def message():
+    return make_message(make_connection())
+
+
+@pytest.fixture
+def ana(reviewer):
+    DiscordAccount.objects.create(person=reviewer, discord_id=ANA, name="ana.dev")
+    return reviewer
+
+
+def sent(body, *, key=KEY, at=None, client=None, **headers):
+    """Post a body as Discord does, signed."""
+    raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+    stamp = str(int(time.time()) if at is None else at)
+    signature = key.sign(stamp.encode() + raw).hex()
+    headers = {"HTTP_X_SIGNATURE_ED25519": signature, "HTTP_X_SIGNATURE_TIMESTAMP": stamp, **headers}
+    client = client or Client(enforce_csrf_checks=True)
+    return client.post(ADDRESS, raw, content_type="application/json", **headers)
+
+
+def press(message, act="approve", *, by=ANA, revision=None, reason=None, number=None):
+    """Return what Discord sends for a button, or for the form with the reason."""
+    data = {"component_type": 2, "custom_id": custom_id(act, message.public_id, revision or message.revision_id)}
+    if reason is not None:
+        field = {"type": 4, "custom_id": "reason", "value": reason}
+        data = {"custom_id": data["custom_id"], "components": [{"type": 18, "component": field}]}
+    return {
+        "id": number or str(next(_numbers)),
+        "application_id": "119000000000000001",
+        "type": 3 if reason is None else 5,
+        "token": "a-token-of-discord",
+        "data": data,
+        "member": {"user": {"id": by, "username": "ana.dev" if by == ANA else "mallory"}, "roles": []},
+        "channel_id": "120000000000000001",
+        "channel": {"id": "120000000000000001", "name": "approvals"},
+        "guild_id": "121000000000000001",
+        "message": {"id": "122000000000000001"},
+    }
+
+
+def said(answer):
+    """Return what whoever pressed reads; nobody else does, and nobody is pinged."""
+    assert answer.status_code == 200
+    body = answer.json()
+    assert (body["type"], body["data"]["flags"], body["data"]["allowed_mentions"]) == (4, 64, {"parse": []})
+    return body["data"]["content"]
+
+
+def make_risky(message, *, sentence):
+    """Let a finding weigh as much as a rule can."""
+    lie = {"rule": "link_text_lies", "level": "high", "sentence": sentence, "detail": "", "evidence": [], "version": 1}
+    Revision.objects.filter(pk=message.revision_id).update(findings=[{**lie, "points": 60}])
+
+
+def told(action):
+    return EntryDetail.objects.filter(entry__action=action).latest("entry")
+
+
+def nothing_happened():
+    return not Interaction.objects.exists() and not Verdict.objects.exists() and not Decision.objects.exists()
+
+
+def test_ping_is_answered():
+    assert sent({"id": "1", "type": 1, "token": "t"}).json() == {"type": 1}
+    assert not Interaction.objects.exists()
+
+
+def test_security_line_60_forged_malformed_unsigned_and_stale_interactions_do_nothing(ana, message):
+    body = press(message)
+    raw, now = json.dumps(body).encode(), int(time.time())
+    assert sent(body, key=Ed25519PrivateKey.generate()).status_code == 401
+    assert sent(body, at=now - 301).status_code == 401
+    assert sent(body, at=now + 120).status_code == 401
+    assert sent(body, HTTP_X_SIGNATURE_TIMESTAMP=str(now - 1)).status_code == 401
+    for wrong in ("", "00" * 64, "zz" * 64, "00" * 63, "é" * 128):
+        assert sent(body, HTTP_X_SIGNATURE_ED25519=wrong).status_code == 401
+    for wrong in ("", "soon", "-5", "1e9", "9" * 40):
+        assert sent(body, HTTP_X_SIGNATURE_TIMESTAMP=wrong).status_code == 401
+    assert Client().post(ADDRESS, raw, content_type="application/json").status_code == 401
+    # Before it is read: what is no JSON at all is refused in the same way.
+    assert Client().post(ADDRESS, b"{", content_type="application/json").status_code == 401
+    assert nothing_happened()
+    assert not Entry.objects.filter(surface="discord").exists()
+
+
+def test_flood_of_forged_interactions_is_counted_in_the_log_and_does_not_fill_it(caplog):
+    for _ in range(30):
+        sent(b"{}", key=Ed25519PrivateKey.generate())
+    assert len([one for one in caplog.records if one.getMessage() == "interaction refused"]) <= 2
+
+
+@pytest.mark.parametrize(("key", "status"), [("", 404), ("no key", 503), ("00" * 31, 503)])
+def test_without_its_key_the_address_says_so(settings, key, status):
+    settings.DISCORD_PUBLIC_KEY = key
+    answer = sent({"type": 1})
+    assert answer.status_code == status
+    assert answer.json()["error"].endswith(".")
+
+
+def test_signed_nonsense_is_400_and_never_500(ana, message):
+    good = press(message)
+    bad = [b"{", b"[" * 100_000, b"[]", b"null", b'{"type": NaN}', b'"\\ud800"', b"\xff", b"9" * 5000]
+    changes = [
+        *({"type": one} for one in (0, 6, "3", True, None, 3.5, [])),
+        *({"id": one} for one in (None, 5, "", "abc", "9" * 40, {}, "١")),
+        *({"token": one} for one in (None, 1, "x" * 5000, "nul\0")),
+        *({"data": one} for one in (None, [], "x", {}, {"custom_id": 5}, {"custom_id": "c" * 101})),
+        *({"member": one} for one in ("x", {}, {"user": None}, {"user": {"id": 5}}, {"user": {"id": "x"}})),
+        *({"message": one} for one in ("x", {"id": 5})),
+        *({"channel": one} for one in ("x", {"name": 5})),
+        {"channel_id": {}}, {"guild_id": 7},
+        {"type": 5},
+        {"type": 5, "data": {"custom_id": "x", "components": [{"components": [{"custom_id": "other"}]}]}},
+        {"type": 5, "data": {"custom_id": "x", "components": [{"component": {"custom_id": "reason", "value": 5}}]}},
+        {"data": {"custom_id": "\ud800"}},
+    ]  # fmt: skip
+    bad += [json.dumps({**good, **change}).encode() for change in changes]
+    for body in bad:
+        assert sent(body).status_code == 400, body[:200]
+    assert sent(b" " * (256 * 1024 + 1)).status_code == 413
+    assert nothing_happened()
+
+
+def test_approve_decides_for_the_linked_person_and_says_until_when_it_can_be_undone(ana, message):
+    body = press(message)
+    text = said(sent(body))
+    verdict, decision = Verdict.objects.get(), Decision.objects.get()
+    assert (verdict.person, verdict.outcome, verdict.surface) == (ana, "approve", "discord")
+    assert f"<t:{int(decision.due_at.timestamp())}:T>" in text
+    assert f"/queue/{message.public_id}/" in text
+    for action in ("verdict.given", "decision.recorded"):
+        line = told(action)
+        assert (line.entry.surface, line.entry.actor_id) == ("discord", str(ana.pk))
+        assert (line.fields["discord"], line.fields["discord_id"]) == ("ana.dev", ANA)
+        assert line.fields["interaction"] == body["id"]
+    kept = Interaction.objects.get()
+    assert (kept.person, kept.message, kept.outcome, kept.token, kept.options) == (ana, message, "approve", "", "")
+
+
+def test_trace_shows_the_discord_user_and_the_interaction_as_proved(signed_in, ana, auditor, message):
+    body = press(message)
+    sent(body)
+    page = signed_in(auditor).get(f"/audit/trace/{message.public_id}/").content.decode()
+    words = re.sub(r"\s+", " ", re.sub("<[^>]+>", " ", page))
+    told_of = (
+        rf"The Discord user ana\.dev \( ?{ANA} ?\) pressed, with the interaction {body['id']} ?: Discord signed it"
+    )
+    assert re.search(told_of + r"\. proved", words)
+
+
+def test_user_of_a_direct_message_counts_like_the_member_of_a_server(ana, message):
+    body = press(message)
+    body["user"] = body.pop("member")["user"]
+    del body["guild_id"], body["channel"]
+    said(sent(body))
+    assert Verdict.objects.get().person == ana
+
+
+def test_reject_asks_why_at_once_and_its_form_decides(ana, message):
+    asked = sent(press(message, "reject")).json()
+    field = asked["data"]["components"][0]["component"]
+    assert (asked["type"], field["style"], field["required"]) == (9, 2, True)
+    assert asked["data"]["custom_id"] == custom_id("reject", message.public_id, message.revision_id)
+    assert not Verdict.objects.exists()
+    assert said(sent(press(message, "reject", reason="  The price is wrong.  "))).startswith("Rejected.")
+    assert (Decision.objects.get().outcome, Decision.objects.get().reason) == ("reject", "The price is wrong.")
+
+
+def test_reason_counts_in_the_older_layout_of_forms_too(ana, message):
+    body = press(message, "reject", reason="Wrong price.")
+    field = body["data"]["components"][0]["component"]
+    body["data"]["components"] = [{"type": 1, "components": [field]}]
+    said(sent(body))
+    assert Decision.objects.get().reason == "Wrong price."
+
+
+def test_rejecting_without_words_decides_nothing(ana, message):
+    assert "Say why" in said(sent(press(message, "reject", reason="   ")))
+    assert not Verdict.objects.exists()
+
+
+def test_claim_takes_the_message_on_and_names_who_has_it(ana, second_reviewer, message):
+    assert said(sent(press(message, "claim"))).startswith("You have this message")
+    assert Claim.objects.get().person == ana
+    DiscordAccount.objects.create(person=second_reviewer, discord_id=MALLORY)
+    assert "Ana Ferreira has this message" in said(sent(press(message, "claim", by=MALLORY)))
+    assert told("claim.taken").fields["discord_id"] == ANA
+
+
+def test_replayed_interaction_gets_the_same_answer_and_decides_nothing_twice(ana, message):
+    body = press(message)
+    first = sent(body).json()
+    entries = Entry.objects.count()
+    assert sent(body).json() == first
+    # Nor does another press under the same number.
+    assert sent(press(message, "claim", number=body["id"])).json() == first
+    assert Verdict.objects.count() == Interaction.objects.count() == 1
+    assert Entry.objects.count() == entries
+    assert not Claim.objects.exists()
+
+
+def test_case_13_press_by_somebody_not_linked_is_refused_privately_with_an_audit_entry(signed_in, reviewer, message):
+    body = press(message, by=MALLORY)
+    text = said(sent(body))
+    assert not Verdict.objects.exists()
+    assert message.subject not in text
+    assert message.sender not in text
+    line = told("interaction.refused")
+    assert (line.entry.actor_kind, line.entry.actor_id, line.entry.surface) == ("discord", MALLORY, "discord")
+    assert (line.entry.message, line.fields["interaction"]) == (message.public_id, body["id"])
+    # The link says who they are, once; a second press gives another.
+    path = text[text.index("/people/me/discord/") :].split(">")[0]
+    assert DiscordLink.objects.count() == 1
+    signed_in(reviewer).post(path)
+    assert DiscordAccount.objects.get().person == reviewer
+    said(sent(press(message, by=MALLORY)))
+    assert Verdict.objects.get().person == reviewer
+
+
+@pytest.mark.parametrize("case", ["inactive", "no role", "elsewhere", "unknown message"])
+def test_lost_rights_are_refused_without_a_word_about_the_message(ana, message, case):
+    body = press(message)
+    if case == "inactive":
+        Person.objects.filter(pk=ana.pk).update(is_active=False)
+    elif case == "no role":
+        ana.grants.all().delete()
+    elif case == "elsewhere":
+        ana.grants.update(connection=make_connection("elsewhere"))
+    else:
+        unknown = "0" * 31 + "1"
+        body["data"]["custom_id"] = f"cs:approve:{unknown}:{message.revision_id}"
+    text = said(sent(body))
+    assert text == "You cannot do this here: it is not among what you may decide at this desk. Nothing was done."
+    assert not Verdict.objects.exists()
+    assert told("interaction.refused").entry.actor_id == str(ana.pk)
+
+
+def test_auditor_who_presses_is_refused_with_the_reason(auditor, message):
+    DiscordAccount.objects.create(person=auditor, discord_id=ANA)
+    for act in ("approve", "reject", "claim"):
+        assert "Open it on the desk" in said(sent(press(message, act)))
+    assert not Verdict.objects.exists()
+    assert told("verdict.refused").entry.actor_id == str(auditor.pk)
+
+
+def test_role_that_needs_a_second_factor_decides_on_the_desk(ana, message):
+    RoleRule.objects.create(role="reviewer", needs_second_factor=True)
+    text = said(sent(press(message)))
+    assert "second factor" in text
+    assert f"/queue/{message.public_id}/" in text
+    assert not Verdict.objects.exists()
+    assert told("interaction.refused")
+
+
+def test_high_risk_is_approved_on_the_desk_and_nothing_of_the_letter_is_told(ana, message):
+    make_risky(message, sentence="The link shows secret-bank.example.")
+    text = said(sent(press(message)))
+    assert "high risk" in text
+    assert "secret-bank" not in text
+    assert f"/queue/{message.public_id}/" in text
+    assert not Verdict.objects.exists()
+    assert told("verdict.refused").fields["discord_id"] == ANA
+
+
+def test_letter_that_came_after_the_draft_is_read_on_the_desk_first(ana, message):
+    Message.objects.filter(pk=message.pk).update(thread_id="T1")
+    thread = Thread.objects.create(mailbox=message.mailbox, upstream_id="T1", read_at=Now(), wanted=False)
+    ThreadLetter.objects.create(
+        thread=thread, upstream_id="L1", direction="inbound", sender="dana@northwind.example", text="Cancel it.",
+        is_read=True, is_fact=True, at=timezone.now() + timedelta(minutes=5),
+    )  # fmt: skip
+    text = said(sent(press(message)))
+    assert "after the draft" in text
+    assert "dana" not in text
+    assert "Cancel" not in text
+    assert not Verdict.objects.exists()
+
+
+def test_press_on_an_outdated_card_decides_nothing_and_says_why(ana, message):
+    old = message.revision_id
+    show_row(message, subject="Another subject")
+    message.refresh_from_db()
+    assert message.revision_id != old
+    for act in ("approve", "reject"):
+        assert "out of date" in said(sent(press(message, act, revision=old)))
+    kept = said(sent(press(message, "reject", revision=old, reason="Too long.")))
+    assert "out of date" in kept
+    assert "You wrote: Too long." in kept
+    assert "out of date" in said(sent(press(message, revision=999_999_999)))
+    assert not Verdict.objects.exists()
+    assert said(sent(press(message))).startswith("Approved.")
+
+
+def test_press_on_what_is_decided_says_by_whom_and_when(ana, second_reviewer, message):
+    decide(message, second_reviewer, "approve")
+    at = Decision.objects.get().recorded_at.strftime("%H:%M:%S")
+    for act in ("approve", "reject"):
+        text = said(sent(press(message, act))).replace("\\", "")
+        assert f"{second_reviewer} approved this message first, at {at} UTC." in text
+    assert Verdict.objects.count() == 1
+
+
+def test_button_of_another_program_is_answered_and_does_nothing(ana, message):
+    body = press(message)
+    body["data"]["custom_id"] = "other:button"
+    assert "not one of this desk" in said(sent(body))
+    assert not Verdict.objects.exists()
+
+
+def test_command_is_put_off_once_with_what_was_typed(ana):
+    body = {**press(make_message(make_connection())), "type": 2}
+    body["data"] = {"name": "pending", "options": [{"name": "mailbox", "type": 3, "value": "ana@x.example"}]}
+    for _ in range(2):
+        assert sent(body).json() == {"type": 5, "data": {"flags": 64}}
+    row = Interaction.objects.get()
+    assert (row.kind, row.name, row.state, row.token) == ("command", "pending", "due", "a-token-of-discord")
+    assert json.loads(row.options) == body["data"]["options"]
+
+
+def test_answers_are_forgotten_when_nobody_can_ask_for_them_again(ana, message):
+    sent(press(message))
+    assert forget_answers() == 0
+    Interaction.objects.update(created_at=Now() - timedelta(minutes=21))
+    assert forget_answers() == 1
+    assert Interaction.objects.get().answer == ""
+
+
+def links_of(message):
+    """Return the path of every link on a card with its buttons."""
+    link = f"/approvals/{message.upstream_id}/"
+    rows = components(message.public_id, message.revision_id, link, True)
+    return [button["url"] for row in rows for button in row["components"] if "url" in button]
+
+
+def test_case_11_looking_at_every_link_of_a_card_changes_nothing(signed_in, ana, message):
+    client = signed_in(ana)
+    before = (Verdict.objects.count(), Message.objects.get().state, Claim.objects.count())
+    for path in [*links_of(message), f"/queue/{message.public_id}/"]:
+        for look in (client.get, client.head):
+            look(path, HTTP_SEC_PURPOSE="prefetch", HTTP_PURPOSE="prefetch", follow=True)
+            look(path, HTTP_USER_AGENT="Discordbot/2.0", follow=True)
+    assert client.get(ADDRESS).status_code == client.head(ADDRESS).status_code == 405
+    assert (Verdict.objects.count(), Message.objects.get().state, Claim.objects.count()) == before
+    assert not Decision.objects.exists()
+
+
+def test_case_12_link_opened_signed_out_leads_to_sign_in_and_back_undecided(client, ana, message):
+    (path,) = links_of(message)
+    answer = client.get(path)
+    assert (answer.status_code, answer["Location"]) == (302, f"/accounts/login/?next={path}")
+    back = client.post(answer["Location"], {"login": ana.email, "password": "correct horse battery"})
+    assert back["Location"] == path
+    assert client.get(path, follow=True).status_code == 200
+    assert not Verdict.objects.exists()
+    assert Message.objects.get().state == "held"
+
+
+def at_once(*acts):
+    """Do these at the same moment, each on a connection of its own; return what each returned."""
+    ready, found = threading.Barrier(len(acts)), [None] * len(acts)
+
+    def run(place, act):
+        try:
+            ready.wait(10)
+            found[place] = act()
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=run, args=pair) for pair in enumerate(acts)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join(30)
+    return found
+
+
+@pytest.mark.django_db(transaction=True)
+def test_case_15_two_presses_and_a_click_at_the_same_moment_are_one_decision(ana, second_reviewer, message):
+    DiscordAccount.objects.create(person=second_reviewer, discord_id=MALLORY)
+    third = make_person("cleo@yourteam.example", "Cleo", "reviewer")
+    browser = Client()
+    browser.force_login(third, backend="people.backend.PersonBackend")
+    form = {"outcome": "approve", "fingerprint": message.revision.fingerprint}
+    answers = at_once(
+        lambda: sent(press(message)),
+        lambda: sent(press(message, by=MALLORY)),
+        lambda: browser.post(f"/queue/{message.public_id}/verdict/", form),
+    )
+    assert Decision.objects.count() == Verdict.objects.count() == 1
+    won = [said(one).startswith("Approved.") for one in answers[:2]] + [answers[2].status_code == 302]
+    assert won.count(True) == 1
+    assert all("first" in said(one) for one in answers[:2] if not said(one).startswith("Approved."))
+
+
+@pytest.mark.django_db(transaction=True)
+def test_same_interaction_twice_at_the_same_moment_is_one_decision_with_one_answer(ana, message):
+    body = press(message)
+    first, second = at_once(lambda: sent(body), lambda: sent(body))
+    assert first.json() == second.json()
+    assert said(first).startswith("Approved.")
+    assert Verdict.objects.count() == Interaction.objects.count() == 1
+
+
+@contextmanager
+def held_by_another(message):
+    """Let somebody else hold the message's lock."""
+    locked, free = threading.Event(), threading.Event()
+
+    def hold():
+        try:
+            with transaction.atomic():
+                list(Message.objects.select_for_update().filter(pk=message.pk))
+                locked.set()
+                free.wait(30)
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert locked.wait(10)
+    try:
+        yield
+    finally:
+        free.set()
+        thread.join(10)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_press_that_would_have_to_wait_is_put_off_and_decided_once(ana, message):
+    body = press(message)
+    with held_by_another(message):
+        began = time.monotonic()
+        assert sent(body).json() == {"type": 5, "data": {"flags": 64}}
+        assert time.monotonic() - began < 3
+        assert sent(body).json()["type"] == 5
+    row = Interaction.objects.get()
+    assert (row.state, row.token) == ("due", "a-token-of-discord")
+    assert not Verdict.objects.exists()
+    # Discord cannot be reached from here: decided, and the answer still owed.
+    judge_press(interaction_id=row.pk)
+    assert (Verdict.objects.count(), Verdict.objects.get().surface) == (1, "discord")
+    Interaction.objects.update(next_attempt_at=Now())
+    judge_press(interaction_id=row.pk)
+    assert Verdict.objects.count() == 1
