@@ -49,10 +49,8 @@ def hydrate(message_id: int) -> str:
 def execute_decision(decision_id: int) -> str:
     """Carry one decision out, if it is due."""
     # Nothing in it goes by this clock: what is due is asked of the database in the same statement that takes it.
-    now = timezone.now()
-    return _in_room(
-        execute_decision, Decision, decision_id, lambda: execute.run_decision(decision_id=decision_id, now=now)
-    )
+    command = partial(execute.run_decision, decision_id=decision_id, now=timezone.now())
+    return _in_room(execute_decision, Decision, decision_id, command)
 
 
 @shared_task

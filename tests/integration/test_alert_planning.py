@@ -221,6 +221,27 @@ def test_mistake_in_planning_costs_no_act_and_the_sweep_plans_each_kind(message,
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("kind", "fields"),
+    [
+        ("discord_bot", {"actions": ["message.approved"]}),
+        ("inngest", {"actions": ["message.approved"]}),
+        ("discord_webhook", {"answers_channel": "#outreach"}),
+    ],
+    ids=["card", "event", "answer"],
+)
+def test_each_kind_is_missed_by_itself(message, monkeypatch, kind, fields):
+    Message.objects.update(trigger={"discord_channel": "outreach"})
+    monkeypatch.setattr("alerts.missed.PATIENCE", timedelta(0))
+    place(kind, **fields)
+    assert plan_missed() == 0
+    entry = act("message.approved", message)
+    assert plan_missed() == 0
+    Delivery.objects.all().delete()
+    assert [plan_missed(), plan_missed()] == [1, 0]
+    assert Delivery.objects.get().entry == entry.pk
+
+
 def expiring_in(message, left, of):
     Message.objects.filter(pk=message.pk).update(expires_at=Now() + left, held_at=Now() + left - of)
 
