@@ -238,6 +238,7 @@ def test_each_kind_is_missed_by_itself(message, monkeypatch, kind, fields):
     entry = act("message.approved", message)
     assert plan_missed() == 0
     Delivery.objects.all().delete()
+    Card.objects.all().delete()
     assert [plan_missed(), plan_missed()] == [1, 0]
     assert Delivery.objects.get().entry == entry.pk
 
