@@ -59,6 +59,11 @@ class Channel:
     limits: Limits = field(default_factory=Limits)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
+    def forget(self) -> None:
+        """Count from now on."""
+        with self.lock:
+            self.answered.clear()
+
     def counted(self, until: float) -> Counter[int]:
         """The answers that were given by then, by status."""
         return Counter(status for at, status in self.answered if at <= until)

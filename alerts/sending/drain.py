@@ -22,8 +22,8 @@ AT_ONCE = 6
 _room = threading.BoundedSemaphore(AT_ONCE)
 # Then others have their turn, where there are more destinations than workers.
 TURN_SECONDS = 10.0
-# Longer waits are left to the sweep, which comes more often than that.
-_SHORT_SECONDS = 30.0
+# Longer waits are left to the sweep, which comes every few seconds; a channel's minute is none of them.
+_SHORT_SECONDS = 90.0
 _TOLD = ("delivered", "postponed", "failed", "refused", "gone", "card gone", "switched off")
 
 

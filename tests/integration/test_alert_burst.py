@@ -23,6 +23,7 @@ from tests.stack import wait_for
 LEASE, WINDOW = 3.0, 3.0
 WELL, DEAD, SLOW, LIMITED = 1, 2, 3, 4
 TOLD = ("message.held", "message.approved", "message.sent", "message.delivered")
+EVENTS = ("email.held", "email.decided", "email.sent", "email.delivered")
 NAMES = ("oversight.approved", "message.sent", "message.delivered")
 
 
@@ -117,7 +118,7 @@ def check_events(standin, messages):
         told[call.body["data"]["message_id"]].append(call.body["type"])
     assert len(told) == messages
     # An event that went out twice went out twice in a row, before the next.
-    assert {tuple(dict.fromkeys(types)) for types in told.values()} == {TOLD}
+    assert {tuple(dict.fromkeys(types)) for types in told.values()} == {EVENTS}
     assert {state for (state,) in Delivery.objects.filter(kind="event").values_list("state")} == {"delivered"}
 
 

@@ -126,6 +126,11 @@ def tell(discord, connection, person, *, subject, **fields):
     return [body for _, _, body in discord.calls]
 
 
+@pytest.mark.fault(
+    43,
+    injected="A subject holds mentions, Markdown and masked links.",
+    held="Card and edit show it letter by letter, with every kind of mention off.",
+)
 @pytest.mark.django_db
 def test_security_line_60_message_has_headers_by_default_and_never_a_body(discord, connection, reviewer):
     for body in tell(discord, connection, reviewer, subject=HOSTILE):
