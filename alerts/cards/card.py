@@ -109,7 +109,8 @@ def _envelope(facts: CardFacts) -> list[dict[str, Any]]:
     return [
         text.field("From", masked_address(facts.sender) if minimal else facts.sender, MAX_SHORT, inline=True),
         recipients,
-        text.field("Triggered by", discreet(started) if minimal else started, MAX_SHORT, inline=True),
+        # In a row of its own: in a row of three, no column is wide enough for an address.
+        text.field("Triggered by", discreet(started) if minimal else started, MAX_SHORT),
     ]
 
 

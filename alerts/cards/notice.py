@@ -67,7 +67,8 @@ def entry_now(about: str, planned: int | None) -> Entry | None:
         newest = entries.filter(connection=number, message=None, action__in=_NOTICES)
         return newest.newest_first().first()
     # A refusal is told by itself: each is about mail of its own.
-    return entries.filter(pk=number if kind == "refusal" else planned).first()
+    wanted = number if kind == "refusal" else planned
+    return entries.filter(pk=wanted).first() if wanted is not None else None
 
 
 def notice_word(entry: Entry | None) -> str:

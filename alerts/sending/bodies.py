@@ -54,5 +54,5 @@ def of_digest(digest: Digest, destination: Destination) -> Shown:
 def of_answer(delivery: Delivery, destination: Destination) -> Shown:
     """Return what a channel is told of a message that one of its commands started."""
     message = Message.objects.for_list().get(deliveries=delivery.pk)
-    entry = Entry.objects.select_related("detail").get(pk=delivery.entry)
+    entry = Entry.objects.select_related("detail").get(pk=delivery.entry or 0)
     return Shown(answer_body(message, entry, destination), answer_word(message, entry))
