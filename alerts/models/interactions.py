@@ -1,6 +1,6 @@
 """What somebody did on Discord: a press, a form, a command. Each counts once, and is kept to be answered."""
 
-from typing import Any
+from typing import Any, ClassVar
 
 from django.db import models
 from django.db.models import Q
@@ -44,7 +44,7 @@ class Interaction(CourierDelivery):
     # What a press was answered, JSON: who sends the same again gets the same, and decides nothing by it.
     answer = EncryptedTextField(blank=True)
 
-    objects: Any = InteractionQuerySet.as_manager()
+    objects: ClassVar[Any] = InteractionQuerySet.as_manager()
 
     class Meta:
         indexes = [

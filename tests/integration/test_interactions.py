@@ -18,7 +18,7 @@ from django.utils import timezone
 from alerts.cards.buttons import components, custom_id
 from alerts.interactions.later import judge_press
 from alerts.interactions.receiving import forget_answers
-from alerts.models import Interaction
+from alerts.models import Card, Delivery, Destination, Interaction
 from approvals.models import Claim, Decision, Message, Revision, Thread, ThreadLetter, Verdict
 from audit.models import Entry, EntryDetail
 from people.models import DiscordAccount, DiscordLink, Person, RoleRule
@@ -30,6 +30,7 @@ pytestmark = pytest.mark.django_db
 KEY = Ed25519PrivateKey.generate()
 ADDRESS = "/discord/interactions/"
 ANA, MALLORY = "118000000000000042", "118000000000000666"
+CARD = "122000000000000001"
 _numbers = count(1_200_000_000_000_000_000)
 
 
@@ -76,7 +77,7 @@ def press(message, act="approve", *, by=ANA, revision=None, reason=None, number=
         "channel_id": "120000000000000001",
         "channel": {"id": "120000000000000001", "name": "approvals"},
         "guild_id": "121000000000000001",
-        "message": {"id": "122000000000000001"},
+        "message": {"id": CARD},
     }
 
 
@@ -340,6 +341,35 @@ def test_press_on_what_is_decided_says_by_whom_and_when(ana, second_reviewer, me
         text = said(sent(press(message, act))).replace("\\", "")
         assert f"{second_reviewer} approved this message first, at {at} UTC." in text
     assert Verdict.objects.count() == 1
+
+
+@pytest.mark.parametrize(("privacy", "is_named"), [("headers", True), ("minimal", False), ("", False)])
+def test_answer_names_no_address_where_the_card_names_none(ana, message, privacy, is_named):
+    decide(message, ana)
+    told_upstream = "lee@fabrikam.example approved it at MultiMail."
+    Decision.objects.update(state="superseded", explanation=told_upstream)
+    Message.objects.update(state="approved")
+    if privacy:
+        Card.objects.create(destination=channel("a", privacy), message=message, discord_message_id=CARD)
+    text = said(sent(press(message, "reject"))).replace("\\", "")
+    assert (told_upstream in text) is is_named
+    assert "l…@fabrikam.example" in text or is_named
+
+
+def channel(name, privacy="headers"):
+    return Destination.objects.create(name=name, kind="discord_bot", channel="120000000000000001", privacy=privacy)
+
+
+@pytest.mark.parametrize("surface", ["web", "discord"])
+def test_case_15_decided_on_the_web_or_on_discord_every_card_is_to_be_edited(ana, message, surface):
+    cards = [Card.objects.create(destination=channel(name), message=message, discord_message_id=CARD) for name in "ab"]
+    Delivery.objects.all().delete()
+    if surface == "web":
+        decide(message, ana)
+    else:
+        said(sent(press(message)))
+    due = Delivery.objects.filter(state="due", kind="card")
+    assert {one.card_id for one in due} == {card.pk for card in cards}
 
 
 def test_button_of_another_program_is_answered_and_does_nothing(ana, message):
