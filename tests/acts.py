@@ -66,7 +66,7 @@ QUIET_TASKS = {
     "approvals.tasks.fill_facets": "works out what the queue filters by",
     "approvals.tasks.weigh_anew": "does what rule.weighed told",
     "approvals.tasks.forget": "deletes copies after a fixed time; what they said is in the ledger",
-    "alerts.tasks.sweep": "wakes deliver",
+    "alerts.tasks.sweep": "wakes drain",
     "alerts.tasks.witness": "notes each post beside its seal, and its failure in the ledger (test_sealing_outside.py)",
     "audit.tasks.seal": "a seal is its own record, signed; an entry of it would ask for the next",
     "audit.tasks.check_daily": "wakes check",
