@@ -39,9 +39,11 @@ CARD_ACTIONS = (
     "decision.confirmed",
     "decision.withdrawn",
     "decision.left_after_all",
+    "claim.taken",
+    "claim.released",
 )
-# What makes no card whatever a route says: it tells of what is long past, which is no alert, or of an end.
-ONLY_TURNS = ("message.named", *ENDS)
+# What makes no card whatever a route says: what is long past, which is no alert, who has taken a message on, or an end.
+ONLY_TURNS = ("message.named", "claim.taken", "claim.released", *ENDS)
 # What is looked at: whatever alerts themselves do is not among it, or each would ask for the next.
 PLANNED_ACTIONS = frozenset((*CARD_ACTIONS, *ENDS, *(action for event in EVENTS for action in event.actions)))
 # What is answered in the channel whose command started the message.

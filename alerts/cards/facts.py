@@ -1,7 +1,6 @@
 """What a card may tell of a message at a destination's level of privacy, and where it says the message is."""
 
 from dataclasses import replace
-from datetime import timedelta
 from urllib.parse import quote
 
 from django.conf import settings
@@ -14,12 +13,11 @@ from approvals.deciding.standing import shown_status
 from approvals.deciding.status import Status
 from approvals.desk.weights import weights_to_show
 from approvals.models import Claim, Message
+from approvals.querysets.terms import TOLD_BEFORE
 from approvals.risk import risk_level_of, risk_words_of
 from approvals.states import MessageState
 from audit.trail import last_of
 
-# So long before its end a card says so in words and colour; its time stands there anyway.
-EXPIRING_WITHIN = timedelta(hours=1)
 _UNASKED = ("monitored", "autonomous")
 _LEFT = (MessageState.SENT, MessageState.DELIVERED, MessageState.BOUNCED, MessageState.COMPLAINED)
 # What shows that somebody was asked, or might have been.
@@ -62,13 +60,20 @@ def status_on_card(message: Message) -> Status:
     """Return where the message is, and what only a card must say: that its time is nearly over, or nobody was asked."""
     status = shown_status(message)
     if message.state == MessageState.HELD and status.tone == "amber":
-        is_short = message.expires_at is not None and message.expires_at <= timezone.now() + EXPIRING_WITHIN
-        return replace(status, word="Held, expires soon", tone="orange") if is_short else status
+        return replace(status, word="Held, expires soon", tone="orange") if _is_nearly_over(message) else status
     mode = message.mailbox.oversight_mode if message.mailbox else ""
     if mode in _UNASKED and message.state in _LEFT and message.direction != "inbound" and _nobody_was_asked(message):
         detail = f"{status.detail}; nobody was asked" if status.detail else "Nobody was asked"
         return replace(status, word=f"{status.word} · {mode}", detail=detail)
     return status
+
+
+def _is_nearly_over(message: Message) -> bool:
+    """Whether it was told, or is told now, that the time of a held message is nearly over (nearly_over)."""
+    if message.expires_at is None:
+        return False
+    ahead = min(TOLD_BEFORE, (message.expires_at - message.held_at) / 10)
+    return message.expires_at - ahead <= timezone.now()
 
 
 def _nobody_was_asked(message: Message) -> bool:

@@ -13,6 +13,7 @@ from alerts.cards.notice import entry_now, notice_body, notice_word
 from alerts.models import Card, Destination, Digest
 from alerts.sending import bodies
 from approvals.deciding.standing import shown_status
+from approvals.desk import claims
 from approvals.models import Claim, Message
 from approvals.sync.health import note_failure, note_recovery
 from audit.models import Entry
@@ -66,7 +67,11 @@ def test_held_card_tells_since_when_until_when_and_who_has_it(connection, review
 
 def test_card_whose_time_is_nearly_over_says_so_in_words_and_colour(connection, destination):
     message = make_message(connection)
-    soon = card_of(message, destination, expires_at=timezone.now() + timedelta(minutes=20))
+    now = timezone.now()
+    ends = now + timedelta(minutes=20)
+    # Of a short time it is the last tenth, as the desk tells it.
+    assert card_of(message, destination, held_at=now - timedelta(hours=1), expires_at=ends)["color"] == AMBER
+    soon = card_of(message, destination, held_at=now - timedelta(hours=10), expires_at=ends)
     assert soon["color"] == COLOURS["orange"] != AMBER
     assert soon["description"].startswith("**Held, expires soon.**")
     assert "Read it and decide" in soon["description"]
@@ -215,3 +220,14 @@ def test_answer_to_a_rejection_tells_who_and_why(connection, reviewer, destinati
     told_of_it = body["embeds"][0]["description"]
     assert told_of_it.startswith(f"**{word}** by {reviewer}.")
     assert told_of_it.endswith("\n> The amount is \\*\\*wrong\\*\\*.")
+
+
+def test_taking_a_message_on_turns_its_card_and_makes_none(connection, reviewer, destination):
+    destination.routes.create(actions=["message.held", "claim.taken"])
+    message = make_message(connection)
+    Card.objects.get(message=message).deliveries.update(state="delivered")
+    claims.take(message=message.public_id, actor=reviewer.actor(surface="web"), now=timezone.now())
+    assert Card.objects.get(message=message).deliveries.filter(state="due", action="claim.taken").exists()
+    Card.objects.all().delete()
+    claims.release(message=message.public_id, actor=reviewer.actor(surface="web"), now=timezone.now())
+    assert not Card.objects.exists()
