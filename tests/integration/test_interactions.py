@@ -108,7 +108,7 @@ def test_ping_is_answered():
     assert not Interaction.objects.exists()
 
 
-def test_security_line_60_forged_malformed_unsigned_and_stale_interactions_do_nothing(ana, message):
+def test_forged_malformed_unsigned_and_stale_interactions_do_nothing(ana, message):
     body = press(message)
     raw, now = json.dumps(body).encode(), int(time.time())
     assert sent(body, key=Ed25519PrivateKey.generate()).status_code == 401
@@ -511,6 +511,8 @@ def test_press_that_would_have_to_wait_is_put_off_and_decided_once(ana, message)
     # Discord cannot be reached from here: decided, and the answer still owed.
     judge_press(interaction_id=row.pk)
     assert (Verdict.objects.count(), Verdict.objects.get().surface) == (1, "discord")
-    Interaction.objects.update(next_attempt_at=Now())
+    assert Interaction.objects.get().outcome == "approve"
+    Interaction.objects.update(state="due", next_attempt_at=Now())
     judge_press(interaction_id=row.pk)
+    assert Interaction.objects.get().outcome == "approve"
     assert Verdict.objects.count() == 1
