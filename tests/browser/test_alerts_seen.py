@@ -1,0 +1,58 @@
+"""Alerts, seen in Chromium: a signed webhook is added, gets a route with its preview, and a delivery is sent again."""
+
+import psycopg
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.conftest import sign_in
+from tests.browser.looking import too_wide, violations
+
+
+@pytest.fixture
+def admin(open_page, product):
+    page = open_page()
+    sign_in(page, product, "ADMIN")
+    return page
+
+
+def look_at(page):
+    """Fail on what axe says of a page, and on what is too wide for the smallest window."""
+    page.set_viewport_size({"width": 320, "height": 700})
+    assert too_wide(page) == []
+    page.set_viewport_size({"width": 1440, "height": 900})
+    assert violations(page) == []
+
+
+def test_admin_sets_up_a_program_and_sends_what_was_given_up_again(admin, product):
+    desk = product.known["DASHBOARD_URL"]
+    admin.goto(f"{desk}/alerts/add/")
+    look_at(admin)
+    admin.get_by_label("Signed webhook").check()
+    admin.get_by_label("Name", exact=True).fill("Billing")
+    admin.locator("#url").fill("https://hooks.yourteam.example/countersign")
+    admin.get_by_role("button", name="Add it").click()
+    expect(admin.locator("#secret")).to_contain_text("whsec_")
+    look_at(admin)
+    admin.get_by_role("link", name="I have it").click()
+    place = admin.locator("section.card", has=admin.get_by_role("heading", name="Billing"))
+    place.get_by_role("link", name="Change").click()
+    look_at(admin)
+    admin.get_by_role("link", name="Add a route").click()
+    admin.get_by_label("mail bounces").check()
+    admin.get_by_role("button", name="Show what it would tell").click()
+    expect(admin.get_by_text("events would have gone there")).to_be_visible()
+    look_at(admin)
+    admin.get_by_role("button", name="Add the route").click()
+    expect(admin.get_by_text("or mail bounces, in all connections")).to_be_visible()
+    with psycopg.connect(product.known["DATABASE_URL"]) as database:
+        database.execute(
+            "INSERT INTO alerts_delivery (kind, destination_id, action, trace, state, attempts, last_error,"
+            " next_attempt_at, event_id, request, answer, entry) SELECT 'event', destination.id, 'message.held', '',"
+            " 'failed', 3, 'The receiver answered 500.', now(), 'evt_1', '{\"data\": {\"privacy\": \"headers\"}}', 'No',"
+            " 1 FROM alerts_destination destination WHERE name = 'Billing' ORDER BY id DESC LIMIT 1"
+        )
+    admin.goto(f"{desk}/alerts/log/?state=failed")
+    admin.get_by_text("Request and answer").first.click()
+    look_at(admin)
+    admin.get_by_role("button", name="Send delivery").first.click()
+    expect(admin.get_by_text("It is sent once more.")).to_be_visible()
