@@ -48,7 +48,7 @@ def test_admin_sets_up_a_program_and_sends_what_was_given_up_again(admin, produc
         database.execute(
             "INSERT INTO alerts_delivery (kind, destination_id, action, trace, state, attempts, last_error,"
             " next_attempt_at, event_id, request, answer, entry) SELECT 'event', destination.id, 'message.held', '',"
-            " 'failed', 3, 'The receiver answered 500.', now(), 'evt_1', '{\"data\": {\"privacy\": \"headers\"}}', 'No',"
+            " 'failed', 3, 'It answered 500.', now(), 'evt_1', '{\"data\": {\"privacy\": \"headers\"}}', 'No',"
             " 1 FROM alerts_destination destination WHERE name = 'Billing' ORDER BY id DESC LIMIT 1"
         )
     admin.goto(f"{desk}/alerts/log/?state=failed")
