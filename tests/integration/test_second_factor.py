@@ -28,7 +28,8 @@ pytestmark = pytest.mark.django_db
 
 # What is everybody's, and what it takes to set a factor up or to leave.
 OPEN = {
-    *("healthz", "readyz", "metrics", "live", "csp-report", "multimail-webhook", "account_login", "account_logout"),
+    *("healthz", "readyz", "metrics", "live", "csp-report", "account_login", "account_logout"),
+    *("multimail-webhook", "discord-interactions"),
     *("factors", "factor-app", "factor-passkey"),
     *("account_reauthenticate", "account_go_on", "mfa_reauthenticate", "mfa_reauthenticate_webauthn"),
     *("oidc-login", "oidc-callback"),
