@@ -88,7 +88,7 @@ def test_reject_with_a_reason_turns_the_card_in_place(desk, product, ana):
     expect(desk.locator("#decided")).to_contain_text("Rejected.")
     # What came of it stands there too.
     expect(desk.locator("#decided").get_by_role("button", name="Undo")).to_have_count(0, timeout=20_000)
-    product.wait_for(lambda: product.cards(subject), timeout=20, what="the card")
+    product.wait_for(lambda: product.cards(subject), timeout=90, what="the card")
     desk.goto(product.known["DISCORD_URL"])
     expect(desk.get_by_text(subject)).to_be_visible()
     desk.goto(f"{product.known['DASHBOARD_URL']}/audit/trace/{row['id']}/")

@@ -85,7 +85,7 @@ def test_flat_call_of_the_discord_page_is_queued(product, ana, path):
 
 def test_held_card_is_amber_and_names_who_started_it(product, ana):
     upstream_id, subject = product.send()
-    cards = product.wait_for(lambda: product.cards(subject), timeout=20, what="the card")
+    cards = product.wait_for(lambda: product.cards(subject), timeout=90, what="the card")
     embed = cards[0]["embeds"][0]
     fields = {field["name"]: field["value"].replace("\\", "") for field in embed["fields"]}
     assert embed["color"] == AMBER
@@ -125,7 +125,7 @@ def test_case_7_reject_sends_nothing_and_the_agent_reads_the_reason_by_api_mcp_a
 
 def test_card_turns_in_place(product, ana):
     upstream_id, subject = product.send()
-    before = product.wait_for(lambda: product.cards(subject), timeout=20, what="the card")
+    before = product.wait_for(lambda: product.cards(subject), timeout=90, what="the card")
     row = product.held(ana, upstream_id)
     ana.decide(row["id"], "approve", row["fingerprint"])
     after = wait_for_outcome(product, subject, "Handed over")
