@@ -21,7 +21,7 @@ def wait_for_outcome(product, subject, word):
         cards = product.cards(subject)
         return cards if cards and f"**{word}" in cards[0]["embeds"][0]["description"] else None
 
-    return product.wait_for(turned, timeout=30, what=f"the card of {subject!r} to say {word}")
+    return product.wait_for(turned, timeout=90, what=f"the card of {subject!r} to say {word}")
 
 
 def sdk(product, key="AGENT_KEY"):
