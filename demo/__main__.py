@@ -1,4 +1,4 @@
-"""`python -m demo`: the SMTP inbox, the Discord stand-in and the agent, each in a thread of one process.
+"""`python -m demo`: the SMTP inbox, stand-ins for Discord and programs, and the agent, each in a thread of one process.
 
 A part that dies ends the process with 1, and whoever started it starts it again: half a demo is worse than none.
 """
@@ -12,13 +12,13 @@ from collections.abc import Callable
 
 from common.logs import JsonFormatter
 from demo.agent import Agent
-from demo.discord.channel import Channel
-from demo.discord.script import Script
-from demo.discord.webhooks import WebhookApi
+from demo.discord.standin import Standin
 from demo.environment import BadEnvironment, Environment, read_environment
 from demo.inbox import smtp
 from demo.inbox.maildir import Maildir
 from demo.inbox.page import InboxPages
+from demo.programs.record import Record
+from demo.programs.site import Programs
 from demo.site import DemoSite
 from demo.web import Server
 
@@ -47,10 +47,11 @@ def _parts(environment: Environment) -> dict[str, Callable[[], None]]:
     """Bind the ports and open the files, so that what cannot work fails here, then name what is to run."""
     maildir = Maildir(environment.outbox_dir)
     maildir.create()
-    channel = Channel(environment.data_dir / "discord.jsonl")
-    channel.open()
-    inbox = InboxPages(maildir, environment.public_url)
-    site = DemoSite(channel, WebhookApi(channel, Script()), inbox, environment.public_url)
+    discord = Standin(environment.data_dir, environment.public_url, environment.discord_app_id)
+    record = Record(environment.data_dir / "programs.jsonl")
+    record.open()
+    programs = Programs(record, environment.data_dir / "credentials.env", environment.public_url)
+    site = DemoSite(discord, InboxPages(maildir, environment.public_url), programs)
     server = Server(environment.discord_port, site, environment.allowed_hosts)
     listener = smtp.listen(environment.smtp_port)
     log.info(

@@ -21,6 +21,8 @@ class Environment:
     gateway_url: str
     allowed_hosts: frozenset[str]
     agent_writes: bool
+    # Of the application that the desk knows; empty where this part runs by itself.
+    discord_app_id: str = ""
 
     @property
     def outbox_dir(self) -> Path:
@@ -39,6 +41,7 @@ def read_environment(environ: Mapping[str, str] = os.environ) -> Environment:
         gateway_url=(environ.get("MULTIMAIL_API_URL") or "").rstrip("/"),
         allowed_hosts=frozenset(host.strip().lower() for host in hosts.split(",") if host.strip()),
         agent_writes=environ.get("DEMO", "1") == "1",
+        discord_app_id=environ.get("DISCORD_APP_ID", "").strip(),
     )
 
 

@@ -1,17 +1,18 @@
-"""Which address is answered by what. One port serves the Discord stand-in and the inbox pages."""
+"""Which address is answered by what. One port serves the stand-ins for Discord and programs, and the inbox."""
 
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from demo.discord.channel import Channel
-from demo.discord.page import channel_fragment, channel_page
-from demo.discord.webhooks import Call, WebhookApi
+from demo.discord.page import View
+from demo.discord.play import PATH as PLAY
+from demo.discord.play import member_of, place_named
+from demo.discord.standin import Standin
 from demo.inbox.page import InboxPages
+from demo.programs.site import Programs
 from demo.shell import asset, fill
 from demo.web import Answer, Request, html_answer, json_answer
 
-_WEBHOOK = re.compile(r"/api(?:/v\d{1,2})?/webhooks/(\d{1,20})/([\w-]{1,200})(?:/messages/(\d{1,20}))?/?")
 _MAIL = re.compile(r"/inbox/([^/]{1,200})/")
 _ASSET = re.compile(r"/assets/([\w-]+\.(?:css|js|svg))")
 
@@ -20,35 +21,36 @@ _ASSET = re.compile(r"/assets/([\w-]+\.(?:css|js|svg))")
 class DemoSite:
     """Answers every request of the demo's port."""
 
-    channel: Channel
-    api: WebhookApi
+    discord: Standin
     inbox: InboxPages
-    dashboard_url: str
+    programs: Programs
 
     def __call__(self, request: Request) -> Answer:
         """Answer one request."""
         if request.path.startswith("/api/"):
-            return self._discord(request)
+            return self.discord.api(request)
+        if request.path.startswith(PLAY):
+            return self.discord.play.handle(request)
         if (request.method, request.path) == ("POST", "/control"):
-            return self.api.script.control(request)
+            return self.discord.script.control(request)
+        if taken := self.programs.handle(request):
+            return taken
         if request.method not in ("GET", "HEAD"):
             return json_answer({"message": "405: Method Not Allowed", "code": 0}, 405)
         return self._page(request) or self._missing()
 
-    def _discord(self, request: Request) -> Answer:
-        found = _WEBHOOK.fullmatch(request.path)
-        if found is None:
-            return json_answer({"message": "404: Not Found", "code": 0}, 404)
-        return self.api.handle(Call(request, found[1], found[2], found[3]))
-
     def _page(self, request: Request) -> Answer | None:
         pages: dict[str, Callable[[Request], Answer]] = {
-            "/": lambda _: html_answer(channel_page(self.channel, dashboard_url=self.dashboard_url)),
+            "/": lambda request: html_answer(self.discord.pages.page(_view(request))),
             "/messages/": self._messages,
-            "/messages.json": lambda _: json_answer({"messages": self._cards()}),
+            "/messages.json": lambda request: json_answer({"messages": self._cards(_view(request))}),
             "/inbox": lambda _: Answer(308, headers={"Location": "/inbox/"}),
             "/inbox/": lambda _: html_answer(self.inbox.index()),
             "/inbox/rows/": self._rows,
+            "/programs": lambda _: Answer(308, headers={"Location": "/programs/"}),
+            "/programs/": lambda _: html_answer(self.programs.page()),
+            "/programs/rows/": lambda request: _fresh(request, self.programs.record.version, self.programs.rows),
+            "/programs.json": lambda _: json_answer({"events": self.programs.listed()}),
             "/healthz": lambda _: json_answer({"status": "ok"}),
         }
         if request.path in pages:
@@ -61,21 +63,24 @@ class DemoSite:
         return None
 
     def _messages(self, request: Request) -> Answer:
-        version = self.channel.version
-        return _fresh(request, version, lambda: channel_fragment(self.channel))
+        pages = self.discord.pages
+        return _fresh(request, pages.channel.version, lambda: pages.fragment(_view(request)))
 
     def _rows(self, request: Request) -> Answer:
         answer = _fresh(request, self.inbox.version, lambda: self.inbox.fragment(request.query.get("chosen", "")))
         answer.headers["X-Count"] = str(self.inbox.count)
         return answer
 
-    def _cards(self) -> list[dict[str, object]]:
-        return [
-            {**message.content, "edits": message.edits, "pings": message.pings} for message in self.channel.snapshot()
-        ]
+    def _cards(self, view: View) -> list[dict[str, object]]:
+        messages = self.discord.channel.snapshot(view.place.id)
+        return [{**message.content, "edits": message.edits, "pings": message.pings} for message in messages]
 
     def _missing(self) -> Answer:
         return html_answer(fill("missing.html"), 404)
+
+
+def _view(request: Request) -> View:
+    return View(place_named(request.query.get("channel", "")), member_of(request.query.get("as", "")))
 
 
 def _fresh(request: Request, version: str, render: Callable[[], str]) -> Answer:

@@ -34,6 +34,12 @@ class Request:
     query: Mapping[str, str]
     content_type: str
     body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def authorization(self) -> str:
+        """Who asks, as an API takes it."""
+        return self.headers.get("authorization", "")
 
 
 @dataclass(slots=True)
@@ -102,6 +108,7 @@ class _Handler(BaseHTTPRequestHandler):
             query=dict(parse_qsl(parts.query, keep_blank_values=True)),
             content_type=self.headers.get("Content-Type", "").partition(";")[0].strip().lower(),
             body=self.rfile.read(length),
+            headers={name.lower(): value for name, value in self.headers.items()},
         )
         self._send(self._site_answer(request))
 

@@ -26,10 +26,11 @@ PORTS = {
 }
 DEMO_MODES = ("1", "quiet", "0")
 PRODUCTS = ("both", "dashboard", "gateway")
+DISCORD = ("DISCORD_APP_ID", "DISCORD_PUBLIC_KEY", "DISCORD_BOT_TOKEN", "DISCORD_API_URL")
 # Read by the processes alone; named here so that a later ./run manage gets what the run was given.
 PASSED_ON = (
     *("TRUSTED_PROXIES", "LOG_FORMAT", "DEBUG"),
-    *("DISCORD_APP_ID", "DISCORD_PUBLIC_KEY", "DISCORD_BOT_TOKEN", "DISCORD_API_URL"),
+    *DISCORD,
     *("GATEWAY_APPROVAL_CODES", "GATEWAY_RATE_LIMIT", "DNS_SERVER"),
     *("OIDC_ISSUER", "OIDC_CLIENT_ID", "OIDC_CLIENT_SECRET", "OIDC_CLIENT_SECRET_FILE", "OIDC_NAME"),
     *("SECRET_KEY_FILE", "ENCRYPTION_KEYS_FILE", "SEAL_KEY_FILE"),

@@ -8,7 +8,7 @@ import os
 import time
 from collections.abc import Callable
 
-from dashboard.launch import data_folder, keys, logs, orphans
+from dashboard.launch import data_folder, keys, logs, orphans, standin
 from dashboard.launch.child import Child, pause_before_start
 from dashboard.launch.environment import PASSED_ON, Environment
 from dashboard.launch.errors import LaunchError
@@ -72,6 +72,7 @@ class Supervisor:
             | dict(self.environment.variables)
             | self.servers.variables()
             | keys.load_or_make(self.environment)
+            | standin.application(self.environment)
             | {orphans.MARKER: str(self.environment.data), "PYTHONUNBUFFERED": "1"}
             # Else six processes would compile the same modules anew at every start.
             | {"PYTHONDONTWRITEBYTECODE": ""}

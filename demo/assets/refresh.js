@@ -46,6 +46,8 @@
     setTimeout(tick, EVERY_MS);
   }
 
+  /* Whoever changed something asks at once, and need not wait for the next tick. */
+  document.addEventListener("look", () => refresh().catch(() => {}));
   localTimes(document);
   const box = document.querySelector("[data-newest-last]");
   if (box) toEnd(box);

@@ -1,4 +1,4 @@
-"""What the channel holds: messages in memory, and a journal of every request, from which they are read at the start.
+"""What the channels hold: messages in memory, and a journal of every request, from which they are read at the start.
 
 Keeps no token in clear: a webhook's address is a secret, here as with Discord.
 """
@@ -29,7 +29,7 @@ class Message:
 
 @dataclass(slots=True)
 class Channel:
-    """The messages, newest last, and the journal. Every method may be called from any thread."""
+    """The messages of all channels, newest last, and the journal. Every method may be called from any thread."""
 
     journal_path: Path
     messages: dict[str, Message] = field(default_factory=dict)
@@ -59,10 +59,21 @@ class Channel:
         """A word that changes whenever the page would look different."""
         return f"{self._started:x}-{self.changes}"
 
-    def snapshot(self) -> list[Message]:
-        """Return the messages, oldest first."""
+    def touch(self) -> None:
+        """Let pages look again: something beside the messages changed."""
         with self._lock:
-            return list(self.messages.values())
+            self.changes += 1
+
+    def snapshot(self, channel_id: str = "") -> list[Message]:
+        """Return the messages of a channel, or of all, oldest first."""
+        with self._lock:
+            messages = list(self.messages.values())
+        return [message for message in messages if channel_id in ("", message.content["channel_id"])]
+
+    def get(self, message_id: str) -> Message | None:
+        """Return a message, whoever wrote it."""
+        with self._lock:
+            return self.messages.get(message_id)
 
     def snowflake(self) -> str:
         """Return a new message id: Discord's layout, strictly rising."""
@@ -73,9 +84,12 @@ class Channel:
 
     def find(self, webhook_id: str, token: str, message_id: str) -> Message | None:
         """Return the message if this webhook wrote it."""
-        with self._lock:
-            message = self.messages.get(message_id)
-        if message is None or message.content["webhook_id"] != webhook_id or message.token_hash != hash_token(token):
+        message = self.get(message_id)
+        if (
+            message is None
+            or message.content.get("webhook_id") != webhook_id
+            or message.token_hash != hash_token(token)
+        ):
             return None
         return message
 
@@ -131,3 +145,8 @@ class Channel:
 def hash_token(token: str) -> str:
     """Return what the journal keeps in place of a token."""
     return hashlib.sha256(token.encode()).hexdigest()[:16]
+
+
+def time_of(snowflake: str) -> datetime:
+    """Return when an id was given out."""
+    return datetime.fromtimestamp(((int(snowflake) >> 22) + DISCORD_EPOCH_MS) / 1000, UTC)

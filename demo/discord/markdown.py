@@ -12,7 +12,7 @@ _ESCAPED = re.compile(r"\\([!-/:-@\[-`{-~])")
 _PRIVATE_USE = 0xE000  # escaped characters hide here until all markup has been found
 _BLOCK = re.compile(r"```(?:[\w+-]*\n)?(.*?)```", re.DOTALL)
 _TOKENS = re.compile(
-    r"(?P<link>\[(?P<label>[^\]\n]+)\]\((?P<target>https?://[^\s)]+)\))"
+    r"(?P<link>\[(?P<label>[^\]\n]+)\]\((?:<(?P<bracketed>https?://[^\s<>]+)>|(?P<target>https?://[^\s)]+))\))"
     r"|(?P<time><t:(?P<epoch>\d{1,11})(?::[tTdDfFR])?>)"
     r"|(?P<mention><(?:@[!&]?|#)\d+>|@(?:everyone|here)\b)"
     r"|<(?P<quiet>https?://[^\s<>]+)>"
@@ -91,7 +91,7 @@ def _token(token: re.Match[str], links: bool) -> str:
     if token["time"]:
         return time_element(datetime.fromtimestamp(int(token["epoch"]), UTC))
     if token["link"] and links and "://" not in token["label"]:
-        return anchor(token["target"], _markup(token["label"], links=False))
+        return anchor(token["bracketed"] or token["target"], _markup(token["label"], links=False))
     address = token["quiet"] or token["bare"]
     if address and links:
         return anchor(address, escape(address))

@@ -1,11 +1,18 @@
-"""The channel as Discord would show it. Everything that comes from a card is escaped; no inline style or script."""
+"""A channel as Discord would show it. Everything that comes from a card is escaped; no inline style or script."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from html import escape
 from typing import Any
+from urllib.parse import quote
 
-from demo.discord.channel import Channel, Message
+from common.demo_discord import MEMBERS, PLACES, Member, Place
+from demo.discord.channel import Channel, Message, time_of
+from demo.discord.commands import Commands
+from demo.discord.components import LINK
+from demo.discord.forms import command_buttons, command_dialogs
 from demo.discord.markdown import anchor, is_plain_http, render, time_element
+from demo.discord.replies import Replies, Reply
 from demo.shell import fill
 
 _NO_COLOUR = "#1e1f22"
@@ -13,23 +20,107 @@ _NO_COLOUR = "#1e1f22"
 MOST_SHOWN = 100
 
 
-def channel_page(channel: Channel, *, dashboard_url: str) -> str:
-    """Return the whole page."""
-    return fill(
-        "discord.html", messages=channel_fragment(channel), version=channel.version, dashboard_url=escape(dashboard_url)
+@dataclass(frozen=True, slots=True)
+class View:
+    """Which channel is looked at, by whom."""
+
+    place: Place
+    member: Member
+
+    def address(self, *, place: Place | None = None, member: Member | None = None) -> str:
+        """Return the address of the same view with another channel or member."""
+        name, username = (place or self.place).name, (member or self.member).username
+        return f"/?channel={quote(name)}&as={quote(username)}"
+
+
+@dataclass(slots=True)
+class ChannelPages:
+    """The stand-in's pages. Without an application of the stand-in's own there is nothing to press or to type."""
+
+    channel: Channel
+    commands: Commands
+    replies: Replies
+    dashboard_url: str
+    is_playable: bool
+
+    def page(self, view: View) -> str:
+        """Return the whole page."""
+        return fill(
+            "discord.html",
+            name=escape(view.place.name),
+            topic=escape(view.place.topic),
+            start=escape(view.place.start),
+            places=self._places(view),
+            composer=self._composer(view) if self.is_playable else _NO_APPLICATION,
+            live=escape(view.address().replace("/?", "/messages/?", 1)),
+            messages=self.fragment(view),
+            version=self.channel.version,
+            dashboard_url=escape(self.dashboard_url),
+        )
+
+    def fragment(self, view: View) -> str:
+        """Return the messages alone, oldest first, with a line between days; and what this member alone sees."""
+        shown: list[tuple[int, datetime, str]] = []
+        for message in self.channel.snapshot(view.place.id)[-MOST_SHOWN:]:
+            written = datetime.fromisoformat(message.content["timestamp"])
+            shown.append((int(message.content["id"]), written, _message(message, written)))
+        for reply in self.replies.seen_by(view.member, view.place):
+            shown.append((int(reply.id), time_of(reply.id), _reply(reply)))
+        out, day = [], ""
+        for _, written, html in sorted(shown):
+            if f"{written:%d %B %Y}" != day:
+                day = f"{written:%d %B %Y}"
+                out.append(f'<li class="day"><span>{day}</span></li>')
+            out.append(html)
+        return "".join(out)
+
+    def _places(self, view: View) -> str:
+        rows = []
+        for place in PLACES:
+            current = ' aria-current="page"' if place == view.place else ""
+            rows.append(
+                f'<li><a href="{escape(view.address(place=place))}"{current}><svg class="i"><use href="#hash"/></svg>'
+                f"{escape(place.name)}</a></li>"
+            )
+        return "".join(rows)
+
+    def _composer(self, view: View) -> str:
+        commands = self.commands.listed()
+        members = []
+        for member in MEMBERS:
+            current = ' aria-current="true"' if member == view.member else ""
+            known = "" if member.email else " <small>not linked</small>"
+            members.append(f'<a href="{escape(view.address(member=member))}"{current}>{escape(member.name)}{known}</a>')
+        buttons = command_buttons(commands) or _NO_COMMANDS
+        return (
+            f'<div class="composer" data-as="{escape(view.member.username)}" data-channel="{escape(view.place.name)}">'
+            f'<div class="commands" role="group" aria-label="Commands">{buttons}</div>'
+            f'<nav class="members" aria-label="Who you are here"><span>You are</span>{"".join(members)}</nav></div>'
+            f"{command_dialogs(commands)}"
+        )
+
+
+_NO_APPLICATION = (
+    '<p class="composer off">This desk has a Discord application of your own, so nothing can be pressed here.</p>'
+)
+_NO_COMMANDS = "<span>No commands are registered: ./run manage discord_register registers them.</span>"
+
+
+def _reply(reply: Reply) -> str:
+    asked = f'<p class="asked">{escape(reply.member.name)} {escape(reply.asked)}</p>'
+    if reply.state == "failed":
+        text = '<div class="text failed">The application did not respond.</div>'
+    elif reply.state == "thinking":
+        text = '<div class="text thinking">Countersign is thinking…</div>'
+    else:
+        text = f'<div class="text">{render(reply.content)}</div>'
+    return (
+        f'<li class="message private" id="reply-{escape(reply.id)}"><span class="avatar" aria-hidden="true">'
+        f'<svg class="i"><use href="#seal"/></svg></span><div>{asked}<h3><span class="name">Countersign</span> '
+        f'<span class="app">APP</span> {time_element(time_of(reply.id))}</h3>{text}'
+        '<p class="only">Only you can see this • '
+        f'<button type="button" data-dismiss="{escape(reply.id)}">Dismiss message</button></p></div></li>'
     )
-
-
-def channel_fragment(channel: Channel) -> str:
-    """Return the messages alone, oldest first, with a line between days."""
-    out, day = [], ""
-    for message in channel.snapshot()[-MOST_SHOWN:]:
-        written = datetime.fromisoformat(message.content["timestamp"])
-        if f"{written:%d %B %Y}" != day:
-            day = f"{written:%d %B %Y}"
-            out.append(f'<li class="day"><span>{day}</span></li>')
-        out.append(_message(message, written))
-    return "".join(out)
 
 
 def _message(message: Message, written: datetime) -> str:
@@ -41,7 +132,8 @@ def _message(message: Message, written: datetime) -> str:
         '<span class="avatar" aria-hidden="true"><svg class="i"><use href="#seal"/></svg></span><div>'
         f'<h3><span class="name">{escape(content["author"]["username"])}</span> <span class="app">APP</span> '
         f"{time_element(written)}</h3>{text}"
-        f"{''.join(_embed(embed) for embed in content['embeds'])}{_buttons(content['components'])}</div></li>"
+        f"{''.join(_embed(embed) for embed in content['embeds'])}"
+        f"{_buttons(content['id'], content['components'])}</div></li>"
     )
 
 
@@ -98,10 +190,15 @@ def _footer(embed: dict[str, Any]) -> str:
     return f'<p class="footer">{" <span>•</span> ".join(parts)}</p>' if parts else ""
 
 
-def _buttons(rows: list[dict[str, Any]]) -> str:
-    out = []
-    for button in [button for row in rows for button in row["components"]]:
-        label = escape(str(button.get("label") or "Open"))
+def _buttons(message_id: str, rows: list[dict[str, Any]]) -> str:
+    shown = "".join(_button(message_id, button) for row in rows for button in row["components"])
+    return f'<p class="buttons">{shown}</p>' if shown else ""
+
+
+def _button(message_id: str, button: dict[str, Any]) -> str:
+    label = escape(str(button.get("label") or "Open"))
+    if button["style"] == LINK:
         link = _linked(f'{label}<svg class="i"><use href="#away"/></svg>', button.get("url"))
-        out.append(f'<span class="button">{link}</span>')
-    return f'<p class="buttons">{"".join(out)}</p>' if out else ""
+        return f'<span class="button">{link}</span>'
+    given = f'data-press="{escape(button["custom_id"])}" data-message="{escape(message_id)}"'
+    return f'<button type="button" class="button style-{int(button["style"])}" {given}>{label}</button>'

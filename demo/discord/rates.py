@@ -1,14 +1,18 @@
-"""Discord's rate limit of a webhook: so many requests in a window, told in headers. Pure but for its clock."""
+"""Discord's limits of a webhook or channel: one told in headers, one that nothing tells of. Pure but for a clock."""
 
 import hashlib
 import math
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
 LIMIT = 5
 WINDOW_SECONDS = 2.0
+# No header tells of it: Discord just refuses.
+HIDDEN_LIMIT = 30
+HIDDEN_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +20,7 @@ class Allowance:
     """What one request was told."""
 
     granted: bool
+    retry_after: float
     remaining: int
     reset_after: float
     bucket: str
@@ -41,25 +46,38 @@ def refusal_headers(retry_after: float, *, is_global: bool) -> dict[str, str]:
 
 
 class RateLimiter:
-    """Counts requests in fixed windows, one window a webhook, that begin with their first request."""
+    """Counts requests of each key: in fixed windows that begin with their first request, and in a sliding one."""
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         """Start with no windows."""
         self._clock = clock
         self._windows: dict[str, tuple[float, int]] = {}
+        self._taken: dict[str, deque[float]] = {}
         self._lock = threading.Lock()
 
-    def take(self, webhook_id: str) -> Allowance:
-        """Count one request of this webhook, unless its window is full."""
+    def take(self, key: str) -> Allowance:
+        """Count one request, unless one of the limits is reached."""
         with self._lock:
             now = self._clock()
-            start, used = self._windows.get(webhook_id, (now, 0))
+            start, used = self._windows.get(key, (now, 0))
             if now >= start + WINDOW_SECONDS:
                 start, used = now, 0
-            granted = used < LIMIT
-            used += granted
-            self._windows[webhook_id] = (start, used)
-        # Discord rounds up to the millisecond, so that waiting exactly as told is enough.
-        reset_after = math.ceil((start + WINDOW_SECONDS - now) * 1000) / 1000
-        bucket = hashlib.sha256(webhook_id.encode()).hexdigest()[:32]
-        return Allowance(granted, LIMIT - used, reset_after, bucket)
+            reset_after = _up(start + WINDOW_SECONDS - now)
+            wait = reset_after if used >= LIMIT else self._hidden_wait(key, now)
+            if not wait:
+                used += 1
+                self._taken[key].append(now)
+            self._windows[key] = (start, used)
+        bucket = hashlib.sha256(key.encode()).hexdigest()[:32]
+        return Allowance(not wait, wait, LIMIT - used, reset_after, bucket)
+
+    def _hidden_wait(self, key: str, now: float) -> float:
+        taken = self._taken.setdefault(key, deque())
+        while taken and taken[0] <= now - HIDDEN_SECONDS:
+            taken.popleft()
+        return _up(taken[0] + HIDDEN_SECONDS - now) if len(taken) >= HIDDEN_LIMIT else 0.0
+
+
+def _up(seconds: float) -> float:
+    """Discord rounds up to the millisecond, so that waiting exactly as told is enough."""
+    return math.ceil(seconds * 1000) / 1000

@@ -3,34 +3,19 @@
 JSON bodies only: a multipart or form body, which Discord takes too, is answered as a body that is not JSON.
 """
 
-import json
-import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from typing import Any
 
+from common.demo_discord import APPROVALS, GUILD_ID, PLACES
 from demo.discord.channel import Channel, Message, hash_token
-from demo.discord.limits import find_errors, is_empty
+from demo.discord.components import LINK, ROW
+from demo.discord.gate import Gate, Obeyed
 from demo.discord.mentions import count_pings
-from demo.discord.rates import RateLimiter, refusal_headers
-from demo.discord.script import Script
+from demo.discord.messages import Refused, new_content, now, read_payload, refuse_empty, shown
 from demo.web import Answer, Request, json_answer
 
-CHANNEL_ID = "1180000000000000427"
-GUILD_ID = "1180000000000000001"
 WEBHOOK_NAME = "Countersign"
-LINK_STYLE = 5
-
-
-class Refused(Exception):
-    """Discord says no: status, its numeric code, its words, and the tree of form errors."""
-
-    def __init__(self, status: int, code: int, message: str, errors: dict[str, Any] | None = None) -> None:
-        """Keep what the answer will say."""
-        super().__init__(message)
-        body: dict[str, Any] = {"message": message, "code": code}
-        self.answer = json_answer({**body, "errors": errors} if errors else body, status)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,46 +30,20 @@ class Call:
 
 @dataclass(slots=True)
 class WebhookApi:
-    """Answers calls from what the channel holds, within the rate limit, unless a script says otherwise."""
+    """Answers calls from what the channels hold, within the limits."""
 
     channel: Channel
-    script: Script
-    rates: RateLimiter = field(default_factory=RateLimiter)
-    pause: Callable[[float], None] = time.sleep
+    gate: Gate
 
     def handle(self, call: Call) -> Answer:
         """Answer one call and write it to the journal."""
-        step = self.script.next_step()
-        if step is not None and step.status is not None:
-            self.pause(step.hang)
-            answer, message = step.answer(), None
-        else:
-            answer, message = self._limited(call)
-        self._journal(call, answer, message)
-        if step is not None and step.status is None:
-            # The request took effect; only its answer is late or lost.
-            self.pause(step.hang)
-            answer.drop = step.drop
-        return answer
+        return self.gate.answer(
+            call.webhook_id,
+            lambda: self._obey(call),
+            lambda answer, message: self._journal(call, answer, message),
+        )
 
-    def _limited(self, call: Call) -> tuple[Answer, Message | None]:
-        allowance = self.rates.take(call.webhook_id)
-        message: Message | None = None
-        if allowance.granted:
-            try:
-                answer, message = self._obey(call)
-            except Refused as refused:
-                answer = refused.answer
-        else:
-            wait = allowance.reset_after
-            answer = json_answer(
-                {"message": "You are being rate limited.", "retry_after": wait, "global": False}, status=429
-            )
-            answer.headers |= refusal_headers(wait, is_global=False)
-        answer.headers |= allowance.headers()
-        return answer, message
-
-    def _obey(self, call: Call) -> tuple[Answer, Message | None]:
+    def _obey(self, call: Call) -> Obeyed:
         if not self.channel.knows_webhook(call.webhook_id, call.token):
             raise Refused(404, 10015, "Unknown Webhook")
         actions = _ON_WEBHOOK if call.message_id is None else _ON_MESSAGE
@@ -93,37 +52,40 @@ class WebhookApi:
             raise Refused(405, 0, "405: Method Not Allowed")
         return action(self, call)
 
-    def _execute(self, call: Call) -> tuple[Answer, Message | None]:
-        payload = _read_payload(call.request)
-        message = Message(_new_message(self.channel.snowflake(), call, payload), hash_token(call.token))
-        _refuse_empty(message)
+    def _execute(self, call: Call) -> Obeyed:
+        payload = read_payload(call.request)
+        author, channel_id = _author(call, payload), _channel_of(call.webhook_id)
+        content = new_content(self.channel.snowflake(), channel_id, author, payload, _components(call))
+        message = Message({**content, "webhook_id": call.webhook_id}, hash_token(call.token))
+        refuse_empty(message)
         message.pings = count_pings(message.content["content"], payload.get("allowed_mentions"))
         self.channel.put(message)
         if call.request.query.get("wait", "").lower() in ("true", "1"):
             return json_answer(message.content), message
         return Answer(204), message
 
-    def _edit(self, call: Call) -> tuple[Answer, Message | None]:
+    def _edit(self, call: Call) -> Obeyed:
         old = self._message(call)
-        payload = _read_payload(call.request)
-        message = Message({**old.content, **_shown(call, payload)}, old.token_hash, old.edits + 1, old.pings)
-        message.content["edited_timestamp"] = _now()
-        _refuse_empty(message)
+        payload = read_payload(call.request)
+        parts = shown(payload, _components(call))
+        message = Message({**old.content, **parts}, old.token_hash, old.edits + 1, old.pings)
+        message.content["edited_timestamp"] = now()
+        refuse_empty(message)
         message.pings = max(old.pings, count_pings(message.content["content"], payload.get("allowed_mentions")))
         self.channel.put(message)
         return json_answer(message.content), message
 
-    def _delete(self, call: Call) -> tuple[Answer, Message | None]:
+    def _delete(self, call: Call) -> Obeyed:
         self.channel.remove(self._message(call).content["id"])
         return Answer(204), None
 
-    def _read(self, call: Call) -> tuple[Answer, Message | None]:
+    def _read(self, call: Call) -> Obeyed:
         return json_answer(self._message(call).content), None
 
-    def _describe(self, call: Call) -> tuple[Answer, Message | None]:
+    def _describe(self, call: Call) -> Obeyed:
         return json_answer(_webhook(call)), None
 
-    def _delete_webhook(self, call: Call) -> tuple[Answer, Message | None]:
+    def _delete_webhook(self, call: Call) -> Obeyed:
         self.channel.delete_webhook(call.webhook_id, call.token)
         return Answer(204), None
 
@@ -147,7 +109,7 @@ class WebhookApi:
         self.channel.journal(entry, message)
 
 
-Action = Callable[[WebhookApi, Call], tuple[Answer, Message | None]]
+Action = Callable[[WebhookApi, Call], Obeyed]
 _ON_WEBHOOK: dict[str, Action] = {
     "POST": WebhookApi._execute,
     "GET": WebhookApi._describe,
@@ -160,75 +122,27 @@ _ON_MESSAGE: dict[str, Action] = {
 }
 
 
-def _read_payload(request: Request) -> dict[str, Any]:
-    try:
-        payload = json.loads(request.body)
-        # Half of a surrogate pair is JSON to Python but not text to anybody else.
-        json.dumps(payload, ensure_ascii=False).encode()
-    except ValueError as error:
-        raise Refused(400, 50109, "The request body contains invalid JSON.") from error
-    if not isinstance(payload, dict) or request.content_type != "application/json":
-        raise Refused(400, 50109, "The request body contains invalid JSON.")
-    errors = find_errors(payload)
-    if errors:
-        raise Refused(400, 50035, "Invalid Form Body", errors)
-    return payload
+def _author(call: Call, payload: dict[str, Any]) -> dict[str, Any]:
+    return {"id": call.webhook_id, "username": str(payload.get("username") or WEBHOOK_NAME)}
 
 
-def _refuse_empty(message: Message) -> None:
-    content = message.content
-    if is_empty(content["content"], content["embeds"], content["components"]):
-        raise Refused(400, 50006, "Cannot send an empty message")
+def _components(call: Call) -> Callable[[Any], list[Any]]:
+    """Return which components are shown: a webhook that no application owns loses them silently.
+
+    Those that need no application it keeps, but only when the address says so.
+    """
+    asked = call.request.query.get("with_components", "").lower() in ("true", "1")
+
+    def kept(rows: list[Any]) -> list[Any]:
+        links = [[button for button in row["components"] if button["style"] == LINK] for row in rows]
+        return [{"type": ROW, "components": buttons} for buttons in links if buttons]
+
+    return kept if asked else lambda _: []
 
 
-def _new_message(message_id: str, call: Call, payload: dict[str, Any]) -> dict[str, Any]:
-    author = {"id": call.webhook_id, "username": str(payload.get("username") or WEBHOOK_NAME)}
-    return {
-        "id": message_id,
-        "type": 0,
-        "channel_id": CHANNEL_ID,
-        "webhook_id": call.webhook_id,
-        "author": {**author, "avatar": None, "discriminator": "0000", "bot": True},
-        "timestamp": _now(),
-        "edited_timestamp": None,
-        "content": "",
-        "embeds": [],
-        "components": [],
-        "attachments": [],
-        "mentions": [],
-        "mention_roles": [],
-        "mention_everyone": False,
-        "pinned": False,
-        "tts": bool(payload.get("tts")),
-        "flags": payload.get("flags") or 0,
-        **_shown(call, payload),
-    }
-
-
-def _shown(call: Call, payload: dict[str, Any]) -> dict[str, Any]:
-    """Return the visible parts that the payload names; those it does not name stay as they are on an edit."""
-    shown: dict[str, Any] = {}
-    if "content" in payload:
-        shown["content"] = str(payload["content"] or "").strip()
-    if "embeds" in payload:
-        shown["embeds"] = [{"type": "rich", **embed} for embed in payload["embeds"] or []]
-    if "components" in payload:
-        shown["components"] = _components(call, payload["components"])
-    return shown
-
-
-def _components(call: Call, rows: object) -> list[Any]:
-    # A webhook that no application owns loses its components silently, but for those that need no application,
-    # and those only when the address says so.
-    if call.request.query.get("with_components", "").lower() not in ("true", "1") or not isinstance(rows, list):
-        return []
-    kept = []
-    for row in rows:
-        buttons = row.get("components") if isinstance(row, dict) else None
-        links = [b for b in buttons or [] if isinstance(b, dict) and b.get("style") == LINK_STYLE]
-        if links:
-            kept.append({"type": 1, "components": links})
-    return kept
+def _channel_of(webhook_id: str) -> str:
+    """A webhook that is named like a channel posts there, all others where approvals are."""
+    return next((place.id for place in PLACES if place.id == webhook_id), APPROVALS.id)
 
 
 def _webhook(call: Call) -> dict[str, Any]:
@@ -237,11 +151,7 @@ def _webhook(call: Call) -> dict[str, Any]:
         **fixed,
         "id": call.webhook_id,
         "token": call.token,
-        "channel_id": CHANNEL_ID,
+        "channel_id": _channel_of(call.webhook_id),
         "guild_id": GUILD_ID,
         "url": f"https://discord.com/api/webhooks/{call.webhook_id}/{call.token}",
     }
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="microseconds")

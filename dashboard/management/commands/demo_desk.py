@@ -1,4 +1,4 @@
-"""Makes the demo's side of the desk: four people, the connection to the gateway, the Discord destination.
+"""Makes the demo's side of the desk: four people, the connection to the gateway, the places for alerts.
 
 `begin` makes what the gateway needs to know (the webhook's address and secret), `finish` what needs the gateway's keys.
 """
@@ -11,10 +11,11 @@ from django.conf import settings
 from django.core.management import BaseCommand, CommandParser
 from django.db import transaction
 
-from alerts.models import Destination, Route
-from alerts.planning import CARD_ACTIONS
+from alerts.sending.standard_webhooks import make_secret
 from approvals.models import Connection, Mailbox
 from common.credentials import read_credentials, update_credentials
+from common.demo_programs import HOOK_SECRET
+from dashboard.demo_alerts import link_account, make_places, register_commands
 from people.actors import Role
 from people.models import Grant, Person
 
@@ -60,6 +61,7 @@ def _begin(known: dict[str, str]) -> dict[str, str]:
         "GATEWAY_URL": f"http://127.0.0.1:{settings.GATEWAY_PORT}",
         "DISCORD_URL": f"http://127.0.0.1:{settings.DISCORD_PORT}",
         "WEBHOOK_URL": f"{dashboard}/webhooks/multimail/{webhook_id}/",
+        HOOK_SECRET: known.get(HOOK_SECRET) or make_secret(),
         "WEBHOOK_SECRET": known.get("WEBHOOK_SECRET") or f"whsec_{secrets.token_urlsafe(32)}",
         "OUTBOX_DIR": str(settings.DATA_DIR / "outbox"),
         "DATABASE_URL": settings.OWN_DATABASE_URL,
@@ -74,7 +76,8 @@ def _finish(known: dict[str, str]) -> dict[str, str]:
         _connect(known)
     for prefix, email, name, roles in PEOPLE:
         _person(email, name, known[f"{prefix}_PASSWORD"], roles)
-    _destination()
+    make_places(hook_secret=known[HOOK_SECRET])
+    register_commands()
     return {}
 
 
@@ -108,16 +111,6 @@ def _person(email: str, name: str, password: str, roles: tuple[Role, ...]) -> No
     person = Person.objects.filter(email=email).first()
     if person is None:
         person = Person.objects.create_user(email=email, name=name, password=password)
+        link_account(person)
     for role in roles:
         Grant.objects.get_or_create(person=person, role=role, connection=None, mailbox=None)
-
-
-def _destination() -> None:
-    # The stand-in takes any id and token; they look like Discord's.
-    url = f"http://127.0.0.1:{settings.DISCORD_PORT}/api/webhooks/1180000000000000427/{SLUG}-{'x' * 32}"
-    destination, made = Destination.objects.get_or_create(name="#approvals (demo)", defaults={"url": url})
-    if destination.url != url:
-        destination.url = url
-        destination.save(update_fields=["url"])
-    if made:
-        Route.objects.create(destination=destination, actions=list(CARD_ACTIONS))

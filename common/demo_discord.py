@@ -1,0 +1,58 @@
+"""What the demo's desk and its stand-in for Discord both know: the server, its channels, and who is there."""
+
+from dataclasses import dataclass
+
+GUILD_ID = "1180000000000000001"
+APP_ID = "1180000000000000900"
+# Of everything that the stand-in's application needs, beside credentials.env.
+APPLICATION_FILE = "discord.env"
+COMMANDS_FILE = "discord-commands.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A channel of the demo's server."""
+
+    id: str
+    name: str
+    topic: str
+    start: str
+
+
+APPROVALS = Place(
+    "1180000000000000427",
+    "approvals",
+    "Mail that waits for a person",
+    "Countersign posts a card here for each message that waits, and edits it when somebody decides. Press a button "
+    "under a card to decide without leaving Discord.",
+)
+SUPPORT = Place(
+    "1180000000000000428",
+    "support",
+    "Where the team asks for mail with a slash command",
+    "Use a command below. What becomes of the mail is told here: who decided, why, and whether it arrived.",
+)
+MAIL_LOG = Place(
+    "1180000000000000429",
+    "mail-log",
+    "What left, and what came of it",
+    "A webhook posts here what was sent, delivered, bounced or refused. Its cards have links and no buttons: only an "
+    "application's cards can be pressed.",
+)
+PLACES = (APPROVALS, SUPPORT, MAIL_LOG)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """Somebody on the demo's server; `email` is theirs at the desk, empty for who is nobody there."""
+
+    id: str
+    username: str
+    name: str
+    email: str = ""
+
+
+ANA = Member("1180000000000000201", "ana.ferreira", "Ana Ferreira", "ana@yourteam.example")
+BEN = Member("1180000000000000202", "ben.okafor", "Ben Okafor", "ben@yourteam.example")
+RICO = Member("1180000000000000203", "rico_alves", "Rico Alves")
+MEMBERS = (ANA, BEN, RICO)

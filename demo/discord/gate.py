@@ -1,0 +1,53 @@
+"""What every request to a webhook or a bot's channel passes: a test's script first, then the limits."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from demo.discord.channel import Message
+from demo.discord.messages import Refused
+from demo.discord.rates import RateLimiter, refusal_headers
+from demo.discord.script import Script
+from demo.web import Answer, json_answer
+
+Obeyed = tuple[Answer, Message | None]
+
+
+@dataclass(slots=True)
+class Gate:
+    """Lets requests through as Discord does, unless a script says otherwise."""
+
+    script: Script
+    rates: RateLimiter = field(default_factory=RateLimiter)
+    pause: Callable[[float], None] = time.sleep
+
+    def answer(self, key: str, obey: Callable[[], Obeyed], note: Callable[[Answer, Message | None], None]) -> Answer:
+        """Answer one request that counts for `key`; `note` writes it down before the answer leaves."""
+        step = self.script.next_step()
+        if step is not None and step.status is not None:
+            self.pause(step.hang)
+            answer, message = step.answer(), None
+        else:
+            answer, message = self._limited(key, obey)
+        note(answer, message)
+        if step is not None and step.status is None:
+            # The request took effect; only its answer is late or lost.
+            self.pause(step.hang)
+            answer.drop = step.drop
+        return answer
+
+    def _limited(self, key: str, obey: Callable[[], Obeyed]) -> Obeyed:
+        allowance = self.rates.take(key)
+        message: Message | None = None
+        if allowance.granted:
+            try:
+                answer, message = obey()
+            except Refused as refused:
+                answer = refused.answer
+        else:
+            wait = allowance.retry_after
+            body = {"message": "You are being rate limited.", "retry_after": wait, "global": False}
+            answer = json_answer(body, status=429)
+            answer.headers |= refusal_headers(wait, is_global=False)
+        answer.headers |= allowance.headers()
+        return answer, message

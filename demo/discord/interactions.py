@@ -1,0 +1,172 @@
+"""Buttons, forms and slash commands: signed as Discord signs them, posted to the desk, given three seconds."""
+
+import json
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import requests
+
+from common.demo_discord import APPROVALS, GUILD_ID, PLACES, Member, Place
+from demo.discord.application import Application
+from demo.discord.channel import Channel
+from demo.discord.commands import MAX_VALUE, STRING, Commands
+from demo.discord.components import find_form_errors
+from demo.discord.limits import find_errors
+from demo.discord.replies import Replies, Reply
+
+COMMAND, COMPONENT, FORM = 2, 3, 5
+MESSAGE, DEFERRED, MODAL = 4, 5, 9
+ANSWER_SECONDS = 3.0
+# Send, embed, use commands: what ordinary people may do in a text channel.
+_PERMISSIONS = str((1 << 10) | (1 << 11) | (1 << 14) | (1 << 16) | (1 << 31))
+
+
+class NotPlayed(Exception):
+    """Discord's client would not have sent this; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What the application answered at once: its type, the form to fill in, or why Discord took nothing."""
+
+    kind: int = 0
+    form: dict[str, Any] | None = None
+    failed: str = ""
+
+
+@dataclass(slots=True)
+class Interactions:
+    """Plays Discord between a member and the desk's endpoint."""
+
+    application: Application
+    channel: Channel
+    commands: Commands
+    replies: Replies
+    endpoint: str
+
+    def press(self, member: Member, message_id: str, custom_id: str) -> Said:
+        """Press a button of a message. Raises NotPlayed where it is not there (any more)."""
+        message = self.channel.get(message_id)
+        rows = message.content["components"] if message else []
+        pressed = next((one for row in rows for one in row["components"] if one.get("custom_id") == custom_id), None)
+        if message is None or pressed is None:
+            raise NotPlayed("This button is not there any more: the card has changed.")
+        place = place_of(message.content["channel_id"])
+        reply = self.replies.begin(member, place, f"pressed {pressed['label']}")
+        about = {"message": message.content, "data": {"component_type": 2, "custom_id": custom_id, "id": 1}}
+        return self._ask(reply, COMPONENT, about)
+
+    def submit(self, member: Member, message_id: str, custom_id: str, values: dict[str, str]) -> Said:
+        """Send a form that a press on this message opened."""
+        message = self.channel.get(message_id)
+        if message is None:
+            raise NotPlayed("The card is not there any more.")
+        fields = [
+            {"type": 18, "id": number, "component": {"type": 4, "id": number + 1, "custom_id": name, "value": value}}
+            for number, (name, value) in enumerate(values.items(), 1)
+        ]
+        reply = self.replies.begin(member, place_of(message.content["channel_id"]), "sent a form")
+        about = {"message": message.content, "data": {"custom_id": custom_id, "components": fields}}
+        return self._ask(reply, FORM, about)
+
+    def command(self, member: Member, place: Place, name: str, values: dict[str, str]) -> Said:
+        """Use a slash command. Raises NotPlayed where it is not registered, or not filled in as registered."""
+        command = self.commands.find(name)
+        if command is None:
+            raise NotPlayed(f"No command /{name} is registered.")
+        options = []
+        for option in command.get("options") or []:
+            value = values.get(option["name"], "").strip()
+            if not value and option.get("required"):
+                raise NotPlayed(f"{option['name']} is required.")
+            if len(value) > option.get("max_length", MAX_VALUE):
+                raise NotPlayed(f"{option['name']} takes {option.get('max_length', MAX_VALUE)} characters at most.")
+            options += [{"name": option["name"], "type": STRING, "value": value}] if value else []
+        reply = self.replies.begin(member, place, f"used /{name}")
+        data = {"id": command["id"], "name": name, "type": 1, "options": options}
+        return self._ask(reply, COMMAND, {"data": data})
+
+    def _ask(self, reply: Reply, kind: int, about: dict[str, Any]) -> Said:
+        body = json.dumps(self._interaction(reply, kind, about)).encode()
+        begun = time.monotonic()
+        status, answer = self._post(body)
+        said = self._read(reply, kind, status, answer)
+        entry = {"method": "INTERACTION", "interaction": reply.id, "type": kind, "user_id": reply.member.id}
+        told = {"status": status, "answered": said.kind, "failed": said.failed}
+        self.channel.journal({**entry, **told, "ms": round((time.monotonic() - begun) * 1000)})
+        if said.failed:
+            self.replies.show(reply, "failed")
+        return said
+
+    def _post(self, body: bytes) -> tuple[int, Any]:
+        timestamp = str(int(time.time()))
+        headers = {
+            "Content-Type": "application/json",
+            "User-Agent": "Discord-Interactions/1.0 (+https://discord.com)",
+            "X-Signature-Timestamp": timestamp,
+            "X-Signature-Ed25519": self.application.sign(timestamp, body),
+        }
+        try:
+            with requests.Session() as session:
+                # Proxies are for what is outside.
+                session.trust_env = False
+                answer = session.post(
+                    self.endpoint, data=body, headers=headers, timeout=ANSWER_SECONDS, allow_redirects=False
+                )
+            return answer.status_code, answer.json()
+        except requests.exceptions.JSONDecodeError:
+            return answer.status_code, None
+        except requests.RequestException:
+            return 0, None
+
+    def _interaction(self, reply: Reply, kind: int, about: dict[str, Any]) -> dict[str, Any]:
+        member, place = reply.member, reply.place
+        user = {"id": member.id, "username": member.username, "global_name": member.name, "discriminator": "0"}
+        return {
+            "id": reply.id,
+            "application_id": self.application.app_id,
+            "type": kind,
+            "token": reply.token,
+            "version": 1,
+            "guild_id": GUILD_ID,
+            "channel_id": place.id,
+            "channel": {"id": place.id, "name": place.name, "type": 0, "guild_id": GUILD_ID},
+            "member": {
+                "user": {**user, "avatar": None, "public_flags": 0},
+                "roles": [],
+                "nick": None,
+                "permissions": _PERMISSIONS,
+                "joined_at": "2026-01-05T09:00:00+00:00",
+                "deaf": False,
+                "mute": False,
+            },
+            "app_permissions": _PERMISSIONS,
+            "locale": "en-GB",
+            "guild_locale": "en-GB",
+            "entitlements": [],
+            "context": 0,
+            **about,
+        }
+
+    def _read(self, reply: Reply, kind: int, status: int, answer: Any) -> Said:
+        if status == 0:
+            return Said(failed="no answer within three seconds")
+        if status != 200 or not isinstance(answer, dict):
+            return Said(failed=f"answered {status}")
+        data = answer.get("data") if isinstance(answer.get("data"), dict) else {}
+        match answer.get("type"):
+            case 4 if not find_errors(data) and str(data.get("content") or "").strip():
+                self.replies.show(reply, "shown", str(data["content"]).strip())
+                return Said(MESSAGE)
+            case 5:
+                self.replies.show(reply, "thinking")
+                return Said(DEFERRED)
+            case 9 if kind != FORM and not find_form_errors(data):
+                return Said(MODAL, form=data)
+        return Said(failed="its answer is none that Discord takes here")
+
+
+def place_of(channel_id: str) -> Place:
+    """Return the channel of an id; those of made-up webhooks are shown with approvals."""
+    return next((place for place in PLACES if place.id == channel_id), APPROVALS)

@@ -1,0 +1,96 @@
+"""Messages as Discord's API takes and gives them: what a body must hold, and what is shown of it."""
+
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from demo.discord.channel import Message
+from demo.discord.components import find_component_errors
+from demo.discord.limits import find_errors, is_empty
+from demo.web import Request, json_answer
+
+Components = Callable[[Any], list[Any]]
+
+
+class Refused(Exception):
+    """Discord says no: status, its numeric code, its words, and the tree of form errors."""
+
+    def __init__(self, status: int, code: int, message: str, errors: dict[str, Any] | None = None) -> None:
+        """Keep what the answer will say."""
+        super().__init__(message)
+        body: dict[str, Any] = {"message": message, "code": code}
+        self.answer = json_answer({**body, "errors": errors} if errors else body, status)
+
+
+def read_json(request: Request) -> Any:
+    """Return the body's JSON. Raises Refused for what Discord does not read as JSON."""
+    try:
+        content = json.loads(request.body)
+        # Half of a surrogate pair is JSON to Python but not text to anybody else.
+        json.dumps(content, ensure_ascii=False).encode()
+    except (ValueError, RecursionError) as error:
+        raise Refused(400, 50109, "The request body contains invalid JSON.") from error
+    if request.content_type != "application/json":
+        raise Refused(400, 50109, "The request body contains invalid JSON.")
+    return content
+
+
+def read_payload(request: Request) -> dict[str, Any]:
+    """Return a message's body. Raises Refused with the tree of errors where Discord's limits do not hold."""
+    payload = read_json(request)
+    if not isinstance(payload, dict):
+        raise Refused(400, 50109, "The request body contains invalid JSON.")
+    errors = find_errors(payload) | find_component_errors(payload.get("components"))
+    if errors:
+        raise Refused(400, 50035, "Invalid Form Body", errors)
+    return payload
+
+
+def refuse_empty(message: Message) -> None:
+    """Raise Refused where nothing of the message would be seen."""
+    content = message.content
+    if is_empty(content["content"], content["embeds"], content["components"]):
+        raise Refused(400, 50006, "Cannot send an empty message")
+
+
+def new_content(
+    message_id: str, channel_id: str, author: dict[str, Any], payload: dict[str, Any], components: Components = list
+) -> dict[str, Any]:
+    """Return a message object; `components` says which of the components the author may show."""
+    return {
+        "id": message_id,
+        "type": 0,
+        "channel_id": channel_id,
+        "author": {"avatar": None, "discriminator": "0000", "bot": True, **author},
+        "timestamp": now(),
+        "edited_timestamp": None,
+        "content": "",
+        "embeds": [],
+        "components": [],
+        "attachments": [],
+        "mentions": [],
+        "mention_roles": [],
+        "mention_everyone": False,
+        "pinned": False,
+        "tts": bool(payload.get("tts")),
+        "flags": payload.get("flags") or 0,
+        **shown(payload, components),
+    }
+
+
+def shown(payload: dict[str, Any], components: Components = list) -> dict[str, Any]:
+    """Return the visible parts that the payload names; those it does not name stay as they are on an edit."""
+    parts: dict[str, Any] = {}
+    if "content" in payload:
+        parts["content"] = str(payload["content"] or "").strip()
+    if "embeds" in payload:
+        parts["embeds"] = [{"type": "rich", **embed} for embed in payload["embeds"] or []]
+    if "components" in payload:
+        parts["components"] = components(payload["components"] or [])
+    return parts
+
+
+def now() -> str:
+    """Return this moment as Discord writes times."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")

@@ -1,0 +1,115 @@
+"""What an application answered to interactions: seen by whoever asked alone, and put off for 15 minutes at most."""
+
+import re
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from common.demo_discord import Member, Place
+from demo.discord.application import Application
+from demo.discord.channel import Channel
+from demo.discord.messages import Refused, read_payload
+from demo.web import Answer, Request, json_answer
+
+TOKEN_SECONDS = 15 * 60
+MOST_REPLIES = 200
+_ORIGINAL = re.compile(r"/api(?:/v\d{1,2})?/webhooks/(\d{1,20})/([\w.-]{1,300})/messages/@original/?")
+
+State = Literal["asked", "thinking", "shown", "failed"]
+
+
+@dataclass(slots=True)
+class Reply:
+    """One interaction, and its answer as far as there is one. `asked` says what was done, as Discord shows it."""
+
+    id: str
+    member: Member
+    place: Place
+    asked: str
+    state: State = "asked"
+    content: str = ""
+    token: str = field(default_factory=lambda: secrets.token_urlsafe(60))
+    begun: float = field(default_factory=time.monotonic)
+
+
+@dataclass(slots=True)
+class Replies:
+    """The replies of this process, oldest first. Every method may be called from any thread."""
+
+    application: Application
+    channel: Channel
+    clock: Callable[[], float] = time.monotonic
+    _replies: dict[str, Reply] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def begin(self, member: Member, place: Place, asked: str) -> Reply:
+        """Note that somebody used a button or a command."""
+        reply = Reply(self.channel.snowflake(), member, place, asked, begun=self.clock())
+        with self._lock:
+            self._replies[reply.token] = reply
+            while len(self._replies) > MOST_REPLIES:
+                del self._replies[next(iter(self._replies))]
+        return reply
+
+    def show(self, reply: Reply, state: State, content: str = "") -> None:
+        """Let the page show what has become of it."""
+        reply.state, reply.content = state, content
+        self.channel.touch()
+
+    def dismiss(self, member: Member, reply_id: str) -> None:
+        """Take a reply off the page; its token stays good."""
+        with self._lock:
+            for reply in self._replies.values():
+                if (reply.member, reply.id) == (member, reply_id):
+                    reply.state = "asked"
+        self.channel.touch()
+
+    def seen_by(self, member: Member, place: Place) -> list[Reply]:
+        """Return what this member sees in this channel and nobody else does."""
+        with self._lock:
+            mine = [one for one in self._replies.values() if (one.member, one.place) == (member, place)]
+        for reply in mine:
+            if reply.state == "thinking" and self._is_over(reply):
+                reply.state, reply.content = "failed", ""
+        return [reply for reply in mine if reply.state != "asked"]
+
+    def handle(self, request: Request) -> Answer | None:
+        """Answer a request about a reply that was put off; None where the address is another's."""
+        found = _ORIGINAL.fullmatch(request.path)
+        if found is None:
+            return None
+        try:
+            answer = self._original(request, found[1], found[2])
+        except Refused as refused:
+            answer = refused.answer
+        entry = {"method": request.method, "reply": found[1], "status": answer.status}
+        self.channel.journal(entry)
+        return answer
+
+    def _original(self, request: Request, app_id: str, token: str) -> Answer:
+        with self._lock:
+            reply = self._replies.get(token)
+        if app_id != self.application.app_id or reply is None or self._is_over(reply):
+            raise Refused(404, 10015, "Unknown Webhook")
+        if reply.state not in ("thinking", "shown"):
+            raise Refused(404, 10008, "Unknown Message")
+        if request.method == "PATCH":
+            payload = read_payload(request)
+            content = str(payload.get("content") or "").strip()
+            if not content:
+                raise Refused(400, 50006, "Cannot send an empty message")
+            self.show(reply, "shown", content)
+        elif request.method != "GET":
+            raise Refused(405, 0, "405: Method Not Allowed")
+        return json_answer(self._message(reply))
+
+    def _message(self, reply: Reply) -> dict[str, Any]:
+        author = {"id": self.application.app_id, "username": "Countersign", "bot": True}
+        place = {"id": reply.id, "channel_id": reply.place.id, "type": 20, "flags": 64}
+        return {**place, "author": author, "content": reply.content, "embeds": [], "components": []}
+
+    def _is_over(self, reply: Reply) -> bool:
+        return self.clock() > reply.begun + TOKEN_SECONDS
