@@ -11,6 +11,7 @@ urlpatterns = [
     path("alerts/<int:destination_id>/", views.change, name="destination"),
     path("alerts/<int:destination_id>/test/", views.test, name="test-destination"),
     path("alerts/<int:destination_id>/on/", views.on, name="switch-on-destination"),
+    path("alerts/<int:destination_id>/off/", views.off, name="switch-off-destination"),
     path("alerts/<int:destination_id>/secret/", views.rotate, name="rotate-destination"),
     path("alerts/<int:destination_id>/routes/add/", routes.add_route, name="add-route"),
     path("alerts/<int:destination_id>/routes/<int:route_id>/remove/", routes.remove_route, name="remove-route"),

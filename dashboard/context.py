@@ -8,6 +8,7 @@ from django.http import HttpRequest
 from django.utils.functional import SimpleLazyObject
 
 from alerts.models import Destination
+from alerts.places.rights import may_manage
 from approvals.models import Message
 from approvals.operating.attention import attention_count
 from approvals.sync.freshness import freshness_for
@@ -34,6 +35,7 @@ def desk(request: HttpRequest) -> dict[str, Any]:
         "desk_silence": SimpleLazyObject(silences),
         "desk_setup": SimpleLazyObject(lambda: reminder(request)),
         "desk_mute": SimpleLazyObject(lambda: list(Destination.objects.switched_off())),
+        "desk_alerting": SimpleLazyObject(lambda: may_manage(actor)),
         "desk_notices": SimpleLazyObject(lambda: [one for one in get_messages(request) if "desk" in one.tags]),
     }
 

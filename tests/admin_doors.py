@@ -175,6 +175,9 @@ ALERT_DOORS = {
     "switch-on-destination": Door(
         "lets alerts go there again", "desk", (A,), writes=True, fields=nothing, needs="destination"
     ),
+    "switch-off-destination": Door(
+        "lets no alerts go there", "desk", (A,), writes=True, fields=nothing, needs="signed_place"
+    ),
     "rotate-destination": Door(
         "gives a signed webhook another secret", "desk", (A,), sure=True, fields=nothing, needs="signed_place"
     ),

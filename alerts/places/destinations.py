@@ -15,6 +15,7 @@ from alerts.places.endpoints import masked_endpoint
 from alerts.places.rights import check_may_manage
 from alerts.places.secrets import new_secret
 from alerts.places.sentences import sentence
+from alerts.sending import waits
 from alerts.sending.discord import try_post
 from alerts.sending.events import try_event
 from alerts.sending.outcomes import Tried
@@ -101,11 +102,13 @@ def change_destination(*, destination_id: int, settings: Settings, url: str, act
     if is_elsewhere:
         destination.url, destination.tested_at = url or destination.url, None
         destination.channel = settings.channel or destination.channel
+        _forget_failures(destination)
         # Another channel has no head yet.
         destination.witnessed_seal, destination.witnessed_at, was_witness = None, None, False
         # Their cards are at the old address, where nothing can be edited from the new one.
         Card.objects.filter(destination=destination).update(removed=True)
     where = ["url", "channel", "answers_channel", "tested_at", "witnessed_seal", "witnessed_at"]
+    where += ["failures", "waits_until"]
     destination.save(update_fields=["name", "privacy", "witnesses", *where])
     _nudge_witness(destination, was=was_witness)
     moved = {"webhook": "another one"} if url else {}
@@ -115,15 +118,26 @@ def change_destination(*, destination_id: int, settings: Settings, url: str, act
 
 @atomic_anew
 def switch_on(*, destination_id: int, actor: Actor) -> Destination:
-    """Let alerts go there again, after Discord refused them. Cards of what was missed are not made up for."""
+    """Let alerts go there again. What was given up is not made up for, and what failed before counts no more."""
     check_may_manage(actor)
     destination = _locked(destination_id)
     if destination.switched_off_at:
         because = destination.switched_off_because
         destination.switched_off_at, destination.switched_off_because = None, ""
-        destination.save(update_fields=["switched_off_at", "switched_off_because"])
+        _forget_failures(destination)
+        destination.save(update_fields=["switched_off_at", "switched_off_because", "failures", "waits_until"])
         _nudge_witness(destination, was=False)
         _record("destination.switched_on", destination, actor, before="off", after="on", explanation=because)
+    return destination
+
+
+@atomic_anew
+def switch_off(*, destination_id: int, actor: Actor) -> Destination:
+    """Let nothing go there until somebody switches it on again; what still waits to go is given up, and kept."""
+    check_may_manage(actor)
+    destination = _locked(destination_id)
+    waits.switch_off(destination, f"{actor.label} switched it off.", actor=actor)
+    nudge("alerts.tasks.drain", destination.pk)
     return destination
 
 
@@ -172,6 +186,12 @@ def _locked(destination_id: int) -> Destination:
     if found is None:
         raise DestinationMissing("This destination was removed in the meantime.")
     return found
+
+
+def _forget_failures(destination: Destination) -> None:
+    """Try at once again: what made it rest was somewhere else, or is over. What it asked for itself still holds."""
+    if destination.failures:
+        destination.failures, destination.waits_until = 0, None
 
 
 def _check_nobody_else_answers(channel: str, *, but: int = 0) -> None:

@@ -44,9 +44,9 @@ def deliver_card(*, delivery_id: int) -> str:
 
 def _is_gone(claimed: Claimed) -> str:
     post = claimed.delivery.card or claimed.delivery.digest
-    if claimed.destination.switched_off_at or (post is not None and post.removed):
-        return "The card or its destination is gone."
-    return ""
+    if claimed.destination.switched_off_at:
+        return "It was removed." if claimed.destination.removed_at else "It was switched off."
+    return "Its post is not there any more." if post is not None and post.removed else ""
 
 
 def _attempt(claimed: Claimed) -> str:

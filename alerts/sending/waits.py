@@ -9,7 +9,7 @@ from django.db.models.functions import Now
 
 from alerts.models import Destination
 from audit.recording import changed, record
-from people.actors import worker
+from people.actors import Actor, worker
 
 ACTOR = worker("alerts")
 # After so many failures in a row nothing goes there for so long: one that is down costs others no worker, and what
@@ -43,12 +43,12 @@ def note_answer(destination: Destination) -> None:
 
 
 @transaction.atomic
-def switch_off(destination: Destination, because: str) -> None:
+def switch_off(destination: Destination, because: str, *, actor: Actor = ACTOR) -> None:
     """Let nothing go to a destination any more, and say so in the ledger."""
     on = Destination.objects.filter(pk=destination.pk, switched_off_at=None)
     if on.update(switched_off_at=Now(), switched_off_because=because):
         told = {"destination": destination.name, "explanation": because, **changed(before="on", after="off")}
-        record("destination.switched_off", actor=ACTOR, details=told)
+        record("destination.switched_off", actor=actor, details=told)
 
 
 def _hold(destinations: QuerySet[Destination], seconds: float) -> None:

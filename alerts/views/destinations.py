@@ -10,6 +10,7 @@ from django.contrib.auth.decorators import login_required
 from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
@@ -19,6 +20,7 @@ from alerts.places import destinations, rights, secrets
 from alerts.places.forms import DestinationForm, initial_of
 from alerts.places.samples import samples
 from alerts.places.sentences import sentence
+from alerts.places.standing import standing
 from alerts.views.managing import managing
 from approvals.models import Connection
 from common.pages import DeskRequest
@@ -87,7 +89,8 @@ def test(request: DeskRequest, destination_id: int) -> HttpResponse:
         raise Http404(error.sentence) from error
     if not tried.took:
         return _list(request, status=502, tried=(destination.pk, tried.sentence))
-    messages.info(request, f"{destination}: {tried.sentence}", extra_tags="desk")
+    now = " Switch it on again, and it is told." if destination.switched_off_at else ""
+    messages.info(request, f"{destination}: {tried.sentence}{now}", extra_tags="desk")
     return _to_list(request, destination)
 
 
@@ -98,6 +101,16 @@ def on(request: DeskRequest, destination_id: int) -> HttpResponse:
     """Let alerts go there again."""
     destination = _done(request, destination_id, destinations.switch_on)
     messages.info(request, f"{destination} is on. Send a test, to see that it arrives.", extra_tags="desk")
+    return _to_list(request, destination)
+
+
+@login_required
+@require_POST
+@managing
+def off(request: DeskRequest, destination_id: int) -> HttpResponse:
+    """Let nothing go there until somebody switches it on again."""
+    destination = _done(request, destination_id, destinations.switch_off)
+    messages.info(request, f"{destination} is switched off. Nothing goes there.", extra_tags="desk")
     return _to_list(request, destination)
 
 
@@ -165,6 +178,8 @@ def _page(
     context = {
         "destination": destination,
         "address": destinations.address_of(destination) if destination else "",
+        "standing": standing(destination, timezone.now()) if destination else None,
+        "may_manage": True,
         "kinds": Destination.Kind.choices,
         "routes": [(one, sentence(one)) for one in destination.routes.all()] if destination else [],
         "has_bot": bool(settings.DISCORD_BOT_TOKEN),
@@ -199,6 +214,7 @@ def _row(destination: Destination, tried: tuple[int, str]) -> dict[str, Any]:
     return {
         "destination": destination,
         "address": destinations.address_of(destination),
+        "standing": standing(destination, timezone.now()),
         "routes": [sentence(route) for route in destination.routes.all()],
         "problem": tried[1] if tried[0] == destination.pk else "",
     }

@@ -1,12 +1,16 @@
 """Pages of alerts beyond one webhook: places of every kind, routes with their preview, and the log of deliveries."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.utils import timezone
 
+from alerts.missed import plan_missed
 from alerts.models import Delivery, Destination, Route
 from alerts.places.routes import Act, Wanted, newest_acts, would_go
+from alerts.places.standing import standing
+from alerts.sending.deliver import deliver_card
 from audit.models import Entry
 from tests.factories import make_connection, make_message, make_person
 from tests.standin import multimail
@@ -96,6 +100,71 @@ def test_program_that_refuses_the_test_is_told_in_words(signed_in, admin, settin
         answer = signed_in(admin).post(f"/alerts/{place.pk}/test/")
     assert answer.status_code == 502
     assert "The test did not arrive" in answer.content.decode()
+
+
+NOW = datetime(2026, 11, 21, 9, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("fields", "word", "said"),
+    [
+        ({}, "On", ""),
+        ({"waits_until": NOW}, "On", ""),
+        ({"waits_until": NOW + timedelta(seconds=1)}, "Waiting", "asked us to wait"),
+        ({"waits_until": NOW + timedelta(seconds=1), "failures": 3}, "Waiting", "The last 3 attempts failed."),
+        ({"failures": 1}, "Failing", "The last attempt failed."),
+        ({"switched_off_at": NOW, "switched_off_because": "Gone", "failures": 1}, "Switched off", "Gone"),
+    ],
+)
+def test_place_says_how_it_is_and_why(fields, word, said):
+    found = standing(Destination(**{"failures": 0, **fields}), NOW)
+    assert (found.word, said in found.why, bool(found.until)) == (word, True, word == "Waiting")
+
+
+def test_pages_say_that_a_place_waits_and_until_when(signed_in, admin):
+    place = make_place(failures=2, waits_until=timezone.now() + timedelta(hours=2))
+    client = signed_in(admin)
+    for path in ("/alerts/", f"/alerts/{place.pk}/"):
+        page = client.get(path).content.decode()
+        assert "The last 2 attempts failed." in page
+        assert "Nothing goes there before <time" in page
+
+
+def test_place_is_switched_off_by_hand_and_on_again(signed_in, admin, connection):
+    place = make_place(failures=2, waits_until=timezone.now() + timedelta(hours=2))
+    Route.objects.create(destination=place, actions=["message.held"])
+    make_message(connection)
+    client = signed_in(admin)
+    assert client.get(f"/alerts/{place.pk}/off/").status_code == 405
+    for _ in range(2):
+        client.post(f"/alerts/{place.pk}/off/")
+    place.refresh_from_db()
+    assert place.switched_off_at
+    assert place.switched_off_because == f"{admin.name} switched it off."
+    # What comes due is given up and kept; nothing is planned while it is off.
+    Delivery.objects.update(next_attempt_at=timezone.now())
+    assert deliver_card(delivery_id=Delivery.objects.get().pk) == "gone"
+    make_message(connection)
+    assert (Delivery.objects.get().state, Delivery.objects.get().last_error) == ("failed", "It was switched off.")
+    for path in ("/alerts/", f"/alerts/{place.pk}/", "/attention/"):
+        page = client.get(path).content.decode()
+        assert f"{admin.name} switched it off." in page
+        assert f'action="/alerts/{place.pk}/test/"' in page
+    client.post(f"/alerts/{place.pk}/on/")
+    place.refresh_from_db()
+    assert (place.switched_off_at, place.failures, place.waits_until) == (None, 0, None)
+    acts = Entry.objects.filter(action__startswith="destination.").order_by("pk").values_list("action", "actor_kind")
+    assert list(acts) == [("destination.switched_off", "person"), ("destination.switched_on", "person")]
+
+
+def test_program_that_was_off_gets_the_last_ten_minutes_as_its_page_says(connection, monkeypatch):
+    monkeypatch.setattr("alerts.missed.PATIENCE", timedelta(0))
+    place = make_place(switched_off_at=timezone.now(), created_at=timezone.now() - timedelta(hours=1))
+    Route.objects.create(destination=place, actions=["message.held"])
+    make_message(connection)
+    assert (plan_missed(), Delivery.objects.count()) == (0, 0)
+    Destination.objects.update(switched_off_at=None)
+    assert (plan_missed(), Delivery.objects.count()) == (1, 1)
 
 
 def test_route_tells_of_its_events_at_its_place():

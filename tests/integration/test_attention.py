@@ -411,6 +411,8 @@ def test_destination_that_is_switched_off_is_told(signed_in, reviewer):
     page = signed_in(reviewer).get("/attention/").content.decode()
     assert "Alerts to Ops are switched off since" in page
     assert "Discord says that it is gone." in page
+    assert "An admin of everything can put it right." in page
+    assert "Send a test" not in page
     assert "Nothing is stuck" not in page
     assert "secret-token" not in page
 

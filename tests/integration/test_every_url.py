@@ -40,6 +40,7 @@ POST_ONLY = {
     *("withdraw-invitation", "add-role", "remove-role", "deactivate-person", "reactivate-person", "password-link"),
     *("remove-discord",),
     *("test-destination", "switch-on-destination", "remove-destination", "setup-away"),
+    "switch-off-destination",
     *("rotate-destination", "remove-route", "send-alert-again", "send-alerts-again"),
     *("rename-connection", "pause-connection", "resume-connection", "check-connection", "connection-key"),
     *("register-own-hook", "test-own-hook", "rotate-own-hook", "take-secret", "end-old-secret"),
@@ -78,7 +79,7 @@ PATHS = {pattern.name: str(pattern.pattern) for pattern in patterns()}
 OF_THE_PRODUCT = {"rule", "weigh-rule"}
 # Where alerts go concerns everybody: all see it, and an admin of everything changes it.
 OF_THE_DESK = {"destination", "test-destination", "switch-on-destination", "remove-destination"}
-OF_THE_DESK |= {"rotate-destination", "add-route", "remove-route", "send-alert-again"}
+OF_THE_DESK |= {"switch-off-destination", "rotate-destination", "add-route", "remove-route", "send-alert-again"}
 ABOUT_ROWS = [name for name in NAMES if "<" in PATHS[name] and name not in OF_THE_PRODUCT | OF_THE_DESK]
 
 
