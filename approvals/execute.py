@@ -25,6 +25,7 @@ from approvals.sync import asking
 from common.fingerprint import Content, fingerprint, within
 from common.logs import traced
 from common.postgres import clock
+from common.references import with_reference
 from people.actors import Actor
 from people.models import Person
 from upstream import errors
@@ -238,7 +239,7 @@ def _mark(decision: Decision) -> None:
 
 def upstream_reason(decision: Decision) -> str:
     """Return the reason as it goes upstream: the reviewer's words, then our reference."""
-    return f"{decision.reason} [countersign:{decision.reference}]".strip()
+    return with_reference(decision.reason, decision.reference)
 
 
 @transaction.atomic

@@ -11,6 +11,7 @@ from approvals.models import Decision, Message
 from approvals.states import DecisionState, Outcome
 from audit.models import Entry
 from common.mail_addresses import masked_address
+from common.references import without_references
 
 MAX_TITLE, MAX_REASON = 150, 600
 # What an act is called here, and its colour; decisions are told with who took them.
@@ -82,7 +83,7 @@ def _who(message: Message, decision: Decision | None) -> str:
 def _reason(message: Message, entry: Entry, decision: Decision | None) -> str:
     """Why: the reviewer's words, or what MultiMail repeats of them, or says of a bounce."""
     if entry.action in _DECIDED:
-        return (decision.reason if decision else "") or message.upstream_reason
+        return (decision.reason if decision else "") or without_references(message.upstream_reason)
     details = entry.detail.fields if hasattr(entry, "detail") else {}
     return str(details.get("reason") or details.get("explanation") or "")
 

@@ -19,6 +19,7 @@ from approvals.models import Connection, Decision, Message
 from approvals.states import DecisionState, MessageState, Outcome
 from audit.models import Entry
 from common.mail_addresses import masked_address, without_addresses
+from common.references import without_references
 
 # All together stay under Inngest's 256 KB for an event, however much of it has to be escaped.
 MOST_RECIPIENTS, MOST_METADATA, MOST_WORDS, MOST_TEXT = 100, 16_000, 2_000, 64_000
@@ -116,7 +117,9 @@ def _decided(action: str, message: Message) -> _Decided:
         return _Decided(decision, applied.reason, applied.giver, _role(applied))
     if decision is None:
         return _Decided()
-    return _Decided(decision, message.upstream_reason, message.upstream_decided_by, "somebody elsewhere")
+    return _Decided(
+        decision, without_references(message.upstream_reason), message.upstream_decided_by, "somebody elsewhere"
+    )
 
 
 def _role(decision: Decision) -> str:

@@ -3,7 +3,6 @@
 All of it is bounded: a few statements for each letter, however long the history, the queue or the list of recipients.
 """
 
-import re
 import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ from approvals.risk import Rejected, RiskContext
 from approvals.risk.addresses import everybody
 from approvals.risk.likeness import alike, bands, shape
 from common.fingerprint import Content
+from common.references import without_references
 from policy.allowlists import Judged
 from policy.models import Allowlist
 
@@ -27,9 +27,6 @@ NEWEST, MOST_CONTACTS = 2000, 5000
 MOST_ADDRESSES = 1000
 # How long contacts are kept in this process. Those of a letter's own recipients are never out of date.
 KEPT_SECONDS, MOST_CONNECTIONS = 300.0, 100
-
-# Goes upstream at the end of a reason; people need not read it.
-_REFERENCE = re.compile(r"\s*\[countersign:[0-9A-Z]+\]\s*")
 
 _kept: "OrderedDict[int, tuple[float, Mapping[str, int]]]" = OrderedDict()
 
@@ -107,7 +104,7 @@ def _rejected(message: Message, row: RejectedRow, *, is_same: bool) -> Rejected:
         public_id=str(row.public_id),
         by=row.by or "",
         at=_moment(row.at),
-        reason=_REFERENCE.sub(" ", row.reason or "").strip(),
+        reason=without_references(row.reason or ""),
         is_same=is_same,
         in_same_mailbox=row.mailbox is not None and row.mailbox == message.mailbox_id,
     )

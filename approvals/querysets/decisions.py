@@ -1,6 +1,5 @@
 """Every read of decisions."""
 
-import re
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Self
 
@@ -12,14 +11,11 @@ from django.db.models.functions import Now
 from approvals.querysets.reported import DecisionReported
 from approvals.querysets.terms import IN_DOUBT, LATELY, LET_GO, READS_THAT_PROVE, STUCK_AFTER, VOID
 from approvals.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
+from common.references import references_in
 from people.actors import Actor, Role
 
 if TYPE_CHECKING:
     from approvals.models import Connection, Decision, Message
-
-
-# What execute.upstream_reason adds to the words of the reviewer.
-_REFERENCE = re.compile(r"\[countersign:([0-9A-Z]{1,24})\]")
 
 
 def _switches() -> Any:
@@ -85,7 +81,7 @@ class DecisionQuerySet(DecisionReported):
 
     def named_in(self, reason: str) -> Self:
         """Those whose reference stands in a reason that came back from MultiMail."""
-        return self.filter(reference__in=_REFERENCE.findall(reason))
+        return self.filter(reference__in=references_in(reason))
 
     def not_read_as_held(self) -> Self:
         """Approves whose call may still arrive: MultiMail was not read twice yet as holding the message."""

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 
 from audit.tracing.decided import DID
 from audit.tracing.places import Standing
-from audit.tracing.sentences import Sentence, code, listed, sentence, split_reference, theirs
+from audit.tracing.sentences import Sentence, code, listed, sentence, theirs
 from audit.trail import Line
+from common.references import split_reference
 
 _REPORTS = {
     "message.approved": "MultiMail reported it as approved",

@@ -1,12 +1,10 @@
 """Sentences whose pieces keep what they are: our words, moments, and words that somebody else wrote."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
-_REFERENCE = re.compile(r"\s*(\[countersign:[0-9A-Z]+\])$")
 Kind = Literal["words", "moment", "theirs", "code"]
 
 
@@ -99,9 +97,3 @@ def _piece(one: "str | datetime | Piece") -> Piece:
 
 def _plain(piece: Piece) -> str:
     return in_utc(piece.at) if piece.at is not None else piece.text
-
-
-def split_reference(reason: str) -> tuple[str, str]:
-    """Return a reason without the mark that ties an answer of MultiMail to a decision of the desk, and the mark."""
-    found = _REFERENCE.search(reason)
-    return (reason[: found.start()], found[1]) if found else (reason, "")

@@ -17,6 +17,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from approvals.showing.invisibles import Tally, pieces
+from common import references
 from common.fingerprint import FINGERPRINT, short_fingerprint
 from dashboard import words
 from people import keys
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
 register = template.Library()
 
 _STEPS = ((86_400, "d"), (3_600, "h"), (60, "min"))
-_REFERENCE = re.compile(r"\[countersign:[0-9A-Z]+\]")
 _FRAME_MARK = re.compile(r"(?:hidden|link|part|ink)-[0-9]{1,6}")
 
 BODY_SHOWN = 2000
@@ -232,7 +232,7 @@ def head_of_body(body: Any) -> SafeString:
 @register.filter
 def is_reference(reason: str | None) -> bool:
     """Whether a reason holds nothing but the mark that ties an answer of MultiMail to our decision."""
-    return bool(_REFERENCE.fullmatch(reason or ""))
+    return references.is_reference(reason or "")
 
 
 @register.filter

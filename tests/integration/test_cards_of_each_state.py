@@ -222,6 +222,20 @@ def test_answer_to_a_rejection_tells_who_and_why(connection, reviewer, destinati
     assert told_of_it.endswith("\n> The amount is \\*\\*wrong\\*\\*.")
 
 
+@pytest.mark.parametrize(
+    ("repeated", "shown"), [("{mark}", ""), ("Looks fine. {mark}", "\n> Looks fine."), ("Theirs.", "\n> Theirs.")]
+)
+def test_answer_keeps_the_mark_of_a_decision_to_itself(connection, reviewer, destination, repeated, shown):
+    message = make_message(connection)
+    given = decide(message, reviewer, "approve")
+    given.decision.state = "applied"
+    given.decision.save(update_fields=["state"])
+    mark = f"[countersign:{given.decision.reference}]"
+    Message.objects.filter(pk=message.pk).update(upstream_reason=repeated.format(mark=mark))
+    body = answer_body(fresh(message), act(message, "message.approved"), destination)
+    assert body["embeds"][0]["description"] == f"**Approved** by {reviewer}. It is on its way.{shown}"
+
+
 def test_taking_a_message_on_turns_its_card_and_makes_none(connection, reviewer, destination):
     destination.routes.create(actions=["message.held", "claim.taken"])
     message = make_message(connection)
