@@ -34,3 +34,19 @@ def test_webhooks_do_not_share_a_window() -> None:
         rates.take("1")
     assert rates.take("2").granted
     assert rates.take("1").bucket != rates.take("2").bucket
+
+
+def test_thirty_first_request_of_a_minute_is_refused_though_the_headers_tell_of_room() -> None:
+    clock = Clock()
+    rates = RateLimiter(clock)
+    for _ in range(6):
+        assert all(rates.take("1").granted for _ in range(5))
+        clock.now += 2.0
+    refused = rates.take("1")
+    assert not refused.granted
+    assert refused.remaining == 5
+    assert refused.retry_after == 48.0
+    assert rates.take("2").granted
+    # The first five are a minute ago then, and the others are not.
+    clock.now += refused.retry_after
+    assert [rates.take("1").granted for _ in range(6)] == [True] * 5 + [False]

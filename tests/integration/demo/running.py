@@ -75,6 +75,21 @@ class Demo:
     def control(self, *steps: dict[str, Any]) -> None:
         assert requests.post(f"{self.url}/control", json={"next": steps}, timeout=5).status_code == 200
 
+    @property
+    def application(self) -> dict[str, str]:
+        """The stand-in's application, as its file describes it."""
+        lines = (self.data_dir / "discord.env").read_text().splitlines()
+        return dict(line.split("=", 1) for line in lines)
+
+    def bot(self, method: str, path: str, payload: Any = None, *, token: str | None = None) -> requests.Response:
+        """Call Discord's API as the bot."""
+        headers = {"Authorization": f"Bot {token or self.application['DISCORD_BOT_TOKEN']}"}
+        return requests.request(method, f"{self.url}/api/v10{path}", json=payload, headers=headers, timeout=5)
+
+    def play(self, act: str, **asked: Any) -> requests.Response:
+        """Act as somebody who looks at the page."""
+        return requests.post(f"{self.url}/play/{act}", json=asked, timeout=10)
+
     def new_webhook(self) -> str:
         """Return the address of a webhook with a rate limit of its own."""
         return f"{self.url}/api/webhooks/{next(_webhook_ids)}/a-token_1"
