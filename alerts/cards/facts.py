@@ -61,10 +61,12 @@ def status_on_card(message: Message) -> Status:
     status = shown_status(message)
     if message.state == MessageState.HELD and status.tone == "amber":
         return replace(status, word="Held, expires soon", tone="orange") if _is_nearly_over(message) else status
-    mode = message.mailbox.oversight_mode if message.mailbox else ""
-    if mode in _UNASKED and message.state in _LEFT and message.direction != "inbound" and _nobody_was_asked(message):
+    if message.state in _LEFT and message.direction != "inbound" and _nobody_was_asked(message):
+        mode = message.mailbox.oversight_mode if message.mailbox else ""
+        # In other modes too mail leaves unread: by an allowlist, or where a call may ask for a looser mode.
+        why = mode if mode in _UNASKED else "not reviewed"
         detail = f"{status.detail}; nobody was asked" if status.detail else "Nobody was asked"
-        return replace(status, word=f"{status.word} · {mode}", detail=detail)
+        return replace(status, word=f"{status.word} · {why}", detail=detail)
     return status
 
 

@@ -103,8 +103,10 @@ def test_decided_card_says_by_whom_and_while_it_can_be_undone(connection, review
     assert str(reviewer) in card["description"]
 
 
-@pytest.mark.parametrize("mode", ["monitored", "autonomous"])
-def test_sent_mail_that_nobody_was_asked_about_is_marked(connection, destination, mode):
+@pytest.mark.parametrize(
+    ("mode", "word"), [("monitored", "monitored"), ("autonomous", "autonomous"), ("gated_send", "not reviewed")]
+)
+def test_sent_mail_that_nobody_was_asked_about_is_marked(connection, destination, mode, word):
     message = make_message(connection)
     connection.mailboxes.update(oversight_mode=mode)
     assert "nobody was asked" not in card_of(message, destination, state="sent")["description"]
@@ -113,7 +115,7 @@ def test_sent_mail_that_nobody_was_asked_about_is_marked(connection, destination
     # As the mirror has it where the first that was heard of it is that it left.
     Message.objects.filter(pk=message.pk).update(public_id="0190f5c8-0000-7000-8000-0000000000aa")
     card = card_of(unasked, destination)
-    assert card["description"].startswith(f"**Handed over · {mode}.**")
+    assert card["description"].startswith(f"**Handed over · {word}.**")
     assert "nobody was asked" in card["description"]
 
 
