@@ -1,5 +1,6 @@
 """What a destination can be told of: each event, and the acts of the ledger that mean it."""
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 
@@ -50,6 +51,16 @@ REFUSED = "message.refused_at_gate"
 # What turns the card of a connection that is there, and makes none.
 ENDS = ("connection.removed",)
 _BY_ACTION = {action: event for event in EVENTS for action in event.actions}
+
+
+def actions_of(names: Collection[str]) -> list[str]:
+    """Return the acts of the ledger that the events of these names are."""
+    return [action for event in events_named(names) for action in event.actions]
+
+
+def events_named(names: Collection[str]) -> list[Event]:
+    """Return the events of these names, in the order in which the desk names them."""
+    return [event for event in EVENTS if event.name in names]
 
 
 def event_of(action: str) -> Event | None:

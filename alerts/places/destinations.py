@@ -1,6 +1,6 @@
 """Adds, changes, tests and removes the places that alerts go to. An admin of everything may: it concerns all mail."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from django.db import transaction
@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from alerts.cards.card import payload
 from alerts.errors import ChannelTaken, DestinationMissing
+from alerts.events import actions_of
 from alerts.models import Card, Destination, Route
 from alerts.places.addresses import masked
 from alerts.places.endpoints import masked_endpoint
@@ -26,19 +27,6 @@ from people.actors import Actor
 
 # In all: a page waits for it, and a person for the page.
 TEST_SECONDS = 4.0
-# What a destination may be told of: the acts for which a card is made where there is none yet.
-OCCASIONS: Mapping[str, tuple[str, ...]] = {
-    "held": ("message.held",),
-    "doubt": ("decision.unknown", "decision.unattributed"),
-    "failed": ("message.failed", "message.bounced", "message.complained"),
-    "sent": ("message.sent",),
-}
-OCCASION_WORDS: Mapping[str, str] = {
-    "held": "Mail is held and waits for a decision",
-    "doubt": "Nobody knows whether a decision took effect",
-    "failed": "Mail could not be sent, bounced, or was called spam",
-    "sent": "Mail left, also from mailboxes that hold nothing",
-}
 _TEST = {
     "title": "A test from Countersign",
     "description": "Alerts can be posted here. Nobody is waiting for anything.",
@@ -52,7 +40,8 @@ class Settings:
 
     name: str
     privacy: str
-    occasions: Collection[str]
+    # What it is told of at first, and where; more routes can be added.
+    events: Sequence[str] = ()
     connections: Collection[int] = ()
     # The ledger's newest head is posted there too.
     witnesses: bool = False
@@ -60,11 +49,6 @@ class Settings:
     # Of a channel that the bot posts to, its id; what began in the other one is answered there.
     channel: str = ""
     answers_channel: str = ""
-
-    @property
-    def actions(self) -> list[str]:
-        """The acts that make a card."""
-        return [action for name, acts in OCCASIONS.items() if name in self.occasions for action in acts]
 
 
 @atomic_anew
@@ -82,7 +66,7 @@ def add_destination(*, settings: Settings, url: str, actor: Actor) -> Destinatio
         answers_channel=settings.answers_channel,
         secret=new_secret() if signs else "",
     )
-    if settings.occasions:
+    if settings.events:
         _route(destination, settings)
     _nudge_witness(destination, was=False)
     _record("destination.added", destination, actor, before="", after=in_words(destination))
@@ -214,9 +198,8 @@ def _nudge_witness(destination: Destination, *, was: bool) -> None:
 
 def _route(destination: Destination, settings: Settings) -> None:
     wanted: list[int | None] = [*dict.fromkeys(settings.connections)] or [None]
-    Route.objects.bulk_create(
-        Route(destination=destination, connection_id=key, actions=settings.actions) for key in wanted
-    )
+    actions = actions_of(settings.events)
+    Route.objects.bulk_create(Route(destination=destination, connection_id=key, actions=actions) for key in wanted)
 
 
 def in_words(destination: Destination) -> str:

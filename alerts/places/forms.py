@@ -9,7 +9,7 @@ from django import forms
 from alerts.events import EVENTS
 from alerts.models import Delivery, Destination
 from alerts.places.addresses import problem_with
-from alerts.places.destinations import OCCASION_WORDS, Settings
+from alerts.places.destinations import Settings
 from alerts.places.endpoints import problem_with_endpoint, problem_with_inngest
 from alerts.places.routes import Wanted
 
@@ -20,6 +20,10 @@ _PROBLEM_WITH = {
     Kind.INNGEST: problem_with_inngest,
     Kind.SIGNED_WEBHOOK: problem_with_endpoint,
 }
+_EVENTS = [(event.name, event.words) for event in EVENTS]
+_NO_SUCH_EVENT = "Choose from the events that stand here."
+# What most want to be told: that somebody must decide, and that something went wrong.
+_USUAL = ("email.held", "email.bounced", "email.complained", "email.failed", "decision.unknown")
 _CHANNEL = re.compile(r"(?:https://(?:\w+\.)?discord(?:app)?\.com/channels/[0-9]+/)?(?P<id>[0-9]{1,20})/?", re.ASCII)
 
 
@@ -56,10 +60,8 @@ class DestinationForm(forms.Form):
             "invalid_choice": "Choose one of the three levels of what a card shows.",
         },
     )
-    occasions = forms.MultipleChoiceField(
-        required=False,
-        choices=tuple(OCCASION_WORDS.items()),
-        error_messages={"invalid_choice": "Choose from the occasions that stand here."},
+    events = forms.MultipleChoiceField(
+        required=False, choices=_EVENTS, error_messages={"invalid_choice": _NO_SUCH_EVENT}
     )
     connections = forms.MultipleChoiceField(
         required=False, error_messages={"invalid_choice": "One of these connections is gone. Choose again."}
@@ -119,9 +121,9 @@ class DestinationForm(forms.Form):
             self.add_error("answers_channel", "Only a place in Discord can answer what began in a channel.")
         if given.get("witnesses") and given.get("kind") != Kind.DISCORD_WEBHOOK:
             self.add_error("witnesses", "Only a Discord webhook can keep the ledger's heads.")
-        told = given.get("occasions") or given.get("witnesses") or given.get("answers_channel")
-        if self.is_new and "occasions" not in self.errors and not told:
-            self.add_error("occasions", "Choose at least one occasion, or nothing is ever posted.")
+        told = given.get("events") or given.get("witnesses") or given.get("answers_channel")
+        if self.is_new and "events" not in self.errors and not told:
+            self.add_error("events", "Choose at least one event, or nothing is ever told there.")
         return given
 
     def wanted(self) -> Settings:
@@ -130,7 +132,7 @@ class DestinationForm(forms.Form):
         return Settings(
             name=given["name"],
             privacy=given["privacy"],
-            occasions=given["occasions"],
+            events=given["events"],
             connections=[int(key) for key in given["connections"]],
             witnesses=given["witnesses"],
             kind=given["kind"],
@@ -150,7 +152,7 @@ class DestinationForm(forms.Form):
             "channel": data.get("channel", "")[:200],
             "answers_channel": data.get("answers_channel", "")[:200],
             "privacy": data.get("privacy", ""),
-            "occasions": data.getlist("occasions"),
+            "events": data.getlist("events"),
             "connections": data.getlist("connections"),
             "witnesses": "witnesses" in data,
         }
@@ -164,7 +166,7 @@ def initial_of(destination: Destination | None) -> dict[str, Any]:
     """Return what the form begins with: a destination as it is, or what suits most."""
     if destination is None:
         begin = {"kind": Kind.DISCORD_WEBHOOK, "name": "", "privacy": "headers", "witnesses": False}
-        return {**begin, "occasions": ["held", "doubt", "failed"], "connections": []}
+        return {**begin, "events": [*_USUAL], "connections": []}
     kept = ("kind", "name", "privacy", "witnesses", "channel", "answers_channel")
     return {name: getattr(destination, name) for name in kept}
 
@@ -173,10 +175,10 @@ class RouteForm(forms.Form):
     """A route: which events, and where they must happen."""
 
     events = forms.MultipleChoiceField(
-        choices=[(event.name, event.words) for event in EVENTS],
+        choices=_EVENTS,
         error_messages={
             "required": "Choose at least one event, or nothing is told.",
-            "invalid_choice": "Choose from the events that stand here.",
+            "invalid_choice": _NO_SUCH_EVENT,
         },
     )
     place = forms.ChoiceField(

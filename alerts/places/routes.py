@@ -8,7 +8,7 @@ from uuid import UUID
 from django.db.models import OuterRef, Subquery
 
 from alerts.errors import DestinationMissing, RouteMissing
-from alerts.events import EVENTS, Event, event_of
+from alerts.events import EVENTS, Event, actions_of, event_of
 from alerts.models import Destination, Route
 from alerts.places.rights import check_may_manage
 from alerts.places.sentences import sentence
@@ -32,7 +32,7 @@ class Wanted:
     @property
     def actions(self) -> list[str]:
         """The acts of the ledger that these events are."""
-        return [action for event in EVENTS if event.name in self.events for action in event.actions]
+        return actions_of(self.events)
 
 
 @dataclass(frozen=True)

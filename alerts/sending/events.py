@@ -76,13 +76,19 @@ def _prepare(delivery: Delivery, destination: Destination) -> None:
         return
     assert delivery.entry is not None, "an event tells of an act"
     entry = Entry.objects.select_related("detail").get(pk=delivery.entry)
-    event_id, event = delivery.event_id or _id_of(entry), event_of(entry.action)
-    name = event.name if event else entry.action
     known = Message.objects.select_related("mailbox", "revision").filter(public_id=entry.message)
-    data = data_of(entry, known.first() if entry.message else None, name=name, privacy=destination.privacy)
-    request = _envelope(destination, name, entry.at, event_id, {"event_id": event_id, **data})
+    event_id = delivery.event_id or _id_of(entry)
+    request = event_body(entry, known.first() if entry.message else None, destination, event_id=event_id)
     Delivery.objects.filter(pk=delivery.pk).update(event_id=event_id, request=request)
     delivery.event_id, delivery.request = event_id, request
+
+
+def event_body(entry: Entry, message: Message | None, destination: Destination, *, event_id: str = "") -> str:
+    """Return what the destination is told of this act, as it is posted."""
+    event, event_id = event_of(entry.action), event_id or _id_of(entry)
+    name = event.name if event else entry.action
+    data = data_of(entry, message, name=name, privacy=destination.privacy)
+    return _envelope(destination, name, entry.at, event_id, {"event_id": event_id, **data})
 
 
 def _fits(request: str, destination: Destination) -> bool:

@@ -15,10 +15,12 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from alerts.errors import ChannelTaken, DestinationMissing, SecretStillTaken
+from alerts.events import EVENTS
 from alerts.models import Delivery, Destination
 from alerts.places import destinations, rights, secrets
 from alerts.places.forms import DestinationForm, initial_of
-from alerts.places.samples import samples
+from alerts.places.levels import in_short
+from alerts.places.samples import levels
 from alerts.places.sentences import sentence
 from alerts.places.standing import standing
 from alerts.views.managing import managing
@@ -186,8 +188,8 @@ def _page(
         "problem": problem,
         "typed": form.typed,
         "problems": problems,
-        "samples": samples(),
-        "occasions": destinations.OCCASION_WORDS.items(),
+        "levels": levels(destination.kind if destination else ""),
+        "events": EVENTS,
         "connections": form.choices,
         "next": _next(request),
     }
@@ -215,6 +217,7 @@ def _row(destination: Destination, tried: tuple[int, str]) -> dict[str, Any]:
         "destination": destination,
         "address": destinations.address_of(destination),
         "standing": standing(destination, timezone.now()),
+        "shows": in_short(destination),
         "routes": [sentence(route) for route in destination.routes.all()],
         "problem": tried[1] if tried[0] == destination.pk else "",
     }

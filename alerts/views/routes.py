@@ -9,11 +9,11 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
 from alerts.errors import DestinationMissing, RouteMissing
-from alerts.events import EVENTS
+from alerts.events import EVENTS, events_named
 from alerts.models import Destination
 from alerts.places import routes
 from alerts.places.forms import RouteForm
-from alerts.places.samples import sample_of
+from alerts.places.samples import told_of
 from alerts.views.managing import managing
 from approvals.models import Connection, Mailbox
 from common.pages import DeskRequest
@@ -67,17 +67,26 @@ def _places() -> list[tuple[str, str]]:
 def _preview(destination: Destination, wanted: routes.Wanted) -> dict[str, Any]:
     acts = routes.newest_acts()
     return {
-        "sample": sample_of(wanted.events[0], destination.privacy) if destination.is_discord else None,
+        "told": told_of(events_named(wanted.events), destination, _connection_of(wanted)),
         "looked_at": len(acts),
         "gone": routes.would_go(acts, wanted),
         "is_previewed": True,
     }
 
 
+def _connection_of(wanted: routes.Wanted) -> int | None:
+    """Return a connection for the samples: the route's own, or the first that there is."""
+    if wanted.mailbox is not None:
+        return Mailbox.objects.filter(pk=wanted.mailbox).values_list("connection", flat=True).first()
+    kept = Connection.objects.filter(removed_at=None).order_by("name").values_list("pk", flat=True)
+    return wanted.connection or kept.first()
+
+
 def _page(request: DeskRequest, destination: Destination, form: RouteForm, **more: Any) -> HttpResponse:
     problems = {str(name): str(errors[0]) for name, errors in form.errors.items()} if form.is_bound else {}
     context = {
         "destination": destination,
+        "legend": f"{destination} is told when …",
         "events": EVENTS,
         "places": form.places,
         "chosen": request.POST.getlist("events") if form.is_bound else ["email.held"],

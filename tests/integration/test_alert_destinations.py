@@ -40,7 +40,7 @@ def discord(settings):
 
 
 def form(url=DISCORD, **fields):
-    return {"name": "#approvals", "url": url, "privacy": "headers", "occasions": ["held"], **fields}
+    return {"name": "#approvals", "url": url, "privacy": "headers", "events": ["email.held"], **fields}
 
 
 def make_destination(discord, *, actions=("message.held",), **fields):
@@ -58,14 +58,14 @@ def test_destination_is_added_with_what_it_is_told_of(signed_in, admin, discord)
     make_connection("third")
     answer = signed_in(admin).post(
         "/alerts/add/?next=/setup/",
-        form(discord.url + PATH, occasions=["held", "failed"], connections=[str(other.pk)], next="/setup/"),
+        form(discord.url + PATH, events=["email.held", "email.failed"], connections=[str(other.pk)], next="/setup/"),
     )
     added = Destination.objects.get()
     assert answer.status_code == 302
     assert answer["Location"] == f"/alerts/?next=%2Fsetup%2F#destination-{added.pk}"
     assert (added.name, added.privacy, added.url) == ("#approvals", "headers", discord.url + PATH)
     assert [(route.connection, route.actions) for route in added.routes.all()] == [
-        (other, ["message.held", "message.failed", "message.bounced", "message.complained"])
+        (other, ["message.held", "message.failed"])
     ]
     assert len(ledger("destination.added")) == 1
 
@@ -131,7 +131,7 @@ def test_allowed_origin_is_held_to_the_same_path(settings):
     assert problem_with("http://10.0.0.5:8080/admin/") != ""
 
 
-@pytest.mark.parametrize("missing", ["name", "privacy", "occasions"])
+@pytest.mark.parametrize("missing", ["name", "privacy", "events"])
 def test_field_that_is_missing_is_told_at_its_field(signed_in, admin, missing):
     answer = signed_in(admin).post("/alerts/add/", form(**{missing: ""}))
     assert answer.status_code == 422
@@ -329,7 +329,7 @@ def test_letter_itself_is_told_at_the_fullest_level_alone(connection, discord, p
 
 def test_page_shows_each_level_by_the_card_that_discord_would_get(signed_in, admin):
     page = signed_in(admin).get("/alerts/add/").content.decode()
-    minimal, headers, full = page.split('class="discord-card"')[1:4]
+    minimal, headers, full = page.split('class="discord-card amber"')[1:4]
     assert "Your refund" not in minimal
     assert "dana@" not in minimal
     assert "Your refund" in headers

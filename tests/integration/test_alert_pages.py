@@ -1,16 +1,20 @@
 """Pages of alerts beyond one webhook: places of every kind, routes with their preview, and the log of deliveries."""
 
+import html
+import json
 import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.utils import timezone
 
+from alerts.events import EVENTS
 from alerts.missed import plan_missed
 from alerts.models import Delivery, Destination, Route
 from alerts.places.routes import Act, Wanted, newest_acts, would_go
 from alerts.places.standing import standing
 from alerts.sending.deliver import deliver_card
+from approvals.models import Message
 from audit.models import Entry
 from tests.factories import make_connection, make_message, make_person
 from tests.standin import multimail
@@ -22,7 +26,7 @@ ENDPOINT = "https://hooks.yourteam.example/a-secret-path"
 
 
 def form(kind, **fields):
-    return {"kind": kind, "name": "#ops", "privacy": "headers", "occasions": ["held"], **fields}
+    return {"kind": kind, "name": "#ops", "privacy": "headers", "events": ["email.held"], **fields}
 
 
 def make_place(**fields):
@@ -82,7 +86,7 @@ def test_secret_is_shown_once_and_changed_with_an_overlap(signed_in, admin):
 
 def test_channel_is_answered_by_one_place_alone(signed_in, admin):
     client = signed_in(admin)
-    client.post("/alerts/add/", form("discord_webhook", url=HOOK, answers_channel="#support", occasions=[]))
+    client.post("/alerts/add/", form("discord_webhook", url=HOOK, answers_channel="#support", events=[]))
     assert Destination.objects.get().answers_channel == "support"
     answer = client.post("/alerts/add/", form("discord_bot", channel="12345", answers_channel="support"))
     assert answer.status_code == 422
@@ -187,7 +191,7 @@ def test_route_is_previewed_added_and_removed(signed_in, admin, connection, djan
     page = client.post(path, {**fields, "do": "preview"}).content.decode()
     assert "A first letter" in page
     assert "Of others" not in page
-    assert 'class="discord-card"' in page
+    assert 'class="discord-card amber"' in page
     assert not Route.objects.exists()
     with django_assert_num_queries(1):
         assert {act.subject for act in newest_acts()} == {"A first letter", "Of others"}
@@ -201,6 +205,60 @@ def test_route_is_previewed_added_and_removed(signed_in, admin, connection, djan
     acts = ["destination.route_added", "destination.route_removed"]
     assert [one.action for one in Entry.objects.filter(action__in=acts).order_by("pk")] == acts
     assert client.post(path, {"do": "add"}).status_code == 422
+
+
+def previewed(client, place, *events):
+    return html.unescape(
+        client.post(f"/alerts/{place.pk}/routes/add/", {"events": events, "do": "preview"}).content.decode()
+    )
+
+
+def test_preview_shows_the_card_that_each_event_makes(signed_in, admin, connection):
+    place = make_place(kind="discord_webhook", url=HOOK)
+    client = signed_in(admin)
+    page = previewed(client, place, *(event.name for event in EVENTS))
+    assert page.count('class="discord-card') == len(EVENTS)
+    for title in ("Held, expires soon.", "Mail refused at the gate", f"{connection}: cannot be reached"):
+        assert title in page
+    assert page.count("Waiting for a decision") == 2
+    assert "<t:" not in page
+    Destination.objects.update(privacy="minimal")
+    assert "dana@" not in previewed(client, place, "email.refused")
+
+
+@pytest.mark.parametrize("kind", ["inngest", "signed_webhook"])
+@pytest.mark.parametrize("privacy", ["minimal", "headers", "full"])
+def test_preview_shows_what_a_program_would_get(signed_in, admin, connection, kind, privacy):
+    secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+    place = make_place(kind=kind, privacy=privacy, secret=secret)
+    client = signed_in(admin)
+    page = previewed(client, place, *(event.name for event in EVENTS))
+    bodies = [json.loads(one) for one in re.findall(r"<pre[^>]*>(\{.*?\n\})</pre>", page, re.DOTALL)]
+    assert [one["data"]["event"] for one in bodies] == [event.name for event in EVENTS]
+    assert [one["data"]["connection"] for one in bodies] == [connection.slug] * len(EVENTS)
+    decided = next(one for one in bodies if one["data"]["event"] == "email.decided")
+    assert (decided["data"]["message_id"], decided["data"]["decision"]) == ("01JSAMPLE", "approved")
+    assert ("name" in decided) is (kind == "inngest")
+    assert ("subject" in decided["data"], "text" in decided["data"]) == (privacy != "minimal", privacy == "full")
+    assert "a-secret-path" not in page
+    assert secret not in page
+    # Nothing that is made up is kept.
+    assert not Message.objects.exists()
+    assert not Delivery.objects.exists()
+
+
+def test_pages_say_per_kind_what_is_told(signed_in, admin):
+    client = signed_in(admin)
+    place = make_place(privacy="full")
+    page = client.get(f"/alerts/{place.pk}/").content.decode()
+    assert "the text of the letter" in client.get("/alerts/").content.decode()
+    assert ("the text of the letter" in page, "how the letter begins" in page) == (True, False)
+    assert ("discord-card" in page, "email.held" in page) == (False, True)
+    Destination.objects.update(kind="discord_webhook", url=HOOK)
+    page = client.get(f"/alerts/{place.pk}/").content.decode()
+    assert "how the letter begins" in client.get("/alerts/").content.decode()
+    assert ("the text of the letter" in page, "how the letter begins" in page) == (False, True)
+    assert ("discord-card" in page, "email.held" in page) == (True, False)
 
 
 def test_log_is_filtered_and_paged(signed_in, admin, connection):

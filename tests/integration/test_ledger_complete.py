@@ -42,7 +42,7 @@ NEW = "a gannet counts slow wagons"
 # What the walk's own form does not say, because it only has to get through the door.
 FORMS = {
     "own-password": {"old": "correct horse battery", "new": NEW, "again": NEW},
-    "add-destination": {"name": "Ops", "url": LIKE, "privacy": "headers", "occasions": ["held"]},
+    "add-destination": {"name": "Ops", "url": LIKE, "privacy": "headers", "events": ["email.held"]},
     "destination": {"name": "Others", "privacy": "minimal"},
 }
 

@@ -20,7 +20,7 @@ from tests.standin import multimail
 pytestmark = pytest.mark.django_db(transaction=True)
 
 PATH = "/api/webhooks/1180000000000000427/token"
-FORM = {"name": "#proofs", "url": "", "privacy": "headers", "occasions": ["held"]}
+FORM = {"name": "#proofs", "url": "", "privacy": "headers", "events": ["email.held"]}
 
 
 @pytest.fixture
