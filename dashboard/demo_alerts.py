@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from django.conf import settings
@@ -49,9 +50,9 @@ def make_places(*, hook_secret: str) -> None:
             destination.save(update_fields=["url"])
 
 
-def register_commands() -> None:
+def register_commands(folder: Path) -> None:
     """Let the stand-in know the slash commands, as `discord_register` lets Discord; what is registered stays."""
-    file = settings.DATA_DIR / COMMANDS_FILE
+    file = folder / COMMANDS_FILE
     if not file.exists():
         file.write_text(json.dumps(COMMANDS), encoding="utf-8")
 

@@ -1,5 +1,6 @@
 """The demo's people and connection: made once, and following their file."""
 
+import json
 from datetime import timedelta
 
 import pytest
@@ -7,10 +8,14 @@ from django.core.management import call_command
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from alerts.models import Destination
+from alerts.places.destinations import remove_destination
 from approvals.connecting.removing import remove_connection
 from approvals.models import Connection, Mailbox
 from common.credentials import read_credentials, update_credentials
-from people.models import Grant, Person
+from common.demo_discord import ANA, APP_ID, APPROVALS, BEN
+from demo.discord.commands import find_command_errors
+from people.models import DiscordAccount, Grant, Person
 
 pytestmark = pytest.mark.django_db
 
@@ -74,3 +79,50 @@ def test_connection_that_somebody_removed_gets_no_keys_again(credentials, admin)
     remove_connection(connection=found, typed_name=found.name, actor=actor, now=timezone.now())
     prepare(credentials)
     assert (Connection.objects.get().oversight_key, Connection.objects.at_work().count()) == ("", 0)
+
+
+def kinds():
+    return {one.name: one.kind for one in Destination.objects.kept()}
+
+
+def test_places_for_alerts_are_made_once_and_follow_the_ports_of_each_run(credentials, settings, admin):
+    settings.DISCORD_APP_ID, settings.DISCORD_PORT = APP_ID, 7001
+    prepare(credentials)
+    first = kinds()
+    assert first == {
+        "#approvals (demo)": "discord_bot",
+        "#support (demo)": "discord_bot",
+        "#mail-log (demo)": "discord_webhook",
+        "Inngest (demo)": "inngest",
+        "Signed webhook (demo)": "signed_webhook",
+    }
+    assert Destination.objects.get(name="#approvals (demo)").channel == APPROVALS.id
+    settings.DISCORD_PORT = 7002
+    remove_destination(
+        actor=admin.actor(surface="web"), destination_id=Destination.objects.get(name="Inngest (demo)").pk
+    )
+    known = prepare(credentials)
+    assert kinds() == {name: kind for name, kind in first.items() if kind != "inngest"}
+    hook = Destination.objects.get(name="Signed webhook (demo)")
+    assert (hook.url, hook.secret) == ("http://127.0.0.1:7002/hook", known["HOOK_SECRET"])
+    assert not Destination.objects.filter(name="Inngest (demo)").exclude(url="").exists()
+
+
+def test_application_of_ones_own_leaves_the_demo_its_webhooks(credentials, settings):
+    settings.DISCORD_APP_ID = "4711"
+    prepare(credentials)
+    assert "discord_bot" not in kinds().values()
+    assert kinds()["#approvals (demo)"] == "discord_webhook"
+
+
+def test_reviewers_are_linked_on_the_stand_in_once_and_its_commands_are_such_as_discord_takes(credentials):
+    prepare(credentials)
+    linked = dict(DiscordAccount.objects.values_list("discord_id", "person__email"))
+    assert linked == {ANA.id: ANA.email, BEN.id: BEN.email}
+    # Who takes an account off means it.
+    DiscordAccount.objects.get(discord_id=ANA.id).delete()
+    prepare(credentials)
+    assert [account.discord_id for account in DiscordAccount.objects.all()] == [BEN.id]
+    commands = json.loads((credentials.parent / "discord-commands.json").read_text())
+    assert find_command_errors(commands) == {}
+    assert {one["name"] for one in commands} == {"sendemail", "checkinbox", "reply", "pending"}

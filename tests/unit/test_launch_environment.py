@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from dashboard.launch import environment, processes
+from dashboard.launch import environment, processes, standin
 from dashboard.launch.errors import LaunchError
 from dashboard.launch.paths import ROOT
 
@@ -179,3 +179,22 @@ def test_demo_needs_both_products() -> None:
 def test_every_variable_of_ours_is_known_as_such() -> None:
     computed = environment.read({"DATABASE_URL": "postgresql:///desk", "REDIS_URL": "redis://redis"}).variables
     assert computed.keys() - environment.OURS == {"DJANGO_SETTINGS_MODULE", "MALLOC_ARENA_MAX"}
+
+
+def test_demo_has_a_discord_application_of_its_own_that_stays_the_same(tmp_path) -> None:
+    given = {"DATA_DIR": str(tmp_path), "DISCORD_PORT": "7001"}
+    first = standin.application(environment.read(given))
+    assert first["DISCORD_API_URL"] == "http://127.0.0.1:7001/api/v10"
+    assert len(bytes.fromhex(first["DISCORD_PUBLIC_KEY"])) == 32
+    assert standin.application(environment.read(given)) == first
+    file = tmp_path / "discord.env"
+    assert file.stat().st_mode & 0o777 == 0o600
+    # What signs as Discord is told to nobody.
+    (secret,) = [line.partition("=")[2] for line in file.read_text().splitlines() if "PRIVATE" in line]
+    assert secret not in str(first)
+
+
+@pytest.mark.parametrize("given", [{"DEMO": "0"}, {"DISCORD_APP_ID": "4711"}, {"DISCORD_BOT_TOKEN": "x"}])
+def test_without_the_demo_or_with_an_application_of_ones_own_it_has_none(tmp_path, given) -> None:
+    assert standin.application(environment.read({"DATA_DIR": str(tmp_path), **given})) == {}
+    assert not (tmp_path / "discord.env").exists()

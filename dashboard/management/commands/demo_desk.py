@@ -43,6 +43,7 @@ class Command(BaseCommand):
         known = read_credentials(credentials)
         made = _begin(known) if part == "begin" else _finish(known)
         update_credentials(credentials, made)
+        register_commands(credentials.parent)
 
 
 def _begin(known: dict[str, str]) -> dict[str, str]:
@@ -77,7 +78,6 @@ def _finish(known: dict[str, str]) -> dict[str, str]:
     for prefix, email, name, roles in PEOPLE:
         _person(email, name, known[f"{prefix}_PASSWORD"], roles)
     make_places(hook_secret=known[HOOK_SECRET])
-    register_commands()
     return {}
 
 
