@@ -5,12 +5,12 @@ from typing import Any
 from alerts.cards import text
 from alerts.cards.card import COLOURS, payload
 from alerts.cards.facts import link_to, status_on_card
-from alerts.cards.text import MAX_SHORT, discreet, literal
+from alerts.cards.text import MAX_SHORT, literal
 from alerts.models import Destination
 from approvals.models import Decision, Message
 from approvals.states import DecisionState, Outcome
 from audit.models import Entry
-from common.mail_addresses import masked_address
+from common.mail_addresses import masked_address, without_addresses
 from common.references import without_references
 
 MAX_TITLE, MAX_REASON = 150, 600
@@ -44,7 +44,9 @@ def answer_body(message: Message, entry: Entry, destination: Destination) -> dic
     fields.insert(0, text.field("To", ", ".join(recipients) + (f" and {more} more" if more else ""), 512, inline=True))
     if requester := str(message.trigger.get("discord_user") or ""):
         # As text: who asked is told apart by it, and not called.
-        fields.append(text.field("Asked for by", discreet(requester) if minimal else requester, 100, inline=True))
+        fields.append(
+            text.field("Asked for by", without_addresses(requester) if minimal else requester, 100, inline=True)
+        )
     return payload(
         {
             "title": literal(title, MAX_TITLE),
@@ -89,7 +91,7 @@ def _reason(message: Message, entry: Entry, decision: Decision | None) -> str:
 
 
 def _hidden(reason: str, *, minimal: bool) -> str:
-    return literal(discreet(reason) if minimal else reason, MAX_REASON)
+    return literal(without_addresses(reason) if minimal else reason, MAX_REASON)
 
 
 def _words(word: str, who: str, means: str, reason: str) -> str:

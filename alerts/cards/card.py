@@ -10,9 +10,9 @@ from datetime import datetime
 from typing import Any
 
 from alerts.cards import text
-from alerts.cards.text import MAX_SHORT, MAX_TITLE, discreet, literal, stamp
+from alerts.cards.text import MAX_SHORT, MAX_TITLE, literal, stamp
 from approvals.deciding.status import Status
-from common.mail_addresses import masked_address
+from common.mail_addresses import masked_address, without_addresses
 
 AMBER = 0xF59E0B
 COLOURS = {
@@ -64,7 +64,7 @@ def embed(facts: CardFacts, status: Status) -> dict[str, Any]:
     minimal = facts.privacy == "minimal"
     title = "A message" if minimal else facts.subject.strip() or "(no subject)"
     # Whoever decides elsewhere may put an address there.
-    told = literal(discreet(status.detail) if minimal else status.detail)
+    told = literal(without_addresses(status.detail) if minimal else status.detail)
     return {
         "title": literal(title, MAX_TITLE),
         "url": facts.link,
@@ -110,7 +110,7 @@ def _envelope(facts: CardFacts) -> list[dict[str, Any]]:
         text.field("From", masked_address(facts.sender) if minimal else facts.sender, MAX_SHORT, inline=True),
         recipients,
         # In a row of its own: in a row of three, no column is wide enough for an address.
-        text.field("Triggered by", discreet(started) if minimal else started, MAX_SHORT),
+        text.field("Triggered by", without_addresses(started) if minimal else started, MAX_SHORT),
     ]
 
 

@@ -9,12 +9,12 @@ from django.urls import reverse
 
 from alerts.cards import text
 from alerts.cards.card import COLOURS, payload, triggered_by
-from alerts.cards.text import discreet, literal, stamp
+from alerts.cards.text import literal, stamp
 from alerts.events import REFUSED
 from alerts.models import Destination
 from approvals.models import Connection
 from audit.models import Entry
-from common.mail_addresses import masked_address
+from common.mail_addresses import masked_address, without_addresses
 
 MAX_NAME, MAX_WHY = 80, 700
 
@@ -55,7 +55,7 @@ def notice_body(about: str, entry: Entry | None, destination: Destination) -> di
     if entry is not None and entry.action == REFUSED:
         return payload(_refusal(entry, details, minimal=minimal))
     why = details.get("explanation", "")
-    return payload(_standing(about, entry, discreet(why) if minimal else why))
+    return payload(_standing(about, entry, without_addresses(why) if minimal else why))
 
 
 def entry_now(about: str, planned: int | None) -> Entry | None:
@@ -108,9 +108,9 @@ def _refusal(entry: Entry, details: Mapping[str, str], *, minimal: bool) -> dict
     mailbox = details.get("mailbox", "")
     fields = [text.field("From", masked_address(mailbox) if minimal and mailbox else mailbox, inline=True)]
     fields += [text.field(name, _masked(all_of, minimal=minimal), 600) for name, all_of in named if all_of]
-    fields.append(text.field("Triggered by", discreet(started) if minimal else started, 256, inline=True))
+    fields.append(text.field("Triggered by", without_addresses(started) if minimal else started, 256, inline=True))
     if rule:
-        fields.append(text.field("Rule", discreet(rule) if minimal else rule, 256, inline=True))
+        fields.append(text.field("Rule", without_addresses(rule) if minimal else rule, 256, inline=True))
     fields.append({"name": "When", "value": stamp(entry.at), "inline": True})
     return {
         "title": "Mail refused at the gate",

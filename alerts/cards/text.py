@@ -8,12 +8,10 @@ from datetime import datetime
 from typing import Any
 
 from approvals.showing.invisibles import Tally, pieces
-from common.mail_addresses import without_addresses
 
 MAX_TITLE, MAX_VALUE = 256, 1024
 # Of what others wrote and a card can do without, so much: all parts together must stay under Discord's 6,000.
 MAX_SHORT = 256
-_MOST_SEARCHED = 1500
 _MARKDOWN = re.compile(r"([\\`*_~|>\[\]()#:<@\-])")
 # At its beginning, a number with a dot would become a list.
 _NUMBERED = re.compile(r"^(\s*[0-9]+)\.")
@@ -32,15 +30,6 @@ def literal(text: str, limit: int = MAX_SHORT) -> str:
     """Return so much of `text` as fits, shown literally."""
     # Of what is much longer no more is looked at: what is seen is cut before, whatever cannot be seen comes first.
     return cut(escape(text[: 8 * limit]), limit)
-
-
-def discreet(text: str) -> str:
-    """Return `text` with every address in it masked; finding them takes long in what is longer than any card."""
-    if len(text) > _MOST_SEARCHED:
-        # Without the last word, which may be the beginning of an address.
-        whole, _, _ = text[:_MOST_SEARCHED].rpartition(" ")
-        text = f"{whole}…"
-    return without_addresses(text)
 
 
 def units(text: str) -> int:
