@@ -17,6 +17,7 @@ from alerts.commands.given import Given, read_given, told_of
 from alerts.commands.mailing import reply, send_email
 from alerts.commands.proving import note_proved
 from alerts.commands.reading import check_inbox, pending
+from alerts.commands.typed import with_what_was_typed
 from alerts.commands.upstream_words import in_words
 from alerts.interactions.followup import NotAnswered, edit_answer
 from alerts.models import Interaction
@@ -74,7 +75,7 @@ def _carry_out(interaction: Interaction) -> tuple[str, str]:
         sentence = _call(interaction, command, given)
     except CommandRefused as refused:
         _note_failed(interaction, refused.why)
-        return refused.sentence, "refused"
+        return with_what_was_typed(refused.sentence, interaction.options), "refused"
     if given.name in ("sendemail", "reply"):
         note_proved(interaction_id=interaction.discord_id)
     return sentence, "done"

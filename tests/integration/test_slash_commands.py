@@ -364,6 +364,26 @@ def test_several_mailboxes_are_named_to_be_typed_and_none_says_what_is_missing(c
     assert run(row) == "postponed"
 
 
+@pytest.mark.parametrize(
+    "body", ["Hello Dana,\\n\\nit left.", "```\n@everyone **x**\n```", "x" * 6000, "\U0001f600" * 3000]
+)
+def test_letter_that_was_not_sent_is_given_back_to_be_sent_again(connection, ana, discord, body):
+    for one in (connection, make_connection("other")):
+        one.agent_key = "mm_live_agent"
+        one.save()
+    run(given("sendemail", to="dana@northwind.example", subject="Hello", body=body))
+    sentence, begin, typed = discord.said.partition("You typed:\n")
+    assert "Say from which mailbox." in sentence
+    assert begin
+    assert typed.startswith("```\n")
+    assert typed.endswith("\n```")
+    inside = typed[4:-4]
+    assert "```" not in inside
+    assert inside.rstrip("…") in body.replace("```", "'''")
+    assert len(inside) > 10
+    assert len(discord.said.encode("utf-16-le")) // 2 <= 2000
+
+
 def test_pending_shows_what_this_person_may_see_with_links_and_never_too_much(connection, discord):
     elsewhere = make_connection("other")
     bo = make_person("bo@yourteam.example", "Bo", "reviewer", connection=elsewhere)

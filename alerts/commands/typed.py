@@ -1,0 +1,21 @@
+"""Gives back what somebody typed where a letter was not sent: Discord keeps none of it, and it may have been long."""
+
+from alerts.cards.text import cut, units
+from alerts.commands.given import read_options
+from alerts.interactions.followup import MAX_CONTENT
+
+_BEGIN, _FENCE = "\nYou typed:\n", "```"
+# Beside the sentence at least so much is worth giving back.
+_LEAST = 40
+
+
+def with_what_was_typed(sentence: str, options: str) -> str:
+    """Return the answer with the letter's text below it, to be copied, as far as both fit into Discord's limit."""
+    typed = read_options(options)
+    body = typed.get("body", "").strip()
+    # Three of them would end the block in which nothing else means anything.
+    body = body.replace(_FENCE, "'''")
+    room = MAX_CONTENT - units(sentence) - units(_BEGIN) - 2 * (len(_FENCE) + 1)
+    if not body or room < _LEAST:
+        return sentence
+    return f"{sentence}{_BEGIN}{_FENCE}\n{cut(body, room)}\n{_FENCE}"
