@@ -54,11 +54,11 @@ class DeliveryQuerySet(CourierDeliveryQuerySet):
 
     def for_list(self, actor: Any) -> Self:
         """The newest first, of messages that the actor may see, with everything a line shows."""
-        mirror: Any = apps.get_model("approvals", "Message")._default_manager
-        seen = Q(message__in=mirror.visible_to(actor))
+        listed = self.select_related("destination", "message").order_by("-pk")
         if actor.sees_all():
-            seen |= Q(message=None)
-        return self.filter(seen).select_related("destination", "message").order_by("-pk")
+            return listed
+        mirror: Any = apps.get_model("approvals", "Message")._default_manager
+        return listed.filter(message__in=mirror.visible_to(actor))
 
     def for_log(self, actor: Any, filters: Mapping[str, Any]) -> Self:
         """What the filters ask for, of what the actor may see, newest first."""
@@ -95,6 +95,8 @@ class Delivery(CourierDelivery):
     event_id = models.CharField(max_length=64, blank=True)
     request = models.TextField(blank=True)
     answer = models.TextField(blank=True)
+    # When both were removed, because somebody asked for the erasure of the message. It is not sent any more.
+    erased_at = models.DateTimeField(null=True, blank=True)
     # The delivery that somebody had sent once more by this one.
     again_of = models.ForeignKey("self", null=True, blank=True, on_delete=models.SET_NULL)
 
