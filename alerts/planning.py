@@ -3,6 +3,7 @@
 import json
 from datetime import timedelta
 
+from alerts.channels import one_spelling
 from alerts.events import ENDS, EVENTS, about_of
 from audit.models import Entry
 from common.logs import trace_id
@@ -49,12 +50,15 @@ PLANNED_ACTIONS = frozenset((*CARD_ACTIONS, *ENDS, *(action for event in EVENTS 
 # What is answered in the channel whose command started the message.
 ANSWERED = ("message.approved", "message.rejected", "message.delivered", "message.bounced", "message.failed")
 
+_ANSWERED_IN = one_spelling("answers_channel")
+_BEGUN_IN = one_spelling("subject.trigger ->> 'discord_channel'")
+_BEGUN_IN_ID = one_spelling("subject.trigger ->> 'discord_channel_id'")
 
 # Cards first, always in one order: two acts on one message lock the same deliveries. A delivery that waits is locked,
 # so that no worker takes it, and builds the card from before this act, until this act is there. Relies on one_card,
 # one_card_about and told_once, on the index of a card's deliveries, and on there being few destinations. A route of a
 # mailbox is told of its connection too; what was refused names its mailbox in its details alone.
-_PLAN = """
+_PLAN = f"""
 WITH subject AS MATERIALIZED (
     SELECT message.id, message.trigger, COALESCE(message.mailbox_id, (
         SELECT mailbox.id FROM approvals_mailbox mailbox JOIN audit_entrydetail detail ON detail.entry_id = %(entry)s
@@ -74,9 +78,9 @@ WITH subject AS MATERIALIZED (
                 WHERE mailbox.id = route.mailbox_id AND mailbox.connection_id = %(connection)s
             )
         ))
-    ) AND %(makes)s AS asks, %(answered)s AND answers_channel <> '' AND ltrim(answers_channel, '#') IN (
-        ltrim(subject.trigger ->> 'discord_channel', '#'), subject.trigger ->> 'discord_channel_id'
-    ) AS answers FROM alerts_destination place, subject WHERE switched_off_at IS NULL ORDER BY place.id
+    ) AND %(makes)s AS asks,
+        %(answered)s AND answers_channel <> '' AND {_ANSWERED_IN} IN ({_BEGUN_IN}, {_BEGUN_IN_ID}) AS answers
+    FROM alerts_destination place, subject WHERE switched_off_at IS NULL ORDER BY place.id
 ), made_card AS (
     INSERT INTO alerts_card (destination_id, message_id, about, discord_message_id, removed, status_shown)
     SELECT destination.id, subject.id, %(about)s, '', false, '' FROM destination, subject WHERE asks AND is_discord
@@ -105,7 +109,7 @@ WITH subject AS MATERIALIZED (
 )
 SELECT EXISTS (SELECT FROM destination WHERE asks AND is_discord AND id NOT IN (SELECT destination_id FROM card)),
        ARRAY(SELECT id FROM made UNION ALL SELECT id FROM waiting)
-"""
+"""  # noqa: S608 - expressions of channels.py
 
 
 class Planned:

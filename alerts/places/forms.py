@@ -110,8 +110,10 @@ class DestinationForm(forms.Form):
         return found["id"]
 
     def clean_answers_channel(self) -> str:
-        """Return the channel without the # that stands before its name."""
-        return str(self.cleaned_data["answers_channel"] or "").strip().lstrip("#").strip()
+        """Return the channel as it is shown: its id where its address was typed, its name without the # before it."""
+        typed = str(self.cleaned_data["answers_channel"] or "").strip(" #")
+        found = _CHANNEL.fullmatch(typed)
+        return found["id"] if found else typed
 
     def clean(self) -> dict[str, Any]:
         """Refuse a destination that nothing would ever be posted to, and answers where nobody can read them."""
