@@ -191,6 +191,7 @@ ALERT_DOORS = {
         "has a place that alerts go to told of less", "desk", (A,), writes=True, fields=nothing, needs="destination"
     ),
     "alert-log": Door("shows what alerts were delivered, of the messages that one may see", "own"),
+    "alert": Door("shows one delivery of an alert, of a message that one may see", "mailbox", needs="told_alert"),
     "send-alert-again": Door("sends an alert once more", "desk", (A,), fields=nothing, needs="alert"),
     "send-alerts-again": Door("sends alerts that were given up once more", "desk", (A,), fields=nothing, needs="alert"),
     "remove-destination": Door(

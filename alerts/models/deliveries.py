@@ -54,7 +54,8 @@ class DeliveryQuerySet(CourierDeliveryQuerySet):
 
     def for_list(self, actor: Any) -> Self:
         """The newest first, of messages that the actor may see, with everything a line shows."""
-        listed = self.select_related("destination", "message").order_by("-pk")
+        # What went out and came back is long, and stands on the page of each.
+        listed = self.select_related("destination", "message").defer("request", "answer").order_by("-pk")
         if actor.sees_all():
             return listed
         mirror: Any = apps.get_model("approvals", "Message")._default_manager
@@ -130,6 +131,11 @@ class Delivery(CourierDelivery):
 
     def __str__(self) -> str:
         return f"{self.action} {self.state}"
+
+    @property
+    def is_finished(self) -> bool:
+        """Whether it was delivered or given up, so that it can be sent once more."""
+        return self.state in (self.State.DELIVERED, self.State.FAILED)
 
     @property
     def is_tried_again(self) -> bool:

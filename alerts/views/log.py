@@ -1,5 +1,6 @@
 """What was delivered, and what was given up: looked through, and sent once more."""
 
+import json
 from typing import Any
 from urllib.parse import urlencode
 
@@ -51,6 +52,25 @@ def log(request: DeskRequest) -> HttpResponse:
 
 
 @login_required
+@require_safe
+def one(request: DeskRequest, alert_id: int) -> HttpResponse:
+    """Show one delivery; to who manages where alerts go, with what went out and what came back."""
+    may_manage = rights.may_manage(request.actor)
+    seen = Delivery.objects.for_list(request.actor)
+    found = (seen.defer(None) if may_manage else seen).filter(pk=alert_id).first()
+    if found is None:
+        raise Http404("There is no such delivery.")
+    context = {
+        "one": found,
+        "again": seen.filter(again_of=found),
+        "request_sent": _readable(found.request) if may_manage else "",
+        "answer": _readable(found.answer) if may_manage else "",
+        "may_manage": may_manage,
+    }
+    return render(request, "alerts/alert.html", context)
+
+
+@login_required
 @require_POST
 @managing
 def again(request: DeskRequest, alert_id: int) -> HttpResponse:
@@ -89,6 +109,14 @@ def all_again(request: DeskRequest) -> HttpResponse:
 def _address(filters: dict[str, Any], **other: Any) -> str:
     asked = {name: value for name, value in {**filters, **other}.items() if value}
     return f"{reverse('alert-log')}?{urlencode(asked)}" if asked else reverse("alert-log")
+
+
+def _readable(text: str) -> str:
+    """Return JSON as people read it, and anything else, or what was cut, as it is."""
+    try:
+        return json.dumps(json.loads(text), ensure_ascii=False, indent=2)
+    except ValueError:
+        return text
 
 
 def _as_json(one: Delivery) -> dict[str, Any]:

@@ -30,7 +30,7 @@ NO_PAGES = {
     # An admin's pages of a connection, and what a list was: test_connections_seen.py and test_allowlists_seen.py.
     *("connection", "add-connection", "remove-connection", "allow-entry"),
     # An admin's pages of the first run: test_first_run_seen.py looks at them.
-    *("setup", "add-destination", "destination", "add-route", "alert-log"),
+    *("setup", "add-destination", "destination", "add-route", "alert-log", "alert"),
     # For admins and auditors alone: test_reports_seen.py looks at them.
     *("reports", "report-decisions", "report-decision-rows", "report-rights"),
     # Of a past decision, and files of one trace: test_trace_seen.py looks at them.

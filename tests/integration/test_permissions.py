@@ -233,6 +233,10 @@ class Walk:
         place = Destination.objects.create(kind="signed_webhook", name="Ours", url="https://a.example/")
         self.alert = Delivery.objects.create(destination=place, kind="event", action="test", state="failed")
 
+    def _need_told_alert(self):
+        self._need_alert()
+        Delivery.objects.update(message=self.message)
+
     def _need_view(self):
         self.view = SavedView.objects.create(person=self.person, name="Mine", query="tab=mine")
 
