@@ -122,7 +122,7 @@ def off(request: DeskRequest, destination_id: int) -> HttpResponse:
 def remove(request: DeskRequest, destination_id: int) -> HttpResponse:
     """Take a destination off."""
     destination = _done(request, destination_id, destinations.remove_destination)
-    messages.info(request, f"{destination} is removed. What it was told stays in Discord.", extra_tags="desk")
+    messages.info(request, f"{destination} is removed. What it was told stays where it is.", extra_tags="desk")
     return redirect(_next(request) or "alerts")
 
 
