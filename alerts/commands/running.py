@@ -20,6 +20,7 @@ from alerts.commands.reading import check_inbox, pending
 from alerts.commands.typed import with_what_was_typed
 from alerts.commands.upstream_words import in_words
 from alerts.interactions.followup import NotAnswered, edit_answer
+from alerts.interactions.noting import words_kept
 from alerts.models import Interaction
 from audit.recording import record
 from common.logs import traced
@@ -124,7 +125,9 @@ def _note_failed(interaction: Interaction, why: str) -> None:
         return
     who = Interaction.objects.select_related("person").get(pk=interaction.pk).person
     actor = who.actor(surface="discord") if who else _stranger(interaction)
-    record("command.failed", actor=actor, details=told_of(interaction) | {"why": why})
+    # What somebody of the desk gave is told of already, with or without its end.
+    if words := why if who else words_kept(interaction, why):
+        record("command.failed", actor=actor, details=told_of(interaction) | {"why": words})
 
 
 def _stranger(interaction: Interaction) -> Actor:

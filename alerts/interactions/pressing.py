@@ -16,6 +16,7 @@ from django.utils import timezone
 from alerts.cards.buttons import Pressed, read_custom_id
 from alerts.cards.text import MAX_VALUE, literal
 from alerts.interactions.answers import Said
+from alerts.interactions.noting import words_kept
 from alerts.interactions.reading import REASON
 from alerts.interactions.wording import sentence_of, told_of_decision
 from alerts.models import Card, Destination, Interaction
@@ -76,7 +77,7 @@ def judge(interaction: Interaction) -> Said:
     interaction.person = person
     may_see = message is not None and Message.objects.visible_to(actor).filter(pk=message.pk).exists()
     if message is None or not may_see:
-        return _refuse(actor, pressed, message, "no right", "They may not see this message.", NOT_YOURS)
+        return _refuse(interaction, actor, pressed, message, "no right", "They may not see this message.", NOT_YOURS)
     interaction.message = message
     press = _Press(
         pressed=pressed,
@@ -89,7 +90,7 @@ def judge(interaction: Interaction) -> Said:
     if needs_second_factor(person):
         why = "Their role needs a second factor, which nobody can prove on Discord."
         answer = f"Your role needs a second factor, so you decide [on the desk](<{press.link}>). Nothing was decided."
-        return _refuse(actor, pressed, message, "second factor", why, answer)
+        return _refuse(interaction, actor, pressed, message, "second factor", why, answer)
     return _carry_out(press)
 
 
@@ -150,7 +151,8 @@ def _check_rejectable(press: _Press, revision: Revision) -> None:
 
 def _not_done(press: _Press, error: ApprovalsError) -> Said:
     """Note that the press did not count, and say why; what was typed is given back."""
-    note_refusal(press.message, actor=press.actor, outcome=press.pressed.act, sentence=error.sentence)
+    if words := words_kept(press.interaction, error.sentence):
+        note_refusal(press.message, actor=press.actor, outcome=press.pressed.act, sentence=words)
     kept = f"\nYou wrote: {press.shown(press.reason)}" if press.reason else ""
     outcome, sentence = sentence_of(error, shown=press.shown)
     return Said(outcome, f"{sentence} [Open it on the desk](<{press.link}>).{kept}")
@@ -191,16 +193,25 @@ def _refuse_stranger(interaction: Interaction, pressed: Pressed, message: Messag
         f"This Discord account belongs to nobody at the desk yet. [Say who you are](<{link}>): the link is good for "
         "15 minutes, once. Then press again. Nothing was done."
     )
-    return _refuse(stranger, pressed, message, "not linked", why, answer)
+    return _refuse(interaction, stranger, pressed, message, "not linked", why, answer)
 
 
-def _refuse(actor: Actor, pressed: Pressed, message: Message | None, outcome: str, why: str, answer: str) -> Said:
-    record(
-        "interaction.refused",
-        actor=actor,
-        connection=message.connection_id if message else None,
-        message=message.public_id if message else None,
-        details={"outcome": pressed.act, "explanation": why},
-        words=message.ledger_words() if message else (),
-    )
+def _refuse(
+    interaction: Interaction,
+    actor: Actor,
+    pressed: Pressed,
+    message: Message | None,
+    outcome: str,
+    why: str,
+    answer: str,
+) -> Said:
+    if words := words_kept(interaction, why):
+        record(
+            "interaction.refused",
+            actor=actor,
+            connection=message.connection_id if message else None,
+            message=message.public_id if message else None,
+            details={"outcome": pressed.act, "explanation": words},
+            words=message.ledger_words() if message else (),
+        )
     return Said(outcome, answer)

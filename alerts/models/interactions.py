@@ -53,6 +53,8 @@ class Interaction(CourierDelivery):
             ),
             # Whose answer is still kept: those of the last minutes.
             models.Index(fields=["created_at"], condition=~Q(answer=""), name="interaction_answered"),
+            # How often one account was refused lately.
+            models.Index(fields=["discord_user_id", "created_at"], name="interaction_of_account"),
         ]
 
     def __str__(self) -> str:

@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from alerts.cards.buttons import components, custom_id
 from alerts.interactions.later import judge_press
+from alerts.interactions.noting import LAST_KEPT, MOST_KEPT
 from alerts.interactions.receiving import forget_answers
 from alerts.models import Card, Delivery, Destination, Interaction
 from approvals.models import Claim, Decision, Message, Revision, Thread, ThreadLetter, Verdict
@@ -258,6 +259,27 @@ def test_case_13_press_by_somebody_not_linked_is_refused_privately_with_an_audit
     assert DiscordAccount.objects.get().person == reviewer
     said(sent(press(message, by=MALLORY)))
     assert Verdict.objects.get().person == reviewer
+
+
+@pytest.mark.parametrize("who", ["stranger", "auditor"])
+def test_hammered_button_is_always_answered_and_does_not_fill_the_ledger(auditor, message, who):
+    DiscordAccount.objects.create(person=auditor, discord_id=ANA)
+    by = MALLORY if who == "stranger" else ANA
+    action = "interaction.refused" if who == "stranger" else "verdict.refused"
+    for _ in range(MOST_KEPT + 3):
+        assert said(sent(press(message, by=by)))
+    kept = [line.fields["explanation"] for line in EntryDetail.objects.filter(entry__action=action).order_by("entry")]
+    assert len(kept) == MOST_KEPT
+    assert [LAST_KEPT in one for one in kept] == [False] * (MOST_KEPT - 1) + [True]
+    # Others are told of all the same, and a minute later so is this one.
+    said(sent(press(message, by="118000000000000777")))
+    assert told("interaction.refused").entry.actor_id == "118000000000000777"
+    Interaction.objects.update(created_at=Now() - timedelta(seconds=61))
+    said(sent(press(message, by=by)))
+    assert (
+        EntryDetail.objects.filter(entry__action=action, entry__actor_id=told(action).entry.actor_id).count()
+        > MOST_KEPT
+    )
 
 
 @pytest.mark.parametrize("case", ["inactive", "no role", "elsewhere", "unknown message"])

@@ -17,6 +17,7 @@ from alerts.commands import running
 from alerts.commands.proving import note_proved
 from alerts.commands.register import COMMANDS
 from alerts.commands.running import due_commands, run_command
+from alerts.interactions.noting import MOST_KEPT
 from alerts.models import Interaction
 from approvals.errors import VerdictNotAllowed
 from approvals.models import CommandedMail, Message
@@ -334,6 +335,13 @@ def test_who_is_not_linked_gets_the_one_time_link_and_nothing_else(desk, discord
     assert "/discord/" in discord.said
     assert Email.objects.count() == 0
     assert told("command.failed")[0].details["why"] == "not linked"
+
+
+def test_stranger_who_hammers_commands_does_not_fill_the_ledger(discord):
+    for number in range(MOST_KEPT + 3):
+        assert run(given("pending", str(number), user="1")) == "refused"
+    assert len(discord.calls) == MOST_KEPT + 3
+    assert len(told("command.failed")) == MOST_KEPT
 
 
 def test_auditor_reads_the_inbox_and_writes_nothing(desk, discord, auditor):
