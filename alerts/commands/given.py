@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from django.conf import settings
 
 from alerts.commands.errors import CommandRefused
+from alerts.interactions.linking import how_to_link
 from alerts.models import Interaction
 from people.actors import Actor
-from people.discord_accounts import offer_link
 from people.factors import needs_second_factor
 from people.models import Person
 
@@ -34,18 +34,9 @@ class Given:
 def read_given(interaction: Interaction) -> Given:
     """Return the command. Raises CommandRefused for who is not linked, has no part here, or must prove more."""
     number = interaction.discord_user_id
-    person = (
-        Person.objects.filter(discord_accounts__discord_id=number).prefetch_related("grants").first()
-        if number
-        else None
-    )
+    person = Person.objects.filter(discord_accounts__discord_id=number).prefetch_related("grants").first()
     if person is None:
-        link = offer_link(discord_id=number, name=interaction.discord_user)
-        raise CommandRefused(
-            f"This Discord account belongs to nobody at the desk yet. [Say who you are](<{link}>): the link is good "
-            "for 15 minutes, once. Then give the command again.",
-            why="not linked",
-        )
+        raise CommandRefused(how_to_link(interaction), why="not linked")
     actor = person.actor(surface="discord")
     if not actor.scopes:
         raise CommandRefused("You have no part in this desk any more. Ask an admin of it.", why="no role")

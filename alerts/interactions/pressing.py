@@ -16,6 +16,7 @@ from django.utils import timezone
 from alerts.cards.buttons import Pressed, read_custom_id
 from alerts.cards.text import MAX_VALUE, literal
 from alerts.interactions.answers import Said
+from alerts.interactions.linking import how_to_link
 from alerts.interactions.noting import words_kept
 from alerts.interactions.reading import REASON
 from alerts.interactions.wording import sentence_of, told_of_decision
@@ -32,7 +33,6 @@ from audit.recording import record
 from common.mail_addresses import without_addresses
 from common.postgres import clock
 from people.actors import Actor
-from people.discord_accounts import offer_link
 from people.factors import needs_second_factor
 from people.models import Person
 
@@ -180,7 +180,6 @@ def _is_masked(message: Message, card: str) -> bool:
 
 def _refuse_stranger(interaction: Interaction, pressed: Pressed, message: Message | None) -> Said:
     number = interaction.discord_user_id
-    link = offer_link(discord_id=number, name=interaction.discord_user)
     stranger = Actor(
         kind="discord",
         id=number,
@@ -189,11 +188,7 @@ def _refuse_stranger(interaction: Interaction, pressed: Pressed, message: Messag
         proof=proof_of(interaction),
     )
     why = "This Discord account belongs to nobody at the desk."
-    answer = (
-        f"This Discord account belongs to nobody at the desk yet. [Say who you are](<{link}>): the link is good for "
-        "15 minutes, once. Then press again. Nothing was done."
-    )
-    return _refuse(interaction, stranger, pressed, message, "not linked", why, answer)
+    return _refuse(interaction, stranger, pressed, message, "not linked", why, how_to_link(interaction))
 
 
 def _refuse(

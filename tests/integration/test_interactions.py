@@ -17,6 +17,7 @@ from django.utils import timezone
 
 from alerts.cards.buttons import components, custom_id
 from alerts.interactions.later import judge_press
+from alerts.interactions.linking import how_to_link
 from alerts.interactions.noting import LAST_KEPT, MOST_KEPT
 from alerts.interactions.receiving import forget_answers
 from alerts.models import Card, Delivery, Destination, Interaction
@@ -252,7 +253,13 @@ def test_case_13_press_by_somebody_not_linked_is_refused_privately_with_an_audit
     line = told("interaction.refused")
     assert (line.entry.actor_kind, line.entry.actor_id, line.entry.surface) == ("discord", MALLORY, "discord")
     assert (line.entry.message, line.fields["interaction"]) == (message.public_id, body["id"])
-    # The link says who they are, once; a second press gives another.
+    # It says where and how, for a press as for a command; the link is good once.
+    row = Interaction.objects.get()
+    row.kind = Interaction.Kind.COMMAND
+    words, of_command = (one.partition("(<")[0] for one in (text, how_to_link(row)))
+    assert words == of_command
+    assert "Your account, Discord" in text
+    text = said(sent(press(message, by=MALLORY)))
     path = text[text.index("/people/me/discord/") :].split(">")[0]
     assert DiscordLink.objects.count() == 1
     signed_in(reviewer).post(path)
