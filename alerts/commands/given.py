@@ -84,16 +84,5 @@ def told_of(interaction: Interaction) -> dict[str, str]:
 
 
 def read_options(stored: str) -> dict[str, str]:
-    """Return the options by name, of Discord's list or of the object around it."""
-    try:
-        read = json.loads(stored) if stored else []
-    except ValueError:
-        return {}
-    rows = read.get("options", []) if isinstance(read, dict) else read
-    if not isinstance(rows, list):
-        return {}
-    return {
-        str(row["name"]): str(row["value"])
-        for row in rows
-        if isinstance(row, dict) and "name" in row and row.get("value") is not None
-    }
+    """Return the options by name, as they were kept when the command came."""
+    return {row["name"]: row["value"] for row in (json.loads(stored) if stored else [])}

@@ -11,6 +11,8 @@ PING, COMMAND, COMPONENT, AUTOCOMPLETE, FORM = 1, 2, 3, 4, 5
 _KINDS = {COMMAND: Interaction.Kind.COMMAND, COMPONENT: Interaction.Kind.PRESS, FORM: Interaction.Kind.FORM}
 REASON = "reason"
 _NAME, _LONGEST = 100, 4096
+# Discord takes no longer text for an option.
+_MOST_TYPED = 6000
 
 
 class NoInteraction(Exception):
@@ -76,13 +78,19 @@ def _received(kind: int, whole: Mapping[str, Any]) -> Received:
 
 def _given(kind: int, whole: Mapping[str, Any], data: Mapping[str, Any]) -> Any:
     if kind == COMMAND:
-        return _list(data.get("options") or [])
+        options = [_object(one) for one in _list(data.get("options") or [])]
+        return [_option(one) for one in options if not isinstance(one.get("value"), int | float | None)]
     message = _object(whole.get("message") or {})
     return {
         "custom_id": _text(data.get("custom_id"), 100),
         "card": _known_number(message.get("id")),
         **({REASON: _typed(data)} if kind == FORM else {}),
     }
+
+
+def _option(row: Mapping[str, Any]) -> dict[str, str]:
+    """Return what was typed at one option. All of ours are text; of commands that others registered, nothing else."""
+    return {"name": _text(row.get("name"), _NAME), "value": _text(row.get("value"), _MOST_TYPED)}
 
 
 def _typed(data: Mapping[str, Any]) -> str:

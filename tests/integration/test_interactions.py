@@ -159,11 +159,19 @@ def test_signed_nonsense_is_400_and_never_500(ana, message):
         {"type": 5, "data": {"custom_id": "x", "components": [{"component": {"custom_id": "reason", "value": 5}}]}},
         {"data": {"custom_id": "\ud800"}},
     ]  # fmt: skip
+    bad += [with_options(good, one) for one in ('["x"]', '[{"value": "x"}]', "3", '{"a": 1}')]
+    bad += [with_options(good, json.dumps([{"name": "to", "value": one}])) for one in ({}, [], "x" * 6001)]
     bad += [json.dumps({**good, **change}).encode() for change in changes]
     for body in bad:
         assert sent(body).status_code == 400, body[:200]
     assert sent(b" " * (256 * 1024 + 1)).status_code == 413
     assert nothing_happened()
+
+
+def with_options(body, options):
+    """Return the bytes of a command with these options."""
+    whole = json.dumps({**body, "type": 2, "data": {"name": "pending", "options": "HERE"}})
+    return whole.replace('"HERE"', options).encode()
 
 
 def test_approve_decides_for_the_linked_person_and_says_until_when_it_can_be_undone(ana, message):
@@ -415,7 +423,17 @@ def test_command_is_put_off_once_with_what_was_typed(ana):
         assert sent(body).json() == {"type": 5, "data": {"flags": 64}}
     row = Interaction.objects.get()
     assert (row.kind, row.name, row.state, row.token) == ("command", "pending", "due", "a-token-of-discord")
-    assert json.loads(row.options) == body["data"]["options"]
+    assert json.loads(row.options) == [{"name": "mailbox", "value": "ana@x.example"}]
+
+
+@pytest.mark.parametrize("depth", [10, 400])
+def test_command_of_others_is_put_off_without_what_none_of_ours_has(ana, depth):
+    body = press(make_message(make_connection()))
+    nested = '{"name": "a", "options": [' * depth + "]}" * depth
+    others = '{"name": "n", "value": 5}, {"name": "b", "value": true}, {"name": "f", "value": 1e999}'
+    answer = sent(with_options(body, f'[{nested}, {others}, {{"name": "to", "value": "x"}}]'))
+    assert answer.json()["type"] == 5
+    assert json.loads(Interaction.objects.get().options) == [{"name": "to", "value": "x"}]
 
 
 def test_answers_are_forgotten_when_nobody_can_ask_for_them_again(ana, message):
