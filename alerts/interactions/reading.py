@@ -25,6 +25,7 @@ class Received:
 
     type: int
     discord_id: str = ""
+    app_id: str = ""
     token: str = ""
     name: str = ""
     given: str = ""
@@ -65,6 +66,7 @@ def _received(kind: int, whole: Mapping[str, Any]) -> Received:
     return Received(
         type=kind,
         discord_id=_number(whole.get("id")),
+        app_id=_number(whole.get("application_id")),
         token=_text(whole.get("token"), _LONGEST),
         name=_text(data.get("name"), 40) if kind == COMMAND else "",
         given=json.dumps(_given(kind, whole, data)),

@@ -5,14 +5,16 @@ would have to wait for others is put off: the row owes the answer then, and a wo
 """
 
 import json
+import logging
 from datetime import timedelta
 
+from django.conf import settings
 from django.db import OperationalError
 from django.db import connection as database
 from django.db.models.functions import Now
 
 from alerts.commands import taking
-from alerts.interactions.answers import DEFERRED, NO_CHOICES, PONG, Body
+from alerts.interactions.answers import DEFERRED, NO_CHOICES, PONG, Body, private
 from alerts.interactions.pressing import judge
 from alerts.interactions.reading import AUTOCOMPLETE, PING, Received
 from alerts.models import Interaction
@@ -20,12 +22,18 @@ from common.logs import trace_id
 from common.nudge import nudge
 from common.postgres.anew import atomic_anew
 
+log = logging.getLogger(__name__)
+
 TASK = "alerts.tasks.judge_press"
 # So long it may wait for others' locks here; of Discord's three seconds enough is left to put it off.
 PATIENCE_MS = 800
 _LOCK_NOT_AVAILABLE = "55P03"
 # What was signed is refused after five minutes, so nobody can ask for an answer that is older than this.
 ANSWERS_KEPT = timedelta(minutes=20)
+OTHER_APPLICATION = (
+    "Nothing was done: the desk is set up for another Discord application. Whoever runs it sets DISCORD_APP_ID to this "
+    "application's id."
+)
 
 
 def receive(received: Received) -> Body:
@@ -34,6 +42,10 @@ def receive(received: Received) -> Body:
         return PONG
     if received.type == AUTOCOMPLETE:
         return NO_CHOICES
+    if received.app_id != settings.DISCORD_APP_ID:
+        # Its public key is ours, so only the id can be wrong: what is put off could never be answered.
+        log.error("DISCORD_APP_ID is not the application that Discord signs for", extra={"signed_for": received.app_id})
+        return private(OTHER_APPLICATION)
     if received.kind == Interaction.Kind.COMMAND:
         return _put_off(received)
     try:

@@ -142,12 +142,22 @@ def test_without_its_key_the_address_says_so(settings, key, status):
     assert answer.json()["error"].endswith(".")
 
 
+@pytest.mark.parametrize("known", ["", "118"])
+def test_wrong_application_id_is_told_to_whoever_presses_and_to_the_operator(ana, message, settings, caplog, known):
+    settings.DISCORD_APP_ID = known
+    assert "DISCORD_APP_ID" in said(sent(press(message)))
+    assert "DISCORD_APP_ID is not the application that Discord signs for" in caplog.text
+    assert nothing_happened()
+    assert sent({"id": "1", "type": 1, "token": "t"}).json() == {"type": 1}
+
+
 def test_signed_nonsense_is_400_and_never_500(ana, message):
     good = press(message)
     bad = [b"{", b"[" * 100_000, b"[]", b"null", b'{"type": NaN}', b'"\\ud800"', b"\xff", b"9" * 5000]
     changes = [
         *({"type": one} for one in (0, 6, "3", True, None, 3.5, [])),
         *({"id": one} for one in (None, 5, "", "abc", "9" * 40, {}, "١")),
+        *({"application_id": one} for one in (None, 119, "x")),
         *({"token": one} for one in (None, 1, "x" * 5000, "nul\0")),
         *({"data": one} for one in (None, [], "x", {}, {"custom_id": 5}, {"custom_id": "c" * 101})),
         *({"member": one} for one in ("x", {}, {"user": None}, {"user": {"id": 5}}, {"user": {"id": "x"}})),
