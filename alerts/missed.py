@@ -4,8 +4,10 @@ from datetime import timedelta
 
 from django.db import transaction
 from django.db.models import CharField, Exists, OuterRef, Q, Value
+from django.db.models.fields.json import KT
 from django.db.models.functions import Cast, Concat, Now
 
+from alerts.channels import OneSpelling
 from alerts.events import REFUSED
 from alerts.models import Card, Delivery, Destination, Route
 from alerts.planning import ANSWERED, ONLY_TURNS, PLANNED_ACTIONS, Planned
@@ -37,8 +39,9 @@ def _routes() -> list[Route]:
 
 
 def _asked_by(route: Route) -> Q:
-    """The acts that a route asks for, as the statement that plans them reads it."""
+    """The acts that a route asks for since it is there, as the statement that plans them reads it."""
     asked = Q(action__in=set(route.actions) - set(ONLY_TURNS))
+    asked &= Q(at__gte=route.since) & Q(at__gte=route.destination.told_since)
     if route.connection_id is not None:
         asked &= Q(connection=route.connection_id)
     if route.mailbox is not None:
@@ -55,7 +58,7 @@ def _without_card() -> Q:
     for route in _routes():
         if route.destination.is_discord:
             making |= _asked_by(route)
-    here = Card.objects.filter(destination__switched_off_at=None)
+    here = Card.objects.filter(destination__switched_off_at=None, destination__told_since__lte=OuterRef("at"))
     deliveries = Delivery.objects.filter(kind=Delivery.Kind.CARD).filter(
         Q(state__in=(Delivery.State.DUE, Delivery.State.SENDING))
         | Q(created_at__gte=OuterRef("at"))
@@ -77,12 +80,12 @@ def _without_card() -> Q:
 
 
 def _untold() -> Q:
-    """The acts that a program should have been told of since it is there, and is not."""
+    """The acts that a program should have been told of, and is not."""
     untold = Q(pk__in=[])
     for route in _routes():
         if not route.destination.is_discord:
             told = Delivery.objects.filter(destination=route.destination, kind="event", entry=OuterRef("pk"))
-            untold |= _asked_by(route) & Q(at__gte=route.destination.created_at) & ~Q(Exists(told))
+            untold |= _asked_by(route) & ~Q(Exists(told))
     return untold
 
 
@@ -91,10 +94,13 @@ def _unanswered() -> Q:
     unanswered = Q(pk__in=[])
     places = Destination.objects.filter(switched_off_at=None, kind__in=_DISCORD).exclude(answers_channel="")
     for place in places:
-        name = place.answers_channel.lstrip("#")
-        begun = Q(trigger__discord_channel__in=[name, f"#{name}"]) | Q(trigger__discord_channel_id=name)
-        mine = Message.objects.filter(begun, public_id=OuterRef("message"))
+        here = OneSpelling(Value(place.answers_channel))
+        begun = Message.objects.annotate(
+            channel=OneSpelling(KT("trigger__discord_channel")),
+            channel_id=OneSpelling(KT("trigger__discord_channel_id")),
+        )
+        mine = begun.filter(Q(channel=here) | Q(channel_id=here), public_id=OuterRef("message"))
         answered = Delivery.objects.filter(destination=place, kind="answer", entry=OuterRef("pk"))
-        due = Q(action__in=ANSWERED, at__gte=place.created_at)
+        due = Q(action__in=ANSWERED, at__gte=place.told_since)
         unanswered |= due & Q(Exists(mine)) & ~Q(Exists(answered))
     return unanswered

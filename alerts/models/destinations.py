@@ -4,9 +4,10 @@ from typing import Self
 
 from django.apps import apps
 from django.db import models
-from django.db.models import Q
+from django.db.models import Q, Value
 from django.db.models.functions import Now
 
+from alerts.channels import OneSpelling
 from common.encryption import EncryptedTextField
 
 
@@ -20,6 +21,11 @@ class DestinationQuerySet(models.QuerySet["Destination"]):
     def kept(self) -> Self:
         """All but those that were removed."""
         return self.filter(removed_at=None)
+
+    def answering(self, channel: str) -> Self:
+        """Those that answer what began in this channel, however it is spelled."""
+        kept = self.kept().exclude(answers_channel="").annotate(spelling=OneSpelling("answers_channel"))
+        return kept.filter(spelling=OneSpelling(Value(channel)))
 
     def due_witnesses(self) -> Self:
         """Those that may be given the ledger's newest head now, and that need not wait."""
@@ -81,13 +87,15 @@ class Destination(models.Model):
     # Taken off the desk, without its address; its cards stay to be looked up.
     removed_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(db_default=Now())
+    # Of what happened before, nobody is told there: it was not there yet, was off, or answered another channel.
+    told_since = models.DateTimeField(db_default=Now())
 
     objects = DestinationQuerySet.as_manager()
 
     class Meta:
         constraints = [
             models.UniqueConstraint(
-                fields=["answers_channel"],
+                OneSpelling("answers_channel"),
                 condition=~Q(answers_channel="") & Q(removed_at=None),
                 name="one_place_answers_a_channel",
             )
@@ -112,6 +120,8 @@ class Route(models.Model):
     connection = models.ForeignKey("approvals.Connection", null=True, blank=True, on_delete=models.CASCADE)
     mailbox = models.ForeignKey("approvals.Mailbox", null=True, blank=True, on_delete=models.CASCADE)
     actions = models.JSONField(default=list)
+    # What happened before was asked for by nobody.
+    since = models.DateTimeField(db_default=Now())
 
     def __str__(self) -> str:
         return f"{len(self.actions)} actions to {self.destination}"

@@ -1,9 +1,11 @@
 """Adds, changes, tests and removes the places that alerts go to. An admin of everything may: it concerns all mail."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
-from django.db import transaction
+import psycopg
+from django.db import IntegrityError, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
@@ -22,11 +24,13 @@ from alerts.sending.events import try_event
 from alerts.sending.outcomes import Tried
 from audit.recording import changed, record
 from common.nudge import nudge
+from common.postgres import clock
 from common.postgres.anew import atomic_anew
 from people.actors import Actor
 
 # In all: a page waits for it, and a person for the page.
 TEST_SECONDS = 4.0
+_ONE_ANSWERS = "one_place_answers_a_channel"
 _TEST = {
     "title": "A test from Countersign",
     "description": "Alerts can be posted here. Nobody is waiting for anything.",
@@ -55,17 +59,17 @@ class Settings:
 def add_destination(*, settings: Settings, url: str, actor: Actor) -> Destination:
     """Add a destination, whose address a form has checked; alerts begin at once. A signed webhook gets its secret."""
     check_may_manage(actor)
-    _check_nobody_else_answers(settings.answers_channel)
     given = {"name": settings.name, "privacy": settings.privacy, "witnesses": settings.witnesses}
     signs = settings.kind == Destination.Kind.SIGNED_WEBHOOK
-    destination = Destination.objects.create(
-        **given,
-        kind=settings.kind,
-        url=url,
-        channel=settings.channel,
-        answers_channel=settings.answers_channel,
-        secret=new_secret() if signs else "",
-    )
+    with _answering_alone(settings.answers_channel):
+        destination = Destination.objects.create(
+            **given,
+            kind=settings.kind,
+            url=url,
+            channel=settings.channel,
+            answers_channel=settings.answers_channel,
+            secret=new_secret() if signs else "",
+        )
     if settings.events:
         _route(destination, settings)
     _nudge_witness(destination, was=False)
@@ -78,10 +82,10 @@ def change_destination(*, destination_id: int, settings: Settings, url: str, act
     """Change how a destination is set, and its address where one is given: that has to be tested anew."""
     check_may_manage(actor)
     destination = _locked(destination_id)
-    _check_nobody_else_answers(settings.answers_channel, but=destination_id)
     before, was_witness = in_words(destination), destination.witnesses
     destination.name, destination.privacy, destination.witnesses = settings.name, settings.privacy, settings.witnesses
-    destination.answers_channel = settings.answers_channel
+    if destination.answers_channel != settings.answers_channel:
+        destination.answers_channel, destination.told_since = settings.answers_channel, clock()
     is_elsewhere = (url and url != destination.url) or (settings.channel and settings.channel != destination.channel)
     if is_elsewhere:
         destination.url, destination.tested_at = url or destination.url, None
@@ -92,8 +96,9 @@ def change_destination(*, destination_id: int, settings: Settings, url: str, act
         # Their cards are at the old address, where nothing can be edited from the new one.
         Card.objects.filter(destination=destination).update(removed=True)
     where = ["url", "channel", "answers_channel", "tested_at", "witnessed_seal", "witnessed_at"]
-    where += ["failures", "waits_until"]
-    destination.save(update_fields=["name", "privacy", "witnesses", *where])
+    where += ["failures", "waits_until", "told_since"]
+    with _answering_alone(settings.answers_channel):
+        destination.save(update_fields=["name", "privacy", "witnesses", *where])
     _nudge_witness(destination, was=was_witness)
     moved = {"webhook": "another one"} if url else {}
     _record("destination.changed", destination, actor, before=before, after=in_words(destination), **moved)
@@ -108,8 +113,10 @@ def switch_on(*, destination_id: int, actor: Actor) -> Destination:
     if destination.switched_off_at:
         because = destination.switched_off_because
         destination.switched_off_at, destination.switched_off_because = None, ""
+        destination.told_since = clock()
         _forget_failures(destination)
-        destination.save(update_fields=["switched_off_at", "switched_off_because", "failures", "waits_until"])
+        on = ["switched_off_at", "switched_off_because", "told_since"]
+        destination.save(update_fields=[*on, "failures", "waits_until"])
         _nudge_witness(destination, was=False)
         _record("destination.switched_on", destination, actor, before="off", after="on", explanation=because)
     return destination
@@ -178,15 +185,27 @@ def _forget_failures(destination: Destination) -> None:
         destination.failures, destination.waits_until = 0, None
 
 
-def _check_nobody_else_answers(channel: str, *, but: int = 0) -> None:
-    """Raise ChannelTaken where what began in this channel is answered elsewhere already."""
-    if not channel:
-        return
-    other = Destination.objects.kept().filter(answers_channel=channel).exclude(pk=but).first()
-    if other is not None:
+@contextmanager
+def _answering_alone(channel: str) -> Iterator[None]:
+    """Save within: raises ChannelTaken where another destination answers what began in this channel.
+
+    The constraint finds it, and waits for whoever saves the same at this moment; a look beforehand could not.
+    """
+    try:
+        with transaction.atomic():
+            yield
+    except IntegrityError as error:
+        if _constraint_of(error) != _ONE_ANSWERS:
+            raise
+        other = Destination.objects.answering(channel).first()
         raise ChannelTaken(
-            f"{other.name} answers what began in {channel} already, and one place does. Take it off there first."
-        )
+            f"{other or 'Another place'} answers what began in {channel} already, and one place does. Take it off "
+            "there first."
+        ) from error
+
+
+def _constraint_of(error: IntegrityError) -> str | None:
+    return error.__cause__.diag.constraint_name if isinstance(error.__cause__, psycopg.Error) else None
 
 
 def _nudge_witness(destination: Destination, *, was: bool) -> None:

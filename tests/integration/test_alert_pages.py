@@ -3,9 +3,12 @@
 import html
 import json
 import re
+import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.db import connection as db
+from django.db import transaction
 from django.utils import timezone
 
 from alerts.events import EVENTS
@@ -16,7 +19,10 @@ from alerts.places.standing import standing
 from alerts.sending.deliver import deliver_card
 from approvals.models import Message
 from audit.models import Entry
+from audit.recording import record
+from people.actors import worker
 from tests.factories import make_connection, make_message, make_person
+from tests.integration.deciding import waiting_for_a_lock
 from tests.standin import multimail
 
 pytestmark = pytest.mark.django_db
@@ -84,16 +90,72 @@ def test_secret_is_shown_once_and_changed_with_an_overlap(signed_in, admin):
         assert b"whsec_" not in client.get(path).content
 
 
-def test_channel_is_answered_by_one_place_alone(signed_in, admin):
+@pytest.mark.parametrize("other", ["support", "#support", " Support ", "##SUPPORT"])
+def test_channel_is_answered_by_one_place_alone_however_it_is_spelled(signed_in, admin, other):
     client = signed_in(admin)
-    client.post("/alerts/add/", form("discord_webhook", url=HOOK, answers_channel="#support", events=[]))
-    assert Destination.objects.get().answers_channel == "support"
-    answer = client.post("/alerts/add/", form("discord_bot", channel="12345", answers_channel="support"))
-    assert answer.status_code == 422
-    assert "#ops answers what began in support already" in answer.content.decode()
-    answer = client.post("/alerts/add/", form("signed_webhook", url=ENDPOINT, answers_channel="sales"))
+    client.post("/alerts/add/", form("discord_webhook", url=HOOK, answers_channel="# Support", events=[]))
+    assert Destination.objects.get().answers_channel == "Support"
+    answer = client.post("/alerts/add/", form("discord_bot", channel="12345", answers_channel=other))
+    assert (answer.status_code, b'id="answers-problem"' in answer.content) == (422, True)
+    assert f"#ops answers what began in {other.strip(' #')} already" in answer.content.decode()
+    client.post("/alerts/add/", form("discord_bot", channel="12345", name="Second"))
+    second = Destination.objects.get(name="Second")
+    path, changed = f"/alerts/{second.pk}/", form("", name="Second", channel="12345", answers_channel=other)
+    assert client.post(path, changed).status_code == 422
+    client.post(f"/alerts/{Destination.objects.exclude(pk=second.pk).get().pk}/remove/")
+    assert client.post(path, changed).status_code == 302
+
+
+def test_program_answers_no_channel(signed_in, admin):
+    answer = signed_in(admin).post("/alerts/add/", form("signed_webhook", url=ENDPOINT, answers_channel="sales"))
     assert b"Only a place in Discord" in answer.content
-    assert Destination.objects.count() == 1
+    assert not Destination.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_that_take_a_channel_at_once_one_is_told_so(signed_in, admin):
+    client, taken, wait = signed_in(admin), threading.Event(), threading.Event()
+
+    def first():
+        with transaction.atomic():
+            make_place(name="First", kind="discord_webhook", url=HOOK, answers_channel="support")
+            taken.set()
+            wait.wait(30)
+        db.close()
+
+    def second():
+        found.append(client.post("/alerts/add/", form("discord_webhook", url=HOOK, answers_channel="#Support")))
+        db.close()
+
+    found = []
+    threads = [threading.Thread(target=one) for one in (first, second)]
+    threads[0].start()
+    taken.wait(30)
+    threads[1].start()
+    waiting_for_a_lock(db)
+    wait.set()
+    for thread in threads:
+        thread.join(30)
+    assert found[0].status_code == 422
+    assert "First answers what began in Support already" in found[0].content.decode()
+    assert Destination.objects.get().name == "First"
+
+
+@pytest.mark.parametrize("spelled", ["support desk", "#Support-Desk", " support  desk", "1180000000000000555"])
+def test_answer_is_planned_and_missed_alike_however_a_channel_is_spelled(connection, monkeypatch, spelled):
+    monkeypatch.setattr("alerts.missed.PATIENCE", timedelta(0))
+    key = "discord_channel_id" if spelled.isdecimal() else "discord_channel"
+    message = make_message(connection)
+    Message.objects.update(trigger={key: spelled})
+    channel = spelled if spelled.isdecimal() else "# support DESK"
+    place = make_place(kind="discord_webhook", url=HOOK, answers_channel=channel)
+    make_place(kind="discord_webhook", url=HOOK, answers_channel="support")
+    record("message.approved", actor=worker("test"), connection=connection.pk, message=message.public_id)
+    planned = Delivery.objects.get()
+    assert (planned.kind, planned.destination) == ("answer", place)
+    planned.delete()
+    assert plan_missed() == 1
+    assert Delivery.objects.get().destination == place
 
 
 def test_program_that_refuses_the_test_is_told_in_words(signed_in, admin, settings):
@@ -134,7 +196,7 @@ def test_pages_say_that_a_place_waits_and_until_when(signed_in, admin):
         assert "Nothing goes there before <time" in page
 
 
-def test_place_is_switched_off_by_hand_and_on_again(signed_in, admin, connection):
+def test_place_is_switched_off_by_hand_and_on_again(signed_in, admin, connection, monkeypatch):
     place = make_place(failures=2, waits_until=timezone.now() + timedelta(hours=2))
     Route.objects.create(destination=place, actions=["message.held"])
     make_message(connection)
@@ -157,18 +219,10 @@ def test_place_is_switched_off_by_hand_and_on_again(signed_in, admin, connection
     client.post(f"/alerts/{place.pk}/on/")
     place.refresh_from_db()
     assert (place.switched_off_at, place.failures, place.waits_until) == (None, 0, None)
+    monkeypatch.setattr("alerts.missed.PATIENCE", timedelta(0))
+    assert (plan_missed(), Delivery.objects.count()) == (0, 1)
     acts = Entry.objects.filter(action__startswith="destination.").order_by("pk").values_list("action", "actor_kind")
     assert list(acts) == [("destination.switched_off", "person"), ("destination.switched_on", "person")]
-
-
-def test_program_that_was_off_gets_the_last_ten_minutes_as_its_page_says(connection, monkeypatch):
-    monkeypatch.setattr("alerts.missed.PATIENCE", timedelta(0))
-    place = make_place(switched_off_at=timezone.now(), created_at=timezone.now() - timedelta(hours=1))
-    Route.objects.create(destination=place, actions=["message.held"])
-    make_message(connection)
-    assert (plan_missed(), Delivery.objects.count()) == (0, 0)
-    Destination.objects.update(switched_off_at=None)
-    assert (plan_missed(), Delivery.objects.count()) == (1, 1)
 
 
 def test_route_tells_of_its_events_at_its_place():
@@ -280,23 +334,33 @@ def test_log_is_filtered_and_paged(signed_in, admin, connection):
 
 def test_reviewer_sees_deliveries_of_their_mail_alone_and_nothing_of_what_was_sent(signed_in, connection):
     place = make_place()
-    given_up(place, make_message(connection, subject="Of theirs"), request="the request", answer="the answer")
-    given_up(place, make_message(make_connection("other"), subject="Of others"))
+    sent = {"request": "the request", "answer": "the answer"}
+    theirs = given_up(place, make_message(connection, subject="Of theirs"), **sent)
+    others = given_up(place, make_message(make_connection("other"), subject="Of others"), **sent)
+    none = given_up(place, **sent)
     reviewer = make_person("r@yourteam.example", "Rita", "reviewer", connection=connection)
-    page = signed_in(reviewer).get("/alerts/log/").content.decode()
-    assert "Of theirs" in page
-    for hidden in ("Of others", "the request", "the answer", "Send again"):
-        assert hidden not in page
+    client = signed_in(reviewer)
+    for path in ("/alerts/log/", f"/alerts/log/{theirs.pk}/"):
+        page = client.get(path).content.decode()
+        assert "Of theirs" in page
+        for hidden in ("Of others", "the request", "the answer", "Send again"):
+            assert hidden not in page
+    for hidden in (others, none):
+        assert client.get(f"/alerts/log/{hidden.pk}/").status_code == 404
 
 
 def test_admin_sends_again_one_or_all_that_were_given_up_once(signed_in, admin):
     place = make_place()
-    first, second = given_up(place, request="the request", answer="the answer"), given_up(place)
+    first, second = given_up(place, request='{"a": 1}', answer="<the answer"), given_up(place)
     client = signed_in(admin)
-    assert b"the answer" in client.get("/alerts/log/").content
+    page = client.get(f"/alerts/log/{first.pk}/").content.decode()
+    assert "{\n  &quot;a&quot;: 1\n}" in page
+    assert "&lt;the answer" in page
     answer = client.post(f"/alerts/log/{first.pk}/again/", {"state": "failed"})
     assert answer["Location"] == "/alerts/log/?state=failed"
-    assert Delivery.objects.get(state="due").again_of == first
+    second_try = Delivery.objects.get(state="due")
+    assert second_try.again_of == first
+    assert f"/alerts/log/{second_try.pk}/" in client.get(f"/alerts/log/{first.pk}/").content.decode()
     for _ in range(2):
         client.post("/alerts/log/again/")
     assert {one.again_of for one in Delivery.objects.filter(state="due")} == {first, second}

@@ -10,6 +10,8 @@ from django.db.models.functions import Now
 from alerts.events import EVENTS, about_of
 from alerts.missed import plan_missed
 from alerts.models import Card, Delivery, Destination, Route
+from alerts.places.destinations import Settings, change_destination, switch_off, switch_on
+from alerts.places.routes import Wanted, add_route
 from alerts.planning import ANSWERED, CARD_ACTIONS, PLANNED_ACTIONS, Planned
 from approvals import tasks
 from approvals.deciding.expire import tell_of_expiring
@@ -213,7 +215,7 @@ def test_mistake_in_planning_costs_no_act_and_the_sweep_plans_each_kind(message,
     found = planned()
     # Of what was before it a program is not told.
     late = place("inngest", acts)
-    Destination.objects.filter(pk=late.pk).update(created_at=Now() + timedelta(hours=1))
+    Destination.objects.filter(pk=late.pk).update(told_since=Now() + timedelta(hours=1))
     assert plan_missed() == 0
     assert sorted(kind for kind, action, _ in found if action == "message.approved") == ["answer", "card", "event"]
     assert {about for kind, _, about in found if kind == "card"} == {
@@ -241,6 +243,36 @@ def test_each_kind_is_missed_by_itself(message, monkeypatch, kind, fields):
     Card.objects.all().delete()
     assert [plan_missed(), plan_missed()] == [1, 0]
     assert Delivery.objects.get().entry == entry.pk
+
+
+def test_what_was_before_a_route_a_switch_on_or_a_mapped_channel_is_not_made_up_for(message, monkeypatch, admin):
+    Message.objects.update(trigger={"discord_channel": "outreach"})
+    monkeypatch.setattr("alerts.missed.PATIENCE", timedelta(0))
+    actor = admin.actor(surface="web")
+    cards, program, off, answers = place(), place("inngest"), place("signed_webhook", ["message.approved"]), place()
+    switch_off(destination_id=off.pk, actor=actor)
+    act("message.approved", message)
+    for one in (cards, program):
+        add_route(destination_id=one.pk, wanted=Wanted(["email.decided"]), actor=actor)
+    switch_on(destination_id=off.pk, actor=actor)
+    mapped = Settings(name=answers.name, privacy="headers", answers_channel="#outreach")
+    change_destination(destination_id=answers.pk, settings=mapped, url="", actor=actor)
+    assert (plan_missed(), planned()) == (0, [])
+    with monkeypatch.context() as broken:
+        broken.setattr("alerts.outbox.Planned", None)
+        act("message.approved", message)
+    assert plan_missed() == 1
+    assert sorted(kind for kind, _, _ in planned()) == ["answer", "card", "event", "event"]
+
+
+def test_card_is_not_turned_for_what_happened_while_its_place_was_off(message, monkeypatch, admin):
+    monkeypatch.setattr("alerts.missed.PATIENCE", timedelta(0))
+    kept = place(actions=["message.held"])
+    Card.objects.create(destination=kept, message=message, discord_message_id="7")
+    switch_off(destination_id=kept.pk, actor=admin.actor(surface="web"))
+    act("message.rejected", message)
+    switch_on(destination_id=kept.pk, actor=admin.actor(surface="web"))
+    assert (plan_missed(), planned()) == (0, [])
 
 
 def expiring_in(message, left, of):
