@@ -25,9 +25,10 @@ from common.postgres.anew import atomic_anew
 log = logging.getLogger(__name__)
 
 TASK = "alerts.tasks.judge_press"
-# So long it may wait for others' locks here; of Discord's three seconds enough is left to put it off.
-PATIENCE_MS = 800
-_LOCK_NOT_AVAILABLE = "55P03"
+# So long it may wait for others' locks here, and for any answer of the database; of Discord's three seconds enough is
+# left to put it off.
+LOCK_MS, STATEMENT_MS = 800, 1200
+_TOO_SLOW = ("55P03", "57014")
 # What was signed is refused after five minutes, so nobody can ask for an answer that is older than this.
 ANSWERS_KEPT = timedelta(minutes=20)
 OTHER_APPLICATION = (
@@ -51,14 +52,14 @@ def receive(received: Received) -> Body:
     try:
         return _judge_now(received)
     except OperationalError as error:
-        if getattr(error.__cause__, "sqlstate", "") != _LOCK_NOT_AVAILABLE:
+        if getattr(error.__cause__, "sqlstate", "") not in _TOO_SLOW:
             raise
     return _put_off(received)
 
 
 @atomic_anew
 def _judge_now(received: Received) -> Body:
-    _wait_no_longer_than(PATIENCE_MS)
+    _be_quick()
     interaction, is_new = _store(received, state=Interaction.State.DELIVERED, token="")
     if not is_new:
         return _answer_of(interaction)
@@ -72,7 +73,7 @@ def _judge_now(received: Received) -> Body:
 @atomic_anew
 def _put_off(received: Received) -> Body:
     """Store it as owing its answer, and tell a worker; once, however often it comes."""
-    _wait_no_longer_than(PATIENCE_MS)
+    _be_quick()
     interaction, is_new = _store(received, state=Interaction.State.DUE, token=received.token)
     if is_new and interaction.kind == Interaction.Kind.COMMAND:
         taking.take(interaction)
@@ -111,6 +112,7 @@ def _answer_of(interaction: Interaction) -> Body:
     return body
 
 
-def _wait_no_longer_than(milliseconds: int) -> None:
+def _be_quick() -> None:
     with database.cursor() as cursor:
-        cursor.execute(f"SET LOCAL lock_timeout = '{milliseconds}ms'")
+        cursor.execute(f"SET LOCAL lock_timeout = {LOCK_MS}")
+        cursor.execute(f"SET LOCAL statement_timeout = {STATEMENT_MS}")

@@ -8,12 +8,13 @@ import logging
 import time
 
 from django.conf import settings
-from django.db import Error as AnyDatabaseError
+from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST
 
-from alerts.interactions.reading import NoInteraction, read_interaction
+from alerts.interactions.answers import BROKEN, Body, private
+from alerts.interactions.reading import NoInteraction, Received, read_interaction
 from alerts.interactions.receiving import receive
 from alerts.interactions.signing import SIGNATURE, TIMESTAMP, read_key, what_is_wrong
 from common.addresses import came_unencrypted
@@ -24,6 +25,9 @@ log = logging.getLogger(__name__)
 MAX_BODY = 256 * 1024
 # Beyond the first of a minute, each hundredth is told: whoever floods the address must not flood the log.
 _EACH = 100
+DATABASE_AWAY = (
+    "The desk's database does not answer right now. As far as the desk knows nothing was done: try again in a moment."
+)
 _refused_in: dict[int, int] = {}
 
 
@@ -31,16 +35,6 @@ _refused_in: dict[int, int] = {}
 @require_POST
 def interactions(request: HttpRequest) -> HttpResponse:
     """Take one interaction in, and answer as Discord documents it. Nothing is kept of what is not signed."""
-    try:
-        return _take_in(request)
-    except AnyDatabaseError as error:
-        log.error("interaction not taken", extra={"reason": type(error).__name__})
-        answer = _refused(503, "The desk's database does not answer right now, and nothing was done. Press again.")
-        answer._has_been_logged = True  # type: ignore[attr-defined]
-        return answer
-
-
-def _take_in(request: HttpRequest) -> HttpResponse:
     if not settings.DISCORD_PUBLIC_KEY:
         return _refused(404, "No Discord application is set up for this desk.")
     if (key := read_key(settings.DISCORD_PUBLIC_KEY)) is None:
@@ -62,7 +56,19 @@ def _take_in(request: HttpRequest) -> HttpResponse:
         received = read_interaction(body)
     except NoInteraction:
         return _refused(400, "This is signed, but it is no interaction that Discord documents.")
-    return _json(200, receive(received))
+    return _json(200, _answer_to(received))
+
+
+def _answer_to(received: Received) -> Body:
+    """Return what to answer. Of whatever else Discord is answered people see no word of it, only that it failed."""
+    try:
+        return receive(received)
+    except (OperationalError, InterfaceError) as error:
+        log.error("interaction not taken", extra={"reason": type(error).__name__})
+        return private(DATABASE_AWAY)
+    except Exception:
+        log.exception("interaction not taken")
+        return private(BROKEN)
 
 
 def _count_refused(why: str) -> None:

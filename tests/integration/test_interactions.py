@@ -10,6 +10,7 @@ from itertools import count
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from django.db import connection as database
 from django.db import connections, transaction
 from django.db.models.functions import Now
 from django.test import Client
@@ -33,6 +34,9 @@ KEY = Ed25519PrivateKey.generate()
 ADDRESS = "/discord/interactions/"
 ANA, MALLORY = "118000000000000042", "118000000000000666"
 CARD = "122000000000000001"
+# What PostgreSQL says when it is told to stop, and one whose disk is slow.
+AWAY = "CREATE FUNCTION away() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE SQLSTATE '57P01'; END $$"
+SLOW = "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(20); RETURN NEW; END $$"
 _numbers = count(1_200_000_000_000_000_000)
 
 
@@ -182,6 +186,33 @@ def with_options(body, options):
     """Return the bytes of a command with these options."""
     whole = json.dumps({**body, "type": 2, "data": {"name": "pending", "options": "HERE"}})
     return whole.replace('"HERE"', options).encode()
+
+
+def test_fault_of_the_desk_is_told_and_logged_and_nothing_is_decided(ana, message, caplog):
+    Revision.objects.filter(pk=message.revision_id).update(findings=["not what a finding is"])
+    before = Entry.objects.count()
+    assert "went wrong in the desk itself" in said(sent(press(message)))
+    assert nothing_happened()
+    assert Entry.objects.count() == before
+    assert [one.exc_info is not None for one in caplog.records if one.getMessage() == "interaction not taken"] == [True]
+
+
+def test_database_that_cannot_answer_is_told(ana, message):
+    with database.cursor() as cursor:
+        cursor.execute(AWAY)
+        cursor.execute("CREATE TRIGGER away BEFORE INSERT ON alerts_interaction EXECUTE FUNCTION away()")
+    assert "database does not answer" in said(sent(press(message)))
+    assert nothing_happened()
+
+
+def test_press_is_put_off_where_the_database_is_slow(ana, message):
+    with database.cursor() as cursor:
+        cursor.execute(SLOW)
+        cursor.execute("CREATE TRIGGER slow BEFORE INSERT ON approvals_verdict EXECUTE FUNCTION slow()")
+    began = time.monotonic()
+    assert sent(press(message)).json() == {"type": 5, "data": {"flags": 64}}
+    assert time.monotonic() - began < 3
+    assert (Interaction.objects.get().state, Verdict.objects.exists()) == ("due", False)
 
 
 def test_approve_decides_for_the_linked_person_and_says_until_when_it_can_be_undone(ana, message):
