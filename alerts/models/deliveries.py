@@ -49,8 +49,9 @@ class DeliveryQuerySet(CourierDeliveryQuerySet):
         return self.filter(state="failed", last_attempt_at__gt=Now() - timedelta(hours=24))
 
     def dead_for(self, actor: Any) -> int:
-        """How many were given up, of what the actor may see; not counted further than DEAD_COUNTED."""
-        return self.for_list(actor).filter(state="failed").order_by()[:DEAD_COUNTED].count()
+        """How many were given up for good, of what the actor may see; not counted further than DEAD_COUNTED."""
+        dead = self.for_list(actor).filter(state="failed", destination__removed_at=None).never_again()
+        return dead.order_by()[:DEAD_COUNTED].count()
 
     def for_list(self, actor: Any) -> Self:
         """The newest first, of messages that the actor may see, with everything a line shows."""
@@ -66,9 +67,18 @@ class DeliveryQuerySet(CourierDeliveryQuerySet):
         named = {"destination": "destination", "state": "state", "kind": "kind", "before": "pk__lt"}
         return self.for_list(actor).filter(**{named[name]: value for name, value in filters.items()})
 
+    def with_again(self) -> Self:
+        """Each with the newest that repeats it, by `sent_again_as`, if somebody had it sent once more."""
+        repeats = self.model._default_manager.filter(again_of=models.OuterRef("pk")).order_by("-pk")
+        return self.annotate(sent_again_as=models.Subquery(repeats.values("pk")[:1]))
+
     def never_again(self) -> Self:
         """Those that nobody had sent once more."""
         return self.exclude(models.Exists(self.model._default_manager.filter(again_of=models.OuterRef("pk"))))
+
+    def with_a_way(self) -> Self:
+        """Those that can go once more: their destination is on, and nobody deleted the digest that they are."""
+        return self.filter(destination__switched_off_at=None).exclude(digest__removed=True)
 
 
 class Delivery(CourierDelivery):

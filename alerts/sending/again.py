@@ -14,21 +14,26 @@ class NotSentAgain(AlertsError):
 
 
 @transaction.atomic
-def send_again(delivery_id: int, actor: Actor) -> Delivery:
+def send_again(delivery_id: int, actor: Actor, *, unless_done: bool = False) -> Delivery:
     """Plan the same once more, and return it. The caller has looked whether the actor may see the delivery.
+
+    With `unless_done` not where somebody did so already, also at this moment.
 
     A card is brought up to date where it stands; one that was deleted in Discord is posted anew. An event goes with
     the id and the body that it had, so that who got it before can tell.
     """
     if not actor.acting_as(Role.ADMIN).sees_all():
         raise NotSentAgain("Only an admin of everything can send alerts once more.")
-    found = Delivery.objects.select_related("destination", "message", "card", "digest").filter(pk=delivery_id).first()
+    known = Delivery.objects.select_related("destination", "message", "card", "digest").filter(pk=delivery_id)
+    found = known.select_for_update(of=("self",), no_key=True).first()
     if found is None:
         raise NotSentAgain("This delivery is not there any more.")
     if found.destination.removed_at or found.destination.switched_off_at:
         raise NotSentAgain("Nothing goes there: the destination is switched off. Switch it on first.")
     if found.state in (Delivery.State.DUE, Delivery.State.SENDING):
         raise NotSentAgain("It still waits to be sent, and goes by itself.")
+    if unless_done and Delivery.objects.filter(again_of=found).exists():
+        raise NotSentAgain("Somebody else had it sent once more.")
     if found.digest is not None and found.digest.removed:
         raise NotSentAgain("Somebody deleted this digest in Discord. Its messages are on the desk.")
     if found.card is not None and found.card.removed:

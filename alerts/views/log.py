@@ -28,7 +28,7 @@ MOST_AGAIN = 100
 def log(request: DeskRequest) -> HttpResponse:
     """Show what was delivered, newest first, and the same for scripts."""
     filters = LogForm(request.GET).filters()
-    found = list(Delivery.objects.for_log(request.actor, filters)[: PAGE + 1])
+    found = list(Delivery.objects.for_log(request.actor, filters).with_again()[: PAGE + 1])
     shown = found[:PAGE]
     older = _address(filters, before=shown[-1].pk) if len(found) > PAGE else ""
     may_manage = rights.may_manage(request.actor)
@@ -92,16 +92,18 @@ def again(request: DeskRequest, alert_id: int) -> HttpResponse:
 def all_again(request: DeskRequest) -> HttpResponse:
     """Send what was given up once more, the oldest first: what was not asked for again, and so many at most."""
     filters = {**LogForm(request.POST).filters(), "state": "failed"}
-    given_up = Delivery.objects.for_log(request.actor, filters).never_again().order_by("pk")
+    given_up = Delivery.objects.for_log(request.actor, filters).never_again()
     sent, said = 0, ""
-    for key in given_up.values_list("pk", flat=True)[:MOST_AGAIN]:
+    for key in given_up.with_a_way().order_by("pk").values_list("pk", flat=True)[:MOST_AGAIN]:
         try:
-            send_again(key, request.actor)
+            send_again(key, request.actor, unless_done=True)
         except NotSentAgain as error:
             said = error.sentence
         else:
             sent += 1
-    told = f"{sent} sent once more." if sent or said else "Nothing is left to be sent once more."
+    if not sent and not said:
+        said = "It is switched off, where this went." if given_up.exists() else "Nothing is left to be sent once more."
+    told = f"{sent} sent once more." if sent else ""
     messages.info(request, f"{told} {said}".strip(), extra_tags="desk")
     return redirect(_address(filters))
 

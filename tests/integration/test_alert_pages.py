@@ -16,6 +16,7 @@ from alerts.missed import plan_missed
 from alerts.models import Delivery, Destination, Route
 from alerts.places.routes import Act, Wanted, newest_acts, would_go
 from alerts.places.standing import standing
+from alerts.sending.again import NotSentAgain, send_again
 from alerts.sending.deliver import deliver_card
 from approvals.models import Message
 from audit.models import Entry
@@ -365,6 +366,52 @@ def test_admin_sends_again_one_or_all_that_were_given_up_once(signed_in, admin):
         client.post("/alerts/log/again/")
     assert {one.again_of for one in Delivery.objects.filter(state="due")} == {first, second}
     assert Delivery.objects.filter(state="due").count() == 2
+    page = client.get("/alerts/log/").content.decode()
+    assert "given up" not in page.replace("what was given up.", "")
+    assert f"alert {second_try.pk}</a>" in page
+
+
+def test_what_cannot_go_again_keeps_nothing_else_from_it(signed_in, admin, monkeypatch):
+    monkeypatch.setattr("alerts.views.log.MOST_AGAIN", 1)
+    removed = make_place(removed_at=timezone.now(), switched_off_at=timezone.now())
+    off, on = make_place(switched_off_at=timezone.now()), make_place()
+    given_up(removed), given_up(off), given_up(on)
+    client = signed_in(admin)
+    assert b"<strong>2 were given up." in client.get("/alerts/log/").content
+    for said in ("1 sent once more.", "It is switched off, where this went."):
+        assert said in client.post("/alerts/log/again/", follow=True).content.decode()
+    assert Delivery.objects.get(state="due").destination == on
+
+
+@pytest.mark.django_db(transaction=True)
+def test_of_two_that_send_all_again_at_once_each_is_sent_once(admin):
+    lost = given_up(make_place())
+    actor, seen, wait, refused = admin.actor(surface="web"), threading.Event(), threading.Event(), []
+
+    def first():
+        with transaction.atomic():
+            send_again(lost.pk, actor, unless_done=True)
+            seen.set()
+            wait.wait(30)
+        db.close()
+
+    def second():
+        try:
+            send_again(lost.pk, actor, unless_done=True)
+        except NotSentAgain as error:
+            refused.append(error.sentence)
+        db.close()
+
+    threads = [threading.Thread(target=one) for one in (first, second)]
+    threads[0].start()
+    seen.wait(30)
+    threads[1].start()
+    waiting_for_a_lock(db)
+    wait.set()
+    for thread in threads:
+        thread.join(30)
+    assert refused == ["Somebody else had it sent once more."]
+    assert Delivery.objects.filter(again_of=lost).count() == 1
 
 
 def test_lists_ask_no_more_for_more_rows(signed_in, admin, connection, django_assert_max_num_queries):
