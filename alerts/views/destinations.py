@@ -21,7 +21,7 @@ from alerts.places import destinations, rights, secrets
 from alerts.places.forms import DestinationForm, initial_of
 from alerts.places.levels import in_short
 from alerts.places.samples import levels
-from alerts.places.sentences import sentence
+from alerts.places.sentences import Reach, reach_of, sentence
 from alerts.places.standing import standing
 from alerts.views.managing import managing
 from approvals.models import Connection
@@ -199,9 +199,9 @@ def _page(
 def _list(
     request: DeskRequest, *, status: int = 200, problem: str = "", tried: tuple[int, str] = (0, "")
 ) -> HttpResponse:
-    found = list(Destination.objects.for_list())
+    reach = reach_of(request.actor)
     context = {
-        "rows": [_row(one, tried) for one in found],
+        "rows": [_row(one, tried, reach) for one in Destination.objects.for_list()],
         "deliveries": Delivery.objects.for_list(request.actor)[:10],
         "dead": Delivery.objects.dead_for(request.actor),
         "has_bot": bool(settings.DISCORD_BOT_TOKEN),
@@ -212,13 +212,13 @@ def _list(
     return render(request, "alerts/alerts.html", context, status=status)
 
 
-def _row(destination: Destination, tried: tuple[int, str]) -> dict[str, Any]:
+def _row(destination: Destination, tried: tuple[int, str], reach: Reach | None) -> dict[str, Any]:
     return {
         "destination": destination,
         "address": destinations.address_of(destination),
         "standing": standing(destination, timezone.now()),
         "shows": in_short(destination),
-        "routes": [sentence(route) for route in destination.routes.all()],
+        "routes": [sentence(route, reach=reach) for route in destination.routes.all()],
         "problem": tried[1] if tried[0] == destination.pk else "",
     }
 

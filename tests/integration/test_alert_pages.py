@@ -18,7 +18,7 @@ from alerts.places.routes import Act, Wanted, newest_acts, would_go
 from alerts.places.standing import standing
 from alerts.sending.again import NotSentAgain, send_again
 from alerts.sending.deliver import deliver_card
-from approvals.models import Message
+from approvals.models import Mailbox, Message
 from audit.models import Entry
 from audit.recording import record
 from people.actors import worker
@@ -348,6 +348,24 @@ def test_reviewer_sees_deliveries_of_their_mail_alone_and_nothing_of_what_was_se
             assert hidden not in page
     for hidden in (others, none):
         assert client.get(f"/alerts/log/{hidden.pk}/").status_code == 404
+
+
+def test_names_of_places_are_told_as_far_as_somebody_sees(signed_in, admin, connection):
+    place, other = make_place(), make_connection("other")
+    boxes = [Mailbox.objects.create(connection=one, upstream_id="box", address=f"box@{one.slug}.example")
+             for one in (connection, other)]  # fmt: skip
+    for where in ({"connection": connection}, {"connection": other}, {"mailbox": boxes[0]}, {"mailbox": boxes[1]}, {}):
+        Route.objects.create(destination=place, actions=["message.held"], **where)
+    reviewer = make_person("r@yourteam.example", "Rita", "reviewer", connection=connection)
+    page = signed_in(reviewer).get("/alerts/").content.decode()
+    for told in (f"in {connection}<", f"in the mailbox {boxes[0]}<", "in all connections<"):
+        assert told in page
+    assert page.count("in a place that you do not look after") == 2
+    for hidden in (other.name, boxes[1].address):
+        assert hidden not in page
+    page = signed_in(admin).get("/alerts/").content.decode()
+    assert f"in {other}<" in page
+    assert f"in the mailbox {boxes[1]}" in page
 
 
 def test_admin_sends_again_one_or_all_that_were_given_up_once(signed_in, admin):
