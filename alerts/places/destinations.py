@@ -6,13 +6,14 @@ from dataclasses import dataclass
 
 import psycopg
 from django.db import IntegrityError, transaction
+from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
 from alerts.cards.card import payload
 from alerts.errors import ChannelTaken, DestinationMissing
 from alerts.events import actions_of
-from alerts.models import Card, Destination, Route
+from alerts.models import Card, Destination, Digest, Route
 from alerts.places.addresses import masked
 from alerts.places.endpoints import masked_endpoint
 from alerts.places.rights import check_may_manage
@@ -22,6 +23,7 @@ from alerts.sending import waits
 from alerts.sending.discord import try_post
 from alerts.sending.events import try_event
 from alerts.sending.outcomes import Tried
+from approvals.states import MessageState
 from audit.recording import changed, record
 from common.nudge import nudge
 from common.postgres import clock
@@ -93,8 +95,7 @@ def change_destination(*, destination_id: int, settings: Settings, url: str, act
         _forget_failures(destination)
         # Another channel has no head yet.
         destination.witnessed_seal, destination.witnessed_at, was_witness = None, None, False
-        # Their cards are at the old address, where nothing can be edited from the new one.
-        Card.objects.filter(destination=destination).update(removed=True)
+        _leave_posts(destination)
     where = ["url", "channel", "answers_channel", "tested_at", "witnessed_seal", "witnessed_at"]
     where += ["failures", "waits_until", "told_since"]
     with _answering_alone(settings.answers_channel):
@@ -177,6 +178,18 @@ def _locked(destination_id: int) -> Destination:
     if found is None:
         raise DestinationMissing("This destination was removed in the meantime.")
     return found
+
+
+def _leave_posts(destination: Destination) -> None:
+    """Edit none of the posts at the old address: from the new one nothing there can be.
+
+    What still waits, and each connection, gets a card at the new address with whatever happens to it next.
+    """
+    cards = Card.objects.filter(destination=destination, removed=False)
+    goes_on = Q(message__state=MessageState.HELD) | Q(about__startswith="connection/")
+    cards.exclude(goes_on).update(removed=True)
+    cards.filter(goes_on).update(discord_message_id="", digest=None, status_shown="", revision_shown=None)
+    Digest.objects.filter(destination=destination).update(removed=True)
 
 
 def _forget_failures(destination: Destination) -> None:

@@ -8,10 +8,11 @@ from django.db import connection as db
 from django.db.models.functions import Now
 
 from alerts.missed import plan_missed
-from alerts.models import Card, Delivery, Destination, Route
+from alerts.models import Card, Delivery, Destination, Digest, Route
 from alerts.places.addresses import masked, problem_with
 from alerts.planning import CARD_ACTIONS
 from alerts.sending.deliver import deliver_card
+from approvals.models import Message
 from audit.models import Entry, EntryDetail
 from audit.recording import record
 from people.actors import worker
@@ -237,14 +238,25 @@ def test_change_without_an_address_keeps_it_and_its_test(signed_in, admin, disco
     assert [route.actions for route in destination.routes.all()] == [["message.held"]]
 
 
-def test_another_address_has_to_be_tested_anew_and_old_cards_are_left_alone(signed_in, admin, connection, discord):
-    destination = make_destination(discord, tested_at="2026-11-20T10:00Z")
-    make_message(connection)
-    card = Card.objects.get()
-    signed_in(admin).post(f"/alerts/{destination.pk}/", form(DISCORD))
+def test_another_address_has_to_be_tested_anew_and_old_posts_are_left_alone(signed_in, admin, connection, discord):
+    destination = make_destination(discord, tested_at="2026-11-20T10:00Z", failures=3, waits_until="2099-01-01T00:00Z")
+    held, decided = make_message(connection), make_message(connection)
+    Message.objects.filter(pk=decided.pk).update(state="approved")
+    Card.objects.create(destination=destination, about=f"connection/{connection.pk}")
+    Card.objects.update(discord_message_id="111")
+    digest = Digest.objects.create(destination=destination)
+    signed_in(admin).post(f"/alerts/{destination.pk}/", form(f"{discord.url}{PATH}x"))
     destination.refresh_from_db()
-    card.refresh_from_db()
-    assert (destination.url, destination.tested_at, card.removed) == (DISCORD, None, True)
+    digest.refresh_from_db()
+    assert (destination.tested_at, destination.failures, destination.waits_until) == (None, 0, None)
+    assert digest.removed
+    # What still waits is posted at the new address when something happens to it, and so is what a connection does.
+    cards = {(one.message, one.removed, one.discord_message_id) for one in Card.objects.all()}
+    assert cards == {(held, False, ""), (decided, True, "111"), (None, False, "")}
+    discord.answers[f"{PATH}x"] = (200, {"id": "222"})
+    record("claim.taken", actor=worker("test"), connection=connection.pk, message=held.public_id)
+    assert deliver_card(delivery_id=Delivery.objects.get(message=held).pk) == "delivered"
+    assert Card.objects.get(message=held).discord_message_id == "222"
 
 
 def test_switched_off_destination_is_switched_on_again(signed_in, admin, discord):
