@@ -2,19 +2,22 @@
 
 
 class CommandRefused(Exception):
-    """It cannot be done as it was given. `why` is a word for the log and the ledger."""
+    """It cannot be done as it was given. `why` is a word for the log and the ledger.
 
-    def __init__(self, sentence: str, *, why: str) -> None:
+    `may_have_left` is whether MultiMail may have taken it all the same.
+    """
+
+    def __init__(self, sentence: str, *, why: str, may_have_left: bool = False) -> None:
         super().__init__(sentence)
         self.sentence = sentence
         self.why = why
+        self.may_have_left = may_have_left
 
 
 class TryAgain(Exception):
-    """Not now. `may_have_left` is whether MultiMail may have taken it all the same; the same key makes trying safe."""
+    """Not now; the same key makes trying safe. `seconds` where MultiMail asked to wait."""
 
-    def __init__(self, sentence: str, *, seconds: float | None = None, may_have_left: bool = False) -> None:
+    def __init__(self, sentence: str, *, seconds: float | None = None) -> None:
         super().__init__(sentence)
         self.sentence = sentence
         self.seconds = seconds
-        self.may_have_left = may_have_left

@@ -1,16 +1,15 @@
 """Carries a stored command out, once, and answers it: what a worker that dies leaves behind, the next one finishes.
 
 The row is the truth: it is leased, and due again when its worker is gone. A letter is one letter however often that
-happens, by the key that comes of the interaction's id. When it is answered, or Discord takes no answer any more, token
-and options are forgotten.
+happens, by the key that comes of the interaction's id. What is answered is kept before Discord is told: from then on
+nothing is done again.
 """
 
+import json
 import logging
 from collections.abc import Callable
-from datetime import timedelta
 
-from django.db import transaction
-from django.db.models.functions import Now
+from django.db import InterfaceError, OperationalError, transaction
 
 from alerts.commands.errors import CommandRefused, TryAgain
 from alerts.commands.given import Given, read_given, told_of
@@ -19,8 +18,9 @@ from alerts.commands.proving import note_proved
 from alerts.commands.reading import check_inbox, pending
 from alerts.commands.typed import with_what_was_typed
 from alerts.commands.upstream_words import in_words
-from alerts.interactions.followup import NotAnswered, edit_answer
+from alerts.interactions.answers import BROKEN, FAULT, private
 from alerts.interactions.noting import words_kept
+from alerts.interactions.telling import TOO_LATE, end, is_too_late, pause, tell
 from alerts.models import Interaction
 from audit.recording import record
 from common.logs import traced
@@ -35,11 +35,10 @@ COMMANDS: dict[str, Callable[[Given], str]] = {
     "reply": reply,
     "pending": pending,
 }
-# Discord takes answers for 15 minutes; the last attempt must end before that.
-ANSWERABLE = timedelta(minutes=14)
+WRITING = ("sendemail", "reply")
+NOT_KNOWN = "It is not known whether MultiMail took the letter: look into the queue before you send it again."
 # So often MultiMail is asked: about a minute, after which a person had better know.
 MOST_TRIES = 5
-_LONGEST_PAUSE = 60.0
 # How far it came: nothing was asked; MultiMail was, and its answer did not come.
 GIVEN, CALLING = "given", "calling"
 
@@ -50,14 +49,15 @@ def run_command(*, interaction_id: int) -> str:
     if interaction is None:
         return "not due"
     with traced(interaction.trace):
-        if not Interaction.objects.filter(pk=interaction.pk, created_at__gt=Now() - ANSWERABLE).exists():
-            return _end(interaction, "too late")
+        if is_too_late(interaction):
+            return end(interaction, TOO_LATE, because=TOO_LATE)
         try:
-            sentence, outcome = _carry_out(interaction)
+            if not interaction.answer:
+                _carry_out(interaction)
         except TryAgain as later:
-            interaction.postponed(seconds=_pause(interaction, later.seconds), error=later.sentence)
+            interaction.postponed(seconds=pause(interaction, later.seconds), error=later.sentence)
             return "postponed"
-        return _answer(interaction, sentence, outcome)
+        return tell(interaction)
 
 
 def due_commands() -> list[int]:
@@ -66,48 +66,54 @@ def due_commands() -> list[int]:
     return list(due.order_by("next_attempt_at").values_list("pk", flat=True)[:200])
 
 
-def _carry_out(interaction: Interaction) -> tuple[str, str]:
-    """Return the answer and how it ended, in a word. Raises TryAgain."""
+def _carry_out(interaction: Interaction) -> None:
+    """Do it, and keep what is answered. Raises TryAgain."""
+    is_letter = interaction.name in WRITING
     try:
-        given = read_given(interaction)
-        _note_given(interaction, given)
-        if (command := COMMANDS.get(given.name)) is None:
-            raise CommandRefused("This desk does not know the command. An admin registers them anew.", why="unknown")
-        sentence = _call(interaction, command, given)
+        sentence = _done(interaction)
     except CommandRefused as refused:
-        _note_failed(interaction, refused.why)
-        return with_what_was_typed(refused.sentence, interaction.options), "refused"
-    if given.name in ("sendemail", "reply"):
-        note_proved(interaction_id=interaction.discord_id)
-    return sentence, "done"
+        # What an earlier call did, no later refusal undoes.
+        is_unknown = is_letter and (refused.may_have_left or interaction.outcome == CALLING)
+        end_of_it = f" {NOT_KNOWN}" if is_unknown else ""
+        _keep_failed(interaction, f"{refused.sentence}{end_of_it}", why="unknown" if is_unknown else refused.why)
+    except (TryAgain, OperationalError, InterfaceError):
+        raise
+    except Exception:
+        # Trying again would end in the same way, and somebody waits.
+        log.exception("command not carried out", extra={"interaction": interaction.discord_id})
+        is_unknown = is_letter and Interaction.objects.filter(pk=interaction.pk, outcome=CALLING).exists()
+        _keep_failed(interaction, f"{FAULT} {NOT_KNOWN}" if is_unknown else BROKEN, why="fault")
+    else:
+        _keep(interaction, sentence, "done")
+        if is_letter:
+            note_proved(interaction_id=interaction.discord_id)
 
 
-def _call(interaction: Interaction, command: Callable[[Given], str], given: Given) -> str:
-    """Ask MultiMail, and tell what it refuses in words; what may pass is tried again with the same key."""
-    may_have_left = interaction.outcome == CALLING
-    Interaction.objects.filter(pk=interaction.pk).update(outcome=CALLING)
+def _done(interaction: Interaction) -> str:
+    """Do it, and return the answer. Raises CommandRefused and TryAgain."""
+    given = read_given(interaction)
+    _note_given(interaction, given)
+    if (command := COMMANDS.get(given.name)) is None:
+        raise CommandRefused("This desk does not know the command. An admin registers them anew.", why="unknown name")
+    _came_to(interaction, CALLING)
     try:
         return command(given)
     except UpstreamError as error:
         said = in_words(error)
         if said.is_final:
             raise CommandRefused(said.sentence, why=said.why) from error
-        may_have_left = may_have_left or said.may_have_left
+        may_have_left = said.may_have_left or interaction.outcome == CALLING
         if not may_have_left:
-            Interaction.objects.filter(pk=interaction.pk).update(outcome=GIVEN)
+            _came_to(interaction, GIVEN)
         if interaction.attempts < MOST_TRIES:
-            raise TryAgain(error.sentence, seconds=said.seconds, may_have_left=may_have_left) from error
-        writes = given.name in ("sendemail", "reply")
-        end = (
-            "It is not known whether MultiMail took the letter: look into the queue before you send it again."
-            if may_have_left and writes
-            else "Nothing was sent. Try again later."
-            if writes
-            else "Try again later."
-        )
-        raise CommandRefused(
-            f"{said.sentence} {end}", why="unknown" if may_have_left and writes else said.why
-        ) from None
+            raise TryAgain(error.sentence, seconds=said.seconds) from error
+        later = "Nothing was sent. Try again later." if given.name in WRITING else "Try again later."
+        sentence = said.sentence if may_have_left and given.name in WRITING else f"{said.sentence} {later}"
+        raise CommandRefused(sentence, why=said.why, may_have_left=may_have_left) from error
+
+
+def _came_to(interaction: Interaction, how_far: str) -> None:
+    Interaction.objects.filter(pk=interaction.pk).update(outcome=how_far)
 
 
 @transaction.atomic
@@ -119,9 +125,9 @@ def _note_given(interaction: Interaction, given: Given) -> None:
 
 
 @transaction.atomic
-def _note_failed(interaction: Interaction, why: str) -> None:
-    stored = Interaction.objects.filter(pk=interaction.pk).exclude(outcome="refused")
-    if not stored.update(outcome="refused"):
+def _keep_failed(interaction: Interaction, sentence: str, *, why: str) -> None:
+    """Keep the answer with what was typed, and tell the ledger, both or neither."""
+    if not _keep(interaction, with_what_was_typed(sentence, interaction.options), "refused"):
         return
     who = Interaction.objects.select_related("person").get(pk=interaction.pk).person
     actor = who.actor(surface="discord") if who else _stranger(interaction)
@@ -130,33 +136,14 @@ def _note_failed(interaction: Interaction, why: str) -> None:
         record("command.failed", actor=actor, details=told_of(interaction) | {"why": words})
 
 
+def _keep(interaction: Interaction, sentence: str, outcome: str) -> bool:
+    """Keep what is answered; False where another worker did, whose answer it is then."""
+    kept = Interaction.objects.filter(pk=interaction.pk, answer="")
+    is_first = bool(kept.update(outcome=outcome, answer=json.dumps(private(sentence))))
+    interaction.refresh_from_db(fields=["outcome", "answer"])
+    return is_first
+
+
 def _stranger(interaction: Interaction) -> Actor:
     number = interaction.discord_user_id
     return Actor(kind="discord", id=number, label=interaction.discord_user or number, surface="discord")
-
-
-def _answer(interaction: Interaction, sentence: str, outcome: str) -> str:
-    try:
-        edit_answer(interaction, sentence)
-    except NotAnswered as error:
-        if error.is_final:
-            return _end(interaction, "not answered", because=str(error))
-        interaction.postponed(seconds=_pause(interaction, error.seconds), error=str(error))
-        return "postponed"
-    return _end(interaction, outcome, answered=True)
-
-
-@transaction.atomic
-def _end(interaction: Interaction, outcome: str, *, answered: bool = False, because: str = "") -> str:
-    """Close the row, and forget what it needed: unless another worker has it by now."""
-    ended = interaction.delivered(status=200) if answered else interaction.failed(error=because or outcome)
-    if not ended:
-        return "taken over"
-    Interaction.objects.filter(pk=interaction.pk).update(token="", options="", outcome=outcome)
-    if not answered:
-        log.warning("command not answered", extra={"interaction": interaction.discord_id, "outcome": outcome})
-    return outcome
-
-
-def _pause(interaction: Interaction, seconds: float | None) -> float:
-    return min(seconds if seconds is not None else 2.0**interaction.attempts, _LONGEST_PAUSE)

@@ -18,7 +18,8 @@ NO_CHOICES: Body = {"type": _CHOICES, "data": {"choices": []}}
 # Discord shows that the desk is thinking, to whoever asked alone, until the answer is put there.
 DEFERRED: Body = {"type": _DEFERRED, "data": {"flags": _EPHEMERAL}}
 # Of a fault of ours; the log has it.
-BROKEN = "Something went wrong in the desk itself, and nothing was done. Whoever runs the desk finds it in its log."
+FAULT = "Something went wrong in the desk itself; whoever runs it finds it in its log."
+BROKEN = f"{FAULT} Nothing was done."
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,14 @@ from datetime import timedelta
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.core.management import CommandError, call_command
+from django.db import connection as database
 from django.db.models.functions import Now
 
 from alerts.commands import running
 from alerts.commands.proving import note_proved
 from alerts.commands.register import COMMANDS
 from alerts.commands.running import due_commands, run_command
+from alerts.interactions import telling
 from alerts.interactions.noting import MOST_KEPT
 from alerts.models import Interaction
 from approvals.errors import VerdictNotAllowed
@@ -217,14 +219,15 @@ def test_second_run_of_an_interaction_sends_nothing_more(desk, discord):
     assert len(discord.calls) == 1
 
 
-def test_worker_that_dies_between_call_and_answer_costs_no_second_letter(desk, discord, monkeypatch):
+@pytest.mark.parametrize(("where", "how"), [(running, "_keep"), (running, "note_proved"), (telling, "edit_answer")])
+def test_worker_that_dies_between_call_and_answer_costs_no_second_letter(desk, discord, monkeypatch, where, how):
     row = given("sendemail", **LETTER)
 
-    def die(*_):
+    def die(*_, **__):
         raise SystemExit
 
     with monkeypatch.context() as patched, contextlib.suppress(SystemExit):
-        patched.setattr(running, "edit_answer", die)
+        patched.setattr(where, how, die)
         run(row)
     assert (Email.objects.count(), discord.calls) == (1, [])
     assert run_command(interaction_id=row.pk) == "not due"
@@ -234,6 +237,73 @@ def test_worker_that_dies_between_call_and_answer_costs_no_second_letter(desk, d
     assert Email.objects.count() == 1
     assert "waits for review" in discord.said
     assert len(told("command.given")) == 1
+
+
+def test_answer_that_discord_did_not_take_is_told_again_and_nothing_is_done_again(desk, discord):
+    row = given("sendemail", to="nobody", subject="x", body="My words.")
+    discord.status = 503
+    for _ in range(3):
+        assert run(row) == "postponed"
+        make_due(row)
+    # What the command lacked is no matter any more: it was answered so.
+    asked = len(desk.gateway.calls)
+    discord.status = 200
+    assert run(row) == "refused"
+    assert "My words." in discord.said
+    assert [len(told(action)) for action in ("command.given", "command.failed")] == [1, 1]
+    assert (len(desk.gateway.calls), Email.objects.count()) == (asked, 0)
+    assert (row.answer, row.options, row.token) == ("", "", "")
+
+
+def break_the_table(of):
+    """Let the database refuse each new row of one table: a fault that no part of the desk expects."""
+    with database.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {of} ADD CONSTRAINT broken CHECK (false) NOT VALID")
+
+
+@pytest.mark.parametrize("table", ["approvals_commandedmail", "people_discordlink"])
+def test_fault_of_the_desk_is_told_at_once_and_logged_and_nothing_is_sent(desk, discord, caplog, table):
+    break_the_table(table)
+    row = given("sendemail", user=ANA if "mail" in table else "1", **LETTER)
+    assert run(row) == "refused"
+    assert "went wrong in the desk itself" in discord.said
+    assert ("Nothing was done." in discord.said) is ("link" in table)
+    assert LETTER["body"] in discord.said
+    assert (row.state, Email.objects.count(), len(discord.calls)) == ("delivered", 0, 1)
+    assert [one.exc_info is not None for one in caplog.records if "not carried out" in one.getMessage()] == [True]
+    assert [line.details["why"] for line in told("command.failed")] == ["fault"]
+
+
+def test_refusal_after_a_lost_answer_does_not_say_that_nothing_left(desk, discord, ana):
+    row = given("sendemail", **LETTER)
+    desk.gateway.lost.add(("POST", "/send_email"))
+    assert run(row) == "postponed"
+    ana.grants.all().delete()
+    make_due(row)
+    assert run(row) == "refused"
+    assert "no part in this desk" in discord.said
+    assert running.NOT_KNOWN in discord.said
+
+
+@pytest.mark.parametrize("spoilt", [b"<html>", b"[]", b"{}", b'{"id": null}', b"[" * 90_000, b"\xff", b""])
+def test_garbage_of_multimail_ends_in_words_and_one_letter(desk, discord, spoilt):
+    row = given("sendemail", **LETTER)
+    desk.gateway.spoiled[("POST", "/send_email")] = (200, spoilt)
+    for _ in range(running.MOST_TRIES):
+        make_due(row)
+        run(row)
+    assert running.NOT_KNOWN in discord.said
+    assert row.state == "delivered"
+
+
+@pytest.mark.parametrize(
+    "spoilt",
+    [b'{"emails": [5, null, {}]}', b'{"emails": [{"id": {"a": 1}, "subject": ["x"], "from": {"name": "\\u0000"}}]}'],
+)
+def test_inbox_of_any_form_is_shown(desk, discord, spoilt):
+    desk.gateway.spoiled[("GET", "/check_inbox")] = (200, spoilt)
+    assert run(given("checkinbox")) == "done"
+    assert discord.said.startswith("Unread in")
 
 
 def test_answer_of_multimail_that_is_lost_is_asked_for_again_with_the_same_key(desk, discord):
