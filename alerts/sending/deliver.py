@@ -105,9 +105,21 @@ def _shown(delivery: Delivery, destination: Destination) -> Shown:
 
 
 def _speak(destination: Destination, post: Any, body: dict[str, Any]) -> Posted:
-    if post is not None and post.discord_message_id:
+    if post is None or not post.discord_message_id:
+        return discord.post(destination, body)
+    try:
         return discord.edit(destination, post.discord_message_id, body)
+    except CardGone:
+        if not _goes_on(post):
+            raise
+    # Somebody tidied away what a connection did before: what it does now is news.
+    Card.objects.filter(pk=post.pk).update(discord_message_id="")
+    post.discord_message_id = ""
     return discord.post(destination, body)
+
+
+def _goes_on(post: Any) -> bool:
+    return isinstance(post, Card) and post.about.startswith("connection/")
 
 
 @transaction.atomic

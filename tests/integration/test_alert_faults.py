@@ -11,6 +11,8 @@ from alerts.sending import rates
 from alerts.sending.deliver import deliver_card
 from alerts.sending.drain import drain
 from audit.models import Entry
+from audit.recording import record
+from people.actors import worker
 from tests.alerting import discord as discord_standin
 from tests.alerting import work_until
 from tests.factories import event_body, make_message, post_event
@@ -252,6 +254,17 @@ def test_case_15_card_that_somebody_deleted_is_noted_and_not_posted_again(client
     assert Delivery.objects.get(state="failed").last_error == "Somebody deleted the card in Discord."
     place.refresh_from_db()
     assert place.switched_off_at is None
+
+
+def test_connection_is_told_of_again_where_somebody_tidied_its_card_away(connection, discord):
+    place = discord.place(1, actions=("connection.failing",))
+    for action in ("connection.failing", "connection.recovered"):
+        record(action, actor=worker("test"), connection=connection.pk)
+        drain(destination_id=place.pk)
+        discord.posts.clear()
+    assert [(call.method, call.status) for call in discord.calls] == [("POST", 200), ("PATCH", 404), ("POST", 200)]
+    assert set(Delivery.objects.values_list("state", flat=True)) == {"delivered"}
+    assert not Card.objects.get().removed
 
 
 def test_log_keeps_what_went_out_and_what_came_back_without_the_address(connection, discord):
