@@ -25,5 +25,9 @@ class ChannelTaken(AlertsError):
     """What began in that channel is answered by another destination."""
 
 
+class RouteThere(AlertsError):
+    """There is a route that tells of the same at the same place."""
+
+
 class RouteMissing(AlertsError):
     """The route was removed in the meantime."""

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.db.models import OuterRef, Subquery
 
-from alerts.errors import DestinationMissing, RouteMissing
+from alerts.errors import DestinationMissing, RouteMissing, RouteThere
 from alerts.events import EVENTS, Event, actions_of, event_of
 from alerts.models import Destination, Route
 from alerts.places.rights import check_may_manage
@@ -77,9 +77,13 @@ def newest_acts() -> list[Act]:
 
 @atomic_anew
 def add_route(*, destination_id: int, wanted: Wanted, actor: Actor) -> Route:
-    """Have a destination told of these events too."""
+    """Have a destination told of these events too. Raises RouteThere where one route tells it of all of them."""
     check_may_manage(actor)
     destination = _locked(destination_id)
+    if there := destination.routes.filter(
+        connection=wanted.connection, mailbox=wanted.mailbox, actions__contains=wanted.actions
+    ).first():
+        raise RouteThere(f"It is told of this already: when {sentence(there)}.")
     added = Route.objects.create(
         destination=destination, connection_id=wanted.connection, mailbox_id=wanted.mailbox, actions=wanted.actions
     )

@@ -75,7 +75,8 @@ def change(request: DeskRequest, destination_id: int) -> HttpResponse:
     except ChannelTaken as error:
         form.add_error("answers_channel", error.sentence)
         return _page(request, form, destination)
-    messages.info(request, f"{wanted.name} is changed.", extra_tags="desk")
+    off = " It is still switched off: send a test, and switch it on again." if destination.switched_off_at else ""
+    messages.info(request, f"{wanted.name} is changed.{off}", extra_tags="desk")
     return _to_list(request, destination)
 
 

@@ -8,7 +8,7 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
-from alerts.errors import DestinationMissing, RouteMissing
+from alerts.errors import DestinationMissing, RouteMissing, RouteThere
 from alerts.events import EVENTS, events_named
 from alerts.models import Destination
 from alerts.places import routes
@@ -38,6 +38,9 @@ def add_route(request: DeskRequest, destination_id: int) -> HttpResponse:
         routes.add_route(destination_id=destination_id, wanted=form.wanted(), actor=request.actor)
     except DestinationMissing as error:
         raise Http404(error.sentence) from error
+    except RouteThere as error:
+        form.add_error("events", error.sentence)
+        return _page(request, destination, form)
     messages.info(request, f"{destination} is told from now on.", extra_tags="desk")
     return redirect("destination", destination_id)
 

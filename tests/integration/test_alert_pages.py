@@ -253,6 +253,8 @@ def test_route_is_previewed_added_and_removed(signed_in, admin, connection, djan
     client.post(path, {**fields, "do": "add"})
     route = Route.objects.get()
     assert (route.actions, route.connection) == (["message.held"], connection)
+    again = client.post(path, {**fields, "do": "add"})
+    assert (again.status_code, b"It is told of this already" in again.content) == (422, True)
     said = f"#reviews is told when mail is held and waits for a decision, in {connection}."
     assert said in client.get(f"/alerts/{place.pk}/").content.decode()
     client.post(f"/alerts/{place.pk}/routes/{route.pk}/remove/")
