@@ -20,7 +20,7 @@ from alerts.commands.typed import with_what_was_typed
 from alerts.commands.upstream_words import in_words
 from alerts.interactions.answers import BROKEN, FAULT, private
 from alerts.interactions.noting import words_kept
-from alerts.interactions.telling import TOO_LATE, end, is_too_late, pause, tell
+from alerts.interactions.telling import LONGEST_PAUSE, TOO_LATE, end, is_too_late, pause, tell
 from alerts.models import Interaction
 from audit.recording import record
 from common.logs import traced
@@ -105,7 +105,7 @@ def _done(interaction: Interaction) -> str:
         may_have_left = said.may_have_left or interaction.outcome == CALLING
         if not may_have_left:
             _came_to(interaction, GIVEN)
-        if interaction.attempts < MOST_TRIES:
+        if interaction.attempts < MOST_TRIES and (said.seconds or 0) <= LONGEST_PAUSE:
             raise TryAgain(error.sentence, seconds=said.seconds) from error
         later = "Nothing was sent. Try again later." if given.name in WRITING else "Try again later."
         sentence = said.sentence if may_have_left and given.name in WRITING else f"{said.sentence} {later}"

@@ -53,4 +53,4 @@ def end(interaction: Interaction, how: str, *, because: str = "") -> str:
 
 def pause(interaction: Interaction, seconds: float | None) -> float:
     """Return how long to wait before the next try: as asked, or longer each time."""
-    return min(seconds if seconds is not None else 2.0**interaction.attempts, LONGEST_PAUSE)
+    return seconds if seconds is not None else min(2.0**interaction.attempts, LONGEST_PAUSE)

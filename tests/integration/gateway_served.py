@@ -31,6 +31,8 @@ class ServedGateway:
     calls: list[tuple[str, str]] = field(default_factory=list)
     lost: set[tuple[str, str]] = field(default_factory=set)
     spoiled: dict[tuple[str, str], tuple[int, bytes]] = field(default_factory=dict)
+    # What spoiled answers tell to wait.
+    retry_after: str = ""
 
     def fault(self, among: Any, method: str, path: str) -> Any:
         """Return the first fault that is meant for this call."""
@@ -69,7 +71,8 @@ def served_gateway() -> Iterator[ServedGateway]:
         served.calls.append((method, path))
         if spoiled := served.fault(served.spoiled, method, path):
             status, body = served.spoiled[spoiled]
-            start_response(f"{status} Spoiled", [("Content-Type", "application/json")])
+            wait = [("Retry-After", served.retry_after)] if served.retry_after else []
+            start_response(f"{status} Spoiled", [("Content-Type", "application/json"), *wait])
             return [body]
         answer = handler(environ, start_response)
         if served.fault(served.lost, method, path):

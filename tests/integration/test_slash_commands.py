@@ -5,7 +5,6 @@ import io
 import json
 import re
 import time
-from dataclasses import dataclass, field
 from datetime import timedelta
 
 import pytest
@@ -29,10 +28,10 @@ from audit.tracing.started import started_by, who_started
 from audit.trail import lines
 from gateway.models import Email
 from people.models import DiscordAccount, RoleRule
+from tests.answering import discord as standin
 from tests.factories import make_connection, make_message, make_person
 from tests.integration.deciding import decide
 from tests.integration.gateway.world import make_inbound
-from tests.serving import Handler, serving
 
 pytestmark = pytest.mark.django_db
 
@@ -41,36 +40,10 @@ TOKEN = "aW50ZXJhY3Rpb246dG9rZW4"
 LETTER = {"to": "dana@northwind.example", "subject": "Your refund", "body": "It is on its way."}
 
 
-@dataclass
-class Answers:
-    """What Discord was asked, and how it answers: `status` to everything."""
-
-    status: int = 200
-    calls: list = field(default_factory=list)
-
-    @property
-    def said(self):
-        """The text of the last edit of the answer."""
-        return self.calls[-1][2]["content"]
-
-
 @pytest.fixture
 def discord(settings):
-    found = Answers()
-
-    class Api(Handler):
-        def _answer(self):
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            found.calls.append((self.command, self.path, body, self.headers.get("Authorization", "")))
-            self.send_response(found.status)
-            self.send_header("Content-Length", "2")
-            self.end_headers()
-            self.wfile.write(b"{}")
-
-        do_PATCH = do_PUT = _answer  # noqa: N815
-
-    with serving(Api) as origin:
-        settings.DISCORD_API_URL, settings.DISCORD_APP_ID = f"{origin}/api/v10", APP
+    with standin(APP) as found:
+        settings.DISCORD_API_URL, settings.DISCORD_APP_ID = found.url, APP
         settings.DISCORD_BOT_TOKEN = "bot.token"
         yield found
 
@@ -335,6 +308,18 @@ def test_multimail_that_is_away_is_told_as_nothing_sent(connection, ana, discord
         run(row)
     assert "cannot be reached at the moment. Nothing was sent" in discord.said
     assert [line.details["why"] for line in told("command.failed")] == ["not reached"]
+
+
+def test_multimail_that_asks_for_a_short_wait_gets_it_and_a_long_one_is_told(desk, discord):
+    row = given("sendemail", **LETTER)
+    desk.gateway.spoiled[("POST", "/send_email")] = (429, b'{"error": "slow down"}')
+    desk.gateway.retry_after = "20"
+    assert run(row) == "postponed"
+    assert (row.next_attempt_at - row.last_attempt_at).total_seconds() == pytest.approx(20, abs=1)
+    desk.gateway.retry_after = "600"
+    make_due(row)
+    assert run(row) == "refused"
+    assert "asks to wait. Nothing was sent. Try again later." in discord.said
 
 
 def test_discord_that_is_ill_is_answered_later_and_one_that_refuses_is_not(desk, discord):

@@ -1,0 +1,87 @@
+"""A stand-in for the part of Discord that applications answer interactions to, and register commands with.
+
+It takes what Discord takes, and keeps its own record of each request, with what it was answered.
+"""
+
+import contextlib
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.serving import Handler, serving
+
+_ORIGINAL = re.compile(r"/api/v10/webhooks/(?P<app>[0-9]+)/(?P<token>[^/]+)/messages/@original")
+_COMMANDS = re.compile(r"/api/v10/applications/(?P<app>[0-9]+)(/guilds/[0-9]+)?/commands")
+_MOST = 2000
+
+
+@dataclass
+class Discord:
+    """`status` to everything, unless `next` says how the next requests are answered: (status, headers, body)."""
+
+    app: str
+    url: str = ""
+    status: int = 200
+    next: list[tuple[int, dict[str, str], Any]] = field(default_factory=list)
+    # Tokens whose 15 minutes are over.
+    expired: set[str] = field(default_factory=set)
+    calls: list[tuple[str, str, Any, str]] = field(default_factory=list)
+    statuses: list[int] = field(default_factory=list)
+    # What is shown to whoever pressed or typed, by the token of the interaction.
+    shown: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def said(self) -> str:
+        """The text of the last edit of an answer."""
+        return str(self.calls[-1][2]["content"])
+
+    def answer(self, method: str, path: str, body: Any, authorization: str) -> tuple[int, dict[str, str], Any]:
+        """Answer one request, and write down what came of it."""
+        self.calls.append((method, path, body, authorization))
+        answer = self._answer(method, path, body)
+        self.statuses.append(answer[0])
+        return answer
+
+    def _answer(self, method: str, path: str, body: Any) -> tuple[int, dict[str, str], Any]:
+        if self.next:
+            return self.next.pop(0)
+        if self.status != 200:
+            return self.status, {}, {"message": "so says the test"}
+        found = _ORIGINAL.fullmatch(path)
+        if found is None or method != "PATCH":
+            known = _COMMANDS.fullmatch(path) if method == "PUT" else None
+            return (200, {}, body) if known and known["app"] == self.app else (404, {}, {"code": 0})
+        if found["app"] != self.app:
+            return 404, {}, {"code": 10015, "message": "Unknown Webhook"}
+        if found["token"] in self.expired:
+            return 401, {}, {"code": 50027, "message": "Invalid Webhook Token"}
+        content = body.get("content")
+        if not isinstance(content, str) or not content or len(content.encode("utf-16-le")) // 2 > _MOST:
+            return 400, {}, {"code": 50035, "message": "Invalid Form Body"}
+        self.shown[found["token"]] = content
+        return 200, {}, {"id": "1", "type": 20, "content": content, "flags": 64}
+
+
+@contextlib.contextmanager
+def discord(app: str) -> Iterator[Discord]:
+    """Serve a stand-in on a free port, which the desk may call."""
+    standin = Discord(app)
+
+    class Answers(Handler):
+        def _answer(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            status, headers, said = standin.answer(self.command, self.path, body, self.headers.get("Authorization", ""))
+            raw = json.dumps(said).encode()
+            self.send_response(status)
+            for name, value in {"Content-Type": "application/json", "Content-Length": str(len(raw)), **headers}.items():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(raw)
+
+        do_PATCH = do_PUT = do_POST = do_GET = _answer  # noqa: N815
+
+    with serving(Answers) as origin:
+        standin.url = f"{origin}/api/v10"
+        yield standin

@@ -1,0 +1,144 @@
+"""Answers that were put off really reach Discord, or end: through HTTP, to a stand-in that answers as Discord does."""
+
+import json
+from datetime import timedelta
+from itertools import count
+
+import pytest
+from django.db.models.functions import Now
+
+from alerts.cards.buttons import custom_id
+from alerts.interactions.later import judge_press
+from alerts.models import Interaction
+from approvals.models import Revision, Verdict
+from audit.models import Entry
+from people.models import DiscordAccount
+from tests.answering import discord as standin
+from tests.factories import make_connection, make_message
+
+pytestmark = pytest.mark.django_db
+
+APP, ANA, TOKEN = "119000000000000001", "118000000000000042", "aW50ZXJhY3Rpb246dG9rZW4"
+_numbers = count(1_300_000_000_000_000_000)
+
+
+@pytest.fixture
+def discord(settings):
+    with standin(APP) as found:
+        settings.DISCORD_API_URL, settings.DISCORD_APP_ID = found.url, APP
+        yield found
+
+
+@pytest.fixture
+def message(reviewer):
+    DiscordAccount.objects.create(person=reviewer, discord_id=ANA, name="ana")
+    return make_message(make_connection())
+
+
+def put_off(message, act="approve", *, token=TOKEN, **fields):
+    """Return a press that had to wait for somebody else's lock, as the endpoint stores it."""
+    given = {"custom_id": custom_id(act, message.public_id, message.revision_id), "card": ""}
+    return Interaction.objects.create(
+        discord_id=str(next(_numbers)), kind="press", name="press", discord_user_id=ANA, discord_user="ana",
+        token=token, options=json.dumps(given), **fields,
+    )  # fmt: skip
+
+
+def judged(row):
+    Interaction.objects.filter(pk=row.pk).update(next_attempt_at=Now())
+    outcome = judge_press(interaction_id=row.pk)
+    row.refresh_from_db()
+    return outcome
+
+
+def assert_forgotten(row):
+    assert (row.token, row.options, row.answer) == ("", "", "")
+
+
+def test_answer_of_a_press_that_was_put_off_is_patched_to_discord(discord, message):
+    row = put_off(message)
+    assert judged(row) == "approve"
+    [(method, path, body, authorization)] = discord.calls
+    assert (method, path) == ("PATCH", f"/api/v10/webhooks/{APP}/{TOKEN}/messages/@original")
+    assert body["allowed_mentions"] == {"parse": []}
+    # The token in the address is all that Discord asks for here.
+    assert authorization == ""
+    assert discord.shown[TOKEN].startswith("Approved.")
+    assert f"/queue/{message.public_id}/" in discord.shown[TOKEN]
+    assert (row.state, row.outcome, Verdict.objects.count()) == ("delivered", "approve", 1)
+    assert_forgotten(row)
+    assert judged(row) == "not due"
+    assert len(discord.calls) == 1
+
+
+def test_form_that_would_come_late_is_asked_for_again(discord, message):
+    judged(put_off(message, "reject"))
+    assert "press again" in discord.shown[TOKEN]
+    assert not Verdict.objects.exists()
+
+
+def test_429_is_waited_for_as_long_as_discord_asks_and_the_same_is_told_then(discord, message):
+    row = put_off(message)
+    limited = {"message": "You are being rate limited.", "retry_after": 100.2, "global": False}
+    discord.next.append((429, {"Retry-After": "101"}, limited))
+    assert judged(row) == "postponed"
+    assert (row.next_attempt_at - row.last_attempt_at).total_seconds() == pytest.approx(101, abs=1)
+    assert row.answer
+    assert judged(row) == "approve"
+    assert discord.shown[TOKEN].startswith("Approved.")
+    assert (discord.statuses, Verdict.objects.count()) == ([429, 200], 1)
+
+
+@pytest.mark.parametrize("status", [500, 502, 503])
+def test_discord_that_is_ill_is_told_later_and_nothing_is_judged_twice(discord, message, status):
+    row = put_off(message)
+    discord.status = status
+    for _ in range(3):
+        assert judged(row) == "postponed"
+    waits = (row.next_attempt_at - row.last_attempt_at).total_seconds()
+    assert 2 <= waits <= 60
+    entries = Entry.objects.count()
+    discord.status = 200
+    assert judged(row) == "approve"
+    assert (Verdict.objects.count(), Entry.objects.count()) == (1, entries)
+
+
+@pytest.mark.parametrize(("status", "code"), [(404, 10015), (401, 50027), (403, 50001), (400, 50035)])
+def test_answer_that_discord_never_takes_ends_and_the_decision_stands(discord, message, caplog, status, code):
+    row = put_off(message)
+    discord.next.append((status, {}, {"code": code, "message": "no"}))
+    assert judged(row) == "not answered"
+    assert (row.state, row.outcome, Verdict.objects.count()) == ("failed", "approve", 1)
+    assert str(status) in row.last_error
+    assert TOKEN not in row.last_error + caplog.text
+    assert_forgotten(row)
+
+
+def test_discord_that_cannot_be_reached_is_told_later(settings, message):
+    settings.DISCORD_API_URL, settings.DISCORD_APP_ID = "http://127.0.0.1:9/api/v10", APP
+    settings.OUTGOING_ALLOW = ["http://127.0.0.1:9"]
+    row = put_off(message)
+    assert judged(row) == "postponed"
+    assert TOKEN not in row.last_error
+
+
+@pytest.mark.parametrize("is_judged", [True, False])
+def test_after_a_quarter_of_an_hour_nothing_is_judged_or_told_any_more(discord, message, is_judged):
+    row = put_off(message)
+    if is_judged:
+        discord.status = 503
+        assert judged(row) == "postponed"
+    asked = len(discord.calls)
+    Interaction.objects.update(created_at=Now() - timedelta(minutes=14))
+    assert judged(row) == "too late"
+    assert (len(discord.calls), Verdict.objects.count()) == (asked, int(is_judged))
+    assert_forgotten(row)
+
+
+def test_fault_of_the_desk_is_told_once_and_logged(discord, message, caplog):
+    Revision.objects.filter(pk=message.revision_id).update(findings=["not what a finding is"])
+    row = put_off(message)
+    assert judged(row) == "fault"
+    assert "went wrong in the desk itself" in discord.shown[TOKEN]
+    assert not Verdict.objects.exists()
+    assert [one.exc_info is not None for one in caplog.records if one.getMessage() == "press not judged"] == [True]
