@@ -1,4 +1,4 @@
-"""Adds, changes, tests and removes the places that alerts go to. An admin of everything may: it concerns all mail."""
+"""Adds, changes and removes the places that alerts go to. An admin of everything may: it concerns all mail."""
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
@@ -6,38 +6,25 @@ from dataclasses import dataclass
 
 import psycopg
 from django.db import IntegrityError, transaction
-from django.db.models import Q
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from alerts.cards.card import payload
-from alerts.errors import ChannelTaken, DestinationMissing
+from alerts.errors import ChannelTaken
 from alerts.events import actions_of
-from alerts.models import Card, Destination, Digest, Route
-from alerts.places.addresses import masked
-from alerts.places.endpoints import masked_endpoint
+from alerts.models import Destination, Route
+from alerts.places.described import in_words
+from alerts.places.locked import locked
+from alerts.places.moving import forget_failures, leave_posts
 from alerts.places.rights import check_may_manage
 from alerts.places.secrets import new_secret
-from alerts.places.sentences import sentence
 from alerts.sending import waits
-from alerts.sending.discord import try_post
-from alerts.sending.events import try_event
-from alerts.sending.outcomes import Tried
-from approvals.states import MessageState
 from audit.recording import changed, record
 from common.nudge import nudge
 from common.postgres import clock
 from common.postgres.anew import atomic_anew
 from people.actors import Actor
 
-# In all: a page waits for it, and a person for the page.
-TEST_SECONDS = 4.0
 _ONE_ANSWERS = "one_place_answers_a_channel"
-_TEST = {
-    "title": "A test from Countersign",
-    "description": "Alerts can be posted here. Nobody is waiting for anything.",
-    "color": 0x2563EB,
-}
 
 
 @dataclass(frozen=True)
@@ -83,7 +70,7 @@ def add_destination(*, settings: Settings, url: str, actor: Actor) -> Destinatio
 def change_destination(*, destination_id: int, settings: Settings, url: str, actor: Actor) -> Destination:
     """Change how a destination is set, and its address where one is given: that has to be tested anew."""
     check_may_manage(actor)
-    destination = _locked(destination_id)
+    destination = locked(destination_id)
     before, was_witness = in_words(destination), destination.witnesses
     destination.name, destination.privacy, destination.witnesses = settings.name, settings.privacy, settings.witnesses
     if destination.answers_channel != settings.answers_channel:
@@ -92,10 +79,10 @@ def change_destination(*, destination_id: int, settings: Settings, url: str, act
     if is_elsewhere:
         destination.url, destination.tested_at = url or destination.url, None
         destination.channel = settings.channel or destination.channel
-        _forget_failures(destination)
+        forget_failures(destination)
         # Another channel has no head yet.
         destination.witnessed_seal, destination.witnessed_at, was_witness = None, None, False
-        _leave_posts(destination)
+        leave_posts(destination)
     where = ["url", "channel", "answers_channel", "tested_at", "witnessed_seal", "witnessed_at"]
     where += ["failures", "waits_until", "told_since"]
     with _answering_alone(settings.answers_channel):
@@ -110,12 +97,12 @@ def change_destination(*, destination_id: int, settings: Settings, url: str, act
 def switch_on(*, destination_id: int, actor: Actor) -> Destination:
     """Let alerts go there again. What was given up is not made up for, and what failed before counts no more."""
     check_may_manage(actor)
-    destination = _locked(destination_id)
+    destination = locked(destination_id)
     if destination.switched_off_at:
         because = destination.switched_off_because
         destination.switched_off_at, destination.switched_off_because = None, ""
         destination.told_since = clock()
-        _forget_failures(destination)
+        forget_failures(destination)
         on = ["switched_off_at", "switched_off_because", "told_since"]
         destination.save(update_fields=[*on, "failures", "waits_until"])
         _nudge_witness(destination, was=False)
@@ -127,7 +114,7 @@ def switch_on(*, destination_id: int, actor: Actor) -> Destination:
 def switch_off(*, destination_id: int, actor: Actor) -> Destination:
     """Let nothing go there until somebody switches it on again; what still waits to go is given up, and kept."""
     check_may_manage(actor)
-    destination = _locked(destination_id)
+    destination = locked(destination_id)
     waits.switch_off(destination, f"{actor.label} switched it off.", actor=actor)
     nudge("alerts.tasks.drain", destination.pk)
     return destination
@@ -140,7 +127,7 @@ def remove_destination(*, destination_id: int, actor: Actor) -> Destination:
     The posts stay in Discord: they are its channel's. The row stays too, because an act may be planning a card for it.
     """
     check_may_manage(actor)
-    destination = _locked(destination_id)
+    destination = locked(destination_id)
     before = in_words(destination)
     destination.removed_at = destination.switched_off_at = timezone.now()
     destination.url, destination.switched_off_because = "", "Somebody removed it."
@@ -150,52 +137,6 @@ def remove_destination(*, destination_id: int, actor: Actor) -> Destination:
     destination.routes.all().delete()
     _record("destination.removed", destination, actor, before=before, after="")
     return destination
-
-
-def test_destination(*, destination_id: int, actor: Actor) -> Tried:
-    """Post a test and tell what came of it. The post is made outside of any transaction, within TEST_SECONDS."""
-    check_may_manage(actor)
-    destination = Destination.objects.kept().filter(pk=destination_id).first()
-    if destination is None:
-        raise DestinationMissing("This destination was removed in the meantime.")
-    if destination.is_discord:
-        tried = try_post(destination, payload(dict(_TEST)), within=TEST_SECONDS)
-    else:
-        tried = try_event(destination, within=TEST_SECONDS)
-    with transaction.atomic():
-        # One that was given another address in the meantime has not been tested.
-        now = Destination.objects.filter(pk=destination_id)
-        still = [one for one in now if (one.url, one.channel) == (destination.url, destination.channel)]
-        if tried.took and still:
-            Destination.objects.filter(pk=destination_id).update(tested_at=Now())
-        details = {"destination": destination.name, "took": "yes" if tried.took else "no", "answer": tried.sentence}
-        record("destination.tested", actor=actor, details=details)
-    return tried
-
-
-def _locked(destination_id: int) -> Destination:
-    found = Destination.objects.kept().select_for_update().filter(pk=destination_id).first()
-    if found is None:
-        raise DestinationMissing("This destination was removed in the meantime.")
-    return found
-
-
-def _leave_posts(destination: Destination) -> None:
-    """Edit none of the posts at the old address: from the new one nothing there can be.
-
-    What still waits, and each connection, gets a card at the new address with whatever happens to it next.
-    """
-    cards = Card.objects.filter(destination=destination, removed=False)
-    goes_on = Q(message__state=MessageState.HELD) | Q(about__startswith="connection/")
-    cards.exclude(goes_on).update(removed=True)
-    cards.filter(goes_on).update(discord_message_id="", digest=None, status_shown="", revision_shown=None)
-    Digest.objects.filter(destination=destination).update(removed=True)
-
-
-def _forget_failures(destination: Destination) -> None:
-    """Try at once again: what made it rest was somewhere else, or is over. What it asked for itself still holds."""
-    if destination.failures:
-        destination.failures, destination.waits_until = 0, None
 
 
 @contextmanager
@@ -232,24 +173,6 @@ def _route(destination: Destination, settings: Settings) -> None:
     wanted: list[int | None] = [*dict.fromkeys(settings.connections)] or [None]
     actions = actions_of(settings.events)
     Route.objects.bulk_create(Route(destination=destination, connection_id=key, actions=actions) for key in wanted)
-
-
-def in_words(destination: Destination) -> str:
-    """Return how a destination is set, for the ledger; its address is a secret and is told by its end."""
-    routes = destination.routes.select_related("connection", "mailbox").order_by("pk")
-    told_when = "; or ".join(sentence(one) for one in routes) or "never"
-    return (
-        f"kind: {destination.kind}; name: {destination.name}; privacy: {destination.privacy}; told when: {told_when}; "
-        f"keeps heads of the ledger: {'yes' if destination.witnesses else 'no'}; address: {address_of(destination)}; "
-        f"answers what began in: {destination.answers_channel or 'no channel'}"
-    )
-
-
-def address_of(destination: Destination) -> str:
-    """Return where a destination leads, without what would let somebody post there."""
-    if destination.kind == Destination.Kind.DISCORD_BOT:
-        return f"channel {destination.channel}"
-    return masked(destination.url) if destination.is_discord else masked_endpoint(destination.url)
 
 
 def _record(action: str, destination: Destination, actor: Actor, *, before: str, after: str, **more: str) -> None:

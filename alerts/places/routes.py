@@ -7,9 +7,10 @@ from uuid import UUID
 
 from django.db.models import OuterRef, Subquery
 
-from alerts.errors import DestinationMissing, RouteMissing, RouteThere
+from alerts.errors import RouteMissing, RouteThere
 from alerts.events import EVENTS, Event, actions_of, event_of
-from alerts.models import Destination, Route
+from alerts.models import Route
+from alerts.places.locked import locked
 from alerts.places.rights import check_may_manage
 from alerts.places.sentences import sentence
 from approvals.models import Message
@@ -79,7 +80,7 @@ def newest_acts() -> list[Act]:
 def add_route(*, destination_id: int, wanted: Wanted, actor: Actor) -> Route:
     """Have a destination told of these events too. Raises RouteThere where one route tells it of all of them."""
     check_may_manage(actor)
-    destination = _locked(destination_id)
+    destination = locked(destination_id)
     if there := destination.routes.filter(
         connection=wanted.connection, mailbox=wanted.mailbox, actions__contains=wanted.actions
     ).first():
@@ -96,17 +97,10 @@ def add_route(*, destination_id: int, wanted: Wanted, actor: Actor) -> Route:
 def remove_route(*, destination_id: int, route_id: int, actor: Actor) -> None:
     """Have a destination told no more of what this route names. Cards that are there still follow their messages."""
     check_may_manage(actor)
-    destination = _locked(destination_id)
+    destination = locked(destination_id)
     route = destination.routes.select_related("connection", "mailbox").filter(pk=route_id).first()
     if route is None:
         raise RouteMissing("This route was removed in the meantime.")
     told = {"destination": destination.name, **changed(before=f"told when {sentence(route)}", after="")}
     route.delete()
     record("destination.route_removed", actor=actor, details=told)
-
-
-def _locked(destination_id: int) -> Destination:
-    found = Destination.objects.kept().select_for_update().filter(pk=destination_id).first()
-    if found is None:
-        raise DestinationMissing("This destination was removed in the meantime.")
-    return found

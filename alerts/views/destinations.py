@@ -18,11 +18,13 @@ from alerts.errors import ChannelTaken, DestinationMissing, SecretStillTaken
 from alerts.events import EVENTS
 from alerts.models import Delivery, Destination
 from alerts.places import destinations, rights, secrets
+from alerts.places.described import address_of
 from alerts.places.forms import DestinationForm, initial_of
 from alerts.places.levels import in_short
 from alerts.places.samples import levels
 from alerts.places.sentences import Reach, reach_of, sentence
 from alerts.places.standing import standing
+from alerts.places.trying import test_destination
 from alerts.views.managing import managing
 from approvals.models import Connection
 from common.pages import DeskRequest
@@ -87,7 +89,7 @@ def test(request: DeskRequest, destination_id: int) -> HttpResponse:
     """Post a test there and say what came of it. Waits for the other side, four seconds at most."""
     destination = _found(destination_id)
     try:
-        tried = destinations.test_destination(destination_id=destination_id, actor=request.actor)
+        tried = test_destination(destination_id=destination_id, actor=request.actor)
     except DestinationMissing as error:
         raise Http404(error.sentence) from error
     if not tried.took:
@@ -180,7 +182,7 @@ def _page(
     problems = form.problems() if form.is_bound else {}
     context = {
         "destination": destination,
-        "address": destinations.address_of(destination) if destination else "",
+        "address": address_of(destination) if destination else "",
         "standing": standing(destination, timezone.now()) if destination else None,
         "may_manage": True,
         "kinds": Destination.Kind.choices,
@@ -216,7 +218,7 @@ def _list(
 def _row(destination: Destination, tried: tuple[int, str], reach: Reach | None) -> dict[str, Any]:
     return {
         "destination": destination,
-        "address": destinations.address_of(destination),
+        "address": address_of(destination),
         "standing": standing(destination, timezone.now()),
         "shows": in_short(destination),
         "routes": [sentence(route, reach=reach) for route in destination.routes.all()],

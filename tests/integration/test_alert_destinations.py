@@ -204,7 +204,7 @@ def test_test_that_does_not_arrive_says_why_and_what_to_do(signed_in, admin, dis
 
 
 def test_test_of_what_does_not_answer_ends_in_time_and_says_so(signed_in, admin, discord, monkeypatch):
-    monkeypatch.setattr("alerts.places.destinations.TEST_SECONDS", 0.3)
+    monkeypatch.setattr("alerts.places.trying.TEST_SECONDS", 0.3)
     destination, over = make_destination(discord), threading.Event()
     discord.meanwhile["POST"] = lambda: over.wait(20)
     answer = signed_in(admin).post(f"/alerts/{destination.pk}/test/")
