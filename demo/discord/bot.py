@@ -12,8 +12,7 @@ from demo.discord.application import Application
 from demo.discord.channel import Channel, Message, hash_token
 from demo.discord.commands import Commands
 from demo.discord.gate import Gate, Obeyed
-from demo.discord.mentions import count_pings
-from demo.discord.messages import Refused, new_content, now, read_json, read_payload, refuse_empty, shown
+from demo.discord.messages import Refused, edited, new_content, read_json, read_payload, written
 from demo.web import Answer, Request, json_answer
 
 BOT_NAME = "Countersign"
@@ -79,18 +78,12 @@ class BotApi:
         payload = read_payload(request)
         author = {"id": self.application.app_id, "username": BOT_NAME}
         content = new_content(self.channel.snowflake(), channel_id, author, payload)
-        message = Message(content, hash_token(self.application.bot_token))
-        refuse_empty(message)
-        message.pings = count_pings(content["content"], payload.get("allowed_mentions"))
+        message = written(content, payload, self.application.bot_token)
         self.channel.put(message)
         return json_answer(content), message
 
     def _edit(self, request: Request, old: Message) -> Obeyed:
-        payload = read_payload(request)
-        message = Message({**old.content, **shown(payload)}, old.token_hash, old.edits + 1, old.pings)
-        message.content["edited_timestamp"] = now()
-        refuse_empty(message)
-        message.pings = max(old.pings, count_pings(message.content["content"], payload.get("allowed_mentions")))
+        message = edited(old, read_payload(request))
         self.channel.put(message)
         return json_answer(message.content), message
 

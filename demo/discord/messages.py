@@ -5,9 +5,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from demo.discord.channel import Message
+from demo.discord.channel import Message, hash_token
 from demo.discord.components import find_component_errors
 from demo.discord.limits import find_errors, is_empty
+from demo.discord.mentions import count_pings
 from demo.web import Request, json_answer
 
 Components = Callable[[Any], list[Any]]
@@ -47,9 +48,24 @@ def read_payload(request: Request) -> dict[str, Any]:
     return payload
 
 
-def refuse_empty(message: Message) -> None:
-    """Raise Refused where nothing of the message would be seen."""
-    content = message.content
+def written(content: dict[str, Any], payload: dict[str, Any], token: str) -> Message:
+    """Return a new message that whoever has this token wrote. Raises Refused where nothing of it would be seen."""
+    _refuse_empty(content)
+    return Message(content, hash_token(token), pings=_pings(content, payload))
+
+
+def edited(old: Message, payload: dict[str, Any], components: Components = list) -> Message:
+    """Return the message as an edit leaves it. Raises Refused where nothing of it would be seen any more."""
+    content = {**old.content, **_shown(payload, components), "edited_timestamp": _now()}
+    _refuse_empty(content)
+    return Message(content, old.token_hash, old.edits + 1, max(old.pings, _pings(content, payload)))
+
+
+def _pings(content: dict[str, Any], payload: dict[str, Any]) -> int:
+    return count_pings(content["content"], payload.get("allowed_mentions"))
+
+
+def _refuse_empty(content: dict[str, Any]) -> None:
     if is_empty(content["content"], content["embeds"], content["components"]):
         raise Refused(400, 50006, "Cannot send an empty message")
 
@@ -63,7 +79,7 @@ def new_content(
         "type": 0,
         "channel_id": channel_id,
         "author": {"avatar": None, "discriminator": "0000", "bot": True, **author},
-        "timestamp": now(),
+        "timestamp": _now(),
         "edited_timestamp": None,
         "content": "",
         "embeds": [],
@@ -75,11 +91,11 @@ def new_content(
         "pinned": False,
         "tts": bool(payload.get("tts")),
         "flags": payload.get("flags") or 0,
-        **shown(payload, components),
+        **_shown(payload, components),
     }
 
 
-def shown(payload: dict[str, Any], components: Components = list) -> dict[str, Any]:
+def _shown(payload: dict[str, Any], components: Components = list) -> dict[str, Any]:
     """Return the visible parts that the payload names; those it does not name stay as they are on an edit."""
     parts: dict[str, Any] = {}
     if "content" in payload:
@@ -91,6 +107,5 @@ def shown(payload: dict[str, Any], components: Components = list) -> dict[str, A
     return parts
 
 
-def now() -> str:
-    """Return this moment as Discord writes times."""
+def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="microseconds")

@@ -11,8 +11,7 @@ from common.demo_discord import APPROVALS, GUILD_ID, PLACES
 from demo.discord.channel import Channel, Message, hash_token
 from demo.discord.components import LINK, ROW
 from demo.discord.gate import Gate, Obeyed
-from demo.discord.mentions import count_pings
-from demo.discord.messages import Refused, new_content, now, read_payload, refuse_empty, shown
+from demo.discord.messages import Refused, edited, new_content, read_payload, written
 from demo.web import Answer, Request, json_answer
 
 WEBHOOK_NAME = "Countersign"
@@ -56,22 +55,14 @@ class WebhookApi:
         payload = read_payload(call.request)
         author, channel_id = _author(call, payload), _channel_of(call.webhook_id)
         content = new_content(self.channel.snowflake(), channel_id, author, payload, _components(call))
-        message = Message({**content, "webhook_id": call.webhook_id}, hash_token(call.token))
-        refuse_empty(message)
-        message.pings = count_pings(message.content["content"], payload.get("allowed_mentions"))
+        message = written({**content, "webhook_id": call.webhook_id}, payload, call.token)
         self.channel.put(message)
         if call.request.query.get("wait", "").lower() in ("true", "1"):
             return json_answer(message.content), message
         return Answer(204), message
 
     def _edit(self, call: Call) -> Obeyed:
-        old = self._message(call)
-        payload = read_payload(call.request)
-        parts = shown(payload, _components(call))
-        message = Message({**old.content, **parts}, old.token_hash, old.edits + 1, old.pings)
-        message.content["edited_timestamp"] = now()
-        refuse_empty(message)
-        message.pings = max(old.pings, count_pings(message.content["content"], payload.get("allowed_mentions")))
+        message = edited(self._message(call), read_payload(call.request), _components(call))
         self.channel.put(message)
         return json_answer(message.content), message
 
