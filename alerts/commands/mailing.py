@@ -16,6 +16,7 @@ from approvals.models import CommandedMail, Mailbox
 from upstream.agent import Agent
 
 _BETWEEN = re.compile(r"[,;\s]+")
+_EMAIL_ID = re.compile(r"[0-9A-Za-z_][0-9A-Za-z_.:@=+-]{0,199}")
 # What Discord shows of it; the desk has all of it.
 _SHOWN = 200
 _HELD = ("pending_approval", "pending_send_approval")
@@ -45,9 +46,13 @@ def send_email(given: Given) -> str:
 
 def reply(given: Given) -> str:
     """Answer a letter that came in, and return the sentence that tells what became of it."""
-    email_id, body = given.option("message_id"), given.option("body")
+    # /checkinbox shows it between signs that are easily copied along.
+    email_id, body = given.option("message_id").strip("` "), given.option("body")
     if not email_id or not body:
         raise CommandRefused("A reply needs `message_id`, which /checkinbox shows, and `body`.", why="incomplete")
+    # It becomes a part of an address at MultiMail, and must not lead to another one there.
+    if not _EMAIL_ID.fullmatch(email_id):
+        raise CommandRefused("This is no id that /checkinbox shows. Copy `message_id` from there.", why="no id")
     mailbox = mailbox_for(given, to_write=True)
 
     def ask(agent: Agent) -> dict[str, Any]:

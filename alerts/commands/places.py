@@ -3,8 +3,7 @@
 from alerts.cards.text import cut, escape
 from alerts.commands.errors import CommandRefused
 from alerts.commands.given import Given
-from approvals.models import CommandedMail, Connection, Mailbox
-from approvals.querysets import MailboxQuerySet
+from approvals.models import CommandedMail, Mailbox
 from people.actors import Role
 
 # Of the addresses to choose from so many are named.
@@ -19,13 +18,15 @@ def mailbox_for(given: Given, *, to_write: bool) -> Mailbox:
     if to_write and (chosen := _chosen_before(given)):
         return chosen
     actor = given.actor.acting_as(Role.REVIEWER, Role.ADMIN) if to_write else given.actor
-    usable = list(_usable(Mailbox.objects.visible_to(actor)))
+    visible = list(Mailbox.objects.visible_to(actor).there().at_work().select_related("connection"))
+    # The key is encrypted, so the database cannot be asked for those that are empty.
+    usable = [one for one in visible if one.connection.agent_key]
     if not usable:
-        raise _missing(given)
+        raise _missing(is_any=bool(visible))
     asked = given.option("mailbox").lower()
     found = [one for one in usable if asked in _names_of(one, usable)] if asked else usable
     if len(found) == 1:
-        return found[0]
+        return _not_paused(found[0])
     named = ", ".join(f"`{_name_of(one, usable)}`" for one in usable[:MOST_NAMED])
     more = f" and {len(usable) - MOST_NAMED} more" if len(usable) > MOST_NAMED else ""
     begin = f"There is no mailbox {cut(escape(asked), 100)} that you may use." if asked else "Say from which mailbox."
@@ -38,17 +39,21 @@ def _chosen_before(given: Given) -> Mailbox | None:
     return found.mailbox if found else None
 
 
-def _usable(mailboxes: MailboxQuerySet) -> list[Mailbox]:
-    there = mailboxes.there().at_work().select_related("connection")
-    # The key is encrypted, so the database cannot be asked for those that are empty.
-    return [one for one in there if one.connection.agent_key]
+def _not_paused(mailbox: Mailbox) -> Mailbox:
+    if mailbox.connection.paused_at is None:
+        return mailbox
+    raise CommandRefused(
+        f"The connection of {cut(escape(mailbox.address), 100)} is paused at the desk, so nothing is sent or read "
+        "there. Its page says why; an admin lets it go on.",
+        why="paused",
+    )
 
 
-def _missing(given: Given) -> CommandRefused:
-    if not any(one.agent_key for one in Connection.objects.at_work()):
+def _missing(*, is_any: bool) -> CommandRefused:
+    if is_any:
         return CommandRefused(
-            "No connection of this desk has an agent key, with which commands are carried out. An admin puts one in on "
-            "the page of the connection.",
+            "No mailbox that you may use has a connection with an agent key, with which commands are carried out. An "
+            "admin puts one in on the page of the connection.",
             why="no agent key",
         )
     return CommandRefused("There is no mailbox here that you may use for this. Ask an admin.", why="no mailbox")

@@ -5,15 +5,15 @@ from typing import Any
 from django.conf import settings
 from django.urls import reverse
 
-from alerts.cards.text import cut, escape
+from alerts.cards.text import literal, units
 from alerts.commands.given import Given
 from alerts.commands.places import mailbox_for
+from alerts.interactions.followup import MAX_CONTENT
 from approvals.models import Message
 from upstream.agent import Agent
 
 MOST = 10
-# All ten of them stay far under the 2,000 characters of an answer.
-_SUBJECT, _ADDRESS = 80, 60
+_SUBJECT, _ADDRESS, _ID = 80, 60, 200
 
 
 def check_inbox(given: Given) -> str:
@@ -22,10 +22,12 @@ def check_inbox(given: Given) -> str:
     connection = mailbox.connection
     agent = Agent(base_url=connection.api_url, key=connection.agent_key)
     rows = agent.unread(mailbox=mailbox.address, most=MOST)
-    where = cut(escape(mailbox.address), _ADDRESS)
+    where = literal(mailbox.address, _ADDRESS)
     if not rows:
         return f"No unread mail in {where}."
-    return "\n".join([f"Unread in {where}, the newest first:", *map(_letter, rows)])
+    return _whole(
+        f"Unread in {where}, the newest first:", list(map(_letter, rows)), number=len(rows), more="and {} more"
+    )
 
 
 def pending(given: Given) -> str:
@@ -36,21 +38,31 @@ def pending(given: Given) -> str:
         return "Nothing waits for review, of what you may see."
     shown = list(waiting.order_by("held_at", "pk")[:MOST])
     begin = f"{number} wait{'s' if number == 1 else ''} for review, the oldest first:"
-    more = f"[and {number - len(shown)} more](<{settings.PUBLIC_URL}{reverse('queue')}>)"
-    return "\n".join([begin, *map(_waiting, shown), *([more] if number > len(shown) else [])])
+    more = f"[and {{}} more](<{settings.PUBLIC_URL}{reverse('queue')}>)"
+    return _whole(begin, list(map(_waiting, shown)), number=number, more=more)
+
+
+def _whole(begin: str, rows: list[str], *, number: int, more: str) -> str:
+    """Return as many of the rows as fit whole, and how many `more` there are: half a link leads nowhere."""
+    while True:
+        left = [more.format(number - len(rows))] if number > len(rows) else []
+        text = "\n".join([begin, *rows, *left])
+        if not rows or units(text) <= MAX_CONTENT:
+            return text
+        rows = rows[:-1]
 
 
 def _letter(row: dict[str, Any]) -> str:
     sender = row.get("from") or row.get("from_address") or ""
-    number = str(row.get("id") or row.get("message_id") or "").replace("`", "")[:64]
-    return f"- **{_subject(row.get('subject'))}** from {cut(escape(str(sender)), _ADDRESS)} `{number}`"
+    number = str(row.get("id") or row.get("message_id") or "").replace("`", "")[:_ID]
+    return f"- **{_subject(row.get('subject'))}** from {literal(str(sender), _ADDRESS)} `{number}`"
 
 
 def _waiting(message: Message) -> str:
     link = f"{settings.PUBLIC_URL}{reverse('message', kwargs={'public_id': message.public_id})}"
     to = ", ".join(map(str, message.recipients[:3]))
-    return f"- [{_subject(message.subject)}](<{link}>) to {cut(escape(to), _ADDRESS)}"
+    return f"- [{_subject(message.subject)}](<{link}>) to {literal(to, _ADDRESS)}"
 
 
 def _subject(text: Any) -> str:
-    return cut(escape(str(text or "")), _SUBJECT) or "(no subject)"
+    return literal(str(text or ""), _SUBJECT) or "(no subject)"

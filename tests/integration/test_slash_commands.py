@@ -356,7 +356,7 @@ def test_reply_answers_what_came_in_and_inbox_lists_it(desk, discord):
     assert f"`{came.pk}`" in discord.said
     assert_is_text(discord.said, "@everyone", "**look**", "[here](", "\u202e")
     assert Email.objects.get(pk=came.pk).status == "unread"
-    assert run(given("reply", "902", message_id=came.pk, body="Soon.\\nAna")) == "done"
+    assert run(given("reply", "902", message_id=f"`{came.pk}`", body="Soon.\\nAna")) == "done"
     sent = Email.objects.exclude(pk=came.pk).get()
     assert (sent.to, sent.markdown, sent.thread_id) == (["dana@northwind.example"], "Soon.\nAna", came.thread_id)
     assert sent.metadata["discord_interaction_id"] == "902"
@@ -415,7 +415,7 @@ def test_role_that_needs_a_second_factor_does_nothing_by_commands(desk, discord,
 
 def test_several_mailboxes_are_named_to_be_typed_and_none_says_what_is_missing(connection, ana, discord):
     run(given("checkinbox", "1"))
-    assert "No connection of this desk has an agent key" in discord.said
+    assert "has a connection with an agent key" in discord.said
     for one in (connection, make_connection("other")):
         one.agent_key = "mm_live_agent"
         one.save()
@@ -465,6 +465,59 @@ def test_pending_shows_what_this_person_may_see_with_links_and_never_too_much(co
     assert str(Message.objects.filter(connection=elsewhere).order_by("held_at", "pk").first().public_id) in discord.said
 
 
+def test_lists_end_with_a_whole_row_however_long_the_rows_are(desk, discord, settings):
+    settings.PUBLIC_URL = f"https://{'desk.' * 24}yourteam.example"
+    for number in range(12):
+        make_message(desk.connection, subject=f"{number} {'[' * 500}", recipients=["*" * 300 + "@x.example"])
+    letters = [{"id": str(one) * 100, "subject": "_" * 500, "from": "*" * 500} for one in range(10)]
+    desk.gateway.spoiled[("GET", "/check_inbox")] = (200, json.dumps({"emails": letters}).encode())
+    for number, name in enumerate(("pending", "checkinbox")):
+        assert run(given(name, str(number), mailbox=desk.world.mailbox.address)) == "done"
+        begin, *rows, more = discord.said.split("\n")
+        assert len(rows) > 3
+        assert "more" in more
+        assert all(re.search(r">\) to \S+$" if name == "pending" else r" `[^`]+`$", one) for one in rows)
+        assert f"{12 if name == 'pending' else 10 - len(rows)}" in f"{begin} {more}"
+
+
+def test_paused_connection_carries_no_commands_out(desk, discord):
+    type(desk.connection).objects.update(paused_at=Now())
+    for number, (name, options) in enumerate([("checkinbox", {}), ("sendemail", LETTER)]):
+        assert run(given(name, str(number), **options)) == "refused"
+        assert "is paused at the desk" in discord.said
+    assert desk.gateway.calls == []
+
+
+def test_mailbox_whose_connection_has_no_agent_key_is_no_mailbox_that_is_missing(desk, discord):
+    alone = make_connection("alone")
+    bo = make_person("bo@yourteam.example", "Bo", "reviewer", connection=alone)
+    DiscordAccount.objects.create(person=bo, discord_id="3")
+    run(given("checkinbox", "1", user="3"))
+    assert "has a connection with an agent key" in discord.said
+
+
+@pytest.mark.parametrize(
+    ("command", "options", "words"),
+    [
+        ("sendemail", {**LETTER, "to": "nobody"}, "nobody"),
+        ("sendemail", {**LETTER, "to": " , ;"}, "needs `to`"),
+        ("sendemail", {**LETTER, "body": " "}, "needs `to`, `subject` and `body`"),
+        ("sendemail", {**LETTER, "mailbox": "boss@yourteam.example"}, "no mailbox boss"),
+        ("reply", {"message_id": "01UNKNOWN", "body": "x"}, "does not know it"),
+        ("reply", {"message_id": "../../account", "body": "x"}, "no id that /checkinbox shows"),
+        ("reply", {"message_id": "..", "body": "x"}, "no id that /checkinbox shows"),
+        ("reply", {"message_id": "` `", "body": "x"}, "needs `message_id`"),
+        ("nonsense", {}, "does not know the command"),
+    ],
+)
+def test_bad_input_is_told_in_words(desk, discord, command, options, words):
+    assert run(given(command, **options)) == "refused"
+    assert words in discord.said.replace("\\", "")
+    assert options.get("body", "").strip() in discord.said
+    assert Email.objects.count() == 0
+    assert len(told("command.failed")) == 1
+
+
 def test_answer_of_2001_characters_is_cut_to_what_discord_takes(desk, discord, monkeypatch):
     monkeypatch.setitem(running.COMMANDS, "pending", lambda given: "\U0001f600" * 1000 + "x")
     assert run(given("pending")) == "done"
@@ -498,6 +551,16 @@ def test_register_says_what_is_wrong(status, words, discord):
     with pytest.raises(CommandError, match=words) as raised:
         register()
     assert "bot.token" not in str(raised.value)
+
+
+def test_register_says_how_long_discord_asks_to_wait_and_that_it_could_not_be_reached(discord, settings):
+    discord.next.append((429, {"Retry-After": "7"}, {"retry_after": 7.0}))
+    with pytest.raises(CommandError, match=r"asks to wait 7 s\. Nothing was changed"):
+        register()
+    settings.DISCORD_API_URL = "http://127.0.0.1:9/api/v10"
+    settings.OUTGOING_ALLOW = ["http://127.0.0.1:9"]
+    with pytest.raises(CommandError, match="could not be reached"):
+        register()
 
 
 def test_register_says_what_is_not_set(discord, settings):
