@@ -15,8 +15,10 @@ from common.demo_discord import APP_ID, APPROVALS, COMMANDS_FILE, MAIL_LOG, MEMB
 from common.demo_programs import EVENT_KEY, EVENTS_PATH, HOOK_PATH
 from people.models import DiscordAccount, Person
 
-_LOGGED = ("email.sent", "email.delivered", "email.bounced", "email.complained", "email.failed", "email.refused")
-_LOGGED += ("connection.failing", "connection.paused", "connection.recovered", "desk.stale", "desk.fresh")
+_LOGGED = (
+    *("email.sent", "email.delivered", "email.bounced", "email.complained", "email.failed", "email.refused"),
+    *("connection.failing", "connection.paused", "connection.recovered", "desk.stale", "desk.fresh"),
+)
 
 
 @dataclass(frozen=True)

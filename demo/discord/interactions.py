@@ -154,7 +154,8 @@ class Interactions:
             return Said(failed="no answer within three seconds")
         if status != 200 or not isinstance(answer, dict):
             return Said(failed=f"answered {status}")
-        data = answer.get("data") if isinstance(answer.get("data"), dict) else {}
+        given = answer.get("data")
+        data: dict[str, Any] = given if isinstance(given, dict) else {}
         match answer.get("type"):
             case 4 if not find_errors(data) and str(data.get("content") or "").strip():
                 self.replies.show(reply, "shown", str(data["content"]).strip())
