@@ -20,11 +20,13 @@ from alerts.cards.buttons import components, custom_id
 from alerts.interactions.later import judge_press
 from alerts.interactions.linking import how_to_link
 from alerts.interactions.noting import LAST_KEPT, MOST_KEPT
+from alerts.interactions.pressing import NOT_YOURS
 from alerts.interactions.receiving import forget_answers
 from alerts.models import Card, Delivery, Destination, Interaction
-from approvals.models import Claim, Decision, Message, Revision, Thread, ThreadLetter, Verdict
+from approvals.models import Claim, CommandedMail, Decision, Message, Revision, Thread, ThreadLetter, Verdict
 from audit.models import Entry, EntryDetail
 from people.models import DiscordAccount, DiscordLink, Person, RoleRule
+from policy import kill_switch
 from tests.factories import make_connection, make_message, make_person, show_row
 from tests.integration.deciding import decide
 
@@ -351,7 +353,7 @@ def test_lost_rights_are_refused_without_a_word_about_the_message(ana, message, 
         unknown = "0" * 31 + "1"
         body["data"]["custom_id"] = f"cs:approve:{unknown}:{message.revision_id}"
     text = said(sent(body))
-    assert text == "You cannot do this here: it is not among what you may decide at this desk. Nothing was done."
+    assert text == NOT_YOURS
     assert not Verdict.objects.exists()
     assert told("interaction.refused").entry.actor_id == str(ana.pk)
 
@@ -362,6 +364,38 @@ def test_auditor_who_presses_is_refused_with_the_reason(auditor, message):
         assert "Open it on the desk" in said(sent(press(message, act)))
     assert not Verdict.objects.exists()
     assert told("verdict.refused").entry.actor_id == str(auditor.pk)
+
+
+def test_who_gave_the_command_presses_in_vain_and_somebody_else_approves(ana, second_reviewer, message):
+    CommandedMail.objects.create(
+        connection=message.connection, person=ana, interaction_id="7", command="sendemail", discord_user_id=ANA,
+        upstream_id=message.upstream_id,
+    )  # fmt: skip
+    # Another account of the same person is the same person.
+    DiscordAccount.objects.create(person=ana, discord_id="118000000000000043")
+    for by in (ANA, "118000000000000043"):
+        assert "You started this message, so somebody else must approve it" in said(sent(press(message, by=by)))
+    assert not Verdict.objects.exists()
+    DiscordAccount.objects.create(person=second_reviewer, discord_id=MALLORY)
+    assert said(sent(press(message, by=MALLORY))).startswith("Approved.")
+
+
+def test_whoever_may_decide_in_one_mailbox_alone_decides_there_alone(message):
+    elsewhere = make_message(make_connection("elsewhere"))
+    bo = make_person("bo@yourteam.example", "Bo", "reviewer", mailbox=message.mailbox)
+    DiscordAccount.objects.create(person=bo, discord_id=ANA)
+    assert said(sent(press(elsewhere))) == NOT_YOURS
+    # Nor by putting one message's version under another's name.
+    mixed = press(message, revision=elsewhere.revision_id)
+    assert "out of date" in said(sent(mixed))
+    assert not Verdict.objects.exists()
+    assert said(sent(press(message))).startswith("Approved.")
+
+
+def test_under_the_kill_switch_a_press_counts_and_the_answer_says_that_it_waits(ana, message):
+    kill_switch.pull(actor=ana.actor(surface="web"), reason="Stop.", connection=message.connection)
+    assert "the kill switch is pulled" in said(sent(press(message)))
+    assert Verdict.objects.count() == 1
 
 
 def test_role_that_needs_a_second_factor_decides_on_the_desk(ana, message):
