@@ -199,9 +199,7 @@ def _page(
     return render(request, "alerts/destination.html", context, status=422 if problems or problem else 200)
 
 
-def _list(
-    request: DeskRequest, *, status: int = 200, problem: str = "", tried: tuple[int, str] = (0, "")
-) -> HttpResponse:
+def _list(request: DeskRequest, *, status: int = 200, tried: tuple[int, str] = (0, "")) -> HttpResponse:
     reach = reach_of(request.actor)
     context = {
         "rows": [_row(one, tried, reach) for one in Destination.objects.for_list()],
@@ -209,7 +207,6 @@ def _list(
         "dead": Delivery.objects.dead_for(request.actor),
         "has_bot": bool(settings.DISCORD_BOT_TOKEN),
         "may_manage": rights.may_manage(request.actor),
-        "problem": problem,
         "next": _next(request),
     }
     return render(request, "alerts/alerts.html", context, status=status)
