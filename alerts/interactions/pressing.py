@@ -123,8 +123,13 @@ def _carry_out(press: _Press) -> Said:
     except ApprovalsError as error:
         return _not_done(press, error)
     nudges.execute(given.decision, now=timezone.now())
-    stopped = stop_of(press.message) is not None
-    return Said(press.pressed.act, told_of_decision(given.decision, link=press.link, is_stopped=stopped))
+    told = told_of_decision(
+        given.decision,
+        link=press.link,
+        is_stopped=stop_of(press.message) is not None,
+        is_paused=press.message.connection.paused_at is not None,
+    )
+    return Said(press.pressed.act, told)
 
 
 def _ask_why(press: _Press, revision: Revision) -> Said:

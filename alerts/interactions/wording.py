@@ -39,11 +39,12 @@ def sentence_of(error: ApprovalsError, *, shown: Callable[[str], str]) -> tuple[
     return "not allowed", f"{shown(error.sentence)} Nothing was decided."
 
 
-def told_of_decision(decision: Decision, *, link: str, is_stopped: bool) -> str:
+def told_of_decision(decision: Decision, *, link: str, is_stopped: bool, is_paused: bool) -> str:
     """Return what was decided, and until when it can be taken back."""
     did = "Approved." if decision.outcome == Outcome.APPROVE else "Rejected. The agent gets your reason."
-    if is_stopped:
-        return f"{did} It waits: the kill switch is pulled. Until then you can [take it back on the desk](<{link}>)."
+    if is_stopped or is_paused:
+        why = "the kill switch is pulled" if is_stopped else "the connection is paused"
+        return f"{did} It waits: {why}. As long as it waits you can [take it back on the desk](<{link}>)."
     if decision.due_at <= decision.changed_at:
         return f"{did} It is on its way: [see it on the desk](<{link}>)."
     return f"{did} Until <t:{int(decision.due_at.timestamp())}:T> you can [take it back on the desk](<{link}>)."

@@ -23,7 +23,17 @@ from alerts.interactions.noting import LAST_KEPT, MOST_KEPT
 from alerts.interactions.pressing import NOT_YOURS
 from alerts.interactions.receiving import forget_answers
 from alerts.models import Card, Delivery, Destination, Interaction
-from approvals.models import Claim, CommandedMail, Decision, Message, Revision, Thread, ThreadLetter, Verdict
+from approvals.models import (
+    Claim,
+    CommandedMail,
+    Connection,
+    Decision,
+    Message,
+    Revision,
+    Thread,
+    ThreadLetter,
+    Verdict,
+)
 from audit.models import Entry, EntryDetail
 from people.models import DiscordAccount, DiscordLink, Person, RoleRule
 from policy import kill_switch
@@ -392,9 +402,13 @@ def test_whoever_may_decide_in_one_mailbox_alone_decides_there_alone(message):
     assert said(sent(press(message))).startswith("Approved.")
 
 
-def test_under_the_kill_switch_a_press_counts_and_the_answer_says_that_it_waits(ana, message):
-    kill_switch.pull(actor=ana.actor(surface="web"), reason="Stop.", connection=message.connection)
-    assert "the kill switch is pulled" in said(sent(press(message)))
+@pytest.mark.parametrize("because", ["the kill switch is pulled", "the connection is paused"])
+def test_press_on_what_cannot_leave_now_counts_and_the_answer_says_that_it_waits(ana, message, because):
+    if "switch" in because:
+        kill_switch.pull(actor=ana.actor(surface="web"), reason="Stop.", connection=message.connection)
+    else:
+        Connection.objects.update(paused_at=Now(), paused_by_hand=True)
+    assert because in said(sent(press(message)))
     assert Verdict.objects.count() == 1
 
 
