@@ -5,16 +5,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from django.db.models import OuterRef, Subquery
+from django.db.models import BigIntegerField, OuterRef, Subquery
+from django.db.models.fields.json import KT
+from django.db.models.functions import Coalesce
 
 from alerts.errors import RouteMissing, RouteThere
-from alerts.events import EVENTS, Event, actions_of, event_of
+from alerts.events import EVENTS, REFUSED, actions_of, event_of
 from alerts.models import Route
 from alerts.places.locked import locked
 from alerts.places.rights import check_may_manage
 from alerts.places.sentences import sentence
-from approvals.models import Message
-from audit.models import Entry
+from approvals.models import Mailbox, Message
+from audit.models import Entry, EntryDetail
 from audit.recording import changed, record
 from common.postgres.anew import atomic_anew
 from people.actors import Actor
@@ -48,20 +50,26 @@ class Act:
     subject: str = ""
 
     @property
-    def event(self) -> Event | None:
-        return event_of(self.action)
+    def is_of_connection(self) -> bool:
+        """Whether it is about no mail, but about a whole connection."""
+        event = event_of(self.action)
+        return event is not None and event.about == "connection" and self.action != REFUSED
 
 
-def would_go(acts: Iterable[Act], wanted: Wanted) -> list[Act]:
-    """Return the acts that this route would tell of: of its events, at its place."""
+def would_go(acts: Iterable[Act], wanted: Wanted, *, around: int | None = None) -> list[Act]:
+    """Return the acts that this route would tell of, as they are planned: of its events, at its place.
+
+    `around` is the connection of the mailbox, where the route names one.
+    """
     actions = set(wanted.actions)
-    return [
-        act
-        for act in acts
-        if act.action in actions
-        and wanted.connection in (None, act.connection)
-        and wanted.mailbox in (None, act.mailbox)
-    ]
+    return [act for act in acts if act.action in actions and _is_there(act, wanted, around)]
+
+
+def _is_there(act: Act, wanted: Wanted, around: int | None) -> bool:
+    if wanted.mailbox is None:
+        return wanted.connection in (None, act.connection)
+    # Who is told of a mailbox is told of its connection too.
+    return act.connection == around if act.is_of_connection else act.mailbox == wanted.mailbox
 
 
 def newest_acts() -> list[Act]:
@@ -69,8 +77,16 @@ def newest_acts() -> list[Act]:
     named = [action for event in EVENTS for action in event.actions]
     of_message = Message.objects.filter(public_id=OuterRef("message"))
     found = Entry.objects.filter(action__in=named).newest_first()
+    # What was refused has no message, and names its mailbox in its details alone.
+    refused_of = Mailbox.objects.filter(connection=OuterRef("connection"), address=OuterRef("named"))
     told = found.annotate(
-        mailbox=Subquery(of_message.values("mailbox_id")[:1]), subject=Subquery(of_message.values("subject")[:1])
+        named=Subquery(EntryDetail.objects.filter(entry=OuterRef("pk")).values(box=KT("fields__mailbox"))[:1]),
+        mailbox=Coalesce(
+            Subquery(of_message.values("mailbox_id")[:1]),
+            Subquery(refused_of.values("pk")[:1]),
+            output_field=BigIntegerField(),
+        ),
+        subject=Subquery(of_message.values("subject")[:1]),
     )
     kept = told.values_list("action", "connection", "mailbox", "at", "message", "subject")[:LOOKED_AT]
     return [Act(*one[:-1], subject=one[-1] or "") for one in kept]

@@ -68,11 +68,11 @@ def _places() -> list[tuple[str, str]]:
 
 
 def _preview(destination: Destination, wanted: routes.Wanted) -> dict[str, Any]:
-    acts = routes.newest_acts()
+    acts, connection = routes.newest_acts(), _connection_of(wanted)
     return {
-        "told": told_of(events_named(wanted.events), destination, _connection_of(wanted)),
+        "told": told_of(events_named(wanted.events), destination, connection),
         "looked_at": len(acts),
-        "gone": routes.would_go(acts, wanted),
+        "gone": routes.would_go(acts, wanted, around=connection),
         "is_previewed": True,
     }
 

@@ -11,7 +11,7 @@ from django.db import connection as db
 from django.db import transaction
 from django.utils import timezone
 
-from alerts.events import EVENTS
+from alerts.events import EVENTS, REFUSED
 from alerts.missed import plan_missed
 from alerts.models import Delivery, Destination, Route
 from alerts.places.routes import Act, Wanted, newest_acts, would_go
@@ -237,7 +237,25 @@ def test_route_tells_of_its_events_at_its_place():
     acts = [held, elsewhere, sent]
     assert would_go(acts, Wanted(["email.held"])) == [held, elsewhere]
     assert would_go(acts, Wanted(["email.held"], connection=2)) == [elsewhere]
-    assert would_go(acts, Wanted(["email.held", "email.sent"], mailbox=7)) == [held, sent]
+    assert would_go(acts, Wanted(["email.held", "email.sent"], mailbox=7), around=1) == [held, sent]
+
+
+def test_preview_of_a_mailbox_counts_as_planning_does(connection):
+    box = Mailbox.objects.create(connection=connection, upstream_id="box", address="box@yourteam.example")
+    other = make_connection("other")
+    wanted = Wanted([event.name for event in EVENTS], mailbox=box.pk)
+    place = make_place()
+    Route.objects.create(destination=place, mailbox=box, actions=wanted.actions)
+    for of in (connection, other):
+        record("connection.failing", actor=worker("test"), connection=of.pk)
+        for address in (box.address, "else@yourteam.example"):
+            record(REFUSED, actor=worker("test"), connection=of.pk, details={"mailbox": address})
+    make_message(connection)
+    found = would_go(newest_acts(), wanted, around=connection.pk)
+    planned = Entry.objects.filter(pk__in=Delivery.objects.values("entry"))
+    told = sorted(planned.values_list("action", "connection"))
+    assert sorted((act.action, act.connection) for act in found) == told
+    assert [action for action, _ in told] == ["connection.failing", REFUSED]
 
 
 def test_route_is_previewed_added_and_removed(signed_in, admin, connection, django_assert_num_queries):
