@@ -466,6 +466,10 @@ def test_press_on_what_is_decided_says_by_whom_and_when(ana, second_reviewer, me
     for act in ("approve", "reject"):
         text = said(sent(press(message, act))).replace("\\", "")
         assert f"{second_reviewer} approved this message first, at {at} UTC." in text
+    # The form was open meanwhile: what was typed there is given back.
+    late = said(sent(press(message, "reject", reason="Wrong *price*."))).replace("\\", "")
+    assert "approved this message first" in late
+    assert "You wrote: Wrong *price*." in late
     assert Verdict.objects.count() == 1
 
 
