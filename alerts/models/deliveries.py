@@ -77,8 +77,8 @@ class DeliveryQuerySet(CourierDeliveryQuerySet):
         return self.exclude(models.Exists(self.model._default_manager.filter(again_of=models.OuterRef("pk"))))
 
     def with_a_way(self) -> Self:
-        """Those that can go once more: their destination is on, and nobody deleted the digest that they are."""
-        return self.filter(destination__switched_off_at=None).exclude(digest__removed=True)
+        """Those that can go once more: their destination is on, and nobody erased them or deleted their digest."""
+        return self.filter(destination__switched_off_at=None, erased_at=None).exclude(digest__removed=True)
 
 
 class Delivery(CourierDelivery):
@@ -144,8 +144,8 @@ class Delivery(CourierDelivery):
 
     @property
     def is_finished(self) -> bool:
-        """Whether it was delivered or given up, so that it can be sent once more."""
-        return self.state in (self.State.DELIVERED, self.State.FAILED)
+        """Whether it was delivered or given up, and not erased, so that it can be sent once more."""
+        return self.state in (self.State.DELIVERED, self.State.FAILED) and self.erased_at is None
 
     @property
     def is_tried_again(self) -> bool:

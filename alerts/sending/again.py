@@ -32,6 +32,8 @@ def send_again(delivery_id: int, actor: Actor, *, unless_done: bool = False) -> 
         raise NotSentAgain("Nothing goes there: the destination is switched off. Switch it on first.")
     if found.state in (Delivery.State.DUE, Delivery.State.SENDING):
         raise NotSentAgain("It still waits to be sent, and goes by itself.")
+    if found.erased_at:
+        raise NotSentAgain("What this told was erased with its message: there is nothing to send.")
     if unless_done and Delivery.objects.filter(again_of=found).exists():
         raise NotSentAgain("Somebody else had it sent once more.")
     if found.digest is not None and found.digest.removed:

@@ -181,8 +181,8 @@ def _end(claimed: Claimed, sentence: str, *, status: int | None = None, answer: 
 
 
 def _note(delivery: Delivery, **what: str) -> None:
-    """Keep what went out or what came back, for the log."""
-    Delivery.objects.filter(pk=delivery.pk).update(**what)
+    """Keep what went out or what came back, for the log; nothing of what was erased in the meantime."""
+    Delivery.objects.filter(pk=delivery.pk, erased_at=None).update(**what)
 
 
 def _about(delivery: Delivery) -> dict[str, Any]:

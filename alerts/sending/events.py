@@ -79,7 +79,7 @@ def _prepare(delivery: Delivery, destination: Destination) -> None:
     known = Message.objects.select_related("mailbox", "revision").filter(public_id=entry.message)
     event_id = delivery.event_id or _id_of(entry)
     request = event_body(entry, known.first() if entry.message else None, destination, event_id=event_id)
-    Delivery.objects.filter(pk=delivery.pk).update(event_id=event_id, request=request)
+    Delivery.objects.filter(pk=delivery.pk, erased_at=None).update(event_id=event_id, request=request)
     delivery.event_id, delivery.request = event_id, request
 
 

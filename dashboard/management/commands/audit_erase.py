@@ -6,6 +6,7 @@ from uuid import UUID
 from django.core.management import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
+from alerts.erasing import erase_bodies
 from approvals.erasing import Copies, remove_copies
 from approvals.errors import ActNotAllowed
 from approvals.models import Message
@@ -38,14 +39,14 @@ class Command(BaseCommand):
             raise CommandError("Say why: whoever finds the details gone must know what for.")
         seal_all()
         try:
-            erased, copies = _erase(message, because.strip())
+            erased, copies, deliveries = _erase(message, because.strip())
         except ActNotAllowed as error:
             raise CommandError(error.sentence) from None
         self.stdout.write(f"Removed the details of {erased.removed} entries of {message}.")
         if copies is not None:
             self.stdout.write(
                 f"Removed from the mirror: the bytes of {copies.files} files, {copies.webhooks} webhooks as they came, "
-                f"{copies.threads} thread."
+                f"{copies.threads} thread; and what {deliveries} deliveries of alerts told, with the answers to them."
             )
         self.stdout.write(_STAYS)
         if erased.not_sealed:
@@ -56,10 +57,11 @@ class Command(BaseCommand):
 
 
 @transaction.atomic
-def _erase(public_id: UUID, because: str) -> tuple[Erased, Copies | None]:
+def _erase(public_id: UUID, because: str) -> tuple[Erased, Copies | None, int]:
     found = Message.objects.select_for_update(of=("self",)).filter(public_id=public_id).first()
     if found is None and not Entry.objects.of_message(public_id).exists():
         raise CommandError(f"Neither the ledger nor the mirror knows a message {public_id}.")
     copies = remove_copies(found) if found else None
+    deliveries = erase_bodies(found) if found else 0
     connection = found.connection_id if found else None
-    return erase_details_of(public_id, because=because, actor=ACTOR, connection=connection), copies
+    return erase_details_of(public_id, because=because, actor=ACTOR, connection=connection), copies, deliveries
