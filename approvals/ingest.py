@@ -11,7 +11,7 @@ from approvals import mirror, settle
 from approvals.intake import filling
 from approvals.intake.telling import details_of
 from approvals.models import Connection, Mailbox, Message, WebhookEvent
-from approvals.states import MessageEvent, MessageState
+from approvals.states import MessageEvent, MessageState, implied_event
 from audit.recording import Place, ReservedPlace, record
 from common.logs import trace_id
 from common.postgres.anew import anew
@@ -200,10 +200,10 @@ def _begin(
 
 def _meet(message: Message, event: Event, actor: Actor, now: datetime, place: Place, *, is_old: bool) -> Applied:
     """Apply an event to a message that is known: forward, or only what it adds and what it says of a decision."""
-    was_held, was_called = message.state == MessageState.HELD, _called(message)
+    before, was_called = message.state, _called(message)
     filling.fill(message, event)
     kind = _kind(event, message.direction)
-    if kind == MessageEvent.PENDING and was_held:
+    if kind == MessageEvent.PENDING and before == MessageState.HELD:
         # A read of MultiMail found it before its webhook came: there is nothing new to tell.
         return Applied(Result.LATE if is_old else Result.APPLIED)
     moved = mirror.move(message, event=kind, now=now, status=event.status)
@@ -225,7 +225,11 @@ def _meet(message: Message, event: Event, actor: Actor, now: datetime, place: Pl
         return Applied(Result.LATE, ask=message if _must_ask(message, kind) else None)
     if kind == MessageEvent.PENDING and message.state != MessageState.HELD:
         kind = MessageEvent.RELEASED
-    _record_event(message, event, kind, actor, place)
+    if implied := implied_event(before, kind):
+        _record_event(message, event, implied, actor, place, found=f"it is {kind}, and nothing had told of that")
+        _record_event(message, event, kind, actor)
+    else:
+        _record_event(message, event, kind, actor, place)
     return Applied(Result.LATE if is_old else Result.APPLIED, fetch=message if kind == MessageEvent.PENDING else None)
 
 
@@ -269,7 +273,9 @@ def _record_late(message: Message, event: Event, actor: Actor, place: Place) -> 
     )
 
 
-def _record_event(message: Message, event: Event, kind: str, actor: Actor, place: Place) -> None:
+def _record_event(
+    message: Message, event: Event, kind: str, actor: Actor, place: Place | None = None, *, found: str = ""
+) -> None:
     action = "message.held" if kind == MessageEvent.PENDING else f"message.{kind}"
     record(
         action,
@@ -277,7 +283,7 @@ def _record_event(message: Message, event: Event, kind: str, actor: Actor, place
         connection=message.connection_id,
         message=message.public_id,
         fingerprint=message.revision.fingerprint if message.revision else "",
-        details=_details(message, event) | {"reason": event.reason},
+        details=_details(message, event) | {"reason": "" if found else event.reason, "found": found},
         about=message,
         place=place,
     )

@@ -88,6 +88,15 @@ def next_message_state(state: str, event: str) -> str | None:
     return MESSAGE_TRANSITIONS.get((state, event))
 
 
+def implied_event(before: str, event: str) -> str:
+    """Return what must have come between, though nothing told of it: what was held and left was approved."""
+    if before not in (_S.HELD, _S.GONE):
+        return ""
+    if event in (_E.SENT, _E.DELIVERED, _E.BOUNCED, _E.COMPLAINED):
+        return _E.APPROVED
+    return _E.RELEASED if event == _E.RECEIVED else ""
+
+
 class DecisionState(models.TextChoices):
     """Where one of our decisions is on its way."""
 

@@ -1,0 +1,102 @@
+"""Each decision is told of once, whatever taught the desk of it: its webhook, a read, or that the mail was sent."""
+
+import pytest
+
+from alerts.models import Delivery, Destination, Route
+from approvals.models import Connection, Message
+from approvals.reconcile import ask_about, read_everything
+from audit.models import Entry
+from tests.factories import NOW, event_body, make_connection, make_message, pending_row, post_event
+from tests.integration.deciding import carry_out
+from tests.standin import multimail
+
+pytestmark = pytest.mark.django_db
+DECIDED = ("message.approved", "message.released", "message.rejected")
+
+
+@pytest.fixture
+def upstream():
+    with multimail() as standin:
+        yield standin
+
+
+@pytest.fixture
+def message(db, upstream):
+    connection = make_connection(api_url=upstream.url)
+    for kind in ("inngest", "discord_webhook"):
+        place = Destination.objects.create(kind=kind, name=kind, url="https://discord.com/api/webhooks/1/token")
+        Route.objects.create(destination=place, actions=[*DECIDED, "message.sent", "message.bounced"])
+    return make_message(connection)
+
+
+def told():
+    """What the program is told, in its order; to people a card shows it."""
+    assert Delivery.objects.filter(kind="card").count() <= 1
+    return list(Delivery.objects.filter(kind="event").order_by("pk").values_list("action", flat=True))
+
+
+def heard(client, message, *names):
+    for name in names:
+        response = post_event(client, message.connection, event_body(name, email_id=message.upstream_id))
+        assert response.status_code == 200
+
+
+@pytest.mark.parametrize("last", ["message.sent", "message.bounced"])
+def test_decision_of_this_desk_is_told_where_its_webhook_is_lost(client, message, reviewer, upstream, last):
+    upstream.holds(pending_row(message.upstream_id, subject=message.subject, metadata=message.trigger))
+    upstream.decides(200, status="approved", decision="approved")
+    assert carry_out(message, reviewer) == "applied"
+    heard(client, message, last)
+    assert told() == ["message.approved", last]
+    # It comes after all, and the desk asks besides.
+    heard(client, message, "oversight.approved", last)
+    upstream.holds(status="sent", decision="approved")
+    ask_about(message_id=message.pk, now=NOW)
+    assert told() == ["message.approved", last]
+
+
+def test_decision_elsewhere_that_is_learnt_only_as_sent_is_told_before_it(client, message):
+    heard(client, message, "message.sent")
+    assert told() == ["message.approved", "message.sent"]
+    entry = Entry.objects.select_related("detail").get(action="message.approved")
+    assert entry.detail.fields["found"] == "it is sent, and nothing had told of that"
+    heard(client, message, "message.delivered", "oversight.approved")
+    assert told() == ["message.approved", "message.sent"]
+
+
+def test_message_that_was_taken_for_gone_is_told_as_approved_when_it_was_sent(client, message):
+    Message.objects.update(state="gone")
+    heard(client, message, "message.bounced")
+    assert told() == ["message.approved", "message.bounced"]
+    assert Entry.objects.select_related("detail").get(action="message.approved").detail.fields.get("reason") is None
+
+
+@pytest.mark.parametrize("decision", ["approved", "rejected"])
+def test_decision_elsewhere_that_is_learnt_by_reading_is_told_once(client, message, upstream, decision):
+    Connection.objects.update(read_at=None)
+    upstream.holds(pending_row("01OTHER"))
+    Message.objects.update(state="gone")
+    upstream.holds(status="rejected" if decision == "rejected" else "sent", decision=decision)
+    ask_about(message_id=message.pk, now=NOW)
+    after = ["message.sent"] if decision == "approved" else []
+    assert told() == [f"message.{decision}", *after]
+    heard(client, message, f"oversight.{decision}")
+    assert told() == [f"message.{decision}", *after]
+
+
+def test_decision_of_this_desk_is_told_when_the_next_read_lacks_the_message(message, reviewer, upstream):
+    upstream.holds(pending_row(message.upstream_id, subject=message.subject, metadata=message.trigger))
+    upstream.decides(200, status="rejected", decision="rejected")
+    assert carry_out(message, reviewer, "reject") == "applied"
+    upstream.holds()
+    for _ in range(3):
+        Connection.objects.update(read_at=None)
+        read_everything(connection_id=message.connection_id, now=NOW)
+    assert told() == ["message.rejected"]
+
+
+@pytest.mark.parametrize("state", ["approved", "scheduled", "sent"])
+def test_mail_that_nobody_held_or_that_was_told_of_is_not_told_as_approved(client, message, state):
+    Message.objects.update(state=state)
+    heard(client, message, "message.bounced")
+    assert told() == ["message.bounced"]
