@@ -30,6 +30,9 @@ def shortened(body: dict[str, Any]) -> dict[str, Any]:
             if isinstance(one, dict) and one.get("name") in _KEPT
         ][:1],
     }
+    if told_by := _text((card.get("footer") or {}).get("text"), MAX_TITLE):
+        # By its number a post that stands twice is known.
+        less["footer"] = {"text": told_by}
     short: dict[str, Any] = {"embeds": [less], "allowed_mentions": {"parse": []}}
     return {**short, "components": []} if "components" in body else short
 

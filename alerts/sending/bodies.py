@@ -33,7 +33,7 @@ def of_card(card: Card, destination: Destination, *, alert: int, entry: int | No
     """Return the card of a message, or of what else it is about."""
     if card.about:
         newest = entry_now(card.about, entry)
-        return Shown(notice_body(card.about, newest, destination), notice_word(newest))
+        return Shown(_marked(notice_body(card.about, newest, destination), alert), notice_word(newest))
     message = Message.objects.for_list().get(cards=card.pk)
     status, facts = status_on_card(message), facts_of(message, destination, alert)
     # Of what a webhook posts, Discord would tell presses to nobody.
@@ -45,14 +45,22 @@ def of_card(card: Card, destination: Destination, *, alert: int, entry: int | No
     return Shown(payload(embed(facts, status), buttons), status.word, message.revision_id)
 
 
-def of_digest(digest: Digest, destination: Destination) -> Shown:
+def of_digest(digest: Digest, destination: Destination, *, alert: int) -> Shown:
     """Return the one post that stands for many cards."""
     rows = rows_of(digest, destination)
-    return Shown(digest_body(rows, f"{settings.PUBLIC_URL}{reverse('queue')}"), digest_words(rows))
+    body = digest_body(rows, f"{settings.PUBLIC_URL}{reverse('queue')}")
+    return Shown(_marked(body, alert), digest_words(rows))
 
 
 def of_answer(delivery: Delivery, destination: Destination) -> Shown:
     """Return what a channel is told of a message that one of its commands started."""
     message = Message.objects.for_list().get(deliveries=delivery.pk)
     entry = Entry.objects.select_related("detail").get(pk=delivery.entry or 0)
-    return Shown(answer_body(message, entry, destination), answer_word(message, entry))
+    body = answer_body(message, entry, destination)
+    return Shown(_marked(body, delivery.pk), answer_word(message, entry))
+
+
+def _marked(body: dict[str, Any], alert: int) -> dict[str, Any]:
+    """Return the body with the number of the alert in its footer: a post that stands twice is known by it."""
+    (card,) = body["embeds"]
+    return {**body, "embeds": [{**card, "footer": {"text": f"{card['footer']['text']} · alert {alert}"}}]}

@@ -98,7 +98,7 @@ def _send(claimed: Claimed) -> tuple[Shown | None, Posted]:
 
 def _shown(delivery: Delivery, destination: Destination) -> Shown:
     if delivery.digest is not None:
-        return bodies.of_digest(delivery.digest, destination)
+        return bodies.of_digest(delivery.digest, destination, alert=delivery.pk)
     if delivery.card is not None:
         return bodies.of_card(delivery.card, destination, alert=delivery.pk, entry=delivery.entry)
     return bodies.of_answer(delivery, destination)

@@ -1,6 +1,7 @@
 """Discord that limits, refuses, is gone, loses answers or is flooded: nothing is lost, nothing is told too often."""
 
 import json
+import re
 from datetime import timedelta
 
 import pytest
@@ -36,6 +37,11 @@ def discord():
 def asked_to_wait(seconds, **headers):
     is_global = "X-RateLimit-Global" in headers
     return 429, {"Retry-After": "1", **headers}, {"retry_after": seconds, "global": is_global}
+
+
+def reject(client, message):
+    body = event_body("oversight.rejected", email_id=message.upstream_id, reason="no")
+    assert post_event(client, message.connection, body).status_code == 200
 
 
 def delivered(number):
@@ -167,6 +173,51 @@ def test_post_whose_answer_is_lost_stands_twice_at_most_and_is_marked(client, co
     assert [call.method for call in discord.calls] == ["POST", "POST", "PATCH"]
     assert discord.calls[0].alert == discord.calls[1].alert != ""
     assert len(discord.standing(1)) == 2
+
+
+def dies(monkeypatch, place):
+    """Let the worker be killed between a post and its record, and its lease end."""
+
+    def kill(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("alerts.sending.deliver._done", kill)
+        with pytest.raises(KeyboardInterrupt):
+            drain(destination_id=place.pk)
+    Delivery.objects.filter(state="sending").update(lease_until=Now() - timedelta(seconds=1))
+
+
+@pytest.mark.fault(
+    40,
+    injected="A worker dies after Discord took a digest, an answer or the card of a connection, before it notes that.",
+    held="It is posted once more, both bear the number of one alert, and what follows edits the second.",
+)
+@pytest.mark.parametrize("kind", ["card", "digest", "answer", "notice", "shortened"])
+def test_post_whose_worker_dies_stands_twice_at_most_and_is_marked(client, connection, discord, monkeypatch, kind):
+    place = discord.place(1, actions=() if kind == "answer" else (*HELD, "connection.failing"))
+    if kind == "notice":
+        record("connection.failing", actor=worker("test"), connection=connection.pk)
+    else:
+        messages = [make_message(connection) for _ in range(21 if kind == "digest" else 1)]
+    if kind == "answer":
+        Destination.objects.update(answers_channel="outreach")
+        reject(client, messages[0])
+    if kind == "shortened":
+        discord.next["1"] = [(400, {}, {"code": 50035})]
+    dies(monkeypatch, place)
+    work_until(lambda: not Delivery.objects.unfinished().exists(), "everything told")
+    posts = discord.of(1, 200)
+    assert [call.method for call in posts] == ["POST", "POST"]
+    assert posts[0].alert == posts[1].alert
+    assert re.search(r" · alert [1-9]", posts[0].alert)
+    if kind in ("digest", "shortened"):
+        reject(client, messages[0])
+        work_until(lambda: not Delivery.objects.unfinished().exists(), "everything told")
+        assert [call.method for call in discord.of(1, 200)] == ["POST", "POST", "PATCH"]
+        stand = [body["embeds"][0] for body in discord.standing(1)]
+        assert "Rejected" in str(stand[1])
+        assert "Rejected" not in str(stand[0])
 
 
 @pytest.mark.fault(

@@ -147,11 +147,11 @@ def test_digest_counts_real_messages_by_state(connection, reviewer, destination)
     for message in messages:
         Card.objects.create(destination=destination, message=message, digest=digest)
     decide(messages[0], reviewer, "reject", reason="No")
-    shown = bodies.of_digest(digest, destination)
+    shown = bodies.of_digest(digest, destination, alert=7)
     assert shown.word == "3 messages, 2 waiting"
     assert told(shown.body["embeds"][0])["By state"] == "2 · Held\n1 · Rejecting"
     destination.privacy = "minimal"
-    assert "Letter" not in json.dumps(bodies.of_digest(digest, destination).body)
+    assert "Letter" not in json.dumps(bodies.of_digest(digest, destination, alert=7).body)
 
 
 def test_card_of_a_connection_follows_its_newest_state(connection, destination):
