@@ -44,13 +44,15 @@ def test_admin_sets_up_a_program_and_sends_what_was_given_up_again(admin, produc
     place.get_by_role("link", name="Change").click()
     look_at(admin)
     admin.get_by_role("link", name="Add a route").click()
-    admin.get_by_label("mail bounces").check()
+    admin.get_by_label("mail is delivered").check()
     admin.get_by_role("button", name="Show what it would tell").click()
     expect(admin.get_by_text("events would have gone there")).to_be_visible()
-    expect(admin.get_by_role("group", name="The event when mail bounces")).to_contain_text('"type": "email.bounced"')
+    expect(admin.get_by_role("group", name="The event when mail is delivered")).to_contain_text(
+        '"type": "email.delivered"'
+    )
     look_at(admin)
     admin.get_by_role("button", name="Add the route").click()
-    expect(admin.get_by_text("or mail bounces, in all connections")).to_be_visible()
+    expect(admin.get_by_text("or mail is delivered, in all connections")).to_be_visible()
     with psycopg.connect(product.known["DATABASE_URL"]) as database:
         database.execute(
             "INSERT INTO alerts_delivery (kind, destination_id, action, trace, state, attempts, last_error,"
