@@ -50,7 +50,7 @@ class DeliveryQuerySet(CourierDeliveryQuerySet):
 
     def dead_for(self, actor: Any) -> int:
         """How many were given up for good, of what the actor may see; not counted further than DEAD_COUNTED."""
-        dead = self.for_list(actor).filter(state="failed", destination__removed_at=None).never_again()
+        dead = self.for_list(actor).filter(state="failed", erased_at=None, destination__removed_at=None).never_again()
         return dead.order_by()[:DEAD_COUNTED].count()
 
     def for_list(self, actor: Any) -> Self:

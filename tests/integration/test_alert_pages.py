@@ -416,7 +416,7 @@ def test_what_cannot_go_again_keeps_nothing_else_from_it(signed_in, admin, monke
     monkeypatch.setattr("alerts.views.log.MOST_AGAIN", 1)
     removed = make_place(removed_at=timezone.now(), switched_off_at=timezone.now())
     off, on = make_place(switched_off_at=timezone.now()), make_place()
-    given_up(removed), given_up(off), given_up(on)
+    given_up(removed), given_up(off), given_up(on, erased_at=timezone.now()), given_up(on)
     client = signed_in(admin)
     assert b"<strong>2 were given up." in client.get("/alerts/log/").content
     for said in ("1 sent once more.", "It is switched off, where this went."):
