@@ -22,6 +22,7 @@ from demo.discord.limits import find_errors
 from people.actors import webhook
 from tests.factories import make_message
 from tests.integration.deciding import decide
+from tests.unit.test_card_payloads import read_by_discord_py
 
 pytestmark = pytest.mark.django_db
 METADATA = {"discord_user": "@everyone eve@hidden.example", "discord_channel": "outreach"}
@@ -160,6 +161,7 @@ def test_card_of_a_connection_follows_its_newest_state(connection, destination):
     note_failure(connection, "It did not answer @everyone at ops@acme.example.")
     entry = entry_now(about, None)
     card = notice_body(about, entry, destination)["embeds"][0]
+    assert read_by_discord_py({"embeds": [card]})[0].to_dict()["fields"] == card["fields"]
     assert (notice_word(entry), card["color"]) == ("Cannot be reached", COLOURS["rose"])
     assert "\\@everyone" in card["description"]
     assert card["url"].endswith(f"/connections/{connection.pk}/")
@@ -186,6 +188,7 @@ def test_refusal_at_the_gate_is_told_by_itself(connection, destination):
     assert notice_word(entry_now(about, None)) == "Refused at the gate"
     assert told(body["embeds"][0])["Refused"] == r"dana\@acme.example"
     assert find_errors(body) == {}
+    assert read_by_discord_py(body)[0].to_dict()["fields"] == body["embeds"][0]["fields"]
     destination.privacy = "minimal"
     assert "dana" not in json.dumps(notice_body(about, entry_now(about, None), destination))
 
@@ -208,6 +211,7 @@ def test_answer_names_what_became_of_it_and_its_id_and_calls_nobody(connection, 
     assert told(card)["Asked for by"].startswith("\\@everyone")
     assert body["allowed_mentions"] == {"parse": []}
     assert find_errors(body) == {}
+    assert read_by_discord_py(body)[0].to_dict()["fields"] == card["fields"]
     destination.privacy = "minimal"
     assert "dana" not in json.dumps(answer_body(fresh(message), entry, destination))
 

@@ -15,6 +15,7 @@ from alerts.cards.card import CardFacts, embed, is_open, payload
 from alerts.cards.digest import Row, digest_body, digest_words
 from alerts.cards.shortened import shortened
 from alerts.cards.text import cut, escape, literal, units
+from alerts.interactions.answers import reason_form
 from approvals.deciding.status import Status
 from demo.discord.limits import find_errors
 from demo.discord.markdown import render
@@ -111,6 +112,29 @@ def test_every_card_of_hostile_mail_is_taken_by_discord_and_by_discord_py(tone, 
         assert shown.to_dict()["fields"] == body["embeds"][0]["fields"]
         assert len(shown) <= 6000
         assert [button.label for button in buttons][-1] == "Open"
+
+
+@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: ascii(text)[:20])
+def test_digests_and_short_forms_are_read_by_discord_py_as_they_were_meant(text):
+    for body in (digest_of(text), shortened(digest_of(text)), shortened(bot_body(text))):
+        shown, buttons = read_by_discord_py(body)
+        # It would come back as it is: nothing in it is unknown, or of another type.
+        assert shown.to_dict().items() >= body["embeds"][0].items()
+        assert not buttons
+
+
+def test_form_that_asks_for_a_reason_is_read_by_discord_py():
+    form = reason_form(custom_id("reject", MESSAGE, 7))["data"]
+    assert 1 <= len(form["title"]) <= 45
+    assert 1 <= len(form["custom_id"]) <= 100
+    (label,) = [_component_factory(one) for one in form["components"]]
+    assert isinstance(label, discord.LabelComponent)
+    assert (len(label.label) <= 45, len(label.description) <= 100) == (True, True)
+    asked = label.component
+    assert isinstance(asked, discord.TextInput)
+    assert (asked.style, asked.required, asked.min_length) == (discord.TextStyle.paragraph, True, 1)
+    assert asked.max_length <= 4000
+    assert label.to_dict()["component"].items() >= form["components"][0]["component"].items()
 
 
 @settings(deadline=None, max_examples=40)
