@@ -139,6 +139,12 @@ def _content(facts: CardFacts) -> list[dict[str, Any]]:
 
 
 def _headline(status: Status, link: str, told: str) -> str:
-    detail = f" {told}." if told else ""
     action = f"\n[Read it and decide]({link})" if is_open(status) else ""
-    return f"**{status.word}.**{detail.replace('….', '…')}{action}"
+    if told.startswith(f"{status.word} by "):
+        # Approved by Ana, and not: Approved. Approved by Ana.
+        return f"**{status.word}**{_ended(told.removeprefix(status.word))}{action}"
+    return f"**{status.word}.**{f' {_ended(told)}' if told else ''}{action}"
+
+
+def _ended(told: str) -> str:
+    return told if told.endswith("…") else f"{told}."

@@ -10,7 +10,7 @@ from alerts.cards.buttons import MAX_LINK
 from alerts.cards.card import CardFacts
 from alerts.models import Destination
 from approvals.deciding.standing import shown_status
-from approvals.deciding.status import Status
+from approvals.deciding.status import Status, status_of
 from approvals.desk.weights import weights_to_show
 from approvals.models import Claim, Message
 from approvals.querysets.terms import TOLD_BEFORE
@@ -20,6 +20,7 @@ from audit.trail import last_of
 
 _UNASKED = ("monitored", "autonomous")
 _LEFT = (MessageState.SENT, MessageState.DELIVERED, MessageState.BOUNCED, MessageState.COMPLAINED)
+_WENT_WRONG = (MessageState.BOUNCED, MessageState.COMPLAINED, MessageState.FAILED)
 # What shows that somebody was asked, or might have been.
 _ASKED = ("message.held", "message.approved", "decision.recorded")
 
@@ -67,6 +68,9 @@ def status_on_card(message: Message) -> Status:
         why = mode if mode in _UNASKED else "not reviewed"
         detail = f"{status.detail}; nobody was asked" if status.detail else "Nobody was asked"
         return replace(status, word=f"{status.word} · {why}", detail=detail)
+    if message.state in _WENT_WRONG and status.detail.startswith("Approved by "):
+        why_not = status_of(message, None).detail
+        return replace(status, detail=f"{why_not}; a{status.detail[1:]}")
     return status
 
 

@@ -242,6 +242,25 @@ def test_answer_keeps_the_mark_of_a_decision_to_itself(connection, reviewer, des
     assert body["embeds"][0]["description"] == f"**Approved** by {reviewer}. It is on its way.{shown}"
 
 
+@pytest.mark.parametrize(
+    ("outcome", "state", "says"),
+    [
+        ("approve", "approved", "**Approved** by Ana Ferreira."),
+        ("reject", "rejected", "**Rejected** by Ana Ferreira."),
+        ("send_back", "rejected", "**Sent back** by Ana Ferreira."),
+        ("approve", "delivered", "**Delivered.** Approved by Ana Ferreira."),
+        ("approve", "bounced", "**Bounced.** The recipient's server refused it; approved by Ana Ferreira."),
+        ("approve", "complained", "**Complained of.** The recipient called it spam; approved by Ana Ferreira."),
+        ("approve", "failed", "**Failed.** It was approved, but could not be sent; approved by Ana Ferreira."),
+    ],
+)
+def test_card_says_once_who_decided_and_what_went_wrong_then(connection, reviewer, destination, outcome, state, says):
+    message = make_message(connection)
+    decide(message, reviewer, outcome, reason="" if outcome == "approve" else "No")
+    message.decisions.update(state="applied")
+    assert card_of(message, destination, state=state)["description"] == says
+
+
 def test_taking_a_message_on_turns_its_card_and_makes_none(connection, reviewer, destination):
     destination.routes.create(actions=["message.held", "claim.taken"])
     message = make_message(connection)

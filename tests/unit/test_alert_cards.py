@@ -42,7 +42,7 @@ def test_outcome_changes_colour_and_words_and_takes_the_call_to_decide_away():
     card = embed(FACTS, Status("Rejected", "rose", "Rejected by Ana"))
     assert card["color"] != AMBER
     assert "Read it and decide" not in card["description"]
-    assert "Rejected by Ana" in card["description"]
+    assert card["description"] == "**Rejected** by Ana."
 
 
 def test_hostile_subject_is_shown_literally_and_pings_nobody():
