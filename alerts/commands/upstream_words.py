@@ -1,11 +1,14 @@
 """What MultiMail's refusals mean to somebody on Discord: a pure function of the error."""
 
+import re
 from dataclasses import dataclass
 
 from alerts.cards.text import cut, escape
 from upstream import errors
 
 _SAID = 400
+# The status says nothing to people, and the words before it say more.
+_ANSWERED = re.compile(r"^MultiMail answered [0-9]+[:.] ?")
 _WORDS: dict[type[errors.UpstreamError], tuple[str, str]] = {
     errors.KeyRefused: ("key refused", "MultiMail does not accept the desk's agent key. Ask an admin to put in one."),
     errors.Forbidden: ("forbidden", "MultiMail does not allow this."),
@@ -30,7 +33,8 @@ def in_words(error: errors.UpstreamError) -> Said:
     """Return what an error means. MultiMail's own words stand behind ours, as text."""
     for kind, (why, words) in _WORDS.items():
         if isinstance(error, kind):
-            own = "" if kind is errors.KeyRefused else f" {cut(escape(error.sentence), _SAID)}"
+            own = _ANSWERED.sub("", error.sentence)
+            own = "" if kind is errors.KeyRefused or not own else f" {cut(escape(own), _SAID)}"
             return Said(f"{words}{own}", why, is_final=True)
     if isinstance(error, errors.Throttled):
         return Said("MultiMail asks to wait.", "throttled", seconds=error.retry_after)

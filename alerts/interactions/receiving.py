@@ -6,6 +6,7 @@ would have to wait for others is put off: the row owes the answer then, and a wo
 
 import json
 import logging
+import time
 from datetime import timedelta
 
 from django.conf import settings
@@ -28,6 +29,8 @@ TASK = "alerts.tasks.judge_press"
 # So long it may wait for others' locks here, and for any answer of the database; of Discord's three seconds enough is
 # left to put it off.
 LOCK_MS, STATEMENT_MS = 800, 1200
+# Discord waits three seconds, with the way there and back.
+ANSWER_WITHIN = 2.5
 _TOO_SLOW = ("55P03", "57014")
 # What was signed is refused after five minutes, so nobody can ask for an answer that is older than this.
 ANSWERS_KEPT = timedelta(minutes=20)
@@ -37,8 +40,13 @@ OTHER_APPLICATION = (
 )
 
 
+class TooSlow(Exception):
+    """So much time went by that Discord has told whoever asked that it failed. Then it must not happen after all."""
+
+
 def receive(received: Received) -> Body:
-    """Do what was asked, or take it over, and return the answer."""
+    """Do what was asked, or take it over, and return the answer. Raises TooSlow."""
+    until = time.monotonic() + ANSWER_WITHIN
     if received.type == PING:
         return PONG
     if received.type == AUTOCOMPLETE:
@@ -48,17 +56,17 @@ def receive(received: Received) -> Body:
         log.error("DISCORD_APP_ID is not the application that Discord signs for", extra={"signed_for": received.app_id})
         return private(OTHER_APPLICATION)
     if received.kind == Interaction.Kind.COMMAND:
-        return _put_off(received)
+        return _put_off(received, until)
     try:
-        return _judge_now(received)
+        return _judge_now(received, until)
     except OperationalError as error:
         if getattr(error.__cause__, "sqlstate", "") not in _TOO_SLOW:
             raise
-    return _put_off(received)
+    return _put_off(received, until)
 
 
 @atomic_anew
-def _judge_now(received: Received) -> Body:
+def _judge_now(received: Received, until: float) -> Body:
     _be_quick()
     interaction, is_new = _store(received, state=Interaction.State.DELIVERED, token="")
     if not is_new:
@@ -67,11 +75,12 @@ def _judge_now(received: Received) -> Body:
     body = said.body()
     interaction.outcome, interaction.options, interaction.answer = said.outcome, "", json.dumps(body)
     interaction.save(update_fields=["outcome", "options", "answer", "person", "message"])
+    _check_in_time(until)
     return body
 
 
 @atomic_anew
-def _put_off(received: Received) -> Body:
+def _put_off(received: Received, until: float) -> Body:
     """Store it as owing its answer, and tell a worker; once, however often it comes."""
     _be_quick()
     interaction, is_new = _store(received, state=Interaction.State.DUE, token=received.token)
@@ -79,6 +88,7 @@ def _put_off(received: Received) -> Body:
         taking.take(interaction)
     elif is_new:
         nudge(TASK, interaction.pk)
+    _check_in_time(until)
     return _answer_of(interaction)
 
 
@@ -110,6 +120,12 @@ def _answer_of(interaction: Interaction) -> Body:
     """Return what was answered before: put off is what has no answer yet, or was answered later."""
     body: Body = json.loads(interaction.answer) if interaction.answer and not interaction.attempts else DEFERRED
     return body
+
+
+def _check_in_time(until: float) -> None:
+    """Break the transaction off where its answer would come too late."""
+    if time.monotonic() > until:
+        raise TooSlow
 
 
 def _be_quick() -> None:

@@ -15,7 +15,7 @@ from django.views.decorators.http import require_POST
 
 from alerts.interactions.answers import BROKEN, Body, private
 from alerts.interactions.reading import NoInteraction, Received, read_interaction
-from alerts.interactions.receiving import receive
+from alerts.interactions.receiving import TooSlow, receive
 from alerts.interactions.signing import SIGNATURE, TIMESTAMP, read_key, what_is_wrong
 from common.addresses import came_unencrypted
 from common.bodies import declared_length, read_body
@@ -63,7 +63,7 @@ def _answer_to(received: Received) -> Body:
     """Return what to answer. Of whatever else Discord is answered people see no word of it, only that it failed."""
     try:
         return receive(received)
-    except (OperationalError, InterfaceError) as error:
+    except (OperationalError, InterfaceError, TooSlow) as error:
         log.error("interaction not taken", extra={"reason": type(error).__name__})
         return private(DATABASE_AWAY)
     except Exception:

@@ -17,6 +17,7 @@ from django.test import Client
 from django.utils import timezone
 
 from alerts.cards.buttons import components, custom_id
+from alerts.interactions import receiving
 from alerts.interactions.later import judge_press
 from alerts.interactions.linking import how_to_link
 from alerts.interactions.noting import LAST_KEPT, MOST_KEPT
@@ -225,6 +226,20 @@ def test_press_is_put_off_where_the_database_is_slow(ana, message):
     assert sent(press(message)).json() == {"type": 5, "data": {"flags": 64}}
     assert time.monotonic() - began < 3
     assert (Interaction.objects.get().state, Verdict.objects.exists()) == ("due", False)
+
+
+@pytest.mark.parametrize("kind", ["press", "command"])
+def test_what_discord_has_told_to_have_failed_does_not_happen_after_all(ana, message, monkeypatch, kind):
+    monkeypatch.setattr(receiving, "ANSWER_WITHIN", 0.3)
+    with database.cursor() as cursor:
+        cursor.execute(SLOW.replace("20", "0.5"))
+        cursor.execute("CREATE TRIGGER slow BEFORE INSERT ON alerts_interaction EXECUTE FUNCTION slow()")
+    before = Entry.objects.count()
+    body = press(message)
+    answer = sent(with_options(body, "[]") if kind == "command" else body)
+    assert "nothing was done" in said(answer)
+    assert nothing_happened()
+    assert Entry.objects.count() == before
 
 
 def test_approve_decides_for_the_linked_person_and_says_until_when_it_can_be_undone(ana, message):

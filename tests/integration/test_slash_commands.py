@@ -513,6 +513,7 @@ def test_mailbox_whose_connection_has_no_agent_key_is_no_mailbox_that_is_missing
 def test_bad_input_is_told_in_words(desk, discord, command, options, words):
     assert run(given(command, **options)) == "refused"
     assert words in discord.said.replace("\\", "")
+    assert "answered 4" not in discord.said
     assert options.get("body", "").strip() in discord.said
     assert Email.objects.count() == 0
     assert len(told("command.failed")) == 1
