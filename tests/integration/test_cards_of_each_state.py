@@ -155,6 +155,24 @@ def test_digest_counts_real_messages_by_state(connection, reviewer, destination)
     assert "Letter" not in json.dumps(bodies.of_digest(digest, destination, alert=7).body)
 
 
+def test_digest_of_a_storm_reads_few_and_counts_all(
+    connection, destination, monkeypatch, django_assert_max_num_queries
+):
+    monkeypatch.setattr("alerts.cards.digest.MOST_READ", 4)
+    digest = Digest.objects.create(destination=destination)
+    messages = [make_message(connection, subject=f"Letter {n}") for n in range(9)]
+    for message in messages:
+        Card.objects.create(destination=destination, message=message, digest=digest)
+    Message.objects.filter(pk__in=[one.pk for one in messages[6:]]).update(state="rejected")
+    with django_assert_max_num_queries(12):
+        shown = bodies.of_digest(digest, destination, alert=7)
+    fields = told(shown.body["embeds"][0])
+    assert shown.word == "9 messages, 6 waiting"
+    assert fields["By state"] == "6 · Held\n3 · Rejected"
+    lines = fields["Newest that wait"].splitlines()
+    assert [line.partition(" ·")[0] for line in lines] == ["Letter 5", "Letter 4", "Letter 3", "Letter 2", "and 2 more"]
+
+
 def test_card_of_a_connection_follows_its_newest_state(connection, destination):
     about = f"connection/{connection.pk}"
     began = timezone.now()
