@@ -36,12 +36,14 @@ local prefix, scope, route, invalid, member = ARGV[1], ARGV[2], KEYS[1], KEYS[3]
 local function posts(channel) return prefix .. 'posts:' .. channel end
 local function bucket(name) return prefix .. 'bucket:' .. name .. ':' .. scope end
 """
-# The milliseconds to wait; 0 where the request was counted and may go.
+# The milliseconds to wait; 0 where the request was counted and may go. What is noted of a time to come is from before
+# the clock was set back: nothing waits for it.
 _TAKE = f"""{_BEGIN}
 local most, window, bad, bad_window = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local wait = 0
 local function bound(key, most, window)
     redis.call('ZREMRANGEBYSCORE', key, '-inf', now - window)
+    redis.call('ZREMRANGEBYSCORE', key, '(' .. now, '+inf')
     if redis.call('ZCARD', key) >= most then
         wait = math.max(wait, redis.call('ZRANGE', key, -most, -most, 'WITHSCORES')[2] + window - now)
     end
@@ -50,8 +52,8 @@ local counted = posts(redis.call('GET', KEYS[2]) or scope)
 bound(counted, most, window)
 bound(invalid, bad, bad_window)
 local name = redis.call('GET', route)
-local left = name and redis.call('HMGET', bucket(name), 'left', 'until') or {{}}
-local is_known = left[1] and tonumber(left[2]) > now
+local left = name and redis.call('HMGET', bucket(name), 'left', 'until', 'since') or {{}}
+local is_known = left[1] and tonumber(left[2]) > now and tonumber(left[3] or now) <= now
 if is_known and tonumber(left[1]) <= 0 then wait = math.max(wait, left[2] - now) end
 if wait > 0 then return math.ceil(wait) end
 if is_known then redis.call('HINCRBY', bucket(name), 'left', -1) end
@@ -64,7 +66,7 @@ local name, left, after, channel, is_invalid = ARGV[4], ARGV[5], tonumber(ARGV[6
 local window, bad_window, remembered = ARGV[9], ARGV[10], ARGV[11]
 if name ~= '' then
     redis.call('SET', route, name, 'EX', remembered)
-    redis.call('HSET', bucket(name), 'left', left, 'until', now + after)
+    redis.call('HSET', bucket(name), 'left', left, 'until', now + after, 'since', now)
     redis.call('PEXPIRE', bucket(name), after + 1000)
 end
 if channel ~= '' and channel ~= scope then

@@ -13,6 +13,7 @@ from alerts.sending.deliver import deliver_card
 from alerts.sending.drain import drain
 from audit.models import Entry
 from audit.recording import record
+from common.nudge import quick_redis
 from people.actors import worker
 from tests.alerting import discord as discord_standin
 from tests.alerting import work_until
@@ -124,6 +125,22 @@ def test_limit_of_others_in_the_channel_does_not_count_towards_a_ban(connection,
     discord.next["1"] = [asked_to_wait(0.1, **{"X-RateLimit-Scope": "shared"})]
     make_message(connection)
     work_until(delivered(1), "told")
+
+
+def test_clock_of_redis_that_is_set_back_makes_nobody_wait_for_it(connection, discord):
+    scope = rates.Scope("somewhere", "1", "POST")
+    later = {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset-After": "9", "X-RateLimit-Bucket": "b"}
+    rates.learn(scope, status=200, headers=later)
+    assert 8 < rates.take(scope) <= 9
+    # As an hour before: by its clock then, all of this is still to come.
+    hour, store = 3_600_000, quick_redis()
+    bucket = "alerts:somewhere:bucket:b:1"
+    for name in ("until", "since"):
+        store.hincrby(bucket, name, hour)
+    seconds, _ = store.time()
+    for number in range(rates.CHANNEL):
+        store.zadd("alerts:somewhere:posts:1", {str(number): seconds * 1000 + hour})
+    assert rates.take(scope) == 0
 
 
 def test_without_redis_a_place_rests_after_each_post(connection, discord, monkeypatch):
