@@ -29,7 +29,7 @@ OPEN_TONES = ("amber", "orange")
 MAX_SEEN, MAX_NAME = 512, 100
 # Of the letter itself, at the fullest level: enough to know it by; who decides reads it on the desk.
 MAX_EXCERPT = 400
-MOST_RECIPIENTS = 5
+MOST_RECIPIENTS, MOST_FILES = 5, 5
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,10 @@ class CardFacts:
     subject: str
     sender: str
     recipients: tuple[str, ...]
+    # Who else gets it, and what is enclosed: as far as the content is here.
+    copies: tuple[str, ...] = ()
+    blind_copies: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
     trigger: dict[str, Any] = field(default_factory=dict)
     fingerprint: str = ""
     risk: str = ""
@@ -100,18 +104,36 @@ def triggered_by(trigger: dict[str, Any]) -> str:
 def _envelope(facts: CardFacts) -> list[dict[str, Any]]:
     minimal = facts.privacy == "minimal"
     started = triggered_by(facts.trigger)
-    few = facts.recipients[:MOST_RECIPIENTS]
-    to = ", ".join(masked_address(one) if minimal else one for one in few)
-    more = f" and {len(facts.recipients) - len(few)} more" if len(facts.recipients) > len(few) else ""
-    # What is told of the rest stands in any case, however long the first ones are.
-    recipients = text.field("To", to, text.MAX_VALUE - len(more), inline=len(few) < 2)
-    recipients["value"] += more
+    also = (("Cc", facts.copies), ("Bcc", facts.blind_copies))
     return [
         text.field("From", masked_address(facts.sender) if minimal else facts.sender, MAX_SHORT, inline=True),
-        recipients,
+        _addresses("To", facts.recipients, text.MAX_VALUE, minimal=minimal),
+        *(_addresses(name, some, MAX_SEEN, minimal=minimal) for name, some in also if some),
+        *([_enclosed(facts.files, minimal=minimal)] if facts.files else []),
         # In a row of its own: in a row of three, no column is wide enough for an address.
         text.field("Triggered by", without_addresses(started) if minimal else started, MAX_SHORT),
     ]
+
+
+def _addresses(name: str, some: Sequence[str], limit: int, *, minimal: bool) -> dict[str, Any]:
+    few = some[:MOST_RECIPIENTS]
+    told = ", ".join(masked_address(one) if minimal else one for one in few)
+    return _with_the_rest(name, told, len(some) - len(few), limit, inline=len(few) < 2)
+
+
+def _enclosed(files: Sequence[str], *, minimal: bool) -> dict[str, Any]:
+    """Return how many files go with it, and their names where the letter's subject may be told too."""
+    if minimal:
+        return text.field("Files", str(len(files)), MAX_SHORT, inline=True)
+    few = files[:MOST_FILES]
+    return _with_the_rest("Files", ", ".join(few), len(files) - len(few), MAX_SEEN, inline=False)
+
+
+def _with_the_rest(name: str, told: str, rest: int, limit: int, *, inline: bool) -> dict[str, Any]:
+    more = f" and {rest} more" if rest else ""
+    # What is told of the rest stands in any case, however long the first ones are.
+    shown = text.field(name, told, limit - len(more), inline=inline)
+    return {**shown, "value": shown["value"] + more}
 
 
 def _waiting(facts: CardFacts) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from alerts.models import Destination
 from approvals.deciding.standing import shown_status
 from approvals.deciding.status import Status, status_of
 from approvals.desk.weights import weights_to_show
+from approvals.desk.written_to import copied_to
 from approvals.models import Claim, Message
 from approvals.querysets.terms import TOLD_BEFORE
 from approvals.risk import risk_level_of, risk_words_of
@@ -32,7 +33,11 @@ def facts_of(message: Message, destination: Destination, alert: int) -> CardFact
     weights = weights_to_show() if findings else {}
     is_held = message.state == MessageState.HELD
     claim = Claim.objects.on(message).live().select_related("person").first() if is_held else None
+    content = revision.content if revision else {}
     return CardFacts(
+        copies=copied_to(revision, "cc") if revision else (),
+        blind_copies=copied_to(revision, "bcc") if revision else (),
+        files=tuple(str(one["name"]) for one in content.get("attachments") or ()),
         upstream_id=message.upstream_id,
         link=link_to(message),
         subject=message.subject,
@@ -44,7 +49,7 @@ def facts_of(message: Message, destination: Destination, alert: int) -> CardFact
         risk_level=risk_level_of(findings, weights) if findings else "",
         privacy=destination.privacy,
         alert=alert,
-        letter=str(revision.content.get("markdown") or "") if revision and is_full else "",
+        letter=str(content.get("markdown") or "") if is_full else "",
         held_at=message.held_at,
         expires_at=message.expires_at,
         claimed_by=str(claim.person) if claim else "",

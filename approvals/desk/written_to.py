@@ -4,6 +4,7 @@ The operator's own copy of monitored mail is not asked about: it goes to the acc
 """
 
 from collections.abc import Iterable, Mapping
+from typing import Literal
 
 from approvals.models import Revision
 from common.fingerprint import Content
@@ -30,15 +31,26 @@ def written_to_in(revision: Revision) -> tuple[str, ...]:
     return _everybody(to, cc, bcc, stored.get("additions") or {}, revision.coverage)
 
 
+def copied_to(revision: Revision, name: Literal["cc", "bcc"]) -> tuple[str, ...]:
+    """Return who gets a stored version as a copy: those whom the letter names, and whom the mailbox adds by itself."""
+    stored = revision.content
+    named = tuple(map(str, stored.get(name) or ())) if name in revision.coverage else (UNSEEN[name],)
+    return tuple(dict.fromkeys((*named, *_added((stored.get("additions") or {}), f"auto_{name}"))))
+
+
 def in_compared_form(recipients: Iterable[str]) -> list[str]:
     """Return recipients as they are stored to be judged in great numbers; what is no address stays as it is."""
     return list(dict.fromkeys(compared(one) or one for one in recipients))
 
 
+def _added(additions: Mapping[str, str], name: str) -> list[str]:
+    return [part.strip() for part in str(additions.get(name) or "").split(",") if part.strip()]
+
+
 def _everybody(
     to: Iterable[str], cc: Iterable[str], bcc: Iterable[str], additions: Mapping[str, str], coverage: Iterable[str]
 ) -> tuple[str, ...]:
-    added = [part.strip() for name in _ADDED for part in str(additions.get(name) or "").split(",")]
+    added = [one for name in _ADDED for one in _added(additions, name)]
     seen = set(coverage)
     unseen = [words for name, words in UNSEEN.items() if name not in seen]
     return tuple(dict.fromkeys(filter(None, (*to, *cc, *bcc, *added, *unseen))))

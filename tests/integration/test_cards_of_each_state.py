@@ -14,7 +14,7 @@ from alerts.models import Card, Destination, Digest
 from alerts.sending import bodies
 from approvals.deciding.standing import shown_status
 from approvals.desk import claims
-from approvals.models import Claim, Message
+from approvals.models import Claim, Message, Revision
 from approvals.sync.health import note_failure, note_recovery
 from audit.models import Entry
 from audit.recording import record
@@ -277,6 +277,32 @@ def test_card_says_once_who_decided_and_what_went_wrong_then(connection, reviewe
     decide(message, reviewer, outcome, reason="" if outcome == "approve" else "No")
     message.decisions.update(state="applied")
     assert card_of(message, destination, state=state)["description"] == says
+
+
+FILES = [{"name": f"file {number}.pdf", "content_type": "application/pdf", "size": 4} for number in range(7)]
+
+
+def test_held_card_names_everybody_who_gets_it_and_every_file(connection, destination):
+    copies = [f"c{number}@fabrikam.example" for number in range(7)]
+    additions = {"auto_bcc": "archive@yourteam.example"}
+    message = make_message(connection, cc=copies, bcc=["b@fabrikam.example"], attachments=FILES, additions=additions)
+    fields = told(card_of(message, destination))
+    assert fields["Cc"].startswith("c0\\@fabrikam.example, c1")
+    assert fields["Cc"].endswith(" and 2 more")
+    assert fields["Bcc"] == "b\\@fabrikam.example, archive\\@yourteam.example"
+    assert fields["Files"] == "file 0.pdf, file 1.pdf, file 2.pdf, file 3.pdf, file 4.pdf and 2 more"
+    destination.privacy = "minimal"
+    card = card_of(message, destination)
+    assert told(card)["Files"] == "7"
+    assert "c0" not in told(card)["Cc"]
+
+
+def test_held_card_says_what_its_key_does_not_show(connection, destination):
+    message = make_message(connection)
+    Revision.objects.filter(message=message).update(coverage=["to", "subject", "markdown"])
+    fields = told(card_of(message, destination))
+    assert "not visible with this key" in fields["Cc"]
+    assert "not visible with this key" in fields["Bcc"]
 
 
 def test_taking_a_message_on_turns_its_card_and_makes_none(connection, reviewer, destination):
