@@ -47,4 +47,6 @@ def told_of_decision(decision: Decision, *, link: str, is_stopped: bool, is_paus
         return f"{did} It waits: {why}. As long as it waits you can [take it back on the desk](<{link}>)."
     if decision.due_at <= decision.changed_at:
         return f"{did} It is on its way: [see it on the desk](<{link}>)."
-    return f"{did} Until <t:{int(decision.due_at.timestamp())}:T> you can [take it back on the desk](<{link}>)."
+    seconds = max(1, round((decision.due_at - decision.changed_at).total_seconds()))
+    window = f"{seconds} s" if seconds < 120 else f"{seconds // 60} minutes"
+    return f"{did} You have {window} to [take it back on the desk](<{link}>)."

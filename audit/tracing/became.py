@@ -73,15 +73,16 @@ def _step(line: Line) -> Sentence:
 
 
 def who_was_told(lines: Sequence[Line]) -> Iterator[Sentence]:
-    """Yield where alerts showed it, and where they failed."""
+    """Yield where alerts told of it, and where they failed."""
     shown = [one for one in lines if one.entry.action == "alert.delivered"]
     places = list(dict.fromkeys(one.details.get("destination", "") for one in shown))
     if shown:
-        named = [" in ", *listed([one for one in places if one])] if any(places) else []
+        joined = " in " if len(places) < 2 else " "
+        named = [joined, *listed([one for one in places if one])] if any(places) else []
         turned = len(shown) - max(len(places), 1)
         since = f", and followed it {turned} time{'' if turned == 1 else 's'} since" if turned else ""
-        cards = "A card" if len(places) < 2 else f"{len(places)} cards"
-        yield sentence(f"{cards} showed it", *named, ", first ", shown[0].entry.at, f"{since}.")
+        told = "An alert told of it" if len(places) < 2 else f"Alerts told of it in {len(places)} places:"
+        yield sentence(told, *named, ", first ", shown[0].entry.at, f"{since}.")
     if failed := [one for one in lines if one.entry.action == "alert.failed"]:
         yield sentence(f"{len(failed)} alert{'' if len(failed) == 1 else 's'} could not be delivered.")
 

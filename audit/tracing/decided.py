@@ -45,9 +45,10 @@ def _verdict(line: Line) -> Sentence:
     )
     outcome = DID.get(of.get("outcome", ""), "gave a verdict on")
     way = f", through {SURFACES.get(line.entry.surface, line.entry.surface)}"
-    where: list[str | Piece] = (
-        [", from the address ", code(of["address"])] if of.get("address") else [", from where is not known"]
-    )
+    where: list[str | Piece] = [", from the address ", code(of["address"])] if of.get("address") else []
+    # Discord tells no address of whoever presses there.
+    if not where and line.entry.surface != "discord":
+        where = [", from where is not known"]
     many = ", with others on one sheet" if of.get("sheet") else ""
     return sentence(
         theirs(line.actor), " ", outcome, *version, *mark, ", ", line.entry.at, way, *where, many, *_reason(of), ".",
@@ -106,9 +107,13 @@ def _seen(verdict: Line, lines: Sequence[Line]) -> Iterator[Sentence]:
     opened = [
         one for one in lines
         if one.entry.action == "message.opened" and (one.entry.actor_id, one.entry.fingerprint) == same
+        and one.entry.pk < entry.pk
     ]  # fmt: skip
     who = theirs(verdict.actor)
-    if opened:
+    on_card = entry.surface == "discord" and not opened
+    if on_card:
+        yield sentence(who, " pressed a button under its card in Discord, and had not opened that version on the desk.")
+    elif opened:
         seconds = of.get("seconds_shown") or str(int((entry.at - opened[0].entry.at).total_seconds()))
         yield sentence(who, " had that version on screen from ", opened[0].entry.at, ", ", lasted(float(seconds)),
                        " before deciding.", verdict=of.get("verdict", ""))  # fmt: skip
@@ -118,7 +123,11 @@ def _seen(verdict: Line, lines: Sequence[Line]) -> Iterator[Sentence]:
         yield sentence("What else ", who, " was shown was removed with the personal details.")
         return
     unread = of.get("parts_unread", "")
-    if unread:
+    if on_card and unread:
+        yield sentence("The card does not show these parts of it: ", theirs(unread), ".")
+    elif on_card:
+        yield sentence("The card shows whom it is from and to, and not its text.")
+    elif unread:
         yield sentence("They had not opened these parts of its page: ", theirs(unread), ".")
     else:
         yield sentence("No part of its page was left unopened.")
@@ -127,7 +136,8 @@ def _seen(verdict: Line, lines: Sequence[Line]) -> Iterator[Sentence]:
         return
     found = lines_of(of.get("findings", ""))
     yield sentence(
-        f"The page showed {len(found) or 'no'} finding{'' if len(found) == 1 else 's'}, risk {of['risk']}",
+        f"{'Known of it were' if on_card else 'The page showed'} {len(found) or 'no'} "
+        f"finding{'' if len(found) == 1 else 's'}, risk {of['risk']}",
         *((": ", *listed(found, most=20)) if found else ()), ".",
     )  # fmt: skip
     yield sentence("The ruling told them: “", *listed(lines_of(of.get("ruling", ""))), "”")

@@ -247,7 +247,8 @@ def test_approve_decides_for_the_linked_person_and_says_until_when_it_can_be_und
     text = said(sent(body))
     verdict, decision = Verdict.objects.get(), Decision.objects.get()
     assert (verdict.person, verdict.outcome, verdict.surface) == (ana, "approve", "discord")
-    assert f"<t:{int(decision.due_at.timestamp())}:T>" in text
+    assert (decision.due_at - decision.changed_at).total_seconds() == 5
+    assert "You have 5 s to [take it back on the desk](<" in text
     assert f"/queue/{message.public_id}/" in text
     for action in ("verdict.given", "decision.recorded"):
         line = told(action)
@@ -267,6 +268,20 @@ def test_trace_shows_the_discord_user_and_the_interaction_as_proved(signed_in, a
         rf"The Discord user ana\.dev \( ?{ANA} ?\) pressed, with the interaction {body['id']} ?: Discord signed it"
     )
     assert re.search(told_of + r"\. proved", words)
+
+
+def test_trace_says_that_a_card_was_seen_and_not_the_letter_also_when_it_is_opened_later(
+    signed_in, ana, auditor, message
+):
+    sent(press(message))
+    # The answer leads there, to take it back.
+    assert signed_in(ana).get(f"/queue/{message.public_id}/").status_code == 200
+    assert told("message.opened").entry.actor_id == str(ana.pk)
+    page = signed_in(auditor).get(f"/audit/trace/{message.public_id}/").content.decode()
+    words = re.sub(r"\s+", " ", re.sub("<[^>]+>", " ", page))
+    assert "pressed a button under its card in Discord, and had not opened that version on the desk" in words
+    assert "on screen from" not in words
+    assert "No part of its page was left unopened" not in words
 
 
 def test_user_of_a_direct_message_counts_like_the_member_of_a_server(ana, message):
@@ -337,7 +352,8 @@ def test_case_13_press_by_somebody_not_linked_is_refused_privately_with_an_audit
     assert "Your account, Discord" in text
     text = said(sent(press(message, by=MALLORY)))
     path = text[text.index("/people/me/discord/") :].split(">")[0]
-    assert DiscordLink.objects.count() == 1
+    # Each answer has a link of its own, and all of them lead to the page.
+    assert DiscordLink.objects.count() == 3
     signed_in(reviewer).post(path)
     assert DiscordAccount.objects.get().person == reviewer
     said(sent(press(message, by=MALLORY)))

@@ -162,7 +162,7 @@ def test_steps_are_folded_gaps_are_said_and_seals_stand_at_each_entry(signed_in,
     assert f"seal {seal.number}" in page
     assert "not sealed yet" in page
     assert re.search(r"<details class=\"steps\"><summary>1 technical step</summary>", page)
-    assert "A card showed it in #approvals" in words(page)
+    assert "An alert told of it in #approvals" in words(page)
     assert re.search(r"\d+ of \d+ entries are sealed", words(page))
 
 
