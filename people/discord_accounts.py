@@ -17,6 +17,8 @@ from people.tokens import hash_of, new_token
 
 LASTS = timedelta(minutes=15)
 MAX_NAME = 100
+# So many links of one account are good at a time.
+MOST_OFFERED = 5
 NOT_GOOD = (
     "This link does not lead anywhere any more. Ask for another one on Discord: each is good for 15 minutes, once."
 )
@@ -26,11 +28,14 @@ NOT_GOOD = (
 def offer_link(*, discord_id: str, name: str) -> str:
     """Return the address of a page that links this Discord account to whoever opens it signed in, and confirms.
 
-    Only the Discord account itself may be shown it. An earlier one of the same account is void.
+    Only the Discord account itself may be shown it. Whoever presses twice has two of them; the first that is used makes
+    the others void.
     """
     if not discord_id.isascii() or not discord_id.isdigit() or len(discord_id) > 32:
         raise ValueError("a Discord id is a number")
-    DiscordLink.objects.filter(discord_id=discord_id, used_at=None).delete()
+    offers = DiscordLink.objects.filter(discord_id=discord_id, used_at=None)
+    newest = offers.filter(expires_at__gt=Now()).order_by("-pk").values_list("pk", flat=True)[: MOST_OFFERED - 1]
+    offers.exclude(pk__in=list(newest)).delete()
     token = new_token()
     DiscordLink.objects.create(
         discord_id=discord_id, name=name[:MAX_NAME], token_hash=hash_of(token), expires_at=Now() + LASTS
@@ -52,6 +57,7 @@ def link_account(*, actor: Actor, token: str) -> DiscordAccount:
     offer = read_offer(token)
     if not DiscordLink.objects.filter(pk=offer.pk, used_at=None, expires_at__gt=Now()).update(used_at=Now()):
         raise LinkNotGood(NOT_GOOD)
+    DiscordLink.objects.filter(discord_id=offer.discord_id, used_at=None).delete()
     try:
         with transaction.atomic():
             account, is_new = DiscordAccount.objects.get_or_create(

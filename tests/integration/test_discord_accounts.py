@@ -10,7 +10,7 @@ from django.db.models.functions import Now
 from django.test import Client
 
 from audit.models import EntryDetail
-from people.discord_accounts import LASTS, link_account, offer_link
+from people.discord_accounts import LASTS, MOST_OFFERED, link_account, offer_link
 from people.errors import PeopleError
 from people.models import DiscordAccount, DiscordLink, Person
 from tests.factories import make_person
@@ -70,13 +70,22 @@ def test_link_that_is_over_says_what_to_do(signed_in, reviewer, how):
     elif how == "too late":
         DiscordLink.objects.update(expires_at=Now())
     elif how == "asked for anew":
-        offered()
+        for _ in range(MOST_OFFERED):
+            offered()
     else:
         path = f"/people/me/discord/{'x' * 43}/"
     for answer in (client.get(path), client.post(path)):
         assert answer.status_code == 404
         assert "Ask for another one on Discord" in answer.content.decode()
     assert not DiscordAccount.objects.exists()
+
+
+def test_who_asked_twice_may_use_either_link_and_the_other_is_void_then(signed_in, reviewer):
+    first, second = offered(), offered()
+    client = signed_in(reviewer)
+    client.post(first)
+    assert DiscordAccount.objects.get().person == reviewer
+    assert client.get(second).status_code == 404
 
 
 def test_link_is_good_for_a_quarter_of_an_hour_and_only_its_hash_is_kept(db):
