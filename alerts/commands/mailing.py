@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Any
 
 from django.conf import settings
@@ -107,11 +108,14 @@ def _told(answer: dict[str, Any], upstream_id: str, about: str) -> str:
     # Hosted MultiMail says of every letter that it is queued, whether somebody reviews it or not.
     begin = f"{about} waits for review." if status in _HELD else f"MultiMail took it: {about}."
     return (
-        f"{begin} You started it, so where it is reviewed, somebody else approves it. It need not be sent again.\n"
+        f"{begin} Somebody else decides: who starts mail may not approve it. It need not be sent again.\n"
         f"{number}\n[See it at the desk](<{link}>)"
     )
 
 
 def _lines(body: str) -> str:
-    # Discord's field has one line: people type the two signs instead.
-    return body.replace("\\n", "\n")
+    # Discord's field has one line: people type the two signs instead. Letters are Markdown, where one line end alone is
+    # a blank, and one behind two blanks a new line.
+    lines = body.replace("\\n", "\n").split("\n")
+    joined = [f"{line}  " if line.strip() and after.strip() else line for line, after in pairwise(lines)]
+    return "\n".join([*joined, lines[-1]])

@@ -5,6 +5,8 @@ from alerts.commands.given import read_options
 from alerts.interactions.followup import MAX_CONTENT
 
 _BEGIN, _FENCE = "\nYou typed:\n", "```"
+# What is typed beside the text itself.
+_NAMED = ("to", "subject", "message_id")
 # Beside the sentence at least so much is worth giving back.
 _LEAST = 40
 
@@ -12,10 +14,12 @@ _LEAST = 40
 def with_what_was_typed(sentence: str, options: str) -> str:
     """Return the answer with the letter's text below it, to be copied, as far as both fit into Discord's limit."""
     typed = read_options(options)
-    body = typed.get("body", "").strip()
+    if not typed.get("body", "").strip():
+        return sentence
+    named = [f"{name}: {typed[name]}" for name in _NAMED if typed.get(name, "").strip()]
     # Three of them would end the block in which nothing else means anything.
-    body = body.replace(_FENCE, "'''")
+    body = "\n".join([*named, typed["body"].strip()]).replace(_FENCE, "'''")
     room = MAX_CONTENT - units(sentence) - units(_BEGIN) - 2 * (len(_FENCE) + 1)
-    if not body or room < _LEAST:
+    if room < _LEAST:
         return sentence
     return f"{sentence}{_BEGIN}{_FENCE}\n{cut(body, room)}\n{_FENCE}"

@@ -358,7 +358,7 @@ def test_reply_answers_what_came_in_and_inbox_lists_it(desk, discord):
     assert Email.objects.get(pk=came.pk).status == "unread"
     assert run(given("reply", "902", message_id=f"`{came.pk}`", body="Soon.\\nAna")) == "done"
     sent = Email.objects.exclude(pk=came.pk).get()
-    assert (sent.to, sent.markdown, sent.thread_id) == (["dana@northwind.example"], "Soon.\nAna", came.thread_id)
+    assert (sent.to, sent.markdown, sent.thread_id) == (["dana@northwind.example"], "Soon.  \nAna", came.thread_id)
     assert sent.metadata["discord_interaction_id"] == "902"
     assert CommandedMail.objects.get().upstream_id == sent.pk
 
@@ -440,7 +440,8 @@ def test_letter_that_was_not_sent_is_given_back_to_be_sent_again(connection, ana
     assert begin
     assert typed.startswith("```\n")
     assert typed.endswith("\n```")
-    inside = typed[4:-4]
+    assert typed[4:].startswith("to: dana@northwind.example\nsubject: Hello\n")
+    inside = typed[4:-4].split("\n", 2)[2]
     assert "```" not in inside
     assert inside.rstrip("…") in body.replace("```", "'''")
     assert len(inside) > 10
