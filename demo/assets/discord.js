@@ -4,6 +4,7 @@
   const composer = document.querySelector("[data-as]");
   if (!composer) return;
   const me = composer.dataset.as;
+  const SETTLED_MS = 300; /* until the answer stands on the page */
 
   async function play(act, body) {
     const answer = await fetch(`/play/${act}`, {
@@ -14,7 +15,14 @@
     const told = await answer.json();
     document.dispatchEvent(new Event("look"));
     if (answer.status !== 200) throw new Error(told.message);
+    /* What only this member sees stands at the end, wherever the pressed card is. */
+    if (act !== "dismiss" && !told.form) toEnd();
     return told;
+  }
+
+  function toEnd() {
+    const box = document.querySelector("[data-newest-last]");
+    setTimeout(() => { box.scrollTop = box.scrollHeight; }, SETTLED_MS);
   }
 
   async function press(button) {
@@ -50,8 +58,6 @@
       if (told.failed) return;
       form.reset();
       form.closest("dialog").close();
-      const box = document.querySelector("[data-newest-last]");
-      box.scrollTop = box.scrollHeight;
     } catch (error) {
       wrong.hidden = false;
       wrong.textContent = error.message;

@@ -34,6 +34,8 @@ class Channel:
     journal_path: Path
     messages: dict[str, Message] = field(default_factory=dict)
     deleted_webhooks: set[str] = field(default_factory=set)
+    # By id: a webhook comes into being when it is first used, and has that token from then on.
+    tokens: dict[str, str] = field(default_factory=dict)
     changes: int = 0
     _started: int = field(default_factory=time.time_ns)
     _last_snowflake: int = 0
@@ -93,10 +95,16 @@ class Channel:
             return None
         return message
 
+    def has_token(self, webhook_id: str, token: str) -> bool:
+        """Return whether this is the webhook's token."""
+        return self.tokens.get(webhook_id, hash_token(token)) == hash_token(token)
+
     def put(self, message: Message) -> None:
         """Add a message, or replace the one with its id."""
         with self._lock:
             self.messages[message.content["id"]] = message
+            if webhook_id := message.content.get("webhook_id"):
+                self.tokens.setdefault(webhook_id, message.token_hash)
             while len(self.messages) > MOST_MESSAGES:
                 del self.messages[next(iter(self.messages))]
             self.changes += 1

@@ -89,7 +89,7 @@ class ChannelPages:
         members = []
         for member in MEMBERS:
             current = ' aria-current="true"' if member == view.member else ""
-            known = "" if member.email else " <small>not linked</small>"
+            known = "" if member.email else " <small>guest</small>"
             members.append(f'<a href="{escape(view.address(member=member))}"{current}>{escape(member.name)}{known}</a>')
         buttons = command_buttons(commands) or _NO_COMMANDS
         return (

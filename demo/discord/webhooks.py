@@ -45,6 +45,8 @@ class WebhookApi:
     def _obey(self, call: Call) -> Obeyed:
         if not self.channel.knows_webhook(call.webhook_id, call.token):
             raise Refused(404, 10015, "Unknown Webhook")
+        if not self.channel.has_token(call.webhook_id, call.token):
+            raise Refused(401, 50027, "Invalid Webhook Token")
         actions = _ON_WEBHOOK if call.message_id is None else _ON_MESSAGE
         action = actions.get(call.request.method)
         if action is None:

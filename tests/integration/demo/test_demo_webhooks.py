@@ -138,3 +138,16 @@ def test_control_cannot_be_posted_by_a_form_of_another_site(demo: Demo) -> None:
 @pytest.mark.parametrize("path", ["/api/webhooks/x/y", "/api/channels/1", "/api/webhooks/1"])
 def test_an_unknown_route_is_discord_s_404(demo: Demo, path: str) -> None:
     assert demo.get(path).json() == {"message": "404: Not Found", "code": 0}
+
+
+def test_token_that_is_not_the_webhook_s_is_refused_also_after_a_restart(own_demo: Demo) -> None:
+    own_demo.start()
+    webhook = own_demo.new_webhook()
+    assert post(webhook, {"content": "x"}).status_code == 204
+    for _ in range(2):
+        path = webhook[webhook.index("/api") :]
+        refused = post(own_demo.url + path[:-1], {"content": "y"})
+        assert (refused.status_code, refused.json()["code"]) == (401, 50027)
+        assert post(own_demo.url + path, {"content": "z"}).status_code == 204
+        own_demo.stop()
+        own_demo.start()
