@@ -1,6 +1,7 @@
 """Where a message came from: what its sender says of that, in short names, and other mail by the same trigger.
 
-What a sender wrote is never taken for proved. The count is bounded; nothing here leaves the desk.
+What a sender wrote is never taken for proved, unless the desk saw it signed. The count is bounded; nothing here leaves
+the desk.
 """
 
 import re
@@ -9,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from approvals.desk.filters import Filters
-from approvals.models import Message
+from approvals.models import CommandedMail, Message
 from people.actors import Actor
 
 COUNTED = 100
@@ -27,6 +28,8 @@ class Origin:
     reason: str = ""
     others: int = 0
     query: str = ""
+    # Discord signed the command that made it, at this desk.
+    is_proved: bool = False
 
     @property
     def shown(self) -> str:
@@ -41,7 +44,15 @@ def origin_of(message: Message, *, actor: Actor) -> Origin:
         wanted = Filters(started=message.started_by, group="none")
         waiting = Message.objects.visible_to(actor).awaiting_review().matching(wanted).exclude(pk=message.pk)
         others, query = waiting[: COUNTED + 1].count(), wanted.query()
-    return Origin(discord_place(message.trigger), stated_reason(message.trigger), others, query)
+    place, reason = discord_place(message.trigger), stated_reason(message.trigger)
+    return Origin(place, reason, others, query, _is_proved(message))
+
+
+def _is_proved(message: Message) -> bool:
+    """Whether the interaction that the sender names is a signed command of this desk, and made this very message."""
+    named = str(message.trigger.get("discord_interaction_id") or "")
+    made = CommandedMail.objects.filter(connection=message.connection_id, upstream_id=message.upstream_id)
+    return bool(named) and made.filter(interaction_id=named).exists()
 
 
 def discord_place(trigger: Mapping[str, Any]) -> str:

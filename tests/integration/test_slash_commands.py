@@ -22,6 +22,7 @@ from alerts.interactions.noting import MOST_KEPT
 from alerts.models import Interaction
 from approvals.errors import VerdictNotAllowed
 from approvals.models import CommandedMail, Message
+from approvals.reading.origin import origin_of
 from approvals.tasks import read_connection
 from audit.models import Entry
 from audit.tracing.started import started_by, who_started
@@ -131,10 +132,11 @@ def test_who_commanded_it_may_not_approve_it_and_the_trace_calls_it_proved(desk,
     facts = {name: standing for name, _, standing in started_by(found).facts}
     assert {facts[name] for name in ("Discord user", "User id", "Channel", "Guild", "Interaction")} == {"proved"}
     assert [one.standing for one in who_started(found)][:2] == ["proved", "proved"]
+    assert origin_of(message, actor=ana.actor(surface="web")).is_proved
     assert decide(message, second_reviewer).decision
 
 
-def test_trigger_that_somebody_else_wrote_is_not_proved_by_the_id_of_a_command(desk, discord):
+def test_trigger_that_somebody_else_wrote_is_not_proved_by_the_id_of_a_command(desk, discord, ana):
     run(given("sendemail", **LETTER))
     liar = {"discord_user": "the boss", "discord_interaction_id": "900"}
     desk.ask(
@@ -146,6 +148,7 @@ def test_trigger_that_somebody_else_wrote_is_not_proved_by_the_id_of_a_command(d
     message = Message.objects.get(subject="Lie")
     found = lines(Entry.objects.of_message(message.public_id).oldest_first())
     assert "proved" not in {standing for name, _, standing in started_by(found).facts if name != "API key"}
+    assert not origin_of(message, actor=ana.actor(surface="web")).is_proved
 
 
 def test_author_is_known_by_the_message_id_where_the_trigger_is_lost(connection, ana):
