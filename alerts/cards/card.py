@@ -96,7 +96,9 @@ def triggered_by(trigger: dict[str, Any]) -> str:
     guild = trigger.get("discord_guild")
     if user:
         where = f" in #{str(channel).lstrip('#')}" if channel else ""
-        return f"{user}{where}{f' ({guild})' if guild else ''}"
+        # Discord names a server to programs by its number alone, which tells people nothing.
+        is_named = guild and not str(guild).isdigit()
+        return f"{user}{where}{f' ({guild})' if is_named else ''}"
     run = trigger.get("run_id") or trigger.get("runId")
     return f"run {run}" if run else "an agent, through the API"
 

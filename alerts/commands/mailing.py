@@ -54,7 +54,7 @@ def reply(given: Given) -> str:
     # It becomes a part of an address at MultiMail, and must not lead to another one there.
     if not _EMAIL_ID.fullmatch(email_id):
         raise CommandRefused("This is no id that /checkinbox shows. Copy `message_id` from there.", why="no id")
-    mailbox = mailbox_for(given, to_write=True)
+    mailbox = mailbox_for(given, to_write=True, letter=email_id)
 
     def ask(agent: Agent) -> dict[str, Any]:
         return agent.reply_email(

@@ -3,14 +3,14 @@
 from alerts.cards.text import cut, escape
 from alerts.commands.errors import CommandRefused
 from alerts.commands.given import Given
-from approvals.models import CommandedMail, Mailbox
+from approvals.models import CommandedMail, Mailbox, Message
 from people.actors import Role
 
 # Of the addresses to choose from so many are named.
 MOST_NAMED = 15
 
 
-def mailbox_for(given: Given, *, to_write: bool) -> Mailbox:
+def mailbox_for(given: Given, *, to_write: bool, letter: str = "") -> Mailbox:
     """Return the mailbox. Raises CommandRefused with what to type, or what is missing.
 
     Who writes must be a reviewer or an admin of the mailbox; who reads may have any role there.
@@ -24,13 +24,20 @@ def mailbox_for(given: Given, *, to_write: bool) -> Mailbox:
     if not usable:
         raise _missing(is_any=bool(visible))
     asked = given.option("mailbox").lower()
-    found = [one for one in usable if asked in _names_of(one, usable)] if asked else usable
+    found = [one for one in usable if asked in _names_of(one, usable)] if asked else _that_got(letter, usable) or usable
     if len(found) == 1:
         return _not_paused(found[0])
     named = ", ".join(f"`{_name_of(one, usable)}`" for one in usable[:MOST_NAMED])
     more = f" and {len(usable) - MOST_NAMED} more" if len(usable) > MOST_NAMED else ""
     begin = f"There is no mailbox {cut(escape(asked), 100)} that you may use." if asked else "Say from which mailbox."
     raise CommandRefused(f"{begin} Type it as the option `mailbox`: {named}{more}.", why="which mailbox")
+
+
+def _that_got(letter: str, usable: list[Mailbox]) -> list[Mailbox]:
+    """Return the mailbox that a letter came to, where the desk knows it."""
+    of_letter = Message.objects.filter(upstream_id=letter, mailbox__in=usable) if letter else Message.objects.none()
+    keys = set(of_letter.values_list("mailbox", flat=True))
+    return [one for one in usable if one.pk in keys]
 
 
 def _chosen_before(given: Given) -> Mailbox | None:

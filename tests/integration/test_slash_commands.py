@@ -14,6 +14,9 @@ from django.db import connection as database
 from django.db.models.functions import Now
 
 from alerts.commands import running
+from alerts.commands.errors import CommandRefused
+from alerts.commands.given import read_given
+from alerts.commands.places import mailbox_for
 from alerts.commands.proving import note_proved
 from alerts.commands.register import COMMANDS
 from alerts.commands.running import due_commands, run_command
@@ -428,6 +431,17 @@ def test_several_mailboxes_are_named_to_be_typed_and_none_says_what_is_missing(c
     assert "There is no mailbox" in discord.said
     row = given("checkinbox", "4", mailbox="other/support@yourteam.example")
     assert run(row) == "postponed"
+
+
+def test_reply_leaves_from_the_mailbox_that_got_the_letter(connection, ana):
+    for one in (connection, make_connection("other")):
+        one.agent_key = "mm_live_agent"
+        one.save()
+    came = make_message(connection)
+    reply = read_given(given("reply", message_id=came.upstream_id, body="Soon."))
+    assert mailbox_for(reply, to_write=True, letter=came.upstream_id) == came.mailbox
+    with pytest.raises(CommandRefused, match="Say from which mailbox"):
+        mailbox_for(reply, to_write=True, letter="unknown")
 
 
 @pytest.mark.parametrize(
