@@ -41,10 +41,6 @@ class CardFacts:
     subject: str
     sender: str
     recipients: tuple[str, ...]
-    # Who else gets it, and what is enclosed: as far as the content is here.
-    copies: tuple[str, ...] = ()
-    blind_copies: tuple[str, ...] = ()
-    files: tuple[str, ...] = ()
     trigger: dict[str, Any] = field(default_factory=dict)
     fingerprint: str = ""
     risk: str = ""
@@ -56,6 +52,10 @@ class CardFacts:
     # Who has taken it on, where somebody has.
     claimed_by: str = ""
     risk_level: str = ""
+    # Who else gets it, and what is enclosed: as far as the content is here.
+    copies: tuple[str, ...] = ()
+    blind_copies: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
 
 
 def is_open(status: Status) -> bool:

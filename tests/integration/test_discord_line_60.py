@@ -79,6 +79,8 @@ def test_security_line_60_invisible_characters_are_marked():
         subject=marked_up,
         sender=marked_up,
         recipients=st.lists(marked_up, max_size=4).map(tuple),
+        copies=st.lists(marked_up, max_size=2).map(tuple),
+        files=st.lists(marked_up, max_size=2).map(tuple),
         trigger=st.dictionaries(st.sampled_from(["discord_user", "discord_channel", "run_id"]), marked_up),
         risk=marked_up,
         letter=marked_up,
@@ -98,8 +100,15 @@ def test_security_line_60_card_pings_nobody_links_to_the_desk_alone_and_is_withi
 
 @pytest.mark.parametrize("long", ["😀*" * 3000, "x" * 6000], ids=["emoji", "letters"])
 def test_security_line_60_longest_card_is_taken(long):
+    many = (long,) * 9
     facts = CardFacts(
-        long, "https://desk.example/", long, long, (long,) * 9, {"discord_user": long}, "F", long, "full", 1, long
+        *(long, "https://desk.example/", long, long, many, {"discord_user": long}, "F", long, "full", 1, long),
+        held_at=timezone.now(),
+        expires_at=timezone.now(),
+        claimed_by=long,
+        copies=many,
+        blind_copies=many,
+        files=many,
     )
     assert find_errors(payload(embed(facts, Status("Held", "amber", long)))) == {}
 
