@@ -110,9 +110,9 @@ def _envelope(facts: CardFacts) -> list[dict[str, Any]]:
     return [
         text.field("From", masked_address(facts.sender) if minimal else facts.sender, MAX_SHORT, inline=True),
         _addresses("To", facts.recipients, text.MAX_VALUE, minimal=minimal),
-        *(_addresses(name, some, MAX_SEEN, minimal=minimal) for name, some in also if some),
+        # In rows of their own, as all below: in a row of three, no column is wide enough for an address.
+        *({**_addresses(name, some, MAX_SEEN, minimal=minimal), "inline": False} for name, some in also if some),
         *([_enclosed(facts.files, minimal=minimal)] if facts.files else []),
-        # In a row of its own: in a row of three, no column is wide enough for an address.
         text.field("Triggered by", without_addresses(started) if minimal else started, MAX_SHORT),
     ]
 
