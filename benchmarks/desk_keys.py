@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import statistics
 from dataclasses import asdict
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from benchmarks.desk_queue import fill, make_desk
 from benchmarks.result import Figure, Need, Result
 from benchmarks.serving import own_database, prepare, web_process
+from dashboard.launch.chromium import find_chromium
 
 FEW, MANY = 100, 100_000
 PRESSES = 50
@@ -103,9 +103,9 @@ def presses(desk: str, session: dict[str, str]) -> list[float]:
     """Return how many milliseconds each press took until the next message was painted."""
     from playwright.sync_api import sync_playwright
 
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    path = find_chromium()
     if path is None:
-        raise RuntimeError("there is no Chromium: install Debian's package chromium")
+        raise RuntimeError("there is no Chromium: install Debian's package chromium-headless-shell")
     with sync_playwright() as playwright:
         arguments = [*ARGUMENTS, *(["--no-sandbox"] if os.getuid() == 0 else [])]
         browser = playwright.chromium.launch(executable_path=path, args=arguments)

@@ -28,8 +28,8 @@ READS = {
 }
 # Needs a device, a provider, a code, or an answer of others. The test named goes through it and looks at the ledger.
 PROVED = {
-    "account_login": "test_ledger_entries.py::test_security_line_58_who_signs_in_fails_to_and_signs_out_is_told",
-    "account_logout": "test_ledger_entries.py::test_security_line_58_who_signs_in_fails_to_and_signs_out_is_told",
+    "account_login": "test_ledger_entries.py::test_who_signs_in_fails_to_and_signs_out_is_told",
+    "account_logout": "test_ledger_entries.py::test_who_signs_in_fails_to_and_signs_out_is_told",
     "discord-interactions": "test_interactions.py",
     "multimail-webhook": "test_ledger_entries.py::test_mail_that_was_never_held_is_told_whole",
     "join": "test_invitations.py::test_invited_person_joins_with_the_roles_of_the_link_and_is_signed_in",

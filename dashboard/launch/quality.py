@@ -1,8 +1,6 @@
 """`./run check` and `./run test`: what has to hold before a change is good."""
 
-import json
 import os
-import re
 import subprocess
 import sys
 import time
@@ -20,8 +18,6 @@ from dashboard.launch.servers import fleeting_servers
 from dashboard.launch.spin import ensure_spin
 
 _RARE = "not slow and not soak"
-_FEW = 12
-_NEVER_AGAIN, _RARE_ORDERS, _IN_A_ROW = "tests/promises/", "tests/faults/", 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,46 +45,30 @@ def check(arguments: list[str]) -> int:
         raise LaunchError(f"./run check does not know {arguments[0]!r}.", status=2)
     started = time.monotonic()
     with fleeting_servers() as servers, ThreadPoolExecutor(max_workers=2) as pool:
-        outcomes = list(pool.map(_run, _steps(servers.variables())))
+        outcomes = list(pool.map(_report, steps(servers.variables())))
     failed = [outcome for outcome in outcomes if outcome.status != 0]
     say(f"{len(outcomes) - len(failed)} of {len(outcomes)} checks hold ({time.monotonic() - started:.0f} s)")
     return 1 if failed else 0
 
 
 def test(arguments: list[str]) -> int:
-    """The checks and then the tests; with arguments for pytest only those tests. Ends with pytest's closing line."""
+    """The tests, and among them the checks; with arguments for pytest only those. Ends with pytest's closing line."""
     everything = "--all" in arguments
     chosen = [argument for argument in arguments if argument != "--all"]
     ensure_chromium()
     ensure_spin()
-    status = 0 if chosen else check([])
-    # More than there are processors: the tests of the running product mostly wait for it.
-    processes = str(min((os.cpu_count() or 2) + 2, 8))
-    spread = ["-n", processes, "--dist", "loadgroup"]
     if everything and not chosen:
         # By itself: what it measures the product against is its own load.
-        status = _pytest(["-m", "soak"]) or status
-        return _pytest([*spread, "-m", "not soak"]) or status
+        status = _pytest(["-m", "soak"])
+        return _pytest([*_spread(chosen), "-m", "not soak"]) or status
     # Later options win, so `-n 0` or another -m among the arguments does what one expects.
-    tested = _pytest([*spread, *([] if everything else ["-m", _RARE]), *chosen])
-    return (_alone() if tested == 1 and not chosen else tested) or status
+    return _pytest([*_spread(chosen), *([] if everything else ["-m", _RARE]), *chosen])
 
 
-def _alone() -> int:
-    """Run the few tests that failed beside others once more, without the others, and say so.
-
-    On a machine that others keep busy a browser may be slower than any patience. Tests of faults meet a rare order of
-    events by chance, so they have to hold several times in a row; tests of promises get no second chance.
-    """
-    kept = ROOT / ".pytest_cache" / "v" / "cache" / "lastfailed"
-    # Spread by group, tests have the name of their group at the end.
-    failed = sorted({re.sub(r"@[\w-]+$", "", name) for name in json.loads(kept.read_text())})
-    if len(failed) > _FEW or any(name.startswith(_NEVER_AGAIN) for name in failed):
-        return 1
-    times = _IN_A_ROW if any(name.startswith(_RARE_ORDERS) for name in failed) else 1
-    often = f", {times} times in a row" if times > 1 else ""
-    say("\n".join([f"{len(failed)} failed beside the others. Again, by themselves{often}:", *failed]))
-    return next((status for _ in range(times) if (status := _pytest(["-n", "0", *failed]))), 0)
+def _spread(chosen: Sequence[str]) -> list[str]:
+    """How many test processes: one more than processors, as some tests wait; a single file is quicker without any."""
+    files = [argument for argument in chosen if (ROOT / argument.partition("::")[0]).is_file()]
+    return [] if len(files) == 1 else ["-n", str(min((os.cpu_count() or 2) + 1, 8)), "--dist", "loadgroup"]
 
 
 def _pytest(options: Sequence[str]) -> int:
@@ -107,8 +87,11 @@ def screenshots(arguments: list[str]) -> int:
     return subprocess.run(command, cwd=ROOT, env=_environment({}), check=False).returncode
 
 
-def _steps(servers: Mapping[str, str]) -> list[Step]:
-    """Everything by the environment's own Python, so that a clone that was moved still works."""
+def steps(servers: Mapping[str, str]) -> list[Step]:
+    """All checks, for the servers whose addresses these variables give.
+
+    Everything by the environment's own Python, so that a clone that was moved still works.
+    """
     python = str(PYTHON)
     # As it would be deployed: behind https, without the demo. The deployment check looks at these settings.
     asked = environment.read(
@@ -134,7 +117,8 @@ def _steps(servers: Mapping[str, str]) -> list[Step]:
     ]
 
 
-def _run(step: Step) -> Outcome:
+def run(step: Step) -> Outcome:
+    """Run one check to its end."""
     started = time.monotonic()
     result = subprocess.run(
         step.command,
@@ -147,14 +131,24 @@ def _run(step: Step) -> Outcome:
         errors="replace",
         check=False,
     )
-    seconds = time.monotonic() - started
-    if result.returncode != 0:
-        say(result.stdout.rstrip())
-    say(f"{'ok    ' if result.returncode == 0 else 'FAILED'}  {step.name:<12} {seconds:5.1f} s")
-    return Outcome(name=step.name, seconds=seconds, status=result.returncode, output=result.stdout)
+    return Outcome(
+        name=step.name, seconds=time.monotonic() - started, status=result.returncode, output=result.stdout.rstrip()
+    )
+
+
+def _report(step: Step) -> Outcome:
+    outcome = run(step)
+    if outcome.status != 0:
+        say(outcome.output)
+    say(f"{'ok    ' if outcome.status == 0 else 'FAILED'}  {step.name:<12} {outcome.seconds:5.1f} s")
+    return outcome
 
 
 def _environment(variables: Mapping[str, str]) -> dict[str, str]:
-    """What the caller set for a run of the product must not reach the checks and tests."""
-    kept = {name: value for name, value in os.environ.items() if name not in environment.OURS}
+    """What the caller set for a run of the product, or for Django, must not reach the checks and tests."""
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        if name not in environment.OURS and not name.startswith("DJANGO_")
+    }
     return kept | {"PATH": f"{VENV / 'bin'}{os.pathsep}{os.environ.get('PATH', os.defpath)}"} | dict(variables)

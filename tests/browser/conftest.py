@@ -1,7 +1,6 @@
 """Chromium on the running product. Any console error, policy report or request to elsewhere fails the test."""
 
 import os
-import shutil
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -11,9 +10,10 @@ import pytest
 from playwright.sync_api import Browser as Chromium
 from playwright.sync_api import Page, expect, sync_playwright
 
+from dashboard.launch.chromium import find_chromium
 from tests.desk import Product
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+CHROMIUM = find_chromium()
 # A page of the queue has fifty; no module's tests send more than the rest of it.
 MANY = 20
 ARGUMENTS = [
@@ -29,7 +29,7 @@ def pytest_collection_modifyitems(items: list[Any]) -> None:
         if "tests/browser" in str(item.path):
             item.add_marker(pytest.mark.xdist_group("browser"))
             if CHROMIUM is None:
-                item.add_marker(pytest.mark.skip(reason="no Chromium: install Debian's package chromium"))
+                item.add_marker(pytest.mark.skip(reason="no Chromium: install chromium-headless-shell"))
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -80,10 +80,11 @@ def visit(open_page, signed_in, address):
 SEEN_EACH_TIME = {"queue", "message", "home", "sign-in"}
 
 
+@pytest.mark.proves("security 65")
 @pytest.mark.parametrize(
     "name", [one if one in SEEN_EACH_TIME else pytest.param(one, marks=pytest.mark.slow) for one in KINDS]
 )
-def test_security_line_65_page_of_each_kind_passes_axe_and_fits_320_pixels(visit, name):
+def test_page_of_each_kind_passes_axe_and_fits_320_pixels(visit, name):
     page = visit(name, width=320, height=700, color_scheme=SCHEMES[KINDS.index(name) % 2])
     assert too_wide(page) == []
     page.set_viewport_size({"width": 1440, "height": 900})
@@ -183,9 +184,10 @@ def test_no_state_scrolls_sideways_at_320_pixels(visit, name):
     assert too_wide(visit(name, width=320, height=700)) == []
 
 
+@pytest.mark.proves("security 65")
 @pytest.mark.slow
 @pytest.mark.parametrize(("width", "height"), [(720, 450), (320, 256)], ids=["200-percent", "400-percent"])
-def test_security_line_65_zoomed_message_can_be_read_and_decided(visit, width, height):
+def test_zoomed_message_can_be_read_and_decided(visit, width, height):
     page = visit("message held", width=width, height=height)
     assert too_wide(page) == []
     button = page.locator("#decide form.approve button")
@@ -195,8 +197,9 @@ def test_security_line_65_zoomed_message_can_be_read_and_decided(visit, width, h
     page.get_by_role("tab", name="Text").or_(page.locator(".sheet .tab").nth(1)).first.click(trial=True, timeout=3000)
 
 
+@pytest.mark.proves("security 64")
 @pytest.mark.parametrize(("width", "presses"), [pytest.param(1440, 45, marks=pytest.mark.slow), (390, 45)])
-def test_security_line_64_focus_is_seen_and_nothing_covers_it(visit, width, presses):
+def test_focus_is_seen_and_nothing_covers_it(visit, width, presses):
     page = visit("message held", width=width, height=844)
     assert list(lost_focus(page, presses=presses)) == []
 
@@ -207,9 +210,8 @@ def test_focus_is_seen_on_every_page(visit, name):
     assert list(lost_focus(visit(name, width=1024, height=700), presses=60)) == []
 
 
-def test_security_line_65_nothing_moves_for_who_wants_no_motion_and_seconds_are_printed(
-    open_page, signed_in, product, ana
-):
+@pytest.mark.proves("security 65")
+def test_nothing_moves_for_who_wants_no_motion_and_seconds_are_printed(open_page, signed_in, product, ana):
     upstream_id, _ = product.send(**{"from": product.known["MAILBOX2_ADDRESS"]})
     row = product.held(ana, upstream_id)
     page = open_page(storage_state=signed_in, reduced_motion="reduce")
@@ -266,7 +268,8 @@ def test_phone_keeps_the_bar_out_of_the_area_that_the_system_uses(visit):
     assert low >= 34
 
 
-def test_case_27_without_scripts_one_can_list_search_read_and_decide(open_page, signed_in, product, ana):
+@pytest.mark.proves("case 27")
+def test_without_scripts_one_can_list_search_read_and_decide(open_page, signed_in, product, ana):
     upstream_id, subject = product.send(f"Plain {uuid.uuid4().hex[:8]}")
     product.held(ana, upstream_id)
     page = open_page(java_script_enabled=False, storage_state=signed_in)
@@ -288,7 +291,8 @@ def test_case_27_without_scripts_one_can_list_search_read_and_decide(open_page, 
     assert ana.find(upstream_id) is None
 
 
-def test_security_line_66_session_that_ended_keeps_what_was_typed(open_page, product, ana):
+@pytest.mark.proves("security 66")
+def test_session_that_ended_keeps_what_was_typed(open_page, product, ana):
     upstream_id, _ = product.send()
     row = product.held(ana, upstream_id)
     page = open_page()

@@ -101,8 +101,9 @@ def test_confirmation_fits_a_phone_and_leads_back_to_where_one_was(open_as, prod
     expect(page.get_by_text("Nothing is stopped.")).to_be_visible()
 
 
+@pytest.mark.proves("security 42")
 @pytest.mark.slow
-def test_security_line_42_session_that_is_ended_elsewhere_is_told_of_it_at_once(open_as, product):
+def test_session_that_is_ended_elsewhere_is_told_of_it_at_once(open_as, product):
     # Told apart from Ben's browsers of other tests.
     lost, desk = open_as("REVIEWER2", user_agent=PHONE), open_as("REVIEWER2")
     lost.watch.expected += ["401"]

@@ -149,7 +149,8 @@ def test_selection_counts_clears_and_stays_when_the_list_is_loaded_anew(desk, ba
     expect(desk.locator("#bulk")).to_be_hidden()
 
 
-def test_case_17_one_of_five_that_changed_is_named_and_its_words_are_kept(desk, batch, rows):
+@pytest.mark.proves("case 17")
+def test_one_of_five_that_changed_is_named_and_its_words_are_kept(desk, batch, rows):
     address, ids = batch(5)
     desk.goto(address)
     desk.get_by_label("Select all 5 on this page").check()

@@ -140,7 +140,8 @@ def test_double_press_decides_one_message(desk, product, make, ana, how):
     assert ana.find(second["upstream_id"])["decision"] is None
 
 
-def test_case_18_refusal_after_the_next_was_painted_brings_back_what_was_typed(desk, product, make):
+@pytest.mark.proves("case 18")
+def test_refusal_after_the_next_was_painted_brings_back_what_was_typed(desk, product, make):
     first, second = make(2)
     desk.watch.expected += ["409", "ERR_FAILED"]
     desk.route("**/live/**", lambda route: route.abort())

@@ -105,7 +105,8 @@ def test_changed_letter_is_refused_and_shown_without_scripts_and_without_a_strea
     expect(plain.get_by_role("button", name="Undo")).to_be_visible()
 
 
-def test_case_1_of_two_who_press_at_once_the_second_gets_409_and_sees_who_won(open_page, signed_in, product, ana):
+@pytest.mark.proves("case 1")
+def test_of_two_who_press_at_once_the_second_gets_409_and_sees_who_won(open_page, signed_in, product, ana):
     body = f"{LETTER}\n\n{some_words()}"
     row, _, subject = held(product, ana, body=body, **{"from": product.known["MAILBOX_ADDRESS"]})
     pages = [open_page(storage_state=signed_in), open_page()]

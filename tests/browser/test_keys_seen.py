@@ -42,8 +42,9 @@ PLACES = {
 }
 
 
+@pytest.mark.proves("case 26")
 @pytest.mark.parametrize("place", ["a reason", pytest.param("a search field", marks=pytest.mark.slow)])
-def test_case_26_keys_do_nothing_in_a_field(desk, product, ana, row, place):
+def test_keys_do_nothing_in_a_field(desk, product, ana, row, place):
     open_row(desk, product, row)
     if place == "a reason":
         desk.keyboard.press("r")
@@ -54,9 +55,10 @@ def test_case_26_keys_do_nothing_in_a_field(desk, product, ana, row, place):
     assert is_undecided(ana, row)
 
 
+@pytest.mark.proves("case 26")
 @pytest.mark.slow
 @pytest.mark.parametrize("press", ["Control+a", "Alt+a", "Meta+a", "Shift+a"])
-def test_case_26_keys_do_nothing_with_a_modifier(desk, product, ana, row, press):
+def test_keys_do_nothing_with_a_modifier(desk, product, ana, row, press):
     open_row(desk, product, row)
     desk.keyboard.press(press)
     # What follows is asked after whatever the press may have sent.
@@ -67,9 +69,10 @@ def test_case_26_keys_do_nothing_with_a_modifier(desk, product, ana, row, press)
     assert is_undecided(ana, row)
 
 
+@pytest.mark.proves("case 26")
 @pytest.mark.slow
 @pytest.mark.parametrize(("field", "value"), [("isComposing", True), ("keyCode", 229), ("repeat", True)])
-def test_case_26_keys_do_nothing_during_composition_or_when_held_down(desk, product, ana, row, field, value):
+def test_keys_do_nothing_during_composition_or_when_held_down(desk, product, ana, row, field, value):
     open_row(desk, product, row)
     script = "(more) => document.body.dispatchEvent(new KeyboardEvent('keydown', {key: 'a', bubbles: true, ...more}))"
     desk.evaluate(script, {field: value})
@@ -89,7 +92,8 @@ def test_keys_decide_nothing_that_is_not_on_screen(desk, product, ana, row):
     assert is_undecided(ana, row)
 
 
-def test_security_line_63_whole_review_by_keyboard(desk, product, ana):
+@pytest.mark.proves("security 63")
+def test_whole_review_by_keyboard(desk, product, ana):
     product.make_room(but=0)
     (row,) = [product.held(ana, product.send(**{"from": product.known["MAILBOX2_ADDRESS"]})[0])]
     desk.goto(product.known["DASHBOARD_URL"] + "/queue/")
@@ -152,8 +156,9 @@ def test_keys_move_both_ways_jump_in_the_letter_and_load_what_is_new(desk, produ
     desk.wait_for_url("**/queue/")
 
 
+@pytest.mark.proves("security 63")
 @pytest.mark.slow
-def test_security_line_63_without_an_undo_window_the_second_press_decides(desk, product, ana):
+def test_without_an_undo_window_the_second_press_decides(desk, product, ana):
     row = product.held(ana, product.send()[0])
     product.set_undo_window("0 seconds")
     try:
@@ -167,8 +172,9 @@ def test_security_line_63_without_an_undo_window_the_second_press_decides(desk, 
         product.set_undo_window("5 seconds")
 
 
+@pytest.mark.proves("security 63")
 @pytest.mark.slow
-def test_security_line_63_keys_are_moved_and_switched_off_for_a_person(desk, product, ana, row, own_keys):
+def test_keys_are_moved_and_switched_off_for_a_person(desk, product, ana, row, own_keys):
     desk.watch.expected += ["422"]
     open_row(desk, product, row)
     desk.keyboard.press("?")
@@ -199,8 +205,9 @@ def test_security_line_63_keys_are_moved_and_switched_off_for_a_person(desk, pro
     expect(desk.locator("#decided")).to_contain_text("Approved.")
 
 
+@pytest.mark.proves("security 64")
 @pytest.mark.slow
-def test_security_line_64_decision_is_announced_and_takes_the_focus(desk, product, ana, row):
+def test_decision_is_announced_and_takes_the_focus(desk, product, ana, row):
     following = product.held(ana, product.send(**{"from": product.known["MAILBOX2_ADDRESS"]})[0])
     open_row(desk, product, row)
     desk.keyboard.press("a")
@@ -213,8 +220,9 @@ def test_security_line_64_decision_is_announced_and_takes_the_focus(desk, produc
     assert desk.locator("#message").get_attribute("data-message") == following["id"]
 
 
+@pytest.mark.proves("security 64")
 @pytest.mark.slow
-def test_security_line_64_what_has_the_focus_is_never_under_a_bar(desk, product, ana, row):
+def test_what_has_the_focus_is_never_under_a_bar(desk, product, ana, row):
     desk.set_viewport_size({"width": 1024, "height": 600})
     open_row(desk, product, row)
     desk.locator("#subject").focus()

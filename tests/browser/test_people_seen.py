@@ -97,9 +97,10 @@ def test_deactivated_person_is_signed_out_in_the_open_page(admin, open_page, pro
     expect(guest.get_by_role("heading", name="Sign in")).to_be_visible()
 
 
+@pytest.mark.proves("security 65")
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_security_line_65_pages_of_people_pass_axe_and_fit_320_pixels(open_page, product, scheme):
+def test_pages_of_people_pass_axe_and_fit_320_pixels(open_page, product, scheme):
     page = open_page(color_scheme=scheme)
     page.watch.expected += ["404", "422"]
     sign_in(page, product, "ADMIN")

@@ -104,8 +104,9 @@ def look_at(page, letters, kind, names):
     return [*found, *(f"went to {url}" for url in went)]
 
 
+@pytest.mark.proves("security 27", "case 8")
 @pytest.mark.parametrize("kind", [pytest.param("safe", marks=pytest.mark.slow), "open"])
-def test_security_line_27_and_case_8_no_mail_of_the_corpus_loads_moves_asks_or_fails_anything(watched, letters, kind):
+def test_no_mail_of_the_corpus_loads_moves_asks_or_fails_anything(watched, letters, kind):
     # "open": without the policy and the sandbox, what the sanitiser lets through acts and loads no more than with them.
     wrong = {names[0]: found for names in PAGES if (found := look_at(watched, letters, kind, names))}
     assert wrong == {}
@@ -129,7 +130,8 @@ SEEN = """() => [...document.querySelectorAll('.ghost')].map((box) => {
 })"""
 
 
-def test_security_line_31_hidden_text_is_drawn_in_a_box_that_a_person_sees(watched, letters):
+@pytest.mark.proves("security 31")
+def test_hidden_text_is_drawn_in_a_box_that_a_person_sees(watched, letters):
     shown = {name: show_letter(mail.content).hidden for name, mail in MAILS.items()}
     hidden = {name: [one.text for one in found if one.certain and one.text] for name, found in shown.items()}
     names, wrong = [name for name in NAMES if hidden[name]], {}
@@ -170,7 +172,8 @@ HOSTILE = (
 )
 
 
-def test_security_line_28_nothing_of_a_letter_lies_over_or_beside_its_frame(desk, product, ana):
+@pytest.mark.proves("security 28")
+def test_nothing_of_a_letter_lies_over_or_beside_its_frame(desk, product, ana):
     row, _ = held(product, ana, body=HOSTILE)
     opened(desk, product, row)
     for selector in ("#decide [data-key=a]", "#decide [data-key=r]", "#tab-source", "#message-bar .push a"):
@@ -182,7 +185,8 @@ def test_security_line_28_nothing_of_a_letter_lies_over_or_beside_its_frame(desk
     assert desk.frame_locator("#message iframe.face").locator("button, form, input").count() == 0
 
 
-def test_security_line_29_remote_pictures_are_boxes_and_are_not_asked_for(desk, product, ana):
+@pytest.mark.proves("security 29")
+def test_remote_pictures_are_boxes_and_are_not_asked_for(desk, product, ana):
     row, _ = held(product, ana, body=HOSTILE)
     asked = []
     desk.on("request", lambda request: asked.append(request.url))

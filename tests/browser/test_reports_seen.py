@@ -53,13 +53,14 @@ def test_auditor_goes_from_a_number_to_its_rows_and_to_who_could_decide(auditor,
     assert re.fullmatch(r"rights-[0-9TZ-]+\.csv", taken.value.suggested_filename)
 
 
+@pytest.mark.proves("security 65")
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize(
     "path",
     ["decisions/?month=2001-01", "rights/?at=nonsense", "rights/?at=2001-01-01", "rights/?at=2999-01-01T00:00"],
 )
-def test_security_line_65_reports_pass_axe_and_fit_320_pixels(open_page, product, scheme, path):
+def test_reports_pass_axe_and_fit_320_pixels(open_page, product, scheme, path):
     page = open_page(color_scheme=scheme)
     sign_in(page, product, "AUDITOR")
     settled(page, product.known["DASHBOARD_URL"] + REPORTS + path)

@@ -129,8 +129,9 @@ def test_message_fetched_ahead_shows_who_has_taken_it_since(two, message, produc
     expect(first.locator("#claim")).not_to_contain_text("has it", timeout=SOON)
 
 
+@pytest.mark.proves("case 1", "promise 5")
 @pytest.mark.slow
-def test_case_1_two_who_approve_at_once_have_one_winner_and_the_other_sees_who(two, message, product):
+def test_two_who_approve_at_once_have_one_winner_and_the_other_sees_who(two, message, product):
     ana, ben = two
     for page in two:
         open_message(page, message)

@@ -89,31 +89,36 @@ def operations(tenant):
         yield operation, method, path.replace("{m}", tenant.base)
 
 
-def test_line_07_without_a_key_every_call_is_401(shared):
+@pytest.mark.proves("contract 7")
+def test_without_a_key_every_call_is_401(shared):
     for operation, method, path in operations(shared):
         answer = shared.call(method, path, key=None, headers=JSON)
         assert ok(answer, 401)["error"], operation
 
 
+@pytest.mark.proves("contract 7")
 @pytest.mark.parametrize("bad", BAD_KEYS)
-def test_line_07_unknown_key_is_401_in_both_headers(gateway, bad):
+def test_unknown_key_is_401_in_both_headers(gateway, bad):
     for headers in ({"Authorization": f"Bearer {bad}".encode()}, {"X-API-Key": bad.encode()}):
         assert ok(gateway.call("GET", "/v1/account", headers=headers), 401)["error"]
 
 
+@pytest.mark.proves("contract 7")
 @pytest.mark.parametrize("headers", [{"Authorization": "Basic eDp5"}, {"Authorization": "Bearer"}, {"X-API-Key": ""}])
-def test_line_07_header_without_a_key_is_401(gateway, headers):
+def test_header_without_a_key_is_401(gateway, headers):
     assert ok(gateway.call("GET", "/v1/account", headers=headers), 401)["error"]
 
 
-def test_line_07_revoked_key_is_401(tenant):
+@pytest.mark.proves("contract 7")
+def test_revoked_key_is_401(tenant):
     made = tenant.add_key("short-lived", "read")
     assert tenant.call("GET", "/v1/account", key="short-lived").status_code == 200
     assert ok(tenant.call("DELETE", f"/v1/api-keys/{made['id']}", key="admin"))["status"] == "revoked"
     assert ok(tenant.call("GET", "/v1/account", key="short-lived"), 401)["error"]
 
 
-def test_line_07_either_header_will_do_and_bearer_wins(shared):
+@pytest.mark.proves("contract 7")
+def test_either_header_will_do_and_bearer_wins(shared):
     read, admin = shared.keys["read"], shared.keys["admin"]
     alone = shared.call("GET", "/v1/account", key=None, headers={"X-API-Key": read})
     assert ok(alone)["scopes"] == ["read"]
@@ -125,12 +130,14 @@ def test_line_07_either_header_will_do_and_bearer_wins(shared):
     assert bad.status_code == 401
 
 
-def test_line_07_inactive_account_is_403(tenant):
+@pytest.mark.proves("contract 7")
+def test_inactive_account_is_403(tenant):
     tenant.gateway.sql("UPDATE gateway_account SET is_active = false WHERE id = %s", tenant.account)
     assert ok(tenant.call("GET", "/v1/account"), 403)["error"]
 
 
-def test_line_08_each_call_needs_its_scope_and_lacking_it_is_403(tenant):
+@pytest.mark.proves("contract 8")
+def test_each_call_needs_its_scope_and_lacking_it_is_403(tenant):
     for scope in ALL:
         tenant.add_key(scope, scope)
     for operation, method, path in operations(tenant):
@@ -142,7 +149,8 @@ def test_line_08_each_call_needs_its_scope_and_lacking_it_is_403(tenant):
             assert refused is not enough, f"{operation} with {scope}: {answer.status_code} {answer.text}"
 
 
-def test_line_08_oversight_read_lists_but_cannot_decide(tenant):
+@pytest.mark.proves("contract 8")
+def test_oversight_read_lists_but_cannot_decide(tenant):
     sent = tenant.held()
     tenant.add_key("watcher", "oversight_read")
     assert [row["id"] for row in tenant.pending(key="watcher")] == [sent["id"]]
@@ -150,7 +158,8 @@ def test_line_08_oversight_read_lists_but_cannot_decide(tenant):
     assert tenant.status(sent["id"]) == "pending_send_approval"
 
 
-def test_line_08_admin_reads_but_neither_sends_nor_decides(tenant):
+@pytest.mark.proves("contract 8")
+def test_admin_reads_but_neither_sends_nor_decides(tenant):
     sent = tenant.held()
     tenant.add_key("boss", "admin")
     assert tenant.read(sent["id"], key="boss")["id"] == sent["id"]
@@ -159,20 +168,23 @@ def test_line_08_admin_reads_but_neither_sends_nor_decides(tenant):
     assert tenant.cancel(sent["id"], key="boss").status_code == 403
 
 
-def test_line_08_account_tells_a_key_without_read_only_what_it_is(shared):
+@pytest.mark.proves("contract 8")
+def test_account_tells_a_key_without_read_only_what_it_is(shared):
     told = ok(shared.call("GET", "/v1/account", key="oversight"))
     assert set(told) == {"id", "scopes", "mailboxes"}
     assert told["scopes"] == ["oversight"]
 
 
-def test_line_09_key_that_sends_and_decides_is_never_made(shared):
+@pytest.mark.proves("contract 9")
+def test_key_that_sends_and_decides_is_never_made(shared):
     body = {"name": "Both", "scopes": ["send", "oversight"]}
     assert ok(shared.call("POST", "/v1/api-keys", key="admin", json=body), 422)["error"]
     assert "Both" not in [key["name"] for key in shared.get("/v1/api-keys", key="admin")["api_keys"]]
 
 
+@pytest.mark.proves("contract 9")
 @pytest.mark.parametrize("before", ["send", "oversight"])
-def test_line_09_key_is_never_changed_to_send_and_decide(tenant, before):
+def test_key_is_never_changed_to_send_and_decide(tenant, before):
     made = tenant.add_key("half", before)
     answer = tenant.call("PATCH", f"/v1/api-keys/{made['id']}", key="admin", json={"scopes": ["send", "oversight"]})
     assert ok(answer, 422)["error"]
@@ -180,7 +192,8 @@ def test_line_09_key_is_never_changed_to_send_and_decide(tenant, before):
     assert keys[made["id"]] == [before]
 
 
-def test_line_09_key_does_not_get_oversight_without_an_operator(tenant):
+@pytest.mark.proves("contract 9")
+def test_key_does_not_get_oversight_without_an_operator(tenant):
     made = tenant.add_key("reader", "read")
     path = f"/v1/api-keys/{made['id']}"
     first = tenant.call("PATCH", path, key="admin", json={"scopes": ["read", "oversight"]})
@@ -190,7 +203,8 @@ def test_line_09_key_does_not_get_oversight_without_an_operator(tenant):
     assert tenant.call("GET", "/v1/oversight/pending", key="reader").status_code == 403
 
 
-def test_line_10_ids_of_another_account_are_404(tenant, other):
+@pytest.mark.proves("contract 10")
+def test_ids_of_another_account_are_404(tenant, other):
     file = {"name": "f", "content_base64": base64.b64encode(b"x").decode(), "content_type": "text/plain"}
     sent = other.held(attachments=[file])
     theirs, mine = f"{other.base}/emails/{sent['id']}", f"{tenant.base}/emails/{sent['id']}"
@@ -205,7 +219,8 @@ def test_line_10_ids_of_another_account_are_404(tenant, other):
     assert other.read(sent["id"])["tags"] == {}
 
 
-def test_line_10_flat_paths_do_not_reach_another_account_either(tenant, other):
+@pytest.mark.proves("contract 10")
+def test_flat_paths_do_not_reach_another_account_either(tenant, other):
     sent = other.held()
     for path in ("/read_email", "/v1/read_email"):
         assert tenant.call("GET", path, params={"id": sent["id"]}).status_code == 404
@@ -220,7 +235,8 @@ def test_line_10_flat_paths_do_not_reach_another_account_either(tenant, other):
     assert tenant.call("POST", "/reply_email", json={"thread_id": sent["thread_id"], "body": "y"}).status_code == 404
 
 
-def test_line_10_things_of_another_account_are_404_to_its_admin(tenant, other):
+@pytest.mark.proves("contract 10")
+def test_things_of_another_account_are_404_to_its_admin(tenant, other):
     hook = other.subscribe("message.sent")
     key = other.add_key("theirs", "read")
     contact = ok(other.call("POST", "/v1/contacts", json={"email": "c@x.example"}), 201)
@@ -257,14 +273,16 @@ def throttled(call: Callable):
     raise AssertionError(f"never 429, at last {answer.status_code}")
 
 
-def test_line_11_too_many_requests_say_so_without_the_word_quota(tenant):
+@pytest.mark.proves("contract 11")
+def test_too_many_requests_say_so_without_the_word_quota(tenant):
     limited(tenant, requests_per_minute=3)
     told = throttled(lambda: tenant.call("GET", "/v1/account"))
     assert "quota" not in str(told).lower()
     assert not told.get("warmup_stage")
 
 
-def test_line_11_used_up_quota_names_it(make_tenant):
+@pytest.mark.proves("contract 11")
+def test_used_up_quota_names_it(make_tenant):
     tenant = make_tenant("autonomous")
     limited(tenant, monthly_email_quota=2)
     told = throttled(tenant.submit)
@@ -273,7 +291,8 @@ def test_line_11_used_up_quota_names_it(make_tenant):
     assert len(tenant.get(f"{tenant.base}/emails")["emails"]) == 2
 
 
-def test_line_11_warm_up_tells_its_stage(make_tenant):
+@pytest.mark.proves("contract 11")
+def test_warm_up_tells_its_stage(make_tenant):
     tenant = make_tenant("autonomous")
     limited(tenant, warmup_stage=1, warmup_daily_limit=2)
     told = throttled(tenant.submit)
@@ -282,7 +301,8 @@ def test_line_11_warm_up_tells_its_stage(make_tenant):
     assert told["hint"]
 
 
-def test_line_12_empty_body_with_a_json_type_is_accepted(tenant):
+@pytest.mark.proves("contract 12")
+def test_empty_body_with_a_json_type_is_accepted(tenant):
     sent = tenant.held()
     hook = tenant.subscribe("message.sent")
     assert tenant.call("GET", "/v1/mailboxes", headers=JSON).status_code == 200
@@ -291,8 +311,9 @@ def test_line_12_empty_body_with_a_json_type_is_accepted(tenant):
     assert tenant.call("DELETE", f"/v1/webhooks/{hook['id']}", key="admin", headers=JSON).status_code == 200
 
 
+@pytest.mark.proves("contract 12")
 @pytest.mark.parametrize("body", ["{", '{"to": }', "[]", '"text"', "null", "7", "{'a': 1}", b"\xff\xfe"])
-def test_line_12_body_that_is_no_json_object_is_400(shared, body):
+def test_body_that_is_no_json_object_is_400(shared, body):
     for path, key in (
         (f"{shared.base}/send", "agent"),
         ("/send_email", "agent"),
@@ -301,6 +322,7 @@ def test_line_12_body_that_is_no_json_object_is_400(shared, body):
         assert ok(shared.call("POST", path, key=key, data=body, headers=JSON), 400)["error"]
 
 
+@pytest.mark.proves("contract 12")
 @pytest.mark.parametrize(
     ("field", "value"),
     [
@@ -311,13 +333,14 @@ def test_line_12_body_that_is_no_json_object_is_400(shared, body):
         *(("idempotency_key", "x" * 201), ("to", [f"{n}@x.example" for n in range(51)])),
     ],
 )
-def test_line_12_bad_field_is_422_and_stores_nothing(tenant, field, value):
+def test_bad_field_is_422_and_stores_nothing(tenant, field, value):
     body = {"to": ["a@x.example"], "subject": unique("Bad"), "markdown": "Hello", field: value}
     assert ok(tenant.call("POST", f"{tenant.base}/send", json=body), 422)["field"].partition(".")[0] == field
     assert tenant.get(f"{tenant.base}/emails")["emails"] == []
 
 
-def test_line_12_missing_field_is_422_and_an_unknown_one_is_ignored(tenant):
+@pytest.mark.proves("contract 12")
+def test_missing_field_is_422_and_an_unknown_one_is_ignored(tenant):
     assert ok(tenant.call("POST", f"{tenant.base}/send", json={"subject": "x", "markdown": "y"}), 422)["error"]
     assert ok(tenant.call("POST", f"{tenant.base}/send", headers=JSON), 422)["error"]
     assert tenant.submit(mcp_configured=1, nonsense={"a": [1]}).status_code == 202

@@ -21,7 +21,8 @@ def in_an_hour():
     return (datetime.now(UTC) + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def test_line_03_mcp_tools_of_messages_get_content(tenant):
+@pytest.mark.proves("contract 3")
+def test_mcp_tools_of_messages_get_content(tenant):
     base = tenant.base
     body = {"to": ["dana@northwind.example"], "subject": "M", "markdown": "Hello", "idempotency_key": "m-1"}
     sent = ok(mcp(tenant, "POST", f"{base}/send", body, "agent"), 202)
@@ -45,7 +46,8 @@ def test_line_03_mcp_tools_of_messages_get_content(tenant):
     assert ok(cancelled)["status"] == "cancelled"
 
 
-def test_line_03_mcp_waits_for_an_email_by_the_newest_id(tenant):
+@pytest.mark.proves("contract 3")
+def test_mcp_waits_for_an_email_by_the_newest_id(tenant):
     first, second = tenant.receive(), tenant.receive()
     newest = ok(mcp(tenant, "GET", f"{tenant.base}/emails?limit=1", key="agent"))["emails"]
     assert [row["id"] for row in newest] == [second["id"]]
@@ -53,7 +55,8 @@ def test_line_03_mcp_waits_for_an_email_by_the_newest_id(tenant):
     assert [row["id"] for row in ok(mcp(tenant, "GET", query, key="agent"))["emails"]] == [second["id"]]
 
 
-def test_line_03_mcp_finds_its_setup_noted_after_configuring(tenant):
+@pytest.mark.proves("contract 3")
+def test_mcp_finds_its_setup_noted_after_configuring(tenant):
     made = ok(mcp(tenant, "POST", "/v1/mailboxes", {"address_local": "desk", "display_name": "Desk"}), 201)
     path = f"/v1/mailboxes/{made['id']}"
     assert not ok(mcp(tenant, "GET", path))["mcp_configured"]
@@ -66,7 +69,8 @@ def test_line_03_mcp_finds_its_setup_noted_after_configuring(tenant):
     assert ok(mcp(tenant, "GET", path))["auto_cc"] is None
 
 
-def test_line_03_mcp_tools_of_an_account_get_content(tenant):
+@pytest.mark.proves("contract 3")
+def test_mcp_tools_of_an_account_get_content(tenant):
     assert ok(mcp(tenant, "GET", "/v1/account"))["account"]["name"]
     assert ok(mcp(tenant, "PATCH", "/v1/account", {"physical_address": "1 Main Street"}))["status"] == "updated"
     for period in ("summary", "daily"):
@@ -79,7 +83,8 @@ def test_line_03_mcp_tools_of_an_account_get_content(tenant):
     assert names[key["id"]] == "L"
 
 
-def test_line_03_mcp_tools_that_delete_get_content(tenant):
+@pytest.mark.proves("contract 3")
+def test_mcp_tools_that_delete_get_content(tenant):
     contact = ok(
         mcp(tenant, "POST", "/v1/contacts", {"name": "D", "email": "d@x.example", "tags": ["a"]}, "agent"), 201
     )
@@ -96,7 +101,8 @@ def test_line_03_mcp_tools_that_delete_get_content(tenant):
     assert ok(mcp(tenant, "DELETE", "/v1/account"))["status"] == "deleted"
 
 
-def test_line_03_mcp_downloads_and_upgrades(tenant):
+@pytest.mark.proves("contract 3")
+def test_mcp_downloads_and_upgrades(tenant):
     file = {"name": "a b.txt", "content_type": "text/plain", "content_base64": base64.b64encode(b"hello").decode()}
     sent = tenant.send(attachments=[file])
     path = f"{tenant.base}/emails/{sent['id']}/attachments/a%20b.txt"
@@ -109,7 +115,8 @@ def test_line_03_mcp_downloads_and_upgrades(tenant):
     assert ok(mcp(tenant, "POST", f"{tenant.base}/upgrade", {"code": code}))["status"] == "upgraded"
 
 
-def test_line_03_mcp_decides_with_its_own_words(tenant):
+@pytest.mark.proves("contract 3")
+def test_mcp_decides_with_its_own_words(tenant):
     sent = tenant.held()
     assert [row["id"] for row in ok(mcp(tenant, "GET", "/v1/oversight/pending", key="oversight"))["pending"]] == [
         sent["id"]
@@ -118,8 +125,9 @@ def test_line_03_mcp_decides_with_its_own_words(tenant):
     assert ok(decided)["status"] == "rejected"
 
 
+@pytest.mark.proves("contract 5")
 @pytest.mark.parametrize("prefix", ["", "/v1"])
-def test_line_05_discord_page_requests_work(tenant, prefix):
+def test_discord_page_requests_work(tenant, prefix):
     received = tenant.receive()
     told = {"discord_user": "ana#1", "discord_channel": "outreach"}
     body = {"from": tenant.address, "to": "dana@northwind.example", "subject": "S0", "body": "Hello"}
@@ -140,8 +148,9 @@ def test_line_05_discord_page_requests_work(tenant, prefix):
     assert ok(failed, 422)["error"]
 
 
+@pytest.mark.proves("contract 5")
 @pytest.mark.parametrize("prefix", ["", "/v1"])
-def test_line_05_inngest_page_requests_work(tenant, prefix):
+def test_inngest_page_requests_work(tenant, prefix):
     received = tenant.receive(subject=unique("Refund"))
     hook = tenant.subscribe("email.decided")
     body = {"from": tenant.address, "to": "dana@northwind.example", "subject": "S2", "text": "Hello"}
@@ -161,7 +170,8 @@ def test_line_05_inngest_page_requests_work(tenant, prefix):
     assert (event["message_id"], event["decision"]) == (sent["id"], "approved")
 
 
-def test_line_05_mcp_page_is_told_that_the_message_waits(tenant):
+@pytest.mark.proves("contract 5")
+def test_mcp_page_is_told_that_the_message_waits(tenant):
     sent = tenant.send()
     assert sent["oversight_status"] == "pending_approval"
     assert "resend" in sent["message"] or "again" in sent["message"]
@@ -181,14 +191,16 @@ def documented_paths(tenant):
     return [path.replace("{", "").replace("}", "") for path in paths]
 
 
+@pytest.mark.proves("contract 6")
 @pytest.mark.parametrize("key", [None, "agent"])
-def test_line_06_every_path_answers_json_to_every_method(shared, key):
+def test_every_path_answers_json_to_every_method(shared, key):
     # Running.call fails on 204, a redirect, HTML, an empty body and an error without a text.
     for path, method in itertools.product([*documented_paths(shared), *UNKNOWN], METHODS):
         shared.call(method, path, key=key, headers=JSON)
 
 
-def test_line_06_wrong_method_and_unknown_path_are_told_apart(shared):
+@pytest.mark.proves("contract 6")
+def test_wrong_method_and_unknown_path_are_told_apart(shared):
     assert shared.call("PUT", "/v1/account").status_code == 405
     assert shared.call("GET", "/v1/send_email").status_code == 405
     assert shared.call("GET", "/v1/nothing").status_code == 404

@@ -72,9 +72,10 @@ def signed(product: Product, body: bytes) -> str:
     return sign(body, product.known["WEBHOOK_SECRET"])
 
 
+@pytest.mark.proves("contract 44")
 @pytest.mark.parametrize("form", ["prefixed", "bare"])
 @pytest.mark.parametrize("dialect", ["A", "B", "C", "D", "hybrid"])
-def test_line_44_every_envelope_is_taken_with_either_form_of_signature(product: Product, dialect: str, form: str):
+def test_every_envelope_is_taken_with_either_form_of_signature(product: Product, dialect: str, form: str):
     email_id = new_id()
     body = json.dumps(envelopes(email_id)[dialect]).encode()
     signature = signed(product, body)
@@ -83,8 +84,9 @@ def test_line_44_every_envelope_is_taken_with_either_form_of_signature(product: 
     assert message(product, email_id) == ("rejected", FROM, [TO], SUBJECT)
 
 
+@pytest.mark.proves("contract 45")
 @pytest.mark.parametrize("signature", [None, "", "sha256=" + "0" * 64, "ключ".encode(), b"sha256=\xff\xfe"])
-def test_line_45_wrong_missing_and_non_ascii_signatures_are_401_and_leave_no_row(
+def test_wrong_missing_and_non_ascii_signatures_are_401_and_leave_no_row(
     product: Product, signature: str | bytes | None
 ):
     email_id = new_id()
@@ -94,7 +96,8 @@ def test_line_45_wrong_missing_and_non_ascii_signatures_are_401_and_leave_no_row
     assert results(product, email_id) == []
 
 
-def test_line_45_without_a_secret_everything_is_refused(product: Product):
+@pytest.mark.proves("contract 45")
+def test_without_a_secret_everything_is_refused(product: Product):
     webhook_id = uuid.uuid4().hex
     own = {"slug": webhook_id[:20], "webhook_id": webhook_id, "webhook_secret": "", "previous_webhook_secret": ""}
     own |= {"api_url": "http://127.0.0.1:1", "paused_because": "A test of its own."}
@@ -115,7 +118,8 @@ def test_line_45_without_a_secret_everything_is_refused(product: Product):
         rows(product, "DELETE FROM approvals_connection WHERE webhook_id = %s RETURNING id", webhook_id)
 
 
-def test_line_46_repeated_delivery_is_one_row_and_one_line(product: Product):
+@pytest.mark.proves("contract 46")
+def test_repeated_delivery_is_one_row_and_one_line(product: Product):
     email_id = new_id()
     body = json.dumps(envelopes(email_id)["hybrid"]).encode()
     answers = [product.post_webhook(body).json()["result"] for _ in range(3)]
@@ -130,7 +134,8 @@ def test_line_46_repeated_delivery_is_one_row_and_one_line(product: Product):
     assert lines == [("message.rejected",)]
 
 
-def test_line_46_decision_before_pending_is_a_closed_row_that_is_never_reopened(product: Product):
+@pytest.mark.proves("contract 46")
+def test_decision_before_pending_is_a_closed_row_that_is_never_reopened(product: Product):
     email_id = new_id()
     product.post_webhook(json.dumps(envelopes(email_id)["C"]).encode())
     pending = {"event": "oversight.pending", "timestamp": now(), "data": {"email_id": email_id, "subject": SUBJECT}}
@@ -139,19 +144,22 @@ def test_line_46_decision_before_pending_is_a_closed_row_that_is_never_reopened(
     assert results(product, email_id) == ["applied", "late"]
 
 
-def test_line_47_unknown_event_is_200_and_kept(product: Product):
+@pytest.mark.proves("contract 47")
+def test_unknown_event_is_200_and_kept(product: Product):
     email_id = new_id()
     body = json.dumps({"event": "message.teleported", "data": {"email_id": email_id}}).encode()
     assert (product.post_webhook(body).status_code, results(product, email_id)) == (200, ["unknown"])
 
 
+@pytest.mark.proves("contract 47")
 @pytest.mark.parametrize("body", [b"[1, 2]", b"null", b'"text"', b"7", b"{broken"])
-def test_line_47_what_is_no_json_object_is_400(product: Product, body: bytes):
+def test_what_is_no_json_object_is_400(product: Product, body: bytes):
     answer = product.post_webhook(body)
     assert (answer.status_code, answer.json()["stored"]) == (400, True)
 
 
-def test_line_47_decided_without_a_decision_changes_nothing_and_guesses_nothing(product: Product):
+@pytest.mark.proves("contract 47")
+def test_decided_without_a_decision_changes_nothing_and_guesses_nothing(product: Product):
     email_id = new_id()
     body = json.dumps({"type": "email.decided", "message_id": email_id, "subject": SUBJECT}).encode()
     assert product.post_webhook(body).json() == {"result": "unknown"}
@@ -177,7 +185,8 @@ def raw(product: Product, head: str, *parts: bytes, close: bool = False) -> tupl
     return int(received.split(b" ", 2)[1]) if received else 0, received
 
 
-def test_security_line_04_chunked_body_is_read_and_limited(product: Product):
+@pytest.mark.proves("security 4")
+def test_chunked_body_is_read_and_limited(product: Product):
     email_id = new_id()
     body = json.dumps(envelopes(email_id)["A"]).encode()
     head = f"Transfer-Encoding: chunked\r\n{HEADER}: {signed(product, body)}\r\n"
@@ -189,13 +198,15 @@ def test_security_line_04_chunked_body_is_read_and_limited(product: Product):
     assert raw(product, head, *endless, b"0\r\n\r\n")[0] == 413
 
 
+@pytest.mark.proves("security 4")
 @pytest.mark.parametrize("claimed", ["300000", "99999999999999999999"])
-def test_security_line_04_length_over_the_limit_is_refused_before_the_body_comes(product: Product, claimed: str):
+def test_length_over_the_limit_is_refused_before_the_body_comes(product: Product, claimed: str):
     status, _ = raw(product, f"Content-Length: {claimed}\r\n{HEADER}: sha256=00\r\n")
     assert status in (400, 413)
 
 
-def test_security_line_04_length_that_lies_stores_nothing(product: Product):
+@pytest.mark.proves("security 4")
+def test_length_that_lies_stores_nothing(product: Product):
     email_id = new_id()
     body = json.dumps(envelopes(email_id)["A"]).encode()
     signature = f"{HEADER}: {signed(product, body)}\r\n"
@@ -205,7 +216,8 @@ def test_security_line_04_length_that_lies_stores_nothing(product: Product):
     assert results(product, email_id) == []
 
 
-def test_security_line_02_two_signature_headers_are_refused(product: Product):
+@pytest.mark.proves("security 2")
+def test_two_signature_headers_are_refused(product: Product):
     email_id = new_id()
     body = json.dumps(envelopes(email_id)["A"]).encode()
     good, bad = signed(product, body), "sha256=" + "0" * 64
@@ -215,7 +227,8 @@ def test_security_line_02_two_signature_headers_are_refused(product: Product):
     assert results(product, email_id) == []
 
 
-def test_security_line_09_nothing_redirects_and_every_answer_has_the_rules(product: Product):
+@pytest.mark.proves("security 9")
+def test_nothing_redirects_and_every_answer_has_the_rules(product: Product):
     body = json.dumps(envelopes(new_id())["A"]).encode()
     address = product.known["WEBHOOK_URL"].rstrip("/")
     headers = {HEADER: signed(product, body), "Content-Type": "application/json"}

@@ -22,8 +22,9 @@ def stored(tenant):
     return tenant.get(f"{tenant.base}/emails")["emails"]
 
 
+@pytest.mark.proves("contract 33")
 @pytest.mark.parametrize("field", ["to", "cc", "bcc"])
-def test_line_33_one_outsider_anywhere_refuses_the_whole_message(tenant, field):
+def test_one_outsider_anywhere_refuses_the_whole_message(tenant, field):
     put_list(tenant, "restriction", "northwind.example")
     hook = tenant.subscribe("message.refused")
     fields = {"to": [INSIDER]} | {field: [INSIDER, OUTSIDER]}
@@ -43,7 +44,8 @@ def test_line_33_one_outsider_anywhere_refuses_the_whole_message(tenant, field):
     assert b"Geheimwort" not in event.raw
 
 
-def test_line_33_the_flat_path_and_the_mailbox_additions_are_checked_alike(tenant):
+@pytest.mark.proves("contract 33")
+def test_the_flat_path_and_the_mailbox_additions_are_checked_alike(tenant):
     put_list(tenant, "restriction", "northwind.example")
     flat = {"from": tenant.address, "to": f"{INSIDER}, {OUTSIDER}", "subject": "x", "body": "y"}
     assert ok(tenant.call("POST", "/send_email", json=flat), 403)["code"] == "recipient_not_allowed"
@@ -53,7 +55,8 @@ def test_line_33_the_flat_path_and_the_mailbox_additions_are_checked_alike(tenan
     assert len(stored(tenant)) == 1
 
 
-def test_line_33_a_reply_is_checked_too(tenant):
+@pytest.mark.proves("contract 33")
+def test_a_reply_is_checked_too(tenant):
     received = tenant.receive()
     put_list(tenant, "restriction", "elsewhere.example")
     answer = tenant.call("POST", f"{tenant.base}/reply/{received['id']}", json={"markdown": "Hello"})
@@ -61,7 +64,8 @@ def test_line_33_a_reply_is_checked_too(tenant):
     assert [row["id"] for row in stored(tenant)] == [received["id"]]
 
 
-def test_line_33_the_last_entrys_expiry_does_not_open_the_gate(tenant):
+@pytest.mark.proves("contract 33")
+def test_the_last_entrys_expiry_does_not_open_the_gate(tenant):
     later = (datetime.now(UTC) + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
     put_list(tenant, "restriction", {"pattern": "northwind.example", "expires_at": later, "note": "for now"})
     assert tenant.submit().status_code == 202
@@ -75,6 +79,7 @@ def test_line_33_the_last_entrys_expiry_does_not_open_the_gate(tenant):
     assert tenant.submit().status_code == 403
 
 
+@pytest.mark.proves("contract 33")
 @pytest.mark.parametrize(
     ("pattern", "address", "passes"),
     [
@@ -88,25 +93,28 @@ def test_line_33_the_last_entrys_expiry_does_not_open_the_gate(tenant):
         ),
     ],
 )
-def test_line_33_grammar_of_entries(tenant, pattern, address, passes):
+def test_grammar_of_entries(tenant, pattern, address, passes):
     put_list(tenant, "restriction", pattern)
     assert tenant.submit(to=[address]).status_code == (202 if passes else 403)
 
 
-def test_line_33_monitor_lets_through_and_off_does_nothing(tenant):
+@pytest.mark.proves("contract 33")
+def test_monitor_lets_through_and_off_does_nothing(tenant):
     for mode in ("monitor", "off"):
         put_list(tenant, "restriction", "northwind.example", mode=mode)
         assert tenant.submit(to=[OUTSIDER]).status_code == 202, mode
 
 
-def test_line_33_mode_contacts_takes_contacts_and_the_list(tenant):
+@pytest.mark.proves("contract 33")
+def test_mode_contacts_takes_contacts_and_the_list(tenant):
     ok(tenant.call("POST", "/v1/contacts", json={"email": INSIDER}), 201)
     put_list(tenant, "restriction", "listed.example", mode="contacts")
     assert tenant.submit(to=[INSIDER, "x@listed.example"]).status_code == 202
     assert ok(tenant.submit(to=[INSIDER, OUTSIDER]), 403)["code"] == "recipient_not_allowed"
 
 
-def test_line_33_older_version_is_409(tenant):
+@pytest.mark.proves("contract 33")
+def test_older_version_is_409(tenant):
     first = put_list(tenant, "restriction", "northwind.example")
     body = {"kind": "restriction", "mode": "off", "version": first["version"] - 1, "entries": []}
     assert ok(tenant.call("PUT", f"{tenant.base}/allowlist", key="admin", json=body), 409)["error"]
@@ -114,7 +122,8 @@ def test_line_33_older_version_is_409(tenant):
     assert (shown["mode"], [row["pattern"] for row in shown["entries"]]) == ("enforce", ["northwind.example"])
 
 
-def test_line_34_message_to_listed_people_only_skips_the_queue(tenant):
+@pytest.mark.proves("contract 34")
+def test_message_to_listed_people_only_skips_the_queue(tenant):
     put_list(tenant, "bypass", "northwind.example", "bo@partner.example")
     subject = unique("Bypass")
     sent = tenant.send(subject=subject, to=[INSIDER], cc=["bo@partner.example"])
@@ -123,29 +132,33 @@ def test_line_34_message_to_listed_people_only_skips_the_queue(tenant):
     assert tenant.pending() == []
 
 
+@pytest.mark.proves("contract 34")
 @pytest.mark.parametrize("field", ["to", "cc", "bcc"])
-def test_line_34_one_unlisted_recipient_gates_the_whole_message(tenant, field):
+def test_one_unlisted_recipient_gates_the_whole_message(tenant, field):
     put_list(tenant, "bypass", "northwind.example")
     sent = tenant.send(**({"to": [INSIDER]} | {field: [INSIDER, OUTSIDER]}))
     assert sent["oversight_status"] == "pending_approval"
     assert tenant.wait_for_status(sent["id"], "pending_send_approval")
 
 
-def test_line_34_unlisted_addition_of_the_mailbox_gates_too(tenant):
+@pytest.mark.proves("contract 34")
+def test_unlisted_addition_of_the_mailbox_gates_too(tenant):
     put_list(tenant, "bypass", "northwind.example")
     ok(tenant.call("PATCH", tenant.base, key="admin", json={"auto_cc": OUTSIDER}))
     assert tenant.send()["oversight_status"] == "pending_approval"
 
 
+@pytest.mark.proves("contract 34")
 @pytest.mark.parametrize("mode", ["monitor", "off"])
-def test_line_34_bypass_that_is_not_enforced_and_an_empty_one_bypass_nobody(tenant, mode):
+def test_bypass_that_is_not_enforced_and_an_empty_one_bypass_nobody(tenant, mode):
     put_list(tenant, "bypass", "northwind.example", mode=mode)
     assert tenant.send()["oversight_status"] == "pending_approval"
     put_list(tenant, "bypass")
     assert tenant.send()["oversight_status"] == "pending_approval"
 
 
-def test_line_34_bypass_has_no_effect_in_gated_all_nor_read_only(make_tenant):
+@pytest.mark.proves("contract 34")
+def test_bypass_has_no_effect_in_gated_all_nor_read_only(make_tenant):
     gated, closed = make_tenant("gated_all"), make_tenant("read_only")
     for tenant in (gated, closed):
         put_list(tenant, "bypass", "northwind.example")
@@ -155,20 +168,23 @@ def test_line_34_bypass_has_no_effect_in_gated_all_nor_read_only(make_tenant):
     assert closed.submit().status_code == 403
 
 
-def test_line_34_call_that_tightens_to_gated_all_is_not_bypassed(tenant):
+@pytest.mark.proves("contract 34")
+def test_call_that_tightens_to_gated_all_is_not_bypassed(tenant):
     put_list(tenant, "bypass", "northwind.example")
     assert tenant.send(oversight_mode="gated_all")["oversight_status"] == "pending_approval"
 
 
-def test_line_34_restriction_comes_before_bypass(tenant):
+@pytest.mark.proves("contract 34")
+def test_restriction_comes_before_bypass(tenant):
     put_list(tenant, "bypass", "northwind.example", "outside.example")
     put_list(tenant, "restriction", "northwind.example")
     assert tenant.submit(to=[OUTSIDER]).status_code == 403
     assert tenant.send()["oversight_status"] == "not_required"
 
 
+@pytest.mark.proves("contract 35")
 @pytest.mark.parametrize("where", ["body", "header"])
-def test_line_35_same_key_twice_is_one_message(tenant, where):
+def test_same_key_twice_is_one_message(tenant, where):
     body = {"to": [INSIDER], "subject": "Once", "markdown": "Hello"}
     given = {"headers": {"Idempotency-Key": "k-1"}} if where == "header" else {"idempotency_key": "k-1"}
     first = tenant.send(**body, **given)
@@ -182,21 +198,24 @@ def test_line_35_same_key_twice_is_one_message(tenant, where):
     assert len(stored(tenant)) == 1
 
 
-def test_line_35_flat_repeat_is_queued(tenant):
+@pytest.mark.proves("contract 35")
+def test_flat_repeat_is_queued(tenant):
     body = {"from": tenant.address, "to": INSIDER, "subject": "Once", "text": "Hello"}
     answers = [tenant.call("POST", "/send_email", json=body, headers={"Idempotency-Key": "k"}) for _ in range(2)]
     first, again = ok(answers[0], 202), ok(answers[1])
     assert (again["id"], again["status"], again["idempotent"]) == (first["id"], "queued", True)
 
 
-def test_line_35_body_wins_over_header(tenant):
+@pytest.mark.proves("contract 35")
+def test_body_wins_over_header(tenant):
     first = tenant.send(idempotency_key="body", headers={"Idempotency-Key": "header"})
     second = tenant.send(headers={"Idempotency-Key": "header"})
     assert second["id"] != first["id"]
     assert ok(tenant.submit(idempotency_key="body"))["id"] == first["id"]
 
 
-def test_line_35_reply_and_send_keep_their_keys_apart(tenant):
+@pytest.mark.proves("contract 35")
+def test_reply_and_send_keep_their_keys_apart(tenant):
     received = tenant.receive()
     sent = tenant.send(idempotency_key="k")
     path = f"{tenant.base}/reply/{received['id']}"
@@ -206,7 +225,8 @@ def test_line_35_reply_and_send_keep_their_keys_apart(tenant):
     assert ok(tenant.call("POST", path, json=body))["id"] == reply["id"]
 
 
-def test_line_35_key_is_free_again_after_a_day_but_not_after_a_cancel(tenant):
+@pytest.mark.proves("contract 35")
+def test_key_is_free_again_after_a_day_but_not_after_a_cancel(tenant):
     first = tenant.held(idempotency_key="k")
     ok(tenant.cancel(first["id"]))
     earlier = "UPDATE gateway_idempotencyrecord SET expires_at = expires_at - %s::interval WHERE mailbox_id = %s"
@@ -217,12 +237,14 @@ def test_line_35_key_is_free_again_after_a_day_but_not_after_a_cancel(tenant):
     assert tenant.send(idempotency_key="k")["id"] != first["id"]
 
 
-def test_line_35_failed_validation_keeps_the_key_free(tenant):
+@pytest.mark.proves("contract 35")
+def test_failed_validation_keeps_the_key_free(tenant):
     assert tenant.submit(idempotency_key="k", to=["nobody"]).status_code == 422
     assert tenant.submit(idempotency_key="k").status_code == 202
 
 
-def test_line_36_twenty_sends_at_once_with_one_key_are_one_message(tenant):
+@pytest.mark.proves("contract 36", "case 19")
+def test_twenty_sends_at_once_with_one_key_are_one_message(tenant):
     body = {"to": [INSIDER], "subject": unique("Twenty"), "markdown": "Hello", "idempotency_key": "k"}
     with ThreadPoolExecutor(20) as pool:
         answers = list(pool.map(lambda _: tenant.submit(**body), range(20)))
@@ -231,7 +253,8 @@ def test_line_36_twenty_sends_at_once_with_one_key_are_one_message(tenant):
     assert len(stored(tenant)) == 1
 
 
-def test_line_37_same_content_is_refused_for_a_minute(tenant):
+@pytest.mark.proves("contract 37")
+def test_same_content_is_refused_for_a_minute(tenant):
     body = {"to": [INSIDER], "subject": "Twice", "markdown": "Hello"}
     first = tenant.send(**body)
     assert ok(tenant.submit(**body), 409)["error"]
@@ -247,14 +270,16 @@ def test_line_37_same_content_is_refused_for_a_minute(tenant):
         assert tenant.submit(**body).status_code == status, passed
 
 
-def test_line_37_same_reply_is_refused_for_a_minute(tenant):
+@pytest.mark.proves("contract 37")
+def test_same_reply_is_refused_for_a_minute(tenant):
     received = tenant.receive()
     path = f"{tenant.base}/reply/{received['id']}"
     assert tenant.call("POST", path, json={"markdown": "Soon"}).status_code == 202
     assert tenant.call("POST", path, json={"markdown": "Soon"}).status_code == 409
 
 
-def test_line_38_approved_sandbox_mail_stays_inside_and_tells_its_events(tenant):
+@pytest.mark.proves("contract 38")
+def test_approved_sandbox_mail_stays_inside_and_tells_its_events(tenant):
     hook = tenant.subscribe("oversight.approved", "message.sent", "message.delivered")
     subject = unique("Sandbox")
     sent = tenant.send(key="sandbox agent", subject=subject)
@@ -270,7 +295,8 @@ def test_line_38_approved_sandbox_mail_stays_inside_and_tells_its_events(tenant)
     assert tenant.gateway.mails(subject) == []
 
 
-def test_line_38_live_and_sandbox_keys_do_not_see_each_others_mail(tenant):
+@pytest.mark.proves("contract 38")
+def test_live_and_sandbox_keys_do_not_see_each_others_mail(tenant):
     for mine, theirs, judge in (
         ("sandbox agent", "agent", "oversight"),
         ("agent", "sandbox agent", "sandbox oversight"),
@@ -285,7 +311,8 @@ def test_line_38_live_and_sandbox_keys_do_not_see_each_others_mail(tenant):
         assert tenant.status(sent["id"], key=mine) == "pending_send_approval"
 
 
-def test_line_38_sandbox_mail_uses_no_quota(make_tenant):
+@pytest.mark.proves("contract 38")
+def test_sandbox_mail_uses_no_quota(make_tenant):
     tenant = make_tenant("autonomous")
     tenant.gateway.sql("UPDATE gateway_account SET monthly_email_quota = 1 WHERE id = %s", tenant.account)
     for _ in range(3):

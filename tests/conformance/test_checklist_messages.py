@@ -31,8 +31,9 @@ def file_of(content, name="a.bin", content_type="application/octet-stream"):
     return {"name": name, "content_type": content_type, "content_base64": base64.b64encode(content).decode()}
 
 
+@pytest.mark.proves("contract 13")
 @pytest.mark.parametrize("mode", ["gated_send", "gated_all"])
-def test_line_13_send_is_accepted_for_scanning_and_then_waits(make_tenant, mode):
+def test_send_is_accepted_for_scanning_and_then_waits(make_tenant, mode):
     tenant = make_tenant(mode)
     sent = tenant.send()
     assert (sent["status"], sent["oversight_status"]) == ("pending_scan", "pending_approval")
@@ -42,7 +43,8 @@ def test_line_13_send_is_accepted_for_scanning_and_then_waits(make_tenant, mode)
     assert tenant.read(sent["id"])["thread_id"] == sent["thread_id"]
 
 
-def test_line_14_read_only_refuses_and_stores_nothing(make_tenant):
+@pytest.mark.proves("contract 14")
+def test_read_only_refuses_and_stores_nothing(make_tenant):
     tenant = make_tenant("read_only")
     told = ok(tenant.submit(), 403)
     assert "upgrade" in told["error"]
@@ -51,7 +53,8 @@ def test_line_14_read_only_refuses_and_stores_nothing(make_tenant):
     assert tenant.get(f"{tenant.base}/emails")["emails"] == []
 
 
-def test_line_14_monitored_goes_out_with_a_copy_to_the_overseer(make_tenant):
+@pytest.mark.proves("contract 14")
+def test_monitored_goes_out_with_a_copy_to_the_overseer(make_tenant):
     tenant = make_tenant("monitored")
     subject = unique("Monitored")
     sent = tenant.send(subject=subject)
@@ -73,7 +76,8 @@ def told(envelope):
     return envelope.content.decode("utf-8", "replace").replace("\r\n ", " ")
 
 
-def test_line_14_autonomous_goes_out_and_asks_nobody(make_tenant):
+@pytest.mark.proves("contract 14")
+def test_autonomous_goes_out_and_asks_nobody(make_tenant):
     tenant = make_tenant("autonomous")
     subject = unique("Autonomous")
     sent = tenant.send(subject=subject, bcc=["bea@northwind.example"])
@@ -85,9 +89,10 @@ def test_line_14_autonomous_goes_out_and_asks_nobody(make_tenant):
     assert "email.sent" in [entry["action"] for entry in tenant.audit() if entry["resource_id"] == sent["id"]]
 
 
+@pytest.mark.proves("contract 15")
 @pytest.mark.parametrize("path", ["/send_email", "/v1/send_email"])
 @pytest.mark.parametrize("mode", ["gated_send", "autonomous"])
-def test_line_15_flat_send_is_queued_in_every_mode_and_keeps_metadata(make_tenant, mode, path):
+def test_flat_send_is_queued_in_every_mode_and_keeps_metadata(make_tenant, mode, path):
     tenant = make_tenant(mode)
     hook = tenant.subscribe("oversight.pending", "message.sent")
     metadata = {"discord_user": "ana#1", "nested": {"a": [1, None, "ü"]}}
@@ -103,7 +108,8 @@ def test_line_15_flat_send_is_queued_in_every_mode_and_keeps_metadata(make_tenan
     assert (read["metadata"], read["to"]) == (metadata, ["dana@northwind.example", "bo@x.example"])
 
 
-def test_line_15_flat_send_without_from_uses_the_only_mailbox(tenant):
+@pytest.mark.proves("contract 15")
+def test_flat_send_without_from_uses_the_only_mailbox(tenant):
     body = {"to": "dana@northwind.example", "subject": "No from", "body": "Hello"}
     sent = ok(tenant.call("POST", "/send_email", json=body), 202)
     assert tenant.read(sent["id"])["from"] == tenant.address
@@ -116,23 +122,26 @@ def flat(tenant, **fields):
     return ok(tenant.call("POST", "/v1/send_email", json=body | fields), 202)
 
 
+@pytest.mark.proves("contract 16")
 @pytest.mark.parametrize("mode", ["gated_send", "gated_all"])
-def test_line_16_a_call_can_tighten_its_mode(make_tenant, mode):
+def test_a_call_can_tighten_its_mode(make_tenant, mode):
     tenant = make_tenant("autonomous")
     sent = flat(tenant, oversight_mode=mode)
     assert sent["oversight_status"] == "pending_approval"
     assert tenant.wait_for_status(sent["id"], "pending_send_approval")
 
 
+@pytest.mark.proves("contract 16")
 @pytest.mark.parametrize("mode", ["autonomous", "monitored"])
-def test_line_16_a_call_cannot_loosen_its_mode(tenant, mode):
+def test_a_call_cannot_loosen_its_mode(tenant, mode):
     sent = flat(tenant, oversight_mode=mode)
     assert sent["oversight_status"] == "pending_approval"
     assert tenant.wait_for_status(sent["id"], "pending_send_approval")
     assert [row["oversight_mode"] for row in tenant.pending()] == ["gated_send"]
 
 
-def test_line_16_a_call_loosens_where_the_mailbox_allows_it(tenant):
+@pytest.mark.proves("contract 16")
+def test_a_call_loosens_where_the_mailbox_allows_it(tenant):
     assert tenant.get(tenant.base, key="read")["allow_looser_per_call"] in (False, 0)
     ok(tenant.call("PATCH", tenant.base, key="admin", json={"allow_looser_per_call": True}))
     sent = flat(tenant, oversight_mode="autonomous")
@@ -141,14 +150,16 @@ def test_line_16_a_call_loosens_where_the_mailbox_allows_it(tenant):
     assert flat(tenant)["oversight_status"] == "pending_approval"
 
 
-def test_line_16_read_only_is_never_loosened_and_an_unknown_mode_is_422(make_tenant):
+@pytest.mark.proves("contract 16")
+def test_read_only_is_never_loosened_and_an_unknown_mode_is_422(make_tenant):
     tenant = make_tenant("read_only")
     ok(tenant.call("PATCH", tenant.base, key="admin", json={"allow_looser_per_call": 1}))
     assert tenant.submit(oversight_mode="autonomous").status_code == 403
     assert ok(tenant.submit(oversight_mode="free"), 422)["field"] == "oversight_mode"
 
 
-def test_line_17_only_a_single_read_marks_as_read(tenant):
+@pytest.mark.proves("contract 17")
+def test_only_a_single_read_marks_as_read(tenant):
     received = tenant.receive()
     tenant.get(f"{tenant.base}/emails")
     tenant.get("/check_inbox", mailbox=tenant.address)
@@ -162,13 +173,15 @@ def test_line_17_only_a_single_read_marks_as_read(tenant):
     assert tenant.get("/check_inbox", mailbox=tenant.address)["emails"] == []
 
 
-def test_line_17_a_flat_read_marks_as_read_too(tenant):
+@pytest.mark.proves("contract 17")
+def test_a_flat_read_marks_as_read_too(tenant):
     received = tenant.receive()
     tenant.get("/v1/read_email", email_id=received["id"])
     assert tenant.status(received["id"]) == "read"
 
 
-def test_line_17_pending_does_not_mark_what_is_approved_later(make_tenant):
+@pytest.mark.proves("contract 17")
+def test_pending_does_not_mark_what_is_approved_later(make_tenant):
     tenant = make_tenant("gated_all")
     received = tenant.receive()
     assert tenant.pending()[0]["id"] == received["id"]
@@ -184,7 +197,8 @@ def full(tenant):
     return tenant, sorted(sent)
 
 
-def test_line_18_lists_turn_pages_as_promised(full):
+@pytest.mark.proves("contract 18")
+def test_lists_turn_pages_as_promised(full):
     tenant, ids = full
     path = f"{tenant.base}/emails"
 
@@ -208,7 +222,8 @@ def test_line_18_lists_turn_pages_as_promised(full):
     assert walked == newest
 
 
-def test_line_18_since_id_and_cursor_walk_forward_once(full):
+@pytest.mark.proves("contract 18")
+def test_since_id_and_cursor_walk_forward_once(full):
     tenant, ids = full
     walked, cursor = [], None
     while True:
@@ -221,7 +236,8 @@ def test_line_18_since_id_and_cursor_walk_forward_once(full):
     assert walked == ids[4:]
 
 
-def test_line_18_filters_narrow_a_list(tenant):
+@pytest.mark.proves("contract 18")
+def test_filters_narrow_a_list(tenant):
     plain = tenant.send(subject="Plain words")["id"]
     with_file = tenant.send(subject="With a File", attachments=[file_of(b"x")])["id"]
     received = tenant.receive(subject="Where is it")["id"]
@@ -237,7 +253,8 @@ def test_line_18_filters_narrow_a_list(tenant):
     assert tenant.call("GET", f"{tenant.base}/emails?status=no_such").status_code == 422
 
 
-def test_line_19_ids_sort_in_the_order_of_creation(tenant):
+@pytest.mark.proves("contract 19")
+def test_ids_sort_in_the_order_of_creation(tenant):
     ids = [tenant.send()["id"] for _ in range(12)]
     assert ids == sorted(ids)
     assert len(set(ids)) == 12
@@ -266,7 +283,8 @@ def check_aliases(message):
         assert (file["filename"], file["size_bytes"]) == (file["name"], file["size"])
 
 
-def test_line_20_aliases_are_equal_in_lists_and_reads(decided):
+@pytest.mark.proves("contract 20")
+def test_aliases_are_equal_in_lists_and_reads(decided):
     tenant, email_id = decided
     [row] = tenant.get(f"{tenant.base}/emails")["emails"]
     [in_thread] = tenant.get(f"{tenant.base}/threads/{row['thread_id']}")["emails"]
@@ -279,7 +297,8 @@ def test_line_20_aliases_are_equal_in_lists_and_reads(decided):
     assert (row["to"], row["mailbox_id"], row["mailbox"]) == (row["to_addresses"], tenant.mailbox, tenant.address)
 
 
-def test_line_20_aliases_are_equal_in_pending(tenant):
+@pytest.mark.proves("contract 20")
+def test_aliases_are_equal_in_pending(tenant):
     tenant.send(cc=["cee@x.example"], attachments=[file_of(b"x")], metadata={"a": "b"}, markdown=f"Ein {WORD}")
     [row] = tenant.pending()
     check_aliases(row)
@@ -290,7 +309,8 @@ def test_line_20_aliases_are_equal_in_pending(tenant):
     check_aliases(shown)
 
 
-def test_line_20_body_text_stands_only_where_it_may(decided):
+@pytest.mark.proves("contract 20")
+def test_body_text_stands_only_where_it_may(decided):
     tenant, email_id = decided
     path = f"{tenant.base}/emails/{email_id}"
     to_mcp = ok(tenant.call("GET", path, headers=JSON))
@@ -304,7 +324,8 @@ def test_line_20_body_text_stands_only_where_it_may(decided):
     assert not BODIES & set(tenant.get(f"{tenant.base}/emails")["emails"][0])
 
 
-def test_line_20_inbound_has_the_same_names(tenant):
+@pytest.mark.proves("contract 20")
+def test_inbound_has_the_same_names(tenant):
     received = tenant.receive(body=WORD, Cc="cee@x.example")
     [in_box] = tenant.get("/check_inbox")["emails"]
     for message in (received, in_box, tenant.read(received["id"])):
@@ -315,8 +336,9 @@ def test_line_20_inbound_has_the_same_names(tenant):
     assert WORD in tenant.read(received["id"])["markdown"]
 
 
+@pytest.mark.proves("contract 21")
 @pytest.mark.parametrize("key", ["a/b", "a b", "ü/ö", "a%2Fb", "a+b", "tags", "x?y#z"])
-def test_line_21_tag_key_of_any_text_works(shared, key):
+def test_tag_key_of_any_text_works(shared, key):
     path = f"{shared.base}/emails/{shared.send()['id']}/tags"
     assert ok(shared.call("PUT", path, json={"tags": {key: "1"}}))["tags"] == {key: "1"}
     # The SDK leaves the slash as it is, the MCP server writes %2F.
@@ -326,14 +348,16 @@ def test_line_21_tag_key_of_any_text_works(shared, key):
     assert shared.get(path)["tags"] == {}
 
 
-def test_line_21_tag_key_with_a_slash_as_the_sdk_writes_it(shared):
+@pytest.mark.proves("contract 21")
+def test_tag_key_with_a_slash_as_the_sdk_writes_it(shared):
     path = f"{shared.base}/emails/{shared.send()['id']}/tags"
     ok(shared.call("PUT", path, json={"tags": {"a/b/c": "1", "keep": "2"}}))
     assert ok(shared.call("DELETE", f"{path}/a/b/c"))["deleted"] is True
     assert shared.get(path)["tags"] == {"keep": "2"}
 
 
-def test_line_21_tags_merge_and_words_become_tags(shared):
+@pytest.mark.proves("contract 21")
+def test_tags_merge_and_words_become_tags(shared):
     sent = shared.send()
     path = f"{shared.base}/emails/{sent['id']}/tags"
     ok(shared.call("PUT", path, json={"tags": {"a": "1"}}))
@@ -343,7 +367,8 @@ def test_line_21_tags_merge_and_words_become_tags(shared):
     assert shared.get(path)["tags"]["urgent"] == "true"
 
 
-def test_line_21_address_with_a_plus_names_its_mailbox(tenant):
+@pytest.mark.proves("contract 21")
+def test_address_with_a_plus_names_its_mailbox(tenant):
     address = f"a+b@{tenant.address.partition('@')[2]}"
     made = ok(tenant.call("POST", "/v1/mailboxes", key="admin", json={"address": address, "display_name": "P"}), 201)
     assert made["address"] == address
@@ -355,15 +380,17 @@ def test_line_21_address_with_a_plus_names_its_mailbox(tenant):
     assert tenant.call("GET", f"/v1/mailboxes/{address.replace('+', '%20')}").status_code == 404
 
 
+@pytest.mark.proves("contract 21")
 @pytest.mark.parametrize("name", ["a b.txt", "Grüße (1).pdf", "a/b.txt", "url", "a+b%20c.txt", "x/url", "#1?.txt"])
-def test_line_21_file_of_any_name_is_found(shared, name):
+def test_file_of_any_name_is_found(shared, name):
     sent = shared.send(attachments=[file_of(b"bytes", name)])
     path = f"{shared.base}/emails/{sent['id']}/attachments/{quote(name)}"
     assert shared.call("GET", path, raw=True).content == b"bytes"
     assert ok(shared.call("GET", f"{path}/url"))["filename"] == name
 
 
-def test_line_22_sent_file_comes_back_byte_for_byte(tenant):
+@pytest.mark.proves("contract 22")
+def test_sent_file_comes_back_byte_for_byte(tenant):
     content = os.urandom(300_000)
     sent = tenant.send(subject=(subject := unique("File")), attachments=[file_of(content, "a b.bin", "image/png")])
     path = f"{tenant.base}/emails/{sent['id']}/attachments/a%20b.bin"
@@ -378,7 +405,8 @@ def test_line_22_sent_file_comes_back_byte_for_byte(tenant):
     assert (part.get_content(), part.get_filename()) == (content, "a b.bin")
 
 
-def test_line_22_received_file_comes_back_byte_for_byte(tenant):
+@pytest.mark.proves("contract 22")
+def test_received_file_comes_back_byte_for_byte(tenant):
     content = os.urandom(50_000)
     received = tenant.receive(files={"in voice.bin": content})
     assert received["has_attachments"] is True
@@ -387,7 +415,8 @@ def test_line_22_received_file_comes_back_byte_for_byte(tenant):
     assert requests.get(ok(tenant.call("GET", f"{path}/url"))["url"], timeout=5).content == content
 
 
-def test_line_22_signed_address_is_for_this_file_only(tenant):
+@pytest.mark.proves("contract 22")
+def test_signed_address_is_for_this_file_only(tenant):
     sent = tenant.send(attachments=[file_of(b"one", "1"), file_of(b"two", "2")])
     path = f"{tenant.base}/emails/{sent['id']}/attachments"
     url = ok(tenant.call("GET", f"{path}/1/url"))["url"]

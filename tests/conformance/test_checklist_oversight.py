@@ -16,7 +16,8 @@ def in_hours(hours):
     return (datetime.now(UTC) + timedelta(hours=hours)).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def test_line_23_the_same_rows_stand_under_three_keys_on_every_path(make_tenant):
+@pytest.mark.proves("contract 23")
+def test_the_same_rows_stand_under_three_keys_on_every_path(make_tenant):
     tenant = make_tenant("gated_all")
     ids = [tenant.send()["id"], tenant.receive()["id"], tenant.send()["id"]]
     for path in PENDING:
@@ -26,7 +27,8 @@ def test_line_23_the_same_rows_stand_under_three_keys_on_every_path(make_tenant)
     assert [row["status"] for row in told["pending"]].count("pending_inbound_approval") == 1
 
 
-def test_line_23_pending_turns_pages_and_narrows_to_a_mailbox(tenant):
+@pytest.mark.proves("contract 23")
+def test_pending_turns_pages_and_narrows_to_a_mailbox(tenant):
     ids = [tenant.send()["id"] for _ in range(5)]
     walked, cursor = [], ""
     while cursor is not None:
@@ -39,7 +41,8 @@ def test_line_23_pending_turns_pages_and_narrows_to_a_mailbox(tenant):
     assert tenant.call("GET", PENDING[0], key="oversight", params={"mailbox": "no@such.example"}).status_code == 404
 
 
-def test_line_23_scheduled_and_closed_mail_is_not_pending(tenant):
+@pytest.mark.proves("contract 23")
+def test_scheduled_and_closed_mail_is_not_pending(tenant):
     later = tenant.send(send_at=in_hours(1), gate_timing="schedule_first")
     gone = tenant.held()
     ok(tenant.cancel(gone["id"]))
@@ -49,7 +52,8 @@ def test_line_23_scheduled_and_closed_mail_is_not_pending(tenant):
     assert tenant.get(PENDING[0], key="oversight", email_id=later["id"])["status"] == "scheduled"
 
 
-def test_line_24_approved_mail_leaves_once_and_is_on_record(tenant):
+@pytest.mark.proves("contract 24")
+def test_approved_mail_leaves_once_and_is_on_record(tenant):
     subject = unique("Approved")
     sent = tenant.held(subject=subject)
     told = ok(tenant.decide(sent["id"], "approve", reason="  "))
@@ -70,8 +74,9 @@ def test_line_24_approved_mail_leaves_once_and_is_on_record(tenant):
     assert len(tenant.gateway.mails(subject)) == 1
 
 
+@pytest.mark.proves("contract 24")
 @pytest.mark.parametrize("path", DECIDE)
-def test_line_24_decide_takes_either_word_on_every_path(shared, path):
+def test_decide_takes_either_word_on_every_path(shared, path):
     words = {"action": "Approve"}, {"decision": "approved"}, {"action": "approve", "decision": "approved"}
     names = ("email_id", "message_id", "id")
     for number, word in enumerate(words):
@@ -81,10 +86,11 @@ def test_line_24_decide_takes_either_word_on_every_path(shared, path):
         assert told["status"] == ("approved_and_sent" if "oversight" in path else "approved")
 
 
+@pytest.mark.proves("contract 24")
 @pytest.mark.parametrize(
     "body", [{}, {"action": "maybe"}, {"action": "approve", "decision": "rejected"}, {"action": 1}, {"action": ""}]
 )
-def test_line_24_unclear_decision_is_422_and_decides_nothing(tenant, body):
+def test_unclear_decision_is_422_and_decides_nothing(tenant, body):
     sent = tenant.held()
     for path in DECIDE:
         answer = tenant.call("POST", path, key="oversight", json={"email_id": sent["id"]} | body)
@@ -92,7 +98,8 @@ def test_line_24_unclear_decision_is_422_and_decides_nothing(tenant, body):
     assert tenant.status(sent["id"]) == "pending_send_approval"
 
 
-def test_line_24_decision_for_other_content_is_409_and_changes_nothing(tenant):
+@pytest.mark.proves("contract 24")
+def test_decision_for_other_content_is_409_and_changes_nothing(tenant):
     sent = tenant.held()
     told = ok(tenant.decide(sent["id"], "approve", expected_fingerprint="0" * 64), 409)
     assert told["code"] == "content_changed"
@@ -100,8 +107,9 @@ def test_line_24_decision_for_other_content_is_409_and_changes_nothing(tenant):
     assert ok(tenant.decide(sent["id"], "approve", expected_fingerprint=tenant.pending()[0]["fingerprint"]))
 
 
+@pytest.mark.proves("contract 25")
 @pytest.mark.parametrize("path", DECIDE)
-def test_line_25_rejected_mail_stays_and_its_reason_is_kept(tenant, path):
+def test_rejected_mail_stays_and_its_reason_is_kept(tenant, path):
     subject = unique("Rejected")
     sent = tenant.held(subject=subject)
     body = {"email_id": sent["id"], "action": "reject", "reason": "wrong order"}
@@ -119,8 +127,9 @@ def test_line_25_rejected_mail_stays_and_its_reason_is_kept(tenant, path):
     assert tenant.gateway.mails(subject) == []
 
 
+@pytest.mark.proves("contract 26")
 @pytest.mark.parametrize(("first", "second"), [("approve", "reject"), ("reject", "approve"), ("reject", "reject")])
-def test_line_26_second_decision_is_409_and_tells_the_first(shared, first, second):
+def test_second_decision_is_409_and_tells_the_first(shared, first, second):
     sent = shared.held()
     before = ok(shared.decide(sent["id"], first, reason="first"))
     told = ok(shared.decide(sent["id"], second, reason="second"), 409)
@@ -129,7 +138,8 @@ def test_line_26_second_decision_is_409_and_tells_the_first(shared, first, secon
     assert (told["decided_at"], told["decided_by"]) == (before["decided_at"], before["decided_by"])
 
 
-def test_line_26_decision_after_a_cancel_is_409_with_the_status(shared):
+@pytest.mark.proves("contract 26")
+def test_decision_after_a_cancel_is_409_with_the_status(shared):
     sent = shared.held()
     ok(shared.cancel(sent["id"]))
     told = ok(shared.decide(sent["id"], "approve"), 409)
@@ -143,7 +153,8 @@ def together(*calls):
         return [future.result() for future in [pool.submit(call) for call in calls]]
 
 
-def test_line_26_approvals_at_once_deliver_once(tenant):
+@pytest.mark.proves("contract 26")
+def test_approvals_at_once_deliver_once(tenant):
     subject = unique("At once")
     sent = tenant.held(subject=subject)
     answers = together(*[lambda: tenant.decide(sent["id"], "approve")] * 6)
@@ -153,7 +164,8 @@ def test_line_26_approvals_at_once_deliver_once(tenant):
     assert len(tenant.gateway.mails(subject)) == 1
 
 
-def test_line_27_approve_against_cancel_has_one_winner(shared):
+@pytest.mark.proves("contract 27")
+def test_approve_against_cancel_has_one_winner(shared):
     for _ in range(8):
         subject = unique("Race")
         sent = shared.held(subject=subject)
@@ -169,7 +181,8 @@ def test_line_27_approve_against_cancel_has_one_winner(shared):
             assert shared.gateway.mails(subject) == []
 
 
-def test_line_27_cancel_twice_is_200_and_after_leaving_409(shared):
+@pytest.mark.proves("contract 27")
+def test_cancel_twice_is_200_and_after_leaving_409(shared):
     sent = shared.held()
     assert [shared.cancel(sent["id"]).status_code for _ in range(2)] == [200, 200]
     left = shared.held()
@@ -180,7 +193,8 @@ def test_line_27_cancel_twice_is_200_and_after_leaving_409(shared):
     assert ok(flat)["status"] == "cancelled"
 
 
-def test_line_28_key_that_composed_does_not_decide(tenant):
+@pytest.mark.proves("contract 28")
+def test_key_that_composed_does_not_decide(tenant):
     made = tenant.add_key("turncoat", "send")
     sent = tenant.held(key="turncoat")
     # No key may send and decide, so an operator has given this one another office meanwhile.
@@ -190,7 +204,8 @@ def test_line_28_key_that_composed_does_not_decide(tenant):
     assert tenant.decide(sent["id"], "approve").status_code == 200
 
 
-def test_line_29_gate_first_waits_for_its_time_after_an_early_approval(tenant):
+@pytest.mark.proves("contract 29")
+def test_gate_first_waits_for_its_time_after_an_early_approval(tenant):
     subject = unique("Gate first")
     sent = tenant.send(subject=subject, send_at=in_hours(1), gate_timing="gate_first")
     assert tenant.wait_for_status(sent["id"], "pending_send_approval")
@@ -202,7 +217,8 @@ def test_line_29_gate_first_waits_for_its_time_after_an_early_approval(tenant):
     assert tenant.wait_for_mails(subject)
 
 
-def test_line_29_schedule_first_asks_when_its_time_has_come(tenant):
+@pytest.mark.proves("contract 29")
+def test_schedule_first_asks_when_its_time_has_come(tenant):
     subject = unique("Schedule first")
     sent = tenant.send(subject=subject, send_at=in_hours(1), gate_timing="schedule_first")
     assert tenant.wait_for_status(sent["id"], "scheduled")
@@ -213,7 +229,8 @@ def test_line_29_schedule_first_asks_when_its_time_has_come(tenant):
     assert tenant.wait_for_mails(subject)
 
 
-def test_line_29_late_approval_sends_at_once(tenant):
+@pytest.mark.proves("contract 29")
+def test_late_approval_sends_at_once(tenant):
     subject = unique("Late")
     sent = tenant.send(subject=subject, send_at=in_hours(1))
     assert tenant.wait_for_status(sent["id"], "pending_send_approval")
@@ -223,17 +240,19 @@ def test_line_29_late_approval_sends_at_once(tenant):
     assert tenant.wait_for_mails(subject)
 
 
-def test_line_29_gate_timing_comes_from_the_mailbox_where_the_call_is_silent(tenant):
+@pytest.mark.proves("contract 29")
+def test_gate_timing_comes_from_the_mailbox_where_the_call_is_silent(tenant):
     ok(tenant.call("PATCH", tenant.base, key="admin", json={"default_gate_timing": "schedule_first"}))
     sent = tenant.send(send_at=in_hours(1))
     assert tenant.wait_for_status(sent["id"], "scheduled")
     assert tenant.read(sent["id"])["gate_timing"] == "schedule_first"
 
 
+@pytest.mark.proves("contract 30")
 @pytest.mark.parametrize(
     "change", [{"subject": "Other"}, {"markdown": "Other"}, {"to": ["o@x.example"]}, {"cc": ["o@x.example"]}]
 )
-def test_line_30_approved_content_is_not_edited(shared, change):
+def test_approved_content_is_not_edited(shared, change):
     sent = shared.send(send_at=in_hours(1))
     ok(shared.decide(sent["id"], "approve"))
     path = f"{shared.base}/emails/{sent['id']}/schedule"
@@ -243,7 +262,8 @@ def test_line_30_approved_content_is_not_edited(shared, change):
     assert shared.read(sent["id"]) == before
 
 
-def test_line_30_time_of_approved_mail_is_moved(shared):
+@pytest.mark.proves("contract 30")
+def test_time_of_approved_mail_is_moved(shared):
     sent = shared.send(send_at=in_hours(1))
     ok(shared.decide(sent["id"], "approve"))
     moved = in_hours(3)
@@ -252,7 +272,8 @@ def test_line_30_time_of_approved_mail_is_moved(shared):
     assert shared.read(sent["id"])["approved_at"]
 
 
-def test_line_30_unapproved_content_is_edited_and_asked_about(tenant):
+@pytest.mark.proves("contract 30")
+def test_unapproved_content_is_edited_and_asked_about(tenant):
     sent = tenant.send(send_at=in_hours(1), gate_timing="schedule_first")
     tenant.wait_for_status(sent["id"], "scheduled")
     change = {"subject": "Better", "markdown": "Better words", "to": ["bo@x.example"]}
@@ -265,7 +286,8 @@ def test_line_30_unapproved_content_is_edited_and_asked_about(tenant):
     assert tenant.call("PATCH", f"{tenant.base}/emails/{sent['id']}/schedule", json=change).status_code == 409
 
 
-def test_line_31_held_inbound_is_read_by_nobody_before_its_approval(make_tenant):
+@pytest.mark.proves("contract 31")
+def test_held_inbound_is_read_by_nobody_before_its_approval(make_tenant):
     tenant = make_tenant("gated_all")
     hook = tenant.subscribe("message.received", "oversight.pending")
     row = tenant.receive(subject="Geheimwort", body="Geheimwort", files={"secret.txt": b"Geheimwort"})
@@ -284,7 +306,8 @@ def test_line_31_held_inbound_is_read_by_nobody_before_its_approval(make_tenant)
     assert "Geheimwort" in tenant.read(row["id"], key="agent")["markdown"]
 
 
-def test_line_31_rejected_inbound_is_never_readable(make_tenant):
+@pytest.mark.proves("contract 31")
+def test_rejected_inbound_is_never_readable(make_tenant):
     tenant = make_tenant("gated_all")
     row = tenant.receive(body="Geheimwort")
     assert ok(tenant.decide(row["id"], "reject"))["status"] == "rejected"
@@ -310,7 +333,8 @@ def mode_of(tenant):
     return tenant.get(tenant.base, key="read")["oversight_mode"]
 
 
-def test_line_32_upgrade_takes_its_code_once(tenant):
+@pytest.mark.proves("contract 32")
+def test_upgrade_takes_its_code_once(tenant):
     told = ask(tenant)
     code = code_of(tenant)
     assert told["status"] == "upgrade_requested"
@@ -324,8 +348,9 @@ def test_line_32_upgrade_takes_its_code_once(tenant):
     upgrade(tenant, code, 404)
 
 
+@pytest.mark.proves("contract 32")
 @pytest.mark.parametrize(("passed", "statuses"), [("23 hours 55 minutes", (200,)), ("24 hours", (403, 404))])
-def test_line_32_upgrade_code_holds_for_a_day(tenant, passed, statuses):
+def test_upgrade_code_holds_for_a_day(tenant, passed, statuses):
     ask(tenant)
     code = code_of(tenant)
     later = "UPDATE gateway_upgraderequest SET expires_at = expires_at - %s::interval WHERE mailbox_id = %s"
@@ -334,13 +359,15 @@ def test_line_32_upgrade_code_holds_for_a_day(tenant, passed, statuses):
     assert mode_of(tenant) == ("autonomous" if 200 in statuses else "gated_send")
 
 
-def test_line_32_upgrade_without_a_request_is_404_and_to_the_same_mode_400(tenant):
+@pytest.mark.proves("contract 32")
+def test_upgrade_without_a_request_is_404_and_to_the_same_mode_400(tenant):
     upgrade(tenant, "A7X-29K", 404)
     ask(tenant, "gated_send", 400)
     ask(tenant, "boundless", 422)
 
 
-def test_line_32_fourth_request_in_an_hour_is_429(tenant):
+@pytest.mark.proves("contract 32")
+def test_fourth_request_in_an_hour_is_429(tenant):
     for _ in range(3):
         ask(tenant)
     answer = tenant.call("POST", f"{tenant.base}/request-upgrade", json={"target_mode": "autonomous"})
@@ -352,8 +379,9 @@ def test_line_32_fourth_request_in_an_hour_is_429(tenant):
     ask(tenant)
 
 
+@pytest.mark.proves("contract 32")
 @pytest.mark.parametrize("path", ["", "/configure"])
-def test_line_32_patch_tightens_but_does_not_loosen(tenant, path):
+def test_patch_tightens_but_does_not_loosen(tenant, path):
     for looser in ("autonomous", "monitored"):
         answer = tenant.call("PATCH", tenant.base + path, key="admin", json={"oversight_mode": looser})
         assert ok(answer, 403)["error"]
@@ -365,7 +393,8 @@ def test_line_32_patch_tightens_but_does_not_loosen(tenant, path):
     )
 
 
-def test_line_32_mailbox_made_too_loose_is_gated(tenant):
+@pytest.mark.proves("contract 32")
+def test_mailbox_made_too_loose_is_gated(tenant):
     body = {"address": "loose", "display_name": "L", "oversight_mode": "autonomous"}
     made = ok(tenant.call("POST", "/v1/mailboxes", key="admin", json=body), 201)
     assert made["oversight_mode"] == "gated_send"

@@ -159,7 +159,8 @@ def use_account(sdk):
     assert len(sdk("admin", "get_audit_log", limit=2)) == 2
 
 
-def test_line_01_every_method_of_the_sdk_does_what_it_says(sdk, tenant):
+@pytest.mark.proves("contract 1")
+def test_every_method_of_the_sdk_does_what_it_says(sdk, tenant):
     sent = use_messages(sdk, tenant)
     use_tags(sdk, tenant, sent["id"])
     use_oversight(sdk, tenant, sent["id"])
@@ -176,7 +177,8 @@ def test_line_01_every_method_of_the_sdk_does_what_it_says(sdk, tenant):
     assert sdk.all - {"close"} <= sdk.used
 
 
-def test_line_02_lists_of_an_empty_account_are_empty_lists(sdk):
+@pytest.mark.proves("contract 2")
+def test_lists_of_an_empty_account_are_empty_lists(sdk):
     assert sdk("oversight", "list_pending") == []
     for method in ("list_webhooks", "list_api_keys", "list_domains", "list_suppressions", "get_audit_log"):
         assert isinstance(sdk("admin", method), list), method

@@ -34,8 +34,9 @@ def bring_about(tenant, name, **fields):
     return sent
 
 
+@pytest.mark.proves("contract 39")
 @pytest.mark.parametrize("secret", [None, "whsec_of our own, with ü and blanks"])
-def test_line_39_signature_is_over_the_exact_bytes(tenant, secret):
+def test_signature_is_over_the_exact_bytes(tenant, secret):
     hook = tenant.subscribe("oversight.pending", **({"secret": secret} if secret else {}))
     subject = unique("Grüße ☕ 漢字")
     tenant.send(subject=subject, metadata={"ü": "é"})
@@ -48,8 +49,9 @@ def test_line_39_signature_is_over_the_exact_bytes(tenant, secret):
     assert event.body["subject"] == subject
 
 
+@pytest.mark.proves("contract 40")
 @pytest.mark.parametrize("decision", ["approved", "rejected"])
-def test_line_40_payload_satisfies_each_variant_by_its_own_keys(tenant, decision):
+def test_payload_satisfies_each_variant_by_its_own_keys(tenant, decision):
     hook = tenant.subscribe("email.decided", "oversight.pending")
     email_id = bring_about(tenant, f"oversight.{decision}", subject="Four", metadata={"discord_user": "ana#1"})
     pending, decided = (event.body for event in tenant.wait_for_events(hook, 2))
@@ -72,7 +74,8 @@ def test_line_40_payload_satisfies_each_variant_by_its_own_keys(tenant, decision
     assert pending.get("decision") is None
 
 
-def test_line_40_variant_a_gets_its_array(tenant):
+@pytest.mark.proves("contract 40")
+def test_variant_a_gets_its_array(tenant):
     hook = tenant.subscribe("message.received")
     email_id = bring_about(tenant, "message.received")
     body = tenant.wait_for_events(hook)[0].body
@@ -80,7 +83,8 @@ def test_line_40_variant_a_gets_its_array(tenant):
     assert tenant.get("/read_email", id=body["id"])["subject"] == body["subject"]
 
 
-def test_line_40_bounce_of_variant_d_tells_code_and_diagnostic(tenant):
+@pytest.mark.proves("contract 40")
+def test_bounce_of_variant_d_tells_code_and_diagnostic(tenant):
     hook = tenant.subscribe("bounce")
     bring_about(tenant, "message.bounced")
     body = tenant.wait_for_events(hook)[0].body
@@ -89,15 +93,17 @@ def test_line_40_bounce_of_variant_d_tells_code_and_diagnostic(tenant):
     assert "no such user" in body["diagnostic"]
 
 
-def test_line_40_no_body_text_travels(tenant):
+@pytest.mark.proves("contract 40")
+def test_no_body_text_travels(tenant):
     hook = tenant.subscribe("oversight.pending", "email.decided", "message.sent", "message.received")
     bring_about(tenant, "oversight.approved", markdown="Geheimwort")
     tenant.receive(body="Geheimwort")
     assert all(b"Geheimwort" not in event.raw for event in tenant.wait_for_events(hook, 4))
 
 
+@pytest.mark.proves("contract 41")
 @pytest.mark.parametrize(("name", "word"), WORDS)
-def test_line_41_subscriber_gets_its_own_word_once(tenant, name, word):
+def test_subscriber_gets_its_own_word_once(tenant, name, word):
     hook = tenant.subscribe(word, "message.cancelled")
     email_id = bring_about(tenant, name)
     body = tenant.wait_for_events(hook)[0].body
@@ -110,7 +116,8 @@ def test_line_41_subscriber_gets_its_own_word_once(tenant, name, word):
     assert told.count(word) == 1 + (name == "oversight.pending")
 
 
-def test_line_41_several_words_for_one_event_are_told_once_by_the_first(tenant):
+@pytest.mark.proves("contract 41")
+def test_several_words_for_one_event_are_told_once_by_the_first(tenant):
     words = ("email.approved", "oversight.approved", "message.approved", "email.decided", "message.sent")
     hook = tenant.subscribe(*words)
     bring_about(tenant, "oversight.approved")
@@ -118,7 +125,8 @@ def test_line_41_several_words_for_one_event_are_told_once_by_the_first(tenant):
     assert isinstance(tenant.events(hook)[0].body["to"], str)
 
 
-def test_line_41_events_of_other_mailboxes_and_other_names_do_not_come(tenant):
+@pytest.mark.proves("contract 41")
+def test_events_of_other_mailboxes_and_other_names_do_not_come(tenant):
     made = ok(tenant.call("POST", "/v1/mailboxes", key="admin", json={"address": "two", "display_name": "2"}), 201)
     elsewhere = tenant.subscribe("oversight.pending", mailbox_id=made["id"])
     decided, everywhere = tenant.subscribe("email.decided"), tenant.subscribe("oversight.pending")
@@ -127,15 +135,17 @@ def test_line_41_events_of_other_mailboxes_and_other_names_do_not_come(tenant):
     assert tenant.events(elsewhere) == tenant.events(decided) == []
 
 
-def test_line_41_unknown_word_is_422(shared):
+@pytest.mark.proves("contract 41")
+def test_unknown_word_is_422(shared):
     body = {"url": shared.gateway.hooks.origin + "/x", "events": ["message.sent", "no.such"]}
     assert "no.such" in ok(shared.call("POST", "/v1/webhooks", key="admin", json=body), 422)["error"]
 
 
+@pytest.mark.proves("contract 41")
 @pytest.mark.parametrize(
     "url", ["http://example.com/x", "https://127.0.0.1/x", "https://169.254.169.254/x", "ftp://x.y/"]
 )
-def test_line_41_address_that_is_not_open_to_all_is_refused(shared, url):
+def test_address_that_is_not_open_to_all_is_refused(shared, url):
     body = {"url": url, "events": ["message.sent"]}
     assert ok(shared.call("POST", "/v1/webhooks", key="admin", json=body), 422)["field"] == "url"
 
@@ -161,7 +171,8 @@ def waits_of(tenant, hook):
     return float(seconds)
 
 
-def test_line_42_failing_endpoint_is_retried_three_times_with_the_same_bytes(tenant):
+@pytest.mark.proves("contract 42")
+def test_failing_endpoint_is_retried_three_times_with_the_same_bytes(tenant):
     hook = tenant.subscribe("oversight.pending")
     tenant.gateway.hooks.answers[hook["path"]] = 500
     tenant.send()
@@ -182,8 +193,9 @@ def test_line_42_failing_endpoint_is_retried_three_times_with_the_same_bytes(ten
     assert (shown["attempts"], shown["response_status"], shown["event_type"]) == (4, 500, "oversight.pending")
 
 
+@pytest.mark.proves("contract 42")
 @pytest.mark.parametrize("status", [200, 201, 204, 299])
-def test_line_42_any_2xx_ends_the_retries(tenant, status):
+def test_any_2xx_ends_the_retries(tenant, status):
     hook = tenant.subscribe("oversight.pending")
     tenant.gateway.hooks.answers[hook["path"]] = 503
     tenant.send()
@@ -198,7 +210,8 @@ def test_line_42_any_2xx_ends_the_retries(tenant, status):
     assert delivery_of(tenant, hook)["response_status"] == status
 
 
-def test_line_42_redirect_is_a_failure_and_not_followed(tenant):
+@pytest.mark.proves("contract 42")
+def test_redirect_is_a_failure_and_not_followed(tenant):
     hook = tenant.subscribe("oversight.pending")
     tenant.gateway.hooks.answers[hook["path"]] = 302
     tenant.send()
@@ -206,7 +219,8 @@ def test_line_42_redirect_is_a_failure_and_not_followed(tenant):
     assert delivery_of(tenant, hook)["status"] == "pending"
 
 
-def test_line_42_events_of_one_message_come_in_their_order(tenant):
+@pytest.mark.proves("contract 42")
+def test_events_of_one_message_come_in_their_order(tenant):
     hook = tenant.subscribe("oversight.pending", "oversight.approved", "message.sent")
     tenant.gateway.hooks.answers[hook["path"]] = 500
     email_id = bring_about(tenant, "oversight.approved")
@@ -223,7 +237,8 @@ def test_line_42_events_of_one_message_come_in_their_order(tenant):
     assert list(dict.fromkeys(told)) == ["oversight.pending", "oversight.approved", "message.sent"]
 
 
-def test_line_43_callers_secret_is_used_and_lists_hide_it(tenant):
+@pytest.mark.proves("contract 43")
+def test_callers_secret_is_used_and_lists_hide_it(tenant):
     hook = tenant.subscribe("oversight.pending", secret="my own secret")
     assert hook["secret"] == hook["signing_secret"] == "my own secret"
     assert (hook["events"], hook["mailbox_id"]) == (["oversight.pending"], None)
@@ -240,7 +255,8 @@ def test_line_43_callers_secret_is_used_and_lists_hide_it(tenant):
     assert tenant.get(f"/v1/webhooks/{hook['id']}", key="admin")["signing_secret"] == "my own secret"
 
 
-def test_line_43_secret_of_the_gateways_making_has_its_form(tenant):
+@pytest.mark.proves("contract 43")
+def test_secret_of_the_gateways_making_has_its_form(tenant):
     one, two = tenant.subscribe("message.sent"), tenant.subscribe("message.sent")
     assert one["signing_secret"].startswith("whsec_")
     assert len(one["signing_secret"]) >= 32

@@ -101,7 +101,8 @@ def test_held_card_is_amber_and_names_who_started_it(product, ana):
     assert link.headers["Location"] == f"/queue/{row['id']}/"
 
 
-def test_case_7_reject_sends_nothing_and_the_agent_reads_the_reason_by_api_mcp_and_webhook(product, ana):
+@pytest.mark.proves("case 7")
+def test_reject_sends_nothing_and_the_agent_reads_the_reason_by_api_mcp_and_webhook(product, ana):
     upstream_id, subject = product.send()
     row = product.held(ana, upstream_id)
     assert ana.decide(row["id"], "reject", row["fingerprint"]).status_code == 422

@@ -9,7 +9,8 @@ pytestmark = pytest.mark.xdist_group("desk-faults")
 MARK = "<img src=x onerror=alert(1)>"
 
 
-def test_checklist_50_hostile_words_are_text_on_every_page(desk):
+@pytest.mark.proves("contract 50")
+def test_hostile_words_are_text_on_every_page(desk):
     held = desk.hold(
         subject=f"Refund {MARK}",
         body=f"Hello {MARK} <script>alert(2)</script>",
@@ -28,7 +29,8 @@ def test_checklist_50_hostile_words_are_text_on_every_page(desk):
             assert live not in page.text, f"{path} shows {live} as markup"
 
 
-def test_checklist_50_approver_time_and_reason_are_kept_with_each_decision(desk):
+@pytest.mark.proves("contract 50")
+def test_approver_time_and_reason_are_kept_with_each_decision(desk):
     held = desk.hold()
     before = datetime.datetime.now(datetime.UTC)
     assert desk.decide(held, "reject", who="REVIEWER2", reason="The amount is wrong") == 302

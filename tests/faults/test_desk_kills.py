@@ -97,13 +97,14 @@ def killed(shared_desk):
         yield stops.held
 
 
+@pytest.mark.proves("case 6")
 @pytest.mark.fault(
     13,
     injected="SIGKILL to the worker while executors stand at five points, held there by the proxy and by row locks.",
     held="Where a call may have left: unknown, ended by reading; elsewhere it goes again by itself. One effect each.",
 )
 @pytest.mark.parametrize("point", POINTS)
-def test_case_6_worker_killed_between_claim_and_answer_leaves_doubt_that_reading_ends(desk, killed, point):
+def test_worker_killed_between_claim_and_answer_leaves_doubt_that_reading_ends(desk, killed, point):
     becomes, expected_calls, attempt = POINTS[point]
     held = killed[point]
     desk.mine.append(held)

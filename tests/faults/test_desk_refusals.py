@@ -33,12 +33,13 @@ def nothing_waits(desk):
     desk.wait(lambda: not desk.connection()["paused_at"], "the pause to end")
 
 
+@pytest.mark.proves("contract 48")
 @pytest.mark.fault(
     5,
     injected="A proxy answers 429 with Retry-After: 3600 to one decide call.",
     held="The whole connection waits so long, without a call; then each decision goes once.",
 )
-def test_checklist_48_429_makes_the_connection_wait_as_told(desk, nothing_waits):
+def test_429_makes_the_connection_wait_as_told(desk, nothing_waits):
     first, second = desk.hold(), desk.hold()
     with desk.upstream.fault(wire.answering(429, Retry_After="3600"), DECIDE, first.upstream_id, times=1):
         assert desk.decide(first) == 302
@@ -99,13 +100,14 @@ def test_403_to_one_decision_refuses_it_alone(desk):
     decide_again(desk, held)
 
 
+@pytest.mark.proves("contract 48")
 @pytest.mark.fault(
     7,
     injected="A proxy answers 422 or 400 to the decide call.",
     held="Refused with what MultiMail said, held again, verdict void; the next decision goes.",
 )
 @pytest.mark.parametrize("status", [422, pytest.param(400, marks=pytest.mark.slow)])
-def test_checklist_48_rejected_call_leaves_the_message_held(desk, status):
+def test_rejected_call_leaves_the_message_held(desk, status):
     held = desk.hold()
     with desk.upstream.fault(wire.answering(status, b'{"error": "No."}'), DECIDE, held.upstream_id, times=1):
         assert desk.decide(held) == 302
@@ -114,12 +116,13 @@ def test_checklist_48_rejected_call_leaves_the_message_held(desk, status):
     assert calls(desk, held) == 2
 
 
+@pytest.mark.proves("contract 48")
 @pytest.mark.fault(
     7,
     injected="A proxy answers 404 to the decide call, although MultiMail holds the message.",
     held="Refused and shown as gone; the next whole read finds it again, and it can be decided.",
 )
-def test_checklist_48_404_marks_it_gone_until_a_read_finds_it(desk):
+def test_404_marks_it_gone_until_a_read_finds_it(desk):
     held = desk.hold()
     with desk.upstream.fault(wire.answering(404), DECIDE, held.upstream_id, times=1):
         assert desk.decide(held) == 302
@@ -131,12 +134,13 @@ def test_checklist_48_404_marks_it_gone_until_a_read_finds_it(desk):
     decide_again(desk, held)
 
 
+@pytest.mark.proves("contract 48")
 @pytest.mark.fault(
     7,
     injected="The network delivers the decide call twice, and only the second answer comes back: MultiMail's own 409.",
     held="The 409 carries our reference, so the decision is applied.",
 )
-def test_checklist_48_409_with_our_decision_closes_it(desk):
+def test_409_with_our_decision_closes_it(desk):
     held = desk.hold()
     with without_webhooks(desk, held), desk.upstream.fault(wire.deliver_twice, DECIDE, held.upstream_id):
         assert desk.decide(held) == 302
@@ -145,13 +149,14 @@ def test_checklist_48_409_with_our_decision_closes_it(desk):
     assert (call.status, decision["attempt"]) == (409, 1)
 
 
+@pytest.mark.proves("contract 48")
 @pytest.mark.fault(
     7,
     injected="Somebody decides at MultiMail while the proxy holds our decide call: it answers 409 with theirs.",
     held="Superseded, and the page says what was decided and by whom.",
 )
 @pytest.mark.parametrize("action", ["reject", "approve"])
-def test_checklist_48_409_with_another_decision_shows_the_conflict(desk, action):
+def test_409_with_another_decision_shows_the_conflict(desk, action):
     held = desk.hold()
     call = wire.Hold()
     with without_webhooks(desk, held), desk.upstream.fault(call, DECIDE, held.upstream_id):
@@ -168,7 +173,8 @@ def test_checklist_48_409_with_another_decision_shows_the_conflict(desk, action)
     assert "outside this desk" in desk.ana.get(f"/queue/{held.id}/").text
 
 
-def test_checklist_48_200_closes_the_row(desk):
+@pytest.mark.proves("contract 48")
+def test_200_closes_the_row(desk):
     held = desk.hold()
     with without_webhooks(desk, held):
         assert desk.decide(held, "reject", reason="No such order") == 302

@@ -128,7 +128,8 @@ def test_webhook_of_yesterday_and_replays_reopen_nothing(desk):
     assert cards_told(desk, held) == told
 
 
-def test_checklist_49_reading_restores_a_row_whose_webhook_never_came(desk):
+@pytest.mark.proves("contract 49", "promise 6")
+def test_reading_restores_a_row_whose_webhook_never_came(desk):
     with desk.hooks.fault(wire.answering(200), WEBHOOK):
         upstream_id, subject = desk.send()
         desk.wait(lambda: events(desk, upstream_id), "the webhook, which is lost")
@@ -142,8 +143,9 @@ def test_checklist_49_reading_restores_a_row_whose_webhook_never_came(desk):
     desk.wait_for_decision(held, "applied")
 
 
+@pytest.mark.proves("contract 49")
 @pytest.mark.parametrize("action", ["approve", "reject"])
-def test_checklist_49_reading_closes_a_row_decided_elsewhere(desk, action):
+def test_reading_closes_a_row_decided_elsewhere(desk, action):
     held = desk.hold()
     with desk.hooks.fault(wire.answering(200), WEBHOOK, held.upstream_id):
         assert desk.decide_elsewhere(held, action).status_code == 200
@@ -158,6 +160,7 @@ def test_checklist_49_reading_closes_a_row_decided_elsewhere(desk, action):
     assert desk.upstream.requests(LIST)
 
 
+@pytest.mark.proves("contract 49")
 @pytest.mark.parametrize(
     "fault",
     [
@@ -167,7 +170,7 @@ def test_checklist_49_reading_closes_a_row_decided_elsewhere(desk, action):
     ],
     ids=["empty", "truncated", "500"],
 )
-def test_checklist_49_spoiled_list_closes_nothing(desk, fault):
+def test_spoiled_list_closes_nothing(desk, fault):
     held = desk.hold()
     with desk.upstream.fault(fault, LIST) as lists:
         desk.reconcile()

@@ -49,12 +49,13 @@ def delivered(number):
     return lambda: Delivery.objects.filter(state="delivered").count() == number
 
 
+@pytest.mark.proves("case 14")
 @pytest.mark.fault(
     38,
     injected="Discord answers 429 to a card, and names the seconds, in the middle of others.",
     held="Nothing more goes there until they are over; then the same card goes first, and the others in their order.",
 )
-def test_case_14_wait_that_discord_asks_for_is_kept_and_the_order_too(connection, discord):
+def test_wait_that_discord_asks_for_is_kept_and_the_order_too(connection, discord):
     place = discord.place(1, actions=HELD)
     discord.next["1"] = [asked_to_wait(0.7)]
     for subject in ("First", "Second", "Third"):
@@ -308,7 +309,8 @@ def test_digest_that_somebody_deletes_is_not_posted_again(client, connection, di
     assert not Delivery.objects.unfinished().exists()
 
 
-def test_case_15_card_that_somebody_deleted_is_noted_and_not_posted_again(client, connection, discord):
+@pytest.mark.proves("case 15")
+def test_card_that_somebody_deleted_is_noted_and_not_posted_again(client, connection, discord):
     place = discord.place(1, actions=HELD)
     message = make_message(connection)
     drain(destination_id=place.pk)

@@ -88,7 +88,8 @@ def test_card_is_posted_once_and_then_edited(client, connection, discord):
     assert all(body["allowed_mentions"] == {"parse": []} for _, _, body in discord.calls)
 
 
-def test_case_4_message_that_is_held_while_another_waits_has_a_card_of_its_own(connection, discord):
+@pytest.mark.proves("case 4")
+def test_message_that_is_held_while_another_waits_has_a_card_of_its_own(connection, discord):
     make_destination(discord)
     for subject in ("The first", "The second"):
         make_message(connection, subject=subject)
@@ -97,7 +98,8 @@ def test_case_4_message_that_is_held_while_another_waits_has_a_card_of_its_own(c
     assert posts == ["The first", "The second"]
 
 
-def test_case_5_alert_that_fails_is_shown_as_failed_until_it_is_tried_again(signed_in, reviewer, connection, discord):
+@pytest.mark.proves("case 5")
+def test_alert_that_fails_is_shown_as_failed_until_it_is_tried_again(signed_in, reviewer, connection, discord):
     make_destination(discord)
     make_message(connection)
     discord.answers[PATH] = (500, {})

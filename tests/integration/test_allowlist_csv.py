@@ -169,7 +169,8 @@ def export(client, **fields):
     return answer, list(csv.reader(io.StringIO(b"".join(answer.streaming_content).decode(), newline="")))
 
 
-def test_security_line_56_export_holds_no_formula_and_is_noted(signed_in, admin, connection):
+@pytest.mark.proves("security 56")
+def test_export_holds_no_formula_and_is_noted(signed_in, admin, connection):
     ends = timezone.now() + timedelta(days=9)
     changed(admin, "+ann@x.example", note='=HYPERLINK("http://evil")', expires_at=ends)
     changed(admin, "b.example", note="@SUM(A1)", owner=admin.pk)

@@ -166,6 +166,7 @@ def test_rulings_of_many_are_those_of_each(connection, reviewer, root):
     assert [together[one.pk].may_approve for one in messages] == [True, False, True, False]
 
 
+@pytest.mark.proves("case 21")
 @pytest.mark.parametrize("field", ["to_addresses", "cc", "bcc"])
 @pytest.mark.parametrize(
     ("recipient", "is_allowed"),
@@ -182,30 +183,31 @@ def test_rulings_of_many_are_those_of_each(connection, reviewer, root):
         ("ana@xn--cme-7cd.com", False),
     ],
 )
-def test_case_21_every_recipient_is_judged_right_in_to_cc_and_bcc(
-    connection, reviewer, root, field, recipient, is_allowed
-):
+def test_every_recipient_is_judged_right_in_to_cc_and_bcc(connection, reviewer, root, field, recipient, is_allowed):
     enforce(root, "acme.com")
     fields = {"to_addresses": ["ana@acme.com"], field: ["first@acme.com", recipient]}
     message = make_message(connection, **fields)
     assert of(message, reviewer).may_approve is is_allowed
 
 
-def test_case_21_idn_twin_of_an_allowed_domain_is_the_same_domain_and_no_other(connection, reviewer, root):
+@pytest.mark.proves("case 21")
+def test_idn_twin_of_an_allowed_domain_is_the_same_domain_and_no_other(connection, reviewer, root):
     enforce(root, "bücher.example")
     assert of(make_message(connection, to_addresses=["a@xn--bcher-kva.example"]), reviewer).may_approve
     assert of(make_message(connection, to_addresses=["a@BÜCHER.example"], subject="2"), reviewer).may_approve
     assert not of(make_message(connection, to_addresses=["a@bucher.example"], subject="3"), reviewer).may_approve
 
 
+@pytest.mark.proves("case 21")
 @pytest.mark.parametrize("name", ["auto_cc", "auto_bcc"])
-def test_case_21_whom_the_mailbox_adds_by_itself_must_be_on_the_list_too(connection, reviewer, root, name):
+def test_whom_the_mailbox_adds_by_itself_must_be_on_the_list_too(connection, reviewer, root, name):
     message = make_message(connection, additions={name: "boss@northwind.example, eve@evil.io"})
     enforce(root, "northwind.example")
     assert of(message, reviewer).reasons[0].startswith("eve@evil.io is on no allowlist")
 
 
-def test_case_22_entry_that_ends_between_approval_and_sending_refuses_with_that_reason(upstream, reviewer, root):
+@pytest.mark.proves("case 22", "promise 9")
+def test_entry_that_ends_between_approval_and_sending_refuses_with_that_reason(upstream, reviewer, root):
     connection = make_connection(api_url=upstream.url)
     message = make_message(connection)
     upstream.holds(pending_row(message.upstream_id))
@@ -220,7 +222,8 @@ def test_case_22_entry_that_ends_between_approval_and_sending_refuses_with_that_
     assert upstream.decisions == []
 
 
-def test_case_22_entry_that_still_lives_lets_the_mail_leave(upstream, reviewer, root):
+@pytest.mark.proves("case 22")
+def test_entry_that_still_lives_lets_the_mail_leave(upstream, reviewer, root):
     message = make_message(make_connection(api_url=upstream.url))
     upstream.holds(pending_row(message.upstream_id))
     upstream.decides(200, decision="approved")
@@ -311,8 +314,9 @@ def test_high_risk_page_approves_nothing_that_is_off_the_list(client, signed_in,
     assert not Decision.objects.exists()
 
 
+@pytest.mark.proves("case 22")
 @pytest.mark.django_db(transaction=True)
-def test_case_22_entry_that_ends_while_a_worker_reads_is_met_before_its_call(upstream):
+def test_entry_that_ends_while_a_worker_reads_is_met_before_its_call(upstream):
     ana = make_person("ana@yourteam.example", "Ana Ferreira", "reviewer")
     root = make_person("root@yourteam.example", "Ruth", "admin").actor(surface="web")
     message = make_message(make_connection(api_url=upstream.url))

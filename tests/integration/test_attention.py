@@ -424,9 +424,8 @@ def give(message, person, seconds, **fields):
     )  # fmt: skip
 
 
-def test_security_line_23_approvals_too_fast_to_read_are_shown_to_admins_only(
-    signed_in, admin, reviewer, second_reviewer, connection
-):
+@pytest.mark.proves("security 23")
+def test_approvals_too_fast_to_read_are_shown_to_admins_only(signed_in, admin, reviewer, second_reviewer, connection):
     short, long = make_message(connection), make_message(connection, markdown="word " * 400)
     give(short, reviewer, 1)
     give(short, reviewer, 9)

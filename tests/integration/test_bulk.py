@@ -82,7 +82,8 @@ def test_sheet_shows_each_message_whole_and_ticks_what_can_be_approved(desk, con
     assert ticked(page) == [pair(one)]
 
 
-def test_case_17_batch_of_five_with_one_stale_decides_four_and_names_the_one(desk, connection):
+@pytest.mark.proves("case 17")
+def test_batch_of_five_with_one_stale_decides_four_and_names_the_one(desk, connection):
     messages = [make(connection, name) for name in ("plum", "kiwi", "fig", "pear", "lime")]
     page = open_sheet(desk, *messages)
     show_row(messages[2], subject="Subject fig", markdown="Another text")
@@ -93,7 +94,8 @@ def test_case_17_batch_of_five_with_one_stale_decides_four_and_names_the_one(des
     assert "Approved: 4 of 5" in page
 
 
-def test_security_line_22_batch_lists_each_with_its_hash_and_leaves_an_entry_for_each(desk, connection, reviewer):
+@pytest.mark.proves("security 22")
+def test_batch_lists_each_with_its_hash_and_leaves_an_entry_for_each(desk, connection, reviewer):
     """Without signing in anew, which comes with the people pages."""
     messages = [make(connection, name) for name in ("plum", "kiwi")]
     page = open_sheet(desk, *messages)

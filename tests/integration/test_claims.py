@@ -155,7 +155,8 @@ def test_what_is_decided_cannot_be_taken_on(signed_in, reviewer, second_reviewer
     assert Claim.objects.count() == 0
 
 
-def test_case_23_claim_of_somebody_idle_is_free_for_others_and_the_counts_are_right(
+@pytest.mark.proves("case 23")
+def test_claim_of_somebody_idle_is_free_for_others_and_the_counts_are_right(
     signed_in, reviewer, second_reviewer, message
 ):
     take_on(message, reviewer)

@@ -152,8 +152,9 @@ SENSITIVE = [
 ]
 
 
+@pytest.mark.proves("security 41")
 @pytest.mark.parametrize("name", SENSITIVE)
-def test_security_line_41_keys_secrets_and_removal_ask_who_one_is(signed_in, admin, connection, name):
+def test_keys_secrets_and_removal_ask_who_one_is(signed_in, admin, connection, name):
     more = {"slot": "read"} if name == "connection-key" else {}
     before = list(Connection.objects.values())
     answer = signed_in(admin, minutes=30).post(to(name, connection, **more), {"key": "mm_live_read_key"})
@@ -161,7 +162,8 @@ def test_security_line_41_keys_secrets_and_removal_ask_who_one_is(signed_in, adm
     assert list(Connection.objects.values()) == before
 
 
-def test_security_line_41_adding_asks_who_one_is(signed_in, admin, there):
+@pytest.mark.proves("security 41")
+def test_adding_asks_who_one_is(signed_in, admin, there):
     assert "reauthenticate" in add(signed_in(admin, minutes=30))["Location"]
     assert not Connection.objects.exists()
 

@@ -78,8 +78,9 @@ def attributes(cookie):
     }
 
 
+@pytest.mark.proves("security 43")
 @pytest.mark.django_db(transaction=True)
-def test_security_line_43_over_https_cookies_are_bound_to_the_host_and_origin_is_checked(ana):
+def test_over_https_cookies_are_bound_to_the_host_and_origin_is_checked(ana):
     origins = ["https://evil.example", "null", "http://countersign.example.com", "", OVER_HTTPS]
     told = desk_at(OVER_HTTPS, host="countersign.example.com", origins=origins)
     # Without an Origin a browser's Referer counts, and there is none.
@@ -92,8 +93,9 @@ def test_security_line_43_over_https_cookies_are_bound_to_the_host_and_origin_is
     assert told["debug"] is False
 
 
+@pytest.mark.proves("security 43")
 @pytest.mark.django_db(transaction=True)
-def test_security_line_43_over_http_cookies_are_kept_from_scripts_and_origin_is_checked(ana):
+def test_over_http_cookies_are_kept_from_scripts_and_origin_is_checked(ana):
     own, origins = (
         "http://127.0.0.1:8000",
         ["http://evil.example", "null", "http://127.0.0.1:9", "http://127.0.0.1:8000"],
@@ -110,28 +112,32 @@ def test_security_line_43_over_http_cookies_are_kept_from_scripts_and_origin_is_
         assert told_of["samesite"] == "Lax"
 
 
-def test_security_line_43_form_without_its_token_does_nothing(ana):
+@pytest.mark.proves("security 43")
+def test_form_without_its_token_does_nothing(ana):
     client = Client(enforce_csrf_checks=True)
     answer = client.post("/accounts/login/", {"login": ana.email, "password": PASSWORD})
     assert answer.status_code == 403
 
 
+@pytest.mark.proves("security 54")
 @pytest.mark.parametrize("url", [OVER_HTTPS, "http://countersign.example.com", "http://127.0.0.1:8000"])
-def test_security_line_54_deployment_check_is_clean(url):
+def test_deployment_check_is_clean(url):
     told = run(["manage.py", "check", "--deploy", "--fail-level", "WARNING"], PUBLIC_URL=url, DEMO="0")
     assert told.returncode == 0, told.stderr
 
 
+@pytest.mark.proves("security 54")
 @pytest.mark.parametrize(
     ("url", "starts"), [(OVER_HTTPS, False), ("http://10.0.0.5", False), ("http://127.0.0.1:1", True)]
 )
-def test_security_line_54_desk_that_others_can_reach_never_shows_debug_pages(url, starts):
+def test_desk_that_others_can_reach_never_shows_debug_pages(url, starts):
     told = run(["-c", "import django; django.setup()"], PUBLIC_URL=url, DEBUG="1", DEMO="0")
     assert (told.returncode == 0) is starts
     assert ("DEBUG must be 0" in told.stderr) is not starts
 
 
-def test_security_line_54_error_tells_nothing_of_the_inside(connection, ana):
+@pytest.mark.proves("security 54")
+def test_error_tells_nothing_of_the_inside(connection, ana):
     client = Client(raise_request_exception=False)
     client.force_login(ana, backend="people.backend.PersonBackend")
     message = make_message(connection)
@@ -142,21 +148,24 @@ def test_security_line_54_error_tells_nothing_of_the_inside(connection, ana):
         assert inside not in answer.content
 
 
+@pytest.mark.proves("security 54")
 @pytest.mark.parametrize(
     "host", ["evil.example", "testserver.evil.example", "testserver@evil.example", "127.0.0.1.nip.io"]
 )
-def test_security_line_54_only_named_hosts_are_answered(client, host):
+def test_only_named_hosts_are_answered(client, host):
     assert client.get("/accounts/login/", headers={"Host": host}).status_code == 400
 
 
+@pytest.mark.proves("security 54")
 @pytest.mark.parametrize("peer", ["192.0.2.1", "127.0.0.1"])
-def test_security_line_54_scheme_is_believed_of_a_trusted_proxy_alone(rf, settings, peer):
+def test_scheme_is_believed_of_a_trusted_proxy_alone(rf, settings, peer):
     settings.TRUSTED_PROXIES = ["127.0.0.1"]
     request = rf.get("/", REMOTE_ADDR=peer, headers={"X-Forwarded-Proto": "http"})
     assert came_unencrypted(request) is (peer == "127.0.0.1")
 
 
-def test_security_line_54_host_that_a_proxy_forwards_is_not_taken(client):
+@pytest.mark.proves("security 54")
+def test_host_that_a_proxy_forwards_is_not_taken(client):
     answer = client.get("/accounts/login/", headers={"X-Forwarded-Host": "evil.example"})
     assert b"evil.example" not in answer.content
     assert answer.status_code == 200
@@ -166,9 +175,10 @@ def test_security_line_54_host_that_a_proxy_forwards_is_not_taken(client):
 OF_A_MESSAGE = ("", "body/", "thread/", "approve/", "letter/")
 
 
+@pytest.mark.proves("security 48")
 @pytest.mark.parametrize("page", OF_A_MESSAGE)
 @pytest.mark.parametrize("headers", [{}, {"HX-Request": "true"}], ids=["page", "fragment"])
-def test_security_line_48_message_of_others_is_as_one_that_does_not_exist(signed_in, page, headers):
+def test_message_of_others_is_as_one_that_does_not_exist(signed_in, page, headers):
     """The same answer, after the same questions to the database: what takes longer tells as much as what says more."""
     message = make_message(make_connection(), subject="Not for everybody")
     stranger = make_person("x@yourteam.example", "X", "reviewer", connection=make_connection("other"))
@@ -185,8 +195,9 @@ def test_security_line_48_message_of_others_is_as_one_that_does_not_exist(signed
     assert answers[0][0] == 404
 
 
+@pytest.mark.proves("security 48")
 @pytest.mark.parametrize("act", ["verdict", "undo", "claim", "snooze", "comments", "opened"])
-def test_security_line_48_button_of_a_message_of_others_is_as_of_one_that_does_not_exist(signed_in, act):
+def test_button_of_a_message_of_others_is_as_of_one_that_does_not_exist(signed_in, act):
     message = make_message(make_connection(), subject="Not for everybody")
     stranger = make_person("x@yourteam.example", "X", "reviewer", connection=make_connection("other"))
     client = signed_in(stranger)

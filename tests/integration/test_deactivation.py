@@ -37,7 +37,8 @@ def session_of(person):
     return client
 
 
-def test_security_line_42_deactivated_person_is_out_everywhere_from_the_next_request_on(signed_in, admin, reviewer):
+@pytest.mark.proves("security 42")
+def test_deactivated_person_is_out_everywhere_from_the_next_request_on(signed_in, admin, reviewer):
     first, second = session_of(reviewer), session_of(reviewer)
     answer = signed_in(admin).post(f"/people/{reviewer.pk}/deactivate/")
     assert (answer.status_code, answer["Location"]) == (302, f"/people/{reviewer.pk}/")

@@ -49,7 +49,8 @@ def test_second_verdict_learns_who_was_first(connection, reviewer, second_review
     assert Decision.objects.count() == 1
 
 
-def test_security_line_18_second_person_learns_who_what_and_when_in_the_same_answer(
+@pytest.mark.proves("security 18")
+def test_second_person_learns_who_what_and_when_in_the_same_answer(
     client, signed_in, connection, reviewer, second_reviewer
 ):
     message = make_message(connection)
@@ -210,6 +211,7 @@ def test_decision_elsewhere_supersedes_one_that_still_waits(client, connection, 
     assert "key_other" in decision.explanation
 
 
+@pytest.mark.proves("promise 5")
 @pytest.mark.django_db(transaction=True)
 def test_two_people_at_once_one_decides_and_the_other_is_told():
     connection = make_connection()

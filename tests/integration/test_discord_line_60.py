@@ -46,12 +46,13 @@ marked_up = st.lists(
 ).map("".join)
 
 
+@pytest.mark.proves("security 60")
 @given(marked_up)
 @example(HOSTILE)
 @example("1. one")
 @example("\\*not bold\\*")
 @example("a\U000e0061\U000e0062b")
-def test_security_line_60_text_of_others_is_shown_literally(text):
+def test_text_of_others_is_shown_literally(text):
     shown = render(escape(text))
     assert re.findall("<[^>]*>", shown) == []
     read = unescape(shown)
@@ -64,13 +65,15 @@ def test_security_line_60_text_of_others_is_shown_literally(text):
     assert plain(read) == plain(text)
 
 
-def test_security_line_60_invisible_characters_are_marked():
+@pytest.mark.proves("security 60")
+def test_invisible_characters_are_marked():
     for hidden in ("\u202e", "\u200b", "\u2066", "\u3164", "\u2028", "\U000e0041", "\ufe00", "\u180e", "\x07", "\x85"):
         assert escape(f"pay{hidden}load") in ("pay\ufffdload", "pay load"), ascii(hidden)
     # Writing that needs its joiners keeps them.
     assert escape("👩\u200d💻 می\u200cخواهم") == "👩\u200d💻 می\u200cخواهم"
 
 
+@pytest.mark.proves("security 60")
 @given(
     st.builds(
         CardFacts,
@@ -88,7 +91,7 @@ def test_security_line_60_invisible_characters_are_marked():
     ),
     marked_up,
 )
-def test_security_line_60_card_pings_nobody_links_to_the_desk_alone_and_is_within_limits(facts, detail):
+def test_card_pings_nobody_links_to_the_desk_alone_and_is_within_limits(facts, detail):
     body = payload(embed(facts, Status("Held", "amber", detail)))
     assert find_errors(body) == {}
     card = body["embeds"][0]
@@ -98,8 +101,9 @@ def test_security_line_60_card_pings_nobody_links_to_the_desk_alone_and_is_withi
     assert count_pings(json.dumps(body), body["allowed_mentions"]) == 0
 
 
+@pytest.mark.proves("security 60")
 @pytest.mark.parametrize("long", ["😀*" * 3000, "x" * 6000], ids=["emoji", "letters"])
-def test_security_line_60_longest_card_is_taken(long):
+def test_longest_card_is_taken(long):
     many = (long,) * 9
     facts = CardFacts(
         *(long, "https://desk.example/", long, long, many, {"discord_user": long}, "F", long, "full", 1, long),
@@ -135,13 +139,14 @@ def tell(discord, connection, person, *, subject, **fields):
     return [body for _, _, body in discord.calls]
 
 
+@pytest.mark.proves("security 60")
 @pytest.mark.fault(
     43,
     injected="A subject holds mentions, Markdown and masked links.",
     held="Card and edit show it letter by letter, with every kind of mention off.",
 )
 @pytest.mark.django_db
-def test_security_line_60_message_has_headers_by_default_and_never_a_body(discord, connection, reviewer):
+def test_message_has_headers_by_default_and_never_a_body(discord, connection, reviewer):
     for body in tell(discord, connection, reviewer, subject=HOSTILE):
         text = json.dumps(body, ensure_ascii=False)
         assert "kumquat" not in text
@@ -153,8 +158,9 @@ def test_security_line_60_message_has_headers_by_default_and_never_a_body(discor
         assert re.findall("<[^>]*>", render(title)) == []
 
 
+@pytest.mark.proves("security 60")
 @pytest.mark.django_db
-def test_security_line_60_minimal_message_masks_every_address(discord, connection, reviewer):
+def test_minimal_message_masks_every_address(discord, connection, reviewer):
     for body in tell(discord, connection, reviewer, subject="Kumquat refund", privacy="minimal"):
         text = json.dumps(body, ensure_ascii=False)
         assert "kumquat" not in text.lower()
@@ -164,14 +170,16 @@ def test_security_line_60_minimal_message_masks_every_address(discord, connectio
         assert body["allowed_mentions"] == {"parse": []}
 
 
+@pytest.mark.proves("security 60")
 @pytest.mark.django_db
-def test_security_line_60_letter_is_told_only_where_an_admin_chose_the_fullest_level(discord, connection, reviewer):
+def test_letter_is_told_only_where_an_admin_chose_the_fullest_level(discord, connection, reviewer):
     assert Destination().privacy == "headers"
     bodies = tell(discord, connection, reviewer, subject="Refund", privacy="full")
     assert all("kumquat" in json.dumps(body) and body["allowed_mentions"] == {"parse": []} for body in bodies)
 
 
-def test_security_line_60_post_of_a_seal_holds_numbers_and_hashes_alone():
+@pytest.mark.proves("security 60")
+def test_post_of_a_seal_holds_numbers_and_hashes_alone():
     told = {"note": "@everyone restored for dana@northwind.example", "cluster": "dana", "at": timezone.now()}
     body = head_post(Seal(number=7, size=1200, root="a" * 64, key="b" * 64, **told))
     assert body["allowed_mentions"] == {"parse": []}

@@ -279,6 +279,7 @@ def check_frame(answer):
     assert answer["Cache-Control"] == "no-store"
 
 
+@pytest.mark.proves("security 35")
 @pytest.mark.parametrize(
     ("name", "content", "content_type"),
     [
@@ -289,9 +290,7 @@ def check_frame(answer):
     ],
     ids=["html", "svg", "png", "pdf"],
 )
-def test_security_line_35_file_is_handed_out_as_a_file_to_keep_and_never_as_a_page(
-    desk, gateway, upstream, name, content, content_type
-):
+def test_file_is_handed_out_as_a_file_to_keep_and_never_as_a_page(desk, gateway, upstream, name, content, content_type):
     message = enclose(gateway, upstream, (name, content, content_type))
     answer = view(desk, message, rest="download/")
     assert (answer.status_code, answer.content) == (200, content)
@@ -300,19 +299,22 @@ def test_security_line_35_file_is_handed_out_as_a_file_to_keep_and_never_as_a_pa
     check_frame(answer)
 
 
-def test_security_line_35_file_is_kept_under_a_name_that_hides_nothing(desk, gateway, upstream):
+@pytest.mark.proves("security 35")
+def test_file_is_kept_under_a_name_that_hides_nothing(desk, gateway, upstream):
     message = enclose(gateway, upstream, ("invoice_\u202efdp\u200b.exe", b"MZ", "application/pdf"))
     assert view(desk, message, rest="download/")["Content-Disposition"] == 'attachment; filename="invoice_fdp.exe"'
 
 
+@pytest.mark.proves("security 35")
 @pytest.mark.parametrize("name", ["report.pdf.exe", "invoice_\u202efdp.exe", "in\u200bvoice.pdf"])
-def test_security_line_35_name_that_hides_its_ending_is_named_and_flagged(desk, gateway, upstream, name):
+def test_name_that_hides_its_ending_is_named_and_flagged(desk, gateway, upstream, name):
     message = enclose(gateway, upstream, (name, b"MZ a program", "application/pdf"), fetched=False)
     page = panel(desk, message)
     assert 'class="chip shape rose">High' in page
     assert name not in page or name.isprintable()
 
 
+@pytest.mark.proves("security 35")
 @pytest.mark.parametrize(
     ("name", "content"),
     [
@@ -322,9 +324,7 @@ def test_security_line_35_name_that_hides_its_ending_is_named_and_flagged(desk, 
     ],
     ids=["svg", "html", "text"],
 )
-def test_security_line_35_text_is_shown_as_escaped_text_with_invisible_characters_named(
-    desk, gateway, upstream, name, content
-):
+def test_text_is_shown_as_escaped_text_with_invisible_characters_named(desk, gateway, upstream, name, content):
     message = enclose(gateway, upstream, (name, content, "text/plain"))
     answer = view(desk, message)
     page = answer.content.decode()

@@ -389,7 +389,8 @@ def test_rotation_is_told_without_any_secret(rotated, admin):
     assert new.removeprefix("whsec_") not in told
 
 
-def test_security_line_55_secrets_and_event_keys_are_encrypted_at_rest(rotated, receiver):
+@pytest.mark.proves("security 55")
+def test_secrets_and_event_keys_are_encrypted_at_rest(rotated, receiver):
     _, before, new = rotated
     to_inngest(receiver.url)
     with db.cursor() as cursor:

@@ -205,8 +205,9 @@ def test_signed_out_leads_to_sign_in(client, connection, name):
         assert answer["Location"].startswith("/accounts/login/?next=")
 
 
+@pytest.mark.proves("security 49")
 @pytest.mark.parametrize("name", [name for name in NAMES if name not in PUBLIC])
-def test_security_line_49_message_outside_ones_mailboxes_does_not_exist(signed_in, connection, name):
+def test_message_outside_ones_mailboxes_does_not_exist(signed_in, connection, name):
     message = make_message(connection, subject="Not for everybody")
     stranger = make_person("x@yourteam.example", "X", "reviewer", connection=make_connection("other"))
     # As a page and as a fragment of one. Signed in for each: there are addresses that end the session.
@@ -234,10 +235,9 @@ NONSENSE = (
 )
 
 
+@pytest.mark.proves("case 16")
 @pytest.mark.parametrize("nonsense", NONSENSE, ids=ascii)
-def test_case_16_ill_formed_cursor_id_or_date_is_the_first_page_or_400_never_500(
-    signed_in, connection, reviewer, nonsense
-):
+def test_ill_formed_cursor_id_or_date_is_the_first_page_or_400_never_500(signed_in, connection, reviewer, nonsense):
     message = make_message(connection)
     client = signed_in(reviewer)
     query = urlencode(dict.fromkeys(ASKED, nonsense), errors="surrogatepass")
@@ -254,6 +254,7 @@ def test_what_changes_something_is_not_done_by_looking(signed_in, admin, connect
     assert (client.get(path).status_code, client.head(path).status_code) == (405, 405)
 
 
+@pytest.mark.proves("security 51", "security 53")
 @pytest.mark.parametrize("name", NAMES)
 def test_every_answer_carries_the_browsers_rules_and_names_no_asset_from_elsewhere(
     signed_in, connection, reviewer, name
@@ -352,6 +353,7 @@ def test_hsts_is_sent_where_the_desk_is_https(client, settings):
     assert "max-age=31536000" in client.get("/healthz")["Strict-Transport-Security"]
 
 
+@pytest.mark.proves("security 52")
 def test_signing_out_clears_the_browser_and_ends_the_session(signed_in, reviewer):
     client = signed_in(reviewer)
     answer = client.post("/accounts/logout/")

@@ -47,6 +47,7 @@ def message(connection, upstream):
     return message
 
 
+@pytest.mark.proves("promise 1")
 @both
 def test_decision_is_carried_out_once_with_its_reference(connection, message, reviewer, upstream):
     assert carry_out(message, reviewer) == "applied"
@@ -273,7 +274,8 @@ def test_conflict_that_names_nobody_makes_our_only_call_no_success_although_the_
     assert not Entry.objects.filter(action="decision.left_after_all").exists()
 
 
-def test_security_line_19_permission_is_asked_again_before_the_call(message, reviewer, upstream):
+@pytest.mark.proves("security 19")
+def test_permission_is_asked_again_before_the_call(message, reviewer, upstream):
     given = decide(message, reviewer)
     make_due()
     reviewer.grants.all().delete()
@@ -282,7 +284,8 @@ def test_security_line_19_permission_is_asked_again_before_the_call(message, rev
     assert upstream.calls == []
 
 
-def test_security_line_19_disabled_person_decides_nothing_any_more(message, reviewer, upstream):
+@pytest.mark.proves("security 19")
+def test_disabled_person_decides_nothing_any_more(message, reviewer, upstream):
     given = decide(message, reviewer)
     make_due()
     reviewer.is_active = False

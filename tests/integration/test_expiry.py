@@ -164,7 +164,8 @@ def test_approval_whose_time_ended_in_the_undo_window_is_not_carried_out(message
     assert upstream.decisions == []
 
 
-def test_case_25_expired_message_is_sent_by_no_path(message, reviewer, upstream, signed_in):
+@pytest.mark.proves("case 25", "promise 9")
+def test_expired_message_is_sent_by_no_path(message, reviewer, upstream, signed_in):
     client, path = signed_in(reviewer), f"/queue/{message.public_id}/"
     approval = {"outcome": "approve", "fingerprint": message.revision.fingerprint}
     assert client.post(f"{path}verdict/", approval).status_code == 403

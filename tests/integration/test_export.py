@@ -98,7 +98,8 @@ def test_reviewer_is_refused_in_words(signed_in, reviewer, path):
     assert b"Your role does not include it" in answer.content
 
 
-def test_security_line_41_export_asks_who_one_is_and_goes_on(signed_in, auditor, history):
+@pytest.mark.proves("security 41")
+def test_export_asks_who_one_is_and_goes_on(signed_in, auditor, history):
     client = signed_in(auditor, minutes=11)
     answer = client.post(PATH, {"format": "csv", "details": "on"})
     assert answer["Location"].startswith("/accounts/reauthenticate/")
@@ -118,7 +119,8 @@ HOSTILE = [
 ]
 
 
-def test_security_line_56_no_cell_of_an_export_is_a_formula(signed_in, auditor, connection):
+@pytest.mark.proves("security 56")
+def test_no_cell_of_an_export_is_a_formula(signed_in, auditor, connection):
     for text in HOSTILE:
         with transaction.atomic():
             says = {"subject": text, "reason": f'{text}, "quoted"\nand more', "other": text}

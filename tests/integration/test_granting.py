@@ -82,9 +82,8 @@ def test_what_is_no_role_or_no_place_is_said_at_the_form(signed_in, admin, revie
     assert reviewer.grants.count() == 1
 
 
-def test_security_line_50_fields_that_the_form_does_not_ask_for_have_no_effect(
-    signed_in, admin, reviewer, second_reviewer
-):
+@pytest.mark.proves("security 50")
+def test_fields_that_the_form_does_not_ask_for_have_no_effect(signed_in, admin, reviewer, second_reviewer):
     more = {"person": second_reviewer.pk, "person_id": second_reviewer.pk, "is_active": "", "mailbox": "1"}
     signed_in(admin).post(f"/people/{reviewer.pk}/roles/add/", {"role": "auditor", "place": "all", **more})
     assert second_reviewer.grants.count() == 1
@@ -93,7 +92,8 @@ def test_security_line_50_fields_that_the_form_does_not_ask_for_have_no_effect(
     assert reviewer.grants.filter(role="auditor", mailbox=None, connection=None).count() == 1
 
 
-def test_security_line_42_whoever_loses_a_role_is_signed_out(signed_in, admin, reviewer, second_reviewer):
+@pytest.mark.proves("security 42")
+def test_whoever_loses_a_role_is_signed_out(signed_in, admin, reviewer, second_reviewer):
     theirs, others = session_of(reviewer), session_of(second_reviewer)
     grant = reviewer.grants.get()
     answer = signed_in(admin).post(f"/people/{reviewer.pk}/roles/remove/", {"grant": grant.pk})

@@ -239,8 +239,9 @@ def test_webhooks_are_no_business_of_others(signed_in, account, hook, role):
     assert account.gateway.calls == []
 
 
+@pytest.mark.proves("security 41")
 @pytest.mark.parametrize("act", ["test/", "rotate/", "delete/", "sent/1/replay/"])
-def test_security_line_41_webhooks_ask_who_one_is(signed_in, admin, account, hook, act):
+def test_webhooks_ask_who_one_is(signed_in, admin, account, hook, act):
     client = signed_in(admin, minutes=11)
     assert "/reauthenticate/" in client.post(path_of(account, hook, act))["Location"]
     assert "/reauthenticate/" in client.post(f"/webhooks/{account.connection.pk}/add/", {"url": URL})["Location"]

@@ -335,7 +335,8 @@ def test_replayed_interaction_gets_the_same_answer_and_decides_nothing_twice(ana
     assert not Claim.objects.exists()
 
 
-def test_case_13_press_by_somebody_not_linked_is_refused_privately_with_an_audit_entry(signed_in, reviewer, message):
+@pytest.mark.proves("case 13")
+def test_press_by_somebody_not_linked_is_refused_privately_with_an_audit_entry(signed_in, reviewer, message):
     body = press(message, by=MALLORY)
     text = said(sent(body))
     assert not Verdict.objects.exists()
@@ -521,8 +522,9 @@ def channel(name, privacy="headers"):
     return Destination.objects.create(name=name, kind="discord_bot", channel="120000000000000001", privacy=privacy)
 
 
+@pytest.mark.proves("case 15")
 @pytest.mark.parametrize("surface", ["web", "discord"])
-def test_case_15_decided_on_the_web_or_on_discord_every_card_is_to_be_edited(ana, message, surface):
+def test_decided_on_the_web_or_on_discord_every_card_is_to_be_edited(ana, message, surface):
     cards = [Card.objects.create(destination=channel(name), message=message, discord_message_id=CARD) for name in "ab"]
     Delivery.objects.all().delete()
     if surface == "web":
@@ -575,7 +577,8 @@ def links_of(message):
     return [button["url"] for row in rows for button in row["components"] if "url" in button]
 
 
-def test_case_11_looking_at_every_link_of_a_card_changes_nothing(signed_in, ana, message):
+@pytest.mark.proves("case 11", "promise 4")
+def test_looking_at_every_link_of_a_card_changes_nothing(signed_in, ana, message):
     client = signed_in(ana)
     before = (Verdict.objects.count(), Message.objects.get().state, Claim.objects.count())
     for path in [*links_of(message), f"/queue/{message.public_id}/"]:
@@ -587,7 +590,8 @@ def test_case_11_looking_at_every_link_of_a_card_changes_nothing(signed_in, ana,
     assert not Decision.objects.exists()
 
 
-def test_case_12_link_opened_signed_out_leads_to_sign_in_and_back_undecided(client, ana, message):
+@pytest.mark.proves("case 12")
+def test_link_opened_signed_out_leads_to_sign_in_and_back_undecided(client, ana, message):
     (path,) = links_of(message)
     answer = client.get(path)
     assert (answer.status_code, answer["Location"]) == (302, f"/accounts/login/?next={path}")
@@ -617,8 +621,9 @@ def at_once(*acts):
     return found
 
 
+@pytest.mark.proves("case 15")
 @pytest.mark.django_db(transaction=True)
-def test_case_15_two_presses_and_a_click_at_the_same_moment_are_one_decision(ana, second_reviewer, message):
+def test_two_presses_and_a_click_at_the_same_moment_are_one_decision(ana, second_reviewer, message):
     DiscordAccount.objects.create(person=second_reviewer, discord_id=MALLORY)
     third = make_person("cleo@yourteam.example", "Cleo", "reviewer")
     browser = Client()

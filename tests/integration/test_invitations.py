@@ -108,8 +108,9 @@ def over(path, how):
     return path if how != "unknown" else f"/join/{'x' * 43}/"
 
 
+@pytest.mark.proves("security 46")
 @pytest.mark.parametrize("how", ["used", "withdrawn", "too late", "unknown"])
-def test_security_line_46_link_that_is_over_answers_alike_whatever_the_reason(signed_in, admin, how):
+def test_link_that_is_over_answers_alike_whatever_the_reason(signed_in, admin, how):
     _, path = made_by(signed_in(admin))
     gone = over(path, how)
     never = Client().get(f"/join/{'n' * 43}/")
@@ -121,7 +122,8 @@ def test_security_line_46_link_that_is_over_answers_alike_whatever_the_reason(si
     assert Person.objects.count() == people
 
 
-def test_security_line_46_link_is_bound_to_its_address(signed_in, admin):
+@pytest.mark.proves("security 46")
+def test_link_is_bound_to_its_address(signed_in, admin):
     """Line 50: whatever else is posted has no effect."""
     _, path = made_by(signed_in(admin))
     more = {
@@ -138,7 +140,8 @@ def test_security_line_46_link_is_bound_to_its_address(signed_in, admin):
     assert [one.role for one in nora.grants.all()] == ["reviewer"]
 
 
-def test_security_line_50_posting_more_than_the_form_asks_changes_nothing_of_an_invitation(signed_in, admin):
+@pytest.mark.proves("security 50")
+def test_posting_more_than_the_form_asks_changes_nothing_of_an_invitation(signed_in, admin):
     more = {
         "kind": "password",
         "person": str(admin.pk),
@@ -154,8 +157,9 @@ def test_security_line_50_posting_more_than_the_form_asks_changes_nothing_of_an_
     assert one.expires_at - one.created_at == timedelta(days=DAYS)
 
 
+@pytest.mark.proves("security 46")
 @pytest.mark.django_db(transaction=True)
-def test_security_line_46_of_two_who_use_a_link_at_once_one_joins(admin):
+def test_of_two_who_use_a_link_at_once_one_joins(admin):
     token = link_of(admin)
     barrier, ends = threading.Barrier(2), []
 

@@ -251,8 +251,9 @@ def test_admin_of_one_mailbox_does_not_see_the_accounts_keys(signed_in, account)
     assert signed_in(stranger).get(f"/keys/{account.connection.pk}/add/").status_code == 404
 
 
+@pytest.mark.proves("security 41")
 @pytest.mark.parametrize("act", ["change/", "owner/", "revoke/"])
-def test_security_line_41_keys_ask_who_one_is(signed_in, admin, account, act):
+def test_keys_ask_who_one_is(signed_in, admin, account, act):
     client, key = signed_in(admin, minutes=11), ApiKey.objects.get(name="Key agent")
     answer = client.post(path_of(account, key, act), {"name": "X", "scopes": ["admin"]})
     assert (answer.status_code, "/reauthenticate/" in answer["Location"]) == (302, True)

@@ -41,18 +41,20 @@ def scope_of(message, name):
     }[name]  # fmt: skip
 
 
+@pytest.mark.proves("security 25")
 @pytest.mark.parametrize(
     ("scope", "outcome"),
     [("everything", "approve"), ("everything", "reject"), ("connection", "send_back"), ("mailbox", "approve")],
 )
-def test_security_line_25_pulled_switch_stops_every_call_of_its_scope(message, reviewer, upstream, scope, outcome):
+def test_pulled_switch_stops_every_call_of_its_scope(message, reviewer, upstream, scope, outcome):
     pull(reviewer, **scope_of(message, scope))
     assert carry_out(message, reviewer, outcome=outcome) == "not due"
     assert upstream.decisions == []
     assert Decision.objects.get().state == "recorded"
 
 
-def test_security_line_25_switch_is_itself_in_the_ledger(message, reviewer, admin):
+@pytest.mark.proves("security 25")
+def test_switch_is_itself_in_the_ledger(message, reviewer, admin):
     switch = pull(reviewer)
     kill_switch.release(switch_id=switch.pk, actor=admin.actor(surface="web"))
     acts = Entry.objects.filter(action__startswith="kill_switch.").oldest_first()

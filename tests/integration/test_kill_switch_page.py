@@ -30,7 +30,8 @@ def gateway(connection):
         yield standin
 
 
-def test_security_line_25_pulling_stops_and_is_audited(signed_in, reviewer, connection):
+@pytest.mark.proves("security 25")
+def test_pulling_stops_and_is_audited(signed_in, reviewer, connection):
     answer = press(signed_in(reviewer))
     assert (answer.status_code, answer["Location"]) == (302, "/stop/")
     switch = KillSwitch.objects.get()
@@ -39,7 +40,8 @@ def test_security_line_25_pulling_stops_and_is_audited(signed_in, reviewer, conn
     assert (entry.actor_id, entry.surface, entry.detail.fields["reason"]) == (str(reviewer.pk), "web", REASON)
 
 
-def test_security_line_25_releasing_is_an_admins_and_audited(signed_in, reviewer, admin, connection):
+@pytest.mark.proves("security 25")
+def test_releasing_is_an_admins_and_audited(signed_in, reviewer, admin, connection):
     press(signed_in(reviewer))
     switch = KillSwitch.objects.get()
     assert signed_in(reviewer).post(f"/stop/{switch.pk}/release/").status_code == 403

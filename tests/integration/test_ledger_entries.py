@@ -65,7 +65,8 @@ def enter(client, email, password=PASSWORD):
 # --- line 58
 
 
-def test_security_line_58_who_signs_in_fails_to_and_signs_out_is_told(client, reviewer):
+@pytest.mark.proves("security 58")
+def test_who_signs_in_fails_to_and_signs_out_is_told(client, reviewer):
     enter(client, reviewer.email, "wrong")
     enter(client, reviewer.email)
     client.post("/accounts/logout/", REMOTE_ADDR=HERE)
@@ -78,7 +79,8 @@ def test_security_line_58_who_signs_in_fails_to_and_signs_out_is_told(client, re
     assert len({one.entry.trace for one in (failed, came, left)}) == 3
 
 
-def test_security_line_58_denied_access_a_look_a_decision_a_setting_and_an_export_are_told(signed_in, admin, auditor):
+@pytest.mark.proves("security 58")
+def test_denied_access_a_look_a_decision_a_setting_and_an_export_are_told(signed_in, admin, auditor):
     reviewer = make_person("ana@yourteam.example", "Ana", "reviewer")
     message = make_message(make_connection())
     client, here = signed_in(reviewer), {"REMOTE_ADDR": HERE}
@@ -107,7 +109,8 @@ def log():
     logging.getLogger("dashboard").removeHandler(handler)
 
 
-def test_security_line_58_request_has_one_id_in_the_ledger_and_in_the_log(signed_in, auditor, log):
+@pytest.mark.proves("security 58")
+def test_request_has_one_id_in_the_ledger_and_in_the_log(signed_in, auditor, log):
     signed_in(auditor).get("/people/second-factor/", REMOTE_ADDR=HERE)
     (denied,) = told("access.denied")
     assert [line["trace"] for line in log() if line["text"] == "access denied"] == [denied.entry.trace]
@@ -292,7 +295,8 @@ def an_ordinary_day(client, signed_in, reviewer):
     return message
 
 
-def test_security_line_59_no_entry_holds_a_name_an_address_or_a_word_of_anybody(client, signed_in, reviewer):
+@pytest.mark.proves("security 59")
+def test_no_entry_holds_a_name_an_address_or_a_word_of_anybody(client, signed_in, reviewer):
     an_ordinary_day(client, signed_in, reviewer)
     everything = str(list(EntryDetail.objects.values_list("fields", flat=True))).lower()
     assert [text for text in PRIVATE if text not in everything] == [], "the day has to name them"
@@ -305,7 +309,8 @@ def test_security_line_59_no_entry_holds_a_name_an_address_or_a_word_of_anybody(
         assert re.fullmatch(r"[a-z_]*|\d+", entry.actor_id) or entry.actor_kind == "webhook", entry.actor_id
 
 
-def test_security_line_59_name_that_the_sender_made_up_stands_in_no_entry(client):
+@pytest.mark.proves("security 59")
+def test_name_that_the_sender_made_up_stands_in_no_entry(client):
     """The name of a detail is not salted, and stays when the detail goes."""
     metadata = {"run_id": "run-7", "dana@northwind.example": "refund", "Ticket": 81}
     post_event(client, make_connection(), event_body(metadata=metadata))
@@ -314,7 +319,8 @@ def test_security_line_59_name_that_the_sender_made_up_stands_in_no_entry(client
     assert not [name for name in line.entry.detail_hashes if "dana" in name or "icket" in name]
 
 
-def test_security_line_59_each_detail_is_committed_to_by_a_hash_with_a_salt_of_its_own_entry(reviewer):
+@pytest.mark.proves("security 59")
+def test_each_detail_is_committed_to_by_a_hash_with_a_salt_of_its_own_entry(reviewer):
     for _ in range(20):
         with transaction.atomic():
             record("comment.added", actor=worker("test"), details={"text": "the same words"})
@@ -327,8 +333,9 @@ def test_security_line_59_each_detail_is_committed_to_by_a_hash_with_a_salt_of_i
         assert hashes == one.entry.detail_hashes
 
 
+@pytest.mark.proves("security 59")
 @pytest.mark.django_db(transaction=True)
-def test_security_line_59_erasing_the_details_leaves_the_ledger_checkable(client, signed_in, reviewer):
+def test_erasing_the_details_leaves_the_ledger_checkable(client, signed_in, reviewer):
     an_ordinary_day(client, signed_in, reviewer)
     assert seal_all() == Entry.objects.count()
     before = list(Entry.objects.order_by("pk").values())

@@ -52,7 +52,8 @@ def statement(table, act):
     }[act]
 
 
-def test_security_line_57_application_cannot_change_what_was_written(application):
+@pytest.mark.proves("security 57")
+def test_application_cannot_change_what_was_written(application):
     for table, act in CHANGES:
         with pytest.raises(errors.InsufficientPrivilege):
             application.execute(statement(table, act))
@@ -78,7 +79,8 @@ BECOME = (
 )
 
 
-def test_security_line_57_application_cannot_take_the_guards_off(application):
+@pytest.mark.proves("security 57")
+def test_application_cannot_take_the_guards_off(application):
     for table in TABLES:
         for guard in GUARDS:
             with pytest.raises(errors.InsufficientPrivilege):
@@ -91,7 +93,8 @@ def test_security_line_57_application_cannot_take_the_guards_off(application):
     assert not application.execute("SELECT has_table_privilege('audit_entry', 'UPDATE')").fetchone()[0]
 
 
-def test_security_line_57_tables_belong_to_another_role_which_makes_the_migrations(application):
+@pytest.mark.proves("security 57")
+def test_tables_belong_to_another_role_which_makes_the_migrations(application):
     rows = application.execute(
         "SELECT tablename, tableowner, pg_has_role(tableowner, 'MEMBER'), rolsuper FROM pg_tables, pg_roles"
         " WHERE tablename = ANY(%s) AND rolname = CURRENT_USER",
@@ -101,7 +104,8 @@ def test_security_line_57_tables_belong_to_another_role_which_makes_the_migratio
     assert {tuple(rest) for _, *rest in rows} == {("countersign_owner", False, False)}
 
 
-def test_security_line_57_triggers_refuse_even_the_owner(application):
+@pytest.mark.proves("security 57")
+def test_triggers_refuse_even_the_owner(application):
     application.execute("INSERT INTO audit_block (number, hash) VALUES (0, 'x')")
     application.execute("INSERT INTO audit_anchor (seal, kind, place, reference) VALUES (1, 'file', 'x', '')")
     with as_role(database.settings_dict["USER"]) as owner:
@@ -110,7 +114,8 @@ def test_security_line_57_triggers_refuse_even_the_owner(application):
                 owner.execute(statement(table, act))
 
 
-def test_security_line_57_application_adds_and_reads_and_removes_details(application):
+@pytest.mark.proves("security 57")
+def test_application_adds_and_reads_and_removes_details(application):
     number = application.execute("SELECT max(id) FROM audit_entry").fetchone()[0]
     assert application.execute("SELECT count(*) FROM audit_entry").fetchone()[0] == 3
     application.execute("DELETE FROM audit_entrydetail WHERE entry_id = %s", [number])
@@ -130,8 +135,9 @@ def test_one_role_for_everything_is_told_apart_and_so_are_missing_triggers():
             cursor.execute("ALTER TABLE audit_leaf ENABLE TRIGGER audit_leaf_rows")
 
 
+@pytest.mark.proves("security 57")
 @pytest.mark.slow
-def test_security_line_57_holds_where_nobody_is_a_superuser_as_with_a_hosted_database(tmp_path):
+def test_holds_where_nobody_is_a_superuser_as_with_a_hosted_database(tmp_path):
     """Neither role is the cluster's own: one owns an empty database and migrates, the other only works in it."""
     with as_role(database.settings_dict["USER"]) as superuser:
         for role in ("hosted_owner", "hosted_application"):

@@ -253,8 +253,9 @@ def test_wrong_address_is_refused_at_its_field_and_nothing_is_asked(signed_in, a
     assert 'value="Kept"' in page
 
 
+@pytest.mark.proves("security 41")
 @pytest.mark.parametrize("path", ["settings/", "loosen/?to=monitored", "delete/"])
-def test_security_line_41_changing_a_mailbox_asks_who_one_is(signed_in, admin, account, path):
+def test_changing_a_mailbox_asks_who_one_is(signed_in, admin, account, path):
     client = signed_in(admin, minutes=11)
     answer = client.post(f"/mailboxes/{account.mailbox.pk}/{path}", settings_of(account, to="monitored"))
     assert (answer.status_code, "/reauthenticate/" in answer["Location"]) == (302, True)

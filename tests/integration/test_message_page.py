@@ -61,8 +61,9 @@ def buttons(page):
 # what changed after it was opened
 
 
+@pytest.mark.proves("security 17", "promise 2")
 @pytest.mark.parametrize("headers", [{}, HTMX], ids=["page", "fragment"])
-def test_security_line_17_verdict_on_changed_mail_is_refused_and_shows_the_words_that_changed(desk, message, headers):
+def test_verdict_on_changed_mail_is_refused_and_shows_the_words_that_changed(desk, message, headers):
     changed = show_row(message, markdown="Please pay EUR 21,400 by Friday.", bcc=["eve@evil.example"])
     answer = post(desk, message, outcome="reject", reason="A long and careful reason", headers=headers)
     page = plain(answer)
@@ -144,9 +145,10 @@ def test_pulse_tells_nothing_of_messages_out_of_reach(signed_in, message):
 # nothing is decided by looking; one decision
 
 
+@pytest.mark.proves("security 16", "promise 4")
 @pytest.mark.parametrize("purpose", ["", "prefetch", "prefetch;prerender"])
 @pytest.mark.parametrize("method", ["get", "head"])
-def test_security_line_16_looking_decides_nothing(desk, message, method, purpose):
+def test_looking_decides_nothing(desk, message, method, purpose):
     headers = {"Sec-Purpose": purpose} if purpose else {}
     for act in ("verdict", "undo", "withdraw", "send-again", "settle", "look", "opened"):
         query = f"?outcome=approve&fingerprint={message.revision.fingerprint}&took_effect=yes"
@@ -168,7 +170,8 @@ def test_page_fetched_ahead_was_not_opened(desk, message, name, value):
     assert not Entry.objects.filter(action="message.opened").exists()
 
 
-def test_security_line_18_second_reviewer_is_told_who_what_and_when(desk, message, second_reviewer):
+@pytest.mark.proves("security 18")
+def test_second_reviewer_is_told_who_what_and_when(desk, message, second_reviewer):
     first = decided(message, second_reviewer)
     answer = post(desk, message, outcome="send_back", reason="Please say 14 days")
     page = plain(answer)
@@ -192,7 +195,8 @@ def test_conflict_over_another_version_shows_who_when_and_both_versions(desk, me
     assert "“Please say 14 days”" in page
 
 
-def test_security_line_24_undo_comes_before_the_call_and_nothing_recalls_a_sent_mail(desk, message, reviewer):
+@pytest.mark.proves("security 24")
+def test_undo_comes_before_the_call_and_nothing_recalls_a_sent_mail(desk, message, reviewer):
     decision = decided(message, reviewer)
     page = read(desk, message)
     assert re.search(r"Leaves in \d s", page)

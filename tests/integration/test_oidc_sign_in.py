@@ -152,7 +152,8 @@ def test_account_that_was_tied_before_stays_theirs_under_another_address(client,
     assert come_in(client, "ana-1")["Location"] == "/queue/"
 
 
-def test_security_line_39_factor_at_the_desk_is_asked_after_the_provider(client, configured, reviewer):
+@pytest.mark.proves("security 39")
+def test_factor_at_the_desk_is_asked_after_the_provider(client, configured, reviewer):
     give_app(reviewer)
     answer = come_in(client, "ana-1")
     assert answer["Location"] == "/accounts/login/second/"
@@ -161,7 +162,8 @@ def test_security_line_39_factor_at_the_desk_is_asked_after_the_provider(client,
     assert client.get("/queue/").status_code == 200
 
 
-def test_security_line_39_role_that_needs_a_factor_needs_it_after_the_provider_too(client, configured, reviewer):
+@pytest.mark.proves("security 39")
+def test_role_that_needs_a_factor_needs_it_after_the_provider_too(client, configured, reviewer):
     RoleRule.objects.create(role="reviewer", needs_second_factor=True)
     come_in(client, "ana-1")
     assert client.get("/queue/")["Location"].startswith("/people/me/factors/")

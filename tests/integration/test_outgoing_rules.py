@@ -51,29 +51,33 @@ class Endless(Handler):
                 self.end_headers()
 
 
+@pytest.mark.proves("security 12")
 @pytest.mark.parametrize(
     "url",
     ["https://api.multimail.dev.evil.example", "https://multimail.dev", "http://api.multimail.dev",
      "https://api.multimail.dev:8443", "http://127.0.0.1:8002", "https://127.0.0.1:8001", "http://localhost:8001"],
 )  # fmt: skip
-def test_security_line_12_host_that_is_not_named_is_refused_and_the_way_out_is_told(url):
+def test_host_that_is_not_named_is_refused_and_the_way_out_is_told(url):
     assert "OUTGOING_ALLOW" in problem_of(url)
     with pytest.raises(errors.NotSent, match="OUTGOING_ALLOW"):
         ask(url)
 
 
-def test_security_line_12_named_hosts_are_taken(settings):
+@pytest.mark.proves("security 12")
+def test_named_hosts_are_taken(settings):
     settings.OUTGOING_ALLOW = ["https://mail.yourteam.example"]
     for url in (HOSTED, f"{HOSTED}:443/", OURS, "https://mail.yourteam.example/"):
         assert problem_of(url) == ""
 
 
-def test_security_line_12_redirect_is_not_followed():
+@pytest.mark.proves("security 12")
+def test_redirect_is_not_followed():
     with serving(Endless) as url, pytest.raises(errors.OutcomeUnknown) as caught:
         ask(url)
     assert caught.value.status == 302
 
 
+@pytest.mark.proves("security 13")
 @pytest.mark.parametrize(
     "address",
     [
@@ -88,7 +92,7 @@ def test_security_line_12_redirect_is_not_followed():
         "fc00::1",
     ],
 )
-def test_security_line_13_hosted_name_that_leads_to_a_private_address_is_not_called(monkeypatch, address):
+def test_hosted_name_that_leads_to_a_private_address_is_not_called(monkeypatch, address):
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     found = [(family, socket.SOCK_STREAM, 6, "", (address, 443))]
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
@@ -97,7 +101,8 @@ def test_security_line_13_hosted_name_that_leads_to_a_private_address_is_not_cal
     assert SECRET not in caught.value.sentence
 
 
-def test_security_line_13_name_that_turns_private_after_a_look_up_is_not_called(monkeypatch):
+@pytest.mark.proves("security 13")
+def test_name_that_turns_private_after_a_look_up_is_not_called(monkeypatch):
     """The address that is judged is the one that is connected to: the name is looked up once a call."""
     looked_up = []
 
@@ -119,7 +124,8 @@ def _refuse():
     raise ConnectionRefusedError
 
 
-def test_security_line_13_one_private_address_among_others_refuses_the_name(monkeypatch):
+@pytest.mark.proves("security 13")
+def test_one_private_address_among_others_refuses_the_name(monkeypatch):
     found = [
         (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("93.184.216.34", 443)),
         (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 443)),
@@ -129,34 +135,39 @@ def test_security_line_13_one_private_address_among_others_refuses_the_name(monk
         ask(HOSTED)
 
 
+@pytest.mark.proves("security 13")
 @pytest.mark.parametrize("host", ["2130706433", "0x7f.1", "0177.0.0.1", "[::ffff:127.0.0.1]", "127.1"])
-def test_security_line_13_loopback_in_another_spelling_is_not_the_named_one(host):
+def test_loopback_in_another_spelling_is_not_the_named_one(host):
     with serving(Endless) as url, pytest.raises(errors.NotSent, match="OUTGOING_ALLOW"):
         ask(url.replace("127.0.0.1", host))
 
 
-def test_security_line_14_gigabyte_ends_in_time_and_is_not_kept():
+@pytest.mark.proves("security 14")
+def test_gigabyte_ends_in_time_and_is_not_kept():
     began = time.monotonic()
     with serving(Endless) as url, pytest.raises(errors.TooLarge):
         Administration(base_url=f"{url}/huge", key=SECRET, within=5).ask("GET", "")
     assert time.monotonic() - began < 5
 
 
-def test_security_line_14_drip_ends_in_the_time_that_a_page_gives_it():
+@pytest.mark.proves("security 14")
+def test_drip_ends_in_the_time_that_a_page_gives_it():
     began = time.monotonic()
     with serving(Endless) as url, pytest.raises(errors.OutcomeUnknown, match="in time"):
         Administration(base_url=f"{url}/drip", key=SECRET, within=0.4).ask("GET", "")
     assert time.monotonic() - began < 4
 
 
-def test_security_line_14_peer_that_accepts_and_says_nothing_ends_in_that_time_too():
+@pytest.mark.proves("security 14")
+def test_peer_that_accepts_and_says_nothing_ends_in_that_time_too():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with named(url), pytest.raises(errors.OutcomeUnknown, match="in time"):
             ask(url, within=0.3)
 
 
-def test_security_line_15_proxies_of_the_environment_are_ignored(monkeypatch):
+@pytest.mark.proves("security 15")
+def test_proxies_of_the_environment_are_ignored(monkeypatch):
     taken = []
     with socket.create_server(("127.0.0.1", 0)) as proxy, serving(Endless) as url:
         threading.Thread(target=_count, args=[proxy, taken], daemon=True).start()

@@ -70,7 +70,8 @@ def test_name_that_is_none_is_refused_at_its_field(signed_in, reviewer, typed, s
     assert re.search(r'id="own-name"[^>]*aria-invalid="true"', page)
 
 
-def test_security_line_50_fields_that_no_form_names_change_nothing(signed_in, reviewer):
+@pytest.mark.proves("security 50")
+def test_fields_that_no_form_names_change_nothing(signed_in, reviewer):
     before = type(reviewer).objects.values().get(pk=reviewer.pk)
     posted = {"name": reviewer.name, "email": "x@evil.example", "is_active": "", "password": "x", "role": "admin"}
     signed_in(reviewer).post("/people/me/name/", posted)

@@ -81,7 +81,8 @@ def test_nonsense_in_the_address_is_the_first_page(desk, message, query):
     assert desk.get(f"/queue/{query}").status_code == 200
 
 
-def test_case_3_fifty_first_message_is_reached_by_links_alone(desk, connection):
+@pytest.mark.proves("case 3")
+def test_fifty_first_message_is_reached_by_links_alone(desk, connection):
     for number in range(51):
         # No two alike, which would stand in one row.
         make_message(connection, markdown=f"About {chr(97 + number // 26)}{chr(97 + number % 26)}")

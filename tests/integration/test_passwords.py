@@ -31,6 +31,7 @@ def change(client, **fields):
     return client.post("/people/me/password/", {"old": OLD, "new": NEW, "again": NEW, **fields})
 
 
+@pytest.mark.proves("security 44")
 @pytest.mark.parametrize(
     "password",
     [
@@ -41,12 +42,13 @@ def change(client, **fields):
         *("Countersign2026!", "Multimail!2025#", "countersigned1"),
     ],
 )
-def test_security_line_44_common_words_rows_of_keys_and_names_are_refused_however_dressed(reviewer, password):
+def test_common_words_rows_of_keys_and_names_are_refused_however_dressed(reviewer, password):
     sentences = problem_with(password, reviewer)
     assert sentences
     assert all(password not in sentence for sentence in sentences)
 
 
+@pytest.mark.proves("security 44")
 @pytest.mark.parametrize(
     "password",
     [
@@ -61,12 +63,13 @@ def test_security_line_44_common_words_rows_of_keys_and_names_are_refused_howeve
         "no digit and no sign at all",
     ],
 )
-def test_security_line_44_no_rule_asks_for_kinds_of_characters(reviewer, password):
+def test_no_rule_asks_for_kinds_of_characters(reviewer, password):
     assert problem_with(password, reviewer) == []
 
 
+@pytest.mark.proves("security 44")
 @pytest.mark.parametrize(("length", "expected"), [(11, False), (12, True), (64, True), (256, True)])
-def test_security_line_44_twelve_are_enough_and_many_are_taken(reviewer, length, expected):
+def test_twelve_are_enough_and_many_are_taken(reviewer, length, expected):
     password = ("vQ7kz Rw2mLp9xTd" * 20)[:length]
     assert (problem_with(password, reviewer) == []) is expected
     client = sign_in(reviewer)
@@ -88,8 +91,9 @@ def test_help_says_what_is_best_and_nothing_of_signs():
     assert "no sign or digit is needed" in GuessablePasswordValidator().get_help_text()
 
 
+@pytest.mark.proves("security 44")
 @pytest.mark.parametrize("path", ["/people/me/password/", "/accounts/reauthenticate/"])
-def test_security_line_44_password_can_be_pasted_and_filled_in_by_a_program(signed_in, reviewer, path):
+def test_password_can_be_pasted_and_filled_in_by_a_program(signed_in, reviewer, path):
     page = signed_in(reviewer).get(path).content.decode()
     fields = re.findall(r'<input[^>]*type="password"[^>]*>', page)
     assert fields
@@ -105,7 +109,8 @@ def test_changed_password_opens_the_desk_and_the_old_one_does_not(reviewer):
     assert [answer.status_code == 302 for answer in tries] == [False, True]
 
 
-def test_security_line_42_changing_the_password_ends_all_other_sessions_and_gives_this_one_another_id(reviewer):
+@pytest.mark.proves("security 42")
+def test_changing_the_password_ends_all_other_sessions_and_gives_this_one_another_id(reviewer):
     others, client = [sign_in(reviewer, SAFARI) for _ in range(2)], sign_in(reviewer)
     before = client.session.session_key
     change(client)

@@ -317,8 +317,9 @@ def test_every_address_has_a_door_and_every_door_an_address():
     assert set(DOORS) == set(PATHS)
 
 
+@pytest.mark.proves("security 47")
 @pytest.mark.parametrize("name", [name for name in DOORS if DOORS[name].reach != "public"])
-def test_security_line_47_whoever_may_gets_through_and_nobody_else(name, client, signed_in):
+def test_whoever_may_gets_through_and_nobody_else(name, client, signed_in):
     door = DOORS[name]
     walk = Walk(client, door.needs)
     path = walk.address(name)

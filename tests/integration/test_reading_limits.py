@@ -33,7 +33,8 @@ def words(page):
     return html.unescape(re.sub(r"\s+", " ", re.sub(r"<[^>]+>", " ", page)))
 
 
-def test_security_line_37_ten_megabytes_of_subject_are_cut_with_a_count_and_stand_whole_under_headers(desk, connection):
+@pytest.mark.proves("security 37")
+def test_ten_megabytes_of_subject_are_cut_with_a_count_and_stand_whole_under_headers(desk, connection):
     subject = "S" * 9_999_990 + "the-end"
     message = make_message(connection, subject="Short", hydrated=False)
     from tests.factories import show_row
@@ -50,7 +51,8 @@ def test_security_line_37_ten_megabytes_of_subject_are_cut_with_a_count_and_stan
     assert "the-end" in sheet(desk, message, "headers", page=999)
 
 
-def test_security_line_37_hundred_thousand_recipients_are_counted_and_the_suspicious_come_first(desk, connection):
+@pytest.mark.proves("security 37")
+def test_hundred_thousand_recipients_are_counted_and_the_suspicious_come_first(desk, connection):
     people = [f"person{number}@acme.example" for number in range(100_000)]
     message = make_message(connection, to_addresses=[*people, "eve@b\u0430d.example"])
     page = read(desk, message)
@@ -65,7 +67,8 @@ def test_security_line_37_hundred_thousand_recipients_are_counted_and_the_suspic
     assert "person99999@acme.example" in sheet(desk, message, "headers", page=200)
 
 
-def test_security_line_37_megabyte_of_body_is_usable_on_every_tab(desk, connection):
+@pytest.mark.proves("security 37")
+def test_megabyte_of_body_is_usable_on_every_tab(desk, connection):
     body = "".join(f"<p>Paragraph {number} of many, with some words in it.</p>\n" for number in range(17_000))
     message = make_message(connection, html_body=f"{body}<p>the-end</p>", markdown="Short")
     assert len(read(desk, message)) < 1_000_000
@@ -78,12 +81,13 @@ def test_security_line_37_megabyte_of_body_is_usable_on_every_tab(desk, connecti
     assert "Both stand here as they are." in words(sheet(desk, message, "parts"))
 
 
+@pytest.mark.proves("security 37")
 @pytest.mark.parametrize(
     "hostile",
     ["a\r\nBcc: eve@evil.example", "a\rb", "a\x0bb\x85c", "=?utf-8?q?=00?=", "\ufffd\ufffe", "%s{0}{{x}}", "\u2028x"],
     ids=["crlf", "cr", "controls", "encoded word", "no characters", "templates", "separator"],
 )
-def test_security_line_37_malformed_header_fields_neither_crash_nor_hide(desk, connection, hostile):
+def test_malformed_header_fields_neither_crash_nor_hide(desk, connection, hostile):
     fields = ("subject", "from_name", "reply_to", "in_reply_to", "send_at")
     values: dict[str, object] = {field: f"{hostile} of {field}" for field in fields}
     message = make_message(connection, **values, to_addresses=[f"{hostile}@acme.example", "dana@acme.example"])
@@ -97,12 +101,13 @@ def test_security_line_37_malformed_header_fields_neither_crash_nor_hide(desk, c
         assert f"{pieces[-1]} of {field}" in told
 
 
+@pytest.mark.proves("security 37")
 @pytest.mark.parametrize(
     "body",
     ["<p>unclosed <b <i", "<table><tr><td>" * 2000, "\udcff".encode("utf-8", "replace").decode(), "Ã©Ã¨ \x92 \x00"],
     ids=["broken", "deep", "surrogate", "charset"],
 )
-def test_security_line_37_malformed_body_is_shown_or_said_not_to_be(desk, connection, body):
+def test_malformed_body_is_shown_or_said_not_to_be(desk, connection, body):
     message = make_message(connection, html_body=body.replace("\x00", "\ufffd"), markdown=None)
     for view in ("rendered", "text", "source", "parts"):
         assert 'id="decide"' in read(desk, message, f"?view={view}")
@@ -110,7 +115,8 @@ def test_security_line_37_malformed_body_is_shown_or_said_not_to_be(desk, connec
     assert frame.status_code == 200
 
 
-def test_security_line_37_header_injection_by_webhook_is_text(client, desk, connection):
+@pytest.mark.proves("security 37")
+def test_header_injection_by_webhook_is_text(client, desk, connection):
     body = event_body(subject="Hello\r\nBcc: eve@evil.example\r\n\r\n<script>alert(1)</script>")
     assert post_event(client, connection, body).status_code == 200
     page = desk.get("/queue/").content.decode()
@@ -118,8 +124,9 @@ def test_security_line_37_header_injection_by_webhook_is_text(client, desk, conn
     assert "eve@evil.example" in page
 
 
+@pytest.mark.proves("security 36")
 @pytest.mark.parametrize("attribute", ["hx-get", "hx-on:click", "data-hx-post", "hx-trigger"])
-def test_security_line_36_htmx_attributes_of_a_mail_reach_no_page_as_attributes(desk, connection, attribute):
+def test_htmx_attributes_of_a_mail_reach_no_page_as_attributes(desk, connection, attribute):
     mail = f'<div {attribute}="/queue/" onclick="alert(1)">words</div>'
     message = make_message(connection, html_body=mail, subject=mail, from_name=mail, markdown=mail)
     for view in ("rendered", "text", "source", "headers", "parts"):
@@ -131,7 +138,8 @@ def test_security_line_36_htmx_attributes_of_a_mail_reach_no_page_as_attributes(
     assert "onclick" not in frame
 
 
-def test_security_line_26_frame_has_a_policy_of_its_own_and_the_page_a_sandbox_around_it(desk, connection):
+@pytest.mark.proves("security 26")
+def test_frame_has_a_policy_of_its_own_and_the_page_a_sandbox_around_it(desk, connection):
     message = make_message(connection, html_body="<p>Hello</p>")
     frame = desk.get(f"/queue/{message.public_id}/body/")
     assert frame["Content-Security-Policy"] == (

@@ -163,7 +163,8 @@ def test_ill_formed_view_or_page_is_the_first(desk, connection, query):
     assert 'id="sheet"' in read(desk, make_message(connection), f"?{query}")
 
 
-def test_security_line_26_text_comes_first_by_a_persons_choice(desk, connection, reviewer):
+@pytest.mark.proves("security 26")
+def test_text_comes_first_by_a_persons_choice(desk, connection, reviewer):
     message = make_message(connection)
     assert 'class="face rendered"' in read(desk, message)
     address = reverse("text-first", kwargs={"public_id": message.public_id})
@@ -207,7 +208,8 @@ def test_headers_tell_everything_that_is_known_and_what_is_not_visible(desk, con
 # the people
 
 
-def test_security_line_33_address_is_whole_and_first_and_a_name_that_is_another_address_is_flagged(desk, connection):
+@pytest.mark.proves("security 33")
+def test_address_is_whole_and_first_and_a_name_that_is_another_address_is_flagged(desk, connection):
     message = make_message(connection, to_addresses=["ceo@acme.example <x@evil.example>", "Dana Lee <dana@n.example>"])
     page = read(desk, message)
     to = line(page, "To")
@@ -216,7 +218,8 @@ def test_security_line_33_address_is_whole_and_first_and_a_name_that_is_another_
     assert to.index("dana@n.example") < to.index("shown as “Dana Lee”")
 
 
-def test_security_line_33_long_address_is_never_cut(desk, connection):
+@pytest.mark.proves("security 33")
+def test_long_address_is_never_cut(desk, connection):
     address = f"{'a' * 60}@{'b' * 60}.{'c' * 60}.example"
     assert address in read(desk, make_message(connection, to_addresses=[address]))
 
@@ -264,7 +267,8 @@ def test_people_are_asked_about_in_one_statement_however_many_there_are(
     assert f"person{number - 1}@acme.example" in asked[0]
 
 
-def test_security_line_32_mixed_scripts_are_spelled_out_and_punycode_stands_beside_what_it_reads_as(desk, connection):
+@pytest.mark.proves("security 32")
+def test_mixed_scripts_are_spelled_out_and_punycode_stands_beside_what_it_reads_as(desk, connection):
     to = line(read(desk, make_message(connection, to_addresses=["dana@n\u043erthwind.example"])), "To")
     assert "its domain is also written xn--nrthwind-nbh.example" in to
     assert "Letters that mislead" in to
@@ -281,8 +285,9 @@ def test_spelling_names_the_script_of_each_odd_letter_only_where_letters_mislead
     assert len(spell_out(f"{'a' * 500}\u0430@acme.example")) <= 40
 
 
+@pytest.mark.proves("security 32")
 @pytest.mark.parametrize("place", ["subject", "from_name", "to_addresses", "file"])
-def test_security_line_32_invisible_characters_are_named_wherever_they_stand(desk, connection, place):
+def test_invisible_characters_are_named_wherever_they_stand(desk, connection, place):
     hidden = "pay\u202e\u200bme"
     fields = {
         "subject": {"subject": hidden},
@@ -299,7 +304,8 @@ def test_security_line_32_invisible_characters_are_named_wherever_they_stand(des
 # links, facts, origin
 
 
-def test_security_line_34_link_shows_its_target_and_domain_and_opens_only_by_a_press(desk, connection):
+@pytest.mark.proves("security 34")
+def test_link_shows_its_target_and_domain_and_opens_only_by_a_press(desk, connection):
     body = "[Pay at acme.example](https://pay.evil.example/x?a=1) [plain](https://good.example/y)"
     page = read(desk, make_message(connection, markdown=body))
     panel = re.search(r'<section class="panel" id="links".*?</section>', page, re.DOTALL)[0]
@@ -316,11 +322,12 @@ def test_security_line_34_link_shows_its_target_and_domain_and_opens_only_by_a_p
     assert "good.example" not in re.search(r'<details class="open-link">.*?</details>', panel)[0]
 
 
+@pytest.mark.proves("security 34")
 @pytest.mark.parametrize(
     "target",
     ["javascript:alert(1)", "data:text/html,x", "file:///etc/passwd", "vbscript:x", "//evil.example/x", "blob:x"],
 )
-def test_security_line_34_nothing_but_web_and_mail_addresses_can_be_opened(desk, connection, target):
+def test_nothing_but_web_and_mail_addresses_can_be_opened(desk, connection, target):
     page = read(desk, make_message(connection, html_body=f'<a href="{target}">press here</a>'))
     panel = re.search(r'<section class="panel" id="links".*?</section>', page, re.DOTALL)[0]
     assert "<a " not in panel

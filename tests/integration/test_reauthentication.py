@@ -73,8 +73,9 @@ def go_on(client, answer):
     return client.post(action, posted)
 
 
+@pytest.mark.proves("security 41")
 @pytest.mark.parametrize(("minutes", "expected"), [(0, 200), (9, 200), (11, 302)])
-def test_security_line_41_proof_counts_for_ten_minutes(signed_in, admin, minutes, expected):
+def test_proof_counts_for_ten_minutes(signed_in, admin, minutes, expected):
     assert signed_in(admin, minutes=minutes).get("/sensitive/").status_code == expected
 
 
@@ -83,7 +84,8 @@ def test_session_without_any_proof_is_asked(client, admin):
     assert client.get("/sensitive/").status_code == 302
 
 
-def test_security_line_41_what_was_posted_is_done_after_the_password_once_and_whole(signed_in, admin):
+@pytest.mark.proves("security 41")
+def test_what_was_posted_is_done_after_the_password_once_and_whole(signed_in, admin):
     client = signed_in(admin, minutes=11)
     posted = {"name": ["Zoë & <b>", "two\r\nlines"], "empty": [""], "csrfmiddlewaretoken": ["x"]}
     answer = client.post("/sensitive/?tab=a&b=%20c", posted)
@@ -135,7 +137,8 @@ def test_page_between_asks_first_and_does_nothing_by_being_opened(signed_in, adm
     assert DONE == []
 
 
-def test_security_line_41_nothing_that_was_posted_is_readable_in_the_database(signed_in, admin):
+@pytest.mark.proves("security 41")
+def test_nothing_that_was_posted_is_readable_in_the_database(signed_in, admin):
     client = signed_in(admin, minutes=11)
     client.post("/sensitive/", {"api_key": "mm_live_of_the_test"}, headers={"Cookie2": "also-secret"})
     for row in Session.objects.all():
@@ -231,7 +234,8 @@ def test_whoever_has_no_password_is_told_what_to_do(signed_in, admin):
 # --- the acts of the desk that ask for it
 
 
-def test_security_line_41_bulk_approval_asks_and_goes_on_with_all_that_was_ticked(signed_in, reviewer, connection):
+@pytest.mark.proves("security 41")
+def test_bulk_approval_asks_and_goes_on_with_all_that_was_ticked(signed_in, reviewer, connection):
     messages = [make_message(connection, subject=f"Subject {one}", markdown=f"About {one}") for one in "ab"]
     client = signed_in(reviewer, minutes=11)
     sheet = open_sheet(client, *messages)
@@ -250,7 +254,8 @@ def test_bulk_rejection_asks_for_nothing(signed_in, reviewer, connection):
     assert Decision.objects.get().outcome == "reject"
 
 
-def test_security_line_41_pulling_the_kill_switch_never_waits_and_releasing_it_asks(signed_in, admin, connection):
+@pytest.mark.proves("security 41")
+def test_pulling_the_kill_switch_never_waits_and_releasing_it_asks(signed_in, admin, connection):
     client = signed_in(admin, minutes=60)
     assert client.post("/stop/pull/", {"scope": "all", "reason": "A flood"})["Location"] == "/stop/"
     switch = KillSwitch.objects.get(released_at=None)
@@ -265,9 +270,8 @@ def test_whoever_may_not_release_is_refused_and_not_asked(signed_in, admin, revi
     assert signed_in(reviewer, minutes=60).post(f"/stop/{switch.pk}/release/").status_code == 403
 
 
-def test_security_line_41_letting_mail_leave_at_the_gateway_asks_and_holding_it_never_waits(
-    signed_in, admin, connection
-):
+@pytest.mark.proves("security 41")
+def test_letting_mail_leave_at_the_gateway_asks_and_holding_it_never_waits(signed_in, admin, connection):
     with multimail() as standin:
         standin.answers["/v1/account"] = (200, {"id": "1", "hold_all": False})
         type(connection).objects.update(api_url=standin.url, admin_key="mm_live_admin")

@@ -33,7 +33,8 @@ def use(person, code):
     return use_recovery_code(person=person, actor=person.actor(surface="web"), code=code)
 
 
-def test_security_line_45_codes_are_shown_once_and_stored_as_hashes(signed_in, reviewer):
+@pytest.mark.proves("security 45")
+def test_codes_are_shown_once_and_stored_as_hashes(signed_in, reviewer):
     give_app(reviewer)
     client = signed_in(reviewer)
     answer = client.post(reverse("recovery-codes"))
@@ -62,8 +63,9 @@ def test_code_signs_in_once_and_is_noted(client, reviewer):
     assert codes_of(reviewer.pk).left == NUMBER - 1
 
 
+@pytest.mark.proves("security 45")
 @pytest.mark.django_db(transaction=True)
-def test_security_line_45_code_that_several_try_at_once_is_taken_by_one():
+def test_code_that_several_try_at_once_is_taken_by_one():
     person = make_person("ana@yourteam.example", "Ana Ferreira", "reviewer")
     give_app(person)
     code, taken, ready = make_for(person)[0], [], threading.Barrier(6)

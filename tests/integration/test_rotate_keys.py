@@ -165,8 +165,9 @@ def _wait_for_lock():
     waiting_for_a_lock(database)
 
 
+@pytest.mark.proves("security 55")
 @pytest.mark.django_db(transaction=True)
-def test_security_line_55_no_secret_stands_in_clear_in_a_dump_of_the_database(stored, signed_in, admin):
+def test_no_secret_stands_in_clear_in_a_dump_of_the_database(stored, signed_in, admin):
     # What is posted and waits for somebody to confirm who they are is kept too.
     signed_in(admin, minutes=30).post("/connections/add/", {"place": "ours", "name": "X", **KEYS})
     dump = _dump()

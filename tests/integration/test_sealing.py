@@ -225,7 +225,8 @@ def _in_threads(number, work):
     return threads, failed
 
 
-def test_case_28_twenty_threads_append_while_sealing_runs_and_none_is_lost():
+@pytest.mark.proves("case 28", "promise 7")
+def test_twenty_threads_append_while_sealing_runs_and_none_is_lost():
     """Two sealers at once, transactions of several entries that overlap, some of which roll back."""
     done = threading.Event()
 

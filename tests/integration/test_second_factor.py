@@ -96,7 +96,8 @@ def test_tries_at_the_second_step_are_limited_over_all_browsers(reviewer):
     assert browser.get("/queue/").status_code == 302
 
 
-def test_security_line_45_code_counts_once_also_in_the_next_half_minute_and_without_the_cache(client, reviewer):
+@pytest.mark.proves("security 45")
+def test_code_counts_once_also_in_the_next_half_minute_and_without_the_cache(client, reviewer):
     give_app(reviewer)
     # Still good for half a minute, because clocks may differ.
     code = code_now(steps=1)
@@ -110,8 +111,9 @@ def test_security_line_45_code_counts_once_also_in_the_next_half_minute_and_with
     assert other.get("/queue/").status_code == 302
 
 
+@pytest.mark.proves("security 45")
 @pytest.mark.django_db(transaction=True)
-def test_security_line_45_code_that_reaches_several_processes_at_once_counts_once():
+def test_code_that_reaches_several_processes_at_once_counts_once():
     person = make_person("ana@yourteam.example", "Ana Ferreira", "reviewer")
     give_app(person)
     code, taken, ready = code_now(), [], threading.Barrier(6)
@@ -193,9 +195,8 @@ def test_last_factor_stays_while_the_role_needs_one(reviewer, strict):
     assert Authenticator.objects.exists()
 
 
-def test_security_line_39_whoever_lacks_a_needed_factor_reaches_nothing_but_the_set_up(
-    signed_in, connection, reviewer, strict
-):
+@pytest.mark.proves("security 39")
+def test_whoever_lacks_a_needed_factor_reaches_nothing_but_the_set_up(signed_in, connection, reviewer, strict):
     message = make_message(connection, subject="Not before the second factor")
     reached = []
     for name in NAMES:
@@ -211,7 +212,8 @@ def test_security_line_39_whoever_lacks_a_needed_factor_reaches_nothing_but_the_
     assert set(reached) - {"mfa_login_webauthn", "mfa_authenticate", "join"} == OPEN & set(NAMES)
 
 
-def test_security_line_39_twin_for_scripts_and_live_stream_are_closed_too(signed_in, connection, reviewer, strict):
+@pytest.mark.proves("security 39")
+def test_twin_for_scripts_and_live_stream_are_closed_too(signed_in, connection, reviewer, strict):
     make_message(connection)
     client = signed_in(reviewer)
     assert client.get("/queue/?format=json").status_code == 403
@@ -321,7 +323,8 @@ def test_admin_takes_lost_factors_off_and_the_person_is_signed_out(signed_in, ad
     assert "person.factor_removed" in actions()
 
 
-def test_security_line_39_there_is_no_django_admin(signed_in, client, admin):
+@pytest.mark.proves("security 39")
+def test_there_is_no_django_admin(signed_in, client, admin):
     assert client.get("/admin/").status_code == 404
     assert signed_in(admin).get("/admin/login/").status_code == 404
 

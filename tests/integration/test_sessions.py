@@ -48,7 +48,8 @@ def move_back(client, ago):
     Session.objects.update(expire_date=timezone.now() - ago + IDLE)
 
 
-def test_security_line_42_signing_in_and_confirming_give_the_session_another_id(reviewer):
+@pytest.mark.proves("security 42")
+def test_signing_in_and_confirming_give_the_session_another_id(reviewer):
     client = Client()
     # A session from before, as a next page or another way in leaves one; its id may be known to somebody else.
     planted = SessionStore()
@@ -66,7 +67,8 @@ def test_security_line_42_signing_in_and_confirming_give_the_session_another_id(
     assert is_in(client)
 
 
-def test_security_line_42_session_that_nobody_uses_ends(reviewer):
+@pytest.mark.proves("security 42")
+def test_session_that_nobody_uses_ends(reviewer):
     client = sign_in(reviewer)
     assert row_of(client).expire_date <= timezone.now() + IDLE
     move_back(client, IDLE - timedelta(minutes=1))
@@ -75,8 +77,9 @@ def test_security_line_42_session_that_nobody_uses_ends(reviewer):
     assert not is_in(client)
 
 
+@pytest.mark.proves("security 42")
 @pytest.mark.parametrize(("ago", "expected"), [(LONGEST - timedelta(minutes=1), True), (LONGEST, False)], ids=str)
-def test_security_line_42_session_ends_some_time_after_signing_in_however_busy(reviewer, ago, expected):
+def test_session_ends_some_time_after_signing_in_however_busy(reviewer, ago, expected):
     client = sign_in(reviewer)
     session = client.session
     session[BEGAN] = (timezone.now() - ago).timestamp()
@@ -84,7 +87,8 @@ def test_security_line_42_session_ends_some_time_after_signing_in_however_busy(r
     assert is_in(client) is expected
 
 
-def test_security_line_42_session_of_which_nobody_knows_when_it_began_is_over(reviewer):
+@pytest.mark.proves("security 42")
+def test_session_of_which_nobody_knows_when_it_began_is_over(reviewer):
     client = sign_in(reviewer)
     session = client.session
     del session[BEGAN]
@@ -146,7 +150,8 @@ def test_list_shows_each_browser_in_words_and_this_one_first(reviewer):
     assert SAFARI not in page
 
 
-def test_security_line_42_ended_session_is_out_at_the_next_request_and_told_in_the_ledger(reviewer):
+@pytest.mark.proves("security 42")
+def test_ended_session_is_out_at_the_next_request_and_told_in_the_ledger(reviewer):
     other, client = sign_in(reviewer, SAFARI), sign_in(reviewer)
     noted = UserSession.objects.get(session_key=other.session.session_key)
     assert client.post(f"/people/me/sessions/{noted.pk}/end/").status_code == 302
@@ -155,7 +160,8 @@ def test_security_line_42_ended_session_is_out_at_the_next_request_and_told_in_t
     assert client.post(f"/people/me/sessions/{noted.pk}/end/").status_code == 404
 
 
-def test_security_line_42_all_others_end_together(reviewer):
+@pytest.mark.proves("security 42")
+def test_all_others_end_together(reviewer):
     others, client = [sign_in(reviewer, SAFARI) for _ in range(3)], sign_in(reviewer)
     client.post("/people/me/sessions/end-others/")
     assert [is_in(one) for one in (*others, client)] == [False, False, False, True]
@@ -171,14 +177,16 @@ def test_session_of_somebody_else_cannot_be_seen_or_ended(reviewer, second_revie
     assert is_in(theirs)
 
 
-def test_security_line_42_all_sessions_end_for_whoever_may_do_less(reviewer, second_reviewer):
+@pytest.mark.proves("security 42")
+def test_all_sessions_end_for_whoever_may_do_less(reviewer, second_reviewer):
     ours, theirs = [sign_in(reviewer), sign_in(reviewer)], sign_in(second_reviewer)
     assert end_sessions(reviewer) == 2
     assert [is_in(one) for one in (*ours, theirs)] == [False, False, True]
     assert end_sessions(reviewer) == 0
 
 
-def test_security_line_42_deactivated_person_is_out_at_the_next_request(reviewer):
+@pytest.mark.proves("security 42")
+def test_deactivated_person_is_out_at_the_next_request(reviewer):
     client = sign_in(reviewer)
     type(reviewer).objects.filter(pk=reviewer.pk).update(is_active=False)
     assert not is_in(client)

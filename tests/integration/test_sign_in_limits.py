@@ -28,7 +28,8 @@ def from_address(number):
     return Client(REMOTE_ADDR=f"192.0.2.{number}")
 
 
-def test_security_line_40_account_is_closed_for_a_while_whichever_address_tries(reviewer):
+@pytest.mark.proves("security 40")
+def test_account_is_closed_for_a_while_whichever_address_tries(reviewer):
     tried = [try_to(from_address(number)).status_code for number in range(OF_AN_ACCOUNT + 1)]
     assert 429 not in tried[:-1]
     assert tried[-1] == 429
@@ -41,7 +42,8 @@ def test_security_line_40_account_is_closed_for_a_while_whichever_address_tries(
     assert try_to(from_address(99), "somebody@else.example").status_code != 429
 
 
-def test_security_line_40_address_is_closed_for_a_while_whichever_account_it_tries(reviewer):
+@pytest.mark.proves("security 40")
+def test_address_is_closed_for_a_while_whichever_account_it_tries(reviewer):
     client = from_address(1)
     tried = [try_to(client, f"a{number}@yourteam.example").status_code for number in range(OF_AN_ADDRESS + 1)]
     assert (429 in tried[:-1], tried[-1]) == (False, 429)
@@ -53,6 +55,7 @@ def test_who_signs_in_is_not_counted_as_one_who_fails(reviewer):
     assert [try_to(from_address(1), password=PASSWORD).status_code for _ in range(OF_AN_ADDRESS + 2)] == [302] * 12
 
 
+@pytest.mark.proves("security 54")
 @pytest.mark.parametrize(
     ("proxies", "said", "expected"),
     [
@@ -63,13 +66,14 @@ def test_who_signs_in_is_not_counted_as_one_who_fails(reviewer):
         (["192.0.2.2"], "203.0.113.9", "192.0.2.1"),
     ],
 )
-def test_security_line_54_address_is_the_one_that_a_trusted_proxy_says(rf, settings, proxies, said, expected):
+def test_address_is_the_one_that_a_trusted_proxy_says(rf, settings, proxies, said, expected):
     settings.TRUSTED_PROXIES = proxies
     request = rf.get("/", REMOTE_ADDR="192.0.2.1", headers={"X-Forwarded-For": said})
     assert LimitedAdapter().get_client_ip(request) == expected
 
 
-def test_security_line_40_invented_addresses_open_no_second_account_of_tries(reviewer):
+@pytest.mark.proves("security 40")
+def test_invented_addresses_open_no_second_account_of_tries(reviewer):
     """Nobody gets another count by a header that no trusted proxy wrote."""
     tried = [
         try_to(from_address(1), f"a{number}@x.example", headers={"X-Forwarded-For": f"198.51.100.{number}"})
@@ -78,7 +82,8 @@ def test_security_line_40_invented_addresses_open_no_second_account_of_tries(rev
     assert tried[-1].status_code == 429
 
 
-def test_security_line_40_unknown_person_is_answered_as_a_known_one(reviewer, monkeypatch):
+@pytest.mark.proves("security 40")
+def test_unknown_person_is_answered_as_a_known_one(reviewer, monkeypatch):
     hashed = []
     hasher = "django.contrib.auth.hashers.MD5PasswordHasher.encode"
     from django.contrib.auth.hashers import MD5PasswordHasher
@@ -95,7 +100,8 @@ def test_security_line_40_unknown_person_is_answered_as_a_known_one(reviewer, mo
     assert answers[0][1] == 1
 
 
-def test_security_line_40_person_who_may_not_sign_in_any_more_is_told_so_only_with_the_password(reviewer):
+@pytest.mark.proves("security 40")
+def test_person_who_may_not_sign_in_any_more_is_told_so_only_with_the_password(reviewer):
     type(reviewer).objects.update(is_active=False)
     known = try_to(Client(), reviewer.email).content.decode().replace(reviewer.email, "somebody")
     unknown = (
@@ -104,7 +110,8 @@ def test_security_line_40_person_who_may_not_sign_in_any_more_is_told_so_only_wi
     assert known.split("csrfmiddlewaretoken")[0] == unknown.split("csrfmiddlewaretoken")[0]
 
 
-def test_security_line_40_flood_of_sign_ins_closes_nothing_to_whoever_is_signed_in(signed_in, reviewer, connection):
+@pytest.mark.proves("security 40")
+def test_flood_of_sign_ins_closes_nothing_to_whoever_is_signed_in(signed_in, reviewer, connection):
     client = signed_in(reviewer, minutes=11)
     for number in range(OF_AN_ACCOUNT + 3):
         try_to(from_address(number), reviewer.email)
@@ -115,6 +122,7 @@ def test_security_line_40_flood_of_sign_ins_closes_nothing_to_whoever_is_signed_
     assert client.post("/accounts/reauthenticate/", {"password": PASSWORD}).status_code == 302
 
 
+@pytest.mark.proves("security 40")
 @pytest.mark.parametrize(
     ("path", "fields", "most"),
     [
@@ -122,7 +130,7 @@ def test_security_line_40_flood_of_sign_ins_closes_nothing_to_whoever_is_signed_
         ("/people/me/password/", {"old": "wrong", "new": "x", "again": "x"}, 5),
     ],
 )
-def test_security_line_40_guessing_from_within_a_session_is_limited_by_person(signed_in, reviewer, path, fields, most):
+def test_guessing_from_within_a_session_is_limited_by_person(signed_in, reviewer, path, fields, most):
     client = signed_in(reviewer)
     tried = [client.post(path, fields).status_code for _ in range(most + 1)]
     assert tried == [422] * most + [429]
@@ -162,8 +170,9 @@ for number in range({times}):
 """
 
 
+@pytest.mark.proves("security 40")
 @pytest.mark.django_db(transaction=True)
-def test_security_line_40_tries_in_two_processes_are_counted_together():
+def test_tries_in_two_processes_are_counted_together():
     make_person("ana@yourteam.example", "Ana Ferreira", "reviewer")
     here = [try_to(from_address(number)).status_code for number in range(3)]
     script = ELSEWHERE.format(name=settings.DATABASES["default"]["NAME"], times=3)

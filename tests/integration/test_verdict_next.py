@@ -166,8 +166,9 @@ def test_preset_goes_with_the_words_that_were_written(desk, three):
     assert Decision.objects.latest("pk").reason == "Say it in half as many words."
 
 
+@pytest.mark.proves("case 7")
 @pytest.mark.parametrize("preset", ["", "no_such", "shorter"])
-def test_case_7_reject_without_a_reason_is_422_and_keeps_form_and_choice(desk, message, preset):
+def test_reject_without_a_reason_is_422_and_keeps_form_and_choice(desk, message, preset):
     answer = post(desk, message, outcome="reject", preset=preset, reason=" ")
     page = answer.content.decode()
     assert answer.status_code == 422
@@ -180,7 +181,8 @@ def test_case_7_reject_without_a_reason_is_422_and_keeps_form_and_choice(desk, m
     assert Decision.objects.count() == 0
 
 
-def test_case_18_conflict_while_a_reason_is_chosen_and_typed_keeps_both(desk, three, second_reviewer):
+@pytest.mark.proves("case 18")
+def test_conflict_while_a_reason_is_chosen_and_typed_keeps_both(desk, three, second_reviewer):
     give_verdict(
         message=three[0].public_id, actor=second_reviewer.actor(surface="web"), outcome="approve",
         fingerprint=three[0].revision.fingerprint, reason="", now=timezone.now(),
@@ -195,6 +197,7 @@ def test_case_18_conflict_while_a_reason_is_chosen_and_typed_keeps_both(desk, th
 FILE = {"filename": "terms.pdf", "content_type": "application/pdf", "size": 7, "sha256": "a" * 64}
 
 
+@pytest.mark.proves("case 2", "promise 2")
 @pytest.mark.parametrize(
     ("fields", "shown"),
     [
@@ -206,7 +209,7 @@ FILE = {"filename": "terms.pdf", "content_type": "application/pdf", "size": 7, "
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
 )
-def test_case_2_what_changes_upstream_after_approval_is_refused_and_shown(signed_in, reviewer, upstream, fields, shown):
+def test_what_changes_upstream_after_approval_is_refused_and_shown(signed_in, reviewer, upstream, fields, shown):
     connection = make_connection(api_url=upstream.url)
     message = make_message(connection, attachments=[FILE])
     read = message.revision.fingerprint

@@ -224,8 +224,9 @@ def spelled(name, upstream_id, state):
     }  # fmt: skip
 
 
+@pytest.mark.proves("case 20")
 @pytest.mark.parametrize("state", SPELLINGS)
-def test_case_20_every_spelling_of_an_event_and_its_fields_gives_the_same_stored_state(client, connection, state):
+def test_every_spelling_of_an_event_and_its_fields_gives_the_same_stored_state(client, connection, state):
     stored = {}
     for name in SPELLINGS[state]:
         for number in range(4):
@@ -243,9 +244,10 @@ def test_case_20_every_spelling_of_an_event_and_its_fields_gives_the_same_stored
     assert {name: found for name, found in stored.items() if found != expected} == {}
 
 
+@pytest.mark.proves("case 20")
 @pytest.mark.parametrize("body", ["markdown", "body_markdown", "text_body", "body", "text"])
 @pytest.mark.parametrize(("to", "sender"), [("to_addresses", "from"), ("to", "from_address")])
-def test_case_20_every_spelling_of_a_pending_rows_fields_has_the_same_fingerprint(connection, body, to, sender):
+def test_every_spelling_of_a_pending_rows_fields_has_the_same_fingerprint(connection, body, to, sender):
     message = make_message(connection)
     row = pending_row(message.upstream_id)
     spelled_so = {**row, body: row.pop("markdown"), to: row.pop("to_addresses"), sender: row.pop("from")}

@@ -42,7 +42,8 @@ def make_route():
     Route.objects.create(destination=destination, actions=list(CARD_ACTIONS))
 
 
-def test_security_line_01_signature_is_of_the_raw_body_and_comes_before_any_parsing(client, connection, monkeypatch):
+@pytest.mark.proves("security 1")
+def test_signature_is_of_the_raw_body_and_comes_before_any_parsing(client, connection, monkeypatch):
     body = event_body(subject="Grüße")
     again = json.dumps(json.loads(body)).encode()
     assert json.loads(again) == json.loads(body)
@@ -67,14 +68,16 @@ MALFORMED = {
 }
 
 
+@pytest.mark.proves("security 2")
 @pytest.mark.parametrize("header", MALFORMED.values(), ids=MALFORMED.keys())
-def test_security_line_02_malformed_signature_is_401_and_leaves_a_counter_only(client, connection, header):
+def test_malformed_signature_is_401_and_leaves_a_counter_only(client, connection, header):
     assert post_event(client, connection, event_body(), **{HEADER: header}).status_code == 401
     assert nothing_is_stored()
     assert int(nudge.quick_redis().get(unsigned.TOTAL)) == 1
 
 
-def test_security_line_02_missing_or_doubled_signature_is_401(client, connection):
+@pytest.mark.proves("security 2")
+def test_missing_or_doubled_signature_is_401(client, connection):
     body = event_body()
     path = f"/webhooks/multimail/{connection.webhook_id}/"
     assert client.post(path, body, content_type="application/json").status_code == 401
@@ -84,7 +87,8 @@ def test_security_line_02_missing_or_doubled_signature_is_401(client, connection
     assert nothing_is_stored()
 
 
-def test_security_line_02_digests_are_compared_in_constant_time(client, connection, monkeypatch):
+@pytest.mark.proves("security 2")
+def test_digests_are_compared_in_constant_time(client, connection, monkeypatch):
     compared = []
     real = hmac.compare_digest
     monkeypatch.setattr("upstream.signatures.hmac.compare_digest", lambda a, b: compared.append((a, b)) or real(a, b))
@@ -100,7 +104,8 @@ def rotate(connection, until):
     senders._remembered.clear()
 
 
-def test_security_line_03_both_secrets_count_during_a_rotation_and_it_shows_which(client, connection):
+@pytest.mark.proves("security 3")
+def test_both_secrets_count_during_a_rotation_and_it_shows_which(client, connection):
     rotate(connection, timezone.now() + timedelta(minutes=5))
     body = event_body()
     assert post_event(client, connection, body, **{HEADER: sign(body, "whsec_new")}).status_code == 200
@@ -108,15 +113,15 @@ def test_security_line_03_both_secrets_count_during_a_rotation_and_it_shows_whic
     assert list(WebhookEvent.objects.order_by("pk").values_list("secret_used", flat=True)) == ["current", "previous"]
 
 
-def test_security_line_03_previous_secret_is_refused_after_its_end(client, connection):
+@pytest.mark.proves("security 3")
+def test_previous_secret_is_refused_after_its_end(client, connection):
     rotate(connection, timezone.now() - timedelta(seconds=1))
     assert post_event(client, connection, event_body()).status_code == 401
     assert nothing_is_stored()
 
 
-def test_security_line_03_remembered_secret_that_was_removed_works_no_longer_than_a_moment(
-    client, connection, monkeypatch
-):
+@pytest.mark.proves("security 3")
+def test_remembered_secret_that_was_removed_works_no_longer_than_a_moment(client, connection, monkeypatch):
     assert post_event(client, connection, event_body()).status_code == 200
     Connection.objects.filter(pk=connection.pk).update(webhook_secret="whsec_new")
     now = senders.time.monotonic()
@@ -126,8 +131,9 @@ def test_security_line_03_remembered_secret_that_was_removed_works_no_longer_tha
     assert senders.KEEP_SECONDS <= 2
 
 
+@pytest.mark.proves("security 3")
 @pytest.mark.django_db(transaction=True)
-def test_security_line_03_secret_that_was_just_added_is_accepted_by_the_next_event(client, monkeypatch):
+def test_secret_that_was_just_added_is_accepted_by_the_next_event(client, monkeypatch):
     connection = make_connection()
     assert post_event(client, connection, event_body()).status_code == 200
     remembered = dict(senders._remembered)
@@ -152,23 +158,26 @@ HOSTILE = {
 }
 
 
+@pytest.mark.proves("security 4")
 @pytest.mark.parametrize("body", HOSTILE.values(), ids=HOSTILE.keys())
-def test_security_line_04_hostile_json_is_kept_apart_and_harms_nobody(client, connection, body):
+def test_hostile_json_is_kept_apart_and_harms_nobody(client, connection, body):
     assert post_event(client, connection, body).status_code == 400
     event = WebhookEvent.objects.get()
     assert (event.result, bytes(event.body), Message.objects.count()) == ("poison", body, 0)
     assert event.error
 
 
-def test_security_line_04_nul_is_replaced_wherever_it_stands(client, connection):
+@pytest.mark.proves("security 4")
+def test_nul_is_replaced_wherever_it_stands(client, connection):
     body = event_body(subject="a\0b", metadata={"x\0y": "z\0"}, email_id="01\0E", **{"from": "a\0@x.example"})
     assert post_event(client, connection, body).json() == {"result": "applied"}
     message = Message.objects.get()
     assert (message.subject, message.trigger, message.upstream_id) == ("a\ufffdb", {"x\ufffdy": "z\ufffd"}, "01\ufffdE")
 
 
+@pytest.mark.proves("security 4")
 @pytest.mark.parametrize("length", [0, 1])
-def test_security_line_04_body_at_the_limit_is_taken_and_one_byte_more_is_not(client, connection, length):
+def test_body_at_the_limit_is_taken_and_one_byte_more_is_not(client, connection, length):
     body = event_body(subject="x")
     body = body[:-1] + b" " * (256 * 1024 - len(body) + length) + b"}"
     answer = post_event(client, connection, body)
@@ -176,7 +185,8 @@ def test_security_line_04_body_at_the_limit_is_taken_and_one_byte_more_is_not(cl
     assert WebhookEvent.objects.count() == 1 - length
 
 
-def test_security_line_05_exact_replay_makes_no_event_no_alert_and_no_change(client, connection):
+@pytest.mark.proves("security 5")
+def test_exact_replay_makes_no_event_no_alert_and_no_change(client, connection):
     make_route()
     body = event_body(email_id="01SAME")
     post_event(client, connection, body)
@@ -192,8 +202,9 @@ def a_day_ago():
     return (timezone.now() - timedelta(days=1)).isoformat()
 
 
+@pytest.mark.proves("security 6")
 @pytest.mark.parametrize("name", ["oversight.pending", "oversight.approved"])
-def test_security_line_06_old_event_is_marked_late_and_reopens_nothing(client, connection, name):
+def test_old_event_is_marked_late_and_reopens_nothing(client, connection, name):
     post_event(client, connection, event_body(email_id="01SAME"))
     post_event(client, connection, event_body("oversight.rejected", email_id="01SAME"))
     make_route()
@@ -203,7 +214,8 @@ def test_security_line_06_old_event_is_marked_late_and_reopens_nothing(client, c
     assert WebhookEvent.objects.filter(result="late").count() == 1
 
 
-def test_security_line_06_old_event_of_an_unknown_message_alerts_nobody_and_holds_nothing(client, connection):
+@pytest.mark.proves("security 6")
+def test_old_event_of_an_unknown_message_alerts_nobody_and_holds_nothing(client, connection):
     make_route()
     answer = post_event(client, connection, event_body(timestamp=a_day_ago()))
     assert (answer.status_code, answer.json()) == (200, {"result": "late"})
@@ -211,13 +223,15 @@ def test_security_line_06_old_event_of_an_unknown_message_alerts_nobody_and_hold
     assert not Entry.objects.filter(action="message.held").exists()
 
 
-def test_security_line_06_old_event_moves_a_message_forward(client, connection):
+@pytest.mark.proves("security 6")
+def test_old_event_moves_a_message_forward(client, connection):
     post_event(client, connection, event_body(email_id="01SAME"))
     answer = post_event(client, connection, event_body("message.sent", email_id="01SAME", timestamp=a_day_ago()))
     assert (answer.json(), Message.objects.get().state) == ({"result": "late"}, "sent")
 
 
-def test_security_line_07_unknown_names_and_fields_are_kept_and_answered_200(client, connection):
+@pytest.mark.proves("security 7")
+def test_unknown_names_and_fields_are_kept_and_answered_200(client, connection):
     assert post_event(client, connection, event_body("message.teleported")).json() == {"result": "unknown"}
     assert post_event(client, connection, event_body(mood=["new", {"in": "2027"}])).json() == {"result": "applied"}
     assert WebhookEvent.objects.count() == 2
@@ -234,10 +248,9 @@ MISSHAPEN = {
 }
 
 
+@pytest.mark.proves("security 7")
 @pytest.mark.parametrize("fields", MISSHAPEN.values(), ids=MISSHAPEN.keys())
-def test_security_line_07_known_name_with_a_field_of_the_wrong_kind_goes_where_admins_see_it(
-    client, connection, fields
-):
+def test_known_name_with_a_field_of_the_wrong_kind_goes_where_admins_see_it(client, connection, fields):
     answer = post_event(client, connection, event_body(**fields))
     assert (answer.status_code, answer.json()) == (200, {"result": "poison"})
     event = WebhookEvent.objects.to_look_at().get()
@@ -245,7 +258,8 @@ def test_security_line_07_known_name_with_a_field_of_the_wrong_kind_goes_where_a
     assert (event.name, Message.objects.count()) == ("oversight.pending", 0)
 
 
-def test_security_line_08_addresses_cannot_be_guessed_and_signatures_do_not_travel(client, connection):
+@pytest.mark.proves("security 8")
+def test_addresses_cannot_be_guessed_and_signatures_do_not_travel(client, connection):
     other = make_connection("other", webhook_secret="whsec_other")
     assert len(connection.webhook_id) >= 32
     assert connection.webhook_id != other.webhook_id
@@ -254,11 +268,13 @@ def test_security_line_08_addresses_cannot_be_guessed_and_signatures_do_not_trav
     assert nothing_is_stored()
 
 
+@pytest.mark.proves("security 9")
 @pytest.mark.parametrize("method", ["get", "head", "put", "patch", "delete", "options"])
-def test_security_line_09_only_post(client, connection, method):
+def test_only_post(client, connection, method):
     assert getattr(client, method)(f"/webhooks/multimail/{connection.webhook_id}/").status_code == 405
 
 
+@pytest.mark.proves("security 9")
 @pytest.mark.parametrize(
     ("content_type", "status"),
     [
@@ -270,14 +286,15 @@ def test_security_line_09_only_post(client, connection, method):
         ("multipart/form-data; boundary=x", 415),
     ],
 )
-def test_security_line_09_only_json(client, connection, content_type, status):
+def test_only_json(client, connection, content_type, status):
     body = event_body()
     path = f"/webhooks/multimail/{connection.webhook_id}/"
     answer = client.post(path, body, content_type=content_type, headers={HEADER: sign(body, SECRET)})
     assert answer.status_code == status
 
 
-def test_security_line_09_sign_in_is_neither_needed_nor_looked_at(client, connection, reviewer, signed_in):
+@pytest.mark.proves("security 9")
+def test_sign_in_is_neither_needed_nor_looked_at(client, connection, reviewer, signed_in):
     """With CSRF checks on: no token is asked for here, and a session that could act as a person is not opened."""
     client = signed_in(reviewer)
     client.handler.enforce_csrf_checks = True
@@ -288,10 +305,9 @@ def test_security_line_09_sign_in_is_neither_needed_nor_looked_at(client, connec
     assert client.post("/accounts/logout/").status_code == 403
 
 
+@pytest.mark.proves("security 9")
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_security_line_09_what_came_unencrypted_through_the_proxy_is_refused_and_not_redirected(
-    client, connection, settings, scheme
-):
+def test_what_came_unencrypted_through_the_proxy_is_refused_and_not_redirected(client, connection, settings, scheme):
     settings.HTTPS, settings.TRUSTED_PROXIES = True, ["127.0.0.1"]
     answer = post_event(client, connection, event_body(), **{"X-Forwarded-Proto": scheme})
     assert answer.status_code == (403 if scheme == "http" else 200)
@@ -308,7 +324,8 @@ def forge(client, connection, address="198.51.100.7"):
     )
 
 
-def test_security_line_10_unsigned_is_limited_and_signed_never(client, connection, monkeypatch):
+@pytest.mark.proves("security 10")
+def test_unsigned_is_limited_and_signed_never(client, connection, monkeypatch):
     monkeypatch.setattr(unsigned, "FROM_ONE_ADDRESS", 3)
     answers = [forge(client, connection) for _ in range(5)]
     assert [answer.status_code for answer in answers] == [401, 401, 401, 429, 429]
@@ -325,14 +342,16 @@ def test_security_line_10_unsigned_is_limited_and_signed_never(client, connectio
     assert signed.status_code == 200
 
 
-def test_security_line_10_many_addresses_together_are_limited_for_one_connection(client, connection, monkeypatch):
+@pytest.mark.proves("security 10")
+def test_many_addresses_together_are_limited_for_one_connection(client, connection, monkeypatch):
     monkeypatch.setattr(unsigned, "TO_ONE_CONNECTION", 3)
     statuses = [forge(client, connection, address=f"198.51.100.{number}").status_code for number in range(5)]
     assert statuses == [401, 401, 401, 429, 429]
     assert forge(client, make_connection("other"), address="198.51.100.1").status_code == 401
 
 
-def test_security_line_10_limits_hold_while_redis_is_away(client, connection, monkeypatch):
+@pytest.mark.proves("security 10")
+def test_limits_hold_while_redis_is_away(client, connection, monkeypatch):
     nowhere = redis.Redis.from_url("unix:///nonexistent/redis.sock")
     monkeypatch.setattr("approvals.intake.unsigned.quick_redis", lambda: nowhere)
     monkeypatch.setattr(unsigned, "FROM_ONE_ADDRESS", 3)
@@ -340,7 +359,8 @@ def test_security_line_10_limits_hold_while_redis_is_away(client, connection, mo
     assert post_event(client, connection, event_body()).status_code == 200
 
 
-def test_security_line_10_forged_webhook_costs_no_statement(client, connection, django_assert_num_queries):
+@pytest.mark.proves("security 10")
+def test_forged_webhook_costs_no_statement(client, connection, django_assert_num_queries):
     assert post_event(client, connection, event_body()).status_code == 200
     forge(client, connection)
     with django_assert_num_queries(0):
@@ -358,7 +378,8 @@ def logged():
     logging.getLogger().removeHandler(handler)
 
 
-def test_security_line_11_no_body_and_no_signature_is_logged(client, connection, logged):
+@pytest.mark.proves("security 11")
+def test_no_body_and_no_signature_is_logged(client, connection, logged):
     body = event_body(subject="SECRET-SUBJECT\r\nlevel: forged", **{"from": "SECRET-SENDER@x.example"})
     signature = sign(body, SECRET)
     for sent in (signature, "sha256=" + DIGEST, "sha1=\r\nINJECTED"):
@@ -371,7 +392,8 @@ def test_security_line_11_no_body_and_no_signature_is_logged(client, connection,
         assert secret not in text
 
 
-def test_security_line_11_what_an_error_holds_cannot_forge_a_line(client, connection, logged, monkeypatch):
+@pytest.mark.proves("security 11")
+def test_what_an_error_holds_cannot_forge_a_line(client, connection, logged, monkeypatch):
     def break_down(*args, **kwargs):
         raise RuntimeError('x\n{"level": "info", "text": "forged"}')
 

@@ -398,7 +398,8 @@ def test_connection_whose_nudge_was_lost_is_read_by_the_sweep(connection):
     assert Connection.objects.overdue().count() == 0
 
 
-def test_security_line_20_key_that_may_also_send_is_refused_and_pauses_its_connection(connection, upstream):
+@pytest.mark.proves("security 20")
+def test_key_that_may_also_send_is_refused_and_pauses_its_connection(connection, upstream):
     upstream.holds(pending_row("01A"))
     upstream.answers["/v1/account"] = (200, {"scopes": ["oversight", "send"]})
     assert read(connection) == "unreachable"
@@ -415,7 +416,8 @@ def test_security_line_20_key_that_may_also_send_is_refused_and_pauses_its_conne
     assert connection.paused_at is None
 
 
-def test_security_line_20_only_the_oversight_key_reads_what_is_held_and_decides(hosted, upstream, reviewer):
+@pytest.mark.proves("security 20")
+def test_only_the_oversight_key_reads_what_is_held_and_decides(hosted, upstream, reviewer):
     hosted.read_key, hosted.admin_key, hosted.agent_key = "mm_live_read", "mm_live_admin", "mm_live_agent"
     hosted.save()
     upstream.holds(pending_row("01A"))
@@ -432,10 +434,9 @@ def test_security_line_20_only_the_oversight_key_reads_what_is_held_and_decides(
     assert set(upstream.keys) == {"mm_live_oversight"}
 
 
+@pytest.mark.proves("security 20")
 @pytest.mark.parametrize(("status", "paused"), [(500, False), (429, False), (401, True)])
-def test_security_line_20_nothing_is_decided_with_a_key_nobody_could_ask_about(
-    hosted, upstream, reviewer, status, paused
-):
+def test_nothing_is_decided_with_a_key_nobody_could_ask_about(hosted, upstream, reviewer, status, paused):
     upstream.holds(pending_row("01A"))
     read(hosted)
     Connection.objects.update(checked_key="")
@@ -464,7 +465,8 @@ def test_read_with_a_key_that_is_refused_pauses_until_a_read_works(connection, u
     assert connection.paused_at is None
 
 
-def test_security_line_20_each_key_is_asked_about_once(connection, upstream):
+@pytest.mark.proves("security 20")
+def test_each_key_is_asked_about_once(connection, upstream):
     upstream.holds()
     upstream.answers["/v1/account"] = (200, {"scopes": ["oversight"]})
     for key in ("mm_live_one", "mm_live_one", "mm_live_two"):

@@ -43,6 +43,7 @@ def assert_holds(printed: str) -> None:
     print(f"{states[1]} states")
 
 
+@pytest.mark.proves("promise 3")
 @pytest.mark.parametrize("upstream", ["", "REPEATS"], ids=["first decision wins", "no call outlives the settle time"])
 def test_protocol_holds_in_every_state(tmp_path, upstream):
     assert_holds(visit_all(tmp_path, SMALL | ({upstream: 1} if upstream else {})))

@@ -95,7 +95,8 @@ def strings_of(value):
         yield value
 
 
-def test_case_10_subject_that_calls_everybody_and_hides_a_link_is_shown_literally():
+@pytest.mark.proves("case 10", "promise 10")
+def test_subject_that_calls_everybody_and_hides_a_link_is_shown_literally():
     card = bot_body(CASE_10)["embeds"][0]
     shown = render(card["title"], links=False)
     assert shown == CASE_10

@@ -76,39 +76,45 @@ def test_public_addresses_are_told(address):
     assert is_public(address)
 
 
+@pytest.mark.proves("security 13")
 @pytest.mark.parametrize(
     "host", ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "0177.0.0.1", "[::1]", "[::ffff:127.0.0.1]"]
 )
-def test_security_line_13_private_target_in_any_spelling_is_refused_at_connect(host):
+def test_private_target_in_any_spelling_is_refused_at_connect(host):
     with pytest.raises(DeliveryError, match="private") as caught:
         post(f"https://{host}:9/hook", allow=[])
     assert caught.value.refused
 
 
-def test_security_line_13_name_that_turns_private_after_a_check_is_still_refused(monkeypatch):
+@pytest.mark.proves("security 13")
+def test_name_that_turns_private_after_a_check_is_still_refused(monkeypatch):
     answers = iter([[(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 443))]])
     monkeypatch.setattr(guarded.socket, "getaddrinfo", lambda *a, **k: next(answers))
     with pytest.raises(DeliveryError, match="private"):
         post("https://rebinding.example/", allow=[])
 
 
-def test_security_line_12_plain_http_is_refused_unless_allowed(server):
+@pytest.mark.proves("security 12")
+def test_plain_http_is_refused_unless_allowed(server):
     with pytest.raises(DeliveryError, match="https"):
         post(server, allow=[])
     assert post(server, allow=[server]).body == b"fine"
 
 
-def test_security_line_12_allowance_is_for_the_exact_origin(server):
+@pytest.mark.proves("security 12")
+def test_allowance_is_for_the_exact_origin(server):
     other_port = origin_of(server).rsplit(":", 1)[0] + ":1"
     with pytest.raises(DeliveryError, match="https"):
         post(server, allow=[other_port])
 
 
-def test_security_line_12_redirect_is_an_answer_and_is_not_followed(server):
+@pytest.mark.proves("security 12")
+def test_redirect_is_an_answer_and_is_not_followed(server):
     assert post(f"{server}/redirect", allow=[server]).status == 302
 
 
-def test_security_line_14_huge_answer_is_cut(server):
+@pytest.mark.proves("security 14")
+def test_huge_answer_is_cut(server):
     assert len(post(f"{server}/huge", allow=[server]).body) == guarded.MAX_ANSWER
 
 
@@ -118,33 +124,38 @@ def test_nobody_listening_can_be_tried_again(server):
     assert not caught.value.refused
 
 
-def test_security_line_15_proxies_of_the_environment_are_ignored(server, monkeypatch):
+@pytest.mark.proves("security 15")
+def test_proxies_of_the_environment_are_ignored(server, monkeypatch):
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
     monkeypatch.setenv("NO_PROXY", "")
     assert post(server, allow=[server]).status == 200
 
 
-def test_security_line_14_answer_whose_headers_drip_is_cut_off(server):
+@pytest.mark.proves("security 14")
+def test_answer_whose_headers_drip_is_cut_off(server):
     began = time.monotonic()
     with pytest.raises(DeliveryError, match=r"within 0.3 seconds"):
         post(f"{server}/drip-head", allow=[server], limit=0.3)
     assert time.monotonic() - began < 2
 
 
-def test_security_line_14_answer_whose_body_drips_counts_by_its_status(server):
+@pytest.mark.proves("security 14")
+def test_answer_whose_body_drips_counts_by_its_status(server):
     began = time.monotonic()
     assert post(f"{server}/drip-body", allow=[server], limit=0.3).status == 200
     assert time.monotonic() - began < 2
 
 
-def test_security_line_14_endpoint_that_accepts_and_says_nothing_is_cut_off():
+@pytest.mark.proves("security 14")
+def test_endpoint_that_accepts_and_says_nothing_is_cut_off():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         origin = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(DeliveryError, match=r"within 0.2 seconds|ReadTimeout"):
             post(origin, allow=[origin], limit=0.2)
 
 
-def test_security_line_13_name_that_leads_to_a_private_address_is_refused(monkeypatch):
+@pytest.mark.proves("security 13")
+def test_name_that_leads_to_a_private_address_is_refused(monkeypatch):
     """As DNS may say it of any name, also as one address among others."""
     found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 443)) for address in ("10.0.0.5", "93.184.216.34")]
     monkeypatch.setattr(guarded.socket, "getaddrinfo", lambda *a, **k: found)

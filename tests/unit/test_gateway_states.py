@@ -9,6 +9,7 @@ from gateway.states import AWAITING_DECISION, TRANSITIONS, Change, InvalidTransi
 TERMINAL = {Status.SENT, Status.SEND_FAILED, Status.REJECTED, Status.CANCELLED}
 
 
+@pytest.mark.proves("states 3")
 @pytest.mark.parametrize(("status", "change"), list(itertools.product(Status, Change)))
 def test_every_state_by_every_change_follows_the_table(status: Status, change: Change):
     if (status, change) in TRANSITIONS:

@@ -108,8 +108,9 @@ def feed(monkeypatch, page, answers):
     return "".join(sent[1:])
 
 
+@pytest.mark.proves("security 42")
 @pytest.mark.parametrize("answer", [None, OSError("away")], ids=["signed out", "no answer"])
-def test_security_line_42_stream_of_an_ended_session_ends_before_it_tells_anything_more(monkeypatch, answer):
+def test_stream_of_an_ended_session_ends_before_it_tells_anything_more(monkeypatch, answer):
     page = live.Page([(None, None)], "7")
     page.doubt()
     page.offer({"connection": 1, "mailbox": 11}, "not for them any more")

@@ -26,21 +26,24 @@ def said(comparison, kind):
     return [piece.text.strip() for piece in comparison.pieces if piece.kind == kind]
 
 
-def test_security_line_30_amount_that_only_one_part_says_is_marked_and_counted():
+@pytest.mark.proves("security 30")
+def test_amount_that_only_one_part_says_is_marked_and_counted():
     found = compared(html=HTML, markdown=TEXT.replace("1,000", "100"))
     assert (found.kind, found.differences) == ("differ", 1)
     assert said(found, "new") == ["1,000"]
     assert said(found, "gone") == ["100"]
 
 
-def test_security_line_30_link_that_leads_elsewhere_under_the_same_words_is_a_difference():
+@pytest.mark.proves("security 30")
+def test_link_that_leads_elsewhere_under_the_same_words_is_a_difference():
     found = compared(html=HTML.replace("acme.example", "evil.example"), markdown=TEXT)
     assert found.differences == 2
     assert found.links_in_html == ("https://evil.example/pay",)
     assert found.links_in_text == ("https://acme.example/pay",)
 
 
-def test_security_line_30_text_that_the_html_hides_is_only_in_the_html():
+@pytest.mark.proves("security 30")
+def test_text_that_the_html_hides_is_only_in_the_html():
     found = compared(html=f"{HTML}<p style='display:none'>and wire it today</p>", markdown=TEXT)
     assert said(found, "new") == ["and wire it today"]
 
@@ -84,7 +87,8 @@ def test_comparison_leaves_no_differing_word_out_unsaid():
     assert 0 < found.left_out <= len(tail) - shown <= found.left_out + 1
 
 
-def test_security_line_38_comparing_a_megabyte_of_differences_stays_within_seconds():
+@pytest.mark.proves("security 38")
+def test_comparing_a_megabyte_of_differences_stays_within_seconds():
     html = "".join(f"<p>Pay {n} to {n}</p>" for n in range(40_000))
     began = time.process_time()
     compared(html=html, markdown="\n\n".join(f"Pay {n} to {n * 2}" for n in range(9_000)))
@@ -94,12 +98,13 @@ def test_security_line_38_comparing_a_megabyte_of_differences_stays_within_secon
 # the source, page by page
 
 
+@pytest.mark.proves("security 37")
 @pytest.mark.parametrize(
     "text",
     ["", "short", "x" * (3 * STRETCH + 7), "a line of text\n" * 20_000, "\u200b" * 70_000, "é\r\n\t" * 40_000],
     ids=["empty", "short", "one long line", "lines", "invisible", "ends of lines"],
 )
-def test_security_line_37_pages_of_a_text_together_are_all_of_it(text):
+def test_pages_of_a_text_together_are_all_of_it(text):
     stretches = [stretch_of(text, page=page) for page in range(1, page_count(text) + 1)]
     assert [one.start for one in stretches[1:]] == [one.end for one in stretches[:-1]]
     assert (stretches[0].start, stretches[-1].end) == (0, len(text))
@@ -113,7 +118,8 @@ def test_page_that_does_not_exist_is_the_last():
     assert stretch_of("a" * (STRETCH + 1), page=99).page == 2
 
 
-def test_security_line_32_source_names_every_invisible_character_also_at_the_start_of_a_page():
+@pytest.mark.proves("security 32")
+def test_source_names_every_invisible_character_also_at_the_start_of_a_page():
     (only,) = source_of(Content(markdown="\ufeffpay\u202e 100\u200b"), page=1)
     assert [part for is_mark, part in only.parts if is_mark] == [
         "ZERO WIDTH NO-BREAK SPACE",

@@ -277,7 +277,8 @@ def test_link_in_letters_that_pass_for_latin_is_high():
     assert (one.level, "pass for Latin" in one.sentence) == ("high", True)
 
 
-def test_case_24_text_that_says_100_where_html_says_1000_is_high():
+@pytest.mark.proves("case 24")
+def test_text_that_says_100_where_html_says_1000_is_high():
     [differ] = found("parts_differ", html="<p>The price is 1000 EUR.</p>", markdown="The price is 100 EUR.")
     assert (differ.level, differ.sentence) == ("high", "The HTML and the text of this letter give different numbers.")
     assert differ.evidence == ("HTML: 1000", "text: 100")

@@ -138,6 +138,7 @@ def test_names_are_one_in_their_other_spellings():
 # names that lie
 
 
+@pytest.mark.proves("security 33")
 @pytest.mark.parametrize(
     ("fields", "levels"),
     [
@@ -156,7 +157,7 @@ def test_names_are_one_in_their_other_spellings():
     ],
     ids=range(12),
 )
-def test_security_line_33_name_that_is_another_address_is_found(fields, levels):
+def test_name_that_is_another_address_is_found(fields, levels):
     assert [one.level for one in found("name_says_address", **fields)] == levels
 
 
@@ -169,6 +170,7 @@ def test_lying_name_names_both_and_leads_to_the_address():
 # letters that mislead
 
 
+@pytest.mark.proves("security 32")
 @pytest.mark.parametrize(
     ("address", "level", "words"),
     [
@@ -181,7 +183,7 @@ def test_lying_name_names_both_and_leads_to_the_address():
     ],
     ids=["mixed", "mixed name", "homograph", "homograph name", "foreign", "punycode"],
 )
-def test_security_line_32_address_in_letters_that_mislead_is_found(address, level, words):
+def test_address_in_letters_that_mislead_is_found(address, level, words):
     [one] = found("odd_address", to=(address,))
     assert one.level == level
     assert words in one.sentence

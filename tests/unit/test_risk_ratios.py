@@ -57,19 +57,22 @@ def check_linear(small, large):
     assert seconds(large) <= 30 * max(seconds(small), 0.002)
 
 
+@pytest.mark.proves("security 38")
 @pytest.mark.parametrize("place", PLACES)
-def test_security_line_38_rules_stay_linear(place):
+def test_rules_stay_linear(place):
     for unit in UNITS:
         check_linear(*(PLACES[place](unit * (length // len(unit))) for length in (2_000, 20_000)))
 
 
+@pytest.mark.proves("security 38")
 @pytest.mark.parametrize("crowd", CROWDS)
-def test_security_line_38_rules_stay_linear_for_many_of_one_kind(crowd):
+def test_rules_stay_linear_for_many_of_one_kind(crowd):
     check_linear(*map(CROWDS[crowd], (200, 2_000)))
 
 
+@pytest.mark.proves("security 38")
 @pytest.mark.slow
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("unit", UNITS)
-def test_security_line_38_a_megabyte_takes_seconds(place, unit):
+def test_a_megabyte_takes_seconds(place, unit):
     check_linear(*(PLACES[place](unit * (length // len(unit))) for length in (100_000, 1_000_000)))

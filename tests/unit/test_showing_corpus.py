@@ -68,6 +68,7 @@ def body_of(shown: ShownLetter) -> str:
     return body.removesuffix("</div></body></html>")
 
 
+@pytest.mark.proves("promise 8")
 @pytest.mark.parametrize("mail", MAILS, ids=lambda mail: mail.name)
 def test_hostile_mail_is_shown_inert_and_as_its_head_says(mail):
     shown = show_letter(mail.content)

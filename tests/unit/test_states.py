@@ -29,6 +29,7 @@ RANK = {
 }  # fmt: skip
 
 
+@pytest.mark.proves("states 1")
 @pytest.mark.parametrize(("state", "event"), list(itertools.product([START, *MessageState], MessageEvent)))
 def test_message_never_moves_backwards(state, event):
     after = next_message_state(state, event)
@@ -84,6 +85,7 @@ def test_every_order_of_one_history_ends_alike(history):
     assert len(ends) == 1
 
 
+@pytest.mark.proves("states 2")
 @pytest.mark.parametrize(("state", "event"), list(itertools.product(DecisionState, DecisionEvent)))
 def test_decision_machine_is_total(state, event):
     if (state, event) in DECISION_TRANSITIONS:

@@ -1,0 +1,19 @@
+"""What `./run check` looks at, beside the other tests: types, imports, format, lint, migrations, deployment."""
+
+import os
+
+import pytest
+
+from dashboard.launch.quality import run, steps
+
+CHECKS = ("mypy", "imports", "format", "lint", "migrations", "deploy")
+# Early, as the longest of them takes as long as a hundred tests.
+pytestmark = pytest.mark.xdist_group("checks")
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_check_holds(name):
+    found = {step.name: step for step in steps({name: os.environ[name] for name in ("DATABASE_URL", "REDIS_URL")})}
+    assert sorted(found) == sorted(CHECKS)
+    outcome = run(found[name])
+    assert outcome.status == 0, outcome.output
