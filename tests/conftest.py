@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+import hypothesis
 import pytest
 from django.conf import settings
 from django.db.backends.postgresql.operations import DatabaseOperations
@@ -15,8 +16,15 @@ from tests import factories
 from tests.desk import Browser, Product
 
 
-def pytest_configure() -> None:
-    """Serve static files from where they are written: the tests collect none."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Settings of the test run, and how many examples Hypothesis makes."""
+    # The ordinary run makes the same few examples each time, so that what fails there belongs to the change.
+    is_ordinary = "not slow" in config.getoption("markexpr")
+    quiet = {"deadline": None, "database": None, "suppress_health_check": [*hypothesis.HealthCheck]}
+    hypothesis.settings.register_profile("ordinary", max_examples=20, derandomize=True, **quiet)
+    hypothesis.settings.register_profile("all", max_examples=200, print_blob=True, **quiet)
+    hypothesis.settings.load_profile("ordinary" if is_ordinary else "all")
+    # Static files are served from where they are written: the tests collect none.
     settings.STORAGES["staticfiles"] = {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}
     # All migrations have run in the database that this one is copied from.
     settings.DATABASES["default"]["TEST"] |= {"TEMPLATE": DATABASE, "MIGRATE": False}

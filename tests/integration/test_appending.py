@@ -2,7 +2,7 @@
 
 import pytest
 from django.db import transaction
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from audit.models import Entry, EntryDetail
@@ -27,7 +27,6 @@ def _check(entry):
     return stored
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.one_of(TEXTS, st.sampled_from(AWKWARD)), st.dictionaries(TEXTS, TEXTS, max_size=3), st.booleans(), st.uuids())
 def test_hash_made_by_the_database_is_that_of_the_columns(text, details, has_message, message):
     actor = Actor(kind="person", id=text, label=text, surface="web", address=text)

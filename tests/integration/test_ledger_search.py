@@ -8,7 +8,7 @@ import pytest
 from django.apps import apps
 from django.db import DatabaseError, transaction
 from django.db import connection as database
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from audit.actions import ACTIONS
@@ -161,7 +161,6 @@ def mixed():
         write(kinds[number % 3], by=people[number % 5 % 3], at=at, details=details, **where)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(fields=asked, rare=st.sampled_from([0, 5, 20_000]))
 def test_what_is_found_quickly_is_what_matches(mixed, monkeypatch, fields, rare):
     filters = Filters.from_query(fields)

@@ -3,7 +3,7 @@
 import hashlib
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from audit.models import BLOCK, Block, Leaf
@@ -158,7 +158,6 @@ def test_proofs_are_those_of_the_known_vectors():
         assert [found.hex() for found in tree.consistency_path(first, second)] == path
 
 
-@settings(max_examples=60, deadline=None)
 @given(st.integers(0, 5), st.integers(0, BLOCK - 1))
 def test_root_over_blocks_and_rest_is_the_root_over_all_leaves(blocks, rest):
     leaves = _hashes(blocks * BLOCK + rest)
@@ -199,7 +198,6 @@ def test_proofs_hold_across_blocks_and_for_several_leaves_at_once():
     leaves = _hashes(3 * BLOCK + 77)
     _store(leaves)
 
-    @settings(max_examples=60, deadline=None)
     @given(st.data())
     def holds(data):
         size = data.draw(st.integers(1, len(leaves)))

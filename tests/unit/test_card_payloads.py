@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from alerts.cards.buttons import Pressed, components, custom_id, read_custom_id
@@ -138,7 +138,6 @@ def test_form_that_asks_for_a_reason_is_read_by_discord_py():
     assert label.to_dict()["component"].items() >= form["components"][0]["component"].items()
 
 
-@settings(deadline=None, max_examples=40)
 @given(words, st.sampled_from(TONES))
 def test_any_text_makes_cards_digests_and_short_forms_within_the_limits(text, tone):
     for body in (bot_body(text, tone, "full"), digest_of(text, (tone,))):
@@ -146,7 +145,6 @@ def test_any_text_makes_cards_digests_and_short_forms_within_the_limits(text, to
         held_to_the_rules(shortened(body))
 
 
-@settings(deadline=None, max_examples=40)
 @given(words)
 def test_no_text_of_others_becomes_a_link_or_a_time(text):
     body = bot_body(text, privacy="full")
@@ -157,7 +155,6 @@ def test_no_text_of_others_becomes_a_link_or_a_time(text):
     assert stamps == [f"<t:{int(one.timestamp())}:R>" for one in (HELD_AT, EXPIRES_AT)]
 
 
-@settings(deadline=None, max_examples=40)
 @given(words, st.integers(2, 300))
 def test_cut_text_fits_and_ends_in_no_half_escape(text, limit):
     short = cut(escape(text), limit)
@@ -191,7 +188,6 @@ def test_link_too_long_for_a_button_leaves_it_out():
     assert components(MESSAGE, None, "https://desk.example/" + "x" * 500, False) == []
 
 
-@settings(deadline=None, max_examples=40)
 @given(st.sampled_from(["approve", "reject", "claim"]), st.uuids(), st.integers(1, 2**63 - 1))
 def test_custom_id_is_read_as_it_was_written(act, message, revision):
     text = custom_id(act, message, revision)

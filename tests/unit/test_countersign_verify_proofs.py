@@ -8,7 +8,7 @@ import zlib
 import pytest
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from audit.proving import countersign_verify as verifier
@@ -62,7 +62,6 @@ def test_vectors_of_rfc_8032(secret, public, message, signature):
     assert not verifier.is_signed(data + b"x", signed, key)
 
 
-@settings(max_examples=25, deadline=None)
 @given(st.binary(max_size=80), st.integers(0, 64 * 8 - 1), st.sampled_from(["none", "signature", "key", "data"]))
 def test_signatures_are_judged_as_by_another_implementation(data, bit, damaged):
     private = Ed25519PrivateKey.from_private_bytes(b"countersign".ljust(32, b"."))

@@ -4,7 +4,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from approvals.reading.difference import difference
@@ -129,7 +129,6 @@ def test_hostile_body_costs_no_more_than_a_long_letter(before, after):
 WORDS = st.text("ab \n\r\u00e9<\u200b", max_size=40)
 
 
-@settings(max_examples=60, deadline=None)
 @given(WORDS, WORDS, st.sampled_from([0, 20, 200_000]))
 def test_pieces_make_up_both_texts_whole(before, after, effort):
     found, _ = compare(before, after, Effort(effort))
@@ -156,7 +155,6 @@ CONTENTS = st.builds(
 )
 
 
-@settings(max_examples=150, deadline=None)
 @given(CONTENTS, CONTENTS)
 def test_contents_differ_where_their_fingerprints_do(before, after):
     assert bool(difference(before, after)) == (fingerprint(before) != fingerprint(after))
