@@ -2,6 +2,8 @@
 
 import itertools
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -117,3 +119,11 @@ def show_row(message: Message, **fields: Any) -> Message:
             locked, row=pending_row(message.upstream_id, **fields), actor=worker("sync"), now=NOW + timedelta(seconds=1)
         )
     return locked
+
+
+@contextmanager
+def rolled_back() -> Iterator[None]:
+    """Undo what the block wrote to the database: for each case of a table that shares its set-up with the others."""
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)
