@@ -26,7 +26,6 @@ from tests.factories import make_message
 from tests.integration.deciding import decide
 from tests.standin import multimail
 
-PATH = "/api/webhooks/1/token"
 PINGS = "@everyone @here <@1> <@&2> <#3>"
 HOSTILE = f"{PINGS} **[x](https://evil.example)** https://evil.example `c` ||s|| <t:1> 1. > # \u202egpj\u200b"
 # No writing needs these, wherever they stand.
@@ -102,19 +101,15 @@ def test_card_pings_nobody_links_to_the_desk_alone_and_is_within_limits(facts, d
 
 
 @pytest.mark.proves("security 60")
-@pytest.mark.parametrize("long", ["😀*" * 3000, "x" * 6000], ids=["emoji", "letters"])
-def test_longest_card_is_taken(long):
-    many = (long,) * 9
-    facts = CardFacts(
-        *(long, "https://desk.example/", long, long, many, {"discord_user": long}, "F", long, "full", 1, long),
-        held_at=timezone.now(),
-        expires_at=timezone.now(),
-        claimed_by=long,
-        copies=many,
-        blind_copies=many,
-        files=many,
-    )
-    assert find_errors(payload(embed(facts, Status("Held", "amber", long)))) == {}
+def test_longest_card_is_taken():
+    for long in ("😀*" * 3000, "x" * 6000):
+        many = (long,) * 9
+        facts = CardFacts(
+            *(long, "https://desk.example/", long, long, many, {"discord_user": long}, "F", long, "full", 1, long),
+            held_at=timezone.now(), expires_at=timezone.now(), claimed_by=long,
+            copies=many, blind_copies=many, files=many,
+        )  # fmt: skip
+        assert find_errors(payload(embed(facts, Status("Held", "amber", long)))) == {}, long[:3]
 
 
 @pytest.fixture
@@ -122,21 +117,7 @@ def discord(settings, monkeypatch):
     monkeypatch.setattr("alerts.planning.CONTENT_PAUSE", timedelta(0))
     with multimail() as standin:
         settings.OUTGOING_ALLOW = [standin.url]
-        standin.answers[PATH] = standin.answers[f"{PATH}/messages/111"] = (200, {"id": "111"})
         yield standin
-
-
-def tell(discord, connection, person, *, subject, **fields):
-    """Post the card of a held message and turn it when it is decided; return what Discord got."""
-    destination = Destination.objects.create(name="#approvals", url=discord.url + PATH, **fields)
-    Route.objects.create(destination=destination, actions=list(CARD_ACTIONS))
-    metadata = {"discord_user": "eve eve@hidden.example", "discord_channel": "outreach"}
-    message = make_message(connection, subject=subject, markdown="Dear Dana, kumquat secrets.", metadata=metadata)
-    deliver_card(delivery_id=Delivery.objects.latest("pk").pk)
-    decide(message, person, "reject", reason="No")
-    deliver_card(delivery_id=Delivery.objects.latest("pk").pk)
-    assert [method for method, _, _ in discord.calls] == ["POST", "PATCH"]
-    return [body for _, _, body in discord.calls]
 
 
 @pytest.mark.proves("security 60")
@@ -146,36 +127,37 @@ def tell(discord, connection, person, *, subject, **fields):
     held="Card and edit show it letter by letter, with every kind of mention off.",
 )
 @pytest.mark.django_db
-def test_message_has_headers_by_default_and_never_a_body(discord, connection, reviewer):
-    for body in tell(discord, connection, reviewer, subject=HOSTILE):
-        text = json.dumps(body, ensure_ascii=False)
-        assert "kumquat" not in text
-        assert "Dear" not in text
-        assert r"dana\@northwind.example" in text.replace("\\\\", "\\")
-        assert body["allowed_mentions"] == {"parse": []}
-        assert "content" not in body
-        title = body["embeds"][0]["title"]
-        assert re.findall("<[^>]*>", render(title)) == []
-
-
-@pytest.mark.proves("security 60")
-@pytest.mark.django_db
-def test_minimal_message_masks_every_address(discord, connection, reviewer):
-    for body in tell(discord, connection, reviewer, subject="Kumquat refund", privacy="minimal"):
-        text = json.dumps(body, ensure_ascii=False)
-        assert "kumquat" not in text.lower()
-        for whole in ("dana", "support", "eve\\\\@", "eve@"):
-            assert whole not in text
-        assert "northwind.example" in text
-        assert body["allowed_mentions"] == {"parse": []}
-
-
-@pytest.mark.proves("security 60")
-@pytest.mark.django_db
-def test_letter_is_told_only_where_an_admin_chose_the_fullest_level(discord, connection, reviewer):
+def test_card_tells_no_more_than_the_level_of_its_destination(discord, connection, reviewer):
     assert Destination().privacy == "headers"
-    bodies = tell(discord, connection, reviewer, subject="Refund", privacy="full")
-    assert all("kumquat" in json.dumps(body) and body["allowed_mentions"] == {"parse": []} for body in bodies)
+    paths = {"minimal": "/api/webhooks/1/token", "headers": "/api/webhooks/2/token", "full": "/api/webhooks/3/token"}
+    for level, path in paths.items():
+        destination = Destination.objects.create(name=f"#{level}", url=discord.url + path, privacy=level)
+        Route.objects.create(destination=destination, actions=list(CARD_ACTIONS))
+        discord.answers[path] = discord.answers[f"{path}/messages/111"] = (200, {"id": "111"})
+    metadata = {"discord_user": "eve eve@hidden.example", "discord_channel": "outreach"}
+    message = make_message(connection, subject=HOSTILE, markdown="Dear Dana, kumquat secrets.", metadata=metadata)
+    deliver_all()
+    decide(message, reviewer, "reject", reason="No")
+    deliver_all()
+
+    for level, path in paths.items():
+        sent = [(method, body) for method, asked, body in discord.calls if asked.startswith(path)]
+        assert [method for method, _ in sent] == ["POST", "PATCH"], level
+        for _, body in sent:
+            text = json.dumps(body, ensure_ascii=False)
+            assert body["allowed_mentions"] == {"parse": []}, level
+            assert "content" not in body, level
+            assert re.findall("<[^>]*>", render(body["embeds"][0]["title"])) == [], level
+            assert ("kumquat" in text) == (level == "full"), level
+            assert (r"dana\@northwind.example" in text.replace(r"\\", "\\")) == (level != "minimal"), level
+            hidden = [part for part in ("dana", "support", "eve@", r"eve\\@", "evil") if part in text]
+            assert hidden == [] or level != "minimal"
+            assert "northwind.example" in text, level
+
+
+def deliver_all():
+    for delivery in Delivery.objects.filter(state="due").order_by("pk"):
+        deliver_card(delivery_id=delivery.pk)
 
 
 @pytest.mark.proves("security 60")
