@@ -13,13 +13,17 @@ from collections.abc import Generator
 from pathlib import Path
 
 import pytest
+import redis
 
 from dashboard.launch import environment, keys
 from dashboard.launch.postgres import OWNER
 from dashboard.launch.servers import Servers
 from tests.prepared import preparing
 
-pytest_plugins = ("tests.stack", "tests.fault_table", "tests.permission_table")
+pytest_plugins = ("tests.stack", "tests.fault_table")
+
+# The folder of servers that run already, for whoever starts many short test processes one after the other.
+_GIVEN = os.environ.get("COUNTERSIGN_TEST_SERVERS")
 
 _open_servers = contextlib.ExitStack()
 _servers: Servers | None = None
@@ -29,9 +33,11 @@ _servers: Servers | None = None
 def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, None, None]:
     # A wrapper comes before pytest-django's hook of the same name, which already needs the settings.
     global _servers
-    if not _only_lists(early_config):
+    if _GIVEN:
+        _servers = Servers(data=Path(_GIVEN), durable=False)
+    elif not _only_lists(early_config):
         preparing.begin()
-    if _runs_tests(early_config):
+    if not _GIVEN and _runs_tests(early_config):
         folder = tempfile.TemporaryDirectory(prefix="countersign-", ignore_cleanup_errors=True)
         _servers = Servers(data=Path(_open_servers.enter_context(folder)), durable=False)
     for name in environment.OURS & os.environ.keys():
@@ -45,7 +51,9 @@ def pytest_collection_finish(session: pytest.Session) -> None:
 
     What lasts as long as the run is left out of every later search for garbage: that took a seventh of the time.
     """
-    if _servers is not None and _servers.postgres is not None and session.items:
+    if _GIVEN and _servers is not None and _servers.redis is not None:
+        redis.Redis.from_url(_servers.redis.url()).flushall()
+    elif _servers is not None and _servers.postgres is not None and session.items:
         preparing.copy_to(_servers.postgres.data)
         _open_servers.callback(_servers.stop)
         _servers.start()

@@ -16,6 +16,10 @@ from tests import factories
 from tests.desk import Browser, Product
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--write-permissions", action="store_true", help="write docs/permissions.md from tests/doors.py")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Settings of the test run, and how many examples Hypothesis makes."""
     # The ordinary run makes the same few examples each time, so that what fails there belongs to the change.

@@ -1,8 +1,6 @@
 """Every address of the desk as a door: what it does, who may go through, and what is posted to go through it.
 
-`tests/integration/test_permissions.py` walks all of them as everybody, and `docs/permissions.md` is written from here:
-
-    ./run test tests/integration/test_permissions.py --write-permissions
+`tests/integration/test_permissions.py` walks through them, and docs/permissions.md is written from them.
 """
 
 from collections.abc import Mapping

@@ -1,19 +1,11 @@
-"""Writes docs/permissions.md from the doors that the tests walk through.
-
-    ./run test tests/integration/test_permissions.py --write-permissions
-
-It is written only when the whole walk ran and nobody got through a door that is not theirs.
-"""
+"""Writes docs/permissions.md from the doors that `tests/integration/test_permissions.py` walks through."""
 
 import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 TABLE = Path(__file__).resolve().parent.parent / "docs" / "permissions.md"
-WALK = "tests/integration/test_permissions.py"
 _HEAD = """# Who may do what
 
 Roles are given for everything, for a connection, or for one mailbox. A **reviewer** decides, an **admin** sets the
@@ -21,9 +13,9 @@ desk up, an **auditor** looks everything up. What is outside somebody's reach do
 see and may not do is refused with a sentence (403). "Confirms" marks what asks to prove once more who one is, where
 that was more than ten minutes ago.
 
-These lines are written by the test that goes through each address as everybody: signed out, without a role, with each
-role for everything, for the connection, for the mailbox, and for another connection. An address without a line fails
-it. `./run test tests/integration/test_permissions.py --write-permissions`
+A test goes through each address as somebody who may and somebody who may not, and with `--all` as everybody: signed
+out, without a role, with each role for everything, for the connection, for the mailbox, and for another connection. An
+address without a line here fails it: `./run test --all tests/integration/test_permissions.py`
 
 """
 _DOORS = "## Pages and buttons\n\n| address | what it does | who may | confirms |\n|---|---|---|---|\n"
@@ -43,7 +35,7 @@ def addresses(resolver: Any = None, before: str = "/") -> Iterator[tuple[str, st
     from django.urls import get_resolver
 
     for pattern in (resolver or get_resolver()).url_patterns:
-        whole = before + re.sub(r"<\w+:(\w+)>", r"<\1>", str(pattern.pattern))
+        whole = before + str(pattern.pattern)
         if hasattr(pattern, "url_patterns"):
             yield from addresses(pattern, whole)
         else:
@@ -54,7 +46,7 @@ def text() -> str:
     """Return the page."""
     from tests.doors import DOORS, TASKS
 
-    paths = dict(addresses())
+    paths = {name: re.sub(r"<\w+:(\w+)>", r"<\1>", path) for name, path in addresses()}
     lines = [
         f"| `{paths[name]}` | {door.does} | {door.who} | {'yes' if door.sure else ''} |\n"
         for name, door in DOORS.items()
@@ -62,33 +54,3 @@ def text() -> str:
     return (
         _HEAD + _DOORS + "".join(lines) + _TASKS + "".join(f"| `{name}` | {does} |\n" for name, does in TASKS.items())
     )
-
-
-class Writer:
-    """Sees how the walk ends, and writes the page."""
-
-    def __init__(self) -> None:
-        self._walked, self._failed = 0, 0
-
-    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        if report.nodeid.startswith(WALK) and report.when == "call" and "document" not in report.nodeid:
-            self._walked += 1
-            self._failed += report.failed
-
-    def pytest_terminal_summary(self, terminalreporter: Any) -> None:
-        from tests.doors import DOORS
-
-        if self._failed or self._walked < len([one for one in DOORS.values() if one.reach != "public"]):
-            terminalreporter.write_line("docs/permissions.md was not written: the walk did not pass whole.", red=True)
-            return
-        TABLE.write_text(text())
-        terminalreporter.write_line(f"docs/permissions.md tells of {len(DOORS)} addresses.")
-
-
-def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--write-permissions", action="store_true", help="write docs/permissions.md after the walk")
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    if config.getoption("--write-permissions") and not hasattr(config, "workerinput"):
-        config.pluginmanager.register(Writer())

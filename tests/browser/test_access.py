@@ -173,7 +173,7 @@ def _patterns(resolver, before=""):
 
 
 def _takes_posts_only(name):
-    from tests.integration.test_every_url import POST_ONLY
+    from tests.walk import POST_ONLY
 
     return name in POST_ONLY
 

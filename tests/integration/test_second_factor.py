@@ -21,8 +21,8 @@ from people.errors import FactorNotAllowed
 from people.factors import remove_factor, set_role_rule
 from people.models import Grant, RoleRule
 from tests.factories import make_message, make_person
-from tests.integration.test_every_url import NAMES, PATHS, POST_ONLY
 from tests.signing import code_now, give_app, sign_in
+from tests.walk import PATHS, POST_ONLY
 
 pytestmark = pytest.mark.django_db
 
@@ -199,7 +199,7 @@ def test_last_factor_stays_while_the_role_needs_one(reviewer, strict):
 def test_whoever_lacks_a_needed_factor_reaches_nothing_but_the_set_up(signed_in, connection, reviewer, strict):
     message = make_message(connection, subject="Not before the second factor")
     reached = []
-    for name in NAMES:
+    for name in PATHS:
         client = signed_in(reviewer)
         ask = client.post if name in POST_ONLY else client.get
         for headers in ({}, {"HX-Request": "true"}, {"Accept": "application/json"}):
@@ -209,7 +209,7 @@ def test_whoever_lacks_a_needed_factor_reaches_nothing_but_the_set_up(signed_in,
             stopped |= answer.status_code == 403 and "second factor" in answer.content.decode()
             if not stopped:
                 reached.append(name)
-    assert set(reached) - {"mfa_login_webauthn", "mfa_authenticate", "join"} == OPEN & set(NAMES)
+    assert set(reached) - {"mfa_login_webauthn", "mfa_authenticate", "join"} == OPEN & set(PATHS)
 
 
 @pytest.mark.proves("security 39")

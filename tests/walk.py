@@ -1,0 +1,393 @@
+"""Walks through the addresses of the desk: everybody who may try one, and the rows that stand behind it."""
+
+import contextlib
+import copy
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from datetime import timedelta
+from functools import cached_property
+from itertools import product
+from typing import Any, NamedTuple
+
+from allauth.mfa.models import Authenticator
+from allauth.usersessions.models import UserSession
+from django.db import transaction
+from django.db.models.functions import Now
+from django.urls import reverse
+
+from alerts.models import Delivery, Destination
+from approvals.desk.sheets import OnSheet, new_sheet, sign_sheet
+from approvals.models import (
+    Connection,
+    Decision,
+    EnclosedFile,
+    GateRefusal,
+    Mailbox,
+    Message,
+    SavedView,
+    WebhookEvent,
+)
+from audit.models import Export, SavedSearch
+from people.actors import Role
+from people.discord_accounts import offer_link
+from people.models import DiscordAccount, Grant, Invitation, Person
+from policy.models import Allowlist, GateList, KillSwitch
+from tests.doors import DOORS, EVERYBODY
+from tests.factories import event_body, make_connection, make_message, make_person, post_event
+from tests.integration.deciding import decide
+from tests.ledger import seal_here
+from tests.permission_table import addresses
+
+PUBLIC = {
+    *("healthz", "readyz", "metrics", "live", "live-reach", "csp-report"),
+    *("mfa_login_webauthn", "mfa_authenticate", "oidc-login", "oidc-callback"),
+    *("account_login", "account_logout", "multimail-webhook", "discord-interactions", "join"),
+}
+# Steps of signing in, opened by who has not begun.
+LEADS_TO_SIGN_IN = {"account_logout", "mfa_login_webauthn", "mfa_authenticate"}
+POST_ONLY = {
+    *("trace-proof-json", "trace-proof-text", "trace-proof-html"),
+    *("verdict", "undo", "withdraw", "send-again", "settle", "look", "allow-address", "message-opened", "text-first"),
+    *("part-opened", "bulk-decide", "bulk-undo"),
+    *("claim", "release-claim", "snooze", "end-snooze", "presence", "comment"),
+    *("look-again", "carry-out", "replay-event", "compare-event", "dismiss-event", "read-connection"),
+    *("pull-switch", "release-switch", "hold-all", "weigh-rule"),
+    *("factor-name", "factor-remove", "recovery-codes", "set-second-factor", "take-factors-off"),
+    *("own-name", "own-time-zone", "end-session", "end-other-sessions", "unlink-discord", "invite-anew"),
+    *("withdraw-invitation", "add-role", "remove-role", "deactivate-person", "reactivate-person", "password-link"),
+    *("remove-discord",),
+    *("test-destination", "switch-on-destination", "remove-destination", "setup-away"),
+    "switch-off-destination",
+    *("rotate-destination", "remove-route", "send-alert-again", "send-alerts-again"),
+    *("rename-connection", "pause-connection", "resume-connection", "check-connection", "connection-key"),
+    *("register-own-hook", "test-own-hook", "rotate-own-hook", "take-secret", "end-old-secret"),
+    *("mailbox-windows", "mailbox-settings", "mailbox-mode", "change-api-key", "api-key-owner"),
+    *("test-hook", "rotate-hook", "replay-delivery"),
+    *("preview-allowlist", "save-allowlist", "preview-import", "export-allowlist", "allow-refused", "push-list"),
+    *("csp-report", "account_logout", "multimail-webhook", "discord-interactions"),
+    *("save-view", "delete-view"),
+    *("save-search", "delete-search"),
+    *("check-ledger", "compare-ledger"),
+    *("report-decisions-file", "report-rights-file", "export-again"),
+}
+
+
+# Documents of their own in a frame of a page.
+FRAMED = {"message-body", "seen-body", "message-letter", "file-view"}
+# Documents without the desk around them.
+BARE = {
+    "trace-proof-html",
+    "account_reauthenticate",
+    "account_go_on",
+    "mfa_reauthenticate",
+    "mfa_reauthenticate_webauthn",
+}
+PATHS = {name: path.lstrip("/") for name, path in addresses()}
+
+
+class Persona(NamedTuple):
+    """Somebody who tries: with a role, and how far it reaches. Without a role: signed in, or not even that."""
+
+    role: Role | None = None
+    reach: str = ""
+    is_signed_in: bool = True
+
+    def __str__(self) -> str:
+        if not self.is_signed_in:
+            return "signed out"
+        return f"{self.role} of {self.reach}" if self.role else "without a role"
+
+
+SIGNED_OUT, NOBODY = Persona(is_signed_in=False), Persona()
+SOMEBODY = [Persona(role, reach) for role, reach in product(Role, ("everything", "connection", "mailbox", "elsewhere"))]
+_FITS = {
+    "mailbox": {"everything", "connection", "mailbox"},
+    "connection": {"everything", "connection"},
+    "some connection": {"everything", "connection", "elsewhere"},
+    "desk": {"everything"},
+}
+
+
+def may(persona, door):
+    if not persona.is_signed_in:
+        return False
+    if door.reach == "own":
+        return door.roles == EVERYBODY or persona.role in door.roles
+    return persona.role in door.roles and persona.reach in _FITS[door.reach]
+
+
+class Walk:
+    """The rows that stand behind the doors."""
+
+    def __init__(self, client, needs):
+        self.client, self.needs = client, needs
+        self.connection = make_connection(admin_key="mm_live_admin", read_key="mm_live_read")
+        self.mailbox = Mailbox.objects.get(connection=self.connection)
+        self.elsewhere = make_connection("elsewhere")
+        self.message = make_message(self.connection)
+        self.person = self.add_person(NOBODY)
+        getattr(self, f"_need_{needs}", lambda: None)()
+        self.message = Message.objects.get(pk=self.message.pk)
+
+    @property
+    def message_id(self):
+        return str(self.message.public_id)
+
+    def add_person(self, persona):
+        person, _ = Person.objects.get_or_create(
+            email="walker@yourteam.example", defaults={"name": "Wanda Walker", "password": "!"}
+        )
+        Grant.objects.filter(person=person).delete()
+        where = {
+            "everything": {},
+            "connection": {"connection": self.connection},
+            "mailbox": {"mailbox": self.mailbox},
+            "elsewhere": {"connection": self.elsewhere},
+        }
+        if persona.role:
+            Grant.objects.create(person=person, role=persona.role, **where[persona.reach])
+        return person
+
+    @cached_property
+    def decider(self):
+        return make_person("decider@yourteam.example", "Dora", "reviewer")
+
+    def sheet(self):
+        item = OnSheet(self.message.public_id, self.message.revision.fingerprint)
+        signed = sign_sheet(new_sheet([item]), person=str(self.person.pk))
+        return {"sheet": signed, "item": [f"{item.message}.{item.fingerprint}"], "outcome": "approve"}
+
+    def _need_list(self):
+        Allowlist.objects.create(connection=self.connection, kind="restriction", mode="enforce", version=1)
+
+    def _need_seal(self):
+        seal_here()
+
+    def _need_verdict(self):
+        self.verdict = decide(self.message, self.decider).verdict
+
+    def _need_leaving(self):
+        decide(self.message, self.decider)
+
+    def _need_doubt(self):
+        made = decide(self.message, self.decider).decision
+        doubt = {"state": "unknown", "attempt": 1, "may_have_left": True, "seen_held": 2}
+        Decision.objects.filter(pk=made.pk).update(**doubt)
+
+    def _need_untold(self):
+        made = decide(self.message, self.decider).decision
+        Decision.objects.filter(pk=made.pk).update(state="unattributed", attempt=1, may_have_left=True)
+        Message.objects.filter(pk=self.message.pk).update(state="gone")
+
+    def _need_poison(self):
+        post_event(self.client, self.connection, event_body(email_id="01POISON"))
+        WebhookEvent.objects.filter(email_id="01POISON").update(result="poison")
+
+    def _need_file(self):
+        EnclosedFile.objects.create(
+            message=self.message,
+            revision=self.message.revision,
+            place=1,
+            name="a.txt",
+            content=b"Hello",
+            state="fetched",
+            kind="text",
+        )
+
+    def _need_stalled(self):
+        """A decision that should have been carried out a while ago."""
+        made = decide(self.message, self.decider).decision
+        Decision.objects.filter(pk=made.pk).update(
+            due_at=Now() - timedelta(hours=1), recorded_at=Now() - timedelta(hours=1)
+        )
+
+    def _need_session(self):
+        self.session = UserSession.objects.create(
+            user=self.person, session_key="x" * 32, ip="127.0.0.1", user_agent="x"
+        )
+
+    def _need_discord(self):
+        self.discord = DiscordAccount.objects.create(person=self.person, discord_id="1")
+
+    def _need_other_discord(self):
+        self._need_person()
+        self.discord = DiscordAccount.objects.create(person=self.other, discord_id="1")
+
+    def _need_discord_link(self):
+        self.token = offer_link(discord_id="1", name="wanda").rstrip("/").rpartition("/")[2]
+
+    def _need_factor(self):
+        self.factor = Authenticator.objects.create(user=self.person, type="webauthn", data={"name": "Phone"})
+
+    def _need_person(self):
+        # A second admin of everything, so that nobody is the last.
+        make_person("second@yourteam.example", "Sam", "admin")
+        self.other = make_person("other@yourteam.example", "Olga", "reviewer")
+        self.other_grant = self.other.grants.get()
+
+    def _need_inactive_person(self):
+        self._need_person()
+        Person.objects.filter(pk=self.other.pk).update(is_active=False)
+
+    def _need_invitation(self):
+        inviter = make_person("second@yourteam.example", "Sam", "admin")
+        grants = [{"role": "reviewer", "connection": None, "mailbox": None}]
+        until = Now() + timedelta(days=1)
+        self.invitation = Invitation.objects.create(
+            email="new@yourteam.example", token_hash="0" * 64, grants=grants, invited_by=inviter, expires_at=until
+        )
+
+    def _need_pause(self):
+        Connection.objects.filter(pk=self.connection.pk).update(
+            paused_at=Now(), paused_because="Wait", paused_by_hand=True
+        )
+
+    def _need_destination(self):
+        self.destination = Destination.objects.create(
+            name="Ops", url="https://discord.com/api/webhooks/1/abc", switched_off_at=Now(), switched_off_because="Gone"
+        )
+        self.route = self.destination.routes.create(actions=["message.failed"])
+
+    def _need_signed_place(self):
+        self.destination = Destination.objects.create(kind="signed_webhook", name="Ours", url="https://a.example/")
+
+    def _need_alert(self):
+        place = Destination.objects.create(kind="signed_webhook", name="Ours", url="https://a.example/")
+        self.alert = Delivery.objects.create(destination=place, kind="event", action="test", state="failed")
+
+    def _need_told_alert(self):
+        self._need_alert()
+        Delivery.objects.update(message=self.message)
+
+    def _need_view(self):
+        self.view = SavedView.objects.create(person=self.person, name="Mine", query="tab=mine")
+
+    def _need_search(self):
+        self.search = SavedSearch.objects.create(person=self.person.pk, name="Mine", query="action=decisions")
+
+    def _need_entry(self):
+        own = Allowlist.objects.create(mailbox=self.mailbox, kind="restriction", version=1)
+        self.entry = own.entries.create(pattern="x.example")
+
+    def _need_gate(self):
+        self.gate = GateList.objects.create(mailbox=self.mailbox, kind="restriction")
+
+    def _need_refusal(self):
+        Allowlist.objects.create(connection=self.connection, kind="restriction", mode="enforce", version=1)
+        who = {"recipients": ["dana@x.example"], "refused": ["dana@x.example"], "refused_at": Now()}
+        self.refusal = GateRefusal.objects.create(
+            connection=self.connection, mailbox=self.mailbox, upstream_id="01REFUSAL", **who
+        )
+
+    def _need_export(self, state="asked"):
+        kept = {"format": "csv", "snapshot": "0 0 1:1:", "rows_total": 0, "state": state}
+        self.export = Export.objects.create(person=self.person.pk, **kept)
+
+    def _need_broken_export(self):
+        self._need_export("broken_off")
+
+    @cached_property
+    def switch(self):
+        return KillSwitch.objects.create(connection=self.connection, reason="Wait", pulled_by=self.decider)
+
+    def address(self, name):
+        rows = {
+            "public_id": lambda: self.message.public_id,
+            "upstream_id": lambda: self.message.upstream_id,
+            "webhook_id": lambda: self.connection.webhook_id,
+            "connection_id": lambda: self.connection.pk,
+            "mailbox_id": lambda: self.mailbox.pk,
+            "rule": lambda: "first_contact",
+            "event_id": lambda: WebhookEvent.objects.filter(connection=self.connection).latest("pk").pk,
+            "place": lambda: 1,
+            "search_id": lambda: self.search.pk,
+            "view_id": lambda: self.view.pk,
+            "session_id": lambda: self.session.pk,
+            "factor_id": lambda: self.factor.pk,
+            "person_id": lambda: self.other.pk,
+            "invitation_id": lambda: self.invitation.pk,
+            "destination_id": lambda: self.destination.pk,
+            "route_id": lambda: self.route.pk,
+            "alert_id": lambda: self.alert.pk,
+            "token": lambda: self.token,
+            "slot": lambda: "read",
+            "key_id": lambda: "k1",
+            "hook_id": lambda: "h1",
+            "delivery_id": lambda: "d1",
+            "switch_id": lambda: self.switch.pk,
+            "scope": lambda: f"mailbox-{self.mailbox.pk}",
+            "kind": lambda: "restriction",
+            "entry_id": lambda: self.entry.pk,
+            "verdict_id": lambda: self.verdict.pk,
+            "gate_id": lambda: self.gate.pk,
+            "refusal_id": lambda: self.refusal.pk,
+            "export_id": lambda: self.export.pk,
+        }
+        return reverse(name, kwargs={key: rows[key]() for key in re.findall(r"<\w+:(\w+)>", PATHS[name])})
+
+
+def become(walk, persona, minutes, signed_in):
+    walk.client.logout()
+    if persona.is_signed_in:
+        walk.person = walk.add_person(persona)
+        signed_in(walk.person, minutes=minutes)
+
+
+def go_through(walk, door, name, path):
+    if name in POST_ONLY or door.fields:
+        return walk.client.post(path, door.fields(walk) if door.fields else {})
+    return walk.client.get(path)
+
+
+def directives(answer):
+    parts = [part.strip().partition(" ") for part in answer["Content-Security-Policy"].split(";")]
+    return {name: value for name, _, value in parts}
+
+
+@contextlib.contextmanager
+def undone() -> Iterator[None]:
+    """Undo at the end whatever was written to the database."""
+    with transaction.atomic():
+        yield
+        transaction.set_rollback(True)
+
+
+def walks(client: Any, names: Iterable[str]) -> Iterator[tuple[Walk, list[str]]]:
+    """Yield the rows that some of these addresses need, and those addresses."""
+    by_need = defaultdict(list)
+    for name in names:
+        by_need[DOORS[name].needs].append(name)
+    for needs, alike in by_need.items():
+        with undone():
+            yield Walk(client, needs), alike
+
+
+def standing_before(client: Any, names: Iterable[str]) -> Iterator[tuple[str, Walk]]:
+    """Yield each of these addresses, with the rows that it needs; what is done there is undone before the next one."""
+    for walk, alike in walks(client, names):
+        for name in alike:
+            with undone():
+                # A copy, as a walk keeps the rows that were made for one address only.
+                yield name, copy.copy(walk)
+
+
+def check_headers(answer, *, is_frame=False, is_static=False):
+    policy = directives(answer)
+    assert policy["default-src"] == "'none'"
+    assert policy["base-uri"] == "'none'"
+    assert answer["X-Content-Type-Options"] == "nosniff"
+    assert answer["Referrer-Policy"] == "same-origin"
+    assert answer["Cross-Origin-Opener-Policy"] == "same-origin"
+    if is_frame:
+        assert "sandbox" in policy
+        assert policy["frame-ancestors"] == "'self'"
+        assert policy["img-src"] == "data:"
+        assert "script-src" not in policy
+    else:
+        assert (policy["script-src"], policy["style-src"], policy["object-src"]) == ("'self'", "'self'", "'none'")
+        assert policy["frame-ancestors"] == "'none'"
+        assert policy["report-uri"] == "/csp-report/"
+        assert "unsafe" not in answer["Content-Security-Policy"]
+    if not is_static:
+        assert answer["Cache-Control"] == "no-store"
