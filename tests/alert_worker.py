@@ -18,7 +18,7 @@ def main(lease: str, window: str) -> None:
     while True:
         for destination_id in with_something_due():
             drain(destination_id=destination_id)
-        time.sleep(0.02)
+        time.sleep(0.1)
 
 
 if __name__ == "__main__":

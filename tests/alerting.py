@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from alerts.models import Destination, Route
+from alerts.models import Delivery, Destination, Route
 from alerts.sending.drain import drain, with_something_due
+from common.nudge import quick_redis
 from demo.discord.limits import find_errors
 from tests.serving import Handler, serving
 from tests.stack import wait_for
@@ -28,10 +29,10 @@ LONG = 60
 
 @dataclass(frozen=True)
 class Call:
-    """One request, when it came and how it was answered."""
+    """One request, and how it was answered."""
 
-    at: float
     method: str
+    path: str
     webhook: str
     status: int
     body: dict[str, Any]
@@ -59,15 +60,15 @@ class Discord:
     slow: dict[str, float] = field(default_factory=dict)
     # So many answers are lost after the request was obeyed.
     lost: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    # Requests in seconds: what headers tell of, and what nothing does.
-    told: tuple[int, float] = (1000, 1.0)
-    hidden: tuple[int, float] = (1000, 1.0)
+    # So many requests in so many seconds: the limit of which headers tell, and the one of which nothing does.
+    bucket_limit: tuple[int, float] = (1000, 1.0)
+    channel_limit: tuple[int, float] = (1000, 1.0)
     _windows: dict[str, tuple[float, int]] = field(default_factory=dict)
     _taken: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     _lock: threading.RLock = field(default_factory=threading.RLock)
 
-    def place(self, number: int, *, actions: tuple[str, ...] = (), **fields: Any) -> Destination:
-        """Make a destination of the desk that is one of the webhooks, told of these acts."""
+    def destination(self, number: int, *, actions: tuple[str, ...] = (), **fields: Any) -> Destination:
+        """Make a destination of the desk that is one of the webhooks, with a route for these acts."""
         url = f"{self.url}/api/webhooks/{number}/token"
         made = Destination.objects.create(name=f"#{number}", url=url, **fields)
         if actions:
@@ -80,18 +81,22 @@ class Discord:
             call for call in self.calls if call.webhook == str(number) and (not statuses or call.status in statuses)
         ]
 
-    def standing(self, number: int) -> list[dict[str, Any]]:
-        """What stands in the channel."""
+    def posts_in(self, number: int) -> list[dict[str, Any]]:
+        """What people see in the channel."""
         return [body for webhook, body in self.posts.values() if webhook == str(number)]
 
-    def answer(self, method: str, webhook: str, message: str, body: dict[str, Any]) -> tuple[int, dict[str, str], Any]:
-        """Answer one request as Discord does, or as the test wants."""
+    def answer(self, method: str, path: str, body: dict[str, Any]) -> tuple[str, int, dict[str, str], Any]:
+        """Answer one request as Discord does, or as the test wants; return the webhook's number too."""
+        found = _PATH.fullmatch(urlsplit(path).path)
+        webhook, message = ((found["id"] or PROGRAM), found["message"] or "") if found else ("?", "")
+        if self.slow.get(webhook):
+            time.sleep(self.slow[webhook])
         with self._lock:
-            status, headers, said = self._decide(method, webhook, message, body)
-            self.calls.append(Call(time.monotonic(), method, webhook, status, body))
-            return status, headers, said
+            status, headers, said = self._answer(webhook, message, body)
+            self.calls.append(Call(method, path, webhook, status, body))
+        return webhook, status, headers, said
 
-    def _decide(self, method: str, webhook: str, message: str, body: dict[str, Any]) -> tuple[int, dict[str, str], Any]:
+    def _answer(self, webhook: str, message: str, body: dict[str, Any]) -> tuple[int, dict[str, str], Any]:
         if self.next[webhook]:
             return self.next[webhook].pop(0)
         if webhook == PROGRAM:
@@ -110,16 +115,16 @@ class Discord:
         return 200, headers, {"id": key, "channel_id": f"9{webhook}"}
 
     def _limit(self, webhook: str) -> tuple[float, dict[str, str]]:
-        now, (most, window) = time.monotonic(), self.told
+        now, (most, window) = time.monotonic(), self.bucket_limit
         start, used = self._windows.get(webhook, (now, 0))
         start, used = (now, 0) if now >= start + window else (start, used)
         after = start + window - now
         headers = {"X-RateLimit-Bucket": "b", "X-RateLimit-Reset-After": f"{after:.3f}"}
         if used >= most:
             return after, headers | {"X-RateLimit-Remaining": "0"}
-        hidden, span = self.hidden
+        most_in_channel, span = self.channel_limit
         taken = self._taken[webhook] = [one for one in self._taken[webhook] if one > now - span]
-        if len(taken) >= hidden:
+        if len(taken) >= most_in_channel:
             return taken[0] + span - now, headers
         self._windows[webhook] = (start, used + 1)
         taken.append(now)
@@ -134,12 +139,7 @@ def discord() -> Iterator[Discord]:
     class Answers(Handler):
         def _answer(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            found = _PATH.fullmatch(urlsplit(self.path).path)
-            webhook = (found["id"] or PROGRAM) if found else "?"
-            if standin.slow.get(webhook):
-                time.sleep(standin.slow[webhook])
-            message = (found["message"] if found else "") or ""
-            status, headers, said = standin.answer(self.command, webhook, message, body)
+            webhook, status, headers, said = standin.answer(self.command, self.path, body)
             if standin.lost[webhook] and status == 200:
                 standin.lost[webhook] -= 1
                 self.close_connection = True
@@ -155,6 +155,9 @@ def discord() -> Iterator[Discord]:
 
     with serving(Answers) as origin:
         standin.url = origin
+        # A port comes again, and what Redis counted for an earlier stand-in there does not hold for this one.
+        for key in quick_redis().scan_iter(f"alerts:{urlsplit(origin).netloc}:*"):
+            quick_redis().delete(key)
         yield standin
 
 
@@ -167,3 +170,8 @@ def work_until(is_done: Callable[[], Any], what: str) -> None:
         return is_done()
 
     wait_for(turn, LONG, what)
+
+
+def work_to_the_end() -> None:
+    """Be the worker until everything was delivered or given up."""
+    work_until(lambda: not Delivery.objects.unfinished().exists(), "everything delivered or given up")

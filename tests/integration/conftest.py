@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from approvals.sync import asking
+from tests import alerting
 from tests.integration.gateway_served import ServedAccount, make_account, served_gateway
 from tests.standin import multimail
 
@@ -33,3 +34,13 @@ def account(db) -> ServedAccount:
     """An account of the real gateway, called over HTTP, and the desk's connection to it."""
     with served_gateway() as gateway:
         yield make_account(gateway)
+
+
+@pytest.fixture
+def discord(monkeypatch):
+    """A stand-in for Discord's webhooks. The content of mail is there at once, so its card need not wait for it."""
+    monkeypatch.setattr("alerts.planning.CONTENT_PAUSE", timedelta(0))
+    # A test before this one may have met a Redis that was away, which is then left alone for a while.
+    monkeypatch.setattr("common.nudge._rests_until", 0.0)
+    with alerting.discord() as standin:
+        yield standin

@@ -38,7 +38,7 @@ def carry_out(message: Message, person: Person, outcome: str = "approve") -> str
 
 def waiting_for_a_lock(database: Any) -> None:
     """Return once some session waits for a lock."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     with database.cursor() as cursor:
         while time.monotonic() < deadline:
             cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")

@@ -11,66 +11,50 @@ from alerts.sending.deliver import deliver_card
 from alerts.sending.drain import drain, with_something_due
 from alerts.sending.waits import hold_back
 from audit.models import Entry
-from tests.alerting import discord as discord_standin
 from tests.factories import make_message
 
 pytestmark = pytest.mark.django_db
 HELD = ("message.held",)
 
 
-@pytest.fixture(autouse=True)
-def _no_pause(monkeypatch):
-    """The content is there at once in these tests, so a held card need not wait for it."""
-    monkeypatch.setattr("alerts.planning.CONTENT_PAUSE", timedelta(0))
-
-
 @pytest.fixture
-def discord():
-    with discord_standin() as standin:
-        yield standin
-
-
-@pytest.fixture
-def told(discord, connection):
-    """A delivery of a card that stands in the channel."""
-    place = discord.place(1, actions=HELD)
+def delivered(discord, connection):
+    """A delivery whose card was posted."""
+    place = discord.destination(1, actions=HELD)
     make_message(connection)
     drain(destination_id=place.pk)
     return Delivery.objects.get()
 
 
-def test_card_that_is_sent_again_is_brought_up_to_date_where_it_stands(discord, told, admin):
-    again = send_again(told.pk, admin.actor(surface="web"))
-    assert (again.again_of, again.kind, again.card_id, again.state) == (told, "card", told.card_id, "due")
-    drain(destination_id=told.destination_id)
-    assert [call.method for call in discord.calls] == ["POST", "PATCH"]
+def test_card_that_is_sent_again_is_edited_where_it_stands_or_posted_anew_if_deleted(discord, delivered, admin):
+    again = send_again(delivered.pk, admin.actor(surface="web"))
+    assert (again.again_of, again.kind, again.card_id, again.state) == (delivered, "card", delivered.card_id, "due")
+    drain(destination_id=delivered.destination_id)
     entry = Entry.objects.get(action="alert.sent_again")
-    assert (entry.actor_id, entry.message) == (str(admin.pk), told.message.public_id)
+    assert (entry.actor_id, entry.message) == (str(admin.pk), delivered.message.public_id)
 
-
-def test_card_that_was_deleted_is_posted_anew_when_somebody_sends_it_again(discord, told, admin):
     discord.posts.clear()
     Card.objects.update(removed=True)
-    send_again(told.pk, admin.actor(surface="web"))
-    drain(destination_id=told.destination_id)
-    assert [call.method for call in discord.calls] == ["POST", "POST"]
-    assert len(discord.standing(1)) == 1
+    send_again(delivered.pk, admin.actor(surface="web"))
+    drain(destination_id=delivered.destination_id)
+    assert [call.method for call in discord.calls] == ["POST", "PATCH", "POST"]
+    assert len(discord.posts_in(1)) == 1
 
 
-def test_nothing_is_sent_again_by_a_reviewer_or_where_nothing_goes(told, admin, reviewer):
+def test_nothing_is_sent_again_by_a_reviewer_or_where_nothing_goes(delivered, admin, reviewer):
     with pytest.raises(NotSentAgain, match="Only an admin"):
-        send_again(told.pk, reviewer.actor(surface="web"))
+        send_again(delivered.pk, reviewer.actor(surface="web"))
     Destination.objects.update(switched_off_at=Now())
     with pytest.raises(NotSentAgain, match="switched off"):
-        send_again(told.pk, admin.actor(surface="web"))
+        send_again(delivered.pk, admin.actor(surface="web"))
     Destination.objects.update(switched_off_at=None)
     Delivery.objects.update(state="due")
     with pytest.raises(NotSentAgain, match="still waits"):
-        send_again(told.pk, admin.actor(surface="web"))
+        send_again(delivered.pk, admin.actor(surface="web"))
     assert Delivery.objects.count() == 1
 
 
-def test_bot_posts_and_edits_by_its_token_which_no_log_tells(upstream, connection, admin, settings, caplog):
+def test_bot_posts_and_edits_by_its_token_which_no_log_tells(upstream, discord, connection, admin, settings, caplog):
     settings.DISCORD_BOT_TOKEN, settings.DISCORD_API_URL = "a-bot's-token", f"{upstream.url}/api/v10"
     place = Destination.objects.create(name="#desk", kind="discord_bot", channel="42")
     place.routes.create(actions=list(HELD))
@@ -88,33 +72,31 @@ def test_bot_posts_and_edits_by_its_token_which_no_log_tells(upstream, connectio
     assert "token" not in last.answer + last.request + last.last_error + caplog.text
 
 
-def test_nothing_of_a_message_goes_before_what_came_earlier(connection):
+def test_event_of_a_message_waits_for_the_earlier_one_of_the_same_message(connection):
     place = Destination.objects.create(name="program", kind="signed_webhook", url="https://program.example/hook")
     message, other = make_message(connection), make_message(connection)
-    rows = [
+    first, second, others = (
         Delivery.objects.create(kind="event", destination=place, message=one, entry=number, action="message.held")
         for number, one in enumerate((message, message, other), start=1)
-    ]
-    Delivery.objects.filter(pk=rows[0].pk).update(next_attempt_at=Now() + timedelta(hours=1))
-    assert list(Delivery.objects.next_at(place.pk).values_list("pk", flat=True)) == [rows[2].pk]
-    assert deliver_card(delivery_id=rows[1].pk) == "not its turn"
-    Delivery.objects.filter(pk=rows[0].pk).update(state="failed")
-    assert list(Delivery.objects.next_at(place.pk).values_list("pk", flat=True)) == [rows[1].pk, rows[2].pk]
+    )
+    Delivery.objects.filter(pk=first.pk).update(next_attempt_at=Now() + timedelta(hours=1))
+    assert list(Delivery.objects.next_at(place.pk)) == [others]
+    assert deliver_card(delivery_id=second.pk) == "not its turn"
+    Delivery.objects.filter(pk=first.pk).update(state="failed")
+    assert list(Delivery.objects.next_at(place.pk)) == [second, others]
 
 
-def test_place_that_waits_is_left_alone_and_the_others_are_not(discord, connection):
-    waits, free = discord.place(1, actions=HELD), discord.place(2, actions=HELD)
-    for _ in range(3):
-        make_message(connection)
-    hold_back(waits.pk, 60)
-    assert with_something_due() == [free.pk]
-    hold_back(waits.pk, 1)
-    assert with_something_due() == [free.pk]
+def test_destination_that_waits_is_left_alone_and_a_shorter_wait_does_not_end_it(discord, connection):
+    waits, free = discord.destination(1, actions=HELD), discord.destination(2, actions=HELD)
+    make_message(connection)
+    for seconds in (3600, 0.001):
+        hold_back(waits.pk, seconds)
+        assert with_something_due() == [free.pk]
     assert not Delivery.objects.filter(destination=waits).overdue().exists()
 
 
-def test_place_that_fails_again_and_again_rests_and_what_waits_there_is_not_tried_all_at_once(discord, connection):
-    place = discord.place(1, actions=HELD)
+def test_destination_that_fails_twice_rests_and_the_others_wait_there_untried(discord, connection):
+    place = discord.destination(1, actions=HELD)
     discord.next["1"] = [(502, {}, {})] * 9
     for _ in range(6):
         make_message(connection)
@@ -125,4 +107,4 @@ def test_place_that_fails_again_and_again_rests_and_what_waits_there_is_not_trie
     discord.next["1"] = []
     drain(destination_id=place.pk)
     place.refresh_from_db()
-    assert (place.failures, len(discord.standing(1))) == (0, 4)
+    assert (place.failures, len(discord.posts_in(1))) == (0, 4)

@@ -1,17 +1,15 @@
 """When a message is erased, what deliveries told of it goes too, and none of them is sent again."""
 
-from datetime import timedelta
-
 import pytest
 
 from alerts.erasing import erase_bodies
 from alerts.models import Card, Delivery, Destination, Digest
+from alerts.sending import bodies
 from alerts.sending.again import NotSentAgain, send_again
 from alerts.sending.deliver import deliver_card
 from alerts.sending.drain import drain
 from alerts.sending.events import send_event
 from approvals.models import Message
-from tests.alerting import discord as discord_standin
 from tests.factories import make_message
 from tests.integration.test_retention import erase
 
@@ -19,21 +17,10 @@ pytestmark = pytest.mark.django_db
 HELD = ("message.held",)
 
 
-@pytest.fixture(autouse=True)
-def _no_pause(monkeypatch):
-    """The content is there at once in these tests, so a held card need not wait for it."""
-    monkeypatch.setattr("alerts.planning.CONTENT_PAUSE", timedelta(0))
-
-
-@pytest.fixture
-def discord():
-    with discord_standin() as standin:
-        yield standin
-
-
+# The command seals first, and only what is committed can be sealed.
 @pytest.mark.django_db(transaction=True)
 def test_erasing_a_message_removes_what_was_delivered_of_it_and_says_so(discord, connection, admin, signed_in):
-    place = discord.place(1, actions=HELD, privacy="full")
+    place = discord.destination(1, actions=HELD, privacy="full")
     message, other = make_message(connection), make_message(connection)
     drain(destination_id=place.pk)
     digest = Digest.objects.create(destination=place, discord_message_id="7")
@@ -42,10 +29,11 @@ def test_erasing_a_message_removes_what_was_delivered_of_it_and_says_so(discord,
         kind="digest", destination=place, digest=digest, action="x", state="delivered", request="Your refund"
     )
     program = Destination.objects.create(kind="inngest", name="Functions", url="https://inn.gs/e/key")
-    told = {"kind": "event", "destination": program, "message": message, "action": "message.sent"}
-    gone = Delivery.objects.create(**told, entry=1, state="delivered", request='{"to": "dana@"}', answer="dana@")
-    waits = Delivery.objects.create(**told, entry=2, request='{"to": "dana@"}')
+    event = {"kind": "event", "destination": program, "message": message, "action": "message.sent"}
+    gone = Delivery.objects.create(**event, entry=1, state="delivered", request='{"to": "dana@"}', answer="dana@")
+    waits = Delivery.objects.create(**event, entry=2, request='{"to": "dana@"}')
     Message.objects.update(state="rejected")
+
     assert "what 4 deliveries of alerts told" in erase(message)
     kept = Delivery.objects.exclude(request="", answer="")
     assert [one.message for one in kept] == [other]
@@ -54,19 +42,16 @@ def test_erasing_a_message_removes_what_was_delivered_of_it_and_says_so(discord,
     with pytest.raises(NotSentAgain, match="erased with its message"):
         send_again(gone.pk, admin.actor(surface="web"))
     page = signed_in(admin).get("/alerts/log/").content.decode()
-    assert page.count("What it told was erased.") == 4
-    assert page.count("Send again<") == 1
+    assert (page.count("What it told was erased."), page.count("Send again<")) == (4, 1)
     assert "what 0 deliveries" in erase(message)
 
 
 @pytest.mark.parametrize("kind", ["card", "event"])
 def test_worker_that_is_sending_at_that_moment_brings_nothing_back(discord, connection, monkeypatch, kind):
-    place = discord.place(1, actions=HELD)
+    place = discord.destination(1, actions=HELD)
     message = make_message(connection)
     delivery = Delivery.objects.get()
     if kind == "card":
-        from alerts.sending import bodies
-
         made = bodies.of_card
         monkeypatch.setattr(bodies, "of_card", lambda *given, **more: (erase_bodies(message), made(*given, **more))[1])
         deliver_card(delivery_id=delivery.pk)
