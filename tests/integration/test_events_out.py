@@ -8,6 +8,7 @@ import inngest as inngest_package
 import pytest
 from django.db import connection as db
 from django.db.models.functions import Now
+from django.test import override_settings
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
 from alerts.errors import DestinationMissing, DestinationNotAllowed, SecretStillTaken
@@ -18,11 +19,13 @@ from alerts.sending.deliver import deliver_card
 from alerts.sending.events import body_of, send_event, try_event
 from alerts.sending.outcomes import CardRefused, DestinationGone, Later
 from approvals.execute import run_decision
+from approvals.models import Message, Revision
 from audit.models import Entry, EntryDetail
 from audit.recording import record
+from courier.guarded import DeliveryError
 from people.actors import worker
 from tests.conformance.inngest_standin import inngest as serve_inngest
-from tests.factories import NOW, make_connection, make_message, pending_row, show_row
+from tests.factories import NOW, make_connection, make_message, pending_row, rolled_back
 from tests.integration.deciding import decide, make_due
 from tests.programs import program
 
@@ -63,8 +66,8 @@ def to_webhook(url, **fields):
     return Destination.objects.create(url=f"{url}/hooks", **values)
 
 
-def to_either(kind, url):
-    return to_inngest(url) if kind == "inngest" else to_webhook(url)
+def to_each(url):
+    return {"inngest": to_inngest(url), "signed_webhook": to_webhook(url)}
 
 
 def tell(destination, message, action, **details):
@@ -91,45 +94,42 @@ def again(delivery):
     return Delivery.objects.get(pk=delivery.pk)
 
 
-@pytest.mark.parametrize(("outcome", "decision"), [("approve", "approved"), ("reject", "rejected")])
-def test_decision_is_told_to_inngest_as_its_own_package_reads_events(
-    connection, message, reviewer, upstream, inngest, outcome, decision
-):
-    decided(message, reviewer, upstream, outcome, "Too early." if decision == "rejected" else "")
-    delivery = tell(to_inngest(inngest.url), message, f"message.{decision}")
-    posted = send_event(delivery, delivery.destination)
-    event = inngest_package.Event.model_validate(inngest.events[0])
-    entry = Entry.objects.get(pk=delivery.entry)
-    assert (posted.status, bool(posted.message_id)) == (200, True)
-    assert (event.name, event.id) == ("multimail/email.decided", again(delivery).event_id)
-    assert event.ts == int(entry.at.timestamp() * 1000)
-    told = {
-        "message_id": message.upstream_id,
-        "decision": decision,
-        "decided_by": "Ana Ferreira",
-        "connection": connection.slug,
-        "mailbox": "support@yourteam.example",
-        "fingerprint": message.revision.fingerprint,
-        "subject": "Your refund for order 4471",
-        "to": ["dana@northwind.example"],
-    }
-    assert {name: event.data[name] for name in told} == told
-    assert event.data["reason"] == ("Too early." if decision == "rejected" else None)
-    assert event.data["metadata"]["run_id"] == "refund-7"
-    assert "text" not in event.data
+def test_decision_is_told_to_inngest_as_its_own_package_reads_events(connection, message, reviewer, upstream, inngest):
+    for outcome, decision, reason in (("approve", "approved", ""), ("reject", "rejected", "Too early.")):
+        inngest.events.clear()
+        with rolled_back():
+            decided(message, reviewer, upstream, outcome, reason)
+            delivery = tell(to_inngest(inngest.url), message, f"message.{decision}")
+            posted = send_event(delivery, delivery.destination)
+            event, entry = inngest_package.Event.model_validate(inngest.events[0]), Entry.objects.get(pk=delivery.entry)
+            assert (posted.status, bool(posted.message_id)) == (200, True)
+            assert (event.name, event.id) == ("multimail/email.decided", again(delivery).event_id)
+            assert event.ts == int(entry.at.timestamp() * 1000)
+            told = {
+                "message_id": message.upstream_id,
+                "decision": decision,
+                "decided_by": "Ana Ferreira",
+                "connection": connection.slug,
+                "mailbox": "support@yourteam.example",
+                "fingerprint": message.revision.fingerprint,
+                "subject": "Your refund for order 4471",
+                "to": ["dana@northwind.example"],
+                "reason": reason or None,
+            }
+            assert {name: event.data[name] for name in told} == told
+            assert event.data["metadata"]["run_id"] == "refund-7"
+            assert "text" not in event.data
 
 
 def test_event_sent_twice_is_one_with_the_very_same_body(message, inngest, receiver):
     delivery = tell(to_inngest(inngest.url), message, "message.sent")
     send_event(delivery, delivery.destination)
-    kept = again(delivery).request
+    request = again(delivery).request
     # What is true by then changes nothing.
-    message.subject = "Another"
-    message.save(update_fields=["subject"])
+    Message.objects.update(subject="Another")
     send_event(again(delivery), delivery.destination)
-    assert again(delivery).request == kept
-    assert body_of(again(delivery)) == inngest.events[0]
-    assert len(inngest.events) == 1
+    assert again(delivery).request == request
+    assert [body_of(again(delivery))] == inngest.events
     # Nor does a worker that broke off between the post and its note.
     hook = tell(to_webhook(receiver.url), message, "message.sent")
     receiver.status = 500
@@ -152,22 +152,28 @@ def test_one_act_has_one_id_at_every_destination(message, receiver):
     assert ids[0] == ids[1] != ids[2]
 
 
-def test_what_is_sent_once_more_keeps_id_and_body_and_is_signed_anew(message, receiver, monkeypatch, admin):
-    delivery = tell(to_webhook(receiver.url), message, "message.sent")
+def test_event_that_is_sent_again_keeps_its_id_is_signed_anew_and_tells_no_more_than_allowed_now(
+    message, receiver, monkeypatch, admin
+):
+    destination = to_webhook(receiver.url, privacy="full")
+    delivery, actor = tell(destination, message, "message.sent"), admin.actor(surface="web")
     with monkeypatch.context() as patched:
         patched.setattr("alerts.sending.standard_webhooks.time.time", lambda: 1_700_000_000.5)
         assert deliver_card(delivery_id=delivery.pk) == "delivered"
-    message.subject = "Another"
-    message.save(update_fields=["subject"])
-    repeated = send_again(delivery.pk, admin.actor(surface="web"))
-    assert deliver_card(delivery_id=repeated.pk) == "delivered"
-    first, second = receiver.posts
-    assert (first.body, first.headers["webhook-id"]) == (second.body, second.headers["webhook-id"])
+    Message.objects.update(subject="Another")
+    assert deliver_card(delivery_id=send_again(delivery.pk, actor).pk) == "delivered"
+    Destination.objects.update(privacy="minimal")
+    assert deliver_card(delivery_id=send_again(delivery.pk, actor).pk) == "delivered"
+    first, second, third = receiver.posts
+    assert first.body == second.body
+    assert len({post.headers["webhook-id"] for post in receiver.posts}) == 1
     assert first.headers["webhook-timestamp"] == "1700000000"
-    hook = Webhook(delivery.destination.secret)
+    hook = Webhook(destination.secret)
     assert hook.verify(second.body, second.headers)["data"]["message_id"] == message.upstream_id
     with pytest.raises(WebhookVerificationError, match="too old"):
         hook.verify(first.body, first.headers)
+    assert (first.said["data"]["privacy"], "text" in first.said["data"]) == ("full", True)
+    assert (third.said["data"]["privacy"], "subject" in third.said["data"]) == ("minimal", False)
 
 
 def test_webhook_is_as_standard_webhooks_reads_it(message, receiver):
@@ -179,55 +185,38 @@ def test_webhook_is_as_standard_webhooks_reads_it(message, receiver):
     assert (said["type"], said["data"]["message_id"]) == ("email.bounced", message.upstream_id)
     assert said["timestamp"] == Entry.objects.get(pk=delivery.entry).at.isoformat()
     assert post.headers["webhook-id"] == said["data"]["event_id"]
-    with pytest.raises(WebhookVerificationError):
-        Webhook(new_secret()).verify(post.body, post.headers)
-    with pytest.raises(WebhookVerificationError):
-        Webhook(delivery.destination.secret).verify(post.body + b" ", post.headers)
+    for secret, body in ((new_secret(), post.body), (delivery.destination.secret, post.body + b" ")):
+        with pytest.raises(WebhookVerificationError):
+            Webhook(secret).verify(body, post.headers)
 
 
 HOSTILE = "Tell dana@northwind.example <@everyone> \u202e **now**"
 
 
-@pytest.mark.parametrize("privacy", ["minimal", "headers", "full"])
-def test_level_of_privacy_holds_for_all_that_is_told(connection, reviewer, upstream, receiver, privacy):
+def test_level_of_privacy_holds_for_all_that_is_told(connection, reviewer, upstream, receiver):
     metadata = {"run_id": "refund-7", "discord_user": "ana@elsewhere.example", "note": "of the letter"}
     message = make_message(connection, metadata=metadata, subject="Secret subject")
     decided(message, reviewer, upstream, "reject", HOSTILE)
-    delivery = tell(to_webhook(receiver.url, privacy=privacy), message, "message.rejected", explanation=HOSTILE)
-    send_event(delivery, delivery.destination)
-    raw, data = receiver.posts[0].body.decode(), receiver.posts[0].said["data"]
-    assert data["privacy"] == privacy
-    assert data["metadata"]["run_id"] == "refund-7"
-    if privacy == "minimal":
-        hidden = ("dana@", "ana@", "support@", "Secret", "Ana", "of the letter", "refund is on")
-        assert [one for one in hidden if one in raw] == []
-        assert (data["to"], data["decided_by"]) == (["d…@northwind.example"], "a reviewer")
-    else:
-        assert (data["to"], data["decided_by"]) == (["dana@northwind.example"], "Ana Ferreira")
-        assert (data["subject"], data["reason"], data["metadata"]) == ("Secret subject", HOSTILE, metadata)
-    assert ("your refund is on its way" in raw) == (privacy == "full")
+    for privacy in ("minimal", "headers", "full"):
+        delivery = tell(to_webhook(receiver.url, privacy=privacy), message, "message.rejected", explanation=HOSTILE)
+        send_event(delivery, delivery.destination)
+        raw, data = receiver.posts[-1].body.decode(), receiver.posts[-1].said["data"]
+        assert (data["privacy"], data["metadata"]["run_id"]) == (privacy, "refund-7")
+        assert ("your refund is on its way" in raw) == (privacy == "full")
+        if privacy == "minimal":
+            hidden = ("dana@", "ana@", "support@", "Secret", "Ana", "of the letter")
+            assert [one for one in hidden if one in raw] == []
+            assert (data["to"], data["decided_by"]) == (["d…@northwind.example"], "a reviewer")
+        else:
+            assert (data["to"], data["decided_by"]) == (["dana@northwind.example"], "Ana Ferreira")
+            assert (data["subject"], data["reason"], data["metadata"]) == ("Secret subject", HOSTILE, metadata)
 
 
-def test_repetition_tells_no_more_than_may_be_told_by_then(message, receiver, admin):
-    destination = to_webhook(receiver.url, privacy="full")
-    delivery = tell(destination, message, "message.sent")
-    assert deliver_card(delivery_id=delivery.pk) == "delivered"
-    destination.privacy = "minimal"
-    destination.save()
-    assert deliver_card(delivery_id=send_again(delivery.pk, admin.actor(surface="web")).pk) == "delivered"
-    before, after = receiver.posts
-    assert (before.said["data"]["privacy"], "text" in before.said["data"]) == ("full", True)
-    assert (after.said["data"]["privacy"], "subject" in after.said["data"]) == ("minimal", False)
-    assert before.headers["webhook-id"] == after.headers["webhook-id"]
-
-
-def test_largest_letter_stays_under_what_inngest_takes(connection, inngest):
-    everybody = [f"{number}{'é' * 200}@northwind.example" for number in range(500)]
+def test_largest_letter_stays_under_what_inngest_takes(message, inngest):
     metadata = {"run_id": "refund-7", "all": ["\x01" * 100] * 10_000}
-    message = make_message(connection, metadata=metadata)
-    letter = {"subject": "\U0001f600" * 998, "markdown": "\x01\U0001f600" * 100_000}
-    show_row(message, to_addresses=everybody, metadata=metadata, **letter)
-    message.refresh_from_db()
+    everybody = [f"{number}{'é' * 200}@northwind.example" for number in range(500)]
+    Message.objects.update(subject="\U0001f600" * 998, recipients=everybody, trigger=metadata)
+    Revision.objects.update(content={"markdown": "\x01\U0001f600" * 100_000})
     delivery = tell(to_inngest(inngest.url, privacy="full"), message, "message.held")
     send_event(delivery, delivery.destination)
     data = inngest.events[0]["data"]
@@ -238,49 +227,48 @@ def test_largest_letter_stays_under_what_inngest_takes(connection, inngest):
 
 def test_act_about_no_message_is_told_by_what_the_ledger_keeps(connection, receiver):
     destination = to_webhook(receiver.url, privacy="minimal")
-    failing = record(
-        "connection.failing", actor=worker("sync"), connection=connection.pk, details={"explanation": "No answer."}
-    )
-    refused = record(
-        "message.refused_at_gate", actor=worker("sync"), connection=connection.pk,
-        details={"recipients": "x@rival.example, y@rival.example", "rule": "only ours", "trigger.run_id": "7"},
-    )  # fmt: skip
-    for entry in (failing, refused):
-        delivery = Delivery.objects.create(destination=destination, kind="event", entry=entry.pk, action=entry.action)
+    for action, details in (
+        ("connection.failing", {"explanation": "No answer."}),
+        ("message.refused_at_gate",
+         {"recipients": "x@rival.example, y@rival.example", "rule": "only ours", "trigger.run_id": "7"}),
+    ):  # fmt: skip
+        entry = record(action, actor=worker("sync"), connection=connection.pk, details=details)
+        delivery = Delivery.objects.create(destination=destination, kind="event", entry=entry.pk, action=action)
         send_event(delivery, destination)
-    first, second = (post.said for post in receiver.posts)
-    assert (first["type"], first["data"]["connection"]) == ("connection.failing", connection.slug)
-    assert first["data"]["explanation"] == "No answer."
-    assert second["type"] == "email.refused"
-    assert second["data"]["to"] == ["x…@rival.example", "y…@rival.example"]
-    assert (second["data"]["rule"], second["data"]["metadata"]) == ("only ours", {"run_id": "7"})
-
-
-@pytest.mark.parametrize("kind", ["inngest", "signed_webhook"])
-@pytest.mark.parametrize("status", [301, 400, 401, 403, 404, 410, 413, 429, 500, 503])
-def test_each_answer_of_a_program_has_its_end(message, receiver, kind, status):
-    receiver.status = status
-    receiver.headers = {"Retry-After": "7", "Location": f"{receiver.url}/elsewhere"}
-    delivery = tell(to_either(kind, receiver.url), message, "message.sent")
-    ends = {429: Later, **({410: DestinationGone} if kind == "signed_webhook" else INNGEST_ENDS)}
-    with pytest.raises(ends.get(status, Later)) as raised:
-        send_event(delivery, delivery.destination)
-    assert raised.value.status == status
-    assert getattr(raised.value, "seconds", None) == (7.0 if status == 429 else None)
-    # A redirect is an answer, and nobody goes there.
-    assert len(receiver.posts) == 1
-    tried = try_event(delivery.destination, within=5.0)
-    assert not tried.took
-    assert tried.sentence.endswith(".")
-    assert KEY not in tried.sentence
+    failing, refused = (post.said for post in receiver.posts)
+    assert (failing["type"], failing["data"]["connection"]) == ("connection.failing", connection.slug)
+    assert failing["data"]["explanation"] == "No answer."
+    assert (refused["type"], refused["data"]["to"]) == ("email.refused", ["x…@rival.example", "y…@rival.example"])
+    assert (refused["data"]["rule"], refused["data"]["metadata"]) == ("only ours", {"run_id": "7"})
 
 
 INNGEST_ENDS = {400: CardRefused, 413: CardRefused} | dict.fromkeys((401, 403, 404, 410), DestinationGone)
+ENDS = {"inngest": INNGEST_ENDS, "signed_webhook": {410: DestinationGone}}
 
 
-def test_inngest_is_asked_again_and_switched_off_as_any_other_place(message, receiver):
+def test_each_answer_of_a_program_has_its_end(message, receiver):
+    receiver.headers = {"Retry-After": "7", "Location": f"{receiver.url}/elsewhere"}
+    for kind, destination in to_each(receiver.url).items():
+        delivery = tell(destination, message, "message.sent")
+        for receiver.status in (301, 400, 401, 403, 404, 410, 413, 429, 500, 503):
+            receiver.posts.clear()
+            end = ENDS[kind].get(receiver.status, Later)
+            with pytest.raises(end) as raised:
+                send_event(delivery, destination)
+            assert (raised.type, raised.value.status) == (end, receiver.status), kind
+            assert getattr(raised.value, "seconds", None) == (7.0 if receiver.status == 429 else None), kind
+            # A redirect is an answer, and nobody goes there.
+            assert len(receiver.posts) == 1
+            tried = try_event(destination, within=60.0)
+            assert (tried.took, tried.sentence[-1], KEY in tried.sentence) == (False, ".", False), kind
+
+
+def test_inngest_is_tried_again_then_switched_off_and_its_key_stands_nowhere(message, receiver, caplog):
+    caplog.set_level(logging.INFO)
     destination = to_inngest(receiver.url)
     receiver.status = 503
+    # The library that speaks HTTP warns of such headers, and would name the whole address.
+    receiver.headers = {"Odd": "x\r\nno header at all"}
     delivery = tell(destination, message, "message.sent")
     assert deliver_card(delivery_id=delivery.pk) == "postponed"
     assert again(delivery).next_attempt_at > again(delivery).last_attempt_at
@@ -289,66 +277,53 @@ def test_inngest_is_asked_again_and_switched_off_as_any_other_place(message, rec
     receiver.status, receiver.body = 404, f'{{"error": "key {KEY} not found"}}'.encode()
     assert deliver_card(delivery_id=delivery.pk) == "switched off"
     first, second = receiver.posts
-    assert first.body == second.body
-    assert "404" in Destination.objects.get().switched_off_because
-    assert again(delivery).answer == '{"error": "key … not found"}'
-
-
-def test_key_of_an_event_url_stands_nowhere(message, receiver, caplog):
-    receiver.status, receiver.body = 401, f"no key {KEY}".encode()
-    # The library that speaks HTTP warns of such headers, and would name the whole address.
-    receiver.headers = {"Odd": "x\r\nno header at all"}
-    caplog.set_level(logging.INFO)
-    delivery = tell(to_inngest(receiver.url), message, "message.sent")
-    deliver_card(delivery_id=delivery.pk)
-    row = again(delivery)
-    kept = json.dumps([row.request, row.answer, row.last_error, Destination.objects.get().switched_off_because])
-    told = json.dumps([one.fields for one in EntryDetail.objects.all()])
-    assert receiver.posts[0].path == f"/e/{KEY}"
-    for place in (kept, told, caplog.text, str(body_of(row))):
+    assert (first.body, first.path) == (second.body, f"/e/{KEY}")
+    because, row = Destination.objects.get().switched_off_because, again(delivery)
+    assert "404" in because
+    assert row.answer == '{"error": "key … not found"}'
+    recorded = json.dumps([one.fields for one in EntryDetail.objects.all()])
+    for place in (row.request, row.answer, row.last_error, because, recorded, caplog.text):
         assert KEY not in place
 
 
-def test_answer_that_never_ends_costs_no_more_than_its_time(message, receiver, monkeypatch):
-    monkeypatch.setattr("alerts.sending.events.TOTAL_TIMEOUT", 2.0)
-    delivery = tell(to_inngest(receiver.url), message, "message.sent")
-    receiver.drips, receiver.body = True, b"x"
-    # Its status came in time, and that is what counts.
-    assert send_event(again(delivery), delivery.destination).status == 200
-    receiver.is_silent = True
-    with pytest.raises(Later, match="within 2 seconds"):
-        send_event(again(delivery), delivery.destination)
-    tried = try_event(delivery.destination, within=0.3)
-    assert "did not answer in time" in tried.sentence
+def test_program_has_so_long_to_answer_and_no_answer_is_tried_again(message, receiver, monkeypatch):
+    limits = []
+
+    def request_in_vain(*_, limit, **__):
+        limits.append(limit)
+        raise DeliveryError(f"No answer within {limit:g} seconds.")
+
+    monkeypatch.setattr("alerts.sending.programs.request", request_in_vain)
+    for destination in to_each(receiver.url).values():
+        with pytest.raises(Later, match="within 20 seconds"):
+            send_event(tell(destination, message, "message.sent"), destination)
+        assert "did not answer in time" in try_event(destination, within=3.0).sentence
+    assert limits == [20.0, 3.0] * 2
 
 
-@pytest.mark.parametrize("kind", ["inngest", "signed_webhook"])
-def test_huge_answer_is_kept_by_its_beginning(message, receiver, kind):
-    delivery = tell(to_either(kind, receiver.url), message, "message.sent")
+def test_huge_answer_is_cut_and_address_that_is_not_allowed_any_more_is_not_called(message, receiver):
     receiver.body = b"x" * 1_000_000
-    posted = send_event(delivery, delivery.destination)
-    assert (posted.status, len(posted.answer)) == (200, 4000)
-
-
-@pytest.mark.parametrize(("kind", "told"), [("inngest", "not an address of Inngest"), ("signed_webhook", "https://")])
-def test_place_that_is_allowed_no_more_is_asked_nothing(message, receiver, settings, kind, told):
-    delivery = tell(to_either(kind, receiver.url), message, "message.sent")
-    settings.OUTGOING_ALLOW = []
-    with pytest.raises(DestinationGone, match=told):
-        send_event(delivery, delivery.destination)
-    assert receiver.posts == []
+    wrong = {"inngest": "not an address of Inngest", "signed_webhook": "https://"}
+    for kind, destination in to_each(receiver.url).items():
+        delivery = tell(destination, message, "message.sent")
+        posted = send_event(delivery, destination)
+        assert (posted.status, len(posted.answer)) == (200, 4000)
+        receiver.posts.clear()
+        with override_settings(OUTGOING_ALLOW=[]), pytest.raises(DestinationGone, match=wrong[kind]):
+            send_event(delivery, destination)
+        assert receiver.posts == []
 
 
 def test_test_is_taken_or_told_in_words(inngest, receiver):
-    assert try_event(to_inngest(inngest.url), within=5.0).took
+    assert try_event(to_inngest(inngest.url), within=60.0).took
     assert [event["name"] for event in inngest.events] == ["multimail/desk.test"]
-    assert try_event(to_webhook(receiver.url), within=5.0).took
+    assert try_event(to_webhook(receiver.url), within=60.0).took
     assert receiver.posts[0].said["type"] == "desk.test"
     inngest.keys = {"another"}
-    assert "does not know this event key" in try_event(to_inngest(inngest.url), within=5.0).sentence
-    assert "not as Inngest does" in try_event(to_inngest(receiver.url), within=5.0).sentence
+    assert "does not know this event key" in try_event(to_inngest(inngest.url), within=60.0).sentence
+    assert "not as Inngest does" in try_event(to_inngest(receiver.url), within=60.0).sentence
     receiver.status, receiver.headers = 307, {"Location": "https://elsewhere.example"}
-    assert "sends us elsewhere (307)" in try_event(to_webhook(receiver.url), within=5.0).sentence
+    assert "sends us elsewhere (307)" in try_event(to_webhook(receiver.url), within=60.0).sentence
 
 
 @pytest.fixture
@@ -380,30 +355,26 @@ def test_old_and_new_secret_verify_until_the_overlap_is_over(message, receiver, 
     assert len(during.headers["webhook-signature"].split(" ")) == 2
 
 
-def test_rotation_is_told_without_any_secret(rotated, admin):
-    _, before, new = rotated
-    (entry,) = Entry.objects.filter(action="destination.secret_rotated")
-    told = json.dumps(entry.detail.fields)
-    assert entry.detail.fields["destination"] == "Archive"
-    assert before.removeprefix("whsec_") not in told
-    assert new.removeprefix("whsec_") not in told
-
-
 @pytest.mark.proves("security 55")
-def test_secrets_and_event_keys_are_encrypted_at_rest(rotated, receiver):
+def test_secrets_and_event_keys_are_encrypted_at_rest_and_not_recorded(rotated, receiver):
     _, before, new = rotated
     to_inngest(receiver.url)
+    recorded = Entry.objects.get(action="destination.secret_rotated").detail.fields
     with db.cursor() as cursor:
         cursor.execute("SELECT row_to_json(alerts_destination)::text FROM alerts_destination")
         rows = "".join(row for (row,) in cursor.fetchall())
-    assert "Archive" in rows
+    assert ("Archive" in rows, recorded["destination"]) == (True, "Archive")
     for secret in (before, new, KEY):
-        assert secret.removeprefix("whsec_") not in rows
+        assert secret.removeprefix("whsec_") not in rows + json.dumps(recorded)
 
 
-def test_second_rotation_waits_unless_the_secret_leaked(message, receiver, rotated, admin):
+def test_second_rotation_waits_unless_the_secret_leaked(message, receiver, rotated, admin, reviewer):
     destination, before, new = rotated
     actor = admin.actor(surface="web")
+    with pytest.raises(DestinationNotAllowed):
+        rotate_secret(destination_id=destination.pk, actor=reviewer.actor(surface="web"))
+    with pytest.raises(DestinationMissing):
+        rotate_secret(destination_id=to_inngest(receiver.url).pk, actor=actor)
     with pytest.raises(SecretStillTaken):
         rotate_secret(destination_id=destination.pk, actor=actor)
     newest = rotate_secret(destination_id=destination.pk, actor=actor, overlap=timedelta(0))
@@ -411,11 +382,3 @@ def test_second_rotation_waits_unless_the_secret_leaked(message, receiver, rotat
     assert destination.secret_before == ""
     send_event(tell(destination, message, "message.sent"), destination)
     assert [takes(one, receiver.posts[0]) for one in (before, new, newest)] == [False, False, True]
-
-
-def test_secret_is_rotated_by_an_admin_of_everything_alone(reviewer, admin, receiver):
-    destination = to_webhook(receiver.url)
-    with pytest.raises(DestinationNotAllowed):
-        rotate_secret(destination_id=destination.pk, actor=reviewer.actor(surface="web"))
-    with pytest.raises(DestinationMissing):
-        rotate_secret(destination_id=to_inngest(receiver.url).pk, actor=admin.actor(surface="web"))
