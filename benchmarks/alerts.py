@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from benchmarks.channel import HIDDEN, PATH, Channel, allowed_within, channel
-from benchmarks.result import Figure, Need, Result
+from benchmarks.result import Figure, Need, Result, sized
 from benchmarks.serving import own_database, prepare
 from benchmarks.upstream import MAILBOX
 
-EVENTS, TIMES_TOO_MANY = 1000, 10
+EVENTS, TIMES_TOO_MANY = sized(1000, smoke=10), 10
 GOAL, MOST_REFUSED = 0.9, 0.01
 
 

@@ -13,13 +13,14 @@ from typing import Any
 import psycopg
 
 from benchmarks.ledger_rows import fill, rows
-from benchmarks.result import Figure, Need, Result
+from benchmarks.result import Figure, Need, Result, sized
 from benchmarks.serving import own_database, prepare
 
 # Many short turns, each way in every one: what the machine gives changes more from minute to minute than by sealing.
-WRITERS, SECONDS, TURNS, CHAINED_TURNS = 16, 4.0, 9, 2
+WRITERS, SECONDS = sized(16, smoke=3), sized(4.0, smoke=0.5)
+TURNS, CHAINED_TURNS = sized(9, smoke=1), sized(2, smoke=1)
 # Oftener than the beat, so that a short run meets several seals.
-SEAL_EVERY = 1.0
+SEAL_EVERY = sized(1.0, smoke=0.1)
 GOAL, CHAINED_GOAL = 0.9, 1.0
 # What a ledger does whose rows each hold the hash of the one before: one writer at a time, until it has committed.
 _CHAIN = """

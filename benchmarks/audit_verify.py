@@ -17,11 +17,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from audit.proving import countersign_verify as verifier
 from benchmarks.ledger_rows import rows
-from benchmarks.result import Figure, Need, Result
+from benchmarks.result import Figure, Need, Result, sized
 
 # As the sealer makes them under load.
 UNDER_A_SEAL = 10_000
-RUNS = 3
+RUNS = sized(3, smoke=1)
 GOAL, MOST_MEMORY = 0.08, 250.0
 FILES = ("entries.jsonl", "details.jsonl", "seals.jsonl")
 _HASH = """

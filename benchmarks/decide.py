@@ -10,12 +10,13 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-from benchmarks.result import Figure, Result
+from benchmarks.result import Figure, Result, sized
 from benchmarks.serving import own_database, prepare
 from benchmarks.upstream import MAILBOX, Arrivals, row, slow_upstream
 
 LATENCY = 0.1
-RATE, SECONDS, RUNS, WARM_UP = 20, 5, 5, 10
+RATE, WARM_UP = 20, sized(10, smoke=1)
+SECONDS, RUNS = sized(5, smoke=1), sized(5, smoke=1)
 GOAL = 1.6
 
 

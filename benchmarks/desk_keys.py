@@ -7,12 +7,12 @@ from dataclasses import asdict
 from typing import Any
 
 from benchmarks.desk_queue import fill, make_desk
-from benchmarks.result import Figure, Need, Result
+from benchmarks.result import Figure, Need, Result, sized
 from benchmarks.serving import own_database, prepare, web_process
 from dashboard.launch.chromium import find_chromium
 
-FEW, MANY = 100, 100_000
-PRESSES = 50
+FEW, MANY = sized(100, smoke=20), sized(100_000, smoke=40)
+PRESSES = sized(50, smoke=3)
 # As long as a reader takes at the very least: a double press decides nothing, and the next message is fetched ahead.
 PAUSE = 450
 GOAL, BUDGET = 2.0, 100.0

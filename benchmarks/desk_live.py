@@ -13,10 +13,10 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from benchmarks.result import Figure, Need, Result
+from benchmarks.result import Figure, Need, Result, sized
 from benchmarks.serving import free_port, own_database, prepare, wait_for, web_process
 
-STREAMS, EVENTS, FEW = 500, 30, 1
+STREAMS, EVENTS, FEW = sized(500, smoke=5), sized(30, smoke=2), 1
 ALLOWED_MS = 500.0
 PATIENCE = 30.0
 

@@ -10,11 +10,11 @@ from typing import Any
 
 import psycopg
 
-from benchmarks.result import Figure, Need, Result
+from benchmarks.result import Figure, Need, Result, sized
 from benchmarks.serving import own_database, prepare
 
-FEW, MANY = 100, 100_000
-ROUNDS, TIMES = 12, 5
+FEW, MANY = 100, sized(100_000, smoke=200)
+ROUNDS, TIMES = sized(12, smoke=1), sized(5, smoke=2)
 GOAL, MOST_QUERIES, LEAST_ADMIN = 1.5, 12, 5.0
 PATHS = ("/queue/", "/queue/?order=riskiest", "/queue/?order=soonest")
 

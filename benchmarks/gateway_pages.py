@@ -3,13 +3,14 @@
 import statistics
 
 from benchmarks.load import seconds_of
-from benchmarks.result import Figure, Result
-from benchmarks.serving import forget_account, prepare, web_process
+from benchmarks.result import Figure, Result, sized
+from benchmarks.serving import own_database, prepare, web_process
 
-ROWS, PAGE, TIMES, RUNS = 100_000, 100, 20, 5
+ROWS, PAGE = sized(100_000, smoke=300), 100
+TIMES, RUNS = sized(20, smoke=2), sized(5, smoke=1)
 GOAL = 1.3
 SLUG = "bench-pages"
-# An account of its own, so that nothing else is held in it. Ids sort by `n`, as ULIDs do by time.
+# Ids sort by `n`, as ULIDs do by time.
 FILL = """
 INSERT INTO gateway_email (id, account_id, mailbox_id, direction, status, sandbox, created_at, from_address, from_name,
   reply_to, "to", cc, bcc, subject, markdown, has_attachments, message_id_header, in_reply_to, "references", thread_id,
@@ -25,17 +26,14 @@ FROM generate_series(1, %(rows)s) AS n
 
 def measure() -> Result:
     """Ask for both pages in turn, from the web process as the product runs it."""
-    prepare()
-    forget_account(SLUG)
-    try:
+    with own_database():
+        prepare()
         key = fill()
         first, last = page(key, ""), page(key, f"01BENCH{ROWS - PAGE:019}")
         with web_process("gateway") as port:
             for request in (first, last):
                 seconds_of(port, request, times=5, expect=b"200")
             sides = [(median(port, last), median(port, first)) for _ in range(RUNS)]
-    finally:
-        forget_account(SLUG)
     ours, theirs = (statistics.median(side) for side in zip(*sides, strict=True))
     return Result(
         question=__doc__ or "",

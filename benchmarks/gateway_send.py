@@ -8,10 +8,10 @@ import time
 from typing import Any
 
 from benchmarks.load import requests_a_second
-from benchmarks.result import Figure, Result
-from benchmarks.serving import CLIENTS, forget_account, pgbench, prepare, web_process
+from benchmarks.result import Figure, Result, sized
+from benchmarks.serving import CLIENTS, own_database, pgbench, prepare, web_process
 
-RUNS, SECONDS, WARM_UP = 5, 4, 1.5
+RUNS, SECONDS, WARM_UP = sized(5, smoke=1), sized(4, smoke=1), sized(1.5, smoke=0.5)
 GOAL = 0.15
 SLUG = "bench"
 # Both sides merge values into the text of a statement and plan it each time: that is how Django speaks to PostgreSQL
@@ -25,17 +25,14 @@ _ONE_OFF = re.compile(r"\b(?:[0-9a-f]{48}|[0-9A-Za-z]{10})([0-9A-Za-z]{16})\b")
 
 
 def measure() -> Result:
-    """Measure both sides in turn, in this database."""
-    prepare()
-    forget_account(SLUG)
-    try:
+    """Measure both sides in turn, in a database of their own."""
+    with own_database():
+        prepare()
         mailbox, key = make_sender()
         script = as_script(statements(mailbox, key), statements(mailbox, key))
         with web_process("gateway") as port:
             sends(port, mailbox, key, seconds=WARM_UP)
             sides = [(sends(port, mailbox, key, seconds=SECONDS), control(script)) for _ in range(RUNS)]
-    finally:
-        forget_account(SLUG)
     ours, theirs = (statistics.median(side) for side in zip(*sides, strict=True))
     return Result(
         question=__doc__ or "",

@@ -4,18 +4,21 @@ statements?"""
 import itertools
 import json
 import logging
+import os
 import re
 import statistics
 import time
 import uuid
 from typing import Any
 
+import psycopg
+
 from benchmarks.load import Request, requests_a_second
-from benchmarks.result import Figure, Need, Result
+from benchmarks.result import Figure, Need, Result, sized
 from benchmarks.serving import CLIENTS, own_database, pgbench, prepare, web_process
 from upstream.signatures import HEADER, sign
 
-RUNS, SECONDS, WARM_UP = 5, 4, 1.5
+RUNS, SECONDS, WARM_UP = sized(5, smoke=2), sized(4, smoke=1), sized(1.5, smoke=0.5)
 GOAL = 0.15
 MOST_OF_A_DUPLICATE, MOST_OF_A_FORGED = 0.7, 0.35
 SECRET = "whsec_bench"
@@ -24,13 +27,14 @@ PROTOCOL = "simple"
 
 # What is new with each event: hashes, ids of 26 letters and digits, and our own ids; 12 or 16 digits of each are drawn.
 _ONE_OFF = re.compile(r"\b(?:(?:[0-9a-f]{48}|[0-9A-Z]{10})([0-9A-Za-z]{16})|[0-9a-f]{20}([0-9a-f]{12}))\b")
-_PLACE = re.compile(r"SELECT nextval\('audit_entry_id_seq'\).*?;", re.DOTALL)
+_PLACE = re.compile(r"SELECT pg_current_xact_id\(\)::text AS xid, nextval\('audit_entry_id_seq'\).*?;", re.DOTALL)
 
 
 def measure() -> Result:
     """Measure both sides in turn, in a database of their own: what is in a ledger stays there."""
     with own_database():
         prepare()
+        begin_at_a_long_number()
         webhook_id = make_connection()
         script = as_script(statements(webhook_id), statements(webhook_id))
         logging.disable(logging.WARNING)
@@ -60,6 +64,12 @@ def measure() -> Result:
             Need("statements of a forged one", forged_statements, 0, at_most=True),
         ),
     )
+
+
+def begin_at_a_long_number() -> None:
+    """Let entries have numbers that can be told from everything else in a statement, such as the day of a date."""
+    with psycopg.connect(os.environ["DATABASE_OWNER_URL"], autocommit=True) as owner:
+        owner.execute("SELECT setval('audit_entry_id_seq', 10000000)")
 
 
 def make_connection() -> str:
@@ -167,19 +177,22 @@ def statements(webhook_id: str) -> list[str]:
 
 
 def captured(webhook_id: str, make: Any, *, expect: int) -> list[str]:
-    """Return the statements of one webhook when the process has seen one before."""
+    """Return the statements of one webhook when the process has seen one a moment before, as it has under load."""
     from django.db import connection
     from django.test import Client
     from django.test.utils import CaptureQueriesContext
 
-    for _ in range(2):
+    tries: list[list[str]] = []
+    for _ in range(5):
         body, signature = make()
         with CaptureQueriesContext(connection) as found:
             answer = Client(SERVER_NAME="127.0.0.1").post(
                 f"/webhooks/multimail/{webhook_id}/", body, content_type="application/json", headers={HEADER: signature}
             )
         assert answer.status_code == expect, answer.content
-    return [str(query["sql"]) for query in found.captured_queries]
+        tries.append([str(query["sql"]) for query in found.captured_queries])
+    # On a slow machine the connection's secrets may have been read again in between.
+    return min(tries, key=len)
 
 
 def as_script(one: list[str], other: list[str]) -> str:
@@ -202,9 +215,9 @@ def as_script(one: list[str], other: list[str]) -> str:
 def _take_place(script: str) -> str:
     """Let each run take a place of its own in the ledger, and use it."""
     before, place, after = _PLACE.split(script)[0], _PLACE.search(script), _PLACE.split(script)[-1]
-    assert place is not None
+    assert place is not None, script
     inserted = re.search(r'INSERT INTO "audit_entry" .*?VALUES \((\d+), \'(\d+)\'', after, re.DOTALL)
-    assert inserted is not None
+    assert inserted is not None, script
     number, xid = inserted[1], inserted[2]
     after = re.sub(rf"\b{number}\b", ":number", after).replace(f"'{xid}'", "':xid'")
     return before + place[0][:-1] + " \\gset" + after

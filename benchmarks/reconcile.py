@@ -8,11 +8,11 @@ from typing import Any
 from django.db import connection as database
 from django.db import transaction
 
-from benchmarks.result import Figure, Result
+from benchmarks.result import Figure, Result, sized
 from benchmarks.serving import own_database, prepare
 from benchmarks.upstream import MAILBOX, row
 
-HELD, RUNS = 10_000, 3
+HELD, RUNS = sized(10_000, smoke=50), sized(3, smoke=1)
 
 
 def measure() -> Result:

@@ -6,11 +6,12 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from benchmarks.result import Figure, Need, Result
+from benchmarks.result import Figure, Need, Result, sized
 from benchmarks.serving import own_database, prepare
 
-MESSAGES, PEOPLE, DOMAINS, ENTRIES = 100_000, 20_000, 2_000, 10_000
-ROUNDS = 7
+MESSAGES, ENTRIES = sized(100_000, smoke=300), sized(10_000, smoke=1_000)
+PEOPLE, DOMAINS = 20_000, 2_000
+ROUNDS = sized(7, smoke=1)
 GOAL, MOST_SECONDS = 5.0, 1.0
 
 

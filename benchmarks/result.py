@@ -1,7 +1,20 @@
-"""What a benchmark found: figures, the control they are compared with, and whether the goal holds."""
+"""How large a benchmark is, and what it found: figures, the control they are compared with, whether the goal holds."""
 
+import os
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
+
+Size = TypeVar("Size", int, float)
+
+
+def is_smoke() -> bool:
+    """Whether this is `./run bench --smoke`: all is measured, but so little of it that the figures mean nothing."""
+    return bool(os.environ.get("BENCH_SMOKE"))
+
+
+def sized(full: Size, *, smoke: Size) -> Size:
+    """Return how many, or how long: the full size, or that of a smoke run of a few seconds."""
+    return smoke if is_smoke() else full
 
 
 @dataclass(frozen=True)

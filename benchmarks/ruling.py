@@ -5,11 +5,11 @@ import statistics
 import time
 from typing import Any
 
-from benchmarks.result import Figure, Result
+from benchmarks.result import Figure, Result, sized
 from benchmarks.serving import own_database, prepare
 
-FEW, MANY, MESSAGES = 100, 100_000, 2_000
-ROUNDS, A_ROUND = 20, 250
+FEW, MANY, MESSAGES = 100, sized(100_000, smoke=200), sized(2_000, smoke=50)
+ROUNDS, A_ROUND = sized(20, smoke=1), sized(250, smoke=20)
 GOAL = 2.0
 
 

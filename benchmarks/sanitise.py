@@ -5,10 +5,10 @@ import statistics
 import time
 from collections.abc import Callable
 
-from benchmarks.result import Figure, Need, Result
+from benchmarks.result import Figure, Need, Result, sized
 
-NORMAL, HOSTILE = 20 * 1024, 1024 * 1024
-RUNS, SEED = 5, 20_26
+NORMAL, HOSTILE = 20 * 1024, sized(1024 * 1024, smoke=32 * 1024)
+RUNS, SEED = sized(5, smoke=1), 20_26
 # A megabyte is 51 times 20 KB: anything that is not linear shows.
 GOAL = 60.0
 # Nothing that is hostile may keep a worker for longer, whatever the ordinary letter takes.
