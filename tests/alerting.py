@@ -22,7 +22,7 @@ from tests.serving import Handler, serving
 from tests.stack import wait_for
 
 # The last is no Discord: a program that is told of events.
-_PATH = re.compile(r"/(api/webhooks/(?P<id>[0-9]+)/token(/messages/(?P<message>[0-9]+))?|hook)")
+_PATH = re.compile(r"/(api/webhooks/(?P<id>[0-9]+)/[\w-]+(/messages/(?P<message>[0-9]+))?|hook)")
 PROGRAM = "0"
 LONG = 60
 

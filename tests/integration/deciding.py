@@ -1,8 +1,11 @@
-"""What tests of decisions share: a verdict, a decision carried out, and waiting until somebody waits."""
+"""What tests of decisions share: a verdict, a decision carried out, and two sessions that meet."""
 
+import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
+from django.db import connections
 from django.db.models.functions import Now
 
 from approvals.decide import Given, give_verdict
@@ -45,3 +48,33 @@ def waiting_for_a_lock(database: Any) -> None:
             if cursor.fetchone()[0]:
                 return
     raise AssertionError("nobody waited")
+
+
+def in_thread(work: Callable[[], Any]) -> tuple[threading.Thread, list[Any]]:
+    """Run `work` in a session of its own; return its thread and where its result goes, or what it raised."""
+    results: list[Any] = []
+
+    def run() -> None:
+        try:
+            results.append(work())
+        except Exception as error:  # noqa: BLE001 - whoever waits for it looks at it
+            results.append(error)
+        finally:
+            connections.close_all()
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    return thread, results
+
+
+def at_once(*works: Callable[[], Any]) -> list[Any]:
+    """Run each in a session of its own, all at the same moment; return their results, or what they raised."""
+    start = threading.Barrier(len(works))
+
+    def together(work: Callable[[], Any]) -> Callable[[], Any]:
+        return lambda: (start.wait(60), work())[1]
+
+    running = [in_thread(together(work)) for work in works]
+    for thread, _ in running:
+        thread.join(60)
+    return [result for _, results in running for result in results]

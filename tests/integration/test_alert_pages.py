@@ -3,37 +3,46 @@
 import html
 import json
 import re
-import threading
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from django.db import connection as db
+from django.db import connection as database
 from django.db import transaction
 from django.utils import timezone
 
+from alerts.errors import ChannelTaken
 from alerts.events import EVENTS, REFUSED
 from alerts.missed import plan_missed
 from alerts.models import Delivery, Destination, Route
+from alerts.places import trying
+from alerts.places.destinations import Settings, add_destination, change_destination, remove_destination
+from alerts.places.forms import DestinationForm
 from alerts.places.routes import Act, Wanted, newest_acts, would_go
+from alerts.places.samples import told_of
 from alerts.places.standing import standing
 from alerts.sending.again import NotSentAgain, send_again
 from alerts.sending.deliver import deliver_card
 from approvals.models import Mailbox, Message
-from audit.models import Entry
+from audit.models import Entry, EntryDetail
 from audit.recording import record
 from people.actors import worker
 from tests.factories import make_connection, make_message, make_person
-from tests.integration.deciding import waiting_for_a_lock
-from tests.standin import multimail
+from tests.integration.deciding import in_thread, waiting_for_a_lock
 
 pytestmark = pytest.mark.django_db
 
 HOOK = "https://discord.com/api/webhooks/1180000000000000427/a-token"
 ENDPOINT = "https://hooks.yourteam.example/a-secret-path"
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
 
 def form(kind, **fields):
     return {"kind": kind, "name": "#ops", "privacy": "headers", "events": ["email.held"], **fields}
+
+
+def problems(kind, **fields):
+    """What the form says of a new destination, by field."""
+    return DestinationForm(form(kind, **fields), connections=[], kind="").problems()
 
 
 def make_place(**fields):
@@ -54,29 +63,22 @@ def test_channel_of_the_bot_is_added_by_its_id_or_its_address(signed_in, admin, 
         ("discord_bot", "1180000000000000555", "")
     }
     assert b"DISCORD_BOT_TOKEN is not set" in client.get("/alerts/").content
-    answer = client.post("/alerts/add/", form("discord_bot", channel="#ops"))
-    assert (answer.status_code, b'id="channel-problem"' in answer.content) == (422, True)
+    assert "which has digits alone" in problems("discord_bot", channel="#ops")["channel"]
 
 
-@pytest.mark.parametrize(("kind", "url"), [("inngest", "https://inn.gs/e/an-event-key"), ("signed_webhook", ENDPOINT)])
-def test_program_is_added_and_its_address_is_never_shown(signed_in, admin, kind, url):
+def test_form_refuses_what_a_kind_cannot_do():
+    assert "address" in problems("inngest", url=HOOK)["url"]
+    assert "Discord" in problems("signed_webhook", url=HOOK)["url"]
+    assert "Only a place in Discord" in problems("signed_webhook", url=ENDPOINT, answers_channel="x")["answers_channel"]
+
+
+def test_secret_is_shown_once_and_changed_with_an_overlap_and_no_address_is_shown(signed_in, admin):
     client = signed_in(admin)
-    wrong = client.post("/alerts/add/", form(kind, url=HOOK))
-    assert (wrong.status_code, b'id="url-problem"' in wrong.content) == (422, True)
-    client.post("/alerts/add/", form(kind, url=url))
-    key = Destination.objects.get().pk
-    for path in ("/alerts/", f"/alerts/{key}/", "/audit/"):
-        page = client.get(path).content.decode()
-        assert "a-secret-path" not in page
-        assert "an-event-key" not in page
-
-
-def test_secret_is_shown_once_and_changed_with_an_overlap(signed_in, admin):
-    client = signed_in(admin)
+    make_place(kind="inngest", url="https://inn.gs/e/an-event-key")
     answer = client.post("/alerts/add/", form("signed_webhook", url=ENDPOINT))
     first = re.search(r"whsec_[\w+/=]+", answer.content.decode())[0]
     assert answer["Cache-Control"] == "no-store"
-    place = Destination.objects.get()
+    place = Destination.objects.get(kind="signed_webhook")
     assert place.secret == first
     answer = client.post(f"/alerts/{place.pk}/secret/")
     place.refresh_from_db()
@@ -90,114 +92,86 @@ def test_secret_is_shown_once_and_changed_with_an_overlap(signed_in, admin):
     client.post(f"/alerts/{place.pk}/secret/", {"leaked": "yes"})
     place.refresh_from_db()
     assert place.secret_before == ""
-    for path in ("/alerts/", f"/alerts/{place.pk}/", "/audit/"):
-        assert b"whsec_" not in client.get(path).content
+    seen = answer.content + client.get("/alerts/").content + str(list(EntryDetail.objects.values("fields"))).encode()
+    assert [hidden for hidden in (b"whsec_", b"a-secret-path", b"an-event-key") if hidden in seen] == []
 
 
-@pytest.mark.parametrize("other", ["support", "#support", " Support ", "##SUPPORT"])
-def test_channel_is_answered_by_one_place_alone_however_it_is_spelled(signed_in, admin, other):
-    client = signed_in(admin)
+def test_channel_is_answered_by_one_place_alone_however_it_is_spelled(signed_in, admin):
+    client, actor = signed_in(admin), admin.actor(surface="web")
     client.post("/alerts/add/", form("discord_webhook", url=HOOK, answers_channel="# Support", events=[]))
-    assert Destination.objects.get().answers_channel == "Support"
-    answer = client.post("/alerts/add/", form("discord_bot", channel="12345", answers_channel=other))
+    first = Destination.objects.get()
+    assert first.answers_channel == "Support"
+    answer = client.post("/alerts/add/", form("discord_bot", channel="12345", answers_channel="#support"))
     assert (answer.status_code, b'id="answers-problem"' in answer.content) == (422, True)
-    assert f"#ops answers what began in {other.strip(' #')} already" in answer.content.decode()
-    client.post("/alerts/add/", form("discord_bot", channel="12345", name="Second"))
-    second = Destination.objects.get(name="Second")
-    path, changed = f"/alerts/{second.pk}/", form("", name="Second", channel="12345", answers_channel=other)
-    assert client.post(path, changed).status_code == 422
-    client.post(f"/alerts/{Destination.objects.exclude(pk=second.pk).get().pk}/remove/")
-    assert client.post(path, changed).status_code == 302
+    assert "#ops answers what began in support already" in answer.content.decode()
 
-
-def test_program_answers_no_channel(signed_in, admin):
-    answer = signed_in(admin).post("/alerts/add/", form("signed_webhook", url=ENDPOINT, answers_channel="sales"))
-    assert b"Only a place in Discord" in answer.content
-    assert not Destination.objects.exists()
+    second = make_place(kind="discord_bot", channel="12345")
+    for other in ("support", "#support", " Support ", "##SUPPORT"):
+        wanted = Settings(name="Second", privacy="headers", kind="discord_bot", channel="12345", answers_channel=other)
+        with pytest.raises(ChannelTaken):
+            add_destination(settings=wanted, url="", actor=actor)
+        with pytest.raises(ChannelTaken):
+            change_destination(destination_id=second.pk, settings=wanted, url="", actor=actor)
+    remove_destination(destination_id=first.pk, actor=actor)
+    assert change_destination(destination_id=second.pk, settings=wanted, url="", actor=actor).answers_channel == other
 
 
 @pytest.mark.django_db(transaction=True)
-def test_of_two_that_take_a_channel_at_once_one_is_told_so(signed_in, admin):
-    client, taken, wait = signed_in(admin), threading.Event(), threading.Event()
-
-    def first():
-        with transaction.atomic():
-            make_place(name="First", kind="discord_webhook", url=HOOK, answers_channel="support")
-            taken.set()
-            wait.wait(30)
-        db.close()
-
-    def second():
-        found.append(client.post("/alerts/add/", form("discord_webhook", url=HOOK, answers_channel="#Support")))
-        db.close()
-
-    found = []
-    threads = [threading.Thread(target=one) for one in (first, second)]
-    threads[0].start()
-    taken.wait(30)
-    threads[1].start()
-    waiting_for_a_lock(db)
-    wait.set()
-    for thread in threads:
-        thread.join(30)
-    assert found[0].status_code == 422
-    assert "First answers what began in Support already" in found[0].content.decode()
+def test_of_two_that_take_a_channel_at_once_one_is_told_so(admin):
+    wanted = Settings(name="Second", privacy="headers", answers_channel="#Support")
+    with transaction.atomic():
+        make_place(name="First", kind="discord_webhook", url=HOOK, answers_channel="support")
+        thread, results = in_thread(
+            lambda: add_destination(settings=wanted, url=HOOK, actor=admin.actor(surface="web"))
+        )
+        waiting_for_a_lock(database)
+    thread.join(60)
+    [refused] = results
+    assert isinstance(refused, ChannelTaken)
+    assert refused.sentence.startswith("First answers what began in #Support already")
     assert Destination.objects.get().name == "First"
 
 
-@pytest.mark.parametrize("spelled", ["support desk", "#Support-Desk", " support  desk", "1180000000000000555"])
-def test_answer_is_planned_and_missed_alike_however_a_channel_is_spelled(connection, monkeypatch, spelled):
+def test_answer_is_planned_and_missed_alike_however_a_channel_is_spelled(connection, monkeypatch):
     monkeypatch.setattr("alerts.missed.PATIENCE", timedelta(0))
-    key = "discord_channel_id" if spelled.isdecimal() else "discord_channel"
     message = make_message(connection)
-    Message.objects.update(trigger={key: spelled})
-    channel = spelled if spelled.isdecimal() else "# support DESK"
-    place = make_place(kind="discord_webhook", url=HOOK, answers_channel=channel)
+    place = make_place(kind="discord_webhook", url=HOOK)
     make_place(kind="discord_webhook", url=HOOK, answers_channel="support")
-    record("message.approved", actor=worker("test"), connection=connection.pk, message=message.public_id)
-    planned = Delivery.objects.get()
-    assert (planned.kind, planned.destination) == ("answer", place)
-    planned.delete()
-    assert plan_missed() == 1
-    assert Delivery.objects.get().destination == place
+    for spelled in ("support desk", "#Support-Desk", " support  desk", "1180000000000000555"):
+        key = "discord_channel_id" if spelled.isdecimal() else "discord_channel"
+        Message.objects.update(trigger={key: spelled})
+        channel = spelled if spelled.isdecimal() else "# support DESK"
+        Destination.objects.filter(pk=place.pk).update(answers_channel=channel)
+        entry = record("message.approved", actor=worker("test"), connection=connection.pk, message=message.public_id)
+        planned = Delivery.objects.get(entry=entry.pk)
+        assert (planned.kind, planned.destination) == ("answer", place), spelled
+        planned.delete()
+        assert plan_missed() == 1, spelled
+        assert Delivery.objects.get(entry=entry.pk).destination == place
 
 
-def test_program_that_refuses_the_test_is_told_in_words(signed_in, admin, settings):
-    with multimail() as standin:
-        settings.OUTGOING_ALLOW = [standin.url]
-        standin.answers["/here"] = (401, {})
-        place = make_place(url=f"{standin.url}/here", secret="whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
-        answer = signed_in(admin).post(f"/alerts/{place.pk}/test/")
-    assert answer.status_code == 502
-    assert "The test did not arrive" in answer.content.decode()
+def test_program_that_refuses_the_test_is_told_in_words(admin, upstream, settings):
+    upstream.answers["/here"] = (401, {})
+    place = make_place(url=f"{upstream.url}/here", secret=SECRET)
+    tried = trying.test_destination(destination_id=place.pk, actor=admin.actor(surface="web"))
+    assert (tried.took, "401" in tried.sentence) == (False, True)
 
 
 NOW = datetime(2026, 11, 21, 9, tzinfo=UTC)
 
 
-@pytest.mark.parametrize(
-    ("fields", "word", "said"),
-    [
+def test_place_says_how_it_is_and_why():
+    soon = NOW + timedelta(seconds=1)
+    for fields, word, said in (
         ({}, "On", ""),
         ({"waits_until": NOW}, "On", ""),
-        ({"waits_until": NOW + timedelta(seconds=1)}, "Waiting", "asked us to wait"),
-        ({"waits_until": NOW + timedelta(seconds=1), "failures": 3}, "Waiting", "The last 3 attempts failed."),
+        ({"waits_until": soon}, "Waiting", "asked us to wait"),
+        ({"waits_until": soon, "failures": 3}, "Waiting", "The last 3 attempts failed."),
         ({"failures": 1}, "Failing", "The last attempt failed."),
         ({"switched_off_at": NOW, "switched_off_because": "Gone", "failures": 1}, "Switched off", "Gone"),
-    ],
-)
-def test_place_says_how_it_is_and_why(fields, word, said):
-    found = standing(Destination(**{"failures": 0, **fields}), NOW)
-    assert (found.word, said in found.why, bool(found.until)) == (word, True, word == "Waiting")
-
-
-def test_pages_say_that_a_place_waits_and_until_when(signed_in, admin):
-    place = make_place(failures=2, waits_until=timezone.now() + timedelta(hours=2))
-    client = signed_in(admin)
-    for path in ("/alerts/", f"/alerts/{place.pk}/"):
-        page = client.get(path).content.decode()
-        assert "The last 2 attempts failed." in page
-        assert "Nothing goes there before <time" in page
+    ):
+        found = standing(Destination(**{"failures": 0, **fields}), NOW)
+        assert (found.word, said in found.why, bool(found.until)) == (word, True, word == "Waiting"), fields
 
 
 def test_place_is_switched_off_by_hand_and_on_again(signed_in, admin, connection, monkeypatch):
@@ -205,24 +179,29 @@ def test_place_is_switched_off_by_hand_and_on_again(signed_in, admin, connection
     Route.objects.create(destination=place, actions=["message.held"])
     make_message(connection)
     client = signed_in(admin)
+    page = client.get("/alerts/").content.decode()
+    assert "The last 2 attempts failed." in page
+    assert "Nothing goes there before <time" in page
     assert client.get(f"/alerts/{place.pk}/off/").status_code == 405
     for _ in range(2):
         client.post(f"/alerts/{place.pk}/off/")
     place.refresh_from_db()
     assert place.switched_off_at
-    assert place.switched_off_because == f"{admin.name} switched it off."
     # What comes due is given up and kept; nothing is planned while it is off.
     Delivery.objects.update(next_attempt_at=timezone.now())
     assert deliver_card(delivery_id=Delivery.objects.get().pk) == "gone"
     make_message(connection)
     assert (Delivery.objects.get().state, Delivery.objects.get().last_error) == ("failed", "It was switched off.")
-    for path in ("/alerts/", f"/alerts/{place.pk}/", "/attention/"):
+    for path in (f"/alerts/{place.pk}/", "/attention/"):
         page = client.get(path).content.decode()
         assert f"{admin.name} switched it off." in page
         assert f'action="/alerts/{place.pk}/test/"' in page
-    client.post(f"/alerts/{place.pk}/on/")
+
+    for _ in range(2):
+        client.post(f"/alerts/{place.pk}/on/")
     place.refresh_from_db()
-    assert (place.switched_off_at, place.failures, place.waits_until) == (None, 0, None)
+    assert (place.switched_off_at, place.switched_off_because) == (None, "")
+    assert (place.failures, place.waits_until) == (0, None)
     monkeypatch.setattr("alerts.missed.PATIENCE", timedelta(0))
     assert (plan_missed(), Delivery.objects.count()) == (0, 1)
     acts = Entry.objects.filter(action__startswith="destination.").order_by("pk").values_list("action", "actor_kind")
@@ -231,9 +210,9 @@ def test_place_is_switched_off_by_hand_and_on_again(signed_in, admin, connection
 
 def test_route_tells_of_its_events_at_its_place():
     at = datetime(2026, 11, 21, tzinfo=UTC)
-    held = Act("message.held", 1, 7, at)
-    elsewhere = Act("message.held", 2, 9, at)
-    sent = Act("message.sent", 1, 7, at)
+    held, elsewhere, sent = (
+        Act("message.held", 1, 7, at), Act("message.held", 2, 9, at), Act("message.sent", 1, 7, at)
+    )  # fmt: skip
     acts = [held, elsewhere, sent]
     assert would_go(acts, Wanted(["email.held"])) == [held, elsewhere]
     assert would_go(acts, Wanted(["email.held"], connection=2)) == [elsewhere]
@@ -244,8 +223,7 @@ def test_preview_of_a_mailbox_counts_as_planning_does(connection):
     box = Mailbox.objects.create(connection=connection, upstream_id="box", address="box@yourteam.example")
     other = make_connection("other")
     wanted = Wanted([event.name for event in EVENTS], mailbox=box.pk)
-    place = make_place()
-    Route.objects.create(destination=place, mailbox=box, actions=wanted.actions)
+    Route.objects.create(destination=make_place(), mailbox=box, actions=wanted.actions)
     for of in (connection, other):
         record("connection.failing", actor=worker("test"), connection=of.pk)
         for address in (box.address, "else@yourteam.example"):
@@ -271,6 +249,7 @@ def test_route_is_previewed_added_and_removed(signed_in, admin, connection, djan
     assert not Route.objects.exists()
     with django_assert_num_queries(1):
         assert {act.subject for act in newest_acts()} == {"A first letter", "Of others"}
+
     client.post(path, {**fields, "do": "add"})
     route = Route.objects.get()
     assert (route.actions, route.connection) == (["message.held"], connection)
@@ -282,76 +261,71 @@ def test_route_is_previewed_added_and_removed(signed_in, admin, connection, djan
     assert not Route.objects.exists()
     acts = ["destination.route_added", "destination.route_removed"]
     assert [one.action for one in Entry.objects.filter(action__in=acts).order_by("pk")] == acts
-    assert client.post(path, {"do": "add"}).status_code == 422
 
 
-def previewed(client, place, *events):
-    return html.unescape(
-        client.post(f"/alerts/{place.pk}/routes/add/", {"events": events, "do": "preview"}).content.decode()
-    )
+def previewed(client, place):
+    """The page on which a route of all events is previewed."""
+    fields = {"events": [event.name for event in EVENTS], "do": "preview"}
+    return html.unescape(client.post(f"/alerts/{place.pk}/routes/add/", fields).content.decode())
 
 
 def test_preview_shows_the_card_that_each_event_makes(signed_in, admin, connection):
-    place = make_place(kind="discord_webhook", url=HOOK)
-    client = signed_in(admin)
-    page = previewed(client, place, *(event.name for event in EVENTS))
+    page = previewed(signed_in(admin), make_place(kind="discord_webhook", url=HOOK))
     assert page.count('class="discord-card') == len(EVENTS)
     for title in ("Held, expires soon.", "Mail refused at the gate", f"{connection}: cannot be reached"):
         assert title in page
     assert page.count("Waiting for a decision") == 2
     assert "<t:" not in page
-    Destination.objects.update(privacy="minimal")
-    assert "dana@" not in previewed(client, place, "email.refused")
+    discreet = Destination(kind="discord_webhook", privacy="minimal")
+    assert "dana@" not in str(told_of([event for event in EVENTS if event.name == "email.refused"], discreet, None))
 
 
-@pytest.mark.parametrize("kind", ["inngest", "signed_webhook"])
-@pytest.mark.parametrize("privacy", ["minimal", "headers", "full"])
-def test_preview_shows_what_a_program_would_get(signed_in, admin, connection, kind, privacy):
-    secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
-    place = make_place(kind=kind, privacy=privacy, secret=secret)
-    client = signed_in(admin)
-    page = previewed(client, place, *(event.name for event in EVENTS))
+def test_preview_shows_what_a_program_would_get(signed_in, admin, connection):
+    names = [event.name for event in EVENTS]
+    page = previewed(signed_in(admin), make_place(secret=SECRET))
     bodies = [json.loads(one) for one in re.findall(r"<pre[^>]*>(\{.*?\n\})</pre>", page, re.DOTALL)]
-    assert [one["data"]["event"] for one in bodies] == [event.name for event in EVENTS]
+    assert [one["data"]["event"] for one in bodies] == names
     assert [one["data"]["connection"] for one in bodies] == [connection.slug] * len(EVENTS)
-    decided = next(one for one in bodies if one["data"]["event"] == "email.decided")
-    assert (decided["data"]["message_id"], decided["data"]["decision"]) == ("01JSAMPLE", "approved")
-    assert ("name" in decided) is (kind == "inngest")
-    assert ("subject" in decided["data"], "text" in decided["data"]) == (privacy != "minimal", privacy == "full")
     assert "a-secret-path" not in page
-    assert secret not in page
+    assert SECRET not in page
     # Nothing that is made up is kept.
-    assert not Message.objects.exists()
-    assert not Delivery.objects.exists()
+    assert (Message.objects.count(), Delivery.objects.count()) == (0, 0)
+
+    for kind in ("inngest", "signed_webhook"):
+        for privacy in ("minimal", "headers", "full"):
+            place = Destination(kind=kind, url=ENDPOINT, privacy=privacy, secret=SECRET)
+            body = json.loads(told_of(EVENTS, place, connection.pk)[names.index("email.decided")].body)
+            told = body["data"]
+            assert (told["message_id"], told["decision"], "name" in body) == (
+                "01JSAMPLE",
+                "approved",
+                kind == "inngest",
+            )
+            assert ("subject" in told, "text" in told) == (privacy != "minimal", privacy == "full"), privacy
 
 
 def test_pages_say_per_kind_what_is_told(signed_in, admin):
-    client = signed_in(admin)
-    place = make_place(privacy="full")
-    page = client.get(f"/alerts/{place.pk}/").content.decode()
-    assert "the text of the letter" in client.get("/alerts/").content.decode()
-    assert ("the text of the letter" in page, "how the letter begins" in page) == (True, False)
-    assert ("discord-card" in page, "email.held" in page) == (False, True)
-    Destination.objects.update(kind="discord_webhook", url=HOOK)
-    page = client.get(f"/alerts/{place.pk}/").content.decode()
-    assert "how the letter begins" in client.get("/alerts/").content.decode()
-    assert ("the text of the letter" in page, "how the letter begins" in page) == (False, True)
-    assert ("discord-card" in page, "email.held" in page) == (True, False)
+    client, words = signed_in(admin), ("the text of the letter", "how the letter begins", "discord-card", "email.held")
+    program, people = make_place(privacy="full"), make_place(privacy="full", kind="discord_webhook", url=HOOK)
+    told = {
+        place: [one in client.get(f"/alerts/{place.pk}/").content.decode() for one in words]
+        for place in (program, people)
+    }
+    assert told == {program: [True, False, False, True], people: [False, True, True, False]}
+    assert [one in client.get("/alerts/").content.decode() for one in words[:2]] == [True, True]
 
 
-def test_log_is_filtered_and_paged(signed_in, admin, connection):
+def test_log_is_filtered_and_paged(signed_in, admin):
     one, other = make_place(name="One"), make_place(name="Other")
-    for _ in range(51):
-        given_up(one)
+    Delivery.objects.bulk_create(Delivery(destination=one, kind="event", state="failed") for _ in range(51))
     given_up(other, state="delivered")
     client = signed_in(admin)
     told = client.get(f"/alerts/log/?destination={one.pk}&state=failed&kind=event&format=json").json()
     assert len(told["deliveries"]) == 50
     following = client.get(told["next"]).json()
-    assert [len(following["deliveries"]), following["next"]] == [1, ""]
-    assert (
-        client.get(f"/alerts/log/?destination={other.pk}&format=json").json()["deliveries"][0]["state"] == "delivered"
-    )
+    assert (len(following["deliveries"]), following["next"]) == (1, "")
+    [last] = client.get(f"/alerts/log/?destination={other.pk}&format=json").json()["deliveries"]
+    assert last["state"] == "delivered"
     page = client.get("/alerts/log/?state=nonsense&before=x&destination=99999999999999999999")
     assert (page.status_code, b"51 were given up" in page.content) == (200, True)
 
@@ -362,54 +336,51 @@ def test_reviewer_sees_deliveries_of_their_mail_alone_and_nothing_of_what_was_se
     theirs = given_up(place, make_message(connection, subject="Of theirs"), **sent)
     others = given_up(place, make_message(make_connection("other"), subject="Of others"), **sent)
     none = given_up(place, **sent)
-    reviewer = make_person("r@yourteam.example", "Rita", "reviewer", connection=connection)
-    client = signed_in(reviewer)
+    client = signed_in(make_person("r@yourteam.example", "Rita", "reviewer", connection=connection))
     for path in ("/alerts/log/", f"/alerts/log/{theirs.pk}/"):
         page = client.get(path).content.decode()
         assert "Of theirs" in page
-        for hidden in ("Of others", "the request", "the answer", "Send again"):
-            assert hidden not in page
+        assert [one for one in ("Of others", "the request", "the answer", "Send again") if one in page] == []
     for hidden in (others, none):
         assert client.get(f"/alerts/log/{hidden.pk}/").status_code == 404
 
 
 def test_names_of_places_are_told_as_far_as_somebody_sees(signed_in, admin, connection):
     place, other = make_place(), make_connection("other")
-    boxes = [Mailbox.objects.create(connection=one, upstream_id="box", address=f"box@{one.slug}.example")
-             for one in (connection, other)]  # fmt: skip
-    for where in ({"connection": connection}, {"connection": other}, {"mailbox": boxes[0]}, {"mailbox": boxes[1]}, {}):
+    mine, theirs = (
+        Mailbox.objects.create(connection=one, upstream_id="box", address=f"box@{one.slug}.example")
+        for one in (connection, other)
+    )
+    for where in ({"connection": connection}, {"connection": other}, {"mailbox": mine}, {"mailbox": theirs}, {}):
         Route.objects.create(destination=place, actions=["message.held"], **where)
     reviewer = make_person("r@yourteam.example", "Rita", "reviewer", connection=connection)
     page = signed_in(reviewer).get("/alerts/").content.decode()
-    for told in (f"in {connection}<", f"in the mailbox {boxes[0]}<", "in all connections<"):
+    for told in (f"in {connection}<", f"in the mailbox {mine}<", "in all connections<"):
         assert told in page
     assert page.count("in a place that you do not look after") == 2
-    for hidden in (other.name, boxes[1].address):
-        assert hidden not in page
+    assert [hidden for hidden in (other.name, theirs.address) if hidden in page] == []
     page = signed_in(admin).get("/alerts/").content.decode()
     assert f"in {other}<" in page
-    assert f"in the mailbox {boxes[1]}" in page
+    assert f"in the mailbox {theirs}" in page
 
 
 def test_admin_sends_again_one_or_all_that_were_given_up_once(signed_in, admin):
     place = make_place()
     first, second = given_up(place, request='{"a": 1}', answer="<the answer"), given_up(place)
     client = signed_in(admin)
-    page = client.get(f"/alerts/log/{first.pk}/").content.decode()
-    assert "{\n  &quot;a&quot;: 1\n}" in page
-    assert "&lt;the answer" in page
     answer = client.post(f"/alerts/log/{first.pk}/again/", {"state": "failed"})
     assert answer["Location"] == "/alerts/log/?state=failed"
-    second_try = Delivery.objects.get(state="due")
-    assert second_try.again_of == first
-    assert f"/alerts/log/{second_try.pk}/" in client.get(f"/alerts/log/{first.pk}/").content.decode()
+    again = Delivery.objects.get(state="due")
+    assert again.again_of == first
+    page = client.get(f"/alerts/log/{first.pk}/").content.decode()
+    for told in ("{\n  &quot;a&quot;: 1\n}", "&lt;the answer", f"/alerts/log/{again.pk}/"):
+        assert told in page
     for _ in range(2):
         client.post("/alerts/log/again/")
-    assert {one.again_of for one in Delivery.objects.filter(state="due")} == {first, second}
-    assert Delivery.objects.filter(state="due").count() == 2
+    assert [one.again_of for one in Delivery.objects.filter(state="due").order_by("pk")] == [first, second]
     page = client.get("/alerts/log/").content.decode()
     assert "given up" not in page.replace("what was given up.", "")
-    assert f"alert {second_try.pk}</a>" in page
+    assert f"alert {again.pk}</a>" in page
 
 
 def test_what_cannot_go_again_keeps_nothing_else_from_it(signed_in, admin, monkeypatch):
@@ -426,46 +397,30 @@ def test_what_cannot_go_again_keeps_nothing_else_from_it(signed_in, admin, monke
 
 @pytest.mark.django_db(transaction=True)
 def test_of_two_that_send_all_again_at_once_each_is_sent_once(admin):
-    lost = given_up(make_place())
-    actor, seen, wait, refused = admin.actor(surface="web"), threading.Event(), threading.Event(), []
-
-    def first():
-        with transaction.atomic():
-            send_again(lost.pk, actor, unless_done=True)
-            seen.set()
-            wait.wait(30)
-        db.close()
-
-    def second():
-        try:
-            send_again(lost.pk, actor, unless_done=True)
-        except NotSentAgain as error:
-            refused.append(error.sentence)
-        db.close()
-
-    threads = [threading.Thread(target=one) for one in (first, second)]
-    threads[0].start()
-    seen.wait(30)
-    threads[1].start()
-    waiting_for_a_lock(db)
-    wait.set()
-    for thread in threads:
-        thread.join(30)
-    assert refused == ["Somebody else had it sent once more."]
+    lost, actor = given_up(make_place()), admin.actor(surface="web")
+    with transaction.atomic():
+        send_again(lost.pk, actor, unless_done=True)
+        thread, results = in_thread(lambda: send_again(lost.pk, actor, unless_done=True))
+        waiting_for_a_lock(database)
+    thread.join(60)
+    [refused] = results
+    assert isinstance(refused, NotSentAgain)
+    assert refused.sentence == "Somebody else had it sent once more."
     assert Delivery.objects.filter(again_of=lost).count() == 1
 
 
 def test_lists_ask_no_more_for_more_rows(signed_in, admin, connection, django_assert_max_num_queries):
-    client = signed_in(admin)
-    for path in ("/alerts/", "/alerts/log/"):
-        client.get(path)
-        numbers = []
-        for _ in range(2):
-            for _ in range(4):
-                place = make_place()
-                Route.objects.create(destination=place, connection=connection, actions=["message.held"])
-                given_up(place, make_message(connection))
-            with django_assert_max_num_queries(60) as asked:
+    client, asked = signed_in(admin), []
+    for number in (1, 5):
+        for _ in range(number):
+            place = make_place()
+            Route.objects.create(destination=place, connection=connection, actions=["message.held"])
+            given_up(place, make_message(connection))
+        for path in ("/alerts/", "/alerts/log/"):
+            with django_assert_max_num_queries(60) as queries:
                 client.get(path)
-            numbers.append(len(asked))
-        assert numbers[0] == numbers[1], path
+            asked.append(len(queries))
+    places, log, more_places, more_log = asked
+    # What the first request of a process asks besides may be less the second time.
+    assert more_places <= places
+    assert more_log <= log

@@ -1,10 +1,10 @@
 """What an act asks for: cards, events and answers, at the places whose routes ask for it and nowhere else."""
 
-import threading
 from datetime import timedelta
 
 import pytest
-from django.db import connections, transaction
+from django.db import connection as database
+from django.db import transaction
 from django.db.models.functions import Now
 
 from alerts.events import EVENTS, about_of
@@ -22,16 +22,23 @@ from audit.models import Entry
 from audit.recording import record
 from people.actors import worker
 from tests.factories import event_body, make_connection, make_message, post_event
-from tests.integration.deciding import decide
+from tests.integration.deciding import decide, in_thread, waiting_for_a_lock
 
 pytestmark = pytest.mark.django_db
 
 WEBHOOK = "https://discord.com/api/webhooks/1/token"
+KINDS = ("discord_webhook", "discord_bot", "inngest", "signed_webhook")
 
 
 @pytest.fixture
 def message(connection):
     return make_message(connection)
+
+
+@pytest.fixture
+def _no_patience(monkeypatch):
+    """Let the sweep plan at once what nothing planned."""
+    monkeypatch.setattr("alerts.missed.PATIENCE", timedelta(0))
 
 
 def place(kind="discord_webhook", actions=(), **fields):
@@ -56,37 +63,44 @@ def planned():
     ]
 
 
-@pytest.mark.parametrize("event", EVENTS, ids=lambda event: event.name)
-@pytest.mark.parametrize("kind", ["discord_webhook", "discord_bot", "inngest", "signed_webhook"])
-def test_each_event_plans_what_a_route_asks_for_and_nothing_else(message, event, kind):
-    connection = message.connection
-    asked = place(kind, event.actions)
-    place(kind, set(PLANNED_ACTIONS) - set(event.actions))
-    place(kind)
-    place(kind, event.actions, switched_off_at=Now())
-    place(kind, event.actions, connection=make_connection(slug="other"))
-    for action in event.actions:
-        Delivery.objects.all().delete()
-        Card.objects.all().delete()
-        entry = act(action, message if event.about == "message" else None, connection)
-        (made,) = Delivery.objects.all()
-        assert (made.destination, made.kind) == (asked, "card" if asked.is_discord else "event")
-        assert (made.entry, made.action, made.state) == (entry.pk, action, "due")
-        assert made.message == (message if event.about == "message" else None)
-        if asked.is_discord:
-            assert made.card.about == about_of(action, entry=entry.pk, connection=connection.pk)
+def forget():
+    Delivery.objects.all().delete()
+    Card.objects.all().delete()
 
 
-def test_every_act_that_is_planned_is_an_act_of_the_ledger_and_none_of_alerts():
+def test_each_event_plans_what_a_route_asks_for_and_nothing_else(message):
+    connection, other = message.connection, make_connection(slug="other")
+    asked = {place(kind, ["asked"]) for kind in KINDS}
+    for kind in KINDS:
+        place(kind, ["others"])
+        place(kind)
+        place(kind, ["asked"], switched_off_at=Now())
+        place(kind, ["asked"], connection=other)
+    asking = list(Route.objects.filter(actions=["asked"]).values_list("pk", flat=True))
+    for event in EVENTS:
+        Route.objects.filter(pk__in=asking).update(actions=list(event.actions))
+        Route.objects.exclude(pk__in=asking).update(actions=sorted(PLANNED_ACTIONS - set(event.actions)))
+        about = message if event.about == "message" else None
+        for action in event.actions:
+            forget()
+            entry = act(action, about, connection)
+            made = Delivery.objects.select_related("destination", "card")
+            assert {one.destination for one in made} == asked, action
+            assert {(one.entry, one.action, one.state) for one in made} == {(entry.pk, action, "due")}
+            assert {one.message_id for one in made} == {about and about.pk}
+            assert all(one.kind == ("card" if one.destination.is_discord else "event") for one in made), action
+            on_cards = {one.card.about for one in made if one.card}
+            assert on_cards == {about_of(action, entry=entry.pk, connection=connection.pk)}
+
+
+def test_what_alerts_do_is_not_planned_whatever_a_route_says(message):
     assert set(ACTIONS) >= PLANNED_ACTIONS
-    assert not [action for action in PLANNED_ACTIONS if action.startswith(("alert.", "destination."))]
-
-
-@pytest.mark.parametrize("action", [one for one in ACTIONS if one.startswith(("alert.", "destination."))])
-def test_what_alerts_do_asks_for_nothing_whatever_a_route_says(message, action):
-    place(actions=[action])
-    place("inngest", [action])
-    act(action, message)
+    own = [one for one in ACTIONS if one.startswith(("alert.", "destination."))]
+    assert not PLANNED_ACTIONS & set(own)
+    place(actions=own)
+    place("inngest", own)
+    for action in own:
+        act(action, message)
     assert planned() == []
 
 
@@ -110,9 +124,8 @@ def test_each_refusal_at_the_gate_has_a_card_of_its_own(connection):
 
 
 def test_route_of_a_mailbox_is_told_of_its_mail_its_refusals_and_its_connection(message):
-    connection, mine = message.connection, message.mailbox or Mailbox.objects.first()
+    connection, mine = message.connection, message.mailbox
     other = Mailbox.objects.create(connection=connection, upstream_id="mb2", address="other@yourteam.example")
-    Message.objects.update(mailbox=mine)
     acts = ["message.sent", "message.refused_at_gate", "connection.failing"]
     by_mine, by_other = (place("inngest", acts, mailbox=one) for one in (mine, other))
     act("message.sent", message)
@@ -124,30 +137,29 @@ def test_route_of_a_mailbox_is_told_of_its_mail_its_refusals_and_its_connection(
     assert [one.action for one in by_other.deliveries.order_by("pk")] == acts[1:]
 
 
-@pytest.mark.parametrize(
-    ("mapped", "trigger", "answers"),
-    [
+def test_only_the_channel_that_an_admin_mapped_is_answered(message):
+    answering = place()
+    place("inngest", answers_channel="another")
+    number = "118000000000000555"
+    for mapped, trigger, answers in (
         ("outreach", {"discord_channel": "outreach"}, True),
         ("outreach", {"discord_channel": "#outreach"}, True),
         ("#outreach", {"discord_channel": "outreach"}, True),
-        ("118000000000000555", {"discord_channel": "118000000000000555"}, True),
-        ("118000000000000555", {"discord_channel": "x", "discord_channel_id": "118000000000000555"}, True),
+        (number, {"discord_channel": number}, True),
+        (number, {"discord_channel": "x", "discord_channel_id": number}, True),
         ("outreach", {"discord_channel": "sales"}, False),
         ("outreach", {"discord_channel": ["outreach"]}, False),
         ("outreach", {}, False),
         ("", {"discord_channel": ""}, False),
         ("", {}, False),
-    ],
-)
-def test_only_the_channel_that_an_admin_mapped_is_answered(message, mapped, trigger, answers):
-    place(answers_channel=mapped)
-    place("inngest", answers_channel="another")
-    Message.objects.update(trigger=trigger)
-    for action in CARD_ACTIONS:
-        act(action, message)
-    assert [(kind, action) for kind, action, _ in planned()] == (
-        [("answer", action) for action in CARD_ACTIONS if action in ANSWERED] if answers else []
-    )
+    ):
+        forget()
+        Destination.objects.filter(pk=answering.pk).update(answers_channel=mapped)
+        Message.objects.update(trigger=trigger)
+        for action in ANSWERED if not answers else CARD_ACTIONS:
+            act(action, message)
+        wanted = [("answer", action, message.pk) for action in CARD_ACTIONS if answers and action in ANSWERED]
+        assert planned() == wanted, (mapped, trigger)
 
 
 def test_ids_ascend_in_the_order_of_acts_and_the_same_act_plans_once(message):
@@ -156,61 +168,48 @@ def test_ids_ascend_in_the_order_of_acts_and_the_same_act_plans_once(message):
     Message.objects.update(trigger={"discord_channel": "outreach"})
     entries = [act(action, message) for action in ("message.approved", "message.sent", "message.delivered")]
     before = planned()
-    assert list(Delivery.objects.filter(kind="event").order_by("pk").values_list("entry", flat=True)) == [
-        entry.pk for entry in entries
-    ]
+    of_events = Delivery.objects.filter(kind="event").order_by("pk")
+    assert [one.entry for one in of_events] == [entry.pk for entry in entries]
     with transaction.atomic():
         assert [Planned(entry).deliveries for entry in entries] == [[], [], []]
     assert planned() == before
 
 
 @pytest.mark.django_db(transaction=True)
-def test_two_acts_at_one_moment_make_one_card_and_an_event_each():
-    connection = make_connection()
+def test_two_acts_at_one_moment_make_one_card_and_an_event_each(connection):
     place(actions=["connection.failing", "connection.stale"])
     place("inngest", ["connection.failing", "connection.stale"])
-    begun, done = threading.Event(), []
 
-    def other():
-        try:
-            with transaction.atomic():
-                begun.set()
-                done.append(act("connection.stale", connection=connection))
-        finally:
-            connections.close_all()
+    @transaction.atomic
+    def at_the_same_moment():
+        return act("connection.stale", connection=connection).action
 
-    thread = threading.Thread(target=other)
     with transaction.atomic():
         act("connection.failing", connection=connection)
-        thread.start()
-        begun.wait(10)
-    thread.join(30)
-    assert (len(done), Card.objects.count()) == (1, 1)
-    events = Delivery.objects.filter(kind="event").values_list("action", flat=True)
-    assert sorted(events) == ["connection.failing", "connection.stale"]
-    assert Delivery.objects.filter(kind="card").count() == 1
+        thread, results = in_thread(at_the_same_moment)
+        waiting_for_a_lock(database)
+    thread.join(60)
+    assert (results, Card.objects.count()) == (["connection.stale"], 1)
+    told = sorted((one.kind, one.action) for one in Delivery.objects.all())
+    assert [action for kind, action in told if kind == "event"] == ["connection.failing", "connection.stale"]
+    assert [kind for kind, _ in told] == ["card", "event", "event"]
 
 
+@pytest.mark.usefixtures("_no_patience")
 def test_mistake_in_planning_costs_no_act_and_the_sweep_plans_each_kind(message, monkeypatch):
     connection = message.connection
     acts = ["message.approved", "message.refused_at_gate", "connection.failing"]
     Message.objects.update(trigger={"discord_channel": "outreach"})
     place(actions=acts, answers_channel="outreach")
     place("signed_webhook", acts)
-    place(
-        "inngest", acts, mailbox=Mailbox.objects.create(connection=connection, upstream_id="mb9", address="m@x.example")
-    )
-
-    def break_down(entry):
-        raise RuntimeError("a bug of ours")
-
+    box = Mailbox.objects.create(connection=connection, upstream_id="mb9", address="m@x.example")
+    place("inngest", acts, mailbox=box)
     with monkeypatch.context() as broken:
-        broken.setattr("alerts.outbox.Planned", break_down)
+        broken.setattr("alerts.outbox.Planned", None)
         act("message.approved", message)
         refused = act("message.refused_at_gate", connection=connection, mailbox="m@x.example")
         act("connection.failing", connection=connection)
     assert planned() == []
-    monkeypatch.setattr("alerts.missed.PATIENCE", timedelta(0))
     assert [plan_missed(), plan_missed()] == [3, 0]
     found = planned()
     # Of what was before it a program is not told.
@@ -223,38 +222,37 @@ def test_mistake_in_planning_costs_no_act_and_the_sweep_plans_each_kind(message,
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("kind", "fields"),
-    [
+@pytest.mark.usefixtures("_no_patience")
+def test_each_kind_is_missed_by_itself(message):
+    Message.objects.update(trigger={"discord_channel": "outreach"})
+    for kind, fields in (
         ("discord_bot", {"actions": ["message.approved"]}),
         ("inngest", {"actions": ["message.approved"]}),
         ("discord_webhook", {"answers_channel": "#outreach"}),
-    ],
-    ids=["card", "event", "answer"],
-)
-def test_each_kind_is_missed_by_itself(message, monkeypatch, kind, fields):
-    Message.objects.update(trigger={"discord_channel": "outreach"})
-    monkeypatch.setattr("alerts.missed.PATIENCE", timedelta(0))
-    place(kind, **fields)
-    assert plan_missed() == 0
-    entry = act("message.approved", message)
-    assert plan_missed() == 0
-    Delivery.objects.all().delete()
-    Card.objects.all().delete()
-    assert [plan_missed(), plan_missed()] == [1, 0]
-    assert Delivery.objects.get().entry == entry.pk
+    ):
+        Destination.objects.all().delete()
+        place(kind, **fields)
+        entry = act("message.approved", message)
+        assert plan_missed() == 0, kind
+        forget()
+        assert [plan_missed(), plan_missed()] == [1, 0], kind
+        assert Delivery.objects.get().entry == entry.pk
 
 
+@pytest.mark.usefixtures("_no_patience")
 def test_what_was_before_a_route_a_switch_on_or_a_mapped_channel_is_not_made_up_for(message, monkeypatch, admin):
     Message.objects.update(trigger={"discord_channel": "outreach"})
-    monkeypatch.setattr("alerts.missed.PATIENCE", timedelta(0))
     actor = admin.actor(surface="web")
     cards, program, off, answers = place(), place("inngest"), place("signed_webhook", ["message.approved"]), place()
-    switch_off(destination_id=off.pk, actor=actor)
+    kept = place("discord_bot", ["message.held"])
+    Card.objects.create(destination=kept, message=message, discord_message_id="7")
+    for one in (off, kept):
+        switch_off(destination_id=one.pk, actor=actor)
     act("message.approved", message)
     for one in (cards, program):
         add_route(destination_id=one.pk, wanted=Wanted(["email.decided"]), actor=actor)
-    switch_on(destination_id=off.pk, actor=actor)
+    for one in (off, kept):
+        switch_on(destination_id=one.pk, actor=actor)
     mapped = Settings(name=answers.name, privacy="headers", answers_channel="#outreach")
     change_destination(destination_id=answers.pk, settings=mapped, url="", actor=actor)
     assert (plan_missed(), planned()) == (0, [])
@@ -262,51 +260,30 @@ def test_what_was_before_a_route_a_switch_on_or_a_mapped_channel_is_not_made_up_
         broken.setattr("alerts.outbox.Planned", None)
         act("message.approved", message)
     assert plan_missed() == 1
-    assert sorted(kind for kind, _, _ in planned()) == ["answer", "card", "event", "event"]
+    assert sorted(kind for kind, _, _ in planned()) == ["answer", "card", "card", "event", "event"]
 
 
-def test_card_is_not_turned_for_what_happened_while_its_place_was_off(message, monkeypatch, admin):
-    monkeypatch.setattr("alerts.missed.PATIENCE", timedelta(0))
-    kept = place(actions=["message.held"])
-    Card.objects.create(destination=kept, message=message, discord_message_id="7")
-    switch_off(destination_id=kept.pk, actor=admin.actor(surface="web"))
-    act("message.rejected", message)
-    switch_on(destination_id=kept.pk, actor=admin.actor(surface="web"))
-    assert (plan_missed(), planned()) == (0, [])
-
-
-def expiring_in(message, left, of):
-    Message.objects.filter(pk=message.pk).update(expires_at=Now() + left, held_at=Now() + left - of)
-
-
-@pytest.mark.parametrize(
-    ("left", "of", "tells"),
-    [
-        (timedelta(minutes=59), timedelta(days=1), 1),
-        (timedelta(minutes=61), timedelta(days=1), 0),
-        (timedelta(minutes=5), timedelta(hours=1), 1),
-        (timedelta(minutes=7), timedelta(hours=1), 0),
-        (timedelta(minutes=-1), timedelta(hours=1), 0),
-    ],
-)
-def test_message_that_nearly_expires_is_told_of_once(message, left, of, tells):
-    expiring_in(message, left, of)
-    assert [tell_of_expiring(), tell_of_expiring()] == [tells, 0]
-    assert Entry.objects.filter(action="message.expiring", message=message.public_id).count() == tells
+def test_message_that_nearly_expires_is_told_of_once(message):
+    told = Entry.objects.filter(action="message.expiring", message=message.public_id)
+    for minutes, of, tells in ((59, 24, 1), (61, 24, 0), (5, 1, 1), (7, 1, 0), (-1, 1, 0)):
+        left = timedelta(minutes=minutes)
+        with transaction.atomic():
+            Message.objects.update(expires_at=Now() + left, held_at=Now() + left - timedelta(hours=of))
+            assert [tell_of_expiring(), tell_of_expiring()] == [tells, 0], (minutes, of)
+            assert told.count() == tells
+            transaction.set_rollback(True)
 
 
 def test_message_that_is_decided_does_not_expire_and_the_sweep_tells_of_the_other(message, reviewer):
     place(actions=["message.expiring"])
     decided = make_message(message.connection)
-    for one in (message, decided):
-        expiring_in(one, timedelta(minutes=1), timedelta(hours=1))
+    Message.objects.update(expires_at=Now() + timedelta(minutes=1), held_at=Now() - timedelta(minutes=59))
     decide(decided, reviewer)
     tasks.sweep()
     assert [(action, about) for _, action, about in planned()] == [("message.expiring", message.pk)]
 
 
-def test_connection_that_is_not_read_for_long_is_told_of_once_a_spell():
-    connection = make_connection()
+def test_connection_that_is_not_read_for_long_is_told_of_once_a_spell_unless_a_person_put_it_away(connection):
     Connection.objects.update(complete_as_of=Now() - timedelta(minutes=9))
     assert tell_of_staleness() == 0
     for spell in (1, 2):
@@ -314,17 +291,11 @@ def test_connection_that_is_not_read_for_long_is_told_of_once_a_spell():
         assert [tell_of_staleness(), tell_of_staleness()] == [1, 0]
         Connection.objects.update(complete_as_of=Now() + timedelta(seconds=1))
         assert [tell_of_staleness(), tell_of_staleness()] == [1, 0]
-        told = Entry.objects.filter(connection=connection.pk, action__startswith="connection.")
-        assert list(told.order_by("id").values_list("action", flat=True)) == [
-            "connection.stale", "connection.fresh_again",
-        ] * spell  # fmt: skip
-
-
-@pytest.mark.parametrize("fields", [{"paused_by_hand": True}, {"removed_at": Now()}], ids=["paused", "removed"])
-def test_connection_that_a_person_put_away_is_not_told_of(fields):
-    make_connection()
-    Connection.objects.update(complete_as_of=Now() - timedelta(hours=1), **fields)
-    assert tell_of_staleness() == 0
+        told = Entry.objects.filter(connection=connection.pk, action__startswith="connection.").order_by("id")
+        assert [one.action for one in told] == ["connection.stale", "connection.fresh_again"] * spell
+    for fields in ({"paused_by_hand": True, "removed_at": None}, {"paused_by_hand": False, "removed_at": Now()}):
+        Connection.objects.update(complete_as_of=Now() - timedelta(hours=1), **fields)
+        assert tell_of_staleness() == 0, fields
 
 
 def test_event_of_a_webhook_is_planned_in_its_own_transaction(client, connection):

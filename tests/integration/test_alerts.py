@@ -1,13 +1,12 @@
 """Bringing cards up to date: one worker a card, no act lost between two edits, nothing of an answer is trusted."""
 
-import threading
 from datetime import timedelta
 from importlib import import_module
 
 import pytest
 from django.apps import apps
 from django.db import connection as database
-from django.db import connections, transaction
+from django.db import transaction
 from django.db.models.functions import Now
 
 from alerts.missed import plan_missed
@@ -16,8 +15,8 @@ from alerts.planning import CARD_ACTIONS
 from alerts.sending.deliver import MAX_ATTEMPTS, deliver_card
 from approvals.models import Decision, Verdict
 from audit.models import Entry
-from tests.factories import event_body, make_connection, make_message, post_event
-from tests.integration.deciding import decide, waiting_for_a_lock
+from tests.factories import event_body, make_message, post_event
+from tests.integration.deciding import decide, in_thread, waiting_for_a_lock
 
 pytestmark = pytest.mark.django_db
 NAMELESS = {"email_id": "01LATE", "subject": "", "to": [], "from": "", "metadata": {}}
@@ -35,21 +34,6 @@ def deliver_due():
 
 def cards(discord):
     return [(call.method, call.body["embeds"][0]) for call in discord.calls]
-
-
-def in_thread(work):
-    """Run `work` in a thread with a database connection of its own; return the thread and where its result goes."""
-    results = []
-
-    def run():
-        try:
-            results.append(work())
-        finally:
-            connections.close_all()
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    return thread, results
 
 
 @pytest.mark.proves("case 4")
