@@ -1,17 +1,18 @@
 """The gateway as it is served: its own URLs and middleware, whatever else the test process has installed."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
+from gateway import endpoints
 from gateway import mail_server as mail_server_memory
-from gateway import smtp
 from tests.integration.gateway import servers
 from tests.integration.gateway.world import World, make_world
 
 
 @pytest.fixture(autouse=True)
-def _serve_the_gateway(settings):
+def _serve_the_gateway(settings: Any) -> None:
     settings.ROOT_URLCONF = "gateway.urls"
     settings.MIDDLEWARE = ["gateway.middleware.JsonOnlyMiddleware"]
     settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 30 * 1024 * 1024
@@ -34,16 +35,19 @@ def other(db: None) -> World:
 
 
 @pytest.fixture
-def mail_server(settings, monkeypatch: pytest.MonkeyPatch) -> Iterator[servers.MailServer]:
-    for limit in ("CONNECT_TIMEOUT", "STEP_TIMEOUT", "ANSWER_TIMEOUT"):
-        monkeypatch.setattr(smtp, limit, 0.5)
+def mail_server(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[servers.MailServer]:
+    # However busy the machine: no attempt makes the server rest, unless a test says so.
+    monkeypatch.setattr(mail_server_memory, "SLOW", 600)
     with servers.mail_server() as server:
         settings.EMAIL_URL = server.url
         yield server
 
 
 @pytest.fixture
-def hook_server(settings) -> Iterator[servers.HookServer]:
+def hook_server(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[servers.HookServer]:
+    # However busy the machine: no endpoint rests, unless a test tells that it took longer than this.
+    monkeypatch.setattr(endpoints, "SLOW", 9)
+    monkeypatch.setattr(endpoints, "SLOW_FAILURE", 9)
     with servers.hook_server() as server:
         settings.OUTGOING_ALLOW = [server.url]
         yield server

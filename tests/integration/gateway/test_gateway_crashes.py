@@ -4,7 +4,6 @@ import contextlib
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from datetime import timedelta
 
@@ -16,7 +15,8 @@ from gateway import outbox
 from gateway.models import Email
 from gateway.states import Status
 from tests.integration.gateway.servers import MailServer
-from tests.integration.gateway.world import World, events_of, make_world
+from tests.integration.gateway.world import World, events_of, leave, make_world
+from tests.stack import wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -35,24 +35,16 @@ def world(transactional_db: None) -> World:
     return world
 
 
-def wait_for(happened: object, timeout: float = 10) -> None:
-    """Wait until `happened()` is true."""
-    deadline = time.monotonic() + timeout
-    while not happened():  # type: ignore[operator]
-        assert time.monotonic() < deadline, "it did not happen in time"
-        time.sleep(0.02)
-
-
 @contextlib.contextmanager
-def worker_for(email: Email, mail_server: MailServer) -> Iterator[subprocess.Popen[bytes]]:
-    """Run a process that sends one email."""
+def worker_for(email: Email, mail_server: MailServer) -> Iterator[None]:
+    """Run a process that sends one email, and kill it at the end."""
     options = connection.settings_dict
     url = f"postgresql:///{options['NAME']}?host={options['HOST']}&user={options['USER']}"
     environment = os.environ | {"DATABASE_URL": url, "EMAIL_URL": mail_server.url, "SERVE": "gateway"}
     code = _WORKER.format(email_id=email.pk)
     process = subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.DEVNULL)
     try:
-        yield process
+        yield
     finally:
         process.kill()
         process.wait()
@@ -66,25 +58,26 @@ def test_worker_killed_while_the_server_holds_the_message_is_not_repeated(world:
     mail_server.mood = "stall"
     email = world.approved()
     with worker_for(email, mail_server):
-        wait_for(lambda: mail_server.seen)
+        wait_for(lambda: mail_server.seen, 120, "the message at the mail server")
     email.refresh_from_db()
     assert (email.status, email.data_attempted_at is not None) == (Status.SCHEDULED, True)
     mail_server.mood = "ok"
     end_lease(email)
-    assert outbox.send_due(email_id=email.pk, now=timezone.now()) == "not due"
+    assert leave(email) == "not due"
     assert outbox.settle_lost(now=timezone.now()) == 1
     email.refresh_from_db()
     assert (email.status, email.fate_unknown, mail_server.seen) == (Status.SENT, True, 1)
     assert events_of(email.pk) == []
 
 
+@pytest.mark.slow
 def test_worker_killed_before_the_message_is_repeated_once(world: World, mail_server: MailServer):
     mail_server.mood = "stall early"
     email = world.approved()
     with worker_for(email, mail_server):
-        wait_for(lambda: mail_server.mails)
+        wait_for(lambda: mail_server.mails, 120, "the worker at the mail server")
     mail_server.mood = "ok"
     assert outbox.settle_lost(now=timezone.now()) == 0
     end_lease(email)
-    assert outbox.send_due(email_id=email.pk, now=timezone.now()) == "sent"
+    assert leave(email) == "sent"
     assert (len(mail_server.taken), events_of(email.pk)) == (1, ["message.sent"])

@@ -1,5 +1,6 @@
 """The outbox against a real mail server in all its moods: nothing is lost, nothing is sent twice."""
 
+import json
 from datetime import timedelta
 from email import message_from_bytes
 from email.message import EmailMessage
@@ -7,57 +8,86 @@ from email.policy import default as modern
 from typing import Any, cast
 
 import pytest
+from django.db import IntegrityError
 from django.utils import timezone
 
 from gateway import outbox, smtp
-from gateway.models import Email, Mailbox
+from gateway.models import AuditLogEntry, Email, Mailbox, WebhookDelivery
 from gateway.modes import Mode
 from gateway.states import Status
 from tests.integration.gateway.servers import MailServer
-from tests.integration.gateway.world import World, add_key, events_of, make_world
+from tests.integration.gateway.world import World, add_sandbox_keys, events_of, leave, make_world, status_of, undone
+from tests.stack import wait_for
 
-EVENTS = ("message.sent", "message.delivered", "message.bounced", "message.failed")
+DANA = "dana@northwind.example"
+PAST = timedelta(seconds=-1)
 
 
 @pytest.fixture
 def listening(world: World) -> World:
-    world.listen(*EVENTS)
+    world.listen("message.sent", "message.delivered", "message.bounced", "message.failed")
     return world
 
 
-def send(email: Email) -> str:
-    return outbox.send_due(email_id=email.pk, now=timezone.now())
-
-
-def read(envelope: Any) -> EmailMessage:
-    return cast(EmailMessage, message_from_bytes(envelope.content, policy=modern))
-
-
 def make_due(email: Email) -> None:
-    Email.objects.filter(pk=email.pk).update(due_at=timezone.now() - timedelta(seconds=1))
+    Email.objects.filter(pk=email.pk).update(due_at=timezone.now() + PAST)
 
 
-def test_approved_mail_leaves_once(listening: World, mail_server: MailServer):
+def end_lease(email: Email) -> None:
+    Email.objects.filter(pk=email.pk).update(lease_until=timezone.now() + PAST)
+
+
+def tried(email: Email, attempts: int) -> None:
+    """Let the next attempt be the one after so many, and due."""
+    Email.objects.filter(pk=email.pk).update(attempts=attempts, due_at=timezone.now() + PAST)
+
+
+def claimed(email: Email) -> Email:
+    taken = Email.objects.claim(email.pk)
+    assert taken is not None
+    return taken
+
+
+def event_of(name: str) -> dict[str, Any]:
+    """The facts of the only event of this name."""
+    return cast(dict[str, Any], json.loads(bytes(WebhookDelivery.objects.get(event=name).body)))
+
+
+def audited(email: Email) -> tuple[str, dict[str, Any]]:
+    """The newest entry of the audit log about an email."""
+    entry = AuditLogEntry.objects.filter(resource_id=email.pk).latest("id")
+    return entry.action, entry.metadata
+
+
+def logged(caplog: pytest.LogCaptureFixture, message: str) -> dict[str, Any]:
+    """What was logged under these words, the last time."""
+    return vars([record for record in caplog.records if record.getMessage() == message][-1])
+
+
+def test_approved_mail_leaves_once(listening: World, mail_server: MailServer, caplog: pytest.LogCaptureFixture):
     email = listening.approved(cc="c@x.example", bcc="b@x.example")
-    assert [send(email), send(email)] == ["sent", "not due"]
+    with caplog.at_level("INFO"):
+        assert [leave(email), leave(email)] == ["sent", "not due"]
     email.refresh_from_db()
-    assert (email.status, email.fate_unknown) == (Status.SENT, False)
-    assert email.sent_at is not None
-    assert len(mail_server.taken) == 1
-    assert mail_server.taken[0].rcpt_tos == ["dana@northwind.example", "c@x.example", "b@x.example"]
+    assert (email.status, email.fate_unknown, email.last_error) == (Status.SENT, False, "")
+    assert (email.lease_until, email.bounced_at, email.sent_at is not None) == (None, None, True)
+    assert [envelope.rcpt_tos for envelope in mail_server.taken] == [[DANA, "c@x.example", "b@x.example"]]
     # Live mail: nobody has told that it was delivered.
     assert events_of(email.pk) == ["message.sent"]
+    assert (audited(email)[0], audited(email)[1]["refused"]) == ("email.sent", 0)
+    told = logged(caplog, "email sent")
+    assert (told["email"], told["attempt"], told["refused"]) == (email.pk, 1, 0)
 
 
 def test_held_rejected_and_cancelled_mail_never_leaves(world: World, mail_server: MailServer):
-    held, rejected = world.held(), world.held()
+    held, rejected, cancelled = world.held(), world.held(), world.approved()
     world.decide(rejected, "reject")
-    cancelled = world.approved()
     Email.objects.filter(pk=cancelled.pk).update(attempts=1)
     world.call("POST", f"{world.base}/emails/{cancelled.pk}/cancel")
-    for email_id in (held, rejected, cancelled.pk):
-        assert outbox.send_due(email_id=email_id, now=timezone.now()) == "not due"
+    assert [leave(email_id) for email_id in (held, rejected, cancelled)] == ["not due"] * 3
     assert mail_server.seen == 0
+    with pytest.raises(IntegrityError, match="email_gated_leaves_approved"):
+        Email.objects.filter(pk=held).update(status=Status.SENT)
 
 
 def test_message_is_built_as_approved(db: None, mail_server: MailServer):
@@ -65,16 +95,14 @@ def test_message_is_built_as_approved(db: None, mail_server: MailServer):
     files = [{"name": "Grüße a.pdf", "content_type": "application/pdf", "content_base64": "AAECAw=="}]
     email = world.approved(subject="Grüße", markdown="# Hi\n\n.dot\n", attachments=files, reply_to="r@x.example")
     Mailbox.objects.filter(pk=world.mailbox.pk).update(signature_block="Changed since", display_name="Changed")
-    send(email)
+    leave(email)
     envelope = mail_server.taken[0]
-    message = read(envelope)
-    assert envelope.rcpt_tos == ["dana@northwind.example", "boss@acme.example", "archive@acme.example"]
+    message = cast(EmailMessage, message_from_bytes(envelope.content, policy=modern))
+    assert envelope.rcpt_tos == [DANA, "boss@acme.example", "archive@acme.example"]
     assert (message["From"], message["Cc"]) == ("Support <support@acme.example>", "boss@acme.example")
     assert (message["Subject"], message["Reply-To"], message["Bcc"]) == ("Grüße", "r@x.example", None)
     assert message["Message-ID"] == email.message_id_header
-    text, html = message.get_body(("plain",)), message.get_body(("html",))
-    assert text is not None
-    assert html is not None
+    text, html = cast(Any, message.get_body(("plain",))), cast(Any, message.get_body(("html",)))
     assert text.get_content().splitlines() == ["# Hi", "", ".dot", "", "-- ", "Acme Ltd"]
     assert html.get_content().startswith("<h1>Hi</h1>")
     (file,) = message.iter_attachments()
@@ -85,194 +113,211 @@ def test_monitored_mail_is_copied_to_oversight(db: None, mail_server: MailServer
     world = make_world(mode=Mode.MONITORED)
     world.account.oversight_email = "oversight@acme.example"
     world.account.save()
-    email_id = world.held()
-    outbox.send_due(email_id=email_id, now=timezone.now())
-    assert mail_server.taken[0].rcpt_tos == ["dana@northwind.example", "oversight@acme.example"]
+    leave(world.held())
+    assert mail_server.taken[0].rcpt_tos == [DANA, "oversight@acme.example"]
+
+
+def test_additions_to_undecided_mail_are_fixed_by_its_first_attempt(db: None, mail_server: MailServer):
+    world = make_world(mode=Mode.AUTONOMOUS, auto_bcc="archive@acme.example")
+    email, mail_server.mood = Email.objects.get(pk=world.held()), "busy"
+    assert leave(email) == "put off"
+    Mailbox.objects.update(auto_bcc="evil@x.example")
+    make_due(email)
+    mail_server.mood = "ok"
+    assert leave(email) == "sent"
+    assert mail_server.taken[0].rcpt_tos == [DANA, "archive@acme.example"]
 
 
 def test_one_refused_recipient_is_a_bounce_and_the_others_get_it(listening: World, mail_server: MailServer):
     mail_server.refuse = {"gone@x.example": "550 no such user"}
-    email = listening.approved(to=["dana@northwind.example", "gone@x.example"])
-    assert send(email) == "sent"
+    email = listening.approved(to=[DANA, "gone@x.example"])
+    assert leave(email) == "sent"
     email.refresh_from_db()
     assert (email.status, email.bounce_type) == (Status.SENT, "recipient_refused")
+    assert (email.bounced_at, email.sent_at is not None) == (email.sent_at, True)
     assert email.refused_recipients == {"gone@x.example": [550, "no such user"]}
-    assert mail_server.taken[0].rcpt_tos == ["dana@northwind.example"]
+    assert mail_server.taken[0].rcpt_tos == [DANA]
     assert events_of(email.pk) == ["message.sent", "message.bounced"]
+    told = event_of("message.bounced")
+    assert (told["bounce_type"], told["bounce_code"], told["diagnostic"]) == ("recipient_refused", 550, "no such user")
+    assert told["bounced_recipients"] == ["gone@x.example"]
+    assert AuditLogEntry.objects.get(action="email.sent").metadata["refused"] == 1
 
 
-def test_all_recipients_refused_fails_and_bounces(listening: World, mail_server: MailServer):
-    mail_server.refuse = {"dana@northwind.example": "550 no such user"}
-    email = listening.approved()
-    assert send(email) == "failed"
+def test_mail_that_is_refused_fails_and_bounces(listening: World, mail_server: MailServer, caplog: Any):
+    mail_server.refuse = {DANA: f"550 no such user {DANA}"}
+    email = listening.approved(to=[DANA])
+    assert [leave(email), leave(email)] == ["failed", "not due"]
     email.refresh_from_db()
-    assert email.status == Status.SEND_FAILED
+    assert (email.status, email.bounce_type, email.due_at, email.lease_until) == (
+        *(Status.SEND_FAILED, "recipient_refused", None, None),
+    )
     assert email.bounced_at is not None
     assert events_of(email.pk) == ["message.bounced", "message.failed"]
-    assert send(email) == "not due"
+    assert event_of("message.failed")["diagnostic"] == email.last_error == f"550 no such user {DANA}"
+    action, facts = audited(email)
+    assert (AuditLogEntry.objects.get(action="email.send_failed").metadata["permanent"], facts != {}) == (True, True)
+    told = logged(caplog, "email failed")
+    assert (told["email"], told["attempt"], told["reason"]) == (email.pk, 1, "550 no such user (address)")
 
 
-def test_message_refused_fails_and_bounces(listening: World, mail_server: MailServer):
+def test_message_that_is_refused_names_all_whom_it_does_not_reach(listening: World, mail_server: MailServer):
     mail_server.mood = "refuse message"
-    email = listening.approved()
-    assert send(email) == "failed"
+    email = listening.approved(to=[DANA, "b@x.example"])
+    assert leave(email) == "failed"
     email.refresh_from_db()
-    assert (email.status, email.bounce_type) == (Status.SEND_FAILED, "message_refused")
+    assert (email.status, email.bounce_type, email.refused_recipients) == (Status.SEND_FAILED, "message_refused", {})
+    told = event_of("message.bounced")
+    assert (told["bounce_type"], told["bounce_code"]) == ("message_refused", None)
+    assert (told["diagnostic"], told["bounced_recipients"]) == ("554 not with this content", [DANA, "b@x.example"])
 
 
-@pytest.mark.parametrize("mood", ["busy", "sign in", "hang up", "defer message"])
-def test_server_that_has_nothing_is_asked_again(listening: World, mail_server: MailServer, mood: str):
-    mail_server.mood = mood
-    email = listening.approved()
-    assert [send(email), send(email)] == ["put off", "not due"]
-    email.refresh_from_db()
-    assert email.status == Status.SCHEDULED
-    assert email.last_error
-    mail_server.mood = "ok"
-    make_due(email)
-    assert send(email) == "sent"
-    assert len(mail_server.taken) == 1
+def test_server_that_has_nothing_is_asked_again(listening: World, mail_server: MailServer, caplog: Any):
+    relay = "554 5.7.1 <dana@northwind.example>: Relay access denied"
+    for mood, refuse in (
+        *(("busy", ""), ("sign in", ""), ("hang up", ""), ("defer message", "")),
+        *(("ok", relay), ("ok", "550 relay not permitted")),
+    ):
+        with undone():
+            mail_server.mood, mail_server.refuse = mood, {DANA: refuse} if refuse else {}
+            email, before = listening.approved(), len(mail_server.taken)
+            assert [leave(email), leave(email)] == ["put off", "not due"], (mood, refuse)
+            email.refresh_from_db()
+            assert (email.status, email.bounced_at, email.lease_until) == (Status.SCHEDULED, None, None)
+            assert (email.data_attempted_at, refuse in email.last_error, email.last_error != "") == (None, True, True)
+            assert 9 < (cast(Any, email.due_at) - timezone.now()).total_seconds() < 13
+            mail_server.mood, mail_server.refuse = "ok", {}
+            make_due(email)
+            assert (leave(email), len(mail_server.taken)) == ("sent", before + 1), (mood, refuse)
+    told = logged(caplog, "email put off")
+    assert (told["email"], told["attempt"], told["reason"]) == (email.pk, 1, "550 relay not permitted")
+    assert "554 5.7.1 <(address)>: Relay access denied" in [vars(one).get("reason") for one in caplog.records]
 
 
-@pytest.mark.parametrize(
-    "reply", ["554 5.7.1 <dana@northwind.example>: Relay access denied", "550 relay not permitted"]
-)
-def test_server_that_does_not_relay_for_us_is_asked_again(listening: World, mail_server: MailServer, reply: str):
-    mail_server.refuse = {"dana@northwind.example": reply}
-    email = listening.approved()
-    assert send(email) == "put off"
-    email.refresh_from_db()
-    assert (email.status, email.bounced_at, email.last_error) == (Status.SCHEDULED, None, reply)
-    mail_server.refuse = {}
-    make_due(email)
-    assert send(email) == "sent"
+def test_server_that_refuses_the_mail_is_not_asked_again(listening: World, mail_server: MailServer):
+    for reply in ("550 5.1.1 relay says: no such user", "554 5.7.1 blocked", "550 no"):
+        with undone():
+            mail_server.refuse = {DANA: reply}
+            assert leave(listening.approved()) == "failed", reply
 
 
-@pytest.mark.parametrize("reply", ["550 5.1.1 relay says: no such user", "554 5.7.1 blocked", "550 no"])
-def test_server_that_refuses_the_mail_is_not_asked_again(listening: World, mail_server: MailServer, reply: str):
-    mail_server.refuse = {"dana@northwind.example": reply}
-    assert send(listening.approved()) == "failed"
-
-
-def test_server_away_is_tried_later_and_in_the_end_given_up(listening: World, settings):
+def test_server_that_is_away_is_given_up_after_two_days(listening: World, settings: Any):
     settings.EMAIL_URL = "smtp://127.0.0.1:1"
+    assert timedelta(days=1.8) < timedelta(seconds=sum(outbox.RETRIES)) < timedelta(days=2.2)
     email = listening.approved()
-    for _ in outbox.RETRIES:
-        assert send(email) == "put off"
-        make_due(email)
-    assert send(email) == "failed"
-    assert events_of(email.pk) == ["message.failed"]
+    tried(email, len(outbox.RETRIES) - 1)
+    assert leave(email) == "put off"
+    make_due(email)
+    assert leave(email) == "failed"
+    email.refresh_from_db()
+    assert (email.status, email.bounced_at, events_of(email.pk)) == (Status.SEND_FAILED, None, ["message.failed"])
+    assert audited(email)[1] | {"attempts": 20, "permanent": False} == audited(email)[1]
 
 
 def test_recipient_refused_for_now_holds_the_others_up_only_so_long(listening: World, mail_server: MailServer):
     mail_server.refuse = {"grey@x.example": "451 greylisted"}
-    email = listening.approved(to=["dana@northwind.example", "grey@x.example"])
-    for _ in range(outbox.ATTEMPTS_FOR_ALL):
-        assert send(email) == "put off"
-        make_due(email)
-    assert send(email) == "sent"
-    assert [envelope.rcpt_tos for envelope in mail_server.taken] == [["dana@northwind.example"]]
+    email = listening.approved(to=[DANA, "grey@x.example"])
+    for attempts, outcome, seen in ((0, "put off", 0), (outbox.ATTEMPTS_FOR_ALL - 1, "put off", 0), (8, "sent", 1)):
+        tried(email, attempts)
+        assert (leave(email), mail_server.seen) == (outcome, seen), attempts
+    assert [envelope.rcpt_tos for envelope in mail_server.taken] == [[DANA]]
 
 
-def test_one_recipient_refused_for_now_puts_all_off(listening: World, mail_server: MailServer):
-    mail_server.refuse = {"grey@x.example": "451 greylisted"}
-    email = listening.approved(to=["dana@northwind.example", "grey@x.example"])
-    assert send(email) == "put off"
-    assert mail_server.seen == 0
-
-
-@pytest.mark.parametrize("mood", ["drop", "stall"])
+@pytest.mark.parametrize("mood", ["drop", pytest.param("stall", marks=pytest.mark.slow)])
 def test_no_answer_after_the_message_is_fate_unknown_and_never_repeated(
-    listening: World, mail_server: MailServer, mood: str
+    listening: World, mail_server: MailServer, monkeypatch: pytest.MonkeyPatch, caplog: Any, mood: str
 ):
+    monkeypatch.setattr(smtp, "ANSWER_TIMEOUT", 0.5)
     mail_server.mood = mood
     email = listening.approved()
-    assert send(email) == "unknown"
+    assert leave(email) == "unknown"
     email.refresh_from_db()
     assert (email.status, email.fate_unknown, email.sent_at) == (Status.SENT, True, None)
-    assert events_of(email.pk) == []
+    assert (email.due_at, email.lease_until, "after the message was offered" in email.last_error) == (None, None, True)
+    assert (audited(email)[0], audited(email)[1]["reason"]) == ("email.fate_unknown", email.last_error)
+    assert (logged(caplog, "email fate unknown")["reason"], events_of(email.pk)) == (email.last_error, [])
     make_due(email)
-    assert send(email) == "not due"
-    assert mail_server.seen == 1
+    assert leave(email) == "not due"
+    wait_for(lambda: mail_server.seen == 1, 60, "the message at the mail server")
 
 
 def test_worker_dead_before_the_message_is_taken_over(listening: World, mail_server: MailServer):
     email = listening.approved()
-    assert Email.objects.claim(email.pk)
-    assert send(email) == "not due"
-    Email.objects.filter(pk=email.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
-    assert send(email) == "sent"
-    assert mail_server.seen == 1
+    claimed(email)
+    assert leave(email) == "not due"
+    end_lease(email)
+    assert (leave(email), mail_server.seen) == ("sent", 1)
 
 
 def test_worker_dead_after_the_checkpoint_is_fate_unknown(listening: World, mail_server: MailServer):
-    email = listening.approved()
-    claimed = Email.objects.claim(email.pk)
-    assert claimed is not None
-    assert outbox._checkpoint(claimed)
+    email, free = listening.approved(), listening.approved()
+    worker = claimed(email)
+    assert outbox._checkpoint(worker)
+    # Nobody offers a message twice, and whoever lost the row offers none.
+    assert not outbox._checkpoint(worker)
     assert outbox.settle_lost(now=timezone.now()) == 0
-    Email.objects.filter(pk=email.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
-    assert send(email) == "not due"
+    end_lease(email)
+    claimed(free)
+    end_lease(free)
+    assert leave(email) == "not due"
     assert outbox.settle_lost(now=timezone.now()) == 1
     email.refresh_from_db()
-    assert (email.status, email.fate_unknown) == (Status.SENT, True)
-    assert events_of(email.pk) == []
-
-
-def test_worker_that_wakes_up_late_offers_nothing(listening: World, mail_server: MailServer):
-    email = listening.approved()
-    asleep = Email.objects.claim(email.pk)
-    assert asleep is not None
-    Email.objects.filter(pk=email.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
-    asleep.additions = {}
-    assert outbox._attempt(asleep) == "lease lost"
-    assert send(email) == "sent"
-    assert outbox._attempt(asleep) == "lease lost"
-    assert len(mail_server.taken) == 1
-
-
-def test_late_answer_of_a_written_off_attempt_settles_it(listening: World):
-    email = listening.approved()
-    claimed = Email.objects.claim(email.pk)
-    assert claimed is not None
-    assert outbox._checkpoint(claimed)
-    Email.objects.filter(pk=email.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
-    outbox.settle_lost(now=timezone.now())
-    outbox._taken(claimed, smtp.Taken("250 OK"), timezone.now())
+    assert (email.status, email.fate_unknown, email.last_error) == (Status.SENT, True, "the worker died")
+    assert (events_of(email.pk), status_of(free)) == ([], Status.SCHEDULED)
+    # Its answer comes after all.
+    outbox._taken(worker, smtp.Taken("250 OK"), timezone.now())
     email.refresh_from_db()
-    assert (email.status, email.fate_unknown) == (Status.SENT, False)
+    assert (email.status, email.fate_unknown, email.last_error) == (Status.SENT, False, "")
     assert events_of(email.pk) == ["message.sent"]
 
 
-def test_email_that_kills_its_workers_is_given_up(listening: World, mail_server: MailServer):
+def test_worker_that_wakes_up_late_offers_and_tells_nothing(listening: World, mail_server: MailServer, caplog: Any):
     email = listening.approved()
-    Email.objects.filter(pk=email.pk).update(attempts=outbox.MAX_ATTEMPTS)
-    assert send(email) == "failed"
-    assert mail_server.seen == 0
+    asleep = claimed(email)
+    end_lease(email)
+    asleep.additions = {}
+    assert outbox._attempt(asleep) == "lease lost"
+    assert logged(caplog, "attempt given up, not its to send")["attempt"] == 1
+    assert (leave(email), outbox._attempt(asleep)) == ("sent", "lease lost")
+    outbox._taken(asleep, smtp.Taken("250 OK"), timezone.now())
+    outbox._fail(asleep, smtp.NotTaken("too late"), timezone.now())
+    assert not outbox._unknown(asleep, "too late", timezone.now())
+    assert (status_of(email), events_of(email.pk), len(mail_server.taken)) == (Status.SENT, ["message.sent"], 1)
+
+
+def test_email_that_kills_its_workers_is_given_up(listening: World, mail_server: MailServer):
+    last, over = listening.approved(), listening.approved()
+    tried(last, outbox.MAX_ATTEMPTS - 1)
+    tried(over, outbox.MAX_ATTEMPTS)
+    assert (leave(last), leave(over), mail_server.seen) == ("sent", "failed", 1)
+    over.refresh_from_db()
+    assert over.last_error == "given up: every attempt ended without an outcome"
+    assert outbox.MAX_ATTEMPTS == len(outbox.RETRIES) + 3
 
 
 def test_sandbox_mail_is_announced_and_never_leaves(listening: World, mail_server: MailServer):
-    add_key(listening, "tester", ["read", "send"], prefix="mm_test_")
-    add_key(listening, "test desk", ["oversight"], prefix="mm_test_")
-    email_id = listening.send(key="tester").json()["id"]
-    listening.decide(email_id, key="test desk")
-    assert outbox.send_due(email_id=email_id, now=timezone.now()) == "pretended"
-    assert Email.objects.get(pk=email_id).delivered_at is not None
-    assert events_of(email_id) == ["message.sent", "message.delivered"]
+    add_sandbox_keys(listening)
+    email = Email.objects.get(pk=listening.held(key="tester"))
+    listening.decide(email.pk, key="test desk")
+    asleep = claimed(email)
+    asleep.attempts += 1
+    assert outbox._pretend(asleep, timezone.now()) == "lease lost"
+    end_lease(email)
+    assert leave(email) == "pretended"
+    email.refresh_from_db()
+    assert (email.status, email.delivered_at, email.lease_until) == (Status.SENT, email.sent_at, None)
+    assert (audited(email)[0], audited(email)[1]["simulated"]) == ("email.sent", True)
+    assert events_of(email.pk) == ["message.sent", "message.delivered"]
     assert mail_server.seen == 0
 
 
-def test_without_a_mail_server_mail_waits(world: World, settings):
+def test_without_a_mail_server_live_mail_waits(world: World, settings: Any, caplog: Any):
+    add_sandbox_keys(world)
+    sandbox = world.held(key="tester")
+    world.decide(sandbox, key="test desk")
     settings.EMAIL_URL = ""
     email = world.approved()
-    assert send(email) == "no mail server"
+    assert (leave(email), leave(sandbox)) == ("no mail server", "pretended")
     email.refresh_from_db()
     assert (email.status, email.attempts) == (Status.SCHEDULED, 0)
-
-
-def test_database_refuses_gated_mail_to_be_sent_undecided(world: World):
-    from django.db import IntegrityError
-
-    email_id = world.held()
-    with pytest.raises(IntegrityError, match="email_gated_leaves_approved"):
-        Email.objects.filter(pk=email_id).update(status=Status.SENT)
+    assert logged(caplog, "email waits, EMAIL_URL is not set")["email"] == email.pk

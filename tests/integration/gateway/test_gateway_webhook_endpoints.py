@@ -2,11 +2,14 @@
 
 from collections.abc import Callable
 from datetime import timedelta
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from courier.guarded import Answer
 from gateway import deliver, endpoints
 from gateway.models import AuditLogEntry, Webhook, WebhookDelivery
 from tests.integration.gateway.servers import HookServer
@@ -31,6 +34,10 @@ def newest() -> WebhookDelivery:
     return WebhookDelivery.objects.latest("pk")
 
 
+def deliveries(webhook: Webhook) -> list[WebhookDelivery]:
+    return list(WebhookDelivery.objects.filter(webhook=webhook).order_by("pk"))
+
+
 def fail_for_good(world: World) -> None:
     """Plan an event whose next failure is its last one."""
     world.held()
@@ -38,11 +45,20 @@ def fail_for_good(world: World) -> None:
     deliver.deliver(delivery_id=newest().pk)
 
 
-def paused(world: World, hook_server: HookServer) -> WebhookDelivery:
-    """Pause the endpoint by its own word, and return the delivery that met it."""
+def judged(webhook: Webhook, seconds: float, error: str = "", *, lost: bool = False) -> None:
+    """Let an attempt have taken so long, and failed if there is an error."""
+    outcome = endpoints.Outcome(seconds=seconds, error=error)
+    endpoints.judge(webhook=webhook, outcome=outcome, lost=lost, now=timezone.now())
+    webhook.refresh_from_db()
+
+
+@pytest.fixture
+def paused(world: World, webhook: Webhook, hook_server: HookServer) -> WebhookDelivery:
+    """Pause the endpoint by its own word, and return the delivery that met it; then it would take events again."""
     hook_server.status = 410
     world.held()
     deliver.deliver(delivery_id=newest().pk)
+    hook_server.status = 200
     return newest()
 
 
@@ -54,9 +70,13 @@ def test_endpoint_is_paused_after_ten_deliveries_that_failed_for_good(
     world: World, webhook: Webhook, hook_server: HookServer
 ):
     hook_server.status = 500
-    for _ in range(endpoints.ENOUGH - 1):
-        fail_for_good(world)
+    world.held()
+    deliver.deliver(delivery_id=newest().pk)
     webhook.refresh_from_db()
+    # One that is tried again is no failure yet.
+    assert (webhook.failures, webhook.last_error) == (0, "The answer was 500.")
+    for _ in range(endpoints.ENOUGH - 1):
+        judged(webhook, 0.1, "The answer was 500.", lost=True)
     assert (webhook.failures, webhook.paused_at) == (9, None)
     fail_for_good(world)
     shown = world.call("GET", "/v1/webhooks", key="admin").json()["webhooks"][0]
@@ -65,18 +85,9 @@ def test_endpoint_is_paused_after_ten_deliveries_that_failed_for_good(
     assert "10 deliveries" in AuditLogEntry.objects.get(action="webhook.paused").metadata["reason"]
 
 
-def test_attempt_that_is_tried_again_counts_as_no_failure(world: World, webhook: Webhook, hook_server: HookServer):
-    hook_server.status = 500
-    world.held()
-    deliver.deliver(delivery_id=newest().pk)
-    webhook.refresh_from_db()
-    assert (webhook.failures, webhook.last_error) == (0, "The answer was 500.")
-
-
 def test_one_success_forgets_the_failures(world: World, webhook: Webhook, hook_server: HookServer):
-    hook_server.status = 500
     for _ in range(endpoints.ENOUGH - 1):
-        fail_for_good(world)
+        judged(webhook, 0.1, "The answer was 500.", lost=True)
     hook_server.status = 204
     world.held()
     deliver.deliver(delivery_id=newest().pk)
@@ -85,97 +96,78 @@ def test_one_success_forgets_the_failures(world: World, webhook: Webhook, hook_s
 
 
 def test_endpoint_that_says_gone_is_paused_at_once_and_loses_nothing(
-    world: World, webhook: Webhook, hook_server: HookServer, swept: Sweep
+    world: World, paused: WebhookDelivery, hook_server: HookServer, swept: Sweep
 ):
-    first = paused(world, hook_server)
     world.held()
     assert [row.state for row in WebhookDelivery.objects.all()] == ["due", "due"]
     for delivery in WebhookDelivery.objects.all():
         deliver.deliver(delivery_id=delivery.pk)
-    assert (len(hook_server.got), swept(), first.attempts) == (1, [], 1)
+    assert (len(hook_server.got), swept(), paused.attempts) == (1, [], 1)
     rows = world.call("GET", "/v1/webhook-deliveries", key="admin").json()["deliveries"]
     assert [(row["status"], row["next_attempt_at"]) for row in rows] == [("pending", None)] * 2
 
 
 def test_paused_endpoint_is_probed_with_the_oldest_event_and_wakes(
-    world: World, webhook: Webhook, hook_server: HookServer, swept: Sweep
+    world: World, webhook: Webhook, paused: WebhookDelivery, hook_server: HookServer, swept: Sweep
 ):
-    first = paused(world, hook_server)
     world.held()
+    assert not deliver.probe(webhook_id=webhook.pk), "it is not due"
     make_probe_due()
     assert swept() == [webhook.pk]
-    hook_server.status = 200
     assert deliver.probe(webhook_id=webhook.pk)
-    first.refresh_from_db()
+    paused.refresh_from_db()
     webhook.refresh_from_db()
-    assert (first.state, webhook.paused_at, webhook.probe_at, webhook.probes) == ("delivered", None, None, 0)
+    assert (paused.state, webhook.paused_at, webhook.probe_at, webhook.probes) == ("delivered", None, None, 0)
     assert AuditLogEntry.objects.filter(action="webhook.resumed").exists()
     assert swept() == [newest().pk]
 
 
 def test_probe_that_fails_costs_the_event_nothing_and_comes_later_each_time(
-    world: World, webhook: Webhook, hook_server: HookServer
+    webhook: Webhook, paused: WebhookDelivery, hook_server: HookServer
 ):
-    first = paused(world, hook_server)
     hook_server.status = 500
-    webhook.refresh_from_db()
-    waits = [_minutes(webhook)]
-    for _ in range(6):
-        make_probe_due()
-        assert not deliver.probe(webhook_id=webhook.pk)
+    waits = []
+    for number in range(7):
         webhook.refresh_from_db()
-        waits.append(_minutes(webhook))
+        assert webhook.probe_at is not None
+        waits.append(round((webhook.probe_at - timezone.now()).total_seconds() / 60))
+        make_probe_due()
+        assert number == 6 or not deliver.probe(webhook_id=webhook.pk)
     assert waits == [5, 10, 20, 40, 60, 60, 60]
-    before, first = first, newest()
-    assert (first.state, first.attempts, first.next_attempt_at) == ("due", 1, before.next_attempt_at)
-    assert len(first.history) == 7
-
-
-def _minutes(webhook: Webhook) -> int:
-    assert webhook.probe_at is not None
-    return round((webhook.probe_at - timezone.now()).total_seconds() / 60)
-
-
-def test_probe_that_is_not_due_or_taken_does_nothing(world: World, webhook: Webhook, hook_server: HookServer):
-    paused(world, hook_server)
-    assert not deliver.probe(webhook_id=webhook.pk)
-    make_probe_due()
+    after = newest()
+    assert (after.state, after.attempts, after.next_attempt_at) == ("due", 1, paused.next_attempt_at)
+    assert len(after.history) == 7
     assert endpoints.begin_probe(webhook_id=webhook.pk)
-    assert not deliver.probe(webhook_id=webhook.pk)
-    assert len(hook_server.got) == 1
+    assert not deliver.probe(webhook_id=webhook.pk), "somebody has it"
 
 
-def test_test_event_wakes_a_paused_endpoint(world: World, webhook: Webhook, hook_server: HookServer):
-    paused(world, hook_server)
-    hook_server.status = 200
+def test_test_event_and_replay_wake_a_paused_endpoint(
+    world: World, webhook: Webhook, paused: WebhookDelivery, hook_server: HookServer
+):
     world.call("POST", f"/v1/webhooks/{webhook.pk}/test", key="admin")
-    deliver.deliver(delivery_id=newest().pk)
-    webhook.refresh_from_db()
-    assert (newest().state, webhook.paused_at) == ("delivered", None)
-
-
-def test_replay_probes_a_paused_endpoint_at_once(world: World, webhook: Webhook, hook_server: HookServer):
-    world.held()
     done = newest()
     deliver.deliver(delivery_id=done.pk)
-    paused(world, hook_server)
-    hook_server.status = 200
+    webhook.refresh_from_db()
+    assert (newest().state, webhook.paused_at) == ("delivered", None)
+    Webhook.objects.update(paused_at=timezone.now())
+    WebhookDelivery.objects.exclude(pk=done.pk).delete()
     world.call("POST", f"/v1/webhook-deliveries/{done.pk}/replay", key="admin")
     assert deliver.probe(webhook_id=webhook.pk)
     done.refresh_from_db()
     assert done.state == "delivered"
 
 
-def test_event_that_waited_three_days_is_given_up_with_a_sentence(
-    world: World, webhook: Webhook, hook_server: HookServer, swept: Sweep
+def test_event_that_waited_three_days_for_its_endpoint_is_given_up_with_a_sentence(
+    world: World, webhook: Webhook, paused: WebhookDelivery, swept: Sweep
 ):
-    old = paused(world, hook_server)
     WebhookDelivery.objects.update(next_attempt_at=Now() - timedelta(days=3, minutes=1))
     world.held()
     swept()
-    old.refresh_from_db()
-    assert (old.state, newest().state) == ("failed", "due")
-    assert "three days" in old.last_error
+    paused.refresh_from_db()
+    assert (paused.state, newest().state) == ("failed", "due")
+    assert "three days" in paused.last_error
+    world.call("DELETE", f"/v1/webhooks/{webhook.pk}", key="admin")
+    assert (newest().state, newest().last_error) == ("failed", "The subscription was deleted.")
 
 
 def test_event_that_nobody_could_send_for_days_is_tried_all_the_same(world: World, webhook: Webhook, swept: Sweep):
@@ -185,69 +177,58 @@ def test_event_that_nobody_could_send_for_days_is_tried_all_the_same(world: Worl
     assert (swept(), newest().state) == ([newest().pk], "due")
 
 
-def test_end_of_a_paused_subscription_ends_what_waits(world: World, webhook: Webhook, hook_server: HookServer):
-    paused(world, hook_server)
-    world.call("DELETE", f"/v1/webhooks/{webhook.pk}", key="admin")
-    assert (newest().state, newest().last_error) == ("failed", "The subscription was deleted.")
-
-
-def test_endpoint_without_an_answer_rests_and_others_go_on(
-    world: World, webhook: Webhook, hook_server: HookServer, monkeypatch: pytest.MonkeyPatch, swept: Sweep
+def test_endpoint_without_an_answer_rests_longer_each_time_and_is_paused_and_others_go_on(
+    world: World, webhook: Webhook, swept: Sweep
 ):
-    monkeypatch.setattr(deliver, "TIMEOUT", 0.1)
-    monkeypatch.setattr(endpoints, "SLOW_FAILURE", 0.05)
-    hook_server.delay = 0.5
     other = world.listen("oversight.pending")
-    for _ in range(3):
-        world.held()
-    slow = WebhookDelivery.objects.filter(webhook=webhook).order_by("pk")
-    for delivery in slow:
-        deliver.deliver(delivery_id=delivery.pk)
-    assert len(hook_server.got) == 1
-    webhook.refresh_from_db()
-    assert webhook.rests_until is not None
-    assert webhook.slow_attempts == 1
-    assert timedelta(seconds=8) < webhook.rests_until - timezone.now() < timedelta(seconds=11)
-    assert swept() == list(WebhookDelivery.objects.filter(webhook=other).order_by("pk").values_list("pk", flat=True))
-
-
-def test_endpoint_that_never_answers_is_paused_after_ten_attempts(world: World, webhook: Webhook):
-    outcome = endpoints.Outcome(seconds=10, error="No answer within 10 seconds.")
+    world.held()
+    world.held()
     rests = []
     for _ in range(endpoints.ENOUGH):
         assert webhook.paused_at is None
-        endpoints.judge(webhook=webhook, outcome=outcome, lost=False, now=timezone.now())
-        webhook.refresh_from_db()
+        judged(webhook, 10, "No answer within 10 seconds.")
         assert webhook.rests_until is not None
         rests.append(round((webhook.rests_until - timezone.now()).total_seconds()))
+        assert WebhookDelivery.objects.claim(deliveries(webhook)[0].pk) is None
     assert rests == [10, 30, 60, 120, 300, 600, 600, 600, 600, 600]
     assert webhook.paused_at is not None
+    assert swept() == [delivery.pk for delivery in deliveries(other)]
 
 
-def test_slow_endpoint_that_answers_rests_only_while_others_wait(
-    world: World, webhook: Webhook, hook_server: HookServer
+def test_attempt_is_bounded_and_how_long_it_took_is_judged(
+    world: World, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
 ):
-    hook_server.delay = 0.2
-    for _ in range(3):
-        world.held()
-    first, second, third = WebhookDelivery.objects.order_by("pk")
-    deliver.deliver(delivery_id=first.pk)
+    times, limits = iter([100.0, 110.5]), []
+
+    def answer(*_: Any, limit: float, **__: Any) -> Answer:
+        limits.append(limit)
+        return Answer(status=500, headers={}, body=b"")
+
+    monkeypatch.setattr(deliver, "request", answer)
+    monkeypatch.setattr(deliver, "time", SimpleNamespace(monotonic=lambda: next(times)))
+    world.held()
+    deliver.deliver(delivery_id=newest().pk)
     webhook.refresh_from_db()
+    assert (limits, webhook.slow_attempts, newest().history[0]["milliseconds"]) == ([10.0], 1, 10_500)
+
+
+def test_slow_endpoint_that_answers_rests_only_while_others_wait(world: World, webhook: Webhook):
+    world.held()
+    judged(webhook, 9.5)
     assert webhook.rests_until is None
     world.listen("oversight.pending")
     world.held()
-    deliver.deliver(delivery_id=second.pk)
-    webhook.refresh_from_db()
+    judged(webhook, 9.5)
     assert webhook.rests_until is not None
-    assert WebhookDelivery.objects.claim(third.pk) is None
+    assert WebhookDelivery.objects.claim(deliveries(webhook)[0].pk) is None
     Webhook.objects.update(rests_until=Now() - timedelta(seconds=1))
-    assert WebhookDelivery.objects.claim(third.pk)
+    assert WebhookDelivery.objects.claim(deliveries(webhook)[0].pk)
 
 
 def test_only_one_attempt_at_a_time_meets_an_endpoint_that_does_not_answer(world: World, webhook: Webhook):
     world.held()
     world.held()
-    first, second = WebhookDelivery.objects.order_by("pk")
+    first, second = deliveries(webhook)
     Webhook.objects.update(slow_attempts=1)
     assert WebhookDelivery.objects.claim(first.pk)
     assert WebhookDelivery.objects.claim(second.pk) is None
@@ -260,8 +241,7 @@ def test_sweep_serves_every_subscription_before_the_backlog_of_one(world: World,
         world.held()
     other = world.listen("oversight.pending")
     world.held()
-    backlog = list(WebhookDelivery.objects.filter(webhook=webhook).order_by("pk").values_list("pk", flat=True))
-    fresh = WebhookDelivery.objects.get(webhook=other).pk
+    backlog, [fresh] = [one.pk for one in deliveries(webhook)], [one.pk for one in deliveries(other)]
     assert WebhookDelivery.objects.in_turn(3) == [(backlog[0], False), (fresh, False), (backlog[1], True)]
     Webhook.objects.filter(pk=webhook.pk).update(slow_attempts=2)
     assert WebhookDelivery.objects.in_turn(2) == [(fresh, False), (backlog[0], True)]

@@ -1,4 +1,4 @@
-"""Subscriptions, the one envelope for all subscribers, signatures over exact bytes, retries and order."""
+"""Subscriptions and their deliveries: whom they reach, moving, rotating, replaying, the log, and limited keys."""
 
 import hashlib
 import hmac
@@ -7,155 +7,104 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from gateway import deliver
+from gateway import deliver, hooks
 from gateway.models import AuditLogEntry, Webhook, WebhookDelivery
+from gateway.provision import make_mailbox
 from tests.integration.gateway.servers import HookServer
-from tests.integration.gateway.world import World, sweep_and_catch_nudges
+from tests.integration.gateway.world import World, add_key, sweep_and_catch_nudges
 
-URL = "https://hooks.example.org/in"
+# What no subscription may be sent to, each in a spelling of its own.
+NO_TARGETS = (
+    "http://hooks.example.org/", "ftp://hooks.example.org/", "https://user:pass@hooks.example.org/", "no address",
+    "https://127.0.0.1/", "https://[::1]/", "https://169.254.169.254/latest", "https://localhost/", "https://[",
+    "https://x.example:port/", "https://2130706433/", "https://0x7f.1/", "https://127.1/", "https://localhost./",
+    "https://desk.internal/", "https://exa mple.org/", "https://hooks.example.org\\.internal.example/",
+    "https://exa%6dple.org/", "https://:pass@hooks.example.org/", "https://10.0.0.1/", "",
+)  # fmt: skip
+HOOK = {"url": "https://hooks.example.org/in", "events": ["oversight.pending"]}
 
 
-def subscribe(world: World, **fields: Any) -> Any:
-    body = {"url": URL, "events": ["oversight.pending"], **fields}
-    return world.call("POST", "/v1/webhooks", key="admin", json=body)
+@pytest.fixture
+def webhook(world: World, hook_server: HookServer) -> Webhook:
+    return world.listen("oversight.pending", url=hook_server.url)
 
 
-def deliver_all(world: World) -> None:
+def signed(secret: str, body: bytes) -> str:
+    return "sha256=" + hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+
+
+def admin(world: World, method: str, path: str, key: str = "admin", **fields: Any) -> Any:
+    return world.call(method, f"/v1/{path}", key=key, json=fields)
+
+
+def rotate(world: World, webhook: Webhook, **fields: Any) -> Any:
+    return admin(world, "POST", f"webhooks/{webhook.pk}/rotate", **fields)
+
+
+def replay(world: World, delivery: WebhookDelivery, key: str = "admin") -> Any:
+    return admin(world, "POST", f"webhook-deliveries/{delivery.pk}/replay", key)
+
+
+def newest() -> WebhookDelivery:
+    return WebhookDelivery.objects.latest("pk")
+
+
+def deliver_all() -> None:
     for pk in WebhookDelivery.objects.order_by("pk").values_list("pk", flat=True):
         deliver.deliver(delivery_id=pk)
 
 
-def make_due() -> None:
-    WebhookDelivery.objects.filter(state="due").update(next_attempt_at=Now() - timedelta(seconds=1))
+def finished(world: World, hook_server: HookServer, status: int = 200) -> WebhookDelivery:
+    """Make a delivery that is over."""
+    hook_server.status = status
+    world.held()
+    WebhookDelivery.objects.filter(pk=newest().pk).update(attempts=len(deliver.RETRIES))
+    deliver.deliver(delivery_id=newest().pk)
+    return newest()
 
 
-def test_webhook_create_shows_the_secret_and_the_list_never_does(world: World):
-    made = subscribe(world)
-    told = made.json()
-    assert made.status_code == 201
-    assert told["secret"] == told["signing_secret"]
-    assert told["secret"].startswith("whsec_")
-    listed = world.call("GET", "/v1/webhooks", key="admin").json()
-    assert listed["webhooks"] == listed["subscriptions"]
-    assert "secret" not in listed["webhooks"][0]
-    assert world.call("GET", f"/v1/webhooks/{told['id']}", key="admin").json()["secret"] == told["secret"]
-    assert AuditLogEntry.objects.filter(action="webhook.created").exists()
+def test_webhook_with_a_bad_field_is_neither_made_nor_moved(world: World):
+    webhook = world.listen("oversight.pending")
+    bad: list[dict[str, Any]] = [{"url": url} for url in NO_TARGETS]
+    bad += [{"events": []}, {"events": ["message.exploded"]}]
+    taken = [fields for fields in bad if admin(world, "POST", "webhooks", **HOOK | fields).status_code != 422]
+    taken += [one for one in bad if admin(world, "PATCH", f"webhooks/{webhook.pk}", **one).status_code != 422]
+    assert taken == []
+    assert admin(world, "POST", "webhooks", **HOOK, secret="short").status_code == 422
+    assert admin(world, "PATCH", f"webhooks/{webhook.pk}", url=None).status_code == 422
+    assert list(Webhook.objects.values_list("url", "events")) == [(webhook.url, webhook.events)]
 
 
-def test_webhook_secret_of_the_caller_is_used_and_kept_encrypted(world: World):
-    told = subscribe(world, secret="a secret of mine").json()
-    assert told["signing_secret"] == "a secret of mine"
-    from django.db import connection
-
+def test_webhook_is_made_with_an_encrypted_secret_and_nothing_is_told_after_its_end(world: World, other: World):
+    made = admin(world, "POST", "webhooks", **HOOK, secret="a secret of mine")
+    assert (made.status_code, made.json()["signing_secret"]) == (201, "a secret of mine")
     with connection.cursor() as cursor:
         cursor.execute("SELECT secret FROM gateway_webhook")
         assert "secret of mine" not in cursor.fetchone()[0]
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"url": "http://hooks.example.org/"},
-        {"url": "ftp://hooks.example.org/"},
-        {"url": "https://user:pass@hooks.example.org/"},
-        {"url": "https://127.0.0.1/"},
-        {"url": "https://[::1]/"},
-        {"url": "https://169.254.169.254/latest"},
-        {"url": "https://localhost/"},
-        {"url": "https://["},
-        {"url": "https://x.example:port/"},
-        {"url": "no address"},
-        {"events": []},
-        {"events": ["message.exploded"]},
-        {"secret": "short"},
-    ],
-)
-def test_webhook_bad_field_is_422(world: World, fields: dict[str, Any]):
-    assert subscribe(world, **fields).status_code == 422
-    assert not Webhook.objects.exists()
-
-
-def test_webhook_delete_answers_json_and_it_is_gone(world: World, other: World):
-    path = f"/v1/webhooks/{subscribe(world).json()['id']}"
-    assert other.call("DELETE", path, key="admin").status_code == 404
-    assert world.call("DELETE", path, key="admin").json()["status"] == "deleted"
-    assert world.call("GET", path, key="admin").status_code == 404
+    path = f"webhooks/{made.json()['id']}"
+    assert admin(other, "DELETE", path).status_code == 404
+    assert admin(world, "DELETE", path).json()["status"] == "deleted"
+    assert admin(world, "GET", path).status_code == 404
     world.held()
     assert not WebhookDelivery.objects.exists()
+    actions = AuditLogEntry.objects.filter(resource_type="webhook").order_by("id").values_list("action", flat=True)
+    assert list(actions)[0] == "webhook.created"
 
 
-@pytest.mark.parametrize("key", ["agent", "desk", "reader"])
-def test_webhooks_need_the_admin_scope(world: World, key: str):
-    assert world.call("GET", "/v1/webhooks", key=key).status_code == 403
-
-
-def test_event_satisfies_every_published_variant(world: World):
-    world.listen("message.pending_approval")
-    email_id = world.held(metadata={"discord_user": "ana"}, to=["a@x.example", "b@x.example"])
-    body = json.loads(bytes(WebhookDelivery.objects.get().body))
-    name = "message.pending_approval"
-    assert body["event"] == body["type"] == body["event_type"] == name
-    assert body["id"] == body["email_id"] == body["message_id"] == body["data"]["message_id"] == email_id
-    assert body["event_id"] != email_id
-    assert body["to"] == body["data"]["to"] == "a@x.example, b@x.example"
-    assert body["to_addresses"] == ["a@x.example", "b@x.example"]
-    assert body["data"]["metadata"] == {"discord_user": "ana"}
-    assert body["timestamp"].endswith("Z")
-    assert "Hello" not in json.dumps(body)
-
-
-def test_event_goes_once_to_each_subscription_under_its_first_spelling(world: World):
-    world.listen("email.decided", "oversight.approved")
-    world.listen("oversight.approved")
-    world.listen("oversight.rejected")
-    world.decide(world.held())
-    rows = WebhookDelivery.objects.order_by("pk")
-    assert [row.event for row in rows] == ["email.decided", "oversight.approved"]
-    bodies = [json.loads(bytes(row.body)) for row in rows]
-    assert bodies[0]["decision"] == bodies[0]["data"]["decision"] == "approved"
-    assert isinstance(bodies[0]["to"], str)
-    assert isinstance(bodies[1]["to"], list)
-
-
-def test_delivery_is_signed_over_its_exact_bytes(world: World, hook_server: HookServer):
-    world.listen("oversight.pending", url=hook_server.url)
-    world.held(subject="Grüße 你好")
-    deliver_all(world)
-    ((headers, body),) = hook_server.got
-    expected = hmac.new(b"whsec_geheim", body, hashlib.sha256).hexdigest()
-    assert headers["X-MultiMail-Signature"] == f"sha256={expected}"
-    assert "Grüße 你好".encode() in body
-    event = json.loads(body)
-    assert headers["X-MultiMail-Event-Id"] == headers["X-Request-Id"] == event["event_id"]
-    assert WebhookDelivery.objects.get().state == "delivered"
-
-
-def test_delivery_is_retried_three_times_with_the_same_bytes(world: World, hook_server: HookServer):
-    hook_server.status = 500
-    world.listen("oversight.pending", url=hook_server.url)
-    world.held()
-    for _ in range(6):
-        deliver_all(world)
-        make_due()
-    assert len(hook_server.got) == 4
-    assert len({body for _, body in hook_server.got}) == 1
-    row = world.call("GET", "/v1/webhook-deliveries", key="admin").json()["deliveries"][0]
-    assert (row["status"], row["attempts"], row["response_status"]) == ("failed", 4, 500)
-    assert row["event_type"] == "oversight.pending"
-
-
-def test_delivery_waits_between_attempts(world: World, hook_server: HookServer):
-    hook_server.status = 503
-    world.listen("oversight.pending", url=hook_server.url)
-    world.held()
-    deliver_all(world)
-    deliver_all(world)
-    assert len(hook_server.got) == 1
-    delivery = WebhookDelivery.objects.get()
-    assert timedelta(seconds=9) < delivery.next_attempt_at - timezone.now() < timedelta(seconds=11)
+def test_webhook_changes_its_address_events_and_mailbox_and_wakes(world: World):
+    webhook = world.listen("oversight.pending")
+    Webhook.objects.update(paused_at=timezone.now(), failures=10)
+    body = {"url": "https://new.example.org/", "events": ["email.decided"], "mailbox_id": world.mailbox.address}
+    path = f"webhooks/{webhook.pk}"
+    told = admin(world, "PATCH", path, **body).json()
+    assert (told["url"], told["events"], told["mailbox_id"]) == (body["url"], body["events"], world.mailbox.pk)
+    assert (told["is_active"], told["failures"], "secret" in told) == (True, 0, False)
+    assert admin(world, "PATCH", path, mailbox_id=None).json()["mailbox_id"] is None
+    assert AuditLogEntry.objects.filter(action="webhook.updated").count() == 2
 
 
 def test_later_event_of_a_message_waits_for_the_earlier(world: World, hook_server: HookServer):
@@ -163,62 +112,45 @@ def test_later_event_of_a_message_waits_for_the_earlier(world: World, hook_serve
     world.listen("oversight.pending", "oversight.approved", url=hook_server.url)
     email_id, unrelated = world.held(), world.held()
     world.decide(email_id)
-    deliver_all(world)
-    events = [json.loads(body)["email_id"] for _, body in hook_server.got]
-    assert events == [email_id, unrelated]
+    deliver_all()
+    assert [json.loads(body)["email_id"] for _, body in hook_server.got] == [email_id, unrelated]
     hook_server.status = 200
-    make_due()
+    WebhookDelivery.objects.update(next_attempt_at=Now() - timedelta(seconds=1))
     first, _, second = WebhookDelivery.objects.order_by("pk")
     assert deliver.deliver(delivery_id=first.pk) == second.pk
     assert deliver.deliver(delivery_id=second.pk) is None
     assert [json.loads(body)["event"] for _, body in hook_server.got[2:]] == ["oversight.pending", "oversight.approved"]
 
 
-def test_delivery_to_a_private_address_is_refused_for_good(world: World, hook_server: HookServer, settings):
+def test_delivery_to_a_private_address_is_refused_for_good(world: World, hook_server: HookServer, settings: Any):
     settings.OUTGOING_ALLOW = []
     world.listen("oversight.pending", url=hook_server.url.replace("http://127.0.0.1", "https://localhost"))
     world.held()
-    deliver_all(world)
-    delivery = WebhookDelivery.objects.get()
-    assert (delivery.state, delivery.attempts) == ("failed", 1)
-    assert "OUTGOING_ALLOW" in delivery.last_error
-    assert hook_server.got == []
+    deliver_all()
+    assert (newest().state, newest().attempts, hook_server.got) == ("failed", 1, [])
+    assert "OUTGOING_ALLOW" in newest().last_error
 
 
-def test_delivery_does_not_follow_redirects(world: World, hook_server: HookServer):
-    hook_server.status, hook_server.location = 307, f"{hook_server.url}/elsewhere"
-    world.listen("oversight.pending", url=hook_server.url)
-    world.held()
-    deliver_all(world)
-    assert len(hook_server.got) == 1
-    assert WebhookDelivery.objects.get().state == "due"
-
-
-def test_delivery_of_a_deleted_subscription_is_given_up(world: World, hook_server: HookServer):
-    webhook = world.listen("oversight.pending", url=hook_server.url)
+def test_delivery_of_a_deleted_subscription_is_given_up(world: World, webhook: Webhook, hook_server: HookServer):
     world.held()
     Webhook.objects.filter(pk=webhook.pk).update(deleted_at=timezone.now())
-    deliver_all(world)
-    assert (WebhookDelivery.objects.get().state, hook_server.got) == ("failed", [])
+    deliver_all()
+    assert (newest().state, hook_server.got) == ("failed", [])
 
 
-def test_delivery_of_a_dead_worker_is_taken_over(world: World, hook_server: HookServer):
-    world.listen("oversight.pending", url=hook_server.url)
+def test_delivery_of_a_dead_worker_is_taken_over(world: World, webhook: Webhook, hook_server: HookServer):
     world.held()
-    pk = WebhookDelivery.objects.get().pk
-    assert WebhookDelivery.objects.claim(pk)
-    deliver_all(world)
+    assert WebhookDelivery.objects.claim(newest().pk)
+    deliver_all()
     assert hook_server.got == []
     WebhookDelivery.objects.update(lease_until=Now() - timedelta(seconds=1))
-    deliver_all(world)
+    deliver_all()
     assert len(hook_server.got) == 1
 
 
-def test_test_event_is_about_no_message(world: World, hook_server: HookServer):
-    webhook = world.listen("oversight.pending", url=hook_server.url)
-    answer = world.call("POST", f"/v1/webhooks/{webhook.pk}/test", key="admin")
-    assert answer.json()["status"] == "pending"
-    deliver_all(world)
+def test_test_event_is_about_no_message(world: World, webhook: Webhook, hook_server: HookServer):
+    assert admin(world, "POST", f"webhooks/{webhook.pk}/test").json()["status"] == "pending"
+    deliver_all()
     body = json.loads(hook_server.got[0][1])
     assert (body["event"], "email_id" in body) == ("webhook.test", False)
 
@@ -231,3 +163,118 @@ def test_sweep_nudges_what_nobody_nudged(world: World, monkeypatch: pytest.Monke
         ("gateway.tasks.send_email", email.pk),
         ("gateway.tasks.deliver_webhook", first.pk),
     ]
+
+
+def signatures(world: World, hook_server: HookServer) -> tuple[str | None, str | None, bytes]:
+    """Deliver an event; return both signatures and the body."""
+    world.held()
+    deliver.deliver(delivery_id=newest().pk)
+    headers, body = hook_server.got[-1]
+    return headers.get("X-MultiMail-Signature"), headers.get("X-MultiMail-Signature-Next"), body
+
+
+def test_rotation_overlaps_with_both_signatures(world: World, webhook: Webhook, hook_server: HookServer):
+    told = rotate(world, webhook).json()
+    assert told["secret"] == told["signing_secret"] != "whsec_geheim"
+    until = Webhook.objects.get().previous_until
+    assert until is not None
+    assert timedelta(hours=23) < until - timezone.now() <= timedelta(hours=24)
+    now, following, body = signatures(world, hook_server)
+    assert (now, following) == (signed("whsec_geheim", body), signed(told["secret"], body))
+    assert AuditLogEntry.objects.get(action="webhook.rotated").metadata == {"overlap_s": 86400}
+    # Another one within the overlap keeps the secret that receivers know.
+    newest_secret = rotate(world, webhook).json()["secret"]
+    now, following, body = signatures(world, hook_server)
+    assert (now, following) == (signed("whsec_geheim", body), signed(newest_secret, body))
+
+
+def test_rotation_ends_with_its_overlap_or_at_once(world: World, webhook: Webhook, hook_server: HookServer):
+    rotate(world, webhook, overlap_s=60, secret="a secret of mine")
+    Webhook.objects.update(previous_until=timezone.now() - timedelta(seconds=1))
+    now, following, body = signatures(world, hook_server)
+    assert (now, following) == (signed("a secret of mine", body), None)
+    assert hooks.forget_previous_secrets() == 1
+    assert Webhook.objects.get().previous_secret == ""
+    secret = rotate(world, webhook, overlap_s=0).json()["secret"]
+    now, following, body = signatures(world, hook_server)
+    assert (now, following) == (signed(secret, body), None)
+
+
+def test_rotation_with_a_bad_field_is_422(world: World, webhook: Webhook):
+    for fields in ({"overlap_s": -1}, {"overlap_s": 8 * 86400}, {"secret": "short"}):
+        assert rotate(world, webhook, **fields).status_code == 422, fields
+    assert Webhook.objects.get().secret == "whsec_geheim"
+
+
+def test_replay_sends_the_same_bytes_and_keeps_how_it_ended(world: World, webhook: Webhook, hook_server: HookServer):
+    delivery = finished(world, hook_server, status=500)
+    assert delivery.state == "failed"
+    hook_server.status = 200
+    told = replay(world, delivery).json()
+    assert (told["status"], told["attempts"], told["event_id"]) == ("pending", 0, delivery.event_id)
+    assert replay(world, delivery).json()["code"] == "not_finished"
+    deliver.deliver(delivery_id=delivery.pk)
+    assert hook_server.got[0][1] == hook_server.got[1][1]
+    assert newest().state == "delivered"
+    assert [one["response_status"] for one in newest().history] == [500, 200]
+    entry = AuditLogEntry.objects.get(action="webhook.replayed")
+    assert (entry.metadata["was"], entry.metadata["response_status"]) == ("failed", 500)
+
+
+def test_replay_of_a_deleted_subscription_or_another_account_is_refused(
+    world: World, other: World, webhook: Webhook, hook_server: HookServer
+):
+    delivery = finished(world, hook_server)
+    assert replay(other, delivery).status_code == 404
+    assert admin(world, "POST", "webhook-deliveries/no-number/replay").status_code == 404
+    Webhook.objects.update(deleted_at=timezone.now())
+    assert replay(world, delivery).json()["code"] == "webhook_deleted"
+
+
+def test_replay_does_not_run_beside_a_later_event_of_its_message(world: World, hook_server: HookServer):
+    world.listen("oversight.pending", "oversight.approved", url=hook_server.url)
+    world.decide(world.held())
+    first, second = WebhookDelivery.objects.order_by("pk")
+    deliver.deliver(delivery_id=first.pk)
+    assert WebhookDelivery.objects.claim(second.pk)
+    replay(world, first)
+    assert WebhookDelivery.objects.claim(first.pk) is None
+    WebhookDelivery.objects.filter(pk=second.pk).update(state="due", lease_until=None)
+    assert WebhookDelivery.objects.claim(second.pk) is None
+    assert WebhookDelivery.objects.claim(first.pk)
+
+
+def test_deliveries_are_listed_by_filters_with_every_attempt(world: World, hook_server: HookServer):
+    for url in (hook_server.url + "/unasked", hook_server.url):
+        world.listen("oversight.pending", url=url)
+    delivery = finished(world, hook_server, status=503)
+
+    def rows(query: str = "") -> list[Any]:
+        return admin(world, "GET", f"webhook-deliveries?{query}").json()["deliveries"]
+
+    assert (len(rows()), len(rows(f"email_id={delivery.email_id}")), rows("email_id=nobody")) == (2, 2, [])
+    assert rows("status=failed") == rows(f"webhook_id={delivery.webhook_id}")
+    assert admin(world, "GET", "webhook-deliveries?status=lost").status_code == 422
+    (row,) = rows("status=failed")
+    (attempt,) = row["attempt_log"]
+    assert (row["id"], attempt["response_status"], attempt["error"]) == (str(delivery.pk), 503, "The answer was 503.")
+    assert attempt["milliseconds"] >= 0
+
+
+def test_limited_key_sees_and_makes_only_what_is_about_its_mailboxes(
+    world: World, webhook: Webhook, hook_server: HookServer
+):
+    second = make_mailbox(account=world.account, address="second@acme.example", display_name="Second")
+    add_key(world, "limited", ["admin"], mailbox_ids=[second.pk])
+    delivery = finished(world, hook_server)
+    whole = admin(world, "GET", "webhooks", "limited").json()["webhooks"]
+    assert whole == admin(world, "GET", "webhook-deliveries", "limited").json()["deliveries"] == []
+    assert replay(world, delivery, key="limited").status_code == 404
+    assert admin(world, "POST", "webhooks", "limited", **HOOK).status_code == 403
+    made = admin(world, "POST", "webhooks", "limited", **HOOK, mailbox_id=second.pk)
+    assert made.status_code == 201
+    assert len(admin(world, "GET", "webhooks", "limited").json()["webhooks"]) == 1
+    assert admin(world, "PATCH", f"webhooks/{made.json()['id']}", "limited", mailbox_id=None).status_code == 403
+    entries = admin(world, "GET", "audit-log", "limited").json()["entries"]
+    assert world.mailbox.pk not in json.dumps(entries)
+    assert len(admin(world, "GET", "audit-log").json()["entries"]) > len(entries)

@@ -1,15 +1,20 @@
 """A small world for the gateway's tests: accounts with keys and mailboxes, and a caller that speaks HTTP to it."""
 
 import itertools
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 import pytest
+from django.db import connection, transaction
 from django.test import Client, TestCase
 from django.utils import timezone
 
-from gateway import compose, sweeping
-from gateway.models import Account, Email, Mailbox, Webhook, WebhookDelivery
+from gateway import compose, outbox, sweeping
+from gateway.auth import hash_key
+from gateway.models import Account, Allowlist, ApiKey, Email, Mailbox, Webhook, WebhookDelivery
 from gateway.modes import Mode
 from gateway.provision import make_account, make_mailbox, register_key
 from gateway.states import Direction, Status
@@ -45,12 +50,12 @@ class World:
         return getattr(Client(), method.lower())(path, headers=headers, **sent)
 
     def send(self, key: str = "agent", **fields: Any) -> Any:
-        """Send a letter of its own content."""
+        """Send a message of its own content."""
         body = {"to": ["dana@northwind.example"], "subject": f"Letter {next(_numbers)}", "markdown": "Hello", **fields}
         return self.call("POST", f"{self.base}/send", key=key, json=body)
 
     def held(self, **fields: Any) -> str:
-        """Send a letter that is held, and return its id."""
+        """Send a message that is held, and return its id."""
         answer = self.send(**fields)
         assert answer.status_code == 202, answer.content
         return str(answer.json()["id"])
@@ -61,7 +66,7 @@ class World:
         return self.call("POST", "/v1/oversight/decide", key=key, json=body)
 
     def approved(self, **fields: Any) -> Email:
-        """Send a letter and approve it, and return it as it waits in the outbox."""
+        """Send a message and approve it, and return it as it waits in the outbox."""
         email_id = self.held(**fields)
         assert self.decide(email_id).status_code == 200
         return Email.objects.get(pk=email_id)
@@ -70,6 +75,26 @@ class World:
         """List what is held."""
         query = "&".join(f"{name}={value}" for name, value in parameters.items())
         return self.call("GET", f"/v1/oversight/pending?{query}", key="desk").json()
+
+    def walk(self, path: str, rows: str, *, key: str = "agent") -> list[Any]:
+        """Read a list to its end, two rows a page."""
+        found: list[Any] = []
+        cursor: str | None = ""
+        while cursor is not None:
+            page = self.call("GET", f"{path}?limit=2&cursor={cursor}", key=key).json()
+            assert len(page[rows]) <= 2
+            found, cursor = found + page[rows], page["cursor"]
+        return found
+
+    def allow(self, *entries: Any, kind: str = "restriction", mode: str = "enforce", **fields: Any) -> Any:
+        """Replace an allowlist of the mailbox; without `version=` at the version that it has."""
+        stored = Allowlist.objects.filter(mailbox=self.mailbox, kind=kind).values_list("version", flat=True)
+        body = {"kind": kind, "mode": mode, "version": stored.first() or 0, "entries": list(entries), **fields}
+        return self.call("PUT", f"{self.base}/allowlist", key="admin", json=body)
+
+    def key_id(self, key: str) -> str:
+        """The id of one of the keys."""
+        return str(ApiKey.objects.values_list("pk", flat=True).get(sha256=hash_key(self.keys[key])))
 
     def listen(self, *events: str, url: str = "https://hooks.example.org/x") -> Webhook:
         """Subscribe to events without asking the API, which refuses what is not https."""
@@ -81,20 +106,30 @@ def make_world(slug: str = "acme", mode: Mode = Mode.GATED_SEND, **fields: Any) 
     """Make an account."""
     account = make_account(name=slug.title(), slug=slug)
     mailbox = make_mailbox(account=account, address=f"support@{slug}.example", display_name="Support", mode=mode)
-    Mailbox.objects.filter(pk=mailbox.pk).update(**fields)
+    if fields:
+        Mailbox.objects.filter(pk=mailbox.pk).update(**fields)
     mailbox.refresh_from_db()
-    world = World(account, mailbox)
-    for name, scopes in SCOPES.items():
-        add_key(world, name, scopes)
+    world = World(account, mailbox, {name: f"mm_live_{slug}_{name}" for name in SCOPES})
+    # Together, as each of nearly all tests makes them.
+    ApiKey.objects.bulk_create(
+        ApiKey(account=account, name=f"Key {name}", scopes=scopes, prefix=f"{text[:11]}...", sha256=hash_key(text))
+        for (name, scopes), text in zip(SCOPES.items(), world.keys.values(), strict=True)
+    )
     return world
 
 
-def add_key(world: World, name: str, scopes: list[str], *, prefix: str = "mm_live_") -> str:
-    """Give the account one more key."""
+def add_key(world: World, name: str, scopes: list[str], *, prefix: str = "mm_live_", **limits: list[str]) -> str:
+    """Give the account one more key, limited to `mailbox_ids=` where they are named."""
     text = f"{prefix}{world.account.slug}_{name}"
-    register_key(account=world.account, name=f"Key {name}", scopes=scopes, text=text)
+    register_key(account=world.account, name=f"Key {name}", scopes=scopes, text=text, **limits)
     world.keys[name] = text
     return text
+
+
+def add_sandbox_keys(world: World) -> None:
+    """Give the account the sandbox keys `tester`, `test desk` and `test admin`."""
+    for name, scopes in {"tester": ["read", "send"], "test desk": ["oversight"], "test admin": ["admin"]}.items():
+        add_key(world, name, scopes, prefix="mm_test_")
 
 
 def make_inbound(world: World, *, status: Status = Status.UNREAD, **fields: Any) -> Email:
@@ -121,6 +156,46 @@ def make_inbound(world: World, *, status: Status = Status.UNREAD, **fields: Any)
 def events_of(email_id: str) -> list[str]:
     """The events that were planned about an email, in order."""
     return list(WebhookDelivery.objects.filter(email_id=email_id).order_by("pk").values_list("event", flat=True))
+
+
+def status_of(email: Email | str) -> str:
+    """The status of an email as it is stored now."""
+    return Email.objects.values_list("status", flat=True).get(pk=getattr(email, "pk", email))
+
+
+def leave(email: Email | str) -> str:
+    """Make one attempt at sending an email, as a worker does, and return how it went."""
+    return outbox.send_due(email_id=getattr(email, "pk", email), now=timezone.now())
+
+
+@contextmanager
+def undone() -> Iterator[None]:
+    """Take back what is stored inside, for tests that go through a table of cases."""
+    atomic = transaction.atomic()
+    # As around a whole test: what insists on a transaction of its own may begin one inside.
+    atomic._from_testcase = True  # type: ignore[attr-defined]
+    with atomic:
+        yield
+        transaction.set_rollback(True)
+
+
+def at_once(*calls: Callable[[], Any]) -> list[Any]:
+    """Run the calls in threads that start together, and return their answers."""
+    barrier, answers = threading.Barrier(len(calls)), [None] * len(calls)
+
+    def run(number: int, call: Callable[[], Any]) -> None:
+        try:
+            barrier.wait(60)
+            answers[number] = call()
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=run, args=pair) for pair in enumerate(calls)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    return answers
 
 
 def sweep_and_catch_nudges(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, object]]:
