@@ -1,35 +1,29 @@
 """The words on the button name what a press does: how many people get it, how many outside, and when."""
 
-import pytest
-
 from approvals.mirror import content_of
 from approvals.models import Message
 from approvals.views.pane import approve_label
 from tests.factories import pending_row
 
 ANA, BO, CY = "ana@house.example", "bo@away.example", "cy@away.example"
+# The fields of the row, how many of its people are outside, and the words after "Approve and".
+LABELS = [
+    ({"to_addresses": [ANA]}, 0, "send to 1 person inside"),
+    ({"to_addresses": [BO]}, 1, "send to 1 person outside"),
+    ({"to_addresses": [ANA], "cc": [BO], "bcc": [CY]}, 2, "send to 3 people, 2 outside"),
+    ({"to_addresses": [BO, "Bo <bo@AWAY.example>"], "cc": [BO]}, 1, "send to 1 person outside"),
+    ({"to_addresses": [BO], "additions": {"auto_bcc": f"{CY}, {ANA}"}}, 2, "send to 3 people, 2 outside"),
+    ({"to_addresses": [BO], "send_at": "2026-11-21T10:00:00Z"}, 1, "schedule to 1 person outside"),
+    # Not all of its recipients can be seen.
+    ({"to_addresses": [BO], "bcc": None}, 1, "send to at least 1 person outside"),
+]
 
 
-@pytest.mark.parametrize(
-    ("row", "outside", "label"),
-    [
-        ({"to_addresses": [ANA]}, 0, "Approve and send to 1 person inside"),
-        ({"to_addresses": [BO]}, 1, "Approve and send to 1 person outside"),
-        ({"to_addresses": [ANA], "cc": [BO], "bcc": [CY]}, 2, "Approve and send to 3 people, 2 outside"),
-        ({"to_addresses": [BO, "Bo <bo@AWAY.example>"], "cc": [BO]}, 1, "Approve and send to 1 person outside"),
-        (
-            {"to_addresses": [BO], "additions": {"auto_bcc": f"{CY}, {ANA}"}},
-            2,
-            "Approve and send to 3 people, 2 outside",
-        ),
-        ({"to_addresses": [BO], "send_at": "2026-11-21T10:00:00Z"}, 1, "Approve and schedule to 1 person outside"),
-        ({"to_addresses": [BO], "bcc": None}, 1, "Approve and send to at least 1 person outside"),
-    ],
-    ids=["inside", "outside", "several", "the same twice", "added", "scheduled", "not all visible"],
-)
-def test_approve_button_names_how_many_get_it_and_how_many_of_them_outside(row, outside, label):
-    shown = {name: value for name, value in pending_row("01E", **row).items() if value is not None or name != "bcc"}
-    assert approve_label(content_of(shown), Message(addresses=["known"], outside=outside)) == label
+def test_approve_button_names_how_many_get_it_and_how_many_of_them_outside():
+    for row, outside, label in LABELS:
+        seen = {name: value for name, value in pending_row("01E", **row).items() if (name, value) != ("bcc", None)}
+        message = Message(addresses=["known"], outside=outside)
+        assert approve_label(content_of(seen), message) == f"Approve and {label}", row
 
 
 def test_approve_button_guesses_nothing_and_releases_what_came_in():

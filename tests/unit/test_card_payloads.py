@@ -1,4 +1,4 @@
-"""What is posted under hostile names: buttons, digests and short forms, read by Discord's rules and by discord.py."""
+"""What is posted under hostile names: cards, buttons, digests and short forms, read by Discord and by discord.py."""
 
 import json
 import re
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from alerts.cards.buttons import Pressed, components, custom_id, read_custom_id
-from alerts.cards.card import CardFacts, embed, is_open, payload
+from alerts.cards.card import AMBER, CardFacts, embed, is_open, payload, triggered_by
 from alerts.cards.digest import Row, digest_body, digest_words
 from alerts.cards.shortened import shortened
 from alerts.cards.text import cut, escape, literal, units
@@ -30,10 +30,11 @@ with warnings.catch_warnings():
 MESSAGE = UUID("0190f5c8-0000-7000-8000-000000000001")
 LINK = "https://desk.example/approvals/1/"
 HELD_AT, EXPIRES_AT = datetime(2026, 3, 1, 9, tzinfo=UTC), datetime(2026, 3, 2, 9, tzinfo=UTC)
+HELD = Status("Held", "amber", "Waiting for a decision")
 CASE_10 = "@everyone **[click](https://evil)**"
 HOSTILE = (
     CASE_10,
-    "<@1> <@&2> <#3> @here </pay:4> <t:1:R>",
+    "<@1> <@&2> <#3> @here </pay:4> <t:1:R> `x`",
     "a\u202egnp.exe\u2066 \u200b\u2060",
     "*" * 10_000,
     "\\" * 10_000,
@@ -56,6 +57,12 @@ def facts(text, privacy="headers", **more):
         risk=text, privacy=privacy, alert=1, letter=text, held_at=HELD_AT, expires_at=EXPIRES_AT, claimed_by=text,
         **more,
     )  # fmt: skip
+
+
+def card_of(status=HELD, **more):
+    """Return the card of an ordinary message."""
+    given = {"upstream_id": "01E", "link": LINK, "subject": "Your refund", "sender": "support@yourteam.example", **more}
+    return embed(CardFacts(**{"recipients": ("dana@northwind.example",), "fingerprint": "7F3A", **given}), status)
 
 
 def bot_body(text, tone="amber", privacy="headers"):
@@ -95,42 +102,75 @@ def strings_of(value):
         yield value
 
 
+def test_held_card_is_the_amber_one_and_its_outcome_changes_colour_and_words():
+    card = card_of()
+    assert (card["color"], AMBER, card["url"]) == (0xF59E0B, 0xF59E0B, LINK)
+    assert [field["name"] for field in card["fields"]] == ["From", "To", "Triggered by", "Message ID", "Fingerprint"]
+
+    rejected = card_of(Status("Rejected", "rose", "Rejected by Ana"))
+    assert rejected["color"] != AMBER
+    assert rejected["description"] == "**Rejected** by Ana."
+
+
+def test_risk_and_minimal_privacy_are_told_in_words_that_give_nothing_away():
+    risky = card_of(risk="look-alike, [x](y)")
+    assert {"name": "Seen in it", "value": r"look\-alike, \[x\]\(y\)", "inline": False} in risky["fields"]
+
+    minimal = str(card_of(privacy="minimal"))
+    assert "refund" not in minimal
+    assert "dana@" not in minimal
+
+
+def test_trigger_is_told_in_words():
+    told = {
+        "ana#1 in #outreach": {"discord_user": "ana#1", "discord_channel": "#outreach"},
+        "ana#1 (Acme)": {"discord_user": "ana#1", "discord_guild": "Acme"},
+        "ana#1": {"discord_user": "ana#1", "discord_guild": "118000000000000777"},
+        "run 01RUN": {"run_id": "01RUN"},
+        "run 02RUN": {"runId": "02RUN"},
+        "an agent, through the API": {},
+    }
+    assert {triggered_by(trigger): trigger for trigger in told.values()} == told
+
+
 @pytest.mark.proves("case 10", "promise 10")
 def test_subject_that_calls_everybody_and_hides_a_link_is_shown_literally():
     card = bot_body(CASE_10)["embeds"][0]
-    shown = render(card["title"], links=False)
-    assert shown == CASE_10
+    assert render(card["title"], links=False) == CASE_10
     assert not re.search(r"(?<!\\)[@*\[\]()]", card["title"])
+    assert escape("pay\u202eload\u200b <`>") == "pay\ufffdload\ufffd \\<\\`\\>"
 
 
 @pytest.mark.parametrize("privacy", ["minimal", "headers", "full"])
-@pytest.mark.parametrize("tone", TONES)
-def test_every_card_of_hostile_mail_is_taken_by_discord_and_by_discord_py(tone, privacy):
+def test_every_card_of_hostile_mail_is_taken_by_discord_and_by_discord_py(privacy):
+    for number, text in enumerate(HOSTILE):
+        # Each text with an open and an ended tone; all tones come up.
+        for tone in (("amber", "orange")[number % 2], TONES[2 + number % 5]):
+            body = bot_body(text, tone, privacy)
+            held_to_the_rules(body)
+            shown, buttons = read_by_discord_py(body)
+            assert shown.to_dict()["fields"] == body["embeds"][0]["fields"]
+            assert len(shown) <= 6000
+            assert [button.label for button in buttons][-1] == "Open"
+
+
+def test_digests_and_short_forms_are_read_by_discord_py_as_they_were_meant():
     for text in HOSTILE:
-        body = bot_body(text, tone, privacy)
-        held_to_the_rules(body)
-        shown, buttons = read_by_discord_py(body)
-        assert shown.to_dict()["fields"] == body["embeds"][0]["fields"]
-        assert len(shown) <= 6000
-        assert [button.label for button in buttons][-1] == "Open"
-
-
-@pytest.mark.parametrize("text", HOSTILE, ids=lambda text: ascii(text)[:20])
-def test_digests_and_short_forms_are_read_by_discord_py_as_they_were_meant(text):
-    for body in (digest_of(text), shortened(digest_of(text)), shortened(bot_body(text))):
-        shown, buttons = read_by_discord_py(body)
-        # It would come back as it is: nothing in it is unknown, or of another type.
-        assert shown.to_dict().items() >= body["embeds"][0].items()
-        assert not buttons
+        for body in (digest_of(text), shortened(digest_of(text)), shortened(bot_body(text))):
+            shown, buttons = read_by_discord_py(body)
+            # It would come back as it is: nothing in it is unknown, or of another type.
+            assert shown.to_dict().items() >= body["embeds"][0].items(), text[:40]
+            assert not buttons
 
 
 def test_form_that_asks_for_a_reason_is_read_by_discord_py():
     form = reason_form(custom_id("reject", MESSAGE, 7))["data"]
-    assert 1 <= len(form["title"]) <= 45
-    assert 1 <= len(form["custom_id"]) <= 100
     (label,) = [_component_factory(one) for one in form["components"]]
     assert isinstance(label, discord.LabelComponent)
+    assert 1 <= len(form["title"]) <= 45
+    assert 1 <= len(form["custom_id"]) <= 100
     assert (len(label.label) <= 45, len(label.description) <= 100) == (True, True)
+
     asked = label.component
     assert isinstance(asked, discord.TextInput)
     assert (asked.style, asked.required, asked.min_length) == (discord.TextStyle.paragraph, True, 1)
@@ -175,16 +215,12 @@ def test_held_card_of_the_bot_has_four_buttons_in_the_styles_that_people_know():
     assert [read_custom_id(one.custom_id) for one in buttons[:3]] == [
         Pressed(act, MESSAGE, 7) for act in ("approve", "reject", "claim")
     ]
-    assert all(len(one.custom_id) <= 100 for one in buttons[:3])
 
 
-@pytest.mark.parametrize(("revision", "opened"), [(None, True), (7, False), (None, False)])
-def test_what_cannot_be_decided_can_only_be_opened(revision, opened):
-    (row,) = components(MESSAGE, revision, LINK, opened)
-    assert [button["label"] for button in row["components"]] == ["Open"]
-
-
-def test_link_too_long_for_a_button_leaves_it_out():
+def test_what_cannot_be_decided_can_only_be_opened_by_a_link_that_fits():
+    for revision, opened in ((None, True), (7, False), (None, False)):
+        (row,) = components(MESSAGE, revision, LINK, opened)
+        assert [button["label"] for button in row["components"]] == ["Open"], (revision, opened)
     assert components(MESSAGE, None, "https://desk.example/" + "x" * 500, False) == []
 
 
@@ -195,26 +231,13 @@ def test_custom_id_is_read_as_it_was_written(act, message, revision):
     assert read_custom_id(text) == Pressed(act, message, revision)
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "cs",
-        "cs:undo:0190f5c8000070008000000000000001:7",
-        "cs:approve:0190f5c8-0000-7000-8000-000000000001:7",
-        "cs:approve:0190F5C8000070008000000000000001:7",
-        "cs:approve:0190f5c8000070008000000000000001:07",
-        "cs:approve:0190f5c8000070008000000000000001:0",
-        "cs:approve:0190f5c8000070008000000000000001:-7",
-        "cs:approve:0190f5c8000070008000000000000001:\u0667",
-        "cs:approve:0190f5c8000070008000000000000001:9223372036854775808",
-        "cs:approve:0190f5c8000070008000000000000001:7\n",
-        " cs:approve:0190f5c8000070008000000000000001:7",
-        "cs:approve:0190f5c8000070008000000000000001:7:8",
-    ],
-)
-def test_custom_id_that_the_desk_never_wrote_is_nothing(text):
-    assert read_custom_id(text) is None
+def test_custom_id_that_the_desk_never_wrote_is_nothing():
+    number = "0190f5c8000070008000000000000001"
+    made_up = ["", "cs", f"cs:undo:{number}:7", f"cs:approve:{MESSAGE}:7", f"cs:approve:{number.upper()}:7"]
+    made_up += [f"cs:approve:{number}:{revision}" for revision in ("07", "0", "-7", "\u0667", 2**63, "7\n", "7:8")]
+    made_up += [f" cs:approve:{number}:7"]
+    assert [text for text in made_up if read_custom_id(text) is not None] == []
+    assert read_custom_id(f"cs:approve:{number}:7") is not None
 
 
 def test_card_in_a_state_that_is_over_asks_for_nothing_and_says_no_times():
@@ -223,17 +246,17 @@ def test_card_in_a_state_that_is_over_asks_for_nothing_and_says_no_times():
     assert not {"Held", "Expires", "Taken on by"} & {one["name"] for one in card["fields"]}
 
 
-def test_long_list_of_recipients_says_how_many_are_not_named():
-    many = CardFacts("1", LINK, "s", "a@b.example", tuple(f"p{n}@x.example" for n in range(12)))
-    (to,) = [one for one in embed(many, Status("Held", "amber"))["fields"] if one["name"] == "To"]
-    assert to["value"].endswith(" and 7 more")
+def test_long_list_of_recipients_fits_and_says_how_many_are_not_named():
+    card = card_of(recipients=tuple(f"p{n}@x.example" for n in range(5000)))
+    held_to_the_rules(payload(card))
+    (to,) = [one for one in card["fields"] if one["name"] == "To"]
+    assert to["value"].endswith(" and 4995 more")
 
 
 def test_digest_counts_by_state_and_risk_and_names_the_newest():
     rows = [Row("Held", "amber", f"Letter {n}", LINK, "high" if n < 3 else "") for n in range(30)]
     rows += [Row("Rejected", "rose", "Old", LINK)] * 4
-    body = digest_body(rows, LINK)
-    card = body["embeds"][0]
+    card = digest_body(rows, LINK)["embeds"][0]
     told = {one["name"]: one["value"] for one in card["fields"]}
     assert digest_words(rows) == card["title"] == "34 messages, 30 waiting"
     assert told["By state"] == "30 · Held\n4 · Rejected"
@@ -244,28 +267,26 @@ def test_digest_counts_by_state_and_risk_and_names_the_newest():
 
 
 def test_digest_of_what_is_over_asks_for_nothing():
-    body = digest_body([Row("Delivered", "green", "One", LINK)], LINK)
-    assert body["embeds"][0]["title"] == "1 message, none of them waiting"
-    assert "decide" not in body["embeds"][0]["description"]
+    card = digest_body([Row("Delivered", "green", "One", LINK)], LINK)["embeds"][0]
+    assert card["title"] == "1 message, none of them waiting"
+    assert "decide" not in card["description"]
 
 
-@pytest.mark.parametrize(
-    "body",
-    [
+def test_short_form_of_anything_is_taken_and_says_something():
+    odd = {"title": None, "color": -1, "fields": [{"name": "Message ID", "value": None}]}
+    for body in (
         {},
         {"embeds": []},
         {"embeds": ["x"]},
-        {"embeds": [{"title": None, "color": -1, "fields": [{"name": "Message ID", "value": None}]}]},
+        {"embeds": [odd]},
         {"content": "x" * 5000},
         bot_body("x" * 9000),
-    ],
-)
-def test_short_form_of_anything_is_taken_and_says_something(body):
-    short = shortened(body)
-    held_to_the_rules(short)
-    assert short["embeds"][0]["description"]
-    assert "url" not in short["embeds"][0]
-    assert short.get("components", []) == []
+    ):
+        short = shortened(body)
+        held_to_the_rules(short)
+        assert short["embeds"][0]["description"]
+        assert "url" not in short["embeds"][0]
+        assert short.get("components", []) == []
 
 
 def test_short_form_keeps_what_became_of_it_and_which_message_it_is():

@@ -2,110 +2,96 @@
 
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from approvals.sync.coalesce import Coalesced, Late
+
+# For what comes in the end, on a machine however busy.
+PATIENCE = 60
 
 
 class Slow:
     """Work that goes on until it is let go, and counts how often it ran and how many at once."""
 
     def __init__(self, error=None):
-        self.gates: list[threading.Event] = []
-        self.at_once = self.most = 0
         self.error = error
-        self.lock = threading.Lock()
+        self.began, self.may_end = threading.Semaphore(0), threading.Semaphore(0)
+        self.runs = self.at_once = self.most = 0
 
     def __call__(self):
-        with self.lock:
-            gate = threading.Event()
-            self.gates.append(gate)
-            number = len(self.gates)
-            self.at_once += 1
-            self.most = max(self.most, self.at_once)
-        assert gate.wait(10)
-        with self.lock:
-            self.at_once -= 1
+        self.runs, self.at_once = self.runs + 1, self.at_once + 1
+        self.most = max(self.most, self.at_once)
+        number = self.runs
+        self.began.release()
+        assert self.may_end.acquire(timeout=PATIENCE)
+        self.at_once -= 1
         if self.error:
             raise self.error
         return number
 
 
-def until(condition):
-    deadline = time.monotonic() + 10
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
+class Watched(Coalesced):
+    """Lets a test wait until so many have joined a run."""
+
+    def __init__(self):
+        super().__init__()
+        self.joined = threading.Semaphore(0)
+
+    def _join(self, not_before):
+        found = super()._join(not_before)
+        self.joined.release()
+        return found
+
+    def wait_for(self, number):
+        assert all(self.joined.acquire(timeout=PATIENCE) for _ in range(number))
 
 
-def joining(shared):
-    """Return a list that grows with everybody who has joined a run."""
-    joined, join = [], shared._join
-    shared._join = lambda not_before: joined.append(join(not_before)) or joined[-1]
-    return joined
+@pytest.fixture
+def asks():
+    """Return a function with which one more thread asks for the work."""
+    with ThreadPoolExecutor(8) as pool:
+        yield lambda shared, work, **more: pool.submit(shared.run, work, patience=PATIENCE, **more)
 
 
-def ask(shared, work, results, **more):
-    def run():
-        try:
-            results.append(shared.run(work, patience=10, **more))
-        except ValueError as error:
-            results.append(error)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    return thread
-
-
-def test_who_comes_during_a_run_shares_the_next_one():
-    shared, work, first, later = Coalesced(), Slow(), [], []
-    threads = [ask(shared, work, first)]
-    until(lambda: len(work.gates) == 1)
-    threads += [ask(shared, work, later) for _ in range(5)]
-    until(lambda: shared._next is not None)
-    work.gates[0].set()
-    until(lambda: len(work.gates) == 2)
-    work.gates[1].set()
-    for thread in threads:
-        thread.join(10)
-    # A thread that came to ask only after the second began gets a third; none gets the first.
-    assert first == [1]
-    assert set(later) <= {2, 3}
+def test_who_comes_during_a_run_shares_the_next_one(asks):
+    shared, work = Watched(), Slow()
+    first = asks(shared, work)
+    assert work.began.acquire(timeout=PATIENCE)
+    later = [asks(shared, work) for _ in range(5)]
+    shared.wait_for(6)
+    work.may_end.release(2)
+    assert first.result() == 1
+    assert [one.result() for one in later] == [2] * 5
     assert work.most == 1
 
 
-def test_run_that_began_late_enough_is_shared():
-    shared, work, results = Coalesced(), Slow(), []
-    wanted, joined = time.monotonic(), joining(shared)
-    threads = [ask(shared, work, results)]
-    until(lambda: len(work.gates) == 1)
-    threads.append(ask(shared, work, results, not_before=wanted))
-    until(lambda: len(joined) == 2)
-    work.gates[0].set()
-    for thread in threads:
-        thread.join(10)
-    assert results == [1, 1]
+def test_run_that_began_late_enough_is_shared(asks):
+    shared, work, wanted = Watched(), Slow(), time.monotonic()
+    first = asks(shared, work)
+    assert work.began.acquire(timeout=PATIENCE)
+    second = asks(shared, work, not_before=wanted)
+    shared.wait_for(2)
+    work.may_end.release()
+    assert (first.result(), second.result()) == (1, 1)
 
 
-def test_error_reaches_everybody_and_the_next_run_begins_anew():
-    shared, work, results = Coalesced(), Slow(ValueError("no")), []
-    wanted, joined = time.monotonic(), joining(shared)
-    threads = [ask(shared, work, results), ask(shared, work, results, not_before=wanted)]
-    until(lambda: work.gates and len(joined) == 2)
-    work.gates[0].set()
-    for thread in threads:
-        thread.join(10)
-    assert [str(one) for one in results] == ["no", "no"]
-    assert shared.run(lambda: "well", patience=1) == "well"
+def test_error_reaches_everybody_and_the_next_run_begins_anew(asks):
+    shared, work, wanted = Watched(), Slow(ValueError("no")), time.monotonic()
+    both = [asks(shared, work), asks(shared, work, not_before=wanted)]
+    shared.wait_for(2)
+    work.may_end.release()
+    assert [str(one.exception()) for one in both] == ["no", "no"]
+    assert shared.run(lambda: "well", patience=PATIENCE) == "well"
 
 
-def test_nobody_waits_longer_than_they_can():
-    shared, work = Coalesced(), Slow()
-    thread = ask(shared, work, [])
-    until(lambda: work.gates)
+def test_nobody_waits_longer_than_they_can(asks):
+    shared, work = Watched(), Slow()
+    first = asks(shared, work)
+    assert work.began.acquire(timeout=PATIENCE)
     with pytest.raises(Late):
         shared.run(work, patience=0.05)
-    work.gates[0].set()
-    thread.join(10)
-    assert shared.run(lambda: "well", patience=1) == "well"
+    work.may_end.release()
+    assert first.result() == 1
+    assert shared.run(lambda: "well", patience=PATIENCE) == "well"

@@ -2,29 +2,23 @@
 
 import stat
 import subprocess
-from pathlib import Path
 
 from common.credentials import read_credentials, update_credentials, write_credentials
 
 VALUES = {"A": "plain", "B": "with 'quotes' and $dollar", "C": "", "D": "http://127.0.0.1:8000/?a=b&c"}
 
 
-def test_credentials_come_back_as_they_were_written(tmp_path: Path):
+def test_credentials_come_back_as_they_were_written_also_in_a_shell(tmp_path):
     path = tmp_path / "new" / "credentials.env"
     write_credentials(path, VALUES)
     assert read_credentials(path) == VALUES
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-
-
-def test_credentials_are_shell_assignments(tmp_path: Path):
-    path = tmp_path / "credentials.env"
-    write_credentials(path, VALUES)
     script = f'. {path}; printf "%s|" "$A" "$B" "$C" "$D"'
     shown = subprocess.run(["sh", "-c", script], capture_output=True, text=True, check=True).stdout
     assert shown.split("|")[:4] == list(VALUES.values())
 
 
-def test_credentials_missing_file_is_empty_and_update_keeps_the_rest(tmp_path: Path):
+def test_credentials_missing_file_is_empty_and_update_keeps_the_rest(tmp_path):
     path = tmp_path / "credentials.env"
     assert read_credentials(path) == {}
     update_credentials(path, {"A": "1", "B": "2"})
@@ -32,7 +26,7 @@ def test_credentials_missing_file_is_empty_and_update_keeps_the_rest(tmp_path: P
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_credentials_ignore_comments_and_blank_lines(tmp_path: Path):
+def test_credentials_ignore_comments_and_blank_lines(tmp_path):
     path = tmp_path / "credentials.env"
     path.write_text("# a comment\n\nexport A=1\nB='two words'\n")
     assert read_credentials(path) == {"A": "1", "B": "two words"}

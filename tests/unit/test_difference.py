@@ -1,15 +1,14 @@
 """What changed between two contents: nothing is missed, everything is whole, and no text makes it slow."""
 
-import time
 from dataclasses import replace
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from approvals.reading.difference import difference
 from approvals.reading.rewording import Effort, compare
 from common.fingerprint import FIELDS, Attachment, Content, fingerprint
+from tests.linear import is_linear
 
 LETTER = Content(
     sender="support@yourteam.example",
@@ -33,16 +32,10 @@ def marks(change, kind):
     return [text for piece in change.pieces if piece.kind == kind for is_mark, text in piece.parts if is_mark]
 
 
-def test_same_content_has_no_difference():
-    assert difference(LETTER, replace(LETTER)) == ()
-
-
 def test_words_that_changed_stand_alone_between_words_that_stayed():
     (change,) = changed(markdown="Hello Dana,\n\nwe pay EUR 21,400 by 30 November.\n\nBye")
     assert change.label == "Letter"
-    assert [(piece.kind, piece.text) for piece in change.pieces if piece.kind != "same"] == [
-        ("gone", "12,400"), ("new", "21,400"),
-    ]  # fmt: skip
+    assert (read(change.pieces, "gone"), read(change.pieces, "new")) == ("12,400", "21,400")
 
 
 def test_addresses_are_compared_as_the_fingerprint_does():
@@ -71,9 +64,8 @@ def test_what_cannot_be_seen_is_named_in_a_change():
     assert marks(changed(subject="Your\u200b refund")[0], "new") == ["ZERO WIDTH SPACE"]
     assert marks(changed(subject="Your\u00a0refund")[0], "new") == ["no-break space"]
     assert marks(changed(subject="Your \ufeffrefund")[0], "new") == ["ZERO WIDTH NO-BREAK SPACE"]
-    assert marks(difference(replace(LETTER, html="a\r\nb"), replace(LETTER, html="a\nb"))[0], "gone") == [
-        "carriage return", "line end",
-    ]  # fmt: skip
+    (change,) = difference(replace(LETTER, html="a\r\nb"), replace(LETTER, html="a\nb"))
+    assert marks(change, "gone") == ["carriage return", "line end"]
 
 
 def test_letter_of_another_script_is_said_in_words():
@@ -83,11 +75,9 @@ def test_letter_of_another_script_is_said_in_words():
     assert change.notes == ("The same letters are written with other characters.",)
 
 
-def test_empty_text_and_no_text_differ():
+def test_no_text_empty_text_and_an_addition_differ():
+    assert difference(LETTER, replace(LETTER)) == ()
     assert [one.field for one in difference(replace(LETTER, html=None), replace(LETTER, html=""))] == ["html"]
-
-
-def test_addition_is_named():
     (change,) = changed(additions={"auto_bcc": "audit@yourteam.example"})
     assert (change.addition, read(change.pieces, "new")) == ("auto_bcc", "audit@yourteam.example")
 
@@ -106,23 +96,19 @@ def test_more_change_than_anybody_reads_is_cut_and_counted():
     assert "244,000 more changed characters" in " ".join(change.notes)
 
 
-@pytest.mark.parametrize(
-    ("before", "after"),
-    [
-        ("a\n" * 128_000, "b\na\n" * 64_000),
-        ("a b " * 64_000, "b a " * 64_000),
-        ("ab " * 85_000, "ba\n" * 85_000),
-        ("\u200b " * 100_000, "\u200d " * 100_000),
-        ("<" * 256_000, ">" * 256_000),
-    ],
-    ids=["lines", "words", "one_line", "invisibles", "signs"],
-)
-def test_hostile_body_costs_no_more_than_a_long_letter(before, after):
-    started = time.process_time()
-    (change,) = difference(replace(LETTER, markdown=before), replace(LETTER, markdown=after))
-    assert time.process_time() - started < 1.0
-    assert len(change.pieces) < 1500
-    assert change.left_out
+# What the text before and after consists of: lines, words, one line, invisible characters, signs.
+HOSTILE = [("a\na\n", "b\na\n"), ("a b ", "b a "), ("ab ", "ba\n"), ("\u200b ", "\u200d "), ("<", ">")]
+
+
+def test_hostile_body_costs_time_by_its_length_and_is_cut():
+    def compared(pair):
+        return difference(*(replace(LETTER, markdown=text) for text in pair))
+
+    for units in HOSTILE:
+        short, long = ([unit * (length // len(unit)) for unit in units] for length in (32_000, 256_000))
+        (change,) = compared(long)
+        assert (len(change.pieces) < 1500, change.left_out > 0) == (True, True), units
+        assert is_linear(compared, short, long), units
 
 
 # Few letters, so that much stays the same.

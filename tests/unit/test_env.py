@@ -18,52 +18,39 @@ from dashboard.env import (
     env_url,
 )
 
+# How it is read, and values that do not do.
+BAD = [
+    (lambda: env_bool("X", False), ["yes"]),
+    (lambda: env_int("X", 1), ["-1", "8000a"]),
+    (lambda: env_choice("X", "a", ("a", "b")), ["c"]),
+    (lambda: env_url("X", ""), ["ftp://host", "desk.example"]),
+    (lambda: env_secret("X", at_least=32), ["guessed"]),
+    (
+        lambda: env_mail_url("X"),
+        ["http://mail.example", *(f"smtp://x?{odd}" for odd in ("tls=require", "ssl=1", "tls="))],
+    ),
+    (lambda: env_server("X"), ["resolver.example", "10.0.0.2:http"]),
+]
 
-def test_missing_variable_is_named(monkeypatch):
+
+def test_variable_that_is_missing_or_cannot_be_read_is_named(monkeypatch, tmp_path):
     monkeypatch.delenv("SECRET_KEY", raising=False)
     with pytest.raises(ImproperlyConfigured, match=r"SECRET_KEY is not set.*docs/operators\.md"):
         env_str("SECRET_KEY")
-
-
-def test_variable_may_stand_in_a_file(monkeypatch, tmp_path):
+    monkeypatch.setenv("SECRET_KEY_FILE", "/nowhere/key")
+    with pytest.raises(ImproperlyConfigured, match="SECRET_KEY_FILE points to /nowhere/key"):
+        env_str("SECRET_KEY")
     (tmp_path / "key").write_text("from a file\n")
     monkeypatch.setenv("SECRET_KEY_FILE", str(tmp_path / "key"))
     assert env_str("SECRET_KEY") == "from a file"
 
 
-def test_file_that_cannot_be_read_is_named(monkeypatch):
-    monkeypatch.setenv("SECRET_KEY_FILE", "/nowhere/key")
-    with pytest.raises(ImproperlyConfigured, match="SECRET_KEY_FILE points to /nowhere/key"):
-        env_str("SECRET_KEY")
-
-
-@pytest.mark.parametrize(
-    ("read", "value"),
-    [
-        (lambda: env_bool("X", False), "yes"),
-        (lambda: env_int("X", 1), "-1"),
-        (lambda: env_int("X", 1), "8000a"),
-        (lambda: env_choice("X", "a", ("a", "b")), "c"),
-        (lambda: env_url("X", ""), "ftp://host"),
-        (lambda: env_url("X", ""), "desk.example"),
-        (lambda: env_secret("X", at_least=32), "guessed"),
-        (lambda: env_mail_url("X"), "http://mail.example"),
-        (lambda: env_mail_url("X"), "smtp://mail.example?tls=require"),
-        (lambda: env_mail_url("X"), "smtp://mail.example?ssl=1"),
-        (lambda: env_mail_url("X"), "smtp://mail.example?tls="),
-        (lambda: env_server("X"), "resolver.example"),
-        (lambda: env_server("X"), "10.0.0.2:http"),
-    ],
-)
-def test_bad_value_is_named(monkeypatch, read, value):
-    monkeypatch.setenv("X", value)
-    with pytest.raises(ImproperlyConfigured, match=r"^X must"):
-        read()
-
-
-def test_lists_lose_their_blanks(monkeypatch):
-    monkeypatch.setenv("X", " a, ,b ,")
-    assert env_list("X") == ["a", "b"]
+def test_bad_value_is_named(monkeypatch):
+    for read, values in BAD:
+        for value in values:
+            monkeypatch.setenv("X", value)
+            with pytest.raises(ImproperlyConfigured, match=r"^X must"):
+                pytest.fail(f"{value!r} was read as {read()!r}")
 
 
 def test_process_without_environment_says_what_is_missing():
@@ -74,24 +61,14 @@ def test_process_without_environment_says_what_is_missing():
     assert "SECRET_KEY is not set" in ran.stderr
 
 
-@pytest.mark.parametrize(
-    ("value", "expected"),
-    [
-        ("", None),
-        ("10.0.0.2", ("10.0.0.2", 53)),
-        ("10.0.0.2:5353", ("10.0.0.2", 5353)),
-        ("::1", ("::1", 53)),
-        ("[::1]:5353", ("::1", 5353)),
-    ],
-)
-def test_server_is_an_address_and_a_port(monkeypatch, value, expected):
-    monkeypatch.setenv("X", value)
-    assert env_server("X") == expected
+def test_lists_servers_and_mail_addresses_are_read(monkeypatch):
+    def read(reader, value):
+        monkeypatch.setenv("X", value)
+        return reader("X")
 
-
-@pytest.mark.parametrize(
-    "value", ["", "smtp://user:p%40ss@mail.example:25?tls=required", "smtps://mail.example", "smtp://x?tls=off"]
-)
-def test_mail_server_may_say_what_it_wants_of_tls(monkeypatch, value):
-    monkeypatch.setenv("X", value)
-    assert env_mail_url("X") == value
+    assert read(env_list, " a, ,b ,") == ["a", "b"]
+    servers = {"10.0.0.2": ("10.0.0.2", 53), "10.0.0.2:5353": ("10.0.0.2", 5353), "::1": ("::1", 53)}
+    servers |= {"[::1]:5353": ("::1", 5353), "": None}
+    assert {value: read(env_server, value) for value in servers} == servers
+    mail = ["", "smtp://user:p%40ss@mail.example:25?tls=required", "smtps://mail.example", "smtp://x?tls=off"]
+    assert [read(env_mail_url, value) for value in mail] == mail

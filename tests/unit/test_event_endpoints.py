@@ -7,83 +7,71 @@ from alerts.places.endpoints import masked_endpoint, problem_with_endpoint, prob
 KEY = "abcdefghijklmnopqrstuvwxyz-0123456789_WXYZ"
 INNGEST = f"https://inn.gs/e/{KEY}"
 OWN = "http://127.0.0.1:8288"
+# What is wrong with an address of Inngest, and with one for webhooks: a part of the sentence that says it.
+NO_INNGEST = {
+    f"http://inn.gs/e/{KEY}": "begin with https://",
+    f"https://inn.gs:8443/e/{KEY}": "name no port",
+    "https://inn.gs/e/": "not an address that events are posted to",
+    f"{OWN}/x/{KEY}": "not an address that events are posted to",
+    f"https://inn.gs/e/signkey-prod-{KEY}": "signing key",
+    f"{INNGEST}?x=1": "question mark",
+    f"{INNGEST}#x": "#",
+    f"https://me@inn.gs/e/{KEY}": "a name",
+    f"{INNGEST}\n": "a blank",
+    f"https://app.inngest.com/env/production/manage/{KEY}": "none that events are posted to",
+    f"https://elsewhere.example/e/{KEY}": "OUTGOING_ALLOW",
+    f"http://127.0.0.1:8289/e/{KEY}": "OUTGOING_ALLOW",
+    f"https://inn.gs.elsewhere.example/e/{KEY}": "not an address of Inngest",
+    KEY: "not a whole address",
+    "https://[::1/e/x": "not a whole address",
+}
+NO_WEBHOOK = {
+    "http://hooks.example/in": "https://",
+    "https://127.0.0.1/in": "private network",
+    "https://[::1]/in": "private network",
+    "https://10.0.0.7/in": "private network",
+    "https://localhost:8288/in": "private network",
+    "https://metadata.internal/in": "private network",
+    "https://intranet/in": "private network",
+    "https://desk.yourteam.example/webhooks/": "the desk's own",
+    f"https://discord.com/api/webhooks/1/{KEY}": "Discord",
+    INNGEST: "Inngest",
+    "https://me:secret@hooks.example/in": "a name",
+    "ftp://hooks.example/in": "not a whole address",
+}
 
 
 @pytest.fixture(autouse=True)
-def _places(settings):
+def _destinations(settings):
     settings.OUTGOING_ALLOW = [OWN]
     settings.PUBLIC_URL = "https://desk.yourteam.example"
 
 
-@pytest.mark.parametrize("url", [INNGEST, f"{INNGEST}/", "https://inn.gs:443/e/k", f"{OWN}/e/test"])
-def test_event_urls_of_inngest_and_of_a_server_that_is_named_are_taken(url):
-    assert problem_with_inngest(url) == ""
+def test_what_is_public_or_named_is_taken():
+    inngest = [INNGEST, f"{INNGEST}/", "https://inn.gs:443/e/k", f"{OWN}/e/test"]
+    hooks = ["https://hooks.example/in?token=1", f"{OWN}/hooks", "https://8.8.8.8/in"]
+    assert [problem_with_inngest(url) for url in inngest] == [""] * 4
+    assert [problem_with_endpoint(url) for url in hooks] == [""] * 3
 
 
-@pytest.mark.parametrize(
-    ("url", "told"),
-    [
-        (f"http://inn.gs/e/{KEY}", "begin with https://"),
-        (f"https://inn.gs:8443/e/{KEY}", "name no port"),
-        ("https://inn.gs/e/", "not an address that events are posted to"),
-        (f"{OWN}/x/{KEY}", "not an address that events are posted to"),
-        (f"https://inn.gs/e/signkey-prod-{KEY}", "signing key"),
-        (f"{INNGEST}?x=1", "question mark"),
-        (f"{INNGEST}#x", "#"),
-        (f"https://me@inn.gs/e/{KEY}", "a name"),
-        (f"{INNGEST}\n", "a blank"),
-        (f"https://app.inngest.com/env/production/manage/{KEY}", "none that events are posted to"),
-        (f"https://elsewhere.example/e/{KEY}", "OUTGOING_ALLOW"),
-        (f"http://127.0.0.1:8289/e/{KEY}", "OUTGOING_ALLOW"),
-        (f"https://inn.gs.elsewhere.example/e/{KEY}", "not an address of Inngest"),
-        (KEY, "not a whole address"),
-        ("https://[::1/e/x", "not a whole address"),
-    ],
-)
-def test_what_is_no_event_url_is_said_in_words_without_the_key(url, told):
-    problem = problem_with_inngest(url)
-    assert told in problem
-    assert problem.endswith(".")
-    assert KEY not in problem
+def test_what_is_no_event_url_is_said_in_words_without_the_key():
+    problems = {url: problem_with_inngest(url) for url in NO_INNGEST}
+    assert {url: problems[url] for url, told in NO_INNGEST.items() if told not in problems[url]} == {}
+    assert [one for one in problems.values() if KEY in one or not one.endswith(".")] == []
 
 
-@pytest.mark.parametrize("url", ["https://hooks.example/in?token=1", f"{OWN}/hooks", "https://8.8.8.8/in"])
-def test_webhooks_go_to_what_is_public_or_named(url):
-    assert problem_with_endpoint(url) == ""
+def test_what_takes_no_webhook_is_said_in_words_without_the_key():
+    problems = {url: problem_with_endpoint(url) for url in NO_WEBHOOK}
+    assert {url: problems[url] for url, told in NO_WEBHOOK.items() if told not in problems[url]} == {}
+    assert [one for one in problems.values() if KEY in one] == []
 
 
-@pytest.mark.parametrize(
-    ("url", "told"),
-    [
-        ("http://hooks.example/in", "https://"),
-        ("https://127.0.0.1/in", "private network"),
-        ("https://[::1]/in", "private network"),
-        ("https://10.0.0.7/in", "private network"),
-        ("https://localhost:8288/in", "private network"),
-        ("https://metadata.internal/in", "private network"),
-        ("https://intranet/in", "private network"),
-        ("https://desk.yourteam.example/webhooks/", "the desk's own"),
-        (f"https://discord.com/api/webhooks/1/{KEY}", "Discord"),
-        (INNGEST, "Inngest"),
-        ("https://me:secret@hooks.example/in", "a name"),
-        ("ftp://hooks.example/in", "not a whole address"),
-    ],
-)
-def test_what_takes_no_webhook_is_said_in_words(url, told):
-    problem = problem_with_endpoint(url)
-    assert told in problem
-    assert KEY not in problem
-
-
-@pytest.mark.parametrize(
-    ("url", "shown"),
-    [
-        (INNGEST, "inn.gs/e/…WXYZ"),
-        (f"{OWN}/e/test", "127.0.0.1:8288/e/••••"),
-        ("https://me:secret@hooks.example/in/secret?token=secret", "hooks.example/••••"),
-        ("secret", "••••"),
-        ("https://[::1/secret", "••••"),
-    ],
-)
-def test_address_is_shown_without_what_would_let_somebody_post(url, shown):
-    assert masked_endpoint(url) == shown
+def test_address_is_shown_without_what_would_let_somebody_post():
+    shown = {
+        INNGEST: "inn.gs/e/…WXYZ",
+        f"{OWN}/e/test": "127.0.0.1:8288/e/••••",
+        "https://me:secret@hooks.example/in/secret?token=secret": "hooks.example/••••",
+        "secret": "••••",
+        "https://[::1/secret": "••••",
+    }
+    assert {url: masked_endpoint(url) for url in shown} == shown

@@ -1,7 +1,7 @@
 """The fingerprint: published vectors, what it covers, and what does not matter to it."""
 
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
@@ -30,50 +30,42 @@ LETTER = Content(
 
 
 def content_from(vector: dict) -> Content:
-    fields = dict(vector["content"])
-    fields["attachments"] = tuple(Attachment(**item) for item in fields.get("attachments", ()))
-    return Content(**{name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()})
+    given = dict(vector["content"])
+    given["attachments"] = tuple(Attachment(**item) for item in given.get("attachments", ()))
+    return Content(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
 
 
-@pytest.mark.parametrize("vector", VECTORS, ids=lambda vector: vector["name"])
-def test_fingerprint_of_a_published_vector_is_as_published(vector):
-    found = fingerprint(content_from(vector))
-    assert found == vector["fingerprint"]
-    assert short_fingerprint(found) == vector["short"]
-
-
-@pytest.mark.parametrize(
-    "change",
-    [
-        {"sender": "sales@yourteam.example"},
-        {"sender_name": "Your Bank"},
-        {"reply_to": None},
-        {"to": ("dana@northwind.example", "eve@evil.example")},
-        {"cc": ()},
-        {"bcc": ("eve@evil.example",)},
-        {"subject": "Your refund "},
-        {"markdown": "Hello  Dana"},
-        {"html": None},
-        {"in_reply_to": None},
-        {"attachments": (Attachment("invoice.pdf", "application/pdf", 812, "ac" * 32),)},
-        {"attachments": (Attachment("invoice.pdf.exe", "application/pdf", 812, "ab" * 32),)},
-        {"additions": {"signature": "The team", "auto_bcc": "eve@evil.example"}},
-        {"send_at": "2026-12-01T08:00:01Z"},
-        {"coverage": tuple(name for name in FIELDS if name != "bcc")},
-    ],
-    ids=lambda change: next(iter(change)),
+# Another value in each field.
+OTHER = Content(
+    sender="sales@yourteam.example",
+    sender_name="Your Bank",
+    to=("dana@northwind.example", "eve@evil.example"),
+    bcc=("eve@evil.example",),
+    subject="Your refund ",
+    markdown="Hello  Dana",
+    attachments=(Attachment("invoice.pdf", "application/pdf", 812, "ac" * 32),),
+    additions={"signature": "The team", "auto_bcc": "eve@evil.example"},
+    send_at="2026-12-01T08:00:01Z",
+    coverage=tuple(name for name in FIELDS if name != "bcc"),
 )
-def test_fingerprint_changes_with_every_field(change):
-    assert fingerprint(replace(LETTER, **change)) != fingerprint(LETTER)
 
 
-def test_fingerprint_ignores_order_and_case_of_domains():
+def test_fingerprint_of_a_published_vector_is_as_published():
+    for vector in VECTORS:
+        found = fingerprint(content_from(vector))
+        assert (found, short_fingerprint(found)) == (vector["fingerprint"], vector["short"]), vector["name"]
+
+
+def test_fingerprint_changes_with_every_field():
+    changes = [{field.name: getattr(OTHER, field.name)} for field in fields(Content)]
+    changes.append({"attachments": (replace(LETTER.attachments[0], name="invoice.pdf.exe"),)})
+    assert [one for one in changes if fingerprint(replace(LETTER, **one)) == fingerprint(LETTER)] == []
+
+
+def test_fingerprint_ignores_order_and_case_of_domains_and_keeps_the_case_of_names():
     one = replace(LETTER, to=("a@one.example", "b@two.example"))
     other = replace(LETTER, to=("b@TWO.example", " a@one.example"))
     assert fingerprint(one) == fingerprint(other)
-
-
-def test_fingerprint_keeps_the_case_of_the_local_part():
     assert fingerprint(replace(LETTER, to=("Dana@x.example",))) != fingerprint(replace(LETTER, to=("dana@x.example",)))
 
 

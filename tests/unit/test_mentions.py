@@ -1,7 +1,5 @@
 """Whom a comment mentions: by name or address, the longest that fits, and what names nobody."""
 
-import pytest
-
 from approvals.desk.mentions import Known, mentions_in
 
 ANA = Known(1, "Ana Ferreira", "ana@yourteam.example")
@@ -9,36 +7,19 @@ ANNA = Known(2, "Ana Sousa", "sousa@yourteam.example")
 BEN = Known(3, "Ben Okafor", "ben@yourteam.example")
 
 
-@pytest.mark.parametrize(
-    ("text", "meant"),
-    [
-        ("@Ben Okafor look", [3]),
-        ("@ben: look", [3]),
-        ("(@BEN)", [3]),
-        ("@ben@yourteam.example, please", [3]),
-        ("@Ana Ferreira and @Ana Sousa.", [1, 2]),
-        ("ask @sousa", [2]),
-        ("@ben @ben @Ben Okafor", [3]),
-        ("mail ben@yourteam.example", []),
-        ("x@ben", []),
-        ("@benjamin", []),
-        ("@ ben", []),
-        ("", []),
-    ],
-)
-def test_mention_is_the_longest_name_that_stands_there(text, meant):
-    assert [one.id for one in mentions_in(text, [ANA, ANNA, BEN]).people] == meant
+def test_mention_is_the_longest_name_that_stands_there():
+    meant = {"@Ana Ferreira and @Ana Sousa.": [1, 2], "ask @sousa": [2], "@ben @ben @Ben Okafor": [3]}
+    meant |= {text: [3] for text in ("@Ben Okafor look", "@ben: look", "(@BEN)", "@ben@yourteam.example, please")}
+    meant |= {text: [] for text in ("mail ben@yourteam.example", "x@ben", "@benjamin", "@ ben", "")}
+    assert {text: [one.id for one in mentions_in(text, [ANA, ANNA, BEN]).people] for text in meant} == meant
 
 
-def test_name_of_two_asks_for_more_and_means_nobody():
+def test_name_of_two_or_of_nobody_is_told_and_means_nobody():
     found = mentions_in("@Ana?", [ANA, ANNA])
     assert found.people == ()
     assert found.remarks == ("“@ana” could be Ana Ferreira or Ana Sousa: write the whole name or the address.",)
-
-
-def test_name_of_nobody_is_told():
     assert mentions_in("@zoe @zoe hello", [ANA]).remarks == ("“@zoe” names nobody who sees this message.",)
 
 
-def test_very_long_text_stays_quick():
+def test_very_long_text_still_mentions_somebody_once():
     assert mentions_in("@" * 2000 + "@ben " * 400, [BEN]).people == (BEN,)

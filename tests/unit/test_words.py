@@ -1,33 +1,24 @@
 """The words that mail is found by: one spelling on both sides, and nothing that means anything to PostgreSQL."""
 
-import pytest
-
 from common.words import FROM, LETTER, MAX_PLACE, TO, asked, vector, words_of, words_of_address
 
 
-@pytest.mark.parametrize(
-    ("text", "words"),
-    [
-        ("Refund, ORDER 4471!", ["refund", "order", "4471"]),
-        ("Müller straße", ["muller", "strasse"]),
-        ("re\u200bfund", ["refund"]),
-        ("acme.com/pay?x=1", ["acme", "com", "pay", "x", "1"]),
-        ("ﬁne Ｄａｎａ", ["fine", "dana"]),
-        ("\0\ud800 !?", []),
-    ],
-    ids=range(6),
-)
-def test_words_have_one_spelling(text, words):
-    assert words_of(text) == words
+def test_words_have_one_spelling():
+    spelled = {
+        "Refund, ORDER 4471!": ["refund", "order", "4471"],
+        "Müller straße": ["muller", "strasse"],
+        "re\u200bfund": ["refund"],
+        "acme.com/pay?x=1": ["acme", "com", "pay", "x", "1"],
+        "ﬁne Ｄａｎａ": ["fine", "dana"],
+        "\0\ud800 !?": [],
+    }
+    assert {text: words_of(text) for text in spelled} == spelled
 
 
 def test_address_is_found_by_itself_and_by_each_of_its_parts():
-    found = words_of_address("Dana.Smith@mail.Northwind.example")
-    for word in (
-        "dana.smith@mail.northwind.example", "dana.smith", "mail.northwind.example", "northwind.example",
-        "dana", "smith", "mail", "northwind", "example",
-    ):  # fmt: skip
-        assert word in found
+    parts = "dana.smith@mail.northwind.example dana.smith mail.northwind.example northwind.example"
+    parts += " dana smith mail northwind example"
+    assert set(parts.split()) <= set(words_of_address("Dana.Smith@mail.Northwind.example"))
 
 
 def test_words_asked_for_are_beginnings_and_phrases_keep_their_order():
