@@ -1,4 +1,4 @@
-"""The desk's own look through the whole ledger: begun once a day or when asked, loud where it does not hold."""
+"""The desk's own check of the whole ledger: begun once a day or when asked, loud where the ledger does not hold."""
 
 import re
 from datetime import timedelta
@@ -16,9 +16,12 @@ from audit.proving.checking import begin_daily_check, run_check
 from audit.sealing.anchors import write_anchors
 from audit.sealing.sealer import seal_all
 from dashboard.metrics import exposition
-from tests.ledger import another_session, append, as_superuser
+from tests.ledger import another_session, append, as_superuser, seal_here
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = pytest.mark.django_db
+
+# A check reads in a transaction of its own, and the sealer waits for all that are open.
+committed = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture(autouse=True)
@@ -30,12 +33,29 @@ def nudged(monkeypatch):
 
 
 @pytest.fixture
-def sealed(settings, tmp_path):
-    settings.SEAL_FILE = tmp_path / "seals.jsonl"
+def sealed(db):
+    append()
+    seal_here()
+
+
+_HOLDS = checking.Result(entries=40, seals=2)
+
+
+@pytest.fixture
+def looks(monkeypatch):
+    """What is done, once it is put in here, instead of reading the ledger; by itself the ledger holds."""
+    found = []
+    monkeypatch.setattr(checking, "check_database", lambda progress: found[0](progress) if found else _HOLDS)
+    return found
+
+
+def begin_check_of_two_seals():
     for _ in range(2):
         append(20)
         seal_all()
     write_anchors()
+    begin_daily_check()
+    return Check.objects.get()
 
 
 def told(action):
@@ -47,11 +67,11 @@ def age(check, **by):
     Check.objects.filter(pk=check).update(**{name: Now() - ago for name, ago in by.items()})
 
 
-def break_entry():
-    as_superuser("UPDATE audit_entry SET action = 'message.served' WHERE id = (SELECT min(id) + 4 FROM audit_entry)")
-
-
-def test_daily_check_is_begun_once_a_day_by_the_clock_of_the_database(sealed, nudged):
+def test_daily_check_is_begun_once_a_day_by_the_clock_of_the_database(nudged, looks):
+    append()
+    assert begin_daily_check() == "not yet", "nothing is sealed"
+    assert nudged == []
+    seal_here()
     begin_daily_check()
     check = Check.objects.get()
     assert nudged == [("audit.tasks.check", check.pk)]
@@ -64,15 +84,9 @@ def test_daily_check_is_begun_once_a_day_by_the_clock_of_the_database(sealed, nu
     assert Check.objects.count() == 2
 
 
-def test_nothing_is_begun_before_anything_is_sealed(nudged):
-    append()
-    assert begin_daily_check() == "not yet"
-    assert nudged == []
-
-
-def test_check_of_a_whole_ledger_holds_and_is_told(sealed):
-    begin_daily_check()
-    check = Check.objects.get()
+@committed
+def test_check_of_a_whole_ledger_holds_and_is_recorded():
+    check = begin_check_of_two_seals()
     run_check(check.pk)
     check.refresh_from_db()
     assert (check.state, check.entries, check.seals, check.up_to, check.findings) == ("holds", 40, 2, 2, [])
@@ -81,12 +95,12 @@ def test_check_of_a_whole_ledger_holds_and_is_told(sealed):
     assert (said["entries"], said["seals"]) == ("40", "2")
 
 
-def test_broken_ledger_is_loud(sealed, admin, auditor, signed_in, reviewer):
-    break_entry()
-    begin_daily_check()
-    assert run_check(Check.objects.get().pk) == "broken"
-    check = Check.objects.get()
-    assert check.findings
+@committed
+def test_broken_ledger_is_told_everywhere(admin, auditor, signed_in, capsys):
+    check = begin_check_of_two_seals()
+    as_superuser("UPDATE audit_entry SET action = 'message.served' WHERE id = (SELECT min(id) + 4 FROM audit_entry)")
+    assert run_check(check.pk) == "broken"
+    check.refresh_from_db()
     (said,) = told("ledger.broken")
     assert said["reason"] == check.findings[0]
     for person in (admin, auditor):
@@ -96,18 +110,12 @@ def test_broken_ledger_is_loud(sealed, admin, auditor, signed_in, reviewer):
         assert attention_count(actor) >= 1
     assert "The ledger does not hold" in signed_in(auditor).get("/attention/").content.decode()
     assert "countersign_ledger_broken 1" in exposition()
-
-
-def test_broken_ledger_is_what_the_doctor_tells(sealed, capsys):
-    break_entry()
-    begin_daily_check()
-    run_check(Check.objects.get().pk)
     with pytest.raises(SystemExit):
         call_command("doctor")
     assert "The ledger does not hold" in capsys.readouterr().out
 
 
-def test_ledger_that_holds_again_is_no_finding_any_more(sealed, admin):
+def test_ledger_that_holds_again_is_no_finding_any_more(admin):
     Check.objects.create(state="broken", findings=["It did not hold."], ended_at=timezone.now())
     actor = admin.actor(surface="web")
     assert [one.kind for one in attention_for(actor, timezone.now())] == ["ledger_broken"]
@@ -118,45 +126,35 @@ def test_ledger_that_holds_again_is_no_finding_any_more(sealed, admin):
     assert "countersign_ledger_broken 0" in exposition()
 
 
-def test_auditor_asks_and_the_page_follows(sealed, signed_in, auditor, nudged):
+def test_auditor_asks_once_and_the_page_follows(sealed, signed_in, auditor, nudged, looks):
     client = signed_in(auditor)
     assert "Check now" in client.get("/audit/verify/").content.decode()
+    client.post("/audit/verify/check/")
     answer = client.post("/audit/verify/check/", follow=True)
     check = Check.objects.get()
     assert check.asked_by == auditor.pk
-    assert nudged == [("audit.tasks.check", check.pk)]
+    assert nudged[0] == ("audit.tasks.check", check.pk)
     assert "Waits for a worker" in answer.content.decode()
     assert re.search("Asked for by.*?Max Weber", answer.content.decode())
-    assert [said["actor"] for said in told("ledger.check_asked")] == ["Max Weber"]
+    assert [said["actor"] for said in told("ledger.check_asked")] == ["Max Weber"] * 2
+    with pytest.raises(IntegrityError), transaction.atomic():
+        Check.objects.create()
     run_check(check.pk)
     page = client.get("/audit/verify/").content.decode()
     assert "Everything as it was sealed" in page
     assert "Max Weber" in page
 
 
-def test_reviewer_may_not_ask(sealed, signed_in, reviewer):
+def test_check_is_not_begun_for_a_reviewer_nor_before_anything_is_sealed(signed_in, reviewer, auditor):
+    answer = signed_in(auditor).post("/audit/verify/check/")
+    assert (answer.status_code, b"Nothing is sealed yet" in answer.content) == (409, True)
     answer = signed_in(reviewer).post("/audit/verify/check/")
     assert answer.status_code == 403
     assert b"Only an auditor or an admin of everything" in answer.content
     assert not Check.objects.exists()
 
 
-def test_nobody_can_ask_before_anything_is_sealed(signed_in, auditor):
-    answer = signed_in(auditor).post("/audit/verify/check/")
-    assert answer.status_code == 409
-    assert b"Nothing is sealed yet" in answer.content
-
-
-def test_asking_twice_makes_one_check_and_the_database_allows_no_second(sealed, signed_in, auditor):
-    client = signed_in(auditor)
-    for _ in range(2):
-        client.post("/audit/verify/check/")
-    assert Check.objects.running().count() == 1
-    with pytest.raises(IntegrityError), transaction.atomic():
-        Check.objects.create()
-
-
-def test_one_worker_looks_however_often_it_is_told(sealed):
+def test_check_that_another_worker_took_or_that_is_not_there_is_not_run(sealed):
     begin_daily_check()
     check = Check.objects.get()
     Check.objects.update(up_to=2)
@@ -165,48 +163,21 @@ def test_one_worker_looks_however_often_it_is_told(sealed):
     assert told("ledger.checked") == []
 
 
-def test_check_of_a_killed_worker_is_ended_and_begun_anew(sealed, nudged):
+def test_check_of_a_killed_worker_is_ended_and_begun_again(sealed, nudged, looks):
     lost = Check.objects.create(up_to=2, asked_by=7)
     age(lost.pk, moved_at=timedelta(minutes=9))
     begin_daily_check()
     assert Check.objects.get().state == "running"
     age(lost.pk, moved_at=timedelta(minutes=11))
     begin_daily_check()
-    anew = Check.objects.running().get()
-    assert (anew.pk != lost.pk, anew.asked_by, nudged) == (True, 7, [("audit.tasks.check", anew.pk)])
+    again = Check.objects.running().get()
+    assert (again.pk != lost.pk, again.asked_by, nudged) == (True, 7, [("audit.tasks.check", again.pk)])
     lost.refresh_from_db()
     assert lost.state == "ended"
-    assert run_check(anew.pk) == "holds"
+    assert run_check(again.pk) == "holds"
 
 
-def test_worker_that_wakes_up_late_writes_nothing(sealed, monkeypatch):
-    begin_daily_check()
-    check = Check.objects.get()
-    real = checking.check_database
-
-    def slow(progress):
-        Check.objects.update(state="ended")
-        return real(progress)
-
-    monkeypatch.setattr(checking, "check_database", slow)
-    assert run_check(check.pk) == "given up meanwhile"
-    assert Check.objects.get().state == "ended"
-    assert told("ledger.checked") == []
-
-
-def test_check_that_breaks_down_is_ended(sealed, monkeypatch):
-    begin_daily_check()
-
-    def broken(progress):
-        raise OSError("no room")
-
-    monkeypatch.setattr(checking, "check_database", broken)
-    with pytest.raises(OSError, match="no room"):
-        run_check(Check.objects.get().pk)
-    assert Check.objects.get().state == "ended"
-
-
-def test_check_that_no_nudge_reached_is_nudged_again(sealed, nudged):
+def test_check_that_nobody_began_is_nudged_again(sealed, nudged):
     waits = Check.objects.create()
     age(waits.pk, moved_at=timedelta(hours=1))
     begin_daily_check()
@@ -214,20 +185,38 @@ def test_check_that_no_nudge_reached_is_nudged_again(sealed, nudged):
     assert Check.objects.get().state == "running"
 
 
-def test_progress_is_seen_while_the_look_reads_in_its_snapshot(sealed, monkeypatch):
+def test_worker_that_wakes_up_late_writes_nothing(sealed, looks):
     begin_daily_check()
-    check = Check.objects.get()
+    looks.append(lambda progress: Check.objects.update(state="ended") and _HOLDS)
+    assert run_check(Check.objects.get().pk) == "given up meanwhile"
+    assert Check.objects.get().state == "ended"
+    assert told("ledger.checked") == []
+
+
+def test_check_that_breaks_down_is_ended(sealed, looks):
+    def broken(progress):
+        raise OSError("no room")
+
+    looks.append(broken)
+    begin_daily_check()
+    with pytest.raises(OSError, match="no room"):
+        run_check(Check.objects.get().pk)
+    assert Check.objects.get().state == "ended"
+
+
+@committed
+def test_progress_is_seen_while_the_check_reads_in_its_snapshot(sealed, monkeypatch, looks):
     seen, beats = [], []
     monkeypatch.setattr(checking, "_PAUSE", 0.0)
 
-    def looking(progress):
+    def reading(progress):
         with transaction.atomic():
             progress(17)
             with another_session() as session:
-                told = session.execute("SELECT entries, moved_at > started_at FROM audit_check")
-                seen.append(told.fetchone())
-        return checking.Result(40, 2)
+                seen.append(session.execute("SELECT entries, moved_at > started_at FROM audit_check").fetchone())
+        return _HOLDS
 
-    monkeypatch.setattr(checking, "check_database", looking)
-    assert run_check(check.pk, alive=lambda: beats.append(1)) == "holds"
+    looks.append(reading)
+    begin_daily_check()
+    assert run_check(Check.objects.get().pk, alive=lambda: beats.append(1)) == "holds"
     assert (seen, beats) == ([(17, True)], [1])
