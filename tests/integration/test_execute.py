@@ -1,42 +1,48 @@
 """Carrying a decision out: every answer of MultiMail ends in the state that design.md section 5 names."""
 
-import base64
-import json
 import threading
+from copy import copy
 from datetime import timedelta
 
 import pytest
-from django.db import connections, transaction
+from django.db import OperationalError, connections, transaction
 from django.db.models.functions import Now
 
-from approvals import mirror, tasks
+from approvals import execute, mirror, tasks
 from approvals.deciding.ending import end_with_error, end_with_success
 from approvals.deciding.resolve import resolve
 from approvals.execute import abandon, run_decision, upstream_reason
 from approvals.forms import MAX_REASON, VerdictForm
-from approvals.models import Connection, Decision, Message
+from approvals.models import Connection, Decision, DecisionAttempt, Message, Verdict
+from approvals.querysets import DecisionQuerySet
 from approvals.reconcile import read_everything
 from approvals.settle import meet_reports
 from audit.models import Entry
-from common import nudge
 from common.postgres import clock
 from gateway.schemas.oversight import DecideIn
 from people.actors import worker
-from tests.factories import NOW, event_body, make_connection, make_message, make_person, pending_row, post_event
+from people.models import Person
+from tests.factories import (
+    NOW,
+    event_body,
+    make_connection,
+    make_message,
+    pending_row,
+    post_event,
+    rolled_back,
+    show_row,
+)  # fmt: skip
 from tests.integration.deciding import carry_out, decide, make_due
 from upstream import errors
 from upstream.client import Client
 
 pytestmark = pytest.mark.django_db
-
-
-# Our gateway is asked for one message by id, hosted MultiMail for everything it holds.
-both = pytest.mark.parametrize("connection", [True, False], ids=["our gateway", "hosted"], indirect=True)
+OURS = "[countersign:REFERENCE0]"
 
 
 @pytest.fixture
-def connection(request, db, upstream):
-    return make_connection(api_url=upstream.url, is_our_gateway=getattr(request, "param", True))
+def connection(db, upstream):
+    return make_connection(api_url=upstream.url)
 
 
 @pytest.fixture
@@ -47,153 +53,243 @@ def message(connection, upstream):
     return message
 
 
+@pytest.fixture
+def decision(message, reviewer):
+    """An approval that is due."""
+    decide(message, reviewer)
+    Decision.objects.update(reference="REFERENCE0", due_at=Now())
+    return Decision.objects.select_related("message__connection", "revision").get()
+
+
+def run(decision, **fields):
+    """Carry it out, with these fields of its row; return the state it ended in."""
+    if fields:
+        Decision.objects.filter(pk=decision.pk).update(**fields)
+    return run_decision(decision_id=decision.pk, now=NOW)
+
+
+def is_our_gateway(is_ours):
+    """Our gateway is asked for one message by id, hosted MultiMail for everything that it holds."""
+    Connection.objects.update(is_our_gateway=is_ours)
+
+
 @pytest.mark.proves("promise 1")
-@both
-def test_decision_is_carried_out_once_with_its_reference(connection, message, reviewer, upstream):
-    assert carry_out(message, reviewer) == "applied"
-    decision = Decision.objects.get()
-    assert run_decision(decision_id=decision.pk, now=NOW) == "not due"
-    assert [sent["reason"] for sent in upstream.decisions] == [f"[countersign:{decision.reference}]"]
+def test_decision_is_carried_out_once_with_its_reference(message, decision, upstream):
+    upstream.holds(pending_row("01OTHER"), pending_row(message.upstream_id))
+    for is_ours in (True, False):
+        is_our_gateway(is_ours)
+        upstream.calls.clear()
+        with rolled_back():
+            assert run(decision, seen_held=1, seen_absent=1) == "applied"
+            assert run(decision) == "not due"
+            expected = {"expected_fingerprint": decision.revision.fingerprint} if is_ours else {}
+            assert upstream.decisions == [
+                {"email_id": message.upstream_id, "action": "approve", "reason": OURS, **expected}
+            ]
+            decision.refresh_from_db()
+            assert (decision.attempt, decision.seen_held, decision.seen_absent) == (1, 0, 0)
+            assert decision.upstream_answer == {"status": "approved_and_sent", "decision": "approved"}
+            steps = DecisionAttempt.objects.order_by("pk").values_list("number", "event", "status", "note")
+            assert list(steps) == [(1, "take", None, ""), (1, "succeed", 200, "")]
+            entries = Entry.objects.filter(action__in=("decision.calling", "decision.applied")).oldest_first()
+            assert [entry.action for entry in entries] == ["decision.calling", "decision.applied"]
+            for entry in entries:
+                assert (entry.connection, entry.message) == (message.connection_id, message.public_id)
+                assert (entry.fingerprint, entry.actor_id) == (decision.revision.fingerprint, "decisions")
+                about = {"outcome": "approve", "reference": "REFERENCE0", "attempt": "1"}
+                assert entry.detail.fields == {**about, "actor": "the decisions worker"}
 
 
-@both
-@pytest.mark.parametrize("status", [400, 404, 409, 422, 500, 503])
-def test_list_that_cannot_be_read_never_ends_a_decision(message, reviewer, upstream, connection, status):
+def test_reject_and_request_for_changes_go_out_as_a_reject_also_past_the_expiry(message, reviewer, upstream):
+    for outcome in ("reject", "send_back"):
+        with rolled_back():
+            Message.objects.update(expires_at=Now() - timedelta(minutes=1))
+            given = decide(message, reviewer, outcome, "Too early.")
+            make_due()
+            assert run(given.decision) == "applied"
+            assert upstream.decisions[-1]["action"] == "reject"
+            assert upstream.decisions[-1]["reason"].startswith("Too early. [countersign:")
+
+
+def test_list_that_cannot_be_read_never_ends_a_decision(message, decision, upstream):
     # Our gateway is asked for one message, and a 404 to that is an answer: the whole list is hosted MultiMail's.
-    if status == 404:
-        Connection.objects.update(is_our_gateway=False)
-    upstream.answers["/v1/oversight/pending"] = (status, {"error": "no"})
-    assert carry_out(message, reviewer) == "recorded"
-    message.refresh_from_db()
-    assert (message.state, upstream.decisions) == ("held", [])
-    assert Decision.objects.get().may_have_left is False
+    for is_ours, statuses in ((True, (400, 401, 403, 409, 422, 500)), (False, (400, 403, 404, 503))):
+        is_our_gateway(is_ours)
+        for status in statuses:
+            upstream.answers["/v1/oversight/pending"] = (status, {"error": "The key was revoked."})
+            with rolled_back():
+                assert run(decision) == "recorded", (is_ours, status)
+                assert (Message.objects.get().state, Decision.objects.get().may_have_left) == ("held", False)
+                # A key that may not even read is as good as none.
+                is_refused = "The key was revoked." in Connection.objects.get().paused_because
+                paused = Entry.objects.of_action("connection.paused").count()
+                assert (is_refused, paused) == ((True, 1) if status in (401, 403) else (False, 0)), (is_ours, status)
+        upstream.holds({"subject": "which one is this?"})
+        with rolled_back():
+            assert run(decision) == "recorded"
+            assert "could not be read whole" in Decision.objects.get().explanation
+    # A message can slip from one page to the other while a list is read.
+    other = [pending_row("01OTHER")]
+    upstream.pages = {"": {"pending": other, "cursor": "2"}, "2": {"pending": other, "cursor": None}}
+    assert run(decision) == "recorded"
+    assert upstream.decisions == []
 
 
-@both
-def test_message_is_not_missed_in_a_list_with_rows_that_name_nothing(connection, message, reviewer, upstream):
-    upstream.holds({"subject": "which one is this?"})
-    assert carry_out(message, reviewer) == "recorded"
-    assert "could not be read whole" in Decision.objects.get().explanation
-
-
-@both
-@pytest.mark.parametrize("status", [401, 403])
-def test_key_that_may_not_even_read_pauses_the_connection(message, reviewer, upstream, connection, status):
-    upstream.answers["/v1/oversight/pending"] = (status, {"error": "The key was revoked."})
-    assert carry_out(message, reviewer) == "recorded"
+def test_key_that_may_not_decide_pauses_the_connection(decision, upstream, connection):
+    upstream.decides(401, error="The key was revoked.")
+    assert run(decision) == "recorded"
     connection.refresh_from_db()
     assert "The key was revoked." in connection.paused_because
-    assert Entry.objects.filter(action="connection.paused").count() == 1
+    make_due()
+    assert not Decision.objects.due().exists()
 
 
-def test_attempts_that_had_no_effect_leave_no_doubt_behind(client, message, reviewer, upstream, connection):
-    upstream.answers["/v1/oversight/pending"] = (503, {})
-    carry_out(message, reviewer)
-    upstream.holds(pending_row(message.upstream_id))
-    upstream.decides(429, error="slow down")
-    Decision.objects.update(due_at=Now())
-    assert run_decision(decision_id=Decision.objects.get().pk, now=NOW) == "recorded"
-    post_event(client, connection, event_body("oversight.approved", email_id=message.upstream_id, decided_by="Ben"))
-    decision = Decision.objects.get()
-    assert (decision.attempt, decision.may_have_left, decision.state) == (2, False, "superseded")
+# What becomes of the only call, and of one where an earlier call may have left.
+SENT = {"status": "sent", "decision": "approved"}
+ANSWERS = [
+    (200, SENT, "applied", "applied"),
+    (409, SENT | {"reason": OURS}, "applied", "applied"),
+    # Decided before our only call, and nothing says that it was by this decision.
+    (409, SENT, "superseded", "applied"),
+    (409, SENT | {"decided_by": "Ben"}, "superseded", "superseded"),
+    (409, SENT | {"reason": "[countersign:0123456789]"}, "superseded", "superseded"),
+    (409, {"status": "rejected", "decision": "rejected", "decided_by": "Ben"}, "superseded", "superseded"),
+    (409, {"status": "cancelled", "decision": None}, "superseded", "superseded"),
+    (409, {"status": "cancelled", "decision": "approved", "reason": OURS}, "applied", "applied"),
+    (409, {"status": "sent", "decision": "teleported"}, "unknown", "unknown"),
+    (409, {"status": "pending_send_approval", "code": "read_only"}, "refused", "withdrawn"),
+    (409, {"status": "pending_send_approval", "code": "content_changed"}, "refused", "withdrawn"),
+    (409, {"code": "content_changed"}, "refused", "withdrawn"),
+    (409, {}, "unknown", "unknown"),
+    (400, {}, "refused", "withdrawn"),
+    (401, {}, "recorded", "recorded"),
+    (403, {}, "refused", "withdrawn"),
+    # Not known there any more: with an earlier call that may have left, that proves nothing.
+    (404, {}, "refused", "unknown"),
+    (422, {}, "refused", "withdrawn"),
+    (429, {}, "recorded", "recorded"),
+    (302, {}, "unknown", "unknown"),
+    (500, {}, "unknown", "unknown"),
+]
 
 
-@pytest.mark.parametrize(
-    ("status", "body", "state"),
-    [
-        (200, {"status": "approved_and_sent"}, "applied"),
-        (409, {"status": "sent", "decision": "approved", "reason": "{reference}"}, "applied"),
-        # Decided before our only call, and nothing says that it was by this decision.
-        (409, {"status": "sent", "decision": "approved"}, "superseded"),
-        (409, {"status": "sent", "decision": "approved", "reason": "[countersign:0123456789]"}, "superseded"),
-        (409, {"status": "rejected", "decision": "rejected", "decided_by": "Ben"}, "superseded"),
-        (409, {"status": "cancelled", "decision": None}, "superseded"),
-        (409, {"status": "cancelled", "decision": "approved", "reason": "{reference}"}, "applied"),
-        (409, {"status": "sent", "decision": "teleported"}, "unknown"),
-        (409, {"status": "pending_send_approval", "code": "read_only"}, "refused"),
-        (409, {"code": "content_changed", "status": "pending_send_approval"}, "refused"),
-        (409, {}, "unknown"),
-        (400, {}, "refused"),
-        (401, {}, "recorded"),
-        (403, {}, "refused"),
-        (404, {}, "refused"),
-        (422, {}, "refused"),
-        (429, {}, "recorded"),
-        (302, {}, "unknown"),
-        (500, {}, "unknown"),
-    ],
-)
-def test_every_answer_ends_where_it_should(message, reviewer, upstream, monkeypatch, status, body, state):
-    monkeypatch.setattr("approvals.decide.crockford", lambda *_: "REFERENCE0")
-    reason = str(body.get("reason", "")).replace("{reference}", "[countersign:REFERENCE0]")
-    upstream.decides(status, **body | {"error": "because"} | ({"reason": reason} if reason else {}))
-    assert carry_out(message, reviewer) == state
-    assert len(upstream.decisions) == 1
+def call(url):
+    """Call for a decision as a worker does; return the answer or the error, and how often the last word was asked."""
+    asked, client = [], Client(base_url=url, key="mm_live_oversight")
+    decided = {"email_id": "01E", "action": "approve", "reason": "", "expected_fingerprint": None}
+    try:
+        answer = client.decide_email(**decided, before_write=lambda: asked.append(url))
+    except errors.UpstreamError as error:
+        answer = error
+    return answer, len(asked)
 
 
-@both
-def test_message_taken_for_gone_comes_back_when_a_read_lists_it(client, message, reviewer, upstream, connection):
+def test_last_word_is_asked_only_when_the_connection_is_there(upstream):
+    # Before the first byte and after the connection: where none is made, nothing may have left.
+    answer, asked = call("http://127.0.0.1:1")
+    assert (type(answer), asked) == (errors.NotSent, 0)
+
+
+def test_every_answer_ends_where_it_should(decision, upstream):
+    Decision.objects.update(state="calling", attempt=1, may_have_left=True)
+    wrong = []
+    for status, body, *states in ANSWERS:
+        upstream.decides(status, error="because", **body)
+        answer, asked = call(upstream.url)
+        assert asked == 1
+        for had_left, state in zip((False, True), states, strict=True):
+            attempt = Decision.objects.select_related("message__connection").get()
+            with rolled_back():
+                if isinstance(answer, errors.UpstreamError):
+                    end = end_with_error(attempt, answer, had_left=had_left)
+                else:
+                    end = end_with_success(attempt, answer)
+                found = (end.state, end.may_have_left, Verdict.objects.get().live)
+            # A later call does not take back what an earlier one left in doubt.
+            left = had_left or status == 200 or state in ("refused", "unknown")
+            if found != (state, left, state in ("applied", "recorded", "unknown")):
+                wrong.append((status, body, had_left, found))
+    assert wrong == []
+
+
+def test_earlier_call_that_may_have_left_counts_in_the_whole_run(decision, upstream):
+    for status, only, second in ((403, "refused", "withdrawn"), (404, "refused", "unknown"), (429, *["recorded"] * 2)):
+        upstream.decides(status, error="because")
+        for left, state in ((False, only), (True, second)):
+            with rolled_back():
+                assert run(decision, attempt=int(left), may_have_left=left) == state, (status, left)
+                assert Decision.objects.get().may_have_left == (left or status != 429)
+
+
+def test_message_that_the_read_lacks_was_decided_elsewhere_unless_a_call_of_ours_may_be_it(decision, upstream):
+    for is_ours, said, left, state, mirrored in (
+        (True, SENT | {"reason": OURS}, False, "applied", "held"),
+        (True, {"status": "rejected", "decision": "rejected"}, False, "superseded", "held"),
+        # Nothing says why.
+        (True, {}, False, "superseded", "gone"),
+        (False, {}, False, "superseded", "gone"),
+        (False, {}, True, "unknown", "held"),
+    ):
+        is_our_gateway(is_ours)
+        upstream.holds(**said)
+        with rolled_back():
+            assert run(decision, may_have_left=left) == state, (is_ours, said, left)
+            assert Message.objects.get().state == mirrored, (is_ours, said, left)
+    assert upstream.decisions == []
+
+
+def test_message_taken_for_gone_comes_back_when_a_read_lists_it(client, message, decision, upstream, connection):
     upstream.decides(404, error="There is no such message.")
-    carry_out(message, reviewer)
-    message.refresh_from_db()
-    assert message.state == "gone"
+    run(decision)
+    assert Message.objects.get().state == "gone"
+    assert Entry.objects.of_message(message.public_id).of_action("message.gone").get().connection == connection.pk
     # A webhook that comes late does not open it again, a read does.
     post_event(client, connection, event_body(email_id=message.upstream_id))
     assert Message.objects.get().state == "gone"
-    Connection.objects.update(read_at=None)
-    read_everything(connection_id=connection.pk, now=NOW)
-    message.refresh_from_db()
-    assert message.state == "held"
-    upstream.decides(200, status="rejected", decision="rejected")
-    assert carry_out(message, reviewer) == "applied"
+    for is_ours in (True, False):
+        with rolled_back():
+            is_our_gateway(is_ours)
+            read_everything(connection_id=connection.pk, now=NOW)
+            assert Message.objects.get().state == "held"
 
 
-@both
-@pytest.mark.parametrize(("outcome", "state"), [("approve", "approved"), ("reject", "rejected")])
-def test_message_that_we_decided_ends_so_although_no_webhook_comes(
-    message, reviewer, upstream, connection, outcome, state
-):
-    carry_out(message, reviewer, outcome=outcome)
-    upstream.holds()
+def test_message_that_we_decided_ends_so_although_no_webhook_comes(message, reviewer, upstream, connection):
     upstream.headers = {}
-    read_everything(connection_id=connection.pk, now=NOW + timedelta(minutes=1))
-    message.refresh_from_db()
-    assert message.state == state
-
-
-@pytest.mark.parametrize(("state", "end"), [("calling", "held"), ("unknown", "held"), ("unattributed", "gone")])
-def test_absence_says_nothing_while_our_own_call_may_be_its_cause(message, reviewer, upstream, connection, state, end):
+    is_our_gateway(False)
+    for outcome, state in (("approve", "approved"), ("reject", "rejected")):
+        upstream.holds(pending_row(message.upstream_id))
+        with rolled_back():
+            assert carry_out(message, reviewer, outcome=outcome) == "applied"
+            upstream.holds()
+            read_everything(connection_id=connection.pk, now=NOW + timedelta(minutes=1))
+            assert Message.objects.get().state == state
+    # Absence says nothing while our own call may be its cause.
+    upstream.holds(pending_row(message.upstream_id))
     carry_out(message, reviewer)
-    Decision.objects.update(state=state)
     upstream.holds()
-    upstream.headers = {}
-    read_everything(connection_id=connection.pk, now=NOW + timedelta(minutes=1))
-    message.refresh_from_db()
-    assert message.state == end
+    for doubt, state in (("calling", "held"), ("unknown", "held"), ("unattributed", "gone")):
+        with rolled_back():
+            Decision.objects.update(state=doubt)
+            read_everything(connection_id=connection.pk, now=NOW + timedelta(minutes=1))
+            assert Message.objects.get().state == state, doubt
 
 
-def test_late_effect_of_an_earlier_call_is_ours_although_the_decision_waits_again(message, reviewer, upstream):
-    upstream.decides(429, error="slow down")
-    carry_out(message, reviewer)
-    Decision.objects.update(may_have_left=True, attempt=2)
-    decision = Decision.objects.select_related("message", "revision").get()
-    assert decision.state == "recorded"
-    reason = f"[countersign:{decision.reference}]"
-    meet_reports(message, reported="approved", reason=reason, decided_by="", actor=worker("sync"))
-    assert Decision.objects.get().state == "applied"
-
-
-def test_late_report_still_settles_a_decision_in_doubt(client, message, reviewer, upstream, connection):
+def test_late_report_settles_a_decision_in_doubt_or_that_waits_again(client, message, decision, upstream, connection):
+    with rolled_back():
+        upstream.decides(429, error="slow down")
+        assert run(decision) == "recorded"
+        Decision.objects.update(may_have_left=True, attempt=2)
+        meet_reports(message, reported="approved", reason=OURS, decided_by="", actor=worker("sync"))
+        assert Decision.objects.get().state == "applied"
     upstream.decides(500)
-    assert carry_out(message, reviewer) == "unknown"
+    assert run(decision) == "unknown"
     post_event(client, connection, event_body("message.sent", email_id=message.upstream_id))
-    reason = f"[countersign:{Decision.objects.get().reference}]"
-    late = event_body("oversight.approved", email_id=message.upstream_id, reason=reason)
+    late = event_body("oversight.approved", email_id=message.upstream_id, reason=OURS)
     assert post_event(client, connection, late).json()["result"] == "late"
     assert Decision.objects.get().state == "applied"
 
 
-def test_longest_reason_that_the_form_takes_fits_with_our_reference(message, reviewer):
+def test_longest_reason_that_the_form_takes_fits_with_our_reference():
     form = VerdictForm({"outcome": "reject", "fingerprint": "0" * 64, "reason": "a\r\n" * (MAX_REASON // 2)})
     assert form.is_valid(), form.errors
     sent = upstream_reason(Decision(reason="x" * MAX_REASON, reference="0123456789"))
@@ -201,120 +297,61 @@ def test_longest_reason_that_the_form_takes_fits_with_our_reference(message, rev
 
 
 @pytest.mark.django_db(transaction=True)
-def test_many_workers_at_once_make_one_call(upstream):
-    connection = make_connection(api_url=upstream.url)
-    message = make_message(connection)
-    upstream.holds(pending_row(message.upstream_id))
-    upstream.decides(200, decision="approved")
-    person = make_person("ana@yourteam.example", "Ana", "reviewer")
-    decision = decide(message, person).decision
-    make_due()
+def test_many_workers_at_once_make_one_call(decision, upstream):
     start, ends = threading.Barrier(6), []
 
     def work():
         start.wait()
-        ends.append(run_decision(decision_id=decision.pk, now=NOW))
+        ends.append(run(decision))
         connections.close_all()
 
     workers = [threading.Thread(target=work) for _ in range(6)]
-    [worker.start() for worker in workers]
-    [worker.join(20) for worker in workers]
+    for one in workers:
+        one.start()
+    for one in workers:
+        one.join()
     assert sorted(ends) == ["applied"] + ["not due"] * 5
     assert len(upstream.decisions) == 1
 
 
-@pytest.mark.parametrize(
-    ("status", "body", "state"),
-    [
-        (400, {}, "withdrawn"),
-        (403, {}, "withdrawn"),
-        (422, {}, "withdrawn"),
-        (409, {"status": "pending_send_approval", "code": "read_only"}, "withdrawn"),
-        (409, {"code": "content_changed", "status": "pending_send_approval"}, "withdrawn"),
-        (404, {}, "unknown"),
-        (429, {}, "recorded"),
-        (401, {}, "recorded"),
-        (500, {}, "unknown"),
-        (409, {"status": "rejected", "decision": "rejected"}, "superseded"),
-        (409, {}, "unknown"),
-    ],
-)
-def test_refusal_of_a_second_call_says_nothing_of_the_first(message, reviewer, upstream, status, body, state):
-    given = decide(message, reviewer)
-    make_due()
-    Decision.objects.update(attempt=1, may_have_left=True)
-    upstream.decides(status, **body, error="because")
-    assert run_decision(decision_id=given.decision.pk, now=NOW) == state
-    assert Decision.objects.get().may_have_left is True
-
-
-@pytest.mark.parametrize(("left", "end"), [(False, "superseded"), (True, "applied")])
-def test_conflict_that_names_nobody_is_ours_only_where_an_earlier_call_may_have_arrived(
-    message, reviewer, upstream, left, end
-):
-    # Hosted MultiMail, which need not give a reason.
-    Connection.objects.update(is_our_gateway=False)
-    given = decide(message, reviewer)
-    make_due()
-    Decision.objects.update(attempt=1, may_have_left=left)
-    upstream.decides(409, status="sent", decision="approved", error="decided")
-    assert run_decision(decision_id=given.decision.pk, now=NOW) == end
-
-
-@pytest.mark.parametrize("moved", ["withdrawn", "unknown"])
-def test_conflict_that_names_nobody_makes_our_only_call_no_success_although_the_row_moved_on(message, reviewer, moved):
-    Connection.objects.update(is_our_gateway=False)
-    given = decide(message, reviewer)
-    Decision.objects.update(state="calling", attempt=1, may_have_left=True)
-    attempt = Decision.objects.get(pk=given.decision.pk)
-    Decision.objects.update(state=moved)
+def test_conflict_that_names_nobody_is_ours_only_where_an_earlier_call_may_have_arrived(decision, upstream):
+    # Hosted MultiMail need not say who decided, nor keep our reference.
+    is_our_gateway(False)
     error = errors.Conflict("decided", body={"status": "sent", "decision": "approved"})
-    ended = end_with_error(attempt, error, had_left=False)
-    assert (ended.state, ended.explanation) == ("superseded", "The message was approved outside this desk first.")
-    assert not Entry.objects.filter(action="decision.left_after_all").exists()
+    upstream.decides(409, status="sent", decision="approved", reason="shortened", error="decided")
+    for left, end in ((False, "superseded"), (True, "applied")):
+        with rolled_back():
+            assert run(decision, attempt=1, may_have_left=left) == end
+    # The row moved on while our only call was made.
+    Decision.objects.update(state="calling", attempt=1, may_have_left=True)
+    attempt = Decision.objects.select_related("message__connection").get()
+    for moved in ("withdrawn", "unknown"):
+        with rolled_back():
+            Decision.objects.update(state=moved)
+            ended = end_with_error(attempt, error, had_left=False)
+            assert (ended.state, ended.explanation) == (
+                "superseded", "The message was approved outside this desk first.",
+            )  # fmt: skip
+            assert not Entry.objects.filter(action="decision.left_after_all").exists()
 
 
 @pytest.mark.proves("security 19")
-def test_permission_is_asked_again_before_the_call(message, reviewer, upstream):
-    given = decide(message, reviewer)
-    make_due()
-    reviewer.grants.all().delete()
-    assert run_decision(decision_id=given.decision.pk, now=NOW) == "refused"
-    assert "may not decide this any more" in Decision.objects.get().explanation
+def test_permission_and_content_are_checked_again_before_the_call(message, decision, reviewer, upstream):
+    causes = [
+        ("Nobody stands behind this decision.", lambda: Decision.objects.update(given_by=None)),
+        ("The content changed after the decision.", lambda: show_row(message, subject="Another")),
+        ("Ana Ferreira may not decide this any more", lambda: reviewer.grants.all().delete()),
+        ("Ana Ferreira may not decide this any more", lambda: Person.objects.update(is_active=False)),
+    ]
+    for words, cause in causes:
+        for left, state in ((False, "refused"), (True, "withdrawn")):
+            with rolled_back():
+                cause()
+                assert run(decision, attempt=1, may_have_left=left) == state, words
+                explanation = Decision.objects.get().explanation
+                assert words in explanation
+                assert ("An earlier call may still arrive." in explanation) == left
     assert upstream.calls == []
-
-
-@pytest.mark.proves("security 19")
-def test_disabled_person_decides_nothing_any_more(message, reviewer, upstream):
-    given = decide(message, reviewer)
-    make_due()
-    reviewer.is_active = False
-    reviewer.save()
-    assert run_decision(decision_id=given.decision.pk, now=NOW) == "refused"
-    assert upstream.calls == []
-
-
-def test_lost_permission_withdraws_what_may_have_left(message, reviewer):
-    given = decide(message, reviewer)
-    make_due()
-    Decision.objects.update(attempt=1, may_have_left=True)
-    reviewer.grants.all().delete()
-    assert run_decision(decision_id=given.decision.pk, now=NOW) == "withdrawn"
-    assert "An earlier call may still arrive" in Decision.objects.get().explanation
-
-
-@pytest.mark.parametrize(("left", "state", "mirror"), [(False, "superseded", "gone"), (True, "unknown", "held")])
-def test_message_that_a_read_lacks_was_decided_elsewhere_unless_a_call_of_ours_may_be_it(
-    message, reviewer, upstream, left, state, mirror
-):
-    Connection.objects.update(is_our_gateway=False)
-    message.connection.refresh_from_db()
-    given = decide(message, reviewer)
-    make_due()
-    Decision.objects.update(may_have_left=left)
-    upstream.holds()
-    assert run_decision(decision_id=given.decision.pk, now=NOW) == state
-    assert (Message.objects.get().state, upstream.decisions) == (mirror, [])
 
 
 @pytest.fixture
@@ -336,158 +373,141 @@ def bare(message, *without, **fields):
     return {name: value for name, value in row.items() if name not in ("bcc", "attachments", *without)}
 
 
-@pytest.mark.parametrize(
-    ("without", "fields", "state"),
-    [
-        ((), {}, "applied"),
+def test_content_is_compared_within_what_both_show(hosted, reviewer, upstream):
+    given = decide(hosted, reviewer)
+    make_due()
+    lists = [
+        (bare(hosted), "applied"),
         # What both show is the same; the reviewer was told that the rest is not visible.
-        (("cc", "from_name"), {}, "applied"),
-        ((), {"subject": "Another"}, "refused"),
-        (("cc",), {"to_addresses": ["eve@evil.example"]}, "refused"),
-        (("markdown",), {}, "recorded"),
-        (("to_addresses", "subject"), {}, "recorded"),
-    ],
-)
-def test_content_is_compared_within_what_both_show(hosted, reviewer, upstream, without, fields, state):
-    upstream.holds(bare(hosted, *without, **fields))
-    assert carry_out(hosted, reviewer) == state
-    assert len(upstream.decisions) == (state == "applied")
+        (bare(hosted, "cc", "from_name"), "applied"),
+        (bare(hosted) | {"bcc": []}, "applied"),
+        (bare(hosted, subject="Another"), "refused"),
+        (bare(hosted, "cc", to_addresses=["eve@evil.example"]), "refused"),
+        # What nobody could read does not leave when the list shows it later.
+        (bare(hosted) | {"bcc": ["eve@evil.example"]}, "refused"),
+        (bare(hosted) | {"attachments": ["x.pdf"]}, "refused"),
+        (bare(hosted, "markdown"), "recorded"),
+        (bare(hosted, "to_addresses", "subject"), "recorded"),
+    ]
+    for row, state in lists:
+        upstream.holds(row)
+        upstream.calls.clear()
+        with rolled_back():
+            assert run(given.decision) == state, row
+            assert len(upstream.decisions) == (state == "applied"), row
 
 
-@pytest.mark.parametrize(
-    ("shown", "state"),
-    [({"bcc": []}, "applied"), ({"bcc": ["eve@evil.example"]}, "refused"), ({"attachments": ["x.pdf"]}, "refused")],
-)
-def test_what_nobody_could_read_does_not_leave_when_the_list_shows_it_later(hosted, reviewer, upstream, shown, state):
-    upstream.holds(bare(hosted) | shown)
-    assert carry_out(hosted, reviewer) == state
-    assert len(upstream.decisions) == (state == "applied")
-
-
-@pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("is_ours", [True, False], ids=["our gateway", "hosted"])
-@pytest.mark.parametrize("found", ["before the call", "by the call"])
-def test_version_that_a_refusal_found_is_read_at_once(upstream, is_ours, found):
-    upstream.headers = {"X-Countersign-Gateway": "1"} if is_ours else {}
-    ana = make_person("ana@yourteam.example", "Ana Ferreira", "reviewer")
-    message = make_message(make_connection(api_url=upstream.url, is_our_gateway=is_ours))
-    given = decide(message, ana)
-    make_due()
-    nudge.flush()
-    nudge.quick_redis().flushdb()
+def test_version_that_a_refusal_found_is_read_at_once(message, decision, upstream, monkeypatch):
+    nudged = []
+    monkeypatch.setattr("approvals.nudges.nudge", lambda name, key, **_: nudged.append((name.split(".")[2], key)))
     changed = pending_row(message.upstream_id, subject="Another")
-    upstream.holds(pending_row(message.upstream_id) if found == "by the call" else changed)
-    upstream.meanwhile["POST"] = lambda: upstream.holds(changed)
     upstream.decides(409, code="content_changed", status="pending_send_approval", error="changed")
-    assert run_decision(decision_id=given.decision.pk, now=NOW) == "refused"
-    nudge.flush()
-    Connection.objects.update(read_at=None)
-    for sent in nudge.quick_redis().lrange("sync", 0, -1):
-        [row_id], *_ = json.loads(base64.b64decode(json.loads(sent)["body"]))
-        getattr(tasks, json.loads(sent)["headers"]["task"].rpartition(".")[2])(row_id)
-    message.refresh_from_db()
-    assert (message.subject, message.revision.number, message.state) == ("Another", 2, "held")
+    for is_ours, is_found_by_the_call in ((True, True), (True, False), (False, True), (False, False)):
+        is_our_gateway(is_ours)
+        upstream.headers = {"X-Countersign-Gateway": "1"} if is_ours else {}
+        upstream.holds(pending_row(message.upstream_id) if is_found_by_the_call else changed)
+        with rolled_back():
+            assert run(decision) == "refused"
+            name, key = nudged.pop()
+            # Our gateway is asked for the message, hosted MultiMail for its list.
+            assert (name, key) == (("ask_about", message.pk) if is_ours else ("read_connection", message.connection_id))
+            upstream.holds(changed)
+            Connection.objects.update(read_at=None)
+            getattr(tasks, name)(key)
+            found = Message.objects.get()
+            assert (found.subject, found.revision.number, found.state) == ("Another", 2, "held")
 
 
-def test_key_that_may_not_be_used_pauses_and_says_so_once(message, reviewer, upstream, connection):
-    upstream.decides(401, error="The key was revoked.")
-    assert carry_out(message, reviewer) == "recorded"
-    connection.refresh_from_db()
-    assert "The key was revoked." in connection.paused_because
-    make_due()
-    assert Decision.objects.due().count() == 0
-
-
-def test_whole_connection_waits_after_429_and_no_shorter_wait_ends_it(message, reviewer, upstream, connection):
-    other = make_message(connection)
-    upstream.holds(pending_row(message.upstream_id), pending_row(other.upstream_id))
+def test_whole_connection_waits_after_429_and_no_shorter_wait_ends_it(message, decision, reviewer, upstream):
+    other = make_message(message.connection)
     upstream.headers["Retry-After"] = "600"
     upstream.decides(429, error="slow down")
-    carry_out(message, reviewer)
+    assert run(decision) == "recorded"
+    assert Decision.objects.filter(due_at__gt=Now() + timedelta(minutes=9)).exists()
     assert carry_out(other, reviewer) == "not due"
     assert len(upstream.decisions) == 1
     Connection.objects.update(wait_until=Now() + timedelta(hours=1))
-    decision = Decision.objects.order_by("pk")[0]
     Decision.objects.filter(pk=decision.pk).update(state="calling")
     decision.refresh_from_db()
     end_with_error(decision, errors.Throttled("slow down", retry_after=5.0), had_left=False)
-    connection.refresh_from_db()
-    assert connection.wait_until - clock() > timedelta(minutes=59)
+    assert Connection.objects.get().wait_until - clock() > timedelta(minutes=59)
 
 
-def test_call_is_not_made_when_the_connection_was_told_to_wait_meanwhile(message, reviewer, upstream):
-    given = decide(message, reviewer)
+def test_only_the_attempt_that_holds_the_lease_may_call_and_only_while_nothing_stops_it(message, decision):
     Decision.objects.update(state="calling", attempt=1, lease_until=Now() + timedelta(minutes=1))
-    attempt = Decision.objects.get(pk=given.decision.pk)
-    Connection.objects.update(wait_until=Now() + timedelta(seconds=30))
-    assert Decision.objects.held_by(attempt).nothing_stops(message).update(may_have_left=True) == 0
+    attempt = Decision.objects.get()
+    changes = [
+        (Decision, {}, 1),
+        (Decision, {"attempt": 2}, 0),
+        (Decision, {"state": "unknown"}, 0),
+        (Decision, {"lease_until": Now() - timedelta(seconds=1)}, 0),
+        (Connection, {"wait_until": Now() + timedelta(seconds=30)}, 0),
+        (Connection, {"wait_until": Now() - timedelta(seconds=30)}, 1),
+    ]
+    for model, fields, marked in changes:
+        with rolled_back():
+            model.objects.update(**fields)
+            mine = Decision.objects.held_by(attempt).nothing_stops(message)
+            assert mine.update(may_have_left=True) == marked, fields
 
 
-@pytest.mark.parametrize(
-    ("fields", "marked"),
-    [
-        ({}, 1),
-        ({"attempt": 2}, 0),
-        ({"state": "unknown"}, 0),
-        ({"lease_until": Now() - timedelta(seconds=1)}, 0),
-    ],
-)
-def test_only_the_attempt_that_holds_the_lease_may_call(message, reviewer, fields, marked):
-    given = decide(message, reviewer)
-    Decision.objects.update(state="calling", attempt=1, lease_until=Now() + timedelta(minutes=1))
-    attempt = Decision.objects.get(pk=given.decision.pk)
-    Decision.objects.update(**fields)
-    assert Decision.objects.held_by(attempt).nothing_stops(message).update(may_have_left=True) == marked
+def test_call_is_not_made_where_the_last_word_before_it_does_not_come_or_comes_late(decision, upstream, monkeypatch):
+    def fail(*_):
+        raise OperationalError("away")
+
+    def fail_to_mark(self, _update=DecisionQuerySet.update, **fields):
+        return fail() if fields == {"may_have_left": True} else _update(self, **fields)
+
+    def refusal_but_once(decision, _asked=[], _refusal=execute._refusal):  # noqa: B006 - it counts its calls
+        _asked.append(decision)
+        return _refusal(decision) if len(_asked) == 1 else fail()
+
+    silent = "The desk's database did not answer"
+    for place, name, wrong, words in (
+        (execute, "_refusal", refusal_but_once, f"{silent} before the call."),
+        (DecisionQuerySet, "update", fail_to_mark, f"{silent} just before the call."),
+        (execute, "FRESH_FOR", -1.0, "This worker was stopped for a while before its call."),
+        (DecisionQuerySet, "held_by", lambda self, _: self.none(), "This attempt was given up before its call."),
+    ):
+        with rolled_back(), monkeypatch.context() as patched:
+            patched.setattr(place, name, wrong)
+            assert run(decision) == "recorded", words
+            row = Decision.objects.get()
+            assert (row.explanation, row.may_have_left) == (words, False)
+            assert not Decision.objects.due().exists(), words
+    assert upstream.decisions == []
 
 
-def test_answer_to_a_worker_whose_lease_ran_out_still_tells_what_happened(message, reviewer):
-    given = decide(message, reviewer)
+def test_late_answer_counts_for_its_own_attempt_and_never_for_a_newer_one(decision):
     Decision.objects.update(state="calling", attempt=1, may_have_left=True, lease_until=Now() - timedelta(seconds=1))
-    zombie = Decision.objects.get(pk=given.decision.pk)
+    zombie = Decision.objects.select_related("message__connection").get()
+    Decision.objects.update(attempt=2)
+    end_with_success(copy(zombie), {})
+    for error in (errors.Rejected("no"), errors.OutcomeUnknown("?"), errors.NotSent("no")):
+        end_with_error(copy(zombie), error, had_left=False)
+        assert Decision.objects.values_list("state", "attempt", "may_have_left").get() == ("calling", 2, True)
+    Decision.objects.update(attempt=1)
     abandon(decision_id=zombie.pk)
     assert Decision.objects.get().state == "unknown"
     assert end_with_success(zombie, {"decision": "approved"}).state == "applied"
 
 
-@pytest.mark.parametrize("error", [None, errors.Rejected("no"), errors.OutcomeUnknown("?"), errors.NotSent("no")])
-def test_worker_that_wakes_up_late_does_not_touch_a_newer_attempt(message, reviewer, error):
-    given = decide(message, reviewer)
-    Decision.objects.update(state="calling", attempt=1, may_have_left=True)
-    zombie = Decision.objects.get(pk=given.decision.pk)
-    Decision.objects.update(attempt=2)
-    if error is None:
-        end_with_success(zombie, {})
-    else:
-        end_with_error(zombie, error, had_left=False)
-    assert Decision.objects.values_list("state", "attempt", "may_have_left").get() == ("calling", 2, True)
-
-
-@pytest.mark.parametrize(("left", "state"), [(False, "recorded"), (True, "unknown")])
-def test_decision_of_a_dead_worker_is_taken_up_by_what_may_have_left(message, reviewer, left, state):
-    given = decide(message, reviewer)
-    Decision.objects.update(state="calling", attempt=1, may_have_left=left, lease_until=Now() - timedelta(seconds=1))
-    abandon(decision_id=given.decision.pk)
-    assert Decision.objects.get().state == state
-
-
-def test_last_word_is_asked_only_when_the_connection_is_there():
-    """The mark comes before the first byte and after the connection: where none is made, nothing may have left."""
-    asked = []
-    nowhere = Client(base_url="http://127.0.0.1:1", key="mm_live_oversight")
-    with pytest.raises(errors.NotSent):
-        nowhere.decide_email(
-            email_id="x", action="approve", reason="", expected_fingerprint=None, before_write=lambda: asked.append(1)
-        )
-    assert asked == []
+def test_decision_of_a_dead_worker_is_taken_up_by_what_may_have_left(decision):
+    Decision.objects.update(state="calling", attempt=1, lease_until=Now() + timedelta(minutes=1))
+    abandon(decision_id=decision.pk)
+    assert Decision.objects.get().state == "calling"
+    Decision.objects.update(lease_until=Now() - timedelta(seconds=1))
+    for left, state in ((False, "recorded"), (True, "unknown")):
+        with rolled_back():
+            Decision.objects.update(may_have_left=left)
+            abandon(decision_id=decision.pk)
+            row = Decision.objects.get()
+            assert (row.state, row.lease_until) == (state, None)
+            assert row.explanation == "The worker that carried it out stopped answering."
 
 
 @pytest.mark.django_db(transaction=True)
-def test_end_is_written_when_postgresql_cut_the_link_while_the_call_ran(upstream):
-    ana = make_person("ana@yourteam.example", "Ana Ferreira", "reviewer")
-    message = make_message(make_connection(api_url=upstream.url))
-    upstream.holds(pending_row(message.upstream_id))
-    upstream.decides(200, decision="approved")
-
+def test_end_is_written_when_postgresql_cut_the_link_while_the_call_ran(decision, upstream):
     def cut_every_link():
         with connections["default"].cursor() as cursor:
             cursor.execute(
@@ -497,41 +517,31 @@ def test_end_is_written_when_postgresql_cut_the_link_while_the_call_ran(upstream
         connections.close_all()
 
     upstream.meanwhile["POST"] = cut_every_link
-    assert carry_out(message, ana) == "applied"
+    assert run(decision) == "applied"
     assert len(upstream.decisions) == 1
 
 
-@pytest.mark.parametrize(("left", "end"), [(False, "superseded"), (True, "unknown")])
-def test_decision_on_a_message_that_is_past_the_desk_makes_no_call(message, reviewer, upstream, left, end):
-    given = decide(message, reviewer)
-    make_due()
-    Decision.objects.update(may_have_left=left)
+def test_decision_on_a_message_that_is_past_the_desk_makes_no_call(decision, upstream):
     Message.objects.update(state="cancelled")
-    assert run_decision(decision_id=given.decision.pk, now=NOW) == end
+    for left, end in ((False, "superseded"), (True, "unknown")):
+        with rolled_back():
+            # What was read before it went out again says nothing any more.
+            assert run(decision, may_have_left=left, seen_held=2 * left) == end
+            assert Decision.objects.get().seen_held == 0
     assert upstream.calls == []
 
 
-@pytest.mark.parametrize(
-    ("mirror", "reason", "end"),
-    [
-        ("sent", "", "applied"),
-        ("sent", "[countersign:SOMEBODYEL]", "superseded"),
-        ("rejected", "", "superseded"),
-        ("cancelled", "", "superseded"),
-    ],
-)
-def test_approval_that_was_to_go_out_again_and_had_arrived_is_not_told_as_left_after_all(
-    message, reviewer, upstream, mirror, reason, end
-):
-    Connection.objects.update(is_our_gateway=False)
-    given = decide(message, reviewer)
-    make_due()
-    Decision.objects.update(may_have_left=True, attempt=1, seen_held=2)
-    Message.objects.update(state=mirror, upstream_reason=reason)
+def test_approval_that_was_to_go_out_again_and_had_arrived_is_not_told_as_left_after_all(decision, upstream):
+    is_our_gateway(False)
     upstream.holds()
-    assert run_decision(decision_id=given.decision.pk, now=NOW) == "unknown"
-    # What was read before it went out again says nothing any more.
-    assert Decision.objects.get().seen_held == 0
-    Decision.objects.update(changed_at=Now() - timedelta(seconds=3))
-    assert resolve(decision_id=given.decision.pk) == end
-    assert not Entry.objects.filter(action__in=("decision.withdrawn", "decision.left_after_all")).exists()
+    mirrors = [
+        ("sent", "", "applied"), ("sent", "[countersign:SOMEBODYEL]", "superseded"),
+        ("rejected", "", "superseded"), ("cancelled", "", "superseded"),
+    ]  # fmt: skip
+    for state, reason, end in mirrors:
+        with rolled_back():
+            Message.objects.update(state=state, upstream_reason=reason)
+            assert run(decision, may_have_left=True, attempt=1, seen_held=2) == "unknown"
+            Decision.objects.update(changed_at=Now() - timedelta(seconds=3))
+            assert resolve(decision_id=decision.pk) == end, (state, reason)
+            assert not Entry.objects.filter(action__in=("decision.withdrawn", "decision.left_after_all")).exists()
