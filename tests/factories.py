@@ -11,8 +11,10 @@ from django.db import transaction
 
 from approvals import ingest, mirror
 from approvals.models import Connection, Mailbox, Message
+from common.patterns import read_pattern
 from people.actors import worker
 from people.models import Grant, Person
+from policy.models import AllowEntry, Allowlist
 from upstream.signatures import HEADER, sign
 
 NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
@@ -127,3 +129,12 @@ def rolled_back() -> Iterator[None]:
     with transaction.atomic():
         yield
         transaction.set_rollback(True)
+
+
+def make_list(*patterns: str, mode: str = "enforce", **scope: Any) -> Allowlist:
+    """Let the restriction list for all, or for `connection=` or `mailbox=`, have this mode and these entries too."""
+    where = {"connection": None, "mailbox": None, **scope}
+    made, _ = Allowlist.objects.update_or_create(kind="restriction", **where, defaults={"mode": mode, "version": 1})
+    for pattern in patterns:
+        AllowEntry.objects.get_or_create(allowlist=made, pattern=read_pattern(pattern))
+    return made

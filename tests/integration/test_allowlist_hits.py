@@ -1,10 +1,8 @@
 """What entries of allowlists let through is counted once a message; whom an account knows is read with its read key."""
 
-import threading
 from datetime import timedelta
 
 import pytest
-from django.db import connections
 from django.utils import timezone
 
 from approvals.desk.allowing import contacts_among
@@ -12,17 +10,13 @@ from approvals.models import Connection, KnownContact, Message
 from approvals.operating.counting import count_hits
 from approvals.sync.contacts import read_contacts
 from approvals.tasks import read_all_contacts
-from policy.models import AllowEntry, Allowlist
-from tests.factories import make_connection, make_message
+from policy.models import AllowEntry
+from tests.factories import make_connection, make_list, make_message
+from tests.integration.deciding import at_once
 
 pytestmark = pytest.mark.django_db
 
 CONTACTS = "/v1/contacts"
-
-
-def make_list(*patterns, mode="enforce", **scope):
-    made = Allowlist.objects.create(kind="restriction", mode=mode, **scope)
-    return [AllowEntry.objects.create(allowlist=made, pattern=pattern) for pattern in patterns]
 
 
 def hits():
@@ -53,9 +47,9 @@ def test_nothing_is_counted_for_tests_received_mail_and_what_is_not_fetched(conn
 
 def test_entry_that_is_over_taken_out_or_of_a_list_that_is_off_is_not_counted(connection):
     make_list("acme.com", mode="off")
-    over, gone = make_list("bo@acme.com", "*.acme.com", connection=connection)
-    AllowEntry.objects.filter(pk=over.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
-    AllowEntry.objects.filter(pk=gone.pk).update(removed_at=timezone.now())
+    make_list("bo@acme.com", "*.acme.com", connection=connection)
+    AllowEntry.objects.filter(pattern="bo@acme.com").update(expires_at=timezone.now() - timedelta(seconds=1))
+    AllowEntry.objects.filter(pattern="*.acme.com").update(removed_at=timezone.now())
     make_message(connection, to_addresses=["bo@acme.com", "bo@sub.acme.com"])
     assert count_hits(limit=10) == 1
     assert set(hits().values()) == {0}
@@ -64,66 +58,60 @@ def test_entry_that_is_over_taken_out_or_of_a_list_that_is_off_is_not_counted(co
 @pytest.mark.django_db(transaction=True)
 def test_two_that_count_at_once_count_each_message_once(connection):
     make_list("acme.com")
-    for number in range(8):
+    for number in range(6):
         make_message(connection, to_addresses=["bo@acme.com"], subject=f"letter {number}")
 
     def count():
         while count_hits(limit=1):
             pass
-        connections.close_all()
 
-    both = [threading.Thread(target=count) for _ in range(2)]
-    for one in both:
-        one.start()
-    for one in both:
-        one.join()
+    assert at_once(count, count) == [None, None]
     count_hits(limit=10)
-    assert hits() == {"acme.com": 8}
+    assert hits() == {"acme.com": 6}
 
 
 @pytest.fixture
-def account(connection, upstream):
+def read(connection, upstream):
+    """A function that reads the contacts of an account, which are these addresses."""
     Connection.objects.filter(pk=connection.pk).update(api_url=upstream.url, read_key="mm_live_read")
-    return connection
 
+    def read_with(*addresses):
+        upstream.answers[CONTACTS] = (200, {"contacts": [{"email": one} for one in addresses], "cursor": None})
+        return read_contacts(connection_id=connection.pk)
 
-def tell(upstream, *addresses):
-    upstream.answers[CONTACTS] = (200, {"contacts": [{"email": one} for one in addresses], "cursor": None})
+    return read_with
 
 
 def known(connection):
     return contacts_among([connection.pk])[connection.pk]
 
 
-def test_contacts_are_kept_as_the_read_key_shows_them_in_the_form_that_lists_compare(account, upstream):
-    assert known(account) is None
-    tell(upstream, "Ana@ACME.com", "x@bücher.example", "no address")
-    assert read_contacts(connection_id=account.pk) == "read"
+def test_contacts_are_kept_as_the_read_key_shows_them_in_the_form_that_lists_compare(connection, upstream, read):
+    assert known(connection) is None
+    assert read("Ana@ACME.com", "x@bücher.example", "no address") == "read"
     assert upstream.keys[-1] == "mm_live_read"
-    assert known(account) == {"ana@acme.com", "x@xn--bcher-kva.example"}
-    tell(upstream, "eve@evil.io")
-    read_contacts(connection_id=account.pk)
-    assert known(account) == {"eve@evil.io"}
+    assert known(connection) == {"ana@acme.com", "x@xn--bcher-kva.example"}
+    read("eve@evil.io")
+    assert known(connection) == {"eve@evil.io"}
 
 
-@pytest.mark.parametrize("answer", [(500, {}), (403, {"error": "scope"}), (200, {"contacts": "x"}), (200, b"no json")])
-def test_contacts_that_cannot_be_read_stay_as_they_were_for_a_day_and_are_none_then(account, upstream, answer):
-    tell(upstream, "ana@acme.com")
-    read_contacts(connection_id=account.pk)
-    upstream.answers[CONTACTS] = answer
-    assert read_contacts(connection_id=account.pk) == "not now"
-    assert known(account) == {"ana@acme.com"}
+def test_contacts_that_cannot_be_read_stay_as_they_were_for_a_day_and_are_none_then(connection, upstream, read):
+    read("ana@acme.com")
+    for answer in ((500, {}), (403, {"error": "scope"}), (200, {"contacts": "x"}), (200, b"no json")):
+        upstream.answers[CONTACTS] = answer
+        assert read_contacts(connection_id=connection.pk) == "not now", answer
+        assert known(connection) == {"ana@acme.com"}, answer
     Connection.objects.update(contacts_read_at=timezone.now() - timedelta(days=1, seconds=1))
-    assert known(account) is None
+    assert known(connection) is None
 
 
-def test_contacts_of_an_account_without_its_read_key_are_not_known_any_more(account, upstream, monkeypatch):
-    tell(upstream, "ana@acme.com")
-    read_contacts(connection_id=account.pk)
+def test_contacts_of_an_account_without_its_read_key_are_not_known_any_more(connection, read, monkeypatch):
+    read("ana@acme.com")
     Connection.objects.update(read_key="")
     make_connection("never")
     asked = []
     monkeypatch.setattr("approvals.tasks.nudge", lambda name, key: asked.append(key))
     read_all_contacts()
-    assert (asked, read_contacts(connection_id=account.pk), known(account)) == ([account.pk], "no key", None)
+    assert asked == [connection.pk]
+    assert (read_contacts(connection_id=connection.pk), known(connection)) == ("no key", None)
     assert KnownContact.objects.exists()

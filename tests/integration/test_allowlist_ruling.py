@@ -1,4 +1,4 @@
-"""Allowlists in the one ruling: what they refuse when a message is shown, decided and carried out, and how."""
+"""Allowlists and authors in the one ruling: what they refuse when a message is shown, decided and carried out."""
 
 from datetime import timedelta
 
@@ -11,31 +11,25 @@ from approvals.decide import undo_decision
 from approvals.deciding.withdraw import confirm_approval
 from approvals.errors import VerdictNotAllowed
 from approvals.execute import run_decision
-from approvals.models import Connection, Decision, KeyOwner, KnownContact, Mailbox, Message
-from approvals.ruling import ruling_for, rulings_for
+from approvals.models import (
+    CommandedMail,
+    Connection,
+    Decision,
+    EnclosedFile,
+    KeyOwner,
+    KnownContact,
+    Mailbox,
+    Message,
+    Revision,
+)
+from approvals.ruling import ruled, ruling_for, rulings_for
 from common.postgres import clock
-from policy.allowlists import Place
-from policy.changes import Change, Wanted, allow_for_days, apply_change
-from policy.models import AllowEntry, Allowlist
-from tests.factories import MAILBOX, NOW, make_connection, make_message, make_person, pending_row
+from policy.changes import allow_for_days
+from policy.models import AllowEntry, KillSwitch
+from tests.factories import MAILBOX, NOW, make_connection, make_list, make_message, pending_row
 from tests.integration.deciding import carry_out, decide, make_due
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def root(db):
-    return make_person("root@yourteam.example", "Ruth", "admin").actor(surface="web")
-
-
-def enforce(root, *patterns, place=None, mode="enforce", **wanted):
-    """Let a list of this mode hold these entries alone."""
-    there = Allowlist.objects.filter(
-        connection=place.connection if place else None, mailbox=place.mailbox if place else None, kind="restriction"
-    ).first()
-    change = Change(mode=mode, put=tuple(Wanted(one, **wanted) for one in patterns))
-    version = there.version if there else 0
-    return apply_change(place=place or Place(), kind="restriction", change=change, version=version, actor=root, now=NOW)
 
 
 def of(message, person):
@@ -43,95 +37,117 @@ def of(message, person):
     return ruling_for(message, actor=person.actor(surface="web"), now=clock())
 
 
-def test_off_list_recipient_cannot_be_approved_and_can_be_rejected(connection, reviewer, root):
+def outsiders(message, person):
+    """Whom the lists refuse, of the message's recipients."""
+    return ruled(message, actor=person.actor(surface="web"), now=clock())[1].outsiders
+
+
+def test_off_list_recipient_cannot_be_approved_and_can_be_rejected(connection, reviewer):
     message = make_message(connection, to_addresses=["dana@northwind.example"])
-    enforce(root, "acme.example")
+    make_list("acme.example")
     ruling = of(message, reviewer)
     assert (ruling.may_approve, ruling.may_reject, ruling.rule) == (False, True, "allowlist")
-    assert ruling.reasons[0] == (
+    assert ruling.reasons == (
         "dana@northwind.example is on no allowlist for support@yourteam.example, so this cannot be approved. "
-        "An admin can allow the address."
+        "An admin can allow the address.",
     )
     with pytest.raises(VerdictNotAllowed, match=r"dana@northwind\.example is on no allowlist"):
         decide(message, reviewer)
     assert decide(message, reviewer, "reject", "not to them").decision.outcome == "reject"
 
 
-def test_list_of_another_connection_or_mailbox_says_nothing_here(connection, reviewer, root):
-    message = make_message(connection)
-    other = make_connection("other")
-    enforce(root, place=Place(connection=other.pk))
-    enforce(root, place=Place(mailbox=other.mailboxes.get().pk))
+def test_list_of_another_connection_or_mailbox_says_nothing_here(connection, reviewer):
+    message, other = make_message(connection), make_connection("other")
     beside = Mailbox.objects.create(connection=connection, upstream_id="01B", address="b@yourteam.example")
-    enforce(root, place=Place(mailbox=beside.pk))
+    make_list(connection=other)
+    make_list(mailbox=other.mailboxes.get())
+    make_list(mailbox=beside)
     assert of(message, reviewer).may_approve
 
 
-@pytest.mark.parametrize("scope", ["all", "connection", "mailbox"])
-def test_entries_of_all_lists_that_apply_count_together(connection, reviewer, root, scope):
+def test_entries_of_all_lists_that_apply_count_together(connection, reviewer):
     message = make_message(connection)
-    mailbox = connection.mailboxes.get()
-    places = {"all": Place(), "connection": Place(connection=connection.pk), "mailbox": Place(mailbox=mailbox.pk)}
-    for name, place in places.items():
-        enforce(root, *(["northwind.example"] if name == scope else []), place=place)
-    assert of(message, reviewer).may_approve
+    lists = [make_list(), make_list(connection=connection), make_list(mailbox=message.mailbox)]
+    assert not of(message, reviewer).may_approve
+    entry = AllowEntry.objects.create(allowlist=lists[0], pattern="northwind.example")
+    for one in lists:
+        AllowEntry.objects.filter(pk=entry.pk).update(allowlist=one)
+        assert of(message, reviewer).may_approve, one
 
 
-def test_strictest_of_the_modes_holds(connection, reviewer, root):
+def test_strictest_of_the_modes_holds(connection, reviewer):
     message = make_message(connection)
-    enforce(root, "acme.example", mode="monitor")
+    make_list("acme.example", mode="monitor")
     ruling = of(message, reviewer)
-    assert ruling.may_approve
-    assert ruling.reasons[1] == (
+    assert (ruling.may_approve, ruling.reasons) == (True, (
+        "One approval is needed, and you may give it.",
         "dana@northwind.example is on no allowlist for support@yourteam.example. "
-        "The list only watches so far, so this refuses nothing."
-    )
-    enforce(root, place=Place(mailbox=message.mailbox_id))
+        "The list only watches so far, so this refuses nothing.",
+    ))  # fmt: skip
+    make_list(mailbox=message.mailbox)
     assert not of(message, reviewer).may_approve
 
 
-def test_message_of_unknown_mailbox_is_under_the_mode_of_each_list_of_its_connection(connection, reviewer, root):
+def test_message_of_unknown_mailbox_is_under_the_mode_of_each_list_of_its_connection(connection, reviewer):
     message = make_message(connection)
-    enforce(root, "northwind.example", place=Place(mailbox=message.mailbox_id))
+    make_list("northwind.example", mailbox=message.mailbox)
     Message.objects.update(mailbox=None)
-    assert not of(message, reviewer).may_approve
-    enforce(root, "northwind.example", place=Place(connection=connection.pk))
+    refused = of(message, reviewer)
+    assert not refused.may_approve
+    assert refused.reasons[0].startswith("dana@northwind.example is on no allowlist for Gateway main, so")
+    make_list("northwind.example", connection=connection)
     assert of(message, reviewer).may_approve
 
 
-def test_list_that_is_off_neither_refuses_nor_allows(connection, reviewer, root):
+def test_list_that_is_off_neither_refuses_nor_allows(connection, reviewer):
     message = make_message(connection)
-    enforce(root, "northwind.example", mode="off")
-    assert of(message, reviewer).may_approve
-    enforce(root, place=Place(connection=connection.pk))
+    make_list("northwind.example", mode="off")
+    assert of(message, reviewer).reasons == ("One approval is needed, and you may give it.",)
+    make_list(connection=connection)
     assert not of(message, reviewer).may_approve
 
 
-def test_received_mail_is_under_no_list_and_sandbox_mail_is(connection, reviewer, root):
+def test_received_mail_is_under_no_list_and_sandbox_mail_is(connection, reviewer):
     received = make_message(
         connection, direction="inbound", status="pending_inbound_approval", to_addresses=[MAILBOX["address"]]
     )
-    tried = make_message(connection, sandbox=True)
-    enforce(root)
-    assert of(received, reviewer).may_approve
-    assert not of(tried, reviewer).may_approve
+    sandbox = make_message(connection, sandbox=True)
+    make_list()
+    assert [of(one, reviewer).may_approve for one in (received, sandbox)] == [True, False]
 
 
-def test_recipients_that_the_key_does_not_show_are_refused(connection, reviewer, root):
+def test_recipients_that_the_key_does_not_show_are_refused(connection, reviewer):
     message = make_message(connection)
-    Message.objects.get().revision.__class__.objects.update(coverage=["to", "cc", "subject", "markdown", "html"])
-    enforce(root, "northwind.example")
-    ruling = of(message, reviewer)
-    assert ruling.reasons[0] == (
+    Revision.objects.update(coverage=["to", "cc", "subject", "markdown", "html"])
+    make_list("northwind.example")
+    assert of(message, reviewer).reasons[0] == (
         "Somebody in Bcc (not visible with this key) is on no allowlist for support@yourteam.example, so this cannot "
         "be approved. With a read key the connection would show who that is."
     )
 
 
-def test_mode_contacts_lets_known_contacts_through_and_says_when_nobody_could_read_them(connection, reviewer, root):
+def test_recipient_that_no_entry_can_name_cannot_be_allowed(connection, reviewer):
+    make_list()
+    one, two = "a@acme.com@evil.io", "bo@acme.com"
+    nameless = of(make_message(connection, to_addresses=[one]), reviewer)
+    assert nameless.reasons[0] == (
+        f"{one} is on no allowlist for support@yourteam.example, so this cannot be approved. "
+        "No entry can name it: reject it, or send it back."
+    )
+    both = of(make_message(connection, to_addresses=[one, two], subject="two"), reviewer)
+    assert both.reasons[0] == (
+        f"{one} and {two} are on no allowlist for support@yourteam.example, so this cannot be approved. "
+        "An admin can allow the addresses."
+    )
+
+
+def test_mode_contacts_lets_known_contacts_through_and_says_when_nobody_could_read_them(connection, reviewer):
     message = make_message(connection)
-    enforce(root, mode="contacts")
-    assert "Its contacts could not be read" in of(message, reviewer).reasons[0]
+    make_list(mode="contacts")
+    assert (
+        "Its contacts could not be read, so nobody counts as known: the connection needs a read key for that."
+        in of(message, reviewer).reasons[0]
+    )
     KnownContact.objects.create(connection=make_connection("other"), address="dana@northwind.example")
     Connection.objects.update(contacts_read_at=Now())
     refused = of(message, reviewer)
@@ -140,196 +156,206 @@ def test_mode_contacts_lets_known_contacts_through_and_says_when_nobody_could_re
     assert of(message, reviewer).may_approve
 
 
-def test_entry_that_ends_lets_nobody_through_from_that_instant_on(connection, reviewer, root):
-    message = make_message(connection)
-    enforce(root, "northwind.example")
-    at = clock()
-    AllowEntry.objects.update(expires_at=at)
-    actor = reviewer.actor(surface="web")
-    message.refresh_from_db()
-    assert ruling_for(message, actor=actor, now=at - timedelta(microseconds=1)).may_approve
-    assert not ruling_for(message, actor=actor, now=at).may_approve
+def test_entry_and_message_end_at_that_instant(connection, reviewer):
+    message, at = make_message(connection), clock()
+    make_list("northwind.example")
+    actor, before = reviewer.actor(surface="web"), at - timedelta(microseconds=1)
+    for rows, rule in ((AllowEntry.objects, "allowlist"), (Message.objects, "expired")):
+        rows.update(expires_at=at)
+        message.refresh_from_db()
+        assert [ruling_for(message, actor=actor, now=now).rule for now in (before, at)] == ["", rule]
+        rows.update(expires_at=None)
 
 
-def test_rulings_of_many_are_those_of_each(connection, reviewer, root):
-    enforce(root, "northwind.example")
-    messages = [
-        make_message(connection, to_addresses=[f"{name}@{domain}"], subject=f"{name} {domain}")
-        for name in ("a", "b")
-        for domain in ("northwind.example", "acme.example")
-    ]
-    for one in messages:
-        one.refresh_from_db()
-    at, actor = clock(), reviewer.actor(surface="web")
-    together = rulings_for(messages, actor=actor, now=at)
-    assert [together[one.pk] for one in messages] == [ruling_for(one, actor=actor, now=at) for one in messages]
-    assert [together[one.pk].may_approve for one in messages] == [True, False, True, False]
-
-
-@pytest.mark.proves("case 21")
-@pytest.mark.parametrize("field", ["to_addresses", "cc", "bcc"])
-@pytest.mark.parametrize(
-    ("recipient", "is_allowed"),
-    [
-        ("ana@acme.com", True),
-        ("ANA@ACME.COM", True),
-        ("ana@acme.com.", True),
-        ("ana+sales@acme.com", True),
-        ("ana@evilacme.com", False),
-        ("ana@sub.acme.com", False),
-        ("ana@acme.com.evil.io", False),
-        ("a@acme.com@evil.io", False),
-        ("ana@аcme.com", False),
-        ("ana@xn--cme-7cd.com", False),
-    ],
-)
-def test_every_recipient_is_judged_right_in_to_cc_and_bcc(connection, reviewer, root, field, recipient, is_allowed):
-    enforce(root, "acme.com")
-    fields = {"to_addresses": ["ana@acme.com"], field: ["first@acme.com", recipient]}
-    message = make_message(connection, **fields)
-    assert of(message, reviewer).may_approve is is_allowed
+RECIPIENTS = {
+    "ana@acme.com": True,
+    "ANA@ACME.COM": True,
+    "ana@acme.com.": True,
+    "ana+sales@acme.com": True,
+    "ana@evilacme.com": False,
+    "ana@sub.acme.com": False,
+    "ana@acme.com.evil.io": False,
+    "a@acme.com@evil.io": False,
+    "ana@аcme.com": False,
+    "ana@xn--cme-7cd.com": False,
+    # Both ways to write one domain, and what only looks like it.
+    "a@xn--bcher-kva.example": True,
+    "a@BÜCHER.example": True,
+    "a@bucher.example": False,
+}
 
 
 @pytest.mark.proves("case 21")
-def test_idn_twin_of_an_allowed_domain_is_the_same_domain_and_no_other(connection, reviewer, root):
-    enforce(root, "bücher.example")
-    assert of(make_message(connection, to_addresses=["a@xn--bcher-kva.example"]), reviewer).may_approve
-    assert of(make_message(connection, to_addresses=["a@BÜCHER.example"], subject="2"), reviewer).may_approve
-    assert not of(make_message(connection, to_addresses=["a@bucher.example"], subject="3"), reviewer).may_approve
+def test_every_recipient_is_judged_right_in_to_cc_and_bcc_and_what_the_mailbox_adds(connection, reviewer):
+    make_list("acme.com", "bücher.example")
+    wrong = [one for one, is_allowed in RECIPIENTS.items() if not is_allowed]
+    for field in ("to_addresses", "cc", "bcc"):
+        message = make_message(connection, **{"to_addresses": ["ana@acme.com"], field: list(RECIPIENTS)})
+        found = outsiders(message, reviewer)
+        # One domain has two spellings, and is told by one of them.
+        assert {one.replace("аcme.com", "xn--cme-7cd.com") for one in found} == {
+            one.replace("аcme.com", "xn--cme-7cd.com") for one in wrong
+        }, field
+        assert not of(message, reviewer).may_approve
+    for name in ("auto_cc", "auto_bcc"):
+        message = make_message(
+            connection, to_addresses=["ana@acme.com"], additions={name: "boss@acme.com, eve@evil.io"}
+        )
+        assert outsiders(message, reviewer) == ("eve@evil.io",), name
 
 
-@pytest.mark.proves("case 21")
-@pytest.mark.parametrize("name", ["auto_cc", "auto_bcc"])
-def test_whom_the_mailbox_adds_by_itself_must_be_on_the_list_too(connection, reviewer, root, name):
-    message = make_message(connection, additions={name: "boss@northwind.example, eve@evil.io"})
-    enforce(root, "northwind.example")
-    assert of(message, reviewer).reasons[0].startswith("eve@evil.io is on no allowlist")
+@pytest.fixture
+def approved(upstream, reviewer):
+    """A message whose recipient is on the list, that MultiMail holds and would let go."""
+    message = make_message(make_connection(api_url=upstream.url))
+    upstream.holds(pending_row(message.upstream_id))
+    upstream.decides(200, decision="approved")
+    make_list("northwind.example")
+    AllowEntry.objects.update(expires_at=timezone.now() + timedelta(days=1))
+    return message
+
+
+@pytest.mark.proves("case 22")
+def test_entry_that_still_lives_lets_the_mail_leave(approved, reviewer):
+    assert carry_out(approved, reviewer) == "applied"
 
 
 @pytest.mark.proves("case 22", "promise 9")
-def test_entry_that_ends_between_approval_and_sending_refuses_with_that_reason(upstream, reviewer, root):
-    connection = make_connection(api_url=upstream.url)
-    message = make_message(connection)
-    upstream.holds(pending_row(message.upstream_id))
-    upstream.decides(200, decision="approved")
-    enforce(root, "northwind.example", expires_at=timezone.now() + timedelta(days=1))
-    given = decide(message, reviewer)
+def test_entry_that_ends_between_approval_and_sending_refuses_with_that_reason(approved, reviewer, upstream):
+    decision = decide(approved, reviewer).decision
     AllowEntry.objects.update(expires_at=Now())
     make_due()
-    assert run_decision(decision_id=given.decision.pk, now=NOW) == "refused"
-    given.decision.refresh_from_db()
-    assert "dana@northwind.example is on no allowlist for support@yourteam.example" in given.decision.explanation
+    assert run_decision(decision_id=decision.pk, now=NOW) == "refused"
+    decision.refresh_from_db()
+    assert "dana@northwind.example is on no allowlist for support@yourteam.example" in decision.explanation
     assert upstream.decisions == []
 
 
 @pytest.mark.proves("case 22")
-def test_entry_that_still_lives_lets_the_mail_leave(upstream, reviewer, root):
-    message = make_message(make_connection(api_url=upstream.url))
-    upstream.holds(pending_row(message.upstream_id))
-    upstream.decides(200, decision="approved")
-    enforce(root, "northwind.example", expires_at=timezone.now() + timedelta(days=1))
-    assert carry_out(message, reviewer) == "applied"
+@pytest.mark.django_db(transaction=True)
+def test_entry_that_ends_while_a_worker_reads_is_met_before_its_call(approved, reviewer, upstream):
+    def meanwhile():
+        AllowEntry.objects.update(expires_at=Now())
+        connections.close_all()
+
+    upstream.meanwhile["GET"] = meanwhile
+    assert carry_out(approved, reviewer) == "refused"
+    decision = Decision.objects.get()
+    assert (upstream.decisions, decision.may_have_left) == ([], False)
+    assert "is on no allowlist" in decision.explanation
 
 
-def test_whose_program_wrote_it_may_not_approve_it_and_everybody_else_may(connection, reviewer, second_reviewer):
-    message = make_message(connection, sent_by_key="key_7")
+def test_whose_program_or_command_started_it_may_not_approve_it_and_everybody_else_may(
+    connection, reviewer, second_reviewer
+):
+    by_program = make_message(connection, sent_by_key="key_7")
+    by_command, by_interaction = make_message(connection), make_message(connection)
+    Message.objects.filter(pk=by_interaction.pk).update(trigger={"discord_interaction_id": "1" * 40})
     KeyOwner.objects.create(connection=connection, upstream_key_id="key_7", person=reviewer)
-    own = of(message, reviewer)
-    assert (own.may_approve, own.may_reject, own.rule) == (False, True, "author")
-    assert of(message, second_reviewer).may_approve
-    actor = reviewer.actor(surface="web")
-    assert rulings_for([message], actor=actor, now=clock())[message.pk] == own
+    given = {"connection": connection, "person": reviewer}
+    CommandedMail.objects.create(**given, upstream_id=by_command.upstream_id, interaction_id="7")
+    CommandedMail.objects.create(**given, interaction_id="1" * 32)
+    for message in (by_program, by_command, by_interaction):
+        own = of(message, reviewer)
+        assert (own.may_approve, own.may_reject, own.rule) == (False, True, "author")
+        assert of(message, second_reviewer).may_approve
+    # Many at once are told by the trigger that a command leaves in its message.
+    many = rulings_for([by_program, by_interaction], actor=reviewer.actor(surface="web"), now=clock())
+    assert [one.rule for one in many.values()] == ["author", "author"]
     with pytest.raises(VerdictNotAllowed, match="You started this message"):
-        decide(message, reviewer)
+        decide(by_program, reviewer)
 
 
-def test_key_that_hosted_multimail_names_proves_nothing(reviewer):
-    connection = make_connection(is_our_gateway=False)
-    message = make_message(connection, sent_by_key="key_7")
-    KeyOwner.objects.create(connection=connection, upstream_key_id="key_7", person=reviewer)
-    KeyOwner.objects.create(connection=make_connection("other"), upstream_key_id="key_8", person=reviewer)
-    assert of(message, reviewer).may_approve
+def test_key_that_hosted_multimail_names_or_another_connection_uses_proves_nothing(connection, reviewer):
+    hosted = make_connection("hosted", is_our_gateway=False)
+    messages = [make_message(hosted, sent_by_key="key_7"), make_message(connection, sent_by_key="key_8")]
+    messages.append(make_message(connection, sent_by_key="key_9"))
+    Message.objects.filter(pk=messages[2].pk).update(direction="inbound")
+    for where, key in ((hosted, "key_7"), (hosted, "key_8"), (connection, "key_9")):
+        KeyOwner.objects.create(connection=where, upstream_key_id=key, person=reviewer)
+    at, actor = clock(), reviewer.actor(surface="web")
+    assert all(of(one, reviewer).may_approve for one in messages)
+    assert {one.rule for one in rulings_for(messages, actor=actor, now=at).values()} == {""}
 
 
-def test_address_that_is_allowed_for_days_can_be_approved_then(connection, reviewer, root):
+def test_rulings_of_many_are_those_of_each(connection, reviewer, admin):
+    files = [{"filename": f"{name}.pdf", "content_type": "application/pdf", "size": 1} for name in "abcd"]
+    messages = {
+        "allowlist": make_message(connection, to_addresses=["a@acme.example"]),
+        "": make_message(connection),
+        "expired": make_message(connection),
+        "files": make_message(connection, attachments=files),
+        "stopped": make_message(make_connection("other")),
+    }
+    make_list("northwind.example")
+    Message.objects.filter(pk=messages["expired"].pk).update(expires_at=Now())
+    KillSwitch.objects.create(connection=messages["stopped"].connection, reason="Wait", pulled_by=admin)
+    with_files = messages["files"]
+    EnclosedFile.objects.filter(message=with_files).update(state="fetched", sha256="a" * 64, found_sha256="b" * 64)
+    for one in messages.values():
+        one.refresh_from_db()
+    at, actor = clock(), reviewer.actor(surface="web")
+    many = rulings_for(list(messages.values()), actor=actor, now=at)
+    assert {name: many[one.pk] for name, one in messages.items()} == {
+        name: ruling_for(one, actor=actor, now=at) for name, one in messages.items()
+    }
+    assert [many[one.pk].rule for one in messages.values()] == list(messages)
+    assert "(a.pdf, b.pdf, c.pdf)." in many[messages["files"].pk].reasons[0]
+
+
+def test_address_that_is_allowed_for_days_can_be_approved_then(connection, reviewer, admin):
     message = make_message(connection)
-    enforce(root, place=Place(connection=connection.pk))
-    allow_for_days(address="Dana@Northwind.example", mailbox=message.mailbox_id, actor=root, now=NOW)
-    entry = AllowEntry.objects.get()
-    assert (entry.pattern, entry.allowlist.mode) == ("dana@northwind.example", "monitor")
-    assert timedelta(days=6, hours=23) < entry.expires_at - timezone.now() <= timedelta(days=7)
+    make_list(connection=connection)
+    actor = admin.actor(surface="web")
+    allow_for_days(address="Dana@Northwind.example", mailbox=message.mailbox_id, actor=actor, now=NOW)
     assert of(message, reviewer).may_approve
 
 
-def test_finding_tells_who_was_off_the_list_when_the_letter_was_read(connection, reviewer, root):
-    enforce(root, "acme.com")
+def test_finding_tells_who_was_off_the_list_when_the_message_was_read(connection, reviewer):
+    make_list("acme.com")
     message = make_message(connection, to_addresses=["bo@acme.com"], cc=["Dana <dana@northwind.example>"])
     assert (message.rules, message.risk_level) == (["off_allowlist"], "high")
     [found] = [one for one in message.revision.findings if one["rule"] == "off_allowlist"]
     assert (found["sentence"], found["detail"]) == (
         "This recipient was on no allowlist when the letter was read.", "dana@northwind.example."
     )  # fmt: skip
-    enforce(root, "northwind.example")
+    make_list("northwind.example")
     assert of(message, reviewer).may_approve
     assert make_message(connection, to_addresses=["bo@acme.com"], subject="fine").rules == []
 
 
-def test_approval_of_unknown_outcome_goes_out_again_to_nobody_who_is_off_the_list_by_now(connection, reviewer, root):
-    message = make_message(connection)
-    made = decide(message, reviewer).decision
-    doubt = {"state": "unknown", "attempt": 1, "may_have_left": True, "seen_held": 2}
-    Decision.objects.filter(pk=made.pk).update(**doubt)
-    enforce(root)
-    actor = reviewer.actor(surface="web")
+def test_approval_of_unknown_outcome_goes_out_again_to_nobody_who_is_off_the_list_by_now(connection, reviewer):
+    message, actor = make_message(connection), reviewer.actor(surface="web")
+    decide(message, reviewer)
+    Decision.objects.update(state="unknown", attempt=1, may_have_left=True, seen_held=2)
+    make_list()
     with pytest.raises(VerdictNotAllowed, match="is on no allowlist"):
         confirm_approval(message=message.public_id, actor=actor, now=NOW)
-    enforce(root, "northwind.example")
+    make_list("northwind.example")
     assert confirm_approval(message=message.public_id, actor=actor, now=NOW).state == "recorded"
 
 
-def test_list_keeps_nobody_from_undoing(connection, reviewer, root):
+def test_list_keeps_nobody_from_undoing(connection, reviewer):
     message = make_message(connection)
     decide(message, reviewer)
-    enforce(root)
+    make_list()
     undone = undo_decision(message=message.public_id, actor=reviewer.actor(surface="web"), now=NOW)
     assert undone.state == "undone"
 
 
-def test_high_risk_page_approves_nothing_that_is_off_the_list(client, signed_in, connection, reviewer, root):
+def test_high_risk_page_approves_nothing_that_is_off_the_list(client, signed_in, connection, reviewer):
     message = make_message(
         connection, markdown="The password: hunter2secret, key sk_live_" + "4eC39HqLyjWDarjtT1zdp7dc"
     )
-    enforce(root)
+    make_list()
     assert message.risk_level == "high"
-    signed_in(reviewer)
-    page = client.get(f"/queue/{message.public_id}/approve/").content.decode()
-    assert "is on no allowlist" in page
-    assert "Off the allowlist" in page
     sent = {
         "fingerprint": message.revision.fingerprint, "typed": "northwind.example", "outcome": "approve",
         "risk_read": [one["rule"] for one in message.revision.findings], "thread_read": "0",
     }  # fmt: skip
-    answer = client.post(f"/queue/{message.public_id}/approve/", sent)
-    assert answer.status_code == 403, answer.content.decode()
+    answer = signed_in(reviewer).post(f"/queue/{message.public_id}/approve/", sent)
+    page = answer.content.decode()
+    assert answer.status_code == 403, page
+    assert "is on no allowlist" in page
+    assert "Off the allowlist" in page
     assert not Decision.objects.exists()
-
-
-@pytest.mark.proves("case 22")
-@pytest.mark.django_db(transaction=True)
-def test_entry_that_ends_while_a_worker_reads_is_met_before_its_call(upstream):
-    ana = make_person("ana@yourteam.example", "Ana Ferreira", "reviewer")
-    root = make_person("root@yourteam.example", "Ruth", "admin").actor(surface="web")
-    message = make_message(make_connection(api_url=upstream.url))
-    upstream.holds(pending_row(message.upstream_id))
-    upstream.decides(200, decision="approved")
-    enforce(root, "northwind.example")
-
-    def meanwhile():
-        AllowEntry.objects.update(expires_at=Now())
-        connections.close_all()
-
-    upstream.meanwhile["GET"] = meanwhile
-    assert carry_out(message, ana) == "refused"
-    decision = Decision.objects.get()
-    assert (upstream.decisions, decision.may_have_left) == ([], False)
-    assert "is on no allowlist" in decision.explanation
