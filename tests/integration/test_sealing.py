@@ -8,51 +8,44 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connection, transaction
 from django.db.models.signals import post_save
 
-from audit.models import BLOCK, Block, Entry, Leaf, Seal
+from audit.models import BLOCK, Block, Entry, EntryDetail, Leaf, Seal
 from audit.recording import record
-from audit.sealing import sealer, signing
-from audit.sealing.base import read_facts
+from audit.sealing import sealer, signing, state
+from audit.sealing.base import check_base, read_facts
+from audit.sealing.heads import signed_bytes
 from audit.sealing.sealer import latest_seal, seal_all, sealing_state
+from audit.sealing.telling import SealingRefused
 from common.postgres import clock
 from tests.ledger import ACTOR, another_session, append, as_superuser, check_chain, new_key
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 
-def _told(action):
-    return [entry.detail.fields["reason"] for entry in Entry.objects.of_action(action).select_related("detail")]
+def append_together(number):
+    with transaction.atomic():
+        for _ in range(number):
+            record("message.opened", actor=ACTOR)
 
 
-def test_seal_covers_every_entry_in_the_order_of_transactions():
+def test_seals_cover_every_entry_in_the_order_of_transactions_and_follow_each_other():
     made = append(5)
-    assert seal_all() == 5
+    assert (seal_all(), seal_all()) == (5, 0), "nothing new makes no seal"
     (seal,) = check_chain()
     assert (seal.number, seal.kind, seal.epoch, seal.size, seal.after_id) == (1, "seal", 1, 5, 0)
     assert seal.cluster == read_facts().cluster != ""
     assert list(Leaf.objects.order_by("position").values_list("entry", flat=True)) == [entry.pk for entry in made]
-
-
-def test_nothing_new_makes_no_seal():
-    append()
-    seal_all()
-    assert seal_all() == 0
-    assert Seal.objects.count() == 1
-
-
-def test_seals_follow_each_other_and_whole_blocks_are_kept():
-    for number in (BLOCK - 1, 2, BLOCK * 2, 1):
-        append(number)
+    # One less than a block, over its edge, two blocks at once, and one entry.
+    for number in (BLOCK - 6, 2, BLOCK * 2, 1):
+        append_together(number)
         assert seal_all() == number
-    assert [seal.size for seal in check_chain()] == [255, 257, 769, 770]
+    assert [seal.size for seal in check_chain()] == [5, 255, 257, 769, 770]
     assert Block.objects.count() == 3
 
 
 def test_many_entries_are_sealed_in_steps_and_transactions_are_never_parted(monkeypatch):
     monkeypatch.setattr(sealer, "STEP", 10)
     append(4)
-    with transaction.atomic():
-        for _ in range(25):
-            record("message.opened", actor=ACTOR)
+    append_together(25)
     append(12)
     assert seal_all() == 41
     assert [seal.size for seal in check_chain()] == [4, 29, 39, 41]
@@ -66,64 +59,73 @@ def test_entry_of_a_transaction_that_is_still_open_waits_and_is_not_overtaken():
         session.rollback()
     assert seal_all() == 3
     check_chain()
+    # The sealer's own transaction is none of those.
+    with transaction.atomic(), connection.cursor() as cursor:
+        assert read_facts().horizon > max(Entry.objects.values_list("xid", flat=True))
+        cursor.execute("SELECT pg_current_xact_id_if_assigned()")
+        assert cursor.fetchone()[0] is None
 
 
 def test_what_is_written_while_it_seals_waits_for_the_next_time():
     """Else a desk that is never still would be sealed without end, a few entries at a time."""
 
-    def another(sender, instance, **_):
+    def append_and_leave():
+        append()
+        connection.close()
+
+    def append_another(sender, instance, **_):
         if instance.number < 9:
-            thread = threading.Thread(target=_append_and_leave)
+            thread = threading.Thread(target=append_and_leave)
             thread.start()
-            thread.join(20)
+            thread.join(60)
 
     append(3)
-    post_save.connect(another, sender=Seal)
+    post_save.connect(append_another, sender=Seal)
     try:
-        assert seal_all() == 3
-        assert seal_all() == 1
+        assert (seal_all(), seal_all()) == (3, 1)
     finally:
-        post_save.disconnect(another, sender=Seal)
+        post_save.disconnect(append_another, sender=Seal)
     assert [seal.size for seal in check_chain()] == [3, 4]
 
 
-def _append_and_leave():
+def test_nothing_is_sealed_without_a_key_or_while_another_seals(settings):
     append()
-    connection.close()
-
-
-def test_sealing_does_not_hold_its_own_horizon():
-    append()
-    with transaction.atomic():
-        assert read_facts().horizon > max(Entry.objects.values_list("xid", flat=True))
-        with connection.cursor() as cursor:
-            cursor.execute("SELECT pg_current_xact_id_if_assigned()")
-            assert cursor.fetchone()[0] is None
-
-
-def test_without_a_key_nothing_is_sealed_and_the_state_says_so(settings):
-    settings.SEAL_KEYS = []
-    append()
+    with another_session() as session:
+        session.execute("SELECT pg_advisory_xact_lock(%s, %s)", sealer._LOCK)
+        assert seal_all() == 0
+    keys, settings.SEAL_KEYS = settings.SEAL_KEYS, []
     assert seal_all() == 0
-    state = sealing_state(clock())
-    assert not state.is_on
-    assert "not sealed" in state.why
+    now = sealing_state(clock())
+    assert (now.is_on, now.is_stopped, now.is_well) == (False, False, False)
+    assert "not sealed" in now.why
+    settings.SEAL_KEYS = keys
+    assert seal_all() == 1
 
 
+@pytest.mark.django_db
 def test_key_that_is_none_is_named_without_being_repeated(settings):
-    settings.SEAL_KEYS = [new_key(), "c2hvcnQ="]
-    with pytest.raises(ImproperlyConfigured, match="SEAL_KEY must hold keys of 32") as told:
-        signing.check_keys()
-    assert "c2hvcnQ" not in str(told.value)
+    for text in ("c2hvcnQ=", "no base64 at all!", "A" * 44):
+        settings.SEAL_KEYS = [new_key(), text]
+        with pytest.raises(ImproperlyConfigured, match="SEAL_KEY must hold keys of 32") as told:
+            signing.check_keys()
+        assert text.strip("=") not in str(told.value)
+    settings.SEAL_KEYS = [new_key().rstrip("=")]
+    signing.check_keys()
 
 
-def test_another_key_is_named_by_the_one_that_leaves(settings):
+def test_another_key_is_named_by_the_one_that_leaves_and_seals_nothing_without_it(settings):
     old, new = new_key(), new_key()
     settings.SEAL_KEYS = [old]
     append(2)
     seal_all()
-    settings.SEAL_KEYS = [new, old]
+    settings.SEAL_KEYS = [new]
     append(3)
+    assert seal_all() == 0
+    now = sealing_state(clock())
+    assert (now.is_on, now.is_stopped, now.is_well) == (True, True, False)
+    assert "Put it back into SEAL_KEY" in now.why
+
+    settings.SEAL_KEYS = [new, old]
     # The three, and the entry about the key itself at the next beat.
     assert (seal_all(), seal_all()) == (4, 0)
     assert [(seal.kind, seal.size) for seal in check_chain()] == [("seal", 2), ("key", 2), ("seal", 6)]
@@ -132,21 +134,6 @@ def test_another_key_is_named_by_the_one_that_leaves(settings):
     assert seal_all() == 1
     assert check_chain()[-1].key == signing.public_key().hex()
     assert Entry.objects.of_action("ledger.key_changed").count() == 1
-
-
-def test_another_key_without_the_old_one_seals_nothing_and_says_what_to_do(settings):
-    settings.SEAL_KEYS = [old := new_key()]
-    append()
-    seal_all()
-    settings.SEAL_KEYS = [new_key()]
-    append()
-    assert seal_all() == 0
-    state = sealing_state(clock())
-    assert state.is_stopped
-    assert "Put it back into SEAL_KEY" in state.why
-    settings.SEAL_KEYS = [settings.SEAL_KEYS[0], old]
-    # With the one about the key.
-    assert seal_all() == 2
 
 
 BREAKS = [
@@ -165,47 +152,82 @@ BREAKS = [
 
 
 def test_nothing_is_sealed_over_a_broken_base_and_it_is_told_once():
-    with transaction.atomic():
-        for _ in range(BLOCK):
-            record("message.opened", actor=ACTOR)
+    append_together(BLOCK)
     seal_all()
     append(4)
     seal_all()
     append(2)
+    wrong = {}
     for sql, named in BREAKS:
         with transaction.atomic():
             as_superuser(sql)
-            assert (seal_all(), seal_all()) == (0, 0), sql
-            (told,) = _told("ledger.broken")
-            assert named in told, sql
-            assert sealing_state(clock()).why == told
+            sealed = (seal_all(), seal_all())
+            told = [entry.detail.fields["reason"] for entry in Entry.objects.of_action("ledger.broken")]
+            if sealed != (0, 0) or len(told) != 1 or named not in told[0] or sealing_state(clock()).why != told[0]:
+                wrong[sql] = (sealed, told)
             transaction.set_rollback(True)
+    assert wrong == {}
+
+    with transaction.atomic():
+        as_superuser(BREAKS[0][0])
+        seal_all()
+        EntryDetail.objects.all().delete()
+        assert sealing_state(clock()).why == "The ledger does not hold; why was removed since."
+        transaction.set_rollback(True)
     assert seal_all() == 2
     check_chain()
 
 
-def test_state_tells_how_far_it_is_and_when_it_is_late():
+FORGED = [
+    (1, {"previous": "0" * 64}, "The first seal names one before it"),
+    (2, {"previous": "0" * 64}, "Seal 2 does not follow the seal before it"),
+    (2, {"key": "another"}, "Seal 2 is signed with a key that the seal before it does not name"),
+]
+
+
+def test_seal_that_is_signed_but_does_not_belong_there_is_refused(settings):
+    """As whoever stole a key could write one."""
+    settings.SEAL_KEYS = [new_key(), new_key()]
+    for number, fields, named in FORGED:
+        if Seal.objects.count() < number:
+            append()
+            seal_all()
+        seal = latest_seal()
+        seal.previous = fields.get("previous", seal.previous)
+        seal.key = signing.public_keys()["key" in fields].hex()
+        signature = signing.sign(signed_bytes(seal), key=bytes.fromhex(seal.key)).hex()
+        with transaction.atomic():
+            forged = [seal.previous, seal.key, signature, number]
+            as_superuser("UPDATE audit_seal SET previous = %s, key = %s, signature = %s WHERE number = %s", forged)
+            with pytest.raises(SealingRefused, match=named):
+                check_base(latest_seal())
+            transaction.set_rollback(True)
+
+
+def test_state_tells_how_far_it_is_when_it_is_late_and_what_holds_it_up(monkeypatch):
     append(3)
-    state = sealing_state(clock())
-    assert (state.last, state.unsealed, state.is_late) == (None, 3, False)
+    now = sealing_state(clock())
+    assert (now.last, now.unsealed, now.is_late) == (None, 3, False)
     seal_all()
-    state = sealing_state(clock())
-    assert (state.last, state.unsealed, state.waits_since, state.is_well) == (latest_seal(), 0, None, True)
-    append(2)
-    state = sealing_state(clock() + timedelta(seconds=61))
-    assert (state.unsealed, state.is_late) == (2, True)
-    assert "worker that seals" in state.advice
+    now = sealing_state(clock())
+    assert (now.last, now.unsealed, now.waits_since, now.is_well) == (latest_seal(), 0, None, True)
+    assert now.age == timedelta(0)
 
-
-def test_late_state_names_the_transaction_that_holds_it_up():
     with another_session(application_name="somebody's report") as session:
         session.execute("SELECT pg_current_xact_id()")
-        append()
+        append(3)
         seal_all()
-        state = sealing_state(clock() + timedelta(seconds=61))
-        assert f"process {session.info.backend_pid} (somebody's report)" in state.why
-        assert "others share" in state.advice
+        since = sealing_state(clock()).waits_since
+        assert not sealing_state(since + timedelta(seconds=60)).is_late
+        now = sealing_state(since + timedelta(seconds=61))
+        assert (now.unsealed, now.is_late, now.is_well, now.age) == (3, True, False, timedelta(seconds=61))
+        assert f"process {session.info.backend_pid} (somebody's report)" in now.why
+        assert "others share" in now.advice
         session.rollback()
+    now = sealing_state(since + timedelta(seconds=61))
+    assert "worker that seals" in now.advice
+    monkeypatch.setattr(state, "COUNTED", 1)
+    assert sealing_state(since).unsealed == 2, "one more than are counted"
 
 
 def _in_threads(number, work):

@@ -4,16 +4,17 @@ import json
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import connection, transaction
 
-from audit.models import Anchor, Entry, Leaf, Seal
-from audit.sealing import base, signing, state
+from audit.models import BLOCK, Anchor, Entry, Leaf, Seal
+from audit.recording import record
+from audit.sealing import base, restoring, signing, state
 from audit.sealing.anchors import last_head, write_anchors
 from audit.sealing.heads import head_json
 from audit.sealing.sealer import latest_seal, seal_all, sealing_state
 from audit.tasks import seal
 from common.postgres import clock
-from tests.ledger import another_session, append, as_superuser, check_chain, new_key
+from tests.ledger import ACTOR, another_session, append, as_superuser, check_chain, new_key
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -34,27 +35,22 @@ def _heads(file):
     return [json.loads(line) for line in file.read_text().splitlines()]
 
 
-def test_each_head_is_written_once_and_for_its_owner_alone(file):
-    _seal_in_turns()
+def test_each_head_is_written_once_for_its_owner_alone_whatever_a_crash_left(file):
+    _seal_in_turns(2)
     assert seal() == "0 sealed, 0 anchored"
     assert _heads(file) == [head_json(one) for one in check_chain()]
     assert file.stat().st_mode & 0o777 == 0o600
-    assert list(Anchor.objects.order_by("seal").values_list("seal", "kind", "place")) == [
-        (number, "file", str(file)) for number in (1, 2, 3)
-    ]
-
-
-def test_torn_line_and_a_crash_before_the_note_leave_each_head_once(file):
-    _seal_in_turns(2)
     append()
     seal_all()
-    whole = file.read_bytes()
     # As a crash leaves it: the third line half written; then whole, but not noted.
-    file.write_bytes(whole + b'{"number": 3, "at": "20')
+    file.write_bytes(file.read_bytes() + b'{"number": 3, "at": "20')
     assert write_anchors() == 1
     as_superuser("DELETE FROM audit_anchor WHERE seal = 3")
     assert write_anchors() == 1
     assert _heads(file) == [head_json(one) for one in check_chain()]
+    assert list(Anchor.objects.order_by("seal").values_list("seal", "kind", "place")) == [
+        (number, "file", str(file)) for number in (1, 2, 3)
+    ]
 
 
 def test_file_that_cannot_be_written_is_told_once_and_costs_no_seal(settings, tmp_path):
@@ -64,13 +60,12 @@ def test_file_that_cannot_be_written_is_told_once_and_costs_no_seal(settings, tm
     assert len(check_chain()) == 3
     found = sealing_state(latest_seal().at.replace(year=2100))
     assert "Seal 1 and those after it are not in the seals' file" in found.why
+    assert not found.is_well
     settings.SEAL_FILE = tmp_path / "seals.jsonl"
-    append()
-    seal()
+    _seal_in_turns(1)
     assert [head["number"] for head in _heads(settings.SEAL_FILE)] == [1, 2, 3, 4]
     settings.SEAL_FILE = tmp_path
-    append()
-    seal()
+    _seal_in_turns(1)
     assert Entry.objects.of_action("ledger.anchor_failed").count() == 2
 
 
@@ -82,7 +77,7 @@ def _play_back(seals):
     as_superuser("DELETE FROM audit_seal WHERE number > %s", [seals])
 
 
-def test_older_database_is_not_sealed_before_somebody_said_why(file, capsys):
+def test_older_database_is_not_sealed_before_somebody_said_why(file, settings, capsys):
     _seal_in_turns(5)
     _play_back(3)
     append(2)
@@ -91,9 +86,8 @@ def test_older_database_is_not_sealed_before_somebody_said_why(file, capsys):
     (told,) = Entry.objects.of_action("ledger.broken")
     found = sealing_state(clock())
     assert found.is_stopped
-    assert "knows seal 5" in found.why
-    assert "database ends at seal 3" in found.why
-    assert "./run manage audit_restored" in found.why
+    for words in ("knows seal 5", "database ends at seal 3", "./run manage audit_restored"):
+        assert words in found.why
     assert told.actor_id == "sealer"
 
     call_command("audit_restored", because="the backup of Monday was played back")
@@ -108,18 +102,22 @@ def test_older_database_is_not_sealed_before_somebody_said_why(file, capsys):
     assert sealing_state(clock()).is_well
 
 
-def test_another_chain_with_the_same_number_is_noticed(file, settings):
+def test_another_chain_with_the_same_number_or_none_at_all_is_noticed(file, settings):
+    _seal_in_turns(2)
+    kept = file.read_bytes()
+    _play_back(0)
+    append()
+    assert seal_all() == 0
+    assert "the database has none" in sealing_state(clock()).why
+    file.unlink()
     _seal_in_turns(3)
-    _play_back(1)
-    settings.SEAL_FILE = file.parent / "hidden"
-    _seal_in_turns(4)
-    settings.SEAL_FILE = file
+    file.write_bytes(kept)
     append()
     assert seal_all() == 0
     assert "the database has another one of that number" in sealing_state(clock()).why
 
 
-def test_restore_is_not_forgotten_where_the_file_could_not_be_written(file, settings):
+def test_restore_is_not_forgotten_where_the_file_could_not_be_written(file):
     _seal_in_turns(3)
     _play_back(2)
     append()
@@ -145,11 +143,10 @@ def _move_elsewhere(monkeypatch):
 def test_ledger_in_another_cluster_is_taken_up_by_itself(file, monkeypatch):
     _seal_in_turns(2)
     append(3)
-    with monkeypatch.context() as patched:
-        _move_elsewhere(patched)
-        assert seal_all() == 4
-        append(2)
-        assert seal_all() == 2
+    _move_elsewhere(monkeypatch)
+    assert seal_all() == 4
+    append(2)
+    assert seal_all() == 2
     seals = check_chain()
     # What the backup held beyond its last seal is under the restored one; what came after it, the restore's own entry
     # included, in the next epoch.
@@ -160,24 +157,58 @@ def test_ledger_in_another_cluster_is_taken_up_by_itself(file, monkeypatch):
         ("seal", 2, 6),
         ("seal", 2, 8),
     ]
-    assert seals[2].after_id == max(Entry.objects.filter(pk__in=_under(3)).values_list("pk", flat=True))
+    under = Leaf.objects.filter(seal=3).values_list("entry", flat=True)
+    assert seals[2].after_id == max(Entry.objects.filter(pk__in=under).values_list("pk", flat=True))
     assert Entry.objects.of_action("ledger.restored").count() == 1
 
 
-def _under(number):
-    return Leaf.objects.filter(seal=number).values_list("entry", flat=True)
+ALTERED = [
+    ("UPDATE audit_entry SET actor_id = 'x' WHERE id = {entry}", "Entry {entry} is not the one that was sealed."),
+    ("DELETE FROM audit_entry WHERE id = {entry}", "Entry {entry} was sealed, and is not there."),
+    ("DELETE FROM audit_leaf WHERE position = 7", "Of the leaves from 0 to 258 only 258 are there."),
+    (
+        "UPDATE audit_leaf SET position = -1 WHERE position = 7; UPDATE audit_leaf SET position = 7 WHERE position = 8;"
+        "UPDATE audit_leaf SET position = 8 WHERE position = -1",
+        "The leaves from 0 to 255 are not those of their block.",
+    ),
+]
+
+
+def test_backup_that_was_altered_or_is_long_is_not_taken_up_by_itself(monkeypatch):
+    with transaction.atomic():
+        made = [record("message.opened", actor=ACTOR) for _ in range(BLOCK + 3)]
+    seal_all()
+    _move_elsewhere(monkeypatch)
+    wrong = {}
+    for sql, named in ALTERED:
+        with transaction.atomic():
+            as_superuser(sql.format(entry=made[5].pk))
+            sealed, why = seal_all(), sealing_state(clock()).why
+            if (sealed, why, Seal.objects.count()) != (0, named.format(entry=made[5].pk), 1):
+                wrong[sql] = (sealed, why)
+            transaction.set_rollback(True)
+    assert wrong == {}
+    monkeypatch.setattr(restoring, "LONGEST_IN_TASK", BLOCK + 2)
+    assert seal_all() == 0
+    assert "With 259 sealed entries the comparison takes longer than a task may run" in sealing_state(clock()).why
+    monkeypatch.setattr(restoring, "LONGEST_IN_TASK", BLOCK + 3)
+    assert sealing_state(clock()).why == ""
+    monkeypatch.setattr(restoring, "LONGEST_IN_TASK", 0)
+    call_command("audit_restored", because="moved to another server")
+    assert check_chain()[-1].kind == "restored"
 
 
 def test_restore_waits_for_whoever_took_a_number_before_it(monkeypatch):
     append(2)
     seal_all()
-    monkeypatch.setattr("audit.sealing.restoring.PATIENCE", 0.1)
+    monkeypatch.setattr(restoring, "PATIENCE", 0.1)
     with another_session() as session:
         session.execute("SELECT pg_current_xact_id(), nextval('audit_entry_id_seq')")
         append()
         with pytest.raises(CommandError, match="still open"):
             call_command("audit_restored", because="tried")
         session.rollback()
+    monkeypatch.undo()
     call_command("audit_restored", because="tried")
     seal_all()
     assert check_chain()[-1].size == Entry.objects.count()
@@ -211,43 +242,14 @@ def test_command_needs_words_a_seal_and_a_base_that_holds():
         call_command("audit_restored", because="tried")
 
 
+@pytest.mark.django_db
 def test_cluster_that_may_not_be_read_is_no_other_one():
-    append()
     as_superuser("REVOKE EXECUTE ON FUNCTION pg_control_system() FROM PUBLIC")
-    try:
-        with connection.cursor() as cursor:
-            cursor.execute("CREATE ROLE nobody_special; SET ROLE nobody_special")
-            assert base.read_cluster() == ""
-    finally:
-        with connection.cursor() as cursor:
-            cursor.execute("RESET ROLE; DROP ROLE nobody_special")
-            cursor.execute("GRANT EXECUTE ON FUNCTION pg_control_system() TO PUBLIC")
-
-
-@pytest.mark.parametrize(
-    ("sql", "named"),
-    [
-        ("UPDATE audit_entry SET actor_id = 'x' WHERE id = {}", "Entry {} is not the one that was sealed"),
-        ("DELETE FROM audit_entry WHERE id = {}", "Entry {} was sealed, and is not there"),
-    ],
-)
-def test_backup_in_which_a_sealed_entry_was_altered_is_not_taken_up(monkeypatch, sql, named):
-    entry = append(3)[1].pk
-    seal_all()
-    as_superuser("DELETE FROM audit_entrydetail")
-    as_superuser(sql.format(entry))
-    _move_elsewhere(monkeypatch)
-    assert seal_all() == 0
-    assert sealing_state(clock()).why.startswith(named.format(entry))
-    assert Seal.objects.count() == 1
-
-
-def test_long_ledger_from_a_backup_is_left_to_the_command(monkeypatch):
-    append(3)
-    seal_all()
-    _move_elsewhere(monkeypatch)
-    monkeypatch.setattr("audit.sealing.restoring.LONGEST_IN_TASK", 2)
-    assert seal_all() == 0
-    assert "takes longer than a task may run" in sealing_state(clock()).why
-    call_command("audit_restored", because="moved to another server")
-    assert check_chain()[-1].kind == "restored"
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE ROLE nobody_special; SET ROLE nobody_special")
+        assert base.read_cluster() == ""
+        cursor.execute("RESET ROLE")
+    assert restoring.is_elsewhere(Seal(cluster="1"), "2")
+    assert not restoring.is_elsewhere(Seal(cluster="1"), "1")
+    assert not restoring.is_elsewhere(Seal(cluster="1"), "")
+    assert not restoring.is_elsewhere(Seal(cluster=""), "2")

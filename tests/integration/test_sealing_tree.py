@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from audit.models import BLOCK, Block, Leaf
 from audit.sealing import tree
+from tests.ledger import as_superuser
 
 # The eight leaves of the test vectors of Certificate Transparency (RFC 6962), and the roots over the first of them.
 VECTOR_LEAVES = ["", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"]
@@ -22,49 +23,17 @@ VECTOR_ROOTS = [
     "ddb89be403809e325750d3d263cd78929c2942b7942a34b77e122c9594a74c8c",
     "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328",
 ]
-# (leaf, size, path), (first, second, path): the vectors of the same tests.
+# (leaf, size, path), (first, second, path): the vectors of the same tests, the first 16 digits of each hash.
 VECTOR_INCLUSION = [
     (0, 1, []),
-    (
-        0,
-        8,
-        [
-            "96a296d224f285c67bee93c30f8a309157f0daa35dc5b87e410b78630a09cfc7",
-            "5f083f0a1a33ca076a95279832580db3e0ef4584bdff1f54c8a360f50de3031e",
-            "6b47aaf29ee3c2af9af889bc1fb9254dabd31177f16232dd6aab035ca39bf6e4",
-        ],
-    ),
-    (
-        5,
-        8,
-        [
-            "bc1a0643b12e4d2d7c77918f44e0f4f79a838b6cf9ec5b5c283e1f4d88599e6b",
-            "ca854ea128ed050b41b35ffc1b87b8eb2bde461e9e3b5596ece6b9d5975a0ae0",
-            "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7",
-        ],
-    ),
-    (2, 3, ["fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125"]),
+    (0, 8, ["96a296d224f285c6", "5f083f0a1a33ca07", "6b47aaf29ee3c2af"]),
+    (5, 8, ["bc1a0643b12e4d2d", "ca854ea128ed050b", "d37ee418976dd957"]),
+    (2, 3, ["fac54203e7cc696c"]),
 ]
 VECTOR_CONSISTENCY = [
     (1, 1, []),
-    (
-        1,
-        8,
-        [
-            "96a296d224f285c67bee93c30f8a309157f0daa35dc5b87e410b78630a09cfc7",
-            "5f083f0a1a33ca076a95279832580db3e0ef4584bdff1f54c8a360f50de3031e",
-            "6b47aaf29ee3c2af9af889bc1fb9254dabd31177f16232dd6aab035ca39bf6e4",
-        ],
-    ),
-    (
-        6,
-        8,
-        [
-            "0ebc5d3437fbe2db158b9f126a1d118e308181031d0a949f8dededebc558ef6a",
-            "ca854ea128ed050b41b35ffc1b87b8eb2bde461e9e3b5596ece6b9d5975a0ae0",
-            "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7",
-        ],
-    ),
+    (1, 8, ["96a296d224f285c6", "5f083f0a1a33ca07", "6b47aaf29ee3c2af"]),
+    (6, 8, ["0ebc5d3437fbe2db", "ca854ea128ed050b", "d37ee418976dd957"]),
 ]
 
 
@@ -140,22 +109,15 @@ def _store(leaves):
     )
 
 
-def _known():
-    return [_leaf(bytes.fromhex(text)) for text in VECTOR_LEAVES]
-
-
-def test_roots_are_those_of_the_known_vectors():
-    assert [tree.root_of([], _known()[:size]).hex() for size in range(9)] == VECTOR_ROOTS
-
-
-@pytest.mark.django_db
-def test_proofs_are_those_of_the_known_vectors():
-    _store(_known())
+def test_roots_and_proofs_are_those_of_the_known_vectors(db):
+    known = [_leaf(bytes.fromhex(text)) for text in VECTOR_LEAVES]
+    assert [tree.root_of([], known[:size]).hex() for size in range(9)] == VECTOR_ROOTS
+    _store(known)
     for position, size, path in VECTOR_INCLUSION:
         nodes = sorted(tree.proof_nodes([position], size))
-        assert [found.hex() for _, _, found in nodes] == path
+        assert [found.hex()[:16] for _, _, found in nodes] == path
     for first, second, path in VECTOR_CONSISTENCY:
-        assert [found.hex() for found in tree.consistency_path(first, second)] == path
+        assert [found.hex()[:16] for found in tree.consistency_path(first, second)] == path
 
 
 @given(st.integers(0, 5), st.integers(0, BLOCK - 1))
@@ -165,36 +127,21 @@ def test_root_over_blocks_and_rest_is_the_root_over_all_leaves(blocks, rest):
     assert tree.root_of(whole, leaves[blocks * BLOCK :]) == _root(leaves)
 
 
-@pytest.mark.django_db
-def test_every_leaf_of_every_small_tree_is_proved_and_every_two_sizes_are_consistent():
-    leaves = _hashes(33)
+@pytest.mark.parametrize("largest", [17, pytest.param(72, marks=pytest.mark.slow)])
+def test_every_leaf_of_every_small_tree_is_proved_and_every_two_sizes_are_consistent(db, largest):
+    leaves = _hashes(largest)
     _store(leaves)
-    for size in range(1, 34):
-        root = _root(leaves[:size])
+    roots = [_root(leaves[:size]) for size in range(largest + 1)]
+    for size in range(1, largest + 1):
         for position in range(size):
             nodes = tree.proof_nodes([position], size)
-            assert _root_from({position: leaves[position]}, nodes, size) == root
+            assert _root_from({position: leaves[position]}, nodes, size) == roots[size]
             assert len(nodes) <= (size - 1).bit_length()
         for first in range(1, size + 1):
-            assert _consistent(first, size, _root(leaves[:first]), root, tree.consistency_path(first, size))
+            assert _consistent(first, size, roots[first], roots[size], tree.consistency_path(first, size))
 
 
-@pytest.mark.slow
-@pytest.mark.django_db
-def test_the_same_for_larger_trees():
-    leaves = _hashes(72)
-    _store(leaves)
-    for size in range(34, 73):
-        for position in range(size):
-            nodes = tree.proof_nodes([position], size)
-            assert _root_from({position: leaves[position]}, nodes, size) == _root(leaves[:size])
-        for first in range(1, size + 1):
-            path = tree.consistency_path(first, size)
-            assert _consistent(first, size, _root(leaves[:first]), _root(leaves[:size]), path)
-
-
-@pytest.mark.django_db
-def test_proofs_hold_across_blocks_and_for_several_leaves_at_once():
+def test_proofs_hold_across_blocks_and_for_several_leaves_at_once(db):
     leaves = _hashes(3 * BLOCK + 77)
     _store(leaves)
 
@@ -212,29 +159,27 @@ def test_proofs_hold_across_blocks_and_for_several_leaves_at_once():
     holds()
 
 
-@pytest.mark.django_db
-def test_proof_opens_only_the_blocks_that_it_needs(django_assert_num_queries):
-    leaves = _hashes(5 * BLOCK + 3)
+def test_proof_opens_only_the_blocks_that_it_needs_and_misses_what_is_not_there(db, django_assert_num_queries):
+    leaves = _hashes(3 * BLOCK + 3)
     _store(leaves)
     with django_assert_num_queries(2):
-        nodes = tree.proof_nodes([2 * BLOCK + 9, 2 * BLOCK + 200], len(leaves))
+        nodes = tree.proof_nodes([BLOCK + 9, BLOCK + 200], len(leaves))
     assert len(nodes) < 20
-
-
-@pytest.mark.django_db
-def test_missing_leaf_or_block_is_no_tree():
-    leaves = _hashes(2 * BLOCK + 3)
-    _store(leaves)
     with pytest.raises(tree.TreeIncomplete, match="Of the 4 leaves after the last whole block 3"):
-        tree.stored_root(2 * BLOCK + 4)
-    with pytest.raises(tree.TreeIncomplete, match="Of 3 blocks 2"):
-        tree.stored_root(3 * BLOCK)
+        tree.stored_root(3 * BLOCK + 4)
+    with pytest.raises(tree.TreeIncomplete, match="Of 4 blocks 3"):
+        tree.stored_root(4 * BLOCK)
+    as_superuser("DELETE FROM audit_leaf WHERE position = %s", [BLOCK + 8])
+    with pytest.raises(tree.TreeIncomplete, match=f"Leaf {BLOCK + 8} of {len(leaves)} is not there"):
+        tree.proof_nodes([BLOCK + 9], len(leaves))
+    assert tree.proof_nodes([9], len(leaves))
 
 
-@pytest.mark.django_db
-def test_proof_of_no_leaf_or_of_one_beyond_the_tree_is_refused():
+def test_proof_of_no_leaf_or_of_one_beyond_the_tree_is_refused(db):
     for positions in ([], [7], [-1]):
         with pytest.raises(ValueError, match="in the tree"):
             tree.proof_nodes(positions, 7)
-    with pytest.raises(ValueError, match="larger"):
-        tree.consistency_path(8, 7)
+    for first in (8, -1):
+        with pytest.raises(ValueError, match="larger"):
+            tree.consistency_path(first, 7)
+    assert tree.consistency_path(0, 7) == tree.consistency_path(7, 7) == []

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import itertools
 import json
 import re
 import time
@@ -21,7 +22,6 @@ from alerts.commands.proving import note_proved
 from alerts.commands.register import COMMANDS
 from alerts.commands.running import due_commands, run_command
 from alerts.interactions import telling
-from alerts.interactions.noting import MOST_KEPT
 from alerts.models import Interaction
 from approvals.errors import VerdictNotAllowed
 from approvals.models import CommandedMail, Message
@@ -40,6 +40,7 @@ from tests.integration.gateway.world import make_inbound
 pytestmark = pytest.mark.django_db
 
 ANA, APP = "80351110224678912", "1180000000000000001"
+NUMBERS = itertools.count(900)
 TOKEN = "aW50ZXJhY3Rpb246dG9rZW4"
 LETTER = {"to": "dana@northwind.example", "subject": "Your refund", "body": "It is on its way."}
 
@@ -66,10 +67,10 @@ def desk(account, ana):
     return account
 
 
-def given(name, number="900", user=ANA, **options):
+def given(name, user=ANA, **options):
     rows = [{"name": option, "type": 3, "value": text} for option, text in options.items()]
     return Interaction.objects.create(
-        discord_id=number, kind="command", name=name, discord_user_id=user, discord_user="ana",
+        discord_id=str(next(NUMBERS)), kind="command", name=name, discord_user_id=user, discord_user="ana",
         discord_channel="outreach", discord_channel_id="4711", discord_guild_id="42", token=TOKEN,
         options=json.dumps(rows),
     )  # fmt: skip
@@ -95,9 +96,21 @@ def assert_is_text(said, *live):
         assert not re.search(rf"(?<!\\){re.escape(one)}", said), said
 
 
+def give_keys(*connections):
+    """Let the desk send from these."""
+    for one in connections:
+        one.agent_key = "mm_live_agent"
+        one.save()
+
+
+def length(said):
+    """As Discord counts characters."""
+    return len(said.encode("utf-16-le")) // 2
+
+
 def test_email_sent_by_a_command_waits_with_its_trigger_and_the_answer_says_so(desk, discord):
     row = given("sendemail", **LETTER)
-    assert run(row) == "done"
+    assert [run(row), run(row)] == ["done", "not due"]
     email = Email.objects.get()
     assert (email.status, email.to, email.subject) == (
         "pending_send_approval", ["dana@northwind.example"], "Your refund",
@@ -108,7 +121,7 @@ def test_email_sent_by_a_command_waits_with_its_trigger_and_the_answer_says_so(d
         "discord_channel": "outreach",
         "discord_channel_id": "4711",
         "discord_guild": "42",
-        "discord_interaction_id": "900",
+        "discord_interaction_id": row.discord_id,
     }
     [(method, path, body, _)] = discord.calls
     assert (method, path) == ("PATCH", f"/api/v10/webhooks/{APP}/{TOKEN}/messages/@original")
@@ -118,40 +131,40 @@ def test_email_sent_by_a_command_waits_with_its_trigger_and_the_answer_says_so(d
     assert (row.state, row.token, row.options, row.outcome) == ("delivered", "", "", "done")
     [entry] = told("command.given")
     assert (entry.entry.actor_kind, entry.entry.surface) == ("person", "discord")
-    expected = {"command": "/sendemail", "channel": "outreach", "interaction": "900", "discord_id": ANA}
+    expected = {"command": "/sendemail", "channel": "outreach", "interaction": row.discord_id, "discord_id": ANA}
     assert expected.items() <= entry.details.items()
     assert "on its way" not in str(entry.details)
 
 
-def test_who_commanded_it_may_not_approve_it_and_the_trace_calls_it_proved(desk, discord, ana, second_reviewer):
-    run(given("sendemail", **LETTER))
-    read_connection.run(desk.connection.pk)
-    message = Message.objects.get()
-    with pytest.raises(VerdictNotAllowed, match="You started this message"):
-        decide(message, ana)
-    assert note_proved() == 1
-    assert note_proved() == 0
+def standings(message):
+    """How each fact of who started it stands in the trace."""
     found = lines(Entry.objects.of_message(message.public_id).oldest_first())
-    facts = {name: standing for name, _, standing in started_by(found).facts}
-    assert {facts[name] for name in ("Discord user", "User id", "Channel", "Guild", "Interaction")} == {"proved"}
-    assert [one.standing for one in who_started(found)][:2] == ["proved", "proved"]
-    assert origin_of(message, actor=ana.actor(surface="web")).is_proved
-    assert decide(message, second_reviewer).decision
+    return found, {name: standing for name, _, standing in started_by(found).facts}
 
 
-def test_trigger_that_somebody_else_wrote_is_not_proved_by_the_id_of_a_command(desk, discord, ana):
-    run(given("sendemail", **LETTER))
-    liar = {"discord_user": "the boss", "discord_interaction_id": "900"}
+def test_who_commanded_it_may_not_approve_it_and_only_what_the_desk_itself_sent_is_proved(
+    desk, discord, ana, second_reviewer
+):
+    row = given("sendemail", **LETTER)
+    run(row)
+    liar = {"discord_user": "the boss", "discord_interaction_id": row.discord_id}
     desk.ask(
         "POST", f"/v1/mailboxes/{desk.world.mailbox.pk}/send", key="agent",
         json={"to": ["eve@example.net"], "subject": "Lie", "markdown": "x", "metadata": liar},
     )  # fmt: skip
     read_connection.run(desk.connection.pk)
-    note_proved()
-    message = Message.objects.get(subject="Lie")
-    found = lines(Entry.objects.of_message(message.public_id).oldest_first())
-    assert "proved" not in {standing for name, _, standing in started_by(found).facts if name != "API key"}
-    assert not origin_of(message, actor=ana.actor(surface="web")).is_proved
+    assert (note_proved(), note_proved()) == (1, 0)
+    message, lie = Message.objects.get(subject="Your refund"), Message.objects.get(subject="Lie")
+    with pytest.raises(VerdictNotAllowed, match="You started this message"):
+        decide(message, ana)
+    found, facts = standings(message)
+    assert {facts[name] for name in ("Discord user", "User id", "Channel", "Guild", "Interaction")} == {"proved"}
+    assert [one.standing for one in who_started(found)][:2] == ["proved", "proved"]
+    assert origin_of(message, actor=ana.actor(surface="web")).is_proved
+    assert decide(message, second_reviewer).decision
+    # The id of a command proves nothing that somebody else wrote beside it.
+    assert "proved" not in {standing for name, standing in standings(lie)[1].items() if name != "API key"}
+    assert not origin_of(lie, actor=ana.actor(surface="web")).is_proved
 
 
 def test_author_is_known_by_the_message_id_where_the_trigger_is_lost(connection, ana):
@@ -191,31 +204,22 @@ def test_signed_command_is_put_off_at_once_and_carried_out_once_however_often_di
 # --- once, whatever happens
 
 
-def test_second_run_of_an_interaction_sends_nothing_more(desk, discord):
-    row = given("sendemail", **LETTER)
-    assert [run(row), run(row)] == ["done", "not due"]
-    assert Email.objects.count() == 1
-    assert len(discord.calls) == 1
-
-
-@pytest.mark.parametrize(("where", "how"), [(running, "_keep"), (running, "note_proved"), (telling, "edit_answer")])
-def test_worker_that_dies_between_call_and_answer_costs_no_second_letter(desk, discord, monkeypatch, where, how):
-    row = given("sendemail", **LETTER)
-
+def test_worker_that_dies_between_call_and_answer_costs_no_second_letter(desk, discord, monkeypatch):
     def die(*_, **__):
         raise SystemExit
 
-    with monkeypatch.context() as patched, contextlib.suppress(SystemExit):
-        patched.setattr(where, how, die)
-        run(row)
-    assert (Email.objects.count(), discord.calls) == (1, [])
-    assert run_command(interaction_id=row.pk) == "not due"
-    Interaction.objects.update(lease_until=Now() - timedelta(seconds=1))
-    assert due_commands() == [row.pk]
-    assert run(row) == "done"
-    assert Email.objects.count() == 1
-    assert "waits for review" in discord.said
-    assert len(told("command.given")) == 1
+    for number, (where, how) in enumerate([(running, "_keep"), (running, "note_proved"), (telling, "edit_answer")]):
+        row, answered = given("sendemail", **{**LETTER, "subject": f"Letter {number}"}), len(discord.calls)
+        with monkeypatch.context() as patched, contextlib.suppress(SystemExit):
+            patched.setattr(where, how, die)
+            run(row)
+        assert (Email.objects.count(), len(discord.calls)) == (number + 1, answered), how
+        assert run_command(interaction_id=row.pk) == "not due", how
+        Interaction.objects.filter(pk=row.pk).update(lease_until=Now() - timedelta(seconds=1))
+        assert due_commands() == [row.pk], how
+        assert run(row) == "done", how
+        assert (Email.objects.count(), len(told("command.given"))) == (number + 1, number + 1), how
+        assert "waits for review" in discord.said, how
 
 
 def test_answer_that_discord_did_not_take_is_told_again_and_nothing_is_done_again(desk, discord):
@@ -233,29 +237,57 @@ def test_answer_that_discord_did_not_take_is_told_again_and_nothing_is_done_agai
     assert (len(desk.gateway.calls), Email.objects.count()) == (asked, 0)
     assert (row.answer, row.options, row.token) == ("", "", "")
 
-
-def break_the_table(of):
-    """Let the database refuse each new row of one table: a fault that no part of the desk expects."""
-    with database.cursor() as cursor:
-        cursor.execute(f"ALTER TABLE {of} ADD CONSTRAINT broken CHECK (false) NOT VALID")
-
-
-@pytest.mark.parametrize("table", ["approvals_commandedmail", "people_discordlink"])
-def test_fault_of_the_desk_is_told_at_once_and_logged_and_nothing_is_sent(desk, discord, caplog, table):
-    break_the_table(table)
-    row = given("sendemail", user=ANA if "mail" in table else "1", **LETTER)
-    assert run(row) == "refused"
-    assert "went wrong in the desk itself" in discord.said
-    assert ("Nothing was done." in discord.said) is ("link" in table)
-    assert LETTER["body"] in discord.said
-    assert (row.state, Email.objects.count(), len(discord.calls)) == ("delivered", 0, 1)
-    assert [one.exc_info is not None for one in caplog.records if "not carried out" in one.getMessage()] == [True]
-    assert [line.details["why"] for line in told("command.failed")] == ["fault"]
+    discord.status = 404
+    row = given("pending")
+    assert run(row) == "not answered"
+    assert (row.state, row.token) == ("failed", "")
 
 
-def test_refusal_after_a_lost_answer_does_not_say_that_nothing_left(desk, discord, ana):
+def test_token_is_forgotten_when_discord_takes_no_answer_any_more(desk, discord):
     row = given("sendemail", **LETTER)
-    desk.gateway.lost.add(("POST", "/send_email"))
+    Interaction.objects.update(created_at=Now() - timedelta(minutes=15))
+    assert run(row) == "too late"
+    assert (row.token, row.options, discord.calls, Email.objects.count()) == ("", "", [], 0)
+
+
+def test_fault_of_the_desk_is_told_at_once_and_logged_and_nothing_is_sent(desk, discord, caplog):
+    for table, user in (("approvals_commandedmail", ANA), ("people_discordlink", "1")):
+        with database.cursor() as cursor:
+            # A fault that no part of the desk expects.
+            cursor.execute(f"ALTER TABLE {table} ADD CONSTRAINT broken CHECK (false) NOT VALID")
+        caplog.clear()
+        row = given("sendemail", user=user, **LETTER)
+        assert run(row) == "refused", table
+        assert "went wrong in the desk itself" in discord.said
+        assert ("Nothing was done." in discord.said) is (user == "1")
+        assert LETTER["body"] in discord.said
+        assert (row.state, Email.objects.count()) == ("delivered", 0)
+        logged = [one.exc_info is not None for one in caplog.records if "not carried out" in one.getMessage()]
+        assert logged == [True], table
+    assert [line.details["why"] for line in told("command.failed")] == ["fault", "fault"]
+    assert len(discord.calls) == 2
+
+
+def test_answer_of_multimail_that_is_lost_is_asked_for_again_with_the_same_key_and_told_as_not_known(
+    desk, discord, ana
+):
+    lost = ("POST", "/send_email")
+    desk.gateway.lost.add(lost)
+    row = given("sendemail", **LETTER)
+    assert run(row) == "postponed"
+    desk.gateway.lost.clear()
+    make_due(row)
+    assert (run(row), Email.objects.count()) == ("done", 1)
+
+    desk.gateway.lost.add(lost)
+    row = given("sendemail", **{**LETTER, "subject": "Silence"})
+    for _ in range(running.MOST_TRIES):
+        make_due(row)
+        run(row)
+    assert "It is not known whether MultiMail took the letter" in discord.said
+    assert Email.objects.count() == 2
+    # A refusal after a lost answer does not say that nothing left either.
+    row = given("sendemail", **{**LETTER, "subject": "Refused"})
     assert run(row) == "postponed"
     ana.grants.all().delete()
     make_due(row)
@@ -264,50 +296,26 @@ def test_refusal_after_a_lost_answer_does_not_say_that_nothing_left(desk, discor
     assert running.NOT_KNOWN in discord.said
 
 
-@pytest.mark.parametrize("spoilt", [b"<html>", b"[]", b"{}", b'{"id": null}', b"[" * 90_000, b"\xff", b""])
-def test_garbage_of_multimail_ends_in_words_and_one_letter(desk, discord, spoilt):
-    row = given("sendemail", **LETTER)
-    desk.gateway.spoiled[("POST", "/send_email")] = (200, spoilt)
-    for _ in range(running.MOST_TRIES):
+def test_garbage_of_multimail_ends_in_words(desk, discord):
+    for spoilt in (b"<html>", b"[]", b"{}", b'{"id": null}', b"[" * 90_000, b"\xff", b""):
+        desk.gateway.spoiled[("POST", "/send_email")] = (200, spoilt)
+        row = given("sendemail", **LETTER)
+        assert run(row) == "postponed", spoilt[:20]
+    for _ in range(1, running.MOST_TRIES):
         make_due(row)
         run(row)
     assert running.NOT_KNOWN in discord.said
     assert row.state == "delivered"
 
-
-@pytest.mark.parametrize(
-    "spoilt",
-    [b'{"emails": [5, null, {}]}', b'{"emails": [{"id": {"a": 1}, "subject": ["x"], "from": {"name": "\\u0000"}}]}'],
-)
-def test_inbox_of_any_form_is_shown(desk, discord, spoilt):
-    desk.gateway.spoiled[("GET", "/check_inbox")] = (200, spoilt)
-    assert run(given("checkinbox")) == "done"
-    assert discord.said.startswith("Unread in")
-
-
-def test_answer_of_multimail_that_is_lost_is_asked_for_again_with_the_same_key(desk, discord):
-    row = given("sendemail", **LETTER)
-    desk.gateway.lost.add(("POST", "/send_email"))
-    assert run(row) == "postponed"
-    desk.gateway.lost.clear()
-    make_due(row)
-    assert run(row) == "done"
-    assert Email.objects.count() == 1
-
-
-def test_multimail_that_stays_silent_is_told_as_not_known(desk, discord):
-    row = given("sendemail", **LETTER)
-    desk.gateway.lost.add(("POST", "/send_email"))
-    for _ in range(running.MOST_TRIES):
-        make_due(row)
-        run(row)
-    assert "It is not known whether MultiMail took the letter" in discord.said
-    assert Email.objects.count() == 1
+    odd = b'{"emails": [{"id": {"a": 1}, "subject": ["x"], "from": {"name": "\\u0000"}}]}'
+    for spoilt in (b'{"emails": [5, null, {}]}', odd):
+        desk.gateway.spoiled[("GET", "/check_inbox")] = (200, spoilt)
+        assert run(given("checkinbox")) == "done", spoilt
+        assert discord.said.startswith("Unread in"), spoilt
 
 
 def test_multimail_that_is_away_is_told_as_nothing_sent(connection, ana, discord):
-    connection.agent_key = "mm_live_agent"
-    connection.save()
+    give_keys(connection)
     row = given("sendemail", **LETTER)
     for _ in range(running.MOST_TRIES):
         make_due(row)
@@ -328,219 +336,169 @@ def test_multimail_that_asks_for_a_short_wait_gets_it_and_a_long_one_is_told(des
     assert "asks to wait. Nothing was sent. Try again later." in discord.said
 
 
-def test_discord_that_is_ill_is_answered_later_and_one_that_refuses_is_not(desk, discord):
-    row = given("pending")
-    discord.status = 503
-    assert run(row) == "postponed"
-    discord.status = 404
-    make_due(row)
-    assert run(row) == "not answered"
-    assert (row.state, row.token) == ("failed", "")
-
-
-def test_token_is_forgotten_when_discord_takes_no_answer_any_more(desk, discord):
-    row = given("sendemail", **LETTER)
-    Interaction.objects.update(created_at=Now() - timedelta(minutes=15))
-    assert run(row) == "too late"
-    assert (row.token, row.options, discord.calls, Email.objects.count()) == ("", "", [], 0)
-
-
 # --- in words
 
 
-def test_letter_of_which_multimail_says_only_that_it_is_queued_is_not_called_held(desk, discord):
+REFUSALS = {
+    401: "does not accept the desk's agent key",
+    403: "does not allow this",
+    404: "does not know it",
+    409: "did not take it",
+    422: "does not accept it as it is",
+}
+
+
+def test_what_multimail_refuses_is_said_in_words_and_its_own_are_only_text(desk, discord):
+    said = json.dumps({"error": "no, @everyone **must** [see](https://evil.example)"}).encode()
+    for status, words in REFUSALS.items():
+        desk.gateway.spoiled[("POST", "/send_email")] = (status, said)
+        row = given("sendemail", **LETTER)
+        assert (run(row), row.token) == ("refused", ""), status
+        assert words in discord.said
+        assert_is_text(discord.said, "@everyone", "**must**", "[see](")
+    assert len(told("command.failed")) == len(REFUSALS)
+
+    # That it is queued is all that hosted MultiMail says; it is not called held.
     desk.gateway.spoiled[("POST", "/send_email")] = (202, b'{"message_id": "01HOSTED", "status": "queued"}')
     run(given("sendemail", **LETTER))
     assert discord.said.startswith("MultiMail took it")
-    assert CommandedMail.objects.get().upstream_id == "01HOSTED"
+    assert CommandedMail.objects.exclude(upstream_id="").get().upstream_id == "01HOSTED"
 
 
 def test_reply_answers_what_came_in_and_inbox_lists_it(desk, discord):
     hostile = "@everyone **look** [here](https://evil.example) `x` \u202egpj.exe"
     came = make_inbound(desk.world, subject=hostile)
-    run(given("checkinbox", "901"))
+    run(given("checkinbox"))
     assert f"`{came.pk}`" in discord.said
     assert_is_text(discord.said, "@everyone", "**look**", "[here](", "\u202e")
     assert Email.objects.get(pk=came.pk).status == "unread"
-    assert run(given("reply", "902", message_id=f"`{came.pk}`", body="Soon.\\nAna")) == "done"
+    row = given("reply", message_id=f"`{came.pk}`", body="Soon.\\nAna")
+    assert run(row) == "done"
     sent = Email.objects.exclude(pk=came.pk).get()
     assert (sent.to, sent.markdown, sent.thread_id) == (["dana@northwind.example"], "Soon.  \nAna", came.thread_id)
-    assert sent.metadata["discord_interaction_id"] == "902"
+    assert sent.metadata["discord_interaction_id"] == row.discord_id
     assert CommandedMail.objects.get().upstream_id == sent.pk
 
 
-@pytest.mark.parametrize(
-    ("status", "words"),
-    [
-        (401, "does not accept the desk's agent key"),
-        (403, "does not allow this"),
-        (404, "does not know it"),
-        (409, "did not take it"),
-        (422, "does not accept it as it is"),
-    ],
-)
-def test_what_multimail_refuses_is_said_in_words_and_its_own_are_only_text(status, words, desk, discord):
-    said = json.dumps({"error": "no, @everyone **must** [see](https://evil.example)"}).encode()
-    desk.gateway.spoiled[("POST", "/send_email")] = (status, said)
-    row = given("sendemail", **LETTER)
-    assert run(row) == "refused"
-    assert words in discord.said
-    assert_is_text(discord.said, "@everyone", "**must**", "[see](")
-    assert row.token == ""
-    assert len(told("command.failed")) == 1
-
-
-def test_who_is_not_linked_gets_the_one_time_link_and_nothing_else(desk, discord):
-    assert run(given("sendemail", user="1", **LETTER)) == "refused"
+def test_who_is_not_linked_gets_the_one_time_link_and_does_not_fill_the_ledger(desk, discord, monkeypatch):
+    monkeypatch.setattr("alerts.interactions.noting.MOST_KEPT", 2)
+    for _ in range(4):
+        assert run(given("sendemail", user="1", **LETTER)) == "refused"
     assert "belongs to nobody at the desk yet" in discord.said
     assert "/discord/" in discord.said
-    assert Email.objects.count() == 0
-    assert told("command.failed")[0].details["why"] == "not linked"
+    assert (Email.objects.count(), len(discord.calls)) == (0, 4)
+    first, last = (line.details["why"] for line in told("command.failed"))
+    assert (first, last) == ("not linked", "not linked What else this Discord account is refused within this minute is not kept.")
 
 
-def test_stranger_who_hammers_commands_does_not_fill_the_ledger(discord):
-    for number in range(MOST_KEPT + 3):
-        assert run(given("pending", str(number), user="1")) == "refused"
-    assert len(discord.calls) == MOST_KEPT + 3
-    assert len(told("command.failed")) == MOST_KEPT
-
-
-def test_auditor_reads_the_inbox_and_writes_nothing(desk, discord, auditor):
+def test_auditor_writes_nothing_and_nobody_acts_without_a_needed_factor_or_through_a_pause(desk, discord, auditor):
     DiscordAccount.objects.create(person=auditor, discord_id="2")
-    assert run(given("checkinbox", "1", user="2")) == "done"
-    assert run(given("sendemail", "2", user="2", **LETTER)) == "refused"
+    assert run(given("checkinbox", user="2")) == "done"
+    assert run(given("sendemail", user="2", **LETTER)) == "refused"
     assert "There is no mailbox here that you may use" in discord.said
-
-
-def test_role_that_needs_a_second_factor_does_nothing_by_commands(desk, discord, ana):
+    asked = len(desk.gateway.calls)
+    type(desk.connection).objects.update(paused_at=Now())
+    for name, options in (("checkinbox", {}), ("sendemail", LETTER)):
+        assert run(given(name, **options)) == "refused"
+        assert "is paused at the desk" in discord.said
+    type(desk.connection).objects.update(paused_at=None)
     RoleRule.objects.create(role="reviewer", needs_second_factor=True)
     assert run(given("checkinbox")) == "refused"
     assert "second factor" in discord.said
-    assert desk.gateway.calls == []
+    assert len(desk.gateway.calls) == asked
 
 
 def test_several_mailboxes_are_named_to_be_typed_and_none_says_what_is_missing(connection, ana, discord):
-    run(given("checkinbox", "1"))
+    run(given("checkinbox"))
     assert "has a connection with an agent key" in discord.said
-    for one in (connection, make_connection("other")):
-        one.agent_key = "mm_live_agent"
-        one.save()
-    run(given("checkinbox", "2"))
+    other = make_connection("other")
+    give_keys(connection, other)
+    run(given("checkinbox"))
     assert "`main/support@yourteam.example`, `other/support@yourteam.example`" in discord.said
-    run(given("checkinbox", "3", mailbox="nobody@x.example"))
+    run(given("checkinbox", mailbox="nobody@x.example"))
     assert "There is no mailbox" in discord.said
-    row = given("checkinbox", "4", mailbox="other/support@yourteam.example")
-    assert run(row) == "postponed"
-
-
-def test_reply_leaves_from_the_mailbox_that_got_the_letter(connection, ana):
-    for one in (connection, make_connection("other")):
-        one.agent_key = "mm_live_agent"
-        one.save()
+    assert run(given("checkinbox", mailbox="other/support@yourteam.example")) == "postponed"
+    # A reply leaves from the mailbox that got the letter.
     came = make_message(connection)
     reply = read_given(given("reply", message_id=came.upstream_id, body="Soon."))
     assert mailbox_for(reply, to_write=True, letter=came.upstream_id) == came.mailbox
     with pytest.raises(CommandRefused, match="Say from which mailbox"):
         mailbox_for(reply, to_write=True, letter="unknown")
 
-
-@pytest.mark.parametrize(
-    "body", ["Hello Dana,\\n\\nit left.", "```\n@everyone **x**\n```", "x" * 6000, "\U0001f600" * 3000]
-)
-def test_letter_that_was_not_sent_is_given_back_to_be_sent_again(connection, ana, discord, body):
-    for one in (connection, make_connection("other")):
-        one.agent_key = "mm_live_agent"
-        one.save()
-    run(given("sendemail", to="dana@northwind.example", subject="Hello", body=body))
-    sentence, begin, typed = discord.said.partition("You typed:\n")
-    assert "Say from which mailbox." in sentence
-    assert begin
-    assert typed.startswith("```\n")
-    assert typed.endswith("\n```")
-    assert typed[4:].startswith("to: dana@northwind.example\nsubject: Hello\n")
-    inside = typed[4:-4].split("\n", 2)[2]
-    assert "```" not in inside
-    assert inside.rstrip("…") in body.replace("```", "'''")
-    assert len(inside) > 10
-    assert len(discord.said.encode("utf-16-le")) // 2 <= 2000
-
-
-def test_pending_shows_what_this_person_may_see_with_links_and_never_too_much(connection, discord):
-    elsewhere = make_connection("other")
-    bo = make_person("bo@yourteam.example", "Bo", "reviewer", connection=elsewhere)
+    bo = make_person("bo@yourteam.example", "Bo", "reviewer", connection=make_connection("alone"))
     DiscordAccount.objects.create(person=bo, discord_id="3")
-    make_message(connection, subject="Not yours")
-    run(given("pending", "1", user="3"))
-    assert discord.said == "Nothing waits for review, of what you may see."
-    for number in range(12):
-        make_message(elsewhere, subject=f"@here {number} {'*' * 500}")
-    run(given("pending", "2", user="3"))
-    assert discord.said.startswith("12 wait for review")
-    assert "and 2 more" in discord.said
-    assert "Not yours" not in discord.said
-    assert_is_text(discord.said, "@here")
-    assert len(discord.said.encode("utf-16-le")) // 2 <= 2000
-    assert str(Message.objects.filter(connection=elsewhere).order_by("held_at", "pk").first().public_id) in discord.said
-
-
-def test_lists_end_with_a_whole_row_however_long_the_rows_are(desk, discord, settings):
-    settings.PUBLIC_URL = f"https://{'desk.' * 24}yourteam.example"
-    for number in range(12):
-        make_message(desk.connection, subject=f"{number} {'[' * 500}", recipients=["*" * 300 + "@x.example"])
-    letters = [{"id": str(one) * 100, "subject": "_" * 500, "from": "*" * 500} for one in range(10)]
-    desk.gateway.spoiled[("GET", "/check_inbox")] = (200, json.dumps({"emails": letters}).encode())
-    for number, name in enumerate(("pending", "checkinbox")):
-        assert run(given(name, str(number), mailbox=desk.world.mailbox.address)) == "done"
-        begin, *rows, more = discord.said.split("\n")
-        assert len(rows) > 3
-        assert "more" in more
-        assert all(re.search(r">\) to \S+$" if name == "pending" else r" `[^`]+`$", one) for one in rows)
-        assert f"{12 if name == 'pending' else 10 - len(rows)}" in f"{begin} {more}"
-
-
-def test_paused_connection_carries_no_commands_out(desk, discord):
-    type(desk.connection).objects.update(paused_at=Now())
-    for number, (name, options) in enumerate([("checkinbox", {}), ("sendemail", LETTER)]):
-        assert run(given(name, str(number), **options)) == "refused"
-        assert "is paused at the desk" in discord.said
-    assert desk.gateway.calls == []
-
-
-def test_mailbox_whose_connection_has_no_agent_key_is_no_mailbox_that_is_missing(desk, discord):
-    alone = make_connection("alone")
-    bo = make_person("bo@yourteam.example", "Bo", "reviewer", connection=alone)
-    DiscordAccount.objects.create(person=bo, discord_id="3")
-    run(given("checkinbox", "1", user="3"))
+    run(given("checkinbox", user="3"))
     assert "has a connection with an agent key" in discord.said
 
 
-@pytest.mark.parametrize(
-    ("command", "options", "words"),
-    [
-        ("sendemail", {**LETTER, "to": "nobody"}, "nobody"),
-        ("sendemail", {**LETTER, "to": " , ;"}, "needs `to`"),
-        ("sendemail", {**LETTER, "body": " "}, "needs `to`, `subject` and `body`"),
-        ("sendemail", {**LETTER, "mailbox": "boss@yourteam.example"}, "no mailbox boss"),
-        ("reply", {"message_id": "01UNKNOWN", "body": "x"}, "does not know it"),
-        ("reply", {"message_id": "../../account", "body": "x"}, "no id that /checkinbox shows"),
-        ("reply", {"message_id": "..", "body": "x"}, "no id that /checkinbox shows"),
-        ("reply", {"message_id": "` `", "body": "x"}, "needs `message_id`"),
-        ("nonsense", {}, "does not know the command"),
-    ],
-)
-def test_bad_input_is_told_in_words(desk, discord, command, options, words):
-    assert run(given(command, **options)) == "refused"
-    assert words in discord.said.replace("\\", "")
-    assert "answered 4" not in discord.said
-    assert options.get("body", "").strip() in discord.said
-    assert Email.objects.count() == 0
-    assert len(told("command.failed")) == 1
+def test_letter_that_was_not_sent_is_given_back_to_be_sent_again(connection, ana, discord):
+    give_keys(connection, make_connection("other"))
+    for body in ("Hello Dana,\\n\\nit left.", "```\n@everyone **x**\n```", "x" * 6000, "\U0001f600" * 3000):
+        run(given("sendemail", to="dana@northwind.example", subject="Hello", body=body))
+        sentence, begin, typed = discord.said.partition("You typed:\n")
+        assert "Say from which mailbox." in sentence
+        assert begin
+        assert typed.startswith("```\nto: dana@northwind.example\nsubject: Hello\n")
+        assert typed.endswith("\n```")
+        inside = typed[4:-4].split("\n", 2)[2]
+        assert "```" not in inside
+        assert inside.rstrip("…") in body.replace("```", "'''")
+        assert len(inside) > 10
+        assert length(discord.said) <= 2000
 
 
-def test_answer_of_2001_characters_is_cut_to_what_discord_takes(desk, discord, monkeypatch):
+def test_lists_show_what_this_person_may_see_and_end_with_a_whole_row(desk, discord, settings):
+    settings.PUBLIC_URL = f"https://{'desk.' * 24}yourteam.example"
+    bo = make_person("bo@yourteam.example", "Bo", "reviewer", connection=desk.connection)
+    DiscordAccount.objects.create(person=bo, discord_id="3")
+    make_message(make_connection("other"), subject="Not yours")
+    run(given("pending", user="3"))
+    assert discord.said == "Nothing waits for review, of what you may see."
+    for number in range(12):
+        make_message(desk.connection, subject=f"@here {number} {'[' * 500}", recipients=["*" * 300 + "@x.example"])
+    letters = [{"id": str(one) * 100, "subject": "_" * 500, "from": "*" * 500} for one in range(10)]
+    desk.gateway.spoiled[("GET", "/check_inbox")] = (200, json.dumps({"emails": letters}).encode())
+    for name, row_ends in (("checkinbox", r" `[^`]+`$"), ("pending", r">\) to \S+$")):
+        assert run(given(name, user="3", mailbox=desk.world.mailbox.address)) == "done"
+        begin, *rows, more = discord.said.split("\n")
+        assert len(rows) > 3
+        assert "more" in more
+        assert all(re.search(row_ends, one) for one in rows)
+        assert f"{12 if name == 'pending' else 10 - len(rows)}" in f"{begin} {more}"
+        assert length(discord.said) <= 2000
+    assert begin.startswith("12 wait for review")
+    assert "Not yours" not in discord.said
+    assert_is_text(discord.said, "@here")
+    oldest = Message.objects.filter(connection=desk.connection).order_by("held_at", "pk").first()
+    assert str(oldest.public_id) in discord.said
+
+
+BAD_INPUT = [
+    ("sendemail", {**LETTER, "to": "nobody"}, "nobody"),
+    ("sendemail", {**LETTER, "to": " , ;"}, "needs `to`"),
+    ("sendemail", {**LETTER, "body": " "}, "needs `to`, `subject` and `body`"),
+    ("sendemail", {**LETTER, "mailbox": "boss@yourteam.example"}, "no mailbox boss"),
+    ("reply", {"message_id": "01UNKNOWN", "body": "x"}, "does not know it"),
+    ("reply", {"message_id": "../../account", "body": "x"}, "no id that /checkinbox shows"),
+    ("reply", {"message_id": "..", "body": "x"}, "no id that /checkinbox shows"),
+    ("reply", {"message_id": "` `", "body": "x"}, "needs `message_id`"),
+    ("nonsense", {}, "does not know the command"),
+]
+
+
+def test_bad_input_is_told_in_words(desk, discord):
+    for command, options, words in BAD_INPUT:
+        assert run(given(command, **options)) == "refused", words
+        assert words in discord.said.replace("\\", "")
+        assert "answered 4" not in discord.said
+        assert options.get("body", "").strip() in discord.said
+    assert (Email.objects.count(), len(told("command.failed"))) == (0, len(BAD_INPUT))
+
+
+def test_answer_of_2001_characters_is_cut_to_what_discord_takes(ana, discord, monkeypatch):
     monkeypatch.setitem(running.COMMANDS, "pending", lambda given: "\U0001f600" * 1000 + "x")
     assert run(given("pending")) == "done"
-    assert len(discord.said.encode("utf-16-le")) // 2 <= 2000
+    assert length(discord.said) <= 2000
     assert discord.said.endswith("\U0001f600…")
 
 
@@ -561,33 +519,30 @@ def test_register_sets_all_commands_at_once_and_again(discord):
     assert second[1] == f"/api/v10/applications/{APP}/guilds/42/commands"
 
 
-@pytest.mark.parametrize(
-    ("status", "words"),
-    [(401, "does not accept the bot's token"), (403, "does not let this bot"), (404, "no such"), (500, "answered 500")],
-)
-def test_register_says_what_is_wrong(status, words, discord):
-    discord.status = status
-    with pytest.raises(CommandError, match=words) as raised:
-        register()
-    assert "bot.token" not in str(raised.value)
+def test_register_says_what_is_wrong_and_what_is_not_set(discord, settings):
+    def problem(**options):
+        with pytest.raises(CommandError) as raised:
+            register(**options)
+        assert "bot.token" not in str(raised.value)
+        return str(raised.value)
 
-
-def test_register_says_how_long_discord_asks_to_wait_and_that_it_could_not_be_reached(discord, settings):
+    refusals = {
+        401: "does not accept the bot's token",
+        403: "does not let this bot",
+        404: "no such",
+        500: "answered 500",
+    }
+    for status, words in refusals.items():
+        discord.status = status
+        assert words in problem()
     discord.next.append((429, {"Retry-After": "7"}, {"retry_after": 7.0}))
-    with pytest.raises(CommandError, match=r"asks to wait 7 s\. Nothing was changed"):
-        register()
+    assert "asks to wait 7 s. Nothing was changed" in problem()
     settings.DISCORD_API_URL = "http://127.0.0.1:9/api/v10"
     settings.OUTGOING_ALLOW = ["http://127.0.0.1:9"]
-    with pytest.raises(CommandError, match="could not be reached"):
-        register()
+    assert "could not be reached" in problem()
 
-
-def test_register_says_what_is_not_set(discord, settings):
-    with pytest.raises(CommandError, match="a number"):
-        register(guild="x/../1")
+    assert "a number" in problem(guild="x/../1")
     settings.DISCORD_BOT_TOKEN = ""
-    with pytest.raises(CommandError, match="Set DISCORD_BOT_TOKEN"):
-        register()
+    assert "Set DISCORD_BOT_TOKEN" in problem()
     settings.DISCORD_APP_ID = ""
-    with pytest.raises(CommandError, match="Set DISCORD_APP_ID"):
-        register()
+    assert "Set DISCORD_APP_ID" in problem()
