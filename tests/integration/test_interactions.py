@@ -24,21 +24,11 @@ from alerts.interactions.noting import LAST_KEPT, MOST_KEPT
 from alerts.interactions.pressing import NOT_YOURS
 from alerts.interactions.receiving import forget_answers
 from alerts.models import Card, Delivery, Destination, Interaction
-from approvals.models import (
-    Claim,
-    CommandedMail,
-    Connection,
-    Decision,
-    Message,
-    Revision,
-    Thread,
-    ThreadLetter,
-    Verdict,
-)
+from approvals.models import Claim, CommandedMail, Connection, Decision, Message, Revision, Thread, Verdict
 from audit.models import Entry, EntryDetail
 from people.models import DiscordAccount, DiscordLink, Person, RoleRule
 from policy import kill_switch
-from tests.factories import make_connection, make_message, make_person, show_row
+from tests.factories import make_connection, make_message, make_person, rolled_back, show_row
 from tests.integration.deciding import decide
 
 pytestmark = pytest.mark.django_db
@@ -49,14 +39,18 @@ ANA, MALLORY = "118000000000000042", "118000000000000666"
 CARD = "122000000000000001"
 # What PostgreSQL says when it is told to stop, and one whose disk is slow.
 AWAY = "CREATE FUNCTION away() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE SQLSTATE '57P01'; END $$"
-SLOW = "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(20); RETURN NEW; END $$"
+SLOW = "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_sleep(%s); RETURN NEW; END $$"
 _numbers = count(1_200_000_000_000_000_000)
 
 
 @pytest.fixture(autouse=True)
-def application(settings):
+def application(settings, monkeypatch):
+    """The desk's Discord application, whose answers are not late on a slow machine."""
     settings.DISCORD_PUBLIC_KEY = KEY.public_key().public_bytes_raw().hex()
     settings.DISCORD_APP_ID = "119000000000000001"
+    monkeypatch.setattr(receiving, "ANSWER_WITHIN", 60.0)
+    monkeypatch.setattr(receiving, "LOCK_MS", 60_000)
+    monkeypatch.setattr(receiving, "STATEMENT_MS", 60_000)
 
 
 @pytest.fixture
@@ -108,39 +102,48 @@ def said(answer):
     return body["data"]["content"]
 
 
-def make_risky(message, *, sentence):
-    """Let a finding weigh as much as a rule can."""
-    lie = {"rule": "link_text_lies", "level": "high", "sentence": sentence, "detail": "", "evidence": [], "version": 1}
-    Revision.objects.filter(pk=message.revision_id).update(findings=[{**lie, "points": 60}])
-
-
-def told(action):
+def recorded(action):
     return EntryDetail.objects.filter(entry__action=action).latest("entry")
 
 
 def nothing_happened():
-    return not Interaction.objects.exists() and not Verdict.objects.exists() and not Decision.objects.exists()
+    return not any(model.objects.exists() for model in (Interaction, Verdict, Decision))
 
 
-def test_ping_is_answered():
-    assert sent({"id": "1", "type": 1, "token": "t"}).json() == {"type": 1}
-    assert not Interaction.objects.exists()
+def before_insert(table, sql):
+    """Let a trigger run before each insert into a table."""
+    name = re.search(r"FUNCTION (\w+)", sql)[1]
+    with database.cursor() as cursor:
+        cursor.execute(sql)
+        cursor.execute(f"CREATE TRIGGER {name} BEFORE INSERT ON {table} EXECUTE FUNCTION {name}()")
+
+
+def words_of(page):
+    return re.sub(r"\s+", " ", re.sub("<[^>]+>", " ", page.content.decode()))
+
+
+def test_ping_is_answered_also_where_the_application_is_another(ana, message, settings, caplog):
+    for known in ("119000000000000001", "", "118"):
+        settings.DISCORD_APP_ID = known
+        assert sent({"id": "1", "type": 1, "token": "t"}).json() == {"type": 1}
+    # Whoever presses and the operator are told of it.
+    assert "DISCORD_APP_ID" in said(sent(press(message)))
+    assert "DISCORD_APP_ID is not the application that Discord signs for" in caplog.text
+    assert nothing_happened()
 
 
 def test_forged_malformed_unsigned_and_stale_interactions_do_nothing(ana, message):
-    body = press(message)
-    raw, now = json.dumps(body).encode(), int(time.time())
-    assert sent(body, key=Ed25519PrivateKey.generate()).status_code == 401
-    assert sent(body, at=now - 301).status_code == 401
-    assert sent(body, at=now + 120).status_code == 401
-    assert sent(body, HTTP_X_SIGNATURE_TIMESTAMP=str(now - 1)).status_code == 401
-    for wrong in ("", "00" * 64, "zz" * 64, "00" * 63, "é" * 128):
-        assert sent(body, HTTP_X_SIGNATURE_ED25519=wrong).status_code == 401
-    for wrong in ("", "soon", "-5", "1e9", "9" * 40):
-        assert sent(body, HTTP_X_SIGNATURE_TIMESTAMP=wrong).status_code == 401
-    assert Client().post(ADDRESS, raw, content_type="application/json").status_code == 401
+    body, now = press(message), int(time.time())
+    changes = [
+        {"key": Ed25519PrivateKey.generate()}, {"at": now - 400}, {"at": now + 400},
+        {"HTTP_X_SIGNATURE_TIMESTAMP": str(now - 1)},
+        *({"HTTP_X_SIGNATURE_ED25519": wrong} for wrong in ("", "00" * 64, "zz" * 64, "00" * 63, "é" * 128)),
+        *({"HTTP_X_SIGNATURE_TIMESTAMP": wrong} for wrong in ("", "soon", "-5", "1e9", "9" * 40)),
+    ]  # fmt: skip
+    assert [change for change in changes if sent(body, **change).status_code != 401] == []
     # Before it is read: what is no JSON at all is refused in the same way.
-    assert Client().post(ADDRESS, b"{", content_type="application/json").status_code == 401
+    for raw in (json.dumps(body).encode(), b"{"):
+        assert Client().post(ADDRESS, raw, content_type="application/json").status_code == 401
     assert nothing_happened()
     assert not Entry.objects.filter(surface="discord").exists()
 
@@ -151,21 +154,11 @@ def test_flood_of_forged_interactions_is_counted_in_the_log_and_does_not_fill_it
     assert len([one for one in caplog.records if one.getMessage() == "interaction refused"]) <= 2
 
 
-@pytest.mark.parametrize(("key", "status"), [("", 404), ("no key", 503), ("00" * 31, 503)])
-def test_without_its_key_the_address_says_so(settings, key, status):
-    settings.DISCORD_PUBLIC_KEY = key
-    answer = sent({"type": 1})
-    assert answer.status_code == status
-    assert answer.json()["error"].endswith(".")
-
-
-@pytest.mark.parametrize("known", ["", "118"])
-def test_wrong_application_id_is_told_to_whoever_presses_and_to_the_operator(ana, message, settings, caplog, known):
-    settings.DISCORD_APP_ID = known
-    assert "DISCORD_APP_ID" in said(sent(press(message)))
-    assert "DISCORD_APP_ID is not the application that Discord signs for" in caplog.text
-    assert nothing_happened()
-    assert sent({"id": "1", "type": 1, "token": "t"}).json() == {"type": 1}
+def test_address_without_its_key_says_so(settings):
+    for key, status in (("", 404), ("no key", 503), ("00" * 31, 503)):
+        settings.DISCORD_PUBLIC_KEY = key
+        answer = sent({"type": 1})
+        assert (answer.status_code, answer.json()["error"][-1]) == (status, "."), key
 
 
 def test_signed_nonsense_is_400_and_never_500(ana, message):
@@ -202,47 +195,36 @@ def with_options(body, options):
 
 
 def test_fault_of_the_desk_is_told_and_logged_and_nothing_is_decided(ana, message, caplog):
-    Revision.objects.filter(pk=message.revision_id).update(findings=["not what a finding is"])
     before = Entry.objects.count()
+    with rolled_back():
+        before_insert("alerts_interaction", AWAY)
+        assert "database does not answer" in said(sent(press(message)))
+        assert nothing_happened()
+    Revision.objects.filter(pk=message.revision_id).update(findings=["not what a finding is"])
     assert "went wrong in the desk itself" in said(sent(press(message)))
     assert nothing_happened()
     assert Entry.objects.count() == before
-    assert [one.exc_info is not None for one in caplog.records if one.getMessage() == "interaction not taken"] == [True]
+    assert any(one.exc_info for one in caplog.records if one.getMessage() == "interaction not taken")
 
 
-def test_database_that_cannot_answer_is_told(ana, message):
-    with database.cursor() as cursor:
-        cursor.execute(AWAY)
-        cursor.execute("CREATE TRIGGER away BEFORE INSERT ON alerts_interaction EXECUTE FUNCTION away()")
-    assert "database does not answer" in said(sent(press(message)))
-    assert nothing_happened()
-
-
-def test_press_is_put_off_where_the_database_is_slow(ana, message):
-    with database.cursor() as cursor:
-        cursor.execute(SLOW)
-        cursor.execute("CREATE TRIGGER slow BEFORE INSERT ON approvals_verdict EXECUTE FUNCTION slow()")
-    began = time.monotonic()
+def test_press_is_put_off_where_the_database_is_slow(ana, message, monkeypatch):
+    monkeypatch.setattr(receiving, "STATEMENT_MS", 1200)
+    before_insert("approvals_verdict", SLOW % 20)
     assert sent(press(message)).json() == {"type": 5, "data": {"flags": 64}}
-    assert time.monotonic() - began < 3
     assert (Interaction.objects.get().state, Verdict.objects.exists()) == ("due", False)
 
 
-@pytest.mark.parametrize("kind", ["press", "command"])
-def test_what_discord_has_told_to_have_failed_does_not_happen_after_all(ana, message, monkeypatch, kind):
-    monkeypatch.setattr(receiving, "ANSWER_WITHIN", 0.3)
-    with database.cursor() as cursor:
-        cursor.execute(SLOW.replace("20", "0.5"))
-        cursor.execute("CREATE TRIGGER slow BEFORE INSERT ON alerts_interaction EXECUTE FUNCTION slow()")
+def test_what_discord_has_told_to_have_failed_does_not_happen_after_all(ana, message, monkeypatch):
+    monkeypatch.setattr(receiving, "ANSWER_WITHIN", 0.1)
+    before_insert("alerts_interaction", SLOW % 0.2)
     before = Entry.objects.count()
-    body = press(message)
-    answer = sent(with_options(body, "[]") if kind == "command" else body)
-    assert "nothing was done" in said(answer)
+    for body in (press(message), with_options(press(message), "[]")):
+        assert "nothing was done" in said(sent(body))
     assert nothing_happened()
     assert Entry.objects.count() == before
 
 
-def test_approve_decides_for_the_linked_person_and_says_until_when_it_can_be_undone(ana, message):
+def test_approve_decides_for_the_linked_person_and_says_until_when_it_can_be_undone(signed_in, ana, auditor, message):
     body = press(message)
     text = said(sent(body))
     verdict, decision = Verdict.objects.get(), Decision.objects.get()
@@ -251,37 +233,22 @@ def test_approve_decides_for_the_linked_person_and_says_until_when_it_can_be_und
     assert "You have 5 s to [take it back on the desk](<" in text
     assert f"/queue/{message.public_id}/" in text
     for action in ("verdict.given", "decision.recorded"):
-        line = told(action)
+        line = recorded(action)
         assert (line.entry.surface, line.entry.actor_id) == ("discord", str(ana.pk))
         assert (line.fields["discord"], line.fields["discord_id"]) == ("ana.dev", ANA)
         assert line.fields["interaction"] == body["id"]
-    kept = Interaction.objects.get()
-    assert (kept.person, kept.message, kept.outcome, kept.token, kept.options) == (ana, message, "approve", "", "")
+    row = Interaction.objects.get()
+    assert (row.person, row.message, row.outcome, row.token, row.options) == (ana, message, "approve", "", "")
 
-
-def test_trace_shows_the_discord_user_and_the_interaction_as_proved(signed_in, ana, auditor, message):
-    body = press(message)
-    sent(body)
-    page = signed_in(auditor).get(f"/audit/trace/{message.public_id}/").content.decode()
-    words = re.sub(r"\s+", " ", re.sub("<[^>]+>", " ", page))
-    told_of = (
-        rf"The Discord user ana\.dev \( ?{ANA} ?\) pressed, with the interaction {body['id']} ?: Discord signed it"
-    )
-    assert re.search(told_of + r"\. proved", words)
-
-
-def test_trace_says_that_a_card_was_seen_and_not_the_letter_also_when_it_is_opened_later(
-    signed_in, ana, auditor, message
-):
-    sent(press(message))
-    # The answer leads there, to take it back.
+    # The answer leads to the message, to take it back; opened after the verdict, it was not read before.
     assert signed_in(ana).get(f"/queue/{message.public_id}/").status_code == 200
-    assert told("message.opened").entry.actor_id == str(ana.pk)
-    page = signed_in(auditor).get(f"/audit/trace/{message.public_id}/").content.decode()
-    words = re.sub(r"\s+", " ", re.sub("<[^>]+>", " ", page))
-    assert "pressed a button under its card in Discord, and had not opened that version on the desk" in words
-    assert "on screen from" not in words
-    assert "No part of its page was left unopened" not in words
+    assert recorded("message.opened").entry.actor_id == str(ana.pk)
+    trace = words_of(signed_in(auditor).get(f"/audit/trace/{message.public_id}/"))
+    proved = rf"ana\.dev \( ?{ANA} ?\) pressed, with the interaction {body['id']} ?: Discord signed it\. proved"
+    assert re.search(rf"The Discord user {proved}", trace)
+    assert "pressed a button under its card in Discord, and had not opened that version on the desk" in trace
+    for words in ("on screen from", "No part of its page was left unopened"):
+        assert words not in trace
 
 
 def test_user_of_a_direct_message_counts_like_the_member_of_a_server(ana, message):
@@ -292,27 +259,20 @@ def test_user_of_a_direct_message_counts_like_the_member_of_a_server(ana, messag
     assert Verdict.objects.get().person == ana
 
 
-def test_reject_asks_why_at_once_and_its_form_decides(ana, message):
+def test_reject_asks_why_at_once_and_its_form_decides_in_either_layout(ana, message):
     asked = sent(press(message, "reject")).json()
     field = asked["data"]["components"][0]["component"]
     assert (asked["type"], field["style"], field["required"]) == (9, 2, True)
     assert asked["data"]["custom_id"] == custom_id("reject", message.public_id, message.revision_id)
-    assert not Verdict.objects.exists()
-    assert said(sent(press(message, "reject", reason="  The price is wrong.  "))).startswith("Rejected.")
-    assert (Decision.objects.get().outcome, Decision.objects.get().reason) == ("reject", "The price is wrong.")
-
-
-def test_reason_counts_in_the_older_layout_of_forms_too(ana, message):
-    body = press(message, "reject", reason="Wrong price.")
-    field = body["data"]["components"][0]["component"]
-    body["data"]["components"] = [{"type": 1, "components": [field]}]
-    said(sent(body))
-    assert Decision.objects.get().reason == "Wrong price."
-
-
-def test_rejecting_without_words_decides_nothing(ana, message):
     assert "Say why" in said(sent(press(message, "reject", reason="   ")))
     assert not Verdict.objects.exists()
+    older = press(message, "reject", reason="  The price is wrong.  ")
+    field = older["data"]["components"][0]["component"]
+    for components_of_form in (older["data"]["components"], [{"type": 1, "components": [field]}]):
+        older["data"]["components"] = components_of_form
+        with rolled_back():
+            assert said(sent(older)).startswith("Rejected.")
+            assert (Decision.objects.get().outcome, Decision.objects.get().reason) == ("reject", "The price is wrong.")
 
 
 def test_claim_takes_the_message_on_and_names_who_has_it(ana, second_reviewer, message):
@@ -320,7 +280,7 @@ def test_claim_takes_the_message_on_and_names_who_has_it(ana, second_reviewer, m
     assert Claim.objects.get().person == ana
     DiscordAccount.objects.create(person=second_reviewer, discord_id=MALLORY)
     assert "Ana Ferreira has this message" in said(sent(press(message, "claim", by=MALLORY)))
-    assert told("claim.taken").fields["discord_id"] == ANA
+    assert recorded("claim.taken").fields["discord_id"] == ANA
 
 
 def test_replayed_interaction_gets_the_same_answer_and_decides_nothing_twice(ana, message):
@@ -331,8 +291,11 @@ def test_replayed_interaction_gets_the_same_answer_and_decides_nothing_twice(ana
     # Nor does another press under the same number.
     assert sent(press(message, "claim", number=body["id"])).json() == first
     assert Verdict.objects.count() == Interaction.objects.count() == 1
-    assert Entry.objects.count() == entries
-    assert not Claim.objects.exists()
+    assert (Entry.objects.count(), Claim.objects.exists()) == (entries, False)
+    # Its answer is forgotten when nobody can ask for it again.
+    assert forget_answers() == 0
+    Interaction.objects.update(created_at=Now() - timedelta(minutes=21))
+    assert (forget_answers(), Interaction.objects.get().answer) == (1, "")
 
 
 @pytest.mark.proves("case 13")
@@ -342,7 +305,7 @@ def test_press_by_somebody_not_linked_is_refused_privately_with_an_audit_entry(s
     assert not Verdict.objects.exists()
     assert message.subject not in text
     assert message.sender not in text
-    line = told("interaction.refused")
+    line = recorded("interaction.refused")
     assert (line.entry.actor_kind, line.entry.actor_id, line.entry.surface) == ("discord", MALLORY, "discord")
     assert (line.entry.message, line.fields["interaction"]) == (message.public_id, body["id"])
     # It says where and how, for a press as for a command; the link is good once.
@@ -361,43 +324,37 @@ def test_press_by_somebody_not_linked_is_refused_privately_with_an_audit_entry(s
     assert Verdict.objects.get().person == reviewer
 
 
-@pytest.mark.parametrize("who", ["stranger", "auditor"])
-def test_hammered_button_is_always_answered_and_does_not_fill_the_ledger(auditor, message, who):
+def test_hammered_button_is_always_answered_and_does_not_fill_the_ledger(auditor, message):
     DiscordAccount.objects.create(person=auditor, discord_id=ANA)
-    by = MALLORY if who == "stranger" else ANA
-    action = "interaction.refused" if who == "stranger" else "verdict.refused"
-    for _ in range(MOST_KEPT + 3):
-        assert said(sent(press(message, by=by)))
-    kept = [line.fields["explanation"] for line in EntryDetail.objects.filter(entry__action=action).order_by("entry")]
-    assert len(kept) == MOST_KEPT
-    assert [LAST_KEPT in one for one in kept] == [False] * (MOST_KEPT - 1) + [True]
-    # Others are told of all the same, and a minute later so is this one.
+    for by, action in ((MALLORY, "interaction.refused"), (ANA, "verdict.refused")):
+        kept = EntryDetail.objects.filter(entry__action=action).order_by("entry")
+        for _ in range(MOST_KEPT + 2):
+            assert said(sent(press(message, by=by)))
+        assert [LAST_KEPT in one.fields["explanation"] for one in kept] == [False] * (MOST_KEPT - 1) + [True], by
+        # A minute later it is recorded again.
+        Interaction.objects.update(created_at=Now() - timedelta(seconds=61))
+        said(sent(press(message, by=by)))
+        assert kept.all().count() == MOST_KEPT + 1, by
+    # Others are recorded all the same.
     said(sent(press(message, by="118000000000000777")))
-    assert told("interaction.refused").entry.actor_id == "118000000000000777"
-    Interaction.objects.update(created_at=Now() - timedelta(seconds=61))
-    said(sent(press(message, by=by)))
-    assert (
-        EntryDetail.objects.filter(entry__action=action, entry__actor_id=told(action).entry.actor_id).count()
-        > MOST_KEPT
-    )
+    assert recorded("interaction.refused").entry.actor_id == "118000000000000777"
 
 
-@pytest.mark.parametrize("case", ["inactive", "no role", "elsewhere", "unknown message"])
-def test_lost_rights_are_refused_without_a_word_about_the_message(ana, message, case):
-    body = press(message)
-    if case == "inactive":
-        Person.objects.filter(pk=ana.pk).update(is_active=False)
-    elif case == "no role":
-        ana.grants.all().delete()
-    elif case == "elsewhere":
-        ana.grants.update(connection=make_connection("elsewhere"))
-    else:
-        unknown = "0" * 31 + "1"
-        body["data"]["custom_id"] = f"cs:approve:{unknown}:{message.revision_id}"
-    text = said(sent(body))
-    assert text == NOT_YOURS
-    assert not Verdict.objects.exists()
-    assert told("interaction.refused").entry.actor_id == str(ana.pk)
+def test_lost_rights_are_refused_without_a_word_about_the_message(ana, message):
+    known, unknown = press(message), press(message)
+    unknown["data"]["custom_id"] = f"cs:approve:{'0' * 31}1:{message.revision_id}"
+    other = make_connection("elsewhere")
+    for body, lose in (
+        (known, lambda: Person.objects.filter(pk=ana.pk).update(is_active=False)),
+        (known, lambda: ana.grants.all().delete()),
+        (known, lambda: ana.grants.update(connection=other)),
+        (unknown, lambda: None),
+    ):
+        with rolled_back():
+            lose()
+            assert said(sent(body)) == NOT_YOURS
+            assert not Verdict.objects.exists()
+            assert recorded("interaction.refused").entry.actor_id == str(ana.pk)
 
 
 def test_auditor_who_presses_is_refused_with_the_reason(auditor, message):
@@ -405,7 +362,7 @@ def test_auditor_who_presses_is_refused_with_the_reason(auditor, message):
     for act in ("approve", "reject", "claim"):
         assert "Open it on the desk" in said(sent(press(message, act)))
     assert not Verdict.objects.exists()
-    assert told("verdict.refused").entry.actor_id == str(auditor.pk)
+    assert recorded("verdict.refused").entry.actor_id == str(auditor.pk)
 
 
 def test_who_gave_the_command_presses_in_vain_and_somebody_else_approves(ana, second_reviewer, message):
@@ -434,47 +391,51 @@ def test_whoever_may_decide_in_one_mailbox_alone_decides_there_alone(message):
     assert said(sent(press(message))).startswith("Approved.")
 
 
-@pytest.mark.parametrize("because", ["the kill switch is pulled", "the connection is paused"])
-def test_press_on_what_cannot_leave_now_counts_and_the_answer_says_that_it_waits(ana, message, because):
-    if "switch" in because:
-        kill_switch.pull(actor=ana.actor(surface="web"), reason="Stop.", connection=message.connection)
-    else:
-        Connection.objects.update(paused_at=Now(), paused_by_hand=True)
-    assert because in said(sent(press(message)))
-    assert Verdict.objects.count() == 1
+def test_press_on_what_cannot_leave_now_counts_and_the_answer_says_that_it_waits(ana, message):
+    actor = ana.actor(surface="web")
+    for because, stop in (
+        ("the kill switch is pulled", lambda: kill_switch.pull(actor=actor, reason="Stop.")),
+        ("the connection is paused", lambda: Connection.objects.update(paused_at=Now(), paused_by_hand=True)),
+    ):
+        with rolled_back():
+            stop()
+            assert because in said(sent(press(message)))
+            assert Verdict.objects.count() == 1
 
 
-def test_role_that_needs_a_second_factor_decides_on_the_desk(ana, message):
-    RoleRule.objects.create(role="reviewer", needs_second_factor=True)
-    text = said(sent(press(message)))
-    assert "second factor" in text
-    assert f"/queue/{message.public_id}/" in text
-    assert not Verdict.objects.exists()
-    assert told("interaction.refused")
+def test_what_must_be_read_first_is_approved_on_the_desk_and_nothing_of_the_letter_is_told(ana, message):
+    def risky():
+        lie = {
+            "rule": "link_text_lies",
+            "level": "high",
+            "sentence": "The link shows secret-bank.example.",
+            "points": 60,
+        }
+        more = {"detail": "", "evidence": [], "version": 1}
+        Revision.objects.filter(pk=message.revision_id).update(findings=[lie | more])
 
+    def answered():
+        Message.objects.filter(pk=message.pk).update(thread_id="T1")
+        thread = Thread.objects.create(mailbox=message.mailbox, upstream_id="T1", read_at=Now(), wanted=False)
+        thread.letters.create(
+            upstream_id="L1", direction="inbound", sender="dana@northwind.example", text="Cancel it.",
+            is_read=True, is_fact=True, at=timezone.now() + timedelta(minutes=5),
+        )  # fmt: skip
 
-def test_high_risk_is_approved_on_the_desk_and_nothing_of_the_letter_is_told(ana, message):
-    make_risky(message, sentence="The link shows secret-bank.example.")
-    text = said(sent(press(message)))
-    assert "high risk" in text
-    assert "secret-bank" not in text
-    assert f"/queue/{message.public_id}/" in text
-    assert not Verdict.objects.exists()
-    assert told("verdict.refused").fields["discord_id"] == ANA
-
-
-def test_letter_that_came_after_the_draft_is_read_on_the_desk_first(ana, message):
-    Message.objects.filter(pk=message.pk).update(thread_id="T1")
-    thread = Thread.objects.create(mailbox=message.mailbox, upstream_id="T1", read_at=Now(), wanted=False)
-    ThreadLetter.objects.create(
-        thread=thread, upstream_id="L1", direction="inbound", sender="dana@northwind.example", text="Cancel it.",
-        is_read=True, is_fact=True, at=timezone.now() + timedelta(minutes=5),
-    )  # fmt: skip
-    text = said(sent(press(message)))
-    assert "after the draft" in text
-    assert "dana" not in text
-    assert "Cancel" not in text
-    assert not Verdict.objects.exists()
+    for words, action, happen in (
+        ("second factor", "interaction.refused",
+         lambda: RoleRule.objects.create(role="reviewer", needs_second_factor=True)),
+        ("high risk", "verdict.refused", risky),
+        ("after the draft", "verdict.refused", answered),
+    ):  # fmt: skip
+        with rolled_back():
+            happen()
+            text = said(sent(press(message)))
+            assert words in text
+            assert f"/queue/{message.public_id}/" in text, words
+            assert [hidden for hidden in ("secret-bank", "dana", "Cancel") if hidden in text] == []
+            assert not Verdict.objects.exists(), words
+            assert recorded(action).fields["discord_id"] == ANA, words
 
 
 def test_press_on_an_outdated_card_decides_nothing_and_says_why(ana, message):
@@ -505,34 +466,32 @@ def test_press_on_what_is_decided_says_by_whom_and_when(ana, second_reviewer, me
     assert Verdict.objects.count() == 1
 
 
-@pytest.mark.parametrize(("privacy", "is_named"), [("headers", True), ("minimal", False), ("", False)])
-def test_answer_names_no_address_where_the_card_names_none(ana, message, privacy, is_named):
-    decide(message, ana)
-    told_upstream = "lee@fabrikam.example approved it at MultiMail."
-    Decision.objects.update(state="superseded", explanation=told_upstream)
-    Message.objects.update(state="approved")
-    if privacy:
-        Card.objects.create(destination=channel("a", privacy), message=message, discord_message_id=CARD)
-    text = said(sent(press(message, "reject"))).replace("\\", "")
-    assert (told_upstream in text) is is_named
-    assert "l…@fabrikam.example" in text or is_named
-
-
 def channel(name, privacy="headers"):
     return Destination.objects.create(name=name, kind="discord_bot", channel="120000000000000001", privacy=privacy)
 
 
+def test_answer_names_no_address_where_the_card_names_none(ana, message):
+    decide(message, ana)
+    told_upstream = "lee@fabrikam.example approved it at MultiMail."
+    Decision.objects.update(state="superseded", explanation=told_upstream)
+    Message.objects.update(state="approved")
+    for privacy, is_named in (("headers", True), ("minimal", False), ("", False)):
+        with rolled_back():
+            if privacy:
+                Card.objects.create(destination=channel("a", privacy), message=message, discord_message_id=CARD)
+            text = said(sent(press(message, "reject"))).replace("\\", "")
+        assert (told_upstream in text, "l…@fabrikam.example" in text) == (is_named, not is_named), privacy
+
+
 @pytest.mark.proves("case 15")
-@pytest.mark.parametrize("surface", ["web", "discord"])
-def test_decided_on_the_web_or_on_discord_every_card_is_to_be_edited(ana, message, surface):
-    cards = [Card.objects.create(destination=channel(name), message=message, discord_message_id=CARD) for name in "ab"]
-    Delivery.objects.all().delete()
-    if surface == "web":
-        decide(message, ana)
-    else:
-        said(sent(press(message)))
-    due = Delivery.objects.filter(state="due", kind="card")
-    assert {one.card_id for one in due} == {card.pk for card in cards}
+def test_decided_on_the_web_or_on_discord_every_card_is_to_be_edited(ana, message):
+    cards = {Card.objects.create(destination=channel(name), message=message, discord_message_id=CARD) for name in "ab"}
+    for decided in (lambda: decide(message, ana), lambda: said(sent(press(message)))):
+        with rolled_back():
+            Delivery.objects.all().delete()
+            decided()
+            due = Delivery.objects.filter(state="due", kind="card").select_related("card")
+            assert {one.card for one in due} == cards
 
 
 def test_button_of_another_program_is_answered_and_does_nothing(ana, message):
@@ -552,22 +511,13 @@ def test_command_is_put_off_once_with_what_was_typed(ana):
     assert json.loads(row.options) == [{"name": "mailbox", "value": "ana@x.example"}]
 
 
-@pytest.mark.parametrize("depth", [10, 400])
-def test_command_of_others_is_put_off_without_what_none_of_ours_has(ana, depth):
-    body = press(make_message(make_connection()))
-    nested = '{"name": "a", "options": [' * depth + "]}" * depth
-    others = '{"name": "n", "value": 5}, {"name": "b", "value": true}, {"name": "f", "value": 1e999}'
-    answer = sent(with_options(body, f'[{nested}, {others}, {{"name": "to", "value": "x"}}]'))
-    assert answer.json()["type"] == 5
-    assert json.loads(Interaction.objects.get().options) == [{"name": "to", "value": "x"}]
-
-
-def test_answers_are_forgotten_when_nobody_can_ask_for_them_again(ana, message):
-    sent(press(message))
-    assert forget_answers() == 0
-    Interaction.objects.update(created_at=Now() - timedelta(minutes=21))
-    assert forget_answers() == 1
-    assert Interaction.objects.get().answer == ""
+def test_command_of_others_is_put_off_without_what_none_of_ours_has(ana, message):
+    for depth in (10, 400):
+        nested = '{"name": "a", "options": [' * depth + "]}" * depth
+        others = '{"name": "n", "value": 5}, {"name": "b", "value": true}, {"name": "f", "value": 1e999}'
+        answer = sent(with_options(press(message), f'[{nested}, {others}, {{"name": "to", "value": "x"}}]'))
+        assert answer.json()["type"] == 5
+        assert json.loads(Interaction.objects.latest("pk").options) == [{"name": "to", "value": "x"}]
 
 
 def links_of(message):
@@ -580,14 +530,11 @@ def links_of(message):
 @pytest.mark.proves("case 11", "promise 4")
 def test_looking_at_every_link_of_a_card_changes_nothing(signed_in, ana, message):
     client = signed_in(ana)
-    before = (Verdict.objects.count(), Message.objects.get().state, Claim.objects.count())
-    for path in [*links_of(message), f"/queue/{message.public_id}/"]:
-        for look in (client.get, client.head):
-            look(path, HTTP_SEC_PURPOSE="prefetch", HTTP_PURPOSE="prefetch", follow=True)
-            look(path, HTTP_USER_AGENT="Discordbot/2.0", follow=True)
+    for path in links_of(message):
+        assert client.get(path, HTTP_SEC_PURPOSE="prefetch", HTTP_PURPOSE="prefetch", follow=True).status_code == 200
+        assert client.head(path, HTTP_USER_AGENT="Discordbot/2.0", follow=True).status_code == 200
     assert client.get(ADDRESS).status_code == client.head(ADDRESS).status_code == 405
-    assert (Verdict.objects.count(), Message.objects.get().state, Claim.objects.count()) == before
-    assert not Decision.objects.exists()
+    assert (Message.objects.get().state, Claim.objects.exists(), nothing_happened()) == ("held", False, True)
 
 
 @pytest.mark.proves("case 12")
@@ -608,7 +555,7 @@ def at_once(*acts):
 
     def run(place, act):
         try:
-            ready.wait(10)
+            ready.wait()
             found[place] = act()
         finally:
             connections.close_all()
@@ -617,7 +564,7 @@ def at_once(*acts):
     for one in threads:
         one.start()
     for one in threads:
-        one.join(30)
+        one.join()
     return found
 
 
@@ -659,36 +606,33 @@ def held_by_another(message):
             with transaction.atomic():
                 list(Message.objects.select_for_update().filter(pk=message.pk))
                 locked.set()
-                free.wait(30)
+                free.wait(600)
         finally:
             connections.close_all()
 
     thread = threading.Thread(target=hold)
     thread.start()
-    assert locked.wait(10)
+    assert locked.wait(600)
     try:
         yield
     finally:
         free.set()
-        thread.join(10)
+        thread.join()
 
 
 @pytest.mark.django_db(transaction=True)
-def test_press_that_would_have_to_wait_is_put_off_and_decided_once(ana, message):
+def test_press_that_would_have_to_wait_is_put_off_and_decided_once(ana, message, monkeypatch):
+    monkeypatch.setattr(receiving, "LOCK_MS", 100)
     body = press(message)
     with held_by_another(message):
-        began = time.monotonic()
-        assert sent(body).json() == {"type": 5, "data": {"flags": 64}}
-        assert time.monotonic() - began < 3
-        assert sent(body).json()["type"] == 5
+        for _ in range(2):
+            assert sent(body).json() == {"type": 5, "data": {"flags": 64}}
     row = Interaction.objects.get()
     assert (row.state, row.token) == ("due", "a-token-of-discord")
     assert not Verdict.objects.exists()
     # Discord cannot be reached from here: decided, and the answer still owed.
-    judge_press(interaction_id=row.pk)
-    assert (Verdict.objects.count(), Verdict.objects.get().surface) == (1, "discord")
-    assert Interaction.objects.get().outcome == "approve"
-    Interaction.objects.update(state="due", next_attempt_at=Now())
-    judge_press(interaction_id=row.pk)
-    assert Interaction.objects.get().outcome == "approve"
-    assert Verdict.objects.count() == 1
+    for _ in range(2):
+        Interaction.objects.update(state="due", next_attempt_at=Now())
+        judge_press(interaction_id=row.pk)
+        assert Interaction.objects.get().outcome == "approve"
+        assert Verdict.objects.get().surface == "discord"
