@@ -115,8 +115,9 @@ def test_decision_in_doubt_is_listed_with_its_one_act_and_one_that_is_well_is_no
         decide(make_message(connection, subject=name), reviewer, **fields)
     wanted = {name: (fields["state"], label, posts) for name, (fields, label, posts) in DOUBTS.items() if label}
     assert {one.message.subject: (one.kind, one.act.label, one.act.posts) for one in found(reviewer)} == wanted
+    client = signed_in(reviewer)
     with django_assert_max_num_queries(30):
-        page = signed_in(reviewer).get("/attention/").content.decode()
+        page = client.get("/attention/").content.decode()
     assert [text for name, (_, label, _) in wanted.items() for text in (name, label) if text not in page] == []
 
 
