@@ -4,28 +4,21 @@ from datetime import timedelta
 
 import pytest
 from django.db import connection as database
+from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 
 from approvals import mirror, reconcile, tasks
-from approvals.decide import give_verdict
-from approvals.execute import run_decision
 from approvals.models import Connection, Decision, Message, Revision
 from approvals.reconcile import hydrate, read_everything
 from approvals.sync import asking, fetching, health
 from approvals.sync.freshness import freshness_of
 from audit.models import Entry
 from tests.factories import NOW, make_connection, make_message, pending_row, show_row
-from tests.standin import multimail
+from tests.integration.deciding import carry_out
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def upstream():
-    with multimail() as standin:
-        yield standin
 
 
 @pytest.fixture
@@ -58,67 +51,59 @@ def states():
     return dict(Message.objects.values_list("upstream_id", "state"))
 
 
+def during_a_read(monkeypatch, act):
+    """Let this happen after MultiMail answered a read, before the desk writes down what it said."""
+    ask = asking.ask
+
+    def ask_and_be_overtaken(*args, **more):
+        answer = ask(*args, **more)
+        act()
+        return answer
+
+    monkeypatch.setattr(asking, "ask", ask_and_be_overtaken)
+
+
 def test_list_without_news_costs_no_write_to_any_message_and_as_many_queries_at_any_length(connection, upstream):
     costs = []
-    for number in (3, 12):
+    for number in (3, 8):
         upstream.holds(*[pending_row(f"01E{n}") for n in range(number)])
         read(connection)
-        with CaptureQueriesContext(
-            database,
-        ) as asked:
+        with CaptureQueriesContext(database) as asked:
             assert read(connection) == f"{number} held"
         costs.append([query["sql"].split(" ")[0] for query in asked.captured_queries])
         touched = [q["sql"] for q in asked.captured_queries if q["sql"].startswith(("INSERT", "UPDATE", "DELETE"))]
         assert all('UPDATE "approvals_connection"' in sql for sql in touched)
     assert costs[0] == costs[1]
-
-
-def test_only_the_row_that_changed_is_written(connection, upstream):
-    upstream.holds(pending_row("01A"), pending_row("01B"))
+    # Only the row that changed is written.
+    upstream.holds(pending_row("01E0"), pending_row("01E1", subject="Another"))
     read(connection)
-    upstream.holds(pending_row("01A"), pending_row("01B", subject="Another"))
-    read(connection)
-    assert dict(Message.objects.values_list("upstream_id", "revision__number")) == {"01A": 1, "01B": 2}
+    assert dict(Message.objects.filter(state="held").values_list("upstream_id", "revision__number")) == {
+        "01E0": 1,
+        "01E1": 2,
+    }
 
 
 def test_row_that_slips_between_pages_is_not_closed_before_a_second_read_lacks_it(hosted, upstream):
+    all_held = dict.fromkeys(("01A", "01B", "01C"), "held")
     pages(upstream, [pending_row("01A"), pending_row("01B")], [pending_row("01C")])
     assert read(hosted) == "3 held"
     # Somebody decided 01A while the list was read, and 01C slipped from the second page to the first.
     pages(upstream, [pending_row("01A"), pending_row("01B")], [])
     read(hosted)
-    assert states() == dict.fromkeys(("01A", "01B", "01C"), "held")
-    pages(upstream, [pending_row("01B")], [pending_row("01C")])
-    read(hosted)
-    assert states() == dict.fromkeys(("01A", "01B", "01C"), "held")
-    pages(upstream, [pending_row("01B")], [pending_row("01C")])
-    read(hosted)
-    assert states() == {"01A": "gone", "01B": "held", "01C": "held"}
-
-
-def test_list_of_one_page_closes_at_once_what_it_lacks(hosted, upstream):
-    upstream.holds(pending_row("01A"), pending_row("01B"))
-    read(hosted)
-    upstream.holds(pending_row("01B"))
-    read(hosted)
-    assert states() == {"01A": "gone", "01B": "held"}
-
-
-def test_page_that_cannot_be_read_closes_nothing(hosted, upstream):
-    pages(upstream, [pending_row("01A")], [pending_row("01B")])
-    read(hosted)
+    assert states() == all_held
+    # A page that cannot be read closes nothing.
     pages(upstream, [pending_row("01C")], [])
     upstream.pages["1"] = (500, {"error": "no"})
-    assert read(hosted) == "unreachable"
-    assert states() == {"01A": "held", "01B": "held"}
-
-
-def test_what_came_while_the_list_was_read_is_not_closed_by_it(hosted, upstream, monkeypatch):
-    upstream.holds()
-    ask = asking.ask
-    monkeypatch.setattr(asking, "ask", lambda *a, **k: (make_message(hosted), ask(*a, **k))[1])
+    assert (read(hosted), states()) == ("unreachable", all_held)
+    pages(upstream, [pending_row("01B")], [pending_row("01C")])
     read(hosted)
-    assert list(states().values()) == ["held"]
+    assert states() == all_held
+    read(hosted)
+    assert states() == {"01A": "gone", "01B": "held", "01C": "held"}
+    # A list of one page closes at once what it lacks.
+    upstream.holds(pending_row("01B"))
+    read(hosted)
+    assert states() == {"01A": "gone", "01B": "held", "01C": "gone"}
 
 
 def test_what_others_learnt_while_the_list_was_read_is_not_taken_back_by_it(hosted, upstream, monkeypatch):
@@ -126,49 +111,44 @@ def test_what_others_learnt_while_the_list_was_read_is_not_taken_back_by_it(host
     Decision.objects.create(
         message=ended, revision=ended.revision, outcome="approve", reference="R1", due_at=Now(), state="superseded"
     )
-    ask = asking.ask
 
-    def ask_and_be_overtaken(*args, **more):
-        pending = ask(*args, **more)
+    def meanwhile():
         Message.objects.filter(pk=ended.pk).update(state="gone", changed_at=Now())
         show_row(edited, subject="Newer")
-        return pending
+        make_message(hosted, subject="Came meanwhile")
 
-    monkeypatch.setattr(asking, "ask", ask_and_be_overtaken)
-    upstream.holds(pending_row(ended.upstream_id), pending_row(edited.upstream_id))
-    read(hosted)
+    with monkeypatch.context() as patched:
+        during_a_read(patched, meanwhile)
+        upstream.holds(pending_row(ended.upstream_id), pending_row(edited.upstream_id))
+        read(hosted)
     edited.refresh_from_db()
-    assert states() == {ended.upstream_id: "gone", edited.upstream_id: "held"}
+    assert Message.objects.get(subject="Came meanwhile").state == "held"
+    assert (states()[ended.upstream_id], states()[edited.upstream_id]) == ("gone", "held")
     assert (edited.subject, edited.revision.number) == ("Newer", 2)
-    monkeypatch.undo()
     read(hosted)
     assert states()[ended.upstream_id] == "held", "the next one says that it is held after all"
 
 
-def test_read_key_tells_how_mail_was_decided(hosted, upstream):
+def test_read_key_tells_how_mail_was_decided_and_without_an_answer_closes_nothing(hosted, upstream):
     Connection.objects.update(read_key="mm_live_read")
-    upstream.holds(pending_row("01A"))
+    one = "/v1/mailboxes/01MAILBOX/emails/01A"
+    inbound = pending_row("01B", direction="inbound", status="pending_inbound_approval")
+    upstream.holds(pending_row("01A"), inbound)
     read(hosted)
+    upstream.holds()
+    for answer in ((500, {}), (403, {"error": "no"}), (200, b"x")):
+        upstream.answers[one] = answer
+        Connection.objects.update(failing_since=None)
+        assert read(hosted) == "0 held", answer
+        # Received mail is never read with the read key: that would mark it as read.
+        assert states() == {"01A": "held", "01B": "gone"}, answer
     told = {"id": "01A", "status": "sent", "decision": "approved", "decided_by": "Ben", "delivered_at": "2026-11-20"}
-    upstream.answers["/v1/mailboxes/01MAILBOX/emails/01A"] = (200, told)
-    upstream.holds()
+    upstream.answers[one] = (200, told)
     read(hosted)
-    message = Message.objects.get()
+    message = Message.objects.get(upstream_id="01A")
     assert (message.state, message.upstream_status, message.upstream_decided_by) == ("delivered", "sent", "Ben")
-    assert [key for key, path in zip(upstream.keys, upstream.paths, strict=True) if "emails" in path] == [
-        "mm_live_read"
-    ]
-
-
-@pytest.mark.parametrize("answer", [(500, {}), (403, {"error": "no"}), (200, b"x")], ids=["500", "403", "no JSON"])
-def test_read_key_without_an_answer_closes_nothing(hosted, upstream, answer):
-    Connection.objects.update(read_key="mm_live_read")
-    upstream.holds(pending_row("01A"))
-    read(hosted)
-    upstream.answers["/v1/mailboxes/01MAILBOX/emails/01A"] = answer
-    upstream.holds()
-    assert read(hosted) == "0 held"
-    assert states() == {"01A": "held"}
+    asked = {(key, path) for key, path in zip(upstream.keys, upstream.paths, strict=True) if "emails" in path}
+    assert asked == {("mm_live_read", one)}
 
 
 def test_gateway_that_stops_answering_about_what_is_gone_is_asked_once_and_closes_nothing(connection, upstream):
@@ -184,64 +164,44 @@ def test_gateway_that_stops_answering_about_what_is_gone_is_asked_once_and_close
     assert states() == {"01A": "held", "01B": "held"}
 
 
-def test_received_mail_is_never_read_with_the_read_key(hosted, upstream):
-    Connection.objects.update(read_key="mm_live_read")
-    upstream.holds(pending_row("01A", direction="inbound", status="pending_inbound_approval"))
-    read(hosted)
-    upstream.holds()
-    read(hosted)
-    assert states() == {"01A": "gone"}
-    assert not [path for path in upstream.paths if "emails" in path]
-
-
 LESS = ("cc", "bcc", "attachments", "additions", "html_body")
 
 
-def less(row):
-    return {name: value for name, value in row.items() if name not in LESS}
+def less(row, *names):
+    return {name: value for name, value in row.items() if name not in (names or LESS)}
 
 
-def test_source_that_gives_less_and_says_the_same_is_no_change(hosted, upstream):
+def test_source_that_gives_less_is_no_change_unless_it_says_something_else(hosted, upstream):
     whole = pending_row("01A", cc=["b@x.example"])
     for row in (whole, less(whole), whole, less(whole)):
         upstream.holds(row)
         read(hosted)
-    revision = Revision.objects.get()
-    assert revision.content["cc"] == ["b@x.example"]
+    assert Revision.objects.get().content["cc"] == ["b@x.example"]
     assert Message.objects.get().recipients == ["dana@northwind.example"]
+    upstream.holds(less(whole) | {"subject": "Another"})
+    read(hosted)
+    latest = Message.objects.get()
+    assert (latest.subject, latest.revision.number) == ("Another", 2)
+    assert "cc" not in latest.revision.coverage
 
 
-def test_source_that_gives_more_is_a_new_version_and_what_is_missing_is_a_finding(hosted, upstream):
+def test_source_that_gives_more_is_a_new_version_and_each_ones_own_is_put_together_once(hosted, upstream):
     whole = pending_row("01A", cc=["b@x.example"])
     for row in (less(whole), whole, less(whole)):
         upstream.holds(row)
         read(hosted)
     first, second = Revision.objects.order_by("number")
-    assert "cc" not in first.coverage
-    assert "cc" in second.coverage
-    assert [["not_visible" in str(one.findings)] for one in (first, second)] == [[True], [False]]
+    assert ("cc" in first.coverage, "cc" in second.coverage) == (False, True)
+    assert ["not_visible" in str(one.findings) for one in (first, second)] == [True, False]
 
-
-def test_two_sources_that_each_give_something_of_their_own_are_put_together_once(hosted, upstream):
-    whole = pending_row("01A", cc=["b@x.example"], reply_to="r@x.example")
-    one = {name: value for name, value in whole.items() if name != "cc"}
-    other = {name: value for name, value in whole.items() if name != "reply_to"}
-    for row in (one, other, one, other):
+    whole = pending_row("01B", cc=["b@x.example"], reply_to="r@x.example")
+    for row in (less(whole, "cc"), less(whole, "reply_to")) * 2:
         upstream.holds(row)
         read(hosted)
-    assert Revision.objects.count() == 2
-    latest = mirror.stored_content(Message.objects.get().revision)
+    message = Message.objects.get(upstream_id="01B")
+    assert message.revisions.count() == 2
+    latest = mirror.stored_content(message.revision)
     assert (latest.cc, latest.reply_to) == (("b@x.example",), "r@x.example")
-
-
-def test_source_that_gives_less_and_says_something_else_is_a_change(hosted, upstream):
-    whole = pending_row("01A", cc=["b@x.example"])
-    for row in (whole, less(whole) | {"subject": "Another"}):
-        upstream.holds(row)
-        read(hosted)
-    latest = Message.objects.get()
-    assert (latest.subject, latest.revision.number) == ("Another", 2)
-    assert "cc" not in latest.revision.coverage
 
 
 def test_content_that_kills_its_reader_is_left_alone_after_three_tries_and_others_flow(
@@ -270,33 +230,15 @@ def test_content_that_kills_its_reader_is_left_alone_after_three_tries_and_other
     assert states() == {"01POISON": "held", "01GOOD": "held"}
     assert Message.objects.get(upstream_id="01GOOD").hydrated_at is not None
     assert (Message.objects.to_hydrate().count(), hydrate(message_id=poison.pk, now=NOW)) == (0, "nothing to fetch")
+    # A read that lists it again puts it into the queue again, and tells of it no second time.
+    Message.objects.filter(pk=poison.pk).update(state="gone", changed_at=F("changed_at") - timedelta(minutes=1))
     read(connection)
+    assert Message.objects.unfetchable().awaiting_review().count() == 1
     assert Entry.objects.filter(action="message.unreadable").count() == 1
     monkeypatch.setattr(mirror, "content_of", whole)
     fetching.retry_fetch(message=poison.public_id, actor=admin.actor(surface="command"), now=NOW)
     assert hydrate(message_id=poison.pk, now=NOW) == "fetched"
     assert Message.objects.get(pk=poison.pk).fetch_tries == 0
-
-
-def test_message_that_is_left_alone_is_in_the_queue_again_when_a_read_lists_it(connection, upstream):
-    message = make_message(connection, hydrated=False)
-    Message.objects.update(state="gone", fetch_tries=4, changed_at=F("changed_at") - timedelta(minutes=1))
-    upstream.holds(pending_row(message.upstream_id))
-    read(connection)
-    assert Message.objects.unfetchable().awaiting_review().count() == 1
-
-
-def test_pause_that_came_while_the_list_was_read_outlasts_that_read(connection, upstream, monkeypatch):
-    upstream.holds()
-    ask = asking.ask
-    monkeypatch.setattr(asking, "ask", lambda *a, **k: (ask(*a, **k), health.pause(connection, "Revoked."))[0])
-    read(connection)
-    connection.refresh_from_db()
-    assert connection.paused_at is not None
-    monkeypatch.undo()
-    read(connection)
-    connection.refresh_from_db()
-    assert connection.paused_at is None
 
 
 def test_row_that_cannot_be_read_any_more_keeps_no_other_out(connection, upstream, monkeypatch):
@@ -312,12 +254,35 @@ def test_row_that_cannot_be_read_any_more_keeps_no_other_out(connection, upstrea
     assert Message.objects.unfetchable().get().upstream_id == "01A"
 
 
-def test_read_of_more_than_one_task_may_do_goes_on_in_the_next(connection, upstream, monkeypatch):
+def test_pause_that_came_while_the_list_was_read_outlasts_that_read(connection, upstream, monkeypatch):
+    upstream.holds()
+    with monkeypatch.context() as patched:
+        during_a_read(patched, lambda: health.pause(connection, "Revoked."))
+        read(connection)
+    connection.refresh_from_db()
+    assert connection.paused_at is not None
+    read(connection)
+    connection.refresh_from_db()
+    assert connection.paused_at is None
+    # So does one that a refused key brings: until a read works.
+    upstream.answers["/v1/oversight/pending"] = (401, {"error": "revoked"})
+    read(connection)
+    connection.refresh_from_db()
+    assert connection.paused_at is not None
+    assert "revoked" in connection.paused_because
+    upstream.holds(pending_row("01A"))
+    read(connection)
+    connection.refresh_from_db()
+    assert connection.paused_at is None
+
+
+def test_read_of_more_than_one_task_may_do_goes_on_in_the_next_at_once(connection, upstream, nudged, monkeypatch):
     upstream.holds(pending_row("01A"), pending_row("01B"))
     Connection.objects.update(failing_since=Now())
     with monkeypatch.context() as patched:
         patched.setattr(reconcile, "WORK_TIME", -1.0)
-        assert read(connection) == "to be continued"
+        assert tasks.read_connection(connection.pk) == "to be continued"
+    assert nudged == [("approvals.tasks.read_connection", connection.pk, 0)]
     connection.refresh_from_db()
     assert (connection.complete_as_of, connection.reading_until) == (None, None)
     assert connection.failing_since is None, "what was read is not all written down, but MultiMail is well"
@@ -327,13 +292,8 @@ def test_read_of_more_than_one_task_may_do_goes_on_in_the_next(connection, upstr
 def test_read_whose_lease_another_took_over_stops_and_claims_nothing(connection, upstream, monkeypatch):
     upstream.holds(pending_row("01A"), pending_row("01B"))
     monkeypatch.setattr(reconcile, "_RENEW_AFTER", -1.0)
-    ask = asking.ask
-
-    def slow(*args, **kwargs):
-        Connection.objects.update(reading_until=Now() + timedelta(seconds=20))
-        return ask(*args, **kwargs)
-
-    monkeypatch.setattr(asking, "ask", slow)
+    others = Now() + timedelta(seconds=20)
+    during_a_read(monkeypatch, lambda: Connection.objects.update(reading_until=others))
     Connection.objects.update(failing_since=Now())
     assert read(connection) == "overtaken"
     connection.refresh_from_db()
@@ -356,30 +316,15 @@ def test_content_that_another_read_will_bring_is_looked_for_after_it(hosted, ups
     Connection.objects.update(reading_until=Now() + timedelta(seconds=20))
     assert tasks.hydrate(message.pk) == "not now"
     assert nudged == [("approvals.tasks.hydrate", message.pk, tasks.NEXT_READ)]
-    Connection.objects.update(reading_until=None)
+    # A lease from a clock that was set back holds nobody up.
+    Connection.objects.update(reading_until=Now() + timedelta(hours=1))
     assert tasks.hydrate(message.pk) == "1 held"
     assert tasks.hydrate(message.pk) == "nothing to fetch"
-
-
-def test_read_that_was_too_much_for_one_task_goes_on_at_once(connection, upstream, nudged, monkeypatch):
-    upstream.holds(pending_row("01A"))
-    monkeypatch.setattr(reconcile, "WORK_TIME", -1.0)
-    assert tasks.read_connection(connection.pk) == "to be continued"
-    assert nudged == [("approvals.tasks.read_connection", connection.pk, 0)]
-
-
-def test_tasks_of_rows_that_are_gone_end(db):
     told = [task(10**9) for task in (tasks.hydrate, tasks.execute_decision, tasks.read_connection, tasks.ask_about)]
-    assert set(told) == {"gone"}
+    assert set(told) == {"gone"}, "tasks of rows that are gone end"
 
 
-def test_lease_from_a_clock_that_was_set_back_holds_nobody_up(connection, upstream):
-    upstream.holds()
-    Connection.objects.update(reading_until=Now() + timedelta(hours=1))
-    assert read(connection) == "0 held"
-
-
-def test_probes_of_a_failing_connection_grow_rarer(connection):
+def test_probes_of_a_failing_connection_grow_rarer_and_a_lost_nudge_is_made_good(connection):
     due = []
     for failing, rested in ((10, 4), (10, 7), (40, 29), (40, 36), (4000, 50), (4000, 61)):
         Connection.objects.update(
@@ -390,9 +335,8 @@ def test_probes_of_a_failing_connection_grow_rarer(connection):
     Connection.objects.update(paused_at=F("failing_since"))
     assert Connection.objects.to_probe().count() == 0
 
-
-def test_connection_whose_nudge_was_lost_is_read_by_the_sweep(connection):
-    Connection.objects.update(read_at=Now() - timedelta(seconds=50), complete_as_of=Now() - timedelta(seconds=50))
+    lately = Now() - timedelta(seconds=50)
+    Connection.objects.update(paused_at=None, failing_since=None, read_at=lately, complete_as_of=lately)
     assert Connection.objects.overdue().count() == 1
     Connection.objects.update(complete_as_of=Now())
     assert Connection.objects.overdue().count() == 0
@@ -423,46 +367,24 @@ def test_only_the_oversight_key_reads_what_is_held_and_decides(hosted, upstream,
     upstream.holds(pending_row("01A"))
     upstream.decides(200, status="approved_and_sent", decision="approved")
     read(hosted)
-    message = Message.objects.get()
-    decision = give_verdict(
-        message=message.public_id, actor=reviewer.actor(surface="web"), outcome="approve",
-        fingerprint=message.revision.fingerprint, reason="", now=NOW,
-    ).decision  # fmt: skip
-    Decision.objects.update(due_at=Now())
-    assert run_decision(decision_id=decision.pk, now=NOW) == "applied"
+    assert carry_out(Message.objects.get(), reviewer) == "applied"
     assert "/v1/oversight/decide" in upstream.paths
     assert set(upstream.keys) == {"mm_live_oversight"}
 
 
 @pytest.mark.proves("security 20")
-@pytest.mark.parametrize(("status", "paused"), [(500, False), (429, False), (401, True)])
-def test_nothing_is_decided_with_a_key_nobody_could_ask_about(hosted, upstream, reviewer, status, paused):
+def test_nothing_is_decided_with_a_key_nobody_could_ask_about(hosted, upstream, reviewer):
     upstream.holds(pending_row("01A"))
     read(hosted)
-    Connection.objects.update(checked_key="")
-    upstream.answers["/v1/account"] = (status, {"error": "no"})
-    message = Message.objects.get()
-    decision = give_verdict(
-        message=message.public_id, actor=reviewer.actor(surface="web"), outcome="approve",
-        fingerprint=message.revision.fingerprint, reason="", now=NOW,
-    ).decision  # fmt: skip
-    Decision.objects.update(due_at=Now())
-    assert run_decision(decision_id=decision.pk, now=NOW) == "recorded"
+    for status, is_paused in ((500, False), (429, False), (401, True)):
+        with transaction.atomic():
+            Connection.objects.update(checked_key="")
+            upstream.answers["/v1/account"] = (status, {"error": "no"})
+            assert carry_out(Message.objects.get(), reviewer) == "recorded", status
+            hosted.refresh_from_db()
+            assert [hosted.paused_at is not None, hosted.wait_until is not None] == [is_paused, status == 429], status
+            transaction.set_rollback(True)
     assert upstream.decisions == []
-    hosted.refresh_from_db()
-    assert [hosted.paused_at is not None, hosted.wait_until is not None] == [paused, status == 429]
-
-
-def test_read_with_a_key_that_is_refused_pauses_until_a_read_works(connection, upstream):
-    upstream.answers["/v1/oversight/pending"] = (401, {"error": "revoked"})
-    read(connection)
-    connection.refresh_from_db()
-    assert connection.paused_at is not None
-    assert "revoked" in connection.paused_because
-    upstream.holds(pending_row("01A"))
-    read(connection)
-    connection.refresh_from_db()
-    assert connection.paused_at is None
 
 
 @pytest.mark.proves("security 20")
