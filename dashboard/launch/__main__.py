@@ -16,13 +16,14 @@ _HELP = """\
 ./run test [--all] [...]     set up and run the checks and tests; arguments go to pytest, and then the tests only run
 ./run check                  format, lint, types, imports, migrations, deployment settings
 ./run bench [name]           benchmarks
+./run mutants [module]       break the core on purpose, and count what the tests notice; `show NAME` shows one change
 ./run screenshots [folder]   pictures of every page and state, at three widths, light and dark
 ./run help                   this
 
 Settings are environment variables, for instance: PORT=9000 DATA_DIR=/srv/countersign DEMO=0 ./run"""
 
 # Verbs that need the tools of the developers, and those that need no server programs even without addresses.
-_DEVELOPMENT = ("test", "check", "bench", "screenshots")
+_DEVELOPMENT = ("test", "check", "bench", "mutants", "screenshots")
 _NO_SERVERS = ("stop", "reset", "help")
 
 
@@ -83,10 +84,15 @@ def _verb(name: str) -> Callable[[list[str]], int]:
         from dashboard.launch import borrow
 
         return borrow.manage if name == "manage" else borrow.bench
-    if name in ("test", "check", "screenshots"):
+    if name in ("test", "check", "mutants", "screenshots"):
         from dashboard.launch import quality
 
-        return {"test": quality.test, "check": quality.check, "screenshots": quality.screenshots}[name]
+        return {
+            "test": quality.test,
+            "check": quality.check,
+            "mutants": quality.mutants,
+            "screenshots": quality.screenshots,
+        }[name]
     if name == "help":
         return _help
     raise LaunchError(f"./run does not know {name!r}; ./run help lists what it does.", status=2)

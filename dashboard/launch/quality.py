@@ -87,6 +87,12 @@ def screenshots(arguments: list[str]) -> int:
     return subprocess.run(command, cwd=ROOT, env=_environment({}), check=False).returncode
 
 
+def mutants(arguments: list[str]) -> int:
+    """How much of what is broken on purpose in the core the fast tests notice."""
+    command = [str(PYTHON), "-m", "tests.mutation", *arguments]
+    return subprocess.run(command, cwd=ROOT, env=_environment({}), check=False).returncode
+
+
 def steps(servers: Mapping[str, str]) -> list[Step]:
     """All checks, for the servers whose addresses these variables give.
 
