@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from gateway import endpoints
+from gateway import counters, endpoints
 from gateway import mail_server as mail_server_memory
 from tests.integration.gateway import servers
 from tests.integration.gateway.world import World, make_world
@@ -51,3 +51,16 @@ def hook_server(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[serv
     with servers.hook_server() as server:
         settings.OUTGOING_ALLOW = [server.url]
         yield server
+
+
+@pytest.fixture
+def counting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """However busy the machine: Redis is waited for, and what a test made of it is forgotten."""
+    monkeypatch.setattr(counters, "TIMEOUT", 60)
+    counters._redis.cache_clear()
+    counters._hit.cache_clear()
+    counters._Health.asked_again_at, counters._Health.away = 0.0, False
+    yield
+    counters._redis.cache_clear()
+    counters._hit.cache_clear()
+    counters._Health.asked_again_at, counters._Health.away = 0.0, False

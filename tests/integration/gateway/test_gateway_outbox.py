@@ -149,14 +149,11 @@ def test_mail_that_is_refused_fails_and_bounces(listening: World, mail_server: M
     email = listening.approved(to=[DANA])
     assert [leave(email), leave(email)] == ["failed", "not due"]
     email.refresh_from_db()
-    assert (email.status, email.bounce_type, email.due_at, email.lease_until) == (
-        *(Status.SEND_FAILED, "recipient_refused", None, None),
-    )
-    assert email.bounced_at is not None
+    assert (email.status, email.bounce_type) == (Status.SEND_FAILED, "recipient_refused")
+    assert (email.due_at, email.lease_until, email.bounced_at is not None) == (None, None, True)
     assert events_of(email.pk) == ["message.bounced", "message.failed"]
     assert event_of("message.failed")["diagnostic"] == email.last_error == f"550 no such user {DANA}"
-    action, facts = audited(email)
-    assert (AuditLogEntry.objects.get(action="email.send_failed").metadata["permanent"], facts != {}) == (True, True)
+    assert AuditLogEntry.objects.get(action="email.send_failed").metadata["permanent"] is True
     told = logged(caplog, "email failed")
     assert (told["email"], told["attempt"], told["reason"]) == (email.pk, 1, "550 no such user (address)")
 
@@ -211,7 +208,7 @@ def test_server_that_is_away_is_given_up_after_two_days(listening: World, settin
     assert leave(email) == "failed"
     email.refresh_from_db()
     assert (email.status, email.bounced_at, events_of(email.pk)) == (Status.SEND_FAILED, None, ["message.failed"])
-    assert audited(email)[1] | {"attempts": 20, "permanent": False} == audited(email)[1]
+    assert (audited(email)[1]["attempts"], audited(email)[1]["permanent"]) == (20, False)
 
 
 def test_recipient_refused_for_now_holds_the_others_up_only_so_long(listening: World, mail_server: MailServer):
@@ -292,7 +289,6 @@ def test_email_that_kills_its_workers_is_given_up(listening: World, mail_server:
     assert (leave(last), leave(over), mail_server.seen) == ("sent", "failed", 1)
     over.refresh_from_db()
     assert over.last_error == "given up: every attempt ended without an outcome"
-    assert outbox.MAX_ATTEMPTS == len(outbox.RETRIES) + 3
 
 
 def test_sandbox_mail_is_announced_and_never_leaves(listening: World, mail_server: MailServer):

@@ -1,18 +1,15 @@
 """Two at once: one decision, one message a key, and never both a cancel and an approval."""
 
-import threading
-from collections.abc import Callable
 from datetime import timedelta
 from functools import partial
 from typing import Any
 
 import pytest
-from django.db import connection
 from django.utils import timezone
 
 from gateway import endpoints
-from gateway.models import Email, Webhook, WebhookDelivery
-from tests.integration.gateway.world import World, make_inbound, make_world
+from gateway.models import Account, AuditLogEntry, Email, Mailbox, UpgradeRequest, Webhook, WebhookDelivery
+from tests.integration.gateway.world import World, at_once, make_inbound, make_world, status_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -22,107 +19,102 @@ def world(transactional_db: None) -> World:
     return make_world()
 
 
-def at_once(*calls: Callable[[], Any]) -> list[Any]:
-    """Run the calls in threads that start together, and return their answers."""
-    barrier, answers = threading.Barrier(len(calls)), [None] * len(calls)
-
-    def run(number: int, call: Callable[[], Any]) -> None:
-        try:
-            barrier.wait(5)
-            answers[number] = call()
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=run, args=pair) for pair in enumerate(calls)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(10)
-    return answers
+def statuses(answers: list[Any]) -> list[int]:
+    return sorted(answer.status_code for answer in answers)
 
 
-@pytest.mark.parametrize("second", ["approve", "reject"])
-def test_two_decisions_at_once_have_one_winner(world: World, second: str):
+def test_two_decisions_at_once_have_one_winner(world: World):
     world.listen("oversight.approved", "oversight.rejected")
-    for _ in range(5):
+    for second in ("approve", "reject", "approve", "reject"):
         email_id = world.held()
-        answers = at_once(lambda: world.decide(email_id), lambda: world.decide(email_id, second))  # noqa: B023
-        assert sorted(answer.status_code for answer in answers) == [200, 409]
+        answers = at_once(partial(world.decide, email_id), partial(world.decide, email_id, second))
+        assert statuses(answers) == [200, 409]
         won, lost = sorted(answers, key=lambda answer: answer.status_code)
         assert lost.json()["decision"] == won.json()["decision"] == Email.objects.get(pk=email_id).decision
         assert WebhookDelivery.objects.filter(email_id=email_id).count() == 1
 
 
-def test_approve_against_cancel_has_one_winner(world: World):
-    for _ in range(5):
+def test_approval_against_cancel_or_edit_has_one_winner(world: World):
+    for _ in range(3):
         email_id = world.held()
-        cancel = f"{world.base}/emails/{email_id}/cancel"
-        answers = at_once(lambda: world.decide(email_id), lambda: world.call("POST", cancel))  # noqa: B023
-        decided, cancelled = (answer.status_code for answer in answers)
+        cancel = partial(world.call, "POST", f"{world.base}/emails/{email_id}/cancel")
+        decided, cancelled = (answer.status_code for answer in at_once(partial(world.decide, email_id), cancel))
         assert (decided, cancelled) in {(200, 409), (409, 200)}
-        status = Email.objects.get(pk=email_id).status
-        assert status == ("cancelled" if cancelled == 200 else "scheduled")
+        assert status_of(email_id) == ("cancelled" if cancelled == 200 else "scheduled")
+        later = world.held(send_at="2099-01-01T00:00:00Z")
+        path = f"{world.base}/emails/{later}/schedule"
+        change = partial(world.call, "PATCH", path, json={"to": ["eve@x.example"]})
+        decided, edited = (answer.status_code for answer in at_once(partial(world.decide, later), change))
+        assert (decided, edited) == (200, 409)
+        assert Email.objects.get(pk=later).to == ["dana@northwind.example"]
 
 
+@pytest.mark.proves("contract 36", "case 19")
 def test_one_key_from_twenty_threads_makes_one_message(world: World):
     answers = at_once(*[lambda: world.send(subject="Once", idempotency_key="k")] * 20)
-    assert {answer.status_code for answer in answers} == {200, 202}
-    assert [answer.status_code for answer in answers].count(202) == 1
+    assert statuses(answers) == [200] * 19 + [202]
     assert len({answer.json()["id"] for answer in answers}) == 1
     assert Email.objects.count() == 1
-
-
-def test_same_content_from_four_threads_makes_one_message(world: World):
-    answers = at_once(*[lambda: world.send(subject="Same")] * 4)
-    assert sorted(answer.status_code for answer in answers) == [202, 409, 409, 409]
-
-
-def test_two_workers_claim_an_email_once(world: World):
-    email = world.approved()
-    claimed = at_once(*[lambda: Email.objects.claim(email.pk)] * 4)
-    assert len([one for one in claimed if one]) == 1
-
-
-def test_tags_added_at_once_are_all_kept(world: World):
-    email = Email.objects.get(pk=world.held())
-    path = f"{world.base}/emails/{email.pk}/tags"
-    names = [f"t{number}" for number in range(6)]
-    answers = at_once(*(partial(world.call, "PUT", path, json={"tags": [name]}) for name in names))
-    assert [answer.status_code for answer in answers] == [200] * 6
-    email.refresh_from_db()
-    assert sorted(email.tags) == names
-
-
-def test_edit_against_approval_never_sends_what_nobody_read(world: World):
-    for _ in range(5):
-        email_id = world.held(send_at="2099-01-01T00:00:00Z")
-        change = partial(
-            world.call, "PATCH", f"{world.base}/emails/{email_id}/schedule", json={"to": ["eve@x.example"]}
-        )
-        decided, edited = at_once(partial(world.decide, email_id), change)
-        assert (decided.status_code, edited.status_code) == (200, 409)
-        assert Email.objects.get(pk=email_id).to == ["dana@northwind.example"]
-
-
-def test_replies_at_once_with_one_key_make_one_message(world: World):
     parent = make_inbound(world)
     body = {"markdown": "Yes.", "idempotency_key": "k"}
     answers = at_once(*[partial(world.call, "POST", f"{world.base}/reply/{parent.pk}", json=body)] * 5)
-    assert sorted(answer.status_code for answer in answers) == [200] * 4 + [202]
+    assert statuses(answers) == [200] * 4 + [202]
     assert len({answer.json()["id"] for answer in answers}) == 1
 
 
-def test_two_workers_claim_a_delivery_once_and_never_two_of_a_message(world: World):
-    world.listen("oversight.pending", "oversight.approved")
-    world.decide(world.held())
+def test_same_content_at_once_makes_one_message_and_no_two_share_the_last_place_of_a_quota(world: World):
+    assert statuses(at_once(*[lambda: world.send(subject="Same")] * 4)) == [202, 409, 409, 409]
+    Account.objects.update(monthly_email_quota=3)
+    assert statuses(at_once(*[world.send] * 6)) == [202] * 2 + [429] * 4
+    assert Email.objects.count() == 3
+
+
+def test_workers_claim_an_email_a_delivery_and_a_probe_once(world: World):
+    webhook = world.listen("oversight.pending", "oversight.approved")
+    email = world.approved()
+    assert len([one for one in at_once(*[lambda: Email.objects.claim(email.pk)] * 4) if one]) == 1
+    # And never two deliveries of one message.
     first, second = WebhookDelivery.objects.order_by("pk").values_list("pk", flat=True)
     claims = [lambda: WebhookDelivery.objects.claim(first), lambda: WebhookDelivery.objects.claim(second)]
-    claimed = [one.pk for one in at_once(*claims * 3) if one]
-    assert claimed == [first]
-
-
-def test_two_workers_probe_a_paused_endpoint_once(world: World):
-    webhook = world.listen("oversight.pending")
-    world.held()
+    assert [one.pk for one in at_once(*claims * 3) if one] == [first]
     Webhook.objects.update(paused_at=timezone.now(), probe_at=timezone.now() - timedelta(seconds=1))
     assert at_once(*[lambda: endpoints.begin_probe(webhook_id=webhook.pk)] * 4).count(True) == 1
+
+
+def test_tags_added_at_once_are_all_kept(world: World):
+    email_id = world.held()
+    names = [f"t{number}" for number in range(6)]
+    path = f"{world.base}/emails/{email_id}/tags"
+    answers = at_once(*(partial(world.call, "PUT", path, json={"tags": [name]}) for name in names))
+    assert statuses(answers) == [200] * 6
+    assert sorted(Email.objects.get(pk=email_id).tags) == names
+
+
+def test_two_changes_of_one_version_of_a_list_at_once_have_one_winner(world: World):
+    for version in range(3):
+        answers = at_once(*(partial(world.allow, pattern, version=version) for pattern in ("a.example", "b.example")))
+        assert statuses(answers) == [200, 409]
+        won, lost = sorted(answers, key=lambda answer: answer.status_code)
+        assert lost.json()["version"] == won.json()["version"] == version + 1
+        told = world.call("GET", f"{world.base}/allowlist?kind=restriction", key="admin").json()
+        assert told["entries"] == won.json()["entries"]
+
+
+def test_two_mailboxes_at_once_have_one_last_place_and_one_address(world: World):
+    def create(name: str) -> Any:
+        return world.call("POST", "/v1/mailboxes", key="admin", json={"address": f"{name}@acme.example"})
+
+    assert statuses(at_once(partial(create, "a"), partial(create, "a"))) == [201, 409]
+    Account.objects.update(max_mailboxes=3)
+    assert statuses(at_once(partial(create, "b"), partial(create, "c"))) == [201, 403]
+    assert Mailbox.objects.count() == 3
+
+
+def test_upgrade_is_asked_for_three_times_at_most_and_its_code_used_once(world: World):
+    wish = {"target_mode": "autonomous"}
+    asks = [partial(world.call, "POST", f"{world.base}/request-upgrade", json=wish)] * 4
+    assert statuses(at_once(*asks)) == [200, 200, 200, 429]
+    code = UpgradeRequest.objects.waiting().get().code
+    uses = [partial(world.call, "POST", f"{world.base}/upgrade", json={"code": code})] * 2
+    assert statuses(at_once(*uses)) == [200, 404]
+    assert AuditLogEntry.objects.filter(action="mailbox.upgraded").count() == 1

@@ -9,15 +9,15 @@ from django.utils import timezone
 from redis import Redis
 
 from gateway import counters, limits, usage
-from gateway.models import Account, ApiKey, Email, Mailbox, UsageDay
+from gateway.models import Account, Email, Mailbox, UsageDay
 from gateway.tasks import sweep
-from tests.integration.gateway.world import World, add_key, make_inbound
+from tests.integration.gateway.world import World, add_key, add_sandbox_keys, make_inbound
 
 DAY = datetime(2026, 10, 5, tzinfo=UTC)
 
 
 @pytest.fixture(autouse=True)
-def _count_from_nothing(settings) -> None:
+def _count_from_nothing(settings: Any, counting: None) -> None:
     Redis.from_url(settings.REDIS_URL).delete("gateway:calls")
 
 
@@ -31,9 +31,9 @@ def report(world: World, query: str = "", key: str = "agent") -> Any:
     return answer.json()
 
 
-def october(world: World, *, daily: bool = False, key: str = "agent") -> Any:
+def october(world: World, key: str = "agent", more: str = "") -> Any:
     bounds = f"?from={milliseconds(DAY - timedelta(days=4))}&to={milliseconds(DAY + timedelta(days=5))}"
-    return report(world, bounds + ("&breakdown=daily" if daily else ""), key)
+    return report(world, bounds + more, key)
 
 
 def put_mail_into_october(world: World) -> None:
@@ -44,21 +44,21 @@ def put_mail_into_october(world: World) -> None:
     make_inbound(world, created_at=DAY - timedelta(milliseconds=1))
 
 
-def test_usage_counts_mail_in_the_period(world: World, other: World):
+def test_usage_counts_mail_of_the_period_by_day_for_those_who_may_see_it(world: World, other: World):
     put_mail_into_october(world)
     put_mail_into_october(other)
     told = october(world)
     assert (told["emails_sent"], told["emails_received"], told["oversight_actions"]) == (1, 2, 1)
     assert "data" not in told
-
-
-def test_usage_by_day_names_every_day_of_the_period(world: World):
-    put_mail_into_october(world)
-    told = october(world, daily=True)
+    told = october(world, more="&breakdown=daily")
     days = {row["date"]: row for row in told["data"]}
     assert (told["breakdown"], len(days), min(days), max(days)) == ("daily", 9, "2026-10-01", "2026-10-09")
     assert [days["2026-10-05"][name] for name in ("emails_sent", "emails_received", "oversight_actions")] == [1, 1, 0]
     assert (days["2026-10-04"]["emails_received"], days["2026-10-06"]["oversight_actions"]) == (1, 1)
+    elsewhere = Mailbox.objects.create(account=world.account, address="other@acme.example")
+    add_key(world, "limited", ["read"], mailbox_ids=[elsewhere.pk])
+    add_sandbox_keys(world)
+    assert [october(world, key)["emails_received"] for key in ("limited", "tester")] == [0, 0]
 
 
 def test_usage_is_of_this_month_if_nothing_is_asked_for(world: World):
@@ -70,64 +70,41 @@ def test_usage_is_of_this_month_if_nothing_is_asked_for(world: World):
     assert report(world, "?period=daily")["data"][-1]["api_calls"] == 3
 
 
-def test_usage_of_a_sandbox_key_is_of_sandbox_mail(world: World):
-    add_key(world, "sandbox", ["read"], prefix="mm_test_")
-    put_mail_into_october(world)
-    assert october(world, key="sandbox")["emails_received"] == 0
+def test_usage_of_what_is_no_period_is_422_and_of_any_other_told(world: World):
+    for query in ("period=weekly", "from=x", "to=-1", "from=2&to=1", "from=0&to=99999999999", "to=1e99"):
+        answer = world.call("GET", f"/v1/usage?{query}")
+        assert (answer.status_code, answer.json()["code"]) == (422, "invalid_field"), query
+    for query in ("", "from=0", "to=0", "from=99999999999999", "to=253370764799999", "from=&to=&period="):
+        assert report(world, f"?{query}&breakdown=daily")["data"], query
 
 
-def test_usage_of_a_key_with_mailboxes_is_of_their_mail(world: World):
-    put_mail_into_october(world)
-    other = Mailbox.objects.create(account=world.account, address="other@acme.example")
-    ApiKey.objects.filter(name="Key reader").update(mailbox_ids=[other.pk])
-    assert october(world, key="reader")["emails_received"] == 0
-
-
-@pytest.mark.parametrize(
-    "query", ["period=weekly", "from=x", "to=-1", "from=2&to=1", "from=0&to=99999999999", "to=1e99"]
-)
-def test_usage_of_what_is_no_period_is_422(world: World, query: str):
-    answer = world.call("GET", f"/v1/usage?{query}")
-    assert (answer.status_code, answer.json()["code"]) == (422, "invalid_field")
-
-
-@pytest.mark.parametrize(
-    "query", ["", "from=0", "to=0", "from=99999999999999", "to=253370764799999", "from=&to=&period="]
-)
-def test_usage_of_any_other_period_is_told(world: World, query: str):
-    assert report(world, f"?{query}&breakdown=daily")["data"]
-
-
-def test_sweep_moves_calls_into_rows_once(world: World):
+def test_sweep_moves_calls_into_rows_once_and_drops_those_of_an_account_that_is_gone(world: World, other: World):
     for _ in range(3):
         world.call("GET", "/v1/mailboxes")
+    other.call("GET", "/v1/mailboxes")
+    Account.objects.filter(pk=other.account.pk).delete()
     sweep()
     sweep()
-    row = UsageDay.objects.get(account=world.account)
-    assert (row.day, row.api_calls) == (timezone.now().date(), 3)
+    row = UsageDay.objects.get()
+    assert (row.account_id, row.day, row.api_calls) == (world.account.pk, timezone.now().date(), 3)
     assert report(world)["api_calls"] == 4
-    usage.write_down_calls()
+    assert usage.write_down_calls() == 1
     row.refresh_from_db()
     assert row.api_calls == 4
 
 
 def test_calls_that_cannot_be_written_are_kept(world: World, monkeypatch: pytest.MonkeyPatch):
+    def fail(*_: object) -> None:
+        raise DatabaseError("the server is gone")
+
     world.call("GET", "/v1/mailboxes")
-    monkeypatch.setattr("gateway.querysets.usage.UsageDayQuerySet.add", _fail)
+    monkeypatch.setattr("gateway.querysets.usage.UsageDayQuerySet.add", fail)
     with pytest.raises(DatabaseError):
         usage.write_down_calls()
     assert counters.calls_not_moved(world.account.pk) == {timezone.now().date(): 1}
 
 
-def test_calls_of_an_account_that_is_gone_are_dropped(world: World, other: World):
-    world.call("GET", "/v1/mailboxes")
-    other.call("GET", "/v1/mailboxes")
-    Account.objects.filter(pk=other.account.pk).delete()
-    assert usage.write_down_calls() == 2
-    assert [row.account_id for row in UsageDay.objects.all()] == [world.account.pk]
-
-
-def test_refused_calls_are_not_counted(world: World, settings):
+def test_refused_calls_are_not_counted(world: World, settings: Any):
     settings.GATEWAY_RATE_LIMIT = 2
     statuses = [world.call("GET", "/v1/mailboxes").status_code for _ in range(6)]
     assert statuses.count(429) > 0
@@ -145,7 +122,3 @@ def test_usage_without_redis_is_told_from_rows(world: World, monkeypatch: pytest
     UsageDay.objects.create(account=world.account, day=date(2026, 10, 5), api_calls=7)
     monkeypatch.setattr(counters._Health, "asked_again_at", float("inf"))
     assert october(world)["api_calls"] == 7
-
-
-def _fail(*args: object) -> None:
-    raise DatabaseError("the server is gone")

@@ -92,7 +92,7 @@ def test_webhook_is_made_with_an_encrypted_secret_and_nothing_is_told_after_its_
     world.held()
     assert not WebhookDelivery.objects.exists()
     actions = AuditLogEntry.objects.filter(resource_type="webhook").order_by("id").values_list("action", flat=True)
-    assert list(actions)[0] == "webhook.created"
+    assert next(iter(actions)) == "webhook.created"
 
 
 def test_webhook_changes_its_address_events_and_mailbox_and_wakes(world: World):
