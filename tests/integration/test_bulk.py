@@ -5,13 +5,20 @@ import uuid
 from datetime import timedelta
 
 import pytest
+from django.contrib.messages import get_messages
 from django.core import signing
 from django.db import connection as database
+from django.http import QueryDict
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from approvals.decide import undo_decision
 from approvals.desk import bulk, sheets
+from approvals.desk.bulk import decide_together, undo_together
+from approvals.desk.bulk_forms import ChosenForm, TogetherForm
+from approvals.desk.sheets import OnSheet, SheetNotOurs, new_sheet, read_sheet, sign_sheet
 from approvals.models import Decision, Mailbox, Message, OpenedPart, Verdict
+from approvals.views.bulk_items import gather
 from audit.models import Entry
 from audit.trail import lines
 from common.postgres import clock
@@ -39,32 +46,54 @@ def open_sheet(client, *messages):
     return client.post("/queue/bulk/", {"id": [str(one.public_id) for one in messages]})
 
 
-def signed_of(page):
-    return re.search(r'name="sheet" value="([^"]+)"', page.content.decode())[1]
-
-
 def pair(message):
     return f"{message.public_id}.{message.revision.fingerprint}"
 
 
 def decide(client, page, messages, outcome="approve", **fields):
-    posted = {"sheet": signed_of(page), "item": [pair(one) for one in messages], "outcome": outcome, **fields}
+    """Decide what is ticked on a sheet that was opened."""
+    signed = re.search(r'name="sheet" value="([^"]+)"', page.content.decode())[1]
+    return post(client, signed, messages, outcome, **fields)
+
+
+def post(client, signed, messages, outcome="approve", **fields):
+    posted = {"sheet": signed, "item": [pair(one) for one in messages], "outcome": outcome, **fields}
     return client.post("/queue/bulk/decide/", posted)
 
 
-def outcomes(client, answer):
-    """What the page says of each message: of those that were not decided the sentence."""
-    assert answer.status_code == 302, answer.content.decode()
-    page = client.get(answer["Location"]).content.decode()
-    failed = dict(re.findall(r'class="failed">.*?<bdi>(.*?)</bdi>.*?class="sentence"><bdi>(.*?)</bdi>', page, re.S))
-    return page, failed
+def sheet_of(person, *messages):
+    """The sheet that somebody would be shown of these."""
+    gathered = gather([one.public_id for one in messages], actor=person.actor(surface="web"), now=timezone.now())
+    return new_sheet(
+        [
+            OnSheet(one.message.public_id, one.revision.fingerprint, not one.why_alone, one.why_alone)
+            for one in gathered.items
+        ]
+    )
+
+
+def signed_for(person, *messages):
+    return sign_sheet(sheet_of(person, *messages), person=str(person.pk))
+
+
+def sentences(person, sheet, outcome="approve", reason=""):
+    """Decide all of a sheet without its page; return by subject why a message was not decided."""
+    ended = decide_together(
+        sheet=sheet, ticked=sheet.items, actor=person.actor(surface="web"), outcome=outcome, reason=reason,
+        now=timezone.now(),
+    )  # fmt: skip
+    return {Message.objects.get(public_id=one.message).subject: one.sentence for one in ended if one.sentence}
+
+
+def states():
+    return {subject.split()[1]: state for subject, state in Decision.objects.values_list("message__subject", "state")}
 
 
 def ticked(page):
     return re.findall(r'name="item" value="([^"]+)"[^>]*? checked>', page.content.decode())
 
 
-def test_sheet_shows_each_message_whole_and_ticks_what_can_be_approved(desk, connection):
+def test_sheet_shows_each_message_whole_ticks_it_and_notes_once_that_it_was_on_screen(desk, connection):
     one = make(
         connection,
         "plum",
@@ -73,158 +102,127 @@ def test_sheet_shows_each_message_whole_and_ticks_what_can_be_approved(desk, con
         markdown="Dear Dana, see [the offer](https://offer.example/42).",
         attachments=[{"filename": "offer.pdf", "content_type": "application/pdf", "size": 10, "sha256": "ab" * 32}],
     )
-    page = open_sheet(desk, one)
+    long = make(connection, "kiwi", markdown="Begin " + "word " * 600 + "the very end")
+    open_sheet(desk, one, long)
+    page = open_sheet(desk, one, long)
     text = page.content.decode()
     for told in ("kim@northwind.example", "hidden@elsewhere.example", "https://offer.example/42", "offer.pdf"):
         assert told in text
     assert "Dear Dana, see" in text
     assert one.revision.short_fingerprint in text
-    assert ticked(page) == [pair(one)]
+    # The rest of a long one is a press away.
+    assert text.index('<details class="rest">') < text.index("the very end")
+    assert ticked(page) == [pair(one), pair(long)]
+    opened = Entry.objects.filter(action="message.opened").values_list("message", "fingerprint")
+    assert sorted(opened) == sorted((message.public_id, message.revision.fingerprint) for message in (one, long))
+    assert OpenedPart.objects.filter(message=one).count() == 1
 
 
-@pytest.mark.proves("case 17")
-def test_batch_of_five_with_one_stale_decides_four_and_names_the_one(desk, connection):
+@pytest.mark.proves("case 17", "security 22")
+def test_batch_of_five_with_one_stale_decides_four_names_the_one_and_leaves_an_entry_for_each(
+    desk, connection, reviewer
+):
     messages = [make(connection, name) for name in ("plum", "kiwi", "fig", "pear", "lime")]
     page = open_sheet(desk, *messages)
+    assert all(one.revision.short_fingerprint in page.content.decode() for one in messages)
     show_row(messages[2], subject="Subject fig", markdown="Another text")
-    page, failed = outcomes(desk, decide(desk, page, messages))
-    assert list(failed) == ["Subject fig"]
-    assert "changed after you opened it" in failed["Subject fig"]
-    assert {one.message_id for one in Decision.objects.all()} == {one.pk for one in messages} - {messages[2].pk}
+    answer = decide(desk, page, messages)
+    assert answer.status_code == 302
+    page = desk.get(answer["Location"]).content.decode()
+    failed = re.findall(r'class="failed">.*?<bdi>(.*?)</bdi>.*?class="sentence"><bdi>(.*?)</bdi>', page, re.S)
+    assert [subject for subject, _ in failed] == ["Subject fig"]
+    assert "changed after you opened it" in failed[0][1]
     assert "Approved: 4 of 5" in page
 
-
-@pytest.mark.proves("security 22")
-def test_batch_lists_each_with_its_hash_and_leaves_an_entry_for_each(desk, connection, reviewer):
-    """Without signing in anew, which comes with the people pages."""
-    messages = [make(connection, name) for name in ("plum", "kiwi")]
-    page = open_sheet(desk, *messages)
-    assert all(one.revision.short_fingerprint in page.content.decode() for one in messages)
-    outcomes(desk, decide(desk, page, messages))
+    done = [one for one in messages if one != messages[2]]
+    assert {one.message_id for one in Decision.objects.all()} == {one.pk for one in done}
     given = lines(Entry.objects.filter(action="verdict.given"))
     assert {(line.entry.message, line.entry.fingerprint) for line in given} == {
-        (one.public_id, one.revision.fingerprint) for one in messages
+        (one.public_id, one.revision.fingerprint) for one in done
     }
     (together,) = lines(Entry.objects.filter(action="bulk.decided"))
     assert {line.details["sheet"] for line in given} == {together.details["sheet"]}
-    assert (together.details["decided"], together.details["on_sheet"]) == ("2", "2")
-    assert {str(one.person_id) for one in Verdict.objects.all()} == {str(reviewer.pk)}
+    assert (together.details["decided"], together.details["on_sheet"]) == ("4", "5")
+    assert {one.person for one in Verdict.objects.all()} == {reviewer}
 
 
-def test_what_was_not_on_the_sheet_is_never_decided(desk, connection):
+def test_what_was_not_on_the_sheet_in_this_version_is_never_decided(desk, connection, reviewer):
     shown, other = make(connection, "plum"), make(connection, "kiwi")
-    page = open_sheet(desk, shown)
-    answer = decide(desk, page, [shown, other])
-    assert answer.status_code == 422
-    assert "not on this sheet" in answer.content.decode()
+    sheet = sheet_of(reviewer, shown)
+    for message, version in ((other, other.revision.fingerprint), (shown, "0" * 64)):
+        with pytest.raises(SheetNotOurs, match="not on this sheet"):
+            sheet.only([(str(shown.public_id), shown.revision.fingerprint), (str(message.public_id), version)])
+    answer = post(desk, signed_for(reviewer, shown), [shown, other])
+    assert (answer.status_code, "not on this sheet" in answer.content.decode()) == (422, True)
     assert not Decision.objects.exists()
 
 
-def test_version_that_was_not_on_the_sheet_is_never_decided(desk, connection):
-    message = make(connection, "plum")
-    page = open_sheet(desk, message)
-    changed = show_row(message, subject="Subject plum", markdown="Another text")
-    assert decide(desk, page, [changed]).status_code == 422
-    assert not Decision.objects.exists()
-
-
-@pytest.mark.parametrize("token", ["", "nonsense", "signed"])
-def test_sheet_that_is_not_ones_own_decides_nothing(desk, connection, token):
+def test_sheet_that_is_not_ones_own_or_too_old_decides_nothing(desk, connection, reviewer, monkeypatch):
     message = make(connection, "plum")
     items = [[message.public_id.hex, message.revision.fingerprint, 0]]
-    signed = signing.dumps(["999999", "ab", items], salt="approvals.desk.sheets", compress=True)
-    posted = {"sheet": signed if token == "signed" else token, "item": [pair(message)], "outcome": "approve"}
-    answer = desk.post("/queue/bulk/decide/", posted)
-    assert answer.status_code == 422
-    assert "too old to decide from" in answer.content.decode()
-    assert not Decision.objects.exists()
-
-
-def test_sheet_is_too_old_after_a_day(desk, connection, monkeypatch):
-    message = make(connection, "plum")
-    page = open_sheet(desk, message)
+    others = signing.dumps(["999999", "ab", items], salt="approvals.desk.sheets", compress=True)
+    own, person = signed_for(reviewer, message), str(reviewer.pk)
+    assert read_sheet(own, person=person) == read_sheet(own, person=person)
     monkeypatch.setattr(sheets, "LASTS", timedelta(seconds=-1))
-    assert decide(desk, page, [message]).status_code == 422
+    for signed in ("", "nonsense", others, own):
+        with pytest.raises(SheetNotOurs, match="too old to decide from"):
+            read_sheet(signed, person=person)
+    assert post(desk, own, [message]).status_code == 422
     assert not Decision.objects.exists()
 
 
-def test_high_risk_stands_apart_unticked_and_is_rejected_but_not_approved(desk, connection):
-    plain, risky = make(connection, "plum"), make(connection, "kiwi", **HIGH)
-    assert risky.risk_level == "high"
-    page = open_sheet(desk, risky, plain)
+def test_what_must_be_read_by_itself_stands_apart_and_what_cannot_be_decided_is_left_out(
+    desk, connection, reviewer, second_reviewer
+):
+    risky, long, draft = (
+        make(connection, "risky", **HIGH), make(connection, "long", markdown="Word " * 5000), make(connection, "draft")
+    )  # fmt: skip
+    later = make(connection, "later")
+    Message.objects.filter(pk__in=[draft.pk, later.pk]).update(thread_id="01THREAD")
+    Message.objects.filter(pk=later.pk).update(
+        state="received", direction="inbound", sender="dana@northwind.example",
+        held_at=draft.held_at + timedelta(hours=1),
+    )  # fmt: skip
+    decided, fetching = make(connection, "decided"), make(connection, "fetching", hydrated=False)
+    deciding.decide(decided, second_reviewer, "reject", "No")
+    hidden = make(make_connection("other"), "secret")
+    Grant.objects.filter(person=reviewer).update(connection=connection)
+    plain = make(connection, "plain")
+    page = open_sheet(desk, risky, long, draft, decided, fetching, hidden, plain)
+    text = page.content.decode()
     assert ticked(page) == [pair(plain)]
-    assert "It is of high risk" in page.content.decode()
-    _, failed = outcomes(desk, decide(desk, page, [plain, risky]))
-    assert list(failed) == ["Subject kiwi"]
-    assert [one.message for one in Decision.objects.all()] == [plain]
-    page = open_sheet(desk, risky)
-    outcomes(desk, decide(desk, page, [risky], "reject", reject_reason="A lie"))
+    whys = {
+        "risky": "It is of high risk", "long": "too long to be judged",
+        "draft": "wrote in this thread after the draft",
+    }  # fmt: skip
+    told = (*whys.values(), f"Rejected by {second_reviewer}", "still being fetched", "you may not see it")
+    assert [words for words in told if words not in text] == []
+    assert "secret" not in text
+
+    failed = sentences(reviewer, sheet_of(reviewer, risky, long, draft, plain))
+    assert {name for name, words in whys.items() if words in failed[f"Subject {name}"]} == set(whys)
+    assert states() == {"decided": "recorded", "plain": "recorded"}
+    assert sentences(reviewer, sheet_of(reviewer, risky), "reject", "A lie") == {}
     assert Decision.objects.get(message=risky).reason == "A lie"
 
 
-def test_letter_that_came_after_the_draft_is_read_by_itself(desk, connection):
-    draft = make(connection, "plum")
-    Message.objects.filter(pk=draft.pk).update(thread_id="01THREAD")
-    later = make(connection, "kiwi")
-    Message.objects.filter(pk=later.pk).update(
-        thread_id="01THREAD", state="received", direction="inbound", sender="dana@northwind.example",
-        held_at=draft.held_at + timedelta(hours=1),
-    )  # fmt: skip
-    page = open_sheet(desk, draft)
-    assert ticked(page) == []
-    assert "wrote in this thread after the draft" in page.content.decode()
-    _, failed = outcomes(desk, decide(desk, page, [draft]))
-    assert list(failed) == ["Subject plum"]
-
-
-def test_too_long_letter_is_not_judged_among_others(desk, connection):
-    message = make(connection, "plum", markdown="Word " * 5000)
-    page = open_sheet(desk, message)
-    assert ticked(page) == []
-    assert "too long to be judged" in page.content.decode()
-    _, failed = outcomes(desk, decide(desk, page, [message]))
-    assert "too long to be judged" in failed["Subject plum"]
-    assert not Decision.objects.exists()
-
-
-def test_long_letter_is_whole_with_its_rest_a_press_away(desk, connection):
-    message = make(connection, "plum", markdown="Begin " + "word " * 600 + "the very end")
-    text = open_sheet(desk, message).content.decode()
-    assert '<details class="rest">' in text
-    assert "the very end" in text
-
-
-def test_what_cannot_be_decided_is_left_out_with_the_reason(desk, connection, second_reviewer):
-    decided, fetching = make(connection, "plum"), make(connection, "kiwi", hydrated=False)
-    deciding.decide(decided, second_reviewer, "reject", "No")
-    page = open_sheet(desk, decided, fetching)
-    text = page.content.decode()
-    assert ticked(page) == []
-    assert f"Rejected by {second_reviewer}" in text
-    assert "still being fetched" in text
+def test_who_may_not_decide_gets_no_sheet_to_decide_from(signed_in, connection, auditor):
+    text = open_sheet(signed_in(auditor), make(connection, "plum")).content.decode()
     assert "Nothing here can be decided" in text
+    assert 'value="approve"' not in text
 
 
-def test_message_out_of_sight_is_neither_shown_nor_decided(desk, connection, reviewer):
-    other = make_connection("other")
-    hidden = make(other, "secret")
-    Grant.objects.filter(person=reviewer).update(connection=connection)
-    page = open_sheet(desk, hidden)
-    assert "secret" not in page.content.decode()
-    assert "you may not see it" in page.content.decode()
+def test_sheet_holds_fifty_and_says_what_did_not_fit():
+    ids = [str(uuid.uuid4()) for _ in range(52)]
+    query = QueryDict(mutable=True)
+    query.setlist("id", [*ids, "nonsense", ids[0]])
+    form = ChosenForm(query)
+    assert ([str(one) for one in form.chosen], form.too_many) == (ids[:50], 2)
 
 
-def test_sheet_holds_fifty_and_says_what_did_not_fit(desk, connection):
-    messages = [make(connection, f"word{number}") for number in range(3)]
-    ids = [str(uuid.uuid4()) for _ in range(49)] + [str(one.public_id) for one in messages]
-    text = desk.post("/queue/bulk/", {"id": [*ids, "nonsense", ids[0]]}).content.decode()
-    assert "2 more did not fit" in text
-
-
-def test_reject_without_a_reason_keeps_ticks_and_words(desk, connection):
+def test_reject_without_a_reason_keeps_ticks_and_words(desk, connection, reviewer):
     messages = [make(connection, name) for name in ("plum", "kiwi")]
-    page = open_sheet(desk, *messages)
-    answer = decide(desk, page, messages[:1], "reject", send_back_reason="Half a sentence")
+    answer = post(desk, signed_for(reviewer, *messages), messages[:1], "reject", send_back_reason="Half a sentence")
     assert answer.status_code == 422
     assert "Say why" in answer.content.decode()
     assert "Half a sentence" in answer.content.decode()
@@ -232,18 +230,18 @@ def test_reject_without_a_reason_keeps_ticks_and_words(desk, connection):
     assert not Decision.objects.exists()
 
 
-def test_preset_and_words_are_the_reason_of_each(desk, connection):
+def test_preset_and_words_are_the_reason_of_each(desk, connection, reviewer):
     messages = [make(connection, name) for name in ("plum", "kiwi")]
-    page = open_sheet(desk, *messages)
-    outcomes(desk, decide(desk, page, messages, "reject", reject_preset="double", reject_reason="By Kim."))
-    assert {one.reason for one in Decision.objects.all()} == {"This was already answered.\nBy Kim."}
+    post(desk, signed_for(reviewer, *messages), messages, "reject", reject_preset="double", reject_reason="By Kim.")
+    assert [one.reason for one in Decision.objects.all()] == ["This was already answered.\nBy Kim."] * 2
 
 
-def test_conflict_keeps_the_words_for_another_try(desk, connection):
+def test_conflict_keeps_the_words_for_another_try(desk, connection, reviewer):
     messages = [make(connection, name) for name in ("plum", "kiwi")]
-    page = open_sheet(desk, *messages)
+    signed = signed_for(reviewer, *messages)
     show_row(messages[0], subject="Subject plum", markdown="Another text")
-    text, _ = outcomes(desk, decide(desk, page, messages, "send_back", send_back_reason="Name the order"))
+    answer = post(desk, signed, messages, "send_back", send_back_reason="Name the order")
+    text = desk.get(answer["Location"]).content.decode()
     again = re.search(r'name="send_back_reason" value="([^"]+)"', text)[1]
     fields = {"id": str(messages[0].public_id), "outcome": "send_back", "send_back_reason": again}
     sheet = desk.post("/queue/bulk/", fields).content.decode()
@@ -251,138 +249,103 @@ def test_conflict_keeps_the_words_for_another_try(desk, connection):
     assert re.search(r'id="send_back" name="why" open', sheet)
 
 
-def test_all_that_has_not_left_is_undone_at_once(desk, connection):
+def test_one_is_undone_alone_or_all_that_has_not_left_by_whom_the_batch_is(
+    desk, signed_in, connection, reviewer, second_reviewer
+):
     messages = [make(connection, name) for name in ("plum", "kiwi", "fig")]
-    answer = decide(desk, open_sheet(desk, *messages), messages)
-    Decision.objects.filter(message=messages[0]).update(state="calling", may_have_left=True, attempt=1)
+    answer = post(desk, signed_for(reviewer, *messages), messages)
     batch = answer["Location"].partition("of=")[2]
+    desk.post("/queue/bulk/undo/", {"of": batch, "id": str(messages[2].public_id)})
+    assert states() == {"plum": "recorded", "kiwi": "recorded", "fig": "undone"}
+    Decision.objects.filter(message=messages[0]).update(state="calling", may_have_left=True, attempt=1)
     desk.post("/queue/bulk/undo/", {"of": batch})
-    states = dict(Decision.objects.values_list("message__subject", "state"))
-    assert states == {"Subject plum": "calling", "Subject kiwi": "undone", "Subject fig": "undone"}
+    assert states() == {"plum": "calling", "kiwi": "undone", "fig": "undone"}
+
+    lime = make(connection, "lime")
+    batch = post(desk, signed_for(reviewer, lime), [lime])["Location"].partition("of=")[2]
+    other = signed_in(second_reviewer)
+    assert other.get(f"/queue/bulk/done/?of={batch}").status_code == 302
+    other.post("/queue/bulk/undo/", {"of": batch})
+    assert states()["lime"] == "recorded"
 
 
-def test_none_leaves_while_the_others_are_undone(desk, connection, monkeypatch):
-    messages = [make(connection, name) for name in ("plum", "kiwi")]
-    answer = decide(desk, open_sheet(desk, *messages), messages)
-    waits = []
+def test_none_leaves_while_the_others_are_undone(connection, reviewer, monkeypatch):
+    messages, waits = [make(connection, name) for name in ("plum", "kiwi")], []
+    sentences(reviewer, sheet_of(reviewer, *messages))
 
     def undo_slowly(**asked):
         waits.append(min(one.due_at for one in Decision.objects.all()) - clock())
         return undo_decision(**asked)
 
     monkeypatch.setattr(bulk, "undo_decision", undo_slowly)
-    desk.post("/queue/bulk/undo/", {"of": answer["Location"].partition("of=")[2]})
-    assert min(waits) > timedelta(seconds=20)
-    assert set(Decision.objects.values_list("state", flat=True)) == {"undone"}
+    monkeypatch.setattr(bulk, "UNDOING", timedelta(hours=1))
+    undo_together(messages=[one.public_id for one in messages], actor=reviewer.actor(surface="web"), now=timezone.now())
+    assert min(waits) > timedelta(minutes=50)
+    assert set(states().values()) == {"undone"}
 
 
-def test_one_is_undone_alone(desk, connection):
+def test_second_press_decides_nothing_twice_and_shows_the_same_outcome(desk, connection, reviewer):
     messages = [make(connection, name) for name in ("plum", "kiwi")]
-    answer = decide(desk, open_sheet(desk, *messages), messages)
-    batch = answer["Location"].partition("of=")[2]
-    desk.post("/queue/bulk/undo/", {"of": batch, "id": str(messages[1].public_id)})
-    states = dict(Decision.objects.values_list("message__subject", "state"))
-    assert states == {"Subject plum": "recorded", "Subject kiwi": "undone"}
-
-
-def test_somebody_elses_batch_is_nobodys_to_undo(desk, signed_in, connection, second_reviewer):
-    message = make(connection, "plum")
-    answer = decide(desk, open_sheet(desk, message), [message])
-    batch = answer["Location"].partition("of=")[2]
-    other = signed_in(second_reviewer)
-    assert other.get(f"/queue/bulk/done/?of={batch}").status_code == 302
-    other.post("/queue/bulk/undo/", {"of": batch})
-    assert Decision.objects.get().state == "recorded"
-
-
-def test_second_press_decides_nothing_twice_and_shows_the_same_outcome(desk, connection):
-    messages = [make(connection, name) for name in ("plum", "kiwi")]
-    page = open_sheet(desk, *messages)
-    first, second = decide(desk, page, messages), decide(desk, page, messages)
+    signed = signed_for(reviewer, *messages)
+    first, second = post(desk, signed, messages), post(desk, signed, messages)
     assert first["Location"] == second["Location"]
     assert Decision.objects.count() == 2
     assert not Entry.objects.filter(action="verdict.refused").exists()
 
 
-def test_who_may_not_decide_gets_no_sheet_to_decide_from(signed_in, connection, auditor):
-    message = make(connection, "plum")
-    client = signed_in(auditor)
-    text = open_sheet(client, message).content.decode()
-    assert "Nothing here can be decided" in text
-    assert 'value="approve"' not in text
-
-
-def test_inbound_and_outbound_are_named_apart(desk, connection):
+def test_inbound_and_outbound_are_named_apart_and_received_mail_is_not_sent_back(desk, connection, reviewer):
     out, held = make(connection, "plum"), make(connection, "kiwi")
     Message.objects.filter(pk=held.pk).update(direction="inbound")
     text = open_sheet(desk, out, held).content.decode()
     assert "Approve what is ticked: send, or release to the agent" in text
-    assert re.search(r'data-kind="release"', text)
+    assert 'data-kind="release"' in text
     assert 'id="send_back"' in text
-    only_received = open_sheet(desk, held)
-    assert 'value="send_back"' not in only_received.content.decode()
-    _, failed = outcomes(desk, decide(desk, only_received, [held], "send_back", send_back_reason="Say 14 days."))
+    assert 'value="send_back"' not in open_sheet(desk, held).content.decode()
+    failed = sentences(reviewer, sheet_of(reviewer, held), "send_back", "Say 14 days.")
     assert list(failed.values()) == ["Received mail has no agent that could change it: release it, or reject it."]
 
 
-def test_batch_is_undone_a_little_longer_than_one_and_never_where_nothing_is(desk, connection):
+def test_batch_is_undone_a_little_longer_than_one_and_never_where_nothing_is(connection, reviewer):
     quick, slow = make(connection, "plum"), make(connection, "kiwi")
     other = Mailbox.objects.create(connection=connection, upstream_id="01AT_ONCE", undo_window=timedelta(0))
     Message.objects.filter(pk=quick.pk).update(mailbox=other)
-    decide(desk, open_sheet(desk, quick, slow), [quick, slow])
-    windows = {one.message_id: one.due_at - one.recorded_at for one in Decision.objects.all()}
-    assert windows == {quick.pk: timedelta(0), slow.pk: timedelta(seconds=5.2)}
+    sentences(reviewer, sheet_of(reviewer, quick, slow))
+    windows = {one.message: one.due_at - one.recorded_at for one in Decision.objects.all()}
+    assert windows == {quick: timedelta(0), slow: timedelta(seconds=5.2)}
 
 
-def test_sheet_notes_that_each_version_was_on_screen_once(desk, connection):
-    messages = [make(connection, "plum", markdown="See https://offer.example/42"), make(connection, "kiwi")]
-    open_sheet(desk, *messages)
-    open_sheet(desk, *messages)
-    opened = Entry.objects.filter(action="message.opened").values_list("message", "fingerprint")
-    assert sorted(map(str, opened)) == sorted(str((one.public_id, one.revision.fingerprint)) for one in messages)
-    assert OpenedPart.objects.filter(message=messages[0]).count() == 1
-
-
-def test_link_to_the_sheet_leads_to_the_list_and_changes_nothing(desk, connection):
+def test_link_to_the_sheet_and_a_press_with_nothing_ticked_lead_back_and_change_nothing(desk, connection):
     message = make(connection, "plum")
     answer = desk.get(f"/queue/bulk/?id={message.public_id}&tab=mine")
     assert (answer.status_code, answer["Location"]) == (302, "/queue/?tab=mine")
     assert desk.get("/queue/bulk/decide/").status_code == 405
+    answer = desk.post("/queue/bulk/", {})
+    assert answer.status_code == 302
+    [said] = get_messages(answer.wsgi_request)
+    assert str(said).startswith("Tick the messages")
+    form = TogetherForm(QueryDict("outcome=approve"))
+    assert (form.is_valid(), form.first_error()) == (False, "Tick at least one message to decide.")
     assert not Entry.objects.filter(action="message.opened").exists()
 
 
-def test_nothing_ticked_leads_back_with_words(desk, connection):
-    message = make(connection, "plum")
-    answer = desk.post("/queue/bulk/", {}, follow=True)
-    assert "Tick the messages" in answer.content.decode()
-    answer = decide(desk, open_sheet(desk, message), [])
-    assert answer.status_code == 422
-    assert "Tick at least one" in answer.content.decode()
+def asked(ask, *given):
+    """How many statements it takes to ask this, and its answer."""
+    with CaptureQueriesContext(database) as queries:
+        answer = ask(*given)
+    return len(queries), answer
 
 
-def test_queries_of_a_sheet_do_not_grow_with_its_length(desk, connection):
-    def cost(messages):
-        open_sheet(desk, *messages)
-        with CaptureQueriesContext(database) as queries:
-            open_sheet(desk, *messages)
-        return len(queries)
-
+def test_many_take_no_more_statements_than_a_few_to_show_and_few_each_to_decide(desk, connection, reviewer):
     several = [make(connection, f"word{chr(97 + number)}") for number in range(8)]
     Message.objects.filter(pk__in=[one.pk for one in several]).update(thread_id="01THREAD")
-    assert cost(several[:2]) == cost(several) <= 25
+    open_sheet(desk, *several)
+    assert asked(open_sheet, desk, *several[:2])[0] == asked(open_sheet, desk, *several)[0] <= 25
 
-
-def test_fifty_are_decided_by_few_statements_each_and_told_of_by_as_many_as_one(desk, connection):
-    def cost(ask, *asked):
-        with CaptureQueriesContext(database) as queries:
-            answer = ask(*asked)
-        return len(queries), answer
-
-    several = [make(connection, f"word{chr(97 + number)}") for number in range(8)]
-    few, first = cost(decide, desk, open_sheet(desk, *several[:2]), several[:2])
-    many, second = cost(decide, desk, open_sheet(desk, *several[2:]), several[2:])
+    Message.objects.update(thread_id="")
+    few, first = asked(post, desk, signed_for(reviewer, *several[:2]), several[:2])
+    many, second = asked(post, desk, signed_for(reviewer, *several[2:]), several[2:])
     assert (many - few) / 4 <= 17
-    assert cost(desk.get, first["Location"])[0] == cost(desk.get, second["Location"])[0] <= 12
+    assert asked(desk.get, first["Location"])[0] == asked(desk.get, second["Location"])[0] <= 12
 
 
 def test_list_has_a_form_that_opens_the_sheet_without_scripts(desk, connection):
