@@ -2,8 +2,6 @@
 
 from itertools import combinations
 
-import pytest
-
 from approvals.risk.likeness import MAX_DISTANCE, alike, bands, shape
 from common.fingerprint import Attachment, Content
 
@@ -29,60 +27,50 @@ def letter(subject="Invoice 2207", html=False, **fields):
     return Content(subject=subject, markdown=text)
 
 
-@pytest.mark.parametrize("html", [False, True], ids=["text", "html"])
-@pytest.mark.parametrize(
-    "fields",
-    [
-        {"name": "Bob"},
-        {"name": "Ms. van Dyke"},
-        {"name": "Anna Müller"},
-        {"number": "4471-B/22"},
-        {"amount": "€ 45"},
-        {"amount": "12.000,50 €"},
-        {"amount": "$99"},
-        {"day": "June 12"},
-        {"day": "12.06.2026"},
-        {"day": "June 12, 2026"},
-        {"address": "a.b+c@northwind.example"},
-        {"link": "https://pay.acme.example/i/99/xyz"},
-        {"subject": "Invoice 99"},
-    ],
-    ids=lambda fields: " ".join(f"{name} {value}" for name, value in fields.items()),
-)
-def test_letters_that_differ_in_what_is_filled_in_have_one_shape(fields, html):
-    assert shape(letter(html=html, **fields)) == shape(letter(html=html))
-    assert bands(letter(html=html, **fields)) == bands(letter(html=html))
+# Other words where the letter is filled in.
+FILLINGS = {
+    "name": ["Bob", "Ms. van Dyke", "Anna Müller"],
+    "number": ["4471-B/22"],
+    "amount": ["€ 45", "12.000,50 €", "$99"],
+    "day": ["June 12", "12.06.2026", "June 12, 2026"],
+    "address": ["a.b+c@northwind.example"],
+    "link": ["https://pay.acme.example/i/99/xyz"],
+    "subject": ["Invoice 99"],
+}
 
 
-@pytest.mark.parametrize(
-    "other",
-    [
+def test_letters_that_differ_in_what_is_filled_in_have_one_shape():
+    for html in (False, True):
+        whole = letter(html=html)
+        filled = [letter(html=html, **{name: value}) for name, values in FILLINGS.items() for value in values]
+        assert [one for one in filled if (shape(one), bands(one)) != (shape(whole), bands(whole))] == []
+
+
+def test_letters_that_say_or_carry_something_else_have_another_shape():
+    same = {"subject": "Invoice 2207", "markdown": letter().markdown}
+    others = [
         letter(link="https://pay.evil.example/i/2207?token=abc"),
         letter(link="https://pay2.acme.example/i/2207?token=abc"),
         letter(subject="Reminder 2207"),
-        Content(subject="Invoice 2207", markdown=letter().markdown + " Thanks."),
-        Content(subject="Invoice 2207", markdown=letter().markdown, attachments=(Attachment("a.pdf", "", 1),)),
-        Content(subject="Invoice 2207", markdown=letter().markdown, html="<p>Something else</p>"),
-    ],
-    ids=["host", "numbered host", "subject", "more words", "file", "other part"],
-)
-def test_letters_that_say_or_carry_something_else_have_another_shape(other):
-    assert shape(other) != shape(letter())
+        Content(**{**same, "markdown": letter().markdown + " Thanks."}),
+        Content(**same, attachments=(Attachment("a.pdf", "", 1),)),
+        Content(**same, html="<p>Something else</p>"),
+    ]
+    assert shape(Content(**same)) == shape(letter())
+    assert [other for other in others if shape(other) == shape(letter())] == []
+    # What stands far back still counts.
+    long = "word " * 60_000
+    assert shape(Content(markdown=f"{long} one end")) != shape(Content(markdown=f"{long} other end"))
 
 
 def test_files_of_one_kind_have_any_name():
-    one, other = (
-        Content(markdown="Here it is", attachments=(Attachment(f"{name}.pdf", "", 1),)) for name in ("may", "june")
-    )
-    assert shape(one) == shape(other)
+    may, june = (Content(markdown="Here it is", attachments=(Attachment(name, "", 1),)) for name in ("m.pdf", "j.pdf"))
+    assert shape(may) == shape(june)
 
 
-def test_letter_without_words_is_like_none():
+def test_letter_without_words_is_like_none_and_a_shape_fits_its_column():
     for empty in (Content(), Content(markdown=" \n "), Content(html="<p></p>")):
         assert (shape(empty), bands(empty)) == ("", [])
-
-
-def test_shape_fits_its_column():
     assert len(shape(letter())) == 32
     assert all(0 <= band < 2**31 for band in bands(letter()))
 
@@ -104,15 +92,15 @@ def test_unrelated_letters_are_not_alike():
     assert not any(alike(bands(one), bands(other)) for one, other in combinations(letters, 2))
 
 
-@pytest.mark.parametrize("flipped", [(), (0,), (0, 20), (1, 17, 40), (0, 1, 2)])
-def test_three_bits_apart_share_a_band(flipped):
+def test_three_bits_apart_share_a_band():
     one = bands(letter())
-    bits = sum((band & 0xFFFF) << 16 * place for place, band in enumerate(one))
-    for bit in flipped:
-        bits ^= 1 << bit
-    other = [place << 16 | bits >> 16 * place & 0xFFFF for place in range(4)]
-    assert set(one) & set(other)
-    assert alike(one, other)
+    for flipped in ((), (0,), (0, 20), (1, 17, 40), (0, 1, 2)):
+        bits = sum((band & 0xFFFF) << 16 * place for place, band in enumerate(one))
+        for bit in flipped:
+            bits ^= 1 << bit
+        other = [place << 16 | bits >> 16 * place & 0xFFFF for place in range(4)]
+        assert set(one) & set(other), flipped
+        assert alike(one, other), flipped
 
 
 def test_alike_ends_where_it_says_and_asks_for_whole_bands():
@@ -122,8 +110,3 @@ def test_alike_ends_where_it_says_and_asks_for_whole_bands():
     assert not alike(one, far)
     assert not alike(one, [])
     assert not alike([], [])
-
-
-def test_what_stands_far_back_still_counts_for_the_shape():
-    long = "word " * 60_000
-    assert shape(Content(markdown=f"{long} one end")) != shape(Content(markdown=f"{long} other end"))

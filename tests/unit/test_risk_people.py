@@ -19,112 +19,97 @@ def found(rule, context=KNOWN, **fields):
     return [one for one in find_risks(content, show_letter(content), context) if one.rule == rule]
 
 
+def levels(rule, **fields):
+    return [one.level for one in found(rule, **fields)]
+
+
 # greetings
 
-
-@pytest.mark.parametrize(
-    ("line", "words"),
-    [
-        ("Dear Anna,", ("Anna",)),
-        ("Hello **Anna**,", ("Anna",)),
-        ("hi Anna!", ("Anna",)),
-        ("Dear Ms. Smith,", ("Smith",)),
-        ("Dear Dr Anna Smith:", ("Anna", "Smith")),
-        ("Sehr geehrte Frau Dr. Müller,", ("Müller",)),
-        ("Liebe Änne,", ("Änne",)),
-        ("Chère Amélie,", ("Amélie",)),
-        ("Estimado señor García:", ("García",)),
-        ("Gentile Dott.ssa Rossi", ()),
-        ("Caro Marco,", ("Marco",)),
-        ("Olá João,", ("João",)),
-        ("Beste Sanne,", ("Sanne",)),
-        ("Hej Åsa,", ("Åsa",)),
-        ("Szanowna Pani Nowak,", ("Nowak",)),
-        ("Уважаемая Анна,", ("Анна",)),
-        ("Dear Anna - a quick question", ("Anna",)),
-        ("Dear Anna, Bob and everybody,", ("Anna",)),
-        ("Dear all,", ()),
-        ("Dear Sir or Madam,", ()),
-        ("Sehr geehrte Damen und Herren,", ()),
-        ("Hello there,", ()),
-        ("Dear", ()),
-        ("Hello Anna is not here today", ()),
-        ("Highway 5 is closed", ()),
-        ("My dearest wish is peace", ()),
+# The names in a greeting, and the lines that greet so.
+GREETINGS = {
+    "Anna": [
+        "Dear Anna,", "Hello **Anna**,", "hi Anna!", "Dear Anna - a quick question", "Dear Anna, Bob and everybody,",
     ],
-)
-def test_greeting_is_read_in_many_languages(line, words):
-    assert greeting_of(f"\n\n{line}\n\nThe letter goes on, Dear Zoe, much later.").words == words
+    "Smith": ["Dear Ms. Smith,"],
+    "Anna Smith": ["Dear Dr Anna Smith:"],
+    "Müller": ["Sehr geehrte Frau Dr. Müller,"],
+    "Änne": ["Liebe Änne,"],
+    "Amélie": ["Chère Amélie,"],
+    "García": ["Estimado señor García:"],
+    "Marco": ["Caro Marco,"],
+    "João": ["Olá João,"],
+    "Sanne": ["Beste Sanne,"],
+    "Åsa": ["Hej Åsa,"],
+    "Nowak": ["Szanowna Pani Nowak,"],
+    "Анна": ["Уважаемая Анна,"],
+    "": [
+        "Gentile Dott.ssa Rossi", "Dear all,", "Dear Sir or Madam,", "Sehr geehrte Damen und Herren,", "Hello there,",
+        "Dear", "Hello Anna is not here today", "Highway 5 is closed", "My dearest wish is peace",
+    ],
+}  # fmt: skip
 
 
-def test_greeting_far_from_the_beginning_is_none():
+def test_greeting_is_read_in_many_languages_at_the_beginning_only():
+    for names, lines in GREETINGS.items():
+        read = {one: greeting_of(f"\n\n{one}\n\nThe letter goes on, Dear Zoe, much later.").words for one in lines}
+        assert read == dict.fromkeys(lines, tuple(names.split()))
     assert greeting_of("line\n" * 20 + "Dear Anna,").words == ()
 
 
-@pytest.mark.parametrize(
-    ("line", "to"),
-    [
-        ("Dear Anna,", "bob@northwind.example"),
-        ("Dear Anna,", "Bob Jones <x91@northwind.example>"),
-        ("Dear Anna,", "bob.jones@northwind.example"),
-        ("Dear Anna Smith,", "bob.jones@northwind.example"),
-        ("Sehr geehrte Frau Müller,", "anna.schmidt@northwind.example"),
-        ("Liebe Anna,", "boris@northwind.example"),
-        ("Уважаемая Анна,", "boris@northwind.example"),
-        ("Cher Pierre,", "marie.dupont@northwind.example"),
-        ("Dear Mark,", "maria@northwind.example"),
+# Greetings, and the addresses to which such a letter goes by mistake, and to which it goes rightly or may.
+WRONG = {
+    "Dear Anna,": ["bob@northwind.example", "Bob Jones <x91@northwind.example>", "bob.jones@northwind.example"],
+    "Dear Anna Smith,": ["bob.jones@northwind.example"],
+    "Sehr geehrte Frau Müller,": ["anna.schmidt@northwind.example"],
+    "Liebe Anna,": ["boris@northwind.example"],
+    "Уважаемая Анна,": ["boris@northwind.example"],
+    "Cher Pierre,": ["marie.dupont@northwind.example"],
+    "Dear Mark,": ["maria@northwind.example"],
+}
+RIGHT = {
+    "Dear Anna,": [
+        "anna@northwind.example", "anne@northwind.example", "a.smith@northwind.example", "asmith@northwind.example",
+        "schmidt.anna@northwind.example", "Anna Smith <bob@northwind.example>", "info@northwind.example",
+        "bob.sales@northwind.example", "northwind@contoso.example", "xq77@northwind.example",
     ],
-)
-def test_letter_that_greets_another_is_found(line, to):
-    [one] = found("greeting_differs", markdown=f"{line}\n\nhere it is.", to=(to,))
-    assert (one.level, one.anchor, one.points) == ("notice", "#sheet", 30)
-    assert line in one.detail
-    assert to.rpartition("<")[2].rstrip(">") in one.detail
+    "Dear Bob,": ["robert@northwind.example"],
+    "Dear Bill,": ["william.h@northwind.example"],
+    "Dear Alex,": ["alexandra@northwind.example"],
+    "Dear Sasha,": ["alexander@northwind.example"],
+    "Dear Jürgen,": ["juergen@northwind.example"],
+    "Dear Ms Smith,": ["bob@northwind.example", "Northwind Traders <nt@northwind.example>"],
+    "Dear Mr Jones,": ["Bob Jones <b@northwind.example>"],
+    "Sehr geehrter Herr Müller,": ["j.mueller@northwind.example"],
+    "Dear Northwind,": ["bob@northwind.example"],
+    "Dear Acme Support,": ["bob@northwind.example"],
+    "Dear customer,": ["bob@northwind.example"],
+    "Dear all,": ["bob@northwind.example"],
+    "Уважаемый Борис,": ["boris@northwind.example"],
+    "Dear Xyzzy,": ["bob@northwind.example"],
+}  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("line", "to"),
-    [
-        ("Dear Anna,", "anna@northwind.example"),
-        ("Dear Anna,", "anne@northwind.example"),
-        ("Dear Anna,", "a.smith@northwind.example"),
-        ("Dear Anna,", "asmith@northwind.example"),
-        ("Dear Anna,", "schmidt.anna@northwind.example"),
-        ("Dear Anna,", "Anna Smith <bob@northwind.example>"),
-        ("Dear Anna,", "info@northwind.example"),
-        ("Dear Anna,", "bob.sales@northwind.example"),
-        ("Dear Anna,", "northwind@contoso.example"),
-        ("Dear Anna,", "xq77@northwind.example"),
-        ("Dear Bob,", "robert@northwind.example"),
-        ("Dear Bill,", "william.h@northwind.example"),
-        ("Dear Alex,", "alexandra@northwind.example"),
-        ("Dear Sasha,", "alexander@northwind.example"),
-        ("Dear Jürgen,", "juergen@northwind.example"),
-        ("Dear Ms Smith,", "bob@northwind.example"),
-        ("Dear Ms Smith,", "Northwind Traders <nt@northwind.example>"),
-        ("Dear Mr Jones,", "Bob Jones <b@northwind.example>"),
-        ("Sehr geehrter Herr Müller,", "j.mueller@northwind.example"),
-        ("Dear Northwind,", "bob@northwind.example"),
-        ("Dear Acme Support,", "bob@northwind.example"),
-        ("Dear customer,", "bob@northwind.example"),
-        ("Dear all,", "bob@northwind.example"),
-        ("Уважаемый Борис,", "boris@northwind.example"),
-        ("Dear Xyzzy,", "bob@northwind.example"),
-    ],
-)
-def test_greeting_that_may_be_right_is_left_in_peace(line, to):
-    assert found("greeting_differs", markdown=f"{line}\n\nhere it is.", to=(to,)) == []
+def greets_another(line, *to, **fields):
+    return found("greeting_differs", markdown=f"{line}\n\nhere it is.", to=to, **fields)
 
 
-def test_greeting_is_compared_with_everybody_who_gets_the_letter():
-    letter = {"markdown": "Dear Anna,\n\nhere it is.", "to": ("bob@northwind.example",)}
-    assert found("greeting_differs", **letter)
-    assert found("greeting_differs", **letter, cc=("anna@northwind.example",)) == []
-    crowd = tuple(f"{name}@northwind.example" for name in ("bob", "eva", "tom", "max", "ida", "udo"))
-    assert found("greeting_differs", **{**letter, "to": crowd}) == []
+def test_letter_that_greets_another_is_found():
+    for line, to in ((line, to) for line, addresses in WRONG.items() for to in addresses):
+        [one] = greets_another(line, to)
+        assert (one.level, one.anchor, one.points) == ("notice", "#sheet", 30), (line, to)
+        assert line in one.detail
+        assert to.rpartition("<")[2].rstrip(">") in one.detail
 
 
-def test_greeting_in_html_is_read_as_it_shows():
+def test_greeting_that_may_be_right_is_left_in_peace():
+    assert [(line, to) for line, addresses in RIGHT.items() for to in addresses if greets_another(line, to)] == []
+
+
+def test_greeting_is_compared_as_it_shows_with_everybody_who_gets_the_letter():
+    assert greets_another("Dear Anna,", "bob@northwind.example")
+    assert greets_another("Dear Anna,", "bob@northwind.example", cc=("anna@northwind.example",)) == []
+    crowd = [f"{name}@northwind.example" for name in ("bob", "eva", "tom", "max", "ida", "udo")]
+    assert greets_another("Dear Anna,", *crowd) == []
     html = "<table><tr><td><p>Dear <b>Anna</b>,</p><p>here it is.</p></td></tr></table>"
     assert found("greeting_differs", html=html, to=("bob@northwind.example",))
 
@@ -139,9 +124,8 @@ def test_names_are_one_in_their_other_spellings():
 
 
 @pytest.mark.proves("security 33")
-@pytest.mark.parametrize(
-    ("fields", "levels"),
-    [
+def test_name_that_is_another_address_is_found():
+    for fields, expected in (
         ({"sender_name": "billing@acme-corp.example"}, ["high"]),
         ({"sender_name": "Billing (billing＠acme-corp.example)"}, ["high"]),
         ({"sender_name": "bill\u200bing@acme-corp.example"}, ["high"]),
@@ -154,11 +138,8 @@ def test_names_are_one_in_their_other_spellings():
         ({"sender_name": "Node.js, Dr. Smith & Co. (v1.2)"}, []),
         ({"to": ("dana@northwind.example <dana@northwind.example>",)}, []),
         ({"sender_name": "me @ home"}, []),
-    ],
-    ids=range(12),
-)
-def test_name_that_is_another_address_is_found(fields, levels):
-    assert [one.level for one in found("name_says_address", **fields)] == levels
+    ):
+        assert levels("name_says_address", **fields) == expected, fields
 
 
 def test_lying_name_names_both_and_leads_to_the_address():
@@ -171,33 +152,27 @@ def test_lying_name_names_both_and_leads_to_the_address():
 
 
 @pytest.mark.proves("security 32")
-@pytest.mark.parametrize(
-    ("address", "level", "words"),
-    [
+def test_address_in_letters_that_mislead_is_found():
+    for address, level, words in (
         ("a@gооgle.example", "high", "mixes letters of different scripts"),
         ("billіng@northwind.example", "high", "name before the @ mixes"),
         ("a@xn--80ak6aa92e.com", "high", "letters that pass for Latin ones"),
         ("раура@northwind.example", "high", "name before the @ is written in letters that pass"),
         ("a@bücher.example", "notice", "letters outside plain Latin"),
         ("a@xn--bcher-kva.example", "notice", "letters outside plain Latin"),
-    ],
-    ids=["mixed", "mixed name", "homograph", "homograph name", "foreign", "punycode"],
-)
-def test_address_in_letters_that_mislead_is_found(address, level, words):
-    [one] = found("odd_address", to=(address,))
-    assert one.level == level
-    assert words in one.sentence
-    if "@b" in address or "xn--" in address:
-        assert "which is looked up as xn--" in one.detail
+    ):
+        [one] = found("odd_address", to=(address,))
+        assert (one.level, words in one.sentence) == (level, True), address
+        if "@b" in address or "xn--" in address:
+            assert "which is looked up as xn--" in one.detail
 
 
-@pytest.mark.parametrize(
-    "address", ["ivo@münchen.example", "a@northwind.example", "jörg@northwind.example", "田中@例え.example"]
-)
-def test_known_and_plain_addresses_are_not_odd(address):
-    assert [one.level for one in found("odd_address", to=(address,)) if one.level == "high"] == []
-    if address in KNOWN.known_addresses or address.isascii():
-        assert found("odd_address", to=(address,)) == []
+def test_known_and_plain_addresses_are_not_odd():
+    plain = ["ivo@münchen.example", "a@northwind.example"]
+    assert [address for address in plain if found("odd_address", to=(address,))] == []
+    # Another script as a whole deceives nobody who reads it.
+    foreign = ["jörg@northwind.example", "田中@例え.example"]
+    assert [address for address in foreign if "high" in levels("odd_address", to=(address,))] == []
 
 
 def test_odd_sender_and_reply_to_are_named_as_such():
@@ -209,22 +184,19 @@ def test_odd_sender_and_reply_to_are_named_as_such():
 # where answers go
 
 
-@pytest.mark.parametrize(
-    ("reply_to", "levels"),
-    [
-        ("x@evil.example", ["high"]),
-        ("Support <x@evil.example>", ["high"]),
-        ("support@yourteam.example, x@evil.example", ["high"]),
-        ("yourteam@gmail.com", ["high"]),
-        ("billing@acme-corp.example", ["notice"]),
-        ("help@mail.yourteam.example", []),
-        ("support@YourTeam.example", []),
-        (None, []),
-        ("not an address", []),
-    ],
-)
-def test_answers_that_go_elsewhere_are_found(reply_to, levels):
-    assert [one.level for one in found("reply_elsewhere", reply_to=reply_to)] == levels
+def test_answers_that_go_elsewhere_are_found():
+    expected = {
+        "x@evil.example": ["high"],
+        "Support <x@evil.example>": ["high"],
+        "support@yourteam.example, x@evil.example": ["high"],
+        "yourteam@gmail.com": ["high"],
+        "billing@acme-corp.example": ["notice"],
+        "help@mail.yourteam.example": [],
+        "support@YourTeam.example": [],
+        None: [],
+        "not an address": [],
+    }
+    assert {reply_to: levels("reply_elsewhere", reply_to=reply_to) for reply_to in expected} == expected
 
 
 def test_answers_to_a_neighbour_of_the_sender_go_nowhere_else():
@@ -241,18 +213,12 @@ def test_look_alike_in_reply_to_is_found_too():
 # the allowlist
 
 
-def test_off_allowlist_says_nothing_while_the_lists_say_nothing():
-    assert found("off_allowlist", to=("x@evil.example",)) == []
-
-
 def test_recipients_off_the_allowlist_are_found_and_called_milder_while_the_list_watches():
+    assert found("off_allowlist", to=("x@evil.example",)) == []
     eve = "Eve <eve@northwind.example>"
     [one] = found("off_allowlist", RiskContext(off_list=(eve,)), to=("a@acme.example", eve))
-    assert (one.level, one.detail, one.anchor) == (
-        "high",
-        "eve@northwind.example.",
-        at_address("eve@northwind.example"),
-    )
+    assert (one.level, one.detail) == ("high", "eve@northwind.example.")
+    assert one.anchor == at_address("eve@northwind.example")
     [watched] = found("off_allowlist", RiskContext(watched=(eve,)), to=(eve,))
     assert watched.level == "notice"
     [two] = found("off_allowlist", RiskContext(off_list=(eve, "bo@evil.io")), to=(eve, "bo@evil.io"))
@@ -262,22 +228,23 @@ def test_recipients_off_the_allowlist_are_found_and_called_milder_while_the_list
 # what was rejected before
 
 
+def rejected_before(**before):
+    given = {"by": "Ana", "at": "20 November 2026, 10:42 UTC", "reason": "Wrong account", **before}
+    [one] = found("rejected_before", RiskContext(rejected=Rejected("0193", **given)))
+    return one
+
+
 def test_repeated_letter_names_who_when_and_why():
-    before = Rejected("0193", by="Ana", at="20 November 2026, 10:42 UTC", reason="Wrong account")
-    [one] = found("rejected_before", RiskContext(rejected=before))
+    one = rejected_before()
     assert one.sentence == "A letter that says the same was rejected by Ana on 20 November 2026, 10:42 UTC."
     assert (one.level, one.detail, one.evidence) == ("high", "“Wrong account”", ("0193",))
-
-
-def test_repeated_letter_of_another_mailbox_names_nobody():
-    before = Rejected("0193", by="Ana", at="20 November 2026, 10:42 UTC", reason="Secret", in_same_mailbox=False)
-    [one] = found("rejected_before", RiskContext(rejected=before))
-    assert not any(word in str(one) for word in ("Ana", "Secret", "0193"))
+    # One of another mailbox names nobody.
+    other = str(rejected_before(reason="Secret", in_same_mailbox=False))
+    assert not any(word in other for word in ("Ana", "Secret", "0193"))
 
 
 def test_letter_that_is_nearly_the_same_is_milder():
-    before = Rejected("0193", by="", at="20 November 2026, 10:42 UTC", is_same=False)
-    [one] = found("rejected_before", RiskContext(rejected=before))
+    one = rejected_before(by="", reason="", is_same=False)
     assert (one.level, one.detail) == ("notice", "No reason was given.")
     assert one.sentence == "A letter that differs in a few words was rejected on 20 November 2026, 10:42 UTC."
 
@@ -285,7 +252,7 @@ def test_letter_that_is_nearly_the_same_is_milder():
 # places
 
 
-def test_address_has_one_place_in_all_of_its_spellings():
+def test_address_has_one_anchor_in_all_of_its_spellings():
     assert address_id("Dana@Northwind.example") == address_id(" dana@northwind.EXAMPLE ")
     assert address_id("dana@northwind.example") != address_id("dana@northwlnd.example")
     assert address_id('"><script>@x.example').replace("address-", "").isalnum()

@@ -1,6 +1,6 @@
 """All rules, and likeness, take time in proportion to the length of what they read, however hostile that is."""
 
-import time
+import itertools
 
 import pytest
 
@@ -8,6 +8,7 @@ from approvals.risk import RiskContext, find_risks
 from approvals.risk.likeness import bands, shape
 from approvals.showing import show_letter
 from common.fingerprint import Attachment, Content
+from tests.linear import is_linear
 
 KNOWN = RiskContext(
     own_domains=("yourteam.example",),
@@ -18,7 +19,7 @@ UNITS = [
     *("password: ", "DE89 ", "4111 ", "eyJaaaaaaaaaaa.", "a@", "1.", "sk_live_", "://a:", "dr ", "Dear Anna "),
     *("http://a.b/ ", "* ", "[x](http://é.b) ", "may # ", "a-", "x.y.", "ah@b.co ", "<", "1 234 ", "\u200b", "EUR "),
 ]
-PLACES = {
+PARTS = {
     "text": lambda text: {"markdown": text},
     "html": lambda text: {"html": text, "markdown": "x"},
     "subject": lambda text: {"subject": text},
@@ -37,42 +38,39 @@ CROWDS = {
 }
 
 
-def seconds(fields):
-    """The time that the rules take for a letter, best of two: what else the machine does is not theirs."""
+def shown(fields):
+    """Return the letter and how it is shown: what that costs is asked in test_showing_letter.py."""
     content = Content(**{"sender": "a@yourteam.example", **fields})
-    shown = show_letter(content)
-
-    def once():
-        started = time.process_time()
-        find_risks(content, shown, KNOWN)
-        shape(content)
-        bands(content)
-        return time.process_time() - started
-
-    return min(once(), once())
+    return content, show_letter(content)
 
 
-def check_linear(small, large):
-    """Ten times as much takes at most thirty times as long; what is quadratic takes a hundred times."""
-    assert seconds(large) <= 30 * max(seconds(small), 0.002)
+def judge(letter):
+    content, how = letter
+    find_risks(content, how, KNOWN)
+    shape(content)
+    bands(content)
 
 
-@pytest.mark.proves("security 38")
-@pytest.mark.parametrize("place", PLACES)
-def test_rules_stay_linear(place):
-    for unit in UNITS:
-        check_linear(*(PLACES[place](unit * (length // len(unit))) for length in (2_000, 20_000)))
+def is_linear_in(part, unit, length):
+    """Whether so long a text in this part takes no more time than its length allows."""
+    small, large = (shown(PARTS[part](unit * (one // len(unit)))) for one in (length // 8, length))
+    return is_linear(judge, small, large)
 
 
 @pytest.mark.proves("security 38")
-@pytest.mark.parametrize("crowd", CROWDS)
-def test_rules_stay_linear_for_many_of_one_kind(crowd):
-    check_linear(*map(CROWDS[crowd], (200, 2_000)))
+@pytest.mark.parametrize("part", PARTS)
+def test_rules_stay_linear(part):
+    assert [unit for unit in UNITS if not is_linear_in(part, unit, 12_000)] == []
+
+
+@pytest.mark.proves("security 38")
+def test_rules_stay_linear_for_many_of_one_kind():
+    assert [name for name, of in CROWDS.items() if not is_linear(judge, shown(of(200)), shown(of(1_600)))] == []
 
 
 @pytest.mark.proves("security 38")
 @pytest.mark.slow
-@pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("unit", UNITS)
-def test_a_megabyte_takes_seconds(place, unit):
-    check_linear(*(PLACES[place](unit * (length // len(unit))) for length in (100_000, 1_000_000)))
+def test_rules_stay_linear_over_a_megabyte():
+    # Each unit in one part: every pair of them is asked above.
+    pairs = list(zip(itertools.cycle(PARTS), UNITS, strict=False))
+    assert [pair for pair in pairs if not is_linear_in(*pair, 1_000_000)] == []

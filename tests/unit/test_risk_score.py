@@ -1,7 +1,5 @@
 """What findings count together: published points, admins' points, milder findings, and the level that follows."""
 
-import pytest
-
 from approvals.risk import RULES, risk_level, risk_level_of, risk_words, risk_words_of, score, score_of
 from approvals.risk.findings import counted_points, finding
 from approvals.risk.score import HIGH, level_of, points_of
@@ -33,10 +31,10 @@ def test_weight_takes_the_place_of_the_published_points():
     assert (light.rule, light.points) == ("hidden_text", 0)
 
 
-@pytest.mark.parametrize(("points", "counts"), [(0, 0), (1, 1), (4, 1), (5, 1), (9, 1), (10, 2), (100, 20)])
-def test_fifth_of_little_is_one_and_of_nothing_nothing(points, counts):
-    assert counted_points(RULES["hidden_text"], "notice", points) == counts
-    assert counted_points(RULES["first_contact"], "notice", points) == points
+def test_fifth_of_little_is_one_and_of_nothing_nothing():
+    counts = {0: 0, 1: 1, 4: 1, 5: 1, 9: 1, 10: 2, 100: 20}
+    assert {points: counted_points(RULES["hidden_text"], "notice", points) for points in counts} == counts
+    assert [counted_points(RULES["first_contact"], "notice", points) for points in counts] == list(counts)
 
 
 def test_rule_without_points_is_noted_but_has_no_words_in_the_list():
@@ -51,23 +49,18 @@ def test_words_come_heaviest_first_and_are_three():
     assert risk_words(findings, {"not_visible": 100})[0] == "parts unseen"
 
 
-@pytest.mark.parametrize(
-    ("points", "level"), [(0, ""), (1, "notice"), (HIGH - 1, "notice"), (HIGH, "high"), (900, "high")]
-)
-def test_level_follows_the_points(points, level):
-    assert level_of(points) == level
+def test_level_follows_the_points():
+    levels = {0: "", 1: "notice", HIGH - 1: "notice", HIGH: "high", 900: "high"}
+    assert {points: level_of(points) for points in levels} == levels
 
 
-def test_stored_findings_of_rules_that_are_gone_keep_what_they_counted():
+def test_stored_findings_keep_what_they_counted_and_older_ones_count_by_their_rule():
     stored = [{"rule": "gone", "version": 1, "level": "high", "points": 55}, {"rule": "older", "level": "high"}]
     assert score_of(stored, {}).points == 105
     assert score_of(stored, {"gone": 0}).points == 105
     assert (risk_level_of(stored), risk_words_of(stored)) == ("high", ())
-
-
-def test_findings_stored_before_there_were_points_are_scored_by_their_rule():
-    stored = [{"rule": "hidden_text", "version": 1, "level": "high", "sentence": "Seen."}]
-    assert score_of(stored, {}).points == 60
+    # Stored before there were points.
+    assert score_of([{"rule": "hidden_text", "version": 1, "level": "high", "sentence": "Seen."}], {}).points == 60
 
 
 def test_finding_keeps_what_it_counts_as_published():

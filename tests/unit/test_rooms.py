@@ -21,24 +21,17 @@ def fill(stack, shared, connection, *, is_well=True, is_urgent=True, times=20):
     return sum(entry.is_in for entry in entries)
 
 
-def test_one_connection_leaves_threads_to_the_others():
-    shared = Rooms(8)
+def test_connection_leaves_threads_to_the_others_and_reads_leave_some_to_decisions():
     with ExitStack() as stack:
-        assert fill(stack, shared, 1) == 8 - KEPT_FREE
-        assert fill(stack, shared, 2) == 1
-        assert fill(stack, shared, 3) == 1
-
-
-def test_connection_that_fails_has_one_place():
+        shared = Rooms(8)
+        assert [fill(stack, shared, connection) for connection in (1, 2, 3)] == [8 - KEPT_FREE, 1, 1]
     with ExitStack() as stack:
-        assert fill(stack, Rooms(8), 1, is_well=False) == 1
-
-
-def test_reads_leave_places_to_decisions():
-    shared = Rooms(8)
-    with ExitStack() as stack:
+        shared = Rooms(8)
         assert fill(stack, shared, 1, is_urgent=False) == 2
         assert fill(stack, shared, 1) == 3
+    # A connection that fails has one.
+    with ExitStack() as stack:
+        assert fill(stack, Rooms(8), 1, is_well=False) == 1
 
 
 def test_connection_that_answered_slowly_has_two_places_until_it_is_fast_again(monkeypatch):
@@ -83,13 +76,13 @@ def test_what_is_kept_is_bounded(monkeypatch):
 
 
 def test_connection_that_fails_is_still_read_however_many_decisions_are_due():
-    rooms = Rooms(threads=8)
-    with rooms.enter(1, ("execute", 1), is_well=False, is_urgent=True) as first:
+    shared = Rooms(threads=8)
+    with shared.enter(1, (DECIDE, 1), is_well=False, is_urgent=True) as first:
         for number in range(2, 6):
-            with rooms.enter(1, ("execute", number), is_well=False, is_urgent=True) as entry:
+            with shared.enter(1, (DECIDE, number), is_well=False, is_urgent=True) as entry:
                 assert not entry.is_in
-        with rooms.enter(1, ("read", 1), is_well=False, is_urgent=False) as reading:
+        with shared.enter(1, (READ, 1), is_well=False, is_urgent=False) as reading:
             assert reading.is_in
-            with rooms.enter(1, ("read", 2), is_well=False, is_urgent=False) as second:
+            with shared.enter(1, (READ, 2), is_well=False, is_urgent=False) as second:
                 assert not second.is_in
-    assert ("read", 2) in (*reading.next, *first.next), "what reads is not handed out after all decisions"
+    assert (READ, 2) in (*reading.next, *first.next), "what reads is not handed out after all decisions"
