@@ -7,10 +7,18 @@ from django.db import connection as database
 from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 
-from approvals.decide import give_verdict
 from approvals.desk import known
 from approvals.models import Decision, Mailbox, Message
-from tests.factories import NOW, event_body, make_connection, make_message, make_person, post_event, show_row
+from tests.factories import (
+    event_body,
+    make_connection,
+    make_message,
+    make_person,
+    post_event,
+    rolled_back,
+    show_row,
+)
+from tests.integration.deciding import decide
 
 pytestmark = pytest.mark.django_db
 
@@ -40,10 +48,7 @@ def written(connection, *, state="delivered", **fields):
 def rejected(connection, person, *, outcome="reject", reason="Wrong bank account", rule="", **fields):
     """A letter that somebody rejected, as it is once MultiMail has said so."""
     message = make_message(connection, **{"markdown": letter(), **fields})
-    given = give_verdict(
-        message=message.public_id, actor=person.actor(surface="web"), outcome=outcome, reason=reason,
-        fingerprint=message.revision.fingerprint, now=NOW,
-    )  # fmt: skip
+    given = decide(message, person, outcome, reason)
     Decision.objects.filter(pk=given.decision.pk).update(state="applied", rule=rule)
     Message.objects.filter(pk=message.pk).update(state="rejected")
     return message
@@ -54,54 +59,42 @@ def findings(message, rule):
     return [one for one in message.revision.findings if one["rule"] == rule]
 
 
-@pytest.mark.parametrize("state", ["approved", "sent", "delivered"])
-def test_address_written_to_before_is_no_first_contact(connection, state):
-    written(connection, to_addresses=["Dana <dana@northwind.example>"], cc=["eve@northwind.example"], state=state)
-    again = make_message(connection, to_addresses=["dana@northwind.example", "eve@northwind.example"])
-    assert findings(again, "first_contact") == []
+def first_contacts(connection, *people):
+    """Whom a new letter to these would be the first to."""
+    found = findings(make_message(connection, to_addresses=list(people)), "first_contact")
+    return found[0]["evidence"] if found else []
 
 
-@pytest.mark.parametrize("state", ["held", "rejected", "failed"])
-def test_what_never_left_makes_nobody_known(connection, state):
+def test_address_is_known_once_a_letter_to_it_left_and_not_before(connection):
     written(connection, to_addresses=["ben@contoso.example"])
-    written(connection, state=state)
-    assert findings(make_message(connection), "first_contact")[0]["detail"] == "dana@northwind.example."
+    both = ["dana@northwind.example", "eve@northwind.example"]
+    for state, is_known in (
+        ("held", False), ("rejected", False), ("failed", False), ("approved", True), ("sent", True), ("delivered", True)
+    ):  # fmt: skip
+        with rolled_back():
+            written(connection, to_addresses=["Dana <dana@northwind.example>"], cc=both[1:], state=state)
+            assert first_contacts(connection, *both) == ([] if is_known else both), state
+            known.forget_contacts()
+    # Neither does a test message, or one of another connection, make anybody known.
+    written(connection, to_addresses=both, sandbox=True)
+    written(make_connection("other"), to_addresses=both)
+    assert first_contacts(connection, *both) == both
+    # What has left since counts although contacts are kept for a while.
+    written(connection, to_addresses=both)
+    assert first_contacts(connection, *both) == []
 
 
-def test_mail_that_is_never_held_makes_its_recipients_known(client, connection):
+def test_mail_that_is_never_held_makes_its_recipients_known_also_where_they_are_told_later(client, connection):
+    post_event(client, connection, event_body("message.delivered", email_id="01LATER", to=[], status="delivered"))
+    assert Message.objects.get().addresses == []
+    post_event(client, connection, event_body("message.sent", email_id="01LATER", status="sent"))
+    assert Message.objects.get().addresses == ["dana@northwind.example"]
     told = {"email_id": "01AUTO", "to": ["Billing <Billing@Northwind.example>"], "status": "sent"}
     assert post_event(client, connection, event_body("message.sent", **told)).status_code == 200
     message = make_message(connection, to_addresses=["billing@northwlnd.example", "billing@northwind.example"])
     [found] = findings(message, "lookalike_recipient")
-    assert found["detail"] == "billing@northwlnd.example is not northwind.example, 1 letter so far."
+    assert found["detail"] == "billing@northwlnd.example is not northwind.example, 2 letters so far."
     assert [one["evidence"] for one in findings(message, "first_contact")] == [["billing@northwlnd.example"]]
-
-
-def test_webhook_that_tells_the_recipients_later_makes_them_known(client, connection):
-    post_event(client, connection, event_body("message.delivered", email_id="01AUTO", to=[], status="delivered"))
-    assert Message.objects.get().addresses == []
-    post_event(client, connection, event_body("message.sent", email_id="01AUTO", status="sent"))
-    assert Message.objects.get().addresses == ["dana@northwind.example"]
-
-
-def test_test_message_makes_nobody_known(connection):
-    written(connection, to_addresses=["ben@contoso.example"])
-    written(connection, sandbox=True)
-    assert findings(make_message(connection), "first_contact")[0]["detail"] == "dana@northwind.example."
-
-
-def test_contact_who_is_known_since_a_moment_counts_although_contacts_are_kept(connection):
-    written(connection, to_addresses=["ben@contoso.example"])
-    assert findings(make_message(connection), "first_contact")
-    written(connection)
-    assert findings(make_message(connection), "first_contact") == []
-
-
-def test_contact_of_another_connection_is_not_known(connection):
-    other = make_connection("other")
-    written(other)
-    written(connection, to_addresses=["ben@contoso.example"])
-    assert findings(make_message(connection), "first_contact")
 
 
 def test_look_alike_of_a_known_contact_says_how_often_that_was_written_to(connection):
@@ -131,7 +124,7 @@ def test_examining_a_letter_costs_the_same_however_much_came_before(connection):
 
     written(connection)
     first = statements()
-    for number in range(20):
+    for number in range(6):
         written(connection, to_addresses=[f"p{number}@contoso.example"])
     assert statements() == first <= 16
 
@@ -147,33 +140,33 @@ def test_letter_like_a_rejected_one_names_who_when_and_why(connection, reviewer)
     assert found["evidence"] == [str(before.public_id)]
 
 
-def test_letter_that_differs_in_a_few_words_is_milder(connection, reviewer):
+def test_letter_that_differs_in_a_few_words_is_milder_and_another_one_is_none(connection, reviewer):
     rejected(connection, reviewer)
     again = make_message(connection, markdown=letter().replace("Please transfer", "Kindly transfer"))
     [found] = findings(again, "rejected_before")
     assert (found["level"], "differs in a few words" in found["sentence"]) == ("notice", True)
-
-
-def test_another_letter_is_not_taken_for_a_rejected_one(connection, reviewer):
-    rejected(connection, reviewer)
     other = "Dear Dana,\n\nthank you for coming to our open day. The pictures are online, and so is the list of talks."
     assert findings(make_message(connection, markdown=other), "rejected_before") == []
 
 
-@pytest.mark.parametrize("kind", ["sent back", "expired", "sandbox", "inbound", "old", "elsewhere"])
-def test_what_no_person_rejected_or_is_of_another_kind_does_not_count(connection, reviewer, kind):
-    outcome = "send_back" if kind == "sent back" else "reject"
-    fields = {"sandbox": kind == "sandbox", "thread_id": "one"}
-    where = make_connection("other") if kind == "elsewhere" else connection
-    before = rejected(where, reviewer, outcome=outcome, rule="expiry" if kind == "expired" else "", **fields)
-    changes = {"old": {"changed_at": F("changed_at") - timedelta(days=91)}, "inbound": {"direction": "inbound"}}
-    Message.objects.filter(pk=before.pk).update(**changes.get(kind, {}))
-    assert findings(make_message(connection, markdown=letter(), thread_id="two"), "rejected_before") == []
-
-
-def test_test_message_is_compared_with_test_messages(connection, reviewer):
-    rejected(connection, reviewer, sandbox=True)
-    assert findings(make_message(connection, markdown=letter(), sandbox=True), "rejected_before")
+def test_what_no_person_rejected_or_is_of_another_kind_does_not_count(connection, reviewer):
+    other = make_connection("other")
+    for kind, before, changes in (
+        ("sent back", {"outcome": "send_back"}, {}),
+        ("expired", {"rule": "expiry"}, {}),
+        ("sandbox", {"sandbox": True}, {}),
+        ("elsewhere", {"connection": other}, {}),
+        ("inbound", {}, {"direction": "inbound"}),
+        ("old", {}, {"changed_at": F("changed_at") - timedelta(days=91)}),
+    ):
+        with rolled_back():
+            message = rejected(before.pop("connection", connection), reviewer, thread_id="one", **before)
+            Message.objects.filter(pk=message.pk).update(**changes)
+            again = make_message(connection, markdown=letter(), thread_id="two")
+            assert findings(again, "rejected_before") == [], kind
+            # Test messages are compared with each other.
+            again = make_message(connection, markdown=letter(), thread_id="two", sandbox=True)
+            assert bool(findings(again, "rejected_before")) == (kind == "sandbox"), kind
 
 
 def test_next_version_of_what_was_sent_back_is_no_repetition(connection, reviewer):

@@ -8,21 +8,14 @@ from django.core.management.base import CommandError
 from django.db.models.functions import Now
 
 from approvals import tasks
-from approvals.decide import give_verdict
 from approvals.models import Connection, Decision, Message, WebhookEvent
 from approvals.reconcile import ask_about
 from approvals.sync.retain import forget_webhooks
 from audit.models import Entry
-from tests.factories import NOW, make_connection, make_message, pending_row
-from tests.standin import multimail
+from tests.factories import NOW, make_connection, make_message, pending_row, rolled_back
+from tests.integration.deciding import decide
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def upstream():
-    with multimail() as standin:
-        yield standin
 
 
 @pytest.fixture
@@ -35,8 +28,8 @@ def message(connection):
     return make_message(connection)
 
 
-def is_(message, state, **ago):
-    """Let the message be in this state since some time ago."""
+def set_state(message, state, **ago):
+    """Let the message be in this state, with things so many seconds ago: `changed=90`."""
     fields = {f"{name}_at": Now() - timedelta(seconds=seconds) for name, seconds in ago.items()}
     Message.objects.filter(pk=message.pk).update(state=state, **fields)
 
@@ -51,34 +44,35 @@ def ask(message):
     return said, message.state
 
 
-@pytest.mark.parametrize(
-    ("state", "said", "end"),
-    [
-        ("approved", {}, "sent"),
-        ("approved", {"delivered_at": "2026-11-20T10:00:00Z"}, "delivered"),
-        ("approved", {"bounced_at": "2026-11-20T10:00:00Z"}, "bounced"),
-        ("approved", {"status": "send_failed"}, "failed"),
-        ("approved", {"status": "cancelled"}, "cancelled"),
-        ("approved", {"status": "scheduled"}, "scheduled_approved"),
-        ("approved", {"fate_unknown": True}, "approved"),
-        ("approved", {"status": "something new", "decision": "odd"}, "approved"),
-        ("scheduled_approved", {}, "sent"),
-        ("sent", {"delivered_at": "2026-11-20T10:00:00Z"}, "delivered"),
-        ("gone", {"status": "rejected", "decision": "rejected"}, "rejected"),
-        ("gone", {"status": "cancelled", "decision": None}, "cancelled"),
-        ("gone", {"status": "sent", "decision": None}, "sent"),
-        ("gone", {"status": "deleted", "decision": None}, "gone"),
-        # What came by webhook meanwhile is never taken back.
-        ("delivered", {}, "delivered"),
-        ("rejected", {}, "rejected"),
-    ],
-    ids=str,
-)  # fmt: skip
-def test_what_multimail_says_moves_the_mirror_and_never_back(message, upstream, state, said, end):
-    is_(message, state, changed=90)
-    told(upstream, **said)
-    assert ask(message)[1] == end
-    assert ask(message)[0] == "nothing new"
+AT = "2026-11-20T10:00:00Z"
+SAID = [
+    ("approved", {}, "sent"),
+    ("approved", {"delivered_at": AT}, "delivered"),
+    ("approved", {"bounced_at": AT}, "bounced"),
+    ("approved", {"status": "send_failed"}, "failed"),
+    ("approved", {"status": "cancelled"}, "cancelled"),
+    ("approved", {"status": "scheduled"}, "scheduled_approved"),
+    ("approved", {"fate_unknown": True}, "approved"),
+    ("approved", {"status": "something new", "decision": "odd"}, "approved"),
+    ("scheduled_approved", {}, "sent"),
+    ("sent", {"delivered_at": AT}, "delivered"),
+    ("gone", {"status": "rejected", "decision": "rejected"}, "rejected"),
+    ("gone", {"status": "cancelled", "decision": None}, "cancelled"),
+    ("gone", {"status": "sent", "decision": None}, "sent"),
+    ("gone", {"status": "deleted", "decision": None}, "gone"),
+    # What came by webhook meanwhile is never taken back.
+    ("delivered", {}, "delivered"),
+    ("rejected", {}, "rejected"),
+]
+
+
+def test_what_multimail_says_moves_the_mirror_and_never_back(message, upstream):
+    for state, said, end in SAID:
+        told(upstream, **said)
+        with rolled_back():
+            set_state(message, state, changed=90)
+            assert ask(message)[1] == end, (state, said)
+            assert ask(message)[0] == "nothing new", (state, said)
 
 
 def test_inbound_that_was_released_is_seen_as_such(message, upstream):
@@ -88,12 +82,9 @@ def test_inbound_that_was_released_is_seen_as_such(message, upstream):
 
 
 def test_end_of_one_of_ours_is_told_with_its_decision(message, upstream, reviewer):
-    decision = give_verdict(
-        message=message.public_id, actor=reviewer.actor(surface="web"), outcome="approve",
-        fingerprint=message.revision.fingerprint, reason="", now=NOW,
-    ).decision  # fmt: skip
+    decision = decide(message, reviewer).decision
     Decision.objects.update(state="unknown", may_have_left=True, attempt=1)
-    is_(message, "gone", changed=90)
+    set_state(message, "gone", changed=90)
     told(upstream, reason=f"[countersign:{decision.reference}]", decided_by="the desk")
     assert ask(message)[1] == "sent"
     decision.refresh_from_db()
@@ -101,14 +92,12 @@ def test_end_of_one_of_ours_is_told_with_its_decision(message, upstream, reviewe
     assert Entry.objects.filter(action="message.sent").count() == 1
 
 
-def test_message_that_was_taken_for_gone_and_is_held_comes_back(message, upstream):
-    is_(message, "gone", changed=90)
-    upstream.holds(pending_row(message.upstream_id))
-    assert ask(message) == ("held again", "held")
-
-
-def test_message_that_is_not_known_there_stays_as_it_is(message, upstream):
-    is_(message, "approved", changed=90)
+def test_message_taken_for_gone_comes_back_where_it_is_held_and_one_not_known_there_stays_as_it_is(message, upstream):
+    with rolled_back():
+        set_state(message, "gone", changed=90)
+        upstream.holds(pending_row(message.upstream_id))
+        assert ask(message) == ("held again", "held")
+    set_state(message, "approved", changed=90)
     told(upstream)
     upstream.unknown = {message.upstream_id}
     assert ask(message) == ("nothing new", "approved")
@@ -126,7 +115,7 @@ def test_held_message_that_only_the_read_key_does_not_know_stays_held(upstream):
 
 
 def test_no_answer_moves_nothing_and_is_asked_for_again_later(message, upstream):
-    is_(message, "approved", changed=90)
+    set_state(message, "approved", changed=90)
     upstream.answers["/v1/oversight/pending"] = (500, {})
     assert ask(message) == ("not known", "approved")
     Connection.objects.update(failing_since=None)
@@ -141,41 +130,43 @@ SCHEDULE = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("changed", "asked", "due"), SCHEDULE, ids=str)
-def test_late_messages_are_asked_about_rarer_and_rarer(message, changed, asked, due):
-    is_(message, "approved", changed=changed, **({"asked": asked} if asked else {}))
-    assert Message.objects.to_ask_about().exists() is due
+def test_late_messages_are_asked_about_rarer_and_rarer(message):
+    for changed, asked, due in SCHEDULE:
+        with rolled_back():
+            set_state(message, "approved", changed=changed, **({"asked": asked} if asked else {}))
+            assert Message.objects.to_ask_about().exists() is due, (changed, asked)
 
 
-def test_mail_that_left_is_asked_about_a_few_times_only(message):
-    is_(message, "sent", changed=400, asked=310)
-    assert Message.objects.to_ask_about().exists()
-    is_(message, "sent", changed=3000, asked=1000)
-    assert not Message.objects.to_ask_about().exists()
-    is_(message, "sent", changed=4000)
-    assert not Message.objects.to_ask_about().exists()
+def test_mail_that_left_is_asked_about_a_few_times_only_and_last(message):
+    for ago, due in (({"changed": 400, "asked": 310}, True), ({"changed": 3000, "asked": 1000}, False),
+                     ({"changed": 4000}, False)):  # fmt: skip
+        set_state(message, "sent", **ago)
+        assert Message.objects.to_ask_about().exists() is due, ago
+    Message.objects.update(asked_at=None)
+    set_state(message, "sent", changed=600)
+    waiting = make_message(message.connection)
+    set_state(waiting, "approved", changed=90)
+    assert list(Message.objects.to_ask_about()) == [waiting, message]
 
 
-@pytest.mark.parametrize(
-    ("fields", "key", "due"),
-    [({"is_our_gateway": False}, "", False), ({"is_our_gateway": False}, "mm_live_read", True),
-     ({"failing_since": NOW}, "", False), ({"paused_at": NOW}, "", False)],
-    ids=["hosted", "hosted with a read key", "failing", "paused"],
-)  # fmt: skip
-def test_only_who_can_answer_is_asked(message, fields, key, due):
-    is_(message, "approved", changed=90)
-    connection = Connection.objects.get()
-    connection.read_key = key
-    for name, value in fields.items():
-        setattr(connection, name, value)
-    connection.save()
-    assert Message.objects.to_ask_about().exists() is due
-    Message.objects.update(direction="inbound")
-    assert not Message.objects.to_ask_about().exists()
+def test_only_who_can_answer_is_asked(message):
+    set_state(message, "approved", changed=90)
+    for fields, due in (
+        ({"is_our_gateway": False}, False), ({"is_our_gateway": False, "read_key": "mm_live_read"}, True),
+        ({"failing_since": NOW}, False), ({"paused_at": NOW}, False),
+    ):  # fmt: skip
+        with rolled_back():
+            connection = Connection.objects.get()
+            for name, value in fields.items():
+                setattr(connection, name, value)
+            connection.save()
+            assert Message.objects.to_ask_about().exists() is due, fields
+            Message.objects.update(direction="inbound")
+            assert not Message.objects.to_ask_about().exists(), fields
 
 
 def test_sweep_asks_for_late_events(message, upstream, monkeypatch):
-    is_(message, "approved", changed=90)
+    set_state(message, "approved", changed=90)
     sent = []
     monkeypatch.setattr(tasks, "nudge", lambda *nudged: sent.append(nudged))
     tasks.sweep()
@@ -206,10 +197,3 @@ def test_content_that_was_left_alone_is_fetched_again_by_a_command(message, upst
     call_command("retry_fetch", str(message.public_id))
     assert "1 to fetch again" in capsys.readouterr().out
     assert Message.objects.to_hydrate().count() == 1
-
-
-def test_mail_that_left_is_asked_about_last(connection):
-    left, waiting = make_message(connection), make_message(connection)
-    is_(left, "sent", changed=600)
-    is_(waiting, "approved", changed=90)
-    assert list(Message.objects.to_ask_about()) == [waiting, left]
