@@ -105,15 +105,15 @@ def _copy(name: str) -> Path:
     shutil.rmtree(copy, ignore_errors=True)
     listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
     tracked = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-    for path in filter(None, tracked.split("\0")):
-        _copy_file(path, copy / "mutants")
-    for path in ("pyproject.toml", *MODULES[name].files):
+    for tracked_path in filter(None, tracked.split("\0")):
+        _copy_file(Path(tracked_path), copy / "mutants")
+    for path in (Path("pyproject.toml"), *MODULES[name].files):
         _copy_file(path, copy)
     (copy / "mutants" / ".servers").symlink_to(ROOT / ".servers")
     return copy
 
 
-def _copy_file(path: str | Path, folder: Path) -> None:
+def _copy_file(path: Path, folder: Path) -> None:
     # What was deleted, but not yet in a commit, is listed too.
     if (ROOT / path).is_file():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import libcst as cst
 import pytest
@@ -19,11 +20,11 @@ from libcst import matchers
 from mutmut import __main__ as mutmut
 from mutmut.configuration import config
 from mutmut.mutation import file_mutation
-from mutmut.mutation.file_mutation import Mutation, MutationVisitor
+from mutmut.mutation.file_mutation import MODULE_STATEMENT, Mutation, MutationVisitor
 from mutmut.runners.harness import PytestRunner
 from mutmut.state import state
 from mutmut.utils.file_utils import change_cwd
-from mutmut.workers import isolation
+from mutmut.workers.isolation import ForkServerRunner, MutantRunner
 
 from tests.mutation.modules import MODULES
 
@@ -62,7 +63,7 @@ def _is_left_out(node: cst.CSTNode) -> bool:
 
 
 _arrange = file_mutation.function_trampoline_arrangement
-_Nodes = Sequence[cst.BaseStatement | cst.SimpleStatementLine]
+_Nodes = Sequence[MODULE_STATEMENT]
 
 
 def _arrange_decorated(
@@ -106,18 +107,24 @@ class Runner(PytestRunner):
                 file.write(f"{report.nodeid}\n")
 
 
-def _empty_database(**_: object) -> None:
+def _empty_database(*_: object, **__: object) -> list[Any]:
     """Do what Django does by making a database, which takes longer than most tests: one mutant after the other."""
     tables = set(connection.introspection.django_table_names(only_existing=True))
     made_by_migrations = {"django_content_type", "auth_permission"}
     connection.ops.execute_sql_flush(connection.ops.sql_flush(no_style(), sorted(tables - made_by_migrations)))
+    return []
+
+
+def _forking_runner(max_workers: int = 1) -> MutantRunner:
+    """Fork each run from a process that has read the tests and run none: nothing that it remembers hides a mutant."""
+    return ForkServerRunner(max_workers=max_workers, test_runner_class=Runner, test_runner_args={})
 
 
 def main(name: str) -> None:
     """Break the module, run its tests on each mutant, and leave the results where mutmut leaves them."""
     file_mutation.MutationVisitor = Visitor  # type: ignore[misc]
     file_mutation.function_trampoline_arrangement = _arrange_decorated
-    isolation.PytestRunner = Runner  # type: ignore[misc]
+    mutmut.get_mutant_runner = _forking_runner  # type: ignore[attr-defined]
     utils.setup_databases = _empty_database
     utils.teardown_databases = lambda *_, **__: None
     config().source_paths = MODULES[name].files
