@@ -10,8 +10,8 @@ from typing import Any
 
 import psycopg
 import pytest
-from django.db import connections
 from django.db import connection as database
+from django.db import connections
 
 from gateway.inbound import listener as listening
 from gateway.inbound import reception, session
