@@ -1,6 +1,7 @@
 """Reading what MultiMail holds: whatever stands in a row, every other one reaches the queue, and nothing is closed."""
 
 from datetime import timedelta
+from itertools import zip_longest
 
 import pytest
 from django.db.models.functions import Now
@@ -11,15 +12,8 @@ from approvals.models import Connection, Message
 from approvals.reconcile import hydrate, read_everything
 from audit.models import Entry
 from tests.factories import NOW, make_connection, make_message, pending_row
-from tests.standin import multimail
 
 pytestmark = pytest.mark.django_db
-
-
-@pytest.fixture
-def upstream():
-    with multimail() as standin:
-        yield standin
 
 
 @pytest.fixture
@@ -32,76 +26,82 @@ def read(connection, minutes=1):
     return read_everything(connection_id=connection.pk, now=NOW + timedelta(minutes=minutes))
 
 
-HOSTILE = [
-    {"to_addresses": None}, {"to_addresses": 5}, {"to_addresses": [{"email": "a@b.example"}]}, {"cc": "a@b,c@d"},
-    {"attachments": "x"}, {"attachments": 5}, {"attachments": [5, None, {"name": 5, "size": -1, "sha256": []}]},
-    {"reply_to": 5}, {"markdown": 5}, {"markdown": {"a": 1}}, {"html_body": []}, {"in_reply_to": ["x"]},
-    {"send_at": 1.5}, {"subject": "a\0b"}, {"subject": "\ud800"}, {"metadata": {"a\0": "\0"}},
-    {"metadata": {"a": "\udc00"}}, {"metadata": [1]}, {"metadata": {"a": float("inf")}}, {"from": "x" * 1001},
-    {"thread_id": "x" * 201}, {"status": "x" * 65}, {"sent_by_key": "x" * 201}, {"additions": "x"},
-    {"received_at": {}}, {"received_at": "0001-01-01T00:00:00+14:00"}, {"mailbox": "x" * 400, "mailbox_id": "02"},
-    {"sandbox": "no"}, {"direction": 7},
-]  # fmt: skip
+HOSTILE = {
+    "to_addresses": [None, 5, [{"email": "a@b.example"}]],
+    "cc": ["a@b,c@d"],
+    "attachments": ["x", 5, [5, None, {"name": 5, "size": -1, "sha256": []}]],
+    "reply_to": [5],
+    "markdown": [5, {"a": 1}],
+    "html_body": [[]],
+    "in_reply_to": [["x"]],
+    "send_at": [1.5],
+    "subject": ["a\0b", "\ud800"],
+    "metadata": [{"a\0": "\0"}, {"a": "\udc00"}, [1], {"a": float("inf")}],
+    "from": ["x" * 1001],
+    "thread_id": ["x" * 201],
+    "status": ["x" * 65],
+    "sent_by_key": ["x" * 201],
+    "additions": ["x"],
+    "received_at": [{}, "0001-01-01T00:00:00+14:00"],
+    "mailbox": ["x" * 400],
+    "mailbox_id": ["02"],
+    "sandbox": ["no"],
+    "direction": [7],
+}
 
 
-@pytest.mark.parametrize("fields", HOSTILE, ids=lambda fields: ascii(fields)[:50])
-def test_odd_row_is_mirrored_and_shown(connection, upstream, signed_in, reviewer, fields):
-    upstream.holds(pending_row("01ODD", **fields), pending_row("01GOOD"))
-    assert read(connection) == "2 held"
-    assert Message.objects.exclude(hydrated_at=None).count() == 2
+# The first odd value of each field in one row, the second ones in the next, and so on; and each in a row of its own.
+_COLUMNS = [[(name, value) for value in values] for name, values in HOSTILE.items()]
+TOGETHER = [dict(filter(None, row)) for row in zip_longest(*_COLUMNS)]
+ALONE = [{name: value} for column in _COLUMNS for name, value in column]
+
+
+@pytest.mark.parametrize(
+    "odd", [pytest.param(TOGETHER, id="together"), pytest.param(ALONE, id="alone", marks=pytest.mark.slow)]
+)
+def test_odd_rows_are_mirrored_and_shown(connection, upstream, signed_in, reviewer, odd):
+    rows = [pending_row(f"01ODD{number}", **fields) for number, fields in enumerate(odd)]
+    upstream.holds(*rows, pending_row("01GOOD"))
+    assert read(connection) == f"{len(rows) + 1} held"
+    assert Message.objects.exclude(hydrated_at=None).count() == len(rows) + 1
     desk = signed_in(reviewer)
-    assert desk.get("/queue/").status_code == 200
-    odd = Message.objects.get(upstream_id="01ODD")
-    assert desk.get(f"/queue/{odd.public_id}/").status_code == 200
-    assert desk.get(f"/queue/{odd.public_id}/body/").status_code == 200
+    assert desk.get("/queue/?group=none").status_code == 200
+    for message in Message.objects.all():
+        for path in ("", "body/"):
+            assert desk.get(f"/queue/{message.public_id}/{path}", headers={"HX-Request": "true"}).status_code == 200
 
 
-@pytest.mark.parametrize("row", [{"id": "x" * 201}, {"id": "01ODD", "mailbox_id": "x" * 65}, {"id": None}, 5])
-def test_row_that_cannot_be_mirrored_keeps_no_other_out(connection, upstream, row):
-    row = pending_row("", **row) if isinstance(row, dict) else row
-    upstream.holds(row, pending_row("01GOOD"))
-    assert read(connection) == "1 unreadable"
-    assert Message.objects.exclude(hydrated_at=None).get().upstream_id == "01GOOD"
+def test_row_that_cannot_be_mirrored_keeps_no_other_out(connection, upstream):
+    for fields in ({"id": "x" * 201}, {"id": "01ODD", "mailbox_id": "x" * 65}, {"id": None}, None):
+        upstream.holds(pending_row("", **fields) if fields else 5, pending_row("01GOOD"))
+        assert read(connection) == "1 unreadable", fields
+        assert Message.objects.exclude(hydrated_at=None).get().upstream_id == "01GOOD"
     connection.refresh_from_db()
     assert connection.complete_as_of is None
     assert "1 of the held messages could not be read" in connection.last_error
+    # It is recorded once, and its end too.
+    upstream.holds(pending_row("01GOOD"))
+    assert read(connection, 4) == "1 held"
+    found = Entry.objects.filter(action__startswith="connection.").order_by("id").values_list("action", flat=True)
+    assert list(found) == ["connection.failing", "connection.recovered"]
 
 
-def test_row_that_stays_unreadable_is_recorded_once_and_its_end_too(connection, upstream):
-    upstream.holds(5)
-    for minutes in (1, 2, 3):
-        read(connection, minutes)
-    upstream.holds()
-    assert read(connection, 4) == "0 held"
-    found = list(Entry.objects.order_by("id").values_list("action", flat=True))
-    assert found == ["connection.failing", "connection.recovered"]
-
-
-def test_nothing_is_closed_by_a_read_with_a_row_that_names_nothing(connection, upstream):
-    message = make_message(connection)
+def test_nothing_is_closed_by_an_answer_that_is_no_list_or_has_a_row_that_names_nothing(connection, upstream):
+    make_message(connection)
     Message.objects.update(seen_at=Now())
+    for body in (b"[" * 100_000, b"null", b"[]", b"{", b'{"pending": 5}', b"\xff", b""):
+        upstream.answers["/v1/oversight/pending"] = (200, body)
+        assert read(connection) == "unreachable", body[:20]
     upstream.headers = {}
     upstream.holds({"subject": "which one is this?"})
-    read(connection)
-    message.refresh_from_db()
-    assert message.state == "held"
-
-
-@pytest.mark.parametrize("body", [b"[" * 100_000, b"null", b"[]", b"{", b'{"pending": 5}', b"\xff", b""])
-def test_answer_that_is_no_list_of_messages_closes_nothing(connection, upstream, body):
-    message = make_message(connection)
-    Message.objects.update(seen_at=Now())
-    upstream.answers["/v1/oversight/pending"] = (200, body)
-    assert read(connection) == "unreachable"
-    message.refresh_from_db()
-    assert message.state == "held"
+    assert read(connection) == "1 unreadable"
+    assert Message.objects.get().state == "held"
 
 
 def test_message_that_is_not_known_there_is_gone_and_the_connection_is_well(connection, upstream):
     message = make_message(connection, hydrated=False)
     Message.objects.update(seen_at=Now())
-    whole = (200, {"pending": []})
-    upstream.answers = {"/v1/oversight/pending": whole}
+    upstream.holds()
     upstream.unknown = {message.upstream_id}
     assert hydrate(message_id=message.pk, now=NOW + timedelta(minutes=1)) == "0 held"
     message.refresh_from_db()
@@ -129,7 +129,7 @@ def test_connection_that_a_refused_key_paused_goes_on_when_a_read_works(connecti
 def test_read_that_is_asked_to_wait_makes_the_whole_connection_wait(connection, upstream):
     make_message(connection, hydrated=False)
     upstream.answers["/v1/oversight/pending"] = (429, {"error": "slow down"})
-    upstream.headers["Retry-After"] = "60"
+    upstream.headers["Retry-After"] = "600"
     assert read(connection) == "unreachable"
     assert (Connection.objects.rested().count(), Connection.objects.to_probe().count()) == (0, 0)
     Connection.objects.update(wait_until=Now(), read_at=None)
@@ -137,18 +137,13 @@ def test_read_that_is_asked_to_wait_makes_the_whole_connection_wait(connection, 
 
 
 def test_sweep_asks_a_failing_connection_once_and_not_for_each_message(connection, upstream):
-    for _ in range(3):
+    for _ in range(2):
         make_message(connection, hydrated=False)
-    assert Message.objects.to_hydrate().count() == 3
+    assert Message.objects.to_hydrate().count() == 2
+    assert (tasks.sweep(), tasks.reconcile_all()) == ("swept", "nudged")
     upstream.answers["/v1/oversight/pending"] = (500, {})
     read(connection)
     assert (Message.objects.to_hydrate().count(), Connection.objects.to_read().count()) == (0, 0)
     Connection.objects.update(read_at=None)
     assert Connection.objects.to_probe().count() == 1
-
-
-def test_sweep_and_reconciliation_run(connection, upstream):
-    make_message(connection, hydrated=False)
-    assert (tasks.sweep(), tasks.reconcile_all()) == ("swept", "nudged")
-    Connection.objects.update(failing_since=NOW)
     assert tasks.sweep() == "swept"
