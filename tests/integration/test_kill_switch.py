@@ -1,11 +1,10 @@
 """The kill switch: who may pull and release it, what it stops, and that what it stops can still be undone."""
 
-import threading
 from datetime import timedelta
 
 import pytest
 from django.db import connection as db
-from django.db import connections, transaction
+from django.db import transaction
 from django.db.models import ProtectedError
 from django.db.models.functions import Now
 
@@ -13,12 +12,12 @@ from approvals.decide import undo_decision
 from approvals.execute import run_decision
 from approvals.models import Decision, Mailbox, Message
 from approvals.ruling import ruling_for
-from audit.models import Entry, EntryDetail
+from audit.models import Entry
 from policy import kill_switch
 from policy.errors import KillSwitchNotAllowed
 from policy.models import KillSwitch
-from tests.factories import NOW, make_connection, make_message, make_person, pending_row
-from tests.integration.deciding import carry_out, decide, make_due, waiting_for_a_lock
+from tests.factories import NOW, make_connection, make_message, pending_row, rolled_back
+from tests.integration.deciding import carry_out, decide, in_thread, make_due, waiting_for_a_lock
 
 pytestmark = pytest.mark.django_db
 
@@ -35,35 +34,47 @@ def pull(person, **scope):
     return kill_switch.pull(actor=person.actor(surface="web"), reason="Wrong price in every letter", **scope)
 
 
-def scope_of(message, name):
-    return {
-        "everything": {}, "connection": {"connection": message.connection}, "mailbox": {"mailbox": message.mailbox}
-    }[name]  # fmt: skip
+def release(switch, person):
+    kill_switch.release(switch_id=switch.pk, actor=person.actor(surface="web"))
+
+
+def undo(message, person):
+    return undo_decision(message=message.public_id, actor=person.actor(surface="web"), now=NOW)
 
 
 @pytest.mark.proves("security 25")
-@pytest.mark.parametrize(
-    ("scope", "outcome"),
-    [("everything", "approve"), ("everything", "reject"), ("connection", "send_back"), ("mailbox", "approve")],
-)
-def test_pulled_switch_stops_every_call_of_its_scope(message, reviewer, upstream, scope, outcome):
-    pull(reviewer, **scope_of(message, scope))
-    assert carry_out(message, reviewer, outcome=outcome) == "not due"
-    assert upstream.decisions == []
-    assert Decision.objects.get().state == "recorded"
+def test_pulled_switch_stops_every_call_of_its_scope_until_it_is_released(message, reviewer, admin, upstream):
+    connection, mailbox = {"connection": message.connection}, {"mailbox": message.mailbox}
+    for scope, outcome in (({}, "approve"), ({}, "reject"), (connection, "send_back"), (mailbox, "approve")):
+        with rolled_back():
+            switch = pull(reviewer, **scope)
+            assert carry_out(message, reviewer, outcome=outcome) == "not due", scope
+            decision = Decision.objects.get()
+            assert (decision.state, upstream.decisions) == ("recorded", []), scope
+            # What it stops can still be undone, long after the undo window.
+            with rolled_back():
+                assert undo(message, reviewer).state == "undone"
+            if outcome == "approve":
+                release(switch, admin)
+                assert run_decision(decision_id=decision.pk, now=NOW) == "applied"
+                assert len(upstream.decisions) == 1
+                upstream.calls.clear()
 
 
 @pytest.mark.proves("security 25")
-def test_switch_is_itself_in_the_ledger(message, reviewer, admin):
+def test_switch_is_itself_in_the_ledger_and_its_release_wakes_a_worker(
+    message, reviewer, admin, django_capture_on_commit_callbacks
+):
     switch = pull(reviewer)
-    kill_switch.release(switch_id=switch.pk, actor=admin.actor(surface="web"))
+    with django_capture_on_commit_callbacks() as sent:
+        release(switch, admin)
+    assert any("execute_due" in str(callback) for callback in sent)
     acts = Entry.objects.filter(action__startswith="kill_switch.").oldest_first()
-    told = [(entry.action, entry.actor_id, entry.detail.fields["reason"]) for entry in acts]
     reason = "Wrong price in every letter"
-    assert told == [
+    assert [(entry.action, entry.actor_id, entry.detail.fields["reason"]) for entry in acts] == [
         ("kill_switch.pulled", str(reviewer.pk), reason), ("kill_switch.released", str(admin.pk), reason)
     ]  # fmt: skip
-    assert EntryDetail.objects.get(entry=acts[0]).fields["scope"] == "everything"
+    assert acts[0].detail.fields["scope"] == "everything"
 
 
 def test_switch_of_another_scope_stops_nothing_here(message, reviewer):
@@ -92,22 +103,6 @@ def test_stopped_decision_of_unknown_mailbox_is_not_due(message, reviewer):
     assert Decision.objects.due().count() == 0
 
 
-def test_release_lets_what_waited_go(message, reviewer, admin, upstream, django_capture_on_commit_callbacks):
-    switch = pull(reviewer)
-    assert carry_out(message, reviewer) == "not due"
-    with django_capture_on_commit_callbacks() as sent:
-        kill_switch.release(switch_id=switch.pk, actor=admin.actor(surface="web"))
-    assert any("execute_due" in str(callback) for callback in sent)
-    assert run_decision(decision_id=Decision.objects.get().pk, now=NOW) == "applied"
-    assert len(upstream.decisions) == 1
-
-
-def test_stopped_decision_can_be_undone_long_after_its_window(message, reviewer):
-    pull(reviewer)
-    carry_out(message, reviewer)
-    assert undo_decision(message=message.public_id, actor=reviewer.actor(surface="web"), now=NOW).state == "undone"
-
-
 def test_verdict_under_the_switch_counts_and_says_that_nothing_leaves(message, reviewer):
     pull(reviewer)
     ruling = ruling_for(message, actor=reviewer.actor(surface="web"), now=NOW)
@@ -116,89 +111,63 @@ def test_verdict_under_the_switch_counts_and_says_that_nothing_leaves(message, r
     assert "Ana Ferreira (Wrong price in every letter)" in ruling.reasons[0]
 
 
-def test_second_pull_keeps_the_first(message, reviewer, second_reviewer):
-    assert pull(second_reviewer) == pull(reviewer)
+def test_second_pull_keeps_the_first_and_it_is_released_once(message, reviewer, second_reviewer, admin):
+    first = pull(second_reviewer)
+    assert pull(reviewer) == first
     assert Entry.objects.filter(action="kill_switch.pulled").count() == 1
-
-
-def test_switch_can_be_pulled_again_after_its_release(message, reviewer, admin):
-    first = pull(reviewer)
-    kill_switch.release(switch_id=first.pk, actor=admin.actor(surface="web"))
+    release(first, admin)
+    with pytest.raises(KillSwitchNotAllowed, match="not pulled any more"):
+        release(first, admin)
     assert pull(reviewer) != first
 
 
-def test_pull_without_a_reason_is_refused(message, reviewer):
-    with pytest.raises(KillSwitchNotAllowed, match="Say why"):
-        kill_switch.pull(actor=reviewer.actor(surface="web"), reason="  ")
-
-
-def test_pull_and_release_ask_for_the_role(message, reviewer, auditor):
+def test_pull_and_release_ask_for_the_role_and_a_reason(message, reviewer, auditor):
     with pytest.raises(KillSwitchNotAllowed, match="Only a reviewer or an admin"):
         pull(auditor)
+    with pytest.raises(KillSwitchNotAllowed, match="Say why"):
+        kill_switch.pull(actor=reviewer.actor(surface="web"), reason="  ")
     switch = pull(reviewer)
     with pytest.raises(KillSwitchNotAllowed, match="Only an admin"):
-        kill_switch.release(switch_id=switch.pk, actor=reviewer.actor(surface="web"))
+        release(switch, reviewer)
     assert KillSwitch.objects.pulled().get() == switch
 
 
-def test_released_switch_is_not_released_twice(message, reviewer, admin):
-    switch = pull(reviewer)
-    kill_switch.release(switch_id=switch.pk, actor=admin.actor(surface="web"))
-    with pytest.raises(KillSwitchNotAllowed, match="not pulled any more"):
-        kill_switch.release(switch_id=switch.pk, actor=admin.actor(surface="web"))
-
-
 @pytest.mark.django_db(transaction=True)
-def test_pull_while_a_worker_reads_is_met_before_its_call(upstream):
+def test_pull_while_a_worker_reads_is_met_before_its_call(message, reviewer, upstream):
     """The switch is pulled after the decision was taken: the last word before the first byte stops it."""
-    ana = make_person("ana@yourteam.example", "Ana Ferreira", "reviewer")
-    message = make_message(make_connection(api_url=upstream.url))
-    upstream.holds(pending_row(message.upstream_id))
-
-    def meanwhile():
-        pull(ana)
-        connections.close_all()
-
-    upstream.meanwhile["GET"] = meanwhile
-    assert carry_out(message, ana) == "recorded"
+    # The stand-in answers in a thread, with a session of its own.
+    upstream.meanwhile["GET"] = lambda: in_thread(lambda: pull(reviewer))[0].join()
+    assert carry_out(message, reviewer) == "recorded"
     decision = Decision.objects.get()
     assert (upstream.decisions, decision.may_have_left) == ([], False)
     assert "Ana Ferreira pulled the kill switch before the call" in decision.explanation
 
 
 @pytest.mark.django_db(transaction=True)
-def test_undo_that_holds_the_row_is_met_by_the_mark_that_waits_for_it():
+def test_undo_that_holds_the_row_is_met_by_the_mark_that_waits_for_it(message, reviewer):
     """The mark asks again what the row says: with its conditions in a joined subquery it would call all the same."""
-    ana = make_person("ana@yourteam.example", "Ana Ferreira", "reviewer")
-    message = make_message(make_connection())
-    decision = decide(message, ana).decision
-    Decision.objects.update(state="calling", attempt=1, lease_until=Now() + timedelta(minutes=1))
+    decision = decide(message, reviewer).decision
+    Decision.objects.update(state="calling", attempt=1, lease_until=Now() + timedelta(minutes=10))
     decision.refresh_from_db()
-    marked = []
-
-    def mark():
-        marked.append(Decision.objects.held_by(decision).nothing_stops(message).update(may_have_left=True))
-        connections.close_all()
-
-    worker = threading.Thread(target=mark)
+    mine = Decision.objects.held_by(decision).nothing_stops(message)
     with transaction.atomic():
-        undo_decision(message=message.public_id, actor=ana.actor(surface="web"), now=NOW)
-        worker.start()
+        undo(message, reviewer)
+        worker, marked = in_thread(lambda: mine.update(may_have_left=True))
         waiting_for_a_lock(db)
-    worker.join(10)
+    worker.join()
     decision.refresh_from_db()
     assert (marked, decision.state, decision.may_have_left) == ([0], "undone", False)
 
 
-@pytest.mark.parametrize("scope", ["connection", "mailbox"])
-@pytest.mark.parametrize("is_released", [False, True], ids=["pulled", "released"])
-def test_what_a_switch_stops_is_not_deleted_with_it(message, admin, scope, is_released):
-    switch = pull(admin, **scope_of(message, scope))
-    if is_released:
-        kill_switch.release(switch_id=switch.pk, actor=admin.actor(surface="web"))
+def test_what_a_switch_stops_is_not_deleted_with_it(message, admin):
     Message.objects.update(revision=None)
-    for row in (message.mailbox, message.connection):
-        if scope == "mailbox" or row == message.connection:
-            with pytest.raises(ProtectedError):
-                row.delete()
-    assert KillSwitch.objects.filter(pk=switch.pk).exists()
+    for scope, rows in (("connection", (message.connection,)), ("mailbox", (message.mailbox, message.connection))):
+        with rolled_back():
+            switch = pull(admin, **{scope: rows[0]})
+            for is_released in (False, True):
+                if is_released:
+                    release(switch, admin)
+                for row in rows:
+                    with pytest.raises(ProtectedError):
+                        row.delete()
+            assert KillSwitch.objects.filter(pk=switch.pk).exists()
