@@ -78,56 +78,51 @@ def test_card_whose_time_is_nearly_over_says_so_in_words_and_colour(connection, 
     assert "Read it and decide" in soon["description"]
 
 
-@pytest.mark.parametrize(
-    ("state", "tone"),
-    [
-        ("held", "amber"), ("approved", "green"), ("released", "green"), ("rejected", "rose"), ("sent", "green"),
-        ("delivered", "green"), ("bounced", "rose"), ("complained", "rose"), ("failed", "rose"),
-        ("cancelled", "plain"), ("gone", "violet"),
-    ],
-)  # fmt: skip
-def test_each_state_has_its_colour_and_words_and_only_the_held_card_asks(connection, destination, state, tone):
+def test_each_state_has_its_colour_and_words_and_only_the_held_card_asks(connection, destination):
     message = make_message(connection)
-    card = card_of(message, destination, state=state)
-    assert card["color"] == COLOURS[tone]
-    assert card["description"].startswith(f"**{shown_status(fresh(message)).word}.**")
-    assert ("Read it and decide" in card["description"]) is (state == "held")
-    assert ("Taken on by" in told(card)) is (state == "held")
-    assert find_errors({"embeds": [card]}) == {}
+    for tone, states in {
+        "amber": ("held",), "green": ("approved", "released", "sent", "delivered"), "plain": ("cancelled",),
+        "rose": ("rejected", "bounced", "complained", "failed"), "violet": ("gone",),
+    }.items():  # fmt: skip
+        for state in states:
+            card = card_of(message, destination, state=state)
+            assert card["color"] == COLOURS[tone], state
+            assert card["description"].startswith(f"**{shown_status(fresh(message)).word}.**"), state
+            asks = ("Read it and decide" in card["description"], "Taken on by" in told(card))
+            assert asks == (state == "held",) * 2, state
+            assert find_errors({"embeds": [card]}) == {}
 
 
 def test_decided_card_says_by_whom_and_while_it_can_be_undone(connection, reviewer, destination):
     message = make_message(connection)
     decide(message, reviewer, "send_back", reason="Please add the amount.")
-    card = card_of(message, destination)
-    assert card["description"].startswith("**Sending back.**")
-    assert str(reviewer) in card["description"]
+    said = card_of(message, destination)["description"]
+    assert said.startswith("**Sending back.**")
+    assert str(reviewer) in said
 
 
-@pytest.mark.parametrize(
-    ("mode", "word"), [("monitored", "monitored"), ("autonomous", "autonomous"), ("gated_send", "not reviewed")]
-)
-def test_sent_mail_that_nobody_was_asked_about_is_marked(connection, destination, mode, word):
+def test_sent_mail_that_nobody_was_asked_about_is_marked(connection, destination):
     message = make_message(connection)
-    connection.mailboxes.update(oversight_mode=mode)
     assert "nobody was asked" not in card_of(message, destination, state="sent")["description"]
-    unasked = fresh(message)
     assert Entry.objects.of_message(message.public_id).filter(action="message.held").exists()
     # As the mirror has it where the first that was heard of it is that it left.
-    Message.objects.filter(pk=message.pk).update(public_id="0190f5c8-0000-7000-8000-0000000000aa")
-    card = card_of(unasked, destination)
-    assert card["description"].startswith(f"**Handed over · {word}.**")
-    assert "nobody was asked" in card["description"]
+    Message.objects.update(public_id="0190f5c8-0000-7000-8000-0000000000aa")
+    for mode, word in (("monitored", "monitored"), ("autonomous", "autonomous"), ("gated_send", "not reviewed")):
+        connection.mailboxes.update(oversight_mode=mode)
+        said = card_of(message, destination)["description"]
+        assert said.startswith(f"**Handed over · {word}.**")
+        assert "nobody was asked" in said
 
 
-@pytest.mark.parametrize("privacy", ["minimal", "headers", "full"])
-def test_privacy_of_a_destination_says_what_a_card_tells(connection, destination, privacy):
-    message = make_message(connection, subject="Refund 4471", markdown="Dear Dana, kumquats.", metadata=METADATA)
-    destination.privacy = privacy
-    text = json.dumps(card_of(message, destination))
-    assert ("Refund 4471" in text) is (privacy != "minimal")
-    assert ("dana" in text) is (privacy != "minimal")
-    assert ("kumquats" in text) is (privacy == "full")
+def test_privacy_of_a_destination_says_what_a_card_tells_and_no_link_of_the_letter_is_one(connection, destination):
+    letter = "Dear Dana, kumquats. [Pay](https://evil.example) @everyone"
+    message = make_message(connection, subject="Refund 4471", markdown=letter, metadata=METADATA)
+    for privacy, names, words in (("minimal", False, False), ("headers", True, False), ("full", True, True)):
+        destination.privacy = privacy
+        text = json.dumps(card_of(message, destination), ensure_ascii=False)
+        assert ["Refund 4471" in text, "dana" in text] == [names] * 2, privacy
+        assert ["kumquats" in text, "evil" in text] == [words] * 2, privacy
+        assert "(https://evil" not in text
 
 
 def test_card_of_the_bot_has_buttons_while_it_is_open_and_loses_them_then(connection, reviewer, destination):
@@ -193,12 +188,8 @@ def test_card_of_a_connection_follows_its_newest_state(connection, destination):
 
 
 def test_refusal_at_the_gate_is_told_by_itself(connection, destination):
-    details = {
-        "recipients": "dana@acme.example",
-        "refused": "dana@acme.example",
-        "rule": "off-list",
-        "mailbox": "a@b.c",
-    }
+    dana = "dana@acme.example"
+    details = {"recipients": dana, "refused": dana, "rule": "off-list", "mailbox": "a@b.c"}
     actor = webhook(connection.slug, surface="worker")
     record("message.refused_at_gate", actor=actor, connection=connection.pk, details=details)
     about = f"refusal/{Entry.objects.latest('pk').pk}"
@@ -211,58 +202,44 @@ def test_refusal_at_the_gate_is_told_by_itself(connection, destination):
     assert "dana" not in json.dumps(notice_body(about, entry_now(about, None), destination))
 
 
-@pytest.mark.parametrize(
-    ("action", "word"),
-    [
-        ("message.approved", "Approved"), ("message.sent", "Sent"), ("message.delivered", "Delivered"),
-        ("message.bounced", "Bounced"), ("message.failed", "Failed"), ("message.cancelled", "Cancelled"),
-    ],
-)  # fmt: skip
-def test_answer_names_what_became_of_it_and_its_id_and_calls_nobody(connection, destination, action, word):
+def test_answer_names_what_became_of_it_and_its_id_and_calls_nobody(connection, destination):
     message = make_message(connection, subject="Refund", metadata=METADATA)
-    entry = act(message, action, explanation="mailbox full at dana@northwind.example")
-    body = answer_body(fresh(message), entry, destination)
-    card = body["embeds"][0]
-    assert answer_word(fresh(message), entry) == word
-    assert card["description"].startswith(f"**{word}**")
-    assert told(card)["Message ID"] == message.upstream_id.replace("-", "\\-")
-    assert told(card)["Asked for by"].startswith("\\@everyone")
-    assert body["allowed_mentions"] == {"parse": []}
-    assert find_errors(body) == {}
-    assert read_by_discord_py(body)[0].to_dict()["fields"] == card["fields"]
+    for word in ("Approved", "Sent", "Delivered", "Bounced", "Failed", "Cancelled"):
+        entry = act(message, f"message.{word.lower()}", explanation="mailbox full at dana@northwind.example")
+        body = answer_body(fresh(message), entry, destination)
+        card = body["embeds"][0]
+        assert answer_word(fresh(message), entry) == word
+        assert card["description"].startswith(f"**{word}**")
+        assert told(card)["Message ID"] == message.upstream_id.replace("-", "\\-")
+        assert told(card)["Asked for by"].startswith("\\@everyone")
+        assert body["allowed_mentions"] == {"parse": []}
+        assert find_errors(body) == {}
+        assert read_by_discord_py(body)[0].to_dict()["fields"] == card["fields"]
     destination.privacy = "minimal"
     assert "dana" not in json.dumps(answer_body(fresh(message), entry, destination))
 
 
-@pytest.mark.parametrize(("outcome", "word"), [("reject", "Rejected"), ("send_back", "Sent back")])
-def test_answer_to_a_rejection_tells_who_and_why(connection, reviewer, destination, outcome, word):
-    message = make_message(connection, subject="Refund")
-    given = decide(message, reviewer, outcome, reason="The amount is **wrong**.")
-    given.decision.state = "applied"
-    given.decision.save(update_fields=["state"])
-    body = answer_body(fresh(message), act(message, "message.rejected"), destination)
-    told_of_it = body["embeds"][0]["description"]
-    assert told_of_it.startswith(f"**{word}** by {reviewer}.")
-    assert told_of_it.endswith("\n> The amount is \\*\\*wrong\\*\\*.")
+def test_answer_to_a_decision_tells_who_and_why_and_keeps_its_mark_to_itself(connection, reviewer, destination):
+    for outcome, action, repeated, said in (
+        ("reject", "rejected", "", "**Rejected** by Ana Ferreira.{}\n> The amount is \\*\\*wrong\\*\\*."),
+        ("send_back", "rejected", "", "**Sent back** by Ana Ferreira.{}\n> The amount is \\*\\*wrong\\*\\*."),
+        ("approve", "approved", "{mark}", "**Approved** by Ana Ferreira. It is on its way."),
+        ("approve", "approved", "Looks fine. {mark}", "**Approved** by Ana Ferreira. It is on its way.\n> Looks fine."),
+        ("approve", "approved", "Theirs.", "**Approved** by Ana Ferreira. It is on its way.\n> Theirs."),
+    ):
+        message = make_message(connection, markdown=f"What is like no other: {said} {repeated}")
+        reason = "" if outcome == "approve" else "The amount is **wrong**."
+        decision = decide(message, reviewer, outcome, reason=reason).decision
+        message.decisions.update(state="applied")
+        mark = f"[countersign:{decision.reference}]"
+        Message.objects.filter(pk=message.pk).update(upstream_reason=repeated.format(mark=mark))
+        answer = answer_body(fresh(message), act(message, f"message.{action}"), destination)["embeds"][0]["description"]
+        begins, _, ends = said.partition("{}")
+        assert (answer.startswith(begins), answer.endswith(ends or begins)) == (True, True), answer
 
 
-@pytest.mark.parametrize(
-    ("repeated", "shown"), [("{mark}", ""), ("Looks fine. {mark}", "\n> Looks fine."), ("Theirs.", "\n> Theirs.")]
-)
-def test_answer_keeps_the_mark_of_a_decision_to_itself(connection, reviewer, destination, repeated, shown):
-    message = make_message(connection)
-    given = decide(message, reviewer, "approve")
-    given.decision.state = "applied"
-    given.decision.save(update_fields=["state"])
-    mark = f"[countersign:{given.decision.reference}]"
-    Message.objects.filter(pk=message.pk).update(upstream_reason=repeated.format(mark=mark))
-    body = answer_body(fresh(message), act(message, "message.approved"), destination)
-    assert body["embeds"][0]["description"] == f"**Approved** by {reviewer}. It is on its way.{shown}"
-
-
-@pytest.mark.parametrize(
-    ("outcome", "state", "says"),
-    [
+def test_card_says_once_who_decided_and_what_went_wrong_then(connection, reviewer, destination):
+    for outcome, state, says in (
         ("approve", "approved", "**Approved** by Ana Ferreira."),
         ("reject", "rejected", "**Rejected** by Ana Ferreira."),
         ("send_back", "rejected", "**Sent back** by Ana Ferreira."),
@@ -270,13 +247,11 @@ def test_answer_keeps_the_mark_of_a_decision_to_itself(connection, reviewer, des
         ("approve", "bounced", "**Bounced.** The recipient's server refused it; approved by Ana Ferreira."),
         ("approve", "complained", "**Complained of.** The recipient called it spam; approved by Ana Ferreira."),
         ("approve", "failed", "**Failed.** It was approved, but could not be sent; approved by Ana Ferreira."),
-    ],
-)
-def test_card_says_once_who_decided_and_what_went_wrong_then(connection, reviewer, destination, outcome, state, says):
-    message = make_message(connection)
-    decide(message, reviewer, outcome, reason="" if outcome == "approve" else "No")
-    message.decisions.update(state="applied")
-    assert card_of(message, destination, state=state)["description"] == says
+    ):
+        message = make_message(connection, markdown=f"What is like no other: {says}")
+        decide(message, reviewer, outcome, reason="" if outcome == "approve" else "No")
+        message.decisions.update(state="applied")
+        assert card_of(message, destination, state=state)["description"] == says
 
 
 FILES = [{"name": f"file {number}.pdf", "content_type": "application/pdf", "size": 4} for number in range(7)]
@@ -299,10 +274,9 @@ def test_held_card_names_everybody_who_gets_it_and_every_file(connection, destin
 
 def test_held_card_says_what_its_key_does_not_show(connection, destination):
     message = make_message(connection)
-    Revision.objects.filter(message=message).update(coverage=["to", "subject", "markdown"])
+    Revision.objects.update(coverage=["to", "subject", "markdown"])
     fields = told(card_of(message, destination))
-    assert "not visible with this key" in fields["Cc"]
-    assert "not visible with this key" in fields["Bcc"]
+    assert all("not visible with this key" in fields[name] for name in ("Cc", "Bcc"))
 
 
 def test_taking_a_message_on_turns_its_card_and_makes_none(connection, reviewer, destination):
