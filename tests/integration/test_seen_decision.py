@@ -42,9 +42,11 @@ def test_verdict_keeps_what_was_on_screen(given):
     assert seen["unread"] == ["the links"]
 
 
-def test_page_shows_that_version_its_findings_and_its_ruling_and_says_that_it_is_not_the_current_one(
-    signed_in, given, auditor
+def test_page_shows_that_version_its_findings_ruling_and_weights_and_says_that_it_is_not_the_current_one(
+    signed_in, given, auditor, admin
 ):
+    one = given.seen["findings"][0]
+    weigh(rule=one["rule"], points=one["points"] + 1, actor=admin.actor(surface="web"), now=clock())
     client = signed_in(auditor)
     page = client.get(address(given)).content.decode()
     frame = client.get(address(given, "body/"))
@@ -53,53 +55,34 @@ def test_page_shows_that_version_its_findings_and_its_ruling_and_says_that_it_is
     assert "First words" in page
     assert "Second words" not in page + frame.content.decode()
     assert "First words" in frame.content.decode()
-    for told in (
-        "Ana Ferreira",
-        "Not like this",
-        "One approval is needed",
-        "the links",
-        given.seen["findings"][0]["rule"],
-    ):
-        assert told.replace("_", " ") in page
+    for told in ("Ana Ferreira", "Not like this", "One approval is needed", "the links", one["rule"].replace("_", " ")):
+        assert told in page
+    assert (f"{one['points']} point" in page, f"{one['points'] + 1} point" in page) == (True, False)
     assert 'sandbox title="The letter of that version' in page
     assert "sandbox" in frame["Content-Security-Policy"]
     assert "script-src" not in frame["Content-Security-Policy"]
 
 
-def test_weights_of_today_change_nothing_of_then(signed_in, given, admin, auditor):
-    one = given.seen["findings"][0]
-    weigh(rule=one["rule"], points=one["points"] + 1, actor=admin.actor(surface="web"), now=clock())
-    page = signed_in(auditor).get(address(given)).content.decode()
-    assert f"{one['points']} point" in page
-    assert f"{one['points'] + 1} point" not in page
-
-
-def test_looking_is_noted_but_not_what_is_fetched_ahead(signed_in, given, auditor):
-    def noted():
-        return Entry.objects.of_action("ledger.seen_again").count()
-
+def test_looking_is_noted_but_not_what_is_fetched_ahead_and_what_was_not_kept_is_not_known(
+    signed_in, given, auditor, connection
+):
+    Verdict.objects.filter(pk=given.pk).update(seen={}, parts_unread=None)
+    noted = Entry.objects.of_action("ledger.seen_again")
     client = signed_in(auditor)
     client.head(address(given))
     client.get(address(given), headers={"Sec-Purpose": "prefetch"})
-    assert noted() == 0
-    client.get(address(given))
-    assert noted() == 1
-    served = Entry.objects.of_action("message.served")
-    client.get(address(given, "body/"))
-    assert served.get(actor_id=str(auditor.pk)).fingerprint == given.revision.fingerprint
-
-
-def test_verdict_without_what_was_seen_says_what_is_not_known(signed_in, given, auditor):
-    Verdict.objects.filter(pk=given.pk).update(seen={}, parts_unread=None)
-    page = signed_in(auditor).get(address(given)).content.decode()
+    assert noted.count() == 0
+    page = client.get(address(given)).content.decode()
+    assert noted.count() == 1
     assert page.count("Not known: this verdict was given before") == 2
     assert "Not known: given before that was kept" in page
-
-
-def test_verdict_of_another_message_is_not_shown(signed_in, given, connection, auditor):
+    client.get(address(given, "body/"))
+    served = Entry.objects.of_action("message.served")
+    assert served.get(actor_id=str(auditor.pk)).fingerprint == given.revision.fingerprint
+    # A verdict of another message is not shown.
     other = make_message(connection)
-    assert signed_in(auditor).get(f"/queue/{other.public_id}/decisions/{given.pk}/").status_code == 404
-    assert signed_in(auditor).get(f"/queue/{other.public_id}/decisions/{given.pk}/body/").status_code == 404
+    assert client.get(f"/queue/{other.public_id}/decisions/{given.pk}/").status_code == 404
+    assert client.get(f"/queue/{other.public_id}/decisions/{given.pk}/body/").status_code == 404
 
 
 def test_trace_message_and_history_lead_to_it(signed_in, connection, reviewer):

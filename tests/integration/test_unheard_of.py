@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.db import transaction
 from django.db.models.functions import Now
 
 from approvals import ingest
@@ -37,57 +38,56 @@ def letter(**fields):
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    "name", ["oversight.approved", "oversight.rejected", "message.sent", "message.bounced", "message.cancelled"]
-)
-def test_event_of_an_unheard_message_has_multimail_asked_what_it_is(connection, name):
-    stored = hear(connection, name)
-    assert (stored.result, stored.ask, stored.fetch) == ("applied", Message.objects.get(), None)
+def test_event_of_an_unheard_message_has_multimail_asked_what_it_is_unless_it_names_it(connection):
+    for name in ("oversight.approved", "oversight.rejected", "message.sent", "message.bounced", "message.cancelled"):
+        stored = hear(connection, name, email_id=name)
+        message = Message.objects.get(upstream_id=name)
+        assert (stored.result, stored.ask, stored.fetch) == ("applied", message, None), name
+    assert hear(connection, email_id="01NAMED", subject="Your refund").ask is None
 
 
-def test_event_that_names_its_message_needs_no_question(connection):
-    assert hear(connection, subject="Your refund").ask is None
-
-
-def test_unheard_message_is_shown_as_not_known(connection, signed_in, reviewer):
+def test_answer_names_the_message_that_was_shown_as_not_known_and_moves_it_on(
+    connection, upstream, signed_in, reviewer
+):
     message = hear(connection).ask
     client = signed_in(reviewer)
-    for url in ("/history/", f"/queue/{message.public_id}/", f"/audit/trace/{message.public_id}/"):
-        page = client.get(url).content.decode()
-        assert "(subject not known)" in page, url
-        assert "(no subject)" not in page, url
-    assert "The letter never came to this desk" in client.get(f"/queue/{message.public_id}/").content.decode()
+    urls = [url.format(message.public_id) for url in ("/history/", "/queue/{}/", "/audit/trace/{}/")]
+    pages = {url: client.get(url).content.decode() for url in urls}
+    for url, page in pages.items():
+        assert ("(subject not known)" in page, "(no subject)" in page) == (True, False), url
+    assert "The letter never came to this desk" in pages[urls[1]]
 
-
-@pytest.mark.parametrize("is_our_gateway", [True, False], ids=["our gateway", "hosted"])
-def test_answer_names_the_message_and_moves_it_on(connection, upstream, signed_in, reviewer, is_our_gateway):
-    Connection.objects.update(is_our_gateway=is_our_gateway)
-    message = hear(connection).ask
     upstream.answers[READ] = (200, letter(delivered_at="2026-11-20T10:00:00Z"))
-    assert ask_about(message_id=message.pk, now=NOW) == "sent, delivered"
-    message.refresh_from_db()
-    assert (message.subject, message.sender, message.recipients, str(message.mailbox), message.upstream_decided_by) == (
-        "Your refund", "support@yourteam.example", ["dana@northwind.example"], "support@yourteam.example",
-        "Ben elsewhere",
-    )  # fmt: skip
-    assert Entry.objects.get(action="message.named").detail.fields["subject"] == "Your refund"
-    assert "Your refund" in signed_in(reviewer).get("/history/").content.decode()
-    assert "(subject not known)" not in signed_in(reviewer).get(f"/audit/trace/{message.public_id}/").content.decode()
+    for is_our_gateway in (False, True):
+        with transaction.atomic():
+            Connection.objects.update(is_our_gateway=is_our_gateway)
+            assert ask_about(message_id=message.pk, now=NOW) == "sent, delivered"
+            named = Message.objects.get()
+            assert (named.subject, named.sender, named.recipients, str(named.mailbox), named.upstream_decided_by) == (
+                "Your refund", "support@yourteam.example", ["dana@northwind.example"], "support@yourteam.example",
+                "Ben elsewhere",
+            )  # fmt: skip
+            assert Entry.objects.get(action="message.named").detail.fields["subject"] == "Your refund"
+            transaction.set_rollback(not is_our_gateway)
+    assert "Your refund" in client.get("/history/").content.decode()
+    assert "(subject not known)" not in client.get(urls[2]).content.decode()
 
 
-def test_message_that_the_read_key_does_not_know_is_asked_about_with_the_other(connection, upstream):
-    message = hear(connection).ask
-    upstream.holds(status="rejected", decision="rejected", decided_by="Ben elsewhere")
-    assert ask_about(message_id=message.pk, now=NOW) == "nothing new"
-    assert upstream.paths == [READ, "/v1/account", "/v1/oversight/pending?email_id=01UNHEARD"]
-
-
-def test_message_that_multimail_does_not_know_stays_unnamed(connection, upstream):
+def test_message_that_the_read_key_does_not_know_is_asked_about_with_the_other_and_may_stay_unnamed(
+    connection, upstream
+):
     message = hear(connection).ask
     upstream.unknown = {"01UNHEARD"}
     assert ask_about(message_id=message.pk, now=NOW) == "nothing new"
     message.refresh_from_db()
     assert (message.state, str(message)) == ("approved", "(subject not known)")
+    upstream.calls.clear()
+    upstream.unknown = set()
+    upstream.holds(status="rejected", decision="rejected", decided_by="Ben elsewhere")
+    assert ask_about(message_id=message.pk, now=NOW) == "nothing new"
+    assert [path for path in upstream.paths if path != "/v1/account"] == [
+        READ, "/v1/oversight/pending?email_id=01UNHEARD",
+    ]  # fmt: skip
 
 
 def test_received_mail_is_never_read_to_learn_its_subject(connection, upstream):
@@ -97,10 +97,10 @@ def test_received_mail_is_never_read_to_learn_its_subject(connection, upstream):
     assert READ not in upstream.paths
 
 
-@pytest.mark.parametrize(("minutes", "due"), [(2, True), (70, False)])
-def test_sweep_asks_again_for_an_hour_about_what_was_not_named(connection, minutes, due):
+def test_sweep_asks_again_for_an_hour_about_what_was_not_named(connection):
     message = hear(connection, "oversight.rejected").ask
-    Message.objects.update(changed_at=Now() - timedelta(minutes=minutes))
-    assert Message.objects.to_ask_about().filter(pk=message.pk).exists() is due
-    Message.objects.update(subject="Your refund")
+    for minutes, is_due in ((2, True), (70, False)):
+        Message.objects.update(changed_at=Now() - timedelta(minutes=minutes))
+        assert Message.objects.to_ask_about().filter(pk=message.pk).exists() is is_due
+    Message.objects.update(subject="Your refund", changed_at=Now() - timedelta(minutes=2))
     assert not Message.objects.to_ask_about().exists()

@@ -5,21 +5,23 @@ from datetime import timedelta
 import pytest
 from django.db.models.functions import Now
 
-from approvals.decide import give_verdict
 from approvals.execute import run_decision
 from approvals.models import Connection, Decision, DecisionAttempt, Message
 from approvals.reconcile import hydrate, read_everything
 from approvals.sync.freshness import freshness_for
 from audit.models import Entry
 from tests.factories import NOW, make_message
+from tests.integration.deciding import carry_out, decide, make_due
 
 # The factories' connection points to a port of this machine on which nobody listens.
 pytestmark = pytest.mark.django_db
 
 
-def test_reading_fails_in_words_and_closes_nothing(connection, reviewer):
+def test_reading_fails_in_words_once_in_the_ledger_and_closes_nothing(connection, reviewer):
     make_message(connection)
-    assert read_everything(connection_id=connection.pk, now=NOW) == "unreachable"
+    for _ in range(3):
+        assert read_everything(connection_id=connection.pk, now=NOW) == "unreachable"
+        Connection.objects.update(read_at=None)
     connection.refresh_from_db()
     assert "could not be reached" in connection.last_error
     assert connection.reading_until is None
@@ -27,12 +29,6 @@ def test_reading_fails_in_words_and_closes_nothing(connection, reviewer):
     freshness = freshness_for(reviewer.actor(surface="web"), now=NOW)
     assert freshness.level == "amber"
     assert "could not be reached" in freshness.reason
-
-
-def test_failing_connection_is_recorded_once_and_so_is_its_recovery(connection):
-    for _ in range(3):
-        read_everything(connection_id=connection.pk, now=NOW)
-        Connection.objects.update(read_at=None)
     assert Entry.objects.filter(action="connection.failing").count() == 1
 
 
@@ -43,34 +39,21 @@ def test_content_that_could_not_be_fetched_is_fetched_later(connection):
 
 
 def test_decision_waits_and_is_tried_again(connection, reviewer):
-    message = make_message(connection)
-    decision = give_verdict(
-        message=message.public_id, actor=reviewer.actor(surface="web"), outcome="approve",
-        fingerprint=message.revision.fingerprint, reason="", now=NOW,
-    ).decision  # fmt: skip
-    Decision.objects.update(due_at=Now())
-    assert run_decision(decision_id=decision.pk, now=NOW) == "recorded"
-    decision.refresh_from_db()
+    assert carry_out(make_message(connection), reviewer) == "recorded"
+    decision = Decision.objects.get()
     assert (decision.attempt, decision.may_have_left) == (1, False)
     assert "could not be reached" in decision.explanation
     assert decision.due_at > decision.changed_at
     assert list(DecisionAttempt.objects.order_by("pk").values_list("event", flat=True)) == ["take", "postpone"]
 
 
-def test_stale_mirror_turns_amber_then_red(connection, reviewer):
+def test_stale_mirror_turns_amber_then_red_and_a_paused_connection_carries_nothing_out(connection, reviewer):
     actor = reviewer.actor(surface="web")
     Connection.objects.update(complete_as_of=NOW)
     levels = [freshness_for(actor, now=NOW + timedelta(minutes=m)).level for m in (0, 1, 3, 11)]
     assert levels == ["green", "green", "amber", "red"]
-
-
-def test_paused_connection_carries_nothing_out(connection, reviewer):
-    message = make_message(connection)
-    decision = give_verdict(
-        message=message.public_id, actor=reviewer.actor(surface="web"), outcome="reject",
-        fingerprint=message.revision.fingerprint, reason="no", now=NOW,
-    ).decision  # fmt: skip
-    Decision.objects.update(due_at=Now())
+    decision = decide(make_message(connection), reviewer, "reject", "no").decision
+    make_due()
     Connection.objects.update(paused_at=Now(), paused_because="The key was revoked.")
     assert run_decision(decision_id=decision.pk, now=NOW) == "not due"
-    assert freshness_for(reviewer.actor(surface="web"), now=NOW).level == "red"
+    assert freshness_for(actor, now=NOW).level == "red"
