@@ -1,26 +1,31 @@
-"""Small readers and writers: times, text out of HTML, cursors, the server's address."""
+"""Small readers and writers: times, text out of HTML, cursors, the server's address, events and their signature."""
+
+import hashlib
+import hmac
+import json
+from datetime import UTC, datetime
 
 import pytest
 
 from gateway.errors import Invalid
+from gateway.event_names import APPROVED, KNOWN, PENDING, REJECTED, SPELLINGS, spelling_for, wants_text_to
+from gateway.events import envelope
 from gateway.paging import as_number, clamp, read_cursor, read_offset
 from gateway.plain_text import text_of_html
+from gateway.signing import sign
 from gateway.smtp import Server
 from gateway.timestamps import epoch_milliseconds, iso, parse_iso
 
+NOW = datetime(2026, 11, 20, 8, 15, 0, 123456, tzinfo=UTC)
 
-def test_time_comes_back_as_it_is_kept():
+
+def test_time_comes_back_as_it_is_kept_and_another_form_is_refused():
     assert iso(parse_iso("2026-11-20T08:15:00.1239Z")) == "2026-11-20T08:15:00.123Z"
     assert epoch_milliseconds(parse_iso("1970-01-01T00:00:01Z")) == 1000
     assert iso(None) is None
-
-
-@pytest.mark.parametrize(
-    "text", ["", "Z", "soon", "2026-11-20T08:15:00", "2026-11-20T08:15:00+00:00", "2026-13-01T00:00:00Z"]
-)
-def test_time_in_another_form_is_refused(text: str):
-    with pytest.raises(ValueError, match="must be a time in UTC"):
-        parse_iso(text)
+    for text in ("", "Z", "soon", "2026-11-20T08:15:00", "2026-11-20T08:15:00+00:00", "2026-13-01T00:00:00Z"):
+        with pytest.raises(ValueError, match="must be a time in UTC"):
+            parse_iso(text)
 
 
 def test_text_of_html_is_what_a_reader_sees():
@@ -28,30 +33,44 @@ def test_text_of_html_is_what_a_reader_sees():
     assert text_of_html(html) == "A & B\n\none\n\ntwo\n\nthree\n\nfour"
 
 
-@pytest.mark.parametrize(
-    ("value", "size"), [(None, 20), ("", 20), ("x", 20), ("0", 1), ("-3", 1), ("7", 7), ("900", 100)]
-)
-def test_limit_is_clamped(value: str | None, size: int):
-    assert clamp(value, default=20, most=100) == size
-
-
-def test_offset_is_never_more_than_the_database_counts():
+def test_limit_and_offset_are_clamped():
+    sizes = {None: 20, "": 20, "x": 20, "0": 1, "-3": 1, "7": 7, "900": 100}
+    assert {value: clamp(value, default=20, most=100) for value in sizes} == sizes
     assert [read_offset(text) for text in (None, "-1", "x", "5", "9" * 30)] == [0, 0, 0, 5, 1_000_000]
 
 
-@pytest.mark.parametrize("text", ["'", "a b", "a" * 41, "é"])
-def test_cursor_of_another_form_is_refused(text: str):
+def test_cursor_of_another_form_is_refused():
+    for read, text in (*((read_cursor, one) for one in ("'", "a b", "a" * 41, "é")), (as_number, "x")):
+        with pytest.raises(Invalid):
+            read(text)
     with pytest.raises(Invalid):
-        read_cursor(text)
-
-
-@pytest.mark.parametrize("text", ["x", "9" * 19])
-def test_number_cursor_of_another_form_is_refused(text: str):
-    with pytest.raises(Invalid):
-        as_number(text)
+        as_number("9" * 19)
 
 
 def test_mail_server_from_its_address():
     server = Server.from_url("smtps://user%40x:p%3Aw@mail.example")
     assert (server.host, server.port, server.user, server.password) == ("mail.example", 465, "user@x", "p:w")
     assert Server.from_url("smtp://127.0.0.1:8025?tls=off").starttls == "off"
+
+
+def test_spelling_is_the_first_of_the_subscriber_s_that_matches():
+    events = ["message.sent", "email.pending", "oversight.pending"]
+    assert spelling_for(events, PENDING) == "email.pending"
+    assert spelling_for(events, APPROVED) is None
+    assert spelling_for(["email.decided"], APPROVED) == spelling_for(["email.decided"], REJECTED) == "email.decided"
+    assert all(name in spellings for name, spellings in SPELLINGS.items())
+    assert set(SPELLINGS) <= KNOWN
+
+
+def test_subscribers_of_the_discord_page_get_text():
+    for event in ("message.pending_approval", "message.approved", "message.rejected", "email.decided"):
+        assert wants_text_to(["message.sent", event]), event
+    assert not wants_text_to(["message.sent", "oversight.pending"])
+
+
+def test_envelope_repeats_everything_but_the_names_under_data_and_is_signed_over_its_bytes():
+    raw = envelope("email.sent", event_id="E", now=NOW, facts={"id": "M", "subject": "Grüße"})
+    body = json.loads(raw)
+    assert body["data"] == {"event_id": "E", "timestamp": "2026-11-20T08:15:00.123Z", "id": "M", "subject": "Grüße"}
+    assert {body["event"], body["type"], body["event_type"]} == {"email.sent"}
+    assert sign("whsec_ü", raw) == "sha256=" + hmac.new("whsec_ü".encode(), raw, hashlib.sha256).hexdigest()
