@@ -17,15 +17,15 @@ from gateway.inbound.parts import MAX_BODY, file_name
 from gateway.plain_text import text_of_html
 
 TOP = b"From: Dana <dana@northwind.example>\r\nTo: support@acme.example\r\nSubject: Hello\r\n"
-# However busy the machine: what is quadratic takes minutes at these sizes.
+# Seconds of processor time, however busy the machine: what is quadratic takes minutes at these sizes.
 SOON = 30
 
 
-def letter(**headers: str) -> EmailMessage:
-    message = EmailMessage(policy=SMTP)
+def message(**headers: str) -> EmailMessage:
+    one = EmailMessage(policy=SMTP)
     for name, value in {"From": "dana@northwind.example", "To": "support@acme.example", **headers}.items():
-        message[name] = value
-    return message
+        one[name.replace("_", "-")] = value
+    return one
 
 
 def part(headers: bytes, body: bytes = b"x") -> Mail:
@@ -34,28 +34,27 @@ def part(headers: bytes, body: bytes = b"x") -> Mail:
 
 
 def test_ordinary_mail_is_understood_whole():
-    message = letter(
+    sent = message(
         From="Dänä <dana@northwind.example>",
         To="Support <support@acme.example>, bob@BOB.example",
         Cc="eve@eve.example",
         Subject="Grüße aus Köln 🚀",
+        Reply_To="answers@northwind.example",
+        Message_ID="<m1@northwind.example>",
+        In_Reply_To="<m0@acme.example>",
+        References="<r1@acme.example> <m0@acme.example>",
     )
-    message["Reply-To"] = "answers@northwind.example"
-    message["Message-ID"] = "<m1@northwind.example>"
-    message["In-Reply-To"] = "<m0@acme.example>"
-    message["References"] = "<r1@acme.example> <m0@acme.example>"
-    message.set_content("Wo ist es?\n")
-    message.add_alternative("<p>Wo ist <b>es</b>?</p>", subtype="html")
-    message.add_attachment(b"\x00\xff", maintype="application", subtype="pdf", filename="Rechnung 1.pdf")
-    got = read_mail(message.as_bytes())
+    sent.set_content("Wo ist es?\n")
+    sent.add_alternative("<p>Wo ist <b>es</b>?</p>", subtype="html")
+    sent.add_attachment(b"\x00\xff", maintype="application", subtype="pdf", filename="Rechnung 1.pdf")
+    got = read_mail(sent.as_bytes())
     assert (got.sender, got.sender_name) == ("dana@northwind.example", "Dänä")
     assert (got.to, got.cc) == (["support@acme.example", "bob@bob.example"], ["eve@eve.example"])
     assert (got.subject, got.text) == ("Grüße aus Köln 🚀", "Wo ist es?")
     assert got.html is not None
     assert "<b>es</b>" in got.html
-    assert [(file.name, file.content_type, file.content) for file in got.files] == [
-        ("Rechnung 1.pdf", "application/pdf", b"\x00\xff")
-    ]
+    files = [(file.name, file.content_type, file.content) for file in got.files]
+    assert files == [("Rechnung 1.pdf", "application/pdf", b"\x00\xff")]
     assert (got.message_id, got.reply_to) == ("<m1@northwind.example>", "answers@northwind.example")
     assert (got.in_reply_to, got.references) == (["<m0@acme.example>"], ["<r1@acme.example>", "<m0@acme.example>"])
     assert (got.automatic, got.cut) == ("", ())
@@ -67,9 +66,8 @@ def test_empty_mail_is_a_mail():
         assert (got.sender, got.to, got.subject, got.text, got.html, got.files) == ("", [], "", "", None, ())
 
 
-@pytest.mark.parametrize(
-    ("headers", "body", "text"),
-    [
+def test_text_survives_wrong_and_missing_declarations():
+    for headers, body, text in (
         (b"Content-Type: text/plain; charset=iso-8859-1", b"gr\xfc\xdfe", "grüße"),
         (b"Content-Type: text/plain; charset=klingon", "grüße".encode(), "grüße"),
         (b"Content-Type: text/plain; charset=us-ascii", "grüße".encode(), "grüße"),
@@ -82,40 +80,30 @@ def test_empty_mail_is_a_mail():
         (b"Content-Transfer-Encoding: nonsense", b"hallo", "hallo"),
         (b"Content-Type: multipart/mixed", b"no boundary", "no boundary"),
         (b"Content-Type: text/html", b"<p>one</p><p>two", "one\n\ntwo"),
-    ],
-)
-def test_text_survives_wrong_and_missing_declarations(headers: bytes, body: bytes, text: str):
-    assert part(headers, body).text == text
+    ):
+        assert part(headers, body).text == text, headers
 
 
-def test_raw_utf8_in_a_header_is_read_as_such():
-    got = read_mail("From: Ünal <u@x.example>\r\nSubject: Grüße\r\n\r\n".encode())
-    assert (got.subject, got.sender_name) == ("Grüße", "Ünal")
-
-
-@pytest.mark.parametrize(
-    ("value", "sender", "name"),
-    [
-        (b"", "", ""),
-        (b"nobody", "", "nobody"),
-        (b"a@x.example, b@y.example", "a@x.example", ""),
+def test_sender_is_the_first_usable_address():
+    for value, sender, name in (
+        *((b"", "", ""), (b"nobody", "", "nobody"), (b"a@x.example, b@y.example", "a@x.example", "")),
         (b'"not <an@address" <dana@x.example>', "dana@x.example", "not <an@address"),
         (b"Friends: a@x.example, b@y.example;", "a@x.example", ""),
         (b"<dana@[127.0.0.1]>", "", "dana@[127.0.0.1]"),
         (b"=?utf-8?q?D=0D=0ABcc:_x?= <d@x.example>", "d@x.example", ""),
         ("dänä@x.example".encode(), "", "dänä@x.example"),
         (b"a:b@c.example;" * 900, "b@c.example", ""),
-    ],
-)
-def test_sender_is_the_first_usable_address(value: bytes, sender: str, name: str):
-    got = read_mail(b"From: " + value + b"\r\n\r\n")
-    assert (got.sender, got.sender_name[:40]) == (sender, name)
+    ):
+        got = read_mail(b"From: " + value + b"\r\n\r\n")
+        assert (got.sender, got.sender_name[:40]) == (sender, name), value[:40]
 
 
 def test_subject_is_one_bounded_line():
     got = read_mail(b"Subject: a\r\n\tb =?utf-8?q?=00c=0Ad?= " + b"x" * 2000 + b"\r\n\r\n")
     assert got.subject.startswith("a b  c d x")
     assert len(got.subject) == 998
+    got = read_mail("From: Ünal <u@x.example>\r\nSubject: Grüße\r\n\r\n".encode())
+    assert (got.subject, got.sender_name) == ("Grüße", "Ünal")
 
 
 def test_malformed_ids_are_left_out_and_long_lists_keep_the_nearest():
@@ -124,68 +112,51 @@ def test_malformed_ids_are_left_out_and_long_lists_keep_the_nearest():
         b"Message-ID: no id\r\nIn-Reply-To: <a b> <" + b"x" * 400 + b"> <ok@x>\r\nReferences: " + ids + b"\r\n\r\n"
     )
     assert (got.message_id, got.in_reply_to) == ("", ["<ok@x>"])
-    assert len(got.references) == 30
-    assert got.references[-1] == "<3999@x.example>"
+    assert (len(got.references), got.references[-1]) == (30, "<3999@x.example>")
 
 
-@pytest.mark.parametrize(
-    ("value", "told"),
-    [
-        (b"no", ""),
-        (b"auto-replied; x=y", "auto-replied"),
-        (b"Auto-Generated", "auto-generated"),
-        (b"<x>", "auto-generated"),
-    ],
-)
-def test_automatic_mail_is_known_as_such_in_our_words(value: bytes, told: str):
-    assert part(b"Auto-Submitted: " + value).automatic == told
+def test_automatic_mail_is_known_as_such_in_our_words():
+    told = {"no": "", "auto-replied; x=y": "auto-replied", "Auto-Generated": "auto-generated", "<x>": "auto-generated"}
+    assert {value: part(b"Auto-Submitted: " + value.encode()).automatic for value in told} == told
 
 
-@pytest.mark.parametrize(
-    ("name", "safe"),
-    [
-        ("../../etc/passwd", "passwd"),
-        ("C:\\Users\\x\\a.doc", "a.doc"),
-        ("..", "attachment.pdf"),
-        ("", "attachment.pdf"),
-        (".bashrc", "bashrc"),
-        ("a\r\nb\x00.txt", "ab.txt"),
-        ("invoice\u202efdp.exe", "invoicefdp.exe"),
-        ("a\u00a0 b.txt", "a b.txt"),
-        ("x" * 400 + ".pdf", "x" * 147 + ".pdf"),
-        ("Ünïcödé 🚀.png", "Ünïcödé 🚀.png"),
-        ("a/", "attachment.pdf"),
-    ],
-)
-def test_file_name_leads_nowhere(name: str, safe: str):
-    assert file_name(name, "application/pdf") == safe
+def test_file_name_leads_nowhere():
+    safe = {
+        "../../etc/passwd": "passwd",
+        "C:\\Users\\x\\a.doc": "a.doc",
+        "..": "attachment.pdf",
+        "": "attachment.pdf",
+        ".bashrc": "bashrc",
+        "a\r\nb\x00.txt": "ab.txt",
+        "invoice\u202efdp.exe": "invoicefdp.exe",
+        "a\u00a0 b.txt": "a b.txt",
+        "x" * 400 + ".pdf": "x" * 147 + ".pdf",
+        "Ünïcödé 🚀.png": "Ünïcödé 🚀.png",
+        "a/": "attachment.pdf",
+    }
+    assert {name: file_name(name, "application/pdf") for name in safe} == safe
 
 
-def test_files_of_the_same_name_are_told_apart():
-    message = letter()
-    message.set_content("x")
-    for number in range(3):
-        message.add_attachment(b"%d" % number, maintype="text", subtype="csv", filename="a.csv")
-    names = [file.name for file in read_mail(message.as_bytes()).files]
-    assert names == ["a.csv", "a (2).csv", "a (3).csv"]
-
-
-def test_encoded_and_continued_file_names_are_decoded():
+def test_file_names_are_decoded_and_told_apart():
     for headers in (
         b"Content-Type: image/png\r\nContent-Disposition: attachment; filename*=utf-8''%e2%82%ac%20rates.png",
         b'Content-Type: image/png; name="=?utf-8?b?4oKsIHJhdGVzLnBuZw==?="',
         b"Content-Disposition: attachment; filename*0*=utf-8''%e2%82%ac; filename*1=\" rates.png\"",
     ):
         assert [file.name for file in part(headers).files] == ["€ rates.png"], headers
+    same = message()
+    same.set_content("x")
+    for number in range(3):
+        same.add_attachment(b"%d" % number, maintype="text", subtype="csv", filename="a.csv")
+    assert [file.name for file in read_mail(same.as_bytes()).files] == ["a.csv", "a (2).csv", "a (3).csv"]
 
 
 def test_message_inside_a_message_is_a_file_of_its_bytes():
-    inner = letter(Subject="the inner one")
+    inner, outer = message(Subject="the inner one"), message()
     inner.set_content("inside")
-    message = letter()
-    message.set_content("see the attached mail")
-    message.add_attachment(inner)
-    got = read_mail(message.as_bytes())
+    outer.set_content("see the attached mail")
+    outer.add_attachment(inner)
+    got = read_mail(outer.as_bytes())
     (file,) = got.files
     assert (got.text, file.name, file.content_type) == ("see the attached mail", "attachment.eml", "message/rfc822")
     assert file.content == inner.as_bytes()
@@ -198,9 +169,8 @@ def test_bounce_keeps_its_report_and_the_message_it_is_about():
         b"Subject: ours\r\n\r\ntext\r\n--b--\r\n"
     )
     got = part(b"Content-Type: multipart/report; boundary=b", body)
-    assert got.text == "It bounced"
     status, original = got.files
-    assert b"Action: failed" in status.content
+    assert (got.text, b"Action: failed" in status.content) == ("It bounced", True)
     assert original.content.startswith(b"Subject: ours")
 
 
@@ -215,95 +185,73 @@ def test_inline_images_and_second_html_are_files_and_plain_parts_are_joined():
     assert [file.name for file in got.files] == ["attachment.png", "attachment.html"]
 
 
-@pytest.mark.parametrize("kind", ["plain", "html"])
-def test_body_that_is_too_long_is_cut_said_and_attached_whole(kind: str):
+def test_what_is_too_long_is_cut_said_and_attached_whole():
     body = b"<p>word</p>" * (MAX_BODY // 10)
-    got = part(b"Content-Type: text/%s" % kind.encode(), body)
-    assert got.cut == ({"plain": "text", "html": "html"}[kind],)
-    assert got.html is None
-    assert len(got.text) <= MAX_BODY + 100
-    assert got.files[-1].content == body
-    assert got.files[-1].name == {"plain": "message.txt", "html": "message.html"}[kind]
-
-
-def test_header_that_is_too_long_is_said_to_be_cut():
+    for kind, cut, name in (("plain", "text", "message.txt"), ("html", "html", "message.html")):
+        got = part(b"Content-Type: text/%s" % kind.encode(), body)
+        assert (got.cut, got.html, len(got.text) <= MAX_BODY + 100) == ((cut,), None, True)
+        assert (got.files[-1].content == body, got.files[-1].name) == (True, name)
     assert part(b"X-Long: " + b"x" * (MAX_HEADER + 1)).cut == ("headers",)
-
-
-def nested(depth: int, body: bytes = b"x") -> bytes:
-    levels = (b"Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n" % (one, one) for one in range(depth))
-    return TOP + b"".join(levels) + b"Content-Type: text/plain\r\n\r\n" + body
-
-
-def messages_in_messages(depth: int) -> bytes:
-    return (TOP + b"Content-Type: message/rfc822\r\n\r\n") * depth + TOP + b"\r\nx"
-
-
-@pytest.mark.parametrize(
-    ("content", "code"),
-    [
-        (TOP + b"Received: from a by b\r\n" * MAX_HOPS + b"\r\nx", "554 5.4.6"),
-        (TOP + b"X: y\r\n" * 100_000 + b"\r\nx", "552 5.3.4"),
-        (nested(MAX_PARTS + 1), "554 5.6.0"),
-        (nested(5000), "554 5.6.0"),
-        (messages_in_messages(MAX_PARTS + 1), "554 5.6.0"),
-        (TOP + b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + b"--b\r\n\r\n" * 2000, "554 5.6.0"),
-        (TOP + b"\r\n" + b"\n" * 600_000, "554 5.6.0"),
-        (TOP + b"\r\n" + b"\r" * 600_000, "554 5.6.0"),
-    ],
-    ids=["loop", "headers", "nested", "deep", "messages", "parts", "lines", "returns"],
-)
-def test_what_is_built_to_cost_is_refused_at_once(content: bytes, code: str):
-    began = time.thread_time()
-    with pytest.raises(NotAccepted, match=code):
-        read_mail(content)
-    assert time.thread_time() - began < SOON / 10
-
-
-def test_thirty_hops_counts_only_headers():
+    # Hops are counted in the headers only.
     assert part(b"X: y", b"Received: x\r\n" * 40).subject == "Hello"
 
 
-_HOSTILE = (b"(", b'"', b"(a)", b";", b"=?utf-8?q?=41?=", b"a:b@c.de;", b"<\xff")
+def nested(depth: int) -> bytes:
+    levels = (b"Content-Type: multipart/mixed; boundary=b%d\r\n\r\n--b%d\r\n" % (one, one) for one in range(depth))
+    return TOP + b"".join(levels) + b"Content-Type: text/plain\r\n\r\nx"
 
 
-@pytest.mark.parametrize("piece", _HOSTILE)
-def test_hostile_headers_end_in_bounded_time(piece: bytes):
+COSTLY = {
+    "loop": (TOP + b"Received: from a by b\r\n" * MAX_HOPS + b"\r\nx", "554 5.4.6"),
+    "headers": (TOP + b"X: y\r\n" * 100_000 + b"\r\nx", "552 5.3.4"),
+    "nested": (nested(MAX_PARTS + 1), "554 5.6.0"),
+    "deep": (nested(5000), "554 5.6.0"),
+    "messages": ((TOP + b"Content-Type: message/rfc822\r\n\r\n") * (MAX_PARTS + 1) + TOP + b"\r\nx", "554 5.6.0"),
+    "parts": (TOP + b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + b"--b\r\n\r\n" * 2000, "554 5.6.0"),
+    "lines": (TOP + b"\r\n" + b"\n" * 600_000, "554 5.6.0"),
+    "returns": (TOP + b"\r\n" + b"\r" * 600_000, "554 5.6.0"),
+}
+
+
+def test_what_is_built_to_cost_is_refused_at_once():
+    for name, (content, code) in COSTLY.items():
+        began = time.thread_time()
+        with pytest.raises(NotAccepted, match=code):
+            read_mail(content)
+        assert time.thread_time() - began < SOON, name
+
+
+@pytest.mark.parametrize("count", [5, pytest.param(90, marks=pytest.mark.slow)])
+def test_hostile_headers_end_in_bounded_time(count: int):
     names = (b"From", b"To", b"Cc", b"Reply-To", b"Subject", b"Message-ID", b"References", b"Auto-Submitted")
-    top = b"".join(name + b": " + piece * (20_000 // len(piece)) + b"\r\n" for name in names)
     mime = (b"Content-Type: text/plain;", b"Content-Disposition: ", b"Content-Transfer-Encoding: ")
-    inner = b"\r\n".join(name + piece * (4_000 // len(piece)) for name in mime)
-    parts = b"".join(b"--b\r\n" + inner + b"%d\r\n\r\nx\r\n" % number for number in range(90))
-    began = time.thread_time()
-    got = read_mail(top + b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + parts)
-    assert "headers" in got.cut
-    assert time.thread_time() - began < SOON
+    for piece in (b"(", b'"', b"(a)", b";", b"=?utf-8?q?=41?=", b"a:b@c.de;", b"<\xff"):
+        top = b"".join(name + b": " + piece * (20_000 // len(piece)) + b"\r\n" for name in names)
+        inner = b"\r\n".join(name + piece * (4_000 // len(piece)) for name in mime)
+        parts = b"".join(b"--b\r\n" + inner + b"%d\r\n\r\nx\r\n" % number for number in range(count))
+        began = time.thread_time()
+        got = read_mail(top + b"Content-Type: multipart/mixed; boundary=b\r\n\r\n" + parts)
+        assert ("headers" in got.cut, time.thread_time() - began < SOON) == (True, True), piece
 
 
-_PAGES = ("<a", "<a b='", "<!--", "<?", "</", "<title></", "<![CDATA[", "<script></", "&#1", "<a =", "= '")
+def test_hostile_pages_become_text_in_bounded_time():
+    for piece in ("<a", "<a b='", "<!--", "<?", "</", "<title></", "<![CDATA[", "<script></", "&#1", "<a =", "= '"):
+        began = time.thread_time()
+        text_of_html(piece * (MAX_BODY // len(piece)))
+        assert time.thread_time() - began < SOON, piece
 
 
-@pytest.mark.parametrize("piece", _PAGES)
-def test_hostile_pages_become_text_in_bounded_time(piece: str):
-    began = time.thread_time()
-    text_of_html(piece * (MAX_BODY // len(piece)))
-    assert time.thread_time() - began < SOON / 10
-
-
-@pytest.mark.parametrize(
-    ("html", "text"),
-    [
-        ("<p title=it's>a</p> b", "a\n\nb"),
-        ("<img alt='a > b'>c", "c"),
-        ("1 < 2 <!-- <p>no</p> -->3", "1 < 2 3"),
-        ("<head><title>no</title>no<body>yes", "yes"),
-        ("<STYLE>no</style>yes<template>no</template>", "yes"),
-        ("a<script>if (a</b) no()</script>b<script>no", "ab"),
-        ("&lt;p&gt; &amp;#0; &#0;", "<p> &#0; �"),
-    ],
-)
-def test_text_of_html_knows_what_is_no_text(html: str, text: str):
-    assert text_of_html(html) == text
+def test_text_of_html_knows_what_is_no_text():
+    texts = {
+        "<p title=it's>a</p> b": "a\n\nb",
+        "<img alt='a > b'>c": "c",
+        "1 < 2 <!-- <p>no</p> -->3": "1 < 2 3",
+        "<head><title>no</title>no<body>yes": "yes",
+        "<STYLE>no</style>yes<template>no</template>": "yes",
+        "a<script>if (a</b) no()</script>b<script>no": "ab",
+        "&lt;p&gt; &amp;#0; &#0;": "<p> &#0; �",
+    }
+    assert {html: text_of_html(html) for html in texts} == texts
 
 
 def test_mistake_of_ours_refuses_the_mail_and_not_more(monkeypatch: pytest.MonkeyPatch):
@@ -315,69 +263,15 @@ def test_mistake_of_ours_refuses_the_mail_and_not_more(monkeypatch: pytest.Monke
         read_mail(TOP + b"\r\nx")
 
 
-def _keepable(text: str) -> bool:
-    return "\x00" not in text and text.encode("utf-8", "replace").decode() == text
-
-
-_WORDS = st.sampled_from(
-    [
-        *(
-            b"From: ",
-            b"To: ",
-            b"Subject: ",
-            b"Content-Type: ",
-            b"Content-Disposition: ",
-            b"Content-Transfer-Encoding: ",
-        ),
-        *(b"multipart/mixed; boundary=b", b"multipart/alternative; boundary=b", b"message/rfc822", b"message/partial"),
-        *(
-            b"message/delivery-status",
-            b"text/html",
-            b"text/plain; charset=",
-            b"utf-16",
-            b"idna",
-            b"iso-2022-jp",
-            b"base64",
-        ),
-        *(
-            b"quoted-printable",
-            b"x-uuencode",
-            b"uuencode",
-            b"begin 644 a\r\n",
-            b"attachment; filename=",
-            b"filename*=utf-9''%ff",
-        ),
-        *(
-            b"--b\r\n",
-            b"--b--\r\n",
-            b"\r\n",
-            b"\r\n\r\n",
-            b"\n",
-            b"\r",
-            b" ",
-            b"<",
-            b">",
-            b"@",
-            b'"',
-            b"(",
-            b")",
-            b",",
-            b";",
-        ),
-        *(
-            b"=?utf-8?b?",
-            b"=?=",
-            b"=",
-            b"?=",
-            b"\x00",
-            b"\xff\xfe",
-            b"a@b.example",
-            b"<a@b>",
-            b"Message-ID: ",
-            b"References: ",
-        ),
-    ]
-)
+_WORDS = st.sampled_from([
+    b"From: ", b"To: ", b"Subject: ", b"Content-Type: ", b"Content-Disposition: ", b"Content-Transfer-Encoding: ",
+    b"multipart/mixed; boundary=b", b"multipart/alternative; boundary=b", b"message/rfc822", b"message/partial",
+    b"message/delivery-status", b"text/html", b"text/plain; charset=", b"utf-16", b"idna", b"iso-2022-jp", b"base64",
+    b"quoted-printable", b"x-uuencode", b"uuencode", b"begin 644 a\r\n", b"attachment; filename=", b"--b\r\n",
+    b"filename*=utf-9''%ff", b"--b--\r\n", b"\r\n", b"\r\n\r\n", b"\n", b"\r", b" ", b"<", b">", b"@", b'"', b"(", b")",
+    b",", b";", b"=?utf-8?b?", b"=?=", b"=", b"?=", b"\x00", b"\xff\xfe", b"a@b.example", b"<a@b>", b"Message-ID: ",
+    b"References: ",
+])  # fmt: skip
 
 
 @given(st.lists(st.one_of(_WORDS, st.binary(max_size=12)), max_size=60).map(b"".join))
@@ -388,21 +282,12 @@ _WORDS = st.sampled_from(
 @example(b"Content-Disposition: attachment; filename*=idna''%ff\r\n\r\n")
 def test_no_bytes_raise_and_all_that_is_kept_can_be_kept(content: bytes):
     got = read_mail(content)
-    assert len(got.subject) <= 998
     names = [file.name for file in got.files]
+    texts = [got.subject, got.text, got.html or "", got.sender, got.sender_name, *got.to, *got.cc, *names]
+    for text in (*texts, got.message_id):
+        assert "\x00" not in text
+        assert text.encode("utf-8", "replace").decode() == text
     assert len(set(names)) == len(names)
-    texts = [
-        got.subject,
-        got.text,
-        got.html or "",
-        got.sender,
-        got.sender_name,
-        *got.to,
-        *got.cc,
-        *names,
-        got.message_id,
-    ]
-    assert all(_keepable(text) for text in texts)
     assert all(1 <= len(name) <= 255 and "/" not in name for name in names)
-    assert len(got.sender_name) <= 200
+    assert (len(got.subject) <= 998, len(got.sender_name) <= 200) == (True, True)
     assert all(len(file.content_type) <= 127 for file in got.files)

@@ -12,6 +12,7 @@ from tests.corpus import all_mails
 MAILS = all_mails()
 ATTRIBUTES = {"style", "title", "src", "alt", "width", "height", "start", "value", "colspan", "rowspan", "class", "id"}
 MARK = re.compile(r"(?:hidden|link|part|ink)-[1-9][0-9]*")
+PICTURE = re.compile(r"data:image/(?:png|jpeg|gif|webp|bmp);base64,[A-Za-z0-9+/=]+")
 STYLE = re.compile(r"(?:[a-z-]+:[a-zA-Z0-9#%.,() \-]+;)*")
 FORBIDDEN_STYLE = re.compile(
     r"url|image|expression|position|z-index|content|behavior|binding|transform:|display|opacity|visibility|animation|@"
@@ -36,9 +37,7 @@ class Inspector(HTMLParser):
             value = value or ""
             if name not in ATTRIBUTES:
                 self.wrong.append(f"{tag} {name}")
-            if name == "src" and not re.fullmatch(
-                r"data:image/(?:png|jpeg|gif|webp|bmp);base64,[A-Za-z0-9+/=]+", value
-            ):
+            if name == "src" and not PICTURE.fullmatch(value):
                 self.wrong.append(f"{tag} src={value[:60]}")
             if name == "style" and (not STYLE.fullmatch(value) or FORBIDDEN_STYLE.search(value)):
                 self.wrong.append(f"{tag} style={value[:60]}")
@@ -68,51 +67,46 @@ def body_of(shown: ShownLetter) -> str:
     return body.removesuffix("</div></body></html>")
 
 
-@pytest.mark.proves("promise 8")
-@pytest.mark.parametrize("mail", MAILS, ids=lambda mail: mail.name)
-def test_hostile_mail_is_shown_inert_and_as_its_head_says(mail):
-    shown = show_letter(mail.content)
+def wrong_with(mail):
+    """Return what acts or loads in the document of a mail, and what of its head does not hold."""
+    shown, expected = show_letter(mail.content), mail.expected
     body = body_of(shown)
-    expected = mail.expected
-
     found = Inspector(body)
-    assert found.wrong == []
+    holds = {
+        "shows": lambda part: part in body,
+        "never": lambda part: part not in body,
+        "hidden": lambda text: any(text in hidden.text for hidden in shown.hidden if hidden.certain),
+        "maybe": lambda text: any(text in hidden.text for hidden in shown.hidden if not hidden.certain),
+        "how": lambda how: any(how in hidden.how for hidden in shown.hidden),
+        "clean": lambda _: {hidden.how for hidden in shown.hidden} <= {"text turned round by the bdo tag"},
+        "blocked": lambda load: load in [f"{blocked.kind} {blocked.host}" for blocked in shown.blocked],
+        "link": lambda line: line in [f"{flag} {link.target}" for link in shown.links for flag in link.flags],
+        "mark": shown.invisibles.get,
+        "doubt": lambda words: words in shown.doubt,
+    }
+    wrong = [f"{name}: {value}" for name in holds for value in expected.get(name, []) if not holds[name](value)]
+    if bool(shown.doubt) != ("doubt" in expected) or "fault in the desk" in shown.doubt:
+        wrong.append(f"doubt: {shown.doubt!r}")
+    return found.wrong + wrong + not_announced(mail, shown, found)
+
+
+def not_announced(mail, shown, found):
+    """Return what is neither marked in the letter nor written out in its twin."""
     marked = {seen.mark for seen in (*shown.hidden, *shown.blocked, *shown.links) if seen.mark} | {shown.inked} - {""}
-    assert marked <= set(found.ids)
-    assert "fault in the desk" not in shown.doubt
-    assert [part for part in expected.get("shows", []) if part not in body] == []
-    assert [part for part in expected.get("never", []) if part in body] == []
-    for text in expected.get("hidden", []):
-        assert any(h.certain and text in h.text for h in shown.hidden), shown.hidden
-    for text in expected.get("maybe", []):
-        assert any(not h.certain and text in h.text for h in shown.hidden), shown.hidden
-    for how in expected.get("how", []):
-        assert any(how in h.how for h in shown.hidden), shown.hidden
-    if "clean" in expected:
-        assert [h for h in shown.hidden if h.how != "text turned round by the bdo tag"] == []
-    for load in expected.get("blocked", []):
-        kind, _, host = load.rpartition(" ")
-        assert any(b.kind == kind and b.host == host for b in shown.blocked), shown.blocked
-    for line in expected.get("link", []):
-        flag, _, target = line.partition(" ")
-        assert any(flag in link.flags and link.target == target for link in shown.links), shown.links
-    for name in expected.get("mark", []):
-        assert shown.invisibles.get(name), shown.invisibles
-    assert bool(shown.doubt) == ("doubt" in expected), shown.doubt
-    for words in expected.get("doubt", []):
-        assert words in shown.doubt
+    wrong = [f"no place: {mark}" for mark in marked - set(found.ids)]
+    if (any(hidden.text for hidden in shown.hidden) or shown.doubt) and "ghost" not in found.marks:
+        wrong.append("nothing tells of what is hidden")
+    if mail.expected.get("part") != ["markdown"] and not shown.doubt:
+        wrong += [f"not in the twin: {h}" for h in shown.hidden if h.certain and h.text and h.text not in shown.text]
+    return wrong
+
+
+@pytest.mark.proves("promise 8")
+def test_hostile_mail_is_shown_inert_and_as_its_head_says():
+    wrong = {mail.name: wrong_with(mail) for mail in MAILS}
+    assert {name: said for name, said in wrong.items() if said} == {}
 
 
 def test_corpus_is_large_and_every_file_says_what_it_tries():
     assert len(MAILS) >= 100
     assert [mail.name for mail in MAILS if not mail.expected.get("about")] == []
-
-
-@pytest.mark.parametrize("mail", MAILS, ids=lambda mail: mail.name)
-def test_hidden_and_blocked_things_are_announced_in_the_letter_and_its_twin(mail):
-    shown = show_letter(mail.content)
-    marks = Inspector(body_of(shown)).marks
-    if any(hidden.text for hidden in shown.hidden) or shown.doubt:
-        assert "ghost" in marks
-    if "markdown" not in mail.expected.get("part", []) and not shown.doubt:
-        assert [h for h in shown.hidden if h.certain and h.text and h.text not in shown.text] == []

@@ -15,28 +15,23 @@ def values(text):
     return Cascade().lay(declared(text)).style()
 
 
-@pytest.mark.parametrize(
-    ("text", "colour"),
-    [
-        ("#fff", (255, 255, 255, 1.0)),
-        ("#10203080", (16, 32, 48, 128 / 255)),
-        ("rgb(100%, 0%, 50%)", (255, 0, 128, 1.0)),
-        ("rgb(1 2 3 / 50%)", (1, 2, 3, 0.5)),
-        ("hsl(120, 100%, 25%)", (0, 128, 0, 1.0)),
-        ("hwb(0 100% 0%)", (255, 255, 255, 1.0)),
-        ("oklch(100% 0 0)", (255, 255, 255, 1.0)),
-        ("1px solid rebeccapurple", (102, 51, 153, 1.0)),
-        ("transparent", (0, 0, 0, 0.0)),
-        ("linear-gradient(to right, #000, white)", (0, 0, 0, 1.0)),
-        ("inherit", None),
-        ("", None),
-    ],
-)
-def test_colours_are_read_in_every_spelling(text, colour):
-    assert first_colour(text) == colour
-
-
-def test_contrast_is_that_of_wcag():
+def test_colours_are_read_in_every_spelling():
+    colours = {
+        "#fff": (255, 255, 255, 1.0),
+        "#10203080": (16, 32, 48, 128 / 255),
+        "rgb(100%, 0%, 50%)": (255, 0, 128, 1.0),
+        "rgb(1 2 3 / 50%)": (1, 2, 3, 0.5),
+        "hsl(120, 100%, 25%)": (0, 128, 0, 1.0),
+        "hwb(0 100% 0%)": (255, 255, 255, 1.0),
+        "oklch(100% 0 0)": (255, 255, 255, 1.0),
+        "1px solid rebeccapurple": (102, 51, 153, 1.0),
+        "transparent": (0, 0, 0, 0.0),
+        "linear-gradient(to right, #000, white)": (0, 0, 0, 1.0),
+        "inherit": None,
+        "": None,
+    }
+    assert {text: first_colour(text) for text in colours} == colours
+    # Contrast is that of WCAG.
     assert contrast((0, 0, 0, 1.0), (255, 255, 255, 1.0)) == pytest.approx(21)
 
 
@@ -48,45 +43,23 @@ def test_declarations_survive_comments_escapes_and_strings():
     assert values("unknown:1;color") == {}
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["url(http://a.example)", "URL( 'http://a.example' )", "image-set('http://a.example' 1x)", "src('//a.example')"],
-)
-def test_what_css_would_fetch_is_found(text):
-    assert len(fetches(text)) == 1
-
-
-def test_what_css_carries_itself_is_no_fetch():
+def test_what_css_would_fetch_is_found_and_what_it_carries_itself_is_none():
+    fetched = ["url(http://a.example)", "URL( 'http://a.example' )", "image-set('http://a.example' 1x)"]
+    assert [len(fetches(text)) for text in (*fetched, "src('//a.example')")] == [1, 1, 1, 1]
     assert fetches("url(data:image/png;base64,x) url(#a)") == []
 
 
-@pytest.mark.parametrize(
-    ("value", "pixels"),
-    [("0", 0), ("12px", 12), ("1.5em", 24), ("-1e3px", -1000), ("50%", 300), ("calc(-99px)", -99), ("auto", None)],
-)
-def test_lengths_are_read(value, pixels):
-    assert length(value) == pixels
+def test_lengths_are_read():
+    pixels = {"0": 0, "12px": 12, "1.5em": 24, "-1e3px": -1000, "50%": 300, "calc(-99px)": -99, "auto": None}
+    assert {value: length(value) for value in pixels} == pixels
 
 
-@pytest.mark.parametrize(
-    "style",
-    [
-        "left:-9999px",  # without a position it moves nothing
-        "height:0",  # without overflow the text shows
-        "overflow:hidden",
-        "max-height:0;overflow:hidden;padding-top:30px",
-        "margin-left:-20px",
-        "text-indent:-2em",
-        "transform:rotate(3deg)",
-        "clip:rect(0,0,0,0)",
-        "opacity:.9",
-        "font-size:11px",
-    ],
-)
-def test_styles_that_hide_nothing_are_not_called_hiding(style):
-    look = Look().inside(values(style))
-    assert box_reason(values(style)) == ""
-    assert look.hides() == ""
+def test_styles_that_hide_nothing_are_not_called_hiding():
+    # Without a position left moves nothing; without overflow the text of no height shows.
+    hide_nothing = ["left:-9999px", "height:0", "overflow:hidden", "max-height:0;overflow:hidden;padding-top:30px"]
+    hide_nothing += ["margin-left:-20px", "text-indent:-2em", "transform:rotate(3deg)", "clip:rect(0,0,0,0)"]
+    for style in (*hide_nothing, "opacity:.9", "font-size:11px"):
+        assert (box_reason(values(style)), Look().inside(values(style)).hides()) == ("", ""), style
 
 
 def test_sheets_tell_certain_rules_from_possible_ones():
