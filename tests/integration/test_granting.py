@@ -1,20 +1,21 @@
 """Giving and taking roles: as far as one's own reach, never upward for oneself, and never the last admin."""
 
-import threading
+from functools import partial
 
 import pytest
-from django.db import connections
 from django.test import Client
 
 from approvals.desk.claims import take
 from approvals.models import Claim, Mailbox
 from audit.models import Entry, EntryDetail
 from people.actors import Role
+from people.admin_forms import RoleForm
 from people.errors import LastAdmin, NotYours, PeopleError
 from people.granting import give_role, take_role
 from people.models import Grant, Person
-from people.reach import Place, all_places
+from people.reach import Place, all_places, places_to_give
 from tests.factories import NOW, make_connection, make_message, make_person
+from tests.integration.deciding import at_once
 
 pytestmark = pytest.mark.django_db
 
@@ -43,8 +44,8 @@ def take_from(by, person, grant=None):
     return take_role(actor=actor(by), person_id=person.pk, grant_id=grant.pk)
 
 
-def told(action="person.grants_changed"):
-    return EntryDetail.objects.filter(entry__action=action).latest("entry").fields
+def recorded():
+    return EntryDetail.objects.filter(entry__action="person.grants_changed").latest("entry").fields
 
 
 def session_of(person):
@@ -53,43 +54,36 @@ def session_of(person):
     return client
 
 
-def test_role_is_given_for_each_kind_of_place_and_told_with_before_and_after(signed_in, admin, reviewer, connection):
-    mailbox = Mailbox.objects.get(connection=connection)
+@pytest.mark.proves("security 50")
+def test_role_is_given_for_each_kind_of_place_and_recorded_and_further_fields_have_no_effect(
+    signed_in, admin, reviewer, second_reviewer, mailbox, connection
+):
     client = signed_in(admin)
+    more = {"person": second_reviewer.pk, "person_id": second_reviewer.pk, "is_active": "", "mailbox": "1"}
     for place in ("all", f"connection-{connection.pk}", f"mailbox-{mailbox.pk}"):
-        answer = client.post(f"/people/{reviewer.pk}/roles/add/", {"role": "auditor", "place": place})
+        answer = client.post(f"/people/{reviewer.pk}/roles/add/", {"role": "auditor", "place": place, **more})
         assert (answer.status_code, answer["Location"]) == (302, f"/people/{reviewer.pk}/")
     found = set(reviewer.grants.filter(role="auditor").values_list("connection", "mailbox"))
     assert found == {(None, None), (connection.pk, None), (None, mailbox.pk)}
-    assert told()["before"] == "auditor of everything, reviewer of everything, auditor of Gateway main"
-    assert told()["after"].endswith("auditor of support@yourteam.example")
-    assert told()["person"] == "Ana Ferreira"
-
-
-def test_role_that_is_there_already_is_no_change(admin, reviewer):
-    assert give(admin, reviewer) is False
-    assert not Entry.objects.filter(action="person.grants_changed").exists()
-
-
-@pytest.mark.parametrize(
-    "fields",
-    [{}, {"role": "owner", "place": "all"}, {"role": "admin", "place": "mailbox-0"}, {"role": "admin", "place": "x"}],
-)
-def test_what_is_no_role_or_no_place_is_said_at_the_form(signed_in, admin, reviewer, fields):
-    answer = signed_in(admin).post(f"/people/{reviewer.pk}/roles/add/", fields)
-    assert answer.status_code == 422
-    assert 'id="role-problem"' in answer.content.decode()
-    assert reviewer.grants.count() == 1
-
-
-@pytest.mark.proves("security 50")
-def test_fields_that_the_form_does_not_ask_for_have_no_effect(signed_in, admin, reviewer, second_reviewer):
-    more = {"person": second_reviewer.pk, "person_id": second_reviewer.pk, "is_active": "", "mailbox": "1"}
-    signed_in(admin).post(f"/people/{reviewer.pk}/roles/add/", {"role": "auditor", "place": "all", **more})
-    assert second_reviewer.grants.count() == 1
+    assert recorded()["before"] == "auditor of everything, reviewer of everything, auditor of Gateway main"
+    assert recorded()["after"].endswith("auditor of support@yourteam.example")
+    assert recorded()["person"] == "Ana Ferreira"
     reviewer.refresh_from_db()
-    assert reviewer.is_active
-    assert reviewer.grants.filter(role="auditor", mailbox=None, connection=None).count() == 1
+    assert (second_reviewer.grants.count(), reviewer.is_active) == (1, True)
+    # What is there already is no change.
+    entries = Entry.objects.count()
+    assert (give(admin, reviewer), Entry.objects.count()) == (False, entries)
+
+
+def test_what_is_no_role_or_no_place_is_said_at_the_form(signed_in, admin, reviewer):
+    for fields in (
+        {"role": "owner", "place": "all"}, {"role": "admin", "place": "mailbox-0"}, {"role": "admin", "place": "x"}
+    ):  # fmt: skip
+        form = RoleForm(fields, places=places_to_give(actor(admin)))
+        assert not form.is_valid(), fields
+    answer = signed_in(admin).post(f"/people/{reviewer.pk}/roles/add/", {})
+    assert (answer.status_code, 'id="role-problem"' in answer.content.decode()) == (422, True)
+    assert reviewer.grants.count() == 1
 
 
 @pytest.mark.proves("security 42")
@@ -99,7 +93,7 @@ def test_whoever_loses_a_role_is_signed_out(signed_in, admin, reviewer, second_r
     answer = signed_in(admin).post(f"/people/{reviewer.pk}/roles/remove/", {"grant": grant.pk})
     assert answer.status_code == 302
     assert (theirs.get("/queue/").status_code, others.get("/queue/").status_code) == (302, 200)
-    assert (told()["before"], told()["after"]) == ("reviewer of everything", "no role")
+    assert (recorded()["before"], recorded()["after"]) == ("reviewer of everything", "no role")
 
 
 def test_whoever_is_given_a_role_stays_signed_in_and_has_it_at_once(signed_in, admin, reviewer):
@@ -119,34 +113,23 @@ def test_what_somebody_has_taken_on_is_free_where_they_may_not_decide_any_more(a
     assert [claim.message for claim in Claim.objects.all()] == [kept]
 
 
-def test_nobody_gives_themselves_a_role(signed_in, admin):
+def test_own_role_can_be_put_away_where_another_admin_is_left(signed_in, admin, keeper):
     with pytest.raises(NotYours):
         give(admin, admin)
-    page = signed_in(admin).get(f"/people/{admin.pk}/").content.decode()
-    assert "/roles/add/" not in page
-
-
-def test_own_role_can_be_put_away_where_another_admin_is_left(signed_in, admin):
-    make_person("otto@yourteam.example", "Otto", "admin")
-    client = signed_in(admin)
-    answer = client.post(f"/people/{admin.pk}/roles/remove/", {"grant": admin.grants.get().pk})
+    client, remove = signed_in(admin), f"/people/{admin.pk}/roles/remove/"
+    assert "/roles/add/" not in client.get(f"/people/{admin.pk}/").content.decode()
+    otto, grant = make_person("otto@yourteam.example", "Otto", "admin"), {"grant": admin.grants.get().pk}
+    # One who is deactivated does not count as left.
+    Person.objects.filter(pk=otto.pk).update(is_active=False)
+    answer = client.post(remove, grant)
+    assert (answer.status_code, "the last admin of everything" in answer.content.decode()) == (409, True)
+    with pytest.raises(LastAdmin):
+        take_from(admin, admin)
+    Person.objects.filter(pk=otto.pk).update(is_active=True)
+    answer = client.post(remove, grant)
     assert (answer.status_code, answer["Location"]) == (302, "/accounts/login/")
     assert client.get("/queue/").status_code == 302
     assert not admin.grants.exists()
-
-
-def test_last_admin_keeps_the_role_and_is_told_why(signed_in, admin, keeper):
-    answer = signed_in(admin).post(f"/people/{admin.pk}/roles/remove/", {"grant": admin.grants.get().pk})
-    assert answer.status_code == 409
-    assert "the last admin of everything" in answer.content.decode()
-    assert admin.grants.count() == 1
-
-
-def test_deactivated_admin_does_not_count_as_one_who_is_left(admin):
-    otto = make_person("otto@yourteam.example", "Otto", "admin")
-    Person.objects.filter(pk=otto.pk).update(is_active=False)
-    with pytest.raises(LastAdmin):
-        take_from(admin, admin)
 
 
 def test_admin_of_a_mailbox_gives_there_and_nowhere_else(keeper, mailbox, connection):
@@ -208,20 +191,7 @@ def test_role_that_was_lost_a_moment_ago_gives_nothing_any_more(admin, reviewer)
 def test_two_admins_who_take_each_others_role_at_once_leave_one(admin):
     otto = make_person("otto@yourteam.example", "Otto", "admin")
     pairs = [(actor(admin), otto, otto.grants.get()), (actor(otto), admin, admin.grants.get())]
-    barrier, ends = threading.Barrier(2), []
-
-    def go(by, whom, grant):
-        barrier.wait()
-        try:
-            ends.append(take_role(actor=by, person_id=whom.pk, grant_id=grant.pk))
-        except PeopleError as error:
-            ends.append(type(error).__name__)
-        connections.close_all()
-
-    threads = [threading.Thread(target=go, args=pair) for pair in pairs]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join()
+    takes = [partial(take_role, actor=by, person_id=whom.pk, grant_id=grant.pk) for by, whom, grant in pairs]
+    ends = at_once(*takes)
     assert Person.objects.admins_of_all().count() == 1
-    assert ends.count(True) == 1
+    assert [isinstance(end, PeopleError) for end in ends].count(True) == 1

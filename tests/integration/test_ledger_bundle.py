@@ -26,14 +26,8 @@ from tests.ledger import ACTOR, another_session, append, as_superuser, new_key
 
 pytestmark = pytest.mark.django_db(transaction=True)
 FILES = {
-    "README.txt",
-    "countersign_verify.py",
-    "details.jsonl",
-    "entries.jsonl",
-    "keys.json",
-    "manifest.json",
-    "seals.jsonl",
-}
+    "README.txt", "countersign_verify.py", "details.jsonl", "entries.jsonl", "keys.json", "manifest.json", "seals.jsonl"
+}  # fmt: skip
 
 
 @pytest.fixture
@@ -52,7 +46,7 @@ def _verify(target, *options):
     """Run the verifier that lies in the bundle, as a process that knows nothing of ours."""
     program = target / "countersign_verify.py"
     command = [sys.executable, "-I", "-S", program, target, *options]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, env={}, check=False)
+    return subprocess.run(command, capture_output=True, text=True, env={}, check=False)
 
 
 def test_bundle_holds_everything_and_verifies_itself(ledger, settings, tmp_path, capsys):
@@ -71,30 +65,29 @@ def test_bundle_holds_everything_and_verifies_itself(ledger, settings, tmp_path,
     assert target.stat().st_mode & 0o077 == 0
 
 
-def test_bundle_may_be_one_file(ledger, tmp_path):
+def test_bundle_may_be_one_file_and_without_details(ledger, tmp_path):
     made = write_bundle(tmp_path / "bundle.zip")
     assert (made.entries, made.size, made.seals, made.unsealed) == (9, 7, 2, 2)
     assert set(zipfile.ZipFile(tmp_path / "bundle.zip").namelist()) == FILES
     report = verifier.check_bundle(str(tmp_path / "bundle.zip"), verifier.Trust([made.fingerprint]))
     assert (report.findings, report.entries, report.unsealed) == ([], 9, 2)
-
-
-def test_details_that_were_removed_or_left_out_are_told_of_and_all_holds(ledger, tmp_path):
+    # Details that were removed or left out are told of, and all holds.
     EntryDetail.objects.filter(pk=ledger[0].pk).delete()
-    write_bundle(tmp_path / "with")
-    assert verifier.check_bundle(str(tmp_path / "with")).without_details == 1
-    write_bundle(tmp_path / "without", details=False)
-    report = verifier.check_bundle(str(tmp_path / "without"))
-    assert (report.findings, report.without_details) == ([], 9)
-    assert b"tested" in (tmp_path / "with" / "details.jsonl").read_bytes()
-    assert b"tested" not in (tmp_path / "without" / "details.jsonl").read_bytes()
+    for name, missing, details in (("with", 1, True), ("without", 9, False)):
+        write_bundle(tmp_path / name, details=details)
+        report = verifier.check_bundle(str(tmp_path / name))
+        assert (report.findings, report.without_details) == ([], missing)
+        assert (b"tested" in (tmp_path / name / "details.jsonl").read_bytes()) == details
 
 
-def test_bundle_over_another_key_names_both(settings, tmp_path):
+def test_bundle_over_another_key_names_both_and_details_hold_every_sign(settings, tmp_path):
     old, new = new_key(), new_key()
+    odd = '"\\/\b\f\n\r\t\x01\x1f\x7f\u2028“ü\U0001f600' + "x" * 3000
     for keys in ([old], [new, old]):
         settings.SEAL_KEYS = keys
-        append(2)
+        append()
+        with transaction.atomic():
+            record("message.opened", actor=ACTOR, fingerprint="ü", details={"reason": odd, "Ärger": odd})
         seal_all()
     made = write_bundle(tmp_path / "bundle")
     said = json.loads((tmp_path / "bundle" / "keys.json").read_text())["keys"]
@@ -102,15 +95,6 @@ def test_bundle_over_another_key_names_both(settings, tmp_path):
     assert made.fingerprint == said[1]["fingerprint"]
     for one in said:
         assert verifier.check_bundle(str(tmp_path / "bundle"), verifier.Trust([one["fingerprint"]])).findings == []
-
-
-def test_details_with_every_sign_go_through(tmp_path):
-    odd = '"\\/\b\f\n\r\t\x01\x1f\x7f\u2028“ü\U0001f600' + "x" * 3000
-    with transaction.atomic():
-        record("message.opened", actor=ACTOR, fingerprint="ü", details={"reason": odd, "Ärger": odd})
-    seal_all()
-    write_bundle(tmp_path / "bundle")
-    assert verifier.check_bundle(str(tmp_path / "bundle")).findings == []
 
 
 def test_bundle_is_of_one_moment_and_holds_nobody_up(ledger, tmp_path):
@@ -121,16 +105,6 @@ def test_bundle_is_of_one_moment_and_holds_nobody_up(ledger, tmp_path):
         made = write_bundle(tmp_path / "bundle")
     assert (made.seals, made.unsealed) == (3, 2)
     assert verifier.check_bundle(str(tmp_path / "bundle")).findings == []
-
-
-def test_nothing_is_written_over(ledger, tmp_path):
-    for name in ("bundle", "bundle.zip"):
-        write_bundle(tmp_path / name)
-        with pytest.raises(CommandError, match="is there already, and is not written over"):
-            call_command("audit_export", to=str(tmp_path / name))
-    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
-    with pytest.raises(BundleFailed, match="is there already"):
-        write_bundle(tmp_path / "dangling")
 
 
 @contextlib.contextmanager
@@ -144,15 +118,21 @@ def _room_for(size):
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-@pytest.mark.parametrize("name", ["bundle", "bundle.zip"])
-def test_bundle_that_finds_no_room_leaves_nothing(ledger, tmp_path, name):
+def test_bundle_that_finds_no_room_leaves_nothing_and_none_is_written_over(ledger, tmp_path):
     place = tmp_path / "place"
     place.mkdir()
-    with _room_for(2000), pytest.raises(BundleFailed, match="could not be written, and nothing of it was left"):
-        write_bundle(place / name)
-    assert list(place.iterdir()) == []
-    with pytest.raises(BundleFailed, match="There is no folder"):
-        write_bundle(tmp_path / "nowhere" / name)
+    for name in ("bundle", "bundle.zip"):
+        with _room_for(2000), pytest.raises(BundleFailed, match="could not be written, and nothing of it was left"):
+            write_bundle(place / name)
+        assert list(place.iterdir()) == []
+        with pytest.raises(BundleFailed, match="There is no folder"):
+            write_bundle(tmp_path / "nowhere" / name)
+        write_bundle(tmp_path / name)
+        with pytest.raises(CommandError, match="is there already, and is not written over"):
+            call_command("audit_export", to=str(tmp_path / name))
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(BundleFailed, match="is there already"):
+        write_bundle(tmp_path / "dangling")
 
 
 def test_entry_that_is_gone_stays_listed_by_its_leaf(ledger, tmp_path):
