@@ -1,11 +1,10 @@
 """Who a person is on Discord: by a one-time link of the Discord account, confirmed by whoever signed in."""
 
 import re
-import threading
+from functools import partial
 from urllib.parse import urlsplit
 
 import pytest
-from django.db import connections
 from django.db.models.functions import Now
 
 from audit.models import EntryDetail
@@ -13,6 +12,7 @@ from people.discord_accounts import LASTS, MOST_OFFERED, link_account, offer_lin
 from people.errors import PeopleError
 from people.models import DiscordAccount, DiscordLink, Person
 from tests.factories import make_person, rolled_back
+from tests.integration.deciding import at_once
 
 pytestmark = pytest.mark.django_db
 
@@ -139,21 +139,7 @@ def test_what_is_no_discord_id_is_refused(db):
 
 @pytest.mark.django_db(transaction=True)
 def test_two_people_who_use_one_link_at_once_leave_it_with_one(reviewer, second_reviewer):
-    path = offered()
-    barrier, ends = threading.Barrier(2), []
-
-    def use(person):
-        barrier.wait()
-        try:
-            ends.append(link(Person.objects.get(pk=person.pk), path))
-        except PeopleError:
-            ends.append(None)
-        connections.close_all()
-
-    threads = [threading.Thread(target=use, args=(one,)) for one in (reviewer, second_reviewer)]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join()
-    assert ends.count(None) == 1
+    path, people = offered(), [Person.objects.get(pk=one.pk) for one in (reviewer, second_reviewer)]
+    ends = at_once(*(partial(link, person, path) for person in people))
+    assert [isinstance(end, PeopleError) for end in ends].count(True) == 1
     assert DiscordAccount.objects.count() == 1

@@ -1,6 +1,5 @@
 """Carrying a decision out: every answer of MultiMail ends in the state that design.md section 5 names."""
 
-import threading
 from copy import copy
 from datetime import timedelta
 
@@ -32,7 +31,7 @@ from tests.factories import (
     rolled_back,
     show_row,
 )  # fmt: skip
-from tests.integration.deciding import carry_out, decide, make_due
+from tests.integration.deciding import at_once, carry_out, decide, make_due
 from upstream import errors
 from upstream.client import Client
 
@@ -298,18 +297,7 @@ def test_longest_reason_that_the_form_takes_fits_with_our_reference():
 
 @pytest.mark.django_db(transaction=True)
 def test_many_workers_at_once_make_one_call(decision, upstream):
-    start, ends = threading.Barrier(6), []
-
-    def work():
-        start.wait()
-        ends.append(run(decision))
-        connections.close_all()
-
-    workers = [threading.Thread(target=work) for _ in range(6)]
-    for one in workers:
-        one.start()
-    for one in workers:
-        one.join()
+    ends = at_once(*[lambda: run(decision)] * 6)
     assert sorted(ends) == ["applied"] + ["not due"] * 5
     assert len(upstream.decisions) == 1
 

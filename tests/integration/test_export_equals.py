@@ -5,7 +5,6 @@ import threading
 from urllib.parse import urlencode
 
 import pytest
-from django.db import connection as database
 from django.db import transaction
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
@@ -16,6 +15,7 @@ from audit.recording import record
 from people.actors import Actor
 from people.models import Person
 from tests.factories import make_connection, make_message, make_person
+from tests.integration.deciding import in_thread
 
 WORDS = ("refund", "Dana", "invoice", "Łódź", "=1", "dana@northwind.example")
 ACTIONS = ("message.opened", "message.served", "verdict.given", "person.signed_in", "rule.weighed")
@@ -107,16 +107,12 @@ def test_act_that_was_not_over_when_it_was_asked_for_is_not_in_it(signed_in, aud
     began, may_end = threading.Event(), threading.Event()
 
     def act():
-        try:
-            with transaction.atomic():
-                record("message.opened", actor=Actor(kind="person", id="7", label="Ana", surface="web"))
-                began.set()
-                may_end.wait(600)
-        finally:
-            database.close()
+        with transaction.atomic():
+            record("message.opened", actor=Actor(kind="person", id="7", label="Ana", surface="web"))
+            began.set()
+            may_end.wait(600)
 
-    thread = threading.Thread(target=act)
-    thread.start()
+    thread, _ = in_thread(act)
     assert began.wait(600)
     with transaction.atomic():
         later = record("message.opened", actor=Actor(kind="person", id="8", label="Ben", surface="web"))

@@ -66,7 +66,9 @@ def connection(db, upstream):
     return make_connection(api_url=upstream.url)
 
 
-@pytest.mark.parametrize(("outcome", "decision"), [("approve", "approved"), ("send_back", "rejected")])
+@pytest.mark.parametrize(
+    ("outcome", "decision"), [("approve", "approved"), pytest.param("send_back", "rejected", marks=pytest.mark.slow)]
+)
 def test_function_that_waits_goes_on_with_the_decision_about_its_own_message(
     app, server, connection, reviewer, upstream, outcome, decision
 ):

@@ -11,7 +11,7 @@ from itertools import count
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.db import connection as database
-from django.db import connections, transaction
+from django.db import transaction
 from django.db.models.functions import Now
 from django.test import Client
 from django.utils import timezone
@@ -29,7 +29,7 @@ from audit.models import Entry, EntryDetail
 from people.models import DiscordAccount, DiscordLink, Person, RoleRule
 from policy import kill_switch
 from tests.factories import make_connection, make_message, make_person, rolled_back, show_row
-from tests.integration.deciding import decide
+from tests.integration.deciding import at_once, decide, in_thread
 
 pytestmark = pytest.mark.django_db
 
@@ -549,25 +549,6 @@ def test_link_opened_signed_out_leads_to_sign_in_and_back_undecided(client, ana,
     assert Message.objects.get().state == "held"
 
 
-def at_once(*acts):
-    """Do these at the same moment, each on a connection of its own; return what each returned."""
-    ready, found = threading.Barrier(len(acts)), [None] * len(acts)
-
-    def run(place, act):
-        try:
-            ready.wait()
-            found[place] = act()
-        finally:
-            connections.close_all()
-
-    threads = [threading.Thread(target=run, args=pair) for pair in enumerate(acts)]
-    for one in threads:
-        one.start()
-    for one in threads:
-        one.join()
-    return found
-
-
 @pytest.mark.proves("case 15")
 @pytest.mark.django_db(transaction=True)
 def test_two_presses_and_a_click_at_the_same_moment_are_one_decision(ana, second_reviewer, message):
@@ -602,16 +583,12 @@ def held_by_another(message):
     locked, free = threading.Event(), threading.Event()
 
     def hold():
-        try:
-            with transaction.atomic():
-                list(Message.objects.select_for_update().filter(pk=message.pk))
-                locked.set()
-                free.wait(600)
-        finally:
-            connections.close_all()
+        with transaction.atomic():
+            list(Message.objects.select_for_update().filter(pk=message.pk))
+            locked.set()
+            free.wait(600)
 
-    thread = threading.Thread(target=hold)
-    thread.start()
+    thread, _ = in_thread(hold)
     assert locked.wait(600)
     try:
         yield

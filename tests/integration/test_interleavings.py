@@ -3,13 +3,12 @@
 import json
 import random
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
-from django.db import connections
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,6 +16,7 @@ from approvals import ingest
 from approvals.models import Connection, Decision, Message, WebhookEvent
 from audit.models import Entry
 from tests.factories import MAILBOX, make_connection, pending_row, rolled_back, show_row
+from tests.integration.deciding import at_once
 
 pytestmark = pytest.mark.django_db
 
@@ -247,16 +247,12 @@ def test_webhooks_that_come_twice_at_once_end_in_the_same_mirror():
     for body in bodies:
         receive(ordered, body)
     orders = [random.Random(seed).sample(bodies, len(bodies)) for seed in range(4)]
-    with ThreadPoolExecutor(len(orders)) as pool:
-        results = [result for found in pool.map(lambda order: deliver(hurried, order), orders) for result in found]
+    delivered = at_once(*(partial(deliver, hurried, order) for order in orders))
+    results = [result for found in delivered for result in found]
     assert mirror_of(hurried, all_told) == mirror_of(ordered, all_told)
     assert results.count("duplicate") == 48
     assert held_announcements(hurried) <= 4
 
 
 def deliver(connection: Connection, bodies: list[bytes]) -> list[str]:
-    """Deliver these in a thread with a database connection of its own."""
-    try:
-        return [receive(connection, body) for body in bodies]
-    finally:
-        connections.close_all()
+    return [receive(connection, body) for body in bodies]
