@@ -25,15 +25,16 @@ from tests.prepared import preparing
 T = TypeVar("T")
 
 _PORTS = dict.fromkeys(environment.PORTS, "0")
-_READY_SECONDS = 90
+_READY_SECONDS = 240
 
 
 def wait_for(function: Callable[[], T], timeout: float, what: str, *, report: Callable[[], str] = lambda: "") -> T:
     """Asks until the answer is true and returns it; when it is late, fails with a sentence and what `report` finds.
 
-    An assertion or a connection error counts as "not yet".
+    An assertion or a connection error counts as "not yet". The pauses grow: to ask takes processor time from whoever
+    answers.
     """
-    deadline = time.monotonic() + timeout
+    deadline, pause = time.monotonic() + timeout, 0.03
     last: BaseException | None = None
     while True:
         try:
@@ -45,7 +46,8 @@ def wait_for(function: Callable[[], T], timeout: float, what: str, *, report: Ca
         if time.monotonic() > deadline:
             because = f" ({last})" if last else ""
             pytest.fail(f"Not within {timeout:g} s: {what}{because}\n{report()}")
-        time.sleep(0.05)
+        time.sleep(pause)
+        pause = min(pause * 1.3, 0.3)
 
 
 class Stack:
@@ -95,13 +97,13 @@ class Stack:
         assert self.launcher is not None
         with contextlib.suppress(ProcessLookupError):
             self.launcher.send_signal(signum)
-        return self.launcher.wait(15)
+        return self.launcher.wait(60)
 
     def is_running(self) -> bool:
         """Whether its launcher lives."""
         return self.launcher is not None and self.launcher.poll() is None
 
-    def run(self, *arguments: str, timeout: float = 60) -> "subprocess.CompletedProcess[str]":
+    def run(self, *arguments: str, timeout: float = 120) -> "subprocess.CompletedProcess[str]":
         """Calls `./run` with arguments and the same environment, for instance `run("manage", "doctor")`."""
         return subprocess.run(
             [str(ROOT / "run"), *arguments],
@@ -198,7 +200,8 @@ def running_stack(tmp_path_factory: pytest.TempPathFactory, *arguments: str, **v
         yield stack.start()
     finally:
         if stack.is_running():
-            stack.stop()
+            # As a person ends it, with Ctrl-C: nothing of it may be left.
+            assert (stack.stop(), stack.processes()) == (130, {})
 
 
 @pytest.fixture(scope="session")

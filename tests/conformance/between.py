@@ -39,7 +39,7 @@ def between(gateway_url: str) -> Iterator[Between]:
                 return self._answer(429, b'{"error": "Too much.", "code": "-"}', {"Retry-After": _WAITS[fault]})
             headers = {name: self.headers[name] for name in _PASSED if name in self.headers}
             answer = requests.request(
-                self.command, gateway_url + self.path, data=body, headers=headers, timeout=10, allow_redirects=False
+                self.command, gateway_url + self.path, data=body, headers=headers, timeout=60, allow_redirects=False
             )
             proxy.calls.append((self.command, self.path, answer.status_code))
             if fault == LOST:

@@ -1,39 +1,52 @@
-"""What the folder's tests share: the whole product for the tests of the line, `./run gateway` for the checklist."""
+"""What the folder's tests share: the gateway in this process. Tests of the line use the product that all share."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from tests.conformance.running import Running, running_gateway
+from gateway import mail_server as mail_server_memory
+from tests.conformance.receiver import Receiver, receiver
+from tests.conformance.running import Gateway
 from tests.conformance.tenant import Tenant
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[Any]) -> None:
-    """Each of the two is started by one test process only."""
-    for item in items:
-        if "tests/conformance" in str(item.path):
-            group = "gateway-stack" if "gateway" in item.fixturenames else "stack"
-            item.add_marker(pytest.mark.xdist_group(group))
+from tests.integration.gateway.servers import MailServer, mail_server
 
 
 @pytest.fixture(scope="session")
-def gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """`./run gateway`, shared by all tests of the checklist."""
-    with running_gateway(tmp_path_factory) as running:
-        yield running
+def mails() -> Iterator[MailServer]:
+    with mail_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def hooks() -> Iterator[Receiver]:
+    with receiver() as server:
+        yield server
 
 
 @pytest.fixture
-def make_tenant(gateway: Running) -> Callable[..., Tenant]:
+def gateway(db: None, settings: Any, monkeypatch: pytest.MonkeyPatch, mails: MailServer, hooks: Receiver) -> Gateway:
+    """The gateway as it is served, with a mail server that takes everything until the test says otherwise."""
+    settings.ROOT_URLCONF = "gateway.urls"
+    settings.MIDDLEWARE = ["gateway.middleware.JsonOnlyMiddleware"]
+    settings.DATA_UPLOAD_MAX_MEMORY_SIZE = 30 * 1024 * 1024
+    settings.EMAIL_URL = mails.url
+    # A machine that is slow itself is no reason to let the mail server rest.
+    monkeypatch.setattr(mail_server_memory, "SLOW", 600.0)
+    mail_server_memory.State.asked_again_at = 0.0
+    mails.mood, mails.refuse = "ok", {}
+    return Gateway(mails, hooks)
+
+
+@pytest.fixture
+def make_tenant(gateway: Gateway) -> Callable[..., Tenant]:
     """Returns a function that gives an account which nobody else uses, with a mailbox of the mode asked for."""
     return lambda mode="gated_send": Tenant(gateway, gateway.make_account(mode))
 
 
 @pytest.fixture
 def tenant(make_tenant: Callable[..., Tenant]) -> Tenant:
-    """An account of the test's own, whose mailbox holds what is sent."""
+    """An account whose mailbox holds what is sent."""
     return make_tenant()
 
 
@@ -41,9 +54,3 @@ def tenant(make_tenant: Callable[..., Tenant]) -> Tenant:
 def other(make_tenant: Callable[..., Tenant]) -> Tenant:
     """Somebody else."""
     return make_tenant()
-
-
-@pytest.fixture(scope="session")
-def shared(gateway: Running) -> Tenant:
-    """An account for tests that leave nothing behind which another could stumble over."""
-    return Tenant(gateway, gateway.make_account("gated_send"))

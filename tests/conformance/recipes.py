@@ -28,7 +28,7 @@ def run(name: str, *arguments: str, env: Mapping[str, str]) -> "subprocess.Compl
     """Run a program to its end."""
     return subprocess.run(
         [sys.executable, str(RECIPES / name), *arguments],
-        env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=30, check=False,
+        env=env, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120, check=False,
     )  # fmt: skip
 
 
@@ -47,7 +47,7 @@ def running(
             yield process
         finally:
             process.terminate()
-            process.wait(10)
+            process.wait(60)
 
 
 def recipe(name: str, *arguments: str) -> list[str]:
@@ -67,7 +67,7 @@ def receive(product: Product, subject: str, *, sender: str = "dana@northwind.exa
     mail = EmailMessage()
     mail["From"], mail["To"], mail["Subject"] = sender, product.known["MAILBOX_ADDRESS"], subject
     mail.set_content("It was due on Monday.")
-    with smtplib.SMTP("127.0.0.1", int(product.known["INBOUND_PORT"]), timeout=10) as server:
+    with smtplib.SMTP("127.0.0.1", int(product.known["INBOUND_PORT"]), timeout=60) as server:
         server.send_message(mail)
 
     def arrived() -> dict[str, Any] | None:
@@ -75,7 +75,7 @@ def receive(product: Product, subject: str, *, sender: str = "dana@northwind.exa
         rows = product.call("GET", path, params={"direction": "inbound", "subject_contains": subject}).json()["emails"]
         return rows[0] if rows else None
 
-    return product.wait_for(arrived, timeout=20, what=f"the letter {subject!r}")
+    return product.wait_for(arrived, timeout=60, what=f"the letter {subject!r}")
 
 
 @contextlib.contextmanager

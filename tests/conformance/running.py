@@ -1,136 +1,151 @@
-"""`./run gateway` with what stands around it in a test: a mail server, a receiver of webhooks, and accounts.
+"""The gateway in this process, and what stands around it in a test: a mail server, a receiver of webhooks, accounts.
 
-Everything is asked over HTTP and SMTP, as clients do. The database is touched for two things only: to let time pass,
-and to set what an operator alone can set.
+It is asked as clients ask, through its own addresses and middleware. Nothing runs beside a test: what the worker would
+do is done when a test waits for it. The database is touched for two things only: to let time pass, and to set what an
+operator alone can set. That real clients come through real servers is proven by the tests of the line.
 """
 
 import contextlib
+import io
+import itertools
+import json
 import re
-import smtplib
 from collections.abc import Iterator
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default as modern
 from typing import Any
+from unittest.mock import patch
+from urllib.parse import urlencode
 
-import psycopg
-import pytest
-import requests
-from celery import Celery
-
-from tests.conformance.receiver import Receiver, receiver
-from tests.integration.gateway.servers import MailServer, mail_server
-from tests.stack import Stack, running_stack
-
-TIMEOUT = 15
-# One process makes all accounts, each when a test asks for it: starting it anew takes longer than all the rest.
-_MAKE = """
-import sys
 from django.core.management import call_command
-for number, mode in enumerate(sys.stdin):
-    call_command("gateway_account", name=f"Tenant {number}", mode=mode.strip(), oversight_email="eve@overseer.example")
-    print("made", flush=True)
-"""
+from django.db import connection
+from django.test import Client, TestCase
+from django.utils import timezone
 
+from gateway import tasks
+from gateway.inbound.mail import read_mail
+from gateway.inbound.receive import digest_of, mailbox_for, receive_mail
+from tests.conformance.receiver import Receiver
+from tests.integration.gateway.servers import MailServer
+
+_numbers = itertools.count(1)
 _LINE = re.compile(r"^(?P<what>[a-z ]+?)  +(?P<value>\S+)(?:  (?P<rest>.*))?")
 
 
-class Running:
+class Answer:
+    """What the gateway answered, in the words of the clients' own libraries."""
+
+    def __init__(self, asked: str, response: Any) -> None:
+        self.asked, self.status_code, self.headers = asked, response.status_code, response.headers
+        self.content: bytes = response.getvalue()
+
+    @property
+    def ok(self) -> bool:
+        return self.status_code < 400
+
+    @property
+    def text(self) -> str:
+        return self.content.decode()
+
+    def json(self) -> Any:
+        return json.loads(self.content)
+
+
+class Gateway:
     """The gateway as its clients and its operator reach it."""
 
-    def __init__(self, stack: Stack, mail: MailServer, hooks: Receiver) -> None:
-        self.stack, self.mail, self.hooks = stack, mail, hooks
-        self.url = f"http://127.0.0.1:{stack.env['GATEWAY_PORT']}"
-        self._session = requests.Session()
-        self._session.trust_env = False
-        broker = stack.env["REDIS_URL"].replace("unix://", "redis+socket://", 1).replace("?db=", "?virtual_host=")
-        self._celery = Celery(broker=broker, set_as_current=False)
-        self._maker = stack.converse("manage", "shell", "-c", _MAKE)
+    def __init__(self, mail: MailServer, hooks: Receiver) -> None:
+        self.mail, self.hooks = mail, hooks
+        self._client = Client(raise_request_exception=False)
+        self._due: list[tuple[str, Any]] = []
 
-    def call(self, method: str, path: str, *, key: str | None = None, **options: Any) -> requests.Response:
+    def call(self, method: str, path: str, *, key: str | None = None, **options: Any) -> Answer:
         """Send one request; any answer but a JSON object fails the test, unless `raw` allows other bytes."""
-        raw = options.pop("raw", False)
-        headers = dict(options.pop("headers", {}))
-        if key is not None:
-            headers["Authorization"] = f"Bearer {key}"
-        options.setdefault("timeout", TIMEOUT)
-        response = self._session.request(method, self.url + path, headers=headers, allow_redirects=False, **options)
-        if not (raw and response.status_code == 200):
-            assert_json_object(response)
-        return response
+        headers = {"Authorization": f"Bearer {key}"} if key is not None else {}
+        headers |= options.get("headers", {})
+        body = options.get("data") or b""
+        if "json" in options:
+            body, headers["Content-Type"] = json.dumps(options["json"]), "application/json"
+        if params := options.get("params"):
+            path += ("&" if "?" in path else "?") + urlencode(params)
+        kind = headers.get("Content-Type", "")
+        with self._nudges():
+            response = self._client.generic(method, path, body, content_type=kind, headers=headers)
+        answer = Answer(f"{method} {path}", response)
+        if not (options.get("raw") and answer.status_code == 200):
+            assert_json_object(answer)
+        return answer
 
     def sql(self, query: str, *parameters: Any) -> list[Any]:
         """Run one statement as the owner of the database."""
-        with psycopg.connect(self.stack.env["DATABASE_OWNER_URL"], autocommit=True) as database:
-            cursor = database.execute(query, parameters)  # type: ignore[arg-type]
+        with connection.cursor() as cursor:
+            cursor.execute(query, parameters)
             return cursor.fetchall() if cursor.description else []
 
+    @contextlib.contextmanager
+    def _nudges(self) -> Iterator[None]:
+        """Note what the block would hand to workers: the task and the row."""
+        sent = patch("common.nudge._send_task", lambda task, row, countdown: self._due.append((task, row)))
+        with sent, TestCase.captureOnCommitCallbacks(execute=True):
+            yield
+
+    def work(self) -> None:
+        """Do what workers were told of, and what that brings about."""
+        while self._due:
+            name, row = self._due.pop(0)
+            again = patch.object(tasks.deliver_webhook, "delay", lambda row, name=name: self._due.append((name, row)))
+            with self._nudges(), again:
+                getattr(tasks, name.rpartition(".")[2])(row)
+
     def sweep(self) -> None:
-        """Do now what the worker does by itself every few seconds."""
-        self._celery.send_task("gateway.tasks.sweep", queue="gateway")
+        """Do what the worker does every few seconds."""
+        with self._nudges():
+            tasks.sweep()
+        self.work()
 
     def mails(self, subject: str) -> list[EmailMessage]:
         """What reached the mail server with this subject."""
-        read = [message_from_bytes(envelope.content, policy=modern) for envelope in list(self.mail.taken)]
-        return [mail for mail in read if mail["Subject"] == subject]  # type: ignore[misc]
+        return [mail for mail, _ in self._taken() if mail["Subject"] == subject]
 
     def recipients(self, subject: str) -> set[str]:
         """Whom mails with this subject were handed over for, blind copies included."""
-        found = [e for e in list(self.mail.taken) if message_from_bytes(e.content, policy=modern)["Subject"] == subject]
-        return {address for envelope in found for address in envelope.rcpt_tos}
+        return {address for mail, to in self._taken() if mail["Subject"] == subject for address in to}
 
-    def deliver(self, mail: EmailMessage, *, to: str, sender: str = "dana@northwind.example") -> None:
-        """Bring a mail to the gateway's own mail server, as another one on the internet would."""
-        with smtplib.SMTP("127.0.0.1", int(self.stack.env["INBOUND_PORT"]), timeout=TIMEOUT) as server:
-            server.send_message(mail, from_addr=sender, to_addrs=[to])
+    def _taken(self) -> list[tuple[EmailMessage, list[str]]]:
+        return [(message_from_bytes(one.content, policy=modern), one.rcpt_tos) for one in self.mail.taken]  # type: ignore[misc]
+
+    def deliver(self, mail: EmailMessage, *, to: str, sender: str = "dana@northwind.example") -> str:
+        """Bring a mail in, as the gateway's own mail server does with what another one handed over; return its id."""
+        mailbox, content, now = mailbox_for(to), mail.as_bytes(), timezone.now()
+        assert mailbox is not None, f"nobody takes mail for {to}"
+        known = {"digest": digest_of(content, now=now), "recipient": to, "sender": sender, "now": now}
+        with self._nudges():
+            return receive_mail(mailbox=mailbox, mail=read_mail(content), **known)  # type: ignore[arg-type]
 
     def make_account(self, mode: str) -> dict[str, str]:
         """Make an account with `gateway_account`, and return its ids and the texts of its keys."""
-        assert self._maker.stdin is not None
-        assert self._maker.stdout is not None
-        self._maker.stdin.write(f"{mode}\n")
-        self._maker.stdin.flush()
-        known: dict[str, str] = {}
-        for text in self._maker.stdout:
-            if text == "made\n":
-                return known
-            if line := _LINE.match(text):
-                known[line["what"]] = line["value"]
-                known |= {"address": line["rest"]} if line["what"] == "mailbox" else {}
-        raise AssertionError("the account was not made; what the command said stands above")
-
-    def close(self) -> None:
-        """End what this began."""
-        self._session.close()
-        with self._maker:
-            self._maker.stdin.close()  # type: ignore[union-attr]
+        told = io.StringIO()
+        account = {"name": f"Tenant {next(_numbers)}", "mode": mode, "oversight_email": "eve@overseer.example"}
+        call_command("gateway_account", **account, stdout=told)
+        lines = [line for text in told.getvalue().splitlines() if (line := _LINE.match(text))]
+        known = {line["what"]: line["value"] for line in lines}
+        [mailbox] = [line for line in lines if line["what"] == "mailbox"]
+        return known | {"address": mailbox["rest"]}
 
 
-def assert_json_object(response: requests.Response) -> dict[str, Any]:
+def assert_json_object(answer: Answer) -> dict[str, Any]:
     """Contract section 2: an object with the JSON type; never 204, empty, HTML, nor a redirect."""
-    told = f"{response.request.method} {response.request.path_url}: {response.status_code}"
-    assert response.status_code != 204, told
-    assert not 300 <= response.status_code < 400, told
-    assert response.headers.get("Content-Type", "").startswith("application/json"), told
-    if response.request.method == "HEAD":
+    told = f"{answer.asked}: {answer.status_code}"
+    assert answer.status_code != 204, told
+    assert not 300 <= answer.status_code < 400, told
+    assert answer.headers.get("Content-Type", "").startswith("application/json"), told
+    if answer.asked.startswith("HEAD"):
         return {}
-    body = response.json()
+    body = answer.json()
     assert isinstance(body, dict), told
     assert body, told
-    if response.status_code >= 400:
+    if answer.status_code >= 400:
         assert isinstance(body.get("error"), str), f"{told} {body}"
         assert body["error"].strip(), told
     return body
-
-
-@contextlib.contextmanager
-def running_gateway(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
-    """Start it, with the ports of what stands around it told as an operator tells them."""
-    with mail_server() as mail, receiver() as hooks:
-        variables = {"DEMO": "0", "EMAIL_URL": mail.url, "OUTGOING_ALLOW": hooks.origin}
-        with running_stack(tmp_path_factory, "gateway", **variables) as stack:
-            running = Running(stack, mail, hooks)
-            try:
-                yield running
-            finally:
-                running.close()

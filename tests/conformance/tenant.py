@@ -6,11 +6,8 @@ from collections.abc import Callable
 from email.message import EmailMessage
 from typing import Any, TypeVar
 
-import requests
-
 from tests.conformance.receiver import Event
-from tests.conformance.running import Running, assert_json_object
-from tests.stack import wait_for
+from tests.conformance.running import Answer, Gateway, assert_json_object
 
 T = TypeVar("T")
 
@@ -22,7 +19,7 @@ def unique(word: str) -> str:
     return f"{word} {next(_numbers)}-{time.time_ns() % 10**9}"
 
 
-def ok(response: requests.Response, status: int = 200) -> dict[str, Any]:
+def ok(response: Answer, status: int = 200) -> dict[str, Any]:
     """The answer's object; any other status fails the test with what was said."""
     assert response.status_code == status, f"{response.status_code} {response.text}"
     return assert_json_object(response)
@@ -31,13 +28,13 @@ def ok(response: requests.Response, status: int = 200) -> dict[str, Any]:
 class Tenant:
     """An account of one's own. Keys by purpose: agent, oversight, read, admin, sandbox agent, sandbox oversight."""
 
-    def __init__(self, gateway: Running, known: dict[str, str]) -> None:
+    def __init__(self, gateway: Gateway, known: dict[str, str]) -> None:
         self.gateway = gateway
         self.keys = known
         self.account, self.mailbox, self.address = known["account"], known["mailbox"], known["address"]
         self.base = f"/v1/mailboxes/{self.mailbox}"
 
-    def call(self, method: str, path: str, *, key: str | None = "agent", **options: Any) -> requests.Response:
+    def call(self, method: str, path: str, *, key: str | None = "agent", **options: Any) -> Answer:
         """Send one request with one of the account's keys, or without any."""
         return self.gateway.call(method, path, key=key and self.keys[key], **options)
 
@@ -51,7 +48,7 @@ class Tenant:
         self.keys[name] = made["api_key"]
         return made
 
-    def submit(self, *, key: str = "agent", headers: dict[str, str] | None = None, **fields: Any) -> requests.Response:
+    def submit(self, *, key: str = "agent", headers: dict[str, str] | None = None, **fields: Any) -> Answer:
         """Send a message by the current path, of content of its own; return whatever comes."""
         body = {"to": ["dana@northwind.example"], "subject": unique("Letter"), "markdown": "Hello **Dana**", **fields}
         return self.call("POST", f"{self.base}/send", key=key, json=body, headers=headers or {})
@@ -79,9 +76,12 @@ class Tenant:
 
         return self.wait(turned, f"{email_id} to be {' or '.join(wanted)}") or ""
 
-    def wait(self, function: Callable[[], T], what: str, timeout: float = 12) -> T:
-        """Poll until it is true; the gateway's logs are in the failure."""
-        return wait_for(function, timeout, what, report=self.gateway.stack.report)
+    def wait(self, function: Callable[[], T], what: str) -> T:
+        """Let the worker do what is due, and return what the function then finds."""
+        self.gateway.work()
+        found = function()
+        assert found, f"not there: {what}"
+        return found
 
     def held(self, *, key: str = "agent", **fields: Any) -> dict[str, Any]:
         """Send a message and wait until it is at the gate."""
@@ -94,13 +94,13 @@ class Tenant:
         rows: list[dict[str, Any]] = self.get("/v1/oversight/pending", key=key, **params)["pending"]
         return rows
 
-    def decide(self, email_id: str, action: str, *, key: str = "oversight", **fields: Any) -> requests.Response:
+    def decide(self, email_id: str, action: str, *, key: str = "oversight", **fields: Any) -> Answer:
         """Decide by the current path; return whatever comes."""
         return self.call(
             "POST", "/v1/oversight/decide", key=key, json={"email_id": email_id, "action": action} | fields
         )
 
-    def cancel(self, email_id: str, *, key: str = "agent") -> requests.Response:
+    def cancel(self, email_id: str, *, key: str = "agent") -> Answer:
         """Take a message back as the SDK does: without a body."""
         return self.call("POST", f"{self.base}/emails/{email_id}/cancel", key=key)
 
@@ -119,17 +119,10 @@ class Tenant:
             mail[name.replace("_", "-")] = value
         for name, content in (files or {}).items():
             mail.add_attachment(content, maintype="application", subtype="octet-stream", filename=name)
-        known = {row["id"] for row in self._received()}
-        self.gateway.deliver(mail, to=to or self.address)
         # By its id: a key that may not read held mail is not told its subject.
-        came = self.wait(lambda: [row for row in self._received() if row["id"] not in known], f"{subject!r} to come in")
-        return came[0]
-
-    def _received(self) -> list[dict[str, Any]]:
-        rows: list[dict[str, Any]] = self.get(f"{self.base}/emails", key="read", direction="inbound", limit=100)[
-            "emails"
-        ]
-        return rows
+        email_id = self.gateway.deliver(mail, to=to or self.address)
+        rows = self.get(f"{self.base}/emails", key="read", direction="inbound", limit=100)["emails"]
+        return next(row for row in rows if row["id"] == email_id)
 
     def subscribe(self, *events: str, **fields: Any) -> dict[str, Any]:
         """Subscribe a path of one's own at the test's receiver; the answer, with the path beside it."""

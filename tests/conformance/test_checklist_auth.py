@@ -1,7 +1,6 @@
 """Lines 7 to 12 of the contract's checklist: keys, scopes, other people's things, limits, and bodies."""
 
 import base64
-from collections.abc import Callable
 
 import pytest
 
@@ -80,7 +79,9 @@ SCOPES = {
     "PATCH /v1/account": ADMIN,
 }
 ALL = ("read", "send", "oversight", "oversight_read", "admin")
+# As WSGI hands headers on: bytes that are no ASCII come as Latin-1.
 BAD_KEYS = ("mm_live_unknown", "mm_test_unknown", "secret", "x", "ümlaut", "mm_live_" + "a" * 5000)
+NO_KEYS = ({"Authorization": "Basic eDp5"}, {"Authorization": "Bearer"}, {"X-API-Key": ""}, {})
 
 
 def operations(tenant):
@@ -90,149 +91,116 @@ def operations(tenant):
 
 
 @pytest.mark.proves("contract 7")
-def test_without_a_key_every_call_is_401(shared):
-    for operation, method, path in operations(shared):
-        answer = shared.call(method, path, key=None, headers=JSON)
-        assert ok(answer, 401)["error"], operation
+def test_every_call_without_a_key_and_every_unknown_key_is_401(tenant):
+    answers = {one: tenant.call(method, path, key=None, headers=JSON) for one, method, path in operations(tenant)}
+    bad = [{"Authorization": f"Bearer {key}"} for key in BAD_KEYS] + [{"X-API-Key": key} for key in BAD_KEYS]
+    answers |= {str(sent)[:60]: tenant.call("GET", "/v1/account", key=None, headers=sent) for sent in (*bad, *NO_KEYS)}
+    assert {one: answer.text for one, answer in answers.items() if answer.status_code != 401} == {}
 
 
 @pytest.mark.proves("contract 7")
-@pytest.mark.parametrize("bad", BAD_KEYS)
-def test_unknown_key_is_401_in_both_headers(gateway, bad):
-    for headers in ({"Authorization": f"Bearer {bad}".encode()}, {"X-API-Key": bad.encode()}):
-        assert ok(gateway.call("GET", "/v1/account", headers=headers), 401)["error"]
-
-
-@pytest.mark.proves("contract 7")
-@pytest.mark.parametrize("headers", [{"Authorization": "Basic eDp5"}, {"Authorization": "Bearer"}, {"X-API-Key": ""}])
-def test_header_without_a_key_is_401(gateway, headers):
-    assert ok(gateway.call("GET", "/v1/account", headers=headers), 401)["error"]
-
-
-@pytest.mark.proves("contract 7")
-def test_revoked_key_is_401(tenant):
+def test_revoked_key_is_401_and_inactive_account_403(tenant):
     made = tenant.add_key("short-lived", "read")
     assert tenant.call("GET", "/v1/account", key="short-lived").status_code == 200
     assert ok(tenant.call("DELETE", f"/v1/api-keys/{made['id']}", key="admin"))["status"] == "revoked"
     assert ok(tenant.call("GET", "/v1/account", key="short-lived"), 401)["error"]
-
-
-@pytest.mark.proves("contract 7")
-def test_either_header_will_do_and_bearer_wins(shared):
-    read, admin = shared.keys["read"], shared.keys["admin"]
-    alone = shared.call("GET", "/v1/account", key=None, headers={"X-API-Key": read})
-    assert ok(alone)["scopes"] == ["read"]
-    both = shared.call(
-        "GET", "/v1/account", key=None, headers={"X-API-Key": admin, "Authorization": f"bEARER  {read} "}
-    )
-    assert ok(both)["scopes"] == ["read"]
-    bad = shared.call("GET", "/v1/account", key=None, headers={"X-API-Key": admin, "Authorization": "Bearer wrong"})
-    assert bad.status_code == 401
-
-
-@pytest.mark.proves("contract 7")
-def test_inactive_account_is_403(tenant):
     tenant.gateway.sql("UPDATE gateway_account SET is_active = false WHERE id = %s", tenant.account)
     assert ok(tenant.call("GET", "/v1/account"), 403)["error"]
+
+
+@pytest.mark.proves("contract 7")
+def test_either_header_will_do_and_bearer_wins(tenant):
+    read, admin = tenant.keys["read"], tenant.keys["admin"]
+    alone = tenant.call("GET", "/v1/account", key=None, headers={"X-API-Key": read})
+    assert ok(alone)["scopes"] == ["read"]
+    both = {"X-API-Key": admin, "Authorization": f"bEARER  {read} "}
+    assert ok(tenant.call("GET", "/v1/account", key=None, headers=both))["scopes"] == ["read"]
+    bad = tenant.call("GET", "/v1/account", key=None, headers={"X-API-Key": admin, "Authorization": "Bearer wrong"})
+    assert bad.status_code == 401
 
 
 @pytest.mark.proves("contract 8")
 def test_each_call_needs_its_scope_and_lacking_it_is_403(tenant):
     for scope in ALL:
         tenant.add_key(scope, scope)
+    wrong = []
     for operation, method, path in operations(tenant):
         needed = SCOPES[operation]
         for scope in ALL:
             answer = tenant.call(method, path, key=scope, headers=JSON)
             enough = scope in needed or (scope == "admin" and "read" in needed)
             refused = answer.status_code == 403 and answer.json()["code"] == "missing_scope"
-            assert refused is not enough, f"{operation} with {scope}: {answer.status_code} {answer.text}"
+            wrong += [f"{operation} with {scope}: {answer.status_code} {answer.text}"] if refused is enough else []
+    assert wrong == []
 
 
 @pytest.mark.proves("contract 8")
-def test_oversight_read_lists_but_cannot_decide(tenant):
+def test_keys_of_one_scope_see_and_do_no_more_than_it_says(tenant):
     sent = tenant.held()
     tenant.add_key("watcher", "oversight_read")
     assert [row["id"] for row in tenant.pending(key="watcher")] == [sent["id"]]
     assert tenant.decide(sent["id"], "approve", key="watcher").status_code == 403
-    assert tenant.status(sent["id"]) == "pending_send_approval"
-
-
-@pytest.mark.proves("contract 8")
-def test_admin_reads_but_neither_sends_nor_decides(tenant):
-    sent = tenant.held()
     tenant.add_key("boss", "admin")
     assert tenant.read(sent["id"], key="boss")["id"] == sent["id"]
     assert tenant.submit(key="boss").status_code == 403
     assert tenant.decide(sent["id"], "approve", key="boss").status_code == 403
     assert tenant.cancel(sent["id"], key="boss").status_code == 403
-
-
-@pytest.mark.proves("contract 8")
-def test_account_tells_a_key_without_read_only_what_it_is(shared):
-    told = ok(shared.call("GET", "/v1/account", key="oversight"))
-    assert set(told) == {"id", "scopes", "mailboxes"}
-    assert told["scopes"] == ["oversight"]
+    assert tenant.status(sent["id"]) == "pending_send_approval"
+    told = ok(tenant.call("GET", "/v1/account", key="oversight"))
+    assert (set(told), told["scopes"]) == ({"id", "scopes", "mailboxes"}, ["oversight"])
 
 
 @pytest.mark.proves("contract 9")
-def test_key_that_sends_and_decides_is_never_made(shared):
-    body = {"name": "Both", "scopes": ["send", "oversight"]}
-    assert ok(shared.call("POST", "/v1/api-keys", key="admin", json=body), 422)["error"]
-    assert "Both" not in [key["name"] for key in shared.get("/v1/api-keys", key="admin")["api_keys"]]
-
-
-@pytest.mark.proves("contract 9")
-@pytest.mark.parametrize("before", ["send", "oversight"])
-def test_key_is_never_changed_to_send_and_decide(tenant, before):
-    made = tenant.add_key("half", before)
-    answer = tenant.call("PATCH", f"/v1/api-keys/{made['id']}", key="admin", json={"scopes": ["send", "oversight"]})
-    assert ok(answer, 422)["error"]
-    keys = {key["id"]: key["scopes"] for key in tenant.get("/v1/api-keys", key="admin")["api_keys"]}
-    assert keys[made["id"]] == [before]
+def test_key_that_sends_and_decides_is_neither_made_nor_changed_to(tenant):
+    both = {"name": "Both", "scopes": ["send", "oversight"]}
+    assert ok(tenant.call("POST", "/v1/api-keys", key="admin", json=both), 422)["error"]
+    for before in ("send", "oversight"):
+        made = tenant.add_key(before, before)
+        answer = tenant.call("PATCH", f"/v1/api-keys/{made['id']}", key="admin", json={"scopes": both["scopes"]})
+        assert ok(answer, 422)["error"]
+        keys = {key["id"]: key["scopes"] for key in tenant.get("/v1/api-keys", key="admin")["api_keys"]}
+        assert keys[made["id"]] == [before]
+        assert both["scopes"] not in keys.values()
 
 
 @pytest.mark.proves("contract 9")
 def test_key_does_not_get_oversight_without_an_operator(tenant):
     made = tenant.add_key("reader", "read")
-    path = f"/v1/api-keys/{made['id']}"
-    first = tenant.call("PATCH", path, key="admin", json={"scopes": ["read", "oversight"]})
+    path, body = f"/v1/api-keys/{made['id']}", {"scopes": ["read", "oversight"]}
+    first = tenant.call("PATCH", path, key="admin", json=body)
     assert (first.status_code, first.json()["status"]) == (202, "pending_approval")
-    wrong = tenant.call("PATCH", path, key="admin", json={"scopes": ["read", "oversight"], "approval_code": "AAA-AAA"})
-    assert wrong.status_code == 403
+    assert tenant.call("PATCH", path, key="admin", json=body | {"approval_code": "AAA-AAA"}).status_code == 403
     assert tenant.call("GET", "/v1/oversight/pending", key="reader").status_code == 403
 
 
 @pytest.mark.proves("contract 10")
-def test_ids_of_another_account_are_404(tenant, other):
+def test_messages_of_another_account_are_404_on_every_path(tenant, other):
     file = {"name": "f", "content_base64": base64.b64encode(b"x").decode(), "content_type": "text/plain"}
     sent = other.held(attachments=[file])
-    theirs, mine = f"{other.base}/emails/{sent['id']}", f"{tenant.base}/emails/{sent['id']}"
-    for path in (theirs, mine):
-        for rest in ("", "/tags", "/attachments/f", "/attachments/f/url"):
-            assert tenant.call("GET", path + rest).status_code == 404, rest
-        assert tenant.call("POST", f"{path}/cancel").status_code == 404
-        assert tenant.call("PUT", f"{path}/tags", json={"tags": {"a": "b"}}).status_code == 404
-        assert tenant.call("PATCH", f"{path}/schedule", json={"subject": "x"}).status_code == 404
-    assert tenant.decide(sent["id"], "approve").status_code == 404
-    assert other.status(sent["id"]) == "pending_send_approval"
-    assert other.read(sent["id"])["tags"] == {}
-
-
-@pytest.mark.proves("contract 10")
-def test_flat_paths_do_not_reach_another_account_either(tenant, other):
-    sent = other.held()
-    for path in ("/read_email", "/v1/read_email"):
-        assert tenant.call("GET", path, params={"id": sent["id"]}).status_code == 404
-    assert tenant.call("GET", "/get_thread", params={"thread_id": sent["thread_id"]}).status_code == 404
-    assert tenant.call("GET", "/check_inbox", params={"mailbox": other.address}).status_code == 404
-    for path, key in (("/cancel_message", "agent"), ("/tag_email", "agent"), ("/decide_email", "oversight")):
-        body = {"id": sent["id"], "tags": ["a"], "action": "approve"}
-        assert tenant.call("POST", path, key=key, json=body).status_code == 404, path
-    letter = {"from": other.address, "to": "a@x.example", "subject": "x", "body": "y"}
-    assert tenant.call("POST", "/send_email", json=letter).status_code == 404
-    assert tenant.call("POST", "/reply_email", json={"email_id": sent["id"], "body": "y"}).status_code == 404
-    assert tenant.call("POST", "/reply_email", json={"thread_id": sent["thread_id"], "body": "y"}).status_code == 404
+    email_id, thread_id = sent["id"], sent["thread_id"]
+    calls = [
+        (method, f"{base}/emails/{email_id}{rest}", body)
+        for base in (other.base, tenant.base)
+        for method, rest, body in (
+            *(("GET", "", None), ("GET", "/tags", None), ("GET", "/attachments/f", None)),
+            *(("GET", "/attachments/f/url", None), ("POST", "/cancel", None)),
+            *(("PUT", "/tags", {"tags": {"a": "b"}}), ("PATCH", "/schedule", {"subject": "x"})),
+        )
+    ]
+    calls += [("GET", f"{version}/read_email?id={email_id}", None) for version in ("", "/v1")]
+    calls += [
+        ("GET", f"/get_thread?thread_id={thread_id}", None),
+        ("GET", f"/check_inbox?mailbox={other.address}", None),
+    ]
+    flat = {"id": email_id, "tags": ["a"], "action": "approve"}
+    calls += [("POST", path, flat) for path in ("/cancel_message", "/tag_email", "/decide_email")]
+    calls += [("POST", "/send_email", {"from": other.address, "to": "a@x.example", "subject": "x", "body": "y"})]
+    calls += [("POST", "/reply_email", {name: sent[name], "body": "y"}) for name in ("email_id", "thread_id")]
+    calls += [("POST", "/v1/oversight/decide", flat | {"email_id": email_id})]
+    keys = {"/decide_email": "oversight", "/v1/oversight/decide": "oversight"}
+    answers = {f"{m} {p}": tenant.call(m, p, key=keys.get(p, "agent"), json=body) for m, p, body in calls}
+    assert {one: answer.text for one, answer in answers.items() if answer.status_code != 404} == {}
+    assert (other.status(email_id), other.read(email_id)["tags"]) == ("pending_send_approval", {})
 
 
 @pytest.mark.proves("contract 10")
@@ -240,9 +208,8 @@ def test_things_of_another_account_are_404_to_its_admin(tenant, other):
     hook = other.subscribe("message.sent")
     key = other.add_key("theirs", "read")
     contact = ok(other.call("POST", "/v1/contacts", json={"email": "c@x.example"}), 201)
-    domain = ok(
-        other.call("POST", "/v1/domains", key="admin", json={"domain": f"{other.mailbox}.example".lower()}), 201
-    )
+    body = {"domain": f"{other.mailbox}.example".lower()}
+    domain = ok(other.call("POST", "/v1/domains", key="admin", json=body), 201)
     for method, path in (
         *(("GET", other.base), ("PATCH", other.base), ("PATCH", f"{other.base}/configure"), ("DELETE", other.base)),
         *(("GET", f"{other.base}/allowlist?kind=bypass"), ("GET", f"{other.base}/threads/x")),
@@ -257,48 +224,29 @@ def test_things_of_another_account_are_404_to_its_admin(tenant, other):
     assert other.call("GET", "/v1/account", key="theirs").status_code == 200
 
 
-def limited(tenant, **limits):
+def throttled(tenant, call, **limits):
+    """Set limits of the account, and call until it is too much, which it must be soon."""
     for column, value in limits.items():
         tenant.gateway.sql(f"UPDATE gateway_account SET {column} = %s WHERE id = %s", value, tenant.account)
-
-
-def throttled(call: Callable):
-    """Call until it is too much, which it must be soon."""
     for _ in range(10):
         answer = call()
         if answer.status_code == 429:
-            assert answer.headers["Retry-After"].isdecimal()
             assert int(answer.headers["Retry-After"]) > 0
             return ok(answer, 429)
     raise AssertionError(f"never 429, at last {answer.status_code}")
 
 
 @pytest.mark.proves("contract 11")
-def test_too_many_requests_say_so_without_the_word_quota(tenant):
-    limited(tenant, requests_per_minute=3)
-    told = throttled(lambda: tenant.call("GET", "/v1/account"))
-    assert "quota" not in str(told).lower()
-    assert not told.get("warmup_stage")
-
-
-@pytest.mark.proves("contract 11")
-def test_used_up_quota_names_it(make_tenant):
-    tenant = make_tenant("autonomous")
-    limited(tenant, monthly_email_quota=2)
-    told = throttled(tenant.submit)
-    assert "quota" in told["error"]
-    assert not told.get("warmup_stage")
-    assert len(tenant.get(f"{tenant.base}/emails")["emails"]) == 2
-
-
-@pytest.mark.proves("contract 11")
-def test_warm_up_tells_its_stage(make_tenant):
-    tenant = make_tenant("autonomous")
-    limited(tenant, warmup_stage=1, warmup_daily_limit=2)
-    told = throttled(tenant.submit)
+def test_429_says_whether_it_is_the_rate_the_quota_or_the_warm_up(make_tenant):
+    hasty, greedy, young = make_tenant(), make_tenant("autonomous"), make_tenant("autonomous")
+    told = throttled(hasty, lambda: hasty.call("GET", "/v1/account"), requests_per_minute=3)
+    assert ("quota" in str(told).lower(), told.get("warmup_stage")) == (False, None)
+    told = throttled(greedy, greedy.submit, monthly_email_quota=2)
+    assert ("quota" in told["error"], told.get("warmup_stage")) == (True, None)
+    assert len(greedy.get(f"{greedy.base}/emails")["emails"]) == 2
+    told = throttled(young, young.submit, warmup_stage=1, warmup_daily_limit=2)
     assert told["warmup_stage"]
-    assert (told["daily_sent"], told["daily_limit"]) == (2, 2)
-    assert told["hint"]
+    assert (told["daily_sent"], told["daily_limit"], told["hint"] != "") == (2, 2, True)
 
 
 @pytest.mark.proves("contract 12")
@@ -311,36 +259,26 @@ def test_empty_body_with_a_json_type_is_accepted(tenant):
     assert tenant.call("DELETE", f"/v1/webhooks/{hook['id']}", key="admin", headers=JSON).status_code == 200
 
 
-@pytest.mark.proves("contract 12")
-@pytest.mark.parametrize("body", ["{", '{"to": }', "[]", '"text"', "null", "7", "{'a': 1}", b"\xff\xfe"])
-def test_body_that_is_no_json_object_is_400(shared, body):
-    for path, key in (
-        (f"{shared.base}/send", "agent"),
-        ("/send_email", "agent"),
-        ("/v1/oversight/decide", "oversight"),
-    ):
-        assert ok(shared.call("POST", path, key=key, data=body, headers=JSON), 400)["error"]
-
-
-@pytest.mark.proves("contract 12")
-@pytest.mark.parametrize(
-    ("field", "value"),
-    [
-        *(("to", []), ("to", "nobody"), ("to", 7), ("to", ["a@x.example"] * 1 + ["b"]), ("cc", ["b"]), ("bcc", "b")),
-        *(("subject", None), ("subject", "x" * 999), ("subject", 7), ("markdown", None), ("markdown", "x" * 262_145)),
-        *(("send_at", "tomorrow"), ("send_at", "2020-01-01T00:00:00Z"), ("send_at", "2099-01-01T00:00:00+02:00")),
-        *(("gate_timing", "never"), ("oversight_mode", "none"), ("metadata", "text"), ("attachments", [{"name": "x"}])),
-        *(("idempotency_key", "x" * 201), ("to", [f"{n}@x.example" for n in range(51)])),
-    ],
+BAD_FIELDS = (
+    *(("to", []), ("to", "nobody"), ("to", 7), ("to", ["a@x.example", "b"]), ("cc", ["b"]), ("bcc", "b")),
+    *(("subject", None), ("subject", "x" * 999), ("subject", 7), ("markdown", None), ("markdown", "x" * 262_145)),
+    *(("send_at", "tomorrow"), ("send_at", "2020-01-01T00:00:00Z"), ("send_at", "2099-01-01T00:00:00+02:00")),
+    *(("gate_timing", "never"), ("oversight_mode", "none"), ("metadata", "text"), ("attachments", [{"name": "x"}])),
+    *(("idempotency_key", "x" * 201), ("to", [f"{n}@x.example" for n in range(51)])),
 )
-def test_bad_field_is_422_and_stores_nothing(tenant, field, value):
-    body = {"to": ["a@x.example"], "subject": unique("Bad"), "markdown": "Hello", field: value}
-    assert ok(tenant.call("POST", f"{tenant.base}/send", json=body), 422)["field"].partition(".")[0] == field
-    assert tenant.get(f"{tenant.base}/emails")["emails"] == []
 
 
 @pytest.mark.proves("contract 12")
-def test_missing_field_is_422_and_an_unknown_one_is_ignored(tenant):
+def test_body_that_is_no_object_is_400_and_a_bad_field_422_and_nothing_is_stored(tenant):
+    paths = ((f"{tenant.base}/send", "agent"), ("/send_email", "agent"), ("/v1/oversight/decide", "oversight"))
+    for body in ("{", '{"to": }', "[]", '"text"', "null", "7", "{'a': 1}", b"\xff\xfe"):
+        for path, key in paths:
+            assert ok(tenant.call("POST", path, key=key, data=body, headers=JSON), 400)["error"]
+    for field, value in BAD_FIELDS:
+        body = {"to": ["a@x.example"], "subject": unique("Bad"), "markdown": "Hello", field: value}
+        answer = tenant.call("POST", f"{tenant.base}/send", json=body)
+        assert ok(answer, 422)["field"].partition(".")[0] == field, value
     assert ok(tenant.call("POST", f"{tenant.base}/send", json={"subject": "x", "markdown": "y"}), 422)["error"]
     assert ok(tenant.call("POST", f"{tenant.base}/send", headers=JSON), 422)["error"]
-    assert tenant.submit(mcp_configured=1, nonsense={"a": [1]}).status_code == 202
+    assert tenant.get(f"{tenant.base}/emails")["emails"] == []
+    assert tenant.submit(mcp_configured=1, nonsense={"a": [1]}).status_code == 202, "an unknown field is ignored"

@@ -65,7 +65,7 @@ def post(product: Product, body: bytes, signature: str | bytes | None, **headers
     sent: dict[str, Any] = {"Content-Type": "application/json", **headers}
     if signature is not None:
         sent[HEADER] = signature
-    return requests.post(product.known["WEBHOOK_URL"], data=body, headers=sent, timeout=10, allow_redirects=False)
+    return requests.post(product.known["WEBHOOK_URL"], data=body, headers=sent, timeout=60, allow_redirects=False)
 
 
 def signed(product: Product, body: bytes) -> str:
@@ -73,26 +73,23 @@ def signed(product: Product, body: bytes) -> str:
 
 
 @pytest.mark.proves("contract 44")
-@pytest.mark.parametrize("form", ["prefixed", "bare"])
-@pytest.mark.parametrize("dialect", ["A", "B", "C", "D", "hybrid"])
-def test_every_envelope_is_taken_with_either_form_of_signature(product: Product, dialect: str, form: str):
-    email_id = new_id()
-    body = json.dumps(envelopes(email_id)[dialect]).encode()
-    signature = signed(product, body)
-    answer = post(product, body, signature if form == "prefixed" else signature.removeprefix("sha256="))
-    assert (answer.status_code, answer.json()) == (200, {"result": "applied"})
-    assert message(product, email_id) == ("rejected", FROM, [TO], SUBJECT)
+def test_every_envelope_is_taken_with_either_form_of_signature(product: Product):
+    for dialect in ("A", "B", "C", "D", "hybrid"):
+        for begins in ("sha256=", ""):
+            email_id = new_id()
+            body = json.dumps(envelopes(email_id)[dialect]).encode()
+            answer = post(product, body, begins + signed(product, body).removeprefix("sha256="))
+            assert (answer.status_code, answer.json()) == (200, {"result": "applied"}), dialect
+            assert message(product, email_id) == ("rejected", FROM, [TO], SUBJECT), dialect
 
 
 @pytest.mark.proves("contract 45")
-@pytest.mark.parametrize("signature", [None, "", "sha256=" + "0" * 64, "ключ".encode(), b"sha256=\xff\xfe"])
-def test_wrong_missing_and_non_ascii_signatures_are_401_and_leave_no_row(
-    product: Product, signature: str | bytes | None
-):
+def test_wrong_missing_and_non_ascii_signatures_are_401_and_leave_no_row(product: Product):
     email_id = new_id()
-    answer = post(product, json.dumps(envelopes(email_id)["A"]).encode(), signature)
-    assert answer.status_code == 401
-    assert HEADER in answer.json()["error"]
+    body = json.dumps(envelopes(email_id)["A"]).encode()
+    for signature in (None, "", "sha256=" + "0" * 64, "ключ".encode(), b"sha256=\xff\xfe"):
+        answer = post(product, body, signature)
+        assert (answer.status_code, HEADER in answer.json()["error"]) == (401, True), signature
     assert results(product, email_id) == []
 
 
@@ -113,63 +110,47 @@ def test_without_a_secret_everything_is_refused(product: Product):
     try:
         for secret in ("", "whsec_guess"):
             headers = {HEADER: sign(body, secret), "Content-Type": "application/json"}
-            assert requests.post(address, data=body, headers=headers, timeout=10).status_code == 401
+            assert requests.post(address, data=body, headers=headers, timeout=60).status_code == 401
     finally:
         rows(product, "DELETE FROM approvals_connection WHERE webhook_id = %s RETURNING id", webhook_id)
 
 
 @pytest.mark.proves("contract 46")
-def test_repeated_delivery_is_one_row_and_one_line(product: Product):
+def test_repeated_delivery_is_one_row_and_one_line_and_a_closed_row_is_never_reopened(product: Product):
     email_id = new_id()
     body = json.dumps(envelopes(email_id)["hybrid"]).encode()
     answers = [product.post_webhook(body).json()["result"] for _ in range(3)]
     assert answers == ["applied", "duplicate", "duplicate"]
-    assert results(product, email_id) == ["applied"]
-    lines = rows(
-        product,
-        "SELECT action FROM audit_entry WHERE action NOT LIKE 'alert.%%' AND message = "
-        "(SELECT public_id FROM approvals_message WHERE upstream_id = %s)",
-        email_id,
-    )
-    assert lines == [("message.rejected",)]
-
-
-@pytest.mark.proves("contract 46")
-def test_decision_before_pending_is_a_closed_row_that_is_never_reopened(product: Product):
-    email_id = new_id()
-    product.post_webhook(json.dumps(envelopes(email_id)["C"]).encode())
     pending = {"event": "oversight.pending", "timestamp": now(), "data": {"email_id": email_id, "subject": SUBJECT}}
     assert product.post_webhook(json.dumps(pending).encode()).json() == {"result": "late"}
-    assert message(product, email_id)[0] == "rejected"
     assert results(product, email_id) == ["applied", "late"]
+    assert message(product, email_id)[0] == "rejected"
+    written = (
+        "SELECT action FROM audit_entry WHERE action NOT LIKE 'alert.%%' AND message = "
+        "(SELECT public_id FROM approvals_message WHERE upstream_id = %s) ORDER BY id"
+    )
+    assert rows(product, written, email_id) == [("message.rejected",), ("webhook.late",)]
 
 
 @pytest.mark.proves("contract 47")
-def test_unknown_event_is_200_and_kept(product: Product):
+def test_unknown_event_is_kept_and_what_is_no_object_is_400_and_nothing_is_guessed(product: Product):
     email_id = new_id()
-    body = json.dumps({"event": "message.teleported", "data": {"email_id": email_id}}).encode()
-    assert (product.post_webhook(body).status_code, results(product, email_id)) == (200, ["unknown"])
-
-
-@pytest.mark.proves("contract 47")
-@pytest.mark.parametrize("body", [b"[1, 2]", b"null", b'"text"', b"7", b"{broken"])
-def test_what_is_no_json_object_is_400(product: Product, body: bytes):
-    answer = product.post_webhook(body)
-    assert (answer.status_code, answer.json()["stored"]) == (400, True)
-
-
-@pytest.mark.proves("contract 47")
-def test_decided_without_a_decision_changes_nothing_and_guesses_nothing(product: Product):
-    email_id = new_id()
-    body = json.dumps({"type": "email.decided", "message_id": email_id, "subject": SUBJECT}).encode()
-    assert product.post_webhook(body).json() == {"result": "unknown"}
+    unknown = {"event": "message.teleported", "data": {"email_id": email_id}}
+    undecided = {"type": "email.decided", "message_id": email_id, "subject": SUBJECT}
+    for body in (unknown, undecided):
+        answer = product.post_webhook(json.dumps(body).encode())
+        assert (answer.status_code, answer.json()) == (200, {"result": "unknown"})
+    assert results(product, email_id) == ["unknown", "unknown"]
     assert rows(product, "SELECT 1 FROM approvals_message WHERE upstream_id = %s", email_id) == []
+    for raw_body in (b"[1, 2]", b"null", b'"text"', b"7", b"{broken"):
+        answer = product.post_webhook(raw_body)
+        assert (answer.status_code, answer.json()["stored"]) == (400, True), raw_body
 
 
 def raw(product: Product, head: str, *parts: bytes, close: bool = False) -> tuple[int, bytes]:
     """Send bytes as they are, and return the status and all that came back."""
     address = urlsplit(product.known["WEBHOOK_URL"])
-    with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+    with socket.create_connection((address.hostname, address.port), timeout=60) as connection:
         head = f"POST {address.path} HTTP/1.1\r\nHost: {address.netloc}\r\nContent-Type: application/json\r\n{head}\r\n"
         connection.sendall(head.encode("latin-1"))
         try:
@@ -199,14 +180,10 @@ def test_chunked_body_is_read_and_limited(product: Product):
 
 
 @pytest.mark.proves("security 4")
-@pytest.mark.parametrize("claimed", ["300000", "99999999999999999999"])
-def test_length_over_the_limit_is_refused_before_the_body_comes(product: Product, claimed: str):
-    status, _ = raw(product, f"Content-Length: {claimed}\r\n{HEADER}: sha256=00\r\n")
-    assert status in (400, 413)
-
-
-@pytest.mark.proves("security 4")
-def test_length_that_lies_stores_nothing(product: Product):
+def test_length_over_the_limit_is_refused_before_the_body_and_one_that_lies_stores_nothing(product: Product):
+    for claimed in ("300000", "99999999999999999999"):
+        status, _ = raw(product, f"Content-Length: {claimed}\r\n{HEADER}: sha256=00\r\n")
+        assert status in (400, 413), claimed
     email_id = new_id()
     body = json.dumps(envelopes(email_id)["A"]).encode()
     signature = f"{HEADER}: {signed(product, body)}\r\n"
@@ -232,10 +209,10 @@ def test_nothing_redirects_and_every_answer_has_the_rules(product: Product):
     body = json.dumps(envelopes(new_id())["A"]).encode()
     address = product.known["WEBHOOK_URL"].rstrip("/")
     headers = {HEADER: signed(product, body), "Content-Type": "application/json"}
-    answer = requests.post(address, data=body, headers=headers, timeout=10, allow_redirects=False)
+    answer = requests.post(address, data=body, headers=headers, timeout=60, allow_redirects=False)
     assert answer.status_code == 200
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
     assert answer.headers["Cache-Control"] == "no-store"
     assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
     assert "Set-Cookie" not in answer.headers
-    assert requests.get(address + "/", timeout=10, allow_redirects=False).status_code == 405
+    assert requests.get(address + "/", timeout=60, allow_redirects=False).status_code == 405

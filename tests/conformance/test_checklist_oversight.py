@@ -3,6 +3,7 @@
 import re
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 
@@ -75,27 +76,19 @@ def test_approved_mail_leaves_once_and_is_on_record(tenant):
 
 
 @pytest.mark.proves("contract 24")
-@pytest.mark.parametrize("path", DECIDE)
-def test_decide_takes_either_word_on_every_path(shared, path):
+def test_decide_takes_either_word_on_every_path_and_decides_nothing_that_is_unclear(tenant):
     words = {"action": "Approve"}, {"decision": "approved"}, {"action": "approve", "decision": "approved"}
     names = ("email_id", "message_id", "id")
-    for number, word in enumerate(words):
-        sent = shared.held()
-        told = ok(shared.call("POST", path, key="oversight", json={names[number]: sent["id"]} | word))
-        assert told["decision"] == "approved"
-        assert told["status"] == ("approved_and_sent" if "oversight" in path else "approved")
-
-
-@pytest.mark.proves("contract 24")
-@pytest.mark.parametrize(
-    "body", [{}, {"action": "maybe"}, {"action": "approve", "decision": "rejected"}, {"action": 1}, {"action": ""}]
-)
-def test_unclear_decision_is_422_and_decides_nothing(tenant, body):
-    sent = tenant.held()
+    unclear = {}, {"action": "maybe"}, {"action": "approve", "decision": "rejected"}, {"action": 1}, {"action": ""}
     for path in DECIDE:
-        answer = tenant.call("POST", path, key="oversight", json={"email_id": sent["id"]} | body)
-        assert ok(answer, 422)["error"]
-    assert tenant.status(sent["id"]) == "pending_send_approval"
+        for name, word in zip(names, words, strict=True):
+            sent = tenant.send()
+            for body in unclear:
+                answer = tenant.call("POST", path, key="oversight", json={name: sent["id"]} | body)
+                assert ok(answer, 422)["error"], body
+            told = ok(tenant.call("POST", path, key="oversight", json={name: sent["id"]} | word))
+            assert told["decision"] == "approved"
+            assert told["status"] == ("approved_and_sent" if "oversight" in path else "approved")
 
 
 @pytest.mark.proves("contract 24")
@@ -108,88 +101,66 @@ def test_decision_for_other_content_is_409_and_changes_nothing(tenant):
 
 
 @pytest.mark.proves("contract 25")
-@pytest.mark.parametrize("path", DECIDE)
-def test_rejected_mail_stays_and_its_reason_is_kept(tenant, path):
-    subject = unique("Rejected")
-    sent = tenant.held(subject=subject)
-    body = {"email_id": sent["id"], "action": "reject", "reason": "wrong order"}
-    assert ok(tenant.call("POST", path, key="oversight", json=body))["status"] == "rejected"
-    read = tenant.read(sent["id"])
-    assert (read["status"], read["decision"]) == ("rejected", "rejected")
-    assert read["decision_reason"] == read["reason"] == "wrong order"
-    assert (read["approved_at"], read["approved_by"]) == (None, None)
-    [entry] = [entry for entry in tenant.audit() if "rejected" in entry["action"]]
-    assert (entry["resource_id"], entry["metadata"]["reason"]) == (sent["id"], "wrong order")
-    tenant.gateway.sweep()
-    probe = tenant.send(subject=unique("Probe"))
-    ok(tenant.decide(probe["id"], "approve"))
-    tenant.wait_for_status(probe["id"], "sent")
-    assert tenant.gateway.mails(subject) == []
+def test_rejected_mail_stays_and_its_reason_is_kept(tenant):
+    for path in DECIDE:
+        subject = unique("Rejected")
+        sent = tenant.held(subject=subject)
+        body = {"email_id": sent["id"], "action": "reject", "reason": "wrong order"}
+        assert ok(tenant.call("POST", path, key="oversight", json=body))["status"] == "rejected"
+        read = tenant.read(sent["id"])
+        assert (read["status"], read["decision"]) == ("rejected", "rejected")
+        assert read["decision_reason"] == read["reason"] == "wrong order"
+        assert (read["approved_at"], read["approved_by"]) == (None, None)
+        [entry] = [one for one in tenant.audit() if "rejected" in one["action"] and one["resource_id"] == sent["id"]]
+        assert entry["metadata"]["reason"] == "wrong order"
+        tenant.gateway.sweep()
+        assert tenant.gateway.mails(subject) == []
 
 
 @pytest.mark.proves("contract 26")
-@pytest.mark.parametrize(("first", "second"), [("approve", "reject"), ("reject", "approve"), ("reject", "reject")])
-def test_second_decision_is_409_and_tells_the_first(shared, first, second):
-    sent = shared.held()
-    before = ok(shared.decide(sent["id"], first, reason="first"))
-    told = ok(shared.decide(sent["id"], second, reason="second"), 409)
-    assert told["status"] in ("rejected", "sent", "scheduled")
-    assert (told["decision"], told["reason"]) == (before["decision"], "first")
-    assert (told["decided_at"], told["decided_by"]) == (before["decided_at"], before["decided_by"])
+def test_second_decision_is_409_and_tells_the_first(tenant):
+    for first, second in (("approve", "reject"), ("reject", "approve"), ("reject", "reject")):
+        sent = tenant.held()
+        before = ok(tenant.decide(sent["id"], first, reason="first"))
+        told = ok(tenant.decide(sent["id"], second, reason="second"), 409)
+        assert told["status"] in ("rejected", "sent", "scheduled")
+        assert (told["decision"], told["reason"]) == (before["decision"], "first")
+        assert (told["decided_at"], told["decided_by"]) == (before["decided_at"], before["decided_by"])
+    cancelled = tenant.held()
+    ok(tenant.cancel(cancelled["id"]))
+    told = ok(tenant.decide(cancelled["id"], "approve"), 409)
+    assert (told["status"], told.get("decision")) == ("cancelled", None)
 
 
-@pytest.mark.proves("contract 26")
-def test_decision_after_a_cancel_is_409_with_the_status(shared):
-    sent = shared.held()
-    ok(shared.cancel(sent["id"]))
-    told = ok(shared.decide(sent["id"], "approve"), 409)
-    assert told["status"] == "cancelled"
-    assert not told.get("decision")
-
-
-def together(*calls):
+def at_once(*calls):
     """Make all calls at once; the answers, in the order of the calls."""
     with ThreadPoolExecutor(len(calls)) as pool:
         return [future.result() for future in [pool.submit(call) for call in calls]]
 
 
-@pytest.mark.proves("contract 26")
-def test_approvals_at_once_deliver_once(tenant):
-    subject = unique("At once")
-    sent = tenant.held(subject=subject)
-    answers = together(*[lambda: tenant.decide(sent["id"], "approve")] * 6)
-    assert sorted(answer.status_code for answer in answers) == [200] + [409] * 5
-    tenant.wait_for_mails(subject)
-    tenant.wait_for_status(sent["id"], "sent")
-    assert len(tenant.gateway.mails(subject)) == 1
+@pytest.mark.proves("contract 26", "contract 27")
+def test_of_approvals_and_a_cancellation_at_once_one_wins_and_delivers_once(product):
+    for _ in range(2):
+        email_id, subject = product.send()
+        body = {"email_id": email_id, "action": "approve"}
+        approve = partial(product.call, "POST", "/v1/oversight/decide", key="OVERSIGHT_KEY", json=body)
+        cancel = partial(product.call, "POST", "/v1/cancel_message", json={"message_id": email_id})
+        answers = at_once(approve, cancel, approve)
+        assert sorted(answer.status_code for answer in answers) == [200, 409, 409]
+        if answers[1].status_code != 200:
+            product.wait_for(lambda subject=subject: product.mails(subject), 60, "the mail")
+        assert len(product.mails(subject)) == (answers[1].status_code != 200)
 
 
 @pytest.mark.proves("contract 27")
-def test_approve_against_cancel_has_one_winner(shared):
-    for _ in range(8):
-        subject = unique("Race")
-        sent = shared.held(subject=subject)
-        approved, cancelled = together(
-            lambda sent=sent: shared.decide(sent["id"], "approve"), lambda sent=sent: shared.cancel(sent["id"])
-        )
-        assert sorted([approved.status_code, cancelled.status_code]) == [200, 409]
-        if approved.status_code == 200:
-            shared.wait_for_mails(subject)
-            assert shared.wait_for_status(sent["id"], "sent")
-        else:
-            assert shared.status(sent["id"]) == "cancelled"
-            assert shared.gateway.mails(subject) == []
-
-
-@pytest.mark.proves("contract 27")
-def test_cancel_twice_is_200_and_after_leaving_409(shared):
-    sent = shared.held()
-    assert [shared.cancel(sent["id"]).status_code for _ in range(2)] == [200, 200]
-    left = shared.held()
-    ok(shared.decide(left["id"], "approve"))
-    shared.wait_for_status(left["id"], "sent")
-    assert ok(shared.cancel(left["id"]), 409)["status"] == "sent"
-    flat = shared.call("POST", "/cancel_message", json={"id": sent["id"]})
+def test_cancel_twice_is_200_and_after_leaving_409(tenant):
+    sent = tenant.held()
+    assert [tenant.cancel(sent["id"]).status_code for _ in range(2)] == [200, 200]
+    left = tenant.held()
+    ok(tenant.decide(left["id"], "approve"))
+    tenant.wait_for_status(left["id"], "sent")
+    assert ok(tenant.cancel(left["id"]), 409)["status"] == "sent"
+    flat = tenant.call("POST", "/cancel_message", json={"id": sent["id"]})
     assert ok(flat)["status"] == "cancelled"
 
 
@@ -205,71 +176,49 @@ def test_key_that_composed_does_not_decide(tenant):
 
 
 @pytest.mark.proves("contract 29")
-def test_gate_first_waits_for_its_time_after_an_early_approval(tenant):
-    subject = unique("Gate first")
-    sent = tenant.send(subject=subject, send_at=in_hours(1), gate_timing="gate_first")
-    assert tenant.wait_for_status(sent["id"], "pending_send_approval")
+def test_gate_first_waits_for_its_time_after_an_early_approval_and_a_late_one_sends_at_once(tenant):
+    early, late = unique("Early"), unique("Late")
+    sent = tenant.held(subject=early, send_at=in_hours(1), gate_timing="gate_first")
     assert ok(tenant.decide(sent["id"], "approve"))["status"] == "approved"
-    assert tenant.status(sent["id"]) == "scheduled"
-    tenant.gateway.sweep()
-    assert tenant.gateway.mails(subject) == []
+    assert tenant.wait_for_status(sent["id"], "scheduled")
+    assert tenant.gateway.mails(early) == []
     tenant.pass_time(sent["id"])
-    assert tenant.wait_for_mails(subject)
+    assert tenant.wait_for_mails(early)
+    sent = tenant.held(subject=late, send_at=in_hours(1))
+    tenant.pass_time(sent["id"])
+    assert tenant.status(sent["id"]) == "pending_send_approval"
+    assert ok(tenant.decide(sent["id"], "approve"))["status"] == "approved_and_sent"
+    assert tenant.wait_for_mails(late)
 
 
 @pytest.mark.proves("contract 29")
 def test_schedule_first_asks_when_its_time_has_come(tenant):
     subject = unique("Schedule first")
-    sent = tenant.send(subject=subject, send_at=in_hours(1), gate_timing="schedule_first")
-    assert tenant.wait_for_status(sent["id"], "scheduled")
-    assert tenant.pending() == []
-    tenant.pass_time(sent["id"])
-    assert tenant.wait_for_status(sent["id"], "pending_send_approval")
-    assert ok(tenant.decide(sent["id"], "approve"))["status"] == "approved_and_sent"
-    assert tenant.wait_for_mails(subject)
-
-
-@pytest.mark.proves("contract 29")
-def test_late_approval_sends_at_once(tenant):
-    subject = unique("Late")
-    sent = tenant.send(subject=subject, send_at=in_hours(1))
-    assert tenant.wait_for_status(sent["id"], "pending_send_approval")
-    tenant.pass_time(sent["id"])
-    assert tenant.status(sent["id"]) == "pending_send_approval"
-    assert ok(tenant.decide(sent["id"], "approve"))["status"] == "approved_and_sent"
-    assert tenant.wait_for_mails(subject)
-
-
-@pytest.mark.proves("contract 29")
-def test_gate_timing_comes_from_the_mailbox_where_the_call_is_silent(tenant):
+    # Where the call is silent, the mailbox says.
     ok(tenant.call("PATCH", tenant.base, key="admin", json={"default_gate_timing": "schedule_first"}))
-    sent = tenant.send(send_at=in_hours(1))
+    sent = tenant.send(subject=subject, send_at=in_hours(1))
     assert tenant.wait_for_status(sent["id"], "scheduled")
-    assert tenant.read(sent["id"])["gate_timing"] == "schedule_first"
+    assert (tenant.pending(), tenant.read(sent["id"])["gate_timing"]) == ([], "schedule_first")
+    tenant.pass_time(sent["id"])
+    assert tenant.wait_for_status(sent["id"], "pending_send_approval")
+    assert ok(tenant.decide(sent["id"], "approve"))["status"] == "approved_and_sent"
+    assert tenant.wait_for_mails(subject)
 
 
 @pytest.mark.proves("contract 30")
-@pytest.mark.parametrize(
-    "change", [{"subject": "Other"}, {"markdown": "Other"}, {"to": ["o@x.example"]}, {"cc": ["o@x.example"]}]
-)
-def test_approved_content_is_not_edited(shared, change):
-    sent = shared.send(send_at=in_hours(1))
-    ok(shared.decide(sent["id"], "approve"))
-    path = f"{shared.base}/emails/{sent['id']}/schedule"
-    before = shared.read(sent["id"])
-    assert ok(shared.call("PATCH", path, json=change), 409)["status"] == "scheduled"
-    assert ok(shared.call("PATCH", path, json=change | {"send_at": in_hours(2)}), 409)
-    assert shared.read(sent["id"]) == before
-
-
-@pytest.mark.proves("contract 30")
-def test_time_of_approved_mail_is_moved(shared):
-    sent = shared.send(send_at=in_hours(1))
-    ok(shared.decide(sent["id"], "approve"))
+def test_approved_content_is_not_edited_and_its_time_is_moved(tenant):
+    sent = tenant.send(send_at=in_hours(1))
+    ok(tenant.decide(sent["id"], "approve"))
+    path = f"{tenant.base}/emails/{sent['id']}/schedule"
+    before = tenant.read(sent["id"])
+    for change in ({"subject": "Other"}, {"markdown": "Other"}, {"to": ["o@x.example"]}, {"cc": ["o@x.example"]}):
+        assert ok(tenant.call("PATCH", path, json=change), 409)["status"] == "scheduled"
+        assert ok(tenant.call("PATCH", path, json=change | {"send_at": in_hours(2)}), 409)
+    assert tenant.read(sent["id"]) == before
     moved = in_hours(3)
-    told = ok(shared.call("PATCH", f"{shared.base}/emails/{sent['id']}/schedule", json={"send_at": moved}))
+    told = ok(tenant.call("PATCH", path, json={"send_at": moved}))
     assert (told["status"], datetime.fromisoformat(told["send_at"])) == ("scheduled", datetime.fromisoformat(moved))
-    assert shared.read(sent["id"])["approved_at"]
+    assert tenant.read(sent["id"])["approved_at"]
 
 
 @pytest.mark.proves("contract 30")
@@ -349,19 +298,17 @@ def test_upgrade_takes_its_code_once(tenant):
 
 
 @pytest.mark.proves("contract 32")
-@pytest.mark.parametrize(("passed", "statuses"), [("23 hours 55 minutes", (200,)), ("24 hours", (403, 404))])
-def test_upgrade_code_holds_for_a_day(tenant, passed, statuses):
-    ask(tenant)
-    code = code_of(tenant)
+def test_upgrade_code_holds_for_a_day_and_an_upgrade_needs_a_request(make_tenant):
     later = "UPDATE gateway_upgraderequest SET expires_at = expires_at - %s::interval WHERE mailbox_id = %s"
-    tenant.gateway.sql(later, passed, tenant.mailbox)
-    assert tenant.call("POST", f"{tenant.base}/upgrade", json={"code": code}).status_code in statuses
-    assert mode_of(tenant) == ("autonomous" if 200 in statuses else "gated_send")
-
-
-@pytest.mark.proves("contract 32")
-def test_upgrade_without_a_request_is_404_and_to_the_same_mode_400(tenant):
-    upgrade(tenant, "A7X-29K", 404)
+    for passed, status, mode in (("23 hours 55 minutes", 200, "autonomous"), ("24 hours", 404, "gated_send")):
+        tenant = make_tenant()
+        upgrade(tenant, "A7X-29K", 404)
+        ask(tenant)
+        code = code_of(tenant)
+        tenant.gateway.sql(later, passed, tenant.mailbox)
+        answer = tenant.call("POST", f"{tenant.base}/upgrade", json={"code": code})
+        assert answer.status_code in {status, 200 if status == 200 else 403}
+        assert mode_of(tenant) == mode
     ask(tenant, "gated_send", 400)
     ask(tenant, "boundless", 422)
 
@@ -380,21 +327,18 @@ def test_fourth_request_in_an_hour_is_429(tenant):
 
 
 @pytest.mark.proves("contract 32")
-@pytest.mark.parametrize("path", ["", "/configure"])
-def test_patch_tightens_but_does_not_loosen(tenant, path):
-    for looser in ("autonomous", "monitored"):
-        answer = tenant.call("PATCH", tenant.base + path, key="admin", json={"oversight_mode": looser})
-        assert ok(answer, 403)["error"]
+def test_mailbox_is_tightened_and_not_loosened_by_patch_nor_made_loose(tenant):
+    def patched(path, mode):
+        return tenant.call("PATCH", tenant.base + path, key="admin", json={"oversight_mode": mode})
+
+    for path in ("", "/configure"):
+        for looser in ("autonomous", "monitored"):
+            assert ok(patched(path, looser), 403)["error"]
     assert mode_of(tenant) == "gated_send"
-    ok(tenant.call("PATCH", tenant.base + path, key="admin", json={"oversight_mode": "gated_all"}))
+    ok(patched("", "gated_all"))
     assert mode_of(tenant) == "gated_all"
-    assert (
-        tenant.call("PATCH", tenant.base + path, key="admin", json={"oversight_mode": "gated_send"}).status_code == 403
-    )
-
-
-@pytest.mark.proves("contract 32")
-def test_mailbox_made_too_loose_is_gated(tenant):
+    for path in ("", "/configure"):
+        assert patched(path, "gated_send").status_code == 403
     body = {"address": "loose", "display_name": "L", "oversight_mode": "autonomous"}
     made = ok(tenant.call("POST", "/v1/mailboxes", key="admin", json=body), 201)
     assert made["oversight_mode"] == "gated_send"

@@ -2,6 +2,7 @@
 
 import hashlib
 import hmac
+import re
 from datetime import datetime
 
 import pytest
@@ -17,8 +18,9 @@ SPELLINGS = {
     "message.received": ("email.received", "inbound"),
     "message.bounced": ("email.bounced", "bounce"),
 }
+# The others run with --all.
+ALWAYS = {"oversight.approved", "message.received"}
 TEXT_TO = {"message.pending_approval", "message.approved", "message.rejected", "email.decided"}
-WORDS = [(name, word) for name, others in SPELLINGS.items() for word in (name, *others)]
 
 
 def bring_about(tenant, name, **fields):
@@ -26,27 +28,31 @@ def bring_about(tenant, name, **fields):
     if name == "message.received":
         return tenant.receive()["id"]
     if name == "message.bounced":
-        tenant.gateway.mail.refuse["gone@northwind.example"] = "550 no such user"
-        fields["to"] = ["gone@northwind.example"]
+        gone = f"{unique('gone').replace(' ', '-')}@northwind.example"
+        tenant.gateway.mail.refuse[gone] = "550 no such user"
+        fields["to"] = [gone]
     sent = tenant.held(**fields)["id"]
     if name != "oversight.pending":
         ok(tenant.decide(sent, "reject" if name == "oversight.rejected" else "approve", reason="because"))
     return sent
 
 
-@pytest.mark.proves("contract 39")
-@pytest.mark.parametrize("secret", [None, "whsec_of our own, with ü and blanks"])
-def test_signature_is_over_the_exact_bytes(tenant, secret):
-    hook = tenant.subscribe("oversight.pending", **({"secret": secret} if secret else {}))
+@pytest.mark.proves("contract 39", "contract 43")
+def test_signature_is_over_the_exact_bytes_with_the_callers_secret_or_one_of_the_gateways(tenant):
+    own = "whsec_of our own, with ü and blanks"
+    hooks = [tenant.subscribe("oversight.pending", secret=own), tenant.subscribe("oversight.pending")]
+    assert hooks[0]["secret"] == hooks[0]["signing_secret"] == own
+    assert re.fullmatch(r"whsec_.{26,}", hooks[1]["signing_secret"])
     subject = unique("Grüße ☕ 漢字")
     tenant.send(subject=subject, metadata={"ü": "é"})
-    event = tenant.wait_for_events(hook)[0]
-    expected = hmac.new(hook["signing_secret"].encode(), event.raw, hashlib.sha256).hexdigest()
-    assert event.headers["X-MultiMail-Signature"] == f"sha256={expected}"
-    assert event.headers["Content-Type"].startswith("application/json")
-    assert event.headers["X-MultiMail-Event"] == event.body["event"]
-    assert event.headers["X-MultiMail-Event-Id"] == event.body["event_id"]
-    assert event.body["subject"] == subject
+    for hook in hooks:
+        event = tenant.wait_for_events(hook)[0]
+        expected = hmac.new(hook["signing_secret"].encode(), event.raw, hashlib.sha256).hexdigest()
+        assert event.headers["X-MultiMail-Signature"] == f"sha256={expected}"
+        assert event.headers["Content-Type"].startswith("application/json")
+        assert event.headers["X-MultiMail-Event"] == event.body["event"]
+        assert event.headers["X-MultiMail-Event-Id"] == event.body["event_id"]
+        assert event.body["subject"] == subject
 
 
 @pytest.mark.proves("contract 40")
@@ -75,22 +81,16 @@ def test_payload_satisfies_each_variant_by_its_own_keys(tenant, decision):
 
 
 @pytest.mark.proves("contract 40")
-def test_variant_a_gets_its_array(tenant):
-    hook = tenant.subscribe("message.received")
+def test_variant_a_gets_its_array_and_variant_d_code_and_diagnostic(tenant):
+    hook = tenant.subscribe("message.received", "bounce")
     email_id = bring_about(tenant, "message.received")
-    body = tenant.wait_for_events(hook)[0].body
-    assert (body["id"], body["data"]["to"], body["to"]) == (email_id, [tenant.address], [tenant.address])
-    assert tenant.get("/read_email", id=body["id"])["subject"] == body["subject"]
-
-
-@pytest.mark.proves("contract 40")
-def test_bounce_of_variant_d_tells_code_and_diagnostic(tenant):
-    hook = tenant.subscribe("bounce")
     bring_about(tenant, "message.bounced")
-    body = tenant.wait_for_events(hook)[0].body
-    assert body["event_type"] == "bounce"
-    assert "550" in str(body["bounce_code"])
-    assert "no such user" in body["diagnostic"]
+    received, bounced = (event.body for event in tenant.wait_for_events(hook, 2))
+    assert (received["id"], received["data"]["to"], received["to"]) == (email_id, [tenant.address], [tenant.address])
+    assert tenant.get("/read_email", id=email_id)["subject"] == received["subject"]
+    assert bounced["event_type"] == "bounce"
+    assert "550" in str(bounced["bounce_code"])
+    assert "no such user" in bounced["diagnostic"]
 
 
 @pytest.mark.proves("contract 40")
@@ -102,18 +102,17 @@ def test_no_body_text_travels(tenant):
 
 
 @pytest.mark.proves("contract 41")
-@pytest.mark.parametrize(("name", "word"), WORDS)
-def test_subscriber_gets_its_own_word_once(tenant, name, word):
-    hook = tenant.subscribe(word, "message.cancelled")
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in ALWAYS else [pytest.mark.slow]) for name in SPELLINGS]
+)
+def test_subscriber_gets_its_own_word_once(tenant, name):
+    hooks = {word: tenant.subscribe(word) for word in (name, *SPELLINGS[name])}
     email_id = bring_about(tenant, name)
-    body = tenant.wait_for_events(hook)[0].body
-    assert body["event"] == body["type"] == body["event_type"] == word
-    assert body["email_id"] == email_id
-    assert isinstance(body["to"], str if word in TEXT_TO else list)
-    # Something that comes after it, so that a second telling would have come by now.
-    ok(tenant.cancel(tenant.held()["id"]))
-    told = [event.body["event"] for event in tenant.wait_for_events(hook, 2 + (name == "oversight.pending"))]
-    assert told.count(word) == 1 + (name == "oversight.pending")
+    for word, hook in hooks.items():
+        [body] = [event.body for event in tenant.wait_for_events(hook)]
+        assert body["event"] == body["type"] == body["event_type"] == word
+        assert body["email_id"] == email_id
+        assert isinstance(body["to"], str if word in TEXT_TO else list), word
 
 
 @pytest.mark.proves("contract 41")
@@ -136,18 +135,12 @@ def test_events_of_other_mailboxes_and_other_names_do_not_come(tenant):
 
 
 @pytest.mark.proves("contract 41")
-def test_unknown_word_is_422(shared):
-    body = {"url": shared.gateway.hooks.origin + "/x", "events": ["message.sent", "no.such"]}
-    assert "no.such" in ok(shared.call("POST", "/v1/webhooks", key="admin", json=body), 422)["error"]
-
-
-@pytest.mark.proves("contract 41")
-@pytest.mark.parametrize(
-    "url", ["http://example.com/x", "https://127.0.0.1/x", "https://169.254.169.254/x", "ftp://x.y/"]
-)
-def test_address_that_is_not_open_to_all_is_refused(shared, url):
-    body = {"url": url, "events": ["message.sent"]}
-    assert ok(shared.call("POST", "/v1/webhooks", key="admin", json=body), 422)["field"] == "url"
+def test_unknown_word_and_an_address_that_is_not_open_to_all_are_refused(tenant):
+    body = {"url": tenant.gateway.hooks.origin + "/x", "events": ["message.sent", "no.such"]}
+    assert "no.such" in ok(tenant.call("POST", "/v1/webhooks", key="admin", json=body), 422)["error"]
+    for url in ("http://example.com/x", "https://127.0.0.1/x", "https://169.254.169.254/x", "ftp://x.y/"):
+        body = {"url": url, "events": ["message.sent"]}
+        assert ok(tenant.call("POST", "/v1/webhooks", key="admin", json=body), 422)["field"] == "url", url
 
 
 def let_the_pause_pass(tenant, hook):
@@ -163,27 +156,25 @@ def delivery_of(tenant, hook):
 
 
 def waits_of(tenant, hook):
-    [[seconds]] = tenant.gateway.sql(
-        "SELECT extract(epoch FROM next_attempt_at - last_attempt_at) FROM gateway_webhookdelivery"
-        " WHERE webhook_id = %s",
-        hook["id"],
-    )
+    waits = "SELECT extract(epoch FROM next_attempt_at - last_attempt_at) FROM gateway_webhookdelivery"
+    [[seconds]] = tenant.gateway.sql(f"{waits} WHERE webhook_id = %s", hook["id"])
     return float(seconds)
 
 
 @pytest.mark.proves("contract 42")
 def test_failing_endpoint_is_retried_three_times_with_the_same_bytes(tenant):
     hook = tenant.subscribe("oversight.pending")
-    tenant.gateway.hooks.answers[hook["path"]] = 500
+    # A redirect is a failure too, and not followed.
+    tenant.gateway.hooks.answers[hook["path"]] = status = 302
     tenant.send()
     for attempt, pause in ((1, 10), (2, 60), (3, 300)):
-        tenant.wait_for_events(hook, attempt)
-        tenant.wait(lambda n=attempt: delivery_of(tenant, hook)["attempts"] == n, f"attempt {attempt} to be recorded")
-        tenant.wait(lambda: delivery_of(tenant, hook)["last_attempt_at"], "its time")
-        assert delivery_of(tenant, hook)["status"] == "pending"
+        assert len(tenant.wait_for_events(hook, attempt)) == attempt
+        shown = delivery_of(tenant, hook)
+        assert (shown["attempts"], shown["status"], shown["response_status"]) == (attempt, "pending", status)
         assert pause - 1 <= waits_of(tenant, hook) <= pause * 1.5
+        tenant.gateway.hooks.answers[hook["path"]] = status = 500
         let_the_pause_pass(tenant, hook)
-    tenant.wait(lambda: delivery_of(tenant, hook)["status"] == "failed", "the delivery to be given up")
+    assert delivery_of(tenant, hook)["status"] == "failed"
     let_the_pause_pass(tenant, hook)
     got = tenant.events(hook)
     assert len(got) == 4
@@ -194,29 +185,19 @@ def test_failing_endpoint_is_retried_three_times_with_the_same_bytes(tenant):
 
 
 @pytest.mark.proves("contract 42")
-@pytest.mark.parametrize("status", [200, 201, 204, 299])
-def test_any_2xx_ends_the_retries(tenant, status):
+def test_any_2xx_ends_the_retries(tenant):
     hook = tenant.subscribe("oversight.pending")
-    tenant.gateway.hooks.answers[hook["path"]] = 503
-    tenant.send()
-    tenant.wait_for_events(hook)
-    tenant.gateway.hooks.answers[hook["path"]] = status
-    tenant.wait(lambda: delivery_of(tenant, hook)["attempts"] == 1, "the first attempt")
-    tenant.wait(lambda: delivery_of(tenant, hook)["response_status"] == 503, "its answer")
-    let_the_pause_pass(tenant, hook)
-    tenant.wait(lambda: delivery_of(tenant, hook)["status"] == "delivered", "the second attempt")
-    let_the_pause_pass(tenant, hook)
-    assert [event.body["event_id"] for event in tenant.events(hook)] == [tenant.events(hook)[0].body["event_id"]] * 2
-    assert delivery_of(tenant, hook)["response_status"] == status
-
-
-@pytest.mark.proves("contract 42")
-def test_redirect_is_a_failure_and_not_followed(tenant):
-    hook = tenant.subscribe("oversight.pending")
-    tenant.gateway.hooks.answers[hook["path"]] = 302
-    tenant.send()
-    tenant.wait(lambda: delivery_of(tenant, hook)["response_status"] == 302, "the answer to be recorded")
-    assert delivery_of(tenant, hook)["status"] == "pending"
+    for status in (200, 201, 204, 299):
+        tenant.gateway.hooks.answers[hook["path"]] = 503
+        before = len(tenant.events(hook))
+        tenant.send()
+        tenant.wait_for_events(hook, before + 1)
+        tenant.gateway.hooks.answers[hook["path"]] = status
+        let_the_pause_pass(tenant, hook)
+        let_the_pause_pass(tenant, hook)
+        first, second = tenant.events(hook)[before:]
+        assert first.body["event_id"] == second.body["event_id"]
+        assert delivery_of(tenant, hook)["response_status"] == status
 
 
 @pytest.mark.proves("contract 42")
@@ -225,39 +206,22 @@ def test_events_of_one_message_come_in_their_order(tenant):
     tenant.gateway.hooks.answers[hook["path"]] = 500
     email_id = bring_about(tenant, "oversight.approved")
     tenant.wait_for_status(email_id, "sent")
-    tenant.wait_for_events(hook)
+    assert len(tenant.events(hook)) == 1
     tenant.gateway.hooks.answers[hook["path"]] = 200
-
-    def all_came():
-        let_the_pause_pass(tenant, hook)
-        return len(tenant.events(hook)) >= 4
-
-    tenant.wait(all_came, "all events")
+    let_the_pause_pass(tenant, hook)
     told = [event.body["event"] for event in tenant.events(hook)]
-    assert list(dict.fromkeys(told)) == ["oversight.pending", "oversight.approved", "message.sent"]
+    assert told == ["oversight.pending", "oversight.pending", "oversight.approved", "message.sent"]
 
 
 @pytest.mark.proves("contract 43")
-def test_callers_secret_is_used_and_lists_hide_it(tenant):
+def test_secret_stands_in_no_list_and_no_log(tenant):
     hook = tenant.subscribe("oversight.pending", secret="my own secret")
-    assert hook["secret"] == hook["signing_secret"] == "my own secret"
     assert (hook["events"], hook["mailbox_id"]) == (["oversight.pending"], None)
     tenant.send()
-    event = tenant.wait_for_events(hook)[0]
-    expected = hmac.new(b"my own secret", event.raw, hashlib.sha256).hexdigest()
-    assert event.headers["X-MultiMail-Signature"].endswith(expected)
+    tenant.wait_for_events(hook)
     listed = tenant.call("GET", "/v1/webhooks", key="admin")
     assert listed.json()["webhooks"] == listed.json()["subscriptions"]
     assert [row["id"] for row in listed.json()["webhooks"]] == [hook["id"]]
-    assert "my own secret" not in listed.text
-    for path in ("/v1/webhook-deliveries", "/v1/audit-log"):
+    for path in ("/v1/webhooks", "/v1/webhook-deliveries", "/v1/audit-log"):
         assert "my own secret" not in tenant.call("GET", path, key="admin").text
     assert tenant.get(f"/v1/webhooks/{hook['id']}", key="admin")["signing_secret"] == "my own secret"
-
-
-@pytest.mark.proves("contract 43")
-def test_secret_of_the_gateways_making_has_its_form(tenant):
-    one, two = tenant.subscribe("message.sent"), tenant.subscribe("message.sent")
-    assert one["signing_secret"].startswith("whsec_")
-    assert len(one["signing_secret"]) >= 32
-    assert one["signing_secret"] != two["signing_secret"]

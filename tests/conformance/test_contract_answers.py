@@ -130,6 +130,7 @@ def test_health_and_document_need_no_key(gateway):
     assert gateway.call("GET", "/v1/openapi.json").json() == gateway.call("GET", "/openapi.json").json()
 
 
+@pytest.mark.slow
 def test_body_that_is_too_large_is_413(tenant):
     attachment = {
         "name": "a",
@@ -257,12 +258,12 @@ def test_events_without_a_public_name_come_only_to_who_names_them(tenant):
     assert tenant.events(general) == []
 
 
-@pytest.mark.parametrize("name", ["q", "query"])
-def test_contacts_are_searched_by_either_parameter(tenant, name):
+def test_contacts_are_searched_by_either_parameter(tenant):
     for who in ("ana", "bo"):
         ok(tenant.call("POST", "/v1/contacts", json={"name": who.title(), "email": f"{who}@x.example"}), 201)
-    found = tenant.get("/v1/contacts", key="read", **{name: "ANA"})["contacts"]
-    assert [row["email"] for row in found] == ["ana@x.example"]
+    for name in ("q", "query"):
+        found = tenant.get("/v1/contacts", key="read", **{name: "ANA"})["contacts"]
+        assert [row["email"] for row in found] == ["ana@x.example"], name
 
 
 def test_body_fields_rank_markdown_before_body_before_text(tenant):
@@ -295,31 +296,21 @@ def test_usage_counts_what_happened(make_tenant):
     assert tenant.get("/v1/account", key="read")["emails_sent_this_month"] == 1
 
 
-@pytest.mark.parametrize(
-    ("method", "path", "body", "says"),
-    [
-        ("POST", "/v1/mailboxes/{m}/send", {"subject": "x", "markdown": "y"}, "to: is missing."),
-        (
-            "POST",
-            "/v1/mailboxes/{m}/send",
-            {"to": ["a@x.example"], "subject": 7, "markdown": "y"},
-            "subject: must be text.",
-        ),
-        ("PATCH", "/v1/mailboxes/{m}", {"scheduling_enabled": 2}, "scheduling_enabled: must be true or false."),
-        ("PATCH", "/v1/mailboxes/{m}", {"oversight_mode": "x"}, "oversight_mode: must be one of read_only, gated_all,"),
-        ("POST", "/v1/api-keys", {"name": "x", "scopes": []}, "scopes: at least 1 item."),
-        (
-            "POST",
-            "/v1/webhooks",
-            {"url": "https://x.example/", "events": ["bounce"], "secret": "x"},
-            "secret: at least 8",
-        ),
-        ("POST", "/v1/webhooks/{w}/rotate", {"overlap_s": "soon"}, "overlap_s: must be a whole number."),
-        ("POST", "/v1/webhooks/{w}/rotate", {"overlap_s": -1}, "overlap_s: must be at least 0."),
-    ],
-)
-def test_error_of_a_field_is_a_sentence_for_people(shared, method, path, body, says):
-    hook = shared.subscribe("message.opened")["id"] if "{w}" in path else ""
-    key = "agent" if path.endswith("/send") else "admin"
-    answer = shared.call(method, path.format(m=shared.mailbox, w=hook), key=key, json=body)
-    assert ok(answer, 422)["error"].startswith(says)
+ERRORS = [
+    ("POST", "{m}/send", {"subject": "x", "markdown": "y"}, "to: is missing."),
+    ("POST", "{m}/send", {"to": ["a@x.example"], "subject": 7, "markdown": "y"}, "subject: must be text."),
+    ("PATCH", "{m}", {"scheduling_enabled": 2}, "scheduling_enabled: must be true or false."),
+    ("PATCH", "{m}", {"oversight_mode": "x"}, "oversight_mode: must be one of read_only, gated_all,"),
+    ("POST", "/v1/api-keys", {"name": "x", "scopes": []}, "scopes: at least 1 item."),
+    ("POST", "/v1/webhooks", {"url": "https://x.example/", "events": ["bounce"], "secret": "x"}, "secret: at least 8"),
+    ("POST", "/v1/webhooks/{w}/rotate", {"overlap_s": "soon"}, "overlap_s: must be a whole number."),
+    ("POST", "/v1/webhooks/{w}/rotate", {"overlap_s": -1}, "overlap_s: must be at least 0."),
+]
+
+
+def test_error_of_a_field_is_a_sentence_for_people(tenant):
+    hook = tenant.subscribe("message.opened")["id"]
+    for method, path, body, says in ERRORS:
+        key = "agent" if path.endswith("/send") else "admin"
+        answer = tenant.call(method, path.format(m=tenant.base, w=hook), key=key, json=body)
+        assert ok(answer, 422)["error"].startswith(says), says

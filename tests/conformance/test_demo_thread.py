@@ -4,6 +4,8 @@ import uuid
 from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
 from demo import customers
 from demo.agent import read_account, send
 from demo.letters import LETTERS
@@ -12,6 +14,7 @@ from demo.letters.letter import blanks
 LETTER = next(letter for letter in LETTERS if letter.question)
 
 
+@pytest.mark.slow
 def test_answer_of_the_demo_stands_in_a_thread_that_moves_on(product, ana):
     account = read_account(Path(product.stack.data) / "credentials.env", "")
     run = uuid.uuid4().hex[:8]
@@ -23,7 +26,7 @@ def test_answer_of_the_demo_stands_in_a_thread_that_moves_on(product, ana):
     assert customers.write_again(LETTER.question, values=blanks(0, datetime.now(UTC)), **about)
     page = f"/queue/{row['id']}/"
     late = "I would rather have the EUR 36.00 back."
-    product.wait_for(lambda: late in ana.get(f"{page}thread/").text, timeout=20, what="the second thought")
+    product.wait_for(lambda: late in ana.get(f"{page}thread/").text, timeout=60, what="the second thought")
     shown = ana.get(f"{page}thread/").text
     assert "two of the six mugs" in shown
     assert shown.count("Came after this draft") == 1

@@ -41,7 +41,7 @@ def app(product, tmp_path_factory):
             PORT=port,
         )
         with recipes.running(recipes.recipe("inngest_function.py"), env=env, log=log):
-            product.wait_for(lambda: requests.get(f"{url}/api/inngest", timeout=5).ok, 20, "the app to answer")
+            product.wait_for(lambda: requests.get(f"{url}/api/inngest", timeout=60).ok, 60, "the app to answer")
             inngest.sync(f"{url}/api/inngest")
             yield App(inngest, url, hook["signing_secret"])
 
@@ -51,14 +51,13 @@ def message_of(run):
     return next(step["data"]["id"] for step in run.steps.values() if "oversight_status" in (step["data"] or {}))
 
 
-def test_app_registers_the_function_with_its_event(app):
+@pytest.mark.parametrize(
+    ("action", "decision"), [("approve", "approved"), pytest.param("reject", "rejected", marks=pytest.mark.slow)]
+)
+def test_function_is_woken_by_the_decision_about_its_own_message(product, app, action, decision):
     (function,) = app.inngest.functions
     assert function["id"] == "mail-send-and-wait"
     assert [trigger["event"] for trigger in function["triggers"]] == ["app/letter.written"]
-
-
-@pytest.mark.parametrize(("action", "decision"), [("approve", "approved"), ("reject", "rejected")])
-def test_function_is_woken_by_the_decision_about_its_own_message(product, app, action, decision):
     run, waiting = app.begin(product)
     message_id = message_of(run)
     assert waiting["op"] == "WaitForEvent"
@@ -71,7 +70,7 @@ def test_function_is_woken_by_the_decision_about_its_own_message(product, app, a
         events = app.inngest.named("multimail/email.decided")
         return next((event for event in events if event["data"].get("message_id") == message_id), None)
 
-    event = product.wait_for(arrived, timeout=20, what="the decision as an Inngest event")
+    event = product.wait_for(arrived, timeout=60, what="the decision as an Inngest event")
     assert event["id"] == event["data"]["event_id"]
     ended = run.woken(waiting, event)
     assert ended["op"] == "Ended"
@@ -80,6 +79,7 @@ def test_function_is_woken_by_the_decision_about_its_own_message(product, app, a
     assert ended["output"]["reason"].startswith("As agreed.")
 
 
+@pytest.mark.slow
 def test_decision_before_anybody_waited_is_found_by_looking(product, app):
     run, waiting = app.begin(product)
     recipes.decide(product, message_of(run), "reject")
@@ -88,6 +88,7 @@ def test_decision_before_anybody_waited_is_found_by_looking(product, app):
     assert run.names == ["send", "look-0", "wait-0", "look-1"]
 
 
+@pytest.mark.slow
 def test_step_that_runs_twice_sends_once(product, app):
     run, _ = app.begin(product)
     first = message_of(run)
@@ -96,6 +97,7 @@ def test_step_that_runs_twice_sends_once(product, app):
     assert message_of(run) == first
 
 
+@pytest.mark.slow
 def test_run_ends_for_good_when_the_gateway_refuses(product, app):
     event = {"name": "app/letter.written", "data": {"to": "nobody", "subject": "x", "text": "x"}}
     answer = inngest_standin.Run(f"{app.url}/api/inngest", "mail-send-and-wait", event).call()
@@ -103,18 +105,15 @@ def test_run_ends_for_good_when_the_gateway_refuses(product, app):
     assert "to" in answer.text
 
 
-@pytest.mark.parametrize("signature", [None, "sha256=00", "sha256=\u00e9"], ids=["none", "wrong", "not ascii"])
-def test_unsigned_webhook_becomes_no_event(app, signature):
-    headers = {"X-MultiMail-Signature": signature.encode("latin-1")} if signature else {}
+def test_only_a_signed_webhook_becomes_an_event_and_is_passed_on_whole(app):
     before = len(app.inngest.events)
-    answer = requests.post(f"{app.url}/hooks/multimail", data=b'{"type": "email.decided"}', headers=headers, timeout=5)
-    assert answer.status_code == 401
+    for signature in (None, "sha256=00", "sha256=\u00e9"):
+        headers = {"X-MultiMail-Signature": signature.encode("latin-1")} if signature else {}
+        forged = b'{"type": "email.decided"}'
+        assert requests.post(f"{app.url}/hooks/multimail", data=forged, headers=headers, timeout=60).status_code == 401
     assert len(app.inngest.events) == before
-
-
-def test_signed_webhook_is_passed_on_whole(app):
     body = json.dumps({"type": "email.decided", "event_id": "01EVENT", "subject": "Grüße"}, ensure_ascii=False).encode()
     signature = hmac.new(app.secret.encode(), body, hashlib.sha256).hexdigest()
     headers = {"X-MultiMail-Signature": f"sha256={signature}"}
-    assert requests.post(f"{app.url}/hooks/multimail", data=body, headers=headers, timeout=5).status_code == 200
+    assert requests.post(f"{app.url}/hooks/multimail", data=body, headers=headers, timeout=60).status_code == 200
     assert app.inngest.events[-1]["data"]["subject"] == "Grüße"

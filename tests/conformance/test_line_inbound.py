@@ -4,6 +4,8 @@ import smtplib
 import uuid
 from email.message import EmailMessage
 
+import pytest
+
 from tests.desk import TIMEOUT
 
 
@@ -22,6 +24,7 @@ def unread(product, address):
     return {row["subject"]: row["id"] for row in rows}
 
 
+@pytest.mark.slow
 def test_mail_to_the_demo_is_in_the_inbox(product):
     subject, address = f"Customer {uuid.uuid4().hex[:8]}", product.known["MAILBOX_ADDRESS"]
     write_to(product, address, subject)
@@ -43,6 +46,6 @@ def test_held_mail_reaches_the_agent_once_a_reviewer_lets_it_in(product, ana):
     assert unread(product, address) == {}
     assert product.call("GET", "/v1/read_email", params={"id": upstream_id}).status_code == 403
     assert ana.decide(row["id"], "approve", row["fingerprint"]).status_code == 302
-    product.wait_for(lambda: unread(product, address) == {subject: upstream_id}, timeout=30, what="the mail let in")
-    released = product.wait_for(lambda: ana.find(upstream_id, "done"), timeout=20, what="the desk to know it")
+    product.wait_for(lambda: unread(product, address) == {subject: upstream_id}, timeout=60, what="the mail let in")
+    released = product.wait_for(lambda: ana.find(upstream_id, "done"), timeout=60, what="the desk to know it")
     assert released["state"] == "released"
