@@ -1,6 +1,5 @@
 """Once a call may have left: what a person can still do, and how a withdrawn decision ends all the same."""
 
-from contextlib import nullcontext
 from itertools import product
 
 import pytest
@@ -18,7 +17,16 @@ from approvals.reconcile import read_everything
 from approvals.settle import ANOTHER_OF_OURS, LEFT_AFTER_ALL, WHICH_IS_NOT_TOLD
 from audit.models import Entry
 from common.postgres import clock
-from tests.factories import NOW, event_body, make_connection, make_message, make_person, pending_row, post_event
+from tests.factories import (
+    NOW,
+    event_body,
+    make_connection,
+    make_message,
+    make_person,
+    pending_row,
+    post_event,
+    rolled_back,
+)
 from tests.factories import show_row as show
 from tests.integration.deciding import carry_out, decide
 
@@ -67,20 +75,28 @@ def states():
     return list(Decision.objects.order_by("pk").values_list("state", flat=True))
 
 
-def test_decision_whose_call_may_have_left_is_withdrawn_once_and_never_undone(connection, reviewer):
+@pytest.fixture
+def withdrawn(message, reviewer):
+    """An approve that was withdrawn after its call may have left."""
+    in_doubt(message, reviewer)
+    return withdraw(message, reviewer)
+
+
+def test_decision_whose_call_may_have_left_is_withdrawn_once_and_never_undone(message, reviewer):
+    decision = decide(message, reviewer).decision
+    with rolled_back():
+        assert withdraw(message, reviewer).state == "undone", "it has not left"
     for state in ("recorded", "calling", "unknown"):
-        message = make_message(connection)
-        decision = in_doubt(message, reviewer, state=state)
-        with pytest.raises(AlreadyDecided, match="too late"):
-            undo_decision(message=message.public_id, actor=reviewer.actor(surface="web"), now=NOW)
-        withdrawn = withdraw(message, reviewer)
-        assert (withdrawn.pk, withdrawn.state, withdrawn.seen_held) == (decision.pk, "withdrawn", 0)
-        assert "Withdrawn by Ana Ferreira" in withdrawn.explanation
-        assert Entry.objects.of_message(message.public_id).filter(action="decision.withdrawn").count() == 1
-    with pytest.raises(AlreadyDecided):
-        withdraw(message, reviewer)
-    decide(not_left := make_message(connection), reviewer)
-    assert withdraw(not_left, reviewer).state == "undone"
+        with rolled_back():
+            Decision.objects.update(state=state, attempt=1, may_have_left=True)
+            with pytest.raises(AlreadyDecided, match="too late"):
+                undo_decision(message=message.public_id, actor=reviewer.actor(surface="web"), now=NOW)
+            withdrawn = withdraw(message, reviewer)
+            assert (withdrawn.pk, withdrawn.state, withdrawn.seen_held) == (decision.pk, "withdrawn", 0), state
+            assert "Withdrawn by Ana Ferreira" in withdrawn.explanation
+            assert Entry.objects.filter(action="decision.withdrawn").count() == 1
+            with pytest.raises(AlreadyDecided):
+                withdraw(message, reviewer)
 
 
 def test_only_a_reviewer_of_the_mailbox_acts(message, reviewer, auditor):
@@ -96,103 +112,84 @@ def test_only_a_reviewer_of_the_mailbox_acts(message, reviewer, auditor):
 
 
 def test_withdrawn_approve_takes_a_reject_at_once_and_an_approve_after_two_reads_show_the_message_held(
-    connection, reviewer
+    message, reviewer, withdrawn
 ):
-    first, second, third = (make_message(connection) for _ in range(3))
-    in_doubt(first, reviewer)
-    withdraw(first, reviewer)
-    with pytest.raises(AlreadyDecided, match="was withdrawn, and its call may still arrive"):
-        decide(first, reviewer, "approve")
-    assert decide(first, reviewer, "reject").decision.state == "recorded"
-    assert Verdict.objects.filter(live=True).count() == 1
-
-    in_doubt(second, reviewer)
-    withdraw(second, reviewer)
-    for seen, is_open in ((1, False), (2, True)):
-        Decision.objects.filter(message=second).update(seen_held=seen)
-        with nullcontext() if is_open else pytest.raises(AlreadyDecided):
-            assert decide(second, reviewer, "approve").decision.state == "recorded"
+    with rolled_back():
+        assert decide(message, reviewer, "reject").decision.state == "recorded"
+        assert Verdict.objects.filter(live=True).count() == 1
+    for seen_held in (0, 1):
+        Decision.objects.update(seen_held=seen_held)
+        with pytest.raises(AlreadyDecided, match="was withdrawn, and its call may still arrive"):
+            decide(message, reviewer, "approve")
+    with rolled_back():
+        Decision.objects.update(seen_held=2)
+        assert decide(message, reviewer, "approve").decision.state == "recorded"
     # A withdrawn reject leaves every verdict open.
-    in_doubt(third, reviewer, "reject")
-    withdraw(third, reviewer)
-    assert decide(third, reviewer, "approve").decision.state == "recorded"
+    Decision.objects.update(outcome="reject")
+    assert decide(message, reviewer, "approve").decision.state == "recorded"
 
 
 REPORTS = [
     ("oversight.approved", {}, "applied"),
     ("oversight.approved", {"reason": "[countersign:SOMEBODYEL]"}, "superseded"),
-    ("message.cancelled", {}, "withdrawn"),
-    # Last: what says the same as a rejected one is high risk.
     ("oversight.rejected", {}, "superseded"),
+    ("message.cancelled", {}, "withdrawn"),
 ]
 
 
-def test_withdrawn_approve_ends_by_what_multimail_reports(client, connection, reviewer):
+def test_withdrawn_approve_ends_by_what_multimail_reports(client, message, withdrawn):
     for event, fields, state in REPORTS:
-        message = make_message(connection)
-        in_doubt(message, reviewer)
-        withdraw(message, reviewer)
-        report(client, message, event, **fields)
-        assert message.decisions.get().state == state, (event, fields)
-
-
-def test_withdrawn_approve_that_left_after_all_says_so_loudly(client, message, reviewer):
-    decision = in_doubt(message, reviewer)
-    withdraw(message, reviewer)
-    report(client, message, "oversight.approved", reason=f"[countersign:{decision.reference}]")
-    decision.refresh_from_db()
-    assert (decision.state, decision.explanation) == ("applied", LEFT_AFTER_ALL)
+        with rolled_back():
+            report(client, message, event, **fields)
+            assert states() == [state], (event, fields)
+    # One that left after all says so loudly.
+    report(client, message, "oversight.approved", reason=f"[countersign:{withdrawn.reference}]")
+    withdrawn.refresh_from_db()
+    assert (withdrawn.state, withdrawn.explanation) == ("applied", LEFT_AFTER_ALL)
     assert Entry.objects.filter(action="decision.left_after_all").count() == 1
 
 
-def test_one_report_settles_the_withdrawn_approve_and_the_reject_after_it(client, connection, reviewer):
-    ends = {"oversight.approved": ["applied", "superseded"], "oversight.rejected": ["superseded", "applied"]}
-    for event, expected in ends.items():
-        message = make_message(connection)
-        in_doubt(message, reviewer)
-        withdraw(message, reviewer)
-        decide(message, reviewer, "reject")
-        Decision.objects.filter(state="recorded").update(state="calling", attempt=1, may_have_left=True)
-        report(client, message, event)
-        assert list(message.decisions.order_by("pk").values_list("state", flat=True)) == expected
-    # One without a reference is claimed by one decision only.
-    message = make_message(connection)
-    for _ in range(2):
-        in_doubt(message, reviewer, "reject")
-        withdraw(message, reviewer)
+def test_one_report_settles_the_withdrawn_approve_and_the_reject_after_it(client, message, reviewer, withdrawn):
+    decide(message, reviewer, "reject")
+    Decision.objects.filter(state="recorded").update(state="calling", attempt=1, may_have_left=True)
+    for event, ends in (
+        ("oversight.approved", ["applied", "superseded"]),
+        ("oversight.rejected", ["superseded", "applied"]),
+    ):
+        with rolled_back():
+            report(client, message, event)
+            assert states() == ends, event
+    # Of two that it may be of, one without a reference is claimed by one only.
+    withdraw(message, reviewer)
+    Decision.objects.update(outcome="reject")
     report(client, message, "oversight.rejected")
-    assert sorted(message.decisions.values_list("state", flat=True)) == ["applied", "superseded"]
+    assert sorted(states()) == ["applied", "superseded"]
 
 
 def test_report_that_names_neither_of_two_approves_is_of_the_one_whose_call_may_have_left(
-    client, connection, reviewer, second_reviewer
+    client, message, reviewer, second_reviewer, withdrawn
 ):
     """At hosted MultiMail, whose reports need not carry a reason; the second was given after two reads."""
     Connection.objects.update(is_our_gateway=False)
-    first, second = make_message(connection), make_message(connection)
-    for message, doubt in (
-        (first, {"attempt": 0}),
-        (second, {"state": "unknown", "attempt": 1, "may_have_left": True}),
-    ):
-        in_doubt(message, reviewer)
-        withdraw(message, reviewer)
-        Decision.objects.filter(message=message).update(seen_held=2)
-        given = decide(message, second_reviewer).decision
-        Decision.objects.filter(pk=given.pk).update(**doubt)
+    Decision.objects.update(seen_held=2)
+    given = decide(message, second_reviewer).decision
 
-    def ends(message):
-        return list(message.decisions.order_by("pk").values_list("state", "explanation"))
+    def ends():
+        return list(Decision.objects.order_by("pk").values_list("state", "explanation"))
 
-    report(client, first, "oversight.approved", decided_by="The desk's key")
-    assert ends(first) == [("applied", LEFT_AFTER_ALL), ("superseded", ANOTHER_OF_OURS)]
-    shown = shown_status(Message.objects.get(pk=first.pk))
-    assert (shown.word, shown.tone, shown.detail) == ("Approved", "rose", "Left after all, although it was withdrawn")
+    with rolled_back():
+        report(client, message, "oversight.approved", decided_by="The desk's key")
+        assert ends() == [("applied", LEFT_AFTER_ALL), ("superseded", ANOTHER_OF_OURS)]
+        shown = shown_status(Message.objects.get())
+        told = ("Approved", "rose", "Left after all, although it was withdrawn")
+        assert (shown.word, shown.tone, shown.detail) == told
     # Where both may have left, it says that MultiMail does not tell.
-    report(client, second, "oversight.approved")
-    assert ends(second) == [("superseded", WHICH_IS_NOT_TOLD), ("applied", WHICH_IS_NOT_TOLD)]
-    assert not Entry.objects.of_message(second.public_id).filter(action="decision.left_after_all").exists()
+    Decision.objects.filter(pk=given.pk).update(state="unknown", attempt=1, may_have_left=True)
+    report(client, message, "oversight.approved")
+    assert ends() == [("superseded", WHICH_IS_NOT_TOLD), ("applied", WHICH_IS_NOT_TOLD)]
+    assert not Entry.objects.filter(action="decision.left_after_all").exists()
     said = "Approved by Ben Okafor, the newest of several: which one, MultiMail does not say"
-    assert shown_status(Message.objects.get(pk=second.pk)).detail == said
+    assert shown_status(Message.objects.get()).detail == said
 
 
 def test_report_that_names_an_undone_approve_does_not_tell_the_next_one_of_somebody_outside(
@@ -212,27 +209,19 @@ def test_report_that_names_an_undone_approve_does_not_tell_the_next_one_of_someb
     assert undone.state == "undone"
 
 
-def test_answer_to_the_reject_ends_the_withdrawn_approve_too(connection, reviewer, upstream):
-    first, second = make_message(connection), make_message(connection)
-    upstream.holds(pending_row(first.upstream_id), pending_row(second.upstream_id))
-    in_doubt(first, reviewer)
-    withdraw(first, reviewer)
-    upstream.decides(200, status="rejected", decision="rejected")
-    assert carry_out(first, reviewer, "reject") == "applied"
-    assert states() == ["superseded", "applied"]
-
-    approve = in_doubt(second, reviewer)
-    withdraw(second, reviewer)
-    reason = f"[countersign:{approve.reference}]"
+def test_answer_to_the_reject_ends_the_withdrawn_approve_too(message, reviewer, upstream, withdrawn):
+    with rolled_back():
+        upstream.decides(200, status="rejected", decision="rejected")
+        assert carry_out(message, reviewer, "reject") == "applied"
+        assert states() == ["superseded", "applied"]
+    reason = f"[countersign:{withdrawn.reference}]"
     upstream.decides(409, status="sent", decision="approved", reason=reason, error="decided")
-    assert carry_out(second, reviewer, "reject") == "superseded"
-    approve.refresh_from_db()
-    assert (approve.state, approve.explanation) == ("applied", LEFT_AFTER_ALL)
+    assert carry_out(message, reviewer, "reject") == "superseded"
+    withdrawn.refresh_from_db()
+    assert (withdrawn.state, withdrawn.explanation) == ("applied", LEFT_AFTER_ALL)
 
 
-def test_reading_settles_a_withdrawn_decision_whose_webhook_was_lost(message, reviewer, upstream, connection):
-    in_doubt(message, reviewer)
-    withdraw(message, reviewer)
+def test_reading_settles_a_withdrawn_decision_whose_webhook_was_lost(upstream, connection, withdrawn):
     upstream.holds(status="sent", decision="approved")
     read_everything(connection_id=connection.pk, now=NOW.replace(year=2030))
     assert (Decision.objects.get().state, Message.objects.get().state) == ("applied", "sent")
@@ -265,44 +254,39 @@ def test_answer_that_comes_after_the_withdrawal_still_counts(upstream):
         assert list(events)[:2] == ["take", "withdraw"]
 
 
-def test_approval_of_unknown_outcome_goes_out_again_when_a_person_confirms(connection, reviewer, upstream):
-    first, second = make_message(connection), make_message(connection)
-    upstream.holds(pending_row(first.upstream_id), pending_row(second.upstream_id))
-    decision = in_doubt(first, reviewer, seen_held=2)
-    confirmed = confirm(first, reviewer)
+def test_approval_of_unknown_outcome_goes_out_again_when_a_person_confirms(message, reviewer, upstream):
+    decision = in_doubt(message, reviewer, seen_held=2)
+    confirmed = confirm(message, reviewer)
     assert (confirmed.pk, confirmed.state, confirmed.attempt) == (decision.pk, "recorded", 1)
     assert Entry.objects.filter(action="decision.confirmed").count() == 1
-    upstream.decides(200, decision="approved")
-    assert run_decision(decision_id=decision.pk, now=NOW) == "applied"
-    decision.refresh_from_db()
-    assert decision.attempt == 2
-    # The gateway says that it was decided, by our first call.
-    decision = in_doubt(second, reviewer, seen_held=2)
-    confirm(second, reviewer)
-    reason = f"[countersign:{decision.reference}]"
-    upstream.decides(409, status="sent", decision="approved", reason=reason, error="decided")
-    assert run_decision(decision_id=decision.pk, now=NOW) == "applied"
+    ours = {"status": "sent", "decision": "approved", "reason": f"[countersign:{decision.reference}]"}
+    # It was not decided before, or was, by our first call.
+    for status, body in ((200, {"decision": "approved"}), (409, {**ours, "error": "decided"})):
+        with rolled_back():
+            upstream.decides(status, **body)
+            assert run_decision(decision_id=decision.pk, now=NOW) == "applied", status
+            decision.refresh_from_db()
+            assert decision.attempt == 2
 
 
 NOT_CONFIRMED = [
-    ({"seen_held": 1}, "approve", VerdictNotAllowed),
-    ({"seen_held": 2, "state": "calling"}, "approve", AlreadyDecided),
-    ({"seen_held": 2}, "reject", AlreadyDecided),
+    ({"seen_held": 1}, VerdictNotAllowed),
+    ({"seen_held": 2, "state": "calling"}, AlreadyDecided),
+    ({"seen_held": 2, "outcome": "reject"}, AlreadyDecided),
 ]
 
 
-def test_approval_is_not_confirmed_before_its_time_after_a_change_or_once_expired(connection, reviewer):
-    for fields, outcome, error in NOT_CONFIRMED:
-        message = make_message(connection)
-        in_doubt(message, reviewer, outcome, **fields)
-        with pytest.raises(error):
-            confirm(message, reviewer)
-    message = make_message(connection)
+def test_approval_is_not_confirmed_before_its_time_after_a_change_or_once_expired(message, reviewer):
     in_doubt(message, reviewer, seen_held=2)
-    Message.objects.filter(pk=message.pk).update(expires_at=Now())
-    with pytest.raises(VerdictNotAllowed, match="time to approve"):
-        confirm(message, reviewer)
-    Message.objects.filter(pk=message.pk).update(expires_at=None)
+    for fields, error in NOT_CONFIRMED:
+        with rolled_back():
+            Decision.objects.update(**fields)
+            with pytest.raises(error):
+                confirm(message, reviewer)
+    with rolled_back():
+        Message.objects.update(expires_at=Now())
+        with pytest.raises(VerdictNotAllowed, match="time to approve"):
+            confirm(message, reviewer)
     show(message, subject="Another")
     with pytest.raises(ContentChanged):
         confirm(message, reviewer)
@@ -318,37 +302,35 @@ SETTLED = [
 
 
 def test_word_of_a_person_ends_what_was_unattributed_and_is_shown_as_such_until_multimail_tells(
-    client, connection, reviewer, admin
+    client, message, reviewer, admin
 ):
+    in_doubt(message, reviewer, state="unattributed")
     for outcome, took_effect, state, word, tone in SETTLED:
-        message, person = make_message(connection), admin if outcome == "approve" else reviewer
-        in_doubt(message, reviewer, outcome, state="unattributed")
-        settled = settle(message, person, took_effect)
-        assert settled.state == state, (outcome, took_effect)
-        assert f"{person.name} says that it" in settled.explanation
-        action = "decision.applied" if took_effect else "decision.without_effect"
-        assert Entry.objects.filter(action__startswith="decision.").latest("pk").action == action
-        shown = shown_status(Message.objects.get(pk=message.pk))
-        assert (shown.word, shown.tone, shown.detail) == (word, tone, settled.explanation)
-        if not took_effect:
-            report(client, message, "oversight.rejected", decided_by="Eve")
-            shown = shown_status(Message.objects.get(pk=message.pk))
-            assert (shown.word, shown.detail) == ("Rejected", "Decided outside this desk by Eve")
+        person = admin if outcome == "approve" else reviewer
+        with rolled_back():
+            Decision.objects.update(outcome=outcome)
+            settled = settle(message, person, took_effect)
+            assert settled.state == state, (outcome, took_effect)
+            assert f"{person.name} says that it" in settled.explanation
+            action = "decision.applied" if took_effect else "decision.without_effect"
+            assert Entry.objects.filter(action__startswith="decision.").latest("pk").action == action
+            shown = shown_status(Message.objects.get())
+            assert (shown.word, shown.tone, shown.detail) == (word, tone, settled.explanation)
+            if not took_effect:
+                report(client, message, "oversight.rejected", decided_by="Eve")
+                shown = shown_status(Message.objects.get())
+                assert (shown.word, shown.detail) == ("Rejected", "Decided outside this desk by Eve")
+    # What MultiMail says before anybody does ends it too.
+    report(client, message, "oversight.rejected")
+    assert states() == ["superseded"]
 
 
-def test_withdrawn_decision_is_settled_by_hand_only_when_the_message_is_gone(client, message, reviewer, connection):
-    in_doubt(message, reviewer)
-    withdraw(message, reviewer)
+def test_withdrawn_decision_is_settled_by_hand_only_when_the_message_is_gone(message, reviewer, withdrawn):
     with pytest.raises(AlreadyDecided):
         settle(message, reviewer, took_effect=True)
     Message.objects.update(state="gone")
     assert settle(message, reviewer, took_effect=True).state == "applied"
     assert shown_status(Message.objects.get()).word == "Approved"
-    # What MultiMail says before anybody does ends what was unattributed.
-    other = make_message(connection)
-    in_doubt(other, reviewer, state="unattributed")
-    report(client, other, "oversight.rejected")
-    assert other.decisions.get().state == "superseded"
 
 
 def test_message_that_came_back_takes_a_new_verdict_but_is_not_approved_twice(message, reviewer, upstream, connection):
@@ -367,29 +349,29 @@ def test_message_that_came_back_takes_a_new_verdict_but_is_not_approved_twice(me
     assert decide(message, reviewer, "reject").decision.state == "recorded"
 
 
-def test_message_that_was_settled_before_a_read_closed_it_comes_back_when_it_is_listed(reviewer, upstream, connection):
-    settled = []
+def test_message_that_was_settled_before_a_read_closed_it_comes_back_when_it_is_listed(
+    message, reviewer, upstream, connection
+):
+    in_doubt(message, reviewer, state="unattributed")
     for took_effect in (True, False):
-        settled.append(message := make_message(connection))
-        in_doubt(message, reviewer, state="unattributed")
-        settle(message, reviewer, took_effect)
-    upstream.holds(*[pending_row(message.upstream_id) for message in settled])
-    read_everything(connection_id=connection.pk, now=clock())
-    assert Message.objects.awaiting_review().count() == 2
-    for message in settled:
-        assert decide(message, reviewer, "reject").decision.state == "recorded"
+        with rolled_back():
+            settle(message, reviewer, took_effect)
+            read_everything(connection_id=connection.pk, now=clock())
+            assert Message.objects.awaiting_review().count() == 1, took_effect
+            assert decide(message, reviewer, "reject").decision.state == "recorded"
 
 
-def test_person_who_says_that_one_took_effect_ends_the_others_and_who_says_not_leaves_them_open(connection, reviewer):
+def test_person_who_says_that_one_took_effect_ends_the_others_and_who_says_not_leaves_them_open(
+    message, reviewer, withdrawn
+):
+    in_doubt(message, reviewer, "reject", state="unattributed")
+    Message.objects.update(state="gone")
     for took_effect, ends in ((True, ["superseded", "applied"]), (False, ["withdrawn", "superseded"])):
-        message = make_message(connection)
-        in_doubt(message, reviewer)
-        withdraw(message, reviewer)
-        in_doubt(message, reviewer, "reject", state="unattributed")
-        Message.objects.update(state="gone")
-        assert settle(message, reviewer, took_effect).outcome == "reject"
-        assert list(message.decisions.order_by("pk").values_list("state", flat=True)) == ends
-    assert settle(message, reviewer, took_effect=True).outcome == "approve"
+        with rolled_back():
+            assert settle(message, reviewer, took_effect).outcome == "reject"
+            assert states() == ends
+            if not took_effect:
+                assert settle(message, reviewer, took_effect=True).outcome == "approve"
 
 
 def test_message_whose_withdrawn_approval_took_effect_takes_no_verdict_while_its_webhook_is_late(message, reviewer):
