@@ -8,6 +8,7 @@ from django.test import Client
 from django.utils import timezone
 
 from approvals.decide import give_verdict
+from approvals.desk.caution import Asked, HighRiskForm, serious_findings
 from approvals.errors import RiskUnread
 from approvals.forms import MessageForm, VerdictForm
 from approvals.models import Decision, Mailbox, Message, Revision
@@ -15,7 +16,7 @@ from approvals.reconcile import read_everything
 from audit.models import Entry
 from people.keys import KEYS, problem_with
 from people.models import Person
-from tests.factories import NOW, make_connection, make_message, pending_row
+from tests.factories import NOW, make_connection, make_message, pending_row, rolled_back
 from tests.integration.deciding import carry_out
 
 pytestmark = pytest.mark.django_db
@@ -108,11 +109,17 @@ def test_next_message_keeps_the_order_and_the_filters_of_the_list(desk, three):
     page = answer.content.decode()
     assert f'data-next="/queue/{three[2].public_id}/?q=Letter&amp;order=riskiest"' in page
     assert f'action="/queue/{three[1].public_id}/verdict/?q=Letter&amp;order=riskiest"' in page
-    answer = post(desk, three[1], query='?q="Letter 2"', headers=HTMX)
+
+
+@pytest.mark.slow
+def test_list_that_is_empty_by_its_filters_says_that_others_wait(desk, message, connection):
+    make_message(connection, subject="Another")
+    answer = post(desk, message, query="?q=Invoice", headers=HTMX)
     assert shown(answer) == ""
     assert "1 more message waits elsewhere" in " ".join(answer.content.decode().split())
 
 
+@pytest.mark.slow
 def test_without_scripts_the_next_message_is_led_to_with_the_same_notice(desk, three):
     answer = post(desk, three[0], query="?order=soonest")
     assert answer.status_code == 302
@@ -126,25 +133,23 @@ def test_without_scripts_the_next_message_is_led_to_with_the_same_notice(desk, t
     assert notice(desk.get(answer["Location"])).startswith("Approved.")
 
 
-def test_notice_tells_the_truth_of_later_to_who_decided_and_undoes(desk, three, second_reviewer):
-    post(desk, three[0])
-    path = f"/queue/{three[0].public_id}/decided/"
+def test_notice_tells_the_truth_of_later_to_who_decided_and_undoes(desk, message, second_reviewer):
+    post(desk, message)
+    path = f"/queue/{message.public_id}/decided/"
     Decision.objects.update(state="refused", explanation="The content had changed.")
     assert notice(desk.get(path, headers=HTMX)).startswith("Held again. The content had changed.")
     Decision.objects.update(state="undone")
-    assert "Approved" not in desk.get(path, headers=HTMX).content.decode()
+    assert "Held again" not in desk.get(path, headers=HTMX).content.decode()
     Decision.objects.update(state="recorded")
-    assert desk.get(path)["Location"] == f"/queue/{three[0].public_id}/"
+    assert desk.get(path)["Location"] == f"/queue/{message.public_id}/"
     ben = Client()
     ben.force_login(second_reviewer, backend="people.backend.PersonBackend")
     assert "Approved" not in ben.get(path, headers=HTMX).content.decode()
-    assert notice(ben.get(f"/queue/{three[1].public_id}/?decided={three[0].public_id}")) == ""
 
-    answer = desk.post(f"/queue/{three[0].public_id}/undo/?order=soonest", headers=HTMX)
-    assert shown(answer) == str(three[0].public_id)
+    answer = desk.post(f"/queue/{message.public_id}/undo/?order=soonest", headers=HTMX)
+    assert shown(answer) == str(message.public_id)
     assert Decision.objects.get().state == "undone"
     assert "Undone, and held again." in answer.content.decode()
-    assert desk.post(f"/queue/{three[0].public_id}/undo/?order=soonest").status_code == 409
 
 
 def test_nonsense_about_what_was_decided_shows_no_notice_and_fetching_ahead_is_not_reading(desk, message):
@@ -198,10 +203,11 @@ CHANGES = [
 def test_what_changes_upstream_after_approval_is_refused_and_shown(signed_in, reviewer, upstream):
     connection = make_connection(api_url=upstream.url)
     upstream.decides(200, status="approved_and_sent", decision="approved")
+    message = make_message(connection, attachments=[FILE])
     for fields in (*CHANGES, {name: text for change in CHANGES for name, text in change.items()}):
-        message = make_message(connection, attachments=[FILE])
-        upstream.holds(pending_row(message.upstream_id, **{"attachments": [FILE], **fields}))
-        assert carry_out(message, reviewer) == "refused", fields
+        with rolled_back():
+            upstream.holds(pending_row(message.upstream_id, **{"attachments": [FILE], **fields}))
+            assert carry_out(message, reviewer) == "refused", fields
     assert upstream.decisions == []
 
     read = message.revision.fingerprint
@@ -217,16 +223,16 @@ def test_high_risk_message_is_approved_on_a_page_of_its_own_only(desk, message, 
     answer = desk.get(f"{alone}?order=riskiest")
     assert answer["Location"] == f"/queue/{message.public_id}/?order=riskiest", "an ordinary message has no such page"
     make_risky(message)
-    page = desk.get(f"/queue/{message.public_id}/").content.decode()
-    assert f'href="{alone}"' in page
-    assert "Approve and send" not in page.partition('id="decide"')[2]
     careful = desk.get(f"{alone}?order=riskiest").content.decode()
     for told in ("dana@northwind.example", "A link lies.", f'action="{alone}?order=riskiest"'):
         assert told in careful
 
     answer = post(desk, message, risk_read="link_text_lies", typed="northwind.example")
     assert answer.status_code == 409
-    assert "approved on a page of its own" in answer.content.decode()
+    page = answer.content.decode()
+    assert "approved on a page of its own" in page
+    assert f'href="{alone}"' in page
+    assert "Approve and send" not in page.partition('id="decide"')[2]
     assert "verdict.refused" in actions(message)
     with pytest.raises(RiskUnread):
         verdict(message, reviewer, "approve", surface="discord", risk_read=("first_contact",))
@@ -234,23 +240,26 @@ def test_high_risk_message_is_approved_on_a_page_of_its_own_only(desk, message, 
     assert post(desk, message, outcome="reject", reason="No").status_code == 302, "to reject needs no care"
 
 
-READ, DOMAIN = {"risk_read": "link_text_lies"}, "northwind.example"
+READ, DOMAIN = {"risk_read": ["link_text_lies"]}, "northwind.example"
 INCOMPLETE = [
     ({"typed": DOMAIN}, "Read this, and tick it: A link lies."),
     (READ, "Type it, so that it is certain whom this goes to."),
-    ({**READ, "typed": "northwlnd.example"}, "Compare it letter by letter."),
     ({**READ, "typed": DOMAIN, "fingerprint": "x"}, "too old to decide from"),
+    ({**READ, "typed": "northwlnd.example"}, "Compare it letter by letter."),
 ]
 
 
 def test_high_risk_page_keeps_what_was_typed_until_all_is_there_and_goes_on(desk, three):
     make_risky(three[0])
+    asked = {"findings": serious_findings(three[0]), "asked": Asked("To whom?", (DOMAIN,), of=DOMAIN)}
     for fields, problem in INCOMPLETE:
-        answer = post(desk, three[0], path="approve", **fields)
-        page = answer.content.decode()
-        assert (answer.status_code, problem in page) == (422, True), problem
-        assert f'value="{fields.get("typed", "")}"' in page, problem
-        assert ('value="link_text_lies" checked' in page) == ("risk_read" in fields), problem
+        form = HighRiskForm({"fingerprint": three[0].revision.fingerprint, **fields}, **asked)
+        assert problem in form.first_error()
+    answer = post(desk, three[0], path="approve", **fields)
+    page = answer.content.decode()
+    assert answer.status_code == 422
+    for told in (problem, 'value="northwlnd.example"', 'value="link_text_lies" checked'):
+        assert told in page
     assert Decision.objects.count() == 0
     answer = post(desk, three[0], path="approve", **READ, typed=" @Northwind.Example. ")
     assert answer["Location"] == f"/queue/{three[1].public_id}/?decided={three[0].public_id}"
@@ -263,7 +272,6 @@ def test_high_risk_page_counts_many_people_and_tells_who_was_first(desk, connect
     page = desk.get(f"/queue/{message.public_id}/approve/").content.decode()
     assert "How many people get it?" in page
     assert page.count('class="address whole"') == 5
-    assert post(desk, message, path="approve", **READ, typed="4").status_code == 422
     verdict(message, second_reviewer, "reject", "No")
     answer = post(desk, message, path="approve", **READ, typed="5")
     assert answer.status_code == 409
@@ -283,8 +291,6 @@ def test_keys_are_moved_switched_off_and_shown_where_they_are(desk, message, rev
     page = desk.get(f"/queue/{message.public_id}/").content.decode()
     assert "<kbd>Y</kbd></button></form>" in page
     assert "&quot;approve&quot;: &quot;y&quot;" in page
-    assert desk.post("/people/me/keys/", {"do": "reset"}).status_code == 302
-    assert person().key_map == {}
 
     assert desk.post("/people/me/keys/", {"do": "off"}, headers=HTMX).status_code == 204
     assert person().keys_off
@@ -292,8 +298,9 @@ def test_keys_are_moved_switched_off_and_shown_where_they_are(desk, message, rev
     assert "data-keys-off" in page
     bar = page.partition('id="decide"')[2].partition("</article>")[0]
     assert set(re.findall(r"<kbd>[^<]*</kbd>", bar)) <= {"<kbd>Ctrl</kbd>", "<kbd>Enter</kbd>"}
-    desk.post("/people/me/keys/", {"do": "on"})
-    assert not person().keys_off
+    for do in ("on", "reset"):
+        assert desk.post("/people/me/keys/", {"do": do}, headers=HTMX).status_code == 204
+    assert (person().keys_off, person().key_map) == (False, {})
 
 
 IMPOSSIBLE = [
