@@ -75,7 +75,7 @@ def test_facts_of_a_hostile_letter_take_no_longer_than_its_length_allows():
         "A.-'",
     ]
     for piece in pieces:
-        small, large = ((piece * length)[:length] for length in (READ // 8, READ))
+        small, large = ((piece * length)[:length] for length in (READ // 16, READ // 2))
         assert is_linear(lambda text: facts_of(text, ()), small, large), piece
 
 

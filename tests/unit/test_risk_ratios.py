@@ -60,7 +60,7 @@ def is_linear_in(part, unit, length):
 @pytest.mark.proves("security 38")
 @pytest.mark.parametrize("part", PARTS)
 def test_rules_stay_linear(part):
-    assert [unit for unit in UNITS if not is_linear_in(part, unit, 12_000)] == []
+    assert [unit for unit in UNITS if not is_linear_in(part, unit, 6_000)] == []
 
 
 @pytest.mark.proves("security 38")
