@@ -1,10 +1,17 @@
-"""The demo's letters: nobody real is written to, and the risky ones are as risky as they claim."""
+"""The demo's messages, its inbox and environment: nobody real is written to, and the risky ones are as they claim."""
 
+import mailbox
 from datetime import UTC, datetime, timedelta
+from email.message import EmailMessage
+from pathlib import Path
 
 import pytest
 
 from demo.agent import Account, compose_current, compose_flat
+from demo.environment import BadEnvironment, read_environment
+from demo.inbox.maildir import Maildir
+from demo.inbox.page import visible
+from demo.inbox.reading import read_mail
 from demo.letters import LETTERS, OPENING
 from demo.letters.files import INVOICE_PDF
 from demo.letters.letter import Letter, blanks, fill_in
@@ -12,74 +19,97 @@ from demo.letters.letter import Letter, blanks, fill_in
 NOW = datetime(2026, 11, 20, 8, 0, tzinfo=UTC)
 ACCOUNT = Account("http://gateway.test", "key", "mb/1", "support@yourteam.example", "mb2", "outreach@yourteam.example")
 RESERVED = (".example", ".test", "@example.com")
+VARIABLES = {"DATA_DIR": "var", "DISCORD_PORT": "0", "SMTP_PORT": "8025"}
 
 
 def by_name(name: str) -> Letter:
     return next(letter for letter in LETTERS if letter.name == name)
 
 
-@pytest.mark.parametrize("letter", LETTERS, ids=lambda letter: letter.name)
-def test_every_letter_fills_its_blanks_and_writes_to_reserved_domains_only(letter: Letter) -> None:
+def test_every_message_fills_its_blanks_and_goes_to_reserved_domains_only() -> None:
     values = blanks(3, NOW)
-    for text in (letter.subject, letter.body, letter.why):
-        assert fill_in(text, values).strip()
-    assert all(address.endswith(RESERVED) for address in (*letter.to, *letter.cc, *letter.bcc))
-
-
-def test_letters_are_many_and_have_names_of_their_own() -> None:
+    for letter in LETTERS:
+        assert all(fill_in(text, values).strip() for text in (letter.subject, letter.body, letter.why)), letter.name
+        recipients = (*letter.to, *letter.cc, *letter.bcc)
+        assert all(address.endswith(RESERVED) for address in recipients), letter.name
     names = [letter.name for letter in LETTERS]
     assert len(set(names)) == len(names) >= 24
     assert len([letter for letter in OPENING if not letter.unasked]) == 11
-
-
-def test_the_true_customer_is_written_to_before_the_look_alike() -> None:
+    # The true customer is written to before the look-alike.
     recipients = [letter.to[0] for letter in OPENING]
     assert recipients.index("billing@acme-corp.example") < recipients.index("billing@acrne-corp.example")
 
 
-def test_the_look_alike_has_hidden_words_a_lying_link_and_a_remote_picture() -> None:
+def test_risky_messages_are_as_risky_as_they_claim() -> None:
     body = by_name("look-alike").body
-    assert "[https://acme-corp.example/pay](https://acrne-corp.example/" in body
-    assert "color:#ffffff;background-color:#ffffff" in body
-    assert "![](https://track." in body
-
-
-def test_the_same_letter_differs_between_rounds() -> None:
-    subject = by_name("invoice").subject
-    assert fill_in(subject, blanks(0, NOW)) != fill_in(subject, blanks(len(LETTERS), NOW))
-
-
-def test_meetings_are_never_proposed_for_a_weekend() -> None:
-    for day in range(14):
-        values = blanks(day, NOW + timedelta(days=day))
-        assert values["weekday"] in ("Monday", "Tuesday", "Wednesday", "Thursday")
-
-
-def test_the_current_dialect_carries_files_and_one_key_a_letter() -> None:
-    path, payload = compose_current(ACCOUNT, by_name("invoice"), 0, "ab12", NOW)
-    assert path == "/v1/mailboxes/mb%2F1/send"
-    assert payload["attachments"][0]["name"] == "invoice.pdf"
-    assert payload["idempotency_key"] == "demo-ab12-0"
-    assert INVOICE_PDF.startswith(b"%PDF-")
-
-
-def test_the_flat_call_says_who_asked_in_discord() -> None:
-    path, payload = compose_flat(ACCOUNT, by_name("look-alike"), 3, "ab12", NOW)
-    assert path == "/v1/send_email"
-    assert payload["from"] == "support@yourteam.example"
-    assert payload["bcc"] == ["archive@yourteam.example"]
-    assert set(payload["metadata"]) == {
-        "discord_user",
-        "discord_user_id",
-        "discord_channel",
-        "discord_guild",
-        "discord_interaction_id",
-    }
-
-
-def test_the_lying_pdf_is_a_page_and_the_label_a_picture() -> None:
+    for risk in (
+        *("[https://acme-corp.example/pay](https://acrne-corp.example/", "![](https://track."),
+        "color:#ffffff;background-color:#ffffff",
+    ):
+        assert risk in body
     [statement] = by_name("lying-pdf").attachments
     assert (statement.name, statement.content_type) == ("statement.pdf", "application/pdf")
     assert statement.content.startswith(b"<!doctype html>")
     label, _ = by_name("return-label").attachments
     assert label.content.startswith(b"\x89PNG\r\n\x1a\n")
+
+
+def test_blanks_differ_between_rounds_and_never_propose_a_weekend() -> None:
+    subject = by_name("invoice").subject
+    assert fill_in(subject, blanks(0, NOW)) != fill_in(subject, blanks(len(LETTERS), NOW))
+    days = {blanks(day, NOW + timedelta(days=day))["weekday"] for day in range(14)}
+    assert days <= {"Monday", "Tuesday", "Wednesday", "Thursday"}
+
+
+def test_current_dialect_carries_files_and_one_key_a_message_and_the_flat_one_who_asked_in_discord() -> None:
+    path, payload = compose_current(ACCOUNT, by_name("invoice"), 0, "ab12", NOW)
+    assert path == "/v1/mailboxes/mb%2F1/send"
+    assert (payload["attachments"][0]["name"], payload["idempotency_key"]) == ("invoice.pdf", "demo-ab12-0")
+    assert INVOICE_PDF.startswith(b"%PDF-")
+    path, payload = compose_flat(ACCOUNT, by_name("look-alike"), 3, "ab12", NOW)
+    assert (path, payload["from"]) == ("/v1/send_email", "support@yourteam.example")
+    assert payload["bcc"] == ["archive@yourteam.example"]
+    told = ("user", "user_id", "channel", "guild", "interaction_id")
+    assert set(payload["metadata"]) == {f"discord_{name}" for name in told}
+
+
+def test_environment_that_lacks_a_variable_or_names_no_port_is_named() -> None:
+    for name in VARIABLES:
+        with pytest.raises(BadEnvironment, match=name):
+            read_environment({key: value for key, value in VARIABLES.items() if key != name})
+    for port in ("-1", "70000", "x", "²"):
+        with pytest.raises(BadEnvironment, match="SMTP_PORT"):
+            read_environment({**VARIABLES, "SMTP_PORT": port})
+    assert read_environment(VARIABLES).agent_writes
+    assert not read_environment({**VARIABLES, "DEMO": "quiet"}).agent_writes
+
+
+def test_maildir_finds_a_message_by_its_key_and_nothing_else(tmp_path: Path) -> None:
+    maildir = Maildir(tmp_path / "outbox")
+    maildir.create()
+    (tmp_path / "secret").write_text("no")
+    keys = [maildir.add(b"Subject: %d\r\n\r\nhello\r\n" % number) for number in range(3)]
+    assert maildir.read(keys[1]) == b"Subject: 1\r\n\r\nhello\r\n"
+    assert maildir.keys() == keys[::-1]
+    assert maildir.read("../../secret") is None
+    # Any mail reader finds them.
+    assert {message["Subject"] for message in mailbox.Maildir(tmp_path / "outbox")} == {"0", "1", "2"}
+
+
+def test_mail_is_read_with_its_files_and_blind_copies_and_a_malformed_one_is_no_error() -> None:
+    message = EmailMessage()
+    message["X-Envelope-To"], message["To"] = "To@a.example, hidden@b.example", "to@A.example"
+    message["Subject"] = "Grüße"
+    message.set_content("text")
+    message.add_attachment(b"1234", maintype="application", subtype="pdf", filename="a.pdf")
+    mail = read_mail("1763625600.x", message.as_bytes())
+    assert mail.summary.subject == "Grüße"
+    assert [(file.name, file.size) for file in mail.files] == [("a.pdf", 4)]
+    assert mail.summary.envelope_to == ("To@a.example", "hidden@b.example")
+    assert mail.named == {"to@a.example"}
+    malformed = (
+        b"Subject: =?nonsense?b?!!!?=\r\nFrom: \xff\xfe\r\nContent-Type: text/plain; charset=nobody-knows\r\n\r\n\xffx"
+    )
+    assert "x" in read_mail("not-a-time", malformed).text
+    ghosts = 'a<span class="ghost">U+202E</span>&lt;b&gt;<span class="ghost">U+200B</span>'
+    assert visible("a\u202e<b>\u200b") == ghosts

@@ -1,4 +1,4 @@
-"""Demo processes for the tests of this folder."""
+"""Demos for the tests of this folder."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,16 +10,15 @@ from tests.integration.demo.running import Demo
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    """One demo process for the tests that do not mind company; each uses a webhook of its own."""
-    running = Demo(tmp_path_factory.mktemp("demo")).start()
+    """One demo for the tests that do not mind company; each uses a webhook of its own."""
+    running = Demo(tmp_path_factory.mktemp("demo")).start(mail=True)
     yield running
     running.stop()
 
 
 @pytest.fixture
 def own_demo(tmp_path: Path) -> Iterator[Demo]:
-    """A demo that is not yet started, for a test that stops or fills it."""
-    running = Demo(tmp_path)
+    """A demo whose limits and journals no other test uses."""
+    running = Demo(tmp_path).start()
     yield running
-    if running.process.poll() is None:
-        running.stop()
+    running.stop()

@@ -1,14 +1,13 @@
-"""Runs the real `python -m demo` on free ports, as the launcher does, and talks to it from outside."""
+"""Runs the demo on free ports, in threads of the test's own process or as `python -m demo`, and talks to it."""
 
 import json
+import logging
 import os
 import signal
 import smtplib
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.message import EmailMessage
 from itertools import count
@@ -17,63 +16,60 @@ from typing import Any
 
 import requests
 
+from demo import __main__ as main
+from demo.environment import read_environment
+from tests.stack import wait_for
+
 ROOT = Path(__file__).parents[3]
-SECONDS = 10.0
+SECONDS = 60.0
 _webhook_ids = count(118_000_000_000_001)
 
 
-def until(condition: Callable[[], Any], seconds: float = SECONDS) -> Any:
-    """Return the first true answer of `condition`, or fail when the time is up."""
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if answer := condition():
-            return answer
-        time.sleep(0.01)
-    raise AssertionError(f"still not so after {seconds} s")
+class _Ports(logging.Handler):
+    """Hears where the demo listens."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.said: dict[str, Any] = vars(record)
 
 
 @dataclass
 class Demo:
-    """A running demo process."""
+    """All but the agent, in threads. Started again on the same folder it remembers what it held."""
 
     data_dir: Path
-    mode: str = "quiet"
-    environment: dict[str, str] = field(default_factory=dict)
-    lines: list[dict[str, Any]] = field(default_factory=list)
+    public_url: str = "http://desk.test"
 
-    def start(self) -> "Demo":
-        ports = {"DISCORD_PORT": "0", "SMTP_PORT": "0", "PUBLIC_URL": "http://desk.test"}
-        environment = {**os.environ, **ports, "DATA_DIR": str(self.data_dir), "DEMO": self.mode, **self.environment}
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "demo"], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
-        )
-        self.lines = []
-        self.reader = threading.Thread(target=self._collect, daemon=True)
-        self.reader.start()
-        listening = until(lambda: self.event("demo.listening"))
-        self.url = f"http://127.0.0.1:{listening['discord_port']}"
-        self.smtp_port = listening["smtp_port"]
+    @property
+    def variables(self) -> dict[str, str]:
+        ports = {"DISCORD_PORT": "0", "SMTP_PORT": "0"}
+        return {**ports, "DATA_DIR": str(self.data_dir), "PUBLIC_URL": self.public_url, "DEMO": "quiet"}
+
+    def start(self, *, mail: bool = False) -> "Demo":
+        heard, log = _Ports(), logging.getLogger("demo")
+        log.setLevel(logging.INFO)
+        log.addHandler(heard)
+        parts = main._parts(read_environment(self.variables))
+        log.removeHandler(heard)
+        self.url, self.smtp_port = f"http://127.0.0.1:{heard.said['discord_port']}", heard.said["smtp_port"]
+        self.server: Any = parts["discord"].__self__  # type: ignore[attr-defined]
+        threading.Thread(target=self.server.serve_forever, args=(0.05,), daemon=True).start()
+        if mail:
+            threading.Thread(target=parts["smtp"], daemon=True).start()
         return self
 
-    def _collect(self) -> None:
-        assert self.process.stdout
-        with self.process.stdout as output:
-            self.lines.extend(json.loads(line) for line in output)
-
-    def event(self, name: str) -> dict[str, Any] | None:
-        return next((line for line in list(self.lines) if line.get("event") == name), None)
-
-    def stop(self, number: int = signal.SIGTERM) -> int:
-        self.process.send_signal(number)
-        status = self.process.wait(5)
-        self.reader.join(5)
-        return status
+    def stop(self) -> None:
+        self.server.shutdown()
+        self.server.server_close()
 
     def get(self, path: str, **options: Any) -> requests.Response:
-        return requests.get(self.url + path, timeout=5, **options)
+        return requests.get(self.url + path, timeout=SECONDS, **options)
+
+    def play(self, act: str, **asked: Any) -> requests.Response:
+        """Act as somebody who looks at the page."""
+        return requests.post(f"{self.url}/play/{act}", json=asked, timeout=SECONDS)
 
     def control(self, *steps: dict[str, Any]) -> None:
-        assert requests.post(f"{self.url}/control", json={"next": steps}, timeout=5).status_code == 200
+        assert requests.post(f"{self.url}/control", json={"next": steps}, timeout=SECONDS).status_code == 200
 
     @property
     def application(self) -> dict[str, str]:
@@ -84,11 +80,7 @@ class Demo:
     def bot(self, method: str, path: str, payload: Any = None, *, token: str | None = None) -> requests.Response:
         """Call Discord's API as the bot."""
         headers = {"Authorization": f"Bot {token or self.application['DISCORD_BOT_TOKEN']}"}
-        return requests.request(method, f"{self.url}/api/v10{path}", json=payload, headers=headers, timeout=5)
-
-    def play(self, act: str, **asked: Any) -> requests.Response:
-        """Act as somebody who looks at the page."""
-        return requests.post(f"{self.url}/play/{act}", json=asked, timeout=10)
+        return requests.request(method, f"{self.url}/api/v10{path}", json=payload, headers=headers, timeout=SECONDS)
 
     def new_webhook(self) -> str:
         """Return the address of a webhook with a rate limit of its own."""
@@ -104,3 +96,34 @@ class Demo:
             message.add_attachment(b"1234", maintype="application", subtype="pdf", filename=parts["file"])
         with smtplib.SMTP("127.0.0.1", self.smtp_port) as client:
             return client.send_message(message, "desk@a.example", recipients)
+
+
+@dataclass
+class Process(Demo):
+    """The whole demo as the launcher runs it; `lines` are what it logged."""
+
+    lines: list[dict[str, Any]] = field(default_factory=list)
+
+    def start(self, *, mail: bool = True) -> "Process":
+        self.lines = []
+        environment = os.environ | self.variables
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "demo"], cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True
+        )
+        threading.Thread(target=self._collect, daemon=True).start()
+        listening = wait_for(lambda: self.event("demo.listening"), SECONDS, "the demo to listen")
+        self.url, self.smtp_port = f"http://127.0.0.1:{listening['discord_port']}", listening["smtp_port"]
+        return self
+
+    def _collect(self) -> None:
+        assert self.process.stdout
+        with self.process.stdout as output:
+            self.lines.extend(json.loads(line) for line in output)
+
+    def event(self, name: str) -> dict[str, Any] | None:
+        return next((line for line in list(self.lines) if line.get("event") == name), None)
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        """Send a signal, and return how the process ended."""
+        self.process.send_signal(number)
+        return self.process.wait(SECONDS)
