@@ -19,6 +19,9 @@ from people.models import DiscordAccount, Grant, Person
 
 pytestmark = pytest.mark.django_db
 
+GIVEN = {name: f"mm_live_{name}" for name in ("AGENT_KEY", "OVERSIGHT_KEY", "READ_KEY", "ADMIN_KEY")}
+GIVEN |= {"MAILBOX_ID": "1", "MAILBOX_ADDRESS": "a@x.example", "MAILBOX2_ID": "2", "MAILBOX2_ADDRESS": "b@x.example"}
+
 
 @pytest.fixture
 def credentials(tmp_path):
@@ -27,54 +30,31 @@ def credentials(tmp_path):
 
 def prepare(credentials):
     call_command("demo_desk", "begin", credentials=credentials)
-    keys = {name: f"mm_live_{name}" for name in ("AGENT_KEY", "OVERSIGHT_KEY", "READ_KEY", "ADMIN_KEY")}
-    mailboxes = {
-        "MAILBOX_ID": "1",
-        "MAILBOX_ADDRESS": "a@x.example",
-        "MAILBOX2_ID": "2",
-        "MAILBOX2_ADDRESS": "b@x.example",
-    }
-    update_credentials(credentials, {**keys, **mailboxes})
+    update_credentials(credentials, GIVEN)
     call_command("demo_desk", "finish", credentials=credentials)
     return read_credentials(credentials)
 
 
-def test_preparing_twice_makes_everything_once(credentials):
+def test_preparing_twice_makes_everything_once_also_after_the_file_was_lost(credentials):
     first, second = prepare(credentials), prepare(credentials)
     assert first == second
-    assert (Person.objects.count(), Grant.objects.count(), Connection.objects.count(), Mailbox.objects.count()) == (
-        4,
-        4,
-        1,
-        2,
-    )
-
-
-def test_file_is_for_its_owner_only(credentials):
-    prepare(credentials)
-    assert credentials.stat().st_mode & 0o777 == 0o600
-
-
-def test_people_sign_in_with_the_passwords_of_the_file_also_after_it_was_lost(credentials):
-    prepare(credentials)
+    made = [model.objects.count() for model in (Person, Grant, Connection, Mailbox)]
+    assert made == [4, 4, 1, 2]
     credentials.unlink()
     known = prepare(credentials)
+    assert credentials.stat().st_mode & 0o777 == 0o600
     for prefix in ("REVIEWER", "REVIEWER2", "ADMIN", "AUDITOR"):
         person = Person.objects.get(email=known[f"{prefix}_EMAIL"])
         assert person.check_password(known[f"{prefix}_PASSWORD"])
     assert Connection.objects.get().webhook_secret == known["WEBHOOK_SECRET"]
 
 
-def test_connection_that_a_refused_key_has_paused_is_read_at_once_after_a_restart(credentials):
+def test_connection_that_a_refused_key_has_paused_is_read_again_and_a_removed_one_gets_no_keys(credentials, admin):
     prepare(credentials)
     Connection.objects.update(paused_at=Now() - timedelta(hours=1), paused_because="Refused.", read_at=Now())
     assert not Connection.objects.to_probe().exists()
     prepare(credentials)
     assert Connection.objects.to_probe().exists()
-
-
-def test_connection_that_somebody_removed_gets_no_keys_again(credentials, admin):
-    prepare(credentials)
     found, actor = Connection.objects.get(), admin.actor(surface="web")
     remove_connection(connection=found, typed_name=found.name, actor=actor, now=timezone.now())
     prepare(credentials)
@@ -98,9 +78,8 @@ def test_places_for_alerts_are_made_once_and_follow_the_ports_of_each_run(creden
     }
     assert Destination.objects.get(name="#approvals (demo)").channel == APPROVALS.id
     settings.DISCORD_PORT = 7002
-    remove_destination(
-        actor=admin.actor(surface="web"), destination_id=Destination.objects.get(name="Inngest (demo)").pk
-    )
+    inngest = Destination.objects.get(name="Inngest (demo)")
+    remove_destination(actor=admin.actor(surface="web"), destination_id=inngest.pk)
     known = prepare(credentials)
     assert kinds() == {name: kind for name, kind in first.items() if kind != "inngest"}
     hook = Destination.objects.get(name="Signed webhook (demo)")
