@@ -21,7 +21,7 @@ from audit.actions import ACTIONS
 from audit.models import Entry
 from audit.recording import record
 from people.actors import worker
-from tests.factories import event_body, make_connection, make_message, post_event
+from tests.factories import event_body, make_connection, make_message, post_event, rolled_back
 from tests.integration.deciding import decide, in_thread, waiting_for_a_lock
 
 pytestmark = pytest.mark.django_db
@@ -267,11 +267,10 @@ def test_message_that_nearly_expires_is_told_of_once(message):
     told = Entry.objects.filter(action="message.expiring", message=message.public_id)
     for minutes, of, tells in ((59, 24, 1), (61, 24, 0), (5, 1, 1), (7, 1, 0), (-1, 1, 0)):
         left = timedelta(minutes=minutes)
-        with transaction.atomic():
+        with rolled_back():
             Message.objects.update(expires_at=Now() + left, held_at=Now() + left - timedelta(hours=of))
             assert [tell_of_expiring(), tell_of_expiring()] == [tells, 0], (minutes, of)
             assert told.count() == tells
-            transaction.set_rollback(True)
 
 
 def test_message_that_is_decided_does_not_expire_and_the_sweep_tells_of_the_other(message, reviewer):

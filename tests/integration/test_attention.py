@@ -7,7 +7,6 @@ import pytest
 import redis
 from django.conf import settings
 from django.core.management import call_command
-from django.db import transaction
 from django.db.models.functions import Now
 
 from alerts.models import Destination
@@ -19,7 +18,7 @@ from common.nudge import flush
 from dashboard.models import Tick
 from people.actors import Role, Scope
 from policy.kill_switch import pull
-from tests.factories import NOW, event_body, make_connection, make_message, make_person, post_event
+from tests.factories import NOW, event_body, make_connection, make_message, make_person, post_event, rolled_back
 
 pytestmark = pytest.mark.django_db
 
@@ -233,7 +232,7 @@ def test_decisions_of_one_cause_are_gathered_and_lead_to_it(reviewer, admin, con
         ({"wait_until": NOW + timedelta(hours=1)}, page, "asked Gateway main to wait until 11:00:00 UTC"),
         ({}, "/stop/", "A flood of refunds"),
     ):
-        with transaction.atomic():
+        with rolled_back():
             if cause:
                 Connection.objects.update(**cause)
             else:
@@ -241,7 +240,6 @@ def test_decisions_of_one_cause_are_gathered_and_lead_to_it(reviewer, admin, con
             one = next(one for one in found(reviewer) if one.kind == "stalled")
             assert one.what.startswith("3 decisions were not carried out")
             assert (words in one.why, one.act.url) == (True, place), cause
-            transaction.set_rollback(True)
 
 
 def test_decisions_that_a_pulled_switch_keeps_are_told_at_once(signed_in, reviewer, admin, connection, capsys):
@@ -250,14 +248,13 @@ def test_decisions_that_a_pulled_switch_keeps_are_told_at_once(signed_in, review
     assert found(reviewer) == []
     wholes = ({}, {"connection": connection}, {"mailbox": message.mailbox})
     for where, fields in (*((one, {}) for one in wholes), (wholes[2], {"mailbox": None})):
-        with transaction.atomic():
+        with rolled_back():
             Message.objects.update(**{"mailbox": message.mailbox, **fields})
             pull(actor=admin.actor(surface="web"), reason="A flood of refunds", **where)
             [one] = found(admin)
             assert (one.kind, one.message, one.act.url) == ("stalled", message, "/stop/")
             assert "“Invoice 2207” was approved" in one.what
             assert "Ida Lindqvist pulled the kill switch for" in one.why
-            transaction.set_rollback(True)
 
     pull(actor=admin.actor(surface="web"), reason="A flood of refunds")
     with pytest.raises(SystemExit):
@@ -304,11 +301,10 @@ def test_connection_that_is_not_well_is_read_now(admin, connection, press):
         ({"complete_as_of": None, "created_at": long_ago}, "has never been read"),
         ({"complete_as_of": Now() - timedelta(minutes=11)}, "is not well read"),
     ):
-        with transaction.atomic():
+        with rolled_back():
             Connection.objects.update(**fields)
             [one] = found(admin)
             assert words in one.what, fields
-            transaction.set_rollback(True)
     assert press(admin, one.act.url, back="attention") == [("read_connection", connection.pk)]
 
 

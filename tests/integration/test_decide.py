@@ -1,28 +1,43 @@
 """Verdicts and decisions: one choke point, the first valid verdict wins, only what was shown can be decided."""
 
-import threading
+import re
 from datetime import timedelta
 
 import pytest
-from django.db import IntegrityError, connections, transaction
-from django.db import connection as db
+from django.db import IntegrityError, transaction
+from django.db import connection as database
 
 from approvals import ingest
-from approvals.decide import give_verdict, undo_decision
+from approvals.decide import Together, give_verdict, undo_decision
 from approvals.errors import AlreadyDecided, ContentChanged, StaleDecision, VerdictNotAllowed
-from approvals.models import Connection, Decision, Verdict
+from approvals.models import Connection, Decision, Mailbox, Message, Verdict
 from approvals.reading.opening import note_opened
 from approvals.settle import advance, meet_reports
 from audit.models import Entry
+from audit.recording import record
 from common.postgres import clock
 from people.actors import worker
-from tests.factories import NOW, event_body, make_connection, make_message, make_person, post_event, show_row
-from tests.integration.deciding import waiting_for_a_lock
+from tests.factories import (
+    NOW,
+    event_body,
+    make_connection,
+    make_message,
+    make_person,
+    post_event,
+    rolled_back,
+    show_row,
+)
+from tests.integration.deciding import at_once, in_thread, waiting_for_a_lock
 
 pytestmark = pytest.mark.django_db
 
 
-def decide(message, person, outcome="approve", reason="", fingerprint=None):
+@pytest.fixture
+def message(connection):
+    return make_message(connection)
+
+
+def decide(message, person, outcome="approve", reason="", fingerprint=None, **more):
     return give_verdict(
         message=message.public_id,
         actor=person.actor(surface="web"),
@@ -30,30 +45,49 @@ def decide(message, person, outcome="approve", reason="", fingerprint=None):
         fingerprint=fingerprint or message.revision.fingerprint,
         reason=reason,
         now=NOW,
+        **more,
     )
 
 
-def test_verdict_makes_one_decision_that_points_to_what_was_shown(connection, reviewer):
-    message = make_message(connection)
-    given = decide(message, reviewer)
-    assert (given.decision.state, given.decision.revision_id) == ("recorded", message.revision_id)
-    actions = set(Entry.objects.of_message(message.public_id).values_list("action", flat=True))
-    assert {"message.held", "message.fetched", "verdict.given", "decision.recorded"} <= actions
+def undo(message, person):
+    return undo_decision(message=message.public_id, actor=person.actor(surface="web"), now=NOW)
 
 
-def test_second_verdict_learns_who_was_first(connection, reviewer, second_reviewer):
-    message = make_message(connection)
-    decide(message, reviewer)
-    with pytest.raises(AlreadyDecided, match="Ana Ferreira approved this message first"):
-        decide(message, second_reviewer, outcome="reject", reason="no")
-    assert Decision.objects.count() == 1
+def details(action, **which):
+    return Entry.objects.get(action=action, **which).detail.fields
+
+
+def test_verdict_makes_one_decision_that_points_to_what_was_shown_and_both_are_in_the_ledger(message, reviewer):
+    given = decide(message, reviewer, "reject", "Not to them")
+    verdict, decision = given.verdict, given.decision
+    assert (decision.state, decision.revision, decision.given_by) == ("recorded", message.revision, reviewer)
+    assert (decision.outcome, decision.reason, decision.rule) == ("reject", "Not to them", "")
+    assert re.fullmatch(r"[0-9A-HJKMNP-TV-Z]{10}", decision.reference)
+    assert decision.due_at - decision.recorded_at == timedelta(seconds=5)
+    assert (verdict.live, verdict.surface, verdict.person) == (True, "web", reviewer)
+    # What is empty is left out of the ledger.
+    told = details("verdict.given", fingerprint=message.revision.fingerprint, message=message.public_id)
+    assert (told["outcome"], told["reason"], told["verdict"]) == ("reject", "Not to them", str(verdict.pk))
+    assert not {"sheet", "seconds_shown"} & set(told)
+    told = details("decision.recorded", fingerprint=message.revision.fingerprint, connection=message.connection_id)
+    assert (told["outcome"], told["reason"], told["subject"]) == ("reject", "Not to them", message.subject)
+    assert (told["reference"], "rule" in told) == (decision.reference, False)
+
+
+def test_undo_window_is_that_of_the_mailbox_and_longer_for_each_of_a_sheet(connection, reviewer):
+    together = Together("s1", extra=timedelta(seconds=2))
+    at_most = Mailbox.objects.create(connection=connection, upstream_id="01B", undo_window=timedelta(minutes=1))
+    never = Mailbox.objects.create(connection=connection, upstream_id="01C", undo_window=timedelta(0))
+    for mailbox, more, seconds in ((at_most, {}, 60), (at_most, together, 62), (never, together, 0), (None, {}, 5)):
+        message = make_message(connection)
+        Message.objects.filter(pk=message.pk).update(mailbox=mailbox)
+        decision = decide(message, reviewer, **({"together": more} if more else {})).decision
+        assert decision.due_at - decision.recorded_at == timedelta(seconds=seconds), (mailbox, more)
+    assert {one.detail.fields.get("sheet", "") for one in Entry.objects.filter(action="verdict.given")} == {"", "s1"}
 
 
 @pytest.mark.proves("security 18")
-def test_second_person_learns_who_what_and_when_in_the_same_answer(
-    client, signed_in, connection, reviewer, second_reviewer
-):
-    message = make_message(connection)
+def test_second_person_learns_who_what_and_when_in_the_same_answer(signed_in, message, reviewer, second_reviewer):
     decision = decide(message, reviewer).decision
     answer = signed_in(second_reviewer).post(
         f"/queue/{message.public_id}/verdict/",
@@ -63,237 +97,267 @@ def test_second_person_learns_who_what_and_when_in_the_same_answer(
     when = f"{decision.recorded_at:%H:%M:%S} UTC"
     assert f"Ana Ferreira approved this message first, at {when}." in answer.content.decode()
     assert "not like this" in answer.content.decode()
+    with pytest.raises(AlreadyDecided) as caught:
+        decide(message, second_reviewer)
+    assert (caught.value.decision, Decision.objects.count()) == (decision, 1)
 
 
-def test_verdict_keeps_how_long_the_version_was_on_the_persons_screen(connection, reviewer, second_reviewer):
-    message = make_message(connection)
+def test_decision_that_has_not_ended_or_had_its_effect_is_not_followed_by_another(message, reviewer, second_reviewer):
+    decide(message, reviewer)
+    for state, fields, sentence in (
+        *((state, {}, "Ana Ferreira approved this message first, at") for state in (
+            "recorded", "calling", "unknown", "unattributed", "applied",
+        )),
+        ("recorded", {"given_by": None, "rule": "expiry"}, "A rule approved this message first, at"),
+        ("superseded", {"explanation": ""}, "Ana Ferreira approved this message first, at"),
+        ("superseded", {"explanation": "Rejected by key_other."}, "Rejected by key_other."),
+    ):  # fmt: skip
+        with rolled_back():
+            Decision.objects.update(state=state, **fields)
+            record(f"decision.{state}", actor=worker("sync"), message=message.public_id)
+            with pytest.raises(AlreadyDecided) as caught:
+                decide(message, second_reviewer)
+            assert caught.value.sentence.startswith(sentence), state
+
+
+def test_decision_that_came_to_nothing_is_followed_by_another_but_a_withdrawn_approval_by_no_approval(
+    message, reviewer
+):
+    decide(message, reviewer)
+    Verdict.objects.update(live=False)
+    for state, may_approve in (("undone", True), ("refused", True), ("withdrawn", False)):
+        Decision.objects.update(state=state)
+        for outcome in ("reject", "send_back", "approve"):
+            with rolled_back():
+                if may_approve or outcome != "approve":
+                    assert decide(message, reviewer, outcome, "no").decision.state == "recorded", (state, outcome)
+                    continue
+                with pytest.raises(AlreadyDecided) as caught:
+                    decide(message, reviewer, outcome)
+                assert caught.value.sentence == (
+                    "An approval of this message was withdrawn, and its call may still arrive. Reject the message or "
+                    "send it back, or wait until MultiMail was read twice and still holds it."
+                )
+                assert caught.value.decision == Decision.objects.get()
+
+
+def test_message_that_is_not_held_any_more_takes_no_verdict(message, reviewer):
+    for state, word in (("rejected", "rejected"), ("gone", "decided elsewhere"), ("sent", "handed over")):
+        Message.objects.update(state=state)
+        with pytest.raises(AlreadyDecided) as caught:
+            decide(message, reviewer)
+        assert caught.value.sentence == f"This message is not held any more: it is {word}."
+
+
+def test_message_that_is_listed_again_after_its_decision_ended_takes_a_verdict_but_is_not_approved_twice(
+    message, reviewer
+):
+    decide(message, reviewer)
+    about = {"connection": message.connection_id, "message": message.public_id}
+    for state, acts, taken in (
+        ("applied", ("decision.applied", "message.held"), {"reject", "send_back"}),
+        ("superseded", ("decision.superseded", "message.held"), {"approve", "reject", "send_back"}),
+        ("applied", ("message.held", "decision.applied"), set()),
+        ("calling", ("message.held",), set()),
+    ):
+        for outcome in ("approve", "reject", "send_back"):
+            with rolled_back():
+                Decision.objects.update(state=state)
+                for act in acts:
+                    record(act, actor=worker("sync"), **about)
+                if outcome in taken:
+                    assert decide(message, reviewer, outcome, "no").decision.state == "recorded", (state, outcome)
+                    assert [one.outcome for one in Verdict.objects.filter(live=True)] == [outcome]
+                else:
+                    with pytest.raises(AlreadyDecided, match="approved this message first"):
+                        decide(message, reviewer, outcome, "no")
+
+
+def test_verdict_keeps_how_long_the_version_was_on_the_persons_screen(message, reviewer, second_reviewer):
     note_opened(message, actor=second_reviewer.actor(surface="web"))
-    opened = note_opened_ago(message, reviewer, seconds=42)
-    verdict = decide(message, reviewer).verdict
-    assert verdict.seconds_shown in (42, 43)
-    given = Entry.objects.get(action="verdict.given")
-    assert given.detail.fields["seconds_shown"] == str(verdict.seconds_shown)
-    assert opened.actor_id == str(reviewer.pk)
-
-
-def test_verdict_on_what_was_never_on_the_screen_keeps_no_time(connection, reviewer):
-    message = make_message(connection)
-    note_opened_ago(message, reviewer, seconds=42)
+    note_opened_ago(message, reviewer, hours=2)
+    with rolled_back():
+        seconds = decide(message, reviewer).verdict.seconds_shown
+        assert 7200 <= seconds < 7500
+        assert details("verdict.given")["seconds_shown"] == str(seconds)
+    # Another version was never on the screen.
     message = show_row(message, subject="Another")
     assert decide(message, reviewer).verdict.seconds_shown is None
 
 
-def note_opened_ago(message, person, seconds):
+def note_opened_ago(message, person, hours):
     """Note that the message was opened that long ago: entries cannot be changed, so it is written as of then."""
-    entry = Entry(
-        id=-message.pk, xid=1, at=clock() - timedelta(seconds=seconds), actor_kind="person", actor_id=str(person.pk),
+    Entry(
+        id=-message.pk, xid=1, at=clock() - timedelta(hours=hours), actor_kind="person", actor_id=str(person.pk),
         surface="web", action="message.opened", message=message.public_id, leaf_hash="0" * 64,
         fingerprint=message.revision.fingerprint,
-    )  # fmt: skip
-    entry.save(force_insert=True)
-    return entry
+    ).save(force_insert=True)  # fmt: skip
 
 
-def test_changed_content_refuses_the_verdict(connection, reviewer):
-    message = make_message(connection)
-    show_row(message, bcc=["eve@evil.example"])
+def test_changed_or_unfetched_content_refuses_the_verdict_and_says_what_is_there_now(connection, message, reviewer):
+    shown = message.revision
+    now = show_row(message, bcc=["eve@evil.example"]).revision
     with pytest.raises(ContentChanged) as caught:
-        decide(message, reviewer)
-    assert caught.value.shown == message.revision.fingerprint
-    assert Decision.objects.count() == 0
-
-
-def test_unfetched_content_cannot_be_decided(connection, reviewer):
-    message = make_message(connection, hydrated=False)
+        decide(message, reviewer, fingerprint=shown.fingerprint)
+    assert (caught.value.shown, caught.value.current) == (shown.fingerprint, now.fingerprint)
+    assert caught.value.sentence == (
+        f"The message changed after you opened it: you saw {shown.short_fingerprint}, "
+        f"now it is {now.short_fingerprint}. Read it again, then decide."
+    )
     with pytest.raises(VerdictNotAllowed, match="still being fetched"):
-        decide(message, reviewer, fingerprint="0" * 64)
+        decide(make_message(connection, hydrated=False), reviewer, fingerprint="0" * 64)
+    assert not Decision.objects.exists()
 
 
-@pytest.mark.parametrize("role", ["admin", "auditor"])
-def test_only_reviewers_decide(connection, role):
-    message = make_message(connection)
-    person = make_person("x@yourteam.example", "X", role)
-    with pytest.raises(VerdictNotAllowed, match="only a reviewer"):
-        decide(message, person)
-
-
-def test_reviewer_of_another_connection_does_not_see_it(connection):
-    message = make_message(connection)
-    person = make_person("x@yourteam.example", "X", "reviewer", connection=make_connection("other"))
-    with pytest.raises(VerdictNotAllowed, match="does not exist"):
-        decide(message, person)
-
-
-def test_deactivated_reviewer_decides_nothing(connection, reviewer):
+def test_only_active_reviewers_who_see_the_message_decide(message, reviewer, admin, auditor):
+    elsewhere = make_person("x@yourteam.example", "X", "reviewer", connection=make_connection("other"))
     reviewer.is_active = False
-    with pytest.raises(VerdictNotAllowed):
-        decide(make_message(connection), reviewer)
+    for person, sentence in (
+        (admin, "only a reviewer"), (auditor, "only a reviewer"), (elsewhere, "does not exist"),
+        (reviewer, "does not exist"),
+    ):  # fmt: skip
+        with pytest.raises(VerdictNotAllowed, match=sentence):
+            decide(message, person)
+    assert not Decision.objects.exists()
 
 
-def test_decided_message_cannot_be_decided_again_after_upstream_ended_it(client, connection, reviewer):
-    message = make_message(connection)
-    post_event(client, connection, event_body("oversight.rejected", email_id=message.upstream_id, reason="elsewhere"))
-    with pytest.raises(AlreadyDecided, match="not held any more"):
-        decide(message, reviewer)
+def test_received_mail_is_released_or_rejected_and_not_sent_back(message, reviewer):
+    Message.objects.update(direction="inbound")
+    with pytest.raises(VerdictNotAllowed) as caught:
+        decide(message, reviewer, "send_back", "no")
+    assert caught.value.sentence == (
+        "Received mail has no agent that could change it: release it, or reject it."
+    )  # fmt: skip
+    for outcome in ("approve", "reject"):
+        with rolled_back():
+            assert decide(message, reviewer, outcome, "no").decision.outcome == outcome
 
 
-def test_undo_gives_the_message_back(connection, reviewer):
-    message = make_message(connection)
+def test_undo_gives_the_message_back(message, reviewer):
     decide(message, reviewer)
-    decision = undo_decision(message=message.public_id, actor=reviewer.actor(surface="web"), now=NOW)
-    assert decision.state == "undone"
+    # Also one that a worker has taken up, before its call.
+    for state in ("recorded", "calling"):
+        with rolled_back():
+            Decision.objects.update(state=state)
+            decision = undo(message, reviewer)
+            assert (decision.state, decision.explanation) == ("undone", "Undone by Ana Ferreira."), state
+    undo(message, reviewer)
     assert not Verdict.objects.filter(live=True).exists()
     assert decide(message, reviewer, outcome="reject", reason="on second thought").decision.state == "recorded"
 
 
-def test_undo_is_refused_once_a_call_may_have_left(connection, reviewer):
-    message = make_message(connection)
+def test_undo_is_refused_to_others_for_rules_and_once_it_is_too_late(message, reviewer, admin):
+    over = "It is too late to undo: the decision has been carried out."
+    with pytest.raises(AlreadyDecided) as caught:
+        undo(message, reviewer)
+    assert (caught.value.sentence, caught.value.decision) == (over, None)
     decision = decide(message, reviewer).decision
-    Decision.objects.filter(pk=decision.pk).update(state="calling", attempt=1, may_have_left=True)
-    with pytest.raises(AlreadyDecided, match="too late"):
-        undo_decision(message=message.public_id, actor=reviewer.actor(surface="web"), now=NOW)
+    with pytest.raises(VerdictNotAllowed) as refused:
+        undo(message, admin)
+    assert refused.value.sentence == "Only a reviewer of this mailbox can undo a decision."
+    by_rule = "A rule of this desk decided this, and it would decide the same again."
+    for fields, error, sentence in (
+        ({"rule": "expiry", "given_by": None}, VerdictNotAllowed, by_rule),
+        ({"state": "calling", "attempt": 1, "may_have_left": True}, AlreadyDecided, over),
+        ({"state": "unattributed"}, AlreadyDecided, "It is too late to undo: the decision is being carried out."),
+    ):
+        with rolled_back():
+            Decision.objects.update(**fields)
+            with pytest.raises(error) as caught:
+                undo(message, reviewer)
+            assert caught.value.sentence == sentence
+            assert error is VerdictNotAllowed or caught.value.decision == decision
 
 
-def test_database_itself_allows_one_live_decision_a_message(connection, reviewer):
-    message = make_message(connection)
-    decision = decide(message, reviewer).decision
+def test_database_itself_allows_one_live_decision_a_message(message, reviewer):
+    decide(message, reviewer)
     with pytest.raises(IntegrityError), transaction.atomic():
         Decision.objects.create(
             message=message, revision=message.revision, outcome="reject", reference="other", due_at=NOW,
-            given_by=decision.given_by,
+            given_by=reviewer,
         )  # fmt: skip
 
 
-def test_worker_that_wakes_up_late_cannot_overwrite_a_newer_attempt(connection, reviewer):
-    decision = decide(make_message(connection), reviewer).decision
-    Decision.objects.filter(pk=decision.pk).update(state="calling", attempt=1)
-    zombie = Decision.objects.get(pk=decision.pk)
-    Decision.objects.filter(pk=decision.pk).update(attempt=2)
+def test_worker_that_wakes_up_late_cannot_overwrite_a_newer_attempt(message, reviewer):
+    decide(message, reviewer)
+    Decision.objects.update(state="calling", attempt=1)
+    zombie = Decision.objects.get()
+    Decision.objects.update(attempt=2)
     with pytest.raises(StaleDecision), transaction.atomic():
         advance(zombie, event="succeed", actor=worker("decisions"))
     assert Decision.objects.get().state == "calling"
 
 
-@pytest.mark.parametrize(
-    ("reported", "reason", "who", "at_our_gateway", "hosted"),
-    [
-        ("approved", "{reference}", "key_desk", "applied", "applied"),
+def test_report_settles_a_running_call(connection, reviewer):
+    for reported, reason, who, at_our_gateway, hosted in (
+        ("approved", "{mark}", "key_desk", "applied", "applied"),
         # What tells neither reason nor name was shortened on its way, whoever sent it.
         ("approved", "", "", "applied", "applied"),
         # Our gateway tells every reason, and each call of ours has one; hosted MultiMail may drop it.
         ("approved", "", "key_other", "superseded", "applied"),
         ("approved", "Fine by me", "", "superseded", "applied"),
         ("approved", "[countersign:SOMEBODYEL]", "", "superseded", "superseded"),
-        ("rejected", "{reference}", "", "superseded", "superseded"),
+        ("rejected", "{mark}", "", "superseded", "superseded"),
         ("rejected", "", "", "superseded", "superseded"),
-    ],
-)
-def test_report_settles_a_running_call(connection, reviewer, reported, reason, who, at_our_gateway, hosted):
-    for is_our_gateway, state in ((True, at_our_gateway), (False, hosted)):
-        Connection.objects.update(is_our_gateway=is_our_gateway)
-        decision = decide(make_message(connection), reviewer).decision
-        Decision.objects.filter(pk=decision.pk).update(state="calling", attempt=1, may_have_left=True)
-        decision = Decision.objects.select_related("message__connection", "revision").get(pk=decision.pk)
-        said = reason.format(reference=f"[countersign:{decision.reference}]")
-        meet_reports(decision.message, reported=reported, reason=said, decided_by=who, actor=worker("sync"))
-        decision.refresh_from_db()
-        assert (is_our_gateway, decision.state) == (is_our_gateway, state)
+    ):
+        with rolled_back():
+            decision = decide(make_message(connection), reviewer).decision
+            Decision.objects.update(state="calling", attempt=1, may_have_left=True)
+            for is_our_gateway, state in ((True, at_our_gateway), (False, hosted)):
+                with rolled_back():
+                    Connection.objects.update(is_our_gateway=is_our_gateway)
+                    now = Decision.objects.select_related("message__connection", "revision").get()
+                    said = reason.format(mark=f"[countersign:{decision.reference}]")
+                    meet_reports(now.message, reported=reported, reason=said, decided_by=who, actor=worker("sync"))
+                    assert Decision.objects.get().state == state, (reported, reason, who, is_our_gateway)
 
 
-def test_decision_elsewhere_supersedes_one_that_still_waits(client, connection, reviewer):
-    message = make_message(connection)
+def test_decision_elsewhere_supersedes_one_that_still_waits_and_the_next_is_told_who_it_was(
+    client, connection, message, reviewer, second_reviewer
+):
     decide(message, reviewer)
-    post_event(
-        client, connection, event_body("oversight.approved", email_id=message.upstream_id, decided_by="key_other")
-    )
+    body = event_body("oversight.approved", email_id=message.upstream_id, decided_by="key_other")
+    post_event(client, connection, body)
     decision = Decision.objects.get()
-    assert decision.state == "superseded"
-    assert "key_other" in decision.explanation
+    assert (decision.state, "key_other" in decision.explanation) == ("superseded", True)
+    with pytest.raises(AlreadyDecided, match="approved by key_other outside this desk first"):
+        decide(message, second_reviewer)
 
 
 @pytest.mark.proves("promise 5")
 @pytest.mark.django_db(transaction=True)
-def test_two_people_at_once_one_decides_and_the_other_is_told():
-    connection = make_connection()
-    people = [
-        make_person("ana@yourteam.example", "Ana", "reviewer"),
-        make_person("ben@yourteam.example", "Ben", "reviewer"),
-    ]
-    message = make_message(connection)
-    start, said = threading.Barrier(2), []
-
-    def press(person):
-        start.wait()
-        try:
-            decide(message, person)
-            said.append("decided")
-        except AlreadyDecided as error:
-            said.append(error.sentence)
-        finally:
-            connections.close_all()
-
-    threads = [threading.Thread(target=press, args=[person]) for person in people]
-    [thread.start() for thread in threads]
-    [thread.join(10) for thread in threads]
-    assert said.count("decided") == 1
-    assert sum("approved this message first" in sentence for sentence in said) == 1
-    assert Decision.objects.count() == 1
+def test_two_people_at_once_one_decides_and_the_other_is_told(message, reviewer, second_reviewer):
+    found = at_once(*(lambda person=person: decide(message, person) for person in (reviewer, second_reviewer)))
+    [told] = [one for one in found if isinstance(one, AlreadyDecided)]
+    [decision] = Decision.objects.all()
+    assert f"{decision.given_by} approved this message first" in told.sentence
 
 
 @pytest.mark.django_db(transaction=True)
-def test_webhook_that_comes_while_the_answer_is_written_is_not_lost():
-    connection = make_connection()
-    message = make_message(connection)
-    decision = decide(message, make_person("ana@yourteam.example", "Ana", "reviewer")).decision
+def test_webhook_that_comes_while_the_answer_is_written_is_not_lost(connection, message, reviewer):
+    decision = decide(message, reviewer).decision
     Decision.objects.update(state="calling", attempt=1, may_have_left=True)
     decision.refresh_from_db()
     body = event_body("oversight.approved", email_id=message.upstream_id, reason=f"[countersign:{decision.reference}]")
-    results = []
-
-    def receive():
-        stored = ingest.receive_webhook(connection=connection, body=body, secret_used="current")
-        results.append(stored.result)
-        connections.close_all()
-
-    webhook = threading.Thread(target=receive)
     with transaction.atomic():
         advance(decision, event="succeed", actor=worker("decisions"))
-        webhook.start()
-        waiting_for_a_lock(db)
-    webhook.join(10)
+        thread, results = in_thread(
+            lambda: ingest.receive_webhook(connection=connection, body=body, secret_used="current").result
+        )
+        waiting_for_a_lock(database)
+    thread.join(60)
     message.refresh_from_db()
     assert (results, message.state, Decision.objects.get().state) == (["applied"], "approved", "applied")
 
 
 @pytest.mark.django_db(transaction=True)
-def test_verdict_that_waits_while_another_content_is_stored_is_refused_with_what_is_there_now():
-    connection = make_connection()
-    message = make_message(connection)
-    person = make_person("ana@yourteam.example", "Ana", "reviewer")
-    refused = []
-
-    def give():
-        try:
-            decide(message, person)
-        except ContentChanged as error:
-            refused.append(error)
-        connections.close_all()
-
-    thread = threading.Thread(target=give)
+def test_verdict_that_waits_while_another_content_is_stored_is_refused_with_what_is_there_now(message, reviewer):
     with transaction.atomic():
         show_row(message, subject="Another one")
-        thread.start()
-        waiting_for_a_lock(db)
-    thread.join(10)
+        thread, results = in_thread(lambda: decide(message, reviewer))
+        waiting_for_a_lock(database)
+    thread.join(60)
     message.refresh_from_db()
-    [error] = refused
+    [error] = results
+    assert isinstance(error, ContentChanged)
     assert message.revision.short_fingerprint in error.sentence
-
-
-def test_verdict_on_what_somebody_outside_decided_is_told_who_it_was(connection, reviewer, second_reviewer):
-    message = make_message(connection)
-    decide(message, reviewer)
-    with transaction.atomic():
-        meet_reports(message, reported="rejected", reason="", decided_by="key_other", actor=worker("sync"))
-    with pytest.raises(AlreadyDecided, match="rejected by key_other outside this desk first"):
-        decide(message, second_reviewer)
