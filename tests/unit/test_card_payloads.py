@@ -33,19 +33,10 @@ HELD_AT, EXPIRES_AT = datetime(2026, 3, 1, 9, tzinfo=UTC), datetime(2026, 3, 2, 
 HELD = Status("Held", "amber", "Waiting for a decision")
 CASE_10 = "@everyone **[click](https://evil)**"
 HOSTILE = (
-    CASE_10,
-    "<@1> <@&2> <#3> @here </pay:4> <t:1:R> `x`",
-    "a\u202egnp.exe\u2066 \u200b\u2060",
-    "*" * 10_000,
-    "\\" * 10_000,
-    "👩\u200d💻" * 3_000,
-    "lone \ud83d surrogate \udc00",
-    "\n> quote\n# head\n- list\n1. one\n-# small",
-    "```\ncode``` ||spoiler|| ~~gone~~ __u__",
-    "\u3164\u115f\u00ad",
-    "",
-    "   ",
-)
+    CASE_10, "<@1> <@&2> <#3> @here </pay:4> <t:1:R> `x`", "a\u202egnp.exe\u2066 \u200b\u2060", "*" * 10_000,
+    "\\" * 10_000, "👩\u200d💻" * 3_000, "lone \ud83d surrogate \udc00", "\u3164\u115f\u00ad", "", "   ",
+    "\n> quote\n# head\n- list\n1. one\n-# small", "```\ncode``` ||spoiler|| ~~gone~~ __u__",
+)  # fmt: skip
 TONES = ("amber", "orange", "green", "rose", "blue", "violet", "plain")
 words = st.one_of(st.sampled_from(HOSTILE), st.text(st.characters(), max_size=120))
 
@@ -110,6 +101,9 @@ def test_held_card_is_the_amber_one_and_its_outcome_changes_colour_and_words():
     rejected = card_of(Status("Rejected", "rose", "Rejected by Ana"))
     assert rejected["color"] != AMBER
     assert rejected["description"] == "**Rejected** by Ana."
+    # What is over says no times.
+    over = bot_body("Refund", "green")["embeds"][0]
+    assert not {"Held", "Expires", "Taken on by"} & {one["name"] for one in over["fields"]}
 
 
 def test_risk_and_minimal_privacy_are_told_in_words_that_give_nothing_away():
@@ -240,12 +234,6 @@ def test_custom_id_that_the_desk_never_wrote_is_nothing():
     assert read_custom_id(f"cs:approve:{number}:7") is not None
 
 
-def test_card_in_a_state_that_is_over_asks_for_nothing_and_says_no_times():
-    card = bot_body("Refund", "green")["embeds"][0]
-    assert "Read it and decide" not in card["description"]
-    assert not {"Held", "Expires", "Taken on by"} & {one["name"] for one in card["fields"]}
-
-
 def test_long_list_of_recipients_fits_and_says_how_many_are_not_named():
     card = card_of(recipients=tuple(f"p{n}@x.example" for n in range(5000)))
     held_to_the_rules(payload(card))
@@ -264,9 +252,7 @@ def test_digest_counts_by_state_and_risk_and_names_the_newest():
     assert told["Newest that wait"].splitlines()[0] == "Letter 0 · Held · high risk"
     assert told["Newest that wait"].endswith("and 20 more")
     assert f"]({LINK})" in card["description"]
-
-
-def test_digest_of_what_is_over_asks_for_nothing():
+    # One of what is over asks for nothing.
     card = digest_body([Row("Delivered", "green", "One", LINK)], LINK)["embeds"][0]
     assert card["title"] == "1 message, none of them waiting"
     assert "decide" not in card["description"]

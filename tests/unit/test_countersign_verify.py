@@ -337,9 +337,7 @@ def test_restore_with_a_lost_key_holds_only_for_whoever_trusts_the_new_one(told)
     made.restore(key=Ed25519PrivateKey.generate())
     assert "which no seal before it names: the key was swapped. If the desk lost its key" in told(made)[0]
     assert told(made, key=[fingerprint(raw(made.key))]) == []
-
-
-def test_key_that_a_key_seal_names_needs_no_trust(told):
+    # A key that a key seal names needs no trust.
     made = book(5)
     made.change_key()
     made.write(2)

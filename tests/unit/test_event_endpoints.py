@@ -25,14 +25,10 @@ NO_INNGEST = {
     KEY: "not a whole address",
     "https://[::1/e/x": "not a whole address",
 }
+PRIVATE = ("127.0.0.1", "[::1]", "10.0.0.7", "localhost:8288", "metadata.internal", "intranet")
 NO_WEBHOOK = {
     "http://hooks.example/in": "https://",
-    "https://127.0.0.1/in": "private network",
-    "https://[::1]/in": "private network",
-    "https://10.0.0.7/in": "private network",
-    "https://localhost:8288/in": "private network",
-    "https://metadata.internal/in": "private network",
-    "https://intranet/in": "private network",
+    **{f"https://{host}/in": "private network" for host in PRIVATE},
     "https://desk.yourteam.example/webhooks/": "the desk's own",
     f"https://discord.com/api/webhooks/1/{KEY}": "Discord",
     INNGEST: "Inngest",

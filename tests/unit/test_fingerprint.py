@@ -8,7 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.fingerprint import FIELDS, Attachment, Content, canonical_json, fingerprint, short_fingerprint
+from common.fingerprint import (
+    FIELDS,
+    Attachment,
+    Content,
+    canonical_json,
+    fingerprint,
+    normalise_address,
+    short_fingerprint,
+    within,
+)
 
 VECTORS = json.loads((Path(__file__).parent.parent / "fixtures" / "fingerprint_vectors.json").read_text())
 
@@ -67,6 +76,17 @@ def test_fingerprint_ignores_order_and_case_of_domains_and_keeps_the_case_of_nam
     other = replace(LETTER, to=("b@TWO.example", " a@one.example"))
     assert fingerprint(one) == fingerprint(other)
     assert fingerprint(replace(LETTER, to=("Dana@x.example",))) != fingerprint(replace(LETTER, to=("dana@x.example",)))
+
+
+def test_address_keeps_what_stands_before_its_last_at_sign():
+    forms = {"Dana@X.Example.": "Dana@x.example", '"A@B"@X.example': '"A@B"@x.example', " Nobody ": "Nobody"}
+    assert {form: normalise_address(form) for form in forms} == forms
+
+
+def test_content_within_fewer_fields_is_as_a_source_shows_it_that_lacks_the_others():
+    shown = within(LETTER, {"subject", "to", "unknown"})
+    assert shown == replace(LETTER, coverage=("to", "subject"))
+    assert within(shown, FIELDS) == shown
 
 
 def test_uncovered_field_does_not_reach_the_hash():

@@ -125,27 +125,22 @@ def test_names_are_one_in_their_other_spellings():
 
 @pytest.mark.proves("security 33")
 def test_name_that_is_another_address_is_found():
-    for fields, expected in (
-        ({"sender_name": "billing@acme-corp.example"}, ["high"]),
-        ({"sender_name": "Billing (billing＠acme-corp.example)"}, ["high"]),
-        ({"sender_name": "bill\u200bing@acme-corp.example"}, ["high"]),
-        ({"to": ("ana@yourteam.example <x@evil.example>",)}, ["high"]),
-        ({"reply_to": '"support@yourteam.example" <x@evil.example>'}, ["high"]),
-        ({"sender_name": "ana@yourteam.example"}, ["notice"]),
-        ({"sender_name": "acme-corp.com billing"}, ["notice"]),
-        ({"sender_name": "Support <support@YOURTEAM.example>"}, []),
-        ({"sender_name": "yourteam.example"}, []),
-        ({"sender_name": "Node.js, Dr. Smith & Co. (v1.2)"}, []),
-        ({"to": ("dana@northwind.example <dana@northwind.example>",)}, []),
-        ({"sender_name": "me @ home"}, []),
-    ):
-        assert levels("name_says_address", **fields) == expected, fields
-
-
-def test_lying_name_names_both_and_leads_to_the_address():
+    billing = "billing@acme-corp.example"
+    expected = {
+        billing: ["high"],
+        "Billing (billing＠acme-corp.example)": ["high"],
+        f"bill\u200b{billing[4:]}": ["high"],
+    }
+    expected |= {"ana@yourteam.example": ["notice"], "acme-corp.com billing": ["notice"], "me @ home": []}
+    expected |= {"Support <support@YOURTEAM.example>": [], "yourteam.example": []}
+    expected |= {"Node.js, Dr. Smith & Co. (v1.2)": []}
+    assert {name: levels("name_says_address", sender_name=name) for name in expected} == expected
+    assert levels("name_says_address", to=("dana@northwind.example <dana@northwind.example>",)) == []
+    assert levels("name_says_address", reply_to='"support@yourteam.example" <x@evil.example>') == ["high"]
+    # The finding names both, and leads to the address.
     [one] = found("name_says_address", to=("ana@yourteam.example <x@evil.example>",))
+    assert (one.level, one.anchor) == ("high", at_address("x@evil.example"))
     assert one.detail == "It reads “ana@yourteam.example”; the address is x@evil.example."
-    assert one.anchor == at_address("x@evil.example")
 
 
 # letters that mislead
@@ -185,21 +180,12 @@ def test_odd_sender_and_reply_to_are_named_as_such():
 
 
 def test_answers_that_go_elsewhere_are_found():
-    expected = {
-        "x@evil.example": ["high"],
-        "Support <x@evil.example>": ["high"],
-        "support@yourteam.example, x@evil.example": ["high"],
-        "yourteam@gmail.com": ["high"],
-        "billing@acme-corp.example": ["notice"],
-        "help@mail.yourteam.example": [],
-        "support@YourTeam.example": [],
-        None: [],
-        "not an address": [],
-    }
+    elsewhere = ["x@evil.example", "Support <x@evil.example>", "support@yourteam.example, x@evil.example"]
+    expected = {reply_to: ["high"] for reply_to in (*elsewhere, "yourteam@gmail.com")}
+    expected |= {"billing@acme-corp.example": ["notice"], "help@mail.yourteam.example": []}
+    expected |= {"support@YourTeam.example": [], None: [], "not an address": []}
     assert {reply_to: levels("reply_elsewhere", reply_to=reply_to) for reply_to in expected} == expected
-
-
-def test_answers_to_a_neighbour_of_the_sender_go_nowhere_else():
+    # Answers to a neighbour of the sender go nowhere else.
     letter = {"sender": "news@shop.example", "reply_to": "help@mail.shop.example"}
     assert found("reply_elsewhere", RiskContext(), **letter) == []
     assert found("reply_elsewhere", RiskContext(), **{**letter, "reply_to": "help@shop.evil.example"})

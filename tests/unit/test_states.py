@@ -16,8 +16,11 @@ from approvals.states import (
     DecisionState,
     MessageEvent,
     MessageState,
+    Outcome,
+    implied_event,
     next_decision_state,
     next_message_state,
+    upstream_action,
 )
 
 S, E = MessageState, MessageEvent
@@ -27,6 +30,24 @@ RANK = {
     START: 0, S.SCHEDULED: 1, S.HELD: 2, S.GONE: 3, S.APPROVED: 4, S.SCHEDULED_APPROVED: 5, S.SENT: 6, S.DELIVERED: 7,
     S.FAILED: 8, S.BOUNCED: 9, S.COMPLAINED: 10, S.REJECTED: 8, S.CANCELLED: 8, S.RECEIVED: 8, S.RELEASED: 9,
 }  # fmt: skip
+OPEN, APPROVED = (START, S.SCHEDULED, S.HELD, S.GONE), (S.APPROVED, S.SCHEDULED_APPROVED)
+# Where each event takes a message, and from where.
+WAYS = {
+    E.PENDING: {S.HELD: (START, S.SCHEDULED), S.RELEASED: (S.RECEIVED,)},
+    E.SCHEDULED: {S.SCHEDULED: (START,), S.SCHEDULED_APPROVED: (S.APPROVED,)},
+    E.RECEIVED: {S.RECEIVED: (START,), S.RELEASED: (S.HELD, S.GONE, S.APPROVED)},
+    E.APPROVED: {S.APPROVED: OPEN},
+    E.RELEASED: {S.RELEASED: (START, S.HELD, S.GONE, S.RECEIVED, S.APPROVED)},
+    E.SENT: {S.SENT: (*OPEN, *APPROVED)},
+    E.DELIVERED: {S.DELIVERED: (*OPEN, *APPROVED, S.SENT)},
+    E.BOUNCED: {S.BOUNCED: (*OPEN, *APPROVED, S.SENT, S.DELIVERED, S.FAILED)},
+    E.COMPLAINED: {S.COMPLAINED: (*OPEN, *APPROVED, S.SENT, S.DELIVERED, S.BOUNCED)},
+    E.REJECTED: {S.REJECTED: OPEN},
+    E.CANCELLED: {S.CANCELLED: (*OPEN, *APPROVED)},
+    E.FAILED: {S.FAILED: (*OPEN, *APPROVED)},
+    E.GONE: {S.GONE: (START, S.HELD)},
+    E.FOUND: {S.HELD: (S.GONE,)},
+}
 HISTORIES = [
     (E.PENDING, E.REJECTED),
     (E.PENDING, E.CANCELLED),
@@ -58,16 +79,19 @@ def test_message_never_moves_backwards():
     assert {state for state, _ in MESSAGE_TRANSITIONS} <= {START, *MessageState}
 
 
-def test_message_skips_ahead_when_events_were_lost():
-    assert next_message_state(START, E.APPROVED) == S.APPROVED
-    assert next_message_state(S.HELD, E.SENT) == S.SENT
-    assert next_message_state(S.APPROVED, E.DELIVERED) == S.DELIVERED
-    assert next_message_state(S.GONE, E.REJECTED) == S.REJECTED
+def test_message_goes_where_each_event_takes_it_and_nowhere_else():
+    ways = {(before, event): after for event, by_end in WAYS.items() for after in by_end for before in by_end[after]}
+    assert MESSAGE_TRANSITIONS == ways
+    found = {(state, event): next_message_state(state, event) for state in [START, *S] for event in E}
+    assert {pair: after for pair, after in found.items() if after is not None} == ways
 
 
-def test_late_pending_does_not_reopen_anything():
-    opened = [s for s in [START, *MessageState] if next_message_state(s, E.PENDING) == S.HELD]
-    assert opened == [START, S.SCHEDULED]
+def test_message_that_was_held_and_left_was_approved():
+    found = {(state, event): implied_event(state, event) for state in [START, *S] for event in E}
+    left = (E.SENT, E.DELIVERED, E.BOUNCED, E.COMPLAINED)
+    approved = {(state, event): E.APPROVED for state in (S.HELD, S.GONE) for event in left}
+    released = {(state, E.RECEIVED): E.RELEASED for state in (S.HELD, S.GONE)}
+    assert {pair: event for pair, event in found.items() if event != ""} == approved | released
 
 
 def test_every_order_of_one_history_ends_alike():
@@ -123,3 +147,9 @@ def test_doubtful_decision_goes_out_again_only_by_reading_twice_or_by_a_person()
 def test_documentation_lists_every_step_of_a_decision_and_no_other():
     rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \| `(\w+)` \|$", Path("docs/decisions.md").read_text(), re.MULTILINE)
     assert {(state, event): after for state, event, after in rows} == DECISION_TRANSITIONS
+
+
+def test_word_for_multimail_is_approve_or_reject():
+    assert {one: upstream_action(one) for one in Outcome} == {
+        "approve": "approve", "reject": "reject", "send_back": "reject",
+    }  # fmt: skip
