@@ -30,6 +30,7 @@ class Endless(Handler):
     """Answers /huge with a gigabyte, /drip with a byte now and then, and all else with a redirect."""
 
     seen: list[str] = []
+    sent: list[int] = []
 
     def do_GET(self):  # noqa: N802
         self.seen.append(self.path)
@@ -39,7 +40,7 @@ class Endless(Handler):
                 self.send_header("Content-Length", str(1 << 30))
                 self.end_headers()
                 for _ in range(1 << 14):
-                    self.wfile.write(b"x" * 65536)
+                    self.sent.append(self.wfile.write(b"x" * 65536))
             elif self.path.startswith("/drip"):
                 self.wfile.write(b"HTTP/1.0 200 OK\r\n\r\n")
                 while True:
@@ -52,15 +53,14 @@ class Endless(Handler):
 
 
 @pytest.mark.proves("security 12")
-@pytest.mark.parametrize(
-    "url",
-    ["https://api.multimail.dev.evil.example", "https://multimail.dev", "http://api.multimail.dev",
-     "https://api.multimail.dev:8443", "http://127.0.0.1:8002", "https://127.0.0.1:8001", "http://localhost:8001"],
-)  # fmt: skip
-def test_host_that_is_not_named_is_refused_and_the_way_out_is_told(url):
-    assert "OUTGOING_ALLOW" in problem_of(url)
-    with pytest.raises(errors.NotSent, match="OUTGOING_ALLOW"):
-        ask(url)
+def test_host_that_is_not_named_is_refused_and_the_way_out_is_told():
+    for url in (
+        "https://api.multimail.dev.evil.example", "https://multimail.dev", "http://api.multimail.dev",
+        "https://api.multimail.dev:8443", "http://127.0.0.1:8002", "https://127.0.0.1:8001", "http://localhost:8001",
+    ):  # fmt: skip
+        assert "OUTGOING_ALLOW" in problem_of(url)
+        with pytest.raises(errors.NotSent, match="OUTGOING_ALLOW"):
+            ask(url)
 
 
 @pytest.mark.proves("security 12")
@@ -77,28 +77,24 @@ def test_redirect_is_not_followed():
     assert caught.value.status == 302
 
 
-@pytest.mark.proves("security 13")
-@pytest.mark.parametrize(
-    "address",
-    [
-        "127.0.0.1",
-        "10.1.2.3",
-        "169.254.169.254",
-        "100.64.0.1",
-        "0.0.0.0",
-        "::1",
-        "::ffff:10.0.0.1",
-        "fe80::1",
-        "fc00::1",
-    ],
+PRIVATE = (
+    *("127.0.0.1", "10.1.2.3", "169.254.169.254", "100.64.0.1", "0.0.0.0", "::1", "::ffff:10.0.0.1"),
+    *("fe80::1", "fc00::1"),
 )
-def test_hosted_name_that_leads_to_a_private_address_is_not_called(monkeypatch, address):
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    found = [(family, socket.SOCK_STREAM, 6, "", (address, 443))]
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
-    with pytest.raises(errors.NotSent, match="private address") as caught:
-        ask(HOSTED)
-    assert SECRET not in caught.value.sentence
+
+
+@pytest.mark.proves("security 13")
+def test_hosted_name_that_leads_to_a_private_address_is_not_called(monkeypatch):
+    public = (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("93.184.216.34", 443))
+    for address in PRIVATE:
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        private = (family, socket.SOCK_STREAM, 6, "", (address, 443))
+        # Also where it is one among others.
+        for found in ([private], [public, private]):
+            monkeypatch.setattr(socket, "getaddrinfo", lambda *_, found=found, **__: found)
+            with pytest.raises(errors.NotSent, match="private address") as caught:
+                ask(HOSTED)
+            assert SECRET not in caught.value.sentence
 
 
 @pytest.mark.proves("security 13")
@@ -125,37 +121,22 @@ def _refuse():
 
 
 @pytest.mark.proves("security 13")
-def test_one_private_address_among_others_refuses_the_name(monkeypatch):
-    found = [
-        (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("93.184.216.34", 443)),
-        (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 443)),
-    ]
-    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
-    with pytest.raises(errors.NotSent, match="private address"):
-        ask(HOSTED)
-
-
-@pytest.mark.proves("security 13")
-@pytest.mark.parametrize("host", ["2130706433", "0x7f.1", "0177.0.0.1", "[::ffff:127.0.0.1]", "127.1"])
-def test_loopback_in_another_spelling_is_not_the_named_one(host):
-    with serving(Endless) as url, pytest.raises(errors.NotSent, match="OUTGOING_ALLOW"):
-        ask(url.replace("127.0.0.1", host))
+def test_loopback_in_another_spelling_is_not_the_named_one():
+    with serving(Endless) as url:
+        for host in ("2130706433", "0x7f.1", "0177.0.0.1", "[::ffff:127.0.0.1]", "127.1"):
+            with pytest.raises(errors.NotSent, match="OUTGOING_ALLOW"):
+                ask(url.replace("127.0.0.1", host))
 
 
 @pytest.mark.proves("security 14")
-def test_gigabyte_ends_in_time_and_is_not_kept():
-    began = time.monotonic()
-    with serving(Endless) as url, pytest.raises(errors.TooLarge):
-        Administration(base_url=f"{url}/huge", key=SECRET, within=5).ask("GET", "")
-    assert time.monotonic() - began < 5
-
-
-@pytest.mark.proves("security 14")
-def test_drip_ends_in_the_time_that_a_page_gives_it():
-    began = time.monotonic()
-    with serving(Endless) as url, pytest.raises(errors.OutcomeUnknown, match="in time"):
-        Administration(base_url=f"{url}/drip", key=SECRET, within=0.4).ask("GET", "")
-    assert time.monotonic() - began < 4
+def test_gigabyte_is_given_up_after_what_is_kept_and_a_drip_after_the_time_that_a_page_gives_it():
+    """The stand-in would go on for ever: what ends is the call."""
+    with serving(Endless) as url:
+        with pytest.raises(errors.TooLarge):
+            ask(f"{url}/huge", within=60)
+        assert sum(Endless.sent) < 1 << 26
+        with pytest.raises(errors.OutcomeUnknown, match="in time"):
+            ask(f"{url}/drip", within=0.4)
 
 
 @pytest.mark.proves("security 14")

@@ -28,7 +28,10 @@ def there():
 
 @pytest.fixture
 def ours(there):
-    return make_connection("ours", api_url=there.url, admin_key="mm_live_admin_key", upstream_webhook_id="hook1")
+    """A connection whose webhook is registered there."""
+    connection = make_connection("ours", api_url=there.url, admin_key="mm_live_admin_key", upstream_webhook_id="hook1")
+    there.hooks["hook1"] = {"id": "hook1", "url": "u", "events": [], "secret": connection.webhook_secret}
+    return connection
 
 
 @pytest.fixture
@@ -41,21 +44,17 @@ def told():
 
 
 def test_webhook_is_registered_once_with_our_secret_and_found_again(there, ours, ida):
-    Connection.objects.update(upstream_webhook_id="")
-    own_hook.register(connection=Connection.objects.get(), actor=ida)
-    assert there.hooks["hook1"]["secret"] == ours.webhook_secret
-    assert "message.cancelled" in there.hooks["hook1"]["events"]
-    # The desk died before it wrote that down.
-    Connection.objects.update(upstream_webhook_id="")
-    own_hook.register(connection=Connection.objects.get(), actor=ida)
-    assert (len(there.hooks), Connection.objects.get().upstream_webhook_id) == (1, "hook1")
-
-
-def test_webhook_that_signs_with_another_secret_is_believed_and_the_old_one_taken_for_a_while(there, ours, ida):
-    Connection.objects.update(upstream_webhook_id="")
-    own_hook.register(connection=Connection.objects.get(), actor=ida)
-    Connection.objects.update(upstream_webhook_id="")
+    there.hooks.clear()
+    # The second time, as where the desk died before it wrote down that it was registered.
+    for _ in range(2):
+        Connection.objects.update(upstream_webhook_id="")
+        own_hook.register(connection=Connection.objects.get(), actor=ida)
+        assert there.hooks["hook1"]["secret"] == ours.webhook_secret
+        assert "message.cancelled" in there.hooks["hook1"]["events"]
+        assert (len(there.hooks), Connection.objects.get().upstream_webhook_id) == (1, "hook1")
+    # One that signs with another secret is believed, and the old one taken for a while.
     there.hooks["hook1"]["secret"] = "whsec_of_its_own"
+    Connection.objects.update(upstream_webhook_id="")
     own_hook.register(connection=Connection.objects.get(), actor=ida)
     now = Connection.objects.get()
     assert (now.webhook_secret, now.previous_webhook_secret) == ("whsec_of_its_own", ours.webhook_secret)
@@ -63,8 +62,6 @@ def test_webhook_that_signs_with_another_secret_is_believed_and_the_old_one_take
 
 @pytest.mark.django_db(transaction=True)
 def test_test_event_that_arrives_is_told_with_the_time_it_took(there, ours, ida):
-    there.hooks["hook1"] = {"id": "hook1", "url": "u", "events": [], "secret": ours.webhook_secret}
-
     def deliver(event_id):
         body = event_body("webhook.test").replace(b'"event_id": "evt', b'"event_id": "evt_test", "was": "')
         ingest.receive_webhook(connection=ours, body=body, secret_used="current")
@@ -73,38 +70,28 @@ def test_test_event_that_arrives_is_told_with_the_time_it_took(there, ours, ida)
     there.deliver = deliver
     result = own_hook.test(connection=ours, actor=ida)
     assert result.problem == ""
-    assert 0 <= result.seconds < 5
+    assert result.seconds >= 0
     kept = WebhookEvent.objects.get()
     assert (kept.event_id, kept.result) == ("evt_test", "applied")
     assert not Entry.objects.filter(action__startswith="webhook.").exists()
     assert Connection.objects.get().webhook_tested_at
 
 
-@pytest.mark.parametrize(
-    ("delivery", "words"),
-    [
+def test_test_event_that_does_not_arrive_says_why(monkeypatch, settings, there, ours, ida):
+    monkeypatch.setattr(own_hook, "TEST_SECONDS", 0.05)
+    for delivery, words in (
         ({"response_status": 401}, "signature"),
         ({"response_status": 404}, "Register the webhook again"),
         ({"response_status": 502}, "said 502"),
         ({"last_error": "No answer: ConnectTimeout."}, "could not deliver it: No answer"),
         ({}, "did not arrive within"),
-    ],
-)
-def test_test_event_that_does_not_arrive_says_why(monkeypatch, there, ours, ida, delivery, words):
-    monkeypatch.setattr(own_hook, "TEST_SECONDS", 0.1)
-    there.hooks["hook1"] = {"id": "hook1", "url": "u", "events": [], "secret": ours.webhook_secret}
-    there.deliveries = [{"event_id": "another"}, {"event_id": "evt_test", **delivery}]
-    result = own_hook.test(connection=ours, actor=ida)
-    assert result.seconds is None
-    assert words in result.problem
+    ):
+        there.deliveries = [{"event_id": "another"}, {"event_id": "evt_test", **delivery}]
+        result = own_hook.test(connection=ours, actor=ida)
+        assert (result.seconds, words in result.problem) == (None, True), words
     assert Connection.objects.get().webhook_tested_at is None
-
-
-def test_desk_that_others_cannot_reach_is_told_so(monkeypatch, settings, there, ours, ida):
-    monkeypatch.setattr(own_hook, "TEST_SECONDS", 0.1)
-    there.hooks["hook1"] = {"id": "hook1", "url": "u", "events": [], "secret": ours.webhook_secret}
+    # Others cannot reach a desk of this machine; MultiMail is elsewhere, which the stand-in is not.
     settings.PUBLIC_URL = "http://127.0.0.1:8000"
-    # Of MultiMail elsewhere, which the stand-in is not.
     monkeypatch.setattr("approvals.connecting.webhook._is_of_this_machine", lambda url: url == settings.PUBLIC_URL)
     assert "PUBLIC_URL" in own_hook.test(connection=ours, actor=ida).problem
 
@@ -120,7 +107,6 @@ def signed_with(connection):
 
 
 def test_secret_changes_here_before_there_and_both_are_taken(there, ours, ida):
-    there.hooks["hook1"] = {"id": "hook1", "url": "u", "events": [], "secret": ours.webhook_secret}
     changed = own_hook.rotate(connection=ours, overlap=timedelta(hours=1), actor=ida)
     assert there.hooks["hook1"]["secret"] == changed.webhook_secret != ours.webhook_secret
     assert changed.previous_webhook_secret == ours.webhook_secret
@@ -135,7 +121,6 @@ def test_secret_changes_here_before_there_and_both_are_taken(there, ours, ida):
 
 @pytest.mark.parametrize("moment", ["before", "after"])
 def test_change_of_the_secret_that_breaks_off_takes_both_without_end_and_is_finished_later(there, ours, ida, moment):
-    there.hooks["hook1"] = {"id": "hook1", "url": "u", "events": [], "secret": ours.webhook_secret}
     there.breaks["rotate"] = moment
     with pytest.raises(ChangeUnknown):
         own_hook.rotate(connection=ours, overlap=timedelta(0), actor=ida)
@@ -149,17 +134,13 @@ def test_change_of_the_secret_that_breaks_off_takes_both_without_end_and_is_fini
 
 
 def test_change_that_multimail_refuses_leaves_the_old_secret_alone(there, ours, ida):
-    there.hooks["hook1"] = {"id": "hook1", "url": "u", "events": [], "secret": ours.webhook_secret}
-    there.scopes["mm_live_admin_key"] = ["admin"]
-    real, there._of_hooks = there._of_hooks, lambda method, path, body: _refusing(real, method, path, body)
+    answer = there.answer
+    refusal = 422, {"error": "No."}
+    there.answer = lambda method, path, *more: refusal if path.endswith("/rotate") else answer(method, path, *more)
     with pytest.raises(ChangeRefused):
         own_hook.rotate(connection=ours, overlap=timedelta(0), actor=ida)
     now = Connection.objects.get()
     assert (now.webhook_secret, now.previous_webhook_secret) == (ours.webhook_secret, "")
-
-
-def _refusing(real, method, path, body):
-    return (422, {"error": "No."}) if path.endswith("/rotate") else real(method, path, body)
 
 
 def test_unfinished_change_is_never_outlived(there, ours, ida, client):
