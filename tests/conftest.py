@@ -3,12 +3,13 @@
 import itertools
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import hypothesis
 import pytest
 from django.conf import settings
+from django.core.management.commands import flush
 from django.db.backends.postgresql.operations import DatabaseOperations
 
 from dashboard.launch.postgres import DATABASE
@@ -58,6 +59,10 @@ def _only_this_machine():
     socket.socket.connect = _connect  # type: ignore[method-assign]
 
 
+# What migrations wrote, the same for every test; the desk asks for neither.
+_KEPT = {"django_content_type", "auth_permission"}
+
+
 def _flush_what_is_there(
     self: DatabaseOperations,
     style: Any,
@@ -71,7 +76,7 @@ def _flush_what_is_there(
     Also the ledger, although it refuses it: only a superuser, which tests are, can do this.
     """
     assert not reset_sequences, "no test of ours counts on the numbers of rows"
-    names = [self.quote_name(table) for table in tables]
+    names = [self.quote_name(table) for table in tables if table not in _KEPT]
     with self.connection.cursor() as cursor:
         cursor.execute(" UNION ALL ".join(f"SELECT '{name}' WHERE EXISTS (SELECT FROM {name})" for name in names))
         filled = [name for (name,) in cursor.fetchall()]
@@ -79,6 +84,8 @@ def _flush_what_is_there(
 
 
 DatabaseOperations.sql_flush = _flush_what_is_there  # type: ignore[method-assign]
+# It would write again what was kept, in some 150 statements for each test that commits.
+flush.emit_post_migrate_signal = lambda *_, **__: None
 
 
 _numbers = itertools.count()
@@ -92,11 +99,20 @@ def _own_seals_file():
 
 @pytest.fixture(scope="session")
 def product(stack: Any) -> Product:
-    """The running product, shared by all that only use it."""
+    """The running product, shared by all that only use it; cards are posted for those alone that take `alerts` too."""
     shared = Product(stack)
     # The second mailbox keeps its five seconds, for the tests that undo.
     shared.set_undo_window("300 milliseconds")
+    shared.hold_alerts()
     return shared
+
+
+@pytest.fixture(scope="module")
+def alerts(product: Product) -> Iterator[None]:
+    """Let the product post the cards of what comes from now on."""
+    product.post_alerts()
+    yield
+    product.hold_alerts()
 
 
 @pytest.fixture(scope="session")
