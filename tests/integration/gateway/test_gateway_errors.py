@@ -45,7 +45,7 @@ def test_path_or_method_that_is_nearly_right_is_mended(db: None):
     assert Client().put("/v1/mailboxes/x").json()["error"] == "This path takes DELETE, GET, PATCH, not PUT."
 
 
-def test_wrong_host_is_400_and_who_watches_the_health_may_ask_by_head(db: None):
+def test_wrong_host_is_400_and_health_answers_also_to_head(db: None):
     answer = Client().get("/health", headers={"Host": "evil.example"})
     assert (answer.status_code, answer.json()["code"]) == (400, "unknown_host")
     assert (Client().head("/health").status_code, Client().head("/health").content) == (200, b"")

@@ -46,12 +46,6 @@ def free(db: None) -> World:
     return make_world(mode=Mode.AUTONOMOUS)
 
 
-def test_hold_all_holds_what_its_mailbox_would_let_go(free: World):
-    hold(free)
-    answer = free.send().json()
-    assert (answer["oversight_status"], status_of(answer["id"])) == ("pending_approval", Status.PENDING_SEND_APPROVAL)
-
-
 def test_hold_all_brings_due_mail_that_nobody_decided_to_the_gate(free: World, mail_server: MailServer):
     free.listen("oversight.pending")
     email_id = free.held(send_at="2099-01-01T00:00:00Z")

@@ -6,7 +6,7 @@ import pytest
 from django.utils import timezone
 
 from gateway import closing, outbox, tasks
-from gateway.models import Account, ApprovalRequest, AuditLogEntry, Domain, Email, Mailbox
+from gateway.models import ApprovalRequest, AuditLogEntry, Domain, Email, Mailbox
 from gateway.modes import Mode
 from gateway.states import Status
 from tests.integration.gateway.servers import MailServer
@@ -76,20 +76,6 @@ def test_mode_at_creation_is_taken_if_it_is_strict(world: World):
     for number, (asked, got) in enumerate(expected.items()):
         told = create(world, f"n{number}@acme.example", oversight_mode=asked).json()
         assert told["oversight_mode"] == Mailbox.objects.get(pk=told["id"]).oversight_mode == got, asked
-
-
-def test_address_is_given_once_and_the_plan_counts_those_that_live(world: World, other: World):
-    Account.objects.filter(pk=world.account.pk).update(max_mailboxes=2)
-    first = create(world).json()
-    refused = create(world, "third@acme.example")
-    assert (refused.status_code, refused.json()["code"]) == (403, "plan_limit")
-    delete(world, first["id"])
-    assert create(world, "third@acme.example").status_code == 201
-    Account.objects.update(max_mailboxes=None)
-    assert create(world).json()["code"] == "address_taken"
-    # Not even when the domain has moved on.
-    Domain.objects.filter(domain="acme.example").update(account=other.account)
-    assert create(other).status_code == 409
 
 
 def test_patch_tightens_and_never_loosens(world: World):

@@ -109,14 +109,6 @@ def test_message_is_built_as_approved(db: None, mail_server: MailServer):
     assert (file.get_filename(), file.get_content()) == ("Grüße a.pdf", b"\x00\x01\x02\x03")
 
 
-def test_monitored_mail_is_copied_to_oversight(db: None, mail_server: MailServer):
-    world = make_world(mode=Mode.MONITORED)
-    world.account.oversight_email = "oversight@acme.example"
-    world.account.save()
-    leave(world.held())
-    assert mail_server.taken[0].rcpt_tos == [DANA, "oversight@acme.example"]
-
-
 def test_additions_to_undecided_mail_are_fixed_by_its_first_attempt(db: None, mail_server: MailServer):
     world = make_world(mode=Mode.AUTONOMOUS, auto_bcc="archive@acme.example")
     email, mail_server.mood = Email.objects.get(pk=world.held()), "busy"

@@ -47,14 +47,6 @@ def test_refusal_inside_of_another_transaction_is_an_error_of_ours(strict: World
         admit(key=key, mailbox=strict.mailbox, letter=letter, now=timezone.now())
 
 
-def test_refusal_in_the_flat_dialect_is_the_same(strict: World):
-    body = {"from": strict.mailbox.address, "to": EVE, "subject": "x", "body": "y", "metadata": {"n": 1}}
-    answer = strict.call("POST", "/send_email", json=body)
-    assert (answer.status_code, answer.json()["code"]) == (403, "recipient_not_allowed")
-    assert EVE in answer.json()["error"]
-    assert Refusal.objects.get().metadata == {"n": 1}
-
-
 def test_refusal_names_three_of_many_and_lists_all(strict: World):
     crowd = [f"eve{n}@evil.example" for n in range(50)]
     told = strict.send(bcc=crowd).json()

@@ -55,19 +55,6 @@ def test_content_of_scheduled_mail_is_changed_and_scheduled_again(free: World):
     assert email.due_at == email.send_at == datetime(2099, 1, 1, tzinfo=UTC)
 
 
-def test_time_of_approved_mail_moves_and_its_content_does_not(world: World):
-    email = world.approved(send_at=AT)
-    # The content that it has may be sent along.
-    same = {"subject": email.subject, "markdown": email.markdown, "to": email.to}
-    assert edit(world, email, **same, send_at=LATER).status_code == 200
-    for fields in ({"subject": "Other"}, {"to": ["other@x.example"]}, {"bcc": ["b@x.example"]}, {"markdown": "x"}):
-        answer = edit(world, email, **fields, send_at="2099-03-01T00:00:00Z")
-        assert (answer.status_code, answer.json()["code"]) == (409, "already_approved"), fields
-        assert (answer.json()["status"], answer.json()["decision"]) == ("scheduled", "approved")
-    email.refresh_from_db()
-    assert (email.send_at, email.due_at, email.to) == (LATER_MOMENT, LATER_MOMENT, ["dana@northwind.example"])
-
-
 def test_mail_of_every_other_status_is_409(free: World):
     email = scheduled(free)
     for status in set(Status) - {Status.SCHEDULED}:

@@ -15,7 +15,6 @@ from gateway.states import Status
 from tests.integration.gateway.world import (
     World,
     add_sandbox_keys,
-    events_of,
     move_on_everything,
     status_of,
 )
@@ -33,17 +32,6 @@ BAD_FIELDS: list[tuple[str, Any]] = [
     *(("attachments.0.name", [FILE | {"name": name}]) for name in ("a\n", "=?utf-8?q?a.exe?=", "")),
     ("attachments", [FILE] * 2),
 ]
-
-
-def test_send_gated_answers_pending_scan_and_holds(world: World):
-    world.listen("oversight.pending")
-    answer = world.send()
-    told = answer.json()
-    assert (answer.status_code, told["status"]) == (202, "pending_scan")
-    assert told["oversight_status"] == "pending_approval"
-    assert "not send it again" in told["message"]
-    assert status_of(told["id"]) == Status.PENDING_SEND_APPROVAL
-    assert events_of(told["id"]) == ["oversight.pending"]
 
 
 def test_send_takes_recipients_in_every_shape(world: World):

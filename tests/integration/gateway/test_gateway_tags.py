@@ -14,16 +14,6 @@ def put(world: World, email: Email, tags: Any) -> Any:
     return world.call("PUT", path(world, email), json={"tags": tags})
 
 
-def test_tags_merge_and_are_read_back(world: World):
-    email = make_inbound(world)
-    assert put(world, email, {"priority": "high", "team": "a"}).json() == {"tags": {"priority": "high", "team": "a"}}
-    merged = {"priority": "high", "team": "b"}
-    assert put(world, email, {"team": "b"}).json()["tags"] == merged
-    assert world.call("GET", path(world, email)).json() == {"tags": merged}
-    told = world.call("GET", f"{world.base}/emails/{email.pk}").json()
-    assert (told["tags"], sorted(told["tag_list"])) == (merged, ["priority", "team"])
-
-
 def test_tags_are_taken_in_every_shape(world: World):
     words = {"urgent": "true", "paid": "true"}
     numbers = {"n": "3", "x": "1.5", "y": "true"}
@@ -45,23 +35,6 @@ def test_tags_bad_or_too_many_are_422_and_change_nothing(world: World):
     assert put(world, email, [f"t{number}" for number in range(63)]).status_code == 200
     assert put(world, email, ["one more"]).status_code == 422
     assert put(world, email, {"t1": "again"}).status_code == 200
-
-
-def test_tag_is_deleted_by_any_name_and_once(world: World):
-    for name, in_path in {"a/b": "a/b", "c/d": "c%2Fd", "ü +x": "%C3%BC%20+x", "url": "url"}.items():
-        email = make_inbound(world, tags={name: "1", "other": "2"})
-        answers = [world.call("DELETE", path(world, email, in_path)).json() for _ in range(2)]
-        assert answers == [{"deleted": True}, {"deleted": False}], name
-        email.refresh_from_db()
-        assert email.tags == {"other": "2"}, name
-
-
-def test_tags_flat_answer_words(world: World):
-    email = make_inbound(world, tags={"old": "1"})
-    told = world.call("POST", "/tag_email", json={"id": email.pk, "tags": ["urgent"]}).json()
-    assert (told["id"], sorted(told["tags"])) == (email.pk, ["old", "urgent"])
-    for body, status in (({"tags": ["x"]}, 422), ({"id": email.pk}, 422), ({"id": "none", "tags": ["x"]}, 404)):
-        assert world.call("POST", "/tag_email", json=body).status_code == status
 
 
 def test_tags_are_audited_without_their_text(world: World):

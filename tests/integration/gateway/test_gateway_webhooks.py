@@ -107,21 +107,6 @@ def test_webhook_changes_its_address_events_and_mailbox_and_wakes(world: World):
     assert AuditLogEntry.objects.filter(action="webhook.updated").count() == 2
 
 
-def test_later_event_of_a_message_waits_for_the_earlier(world: World, hook_server: HookServer):
-    hook_server.status = 500
-    world.listen("oversight.pending", "oversight.approved", url=hook_server.url)
-    email_id, unrelated = world.held(), world.held()
-    world.decide(email_id)
-    deliver_all()
-    assert [json.loads(body)["email_id"] for _, body in hook_server.got] == [email_id, unrelated]
-    hook_server.status = 200
-    WebhookDelivery.objects.update(next_attempt_at=Now() - timedelta(seconds=1))
-    first, _, second = WebhookDelivery.objects.order_by("pk")
-    assert deliver.deliver(delivery_id=first.pk) == second.pk
-    assert deliver.deliver(delivery_id=second.pk) is None
-    assert [json.loads(body)["event"] for _, body in hook_server.got[2:]] == ["oversight.pending", "oversight.approved"]
-
-
 def test_delivery_to_a_private_address_is_refused_for_good(world: World, hook_server: HookServer, settings: Any):
     settings.OUTGOING_ALLOW = []
     world.listen("oversight.pending", url=hook_server.url.replace("http://127.0.0.1", "https://localhost"))
