@@ -427,51 +427,61 @@ def test_two_exports_of_one_ledger_are_the_same_and_others_are_not(tmp_path):
     assert any("Seal 1 is not the same in both bundles" in one for one in report.findings)
 
 
-def bare(*arguments):
-    """Run the command where there is nothing but Python."""
-    command = [sys.executable, "-I", "-S", VERIFIER, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, env={}, check=False)
+@pytest.fixture
+def command(capsys):
+    """Run the command in this process; return its exit code and what it says."""
+
+    def run(*arguments):
+        code = verifier.main([*map(str, arguments)])
+        return code, *capsys.readouterr()
+
+    return run
 
 
-def test_command_tells_how_it_ends_and_what_it_did_not_check(tmp_path):
-    made = book(5, 8, unsealed=2)
-    folder = made.write_to(tmp_path / "bundle")
-    ran = bare(folder)
+def test_command_tells_how_it_ends_where_there_is_nothing_but_python(tmp_path):
+    folder = WAITING.write_to(tmp_path / "bundle")
+    bare = [sys.executable, "-I", "-S", VERIFIER]
+    ran = subprocess.run([*bare, folder], capture_output=True, text=True, timeout=120, env={}, check=False)
     assert (ran.returncode, ran.stderr) == (0, "")
-    for said in (
-        "It holds: 15 entries, 13 of them under 2 seals.",
-        fingerprint(raw(made.key)),
-        "NOT checked: whether that key is the desk's",
-        "NOT checked: 2 entries that no seal covers yet",
-        "A cut-off end can only be found with a head kept outside",
-    ):
-        assert said in ran.stdout
-    head = tmp_path / "seals.jsonl"
-    head.write_bytes(canonical(made.seals[0]) + b"\n" + canonical(made.seals[1]) + b"\n" + b'{"half')
-    ran = bare(folder, "--head", head, "--key", fingerprint(raw(made.key)))
-    assert ran.returncode == 0
-    assert ran.stdout.count("NOT checked") == 1
-    assert bare(folder, "--head", canonical(made.seals[1]).decode()).returncode == 0
-    # Without signatures, or without a seal, nothing is proved.
-    for unproved in ((folder, "--no-signatures"), (book(unsealed=3).write_to(tmp_path / "unsealed"),)):
-        ran = bare(*unproved)
-        assert ran.returncode == 3
-        assert ran.stdout.endswith("signatures NOT checked\n")
-
-
-def test_command_names_what_does_not_hold_and_what_cannot_be_read(tmp_path):
-    made = book(5, 8)
-    made.entries[7]["actor_id"] = "\x1b[2J9"
-    ran = bare(made.write_to(tmp_path / "bundle"))
-    assert ran.returncode == 1
-    assert ran.stdout.startswith("NOT AS IT WAS: Entry 8 was changed")
-    assert "\x1b" not in ran.stdout
-    assert bare(made.write_to(tmp_path / "again"), "--no-signatures").returncode == 1
-    ran = bare(tmp_path / "nowhere")
+    assert "It holds: 17 entries, 16 of them under 3 seals." in ran.stdout
+    (folder / "entries.jsonl").unlink()
+    ran = subprocess.run([*bare, folder], capture_output=True, text=True, timeout=120, env={}, check=False)
     assert (ran.returncode, ran.stdout) == (2, "")
     assert "Cannot be read" in ran.stderr
-    assert bare(tmp_path / "bundle", "--key", "nonsense").returncode == 2
-    assert bare(tmp_path / "bundle", "--head", '{"v":1}').returncode == 2
+
+
+def test_command_says_what_it_did_not_check(command, tmp_path):
+    made = book(5, 8, unsealed=2)
+    folder, key = made.write_to(tmp_path / "bundle"), fingerprint(raw(made.key))
+    code, said, _ = command(folder)
+    assert code == 0
+    assert "It holds: 15 entries, 13 of them under 2 seals." in said
+    assert key in said
+    for not_checked in ("whether that key is the desk's", "2 entries that no seal covers yet"):
+        assert f"NOT checked: {not_checked}" in said
+    assert "A cut-off end can only be found with a head kept outside" in said
+    head = tmp_path / "seals.jsonl"
+    head.write_bytes(canonical(made.seals[0]) + b"\n" + canonical(made.seals[1]) + b"\n" + b'{"half')
+    code, said, _ = command(folder, "--head", head, "--key", key)
+    assert (code, said.count("NOT checked")) == (0, 1)
+    assert command(folder, "--head", canonical(made.seals[1]).decode())[0] == 0
+    # Without signatures, or without a seal, nothing is proved.
+    for unproved in ((folder, "--no-signatures"), (book(unsealed=3).write_to(tmp_path / "unsealed"),)):
+        code, said, _ = command(*unproved)
+        assert (code, said.endswith("signatures NOT checked\n")) == (3, True)
+
+
+def test_command_names_what_does_not_hold_and_what_cannot_be_read(command, tmp_path):
+    made = again(SEALED)
+    made.entries[7]["actor_id"] = "\x1b[2J9"
+    folder = made.write_to(tmp_path / "bundle")
+    code, said, _ = command(folder)
+    assert (code, "\x1b" in said) == (1, False)
+    assert said.startswith("NOT AS IT WAS: Entry 8 was changed")
+    assert command(folder, "--no-signatures")[0] == 1
+    assert command(tmp_path / "nowhere")[0] == 2
+    assert command(folder, "--key", "nonsense")[0] == 2
+    assert command(folder, "--head", '{"v":1}')[0] == 2
 
 
 def test_verifier_needs_nothing_that_came_after_python_3_9():

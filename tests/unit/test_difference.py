@@ -101,17 +101,18 @@ def test_more_change_than_anybody_reads_is_cut_and_counted():
 HOSTILE = [("a\na\n", "b\na\n"), ("a b ", "b a "), ("ab ", "ba\n"), ("\u200b ", "\u200d "), ("<", ">")]
 
 
-@pytest.mark.parametrize("length", [64_000, pytest.param(256_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("length", [32_000, pytest.param(256_000, marks=pytest.mark.slow)])
 def test_hostile_body_costs_time_by_its_length_and_is_cut(length):
-    def compared(pair):
-        return difference(*(replace(LETTER, markdown=text) for text in pair))
+    found = []
+
+    def compare_both(pair):
+        found.extend(difference(*(replace(LETTER, markdown=text) for text in pair)))
 
     for units in HOSTILE:
         short, long = ([unit * (size // len(unit)) for unit in units] for size in (length // 8, length))
-        (change,) = compared(long)
-        assert len(change.pieces) < 1500, units
-        assert change.left_out or length < 256_000, units
-        assert is_linear(compared, short, long), units
+        assert is_linear(compare_both, short, long), units
+        assert len(found[-1].pieces) < 1500, units
+        assert found[-1].left_out or length < 256_000, units
 
 
 # Few letters, so that much stays the same.
