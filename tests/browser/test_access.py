@@ -106,6 +106,7 @@ def test_axe_finds_nothing_on_a_phone(visit, name, scheme):
     assert violations(visit(name, width=360, height=740, color_scheme=scheme)) == []
 
 
+@pytest.mark.slow
 def test_axe_finds_nothing_on_the_sheet_of_many_and_it_fits(visit):
     page = visit("queue", width=320, height=800)
     for box in page.locator(".pick").all()[:4]:

@@ -118,6 +118,7 @@ def test_session_that_is_ended_elsewhere_is_told_of_it_at_once(open_as, product)
     expect(desk.get_by_text("Safari on iPhone")).to_have_count(0)
 
 
+@pytest.mark.slow
 def test_times_are_those_of_the_zone_that_was_chosen_also_where_scripts_write_them(open_as, product):
     page = open_as("AUDITOR")
     url = product.known["DASHBOARD_URL"]

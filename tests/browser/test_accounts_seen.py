@@ -40,6 +40,7 @@ def is_fine(page):
     return found == []
 
 
+@pytest.mark.slow
 def test_key_is_made_shown_once_and_revoked(admin, product):
     name = f"Bot {uuid.uuid4().hex[:8]}"
     page = admin("/keys/")
@@ -71,6 +72,7 @@ def test_key_is_made_shown_once_and_revoked(admin, product):
     del product.known["NEW_KEY"]
 
 
+@pytest.mark.slow
 def test_mailbox_is_made_loosened_as_an_agent_asked_and_deleted(admin, product):
     local = f"box-{uuid.uuid4().hex[:8]}"
     page = admin("/mailboxes/")

@@ -23,6 +23,7 @@ def look_at(page):
     assert violations(page) == []
 
 
+@pytest.mark.slow
 def test_admin_sets_up_a_program_and_sends_what_was_given_up_again(admin, product):
     desk = product.known["DASHBOARD_URL"]
     admin.goto(f"{desk}/alerts/add/")

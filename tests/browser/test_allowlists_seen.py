@@ -66,6 +66,7 @@ def send(product, to):
     return product.call("POST", f"/v1/mailboxes/{product.known['MAILBOX2_ID']}/send", json=body)
 
 
+@pytest.mark.slow
 def test_entry_is_previewed_saved_and_at_the_gate_and_what_is_refused_is_allowed_in_one_press(lists, product):
     page, at = lists, lists.url
     page.get_by_label("Addresses and domains, one a line").fill(f"{LEE}\n*.com")

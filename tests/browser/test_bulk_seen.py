@@ -96,6 +96,7 @@ def ready(page):
     page.locator("#keys[data-ready]").wait_for(state="attached")
 
 
+@pytest.mark.slow
 def test_batch_is_chosen_read_and_rejected_by_keys_alone(desk, batch, rows, product):
     address, ids = batch(4)
     desk.goto(address)
@@ -174,6 +175,7 @@ def test_one_of_five_that_changed_is_named_and_its_words_are_kept(desk, batch, r
     expect(desk.locator("#send_back-reason")).to_have_value("Name the order, please")
 
 
+@pytest.mark.slow
 def test_words_that_no_field_takes_decide_nothing(desk, batch, rows):
     address, ids = batch(2)
     desk.goto(address)

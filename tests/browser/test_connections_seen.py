@@ -49,6 +49,7 @@ def _looks_well(page: Page) -> None:
     assert violations(page) == []
 
 
+@pytest.mark.slow
 def test_connection_is_added_tested_rotated_paused_and_removed_by_its_pages(admin, product, account, ana):
     page, base = admin, product.known["DASHBOARD_URL"]
     page.goto(f"{base}/connections/")

@@ -224,6 +224,7 @@ def test_message_fetched_ahead_that_changes_meanwhile_is_never_decided_unread(
     assert ana.find(first["upstream_id"], tab="leaving")
 
 
+@pytest.mark.slow
 def test_high_risk_takes_a_page_of_its_own_by_keys_alone(desk, product, ana, make):
     lie = "Hello Dana,\n\n[https://northwind.example/pay](https://northvvind.example/p)\n"
     (row,) = [product.held(ana, product.send(body=lie, **{"from": product.known["MAILBOX2_ADDRESS"]})[0])]

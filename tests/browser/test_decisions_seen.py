@@ -48,6 +48,7 @@ def narrow_enough(page):
     return page.evaluate("document.scrollingElement.scrollWidth - document.scrollingElement.clientWidth") <= 0
 
 
+@pytest.mark.slow
 def test_letter_that_changes_under_the_reader_is_told_shown_and_decided_anew(desk, product, ana, rows):
     row, upstream_id, _ = held(product, ana)
     desk.goto(f"{product.known['DASHBOARD_URL']}/queue/{row['id']}/")

@@ -116,6 +116,7 @@ def test_hash_is_shown_whole_and_selected_by_a_press(desk, product, with_files):
     assert len(chosen) == 64
 
 
+@pytest.mark.slow
 def test_answer_that_comes_while_the_draft_is_open_must_be_ticked(desk, product, ana, answered):
     asked, subject, row = answered
     desk.goto(f"{product.known['DASHBOARD_URL']}/queue/{row['id']}/")

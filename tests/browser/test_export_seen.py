@@ -29,6 +29,7 @@ def look_at(page):
     assert violations(page) == []
 
 
+@pytest.mark.slow
 def test_auditor_takes_out_what_the_filter_shows(auditor, product, ana, tmp_path):
     row = product.held(ana, product.send()[0])
     desk = product.known["DASHBOARD_URL"]

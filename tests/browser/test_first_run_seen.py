@@ -152,6 +152,7 @@ def invite(page: Page) -> str:
     return found[0]
 
 
+@pytest.mark.slow
 def test_newcomer_sets_the_desk_up_and_decides_the_first_letter(desk, browse, discord):
     link = re.search(r"http\S+/join/\S+", desk.run("manage", "first_admin", "--email", "you@example.com").stdout)[0]
     made = desk.run("manage", "gateway_account", "--name", "Your team").stdout

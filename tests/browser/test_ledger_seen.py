@@ -48,6 +48,7 @@ def test_auditor_searches_narrows_saves_pages_and_comes_back(auditor, product):
     expect(page.get_by_text("The search is deleted.")).to_be_visible()
 
 
+@pytest.mark.slow
 def test_ledger_fits_and_is_accessible_searched_and_empty(auditor, product):
     base = product.known["DASHBOARD_URL"]
     for query in ("", "?q=colour:red+nobody&since=today&action=decisions", "?by=max"):
@@ -62,6 +63,7 @@ def test_ledger_fits_and_is_accessible_searched_and_empty(auditor, product):
         assert bones(auditor) == []
 
 
+@pytest.mark.slow
 def test_ledger_is_searched_without_scripts(open_page, product):
     page = open_page(java_script_enabled=False)
     sign_in(page, product, "AUDITOR")

@@ -147,6 +147,7 @@ def test_gateway_holds_all_mail_and_lets_it_go_again(admin, product):
     expect(card.get_by_text("Off", exact=True)).to_be_visible()
 
 
+@pytest.mark.slow
 def test_page_that_hears_nothing_does_not_stay_green(open_page, signed_in, product):
     page = open_page(storage_state=signed_in)
     page.watch.expected += ["ERR_INTERNET_DISCONNECTED", "ERR_NETWORK_CHANGED", "Failed to load resource"]

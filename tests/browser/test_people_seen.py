@@ -29,6 +29,7 @@ def invite(page, product, email):
     return page.locator("#made-link").inner_text()
 
 
+@pytest.mark.slow
 def test_invited_person_joins_and_is_at_the_desk(admin, open_page, product):
     email = f"nora-{uuid.uuid4().hex[:8]}@yourteam.example"
     link = invite(admin, product, email)

@@ -18,6 +18,7 @@ def auditor(open_page, product):
     return page
 
 
+@pytest.mark.slow
 def test_auditor_goes_from_a_number_to_its_rows_and_to_who_could_decide(auditor, product, ana):
     upstream_id, subject = product.send()
     row = product.held(ana, upstream_id)

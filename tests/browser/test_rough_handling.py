@@ -36,6 +36,7 @@ def test_longest_subject_leaves_the_addresses_in_sight(desk, product, ana):
     expect(desk.locator("#addresses")).to_be_in_viewport(ratio=1)
 
 
+@pytest.mark.slow
 def test_reason_is_sent_with_control_and_enter_and_starts_where_it_is_written(desk, product, ana):
     upstream_id, _ = product.send()
     row = product.held(ana, upstream_id)

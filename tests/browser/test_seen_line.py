@@ -109,6 +109,7 @@ def test_hostile_mail_loads_nothing_runs_nothing_and_is_shown_for_what_it_is(des
     assert desk.locator("#message iframe").get_attribute("sandbox") == ""
 
 
+@pytest.mark.slow
 def test_body_address_opened_alone_is_as_harmless(desk, product, ana):
     upstream_id, _ = product.send(body=HOSTILE)
     row = product.held(ana, upstream_id)

@@ -123,6 +123,7 @@ def test_account_that_was_not_read_for_long_is_told_with_its_reason(open_page, s
         shown.refresh()
 
 
+@pytest.mark.slow
 def test_auditor_reads_why_they_cannot_decide(open_page, shown, product, base):
     page = open_page()
     page.goto(base + shown.pages["held"])

@@ -96,6 +96,7 @@ def _check_offline(text, opened):
     expect(page.locator("#outcome")).to_contain_text("Nothing in this file was checked.")
 
 
+@pytest.mark.slow
 def test_browser_without_ed25519_says_that_the_signature_was_not_checked(chromium, product, ana, decided, tmp_path):
     file = tmp_path / "proof.html"
     answer = ana.post(f"{decided}proof.html", ana.get(decided))

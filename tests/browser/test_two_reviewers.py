@@ -87,6 +87,7 @@ def hide(page: Page, hidden: bool = True) -> None:
     )
 
 
+@pytest.mark.slow
 def test_claim_is_seen_at_once_and_taken_over_by_a_named_button(two, message):
     ana, ben = two
     open_message(ana, message)
