@@ -205,33 +205,25 @@ def test_refusal_at_the_gate_is_told_whole(upstream):
 
 
 def test_page_that_is_fetched_ahead_is_served_and_opened_only_once_it_is_shown(signed_in, reviewer):
-    message = make_message(make_connection())
+    message, other = make_message(make_connection()), make_message(make_connection("other"))
     client, path = signed_in(reviewer), f"/queue/{message.public_id}/"
-    client.head(path)
     client.head(f"{path}body/")
     assert looks(message) == []
     client.get(path, headers={"Sec-Purpose": "prefetch;prerender"})
-    client.get(path, headers={"HX-Request": "true"})
     client.get(f"{path}body/")
-    assert looks(message) == ["message.served"]
+    (served,) = of(message.public_id, "message.served", "message.opened")
+    assert (served.entry.action, served.entry.actor_id) == ("message.served", str(reviewer.pk))
+    assert served.entry.fingerprint == message.revision.fingerprint
     for _ in range(2):
         client.post(f"{path}opened/", {"fingerprint": message.revision.fingerprint})
-        client.get(path)
     assert looks(message) == ["message.served", "message.opened"]
-    (served,) = of(message.public_id, "message.served")
-    assert (served.entry.actor_id, served.entry.fingerprint) == (str(reviewer.pk), message.revision.fingerprint)
+    # Its content is also asked for without its page.
+    client.get(f"/queue/{other.public_id}/letter/", headers={"HX-Request": "true"})
+    assert looks(other) == ["message.served"]
 
 
 def looks(message):
     return [line.entry.action for line in of(message.public_id, "message.served", "message.opened")]
-
-
-def test_content_that_is_asked_for_without_its_page_is_served_too(signed_in, reviewer):
-    message, other = make_message(make_connection()), make_message(make_connection("other"))
-    client = signed_in(reviewer)
-    client.get(f"/queue/{message.public_id}/body/")
-    client.get(f"/queue/{other.public_id}/letter/", headers={"HX-Request": "true"})
-    assert looks(message) == looks(other) == ["message.served"]
 
 
 # --- line 59

@@ -74,9 +74,9 @@ def test_very_many_recipients_are_counted_and_the_suspicious_come_first(desk, co
 
 
 @pytest.mark.proves("security 37")
-@pytest.mark.parametrize("paragraphs", [1_500, pytest.param(17_000, marks=pytest.mark.slow)])
-def test_huge_body_is_usable_on_every_tab(desk, connection, paragraphs):
-    body = "".join(f"<p>Paragraph {number} of many, with some words in it.</p>\n" for number in range(paragraphs))
+@pytest.mark.slow
+def test_megabyte_of_body_is_usable_on_every_tab(desk, connection):
+    body = "".join(f"<p>Paragraph {number} of many, with some words in it.</p>\n" for number in range(17_000))
     message = make_message(connection, html_body=f"{body}<p>the-end</p>", markdown="Short")
     assert len(read(desk, message)) < 1_000_000
     for view in ("text", "source"):
@@ -85,17 +85,11 @@ def test_huge_body_is_usable_on_every_tab(desk, connection, paragraphs):
         number = int(re.search(r"[Pp]age 1 of (\d+)", words(first))[1])
         assert "the rest is on the next pages" in words(first)
         assert "the-end" in sheet(desk, message, view, page=number)
-    if paragraphs == 17_000:
-        assert "Both stand here as they are." in words(sheet(desk, message, "parts"))
+    assert "Both stand here as they are." in words(sheet(desk, message, "parts"))
 
 
 HOSTILE = (
-    "a\r\nBcc: eve@evil.example",
-    "a\rb",
-    "a\x0bb\x85c",
-    "=?utf-8?q?=00?=",
-    "\ufffd\ufffe",
-    "%s{0}{{x}}",
+    *("a\r\nBcc: eve@evil.example", "a\rb", "a\x0bb\x85c", "=?utf-8?q?=00?=", "\ufffd\ufffe", "%s{0}{{x}}"),
     "\u2028x",
 )
 
@@ -118,14 +112,19 @@ def test_malformed_header_fields_neither_crash_nor_hide(desk, connection):
 
 
 @pytest.mark.proves("security 37")
-def test_malformed_body_is_shown_or_said_not_to_be(desk, connection):
-    broken, deep = "<p>unclosed <b <i", "<table><tr><td>" * 500
-    for body in (broken, deep, "\udcff".encode("utf-8", "replace").decode(), "Ã©Ã¨ \x92 \ufffd"):
-        message = make_message(connection, html_body=body, markdown=None)
-        read(desk, message, "?view=parts")
-        for view in ("rendered", "text", "source"):
-            assert 'id="sheet"' in sheet(desk, message, view)
-        assert desk.get(f"/queue/{message.public_id}/body/").status_code == 200
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param("<p>unclosed <b <i \ufffd Ã©Ã¨ \x92", id="broken"),
+        pytest.param("<table><tr><td>" * 2000, id="deep", marks=pytest.mark.slow),
+    ],
+)
+def test_malformed_body_is_shown_or_said_not_to_be(desk, connection, body):
+    message = make_message(connection, html_body=body, markdown=None)
+    read(desk, message)
+    for view in ("text", "source", "parts"):
+        assert 'id="sheet"' in sheet(desk, message, view)
+    assert desk.get(f"/queue/{message.public_id}/body/").status_code == 200
 
 
 @pytest.mark.proves("security 37")

@@ -222,6 +222,7 @@ def test_report_costs_the_same_for_many(auditor, connection, reviewer, second_re
     assert queries() == few
 
 
+@pytest.mark.slow
 def test_pages_of_rows_have_each_row_once(signed_in, auditor, connection, reviewer, monkeypatch):
     monkeypatch.setattr("approvals.views.report_decisions.PAGE", 2)
     keys = {made(connection, reviewer).pk for _ in range(3)}
