@@ -85,6 +85,7 @@ def test_looking_is_noted_but_not_what_is_fetched_ahead_and_what_was_not_kept_is
     assert client.get(f"/queue/{other.public_id}/decisions/{given.pk}/body/").status_code == 404
 
 
+@pytest.mark.slow
 def test_trace_message_and_history_lead_to_it(signed_in, connection, reviewer):
     message = make_message(connection)
     verdict = decide(message, reviewer).verdict

@@ -96,11 +96,13 @@ def test_unknown_or_deactivated_person_is_answered_as_a_known_one(reviewer, seco
 
 
 @pytest.mark.proves("security 40")
-def test_guessing_from_within_a_session_is_limited_by_person(signed_in, reviewer):
-    client = signed_in(reviewer)
+def test_guessing_from_within_a_session_is_limited_by_person(signed_in, reviewer, settings):
+    client, limits = signed_in(reviewer), settings.ACCOUNT_RATE_LIMITS
+    assert (limits["reauthenticate"], limits["change_password"]) == ("10/m/user,40/h/user", "5/m/user,20/h/user")
+    settings.ACCOUNT_RATE_LIMITS = {**limits, "reauthenticate": "3/m/user", "change_password": "2/m/user"}
     guesses = (
-        ("/accounts/reauthenticate/", {"password": "wrong"}, 10),
-        ("/people/me/password/", {"old": "wrong", "new": "x", "again": "x"}, 5),
+        ("/accounts/reauthenticate/", {"password": "wrong"}, 3),
+        ("/people/me/password/", {"old": "wrong", "new": "x", "again": "x"}, 2),
     )
     for path, fields, most in guesses:
         tried = [client.post(path, fields).status_code for _ in range(most + 1)]

@@ -31,6 +31,7 @@ def receiver(tmp_path):
         yield Destination.objects.create(secret=secret, **kept), out
 
 
+@pytest.mark.slow
 def test_receiver_takes_what_the_desk_signed_once_and_nothing_else(connection, receiver):
     destination, out = receiver
     message = make_message(connection)

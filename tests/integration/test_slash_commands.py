@@ -388,7 +388,10 @@ def test_who_is_not_linked_gets_the_one_time_link_and_does_not_fill_the_ledger(d
     assert "/discord/" in discord.said
     assert (Email.objects.count(), len(discord.calls)) == (0, 4)
     first, last = (line.details["why"] for line in told("command.failed"))
-    assert (first, last) == ("not linked", "not linked What else this Discord account is refused within this minute is not kept.")
+    assert (first, last) == (
+        "not linked",
+        "not linked What else this Discord account is refused within this minute is not kept.",
+    )
 
 
 def test_auditor_writes_nothing_and_nobody_acts_without_a_needed_factor_or_through_a_pause(desk, discord, auditor):
@@ -454,7 +457,7 @@ def test_lists_show_what_this_person_may_see_and_end_with_a_whole_row(desk, disc
     make_message(make_connection("other"), subject="Not yours")
     run(given("pending", user="3"))
     assert discord.said == "Nothing waits for review, of what you may see."
-    for number in range(12):
+    for number in range(8):
         make_message(desk.connection, subject=f"@here {number} {'[' * 500}", recipients=["*" * 300 + "@x.example"])
     letters = [{"id": str(one) * 100, "subject": "_" * 500, "from": "*" * 500} for one in range(10)]
     desk.gateway.spoiled[("GET", "/check_inbox")] = (200, json.dumps({"emails": letters}).encode())
@@ -464,9 +467,9 @@ def test_lists_show_what_this_person_may_see_and_end_with_a_whole_row(desk, disc
         assert len(rows) > 3
         assert "more" in more
         assert all(re.search(row_ends, one) for one in rows)
-        assert f"{12 if name == 'pending' else 10 - len(rows)}" in f"{begin} {more}"
+        assert f"{8 if name == 'pending' else 10 - len(rows)}" in f"{begin} {more}"
         assert length(discord.said) <= 2000
-    assert begin.startswith("12 wait for review")
+    assert begin.startswith("8 wait for review")
     assert "Not yours" not in discord.said
     assert_is_text(discord.said, "@here")
     oldest = Message.objects.filter(connection=desk.connection).order_by("held_at", "pk").first()

@@ -1,16 +1,16 @@
 """Messages that the desk first hears of when they are past it: shown as what they are, and asked about."""
 
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from django.db import transaction
 from django.db.models.functions import Now
 
 from approvals import ingest
 from approvals.models import Connection, Message
 from approvals.reconcile import ask_about
 from audit.models import Entry
-from tests.factories import NOW, event_body, make_connection
+from tests.factories import NOW, event_body, make_connection, rolled_back
 
 pytestmark = pytest.mark.django_db
 
@@ -51,15 +51,15 @@ def test_answer_names_the_message_that_was_shown_as_not_known_and_moves_it_on(
 ):
     message = hear(connection).ask
     client = signed_in(reviewer)
-    urls = [url.format(message.public_id) for url in ("/history/", "/queue/{}/", "/audit/trace/{}/")]
-    pages = {url: client.get(url).content.decode() for url in urls}
-    for url, page in pages.items():
-        assert ("(subject not known)" in page, "(no subject)" in page) == (True, False), url
-    assert "The letter never came to this desk" in pages[urls[1]]
+    page, trace = (path.format(message.public_id) for path in ("/queue/{}/", "/audit/trace/{}/"))
+    before = {path: client.get(path).content.decode() for path in ("/history/", page)}
+    for path, shown in before.items():
+        assert ("(subject not known)" in shown, "(no subject)" in shown) == (True, False), path
+    assert "The letter never came to this desk" in before[page]
 
     upstream.answers[READ] = (200, letter(delivered_at="2026-11-20T10:00:00Z"))
     for is_our_gateway in (False, True):
-        with transaction.atomic():
+        with rolled_back() if not is_our_gateway else nullcontext():
             Connection.objects.update(is_our_gateway=is_our_gateway)
             assert ask_about(message_id=message.pk, now=NOW) == "sent, delivered"
             named = Message.objects.get()
@@ -68,9 +68,7 @@ def test_answer_names_the_message_that_was_shown_as_not_known_and_moves_it_on(
                 "Ben elsewhere",
             )  # fmt: skip
             assert Entry.objects.get(action="message.named").detail.fields["subject"] == "Your refund"
-            transaction.set_rollback(not is_our_gateway)
-    assert "Your refund" in client.get("/history/").content.decode()
-    assert "(subject not known)" not in client.get(urls[2]).content.decode()
+    assert "(subject not known)" not in client.get(trace).content.decode()
 
 
 def test_message_that_the_read_key_does_not_know_is_asked_about_with_the_other_and_may_stay_unnamed(

@@ -152,14 +152,15 @@ def test_failure_is_tried_again_later_and_a_dead_destination_is_switched_off_as_
 def test_admin_makes_a_witness_and_the_ledger_tells_before_and_after(signed_in, admin, discord):
     destination = make_witness(discord, witnesses=False)
     client, path = signed_in(admin), f"/alerts/{destination.pk}/"
-    assert "Keep the ledger's heads here" in client.get(path).content.decode()
     client.post(path, {**FORM, "witnesses": "yes"})
     destination.refresh_from_db()
     assert destination.witnesses
     told = Entry.objects.of_action("destination.changed").select_related("detail").get().detail.fields
     assert "keeps heads of the ledger: no" in told["before"]
     assert "keeps heads of the ledger: yes" in told["after"]
-    assert 'value="yes" checked' in client.get(path).content.decode()
+    page = client.get(path).content.decode()
+    assert "Keep the ledger's heads here" in page
+    assert 'value="yes" checked' in page
     assert "none was posted yet" in client.get("/alerts/").content.decode()
     seal()
     assert post_heads() == 1
