@@ -1,6 +1,9 @@
-"""Killed at each statement in turn: what is done again afterwards neither loses a message nor makes two of it."""
+"""Killed at each statement in turn, or as a process: what is done again neither loses a message nor makes two of it."""
 
 import itertools
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -15,6 +18,7 @@ from gateway.models import AuditLogEntry, Email
 from gateway.states import Status
 from tests.integration.gateway.servers import MailServer
 from tests.integration.gateway.world import World, events_of, leave, make_world, move_on_everything
+from tests.stack import wait_for
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -48,6 +52,12 @@ def killed_at(number: int) -> Iterator[list[bool]]:
             pass
 
 
+def end_lease(email: Email) -> None:
+    Email.objects.filter(pk=email.pk, lease_until__gt=timezone.now()).update(
+        lease_until=timezone.now() - timedelta(seconds=1)
+    )
+
+
 def recorded(email_id: str, action: str) -> int:
     return AuditLogEntry.objects.filter(resource_id=email_id, action=action).count()
 
@@ -58,8 +68,7 @@ def test_worker_killed_at_any_statement_sends_once_or_says_that_it_cannot_know(w
         email, before = world.approved(), len(mail_server.taken)
         with killed_at(number) as came:
             leave(email)
-        over = timezone.now() - timedelta(seconds=1)
-        Email.objects.filter(pk=email.pk, lease_until__gt=timezone.now()).update(lease_until=over)
+        end_lease(email)
         outbox.settle_lost(now=timezone.now())
         leave(email)
         email.refresh_from_db()
@@ -104,3 +113,55 @@ def test_decision_killed_at_any_statement_and_repeated_is_taken_once(world: Worl
         if not came[0]:
             break
     assert number > 5
+
+
+_WORKER = """
+import django; django.setup()
+from django.utils import timezone
+from gateway import outbox
+outbox.send_due(email_id={email_id!r}, now=timezone.now())
+"""
+
+
+@contextmanager
+def worker_for(email: Email, mail_server: MailServer) -> Iterator[None]:
+    """Run a process that sends one email, and kill it at the end."""
+    options = connection.settings_dict
+    url = f"postgresql:///{options['NAME']}?host={options['HOST']}&user={options['USER']}"
+    environment = os.environ | {"DATABASE_URL": url, "EMAIL_URL": mail_server.url, "SERVE": "gateway"}
+    code = _WORKER.format(email_id=email.pk)
+    process = subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def test_worker_killed_while_the_server_holds_the_message_is_not_repeated(world: World, mail_server: MailServer):
+    mail_server.mood = "stall"
+    email = world.approved()
+    with worker_for(email, mail_server):
+        wait_for(lambda: mail_server.seen, 120, "the message at the mail server")
+    email.refresh_from_db()
+    assert (email.status, email.data_attempted_at is not None) == (Status.SCHEDULED, True)
+    mail_server.mood = "ok"
+    end_lease(email)
+    assert leave(email) == "not due"
+    assert outbox.settle_lost(now=timezone.now()) == 1
+    email.refresh_from_db()
+    assert (email.status, email.fate_unknown, mail_server.seen) == (Status.SENT, True, 1)
+    assert "message.sent" not in events_of(email.pk)
+
+
+@pytest.mark.slow
+def test_worker_killed_before_the_message_is_repeated_once(world: World, mail_server: MailServer):
+    mail_server.mood = "stall early"
+    email = world.approved()
+    with worker_for(email, mail_server):
+        wait_for(lambda: mail_server.mails, 120, "the worker at the mail server")
+    mail_server.mood = "ok"
+    assert outbox.settle_lost(now=timezone.now()) == 0
+    end_lease(email)
+    assert leave(email) == "sent"
+    assert (len(mail_server.taken), events_of(email.pk)[-1]) == (1, "message.sent")

@@ -1,9 +1,13 @@
-"""Reading: filters of lists, what is kept from readers, reading by the agent's names, and the audit log."""
+"""Reading: lists and what they keep from readers, threads and whether they wait for an answer, and tags."""
 
 from typing import Any
 
+import pytest
+
+from gateway.api import threads
+from gateway.models import AuditLogEntry, Email
 from gateway.states import Status
-from tests.integration.gateway.world import World, add_key, make_inbound
+from tests.integration.gateway.world import World, add_key, make_inbound, status_of
 
 
 def ids(answer: dict[str, list[dict[str, str]]]) -> list[str]:
@@ -56,3 +60,111 @@ def test_list_withholds_the_texts_of_mail_that_nobody_let_in(world: World):
             assert world.call("GET", path, key="watching reader").json()["emails"][0]["subject"] == "evil words"
         assert ids(world.call("GET", f"{world.base}/emails?subject_contains=evil").json()) == []
         email.delete()
+
+
+def read(world: World, query: str = "", key: str = "agent") -> Any:
+    answer = world.call("GET", f"{world.base}/threads/t{query}", key=key)
+    assert answer.status_code == 200, answer.content
+    return answer.json()
+
+
+def test_thread_lists_oldest_first_and_marks_nothing_read(world: World, django_assert_num_queries: Any):
+    first = make_inbound(world, cc=["carl@northwind.example"])
+    answer = world.call("POST", f"{world.base}/reply/{first.pk}", json={"markdown": "secret words"})
+    with django_assert_num_queries(3):
+        told = read(world)
+    assert ids(told) == [first.pk, answer.json()["id"]]
+    assert (told["thread_id"], told["message_count"], told["truncated"]) == ("t", 2, False)
+    assert told["participants"] == ["dana@northwind.example", world.mailbox.address, "carl@northwind.example"]
+    assert told["last_activity"] == told["emails"][-1]["received_at"]
+    assert {"direction", "status", "has_attachments", "delivered_at", "bounced_at"} <= told["emails"][0].keys()
+    assert "markdown" not in told["emails"][1]
+    assert status_of(first) == Status.UNREAD
+
+
+def test_thread_hides_what_nobody_let_in_and_gives_bodies_where_asked(world: World):
+    first = make_inbound(world, html="<p>Where is it?</p>")
+    hidden = [make_inbound(world, status=one) for one in (Status.PENDING_INBOUND_APPROVAL, Status.REJECTED)]
+    make_inbound(world, status=Status.SPAM_QUARANTINED)
+    add_key(world, "watching reader", ["read", "oversight_read"])
+    for key, seen in (("reader", [first]), ("watching reader", [first, *hidden])):
+        assert ids(read(world, key=key)) == [one.pk for one in seen]
+        told = read(world, "?bodies=true", key)
+        assert ids(told) == [one.pk for one in seen]
+        assert told["emails"][0]["markdown"] == "Where is it?"
+        assert told["emails"][0]["html_body"] == "<p>Where is it?</p>"
+    assert [status_of(one) for one in (first, *hidden)] == [one.status for one in (first, *hidden)]
+    first.delete()
+    assert world.call("GET", f"{world.base}/threads/t").status_code == 404
+
+
+def test_thread_flat_gives_to_as_text_and_unknown_ones_are_404(world: World, other: World):
+    make_inbound(world)
+    for path in ("/get_thread", "/v1/get_thread"):
+        told = world.call("GET", f"{path}?thread_id=t").json()
+        assert (told["message_count"], told["emails"][0]["to"]) == (1, world.mailbox.address)
+    assert world.call("GET", "/get_thread").status_code == 422
+    assert world.call("GET", "/get_thread?thread_id=t&mailbox=no@acme.example").status_code == 404
+    for caller, path in ((world, "none"), (other, "t")):
+        answer = caller.call("GET", f"{caller.base}/threads/{path}")
+        assert (answer.status_code, answer.json()["code"]) == (404, "unknown_thread")
+
+
+def test_thread_waits_for_an_answer_unless_one_is_on_its_way(world: World):
+    parent = make_inbound(world)
+    assert read(world)["has_unanswered_inbound"] is True
+    answer = world.call("POST", f"{world.base}/reply/{parent.pk}", json={"markdown": "x"}).json()
+    on_its_way = {Status.PENDING_SEND_APPROVAL, Status.SENT}
+    for status in (*on_its_way, Status.REJECTED, Status.CANCELLED, Status.SEND_FAILED):
+        Email.objects.filter(pk=answer["id"]).update(status=status, gated=False)
+        assert read(world)["has_unanswered_inbound"] is (status not in on_its_way), status
+
+
+def test_thread_too_long_shows_the_newest_and_counts_all(world: World, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(threads, "MOST", 3)
+    monkeypatch.setattr(threads, "MOST_BODIES", 2)
+    made = [make_inbound(world).pk for _ in range(4)]
+    for query, shown in (("", made[1:]), ("?bodies=true", made[2:])):
+        told = read(world, query)
+        assert (ids(told), told["message_count"], told["truncated"]) == (shown, 4, True)
+
+
+def tags_of(world: World, email: Email, name: str = "") -> str:
+    return f"{world.base}/emails/{email.pk}/tags{'/' if name else ''}{name}"
+
+
+def put(world: World, email: Email, tags: Any) -> Any:
+    return world.call("PUT", tags_of(world, email), json={"tags": tags})
+
+
+def test_tags_are_taken_in_every_shape(world: World):
+    words = {"urgent": "true", "paid": "true"}
+    numbers = {"n": "3", "x": "1.5", "y": "true"}
+    shapes: list[tuple[Any, dict[str, str]]] = [(["urgent", " paid "], words), ("urgent, paid", words), ({}, {})]
+    for given, kept in [*shapes, ({"n": 3, "x": 1.5, "y": True}, numbers)]:
+        assert put(world, make_inbound(world), given).json()["tags"] == kept
+
+
+def test_tags_bad_or_too_many_are_422_and_change_nothing(world: World):
+    email = make_inbound(world, tags={"kept": "1"})
+    bad: list[Any] = [
+        None, 3, {"": "x"}, {"a": None}, {"a": {"b": "c"}}, [3], ["a\nb"], {"x" * 101: "y"}, {"x": "y" * 1001},
+        [f"t{number}" for number in range(65)],
+    ]  # fmt: skip
+    answers = [(tags, put(world, email, tags)) for tags in bad]
+    assert [tags for tags, answer in answers if (answer.status_code, answer.json()["field"]) != (422, "tags")] == []
+    email.refresh_from_db()
+    assert email.tags == {"kept": "1"}
+    assert put(world, email, [f"t{number}" for number in range(63)]).status_code == 200
+    assert put(world, email, ["one more"]).status_code == 422
+    assert put(world, email, {"t1": "again"}).status_code == 200
+
+
+def test_tags_are_audited_without_their_text(world: World):
+    email = make_inbound(world)
+    put(world, email, {"secret": "words"})
+    put(world, email, {"secret": "words"})
+    world.call("DELETE", tags_of(world, email, "secret"))
+    entries = AuditLogEntry.objects.filter(resource_id=email.pk).order_by("id")
+    assert [entry.action for entry in entries] == ["email.tagged", "email.untagged"]
+    assert not any("words" in str(entry.metadata) or "secret" in str(entry.metadata) for entry in entries)

@@ -85,6 +85,13 @@ def test_gated_mail_that_asks_at_its_time_can_be_changed_and_still_asks(world: W
     assert (answer.status_code, answer.json()["status"]) == (200, "scheduled")
     Email.objects.filter(pk=email.pk).update(due_at=Now())
     assert (leave(email), events_of(email.pk)) == ("asked", ["oversight.pending"])
+    # So does what was held back when the hold ends.
+    Account.objects.update(hold_all_at=timezone.now())
+    held = scheduled(world, gate_timing="schedule_first")
+    Account.objects.update(hold_all_at=None)
+    edit(world, held, markdown="new words")
+    held.refresh_from_db()
+    assert (held.markdown, held.gated) == ("new words", True)
 
 
 def test_content_is_admitted_by_the_mode_of_now(free: World):
@@ -115,15 +122,6 @@ def test_mail_that_skipped_the_gate_skips_it_again_only_to_listed_recipients(wor
     email = scheduled(world)
     assert edit(world, email, to=["carl@northwind.example"]).json()["status"] == "scheduled"
     assert edit(world, email, cc=["eve@x.example"]).json()["status"] == "pending_send_approval"
-
-
-def test_mail_that_was_held_back_stays_gated_when_the_hold_ends(free: World):
-    Account.objects.update(hold_all_at=timezone.now())
-    email = scheduled(free, gate_timing="schedule_first")
-    Account.objects.update(hold_all_at=None)
-    edit(free, email, markdown="new words")
-    email.refresh_from_db()
-    assert (email.markdown, email.gated) == ("new words", True)
 
 
 def test_bad_edit_is_422_and_names_the_field(free: World, other: World):

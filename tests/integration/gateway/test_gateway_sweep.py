@@ -1,5 +1,9 @@
-"""The sweep does each duty by itself, and clears what has served its time."""
+"""The sweep does each duty by itself and clears what is over; a backlog is worked off in moments that others share."""
 
+import itertools
+import json
+from collections import Counter, deque
+from copy import copy
 from datetime import timedelta
 from typing import Any
 
@@ -7,11 +11,147 @@ import pytest
 from django.db import connection
 from django.utils import timezone
 
+from common.identifiers import ulid
 from courier.models import Delivery
-from gateway import sweeping
-from gateway.models import Email, WebhookDelivery
+from gateway import draining, sweeping, tasks
+from gateway.models import Email, Webhook, WebhookDelivery
+from gateway.querysets import webhooks as queries
 from gateway.states import Status
+from tests.integration.gateway.servers import HookServer
 from tests.integration.gateway.world import World, add_sandbox_keys, status_of, sweep_and_catch_nudges
+
+DELIVER, DRAIN = "gateway.tasks.deliver_webhook", "gateway.tasks.drain_webhook"
+TURNS = 4
+_numbers = itertools.count(1)
+
+
+@pytest.fixture
+def webhook(world: World, hook_server: HookServer, monkeypatch: pytest.MonkeyPatch) -> Webhook:
+    """A subscription; a sweep hands out few of a backlog, and a drain has all the time that it needs."""
+    monkeypatch.setattr(queries, "_TURNS", TURNS)
+    monkeypatch.setattr(draining, "_AT_ONCE", 3)
+    monkeypatch.setattr(draining, "MOMENT", 600)
+    return world.listen("oversight.pending", url=hook_server.url)
+
+
+class FailsAfterTwo(list[tuple[dict[str, str], bytes]]):
+    """What an endpoint got that answers 500 from the third event on."""
+
+    def __init__(self, server: HookServer) -> None:
+        self.server = server
+
+    def append(self, got: tuple[dict[str, str], bytes]) -> None:
+        super().append(got)
+        self.server.status = 200 if len(self) <= 2 else 500
+
+
+def pile_up(webhook: Webhook, count: int) -> list[int]:
+    """Plan events that no nudge tells of."""
+    rows = [
+        WebhookDelivery(webhook=webhook, event_id=f"{next(_numbers):026}", event="oversight.pending", body=b"{}")
+        for _ in range(count)
+    ]
+    return [row.pk for row in WebhookDelivery.objects.bulk_create(rows)]
+
+
+def states() -> dict[str, int]:
+    return dict(Counter(WebhookDelivery.objects.values_list("state", flat=True)))
+
+
+def work_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sweep once, and do what a worker would until its queue is empty, first come, first served."""
+    queue = deque(sweep_and_catch_nudges(monkeypatch))
+    monkeypatch.setattr("common.nudge._send_task", lambda task, row_id, countdown: queue.append((task, row_id)))
+    monkeypatch.setattr("common.nudge.transaction.on_commit", lambda then, robust: then())
+    run = {DELIVER: tasks.deliver_webhook, DRAIN: tasks.drain_webhook}
+    while queue:
+        task, row_id = queue.popleft()
+        run[task].run(row_id)
+
+
+def test_draining_delivers_all_that_waits_for_the_subscription_and_for_no_other(world: World, webhook: Webhook):
+    pile_up(world.listen("oversight.pending", url=webhook.url), 2)
+    first, *_ = pile_up(webhook, 8)
+    assert draining.drain(delivery_id=first) is None
+    assert states() == {"delivered": 8, "due": 2}
+
+
+def test_draining_whose_moment_is_over_says_where_to_go_on(webhook: Webhook, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(draining, "MOMENT", 0)
+    first, second, _ = pile_up(webhook, 3)
+    assert draining.drain(delivery_id=first) == second
+    assert states() == {"delivered": 1, "due": 2}
+
+
+def test_draining_ends_at_an_endpoint_that_fails_at_once_or_on_the_way(webhook: Webhook, hook_server: HookServer):
+    hook_server.status = 500
+    assert [draining.drain(delivery_id=one) for one in pile_up(webhook, 3)[:2]] == [None, None]
+    assert len(hook_server.got) == 2
+    WebhookDelivery.objects.all().delete()
+    hook_server.status, hook_server.got = 200, FailsAfterTwo(hook_server)
+    assert draining.drain(delivery_id=pile_up(webhook, 4)[0]) is None
+    assert (states(), len(hook_server.got)) == ({"delivered": 2, "due": 2}, 3)
+
+
+def test_draining_leaves_where_another_has_its_first_delivery(webhook: Webhook, hook_server: HookServer):
+    first, *_ = pile_up(webhook, 3)
+    assert WebhookDelivery.objects.claim(first)
+    assert draining.drain(delivery_id=first) is None
+    assert hook_server.got == []
+
+
+def test_sweep_lets_a_backlog_be_drained_that_it_does_not_hand_out_whole(
+    webhook: Webhook, monkeypatch: pytest.MonkeyPatch
+):
+    pile_up(webhook, TURNS)
+    assert [task for task, _ in sweep_and_catch_nudges(monkeypatch)] == [DELIVER] * TURNS
+    pile_up(webhook, 1)
+    assert [task for task, _ in sweep_and_catch_nudges(monkeypatch)] == [DELIVER] * (TURNS - 1) + [DRAIN]
+
+
+def test_two_backlogs_are_worked_off_in_turn_after_one_sweep(
+    world: World, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(draining, "MOMENT", 0)
+    other = world.listen("oversight.pending", url=f"{webhook.url}/other")
+    for one in (webhook, other):
+        pile_up(one, TURNS + 5)
+    work_off(monkeypatch)
+    told = list(WebhookDelivery.objects.order_by("last_attempt_at").values_list("webhook", flat=True))
+    assert states() == {"delivered": 2 * TURNS + 10}
+    assert told[2 * TURNS :] in ([webhook.pk, other.pk] * 5, [other.pk, webhook.pk] * 5)
+
+
+def another_of(email: Email) -> Email:
+    """Another message with the same content."""
+    another = copy(email)
+    another.pk = ulid()
+    return another
+
+
+def rows_met(plan: dict[str, Any]) -> float:
+    """How many rows a plan and all below it looked at."""
+    mine = plan["Actual Loops"] * (plan["Actual Rows"] + plan.get("Rows Removed by Filter", 0))
+    mine += plan["Actual Loops"] * plan.get("Rows Removed by Join Filter", 0)
+    return float(mine + sum(rows_met(one) for one in plan.get("Plans", [])))
+
+
+@pytest.mark.slow
+def test_asking_what_is_due_meets_each_row_of_a_backlog_a_few_times_only(world: World, webhook: Webhook):
+    email = Email.objects.get(pk=world.held())
+    WebhookDelivery.objects.filter(pk__in=pile_up(webhook, 5000)).update(state="delivered")
+    with connection.cursor() as cursor:
+        # What PostgreSQL knows of the table is from before the backlog.
+        cursor.execute("ANALYZE gateway_webhookdelivery")
+    emails = Email.objects.bulk_create([another_of(email) for _ in range(300)])
+    rows = [
+        WebhookDelivery(webhook=webhook, email=one, event_id=one.pk, event="oversight.approved", body=b"{}")
+        for one in emails
+    ]
+    WebhookDelivery.objects.bulk_create(rows)
+    due = WebhookDelivery.objects.due().filter(webhook=webhook).order_by("next_attempt_at")
+    [explained] = json.loads(due.explain(analyze=True, format="json"))
+    assert rows_met(explained["Plan"]) < 20 * len(rows)
 
 
 def left_unscanned(world: World) -> str:

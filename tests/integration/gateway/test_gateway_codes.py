@@ -1,0 +1,245 @@
+"""Codes that a person passes on: where the operator asks for them, for what an admin key changes; for looser modes."""
+
+import logging
+from datetime import timedelta
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.utils import timezone
+
+from gateway.codes import new_code
+from gateway.models import Account, ApiKey, ApprovalRequest, AuditLogEntry, Mailbox, UpgradeRequest, Webhook
+from tests.integration.gateway.world import World, add_key, at_once, make_world, undone
+
+Act = tuple[str, str, dict[str, Any]]
+
+MAILBOX: Act = ("POST", "/v1/mailboxes", {"address_local": "new"})
+KEY: Act = ("POST", "/v1/api-keys", {"name": "Bot", "scopes": ["read", "send"]})
+
+
+@pytest.fixture
+def asking(world: World, settings: Any) -> World:
+    settings.GATEWAY_APPROVAL_CODES = True
+    return world
+
+
+def call(world: World, act: Act, code: str | None = None, key: str = "admin") -> Any:
+    verb, path, body = act
+    return world.call(verb, path, key=key, json=body | ({"approval_code": code} if code else {}))
+
+
+def the_code() -> str:
+    return ApprovalRequest.objects.latest("id").code
+
+
+def acts(world: World) -> list[Act]:
+    return [
+        MAILBOX,
+        ("POST", "/create_mailbox", {"address": "new@acme.example"}),
+        KEY,
+        ("POST", "/v1/webhooks", {"url": "https://hooks.example.org/x", "events": ["message.sent"]}),
+        ("DELETE", f"/v1/api-keys/{world.key_id('agent')}", {}),
+        ("PATCH", f"/v1/webhooks/{world.listen('message.sent').pk}", {"url": "https://elsewhere.example.org/x"}),
+        ("DELETE", "/v1/account", {}),
+    ]
+
+
+def state(world: World) -> tuple[object, ...]:
+    """What each of the acts changes something of."""
+    live, hooks = ApiKey.objects.filter(revoked_at=None).count(), sorted(Webhook.objects.values_list("url", flat=True))
+    return Mailbox.objects.count(), live, hooks, Account.objects.get(pk=world.account.pk).is_active
+
+
+def test_each_act_waits_for_its_code_and_is_then_done_once(asking: World):
+    every = acts(asking)
+    before = state(asking)
+    for act in every:
+        with undone():
+            waiting = call(asking, act)
+            assert (waiting.status_code, waiting.json()["status"]) == (202, "pending_approval"), act
+            assert "error" not in waiting.json()
+            assert call(asking, act, "AAA-AAA").status_code == 403, act
+            assert state(asking) == before, act
+            code = the_code()
+            assert call(asking, act, code.lower().replace("-", "")).status_code in (200, 201), act
+            assert state(asking) != before, act
+            # A deleted account takes no key any more; everywhere else the code is used up.
+            assert call(asking, act, code).status_code == (403 if act[1] == "/v1/account" else 404), act
+
+
+def test_each_act_is_done_at_once_where_nobody_asks_for_codes(world: World):
+    for act in acts(world):
+        with undone():
+            assert call(world, act).status_code in (200, 201), act
+            assert not ApprovalRequest.objects.exists()
+
+
+def test_code_in_the_query_of_a_delete_is_taken(asking: World):
+    path = f"/v1/api-keys/{asking.key_id('agent')}"
+    asking.call("DELETE", path, key="admin")
+    assert asking.call("DELETE", f"{path}?approval_code={the_code()}", key="admin").status_code == 200
+
+
+def test_code_is_good_for_exactly_what_was_asked(asking: World, other: World):
+    assert call(asking, MAILBOX, "A7X-29K").status_code == 404
+    call(asking, MAILBOX)
+    code = the_code()
+    add_key(asking, "second", ["admin"])
+    looser = MAILBOX[2] | {"allow_looser_per_call": True}
+    for act in (("POST", "/v1/mailboxes", {"address_local": "else"}), ("POST", "/v1/mailboxes", looser), KEY):
+        assert call(asking, act, code).status_code == 404, act
+    assert call(other, MAILBOX, code).status_code == 404
+    assert call(asking, MAILBOX, code, key="second").status_code == 404
+    assert call(asking, MAILBOX, code).status_code == 201
+
+
+def test_act_that_fails_asks_for_no_code_and_uses_none_up(asking: World):
+    assert call(asking, ("POST", "/v1/mailboxes", {"address": "a@elsewhere.example"})).status_code == 422
+    assert call(asking, ("POST", "/v1/mailboxes", {"address_local": "support"})).status_code == 409
+    assert not ApprovalRequest.objects.exists()
+    call(asking, MAILBOX)
+    code = the_code()
+    Account.objects.update(max_mailboxes=1)
+    assert call(asking, MAILBOX, code).json()["code"] == "plan_limit"
+    Account.objects.update(max_mailboxes=None)
+    assert call(asking, MAILBOX, code).status_code == 201
+
+
+def test_five_wrong_codes_end_the_request(asking: World):
+    call(asking, MAILBOX)
+    code = the_code()
+    assert [call(asking, MAILBOX, f"AAA-AA{n}").status_code for n in range(5)] == [403] * 5
+    assert call(asking, MAILBOX, code).status_code == 404
+    call(asking, MAILBOX)
+    assert the_code() != code
+    assert call(asking, MAILBOX, the_code()).status_code == 201
+
+
+def test_code_ends_after_a_day_and_asking_again_keeps_it(asking: World):
+    call(asking, MAILBOX)
+    row = ApprovalRequest.objects.get()
+    call(asking, MAILBOX)
+    assert ApprovalRequest.objects.get().code == row.code
+    assert timedelta(hours=23) < row.expires_at - row.created_at < timedelta(hours=25)
+    ApprovalRequest.objects.update(expires_at=timezone.now())
+    assert call(asking, MAILBOX, row.code).status_code == 404
+
+
+@pytest.mark.django_db(transaction=True)
+def test_code_used_twice_at_once_does_the_act_once(settings: Any):
+    settings.GATEWAY_APPROVAL_CODES = True
+    world = make_world()
+    call(world, KEY)
+    code = the_code()
+    answers = at_once(lambda: call(world, KEY, code), lambda: call(world, KEY, code))
+    assert sorted(answer.status_code for answer in answers) == [201, 404]
+
+
+def test_asking_for_very_much_is_too_many(asking: World):
+    answers = [call(asking, ("POST", "/v1/mailboxes", {"address_local": f"n{n}"})) for n in range(21)]
+    assert [answer.status_code for answer in answers] == [202] * 20 + [429]
+    assert answers[-1]["Retry-After"].isdecimal()
+    assert "quota" not in answers[-1].content.decode()
+
+
+def ask(world: World, target: str | None = "monitored", key: str = "agent") -> Any:
+    return world.call("POST", f"{world.base}/request-upgrade", key=key, json={"target_mode": target})
+
+
+def use(world: World, code: str, key: str = "agent") -> Any:
+    return world.call("POST", f"{world.base}/upgrade", key=key, json={"code": code})
+
+
+def wishes(world: World, key: str = "admin") -> Any:
+    return world.call("GET", "/v1/upgrade-requests", key=key).json()["requests"]
+
+
+def code_of(world: World) -> str:
+    return str(wishes(world)[0]["code"])
+
+
+def mode_of(world: World) -> str:
+    return Mailbox.objects.get(pk=world.mailbox.pk).oversight_mode
+
+
+def test_codes_have_the_form_that_people_expect():
+    codes = {new_code() for _ in range(50)}
+    assert len(codes) == 50
+    for code in codes:
+        left, right = code.split("-")
+        assert len(left) == len(right) == 3
+        assert code.upper() == code
+        assert not set(code) & set("01OIL")
+
+
+def test_wrong_codes_are_refused_and_after_five_the_right_one_too(world: World):
+    ask(world)
+    code = code_of(world)
+    answers = [use(world, wrong) for wrong in ("AAA-AAA", "", "ä", code + "2", "-")]
+    assert [answer.status_code for answer in answers] == [403, 422, 403, 403, 403]
+    assert use(world, "BBB-BBB").json()["code"] == "wrong_code"
+    assert (use(world, code).status_code, mode_of(world), wishes(world)) == (404, "gated_send", [])
+
+
+def test_code_is_of_one_mailbox_and_a_stricter_mode_needs_none(world: World, other: World):
+    ask(world)
+    assert (use(other, code_of(world)).status_code, wishes(other)) == (404, [])
+    for target, code in (("gated_send", "same_mode"), ("gated_all", "stricter_mode")):
+        answer = ask(world, target)
+        assert (answer.status_code, answer.json()["code"]) == (400, code)
+
+
+def test_newer_request_or_a_tightening_ends_the_older_code(world: World):
+    ask(world)
+    old = code_of(world)
+    ask(world, "autonomous")
+    assert use(world, old).status_code == 403
+    assert use(world, code_of(world)).json()["oversight_mode"] == "autonomous"
+    Mailbox.objects.update(oversight_mode="gated_send")
+    ask(world)
+    code = code_of(world)
+    world.call("PATCH", world.base, key="admin", json={"oversight_mode": "read_only"})
+    assert (use(world, code).status_code, mode_of(world)) == (404, "read_only")
+
+
+def test_key_that_sends_does_not_see_codes_although_it_administers(world: World):
+    add_key(world, "both", ["send", "admin"])
+    ask(world, key="both")
+    (row,) = wishes(world, "both")
+    assert (row["target_mode"], row["code"]) == ("monitored", None)
+    upgraded = use(world, code_of(world), key="both")
+    assert (upgraded.status_code, upgraded.json()["oversight_mode"], mode_of(world)) == (200, *["monitored"] * 2)
+    noted = AuditLogEntry.objects.filter(resource_type="mailbox").order_by("id")
+    assert [entry.action for entry in noted] == ["mailbox.upgrade_requested", "mailbox.upgraded"]
+    assert noted[1].metadata["was"] == "gated_send"
+
+
+def test_codes_are_neither_told_to_who_asks_nor_logged_nor_audited(asking: World, caplog: pytest.LogCaptureFixture):
+    with caplog.at_level(logging.DEBUG):
+        waiting, wish = call(asking, MAILBOX), ask(asking)
+        codes = the_code(), UpgradeRequest.objects.get().code
+        wrong = use(asking, "AAA-AAA")
+        done, upgraded = call(asking, MAILBOX, codes[0]), use(asking, codes[1])
+    assert (done.status_code, upgraded.status_code) == (201, 200)
+    answers = "".join(answer.content.decode() for answer in (waiting, wish, wrong, done, upgraded))
+    logged = "".join(str(vars(record)) for record in caplog.records)
+    stored = str(list(UpgradeRequest.objects.extra(select={"raw": "code::text"}).values("raw")))
+    for text in (answers, logged, str(list(AuditLogEntry.objects.values())), stored):
+        assert not [code for code in codes if code in text or code.replace("-", "") in text]
+    assert wishes(asking) == []
+
+
+def test_operator_sees_open_codes(asking: World):
+    out = StringIO()
+    call_command("gateway_codes", stdout=out)
+    assert out.getvalue().strip() == "Nothing waits for a code."
+    ask(asking)
+    call(asking, ("POST", "/v1/api-keys", {"name": "\u202eBot", "scopes": ["send"]}))
+    call_command("gateway_codes", stdout=out)
+    for shown in (
+        *(code_of(asking), the_code(), "Key admin", "support@acme.example: from gated_send to monitored"),
+        "Make the API key \\u202eBot with send for all mailboxes",
+    ):
+        assert shown in out.getvalue()
