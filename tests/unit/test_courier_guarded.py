@@ -61,51 +61,46 @@ def post(url, **options):
     return request("POST", url, body=b"{}", headers={}, **options)
 
 
-@pytest.mark.parametrize(
-    "address",
-    ["127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1",
-     "::1", "fe80::1%eth0", "fc00::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "2002:7f00:1::", "64:ff9b::7f00:1",
-     "64:ff9b::a9fe:a9fe", "64:ff9b:1::1", "::7f00:1", "::ffff:0:7f00:1", "fec0::1", "ff02::1", "::"],
-)  # fmt: skip
-def test_private_addresses_are_told(address):
-    assert not is_public(address)
+PRIVATE = [
+    *("127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "224.0.0.1"),
+    *("::1", "fe80::1%eth0", "fc00::1", "::ffff:127.0.0.1", "::ffff:10.0.0.1", "2002:7f00:1::", "64:ff9b::7f00:1"),
+    *("64:ff9b::a9fe:a9fe", "64:ff9b:1::1", "::7f00:1", "::ffff:0:7f00:1", "fec0::1", "ff02::1", "::"),
+]
+PUBLIC = ["93.184.216.34", "2606:2800:220:1:248:1893:25c8:1946"]
 
 
-@pytest.mark.parametrize("address", ["93.184.216.34", "2606:2800:220:1:248:1893:25c8:1946"])
-def test_public_addresses_are_told(address):
-    assert is_public(address)
+def test_private_addresses_are_told_from_public_ones():
+    assert [address for address in PRIVATE + PUBLIC if is_public(address)] == PUBLIC
 
 
 @pytest.mark.proves("security 13")
-@pytest.mark.parametrize(
-    "host", ["127.0.0.1", "localhost", "2130706433", "0x7f.1", "0177.0.0.1", "[::1]", "[::ffff:127.0.0.1]"]
-)
-def test_private_target_in_any_spelling_is_refused_at_connect(host):
-    with pytest.raises(DeliveryError, match="private") as caught:
-        post(f"https://{host}:9/hook", allow=[])
-    assert caught.value.refused
+def test_private_target_in_any_spelling_is_refused_at_connect():
+    spellings = ("127.0.0.1", "localhost", "2130706433", "0x7f.1", "0177.0.0.1", "[::1]", "[::ffff:127.0.0.1]")
+    for host in spellings:
+        with pytest.raises(DeliveryError, match="private") as caught:
+            post(f"https://{host}:9/hook", allow=[])
+        assert caught.value.refused, host
 
 
 @pytest.mark.proves("security 13")
-def test_name_that_turns_private_after_a_check_is_still_refused(monkeypatch):
-    answers = iter([[(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 443))]])
-    monkeypatch.setattr(guarded.socket, "getaddrinfo", lambda *a, **k: next(answers))
-    with pytest.raises(DeliveryError, match="private"):
-        post("https://rebinding.example/", allow=[])
+def test_name_that_leads_to_a_private_address_is_refused_also_among_others_and_after_a_check(monkeypatch):
+    """As DNS may say it of any name; it is asked once, at connect."""
+    for addresses in (["127.0.0.1"], ["10.0.0.5", "93.184.216.34"]):
+        found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 443)) for address in addresses]
+        answers = iter([found])
+        monkeypatch.setattr(guarded.socket, "getaddrinfo", lambda *_, answers=answers, **__: next(answers))
+        with pytest.raises(DeliveryError, match="private") as caught:
+            post("https://looks-harmless.example/", allow=[])
+        assert caught.value.refused
 
 
 @pytest.mark.proves("security 12")
-def test_plain_http_is_refused_unless_allowed(server):
-    with pytest.raises(DeliveryError, match="https"):
-        post(server, allow=[])
-    assert post(server, allow=[server]).body == b"fine"
-
-
-@pytest.mark.proves("security 12")
-def test_allowance_is_for_the_exact_origin(server):
+def test_plain_http_is_refused_unless_the_exact_origin_is_allowed(server):
     other_port = origin_of(server).rsplit(":", 1)[0] + ":1"
-    with pytest.raises(DeliveryError, match="https"):
-        post(server, allow=[other_port])
+    for allow in ([], [other_port]):
+        with pytest.raises(DeliveryError, match="https"):
+            post(server, allow=allow)
+    assert post(server, allow=[server]).body == b"fine"
 
 
 @pytest.mark.proves("security 12")
@@ -118,7 +113,7 @@ def test_huge_answer_is_cut(server):
     assert len(post(f"{server}/huge", allow=[server]).body) == guarded.MAX_ANSWER
 
 
-def test_nobody_listening_can_be_tried_again(server):
+def test_nobody_listening_can_be_tried_again():
     with pytest.raises(DeliveryError) as caught:
         post("http://127.0.0.1:1/", allow=["http://127.0.0.1:1"])
     assert not caught.value.refused
@@ -132,33 +127,15 @@ def test_proxies_of_the_environment_are_ignored(server, monkeypatch):
 
 
 @pytest.mark.proves("security 14")
-def test_answer_whose_headers_drip_is_cut_off(server):
-    began = time.monotonic()
+def test_endpoint_that_drips_or_says_nothing_is_cut_off(server):
+    """What drips never ends by itself, so that it came back at all is the proof; the sentence tells by which limit."""
     with pytest.raises(DeliveryError, match=r"within 0.3 seconds"):
         post(f"{server}/drip-head", allow=[server], limit=0.3)
-    assert time.monotonic() - began < 2
-
-
-@pytest.mark.proves("security 14")
-def test_answer_whose_body_drips_counts_by_its_status(server):
-    began = time.monotonic()
-    assert post(f"{server}/drip-body", allow=[server], limit=0.3).status == 200
-    assert time.monotonic() - began < 2
-
-
-@pytest.mark.proves("security 14")
-def test_endpoint_that_accepts_and_says_nothing_is_cut_off():
+    answer = post(f"{server}/drip-body", allow=[server], limit=0.3)
+    # It counts by its status. Of a byte every 50 ms the usual 20 seconds would have brought 400.
+    assert answer.status == 200
+    assert len(answer.body) < 200
     with socket.create_server(("127.0.0.1", 0)) as silent:
         origin = f"http://127.0.0.1:{silent.getsockname()[1]}"
         with pytest.raises(DeliveryError, match=r"within 0.2 seconds|ReadTimeout"):
             post(origin, allow=[origin], limit=0.2)
-
-
-@pytest.mark.proves("security 13")
-def test_name_that_leads_to_a_private_address_is_refused(monkeypatch):
-    """As DNS may say it of any name, also as one address among others."""
-    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 443)) for address in ("10.0.0.5", "93.184.216.34")]
-    monkeypatch.setattr(guarded.socket, "getaddrinfo", lambda *a, **k: found)
-    with pytest.raises(DeliveryError, match="private") as caught:
-        post("https://looks-harmless.example/", allow=[])
-    assert caught.value.refused

@@ -29,23 +29,18 @@ def test_taken_port_is_refused_by_its_variable() -> None:
             ports.refuse_taken({"LIVE_PORT": number})
 
 
-def test_socket_folder_is_in_the_data_folder_and_private(tmp_path: Path) -> None:
-    folder = socket_folder(tmp_path)
-    assert folder.parent == tmp_path
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-
-
-def test_socket_folder_of_a_deep_clone_is_short_private_and_always_the_same(
+def test_socket_folder_is_private_and_short_also_for_a_deep_clone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    folder = socket_folder(tmp_path)
+    assert (folder.parent, stat.S_IMODE(folder.stat().st_mode)) == (tmp_path, 0o700)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     deep, other = tmp_path / ("deep" * 30), tmp_path / ("deeq" * 30)
     folder, folder_of_other = socket_folder(deep), socket_folder(other)
     try:
         assert len(os.fsencode(folder / ".s.PGSQL.5432.lock")) <= 107
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-        assert socket_folder(deep) == folder
-        assert folder_of_other != folder
+        assert socket_folder(deep) == folder != folder_of_other
     finally:
         folder.rmdir()
         folder_of_other.rmdir()
@@ -68,22 +63,18 @@ def _environment(data: Path, **given: str) -> environment.Environment:
     return environment.read({"DATA_DIR": str(data), **given})
 
 
-def test_keys_are_made_once_and_only_for_their_owner(tmp_path: Path) -> None:
+def test_keys_are_made_once_only_for_their_owner_and_not_beside_a_database_of_ones_own(tmp_path: Path) -> None:
     asked = _environment(tmp_path)
     first = keys.load_or_make(asked)
     assert stat.S_IMODE((tmp_path / keys.FILE).stat().st_mode) == 0o600
     assert keys.load_or_make(asked) == first
     assert len(set(first.values())) == len(keys.NAMES)
-
-
-def test_given_key_wins_and_is_not_written_down(tmp_path: Path) -> None:
+    # One that is given wins, and is not written down.
     assert keys.load_or_make(_environment(tmp_path, SEAL_KEY="given"))["SEAL_KEY"] == "given"
     assert "given" not in (tmp_path / keys.FILE).read_text()
-
-
-def test_keys_are_not_invented_beside_a_database_of_ones_own(tmp_path: Path) -> None:
+    (tmp_path / "other").mkdir()
     with pytest.raises(LaunchError, match="SECRET_KEY is not set"):
-        keys.load_or_make(_environment(tmp_path, DATABASE_URL="postgresql:///desk", DEMO="0"))
+        keys.load_or_make(_environment(tmp_path / "other", DATABASE_URL="postgresql:///desk", DEMO="0"))
 
 
 def test_assignments_are_read_as_a_shell_does(tmp_path: Path) -> None:
@@ -148,27 +139,26 @@ def test_each_product_has_its_processes() -> None:
 
 def test_exactly_one_process_of_each_product_beats() -> None:
     for product in environment.PRODUCTS:
-        beating = [
-            process for process in table(environment.read({"SERVE": product})) if process.environment.get("BEAT")
-        ]
-        assert len(beating) == 1
+        processes = table(environment.read({"SERVE": product}))
+        assert [bool(process.environment.get("BEAT")) for process in processes].count(True) == 1, product
 
 
 def test_process_that_answers_nothing_is_ended_after_the_third_question(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as deaf:
-        plan = Process(name="deaf", command=("sleep", "60"), checks=(Check(port=deaf.getsockname()[1], path="/"),))
-        deaf.close()
-    child = Child(plan, environment=os.environ, logs=tmp_path)
-    child.start()
-    try:
-        assert not child.end_if_hanging(), "it is given time to start"
-        child.started -= 60
-        assert [child.end_if_hanging() for _ in range(3)] == [False, False, True]
-        assert child.running is not None
-        assert child.running.wait(5) == -signal.SIGKILL
-        assert child.take_end() == "signal 9"
-    finally:
-        child.end_now()
+    with socket.socket() as deaf:
+        # Taken, so that nobody else answers there; and nobody listens.
+        deaf.bind(("127.0.0.1", 0))
+        plan = Process(name="deaf", command=("sleep", "600"), checks=(Check(port=deaf.getsockname()[1], path="/"),))
+        child = Child(plan, environment=os.environ, logs=tmp_path)
+        child.start()
+        try:
+            assert not child.end_if_hanging(), "it is given time to start"
+            child.started -= 60
+            assert [child.end_if_hanging() for _ in range(3)] == [False, False, True]
+            assert child.running is not None
+            assert child.running.wait(60) == -signal.SIGKILL
+            assert child.take_end() == "signal 9"
+        finally:
+            child.end_now()
 
 
 @pytest.mark.xdist_group("together")
