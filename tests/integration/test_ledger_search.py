@@ -237,6 +237,7 @@ def test_facets_count_what_matches_and_each_narrows(desk, monkeypatch):
     assert again.context["facet_groups"][1][1][0].is_on
 
 
+@pytest.mark.slow
 def test_paging_is_complete_and_without_doubles_both_ways_while_entries_are_appended(desk, monkeypatch):
     monkeypatch.setattr(reading, "PAGE", 3)
     written = [write().pk for _ in range(10)]

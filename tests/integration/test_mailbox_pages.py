@@ -307,6 +307,7 @@ def test_code_that_only_a_person_gets_is_asked_for_and_taken(signed_in, admin, a
     assert account.asked("POST", "/upgrade") == 2
 
 
+@pytest.mark.slow
 def test_fourth_wish_within_an_hour_is_told_in_words(signed_in, admin, account):
     client, path = signed_in(admin), f"/mailboxes/{account.mailbox.pk}/loosen/"
     for target in ("monitored", "autonomous", "monitored"):
@@ -364,6 +365,7 @@ def test_mailbox_that_cannot_be_made_is_refused_with_a_sentence(signed_in, admin
     assert GatewayMailbox.objects.count() == 1
 
 
+@pytest.mark.slow
 def test_code_of_an_operator_is_asked_for_and_finishes_it(signed_in, admin, account, settings):
     settings.GATEWAY_APPROVAL_CODES = True
     client = signed_in(admin)

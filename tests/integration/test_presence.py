@@ -81,7 +81,7 @@ def test_nobody_learns_who_reads_what_they_may_not_see(patient_redis, signed_in,
 
 
 def test_being_fetched_is_not_being_read(patient_redis, signed_in, reviewer, message):
-    signed_in(reviewer).get(f"/queue/{message.public_id}/")
+    signed_in(reviewer).get(f"/queue/{message.public_id}/", headers={"HX-Request": "true"})
     nudge.flush(60)
     assert patient_redis.zcard(KEY) == 0
 

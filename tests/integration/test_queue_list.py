@@ -123,27 +123,13 @@ def test_filter_shows_what_it_asks_for_in_the_page_and_in_its_twin(desk, connect
 
 
 def test_odd_words_and_nonsense_are_asked_for_without_an_error(connection, reviewer):
-    make(connection, "plum")
-    odd = [
-        "'",
-        "\\",
-        "'' \\' \":*",
-        "a & b | !c <-> (",
-        "%",
-        "\0plum",
-        "(" * 300,
-        "plum" * 2500,
-        "🙂 \ufffd",
-        ":*",
-        "*",
-    ]
-    for typed in odd:
+    announce(connection, "plum")
+    for typed in ("'' \\' \":*", "a & b | !c <-> (", "%", "\0plum", "plum" * 2500, "🙂 \ufffd", "*"):
         address = QueryDict(mutable=True)
         address.update({"q": typed, "to": typed, "by": "'"})
         assert names(reviewer, address.urlencode()) in ([], ["plum"])
     for order in ORDERS:
-        for query in ("tab=x", "order=x", "after=x", "group=x", "mailbox=x", "risk=x", "after=9-9-9-9-9"):
-            assert names(reviewer, f"order={order}&{query}") == ["plum"], query
+        assert names(reviewer, f"order={order}&tab=x&after=9-9-9-9-9&group=x&mailbox=x&risk=x") == ["plum"]
 
 
 def test_orders_are_what_they_are_called(connection, reviewer):
@@ -171,6 +157,7 @@ def test_every_message_is_on_one_page_in_every_order(connection, reviewer, monke
         assert sorted(found) == sorted(Message.objects.values_list("pk", flat=True)), order
 
 
+@pytest.mark.slow
 def test_row_that_moved_in_front_while_paging_is_told(desk, connection, reviewer, monkeypatch):
     monkeypatch.setattr(listing, "PAGE", 2)
     announce(connection, "plum", "kiwi", "fig", "date")
@@ -235,6 +222,7 @@ def test_flood_in_a_mailbox_out_of_sight_hides_nothing(connection):
     assert [row.message for row in listed(person)["rows"]] == [last]
 
 
+@pytest.mark.slow
 def test_messages_are_gathered_by_what_is_asked_for_in_the_order_that_was_asked_for(desk, reviewer, connection):
     told = {"thread_id": "T1", "metadata": {"discord_user": "ana#1", "run_id": "R1"}}
     make(connection, "old", **told)
@@ -312,6 +300,7 @@ def test_row_past_the_desk_says_by_whom_and_when(desk, reviewer, connection):
     assert "The last one was rejected 20 min ago by Ana Ferreira: Subject plum" in words_of(page_of(desk))
 
 
+@pytest.mark.slow
 def test_what_waits_is_counted_to_the_end_a_moment_later(desk, reviewer, connection, monkeypatch):
     for module in ("querysets.queue", "views.listing", "views.pulse"):
         monkeypatch.setattr(f"approvals.{module}.COUNTED", 1)
@@ -340,6 +329,7 @@ def test_what_multimail_took_is_leaving_until_a_whole_read_must_have_told_of_it(
         assert names(reviewer) == []
 
 
+@pytest.mark.slow
 def test_address_of_a_row_keeps_the_list_and_its_next_one(desk, connection, reviewer):
     for name in ("plum", "kiwi", "fig"):
         make(connection, name, markdown=f"{LIES if name != 'kiwi' else ''} {name}")
@@ -351,6 +341,7 @@ def test_address_of_a_row_keeps_the_list_and_its_next_one(desk, connection, revi
     assert [row.message.subject for row in opened.context["rows"]] == ["Subject plum", "Subject fig"]
 
 
+@pytest.mark.slow
 def test_empty_list_says_what_to_do_next(desk, connection, reviewer):
     make(connection, "plum")
     make_message(connection, hydrated=False)
