@@ -26,7 +26,17 @@ class Module:
 
 _DECISIONS = tuple(
     f"tests/integration/test_{name}.py"
-    for name in ("decide", "execute", "withdraw", "expiry", "resolve", "unreachable", "kill_switch", "events_out")
+    for name in (
+        "decide",
+        "execute",
+        "settle_details",
+        "withdraw",
+        "expiry",
+        "resolve",
+        "unreachable",
+        "kill_switch",
+        "events_out",
+    )
 )
 _GATEWAY = tuple(
     f"tests/integration/gateway/test_gateway_{name}.py"
@@ -53,6 +63,7 @@ MODULES = {
             "tests/unit/test_ruling.py",
             "tests/unit/test_kill_switch_roles.py",
             "tests/integration/test_allowlist_ruling.py",
+            "tests/integration/test_ruling_details.py",
             "tests/integration/test_kill_switch.py",
             "tests/integration/test_decide.py",
         ),

@@ -1,0 +1,60 @@
+"""Rulings for a list of messages: they are those that each message gets alone."""
+
+from datetime import timedelta
+
+import pytest
+
+from approvals.models import CommandedMail, Mailbox, Message
+from approvals.ruling import ruling_for, rulings_for, stop_of
+from common.postgres import clock
+from policy.allowlists import Judged
+from policy.models import AllowEntry, KillSwitch
+from tests.factories import make_connection, make_list, make_message, rolled_back
+
+pytestmark = pytest.mark.django_db
+
+
+def test_switch_stops_the_same_messages_in_a_list_as_alone(connection, reviewer, admin):
+    elsewhere = make_connection("other")
+    second = Mailbox.objects.create(connection=connection, upstream_id="01SECOND", address="sales@yourteam.example")
+    messages = {name: make_message(connection) for name in ("first", "second", "unknown")}
+    messages["elsewhere"] = make_message(elsewhere)
+    Message.objects.filter(pk=messages["second"].pk).update(mailbox=second)
+    Message.objects.filter(pk=messages["unknown"].pk).update(mailbox=None)
+    for one in messages.values():
+        one.refresh_from_db()
+
+    for scope, stopped in (
+        ({}, {"first", "second", "unknown", "elsewhere"}),
+        ({"connection": connection}, {"first", "second", "unknown"}),
+        # Where the mailbox of a message is not known, it may be any of its connection.
+        ({"mailbox": second}, {"second", "unknown"}),
+        ({"mailbox": elsewhere.mailboxes.get()}, {"elsewhere"}),
+    ):
+        with rolled_back():
+            switch = KillSwitch.objects.create(pulled_by=admin, reason="Wait", **scope)
+            many = rulings_for(list(messages.values()), actor=reviewer.actor(surface="web"), now=clock())
+            assert {name for name, one in messages.items() if many[one.pk].rule == "stopped"} == stopped, scope
+            assert {name for name, one in messages.items() if stop_of(one) == switch} == stopped, scope
+
+
+def test_list_is_judged_at_the_given_time_or_as_the_caller_has_judged_it(connection, reviewer):
+    message = make_message(connection)
+    make_list("northwind.example")
+    AllowEntry.objects.update(expires_at=clock() + timedelta(hours=1))
+    actor, later = reviewer.actor(surface="web"), clock() + timedelta(hours=2)
+    found = [rulings_for([message], actor=actor, now=now)[message.pk].rule for now in (clock(), later)]
+    assert found == ["", "allowlist"]
+    judged = {message.pk: Judged()}
+    assert rulings_for([message], actor=actor, now=later, judged=judged)[message.pk].may_approve
+
+
+def test_command_that_names_the_message_keeps_its_author_from_approving_it_in_a_list(connection, reviewer):
+    message = make_message(connection)
+    Message.objects.update(trigger={"discord_interaction_id": "5"})
+    message.refresh_from_db()
+    named = {"upstream_id": message.upstream_id, "interaction_id": "7"}
+    CommandedMail.objects.create(connection=connection, person=reviewer, **named)
+    actor, now = reviewer.actor(surface="web"), clock()
+    assert rulings_for([message], actor=actor, now=now)[message.pk].rule == "author"
+    assert ruling_for(message, actor=actor, now=now).rule == "author"

@@ -1,0 +1,74 @@
+"""What a report ends, and what it says in the ledger: the pairs of decision and report that other tests leave out."""
+
+import pytest
+from django.db import transaction
+
+from approvals.models import Decision
+from approvals.settle import meet_held, meet_reports, reported_of
+from audit.models import Entry
+from people.actors import worker
+from tests.factories import make_message, rolled_back
+from tests.integration.deciding import decide
+
+pytestmark = pytest.mark.django_db
+ACTOR = worker("sync")
+
+
+@pytest.fixture
+def decision(connection, reviewer):
+    """Return an approve whose call may have left."""
+    made = decide(make_message(connection), reviewer).decision
+    Decision.objects.update(state="calling", attempt=1, may_have_left=True)
+    made.refresh_from_db()
+    return made
+
+
+def meet(decision, reported, *, reason="", decided_by=""):
+    """Let the report end what is open on the message; return what became of the decision."""
+    with transaction.atomic():
+        meet_reports(decision.message, reported=reported, reason=reason, decided_by=decided_by, actor=ACTOR)
+    decision.refresh_from_db()
+    return decision.state, decision.explanation
+
+
+def test_report_ends_a_decision_with_the_reason_that_people_read(decision):
+    ours = f"[countersign:{decision.reference}]"
+    for report, end in (
+        (("approved", ours, ""), ("applied", "")),
+        # Taken back after it was decided here: scheduled mail can be.
+        (("cancelled", ours, ""), ("applied", "")),
+        (("cancelled", "", "Eve"), ("superseded", "The message was taken back by its sender first.")),
+        (("rejected", ours, "Eve"), ("superseded", "The message was rejected by Eve outside this desk first.")),
+        (("approved", "fine", ""), ("superseded", "The message was approved outside this desk first.")),
+    ):
+        reported, reason, decided_by = report
+        with rolled_back():
+            assert meet(decision, reported, reason=reason, decided_by=decided_by) == end, report
+
+
+def test_effect_of_a_decision_that_had_ended_is_told_whole_and_only_of_an_approval(decision):
+    Decision.objects.update(state="undone")
+    decision.refresh_from_db()
+    ours = f"[countersign:{decision.reference}]"
+    meet(decision, "rejected", reason=ours)
+    assert not Entry.objects.filter(action="decision.left_after_all").exists()
+    meet(decision, "approved", reason=ours)
+    told, message = Entry.objects.get(action="decision.left_after_all"), decision.message
+    assert (told.connection, told.message, told.fingerprint) == (
+        message.connection_id, message.public_id, decision.revision.fingerprint
+    )  # fmt: skip
+    assert told.detail.fields["reference"] == decision.reference
+    assert "'refund'" in told.detail.words
+
+
+def test_decision_whose_message_is_listed_again_counts_reads_anew(decision):
+    Decision.objects.update(state="unattributed", seen_held=1, seen_absent=2)
+    with transaction.atomic():
+        meet_held(decision.message.connection, upstream_ids=[decision.message.upstream_id], actor=ACTOR)
+    decision.refresh_from_db()
+    assert (decision.state, decision.seen_held, decision.seen_absent) == ("unknown", 0, 0)
+
+
+def test_words_that_are_not_known_report_nothing():
+    for words, found in ((("reject",), "rejected"), (("", "Cancelled"), "cancelled"), (("odd", "sent"), "")):
+        assert reported_of(*words) == found, words
