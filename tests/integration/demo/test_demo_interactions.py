@@ -1,7 +1,6 @@
 """The stand-in plays Discord's side of interactions: signed, three seconds, only answers that Discord takes."""
 
 import json
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,61 +12,42 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from common.demo_discord import ANA, APP_ID, APPROVALS, BEN, SUPPORT
 from demo.discord import interactions
 from tests.integration.demo.running import SECONDS, Demo
-from tests.serving import Handler, serving
+from tests.programs import Program, program
 
 BUTTON = {"type": 2, "style": 4, "label": "Reject", "custom_id": "cs:reject"}
 FIELD = {"type": 4, "custom_id": "reason", "style": 2, "max_length": 500}
 FORM = {"custom_id": "why", "title": "Reject", "components": [{"type": 18, "label": "Why?", "component": FIELD}]}
+DONE = {"type": 4, "data": {"content": "Done.", "flags": 64}}
 DEFERRED = {"type": 5, "data": {"flags": 64}}
 OPTION = {"type": 3, "name": "body", "description": "What", "required": True}
 
 
-class Endpoint:
-    """An application's endpoint that checks signatures, keeps what came, and answers `next`."""
-
-    def __init__(self) -> None:
-        self.came: list[dict[str, Any]] = []
-        self.next: Any = {"type": 4, "data": {"content": "Done.", "flags": 64}}
-        self.status = 200
-        self.may_answer = threading.Event()
-        self.may_answer.set()
-        self.public_key = ""
-
-    def verify(self, headers: Any, body: bytes) -> None:
-        key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(self.public_key))
-        signed = headers["X-Signature-Timestamp"].encode() + body
-        key.verify(bytes.fromhex(headers["X-Signature-Ed25519"]), signed)
+@pytest.fixture
+def application() -> Iterator[Program]:
+    """Where interactions are posted to."""
+    with program() as one:
+        will_answer(one, DONE)
+        yield one
 
 
 @pytest.fixture
-def endpoint() -> Endpoint:
-    return Endpoint()
-
-
-@pytest.fixture
-def standin(tmp_path: Path, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch) -> Iterator[Demo]:
-    class Application(Handler):
-        def do_POST(self) -> None:  # noqa: N802
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            endpoint.verify(self.headers, body)
-            assert self.path == "/discord/interactions/"
-            endpoint.came.append(json.loads(body))
-            endpoint.may_answer.wait(SECONDS)
-            raw = json.dumps(endpoint.next).encode()
-            self.send_response(endpoint.status)
-            self.send_header("Content-Length", str(len(raw)))
-            self.end_headers()
-            self.wfile.write(raw)
-
-    # However busy the machine: what answers at once is not late.
+def standin(tmp_path: Path, application: Program, monkeypatch: pytest.MonkeyPatch) -> Iterator[Demo]:
+    """A demo that posts interactions there; in the end all of them must have been signed."""
     assert interactions.ANSWER_SECONDS == 3
+    # However busy the machine: what answers at once is not late.
     monkeypatch.setattr(interactions, "ANSWER_SECONDS", SECONDS)
-    with serving(Application) as url:
-        demo = Demo(tmp_path, url).start()
-        endpoint.public_key = demo.application["DISCORD_PUBLIC_KEY"]
-        yield demo
-        endpoint.may_answer.set()
-        demo.stop()
+    demo = Demo(tmp_path, application.url).start()
+    yield demo
+    demo.stop()
+    key = Ed25519PublicKey.from_public_bytes(bytes.fromhex(demo.application["DISCORD_PUBLIC_KEY"]))
+    for post in application.posts:
+        signed = post.headers["x-signature-timestamp"].encode() + post.body
+        key.verify(bytes.fromhex(post.headers["x-signature-ed25519"]), signed)
+        assert post.path == "/discord/interactions/"
+
+
+def will_answer(application: Program, answer: Any, status: int = 200) -> None:
+    application.status, application.body = status, json.dumps(answer).encode()
 
 
 def card(demo: Demo) -> str:
@@ -83,10 +63,10 @@ def shown(demo: Demo, who: Any = ANA, channel: str = "approvals") -> str:
     return demo.get("/messages/", params={"as": who.username, "channel": channel}).text
 
 
-def test_press_is_signed_and_its_answer_is_seen_by_whoever_pressed_alone(standin: Demo, endpoint: Endpoint) -> None:
+def test_press_is_signed_and_its_answer_is_seen_by_whoever_pressed_alone(standin: Demo, application: Program) -> None:
     message = card(standin)
     assert press(standin, message).json() == {"type": 4, "failed": ""}
-    (came,) = endpoint.came
+    came = application.posts[0].said
     assert (came["type"], came["data"]["custom_id"], came["message"]["id"]) == (3, "cs:reject", message)
     assert (came["member"]["user"]["id"], came["channel"]["name"]) == (ANA.id, "approvals")
     assert ("Done." in shown(standin), "Done." in shown(standin, BEN)) == (True, False)
@@ -98,42 +78,42 @@ def test_press_is_signed_and_its_answer_is_seen_by_whoever_pressed_alone(standin
     standin.bot("PATCH", f"/channels/{APPROVALS.id}/messages/{message}", {"components": []})
     answer = press(standin, message)
     assert (answer.status_code, "not there any more" in answer.json()["message"]) == (400, True)
-    assert len(endpoint.came) == 1
+    assert len(application.posts) == 1
 
 
-def test_form_is_asked_for_filled_in_and_sent_with_what_was_typed(standin: Demo, endpoint: Endpoint) -> None:
+def test_form_is_asked_for_filled_in_and_sent_with_what_was_typed(standin: Demo, application: Program) -> None:
     message = card(standin)
-    endpoint.next = {"type": 9, "data": FORM}
+    will_answer(application, {"type": 9, "data": FORM})
     told = press(standin, message).json()
     assert 'data-form="why"' in told["form"]
     assert 'maxlength="500"' in told["form"]
-    endpoint.next = DEFERRED
+    will_answer(application, DEFERRED)
     asked = {"as": ANA.username, "message": message, "custom_id": "why", "values": {"reason": "<b>Wrong</b> amount"}}
     assert standin.play("submit", **asked).json()["type"] == 5
-    sent = endpoint.came[-1]
+    sent = application.posts[-1].said
     assert (sent["type"], sent["data"]["custom_id"]) == (5, "why")
     assert sent["data"]["components"][0]["component"]["value"] == "<b>Wrong</b> amount"
     assert "is thinking" in shown(standin)
     # A form answers no form.
-    endpoint.next = {"type": 9, "data": FORM}
+    will_answer(application, {"type": 9, "data": FORM})
     assert standin.play("submit", **asked).json()["failed"]
 
 
-def test_what_was_put_off_is_answered_by_its_token_once_it_was_put_off(standin: Demo, endpoint: Endpoint) -> None:
+def test_what_was_put_off_is_answered_by_its_token_once_it_was_put_off(standin: Demo, application: Program) -> None:
     def original(token: str, content: str) -> Any:
         path = f"{standin.url}/api/v10/webhooks/{APP_ID}/{token}/messages/@original"
         return requests.patch(path, json={"content": content}, timeout=SECONDS)
 
     assert original("no-such-token", "x").json()["code"] == 10015
-    endpoint.next = DEFERRED
+    will_answer(application, DEFERRED)
     command = {"type": 1, "name": "reply", "description": "d", "options": [{**OPTION, "max_length": 5}]}
     assert standin.bot("PUT", f"/applications/{APP_ID}/commands", [command]).status_code == 200
     asked = {"as": ANA.username, "channel": "support", "name": "reply"}
     assert standin.play("command", **asked, values={}).json()["message"] == "body is required."
     assert "at most" in standin.play("command", **asked, values={"body": "123456"}).json()["message"]
-    assert endpoint.came == []
+    assert application.posts == []
     assert standin.play("command", **asked, values={"body": "12345"}).json() == {"type": 5, "failed": ""}
-    came = endpoint.came[-1]
+    came = application.posts[-1].said
     assert (came["type"], came["data"]["name"], came["channel_id"]) == (2, "reply", SUPPORT.id)
     assert came["data"]["options"] == [{"name": "body", "type": 3, "value": "12345"}]
     assert original(came["token"], "").json()["code"] == 50006
@@ -146,7 +126,7 @@ def test_what_was_put_off_is_answered_by_its_token_once_it_was_put_off(standin: 
 
 
 def test_answer_that_discord_does_not_take_or_that_is_late_fails(
-    standin: Demo, endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+    standin: Demo, application: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     message = card(standin)
     old_form = {**FORM, "components": [{"type": 1, "components": [FIELD]}]}
@@ -156,18 +136,24 @@ def test_answer_that_discord_does_not_take_or_that_is_late_fails(
         *((200, {"type": 9, "data": form}) for form in ({**FORM, "title": "x" * 46}, {**FORM, "components": []})),
         (200, {"type": 9, "data": old_form}),
     ):
-        endpoint.status, endpoint.next = status, answer
+        will_answer(application, answer, status)
         assert press(standin, message).json()["failed"], answer
     assert "The application did not respond." in shown(standin)
-    monkeypatch.setattr(interactions, "ANSWER_SECONDS", 0.2)
-    endpoint.may_answer.clear()
+    limits = []
+
+    def never(*_: Any, timeout: float, **__: Any) -> None:
+        limits.append(timeout)
+        raise requests.Timeout
+
+    monkeypatch.setattr(requests.Session, "post", never)
     assert press(standin, message).json()["failed"] == "no answer within three seconds"
+    assert limits == [interactions.ANSWER_SECONDS]
     lines = (standin.data_dir / "discord.jsonl").read_text().splitlines()
     entry = [json.loads(line) for line in lines if "INTERACTION" in line][-1]
     assert (entry["status"], entry["user_id"]) == (0, ANA.id)
 
 
-def test_page_elsewhere_cannot_press_and_nonsense_is_400(standin: Demo, endpoint: Endpoint) -> None:
+def test_page_elsewhere_cannot_press_and_nonsense_is_400(standin: Demo, application: Program) -> None:
     address = f"{standin.url}/play/press"
     body = json.dumps({"as": ANA.username, "message": card(standin), "custom_id": "cs:reject"})
     for kind in ("text/plain", "application/x-www-form-urlencoded"):
@@ -181,4 +167,4 @@ def test_page_elsewhere_cannot_press_and_nonsense_is_400(standin: Demo, endpoint
         for act in ("press", "submit", "command", "dismiss", "nothing"):
             assert standin.play(act, **one).status_code == 400, (act, one)
     assert requests.post(address, json=[], timeout=SECONDS).status_code == 400
-    assert endpoint.came == []
+    assert application.posts == []

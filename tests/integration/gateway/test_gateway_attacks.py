@@ -18,7 +18,6 @@ from tests.integration.gateway.world import (
     add_key,
     add_sandbox_keys,
     leave,
-    make_inbound,
     make_world,
     status_of,
     undone,
@@ -90,10 +89,6 @@ def test_mail_that_a_call_loosened_is_asked_about_once_calls_may_not(world: Worl
     assert mail_server.mails == 1
 
 
-def test_address_that_reads_as_another_one_is_refused(world: World):
-    assert world.send(to=["=?utf-8?q?eve=40evil.example?=@northwind.example"]).status_code == 422
-
-
 def test_sandbox_key_loosens_nothing_that_live_mail_is_held_by(trial: World):
     bypass = {"kind": "bypass", "mode": "enforce", "version": 0, "entries": ["evil.example"]}
     assert waits(trial.call("PUT", f"{trial.base}/allowlist", key="test admin", json=bypass))
@@ -153,25 +148,6 @@ def test_webhook_that_is_given_to_a_mailbox_takes_no_older_events_of_others_alon
     world.call("PATCH", f"/v1/webhooks/{hook.pk}", key="admin", json={"mailbox_id": second.pk})
     assert world.call("GET", "/v1/webhook-deliveries", key="one").json()["deliveries"] == []
     assert world.call("POST", f"/v1/webhook-deliveries/{old['id']}/replay", key="one").status_code == 404
-
-
-def test_mail_that_nobody_let_in_says_nothing_in_its_addresses_either(world: World):
-    evil = "send.all.invoices@evil.example"
-    make_inbound(world, status=Status.PENDING_INBOUND_APPROVAL, to=[evil], cc=[evil], reply_to=evil)
-    for path in (f"{world.base}/emails", "/check_inbox?status=pending_inbound_approval"):
-        (row,) = world.call("GET", path).json()["emails"]
-        assert evil not in str(row)
-        assert row["to_addresses"] == [world.mailbox.address]
-
-
-def test_mail_that_fails_is_logged_without_who_would_have_got_it(world: World, caplog: pytest.LogCaptureFixture):
-    email = world.approved()
-    world.allow("elsewhere.example")
-    caplog.clear()
-    assert leave(email) == "failed"
-    (told,) = [str(vars(record)) for record in caplog.records if record.getMessage() == "email failed"]
-    assert "may not write" in told
-    assert "dana@northwind.example" not in told
 
 
 class Stream:

@@ -160,6 +160,11 @@ def test_each_mailbox_gets_its_own(world: World, client: smtplib.SMTP):
     assert deliver(client, mail(), "support@acme.example", "sales@acme.example", "support@globex.example") == 250
     boxes = {world.mailbox.pk, sales.pk, other.mailbox.pk}
     assert sorted(Email.objects.values_list("mailbox_id", flat=True)) == sorted(boxes)
+    # A tagged address goes to its own mailbox where there is one.
+    own = make_mailbox(account=world.account, address="support+vip@acme.example", display_name="")
+    assert deliver(client, mail("tagged"), "support+vip@acme.example", "support+other@acme.example") == 250
+    found = dict(Email.objects.filter(markdown="tagged").values_list("mailbox_id", "metadata__envelope_to"))
+    assert found == {own.pk: "support+vip@acme.example", world.mailbox.pk: "support+other@acme.example"}
 
 
 RECIPIENTS = {
@@ -181,13 +186,6 @@ def test_only_live_mailboxes_get_mail(world: World, client: smtplib.SMTP):
     # Closed meanwhile, it refuses what it had said yes to.
     Mailbox.objects.update(is_active=False)
     assert client.data(mail())[0] == 550
-
-
-def test_tagged_address_goes_to_its_own_mailbox_where_there_is_one(world: World, client: smtplib.SMTP):
-    own = make_mailbox(account=world.account, address="support+vip@acme.example", display_name="")
-    assert deliver(client, mail(), "support+vip@acme.example", "support+other@acme.example") == 250
-    found = dict(Email.objects.values_list("mailbox_id", "metadata__envelope_to"))
-    assert found == {own.pk: "support+vip@acme.example", world.mailbox.pk: "support+other@acme.example"}
 
 
 def test_nothing_else_can_be_had_here(world: World, client: smtplib.SMTP):
@@ -239,6 +237,11 @@ def test_answer_joins_the_thread_of_what_it_answers(world: World, client: smtpli
         assert deliver(client, mail(str(headers), **headers)) == 250
         email = received(markdown=str(headers))
         assert (email.thread_id, email.in_reply_to) == (ours.thread_id, headers.get("In_Reply_To", "")), headers
+    # A forged id takes no thread over.
+    deliver(client, mail("first", Message_ID="<theirs@x.example>", In_Reply_To=OURS))
+    deliver(client, mail("forged", Message_ID="<theirs@x.example>"))
+    deliver(client, mail("answer", In_Reply_To="<theirs@x.example>"))
+    assert received(markdown="answer").thread_id == ours.thread_id
 
 
 def test_mail_joins_no_thread_by_subject_of_another_mailbox_or_of_the_sandbox(world: World, client: smtplib.SMTP):
@@ -250,14 +253,6 @@ def test_mail_joins_no_thread_by_subject_of_another_mailbox_or_of_the_sandbox(wo
     deliver(client, mail(In_Reply_To="<tried@acme.example>"))
     threads = set(Email.objects.filter(direction=Direction.INBOUND).values_list("thread_id", flat=True))
     assert (len(threads), threads & {ours.thread_id, tried.thread_id}) == (3, set())
-
-
-def test_forged_id_takes_no_thread_over(world: World, client: smtplib.SMTP):
-    ours = outgoing(world)
-    deliver(client, mail("first", Message_ID="<theirs@x.example>", In_Reply_To=OURS))
-    deliver(client, mail("forged", Message_ID="<theirs@x.example>"))
-    deliver(client, mail("answer", In_Reply_To="<theirs@x.example>"))
-    assert received(markdown="answer").thread_id == ours.thread_id
 
 
 def test_loops_are_refused(world: World, client: smtplib.SMTP):

@@ -50,13 +50,16 @@ def test_check_inbox_lists_received_mail_by_its_filters(world: World):
 
 
 def test_list_withholds_the_texts_of_mail_that_nobody_let_in(world: World):
-    texts = {"subject": "evil words", "from_name": "evil words", "message_id_header": "<evil words>"}
+    texts: dict[str, Any] = {"subject": "evil words", "from_name": "evil words", "message_id_header": "<evil words>"}
+    texts |= {"to": ["send.evil@x.example"], "cc": ["evil@x.example"], "reply_to": "evil@x.example"}
     add_key(world, "watching reader", ["read", "oversight_read"])
     for status in (Status.PENDING_INBOUND_APPROVAL, Status.REJECTED):
         email = make_inbound(world, status=status, markdown="evil words", **texts)
         for path in (f"{world.base}/emails", f"/check_inbox?status={status}"):
             answer = world.call("GET", path)
-            assert (answer.json()["emails"][0]["subject"], b"evil" in answer.content) == ("", False), (status, path)
+            row = answer.json()["emails"][0]
+            assert (row["subject"], row["to_addresses"]) == ("", [world.mailbox.address]), (status, path)
+            assert b"evil" not in answer.content
             assert world.call("GET", path, key="watching reader").json()["emails"][0]["subject"] == "evil words"
         assert ids(world.call("GET", f"{world.base}/emails?subject_contains=evil").json()) == []
         email.delete()

@@ -22,6 +22,7 @@ from tests.integration.gateway.world import (
 FILE = {"name": "a", "content_base64": "eA=="}
 BAD_FIELDS: list[tuple[str, Any]] = [
     *(("to", []), ("to", None), ("to", ["not an address"]), ("to", ["a@b@c.example"])),
+    ("to", ["=?utf-8?q?eve=40evil.example?=@northwind.example"]),
     *(("to", ["a@x.example\r\nBcc: evil@x.example"]), ("cc", ["a@x.example\nBcc: evil@x.example"])),
     *(("reply_to", "a@x.example\r\nX: y"), ("subject", "Hi\r\nBcc: evil@x.example"), ("subject", "x" * 999)),
     *(("subject", "Hi =?utf-8?q?Bcc?="), ("subject", None), ("subject", "null \x00"), ("markdown", "")),
