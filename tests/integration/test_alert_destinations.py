@@ -1,6 +1,7 @@
 """Destinations of alerts: who may add, test, change and remove one, what is wrong in words, and never its address."""
 
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from django.db import connection as db
@@ -16,10 +17,13 @@ from approvals.models import Message
 from audit.models import Entry, EntryDetail
 from audit.recording import record
 from people.actors import worker
-from tests.factories import make_connection, make_message
+from tests import factories
+from tests.factories import make_connection
 
 pytestmark = pytest.mark.django_db
 
+# What alerts do does not depend on what was read of a message.
+make_message = partial(factories.make_message, hydrated=False)
 TOKEN = "a-token_that_nobody_may_see"
 NUMBER = "1180000000000000427"
 PATH = f"/api/webhooks/{NUMBER}/{TOKEN}"

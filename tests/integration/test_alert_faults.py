@@ -3,6 +3,7 @@
 import json
 import re
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from django.db.models import F
@@ -16,11 +17,14 @@ from audit.models import Entry
 from audit.recording import record
 from common.nudge import quick_redis
 from people.actors import worker
+from tests import factories
 from tests.alerting import work_to_the_end
-from tests.factories import event_body, make_message, post_event
+from tests.factories import event_body, post_event
 
 pytestmark = pytest.mark.django_db
 HELD = ("message.held",)
+# What alerts do does not depend on what was read of a message.
+make_message = partial(factories.make_message, hydrated=False)
 SCOPE = rates.Scope("somewhere", "1", "POST")
 
 

@@ -4,6 +4,7 @@ import html
 import json
 import re
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import pytest
 from django.db import connection as database
@@ -14,7 +15,6 @@ from alerts.errors import ChannelTaken
 from alerts.events import EVENTS, REFUSED
 from alerts.missed import plan_missed
 from alerts.models import Delivery, Destination, Route
-from alerts.places import trying
 from alerts.places.destinations import Settings, add_destination, change_destination, remove_destination
 from alerts.places.forms import DestinationForm
 from alerts.places.routes import Act, Wanted, newest_acts, would_go
@@ -26,11 +26,14 @@ from approvals.models import Mailbox, Message
 from audit.models import Entry, EntryDetail
 from audit.recording import record
 from people.actors import worker
-from tests.factories import make_connection, make_message, make_person
+from tests import factories
+from tests.factories import make_connection, make_person
 from tests.integration.deciding import in_thread, waiting_for_a_lock
 
 pytestmark = pytest.mark.django_db
 
+# What alerts do does not depend on what was read of a message.
+make_message = partial(factories.make_message, hydrated=False)
 HOOK = "https://discord.com/api/webhooks/1180000000000000427/a-token"
 ENDPOINT = "https://hooks.yourteam.example/a-secret-path"
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -150,13 +153,6 @@ def test_answer_is_planned_and_missed_alike_however_a_channel_is_spelled(connect
         assert Delivery.objects.get(entry=entry.pk).destination == place
 
 
-def test_program_that_refuses_the_test_is_told_in_words(admin, upstream, settings):
-    upstream.answers["/here"] = (401, {})
-    place = make_place(url=f"{upstream.url}/here", secret=SECRET)
-    tried = trying.test_destination(destination_id=place.pk, actor=admin.actor(surface="web"))
-    assert (tried.took, "401" in tried.sentence) == (False, True)
-
-
 NOW = datetime(2026, 11, 21, 9, tzinfo=UTC)
 
 
@@ -269,6 +265,7 @@ def previewed(client, place):
     return html.unescape(client.post(f"/alerts/{place.pk}/routes/add/", fields).content.decode())
 
 
+@pytest.mark.slow
 def test_preview_shows_the_card_that_each_event_makes(signed_in, admin, connection):
     page = previewed(signed_in(admin), make_place(kind="discord_webhook", url=HOOK))
     assert page.count('class="discord-card') == len(EVENTS)
@@ -304,6 +301,7 @@ def test_preview_shows_what_a_program_would_get(signed_in, admin, connection):
             assert ("subject" in told, "text" in told) == (privacy != "minimal", privacy == "full"), privacy
 
 
+@pytest.mark.slow
 def test_pages_say_per_kind_what_is_told(signed_in, admin):
     client, words = signed_in(admin), ("the text of the letter", "how the letter begins", "discord-card", "email.held")
     program, people = make_place(privacy="full"), make_place(privacy="full", kind="discord_webhook", url=HOOK)
@@ -345,7 +343,8 @@ def test_reviewer_sees_deliveries_of_their_mail_alone_and_nothing_of_what_was_se
         assert client.get(f"/alerts/log/{hidden.pk}/").status_code == 404
 
 
-def test_names_of_places_are_told_as_far_as_somebody_sees(signed_in, admin, connection):
+@pytest.mark.slow
+def test_names_of_places_are_told_as_far_as_somebody_sees(signed_in, connection):
     place, other = make_place(), make_connection("other")
     mine, theirs = (
         Mailbox.objects.create(connection=one, upstream_id="box", address=f"box@{one.slug}.example")
@@ -359,9 +358,6 @@ def test_names_of_places_are_told_as_far_as_somebody_sees(signed_in, admin, conn
         assert told in page
     assert page.count("in a place that you do not look after") == 2
     assert [hidden for hidden in (other.name, theirs.address) if hidden in page] == []
-    page = signed_in(admin).get("/alerts/").content.decode()
-    assert f"in {other}<" in page
-    assert f"in the mailbox {theirs}" in page
 
 
 def test_admin_sends_again_one_or_all_that_were_given_up_once(signed_in, admin):
@@ -383,6 +379,7 @@ def test_admin_sends_again_one_or_all_that_were_given_up_once(signed_in, admin):
     assert f"alert {again.pk}</a>" in page
 
 
+@pytest.mark.slow
 def test_what_cannot_go_again_keeps_nothing_else_from_it(signed_in, admin, monkeypatch):
     monkeypatch.setattr("alerts.views.log.MOST_AGAIN", 1)
     removed = make_place(removed_at=timezone.now(), switched_off_at=timezone.now())
@@ -409,6 +406,7 @@ def test_of_two_that_send_all_again_at_once_each_is_sent_once(admin):
     assert Delivery.objects.filter(again_of=lost).count() == 1
 
 
+@pytest.mark.slow
 def test_lists_ask_no_more_for_more_rows(signed_in, admin, connection, django_assert_max_num_queries):
     client, asked = signed_in(admin), []
     for number in (1, 5):

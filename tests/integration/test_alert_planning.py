@@ -1,6 +1,7 @@
 """What an act asks for: cards, events and answers, at the places whose routes ask for it and nowhere else."""
 
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from django.db import connection as database
@@ -21,12 +22,15 @@ from audit.actions import ACTIONS
 from audit.models import Entry
 from audit.recording import record
 from people.actors import worker
-from tests.factories import event_body, make_connection, make_message, post_event, rolled_back
+from tests import factories
+from tests.factories import event_body, make_connection, post_event, rolled_back
 from tests.integration.deciding import decide, in_thread, waiting_for_a_lock
 
 pytestmark = pytest.mark.django_db
 
 WEBHOOK = "https://discord.com/api/webhooks/1/token"
+# What is planned does not depend on what was read of a message.
+make_message = partial(factories.make_message, hydrated=False)
 KINDS = ("discord_webhook", "discord_bot", "inngest", "signed_webhook")
 
 
@@ -275,7 +279,7 @@ def test_message_that_nearly_expires_is_told_of_once(message):
 
 def test_message_that_is_decided_does_not_expire_and_the_sweep_tells_of_the_other(message, reviewer):
     place(actions=["message.expiring"])
-    decided = make_message(message.connection)
+    decided = factories.make_message(message.connection)
     Message.objects.update(expires_at=Now() + timedelta(minutes=1), held_at=Now() - timedelta(minutes=59))
     decide(decided, reviewer)
     tasks.sweep()

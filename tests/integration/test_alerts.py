@@ -1,6 +1,7 @@
 """Bringing cards up to date: one worker a card, no act lost between two edits, nothing of an answer is trusted."""
 
 from datetime import timedelta
+from functools import partial
 from importlib import import_module
 
 import pytest
@@ -15,10 +16,13 @@ from alerts.planning import CARD_ACTIONS
 from alerts.sending.deliver import MAX_ATTEMPTS, deliver_card
 from approvals.models import Decision, Verdict
 from audit.models import Entry
-from tests.factories import event_body, make_message, post_event
+from tests import factories
+from tests.factories import event_body, post_event
 from tests.integration.deciding import decide, in_thread, waiting_for_a_lock
 
 pytestmark = pytest.mark.django_db
+# What alerts do does not depend on what was read of a message.
+make_message = partial(factories.make_message, hydrated=False)
 NAMELESS = {"email_id": "01LATE", "subject": "", "to": [], "from": "", "metadata": {}}
 
 
@@ -103,7 +107,7 @@ def test_migration_adds_the_acts_that_turn_cards_to_the_routes_of_before(place):
 
 
 def test_card_of_mail_that_left_after_all_says_so_whatever_was_decided_since(client, connection, discord, reviewer):
-    message = make_message(connection)
+    message = factories.make_message(connection)
     approve = decide(message, reviewer).decision
     Decision.objects.update(state="withdrawn", attempt=1, may_have_left=True)
     Verdict.objects.update(live=False)

@@ -45,6 +45,7 @@ def test_page_says_which_entry_allows_a_recipient_and_who_is_off_the_list(signed
     assert 'value="approve"' not in page
 
 
+@pytest.mark.slow
 def test_page_says_that_a_list_only_watches_and_nothing_where_there_is_none(signed_in, reviewer, connection):
     client, message = signed_in(reviewer), make_message(connection)
     page = page_of(client, message)
@@ -79,14 +80,10 @@ def test_refused_approve_offers_an_admin_to_allow_the_address_who_decides_then(s
     assert Entry.objects.filter(action="allowlist.allowed", actor_id=str(keeper.pk)).count() == 1
 
 
-@pytest.mark.parametrize(
-    "address",
-    [
-        "bo@acme.com",
-        "eve@evil.io",
-        *(pytest.param(one, marks=pytest.mark.slow) for one in ("", "northwind.example", "*@x.example", DANA + "\0")),
-    ],
-)
+OTHERS = ("eve@evil.io", "", "northwind.example", "*@northwind.example", DANA + "\0")
+
+
+@pytest.mark.parametrize("address", ["bo@acme.com", *(pytest.param(one, marks=pytest.mark.slow) for one in OTHERS)])
 def test_only_a_recipient_that_is_refused_can_be_allowed(signed_in, keeper, connection, address):
     message = make_message(connection, cc=["bo@acme.com"])
     make_list("acme.com")
@@ -105,6 +102,7 @@ def test_what_no_entry_can_name_by_itself_is_not_offered(signed_in, keeper, conn
     assert "No entry can name it: reject it, or send it back." in page
 
 
+@pytest.mark.slow
 def test_sheet_says_it_too_and_approves_nothing_that_is_off_the_list(signed_in, reviewer, connection):
     message = make_message(connection)
     fine = make_message(connection, to_addresses=["bo@acme.com"], subject="fine")

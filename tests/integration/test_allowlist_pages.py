@@ -103,6 +103,7 @@ def test_rehearsal_says_what_real_mail_the_change_would_have_turned(signed_in, a
     assert "Offer" not in text_of(shown)
 
 
+@pytest.mark.slow
 def test_mode_is_set_the_same_way_and_an_empty_list_in_force_is_warned_of(signed_in, admin, connection):
     client = signed_in(admin)
     shown = preview(client, mode="enforce")
@@ -211,6 +212,7 @@ def test_pages_walk_through_all_entries_once(signed_in, admin, monkeypatch):
     assert seen == [f"d{number}.example" for number in range(5)]
 
 
+@pytest.mark.slow
 def test_more_lists_and_entries_ask_no_more_questions(signed_in, admin, connection):
     changed(admin, *(f"d{number}.example" for number in range(10)), owner=admin.pk)
     client = signed_in(admin)
@@ -251,6 +253,7 @@ def test_address_of_a_list_that_cannot_be_or_is_not_seen_is_not_found(signed_in,
     assert signed_in(person).get(f"/allowlists/{other}/restriction/").status_code == 404
 
 
+@pytest.mark.slow
 def test_bypass_says_what_leaves_unread_and_knows_no_contacts(signed_in, admin, connection):
     page = "/allowlists/all/bypass/"
     form = ChangeForm(QueryDict("mode=contacts"), at=list_for(admin, kind="bypass"), now=timezone.now())

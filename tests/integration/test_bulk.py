@@ -236,6 +236,7 @@ def test_preset_and_words_are_the_reason_of_each(desk, connection, reviewer):
     assert [one.reason for one in Decision.objects.all()] == ["This was already answered.\nBy Kim."] * 2
 
 
+@pytest.mark.slow
 def test_conflict_keeps_the_words_for_another_try(desk, connection, reviewer):
     messages = [make(connection, name) for name in ("plum", "kiwi")]
     signed = signed_for(reviewer, *messages)
@@ -335,6 +336,7 @@ def asked(ask, *given):
     return len(queries), answer
 
 
+@pytest.mark.slow
 def test_many_take_no_more_statements_than_a_few_to_show_and_few_each_to_decide(desk, connection, reviewer):
     several = [make(connection, f"word{chr(97 + number)}") for number in range(8)]
     Message.objects.filter(pk__in=[one.pk for one in several]).update(thread_id="01THREAD")
@@ -348,6 +350,7 @@ def test_many_take_no_more_statements_than_a_few_to_show_and_few_each_to_decide(
     assert asked(desk.get, first["Location"])[0] == asked(desk.get, second["Location"])[0] <= 12
 
 
+@pytest.mark.slow
 def test_list_has_a_form_that_opens_the_sheet_without_scripts(desk, connection):
     message = make(connection, "plum")
     text = desk.get("/queue/").content.decode()

@@ -220,6 +220,8 @@ def test_answer_names_what_became_of_it_and_its_id_and_calls_nobody(connection, 
 
 
 def test_answer_to_a_decision_tells_who_and_why_and_keeps_its_mark_to_itself(connection, reviewer, destination):
+    message = make_message(connection)
+    decision = decide(message, reviewer).decision
     for outcome, action, repeated, said in (
         ("reject", "rejected", "", "**Rejected** by Ana Ferreira.{}\n> The amount is \\*\\*wrong\\*\\*."),
         ("send_back", "rejected", "", "**Sent back** by Ana Ferreira.{}\n> The amount is \\*\\*wrong\\*\\*."),
@@ -227,10 +229,8 @@ def test_answer_to_a_decision_tells_who_and_why_and_keeps_its_mark_to_itself(con
         ("approve", "approved", "Looks fine. {mark}", "**Approved** by Ana Ferreira. It is on its way.\n> Looks fine."),
         ("approve", "approved", "Theirs.", "**Approved** by Ana Ferreira. It is on its way.\n> Theirs."),
     ):
-        message = make_message(connection, markdown=f"What is like no other: {said} {repeated}")
         reason = "" if outcome == "approve" else "The amount is **wrong**."
-        decision = decide(message, reviewer, outcome, reason=reason).decision
-        message.decisions.update(state="applied")
+        message.decisions.update(state="applied", outcome=outcome, reason=reason)
         mark = f"[countersign:{decision.reference}]"
         Message.objects.filter(pk=message.pk).update(upstream_reason=repeated.format(mark=mark))
         answer = answer_body(fresh(message), act(message, f"message.{action}"), destination)["embeds"][0]["description"]
@@ -239,6 +239,8 @@ def test_answer_to_a_decision_tells_who_and_why_and_keeps_its_mark_to_itself(con
 
 
 def test_card_says_once_who_decided_and_what_went_wrong_then(connection, reviewer, destination):
+    message = make_message(connection)
+    decide(message, reviewer)
     for outcome, state, says in (
         ("approve", "approved", "**Approved** by Ana Ferreira."),
         ("reject", "rejected", "**Rejected** by Ana Ferreira."),
@@ -248,9 +250,7 @@ def test_card_says_once_who_decided_and_what_went_wrong_then(connection, reviewe
         ("approve", "complained", "**Complained of.** The recipient called it spam; approved by Ana Ferreira."),
         ("approve", "failed", "**Failed.** It was approved, but could not be sent; approved by Ana Ferreira."),
     ):
-        message = make_message(connection, markdown=f"What is like no other: {says}")
-        decide(message, reviewer, outcome, reason="" if outcome == "approve" else "No")
-        message.decisions.update(state="applied")
+        message.decisions.update(state="applied", outcome=outcome, reason="" if outcome == "approve" else "No")
         assert card_of(message, destination, state=state)["description"] == says
 
 

@@ -174,15 +174,14 @@ def test_sweep_ends_an_idle_claim_and_records_it(reviewer, message):
 @pytest.mark.parametrize(
     ("method", "path", "headers", "keeps"),
     [
-        ("get", "", {}, True),
-        ("get", "", {"Sec-Purpose": "prefetch"}, False),
         ("post", "presence/", {}, True),
-        *(
-            pytest.param(*values, marks=pytest.mark.slow)
-            for values in (("post", "opened/", {}, True), ("head", "", {}, False), ("get", "", HTMX, False))
-        ),
+        ("head", "", {}, False),
+        pytest.param("get", "", {}, True, marks=pytest.mark.slow),
+        pytest.param("post", "opened/", {}, True, marks=pytest.mark.slow),
+        pytest.param("get", "", {"Sec-Purpose": "prefetch"}, False, marks=pytest.mark.slow),
+        pytest.param("get", "", HTMX, False, marks=pytest.mark.slow),
     ],
-    ids=["page", "prefetch", "beat", "opened", "head", "fragment"],
+    ids=["beat", "head", "page", "opened", "prefetch", "fragment"],
 )
 def test_only_what_is_on_the_holders_screen_keeps_a_claim(
     signed_in, reviewer, second_reviewer, message, method, path, headers, keeps

@@ -147,6 +147,7 @@ def test_comment_can_be_made_after_the_decision(signed_in, reviewer, message):
     assert Comment.objects.count() == 1
 
 
+@pytest.mark.slow
 def test_mine_and_the_message_cost_the_same_queries_however_much_is_in_them(
     signed_in, reviewer, second_reviewer, message, django_assert_max_num_queries
 ):

@@ -189,6 +189,7 @@ def test_secret_of_the_desks_making_is_shown_once_and_its_webhook_registered_by_
 # --- pause, name, removal
 
 
+@pytest.mark.slow
 def test_pause_and_name_are_changed_by_the_page(signed_in, connection):
     client = signed_in(make_person("lea@yourteam.example", "Lea", "admin", connection=connection))
     assert client.post(to("pause-connection", connection), {"reason": " "}).status_code == 422

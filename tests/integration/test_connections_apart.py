@@ -82,6 +82,7 @@ def pool(monkeypatch):
     assert not made.failures
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_connection_that_never_answers_leaves_the_other_its_threads(pool, reviewer):
     silent = Silent()

@@ -139,7 +139,9 @@ def stranger(signed_in):
 
 
 @pytest.mark.proves("security 48")
-@pytest.mark.parametrize("headers", [{}, {"HX-Request": "true"}], ids=["page", "fragment"])
+@pytest.mark.parametrize(
+    "headers", [{}, pytest.param({"HX-Request": "true"}, marks=pytest.mark.slow)], ids=["page", "fragment"]
+)
 def test_message_of_others_is_as_one_that_does_not_exist(stranger, message, headers):
     """The same answer, after the same questions to the database: what takes longer tells as much as what says more."""
 

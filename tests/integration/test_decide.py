@@ -288,7 +288,9 @@ def test_worker_that_wakes_up_late_cannot_overwrite_a_newer_attempt(message, rev
     assert Decision.objects.get().state == "calling"
 
 
-def test_report_settles_a_running_call(connection, reviewer):
+def test_report_settles_a_running_call(message, reviewer):
+    decision = decide(message, reviewer).decision
+    Decision.objects.update(state="calling", attempt=1, may_have_left=True)
     for reported, reason, who, at_our_gateway, hosted in (
         ("approved", "{mark}", "key_desk", "applied", "applied"),
         # What tells neither reason nor name was shortened on its way, whoever sent it.
@@ -300,16 +302,13 @@ def test_report_settles_a_running_call(connection, reviewer):
         ("rejected", "{mark}", "", "superseded", "superseded"),
         ("rejected", "", "", "superseded", "superseded"),
     ):
-        with rolled_back():
-            decision = decide(make_message(connection), reviewer).decision
-            Decision.objects.update(state="calling", attempt=1, may_have_left=True)
-            for is_our_gateway, state in ((True, at_our_gateway), (False, hosted)):
-                with rolled_back():
-                    Connection.objects.update(is_our_gateway=is_our_gateway)
-                    now = Decision.objects.select_related("message__connection", "revision").get()
-                    said = reason.format(mark=f"[countersign:{decision.reference}]")
-                    meet_reports(now.message, reported=reported, reason=said, decided_by=who, actor=worker("sync"))
-                    assert Decision.objects.get().state == state, (reported, reason, who, is_our_gateway)
+        for is_our_gateway, state in ((True, at_our_gateway), (False, hosted)):
+            with rolled_back():
+                Connection.objects.update(is_our_gateway=is_our_gateway)
+                now = Decision.objects.select_related("message__connection", "revision").get()
+                said = reason.format(mark=f"[countersign:{decision.reference}]")
+                meet_reports(now.message, reported=reported, reason=said, decided_by=who, actor=worker("sync"))
+                assert Decision.objects.get().state == state, (reported, reason, who, is_our_gateway)
 
 
 def test_decision_elsewhere_supersedes_one_that_still_waits_and_the_next_is_told_who_it_was(
