@@ -194,10 +194,17 @@ def test_only_admins_allow_after_saying_who_they_are(signed_in, admin, reviewer,
 
 def test_pages_of_refusals_walk_through_all_once_and_each_costs_the_same(signed_in, admin, gateway):
     client, seen, costs, url = signed_in(admin), [], [], "/allowlists/refusals/"
-    at = timezone.now()
-    for number in range(60):
-        box = gateway.mailboxes.create(upstream_id=f"m{number}", address=f"m{number}@yourteam.example")
-        make_refusal(gateway, f"d{number}@x.example", mailbox=box, refused_at=at - timedelta(seconds=number // 3))
+    at, box = timezone.now(), gateway.mailboxes.model
+    boxes = box.objects.bulk_create(
+        box(connection=gateway, upstream_id=f"m{number}", address=f"m{number}@x.example") for number in range(60)
+    )
+    GateRefusal.objects.bulk_create(
+        GateRefusal(
+            connection=gateway, mailbox=one, upstream_id=f"r{number}", recipients=[f"d{number}@x.example"],
+            refused=[f"d{number}@x.example"], rule="restriction", refused_at=at - timedelta(seconds=number // 3),
+        )
+        for number, one in enumerate(boxes)
+    )  # fmt: skip
     while url:
         with CaptureQueriesContext(database) as queries:
             page = client.get(url).content.decode()
