@@ -35,9 +35,8 @@ def sdk(product, key="AGENT_KEY"):
 
 
 @pytest.fixture(scope="module")
-def line(product, ana):
+def line(product, ana, alerts):
     """One message from the SDK's call to the turned card: what was there on the way."""
-    product.forget_alerts()
     subject = f"SDK {time.time_ns()}"
     with sdk(product) as client:
         fields = {"subject": subject, "markdown": "Hello **Dana**"}

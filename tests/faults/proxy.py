@@ -21,7 +21,7 @@ from tests.stack import wait_for
 DECIDE, READ, LIST = "decide", "read", "list"
 WEBHOOK, OTHER = "webhook", "other"
 _RST = struct.pack("ii", 1, 0)
-PATIENCE = 30
+PATIENCE = 120
 
 
 @dataclass(frozen=True)

@@ -32,12 +32,23 @@ class Records:
         self.known = self.product.known
         # The subjects of what has left, by the names of the files.
         self._left: dict[str, str] = {}
+        self._database: psycopg.Connection[dict[str, Any]] | None = None
 
     def sql(self, query: str, *parameters: Any) -> list[dict[str, Any]]:
         """Run one statement as the owner of the database, in a transaction of its own."""
-        with psycopg.connect(self.stack.env["DATABASE_OWNER_URL"], autocommit=True, row_factory=dict_row) as database:
-            cursor = database.execute(query, parameters)  # type: ignore[arg-type]
-            return cursor.fetchall() if cursor.description else []
+        try:
+            return self._run(query, parameters)
+        except psycopg.OperationalError:
+            # The session of before may have been killed with its server.
+            self._database = None
+            return self._run(query, parameters)
+
+    def _run(self, query: str, parameters: tuple[Any, ...]) -> list[dict[str, Any]]:
+        if self._database is None:
+            url = self.stack.env["DATABASE_OWNER_URL"]
+            self._database = psycopg.connect(url, autocommit=True, row_factory=dict_row)
+        cursor = self._database.execute(query, parameters)  # type: ignore[arg-type]
+        return cursor.fetchall() if cursor.description else []
 
     def message(self, held: Held) -> dict[str, Any]:
         return self.sql("SELECT * FROM approvals_message WHERE public_id = %s", held.id)[0]

@@ -15,7 +15,7 @@ import requests
 from tests.faults.desk_rig import DeskRig
 from upstream.signatures import HEADER, sign
 
-PATIENCE = 30
+PATIENCE = 120
 
 
 def event(name: str = "message.received", **fields: Any) -> bytes:
@@ -69,7 +69,8 @@ class Sender:
 
         def go_on() -> None:
             try:
-                while not is_over.is_set():
+                # Enough for traffic; more would only keep the product from everything else.
+                while not is_over.wait(0.1):
                     body = make()
                     self.post_until_taken(body)
                     taken.append(body)

@@ -9,7 +9,7 @@ import requests
 from tests.faults import wire
 from tests.faults.proxy import DECIDE
 
-pytestmark = pytest.mark.xdist_group("desk-faults")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("desk-faults")]
 
 TIMES = 50
 
@@ -49,7 +49,7 @@ def click(desk, who, held, outcome):
     url, cookies = f"{browser.base_url}/queue/{held.id}/verdict/", browser.session.cookies.get_dict()
 
     def post():
-        return requests.post(url, data=data, cookies=cookies, timeout=30, allow_redirects=False)
+        return requests.post(url, data=data, cookies=cookies, timeout=120, allow_redirects=False)
 
     return post
 
@@ -59,7 +59,7 @@ def at_once(calls):
     barrier = threading.Barrier(len(calls))
 
     def run(call):
-        barrier.wait(10)
+        barrier.wait(60)
         return call()
 
     with ThreadPoolExecutor(len(calls)) as pool:
@@ -85,7 +85,6 @@ def test_two_reviewers_at_once_make_one_decision(desk):
     assert len(desk.entries(held, "decision.recorded")) == 1
 
 
-@pytest.mark.slow
 @pytest.mark.fault(
     17,
     injected="One reviewer double-clicks, has two tabs, and the browser repeats the request: five times the same.",

@@ -18,7 +18,7 @@ from tests.faults.proxy import DECIDE
 from tests.faults.sender import Sender, assert_kept_once, event
 from tests.faults.wire import Hold
 
-pytestmark = pytest.mark.xdist_group("desk-faults")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("desk-faults")]
 
 HOUR, DAY = 3600, 86400
 
@@ -87,7 +87,6 @@ def seconds_off(desk, query, *parameters):
     return row["off"]
 
 
-@pytest.mark.slow
 @pytest.mark.fault(
     37,
     injected="The clocks of a web process and a worker jump by an hour and by a day, forth and back, while they run.",
@@ -112,7 +111,7 @@ def test_jumping_clock_neither_stops_nor_hurries_anything(desk, elsewhere):
         assert desk.decision(waits) == {}, "it is not over by the database's clock"
     # One whose time is over by the database's clock ends although this clock is a day behind.
     desk.sql("UPDATE approvals_message SET expires_at = now() - interval '1 second' WHERE public_id = %s", over.id)
-    desk.wait_for_decision(over, "applied", timeout=30)
+    desk.wait_for_decision(over, "applied")
     assert (desk.decision(over)["rule"], desk.decision(over)["outcome"]) == ("expiry", "reject")
     newest = "SELECT max(at) FROM audit_entry"
     assert seconds_off(desk, newest) < 20

@@ -15,7 +15,7 @@ from cryptography.x509.oid import NameOID
 
 from tests.faults.proxy import DECIDE, READ
 
-pytestmark = pytest.mark.xdist_group("desk-faults")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("desk-faults")]
 
 
 @contextlib.contextmanager

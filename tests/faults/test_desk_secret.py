@@ -8,7 +8,7 @@ import pytest
 from tests.faults import wire
 from tests.faults.proxy import OTHER, pass_on
 
-pytestmark = pytest.mark.xdist_group("desk-faults")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("desk-faults")]
 
 KNOWN = """
 from approvals.models import Connection
@@ -56,7 +56,7 @@ def gateway_sending(desk, hook):
         yield asked
     finally:
         is_over.set()
-        thread.join(30)
+        thread.join(120)
     assert not problems, problems[0]
 
 
@@ -71,7 +71,7 @@ def arrived(desk, asked):
     """Wait until all that was asked for so far has come in, and return with which secrets it was signed."""
     ids = list(asked)
     query = "SELECT secret_used FROM approvals_webhookevent WHERE event_id = ANY(%s)"
-    desk.wait(lambda: len(desk.sql(query, ids)) == len(ids), f"{len(ids)} events to arrive", timeout=60)
+    desk.wait(lambda: len(desk.sql(query, ids)) == len(ids), f"{len(ids)} events to arrive")
     return {row["secret_used"] for row in desk.sql(query, ids)}
 
 

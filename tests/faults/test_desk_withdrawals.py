@@ -7,7 +7,7 @@ import pytest
 from tests.faults import wire
 from tests.faults.proxy import DECIDE
 
-pytestmark = pytest.mark.xdist_group("desk-faults")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("desk-faults")]
 
 
 @contextlib.contextmanager

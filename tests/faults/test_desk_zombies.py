@@ -12,7 +12,7 @@ from approvals.execute import FRESH_FOR
 from tests.faults import wire
 from tests.faults.proxy import DECIDE, READ, WEBHOOK
 
-pytestmark = pytest.mark.xdist_group("desk-faults")
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("desk-faults")]
 
 
 def calls(desk, held):
@@ -127,7 +127,7 @@ def another_is_calling(desk, held, first):
             yield
         finally:
             call.released.set()
-        other.result(30)
+        other.result(120)
 
 
 @pytest.mark.fault(

@@ -3,10 +3,10 @@
 import contextlib
 import os
 import subprocess
-import sys
 
 import psycopg
 import pytest
+from django.conf import settings
 from django.db import connection
 from psycopg import sql
 
@@ -14,12 +14,12 @@ from audit.models import Entry
 from audit.sealing.base import read_cluster
 from audit.sealing.sealer import seal_all, sealing_state
 from common.postgres import clock
-from dashboard.launch.paths import ROOT
 from dashboard.launch.postgres import DATABASE, OWNER
+from dashboard.launch.programs import postgres_programs
 from dashboard.launch.servers import fleeting_servers
 from tests.ledger import append, as_superuser, check_chain
 
-pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.slow]
+pytestmark = pytest.mark.django_db(transaction=True)
 # What pg_dump writes of a table, in the order in which references allow it.
 TABLES = (
     "audit_entry", "audit_entrydetail", "audit_seal", "audit_leaf", "audit_block", "audit_anchor",
@@ -27,13 +27,17 @@ TABLES = (
 
 
 @pytest.fixture(scope="module")
-def fresh_cluster():
+def fresh_cluster(django_db_setup):
     """A cluster of its own making, with the product's tables and nothing in them."""
+    here = settings.DATABASES["default"]
+    source = ["--host", here["HOST"], "--username", OWNER, connection.settings_dict["NAME"]]
+    tables = subprocess.run(
+        [postgres_programs() / "pg_dump", "--schema-only", *source], capture_output=True, check=True
+    ).stdout
     with fleeting_servers() as servers:
         assert servers.postgres is not None
-        variables = {**os.environ, **servers.variables(), "DATABASE_OWNER_URL": servers.postgres.url(OWNER)}
-        variables |= {"DATA_DIR": str(servers.postgres.data.parent), "DEMO": "0"}
-        subprocess.run([sys.executable, str(ROOT / "manage.py"), "prepare"], env=variables, cwd=ROOT, check=True)
+        goal = ["--host", str(servers.postgres.sockets), "--username", OWNER, DATABASE]
+        subprocess.run([postgres_programs() / "psql", "-q", *goal], input=tables, check=True, stdout=subprocess.DEVNULL)
         yield servers.postgres
 
 

@@ -1,0 +1,307 @@
+"""One fault of each main family, in the ordinary run: a lost answer, a dead worker, a dead database, an empty Redis.
+
+The other files test_desk_*.py tell each family whole, with --all.
+"""
+
+import contextlib
+import datetime
+import signal
+
+import psycopg
+import pytest
+import requests
+
+from tests.faults import wire
+from tests.faults.proxy import DECIDE, LIST, READ, WEBHOOK
+from tests.faults.records import Held
+from tests.faults.sender import Sender, assert_kept_once
+
+pytestmark = pytest.mark.xdist_group("desk-faults")
+
+
+def calls(desk, held):
+    return len(desk.upstream.requests(DECIDE, held.upstream_id))
+
+
+def without_webhooks(desk, held):
+    """MultiMail tells nothing of this message any more: what becomes known was read."""
+    return desk.hooks.fault(wire.answering(200), WEBHOOK, held.upstream_id)
+
+
+def applied(desk, *messages):
+    """Whether the decisions have taken effect, once enough time has passed for a read to prove something."""
+    for held in messages:
+        desk.let_settle(held)
+    return all(desk.decision(held)["state"] == "applied" for held in messages)
+
+
+@pytest.mark.fault(
+    1,
+    injected="A proxy hands the call on and loses, halves or replaces MultiMail's answer; webhooks are lost too.",
+    held="Shown as unknown, confirmed by reading the message by its id; no second call, one mail.",
+)
+def test_lost_answer_is_doubt_that_reading_ends(desk):
+    held = desk.hold()
+    with without_webhooks(desk, held), desk.upstream.fault(wire.lose_answer, DECIDE, held.upstream_id):
+        assert desk.decide(held) == 302
+        doubted = desk.wait_for_decision(held, "unknown")
+        shown = desk.ana.find(held.upstream_id, tab="unknown")
+        # On a slow machine a sweep may have found out meanwhile.
+        assert shown or desk.decision(held)["state"] != "unknown"
+        desk.let_settle(held)
+        settled = desk.sweep_to(held, "applied")
+    assert settled["id"] == doubted["id"]
+    assert (calls(desk, held), settled["attempt"]) == (1, 1)
+
+
+# Point: what is held there, and how; whether a row lock then keeps the executor; what it must be taken for once the
+# lease is over; how often it calls in all, and the attempt that counts.
+POINTS = {
+    "after the lease": (READ, {"then": wire.cut_before}, False, "recorded", 1, 2),
+    "before the call": (READ, {"after_answer": True}, True, "recorded", 1, 2),
+    "after the request is written": (DECIDE, {"then": wire.cut_before}, False, "unknown", 2, 2),
+    "after the request is handed on": (DECIDE, {"after_answer": True}, False, "unknown", 1, 1),
+    "after the answer, before the commit": (DECIDE, {"after_answer": True}, True, "unknown", 1, 1),
+}
+
+
+def blocked_sessions(desk):
+    return desk.sql("SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+
+
+@contextlib.contextmanager
+def executors_at_their_points(desk, messages):
+    """Decide each message, and enter the block once its executor stands at its point; afterwards all may go on."""
+    stops = {point: wire.Hold(**how) for point, (_, how, *_) in POINTS.items()}
+    with contextlib.ExitStack() as faults, contextlib.ExitStack() as locks:
+        for point, held in messages.items():
+            # What becomes known is read: webhooks would tell too soon.
+            faults.enter_context(without_webhooks(desk, held))
+            faults.enter_context(desk.upstream.fault(stops[point], POINTS[point][0], held.upstream_id, times=1))
+            assert desk.decide(held, "reject") == 302
+        for stop in stops.values():
+            stop.wait()
+        locked = [point for point, (_, _, is_locked, *_) in POINTS.items() if is_locked]
+        for point in locked:
+            locks.enter_context(desk.lock(messages[point]))
+            stops[point].release()
+        desk.wait(lambda: len(blocked_sessions(desk)) >= len(locked), "the executors to wait for their rows")
+        yield locks
+        for stop in stops.values():
+            stop.release()
+        for held in messages.values():
+            decision = desk.decision(held)
+            assert (decision["state"], decision["attempt"]) == ("calling", 1)
+            desk.let_lease_end(held)
+        desk.sweep_until(lambda: applied(desk, *messages.values()), "every decision to end")
+
+
+@pytest.mark.proves("case 6")
+@pytest.mark.fault(
+    13,
+    injected="SIGKILL to the worker while executors stand at five points, held there by the proxy and by row locks.",
+    held="Where a call may have left: unknown, ended by reading; elsewhere it goes again by itself. One effect each.",
+)
+def test_worker_killed_between_claim_and_answer_leaves_doubt_that_reading_ends(desk):
+    messages = {point: desk.hold() for point in POINTS}
+    with executors_at_their_points(desk, messages) as locks:
+        desk.restart("worker-desk")
+        # With all that it has begun in the database: so it is when a host dies.
+        for row in blocked_sessions(desk):
+            desk.sql("SELECT pg_terminate_backend(%s)", row["pid"])
+        locks.close()
+    for point, (*_, becomes, expected_calls, attempt) in POINTS.items():
+        held = messages[point]
+        assert len(desk.entries(held, "decision.unknown")) == (becomes == "unknown"), point
+        assert (calls(desk, held), desk.decision(held)["attempt"]) == (expected_calls, attempt), point
+        assert len(desk.effects(held)) == 1, point
+
+
+def insist(desk, held, outcome="approve"):
+    """Decide as a person does who meets error pages: look, and try again until a decision is there."""
+
+    def decided():
+        with contextlib.suppress(requests.RequestException, psycopg.Error):
+            if decision := desk.decision(held):
+                return decision
+            with contextlib.suppress(AssertionError, KeyError):
+                desk.decide(held, outcome)
+        return None
+
+    return desk.wait(decided, f"a decision on {held.subject}")
+
+
+@pytest.mark.fault(
+    26,
+    injected="SIGKILL of PostgreSQL, and then an immediate shutdown, while webhooks come and people decide.",
+    held="Every webhook that was answered 200 and every decision that was answered is there, once; all of it ends.",
+)
+def test_postgresql_killed_under_load_loses_nothing_that_was_acknowledged(desk):
+    sender = Sender.of(desk)
+    before, between, after = (desk.hold() for _ in range(3))
+    with sender.traffic(threads=2) as taken:
+        desk.wait(lambda: len(taken) > 4, "traffic")
+        assert desk.decide(before) == 302
+        desk.restart("postgres")
+        insist(desk, between, "reject")
+        seen = len(taken)
+        desk.wait(lambda: len(taken) > seen + 4, "traffic after the crash")
+        desk.stack.kill("postgres", signal.SIGQUIT)
+        insist(desk, after)
+        seen = len(taken)
+        desk.wait(lambda: len(taken) > seen + 4, "traffic after the immediate shutdown")
+    assert_kept_once(desk, taken)
+    assert {status for _, status in sender.answers} <= {200, 503}
+
+    def ended():
+        for held in (before, between, after):
+            desk.let_lease_end(held)
+            desk.let_fall_due(held)
+        return applied(desk, before, between, after)
+
+    desk.sweep_until(ended, "every decision to end")
+    assert [desk.decision(held)["outcome"] for held in (before, between, after)] == ["approve", "reject", "approve"]
+
+
+@pytest.mark.fault(
+    31,
+    injected="FLUSHALL while every nudge of mail that was sent and decided waits in Redis.",
+    held="The sweep finds what no nudge reached: all is shown, decided once and leaves once; people stay signed in.",
+)
+def test_redis_emptied_of_all_nudges_loses_and_doubles_nothing(desk):
+    messages = [desk.hold() for _ in range(2)]
+    desk.stack.kill("worker-desk", signal.SIGSTOP)
+    try:
+        sent = desk.send()
+        assert [desk.decide(held) for held in messages] == [302] * 2
+        desk.wait(lambda: desk.sql("SELECT 1 FROM approvals_message WHERE upstream_id = %s", sent[0]), "the webhook")
+        desk.redis.flushall()
+        assert desk.ana.get("/queue/").status_code == 200
+    finally:
+        desk.stack.kill("worker-desk", signal.SIGCONT)
+    for held in messages:
+        desk.wait_for_decision(held, "applied")
+    desk.shown(*sent)
+    assert [calls(desk, held) for held in messages] == [1] * 2
+    # What the worker had in hand when Redis forgot it is never told to be over.
+    desk.give_up_unacked()
+
+
+def webhooks_of(desk, upstream_id):
+    return {seen.request.body for seen in desk.hooks.requests(WEBHOOK, upstream_id)}
+
+
+@pytest.mark.proves("contract 49", "promise 6")
+def test_reading_makes_up_for_webhooks_that_never_came(desk):
+    still, approved, rejected = (desk.hold() for _ in range(3))
+    with desk.hooks.fault(wire.answering(200), WEBHOOK):
+        upstream_id, subject = desk.send()
+        desk.wait(lambda: webhooks_of(desk, upstream_id), "the webhook, which is lost")
+        desk.wait(lambda: desk.email(Held(upstream_id, "", "", ""))["status"] == "pending_send_approval", "the gate")
+        # A list in which nothing is held closes nothing that MultiMail itself says is held.
+        empty = wire.answering(200, b'{"pending": [], "count": 0}', X_Countersign_Gateway="1")
+        with desk.upstream.fault(empty, LIST) as lists:
+            desk.reconcile()
+            lists.wait()
+            desk.wait_for_idle()
+        assert desk.sql("SELECT 1 FROM approvals_message WHERE upstream_id = %s", upstream_id) == []
+        assert (desk.message(still)["state"], desk.entries(still, "message.gone")) == ("held", [])
+        assert desk.decide_elsewhere(approved, "approve").status_code == 200
+        assert desk.decide_elsewhere(rejected, "reject").status_code == 200
+        desk.reconcile()
+        new = desk.shown(upstream_id, subject)
+        desk.wait_for_message(rejected, "rejected")
+        desk.wait_for_message(approved, "scheduled_approved", "approved", "sent")
+    [entry] = desk.entries(new, "message.held")
+    assert "no webhook" in entry["details"]["found"]
+    for held in (approved, rejected):
+        assert desk.ana.find(held.upstream_id) is None
+        assert "decided elsewhere" in desk.message(held)["upstream_reason"]
+    desk.wait(lambda: not desk.connection()["failing_since"], "the connection to be well")
+    assert desk.decide(new) == 302
+    desk.wait_for_decision(new, "applied")
+
+
+@pytest.mark.proves("contract 48")
+@pytest.mark.fault(
+    7,
+    injected="A proxy answers 422 or 400 to the decide call.",
+    held="Refused with what MultiMail said, held again, verdict void; the next decision goes.",
+)
+@pytest.mark.fault(
+    7,
+    injected="A proxy answers 404 to the decide call, although MultiMail holds the message.",
+    held="Refused and shown as gone; the next whole read finds it again, and it can be decided.",
+)
+@pytest.mark.fault(
+    7,
+    injected="The network delivers the decide call twice, and only the second answer comes back: MultiMail's own 409.",
+    held="The 409 carries our reference, so the decision is applied.",
+)
+@pytest.mark.fault(
+    7,
+    injected="Somebody decides at MultiMail while the proxy holds our decide call: it answers 409 with theirs.",
+    held="Superseded, and the page says what was decided and by whom.",
+)
+def test_every_answer_to_a_decide_call_ends_in_the_right_state(desk):
+    taken, twice, theirs, gone, refused = messages = [desk.hold() for _ in range(5)]
+    call = wire.Hold()
+    faults = {twice: wire.deliver_twice, theirs: call, gone: wire.answering(404), refused: wire.answering(422)}
+    with contextlib.ExitStack() as stack:
+        for held in messages:
+            stack.enter_context(without_webhooks(desk, held))
+        for held, fault in faults.items():
+            stack.enter_context(desk.upstream.fault(fault, DECIDE, held.upstream_id, times=1))
+        for held in messages:
+            assert desk.decide(held, "reject", reason="No such order") == 302
+        call.wait()
+        assert desk.decide_elsewhere(theirs, "approve").status_code == 200
+        call.release()
+        for held, state in zip(messages, ("applied", "applied", "superseded", "refused", "refused"), strict=True):
+            desk.wait_for_decision(held, state)
+        # It does not wait for the webhook, which is lost, nor for the next whole read.
+        assert (desk.ana.find(taken.upstream_id), desk.ana.find(taken.upstream_id, "leaving") is None) == (None, False)
+        assert desk.entries(gone, "message.gone")
+        desk.reconcile()
+        for held, states in ((taken, ["rejected"]), (theirs, ["scheduled_approved", "approved", "sent"])):
+            desk.wait_for_message(held, *states)
+        for held in (gone, refused):
+            desk.wait_for_message(held, "held")
+            assert desk.decide(held, "reject") == 302
+            desk.wait_for_decision(held, "applied")
+    [doubled] = desk.upstream.reached(DECIDE, twice.upstream_id)
+    assert (doubled.status, desk.decision(twice)["attempt"]) == (409, 1)
+    first, _ = desk.decisions(refused)
+    assert "422: Said by the proxy." in first["explanation"]
+    assert desk.decision(taken)["upstream_answer"]["decision"] == "rejected"
+    assert desk.email(taken)["decision_reason"].startswith("No such order [countersign:")
+    assert "approved" in desk.decision(theirs)["explanation"]
+    assert "outside this desk" in desk.ana.get(f"/queue/{theirs.id}/").text
+
+
+MARK = "<img src=x onerror=alert(1)>"
+
+
+@pytest.mark.proves("contract 50")
+def test_hostile_words_are_text_on_every_page_and_who_when_and_why_is_kept(desk):
+    held = desk.hold(
+        subject=f"Refund {MARK}",
+        body=f"Hello {MARK} <script>alert(2)</script>",
+        to="o'neil&ltimg@northwind.example",
+        metadata={"discord_user": MARK, MARK: "x", "discord_channel": "\"'><svg onload=alert(3)>"},
+    )
+    before = datetime.datetime.now(datetime.UTC)
+    assert desk.decide(held, "reject", who="REVIEWER2", reason=f"No {MARK}") == 302
+    decision = desk.wait_for_decision(held, "applied")
+    desk.wait_for_message(held, "rejected")
+    auditor = desk.person("AUDITOR")
+    for path in ("/queue/?tab=done", "/history/", f"/queue/{held.id}/", "/audit/", f"/audit/trace/{held.id}/"):
+        page = auditor.get(path)
+        assert (page.status_code, "Refund" in page.text) == (200, True), path
+        for live in ("<img src=x", "<svg onload", "<script>alert"):
+            assert live not in page.text, f"{path} shows {live} as markup"
+    [person] = desk.sql("SELECT name FROM people_person WHERE id = %s", decision["given_by_id"])
+    assert (person["name"], decision["reason"]) == ("Ben Okafor", f"No {MARK}")
+    assert before < decision["recorded_at"] < datetime.datetime.now(datetime.UTC)
+    [entry] = [one for one in auditor.trace(held.id) if one["action"] == "decision.recorded"]
+    assert (entry["actor"], entry["details"]["reason"]) == ("Ben Okafor", f"No {MARK}")
