@@ -30,6 +30,12 @@ def upstream(_multimail):
 
 
 @pytest.fixture
+def desk(signed_in, reviewer):
+    """The desk in the browser of a reviewer of everything."""
+    return signed_in(reviewer)
+
+
+@pytest.fixture
 def account(db) -> ServedAccount:
     """An account of the real gateway, called over HTTP, and the desk's connection to it."""
     with served_gateway() as gateway:

@@ -33,11 +33,6 @@ def message(connection):
     return make_message(connection, markdown="Please pay EUR 12,400 by Friday.")
 
 
-@pytest.fixture
-def desk(signed_in, reviewer):
-    return signed_in(reviewer)
-
-
 def read(client, message, query=""):
     return plain(client.get(f"/queue/{message.public_id}/{query}", headers=HTMX).content.decode())
 
@@ -223,47 +218,44 @@ RUN = {"metadata": {"run_id": "r1"}}
 PERSON = {"metadata": {"discord_user_id": "7", "discord_channel": "outreach"}}
 KEY = {"metadata": {}, "sent_by_key": "mm_live_abc"}
 LEE = {"to_addresses": ["lee@fabrikam.example"]}
-# By what the first one came: what comes next, and whether it is the next version.
-NEXT = [
-    (THREAD, [
-        ("thread", {**THREAD, **LEE, "subject": "Other"}, True),
-        ("another thread", {"thread_id": "02THREAD", "metadata": {}}, False),
-        ("before it was sent back", {**THREAD, "minutes": -1}, False),
-        ("after a week", {**THREAD, "minutes": 7 * 24 * 60}, True),
-        ("later", {**THREAD, "minutes": 7 * 24 * 60 + 2}, False),
-    ]),
-    (RUN, [
-        ("run", {"metadata": {"runId": "r1"}}, True),
-        ("run, other people", {**RUN, **LEE, "subject": "Re: your refund for order 4471"}, True),
-        ("run, another letter", {**RUN, **LEE, "subject": "Something else"}, False),
-        ("another run", {"metadata": {"run_id": "r2"}}, False),
-    ]),
-    (PERSON, [
-        ("person", PERSON, True),
-        ("person, other people", {**PERSON, **LEE}, False),
-        ("another channel", {"metadata": {"discord_user_id": "7", "discord_channel": "sales"}}, False),
-        ("another person", {"metadata": {"discord_user_id": "8", "discord_channel": "outreach"}}, False),
-        ("inbound", {**PERSON, "direction": "inbound"}, False),
-        ("another mailbox", {**PERSON, "mailbox_id": "02", "mailbox": "sales@yourteam.example"}, False),
-    ]),
-    (KEY, [
-        ("key", KEY, True),
-        ("key, another letter", {**KEY, "subject": "Your bill"}, False),
-        ("another key", {**KEY, "sent_by_key": "mm_live_def"}, False),
-    ]),
-]  # fmt: skip
+WEEK = 7 * 24 * 60
+# By how the first one came: what comes next as its next version, and what does not.
+NEXT = {
+    "thread": (
+        THREAD,
+        [{**THREAD, **LEE, "subject": "Other"}, {**THREAD, "minutes": WEEK}],
+        [{"thread_id": "02", "metadata": {}}, {**THREAD, "minutes": -1}, {**THREAD, "minutes": WEEK + 2}],
+    ),
+    "run": (
+        RUN,
+        [{"metadata": {"runId": "r1"}}, {**RUN, **LEE, "subject": "Re: your refund for order 4471"}],
+        [{**RUN, **LEE, "subject": "Something else"}, {"metadata": {"run_id": "r2"}}],
+    ),
+    "person": (
+        PERSON,
+        [PERSON],
+        [
+            {**PERSON, **LEE},
+            {"metadata": {"discord_user_id": "7", "discord_channel": "sales"}},
+            {"metadata": {"discord_user_id": "8", "discord_channel": "outreach"}},
+            {**PERSON, "direction": "inbound"},
+            {**PERSON, "mailbox_id": "02", "mailbox": "sales@yourteam.example"},
+        ],
+    ),
+    "key": (KEY, [KEY], [{**KEY, "subject": "Your bill"}, {**KEY, "sent_by_key": "mm_live_def"}]),
+}
 
 
-@pytest.mark.parametrize(("first", "later"), NEXT, ids=["thread", "run", "person", "key"])
-def test_next_version_is_known_by_its_thread_or_its_trigger(connection, reviewer, first, later):
+@pytest.mark.parametrize("kind", NEXT)
+def test_next_version_is_known_by_its_thread_or_its_trigger(connection, reviewer, kind):
+    first, followers, others = NEXT[kind]
     send_back(show_row(make_message(connection, hydrated=False), **first), reviewer)
-    found = {}
-    for name, fields, _ in later:
+    for fields in (*followers, *others):
         with transaction.atomic():
-            follower = next_one(connection, **fields)
-            found[name] = (follower.answers is not None, follower.try_number)
+            later = next_one(connection, **fields)
+            expected = (True, 2) if fields in followers else (False, 1)
+            assert (later.answers is not None, later.try_number) == expected, fields
             transaction.set_rollback(True)
-    assert found == {name: (follows, 2 if follows else 1) for name, _, follows in later}
 
 
 def test_message_after_one_that_was_approved_is_no_second_try(connection, reviewer):

@@ -21,11 +21,6 @@ def message(connection):
     return make_message(connection, subject="Invoice 2207 for October")
 
 
-@pytest.fixture
-def desk(signed_in, reviewer):
-    return signed_in(reviewer)
-
-
 def press(client, message, outcome="approve", reason="", **headers):
     fields = {"outcome": outcome, "reason": reason, "fingerprint": message.revision.fingerprint}
     return client.post(f"/queue/{message.public_id}/verdict/", fields, headers=headers)

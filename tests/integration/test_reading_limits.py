@@ -16,11 +16,6 @@ pytestmark = pytest.mark.django_db
 HTMX = {"HX-Request": "true"}
 
 
-@pytest.fixture
-def desk(signed_in, reviewer):
-    return signed_in(reviewer)
-
-
 def read(client, message, query=""):
     answer = client.get(f"/queue/{message.public_id}/{query}", headers=HTMX)
     assert answer.status_code == 200

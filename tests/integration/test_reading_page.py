@@ -28,11 +28,6 @@ ENDS = {
 }  # fmt: skip
 
 
-@pytest.fixture
-def desk(signed_in, reviewer):
-    return signed_in(reviewer)
-
-
 def read(client, message):
     return plain(client.get(f"/queue/{message.public_id}/", headers=HTMX))
 
