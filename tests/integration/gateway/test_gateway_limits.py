@@ -184,7 +184,7 @@ def files(number: int, content: str = "eA==") -> list[dict[str, str]]:
 TOO_MUCH: list[tuple[dict[str, Any], int, str | None, str]] = [
     ({"to": [f"a{n}@x.example" for n in range(51)]}, 422, "to", "50 51"),
     ({"cc": ",".join(f"a{n}@x.example" for n in range(51))}, 422, "cc", "50 51"),
-    ({"bcc": ["dana@x.example"] * 90_000}, 422, "bcc", "50 90000"),
+    ({"bcc": ["dana@x.example"] * 900}, 422, "bcc", "50 900"),
     ({"to": ["dana@x.example"] * 100_001}, 422, None, "100000"),
     ({"subject": "x" * 999}, 422, "subject", "998 999"),
     ({"markdown": "x" * 262_145}, 422, "markdown", "262144"),

@@ -163,14 +163,14 @@ def test_message_that_is_refused_names_all_whom_it_does_not_reach(listening: Wor
 
 
 def test_server_that_has_nothing_is_asked_again(listening: World, mail_server: MailServer, caplog: Any):
-    relay = "554 5.7.1 <dana@northwind.example>: Relay access denied"
+    email, relay = listening.approved(), "554 5.7.1 <dana@northwind.example>: Relay access denied"
     for mood, refuse in (
         *(("busy", ""), ("sign in", ""), ("hang up", ""), ("defer message", "")),
         *(("ok", relay), ("ok", "550 relay not permitted")),
     ):
         with undone():
             mail_server.mood, mail_server.refuse = mood, {DANA: refuse} if refuse else {}
-            email, before = listening.approved(), len(mail_server.taken)
+            before = len(mail_server.taken)
             assert [leave(email), leave(email)] == ["put off", "not due"], (mood, refuse)
             email.refresh_from_db()
             assert (email.status, email.bounced_at, email.lease_until) == (Status.SCHEDULED, None, None)
@@ -185,10 +185,11 @@ def test_server_that_has_nothing_is_asked_again(listening: World, mail_server: M
 
 
 def test_server_that_refuses_the_mail_is_not_asked_again(listening: World, mail_server: MailServer):
+    email = listening.approved()
     for reply in ("550 5.1.1 relay says: no such user", "554 5.7.1 blocked", "550 no"):
         with undone():
             mail_server.refuse = {DANA: reply}
-            assert leave(listening.approved()) == "failed", reply
+            assert leave(email) == "failed", reply
 
 
 def test_server_that_is_away_is_given_up_after_two_days(listening: World, settings: Any):
