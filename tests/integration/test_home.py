@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from itertools import count
 
 import pytest
 from django.db import connection as database
@@ -18,7 +19,7 @@ from approvals.models import Decision, Message, Verdict
 from approvals.querysets import figures
 from dashboard.overview import overview_of
 from policy.models import KillSwitch
-from tests.factories import NOW, make_connection, make_message, make_person, rolled_back, show_row
+from tests.factories import NOW, make_connection, make_message, make_person, show_row
 from tests.integration.deciding import decide, make_due
 
 pytestmark = pytest.mark.django_db
@@ -31,6 +32,24 @@ def panels(person):
 
 def rows(person):
     return {name: list(one.rows) for name, one in panels(person).items()}
+
+
+@pytest.fixture
+def decided(connection):
+    """Return a function that makes a message on which this person decided, by its rows alone."""
+    shown, numbers = make_message(connection).revision, count()
+
+    def make(person, outcome="approve", *, seconds_shown=None, rules=(), **fields):
+        message = make_message(connection, hydrated=False)
+        about = {"message": message, "revision": shown, "outcome": outcome}
+        Verdict.objects.create(**about, person=person, surface="web", seconds_shown=seconds_shown)
+        values = {"state": "applied", "given_by": person, "due_at": Now(), "reference": f"REF{next(numbers)}"}
+        Decision.objects.create(**about, **values | fields)
+        state = "approved" if outcome == "approve" else "rejected"
+        Message.objects.filter(pk=message.pk).update(state=state, rules=list(rules))
+        return message
+
+    return make
 
 
 def held_for(message, **age):
@@ -53,12 +72,10 @@ def test_what_waits_is_told_by_its_age_and_a_count_that_was_cut_says_so(reviewer
     assert rows(reviewer)["waits"][:2] == [("under 5 min", "2"), ("5 min to 1 h", "2+")]
 
 
-def test_time_to_a_decision_is_told_by_day_with_its_median_and_its_slow_end(reviewer, connection, monkeypatch):
+def test_time_to_a_decision_is_told_by_day_with_its_median_and_its_slow_end(reviewer, decided, monkeypatch):
     for seconds in (10, 20, 30, 40, 4050):
-        message = make_message(connection)
-        decide(message, reviewer)
-        Decision.objects.filter(message=message).update(recorded_at=Now() - timedelta(days=1))
-        held_for(message, days=1, seconds=seconds)
+        held_for(decided(reviewer), days=1, seconds=seconds)
+    Decision.objects.update(recorded_at=Now() - timedelta(days=1))
     card = panels(reviewer)["times"]
     ((day, *row),) = card.rows
     assert row == ["5", "30 s", "54 min"]
@@ -74,33 +91,28 @@ def test_time_to_a_decision_is_told_by_day_with_its_median_and_its_slow_end(revi
 
 
 def test_each_reviewer_stands_with_number_and_median_by_name_without_what_was_taken_back(
-    reviewer, second_reviewer, connection
+    reviewer, second_reviewer, decided
 ):
     for person, seconds in ((second_reviewer, 8), (reviewer, 30), (reviewer, 40), (reviewer, None)):
-        given = decide(make_message(connection), person)
-        Verdict.objects.filter(pk=given.verdict.pk).update(seconds_shown=seconds)
+        decided(person, seconds_shown=seconds)
     assert rows(reviewer)["people"] == [("Ana Ferreira", "3", "3", "35 s"), ("Ben Okafor", "1", "1", "8 s")]
     Verdict.objects.update(live=False)
     Decision.objects.update(state="undone")
     assert (rows(reviewer)["people"], rows(reviewer)["times"]) == ([], [])
 
 
-def test_what_was_caught_is_told_by_the_words_of_its_findings(reviewer, connection):
-    for outcome, rules in (
-        ("reject", ["lookalike_recipient", "first_contact"]), ("send_back", ["first_contact"]),
-        ("reject", []), ("approve", ["first_contact"]),
-    ):  # fmt: skip
-        message = make_message(connection)
-        decide(message, reviewer, outcome, reason="Look again")
-        Message.objects.filter(pk=message.pk).update(rules=rules)
+def test_what_was_caught_is_told_by_the_words_of_its_findings(reviewer, decided):
+    first = decided(reviewer, "reject", rules=["lookalike_recipient", "first_contact"])
+    decided(reviewer, "send_back", rules=["first_contact"])
+    decided(reviewer, "reject")
+    decided(reviewer, "approve", rules=["first_contact"])
     assert rows(reviewer)["caught"] == [
         ("First contact", "1", "1"), ("Look-alike", "1", "0"), ("No rule saw anything", "1", "0"),
     ]  # fmt: skip
     # Beyond the bars they are counted together.
-    Message.objects.update(rules=[])
-    Message.objects.filter(pk=message.pk - 3).update(rules=[f"rule_{letter}" for letter in "abcdefghi"])
+    Message.objects.filter(pk=first.pk).update(rules=[f"rule_{letter}" for letter in "abcdefghi"])
     caught = rows(reviewer)["caught"]
-    assert (len(caught), caught[0], caught[-2]) == (9, ("Rule a", "1", "0"), ("Other findings", "2", "0"))
+    assert (len(caught), caught[0], caught[-2]) == (9, ("First contact", "0", "1"), ("Other findings", "3", "0"))
 
 
 def test_what_the_desk_refused_is_told_by_why(reviewer, second_reviewer, connection):
@@ -130,22 +142,21 @@ def test_what_the_desk_refused_is_told_by_why(reviewer, second_reviewer, connect
     assert [row for row in rows(reviewer)["caught"] if row[1] != "0"] == []
 
 
-def test_nothing_older_than_a_week_and_of_nothing_that_others_see_is_told(reviewer, connection):
+def test_nothing_older_than_a_week_and_of_nothing_that_others_see_is_told(reviewer, connection, decided):
     other = make_connection("other")
-    mine, theirs, waits = make_message(connection), make_message(other), make_message(other)
+    decided(reviewer, "reject")
+    Message.objects.filter(pk=decided(reviewer, "reject").pk).update(connection=other, mailbox=other.mailboxes.get())
+    make_message(other)
     Message.objects.update(rules=["link_text_lies"])
-    for message in (mine, theirs):
-        decide(message, reviewer, "reject", reason="Look again")
-    assert waits.state == "held"
+    Message.objects.filter(connection=connection, state="held").update(state="gone")
     box = connection.mailboxes.get()
     person = make_person("x@yourteam.example", "X", "reviewer", connection=connection, mailbox=box)
     seen = rows(person)
     assert (seen["waits"], seen["caught"], seen["refused"]) == ([], [("Link lies", "1", "0")], [])
     assert (seen["times"][0][1], seen["people"][0][:2]) == ("1", ("Ana Ferreira", "1"))
-    with rolled_back():
-        Decision.objects.update(recorded_at=Now() - timedelta(days=8))
-        Verdict.objects.update(given_at=Now() - timedelta(days=8))
-        assert rows(reviewer) | {"waits": []} == {name: [] for name in seen}
+    Decision.objects.update(recorded_at=Now() - timedelta(days=8))
+    Verdict.objects.update(given_at=Now() - timedelta(days=8))
+    assert rows(reviewer) | {"waits": []} == {name: [] for name in seen}
 
 
 @pytest.mark.slow
@@ -159,17 +170,13 @@ def test_empty_desk_says_so_on_each_card_and_draws_no_chart(signed_in, reviewer,
         assert words in page
 
 
-def test_each_chart_has_a_title_a_description_and_a_table_and_names_are_text(signed_in, reviewer, connection):
-    hostile = make_person("n@yourteam.example", "<script>alert(1)</script>", "reviewer")
-    decide(make_message(connection), hostile)
-    decide(make_message(connection), reviewer, "reject", reason="Look again")
-    late = decide(make_message(connection), reviewer, "reject", reason="Look again")
-    Decision.objects.filter(pk=late.decision.pk).update(rule="expiry", given_by=None)
-    Decision.objects.exclude(pk=late.decision.pk).update(state="applied")
-    make_message(connection)
+def test_each_chart_has_a_title_a_description_and_a_table_and_names_are_text(signed_in, reviewer, decided):
+    decided(make_person("n@yourteam.example", "<script>alert(1)</script>", "reviewer"))
+    decided(reviewer, "reject")
+    decided(reviewer, "reject", rule="expiry", given_by=None)
     page = signed_in(reviewer).get("/").content.decode()
     assert "<script>alert(1)" not in page
-    assert re.search(r"<b>1</b><span>rejected or sent back", page)
+    assert re.search(r"<b>2</b><span>rejected or sent back", page)
     for name in ("waits", "times", "people", "caught", "refused"):
         card = re.search(rf'<section[^>]*id="panel-{name}".*?</section>', page, re.DOTALL)[0]
         title, description = re.search(r'<svg class="chart" role="img" aria-labelledby="(\S+) (\S+)"', card).groups()
@@ -178,13 +185,13 @@ def test_each_chart_has_a_title_a_description_and_a_table_and_names_are_text(sig
         assert card.count("<tr>") > 1, name
 
 
-def test_home_costs_the_same_queries_at_any_length(signed_in, reviewer, connection):
+def test_home_costs_the_same_queries_at_any_length(signed_in, reviewer, connection, decided):
     client = signed_in(reviewer)
     counts = []
     for number in (1, 3):
         for _ in range(number):
             make_message(connection, hydrated=False)
-        decide(make_message(connection), reviewer, "reject", reason="Look again")
+            decided(reviewer, "reject")
         with CaptureQueriesContext(database) as sent:
             assert client.get("/").status_code == 200
         counts.append(len(sent))
