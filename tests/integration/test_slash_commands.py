@@ -112,17 +112,12 @@ def test_email_sent_by_a_command_waits_with_its_trigger_and_the_answer_says_so(d
     row = given("sendemail", **LETTER)
     assert [run(row), run(row)] == ["done", "not due"]
     email = Email.objects.get()
-    assert (email.status, email.to, email.subject) == (
-        "pending_send_approval", ["dana@northwind.example"], "Your refund",
-    )  # fmt: skip
+    found = (email.status, email.to, email.subject)
+    assert found == ("pending_send_approval", ["dana@northwind.example"], "Your refund")
     assert email.metadata == {
-        "discord_user": "ana",
-        "discord_user_id": ANA,
-        "discord_channel": "outreach",
-        "discord_channel_id": "4711",
-        "discord_guild": "42",
-        "discord_interaction_id": row.discord_id,
-    }
+        "discord_user": "ana", "discord_user_id": ANA, "discord_channel": "outreach", "discord_channel_id": "4711",
+        "discord_guild": "42", "discord_interaction_id": row.discord_id,
+    }  # fmt: skip
     [(method, path, body, _)] = discord.calls
     assert (method, path) == ("PATCH", f"/api/v10/webhooks/{APP}/{TOKEN}/messages/@original")
     assert body["allowed_mentions"] == {"parse": []}
@@ -136,45 +131,35 @@ def test_email_sent_by_a_command_waits_with_its_trigger_and_the_answer_says_so(d
     assert "on its way" not in str(entry.details)
 
 
-def standings(message):
-    """How each fact of who started it stands in the trace."""
-    found = lines(Entry.objects.of_message(message.public_id).oldest_first())
-    return found, {name: standing for name, _, standing in started_by(found).facts}
-
-
 def test_who_commanded_it_may_not_approve_it_and_only_what_the_desk_itself_sent_is_proved(
     desk, discord, ana, second_reviewer
 ):
     row = given("sendemail", **LETTER)
     run(row)
     liar = {"discord_user": "the boss", "discord_interaction_id": row.discord_id}
-    desk.ask(
-        "POST", f"/v1/mailboxes/{desk.world.mailbox.pk}/send", key="agent",
-        json={"to": ["eve@example.net"], "subject": "Lie", "markdown": "x", "metadata": liar},
-    )  # fmt: skip
+    lie = {"to": ["eve@example.net"], "subject": "Lie", "markdown": "x", "metadata": liar}
+    desk.ask("POST", f"/v1/mailboxes/{desk.world.mailbox.pk}/send", key="agent", json=lie)
     read_connection.run(desk.connection.pk)
     assert (note_proved(), note_proved()) == (1, 0)
-    message, lie = Message.objects.get(subject="Your refund"), Message.objects.get(subject="Lie")
-    with pytest.raises(VerdictNotAllowed, match="You started this message"):
-        decide(message, ana)
-    found, facts = standings(message)
+    found = {}
+    for subject in ("Your refund", "Lie"):
+        message = Message.objects.get(subject=subject)
+        told_of_it = lines(Entry.objects.of_message(message.public_id).oldest_first())
+        facts = {name: standing for name, _, standing in started_by(told_of_it).facts if name != "API key"}
+        found[subject] = message, facts, who_started(told_of_it)
+    message, facts, who = found["Your refund"]
     assert {facts[name] for name in ("Discord user", "User id", "Channel", "Guild", "Interaction")} == {"proved"}
-    assert [one.standing for one in who_started(found)][:2] == ["proved", "proved"]
-    assert origin_of(message, actor=ana.actor(surface="web")).is_proved
-    assert decide(message, second_reviewer).decision
+    assert [one.standing for one in who][:2] == ["proved", "proved"]
     # The id of a command proves nothing that somebody else wrote beside it.
-    assert "proved" not in {standing for name, standing in standings(lie)[1].items() if name != "API key"}
-    assert not origin_of(lie, actor=ana.actor(surface="web")).is_proved
-
-
-def test_author_is_known_by_the_message_id_where_the_trigger_is_lost(connection, ana):
-    message = make_message(connection, metadata={"discord_user": "ana"})
-    CommandedMail.objects.create(
-        connection=connection, person=ana, interaction_id="7", command="sendemail", discord_user_id=ANA,
-        upstream_id=message.upstream_id,
-    )  # fmt: skip
-    with pytest.raises(VerdictNotAllowed, match="You started this message"):
-        decide(message, ana)
+    assert "proved" not in found["Lie"][1].values()
+    is_proved = [origin_of(found[one][0], actor=ana.actor(surface="web")).is_proved for one in found]
+    assert is_proved == [True, False]
+    # The author is known also where the trigger is lost.
+    for trigger in (message.trigger, {}):
+        Message.objects.filter(pk=message.pk).update(trigger=trigger)
+        with pytest.raises(VerdictNotAllowed, match="You started this message"):
+            decide(message, ana)
+    assert decide(message, second_reviewer).decision
 
 
 def test_signed_command_is_put_off_at_once_and_carried_out_once_however_often_discord_posts_it(
@@ -241,13 +226,11 @@ def test_answer_that_discord_did_not_take_is_told_again_and_nothing_is_done_agai
     row = given("pending")
     assert run(row) == "not answered"
     assert (row.state, row.token) == ("failed", "")
-
-
-def test_token_is_forgotten_when_discord_takes_no_answer_any_more(desk, discord):
-    row = given("sendemail", **LETTER)
+    # What Discord takes no answer to any more is not done either.
+    row, answered = given("sendemail", **LETTER), len(discord.calls)
     Interaction.objects.update(created_at=Now() - timedelta(minutes=15))
     assert run(row) == "too late"
-    assert (row.token, row.options, discord.calls, Email.objects.count()) == ("", "", [], 0)
+    assert (row.token, row.options, len(discord.calls), Email.objects.count()) == ("", "", answered, 0)
 
 
 def test_fault_of_the_desk_is_told_at_once_and_logged_and_nothing_is_sent(desk, discord, caplog):
@@ -286,8 +269,20 @@ def test_answer_of_multimail_that_is_lost_is_asked_for_again_with_the_same_key_a
         run(row)
     assert "It is not known whether MultiMail took the letter" in discord.said
     assert Email.objects.count() == 2
-    # A refusal after a lost answer does not say that nothing left either.
-    row = given("sendemail", **{**LETTER, "subject": "Refused"})
+    # One that was not reached sent nothing.
+    desk.gateway.lost.clear()
+    type(desk.connection).objects.update(api_url="http://127.0.0.1:1")
+    row = given("sendemail", **LETTER)
+    for _ in range(running.MOST_TRIES):
+        make_due(row)
+        run(row)
+    assert "cannot be reached at the moment. Nothing was sent" in discord.said
+    assert [line.details["why"] for line in told("command.failed")][-1] == "not reached"
+
+
+def test_refusal_after_a_lost_answer_does_not_say_that_nothing_left(desk, discord, ana):
+    row = given("sendemail", **LETTER)
+    desk.gateway.lost.add(("POST", "/send_email"))
     assert run(row) == "postponed"
     ana.grants.all().delete()
     make_due(row)
@@ -314,16 +309,6 @@ def test_garbage_of_multimail_ends_in_words(desk, discord):
         assert discord.said.startswith("Unread in"), spoilt
 
 
-def test_multimail_that_is_away_is_told_as_nothing_sent(connection, ana, discord):
-    give_keys(connection)
-    row = given("sendemail", **LETTER)
-    for _ in range(running.MOST_TRIES):
-        make_due(row)
-        run(row)
-    assert "cannot be reached at the moment. Nothing was sent" in discord.said
-    assert [line.details["why"] for line in told("command.failed")] == ["not reached"]
-
-
 def test_multimail_that_asks_for_a_short_wait_gets_it_and_a_long_one_is_told(desk, discord):
     row = given("sendemail", **LETTER)
     desk.gateway.spoiled[("POST", "/send_email")] = (429, b'{"error": "slow down"}')
@@ -339,24 +324,17 @@ def test_multimail_that_asks_for_a_short_wait_gets_it_and_a_long_one_is_told(des
 # --- in words
 
 
-REFUSALS = {
-    401: "does not accept the desk's agent key",
-    403: "does not allow this",
-    404: "does not know it",
-    409: "did not take it",
-    422: "does not accept it as it is",
-}
-
-
 def test_what_multimail_refuses_is_said_in_words_and_its_own_are_only_text(desk, discord):
     said = json.dumps({"error": "no, @everyone **must** [see](https://evil.example)"}).encode()
-    for status, words in REFUSALS.items():
+    refusals = {401: "does not accept the desk's agent key", 403: "does not allow this", 404: "does not know it"}
+    refusals |= {409: "did not take it", 422: "does not accept it as it is"}
+    for status, words in refusals.items():
         desk.gateway.spoiled[("POST", "/send_email")] = (status, said)
         row = given("sendemail", **LETTER)
         assert (run(row), row.token) == ("refused", ""), status
         assert words in discord.said
         assert_is_text(discord.said, "@everyone", "**must**", "[see](")
-    assert len(told("command.failed")) == len(REFUSALS)
+    assert len(told("command.failed")) == len(refusals)
 
     # That it is queued is all that hosted MultiMail says; it is not called held.
     desk.gateway.spoiled[("POST", "/send_email")] = (202, b'{"message_id": "01HOSTED", "status": "queued"}')
@@ -434,7 +412,7 @@ def test_several_mailboxes_are_named_to_be_typed_and_none_says_what_is_missing(c
     assert "has a connection with an agent key" in discord.said
 
 
-def test_letter_that_was_not_sent_is_given_back_to_be_sent_again(connection, ana, discord):
+def test_letter_that_was_not_sent_is_given_back_to_be_sent_again(connection, ana, discord, monkeypatch):
     give_keys(connection, make_connection("other"))
     for body in ("Hello Dana,\\n\\nit left.", "```\n@everyone **x**\n```", "x" * 6000, "\U0001f600" * 3000):
         run(given("sendemail", to="dana@northwind.example", subject="Hello", body=body))
@@ -448,6 +426,11 @@ def test_letter_that_was_not_sent_is_given_back_to_be_sent_again(connection, ana
         assert inside.rstrip("…") in body.replace("```", "'''")
         assert len(inside) > 10
         assert length(discord.said) <= 2000
+    # Every answer is cut to what Discord takes.
+    monkeypatch.setitem(running.COMMANDS, "pending", lambda given: "\U0001f600" * 1000 + "x")
+    run(given("pending"))
+    assert length(discord.said) <= 2000
+    assert discord.said.endswith("\U0001f600…")
 
 
 def test_lists_show_what_this_person_may_see_and_end_with_a_whole_row(desk, discord, settings):
@@ -498,54 +481,36 @@ def test_bad_input_is_told_in_words(desk, discord):
     assert (Email.objects.count(), len(told("command.failed"))) == (0, len(BAD_INPUT))
 
 
-def test_answer_of_2001_characters_is_cut_to_what_discord_takes(ana, discord, monkeypatch):
-    monkeypatch.setitem(running.COMMANDS, "pending", lambda given: "\U0001f600" * 1000 + "x")
-    assert run(given("pending")) == "done"
-    assert length(discord.said) <= 2000
-    assert discord.said.endswith("\U0001f600…")
-
-
 # --- discord_register
 
 
-def register(**options):
-    out = io.StringIO()
-    call_command("discord_register", stdout=out, **options)
-    return out.getvalue()
+def test_register_sets_all_commands_at_once_and_says_what_is_wrong_or_not_set(discord, settings):
+    def register(**options):
+        out = io.StringIO()
+        call_command("discord_register", stdout=out, **options)
+        return out.getvalue()
 
-
-def test_register_sets_all_commands_at_once_and_again(discord):
-    assert "/sendemail, /checkinbox, /reply, /pending" in register()
-    register(guild="42")
-    first, second = discord.calls
-    assert first == ("PUT", f"/api/v10/applications/{APP}/commands", COMMANDS, "Bot bot.token")
-    assert second[1] == f"/api/v10/applications/{APP}/guilds/42/commands"
-
-
-def test_register_says_what_is_wrong_and_what_is_not_set(discord, settings):
     def problem(**options):
         with pytest.raises(CommandError) as raised:
             register(**options)
         assert "bot.token" not in str(raised.value)
         return str(raised.value)
 
-    refusals = {
-        401: "does not accept the bot's token",
-        403: "does not let this bot",
-        404: "no such",
-        500: "answered 500",
-    }
+    assert "/sendemail, /checkinbox, /reply, /pending" in register()
+    register(guild="42")
+    first, second = discord.calls
+    assert first == ("PUT", f"/api/v10/applications/{APP}/commands", COMMANDS, "Bot bot.token")
+    assert second[1] == f"/api/v10/applications/{APP}/guilds/42/commands"
+
+    refusals = {401: "does not accept the bot's token", 403: "does not let this", 404: "no such", 500: "answered 500"}
     for status, words in refusals.items():
         discord.status = status
         assert words in problem()
     discord.next.append((429, {"Retry-After": "7"}, {"retry_after": 7.0}))
     assert "asks to wait 7 s. Nothing was changed" in problem()
-    settings.DISCORD_API_URL = "http://127.0.0.1:9/api/v10"
-    settings.OUTGOING_ALLOW = ["http://127.0.0.1:9"]
+    settings.DISCORD_API_URL, settings.OUTGOING_ALLOW = "http://127.0.0.1:9/api/v10", ["http://127.0.0.1:9"]
     assert "could not be reached" in problem()
-
     assert "a number" in problem(guild="x/../1")
-    settings.DISCORD_BOT_TOKEN = ""
-    assert "Set DISCORD_BOT_TOKEN" in problem()
-    settings.DISCORD_APP_ID = ""
-    assert "Set DISCORD_APP_ID" in problem()
+    for name in ("DISCORD_BOT_TOKEN", "DISCORD_APP_ID"):
+        setattr(settings, name, "")
+        assert f"Set {name}" in problem()
