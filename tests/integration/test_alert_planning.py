@@ -23,7 +23,7 @@ from audit.models import Entry
 from audit.recording import record
 from people.actors import worker
 from tests import factories
-from tests.factories import event_body, make_connection, post_event, rolled_back
+from tests.factories import make_connection, rolled_back
 from tests.integration.deciding import decide, in_thread, waiting_for_a_lock
 
 pytestmark = pytest.mark.django_db
@@ -299,10 +299,3 @@ def test_connection_that_is_not_read_for_long_is_told_of_once_a_spell_unless_a_p
     for fields in ({"paused_by_hand": True, "removed_at": None}, {"paused_by_hand": False, "removed_at": Now()}):
         Connection.objects.update(complete_as_of=Now() - timedelta(hours=1), **fields)
         assert tell_of_staleness() == 0, fields
-
-
-def test_event_of_a_webhook_is_planned_in_its_own_transaction(client, connection):
-    place("inngest", ["message.held", "message.sent"])
-    post_event(client, connection, event_body(email_id="01NEW"))
-    post_event(client, connection, event_body("message.sent", email_id="01NEW"))
-    assert [(kind, action) for kind, action, _ in planned()] == [("event", "message.held"), ("event", "message.sent")]

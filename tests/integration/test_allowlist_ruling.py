@@ -3,10 +3,11 @@
 from datetime import timedelta
 
 import pytest
-from django.db import connections
+from django.db import connections, transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from alerts.models import Card, Destination
 from approvals.decide import undo_decision
 from approvals.deciding.withdraw import confirm_approval
 from approvals.errors import VerdictNotAllowed
@@ -22,12 +23,12 @@ from approvals.models import (
     Message,
     Revision,
 )
-from approvals.ruling import ruled, ruling_for, rulings_for
+from approvals.ruling import lock_visible, ruled, ruling_for, rulings_for, stop_of
 from common.postgres import clock
-from policy.changes import allow_for_days
+from policy.allowlists import Judged
 from policy.models import AllowEntry, KillSwitch
-from tests.factories import MAILBOX, NOW, make_connection, make_list, make_message, pending_row
-from tests.integration.deciding import carry_out, decide, make_due
+from tests.factories import MAILBOX, NOW, make_connection, make_list, make_message, pending_row, rolled_back
+from tests.integration.deciding import carry_out, decide, in_thread, make_due
 
 pytestmark = pytest.mark.django_db
 
@@ -134,6 +135,9 @@ def test_recipient_that_no_entry_can_name_cannot_be_allowed(connection, reviewer
         f"{one} is on no allowlist for support@yourteam.example, so this cannot be approved. "
         "No entry can name it: reject it, or send it back."
     )
+    # Of one that is endless so much stands in the sentence.
+    endless = of(make_message(connection, to_addresses=[one * 20], subject="endless"), reviewer)
+    assert endless.reasons[0].startswith(f"{(one * 20)[:254]} is on")
     both = of(make_message(connection, to_addresses=[one, two], subject="two"), reviewer)
     assert both.reasons[0] == (
         f"{one} and {two} are on no allowlist for support@yourteam.example, so this cannot be approved. "
@@ -250,7 +254,8 @@ def test_whose_program_or_command_started_it_may_not_approve_it_and_everybody_el
 ):
     by_program = make_message(connection, sent_by_key="key_7")
     by_command, by_interaction = make_message(connection), make_message(connection)
-    Message.objects.filter(pk=by_interaction.pk).update(trigger={"discord_interaction_id": "1" * 40})
+    for message, interaction in ((by_command, "5"), (by_interaction, "1" * 40)):
+        Message.objects.filter(pk=message.pk).update(trigger={"discord_interaction_id": interaction})
     KeyOwner.objects.create(connection=connection, upstream_key_id="key_7", person=reviewer)
     given = {"connection": connection, "person": reviewer}
     CommandedMail.objects.create(**given, upstream_id=by_command.upstream_id, interaction_id="7")
@@ -259,9 +264,7 @@ def test_whose_program_or_command_started_it_may_not_approve_it_and_everybody_el
         own = of(message, reviewer)
         assert (own.may_approve, own.may_reject, own.rule) == (False, True, "author")
         assert of(message, second_reviewer).may_approve
-    # Many at once are told by the trigger that a command leaves in its message.
-    many = rulings_for([by_program, by_interaction], actor=reviewer.actor(surface="web"), now=clock())
-    assert [one.rule for one in many.values()] == ["author", "author"]
+    assert {one.rule for one in told_alike([by_program, by_command, by_interaction], reviewer)} == {"author"}
     with pytest.raises(VerdictNotAllowed, match="You started this message"):
         decide(by_program, reviewer)
 
@@ -278,37 +281,78 @@ def test_key_that_hosted_multimail_names_or_another_connection_uses_proves_nothi
     assert {one.rule for one in rulings_for(messages, actor=actor, now=at).values()} == {""}
 
 
-def test_rulings_of_many_are_those_of_each(connection, reviewer, admin):
-    files = [{"filename": f"{name}.pdf", "content_type": "application/pdf", "size": 1} for name in "abcd"]
+def told_alike(messages, person):
+    """The rulings of many at once, which are those of each asked about alone."""
+    for one in messages:
+        one.refresh_from_db()
+    at, actor = clock(), person.actor(surface="web")
+    many = rulings_for(messages, actor=actor, now=at)
+    found = [many[one.pk] for one in messages]
+    assert found == [ruling_for(one, actor=actor, now=at) for one in messages]
+    return found
+
+
+def test_rulings_of_many_are_those_of_each(connection, reviewer, auditor):
+    names = ["a" * 100, "b.pdf", "c.pdf", "d.pdf"]
+    files = [{"filename": name, "content_type": "application/pdf", "size": 1} for name in names]
     messages = {
         "allowlist": make_message(connection, to_addresses=["a@acme.example"]),
-        "": make_message(connection),
+        "fine": make_message(connection),
         "expired": make_message(connection),
         "files": make_message(connection, attachments=files),
-        "stopped": make_message(make_connection("other")),
+        "ended": make_message(connection),
     }
     make_list("northwind.example")
+    AllowEntry.objects.update(expires_at=timezone.now() + timedelta(days=1))
     Message.objects.filter(pk=messages["expired"].pk).update(expires_at=Now())
-    KillSwitch.objects.create(connection=messages["stopped"].connection, reason="Wait", pulled_by=admin)
-    with_files = messages["files"]
-    EnclosedFile.objects.filter(message=with_files).update(state="fetched", sha256="a" * 64, found_sha256="b" * 64)
-    for one in messages.values():
-        one.refresh_from_db()
-    at, actor = clock(), reviewer.actor(surface="web")
-    many = rulings_for(list(messages.values()), actor=actor, now=at)
-    assert {name: many[one.pk] for name, one in messages.items()} == {
-        name: ruling_for(one, actor=actor, now=at) for name, one in messages.items()
-    }
-    assert [many[one.pk].rule for one in messages.values()] == list(messages)
-    assert "(a.pdf, b.pdf, c.pdf)." in many[messages["files"].pk].reasons[0]
+    Message.objects.filter(pk=messages["ended"].pk).update(state="rejected")
+    EnclosedFile.objects.update(state="fetched", sha256="a" * 64, found_sha256="b" * 64)
+    rulings = dict(zip(messages, told_alike(list(messages.values()), reviewer), strict=True))
+    assert [one.rule for one in rulings.values()] == ["allowlist", "", "expired", "files", ""]
+    assert {one.approvals_needed for one in rulings.values()} == {1}
+    assert f"({'a' * 80}, b.pdf, c.pdf)." in rulings["files"].reasons[0]
+    assert rulings["ended"].reasons == ("This message is not held any more, so there is nothing to decide.",)
+    [seen] = told_alike([messages["fine"]], auditor)
+    assert seen.reasons == (
+        "You can read this, but only a reviewer of support@yourteam.example can decide it. Ask whoever runs this desk.",
+    )
+    # What the lists say is not asked again where the caller knows it.
+    off_list = messages["allowlist"]
+    known = {off_list.pk: Judged()}
+    given = rulings_for([off_list], actor=reviewer.actor(surface="web"), now=clock(), judged=known)
+    assert given[off_list.pk].may_approve
 
 
-def test_address_that_is_allowed_for_days_can_be_approved_then(connection, reviewer, admin):
-    message = make_message(connection)
-    make_list(connection=connection)
-    actor = admin.actor(surface="web")
-    allow_for_days(address="Dana@Northwind.example", mailbox=message.mailbox_id, actor=actor, now=NOW)
-    assert of(message, reviewer).may_approve
+def test_switch_stops_what_is_in_its_scope_and_nothing_else(connection, reviewer, admin):
+    other = make_connection("other")
+    beside = Mailbox.objects.create(connection=connection, upstream_id="01B", address="b@yourteam.example")
+    here, there, unknown, elsewhere = messages = [make_message(one) for one in (*[connection] * 3, other)]
+    Message.objects.filter(pk=there.pk).update(mailbox=beside)
+    Message.objects.filter(pk=unknown.pk).update(mailbox=None)
+    for scope, stopped in (
+        ({"mailbox": here.mailbox}, [here, unknown]),
+        ({"mailbox": elsewhere.mailbox}, [elsewhere]),
+        ({"connection": connection}, [here, there, unknown]),
+        ({}, messages),
+    ):
+        with rolled_back():
+            switch = KillSwitch.objects.create(reason="Wait", pulled_by=admin, **scope)
+            rulings = told_alike(messages, reviewer)
+            assert [one.rule for one in rulings] == ["stopped" if one in stopped else "" for one in messages], scope
+            assert [stop_of(one) for one in messages] == [switch if one in stopped else None for one in messages]
+            assert rulings[messages.index(stopped[0])].reasons == (
+                "You may decide, but nothing leaves until the kill switch is released. Pulled by Ida Lindqvist (Wait).",
+            )
+
+
+@pytest.mark.django_db(transaction=True)
+def test_message_under_a_verdicts_lock_still_takes_rows_about_it(connection, reviewer):
+    message, place = make_message(connection), Destination.objects.create()
+    with transaction.atomic():
+        lock_visible(message.public_id, actor=reviewer.actor(surface="web"))
+        thread, results = in_thread(lambda: Card.objects.create(destination=place, message=message))
+        thread.join(60)
+        assert [type(one) for one in results] == [Card]
 
 
 def test_finding_tells_who_was_off_the_list_when_the_message_was_read(connection, reviewer):
@@ -341,21 +385,3 @@ def test_list_keeps_nobody_from_undoing(connection, reviewer):
     make_list()
     undone = undo_decision(message=message.public_id, actor=reviewer.actor(surface="web"), now=NOW)
     assert undone.state == "undone"
-
-
-def test_high_risk_page_approves_nothing_that_is_off_the_list(client, signed_in, connection, reviewer):
-    message = make_message(
-        connection, markdown="The password: hunter2secret, key sk_live_" + "4eC39HqLyjWDarjtT1zdp7dc"
-    )
-    make_list()
-    assert message.risk_level == "high"
-    sent = {
-        "fingerprint": message.revision.fingerprint, "typed": "northwind.example", "outcome": "approve",
-        "risk_read": [one["rule"] for one in message.revision.findings], "thread_read": "0",
-    }  # fmt: skip
-    answer = signed_in(reviewer).post(f"/queue/{message.public_id}/approve/", sent)
-    page = answer.content.decode()
-    assert answer.status_code == 403, page
-    assert "is on no allowlist" in page
-    assert "Off the allowlist" in page
-    assert not Decision.objects.exists()

@@ -11,7 +11,6 @@ from approvals.models import Connection
 from approvals.views.connection_adding import problems_in
 from tests.account import account
 from tests.factories import make_connection, make_message, make_person
-from tests.integration.deciding import decide
 
 pytestmark = pytest.mark.django_db
 
@@ -217,10 +216,3 @@ def test_removal_says_what_it_means_needs_the_name_and_leaves_the_history(signed
     assert f"{found.name} Its history stays." in sentences(client.get(reverse("connections")))
     assert "Remember me" in client.get(reverse("history")).content.decode()
     assert "Remember me" not in client.get(reverse("queue")).content.decode()
-
-
-def test_removal_is_refused_while_a_decision_is_on_its_way(signed_in, admin, reviewer, connection):
-    decide(make_message(connection), reviewer)
-    refused = signed_in(admin).post(to("remove-connection", connection), {"name": connection.name})
-    assert (refused.status_code, "1 decision is still on the way" in sentences(refused)) == (422, True)
-    assert Connection.objects.get().removed_at is None
