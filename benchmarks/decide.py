@@ -3,6 +3,7 @@
 import contextlib
 import http.client
 import os
+import socket
 import statistics
 import subprocess
 import time
@@ -10,26 +11,33 @@ import uuid
 from collections.abc import Iterator
 from typing import Any
 
-from benchmarks.result import Figure, Result, sized
+from benchmarks.result import Figure, Need, Result, sized
 from benchmarks.serving import own_database, prepare
 from benchmarks.upstream import MAILBOX, Arrivals, row, slow_upstream
 
 LATENCY = 0.1
+# As many decisions of a connection that never answers as the worker has threads, and one more.
+HANGING = 9
 RATE, WARM_UP = 20, sized(10, smoke=1)
 SECONDS, RUNS = sized(5, smoke=1), sized(5, smoke=1)
-GOAL = 1.6
+GOAL, MOST_BESIDE = 1.6, 3.0
 
 
 def measure() -> Result:
     """Decide at a fixed rate through the real worker, and stamp each call where it arrives."""
-    with own_database(), slow_upstream(LATENCY) as arrivals:
+    with own_database(), slow_upstream(LATENCY) as arrivals, socket.create_server(("127.0.0.1", 0)) as silent:
         # The desk calls no private address that is not named.
         os.environ["MULTIMAIL_API_URL"] = f"http://127.0.0.1:{arrivals.port}"
+        os.environ["OUTGOING_ALLOW"] = f"http://127.0.0.1:{silent.getsockname()[1]}"
         prepare()
-        connection, person = make_desk(arrivals.port)
+        connection, person = make_desk("bench", arrivals.port)
+        neighbour, _ = make_desk("neighbour", silent.getsockname()[1])
         with worker():
             decide(connection, person, arrivals, number=WARM_UP)
             runs = [decide(connection, person, arrivals, number=RATE * SECONDS) for _ in range(RUNS)]
+            for message in [make_message(neighbour) for _ in range(HANGING)]:
+                give(message, person.actor(surface="web"))
+            beside = statistics.median(decide(connection, person, arrivals, number=RATE * SECONDS))
         controls = [round_trip(arrivals.port) for _ in range(10)]
     middle = statistics.median(statistics.median(run) for run in runs)
     control = statistics.median(controls)
@@ -46,19 +54,20 @@ def measure() -> Result:
         goal=GOAL,
         runs=RUNS,
         at_most=True,
+        needs=(Need("beside a connection that hangs, over without", beside / middle, MOST_BESIDE, at_most=True),),
     )
 
 
-def make_desk(port: int) -> tuple[Any, Any]:
-    """Make a connection to the stand-in whose mailbox leaves no time to undo, and a reviewer."""
+def make_desk(slug: str, port: int) -> tuple[Any, Any]:
+    """Make a connection to this port whose mailbox leaves no time to undo, and a reviewer."""
     from datetime import timedelta
 
     from approvals.models import Connection, Mailbox
     from people.models import Grant, Person
 
     connection = Connection.objects.create(
-        slug="bench",
-        name="Bench",
+        slug=slug,
+        name=slug.title(),
         api_url=f"http://127.0.0.1:{port}",
         webhook_secret="none",
         oversight_key="mm_live_bench",
@@ -67,7 +76,7 @@ def make_desk(port: int) -> tuple[Any, Any]:
     Mailbox.objects.create(
         connection=connection, upstream_id=MAILBOX["id"], address=MAILBOX["address"], undo_window=timedelta(0)
     )
-    person = Person.objects.create_user(email="bench@yourteam.example", name="Bench", password=uuid.uuid4().hex)
+    person = Person.objects.create_user(email=f"{slug}@yourteam.example", name="Bench", password=uuid.uuid4().hex)
     Grant.objects.create(person=person, role="reviewer")
     return connection, person
 

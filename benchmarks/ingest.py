@@ -1,14 +1,17 @@
 """How many signed webhooks a second are stored, mirrored, recorded and planned, against pgbench running the very same
 statements?"""
 
+import contextlib
 import itertools
 import json
 import logging
 import os
 import re
+import socket
 import statistics
 import time
 import uuid
+from collections.abc import Iterator
 from typing import Any
 
 import psycopg
@@ -20,7 +23,7 @@ from upstream.signatures import HEADER, sign
 
 RUNS, SECONDS, WARM_UP = sized(5, smoke=2), sized(4, smoke=1), sized(1.5, smoke=0.5)
 GOAL = 0.15
-MOST_OF_A_DUPLICATE, MOST_OF_A_FORGED = 0.7, 0.35
+MOST_OF_A_DUPLICATE, MOST_OF_A_FORGED, MOST_WITHOUT_REDIS = 0.7, 0.35, 3.0
 SECRET = "whsec_bench"
 # As with gateway_send: both sides merge values into the text of a statement and plan it each time.
 PROTOCOL = "simple"
@@ -46,6 +49,9 @@ def measure() -> Result:
             again = run(port, requests.duplicate)
             later = run(port, requests.later)
             forged = requests_a_second(port, clients=CLIENTS, seconds=SECONDS, request=requests.forged, expect=b"4")
+        with silent_redis(), web_process("dashboard") as port:
+            run(port, requests.new, seconds=WARM_UP)
+            alone = run(port, requests.new)
     ours, theirs = (statistics.median(side) for side in zip(*sides, strict=True))
     return Result(
         question=" ".join((__doc__ or "").split()),
@@ -62,8 +68,21 @@ def measure() -> Result:
             Need("a duplicate costs, of a new one", ours / again, MOST_OF_A_DUPLICATE, at_most=True),
             Need("a forged one costs, of a new one", ours / forged, MOST_OF_A_FORGED, at_most=True),
             Need("statements of a forged one", forged_statements, 0, at_most=True),
+            Need("one while Redis hangs costs, of a new one", ours / alone, MOST_WITHOUT_REDIS, at_most=True),
         ),
     )
+
+
+@contextlib.contextmanager
+def silent_redis() -> Iterator[None]:
+    """Let processes that are started meanwhile find a Redis that takes connections and never answers."""
+    outer = os.environ["REDIS_URL"]
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        os.environ["REDIS_URL"] = f"redis://127.0.0.1:{silent.getsockname()[1]}/0"
+        try:
+            yield
+        finally:
+            os.environ["REDIS_URL"] = outer
 
 
 def begin_at_a_long_number() -> None:
