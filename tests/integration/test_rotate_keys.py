@@ -1,7 +1,6 @@
 """Secrets at rest: encrypted with the newest key, row by row, and none of them in clear in a dump (line 55)."""
 
 import io
-import threading
 
 import pytest
 from allauth.mfa.models import Authenticator
@@ -17,7 +16,7 @@ from common.encryption import decrypt, encrypt, uses_newest_key
 from dashboard import secrets_at_rest
 from gateway.models import Webhook
 from tests.factories import make_connection
-from tests.integration.deciding import waiting_for_a_lock
+from tests.integration.deciding import in_thread, waiting_for_a_lock
 from tests.integration.gateway.world import make_world
 from tests.integration.test_connection_pages import KEYS
 from tests.ledger import another_session
@@ -118,16 +117,10 @@ def test_secret_that_no_key_reads_is_named_and_keeps_nothing_else_up(stored, set
 @pytest.mark.django_db(transaction=True)
 def test_secret_that_somebody_changes_meanwhile_is_not_put_back(stored):
     """Rotation waits for the row's lock, and then renews what stands there, not what it had read before."""
-
-    def rotate():
-        secrets_at_rest.rotate()
-        database.close()
-
-    rotation = threading.Thread(target=rotate)
     with another_session() as other:
         new = encrypt("mm_live_changed_meanwhile")
         other.execute("UPDATE approvals_connection SET read_key = %s", [new])
-        rotation.start()
+        rotation, _ = in_thread(secrets_at_rest.rotate)
         waiting_for_a_lock(database)
     rotation.join(60)
     assert Connection.objects.get().read_key == "mm_live_changed_meanwhile"

@@ -1,13 +1,12 @@
 """Admins weigh the published rules: who may, what the ledger says, and that what is held is weighed anew."""
 
 import re
-import threading
 from dataclasses import asdict
 from datetime import timedelta
 
 import pytest
 from django.db import connection as database
-from django.db import connections, transaction
+from django.db import transaction
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
@@ -20,7 +19,7 @@ from approvals.models import Message, Revision, RuleWeight
 from approvals.risk.findings import finding
 from audit.models import Entry, EntryDetail
 from tests.factories import make_connection, make_message, make_person, show_row
-from tests.integration.deciding import waiting_for_a_lock
+from tests.integration.deciding import in_thread, waiting_for_a_lock
 
 pytestmark = pytest.mark.django_db
 
@@ -127,16 +126,10 @@ def test_worker_that_ends_early_goes_on_where_it_was(connection, admin, monkeypa
 @pytest.mark.django_db(transaction=True)
 def test_message_that_is_stored_while_a_rule_is_weighed_is_not_missed(connection, admin):
     message = make_message(connection)
-
-    def weigh_meanwhile():
-        weigh(admin, 80)
-        connections.close_all()
-
-    weighing = threading.Thread(target=weigh_meanwhile)
     with transaction.atomic():
         # By the old points: the new ones are not there yet.
         show_row(message, **MISADDRESSED)
-        weighing.start()
+        weighing, _ = in_thread(lambda: weigh(admin, 80))
         waiting_for_a_lock(database)
         assert not RuleWeight.objects.exists()
     weighing.join()

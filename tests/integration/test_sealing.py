@@ -2,6 +2,7 @@
 
 import threading
 from datetime import timedelta
+from functools import partial
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
@@ -16,6 +17,7 @@ from audit.sealing.heads import signed_bytes
 from audit.sealing.sealer import latest_seal, seal_all, sealing_state
 from audit.sealing.telling import SealingRefused
 from common.postgres import clock
+from tests.integration.deciding import in_thread
 from tests.ledger import ACTOR, another_session, append, as_superuser, check_chain, new_key
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -69,15 +71,9 @@ def test_entry_of_a_transaction_that_is_still_open_waits_and_is_not_overtaken():
 def test_what_is_written_while_it_seals_waits_for_the_next_time():
     """Else a desk that is never still would be sealed without end, a few entries at a time."""
 
-    def append_and_leave():
-        append()
-        connection.close()
-
     def append_another(sender, instance, **_):
         if instance.number < 9:
-            thread = threading.Thread(target=append_and_leave)
-            thread.start()
-            thread.join(60)
+            in_thread(append)[0].join(60)
 
     append(3)
     post_save.connect(append_another, sender=Seal)
@@ -230,23 +226,6 @@ def test_state_tells_how_far_it_is_when_it_is_late_and_what_holds_it_up(monkeypa
     assert sealing_state(since).unsealed == 2, "one more than are counted"
 
 
-def _in_threads(number, work):
-    failed = []
-
-    def run(place):
-        try:
-            work(place)
-        except Exception as error:  # noqa: BLE001 - told below
-            failed.append(error)
-        finally:
-            connection.close()
-
-    threads = [threading.Thread(target=run, args=[place]) for place in range(number)]
-    for thread in threads:
-        thread.start()
-    return threads, failed
-
-
 @pytest.mark.proves("case 28", "promise 7")
 def test_twenty_threads_append_while_sealing_runs_and_none_is_lost():
     """Two sealers at once, transactions of several entries that overlap, some of which roll back."""
@@ -261,19 +240,19 @@ def test_twenty_threads_append_while_sealing_runs_and_none_is_lost():
                 if turn % 4 == 3:
                     transaction.set_rollback(True)
 
-    def seal(place):
+    def seal():
         while not done.is_set():
             seal_all()
 
-    sealers, sealers_failed = _in_threads(2, seal)
-    writers, writers_failed = _in_threads(20, write)
-    for thread in writers:
+    sealers = [in_thread(seal) for _ in range(2)]
+    writers = [in_thread(partial(write, place)) for place in range(20)]
+    for thread, _ in writers:
         thread.join()
     done.set()
-    for thread in sealers:
+    for thread, _ in sealers:
         thread.join()
+    assert [results for _, results in (*writers, *sealers)] == [[None]] * 22
     seal_all()
-    assert (writers_failed, sealers_failed) == ([], [])
     seals = check_chain()
     assert len(seals) > 1
     assert Entry.objects.count() == seals[-1].size == 20 * 6 * 2

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from audit.models import BLOCK, Block, Leaf
 from audit.sealing import tree
-from tests.ledger import as_superuser
+from tests.ledger import as_superuser, root_of
 
 # The eight leaves of the test vectors of Certificate Transparency (RFC 6962), and the roots over the first of them.
 VECTOR_LEAVES = ["", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"]
@@ -39,16 +39,6 @@ VECTOR_CONSISTENCY = [
 
 def _leaf(data):
     return hashlib.sha256(b"\0" + data).digest()
-
-
-def _root(leaves):
-    """Section 2.1.1 of RFC 9162, word for word."""
-    if len(leaves) < 2:
-        return leaves[0] if leaves else hashlib.sha256(b"").digest()
-    k = 1
-    while k * 2 < len(leaves):
-        k *= 2
-    return hashlib.sha256(b"\1" + _root(leaves[:k]) + _root(leaves[k:])).digest()
 
 
 def _consistent(first, second, first_root, second_root, path):
@@ -104,7 +94,7 @@ def _store(leaves):
         Leaf(position=position, entry=position + 1, seal=1, hash=found) for position, found in enumerate(leaves)
     )
     Block.objects.bulk_create(
-        Block(number=number, hash=_root(leaves[number * BLOCK : (number + 1) * BLOCK]))
+        Block(number=number, hash=root_of(leaves[number * BLOCK : (number + 1) * BLOCK]))
         for number in range(len(leaves) // BLOCK)
     )
 
@@ -123,15 +113,15 @@ def test_roots_and_proofs_are_those_of_the_known_vectors(db):
 @given(st.integers(0, 5), st.integers(0, BLOCK - 1))
 def test_root_over_blocks_and_rest_is_the_root_over_all_leaves(blocks, rest):
     leaves = _hashes(blocks * BLOCK + rest)
-    whole = [_root(leaves[number * BLOCK : (number + 1) * BLOCK]) for number in range(blocks)]
-    assert tree.root_of(whole, leaves[blocks * BLOCK :]) == _root(leaves)
+    whole = [root_of(leaves[number * BLOCK : (number + 1) * BLOCK]) for number in range(blocks)]
+    assert tree.root_of(whole, leaves[blocks * BLOCK :]) == root_of(leaves)
 
 
 @pytest.mark.parametrize("largest", [17, pytest.param(72, marks=pytest.mark.slow)])
 def test_every_leaf_of_every_small_tree_is_proved_and_every_two_sizes_are_consistent(db, largest):
     leaves = _hashes(largest)
     _store(leaves)
-    roots = [_root(leaves[:size]) for size in range(largest + 1)]
+    roots = [root_of(leaves[:size]) for size in range(largest + 1)]
     for size in range(1, largest + 1):
         for position in range(size):
             nodes = tree.proof_nodes([position], size)
@@ -150,11 +140,11 @@ def test_proofs_hold_across_blocks_and_for_several_leaves_at_once(db):
         size = data.draw(st.integers(1, len(leaves)))
         wanted = data.draw(st.sets(st.integers(0, size - 1), min_size=1, max_size=9))
         nodes = tree.proof_nodes(list(wanted), size)
-        assert _root_from({position: leaves[position] for position in wanted}, nodes, size) == _root(leaves[:size])
-        assert tree.stored_root(size) == _root(leaves[:size])
+        assert _root_from({position: leaves[position] for position in wanted}, nodes, size) == root_of(leaves[:size])
+        assert tree.stored_root(size) == root_of(leaves[:size])
         first = data.draw(st.integers(1, size))
         path = tree.consistency_path(first, size)
-        assert _consistent(first, size, _root(leaves[:first]), _root(leaves[:size]), path)
+        assert _consistent(first, size, root_of(leaves[:first]), root_of(leaves[:size]), path)
 
     holds()
 
