@@ -1,11 +1,16 @@
-"""One-time links: made by whoever may give what they carry, used once, by the address they are for (line 46)."""
+"""One-time links: made by whoever may give what they carry, used once, by the address they are for (line 46).
 
+The first admin of a desk has one from the command line.
+"""
+
+import io
 import logging
 import re
 from datetime import timedelta
 
 import pytest
 from allauth.mfa.models import Authenticator
+from django.core.management import CommandError, call_command
 from django.db.models.functions import Now
 from django.test import Client
 from django.urls import reverse
@@ -270,3 +275,48 @@ def test_password_link_is_for_people_whom_its_maker_covers_and_void_once_they_do
         set_password(token=token, password=PASSWORD, actor=ANYBODY)
     ben.refresh_from_db()
     assert ben.check_password("correct horse battery")
+
+
+def first_admin(email="eva@example.com"):
+    """Run the command, and return what it printed and the token of its link."""
+    out = io.StringIO()
+    call_command("first_admin", email=email, stdout=out)
+    return out.getvalue(), re.search(r"https?://[^/\s]+/join/(\S+)/", out.getvalue())[1]
+
+
+def test_link_makes_an_admin_who_also_reviews_and_leads_to_the_set_up(client):
+    printed, token = first_admin("Eva <Eva@Example.com>")
+    assert "24 hours" in printed
+    answer = post(f"/join/{token}/", client)
+    assert (answer.status_code, answer["Location"]) == (302, "/setup/")
+    assert client.get("/people/").status_code == 200
+    eva = Person.objects.get(email="eva@example.com")
+    assert {one.role for one in eva.grants.all()} == {"admin", "reviewer"}
+    assert eva.check_password(PASSWORD)
+    assert recorded("person.joined")["invited_by"] == "an operator"
+
+
+def test_newest_link_alone_is_good_and_none_once_somebody_else_is_admin():
+    _, first = first_admin("eva@example.com")
+    _, second = first_admin("eva@example.com")
+    _, third = first_admin("adam@example.com")
+    assert [is_good(token) for token in (first, second, third)] == [False, False, True]
+    with rolled_back():
+        assert use(third) == Person.objects.admins_of_all().get()
+    make_person("ida@yourteam.example", "Ida", "admin")
+    assert not is_good(third)
+
+
+def test_command_refuses_beside_an_admin_who_is_active_and_says_what_to_do(admin):
+    with pytest.raises(CommandError, match=r"Ida Lindqvist is admin already.*People.*changepassword ida@"):
+        first_admin()
+    assert not Invitation.objects.exists()
+    Person.objects.update(is_active=False)
+    _, token = first_admin()
+    assert use(token).is_active
+
+
+def test_what_is_no_address_is_said():
+    for email, words in (("", "Say whose link it is"), ("eva", "is not an email address")):
+        with pytest.raises(CommandError, match=words):
+            first_admin(email)
