@@ -155,8 +155,8 @@ def test_read_key_of_hosted_multimail_ends_the_doubt(connection, message, upstre
     upstream.holds()
     path = f"/v1/mailboxes/{message.mailbox.upstream_id}/emails/{message.upstream_id}"
 
-    def run(status, decision, at, _):
-        told = {"status": status, "decision": decision, "approved_at": at}
+    def run(status, decision, at, reason, _):
+        told = {"status": status, "decision": decision, "approved_at": at, "reason": reason}
         upstream.answers[path] = (200, {"id": message.upstream_id, **{name: one for name, one in told.items() if one}})
         look(doubt(message, reviewer))
         # One source that lacks it and one that holds it prove nothing.
@@ -165,10 +165,13 @@ def test_read_key_of_hosted_multimail_ends_the_doubt(connection, message, upstre
         return state
 
     cases = [
-        ("sent", "", NOW.isoformat(), "applied"),
-        ("rejected", "rejected", "", "superseded"),
-        ("cancelled", "", "", "superseded"),
-        ("pending_send_approval", "", "", "unknown"),
+        ("sent", "", NOW.isoformat(), "", "applied"),
+        # Others than our gateway may shorten a reason; one with another reference is of somebody else's decision.
+        ("sent", "approved", "", "It is fine.", "applied"),
+        ("sent", "approved", "", "[countersign:SOMEBODYEL]", "superseded"),
+        ("rejected", "rejected", "", "", "superseded"),
+        ("cancelled", "", "", "", "superseded"),
+        ("pending_send_approval", "", "", "", "unknown"),
     ]
     assert outcomes(cases, run) == {case: case[-1] for case in cases}
 
