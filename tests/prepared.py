@@ -31,8 +31,8 @@ class Preparing:
         self._maker: subprocess.Popen[bytes] | None = None
 
     def begin(self) -> None:
-        """Let it be made beside what this process does, where it is not there yet."""
-        if not self.folder.exists():
+        """Let it be made beside what this process does, where it is not there yet; by one process of a run."""
+        if not self.folder.exists() and "PYTEST_XDIST_WORKER" not in os.environ:
             self._maker = subprocess.Popen([sys.executable, "-m", "tests.prepared"], cwd=ROOT, env=_environment())
 
     def copy_to(self, target: Path) -> None:

@@ -67,8 +67,7 @@ def test_entry_without_details_hashes_to_its_leaf_and_pages_say_that_they_were_r
     entry = Entry.objects.of_action("message.held").get()
     assert leaf_hash(entry) == entry.leaf_hash == bytes(Leaf.objects.get(entry=entry.pk).hash).hex()
     client = signed_in(auditor)
-    for path in ("/audit/?action=message.held", f"/audit/trace/{message.public_id}/"):
-        assert "personal details were removed" in client.get(path).content.decode(), path
+    assert "personal details were removed" in client.get("/audit/?action=message.held").content.decode()
     (told,) = client.get("/audit/?action=message.held&format=json").json()["entries"]
     assert (told["details"], told["details_removed"]) == ({}, True)
 

@@ -78,9 +78,7 @@ def test_ledger_says_who_weighed_what_before_and_after(admin):
     assert (weight.points, weight.changed_by) == (5, admin)
 
 
-def test_nobody_but_an_admin_of_everything_weighs_and_only_what_is_published(
-    connection, signed_in, reviewer, auditor, admin
-):
+def test_only_an_admin_of_everything_weighs_published_rules(connection, signed_in, reviewer, auditor, admin):
     of_one_connection = make_person("p@yourteam.example", "Pat", "admin", connection=connection)
     for person in (reviewer, auditor, of_one_connection):
         with pytest.raises(ActNotAllowed):

@@ -156,9 +156,7 @@ def test_factors_are_changed_only_by_who_has_just_proved_who_they_are(signed_in,
                 assert answer["Location"].startswith("/accounts/reauthenticate/"), name
 
 
-def test_factor_is_taken_off_and_noted_but_not_somebody_elses_nor_the_last_needed_one(
-    signed_in, reviewer, second_reviewer
-):
+def test_own_factor_is_taken_off_unless_it_is_the_last_needed_one(signed_in, reviewer, second_reviewer):
     mine, theirs = give_app(reviewer), give_app(second_reviewer)
     client = signed_in(reviewer)
     assert client.post(reverse("factor-remove", args=[theirs.pk])).status_code == 404
@@ -186,9 +184,7 @@ def test_gate_stops_whoever_lacks_a_needed_factor_at_every_address_but_the_set_u
 
 
 @pytest.mark.proves("security 39")
-def test_page_fragment_script_and_live_stream_are_closed_and_the_set_up_shows_nothing_of_the_desk(
-    signed_in, connection, reviewer, strict, django_assert_num_queries
-):
+def test_every_kind_of_answer_is_closed(signed_in, connection, reviewer, strict, django_assert_num_queries):
     make_message(connection)
     client = signed_in(reviewer)
     with django_assert_num_queries(2):

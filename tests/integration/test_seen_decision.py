@@ -42,9 +42,7 @@ def test_verdict_keeps_what_was_on_screen(given):
     assert seen["unread"] == ["the links"]
 
 
-def test_page_shows_that_version_its_findings_ruling_and_weights_and_says_that_it_is_not_the_current_one(
-    signed_in, given, auditor, admin
-):
+def test_page_shows_the_version_as_it_was_seen_then(signed_in, given, auditor, admin):
     one = given.seen["findings"][0]
     weigh(rule=one["rule"], points=one["points"] + 1, actor=admin.actor(surface="web"), now=clock())
     client = signed_in(auditor)
@@ -63,9 +61,7 @@ def test_page_shows_that_version_its_findings_ruling_and_weights_and_says_that_i
     assert "script-src" not in frame["Content-Security-Policy"]
 
 
-def test_looking_is_noted_but_not_what_is_fetched_ahead_and_what_was_not_kept_is_not_known(
-    signed_in, given, auditor, connection
-):
+def test_looking_is_noted_and_fetching_ahead_is_not(signed_in, given, auditor, connection):
     Verdict.objects.filter(pk=given.pk).update(seen={}, parts_unread=None)
     noted = Entry.objects.of_action("ledger.seen_again")
     client = signed_in(auditor)

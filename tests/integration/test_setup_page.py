@@ -153,9 +153,7 @@ def test_invited_and_joined_people_are_told(admin, ready):
     assert step("people").said == "You and 1 other can sign in."
 
 
-def test_first_letter_is_a_line_to_copy_for_the_mailbox_and_done_when_it_comes(
-    signed_in, admin, ready, django_assert_max_num_queries
-):
+def test_first_letter_is_a_line_to_copy(signed_in, admin, ready, django_assert_max_num_queries):
     Mailbox.objects.update(address="o'hara@yourteam.example")
     client = signed_in(admin)
     page = client.get("/setup/").content.decode()

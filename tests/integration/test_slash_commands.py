@@ -139,9 +139,7 @@ def test_email_sent_by_a_command_waits_with_its_trigger_and_the_answer_says_so(d
     assert "on its way" not in str(entry.details)
 
 
-def test_who_commanded_it_may_not_approve_it_and_only_what_the_desk_itself_sent_is_proved(
-    desk, discord, ana, second_reviewer
-):
+def test_who_commanded_it_may_not_approve_it_and_is_proved(desk, discord, ana, second_reviewer):
     row = given("sendemail", **LETTER)
     run(row)
     liar = {"discord_user": "the boss", "discord_interaction_id": row.discord_id}
@@ -170,9 +168,7 @@ def test_who_commanded_it_may_not_approve_it_and_only_what_the_desk_itself_sent_
     assert decide(message, second_reviewer).decision
 
 
-def test_signed_command_is_put_off_at_once_and_carried_out_once_however_often_discord_posts_it(
-    client, desk, discord, settings
-):
+def test_signed_command_that_comes_twice_is_carried_out_once(client, desk, discord, settings):
     key = Ed25519PrivateKey.generate()
     settings.DISCORD_PUBLIC_KEY = key.public_key().public_bytes_raw().hex()
     options = [{"name": name, "type": 3, "value": text} for name, text in LETTER.items()]
@@ -259,9 +255,7 @@ def test_fault_of_the_desk_is_told_at_once_and_logged_and_nothing_is_sent(desk, 
     assert len(discord.calls) == 2
 
 
-def test_answer_of_multimail_that_is_lost_is_asked_for_again_with_the_same_key_and_told_as_not_known(
-    desk, discord, ana
-):
+def test_lost_answer_is_asked_for_again_with_the_same_key(desk, discord, ana):
     lost = ("POST", "/send_email")
     desk.gateway.lost.add(lost)
     row = given("sendemail", **LETTER)

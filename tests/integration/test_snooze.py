@@ -69,9 +69,7 @@ def test_message_put_off_leaves_ones_own_list_alone_and_stands_in_mine(signed_in
     assert ended(message) == ["By Ana Ferreira."]
 
 
-def test_message_put_off_goes_on_to_the_next_without_a_new_page_and_a_decided_one_is_not(
-    signed_in, reviewer, second_reviewer, connection
-):
+def test_message_put_off_goes_on_to_the_next(signed_in, reviewer, second_reviewer, connection):
     first, second = make_message(connection, subject="One"), make_message(connection, subject="Two")
     client = signed_in(reviewer)
     answer = snooze(client, first, headers=HTMX, wait="hour")
@@ -154,9 +152,7 @@ def test_message_is_never_put_off_beyond_the_hour_before_it_expires_and_says_so(
     assert "stays where everybody sees it" in answer.content.decode()
 
 
-def test_message_comes_back_when_it_changes_is_asked_about_or_undone(
-    signed_in, reviewer, second_reviewer, admin, message
-):
+def test_message_comes_back_when_something_happens(signed_in, reviewer, second_reviewer, admin, message):
     put_off(message, reviewer)
     show_row(message, markdown="Another text.")
     put_off(message, reviewer)

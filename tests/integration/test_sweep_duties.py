@@ -46,7 +46,7 @@ def overdue(connection):
     return message
 
 
-def test_sweep_does_its_other_duties_when_one_fails(
+def test_other_duties_are_done_when_one_fails(
     connection, reviewer, monkeypatch, caplog, django_capture_on_commit_callbacks
 ):
     monkeypatch.setattr("common.nudge._rests_until", 0.0)

@@ -102,9 +102,7 @@ def late(draft):
 # reading it
 
 
-def test_thread_of_an_answer_is_read_with_the_read_key_and_shown_newest_first_without_the_draft(
-    desk, gateway, upstream
-):
+def test_thread_of_an_answer_is_read_and_shown_newest_first(desk, gateway, upstream):
     make_message(gateway, thread_id="T0")
     assert Thread.objects.count() == 0, "a first letter has none"
     draft = make_draft(gateway)
@@ -183,7 +181,7 @@ def test_hosted_letters_are_opened_one_by_one_but_never_one_that_the_agent_has_n
     assert len(upstream.calls) == calls + 1
 
 
-def test_opened_message_has_its_thread_read_again_by_a_worker_after_half_a_minute(
+def test_thread_is_read_again_after_half_a_minute(
     desk, draft, upstream, monkeypatch, django_capture_on_commit_callbacks
 ):
     sent = []
@@ -326,9 +324,7 @@ def test_webhook_of_a_new_letter_counts_before_the_thread_was_read_again(gateway
     assert approve(draft, reviewer, thread_read=conversation_of(draft).late_id).decision.outcome == "approve"
 
 
-def test_webhook_of_a_letter_has_its_thread_read_once_it_is_committed(
-    gateway, draft, monkeypatch, django_capture_on_commit_callbacks
-):
+def test_webhook_has_its_thread_read_once_committed(gateway, draft, monkeypatch, django_capture_on_commit_callbacks):
     nudged = []
     monkeypatch.setattr("approvals.reading.hearing.nudge", lambda task, key: nudged.append((task, key)))
     monkeypatch.setattr("approvals.tasks.nudge", lambda task, key: nudged.append((task, key)))

@@ -64,9 +64,7 @@ def read(client, message, query=""):
     return words(answer.content.decode())
 
 
-def test_page_alone_answers_who_started_it_what_was_sent_who_decided_what_they_saw_and_what_became_of_it(
-    signed_in, connection, reviewer, auditor
-):
+def test_page_alone_answers_the_five_questions(signed_in, connection, reviewer, auditor):
     message = make_message(
         connection, subject="Invoice 4711", cc=["lee@fabrikam.example"], metadata=STARTED, sent_by_key_name="Invoices"
     )
@@ -156,9 +154,7 @@ def test_what_a_verdict_rested_on_outlives_the_mirror(connection, reviewer):
     assert f"The page showed {len(findings)} finding" in answers(message)["What had they seen?"]
 
 
-def test_steps_are_folded_gaps_are_said_seals_stand_at_each_entry_and_hostile_words_stay_words(
-    signed_in, connection, auditor
-):
+def test_steps_are_folded_and_seals_stand_at_each_entry(signed_in, connection, auditor):
     message = make_message(connection, metadata={"discord_user": "<img src=x onerror=alert(1)>"})
     seal = seal_here(message=message.public_id)
     tell(message, "alert.delivered", worker("alerts"), destination="#approvals")
@@ -180,9 +176,7 @@ def test_gap_between_entries_is_said():
     assert [one.gap for run in chapter.runs for one in run.told] == ["", "2 h 4 min later", ""]
 
 
-def test_removed_details_are_said_with_the_day_and_nothing_of_them_is_left(
-    signed_in, connection, reviewer, auditor, admin
-):
+def test_removed_details_are_said_and_gone(signed_in, connection, reviewer, auditor, admin):
     message = make_message(connection, subject="A secret subject")
     decide(message, reviewer, reason="A secret reason")
     seal_here(message=message.public_id)

@@ -46,9 +46,7 @@ def test_event_of_an_unheard_message_has_multimail_asked_what_it_is_unless_it_na
     assert hear(connection, email_id="01NAMED", subject="Your refund").ask is None
 
 
-def test_answer_names_the_message_that_was_shown_as_not_known_and_moves_it_on(
-    connection, upstream, signed_in, reviewer
-):
+def test_answer_names_a_message_that_was_not_known(connection, upstream, signed_in, reviewer):
     message = hear(connection).ask
     client = signed_in(reviewer)
     page, trace = (path.format(message.public_id) for path in ("/queue/{}/", "/audit/trace/{}/"))
@@ -71,9 +69,7 @@ def test_answer_names_the_message_that_was_shown_as_not_known_and_moves_it_on(
     assert "(subject not known)" not in client.get(trace).content.decode()
 
 
-def test_message_that_the_read_key_does_not_know_is_asked_about_with_the_other_and_may_stay_unnamed(
-    connection, upstream
-):
+def test_message_that_the_read_key_does_not_know_is_asked_about_with_the_other(connection, upstream):
     message = hear(connection).ask
     upstream.unknown = {"01UNHEARD"}
     assert ask_about(message_id=message.pk, now=NOW) == "nothing new"

@@ -249,7 +249,7 @@ INCOMPLETE = [
 ]
 
 
-def test_high_risk_page_keeps_what_was_typed_until_all_is_there_and_goes_on(desk, three):
+def test_high_risk_page_keeps_what_was_typed_until_all_is_there(desk, three):
     make_risky(three[0])
     asked = {"findings": serious_findings(three[0]), "asked": Asked("To whom?", (DOMAIN,), of=DOMAIN)}
     for fields, problem in INCOMPLETE:

@@ -204,9 +204,7 @@ def test_source_that_gives_more_is_a_new_version_and_each_ones_own_is_put_togeth
     assert (latest.cc, latest.reply_to) == (("b@x.example",), "r@x.example")
 
 
-def test_content_that_kills_its_reader_is_left_alone_after_three_tries_and_others_flow(
-    connection, upstream, monkeypatch, admin
-):
+def test_content_that_kills_its_reader_is_left_alone_after_three_tries(connection, upstream, monkeypatch, admin):
     """What a killed process leaves: the try that was counted before the content was touched."""
 
     class Killed(BaseException):

@@ -111,9 +111,7 @@ def test_only_a_reviewer_of_the_mailbox_acts(message, reviewer, auditor):
         settle(message, auditor, took_effect=True)
 
 
-def test_withdrawn_approve_takes_a_reject_at_once_and_an_approve_after_two_reads_show_the_message_held(
-    message, reviewer, withdrawn
-):
+def test_withdrawn_approve_takes_a_reject_at_once_and_an_approve_after_two_reads(message, reviewer, withdrawn):
     with rolled_back():
         assert decide(message, reviewer, "reject").decision.state == "recorded"
         assert Verdict.objects.filter(live=True).count() == 1
@@ -166,7 +164,7 @@ def test_one_report_settles_the_withdrawn_approve_and_the_reject_after_it(client
     assert sorted(states()) == ["applied", "superseded"]
 
 
-def test_report_that_names_neither_of_two_approves_is_of_the_one_whose_call_may_have_left(
+def test_report_without_a_reference_is_of_the_approve_that_may_have_left(
     client, message, reviewer, second_reviewer, withdrawn
 ):
     """At hosted MultiMail, whose reports need not carry a reason; the second was given after two reads."""
@@ -192,9 +190,7 @@ def test_report_that_names_neither_of_two_approves_is_of_the_one_whose_call_may_
     assert shown_status(Message.objects.get()).detail == said
 
 
-def test_report_that_names_an_undone_approve_does_not_tell_the_next_one_of_somebody_outside(
-    client, message, reviewer, second_reviewer
-):
+def test_report_of_an_undone_approve_is_of_nobody_outside(client, message, reviewer, second_reviewer):
     undone = decide(message, reviewer).decision
     undo_decision(message=message.public_id, actor=reviewer.actor(surface="web"), now=NOW)
     decide(message, second_reviewer)
@@ -301,9 +297,7 @@ SETTLED = [
 ]
 
 
-def test_word_of_a_person_ends_what_was_unattributed_and_is_shown_as_such_until_multimail_tells(
-    client, message, reviewer, admin
-):
+def test_word_of_a_person_ends_what_was_unattributed(client, message, reviewer, admin):
     in_doubt(message, reviewer, state="unattributed")
     for outcome, took_effect, state, word, tone in SETTLED:
         person = admin if outcome == "approve" else reviewer
@@ -349,9 +343,7 @@ def test_message_that_came_back_takes_a_new_verdict_but_is_not_approved_twice(me
     assert decide(message, reviewer, "reject").decision.state == "recorded"
 
 
-def test_message_that_was_settled_before_a_read_closed_it_comes_back_when_it_is_listed(
-    message, reviewer, upstream, connection
-):
+def test_message_settled_by_hand_comes_back_when_it_is_listed(message, reviewer, upstream, connection):
     in_doubt(message, reviewer, state="unattributed")
     for took_effect in (True, False):
         with rolled_back():
@@ -361,9 +353,7 @@ def test_message_that_was_settled_before_a_read_closed_it_comes_back_when_it_is_
             assert decide(message, reviewer, "reject").decision.state == "recorded"
 
 
-def test_person_who_says_that_one_took_effect_ends_the_others_and_who_says_not_leaves_them_open(
-    message, reviewer, withdrawn
-):
+def test_word_that_one_took_effect_ends_the_others(message, reviewer, withdrawn):
     in_doubt(message, reviewer, "reject", state="unattributed")
     Message.objects.update(state="gone")
     for took_effect, ends in ((True, ["superseded", "applied"]), (False, ["withdrawn", "superseded"])):
