@@ -135,7 +135,7 @@ def test_ping_is_answered_also_where_the_application_is_another(ana, message, se
 def test_forged_malformed_unsigned_and_stale_interactions_do_nothing(ana, message):
     body, now = press(message), int(time.time())
     changes = [
-        {"key": Ed25519PrivateKey.generate()}, {"at": now - 400}, {"at": now + 400},
+        {"key": Ed25519PrivateKey.generate()}, {"at": now - 301}, {"at": now + 120},
         {"HTTP_X_SIGNATURE_TIMESTAMP": str(now - 1)},
         *({"HTTP_X_SIGNATURE_ED25519": wrong} for wrong in ("", "00" * 64, "zz" * 64, "00" * 63, "é" * 128)),
         *({"HTTP_X_SIGNATURE_TIMESTAMP": wrong} for wrong in ("", "soon", "-5", "1e9", "9" * 40)),
@@ -406,13 +406,8 @@ def test_press_on_what_cannot_leave_now_counts_and_the_answer_says_that_it_waits
 
 def test_what_must_be_read_first_is_approved_on_the_desk_and_nothing_of_the_letter_is_told(ana, message):
     def risky():
-        lie = {
-            "rule": "link_text_lies",
-            "level": "high",
-            "sentence": "The link shows secret-bank.example.",
-            "points": 60,
-        }
-        more = {"detail": "", "evidence": [], "version": 1}
+        lie = {"rule": "link_text_lies", "level": "high", "sentence": "The link shows secret-bank.example."}
+        more = {"points": 60, "detail": "", "evidence": [], "version": 1}
         Revision.objects.filter(pk=message.revision_id).update(findings=[lie | more])
 
     def answered():
