@@ -218,7 +218,13 @@ def die_after_the_post(monkeypatch, place):
     injected="A worker dies after Discord took a digest, an answer or the card of a connection, before it notes that.",
     held="It is posted once more, both bear the number of one alert, and what follows edits the second.",
 )
-@pytest.mark.parametrize("kind", ["answer is lost", "card", "digest", "answer", "notice", "shortened"])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        *("answer is lost", "card", "digest"),
+        *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("answer", "notice", "shortened")),
+    ],
+)
 def test_post_whose_worker_dies_stands_twice_at_most_and_is_marked(client, connection, discord, monkeypatch, kind):
     place = discord.destination(1, actions=() if kind == "answer" else (*HELD, "connection.failing"))
     if kind == "notice":

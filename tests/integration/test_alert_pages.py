@@ -277,6 +277,7 @@ def test_preview_shows_the_card_that_each_event_makes(signed_in, admin, connecti
     assert "dana@" not in str(told_of([event for event in EVENTS if event.name == "email.refused"], discreet, None))
 
 
+@pytest.mark.slow
 def test_preview_shows_what_a_program_would_get(signed_in, admin, connection):
     names = [event.name for event in EVENTS]
     page = previewed(signed_in(admin), make_place(secret=SECRET))

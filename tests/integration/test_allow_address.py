@@ -33,6 +33,7 @@ def beside(page, address):
     return next(one.partition(address)[2] for one in told if address in one)
 
 
+@pytest.mark.slow
 def test_page_says_which_entry_allows_a_recipient_and_who_is_off_the_list(signed_in, reviewer, connection):
     make_list("acme.com", connection=connection)
     message = make_message(connection, to_addresses=["Bo <bo@ACME.com>"], cc=["Dana <Dana@Northwind.example>"])
@@ -92,6 +93,7 @@ def test_only_a_recipient_that_is_refused_can_be_allowed(signed_in, keeper, conn
     assert AllowEntry.objects.count() == 1
 
 
+@pytest.mark.slow
 def test_what_no_entry_can_name_by_itself_is_not_offered(signed_in, keeper, connection):
     message = make_message(connection, to_addresses=["a@acme.com@evil.io", "*@acme.com"])
     make_list()

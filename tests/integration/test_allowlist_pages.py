@@ -90,6 +90,7 @@ def test_saving_does_what_was_shown_and_tells_the_gates_and_the_ledger(signed_in
     assert missing(page, "2 entries, 2 live") == []
 
 
+@pytest.mark.slow
 def test_rehearsal_says_what_real_mail_the_change_would_have_turned(signed_in, admin, connection):
     now = timezone.now().isoformat()
     refused = make_message(connection, to_addresses=["dana@northwind.example"], subject="Refund", received_at=now)
@@ -162,6 +163,7 @@ def test_what_is_wrong_stands_at_its_field_and_what_was_typed_is_kept(signed_in,
     assert ">x.example</textarea>" in page
 
 
+@pytest.mark.slow
 def test_taking_out_is_shown_first_and_kept_with_its_hits(signed_in, admin, connection):
     changed(admin, "a.example", "b.example")
     AllowEntry.objects.filter(pattern="a.example").update(hits=3, last_hit_at=timezone.now())
@@ -200,6 +202,7 @@ def test_filters_show_expired_ending_and_unused_entries(signed_in, admin):
     assert re.findall(r'name="remove" value="(\w)', page) == ["a", "c"]
 
 
+@pytest.mark.slow
 def test_pages_walk_through_all_entries_once(signed_in, admin, monkeypatch):
     monkeypatch.setattr("approvals.views.allowlists.PAGE", 2)
     changed(admin, *(f"d{number}.example" for number in range(5)))
@@ -285,6 +288,7 @@ def test_how_it_stands_at_the_gate_is_told_in_words(signed_in, admin, connection
     assert re.search(r"At the gate since \d+ \w+, \d\d:\d\d:\d\d UTC ?, version 7", text_of(client.get(ALL)))
 
 
+@pytest.mark.slow
 def test_history_tells_who_changed_what_from_what(signed_in, admin):
     changed(admin, "a.example", note="First")
     changed(admin, "a.example", note="Second", mode="enforce")

@@ -120,6 +120,7 @@ def test_decision_in_doubt_is_listed_with_its_one_act_and_one_that_is_well_is_no
     assert [text for name, (_, label, _) in wanted.items() for text in (name, label) if text not in page] == []
 
 
+@pytest.mark.slow
 def test_message_that_multimail_does_not_hold_is_asked_about_although_its_decision_waits_for_a_person(
     reviewer, connection, press
 ):
@@ -140,6 +141,7 @@ def test_refusal_that_was_decided_anew_is_not_listed(reviewer, connection):
     assert kinds(reviewer) == []
 
 
+@pytest.mark.slow
 def test_auditor_sees_what_is_stuck_and_is_offered_nothing(signed_in, auditor, reviewer, connection):
     decide(make_message(connection), reviewer, "unknown")
     make_event(connection)
@@ -183,6 +185,7 @@ def test_content_that_does_not_come_is_listed_with_why_and_gets_new_tries(admin,
     assert message.fetch_tries == 0
 
 
+@pytest.mark.slow
 def test_newer_content_that_was_left_alone_is_told_too(reviewer, connection, press):
     make_message(connection)
     Message.objects.update(fetch_tries=4)
@@ -200,6 +203,7 @@ def test_overdue_message_is_listed(reviewer, connection):
     assert kinds(reviewer) == []
 
 
+@pytest.mark.slow
 def test_approved_mail_without_word_is_compared_also_what_nothing_has_named(reviewer, connection, press):
     message = make_message(connection)
     Message.objects.update(state="approved", changed_at=Now() - timedelta(hours=2))
@@ -223,6 +227,7 @@ def test_decision_that_no_worker_took_up_is_tried(reviewer, admin, connection, p
     assert press(reviewer, one.act.url) == [("execute_decision", decision.pk)]
 
 
+@pytest.mark.slow
 def test_decisions_of_one_cause_are_gathered_and_lead_to_it(reviewer, admin, connection):
     for _ in range(3):
         decide(make_message(connection), reviewer, "recorded", due_at=LATE)
@@ -242,6 +247,7 @@ def test_decisions_of_one_cause_are_gathered_and_lead_to_it(reviewer, admin, con
             assert (words in one.why, one.act.url) == (True, place), cause
 
 
+@pytest.mark.slow
 def test_decisions_that_a_pulled_switch_keeps_are_told_at_once(signed_in, reviewer, admin, connection, capsys):
     message = make_message(connection, subject="Invoice 2207")
     decision = decide(message, reviewer, "recorded")
@@ -265,6 +271,7 @@ def test_decisions_that_a_pulled_switch_keeps_are_told_at_once(signed_in, review
     assert found(reviewer) == []
 
 
+@pytest.mark.slow
 def test_replaying_poison_applies_it_where_its_cause_is_gone(signed_in, admin, reviewer, connection, client):
     event = make_event(connection)
     [one] = found(reviewer)
@@ -284,6 +291,7 @@ def test_replaying_poison_applies_it_where_its_cause_is_gone(signed_in, admin, r
     assert signed_in(admin).post(f"/attention/webhooks/{event.pk}/replay/").status_code == 409
 
 
+@pytest.mark.slow
 def test_late_webhook_is_compared_and_put_away(admin, connection, press):
     message = make_message(connection)
     known = make_event(connection, result="late", email_id=message.upstream_id)
@@ -333,6 +341,7 @@ def test_page_shows_admins_poison_silent_workers_and_approvals_too_fast_to_read(
     assert "Ben Okafor" not in page.partition('id="paces"')[2]
 
 
+@pytest.mark.slow
 def test_page_tells_reviewers_of_a_destination_that_is_switched_off_and_not_of_their_pace(
     signed_in, reviewer, connection
 ):

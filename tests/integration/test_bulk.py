@@ -93,6 +93,7 @@ def ticked(page):
     return re.findall(r'name="item" value="([^"]+)"[^>]*? checked>', page.content.decode())
 
 
+@pytest.mark.slow
 def test_sheet_shows_each_message_whole_ticks_it_and_notes_once_that_it_was_on_screen(desk, connection):
     one = make(
         connection,
@@ -220,6 +221,7 @@ def test_sheet_holds_fifty_and_says_what_did_not_fit():
     assert ([str(one) for one in form.chosen], form.too_many) == (ids[:50], 2)
 
 
+@pytest.mark.slow
 def test_reject_without_a_reason_keeps_ticks_and_words(desk, connection, reviewer):
     messages = [make(connection, name) for name in ("plum", "kiwi")]
     answer = post(desk, signed_for(reviewer, *messages), messages[:1], "reject", send_back_reason="Half a sentence")
@@ -230,10 +232,10 @@ def test_reject_without_a_reason_keeps_ticks_and_words(desk, connection, reviewe
     assert not Decision.objects.exists()
 
 
-def test_preset_and_words_are_the_reason_of_each(desk, connection, reviewer):
-    messages = [make(connection, name) for name in ("plum", "kiwi")]
-    post(desk, signed_for(reviewer, *messages), messages, "reject", reject_preset="double", reject_reason="By Kim.")
-    assert [one.reason for one in Decision.objects.all()] == ["This was already answered.\nBy Kim."] * 2
+def test_preset_and_words_are_the_reason_together():
+    form = TogetherForm(QueryDict("outcome=reject&item=x&reject_preset=double&reject_reason=By Kim."))
+    form.is_valid()
+    assert form.cleaned_data["reason"] == "This was already answered.\nBy Kim."
 
 
 @pytest.mark.slow
@@ -250,6 +252,7 @@ def test_conflict_keeps_the_words_for_another_try(desk, connection, reviewer):
     assert re.search(r'id="send_back" name="why" open', sheet)
 
 
+@pytest.mark.slow
 def test_one_is_undone_alone_or_all_that_has_not_left_by_whom_the_batch_is(
     desk, signed_in, connection, reviewer, second_reviewer
 ):
@@ -294,6 +297,7 @@ def test_second_press_decides_nothing_twice_and_shows_the_same_outcome(desk, con
     assert not Entry.objects.filter(action="verdict.refused").exists()
 
 
+@pytest.mark.slow
 def test_inbound_and_outbound_are_named_apart_and_received_mail_is_not_sent_back(desk, connection, reviewer):
     out, held = make(connection, "plum"), make(connection, "kiwi")
     Message.objects.filter(pk=held.pk).update(direction="inbound")

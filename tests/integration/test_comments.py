@@ -51,6 +51,7 @@ def test_comment_stands_at_the_message_with_its_invisible_characters_named_and_i
     seen = page(signed_in(auditor), message)
     assert '<span class="ghost">RIGHT-TO-LEFT OVERRIDE</span> here\nand &lt;b&gt;this&lt;/b&gt;' in seen
     assert "comment-text" not in seen
+    assert "claim-button" not in seen
     # Its text is only where it can be removed.
     entry = Entry.objects.of_action("comment.added").get()
     assert entry.detail.fields["comment"] == Comment.objects.get().text

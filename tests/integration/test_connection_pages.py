@@ -158,6 +158,7 @@ def test_check_again_names_each_key_that_is_wrong(signed_in, admin, there):
 # --- webhook
 
 
+@pytest.mark.slow
 def test_webhook_is_registered_by_the_page_and_its_secret_changed(signed_in, admin, there):
     found = make_connection(api_url=there.url, admin_key=KEYS["admin_key"])
     client = signed_in(admin)
@@ -202,6 +203,7 @@ def test_pause_and_name_are_changed_by_the_page(signed_in, connection):
     assert Connection.objects.get().name == "Ours"
 
 
+@pytest.mark.slow
 def test_removal_says_what_it_means_needs_the_name_and_leaves_the_history(signed_in, admin, there):
     found = make_connection(api_url=there.url, admin_key=KEYS["admin_key"], upstream_webhook_id="hook1")
     there.hooks["hook1"] = {"id": "hook1", "url": "u", "secret": "s"}
