@@ -16,6 +16,7 @@ from gateway import outbox, smtp
 from gateway.models import AuditLogEntry, Email, Mailbox, WebhookDelivery
 from gateway.modes import Mode
 from gateway.states import Status
+from gateway.timestamps import iso
 from tests.integration.gateway.servers import MailServer
 from tests.integration.gateway.world import World, add_sandbox_keys, events_of, leave, make_world, status_of, undone
 from tests.stack import wait_for
@@ -133,7 +134,7 @@ def test_one_refused_recipient_is_a_bounce_and_the_others_get_it(listening: Worl
     assert events_of(email.pk) == ["message.sent", "message.bounced"]
     told = event_of("message.bounced")
     assert (told["bounce_type"], told["bounce_code"], told["diagnostic"]) == ("recipient_refused", 550, "no such user")
-    assert told["bounced_recipients"] == ["gone@x.example"]
+    assert (told["bounced_recipients"], told["timestamp"]) == (["gone@x.example"], iso(email.bounced_at))
     assert AuditLogEntry.objects.get(action="email.sent").metadata["refused"] == 1
 
 
@@ -293,9 +294,13 @@ def test_sandbox_mail_is_announced_and_never_leaves(listening: World, mail_serve
     asleep.attempts += 1
     assert outbox._pretend(asleep, timezone.now()) == "lease lost"
     end_lease(email)
+    Email.objects.update(last_error="of an earlier attempt")
     assert leave(email) == "pretended"
     email.refresh_from_db()
     assert (email.status, email.delivered_at, email.lease_until) == (Status.SENT, email.sent_at, None)
+    assert email.last_error == ""
+    for name in ("message.sent", "message.delivered"):
+        assert event_of(name)["timestamp"] == iso(email.sent_at)
     assert (audited(email)[0], audited(email)[1]["simulated"]) == ("email.sent", True)
     assert events_of(email.pk) == ["message.sent", "message.delivered"]
     assert mail_server.seen == 0
