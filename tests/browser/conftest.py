@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,6 +16,7 @@ from tests.desk import Product
 CHROMIUM = find_chromium()
 # A page of the queue has fifty; no module's tests send more than the rest of it.
 MANY = 20
+PATIENCE = 90_000
 ARGUMENTS = [
     "--disable-dev-shm-usage",
     "--disable-background-networking",
@@ -40,8 +41,8 @@ def _short_queue(product: Product) -> None:
 
 @pytest.fixture(scope="session")
 def chromium() -> Iterator[Chromium]:
-    # A bound, not a wait: two processors carry four test processes and their products.
-    expect.set_options(timeout=20_000)
+    # A bound, not a wait: two processors carry three test processes and their products.
+    expect.set_options(timeout=PATIENCE)
     with sync_playwright() as playwright:
         arguments = [*ARGUMENTS, *(["--no-sandbox"] if os.getuid() == 0 else [])]
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
@@ -75,19 +76,27 @@ class Watch:
 
 
 @pytest.fixture(scope="session")
-def _sign_ins() -> dict[str, Any]:
-    return {"at": -PROOF_SECONDS, "state": None}
+def cookies_of(chromium: Chromium, product: Product) -> Callable[[str], Any]:
+    """Return a function that gives somebody's cookies, from one sign-in for many tests: each costs, and is counted."""
+    kept: dict[str, tuple[float, Any]] = {}
+
+    def cookies_of(prefix: str) -> Any:
+        at, state = kept.get(prefix, (-PROOF_SECONDS, None))
+        if time.monotonic() - at >= PROOF_SECONDS:
+            context = chromium.new_context()
+            sign_in(context.new_page(), product, prefix)
+            state = context.storage_state()
+            kept[prefix] = (time.monotonic(), state)
+            context.close()
+        return state
+
+    return cookies_of
 
 
 @pytest.fixture
-def signed_in(chromium: Chromium, product: Product, _sign_ins: dict[str, Any]) -> Any:
-    """Ana's cookies, from one sign-in for many tests: one for each would meet the limit on sign-ins."""
-    if time.monotonic() - _sign_ins["at"] >= PROOF_SECONDS:
-        context = chromium.new_context()
-        sign_in(context.new_page(), product, "REVIEWER")
-        _sign_ins.update(at=time.monotonic(), state=context.storage_state())
-        context.close()
-    return _sign_ins["state"]
+def signed_in(cookies_of: Callable[[str], Any]) -> Any:
+    """Ana's cookies."""
+    return cookies_of("REVIEWER")
 
 
 def sign_in(page: Page, product: Product, prefix: str) -> None:
@@ -109,6 +118,7 @@ def open_page(chromium: Chromium, product: Product) -> Iterator[Any]:
 
     def open_page(**options: Any) -> Page:
         context = chromium.new_context(viewport={"width": 1440, "height": 900}, **options)
+        context.set_default_timeout(PATIENCE)
         page = context.new_page()
         page.watch = Watch(page, hosts)  # type: ignore[attr-defined]
         opened.append((context, page.watch))  # type: ignore[attr-defined]
@@ -118,6 +128,12 @@ def open_page(chromium: Chromium, product: Product) -> Iterator[Any]:
     for context, _ in opened:
         context.close()
     assert [found for _, watch in opened for found in watch.found] == []
+
+
+@pytest.fixture
+def open_as(open_page: Any, cookies_of: Callable[[str], Any]) -> Callable[..., Page]:
+    """Return a function that opens a page of REVIEWER2, ADMIN or AUDITOR, who are signed in already."""
+    return lambda prefix, **options: open_page(storage_state=cookies_of(prefix), **options)
 
 
 @pytest.fixture

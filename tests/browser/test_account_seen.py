@@ -12,6 +12,8 @@ from dashboard.launch import keys
 from tests.browser.conftest import sign_in
 from tests.browser.looking import too_wide, violations
 
+pytestmark = pytest.mark.slow
+
 REASON = "A flood of refunds & <nobody> asked for them"
 PHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 Version/18.0 Safari/604.1"
 # As Django signs what a session holds.
@@ -60,7 +62,7 @@ def confirm(page, product, prefix):
     page.get_by_role("button", name="Confirm").click()
 
 
-@pytest.mark.parametrize("scripts", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["scripts", "no scripts"])
+@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
 def test_sensitive_act_asks_for_the_password_and_is_done_after_it(open_as, product, scripts):
     page = open_as("ADMIN", java_script_enabled=scripts)
     let_time_pass(product, page, minutes=11)
@@ -83,7 +85,6 @@ def test_sensitive_act_asks_for_the_password_and_is_done_after_it(open_as, produ
     assert session_of(page) != before
 
 
-@pytest.mark.slow
 def test_confirmation_fits_a_phone_and_leads_back_to_where_one_was(open_as, product):
     page = open_as("ADMIN")
     page.set_viewport_size({"width": 360, "height": 740})
@@ -102,7 +103,6 @@ def test_confirmation_fits_a_phone_and_leads_back_to_where_one_was(open_as, prod
 
 
 @pytest.mark.proves("security 42")
-@pytest.mark.slow
 def test_session_that_is_ended_elsewhere_is_told_of_it_at_once(open_as, product):
     # Told apart from Ben's browsers of other tests.
     lost, desk = open_as("REVIEWER2", user_agent=PHONE), open_as("REVIEWER2")
@@ -118,7 +118,6 @@ def test_session_that_is_ended_elsewhere_is_told_of_it_at_once(open_as, product)
     expect(desk.get_by_text("Safari on iPhone")).to_have_count(0)
 
 
-@pytest.mark.slow
 def test_times_are_those_of_the_zone_that_was_chosen_also_where_scripts_write_them(open_as, product):
     page = open_as("AUDITOR")
     url = product.known["DASHBOARD_URL"]

@@ -9,6 +9,8 @@ from playwright.sync_api import expect
 from tests.browser.conftest import sign_in
 from tests.browser.looking import bones, settled, too_wide, violations
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def admins_cookies(chromium, product):
@@ -40,7 +42,6 @@ def is_fine(page):
     return found == []
 
 
-@pytest.mark.slow
 def test_key_is_made_shown_once_and_revoked(admin, product):
     name = f"Bot {uuid.uuid4().hex[:8]}"
     page = admin("/keys/")
@@ -72,7 +73,6 @@ def test_key_is_made_shown_once_and_revoked(admin, product):
     del product.known["NEW_KEY"]
 
 
-@pytest.mark.slow
 def test_mailbox_is_made_loosened_as_an_agent_asked_and_deleted(admin, product):
     local = f"box-{uuid.uuid4().hex[:8]}"
     page = admin("/mailboxes/")
@@ -107,7 +107,6 @@ def test_mailbox_is_made_loosened_as_an_agent_asked_and_deleted(admin, product):
     expect(page.get_by_text("Gone at MultiMail")).to_be_visible()
 
 
-@pytest.mark.slow
 def test_webhook_is_registered_tested_and_its_log_sends_again(admin, product):
     path = f"/{uuid.uuid4().hex[:8]}"
     page = admin("/webhooks/")
@@ -136,7 +135,6 @@ def first_of(page, product, path):
     ).get_attribute("href")
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_every_page_of_an_account_passes_axe_and_fits_320_pixels(open_page, admins_cookies, product, scheme):
     page = open_page(storage_state=admins_cookies, color_scheme=scheme)

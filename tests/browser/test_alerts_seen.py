@@ -7,6 +7,8 @@ from playwright.sync_api import expect
 from tests.browser.conftest import sign_in
 from tests.browser.looking import too_wide, violations
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def admin(open_page, product):
@@ -23,7 +25,6 @@ def look_at(page):
     assert violations(page) == []
 
 
-@pytest.mark.slow
 def test_admin_sets_up_a_program_and_sends_what_was_given_up_again(admin, product):
     desk = product.known["DASHBOARD_URL"]
     admin.goto(f"{desk}/alerts/add/")

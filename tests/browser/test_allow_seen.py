@@ -7,6 +7,8 @@ from playwright.sync_api import expect
 from tests.browser.conftest import sign_in
 from tests.desk import TIMEOUT
 
+pytestmark = pytest.mark.slow
+
 MALLORY = "mallory@outside.example"
 # As the pages write it; put into the table, it holds at once and no gate stands between.
 LIST = """
@@ -61,7 +63,7 @@ def held(product):
         product.wait_for(is_gone, timeout=TIMEOUT * 2, what="the gate without the list")
 
 
-@pytest.mark.parametrize("scripts", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("scripts", [True, False])
 def test_recipient_off_the_list_is_allowed_from_the_message_and_the_mail_is_approved_then(
     open_page, product, held, scripts
 ):

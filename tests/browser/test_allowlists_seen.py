@@ -6,6 +6,8 @@ from playwright.sync_api import expect
 from tests.browser.conftest import sign_in
 from tests.desk import TIMEOUT, some_words
 
+pytestmark = pytest.mark.slow
+
 MALLORY, LEE = "mallory@outside.example", "lee@contoso.example"
 
 
@@ -66,7 +68,6 @@ def send(product, to):
     return product.call("POST", f"/v1/mailboxes/{product.known['MAILBOX2_ID']}/send", json=body)
 
 
-@pytest.mark.slow
 def test_entry_is_previewed_saved_and_at_the_gate_and_what_is_refused_is_allowed_in_one_press(lists, product):
     page, at = lists, lists.url
     page.get_by_label("Addresses and domains, one a line").fill(f"{LEE}\n*.com")
@@ -93,7 +94,6 @@ def test_entry_is_previewed_saved_and_at_the_gate_and_what_is_refused_is_allowed
     assert send(product, MALLORY).status_code == 202
 
 
-@pytest.mark.slow
 def test_nothing_covers_the_page_and_nothing_is_cut_on_a_phone(lists):
     page = lists
     page.get_by_label("Addresses and domains, one a line").fill(f"{'a' * 60}@{'b' * 60}.example")

@@ -9,7 +9,7 @@ from playwright.sync_api import expect
 
 from tests.browser.conftest import MANY
 
-pytestmark = pytest.mark.usefixtures("ana")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ana")]
 
 WORDS = [f"{one}{two}" for one in "abcdefghij" for two in "klmno"]
 
@@ -73,7 +73,6 @@ class Hand:
         place.click()
 
 
-@pytest.mark.slow
 def test_fifty_obvious_ones_take_at_most_four_actions(desk, batch, rows):
     address, ids = batch(50)
     desk.goto(address)
@@ -96,7 +95,6 @@ def ready(page):
     page.locator("#keys[data-ready]").wait_for(state="attached")
 
 
-@pytest.mark.slow
 def test_batch_is_chosen_read_and_rejected_by_keys_alone(desk, batch, rows, product):
     address, ids = batch(4)
     desk.goto(address)
@@ -119,7 +117,6 @@ def test_batch_is_chosen_read_and_rejected_by_keys_alone(desk, batch, rows, prod
     expect(desk.get_by_role("heading", name="Undone: 2 of 2")).to_be_visible()
 
 
-@pytest.mark.slow
 def test_enter_on_a_tick_decides_nothing(desk, batch, rows):
     address, ids = batch(2)
     desk.goto(address)
@@ -134,7 +131,6 @@ def test_enter_on_a_tick_decides_nothing(desk, batch, rows):
     assert states_of(rows, ids) == []
 
 
-@pytest.mark.slow
 def test_selection_counts_clears_and_stays_when_the_list_is_loaded_anew(desk, batch):
     address, _ = batch(3)
     desk.goto(address)
@@ -175,7 +171,6 @@ def test_one_of_five_that_changed_is_named_and_its_words_are_kept(desk, batch, r
     expect(desk.locator("#send_back-reason")).to_have_value("Name the order, please")
 
 
-@pytest.mark.slow
 def test_words_that_no_field_takes_decide_nothing(desk, batch, rows):
     address, ids = batch(2)
     desk.goto(address)
@@ -193,7 +188,6 @@ def test_words_that_no_field_takes_decide_nothing(desk, batch, rows):
     expect(desk.get_by_role("heading", name="Approved: 2 of 2")).to_be_visible()
 
 
-@pytest.mark.slow
 def test_batch_is_decided_without_scripts(open_page, signed_in, batch, rows):
     address, ids = batch(2)
     page = open_page(storage_state=signed_in, java_script_enabled=False)
@@ -214,7 +208,6 @@ def test_batch_is_decided_without_scripts(open_page, signed_in, batch, rows):
     assert states_of(rows, ids) == ["undone"]
 
 
-@pytest.mark.slow
 def test_batch_is_decided_by_touch_on_a_narrow_phone(open_page, signed_in, batch, rows):
     address, ids = batch(2)
     page = open_page(storage_state=signed_in, has_touch=True)

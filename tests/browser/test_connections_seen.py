@@ -11,6 +11,8 @@ from tests.browser.conftest import sign_in
 from tests.browser.looking import too_wide, violations
 from tests.desk import TIMEOUT
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def account(product):
@@ -49,7 +51,6 @@ def _looks_well(page: Page) -> None:
     assert violations(page) == []
 
 
-@pytest.mark.slow
 def test_connection_is_added_tested_rotated_paused_and_removed_by_its_pages(admin, product, account, ana):
     page, base = admin, product.known["DASHBOARD_URL"]
     page.goto(f"{base}/connections/")

@@ -6,7 +6,7 @@ from playwright.sync_api import expect
 
 from tests.desk import some_words
 
-pytestmark = pytest.mark.usefixtures("ana")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ana")]
 
 # Longer than a double press, so that the next press counts.
 PAUSE = 450
@@ -52,36 +52,6 @@ def decide_after_a_pause(page, key):
     page.keyboard.press(key)
 
 
-def opened(product, row):
-    return [one for one in product.reviewer().trace(row["id"]) if one["action"] == "message.opened"]
-
-
-def test_one_key_decides_and_the_next_message_is_there_before_the_answer(desk, product, make):
-    first, second, third = make(3)
-    desk.goto(at(product, first))
-    wait_for_ahead(desk)
-    asked = []
-    # The answer is kept back: what is on screen meanwhile was fetched ahead.
-    desk.route("**/verdict/", lambda route: asked.append(route))
-    desk.keyboard.press("a")
-    expect(desk.locator("#decided")).to_contain_text("Recording")
-    assert on_screen(desk) == second["id"]
-    assert desk.url.endswith(f"/queue/{second['id']}/")
-    expect(desk.frame_locator("#message iframe").get_by_text("this is letter 1")).to_be_visible()
-    expect(desk.locator(f".item[data-message='{second['id']}'][aria-current=true]")).to_be_visible()
-    product.wait_for(lambda: asked, timeout=5, what="one request")
-    asked[0].continue_()
-    notice = desk.locator("#decided")
-    expect(notice).to_contain_text("Approved. Leaves in")
-    expect(notice).to_be_focused()
-    expect(desk.locator(f".item[data-message='{first['id']}'] [data-chip]")).to_contain_text("Leaving")
-    assert len(asked) == 1
-    product.wait_for(lambda: opened(product, second), timeout=5, what="the second to be noted as opened")
-    assert opened(product, third) == [], "fetched ahead is not read"
-    desk.unroute("**/verdict/")
-
-
-@pytest.mark.slow
 def test_notice_counts_down_and_undo_brings_the_message_back(desk, product, make, ana):
     first, second = make(2)
     desk.goto(at(product, first, "?order=soonest"))
@@ -96,7 +66,6 @@ def test_notice_counts_down_and_undo_brings_the_message_back(desk, product, make
     assert ana.find(first["upstream_id"])["decision"] == "undone"
 
 
-@pytest.mark.slow
 def test_notice_ends_with_what_became_of_it(desk, product, make, rows):
     first, _ = make(2)
     desk.goto(at(product, first))
@@ -107,7 +76,6 @@ def test_notice_ends_with_what_became_of_it(desk, product, make, rows):
     expect(desk.locator("#decided").get_by_role("button", name="Undo")).to_have_count(0)
 
 
-@pytest.mark.slow
 def test_last_message_leaves_the_empty_state_with_its_notice(desk, product, make):
     (only,) = make(1, alone=True)
     desk.goto(at(product, only))
@@ -120,7 +88,7 @@ def test_last_message_leaves_the_empty_state_with_its_notice(desk, product, make
     assert on_screen(desk) == only["id"]
 
 
-@pytest.mark.parametrize("how", ["keys", *(pytest.param(how, marks=pytest.mark.slow) for how in ("held", "clicks"))])
+@pytest.mark.parametrize("how", ["keys", *(how for how in ("held", "clicks"))])
 def test_double_press_decides_one_message(desk, product, make, ana, how):
     first, second, _ = make(3)
     desk.goto(at(product, first))
@@ -162,7 +130,6 @@ def test_refusal_after_the_next_was_painted_brings_back_what_was_typed(desk, pro
     assert desk.locator(f"#message[data-message='{second['id']}']").count() == 0
 
 
-@pytest.mark.slow
 def test_lost_connection_brings_the_message_back_with_choice_and_words(desk, product, make, ana):
     first, _ = make(2)
     desk.watch.expected += ["ERR_FAILED"]
@@ -183,48 +150,6 @@ def test_lost_connection_brings_the_message_back_with_choice_and_words(desk, pro
     assert ana.find(first["upstream_id"], tab="leaving")
 
 
-def change(product, ana, rows, upstream_id, **values):
-    """Let a field of the held message be another upstream, and the desk read it."""
-    ((column, value),) = values.items()
-    rows.execute(f"UPDATE gateway_email SET {column} = %s WHERE id = %s", [value, upstream_id])
-    (connection,) = rows.execute(
-        "SELECT connection_id FROM approvals_message WHERE upstream_id = %s", [upstream_id]
-    ).fetchone()
-    ana.post(f"/connections/{connection}/read/", ana.get("/connections/"))
-
-    def changed():
-        query = "SELECT count(*) FROM approvals_revision r JOIN approvals_message m ON m.id = r.message_id"
-        return rows.execute(f"{query} WHERE m.upstream_id = %s", [upstream_id]).fetchone() == (2,)
-
-    product.wait_for(changed, timeout=20, what="the new version in the mirror")
-
-
-def test_message_fetched_ahead_that_changes_meanwhile_is_never_decided_unread(
-    open_page, signed_in, product, ana, make, rows
-):
-    first, second = make(2)
-    page = open_page(storage_state=signed_in)
-    page.watch.expected += ["409", "ERR_FAILED"]
-    page.route("**/live/**", lambda route: route.abort())
-    page.route("**/pulse/**", lambda route: route.abort())
-    page.goto(at(product, first))
-    wait_for_ahead(page)
-    change(product, ana, rows, second["upstream_id"], markdown="Pay somebody else")
-    kept = []
-    page.route("**/verdict/", lambda route: kept.append(route))
-    page.keyboard.press("a")
-    expect(page.frame_locator("#message iframe").get_by_text("this is letter 1")).to_be_visible()
-    decide_after_a_pause(page, "a")
-    product.wait_for(lambda: kept, timeout=5, what="the first verdict")
-    page.unroute("**/verdict/")
-    kept[0].continue_()
-    # Either the second verdict went out and was refused, or the page said in time that the letter is another.
-    expect(page.get_by_text("changed").first).to_be_visible()
-    assert ana.find(second["upstream_id"])["decision"] is None
-    assert ana.find(first["upstream_id"], tab="leaving")
-
-
-@pytest.mark.slow
 def test_high_risk_takes_a_page_of_its_own_by_keys_alone(desk, product, ana, make):
     lie = "Hello Dana,\n\n[https://northwind.example/pay](https://northvvind.example/p)\n"
     (row,) = [product.held(ana, product.send(body=lie, **{"from": product.known["MAILBOX2_ADDRESS"]})[0])]
@@ -245,7 +170,6 @@ def test_high_risk_takes_a_page_of_its_own_by_keys_alone(desk, product, ana, mak
     assert ana.find(row["upstream_id"], tab="leaving")
 
 
-@pytest.mark.slow
 def test_presets_are_chosen_by_touch_and_fit_a_small_phone(open_page, signed_in, product, ana, make):
     first, second = make(2)
     page = open_page(storage_state=signed_in, has_touch=True)
@@ -263,7 +187,6 @@ def test_presets_are_chosen_by_touch_and_fit_a_small_phone(open_page, signed_in,
     assert on_screen(page) == second["id"]
 
 
-@pytest.mark.slow
 def test_without_scripts_a_reason_is_chosen_and_the_next_message_comes(open_page, signed_in, product, make):
     first, second = make(2)
     page = open_page(java_script_enabled=False, storage_state=signed_in)
@@ -277,7 +200,6 @@ def test_without_scripts_a_reason_is_chosen_and_the_next_message_comes(open_page
     expect(page.locator("#message").get_by_text("Undone, and held again.")).to_be_visible()
 
 
-@pytest.mark.slow
 def test_twenty_decisions_take_at_most_twenty_two_key_presses(desk, product, make):
     rows = make(20, alone=True)
     desk.reload()

@@ -1,16 +1,12 @@
 """Decisions that do not go straight, seen in Chromium: changed under the reader, two at once, sent back, in doubt."""
 
-import time
 import uuid
 
 import psycopg
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import sign_in
-from tests.desk import some_words
-
-pytestmark = pytest.mark.usefixtures("ana")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ana")]
 
 LETTER = "Please pay **EUR 12,400** by Friday.\n\nKind regards"
 OTHER = LETTER.replace("12,400", "21,400")
@@ -48,7 +44,6 @@ def narrow_enough(page):
     return page.evaluate("document.scrollingElement.scrollWidth - document.scrollingElement.clientWidth") <= 0
 
 
-@pytest.mark.slow
 def test_letter_that_changes_under_the_reader_is_told_shown_and_decided_anew(desk, product, ana, rows):
     row, upstream_id, _ = held(product, ana)
     desk.goto(f"{product.known['DASHBOARD_URL']}/queue/{row['id']}/")
@@ -76,7 +71,6 @@ def test_letter_that_changes_under_the_reader_is_told_shown_and_decided_anew(des
     expect(desk.locator("#message").get_by_text("Undone, and held again.")).to_be_visible()
 
 
-@pytest.mark.slow
 def test_changed_letter_is_refused_and_shown_without_scripts_and_without_a_stream(
     open_page, signed_in, product, ana, rows
 ):
@@ -106,39 +100,6 @@ def test_changed_letter_is_refused_and_shown_without_scripts_and_without_a_strea
     expect(plain.get_by_role("button", name="Undo")).to_be_visible()
 
 
-@pytest.mark.proves("case 1")
-def test_of_two_who_press_at_once_the_second_gets_409_and_sees_who_won(open_page, signed_in, product, ana):
-    body = f"{LETTER}\n\n{some_words()}"
-    row, _, subject = held(product, ana, body=body, **{"from": product.known["MAILBOX_ADDRESS"]})
-    pages = [open_page(storage_state=signed_in), open_page()]
-    sign_in(pages[1], product, "REVIEWER2")
-    for page in pages:
-        # Each believes that nobody has decided: no stream tells it better.
-        page.route("**/live/**", lambda route: route.abort())
-        page.watch.expected += ["409", "ERR_FAILED"]
-        page.goto(f"{product.known['DASHBOARD_URL']}/queue/{row['id']}/")
-    pages[1].keyboard.press("r")
-    pages[1].keyboard.type("A careful reason")
-    moment = time.time() * 1000 + 400
-    press = "([name, at]) => setTimeout(() => document.querySelector(name).click(), at - Date.now())"
-    pages[0].evaluate(press, ["#decide [data-key=a]", moment])
-    pages[1].evaluate(press, ["#reject button", moment])
-    told = [page.get_by_text("this message first, at") for page in pages]
-    product.wait_for(lambda: any(one.count() for one in told), timeout=10, what="the second is told")
-    (loser,) = [index for index, one in enumerate(told) if one.count()]
-    name = ("Ben Okafor rejected", "Ana Ferreira approved")[loser]
-    expect(pages[loser].get_by_text(f"{name} this message first, at").first).to_be_visible()
-    if loser == 1:
-        # Also after the page has looked again by itself at what became of the message.
-        expect(pages[1].locator("#decide").get_by_text("Handed over")).to_be_visible(timeout=20_000)
-        expect(pages[1].locator("#message").get_by_text("“A careful reason”")).to_be_visible()
-    product.wait_for(
-        lambda: ana.find(row["upstream_id"], tab="done"), timeout=20, what="the decision to be carried out"
-    )
-    assert len(product.mails(subject)) == loser
-
-
-@pytest.mark.slow
 def test_letter_that_was_sent_back_comes_again_with_its_differences(desk, product, ana):
     run = uuid.uuid4().hex
     row, upstream_id, _ = held(product, ana, **{"from": product.known["MAILBOX_ADDRESS"], "metadata": {"run_id": run}})
@@ -157,7 +118,6 @@ def test_letter_that_was_sent_back_comes_again_with_its_differences(desk, produc
     assert narrow_enough(desk)
 
 
-@pytest.mark.slow
 def test_doubt_ends_by_a_persons_word_and_the_mail_leaves_once(desk, product, ana, rows):
     _, upstream_id, subject = held(product, ana)
     # As after a call whose answer was lost, and two reads that showed it held.
@@ -180,7 +140,6 @@ def test_doubt_ends_by_a_persons_word_and_the_mail_leaves_once(desk, product, an
     assert len(product.mails(subject)) == 1
 
 
-@pytest.mark.slow
 def test_approval_under_the_kill_switch_waits_and_can_be_undone(desk, product, ana, rows):
     row, _, subject = held(product, ana)
     ida = "SELECT id FROM people_person WHERE email = %s"

@@ -13,7 +13,7 @@ from playwright.sync_api import expect
 from demo.letters.files import RETURN_LABEL
 from tests.desk import TIMEOUT
 
-pytestmark = pytest.mark.usefixtures("ana")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ana")]
 
 HOSTILE = (
     b"<!doctype html><html><body onload=alert(1)><script>top.location='https://evil.example/'</script>"
@@ -76,7 +76,6 @@ def parts_unread(desk, number):
     expect(desk.locator("#unread")).to_contain_text(f"{number} part{'' if number == 1 else 's'} unread")
 
 
-@pytest.mark.slow
 def test_files_are_looked_at_harmlessly_and_counted(desk, product, with_files):
     desk.goto(f"{product.known['DASHBOARD_URL']}/queue/{with_files['id']}/")
     parts_unread(desk, 3)
@@ -97,7 +96,6 @@ def test_files_are_looked_at_harmlessly_and_counted(desk, product, with_files):
     assert desk.url.endswith(f"/queue/{with_files['id']}/")
 
 
-@pytest.mark.slow
 def test_file_is_kept_byte_for_byte_and_never_opened_by_the_browser(desk, product, with_files):
     desk.goto(f"{product.known['DASHBOARD_URL']}/queue/{with_files['id']}/")
     with desk.expect_download() as downloading:
@@ -107,7 +105,6 @@ def test_file_is_kept_byte_for_byte_and_never_opened_by_the_browser(desk, produc
     parts_unread(desk, 2)
 
 
-@pytest.mark.slow
 def test_hash_is_shown_whole_and_selected_by_a_press(desk, product, with_files):
     desk.goto(f"{product.known['DASHBOARD_URL']}/queue/{with_files['id']}/")
     desk.locator("#file-1").get_by_role("button", name="Copy the whole hash").click()
@@ -116,7 +113,6 @@ def test_hash_is_shown_whole_and_selected_by_a_press(desk, product, with_files):
     assert len(chosen) == 64
 
 
-@pytest.mark.slow
 def test_answer_that_comes_while_the_draft_is_open_must_be_ticked(desk, product, ana, answered):
     asked, subject, row = answered
     desk.goto(f"{product.known['DASHBOARD_URL']}/queue/{row['id']}/")
@@ -141,7 +137,6 @@ def test_answer_that_comes_while_the_draft_is_open_must_be_ticked(desk, product,
     product.wait_for(lambda: ana.find(row["upstream_id"]) is None, timeout=10, what="the approval")
 
 
-@pytest.mark.slow
 def test_tick_stays_when_the_page_is_painted_again(desk, product, answered):
     asked, subject, row = answered
     customer_writes(product, f"Re: {subject}", "I would rather have the money back.", answers=asked)
@@ -159,7 +154,6 @@ def test_tick_stays_when_the_page_is_painted_again(desk, product, answered):
     expect(tick).to_be_checked()
 
 
-@pytest.mark.slow
 def test_without_scripts_thread_and_files_are_read_and_ticked(open_page, signed_in, product, ana, answered):
     asked, subject, row = answered
     customer_writes(product, f"Re: {subject}", "I would rather have the money back.", answers=asked)
@@ -179,7 +173,6 @@ def test_without_scripts_thread_and_files_are_read_and_ticked(open_page, signed_
     product.wait_for(lambda: ana.find(row["upstream_id"]) is None, timeout=10, what="the approval")
 
 
-@pytest.mark.slow
 def test_what_the_bytes_give_away_joins_the_findings_of_an_open_page(desk, product, ana, with_files):
     """The page was made before the files were there: as if it had been opened a moment earlier."""
     with psycopg.connect(product.known["DATABASE_URL"], autocommit=True) as database:

@@ -11,6 +11,8 @@ from playwright.sync_api import expect
 from tests.browser.conftest import sign_in
 from tests.browser.looking import settled, too_wide, violations
 
+pytestmark = pytest.mark.slow
+
 EXPORT = "/audit/export/"
 
 
@@ -29,7 +31,6 @@ def look_at(page):
     assert violations(page) == []
 
 
-@pytest.mark.slow
 def test_auditor_takes_out_what_the_filter_shows(auditor, product, ana, tmp_path):
     row = product.held(ana, product.send()[0])
     desk = product.known["DASHBOARD_URL"]
@@ -71,7 +72,6 @@ def alter(product, key, state):
         database.execute(query, [state, key])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize(
     "path", ["", "?action=nonsense", "?since=2099-01-01", "past/", "past/?before=2001-01-01T00:00Z"]

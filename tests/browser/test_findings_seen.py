@@ -7,7 +7,7 @@ from playwright.sync_api import expect
 
 from tests.browser.conftest import sign_in
 
-pytestmark = pytest.mark.usefixtures("ana")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ana")]
 
 FILLER = "Kind words that take room on the page.\n\n" * 40
 LETTER = f"""Dear Anna,
@@ -38,7 +38,6 @@ def jump(page, words):
     return page.locator("#findings").get_by_role("link", name=words)
 
 
-@pytest.mark.slow
 def test_jumps_lead_to_the_marks_in_the_letter_and_leave_no_steps_behind(desk, product, risky):
     open_message(desk, product, risky)
     before = desk.evaluate("history.length")
@@ -50,7 +49,6 @@ def test_jumps_lead_to_the_marks_in_the_letter_and_leave_no_steps_behind(desk, p
     assert desk.evaluate("history.length") == before
 
 
-@pytest.mark.slow
 def test_jump_opens_the_letter_at_the_mark_where_it_is_not_laid_out_just_now(desk, product, risky):
     open_message(desk, product, risky, "?order=riskiest")
     desk.locator("#tab-text").click()
@@ -61,7 +59,6 @@ def test_jump_opens_the_letter_at_the_mark_where_it_is_not_laid_out_just_now(des
     assert "order=riskiest" in desk.url
 
 
-@pytest.mark.slow
 def test_jump_leads_to_the_address(desk, product, risky):
     open_message(desk, product, risky)
     jump(desk, "Show it: odd address").click()
@@ -69,7 +66,6 @@ def test_jump_leads_to_the_address(desk, product, risky):
     expect(desk.locator(".person:target")).to_be_in_viewport()
 
 
-@pytest.mark.slow
 def test_jumps_work_without_scripts(open_page, signed_in, product, risky):
     page = open_page(storage_state=signed_in, java_script_enabled=False)
     open_message(page, product, risky)
@@ -77,7 +73,6 @@ def test_jumps_work_without_scripts(open_page, signed_in, product, risky):
     expect(mark(page, "hidden-1")).to_be_in_viewport()
 
 
-@pytest.mark.slow
 def test_admin_weighs_a_rule_and_what_is_held_follows(open_page, product, risky):
     page = open_page()
     sign_in(page, product, "ADMIN")
@@ -97,7 +92,6 @@ def test_admin_weighs_a_rule_and_what_is_held_follows(open_page, product, risky)
         expect(page.get_by_role("button", name="As published")).to_have_count(0)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("path", ["", "greeting_differs/"], ids=["list", "rule"])
 def test_pages_of_the_rules_fit_a_narrow_screen(desk, product, risky, path):
     desk.set_viewport_size({"width": 320, "height": 700})

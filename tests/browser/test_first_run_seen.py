@@ -17,6 +17,8 @@ from tests.browser.looking import settled, too_wide, violations
 from tests.serving import Handler, serving
 from tests.stack import Stack, running_stack
 
+pytestmark = pytest.mark.slow
+
 PASSWORD = "paper lantern under northern rain"
 WEBHOOK = "/api/webhooks/1180000000000000427/token-of_the-first-run"
 
@@ -152,7 +154,6 @@ def invite(page: Page) -> str:
     return found[0]
 
 
-@pytest.mark.slow
 def test_newcomer_sets_the_desk_up_and_decides_the_first_letter(desk, browse, discord):
     link = re.search(r"http\S+/join/\S+", desk.run("manage", "first_admin", "--email", "you@example.com").stdout)[0]
     made = desk.run("manage", "gateway_account", "--name", "Your team").stdout

@@ -7,10 +7,9 @@ import psycopg
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.test_deciding_seen import decide_after_a_pause
 from tests.desk import some_words
 
-pytestmark = pytest.mark.usefixtures("ana")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ana")]
 
 
 @pytest.fixture
@@ -43,7 +42,7 @@ PLACES = {
 
 
 @pytest.mark.proves("case 26")
-@pytest.mark.parametrize("place", ["a reason", pytest.param("a search field", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("place", ["a reason", "a search field"])
 def test_keys_do_nothing_in_a_field(desk, product, ana, row, place):
     open_row(desk, product, row)
     if place == "a reason":
@@ -56,7 +55,6 @@ def test_keys_do_nothing_in_a_field(desk, product, ana, row, place):
 
 
 @pytest.mark.proves("case 26")
-@pytest.mark.slow
 @pytest.mark.parametrize("press", ["Control+a", "Alt+a", "Meta+a", "Shift+a"])
 def test_keys_do_nothing_with_a_modifier(desk, product, ana, row, press):
     open_row(desk, product, row)
@@ -70,7 +68,6 @@ def test_keys_do_nothing_with_a_modifier(desk, product, ana, row, press):
 
 
 @pytest.mark.proves("case 26")
-@pytest.mark.slow
 @pytest.mark.parametrize(("field", "value"), [("isComposing", True), ("keyCode", 229), ("repeat", True)])
 def test_keys_do_nothing_during_composition_or_when_held_down(desk, product, ana, row, field, value):
     open_row(desk, product, row)
@@ -80,49 +77,6 @@ def test_keys_do_nothing_during_composition_or_when_held_down(desk, product, ana
     assert is_undecided(ana, row)
 
 
-def test_keys_decide_nothing_that_is_not_on_screen(desk, product, ana, row):
-    open_row(desk, product, row)
-    desk.keyboard.press("?")
-    expect(desk.get_by_role("dialog", name="Keys")).to_be_visible()
-    desk.keyboard.press("a")
-    desk.keyboard.press("Escape")
-    desk.goto(product.known["DASHBOARD_URL"] + "/queue/")
-    desk.keyboard.press("a")
-    desk.keyboard.press("z")
-    assert is_undecided(ana, row)
-
-
-@pytest.mark.proves("security 63")
-def test_whole_review_by_keyboard(desk, product, ana):
-    product.make_room(but=0)
-    (row,) = [product.held(ana, product.send(**{"from": product.known["MAILBOX2_ADDRESS"]})[0])]
-    desk.goto(product.known["DASHBOARD_URL"] + "/queue/")
-    desk.keyboard.press("j")
-    expect(desk.locator(".item").first).to_be_focused()
-    desk.keyboard.press("Enter")
-    expect(desk.locator(f"#message[data-message='{row['id']}']")).to_be_visible()
-    desk.keyboard.press("v")
-    expect(desk.locator("#sheet .tab[aria-current]")).to_have_text("Text")
-    desk.keyboard.press("u")
-    expect(desk.locator(".item[aria-current]")).to_be_focused()
-    desk.keyboard.press("/")
-    expect(desk.locator("#q")).to_be_focused()
-    desk.keyboard.press("Tab")
-    desk.keyboard.press("r")
-    desk.keyboard.press("1")
-    expect(desk.locator("#message").get_by_label("Wrong recipient")).to_be_focused()
-    desk.keyboard.press("Enter")
-    expect(desk.locator("#decided")).to_contain_text("Rejected. Goes back in")
-    desk.keyboard.press("z")
-    expect(desk.locator("#message").get_by_text("Undone, and held again.")).to_be_visible()
-    decide_after_a_pause(desk, "a")
-    expect(desk.locator("#decided")).to_contain_text("Approved. Leaves in")
-    desk.keyboard.press("g")
-    desk.keyboard.press("h")
-    desk.wait_for_url("**/history/")
-
-
-@pytest.mark.slow
 def test_keys_move_both_ways_jump_in_the_letter_and_load_what_is_new(desk, product, ana):
     word = "".join(random.choices("abcdefghijklmnop", k=12))
 
@@ -157,7 +111,6 @@ def test_keys_move_both_ways_jump_in_the_letter_and_load_what_is_new(desk, produ
 
 
 @pytest.mark.proves("security 63")
-@pytest.mark.slow
 def test_without_an_undo_window_the_second_press_decides(desk, product, ana):
     row = product.held(ana, product.send()[0])
     product.set_undo_window("0 seconds")
@@ -173,7 +126,6 @@ def test_without_an_undo_window_the_second_press_decides(desk, product, ana):
 
 
 @pytest.mark.proves("security 63")
-@pytest.mark.slow
 def test_keys_are_moved_and_switched_off_for_a_person(desk, product, ana, row, own_keys):
     desk.watch.expected += ["422"]
     open_row(desk, product, row)
@@ -206,7 +158,6 @@ def test_keys_are_moved_and_switched_off_for_a_person(desk, product, ana, row, o
 
 
 @pytest.mark.proves("security 64")
-@pytest.mark.slow
 def test_decision_is_announced_and_takes_the_focus(desk, product, ana, row):
     following = product.held(ana, product.send(**{"from": product.known["MAILBOX2_ADDRESS"]})[0])
     open_row(desk, product, row)
@@ -221,7 +172,6 @@ def test_decision_is_announced_and_takes_the_focus(desk, product, ana, row):
 
 
 @pytest.mark.proves("security 64")
-@pytest.mark.slow
 def test_what_has_the_focus_is_never_under_a_bar(desk, product, ana, row):
     desk.set_viewport_size({"width": 1024, "height": 600})
     open_row(desk, product, row)
@@ -242,7 +192,6 @@ def test_what_has_the_focus_is_never_under_a_bar(desk, product, ana, row):
     assert hidden == []
 
 
-@pytest.mark.slow
 def test_keys_of_other_parts_are_passed_on(desk, product, row):
     open_row(desk, product, row)
     names = ["desk:bulk", "desk:select", "desk:select-range"]
@@ -255,7 +204,6 @@ def test_keys_of_other_parts_are_passed_on(desk, product, row):
     assert desk.evaluate("window.heard") == names
 
 
-@pytest.mark.slow
 def test_escape_leaves_the_reason_and_a_letter_begins_it(desk, product, row):
     open_row(desk, product, row)
     desk.keyboard.press("b")

@@ -8,6 +8,8 @@ from playwright.sync_api import expect
 from tests.browser.conftest import sign_in
 from tests.browser.looking import bones, settled, too_wide, violations
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def auditor(open_page, product):
@@ -48,7 +50,6 @@ def test_auditor_searches_narrows_saves_pages_and_comes_back(auditor, product):
     expect(page.get_by_text("The search is deleted.")).to_be_visible()
 
 
-@pytest.mark.slow
 def test_ledger_fits_and_is_accessible_searched_and_empty(auditor, product):
     base = product.known["DASHBOARD_URL"]
     for query in ("", "?q=colour:red+nobody&since=today&action=decisions", "?by=max"):
@@ -63,7 +64,6 @@ def test_ledger_fits_and_is_accessible_searched_and_empty(auditor, product):
         assert bones(auditor) == []
 
 
-@pytest.mark.slow
 def test_ledger_is_searched_without_scripts(open_page, product):
     page = open_page(java_script_enabled=False)
     sign_in(page, product, "AUDITOR")

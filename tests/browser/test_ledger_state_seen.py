@@ -8,6 +8,8 @@ from playwright.sync_api import expect
 from tests.browser.conftest import sign_in
 from tests.browser.looking import too_wide, violations
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def auditor(open_page, product):
@@ -26,7 +28,6 @@ def _looks_well(page):
     assert violations(page) == []
 
 
-@pytest.mark.slow
 def test_auditor_has_the_ledger_checked_and_compares_it_with_a_kept_head(auditor, product):
     page, address = auditor, f"{product.known['DASHBOARD_URL']}/audit/verify/"
     head = product.wait_for(lambda: _head(page, address), timeout=60, what="the first seal")

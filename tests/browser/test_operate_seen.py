@@ -11,6 +11,8 @@ from playwright.sync_api import expect
 from tests.browser.conftest import sign_in
 from upstream.signatures import HEADER
 
+pytestmark = pytest.mark.slow
+
 REASON = "A flood of refunds that nobody asked for"
 
 
@@ -69,7 +71,6 @@ def test_open_pages_say_at_once_that_the_switch_is_pulled_and_released(desk, adm
     expect(banner).to_be_hidden(timeout=5000)
 
 
-@pytest.mark.slow
 def test_poison_is_looked_at_and_put_away(admin, product):
     name = f"odd.{uuid.uuid4().hex[:8]}"
     body = b'{"event": "oversight.pending", "email_id": {"<b>not</b>": "%s"}}' % name.encode()
@@ -88,7 +89,6 @@ def test_poison_is_looked_at_and_put_away(admin, product):
     expect(item).to_have_count(0)
 
 
-@pytest.mark.slow
 def test_connection_is_read_now_and_says_as_of_when(admin):
     page = admin("/connections/")
     card = page.get_by_role("region", name="Demo gateway")
@@ -106,7 +106,6 @@ def test_connection_is_read_now_and_says_as_of_when(admin):
         assert time.monotonic() < deadline, "nothing was read"
 
 
-@pytest.mark.slow
 def test_open_home_shows_a_connection_that_is_not_well_any_more(admin, product):
     page = admin("/")
     card = page.locator("#home-connections")
@@ -122,7 +121,6 @@ def test_open_home_shows_a_connection_that_is_not_well_any_more(admin, product):
             database.execute("UPDATE approvals_connection SET wait_until = NULL")
 
 
-@pytest.mark.slow
 def test_connection_with_much_to_say_fits_a_phone(admin, product):
     headers = {HEADER: "0" * 64, "Content-Type": "application/json"}
     forged = requests.post(product.known["WEBHOOK_URL"], data=b"{}", headers=headers, timeout=10)
@@ -133,7 +131,6 @@ def test_connection_with_much_to_say_fits_a_phone(admin, product):
     assert is_narrow(page)
 
 
-@pytest.mark.slow
 def test_gateway_holds_all_mail_and_lets_it_go_again(admin, product):
     page = admin("/stop/")
     card = page.get_by_role("region", name="Hold all mail at Demo gateway")
@@ -147,7 +144,6 @@ def test_gateway_holds_all_mail_and_lets_it_go_again(admin, product):
     expect(card.get_by_text("Off", exact=True)).to_be_visible()
 
 
-@pytest.mark.slow
 def test_page_that_hears_nothing_does_not_stay_green(open_page, signed_in, product):
     page = open_page(storage_state=signed_in)
     page.watch.expected += ["ERR_INTERNET_DISCONNECTED", "ERR_NETWORK_CHANGED", "Failed to load resource"]

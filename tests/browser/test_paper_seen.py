@@ -3,10 +3,9 @@
 import pytest
 from playwright.sync_api import expect
 
-pytestmark = pytest.mark.usefixtures("ana")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ana")]
 
 
-@pytest.mark.slow
 def test_letter_on_paper_has_its_fingerprint_text_and_history_and_no_buttons(desk, product, ana):
     upstream_id, subject = product.send(body="Please pay **EUR 12,400** by Friday.")
     row = product.held(ana, upstream_id)

@@ -8,6 +8,8 @@ from playwright.sync_api import expect
 from tests.browser.conftest import sign_in
 from tests.browser.looking import settled, too_wide, violations
 
+pytestmark = pytest.mark.slow
+
 PASSWORD = "a gannet counts slow wagons"
 
 
@@ -29,7 +31,6 @@ def invite(page, product, email):
     return page.locator("#made-link").inner_text()
 
 
-@pytest.mark.slow
 def test_invited_person_joins_and_is_at_the_desk(admin, open_page, product):
     email = f"nora-{uuid.uuid4().hex[:8]}@yourteam.example"
     link = invite(admin, product, email)
@@ -59,7 +60,6 @@ def test_invited_person_joins_and_is_at_the_desk(admin, open_page, product):
     guest.wait_for_url("**/queue/")
 
 
-@pytest.mark.slow
 def test_without_scripts_it_is_the_same(open_page, product):
     page = open_page(java_script_enabled=False)
     sign_in(page, product, "ADMIN")
@@ -78,7 +78,6 @@ def test_without_scripts_it_is_the_same(open_page, product):
     expect(guest.locator("#rail")).to_contain_text("Otto")
 
 
-@pytest.mark.slow
 def test_deactivated_person_is_signed_out_in_the_open_page(admin, open_page, product):
     email = f"dora-{uuid.uuid4().hex[:8]}@yourteam.example"
     link = invite(admin, product, email)
@@ -99,7 +98,6 @@ def test_deactivated_person_is_signed_out_in_the_open_page(admin, open_page, pro
 
 
 @pytest.mark.proves("security 65")
-@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_pages_of_people_pass_axe_and_fit_320_pixels(open_page, product, scheme):
     page = open_page(color_scheme=scheme)

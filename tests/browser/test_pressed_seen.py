@@ -8,6 +8,8 @@ from playwright.sync_api import expect
 
 from tests.desk import TIMEOUT, some_words
 
+pytestmark = pytest.mark.slow
+
 # A channel takes thirty posts a minute, and other tests post there too.
 PATIENCE = 90_000
 
@@ -68,7 +70,6 @@ def test_command_is_decided_by_somebody_else_with_a_press_and_answered_where_it_
     product.wait_for(lambda: decided() == {"inngest", "webhook"}, timeout=60, what="the programs' events")
 
 
-@pytest.mark.slow
 def test_reject_asks_why_in_a_form_and_the_reason_is_in_the_trace(open_page, product, ana, sent):
     upstream_id, subject = sent
     page = open_page()
@@ -87,7 +88,6 @@ def test_reject_asks_why_in_a_form_and_the_reason_is_in_the_trace(open_page, pro
     expect(page.locator("li.private").filter(has_text="Rejected")).to_have_count(0)
 
 
-@pytest.mark.slow
 def test_stranger_who_presses_decides_nothing_and_gets_a_link_alone(open_page, product, ana, sent):
     upstream_id, subject = sent
     page = open_page()

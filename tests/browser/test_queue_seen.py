@@ -6,7 +6,7 @@ import psycopg
 import pytest
 from playwright.sync_api import expect
 
-pytestmark = pytest.mark.usefixtures("ana")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ana")]
 
 # What the pulse would say of a hundred thousand that wait.
 LONG = """async () => {
@@ -42,7 +42,6 @@ def is_narrow_enough(page):
     return page.evaluate("document.scrollingElement.scrollWidth - document.scrollingElement.clientWidth") <= 0
 
 
-@pytest.mark.slow
 def test_search_is_typed_sent_shown_as_fields_and_taken_off_again(queue, product, ana):
     name, other = word(), word()
     send(product, ana, name, to=f"{name}@contoso.example")
@@ -62,7 +61,6 @@ def test_search_is_typed_sent_shown_as_fields_and_taken_off_again(queue, product
     expect(page.get_by_role("link", name=other)).to_be_visible()
 
 
-@pytest.mark.slow
 def test_menu_is_opened_and_left_by_keyboard(queue):
     page = queue()
     page.locator(".menu summary").first.focus()
@@ -74,7 +72,6 @@ def test_menu_is_opened_and_left_by_keyboard(queue):
     expect(page.locator(".menu summary").first).to_be_focused()
 
 
-@pytest.mark.slow
 def test_flood_stands_in_one_row_and_opens_into_its_letters(queue, product, ana):
     name = word()
     for place, person in enumerate(NAMES):
@@ -94,7 +91,6 @@ def test_flood_stands_in_one_row_and_opens_into_its_letters(queue, product, ana)
     expect(page.locator("#list .item")).to_have_count(6)
 
 
-@pytest.mark.slow
 def test_back_returns_to_the_row_with_its_focus_and_its_scroll(queue, product, ana):
     # Far enough down that the list had to be scrolled.
     name = word()
@@ -137,7 +133,6 @@ def test_counts_and_the_bar_follow_what_happens_elsewhere(queue, product, ana):
     expect(page.get_by_text("You have it")).to_be_visible()
 
 
-@pytest.mark.slow
 def test_view_is_saved_under_a_name_and_opened_from_the_menu(queue):
     page = queue("?order=riskiest&risk=high")
     name = word()
@@ -154,7 +149,6 @@ def test_view_is_saved_under_a_name_and_opened_from_the_menu(queue):
     expect(page.get_by_text("The view is deleted.")).to_be_visible()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("width", [320, 390])
 def test_list_with_its_menus_fits_a_phone(queue, width):
     page = queue("?q=refund&risk=notice&order=riskiest")
@@ -164,7 +158,6 @@ def test_list_with_its_menus_fits_a_phone(queue, width):
         assert is_narrow_enough(page)
 
 
-@pytest.mark.slow
 def test_search_orders_and_views_work_without_scripts(open_page, signed_in, product, ana):
     name = word()
     send(product, ana, name)

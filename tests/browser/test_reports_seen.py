@@ -8,6 +8,8 @@ from playwright.sync_api import expect
 from tests.browser.conftest import sign_in
 from tests.browser.looking import settled, too_wide, violations
 
+pytestmark = pytest.mark.slow
+
 REPORTS = "/audit/reports/"
 
 
@@ -18,7 +20,6 @@ def auditor(open_page, product):
     return page
 
 
-@pytest.mark.slow
 def test_auditor_goes_from_a_number_to_its_rows_and_to_who_could_decide(auditor, product, ana):
     upstream_id, subject = product.send()
     row = product.held(ana, upstream_id)
@@ -55,7 +56,6 @@ def test_auditor_goes_from_a_number_to_its_rows_and_to_who_could_decide(auditor,
 
 
 @pytest.mark.proves("security 65")
-@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize(
     "path",

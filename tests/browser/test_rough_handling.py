@@ -3,10 +3,9 @@
 import pytest
 from playwright.sync_api import expect
 
-pytestmark = pytest.mark.usefixtures("ana")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ana")]
 
 
-@pytest.mark.slow
 def test_message_held_once_is_not_said_to_be_held_again(desk, product, ana):
     upstream_id, subject = product.send()
     row = product.held(ana, upstream_id)
@@ -17,7 +16,6 @@ def test_message_held_once_is_not_said_to_be_held_again(desk, product, ana):
     expect(desk.locator(f".item[data-message='{row['id']}'] [data-chip]")).to_be_hidden()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("width", [1440, 390])
 def test_what_a_sender_says_of_itself_does_not_push_the_queue_apart(desk, product, ana, width):
     upstream_id, _ = product.send(metadata={"discord_user": "a" * 300, "discord_channel": "c" * 300})
@@ -28,7 +26,6 @@ def test_what_a_sender_says_of_itself_does_not_push_the_queue_apart(desk, produc
     assert desk.evaluate("[...document.querySelectorAll('.item')].every(one => one.scrollWidth <= one.clientWidth)")
 
 
-@pytest.mark.slow
 def test_longest_subject_leaves_the_addresses_in_sight(desk, product, ana):
     upstream_id, _ = product.send(subject="S" * 998)
     row = product.held(ana, upstream_id)
@@ -36,7 +33,6 @@ def test_longest_subject_leaves_the_addresses_in_sight(desk, product, ana):
     expect(desk.locator("#addresses")).to_be_in_viewport(ratio=1)
 
 
-@pytest.mark.slow
 def test_reason_is_sent_with_control_and_enter_and_starts_where_it_is_written(desk, product, ana):
     upstream_id, _ = product.send()
     row = product.held(ana, upstream_id)
@@ -53,7 +49,6 @@ def test_reason_is_sent_with_control_and_enter_and_starts_where_it_is_written(de
     assert [one["reason"] for one in told] == ["Two\nlines"]
 
 
-@pytest.mark.slow
 def test_key_after_g_goes_somewhere_or_does_nothing(desk, product, ana):
     upstream_id, _ = product.send()
     row = product.held(ana, upstream_id)
@@ -66,7 +61,6 @@ def test_key_after_g_goes_somewhere_or_does_nothing(desk, product, ana):
     assert ana.find(upstream_id) is not None
 
 
-@pytest.mark.slow
 def test_notice_of_a_desk_that_is_away_covers_no_button(desk, product, ana):
     upstream_id, _ = product.send()
     row = product.held(ana, upstream_id)

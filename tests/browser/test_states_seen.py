@@ -8,6 +8,8 @@ from playwright.sync_api import expect
 
 from tests.showcase import NEWCOMER, showcase
 
+pytestmark = pytest.mark.slow
+
 # The word of each state, and what its page tells.
 SAID = {
     "held": ("Held", "Approve"),
@@ -57,7 +59,6 @@ def base(product):
     return product.known["DASHBOARD_URL"]
 
 
-@pytest.mark.slow
 def test_every_state_of_a_message_has_a_word_and_says_what_is_true(open_page, signed_in, shown, base):
     page = open_page(storage_state=signed_in)
     wrong = {}
@@ -70,7 +71,6 @@ def test_every_state_of_a_message_has_a_word_and_says_what_is_true(open_page, si
     assert wrong == {}
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", ["rejected", "delivered", "cancelled", "gone", "unknown", "fetching"])
 def test_message_that_takes_no_decision_leads_somewhere(open_page, signed_in, shown, base, name):
     page = open_page(storage_state=signed_in)
@@ -79,7 +79,6 @@ def test_message_that_takes_no_decision_leads_somewhere(open_page, signed_in, sh
     expect(page.locator("#decide form.approve")).to_have_count(0)
 
 
-@pytest.mark.slow
 def test_empty_desk_of_a_newcomer_says_what_to_do_next_in_every_tab(open_page, shown, product, base):
     page = open_page()
     page.goto(base + "/queue/")
@@ -109,7 +108,6 @@ def test_empty_desk_of_a_newcomer_says_what_to_do_next_in_every_tab(open_page, s
     expect(page.get_by_role("heading", level=1)).to_have_text("Nothing here")
 
 
-@pytest.mark.slow
 def test_account_that_was_not_read_for_long_is_told_with_its_reason(open_page, signed_in, shown, base):
     shown.refresh(minutes_ago=25, error="MultiMail does not answer (503).")
     try:
@@ -123,7 +121,6 @@ def test_account_that_was_not_read_for_long_is_told_with_its_reason(open_page, s
         shown.refresh()
 
 
-@pytest.mark.slow
 def test_auditor_reads_why_they_cannot_decide(open_page, shown, product, base):
     page = open_page()
     page.goto(base + shown.pages["held"])

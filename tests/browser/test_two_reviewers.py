@@ -11,6 +11,8 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import sign_in
 from tests.desk import Product
 
+pytestmark = pytest.mark.slow
+
 SOON = 8_000
 
 
@@ -57,7 +59,6 @@ def open_message(page: Page, message: str) -> None:
     expect(page.locator(f'#message[data-message="{message}"]')).to_be_visible()
 
 
-@pytest.mark.slow
 def test_reading_is_seen_on_row_and_bar_and_over_when_left(two, message):
     ana, ben = two
     open_message(ana, message)
@@ -70,7 +71,6 @@ def test_reading_is_seen_on_row_and_bar_and_over_when_left(two, message):
     expect(row(ben, message)).not_to_contain_text("is reading")
 
 
-@pytest.mark.slow
 def test_page_that_is_hidden_reads_nothing(two, message):
     ana, ben = two
     open_message(ana, message)
@@ -87,7 +87,6 @@ def hide(page: Page, hidden: bool = True) -> None:
     )
 
 
-@pytest.mark.slow
 def test_claim_is_seen_at_once_and_taken_over_by_a_named_button(two, message):
     ana, ben = two
     open_message(ana, message)
@@ -112,7 +111,6 @@ def test_claim_is_seen_at_once_and_taken_over_by_a_named_button(two, message):
     expect(row(ana, message)).not_to_contain_text("has it")
 
 
-@pytest.mark.slow
 def test_message_fetched_ahead_shows_who_has_taken_it_since(two, message, product, ana):
     first, other = two
     product.held(ana, send(product))
@@ -131,7 +129,6 @@ def test_message_fetched_ahead_shows_who_has_taken_it_since(two, message, produc
 
 
 @pytest.mark.proves("case 1", "promise 5")
-@pytest.mark.slow
 def test_two_who_approve_at_once_have_one_winner_and_the_other_sees_who(two, message, product):
     ana, ben = two
     for page in two:
@@ -159,7 +156,6 @@ def test_two_who_approve_at_once_have_one_winner_and_the_other_sees_who(two, mes
     assert re.search(rf"{winner} approved this message first, at \d\d:\d\d:\d\d UTC", lost)
 
 
-@pytest.mark.slow
 def test_question_reaches_the_other_and_keeps_what_is_being_typed(two, message):
     ana, ben = two
     for page in two:
@@ -182,7 +178,6 @@ def test_question_reaches_the_other_and_keeps_what_is_being_typed(two, message):
     expect(ben.locator("[data-asked]")).to_be_hidden(timeout=SOON)
 
 
-@pytest.mark.slow
 def test_message_put_off_by_key_is_marked_and_the_next_one_opens(two, message, product, ana):
     page, other = two
     product.held(ana, send(product))
@@ -200,7 +195,6 @@ def test_message_put_off_by_key_is_marked_and_the_next_one_opens(two, message, p
     expect(page.locator(f'.put-off-row[action*="{message}"]')).to_have_count(0)
 
 
-@pytest.mark.slow
 def test_menu_that_is_open_stays_open_and_the_pane_catches_up_when_it_is_closed(two, message, product):
     page, _ = two
     open_message(page, message)
@@ -218,7 +212,6 @@ def test_menu_that_is_open_stays_open_and_the_pane_catches_up_when_it_is_closed(
     expect(page.locator("#decide")).to_contain_text("Ben Okafor")
 
 
-@pytest.mark.slow
 def test_time_zone_of_the_browser_counts_where_nobody_chose_one(open_page, signed_in, product, message):
     page = open_page(storage_state=signed_in, timezone_id="Asia/Tokyo")
     page.goto(f"{product.known['DASHBOARD_URL']}/queue/{message}/")
@@ -241,7 +234,6 @@ window.Notification = Notification;
 """
 
 
-@pytest.mark.slow
 def test_browser_tells_of_what_waits_only_when_asked_to_and_while_no_page_is_in_sight(
     open_page, signed_in, product, message
 ):
@@ -265,7 +257,6 @@ def test_browser_tells_of_what_waits_only_when_asked_to_and_while_no_page_is_in_
     assert "heliotrope" not in json.dumps(told)
 
 
-@pytest.mark.slow
 def test_claim_snooze_and_comment_work_without_scripts(open_page, signed_in, product, message):
     page = open_page(storage_state=signed_in, java_script_enabled=False)
     address = f"{product.known['DASHBOARD_URL']}/queue/{message}/"
@@ -284,7 +275,6 @@ def test_claim_snooze_and_comment_work_without_scripts(open_page, signed_in, pro
     expect(page.locator("#snooze")).to_be_visible()
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_marks_and_menus_fit_the_smallest_phone(open_page, signed_in, product, message, scheme):
     page = open_page(storage_state=signed_in, color_scheme=scheme)

@@ -1,0 +1,143 @@
+"""Every hostile mail of the corpus, opened in Chromium as the desk shows it: none loads, moves or asks for anything."""
+
+from typing import ClassVar
+from urllib.parse import urlsplit
+
+import pytest
+
+from approvals.showing import show_letter
+from dashboard.middleware import _FRAME_POLICY
+from tests.corpus import all_mails
+from tests.serving import Handler, serving
+
+MAILS = {mail.name: mail for mail in all_mails()}
+# Proves that the watch sees a request: this mail, as it was written, loads from here.
+LOUD = '<img src="{origin}/seen"><link rel="stylesheet" href="{origin}/seen"><script src="{origin}/seen"></script>'
+
+
+# So many mails are opened beside one another: one page each would take minutes.
+TOGETHER = 16
+NAMES = list(MAILS)
+PAGES = [NAMES[first : first + TOGETHER] for first in range(0, len(NAMES), TOGETHER)]
+
+
+class Letters(Handler):
+    """Serves each mail of the corpus: /safe/ as the desk does, /open/ without the policy, /raw/ as it was written."""
+
+    asked: ClassVar[list[str]] = []
+
+    def do_GET(self):  # noqa: N802 - as the standard library names it
+        self.asked.append(self.path)
+        kind, _, name = self.path[1:].partition("/")
+        if kind == "page":
+            frame = '<iframe {} src="/{}" width="900" height="700"></iframe>'
+            how, _, names = name.partition("/")
+            sandbox = "sandbox" if how == "safe" else ""
+            text = "<!doctype html>" + "".join(frame.format(sandbox, f"{how}/{one}") for one in names.split(","))
+        elif name == "loud":
+            text = LOUD.format(origin=f"http://{self.headers['Host']}")
+        elif name in MAILS:
+            text = show_letter(MAILS[name].content).document
+        else:
+            self.send_error(404)
+            return
+        body = text.encode("utf-8", "replace")
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        if kind == "safe":
+            self.send_header("Content-Security-Policy", _FRAME_POLICY)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.fixture(scope="module")
+def letters():
+    with serving(Letters) as origin:
+        yield origin
+
+
+class Acts:
+    """Everything that a mail may not do while it is looked at."""
+
+    def __init__(self, page, letters):
+        self.found = []
+        host = urlsplit(letters).netloc
+        page.on("request", lambda request: self._asked(request, host))
+        page.on("dialog", lambda dialog: (self.found.append(f"dialog {dialog.message}"), dialog.dismiss()))
+        page.on("popup", lambda popup: self.found.append(f"window {popup.url}"))
+        page.on("download", lambda load: self.found.append(f"download {load.url}"))
+        page.on("pageerror", lambda error: self.found.append(f"error {error}"))
+        page.on("console", lambda said: self.found.append(said.text) if said.type == "error" else None)
+
+    def _asked(self, request, host):
+        parts = urlsplit(request.url)
+        ours = parts.netloc == host and parts.path.startswith(("/page/", "/safe/", "/open/", "/raw/", "/favicon"))
+        if parts.scheme != "data" and not ours:
+            self.found.append(f"request {request.url}")
+
+
+@pytest.fixture
+def watched(chromium, letters):
+    """A plain page, not the desk's, whose every act is noted."""
+    context = chromium.new_context(viewport={"width": 1000, "height": 800})
+    page = context.new_page()
+    page.acts = Acts(page, letters)
+    yield page
+    context.close()
+
+
+def look_at(page, letters, kind, names):
+    """Open these mails, and return what they did that no mail may do."""
+    page.acts.found.clear()
+    page.goto(f"{letters}/page/{kind}/{','.join(names)}")
+    wanted = [f"{letters}/{kind}/{name}" for name in names]
+    went = [frame.url for frame in page.frames[1:] if frame.url not in wanted]
+    # The favicon that Chromium asks this server for is not there.
+    found = [one for one in page.acts.found if "404" not in one]
+    assert len(page.frames) == len(names) + 1
+    return [*found, *(f"went to {url}" for url in went)]
+
+
+@pytest.mark.proves("security 27", "case 8")
+@pytest.mark.parametrize("kind", [pytest.param("safe", marks=pytest.mark.slow), "open"])
+def test_no_mail_of_the_corpus_loads_moves_asks_or_fails_anything(watched, letters, kind):
+    # "open": without the policy and the sandbox, what the sanitiser lets through acts and loads no more than with them.
+    wrong = {names[0]: found for names in PAGES if (found := look_at(watched, letters, kind, names))}
+    assert wrong == {}
+    assert len(NAMES) >= 80
+
+
+def test_what_a_mail_loads_where_nothing_stops_it_is_seen_and_the_policy_alone_stops_it(watched, letters):
+    for kind, loads in (("raw", True), ("safe", False)):
+        Letters.asked.clear()
+        found = look_at(watched, letters, kind, ["loud"])
+        # Chromium also reports a request that the policy keeps it from making.
+        assert any(one.startswith("request ") for one in found), kind
+        assert ("/seen" in Letters.asked) == loads, kind
+
+
+SEEN = """() => [...document.querySelectorAll('.ghost')].map((box) => {
+    const { width, height } = box.getBoundingClientRect(), look = getComputedStyle(box);
+    const isSeen = width > 4 && height > 4 && look.visibility === 'visible' && Number(look.opacity) === 1
+        && parseFloat(look.fontSize) >= 10 && look.color !== look.backgroundColor;
+    return [isSeen, box.textContent];
+})"""
+
+
+@pytest.mark.proves("security 31")
+def test_hidden_text_is_drawn_in_a_box_that_a_person_sees(watched, letters):
+    shown = {name: show_letter(mail.content).hidden for name, mail in MAILS.items()}
+    hidden = {name: [one.text for one in found if one.certain and one.text] for name, found in shown.items()}
+    names, wrong = [name for name in NAMES if hidden[name]], {}
+    assert len(names) > 30
+    for first in range(0, len(names), TOGETHER):
+        look_at(watched, letters, "safe", names[first : first + TOGETHER])
+        for frame in watched.frames[1:]:
+            name = frame.url.rpartition("/")[2]
+            boxes = frame.evaluate(SEEN)
+            whole = " ".join(" ".join(text.split()) for _, text in boxes)
+            missing = [text for text in hidden[name] if " ".join(text.split())[:40] not in whole]
+            if missing or not all(is_seen for is_seen, _ in boxes):
+                wrong[name] = missing or boxes
+    assert wrong == {}

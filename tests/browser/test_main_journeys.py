@@ -1,0 +1,302 @@
+"""What the ordinary run sees in Chromium: reading and deciding, by keys, by touch of two at once, and hostile mail.
+
+The other files look at every page and at what else can happen, with --all.
+"""
+
+import re
+import uuid
+
+import psycopg
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.looking import bones, lost_focus, moving, settled, too_wide, violations
+from tests.browser.pages import PAGES
+from tests.desk import TIMEOUT, some_words
+from tests.showcase import showcase
+
+pytestmark = pytest.mark.usefixtures("ana")
+
+# Longer than a double press, so that the next press counts.
+PAUSE = "new Promise((done) => setTimeout(done, 450))"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _time_to_undo(product):
+    """A slow machine is given a minute where a person has five seconds."""
+    product.set_undo_window("60 seconds", "MAILBOX2_ID")
+    yield
+    product.set_undo_window("5 seconds", "MAILBOX2_ID")
+
+
+def held(product, ana, **fields):
+    """A held message like no other, of the mailbox whose decisions can be undone."""
+    fields = {"from": product.known["MAILBOX2_ADDRESS"], "body": f"Hello Dana.\n\n{some_words()}", **fields}
+    return product.held(ana, product.send(**fields)[0])
+
+
+def at(product, row, rest=""):
+    return f"{product.known['DASHBOARD_URL']}/queue/{row['id']}/{rest}"
+
+
+def sql(product, query, *values):
+    """Change the product's rows, for what no person and no agent can bring about."""
+    with psycopg.connect(product.known["DATABASE_URL"]) as database:
+        cursor = database.execute(query, values)
+        return cursor.fetchall() if cursor.description else []
+
+
+def rows_of(page):
+    """The messages in the list, from top to bottom."""
+    return page.locator("#list .item").evaluate_all("rows => rows.map((row) => row.dataset.message)")
+
+
+def test_open_queue_announces_a_message_that_is_read_approved_and_leaves(desk, product, ana):
+    desk.wait_for_selector("[data-stream='open']", state="attached")
+    before = rows_of(desk)
+    upstream_id, subject = product.send(body=f"Hello **Dana**, your *refund* is on its way.\n\n{some_words()}")
+    expect(desk.get_by_role("link", name="1 new")).to_be_visible()
+    # Nothing moves under the cursor until it is asked for.
+    assert (desk.title()[0], rows_of(desk)) == ("(", before)
+    row = product.held(ana, upstream_id)
+    desk.goto(at(product, row))
+    expect(desk.get_by_role("heading", name=subject)).to_be_visible()
+    expect(desk.get_by_text("dana@northwind.example").first).to_be_visible()
+    expect(desk.get_by_text("ana#1").first).to_be_visible()
+    expect(desk.frame_locator("#message iframe").locator("strong")).to_have_text("Dana")
+    desk.get_by_role("button", name="Approve and send").click()
+    expect(desk.locator("#decided")).to_contain_text("Handed over")
+    assert len(product.mails(subject)) == 1
+
+
+def wait_for_ahead(page):
+    """The next message has been fetched, and its letter with it."""
+    page.wait_for_selector("article[inert][data-letter=here]", state="attached")
+
+
+def on_screen(page):
+    return page.evaluate("document.getElementById('message').dataset.message ?? ''")
+
+
+def opened(ana, row):
+    return [one for one in ana.trace(row["id"]) if one["action"] == "message.opened"]
+
+
+def test_one_key_decides_and_the_next_message_is_there_before_the_answer(desk, product, ana):
+    first, second, third = (held(product, ana) for _ in range(3))
+    desk.goto(at(product, first))
+    wait_for_ahead(desk)
+    asked = []
+    # The answer is kept back: what is on screen meanwhile was fetched ahead. A double press decides one message.
+    desk.route("**/verdict/", lambda route: asked.append(route))
+    desk.keyboard.press("a")
+    desk.keyboard.press("a")
+    expect(desk.locator("#decided")).to_contain_text("Recording")
+    assert on_screen(desk) == second["id"]
+    assert desk.url.endswith(f"/queue/{second['id']}/")
+    expect(desk.locator(f".item[data-message='{second['id']}'][aria-current=true]")).to_be_visible()
+    product.wait_for(lambda: asked, timeout=TIMEOUT, what="one request")
+    asked[0].continue_()
+    notice = desk.locator("#decided")
+    expect(notice).to_contain_text("Approved. Leaves in")
+    expect(notice).to_be_focused()
+    expect(desk.locator(f".item[data-message='{first['id']}'] [data-chip]")).to_contain_text("Leaving")
+    assert len(asked) == 1
+    product.wait_for(lambda: opened(ana, second), timeout=TIMEOUT, what="the second to be noted as opened")
+    assert opened(ana, third) == [], "fetched ahead is not read"
+    assert ana.find(second["upstream_id"])["decision"] is None
+
+
+def test_message_fetched_ahead_that_changes_meanwhile_is_never_decided_unread(open_page, signed_in, product, ana):
+    first, second = (held(product, ana) for _ in range(2))
+    page = open_page(storage_state=signed_in)
+    page.watch.expected += ["409", "ERR_FAILED"]
+    for pattern in ("**/live/**", "**/pulse/**"):
+        page.route(pattern, lambda route: route.abort())
+    page.goto(at(product, first))
+    wait_for_ahead(page)
+    sql(product, "UPDATE gateway_email SET markdown = 'Pay somebody else' WHERE id = %s", second["upstream_id"])
+    of_second = "FROM approvals_message WHERE upstream_id = %s"
+    [(connection,)] = sql(product, f"SELECT connection_id {of_second}", second["upstream_id"])
+    ana.post(f"/connections/{connection}/read/", ana.get("/connections/"))
+    revisions = f"SELECT count(*) FROM approvals_revision WHERE message_id = (SELECT id {of_second})"
+    product.wait_for(lambda: sql(product, revisions, second["upstream_id"]) == [(2,)], TIMEOUT, "the new version")
+    kept = []
+    page.route("**/verdict/", lambda route: kept.append(route))
+    page.keyboard.press("a")
+    expect(page.locator(f"#message[data-message='{second['id']}']")).to_be_visible()
+    page.evaluate(PAUSE)
+    page.keyboard.press("a")
+    product.wait_for(lambda: kept, timeout=TIMEOUT, what="the first verdict")
+    page.unroute("**/verdict/")
+    kept[0].continue_()
+    # Either the second verdict went out and was refused, or the page said in time that the letter is another.
+    expect(page.get_by_text("changed").first).to_be_visible()
+    assert ana.find(second["upstream_id"])["decision"] is None
+    product.wait_for(lambda: ana.find(first["upstream_id"], tab="leaving"), timeout=TIMEOUT, what="the first decision")
+
+
+@pytest.mark.proves("case 1")
+def test_of_two_who_press_at_once_the_second_gets_409_and_sees_who_won(open_as, product, ana):
+    row = held(product, ana, **{"from": product.known["MAILBOX_ADDRESS"]})
+    pages = [open_as("REVIEWER"), open_as("REVIEWER2")]
+    for page in pages:
+        # Each believes that nobody has decided: no stream tells it better.
+        page.route("**/live/**", lambda route: route.abort())
+        page.watch.expected += ["409", "ERR_FAILED"]
+        page.goto(at(product, row))
+    pages[1].keyboard.press("r")
+    pages[1].keyboard.type("A careful reason")
+    press = "(name) => setTimeout(() => document.querySelector(name).click(), 100)"
+    pages[0].evaluate(press, "#decide [data-key=a]")
+    pages[1].evaluate(press, "#reject button")
+    told = [page.get_by_text("this message first, at") for page in pages]
+    product.wait_for(lambda: any(one.count() for one in told), timeout=TIMEOUT, what="the second is told")
+    (loser,) = [index for index, one in enumerate(told) if one.count()]
+    name = ("Ben Okafor rejected", "Ana Ferreira approved")[loser]
+    expect(pages[loser].get_by_text(f"{name} this message first, at").first).to_be_visible()
+    if loser == 1:
+        expect(pages[1].locator("#message").get_by_text("“A careful reason”")).to_be_visible()
+    product.wait_for(lambda: ana.find(row["upstream_id"], tab="done"), timeout=TIMEOUT, what="the decision to be done")
+    assert len(product.mails(row["subject"])) == loser
+
+
+@pytest.mark.proves("security 63", "case 26")
+def test_whole_review_by_keyboard_and_keys_are_only_letters_where_one_types(desk, product, ana):
+    word = "".join(chr(97 + int(digit, 16)) for digit in uuid.uuid4().hex[:12])
+    row = held(product, ana, subject=f"Keys {word}")
+    desk.goto(f"{product.known['DASHBOARD_URL']}/queue/?q={word}&group=none")
+    # On the list no key decides, nor while the keys are shown.
+    desk.keyboard.press("a")
+    desk.keyboard.press("j")
+    expect(desk.locator(".item").first).to_be_focused()
+    desk.keyboard.press("Enter")
+    expect(desk.locator(f"#message[data-message='{row['id']}']")).to_be_visible()
+    desk.keyboard.press("?")
+    expect(desk.get_by_role("dialog", name="Keys")).to_be_visible()
+    desk.keyboard.press("a")
+    desk.keyboard.press("Escape")
+    desk.keyboard.press("Control+a")
+    desk.keyboard.press("v")
+    expect(desk.locator("#sheet .tab[aria-current]")).to_have_text("Text")
+    desk.keyboard.press("u")
+    expect(desk.locator(".item[aria-current]")).to_be_focused()
+    desk.keyboard.press("/")
+    expect(desk.locator("#q")).to_be_focused()
+    desk.keyboard.press("Tab")
+    desk.keyboard.press("r")
+    desk.locator("#reject-reason").focus()
+    desk.keyboard.type("abzjx?/A")
+    expect(desk.locator("#reject-reason")).to_have_value("abzjx?/A")
+    assert ana.find(row["upstream_id"])["decision"] is None
+    desk.keyboard.press("Control+Enter")
+    expect(desk.locator("#decided")).to_contain_text("Rejected. Goes back in")
+    desk.keyboard.press("z")
+    expect(desk.locator("#message").get_by_text("Undone, and held again.")).to_be_visible()
+    desk.evaluate(PAUSE)
+    desk.keyboard.press("a")
+    expect(desk.locator("#decided")).to_contain_text("Approved. Leaves in")
+    desk.keyboard.press("g")
+    desk.keyboard.press("h")
+    desk.wait_for_url("**/history/")
+
+
+@pytest.fixture(scope="module")
+def shown(product, ana):
+    """Messages in every state."""
+    upstream_id, _ = product.send(f"Model {uuid.uuid4().hex[:8]}", cc="lee@fabrikam.example")
+    product.held(ana, upstream_id)
+    with showcase(product.known["DATABASE_URL"], like=upstream_id) as made:
+        yield made
+
+
+@pytest.mark.proves("security 65", "security 66")
+def test_queue_message_and_sign_in_pass_axe_and_fit_320_pixels(open_page, signed_in, product, shown):
+    found = {}
+    for name, scheme in (("queue", "light"), ("message", "dark"), ("sign-in", "light")):
+        state = None if name == "sign-in" else signed_in
+        page = open_page(storage_state=state, color_scheme=scheme)
+        page.set_viewport_size({"width": 320, "height": 700})
+        settled(page, product.known["DASHBOARD_URL"] + PAGES[name].format(**shown.pages))
+        narrow = too_wide(page)
+        page.set_viewport_size({"width": 1440, "height": 900})
+        found[name] = [*narrow, *violations(page), *bones(page)]
+    assert found == {"queue": [], "message": [], "sign-in": []}
+
+
+@pytest.mark.proves("security 64", "security 65")
+def test_focus_is_seen_on_a_phone_and_nothing_moves_for_who_wants_no_motion(open_page, signed_in, product, ana, shown):
+    page = open_page(storage_state=signed_in, reduced_motion="reduce")
+    page.set_viewport_size({"width": 390, "height": 844})
+    settled(page, product.known["DASHBOARD_URL"] + shown.pages["held"])
+    assert list(lost_focus(page, presses=30)) == []
+    row = held(product, ana)
+    ana.decide(row["id"], "approve", row["fingerprint"])
+    page.goto(at(product, row))
+    expect(page.locator("#decide [data-seconds]")).to_have_text(re.compile(r"Leaves in \d+ s"))
+    assert moving(page) == []
+
+
+@pytest.mark.proves("case 27")
+def test_without_scripts_one_can_list_search_read_and_decide(open_page, signed_in, product, ana):
+    upstream_id, subject = product.send(f"Plain {uuid.uuid4().hex[:8]}", **{"from": product.known["MAILBOX2_ADDRESS"]})
+    product.held(ana, upstream_id)
+    page = open_page(java_script_enabled=False, storage_state=signed_in)
+    page.goto(product.known["DASHBOARD_URL"] + "/queue/")
+    expect(page.get_by_role("heading", level=1)).to_contain_text("waiting")
+    search = page.get_by_role("searchbox").first
+    search.fill(subject.split()[1])
+    search.press("Enter")
+    page.wait_for_url("**q=**")
+    assert page.locator(".rows .item").count() == 1
+    page.get_by_role("link", name=subject).click()
+    expect(page.frame_locator("#message iframe").get_by_text("your refund for order 4471")).to_be_visible()
+    page.get_by_role("link", name="Text", exact=True).first.click()
+    expect(page.get_by_text("your refund for order 4471").first).to_be_visible()
+    page.locator("#reject > summary").click()
+    page.locator("#reject-reason").fill("Not this one")
+    page.get_by_role("button", name="Reject with this reason").click()
+    expect(page.get_by_role("button", name="Undo")).to_be_visible()
+    assert ana.find(upstream_id) is None
+
+
+@pytest.mark.proves("security 66")
+def test_session_that_ended_keeps_what_was_typed(open_as, product, ana):
+    row = held(product, ana)
+    page = open_as("REVIEWER2")
+    page.goto(at(product, row))
+    page.keyboard.press("r")
+    page.keyboard.type("A long and careful reason")
+    page.context.clear_cookies()
+    page.watch.expected += ["403", "401", "Framing", "csp-report", "ERR_BLOCKED"]
+    page.get_by_role("button", name="Reject with this reason").click()
+    expect(page.get_by_text("signed out").first).to_be_visible()
+    expect(page.locator("#reject-reason")).to_have_value("A long and careful reason")
+    assert ana.find(row["upstream_id"])["decision"] is None
+
+
+HOSTILE = (
+    '<img src="https://track.evil.example/o.gif" srcset="https://track.evil.example/2.gif 2x">\n\n'
+    '<div style="position:fixed;z-index:2147483647;top:0;left:0;width:4000px;height:4000px">over</div>\n\n'
+    '<a href="javascript:alert(1)" target="_top">press</a> <script>parent.document.title = "owned"</script>'
+    '<form action="https://evil.example/"><button>go</button></form><iframe src="https://evil.example/"></iframe>'
+)
+
+
+@pytest.mark.proves("security 28", "security 29")
+def test_hostile_letter_lies_over_nothing_asks_for_no_picture_and_runs_nothing(desk, product, ana):
+    row = held(product, ana, body=f"{HOSTILE}\n\n{some_words()}")
+    asked = []
+    desk.on("request", lambda request: asked.append(request.url))
+    desk.goto(at(product, row))
+    face = desk.frame_locator("#message iframe.face")
+    expect(face.get_by_text("remote picture not loaded: track.evil.example").first).to_be_visible()
+    expect(desk.locator("#strip")).to_contain_text("not loaded")
+    for selector in ("#decide [data-key=a]", "#decide [data-key=r]", "#tab-source", "#message-bar .push a"):
+        box = desk.locator(selector).first.bounding_box()
+        middle = [box["x"] + box["width"] / 2, box["y"] + box["height"] / 2]
+        is_on_top = "([x, y, selector]) => document.elementFromPoint(x, y).closest(selector) !== null"
+        assert desk.evaluate(is_on_top, [*middle, selector]), selector
+    assert face.locator("button, form, input, iframe, script, img[src^='http']").count() == 0
+    assert ("owned" in desk.title(), desk.locator("#message iframe").get_attribute("sandbox")) == (False, "")
+    assert [url for url in asked if "evil.example" in url] == []
