@@ -89,7 +89,6 @@ MODULES = {
             "tests/integration/test_allowlist_ruling.py",
             "tests/integration/test_allow_address.py",
             "tests/integration/gateway/test_gateway_allowlists.py",
-            "tests/integration/gateway/test_gateway_allow_cases.py",
         ),
     ),
     "recording": Module(
