@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 
 from tests.desk import TIMEOUT, some_words
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("alerts")]
 
 # A channel takes thirty posts a minute, and other tests post there too.
 PATIENCE = 90_000
@@ -79,9 +79,9 @@ def test_reject_asks_why_in_a_form_and_the_reason_is_in_the_trace(open_page, pro
     page.get_by_role("button", name="Submit").click()
     expect(page.locator("li.private").last).to_contain_text("Rejected")
     expect(card_of(page, subject)).to_contain_text("Ana Ferreira", timeout=PATIENCE)
-    row = product.wait_for(lambda: ana.find(upstream_id, tab="done"), timeout=30, what="the rejected message")
+    row = product.wait_for(lambda: ana.find(upstream_id, tab="done"), timeout=90, what="the rejected message")
     entries = product.wait_for(
-        lambda: [one for one in ana.trace(row["id"]) if "Wrong amount: 40" in str(one)], timeout=30, what="the entry"
+        lambda: [one for one in ana.trace(row["id"]) if "Wrong amount: 40" in str(one)], timeout=90, what="the entry"
     )
     assert "ana.ferreira" in str(entries)
     page.locator("li.private").last.get_by_role("button", name="Dismiss message").click()
