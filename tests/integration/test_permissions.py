@@ -7,6 +7,7 @@ import copy
 import re
 from collections import defaultdict
 from datetime import timedelta
+from functools import cache
 
 import pytest
 from django.db import connection as database
@@ -148,6 +149,7 @@ def what_is_wrong_with_page(name, answer):
     return ""
 
 
+@cache
 def tasks():
     celery.loader.import_default_modules()
     return celery.tasks
