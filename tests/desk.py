@@ -171,6 +171,20 @@ class Product:
 
         return self.wait_for(shown, timeout=TIMEOUT, what=f"{upstream_id} in the queue with its content")
 
+    def hold(self, browser: Browser, subject: str | None = None, **fields: Any) -> dict[str, Any]:
+        """Send a message, and return its row once the desk shows it with its content."""
+        return self.held(browser, self.send(subject, **fields)[0])
+
+    def page(self, row: dict[str, Any], rest: str = "") -> str:
+        """The address of a message's page at the desk."""
+        return f"{self.known['DASHBOARD_URL']}/queue/{row['id']}/{rest}"
+
+    def sql(self, query: str, *values: Any) -> list[Any]:
+        """Run a statement as the application: for what no person and no agent can bring about."""
+        with psycopg.connect(self.known["DATABASE_URL"]) as database:
+            cursor = database.execute(query, values)  # type: ignore[arg-type]
+            return cursor.fetchall() if cursor.description else []
+
     def mails(self, subject: str) -> list[EmailMessage]:
         """What really left with this subject."""
         return [mail for mail in self.all_mails() if mail["Subject"] == subject]

@@ -32,6 +32,21 @@ def too_wide(page: Page) -> list[str]:
     return _ask(page, "tooWide")
 
 
+def is_narrow(page: Page) -> bool:
+    """Whether nothing makes the page wider than its window."""
+    return bool(page.evaluate("document.scrollingElement.scrollWidth <= document.scrollingElement.clientWidth"))
+
+
+def faults(page: Page, *widths: int) -> list[str]:
+    """What does not fit windows of these widths, or the smallest, and what axe-core finds in a wide one."""
+    found = []
+    for width in widths or (320,):
+        page.set_viewport_size({"width": width, "height": 800})
+        found += too_wide(page)
+    page.set_viewport_size({"width": 1440, "height": 900})
+    return found + violations(page)
+
+
 def bones(page: Page) -> list[str]:
     """What is missing of heading, landmarks, the link past them, times and names of frames."""
     return _ask(page, "bones")

@@ -46,9 +46,8 @@ SCHEMES = ("light", "dark")
 def shown(product, ana):
     """Messages in every state, and a page's address by its name."""
     product.make_room(but=15)
-    upstream_id, _ = product.send(f"Model {uuid.uuid4().hex[:8]}", cc="lee@fabrikam.example")
-    row = product.held(ana, upstream_id)
-    with showcase(product.known["DATABASE_URL"], like=upstream_id) as made:
+    row = product.hold(ana, f"Model {uuid.uuid4().hex[:8]}", cc="lee@fabrikam.example")
+    with showcase(product.known["DATABASE_URL"], like=row["upstream_id"]) as made:
         made.known = {**made.pages, "id": row["id"]}
         yield made
 

@@ -6,40 +6,21 @@ import uuid
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import sign_in
-from tests.browser.looking import bones, settled, too_wide, violations
+from tests.browser.looking import bones, faults, settled
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def admins_cookies(chromium, product):
-    """Ida's cookies, from one sign-in."""
-    context = chromium.new_context()
-    sign_in(context.new_page(), product, "ADMIN")
-    state = context.storage_state()
-    context.close()
-    return state
-
-
 @pytest.fixture
-def admin(open_page, admins_cookies, product):
+def admin(open_as, product):
     """Return a function that opens a path as Ida, who is admin."""
 
     def open_path(path):
-        page = open_page(storage_state=admins_cookies)
+        page = open_as("ADMIN")
         page.goto(product.known["DASHBOARD_URL"] + path)
         return page
 
     return open_path
-
-
-def is_fine(page):
-    """Whether nothing is too wide on a phone, and axe finds nothing."""
-    page.set_viewport_size({"width": 360, "height": 740})
-    found = [*too_wide(page), *violations(page)]
-    page.set_viewport_size({"width": 1440, "height": 900})
-    return found == []
 
 
 def test_key_is_made_shown_once_and_revoked(admin, product):
@@ -56,7 +37,7 @@ def test_key_is_made_shown_once_and_revoked(admin, product):
     page.get_by_role("button", name="Create the key").click()
     text = page.locator("#secret").inner_text()
     assert re.fullmatch(r"mm_live_[0-9a-f]{40}", text)
-    assert is_fine(page)
+    assert faults(page, 360) == []
     assert product.call("GET", "/v1/api-keys").status_code == 403
     product.known["NEW_KEY"] = text
     assert product.call("GET", "/v1/account", key="NEW_KEY").json()["scopes"] == ["send"]
@@ -91,7 +72,7 @@ def test_mailbox_is_made_loosened_as_an_agent_asked_and_deleted(admin, product):
     expect(wish).to_contain_text("Demo agent")
     wish.get_by_role("link", name="Look at it").click()
     expect(page.get_by_text(f"Mail of {made['address']} will leave without anybody reading it.")).to_be_visible()
-    assert is_fine(page)
+    assert faults(page, 360) == []
     page.get_by_role("button", name="Loosen it").click()
     page.wait_for_url(re.compile(r"/mailboxes/\d+/$"))
     assert product.call("GET", path, key="ADMIN_KEY").json()["oversight_mode"] == "monitored"
@@ -120,7 +101,7 @@ def test_webhook_is_registered_tested_and_its_log_sends_again(admin, product):
     page.get_by_role("button", name="Send a test").click()
     expect(page.locator(".sent").first).to_contain_text("webhook.test")
     assert secret not in page.content()
-    assert is_fine(page)
+    assert faults(page, 360) == []
     page.get_by_role("link", name="Delete").click()
     page.get_by_role("button", name="Delete it").click()
     page.wait_for_url("**/webhooks/")
@@ -135,19 +116,16 @@ def first_of(page, product, path):
     ).get_attribute("href")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_page_of_an_account_passes_axe_and_fits_320_pixels(open_page, admins_cookies, product, scheme):
-    page = open_page(storage_state=admins_cookies, color_scheme=scheme)
+def test_every_page_of_an_account_passes_axe_and_fits_320_pixels(open_as, product):
+    page, found = open_as("ADMIN"), {}
     box, new_box = first_of(page, product, "/mailboxes/")
     key, new_key = first_of(page, product, "/keys/")
     hook, new_hook = first_of(page, product, "/webhooks/")
     paths = ["/mailboxes/", box, new_box, f"{box}loosen/?to=autonomous", f"{box}delete/", "/keys/", key, new_key]
     paths += [f"{key}revoke/", "/webhooks/", hook, new_hook, f"{hook}delete/"]
-    found = {}
     for path in paths:
-        page.set_viewport_size({"width": 320, "height": 700})
         settled(page, product.known["DASHBOARD_URL"] + path)
-        narrow = too_wide(page)
-        page.set_viewport_size({"width": 1440, "height": 900})
-        found[path] = [*narrow, *violations(page), *bones(page)]
-    assert {path: some for path, some in found.items() if some} == {}
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            found[path, scheme] = [*faults(page), *bones(page)]
+    assert {where: some for where, some in found.items() if some} == {}

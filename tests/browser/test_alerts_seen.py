@@ -4,31 +4,15 @@ import psycopg
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import sign_in
-from tests.browser.looking import too_wide, violations
+from tests.browser.looking import faults
 
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture
-def admin(open_page, product):
-    page = open_page()
-    sign_in(page, product, "ADMIN")
-    return page
-
-
-def look_at(page):
-    """Fail on what axe says of a page, and on what is too wide for the smallest window."""
-    page.set_viewport_size({"width": 320, "height": 700})
-    assert too_wide(page) == []
-    page.set_viewport_size({"width": 1440, "height": 900})
-    assert violations(page) == []
-
-
-def test_admin_sets_up_a_program_and_sends_what_was_given_up_again(admin, product):
-    desk = product.known["DASHBOARD_URL"]
+def test_admin_sets_up_a_program_and_sends_what_was_given_up_again(open_as, product):
+    admin, desk = open_as("ADMIN"), product.known["DASHBOARD_URL"]
     admin.goto(f"{desk}/alerts/add/")
-    look_at(admin)
+    assert faults(admin) == []
     admin.get_by_label("Signed webhook").check()
     # What only other kinds have is out of the way.
     expect(admin.get_by_label("Id of the channel")).to_be_hidden()
@@ -36,15 +20,15 @@ def test_admin_sets_up_a_program_and_sends_what_was_given_up_again(admin, produc
     admin.locator("#url").fill("https://hooks.yourteam.example/countersign")
     admin.get_by_role("button", name="Add it").click()
     expect(admin.locator("#secret")).to_contain_text("whsec_")
-    look_at(admin)
+    assert faults(admin) == []
     admin.get_by_role("link", name="I have it").click()
     place = admin.locator("section.card", has=admin.get_by_role("heading", name="Billing"))
     place.get_by_role("button", name="Switch off").click()
     expect(place.get_by_text("Nobody is told here since")).to_be_visible()
-    look_at(admin)
+    assert faults(admin) == []
     place.get_by_role("button", name="Switch on again").click()
     place.get_by_role("link", name="Change").click()
-    look_at(admin)
+    assert faults(admin) == []
     admin.get_by_role("link", name="Add a route").click()
     admin.get_by_label("mail is delivered").check()
     admin.get_by_role("button", name="Show what it would tell").click()
@@ -52,7 +36,7 @@ def test_admin_sets_up_a_program_and_sends_what_was_given_up_again(admin, produc
     expect(admin.get_by_role("group", name="The event when mail is delivered")).to_contain_text(
         '"type": "email.delivered"'
     )
-    look_at(admin)
+    assert faults(admin) == []
     admin.get_by_role("button", name="Add the route").click()
     expect(admin.get_by_text("or mail is delivered, in all connections")).to_be_visible()
     with psycopg.connect(product.known["DATABASE_URL"]) as database:
@@ -63,9 +47,9 @@ def test_admin_sets_up_a_program_and_sends_what_was_given_up_again(admin, produc
             " 1 FROM alerts_destination destination WHERE name = 'Billing' ORDER BY id DESC LIMIT 1"
         )
     admin.goto(f"{desk}/alerts/log/?state=failed")
-    look_at(admin)
+    assert faults(admin) == []
     admin.get_by_role("link", name="Look closer").first.click()
     expect(admin.get_by_text('"privacy": "headers"')).to_be_visible()
-    look_at(admin)
+    assert faults(admin) == []
     admin.get_by_role("button", name="Send again").click()
     expect(admin.get_by_text("It is sent once more.")).to_be_visible()

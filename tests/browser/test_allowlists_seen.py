@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import sign_in
+from tests.browser.looking import is_narrow
 from tests.desk import TIMEOUT, some_words
 
 pytestmark = pytest.mark.slow
@@ -11,20 +11,10 @@ pytestmark = pytest.mark.slow
 MALLORY, LEE = "mallory@outside.example", "lee@contoso.example"
 
 
-@pytest.fixture(scope="module")
-def admins_cookies(chromium, product):
-    """Ida's cookies, from one sign-in."""
-    context = chromium.new_context()
-    sign_in(context.new_page(), product, "ADMIN")
-    state = context.storage_state()
-    context.close()
-    return state
-
-
 @pytest.fixture
-def lists(open_page, admins_cookies, product):
+def lists(open_as, product):
     """The list of the second mailbox, which nobody else's test writes from; off and empty again afterwards."""
-    page = open_page(storage_state=admins_cookies)
+    page = open_as("ADMIN")
     page.goto(f"{product.known['DASHBOARD_URL']}/allowlists/")
     page.get_by_label("Open the list for").select_option(
         label=f"Mailbox {product.known['MAILBOX2_ADDRESS']}: who may be written to"
@@ -86,7 +76,7 @@ def test_entry_is_previewed_saved_and_at_the_gate_and_what_is_refused_is_allowed
         page.goto(f"{product.known['DASHBOARD_URL']}/allowlists/refusals/")
         return page.get_by_text(MALLORY).count()
 
-    product.wait_for(refused, timeout=TIMEOUT * 2, what="the refusal on its page")
+    product.wait_for(refused, timeout=TIMEOUT, what="the refusal on its page")
     page.get_by_role("button", name="Allow for 7 days").first.click()
     expect(page.get_by_role("heading", name=MALLORY)).to_be_visible()
     page.goto(at)
@@ -102,6 +92,6 @@ def test_nothing_covers_the_page_and_nothing_is_cut_on_a_phone(lists):
     page.wait_for_url("**/restriction/")
     for width in (1440, 768, 360):
         page.set_viewport_size({"width": width, "height": 800})
-        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), width
+        assert is_narrow(page), width
         page.get_by_role("radio", name="Watch only").check()
         page.locator(".allow-entries input[name=remove]").first.check()

@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import MANY
+from tests.browser.looking import is_narrow
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ana")]
 
@@ -38,10 +39,7 @@ def batch(product, rows):
         )
         return f"{product.known['DASHBOARD_URL']}/queue/?q={name}&group=none", found
 
-    # On a busy machine reading the outcomes takes a while.
-    product.set_undo_window("30 seconds", "MAILBOX2_ID")
     yield make
-    product.set_undo_window("5 seconds", "MAILBOX2_ID")
     # Fifty more would keep what comes after them waiting.
     product.make_room(but=MANY)
 
@@ -52,10 +50,6 @@ def states_of(rows, upstream_ids):
         " WHERE m.upstream_id = ANY(%s)"
     )
     return [state for (state,) in rows.execute(query, [upstream_ids]).fetchall()]
-
-
-def narrow_enough(page):
-    return page.evaluate("document.scrollingElement.scrollWidth - document.scrollingElement.clientWidth") <= 0
 
 
 class Hand:
@@ -83,10 +77,10 @@ def test_fifty_obvious_ones_take_at_most_four_actions(desk, batch, rows):
     expect(desk.get_by_role("heading", name="50 messages together")).to_be_visible()
     expect(desk.get_by_role("button", name="Approve and send 50")).to_be_visible()
     hand.press("a")
-    expect(desk.get_by_role("heading", name="Approved: 50 of 50")).to_be_visible(timeout=20_000)
+    expect(desk.get_by_role("heading", name="Approved: 50 of 50")).to_be_visible()
     assert hand.actions <= 4
     desk.keyboard.press("z")
-    expect(desk.get_by_role("heading", name="Undone: 50 of 50")).to_be_visible(timeout=20_000)
+    expect(desk.get_by_role("heading", name="Undone: 50 of 50")).to_be_visible()
     assert set(states_of(rows, ids)) == {"undone"}
 
 
@@ -215,15 +209,15 @@ def test_batch_is_decided_by_touch_on_a_narrow_phone(open_page, signed_in, batch
     page.goto(address)
     page.locator(".pick").nth(0).tap()
     page.locator(".pick").nth(1).tap()
-    assert narrow_enough(page)
+    assert is_narrow(page)
     page.get_by_role("button", name="Review together").tap()
     expect(page.get_by_role("heading", name="2 messages together")).to_be_visible()
-    assert narrow_enough(page)
+    assert is_narrow(page)
     approve = page.get_by_role("button", name="Approve and send 2")
     assert approve.bounding_box()["height"] >= 48
     approve.tap()
     expect(page.get_by_role("heading", name="Approved: 2 of 2")).to_be_visible()
-    assert narrow_enough(page)
+    assert is_narrow(page)
     page.get_by_role("button", name="Undo all 2").tap()
     expect(page.get_by_role("heading", name="Undone: 2 of 2")).to_be_visible()
     assert set(states_of(rows, ids)) == {"undone"}

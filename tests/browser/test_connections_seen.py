@@ -5,10 +5,9 @@ import uuid
 
 import pytest
 import requests
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
-from tests.browser.conftest import sign_in
-from tests.browser.looking import too_wide, violations
+from tests.browser.looking import faults
 from tests.desk import TIMEOUT
 
 pytestmark = pytest.mark.slow
@@ -23,11 +22,10 @@ def account(product):
 
 
 @pytest.fixture
-def admin(open_page, product):
+def admin(open_as):
     """A page of the admin's, where what was typed wrongly is answered by 422."""
-    page = open_page()
+    page = open_as("ADMIN")
     page.watch.expected.append("status of 422")
-    sign_in(page, product, "ADMIN")
     return page
 
 
@@ -43,25 +41,17 @@ def _writes(product, account, subject):
     return answer.json()["message_id"]
 
 
-def _looks_well(page: Page) -> None:
-    for width in (1440, 768, 360):
-        page.set_viewport_size({"width": width, "height": 900})
-        assert too_wide(page) == []
-    page.set_viewport_size({"width": 1440, "height": 900})
-    assert violations(page) == []
-
-
 def test_connection_is_added_tested_rotated_paused_and_removed_by_its_pages(admin, product, account, ana):
     page, base = admin, product.known["DASHBOARD_URL"]
     page.goto(f"{base}/connections/")
     page.get_by_role("link", name="Add a connection").click()
     expect(page.get_by_label("Oversight key")).to_be_visible()
-    _looks_well(page)
+    assert faults(page, 1440, 768, 360) == []
     page.get_by_label("Name", exact=True).fill("Second team")
     page.get_by_label("Oversight key").fill(account["admin"])
     page.get_by_role("button", name="Check and connect").click()
     expect(page.get_by_text("it belongs into Admin")).to_be_visible()
-    _looks_well(page)
+    assert faults(page, 1440, 768, 360) == []
     page.get_by_label("Oversight key").fill(account["oversight"])
     page.get_by_label("Admin key").fill(account["admin"])
     page.get_by_role("button", name="Check and connect").click()
@@ -69,15 +59,15 @@ def test_connection_is_added_tested_rotated_paused_and_removed_by_its_pages(admi
     page.get_by_role("button", name="Register it for me").click()
     page.get_by_role("button", name="Send a test").click()
     expect(page.get_by_text(re.compile(r"The test arrived \d+\.\d s later"))).to_be_visible()
-    _looks_well(page)
+    assert faults(page, 1440, 768, 360) == []
 
     subject = f"From the second team {uuid.uuid4().hex[:8]}"
     held = _writes(product, account, subject)
-    product.wait_for(lambda: ana.find(held), timeout=30, what="the held message on the desk")
+    product.wait_for(lambda: ana.find(held), timeout=90, what="the held message on the desk")
     page.get_by_role("button", name="Change the secret").click()
     expect(page.get_by_text("The previous secret is taken until").first).to_be_visible()
     later = _writes(product, account, f"Later {uuid.uuid4().hex[:8]}")
-    product.wait_for(lambda: ana.find(later), timeout=30, what="the next one")
+    product.wait_for(lambda: ana.find(later), timeout=90, what="the next one")
     page.reload()
     expect(page.get_by_text("signed with the previous secret")).to_be_visible()
 
@@ -89,7 +79,7 @@ def test_connection_is_added_tested_rotated_paused_and_removed_by_its_pages(admi
 
     page.get_by_role("link", name="Remove Second team").click()
     expect(page.get_by_label("Type")).to_be_visible()
-    _looks_well(page)
+    assert faults(page, 1440, 768, 360) == []
     page.get_by_label("Type").fill("Second team")
     page.get_by_role("button", name="Remove it").click()
     expect(page.get_by_role("heading", name="Removed")).to_be_visible()

@@ -1,9 +1,12 @@
 """Deciding, seen in Chromium: one key, one request, the next message on screen; what fails comes back as it was."""
 
+import re
+
 import psycopg
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.looking import is_narrow
 from tests.desk import some_words
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ana")]
@@ -34,10 +37,6 @@ def make(product, ana):
     return make
 
 
-def at(product, row, query=""):
-    return f"{product.known['DASHBOARD_URL']}/queue/{row['id']}/{query}"
-
-
 def on_screen(page):
     return page.evaluate("document.getElementById('message').dataset.message ?? ''")
 
@@ -54,31 +53,31 @@ def decide_after_a_pause(page, key):
 
 def test_notice_counts_down_and_undo_brings_the_message_back(desk, product, make, ana):
     first, second = make(2)
-    desk.goto(at(product, first, "?order=soonest"))
+    desk.goto(product.page(first, "?order=soonest"))
     wait_for_ahead(desk)
     desk.keyboard.press("a")
-    expect(desk.locator("#decided")).to_contain_text("Leaves in 4 s")
+    expect(desk.locator("#decided")).to_contain_text(re.compile(r"Leaves in [1-5]\d s"))
     assert on_screen(desk) == second["id"]
     desk.keyboard.press("z")
     expect(desk.locator("#message").get_by_text("Undone, and held again.")).to_be_visible()
     assert on_screen(desk) == first["id"]
-    desk.wait_for_url(at(product, first, "?order=soonest"))
+    desk.wait_for_url(product.page(first, "?order=soonest"))
     assert ana.find(first["upstream_id"])["decision"] == "undone"
 
 
 def test_notice_ends_with_what_became_of_it(desk, product, make, rows):
     first, _ = make(2)
-    desk.goto(at(product, first))
+    desk.goto(product.page(first))
     desk.keyboard.press("a")
     expect(desk.locator("#decided")).to_contain_text("Approved. Leaves in")
     rows.execute("UPDATE approvals_decision SET due_at = now() WHERE state = 'recorded'")
-    expect(desk.locator("#decided")).to_contain_text("Handed over", timeout=20_000)
+    expect(desk.locator("#decided")).to_contain_text("Handed over")
     expect(desk.locator("#decided").get_by_role("button", name="Undo")).to_have_count(0)
 
 
 def test_last_message_leaves_the_empty_state_with_its_notice(desk, product, make):
     (only,) = make(1, alone=True)
-    desk.goto(at(product, only))
+    desk.goto(product.page(only))
     desk.keyboard.press("a")
     expect(desk.get_by_role("heading", name="Nothing is waiting")).to_be_visible()
     expect(desk.locator("#decided")).to_contain_text("Approved. Leaves in")
@@ -91,7 +90,7 @@ def test_last_message_leaves_the_empty_state_with_its_notice(desk, product, make
 @pytest.mark.parametrize("how", ["keys", *(how for how in ("held", "clicks"))])
 def test_double_press_decides_one_message(desk, product, make, ana, how):
     first, second, _ = make(3)
-    desk.goto(at(product, first))
+    desk.goto(product.page(first))
     wait_for_ahead(desk)
     if how == "keys":
         desk.keyboard.press("a")
@@ -113,7 +112,7 @@ def test_refusal_after_the_next_was_painted_brings_back_what_was_typed(desk, pro
     first, second = make(2)
     desk.watch.expected += ["409", "ERR_FAILED"]
     desk.route("**/live/**", lambda route: route.abort())
-    desk.goto(at(product, first))
+    desk.goto(product.page(first))
     wait_for_ahead(desk)
     desk.keyboard.press("r")
     desk.keyboard.press("3")
@@ -133,7 +132,7 @@ def test_refusal_after_the_next_was_painted_brings_back_what_was_typed(desk, pro
 def test_lost_connection_brings_the_message_back_with_choice_and_words(desk, product, make, ana):
     first, _ = make(2)
     desk.watch.expected += ["ERR_FAILED"]
-    desk.goto(at(product, first))
+    desk.goto(product.page(first))
     wait_for_ahead(desk)
     desk.route("**/verdict/", lambda route: route.abort())
     desk.keyboard.press("b")
@@ -152,8 +151,8 @@ def test_lost_connection_brings_the_message_back_with_choice_and_words(desk, pro
 
 def test_high_risk_takes_a_page_of_its_own_by_keys_alone(desk, product, ana, make):
     lie = "Hello Dana,\n\n[https://northwind.example/pay](https://northvvind.example/p)\n"
-    (row,) = [product.held(ana, product.send(body=lie, **{"from": product.known["MAILBOX2_ADDRESS"]})[0])]
-    desk.goto(at(product, row))
+    (row,) = [product.hold(ana, body=lie, **{"from": product.known["MAILBOX2_ADDRESS"]})]
+    desk.goto(product.page(row))
     desk.keyboard.press("a")
     desk.wait_for_url("**/approve/")
     expect(desk.get_by_role("heading", level=1, name="High risk")).to_be_visible()
@@ -174,13 +173,13 @@ def test_presets_are_chosen_by_touch_and_fit_a_small_phone(open_page, signed_in,
     first, second = make(2)
     page = open_page(storage_state=signed_in, has_touch=True)
     page.set_viewport_size({"width": 320, "height": 640})
-    page.goto(at(product, first))
+    page.goto(product.page(first))
     page.locator("#reject summary").tap()
     page.locator("#message").get_by_text("Already answered").tap()
     send = page.get_by_role("button", name="Reject with this reason")
     send.scroll_into_view_if_needed()
     assert send.bounding_box()["height"] >= 48
-    assert page.evaluate("document.scrollingElement.scrollWidth - document.scrollingElement.clientWidth") <= 0
+    assert is_narrow(page)
     send.tap()
     expect(page.locator("#decided")).to_contain_text("Rejected. Goes back in")
     expect(page.locator("#decided").get_by_role("button", name="Undo")).to_be_in_viewport()
@@ -190,7 +189,7 @@ def test_presets_are_chosen_by_touch_and_fit_a_small_phone(open_page, signed_in,
 def test_without_scripts_a_reason_is_chosen_and_the_next_message_comes(open_page, signed_in, product, make):
     first, second = make(2)
     page = open_page(java_script_enabled=False, storage_state=signed_in)
-    page.goto(at(product, first))
+    page.goto(product.page(first))
     page.locator("#reject summary").click()
     page.locator("#message").get_by_label("Wrong recipient").check()
     page.get_by_role("button", name="Reject with this reason").click()

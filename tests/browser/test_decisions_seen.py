@@ -6,6 +6,8 @@ import psycopg
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.looking import is_narrow
+
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ana")]
 
 LETTER = "Please pay **EUR 12,400** by Friday.\n\nKind regards"
@@ -36,17 +38,17 @@ def change(product, ana, rows, upstream_id, markdown=OTHER):
         query = "SELECT count(*) FROM approvals_revision r JOIN approvals_message m ON m.id = r.message_id"
         return rows.execute(f"{query} WHERE m.upstream_id = %s", [upstream_id]).fetchone() == (2,)
 
-    product.wait_for(changed, timeout=20, what="the new version in the mirror")
+    product.wait_for(changed, timeout=90, what="the new version in the mirror")
 
 
-def narrow_enough(page):
+def fits_a_phone(page):
     page.set_viewport_size({"width": 320, "height": 700})
-    return page.evaluate("document.scrollingElement.scrollWidth - document.scrollingElement.clientWidth") <= 0
+    return is_narrow(page)
 
 
 def test_letter_that_changes_under_the_reader_is_told_shown_and_decided_anew(desk, product, ana, rows):
     row, upstream_id, _ = held(product, ana)
-    desk.goto(f"{product.known['DASHBOARD_URL']}/queue/{row['id']}/")
+    desk.goto(product.page(row))
     desk.wait_for_selector("[data-stream='open']", state="attached")
     desk.keyboard.press("r")
     desk.keyboard.type("Too much")
@@ -75,7 +77,7 @@ def test_changed_letter_is_refused_and_shown_without_scripts_and_without_a_strea
     open_page, signed_in, product, ana, rows
 ):
     row, upstream_id, _ = held(product, ana)
-    address = f"{product.known['DASHBOARD_URL']}/queue/{row['id']}/"
+    address = product.page(row)
     plain = open_page(java_script_enabled=False, storage_state=signed_in)
     plain.watch.expected += ["409"]
     plain.goto(address)
@@ -95,7 +97,7 @@ def test_changed_letter_is_refused_and_shown_without_scripts_and_without_a_strea
         timeout=20_000
     )
     plain.get_by_label("I have read what changed").check()
-    assert narrow_enough(plain)
+    assert fits_a_phone(plain)
     plain.get_by_role("button", name="Approve and send").click()
     expect(plain.get_by_role("button", name="Undo")).to_be_visible()
 
@@ -103,11 +105,11 @@ def test_changed_letter_is_refused_and_shown_without_scripts_and_without_a_strea
 def test_letter_that_was_sent_back_comes_again_with_its_differences(desk, product, ana):
     run = uuid.uuid4().hex
     row, upstream_id, _ = held(product, ana, **{"from": product.known["MAILBOX_ADDRESS"], "metadata": {"run_id": run}})
-    desk.goto(f"{product.known['DASHBOARD_URL']}/queue/{row['id']}/")
+    desk.goto(product.page(row))
     desk.keyboard.press("b")
     desk.keyboard.type("Say 30 November")
     desk.keyboard.press("Control+Enter")
-    product.wait_for(lambda: ana.find(upstream_id, tab="done"), timeout=20, what="the message to be sent back")
+    product.wait_for(lambda: ana.find(upstream_id, tab="done"), timeout=90, what="the message to be sent back")
     again = LETTER.replace("Friday", "30 November")
     second, *_ = held(product, ana, metadata={"run_id": run}, body=again, **{"from": product.known["MAILBOX_ADDRESS"]})
     desk.goto(f"{product.known['DASHBOARD_URL']}/queue/{second['id']}/")
@@ -115,7 +117,7 @@ def test_letter_that_was_sent_back_comes_again_with_its_differences(desk, produc
     expect(desk.locator("#message").get_by_text("“Say 30 November”")).to_be_visible()
     expect(desk.locator("#sent-back-before ins").last).to_contain_text("30 November")
     expect(desk.locator(f".item[data-message='{second['id']}']").get_by_text("Second try")).to_be_visible()
-    assert narrow_enough(desk)
+    assert fits_a_phone(desk)
 
 
 def test_doubt_ends_by_a_persons_word_and_the_mail_leaves_once(desk, product, ana, rows):
@@ -132,11 +134,11 @@ def test_doubt_ends_by_a_persons_word_and_the_mail_leaves_once(desk, product, an
     desk.goto(f"{product.known['DASHBOARD_URL']}/queue/?tab=unknown")
     desk.get_by_role("link", name=subject).click()
     expect(desk.locator("#message").get_by_text("Seen held twice: send it again?")).to_be_visible()
-    assert narrow_enough(desk)
+    assert fits_a_phone(desk)
     desk.get_by_role("button", name="Look again").click()
     expect(desk.locator("#message").get_by_text("MultiMail is being asked.")).to_be_visible()
     desk.get_by_role("button", name="Send again").click()
-    expect(desk.locator("#decide").get_by_text("Handed over")).to_be_visible(timeout=20_000)
+    expect(desk.locator("#decide").get_by_text("Handed over")).to_be_visible()
     assert len(product.mails(subject)) == 1
 
 
@@ -149,7 +151,7 @@ def test_approval_under_the_kill_switch_waits_and_can_be_undone(desk, product, a
         [product.known["MAILBOX2_ID"], product.known["ADMIN_EMAIL"]],
     )
     try:
-        desk.goto(f"{product.known['DASHBOARD_URL']}/queue/{row['id']}/")
+        desk.goto(product.page(row))
         desk.get_by_role("button", name="Approve and send").click()
         expect(
             desk.locator("#message").get_by_text("It waits until the stop is released, which Ida Lindqvist pulled")

@@ -40,7 +40,7 @@ def with_files(product, ana):
     ]
     row, _ = sent(product, ana, attachments=files)
     address = f"/queue/{row['id']}/files/"
-    product.wait_for(lambda: ana.get(address).text.count("Download") == len(FILES), timeout=20, what="the files here")
+    product.wait_for(lambda: ana.get(address).text.count("Download") == len(FILES), timeout=90, what="the files here")
     return row
 
 
@@ -115,7 +115,7 @@ def test_hash_is_shown_whole_and_selected_by_a_press(desk, product, with_files):
 
 def test_answer_that_comes_while_the_draft_is_open_must_be_ticked(desk, product, ana, answered):
     asked, subject, row = answered
-    desk.goto(f"{product.known['DASHBOARD_URL']}/queue/{row['id']}/")
+    desk.goto(product.page(row))
     desk.wait_for_selector("[data-stream='open']", state="attached")
     parts_unread(desk, 1)
     # It is opened where it comes on screen, and only then counts as opened.
@@ -125,7 +125,7 @@ def test_answer_that_comes_while_the_draft_is_open_must_be_ticked(desk, product,
     expect(desk.locator("#decide [name=thread_read]")).to_have_count(0)
     customer_writes(product, f"Re: {subject}", "I would rather have the money back.", answers=asked)
     tick = desk.get_by_role("checkbox", name="I have read what came after it")
-    expect(tick).to_be_visible(timeout=15_000)
+    expect(tick).to_be_visible()
     expect(desk.locator("#message-notes")).to_contain_text("Dana Whitfield wrote after this draft")
     expect(desk.locator("#thread .late")).to_contain_text("I would rather have the money back.")
     # By keyboard alone: without the tick the key leads to it, and decides nothing.
@@ -134,16 +134,16 @@ def test_answer_that_comes_while_the_draft_is_open_must_be_ticked(desk, product,
     assert ana.find(row["upstream_id"]) is not None
     desk.keyboard.press("Space")
     desk.keyboard.press("a")
-    product.wait_for(lambda: ana.find(row["upstream_id"]) is None, timeout=10, what="the approval")
+    product.wait_for(lambda: ana.find(row["upstream_id"]) is None, timeout=90, what="the approval")
 
 
 def test_tick_stays_when_the_page_is_painted_again(desk, product, answered):
     asked, subject, row = answered
     customer_writes(product, f"Re: {subject}", "I would rather have the money back.", answers=asked)
-    desk.goto(f"{product.known['DASHBOARD_URL']}/queue/{row['id']}/")
+    desk.goto(product.page(row))
     tick = desk.get_by_role("checkbox", name="I have read what came after it")
     # Not before the thread was read: what nobody can have read yet is not ticked.
-    expect(tick).to_be_enabled(timeout=15_000)
+    expect(tick).to_be_enabled()
     tick.check()
     desk.evaluate("document.querySelector('#decide').dataset.old = '1'")
     desk.evaluate(
@@ -158,19 +158,19 @@ def test_without_scripts_thread_and_files_are_read_and_ticked(open_page, signed_
     asked, subject, row = answered
     customer_writes(product, f"Re: {subject}", "I would rather have the money back.", answers=asked)
     page = open_page(storage_state=signed_in, java_script_enabled=False)
-    address = f"{product.known['DASHBOARD_URL']}/queue/{row['id']}/"
+    address = product.page(row)
 
     def has_come():
         page.goto(address)
         return page.locator("#thread .late").count() == 1
 
-    product.wait_for(has_come, timeout=20, what="the late answer on the page")
+    product.wait_for(has_come, timeout=90, what="the late answer on the page")
     page.get_by_role("link", name="Open the whole thread").click()
     expect(page.locator("#thread")).to_contain_text("Two of the six mugs came broken.")
     page.get_by_role("link", name="Back to the draft").click()
     page.get_by_role("checkbox", name="I have read what came after it").check()
     page.get_by_role("button", name="Approve and send").click()
-    product.wait_for(lambda: ana.find(row["upstream_id"]) is None, timeout=10, what="the approval")
+    product.wait_for(lambda: ana.find(row["upstream_id"]) is None, timeout=90, what="the approval")
 
 
 def test_what_the_bytes_give_away_joins_the_findings_of_an_open_page(desk, product, ana, with_files):

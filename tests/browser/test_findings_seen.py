@@ -5,8 +5,6 @@ import uuid
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import sign_in
-
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ana")]
 
 FILLER = "Kind words that take room on the page.\n\n" * 40
@@ -31,7 +29,7 @@ def mark(page, name):
 
 
 def open_message(page, product, row, query=""):
-    page.goto(f"{product.known['DASHBOARD_URL']}/queue/{row['id']}/{query}")
+    page.goto(product.page(row, query))
 
 
 def jump(page, words):
@@ -73,9 +71,8 @@ def test_jumps_work_without_scripts(open_page, signed_in, product, risky):
     expect(mark(page, "hidden-1")).to_be_in_viewport()
 
 
-def test_admin_weighs_a_rule_and_what_is_held_follows(open_page, product, risky):
-    page = open_page()
-    sign_in(page, product, "ADMIN")
+def test_admin_weighs_a_rule_and_what_is_held_follows(open_as, product, risky):
+    page = open_as("ADMIN")
     open_message(page, product, risky)
     page.locator("#findings").get_by_role("link", name="Risk").click()
     page.get_by_role("link", name="Greets another").click()
@@ -90,11 +87,3 @@ def test_admin_weighs_a_rule_and_what_is_held_follows(open_page, product, risky)
         page.goto(f"{product.known['DASHBOARD_URL']}/rules/findings/greeting_differs/")
         page.get_by_role("button", name="As published").click()
         expect(page.get_by_role("button", name="As published")).to_have_count(0)
-
-
-@pytest.mark.parametrize("path", ["", "greeting_differs/"], ids=["list", "rule"])
-def test_pages_of_the_rules_fit_a_narrow_screen(desk, product, risky, path):
-    desk.set_viewport_size({"width": 320, "height": 700})
-    desk.goto(f"{product.known['DASHBOARD_URL']}/rules/findings/{path}")
-    room = "document.scrollingElement.scrollWidth - document.scrollingElement.clientWidth"
-    assert desk.evaluate(room) <= 0

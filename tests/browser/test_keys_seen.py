@@ -14,7 +14,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ana")]
 
 @pytest.fixture
 def row(product, ana):
-    return product.held(ana, product.send(**{"from": product.known["MAILBOX2_ADDRESS"]})[0])
+    return product.hold(ana, **{"from": product.known["MAILBOX2_ADDRESS"]})
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def own_keys(product):
 
 
 def open_row(page, product, row):
-    page.goto(f"{product.known['DASHBOARD_URL']}/queue/{row['id']}/")
+    page.goto(product.page(row))
 
 
 def is_undecided(ana, row):
@@ -35,45 +35,24 @@ def is_undecided(ana, row):
     return found is not None and found["decision"] is None
 
 
-PLACES = {
-    "a search field": "#q",
-    "a reason": "#reject-reason",
-}
-
-
 @pytest.mark.proves("case 26")
-@pytest.mark.parametrize("place", ["a reason", "a search field"])
-def test_keys_do_nothing_in_a_field(desk, product, ana, row, place):
+def test_keys_do_nothing_in_the_search_with_a_modifier_in_composition_or_held_down(desk, product, ana, row):
     open_row(desk, product, row)
-    if place == "a reason":
-        desk.keyboard.press("r")
-    desk.locator(PLACES[place]).focus()
+    desk.locator("#q").focus()
     desk.keyboard.type("abzjx?/A")
-    expect(desk.locator(PLACES[place])).to_have_value("abzjx?/A")
+    expect(desk.locator("#q")).to_have_value("abzjx?/A")
     assert desk.locator("dialog[open]").count() == 0
-    assert is_undecided(ana, row)
-
-
-@pytest.mark.proves("case 26")
-@pytest.mark.parametrize("press", ["Control+a", "Alt+a", "Meta+a", "Shift+a"])
-def test_keys_do_nothing_with_a_modifier(desk, product, ana, row, press):
     open_row(desk, product, row)
-    desk.keyboard.press(press)
-    # What follows is asked after whatever the press may have sent.
+    for press in ("Control+a", "Alt+a", "Meta+a", "Shift+a"):
+        desk.keyboard.press(press)
+    script = "(more) => document.body.dispatchEvent(new KeyboardEvent('keydown', {key: 'a', bubbles: true, ...more}))"
+    for field, value in (("isComposing", True), ("keyCode", 229), ("repeat", True)):
+        desk.evaluate(script, {field: value})
+    # What follows is asked after whatever these may have sent.
     desk.keyboard.press("v")
     expect(desk.locator("#sheet .tab[aria-current]")).to_have_text("Text")
     expect(desk.locator("#decide button.go")).to_be_visible()
     expect(desk.locator("#decided")).to_have_count(0)
-    assert is_undecided(ana, row)
-
-
-@pytest.mark.proves("case 26")
-@pytest.mark.parametrize(("field", "value"), [("isComposing", True), ("keyCode", 229), ("repeat", True)])
-def test_keys_do_nothing_during_composition_or_when_held_down(desk, product, ana, row, field, value):
-    open_row(desk, product, row)
-    script = "(more) => document.body.dispatchEvent(new KeyboardEvent('keydown', {key: 'a', bubbles: true, ...more}))"
-    desk.evaluate(script, {field: value})
-    expect(desk.locator("#decide button.go")).to_be_visible()
     assert is_undecided(ana, row)
 
 
@@ -82,7 +61,7 @@ def test_keys_move_both_ways_jump_in_the_letter_and_load_what_is_new(desk, produ
 
     def send(number):
         letter = f"See [the order](https://shop.example/{number}).\n\n{some_words()}"
-        return product.held(ana, product.send(f"Keys {word} {number}", body=letter)[0])
+        return product.hold(ana, f"Keys {word} {number}", body=letter)
 
     def told():
         return int(re.match(r"\((\d+)", desk.title())[1])
@@ -102,7 +81,7 @@ def test_keys_move_both_ways_jump_in_the_letter_and_load_what_is_new(desk, produ
     before = told()
     send(3)
     expect(desk.locator("#new")).to_be_visible()
-    product.wait_for(lambda: told() == before + 1, timeout=10, what="the count in the tab's title")
+    product.wait_for(lambda: told() == before + 1, timeout=60, what="the count in the tab's title")
     desk.keyboard.press("n")
     expect(items).to_have_count(3)
     desk.keyboard.press("g")
@@ -112,7 +91,7 @@ def test_keys_move_both_ways_jump_in_the_letter_and_load_what_is_new(desk, produ
 
 @pytest.mark.proves("security 63")
 def test_without_an_undo_window_the_second_press_decides(desk, product, ana):
-    row = product.held(ana, product.send()[0])
+    row = product.hold(ana)
     product.set_undo_window("0 seconds")
     try:
         open_row(desk, product, row)
@@ -122,7 +101,7 @@ def test_without_an_undo_window_the_second_press_decides(desk, product, ana):
         desk.keyboard.press("a")
         expect(desk.locator("#decided")).to_contain_text("Approved.")
     finally:
-        product.set_undo_window("5 seconds")
+        product.set_undo_window("300 milliseconds")
 
 
 @pytest.mark.proves("security 63")
@@ -155,41 +134,6 @@ def test_keys_are_moved_and_switched_off_for_a_person(desk, product, ana, row, o
     desk.keyboard.press("Escape")
     desk.keyboard.press("y")
     expect(desk.locator("#decided")).to_contain_text("Approved.")
-
-
-@pytest.mark.proves("security 64")
-def test_decision_is_announced_and_takes_the_focus(desk, product, ana, row):
-    following = product.held(ana, product.send(**{"from": product.known["MAILBOX2_ADDRESS"]})[0])
-    open_row(desk, product, row)
-    desk.keyboard.press("a")
-    notice = desk.get_by_role("alert").filter(has_text="Approved.")
-    expect(notice).to_be_focused()
-    expect(notice).to_be_in_viewport(ratio=1)
-    # Counting down says nothing more: only what is outside of the count is read out.
-    expect(notice.locator("[data-seconds]")).to_have_attribute("aria-hidden", "true")
-    assert desk.locator("#announce").get_attribute("role") == "status"
-    assert desk.locator("#message").get_attribute("data-message") == following["id"]
-
-
-@pytest.mark.proves("security 64")
-def test_what_has_the_focus_is_never_under_a_bar(desk, product, ana, row):
-    desk.set_viewport_size({"width": 1024, "height": 600})
-    open_row(desk, product, row)
-    desk.locator("#subject").focus()
-    hidden = []
-    for _ in range(40):
-        desk.keyboard.press("Tab")
-        covered = desk.evaluate(
-            """() => {
-              const one = document.activeElement, box = one.getBoundingClientRect();
-              if (one === document.body || !box.width || one.matches("iframe, .face, [tabindex='0']")) return "";
-              const top = document.elementFromPoint(box.x + box.width / 2, box.y + box.height / 2);
-              const isSeen = !top || one.contains(top) || top.contains(one);
-              return isSeen ? "" : `${one.outerHTML.slice(0, 80)} under ${top.className}`;
-            }"""
-        )
-        hidden += [covered] if covered else []
-    assert hidden == []
 
 
 def test_keys_of_other_parts_are_passed_on(desk, product, row):

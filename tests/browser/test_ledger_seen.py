@@ -5,17 +5,14 @@ import re
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import sign_in
 from tests.browser.looking import bones, settled, too_wide, violations
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def auditor(open_page, product):
-    page = open_page()
-    sign_in(page, product, "AUDITOR")
-    return page
+def auditor(open_as):
+    return open_as("AUDITOR")
 
 
 def test_auditor_searches_narrows_saves_pages_and_comes_back(auditor, product):
@@ -64,9 +61,8 @@ def test_ledger_fits_and_is_accessible_searched_and_empty(auditor, product):
         assert bones(auditor) == []
 
 
-def test_ledger_is_searched_without_scripts(open_page, product):
-    page = open_page(java_script_enabled=False)
-    sign_in(page, product, "AUDITOR")
+def test_ledger_is_searched_without_scripts(open_as, product):
+    page = open_as("AUDITOR", java_script_enabled=False)
     page.goto(product.known["DASHBOARD_URL"] + "/audit/")
     page.get_by_text("Filters", exact=False).first.click()
     page.get_by_label("Kind of act").select_option("people")

@@ -5,40 +5,30 @@ import json
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import sign_in
-from tests.browser.looking import too_wide, violations
+from tests.browser.looking import faults
 
 pytestmark = pytest.mark.slow
 
 
 @pytest.fixture
-def auditor(open_page, product):
+def auditor(open_as):
     """A page of the auditor's, where a head that is none is answered by 422."""
-    page = open_page()
+    page = open_as("AUDITOR")
     page.watch.expected.append("status of 422")
-    sign_in(page, product, "AUDITOR")
     return page
-
-
-def _looks_well(page):
-    for width in (1440, 768, 360):
-        page.set_viewport_size({"width": width, "height": 900})
-        assert too_wide(page) == []
-    page.set_viewport_size({"width": 1440, "height": 900})
-    assert violations(page) == []
 
 
 def test_auditor_has_the_ledger_checked_and_compares_it_with_a_kept_head(auditor, product):
     page, address = auditor, f"{product.known['DASHBOARD_URL']}/audit/verify/"
     head = product.wait_for(lambda: _head(page, address), timeout=60, what="the first seal")
     page.goto(address)
-    _looks_well(page)
+    assert faults(page, 1440, 768, 360) == []
     page.get_by_role("button", name="Check now").click()
     # Nobody loads the page again: it follows.
     expect(page.get_by_text("Everything as it was sealed")).to_be_visible(timeout=90_000)
     expect(page.get_by_role("button", name="Check now")).to_be_visible()
     expect(page.locator("#ledger-state")).to_contain_text("Max Weber")
-    _looks_well(page)
+    assert faults(page, 1440, 768, 360) == []
 
     page.get_by_label("The head").fill("no head")
     page.get_by_role("button", name="Compare").click()
@@ -46,7 +36,7 @@ def test_auditor_has_the_ledger_checked_and_compares_it_with_a_kept_head(auditor
     page.get_by_label("The head").fill(json.dumps(head))
     page.get_by_role("button", name="Compare").click()
     expect(page.get_by_text("Everything under this head is still there.")).to_be_visible()
-    _looks_well(page)
+    assert faults(page, 1440, 768, 360) == []
     with page.expect_download() as download:
         page.get_by_role("button", name="Get the proof as a file").click()
     with open(download.value.path()) as file:
@@ -54,7 +44,7 @@ def test_auditor_has_the_ledger_checked_and_compares_it_with_a_kept_head(auditor
     page.get_by_label("The head").fill(json.dumps({**head, "root": "0" * 64}))
     page.get_by_role("button", name="Compare").click()
     expect(page.get_by_text("Its signature does not fit what it says")).to_be_visible()
-    _looks_well(page)
+    assert faults(page, 1440, 768, 360) == []
 
 
 def _head(page, address):

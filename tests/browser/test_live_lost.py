@@ -21,7 +21,7 @@ def queue(open_page, signed_in, product, ana):
     page.watch.expected += ["ERR_INTERNET_DISCONNECTED", "ERR_FAILED", "ERR_INCOMPLETE_CHUNKED_ENCODING", "ERR_CON"]
     page.clock.install()
     page.goto(product.known["DASHBOARD_URL"] + "/queue/")
-    page.wait_for_selector("body[data-stream='open']", timeout=10_000)
+    page.wait_for_selector("body[data-stream='open']")
     return page
 
 
@@ -42,7 +42,7 @@ def cut_off(page, product, *patterns):
     for pattern in patterns:
         page.route(pattern, lambda route: route.abort())
     product.stack.kill("live")
-    page.wait_for_selector("body[data-stream='polling']", timeout=10_000)
+    page.wait_for_selector("body[data-stream='polling']")
 
 
 def sent(product, ana):
@@ -52,7 +52,7 @@ def sent(product, ana):
 
 
 def told_of(page):
-    return expect(page.locator("#new")).to_contain_text(re.compile(r"\d+ new"), timeout=15_000)
+    return expect(page.locator("#new")).to_contain_text(re.compile(r"\d+ new"))
 
 
 @pytest.mark.slow
@@ -66,12 +66,12 @@ def told_of(page):
 def test_stream_that_is_held_up_is_given_up_and_the_page_asks(queue, product, ana):
     with stopped(product.stack.pids()["live"]):
         queue.clock.fast_forward(SILENT)
-        queue.wait_for_selector("body[data-stream='polling']", timeout=10_000)
+        queue.wait_for_selector("body[data-stream='polling']")
         sent(product, ana)
         told_of(queue)
         expect(queue.locator("#unheard")).to_be_hidden()
     queue.clock.fast_forward(SILENT)
-    queue.wait_for_selector("body[data-stream='open']", timeout=15_000)
+    queue.wait_for_selector("body[data-stream='open']")
 
 
 @pytest.mark.fault(
@@ -114,5 +114,5 @@ def test_page_that_hears_nothing_says_so_after_half_a_minute(queue, product, ana
     expect(queue.locator("#unheard")).to_contain_text("what stands here may be out of date")
     sent(product, ana)
     queue.unroute_all()
-    expect(queue.locator("#unheard")).to_be_hidden(timeout=20_000)
+    expect(queue.locator("#unheard")).to_be_hidden()
     told_of(queue)

@@ -7,16 +7,15 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ana")]
 
 
 def test_letter_on_paper_has_its_fingerprint_text_and_history_and_no_buttons(desk, product, ana):
-    upstream_id, subject = product.send(body="Please pay **EUR 12,400** by Friday.")
-    row = product.held(ana, upstream_id)
-    desk.goto(f"{product.known['DASHBOARD_URL']}/queue/{row['id']}/")
+    row = product.hold(ana, body="Please pay **EUR 12,400** by Friday.")
+    desk.goto(product.page(row))
     expect(desk.get_by_role("button", name="Approve")).to_be_visible()
     expect(desk.locator("#message .paper")).to_be_hidden()
     desk.emulate_media(media="print", color_scheme="dark")
     paper = desk.locator("#message .paper")
     expect(paper).to_contain_text(row["fingerprint"])
-    expect(paper).to_contain_text(upstream_id)
-    expect(desk.locator("#subject")).to_have_text(subject)
+    expect(paper).to_contain_text(row["upstream_id"])
+    expect(desk.locator("#subject")).to_have_text(row["subject"])
     expect(desk.locator("#message pre.face.text")).to_be_visible()
     # As it is read, not as it was typed.
     expect(desk.locator("#message pre.face.text")).to_have_text("Please pay EUR 12,400 by Friday.")

@@ -5,8 +5,7 @@ import uuid
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import sign_in
-from tests.browser.looking import settled, too_wide, violations
+from tests.browser.looking import faults, settled
 
 pytestmark = pytest.mark.slow
 
@@ -14,10 +13,8 @@ PASSWORD = "a gannet counts slow wagons"
 
 
 @pytest.fixture
-def admin(open_page, product):
-    page = open_page()
-    sign_in(page, product, "ADMIN")
-    return page
+def admin(open_as):
+    return open_as("ADMIN")
 
 
 def invite(page, product, email):
@@ -60,9 +57,8 @@ def test_invited_person_joins_and_is_at_the_desk(admin, open_page, product):
     guest.wait_for_url("**/queue/")
 
 
-def test_without_scripts_it_is_the_same(open_page, product):
-    page = open_page(java_script_enabled=False)
-    sign_in(page, product, "ADMIN")
+def test_without_scripts_it_is_the_same(open_as, open_page, product):
+    page = open_as("ADMIN", java_script_enabled=False)
     link = invite(page, product, f"otto-{uuid.uuid4().hex[:8]}@yourteam.example")
     guest = open_page(java_script_enabled=False)
     guest.goto(link)
@@ -98,11 +94,9 @@ def test_deactivated_person_is_signed_out_in_the_open_page(admin, open_page, pro
 
 
 @pytest.mark.proves("security 65")
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_pages_of_people_pass_axe_and_fit_320_pixels(open_page, product, scheme):
-    page = open_page(color_scheme=scheme)
+def test_pages_of_people_pass_axe_and_fit_320_pixels(open_as, open_page, product):
+    page = open_as("ADMIN")
     page.watch.expected += ["404", "422"]
-    sign_in(page, product, "ADMIN")
     base = product.known["DASHBOARD_URL"]
     link = invite(page, product, f"axe-{uuid.uuid4().hex[:8]}@yourteam.example")
     looked_at = {"link made": look_at(page)}
@@ -120,7 +114,7 @@ def test_pages_of_people_pass_axe_and_fit_320_pixels(open_page, product, scheme)
         settled(page, base + page.locator(".people").get_by_role("link", name=name).get_attribute("href"))
         looked_at[name] = look_at(page)
         page.goto(base + "/people/")
-    guest = open_page(color_scheme=scheme)
+    guest = open_page()
     guest.watch.expected.append("422")
     settled(guest, link)
     looked_at["join"] = look_at(guest)
@@ -132,8 +126,9 @@ def test_pages_of_people_pass_axe_and_fit_320_pixels(open_page, product, scheme)
 
 
 def look_at(page):
-    """What axe says of a page, and what is too wide for the smallest window."""
-    page.set_viewport_size({"width": 320, "height": 700})
-    wide = too_wide(page)
-    page.set_viewport_size({"width": 1440, "height": 900})
-    return wide + violations(page)
+    """What is wrong with a page, in light and in dark."""
+    found = []
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        found += faults(page)
+    return found

@@ -6,6 +6,8 @@ import psycopg
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.looking import is_narrow
+
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ana")]
 
 # What the pulse would say of a hundred thousand that wait.
@@ -36,10 +38,6 @@ def word():
 def send(product, ana, subject, **fields):
     upstream_id, _ = product.send(subject, **{"body": f"About {subject}", **fields})
     return product.held(ana, upstream_id)
-
-
-def is_narrow_enough(page):
-    return page.evaluate("document.scrollingElement.scrollWidth - document.scrollingElement.clientWidth") <= 0
 
 
 def test_search_is_typed_sent_shown_as_fields_and_taken_off_again(queue, product, ana):
@@ -155,7 +153,7 @@ def test_list_with_its_menus_fits_a_phone(queue, width):
     page.set_viewport_size({"width": width, "height": 700})
     for menu in page.locator("#list .menu summary").all():
         menu.click()
-        assert is_narrow_enough(page)
+        assert is_narrow(page)
 
 
 def test_search_orders_and_views_work_without_scripts(open_page, signed_in, product, ana):

@@ -21,8 +21,7 @@ HOSTILE = "Invoice </script><script>alert(1)</script>"
 @pytest.fixture(scope="module")
 def decided(product, ana):
     """A message that was approved and handed over, and whose entries are sealed."""
-    upstream_id, _ = product.send(f"{HOSTILE} 4711", metadata=STARTED)
-    row = product.held(ana, upstream_id)
+    row = product.hold(ana, f"{HOSTILE} 4711", metadata=STARTED)
     page = ana.get(f"/queue/{row['id']}/")
     fields = {"outcome": "approve", "fingerprint": row["fingerprint"], "reason": "Sums agree"}
     assert ana.post(f"/queue/{row['id']}/verdict/", page, **fields).status_code < 400
@@ -32,7 +31,7 @@ def decided(product, ana):
         text = ana.get(path).text
         return "handed the message over to delivery" in text and re.search(r"[1-9]\d* of \d+ entries are sealed", text)
 
-    product.wait_for(has_left, timeout=40, what="the message handed over and its entries sealed")
+    product.wait_for(has_left, timeout=90, what="the message handed over and its entries sealed")
     return path
 
 

@@ -9,6 +9,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -20,9 +21,10 @@ from redis import Redis
 
 from dashboard.launch.ports import pick_free_ports
 from tests.desk import Browser
-from tests.faults.proxy import Proxy
+from tests.faults.proxy import DECIDE, WEBHOOK, Proxy, Rule
 from tests.faults.records import Held, Records
 from tests.faults.shell import Shell
+from tests.faults.wire import answering
 from tests.stack import Stack, running_stack, wait_for
 
 T = TypeVar("T")
@@ -127,6 +129,14 @@ class DeskRig(Records):
         """Run a task, and what it nudges, in a process of its own, as another worker would."""
         return self.shell.work(task, *arguments)
 
+    def calls(self, held: Held) -> int:
+        """How often the desk called to have a message decided."""
+        return len(self.upstream.requests(DECIDE, held.upstream_id))
+
+    def without_webhooks(self, held: Held) -> AbstractContextManager[Rule]:
+        """MultiMail tells nothing of this message any more: what becomes known was read."""
+        return self.hooks.fault(answering(200), WEBHOOK, held.upstream_id)
+
     # Waiting, and letting time pass
 
     def wait(self, function: Callable[[], T], what: str, timeout: float = SOON) -> T:
@@ -169,6 +179,28 @@ class DeskRig(Records):
 
     def let_fall_due(self, held: Held) -> None:
         self._set(held, "due_at = now()", "state = 'recorded'")
+
+    @contextlib.contextmanager
+    def undo_window(self, window: str = "1 hour") -> Iterator[None]:
+        """Leave time to undo what is decided in the block."""
+        self.product.set_undo_window(window)
+        try:
+            yield
+        finally:
+            self.product.set_undo_window("0")
+
+    def bring_to_end(self, *messages: Held, states: tuple[str, ...] = ("applied",)) -> None:
+        """Let leases, settle times and back-off be over, and sweeps do the rest."""
+
+        def ended() -> bool:
+            for held in messages:
+                self.let_lease_end(held)
+                self.let_settle(held)
+                self.let_fall_due(held)
+                assert self.decision(held)["state"] in states, f"{held.subject} is {self.decision(held)['state']}"
+            return True
+
+        self.sweep_until(ended, "every decision to end")
 
     def sweep(self) -> None:
         """Do now what the worker does by itself every few seconds."""

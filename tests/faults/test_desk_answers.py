@@ -5,7 +5,7 @@ import contextlib
 import pytest
 
 from tests.faults import wire
-from tests.faults.proxy import DECIDE, WEBHOOK
+from tests.faults.proxy import DECIDE
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("desk-faults")]
 
@@ -34,15 +34,6 @@ def in_doubt(desk, held):
     return decision
 
 
-def without_webhooks(desk, held):
-    """MultiMail tells nothing of this message any more: what becomes known was read."""
-    return desk.hooks.fault(wire.answering(200), WEBHOOK, held.upstream_id)
-
-
-def calls(desk, held):
-    return len(desk.upstream.requests(DECIDE, held.upstream_id))
-
-
 def read_twice(desk, held):
     """Let two reads, a settle time apart, show that MultiMail still holds the message."""
 
@@ -61,13 +52,13 @@ def read_twice(desk, held):
 @pytest.mark.parametrize("fault", COMMITTED.values(), ids=COMMITTED)
 def test_answer_spoiled_after_commit_is_doubt_that_reading_ends(desk, fault):
     held = desk.hold()
-    with without_webhooks(desk, held), desk.upstream.fault(fault, DECIDE, held.upstream_id):
+    with desk.without_webhooks(held), desk.upstream.fault(fault, DECIDE, held.upstream_id):
         assert desk.decide(held) == 302
         doubted = in_doubt(desk, held)
         desk.let_settle(held)
         settled = desk.sweep_to(held, "applied")
     assert settled["id"] == doubted["id"]
-    assert (calls(desk, held), desk.decision(held)["attempt"]) == (1, 1)
+    assert (desk.calls(held), desk.decision(held)["attempt"]) == (1, 1)
 
 
 @pytest.mark.fault(
@@ -84,7 +75,7 @@ def test_reject_that_never_arrived_goes_out_again_after_two_reads(desk, fault):
     assert desk.email(held)["status"] == "pending_send_approval"
     read_twice(desk, held)
     settled = desk.sweep_to(held, "applied")
-    assert (settled["id"], settled["attempt"], calls(desk, held)) == (doubted["id"], 2, 2)
+    assert (settled["id"], settled["attempt"], desk.calls(held)) == (doubted["id"], 2, 2)
     assert len(desk.effects(held)) == 1
 
 
@@ -103,10 +94,10 @@ def test_approve_that_never_arrived_waits_for_a_person(desk):
     # A read asked for after the sweep has begun shows that the sweep is over.
     held_again = desk.hold()
     assert desk.decision(held)["state"] == "unknown"
-    assert (calls(desk, held), desk.mails(held), held_again.id != held.id) == (1, 0, True)
+    assert (desk.calls(held), desk.mails(held), held_again.id != held.id) == (1, 0, True)
     confirm(desk, held)
     settled = desk.wait_for_decision(held, "applied")
-    assert (settled["id"], settled["attempt"], calls(desk, held)) == (doubted["id"], 2, 2)
+    assert (settled["id"], settled["attempt"], desk.calls(held)) == (doubted["id"], 2, 2)
     [entry] = desk.entries(held, "decision.confirmed")
     assert entry["actor_kind"] == "person"
 
@@ -136,7 +127,7 @@ def test_commit_long_after_the_desk_gave_up_is_told_by_webhook(desk):
         doubted = in_doubt(desk, held)
         late.release()
     settled = desk.wait_for_decision(held, "applied")
-    assert (settled["id"], settled["attempt"], calls(desk, held)) == (doubted["id"], 1, 1)
+    assert (settled["id"], settled["attempt"], desk.calls(held)) == (doubted["id"], 1, 1)
 
 
 @pytest.mark.fault(
@@ -150,7 +141,7 @@ def test_slow_and_dripping_answers_end_within_the_time_limit(desk):
     with contextlib.ExitStack() as faults:
         faults.enter_context(desk.upstream.fault(late, DECIDE, slow.upstream_id))
         faults.enter_context(desk.upstream.fault(wire.dripping(0.5), DECIDE, dripping.upstream_id))
-        faults.enter_context(without_webhooks(desk, dripping))
+        faults.enter_context(desk.without_webhooks(dripping))
         for held in (slow, dripping):
             assert desk.decide(held) == 302
         for held in (slow, dripping):
@@ -159,7 +150,7 @@ def test_slow_and_dripping_answers_end_within_the_time_limit(desk):
         desk.wait_for_decision(slow, "applied")
         desk.let_settle(dripping)
         desk.sweep_to(dripping, "applied")
-    assert (calls(desk, slow), calls(desk, dripping)) == (1, 1)
+    assert (desk.calls(slow), desk.calls(dripping)) == (1, 1)
 
 
 @pytest.mark.fault(
@@ -170,7 +161,7 @@ def test_slow_and_dripping_answers_end_within_the_time_limit(desk):
 def test_500_says_nothing_and_reading_tells_the_two_apart(desk):
     done, not_done = desk.hold(), desk.hold()
     with (
-        without_webhooks(desk, done),
+        desk.without_webhooks(done),
         desk.upstream.fault(wire.answering_after(500), DECIDE, done.upstream_id, times=1),
         desk.upstream.fault(wire.answering(500), DECIDE, not_done.upstream_id, times=1),
     ):
@@ -181,7 +172,7 @@ def test_500_says_nothing_and_reading_tells_the_two_apart(desk):
         for held in (done, not_done):
             read_twice(desk, held)
             desk.sweep_to(held, "applied")
-    assert (calls(desk, done), calls(desk, not_done)) == (1, 2)
+    assert (desk.calls(done), desk.calls(not_done)) == (1, 2)
 
 
 @pytest.mark.fault(
@@ -199,7 +190,7 @@ def test_spoiled_read_before_the_call_keeps_the_decision(desk, name):
         postponed = desk.wait_for_decision(held, "recorded")
         desk.wait(lambda: desk.decision(held)["explanation"], "the decision to be put off")
         assert not desk.decision(held)["may_have_left"]
-        assert calls(desk, held) == 0
+        assert desk.calls(held) == 0
     desk.let_fall_due(held)
     settled = desk.sweep_to(held, "applied")
-    assert (settled["id"], calls(desk, held)) == (postponed["id"], 1)
+    assert (settled["id"], desk.calls(held)) == (postponed["id"], 1)

@@ -141,4 +141,4 @@ def test_clock_ahead_does_not_end_a_lease(desk, elsewhere):
         assert (desk.decision(held)["state"], desk.decision(held)["attempt"]) == ("calling", 1)
         hold.release()
         desk.wait_for_decision(held, "applied")
-    assert len(desk.upstream.requests(DECIDE, held.upstream_id)) == 1
+    assert desk.calls(held) == 1

@@ -13,21 +13,6 @@ from tests.faults.wire import Hold, answering
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("desk-faults")]
 
 
-def bring_to_end(desk, *messages):
-    """Let leases, settle times and back-off be over, and sweeps do the rest."""
-
-    def ended():
-        for held in messages:
-            desk.let_lease_end(held)
-            desk.let_settle(held)
-            desk.let_fall_due(held)
-            state = desk.decision(held)["state"]
-            assert state in ("applied", "superseded"), f"{held.subject} is {state}"
-        return True
-
-    desk.sweep_until(ended, "every decision to end")
-
-
 @contextlib.contextmanager
 def every_session(desk):
     """Hold all sessions that the application may have; the product's own are ended."""
@@ -186,7 +171,7 @@ def test_deadlock_at_the_end_of_a_call_leaves_one_effect(desk):
             hostile.close()
         desk.wait(lambda: deadlocks(desk) > before, "PostgreSQL to count the deadlock")
         desk.wait_for_decision(held, "applied")
-    assert len(desk.upstream.requests(DECIDE, held.upstream_id)) == 1
+    assert desk.calls(held) == 1
 
 
 @pytest.mark.fault(
@@ -212,7 +197,7 @@ def test_serialization_failure_leaves_one_decision(desk):
                 assert sorted(ana + ben) == [302, 409]
             seen = len(taken)
             desk.wait(lambda: len(taken) > seen + 5, "webhooks to be taken")
-        bring_to_end(desk, *messages)
+        desk.bring_to_end(*messages, states=("applied", "superseded"))
         for held in messages:
             desk.wait(lambda held=held: desk.mails(held) == (desk.email(held)["decision"] == "approved"), "the mails")
     finally:

@@ -3,16 +3,12 @@
 import pytest
 
 from tests.faults import wire
-from tests.faults.proxy import DECIDE, READ, WEBHOOK
+from tests.faults.proxy import DECIDE, READ
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("desk-faults")]
 
 # That a read finds what became of a message is proved more quickly by test_execute, and here by what was decided.
 BEFORE = [READ, DECIDE]
-
-
-def calls(desk, held):
-    return len(desk.upstream.requests(DECIDE, held.upstream_id))
 
 
 def edit(desk, held, text="Hello Dana, please pay to another account."):
@@ -30,9 +26,8 @@ def cancel(desk, held):
 @pytest.fixture
 def slowly(desk):
     """Give this mailbox an undo window, so that something can happen within it."""
-    desk.product.set_undo_window("1 hour")
-    yield
-    desk.product.set_undo_window("0")
+    with desk.undo_window():
+        yield
 
 
 @pytest.mark.fault(
@@ -46,7 +41,7 @@ def test_decided_elsewhere_while_ours_waits_is_not_called(desk, slowly, action):
     assert desk.decide(held, "approve") == 302
     assert desk.decide_elsewhere(held, action).status_code == 200
     decision = desk.wait_for_decision(held, "superseded")
-    assert calls(desk, held) == 0
+    assert desk.calls(held) == 0
     [entry] = desk.entries(held, "decision.superseded")
     assert "outside this desk" in entry["details"]["explanation"]
     assert decision["explanation"] in desk.ana.get(f"/queue/{held.id}/").text
@@ -59,7 +54,7 @@ def test_approval_elsewhere_without_a_word_is_not_taken_for_our_call_that_never_
         desk.wait_for_decision(held, "unknown")
     assert desk.decide_elsewhere(held, "approve", reason="").status_code == 200
     assert "outside this desk" in desk.wait_for_decision(held, "superseded")["explanation"]
-    assert calls(desk, held) == 1
+    assert desk.calls(held) == 1
 
 
 @pytest.mark.fault(
@@ -69,12 +64,12 @@ def test_approval_elsewhere_without_a_word_is_not_taken_for_our_call_that_never_
 )
 def test_decided_elsewhere_unheard_of_is_found_before_the_call(desk, slowly):
     held = desk.hold()
-    with desk.hooks.fault(wire.answering(200), WEBHOOK, held.upstream_id):
+    with desk.without_webhooks(held):
         assert desk.decide(held, "approve") == 302
         assert desk.decide_elsewhere(held, "reject").status_code == 200
         desk.let_fall_due(held)
         desk.sweep_to(held, "superseded")
-    assert calls(desk, held) == 0
+    assert desk.calls(held) == 0
 
 
 @pytest.mark.fault(
@@ -110,7 +105,7 @@ def test_edit_before_the_call_refuses_the_decision(desk, before):
         edit(desk, held)
         moment.release()
         desk.wait_for_decision(held, "refused")
-    assert len(desk.upstream.requests(DECIDE, held.upstream_id)) == (before == DECIDE)
+    assert desk.calls(held) == (before == DECIDE)
     assert desk.effects(held) == []
     desk.reconcile()
     found = desk.wait(

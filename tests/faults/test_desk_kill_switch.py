@@ -5,7 +5,7 @@ import contextlib
 import pytest
 
 from tests.faults import wire
-from tests.faults.proxy import DECIDE, READ, WEBHOOK
+from tests.faults.proxy import DECIDE, READ
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("desk-faults")]
 
@@ -26,20 +26,11 @@ def pulled(desk):
         desk.note("ADMIN", "release the kill switch")
 
 
-@contextlib.contextmanager
-def undo_window(desk, window):
-    desk.product.set_undo_window(window)
-    try:
-        yield
-    finally:
-        desk.product.set_undo_window("0")
-
-
 def test_kill_switch_stops_every_call(desk):
     """Approve and reject alike: what is under way has left, what stands before its call has not, nothing follows."""
     flying, marking, *stream = (desk.hold() for _ in range(6))
     call, read = wire.Hold(), wire.Hold(after_answer=True)
-    with contextlib.ExitStack() as faults, undo_window(desk, "1 hour"):
+    with contextlib.ExitStack() as faults, desk.undo_window():
         for number, held in enumerate(stream):
             assert desk.decide(held, ("approve", "reject")[number % 2]) == 302
         faults.enter_context(desk.upstream.fault(call, DECIDE, flying.upstream_id))
@@ -93,7 +84,7 @@ def expired(desk, held):
 
 def test_expired_message_is_rejected_with_that_reason_and_never_sent(desk):
     untouched, approved = desk.hold(), desk.hold()
-    with undo_window(desk, "1 hour"):
+    with desk.undo_window():
         assert desk.decide(approved) == 302
     for held in (untouched, approved):
         let_expire(desk, held)
@@ -124,7 +115,7 @@ def test_expiry_while_the_approval_may_arrive_rejects_it_first(desk):
 def test_expiry_after_the_approval_took_effect_says_that_it_left(desk):
     held = desk.hold()
     call = wire.Hold(after_answer=True)
-    lost = desk.hooks.fault(wire.answering(200), WEBHOOK, held.upstream_id)
+    lost = desk.without_webhooks(held)
     with lost, desk.upstream.fault(call, DECIDE, held.upstream_id, times=1):
         assert desk.decide(held) == 302
         call.wait()

@@ -19,15 +19,6 @@ from tests.faults.sender import Sender, assert_kept_once
 pytestmark = pytest.mark.xdist_group("desk-faults")
 
 
-def calls(desk, held):
-    return len(desk.upstream.requests(DECIDE, held.upstream_id))
-
-
-def without_webhooks(desk, held):
-    """MultiMail tells nothing of this message any more: what becomes known was read."""
-    return desk.hooks.fault(wire.answering(200), WEBHOOK, held.upstream_id)
-
-
 def applied(desk, *messages):
     """Whether the decisions have taken effect, once enough time has passed for a read to prove something."""
     for held in messages:
@@ -42,7 +33,7 @@ def applied(desk, *messages):
 )
 def test_lost_answer_is_doubt_that_reading_ends(desk):
     held = desk.hold()
-    with without_webhooks(desk, held), desk.upstream.fault(wire.lose_answer, DECIDE, held.upstream_id):
+    with desk.without_webhooks(held), desk.upstream.fault(wire.lose_answer, DECIDE, held.upstream_id):
         assert desk.decide(held) == 302
         doubted = desk.wait_for_decision(held, "unknown")
         shown = desk.ana.find(held.upstream_id, tab="unknown")
@@ -51,7 +42,7 @@ def test_lost_answer_is_doubt_that_reading_ends(desk):
         desk.let_settle(held)
         settled = desk.sweep_to(held, "applied")
     assert settled["id"] == doubted["id"]
-    assert (calls(desk, held), settled["attempt"]) == (1, 1)
+    assert (desk.calls(held), settled["attempt"]) == (1, 1)
 
 
 # Point: what is held there, and how; whether a row lock then keeps the executor; what it must be taken for once the
@@ -76,7 +67,7 @@ def executors_at_their_points(desk, messages):
     with contextlib.ExitStack() as faults, contextlib.ExitStack() as locks:
         for point, held in messages.items():
             # What becomes known is read: webhooks would tell too soon.
-            faults.enter_context(without_webhooks(desk, held))
+            faults.enter_context(desk.without_webhooks(held))
             faults.enter_context(desk.upstream.fault(stops[point], POINTS[point][0], held.upstream_id, times=1))
             assert desk.decide(held, "reject") == 302
         for stop in stops.values():
@@ -113,7 +104,7 @@ def test_worker_killed_between_claim_and_answer_leaves_doubt_that_reading_ends(d
     for point, (*_, becomes, expected_calls, attempt) in POINTS.items():
         held = messages[point]
         assert len(desk.entries(held, "decision.unknown")) == (becomes == "unknown"), point
-        assert (calls(desk, held), desk.decision(held)["attempt"]) == (expected_calls, attempt), point
+        assert (desk.calls(held), desk.decision(held)["attempt"]) == (expected_calls, attempt), point
         assert len(desk.effects(held)) == 1, point
 
 
@@ -153,13 +144,7 @@ def test_postgresql_killed_under_load_loses_nothing_that_was_acknowledged(desk):
     assert_kept_once(desk, taken)
     assert {status for _, status in sender.answers} <= {200, 503}
 
-    def ended():
-        for held in (before, between, after):
-            desk.let_lease_end(held)
-            desk.let_fall_due(held)
-        return applied(desk, before, between, after)
-
-    desk.sweep_until(ended, "every decision to end")
+    desk.bring_to_end(before, between, after)
     assert [desk.decision(held)["outcome"] for held in (before, between, after)] == ["approve", "reject", "approve"]
 
 
@@ -182,7 +167,7 @@ def test_redis_emptied_of_all_nudges_loses_and_doubles_nothing(desk):
     for held in messages:
         desk.wait_for_decision(held, "applied")
     desk.shown(*sent)
-    assert [calls(desk, held) for held in messages] == [1] * 2
+    assert [desk.calls(held) for held in messages] == [1] * 2
     # What the worker had in hand when Redis forgot it is never told to be over.
     desk.give_up_unacked()
 
@@ -249,7 +234,7 @@ def test_every_answer_to_a_decide_call_ends_in_the_right_state(desk):
     faults = {twice: wire.deliver_twice, theirs: call, gone: wire.answering(404), refused: wire.answering(422)}
     with contextlib.ExitStack() as stack:
         for held in messages:
-            stack.enter_context(without_webhooks(desk, held))
+            stack.enter_context(desk.without_webhooks(held))
         for held, fault in faults.items():
             stack.enter_context(desk.upstream.fault(fault, DECIDE, held.upstream_id, times=1))
         for held in messages:

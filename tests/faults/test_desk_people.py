@@ -1,6 +1,5 @@
 """Whoever decided is kept out, or loses the role, before the decision leaves: nothing of theirs leaves any more."""
 
-import contextlib
 import itertools
 import re
 
@@ -53,15 +52,6 @@ class Newcomer:
             self.by_admin("roles/remove", grant=str(grant["id"]))
 
 
-@contextlib.contextmanager
-def time_to_undo(desk):
-    desk.product.set_undo_window("1 hour")
-    try:
-        yield
-    finally:
-        desk.product.set_undo_window("0")
-
-
 def mailbox_of(desk):
     [row] = desk.sql("SELECT id FROM approvals_mailbox WHERE upstream_id = %s", desk.known["MAILBOX_ID"])
     return f"mailbox-{row['id']}"
@@ -84,7 +74,7 @@ def test_decision_of_whoever_may_not_decide_any_more_is_refused_when_it_is_due(d
     place, lose = LOSSES[loss]
     held = desk.hold()
     cleo = Newcomer(desk, mailbox_of(desk) if place == "mailbox" else place)
-    with time_to_undo(desk):
+    with desk.undo_window():
         cleo.approve(held)
         lose(cleo)
         assert cleo.browser.get("/queue/").status_code == 302
@@ -128,7 +118,7 @@ def test_decision_whose_content_is_just_read_once_more_is_not_called_any_more(de
 def test_decision_of_whoever_was_only_signed_out_leaves(desk):
     held = desk.hold()
     cleo = Newcomer(desk, "all")
-    with time_to_undo(desk):
+    with desk.undo_window():
         cleo.approve(held)
         other = cleo.sign_in()
         page = other.get("/people/me/sessions/")

@@ -11,10 +11,6 @@ from tests.faults.proxy import DECIDE, READ
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("desk-faults")]
 
 
-def calls(desk, held):
-    return len(desk.upstream.requests(DECIDE, held.upstream_id))
-
-
 def decide_again(desk, held):
     """See that it is held and can be decided like any other, and do so."""
     assert desk.ana.find(held.upstream_id)["state"] == "held"
@@ -57,7 +53,7 @@ def test_429_makes_the_connection_wait_as_told(desk, nothing_waits):
     desk.sql("UPDATE approvals_connection SET wait_until = now()")
     for held in (first, second):
         desk.sweep_to(held, "applied")
-    assert (calls(desk, first), calls(desk, second)) == (2, 1)
+    assert (desk.calls(first), desk.calls(second)) == (2, 1)
 
 
 @pytest.mark.fault(

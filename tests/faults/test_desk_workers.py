@@ -16,20 +16,6 @@ from tests.faults.proxy import LIST
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("desk-faults")]
 
 
-def bring_to_end(desk, messages):
-    """Let leases, settle times and back-off be over, and sweeps do the rest."""
-
-    def ended():
-        for held in messages:
-            desk.let_lease_end(held)
-            desk.let_settle(held)
-            desk.let_fall_due(held)
-            assert desk.decision(held)["state"] == "applied", f"{held.subject} is {desk.decision(held)['state']}"
-        return True
-
-    desk.sweep_until(ended, "every decision to be carried out")
-
-
 @contextlib.contextmanager
 def killing(desk, seconds):
     """Kill each worker so long after it was ready while the block lasts; the list holds whom."""
@@ -80,7 +66,7 @@ def test_worker_killed_every_two_seconds_still_makes_progress(desk):
         messages.append(desk.shown(*sent))
         desk.wait(lambda: len(set(killed)) >= 4, "four workers to be killed")
         assert desk.decide(messages[-1]) == 302
-    bring_to_end(desk, messages)
+    desk.bring_to_end(*messages)
 
 
 @contextlib.contextmanager

@@ -10,17 +10,9 @@ import pytest
 
 from approvals.execute import FRESH_FOR
 from tests.faults import wire
-from tests.faults.proxy import DECIDE, READ, WEBHOOK
+from tests.faults.proxy import DECIDE, READ
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("desk-faults")]
-
-
-def calls(desk, held):
-    return len(desk.upstream.requests(DECIDE, held.upstream_id))
-
-
-def without_webhooks(desk, held):
-    return desk.hooks.fault(wire.answering(200), WEBHOOK, held.upstream_id)
 
 
 @contextlib.contextmanager
@@ -55,7 +47,7 @@ def taken_over(desk, held, *states):
 def test_zombie_with_a_late_answer_overwrites_nothing(desk):
     held = desk.hold()
     call = wire.Hold(after_answer=True)
-    with without_webhooks(desk, held), desk.upstream.fault(call, DECIDE, held.upstream_id):
+    with desk.without_webhooks(held), desk.upstream.fault(call, DECIDE, held.upstream_id):
         assert desk.decide(held) == 302
         call.wait()
         with stopped(desk):
@@ -64,7 +56,7 @@ def test_zombie_with_a_late_answer_overwrites_nothing(desk):
         desk.sweep_through()
     assert [entry["action"] for entry in desk.entries(held)].count("decision.unknown") == 1
     assert desk.decision(held) == settled
-    assert calls(desk, held) == 1
+    assert desk.calls(held) == 1
 
 
 @pytest.mark.fault(
@@ -82,7 +74,7 @@ def test_zombie_before_its_call_does_not_call(desk):
             settled = taken_over(desk, held, "applied")
             read.release()
         desk.sweep_through()
-    assert (settled["attempt"], calls(desk, held)) == (2, 1)
+    assert (settled["attempt"], desk.calls(held)) == (2, 1)
     assert desk.decision(held)["attempt"] == 2
 
 
@@ -94,7 +86,7 @@ def test_zombie_before_its_call_does_not_call(desk):
 def test_zombie_that_marked_its_call_does_not_call(desk):
     held = desk.hold()
     read = wire.Hold(after_answer=True)
-    with without_webhooks(desk, held), desk.upstream.fault(read, READ, held.upstream_id, times=1):
+    with desk.without_webhooks(held), desk.upstream.fault(read, READ, held.upstream_id, times=1):
         assert desk.decide(held, "reject") == 302
         read.wait()
         with desk.lock(held) as lock:
@@ -107,7 +99,7 @@ def test_zombie_that_marked_its_call_does_not_call(desk):
                 settled = taken_over(desk, held, "applied")
                 desk.wait(lambda: time.monotonic() - began > FRESH_FOR, "the worker to have stood still too long")
         desk.sweep_through()
-    assert (settled["attempt"], calls(desk, held)) == (2, 1)
+    assert (settled["attempt"], desk.calls(held)) == (2, 1)
 
 
 @contextlib.contextmanager
@@ -142,7 +134,7 @@ def test_zombie_does_not_call_beside_a_newer_attempt(desk):
         assert desk.decide(held) == 302
         read.wait()
         with another_is_calling(desk, held, read):
-            assert (calls(desk, held), desk.decision(held)["attempt"]) == (1, 2)
+            assert (desk.calls(held), desk.decision(held)["attempt"]) == (1, 2)
 
 
 @pytest.mark.fault(
@@ -158,7 +150,7 @@ def test_late_refusal_does_not_end_a_newer_attempt(desk):
         call.wait()
         with another_is_calling(desk, held, call):
             assert (desk.decision(held)["state"], desk.decision(held)["attempt"]) == ("calling", 2)
-    assert calls(desk, held) == 2
+    assert desk.calls(held) == 2
 
 
 @pytest.mark.fault(
@@ -169,7 +161,7 @@ def test_late_refusal_does_not_end_a_newer_attempt(desk):
 def test_session_lost_during_the_call_is_not_repeated_blindly(desk):
     held = desk.hold()
     call = wire.Hold(after_answer=True)
-    with without_webhooks(desk, held), desk.upstream.fault(call, DECIDE, held.upstream_id):
+    with desk.without_webhooks(held), desk.upstream.fault(call, DECIDE, held.upstream_id):
         assert desk.decide(held) == 302
         call.wait()
         ended = desk.sql(
@@ -185,7 +177,7 @@ def test_session_lost_during_the_call_is_not_repeated_blindly(desk):
             return desk.decision(held)["state"] == "applied"
 
         desk.sweep_until(applied, "reading to end the doubt")
-    assert (calls(desk, held), desk.decision(held)["attempt"]) == (1, 1)
+    assert (desk.calls(held), desk.decision(held)["attempt"]) == (1, 1)
     assert len(desk.entries(held, "decision.unknown")) <= 1
 
 
@@ -195,14 +187,13 @@ def test_session_lost_during_the_call_is_not_repeated_blindly(desk):
     held="One claims it; one attempt, one call.",
 )
 def test_two_workers_make_one_call(desk):
-    desk.product.set_undo_window("1 hour")
     held = desk.hold()
-    assert desk.decide(held) == 302
-    desk.product.set_undo_window("0")
+    with desk.undo_window():
+        assert desk.decide(held) == 302
     decision = desk.decision(held)["id"]
     desk.let_fall_due(held)
     for _ in range(5):
         desk.celery.send_task("approvals.tasks.execute_decision", args=[decision], queue="decisions")
     desk.other_worker("approvals.tasks.execute_decision", decision)
     assert desk.wait_for_decision(held, "applied")["attempt"] == 1
-    assert calls(desk, held) == 1
+    assert desk.calls(held) == 1

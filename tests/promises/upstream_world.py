@@ -18,7 +18,7 @@ from tests.factories import event_body, pending_row
 from tests.faults.proxy import reset
 from tests.serving import Handler, serving
 
-PATIENCE = 20
+PATIENCE = 60
 _WORDS = {"approve": "approved", "reject": "rejected"}
 
 
