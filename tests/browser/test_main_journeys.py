@@ -142,6 +142,8 @@ def test_of_two_who_press_at_once_the_second_gets_409_and_sees_who_won(open_as, 
     if loser == 1:
         expect(pages[1].locator("#message").get_by_text("“A careful reason”")).to_be_visible()
     product.wait_for(lambda: ana.find(row["upstream_id"], tab="done"), timeout=TIMEOUT, what="the decision to be done")
+    if loser == 1:
+        product.wait_for(lambda: product.mails(row["subject"]), timeout=TIMEOUT, what="the mail")
     assert len(product.mails(row["subject"])) == loser
 
 
