@@ -192,16 +192,38 @@ class Stack:
         return state
 
 
+_open: list[Stack] = []
+
+
 @contextlib.contextmanager
 def running_stack(tmp_path_factory: pytest.TempPathFactory, *arguments: str, **variables: str) -> Iterator[Stack]:
     """A product of one's own, ready: `./run` with `arguments`, and `variables` in its environment (`DEMO="0"`)."""
     stack = Stack(tmp_path_factory.mktemp("stack"), *arguments, **variables)
     try:
-        yield stack.start()
+        stack.start()
+        _open.append(stack)
+        yield stack
     finally:
-        if stack.is_running():
-            # As a person ends it, with Ctrl-C: nothing of it may be left.
-            assert (stack.stop(), stack.processes()) == (130, {})
+        _end(stack)
+
+
+def _end(stack: Stack) -> None:
+    if stack.is_running():
+        # As a person ends it, with Ctrl-C: nothing of it may be left.
+        assert (stack.stop(), stack.processes()) == (130, {})
+
+
+def _group(item: pytest.Item | None) -> str | None:
+    mark = item.get_closest_marker("xdist_group") if item else None
+    return mark.args[0] if mark else None
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """End a product after the last test of the group that shares it: also one that does nothing takes time."""
+    if "PYTEST_XDIST_WORKER" in os.environ and _group(item) not in (None, _group(nextitem)):
+        while _open:
+            _end(_open.pop())
 
 
 @pytest.fixture(scope="session")

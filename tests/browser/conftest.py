@@ -28,7 +28,7 @@ ARGUMENTS = [
 def pytest_collection_modifyitems(items: list[Any]) -> None:
     for item in items:
         if "tests/browser" in str(item.path):
-            item.add_marker(pytest.mark.xdist_group("browser"))
+            item.add_marker(pytest.mark.xdist_group("stack"))
             if CHROMIUM is None:
                 item.add_marker(pytest.mark.skip(reason="no Chromium: install chromium-headless-shell"))
 
