@@ -1,5 +1,6 @@
 """What the frame around every page of the desk shows: what waits, how complete it is, what is stuck or stopped."""
 
+from functools import lru_cache
 from typing import Any
 
 from django.conf import settings
@@ -11,11 +12,13 @@ from alerts.models import Destination
 from alerts.places.rights import may_manage
 from approvals.models import Message
 from approvals.operating.attention import attention_count
+from approvals.querysets.statements import Part, any_of, anybody_like, count_of, told_together
 from approvals.sync.freshness import freshness_for
-from approvals.views.people_at import asked_count
+from approvals.views.people_at import asked_of
 from dashboard.beats import silences
 from dashboard.first_run import reminder
 from dashboard.middleware import live_origin
+from people.actors import Actor
 from policy.models import KillSwitch
 
 
@@ -24,20 +27,37 @@ def desk(request: HttpRequest) -> dict[str, Any]:
     actor = getattr(request, "actor", None)
     if actor is None or actor.kind != "person":
         return {"live_url": ""}
+    counts = SimpleLazyObject(lambda: told_together(_counts(anybody_like(actor)), actor=actor))
     return {
         "actor": actor,
         "live_url": settings.LIVE_URL or f"{live_origin(request)}/live/",
-        "desk_waiting": SimpleLazyObject(lambda: _counted(Message.objects.waiting_for(actor)[:1001].count())),
-        "desk_asked": SimpleLazyObject(lambda: asked_count(actor)),
+        "desk_waiting": SimpleLazyObject(lambda: _counted(counts["waiting"])),
+        "desk_asked": SimpleLazyObject(lambda: counts["asked"]),
         "desk_freshness": SimpleLazyObject(lambda: freshness_for(actor)),
         "desk_stuck": SimpleLazyObject(lambda: attention_count(actor)),
-        "desk_switches": SimpleLazyObject(lambda: list(KillSwitch.objects.visible_to(actor))),
+        "desk_switches": SimpleLazyObject(lambda: _switches(actor)),
         "desk_silence": SimpleLazyObject(silences),
         "desk_setup": SimpleLazyObject(lambda: reminder(request)),
         "desk_mute": SimpleLazyObject(lambda: list(Destination.objects.switched_off())),
         "desk_alerting": SimpleLazyObject(lambda: may_manage(actor)),
         "desk_notices": SimpleLazyObject(lambda: [one for one in get_messages(request) if "desk" in one.tags]),
     }
+
+
+@lru_cache(maxsize=256)
+def _counts(anybody: Actor) -> dict[str, Part]:
+    return {"waiting": count_of(Message.objects.waiting_for(anybody)), "asked": asked_of(anybody)}
+
+
+def _switches(actor: Actor) -> list[KillSwitch]:
+    """Return what stops something; nearly always nothing does, which costs little to ask."""
+    is_any = told_together({"any": _any_switch(anybody_like(actor))})["any"]
+    return list(KillSwitch.objects.visible_to(actor)) if is_any else []
+
+
+@lru_cache(maxsize=256)
+def _any_switch(anybody: Actor) -> Part:
+    return any_of(KillSwitch.objects.visible_to(anybody))
 
 
 def _counted(number: int) -> str:

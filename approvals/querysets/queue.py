@@ -1,12 +1,10 @@
 """Reads of the queue as a list: filtered, in an order, from a place on, and with many of one kind gathered in a row."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 from django.apps import apps
 from django.contrib.postgres.fields import ArrayField
-from django.core.exceptions import EmptyResultSet
 from django.db.models import (
     BooleanField,
     CharField,
@@ -27,17 +25,12 @@ from django.db.models.query import QuerySet
 from approvals.desk.filters import Filters
 from approvals.desk.places import Place, as_number, at_time
 from approvals.querysets.standing import StandingReads
-from common.postgres.rows import run
+from approvals.querysets.statements import COUNTED, NAMED_LATER
 from common.words import BY, FROM, TO, asked
 from people.actors import Actor
 
-# A count stops here, so that it costs the same at any length of the queue.
-COUNTED = 1000
 # So many alike are a flood, which stands in one row unasked.
 FLOOD = 5
-
-# Stands for keys that are not known while a statement is written.
-NAMED_LATER = "{named later}"
 
 _GROUPS = {"thread": "thread_id", "run": "run_id", "trigger": "started_by", "alike": "shape"}
 
@@ -192,45 +185,6 @@ def place_of(message: Any, order: str, *, since: int = 0) -> Place:
         "newest": (as_number(message.changed_at),),
     }
     return Place(values[order], message.pk, since)
-
-
-@dataclass(frozen=True)
-class Part:
-    """One value of a statement that tells several: its SQL in brackets, and what goes into it."""
-
-    sql: str
-    values: tuple[Any, ...] = ()
-
-    def naming(self, keys: Iterable[int]) -> "Part":
-        """Return the part with the keys that were to be named later."""
-        named = "{" + ",".join(map(str, keys)) + "}"
-        return Part(self.sql, tuple(named if value == NAMED_LATER else value for value in self.values))
-
-
-def count_of(rows: QuerySet[Any]) -> Part:
-    """Tell how many rows there are; beyond COUNTED it only tells that there are more."""
-    return _part(rows.order_by().values("pk")[: COUNTED + 1], "(SELECT count(*) FROM ({sql}) AS told)", "0")
-
-
-def list_of(rows: QuerySet[Any]) -> Part:
-    """Tell the only column of some rows."""
-    return _part(rows, "ARRAY({sql})", "NULL")
-
-
-def _part(rows: QuerySet[Any], written: str, empty: str) -> Part:
-    try:
-        sql, values = rows.query.sql_with_params()
-    except EmptyResultSet:
-        # Nothing can be in it, which Django knows without asking.
-        return Part(empty)
-    return Part(written.replace("{sql}", sql), tuple(values))
-
-
-def told_together(parts: Mapping[str, Part]) -> dict[str, Any]:
-    """Return the value of each part, and the time as "clock", by one statement."""
-    values = [value for part in parts.values() for value in part.values]
-    columns = ", ".join([*(part.sql for part in parts.values()), "clock_timestamp()"])
-    return dict(zip((*parts, "clock"), run(f"SELECT {columns}", values).row(), strict=True))
 
 
 def weights_spelled() -> QuerySet[Any]:

@@ -17,17 +17,9 @@ from approvals.desk.places import as_number
 from approvals.forms import MessageForm, QueueForm
 from approvals.models import Decision, Mailbox, Message, SavedView
 from approvals.querysets import MessageQuerySet
-from approvals.querysets.queue import (
-    COUNTED,
-    Part,
-    count_of,
-    list_of,
-    order_of,
-    place_of,
-    told_together,
-    weights_spelled,
-)
+from approvals.querysets.queue import order_of, place_of, weights_spelled
 from approvals.querysets.standing import read_decisions
+from approvals.querysets.statements import COUNTED, Part, anybody_like, count_of, list_of, told_together
 from approvals.risk import RULES
 from approvals.views.decided import just_decided
 from approvals.views.mine import with_people
@@ -157,11 +149,13 @@ def shown_count(told: dict[str, Any], tab: str) -> str:
 
 def _told(actor: Actor, filters: Filters, asked: MessageQuerySet, found: list[Message]) -> dict[str, Any]:
     """Ask for every number around the rows at once."""
-    person = person_of(actor)
-    parts = dict(_standing_parts(person))
+    anybody = anybody_like(actor)
+    parts = dict(_standing_parts(anybody))
     may_be_flood = filters.gathers_floods and any(message.shape for message in found)
     parts["flood"] = (
-        _flood_part(person, replace(filters, after=None)).naming(one.pk for one in found) if may_be_flood else Part("0")
+        _flood_part(anybody, replace(filters, after=None)).naming(one.pk for one in found)
+        if may_be_flood
+        else Part("0")
     )
     if filters.narrows:
         parts["matching"] = count_of(asked)
@@ -169,12 +163,7 @@ def _told(actor: Actor, filters: Filters, asked: MessageQuerySet, found: list[Me
         parts["unsearched"] = count_of(Message.objects.of_tab(actor, filters.tab).filter(revision=None))
     if filters.after and filters.after.since and not filters.newest_first:
         parts["moved"] = count_of(asked.moved_since(filters.order, filters.after))
-    return told_together(parts)
-
-
-def person_of(actor: Actor) -> Actor:
-    """Return who asks, without where from: that makes no difference, and what is kept must keep no request alive."""
-    return Actor(kind=actor.kind, id=actor.id, label="", surface="", scopes=actor.scopes)
+    return told_together(parts, actor=actor)
 
 
 @lru_cache(maxsize=1000)

@@ -4,6 +4,7 @@ from typing import Any
 
 from approvals.desk.presence import readers_beside
 from approvals.models import Claim, Message
+from approvals.querysets.statements import Part, count_of
 from common.pages import DeskRequest
 from people.actors import Actor
 
@@ -30,6 +31,6 @@ def _people_at(actor: Actor) -> dict[str, Any]:
     }
 
 
-def asked_count(actor: Actor) -> int:
-    """Return how many messages wait with a question to this person."""
-    return int(Message.objects.asked_of(actor)[:MOST_ASKED].count())
+def asked_of(actor: Actor) -> Part:
+    """Return how to ask for the number of messages that wait with a question to this person."""
+    return count_of(Message.objects.asked_of(actor), most=MOST_ASKED)

@@ -14,11 +14,11 @@ from approvals.deciding.standing import shown_status
 from approvals.forms import PulseForm
 from approvals.models import Decision, Message
 from approvals.operating.attention import attention_count
-from approvals.querysets.queue import COUNTED, told_together
+from approvals.querysets.statements import COUNTED, Part, anybody_like, told_together
 from approvals.reading.thread import conversation_of
 from approvals.sync.freshness import freshness_for
-from approvals.views.listing import COUNTED_TABS, counted, newest_of, person_of, tab_counts
-from approvals.views.people_at import asked_count, people_at
+from approvals.views.listing import COUNTED_TABS, counted, newest_of, tab_counts
+from approvals.views.people_at import asked_of, people_at
 from common.pages import DeskRequest
 from people.actors import Actor
 from policy.models import KillSwitch
@@ -63,12 +63,19 @@ def exactly_waiting(actor: Actor) -> int:
 
     It costs the more the longer the queue is, and many pages ask at once: this process counts once in a few seconds.
     """
-    return _counted_for(person_of(actor), int(time.monotonic() // COUNTED_ANEW))
+    # Without where from: that makes no difference, and what is kept must keep no request alive.
+    person = Actor(kind=actor.kind, id=actor.id, label="", surface="", scopes=actor.scopes)
+    return _counted_for(person, int(time.monotonic() // COUNTED_ANEW))
 
 
 @lru_cache(maxsize=200)
 def _counted_for(person: Actor, _moment: int) -> int:
     return Message.objects.count_waiting_for(person)
+
+
+@lru_cache(maxsize=256)
+def _parts(anybody: Actor) -> dict[str, Part]:
+    return {**tab_counts(anybody), "newest": newest_of(anybody), "asked": asked_of(anybody)}
 
 
 def _half_minute() -> int:
@@ -81,14 +88,14 @@ def _half_minute() -> int:
 def pulse(request: DeskRequest) -> HttpResponse:
     """Say in a few bytes what waits, for pages whose live stream is not open; unchanged is a 304."""
     actor: Actor = request.actor
-    told = told_together({**tab_counts(actor), "newest": newest_of(actor)})
+    told = told_together(_parts(anybody_like(actor)), actor=actor)
     freshness = freshness_for(actor)
     return JsonResponse(
         {
             "waiting": told["waiting"] if told["waiting"] <= COUNTED else exactly_waiting(actor),
             "tabs": {tab: counted(told[tab]) for tab in COUNTED_TABS},
             "newest": told["newest"] or [],
-            "asked": asked_count(actor),
+            "asked": told["asked"],
             **people_at(request),
             "open": _open_message(request),
             "stuck": attention_count(actor),

@@ -1,0 +1,86 @@
+"""One statement that tells several values, of which each is written once and kept: writing SQL costs more than asking.
+
+What is kept holds no row's value: the keys that differ from one request to the next are named later.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from django.core.exceptions import EmptyResultSet
+from django.db.models.query import QuerySet
+
+from common.postgres.rows import run
+from people.actors import Actor
+
+# A count stops here, so that it costs the same at any length of the queue.
+COUNTED = 1000
+
+# Stands for keys that are not known while a statement is written.
+NAMED_LATER = "{named later}"
+# Stands for the key of the person who asks while a statement is written: nobody has it.
+ASKING = -(2**62)
+
+
+@dataclass(frozen=True)
+class Part:
+    """One value of a statement that tells several: its SQL in brackets, and what goes into it."""
+
+    sql: str
+    values: tuple[Any, ...] = ()
+
+    def naming(self, keys: Iterable[int]) -> "Part":
+        """Return the part with the keys that were to be named later."""
+        named = "{" + ",".join(map(str, keys)) + "}"
+        return Part(self.sql, tuple(named if value == NAMED_LATER else value for value in self.values))
+
+    def asked_by(self, actor: Actor) -> "Part":
+        """Return the part, which was written for `anybody_like` this actor, as theirs."""
+        if actor.kind != "person":
+            return self
+        key = int(actor.id)
+        return Part(self.sql, tuple(key if value == ASKING else value for value in self.values))
+
+
+def anybody_like(actor: Actor) -> Actor:
+    """Return somebody who sees the same, whose key is named later: what is written for them is kept for all others.
+
+    Writing the SQL takes longer than asking it. They have no address either: what is kept must keep no request alive.
+    """
+    return Actor(kind=actor.kind, id=str(ASKING), label="", surface="", scopes=actor.scopes)
+
+
+def count_of(rows: QuerySet[Any], *, most: int = COUNTED + 1) -> Part:
+    """Tell how many rows there are; beyond COUNTED it only tells that there are more."""
+    return _part(rows.order_by().values("pk")[:most], "(SELECT count(*) FROM ({sql}) AS told)", "0")
+
+
+def list_of(rows: QuerySet[Any]) -> Part:
+    """Tell the only column of some rows."""
+    return _part(rows, "ARRAY({sql})", "NULL")
+
+
+def any_of(rows: QuerySet[Any]) -> Part:
+    """Tell whether there is any row."""
+    return _part(rows.order_by().values("pk")[:1], "EXISTS({sql})", "false")
+
+
+def _part(rows: QuerySet[Any], written: str, empty: str) -> Part:
+    try:
+        sql, values = rows.query.sql_with_params()
+    except EmptyResultSet:
+        # Nothing can be in it, which Django knows without asking.
+        return Part(empty)
+    return Part(written.replace("{sql}", sql), tuple(values))
+
+
+def told_together(parts: Mapping[str, Part], *, actor: Actor | None = None) -> dict[str, Any]:
+    """Return the value of each part, and the time as "clock", by one statement.
+
+    Parts that were written for `anybody_like` the actor are asked as theirs.
+    """
+    if actor is not None:
+        parts = {name: part.asked_by(actor) for name, part in parts.items()}
+    values = [value for part in parts.values() for value in part.values]
+    columns = ", ".join([*(part.sql for part in parts.values()), "clock_timestamp()"])
+    return dict(zip((*parts, "clock"), run(f"SELECT {columns}", values).row(), strict=True))
