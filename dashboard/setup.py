@@ -5,7 +5,7 @@ It keeps nothing of its own, so that a step that breaks later stands here as bro
 
 import json
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
@@ -67,9 +67,7 @@ class SetUp:
     @property
     def left(self) -> str:
         """How many of the needed steps are left, in words; empty where none is."""
-        needed = [step for step in self.steps if step.is_needed]
-        number = sum(step.is_left for step in needed)
-        return f"{number} of {len(needed)} steps {'is' if number == 1 else 'are'} left" if number else ""
+        return _left(step for step in self.steps if step.is_needed)
 
 
 def may_set_up(actor: Actor) -> bool:
@@ -79,12 +77,8 @@ def may_set_up(actor: Actor) -> bool:
 
 def set_up() -> SetUp:
     """Return every step, of the first connection that is not ready where there are several."""
-    accounts = [_account(one) for one in Connection.objects.at_work().annotate(clock=Now()).order_by("pk")]
-    rows = [[read(one) for read in _OF_CONNECTION] for one in accounts]
-    unready = [number for number, row in enumerate(rows) if any(step.is_left for step in row)]
-    chosen = unready[0] if unready else 0
-    account = accounts[chosen] if accounts else None
-    found = [_connected(accounts), *(rows[chosen] if rows else _LATER), _alerts(), _people(), _letter(account)]
+    needed, account = _needed()
+    found = [*needed, _people(), _letter(account)]
     first = next((number for number, step in enumerate(found) if step.state in ("todo", "wrong")), None)
     return SetUp(
         [replace(step, is_next=number == first) for number, step in enumerate(found)],
@@ -94,7 +88,23 @@ def set_up() -> SetUp:
 
 def left(actor: Actor) -> str:
     """Return in words how many of the needed steps are left; empty where none is, or it is not the actor's to do."""
-    return set_up().left if may_set_up(actor) else ""
+    return _left(_needed()[0]) if may_set_up(actor) else ""
+
+
+def _needed() -> tuple[list[Step], Account | None]:
+    """Return the steps without which the desk does not do its work, and the account that those in the middle are of."""
+    accounts = [_account(one) for one in Connection.objects.at_work().annotate(clock=Now()).order_by("pk")]
+    rows = [[read(one) for read in _OF_CONNECTION] for one in accounts]
+    unready = [number for number, row in enumerate(rows) if any(step.is_left for step in row)]
+    chosen = unready[0] if unready else 0
+    account = accounts[chosen] if accounts else None
+    return [_connected(accounts), *(rows[chosen] if rows else _LATER), _alerts()], account
+
+
+def _left(needed: Iterable[Step]) -> str:
+    steps = list(needed)
+    number = sum(step.is_left for step in steps)
+    return f"{number} of {len(steps)} steps {'is' if number == 1 else 'are'} left" if number else ""
 
 
 def first_letter(connection: Connection | None) -> dict[str, str]:
@@ -197,10 +207,10 @@ def _queue(account: Account) -> Step:
 
 def _alerts() -> Step:
     title, url = "Be told in Discord", _to(reverse("alerts"))
-    kept = list(Destination.objects.kept().order_by("pk"))
     proved = Destination.objects.proved().order_by("pk").first()
     if proved:
         return Step("alerts", title, "done", f"{proved.name} took a test or a card.", "See the alerts", url)
+    kept = list(Destination.objects.kept().order_by("pk"))
     off = next((one for one in kept if one.switched_off_at), None)
     if off:
         said = f"{off.name} is switched off: {off.switched_off_because} Put in an address that works, and test it."
