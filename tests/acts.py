@@ -1,8 +1,12 @@
 """What leaves no entry in the ledger, each with its reason, and which test goes through what needs more than a walk.
 
-`tests/integration/test_ledger_complete.py` goes through every address that takes a form and every task. One that stands
-in none of these lists must leave an entry there.
+`tests/integration/test_permissions.py` goes through every address that takes a form, and `test_ledger_complete.py`
+through every task. One that stands in none of these lists must leave an entry there.
 """
+
+from audit.actions import SETTINGS
+from audit.models import Entry
+from audit.trail import lines
 
 # Takes a form, and does nothing that anybody would look for later.
 NO_ACTS = {
@@ -49,6 +53,12 @@ PROVED = {
     "check-ledger": "test_ledger_state.py",
     "export-file": "test_export.py::test_file_holds_what_was_there_oldest_first_and_is_recorded_and_handed_out_once",
 }
+# Changes what MultiMail keeps: `test_ledger_complete.py` goes through these, with a gateway that answers.
+AT_MULTIMAIL = {
+    *("add-mailbox", "mailbox-settings", "mailbox-mode", "loosen-mailbox", "delete-mailbox"),
+    *("add-api-key", "change-api-key", "api-key-owner", "revoke-api-key"),
+    *("add-hook", "test-hook", "rotate-hook", "delete-hook", "replay-delivery"),
+}
 # Do nothing by themselves: others do, or it is no act.
 QUIET_TASKS = {
     "approvals.tasks.execute_due": "wakes execute_decision",
@@ -83,3 +93,26 @@ PROVED_TASKS = {
     "audit.tasks.forget_details": "test_retention.py::test_details_older_than_they_may_be_kept_go_and_the_entries_stay",
     "audit.tasks.check": "test_ledger_state.py",
 }
+
+
+def last_entry():
+    return Entry.objects.newest_first().values_list("pk", flat=True).first() or 0
+
+
+def told_since(last):
+    return lines(Entry.objects.filter(pk__gt=last).oldest_first())
+
+
+def what_told_lacks(told):
+    """Yield what entries of one act through the web lack."""
+    for entry, details in ((line.entry, line.details) for line in told):
+        if not entry.surface or not entry.trace:
+            yield f"{entry.action}: surface {entry.surface!r}, trace {entry.trace!r}"
+        if entry.actor_kind == "person" and (entry.surface, details.get("address")) != ("web", "127.0.0.1"):
+            yield f"{entry.action}: by a person through {entry.surface} from {details.get('address')!r}"
+        if entry.action in SETTINGS and not (details.get("before") and details.get("after")):
+            yield f"{entry.action}: before {details.get('before')!r}, after {details.get('after')!r}"
+        elif entry.action in SETTINGS and details["before"] == details["after"]:
+            yield f"{entry.action}: nothing is different"
+    if "person" not in [line.entry.actor_kind for line in told]:
+        yield "no entry of what a person did"

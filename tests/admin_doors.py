@@ -1,6 +1,11 @@
 """The doors of the admin's side: one's own account, people, connections, mailboxes, keys, webhooks, lists, alerts."""
 
+from alerts.places.addresses import LIKE
 from tests.doors_of import A, Door, U, nothing
+
+NEW = "a gannet counts slow wagons"
+PASSWORDS = {"old": "correct horse battery", "new": NEW, "again": NEW}
+PLACE = {"name": "Ops", "url": LIKE, "privacy": "headers", "events": ["email.held"]}
 
 OWN_DOORS = {
     "mfa_login_webauthn": Door("signs in with a passkey", "public"),
@@ -15,10 +20,10 @@ OWN_DOORS = {
     "account": Door("shows one's own account", "own"),
     "own-name": Door("takes another name", "own", writes=True, fields=lambda w: {"name": "Wanda W."}),
     "own-time-zone": Door("chooses one's time zone", "own", writes=True, fields=lambda w: {"zone": "Europe/Lisbon"}),
-    "own-password": Door("takes another password", "own", fields=nothing),
+    "own-password": Door("takes another password", "own", writes=True, fields=lambda w: PASSWORDS, needs="password"),
     "sessions": Door("lists one's own sessions", "own"),
     "end-session": Door("ends a session of one's own", "own", fields=nothing, needs="session"),
-    "end-other-sessions": Door("ends one's other sessions", "own", fields=nothing),
+    "end-other-sessions": Door("ends one's other sessions", "own", fields=nothing, needs="session"),
     "own-discord": Door("lists one's own Discord accounts", "own"),
     "unlink-discord": Door(
         "takes a Discord account of one's own off", "own", fields=lambda w: {"account": w.discord.pk}, needs="discord"
@@ -33,7 +38,7 @@ OWN_DOORS = {
         "names a factor of one's own", "own", sure=True, fields=lambda w: {"name": "Laptop"}, needs="factor"
     ),
     "factor-remove": Door("removes a factor of one's own", "own", sure=True, fields=nothing, needs="factor"),
-    "recovery-codes": Door("makes new recovery codes", "own", sure=True, fields=nothing),
+    "recovery-codes": Door("makes new recovery codes", "own", writes=True, sure=True, fields=nothing, needs="app"),
 }
 
 PEOPLE_DOORS = {
@@ -57,7 +62,9 @@ PEOPLE_DOORS = {
         sure=True,
         fields=lambda w: {"role": "auditor", "needed": "yes"},
     ),
-    "take-factors-off": Door("takes the factors off somebody", "desk", (A,), sure=True, fields=nothing, needs="person"),
+    "take-factors-off": Door(
+        "takes the factors off somebody", "desk", (A,), writes=True, sure=True, fields=nothing, needs="factor_of_other"
+    ),
     "add-role": Door(
         *("gives somebody a role", "desk", (A,)),
         writes=True,
@@ -126,7 +133,9 @@ CONNECTION_DOORS = {
     "take-secret": Door(
         "takes a secret of the webhook by hand", "connection", (A,), sure=True, fields=lambda w: {"overlap": "day"}
     ),
-    "end-old-secret": Door("takes the old secret no more", "connection", (A,), sure=True, fields=nothing),
+    "end-old-secret": Door(
+        "takes the old secret no more", "connection", (A,), writes=True, sure=True, fields=nothing, needs="old_secret"
+    ),
 }
 
 ACCOUNT_DOORS = {
@@ -167,8 +176,15 @@ ACCOUNT_DOORS = {
 }
 
 ALERT_DOORS = {
-    "add-destination": Door("adds a place that alerts go to", "desk", (A,), sure=True, fields=nothing),
-    "destination": Door("changes a place that alerts go to", "desk", (A,), needs="destination"),
+    "add-destination": Door(
+        "adds a place that alerts go to", "desk", (A,), writes=True, sure=True, fields=lambda w: PLACE
+    ),
+    "destination": Door(
+        *("changes a place that alerts go to", "desk", (A,)),
+        writes=True,
+        fields=lambda w: {"name": "Others", "privacy": "minimal"},
+        needs="destination",
+    ),
     "test-destination": Door(
         "tests a place that alerts go to", "desk", (A,), writes=True, fields=nothing, needs="destination"
     ),

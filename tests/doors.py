@@ -116,9 +116,11 @@ _DESK_DOORS = {
     "bulk-undo": Door("takes several decisions of one's own back", "own", fields=lambda w: {"of": "1-1"}),
     # --- beside deciding
     "claim": Door("takes a message on", "mailbox", (R,), writes=True, fields=nothing),
-    "release-claim": Door("gives a message free that one has taken on", "mailbox", fields=nothing),
+    "release-claim": Door(
+        "gives a message free that one has taken on", "mailbox", writes=True, fields=nothing, needs="claim"
+    ),
     "snooze": Door("puts a message off for oneself", "mailbox", writes=True, fields=lambda w: {"wait": "hour"}),
-    "end-snooze": Door("brings a message back for oneself", "mailbox", fields=nothing),
+    "end-snooze": Door("brings a message back for oneself", "mailbox", writes=True, fields=nothing, needs="snooze"),
     "comment": Door("comments on a message", "mailbox", (R, A), writes=True, fields=lambda w: {"text": "Look here."}),
     "save-view": Door("saves a view of the queue for oneself", "own", writes=True, fields=lambda w: {"name": "Mine"}),
     "delete-view": Door("deletes a view of one's own", "own", fields=nothing, needs="view"),

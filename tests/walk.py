@@ -1,6 +1,5 @@
 """Walks through the addresses of the desk: everybody who may try one, and the rows that stand behind it."""
 
-import contextlib
 import copy
 import re
 from collections import defaultdict
@@ -12,13 +11,13 @@ from typing import Any, NamedTuple
 
 from allauth.mfa.models import Authenticator
 from allauth.usersessions.models import UserSession
-from django.db import transaction
 from django.db.models.functions import Now
 from django.urls import reverse
 
 from alerts.models import Delivery, Destination
 from approvals.desk.sheets import OnSheet, new_sheet, sign_sheet
 from approvals.models import (
+    Claim,
     Connection,
     Decision,
     EnclosedFile,
@@ -26,6 +25,7 @@ from approvals.models import (
     Mailbox,
     Message,
     SavedView,
+    Snooze,
     WebhookEvent,
 )
 from audit.models import Export, SavedSearch
@@ -33,19 +33,19 @@ from people.actors import Role
 from people.discord_accounts import offer_link
 from people.models import DiscordAccount, Grant, Invitation, Person
 from policy.models import Allowlist, GateList, KillSwitch
+from tests.acts import NO_ACTS, PROVED
 from tests.doors import DOORS, EVERYBODY
-from tests.factories import event_body, make_connection, make_message, make_person, post_event
+from tests.factories import event_body, make_connection, make_message, make_person, post_event, rolled_back
 from tests.integration.deciding import decide
 from tests.ledger import seal_here
 from tests.permission_table import addresses
+from tests.signing import give_app
 
 PUBLIC = {
     *("healthz", "readyz", "metrics", "live", "live-reach", "csp-report"),
     *("mfa_login_webauthn", "mfa_authenticate", "oidc-login", "oidc-callback"),
     *("account_login", "account_logout", "multimail-webhook", "discord-interactions", "join"),
 }
-# Steps of signing in, opened by who has not begun.
-LEADS_TO_SIGN_IN = {"account_logout", "mfa_login_webauthn", "mfa_authenticate"}
 POST_ONLY = {
     *("trace-proof-json", "trace-proof-text", "trace-proof-html"),
     *("verdict", "undo", "withdraw", "send-again", "settle", "look", "allow-address", "message-opened", "text-first"),
@@ -238,6 +238,28 @@ class Walk:
             email="new@yourteam.example", token_hash="0" * 64, grants=grants, invited_by=inviter, expires_at=until
         )
 
+    def _need_password(self):
+        self.person.set_password("correct horse battery")
+        self.person.save()
+
+    def _need_app(self):
+        give_app(self.person)
+
+    def _need_factor_of_other(self):
+        self._need_person()
+        Authenticator.objects.create(user=self.other, type="webauthn", data={"name": "Phone"})
+
+    def _need_old_secret(self):
+        until = Now() + timedelta(hours=1)
+        secret = {"previous_webhook_secret": "x", "previous_secret_until": until}
+        Connection.objects.filter(pk=self.connection.pk).update(**secret)
+
+    def _need_claim(self):
+        Claim.objects.create(message=self.message, person=self.person)
+
+    def _need_snooze(self):
+        Snooze.objects.create(message=self.message, person=self.person, until=Now() + timedelta(hours=1))
+
     def _need_pause(self):
         Connection.objects.filter(pk=self.connection.pk).update(
             paused_at=Now(), paused_because="Wait", paused_by_hand=True
@@ -340,17 +362,25 @@ def go_through(walk, door, name, path):
     return walk.client.get(path)
 
 
+def takes_a_form(name):
+    return name in POST_ONLY or bool(DOORS[name].fields) or DOORS[name].writes
+
+
+def what_it_wrongly_takes(walk, name):
+    """Say what an address does not refuse, although its door says so: to be looked at, or to be sent a form."""
+    path = walk.address(name)
+    if name in POST_ONLY:
+        answer = walk.client.get(path)
+        return (answer.status_code, answer.get("Allow")) != (405, "POST") and "does something by looking"
+    if takes_a_form(name) or name in NO_ACTS | PROVED:
+        return ""
+    answer = walk.client.generic("PATCH", path)
+    return (answer.status_code != 405 or "POST" in answer["Allow"]) and "takes a form, and stands in no list"
+
+
 def directives(answer):
     parts = [part.strip().partition(" ") for part in answer["Content-Security-Policy"].split(";")]
     return {name: value for name, _, value in parts}
-
-
-@contextlib.contextmanager
-def undone() -> Iterator[None]:
-    """Undo at the end whatever was written to the database."""
-    with transaction.atomic():
-        yield
-        transaction.set_rollback(True)
 
 
 def walks(client: Any, names: Iterable[str]) -> Iterator[tuple[Walk, list[str]]]:
@@ -359,7 +389,7 @@ def walks(client: Any, names: Iterable[str]) -> Iterator[tuple[Walk, list[str]]]
     for name in names:
         by_need[DOORS[name].needs].append(name)
     for needs, alike in by_need.items():
-        with undone():
+        with rolled_back():
             yield Walk(client, needs), alike
 
 
@@ -367,7 +397,7 @@ def standing_before(client: Any, names: Iterable[str]) -> Iterator[tuple[str, Wa
     """Yield each of these addresses, with the rows that it needs; what is done there is undone before the next one."""
     for walk, alike in walks(client, names):
         for name in alike:
-            with undone():
+            with rolled_back():
                 # A copy, as a walk keeps the rows that were made for one address only.
                 yield name, copy.copy(walk)
 
