@@ -28,6 +28,7 @@ from approvals.desk.claims import take
 from approvals.errors import AlreadyDecided, ApprovalsError, ContentChanged, VerdictNotAllowed
 from approvals.forms import VerdictForm
 from approvals.models import Message, Revision
+from approvals.querysets.standing import awaits_review
 from approvals.ruling import ruling_for, stop_of
 from audit.recording import record
 from common.mail_addresses import without_addresses
@@ -143,7 +144,7 @@ def _ask_why(press: _Press, revision: Revision) -> Said:
 
 def _check_rejectable(press: _Press, revision: Revision) -> None:
     message = press.message
-    if not Message.objects.filter(pk=message.pk).awaiting_review().exists():
+    if not awaits_review(message.pk):
         decision = message.decisions.select_related("given_by").order_by("-pk").first()
         raise AlreadyDecided(who_was_first(decision) if decision else "This message is not held any more.")
     ruling = ruling_for(message, actor=press.actor, now=clock())

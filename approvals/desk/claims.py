@@ -8,6 +8,7 @@ from django.db.models.functions import Now
 from approvals.errors import ActNotAllowed, AlreadyDecided, ClaimedByOther
 from approvals.models import Claim, Message
 from approvals.querysets import ClaimQuerySet
+from approvals.querysets.standing import awaits_review
 from approvals.ruling import is_reviewer, lock_visible
 from approvals.states import MessageState
 from audit.recording import record
@@ -36,7 +37,7 @@ def take(*, message: UUID, actor: Actor, now: datetime, from_holder: int | None 
     locked = lock_visible(message, actor=actor)
     if not is_reviewer(actor, locked):
         raise ActNotAllowed("Only a reviewer of this mailbox can take a message on.")
-    if not Message.objects.filter(pk=locked.pk).awaiting_review().exists():
+    if not awaits_review(locked.pk):
         raise AlreadyDecided("There is nothing left to take on: this message is decided.")
     mine = int(actor.id)
     live = Claim.objects.on(locked).live().select_related("person").first()

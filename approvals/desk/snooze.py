@@ -5,8 +5,9 @@ from datetime import datetime, timedelta
 from uuid import UUID
 
 from approvals.errors import ActNotAllowed
-from approvals.models import Message, Snooze
+from approvals.models import Snooze
 from approvals.querysets import BACK_BEFORE, SnoozeQuerySet
+from approvals.querysets.standing import awaits_review
 from approvals.ruling import lock_visible
 from audit.recording import record
 from common.postgres import clock
@@ -34,7 +35,7 @@ def put_off(*, message: UUID, actor: Actor, until: datetime, now: datetime) -> P
     Raises ActNotAllowed for a time that is over or too far off, and for what nobody waits to decide.
     """
     locked = lock_visible(message, actor=actor)
-    if not Message.objects.filter(pk=locked.pk).awaiting_review().exists():
+    if not awaits_review(locked.pk):
         raise ActNotAllowed("This message does not wait any more, so it cannot be put off.")
     at = clock()
     latest = locked.expires_at - BACK_BEFORE if locked.expires_at else None

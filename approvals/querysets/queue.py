@@ -25,13 +25,15 @@ from django.db.models.query import QuerySet
 from approvals.desk.filters import Filters
 from approvals.desk.places import Place, as_number, at_time
 from approvals.querysets.standing import StandingReads
-from approvals.querysets.statements import COUNTED, NAMED_LATER
+from approvals.querysets.statements import ANY, COUNTED, NAMED_LATER
 from common.words import BY, FROM, TO, asked
 from people.actors import Actor
 
 # So many alike are a flood, which stands in one row unasked.
 FLOOD = 5
 
+# Stands for what the orders compare: as a time, seconds of a long past year that no message was held in.
+_ANYWHERE = 10**15
 _GROUPS = {"thread": "thread_id", "run": "run_id", "trigger": "started_by", "alike": "shape"}
 
 # All ascending: PostgreSQL compares rows as a whole only where all columns run the same way.
@@ -185,6 +187,17 @@ def place_of(message: Any, order: str, *, since: int = 0) -> Place:
         "newest": (as_number(message.changed_at),),
     }
     return Place(values[order], message.pk, since)
+
+
+def anywhere_like(place: Place) -> Place:
+    """Return a place for which a statement is written that is kept; the values of `place` are named later."""
+    return Place(tuple(None if one is None else _ANYWHERE + n for n, one in enumerate(place.values)), ANY)
+
+
+def named_at(order: str, place: Place) -> dict[Any, Any]:
+    """Return the values of a place in this order, by what stands for them in a statement for `anywhere_like` it."""
+    rows = zip(_as_row(order, anywhere_like(place)), _as_row(order, place), strict=True)
+    return {one.value: other.value for one, other in rows if isinstance(one, Value) and isinstance(other, Value)}
 
 
 def weights_spelled() -> QuerySet[Any]:

@@ -1,6 +1,7 @@
 """Reads of messages by where they stand. The person's reach is applied by one door."""
 
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any, Self
 
 from django.apps import apps
@@ -10,6 +11,7 @@ from django.db.models import BooleanField, Exists, F, Func, OuterRef, Prefetch, 
 from django.db.models.functions import Coalesce, Greatest, Now
 
 from approvals.querysets.reach import within_reach
+from approvals.querysets.statements import ANY, Part, any_of, told_together
 from approvals.querysets.terms import BACK_BEFORE, DONE, IN_DOUBT, LATELY, WORD_AFTER
 from approvals.states import LIVE_DECISIONS, DecisionState, MessageState
 from people.actors import Actor
@@ -129,6 +131,16 @@ def read_decisions(messages: Sequence["Message"]) -> None:
         read = objects.all()
         read._result_cache = found[message.pk]
         message._prefetched_objects_cache = {"decisions": read}  # type: ignore[attr-defined]
+
+
+def awaits_review(message: int) -> bool:
+    """Whether the message of this key awaits review."""
+    return bool(told_together({"awaits": _awaits().naming({ANY: message})})["awaits"])
+
+
+@cache
+def _awaits() -> Part:
+    return any_of(apps.get_model("approvals", "Message").objects.filter(pk=ANY).awaiting_review())
 
 
 class _Among(Func):

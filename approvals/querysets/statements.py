@@ -3,8 +3,9 @@
 What is kept holds no row's value: the keys that differ from one request to the next are named later.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from django.core.exceptions import EmptyResultSet
@@ -16,10 +17,11 @@ from people.actors import Actor
 # A count stops here, so that it costs the same at any length of the queue.
 COUNTED = 1000
 
-# Stands for keys that are not known while a statement is written.
+# These stand, while a statement is written, for what is named later: words, the key of the person who asks, and that
+# of a row. No row has such values.
 NAMED_LATER = "{named later}"
-# Stands for the key of the person who asks while a statement is written: nobody has it.
 ASKING = -(2**62)
+ANY = ASKING + 1
 
 
 @dataclass(frozen=True)
@@ -29,17 +31,14 @@ class Part:
     sql: str
     values: tuple[Any, ...] = ()
 
-    def naming(self, keys: Iterable[int]) -> "Part":
-        """Return the part with the keys that were to be named later."""
-        named = "{" + ",".join(map(str, keys)) + "}"
-        return Part(self.sql, tuple(named if value == NAMED_LATER else value for value in self.values))
+    def naming(self, named: Mapping[Any, Any]) -> "Part":
+        """Return the part with these values, by what stood for them."""
+        is_plain = (int, str, datetime)
+        return Part(self.sql, tuple(named.get(one, one) if isinstance(one, is_plain) else one for one in self.values))
 
     def asked_by(self, actor: Actor) -> "Part":
         """Return the part, which was written for `anybody_like` this actor, as theirs."""
-        if actor.kind != "person":
-            return self
-        key = int(actor.id)
-        return Part(self.sql, tuple(key if value == ASKING else value for value in self.values))
+        return self.naming({ASKING: int(actor.id)}) if actor.kind == "person" else self
 
 
 def anybody_like(actor: Actor) -> Actor:
@@ -63,6 +62,14 @@ def list_of(rows: QuerySet[Any]) -> Part:
 def any_of(rows: QuerySet[Any]) -> Part:
     """Tell whether there is any row."""
     return _part(rows.order_by().values("pk")[:1], "EXISTS({sql})", "false")
+
+
+def first_of(*queries: QuerySet[Any]) -> Part:
+    """Tell the only column of the first row, of the first of these queries that has one."""
+    parts = [_part(rows[:1], "({sql})", "NULL") for rows in queries]
+    return Part(
+        f"COALESCE({', '.join(part.sql for part in parts)})", tuple(value for part in parts for value in part.values)
+    )
 
 
 def _part(rows: QuerySet[Any], written: str, empty: str) -> Part:

@@ -7,10 +7,12 @@ the desk.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from approvals.desk.filters import Filters
 from approvals.models import CommandedMail, Message
+from approvals.querysets.statements import ANY, NAMED_LATER, Part, anybody_like, count_of, told_together
 from people.actors import Actor
 
 COUNTED = 100
@@ -41,11 +43,21 @@ def origin_of(message: Message, *, actor: Actor) -> Origin:
     """Return where a message says that it came from, and what else waits from there."""
     others, query = 0, ""
     if message.started_by:
-        wanted = Filters(started=message.started_by, group="none")
-        waiting = Message.objects.visible_to(actor).awaiting_review().matching(wanted).exclude(pk=message.pk)
-        others, query = waiting[: COUNTED + 1].count(), wanted.query()
+        part = _others_of(anybody_like(actor)).naming({NAMED_LATER: message.started_by, ANY: message.pk})
+        others, query = told_together({"others": part})["others"], _started(message.started_by).query()
     place, reason = discord_place(message.trigger), stated_reason(message.trigger)
     return Origin(place, reason, others, query, _is_proved(message))
+
+
+@lru_cache(maxsize=256)
+def _others_of(actor: Actor) -> Part:
+    """Return how to ask for the number of others that wait from the trigger of a message; both are named later."""
+    waiting = Message.objects.visible_to(actor).awaiting_review().matching(_started(NAMED_LATER))
+    return count_of(waiting.exclude(pk=ANY), most=COUNTED + 1)
+
+
+def _started(trigger: str) -> Filters:
+    return Filters(started=trigger, group="none")
 
 
 def _is_proved(message: Message) -> bool:

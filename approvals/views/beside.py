@@ -12,6 +12,7 @@ from approvals.desk.presence import readers_of
 from approvals.desk.typed import tomorrow_morning, zone_of
 from approvals.models import Claim, Comment, Message, Question, Snooze
 from approvals.querysets import BACK_BEFORE
+from approvals.querysets.standing import awaits_review
 from approvals.ruling import is_reviewer
 from audit.models import Entry
 from audit.trail import Line, lines
@@ -47,7 +48,7 @@ def beside_context(request: DeskRequest, message: Message) -> dict[str, Any]:
     """Return what the bar and the acts show of who has it, and what may be done with it."""
     actor: Actor = request.actor
     claim = Claim.objects.on(message).live().select_related("person").first()
-    waits = Message.objects.filter(pk=message.pk).awaiting_review().exists()
+    waits = awaits_review(message.pk)
     return {
         "claim": claim,
         "has_claim": claim is not None and str(claim.person_id) == actor.id,

@@ -142,7 +142,7 @@ def _go_on(request: DeskRequest, message: Message, said: str) -> HttpResponse:
     filters = filters_of(request)
     following = next_in(request.actor, filters, message)
     query = f"?{filters.query()}" if filters.query() else ""
-    address = reverse("message", kwargs={"public_id": following.public_id}) if following else reverse("queue")
+    address = reverse("message", kwargs={"public_id": following}) if following else reverse("queue")
     if not request.htmx or following is None:
         messages.info(request, said, extra_tags="desk")
         if not request.htmx:

@@ -6,6 +6,7 @@ from datetime import datetime
 from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl
+from uuid import UUID
 
 from django.contrib.auth.decorators import login_required
 from django.http import HttpResponse, JsonResponse
@@ -13,13 +14,23 @@ from django.utils import timezone
 from django.views.decorators.http import require_safe
 
 from approvals.desk.filters import GROUPS, ORDERS, RISKS, TABS, Filters
-from approvals.desk.places import as_number
+from approvals.desk.places import Place, as_number
 from approvals.forms import MessageForm, QueueForm
 from approvals.models import Decision, Mailbox, Message, SavedView
 from approvals.querysets import MessageQuerySet
-from approvals.querysets.queue import order_of, place_of, weights_spelled
+from approvals.querysets.queue import anywhere_like, named_at, order_of, place_of, weights_spelled
 from approvals.querysets.standing import read_decisions
-from approvals.querysets.statements import COUNTED, Part, anybody_like, count_of, list_of, told_together
+from approvals.querysets.statements import (
+    COUNTED,
+    NAMED_LATER,
+    Part,
+    any_of,
+    anybody_like,
+    count_of,
+    first_of,
+    list_of,
+    told_together,
+)
 from approvals.risk import RULES
 from approvals.views.decided import just_decided
 from approvals.views.mine import with_people
@@ -153,7 +164,7 @@ def _told(actor: Actor, filters: Filters, asked: MessageQuerySet, found: list[Me
     parts = dict(_standing_parts(anybody))
     may_be_flood = filters.gathers_floods and any(message.shape for message in found)
     parts["flood"] = (
-        _flood_part(anybody, replace(filters, after=None)).naming(one.pk for one in found)
+        _flood_part(anybody, replace(filters, after=None)).naming({NAMED_LATER: _keys(found)})
         if may_be_flood
         else Part("0")
     )
@@ -187,6 +198,11 @@ def _flood_part(actor: Actor, filters: Filters) -> Part:
 def tab_counts(actor: Actor) -> dict[str, Part]:
     """Return how the number in each tab is asked for."""
     return {tab: count_of(Message.objects.of_tab(actor, tab)) for tab in COUNTED_TABS}
+
+
+def _keys(messages: list[Message]) -> str:
+    """Return the keys as PostgreSQL writes an array."""
+    return "{" + ",".join(str(message.pk) for message in messages) + "}"
 
 
 def newest_of(actor: Actor) -> Part:
@@ -236,22 +252,36 @@ def _last_decision(actor: Actor, filters: Filters, rows: list[Row]) -> Decision 
     return Decision.objects.visible_to(actor).select_related("given_by", "message").order_by("-pk").first()
 
 
-def next_in(actor: Actor, filters: Filters, message: Message) -> Message | None:
+def next_in(actor: Actor, filters: Filters, message: Message) -> UUID | None:
     """Return the message to go on with: the next in this list, or its first when this was the last."""
-    order = order_of(filters)
-    others = _asked_for(actor, filters).exclude(pk=message.pk).in_order(order)
-    following: Message | None = others.following(order, place_of(message, order)).first() or others.first()
+    following: UUID | None = _told_around(actor, filters, message, "next")["next"]
     return following
 
 
 def place_in(actor: Actor, filters: Filters, message: Message) -> tuple[str, str] | None:
     """Return the message's place in this list and how many stand in it, None when it does not."""
+    told = _told_around(actor, filters, message, "here", "before", "all")
+    return (counted(told["before"] + 1), counted(told["all"])) if told["here"] else None
+
+
+def _told_around(actor: Actor, filters: Filters, message: Message, *names: str) -> dict[str, Any]:
+    """Tell these things of the list around a message."""
+    order = order_of(filters)
+    place = place_of(message, order)
+    parts = _parts_around(anybody_like(actor), replace(filters, after=None), anywhere_like(place))
+    named = named_at(order, place)
+    return told_together({name: parts[name].naming(named) for name in names}, actor=actor)
+
+
+@lru_cache(maxsize=1000)
+def _parts_around(actor: Actor, filters: Filters, place: Place) -> dict[str, Part]:
+    """Return how things are told of the list around a message of this place and key."""
     order = order_of(filters)
     asked = _asked_for(actor, filters)
-    parts = {
-        "here": asked.filter(pk=message.pk),
-        "before": asked.preceding(order, place_of(message, order)),
-        "all": asked,
+    others = asked.exclude(pk=place.key).in_order(order)
+    return {
+        "here": any_of(asked.filter(pk=place.key)),
+        "before": count_of(asked.preceding(order, place)),
+        "all": count_of(asked),
+        "next": first_of(*(rows.values_list("public_id") for rows in (others.following(order, place), others))),
     }
-    told = told_together({name: count_of(rows) for name, rows in parts.items()})
-    return (counted(told["before"] + 1), counted(told["all"])) if told["here"] else None

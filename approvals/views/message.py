@@ -10,6 +10,7 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.functional import SimpleLazyObject
 from django.views.decorators.http import require_POST, require_safe
 
 from approvals import nudges
@@ -25,7 +26,7 @@ from approvals.operating.looking import may_look
 from approvals.reading.listed import to_allow
 from approvals.reading.opening import note_opened, note_served
 from approvals.reading.shown import letter_of
-from approvals.ruling import is_reviewer, ruled
+from approvals.ruling import is_reviewer, ruled, stop_of
 from approvals.states import DecisionState, Outcome
 from approvals.views.beside import beside_context, said_context
 from approvals.views.changes import changes_since, changes_since_sent_back
@@ -37,7 +38,6 @@ from approvals.views.parts import parts_context
 from approvals.views.sheet import reading_context, sheet_context, way_asked
 from common.pages import DeskRequest, page_or_fragment
 from people.actors import Actor
-from policy.models import KillSwitch
 
 # So often a worker may fail to fetch a letter before a person is asked to look.
 FETCH_TRIES = 3
@@ -80,7 +80,8 @@ def answer_with_message(
         # With scripts the page itself reports that it is on screen; a prefetched one was not seen by anybody.
         if not request.htmx and not is_ahead_of_reading(request):
             note_opened(message, actor=actor)
-            touch(message, actor=actor)
+            if context["has_claim"]:
+                touch(message, actor=actor)
             nudges.freshen_thread(message)
     if not request.htmx:
         context |= queue_context(actor, filters=filters, now=timezone.now(), mailboxes=mailboxes_of(request))
@@ -119,7 +120,6 @@ def message_context(message: Message, actor: Actor, *, filters: Filters) -> dict
     revision = message.revision
     content = stored_content(revision) if revision else None
     ruling, judged = ruled(message, actor=actor, now=now)
-    stop = KillSwitch.objects.stopping(connection=message.connection_id, mailbox=message.mailbox_id)
     return {
         "message": message,
         "revision": revision,
@@ -136,7 +136,7 @@ def message_context(message: Message, actor: Actor, *, filters: Filters) -> dict
         "to_allow": to_allow(message, judged, actor=actor),
         "expiry": expiry_of(message, now=now),
         "is_unreadable": message.hydrated_at is None and message.fetch_tries >= FETCH_TRIES,
-        "stop": stop.select_related("pulled_by").first(),
+        "stop": SimpleLazyObject(lambda: stop_of(message)),
         "sent_back": changes_since_sent_back(message),
         "place": place_in(actor, filters, message),
         "next_waiting": next_in(actor, filters, message),

@@ -58,10 +58,10 @@ def go_on(request: DeskRequest, message: Message) -> HttpResponse:
     """After a verdict: the next message of the list, or the empty pane where nothing is left of it."""
     following = next_in(request.actor, filters_of(request), message)
     if request.htmx and following:
-        return answer_with_message(request, following.public_id, decided=message.public_id)
+        return answer_with_message(request, following, decided=message.public_id)
     if request.htmx:
         return _nothing_left(request, message)
-    path = reverse("message", kwargs={"public_id": following.public_id}) if following else reverse("queue")
+    path = reverse("message", kwargs={"public_id": following}) if following else reverse("queue")
     query = "&".join(part for part in (filters_of(request).query(), urlencode({"decided": message.public_id})) if part)
     return redirect(f"{path}?{query}")
 

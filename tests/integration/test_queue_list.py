@@ -327,7 +327,7 @@ def test_address_of_a_row_keeps_the_list_and_its_next_one(desk, connection, revi
     assert address.endswith("/?risk=high")
     opened = desk.get(address)
     assert opened.context["place"] == ("1", "2")
-    assert opened.context["next_waiting"].subject == "Subject fig"
+    assert Message.objects.get(public_id=opened.context["next_waiting"]).subject == "Subject fig"
     assert [row.message.subject for row in opened.context["rows"]] == ["Subject plum", "Subject fig"]
 
 
