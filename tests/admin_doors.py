@@ -20,7 +20,7 @@ OWN_DOORS = {
     "account": Door("shows one's own account", "own"),
     "own-name": Door("takes another name", "own", writes=True, fields=lambda w: {"name": "Wanda W."}),
     "own-time-zone": Door("chooses one's time zone", "own", writes=True, fields=lambda w: {"zone": "Europe/Lisbon"}),
-    "own-password": Door("takes another password", "own", writes=True, fields=lambda w: PASSWORDS, needs="password"),
+    "own-password": Door("takes another password", "own", writes=True, fields=lambda w: PASSWORDS),
     "sessions": Door("lists one's own sessions", "own"),
     "end-session": Door("ends a session of one's own", "own", fields=nothing, needs="session"),
     "end-other-sessions": Door("ends one's other sessions", "own", fields=nothing, needs="session"),

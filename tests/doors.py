@@ -110,7 +110,6 @@ _DESK_DOORS = {
         sure=True,
         is_gentle=True,
         fields=lambda w: w.sheet(),
-        needs="sheet",
     ),
     "bulk-done": Door("shows what became of several decisions of one's own", "own"),
     "bulk-undo": Door("takes several decisions of one's own back", "own", fields=lambda w: {"of": "1-1"}),
@@ -141,7 +140,7 @@ _DESK_DOORS = {
         fields=lambda w: {"scope": f"connection-{w.connection.pk}", "reason": "Wait"},
     ),
     "release-switch": Door(
-        "lets what was stopped go again", "connection", (A,), writes=True, sure=True, fields=nothing, needs="switch"
+        "lets what was stopped go again", "connection", (A,), writes=True, sure=True, fields=nothing
     ),
     "hold-all": Door(
         *("lets our gateway hold all mail, or ends that", "connection", (A,)),

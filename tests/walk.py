@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from functools import cached_property
+from http.cookies import SimpleCookie
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -118,27 +119,36 @@ def may(persona, door):
 
 
 class Walk:
-    """The rows that stand behind the doors."""
+    """The rows that stand behind the doors, and somebody who signed in just now and a while ago."""
 
-    def __init__(self, client, needs):
-        self.client, self.needs = client, needs
+    def __init__(self, client, signed_in):
+        self.client = client
         self.connection = make_connection(admin_key="mm_live_admin", read_key="mm_live_read")
         self.mailbox = Mailbox.objects.get(connection=self.connection)
         self.elsewhere = make_connection("elsewhere")
         self.message = make_message(self.connection)
-        self.person = self.add_person(NOBODY)
-        getattr(self, f"_need_{needs}", lambda: None)()
-        self.message = Message.objects.get(pk=self.message.pk)
+        self.person = make_person("walker@yourteam.example", "Wanda Walker")
+        self.sessions = {}
+        for minutes in (0, 11):
+            client.cookies.clear()
+            self.sessions[minutes] = signed_in(self.person, minutes=minutes).cookies
+            client.cookies = SimpleCookie()
+
+    def with_rows(self, needs):
+        """A copy, as it keeps the rows that were made for some addresses only."""
+        walk = copy.copy(self)
+        if needs:
+            getattr(walk, f"_need_{needs}")()
+        walk.message = Message.objects.get(pk=walk.message.pk)
+        return walk
 
     @property
     def message_id(self):
         return str(self.message.public_id)
 
-    def add_person(self, persona):
-        person, _ = Person.objects.get_or_create(
-            email="walker@yourteam.example", defaults={"name": "Wanda Walker", "password": "!"}
-        )
-        Grant.objects.filter(person=person).delete()
+    def become(self, persona, minutes=0):
+        """Let somebody with this role ask from now on, who signed in so many minutes ago."""
+        self.client.cookies = copy.deepcopy(self.sessions[minutes]) if persona.is_signed_in else SimpleCookie()
         where = {
             "everything": {},
             "connection": {"connection": self.connection},
@@ -146,8 +156,7 @@ class Walk:
             "elsewhere": {"connection": self.elsewhere},
         }
         if persona.role:
-            Grant.objects.create(person=person, role=persona.role, **where[persona.reach])
-        return person
+            Grant.objects.create(person=self.person, role=persona.role, **where[persona.reach])
 
     @cached_property
     def decider(self):
@@ -237,10 +246,6 @@ class Walk:
         self.invitation = Invitation.objects.create(
             email="new@yourteam.example", token_hash="0" * 64, grants=grants, invited_by=inviter, expires_at=until
         )
-
-    def _need_password(self):
-        self.person.set_password("correct horse battery")
-        self.person.save()
 
     def _need_app(self):
         give_app(self.person)
@@ -349,13 +354,6 @@ class Walk:
         return reverse(name, kwargs={key: rows[key]() for key in re.findall(r"<\w+:(\w+)>", PATHS[name])})
 
 
-def become(walk, persona, minutes, signed_in):
-    walk.client.logout()
-    if persona.is_signed_in:
-        walk.person = walk.add_person(persona)
-        signed_in(walk.person, minutes=minutes)
-
-
 def go_through(walk, door, name, path):
     if name in POST_ONLY or door.fields:
         return walk.client.post(path, door.fields(walk) if door.fields else {})
@@ -383,22 +381,22 @@ def directives(answer):
     return {name: value for name, _, value in parts}
 
 
-def walks(client: Any, names: Iterable[str]) -> Iterator[tuple[Walk, list[str]]]:
+def walks(client: Any, signed_in: Any, names: Iterable[str]) -> Iterator[tuple[Walk, list[str]]]:
     """Yield the rows that some of these addresses need, and those addresses."""
     by_need = defaultdict(list)
     for name in names:
         by_need[DOORS[name].needs].append(name)
+    walk = Walk(client, signed_in)
     for needs, alike in by_need.items():
         with rolled_back():
-            yield Walk(client, needs), alike
+            yield walk.with_rows(needs), alike
 
 
-def standing_before(client: Any, names: Iterable[str]) -> Iterator[tuple[str, Walk]]:
+def standing_before(client: Any, signed_in: Any, names: Iterable[str]) -> Iterator[tuple[str, Walk]]:
     """Yield each of these addresses, with the rows that it needs; what is done there is undone before the next one."""
-    for walk, alike in walks(client, names):
+    for walk, alike in walks(client, signed_in, names):
         for name in alike:
             with rolled_back():
-                # A copy, as a walk keeps the rows that were made for one address only.
                 yield name, copy.copy(walk)
 
 

@@ -14,7 +14,6 @@ from tests.walk import (
     PUBLIC,
     Persona,
     Walk,
-    become,
     check_headers,
     go_through,
     standing_before,
@@ -27,9 +26,9 @@ pytestmark = pytest.mark.django_db
 LEADS_TO_SIGN_IN = {"account_logout", "mfa_login_webauthn", "mfa_authenticate"}
 
 
-def test_public_addresses_are_open(client):
+def test_public_addresses_are_open(client, signed_in):
     wrong = {}
-    for name, walk in standing_before(client, sorted(PUBLIC)):
+    for name, walk in standing_before(client, signed_in, sorted(PUBLIC)):
         walk.token = "n" * 43
         if found := what_it_wrongly_takes(walk, name):
             wrong[name] = found
@@ -61,8 +60,8 @@ NONSENSE = (
 @pytest.mark.proves("case 16")
 @pytest.mark.parametrize("some", [NONSENSE[:2], pytest.param(NONSENSE[2:], marks=pytest.mark.slow)])
 def test_ill_formed_cursor_id_or_date_is_the_first_page_or_400_never_500(client, signed_in, some):
-    walk = Walk(client, "")
-    become(walk, Persona(Role.REVIEWER, "everything"), 0, signed_in)
+    walk = Walk(client, signed_in)
+    walk.become(Persona(Role.REVIEWER, "everything"))
     for nonsense in some:
         query = urlencode(dict.fromkeys(ASKED, nonsense), errors="surrogatepass")
         asked = {name: client.get(f"{walk.address(name)}?{query}").status_code for name in ASKING}

@@ -5,7 +5,6 @@ The addresses stand in `tests/doors.py`; one that is not there fails here.
 
 import copy
 import re
-from collections import defaultdict
 from datetime import timedelta
 from functools import cache
 
@@ -33,7 +32,6 @@ from tests.walk import (
     SIGNED_OUT,
     SOMEBODY,
     Persona,
-    become,
     check_headers,
     go_through,
     may,
@@ -60,10 +58,11 @@ LOADS = r"""<(?:script|link|img|iframe|use|source|video)\b[^>]*?(?:src|href)=["'
 def written():
     """How many rows of each table this transaction has written so far, and of the ledger those that tell of an act."""
     with database.cursor() as cursor:
-        cursor.execute("SELECT relname, n_tup_ins + n_tup_upd + n_tup_del FROM pg_stat_xact_user_tables")
-        counts = {name: number for name, number in cursor.fetchall() if name not in UNTOLD}
-        cursor.execute(f"SELECT count(*) FROM audit_entry WHERE action NOT IN {NOTED}")
-        return counts | {"the ledger": cursor.fetchone()[0]}
+        cursor.execute(
+            "SELECT relname, n_tup_ins + n_tup_upd + n_tup_del FROM pg_stat_xact_user_tables"
+            f" UNION ALL SELECT 'the ledger', count(*) FROM audit_entry WHERE action NOT IN {NOTED}"
+        )
+        return {name: number for name, number in cursor.fetchall() if name not in UNTOLD}
 
 
 def test_every_address_has_a_door_and_every_door_an_address():
@@ -106,22 +105,14 @@ def test_whoever_may_gets_through_and_nobody_else(who_try, client, signed_in):
 
 
 def tries(client, signed_in, who_try):
-    """Yield each address with who tries it and how long after signing in; everybody signs in once for the same rows."""
+    """Yield each address with who tries it and how long after signing in; what they did is undone."""
     names = [name for name in DOORS if DOORS[name].reach != "public"]
-    for walk, alike in walks(client, names):
-        by_person = defaultdict(list)
-        for name in alike:
-            for persona in who_try(DOORS[name]):
-                for minutes in (0, 11) if DOORS[name].sure and may(persona, DOORS[name]) else (0,):
-                    by_person[persona, minutes].append(name)
-        for (persona, minutes), theirs in by_person.items():
-            with rolled_back():
-                become(walk, persona, minutes, signed_in)
-                cookies = copy.deepcopy(client.cookies)
-                for name in theirs:
-                    client.cookies = copy.deepcopy(cookies)
-                    with rolled_back():
-                        yield name, persona, minutes, copy.copy(walk)
+    for walk, alike in walks(client, signed_in, names):
+        for name, persona in [(one, persona) for one in alike for persona in who_try(DOORS[one])]:
+            for minutes in (0, 11) if DOORS[name].sure and may(persona, DOORS[name]) else (0,):
+                with rolled_back():
+                    walk.become(persona, minutes)
+                    yield name, persona, minutes, copy.copy(walk)
 
 
 def what_is_wrong(walk, name, persona, minutes):
@@ -292,9 +283,9 @@ def decided_and_ended(connection, end):
 def test_nobody_approves_what_is_off_the_list(client, signed_in):
     doors = {name: door for name, door in DOORS.items() if door.writes and door.reach == "mailbox" and R in door.roles}
     wrong = {}
-    for name, walk in standing_before(client, doors):
+    for name, walk in standing_before(client, signed_in, doors):
         Allowlist.objects.create(kind="restriction", mode="enforce", version=1)
-        become(walk, Persona(R, "everything"), 0, signed_in)
+        walk.become(Persona(R, "everything"))
         before = set(Decision.objects.values_list("pk", "state"))
         go_through(walk, doors[name], name, walk.address(name))
         made = {state for _, state in set(Decision.objects.values_list("pk", "state")) - before}
