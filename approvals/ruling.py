@@ -2,9 +2,11 @@
 
 from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from functools import cache
+from typing import Any
 from uuid import UUID
 
-from django.db.models import Q, Value
+from django.db.models import Q
 
 from approvals.desk.allowing import judged_together
 from approvals.desk.written_to import UNSEEN
@@ -12,11 +14,15 @@ from approvals.errors import VerdictNotAllowed
 from approvals.models import CommandedMail, EnclosedFile, KeyOwner, Message
 from approvals.showing import named
 from approvals.states import MessageState
+from common.postgres.statements import ASKING, Part, list_of, told_together
 from people.actors import Actor, Role
 from policy.allowlists import OFF, Judged, allowable
 from policy.models import Allowlist, KillSwitch
 from policy.ruling import Facts, Ruling, rule
 
+# Stand for a message's own values while a statement is written.
+_CONNECTION, _MAILBOX = ASKING + 1, ASKING + 2
+_KEY, _MESSAGE, _INTERACTION = "{key}", "{message}", "{interaction}"
 # Of one address so much stands in a sentence.
 _LONGEST = 254
 _NO_CONTACTS = "Its contacts could not be read, so nobody counts as known: the connection needs a read key for that."
@@ -45,19 +51,30 @@ def ruled(message: Message, *, actor: Actor, now: datetime) -> tuple[Ruling, Jud
 
 def _set_about(message: Message) -> dict[str, list[int]]:
     """Return which kill switches, lists and authors there are for a message: mostly none, told by one query."""
-    connection, mailbox = message.connection_id, message.mailbox_id
-    stops = KillSwitch.objects.stopping(connection=connection, mailbox=mailbox).order_by()
-    lists = Allowlist.objects.in_force(kind=Allowlist.Kind.RESTRICTION, connections=[connection]).order_by()
-    rows = stops.values_list(Value("stop"), "pk").union(lists.values_list(Value("list"), "pk"), all=True)
-    if message.sent_by_key and _proves(message):
-        owners = KeyOwner.objects.filter(connection=connection, upstream_key_id=message.sent_by_key)
-        rows = rows.union(owners.values_list(Value("author"), "person_id"), all=True)
-    commanded = CommandedMail.objects.filter(_is_commanded([message]))
-    rows = rows.union(commanded.values_list(Value("author"), "person_id"), all=True)
-    found: dict[str, list[int]] = {"stop": [], "list": [], "author": []}
-    for name, key in rows:
-        found[name].append(key)
-    return found
+    key = message.sent_by_key if message.sent_by_key and _proves(message) else ""
+    interaction = _interaction_of(message)
+    parts = _parts_about(message.mailbox_id is not None, bool(key), bool(message.upstream_id), bool(interaction))
+    named: dict[Any, Any] = {_CONNECTION: message.connection_id, _MAILBOX: message.mailbox_id}
+    named |= {_KEY: key, _MESSAGE: message.upstream_id, _INTERACTION: interaction}
+    told = told_together(parts, named)
+    authors = [*(told["owner"] or ()), *(told["commander"] or ())]
+    return {"stop": told["stop"] or [], "list": told["list"] or [], "author": authors}
+
+
+@cache
+def _parts_about(has_mailbox: bool, has_key: bool, has_id: bool, has_interaction: bool) -> dict[str, Part]:
+    """Return how to ask for those about a message that has these; its values are named later."""
+    stops = KillSwitch.objects.stopping(connection=_CONNECTION, mailbox=_MAILBOX if has_mailbox else None)
+    lists = Allowlist.objects.in_force(kind=Allowlist.Kind.RESTRICTION, connections=[_CONNECTION])
+    owners = KeyOwner.objects.filter(connection=_CONNECTION, upstream_key_id=_KEY)
+    is_it = Q(upstream_id__in=[_MESSAGE] * has_id) | Q(interaction_id__in=[_INTERACTION] * has_interaction)
+    commanders = CommandedMail.objects.filter(is_it, connection=_CONNECTION)
+    return {
+        "stop": list_of(stops.order_by().values_list("pk")),
+        "list": list_of(lists.order_by().values_list("pk")),
+        "owner": list_of(owners.values_list("person_id")) if has_key else Part("NULL"),
+        "commander": list_of(commanders.values_list("person_id")),
+    }
 
 
 def rulings_for(

@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache
 from typing import Any
 from uuid import UUID
 
 from audit.models import Entry
+from common.postgres.statements import ANY_ID, Part, any_of, first_of, told_together
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,7 @@ class Line:
 
 def has_entry(*, message: UUID, action: str, actor_id: str, fingerprint: str) -> bool:
     """Whether the ledger already says this of the message and this version."""
-    return Entry.objects.of_message(message).filter(action=action, actor_id=actor_id, fingerprint=fingerprint).exists()
+    return bool(told_together({"any": _done()["any"]}, _named(message, action, actor_id, fingerprint))["any"])
 
 
 def versions_told(*, messages: Sequence[UUID], action: str, actor_id: str) -> set[tuple[UUID | None, str]]:
@@ -73,8 +75,20 @@ def versions_told(*, messages: Sequence[UUID], action: str, actor_id: str) -> se
 
 def first_at(*, message: UUID, action: str, actor_id: str, fingerprint: str) -> datetime | None:
     """Return when the actor first did this to this version of the message."""
-    done = Entry.objects.of_message(message).filter(action=action, actor_id=actor_id, fingerprint=fingerprint)
-    return done.oldest_first().values_list("at", flat=True).first()
+    told = told_together({"first": _done()["first"]}, _named(message, action, actor_id, fingerprint))
+    first: datetime | None = told["first"]
+    return first
+
+
+@cache
+def _done() -> dict[str, Part]:
+    """Return how to ask what an actor did to a version of a message, by values that are named later."""
+    done = Entry.objects.of_message(ANY_ID).filter(action="{action}", actor_id="{actor}", fingerprint="{fingerprint}")
+    return {"any": any_of(done), "first": first_of(done.oldest_first().values_list("at"))}
+
+
+def _named(message: UUID, action: str, actor_id: str, fingerprint: str) -> dict[Any, Any]:
+    return {ANY_ID: message, "{action}": action, "{actor}": actor_id, "{fingerprint}": fingerprint}
 
 
 def last_of(*, message: UUID, actions: tuple[str, ...]) -> str:

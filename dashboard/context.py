@@ -12,9 +12,10 @@ from alerts.models import Destination
 from alerts.places.rights import may_manage
 from approvals.models import Message
 from approvals.operating.attention import attention_count
-from approvals.querysets.statements import Part, any_of, anybody_like, count_of, told_together
+from approvals.querysets.reach import anybody_like, asked_by
 from approvals.sync.freshness import freshness_for
 from approvals.views.people_at import asked_of
+from common.postgres.statements import Part, any_of, count_of, told_together
 from dashboard.beats import silences
 from dashboard.first_run import reminder
 from dashboard.middleware import live_origin
@@ -27,7 +28,7 @@ def desk(request: HttpRequest) -> dict[str, Any]:
     actor = getattr(request, "actor", None)
     if actor is None or actor.kind != "person":
         return {"live_url": ""}
-    counts = SimpleLazyObject(lambda: told_together(_counts(anybody_like(actor)), actor=actor))
+    counts = SimpleLazyObject(lambda: told_together(_counts(anybody_like(actor)), asked_by(actor)))
     return {
         "actor": actor,
         "live_url": settings.LIVE_URL or f"{live_origin(request)}/live/",

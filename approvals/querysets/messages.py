@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
-from functools import reduce
+from functools import cache, reduce
 from operator import or_
 from typing import TYPE_CHECKING, Self
 from uuid import UUID
@@ -26,6 +26,7 @@ from approvals.querysets.terms import (
 )
 from approvals.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
 from common.postgres.rows import Answer, run
+from common.postgres.statements import ANY_ID, Part, any_of, told_together
 
 if TYPE_CHECKING:
     from approvals.models import Message, WebhookEvent
@@ -40,9 +41,8 @@ class MessageQuerySet(SentReads):
 
     def left_at(self, message: UUID) -> tuple[bool, bool]:
         """Whether anybody has taken this message on, and whether anybody has put it off, in one question."""
-        of_it = {name: apps.get_model("approvals", name).objects for name in ("Claim", "Snooze")}
-        has_any = [Exists(rows.filter(message=OuterRef("pk"))) for rows in of_it.values()]
-        return self.filter(public_id=message).values_list(*has_any).first() or (False, False)
+        told = told_together(_left_at(), {ANY_ID: message})
+        return told["Claim"], told["Snooze"]
 
     def nearly_over(self) -> Self:
         """Held for an hour more at most, or a tenth of their time where that is shorter, not told of yet and undecided.
@@ -169,6 +169,12 @@ class MessageQuerySet(SentReads):
         """
         sql = "SELECT id FROM approvals_message WHERE connection_id = %s AND upstream_id = %s FOR NO KEY UPDATE"
         return run(sql, [connection, upstream_id])
+
+
+@cache
+def _left_at() -> dict[str, Part]:
+    rows = {name: apps.get_model("approvals", name).objects for name in ("Claim", "Snooze")}
+    return {name: any_of(found.filter(message__public_id=ANY_ID)) for name, found in rows.items()}
 
 
 _Manager = models.Manager.from_queryset(MessageQuerySet)

@@ -25,7 +25,7 @@ from django.db.models.query import QuerySet
 from approvals.desk.filters import Filters
 from approvals.desk.places import Place, as_number, at_time
 from approvals.querysets.standing import StandingReads
-from approvals.querysets.statements import ANY, COUNTED, NAMED_LATER
+from common.postgres.statements import ANY, COUNTED, NAMED_LATER
 from common.words import BY, FROM, TO, asked
 from people.actors import Actor
 

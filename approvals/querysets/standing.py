@@ -11,9 +11,9 @@ from django.db.models import BooleanField, Exists, F, Func, OuterRef, Prefetch, 
 from django.db.models.functions import Coalesce, Greatest, Now
 
 from approvals.querysets.reach import within_reach
-from approvals.querysets.statements import ANY, Part, any_of, told_together
 from approvals.querysets.terms import BACK_BEFORE, DONE, IN_DOUBT, LATELY, WORD_AFTER
 from approvals.states import LIVE_DECISIONS, DecisionState, MessageState
+from common.postgres.statements import ANY, Part, any_of, told_together
 from people.actors import Actor
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def read_decisions(messages: Sequence["Message"]) -> None:
 
 def awaits_review(message: int) -> bool:
     """Whether the message of this key awaits review."""
-    return bool(told_together({"awaits": _awaits().naming({ANY: message})})["awaits"])
+    return bool(told_together({"awaits": _awaits()}, {ANY: message})["awaits"])
 
 
 @cache

@@ -12,7 +12,8 @@ from typing import Any
 
 from approvals.desk.filters import Filters
 from approvals.models import CommandedMail, Message
-from approvals.querysets.statements import ANY, NAMED_LATER, Part, anybody_like, count_of, told_together
+from approvals.querysets.reach import anybody_like
+from common.postgres.statements import ANY, NAMED_LATER, Part, count_of, told_together
 from people.actors import Actor
 
 COUNTED = 100
@@ -43,8 +44,9 @@ def origin_of(message: Message, *, actor: Actor) -> Origin:
     """Return where a message says that it came from, and what else waits from there."""
     others, query = 0, ""
     if message.started_by:
-        part = _others_of(anybody_like(actor)).naming({NAMED_LATER: message.started_by, ANY: message.pk})
-        others, query = told_together({"others": part})["others"], _started(message.started_by).query()
+        named = {NAMED_LATER: message.started_by, ANY: message.pk}
+        others = told_together({"others": _others_of(anybody_like(actor))}, named)["others"]
+        query = _started(message.started_by).query()
     place, reason = discord_place(message.trigger), stated_reason(message.trigger)
     return Origin(place, reason, others, query, _is_proved(message))
 

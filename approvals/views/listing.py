@@ -19,23 +19,14 @@ from approvals.forms import MessageForm, QueueForm
 from approvals.models import Decision, Mailbox, Message, SavedView
 from approvals.querysets import MessageQuerySet
 from approvals.querysets.queue import anywhere_like, named_at, order_of, place_of, weights_spelled
+from approvals.querysets.reach import anybody_like, asked_by
 from approvals.querysets.standing import read_decisions
-from approvals.querysets.statements import (
-    COUNTED,
-    NAMED_LATER,
-    Part,
-    any_of,
-    anybody_like,
-    count_of,
-    first_of,
-    list_of,
-    told_together,
-)
 from approvals.risk import RULES
 from approvals.views.decided import just_decided
 from approvals.views.mine import with_people
 from approvals.views.rows import Row, as_json, chips_of, rows_of
 from common.pages import DeskRequest, page_or_fragment
+from common.postgres.statements import COUNTED, NAMED_LATER, Part, any_of, count_of, first_of, list_of, told_together
 from people.actors import Actor
 
 PAGE = 50
@@ -174,7 +165,7 @@ def _told(actor: Actor, filters: Filters, asked: MessageQuerySet, found: list[Me
         parts["unsearched"] = count_of(Message.objects.of_tab(actor, filters.tab).filter(revision=None))
     if filters.after and filters.after.since and not filters.newest_first:
         parts["moved"] = count_of(asked.moved_since(filters.order, filters.after))
-    return told_together(parts, actor=actor)
+    return told_together(parts, asked_by(actor))
 
 
 @lru_cache(maxsize=1000)
@@ -269,8 +260,7 @@ def _told_around(actor: Actor, filters: Filters, message: Message, *names: str) 
     order = order_of(filters)
     place = place_of(message, order)
     parts = _parts_around(anybody_like(actor), replace(filters, after=None), anywhere_like(place))
-    named = named_at(order, place)
-    return told_together({name: parts[name].naming(named) for name in names}, actor=actor)
+    return told_together({name: parts[name] for name in names}, asked_by(actor) | named_at(order, place))
 
 
 @lru_cache(maxsize=1000)

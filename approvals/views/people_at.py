@@ -4,8 +4,8 @@ from typing import Any
 
 from approvals.desk.presence import readers_beside
 from approvals.models import Claim, Message
-from approvals.querysets.statements import Part, count_of
 from common.pages import DeskRequest
+from common.postgres.statements import Part, count_of
 from people.actors import Actor
 
 # Of claims there are as many as people at work; more of them than this no page shows.

@@ -14,12 +14,13 @@ from approvals.deciding.standing import shown_status
 from approvals.forms import PulseForm
 from approvals.models import Decision, Message
 from approvals.operating.attention import attention_count
-from approvals.querysets.statements import COUNTED, Part, anybody_like, told_together
+from approvals.querysets.reach import anybody_like, asked_by
 from approvals.reading.thread import conversation_of
 from approvals.sync.freshness import freshness_for
 from approvals.views.listing import COUNTED_TABS, counted, newest_of, tab_counts
 from approvals.views.people_at import asked_of, people_at
 from common.pages import DeskRequest
+from common.postgres.statements import COUNTED, Part, told_together
 from people.actors import Actor
 from policy.models import KillSwitch
 
@@ -88,7 +89,7 @@ def _half_minute() -> int:
 def pulse(request: DeskRequest) -> HttpResponse:
     """Say in a few bytes what waits, for pages whose live stream is not open; unchanged is a 304."""
     actor: Actor = request.actor
-    told = told_together(_parts(anybody_like(actor)), actor=actor)
+    told = told_together(_parts(anybody_like(actor)), asked_by(actor))
     freshness = freshness_for(actor)
     return JsonResponse(
         {

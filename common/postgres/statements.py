@@ -7,21 +7,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from django.core.exceptions import EmptyResultSet
 from django.db.models.query import QuerySet
 
 from common.postgres.rows import run
-from people.actors import Actor
 
 # A count stops here, so that it costs the same at any length of the queue.
 COUNTED = 1000
 
-# These stand, while a statement is written, for what is named later: words, the key of the person who asks, and that
-# of a row. No row has such values.
+# These stand, while a statement is written, for what is named later: words, a message's public id, the key of the
+# person who asks, and that of a row. No row has such values.
 NAMED_LATER = "{named later}"
+ANY_ID = UUID(int=0)
 ASKING = -(2**62)
 ANY = ASKING + 1
+_NAMED = (int, str, datetime, UUID)
 
 
 @dataclass(frozen=True)
@@ -33,20 +35,7 @@ class Part:
 
     def naming(self, named: Mapping[Any, Any]) -> "Part":
         """Return the part with these values, by what stood for them."""
-        is_plain = (int, str, datetime)
-        return Part(self.sql, tuple(named.get(one, one) if isinstance(one, is_plain) else one for one in self.values))
-
-    def asked_by(self, actor: Actor) -> "Part":
-        """Return the part, which was written for `anybody_like` this actor, as theirs."""
-        return self.naming({ASKING: int(actor.id)}) if actor.kind == "person" else self
-
-
-def anybody_like(actor: Actor) -> Actor:
-    """Return somebody who sees the same, whose key is named later: what is written for them is kept for all others.
-
-    Writing the SQL takes longer than asking it. They have no address either: what is kept must keep no request alive.
-    """
-    return Actor(kind=actor.kind, id=str(ASKING), label="", surface="", scopes=actor.scopes)
+        return Part(self.sql, tuple(named.get(one, one) if isinstance(one, _NAMED) else one for one in self.values))
 
 
 def count_of(rows: QuerySet[Any], *, most: int = COUNTED + 1) -> Part:
@@ -81,13 +70,8 @@ def _part(rows: QuerySet[Any], written: str, empty: str) -> Part:
     return Part(written.replace("{sql}", sql), tuple(values))
 
 
-def told_together(parts: Mapping[str, Part], *, actor: Actor | None = None) -> dict[str, Any]:
-    """Return the value of each part, and the time as "clock", by one statement.
-
-    Parts that were written for `anybody_like` the actor are asked as theirs.
-    """
-    if actor is not None:
-        parts = {name: part.asked_by(actor) for name, part in parts.items()}
-    values = [value for part in parts.values() for value in part.values]
+def told_together(parts: Mapping[str, Part], named: Mapping[Any, Any] | None = None) -> dict[str, Any]:
+    """Return the value of each part, and the time as "clock", by one statement; `named` is what was named later."""
+    values = [value for part in parts.values() for value in part.naming(named or {}).values]
     columns = ", ".join([*(part.sql for part in parts.values()), "clock_timestamp()"])
     return dict(zip((*parts, "clock"), run(f"SELECT {columns}", values).row(), strict=True))
