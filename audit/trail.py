@@ -62,9 +62,11 @@ class Line:
         }
 
 
-def has_entry(*, message: UUID, action: str, actor_id: str, fingerprint: str) -> bool:
-    """Whether the ledger already says this of the message and this version."""
-    return bool(told_together({"any": _done()["any"]}, _named(message, action, actor_id, fingerprint))["any"])
+def acts_told(*, message: UUID, actions: Sequence[str], actor_id: str, fingerprint: str) -> set[str]:
+    """Return which of these acts the ledger already tells of the actor and this version of the message."""
+    parts = {one: _done()["any"].naming(_named(message, one, actor_id, fingerprint)) for one in actions}
+    told = told_together(parts)
+    return {one for one in actions if told[one]}
 
 
 def versions_told(*, messages: Sequence[UUID], action: str, actor_id: str) -> set[tuple[UUID | None, str]]:

@@ -1,15 +1,17 @@
 """Notes in the ledger who was given a message and who had it on screen; an act once a person and revision."""
 
+from collections.abc import Sequence
+
 from approvals.models import Message
 from audit.recording import record
-from audit.trail import has_entry
+from audit.trail import acts_told
 from common.postgres.anew import atomic_anew
 from people.actors import Actor
 
 
 def note_served(message: Message, *, actor: Actor, fingerprint: str = "") -> None:
     """The content was handed to the actor's browser, perhaps ahead of reading: of this version, else the current."""
-    _note("message.served", message, actor, fingerprint)
+    _note(["message.served"], message, actor, fingerprint)
 
 
 def note_opened(message: Message, *, actor: Actor, fingerprint: str = "") -> None:
@@ -18,13 +20,21 @@ def note_opened(message: Message, *, actor: Actor, fingerprint: str = "") -> Non
     A page may report so after the message has changed; a version that is none of this message's was on no screen.
     """
     if not fingerprint or message.revisions.filter(fingerprint=fingerprint).exists():
-        _note("message.opened", message, actor, fingerprint)
+        _note(["message.opened"], message, actor, fingerprint)
+
+
+def note_served_and_opened(message: Message, *, actor: Actor) -> None:
+    """The current version was handed to the actor's browser, which shows it at once."""
+    _note(["message.served", "message.opened"], message, actor)
 
 
 @atomic_anew
-def _note(action: str, message: Message, actor: Actor, shown: str = "") -> None:
+def _note(actions: Sequence[str], message: Message, actor: Actor, shown: str = "") -> None:
     found = shown or (message.revision.fingerprint if message.revision else "")
-    if not has_entry(message=message.public_id, action=action, actor_id=actor.id, fingerprint=found):
+    told = acts_told(message=message.public_id, actions=actions, actor_id=actor.id, fingerprint=found)
+    for action in actions:
+        if action in told:
+            continue
         record(
             action,
             actor=actor,

@@ -20,7 +20,7 @@ from approvals.errors import ActNotAllowed, ApprovalsError, ClaimedByOther
 from approvals.models import Message
 from approvals.views.beside import beside_context, said_context
 from approvals.views.listing import filters_of, next_in
-from approvals.views.message import answer_with_message, back_to_message, find_message
+from approvals.views.message import answer_with_message, back_to_message, find_bare_message
 from common.pages import DeskRequest
 from common.postgres import clock
 
@@ -29,7 +29,7 @@ from common.postgres import clock
 @require_POST
 def claim(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Take the message on. Where somebody has it, 409 with a button that names them."""
-    message = find_message(request.actor, public_id)
+    message = find_bare_message(request.actor, public_id)
     from_holder = ClaimForm(request.POST).from_holder()
     try:
         take(message=public_id, actor=request.actor, now=timezone.now(), from_holder=from_holder)
@@ -45,7 +45,7 @@ def claim(request: DeskRequest, public_id: UUID) -> HttpResponse:
 @require_POST
 def release_claim(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Give the message free again; whoever has lost it in the meantime sees who has it."""
-    message = find_message(request.actor, public_id)
+    message = find_bare_message(request.actor, public_id)
     release(message=public_id, actor=request.actor, now=timezone.now())
     return _answer(request, message)
 
@@ -54,7 +54,7 @@ def release_claim(request: DeskRequest, public_id: UUID) -> HttpResponse:
 @require_POST
 def snooze(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Put the message off, and go on with the next."""
-    message = find_message(request.actor, public_id)
+    message = find_bare_message(request.actor, public_id)
     form = SnoozeForm(request.POST, now=clock(), own_zone=str(getattr(request.user, "time_zone", "UTC")))
     if not form.is_valid():
         return _answer(request, message, status=422, problem=form.first_error(), typed=_typed(request))
@@ -69,7 +69,7 @@ def snooze(request: DeskRequest, public_id: UUID) -> HttpResponse:
 @require_POST
 def end_snooze(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Show the message again before its time: in the list that asked, or on its page."""
-    message = find_message(request.actor, public_id)
+    message = find_bare_message(request.actor, public_id)
     bring_back(message=public_id, actor=request.actor, now=timezone.now())
     if request.htmx:
         return _answer(request, message)
@@ -84,7 +84,7 @@ def end_snooze(request: DeskRequest, public_id: UUID) -> HttpResponse:
 @require_POST
 def report_presence(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Note that the message is on this person's screen, or no longer."""
-    message = find_message(request.actor, public_id)
+    message = find_bare_message(request.actor, public_id)
     if PresenceForm(request.POST).has_left():
         presence.leave(message, actor=request.actor)
     elif message.state == "held":
@@ -97,7 +97,7 @@ def report_presence(request: DeskRequest, public_id: UUID) -> HttpResponse:
 @require_safe
 def beside(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Show who has the message and what was said by now, for a page that was told that this changed."""
-    message = find_message(request.actor, public_id)
+    message = find_bare_message(request.actor, public_id)
     if not request.htmx:
         return back_to_message(request, public_id)
     context = {**beside_context(request, message), **said_context(request, message)}

@@ -14,7 +14,7 @@ from approvals.errors import ActNotAllowed, ApprovalsError, VerdictNotAllowed
 from approvals.forms import SettleForm
 from approvals.models import Decision
 from approvals.operating.looking import look_again
-from approvals.views.message import answer_with_message, back_to_message, find_message
+from approvals.views.message import answer_with_message, back_to_message, find_bare_message
 from common.pages import DeskRequest
 from people.actors import Actor
 
@@ -52,7 +52,7 @@ def settle(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Take a person's word for what became of a decision that MultiMail tells nothing of."""
     form = SettleForm(request.POST)
     if not form.is_valid():
-        find_message(request.actor, public_id)
+        find_bare_message(request.actor, public_id)
         return answer_with_message(request, public_id, status=422, problem="Say whether it was carried out or not.")
     actor: Actor = request.actor
     took_effect = form.cleaned_data["took_effect"] == "yes"
@@ -79,7 +79,7 @@ def have_asked(actor: Actor, public_id: UUID) -> None:
 
     Raises ActNotAllowed for whoever may only read, and Http404 where the message is not theirs to see.
     """
-    message = find_message(actor, public_id)
+    message = find_bare_message(actor, public_id)
     look_again(message=public_id, actor=actor, now=timezone.now())
     nudges.look(message)
 
@@ -91,7 +91,7 @@ def _act(
     nudge: Callable[[Decision], None] | None = None,
 ) -> HttpResponse:
     """Run one command: 403 for who may not, 409 where the message has moved on, each with its sentence."""
-    find_message(request.actor, public_id)
+    find_bare_message(request.actor, public_id)
     try:
         decision = command()
     except ApprovalsError as error:

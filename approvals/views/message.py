@@ -23,8 +23,9 @@ from approvals.forms import MessageForm, OpenedForm
 from approvals.mirror import stored_content
 from approvals.models import Message, Verdict
 from approvals.operating.looking import may_look
+from approvals.querysets import MessageQuerySet
 from approvals.reading.listed import to_allow
-from approvals.reading.opening import note_opened, note_served
+from approvals.reading.opening import note_opened, note_served, note_served_and_opened
 from approvals.reading.shown import letter_of
 from approvals.ruling import is_reviewer, ruled, stop_of
 from approvals.states import DecisionState, Outcome
@@ -76,10 +77,11 @@ def answer_with_message(
     context |= just_decided(actor, decided)
     context |= {**beside_context(request, message), **said_context(request, message)}
     if message.revision is not None and request.method != "HEAD":
-        note_served(message, actor=actor)
         # With scripts the page itself reports that it is on screen; a prefetched one was not seen by anybody.
-        if not request.htmx and not is_ahead_of_reading(request):
-            note_opened(message, actor=actor)
+        if request.htmx or is_ahead_of_reading(request):
+            note_served(message, actor=actor)
+        else:
+            note_served_and_opened(message, actor=actor)
             if context["has_claim"]:
                 touch(message, actor=actor)
             nudges.freshen_thread(message)
@@ -107,8 +109,17 @@ def is_ahead_of_reading(request: DeskRequest) -> bool:
 
 
 def find_message(actor: Actor, public_id: UUID) -> Message:
-    """Return the message if the actor may see it; to everybody else it does not exist."""
-    message: Message | None = Message.objects.visible_to(actor).for_list().filter(public_id=public_id).first()
+    """Return the message, with all that its page shows, if the actor may see it; else it does not exist."""
+    return _one(Message.objects.visible_to(actor).for_list(), public_id)
+
+
+def find_bare_message(actor: Actor, public_id: UUID) -> Message:
+    """Return the same with nothing else, for acts on it."""
+    return _one(Message.objects.visible_to(actor), public_id)
+
+
+def _one(visible: MessageQuerySet, public_id: UUID) -> Message:
+    message: Message | None = visible.filter(public_id=public_id).first()
     if message is None:
         raise Http404("There is no such message, or it is in a mailbox that you do not see.")
     return message
@@ -195,7 +206,7 @@ def _letter_context(request: DeskRequest, message: Message, known: dict[str, Any
 def opened(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Note that the message is on the person's screen."""
     actor: Actor = request.actor
-    message = find_message(actor, public_id)
+    message = find_bare_message(actor, public_id)
     note_opened(message, actor=actor, fingerprint=OpenedForm(request.POST).fingerprint_shown())
     touch(message, actor=actor)
     nudges.freshen_thread(message)

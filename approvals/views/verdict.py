@@ -22,7 +22,7 @@ from approvals.forms import MessageForm, VerdictForm
 from approvals.models import Message
 from approvals.views.decided import just_decided
 from approvals.views.listing import counted, cut, filters_of, next_in
-from approvals.views.message import answer_with_message, back_to_message, find_message
+from approvals.views.message import answer_with_message, back_to_message, find_bare_message
 from common.pages import DeskRequest
 from people.actors import Actor
 
@@ -35,7 +35,7 @@ def verdict(request: DeskRequest, public_id: UUID) -> HttpResponse:
     What changed since the version that was posted is shown in the same answer.
     """
     actor: Actor = request.actor
-    message = find_message(actor, public_id)
+    message = find_bare_message(actor, public_id)
     typed = {name: request.POST.get(name, "") for name in ("outcome", "reason", "preset")}
     typed["words"] = with_preset(typed["outcome"], typed["preset"], typed["reason"])
     since = MessageForm({"since": request.POST.get("fingerprint", "")}).read_before()
@@ -87,7 +87,7 @@ def _others_waiting(actor: Actor) -> str:
 def undo(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Take a decision back while it has not left, and show the message again, which is held."""
     actor: Actor = request.actor
-    find_message(actor, public_id)
+    find_bare_message(actor, public_id)
     try:
         undo_decision(message=public_id, actor=actor, now=timezone.now())
     except (AlreadyDecided, VerdictNotAllowed) as error:
@@ -101,7 +101,7 @@ def undo(request: DeskRequest, public_id: UUID) -> HttpResponse:
 def decided(request: DeskRequest, public_id: UUID) -> HttpResponse:
     """Show where a decision of one's own stands, as the notice over the next message asks from time to time."""
     actor: Actor = request.actor
-    message = find_message(actor, public_id)
+    message = find_bare_message(actor, public_id)
     if not request.htmx:
         return redirect("message", public_id=message.public_id)
     return render(request, "approvals/_just.html", just_decided(actor, message.public_id))
