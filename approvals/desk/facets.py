@@ -48,8 +48,8 @@ def risk_facets(findings: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
 
 def _people(message: Message, content: Content) -> dict[str, Any]:
     recipients = [address.lower() for address in everybody(content)]
-    known = Mailbox.objects.filter(connection=message.connection_id).exclude(address="")
-    ours = {address.rpartition("@")[2].lower() for address in known.values_list("address", flat=True)}
+    known = Mailbox.objects.addresses_in(message.connection_id)
+    ours = {address.rpartition("@")[2].lower() for address in known}
     outside = [one for one in recipients if one.rpartition("@")[2] not in ours]
     return {
         "addresses": addresses_of(recipients, sender=content.sender, direction=message.direction),

@@ -7,17 +7,18 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-
-from django.db.models import Value
+from functools import cache
 
 from approvals.desk.allowing import judged_content
-from approvals.models import Mailbox, Message
+from approvals.models import Message
 from approvals.querysets import before
 from approvals.querysets.before import RejectedRow
+from approvals.querysets.connections import addresses_of_any
 from approvals.risk import Rejected, RiskContext
 from approvals.risk.addresses import everybody
 from approvals.risk.likeness import alike, bands, shape
 from common.fingerprint import Content
+from common.postgres.statements import ANY, Part, any_of, told_together
 from common.references import without_references
 from policy.allowlists import Judged
 from policy.models import Allowlist
@@ -49,11 +50,14 @@ def risk_context(message: Message, content: Content) -> RiskContext:
 
 def _set_up(connection: int) -> tuple[list[str], bool]:
     """Return the addresses of a connection's mailboxes, and whether any allowlist is in force there, by one query."""
-    addresses = Mailbox.objects.filter(connection=connection).exclude(address="")
-    lists = Allowlist.objects.in_force(kind=Allowlist.Kind.RESTRICTION, connections=[connection]).order_by()
-    rows = addresses.values_list(Value("mailbox"), "address")
-    found = list(rows.union(lists.values_list(Value("list"), Value("")), all=True))
-    return [address for kind, address in found if kind == "mailbox"], any(kind == "list" for kind, _ in found)
+    told = told_together(_parts(), {ANY: connection})
+    return told["addresses"], told["has_lists"]
+
+
+@cache
+def _parts() -> dict[str, Part]:
+    lists = Allowlist.objects.in_force(kind=Allowlist.Kind.RESTRICTION, connections=[ANY])
+    return {"addresses": addresses_of_any(), "has_lists": any_of(lists)}
 
 
 def _known(connection: int, addresses: Sequence[str]) -> Mapping[str, int]:

@@ -1,14 +1,17 @@
 """Every read of connections, mailboxes and the webhooks that came."""
 
 from datetime import timedelta
+from functools import cache
 from typing import TYPE_CHECKING, Self
 
+from django.apps import apps
 from django.db import models
 from django.db.models import Case, F, Q, When
 from django.db.models.functions import Coalesce, Greatest, Least, Now
 
 from approvals.querysets.terms import STALE_AFTER, STUCK_AFTER
 from common.postgres.rows import Answer, run
+from common.postgres.statements import ANY, Part, list_of, told_together
 from people.actors import Actor
 
 if TYPE_CHECKING:
@@ -108,10 +111,22 @@ class MailboxQuerySet(models.QuerySet["Mailbox"]):
         held = self.filter(messages__state="held").order_by("pk")
         return dict(held.annotate(held=models.Count("messages")).values_list("pk", "held"))
 
+    def addresses_in(self, connection: int) -> list[str]:
+        """Return the addresses of a connection's mailboxes, as far as they are known."""
+        told = told_together({"addresses": addresses_of_any()}, {ANY: connection})
+        return list(told["addresses"])
+
     def ask_key(self, connection: int, upstream_id: str) -> Answer:
         """Ask for the key of a mailbox whose address is known, for statements that travel together (mailbox_once)."""
         sql = "SELECT id FROM approvals_mailbox WHERE connection_id = %s AND upstream_id = %s AND address <> ''"
         return run(sql, [connection, upstream_id])
+
+
+@cache
+def addresses_of_any() -> Part:
+    """Return how to ask for the addresses of a connection's mailboxes; its key is named later."""
+    known = apps.get_model("approvals", "Mailbox").objects.filter(connection=ANY).exclude(address="")
+    return list_of(known.values_list("address"))
 
 
 class WebhookEventQuerySet(models.QuerySet["WebhookEvent"]):
