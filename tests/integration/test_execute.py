@@ -8,7 +8,7 @@ from django.db import OperationalError, connections, transaction
 from django.db.models.functions import Now
 
 from approvals import execute, mirror, tasks
-from approvals.deciding.ending import end_with_error, end_with_success
+from approvals.deciding.ending import end_with_error, end_with_success, event_for
 from approvals.deciding.resolve import resolve
 from approvals.execute import abandon, run_decision, upstream_reason
 from approvals.forms import MAX_REASON, VerdictForm
@@ -112,7 +112,7 @@ def test_reject_and_request_for_changes_go_out_as_a_reject_also_past_the_expiry(
 
 def test_list_that_cannot_be_read_never_ends_a_decision(message, decision, upstream):
     # Our gateway is asked for one message, and a 404 to that is an answer: the whole list is hosted MultiMail's.
-    for is_ours, statuses in ((True, (401, 403, 409, 422, 500)), (False, (404, 503))):
+    for is_ours, statuses in ((True, (401, 500)), (False, (403, 404))):
         is_our_gateway(is_ours)
         for status in statuses:
             upstream.answers["/v1/oversight/pending"] = (status, {"error": "The key was revoked."})
@@ -134,16 +134,7 @@ def test_list_that_cannot_be_read_never_ends_a_decision(message, decision, upstr
     assert upstream.decisions == []
 
 
-def test_key_that_may_not_decide_pauses_the_connection(decision, upstream, connection):
-    upstream.decides(401, error="The key was revoked.")
-    assert run(decision) == "recorded"
-    connection.refresh_from_db()
-    assert "The key was revoked." in connection.paused_because
-    make_due()
-    assert not Decision.objects.due().exists()
-
-
-# What becomes of the only call, and of one where an earlier call may have left.
+# How the decision ends by an answer to its only call, and to one where an earlier call may have left.
 SENT = {"status": "sent", "decision": "approved"}
 ANSWERS = [
     (200, SENT, "applied", "applied"),
@@ -155,20 +146,23 @@ ANSWERS = [
     (409, {"status": "rejected", "decision": "rejected", "decided_by": "Ben"}, "superseded", "superseded"),
     (409, {"status": "cancelled", "decision": None}, "superseded", "superseded"),
     (409, {"status": "cancelled", "decision": "approved", "reason": OURS}, "applied", "applied"),
-    (409, {"status": "sent", "decision": "teleported"}, "unknown", "unknown"),
-    (409, {"status": "pending_send_approval", "code": "read_only"}, "refused", "withdrawn"),
-    (409, {"status": "pending_send_approval", "code": "content_changed"}, "refused", "withdrawn"),
-    (409, {"code": "content_changed"}, "refused", "withdrawn"),
-    (409, {}, "unknown", "unknown"),
-    (400, {}, "refused", "withdrawn"),
-    (401, {}, "recorded", "recorded"),
-    (403, {}, "refused", "withdrawn"),
+]
+# What answers that tell no decision do to it.
+EVENTS = [
+    (409, {"status": "sent", "decision": "teleported"}, "doubt", "doubt"),
+    (409, {"status": "pending_send_approval", "code": "read_only"}, "refuse", "withdraw"),
+    (409, {"status": "pending_send_approval", "code": "content_changed"}, "refuse", "withdraw"),
+    (409, {"code": "content_changed"}, "refuse", "withdraw"),
+    (409, {}, "doubt", "doubt"),
+    (400, {}, "refuse", "withdraw"),
+    (401, {}, "postpone", "postpone"),
+    (403, {}, "refuse", "withdraw"),
     # Not known there any more: with an earlier call that may have left, that proves nothing.
-    (404, {}, "refused", "unknown"),
-    (422, {}, "refused", "withdrawn"),
-    (429, {}, "recorded", "recorded"),
-    (302, {}, "unknown", "unknown"),
-    (500, {}, "unknown", "unknown"),
+    (404, {}, "refuse", "doubt"),
+    (422, {}, "refuse", "withdraw"),
+    (429, {}, "postpone", "postpone"),
+    (302, {}, "doubt", "doubt"),
+    (500, {}, "doubt", "doubt"),
 ]
 
 
@@ -183,13 +177,21 @@ def call(url):
     return answer, len(asked)
 
 
-def test_last_word_is_asked_only_when_the_connection_is_there(upstream):
-    # Before the first byte and after the connection: where none is made, nothing may have left.
+def test_answer_that_tells_no_decision_refuses_postpones_or_leaves_it_in_doubt(upstream):
+    # The last word is asked after the connection is there: where none is made, nothing may have left.
     answer, asked = call("http://127.0.0.1:1")
-    assert (type(answer), asked) == (errors.NotSent, 0)
+    assert (type(answer), asked, event_for(answer, had_left=False)) == (errors.NotSent, 0, "postpone")
+    wrong = []
+    for status, body, *events in EVENTS:
+        upstream.decides(status, error="because", **body)
+        answer, asked = call(upstream.url)
+        found = [event_for(answer, had_left=left) for left in (False, True)]
+        if (found, asked) != (events, 1):
+            wrong.append((status, body, found, asked))
+    assert wrong == []
 
 
-def test_every_answer_ends_where_it_should(decision, upstream):
+def test_answer_that_tells_a_decision_ends_this_one_as_applied_or_superseded(decision, upstream):
     Decision.objects.update(state="calling", attempt=1, may_have_left=True)
     wrong = []
     for status, body, *states in ANSWERS:
@@ -205,19 +207,26 @@ def test_every_answer_ends_where_it_should(decision, upstream):
                     end = end_with_success(attempt, answer)
                 found = (end.state, end.may_have_left, Verdict.objects.get().live)
             # A later call does not take back what an earlier one left in doubt.
-            left = had_left or status == 200 or state in ("refused", "unknown")
-            if found != (state, left, state in ("applied", "recorded", "unknown")):
+            if found != (state, had_left or status == 200, state == "applied"):
                 wrong.append((status, body, had_left, found))
     assert wrong == []
 
 
-def test_earlier_call_that_may_have_left_counts_in_the_whole_run(decision, upstream):
+def test_earlier_call_that_may_have_left_counts_in_the_whole_run(decision, upstream, connection):
     for status, only, second in ((403, "refused", "withdrawn"), (404, "refused", "unknown"), (429, *["recorded"] * 2)):
         upstream.decides(status, error="because")
         for left, state in ((False, only), (True, second)):
             with rolled_back():
                 assert run(decision, attempt=int(left), may_have_left=left) == state, (status, left)
                 assert Decision.objects.get().may_have_left == (left or status != 429)
+                assert Verdict.objects.get().live == (state in ("recorded", "unknown"))
+    # A key that may not decide pauses the connection.
+    upstream.decides(401, error="The key was revoked.")
+    assert run(decision) == "recorded"
+    connection.refresh_from_db()
+    assert "The key was revoked." in connection.paused_because
+    make_due()
+    assert not Decision.objects.due().exists()
 
 
 def test_message_that_the_read_lacks_was_decided_elsewhere_unless_a_call_of_ours_may_be_it(decision, upstream):
@@ -255,22 +264,20 @@ def test_message_taken_for_gone_comes_back_when_a_read_lists_it(client, message,
 def test_message_that_we_decided_ends_so_although_no_webhook_comes(message, reviewer, upstream, connection):
     upstream.headers = {}
     is_our_gateway(False)
-    for outcome, state in (("approve", "approved"), ("reject", "rejected")):
-        upstream.holds(pending_row(message.upstream_id))
-        with rolled_back():
-            assert carry_out(message, reviewer, outcome=outcome) == "applied"
-            upstream.holds()
-            read_everything(connection_id=connection.pk, now=NOW + timedelta(minutes=1))
-            assert Message.objects.get().state == state
-    # Absence says nothing while our own call may be its cause.
-    upstream.holds(pending_row(message.upstream_id))
-    carry_out(message, reviewer)
+    assert carry_out(message, reviewer) == "applied"
     upstream.holds()
-    for doubt, state in (("calling", "held"), ("unknown", "held"), ("unattributed", "gone")):
+    # Absence says nothing while our own call may be its cause.
+    for outcome, ended, state in (
+        ("approve", "applied", "approved"),
+        ("reject", "applied", "rejected"),
+        ("approve", "calling", "held"),
+        ("approve", "unknown", "held"),
+        ("approve", "unattributed", "gone"),
+    ):
         with rolled_back():
-            Decision.objects.update(state=doubt)
+            Decision.objects.update(outcome=outcome, state=ended)
             read_everything(connection_id=connection.pk, now=NOW + timedelta(minutes=1))
-            assert Message.objects.get().state == state, doubt
+            assert Message.objects.get().state == state, (outcome, ended)
 
 
 def test_late_report_settles_a_decision_in_doubt_or_that_waits_again(client, message, decision, upstream, connection):
@@ -326,19 +333,20 @@ def test_conflict_that_names_nobody_is_ours_only_where_an_earlier_call_may_have_
 @pytest.mark.proves("security 19")
 def test_permission_and_content_are_checked_again_before_the_call(message, decision, reviewer, upstream):
     causes = [
-        ("Nobody stands behind this decision.", lambda: Decision.objects.update(given_by=None)),
-        ("The content changed after the decision.", lambda: show_row(message, subject="Another")),
-        ("Ana Ferreira may not decide this any more", lambda: reviewer.grants.all().delete()),
-        ("Ana Ferreira may not decide this any more", lambda: Person.objects.update(is_active=False)),
+        (False, "Nobody stands behind this decision.", lambda: Decision.objects.update(given_by=None)),
+        (False, "The content changed after the decision.", lambda: show_row(message, subject="Another")),
+        (True, "The content changed after the decision.", lambda: show_row(message, subject="Another")),
+        (False, "Ana Ferreira may not decide this any more", lambda: reviewer.grants.all().delete()),
+        (True, "Ana Ferreira may not decide this any more", lambda: reviewer.grants.all().delete()),
+        (False, "Ana Ferreira may not decide this any more", lambda: Person.objects.update(is_active=False)),
     ]
-    for words, cause in causes:
-        for left, state in ((False, "refused"), (True, "withdrawn")):
-            with rolled_back():
-                cause()
-                assert run(decision, attempt=1, may_have_left=left) == state, words
-                explanation = Decision.objects.get().explanation
-                assert words in explanation
-                assert ("An earlier call may still arrive." in explanation) == left
+    for left, words, cause in causes:
+        with rolled_back():
+            cause()
+            assert run(decision, attempt=1, may_have_left=left) == ("withdrawn" if left else "refused"), words
+            explanation = Decision.objects.get().explanation
+            assert words in explanation
+            assert ("An earlier call may still arrive." in explanation) == left
     assert upstream.calls == []
 
 
@@ -390,7 +398,7 @@ def test_version_that_a_refusal_found_is_read_at_once(message, decision, upstrea
     monkeypatch.setattr("approvals.nudges.nudge", lambda name, key, **_: nudged.append((name.split(".")[2], key)))
     changed = pending_row(message.upstream_id, subject="Another")
     upstream.decides(409, code="content_changed", status="pending_send_approval", error="changed")
-    for is_ours, is_found_by_the_call in ((True, True), (True, False), (False, True), (False, False)):
+    for is_ours, is_found_by_the_call in ((True, True), (False, False)):
         is_our_gateway(is_ours)
         upstream.headers = {"X-Countersign-Gateway": "1"} if is_ours else {}
         upstream.holds(pending_row(message.upstream_id) if is_found_by_the_call else changed)
@@ -421,22 +429,44 @@ def test_whole_connection_waits_after_429_and_no_shorter_wait_ends_it(message, d
     assert Connection.objects.get().wait_until - clock() > timedelta(minutes=59)
 
 
-def test_only_the_attempt_that_holds_the_lease_may_call_and_only_while_nothing_stops_it(message, decision):
+def test_only_the_attempt_that_holds_the_lease_may_call_and_what_a_dead_worker_left_is_taken_up(message, decision):
     Decision.objects.update(state="calling", attempt=1, lease_until=Now() + timedelta(minutes=1))
     attempt = Decision.objects.get()
-    changes = [
+    over = Now() - timedelta(seconds=1)
+    for model, fields, marked in (
         (Decision, {}, 1),
         (Decision, {"attempt": 2}, 0),
         (Decision, {"state": "unknown"}, 0),
-        (Decision, {"lease_until": Now() - timedelta(seconds=1)}, 0),
+        (Decision, {"lease_until": over}, 0),
         (Connection, {"wait_until": Now() + timedelta(seconds=30)}, 0),
-        (Connection, {"wait_until": Now() - timedelta(seconds=30)}, 1),
-    ]
-    for model, fields, marked in changes:
+        (Connection, {"wait_until": over}, 1),
+    ):
         with rolled_back():
             model.objects.update(**fields)
             mine = Decision.objects.held_by(attempt).nothing_stops(message)
             assert mine.update(may_have_left=True) == marked, fields
+
+    abandon(decision_id=decision.pk)
+    assert Decision.objects.get().state == "calling"
+    for left, state in ((False, "recorded"), (True, "unknown")):
+        with rolled_back():
+            Decision.objects.update(may_have_left=left, lease_until=over)
+            abandon(decision_id=decision.pk)
+            row = Decision.objects.get()
+            assert (row.state, row.lease_until) == (state, None)
+            assert row.explanation == "The worker that carried it out stopped answering."
+
+    # The late answer of an attempt that was given up counts for it, and never for a newer one.
+    Decision.objects.update(attempt=2, may_have_left=True, lease_until=over)
+    zombie = Decision.objects.select_related("message__connection").get()
+    zombie.attempt = 1
+    end_with_success(copy(zombie), {})
+    for error in (errors.Rejected("no"), errors.OutcomeUnknown("?"), errors.NotSent("no")):
+        end_with_error(copy(zombie), error, had_left=False)
+        assert Decision.objects.values_list("state", "attempt", "may_have_left").get() == ("calling", 2, True)
+    Decision.objects.update(attempt=1)
+    abandon(decision_id=zombie.pk)
+    assert end_with_success(zombie, {"decision": "approved"}).state == "applied"
 
 
 def test_call_is_not_made_where_the_last_word_before_it_does_not_come_or_comes_late(decision, upstream, monkeypatch):
@@ -466,34 +496,6 @@ def test_call_is_not_made_where_the_last_word_before_it_does_not_come_or_comes_l
     assert upstream.decisions == []
 
 
-def test_late_answer_counts_for_its_own_attempt_and_never_for_a_newer_one(decision):
-    Decision.objects.update(state="calling", attempt=1, may_have_left=True, lease_until=Now() - timedelta(seconds=1))
-    zombie = Decision.objects.select_related("message__connection").get()
-    Decision.objects.update(attempt=2)
-    end_with_success(copy(zombie), {})
-    for error in (errors.Rejected("no"), errors.OutcomeUnknown("?"), errors.NotSent("no")):
-        end_with_error(copy(zombie), error, had_left=False)
-        assert Decision.objects.values_list("state", "attempt", "may_have_left").get() == ("calling", 2, True)
-    Decision.objects.update(attempt=1)
-    abandon(decision_id=zombie.pk)
-    assert Decision.objects.get().state == "unknown"
-    assert end_with_success(zombie, {"decision": "approved"}).state == "applied"
-
-
-def test_decision_of_a_dead_worker_is_taken_up_by_what_may_have_left(decision):
-    Decision.objects.update(state="calling", attempt=1, lease_until=Now() + timedelta(minutes=1))
-    abandon(decision_id=decision.pk)
-    assert Decision.objects.get().state == "calling"
-    Decision.objects.update(lease_until=Now() - timedelta(seconds=1))
-    for left, state in ((False, "recorded"), (True, "unknown")):
-        with rolled_back():
-            Decision.objects.update(may_have_left=left)
-            abandon(decision_id=decision.pk)
-            row = Decision.objects.get()
-            assert (row.state, row.lease_until) == (state, None)
-            assert row.explanation == "The worker that carried it out stopped answering."
-
-
 @pytest.mark.django_db(transaction=True)
 def test_end_is_written_when_postgresql_cut_the_link_while_the_call_ran(decision, upstream):
     def cut_every_link():
@@ -509,27 +511,27 @@ def test_end_is_written_when_postgresql_cut_the_link_while_the_call_ran(decision
     assert len(upstream.decisions) == 1
 
 
-def test_decision_on_a_message_that_is_past_the_desk_makes_no_call(decision, upstream):
-    Message.objects.update(state="cancelled")
-    for left, end in ((False, "superseded"), (True, "unknown")):
-        with rolled_back():
-            # What was read before it went out again says nothing any more.
-            assert run(decision, may_have_left=left, seen_held=2 * left) == end
-            assert Decision.objects.get().seen_held == 0
-    assert upstream.calls == []
-
-
-def test_approval_that_was_to_go_out_again_and_had_arrived_is_not_told_as_left_after_all(decision, upstream):
+def test_decision_on_a_message_that_is_past_the_desk_makes_no_call_and_is_not_told_as_left_after_all(
+    decision, upstream
+):
     is_our_gateway(False)
     upstream.holds()
-    mirrors = [
-        ("sent", "", "applied"), ("sent", "[countersign:SOMEBODYEL]", "superseded"),
-        ("rejected", "", "superseded"), ("cancelled", "", "superseded"),
-    ]  # fmt: skip
-    for state, reason, end in mirrors:
+    Message.objects.update(state="cancelled")
+    with rolled_back():
+        assert run(decision) == "superseded"
+    assert upstream.calls == []
+    for state, reason, end in (
+        ("sent", "", "applied"),
+        ("sent", "[countersign:SOMEBODYEL]", "superseded"),
+        ("rejected", "", "superseded"),
+        ("cancelled", "", "superseded"),
+    ):
         with rolled_back():
             Message.objects.update(state=state, upstream_reason=reason)
             assert run(decision, may_have_left=True, attempt=1, seen_held=2) == "unknown"
+            # What was read before it went out again says nothing any more.
+            assert Decision.objects.get().seen_held == 0
             Decision.objects.update(changed_at=Now() - timedelta(seconds=3))
             assert resolve(decision_id=decision.pk) == end, (state, reason)
             assert not Entry.objects.filter(action__in=("decision.withdrawn", "decision.left_after_all")).exists()
+    assert upstream.decisions == []
