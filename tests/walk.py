@@ -401,6 +401,7 @@ def standing_before(client: Any, signed_in: Any, names: Iterable[str]) -> Iterat
 
 
 def check_headers(answer, *, is_frame=False, is_static=False):
+    assert "Content-Security-Policy" in answer, answer.wsgi_request.path
     policy = directives(answer)
     assert policy["default-src"] == "'none'"
     assert policy["base-uri"] == "'none'"
