@@ -31,11 +31,6 @@ pytestmark = pytest.mark.django_db
 HIGH = {"markdown": "[https://acme-corp.example/pay](https://acrne-corp.example/p) card 4111 1111 1111 1111"}
 
 
-@pytest.fixture
-def desk(signed_in, reviewer):
-    return signed_in(reviewer)
-
-
 def make(connection, name, **fields):
     """A held message that is like no other, named by a word."""
     fields.setdefault("markdown", f"About {name} and nothing else")
@@ -147,28 +142,25 @@ def test_batch_of_five_with_one_stale_decides_four_names_the_one_and_leaves_an_e
     assert {one.person for one in Verdict.objects.all()} == {reviewer}
 
 
-def test_what_was_not_on_the_sheet_in_this_version_is_never_decided(desk, connection, reviewer):
+def test_sheet_decides_what_is_on_it_in_this_version_for_its_own_person_and_for_a_while(
+    desk, connection, reviewer, monkeypatch
+):
     shown, other = make(connection, "plum"), make(connection, "kiwi")
     sheet = sheet_of(reviewer, shown)
     for message, version in ((other, other.revision.fingerprint), (shown, "0" * 64)):
         with pytest.raises(SheetNotOurs, match="not on this sheet"):
             sheet.only([(str(shown.public_id), shown.revision.fingerprint), (str(message.public_id), version)])
-    answer = post(desk, signed_for(reviewer, shown), [shown, other])
+    own, person = sign_sheet(sheet, person=str(reviewer.pk)), str(reviewer.pk)
+    answer = post(desk, own, [shown, other])
     assert (answer.status_code, "not on this sheet" in answer.content.decode()) == (422, True)
-    assert not Decision.objects.exists()
 
-
-def test_sheet_that_is_not_ones_own_or_too_old_decides_nothing(desk, connection, reviewer, monkeypatch):
-    message = make(connection, "plum")
-    items = [[message.public_id.hex, message.revision.fingerprint, 0]]
+    items = [[shown.public_id.hex, shown.revision.fingerprint, 0]]
     others = signing.dumps(["999999", "ab", items], salt="approvals.desk.sheets", compress=True)
-    own, person = signed_for(reviewer, message), str(reviewer.pk)
     assert read_sheet(own, person=person) == read_sheet(own, person=person)
     monkeypatch.setattr(sheets, "LASTS", timedelta(seconds=-1))
     for signed in ("", "nonsense", others, own):
         with pytest.raises(SheetNotOurs, match="too old to decide from"):
             read_sheet(signed, person=person)
-    assert post(desk, own, [message]).status_code == 422
     assert not Decision.objects.exists()
 
 
@@ -213,12 +205,15 @@ def test_who_may_not_decide_gets_no_sheet_to_decide_from(signed_in, connection, 
     assert 'value="approve"' not in text
 
 
-def test_sheet_holds_fifty_and_says_what_did_not_fit():
+def test_sheet_holds_fifty_and_the_preset_and_words_are_the_reason_together():
     ids = [str(uuid.uuid4()) for _ in range(52)]
     query = QueryDict(mutable=True)
     query.setlist("id", [*ids, "nonsense", ids[0]])
     form = ChosenForm(query)
     assert ([str(one) for one in form.chosen], form.too_many) == (ids[:50], 2)
+    form = TogetherForm(QueryDict("outcome=reject&item=x&reject_preset=double&reject_reason=By Kim."))
+    form.is_valid()
+    assert form.cleaned_data["reason"] == "This was already answered.\nBy Kim."
 
 
 @pytest.mark.slow
@@ -230,12 +225,6 @@ def test_reject_without_a_reason_keeps_ticks_and_words(desk, connection, reviewe
     assert "Half a sentence" in answer.content.decode()
     assert ticked(answer) == [pair(messages[0])]
     assert not Decision.objects.exists()
-
-
-def test_preset_and_words_are_the_reason_together():
-    form = TogetherForm(QueryDict("outcome=reject&item=x&reject_preset=double&reject_reason=By Kim."))
-    form.is_valid()
-    assert form.cleaned_data["reason"] == "This was already answered.\nBy Kim."
 
 
 @pytest.mark.slow
@@ -273,9 +262,19 @@ def test_one_is_undone_alone_or_all_that_has_not_left_by_whom_the_batch_is(
     assert states()["lime"] == "recorded"
 
 
-def test_none_leaves_while_the_others_are_undone(connection, reviewer, monkeypatch):
-    messages, waits = [make(connection, name) for name in ("plum", "kiwi")], []
-    sentences(reviewer, sheet_of(reviewer, *messages))
+def test_batch_is_undone_a_little_longer_than_one_and_none_leaves_while_the_others_are_undone(
+    connection, reviewer, monkeypatch
+):
+    quick, slow = make(connection, "plum"), make(connection, "kiwi")
+    never = Mailbox.objects.create(connection=connection, upstream_id="01AT_ONCE", undo_window=timedelta(0))
+    Message.objects.filter(pk=quick.pk).update(mailbox=never)
+    sentences(reviewer, sheet_of(reviewer, quick, slow))
+    windows = {one.message: one.due_at - one.recorded_at for one in Decision.objects.all()}
+    assert windows == {quick: timedelta(0), slow: timedelta(seconds=5.2)}
+
+    # Both can still be undone.
+    Decision.objects.update(due_at=clock() + timedelta(seconds=5))
+    waits = []
 
     def undo_slowly(**asked):
         waits.append(min(one.due_at for one in Decision.objects.all()) - clock())
@@ -283,7 +282,9 @@ def test_none_leaves_while_the_others_are_undone(connection, reviewer, monkeypat
 
     monkeypatch.setattr(bulk, "undo_decision", undo_slowly)
     monkeypatch.setattr(bulk, "UNDOING", timedelta(hours=1))
-    undo_together(messages=[one.public_id for one in messages], actor=reviewer.actor(surface="web"), now=timezone.now())
+    undo_together(
+        messages=[one.public_id for one in (quick, slow)], actor=reviewer.actor(surface="web"), now=timezone.now()
+    )
     assert min(waits) > timedelta(minutes=50)
     assert set(states().values()) == {"undone"}
 
@@ -308,15 +309,6 @@ def test_inbound_and_outbound_are_named_apart_and_received_mail_is_not_sent_back
     assert 'value="send_back"' not in open_sheet(desk, held).content.decode()
     failed = sentences(reviewer, sheet_of(reviewer, held), "send_back", "Say 14 days.")
     assert list(failed.values()) == ["Received mail has no agent that could change it: release it, or reject it."]
-
-
-def test_batch_is_undone_a_little_longer_than_one_and_never_where_nothing_is(connection, reviewer):
-    quick, slow = make(connection, "plum"), make(connection, "kiwi")
-    other = Mailbox.objects.create(connection=connection, upstream_id="01AT_ONCE", undo_window=timedelta(0))
-    Message.objects.filter(pk=quick.pk).update(mailbox=other)
-    sentences(reviewer, sheet_of(reviewer, quick, slow))
-    windows = {one.message: one.due_at - one.recorded_at for one in Decision.objects.all()}
-    assert windows == {quick: timedelta(0), slow: timedelta(seconds=5.2)}
 
 
 def test_link_to_the_sheet_and_a_press_with_nothing_ticked_lead_back_and_change_nothing(desk, connection):
