@@ -56,11 +56,14 @@ def test_signature_is_over_the_exact_bytes_with_the_callers_secret_or_one_of_the
 
 
 @pytest.mark.proves("contract 40")
-@pytest.mark.parametrize("decision", ["approved", "rejected"])
+@pytest.mark.parametrize("decision", ["approved", pytest.param("rejected", marks=pytest.mark.slow)])
 def test_payload_satisfies_each_variant_by_its_own_keys(tenant, decision):
     hook = tenant.subscribe("email.decided", "oversight.pending")
-    email_id = bring_about(tenant, f"oversight.{decision}", subject="Four", metadata={"discord_user": "ana#1"})
-    pending, decided = (event.body for event in tenant.wait_for_events(hook, 2))
+    fields = {"subject": "Four", "metadata": {"discord_user": "ana#1"}, "markdown": "Geheimwort"}
+    email_id = bring_about(tenant, f"oversight.{decision}", **fields)
+    events = tenant.wait_for_events(hook, 2)
+    assert [event.body["event"] for event in events if b"Geheimwort" in event.raw] == []
+    pending, decided = (event.body for event in events)
     for body, name in ((pending, "oversight.pending"), (decided, "email.decided")):
         inner = body["data"]
         # A: event, timestamp, data.email_id and the message in data.
@@ -81,24 +84,18 @@ def test_payload_satisfies_each_variant_by_its_own_keys(tenant, decision):
 
 
 @pytest.mark.proves("contract 40")
-def test_variant_a_gets_its_array_and_variant_d_code_and_diagnostic(tenant):
+def test_variant_a_gets_its_array_variant_d_code_and_diagnostic_and_none_the_text(tenant):
     hook = tenant.subscribe("message.received", "bounce")
-    email_id = bring_about(tenant, "message.received")
-    bring_about(tenant, "message.bounced")
-    received, bounced = (event.body for event in tenant.wait_for_events(hook, 2))
-    assert (received["id"], received["data"]["to"], received["to"]) == (email_id, [tenant.address], [tenant.address])
-    assert tenant.get("/read_email", id=email_id)["subject"] == received["subject"]
+    received = tenant.receive(body="Geheimwort")
+    bring_about(tenant, "message.bounced", markdown="Geheimwort")
+    events = tenant.wait_for_events(hook, 2)
+    assert [event.body["event"] for event in events if b"Geheimwort" in event.raw] == []
+    told, bounced = (event.body for event in events)
+    assert (told["id"], told["data"]["to"], told["to"]) == (received["id"], [tenant.address], [tenant.address])
+    assert tenant.get("/read_email", id=received["id"])["subject"] == told["subject"]
     assert bounced["event_type"] == "bounce"
     assert "550" in str(bounced["bounce_code"])
     assert "no such user" in bounced["diagnostic"]
-
-
-@pytest.mark.proves("contract 40")
-def test_no_body_text_travels(tenant):
-    hook = tenant.subscribe("oversight.pending", "email.decided", "message.sent", "message.received")
-    bring_about(tenant, "oversight.approved", markdown="Geheimwort")
-    tenant.receive(body="Geheimwort")
-    assert all(b"Geheimwort" not in event.raw for event in tenant.wait_for_events(hook, 4))
 
 
 @pytest.mark.proves("contract 41")
@@ -187,7 +184,7 @@ def test_failing_endpoint_is_retried_three_times_with_the_same_bytes(tenant):
 @pytest.mark.proves("contract 42")
 def test_any_2xx_ends_the_retries(tenant):
     hook = tenant.subscribe("oversight.pending")
-    for status in (200, 201, 204, 299):
+    for status in (200, 299):
         tenant.gateway.hooks.answers[hook["path"]] = 503
         before = len(tenant.events(hook))
         tenant.send()
