@@ -122,7 +122,9 @@ def words_of(page):
     return re.sub(r"\s+", " ", re.sub("<[^>]+>", " ", page.content.decode()))
 
 
-def test_ping_is_answered_also_where_the_application_is_another(ana, message, settings, caplog):
+def test_ping_is_answered_also_where_the_application_is_another_whose_press_does_nothing(
+    ana, message, settings, caplog
+):
     for known in ("119000000000000001", "", "118"):
         settings.DISCORD_APP_ID = known
         assert sent({"id": "1", "type": 1, "token": "t"}).json() == {"type": 1}
@@ -130,6 +132,12 @@ def test_ping_is_answered_also_where_the_application_is_another(ana, message, se
     assert "DISCORD_APP_ID" in said(sent(press(message)))
     assert "DISCORD_APP_ID is not the application that Discord signs for" in caplog.text
     assert nothing_happened()
+    # So are they whose button is of another program.
+    settings.DISCORD_APP_ID = "119000000000000001"
+    body = press(message)
+    body["data"]["custom_id"] = "other:button"
+    assert "not one of this desk" in said(sent(body))
+    assert not Verdict.objects.exists()
 
 
 def test_forged_malformed_unsigned_and_stale_interactions_do_nothing(ana, message):
@@ -251,14 +259,6 @@ def test_approve_decides_for_the_linked_person_and_says_until_when_it_can_be_und
         assert words not in trace
 
 
-def test_user_of_a_direct_message_counts_like_the_member_of_a_server(ana, message):
-    body = press(message)
-    body["user"] = body.pop("member")["user"]
-    del body["guild_id"], body["channel"]
-    said(sent(body))
-    assert Verdict.objects.get().person == ana
-
-
 def test_reject_asks_why_at_once_and_its_form_decides_in_either_layout(ana, message):
     asked = sent(press(message, "reject")).json()
     field = asked["data"]["components"][0]["component"]
@@ -284,8 +284,12 @@ def test_claim_takes_the_message_on_and_names_who_has_it(ana, second_reviewer, m
 
 
 def test_replayed_interaction_gets_the_same_answer_and_decides_nothing_twice(ana, message):
+    # By the user of a direct message, who counts like the member of a server.
     body = press(message)
+    body["user"] = body.pop("member")["user"]
+    del body["guild_id"], body["channel"]
     first = sent(body).json()
+    assert Verdict.objects.get().person == ana
     entries = Entry.objects.count()
     assert sent(body).json() == first
     # Nor does another press under the same number.
@@ -324,21 +328,27 @@ def test_press_by_somebody_not_linked_is_refused_privately_with_an_audit_entry(s
     assert Verdict.objects.get().person == reviewer
 
 
-def test_hammered_button_is_always_answered_and_does_not_fill_the_ledger(auditor, message, monkeypatch):
+def test_hammered_button_of_whoever_may_not_is_always_answered_and_does_not_fill_the_ledger(
+    auditor, message, monkeypatch
+):
     monkeypatch.setattr(noting, "MOST_KEPT", 2)
     DiscordAccount.objects.create(person=auditor, discord_id=ANA)
-    for by, action in ((MALLORY, "interaction.refused"), (ANA, "verdict.refused")):
+    for by, action, words in (
+        (MALLORY, "interaction.refused", "Your account, Discord"), (ANA, "verdict.refused", "Open it on the desk"),
+    ):  # fmt: skip
         kept = EntryDetail.objects.filter(entry__action=action).order_by("entry")
-        for _ in range(4):
-            assert said(sent(press(message, by=by)))
+        for act in ("approve", "reject", "claim"):
+            assert words in said(sent(press(message, act, by=by)))
         assert [LAST_KEPT in one.fields["explanation"] for one in kept] == [False, True], by
         # A minute later it is recorded again.
         Interaction.objects.update(created_at=Now() - timedelta(seconds=61))
         said(sent(press(message, by=by)))
         assert kept.all().count() == 3, by
+    assert recorded("verdict.refused").entry.actor_id == str(auditor.pk)
     # Others are recorded all the same.
     said(sent(press(message, by="118000000000000777")))
     assert recorded("interaction.refused").entry.actor_id == "118000000000000777"
+    assert not Verdict.objects.exists()
 
 
 def test_lost_rights_are_refused_without_a_word_about_the_message(ana, message):
@@ -356,14 +366,6 @@ def test_lost_rights_are_refused_without_a_word_about_the_message(ana, message):
             assert said(sent(body)) == NOT_YOURS
             assert not Verdict.objects.exists()
             assert recorded("interaction.refused").entry.actor_id == str(ana.pk)
-
-
-def test_auditor_who_presses_is_refused_with_the_reason(auditor, message):
-    DiscordAccount.objects.create(person=auditor, discord_id=ANA)
-    for act in ("approve", "reject", "claim"):
-        assert "Open it on the desk" in said(sent(press(message, act)))
-    assert not Verdict.objects.exists()
-    assert recorded("verdict.refused").entry.actor_id == str(auditor.pk)
 
 
 def test_who_gave_the_command_presses_in_vain_and_somebody_else_approves(ana, second_reviewer, message):
@@ -490,24 +492,15 @@ def test_decided_on_the_web_or_on_discord_every_card_is_to_be_edited(ana, messag
             assert {one.card for one in due} == cards
 
 
-def test_button_of_another_program_is_answered_and_does_nothing(ana, message):
-    body = press(message)
-    body["data"]["custom_id"] = "other:button"
-    assert "not one of this desk" in said(sent(body))
-    assert not Verdict.objects.exists()
-
-
-def test_command_is_put_off_once_with_what_was_typed(ana):
-    body = {**press(make_message(make_connection())), "type": 2}
+def test_command_is_put_off_once_with_what_was_typed_and_without_what_none_of_ours_has(ana, message):
+    body = {**press(message), "type": 2}
     body["data"] = {"name": "pending", "options": [{"name": "mailbox", "type": 3, "value": "ana@x.example"}]}
     for _ in range(2):
         assert sent(body).json() == {"type": 5, "data": {"flags": 64}}
     row = Interaction.objects.get()
     assert (row.kind, row.name, row.state, row.token) == ("command", "pending", "due", "a-token-of-discord")
     assert json.loads(row.options) == [{"name": "mailbox", "value": "ana@x.example"}]
-
-
-def test_command_of_others_is_put_off_without_what_none_of_ours_has(ana, message):
+    # A command of others.
     for depth in (10, 400):
         nested = '{"name": "a", "options": [' * depth + "]}" * depth
         others = '{"name": "n", "value": 5}, {"name": "b", "value": true}, {"name": "f", "value": 1e999}'

@@ -13,7 +13,7 @@ from django.utils import timezone
 from approvals.forms import QueueForm
 from approvals.models import Claim, Comment, Connection, Decision, Mailbox, Message, Question, RuleWeight, Snooze
 from approvals.views import listing
-from tests.factories import NOW, make_connection, make_message, make_person, show_row
+from tests.factories import NOW, make_connection, make_message, make_person, rolled_back, show_row
 from tests.integration.deciding import decide
 
 pytestmark = pytest.mark.django_db
@@ -158,6 +158,7 @@ def test_row_that_moved_in_front_while_paging_is_told(desk, connection, reviewer
     assert names(reviewer, "order=riskiest")[0] == "date"
 
 
+@pytest.mark.slow
 def test_riskiest_order_tells_the_sum_by_the_weights_and_the_version_of_now(desk, connection, reviewer):
     message = make(connection, "plum", markdown=LIES)
     assert re.search(r"Why here\?.*?60</span> points", page_of(desk, "order=riskiest"))
@@ -181,15 +182,21 @@ def flood(connection, odd=2):
     return list(Message.objects.filter(subject="Your invoice").order_by("pk"))
 
 
-def test_flood_stands_in_one_row_that_says_what_differs(desk, reviewer, connection):
+def test_flood_stands_in_one_row_that_says_what_differs(desk, reviewer, connection, django_assert_max_num_queries):
     make(connection, "plum")
     alike = flood(connection)
-    page = page_of(desk)
+    with django_assert_max_num_queries(12):
+        page = page_of(desk)
     assert page.count('class="item') == 2
     assert "<strong>6 like this</strong>, 2 differ in the amount" in page
     opened = re.search(r'class="gathered" href="/queue/\?([^"]+)"', page)[1].replace("&amp;", "&")
     assert gathered(reviewer, opened) == [("invoice", 1)] * 6
-    assert len(desk.get("/queue/?format=json").json()["messages"]) == 7
+    # Nobody is hidden one that the others, out of sight, stand for.
+    with rolled_back():
+        other = connection.mailboxes.create(upstream_id="02", address="sales@yourteam.example")
+        Message.objects.filter(pk=alike[-1].pk).update(mailbox=other)
+        person = make_person("x@yourteam.example", "X", "reviewer", connection=connection, mailbox=other)
+        assert [row.message for row in listed(person)["rows"]] == alike[-1:]
     # What is riskier has a row of its own.
     Message.objects.filter(pk=alike[-1].pk).update(risk=70)
     assert gathered(reviewer) == [("plum", 1), ("invoice", 5), ("invoice", 1)]
@@ -202,14 +209,6 @@ def test_flood_stands_in_one_row_that_says_what_differs(desk, reviewer, connecti
     decide(alike[1], reviewer)
     assert gathered(reviewer) == [("plum", 1), *[("invoice", 1)] * 4]
     assert gathered(reviewer, "group=alike") == [("plum", 1), ("invoice", 4)]
-
-
-def test_flood_in_a_mailbox_out_of_sight_hides_nothing(connection):
-    last = flood(connection)[-1]
-    other = connection.mailboxes.create(upstream_id="02", address="sales@yourteam.example")
-    Message.objects.filter(pk=last.pk).update(mailbox=other)
-    person = make_person("x@yourteam.example", "X", "reviewer", connection=connection, mailbox=other)
-    assert [row.message for row in listed(person)["rows"]] == [last]
 
 
 @pytest.mark.slow
@@ -249,16 +248,10 @@ def test_mine_has_what_is_claimed_put_off_or_asked(desk, reviewer, second_review
     assert re.search(r'data-tab-of="mine".*?data-count>3<', page, re.DOTALL)
     told = desk.get("/queue/pulse/").json()
     assert told["tabs"] == {"waiting": "5", "mine": "3", "leaving": "0", "unknown": "0", "failed": "0"}
-
-
-def test_put_off_message_is_back_at_its_time_and_never_gone_for_others(desk, reviewer, second_reviewer, connection):
-    (message,) = announce(connection, "plum").values()
-    snooze = Snooze.objects.create(message=message, person=reviewer, until=NOW + timedelta(days=9999))
-    assert names(reviewer) == []
-    assert "1 that you put off comes back" in page_of(desk)
-    assert names(second_reviewer) == ["plum"]
-    Snooze.objects.filter(pk=snooze.pk).update(until=Now())
-    assert names(reviewer) == ["plum"]
+    # What one puts off is never gone for others, and is back at its time.
+    assert "put" in names(second_reviewer)
+    Snooze.objects.update(until=Now())
+    assert names(reviewer) == list(made)
 
 
 def test_row_says_what_it_is_sorted_by_and_who_gets_it(desk, connection):
@@ -282,6 +275,7 @@ def test_row_says_what_it_is_sorted_by_and_who_gets_it(desk, connection):
     assert f'value="{message.public_id}" aria-label="Select: Subject plum"' in page
 
 
+@pytest.mark.slow
 def test_row_past_the_desk_says_by_whom_and_when(desk, reviewer, connection):
     decide(make(connection, "plum"), reviewer, "reject", "No")
     Decision.objects.update(state="applied", recorded_at=Now() - timedelta(minutes=20))
@@ -332,7 +326,7 @@ def test_address_of_a_row_keeps_the_list_and_its_next_one(desk, connection, revi
 
 
 @pytest.mark.slow
-def test_empty_list_says_what_to_do_next(desk, connection):
+def test_empty_list_says_what_to_do_next(desk, reviewer, connection):
     make(connection, "plum")
     make_message(connection, hydrated=False)
     for query, words in (
@@ -343,8 +337,12 @@ def test_empty_list_says_what_to_do_next(desk, connection):
     ):
         page = page_of(desk, query)
         assert [one for one in words if one not in page] == [], query
+    for message in Message.objects.all():
+        Snooze.objects.create(message=message, person=reviewer, until=NOW + timedelta(days=9999))
+    assert "2 that you put off come back" in page_of(desk)
 
 
+@pytest.mark.slow
 def test_filters_that_are_on_are_chips_and_each_can_be_taken_off(desk, connection):
     make(connection, "plum", markdown=LIES)
     page = page_of(desk, "q=subject risk:high to:dana")
@@ -354,16 +352,13 @@ def test_filters_that_are_on_are_chips_and_each_can_be_taken_off(desk, connectio
     assert "1 match" in page
 
 
-def test_queue_asks_the_database_twelve_times_at_most(
-    signed_in, reviewer, admin, auditor, connection, django_assert_max_num_queries
+def test_queue_asks_the_database_twelve_times_at_most_whatever_is_asked_for(
+    signed_in, admin, connection, django_assert_max_num_queries
 ):
     make(connection, "plum", markdown=LIES)
-    flood(connection)
-    asked = "order=riskiest&q=subject&group=thread&risk=high"
-    for person, query in ((reviewer, ""), (reviewer, asked), (admin, ""), (auditor, "")):
-        client = signed_in(person)
-        with django_assert_max_num_queries(12):
-            assert client.get(f"/queue/?{query}").status_code == 200
+    client = signed_in(admin)
+    with django_assert_max_num_queries(12):
+        assert "plum" in page_of(client, "order=riskiest&q=subject&group=thread&risk=high")
 
 
 def test_what_is_out_of_sight_is_in_no_number(signed_in, connection):

@@ -13,7 +13,7 @@ from approvals.operating.rehearsal import rehearse
 from policy.allowlists import Place
 from policy.changes import Change, Wanted, apply_change
 from policy.models import AllowChange, Allowlist
-from tests.factories import make_connection, make_message, make_person
+from tests.factories import make_connection, make_message, make_person, rolled_back
 
 pytestmark = pytest.mark.django_db
 
@@ -69,7 +69,6 @@ entries = st.lists(st.tuples(st.sampled_from(PATTERNS), ends), max_size=4)
 # Lists that stood before (place, mode, entries), and the change: its place, its mode, what it puts and removes.
 CHANGES = [
     ([(0, "enforce", [("acme.com", None), ("evil.io", None)])], 0, None, [], ["acme.com"]),
-    ([(0, "enforce", [("acme.com", None)])], 1, "enforce", [("evil.io", None)], []),
     ([(2, "enforce", [("acme.com", None)])], 2, "off", [], []),
     ([(0, "off", [("acme.com", None)])], 0, "contacts", [("acme.com", 0)], []),
     # A letter of no known mailbox stands under the same lists as others, whose entries say nothing of it.
@@ -77,9 +76,25 @@ CHANGES = [
 ]
 
 
-def test_rehearsal_is_what_judging_each_message_before_and_after_says(mail, root):
+def test_rehearsal_is_what_judging_each_message_before_and_after_says_of_the_mail_that_one_sees(mail, root):
     for change in CHANGES:
-        compare_rehearsal_with_judging(mail, root, *change)
+        with rolled_back():
+            compare_rehearsal_with_judging(mail, root, *change)
+    _, second, beside = mail
+    asked = {"kind": "restriction", "change": Change(mode="enforce"), "now": timezone.now()}
+    everything = rehearse(place=Place(), actor=root, **asked)
+    assert (everything.more, len(everything.rows)) == (everything.looked_at, 13)
+    pat = make_person("p@yourteam.example", "Pat", "admin", mailbox=beside).actor(surface="web")
+    told = rehearse(place=Place(), actor=pat, **asked, limit=3)
+    assert (told.looked_at, told.more, len(told.rows)) == (4, 4, 3)
+    assert {row.message.mailbox for row in told.rows} == {beside}
+    # No tests, nothing received, and nothing older than 30 days.
+    test, received, old, *others = Message.objects.filter(connection=second).order_by("pk")
+    Message.objects.filter(pk=test.pk).update(sandbox=True)
+    Message.objects.filter(pk=received.pk).update(direction="inbound")
+    Message.objects.filter(pk=old.pk).update(held_at=timezone.now() - timedelta(days=31))
+    told = rehearse(place=Place(connection=second.pk), actor=root, **asked)
+    assert [row.message for row in told.rows] == others
 
 
 @pytest.mark.slow
@@ -128,25 +143,3 @@ def wanted(pairs, now):
     return tuple(
         Wanted(pattern, expires_at=None if end is None else now + timedelta(seconds=end)) for pattern, end in pairs
     )
-
-
-def test_rehearsal_shows_mail_of_visible_mailboxes_alone_and_no_tests_nor_old_or_received_mail(mail, root):
-    _, second, beside = mail
-    change = Change(mode="enforce")
-    everything = rehearse(place=Place(), kind="restriction", change=change, actor=root, now=timezone.now())
-    assert (everything.more, len(everything.rows)) == (everything.looked_at, 13)
-    person = make_person("p@yourteam.example", "Pat", "admin", mailbox=beside)
-    told = rehearse(
-        place=Place(), kind="restriction", change=change, actor=person.actor(surface="web"), now=timezone.now(), limit=3
-    )
-    assert (told.looked_at, told.more, len(told.rows)) == (4, 4, 3)
-    assert {row.message.mailbox for row in told.rows} == {beside}
-    of_second = Message.objects.filter(connection=second).order_by("pk")
-    keys = list(of_second.values_list("pk", flat=True))
-    Message.objects.filter(pk=keys[0]).update(sandbox=True)
-    Message.objects.filter(pk=keys[1]).update(direction="inbound")
-    Message.objects.filter(pk=keys[2]).update(held_at=timezone.now() - timedelta(days=31))
-    told = rehearse(
-        place=Place(connection=second.pk), kind="restriction", change=change, actor=root, now=timezone.now()
-    )
-    assert [row.message.pk for row in told.rows] == keys[3:]

@@ -3,7 +3,6 @@
 from datetime import timedelta
 
 import pytest
-from django.db import transaction
 from django.db.models.functions import Now
 
 from approvals.deciding.resolve import resolve
@@ -11,7 +10,7 @@ from approvals.deciding.withdraw import withdraw_decision
 from approvals.models import Connection, Decision, Message
 from approvals.reconcile import read_everything
 from approvals.sync import asking
-from tests.factories import NOW, make_connection, make_message, pending_row
+from tests.factories import NOW, make_connection, make_message, pending_row, rolled_back
 from tests.integration.deciding import decide
 
 pytestmark = pytest.mark.django_db
@@ -70,9 +69,8 @@ def outcomes(cases, run):
     """What came of each case, by itself: what it wrote is undone before the next."""
     found = {}
     for case in cases:
-        with transaction.atomic():
+        with rolled_back():
             found[case] = run(*case)
-            transaction.set_rollback(True)
     return found
 
 
@@ -89,31 +87,30 @@ def test_read_within_a_settle_time_is_not_counted(message, reviewer, monkeypatch
 
 
 @both
-def test_reject_seen_held_twice_goes_out_again_by_itself(connection, message, reviewer):
-    decision = doubt(message, reviewer, "reject")
-    assert look_twice(decision) == "recorded"
-    decision.refresh_from_db()
-    # An earlier call may be on its way still: it is not undone any more.
-    assert (decision.attempt, decision.may_have_left) == (1, True)
-    assert Decision.objects.due().count() == 1
-
-
-@both
-def test_approve_seen_held_twice_waits_for_a_person(connection, message, reviewer, upstream):
-    decision = doubt(message, reviewer)
-    assert look_twice(decision) == "still held, a person must confirm"
-    assert seen() == ("unknown", 2, 0)
-    # From now on it is read at leisure.
-    assert Decision.objects.to_resolve().count() == 0
+def test_message_seen_held_twice_is_rejected_again_and_approved_again_where_a_person_or_the_connection_says_so(
+    connection, message, reviewer, upstream
+):
+    with rolled_back():
+        decision = doubt(message, reviewer, "reject")
+        assert look_twice(decision) == "recorded"
+        decision.refresh_from_db()
+        # An earlier call may be on its way still: it is not undone any more.
+        assert (decision.attempt, decision.may_have_left) == (1, True)
+        assert Decision.objects.due().count() == 1
+    with rolled_back():
+        assert look_twice(doubt(message, reviewer)) == "still held, a person must confirm"
+        assert seen() == ("unknown", 2, 0)
+        # From now on it is read at leisure.
+        assert Decision.objects.to_resolve().count() == 0
     assert upstream.decisions == []
-
-
-def test_approve_goes_out_again_by_itself_where_the_connection_says_so(message, reviewer):
     Connection.objects.update(repeats_unknown_approvals=True)
     assert look_twice(doubt(message, reviewer)) == "recorded"
 
 
-def test_absence_counts_from_the_beginning_after_the_message_was_seen_held(message, reviewer, upstream):
+@both
+def test_message_absent_twice_since_it_was_seen_held_is_decided_by_nobody_knows_whom(
+    connection, message, reviewer, upstream
+):
     decision = doubt(message, reviewer)
     look(decision)
     let_settle()
@@ -121,13 +118,8 @@ def test_absence_counts_from_the_beginning_after_the_message_was_seen_held(messa
     upstream.unknown = {message.upstream_id}
     assert look(decision) == "read once"
     assert seen() == ("unknown", 0, 1)
-
-
-@both
-def test_message_absent_twice_is_decided_by_nobody_knows_whom(connection, message, reviewer, upstream):
-    upstream.holds()
-    upstream.unknown = {message.upstream_id}
-    assert look_twice(doubt(message, reviewer)) == "unattributed"
+    let_settle()
+    assert look(decision) == "unattributed"
 
 
 def test_word_of_our_gateway_ends_the_doubt_at_the_first_read(message, upstream, reviewer):
@@ -247,14 +239,10 @@ def test_later_webhooks_end_what_the_lost_one_would_have_ended(connection, messa
 
     cases = FORGOTTEN_BY_OURS if connection.is_our_gateway else FORGOTTEN_BY_HOSTED
     assert outcomes(cases, run) == {case: case[-1] for case in cases}
-
-
-@both
-def test_later_webhook_is_not_believed_while_multimail_may_still_say_more(connection, message, reviewer, upstream):
-    decision = doubt(message, reviewer)
-    Message.objects.update(state="sent")
+    # None is believed while MultiMail may still say more.
+    upstream.unknown = set()
     upstream.answers["/v1/oversight/pending"] = (500, {"error": "no"})
-    assert look(decision) == "not known"
+    assert run("unknown", "sent", "approve", "") == "not known"
     assert seen() == ("unknown", 0, 0)
 
 
