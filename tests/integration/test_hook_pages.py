@@ -219,8 +219,3 @@ def test_webhooks_ask_who_one_is(signed_in, admin, account, hook):
     for answer in (*(client.post(path_of(account, hook, act)) for act in acts), register(client, account)):
         assert "/reauthenticate/" in answer["Location"]
     assert account.gateway.calls == []
-
-
-def test_intake_is_still_where_it_was(client, connection):
-    path = f"/webhooks/multimail/{connection.webhook_id}/"
-    assert client.post(path, b"{}", content_type="application/json").status_code == 401

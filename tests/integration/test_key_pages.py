@@ -5,7 +5,6 @@ from html import unescape
 from uuid import uuid4
 
 import pytest
-from django.urls import reverse
 
 from approvals.admin_forms.keys import KeyForm, OwnerForm
 from approvals.administering.keys import change_key, create_key, read_key, revoke_key, set_owner
@@ -112,14 +111,6 @@ def test_key_that_cannot_be_is_refused_at_its_field_and_nothing_is_asked(signed_
     # A form without its ticket may have been sent before.
     assert make(client, account, ticket="").status_code == 409
     assert account.asked("POST", "/api-keys") == 0
-
-
-def test_form_that_waited_for_who_one_is_comes_back_whole(signed_in, admin, account, agent):
-    client = signed_in(admin, minutes=11)
-    asked = client.post(path_of(account, agent, "change/"), {"name": "Bot", "scopes": ["read", "oversight_read"]})
-    client.post(asked["Location"], {"password": "correct horse battery"})
-    kept = client.get(reverse("account_go_on")).content.decode()
-    assert re.findall(r'<textarea name="scopes" hidden>\s*([^<]+)<', kept) == ["read", "oversight_read"]
 
 
 def test_key_whose_answer_was_lost_is_named_and_not_made_twice(signed_in, admin, account, here):

@@ -71,10 +71,9 @@ def test_address_is_known_once_a_letter_to_it_left_and_not_before(connection):
     written(make_connection("other"), to_addresses=both)
     earlier = written(connection, to_addresses=["Dana <dana@northwind.example>"], cc=both[1:])
     for fields, is_known in (
-        ({"state": "held"}, False), ({"state": "rejected"}, False), ({"state": "failed"}, False),
-        ({"state": "delivered", "sandbox": True}, False),
+        ({"state": "held"}, False), ({"state": "rejected"}, False), ({"state": "delivered", "sandbox": True}, False),
         # What has left since counts although contacts are kept for a while.
-        ({"state": "approved"}, True), ({"state": "sent"}, True), ({"state": "delivered"}, True),
+        ({"state": "approved"}, True), ({"state": "delivered"}, True),
     ):  # fmt: skip
         Message.objects.filter(pk=earlier.pk).update(**{"sandbox": False, **fields})
         assert first_contacts(connection, *both) == ([] if is_known else both), fields
@@ -91,14 +90,6 @@ def test_mail_that_is_never_held_makes_its_recipients_known_also_where_they_are_
     [found] = findings(message, "lookalike_recipient")
     assert found["detail"] == "billing@northwlnd.example is not northwind.example, 2 letters so far."
     assert [one["evidence"] for one in findings(message, "first_contact")] == [["billing@northwlnd.example"]]
-
-
-def test_look_alike_of_a_known_contact_says_how_often_that_was_written_to(connection):
-    for _ in range(2):
-        written(connection, to_addresses=["dana@northwind.example"])
-    known.forget_contacts()
-    [found] = findings(make_message(connection, to_addresses=["dana@northwlnd.example"]), "lookalike_recipient")
-    assert found["detail"] == "dana@northwlnd.example is not northwind.example, 2 letters so far."
 
 
 def test_many_unknown_recipients_are_asked_about_at_once(connection):
@@ -119,29 +110,44 @@ def test_examining_a_letter_costs_the_same_however_much_came_before(connection):
 
     written(connection)
     first = statements()
-    for number in range(3):
+    for number in range(2):
         written(connection, to_addresses=[f"p{number}@contoso.example"])
     assert statements() == first <= 16
 
 
-def test_letter_like_a_rejected_one_names_who_when_and_why(connection, reviewer):
+def rejections_found(connection, text):
+    return findings(make_message(connection, markdown=text), "rejected_before")
+
+
+def test_letter_like_a_rejected_one_names_who_when_and_why_as_far_as_one_may_know(connection, reviewer):
     before = rejected(connection, reviewer)
-    again = make_message(connection, markdown=letter("Bob", 99, "99,000.00", 30))
-    [found] = findings(again, "rejected_before")
+    [found] = rejections_found(connection, letter("Bob", 99, "99,000.00", 30))
     assert found["level"] == "high"
     assert found["sentence"].startswith(f"A letter that says the same was rejected by {reviewer} on ")
     assert found["sentence"].endswith(" UTC.")
     assert found["detail"] == "“Wrong bank account”"
     assert found["evidence"] == [str(before.public_id)]
-
-
-def test_letter_that_differs_in_a_few_words_is_milder_and_another_one_is_none(connection, reviewer):
-    rejected(connection, reviewer)
-    again = make_message(connection, markdown=letter().replace("Please transfer", "Kindly transfer"))
-    [found] = findings(again, "rejected_before")
+    # It is milder where a few words differ, and another letter is none.
+    [found] = rejections_found(connection, letter().replace("Please transfer", "Kindly transfer"))
     assert (found["level"], "differs in a few words" in found["sentence"]) == ("notice", True)
     other = "Dear Dana,\n\nthank you for coming to our open day. The pictures are online, and so is the list of talks."
-    assert findings(make_message(connection, markdown=other), "rejected_before") == []
+    assert rejections_found(connection, other) == []
+    # One in another mailbox names nobody and leads nowhere.
+    sales = Mailbox.objects.create(connection=connection, upstream_id="01OTHER", address="sales@yourteam.example")
+    with rolled_back():
+        Message.objects.filter(pk=before.pk).update(mailbox=sales)
+        [found] = rejections_found(connection, letter())
+        assert "in another mailbox" in found["sentence"]
+        assert (found["detail"], found["evidence"]) == ("", [])
+        assert "Wrong bank account" not in str(found)
+        assert str(reviewer) not in str(found)
+    # One at MultiMail has the name that it gives.
+    Decision.objects.all().delete()
+    reason = "No. [countersign:ABC123]"
+    Message.objects.filter(pk=before.pk).update(upstream_decided_by="ops@acme.example", upstream_reason=reason)
+    [found] = rejections_found(connection, letter())
+    assert "was rejected by ops@acme.example on" in found["sentence"]
+    assert found["detail"] == "“No.”"
 
 
 def test_what_no_person_rejected_or_is_of_another_kind_does_not_count(connection, reviewer):
@@ -167,27 +173,6 @@ def test_next_version_of_what_was_sent_back_is_no_repetition(connection, reviewe
     again = make_message(connection, markdown=letter(), thread_id="two")
     assert again.answers is not None
     assert findings(again, "rejected_before") == []
-
-
-def test_rejection_elsewhere_is_told_with_the_name_that_multimail_gives(connection):
-    before = make_message(connection, markdown=letter())
-    Message.objects.filter(pk=before.pk).update(
-        state="rejected", upstream_decided_by="ops@acme.example", upstream_reason="No. [countersign:ABC123]"
-    )
-    [found] = findings(make_message(connection, markdown=letter()), "rejected_before")
-    assert "was rejected by ops@acme.example on" in found["sentence"]
-    assert found["detail"] == "“No.”"
-
-
-def test_rejection_in_another_mailbox_names_nobody_and_leads_nowhere(connection, reviewer):
-    before = rejected(connection, reviewer)
-    other = Mailbox.objects.create(connection=connection, upstream_id="01OTHER", address="sales@yourteam.example")
-    Message.objects.filter(pk=before.pk).update(mailbox=other)
-    [found] = findings(make_message(connection, markdown=letter()), "rejected_before")
-    assert "in another mailbox" in found["sentence"]
-    assert (found["detail"], found["evidence"]) == ("", [])
-    assert "Wrong bank account" not in str(found)
-    assert str(reviewer) not in str(found)
 
 
 def test_flood_of_expired_letters_hides_no_rejection_of_the_same_mailbox(connection, reviewer):
