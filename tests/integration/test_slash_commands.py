@@ -31,7 +31,7 @@ from audit.models import Entry
 from audit.tracing.started import started_by, who_started
 from audit.trail import lines
 from gateway.models import Email
-from people.models import DiscordAccount, RoleRule
+from people.models import DiscordAccount, Grant, RoleRule
 from tests.answering import discord as standin
 from tests.factories import make_connection, make_message, make_person
 from tests.integration.deciding import decide
@@ -116,15 +116,32 @@ def length(said):
     return len(said.encode("utf-16-le")) // 2
 
 
-def test_email_sent_by_a_command_waits_with_its_trigger_and_the_answer_says_so(desk, discord):
-    row = given("sendemail", **LETTER)
+def test_signed_command_that_comes_twice_sends_one_letter_that_waits_and_says_so(client, desk, discord, settings):
+    key = Ed25519PrivateKey.generate()
+    settings.DISCORD_PUBLIC_KEY = key.public_key().public_bytes_raw().hex()
+    options = [{"name": name, "type": 3, "value": text} for name, text in LETTER.items()]
+    body = json.dumps(
+        {
+            "type": 2, "id": "900", "application_id": APP, "token": TOKEN, "channel_id": "4711", "guild_id": "42",
+            "channel": {"id": "4711", "name": "outreach"}, "member": {"user": {"id": ANA, "username": "ana"}},
+            "data": {"id": "1", "name": "sendemail", "type": 1, "options": options},
+        }
+    ).encode()  # fmt: skip
+    at = str(int(time.time()))
+    signed = {"X-Signature-Ed25519": key.sign(at.encode() + body).hex(), "X-Signature-Timestamp": at}
+    for _ in range(2):
+        answer = client.post("/discord/interactions/", body, content_type="application/json", headers=signed)
+        assert (answer.status_code, answer.json()) == (200, {"type": 5, "data": {"flags": 64}})
+    [due] = due_commands()
+    row = Interaction.objects.get(pk=due)
     assert [run(row), run(row)] == ["done", "not due"]
+
     email = Email.objects.get()
     found = (email.status, email.to, email.subject)
     assert found == ("pending_send_approval", ["dana@northwind.example"], "Your refund")
     assert email.metadata == {
         "discord_user": "ana", "discord_user_id": ANA, "discord_channel": "outreach", "discord_channel_id": "4711",
-        "discord_guild": "42", "discord_interaction_id": row.discord_id,
+        "discord_guild": "42", "discord_interaction_id": "900",
     }  # fmt: skip
     [(method, path, body, _)] = discord.calls
     assert (method, path) == ("PATCH", f"/api/v10/webhooks/{APP}/{TOKEN}/messages/@original")
@@ -134,7 +151,7 @@ def test_email_sent_by_a_command_waits_with_its_trigger_and_the_answer_says_so(d
     assert (row.state, row.token, row.options, row.outcome) == ("delivered", "", "", "done")
     [entry] = told("command.given")
     assert (entry.entry.actor_kind, entry.entry.surface) == ("person", "discord")
-    expected = {"command": "/sendemail", "channel": "outreach", "interaction": row.discord_id, "discord_id": ANA}
+    expected = {"command": "/sendemail", "channel": "outreach", "interaction": "900", "discord_id": ANA}
     assert expected.items() <= entry.details.items()
     assert "on its way" not in str(entry.details)
 
@@ -166,28 +183,6 @@ def test_who_commanded_it_may_not_approve_it_and_is_proved(desk, discord, ana, s
         with pytest.raises(VerdictNotAllowed, match="You started this message"):
             decide(message, ana)
     assert decide(message, second_reviewer).decision
-
-
-def test_signed_command_that_comes_twice_is_carried_out_once(client, desk, discord, settings):
-    key = Ed25519PrivateKey.generate()
-    settings.DISCORD_PUBLIC_KEY = key.public_key().public_bytes_raw().hex()
-    options = [{"name": name, "type": 3, "value": text} for name, text in LETTER.items()]
-    body = json.dumps(
-        {
-            "type": 2, "id": "900", "application_id": APP, "token": TOKEN, "channel_id": "4711", "guild_id": "42",
-            "channel": {"id": "4711", "name": "outreach"}, "member": {"user": {"id": ANA, "username": "ana"}},
-            "data": {"id": "1", "name": "sendemail", "type": 1, "options": options},
-        }
-    ).encode()  # fmt: skip
-    at = str(int(time.time()))
-    signed = {"X-Signature-Ed25519": key.sign(at.encode() + body).hex(), "X-Signature-Timestamp": at}
-    for _ in range(2):
-        answer = client.post("/discord/interactions/", body, content_type="application/json", headers=signed)
-        assert (answer.status_code, answer.json()) == (200, {"type": 5, "data": {"flags": 64}})
-    [due] = due_commands()
-    assert run_command(interaction_id=due) == "done"
-    assert Email.objects.get().metadata["discord_channel"] == "outreach"
-    assert "waits for review" in discord.said
 
 
 # --- once, whatever happens
@@ -269,6 +264,16 @@ def test_lost_answer_is_asked_for_again_with_the_same_key(desk, discord, ana):
     run_to_the_end(row)
     assert "It is not known whether MultiMail took the letter" in discord.said
     assert Email.objects.count() == 2
+    # A refusal after a lost answer does not say that nothing left.
+    row = given("sendemail", **{**LETTER, "subject": "Left before"})
+    assert run(row) == "postponed"
+    grants = list(ana.grants.all())
+    ana.grants.all().delete()
+    make_due(row)
+    assert run(row) == "refused"
+    assert "no part in this desk" in discord.said
+    assert running.NOT_KNOWN in discord.said
+    Grant.objects.bulk_create(grants)
     # One that was not reached sent nothing.
     desk.gateway.lost.clear()
     type(desk.connection).objects.update(api_url="http://127.0.0.1:1")
@@ -278,19 +283,8 @@ def test_lost_answer_is_asked_for_again_with_the_same_key(desk, discord, ana):
     assert [line.details["why"] for line in told("command.failed")][-1] == "not reached"
 
 
-def test_refusal_after_a_lost_answer_does_not_say_that_nothing_left(desk, discord, ana):
-    row = given("sendemail", **LETTER)
-    desk.gateway.lost.add(("POST", "/send_email"))
-    assert run(row) == "postponed"
-    ana.grants.all().delete()
-    make_due(row)
-    assert run(row) == "refused"
-    assert "no part in this desk" in discord.said
-    assert running.NOT_KNOWN in discord.said
-
-
 def test_garbage_of_multimail_ends_in_words(desk, discord):
-    for spoilt in (b"<html>", b"[]", b"{}", b'{"id": null}', b"[" * 90_000, b"\xff", b""):
+    for spoilt in (b"<html>", b"[]", b'{"id": null}', b"[" * 90_000, b"\xff"):
         desk.gateway.spoiled[("POST", "/send_email")] = (200, spoilt)
         row = given("sendemail", **LETTER)
         assert run(row) == "postponed", spoilt[:20]
@@ -322,7 +316,7 @@ def test_multimail_that_asks_for_a_short_wait_gets_it_and_a_long_one_is_told(des
 
 def test_what_multimail_refuses_is_said_in_words_and_its_own_are_only_text(desk, discord):
     said = json.dumps({"error": "no, @everyone **must** [see](https://evil.example)"}).encode()
-    refusals = {401: "does not accept the desk's agent key", 403: "does not allow this", 404: "does not know it"}
+    refusals = {401: "does not accept the desk's agent key", 403: "does not allow this"}
     refusals |= {409: "did not take it", 422: "does not accept it as it is"}
     for status, words in refusals.items():
         desk.gateway.spoiled[("POST", "/send_email")] = (status, said)
@@ -356,11 +350,11 @@ def test_reply_answers_what_came_in_and_inbox_lists_it(desk, discord):
 
 def test_who_is_not_linked_gets_the_one_time_link_and_does_not_fill_the_ledger(desk, discord, monkeypatch):
     monkeypatch.setattr("alerts.interactions.noting.MOST_KEPT", 2)
-    for _ in range(4):
+    for _ in range(3):
         assert run(given("sendemail", user="1", **LETTER)) == "refused"
     assert "belongs to nobody at the desk yet" in discord.said
     assert "/discord/" in discord.said
-    assert (Email.objects.count(), len(discord.calls)) == (0, 4)
+    assert (Email.objects.count(), len(discord.calls)) == (0, 3)
     first, last = (line.details["why"] for line in told("command.failed"))
     assert (first, last) == (
         "not linked",
@@ -462,7 +456,6 @@ BAD_INPUT = [
     ("sendemail", {**LETTER, "mailbox": "boss@yourteam.example"}, "no mailbox boss"),
     ("reply", {"message_id": "01UNKNOWN", "body": "x"}, "does not know it"),
     ("reply", {"message_id": "../../account", "body": "x"}, "no id that /checkinbox shows"),
-    ("reply", {"message_id": "..", "body": "x"}, "no id that /checkinbox shows"),
     ("reply", {"message_id": "` `", "body": "x"}, "needs `message_id`"),
     ("nonsense", {}, "does not know the command"),
 ]

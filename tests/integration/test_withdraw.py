@@ -135,19 +135,24 @@ REPORTS = [
 ]
 
 
-def test_withdrawn_approve_ends_by_what_multimail_reports(client, message, withdrawn):
+def test_withdrawn_approve_ends_by_what_multimail_reports(client, message, reviewer, upstream, connection, withdrawn):
     for event, fields, state in REPORTS:
         with rolled_back():
             report(client, message, event, **fields)
             assert states() == [state], (event, fields)
-    # One that left after all says so loudly.
-    report(client, message, "oversight.approved", reason=f"[countersign:{withdrawn.reference}]")
-    withdrawn.refresh_from_db()
-    assert (withdrawn.state, withdrawn.explanation) == ("applied", LEFT_AFTER_ALL)
-    assert Entry.objects.filter(action="decision.left_after_all").count() == 1
+    with rolled_back():
+        # The webhook was lost, and a read tells.
+        upstream.holds(status="sent", decision="approved")
+        read_everything(connection_id=connection.pk, now=NOW.replace(year=2030))
+        assert (Decision.objects.get().state, Message.objects.get().state) == ("applied", "sent")
+    with rolled_back():
+        # One that left after all says so loudly.
+        report(client, message, "oversight.approved", reason=f"[countersign:{withdrawn.reference}]")
+        withdrawn.refresh_from_db()
+        assert (withdrawn.state, withdrawn.explanation) == ("applied", LEFT_AFTER_ALL)
+        assert Entry.objects.filter(action="decision.left_after_all").count() == 1
 
-
-def test_one_report_settles_the_withdrawn_approve_and_the_reject_after_it(client, message, reviewer, withdrawn):
+    # One report settles it and the reject after it.
     decide(message, reviewer, "reject")
     Decision.objects.filter(state="recorded").update(state="calling", attempt=1, may_have_left=True)
     for event, ends in (
@@ -217,12 +222,6 @@ def test_answer_to_the_reject_ends_the_withdrawn_approve_too(message, reviewer, 
     assert (withdrawn.state, withdrawn.explanation) == ("applied", LEFT_AFTER_ALL)
 
 
-def test_reading_settles_a_withdrawn_decision_whose_webhook_was_lost(upstream, connection, withdrawn):
-    upstream.holds(status="sent", decision="approved")
-    read_everything(connection_id=connection.pk, now=NOW.replace(year=2030))
-    assert (Decision.objects.get().state, Message.objects.get().state) == ("applied", "sent")
-
-
 ANSWERS = [
     (200, {"decision": "approved"}, "applied"),
     (409, {"status": "rejected", "decision": "rejected"}, "superseded"),
@@ -250,8 +249,30 @@ def test_answer_that_comes_after_the_withdrawal_still_counts(upstream):
         assert list(events)[:2] == ["take", "withdraw"]
 
 
+NOT_CONFIRMED = [
+    ({"seen_held": 1}, VerdictNotAllowed),
+    ({"seen_held": 2, "state": "calling"}, AlreadyDecided),
+    ({"seen_held": 2, "outcome": "reject"}, AlreadyDecided),
+]
+
+
 def test_approval_of_unknown_outcome_goes_out_again_when_a_person_confirms(message, reviewer, upstream):
     decision = in_doubt(message, reviewer, seen_held=2)
+    # Not before its time, after a change, or once it expired.
+    for fields, error in NOT_CONFIRMED:
+        with rolled_back():
+            Decision.objects.update(**fields)
+            with pytest.raises(error):
+                confirm(message, reviewer)
+    with rolled_back():
+        Message.objects.update(expires_at=Now())
+        with pytest.raises(VerdictNotAllowed, match="time to approve"):
+            confirm(message, reviewer)
+    with rolled_back():
+        show(message, subject="Another")
+        with pytest.raises(ContentChanged):
+            confirm(message, reviewer)
+
     confirmed = confirm(message, reviewer)
     assert (confirmed.pk, confirmed.state, confirmed.attempt) == (decision.pk, "recorded", 1)
     assert Entry.objects.filter(action="decision.confirmed").count() == 1
@@ -263,29 +284,6 @@ def test_approval_of_unknown_outcome_goes_out_again_when_a_person_confirms(messa
             assert run_decision(decision_id=decision.pk, now=NOW) == "applied", status
             decision.refresh_from_db()
             assert decision.attempt == 2
-
-
-NOT_CONFIRMED = [
-    ({"seen_held": 1}, VerdictNotAllowed),
-    ({"seen_held": 2, "state": "calling"}, AlreadyDecided),
-    ({"seen_held": 2, "outcome": "reject"}, AlreadyDecided),
-]
-
-
-def test_approval_is_not_confirmed_before_its_time_after_a_change_or_once_expired(message, reviewer):
-    in_doubt(message, reviewer, seen_held=2)
-    for fields, error in NOT_CONFIRMED:
-        with rolled_back():
-            Decision.objects.update(**fields)
-            with pytest.raises(error):
-                confirm(message, reviewer)
-    with rolled_back():
-        Message.objects.update(expires_at=Now())
-        with pytest.raises(VerdictNotAllowed, match="time to approve"):
-            confirm(message, reviewer)
-    show(message, subject="Another")
-    with pytest.raises(ContentChanged):
-        confirm(message, reviewer)
 
 
 SETTLED = [
@@ -322,16 +320,31 @@ def test_word_of_a_person_ends_what_was_unattributed(client, message, reviewer, 
 def test_withdrawn_decision_is_settled_by_hand_only_when_the_message_is_gone(message, reviewer, withdrawn):
     with pytest.raises(AlreadyDecided):
         settle(message, reviewer, took_effect=True)
+    with rolled_back():
+        Message.objects.update(state="gone")
+        assert settle(message, reviewer, took_effect=True).state == "applied"
+        assert shown_status(Message.objects.get()).word == "Approved"
+    # Where there is another, the word that one took effect ends the withdrawn one too.
+    in_doubt(message, reviewer, "reject", state="unattributed")
     Message.objects.update(state="gone")
-    assert settle(message, reviewer, took_effect=True).state == "applied"
-    assert shown_status(Message.objects.get()).word == "Approved"
+    for took_effect, ends in ((True, ["superseded", "applied"]), (False, ["withdrawn", "superseded"])):
+        with rolled_back():
+            assert settle(message, reviewer, took_effect).outcome == "reject"
+            assert states() == ends
+            if not took_effect:
+                assert settle(message, reviewer, took_effect=True).outcome == "approve"
 
 
 def test_message_that_came_back_takes_a_new_verdict_but_is_not_approved_twice(message, reviewer, upstream, connection):
     in_doubt(message, reviewer, state="unattributed")
+    with rolled_back():
+        settle(message, reviewer, took_effect=False)
+        read_everything(connection_id=connection.pk, now=clock())
+        assert Message.objects.awaiting_review().count() == 1
+        assert decide(message, reviewer, "reject").decision.state == "recorded"
+
     Message.objects.update(state="gone")
     settle(message, reviewer, took_effect=True)
-    upstream.holds(pending_row(message.upstream_id))
     assert Message.objects.awaiting_review().count() == 0
     read_everything(connection_id=connection.pk, now=clock())
     assert Message.objects.get().state == "held"
@@ -341,27 +354,6 @@ def test_message_that_came_back_takes_a_new_verdict_but_is_not_approved_twice(me
     with pytest.raises(AlreadyDecided):
         decide(message, reviewer, "approve")
     assert decide(message, reviewer, "reject").decision.state == "recorded"
-
-
-def test_message_settled_by_hand_comes_back_when_it_is_listed(message, reviewer, upstream, connection):
-    in_doubt(message, reviewer, state="unattributed")
-    for took_effect in (True, False):
-        with rolled_back():
-            settle(message, reviewer, took_effect)
-            read_everything(connection_id=connection.pk, now=clock())
-            assert Message.objects.awaiting_review().count() == 1, took_effect
-            assert decide(message, reviewer, "reject").decision.state == "recorded"
-
-
-def test_word_that_one_took_effect_ends_the_others(message, reviewer, withdrawn):
-    in_doubt(message, reviewer, "reject", state="unattributed")
-    Message.objects.update(state="gone")
-    for took_effect, ends in ((True, ["superseded", "applied"]), (False, ["withdrawn", "superseded"])):
-        with rolled_back():
-            assert settle(message, reviewer, took_effect).outcome == "reject"
-            assert states() == ends
-            if not took_effect:
-                assert settle(message, reviewer, took_effect=True).outcome == "approve"
 
 
 def test_message_whose_withdrawn_approval_took_effect_takes_no_verdict_while_its_webhook_is_late(message, reviewer):
