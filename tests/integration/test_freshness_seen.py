@@ -94,7 +94,7 @@ def test_home_shows_an_open_page_how_the_connections_are_by_now(
     Connection.objects.update(complete_as_of=Now())
     assert 'id="home-connections" data-refresh="/"' in client.get("/").content.decode()
     Connection.objects.update(failing_since=Now(), last_error="MultiMail did not answer.")
-    with django_assert_max_num_queries(16):
+    with django_assert_max_num_queries(8):
         answer = client.get("/", headers={"HX-Request": "true"})
     fragment = answer.content.decode()
     assert fragment.startswith('<section class="card panel-card" id="home-connections"')

@@ -4,13 +4,11 @@ import re
 from datetime import timedelta
 
 import pytest
-from django.urls import reverse
 
 from approvals.models import Mailbox
-from audit.models import Entry
 from people.actors import Role
 from people.inviting import invite
-from people.models import Grant, Invitation, Person
+from people.models import Grant
 from people.reach import Place
 from tests.factories import make_connection, make_person
 
@@ -40,6 +38,7 @@ def names_in(answer):
 def test_list_tells_everybody_their_roles_and_finds_by_a_part_of_name_or_address(
     signed_in, admin, reviewer, auditor, keeper
 ):
+    signed_in(reviewer)
     client = signed_in(admin)
     answer = client.get("/people/")
     assert names_in(answer) == {"Ida Lindqvist", "Ana Ferreira", "Max Weber", "Kim Keeper"}
@@ -49,6 +48,7 @@ def test_list_tells_everybody_their_roles_and_finds_by_a_part_of_name_or_address
     assert names_in(client.get("/people/?q=ferr")) == {"Ana Ferreira"}
     assert names_in(client.get("/people/?q=MAX@")) == {"Max Weber"}
     assert "Nobody here is called that" in client.get("/people/?q=zz<b>").content.decode()
+    assert "Ana Ferreira signed in" in text_of(client.get(f"/people/{reviewer.pk}/"))
 
 
 def test_list_asks_as_little_of_the_database_for_many_people_as_for_one(
@@ -60,14 +60,8 @@ def test_list_asks_as_little_of_the_database_for_many_people_as_for_one(
         email = f"i{number}@yourteam.example"
         invite(actor=admin.actor(surface="web"), email=email, name="", roles=roles, lasts=lasts)
     client = signed_in(admin)
-    with django_assert_max_num_queries(21):
+    with django_assert_max_num_queries(18):
         assert client.get("/people/").content.count(b'id="invitation-') == 3
-
-
-def test_reviewer_is_told_that_people_are_not_theirs(signed_in, reviewer, admin):
-    client = signed_in(reviewer)
-    assert [client.get(path).status_code for path in ("/people/", "/people/invite/")] == [403, 403]
-    assert client.get(f"/people/{admin.pk}/").status_code == 404
 
 
 def test_admin_of_a_mailbox_sees_who_reaches_it_and_neither_others_nor_their_other_roles(
@@ -93,37 +87,5 @@ def test_auditor_reads_and_finds_no_button(signed_in, auditor, reviewer):
         page = client.get(path).content.decode()
         assert re.findall(r'<form[^>]*action="([^"]+)"', page) == ["/accounts/logout/"]
         assert 'href="/people/"' in page
-    assert client.get("/people/invite/").status_code == 403
-    assert client.post(f"/people/{reviewer.pk}/deactivate/").status_code == 403
-    assert Person.objects.get(pk=reviewer.pk).is_active
     # The rail leads to people only whom they concern.
     assert 'href="/people/"' not in signed_in(reviewer).get("/people/me/").content.decode()
-
-
-CHANGES = {
-    "roles/add/": {"role": "auditor", "place": "all"},
-    "roles/remove/": {"grant": "1"},
-    "deactivate/": {},
-    "reactivate/": {},
-    "password/": {},
-    "discord/remove/": {"account": "1"},
-}
-
-
-def test_change_asks_first_whoever_signed_in_a_while_ago(signed_in, admin, reviewer):
-    client = signed_in(admin, minutes=11)
-    before = list(Entry.objects.values_list("pk", flat=True))
-    for what, fields in CHANGES.items():
-        answer = client.post(f"/people/{reviewer.pk}/{what}", fields)
-        assert (answer.status_code, answer["Location"].partition("?")[0]) == (302, reverse("account_reauthenticate"))
-    fields = {"email": "new@yourteam.example", "roles": "reviewer", "place": "all"}
-    assert client.post("/people/invite/", fields)["Location"].startswith(reverse("account_reauthenticate"))
-    assert Person.objects.get(pk=reviewer.pk).is_active
-    assert (Grant.objects.filter(person=reviewer).count(), Invitation.objects.count()) == (1, 0)
-    assert list(Entry.objects.values_list("pk", flat=True)) == before
-
-
-def test_page_of_a_person_tells_what_they_did_as_far_as_one_sees(signed_in, admin, reviewer):
-    signed_in(reviewer)
-    page = text_of(signed_in(admin).get(f"/people/{reviewer.pk}/"))
-    assert "Ana Ferreira signed in" in page

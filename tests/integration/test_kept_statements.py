@@ -1,0 +1,45 @@
+"""Statements whose SQL is kept: one serves everybody who sees the same, and what differs is put in when it is asked."""
+
+from datetime import datetime, timedelta
+
+import pytest
+from django.db.models.functions import Now
+
+from approvals import ruling
+from approvals.models import Snooze
+from approvals.querysets.reach import anybody_like, asked_by
+from approvals.reading import origin
+from approvals.views import listing, pulse
+from common.postgres.statements import ANY, ASKING, NAMED_LATER, told_together
+from dashboard import context
+from tests.factories import make_message
+
+pytestmark = pytest.mark.django_db
+
+
+def test_statement_that_is_kept_tells_each_person_what_is_theirs(connection, reviewer, second_reviewer):
+    message = make_message(connection)
+    Snooze.objects.create(message=message, person=reviewer, until=Now() + timedelta(hours=1))
+    actors = [person.actor(surface="web") for person in (reviewer, second_reviewer)]
+    assert anybody_like(actors[0]) == anybody_like(actors[1])
+    told = [told_together(context._counts(anybody_like(actor)), asked_by(actor)) for actor in actors]
+    assert [one["waiting"] for one in told] == [0, 1]
+
+
+def test_kept_statement_holds_no_time(reviewer):
+    anybody = anybody_like(reviewer.actor(surface="web"))
+    kept = [
+        *(part for _, part in listing._standing_parts(anybody)),
+        *pulse._parts(anybody).values(),
+        *context._counts(anybody).values(),
+        *ruling._parts_about(True, True, True, True).values(),
+        origin._others_of(anybody),
+    ]
+    assert [part.sql for part in kept if any(isinstance(value, datetime) for value in part.values)] == []
+
+
+def test_every_value_that_stands_in_is_named(reviewer):
+    actor = reviewer.actor(surface="web")
+    part = origin._others_of(anybody_like(actor)).naming({NAMED_LATER: "discord:ana", ANY: 7} | asked_by(actor))
+    assert {"discord:ana", 7} <= set(part.values)
+    assert not {NAMED_LATER, ANY, ASKING} & set(part.values)
