@@ -57,7 +57,9 @@ def given_up(place, message=None, **fields):
     return Delivery.objects.create(destination=place, message=message, **of)
 
 
-def test_channel_of_the_bot_is_added_by_its_id_or_its_address(signed_in, admin, settings):
+def test_channel_of_the_bot_is_added_by_its_id_or_its_address_and_the_form_refuses_what_a_kind_cannot_do(
+    signed_in, admin, settings
+):
     settings.DISCORD_BOT_TOKEN = ""
     client = signed_in(admin)
     for typed in ("1180000000000000555", "https://discord.com/channels/1/1180000000000000555"):
@@ -67,9 +69,6 @@ def test_channel_of_the_bot_is_added_by_its_id_or_its_address(signed_in, admin, 
     }
     assert b"DISCORD_BOT_TOKEN is not set" in client.get("/alerts/").content
     assert "which has digits alone" in problems("discord_bot", channel="#ops")["channel"]
-
-
-def test_form_refuses_what_a_kind_cannot_do():
     assert "address" in problems("inngest", url=HOOK)["url"]
     assert "Discord" in problems("signed_webhook", url=HOOK)["url"]
     assert "Only a place in Discord" in problems("signed_webhook", url=ENDPOINT, answers_channel="x")["answers_channel"]
@@ -175,9 +174,6 @@ def test_place_is_switched_off_by_hand_and_on_again(signed_in, admin, connection
     Route.objects.create(destination=place, actions=["message.held"])
     make_message(connection)
     client = signed_in(admin)
-    page = client.get("/alerts/").content.decode()
-    assert "The last 2 attempts failed." in page
-    assert "Nothing goes there before <time" in page
     assert client.get(f"/alerts/{place.pk}/off/").status_code == 405
     for _ in range(2):
         client.post(f"/alerts/{place.pk}/off/")
@@ -188,10 +184,9 @@ def test_place_is_switched_off_by_hand_and_on_again(signed_in, admin, connection
     assert deliver_card(delivery_id=Delivery.objects.get().pk) == "gone"
     make_message(connection)
     assert (Delivery.objects.get().state, Delivery.objects.get().last_error) == ("failed", "It was switched off.")
-    for path in (f"/alerts/{place.pk}/", "/attention/"):
-        page = client.get(path).content.decode()
-        assert f"{admin.name} switched it off." in page
-        assert f'action="/alerts/{place.pk}/test/"' in page
+    page = client.get(f"/alerts/{place.pk}/").content.decode()
+    assert f"{admin.name} switched it off." in page
+    assert f'action="/alerts/{place.pk}/test/"' in page
 
     for _ in range(2):
         client.post(f"/alerts/{place.pk}/on/")
@@ -204,7 +199,7 @@ def test_place_is_switched_off_by_hand_and_on_again(signed_in, admin, connection
     assert list(acts) == [("destination.switched_off", "person"), ("destination.switched_on", "person")]
 
 
-def test_route_tells_of_its_events_at_its_place():
+def test_preview_counts_the_acts_of_its_events_at_its_place_as_planning_does(connection):
     at = datetime(2026, 11, 21, tzinfo=UTC)
     held, elsewhere, sent = (
         Act("message.held", 1, 7, at), Act("message.held", 2, 9, at), Act("message.sent", 1, 7, at)
@@ -214,8 +209,6 @@ def test_route_tells_of_its_events_at_its_place():
     assert would_go(acts, Wanted(["email.held"], connection=2)) == [elsewhere]
     assert would_go(acts, Wanted(["email.held", "email.sent"], mailbox=7), around=1) == [held, sent]
 
-
-def test_preview_of_a_mailbox_counts_as_planning_does(connection):
     box = Mailbox.objects.create(connection=connection, upstream_id="box", address="box@yourteam.example")
     other = make_connection("other")
     wanted = Wanted([event.name for event in EVENTS], mailbox=box.pk)

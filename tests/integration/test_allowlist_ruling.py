@@ -27,7 +27,16 @@ from approvals.ruling import lock_visible, ruled, ruling_for, rulings_for, stop_
 from common.postgres import clock
 from policy.allowlists import Judged
 from policy.models import AllowEntry, KillSwitch
-from tests.factories import MAILBOX, NOW, make_connection, make_list, make_message, pending_row, rolled_back
+from tests.factories import (
+    MAILBOX,
+    NOW,
+    make_connection,
+    make_list,
+    make_message,
+    pending_row,
+    rolled_back,
+    show_row,
+)
 from tests.integration.deciding import carry_out, decide, in_thread, make_due
 
 pytestmark = pytest.mark.django_db
@@ -40,6 +49,7 @@ def of(message, person):
 
 def outsiders(message, person):
     """Whom the lists refuse, of the message's recipients."""
+    message.refresh_from_db()
     return ruled(message, actor=person.actor(surface="web"), now=clock())[1].outsiders
 
 
@@ -57,17 +67,13 @@ def test_off_list_recipient_cannot_be_approved_and_can_be_rejected(connection, r
     assert decide(message, reviewer, "reject", "not to them").decision.outcome == "reject"
 
 
-def test_list_of_another_connection_or_mailbox_says_nothing_here(connection, reviewer):
+def test_entries_of_all_lists_that_apply_count_together_and_those_of_other_places_not(connection, reviewer):
     message, other = make_message(connection), make_connection("other")
     beside = Mailbox.objects.create(connection=connection, upstream_id="01B", address="b@yourteam.example")
-    make_list(connection=other)
-    make_list(mailbox=other.mailboxes.get())
-    make_list(mailbox=beside)
+    for elsewhere in ({"connection": other}, {"mailbox": other.mailboxes.get()}, {"mailbox": beside}):
+        make_list(**elsewhere)
     assert of(message, reviewer).may_approve
 
-
-def test_entries_of_all_lists_that_apply_count_together(connection, reviewer):
-    message = make_message(connection)
     lists = [make_list(), make_list(connection=connection), make_list(mailbox=message.mailbox)]
     assert not of(message, reviewer).may_approve
     entry = AllowEntry.objects.create(allowlist=lists[0], pattern="northwind.example")
@@ -76,8 +82,14 @@ def test_entries_of_all_lists_that_apply_count_together(connection, reviewer):
         assert of(message, reviewer).may_approve, one
 
 
-def test_strictest_of_the_modes_holds(connection, reviewer):
+def test_strictest_of_the_modes_holds_and_a_list_that_is_off_neither_refuses_nor_allows(connection, reviewer):
     message = make_message(connection)
+    make_list("northwind.example", mode="off")
+    assert of(message, reviewer).reasons == ("One approval is needed, and you may give it.",)
+    with rolled_back():
+        make_list(connection=connection)
+        assert not of(message, reviewer).may_approve
+    AllowEntry.objects.all().delete()
     make_list("acme.example", mode="monitor")
     ruling = of(message, reviewer)
     assert (ruling.may_approve, ruling.reasons) == (True, (
@@ -87,6 +99,13 @@ def test_strictest_of_the_modes_holds(connection, reviewer):
     ))  # fmt: skip
     make_list(mailbox=message.mailbox)
     assert not of(message, reviewer).may_approve
+    # Who is in a field that the key does not show is on no list.
+    make_list("northwind.example")
+    Revision.objects.update(coverage=["to", "cc", "subject", "markdown", "html"])
+    assert of(message, reviewer).reasons[0] == (
+        "Somebody in Bcc (not visible with this key) is on no allowlist for support@yourteam.example, so this cannot "
+        "be approved. With a read key the connection would show who that is."
+    )
 
 
 def test_message_of_unknown_mailbox_is_under_the_mode_of_each_list_of_its_connection(connection, reviewer):
@@ -100,14 +119,6 @@ def test_message_of_unknown_mailbox_is_under_the_mode_of_each_list_of_its_connec
     assert of(message, reviewer).may_approve
 
 
-def test_list_that_is_off_neither_refuses_nor_allows(connection, reviewer):
-    message = make_message(connection)
-    make_list("northwind.example", mode="off")
-    assert of(message, reviewer).reasons == ("One approval is needed, and you may give it.",)
-    make_list(connection=connection)
-    assert not of(message, reviewer).may_approve
-
-
 def test_received_mail_is_under_no_list_and_sandbox_mail_is(connection, reviewer):
     received = make_message(
         connection, direction="inbound", status="pending_inbound_approval", to_addresses=[MAILBOX["address"]]
@@ -117,29 +128,19 @@ def test_received_mail_is_under_no_list_and_sandbox_mail_is(connection, reviewer
     assert [of(one, reviewer).may_approve for one in (received, sandbox)] == [True, False]
 
 
-def test_recipients_that_the_key_does_not_show_are_refused(connection, reviewer):
-    message = make_message(connection)
-    Revision.objects.update(coverage=["to", "cc", "subject", "markdown", "html"])
-    make_list("northwind.example")
-    assert of(message, reviewer).reasons[0] == (
-        "Somebody in Bcc (not visible with this key) is on no allowlist for support@yourteam.example, so this cannot "
-        "be approved. With a read key the connection would show who that is."
-    )
-
-
 def test_recipient_that_no_entry_can_name_cannot_be_allowed(connection, reviewer):
     make_list()
     one, two = "a@acme.com@evil.io", "bo@acme.com"
-    nameless = of(make_message(connection, to_addresses=[one]), reviewer)
-    assert nameless.reasons[0] == (
+    message = make_message(connection, to_addresses=[one])
+    assert of(message, reviewer).reasons[0] == (
         f"{one} is on no allowlist for support@yourteam.example, so this cannot be approved. "
         "No entry can name it: reject it, or send it back."
     )
     # Of one that is endless so much stands in the sentence.
-    endless = of(make_message(connection, to_addresses=[one * 20], subject="endless"), reviewer)
-    assert endless.reasons[0].startswith(f"{(one * 20)[:254]} is on")
-    both = of(make_message(connection, to_addresses=[one, two], subject="two"), reviewer)
-    assert both.reasons[0] == (
+    show_row(message, to_addresses=[one * 20])
+    assert of(message, reviewer).reasons[0].startswith(f"{(one * 20)[:254]} is on")
+    show_row(message, to_addresses=[one, two])
+    assert of(message, reviewer).reasons[0] == (
         f"{one} and {two} are on no allowlist for support@yourteam.example, so this cannot be approved. "
         "An admin can allow the addresses."
     )
@@ -193,8 +194,9 @@ RECIPIENTS = {
 def test_every_recipient_is_judged_right_in_to_cc_and_bcc_and_what_the_mailbox_adds(connection, reviewer):
     make_list("acme.com", "bücher.example")
     wrong = [one for one, is_allowed in RECIPIENTS.items() if not is_allowed]
+    message = make_message(connection)
     for field in ("to_addresses", "cc", "bcc"):
-        message = make_message(connection, **{"to_addresses": ["ana@acme.com"], field: list(RECIPIENTS)})
+        show_row(message, **{"to_addresses": ["ana@acme.com"], field: list(RECIPIENTS)})
         found = outsiders(message, reviewer)
         # One domain has two spellings, and is told by one of them.
         assert {one.replace("аcme.com", "xn--cme-7cd.com") for one in found} == {
@@ -202,9 +204,7 @@ def test_every_recipient_is_judged_right_in_to_cc_and_bcc_and_what_the_mailbox_a
         }, field
         assert not of(message, reviewer).may_approve
     for name in ("auto_cc", "auto_bcc"):
-        message = make_message(
-            connection, to_addresses=["ana@acme.com"], additions={name: "boss@acme.com, eve@evil.io"}
-        )
+        show_row(message, to_addresses=["ana@acme.com"], additions={name: "boss@acme.com, eve@evil.io"})
         assert outsiders(message, reviewer) == ("eve@evil.io",), name
 
 
@@ -219,16 +219,17 @@ def approved(upstream, reviewer):
     return message
 
 
-@pytest.mark.proves("case 22")
-def test_entry_that_still_lives_lets_the_mail_leave(approved, reviewer):
-    assert carry_out(approved, reviewer) == "applied"
-
-
 @pytest.mark.proves("case 22", "promise 9")
-def test_entry_that_ends_between_approval_and_sending_refuses_with_that_reason(approved, reviewer, upstream):
+def test_entry_that_still_lives_lets_the_mail_leave_and_one_that_ends_before_sending_refuses_it(
+    approved, reviewer, upstream
+):
     decision = decide(approved, reviewer).decision
-    AllowEntry.objects.update(expires_at=Now())
     make_due()
+    with rolled_back():
+        assert run_decision(decision_id=decision.pk, now=NOW) == "applied"
+        assert len(upstream.decisions) == 1
+    upstream.calls.clear()
+    AllowEntry.objects.update(expires_at=Now())
     assert run_decision(decision_id=decision.pk, now=NOW) == "refused"
     decision.refresh_from_db()
     assert "dana@northwind.example is on no allowlist for support@yourteam.example" in decision.explanation
@@ -368,20 +369,14 @@ def test_finding_tells_who_was_off_the_list_when_the_message_was_read(connection
     assert make_message(connection, to_addresses=["bo@acme.com"], subject="fine").rules == []
 
 
-def test_approval_of_unknown_outcome_goes_out_again_to_nobody_who_is_off_the_list_by_now(connection, reviewer):
+def test_list_keeps_nobody_from_undoing_and_sends_no_approval_of_unknown_outcome_again(connection, reviewer):
     message, actor = make_message(connection), reviewer.actor(surface="web")
     decide(message, reviewer)
-    Decision.objects.update(state="unknown", attempt=1, may_have_left=True, seen_held=2)
     make_list()
+    with rolled_back():
+        assert undo_decision(message=message.public_id, actor=actor, now=NOW).state == "undone"
+    Decision.objects.update(state="unknown", attempt=1, may_have_left=True, seen_held=2)
     with pytest.raises(VerdictNotAllowed, match="is on no allowlist"):
         confirm_approval(message=message.public_id, actor=actor, now=NOW)
     make_list("northwind.example")
     assert confirm_approval(message=message.public_id, actor=actor, now=NOW).state == "recorded"
-
-
-def test_list_keeps_nobody_from_undoing(connection, reviewer):
-    message = make_message(connection)
-    decide(message, reviewer)
-    make_list()
-    undone = undo_decision(message=message.public_id, actor=reviewer.actor(surface="web"), now=NOW)
-    assert undone.state == "undone"

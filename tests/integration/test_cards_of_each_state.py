@@ -55,8 +55,8 @@ def act(message, action, **details):
 
 
 def test_held_card_tells_since_when_until_when_and_who_has_it(connection, reviewer, destination):
-    message = make_message(connection, subject="Refund", metadata=METADATA)
-    ends = timezone.now() + timedelta(hours=5)
+    message, now = make_message(connection, subject="Refund", metadata=METADATA), timezone.now()
+    ends = now + timedelta(hours=5)
     fields = told(card_of(message, destination, expires_at=ends))
     assert fields["Held"] == f"<t:{int(message.held_at.timestamp())}:R>"
     assert fields["Expires"] == f"<t:{int(ends.timestamp())}:R>"
@@ -64,18 +64,16 @@ def test_held_card_tells_since_when_until_when_and_who_has_it(connection, review
     assert fields["Fingerprint"].replace("\\", "") == message.revision.short_fingerprint
     Claim.objects.create(message=message, person=reviewer)
     assert told(card_of(message, destination))["Taken on by"] == str(reviewer)
-
-
-def test_card_whose_time_is_nearly_over_says_so_in_words_and_colour(connection, destination):
-    message = make_message(connection)
-    now = timezone.now()
+    # In the last tenth of its time it says so in words and colour, as the desk does.
     ends = now + timedelta(minutes=20)
-    # Of a short time it is the last tenth, as the desk tells it.
     assert card_of(message, destination, held_at=now - timedelta(hours=1), expires_at=ends)["color"] == AMBER
     soon = card_of(message, destination, held_at=now - timedelta(hours=10), expires_at=ends)
     assert soon["color"] == COLOURS["orange"] != AMBER
     assert soon["description"].startswith("**Held, expires soon.**")
     assert "Read it and decide" in soon["description"]
+    Revision.objects.update(coverage=["to", "subject", "markdown"])
+    fields = told(card_of(message, destination))
+    assert all("not visible with this key" in fields[name] for name in ("Cc", "Bcc"))
 
 
 def test_each_state_has_its_colour_and_words_and_only_the_held_card_asks(connection, destination):
@@ -93,14 +91,6 @@ def test_each_state_has_its_colour_and_words_and_only_the_held_card_asks(connect
             assert find_errors({"embeds": [card]}) == {}
 
 
-def test_decided_card_says_by_whom_and_while_it_can_be_undone(connection, reviewer, destination):
-    message = make_message(connection)
-    decide(message, reviewer, "send_back", reason="Please add the amount.")
-    said = card_of(message, destination)["description"]
-    assert said.startswith("**Sending back.**")
-    assert str(reviewer) in said
-
-
 def test_sent_mail_that_nobody_was_asked_about_is_marked(connection, destination):
     message = make_message(connection)
     assert "nobody was asked" not in card_of(message, destination, state="sent")["description"]
@@ -112,17 +102,6 @@ def test_sent_mail_that_nobody_was_asked_about_is_marked(connection, destination
         said = card_of(message, destination)["description"]
         assert said.startswith(f"**Handed over · {word}.**")
         assert "nobody was asked" in said
-
-
-def test_privacy_of_a_destination_says_what_a_card_tells_and_no_link_of_the_letter_is_one(connection, destination):
-    letter = "Dear Dana, kumquats. [Pay](https://evil.example) @everyone"
-    message = make_message(connection, subject="Refund 4471", markdown=letter, metadata=METADATA)
-    for privacy, names, words in (("minimal", False, False), ("headers", True, False), ("full", True, True)):
-        destination.privacy = privacy
-        text = json.dumps(card_of(message, destination), ensure_ascii=False)
-        assert ["Refund 4471" in text, "dana" in text] == [names] * 2, privacy
-        assert ["kumquats" in text, "evil" in text] == [words] * 2, privacy
-        assert "(https://evil" not in text
 
 
 def test_card_of_the_bot_has_buttons_while_it_is_open_and_loses_them_then(connection, reviewer, destination):
@@ -153,19 +132,19 @@ def test_digest_counts_real_messages_by_state(connection, reviewer, destination)
 def test_digest_of_a_storm_reads_few_and_counts_all(
     connection, destination, monkeypatch, django_assert_max_num_queries
 ):
-    monkeypatch.setattr("alerts.cards.digest.MOST_READ", 4)
+    monkeypatch.setattr("alerts.cards.digest.MOST_READ", 2)
     digest = Digest.objects.create(destination=destination)
-    messages = [make_message(connection, subject=f"Letter {n}") for n in range(9)]
+    messages = [make_message(connection, hydrated=False, subject=f"Letter {n}") for n in range(5)]
     for message in messages:
         Card.objects.create(destination=destination, message=message, digest=digest)
-    Message.objects.filter(pk__in=[one.pk for one in messages[6:]]).update(state="rejected")
+    Message.objects.filter(pk=messages[4].pk).update(state="rejected")
     with django_assert_max_num_queries(12):
         shown = bodies.of_digest(digest, destination, alert=7)
     fields = told(shown.body["embeds"][0])
-    assert shown.word == "9 messages, 6 waiting"
-    assert fields["By state"] == "6 · Held\n3 · Rejected"
+    assert shown.word == "5 messages, 4 waiting"
+    assert fields["By state"] == "4 · Held\n1 · Rejected"
     lines = fields["Newest that wait"].splitlines()
-    assert [line.partition(" ·")[0] for line in lines] == ["Letter 5", "Letter 4", "Letter 3", "Letter 2", "and 2 more"]
+    assert [line.partition(" ·")[0] for line in lines] == ["Letter 3", "Letter 2", "and 2 more"]
 
 
 def test_card_of_a_connection_follows_its_newest_state(connection, destination):
@@ -240,7 +219,10 @@ def test_answer_to_a_decision_tells_who_and_why_and_keeps_its_mark_to_itself(con
 
 def test_card_says_once_who_decided_and_what_went_wrong_then(connection, reviewer, destination):
     message = make_message(connection)
-    decide(message, reviewer)
+    decide(message, reviewer, "send_back", reason="Please add the amount.")
+    said = card_of(message, destination)["description"]
+    assert said.startswith("**Sending back.**")
+    assert str(reviewer) in said
     for outcome, state, says in (
         ("approve", "approved", "**Approved** by Ana Ferreira."),
         ("reject", "rejected", "**Rejected** by Ana Ferreira."),
@@ -270,13 +252,6 @@ def test_held_card_names_everybody_who_gets_it_and_every_file(connection, destin
     card = card_of(message, destination)
     assert told(card)["Files"] == "7"
     assert "c0" not in told(card)["Cc"]
-
-
-def test_held_card_says_what_its_key_does_not_show(connection, destination):
-    message = make_message(connection)
-    Revision.objects.update(coverage=["to", "subject", "markdown"])
-    fields = told(card_of(message, destination))
-    assert all("not visible with this key" in fields[name] for name in ("Cc", "Bcc"))
 
 
 def test_taking_a_message_on_turns_its_card_and_makes_none(connection, reviewer, destination):

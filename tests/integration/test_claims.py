@@ -76,7 +76,12 @@ def test_claim_says_who_has_it_on_row_and_bar(signed_in, reviewer, second_review
     assert [action for action, _ in acts(message)] == ["claim.taken"]
 
 
-def test_claim_is_taken_once_and_given_back_by_its_holder_alone(reviewer, second_reviewer, message):
+def test_claim_is_taken_once_by_who_may_decide_and_given_back_by_its_holder_or_ended_by_the_decision(
+    reviewer, second_reviewer, auditor, admin, message
+):
+    for person in (auditor, admin):
+        with pytest.raises(ActNotAllowed, match="Only a reviewer"):
+            take_on(message, person)
     for _ in range(2):
         take_on(message, reviewer)
     assert not give_back(message, second_reviewer)
@@ -84,6 +89,16 @@ def test_claim_is_taken_once_and_given_back_by_its_holder_alone(reviewer, second
     assert give_back(message, reviewer)
     assert not Claim.objects.exists()
     assert [action for action, _ in acts(message)] == ["claim.taken", "claim.released"]
+
+    # It keeps nobody from deciding.
+    take_on(message, reviewer)
+    decide(message, second_reviewer)
+    assert not Claim.objects.exists()
+    action, told = acts(message)[-1]
+    assert (action, told["holder"], told["actor"]) == ("claim.released", "Ana Ferreira", "Ben Okafor")
+    assert told["explanation"] == "The message was decided."
+    with pytest.raises(AlreadyDecided, match="nothing left to take on"):
+        take_on(message, reviewer)
 
 
 @pytest.mark.parametrize("headers", [HTMX, pytest.param({}, marks=pytest.mark.slow)], ids=["fragment", "page"])
@@ -126,17 +141,6 @@ def test_two_who_claim_at_once_get_one_claim_and_one_question(reviewer, second_r
     assert Claim.objects.get().person_id == made.person_id == refused.holder
 
 
-def test_claim_keeps_nobody_from_deciding_and_ends_with_the_decision(reviewer, second_reviewer, message):
-    take_on(message, reviewer)
-    decide(message, second_reviewer)
-    assert not Claim.objects.exists()
-    action, told = acts(message)[-1]
-    assert (action, told["holder"], told["actor"]) == ("claim.released", "Ana Ferreira", "Ben Okafor")
-    assert told["explanation"] == "The message was decided."
-    with pytest.raises(AlreadyDecided, match="nothing left to take on"):
-        take_on(message, reviewer)
-
-
 @pytest.mark.proves("case 23")
 def test_claim_of_somebody_idle_is_free_for_others_and_the_counts_are_right(
     signed_in, reviewer, second_reviewer, message
@@ -159,7 +163,7 @@ def test_claim_of_somebody_idle_is_free_for_others_and_the_counts_are_right(
     assert (action, told["explanation"]) == ("claim.released", "It was not on the holder's screen for ten minutes.")
 
 
-def test_sweep_ends_an_idle_claim_and_records_it(reviewer, message):
+def test_sweep_ends_the_claim_of_who_is_idle_or_left_the_desk_and_records_it(reviewer, second_reviewer, message):
     take_on(message, reviewer)
     let_idle(minutes=9)
     assert end_idle() == 0
@@ -170,6 +174,19 @@ def test_sweep_ends_an_idle_claim_and_records_it(reviewer, message):
     assert not Claim.objects.exists()
     action, told = acts(message)[-1]
     assert (action, told["actor"]) == ("claim.released", "the desk worker")
+
+    take_on(message, reviewer)
+    reviewer.is_active = False
+    reviewer.save()
+    assert not Claim.objects.exists()
+    assert last_why(message) == "Its holder left the desk."
+    # In a way that tells nobody: it is free all the same, and ends with the next sweep.
+    take_on(message, second_reviewer)
+    Person.objects.filter(pk=second_reviewer.pk).update(is_active=False)
+    assert not is_held(message)
+    end_idle()
+    assert [action for action, _ in acts(message)].count("claim.released") == 3
+    assert last_why(message) == "Its holder left the desk."
 
 
 @pytest.mark.parametrize(
@@ -203,24 +220,3 @@ def test_signing_out_gives_everything_free(signed_in, reviewer, connection):
     signed_in(reviewer).post("/accounts/logout/")
     assert not Claim.objects.exists()
     assert last_why(messages[1]) == "Its holder signed out."
-
-
-def test_whoever_leaves_the_desk_has_nothing_any_more(reviewer, second_reviewer, message):
-    for person in (reviewer, second_reviewer):
-        take_on(message, person)
-        if person == reviewer:
-            person.is_active = False
-            person.save()
-            assert not Claim.objects.exists()
-        else:
-            # In a way that tells nobody: it is free all the same, and ends with the next sweep.
-            Person.objects.filter(pk=person.pk).update(is_active=False)
-            assert not is_held(message)
-            end_idle()
-        assert last_why(message) == "Its holder left the desk."
-
-
-def test_only_who_may_decide_can_claim(message, auditor, admin):
-    for person in (auditor, admin):
-        with pytest.raises(ActNotAllowed, match="Only a reviewer"):
-            take_on(message, person)

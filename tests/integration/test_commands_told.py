@@ -58,14 +58,6 @@ def test_password_that_was_not_set_is_not_told(monkeypatch, admin):
     assert not Entry.objects.exists()
 
 
-def test_doctor_changes_nothing(connection):
-    make_message(connection)
-    before = Entry.objects.count()
-    with pytest.raises(SystemExit):
-        call_command("doctor", stdout=io.StringIO())
-    assert Entry.objects.count() == before
-
-
 # A command closes its connections to the database when it ends.
 @pytest.mark.django_db(transaction=True)
 def test_command_line_gives_what_it_does_a_number(monkeypatch):

@@ -95,23 +95,23 @@ def test_mention_stands_in_mine_and_counts_in_tab_and_rail(signed_in, reviewer, 
     assert client.get("/queue/pulse/").json()["asked"] == 1
 
 
-def test_people_are_asked_by_name_or_address_and_nobody_by_themselves(reviewer, second_reviewer, message):
+def test_people_are_asked_by_name_or_address_until_they_answer_by_comment_or_by_verdict(
+    reviewer, second_reviewer, admin, message
+):
     for text in ("@Ben Okafor, is it?", "ask @ben@yourteam.example", "@ben"):
         say(message, reviewer, text)
         assert asked() == [second_reviewer], text
         Question.objects.all().delete()
     say(message, reviewer, "@Ana Ferreira: remember")
-    assert asked() == []
-
-
-def test_answer_by_comment_or_by_verdict_ends_the_question_for_that_person_alone(
-    reviewer, second_reviewer, admin, message
-):
+    assert asked() == [], "nobody asks themselves"
     say(message, reviewer, "@Ben Okafor @Ida Lindqvist")
     say(message, admin, "It is.")
     assert asked() == [second_reviewer]
     decide(message, second_reviewer)
     assert asked() == []
+    # A comment can be made after the decision.
+    say(message, reviewer, "For the record")
+    assert Comment.objects.latest("pk").text == "For the record"
 
 
 def test_question_hides_while_somebody_elses_decision_leaves_and_ends_with_it(
@@ -141,6 +141,7 @@ def test_whoever_may_not_see_the_message_is_neither_offered_nor_asked(signed_in,
     assert answer.count("names nobody who sees this message") == 4
 
 
+@pytest.mark.slow
 def test_comment_can_be_made_after_the_decision(signed_in, reviewer, message):
     decide(message, reviewer)
     shown = comment(signed_in(reviewer), message, "For the record", headers=HTMX).content.decode()
@@ -175,6 +176,7 @@ def test_mine_and_the_message_cost_the_same_queries_however_much_is_in_them(
     assert [more <= less for more, less in zip([cost(*path) for path in paths], few, strict=True)] == [True, True]
 
 
+@pytest.mark.slow
 def test_message_shows_the_newest_fifty_comments(signed_in, reviewer, message):
     Comment.objects.bulk_create(Comment(message=message, person=reviewer, text=f"No {number}") for number in range(60))
     shown = signed_in(reviewer).get(f"/queue/{message.public_id}/beside/", headers=HTMX).content.decode()

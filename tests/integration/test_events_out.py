@@ -140,18 +140,6 @@ def test_event_sent_twice_is_one_with_the_very_same_body(message, inngest, recei
     assert (first.body, first.headers["webhook-id"]) == (second.body, second.headers["webhook-id"])
 
 
-def test_one_act_has_one_id_at_every_destination(message, receiver):
-    first = tell(to_webhook(receiver.url), message, "message.sent")
-    second = Delivery.objects.create(
-        destination=to_webhook(receiver.url), kind="event", message=message, entry=first.entry, action=first.action
-    )
-    other = tell(first.destination, message, "message.delivered")
-    for one in (first, second, other):
-        send_event(one, one.destination)
-    ids = [post.headers["webhook-id"] for post in receiver.posts]
-    assert ids[0] == ids[1] != ids[2]
-
-
 def test_event_that_is_sent_again_keeps_its_id_is_signed_anew_and_tells_no_more_than_allowed_now(
     message, receiver, monkeypatch, admin
 ):
@@ -176,7 +164,7 @@ def test_event_that_is_sent_again_keeps_its_id_is_signed_anew_and_tells_no_more_
     assert (third.said["data"]["privacy"], "subject" in third.said["data"]) == ("minimal", False)
 
 
-def test_webhook_is_as_standard_webhooks_reads_it(message, receiver):
+def test_webhook_is_as_standard_webhooks_reads_it_and_one_act_has_one_id_everywhere(message, receiver):
     delivery = tell(to_webhook(receiver.url), message, "message.bounced")
     assert send_event(delivery, delivery.destination).status == 200
     (post,) = receiver.posts
@@ -188,6 +176,14 @@ def test_webhook_is_as_standard_webhooks_reads_it(message, receiver):
     for secret, body in ((new_secret(), post.body), (delivery.destination.secret, post.body + b" ")):
         with pytest.raises(WebhookVerificationError):
             Webhook(secret).verify(body, post.headers)
+    # One act has one id at every destination.
+    about = {"kind": "event", "message": message, "entry": delivery.entry, "action": delivery.action}
+    elsewhere = Delivery.objects.create(destination=to_webhook(receiver.url), **about)
+    other = tell(delivery.destination, message, "message.delivered")
+    for one in (elsewhere, other):
+        send_event(one, one.destination)
+    first, second, third = (one.headers["webhook-id"] for one in receiver.posts)
+    assert first == second != third
 
 
 HOSTILE = "Tell dana@northwind.example <@everyone> \u202e **now**"
@@ -342,16 +338,30 @@ def takes(secret, post):
         return False
 
 
-def test_old_and_new_secret_verify_until_the_overlap_is_over(message, receiver, rotated):
+def test_old_and_new_secret_verify_until_the_overlap_is_over_or_the_secret_leaked(
+    message, receiver, rotated, admin, reviewer
+):
     destination, before, new = rotated
+    actor = admin.actor(surface="web")
+    with pytest.raises(DestinationNotAllowed):
+        rotate_secret(destination_id=destination.pk, actor=reviewer.actor(surface="web"))
+    with pytest.raises(DestinationMissing):
+        rotate_secret(destination_id=to_inngest(receiver.url).pk, actor=actor)
+    with pytest.raises(SecretStillTaken):
+        rotate_secret(destination_id=destination.pk, actor=actor)
     send_event(tell(destination, message, "message.sent"), destination)
-    destination.secret_before_until = Now() - timedelta(seconds=1)
-    destination.save()
+    with rolled_back():
+        Destination.objects.filter(pk=destination.pk).update(secret_before_until=Now() - timedelta(seconds=1))
+        destination.refresh_from_db()
+        send_event(tell(destination, message, "message.delivered"), destination)
+    newest = rotate_secret(destination_id=destination.pk, actor=actor, overlap=timedelta(0))
     destination.refresh_from_db()
+    assert destination.secret_before == ""
     send_event(tell(destination, message, "message.delivered"), destination)
-    during, after = receiver.posts
-    assert (takes(before, during), takes(new, during)) == (True, True)
-    assert (takes(before, after), takes(new, after)) == (False, True)
+    during, after, leaked = receiver.posts
+    assert [takes(one, during) for one in (before, new)] == [True, True]
+    assert [takes(one, after) for one in (before, new)] == [False, True]
+    assert [takes(one, leaked) for one in (before, new, newest)] == [False, False, True]
     assert len(during.headers["webhook-signature"].split(" ")) == 2
 
 
@@ -366,19 +376,3 @@ def test_secrets_and_event_keys_are_encrypted_at_rest_and_not_recorded(rotated, 
     assert ("Archive" in rows, recorded["destination"]) == (True, "Archive")
     for secret in (before, new, KEY):
         assert secret.removeprefix("whsec_") not in rows + json.dumps(recorded)
-
-
-def test_second_rotation_waits_unless_the_secret_leaked(message, receiver, rotated, admin, reviewer):
-    destination, before, new = rotated
-    actor = admin.actor(surface="web")
-    with pytest.raises(DestinationNotAllowed):
-        rotate_secret(destination_id=destination.pk, actor=reviewer.actor(surface="web"))
-    with pytest.raises(DestinationMissing):
-        rotate_secret(destination_id=to_inngest(receiver.url).pk, actor=actor)
-    with pytest.raises(SecretStillTaken):
-        rotate_secret(destination_id=destination.pk, actor=actor)
-    newest = rotate_secret(destination_id=destination.pk, actor=actor, overlap=timedelta(0))
-    destination.refresh_from_db()
-    assert destination.secret_before == ""
-    send_event(tell(destination, message, "message.sent"), destination)
-    assert [takes(one, receiver.posts[0]) for one in (before, new, newest)] == [False, False, True]

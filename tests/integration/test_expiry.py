@@ -51,20 +51,19 @@ def states():
     return [f"{outcome} by {rule or 'a person'}: {state}" for outcome, rule, state in found]
 
 
-def test_overdue_message_is_found_by_the_sweep_and_rejected_upstream_once_with_that_reason(message, upstream):
+def test_overdue_message_is_found_by_the_sweep_and_rejected_upstream_once_with_that_reason(message, reviewer, upstream):
     tasks.sweep()
     decision = Decision.objects.get()
     assert (decision.outcome, decision.rule, decision.given_by) == ("reject", "expiry", None)
     assert expire_due() == 0
+    # Nobody takes the rule's decision back.
+    for act in (undo_decision, withdraw_decision):
+        with pytest.raises(VerdictNotAllowed, match="rule"):
+            act(message=message.public_id, actor=reviewer.actor(surface="web"), now=NOW)
     assert run() == "applied"
     assert [(sent["action"], sent["reason"][:7]) for sent in upstream.decisions] == [("reject", "Expired")]
     recorded = Entry.objects.get(action="decision.recorded")
     assert (recorded.actor_kind, recorded.detail.fields["rule"]) == ("rule", "expiry")
-
-
-def test_message_in_time_is_left_alone(message):
-    Message.objects.update(expires_at=Now() + timedelta(seconds=60))
-    assert expire_due() == 0
 
 
 def test_message_that_came_back_is_rejected_too(message, reviewer):
@@ -101,30 +100,23 @@ def test_approval_that_may_have_left_is_withdrawn_one_that_has_not_is_refused_an
     assert states() == ["approve by a person: withdrawn", "reject by expiry: recorded"]
 
 
-def test_reject_of_a_person_under_way_is_enough(message, reviewer):
-    decide(message, reviewer, "reject")
-    assert expire_due() == 0
-
-
-def test_rule_that_was_refused_rests_before_it_tries_again(message, upstream):
+def test_rule_that_was_refused_rests_then_tries_again_and_rejects_whatever_the_content_became(message, upstream):
     upstream.decides(403, error="This key may not decide.")
     expire_due()
-    run()
-    assert expire_due() == 0
+    assert (run(), expire_due()) == ("refused", 0)
     Decision.objects.update(changed_at=Now() - timedelta(minutes=16))
     assert expire_due() == 1
     assert states() == ["reject by expiry: refused", "reject by expiry: recorded"]
-
-
-def test_rule_rejects_whatever_the_content_became(message, upstream):
-    expire_due()
+    upstream.decides(200, status="rejected", decision="rejected")
     upstream.holds(pending_row(message.upstream_id, subject="Another"))
     show_row(message, subject="A third")
     assert run() == "applied"
-    assert "expected_fingerprint" not in upstream.decisions[0]
+    assert "expected_fingerprint" not in upstream.decisions[-1]
 
 
-def test_rule_waits_under_the_kill_switch_and_while_the_connection_is_paused(message, reviewer, upstream):
+def test_rule_leaves_alone_what_is_in_time_or_rejected_and_waits_for_the_kill_switch_and_a_paused_connection(
+    message, reviewer, upstream
+):
     actor = reviewer.actor(surface="web")
     for stop in (
         lambda: kill_switch.pull(actor=actor, reason="Stop"), lambda: Connection.objects.update(paused_at=Now())
@@ -132,14 +124,12 @@ def test_rule_waits_under_the_kill_switch_and_while_the_connection_is_paused(mes
         with rolled_back():
             stop()
             assert (expire_due(), run()) == (1, "not due")
+    with rolled_back():
+        Message.objects.update(expires_at=Now() + timedelta(seconds=60))
+        assert expire_due() == 0
+    decide(message, reviewer, "reject")
+    assert expire_due() == 0
     assert upstream.decisions == []
-
-
-def test_nobody_takes_the_rules_decision_back(message, reviewer):
-    expire_due()
-    for act in (undo_decision, withdraw_decision):
-        with pytest.raises(VerdictNotAllowed, match="rule"):
-            act(message=message.public_id, actor=reviewer.actor(surface="web"), now=NOW)
 
 
 @pytest.mark.proves("case 25", "promise 9")
@@ -198,11 +188,8 @@ def test_expiry_counts_from_when_it_was_held_and_not_by_this_hosts_clock(connect
                 send_at=sent_at.isoformat() if sent_at else None,
             )  # fmt: skip
             assert abs(Message.objects.get().expires_at - at - expected) < 5 * minutes, expected
-
-
-def test_expiry_stays_when_the_content_changes(connection):
-    Mailbox.objects.update(expire_after=timedelta(hours=1))
-    message = show_row(make_message(connection), received_at=clock().isoformat())
+    # It stays when the content changes.
+    message = show_row(unread, received_at=at.isoformat())
     before = Message.objects.get().expires_at
-    show_row(message, subject="Another", received_at=(clock() + timedelta(hours=3)).isoformat())
+    show_row(message, subject="Another", received_at=(at + 180 * minutes).isoformat())
     assert Message.objects.get().expires_at == before

@@ -58,11 +58,12 @@ def session_of(person):
 def test_role_is_given_for_each_kind_of_place_and_recorded_and_further_fields_have_no_effect(
     signed_in, admin, reviewer, second_reviewer, mailbox, connection
 ):
-    client = signed_in(admin)
+    for place in ("all", f"connection-{connection.pk}"):
+        assert give(admin, reviewer, Role.AUDITOR, all_places()[place])
+    client, path = signed_in(admin), f"/people/{reviewer.pk}/roles/add/"
     more = {"person": second_reviewer.pk, "person_id": second_reviewer.pk, "is_active": "", "mailbox": "1"}
-    for place in ("all", f"connection-{connection.pk}", f"mailbox-{mailbox.pk}"):
-        answer = client.post(f"/people/{reviewer.pk}/roles/add/", {"role": "auditor", "place": place, **more})
-        assert (answer.status_code, answer["Location"]) == (302, f"/people/{reviewer.pk}/")
+    answer = client.post(path, {"role": "auditor", "place": f"mailbox-{mailbox.pk}", **more})
+    assert (answer.status_code, answer["Location"]) == (302, f"/people/{reviewer.pk}/")
     found = set(reviewer.grants.filter(role="auditor").values_list("connection", "mailbox"))
     assert found == {(None, None), (connection.pk, None), (None, mailbox.pk)}
     assert recorded()["before"] == "auditor of everything, reviewer of everything, auditor of Gateway main"
@@ -70,37 +71,34 @@ def test_role_is_given_for_each_kind_of_place_and_recorded_and_further_fields_ha
     assert recorded()["person"] == "Ana Ferreira"
     reviewer.refresh_from_db()
     assert (second_reviewer.grants.count(), reviewer.is_active) == (1, True)
-    # What is there already is no change.
+    # What is there already is no change, and what is no role or no place is said at the form.
     entries = Entry.objects.count()
     assert (give(admin, reviewer), Entry.objects.count()) == (False, entries)
-
-
-def test_what_is_no_role_or_no_place_is_said_at_the_form(signed_in, admin, reviewer):
     for fields in (
         {"role": "owner", "place": "all"}, {"role": "admin", "place": "mailbox-0"}, {"role": "admin", "place": "x"}
     ):  # fmt: skip
-        form = RoleForm(fields, places=places_to_give(actor(admin)))
-        assert not form.is_valid(), fields
-    answer = signed_in(admin).post(f"/people/{reviewer.pk}/roles/add/", {})
+        assert not RoleForm(fields, places=places_to_give(actor(admin))).is_valid(), fields
+    answer = client.post(path, {})
     assert (answer.status_code, 'id="role-problem"' in answer.content.decode()) == (422, True)
-    assert reviewer.grants.count() == 1
+    assert reviewer.grants.count() == 4
 
 
 @pytest.mark.proves("security 42")
-def test_whoever_loses_a_role_is_signed_out(signed_in, admin, reviewer, second_reviewer):
+def test_whoever_is_given_a_role_has_it_at_once_and_whoever_loses_one_is_signed_out(
+    signed_in, admin, reviewer, second_reviewer
+):
     theirs, others = session_of(reviewer), session_of(second_reviewer)
-    grant = reviewer.grants.get()
-    answer = signed_in(admin).post(f"/people/{reviewer.pk}/roles/remove/", {"grant": grant.pk})
-    assert answer.status_code == 302
-    assert (theirs.get("/queue/").status_code, others.get("/queue/").status_code) == (302, 200)
-    assert (recorded()["before"], recorded()["after"]) == ("reviewer of everything", "no role")
-
-
-def test_whoever_is_given_a_role_stays_signed_in_and_has_it_at_once(signed_in, admin, reviewer):
-    theirs = session_of(reviewer)
     assert theirs.get("/people/").status_code == 403
     give(admin, reviewer, Role.ADMIN)
     assert theirs.get("/people/").status_code == 200
+    take_from(admin, reviewer, reviewer.grants.get(role="admin"))
+    assert theirs.get("/people/").status_code == 302
+    theirs, grant = session_of(reviewer), reviewer.grants.get()
+    answer = signed_in(admin).post(f"/people/{reviewer.pk}/roles/remove/", {"grant": grant.pk})
+    assert answer.status_code == 302
+    queue = "/queue/?format=json"
+    assert (theirs.get(queue).status_code, others.get(queue).status_code) == (302, 200)
+    assert (recorded()["before"], recorded()["after"]) == ("reviewer of everything", "no role")
 
 
 def test_what_somebody_has_taken_on_is_free_where_they_may_not_decide_any_more(admin, reviewer, connection):
@@ -132,13 +130,23 @@ def test_own_role_can_be_put_away_where_another_admin_is_left(signed_in, admin, 
     assert not admin.grants.exists()
 
 
-def test_admin_of_a_mailbox_gives_there_and_nowhere_else(keeper, mailbox, connection):
+def test_admin_of_a_mailbox_gives_there_and_nowhere_else_and_not_to_whoever_looks_after_more(
+    keeper, mailbox, connection, admin
+):
     nia = make_person("near@yourteam.example", "Nia Near", "reviewer", mailbox=mailbox)
+    cora = make_person("cora@yourteam.example", "Cora", "admin", connection=connection)
     places = all_places()
-    assert give(keeper, nia, Role.ADMIN, places[f"mailbox-{mailbox.pk}"])
+    here = places[f"mailbox-{mailbox.pk}"]
+    assert give(keeper, nia, Role.ADMIN, here)
     for place in (Place(), places[f"connection-{connection.pk}"]):
         with pytest.raises(NotYours):
             give(keeper, nia, Role.REVIEWER, place)
+    for above in (admin, cora):
+        extra = Grant.objects.create(person=above, role="reviewer", mailbox=mailbox)
+        with pytest.raises(NotYours):
+            give(keeper, above, Role.AUDITOR, here)
+        with pytest.raises(NotYours):
+            take_from(keeper, above, extra)
 
 
 def test_admin_of_a_connection_gives_for_its_mailboxes(connection, mailbox):
@@ -146,17 +154,6 @@ def test_admin_of_a_connection_gives_for_its_mailboxes(connection, mailbox):
     nia = make_person("near@yourteam.example", "Nia Near", "reviewer", connection=connection)
     assert give(cora, nia, Role.REVIEWER, all_places()[f"mailbox-{mailbox.pk}"])
     assert take_from(cora, nia, nia.grants.get(mailbox=None))
-
-
-def test_admin_of_a_mailbox_changes_nothing_of_whoever_looks_after_more(keeper, mailbox, admin, connection):
-    cora = make_person("cora@yourteam.example", "Cora", "admin", connection=connection)
-    here = all_places()[f"mailbox-{mailbox.pk}"]
-    for above in (admin, cora):
-        extra = Grant.objects.create(person=above, role="reviewer", mailbox=mailbox)
-        with pytest.raises(NotYours):
-            give(keeper, above, Role.AUDITOR, here)
-        with pytest.raises(NotYours):
-            take_from(keeper, above, extra)
 
 
 def test_admin_of_a_mailbox_takes_the_role_there_of_somebody_who_also_works_elsewhere(signed_in, keeper, mailbox):
@@ -171,15 +168,14 @@ def test_admin_of_a_mailbox_takes_the_role_there_of_somebody_who_also_works_else
     assert list(nia.grants.all()) == [far]
 
 
-def test_reviewer_and_auditor_give_nothing(reviewer, auditor, second_reviewer):
+def test_reviewer_and_auditor_give_nothing_nor_whoever_lost_the_role_a_moment_ago(
+    reviewer, auditor, second_reviewer, admin
+):
     for person in (reviewer, auditor):
         with pytest.raises(NotYours):
             give(person, second_reviewer, Role.AUDITOR)
         with pytest.raises(NotYours):
             take_from(person, second_reviewer)
-
-
-def test_role_that_was_lost_a_moment_ago_gives_nothing_any_more(admin, reviewer):
     otto = make_person("otto@yourteam.example", "Otto", "admin")
     as_it_was = actor(otto)
     take_from(admin, otto)
