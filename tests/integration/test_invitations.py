@@ -21,7 +21,7 @@ from people.actors import Actor, Role
 from people.errors import LinkNotGood, NotYours
 from people.inviting import DAYS, invite, make_password_link
 from people.joining import join, read_link, set_password
-from people.models import Grant, Invitation, Person, RoleRule
+from people.models import Grant, Invitation, Person
 from people.reach import Place
 from tests.factories import make_person, rolled_back
 from tests.integration.deciding import at_once
@@ -255,12 +255,6 @@ def test_password_link_sets_it_ends_all_sessions_and_signs_nobody_in(signed_in, 
     # The second factor stays, and is still asked for.
     answer = guest.post("/accounts/login/", {"login": reviewer.email, "password": PASSWORD})
     assert (answer.status_code, answer["Location"].split("?")[0]) == (302, reverse("mfa_authenticate"))
-
-
-def test_joining_as_what_needs_a_second_factor_leads_to_setting_one_up(admin, client):
-    RoleRule.objects.create(role="auditor", needs_second_factor=True)
-    assert post(f"/join/{link_of(admin, roles=[Role.AUDITOR])}/", client).status_code == 302
-    assert client.get("/queue/")["Location"].startswith(reverse("factors"))
 
 
 def test_password_link_is_for_people_whom_its_maker_covers_and_void_once_they_do_not(admin, connection):

@@ -12,7 +12,7 @@ from approvals.errors import ChangeRefused, ChangeUnknown, CodeWanted
 from approvals.models import Connection, KeyOwner
 from audit.models import Entry, EntryDetail
 from gateway.models import ApiKey, ApprovalRequest
-from tests.factories import make_connection, make_person
+from tests.factories import make_connection
 
 pytestmark = pytest.mark.django_db
 SECRET = re.compile(r'id="secret"[^>]*>(mm_live_[0-9a-f]{40})<')
@@ -192,26 +192,3 @@ def test_keys_that_cannot_be_listed_are_told_of_and_the_page_stands(signed_in, a
     make_connection("other")
     page = text_of(signed_in(admin).get("/keys/"))
     assert ("500" in page, "has no admin key here" in page) == (True, True)
-
-
-def test_keys_are_no_business_of_others(signed_in, account, agent):
-    client = signed_in(make_person("x@yourteam.example", "X", "reviewer"))
-    answer = client.get(path_of(account, agent))
-    page = text_of(answer)
-    assert (answer.status_code, "Only an admin of" in page, "Key agent" in page) == (403, True, False)
-    for act, fields in (("revoke/", {}), ("owner/", {}), ("change/", {"name": "Mine", "scopes": ["read"]})):
-        assert client.post(path_of(account, agent, act), fields).status_code == 403, act
-    keeper = make_person("k@yourteam.example", "K", "admin", connection=account.connection, mailbox=account.mailbox)
-    assert make(signed_in(keeper), account).status_code == 403
-    stranger = make_person("y@yourteam.example", "Y", "admin", connection=make_connection("other"))
-    assert make(signed_in(stranger), account).status_code == 404
-    assert account.gateway.calls == []
-
-
-@pytest.mark.proves("security 41")
-def test_keys_ask_who_one_is(signed_in, admin, account, agent):
-    client, fields = signed_in(admin, minutes=11), {"name": "X", "scopes": ["admin"]}
-    answers = [client.post(path_of(account, agent, act), fields) for act in ("change/", "owner/", "revoke/")]
-    for answer in (*answers, make(client, account, **fields)):
-        assert (answer.status_code, "/reauthenticate/" in answer["Location"]) == (302, True)
-    assert account.gateway.calls == []

@@ -114,6 +114,7 @@ def test_nobody_stops_more_than_their_own_and_not_without_a_reason(signed_in, co
     assert KillSwitch.objects.count() == 1
 
 
+@pytest.mark.slow
 def test_page_says_what_is_not_stopped_and_only_offers_what_may_be_done(signed_in, auditor, connection):
     page = signed_in(auditor).get("/stop/").content.decode()
     assert "is-stopped" not in page

@@ -15,7 +15,7 @@ from approvals.models import Connection
 from approvals.sync.boxes import read_mailboxes
 from approvals.tasks import read_all_mailboxes
 from audit.models import Entry
-from gateway.models import ApprovalRequest, UpgradeRequest
+from gateway.models import ApiKey, ApprovalRequest, UpgradeRequest
 from gateway.models import Mailbox as GatewayMailbox
 from people.models import Grant
 from tests.factories import make_connection, make_message, make_person
@@ -79,7 +79,12 @@ def test_list_costs_the_same_whatever_the_number_of_mailboxes(
     assert page.content.count(b'class="box"') == 3
 
 
-def test_read_key_that_is_not_told_of_a_mailbox_does_not_make_it_gone(account):
+def test_mailboxes_are_read_with_a_key_and_one_that_is_not_told_of_some_makes_none_gone(account, monkeypatch):
+    nudged = []
+    make_connection("without", oversight_key="mm_live_other")
+    monkeypatch.setattr("approvals.tasks.nudge", lambda task, pk, **_: nudged.append((task, pk)))
+    read_all_mailboxes()
+    assert nudged == [("approvals.tasks.read_mailboxes", account.connection.pk)]
     account.ask("POST", "/v1/mailboxes", json={"address_local": "board"})
     limited = {"name": "Limited", "scopes": ["read"], "mailboxes": ["board@acme.example"]}
     key = account.ask("POST", "/v1/api-keys", json=limited).json()["api_key"]
@@ -89,14 +94,6 @@ def test_read_key_that_is_not_told_of_a_mailbox_does_not_make_it_gone(account):
         "support@acme.example",
         "board@acme.example",
     }
-
-
-def test_worker_reads_mailboxes_of_connections_that_have_a_key_for_it(account, monkeypatch):
-    nudged = []
-    make_connection("without", oversight_key="mm_live_other")
-    monkeypatch.setattr("approvals.tasks.nudge", lambda task, pk, **_: nudged.append((task, pk)))
-    read_all_mailboxes()
-    assert nudged == [("approvals.tasks.read_mailboxes", account.connection.pk)]
 
 
 def test_only_admins_of_a_mailbox_see_its_form_and_its_upgrade_code_and_others_only_their_own(signed_in, account):
@@ -182,9 +179,17 @@ def test_windows_are_set_by_an_admin_of_the_mailbox_also_without_an_admin_key(
 
 
 def test_only_what_differs_is_sent_and_the_ledger_keeps_before_and_after(signed_in, admin, account):
+    client, path = signed_in(admin), f"/mailboxes/{account.mailbox.pk}/settings/"
+    # What is wrong is refused at its field, with what was typed.
+    answer = client.post(path, settings_of(account, auto_cc="not an address", display_name="Kept"))
+    page = answer.content.decode()
+    assert (answer.status_code, account.asked("PATCH", "")) == (422, 0)
+    assert "is not an email address" in page.partition('id="auto-cc-wrong"')[2][:300]
+    assert 'value="not an address"' in page
+    assert 'value="Kept"' in page
     GatewayMailbox.objects.update(display_name="Somebody else's change")
     fields = settings_of(account, auto_bcc="Eve@ACME.example, mia@acme.example", ai_disclosure="1")
-    answer = signed_in(admin).post(f"/mailboxes/{account.mailbox.pk}/settings/", fields)
+    answer = client.post(path, fields)
     box = GatewayMailbox.objects.get()
     assert answer.status_code == 302
     assert (box.auto_bcc, box.ai_disclosure) == ("Eve@acme.example, mia@acme.example", True)
@@ -194,27 +199,25 @@ def test_only_what_differs_is_sent_and_the_ledger_keeps_before_and_after(signed_
     assert "auto_bcc: nobody" in Entry.objects.get(action="mailbox.changed").detail.fields["before"]
     # Letting calls loosen it is a loosening.
     cleared = settings_of(account, ai_disclosure="1", allow_looser_per_call="1")
-    assert signed_in(admin).post(f"/mailboxes/{account.mailbox.pk}/settings/", cleared).status_code == 302
+    assert client.post(path, cleared).status_code == 302
     box.refresh_from_db()
     assert (box.auto_bcc, box.allow_looser_per_call) == ("", True)
     assert told()[-1] == "mailbox.loosened"
 
 
-def test_wrong_address_is_refused_at_its_field_and_nothing_is_asked(signed_in, admin, account):
-    fields = settings_of(account, auto_cc="not an address", display_name="Kept")
-    answer = signed_in(admin).post(f"/mailboxes/{account.mailbox.pk}/settings/", fields)
-    page = answer.content.decode()
-    assert (answer.status_code, account.asked("PATCH", "")) == (422, 0)
-    assert "is not an email address" in page.partition('id="auto-cc-wrong"')[2][:300]
-    assert 'value="not an address"' in page
-    assert 'value="Kept"' in page
-
-
 @pytest.mark.proves("security 41")
-def test_changing_a_mailbox_asks_who_one_is(signed_in, admin, account):
+def test_changing_a_mailbox_a_key_or_a_webhook_asks_who_one_is(signed_in, admin, account):
+    hook, key = account.world.listen("oversight.pending", url="https://x.example"), ApiKey.objects.get(name="Key agent")
+    places = {
+        f"/mailboxes/{account.mailbox.pk}/": ("settings/", "loosen/?to=monitored", "delete/"),
+        f"/keys/{account.connection.pk}/": ("add/",),
+        f"/keys/{account.connection.pk}/{key.pk}/": ("change/", "owner/", "revoke/"),
+        f"/webhooks/{account.connection.pk}/": ("add/",),
+        f"/webhooks/{account.connection.pk}/{hook.pk}/": ("test/", "rotate/", "delete/", "sent/1/replay/"),
+    }
     client = signed_in(admin, minutes=11)
-    for path in ("settings/", "loosen/?to=monitored", "delete/"):
-        answer = client.post(f"/mailboxes/{account.mailbox.pk}/{path}", settings_of(account, to="monitored"))
+    for path in (place + act for place, acts in places.items() for act in acts):
+        answer = client.post(path, settings_of(account, to="monitored"))
         assert (answer.status_code, "/reauthenticate/" in answer["Location"]) == (302, True), path
     assert account.gateway.calls == []
 

@@ -123,9 +123,12 @@ def test_opened_names_the_version_that_was_on_screen(desk, message):
     assert list(opened.values_list("fingerprint", flat=True)) == [shown]
 
 
-def test_page_without_a_stream_learns_of_the_change_from_the_pulse(signed_in, reviewer, message):
+def test_page_without_a_stream_learns_of_the_change_from_the_pulse(signed_in, reviewer, message, monkeypatch):
+    # Twice a minute it is told again, whatever happens.
+    monkeypatch.setattr("approvals.views.pulse._half_minute", lambda: 1)
     desk, address = signed_in(reviewer), f"/queue/pulse/?open={message.public_id}"
     first = desk.get(address)
+    assert desk.get(address, headers={"If-None-Match": first["ETag"]}).status_code == 304
     assert first.json()["open"]["fingerprint"] == message.revision.fingerprint
     show_row(message, subject="Another subject")
     later = desk.get(address, headers={"If-None-Match": first["ETag"]})

@@ -78,17 +78,13 @@ def test_ledger_says_who_weighed_what_before_and_after(admin):
     assert (weight.points, weight.changed_by) == (5, admin)
 
 
-def test_only_an_admin_of_everything_weighs_published_rules(connection, signed_in, reviewer, auditor, admin):
+def test_only_an_admin_of_everything_weighs_published_rules(connection, reviewer, auditor, admin):
     of_one_connection = make_person("p@yourteam.example", "Pat", "admin", connection=connection)
     for person in (reviewer, auditor, of_one_connection):
-        with pytest.raises(ActNotAllowed):
+        with pytest.raises(ActNotAllowed, match="Only an admin of all mailboxes"):
             weigh(person, 80)
-    answer = signed_in(of_one_connection).post(f"{PAGE}weigh/", {"points": "80"})
-    assert answer.status_code == 403
-    assert "Only an admin of all mailboxes" in answer.content.decode()
     with pytest.raises(KeyError):
         weigh(admin, 80, rule="made_up")
-    assert signed_in(admin).post("/rules/findings/made_up/weigh/", {"points": "80"}).status_code == 404
     assert not RuleWeight.objects.exists()
 
 
