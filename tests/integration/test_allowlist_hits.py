@@ -58,7 +58,7 @@ def test_entry_that_is_over_taken_out_or_of_a_list_that_is_off_is_not_counted(co
 @pytest.mark.django_db(transaction=True)
 def test_two_that_count_at_once_count_each_message_once(connection):
     make_list("acme.com")
-    for number in range(6):
+    for number in range(3):
         make_message(connection, to_addresses=["bo@acme.com"], subject=f"letter {number}")
 
     def count():
@@ -67,7 +67,7 @@ def test_two_that_count_at_once_count_each_message_once(connection):
 
     assert at_once(count, count) == [None, None]
     count_hits(limit=10)
-    assert hits() == {"acme.com": 6}
+    assert hits() == {"acme.com": 3}
 
 
 @pytest.fixture

@@ -65,9 +65,7 @@ def test_key_is_told_its_place_by_its_scopes():
     ):
         problem = problem_in(SLOTS[slot], scopes)
         assert (words in problem, bool(problem)) == (True, bool(words)), (slot, scopes)
-
-
-def test_of_a_key_nothing_but_its_public_beginning_is_shown():
+    # Of a key nothing but its public beginning is shown.
     keys = ("mm_live_abcdef", "mm_test_abcdef", "secret", "")
     assert [shown_start(key) for key in keys] == ["mm_live", "mm_test", "", ""]
 
@@ -84,21 +82,18 @@ def test_check_says_what_to_do_about_each_way_a_key_can_fail(there, settings):
     assert "in a while" in check_key(api_url=there.url, key=key, slot=oversight).problem
     away = check_key(api_url="http://127.0.0.1:1", key=key, slot=oversight)
     assert ("could not be reached" in away.problem, away.is_certain) == (True, False)
-    settings.OUTGOING_ALLOW = []
-    assert "OUTGOING_ALLOW" in check_key(api_url=there.url, key=key, slot=oversight).problem
-
-
-def test_key_whose_scopes_are_not_told_is_judged_by_what_it_can_read(there):
-    there.tells_scopes = False
-    oversight = SLOTS["oversight"]
-    assert check_key(api_url=there.url, key="mm_live_oversight_key", slot=oversight).problem == ""
-    assert "may not see what is held" in check_key(api_url=there.url, key="mm_live_admin_key", slot=oversight).problem
-
-
-def test_multimail_that_is_away_is_asked_once_and_not_for_every_key():
+    # It is asked once, and not for every key.
     checks = check_all(api_url="http://127.0.0.1:1", keys=dict.fromkeys(SLOTS, "mm_live_any_key"))
     assert [check.is_certain for check in checks.values()] == [False] * 4
     assert sum("could not be reached" in check.problem for check in checks.values()) == 1
+    # A key whose scopes are not told is judged by what it can read.
+    there.refuses.clear()
+    there.tells_scopes = False
+    assert check_key(api_url=there.url, key=key, slot=oversight).problem == ""
+    other = check_key(api_url=there.url, key="mm_live_admin_key", slot=oversight)
+    assert "may not see what is held" in other.problem
+    settings.OUTGOING_ALLOW = []
+    assert "OUTGOING_ALLOW" in check_key(api_url=there.url, key=key, slot=oversight).problem
 
 
 def test_connection_is_added_with_a_secret_of_its_own_and_the_ledger_has_no_secret(ida):
@@ -158,8 +153,7 @@ def test_pause_of_a_person_outlasts_reads_that_work_and_is_not_probed(connection
     assert actions()[0] == "connection.paused_by_hand"
     assert actions()[-1] == "connection.resumed"
 
-
-def test_pause_of_the_desk_still_ends_with_a_read_that_works_and_not_by_hand(connection, ida):
+    # One of the desk ends with a read that works, and not by hand.
     health.pause(connection, "The key was refused.")
     with pytest.raises(ConnectionNotChanged, match="by hand"):
         pausing.resume(connection=connection, actor=ida)

@@ -140,9 +140,15 @@ def stranger(signed_in):
 
 @pytest.mark.proves("security 48")
 @pytest.mark.parametrize(
-    "headers", [{}, pytest.param({"HX-Request": "true"}, marks=pytest.mark.slow)], ids=["page", "fragment"]
+    ("headers", "pages"),
+    [
+        ({}, ("", "body/", "approve/")),
+        pytest.param({}, ("thread/", "letter/"), marks=pytest.mark.slow),
+        pytest.param({"HX-Request": "true"}, ("", "body/", "thread/", "approve/", "letter/"), marks=pytest.mark.slow),
+    ],
+    ids=["pages", "more pages", "fragments"],
 )
-def test_message_of_others_is_as_one_that_does_not_exist(stranger, message, headers):
+def test_message_of_others_is_as_one_that_does_not_exist(stranger, message, headers, pages):
     """The same answer, after the same questions to the database: what takes longer tells as much as what says more."""
 
     def asked(public_id, page):
@@ -152,15 +158,20 @@ def test_message_of_others_is_as_one_that_does_not_exist(stranger, message, head
         return answer.status_code, body.replace(str(public_id), "ID"), len(queries)
 
     asked(uuid7(), "")
-    for page in ("", "body/", "thread/", "approve/", "letter/"):
+    for page in pages:
         found = asked(message.public_id, page)
         assert found == asked(uuid7(), page), page
         assert found[0] == 404
 
 
 @pytest.mark.proves("security 48")
-def test_button_of_a_message_of_others_is_as_of_one_that_does_not_exist(stranger, message):
-    for act in ("verdict", "undo", "claim", "snooze", "comments", "opened"):
+@pytest.mark.parametrize(
+    "acts",
+    [("verdict", "claim", "comments"), pytest.param(("undo", "snooze", "opened"), marks=pytest.mark.slow)],
+    ids=["acts", "more acts"],
+)
+def test_button_of_a_message_of_others_is_as_of_one_that_does_not_exist(stranger, message, acts):
+    for act in acts:
         told = [stranger.post(f"/queue/{public_id}/{act}/") for public_id in (message.public_id, uuid7())]
         assert [answer.status_code for answer in told] == [404, 404], act
         assert told[0].content == told[1].content, act

@@ -1,6 +1,5 @@
 """Keeping somebody out: at once, with all that hangs on it, and never the last admin (line 42)."""
 
-import re
 from datetime import timedelta
 
 import pytest
@@ -44,7 +43,7 @@ def session_of(person):
 
 
 @pytest.mark.proves("security 42")
-def test_deactivated_person_is_out_everywhere_from_the_next_request_on(signed_in, admin, reviewer):
+def test_deactivated_person_is_out_everywhere_from_the_next_request_on_until_let_in_again(signed_in, admin, reviewer):
     client, sessions = signed_in(admin), [session_of(reviewer), session_of(reviewer)]
     page = client.get(f"/people/{reviewer.pk}/").content.decode()
     for words in ("signed out everywhere", "free for others", "refused when they are due", "API keys stay"):
@@ -52,21 +51,22 @@ def test_deactivated_person_is_out_everywhere_from_the_next_request_on(signed_in
     assert f"/people/{reviewer.pk}/deactivate/" in page
     answer = client.post(f"/people/{reviewer.pk}/deactivate/")
     assert (answer.status_code, answer["Location"]) == (302, f"/people/{reviewer.pk}/")
-    assert [one.get("/queue/").status_code for one in sessions] == [302, 302]
+    assert [one.get("/queue/?format=json").status_code for one in sessions] == [302, 302]
     assert sessions[0].get("/live/reach/").status_code == 401
     assert sign_in(Client(), reviewer).status_code != 302
     fields = told("person.deactivated")
     assert (fields["person"], fields["before"], fields["after"]) == ("Ana Ferreira", "active", "deactivated")
-
-
-def test_sessions_from_before_do_not_come_back_when_somebody_is_let_in_again(signed_in, admin, reviewer):
-    theirs = session_of(reviewer)
-    deactivate(actor=actor(admin), person_id=reviewer.pk)
-    assert signed_in(admin).post(f"/people/{reviewer.pk}/reactivate/").status_code == 302
-    assert theirs.get("/queue/").status_code == 302
+    # Let in again: the sessions from before do not come back.
+    assert client.post(f"/people/{reviewer.pk}/reactivate/").status_code == 302
+    assert sessions[0].get("/queue/").status_code == 302
     assert sign_in(Client(), reviewer).status_code == 302
     assert [one.role for one in reviewer.grants.all()] == ["reviewer"]
     assert told("person.reactivated")["after"] == "active"
+    # Twice is once.
+    for act, action in ((deactivate, "person.deactivated"), (reactivate, "person.reactivated")):
+        for _ in range(2):
+            act(actor=actor(admin), person_id=reviewer.pk)
+        assert Entry.objects.filter(action=action).count() == 2
 
 
 def test_open_streams_of_the_person_are_asked_anew_and_nobody_elses(admin, reviewer):
@@ -103,14 +103,7 @@ def test_links_that_they_made_and_links_for_them_are_void(admin, otto):
     assert [one.email for one in Invitation.objects.good()] == ["b@x.example"]
 
 
-def test_twice_is_once(admin, reviewer):
-    for act, action in ((deactivate, "person.deactivated"), (reactivate, "person.reactivated")):
-        for _ in range(2):
-            act(actor=actor(admin), person_id=reviewer.pk)
-        assert Entry.objects.filter(action=action).count() == 1
-
-
-def test_nobody_deactivates_themselves_or_after_being_deactivated(admin, otto):
+def test_nobody_deactivates_themselves_the_last_admin_or_anybody_after_being_deactivated(admin, otto):
     make_person("third@yourteam.example", "Thea", "admin")
     with pytest.raises(NotYours):
         deactivate(actor=actor(admin), person_id=admin.pk)
@@ -118,9 +111,8 @@ def test_nobody_deactivates_themselves_or_after_being_deactivated(admin, otto):
     deactivate(actor=actor(admin), person_id=otto.pk)
     with pytest.raises(NotYours):
         deactivate(actor=as_it_was, person_id=admin.pk)
-
-
-def test_last_admin_is_protected_from_the_command_line_too(admin):
+    # Nor does the command line.
+    Person.objects.exclude(pk=admin.pk).update(is_active=False)
     command = Actor(kind="command", id="x", label="an operator", surface="command", scopes=(Scope(Role.ADMIN),))
     with pytest.raises(LastAdmin, match="last admin of everything"):
         deactivate(actor=command, person_id=admin.pk)
@@ -133,10 +125,7 @@ def test_admin_of_a_mailbox_deactivates_only_whom_they_cover(signed_in, connecti
     for beyond in (reviewer, admin):
         with pytest.raises(NotYours, match="that you do not look after"):
             deactivate(actor=actor(kim), person_id=beyond.pk)
-    client = signed_in(kim)
-    page = client.get(f"/people/{reviewer.pk}/").content.decode()
-    assert "Deactivate" not in re.sub("<[^>]+>", "", page)
-    assert client.post(f"/people/{nia.pk}/deactivate/").status_code == 302
+    assert signed_in(kim).post(f"/people/{nia.pk}/deactivate/").status_code == 302
     assert set(Person.objects.filter(is_active=False)) == {nia}
 
 

@@ -39,7 +39,7 @@ def hold(upstream, message):
     upstream.holds(pending_row(message.upstream_id, subject=message.subject, metadata=message.trigger))
 
 
-@pytest.mark.parametrize("last", ["message.sent", "message.bounced"])
+@pytest.mark.parametrize("last", ["message.sent", pytest.param("message.bounced", marks=pytest.mark.slow)])
 def test_decision_of_this_desk_is_told_where_its_webhook_is_lost(client, message, reviewer, upstream, last):
     hold(upstream, message)
     upstream.decides(200, status="approved", decision="approved")
@@ -69,7 +69,7 @@ def test_message_that_was_taken_for_gone_is_told_as_approved_when_it_was_sent(cl
     assert Entry.objects.select_related("detail").get(action="message.approved").detail.fields.get("reason") is None
 
 
-@pytest.mark.parametrize("decision", ["approved", "rejected"])
+@pytest.mark.parametrize("decision", ["approved", pytest.param("rejected", marks=pytest.mark.slow)])
 def test_decision_elsewhere_that_is_learnt_by_reading_is_told_once(client, message, upstream, decision):
     Connection.objects.update(read_at=None)
     upstream.holds(pending_row("01OTHER"))

@@ -120,9 +120,7 @@ def test_people_remove_their_own_account_and_admins_anybodys(signed_in, admin, r
     path = f"/people/{second_reviewer.pk}/discord/remove/"
     kim = make_person("kim@yourteam.example", "Kim", "admin", connection=connection)
     assert signed_in(kim).post(path, {"account": theirs.pk}).status_code == 403
-    client = signed_in(admin)
-    assert "theirs" in text_of(client.get(f"/people/{second_reviewer.pk}/"))
-    assert client.post(path, {"account": theirs.pk}).status_code == 302
+    assert signed_in(admin).post(path, {"account": theirs.pk}).status_code == 302
     assert not DiscordAccount.objects.exists()
 
 

@@ -30,50 +30,43 @@ def test_queue_says_how_old_it_is_and_why():
         assert (found.level, found.as_of, found.reason) == (level, read_at, reason)
 
 
-PAGES = ("/queue/", "/stop/")
-OTHER_PAGES = ("/", "/history/", "/audit/", "/alerts/", "/connections/", "/attention/")
+PAGES = ("/queue/", "/queue/{message}/")
+OTHER_PAGES = ("/", "/stop/", "/history/", "/audit/", "/alerts/", "/connections/", "/attention/")
 
 
 @pytest.mark.parametrize("paths", [PAGES, pytest.param(OTHER_PAGES, marks=pytest.mark.slow)], ids=["two", "others"])
 def test_every_page_says_so(signed_in, reviewer, connection, paths):
     Connection.objects.update(complete_as_of=Now() - timedelta(minutes=11))
-    client = signed_in(reviewer)
+    client, message = signed_in(reviewer), make_message(connection).public_id
     for path in paths:
-        page = client.get(path).content.decode()
+        page = client.get(path.format(message=message)).content.decode()
         assert 'data-level="red"' in line_of(page), path
         assert "Complete as of" in line_of(page), path
         assert "was last read 11 minutes ago." in page.partition('id="behind"')[2].partition("</p>")[0], path
 
 
-def test_message_page_says_so_too(signed_in, reviewer, connection):
-    Connection.objects.update(complete_as_of=Now(), failing_since=Now(), last_error="MultiMail did not answer.")
-    line = line_of(signed_in(reviewer).get(f"/queue/{make_message(connection).public_id}/").content.decode())
-    assert ('data-level="amber"' in line, "MultiMail did not answer." in line) == (True, True)
-
-
 def test_worst_connection_counts_and_each_is_told_by_itself(signed_in, admin, connection):
     Connection.objects.update(complete_as_of=Now())
     make_connection("never")
-    page = signed_in(admin).get("/connections/").content.decode()
-    assert 'data-level="amber"' in line_of(page)
-    well, never = (page.partition(f'id="connection-{c.pk}"')[2].partition("</section>")[0] for c in
-                   Connection.objects.order_by("name"))  # fmt: skip
-    assert ("Well" in well, "Well" in never) == (True, False)
-    assert "Not read yet" in never
-
-
-def test_paused_connection_says_why_and_the_secret_of_the_last_webhook_is_told(signed_in, admin, connection):
-    make_message(connection)
-    Connection.objects.update(
+    paused = make_connection("paused")
+    make_message(paused)
+    Connection.objects.filter(pk=paused.pk).update(
         complete_as_of=Now(), paused_at=Now(), paused_because="The key was refused.",
         previous_webhook_secret="whsec_old", previous_secret_until=Now() + timedelta(hours=1),
     )  # fmt: skip
     page = signed_in(admin).get("/connections/").content.decode()
+    assert 'data-level="red" title="Gateway paused is paused' in line_of(page)
+    well, never, broken = (
+        page.partition(f'id="connection-{one.pk}"')[2].partition("</section>")[0]
+        for one in Connection.objects.order_by("name")
+    )
+    assert ["Well" in one for one in (well, never, broken)] == [True, False, False]
+    assert "Not read yet" in never
     for words in (
         "Paused", "The key was refused.", "Put in a key that MultiMail takes.",
         "signed with the current secret", "The previous secret is taken until",
     ):  # fmt: skip
-        assert words in page, words
+        assert words in broken, words
     assert "whsec_" not in page
 
 
@@ -91,9 +84,7 @@ def test_home_shows_an_open_page_how_the_connections_are_by_now(
     signed_in, reviewer, connection, django_assert_max_num_queries
 ):
     client = signed_in(reviewer)
-    Connection.objects.update(complete_as_of=Now())
-    assert 'id="home-connections" data-refresh="/"' in client.get("/").content.decode()
-    Connection.objects.update(failing_since=Now(), last_error="MultiMail did not answer.")
+    Connection.objects.update(complete_as_of=Now(), failing_since=Now(), last_error="MultiMail did not answer.")
     with django_assert_max_num_queries(8):
         answer = client.get("/", headers={"HX-Request": "true"})
     fragment = answer.content.decode()
@@ -101,4 +92,5 @@ def test_home_shows_an_open_page_how_the_connections_are_by_now(
     assert ("Failing" in fragment, "MultiMail did not answer." in fragment) == (True, True)
     assert "<html" not in fragment
     assert "HX-Request" in answer["Vary"]
-    assert "<html" in client.get("/", headers={"HX-Request": "true", "HX-Boosted": "true"}).content.decode()
+    page = client.get("/", headers={"HX-Request": "true", "HX-Boosted": "true"}).content.decode()
+    assert ("<html" in page, 'id="home-connections" data-refresh="/"' in page) == (True, True)
