@@ -85,22 +85,19 @@ def test_switch_of_another_scope_stops_nothing_here(message, reviewer):
 
 
 def test_message_of_unknown_mailbox_is_stopped_by_each_switch_of_its_connection(message, reviewer):
+    mailbox, other = message.mailbox, make_connection("other")
     Message.objects.update(mailbox=None)
     message.refresh_from_db()
-    other = make_connection("other")
     switch = pull(reviewer, mailbox=other.mailboxes.get())
     assert KillSwitch.objects.stopping(connection=message.connection_id, mailbox=None).count() == 0
-    assert carry_out(message, reviewer) == "applied"
     assert KillSwitch.objects.stopping(connection=other.pk, mailbox=None).get() == switch
-
-
-def test_stopped_decision_of_unknown_mailbox_is_not_due(message, reviewer):
-    mailbox = message.mailbox
-    decide(message, reviewer)
-    make_due()
-    Message.objects.update(mailbox=None)
-    pull(reviewer, mailbox=mailbox)
-    assert Decision.objects.due().count() == 0
+    with rolled_back():
+        decide(message, reviewer)
+        make_due()
+        assert Decision.objects.due().count() == 1
+        pull(reviewer, mailbox=mailbox)
+        assert Decision.objects.due().count() == 0
+    assert carry_out(message, reviewer) == "applied"
 
 
 def test_verdict_under_the_switch_counts_and_says_that_nothing_leaves(message, reviewer):
@@ -111,25 +108,22 @@ def test_verdict_under_the_switch_counts_and_says_that_nothing_leaves(message, r
     assert "Ana Ferreira (Wrong price in every letter)" in ruling.reasons[0]
 
 
-def test_second_pull_keeps_the_first_and_it_is_released_once(message, reviewer, second_reviewer, admin):
-    first = pull(second_reviewer)
-    assert pull(reviewer) == first
-    assert Entry.objects.filter(action="kill_switch.pulled").count() == 1
-    release(first, admin)
-    with pytest.raises(KillSwitchNotAllowed, match="not pulled any more"):
-        release(first, admin)
-    assert pull(reviewer) != first
-
-
-def test_pull_and_release_ask_for_the_role_and_a_reason(message, reviewer, auditor):
+def test_pull_and_release_ask_for_the_role_and_a_reason_and_are_done_once(reviewer, second_reviewer, auditor, admin):
     with pytest.raises(KillSwitchNotAllowed, match="Only a reviewer or an admin"):
         pull(auditor)
     with pytest.raises(KillSwitchNotAllowed, match="Say why"):
         kill_switch.pull(actor=reviewer.actor(surface="web"), reason="  ")
-    switch = pull(reviewer)
+    first = pull(second_reviewer)
+    # Pulled again, it stays the first one's.
+    assert pull(reviewer) == first
+    assert Entry.objects.filter(action="kill_switch.pulled").count() == 1
     with pytest.raises(KillSwitchNotAllowed, match="Only an admin"):
-        release(switch, reviewer)
-    assert KillSwitch.objects.pulled().get() == switch
+        release(first, reviewer)
+    assert KillSwitch.objects.pulled().get() == first
+    release(first, admin)
+    with pytest.raises(KillSwitchNotAllowed, match="not pulled any more"):
+        release(first, admin)
+    assert pull(reviewer) != first
 
 
 @pytest.mark.django_db(transaction=True)

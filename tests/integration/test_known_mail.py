@@ -92,6 +92,7 @@ def test_mail_that_is_never_held_makes_its_recipients_known_also_where_they_are_
     assert [one["evidence"] for one in findings(message, "first_contact")] == [["billing@northwlnd.example"]]
 
 
+@pytest.mark.slow
 def test_many_unknown_recipients_are_asked_about_at_once(connection):
     people = [f"p{number}@contoso.example" for number in range(300)]
     written(connection, to_addresses=people[:250])

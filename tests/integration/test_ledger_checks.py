@@ -96,7 +96,7 @@ def test_check_of_a_whole_ledger_holds_and_is_recorded():
 
 
 @committed
-def test_broken_ledger_is_told_everywhere(admin, auditor, signed_in, capsys):
+def test_broken_ledger_is_told_everywhere(admin, auditor, capsys):
     check = begin_check_of_two_seals()
     as_superuser("UPDATE audit_entry SET action = 'message.served' WHERE id = (SELECT min(id) + 4 FROM audit_entry)")
     assert run_check(check.pk) == "broken"
@@ -108,7 +108,6 @@ def test_broken_ledger_is_told_everywhere(admin, auditor, signed_in, capsys):
         (found,) = [one for one in attention_for(actor, timezone.now()) if one.kind == "ledger_broken"]
         assert check.findings[0] in found.why
         assert attention_count(actor) >= 1
-    assert "The ledger does not hold" in signed_in(auditor).get("/attention/").content.decode()
     assert "countersign_ledger_broken 1" in exposition()
     with pytest.raises(SystemExit):
         call_command("doctor")

@@ -61,17 +61,14 @@ def test_nudge_is_the_message_that_celery_itself_would_send(patient_redis, count
 
 
 @committed
-def test_nudge_is_what_a_worker_takes():
+def test_nudge_is_what_a_worker_takes_once_it_is_committed(patient_redis):
     nudge.nudge("alerts.tasks.deliver", 7)
     nudge.flush(60)
     with current_app.connection_for_read() as connection:
         message = connection.SimpleQueue("alerts").get(timeout=60)
         message.ack()
     assert (message.headers["task"], message.payload[0]) == ("alerts.tasks.deliver", [7])
-
-
-@committed
-def test_nudge_of_what_was_rolled_back_is_not_sent(patient_redis):
+    # Nothing is sent of what was rolled back.
     with transaction.atomic():
         nudge.nudge("approvals.tasks.hydrate", 1)
         transaction.set_rollback(True)

@@ -166,16 +166,18 @@ def test_role_that_needs_a_factor_needs_it_after_the_provider_too(client, config
     assert client.get("/queue/")["Location"].startswith("/people/me/factors/")
 
 
-def test_way_to_the_provider_carries_state_nonce_and_a_challenge_and_nothing_from_the_address(client, configured):
+def test_way_to_the_provider_carries_state_nonce_and_a_challenge_and_nothing_from_the_address(
+    client, configured, reviewer, signed_in
+):
     query = asked(begin(client, process="connect", scope="admin", auth_params="prompt=none"))
     assert query["code_challenge_method"] == "S256"
     assert all(len(query[name]) >= 16 for name in ("state", "nonce", "code_challenge"))
     assert set(query["scope"].split()) == {"openid", "profile", "email"}
     assert "prompt" not in query
     assert query["redirect_uri"] == "http://testserver/accounts/login/provider/back/"
-
-
-def test_who_is_signed_in_is_asked_again_at_the_provider(client, configured, reviewer, signed_in):
+    # A link of another site asks first, and who is signed in is asked again at the provider.
+    answer = client.get("/accounts/login/provider/", headers={"Sec-Fetch-Site": "cross-site"})
+    assert (answer.status_code, "Another site led you here" in answer.content.decode()) == (200, True)
     query = asked(begin(signed_in(reviewer, minutes=11)))
     assert (query["prompt"], query["max_age"]) == ("login", "0")
 
@@ -209,11 +211,6 @@ def test_provider_that_is_another_away_or_private_is_told_in_words(client, confi
     assert (answer.status_code, "That did not work" in answer.content.decode()) == (502, True)
     with pytest.raises(requests.ConnectionError), GuardedSession() as session:
         session.get("https://127.0.0.1:1/")
-
-
-def test_link_of_another_site_asks_first(client, configured):
-    answer = client.get("/accounts/login/provider/", headers={"Sec-Fetch-Site": "cross-site"})
-    assert (answer.status_code, "Another site led you here" in answer.content.decode()) == (200, True)
 
 
 def test_button_stands_only_where_a_provider_is_set_and_pages_without_use_are_not_there(client, settings, provider):

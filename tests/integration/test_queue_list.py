@@ -310,7 +310,7 @@ def test_what_multimail_took_is_leaving_until_a_whole_read_must_have_told_of_it(
     for read, found in hours.items():
         Connection.objects.update(complete_as_of=None if read is None else Now() - timedelta(hours=read))
         assert names(reviewer, "tab=leaving") == found, f"read {read} hours ago"
-        assert names(reviewer) == []
+    assert names(reviewer) == []
 
 
 @pytest.mark.slow

@@ -315,6 +315,7 @@ def test_link_shows_its_target_and_domain_and_only_web_and_mail_addresses_open_b
     assert links.count("The desk does not open such an address.") == len(hostile)
 
 
+@pytest.mark.slow
 def test_origin_tells_the_reason_the_channel_the_key_and_how_much_else_waits_from_there(desk, connection):
     trigger = {
         "discord_user": "ana#1", "discord_channel": "outreach", "discord_guild_id": "118000000000000777",

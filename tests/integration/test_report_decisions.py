@@ -206,6 +206,7 @@ def test_nonsense_is_this_month_and_names_no_rows(signed_in, auditor):
     assert b"has not come yet" in client.get(PATH, {"month": "2999-12"}).content
 
 
+@pytest.mark.slow
 def test_report_costs_the_same_for_many(auditor, connection, reviewer, second_reviewer):
     made(connection, reviewer)
 

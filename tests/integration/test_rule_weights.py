@@ -132,6 +132,7 @@ def test_message_that_is_stored_while_a_rule_is_weighed_is_not_missed(connection
     assert risk_of(message) == (80, "high")
 
 
+@pytest.mark.slow
 def test_page_of_a_message_tells_what_counts_nothing_and_what_is_published_no_more(connection, admin, signed_in):
     message = make_message(connection, **MISADDRESSED)
     [stored] = message.revision.findings
