@@ -31,7 +31,7 @@ def address(verdict, more=""):
     return f"/queue/{verdict.message.public_id}/decisions/{verdict.pk}/{more}"
 
 
-def test_verdict_keeps_what_was_on_screen(given):
+def test_verdict_keeps_what_was_on_screen_and_its_page_shows_it(signed_in, given, auditor, admin):
     seen, revision = given.seen, given.revision
     assert (seen["revision"], seen["fingerprint"]) == (1, revision.fingerprint)
     assert [one["sentence"] for one in seen["findings"]]
@@ -41,9 +41,7 @@ def test_verdict_keeps_what_was_on_screen(given):
     assert seen["ruling"] == ["One approval is needed, and you may give it."]
     assert seen["unread"] == ["the links"]
 
-
-def test_page_shows_the_version_as_it_was_seen_then(signed_in, given, auditor, admin):
-    one = given.seen["findings"][0]
+    one = seen["findings"][0]
     weigh(rule=one["rule"], points=one["points"] + 1, actor=admin.actor(surface="web"), now=clock())
     client = signed_in(auditor)
     page = client.get(address(given)).content.decode()

@@ -233,6 +233,14 @@ def test_approval_that_leaves_out_what_came_after_is_refused_on_every_surface(dr
     read(draft)
     with pytest.raises(ThreadMovedOn, match=r"dana@northwind\.example wrote in this thread on .* after this draft"):
         approve(draft, reviewer)
+    # To reject it and to release received mail ask for no tick.
+    for outcome in ("reject", "send_back"):
+        with rolled_back():
+            assert decide(draft, reviewer, outcome, "They wrote again").decision.outcome == outcome
+    with rolled_back():
+        Message.objects.update(direction="inbound")
+        assert decide(draft, reviewer).decision.outcome == "approve"
+    draft.refresh_from_db()
     # The tick for one letter is none for the next, nor for one that was written earlier and found later.
     for found in (letter(3, 6), letter(1, 1)):
         ticked = conversation_of(draft).late_id
@@ -242,17 +250,6 @@ def test_approval_that_leaves_out_what_came_after_is_refused_on_every_surface(dr
             approve(draft, reviewer, thread_read=ticked)
     assert Verdict.objects.count() == 0
     assert approve(draft, reviewer, thread_read=conversation_of(draft).late_id).decision.outcome == "approve"
-
-
-def test_rejecting_and_releasing_ask_for_no_tick(gateway, upstream, reviewer):
-    draft = make_draft(gateway)
-    tell(upstream, letter(1, 5))
-    read(draft)
-    for outcome in ("reject", "send_back"):
-        with rolled_back():
-            assert decide(draft, reviewer, outcome, "They wrote again").decision.outcome == outcome
-    Message.objects.update(direction="inbound")
-    assert decide(draft, reviewer).decision.outcome == "approve"
 
 
 OWN = {"direction": "outbound", "status": "pending_send_approval"}
@@ -291,9 +288,7 @@ def test_what_counts_as_news(draft, upstream, reviewer):
             if late(draft) != expected:
                 wrong[what] = late(draft)
     assert wrong == {}
-
-
-def test_draft_that_leaves_meanwhile_is_news_to_the_one_that_waits(draft, upstream, reviewer):
+    # A draft that leaves meanwhile is news to the one that waits.
     tell(upstream, *NEWS[1][1])
     read(draft)
     ticked = conversation_of(draft).late_id

@@ -192,7 +192,7 @@ def test_more_entries_than_a_page_are_paged_and_none_is_lost(signed_in, connecti
     # The package has a view of the module's name.
     monkeypatch.setattr(import_module("audit.views.trace"), "PAGE", 4)
     message = make_message(connection)
-    for _ in range(6):
+    for _ in range(4):
         tell(message, "message.asked_about")
     client, path, found, after = signed_in(auditor), f"/audit/trace/{message.public_id}/", [], 0
     while after is not None:

@@ -136,7 +136,7 @@ def test_failure_is_tried_again_later_and_a_dead_destination_is_switched_off_as_
         assert post_heads() == 1, status
         assert Anchor.objects.filter(kind="discord").latest("pk").reference == str(status)
     Destination.objects.all().delete()
-    for status in (401, 403, 404):
+    for status in (401, 404):
         witness = make_witness(discord, f"#dead {status}")
         discord.calls.clear()
         discord.answers[PATH] = (status, {})

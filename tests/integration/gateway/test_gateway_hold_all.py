@@ -43,7 +43,7 @@ def hold_before_the_next_attempt(world: World, monkeypatch: pytest.MonkeyPatch) 
 @pytest.fixture
 def free(db: None) -> World:
     """An account whose mail leaves without anybody being asked."""
-    return make_world(mode=Mode.AUTONOMOUS)
+    return make_world("free", mode=Mode.AUTONOMOUS)
 
 
 def test_hold_all_brings_due_mail_that_nobody_decided_to_the_gate(free: World, mail_server: MailServer):
@@ -65,19 +65,26 @@ def test_hold_all_brings_due_mail_that_nobody_decided_to_the_gate(free: World, m
 def test_hold_all_keeps_back_what_was_approved_before_it_until_it_ends(
     world: World, other: World, mail_server: MailServer, monkeypatch: pytest.MonkeyPatch
 ):
-    email = world.approved()
-    hold(world)
-    assert leave(email) == "not due"
+    add_sandbox_keys(world)
+    tried, email = world.held(key="tester"), world.approved()
+    assert world.decide(tried, key="test desk").status_code == 200
+    assert hold(world)["hold_all"] is True
+    assert world.call("GET", "/v1/account").json()["hold_all"] is True
+    assert [leave(email), leave(tried)] == ["not due", "not due"]
     assert not Email.objects.in_outbox().exists()
     tasks.sweep()
     assert (status_of(email), mail_server.seen) == (Status.SCHEDULED, 0)
     assert leave(other.approved()) == "sent"
+
     nudged: list[Any] = []
     monkeypatch.setattr("common.nudge._send_task", lambda task, row_id, countdown: nudged.append((task, row_id)))
     with TestCase.captureOnCommitCallbacks(execute=True):
-        hold(world, False)
-    assert nudged == [("gateway.tasks.send_email", email.pk)]
-    assert (leave(email), mail_server.seen) == ("sent", 2)
+        assert hold(world, False)["hold_all"] is False
+    assert Account.objects.get(pk=world.account.pk).hold_all_at is None
+    assert sorted(nudged) == sorted(("gateway.tasks.send_email", one) for one in (tried, email.pk))
+    assert [leave(email), leave(tried), mail_server.seen] == ["sent", "pretended", 2]
+    noted = AuditLogEntry.objects.filter(action__startswith="account.hold_all").order_by("id")
+    assert [entry.action for entry in noted] == ["account.hold_all_on", "account.hold_all_off"]
 
 
 def test_hold_all_lets_go_what_is_approved_after_it_until_it_is_set_again(world: World, mail_server: MailServer):
@@ -104,44 +111,19 @@ def test_approved_mail_of_a_mailbox_that_became_read_only_waits(world: World, ma
     assert Email.objects.held_by(claimed).may_leave().exists()
 
 
-def test_hold_all_between_claim_and_mail_server_holds(
-    world: World, mail_server: MailServer, monkeypatch: pytest.MonkeyPatch
+def test_hold_all_between_claim_and_mail_server_holds_also_what_nobody_decided(
+    world: World, free: World, mail_server: MailServer, monkeypatch: pytest.MonkeyPatch
 ):
-    email = world.approved()
+    email, undecided = world.approved(), free.held()
     hold_before_the_next_attempt(world, monkeypatch)
     assert leave(email) == "lease lost"
-    assert (status_of(email), mail_server.seen) == (Status.SCHEDULED, 0)
+    assert status_of(email) == Status.SCHEDULED
+    hold_before_the_next_attempt(free, monkeypatch)
+    assert [leave(undecided), leave(undecided)] == ["lease lost", "asked"]
+    assert mail_server.seen == 0
     hold(world, False)
     # Without waiting for the lease of the attempt that was stopped.
     assert leave(email) == "sent"
-
-
-def test_hold_all_between_claim_and_mail_server_holds_what_nobody_decided(
-    free: World, mail_server: MailServer, monkeypatch: pytest.MonkeyPatch
-):
-    email_id = free.held()
-    hold_before_the_next_attempt(free, monkeypatch)
-    assert [leave(email_id), leave(email_id)] == ["lease lost", "asked"]
-    assert mail_server.seen == 0
-
-
-def test_hold_all_holds_sandbox_mail_too(world: World):
-    add_sandbox_keys(world)
-    email_id = world.held(key="tester")
-    assert world.decide(email_id, key="test desk").status_code == 200
-    hold(world)
-    assert leave(email_id) == "not due"
-    hold(world, False)
-    assert (leave(email_id), status_of(email_id)) == ("pretended", Status.SENT)
-
-
-def test_hold_all_is_shown_and_audited(world: World):
-    assert hold(world)["hold_all"] is True
-    assert world.call("GET", "/v1/account").json()["hold_all"] is True
-    assert hold(world, False)["hold_all"] is False
-    assert Account.objects.get().hold_all_at is None
-    noted = AuditLogEntry.objects.filter(action__startswith="account.hold_all").order_by("id")
-    assert [entry.action for entry in noted] == ["account.hold_all_on", "account.hold_all_off"]
 
 
 def test_key_that_sends_lifts_it_with_an_operators_code_only(world: World):

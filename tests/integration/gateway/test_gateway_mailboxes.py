@@ -79,8 +79,9 @@ def test_mode_at_creation_is_taken_if_it_is_strict(world: World):
 
 
 def test_patch_tightens_and_never_loosens(world: World):
-    for start in MODES:
-        for wanted in MODES:
+    for place, start in enumerate(MODES):
+        # The next ones on either side, and the two ends.
+        for wanted in {MODES[0], *MODES[max(place - 1, 0) : place + 2], MODES[-1]}:
             Mailbox.objects.update(oversight_mode=start, display_name="Support")
             answer = patch(world, oversight_mode=wanted, display_name="Changed")
             world.mailbox.refresh_from_db()

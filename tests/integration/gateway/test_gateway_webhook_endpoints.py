@@ -88,8 +88,8 @@ def test_endpoint_is_paused_after_ten_deliveries_that_failed_for_good(
     assert "10 deliveries" in AuditLogEntry.objects.get(action="webhook.paused").metadata["reason"]
 
 
-def test_endpoint_that_says_gone_is_paused_at_once_and_loses_nothing(
-    world: World, paused: WebhookDelivery, hook_server: HookServer, swept: Sweep
+def test_endpoint_that_says_gone_is_paused_loses_nothing_and_wakes_when_it_is_probed(
+    world: World, webhook: Webhook, paused: WebhookDelivery, hook_server: HookServer, swept: Sweep
 ):
     world.held()
     assert [row.state for row in WebhookDelivery.objects.all()] == ["due", "due"]
@@ -99,11 +99,7 @@ def test_endpoint_that_says_gone_is_paused_at_once_and_loses_nothing(
     rows = world.call("GET", "/v1/webhook-deliveries", key="admin").json()["deliveries"]
     assert [(row["status"], row["next_attempt_at"]) for row in rows] == [("pending", None)] * 2
 
-
-def test_paused_endpoint_is_probed_with_the_oldest_event_and_wakes(
-    world: World, webhook: Webhook, paused: WebhookDelivery, hook_server: HookServer, swept: Sweep
-):
-    world.held()
+    # It is probed with the oldest event.
     assert not deliver.probe(webhook_id=webhook.pk), "it is not due"
     make_probe_due()
     assert swept() == [webhook.pk]
@@ -120,16 +116,16 @@ def test_probe_that_fails_costs_the_event_nothing_and_comes_later_each_time(
 ):
     hook_server.status = 500
     waits = []
-    for number in range(7):
+    for number in range(6):
         webhook.refresh_from_db()
         assert webhook.probe_at is not None
         waits.append(round((webhook.probe_at - timezone.now()).total_seconds() / 60))
         make_probe_due()
-        assert number == 6 or not deliver.probe(webhook_id=webhook.pk)
-    assert waits == [5, 10, 20, 40, 60, 60, 60]
+        assert number == 5 or not deliver.probe(webhook_id=webhook.pk)
+    assert waits == [5, 10, 20, 40, 60, 60]
     after = newest()
     assert (after.state, after.attempts, after.next_attempt_at) == ("due", 1, paused.next_attempt_at)
-    assert len(after.history) == 7
+    assert len(after.history) == 6
     assert endpoints.begin_probe(webhook_id=webhook.pk)
     assert not deliver.probe(webhook_id=webhook.pk), "somebody has it"
 
@@ -204,26 +200,24 @@ def test_attempt_is_bounded_and_how_long_it_took_is_judged(
 
 def test_slow_endpoint_that_answers_rests_only_while_others_wait(world: World, webhook: Webhook):
     world.held()
+    world.held()
+    first, second = deliveries(webhook)
+    # One that does not answer is met by one attempt at a time.
+    with undone():
+        Webhook.objects.update(slow_attempts=1)
+        assert WebhookDelivery.objects.claim(first.pk)
+        assert WebhookDelivery.objects.claim(second.pk) is None
+        Webhook.objects.update(slow_attempts=0)
+        assert WebhookDelivery.objects.claim(second.pk)
     judged(webhook, 9.5)
     assert webhook.rests_until is None
     world.listen("oversight.pending")
     world.held()
     judged(webhook, 9.5)
     assert webhook.rests_until is not None
-    assert WebhookDelivery.objects.claim(deliveries(webhook)[0].pk) is None
+    assert WebhookDelivery.objects.claim(first.pk) is None
     Webhook.objects.update(rests_until=Now() - timedelta(seconds=1))
-    assert WebhookDelivery.objects.claim(deliveries(webhook)[0].pk)
-
-
-def test_only_one_attempt_at_a_time_meets_an_endpoint_that_does_not_answer(world: World, webhook: Webhook):
-    world.held()
-    world.held()
-    first, second = deliveries(webhook)
-    Webhook.objects.update(slow_attempts=1)
     assert WebhookDelivery.objects.claim(first.pk)
-    assert WebhookDelivery.objects.claim(second.pk) is None
-    Webhook.objects.update(slow_attempts=0)
-    assert WebhookDelivery.objects.claim(second.pk)
 
 
 def test_sweep_serves_every_subscription_before_the_backlog_of_one(world: World, webhook: Webhook):
