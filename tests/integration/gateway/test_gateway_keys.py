@@ -103,6 +103,7 @@ def test_change_of_a_key_holds_from_the_next_call(world: World):
     assert patch(world, key_id, mailboxes=None).json()["mailboxes"] is None
 
 
+@pytest.mark.proves("contract 9")
 def test_gaining_oversight_takes_an_operators_code(world: World):
     key_id = world.key_id("reader")
     waiting = patch(world, key_id, scopes=["read", "oversight"])

@@ -47,6 +47,7 @@ def until_refused(world: World, limit: int) -> Any:
     return next(answer for answer in answers if answer.status_code == 429)
 
 
+@pytest.mark.proves("contract 11")
 def test_calls_over_the_limit_are_429_with_seconds_to_wait(world: World, settings: Any):
     settings.GATEWAY_RATE_LIMIT = 3
     answer = until_refused(world, 3)
@@ -97,6 +98,7 @@ def test_redis_back_is_counted_again_also_without_its_scripts(world: World, sett
     assert not counters._Health.away
 
 
+@pytest.mark.proves("contract 11")
 def test_quota_used_up_is_429_until_the_month_ends(world: World):
     set_limits(world, monthly_email_quota=1)
     first = world.send(idempotency_key="once", subject="x").json()
@@ -133,6 +135,7 @@ def test_quota_does_not_count_what_did_not_leave_nor_sandbox_nor_received_mail(w
     assert world.send("tester").status_code == 202
 
 
+@pytest.mark.proves("contract 11")
 def test_warm_up_refuses_the_rest_of_the_day_until_it_is_over(world: World):
     set_limits(world, warmup_stage=2, warmup_daily_limit=1)
     world.held()

@@ -70,6 +70,7 @@ def test_mailbox_under_a_domain_that_is_not_active_here_or_with_a_bad_field_is_r
     assert Mailbox.objects.filter(account=world.account).count() == 1
 
 
+@pytest.mark.proves("contract 32")
 def test_mode_at_creation_is_taken_if_it_is_strict(world: World):
     expected = {one: one for one in ("read_only", "gated_all", "gated_send")}
     expected |= dict.fromkeys(("monitored", "Autonomous", None), "gated_send")
@@ -78,12 +79,15 @@ def test_mode_at_creation_is_taken_if_it_is_strict(world: World):
         assert told["oversight_mode"] == Mailbox.objects.get(pk=told["id"]).oversight_mode == got, asked
 
 
+@pytest.mark.proves("contract 32")
 def test_patch_tightens_and_never_loosens(world: World):
     for place, start in enumerate(MODES):
         # The next ones on either side, and the two ends.
         for wanted in {MODES[0], *MODES[max(place - 1, 0) : place + 2], MODES[-1]}:
             Mailbox.objects.update(oversight_mode=start, display_name="Support")
-            answer = patch(world, oversight_mode=wanted, display_name="Changed")
+            path = world.base + ("/configure" if place % 2 else "")
+            fields = {"oversight_mode": wanted, "display_name": "Changed"}
+            answer = world.call("PATCH", path, key="admin", json=fields)
             world.mailbox.refresh_from_db()
             stored = world.mailbox.oversight_mode, world.mailbox.display_name
             if MODES.index(wanted) <= MODES.index(start):

@@ -31,7 +31,7 @@ BAD_FIELDS: list[tuple[str, Any]] = [
     ("attachments.0.content_base64", [FILE | {"content_base64": "%%%"}]),
     ("attachments.0.content_type", [FILE | {"content_type": "text/plain\r\nX: y"}]),
     *(("attachments.0.name", [FILE | {"name": name}]) for name in ("a\n", "=?utf-8?q?a.exe?=", "")),
-    ("attachments", [FILE] * 2),
+    *(("attachments", [FILE] * 2), ("to", 7), ("gate_timing", "never"), ("metadata", "text")),
 ]
 
 
@@ -50,6 +50,7 @@ def test_send_html_only_keeps_html_and_makes_text(world: World):
     assert email.markdown == "Hi\n\nthere you"
 
 
+@pytest.mark.proves("contract 12")
 def test_send_bad_field_is_422_and_names_it(world: World):
     wrong = []
     for field, value in BAD_FIELDS:
@@ -94,6 +95,7 @@ def test_send_in_read_only_is_403_and_stores_nothing(world: World):
     assert not Email.objects.exists()
 
 
+@pytest.mark.proves("contract 16")
 def test_send_mode_of_a_call_tightens_and_loosens_only_where_allowed(world: World):
     wrong = []
     for mailbox, looser, asked, held in (
