@@ -129,12 +129,6 @@ def test_mailbox_address_is_never_given_twice(tenant, other):
     assert not other.call("POST", "/v1/mailboxes", key="admin", json=body).ok
 
 
-def test_more_mailboxes_than_the_plan_has_are_403(tenant):
-    tenant.gateway.sql("UPDATE gateway_account SET max_mailboxes = 1 WHERE id = %s", tenant.account)
-    answer = tenant.call("POST", "/v1/mailboxes", key="admin", json={"address": "two", "display_name": "Two"})
-    assert ok(answer, 403)["error"]
-
-
 def test_approval_in_a_mailbox_that_is_read_only_by_now_is_409(tenant):
     sent = tenant.held()
     ok(tenant.call("PATCH", tenant.base, key="admin", json={"oversight_mode": "read_only"}))

@@ -3,6 +3,8 @@
 import base64
 from typing import Any
 
+import pytest
+
 from gateway import outbox, tasks
 from gateway.models import Account, AuditLogEntry, Email
 from gateway.states import Status
@@ -61,6 +63,7 @@ def test_only_live_admin_keys_change_and_delete_the_account(world: World):
     assert Account.objects.get().is_active
 
 
+@pytest.mark.proves("contract 7")
 def test_deleted_account_refuses_every_key_and_cancels_what_waits(world: World, other: World):
     world.listen("message.cancelled")
     held, scheduled, theirs = world.held(), world.approved(), other.held()

@@ -83,10 +83,10 @@ def test_list_by_mailbox_has_its_own_and_those_of_none(world: World, other: Worl
 
 
 def test_list_walks_all_by_cursor(world: World):
-    for number in range(5):
+    for number in range(3):
         add(world, f"c{number}@x.example")
     walked = [row["email"] for row in world.walk("/v1/contacts", "contacts")]
-    assert walked == [f"c{number}@x.example" for number in (4, 3, 2, 1, 0)]
+    assert walked == [f"c{number}@x.example" for number in (2, 1, 0)]
 
 
 def test_contact_is_deleted_once_and_by_its_own_tenant(world: World, other: World):

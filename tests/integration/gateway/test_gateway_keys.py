@@ -52,6 +52,7 @@ def test_key_is_shown_once_and_works(world: World):
     assert create(world).json()["scopes"] == ["read"]
 
 
+@pytest.mark.proves("contract 9")
 def test_key_with_a_bad_field_or_a_mailbox_that_is_not_here_is_refused(world: World, other: World):
     before = ApiKey.objects.count()
     bad: list[dict[str, Any]] = [
@@ -62,8 +63,13 @@ def test_key_with_a_bad_field_or_a_mailbox_that_is_not_here_is_refused(world: Wo
     nowhere = ["nobody@acme.example", "support@globex.example", "01JD0000000000000000000000"]
     assert [one for one in nowhere if create(world, mailboxes=[one]).status_code != 404] == []
     assert ApiKey.objects.count() == before
+    for key in ("agent", "desk"):
+        answer = patch(world, world.key_id(key), scopes=["send", "oversight"])
+        assert (answer.status_code, answer.json()["error"] != "") == (422, True), key
+    assert not ApiKey.objects.filter(scopes__contains=["send", "oversight"]).exists()
 
 
+@pytest.mark.proves("contract 7")
 def test_revoked_key_is_refused_at_once_and_stays_revoked(world: World):
     key_id = world.key_id("agent")
     assert revoke(world, key_id).json() == {"id": key_id, "status": "revoked"}

@@ -175,7 +175,7 @@ def test_endpoint_without_an_answer_rests_longer_each_time_and_is_paused_and_oth
         judged(webhook, 10, "No answer within 10 seconds.")
         assert webhook.rests_until is not None
         rests.append(round((webhook.rests_until - timezone.now()).total_seconds()))
-        assert WebhookDelivery.objects.claim(deliveries(webhook)[0].pk) is None
+    assert WebhookDelivery.objects.claim(deliveries(webhook)[0].pk) is None
     assert rests == [10, 30, 60, 120, 300, 600, 600, 600, 600, 600]
     assert webhook.paused_at is not None
     assert swept() == [delivery.pk for delivery in deliveries(other)]
