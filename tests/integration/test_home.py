@@ -185,6 +185,7 @@ def test_each_chart_has_a_title_a_description_and_a_table_and_names_are_text(sig
         assert card.count("<tr>") > 1, name
 
 
+@pytest.mark.slow
 def test_home_costs_the_same_queries_at_any_length(signed_in, reviewer, connection, decided):
     client = signed_in(reviewer)
     counts = []

@@ -52,14 +52,6 @@ def sent_to(hook, state=WebhookDelivery.State.FAILED, **fields):
     return WebhookDelivery.objects.create(webhook=hook, state=state, **values)
 
 
-def test_webhooks_are_listed_and_the_desks_own_is_marked(signed_in, admin, account, hook, own_hook):
-    make_connection("other")
-    other, _, page = text_of(signed_in(admin).get("/webhooks/")).partition("Gateway served")
-    assert (URL in page, "oversight.pending" in page, page.count("this desk")) == (True, True, 1)
-    assert "whsec_geheim" not in page
-    assert "has no admin key here" in other
-
-
 def test_webhook_is_registered_and_its_secret_shown_once(signed_in, admin, account):
     client = signed_in(admin)
     opened = client.get(f"/webhooks/{account.connection.pk}/add/").content.decode()
@@ -166,8 +158,15 @@ def test_another_secret_is_shown_once_and_the_old_one_goes_on(signed_in, admin, 
     assert "rotate/" not in answer.content.decode()
 
 
-def test_webhook_is_deleted_and_the_desks_own_only_when_that_was_read(signed_in, admin, account, hook, own_hook):
+def test_webhooks_are_listed_and_deleted_and_the_desks_own_only_when_that_was_read(
+    signed_in, admin, account, hook, own_hook
+):
+    make_connection("other")
     client = signed_in(admin)
+    other, _, page = text_of(client.get("/webhooks/")).partition("Gateway served")
+    assert (URL in page, "oversight.pending" in page, page.count("this desk")) == (True, True, 1)
+    assert "whsec_geheim" not in page
+    assert "has no admin key here" in other
     # Although the answer was lost: that is found out by reading.
     account.gateway.lost.add(("DELETE", f"/webhooks/{hook.pk}"))
     assert client.post(path_of(account, hook, "delete/")).status_code == 302

@@ -394,6 +394,7 @@ def test_whoever_may_decide_in_one_mailbox_alone_decides_there_alone(message):
     assert said(sent(press(message))).startswith("Approved.")
 
 
+@pytest.mark.slow
 def test_press_on_what_cannot_leave_now_counts_and_the_answer_says_that_it_waits(ana, message):
     actor = ana.actor(surface="web")
     for because, stop in (
@@ -451,6 +452,7 @@ def test_press_on_an_outdated_card_decides_nothing_and_says_why(ana, message):
     assert said(sent(press(message))).startswith("Approved.")
 
 
+@pytest.mark.slow
 def test_press_on_what_is_decided_says_by_whom_and_when(ana, second_reviewer, message):
     decide(message, second_reviewer, "approve")
     at = Decision.objects.get().recorded_at.strftime("%H:%M:%S")

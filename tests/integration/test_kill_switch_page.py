@@ -134,6 +134,7 @@ def test_gateway_holds_all_for_an_admin_who_asks_and_that_is_audited(signed_in, 
     assert asked_of_the_gateway() == ["connection.hold_all_on"]
 
 
+@pytest.mark.slow
 def test_gateway_that_does_not_do_it_or_wants_a_code_first_is_told_as_such(signed_in, admin, connection, gateway):
     client = signed_in(admin)
     for answer, words in (

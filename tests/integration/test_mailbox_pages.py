@@ -8,7 +8,7 @@ import pytest
 from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
 
-from approvals.admin_forms.mailboxes import DeskForm
+from approvals.admin_forms.mailboxes import DeskForm, NewMailboxForm
 from approvals.administering import hooks, keys, loosening, mailboxes
 from approvals.errors import ActNotAllowed
 from approvals.models import Connection
@@ -258,6 +258,7 @@ def test_loosening_says_what_will_be_otherwise_takes_both_steps_and_is_in_the_le
     assert (details["before"], details["after"]) == ("gated_send", "monitored")
 
 
+@pytest.mark.slow
 def test_agents_wish_waits_with_its_code_and_is_granted_without_asking_anew(signed_in, admin, account):
     asked = {"target_mode": "monitored"}
     account.ask("POST", f"/v1/mailboxes/{account.world.mailbox.pk}/request-upgrade", key="agent", json=asked)
@@ -321,11 +322,16 @@ def test_mailbox_is_made_once_also_where_the_answer_was_lost(signed_in, admin, a
 def test_mailbox_that_cannot_be_made_is_refused_with_a_sentence(signed_in, admin, account):
     client = signed_in(admin)
     for fields, says in (
-        ({"address": "support"}, "is taken"),
-        ({"address": "x@elsewhere.example"}, "is not an active domain"),
         ({"address": "a b"}, "before the @"),
         ({"oversight_mode": "autonomous"}, "Choose how strict"),
         ({"connection": ""}, "Choose the account"),
+    ):
+        found = NewMailboxForm(new(account, **fields), connections=Connection.objects.all()).sentences()
+        assert (list(found), says in "".join(found.values())) == (list(fields), True), fields
+    for fields, says in (
+        ({"address": "support"}, "is taken"),
+        ({"address": "x@elsewhere.example"}, "is not an active domain"),
+        ({"address": "a b"}, "before the @"),
     ):
         answer = client.post("/mailboxes/add/", new(account, **fields))
         assert (answer.status_code, says in text_of(answer)) == (422, True), fields

@@ -149,8 +149,8 @@ def test_looking_decides_nothing(desk, message):
         for look in (desk.get, desk.head):
             assert look(f"/queue/{message.public_id}/{act}/{query}").status_code == 405, act
     path, opened = f"/queue/{message.public_id}/", Entry.objects.filter(action="message.opened")
-    desk.head(path)
-    desk.get(path, headers={"Sec-Purpose": "prefetch;prerender"})
+    desk.head(path, headers=HTMX)
+    desk.get(path, headers={"Sec-Purpose": "prefetch;prerender", **HTMX})
     assert desk.get(f"/approvals/{message.upstream_id}/")["Location"] == path
     assert not opened.exists()
     desk.get(path)
@@ -249,7 +249,9 @@ NEXT = {
 }
 
 
-@pytest.mark.parametrize("kind", NEXT)
+@pytest.mark.parametrize(
+    "kind", ["thread", "person", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("run", "key"))]
+)
 def test_next_version_is_known_by_its_thread_or_its_trigger(connection, reviewer, kind):
     first, followers, others = NEXT[kind]
     send_back(show_row(make_message(connection, hydrated=False), **first), reviewer)
@@ -376,7 +378,6 @@ def test_act_leads_back_to_the_message_which_has_moved(desk, message, reviewer):
     answer = post(desk, message, "look", headers=HTMX).content.decode()
     assert "MultiMail is being asked." in answer
     assert 'id="message"' in answer
-    assert post(desk, message, "look")["Location"] == f"/queue/{message.public_id}/"
 
 
 def test_person_says_what_became_of_it(desk, connection, message, reviewer):
@@ -427,6 +428,7 @@ def test_tab_of_the_unknown_holds_all_that_is_in_doubt(message, reviewer):
         assert Message.objects.in_doubt().exists() == is_in_doubt, state
 
 
+@pytest.mark.slow
 def test_time_left_is_told_and_marked_near_its_end(message, reviewer):
     def marks(left):
         one = Message(state="held", held_at=NOW - timedelta(hours=1), expires_at=NOW + left)

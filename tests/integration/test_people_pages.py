@@ -45,7 +45,6 @@ def test_list_tells_everybody_their_roles_and_finds_by_a_part_of_name_or_address
     page = text_of(answer)
     assert "Reviewer of everything" in page
     assert "Admin of support@yourteam.example" in page
-    assert names_in(client.get("/people/?q=ferr")) == {"Ana Ferreira"}
     assert names_in(client.get("/people/?q=MAX@")) == {"Max Weber"}
     assert "Nobody here is called that" in client.get("/people/?q=zz<b>").content.decode()
     assert "Ana Ferreira signed in" in text_of(client.get(f"/people/{reviewer.pk}/"))

@@ -9,6 +9,7 @@ import re
 
 import pytest
 
+from approvals.models import Message
 from tests.factories import event_body, make_message, post_event, show_row
 
 pytestmark = pytest.mark.django_db
@@ -88,23 +89,36 @@ HOSTILE = (
 )
 
 
-@pytest.mark.proves("security 37")
-def test_malformed_header_fields_and_body_neither_crash_nor_hide(desk, connection):
+ATTRIBUTES = ("hx-get", "hx-on:click", "data-hx-post", "hx-trigger")
+MAIL = "".join(f'<div {attribute}="/queue/" onclick="alert(1)">words</div>' for attribute in ATTRIBUTES)
+
+
+@pytest.mark.proves("security 36", "security 37")
+def test_hostile_fields_and_body_neither_crash_nor_hide_nor_reach_a_page_as_attributes(desk, connection):
     fields = ("subject", "from_name", "reply_to", "in_reply_to", "send_at")
-    values: dict[str, object] = {field: " ".join((*HOSTILE, f"of {field}")) for field in fields}
+    values: dict[str, object] = {field: " ".join((*HOSTILE, MAIL, f"of {field}")) for field in fields}
     people = [f"{hostile}@acme.example" for hostile in HOSTILE]
-    letter = {"html_body": "<p>unclosed <b <i \ufffd Ã©Ã¨ \x92", "markdown": None}
-    message = make_message(connection, **values, **letter, to_addresses=[*people, "dana@acme.example"])
-    read(desk, message)
-    for view in ("rendered", "text", "source", "changes", "parts"):
-        assert 'id="sheet"' in sheet(desk, message, view), view
-    told = words(sheet(desk, message, "headers"))
+    body = f"{MAIL}<p>unclosed <b <i \ufffd Ã©Ã¨ \x92"
+    message = make_message(
+        connection, **values, html_body=body, markdown=MAIL, to_addresses=[*people, "dana@acme.example"]
+    )
+    pages = {"": read(desk, message)}
+    for view in ("rendered", "text", "source", "changes", "parts", "headers"):
+        pages[view] = sheet(desk, message, view)
+        assert 'id="sheet"' in pages[view], view
+    told = words(pages["headers"])
     for field in fields:
-        assert f"x of {field}" in told
+        assert f" of {field}" in told
     for hostile in HOSTILE:
         for piece in re.split(r"[\x00-\x1f\x7f-\x9f\u2028\ufffe]+", hostile):
             assert " ".join(piece.split()) in told, hostile
-    assert desk.get(f"/queue/{message.public_id}/body/").status_code == 200
+    frame = desk.get(f"/queue/{message.public_id}/body/").content.decode()
+    for attribute in ATTRIBUTES:
+        assert [view for view, page in pages.items() if f"<div {attribute}" in page] == []
+        assert f"&lt;div {attribute}" in pages[""]
+        assert f"&lt;div {attribute}" in pages["source"]
+        assert attribute not in frame
+    assert "onclick" not in frame
 
 
 @pytest.mark.slow
@@ -118,27 +132,13 @@ def test_body_nested_without_end_is_shown_or_said_not_to_be(desk, connection):
 
 
 @pytest.mark.proves("security 37")
-def test_header_injection_by_webhook_is_text(client, desk, connection):
-    body = event_body(subject="Hello\r\nBcc: eve@evil.example\r\n\r\n<script>alert(1)</script>")
+def test_header_injection_by_webhook_is_text_on_every_page(client, desk, connection):
+    body = event_body(subject="Hello\r\nBcc: eve@evil.example\r\n\r\n<script>alert(1)</script><b hx-get=/x>")
     assert post_event(client, connection, body).status_code == 200
-    page = desk.get("/queue/").content.decode()
-    assert "<script>alert(1)" not in page
-    assert "eve@evil.example" in page
-
-
-@pytest.mark.proves("security 36")
-def test_htmx_attributes_of_a_mail_reach_no_page_as_attributes(desk, connection):
-    attributes = ("hx-get", "hx-on:click", "data-hx-post", "hx-trigger")
-    mail = "".join(f'<div {attribute}="/queue/" onclick="alert(1)">words</div>' for attribute in attributes)
-    message = make_message(connection, html_body=mail, subject=mail, from_name=mail, markdown=mail)
-    pages = [read(desk, message), *(sheet(desk, message, view) for view in ("text", "source", "headers", "parts"))]
-    frame = desk.get(f"/queue/{message.public_id}/body/").content.decode()
-    for attribute in attributes:
-        assert [page for page in pages if f"<div {attribute}" in page] == []
-        assert f"&lt;div {attribute}" in pages[0]
-        assert f"&lt;div {attribute}" in pages[2]
-        assert attribute not in frame
-    assert "onclick" not in frame
+    message = Message.objects.get().public_id
+    pages = {path: desk.get(path).content.decode() for path in ("/queue/", "/audit/", f"/audit/trace/{message}/", "/")}
+    assert [path for path, page in pages.items() if "<script>alert(1)" in page or "<b hx-get" in page] == []
+    assert "eve@evil.example" in pages["/queue/"]
 
 
 @pytest.mark.proves("security 26")

@@ -177,6 +177,7 @@ def test_text_comes_first_by_a_persons_choice(desk, connection, reviewer):
     assert Entry.objects.filter(action="person.reads_laid_out").count() == 1
 
 
+@pytest.mark.slow
 def test_changes_against_the_version_before_stand_in_their_tab(desk, connection):
     message = make_message(connection, markdown="Please pay EUR 12,400.")
     show_row(message, markdown="Please pay EUR 21,400.")
@@ -252,6 +253,7 @@ def test_messages_of_mailboxes_out_of_sight_tell_nothing(reviewer, connection):
     assert "1 letter since 3 Mar , last delivered" in recipients(message, reviewer)["known@acme.example"]
 
 
+@pytest.mark.slow
 def test_people_are_asked_about_in_one_statement_however_many_there_are(connection, reviewer):
     for number in (1, 50):
         message = make_message(connection, to_addresses=[f"person{n}@acme.example" for n in range(number)])
@@ -270,24 +272,13 @@ def test_spelling_names_the_script_of_each_odd_letter_only_where_letters_mislead
     assert len(spell_out(f"{'a' * 500}\u0430@acme.example")) <= 40
 
 
-@pytest.mark.proves("security 32")
-def test_invisible_characters_are_named_wherever_they_stand(desk, connection):
-    name = "pay\u2066me"
-    message = make_message(
-        connection, subject="pay\u202eme", from_name=name, to_addresses=["pay\u200bme@acme.example"],
-        attachments=[{"name": "pay\u202dme.pdf", "content_type": "application/pdf", "size": 3}],
-    )  # fmt: skip
-    page = read(desk, message)
-    for named in ("RIGHT-TO-LEFT OVERRIDE", "LEFT-TO-RIGHT ISOLATE", "ZERO WIDTH SPACE", "LEFT-TO-RIGHT OVERRIDE"):
-        assert named in page
-    assert [hidden for hidden in "\u202e\u2066\u200b\u202d" if hidden in page] == []
-
-
 # links, origin
 
 
-@pytest.mark.proves("security 34")
-def test_link_shows_its_target_and_domain_and_only_web_and_mail_addresses_open_by_a_press(desk, connection):
+@pytest.mark.proves("security 32", "security 34")
+def test_invisible_characters_are_named_and_links_show_their_target_and_open_by_a_press_where_they_may(
+    desk, connection
+):
     hostile = (
         "javascript:alert(1)",
         "data:text/html,x",
@@ -300,7 +291,18 @@ def test_link_shows_its_target_and_domain_and_only_web_and_mail_addresses_open_b
         '<a href="https://pay.evil.example/x?a=1">Pay at acme.example</a> <a href="https://good.example/y">plain</a> '
     )
     body += " ".join(f'<a href="{target}">press here</a>' for target in hostile)
-    links = panel(read(desk, make_message(connection, html_body=body)), "links")
+    message = make_message(
+        connection, html_body=body, subject="pay\u202eme", from_name="pay\u2066me",
+        to_addresses=["pay\u200bme@acme.example"],
+        attachments=[{"name": "pay\u202dme.pdf", "content_type": "application/pdf", "size": 3}],
+    )  # fmt: skip
+    page = read(desk, message)
+    for named in ("RIGHT-TO-LEFT OVERRIDE", "LEFT-TO-RIGHT ISOLATE", "ZERO WIDTH SPACE", "LEFT-TO-RIGHT OVERRIDE"):
+        assert named in page
+    assert [hidden for hidden in "\u202e\u2066\u200b\u202d" if hidden in page] == []
+
+    # Only web and mail addresses open.
+    links = panel(page, "links")
     assert "https://pay.evil.example/x?a=1" in words(links)
     assert "registered domain evil.example" in words(links)
     assert "Text says another address" in links
