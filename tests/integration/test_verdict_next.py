@@ -214,14 +214,16 @@ def test_what_changes_upstream_after_approval_is_refused_and_shown(signed_in, re
         assert told in changed
 
 
-def test_high_risk_message_is_approved_on_a_page_of_its_own_only(desk, message, reviewer):
+def test_high_risk_message_is_approved_on_a_page_of_its_own_only(desk, connection, reviewer, second_reviewer):
+    message = make_message(connection, to_addresses=[f"person{number}@northwind.example" for number in range(5)])
     alone = f"/queue/{message.public_id}/approve/"
     answer = desk.get(f"{alone}?order=riskiest")
     assert answer["Location"] == f"/queue/{message.public_id}/?order=riskiest", "an ordinary message has no such page"
     make_risky(message)
     careful = desk.get(f"{alone}?order=riskiest").content.decode()
-    for told in ("dana@northwind.example", "A link lies.", f'action="{alone}?order=riskiest"'):
+    for told in ("How many people get it?", "A link lies.", f'action="{alone}?order=riskiest"'):
         assert told in careful
+    assert careful.count('class="address whole"') == 5
 
     answer = post(desk, message, risk_read="link_text_lies", typed="northwind.example")
     assert answer.status_code == 409
@@ -233,7 +235,11 @@ def test_high_risk_message_is_approved_on_a_page_of_its_own_only(desk, message, 
     with pytest.raises(RiskUnread):
         verdict(message, reviewer, "approve", surface="discord", risk_read=("first_contact",))
     assert Decision.objects.count() == 0
-    assert post(desk, message, outcome="reject", reason="No").status_code == 302, "to reject needs no care"
+    # To reject it needs no care; and who was first is told on the page of its own too.
+    verdict(message, second_reviewer, "reject", "No")
+    answer = post(desk, message, path="approve", **READ, typed="5")
+    assert answer.status_code == 409
+    assert "Ben Okafor rejected this message first" in answer.content.decode()
 
 
 READ, DOMAIN = {"risk_read": ["link_text_lies"]}, "northwind.example"
@@ -260,18 +266,6 @@ def test_high_risk_page_keeps_what_was_typed_until_all_is_there(desk, three):
     answer = post(desk, three[0], path="approve", **READ, typed=" @Northwind.Example. ")
     assert answer["Location"] == f"/queue/{three[1].public_id}/?decided={three[0].public_id}"
     assert Decision.objects.get().outcome == "approve"
-
-
-def test_high_risk_page_counts_many_people_and_tells_who_was_first(desk, connection, second_reviewer):
-    people = [f"person{number}@northwind.example" for number in range(5)]
-    message = make_risky(make_message(connection, to_addresses=people))
-    page = desk.get(f"/queue/{message.public_id}/approve/").content.decode()
-    assert "How many people get it?" in page
-    assert page.count('class="address whole"') == 5
-    verdict(message, second_reviewer, "reject", "No")
-    answer = post(desk, message, path="approve", **READ, typed="5")
-    assert answer.status_code == 409
-    assert "Ben Okafor rejected this message first" in answer.content.decode()
 
 
 def keys(**moved):

@@ -64,25 +64,22 @@ def test_only_live_admin_keys_change_and_delete_the_account(world: World):
 
 
 @pytest.mark.proves("contract 7")
-def test_deleted_account_refuses_every_key_and_cancels_what_waits(world: World, other: World):
+def test_deleted_account_refuses_every_key_and_cancels_what_waits(world: World, other: World, mail_server: MailServer):
     world.listen("message.cancelled")
-    held, scheduled, theirs = world.held(), world.approved(), other.held()
+    held, approved, scheduled, theirs = world.held(), world.approved(), world.approved(), other.held()
+    claimed = Email.objects.claim(scheduled.pk)
+    assert claimed is not None
     answer = delete(world)
     assert (answer.status_code, answer.json()["status"]) == (200, "deleted")
     refused = [world.call("GET", "/v1/account", key=key) for key in world.keys]
     assert {(one.status_code, one.json()["code"]) for one in refused} == {(403, "account_inactive")}
-    assert (status_of(held), status_of(scheduled)) == (Status.CANCELLED, Status.CANCELLED)
-    assert status_of(theirs) == Status.PENDING_SEND_APPROVAL
+    assert (status_of(held), status_of(approved)) == (Status.CANCELLED, Status.CANCELLED)
     assert events_of(held) == ["message.cancelled"]
+    assert status_of(theirs) == Status.PENDING_SEND_APPROVAL
     assert AuditLogEntry.objects.filter(action="account.deleted", account=world.account).count() == 1
 
-
-def test_nothing_leaves_a_deleted_account_not_even_from_a_workers_hands(world: World, mail_server: MailServer):
-    email = world.approved()
-    claimed = Email.objects.claim(email.pk)
-    assert claimed is not None
-    delete(world)
+    # Nothing leaves, not even from a worker's hands.
     assert outbox._attempt(claimed) == "lease lost"
-    assert leave(email) == "not due"
+    assert leave(scheduled) == "not due"
     tasks.sweep()
-    assert (status_of(email), mail_server.seen) == (Status.CANCELLED, 0)
+    assert (status_of(scheduled), mail_server.seen) == (Status.CANCELLED, 0)

@@ -50,7 +50,7 @@ def test_subject_built_to_cost_time_costs_none(world: World):
     assert time.thread_time() - began < 20
 
 
-def test_key_that_sends_makes_no_key_that_decides_or_administers(mighty: World):
+def test_key_that_sends_makes_no_mightier_key_and_chooses_not_who_gets_copies(mighty: World):
     def make(*scopes: str) -> Any:
         return mighty.call("POST", "/v1/api-keys", key="mighty", json={"name": "Friend", "scopes": scopes})
 
@@ -58,9 +58,6 @@ def test_key_that_sends_makes_no_key_that_decides_or_administers(mighty: World):
     assert made == dict.fromkeys(made, True)
     assert not ApiKey.objects.filter(name="Friend").exists()
     assert make("read", "send").status_code == 201
-
-
-def test_key_that_sends_makes_no_other_key_mightier_and_chooses_not_who_gets_copies(mighty: World):
     for changed, scopes in (("mighty", ["admin"]), ("reader", ["admin"]), ("reader", ["oversight"])):
         key_id = mighty.key_id(changed)
         assert waits(mighty.call("PATCH", f"/v1/api-keys/{key_id}", key="mighty", json={"scopes": scopes}))

@@ -48,23 +48,18 @@ def test_demo_gateway_fills_the_file_and_is_idempotent(file: Path):
     assert known["AGENT_KEY"].startswith("mm_live_")
     assert Mailbox.objects.get(pk=known["MAILBOX2_ID"]).allow_looser_per_call
     assert Webhook.objects.get().secret == "whsec_x"
-
-
-def test_demo_gateway_fills_a_lost_database_with_the_same_keys(file: Path):
+    # A revoked key is replaced by one that works; a lost database is filled with the same keys.
+    revoked = ApiKey.objects.get(sha256=hash_key(known["OVERSIGHT_KEY"]))
+    ApiKey.objects.filter(pk=revoked.pk).update(revoked_at=timezone.now())
+    assert changed(file) == {"OVERSIGHT_KEY"}
+    made = ApiKey.objects.get(sha256=hash_key(read_credentials(file)["OVERSIGHT_KEY"]))
+    assert (made.revoked_at, made.scopes, made.name) == (None, revoked.scopes, revoked.name)
     Account.objects.all().delete()
     assert changed(file) == {"MAILBOX_ID", "MAILBOX2_ID"}
     assert ApiKey.objects.count() == 4
 
 
-def test_demo_gateway_replaces_a_revoked_key_by_one_that_works(file: Path):
-    revoked = ApiKey.objects.get(sha256=hash_key(read_credentials(file)["OVERSIGHT_KEY"]))
-    ApiKey.objects.filter(pk=revoked.pk).update(revoked_at=timezone.now())
-    assert changed(file) == {"OVERSIGHT_KEY"}
-    made = ApiKey.objects.get(sha256=hash_key(read_credentials(file)["OVERSIGHT_KEY"]))
-    assert (made.revoked_at, made.scopes, made.name) == (None, revoked.scopes, revoked.name)
-    assert changed(file) == set()
-
-
+@pytest.mark.slow
 def test_demo_gateway_follows_the_desk_to_another_port_and_wakes_its_subscription(file: Path):
     Webhook.objects.update(paused_at=timezone.now(), failures=10)
     update_credentials(file, {"WEBHOOK_URL": HOOK.replace("8000", "9000")})
@@ -82,6 +77,7 @@ def test_gateway_account_prints_keys_that_work(db: None):
     assert world.pending()["count"] == 1
 
 
+@pytest.mark.slow
 def test_gateway_account_tells_its_short_name_and_whose_the_domain_is_and_takes_each_name_once(db: None):
     first = printed("gateway_account", name="Globex Ltd", address="info@globex.example")
     assert ("(--account globex-ltd)" in first, "note" in first) == (True, False)

@@ -142,6 +142,7 @@ def put(world: World, email: Email, tags: Any) -> Any:
     return world.call("PUT", tags_of(world, email), json={"tags": tags})
 
 
+@pytest.mark.slow
 def test_tags_are_taken_in_every_shape(world: World):
     words = {"urgent": "true", "paid": "true"}
     numbers = {"n": "3", "x": "1.5", "y": "true"}
