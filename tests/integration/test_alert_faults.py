@@ -300,6 +300,7 @@ def test_card_that_somebody_deleted_is_noted_and_not_posted_again(client, connec
     assert place.switched_off_at is None
 
 
+@pytest.mark.slow
 def test_connection_is_told_of_again_where_somebody_deleted_its_card(connection, discord):
     place = discord.destination(1, actions=("connection.failing",))
     for action in ("connection.failing", "connection.recovered"):

@@ -134,6 +134,7 @@ def test_of_two_that_take_a_channel_at_once_one_is_told_so(admin):
     assert Destination.objects.get().name == "First"
 
 
+@pytest.mark.slow
 def test_answer_is_planned_and_missed_alike_however_a_channel_is_spelled(connection, monkeypatch):
     monkeypatch.setattr("alerts.missed.PATIENCE", timedelta(0))
     message = make_message(connection)
@@ -307,6 +308,7 @@ def test_pages_say_per_kind_what_is_told(signed_in, admin):
     assert [one in client.get("/alerts/").content.decode() for one in words[:2]] == [True, True]
 
 
+@pytest.mark.slow
 def test_log_is_filtered_and_paged(signed_in, admin):
     one, other = make_place(name="One"), make_place(name="Other")
     Delivery.objects.bulk_create(Delivery(destination=one, kind="event", state="failed") for _ in range(51))

@@ -17,7 +17,7 @@ from alerts.sending.deliver import MAX_ATTEMPTS, deliver_card
 from approvals.models import Decision, Verdict
 from audit.models import Entry
 from tests import factories
-from tests.factories import event_body, post_event
+from tests.factories import event_body, post_event, rolled_back
 from tests.integration.deciding import decide, in_thread, waiting_for_a_lock
 
 pytestmark = pytest.mark.django_db
@@ -70,9 +70,17 @@ def test_alert_that_fails_is_shown_as_failed_until_it_is_tried_again(signed_in, 
 
 
 def test_card_of_a_message_that_nothing_had_named_is_edited_when_a_late_event_names_it(
-    client, connection, discord, place
+    client, connection, discord, place, monkeypatch
 ):
     post_event(client, connection, event_body("message.delivered", **NAMELESS))
+    # Of one without a card, a late event that names it makes none.
+    with rolled_back():
+        Delivery.objects.all().delete()
+        Card.objects.all().delete()
+        Route.objects.update(actions=["message.named"])
+        post_event(client, connection, event_body(email_id="01LATE"))
+        monkeypatch.setattr("alerts.missed.PATIENCE", timedelta(0))
+        assert (plan_missed(), Card.objects.count()) == (0, 0)
     deliver_due()
     for name in ("oversight.pending", "oversight.approved"):
         post_event(client, connection, event_body(name, email_id="01LATE"))
@@ -83,14 +91,6 @@ def test_card_of_a_message_that_nothing_had_named_is_edited_when_a_late_event_na
     assert (card["title"], card["fields"][1]["value"]) == ("Your refund for order 4471", r"dana\@northwind.example")
     assert Entry.objects.filter(action="message.named").count() == 1
     assert {call.body["allowed_mentions"]["parse"] == [] for call in discord.calls} == {True}
-
-
-def test_late_event_that_names_a_message_without_a_card_makes_none(client, connection, discord, monkeypatch):
-    post_event(client, connection, event_body("message.delivered", **NAMELESS))
-    discord.destination(1, actions=("message.named",))
-    post_event(client, connection, event_body(email_id="01LATE"))
-    monkeypatch.setattr("alerts.missed.PATIENCE", timedelta(0))
-    assert (plan_missed(), Card.objects.count()) == (0, 0)
 
 
 def test_migration_adds_the_acts_that_turn_cards_to_the_routes_of_before(place):
@@ -149,19 +149,20 @@ def test_destination_is_in_the_hands_of_one_worker(connection, discord, place):
     assert discord.calls == []
 
 
-def test_two_deliveries_of_dead_workers_do_not_wait_for_each_other(connection, place):
+def test_two_deliveries_of_dead_workers_do_not_wait_for_each_other_and_one_of_too_many_is_given_up(
+    connection, discord, place
+):
+    Destination.objects.update(url=f"{place.url}?thread_id=42")
     make_message(connection)
     first = Delivery.objects.get()
+    with rolled_back():
+        Delivery.objects.update(attempts=MAX_ATTEMPTS)
+        assert (deliver_due(), discord.calls) == ("failed", [])
     second = Delivery.objects.create(destination=place, message=first.message, card=first.card, action="x")
     Delivery.objects.update(state="sending", lease_until=Now() - timedelta(seconds=1), attempts=1)
     assert [deliver_card(delivery_id=one.pk) for one in (first, second)] == ["delivered", "delivered"]
-
-
-def test_delivery_over_which_workers_die_is_given_up(connection, discord, place):
-    make_message(connection)
-    Delivery.objects.update(attempts=MAX_ATTEMPTS)
-    assert deliver_due() == "failed"
-    assert discord.calls == []
+    # The thread of a channel stays named in the address.
+    assert discord.calls[0].path == "/api/webhooks/1/token?thread_id=42&wait=true"
 
 
 def test_wait_that_cannot_be_read_is_a_short_one(connection, discord, place):
@@ -189,11 +190,3 @@ def test_odd_id_of_a_message_cannot_break_out_of_the_link(client, connection, di
     [(_, card)] = cards(discord)
     assert card["url"].endswith("/approvals/x%29%20%5Bfree%20money%5D%28https%3A%2F%2Fevil.example/")
     assert "](https://evil" not in card["description"]
-
-
-def test_thread_of_a_channel_stays_named_in_the_address(connection, discord, place):
-    Destination.objects.update(url=f"{place.url}?thread_id=42")
-    make_message(connection)
-    assert deliver_due() == "delivered"
-    [call] = discord.calls
-    assert call.path == "/api/webhooks/1/token?thread_id=42&wait=true"

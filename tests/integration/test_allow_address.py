@@ -60,9 +60,12 @@ def test_page_says_that_a_list_only_watches_and_nothing_where_there_is_none(sign
 
 
 def test_refused_approve_offers_an_admin_to_allow_the_address_who_decides_then(signed_in, keeper, connection):
-    message = make_message(connection)
-    make_list(connection=connection)
+    message = make_message(connection, cc=["bo@acme.com"])
+    make_list("acme.com", connection=connection)
     client = signed_in(keeper)
+    # Only a recipient that is refused can be allowed.
+    answer = client.post(f"/queue/{message.public_id}/allow/", {"address": "bo@acme.com"})
+    assert (answer.status_code, AllowEntry.objects.count()) == (422, 1)
     sent = {"outcome": "approve", "fingerprint": message.revision.fingerprint}
     answer = client.post(f"/queue/{message.public_id}/verdict/", sent)
     page = answer.content.decode()
@@ -81,16 +84,14 @@ def test_refused_approve_offers_an_admin_to_allow_the_address_who_decides_then(s
     assert Entry.objects.filter(action="allowlist.allowed", actor_id=str(keeper.pk)).count() == 1
 
 
-OTHERS = ("eve@evil.io", "", "northwind.example", "*@northwind.example", DANA + "\0")
-
-
-@pytest.mark.parametrize("address", ["bo@acme.com", *(pytest.param(one, marks=pytest.mark.slow) for one in OTHERS)])
-def test_only_a_recipient_that_is_refused_can_be_allowed(signed_in, keeper, connection, address):
+@pytest.mark.slow
+def test_only_a_recipient_that_is_refused_can_be_allowed(signed_in, keeper, connection):
     message = make_message(connection, cc=["bo@acme.com"])
     make_list("acme.com")
-    answer = signed_in(keeper).post(f"/queue/{message.public_id}/allow/", {"address": address})
-    assert answer.status_code == 422
-    assert AllowEntry.objects.count() == 1
+    client = signed_in(keeper)
+    for address in ("eve@evil.io", "", "northwind.example", "*@northwind.example", DANA + "\0"):
+        answer = client.post(f"/queue/{message.public_id}/allow/", {"address": address})
+        assert (answer.status_code, AllowEntry.objects.count()) == (422, 1), address
 
 
 @pytest.mark.slow

@@ -99,6 +99,7 @@ def test_import_is_previewed_then_saved_and_tells_what_was_left_out(signed_in, a
     assert Entry.objects.filter(action="allowlist.imported").count() == 1
 
 
+@pytest.mark.slow
 def test_import_that_replaces_takes_out_what_it_does_not_name_also_what_came_meanwhile(signed_in, admin, connection):
     changed(admin, "old.example", "kept.example")
     client = signed_in(admin)
@@ -164,6 +165,7 @@ def test_export_holds_no_formula_is_noted_and_comes_back_as_it_was(signed_in, ad
     assert "Nothing would change." in text_of(bring(client, raw, how="replace"))
 
 
+@pytest.mark.slow
 def test_export_holds_what_the_filter_shows(signed_in, admin):
     changed(admin, "a.example", note="fair")
     changed(admin, "b.example", note="other")

@@ -228,20 +228,6 @@ def test_reject_without_a_reason_keeps_ticks_and_words(desk, connection, reviewe
 
 
 @pytest.mark.slow
-def test_conflict_keeps_the_words_for_another_try(desk, connection, reviewer):
-    messages = [make(connection, name) for name in ("plum", "kiwi")]
-    signed = signed_for(reviewer, *messages)
-    show_row(messages[0], subject="Subject plum", markdown="Another text")
-    answer = post(desk, signed, messages, "send_back", send_back_reason="Name the order")
-    text = desk.get(answer["Location"]).content.decode()
-    again = re.search(r'name="send_back_reason" value="([^"]+)"', text)[1]
-    fields = {"id": str(messages[0].public_id), "outcome": "send_back", "send_back_reason": again}
-    sheet = desk.post("/queue/bulk/", fields).content.decode()
-    assert ">Name the order</textarea>" in sheet
-    assert re.search(r'id="send_back" name="why" open', sheet)
-
-
-@pytest.mark.slow
 def test_one_is_undone_alone_or_all_that_has_not_left_by_whom_the_batch_is(
     desk, signed_in, connection, reviewer, second_reviewer
 ):
@@ -344,11 +330,3 @@ def test_many_take_no_more_statements_than_a_few_to_show_and_few_each_to_decide(
     many, second = asked(post, desk, signed_for(reviewer, *several[2:]), several[2:])
     assert (many - few) / 4 <= 17
     assert asked(desk.get, first["Location"])[0] == asked(desk.get, second["Location"])[0] <= 12
-
-
-@pytest.mark.slow
-def test_list_has_a_form_that_opens_the_sheet_without_scripts(desk, connection):
-    message = make(connection, "plum")
-    text = desk.get("/queue/").content.decode()
-    assert re.search(rf'<input type="checkbox" class="pick" name="id" form="bulk" value="{message.public_id}"', text)
-    assert '<form class="selection" id="bulk" method="post" action="/queue/bulk/"' in text

@@ -60,22 +60,6 @@ def last_why(message):
     return acts(message)[-1][1]["explanation"]
 
 
-@pytest.mark.slow
-def test_claim_says_who_has_it_on_row_and_bar(signed_in, reviewer, second_reviewer, message):
-    client = signed_in(reviewer)
-    assert claim(client, message).status_code == 302
-    page = page_of(client, message)
-    assert page.count("You have it") == 2
-    assert "Give back" in page
-    part = client.get(f"/queue/{message.public_id}/beside/", headers=HTMX).content.decode()
-    assert "You have it" in part
-    assert 'id="story" hx-swap-oob="true"' in part
-    assert "<html" not in part
-    assert client.get(f"/queue/{message.public_id}/beside/").status_code == 302
-    assert page_of(signed_in(second_reviewer), message).count("Ana Ferreira has it") == 2
-    assert [action for action, _ in acts(message)] == ["claim.taken"]
-
-
 def test_claim_is_taken_once_by_who_may_decide_and_given_back_by_its_holder_or_ended_by_the_decision(
     reviewer, second_reviewer, auditor, admin, message
 ):

@@ -65,6 +65,7 @@ def kinds():
     return {one.name: one.kind for one in Destination.objects.kept()}
 
 
+@pytest.mark.slow
 def test_places_for_alerts_are_made_once_and_follow_the_ports_of_each_run(credentials, settings, admin):
     settings.DISCORD_APP_ID, settings.DISCORD_PORT = APP_ID, 7001
     prepare(credentials)
@@ -94,6 +95,7 @@ def test_application_of_ones_own_leaves_the_demo_its_webhooks(credentials, setti
     assert kinds()["#approvals (demo)"] == "discord_webhook"
 
 
+@pytest.mark.slow
 def test_reviewers_are_linked_on_the_stand_in_once_and_its_commands_are_such_as_discord_takes(credentials):
     prepare(credentials)
     linked = dict(DiscordAccount.objects.values_list("discord_id", "person__email"))

@@ -1,6 +1,5 @@
 """Past its expiry a message is rejected by rule and never sent; what decides is the database's clock."""
 
-import re
 from datetime import timedelta
 
 import pytest
@@ -10,6 +9,8 @@ from approvals import tasks
 from approvals.decide import undo_decision
 from approvals.deciding.expire import expire_due
 from approvals.deciding.withdraw import withdraw_decision
+from approvals.desk.bulk import decide_together
+from approvals.desk.sheets import OnSheet, new_sheet
 from approvals.errors import VerdictNotAllowed
 from approvals.execute import run_decision
 from approvals.models import Connection, Decision, Mailbox, Message
@@ -137,10 +138,10 @@ def test_expired_message_is_sent_by_no_path(message, reviewer, upstream, signed_
     client, path = signed_in(reviewer), f"/queue/{message.public_id}/"
     approval = {"outcome": "approve", "fingerprint": message.revision.fingerprint}
     assert client.post(f"{path}verdict/", approval).status_code == 403
-    sheet = client.post("/queue/bulk/", {"id": [str(message.public_id)]}).content.decode()
-    signed = re.search(r'name="sheet" value="([^"]+)"', sheet)[1]
-    ticked = f"{message.public_id}.{message.revision.fingerprint}"
-    client.post("/queue/bulk/decide/", {"sheet": signed, "item": [ticked], "outcome": "approve"})
+    sheet = new_sheet([OnSheet(message.public_id, message.revision.fingerprint, True, "")])
+    by = {"actor": reviewer.actor(surface="web"), "now": NOW}
+    [refused] = decide_together(sheet=sheet, ticked=sheet.items, outcome="approve", reason="", **by)
+    assert "time to approve" in refused.sentence
     with pytest.raises(VerdictNotAllowed, match="time to approve"):
         decide(message, reviewer, surface="discord")
     assert not Decision.objects.exists()
