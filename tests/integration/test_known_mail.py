@@ -181,5 +181,5 @@ def test_flood_of_expired_letters_hides_no_rejection_of_the_same_mailbox(connect
     eve = make_person("eve@yourteam.example", "Eve", "reviewer")
     for _ in range(2):
         rejected(connection, eve, rule="expiry")
-    [found] = findings(make_message(connection, markdown=letter()), "rejected_before")
+    [found] = rejections_found(connection, letter())
     assert f"by {reviewer} on" in found["sentence"]

@@ -184,22 +184,19 @@ def test_check_that_nobody_began_is_nudged_again(sealed, nudged):
     assert Check.objects.get().state == "running"
 
 
-def test_worker_that_wakes_up_late_writes_nothing(sealed, looks):
-    begin_daily_check()
-    looks.append(lambda progress: Check.objects.update(state="ended") and _HOLDS)
-    assert run_check(Check.objects.get().pk) == "given up meanwhile"
-    assert Check.objects.get().state == "ended"
-    assert told("ledger.checked") == []
-
-
-def test_check_that_breaks_down_is_ended(sealed, looks):
+def test_worker_that_wakes_up_late_writes_nothing_and_one_that_breaks_down_ends_its_check(sealed, looks):
     def broken(progress):
         raise OSError("no room")
 
-    looks.append(broken)
     begin_daily_check()
+    check = Check.objects.get()
+    looks.append(lambda progress: Check.objects.update(state="ended") and _HOLDS)
+    assert run_check(check.pk) == "given up meanwhile"
+    assert (Check.objects.get().state, told("ledger.checked")) == ("ended", [])
+    looks[0] = broken
+    Check.objects.update(state="running", ended_at=None, up_to=None)
     with pytest.raises(OSError, match="no room"):
-        run_check(Check.objects.get().pk)
+        run_check(check.pk)
     assert Check.objects.get().state == "ended"
 
 
