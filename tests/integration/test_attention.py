@@ -292,7 +292,7 @@ def test_late_webhook_is_compared_and_put_away(admin, connection, press):
 
 
 def test_connection_that_is_not_well_is_read_now(admin, connection, press):
-    long_ago = Now() - timedelta(hours=1)
+    actor, long_ago = admin.actor(surface="web"), Now() - timedelta(hours=1)
     for fields, words in (
         ({"paused_at": Now(), "paused_because": "The key was refused."}, "is paused"),
         ({"failing_since": Now(), "last_error": "No answer."}, "is not well read"),
@@ -301,8 +301,10 @@ def test_connection_that_is_not_well_is_read_now(admin, connection, press):
     ):
         with rolled_back():
             Connection.objects.update(**fields)
-            [one] = found(admin)
+            [one] = attention._connections(actor, NOW)
             assert words in one.what, fields
+    Connection.objects.update(complete_as_of=Now() - timedelta(minutes=11))
+    [one] = found(admin)
     assert press(admin, one.act.url, back="attention") == [("read_connection", connection.pk)]
 
 

@@ -208,6 +208,7 @@ def test_level_of_privacy_holds_for_all_that_is_told(connection, reviewer, upstr
             assert (data["subject"], data["reason"], data["metadata"]) == ("Secret subject", HOSTILE, metadata)
 
 
+@pytest.mark.slow
 def test_largest_letter_stays_under_what_inngest_takes(message, inngest):
     metadata = {"run_id": "refund-7", "all": ["\x01" * 100] * 10_000}
     everybody = [f"{number}{'é' * 200}@northwind.example" for number in range(500)]

@@ -309,21 +309,20 @@ def test_many_workers_at_once_make_one_call(decision, upstream):
     assert len(upstream.decisions) == 1
 
 
-def test_conflict_that_names_nobody_is_ours_only_where_an_earlier_call_may_have_arrived(decision, upstream):
+def test_conflict_that_names_nobody_is_ours_only_where_an_earlier_call_may_have_arrived(decision):
     # Hosted MultiMail need not say who decided, nor keep our reference.
     is_our_gateway(False)
-    error = errors.Conflict("decided", body={"status": "sent", "decision": "approved"})
-    upstream.decides(409, status="sent", decision="approved", reason="shortened", error="decided")
-    for left, end in ((False, "superseded"), (True, "applied")):
-        with rolled_back():
-            assert run(decision, attempt=1, may_have_left=left) == end
-    # The row moved on while our only call was made.
     Decision.objects.update(state="calling", attempt=1, may_have_left=True)
     attempt = Decision.objects.select_related("message__connection").get()
+    shortened = errors.Conflict("decided", body=SENT | {"reason": "shortened"})
+    for left, end in ((False, "superseded"), (True, "applied")):
+        with rolled_back():
+            assert end_with_error(copy(attempt), shortened, had_left=left).state == end
+    # The row moved on while our only call was made.
     for moved in ("withdrawn", "unknown"):
         with rolled_back():
             Decision.objects.update(state=moved)
-            ended = end_with_error(attempt, error, had_left=False)
+            ended = end_with_error(copy(attempt), errors.Conflict("decided", body=SENT), had_left=False)
             assert (ended.state, ended.explanation) == (
                 "superseded", "The message was approved outside this desk first.",
             )  # fmt: skip

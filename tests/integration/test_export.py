@@ -238,26 +238,24 @@ def test_who_may_no_longer_gets_no_further(signed_in, auditor, monkeypatch):
             assert (export.state, export.sha256) == ("broken_off", "")
 
 
-def test_reader_who_leaves_breaks_it_off_and_can_begin_again(signed_in, auditor, monkeypatch):
+@pytest.mark.parametrize("parts_read", [2, pytest.param(0, marks=pytest.mark.slow)])
+def test_reader_who_leaves_breaks_it_off_and_can_begin_again(signed_in, auditor, monkeypatch, parts_read):
     monkeypatch.setattr(handing_out, "AT_ONCE", 2)
     made = [entry.pk for entry in append(6)]
-    client = signed_in(auditor)
-    for parts_read in (0, 2):
-        with rolled_back():
-            export = begin(auditor)
-            answer = take(client, export)
-            for _ in range(parts_read):
-                next(iter(answer))
-            # What a server does whose reader is gone, but for ending the request.
-            for close in answer._resource_closers:
-                close()
-            export.refresh_from_db()
-            assert export.state == "broken_off"
-            assert recorded("ledger.export_broken_off")[0][1]["reason"] == handing_out.GONE
-            assert "The file is not whole" in client.get(f"{PATH}{export.pk}/").content.decode()
-            assert client.post(reverse("export-again", args=[export.pk])).status_code == 302
-            assert ids(b"".join(hand_out(auditor, export)).decode()) == made
-            assert [details.get("again", "") for _, details in recorded("ledger.exported")] == ["", "yes"]
+    client, export = signed_in(auditor), begin(auditor)
+    answer = take(client, export)
+    for _ in range(parts_read):
+        next(iter(answer))
+    # What a server does whose reader is gone, but for ending the request.
+    for close in answer._resource_closers:
+        close()
+    export.refresh_from_db()
+    assert export.state == "broken_off"
+    assert recorded("ledger.export_broken_off")[0][1]["reason"] == handing_out.GONE
+    assert "The file is not whole" in client.get(f"{PATH}{export.pk}/").content.decode()
+    assert client.post(reverse("export-again", args=[export.pk])).status_code == 302
+    assert ids(b"".join(hand_out(auditor, export)).decode()) == made
+    assert [details.get("again", "") for _, details in recorded("ledger.exported")] == ["", "yes"]
 
 
 def test_error_or_a_slow_reader_breaks_it_off_in_the_file_too(auditor, monkeypatch):
