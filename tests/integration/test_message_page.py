@@ -174,7 +174,7 @@ def test_page_fetched_ahead_is_known_by_its_headers():
 def test_second_reviewer_is_told_who_what_and_when_and_of_which_version(desk, message, second_reviewer):
     changed = show_row(message, markdown="Please pay EUR 21,400 by Friday.")
     first = decided(changed, second_reviewer, "reject", "Too much")
-    answer = post(desk, message, outcome="send_back", reason="Please say 14 days")
+    answer = post(desk, message, outcome="send_back", reason="Please say 14 days", headers=HTMX)
     page = plain(answer.content.decode())
     assert answer.status_code == 409
     assert f"Ben Okafor rejected this message first, at {first.recorded_at:%H:%M:%S} UTC" in page

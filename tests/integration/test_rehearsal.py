@@ -56,9 +56,9 @@ def places_of(mail):
 
 
 def refused_now(now):
-    """Return whom the ruling would refuse of each message, judged one by one."""
-    messages = list(Message.objects.select_related("revision"))
-    return {one.pk: judged_together([one], now=now)[one.pk].outsiders for one in messages}
+    """Return whom the ruling would refuse of each message; of many it is that of each (test_allowlist_ruling.py)."""
+    judged = judged_together(list(Message.objects.select_related("revision")), now=now)
+    return {key: one.outsiders for key, one in judged.items()}
 
 
 modes = st.sampled_from(["off", "monitor", "contacts", "enforce"])

@@ -189,7 +189,6 @@ def test_list_with_rows_that_name_nothing_shows_no_absence(connection, upstream,
     assert look(doubt(message, reviewer)) == "not known"
 
 
-@both
 def test_message_that_a_read_lists_again_is_not_lost(message, reviewer, upstream, connection):
     decision = doubt(message, reviewer, "reject", state="unattributed")
     Message.objects.update(state="gone")
