@@ -155,13 +155,12 @@ def test_gateway_that_is_away_leaves_the_page_standing(signed_in, admin, connect
 
 def test_only_our_gateway_is_asked_to_hold_all_and_only_for_its_admins(signed_in, admin, connection, gateway):
     path = f"/stop/gateway/{connection.pk}/"
-    stranger = make_person("y@yourteam.example", "Y", "admin", connection=make_connection("other"))
-    assert signed_in(stranger).post(path, {"hold": "on"}).status_code == 404
     client = signed_in(make_person("x@yourteam.example", "X", "reviewer"))
-    for _ in range(2):
-        assert b"Hold all mail at" not in client.get("/stop/").content
-        assert client.post(path, {"hold": "on"}).status_code == 403
-        # Hosted MultiMail does not offer it to anybody.
-        Connection.objects.update(is_our_gateway=False)
-        signed_in(admin)
+    assert b"Hold all mail at" not in client.get("/stop/").content
+    assert client.post(path, {"hold": "on"}).status_code == 403
+    # Hosted MultiMail does not offer it to anybody.
+    Connection.objects.update(is_our_gateway=False)
+    client = signed_in(admin)
+    assert b"Hold all mail at" not in client.get("/stop/").content
+    assert client.post(path, {"hold": "on"}).status_code == 403
     assert gateway.calls == []
