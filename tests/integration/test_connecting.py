@@ -162,16 +162,6 @@ def test_pause_of_a_person_outlasts_reads_that_work_and_is_not_probed(connection
     assert Connection.objects.get().paused_at is None
 
 
-def test_decision_stays_recorded_while_a_person_has_paused_it(connection, reviewer, ida):
-    message = make_message(connection)
-    pausing.pause_by_hand(connection=connection, reason="Wait", actor=ida)
-    decision = decide(message, reviewer).decision
-    Decision.objects.update(due_at=timezone.now() - timedelta(seconds=1))
-    assert not Decision.objects.due().exists()
-    pausing.resume(connection=connection, actor=ida)
-    assert list(Decision.objects.due()) == [decision]
-
-
 # --- removal
 
 

@@ -112,17 +112,27 @@ def test_reject_and_request_for_changes_go_out_as_a_reject_also_past_the_expiry(
 
 def test_list_that_cannot_be_read_never_ends_a_decision(message, decision, upstream):
     # Our gateway is asked for one message, and a 404 to that is an answer: the whole list is hosted MultiMail's.
-    for is_ours, statuses in ((True, (401, 409, 500)), (False, (403, 404, 422))):
+    client = Client(base_url=upstream.url, key="mm_live_oversight")
+    unread = dict.fromkeys((409, 422, 500, 503), errors.NotSent) | dict.fromkeys((401, 403), errors.KeyRefused)
+    for is_ours, ends in ((True, unread), (False, unread | {404: errors.NotSent})):
         is_our_gateway(is_ours)
-        for status in statuses:
+        held = Message.objects.select_related("connection").get()
+        for status, end in ends.items():
             upstream.answers["/v1/oversight/pending"] = (status, {"error": "The key was revoked."})
-            with rolled_back():
-                assert run(decision) == "recorded", (is_ours, status)
-                assert (Message.objects.get().state, Decision.objects.get().may_have_left) == ("held", False)
-                # A key that may not even read is as good as none.
-                is_refused = "The key was revoked." in Connection.objects.get().paused_because
-                paused = Entry.objects.of_action("connection.paused").count()
-                assert (is_refused, paused) == ((True, 1) if status in (401, 403) else (False, 0)), (is_ours, status)
+            with pytest.raises(errors.UpstreamError) as raised:
+                execute._read_pending(client, held)
+            assert type(raised.value) is end, (is_ours, status)
+    for status, paused in ((401, 1), (500, 0)):
+        upstream.answers["/v1/oversight/pending"] = (status, {"error": "The key was revoked."})
+        with rolled_back():
+            assert run(decision) == "recorded", status
+            assert (Message.objects.get().state, Decision.objects.get().may_have_left) == ("held", False)
+            # A key that may not even read is as good as none.
+            assert ("The key was revoked." in Connection.objects.get().paused_because) == bool(paused)
+            assert Entry.objects.of_action("connection.paused").count() == paused
+
+    for is_ours in (True, False):
+        is_our_gateway(is_ours)
         upstream.holds({"subject": "which one is this?"})
         with rolled_back():
             assert run(decision) == "recorded"
