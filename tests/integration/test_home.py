@@ -90,29 +90,24 @@ def test_time_to_a_decision_is_told_by_day_with_its_median_and_its_slow_end(revi
     assert (cards["times"].rows[0][1], cards["people"].rows[0][1]) == ("2", "2")
 
 
-def test_each_reviewer_stands_with_number_and_median_by_name_without_what_was_taken_back(
-    reviewer, second_reviewer, decided
-):
-    for person, seconds in ((second_reviewer, 8), (reviewer, 30), (reviewer, 40), (reviewer, None)):
-        decided(person, seconds_shown=seconds)
-    assert rows(reviewer)["people"] == [("Ana Ferreira", "3", "3", "35 s"), ("Ben Okafor", "1", "1", "8 s")]
-    Verdict.objects.update(live=False)
-    Decision.objects.update(state="undone")
-    assert (rows(reviewer)["people"], rows(reviewer)["times"]) == ([], [])
-
-
-def test_what_was_caught_is_told_by_the_words_of_its_findings(reviewer, decided):
-    first = decided(reviewer, "reject", rules=["lookalike_recipient", "first_contact"])
-    decided(reviewer, "send_back", rules=["first_contact"])
+def test_reviewers_and_what_they_caught_are_told_without_what_was_taken_back(reviewer, second_reviewer, decided):
+    decided(second_reviewer, "approve", seconds_shown=8, rules=["first_contact"])
+    first = decided(reviewer, "reject", seconds_shown=30, rules=["lookalike_recipient", "first_contact"])
+    decided(reviewer, "send_back", seconds_shown=40, rules=["first_contact"])
     decided(reviewer, "reject")
-    decided(reviewer, "approve", rules=["first_contact"])
-    assert rows(reviewer)["caught"] == [
+    found = rows(reviewer)
+    assert found["people"] == [("Ana Ferreira", "3", "0", "35 s"), ("Ben Okafor", "1", "1", "8 s")]
+    assert found["caught"] == [
         ("First contact", "1", "1"), ("Look-alike", "1", "0"), ("No rule saw anything", "1", "0"),
     ]  # fmt: skip
     # Beyond the bars they are counted together.
     Message.objects.filter(pk=first.pk).update(rules=[f"rule_{letter}" for letter in "abcdefghi"])
     caught = rows(reviewer)["caught"]
     assert (len(caught), caught[0], caught[-2]) == (9, ("First contact", "0", "1"), ("Other findings", "3", "0"))
+    Verdict.objects.update(live=False)
+    Decision.objects.update(state="undone")
+    found = rows(reviewer)
+    assert (found["people"], found["times"]) == ([], [])
 
 
 def test_what_the_desk_refused_is_told_by_why(reviewer, second_reviewer, connection):

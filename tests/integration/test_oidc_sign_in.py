@@ -108,16 +108,6 @@ def test_verified_address_of_an_active_person_signs_in(client, configured, revie
     assert come_in(client, "ana-shouting", next="https://elsewhere.example/")["Location"] == "/queue/"
 
 
-def test_neither_what_the_provider_tells_nor_its_token_is_kept(client, configured, reviewer):
-    give_app(reviewer)
-    for _ in range(2):
-        come_in(client, "ana-1")
-        kept = str(dict(client.session.items()))
-        assert "email_verified" not in kept
-        assert "'token'" not in kept
-        assert SocialAccount.objects.get().extra_data == {}
-
-
 def test_who_says_no_at_the_provider_is_told_so_and_can_go_on(client, configured):
     query = {"state": asked(begin(client))["state"], "error": "access_denied"}
     answer = client.get("/accounts/login/provider/back/", query)
@@ -151,10 +141,16 @@ def test_account_that_was_tied_before_stays_theirs_until_they_are_deactivated(cl
 
 
 @pytest.mark.proves("security 39")
-def test_factor_at_the_desk_is_asked_after_the_provider(client, configured, reviewer):
+def test_factor_at_the_desk_is_asked_after_the_provider_of_which_nothing_is_kept(client, configured, reviewer):
     give_app(reviewer)
-    assert come_in(client, "ana-1")["Location"] == "/accounts/login/second/"
-    assert not is_in(client)
+    for _ in range(2):
+        assert come_in(client, "ana-1")["Location"] == "/accounts/login/second/"
+        assert not is_in(client)
+        # Neither what the provider tells nor its token.
+        kept = str(dict(client.session.items()))
+        assert "email_verified" not in kept
+        assert "'token'" not in kept
+        assert SocialAccount.objects.get().extra_data == {}
     assert client.post("/accounts/login/second/", {"code": code_now()})["Location"] == "/queue/"
     assert is_in(client)
 

@@ -36,7 +36,7 @@ def words(page):
 
 
 @pytest.mark.proves("security 37")
-@pytest.mark.parametrize("length", [150_000, pytest.param(10_000_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("length", [70_000, pytest.param(10_000_000, marks=pytest.mark.slow)])
 def test_huge_subject_is_cut_with_a_count_and_stands_whole_under_headers(desk, connection, length):
     message = make_message(connection, subject="Short", hydrated=False)
     show_row(message, subject="S" * (length - 7) + "the-end")
@@ -51,7 +51,7 @@ def test_huge_subject_is_cut_with_a_count_and_stands_whole_under_headers(desk, c
 
 
 @pytest.mark.proves("security 37")
-@pytest.mark.parametrize("number", [1_000, pytest.param(100_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("number", [500, pytest.param(100_000, marks=pytest.mark.slow)])
 def test_very_many_recipients_are_counted_and_the_suspicious_come_first(desk, connection, number):
     people = [f"person{one}@acme.example" for one in range(number)]
     message = make_message(connection, to_addresses=[*people, "eve@b\u0430d.example"])
