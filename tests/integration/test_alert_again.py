@@ -89,21 +89,18 @@ def test_event_of_a_message_waits_for_the_earlier_one_of_the_same_message(connec
     assert list(Delivery.objects.next_at(place.pk)) == [second, others]
 
 
-def test_destination_that_waits_is_left_alone_and_a_shorter_wait_does_not_end_it(discord, connection):
-    waits, free = discord.destination(1, actions=HELD), discord.destination(2, actions=HELD)
-    make_message(connection)
-    for seconds in (3600, 0.001):
-        hold_back(waits.pk, seconds)
-        assert with_something_due() == [free.pk]
-    assert not Delivery.objects.filter(destination=waits).overdue().exists()
-
-
 def test_destination_that_fails_twice_rests_and_the_others_wait_there_untried(discord, connection):
     place = discord.destination(1, actions=HELD)
     discord.next["1"] = [(502, {}, {})] * 9
+    free = discord.destination(2, actions=HELD)
     for _ in range(3):
         make_message(connection)
     assert drain(destination_id=place.pk) == "2 tried, then not due"
+    # One that waits is left alone, and a shorter wait does not end it.
+    for seconds in (3600, 0.001):
+        hold_back(place.pk, seconds)
+        assert with_something_due() == [free.pk]
+    assert not Delivery.objects.filter(destination=place).overdue().exists()
     place.refresh_from_db()
     assert (place.failures, len(discord.calls)) == (2, 2)
     Destination.objects.update(waits_until=None)

@@ -180,14 +180,21 @@ def test_test_that_does_not_arrive_says_why_and_what_to_do(admin, discord, desti
     assert "Discord could not be reached. Look whether" in tried()
 
 
-def test_change_without_an_address_keeps_it_and_its_test(signed_in, admin, discord, destination):
+def test_change_without_an_address_keeps_it_and_its_test_and_leads_to_a_page_of_the_desk(
+    signed_in, admin, discord, destination
+):
     changed(destination, tested_at="2026-11-20T10:00Z")
-    signed_in(admin).post(f"/alerts/{destination.pk}/", form("", name="#ops", privacy="minimal"))
+    client = signed_in(admin)
+    client.post(f"/alerts/{destination.pk}/", form("", name="#ops", privacy="minimal"))
     destination.refresh_from_db()
     assert (destination.name, destination.privacy, destination.url) == ("#ops", "minimal", discord.url + PATH)
     assert destination.tested_at is not None
     # What it is told of is set by its routes, one by one.
     assert [route.actions for route in destination.routes.all()] == [["message.held"]]
+    # What comes next is a page of the desk alone.
+    for evil in ("https://evil.example/", "//evil.example", "/\\evil.example", "javascript:alert(1)"):
+        answer = client.post(f"/alerts/{destination.pk}/on/", {"next": evil})
+        assert answer["Location"] == f"/alerts/#destination-{destination.pk}", evil
 
 
 def test_another_address_has_to_be_tested_anew_and_old_posts_are_left_alone(
@@ -272,10 +279,3 @@ def test_reviewer_sees_where_alerts_go_and_no_buttons(signed_in, reviewer, desti
     assert 'href="/setup/"' in page
     assert "Send a test" not in page
     assert "/alerts/add/" not in page
-
-
-def test_next_leads_to_pages_of_the_desk_alone(signed_in, admin, destination):
-    client = signed_in(admin)
-    for evil in ("https://evil.example/", "//evil.example", "/\\evil.example", "javascript:alert(1)"):
-        answer = client.post(f"/alerts/{destination.pk}/on/", {"next": evil})
-        assert answer["Location"] == f"/alerts/#destination-{destination.pk}", evil
