@@ -15,7 +15,7 @@ from gateway import deliver, hooks
 from gateway.models import AuditLogEntry, Webhook, WebhookDelivery
 from gateway.provision import make_mailbox
 from tests.integration.gateway.servers import HookServer
-from tests.integration.gateway.world import World, add_key, sweep_and_catch_nudges
+from tests.integration.gateway.world import World, add_key
 
 # What no subscription may be sent to, each in a spelling of its own.
 NO_TARGETS = (
@@ -137,16 +137,6 @@ def test_test_event_is_about_no_message(world: World, webhook: Webhook, hook_ser
     deliver_all()
     body = json.loads(hook_server.got[0][1])
     assert (body["event"], "email_id" in body) == ("webhook.test", False)
-
-
-def test_sweep_nudges_what_nobody_nudged(world: World, monkeypatch: pytest.MonkeyPatch):
-    world.listen("oversight.pending", "oversight.approved")
-    email = world.approved()
-    first = WebhookDelivery.objects.order_by("pk")[0]
-    assert sweep_and_catch_nudges(monkeypatch) == [
-        ("gateway.tasks.send_email", email.pk),
-        ("gateway.tasks.deliver_webhook", first.pk),
-    ]
 
 
 def signatures(world: World, hook_server: HookServer) -> tuple[str | None, str | None, bytes]:
