@@ -135,7 +135,7 @@ REPORTS = [
 ]
 
 
-def test_withdrawn_approve_ends_by_what_multimail_reports(client, message, reviewer, upstream, connection, withdrawn):
+def test_withdrawn_approve_ends_by_what_multimail_reports(client, message, upstream, connection, withdrawn):
     for event, fields, state in REPORTS:
         with rolled_back():
             report(client, message, event, **fields)
@@ -145,14 +145,14 @@ def test_withdrawn_approve_ends_by_what_multimail_reports(client, message, revie
         upstream.holds(status="sent", decision="approved")
         read_everything(connection_id=connection.pk, now=NOW.replace(year=2030))
         assert (Decision.objects.get().state, Message.objects.get().state) == ("applied", "sent")
-    with rolled_back():
-        # One that left after all says so loudly.
-        report(client, message, "oversight.approved", reason=f"[countersign:{withdrawn.reference}]")
-        withdrawn.refresh_from_db()
-        assert (withdrawn.state, withdrawn.explanation) == ("applied", LEFT_AFTER_ALL)
-        assert Entry.objects.filter(action="decision.left_after_all").count() == 1
+    # One that left after all says so loudly.
+    report(client, message, "oversight.approved", reason=f"[countersign:{withdrawn.reference}]")
+    withdrawn.refresh_from_db()
+    assert (withdrawn.state, withdrawn.explanation) == ("applied", LEFT_AFTER_ALL)
+    assert Entry.objects.filter(action="decision.left_after_all").count() == 1
 
-    # One report settles it and the reject after it.
+
+def test_one_report_settles_the_withdrawn_approve_and_the_reject_after_it(client, message, reviewer, withdrawn):
     decide(message, reviewer, "reject")
     Decision.objects.filter(state="recorded").update(state="calling", attempt=1, may_have_left=True)
     for event, ends in (

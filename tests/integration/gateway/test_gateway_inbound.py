@@ -227,8 +227,8 @@ def outgoing(world: World, message_id: str = OURS, **fields: str | bool) -> Emai
     return email
 
 
-def test_answer_joins_the_thread_of_what_it_answers(world: World, client: smtplib.SMTP):
-    ours, second = outgoing(world), "<second@acme.example>"
+def test_answer_joins_the_thread_of_what_it_answers_and_no_other(world: World, client: smtplib.SMTP):
+    ours, second = outgoing(world, subject="Question"), "<second@acme.example>"
     outgoing(world, second)
     for headers in (
         {"In_Reply_To": OURS},
@@ -245,15 +245,13 @@ def test_answer_joins_the_thread_of_what_it_answers(world: World, client: smtpli
     deliver(client, mail("answer", In_Reply_To="<theirs@x.example>"))
     assert received(markdown="answer").thread_id == ours.thread_id
 
-
-def test_mail_joins_no_thread_by_subject_of_another_mailbox_or_of_the_sandbox(world: World, client: smtplib.SMTP):
-    ours = outgoing(world, subject="Question")
+    # Neither by its subject, nor that of another mailbox or of the sandbox.
     tried = outgoing(world, "<tried@acme.example>", sandbox=True)
     make_mailbox(account=world.account, address="sales@acme.example", display_name="Sales")
-    deliver(client, mail(Subject="Re: Question"))
-    deliver(client, mail(In_Reply_To=OURS), "sales@acme.example")
-    deliver(client, mail(In_Reply_To="<tried@acme.example>"))
-    threads = set(Email.objects.filter(direction=Direction.INBOUND).values_list("thread_id", flat=True))
+    deliver(client, mail("other", Subject="Re: Question"))
+    deliver(client, mail("other", In_Reply_To=OURS), "sales@acme.example")
+    deliver(client, mail("other", In_Reply_To="<tried@acme.example>"))
+    threads = set(Email.objects.filter(markdown="other").values_list("thread_id", flat=True))
     assert (len(threads), threads & {ours.thread_id, tried.thread_id}) == (3, set())
 
 
