@@ -74,6 +74,8 @@ def test_keys_move_both_ways_jump_in_the_letter_and_load_what_is_new(desk, produ
         expect(items.nth(focused)).to_be_focused()
     desk.keyboard.press("Enter")
     expect(desk.locator(f"#message[data-message='{first['id']}']")).to_be_visible()
+    # A message that is painted takes the focus, a moment after it can be seen.
+    expect(desk.locator("#subject")).to_be_focused()
     for key, place in (("l", "#links"), ("t", "#thread")):
         desk.keyboard.press(key)
         expect(desk.locator(f"#message {place}")).to_be_focused()
