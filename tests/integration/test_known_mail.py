@@ -102,6 +102,7 @@ def test_many_unknown_recipients_are_asked_about_at_once(connection):
     assert found["sentence"] == "Nobody has written to 50 of these addresses before."
 
 
+@pytest.mark.slow
 def test_examining_a_letter_costs_the_same_however_much_came_before(connection):
     def statements():
         message = make_message(connection)

@@ -368,12 +368,11 @@ def test_deleting_says_how_many_are_cancelled_and_takes_the_address(signed_in, a
 
 
 def test_mailbox_is_neither_made_nor_deleted_by_an_admin_of_another_account_or_of_that_mailbox_alone(
-    signed_in, account, reviewer
+    signed_in, account
 ):
     box, other = account.mailbox, make_connection("other", admin_key="mm_live_x")
     stranger = make_person("y@yourteam.example", "Y", "admin", connection=other)
     assert signed_in(stranger).post("/mailboxes/add/", new(account)).status_code == 422
-    assert signed_in(reviewer).post("/mailboxes/add/", new(account)).status_code == 403
     keeper = make_person("k@yourteam.example", "K", "admin", mailbox=box)
     path, typed = f"/mailboxes/{box.pk}/delete/", {"address": box.address}
     assert signed_in(keeper).post(path, typed).status_code == 403

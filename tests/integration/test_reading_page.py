@@ -133,14 +133,13 @@ def test_each_tab_is_a_link_that_works_without_scripts_and_a_fragment_with_them(
         "text": "please pay EUR 1,000 by 4 December.",
         "parts": "<strong>1 difference</strong>",
         "source": "&lt;p&gt;Dear Lee,&lt;/p&gt;",
-        "headers": "What MultiMail and the desk know of it",
         "changes": "Nothing to compare with",
     }
     # The source as a page without scripts, the others as fragments.
     path = f"/queue/{message.public_id}/"
     page = plain(desk.get(f"{path}?order=riskiest&risk=none&view=source"))
     assert shown["source"] in page
-    for view in shown:
+    for view in (*shown, "headers"):
         # They keep the queue that the message was opened from.
         assert f'href="{path}?risk=none&amp;order=riskiest&amp;view={view}#sheet"' in page
     for view, sign in shown.items():
@@ -193,7 +192,9 @@ def test_headers_tell_everything_that_is_known_and_what_is_not_visible(desk, con
         in_reply_to="<1@acme.example>", send_at="2026-12-01T09:00:00Z", additions={"signature": "Mila"},
         metadata={"run_id": "r-1", "odd": {"a": [1]}},
     )  # fmt: skip
-    page = words(sheet(desk, message, "headers"))
+    page = sheet(desk, message, "headers")
+    assert re.search(r'id="tab-headers"[^>]* aria-current="true"', page)
+    page = words(page)
     for told in (
         "cc@acme.example", "bcc@acme.example", "back@acme.example", "<1@acme.example>", "2026-12-01T09:00:00Z",
         "Mila", "r-1", '{"a": [1]}', message.upstream_id, "pending_send_approval", MAILBOX["address"],
