@@ -114,6 +114,7 @@ def test_only_addresses_of_webhooks_at_discord_or_an_allowed_origin_are_taken(se
     assert problem_with(f"http://10.0.0.5:8080{PATH}") == ""
 
 
+@pytest.mark.slow
 def test_what_is_wrong_or_missing_is_said_at_its_field_and_the_rest_is_kept(signed_in, admin):
     client = signed_in(admin)
     answer = client.post("/alerts/add/", form("https://discord.com/channels/1/2", name="#typed", privacy="", events=""))

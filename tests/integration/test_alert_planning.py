@@ -242,7 +242,7 @@ def test_what_was_before_a_route_a_switch_on_or_a_mapped_channel_is_not_made_up_
     assert sorted(kind for kind, _, _ in planned()) == ["answer", "card", "card", "event", "event"]
 
 
-def test_message_that_nearly_expires_is_told_of_once(message):
+def test_message_that_nearly_expires_is_told_of_once_unless_it_is_decided(message, reviewer):
     told = Entry.objects.filter(action="message.expiring", message=message.public_id)
     for minutes, of, tells in ((59, 24, 1), (61, 24, 0), (5, 1, 1), (7, 1, 0), (-1, 1, 0)):
         left = timedelta(minutes=minutes)
@@ -250,9 +250,7 @@ def test_message_that_nearly_expires_is_told_of_once(message):
             Message.objects.update(expires_at=Now() + left, held_at=Now() + left - timedelta(hours=of))
             assert [tell_of_expiring(), tell_of_expiring()] == [tells, 0], (minutes, of)
             assert told.count() == tells
-
-
-def test_message_that_is_decided_does_not_expire_and_the_sweep_tells_of_the_other(message, reviewer):
+    # The sweep tells of the one that is not decided.
     place(actions=["message.expiring"])
     decided = factories.make_message(message.connection)
     Message.objects.update(expires_at=Now() + timedelta(minutes=1), held_at=Now() - timedelta(minutes=59))

@@ -106,6 +106,7 @@ def test_migration_adds_the_acts_that_turn_cards_to_the_routes_of_before(place):
         assert Route.objects.get().actions == after
 
 
+@pytest.mark.slow
 def test_card_of_mail_that_left_after_all_says_so_whatever_was_decided_since(client, connection, discord, reviewer):
     message = factories.make_message(connection)
     approve = decide(message, reviewer).decision

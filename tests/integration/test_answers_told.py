@@ -75,12 +75,6 @@ def test_answer_of_a_press_that_was_put_off_is_patched_to_discord_once(discord, 
     assert len(discord.calls) == 1
 
 
-def test_form_that_would_come_late_is_asked_for_again(discord, message):
-    judged(put_off(message, "reject"))
-    assert "press again" in discord.shown[TOKEN]
-    assert not Verdict.objects.exists()
-
-
 def test_discord_that_limits_or_is_ill_is_told_the_same_later_and_nothing_is_judged_twice(discord, message):
     row = put_off(message)
     limited = {"message": "You are being rate limited.", "retry_after": 100.2, "global": False}
@@ -99,7 +93,13 @@ def test_discord_that_limits_or_is_ill_is_told_the_same_later_and_nothing_is_jud
     assert Entry.objects.count() == entries
 
 
-def test_answer_that_discord_never_takes_ends_and_the_decision_stands(discord, message, caplog):
+def test_form_that_would_come_late_is_asked_for_again_and_an_answer_that_discord_never_takes_ends(
+    discord, message, caplog
+):
+    judged(put_off(message, "reject"))
+    assert "press again" in discord.shown[TOKEN]
+    assert not Verdict.objects.exists()
+    # The decision stands although its answer is not taken.
     for status, code in ((404, 10015), (400, 50035)):
         row = put_off(message)
         discord.next.append((status, {}, {"code": code, "message": "no"}))

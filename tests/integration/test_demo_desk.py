@@ -49,6 +49,7 @@ def test_preparing_twice_makes_everything_once_also_after_the_file_was_lost(cred
     assert Connection.objects.get().webhook_secret == known["WEBHOOK_SECRET"]
 
 
+@pytest.mark.slow
 def test_connection_that_a_refused_key_has_paused_is_read_again_and_a_removed_one_gets_no_keys(credentials, admin):
     prepare(credentials)
     Connection.objects.update(paused_at=Now() - timedelta(hours=1), paused_because="Refused.", read_at=Now())

@@ -80,6 +80,7 @@ def test_reading_now_is_offered_to_reviewers_alone(signed_in, auditor, connectio
     assert [client.post(path).status_code for path in paths] == [403, 302]
 
 
+@pytest.mark.slow
 def test_home_shows_an_open_page_how_the_connections_are_by_now(
     signed_in, reviewer, connection, django_assert_max_num_queries
 ):

@@ -233,6 +233,7 @@ def test_preview_counts_refusals_that_would_have_passed(signed_in, admin, gatewa
     assert passing(admin, Change(put=(Wanted("dana@x.example"),))) == []
 
 
+@pytest.mark.slow
 def test_list_of_one_mailbox_counts_its_own_refusals_beside_the_wider_lists(admin, gateway):
     changed(admin, "y.example", mode="enforce")
     other = gateway.mailboxes.create(upstream_id="02", address="board@yourteam.example")
