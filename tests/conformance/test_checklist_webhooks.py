@@ -19,7 +19,7 @@ SPELLINGS = {
     "message.bounced": ("email.bounced", "bounce"),
 }
 # The others run with --all.
-ALWAYS = {"oversight.approved", "message.received"}
+ALWAYS = {"oversight.approved"}
 TEXT_TO = {"message.pending_approval", "message.approved", "message.rejected", "email.decided"}
 
 
@@ -173,6 +173,7 @@ def test_failing_endpoint_is_retried_three_times_with_the_same_bytes(tenant):
 
 
 @pytest.mark.proves("contract 42")
+@pytest.mark.slow
 def test_any_2xx_ends_the_retries(tenant):
     hook = tenant.subscribe("oversight.pending")
     for status in (200, 299):

@@ -10,7 +10,7 @@ from alerts.models import Destination
 from approvals.models import Connection, Mailbox
 from dashboard.setup import set_up
 from people.models import Invitation
-from tests.factories import event_body, make_connection, make_message, make_person, post_event
+from tests.factories import event_body, make_connection, make_message, make_person, post_event, rolled_back
 
 pytestmark = pytest.mark.django_db
 
@@ -105,10 +105,18 @@ def test_key_in_the_wrong_place_or_of_the_sandbox_is_told(ready):
         assert says in " ".join(step("keys").problems)
 
 
-def test_paused_connection_says_what_paused_it_and_a_person_is_no_wrong_key(ready):
+def test_connection_that_fails_or_is_paused_says_why(ready):
+    with rolled_back():
+        Connection.objects.update(failing_since=Now(), last_error="MultiMail could not be reached.")
+        found = step("queue")
+        assert (found.state, found.is_left) == ("wrong", False), "once it has worked it counts"
+        assert "could not be reached" in found.said
+        Connection.objects.update(complete_as_of=None)
+        assert step("queue").is_left
     Connection.objects.update(paused_at=Now(), paused_because="MultiMail does not take the oversight key.")
     assert step("keys").problems == ("MultiMail does not take the oversight key. Put in a key that MultiMail takes.",)
     assert step("queue").state == "wrong"
+    # A person who paused it is no wrong key.
     Connection.objects.update(paused_because="Ida paused it: holidays", paused_by_hand=True)
     assert (states()["keys"], states()["queue"]) == ("done", "wrong")
     assert "holidays" in step("queue").said
@@ -132,15 +140,6 @@ def test_webhook_says_what_is_missing_and_what_to_do(client, connection, setting
     other = make_connection("hosted", api_url="https://api.multimail.dev", is_our_gateway=False)
     Connection.objects.exclude(pk=other.pk).delete()
     assert "Set PUBLIC_URL" in step("webhook").said
-
-
-def test_read_that_fails_says_why_and_does_not_count_once_it_has_worked(ready):
-    Connection.objects.update(failing_since=Now(), last_error="MultiMail could not be reached.")
-    found = step("queue")
-    assert (found.state, found.is_left) == ("wrong", False)
-    assert "could not be reached" in found.said
-    Connection.objects.update(complete_as_of=None)
-    assert step("queue").is_left
 
 
 def test_switched_off_destination_is_wrong_and_what_was_removed_does_not_count(ready):
