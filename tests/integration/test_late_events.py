@@ -100,6 +100,13 @@ def test_message_taken_for_gone_comes_back_where_it_is_held_and_one_not_known_th
     told(upstream)
     upstream.unknown = {message.upstream_id}
     assert ask(message) == ("nothing new", "approved")
+    # No answer moves nothing, and is asked for again later.
+    set_state(message, "approved", changed=90)
+    upstream.answers["/v1/oversight/pending"] = (500, {})
+    upstream.unknown = set()
+    assert ask(message) == ("not known", "approved")
+    Connection.objects.update(failing_since=None)
+    assert Message.objects.to_ask_about().count() == 0
 
 
 def test_held_message_that_only_the_read_key_does_not_know_stays_held(upstream):
@@ -111,14 +118,6 @@ def test_held_message_that_only_the_read_key_does_not_know_stays_held(upstream):
     upstream.holds()
     Connection.objects.update(read_at=None)
     assert ask(message)[1] == "gone"
-
-
-def test_no_answer_moves_nothing_and_is_asked_for_again_later(message, upstream):
-    set_state(message, "approved", changed=90)
-    upstream.answers["/v1/oversight/pending"] = (500, {})
-    assert ask(message) == ("not known", "approved")
-    Connection.objects.update(failing_since=None)
-    assert Message.objects.to_ask_about().count() == 0
 
 
 # Seconds since it changed, seconds since it was asked about (or None), and whether it is due.

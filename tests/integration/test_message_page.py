@@ -96,7 +96,7 @@ def test_verdict_on_changed_mail_is_refused_and_shows_the_words_that_changed(des
     assert Decision.objects.count() == 0
 
 
-def test_change_since_a_version_is_shown_and_a_hostile_one_is_text(desk, message, connection):
+def test_change_since_the_version_that_was_opened_is_shown_and_a_hostile_one_is_text(desk, message, connection):
     shown = message.revision.fingerprint
     assert changes_since(message, shown) is changes_since(message, "") is None
     show_row(message, subject="Your refund for order 4472", markdown="<script>alert(1)</script><img src=x>\u202e")
@@ -106,20 +106,16 @@ def test_change_since_a_version_is_shown_and_a_hostile_one_is_text(desk, message
     assert "<script>alert(1)" not in page
     assert "&lt;script&gt;" in page
     assert "RIGHT-TO-LEFT OVERRIDE" in page
+    # What was opened is the version that was on screen.
+    for fingerprint in (shown, "0" * 64):
+        desk.post(f"/queue/{message.public_id}/opened/", {"fingerprint": fingerprint})
+    opened = Entry.objects.of_message(message.public_id).filter(action="message.opened")
+    assert list(opened.values_list("fingerprint", flat=True)) == [shown]
     # A version of another message is never compared with.
     secret = make_message(connection, markdown="For the board only")
     message.refresh_from_db()
     found = changes_since(message, secret.revision.fingerprint)
     assert (found.before, found.changes) == (None, ())
-
-
-def test_opened_names_the_version_that_was_on_screen(desk, message):
-    shown = message.revision.fingerprint
-    show_row(message, subject="Another subject")
-    desk.post(f"/queue/{message.public_id}/opened/", {"fingerprint": shown})
-    desk.post(f"/queue/{message.public_id}/opened/", {"fingerprint": "0" * 64})
-    opened = Entry.objects.of_message(message.public_id).filter(action="message.opened")
-    assert list(opened.values_list("fingerprint", flat=True)) == [shown]
 
 
 def test_page_without_a_stream_learns_of_the_change_from_the_pulse(signed_in, reviewer, message, monkeypatch):
