@@ -4,7 +4,6 @@ from datetime import timedelta
 
 import pytest
 from django.db import connection as database
-from django.db import transaction
 from django.db.models import F
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
@@ -15,7 +14,7 @@ from approvals.reconcile import hydrate, read_everything
 from approvals.sync import asking, fetching, health
 from approvals.sync.freshness import freshness_of
 from audit.models import Entry
-from tests.factories import NOW, make_connection, make_message, pending_row, show_row
+from tests.factories import NOW, make_connection, make_message, pending_row, rolled_back, show_row
 from tests.integration.deciding import carry_out
 
 pytestmark = pytest.mark.django_db
@@ -360,27 +359,22 @@ def test_key_that_may_also_send_is_refused_and_pauses_its_connection(connection,
 
 
 @pytest.mark.proves("security 20")
-def test_only_the_oversight_key_reads_what_is_held_and_decides(hosted, upstream, reviewer):
+def test_only_the_oversight_key_reads_and_decides_and_nothing_before_it_could_be_asked_about(
+    hosted, upstream, reviewer
+):
     hosted.read_key, hosted.admin_key, hosted.agent_key = "mm_live_read", "mm_live_admin", "mm_live_agent"
     hosted.save()
     upstream.holds(pending_row("01A"))
     upstream.decides(200, status="approved_and_sent", decision="approved")
     read(hosted)
-    assert carry_out(Message.objects.get(), reviewer) == "applied"
-    assert "/v1/oversight/decide" in upstream.paths
-    assert set(upstream.keys) == {"mm_live_oversight"}
-
-
-@pytest.mark.proves("security 20")
-def test_nothing_is_decided_with_a_key_nobody_could_ask_about(hosted, upstream, reviewer):
-    upstream.holds(pending_row("01A"))
-    read(hosted)
     for status, is_paused in ((500, False), (429, False), (401, True)):
-        with transaction.atomic():
+        with rolled_back():
             Connection.objects.update(checked_key="")
             upstream.answers["/v1/account"] = (status, {"error": "no"})
             assert carry_out(Message.objects.get(), reviewer) == "recorded", status
             hosted.refresh_from_db()
             assert [hosted.paused_at is not None, hosted.wait_until is not None] == [is_paused, status == 429], status
-            transaction.set_rollback(True)
     assert upstream.decisions == []
+    assert carry_out(Message.objects.get(), reviewer) == "applied"
+    assert "/v1/oversight/decide" in upstream.paths
+    assert set(upstream.keys) == {"mm_live_oversight"}
