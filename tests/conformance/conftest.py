@@ -10,8 +10,7 @@ from gateway import mail_server as mail_server_memory
 from tests.conformance.receiver import Receiver, receiver
 from tests.conformance.running import Gateway
 from tests.conformance.tenant import Tenant
-from tests.integration.gateway.conftest import read_certificates
-from tests.integration.gateway.servers import MailServer, mail_server
+from tests.integration.gateway.servers import MailServer, mail_server, read_certificates
 
 
 @pytest.fixture(scope="session")

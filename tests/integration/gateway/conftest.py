@@ -1,6 +1,5 @@
 """The gateway as it is served: its own URLs and middleware, whatever else the test process has installed."""
 
-import functools
 import ssl
 from collections.abc import Iterator
 from typing import Any
@@ -11,9 +10,6 @@ from gateway import counters, endpoints
 from gateway import mail_server as mail_server_memory
 from tests.integration.gateway import servers
 from tests.integration.gateway.world import World, make_world
-
-# Once for all tests: to read the system's certificates takes longer than all else of handing a mail over.
-read_certificates = functools.cache(ssl.create_default_context)
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +39,7 @@ def other(db: None) -> World:
 def mail_server(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[servers.MailServer]:
     # However busy the machine: no attempt makes the server rest, unless a test says so.
     monkeypatch.setattr(mail_server_memory, "SLOW", 600)
-    monkeypatch.setattr(ssl, "create_default_context", read_certificates)
+    monkeypatch.setattr(ssl, "create_default_context", servers.read_certificates)
     with servers.mail_server() as server:
         settings.EMAIL_URL = server.url
         yield server
