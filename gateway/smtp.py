@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from urllib.parse import parse_qs, unquote, urlsplit
 
 CONNECT_TIMEOUT = 5
@@ -133,10 +134,9 @@ def _session(server: Server) -> Iterator[smtplib.SMTP]:
 def _connect(server: Server) -> smtplib.SMTP:
     # The own name is given, or smtplib asks DNS for it, which may take long.
     name = socket.gethostname()
-    context = ssl.create_default_context()
     if server.implicit_tls:
         smtp: smtplib.SMTP = smtplib.SMTP_SSL(
-            server.host, server.port, local_hostname=name, timeout=CONNECT_TIMEOUT, context=context
+            server.host, server.port, local_hostname=name, timeout=CONNECT_TIMEOUT, context=_tls()
         )
     else:
         smtp = smtplib.SMTP(server.host, server.port, local_hostname=name, timeout=CONNECT_TIMEOUT)
@@ -144,13 +144,19 @@ def _connect(server: Server) -> smtplib.SMTP:
     smtp.ehlo_or_helo_if_needed()
     if not server.implicit_tls and server.starttls != "off":
         if smtp.has_extn("starttls"):
-            smtp.starttls(context=context)
+            smtp.starttls(context=_tls())
             smtp.ehlo_or_helo_if_needed()
         elif server.starttls == "required":
             raise smtplib.SMTPNotSupportedError("the mail server does not offer STARTTLS")
     if server.user:
         smtp.login(server.user, server.password)
     return smtp
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    # To read the system's authorities takes as long as all else of handing a mail over: once a process.
+    return ssl.create_default_context()
 
 
 def _limit(smtp: smtplib.SMTP, seconds: int) -> None:

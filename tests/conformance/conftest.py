@@ -1,6 +1,5 @@
 """What the folder's tests share: the gateway in this process. Tests of the line use the product that all share."""
 
-import ssl
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -10,7 +9,7 @@ from gateway import mail_server as mail_server_memory
 from tests.conformance.receiver import Receiver, receiver
 from tests.conformance.running import Gateway
 from tests.conformance.tenant import Tenant
-from tests.integration.gateway.servers import MailServer, mail_server, read_certificates
+from tests.integration.gateway.servers import MailServer, mail_server
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +33,6 @@ def gateway(db: None, settings: Any, monkeypatch: pytest.MonkeyPatch, mails: Mai
     settings.EMAIL_URL = mails.url
     # A machine that is slow itself is no reason to let the mail server rest.
     monkeypatch.setattr(mail_server_memory, "SLOW", 600.0)
-    monkeypatch.setattr(ssl, "create_default_context", read_certificates)
     mail_server_memory.State.asked_again_at = 0.0
     mails.mood, mails.refuse = "ok", {}
     return Gateway(mails, hooks)

@@ -1,6 +1,5 @@
 """The gateway as it is served: its own URLs and middleware, whatever else the test process has installed."""
 
-import ssl
 from collections.abc import Iterator
 from typing import Any
 
@@ -39,7 +38,6 @@ def other(db: None) -> World:
 def mail_server(settings: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[servers.MailServer]:
     # However busy the machine: no attempt makes the server rest, unless a test says so.
     monkeypatch.setattr(mail_server_memory, "SLOW", 600)
-    monkeypatch.setattr(ssl, "create_default_context", servers.read_certificates)
     with servers.mail_server() as server:
         settings.EMAIL_URL = server.url
         yield server

@@ -2,8 +2,6 @@
 
 import asyncio
 import contextlib
-import functools
-import ssl
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -12,9 +10,6 @@ from typing import Any
 from aiosmtpd.controller import Controller
 
 from tests.serving import Handler, serving
-
-# Once for all tests: to read the system's certificates takes longer than all else of handing a mail over.
-read_certificates = functools.cache(ssl.create_default_context)
 
 
 @dataclass
