@@ -68,6 +68,8 @@ def elsewhere(desk, tmp_path):
                 lambda: Sender(url + _path(desk), desk.known["WEBHOOK_SECRET"]).post(event()).ok, "the web process"
             )
             desk.stack.kill("worker-desk", signal.SIGSTOP)
+            # What it had in hand stays there until it goes on.
+            desk.give_up_unacked()
             try:
                 yield hands, url
             finally:
