@@ -175,7 +175,7 @@ def test_form_between_needs_the_forms_token(admin):
     assert client.post(AGAIN, {"password": PASSWORD}).status_code == 403
 
 
-def test_page_that_was_asked_for_opens_after_the_password_and_that_stands_in_the_ledger(signed_in, admin):
+def test_page_opens_after_the_password_and_the_ledger_tells_of_it(signed_in, admin):
     client = signed_in(admin, minutes=11)
     confirm(client, client.get("/sensitive/"), password="wrong")
     assert confirm(client, client.get("/sensitive/?tab=a"))["Location"] == "/sensitive/?tab=a"
