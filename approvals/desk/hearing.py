@@ -1,7 +1,6 @@
 """Hears in the ledger what ends a claim, a snooze or a question, and ends it in the same transaction."""
 
 from collections.abc import Mapping
-from functools import cache
 from typing import Any
 
 from django.db.models.signals import post_save
@@ -10,7 +9,6 @@ from approvals.desk import claims, snooze
 from approvals.models import Message, Question
 from audit.models import Entry
 from audit.recording import recorded
-from common.postgres.statements import ANY_ID, ASKING, Part, any_of, told_together
 from people.actors import Actor, worker
 from people.models import Person
 
@@ -28,8 +26,7 @@ def on_recorded(entry: Entry, details: Mapping[str, str], about: Any = None, **_
         if is_put_off:
             snooze.bring_back_for(entry.message, why=snooze.DECIDED, actor=by)
     elif entry.action == "verdict.given" and entry.message is not None:
-        if told_together({"asked": _asked()}, {ASKING: int(entry.actor_id), ANY_ID: entry.message})["asked"]:
-            Question.objects.of_person(int(entry.actor_id)).filter(message__public_id=entry.message).delete()
+        Question.objects.of_person(int(entry.actor_id)).filter(message__public_id=entry.message).delete()
     elif entry.action == "message.changed" and entry.message is not None:
         snooze.bring_back_for(entry.message, why=snooze.CHANGED, actor=_actor_of(entry, details))
     elif entry.action == "person.signed_out" and entry.actor_kind == "person":
@@ -37,11 +34,6 @@ def on_recorded(entry: Entry, details: Mapping[str, str], about: Any = None, **_
         claims.release_all_of(person=int(entry.actor_id), why=claims.SIGNED_OUT, actor=by)
     elif entry.action == "person.grants_changed" and isinstance(about, Person):
         claims.release_beyond(about, actor=_actor_of(entry, details))
-
-
-@cache
-def _asked() -> Part:
-    return any_of(Question.objects.of_person(ASKING).filter(message__public_id=ANY_ID))
 
 
 def on_person_saved(instance: Person, **_: Any) -> None:

@@ -2,13 +2,11 @@
 
 import re
 from collections.abc import Mapping
-from datetime import UTC, datetime, timedelta
-from functools import cache
+from datetime import timedelta
 from typing import Any
 
 from approvals.models import Decision, Message
 from common.fingerprint import normalise_address
-from common.postgres.statements import ASKING, Part, any_of, told_together
 
 # An agent that was asked for changes answers within days, one that names neither thread nor trigger within hours.
 WINDOW = timedelta(days=7)
@@ -16,9 +14,6 @@ SHORT_WINDOW = timedelta(hours=24)
 # MultiMail's clock and ours may differ a little.
 SLACK = timedelta(seconds=2)
 MOST = 50
-# Stand for a message's own values while a statement is written.
-_SINCE, _UNTIL = datetime(1, 1, 1, tzinfo=UTC), datetime(1, 1, 2, tzinfo=UTC)
-_MAILBOX, _MESSAGE = ASKING + 1, ASKING + 2
 _RUNS = ("run_id", "runId", "discord_interaction_id")
 _PEOPLE = ("discord_user_id", "discord_user")
 _ANSWER = re.compile(r"\A(?:\s*(?:re|aw|fwd?)\s*:)+", re.IGNORECASE)
@@ -31,25 +26,14 @@ def sent_back_before(message: Message) -> Decision | None:
     """
     if message.mailbox_id is None or message.direction == "inbound":
         return None
-    since, until = message.held_at - WINDOW, message.held_at + SLACK
-    named = {_SINCE: since, _UNTIL: until, _MAILBOX: message.mailbox_id, _MESSAGE: message.pk}
-    if not told_together({"any": _any_sent_back()}, named)["any"]:
-        return None
     asked = (
-        Decision.objects.sent_back_between(since, until)
+        Decision.objects.sent_back_between(message.held_at - WINDOW, message.held_at + SLACK)
         .filter(message__mailbox=message.mailbox_id, message__pk__lt=message.pk)
         .select_related("message")
         .order_by("-recorded_at", "-pk")
     )
     found = [decision for decision in asked[:MOST] if is_next_version(message, of=decision)]
     return next((one for one in found if _shares_people(message, one.message)), next(iter(found), None))
-
-
-@cache
-def _any_sent_back() -> Part:
-    """Return how to ask whether there is any: mostly not. Its values are named later."""
-    asked = Decision.objects.sent_back_between(_SINCE, _UNTIL)
-    return any_of(asked.filter(message__mailbox=_MAILBOX, message__pk__lt=_MESSAGE))
 
 
 def is_next_version(message: Message, *, of: Decision) -> bool:
