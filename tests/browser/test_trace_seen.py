@@ -29,7 +29,7 @@ def decided(product, ana):
 
     def has_left():
         text = ana.get(path).text
-        return "handed the message over to delivery" in text and re.search(r"[1-9]\d* of \d+ entries are sealed", text)
+        return "handed the message over to delivery" in text and re.search(r"([1-9]\d*) of \1 entries are sealed", text)
 
     product.wait_for(has_left, timeout=90, what="the message handed over and its entries sealed")
     return path
