@@ -78,17 +78,14 @@ def test_held_card_tells_since_when_until_when_and_who_has_it(connection, review
 
 def test_each_state_has_its_colour_and_words_and_only_the_held_card_asks(connection, destination):
     message = make_message(connection)
-    for tone, states in {
-        "amber": ("held",), "green": ("approved", "released", "sent", "delivered"), "plain": ("cancelled",),
-        "rose": ("rejected", "bounced", "complained", "failed"), "violet": ("gone",),
-    }.items():  # fmt: skip
-        for state in states:
-            card = card_of(message, destination, state=state)
-            assert card["color"] == COLOURS[tone], state
-            assert card["description"].startswith(f"**{shown_status(fresh(message)).word}.**"), state
-            asks = ("Read it and decide" in card["description"], "Taken on by" in told(card))
-            assert asks == (state == "held",) * 2, state
-            assert find_errors({"embeds": [card]}) == {}
+    states = {"held": "amber", "sent": "green", "cancelled": "plain", "bounced": "rose", "gone": "violet"}
+    for state, tone in states.items():
+        card = card_of(message, destination, state=state)
+        assert card["color"] == COLOURS[tone], state
+        assert card["description"].startswith(f"**{shown_status(fresh(message)).word}.**"), state
+        asks = ("Read it and decide" in card["description"], "Taken on by" in told(card))
+        assert asks == (state == "held",) * 2, state
+        assert find_errors({"embeds": [card]}) == {}
 
 
 def test_sent_mail_that_nobody_was_asked_about_is_marked(connection, destination):
@@ -104,6 +101,7 @@ def test_sent_mail_that_nobody_was_asked_about_is_marked(connection, destination
         assert "nobody was asked" in said
 
 
+@pytest.mark.slow
 def test_card_of_the_bot_has_buttons_while_it_is_open_and_loses_them_then(connection, reviewer, destination):
     message = make_message(connection)
     card = Card.objects.create(destination=destination, message=message)
@@ -114,19 +112,6 @@ def test_card_of_the_bot_has_buttons_while_it_is_open_and_loses_them_then(connec
     decide(message, reviewer)
     (row,) = bodies.of_card(card, destination, alert=1).body["components"]
     assert [one["label"] for one in row["components"]] == ["Open"]
-
-
-def test_digest_counts_real_messages_by_state(connection, reviewer, destination):
-    digest = Digest.objects.create(destination=destination)
-    messages = [make_message(connection, subject=f"Letter {n}") for n in range(3)]
-    for message in messages:
-        Card.objects.create(destination=destination, message=message, digest=digest)
-    decide(messages[0], reviewer, "reject", reason="No")
-    shown = bodies.of_digest(digest, destination, alert=7)
-    assert shown.word == "3 messages, 2 waiting"
-    assert told(shown.body["embeds"][0])["By state"] == "2 · Held\n1 · Rejecting"
-    destination.privacy = "minimal"
-    assert "Letter" not in json.dumps(bodies.of_digest(digest, destination, alert=7).body)
 
 
 def test_digest_of_a_storm_reads_few_and_counts_all(
@@ -145,6 +130,8 @@ def test_digest_of_a_storm_reads_few_and_counts_all(
     assert fields["By state"] == "4 · Held\n1 · Rejected"
     lines = fields["Newest that wait"].splitlines()
     assert [line.partition(" ·")[0] for line in lines] == ["Letter 3", "Letter 2", "and 2 more"]
+    destination.privacy = "minimal"
+    assert "Letter" not in json.dumps(bodies.of_digest(digest, destination, alert=7).body)
 
 
 def test_card_of_a_connection_follows_its_newest_state(connection, destination):
@@ -183,7 +170,7 @@ def test_refusal_at_the_gate_is_told_by_itself(connection, destination):
 
 def test_answer_names_what_became_of_it_and_its_id_and_calls_nobody(connection, destination):
     message = make_message(connection, subject="Refund", metadata=METADATA)
-    for word in ("Approved", "Sent", "Delivered", "Bounced", "Failed", "Cancelled"):
+    for word in ("Approved", "Bounced"):
         entry = act(message, f"message.{word.lower()}", explanation="mailbox full at dana@northwind.example")
         body = answer_body(fresh(message), entry, destination)
         card = body["embeds"][0]
@@ -198,6 +185,7 @@ def test_answer_names_what_became_of_it_and_its_id_and_calls_nobody(connection, 
     assert "dana" not in json.dumps(answer_body(fresh(message), entry, destination))
 
 
+@pytest.mark.slow
 def test_answer_to_a_decision_tells_who_and_why_and_keeps_its_mark_to_itself(connection, reviewer, destination):
     message = make_message(connection)
     decision = decide(message, reviewer).decision
@@ -225,12 +213,8 @@ def test_card_says_once_who_decided_and_what_went_wrong_then(connection, reviewe
     assert str(reviewer) in said
     for outcome, state, says in (
         ("approve", "approved", "**Approved** by Ana Ferreira."),
-        ("reject", "rejected", "**Rejected** by Ana Ferreira."),
         ("send_back", "rejected", "**Sent back** by Ana Ferreira."),
-        ("approve", "delivered", "**Delivered.** Approved by Ana Ferreira."),
         ("approve", "bounced", "**Bounced.** The recipient's server refused it; approved by Ana Ferreira."),
-        ("approve", "complained", "**Complained of.** The recipient called it spam; approved by Ana Ferreira."),
-        ("approve", "failed", "**Failed.** It was approved, but could not be sent; approved by Ana Ferreira."),
     ):
         message.decisions.update(state="applied", outcome=outcome, reason="" if outcome == "approve" else "No")
         assert card_of(message, destination, state=state)["description"] == says
@@ -254,6 +238,7 @@ def test_held_card_names_everybody_who_gets_it_and_every_file(connection, destin
     assert "c0" not in told(card)["Cc"]
 
 
+@pytest.mark.slow
 def test_taking_a_message_on_turns_its_card_and_makes_none(connection, reviewer, destination):
     destination.routes.create(actions=["message.held", "claim.taken"])
     message = make_message(connection)

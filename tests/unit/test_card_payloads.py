@@ -135,7 +135,9 @@ def test_subject_that_calls_everybody_and_hides_a_link_is_shown_literally():
     assert escape("pay\u202eload\u200b <`>") == "pay\ufffdload\ufffd \\<\\`\\>"
 
 
-@pytest.mark.parametrize("privacy", ["minimal", "headers", "full"])
+@pytest.mark.parametrize(
+    "privacy", ["full", *(pytest.param(one, marks=pytest.mark.slow) for one in ("minimal", "headers"))]
+)
 def test_every_card_of_hostile_mail_is_taken_by_discord_and_by_discord_py(privacy):
     for number, text in enumerate(HOSTILE):
         # Each text with an open and an ended tone; all tones come up.
