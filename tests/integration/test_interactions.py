@@ -24,10 +24,9 @@ from alerts.interactions.noting import LAST_KEPT
 from alerts.interactions.pressing import NOT_YOURS
 from alerts.interactions.receiving import forget_answers
 from alerts.models import Card, Delivery, Destination, Interaction
-from approvals.models import Claim, CommandedMail, Connection, Decision, Message, Revision, Thread, Verdict
+from approvals.models import Claim, Decision, Message, Revision, Thread, Verdict
 from audit.models import Entry, EntryDetail
 from people.models import DiscordAccount, DiscordLink, Person, RoleRule
-from policy import kill_switch
 from tests.factories import make_connection, make_message, make_person, rolled_back, show_row
 from tests.integration.deciding import at_once, decide, in_thread
 
@@ -140,7 +139,7 @@ def test_ping_is_answered_also_where_the_application_is_another_whose_press_does
     assert not Verdict.objects.exists()
 
 
-def test_forged_malformed_unsigned_and_stale_interactions_do_nothing(ana, message):
+def test_forged_malformed_unsigned_and_stale_interactions_do_nothing(ana, message, caplog):
     body, now = press(message), int(time.time())
     changes = [
         {"key": Ed25519PrivateKey.generate()}, {"at": now - 301}, {"at": now + 120},
@@ -154,11 +153,7 @@ def test_forged_malformed_unsigned_and_stale_interactions_do_nothing(ana, messag
         assert Client().post(ADDRESS, raw, content_type="application/json").status_code == 401
     assert nothing_happened()
     assert not Entry.objects.filter(surface="discord").exists()
-
-
-def test_flood_of_forged_interactions_is_counted_in_the_log_and_does_not_fill_it(caplog):
-    for _ in range(30):
-        sent(b"{}", key=Ed25519PrivateKey.generate())
+    # A flood of them does not fill the log either.
     assert len([one for one in caplog.records if one.getMessage() == "interaction refused"]) <= 2
 
 
@@ -215,6 +210,7 @@ def test_fault_of_the_desk_is_told_and_logged_and_nothing_is_decided(ana, messag
     assert any(one.exc_info for one in caplog.records if one.getMessage() == "interaction not taken")
 
 
+@pytest.mark.slow
 def test_press_is_put_off_where_the_database_is_slow(ana, message, monkeypatch):
     monkeypatch.setattr(receiving, "STATEMENT_MS", 1200)
     before_insert("approvals_verdict", SLOW % 20)
@@ -267,12 +263,9 @@ def test_reject_asks_why_at_once_and_its_form_decides_in_either_layout(ana, mess
     assert "Say why" in said(sent(press(message, "reject", reason="   ")))
     assert not Verdict.objects.exists()
     older = press(message, "reject", reason="  The price is wrong.  ")
-    field = older["data"]["components"][0]["component"]
-    for components_of_form in (older["data"]["components"], [{"type": 1, "components": [field]}]):
-        older["data"]["components"] = components_of_form
-        with rolled_back():
-            assert said(sent(older)).startswith("Rejected.")
-            assert (Decision.objects.get().outcome, Decision.objects.get().reason) == ("reject", "The price is wrong.")
+    older["data"]["components"] = [{"type": 1, "components": [older["data"]["components"][0]["component"]]}]
+    assert said(sent(older)).startswith("Rejected.")
+    assert (Decision.objects.get().outcome, Decision.objects.get().reason) == ("reject", "The price is wrong.")
 
 
 def test_claim_takes_the_message_on_and_names_who_has_it(ana, second_reviewer, message):
@@ -333,21 +326,16 @@ def test_hammered_button_of_whoever_may_not_is_always_answered_and_does_not_fill
 ):
     monkeypatch.setattr(noting, "MOST_KEPT", 2)
     DiscordAccount.objects.create(person=auditor, discord_id=ANA)
-    for by, action, words in (
-        (MALLORY, "interaction.refused", "Your account, Discord"), (ANA, "verdict.refused", "Open it on the desk"),
-    ):  # fmt: skip
-        kept = EntryDetail.objects.filter(entry__action=action).order_by("entry")
-        for act in ("approve", "reject", "claim"):
-            assert words in said(sent(press(message, act, by=by)))
-        assert [LAST_KEPT in one.fields["explanation"] for one in kept] == [False, True], by
-        # A minute later it is recorded again.
-        Interaction.objects.update(created_at=Now() - timedelta(seconds=61))
-        said(sent(press(message, by=by)))
-        assert kept.all().count() == 3, by
+    kept = EntryDetail.objects.filter(entry__action="interaction.refused").order_by("entry")
+    for act in ("approve", "reject", "claim"):
+        assert "Your account, Discord" in said(sent(press(message, act, by=MALLORY)))
+    assert [LAST_KEPT in one.fields["explanation"] for one in kept] == [False, True]
+    # Others are recorded all the same, and it again a minute later.
+    assert "Open it on the desk" in said(sent(press(message)))
     assert recorded("verdict.refused").entry.actor_id == str(auditor.pk)
-    # Others are recorded all the same.
-    said(sent(press(message, by="118000000000000777")))
-    assert recorded("interaction.refused").entry.actor_id == "118000000000000777"
+    Interaction.objects.update(created_at=Now() - timedelta(seconds=61))
+    said(sent(press(message, by=MALLORY)))
+    assert kept.all().count() == 3
     assert not Verdict.objects.exists()
 
 
@@ -366,45 +354,6 @@ def test_lost_rights_are_refused_without_a_word_about_the_message(ana, message):
             assert said(sent(body)) == NOT_YOURS
             assert not Verdict.objects.exists()
             assert recorded("interaction.refused").entry.actor_id == str(ana.pk)
-
-
-def test_who_gave_the_command_presses_in_vain_and_somebody_else_approves(ana, second_reviewer, message):
-    CommandedMail.objects.create(
-        connection=message.connection, person=ana, interaction_id="7", command="sendemail", discord_user_id=ANA,
-        upstream_id=message.upstream_id,
-    )  # fmt: skip
-    # Another account of the same person is the same person.
-    DiscordAccount.objects.create(person=ana, discord_id="118000000000000043")
-    for by in (ANA, "118000000000000043"):
-        assert "You started this message, so somebody else must approve it" in said(sent(press(message, by=by)))
-    assert not Verdict.objects.exists()
-    DiscordAccount.objects.create(person=second_reviewer, discord_id=MALLORY)
-    assert said(sent(press(message, by=MALLORY))).startswith("Approved.")
-
-
-def test_whoever_may_decide_in_one_mailbox_alone_decides_there_alone(message):
-    elsewhere = make_message(make_connection("elsewhere"))
-    bo = make_person("bo@yourteam.example", "Bo", "reviewer", mailbox=message.mailbox)
-    DiscordAccount.objects.create(person=bo, discord_id=ANA)
-    assert said(sent(press(elsewhere))) == NOT_YOURS
-    # Nor by putting one message's version under another's name.
-    mixed = press(message, revision=elsewhere.revision_id)
-    assert "out of date" in said(sent(mixed))
-    assert not Verdict.objects.exists()
-    assert said(sent(press(message))).startswith("Approved.")
-
-
-@pytest.mark.slow
-def test_press_on_what_cannot_leave_now_counts_and_the_answer_says_that_it_waits(ana, message):
-    actor = ana.actor(surface="web")
-    for because, stop in (
-        ("the kill switch is pulled", lambda: kill_switch.pull(actor=actor, reason="Stop.")),
-        ("the connection is paused", lambda: Connection.objects.update(paused_at=Now(), paused_by_hand=True)),
-    ):
-        with rolled_back():
-            stop()
-            assert because in said(sent(press(message)))
-            assert Verdict.objects.count() == 1
 
 
 def test_what_must_be_read_first_is_approved_on_the_desk_and_nothing_of_the_letter_is_told(ana, message):
@@ -438,32 +387,15 @@ def test_what_must_be_read_first_is_approved_on_the_desk_and_nothing_of_the_lett
 
 
 def test_press_on_an_outdated_card_decides_nothing_and_says_why(ana, message):
-    old = message.revision_id
+    old, elsewhere = message.revision_id, make_message(make_connection("elsewhere"))
     show_row(message, subject="Another subject")
     message.refresh_from_db()
-    assert message.revision_id != old
-    for act in ("approve", "reject"):
-        assert "out of date" in said(sent(press(message, act, revision=old)))
+    for revision in (old, elsewhere.revision_id, 999_999_999):
+        assert "out of date" in said(sent(press(message, revision=revision))), revision
     kept = said(sent(press(message, "reject", revision=old, reason="Too long.")))
     assert "out of date" in kept
     assert "You wrote: Too long." in kept
-    assert "out of date" in said(sent(press(message, revision=999_999_999)))
     assert not Verdict.objects.exists()
-    assert said(sent(press(message))).startswith("Approved.")
-
-
-@pytest.mark.slow
-def test_press_on_what_is_decided_says_by_whom_and_when(ana, second_reviewer, message):
-    decide(message, second_reviewer, "approve")
-    at = Decision.objects.get().recorded_at.strftime("%H:%M:%S")
-    for act in ("approve", "reject"):
-        text = said(sent(press(message, act))).replace("\\", "")
-        assert f"{second_reviewer} approved this message first, at {at} UTC." in text
-    # The form was open meanwhile: what was typed there is given back.
-    late = said(sent(press(message, "reject", reason="Wrong *price*."))).replace("\\", "")
-    assert "approved this message first" in late
-    assert "You wrote: Wrong *price*." in late
-    assert Verdict.objects.count() == 1
 
 
 def channel(name, privacy="headers"):
@@ -559,6 +491,7 @@ def test_two_presses_and_a_click_at_the_same_moment_are_one_decision(ana, second
     assert all("first" in said(one) for one in answers[:2] if not said(one).startswith("Approved."))
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_same_interaction_twice_at_the_same_moment_is_one_decision_with_one_answer(ana, message):
     body = press(message)

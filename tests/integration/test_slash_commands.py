@@ -264,7 +264,7 @@ def test_lost_answer_is_asked_for_again_with_the_same_key(desk, discord, ana):
     run_to_the_end(row)
     assert "It is not known whether MultiMail took the letter" in discord.said
     assert Email.objects.count() == 2
-    # A refusal after a lost answer does not say that nothing left.
+    # Nor does a refusal after a lost answer say that nothing left.
     row = given("sendemail", **{**LETTER, "subject": "Left before"})
     assert run(row) == "postponed"
     grants = list(ana.grants.all())
@@ -283,6 +283,7 @@ def test_lost_answer_is_asked_for_again_with_the_same_key(desk, discord, ana):
     assert [line.details["why"] for line in told("command.failed")][-1] == "not reached"
 
 
+@pytest.mark.slow
 def test_garbage_of_multimail_ends_in_words(desk, discord):
     for spoilt in (b"<html>", b'{"id": null}', b"[" * 90_000):
         desk.gateway.spoiled[("POST", "/send_email")] = (200, spoilt)
@@ -317,8 +318,7 @@ def test_multimail_that_asks_for_a_short_wait_gets_it_and_a_long_one_is_told(des
 
 def test_what_multimail_refuses_is_said_in_words_and_its_own_are_only_text(desk, discord):
     said = json.dumps({"error": "no, @everyone **must** [see](https://evil.example)"}).encode()
-    refusals = {401: "does not accept the desk's agent key", 403: "does not allow this"}
-    refusals |= {409: "did not take it", 422: "does not accept it as it is"}
+    refusals = {401: "does not accept the desk's agent key", 422: "does not accept it as it is"}
     for status, words in refusals.items():
         desk.gateway.spoiled[("POST", "/send_email")] = (status, said)
         row = given("sendemail", **LETTER)
@@ -349,13 +349,13 @@ def test_reply_answers_what_came_in_and_inbox_lists_it(desk, discord):
     assert CommandedMail.objects.get().upstream_id == sent.pk
 
 
-def test_who_is_not_linked_gets_the_one_time_link_and_does_not_fill_the_ledger(desk, discord, monkeypatch):
+def test_who_is_not_linked_gets_the_one_time_link_and_does_not_fill_the_ledger(connection, discord, monkeypatch):
     monkeypatch.setattr("alerts.interactions.noting.MOST_KEPT", 2)
     for _ in range(3):
         assert run(given("sendemail", user="1", **LETTER)) == "refused"
     assert "belongs to nobody at the desk yet" in discord.said
     assert "/discord/" in discord.said
-    assert (Email.objects.count(), len(discord.calls)) == (0, 3)
+    assert (CommandedMail.objects.count(), len(discord.calls)) == (0, 3)
     first, last = (line.details["why"] for line in told("command.failed"))
     assert (first, last) == (
         "not linked",
@@ -454,10 +454,8 @@ def test_lists_show_what_this_person_may_see_and_end_with_a_whole_row(desk, disc
 BAD_INPUT = [
     ("sendemail", {**LETTER, "to": "nobody"}, "nobody"),
     ("sendemail", {**LETTER, "body": " "}, "needs `to`, `subject` and `body`"),
-    ("sendemail", {**LETTER, "mailbox": "boss@yourteam.example"}, "no mailbox boss"),
     ("reply", {"message_id": "01UNKNOWN", "body": "x"}, "does not know it"),
     ("reply", {"message_id": "../../account", "body": "x"}, "no id that /checkinbox shows"),
-    ("reply", {"message_id": "` `", "body": "x"}, "needs `message_id`"),
     ("nonsense", {}, "does not know the command"),
 ]
 

@@ -122,10 +122,6 @@ def test_thread_of_an_answer_is_read_and_shown_newest_first(desk, gateway, upstr
     # A letter is text, with what hides in it named.
     assert [live for live in ("<script>alert(1)", "<img", "\u202e") if live in page] == []
     assert "RIGHT-TO-LEFT OVERRIDE" in page
-    # It has a page of its own, without scripts.
-    alone = desk.get(f"/queue/{draft.public_id}/thread/").content.decode()
-    for told in ("<h1", "Where is it?", f'href="/queue/{draft.public_id}/"'):
-        assert told in alone
 
 
 UNREADABLE = [
@@ -212,7 +208,7 @@ def test_thread_outside_ones_mailboxes_does_not_exist(signed_in, gateway, draft,
 def test_letter_that_came_after_the_draft_is_marked_recorded_once_and_told_to_an_open_page(desk, draft, upstream):
     tell(upstream, letter(1, -5))
     read(draft)
-    pulse, address = f"/queue/pulse/?open={draft.public_id}", f"/queue/{draft.public_id}/unread/"
+    pulse = f"/queue/pulse/?open={draft.public_id}"
     before = desk.get(pulse)
     assert before.json()["open"]["late"] == "0"
     desk.head(f"/queue/{draft.public_id}/thread/")
@@ -227,13 +223,11 @@ def test_letter_that_came_after_the_draft_is_marked_recorded_once_and_told_to_an
     assert entry.detail.fields["from"] == "dana@northwind.example"
     after = desk.get(pulse, headers={"If-None-Match": before["ETag"]}).json()["open"]["late"]
     assert after != "0"
-
     # That the thread was opened is noted once, until it grows.
-    unread = 'title="Not opened yet: the thread"'
-    assert unread in desk.get(address).content.decode()
     assert [fragment(desk, draft).count("Came after this draft") for _ in range(2)] == [1, 1]
-    assert "hidden" in desk.get(address).content.decode()
     assert Entry.objects.of_message(draft.public_id).filter(action="thread.opened").count() == 1
+    unread, address = 'title="Not opened yet: the thread"', f"/queue/{draft.public_id}/unread/"
+    assert unread not in desk.get(address).content.decode()
     tell(upstream, letter(1, -5), letter(2, 5), letter(3, 6))
     read(draft)
     assert unread in desk.get(address).content.decode()
@@ -288,7 +282,7 @@ NEWS = [
 ]
 
 
-def test_what_counts_as_news(draft, upstream, reviewer):
+def test_what_counts_as_news(draft, upstream):
     wrong = {}
     for what, letters, expected in NEWS:
         with rolled_back():
@@ -299,15 +293,6 @@ def test_what_counts_as_news(draft, upstream, reviewer):
             if late(draft) != expected:
                 wrong[what] = late(draft)
     assert wrong == {}
-    # A draft that leaves meanwhile is news to the one that waits.
-    tell(upstream, *NEWS[1][1])
-    read(draft)
-    ticked = conversation_of(draft).late_id
-    tell(upstream, *NEWS[2][1])
-    read(draft)
-    with pytest.raises(ThreadMovedOn, match="sent a letter in this thread"):
-        approve(draft, reviewer, thread_read=ticked)
-    assert ThreadLetter.objects.filter(upstream_id="01LETTER1").count() == 1
 
 
 def test_webhook_of_a_new_letter_counts_before_the_thread_was_read_again(gateway, draft, upstream, reviewer):
@@ -366,15 +351,16 @@ def post(client, draft, **fields):
 def test_page_asks_for_the_tick_keeps_what_was_typed_without_it_and_takes_it(desk, draft, upstream):
     tell(upstream, letter(1, 5, "Please cancel it instead."))
     read(draft)
-    page = desk.get(f"/queue/{draft.public_id}/", headers=HTMX).content.decode()
     ticked = conversation_of(draft).late_id
-    assert f'name="thread_read" value="{ticked}" required' in page
-    assert re.search(r'data-late="[1-9a-f]', page), "its pulse tells of a letter that comes"
-    assert "Please cancel it instead." in page
     refused = post(desk, draft, thread_read="1 OR 1=1", reason="Checked with Ben, the sum is right.")
+    page = refused.content.decode()
     assert refused.status_code == 409
-    assert "Read that, tick that you did, then approve." in refused.content.decode()
-    assert "Checked with Ben, the sum is right." in refused.content.decode()
+    for told in (
+        "Read that, tick that you did, then approve.", "Checked with Ben, the sum is right.",
+        f'name="thread_read" value="{ticked}" required', "Please cancel it instead.",
+    ):  # fmt: skip
+        assert told in page
+    assert re.search(r'data-late="[1-9a-f]', page), "its pulse tells of a letter that comes"
     assert Decision.objects.count() == 0
     for nonsense in ("", "-1", "x", "9" * 30, "1 OR 1=1"):
         form = VerdictForm({"outcome": "approve", "fingerprint": draft.revision.fingerprint, "thread_read": nonsense})
