@@ -46,6 +46,7 @@ def free(db: None) -> World:
     return make_world("free", mode=Mode.AUTONOMOUS)
 
 
+@pytest.mark.slow
 def test_hold_all_brings_due_mail_that_nobody_decided_to_the_gate(free: World, mail_server: MailServer):
     free.listen("oversight.pending")
     email_id = free.held(send_at="2099-01-01T00:00:00Z")
@@ -96,6 +97,7 @@ def test_hold_all_lets_go_what_is_approved_after_it_until_it_is_set_again(world:
     assert world.call("POST", f"{world.base}/emails/{later.pk}/cancel").json()["status"] == "cancelled"
 
 
+@pytest.mark.slow
 def test_approved_mail_of_a_mailbox_that_became_read_only_waits(world: World, mail_server: MailServer):
     email = world.approved()
     Mailbox.objects.update(oversight_mode=Mode.READ_ONLY)

@@ -125,6 +125,7 @@ def test_quota_used_up_is_429_until_the_month_ends(world: World):
     assert refused.value.retry_after == 31
 
 
+@pytest.mark.slow
 def test_quota_does_not_count_what_did_not_leave_nor_sandbox_nor_received_mail(world: World):
     add_sandbox_keys(world)
     set_limits(world, monthly_email_quota=1)
@@ -191,8 +192,7 @@ def files(number: int, content: str = "eA==") -> list[dict[str, str]]:
 # Fields, the status, the field that is named, and what the sentence says of how much.
 TOO_MUCH: list[tuple[dict[str, Any], int, str | None, str]] = [
     ({"to": [f"a{n}@x.example" for n in range(51)]}, 422, "to", "50 51"),
-    ({"cc": ",".join(f"a{n}@x.example" for n in range(51))}, 422, "cc", "50 51"),
-    ({"bcc": ["dana@x.example"] * 900}, 422, "bcc", "50 900"),
+    ({"bcc": ",".join(f"a{n}@x.example" for n in range(51))}, 422, "bcc", "50 51"),
     ({"to": ["dana@x.example"] * 100_001}, 422, None, "100000"),
     ({"subject": "x" * 999}, 422, "subject", "998 999"),
     ({"markdown": "x" * 262_145}, 422, "markdown", "262144"),
@@ -275,6 +275,7 @@ def test_usage_counts_mail_of_the_period_by_day_for_those_who_may_see_it(world: 
     assert [october(world, key)["emails_received"] for key in ("limited", "tester")] == [0, 0]
 
 
+@pytest.mark.slow
 def test_usage_is_of_this_month_if_nothing_is_asked_for(world: World):
     world.send()
     told = report(world)

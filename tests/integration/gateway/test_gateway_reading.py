@@ -33,6 +33,7 @@ def test_list_filters(world: World, django_assert_num_queries: Any):
         assert b"secret words" not in world.call("GET", f"{world.base}/emails").content
 
 
+@pytest.mark.slow
 def test_check_inbox_lists_received_mail_by_its_filters(world: World):
     names = {world.held(): "out"}
     names[make_inbound(world, status=Status.READ, from_address="carl@x.example").pk] = "old"
@@ -110,6 +111,7 @@ def test_thread_hides_what_nobody_let_in_and_gives_bodies_where_asked(world: Wor
         assert (answer.status_code, answer.json()["code"]) == (404, "unknown_thread")
 
 
+@pytest.mark.slow
 def test_thread_waits_for_an_answer_unless_one_is_on_its_way(world: World):
     parent = make_inbound(world)
     assert read(world)["has_unanswered_inbound"] is True

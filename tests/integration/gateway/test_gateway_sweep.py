@@ -69,6 +69,7 @@ def work_off(monkeypatch: pytest.MonkeyPatch) -> None:
         run[task].run(row_id)
 
 
+@pytest.mark.slow
 def test_draining_delivers_all_that_waits_for_the_subscription_and_for_no_other(
     world: World, webhook: Webhook, monkeypatch: pytest.MonkeyPatch
 ):
@@ -98,15 +99,6 @@ def test_draining_leaves_where_another_has_its_first_delivery(webhook: Webhook, 
     assert WebhookDelivery.objects.claim(first)
     assert draining.drain(delivery_id=first) is None
     assert hook_server.got == []
-
-
-def test_sweep_lets_a_backlog_be_drained_that_it_does_not_hand_out_whole(
-    webhook: Webhook, monkeypatch: pytest.MonkeyPatch
-):
-    pile_up(webhook, TURNS)
-    assert [task for task, _ in sweep_and_catch_nudges(monkeypatch)] == [DELIVER] * TURNS
-    pile_up(webhook, 1)
-    assert [task for task, _ in sweep_and_catch_nudges(monkeypatch)] == [DELIVER] * (TURNS - 1) + [DRAIN]
 
 
 def test_two_backlogs_are_worked_off_in_turn_after_one_sweep(
