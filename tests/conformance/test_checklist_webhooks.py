@@ -83,6 +83,7 @@ def test_payload_satisfies_each_variant_by_its_own_keys(tenant, decision):
     assert pending.get("decision") is None
 
 
+@pytest.mark.slow
 @pytest.mark.proves("contract 40")
 def test_variant_a_gets_its_array_variant_d_code_and_diagnostic_and_none_the_text(tenant):
     hook = tenant.subscribe("message.received", "bounce")
@@ -112,6 +113,7 @@ def test_subscriber_gets_its_own_word_once(tenant, name):
         assert isinstance(body["to"], str if word in TEXT_TO else list), word
 
 
+@pytest.mark.slow
 @pytest.mark.proves("contract 41")
 def test_several_words_for_one_event_are_told_once_by_the_first(tenant):
     words = ("email.approved", "oversight.approved", "message.approved", "email.decided", "message.sent")

@@ -1,5 +1,7 @@
 """What the contract's sections 3 to 5 promise beyond its checklist: the keys of answers, and the rules beside them."""
 
+import pytest
+
 from tests.conformance.tenant import ok
 
 ACCOUNT = (
@@ -133,6 +135,7 @@ def test_approval_in_a_mailbox_that_is_read_only_by_now_is_409(tenant):
     assert ok(tenant.decide(sent["id"], "reject"))["status"] == "rejected"
 
 
+@pytest.mark.slow
 def test_events_without_a_public_name_come_only_to_who_names_them(tenant):
     named, general = tenant.subscribe("message.cancelled", "message.failed"), tenant.subscribe("message.sent", "bounce")
     ok(tenant.cancel(tenant.held()["id"]))
@@ -148,6 +151,7 @@ def test_body_fields_rank_markdown_before_body_before_text(tenant):
         assert tenant.read(sent["id"])["markdown"] == wanted
 
 
+@pytest.mark.slow
 def test_cursors_of_logs_walk_each_row_once(tenant):
     for _ in range(5):
         tenant.add_key("k", "read")

@@ -131,11 +131,12 @@ def example_of(document, operation):
 
 def with_real_things(tenant, path, example, real):
     """The example with ids, mailboxes and codes of what is there, and nothing else changed."""
-    email = tenant.send(
-        **({"send_at": "2099-01-01T00:00:00Z", "gate_timing": "schedule_first"} if "schedule" in path else {})
-    )
-    ids = dict.fromkeys(("email_id", "message_id", "id"), email["id"]) | {"thread_id": email["thread_id"]}
-    ids |= {"from": tenant.address, "mailbox": tenant.address, "mailbox_id": tenant.mailbox}
+    ids = {"from": tenant.address, "mailbox": tenant.address, "mailbox_id": tenant.mailbox}
+    if "{email}" in path or {"email_id", "message_id", "id", "thread_id"} & set(example):
+        at = {"send_at": "2099-01-01T00:00:00Z", "gate_timing": "schedule_first"} if "schedule" in path else {}
+        email = tenant.send(**at)
+        real = real | {"email": email["id"]}
+        ids |= dict.fromkeys(("email_id", "message_id", "id"), email["id"]) | {"thread_id": email["thread_id"]}
     if path.endswith("/upgrade"):
         body = {"target_mode": "monitored"}
         ok(tenant.call("POST", f"{tenant.base}/request-upgrade", json=body))
@@ -144,7 +145,7 @@ def with_real_things(tenant, path, example, real):
         ids["domain"] = f"{tenant.mailbox.lower()}.example"
     if "address_local" in example:
         ids["address_local"] = unique("box").replace(" ", "-")
-    for name, value in (real | {"email": email["id"]}).items():
+    for name, value in real.items():
         path = path.replace(f"{{{name}}}", value)
     return path, {name: ids.get(name, value) for name, value in example.items()}
 
@@ -166,5 +167,11 @@ def test_every_example_of_a_body_runs(make_tenant):
         where, filled = with_real_things(tenant, path, example, real)
         # Several paths share an example, and the same message is not taken twice within a minute.
         tenant.gateway.sql("DELETE FROM gateway_idempotencyrecord WHERE mailbox_id = %s", tenant.mailbox)
-        answers = [tenant.call(method, where, key=key, json=filled) for key in ("agent", "oversight", "admin")]
-        assert any(answer.ok for answer in answers), f"{method} {path} {filled}: {[one.text for one in answers]}"
+        told = []
+        for key in ("agent", "oversight", "admin"):
+            answer = tenant.call(method, where, key=key, json=filled)
+            told.append(answer.text)
+            if answer.ok:
+                break
+        else:
+            pytest.fail(f"{method} {path} {filled}: {told}")

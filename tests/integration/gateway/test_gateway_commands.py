@@ -40,6 +40,7 @@ def printed(command: str, *options: str, **named: str) -> str:
     return out.getvalue()
 
 
+@pytest.mark.slow
 def test_demo_gateway_fills_the_file_and_is_idempotent(file: Path):
     assert changed(file) == set()
     known = read_credentials(file)

@@ -25,7 +25,7 @@ def statuses(answers: list[Any]) -> list[int]:
 
 def test_two_decisions_at_once_have_one_winner(world: World):
     world.listen("oversight.approved", "oversight.rejected")
-    for second in ("approve", "reject", "reject"):
+    for second in ("approve", "reject"):
         email_id = world.held()
         answers = at_once(partial(world.decide, email_id), partial(world.decide, email_id, second))
         assert statuses(answers) == [200, 409]
@@ -35,18 +35,17 @@ def test_two_decisions_at_once_have_one_winner(world: World):
 
 
 def test_approval_against_cancel_or_edit_has_one_winner(world: World):
-    for _ in range(2):
-        email_id = world.held()
-        cancel = partial(world.call, "POST", f"{world.base}/emails/{email_id}/cancel")
-        decided, cancelled = (answer.status_code for answer in at_once(partial(world.decide, email_id), cancel))
-        assert (decided, cancelled) in {(200, 409), (409, 200)}
-        assert status_of(email_id) == ("cancelled" if cancelled == 200 else "scheduled")
-        later = world.held(send_at="2099-01-01T00:00:00Z")
-        path = f"{world.base}/emails/{later}/schedule"
-        change = partial(world.call, "PATCH", path, json={"to": ["eve@x.example"]})
-        decided, edited = (answer.status_code for answer in at_once(partial(world.decide, later), change))
-        assert (decided, edited) == (200, 409)
-        assert Email.objects.get(pk=later).to == ["dana@northwind.example"]
+    email_id = world.held()
+    cancel = partial(world.call, "POST", f"{world.base}/emails/{email_id}/cancel")
+    decided, cancelled = (answer.status_code for answer in at_once(partial(world.decide, email_id), cancel))
+    assert (decided, cancelled) in {(200, 409), (409, 200)}
+    assert status_of(email_id) == ("cancelled" if cancelled == 200 else "scheduled")
+    later = world.held(send_at="2099-01-01T00:00:00Z")
+    path = f"{world.base}/emails/{later}/schedule"
+    change = partial(world.call, "PATCH", path, json={"to": ["eve@x.example"]})
+    decided, edited = (answer.status_code for answer in at_once(partial(world.decide, later), change))
+    assert (decided, edited) == (200, 409)
+    assert Email.objects.get(pk=later).to == ["dana@northwind.example"]
 
 
 @pytest.mark.proves("contract 36", "case 19")
@@ -57,47 +56,46 @@ def test_one_key_from_twenty_threads_makes_one_message(world: World):
     assert Email.objects.count() == 1
     parent = make_inbound(world)
     body = {"markdown": "Yes.", "idempotency_key": "k"}
-    answers = at_once(*[partial(world.call, "POST", f"{world.base}/reply/{parent.pk}", json=body)] * 5)
-    assert statuses(answers) == [200] * 4 + [202]
+    answers = at_once(*[partial(world.call, "POST", f"{world.base}/reply/{parent.pk}", json=body)] * 3)
+    assert statuses(answers) == [200] * 2 + [202]
     assert len({answer.json()["id"] for answer in answers}) == 1
 
 
 def test_same_content_at_once_makes_one_message_and_no_two_share_the_last_place_of_a_quota(world: World):
-    assert statuses(at_once(*[lambda: world.send(subject="Same")] * 4)) == [202, 409, 409, 409]
+    assert statuses(at_once(*[lambda: world.send(subject="Same")] * 3)) == [202, 409, 409]
     Account.objects.update(monthly_email_quota=3)
-    assert statuses(at_once(*[world.send] * 6)) == [202] * 2 + [429] * 4
+    assert statuses(at_once(*[world.send] * 4)) == [202] * 2 + [429] * 2
     assert Email.objects.count() == 3
 
 
 def test_workers_claim_an_email_a_delivery_and_a_probe_once(world: World):
     webhook = world.listen("oversight.pending", "oversight.approved")
     email = world.approved()
-    assert len([one for one in at_once(*[lambda: Email.objects.claim(email.pk)] * 4) if one]) == 1
+    assert len([one for one in at_once(*[lambda: Email.objects.claim(email.pk)] * 3) if one]) == 1
     # And never two deliveries of one message.
     first, second = WebhookDelivery.objects.order_by("pk").values_list("pk", flat=True)
     claims = [lambda: WebhookDelivery.objects.claim(first), lambda: WebhookDelivery.objects.claim(second)]
-    assert [one.pk for one in at_once(*claims * 3) if one] == [first]
+    assert [one.pk for one in at_once(*claims * 2) if one] == [first]
     Webhook.objects.update(paused_at=timezone.now(), probe_at=timezone.now() - timedelta(seconds=1))
-    assert at_once(*[lambda: endpoints.begin_probe(webhook_id=webhook.pk)] * 4).count(True) == 1
+    assert at_once(*[lambda: endpoints.begin_probe(webhook_id=webhook.pk)] * 2).count(True) == 1
 
 
 def test_tags_added_at_once_are_all_kept(world: World):
     email_id = world.held()
-    names = [f"t{number}" for number in range(6)]
+    names = [f"t{number}" for number in range(3)]
     path = f"{world.base}/emails/{email_id}/tags"
     answers = at_once(*(partial(world.call, "PUT", path, json={"tags": [name]}) for name in names))
-    assert statuses(answers) == [200] * 6
+    assert statuses(answers) == [200] * 3
     assert sorted(Email.objects.get(pk=email_id).tags) == names
 
 
 def test_two_changes_of_one_version_of_a_list_at_once_have_one_winner(world: World):
-    for version in range(2):
-        answers = at_once(*(partial(world.allow, pattern, version=version) for pattern in ("a.example", "b.example")))
-        assert statuses(answers) == [200, 409]
-        won, lost = sorted(answers, key=lambda answer: answer.status_code)
-        assert lost.json()["version"] == won.json()["version"] == version + 1
-        told = world.call("GET", f"{world.base}/allowlist?kind=restriction", key="admin").json()
-        assert told["entries"] == won.json()["entries"]
+    answers = at_once(*(partial(world.allow, pattern, version=0) for pattern in ("a.example", "b.example")))
+    assert statuses(answers) == [200, 409]
+    won, lost = sorted(answers, key=lambda answer: answer.status_code)
+    assert lost.json()["version"] == won.json()["version"] == 1
+    told = world.call("GET", f"{world.base}/allowlist?kind=restriction", key="admin").json()
+    assert told["entries"] == won.json()["entries"]
 
 
 def test_two_mailboxes_at_once_have_one_last_place_and_one_address(world: World):
