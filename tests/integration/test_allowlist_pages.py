@@ -245,15 +245,6 @@ def test_address_of_a_list_that_cannot_be_or_is_not_seen_is_not_found(signed_in,
 
 
 @pytest.mark.slow
-def test_bypass_says_what_leaves_unread_and_knows_no_contacts(signed_in, admin, connection):
-    page = "/allowlists/all/bypass/"
-    form = ChangeForm(QueryDict("mode=contacts"), at=list_for(admin, kind="bypass"), now=timezone.now())
-    assert first_error(form) == ("mode", "A bypass cannot go by contacts.")
-    client = signed_in(admin)
-    assert "Mail that this list names leaves unread." in text_of(client.get(page))
-    assert "no rehearsal of it here" in text_of(preview(client, page=page, lines="a.example"))
-
-
 def test_how_it_stands_at_the_gate_is_told_in_words(signed_in, admin, connection):
     changed(admin, "a.example")
 

@@ -118,7 +118,7 @@ def test_discord_that_cannot_be_reached_is_told_later(settings, message):
     assert TOKEN not in row.last_error
 
 
-@pytest.mark.parametrize("is_judged", [True, False])
+@pytest.mark.parametrize("is_judged", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_after_a_quarter_of_an_hour_nothing_is_judged_or_told_any_more(discord, message, is_judged):
     row = put_off(message)
     if is_judged:

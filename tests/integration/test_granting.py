@@ -101,6 +101,7 @@ def test_whoever_is_given_a_role_has_it_at_once_and_whoever_loses_one_is_signed_
     assert (recorded()["before"], recorded()["after"]) == ("reviewer of everything", "no role")
 
 
+@pytest.mark.slow
 def test_what_somebody_has_taken_on_is_free_where_they_may_not_decide_any_more(admin, reviewer, connection):
     other = make_connection("other")
     kept, lost = make_message(connection), make_message(other)

@@ -85,6 +85,7 @@ def test_what_others_put_there_breaks_nothing(patient_redis, reviewer):
     assert read_by_others(reviewer) == {}
 
 
+@pytest.mark.slow
 def test_redis_away_means_no_presence_and_nothing_else(signed_in, reviewer, message, settings):
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
     presence._client.cache_clear()

@@ -131,6 +131,7 @@ def test_what_another_person_posted_or_was_kept_too_long_is_not_done(signed_in, 
     assert client.get(after["Location"])["Location"] == "/queue/"
 
 
+@pytest.mark.slow
 def test_press_of_an_htmx_button_leads_the_whole_page_away(signed_in, admin):
     client = signed_in(admin, minutes=11)
     headers = {"HX-Request": "true", "HX-Current-URL": "http://testserver/queue/?tab=mine"}
@@ -145,6 +146,7 @@ def test_press_of_an_htmx_button_leads_the_whole_page_away(signed_in, admin):
     assert [is_htmx for _, _, _, is_htmx, _ in DONE] == [False]
 
 
+@pytest.mark.slow
 def test_file_is_to_be_chosen_again(signed_in, admin):
     client = signed_in(admin, minutes=11)
     posted = {"list": SimpleUploadedFile("list.csv", b"a@acme.com"), "name": "typed"}
@@ -184,6 +186,7 @@ def test_page_opens_after_the_password_and_the_ledger_tells_of_it(signed_in, adm
     assert Entry.objects.get(action="person.reauthenticated").actor_id == str(admin.pk)
 
 
+@pytest.mark.slow
 def test_whoever_has_no_password_is_told_what_to_do(signed_in, admin):
     admin.set_unusable_password()
     admin.save()

@@ -219,6 +219,7 @@ def test_session_from_before_the_rule_is_asked_for_the_factor_that_is_there_and_
     assert client.get("/queue/").status_code == 200
 
 
+@pytest.mark.slow
 def test_rule_holds_from_the_next_request_for_a_role_that_is_given_and_not_for_others(signed_in, auditor, strict):
     client = signed_in(auditor)
     assert client.get("/audit/").status_code == 200
@@ -291,6 +292,7 @@ def test_passkey_that_is_none_is_refused_in_words_and_tries_are_limited(client, 
     assert not Authenticator.objects.exists()
 
 
+@pytest.mark.slow
 def test_address_that_is_a_number_says_that_passkeys_need_a_name(signed_in, reviewer):
     page = signed_in(reviewer).get("/people/me/factors/", headers={"Host": "127.0.0.1:8000"}).content.decode()
     assert "http://localhost:8000/people/me/factors/" in page
