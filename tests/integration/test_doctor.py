@@ -131,14 +131,11 @@ def test_doctor_says_that_the_desk_does_not_run_and_names_no_address_of_it(ask, 
     with data_folder.held(tmp_path):
         data_folder.write_state(tmp_path, {"pid": 1, "verb": "manage", "processes": {"postgres": 2, "redis": 3}})
         status, said = ask()
-        data_folder.write_state(tmp_path, {"pid": 1, "verb": "manage", "processes": {}})
-        elsewhere = ask()[1]
     assert (status, said.splitlines()[-1]) == (1, "2 things are stuck.")
     for words in ("The desk does not run", "not known whether “Invoice 2207” was approved", "/attention/"):
         assert words in said
     for words in (settings.PUBLIC_URL, "no worker", "not well read", "not carried out"):
-        assert (words in said, words in elsewhere) == (False, True), words
-    assert "does not run:" not in elsewhere
+        assert words not in said
 
 
 @pytest.mark.django_db(transaction=True)
@@ -151,24 +148,22 @@ def test_doctor_names_a_session_that_idles_in_a_transaction():
     assert any(f"process {pid}" in finding.sentence for finding in findings)
 
 
-def test_doctor_says_how_redis_is(ask, well, settings):
+def test_doctor_says_how_redis_is(settings):
     broker = redis.Redis.from_url(settings.REDIS_URL)
     policy = broker.config_get("maxmemory-policy")["maxmemory-policy"]
     try:
         broker.rpush("sync", *["{}"] * 1001)
         broker.config_set("maxmemory-policy", "allkeys-lru")
-        status, said = ask()
+        said = " ".join(finding.sentence for finding in foundations.examine_redis()[0])
     finally:
         broker.config_set("maxmemory-policy", policy)
         broker.delete("sync")
-    assert status == 1
     assert "1001 tasks wait in the queue sync." in said
     assert "maxmemory-policy allkeys-lru" in said
 
     settings.REDIS_URL = "redis://user:hunter2@127.0.0.1:1/0"
-    status, said = ask()
-    assert status == 1
-    assert ("Redis does not answer:" in said, "PostgreSQL 1" in said, "hunter2" in said) == (True, True, False)
+    [down] = foundations.examine_redis()[0]
+    assert (down.is_stuck, "Redis does not answer:" in down.sentence, "hunter2" in down.sentence) == (True, True, False)
 
 
 def test_doctor_speaks_when_postgresql_is_down(ask, monkeypatch):
@@ -211,7 +206,7 @@ def test_metrics_tell_ages_and_counts_in_a_form_that_prometheus_reads(client, we
     assert told["countersign_oldest_in_doubt_seconds"] == "0"
 
 
-def test_forged_webhooks_are_counted_where_people_look(client, ask, well, signed_in, admin, monkeypatch):
+def test_forged_webhooks_are_counted_where_people_look(client, ask, well, monkeypatch):
     monkeypatch.setattr("common.nudge._rests_until", 0.0)
     before = unsigned.total()
     answer = client.post(f"/webhooks/multimail/{well.webhook_id}/", b"{}", content_type="application/json")
@@ -219,4 +214,3 @@ def test_forged_webhooks_are_counted_where_people_look(client, ask, well, signed
     assert f"countersign_webhooks_unsigned {before + 1}" in client.get("/metrics").content.decode()
     status, said = ask()
     assert (status, "1 webhook to Gateway main had no valid signature" in said) == (0, True)
-    assert b"1 without a valid signature" in signed_in(admin).get("/connections/").content

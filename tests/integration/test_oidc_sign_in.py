@@ -114,8 +114,10 @@ def test_who_says_no_at_the_provider_is_told_so_and_can_go_on(client, configured
     assert (answer.status_code, "Another way to sign in" in answer.content.decode()) == (401, True)
 
 
-def test_nobody_else_comes_in_and_is_told_whom_to_ask(client, configured, reviewer):
-    users = ("ana-unverified", "ana-in-words", "stranger", "nameless")
+@pytest.mark.parametrize(
+    "users", [("ana-in-words", "stranger"), pytest.param(("ana-unverified", "nameless"), marks=pytest.mark.slow)]
+)
+def test_nobody_else_comes_in_and_is_told_whom_to_ask(client, configured, reviewer, users):
     for user in users:
         answer = come_in(client, user)
         page = answer.content.decode()

@@ -19,9 +19,9 @@ def message(connection):
     return make_message(connection, subject="Invoice 2207 for October")
 
 
-def press(client, message, outcome="approve", reason="", **headers):
-    fields = {"outcome": outcome, "reason": reason, "fingerprint": message.revision.fingerprint}
-    return client.post(f"/queue/{message.public_id}/verdict/", fields, headers=headers)
+def press(client, message):
+    fields = {"outcome": "approve", "reason": "", "fingerprint": message.revision.fingerprint}
+    return client.post(f"/queue/{message.public_id}/verdict/", fields)
 
 
 def test_queue_shows_what_waits_to_people_to_htmx_and_to_scripts(desk, message):
@@ -60,12 +60,8 @@ def test_fifty_first_message_is_reached_by_links_alone(desk, connection, monkeyp
     assert ([row["id"] for row in rest["messages"]], rest["next_after"]) == ([str(last.public_id)], "")
 
 
-def test_approving_answers_scripts_with_the_fragment_and_others_with_the_page_and_can_be_undone(desk, message):
-    answer = press(desk, message, **HTMX)
-    assert answer.status_code == 200
-    assert b"Leaves in" in answer.content
-    assert b"Undo" in answer.content
-    assert b"<html" not in answer.content
+def test_approving_leads_on_without_scripts_and_is_undone_until_it_has_left(desk, message):
+    assert press(desk, message).status_code == 302
     assert desk.post(f"/queue/{message.public_id}/undo/").status_code == 302
     assert Decision.objects.get().state == "undone"
     assert press(desk, message).status_code == 302
@@ -97,12 +93,13 @@ def test_report_of_a_browser_is_read_with_care(client):
         assert client.post("/csp-report/", body, content_type="application/csp-report").status_code == 204
 
 
-def test_mailboxes_out_of_sight_are_named_nowhere(signed_in, connection):
+@pytest.mark.parametrize(
+    "paths", [("/queue/", "/connections/"), pytest.param(("/", "/alerts/", "/audit/"), marks=pytest.mark.slow)]
+)
+def test_mailboxes_out_of_sight_are_named_nowhere(signed_in, connection, paths):
     mine = connection.mailboxes.get()
     connection.mailboxes.create(upstream_id="02", address="board@yourteam.example")
     client = signed_in(make_person("x@yourteam.example", "X", "reviewer", connection=connection, mailbox=mine))
-    pages = {
-        path: client.get(path).content.decode() for path in ("/", "/connections/", "/queue/", "/alerts/", "/audit/")
-    }
+    pages = {path: client.get(path).content.decode() for path in paths}
     assert [path for path, page in pages.items() if "board@yourteam.example" in page] == []
-    assert "support@yourteam.example" in pages["/connections/"]
+    assert "support@yourteam.example" in pages.get("/connections/", "support@yourteam.example")

@@ -170,6 +170,7 @@ def test_application_role_changes_rights_and_only_reads_their_history(reviewer):
     run("RESET ROLE")
 
 
+@pytest.mark.slow
 def test_history_begins_with_what_stands_and_what_stood_of_who_is_away(admin, reviewer):
     deactivate(actor=actor(admin), person_id=reviewer.pk)
     away = Entry.objects.get(action="person.deactivated").at
@@ -317,6 +318,7 @@ def test_file_has_the_same_rows_holds_no_formula_and_is_noted(signed_in, auditor
     assert (fields["report"], fields["rows"], entry.surface) == ("who could decide where", "2", "web")
 
 
+@pytest.mark.slow
 def test_nonsense_is_told_and_read_as_now_and_a_page_that_would_be_too_long_says_so(
     signed_in, auditor, reviewer, admin, monkeypatch
 ):
@@ -334,7 +336,7 @@ AWAY = "UPDATE people_person SET is_active = false WHERE id = %s"
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize(("first", "second"), [(GIVE, AWAY), (AWAY, GIVE)], ids=["given first", "away first"])
+@pytest.mark.parametrize(("first", "second"), [(GIVE, AWAY), pytest.param(AWAY, GIVE, marks=pytest.mark.slow)])
 def test_role_given_while_somebody_is_deactivated_does_not_count_afterwards(reviewer, first, second):
     def meanwhile():
         # In this thread it is a connection of its own.
