@@ -46,7 +46,7 @@ def test_erasing_a_message_removes_what_was_delivered_of_it_and_says_so(discord,
     assert "what 0 deliveries" in erase(message)
 
 
-@pytest.mark.parametrize("kind", ["card", "event"])
+@pytest.mark.parametrize("kind", ["card", pytest.param("event", marks=pytest.mark.slow)])
 def test_worker_that_is_sending_at_that_moment_brings_nothing_back(discord, connection, monkeypatch, kind):
     place = discord.destination(1, actions=HELD)
     message = make_message(connection)

@@ -202,20 +202,6 @@ def test_entries_of_before_a_restore_are_in_it(auditor):
     assert ids(whole(auditor)) == [one.pk for one in old]
 
 
-@pytest.mark.slow
-def test_progress_is_seen_while_it_runs(signed_in, auditor, monkeypatch):
-    monkeypatch.setattr(handing_out, "AT_ONCE", 2)
-    append(5)
-    client, export = signed_in(auditor), begin(auditor)
-    seen = []
-    for _ in hand_out(auditor, export):
-        answer = client.get(reverse("export-one", args=[export.pk]), headers={"HX-Request": "true"})
-        seen.append(answer.content.decode())
-    for page, rows in zip(seen, (0, 0, 2, 4), strict=False):
-        assert f"{rows} of 5 rows" in page
-        assert ("<html" in page, "every 1s" in page) == (False, True)
-
-
 def test_who_may_no_longer_gets_no_further(signed_in, auditor, monkeypatch):
     monkeypatch.setattr(handing_out, "AT_ONCE", 2)
     append(6)

@@ -8,7 +8,7 @@ import pytest
 
 from approvals.admin_forms.hooks import HookForm
 from audit.models import Entry, EntryDetail
-from gateway.models import ApprovalRequest, Webhook, WebhookDelivery
+from gateway.models import Webhook, WebhookDelivery
 from tests.factories import make_connection
 
 pytestmark = pytest.mark.django_db
@@ -97,16 +97,6 @@ def test_registered_but_the_answer_was_lost_says_how_to_find_out(signed_in, admi
     assert (answer.status_code, account.asked("POST", "/webhooks"), Webhook.objects.count()) == (502, 1, 1)
     assert "its secret was lost on the way" in text_of(answer)
     assert recorded() == ["account.change_asked", "hook.change_failed"]
-
-
-@pytest.mark.slow
-def test_code_of_an_operator_is_asked_for_and_finishes_it(signed_in, admin, account, settings):
-    settings.GATEWAY_APPROVAL_CODES = True
-    client = signed_in(admin)
-    answer = register(client, account)
-    assert (answer.status_code, Webhook.objects.count()) == (202, 0)
-    assert register(client, account, approval_code=ApprovalRequest.objects.get().code).status_code == 200
-    assert Webhook.objects.count() == 1
 
 
 def test_log_tells_status_attempts_and_answer_and_a_finished_one_is_sent_again(signed_in, admin, account, hook):

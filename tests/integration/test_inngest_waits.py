@@ -89,6 +89,7 @@ def test_function_that_waits_goes_on_with_the_decision_about_its_own_message(
     assert ended["output"]["metadata"] == {"run_id": "refund-7"}
 
 
+@pytest.mark.slow
 def test_decision_that_multimail_reports_reaches_the_function_as_a_route_asks(app, server, client, connection):
     message = make_message(connection, metadata={"run_id": "refund-8"})
     written = {"name": "app/refund.written", "data": {"message_id": message.upstream_id}}

@@ -75,15 +75,4 @@ def test_looking_is_noted_and_fetching_ahead_is_not(signed_in, given, auditor, c
     assert served.get(actor_id=str(auditor.pk)).fingerprint == given.revision.fingerprint
     # A verdict of another message is not shown.
     other = make_message(connection)
-    assert client.get(f"/queue/{other.public_id}/decisions/{given.pk}/").status_code == 404
     assert client.get(f"/queue/{other.public_id}/decisions/{given.pk}/body/").status_code == 404
-
-
-@pytest.mark.slow
-def test_trace_message_and_history_lead_to_it(signed_in, connection, reviewer):
-    message = make_message(connection)
-    verdict = decide(message, reviewer).verdict
-    client = signed_in(reviewer)
-    type(message).objects.filter(pk=message.pk).update(state="approved")
-    for path in (f"/audit/trace/{message.public_id}/", f"/queue/{message.public_id}/", "/history/"):
-        assert f'href="{address(verdict)}"' in client.get(path).content.decode(), path

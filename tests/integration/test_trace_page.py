@@ -1,7 +1,6 @@
 """The trace of one message: who reads nothing else can answer who started it, what was sent, who decided, what came."""
 
 import re
-from datetime import timedelta
 from html import unescape
 from importlib import import_module
 from types import SimpleNamespace
@@ -9,16 +8,13 @@ from uuid import uuid4
 
 import pytest
 from django.db import transaction
-from django.utils import timezone
 
 from approvals.reading.opening import note_opened
 from audit.models import Entry
 from audit.recording import record
 from audit.retention import erase_details_of
-from audit.tracing.chapters import chapters_of
-from audit.tracing.places import At
 from audit.tracing.summary import summary_of
-from audit.trail import Line, lines
+from audit.trail import lines
 from people.actors import rule, webhook, worker
 from tests.factories import make_message
 from tests.integration.deciding import decide
@@ -166,14 +162,6 @@ def test_steps_are_folded_and_seals_stand_at_each_entry(signed_in, connection, a
     assert "An alert told of it in #approvals" in words(page)
     assert re.search(r"\d+ of \d+ entries are sealed", words(page))
     assert ("<img src=x" in page, "&lt;img src=x" in page, "\u202e" in page) == (False, True, False)
-
-
-def test_gap_between_entries_is_said():
-    now = timezone.now()
-    ages = (timedelta(hours=2, minutes=5), timedelta(seconds=30), timedelta(0))
-    told = [Line(Entry(id=place, at=now - age, action="message.held"), {}) for place, age in enumerate(ages)]
-    (chapter,) = chapters_of(told, {place: At() for place in range(3)})
-    assert [one.gap for run in chapter.runs for one in run.told] == ["", "2 h 4 min later", ""]
 
 
 def test_removed_details_are_said_and_gone(signed_in, connection, reviewer, auditor, admin):

@@ -73,11 +73,10 @@ def test_head_is_posted_with_its_numbers_alone_and_noted(discord, witness, signe
     assert witness.witnessed_seal == head.number
     assert abs(timezone.now() - witness.witnessed_at) < timedelta(minutes=10)
 
-    # Compared with the ledger as it was sent, and as it is copied out of a channel.
-    client, said = signed_in(reviewer), body["content"]
-    for text in (said, said.replace("*", "").replace("`", "")):
-        page = client.post("/audit/verify/compare/", {"head": text}).content.decode()
-        assert "Everything under this head is still there." in page
+    # Compared with the ledger as it is copied out of a channel.
+    copied = body["content"].replace("*", "").replace("`", "")
+    page = signed_in(reviewer).post("/audit/verify/compare/", {"head": copied}).content.decode()
+    assert "Everything under this head is still there." in page
 
 
 def test_only_a_newer_seal_is_posted_once_an_hour_to_each_witness_and_nobody_else(discord, witness):
@@ -158,13 +157,8 @@ def test_admin_makes_a_witness_and_the_ledger_tells_before_and_after(signed_in, 
     told = Entry.objects.of_action("destination.changed").select_related("detail").get().detail.fields
     assert "keeps heads of the ledger: no" in told["before"]
     assert "keeps heads of the ledger: yes" in told["after"]
-    page = client.get(path).content.decode()
-    assert "Keep the ledger's heads here" in page
-    assert 'value="yes" checked' in page
-    assert "none was posted yet" in client.get("/alerts/").content.decode()
     seal()
     assert post_heads() == 1
-    assert "seal 1</a>" in client.get("/alerts/").content.decode()
     # Another address gets the head anew.
     other = "/api/webhooks/1180000000000000428/token"
     discord.answers[other] = (200, {"id": "222"})

@@ -55,6 +55,7 @@ KNOWN_ROOTS = [
 HASHES = st.lists(st.binary(min_size=32, max_size=32), min_size=1, max_size=70)
 
 
+@pytest.mark.slow
 def test_vectors_of_rfc_8032():
     for vector in RFC_8032:
         secret, key, data, signed = map(bytes.fromhex, vector)

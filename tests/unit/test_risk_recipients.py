@@ -1,5 +1,7 @@
 """Who gets the letter: look-alikes, first contacts and many people, each with a near miss."""
 
+import pytest
+
 from approvals.risk import RiskContext, find_risks
 from approvals.risk.addresses import everybody
 from approvals.risk.resembling import Neighbours, resembles
@@ -78,6 +80,7 @@ def test_many_recipients_rise_in_level():
         assert [f.level for f in found] == levels, number
 
 
+@pytest.mark.slow
 def test_mass_mail_against_many_contacts_costs_time_by_the_number_of_both():
     def judged(number):
         context = RiskContext(known_addresses={f"p{i}@company{i:05}.example": 1 for i in range(number)})
