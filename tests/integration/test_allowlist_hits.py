@@ -55,6 +55,7 @@ def test_entry_that_is_over_taken_out_or_of_a_list_that_is_off_is_not_counted(co
     assert set(hits().values()) == {0}
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_two_that_count_at_once_count_each_message_once(connection):
     make_list("acme.com")

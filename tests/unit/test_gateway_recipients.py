@@ -125,12 +125,14 @@ def test_address_is_let_through_by_itself_and_its_domain_and_every_parent(name: 
     assert "*." + domain not in through
 
 
+@pytest.mark.slow
 @given(NAMES, DOMAINS, DOMAINS)
 def test_subdomain_entry_lets_through_exactly_what_ends_in_it(name: str, domain: str, parent: str):
     assert lets_through(f"*.{parent}", f"{name}@{domain}.{parent}")
     assert lets_through(f"*.{parent}", f"{name}@{domain}") is domain.endswith("." + parent)
 
 
+@pytest.mark.slow
 @given(NAMES, DOMAINS, NAMES, DOMAINS)
 def test_address_entry_lets_through_nobody_else(name: str, domain: str, other: str, elsewhere: str):
     same = (name.lower(), domain) == (other.lower(), elsewhere)

@@ -76,7 +76,7 @@ def test_domain_shows_what_dns_says_of_its_mail(world: World, dns: DnsServer):
     assert verify(world, told).json()["mx_verified"] is False
 
 
-@pytest.mark.parametrize("mood", ["fail", "silent"])
+@pytest.mark.parametrize("mood", ["fail", pytest.param("silent", marks=pytest.mark.slow)])
 def test_dns_that_fails_is_said_and_changes_nothing(
     world: World, dns: DnsServer, monkeypatch: pytest.MonkeyPatch, mood: str
 ):
