@@ -199,12 +199,6 @@ def test_what_must_be_read_by_itself_stands_apart_and_what_cannot_be_decided_is_
     assert Decision.objects.get(message=risky).reason == "A lie"
 
 
-def test_who_may_not_decide_gets_no_sheet_to_decide_from(signed_in, connection, auditor):
-    text = open_sheet(signed_in(auditor), make(connection, "plum")).content.decode()
-    assert "Nothing here can be decided" in text
-    assert 'value="approve"' not in text
-
-
 def test_sheet_holds_fifty_and_the_preset_and_words_are_the_reason_together():
     ids = [str(uuid.uuid4()) for _ in range(52)]
     query = QueryDict(mutable=True)
