@@ -55,7 +55,10 @@ def desk_at(settings, settings_of):
     [
         (OVER_HTTPS, "__Host-(session|csrf)", ["https://evil.example", "null", "http://countersign.example.com", ""]),
         # Cookies ignore ports: the name tells one desk of a host from the other.
-        (OVER_HTTP, r"(session|csrf)-\d+", ["http://evil.example", "null", "http://127.0.0.1:9"]),
+        pytest.param(
+            *(OVER_HTTP, r"(session|csrf)-\d+", ["http://evil.example", "null", "http://127.0.0.1:9"]),
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["https", "http"],
 )

@@ -2,7 +2,6 @@
 
 import re
 from datetime import timedelta
-from html import unescape
 
 import pytest
 from django.db.models import F
@@ -59,17 +58,6 @@ def gathered(person, query=""):
 def page_of(client, query=""):
     """The list of the queue, as it stands beside a message too."""
     return client.get(f"/queue/?{query}", headers={"HX-Request": "true"}).content.decode()
-
-
-def words_of(page):
-    """What people read of it, with its blanks folded."""
-    return " ".join(unescape(re.sub(r"<[^>]*>", " ", f"<{page}")).split())
-
-
-def rows_of(page):
-    """What people read of each row."""
-    rows = page.partition('id="rows"')[2].partition("</section>")[0]
-    return [words_of(one) for one in re.findall(r"<li id.*?</li>", rows, re.DOTALL)]
 
 
 # By what is found: the addresses that ask for it.
@@ -250,28 +238,6 @@ def test_mine_has_what_is_claimed_put_off_or_asked(desk, reviewer, second_review
 
 
 @pytest.mark.slow
-def test_row_says_what_it_is_sorted_by_and_who_gets_it(desk, connection):
-    hidden = '<p style="color:#ffffff">x y z</p>'
-    card = "card 4111 1111 1111 1111"
-    risky = {"markdown": f"{LIES} {hidden} {card}", "reply_to": "a@elsewhere.example"}
-    message = make(connection, "plum", sandbox=True, **risky)
-    Message.objects.update(expires_at=Now() + timedelta(days=9, minutes=1), held_at=Now() - timedelta(hours=3))
-    make(connection, "kiwi")
-    make(connection, "fig", to_addresses=["a@x.example", "b@yourteam.example"], cc=["c@y.example"])
-    page = page_of(desk)
-    first, second, third = rows_of(page)
-    # The word of what is held stands there for other states, and is not shown.
-    assert first == (
-        "dana@northwind.example 3 h Subject plum Held High: link lies, hidden text, reply elsewhere support Test "
-        "ana#1 in #outreach 9 d left"
-    )
-    assert second == "dana@northwind.example just now Subject kiwi Held support ana#1 in #outreach"
-    assert "+2" in third
-    assert "2 outside" in third
-    assert f'value="{message.public_id}" aria-label="Select: Subject plum"' in page
-
-
-@pytest.mark.slow
 def test_what_waits_is_counted_to_the_end_a_moment_later(desk, reviewer, connection, monkeypatch):
     for module in ("querysets.queue", "views.listing", "views.pulse"):
         monkeypatch.setattr(f"approvals.{module}.COUNTED", 1)
@@ -299,18 +265,6 @@ def test_what_multimail_took_is_leaving_until_a_whole_read_must_have_told_of_it(
         Connection.objects.update(complete_as_of=None if read is None else Now() - timedelta(hours=read))
         assert names(reviewer, "tab=leaving") == found, f"read {read} hours ago"
     assert names(reviewer) == []
-
-
-@pytest.mark.slow
-def test_address_of_a_row_keeps_the_list_and_its_next_one(desk, connection, reviewer):
-    for name in ("plum", "kiwi", "fig"):
-        make(connection, name, markdown=f"{LIES if name != 'kiwi' else ''} {name}")
-    address = re.search(r'class="item" href="([^"]+)"', page_of(desk, "risk=high"))[1]
-    assert address.endswith("/?risk=high")
-    opened = desk.get(address)
-    assert opened.context["place"] == ("1", "2")
-    assert Message.objects.get(public_id=opened.context["next_waiting"]).subject == "Subject fig"
-    assert [row.message.subject for row in opened.context["rows"]] == ["Subject plum", "Subject fig"]
 
 
 def test_queue_asks_the_database_twelve_times_at_most_whatever_is_asked_for(
