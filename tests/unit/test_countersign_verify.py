@@ -278,6 +278,7 @@ def test_what_no_honest_desk_signs_is_named(told):
         assert any(wanted in one for one in found), (says, found)
 
 
+@pytest.mark.slow
 def test_several_processes_find_what_one_finds(tmp_path, monkeypatch):
     monkeypatch.setattr(verifier, "A_BLOCK", 4)
     monkeypatch.setattr(verifier, "FEW_BLOCKS", 2)
@@ -296,6 +297,7 @@ def test_several_processes_find_what_one_finds(tmp_path, monkeypatch):
     assert [one for one in named if one not in found] == []
 
 
+@pytest.mark.slow
 def test_seal_over_more_entries_than_are_held_is_checked_all_the_same(told, monkeypatch):
     monkeypatch.setattr(verifier, "MOST_HELD", 4)
     made = book(3, 30, 5)
