@@ -143,6 +143,7 @@ def test_events_without_a_public_name_come_only_to_who_names_them(tenant):
     assert tenant.events(general) == []
 
 
+@pytest.mark.slow
 def test_body_fields_rank_markdown_before_body_before_text(tenant):
     flat = {"from": tenant.address, "to": "a@x.example", "subject": "Rank"}
     for fields in ({"text": "t", "body": "b", "markdown": "m"}, {"text": "t", "body": "b"}, {"text": "t"}):

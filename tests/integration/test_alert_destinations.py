@@ -146,6 +146,7 @@ def test_test_is_posted_without_mentions_and_remembered(signed_in, admin, discor
     assert (answer.status_code, "does not let this webhook post" in answer.content.decode()) == (502, True)
 
 
+@pytest.mark.slow
 def test_test_that_does_not_arrive_says_why_and_what_to_do(admin, discord, destination, settings, monkeypatch):
     def tried():
         found = trying.test_destination(destination_id=destination.pk, actor=admin.actor(surface="web"))

@@ -223,13 +223,13 @@ def test_answer_that_tells_a_decision_ends_this_one_as_applied_or_superseded(dec
 
 
 def test_earlier_call_that_may_have_left_counts_in_the_whole_run(decision, upstream, connection):
-    for status, only, second in ((403, "refused", "withdrawn"), (404, "refused", "unknown"), (429, *["recorded"] * 2)):
+    for status, only, second in ((403, "refused", "withdrawn"), (404, "refused", "unknown")):
         upstream.decides(status, error="because")
         for left, state in ((False, only), (True, second)):
             with rolled_back():
                 assert run(decision, attempt=int(left), may_have_left=left) == state, (status, left)
-                assert Decision.objects.get().may_have_left == (left or status != 429)
-                assert Verdict.objects.get().live == (state in ("recorded", "unknown"))
+                assert Decision.objects.get().may_have_left
+                assert Verdict.objects.get().live == (state == "unknown")
     # A key that may not decide pauses the connection.
     upstream.decides(401, error="The key was revoked.")
     assert run(decision) == "recorded"
@@ -293,8 +293,8 @@ def test_message_that_we_decided_ends_so_although_no_webhook_comes(message, revi
 def test_late_report_settles_a_decision_in_doubt_or_that_waits_again(client, message, decision, upstream, connection):
     with rolled_back():
         upstream.decides(429, error="slow down")
-        assert run(decision) == "recorded"
-        Decision.objects.update(may_have_left=True, attempt=2)
+        assert run(decision, attempt=1, may_have_left=True) == "recorded"
+        assert (Decision.objects.get().may_have_left, Verdict.objects.get().live) == (True, True)
         meet_reports(message, reported="approved", reason=OURS, decided_by="", actor=worker("sync"))
         assert Decision.objects.get().state == "applied"
     upstream.decides(500)
@@ -438,7 +438,8 @@ def test_whole_connection_waits_after_429_and_no_shorter_wait_ends_it(message, d
     upstream.headers["Retry-After"] = "600"
     upstream.decides(429, error="slow down")
     assert run(decision) == "recorded"
-    assert Decision.objects.filter(due_at__gt=Now() + timedelta(minutes=9)).exists()
+    assert Decision.objects.filter(due_at__gt=Now() + timedelta(minutes=9), may_have_left=False).exists()
+    assert Verdict.objects.get().live
     assert carry_out(other, reviewer) == "not due"
     assert len(upstream.decisions) == 1
     Connection.objects.update(wait_until=Now() + timedelta(hours=1))

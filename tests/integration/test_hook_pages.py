@@ -91,6 +91,7 @@ def test_webhook_that_cannot_be_is_refused_with_a_sentence_and_without_its_secre
     assert Webhook.objects.get().secret == secret
 
 
+@pytest.mark.slow
 def test_registered_but_the_answer_was_lost_says_how_to_find_out(signed_in, admin, account):
     account.gateway.lost.add(("POST", "/webhooks"))
     answer = register(signed_in(admin), account)
@@ -99,6 +100,7 @@ def test_registered_but_the_answer_was_lost_says_how_to_find_out(signed_in, admi
     assert recorded() == ["account.change_asked", "hook.change_failed"]
 
 
+@pytest.mark.slow
 def test_log_tells_status_attempts_and_answer_and_a_finished_one_is_sent_again(signed_in, admin, account, hook):
     failed = sent_to(hook, attempts=4, response_status=503, last_error="It answered 503.")
     on_its_way = sent_to(hook, WebhookDelivery.State.DUE, event_id="01OTHER", event="message.sent")

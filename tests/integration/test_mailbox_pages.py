@@ -251,6 +251,7 @@ def test_loosening_says_what_will_be_otherwise_takes_both_steps_and_is_in_the_le
     assert (details["before"], details["after"]) == ("gated_send", "monitored")
 
 
+@pytest.mark.slow
 def test_code_that_only_a_person_gets_is_asked_for_and_taken(signed_in, admin, account):
     # As hosted MultiMail: it lists no requests, and mails the code.
     account.gateway.spoiled[("GET", "/upgrade-requests")] = (404, b'{"error": "There is nothing here."}')
@@ -287,6 +288,7 @@ def test_mailbox_is_made_once_also_where_the_answer_was_lost(signed_in, admin, a
     assert told().count("mailbox.created") == 2
 
 
+@pytest.mark.slow
 def test_mailbox_that_cannot_be_made_is_refused_with_a_sentence(signed_in, admin, account):
     client = signed_in(admin)
     for fields, says in (

@@ -43,11 +43,11 @@ def test_huge_subject_is_cut_with_a_count_and_stands_whole_under_headers(desk, c
     page = read(desk, message)
     assert len(page) < 1_000_000
     assert f"{length - 2000:,} more characters" in page
-    first, last = sheet(desk, message, "headers"), math.ceil(length / 60_000)
-    assert f"characters 1 to 60,000 of {length:,}" in first
-    assert f"Page 1 of {last}" in words(first)
-    assert "the-end" not in first
-    assert "the-end" in sheet(desk, message, "headers", page=last)
+    pages = math.ceil(length / 60_000)
+    last = sheet(desk, message, "headers", page=pages)
+    assert f"to {length:,} of {length:,}" in last
+    assert f"Page {pages} of {pages}" in words(last)
+    assert "the-end" in last
 
 
 @pytest.mark.proves("security 37")
@@ -62,9 +62,7 @@ def test_very_many_recipients_are_counted_and_the_suspicious_come_first(desk, co
     assert f"{number + 1 - 60} more stand under Headers" in page
     shown = re.findall(r'<span class="address whole"><bdi>([^<]*)', page)
     assert shown[1] == "eve@xn--bd-7kc.example" or "b\u0430d" in shown[1]
-    pages = number // 500
-    assert f"person{number - 1}@acme.example" in sheet(desk, message, "headers", page=pages)
-    last = sheet(desk, message, "headers", page=pages + 1)
+    last = sheet(desk, message, "headers", page=number // 500 + 1)
     assert f"{number + 1:,} to {number + 1:,} of {number + 1:,}" in last
 
 

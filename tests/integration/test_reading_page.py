@@ -124,6 +124,7 @@ def test_message_in_which_nothing_was_found_is_promised_nothing(desk, connection
 # the tabs
 
 
+@pytest.mark.slow
 def test_each_tab_is_a_link_that_works_without_scripts_and_a_fragment_with_them(desk, connection):
     rendered = "<p>Dear Lee,</p><p>please pay EUR 1,000 by 4 December.</p>"
     message = make_message(connection, html_body=rendered, markdown="Dear Lee,\n\nplease pay EUR 100 by 4 December.")
@@ -165,6 +166,7 @@ def test_changes_against_the_version_before_stand_in_their_tab(desk, connection)
     assert "21,400" in re.search(r"<ins>.*?</ins>", page)[0]
 
 
+@pytest.mark.slow
 def test_headers_tell_everything_that_is_known_and_what_is_not_visible(desk, connection):
     message = make_message(
         connection, cc=["cc@acme.example"], bcc=["bcc@acme.example"], reply_to="back@acme.example",

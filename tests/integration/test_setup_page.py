@@ -76,6 +76,7 @@ MISPLACED = [
 ]
 
 
+@pytest.mark.slow
 def test_key_in_the_wrong_place_or_of_the_sandbox_is_told(ready):
     assert "sandbox" not in step("keys").said
     connection = Connection.objects.get()
@@ -88,6 +89,7 @@ def test_key_in_the_wrong_place_or_of_the_sandbox_is_told(ready):
         assert says in " ".join(step("keys").problems)
 
 
+@pytest.mark.slow
 def test_connection_that_fails_or_is_paused_says_why(ready):
     with rolled_back():
         Connection.objects.update(failing_since=Now(), last_error="MultiMail could not be reached.")

@@ -110,6 +110,7 @@ def unheld(connection):
     return SimpleNamespace(public_id=uuid4(), connection_id=connection.pk, revision=SimpleNamespace(fingerprint=""))
 
 
+@pytest.mark.slow
 def test_message_that_was_never_held_is_told_as_that(signed_in, connection, auditor):
     message = unheld(connection)
     tell(message, "message.sent", subject="Sent at once", recipients="dana@northwind.example")

@@ -171,6 +171,7 @@ def test_admin_makes_a_witness_and_the_ledger_tells_before_and_after(signed_in, 
     assert post_heads() == 0
 
 
+@pytest.mark.slow
 def test_witness_may_be_told_of_nothing_else(signed_in, admin, discord):
     client = signed_in(admin)
     bare = {"name": "#proofs", "url": discord.url + PATH, "privacy": "headers"}

@@ -80,6 +80,7 @@ def test_workers_claim_an_email_a_delivery_and_a_probe_once(world: World):
     assert at_once(*[lambda: endpoints.begin_probe(webhook_id=webhook.pk)] * 2).count(True) == 1
 
 
+@pytest.mark.slow
 def test_tags_added_at_once_are_all_kept(world: World):
     email_id = world.held()
     names = [f"t{number}" for number in range(3)]
@@ -98,6 +99,7 @@ def test_two_changes_of_one_version_of_a_list_at_once_have_one_winner(world: Wor
     assert told["entries"] == won.json()["entries"]
 
 
+@pytest.mark.slow
 def test_two_mailboxes_at_once_have_one_last_place_and_one_address(world: World):
     def create(name: str) -> Any:
         return world.call("POST", "/v1/mailboxes", key="admin", json={"address": f"{name}@acme.example"})
