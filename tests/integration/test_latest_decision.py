@@ -43,6 +43,7 @@ def hints(monkeypatch, django_capture_on_commit_callbacks):
     return after
 
 
+@pytest.mark.slow
 def test_hint_says_that_a_withdrawn_approval_may_leave_and_that_it_left_although_a_reject_was_given_since(
     client, hints, connection, reviewer
 ):

@@ -65,9 +65,10 @@ def test_every_address_that_changes_an_account_at_multimail_leaves_an_entry(sign
     wrong = {}
     for name, kwargs, form, action in forms:
         last = last_entry()
-        page = reverse("hook" if name == "rotate-hook" else name, kwargs=kwargs)
-        ticket = re.search(r'name="ticket" value="([^"]+)"', client.get(page).content.decode())
-        form = {"oversight_mode": "gated_all", **form, **({"ticket": ticket[1]} if ticket else {})}
+        form = {"oversight_mode": "gated_all", **form}
+        if name in ("add-api-key", "add-hook", "rotate-hook"):
+            page = client.get(reverse("hook" if name == "rotate-hook" else name, kwargs=kwargs)).content.decode()
+            form["ticket"] = re.search(r'name="ticket" value="([^"]+)"', page)[1]
         answer = client.post(reverse(name, kwargs=kwargs), form)
         told = told_since(last)
         # Asked for stands before the call, and what came of it after.

@@ -68,6 +68,7 @@ def test_other_duties_are_done_when_one_fails(
     ]
 
 
+@pytest.mark.slow
 def test_sweep_takes_up_the_other_abandoned_when_one_cannot_be_written(connection, reviewer):
     first, second = (abandoned(connection, reviewer, reference) for reference in ("R1", "R2"))
     refuse("NEW.reference = 'R1'")

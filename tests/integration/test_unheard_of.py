@@ -48,12 +48,9 @@ def test_event_of_an_unheard_message_has_multimail_asked_what_it_is_unless_it_na
 
 def test_answer_names_a_message_that_was_not_known(connection, upstream, signed_in, reviewer):
     message = hear(connection).ask
-    client = signed_in(reviewer)
-    page, trace = (path.format(message.public_id) for path in ("/queue/{}/", "/audit/trace/{}/"))
-    before = {path: client.get(path).content.decode() for path in ("/history/", page)}
-    for path, shown in before.items():
-        assert ("(subject not known)" in shown, "(no subject)" in shown) == (True, False), path
-    assert "The letter never came to this desk" in before[page]
+    page = signed_in(reviewer).get(f"/queue/{message.public_id}/").content.decode()
+    assert "(subject not known)" in page
+    assert "The letter never came to this desk" in page
 
     upstream.answers[READ] = (200, letter(delivered_at="2026-11-20T10:00:00Z"))
     for is_our_gateway in (False, True):
@@ -66,7 +63,6 @@ def test_answer_names_a_message_that_was_not_known(connection, upstream, signed_
                 "Ben elsewhere",
             )  # fmt: skip
             assert Entry.objects.get(action="message.named").detail.fields["subject"] == "Your refund"
-    assert "(subject not known)" not in client.get(trace).content.decode()
 
 
 def test_message_that_the_read_key_does_not_know_is_asked_about_with_the_other(connection, upstream):

@@ -101,14 +101,16 @@ def test_more_change_than_anybody_reads_is_cut_and_counted():
 HOSTILE = [("a\na\n", "b\na\n"), ("a b ", "b a "), ("ab ", "ba\n"), ("\u200b ", "\u200d "), ("<", ">")]
 
 
-@pytest.mark.parametrize("length", [32_000, pytest.param(256_000, marks=pytest.mark.slow)])
-def test_hostile_body_costs_time_by_its_length_and_is_cut(length):
+@pytest.mark.parametrize(
+    ("kinds", "length"), [(HOSTILE[1:3], 16_000), pytest.param(HOSTILE, 256_000, marks=pytest.mark.slow)]
+)
+def test_hostile_body_costs_time_by_its_length_and_is_cut(kinds, length):
     found = []
 
     def compare_both(pair):
         found.extend(difference(*(replace(LETTER, markdown=text) for text in pair)))
 
-    for units in HOSTILE:
+    for units in kinds:
         short, long = ([unit * (size // len(unit)) for unit in units] for size in (length // 8, length))
         assert is_linear(compare_both, short, long), units
         assert len(found[-1].pieces) < 1500, units

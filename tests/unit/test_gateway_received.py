@@ -222,12 +222,12 @@ def test_what_is_built_to_cost_is_refused_at_once():
 
 
 HEADERS = (b"From", b"Subject", b"Message-ID", b"References", b"Auto-Submitted", b"To", b"Cc", b"Reply-To")
-HOSTILE = (b"(", b'"', b";", b"=?utf-8?q?=41?=", b"a:b@c.de;", b"<\xff", b"(a)")
+HOSTILE = (b"(", b"=?utf-8?q?=41?=", b"a:b@c.de;", b'"', b";", b"<\xff", b"(a)")
 
 
 @pytest.mark.parametrize(
     ("names", "pieces", "count"),
-    [(HEADERS[:5], HOSTILE[:-1], 5), pytest.param(HEADERS, HOSTILE, 90, marks=pytest.mark.slow)],
+    [(HEADERS[:4], HOSTILE[:3], 2), pytest.param(HEADERS, HOSTILE, 90, marks=pytest.mark.slow)],
     ids=["few", "all"],
 )
 def test_hostile_headers_end_in_bounded_time(names: tuple[bytes, ...], pieces: tuple[bytes, ...], count: int):

@@ -23,9 +23,9 @@ def test_every_address_in_a_text_is_masked_and_the_rest_stays():
     assert [without_addresses(text) for text in plain] == plain
 
 
-def test_longest_text_is_searched_in_time_by_its_length():
+def test_long_text_is_searched_in_time_by_its_length():
     for repeated in ("a", "@", "a@", "a ", "a@b "):
-        short, long = (repeated * (length // len(repeated)) for length in (32_768, 262_144))
+        short, long = (repeated * (length // len(repeated)) for length in (8_192, 65_536))
         assert len(without_addresses(long)) <= len(long) + long.count(" ") + 1
         # A search that begins anew at every sign takes minutes.
         assert is_linear(without_addresses, short, long), repeated

@@ -77,9 +77,9 @@ def test_comparing_very_many_differences_costs_time_by_their_number():
     def compare(content):
         compare_parts(content, show_letter(content))
 
-    assert is_linear(compare, differing(400), differing(3_200))
+    assert is_linear(compare, differing(100), differing(800))
     # A megabyte is shown as its source, and costs less.
-    assert seconds(compare, differing(40_000)) <= 24 * seconds(compare, differing(3_200))
+    assert seconds(compare, differing(40_000)) <= 24 * seconds(compare, differing(800))
 
 
 # the source, page by page
