@@ -89,6 +89,7 @@ def test_event_of_a_message_waits_for_the_earlier_one_of_the_same_message(connec
     assert list(Delivery.objects.next_at(place.pk)) == [second, others]
 
 
+@pytest.mark.slow
 def test_destination_that_fails_twice_rests_and_the_others_wait_there_untried(discord, connection):
     place = discord.destination(1, actions=HELD)
     discord.next["1"] = [(502, {}, {})] * 9

@@ -124,7 +124,6 @@ def test_file_is_fetched_once_shown_with_claim_kind_and_hash_and_recorded_when_o
 ANSWERS = [
     ("gone", (404, {"error": "none"}), "gone", "does not have it any more (404)"),
     ("scope", (403, {"error": "This key lacks the scope."}), "not_visible", "Not visible with this key"),
-    ("key", (401, {"error": "unknown"}), "not_visible", "Not visible with this key"),
     ("redirect", (302, b""), "failing", "It could not be fetched yet"),
     ("broken", (500, {"error": "broken"}), "failing", "It could not be fetched yet"),
     ("well", (200, b"well"), "fetched", "as in the fingerprint"),

@@ -12,7 +12,7 @@ from django.template.loader import render_to_string
 from approvals import mirror
 from approvals.desk.filters import Filters
 from approvals.models import Connection, Decision, Message, Verdict
-from approvals.settle import ANOTHER_OF_OURS, LEFT_AFTER_ALL
+from approvals.settle import LEFT_AFTER_ALL
 from approvals.views.changes import changes_since
 from approvals.views.message import find_message, is_ahead_of_reading, message_context
 from audit.models import Entry
@@ -274,11 +274,6 @@ def test_second_try_opens_with_its_differences_above_the_message(desk, connectio
 
 STATES = {
     "leaving": ({}, ["Leaving", "Approved by Ana Ferreira"], ["Undo Z"]),
-    "postponed": (
-        {"attempt": 1, "explanation": "MultiMail answered 429.", "due_at": Now() + timedelta(minutes=1)},
-        ["It is tried again at ", "UTC. MultiMail answered 429."],
-        ["Undo Z"],
-    ),
     "tried again": (
         {"attempt": 1, "may_have_left": True, "explanation": "MultiMail answered 429.", "due_at": NOW},
         ["It is tried again. MultiMail answered 429."],
@@ -326,11 +321,6 @@ STATES = {
         ["Rejected by the expiry rule", "Expired: it was not approved before noon."],
         [],
     ),
-    "lost to another of ours": (
-        {"state": "superseded", "explanation": ANOTHER_OF_OURS},
-        ["Another decision of this desk was first."],
-        [],
-    ),
 }
 
 
@@ -349,8 +339,6 @@ def test_each_state_says_what_is_true_and_offers_what_is_safe(message, reviewer,
                 wrong[name] = missing, buttons(page)
             if name in ("confirm", "unattributed"):
                 assert buttons(pane(message, auditor)) == [], name
-            if name == "lost to another of ours":
-                assert "omebody else" not in page
     assert wrong == {}
 
 
