@@ -119,20 +119,6 @@ def test_log_tells_status_attempts_and_answer_and_a_finished_one_is_sent_again(s
     assert recorded()[-2:] == ["account.change_asked", "hook.replayed"]
 
 
-@pytest.mark.slow
-def test_log_of_more_than_a_page_leads_on_and_a_test_is_of_no_message(signed_in, admin, account, hook):
-    one = {"webhook": hook, "state": WebhookDelivery.State.FAILED, "event": "oversight.pending", "body": b"{}"}
-    WebhookDelivery.objects.bulk_create(WebhookDelivery(event_id=f"01EVENT{number}", **one) for number in range(51))
-    client = signed_in(admin)
-    page = client.get(path_of(account, hook)).content.decode()
-    older = re.search(r'href="(\?before=[^"]+)"', page)[1].replace("&amp;", "&")
-    assert page.count("/replay/") == 50
-    assert client.get(path_of(account, hook) + older).content.decode().count("/replay/") == 1
-    assert client.post(path_of(account, hook, "test/")).status_code == 302
-    assert WebhookDelivery.objects.latest("pk").event == "webhook.test"
-    assert recorded() == ["account.change_asked", "hook.tested"]
-
-
 def test_another_secret_is_shown_once_and_the_old_one_goes_on(signed_in, admin, account, hook, own_hook):
     client = signed_in(admin)
     fields = {"overlap": "3600", "ticket": uuid4().hex}

@@ -9,13 +9,11 @@ import flask
 import pytest
 from werkzeug.serving import make_server
 
-from alerts.events import EVENTS
-from alerts.models import Delivery, Destination, Route
-from alerts.sending.deliver import deliver_card
+from alerts.models import Destination
 from alerts.sending.events import send_event
 from tests.conformance import inngest_standin
 from tests.conformance.recipes import ROOT
-from tests.factories import event_body, make_connection, make_message, post_event
+from tests.factories import make_connection, make_message
 from tests.integration.test_events_out import decided, tell
 
 with warnings.catch_warnings():
@@ -87,23 +85,3 @@ def test_function_that_waits_goes_on_with_the_decision_about_its_own_message(
     assert ended["output"]["decision"] == decision
     assert ended["output"]["reason"] == ("Say which order." if decision == "rejected" else None)
     assert ended["output"]["metadata"] == {"run_id": "refund-7"}
-
-
-@pytest.mark.slow
-def test_decision_that_multimail_reports_reaches_the_function_as_a_route_asks(app, server, client, connection):
-    message = make_message(connection, metadata={"run_id": "refund-8"})
-    written = {"name": "app/refund.written", "data": {"message_id": message.upstream_id}}
-    run = inngest_standin.Run(app, server.functions[0]["id"], written)
-    waiting = run.next()
-    destination = Destination.objects.create(kind="inngest", name="Functions", url=f"{server.url}/e/a-key")
-    decided_by = next(event for event in EVENTS if event.name == "email.decided")
-    Route.objects.create(destination=destination, actions=list(decided_by.actions))
-    told = {"email_id": message.upstream_id, "status": "rejected", "decision": "rejected", "reason": "Too early."}
-    for name in ("oversight.rejected", "email.decided"):
-        # The same decision by two events of MultiMail is one act.
-        assert post_event(client, connection, event_body(name, **told)).status_code == 200
-    (delivery,) = Delivery.objects.filter(kind="event")
-    assert deliver_card(delivery_id=delivery.pk) == "delivered"
-    ended = server.wake(run, waiting)
-    assert ended["output"]["decision"] == "rejected"
-    assert ended["output"]["reason"] == "Too early."

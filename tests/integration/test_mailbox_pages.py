@@ -5,8 +5,6 @@ from datetime import timedelta
 from html import unescape
 
 import pytest
-from django.db import connection as database
-from django.test.utils import CaptureQueriesContext
 
 from approvals.admin_forms.mailboxes import DeskForm, NewMailboxForm
 from approvals.administering import hooks, keys, loosening, mailboxes
@@ -65,20 +63,6 @@ def test_mailboxes_are_read_when_the_page_is_opened_and_kept_where_they_are_gone
         answer = client.get("/mailboxes/")
         for words in ("support@acme.example", "may be out of date", says):
             assert words in text_of(answer), (status, words)
-
-
-@pytest.mark.slow
-def test_list_costs_the_same_whatever_the_number_of_mailboxes(
-    signed_in, reviewer, connection, django_assert_num_queries
-):
-    client = signed_in(reviewer)
-    with CaptureQueriesContext(database) as few:
-        client.get("/mailboxes/")
-    for number in range(2):
-        connection.mailboxes.create(upstream_id=f"01BOX{number}", address=f"box{number}@yourteam.example")
-    with django_assert_num_queries(len(few)):
-        page = client.get("/mailboxes/")
-    assert page.content.count(b'class="box"') == 3
 
 
 def test_mailboxes_are_read_with_a_key_and_one_that_is_not_told_of_some_makes_none_gone(account, monkeypatch):

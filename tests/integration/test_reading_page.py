@@ -157,16 +157,6 @@ def test_text_comes_first_by_a_persons_choice(desk, connection, reviewer):
 
 
 @pytest.mark.slow
-def test_changes_against_the_version_before_stand_in_their_tab(desk, connection):
-    message = make_message(connection, markdown="Please pay EUR 12,400.")
-    show_row(message, markdown="Please pay EUR 21,400.")
-    page = sheet(desk, message, "changes")
-    assert "Since version 1" in page
-    assert "12,400" in re.search(r"<del>.*?</del>", page)[0]
-    assert "21,400" in re.search(r"<ins>.*?</ins>", page)[0]
-
-
-@pytest.mark.slow
 def test_headers_tell_everything_that_is_known_and_what_is_not_visible(desk, connection):
     message = make_message(
         connection, cc=["cc@acme.example"], bcc=["bcc@acme.example"], reply_to="back@acme.example",

@@ -127,21 +127,6 @@ def test_webhook_says_what_is_missing_and_what_to_do(client, connection, setting
     assert "Set PUBLIC_URL" in step("webhook").said
 
 
-@pytest.mark.slow
-def test_switched_off_destination_is_wrong_and_what_was_removed_does_not_count(ready):
-    Destination.objects.create(name="#ops", url=WEBHOOK, switched_off_at=Now(), switched_off_because="Discord: 404.")
-    assert step("alerts").state == "wrong"
-    assert "#ops is switched off: Discord: 404." in step("alerts").said
-    Destination.objects.update(tested_at=Now(), removed_at=Now())
-    assert states()["alerts"] == "todo"
-    other = make_connection("other")
-    assert (set_up().connection, states()["keys"]) == (other, "todo"), "the one that is not ready is shown"
-    other.delete()
-    assert set_up().connection == ready
-    Connection.objects.update(removed_at=Now())
-    assert states()["connect"] == "todo"
-
-
 def test_invited_and_joined_people_are_told(admin, ready):
     assert states()["people"] == "todo"
     until = Now() + timedelta(days=1)

@@ -85,6 +85,7 @@ def test_page_alone_answers_the_five_questions(signed_in, connection, reviewer, 
 
 
 ENDS = [
+    ([("message.sent", {"subject": "Sent at once"})], "Nobody: it was never held for a decision."),
     ([("message.held", {}), ("message.approved", {"reason": "Fine"})], "reported it as approved"),
     ([("message.held", {}), ("message.gone", {})], "does not tell who did"),
     ([("message.held", {})], "Nobody has decided it."),
@@ -108,16 +109,6 @@ def test_every_end_is_told_in_words(connection):
 def unheld(connection):
     """A message that the ledger alone will know."""
     return SimpleNamespace(public_id=uuid4(), connection_id=connection.pk, revision=SimpleNamespace(fingerprint=""))
-
-
-@pytest.mark.slow
-def test_message_that_was_never_held_is_told_as_that(signed_in, connection, auditor):
-    message = unheld(connection)
-    tell(message, "message.sent", subject="Sent at once", recipients="dana@northwind.example")
-    page = read(signed_in(auditor), message)
-    assert "Nobody: it was never held for a decision." in page
-    assert "The content never came to this desk. What was told of it: It: “Sent at once”" in page
-    assert "It was handed over to delivery" in page
 
 
 def test_rule_that_decided_is_named_and_no_person_and_each_version_is_told(connection, reviewer):

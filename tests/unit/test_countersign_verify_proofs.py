@@ -15,30 +15,6 @@ from hypothesis import strategies as st
 from audit.proving import countersign_verify as verifier
 from tests.bundles import book, canonical, fingerprint, nodes_beside, path_of, raw, root_of
 
-# RFC 8032, section 7.1: secret key, public key, message, signature.
-RFC_8032 = [
-    (
-        "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60",
-        "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a",
-        "",
-        "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe24"
-        "655141438e7a100b",
-    ),
-    (
-        "4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb",
-        "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c",
-        "72",
-        "92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aee"
-        "b00d291612bb0c00",
-    ),
-    (
-        "c5aa8df43f9f837bedb7442f31dcb7b166d38535076f094b85ce3a2e0b4458f7",
-        "fc51cd8e6218a1a38da47ed00230f0580816ed13ba3303ac5deb911548908025",
-        "af82",
-        "6291d657deec24024827e69c3abe01a30ce548a284743a445e3680d7db5ac3ac18ff9b538d16f290ae67f760984dc6594a7c15e9716ed28d"
-        "c027beceea1ec40a",
-    ),
-]
 # The roots over the first 0 to 8 of these leaves are those of the known vectors of RFC 6962 and RFC 9162 trees.
 KNOWN_LEAVES = ["", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f"]
 KNOWN_ROOTS = [
@@ -53,15 +29,6 @@ KNOWN_ROOTS = [
     "5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328",
 ]
 HASHES = st.lists(st.binary(min_size=32, max_size=32), min_size=1, max_size=70)
-
-
-@pytest.mark.slow
-def test_vectors_of_rfc_8032():
-    for vector in RFC_8032:
-        secret, key, data, signed = map(bytes.fromhex, vector)
-        assert Ed25519PrivateKey.from_private_bytes(secret).sign(data) == signed
-        assert verifier.is_signed(data, signed, key)
-        assert not verifier.is_signed(data + b"x", signed, key)
 
 
 @given(st.binary(max_size=80), st.integers(0, 64 * 8 - 1), st.sampled_from(["none", "signature", "key", "data"]))
@@ -109,16 +76,6 @@ ODD_POINTS = [
 def test_keys_and_signatures_of_odd_points_sign_nothing():
     for key, signature in ODD_POINTS:
         assert not any(verifier.is_signed(bytes([number]), signature, key) for number in range(16)), (key, signature)
-
-
-def test_points_have_one_spelling():
-    base = verifier.BASE
-    point = verifier.point_of(base)
-    assert verifier.bytes_of(point) == base
-    # Small enough that the field's size fits on top: the same y again.
-    for y in range(2, 19):
-        if verifier.point_of(y.to_bytes(32, "little")) is not None:
-            assert verifier.point_of((y + verifier.P).to_bytes(32, "little")) is None
 
 
 def test_known_trees():
