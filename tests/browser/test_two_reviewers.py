@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
+from tests.browser.looking import is_narrow
 from tests.desk import Product
 
 pytestmark = pytest.mark.slow
@@ -44,56 +45,46 @@ def open_message(page: Page, message: str) -> None:
     expect(page.locator(f'#message[data-message="{message}"]')).to_be_visible()
 
 
-def test_reading_is_seen_on_row_and_bar_and_over_when_left(two, message):
+def test_claim_and_reading_are_seen_at_once_taken_over_by_name_and_over_when_left_or_hidden(two, message, product):
     ana, ben = two
     open_message(ana, message)
     expect(row(ben, message)).to_contain_text("Ana Ferreira is reading")
+    ana.keyboard.press("c")
+    for place in (ana.locator("#claim"), row(ana, message)):
+        expect(place).to_contain_text("You have it")
+    expect(row(ben, message)).to_contain_text("Ana Ferreira has it")
+
     open_message(ben, message)
     expect(ben.locator("#claim")).to_contain_text("Ana Ferreira is reading this")
     expect(ana.locator("#claim")).to_contain_text("Ben Okafor is reading this")
-    ana.goto(ana.url.split("/queue/")[0] + "/history/")
-    expect(ben.locator("#claim [data-reading]")).to_be_hidden()
-    expect(row(ben, message)).not_to_contain_text("is reading")
+    # It keeps nobody from deciding.
+    expect(ben.locator("#decide [data-key=a]")).to_be_visible()
+    ben.watch.expected.append("409")
+    ben.keyboard.press("c")
+    expect(ben.get_by_role("button", name="Take over from Ana Ferreira")).to_be_focused()
+    expect(ana.locator("#claim")).to_contain_text("You have it")
+    ben.keyboard.press("Enter")
+    expect(ben.locator("#claim")).to_contain_text("You have it")
+    for place in (ana.locator("#claim"), row(ana, message)):
+        expect(place).to_contain_text("Ben Okafor has it")
+    ben.keyboard.press("c")
+    for place in (ana.locator("#claim"), row(ana, message)):
+        expect(place).not_to_contain_text("has it")
 
-
-def test_page_that_is_hidden_reads_nothing(two, message):
-    ana, ben = two
-    open_message(ana, message)
+    ben.goto(product.known["DASHBOARD_URL"] + "/queue/")
+    expect(ana.locator("#claim [data-reading]")).to_be_hidden()
+    expect(row(ana, message)).not_to_contain_text("is reading")
     expect(row(ben, message)).to_contain_text("Ana Ferreira is reading")
     hide(ana)
     expect(row(ben, message)).not_to_contain_text("is reading")
 
 
-def hide(page: Page, hidden: bool = True) -> None:
+def hide(page: Page) -> None:
+    """Let the page believe that it is in no window that can be seen."""
     page.evaluate(
-        "(hidden) => { Object.defineProperty(document, 'hidden', { configurable: true, get: () => hidden });"
-        " document.dispatchEvent(new Event('visibilitychange')); }",
-        hidden,
+        "() => { Object.defineProperty(document, 'hidden', { configurable: true, get: () => true });"
+        " document.dispatchEvent(new Event('visibilitychange')); }"
     )
-
-
-def test_claim_is_seen_at_once_and_taken_over_by_a_named_button(two, message):
-    ana, ben = two
-    open_message(ana, message)
-    ana.keyboard.press("c")
-    expect(ana.locator("#claim")).to_contain_text("You have it")
-    expect(row(ana, message)).to_contain_text("You have it")
-    expect(row(ben, message)).to_contain_text("Ana Ferreira has it")
-    open_message(ben, message)
-    # It keeps nobody from deciding.
-    expect(ben.locator("#decide [data-key=a]")).to_be_visible()
-    ben.watch.expected.append("409")
-    ben.keyboard.press("c")
-    take_over = ben.get_by_role("button", name="Take over from Ana Ferreira")
-    expect(take_over).to_be_focused()
-    expect(ana.locator("#claim")).to_contain_text("You have it")
-    ben.keyboard.press("Enter")
-    expect(ben.locator("#claim")).to_contain_text("You have it")
-    expect(ana.locator("#claim")).to_contain_text("Ben Okafor has it")
-    expect(row(ana, message)).to_contain_text("Ben Okafor has it")
-    ben.keyboard.press("c")
-    expect(ana.locator("#claim")).not_to_contain_text("has it")
-    expect(row(ana, message)).not_to_contain_text("has it")
 
 
 def test_message_fetched_ahead_shows_who_has_taken_it_since(two, message, product, ana):
@@ -163,7 +154,9 @@ def test_question_reaches_the_other_and_keeps_what_is_being_typed(two, message):
     expect(ben.locator("[data-asked]")).to_be_hidden()
 
 
-def test_message_put_off_by_key_is_marked_and_the_next_one_opens(two, message, product, ana):
+def test_message_is_put_off_by_key_and_brought_back_and_an_open_menu_stays_while_another_decides(
+    two, message, product, ana
+):
     page, other = two
     product.held(ana, send(product))
     open_message(page, message)
@@ -179,30 +172,33 @@ def test_message_put_off_by_key_is_marked_and_the_next_one_opens(two, message, p
     expect(page.locator("#toasts")).to_contain_text("It waits for you again.")
     expect(page.locator(f'.put-off-row[action*="{message}"]')).to_have_count(0)
 
-
-def test_menu_that_is_open_stays_open_and_the_pane_catches_up_when_it_is_closed(two, message, product):
-    page, _ = two
-    open_message(page, message)
-    page.keyboard.press("s")
-    expect(page.locator("#snooze button").first).to_be_focused()
-    fingerprint = page.locator("#message").get_attribute("data-fingerprint")
-    assert product.reviewer("REVIEWER2").decide(message, "approve", fingerprint).status_code == 302
-    news = page.locator("#message-notes [data-news]")
-    expect(news).to_contain_text("Approved by Ben Okafor")
+    open_message(other, message)
+    other.keyboard.press("s")
+    expect(other.locator("#snooze button").first).to_be_focused()
+    fingerprint = other.locator("#message").get_attribute("data-fingerprint")
+    assert ana.decide(message, "approve", fingerprint).status_code == 302
+    news = other.locator("#message-notes [data-news]")
+    expect(news).to_contain_text("Approved by Ana Ferreira")
     # Nothing was painted over the menu: it is offered instead.
     expect(news.get_by_role("button", name="Show it")).to_be_visible()
-    expect(page.locator("#snooze button").first).to_be_focused()
-    page.keyboard.press("Escape")
-    expect(page.locator("#decide [data-key=a]")).to_have_count(0)
-    expect(page.locator("#decide")).to_contain_text("Ben Okafor")
+    expect(other.locator("#snooze button").first).to_be_focused()
+    other.keyboard.press("Escape")
+    expect(other.locator("#decide [data-key=a]")).to_have_count(0)
+    expect(other.locator("#decide")).to_contain_text("Ana Ferreira")
 
 
-def test_time_zone_of_the_browser_counts_where_nobody_chose_one(open_page, signed_in, product, message):
+def test_marks_and_menus_fit_the_smallest_phone_and_tell_times_of_its_zone(open_page, signed_in, product, message):
     page = open_page(storage_state=signed_in, timezone_id="Asia/Tokyo")
+    page.set_viewport_size({"width": 320, "height": 640})
     page.goto(f"{product.known['DASHBOARD_URL']}/queue/{message}/")
+    for name in ("#claim-button", "#snooze-button", "#comment-button"):
+        box = page.locator(name).bounding_box()
+        assert (box["height"] >= 36, box["x"] >= 0, box["x"] + box["width"] <= 320) == (True, True, True), name
     page.keyboard.press("s")
-    expect(page.locator("#snooze [data-zone]")).to_have_text("Asia/Tokyo")
     expect(page.locator("#snooze button").first).to_be_focused()
+    expect(page.locator("#snooze .ask")).to_be_in_viewport()
+    assert is_narrow(page)
+    expect(page.locator("#snooze [data-zone]")).to_have_text("Asia/Tokyo")
     page.keyboard.press("2")
     expect(page.locator("#toasts")).to_contain_text("09:00 (Asia/Tokyo)")
 
@@ -258,17 +254,3 @@ def test_claim_snooze_and_comment_work_without_scripts(open_page, signed_in, pro
     expect(page.locator("#claim")).to_contain_text("Put off until")
     page.locator("#snooze-button").click()
     expect(page.locator("#snooze")).to_be_visible()
-
-
-def test_marks_and_menus_fit_the_smallest_phone(open_page, signed_in, product, message):
-    page = open_page(storage_state=signed_in)
-    page.set_viewport_size({"width": 320, "height": 640})
-    page.goto(f"{product.known['DASHBOARD_URL']}/queue/{message}/")
-    page.locator("#snooze-button").click()
-    expect(page.locator("#snooze .ask")).to_be_in_viewport()
-    assert page.evaluate("document.documentElement.scrollWidth") == 320
-    for name in ("#claim-button", "#snooze-button", "#comment-button"):
-        box = page.locator(name).bounding_box()
-        assert box["height"] >= 36
-        assert box["x"] >= 0
-        assert box["x"] + box["width"] <= 320
