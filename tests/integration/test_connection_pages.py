@@ -113,6 +113,7 @@ def test_connection_that_cannot_work_is_not_saved_and_the_form_keeps_all_but_the
     assert Connection.objects.count() == 1
 
 
+@pytest.mark.slow
 def test_key_of_another_account_is_put_in_nowhere(signed_in, admin, there):
     there.foreign = {"mm_live_admin_key"}
     assert "of another account" in problems_of()["admin_key"]

@@ -35,6 +35,7 @@ def prepare(credentials):
     return read_credentials(credentials)
 
 
+@pytest.mark.slow
 def test_preparing_twice_makes_everything_once_also_after_the_file_was_lost(credentials):
     first, second = prepare(credentials), prepare(credentials)
     assert first == second

@@ -177,6 +177,7 @@ def test_revoking_says_what_stops_and_does_it_also_where_the_answer_was_lost(sig
         revoke_key(**here, key=read_key(**here, key_id=last.pk))
 
 
+@pytest.mark.slow
 def test_keys_that_cannot_be_listed_are_told_of_and_the_page_stands(signed_in, admin, account, here):
     for status, words in ((401, "put in another"), (403, "403"), (404, "offer that"), (500, "500")):
         account.gateway.spoiled[("GET", "/api-keys")] = (status, b'{"error": "Not today."}')

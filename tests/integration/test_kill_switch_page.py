@@ -127,6 +127,7 @@ def test_gateway_that_does_not_do_it_or_wants_a_code_first_is_told_as_such(signe
     assert asked_of_the_gateway() == ["connection.hold_all_on", "connection.hold_all_failed"] * 2
 
 
+@pytest.mark.slow
 def test_gateway_that_is_away_leaves_the_page_standing(signed_in, admin, connection):
     Connection.objects.update(api_url="http://127.0.0.1:1", admin_key="mm_live_admin")
     page = signed_in(admin).get("/stop/")

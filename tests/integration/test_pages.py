@@ -77,6 +77,7 @@ def test_form_without_a_proper_fingerprint_or_a_reason_is_refused():
         assert not VerdictForm(proper | fields).is_valid(), fields
 
 
+@pytest.mark.slow
 def test_upstream_id_that_is_unknown_is_404_and_one_of_two_connections_asks_which(desk, message):
     assert desk.get("/approvals/a%00b/").status_code == 404
     other = make_connection("other")

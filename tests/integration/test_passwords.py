@@ -61,6 +61,7 @@ def test_twelve_characters_are_enough_and_256_are_taken(reviewer):
     assert change(sign_in(reviewer), new=long[:256], again=long[:256]).status_code == 302
 
 
+@pytest.mark.slow
 def test_password_of_a_machine_is_hardly_ever_refused():
     made = random.Random(44)
     assert min(strength_of(base64.urlsafe_b64encode(made.randbytes(15)).decode()) for _ in range(20)) >= 10
@@ -130,6 +131,7 @@ def test_what_is_wrong_is_said_at_its_field_and_nothing_is_changed_or_shown(revi
     assert is_in(client)
 
 
+@pytest.mark.slow
 def test_whoever_has_no_password_is_told_so(signed_in, reviewer):
     reviewer.set_unusable_password()
     reviewer.save()

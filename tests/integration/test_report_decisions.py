@@ -115,6 +115,7 @@ def test_figures_are_told_by_person_and_by_mailbox_and_add_up_and_each_leads_to_
     assert "rejected, by Ana Ferreira" in page
 
 
+@pytest.mark.slow
 def test_months_begin_and_end_by_the_readers_clock(auditor, connection, reviewer):
     zone, decision = "America/St_Johns", made(connection, reviewer)
     november, last = Month.read("2026-11", zone), timedelta(microseconds=1)
@@ -142,6 +143,7 @@ def test_whoever_looks_after_a_part_sees_its_figures_alone(signed_in, connection
     assert "Gateway other" not in signed_in(keeper).get(PATH).content.decode()
 
 
+@pytest.mark.slow
 def test_decided_elsewhere_is_what_was_held_and_not_decided_here(client, auditor, connection, reviewer):
     told = elsewhere(client, connection, subject="By somebody at MultiMail")
     decided = made(connection, reviewer, subject="By Ana")
@@ -187,6 +189,7 @@ def test_file_has_the_same_figures_holds_no_formula_and_is_noted(signed_in, audi
     assert (entry.actor_id, fields["report"], fields["rows"]) == (str(auditor.pk), "who decided what", "2")
 
 
+@pytest.mark.slow
 def test_nonsense_is_this_month_and_names_no_rows(signed_in, auditor):
     now = Month.of(timezone.now(), "UTC")
     for month in ("", "2026-13", "0000-01", "9999-12", "nov", "٢٠٢٦-١١", "2026-11-01", "3000-01", "a\0b"):

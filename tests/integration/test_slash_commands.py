@@ -349,6 +349,7 @@ def test_reply_answers_what_came_in_and_inbox_lists_it(desk, discord):
     assert CommandedMail.objects.get().upstream_id == sent.pk
 
 
+@pytest.mark.slow
 def test_who_is_not_linked_gets_the_one_time_link_and_does_not_fill_the_ledger(connection, discord, monkeypatch):
     monkeypatch.setattr("alerts.interactions.noting.MOST_KEPT", 2)
     for _ in range(3):
@@ -460,6 +461,7 @@ BAD_INPUT = [
 ]
 
 
+@pytest.mark.slow
 def test_bad_input_is_told_in_words(desk, discord):
     for command, options, words in BAD_INPUT:
         assert run(given(command, **options)) == "refused", words

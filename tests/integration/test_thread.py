@@ -175,6 +175,7 @@ def test_hosted_letters_are_opened_one_by_one_but_never_one_that_the_agent_has_n
     assert len(upstream.calls) == calls + 1
 
 
+@pytest.mark.slow
 def test_thread_is_read_again_after_half_a_minute(
     desk, draft, upstream, monkeypatch, django_capture_on_commit_callbacks
 ):
@@ -282,6 +283,7 @@ NEWS = [
 ]
 
 
+@pytest.mark.slow
 def test_what_counts_as_news(draft, upstream):
     wrong = {}
     for what, letters, expected in NEWS:
@@ -315,6 +317,7 @@ def test_webhook_of_a_new_letter_counts_before_the_thread_was_read_again(gateway
     assert approve(draft, reviewer, thread_read=conversation_of(draft).late_id).decision.outcome == "approve"
 
 
+@pytest.mark.slow
 def test_webhook_has_its_thread_read_once_committed(gateway, draft, monkeypatch, django_capture_on_commit_callbacks):
     nudged = []
     monkeypatch.setattr("approvals.reading.hearing.nudge", lambda task, key: nudged.append((task, key)))

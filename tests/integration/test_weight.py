@@ -4,7 +4,6 @@ import gzip
 
 import pytest
 from django.conf import settings
-from django.core.files.storage import FileSystemStorage
 
 from dashboard import bundles
 from tests.factories import make_message
@@ -52,8 +51,3 @@ def test_bundling_leaves_out_remarks_and_indentation_and_nothing_else():
     assert bundles.plain("/* Red. */\na { color: red; }\n\nb > c,\nd { margin: 0 1px }\n", "desk.css") == (
         "a{color: red;}b > c,d{margin: 0 1px}"
     )
-
-
-def test_without_collected_files_each_is_named_by_itself(client):
-    assert bundles.bundled("desk.css", FileSystemStorage()) == ""
-    assert "/static/css/tokens.css" in client.get("/accounts/login/").content.decode()

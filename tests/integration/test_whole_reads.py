@@ -151,6 +151,7 @@ def test_read_key_tells_how_mail_was_decided_and_without_an_answer_closes_nothin
     assert asked == {("mm_live_read", one)}
 
 
+@pytest.mark.slow
 def test_gateway_that_stops_answering_about_what_is_gone_is_asked_once_and_closes_nothing(connection, upstream):
     upstream.holds(pending_row("01A"), pending_row("01B"))
     read(connection)
@@ -290,6 +291,7 @@ def nudged(monkeypatch):
     return sent
 
 
+@pytest.mark.slow
 def test_content_that_another_read_will_bring_is_looked_for_after_it(hosted, upstream, nudged):
     message = make_message(hosted, hydrated=False)
     upstream.holds(pending_row(message.upstream_id))

@@ -5,7 +5,7 @@ from datetime import date
 from hypothesis import given
 from hypothesis import strategies as st
 
-from common.charts import BOTTOM, LEFT, TOP, bars, days, spoken, week_until
+from common.charts import BOTTOM, LEFT, TOP, bars, days, spoken
 from dashboard.overview import cause_of
 
 FRIDAY = date(2026, 11, 20)
@@ -37,12 +37,6 @@ def test_days_stand_in_order_and_a_longer_time_stands_higher():
     assert [line.words for line in chart.lines] == ["10 s", "1 min", "10 min", "1 h", "6 h"]
 
 
-def test_value_on_a_step_of_the_scale_stands_on_its_line():
-    chart = days([(FRIDAY, 60.0, 3600.0)])
-    lines = {line.words: line.y for line in chart.lines}
-    assert (chart.marks[0].middle, chart.marks[0].most) == (lines["1 min"], lines["1 h"])
-
-
 @given(st.lists(st.tuples(st.just(FRIDAY), TIMES, TIMES), max_size=9))
 def test_nothing_is_drawn_outside_the_chart(times):
     for mark in days(times).marks:
@@ -60,11 +54,6 @@ def test_time_is_said_in_its_largest_unit():
     told = {-3: "0 s", 0.4: "0 s", 24: "24 s", 59.6: "1 min", 90: "1.5 min", 3599.9: "1 h", 40_000: "11 h"}
     told |= {86_400: "1 d", 1_000_000: "12 d"}
     assert {seconds: spoken(seconds) for seconds in told} == told
-
-
-def test_week_ends_today_and_has_seven_days():
-    week = week_until(FRIDAY)
-    assert (len(week), week[0], week[-1]) == (7, date(2026, 11, 14), FRIDAY)
 
 
 def test_refusal_is_told_by_how_its_sentence_begins():

@@ -43,6 +43,7 @@ def waits(answer: Any) -> bool:
     return (answer.status_code, answer.json().get("status")) == (202, "pending_approval")
 
 
+@pytest.mark.slow
 def test_subject_built_to_cost_time_costs_none(world: World):
     began = time.thread_time()
     assert world.send(subject="=?a" * 300).status_code == 202
@@ -175,6 +176,7 @@ def test_body_in_chunks_is_waited_for_only_with_a_key(world: World, settings: An
     assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
 
 
+@pytest.mark.slow
 def test_names_that_are_slow_to_look_up_hold_one_thread_only(world: World):
     made = world.call("POST", "/v1/domains", key="admin", json={"domain": "slow.example"}).json()
     # Whoever waited here for the other look-up would wait for ever.

@@ -126,6 +126,7 @@ def test_code_used_twice_at_once_does_the_act_once(settings: Any):
     assert sorted(answer.status_code for answer in answers) == [201, 404]
 
 
+@pytest.mark.slow
 def test_asking_for_very_much_is_too_many(asking: World, monkeypatch: pytest.MonkeyPatch):
     assert confirmations.MAX_AN_HOUR == 20
     monkeypatch.setattr(confirmations, "MAX_AN_HOUR", 3)

@@ -63,6 +63,7 @@ def test_domain_is_pending_until_dns_proves_it(world: World, other: World, dns: 
     assert [entry.action for entry in actions] == ["domain.added", "domain.verified"]
 
 
+@pytest.mark.slow
 def test_domain_shows_what_dns_says_of_its_mail(world: World, dns: DnsServer):
     told = claim(world).json()
     # The proof may stand in several strings of one record.
