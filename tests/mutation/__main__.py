@@ -1,8 +1,10 @@
 """`./run mutants [module ...]` breaks the core; `./run mutants show NAME` prints what one mutant changes.
 
-Each module is broken in a copy of the project under var/mutants, with servers of its own; two modules at a time.
+`--sample 200` tries at most 200 mutants of each module, from all over it. Each module is broken in a copy of the project
+under var/mutants, with servers of its own; two modules at a time.
 """
 
+import argparse
 import contextlib
 import json
 import os
@@ -14,6 +16,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 from mutmut.mutation.diff_apply import get_diff_for_mutant
@@ -31,14 +34,18 @@ def main(asked: list[str]) -> int:
     """Break the named modules, or all; 2 for a name that does not exist, 1 when a run broke down."""
     if asked[:1] == ["show"] and len(asked) == 2:
         return show(asked[1])
-    unknown = [name for name in asked if name not in MODULES]
+    parser = argparse.ArgumentParser(prog="./run mutants")
+    parser.add_argument("modules", nargs="*")
+    parser.add_argument("--sample", type=int, default=1_000_000, help="at most so many mutants of each module")
+    options = parser.parse_args(asked)
+    unknown = [name for name in options.modules if name not in MODULES]
     if unknown:
         print(f"There is no module {', '.join(unknown)}. There are: {', '.join(MODULES)}.", file=sys.stderr)
         return 2
-    names = asked or list(MODULES)
+    names = options.modules or list(MODULES)
     broke_down = False
     with ThreadPoolExecutor(max_workers=2) as pool:
-        for name, seconds in zip(names, pool.map(_break, names), strict=True):
+        for name, seconds in zip(names, pool.map(partial(_break, most=options.sample), names), strict=True):
             broke_down |= seconds is None
             if seconds is not None:
                 _report(name, seconds)
@@ -55,13 +62,13 @@ def show(mutant: str) -> int:
     return 2
 
 
-def _break(name: str) -> float | None:
+def _break(name: str, *, most: int) -> float | None:
     """Return how many seconds it took, or nothing where it could not be done."""
     started = time.monotonic()
     copy = _copy(name)
     with _servers() as folder, (copy / "output.txt").open("w") as output:
         status = subprocess.run(
-            [sys.executable, "-P", "-m", "tests.mutation.worker", name],
+            [sys.executable, "-P", "-m", "tests.mutation.worker", name, str(most)],
             cwd=copy,
             env={**os.environ, "PYTHONPATH": str(copy / "mutants"), "COUNTERSIGN_TEST_SERVERS": folder},
             stdin=subprocess.DEVNULL,
@@ -75,11 +82,13 @@ def _break(name: str) -> float | None:
 
 
 def _report(name: str, seconds: float) -> None:
-    ends = _results(name)
+    all_ends = _results(name)
+    ends = {mutant: end for mutant, end in all_ends.items() if end != "not checked"}
     numbers = Counter(ends.values())
     share = sum(numbers[end] for end in _NOTICED) / len(ends)
     told = ", ".join(f"{number} {end}" for end, number in numbers.most_common())
-    print(f"{name}: {len(ends)} mutants, {share:.1%} noticed ({told}) in {seconds:.0f} s")
+    tried = f"{len(ends)} of {len(all_ends)} mutants"
+    print(f"{name}: {tried}, {share:.1%} noticed ({told}) in {seconds:.0f} s")
     for mutant, end in ends.items():
         if end not in _NOTICED:
             changed = [line for line in _difference(name, mutant)[2:] if line[0] in "-+"]

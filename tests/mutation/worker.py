@@ -8,6 +8,7 @@ import re
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -120,8 +121,18 @@ def _forking_runner(max_workers: int = 1) -> MutantRunner:
     return ForkServerRunner(max_workers=max_workers, test_runner_class=Runner, test_runner_args={})
 
 
-def main(name: str) -> None:
+_collect = mutmut.collect_source_file_mutation_data
+
+
+def _collect_some(most: int, **options: Any) -> tuple[list[Any], dict[str, Any]]:
+    """Take at most so many mutants, from all over the module, and the same ones each time."""
+    mutants, files = _collect(**options)
+    return mutants[:: max(1, -(-len(mutants) // most))], files
+
+
+def main(name: str, most: int) -> None:
     """Break the module, run its tests on each mutant, and leave the results where mutmut leaves them."""
+    mutmut.collect_source_file_mutation_data = partial(_collect_some, most)
     file_mutation.MutationVisitor = Visitor  # type: ignore[misc]
     file_mutation.function_trampoline_arrangement = _arrange_decorated
     mutmut.get_mutant_runner = _forking_runner  # type: ignore[attr-defined]
@@ -133,4 +144,4 @@ def main(name: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1], int(sys.argv[2]))
