@@ -1,7 +1,7 @@
 """`./run mutants [module ...]` breaks the core; `./run mutants show NAME` prints what one mutant changes.
 
-`--sample 200` tries at most 200 mutants of each module, from all over it. Each module is broken in a copy of the project
-under var/mutants, with servers of its own; two modules at a time.
+`--sample 200` tries at most 200 mutants of each module, from all over it. Each module is broken in a copy of the
+project under var/mutants, with servers of its own; two modules at a time.
 """
 
 import argparse
