@@ -132,6 +132,13 @@ def test_delivery_of_a_dead_worker_is_taken_over_and_one_of_a_deleted_subscripti
     assert (newest().state, len(hook_server.got)) == ("failed", 1)
 
 
+def test_test_event_is_about_no_message(world: World, webhook: Webhook, hook_server: HookServer):
+    assert admin(world, "POST", f"webhooks/{webhook.pk}/test").json()["status"] == "pending"
+    deliver_all()
+    body = json.loads(hook_server.got[0][1])
+    assert (body["event"], "email_id" in body) == ("webhook.test", False)
+
+
 def signatures(world: World, hook_server: HookServer) -> tuple[str | None, str | None, bytes]:
     """Deliver an event; return both signatures and the body."""
     world.held()
