@@ -172,22 +172,6 @@ def test_chunked_webhook_is_read_and_bounded(product):
     assert requests.post(address, data=in_pieces(b"x" * 400_000), headers=headers, timeout=60).status_code == 413
 
 
-def test_looking_never_decides_and_the_second_reviewer_is_told_who_was_first(product, ana, ben):
-    upstream_id, subject = product.send()
-    row = product.held(ana, upstream_id)
-    for path in (f"/approvals/{upstream_id}/", f"/queue/{row['id']}/", f"/queue/{row['id']}/body/"):
-        for method in ("GET", "HEAD"):
-            headers = {"Sec-Purpose": "prefetch"}
-            ana.session.request(method, ana.base_url + path, headers=headers, timeout=60, allow_redirects=False)
-    assert ana.get(f"/queue/{row['id']}/verdict/").status_code == 405
-    assert ana.find(upstream_id)["decision"] is None
-    assert product.mails(subject) == []
-    assert ana.decide(row["id"], "approve", row["fingerprint"]).status_code == 302
-    answer = ben.decide(row["id"], "reject", row["fingerprint"], "Not like this")
-    assert answer.status_code == 409
-    assert "Ana Ferreira approved this message first" in answer.text
-
-
 def test_application_role_cannot_rewrite_the_ledger(product):
     with psycopg.connect(product.known["DATABASE_URL"], autocommit=True) as database:
         for statement in (
@@ -208,15 +192,3 @@ def test_no_secret_and_no_body_reaches_a_log(product, ana):
     words = {"the body": marker} | {name: product.known[name] for name in secrets}
     logs = {name: product.stack.log(name) for name in product.stack.pids()}
     assert [(word, log) for word, text in words.items() for log, lines in logs.items() if text in lines] == []
-
-
-def test_gateway_says_what_is_wrong_with_a_key_or_a_mailbox(product):
-    letter = {"to": ["a@b.example"], "subject": "x", "markdown": "x"}
-    read, agent = product.known["READ_KEY"], product.known["AGENT_KEY"]
-    path = f"{product.known['GATEWAY_URL']}/v1/mailboxes/{product.known['MAILBOX_ID']}/send"
-    unknown = f"{product.known['GATEWAY_URL']}/v1/mailboxes/01NOPE/send"
-    wrong = [(path, None, 401), (path, "mm_live_wrong", 401), (path, "ümlaut", 401), (path, read, 403)]
-    for address, key, status in [*wrong, (unknown, agent, 404)]:
-        headers = {"Authorization": f"Bearer {key}".encode()} if key else {}
-        answer = requests.post(address, json=letter, headers=headers, timeout=60)
-        assert (answer.status_code, bool(answer.json()["error"])) == (status, True), key

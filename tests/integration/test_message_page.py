@@ -342,20 +342,6 @@ def test_each_state_says_what_is_true_and_offers_what_is_safe(message, reviewer,
     assert wrong == {}
 
 
-@pytest.mark.slow
-def test_act_leads_back_to_the_message_which_has_moved(desk, message, reviewer):
-    decided(message, reviewer, state="unknown", may_have_left=True, seen_held=2)
-    for act, state in (("send-again", "recorded"), ("withdraw", "withdrawn")):
-        answer = post(desk, message, act)
-        assert (answer.status_code, answer["Location"]) == (302, f"/queue/{message.public_id}/")
-        assert Decision.objects.get().state == state
-    again = post(desk, message, "withdraw", headers=HTMX)
-    assert (again.status_code, 'role="alert"' in again.content.decode()) == (409, True)
-    answer = post(desk, message, "look", headers=HTMX).content.decode()
-    assert "MultiMail is being asked." in answer
-    assert 'id="message"' in answer
-
-
 def test_person_says_what_became_of_it(desk, message, reviewer):
     decided(message, reviewer, state="unattributed", may_have_left=True)
     Message.objects.update(state="gone")

@@ -216,7 +216,6 @@ def test_session_from_before_the_rule_is_asked_for_the_factor_that_is_there_and_
     assert client.get("/queue/").status_code == 200
 
 
-@pytest.mark.slow
 def test_rule_holds_from_the_next_request_for_a_role_that_is_given_and_not_for_others(signed_in, auditor, strict):
     client = signed_in(auditor)
     assert client.get("/audit/").status_code == 200

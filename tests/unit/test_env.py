@@ -1,8 +1,5 @@
 """The environment: a missing or bad variable stops the start with a sentence that names it."""
 
-import subprocess
-import sys
-
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
@@ -51,14 +48,6 @@ def test_bad_value_is_named(monkeypatch):
             monkeypatch.setenv("X", value)
             with pytest.raises(ImproperlyConfigured, match=r"^X must"):
                 pytest.fail(f"{value!r} was read as {read()!r}")
-
-
-def test_process_without_environment_says_what_is_missing():
-    ran = subprocess.run(
-        [sys.executable, "manage.py", "check"], env={"PATH": "/usr/bin"}, capture_output=True, text=True, check=False
-    )
-    assert ran.returncode != 0
-    assert "SECRET_KEY is not set" in ran.stderr
 
 
 def test_lists_servers_and_mail_addresses_are_read(monkeypatch):

@@ -97,7 +97,6 @@ def test_hold_all_lets_go_what_is_approved_after_it_until_it_is_set_again(world:
     assert world.call("POST", f"{world.base}/emails/{later.pk}/cancel").json()["status"] == "cancelled"
 
 
-@pytest.mark.slow
 def test_approved_mail_of_a_mailbox_that_became_read_only_waits(world: World, mail_server: MailServer):
     email = world.approved()
     Mailbox.objects.update(oversight_mode=Mode.READ_ONLY)

@@ -268,16 +268,6 @@ def test_usage_counts_mail_of_the_period_by_day_for_those_who_may_see_it(world: 
 
 
 @pytest.mark.slow
-def test_usage_is_of_this_month_if_nothing_is_asked_for(world: World):
-    world.send()
-    told = report(world)
-    assert told["from"] == milliseconds(limits.start_of_month(timezone.now()))
-    assert told["to"] == pytest.approx(milliseconds(timezone.now()), abs=60_000)
-    assert (told["emails_sent"], told["api_calls"]) == (0, 2)
-    assert report(world, "?period=daily")["data"][-1]["api_calls"] == 3
-
-
-@pytest.mark.slow
 def test_usage_of_what_is_no_period_is_422_and_of_any_other_told(world: World):
     for query in ("period=weekly", "from=x", "to=-1", "from=2&to=1", "from=0&to=99999999999", "to=1e99"):
         answer = world.call("GET", f"/v1/usage?{query}")
