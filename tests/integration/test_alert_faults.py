@@ -99,6 +99,7 @@ def test_wait_that_discord_asks_for_is_kept_and_the_order_too(connection, discor
     assert set(Delivery.objects.values_list("attempts", flat=True)) == {1}
 
 
+@pytest.mark.slow
 @pytest.mark.fault(
     38,
     injected="Cards come faster than a bucket that headers tell of, and than a limit that nothing tells.",
@@ -116,6 +117,7 @@ def test_limits_are_learnt_and_kept(connection, discord, monkeypatch):
     assert [(call.title, call.status) for call in discord.calls] == [(f"Number {number}", 200) for number in range(4)]
 
 
+@pytest.mark.slow
 @pytest.mark.fault(
     38,
     injected="Answer after answer is one that Discord counts before it bans an address: here 429.",
@@ -187,8 +189,8 @@ def die_after_the_post(monkeypatch, place):
 @pytest.mark.parametrize(
     "kind",
     [
-        *("answer is lost", "digest"),
-        *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("card", "answer", "notice", "shortened")),
+        "answer is lost",
+        *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("digest", "card", "answer", "notice", "shortened")),
     ],
 )
 def test_post_whose_worker_dies_stands_twice_at_most_and_is_marked(client, connection, discord, monkeypatch, kind):
