@@ -4,10 +4,10 @@ import pytest
 
 from approvals.showing.arithmetic import length
 from approvals.showing.boxes import box_reason
-from approvals.showing.colours import contrast, first_colour
-from approvals.showing.css import Cascade, declared, fetches
+from approvals.showing.colours import attribute_colour, contrast, first_colour
+from approvals.showing.css import Cascade, cleaned, declared, fetches
 from approvals.showing.hidden import Look
-from approvals.showing.sanitise import harmless_style, seal
+from approvals.showing.sanitise import harmless_style, picture_size, seal
 from approvals.showing.sheets import Sheets
 
 
@@ -35,6 +35,36 @@ def test_colours_are_read_in_every_spelling():
     assert contrast((0, 0, 0, 1.0), (255, 255, 255, 1.0)) == pytest.approx(21)
 
 
+def test_old_colour_attribute_is_a_colour_whatever_its_word():
+    # As Chromium shows <font color="...">.
+    colours = {" Red\n": "red", "#F00": "#f00", "": "", "f00": "#0f0000", "1": "#010000", "#12g": "#010200"}
+    colours |= {"#ff0000": "#ff0000", "chucknorris": "#c00000", "123456789": "#124578", "zz#": "#000000"}
+    colours |= {"#0000ff00aa00": "#00ffaa", "0000c1000d2000e3": "#000de3", "\U0001f60000ff": "#0000ff"}
+    colours |= {"000000000a000000000b000000000c": "#0a0b0c", "0" * 126 + "12345": "#000012"}
+    assert {word: attribute_colour(word) for word in colours} == colours
+
+
+def test_escapes_are_read_and_signs_of_the_grammar_in_them_are_not_taken_for_it():
+    read = {
+        r"c\olor:r\65 d\;x": "color:red\ufffdx",
+        "a/* x */b\fc'\\\n'": "a b\nc''",
+        r"'a\62 c\"e'": "'abc\ufffde'",
+        r"'\0 \d800 \110000 \41'": "'\ufffd\ufffd\ufffdA'",
+        r"url(a\29 b'c)": "url(a\ufffdb\ufffdc)",
+        r"a\_b\-c\e9 \.d": "a_b-c\xe9\ufffdd",
+    }
+    assert {text: cleaned(text) for text in read} == read
+
+
+def test_variables_are_put_in_three_deep_and_in_bounds():
+    assert values("--A:red;color:var(--A)") == {"color": "red"}
+    assert values("--a:var(--b);--b:var(--c);--c:lime;color:var(--a)") == {"color": "lime"}
+    assert values("--a:var(--b);--b:var(--c);--c:var(--d);--d:lime;color:var(--a)") == {"color": "var(--d)"}
+    assert values("color:var(--none,blue);background:var(--none)") == {"color": "blue"}
+    long = values("--a:" + "x" * 300 + ";background:" + "var(--a) " * 6)["background"]
+    assert (len(long), long[:201]) == (1000, "x" * 200 + " ")
+
+
 def test_declarations_survive_comments_escapes_and_strings():
     assert values("c/**/olor:red; d\\69splay:none; COLOR : Blue") == {"color": "blue", "display": "none"}
     assert values('font-family:"a;b";color:red') == {"color": "red"}
@@ -60,6 +90,21 @@ def test_styles_that_hide_nothing_are_not_called_hiding():
     hide_nothing += ["margin-left:-20px", "text-indent:-2em", "transform:rotate(3deg)", "clip:rect(0,0,0,0)"]
     for style in (*hide_nothing, "opacity:.9", "font-size:11px"):
         assert (box_reason(values(style)), Look().inside(values(style)).hides()) == ("", ""), style
+
+
+def test_ground_of_a_box_smaller_than_a_line_is_not_behind_its_text():
+    grounds = {
+        style: Look().in_doubt("p", values(f"background:#000;font-size:20px;{style}")).ground[0]
+        for style in ("", "height:20px", "width:auto", "height:19px", "max-height:19px", "width:.9em", "max-width:1px")
+    }
+    assert list(grounds.values()) == [0, 0, 0, 255, 255, 255, 255], grounds
+
+
+def test_size_of_a_picture_is_kept_within_bounds():
+    sizes = {"10": ' width="10"', "5000": ' width="1200"', "12345": ' width="1200"', "20px": ' width="20"', "x": ""}
+    assert {size: picture_size({"width": size}) for size in sizes} == sizes
+    assert picture_size({"height": "1200", "width": "0"}) == ' width="0" height="1200"'
+    assert picture_size({}) == ""
 
 
 def test_sheets_tell_certain_rules_from_possible_ones():
