@@ -132,25 +132,6 @@ def test_of_two_that_take_a_channel_at_once_one_is_told_so(admin):
     assert Destination.objects.get().name == "First"
 
 
-@pytest.mark.slow
-def test_answer_is_planned_and_missed_alike_however_a_channel_is_spelled(connection, monkeypatch):
-    monkeypatch.setattr("alerts.missed.PATIENCE", timedelta(0))
-    message = make_message(connection)
-    place = make_place(kind="discord_webhook", url=HOOK)
-    make_place(kind="discord_webhook", url=HOOK, answers_channel="support")
-    for spelled in ("support desk", "#Support-Desk", " support  desk", "1180000000000000555"):
-        key = "discord_channel_id" if spelled.isdecimal() else "discord_channel"
-        Message.objects.update(trigger={key: spelled})
-        channel = spelled if spelled.isdecimal() else "# support DESK"
-        Destination.objects.filter(pk=place.pk).update(answers_channel=channel)
-        entry = record("message.approved", actor=worker("test"), connection=connection.pk, message=message.public_id)
-        planned = Delivery.objects.get(entry=entry.pk)
-        assert (planned.kind, planned.destination) == ("answer", place), spelled
-        planned.delete()
-        assert plan_missed() == 1, spelled
-        assert Delivery.objects.get(entry=entry.pk).destination == place
-
-
 NOW = datetime(2026, 11, 21, 9, tzinfo=UTC)
 
 

@@ -1,7 +1,5 @@
 """Which passwords are taken (line 44), and changing one's own."""
 
-import base64
-import random
 import re
 import time
 
@@ -59,12 +57,6 @@ def test_twelve_characters_are_enough_and_256_are_taken(reviewer):
     long = "vQ7kz Rw2mLp9xTd" * 20
     assert [problem_with(long[:length], reviewer) == [] for length in (11, 12, 64, 256)] == [False, True, True, True]
     assert change(sign_in(reviewer), new=long[:256], again=long[:256]).status_code == 302
-
-
-@pytest.mark.slow
-def test_password_of_a_machine_is_hardly_ever_refused():
-    made = random.Random(44)
-    assert min(strength_of(base64.urlsafe_b64encode(made.randbytes(15)).decode()) for _ in range(20)) >= 10
 
 
 @pytest.mark.slow
