@@ -5,7 +5,6 @@ import uuid
 from datetime import timedelta
 
 import pytest
-from django.contrib.messages import get_messages
 from django.core import signing
 from django.db import connection as database
 from django.http import QueryDict
@@ -289,20 +288,6 @@ def test_inbound_and_outbound_are_named_apart_and_received_mail_is_not_sent_back
     assert 'value="send_back"' not in open_sheet(desk, held).content.decode()
     failed = sentences(reviewer, sheet_of(reviewer, held), "send_back", "Say 14 days.")
     assert list(failed.values()) == ["Received mail has no agent that could change it: release it, or reject it."]
-
-
-def test_link_to_the_sheet_and_a_press_with_nothing_ticked_lead_back_and_change_nothing(desk, connection):
-    message = make(connection, "plum")
-    answer = desk.get(f"/queue/bulk/?id={message.public_id}&tab=mine")
-    assert (answer.status_code, answer["Location"]) == (302, "/queue/?tab=mine")
-    assert desk.get("/queue/bulk/decide/").status_code == 405
-    answer = desk.post("/queue/bulk/", {})
-    assert answer.status_code == 302
-    [said] = get_messages(answer.wsgi_request)
-    assert str(said).startswith("Tick the messages")
-    form = TogetherForm(QueryDict("outcome=approve"))
-    assert (form.is_valid(), form.first_error()) == (False, "Tick at least one message to decide.")
-    assert not Entry.objects.filter(action="message.opened").exists()
 
 
 def asked(ask, *given):

@@ -40,20 +40,6 @@ def test_every_message_fills_its_blanks_and_goes_to_reserved_domains_only() -> N
     assert recipients.index("billing@acme-corp.example") < recipients.index("billing@acrne-corp.example")
 
 
-def test_risky_messages_are_as_risky_as_they_claim() -> None:
-    body = by_name("look-alike").body
-    for risk in (
-        *("[https://acme-corp.example/pay](https://acrne-corp.example/", "![](https://track."),
-        "color:#ffffff;background-color:#ffffff",
-    ):
-        assert risk in body
-    [statement] = by_name("lying-pdf").attachments
-    assert (statement.name, statement.content_type) == ("statement.pdf", "application/pdf")
-    assert statement.content.startswith(b"<!doctype html>")
-    label, _ = by_name("return-label").attachments
-    assert label.content.startswith(b"\x89PNG\r\n\x1a\n")
-
-
 def test_current_dialect_carries_files_and_one_key_a_message_and_the_flat_one_who_asked_in_discord() -> None:
     path, payload = compose_current(ACCOUNT, by_name("invoice"), 0, "ab12", NOW)
     assert path == "/v1/mailboxes/mb%2F1/send"

@@ -29,23 +29,6 @@ def test_route_left_out_says_so_and_names_another(world: World, caplog: pytest.L
     assert not [path for path in documented if path.startswith(("/v1/emails", "/v1/billing"))]
 
 
-@pytest.mark.slow
-def test_path_or_method_that_is_nearly_right_is_mended(db: None):
-    for path, says in {
-        "/v1/send_email/": "it ends with a slash.",
-        "/v1/v1/account": "/v1 stands in it twice.",
-        "/v1/sendemail": "There is nothing at this path. What there is",
-    }.items():
-        answer = Client().post(path)
-        assert (answer.status_code, answer.json()["code"]) == (404, "not_found")
-        assert says in answer.json()["error"]
-        assert answer.json()["error"].endswith("What there is stands at /docs and /openapi.json.")
-    answer = Client().get("/v1/send_email")
-    assert (answer.status_code, answer["Allow"]) == (405, "POST")
-    assert answer.json() == {"error": "This path takes POST, not GET.", "code": "method_not_allowed"}
-    assert Client().put("/v1/mailboxes/x").json()["error"] == "This path takes DELETE, GET, PATCH, not PUT."
-
-
 def test_wrong_host_is_400_and_health_answers_also_to_head(db: None):
     answer = Client().get("/health", headers={"Host": "evil.example"})
     assert (answer.status_code, answer.json()["code"]) == (400, "unknown_host")
