@@ -2,7 +2,6 @@
 
 import re
 
-import psycopg
 import pytest
 from playwright.sync_api import expect
 
@@ -12,13 +11,7 @@ from tests.desk import some_words
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ana")]
 
 # Longer than a double press, so that the next press counts.
-PAUSE = 450
-
-
-@pytest.fixture
-def rows(product):
-    with psycopg.connect(product.known["DATABASE_URL"], autocommit=True) as database:
-        yield database
+PAUSE = "new Promise((done) => setTimeout(done, 450))"
 
 
 @pytest.fixture
@@ -47,68 +40,54 @@ def wait_for_ahead(page):
 
 
 def decide_after_a_pause(page, key):
-    page.evaluate(f"new Promise((done) => setTimeout(done, {PAUSE}))")
+    page.evaluate(PAUSE)
     page.keyboard.press(key)
 
 
-def test_notice_counts_down_and_undo_brings_the_message_back(desk, product, make, ana):
+def test_notice_counts_down_undo_brings_the_message_back_and_the_notice_ends_with_what_became_of_it(
+    desk, product, make, ana
+):
     first, second = make(2)
     desk.goto(product.page(first, "?order=soonest"))
     wait_for_ahead(desk)
+    notice = desk.locator("#decided")
     desk.keyboard.press("a")
-    expect(desk.locator("#decided")).to_contain_text(re.compile(r"Leaves in [1-5]\d s"))
+    expect(notice).to_contain_text(re.compile(r"Leaves in [1-5]\d s"))
     assert on_screen(desk) == second["id"]
     desk.keyboard.press("z")
     expect(desk.locator("#message").get_by_text("Undone, and held again.")).to_be_visible()
     assert on_screen(desk) == first["id"]
     desk.wait_for_url(product.page(first, "?order=soonest"))
     assert ana.find(first["upstream_id"])["decision"] == "undone"
+    decide_after_a_pause(desk, "a")
+    expect(notice).to_contain_text("Approved. Leaves in")
+    product.sql("UPDATE approvals_decision SET due_at = now() WHERE state = 'recorded'")
+    expect(notice).to_contain_text("Handed over")
+    expect(notice.get_by_role("button", name="Undo")).to_have_count(0)
 
 
-def test_notice_ends_with_what_became_of_it(desk, product, make, rows):
-    first, _ = make(2)
-    desk.goto(product.page(first))
-    desk.keyboard.press("a")
-    expect(desk.locator("#decided")).to_contain_text("Approved. Leaves in")
-    rows.execute("UPDATE approvals_decision SET due_at = now() WHERE state = 'recorded'")
-    expect(desk.locator("#decided")).to_contain_text("Handed over")
-    expect(desk.locator("#decided").get_by_role("button", name="Undo")).to_have_count(0)
-
-
-def test_last_message_leaves_the_empty_state_with_its_notice(desk, product, make):
-    (only,) = make(1, alone=True)
-    desk.goto(product.page(only))
-    desk.keyboard.press("a")
-    expect(desk.get_by_role("heading", name="Nothing is waiting")).to_be_visible()
-    expect(desk.locator("#decided")).to_contain_text("Approved. Leaves in")
-    assert desk.url.endswith("/queue/")
-    desk.keyboard.press("z")
-    expect(desk.locator("#message").get_by_text("Undone, and held again.")).to_be_visible()
-    assert on_screen(desk) == only["id"]
-
-
-@pytest.mark.parametrize("how", ["keys", *(how for how in ("held", "clicks"))])
-def test_double_press_decides_one_message(desk, product, make, ana, how):
-    first, second, _ = make(3)
+def test_key_held_down_and_a_double_click_decide_one_message_each(desk, product, make, ana):
+    first, second, third = make(3)
     desk.goto(product.page(first))
     wait_for_ahead(desk)
-    if how == "keys":
-        desk.keyboard.press("a")
-        desk.keyboard.press("a")
-    elif how == "held":
-        for _ in range(6):
-            desk.keyboard.down("a")
-        desk.keyboard.up("a")
-    else:
-        desk.locator("#decide button.go").dblclick()
-    expect(desk.locator("#decided")).to_contain_text("Approved. Leaves in")
+    for _ in range(6):
+        desk.keyboard.down("a")
+    desk.keyboard.up("a")
+    expect(desk.locator(f"#decided[data-message='{first['id']}']")).to_contain_text("Approved. Leaves in")
     assert on_screen(desk) == second["id"]
-    assert [one["upstream_id"] for one in ana.queue("leaving")].count(first["upstream_id"]) == 1
     assert ana.find(second["upstream_id"])["decision"] is None
+    wait_for_ahead(desk)
+    desk.evaluate(PAUSE)
+    desk.locator("#decide button.go").dblclick()
+    expect(desk.locator(f"#decided[data-message='{second['id']}']")).to_contain_text("Approved. Leaves in")
+    assert on_screen(desk) == third["id"]
+    leaving = [one["upstream_id"] for one in ana.queue("leaving")]
+    assert [leaving.count(row["upstream_id"]) for row in (first, second, third)] == [1, 1, 0]
+    assert ana.find(third["upstream_id"])["decision"] is None
 
 
 @pytest.mark.proves("case 18")
-def test_refusal_after_the_next_was_painted_brings_back_what_was_typed(desk, product, make):
+def test_refusal_after_the_next_was_painted_brings_back_what_was_typed(desk, product, make, ben):
     first, second = make(2)
     desk.watch.expected += ["409", "ERR_FAILED"]
     desk.route("**/live/**", lambda route: route.abort())
@@ -117,7 +96,7 @@ def test_refusal_after_the_next_was_painted_brings_back_what_was_typed(desk, pro
     desk.keyboard.press("r")
     desk.keyboard.press("3")
     desk.keyboard.type("No such discount")
-    assert product.reviewer("REVIEWER2").decide(first["id"], "approve", first["fingerprint"]).status_code == 302
+    assert ben.decide(first["id"], "approve", first["fingerprint"]).status_code == 302
     desk.keyboard.press("Control+Enter")
     expect(desk.get_by_text("Ben Okafor approved this message first, at").first).to_be_visible()
     assert on_screen(desk) == first["id"]
@@ -149,9 +128,9 @@ def test_lost_connection_brings_the_message_back_with_choice_and_words(desk, pro
     assert ana.find(first["upstream_id"], tab="leaving")
 
 
-def test_high_risk_takes_a_page_of_its_own_by_keys_alone(desk, product, ana, make):
+def test_high_risk_takes_a_page_of_its_own_by_keys_alone(desk, product, ana):
     lie = "Hello Dana,\n\n[https://northwind.example/pay](https://northvvind.example/p)\n"
-    (row,) = [product.hold(ana, body=lie, **{"from": product.known["MAILBOX2_ADDRESS"]})]
+    row = product.hold(ana, body=lie, **{"from": product.known["MAILBOX2_ADDRESS"]})
     desk.goto(product.page(row))
     desk.keyboard.press("a")
     desk.wait_for_url("**/approve/")
@@ -169,8 +148,8 @@ def test_high_risk_takes_a_page_of_its_own_by_keys_alone(desk, product, ana, mak
     assert ana.find(row["upstream_id"], tab="leaving")
 
 
-def test_presets_are_chosen_by_touch_and_fit_a_small_phone(open_page, signed_in, product, ana, make):
-    first, second = make(2)
+def test_presets_are_chosen_by_touch_on_a_small_phone_and_without_scripts(open_page, signed_in, product, make):
+    first, second, third = make(3)
     page = open_page(storage_state=signed_in, has_touch=True)
     page.set_viewport_size({"width": 320, "height": 640})
     page.goto(product.page(first))
@@ -185,21 +164,18 @@ def test_presets_are_chosen_by_touch_and_fit_a_small_phone(open_page, signed_in,
     expect(page.locator("#decided").get_by_role("button", name="Undo")).to_be_in_viewport()
     assert on_screen(page) == second["id"]
 
-
-def test_without_scripts_a_reason_is_chosen_and_the_next_message_comes(open_page, signed_in, product, make):
-    first, second = make(2)
-    page = open_page(java_script_enabled=False, storage_state=signed_in)
-    page.goto(product.page(first))
-    page.locator("#reject summary").click()
-    page.locator("#message").get_by_label("Wrong recipient").check()
-    page.get_by_role("button", name="Reject with this reason").click()
-    page.wait_for_url(f"**/queue/{second['id']}/?decided={first['id']}")
-    expect(page.get_by_text("Goes back in").first).to_be_visible()
-    page.get_by_role("button", name="Undo").click()
-    expect(page.locator("#message").get_by_text("Undone, and held again.")).to_be_visible()
+    plain = open_page(java_script_enabled=False, storage_state=signed_in)
+    plain.goto(product.page(second))
+    plain.locator("#reject summary").click()
+    plain.locator("#message").get_by_label("Wrong recipient").check()
+    plain.get_by_role("button", name="Reject with this reason").click()
+    plain.wait_for_url(f"**/queue/{third['id']}/?decided={second['id']}")
+    expect(plain.get_by_text("Goes back in").first).to_be_visible()
+    plain.get_by_role("button", name="Undo").click()
+    expect(plain.locator("#message").get_by_text("Undone, and held again.")).to_be_visible()
 
 
-def test_twenty_decisions_take_at_most_twenty_two_key_presses(desk, product, make):
+def test_twenty_decisions_take_at_most_twenty_two_key_presses_and_leave_the_empty_state(desk, product, make):
     rows = make(20, alone=True)
     desk.reload()
     # No press leads to another page, so they can be counted in this one.
@@ -213,8 +189,11 @@ def test_twenty_decisions_take_at_most_twenty_two_key_presses(desk, product, mak
         decide_after_a_pause(desk, "a")
     expect(desk.get_by_role("heading", name="Nothing is waiting")).to_be_visible()
     assert desk.evaluate("window.presses") <= 22
-    with psycopg.connect(product.known["DATABASE_URL"]) as database:
-        query = "SELECT count(*) FROM approvals_decision d JOIN approvals_message m ON m.id = d.message_id"
-        ids = [row["upstream_id"] for row in rows]
-        found = database.execute(f"{query} WHERE d.outcome = 'approve' AND m.upstream_id = ANY(%s)", [ids]).fetchone()
-    assert found == (20,)
+    expect(desk.locator(f"#decided[data-message='{rows[-1]['id']}']")).to_contain_text("Approved. Leaves in")
+    assert desk.url.endswith("/queue/")
+    query = "SELECT count(*) FROM approvals_decision d JOIN approvals_message m ON m.id = d.message_id"
+    ids = [row["upstream_id"] for row in rows]
+    assert product.sql(f"{query} WHERE d.outcome = 'approve' AND m.upstream_id = ANY(%s)", ids) == [(20,)]
+    desk.keyboard.press("z")
+    expect(desk.locator("#message").get_by_text("Undone, and held again.")).to_be_visible()
+    assert on_screen(desk) == rows[-1]["id"]
