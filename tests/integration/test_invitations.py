@@ -187,8 +187,6 @@ def test_admin_of_a_mailbox_invites_into_it_and_nowhere_else(signed_in, admin, c
     mailbox = Mailbox.objects.get(connection=connection)
     kim = make_person("kim@yourteam.example", "Kim", "admin", mailbox=mailbox)
     client = signed_in(kim)
-    page = client.get("/people/invite/").content.decode()
-    assert re.findall(r'<option value="([^"]+)"', page) == [f"mailbox-{mailbox.pk}"]
     answer, _ = post_invitation(client, place=f"connection-{connection.pk}")
     assert (answer.status_code, Invitation.objects.count()) == (422, 0)
     _, path = post_invitation(client, place=f"mailbox-{mailbox.pk}")
@@ -198,7 +196,6 @@ def test_admin_of_a_mailbox_invites_into_it_and_nowhere_else(signed_in, admin, c
     # An invitation of another reach does not exist for them.
     link_of(admin, email="y@yourteam.example")
     one = Invitation.objects.latest("pk")
-    assert "y@yourteam.example" not in client.get("/people/").content.decode()
     assert client.post(f"/people/invitations/{one.pk}/anew/").status_code == 404
     assert Invitation.objects.good().get() == one
 

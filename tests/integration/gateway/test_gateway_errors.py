@@ -25,8 +25,6 @@ def test_route_left_out_says_so_and_names_another(world: World, caplog: pytest.L
         assert (answer.status_code, answer.json()["code"]) == (501, "not_implemented"), call
         assert answer.json()["error"].count(".") >= 2, call
     assert "dana@northwind.example" not in caplog.text
-    documented = Client().get("/openapi.json").json()["paths"]
-    assert not [path for path in documented if path.startswith(("/v1/emails", "/v1/billing"))]
 
 
 def test_wrong_host_is_400_and_health_answers_also_to_head(db: None):
@@ -104,6 +102,7 @@ def test_log_tells_why_a_request_was_refused_and_names_routes_never_keys_or_bodi
 def test_document_names_each_call_once_with_its_scope_and_a_known_group(db: None):
     document = Client().get("/openapi.json").json()
     calls = {(path, method): call for path, methods in document["paths"].items() for method, call in methods.items()}
+    assert not [path for path, _ in calls if path.startswith(("/v1/emails", "/v1/billing"))]
     ids = [call["operationId"] for call in calls.values()]
     assert len(ids) == len(set(ids))
     assert {tag for call in calls.values() for tag in call["tags"]} == {tag["name"] for tag in document["tags"]}
