@@ -133,17 +133,6 @@ def test_every_message_is_on_one_page_in_every_order(connection, reviewer, monke
 
 
 @pytest.mark.slow
-def test_row_that_moved_in_front_while_paging_is_told(desk, connection, reviewer, monkeypatch):
-    monkeypatch.setattr(listing, "PAGE", 2)
-    announce(connection, "plum", "kiwi", "fig", "date")
-    following = listed(reviewer, "order=riskiest")["next_query"]
-    assert listed(reviewer, following)["moved"] == 0
-    Message.objects.filter(subject="Subject date").update(risk=90)
-    assert "1 message moved to an earlier page since you began" in page_of(desk, following)
-    assert names(reviewer, "order=riskiest")[0] == "date"
-
-
-@pytest.mark.slow
 def test_riskiest_order_tells_the_sum_by_the_weights_and_the_version_of_now(desk, connection, reviewer):
     message = make(connection, "plum", markdown=LIES)
     assert re.search(r"Why here\?.*?60</span> points", page_of(desk, "order=riskiest"))

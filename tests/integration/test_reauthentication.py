@@ -164,10 +164,9 @@ def test_what_allauth_asks_for_is_kept_no_other_way(signed_in, admin):
 
 def test_confirming_leads_to_no_other_site(signed_in, admin):
     client = signed_in(admin, minutes=11)
+    page = client.get(AGAIN, {"next": "//evil.example/", "back": "javascript:alert(1)"}).content.decode()
+    assert ("evil.example" in page, "javascript:" in page) == (False, False)
     for elsewhere in ("//evil.example/", "javascript:alert(1)"):
-        page = client.get(AGAIN, {"next": elsewhere, "back": elsewhere}).content.decode()
-        assert "evil.example" not in page
-        assert "javascript:" not in page
         assert client.post(AGAIN, {"password": PASSWORD, "next": elsewhere})["Location"] == "/queue/"
 
 
