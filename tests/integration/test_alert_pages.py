@@ -164,10 +164,7 @@ def test_place_is_switched_off_by_hand_and_on_again(signed_in, admin, connection
     assert deliver_card(delivery_id=Delivery.objects.get().pk) == "gone"
     make_message(connection)
     assert (Delivery.objects.get().state, Delivery.objects.get().last_error) == ("failed", "It was switched off.")
-    page = client.get(f"/alerts/{place.pk}/").content.decode()
-    assert f"{admin.name} switched it off." in page
-    assert f'action="/alerts/{place.pk}/test/"' in page
-
+    assert place.switched_off_because == f"{admin.name} switched it off."
     for _ in range(2):
         client.post(f"/alerts/{place.pk}/on/")
     place.refresh_from_db()
@@ -224,8 +221,6 @@ def test_route_is_previewed_added_and_removed(signed_in, admin, connection, djan
     assert (route.actions, route.connection) == (["message.held"], connection)
     again = client.post(path, {**fields, "do": "add"})
     assert (again.status_code, b"It is told of this already" in again.content) == (422, True)
-    said = f"#reviews is told when mail is held and waits for a decision, in {connection}."
-    assert said in client.get(f"/alerts/{place.pk}/").content.decode()
     client.post(f"/alerts/{place.pk}/routes/{route.pk}/remove/")
     assert not Route.objects.exists()
     acts = ["destination.route_added", "destination.route_removed"]

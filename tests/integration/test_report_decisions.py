@@ -155,23 +155,6 @@ def test_decided_elsewhere_is_what_was_held_and_not_decided_here(client, auditor
     assert rows(auditor, "figure=elsewhere") == [[], [told]]
 
 
-@pytest.mark.slow
-def test_refused_presses_lead_to_exactly_those_entries(signed_in, auditor, connection, reviewer):
-    decided = made(connection, reviewer)
-    for _ in range(2):
-        fields = {"outcome": "approve", "fingerprint": decided.revision.fingerprint, "reason": ""}
-        path = f"/queue/{decided.message.public_id}/verdict/"
-        signed_in(reviewer).post(path, fields, headers={"HX-Request": "true"})
-    auditor.time_zone = "America/St_Johns"
-    auditor.save()
-    client = signed_in(auditor)
-    link, number = re.search(r'href="(/audit/\?[^"]*)">(\d+) presses</a>', client.get(PATH).content.decode()).groups()
-    page = client.get(unescape(link))
-    month = Month.of(timezone.now(), "America/St_Johns")
-    assert (page.context["filters"].begins, page.context["filters"].ends) == (month.since, month.until)
-    assert (number, [line.entry.action for line in page.context["lines"]]) == ("2", ["verdict.refused"] * 2)
-
-
 def test_file_has_the_same_figures_holds_no_formula_and_is_noted(signed_in, auditor, connection, reviewer):
     reviewer.name = "=HYPERLINK(1)"
     reviewer.save()

@@ -212,7 +212,6 @@ def test_letter_that_came_after_the_draft_is_marked_recorded_once_and_told_to_an
     pulse = f"/queue/pulse/?open={draft.public_id}"
     before = desk.get(pulse)
     assert before.json()["open"]["late"] == "0"
-    desk.head(f"/queue/{draft.public_id}/thread/")
     desk.get(f"/queue/{draft.public_id}/thread/", headers={**HTMX, "Sec-Purpose": "prefetch"})
     assert OpenedPart.objects.count() == 0, "nobody looked at it"
 
@@ -228,7 +227,6 @@ def test_letter_that_came_after_the_draft_is_marked_recorded_once_and_told_to_an
     assert [fragment(desk, draft).count("Came after this draft") for _ in range(2)] == [1, 1]
     assert Entry.objects.of_message(draft.public_id).filter(action="thread.opened").count() == 1
     unread, address = 'title="Not opened yet: the thread"', f"/queue/{draft.public_id}/unread/"
-    assert unread not in desk.get(address).content.decode()
     tell(upstream, letter(1, -5), letter(2, 5), letter(3, 6))
     read(draft)
     assert unread in desk.get(address).content.decode()
