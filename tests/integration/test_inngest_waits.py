@@ -5,7 +5,6 @@ import re
 import threading
 import warnings
 
-import flask
 import pytest
 from werkzeug.serving import make_server
 
@@ -16,12 +15,7 @@ from tests.conformance.recipes import ROOT
 from tests.factories import make_connection, make_message
 from tests.integration.test_events_out import decided, tell
 
-with warnings.catch_warnings():
-    # The package is not yet as pydantic wants it.
-    warnings.simplefilter("ignore", DeprecationWarning)
-    import inngest.flask
-
-pytestmark = pytest.mark.django_db
+pytestmark = [pytest.mark.django_db, pytest.mark.slow]
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +27,14 @@ def server():
 @contextlib.contextmanager
 def serving(client, functions):
     """The package's own endpoint, in an app as its users write them."""
+    # Not at the top: every test process imports this file to collect it, and few run its tests.
+    import flask
+
+    with warnings.catch_warnings():
+        # The package is not yet as pydantic wants it.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        import inngest.flask
+
     app = flask.Flask(__name__)
     inngest.flask.serve(app, client, functions)
     running = make_server("127.0.0.1", 0, app, threaded=True)
@@ -64,9 +66,7 @@ def connection(db, upstream):
     return make_connection(api_url=upstream.url)
 
 
-@pytest.mark.parametrize(
-    ("outcome", "decision"), [("approve", "approved"), pytest.param("send_back", "rejected", marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize(("outcome", "decision"), [("approve", "approved"), ("send_back", "rejected")])
 def test_function_that_waits_goes_on_with_the_decision_about_its_own_message(
     app, server, connection, reviewer, upstream, outcome, decision
 ):
