@@ -44,13 +44,6 @@ def test_waiting_program_is_patient_with_a_gateway_that_is_busy_or_silent(produc
     assert not gateway.faults
 
 
-@pytest.mark.slow
-def test_waiting_program_says_what_is_wrong_with_an_id(product):
-    ran = recipes.run("wait_for_decision.py", "01NOPE", env=recipes.environment(product, "AGENT_KEY"))
-    assert ran.returncode == 1
-    assert "no such message" in ran.stderr
-
-
 @pytest.fixture
 def digest_env(product):
     return recipes.environment(product, "MAILBOX_ADDRESS", "READ_KEY", "OVERSIGHT_KEY")

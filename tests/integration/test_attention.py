@@ -18,7 +18,7 @@ from common.nudge import flush
 from dashboard.models import Tick
 from people.actors import Role, Scope
 from policy.kill_switch import pull
-from tests.factories import NOW, event_body, make_connection, make_message, make_person, post_event, rolled_back
+from tests.factories import NOW, make_connection, make_message, make_person, rolled_back
 
 pytestmark = pytest.mark.django_db
 
@@ -256,26 +256,6 @@ def test_decisions_that_a_pulled_switch_keeps_are_told_at_once(signed_in, review
     # Whoever can still undo it waits for that, not for the switch.
     Decision.objects.filter(pk=decision.pk).update(due_at=Now() + timedelta(seconds=50))
     assert found(reviewer) == []
-
-
-@pytest.mark.slow
-def test_replaying_poison_applies_it_where_its_cause_is_gone(signed_in, admin, reviewer, connection, client):
-    event = make_event(connection)
-    [one] = found(reviewer)
-    assert (one.kind, one.act) == ("poison", None)
-    answer = signed_in(admin).post(f"/attention/webhooks/{event.pk}/replay/", follow=True)
-    assert b"could still not be applied" in answer.content
-    assert kinds(admin) == ["poison"]
-
-    event.delete()
-    post_event(client, connection, event_body(subject="Was poison once"))
-    event = WebhookEvent.objects.get()
-    Message.objects.all().delete()
-    WebhookEvent.objects.update(result="poison", error="KeyError while applying; see the log.")
-    answer = signed_in(admin).post(f"/attention/webhooks/{event.pk}/replay/", follow=True)
-    assert b"The webhook was applied." in answer.content
-    assert Message.objects.get().subject == "Was poison once"
-    assert signed_in(admin).post(f"/attention/webhooks/{event.pk}/replay/").status_code == 409
 
 
 @pytest.mark.slow
