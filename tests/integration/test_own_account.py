@@ -103,8 +103,6 @@ def test_pages_follow_the_zone_and_what_programs_read_does_not(signed_in, review
     type(message).objects.update(held_at=SUMMER)
     Person.objects.update(time_zone="Europe/Lisbon")
     client, path = signed_in(reviewer), f"/queue/{message.public_id}/"
-    twin = client.get("/audit/?format=json").json()
-    assert twin["entries"][0]["at"].endswith(("Z", "+00:00"))
     page = client.get(path, headers={"HX-Request": "true"}).content.decode()
     assert "20 Jul, 11:42:07" in plain(page)
     assert 'datetime="2026-07-20T10:42:07+00:00"' in page

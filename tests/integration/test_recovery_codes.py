@@ -71,12 +71,12 @@ def test_code_signs_in_once_and_is_noted(client, reviewer):
     sign_in(client, reviewer)
     answer = client.post("/accounts/login/second/", {"code": code})
     assert (answer.status_code, answer["Location"]) == (302, "/queue/")
-    assert client.get("/history/").status_code == 200
+    assert client.session["_auth_user_id"] == str(reviewer.pk)
     assert Entry.objects.filter(action="person.recovery_code_used").count() == 1
     other = Client()
     sign_in(other, reviewer)
     assert other.post("/accounts/login/second/", {"code": code}).status_code == 422
-    assert other.get("/history/").status_code == 302
+    assert "_auth_user_id" not in other.session
     assert codes_of(reviewer.pk).left == NUMBER - 1
 
 
