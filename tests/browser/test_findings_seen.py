@@ -16,64 +16,50 @@ LETTER = f"""Dear Anna,
 """
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def risky(product, ana):
     """A held message with something to see in its letter, its parts and its addresses."""
-    subject = f"Findings {uuid.uuid4().hex[:8]}"
-    upstream_id, _ = product.send(to="bob@xn--80ak6aa92e.com", subject=subject, body=LETTER)
-    return product.held(ana, upstream_id)
+    return product.hold(ana, f"Findings {uuid.uuid4().hex[:8]}", to="bob@xn--80ak6aa92e.com", body=LETTER)
 
 
 def mark(page, name):
     return page.frame_locator("#sheet iframe[name=letter]").locator(f"#{name}")
 
 
-def open_message(page, product, row, query=""):
-    page.goto(product.page(row, query))
-
-
 def jump(page, words):
     return page.locator("#findings").get_by_role("link", name=words)
 
 
-def test_jumps_lead_to_the_marks_in_the_letter_and_leave_no_steps_behind(desk, product, risky):
-    open_message(desk, product, risky)
+def test_jumps_lead_to_the_marks_in_the_letter_and_to_the_address_also_without_scripts(
+    desk, open_page, signed_in, product, risky
+):
+    desk.goto(product.page(risky, "?order=riskiest"))
     before = desk.evaluate("history.length")
     for words, name in (("Show it: link lies", "link-1"), ("Show it: hidden text", "hidden-1")):
         expect(mark(desk, name)).not_to_be_in_viewport()
         jump(desk, words).focus()
         desk.keyboard.press("Enter")
         expect(mark(desk, name)).to_be_in_viewport()
-    assert desk.evaluate("history.length") == before
-
-
-def test_jump_opens_the_letter_at_the_mark_where_it_is_not_laid_out_just_now(desk, product, risky):
-    open_message(desk, product, risky, "?order=riskiest")
+    assert desk.evaluate("history.length") == before, "a jump is no step that one goes back"
+    # A letter that is not laid out just now is opened at the mark.
     desk.locator("#tab-text").click()
     expect(desk.locator("#sheet iframe[name=letter]")).to_have_count(0)
     jump(desk, "Show it: hidden text").click()
     expect(mark(desk, "hidden-1")).to_be_in_viewport()
-    # The place in the queue is kept.
-    assert "order=riskiest" in desk.url
-
-
-def test_jump_leads_to_the_address(desk, product, risky):
-    open_message(desk, product, risky)
+    assert "order=riskiest" in desk.url, "the place in the queue is kept"
     jump(desk, "Show it: odd address").click()
     expect(desk.locator(".person:target")).to_contain_text("bob@")
     expect(desk.locator(".person:target")).to_be_in_viewport()
 
-
-def test_jumps_work_without_scripts(open_page, signed_in, product, risky):
-    page = open_page(storage_state=signed_in, java_script_enabled=False)
-    open_message(page, product, risky)
-    jump(page, "Show it: hidden text").click()
-    expect(mark(page, "hidden-1")).to_be_in_viewport()
+    plain = open_page(storage_state=signed_in, java_script_enabled=False)
+    plain.goto(product.page(risky))
+    jump(plain, "Show it: hidden text").click()
+    expect(mark(plain, "hidden-1")).to_be_in_viewport()
 
 
 def test_admin_weighs_a_rule_and_what_is_held_follows(open_as, product, risky):
     page = open_as("ADMIN")
-    open_message(page, product, risky)
+    page.goto(product.page(risky))
     page.locator("#findings").get_by_role("link", name="Risk").click()
     page.get_by_role("link", name="Greets another").click()
     expect(page.get_by_role("link", name=risky["subject"])).to_be_visible()

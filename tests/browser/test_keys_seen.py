@@ -3,7 +3,6 @@
 import random
 import re
 
-import psycopg
 import pytest
 from playwright.sync_api import expect
 
@@ -21,13 +20,8 @@ def row(product, ana):
 def own_keys(product):
     """Ana's keys are her own affair: whatever a test does to them ends with it."""
     yield
-    with psycopg.connect(product.known["DATABASE_URL"]) as database:
-        query = "UPDATE people_person SET keys_off = false, key_map = '{}' WHERE email = %s"
-        database.execute(query, [product.known["REVIEWER_EMAIL"]])
-
-
-def open_row(page, product, row):
-    page.goto(product.page(row))
+    query = "UPDATE people_person SET keys_off = false, key_map = '{}' WHERE email = %s"
+    product.sql(query, product.known["REVIEWER_EMAIL"])
 
 
 def is_undecided(ana, row):
@@ -37,12 +31,12 @@ def is_undecided(ana, row):
 
 @pytest.mark.proves("case 26")
 def test_keys_do_nothing_in_the_search_with_a_modifier_in_composition_or_held_down(desk, product, ana, row):
-    open_row(desk, product, row)
+    desk.goto(product.page(row))
     desk.locator("#q").focus()
     desk.keyboard.type("abzjx?/A")
     expect(desk.locator("#q")).to_have_value("abzjx?/A")
     assert desk.locator("dialog[open]").count() == 0
-    open_row(desk, product, row)
+    desk.goto(product.page(row))
     for press in ("Control+a", "Alt+a", "Meta+a", "Shift+a"):
         desk.keyboard.press(press)
     script = "(more) => document.body.dispatchEvent(new KeyboardEvent('keydown', {key: 'a', bubbles: true, ...more}))"
@@ -56,7 +50,7 @@ def test_keys_do_nothing_in_the_search_with_a_modifier_in_composition_or_held_do
     assert is_undecided(ana, row)
 
 
-def test_keys_move_both_ways_jump_in_the_letter_and_load_what_is_new(desk, product, ana):
+def test_keys_move_both_ways_jump_in_the_letter_choose_a_reason_and_load_what_is_new(desk, product, ana):
     word = "".join(random.choices("abcdefghijklmnop", k=12))
 
     def send(number):
@@ -80,6 +74,17 @@ def test_keys_move_both_ways_jump_in_the_letter_and_load_what_is_new(desk, produ
         desk.keyboard.press(key)
         expect(desk.locator(f"#message {place}")).to_be_focused()
         expect(desk.locator(f"#message {place}")).to_be_in_viewport()
+
+    # A letter begins the reason, and Escape leaves it.
+    desk.keyboard.press("b")
+    desk.keyboard.press("4")
+    expect(desk.locator("#message").get_by_label("Answer the question")).to_be_checked()
+    desk.keyboard.type("as asked")
+    expect(desk.locator("#send-back-reason")).to_have_value("as asked")
+    desk.keyboard.press("Escape")
+    expect(desk.locator("#send-back-reason")).to_be_hidden()
+    expect(desk.locator("#send-back summary")).to_be_focused()
+
     before = told()
     send(3)
     expect(desk.locator("#new")).to_be_visible()
@@ -96,7 +101,7 @@ def test_without_an_undo_window_the_second_press_decides(desk, product, ana):
     row = product.hold(ana)
     product.set_undo_window("0 seconds")
     try:
-        open_row(desk, product, row)
+        desk.goto(product.page(row))
         desk.keyboard.press("a")
         expect(desk.locator("#decide button.go")).to_be_focused()
         assert is_undecided(ana, row)
@@ -109,7 +114,7 @@ def test_without_an_undo_window_the_second_press_decides(desk, product, ana):
 @pytest.mark.proves("security 63")
 def test_keys_are_moved_and_switched_off_for_a_person(desk, product, ana, row, own_keys):
     desk.watch.expected += ["422"]
-    open_row(desk, product, row)
+    desk.goto(product.page(row))
     desk.keyboard.press("?")
     desk.get_by_role("link", name="Move keys").click()
     desk.get_by_label("Approve", exact=True).fill("z")
@@ -118,7 +123,7 @@ def test_keys_are_moved_and_switched_off_for_a_person(desk, product, ana, row, o
     desk.get_by_label("Approve", exact=True).fill("y")
     desk.get_by_role("button", name="Save the keys").click()
     expect(desk.get_by_text("Your keys are saved.")).to_be_visible()
-    open_row(desk, product, row)
+    desk.goto(product.page(row))
     desk.keyboard.press("a")
     expect(desk.locator("#decide button.go kbd")).to_have_text("Y")
     assert is_undecided(ana, row)
@@ -136,27 +141,3 @@ def test_keys_are_moved_and_switched_off_for_a_person(desk, product, ana, row, o
     desk.keyboard.press("Escape")
     desk.keyboard.press("y")
     expect(desk.locator("#decided")).to_contain_text("Approved.")
-
-
-def test_keys_of_other_parts_are_passed_on(desk, product, row):
-    open_row(desk, product, row)
-    names = ["desk:bulk", "desk:select", "desk:select-range"]
-    desk.evaluate(
-        "(names) => names.forEach((name) => document.addEventListener(name, () => (window.heard ??= []).push(name)))",
-        names,
-    )
-    for key in ("A", "x", "X"):
-        desk.keyboard.press(key)
-    assert desk.evaluate("window.heard") == names
-
-
-def test_escape_leaves_the_reason_and_a_letter_begins_it(desk, product, row):
-    open_row(desk, product, row)
-    desk.keyboard.press("b")
-    desk.keyboard.press("4")
-    expect(desk.locator("#message").get_by_label("Answer the question")).to_be_checked()
-    desk.keyboard.type("as asked")
-    expect(desk.locator("#send-back-reason")).to_have_value("as asked")
-    desk.keyboard.press("Escape")
-    expect(desk.locator("#send-back-reason")).to_be_hidden()
-    expect(desk.locator("#send-back summary")).to_be_focused()

@@ -12,54 +12,54 @@ pytestmark = pytest.mark.slow
 PASSWORD = "a gannet counts slow wagons"
 
 
-@pytest.fixture
-def admin(open_as):
-    return open_as("ADMIN")
-
-
-def invite(page, product, email):
+def invite(page, product, who):
     page.goto(product.known["DASHBOARD_URL"] + "/people/")
     page.get_by_role("link", name="Invite somebody").click()
+    email = f"{who}-{uuid.uuid4().hex[:8]}@yourteam.example"
     page.get_by_label("Email address").fill(email)
     page.get_by_label("Name").fill("Nora")
     expect(page.get_by_label("Days that the link is good")).to_have_value("7")
     page.get_by_label("Reviewer").check()
     page.get_by_role("button", name="Make the link").click()
-    return page.locator("#made-link").inner_text()
+    return email, page.locator("#made-link").inner_text()
 
 
-def test_invited_person_joins_and_is_at_the_desk(admin, open_page, product):
-    email = f"nora-{uuid.uuid4().hex[:8]}@yourteam.example"
-    link = invite(admin, product, email)
-    guest = open_page()
+def test_invited_person_joins_signs_in_again_and_is_out_once_deactivated(open_as, open_page, product):
+    admin, guest, base = open_as("ADMIN"), open_page(), product.known["DASHBOARD_URL"]
+    email, link = invite(admin, product, "nora")
     guest.goto(link)
     expect(guest.get_by_role("heading", name="Join the desk")).to_be_visible()
     guest.get_by_label("What others call you").fill("Nora New")
     guest.get_by_label("Password", exact=True).fill(PASSWORD)
     guest.get_by_label("The same once more").fill(PASSWORD)
     guest.get_by_role("button", name="Join").click()
-    guest.wait_for_url(product.known["DASHBOARD_URL"] + "/")
+    guest.wait_for_url(base + "/")
     expect(guest.locator("#rail")).to_contain_text("Nora New")
     # The admin sees them, and the invitation is no longer open.
     admin.get_by_role("link", name="Done").click()
     expect(admin.locator(".people")).to_contain_text(email)
     expect(admin.locator("[id^=invitation-]", has_text=email)).to_have_count(0)
-    # The link is over, for whoever finds it.
-    later = open_page()
-    later.watch.expected.append("404")
-    later.goto(link)
-    expect(later.get_by_role("heading", name="This link is over")).to_be_visible()
+
     guest.context.clear_cookies()
-    guest.goto(product.known["DASHBOARD_URL"] + "/queue/")
+    guest.goto(base + "/queue/")
     guest.get_by_label("Email").fill(email)
     guest.get_by_label("Password").fill(PASSWORD)
     guest.get_by_role("button", name="Sign in").click()
     guest.wait_for_url("**/queue/")
+    admin.locator("tr", has_text=email).get_by_role("link", name="Nora New").click()
+    admin.get_by_role("button", name="Deactivate Nora New").click()
+    expect(admin.get_by_role("button", name="Let Nora New in again")).to_be_visible()
+    guest.watch.expected += ["401", "404"]
+    guest.goto(base + "/queue/")
+    expect(guest.get_by_role("heading", name="Sign in")).to_be_visible()
+    # The link is over, for whoever finds it.
+    guest.goto(link)
+    expect(guest.get_by_role("heading", name="This link is over")).to_be_visible()
 
 
 def test_without_scripts_it_is_the_same(open_as, open_page, product):
     page = open_as("ADMIN", java_script_enabled=False)
-    link = invite(page, product, f"otto-{uuid.uuid4().hex[:8]}@yourteam.example")
+    _, link = invite(page, product, "otto")
     guest = open_page(java_script_enabled=False)
     guest.goto(link)
     guest.get_by_label("What others call you").fill("Otto")
@@ -74,31 +74,12 @@ def test_without_scripts_it_is_the_same(open_as, open_page, product):
     expect(guest.locator("#rail")).to_contain_text("Otto")
 
 
-def test_deactivated_person_is_signed_out_in_the_open_page(admin, open_page, product):
-    email = f"dora-{uuid.uuid4().hex[:8]}@yourteam.example"
-    link = invite(admin, product, email)
-    guest = open_page()
-    guest.goto(link)
-    guest.get_by_label("What others call you").fill("Dora")
-    guest.get_by_label("Password", exact=True).fill(PASSWORD)
-    guest.get_by_label("The same once more").fill(PASSWORD)
-    guest.get_by_role("button", name="Join").click()
-    expect(guest.locator("#rail")).to_contain_text("Dora")
-    admin.goto(product.known["DASHBOARD_URL"] + "/people/")
-    admin.locator("tr", has_text=email).get_by_role("link", name="Dora").click()
-    admin.get_by_role("button", name="Deactivate Dora").click()
-    expect(admin.get_by_role("button", name="Let Dora in again")).to_be_visible()
-    guest.watch.expected.append("401")
-    guest.goto(product.known["DASHBOARD_URL"] + "/queue/")
-    expect(guest.get_by_role("heading", name="Sign in")).to_be_visible()
-
-
 @pytest.mark.proves("security 65")
 def test_pages_of_people_pass_axe_and_fit_320_pixels(open_as, open_page, product):
     page = open_as("ADMIN")
     page.watch.expected += ["404", "422"]
     base = product.known["DASHBOARD_URL"]
-    link = invite(page, product, f"axe-{uuid.uuid4().hex[:8]}@yourteam.example")
+    _, link = invite(page, product, "axe")
     looked_at = {"link made": look_at(page)}
     settled(page, link)
     looked_at["join, signed in as another"] = look_at(page)

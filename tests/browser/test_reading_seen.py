@@ -1,30 +1,26 @@
 """Letters read in Chromium: each way to look at one, and how much room the letter has."""
 
 import re
-import uuid
 
 import pytest
 from playwright.sync_api import expect
 
+from tests.browser.looking import is_narrow
+from tests.desk import some_words
+
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ana")]
 
 
-def held(product, ana, **fields):
-    # No letter like one that was rejected: such a one is high risk, and asks for more than a key.
-    fields.setdefault("body", " ".join(uuid.uuid4().hex for _ in range(12)))
-    upstream_id, subject = product.send(**fields)
-    return product.held(ana, upstream_id), subject
+@pytest.fixture(scope="module")
+def letter(product, ana):
+    """A held message whose decision can be undone."""
+    fields = {"from": product.known["MAILBOX2_ADDRESS"], "cc": ["billing@acme-corp.example"]}
+    return product.hold(ana, body=f"Hello **Dana**.\n\n{some_words()}", **fields)
 
 
-def opened(desk, product, row, query=""):
-    desk.goto(product.page(row, query))
+def test_letter_has_most_of_the_pane_and_key_v_goes_through_its_tabs_which_stay_in_the_address(desk, product, letter):
+    desk.goto(product.page(letter))
     expect(desk.locator("#sheet")).to_be_visible()
-    return desk
-
-
-def test_body_has_sixty_percent_of_the_panes_height(desk, product, ana):
-    row, _ = held(product, ana, cc=["billing@acme-corp.example"])
-    opened(desk, product, row)
     seen = desk.evaluate(
         """() => {
             const face = document.querySelector('#sheet .face').getBoundingClientRect();
@@ -33,11 +29,6 @@ def test_body_has_sixty_percent_of_the_panes_height(desk, product, ana):
         }"""
     )
     assert seen >= 0.6
-
-
-def test_key_v_goes_through_the_tabs_and_each_is_in_the_address(desk, product, ana):
-    row, _ = held(product, ana, body="Hello **Dana**, pay EUR 5.")
-    opened(desk, product, row)
     signs = {
         "text": ".face.text", "parts": ".face.compared", "source": ".face .source", "headers": ".face .headers",
         "changes": ".face.reading", "rendered": "iframe.face",
@@ -51,26 +42,23 @@ def test_key_v_goes_through_the_tabs_and_each_is_in_the_address(desk, product, a
     expect(desk.locator("#tab-source")).to_be_focused()
     expect(desk.locator(".source")).to_contain_text("Hello **Dana**")
     desk.reload()
-    expect(desk.locator("#tab-source[aria-current=true]")).to_be_visible()
-
-
-def test_tab_stays_open_while_the_page_follows_what_becomes_of_the_message(desk, product, ana):
-    row, _ = held(product, ana, **{"from": product.known["MAILBOX2_ADDRESS"]})
-    opened(desk, product, row, "?view=source")
+    source = desk.locator("#tab-source[aria-current=true]")
+    expect(source).to_be_visible()
+    # It stays open while the page follows what becomes of the message.
     desk.keyboard.press("a")
     expect(desk.get_by_role("button", name="Undo").first).to_be_visible()
-    desk.goto(f"{product.known['DASHBOARD_URL']}/queue/{row['id']}/?view=source")
+    desk.goto(product.page(letter, "?view=source"))
     desk.get_by_role("button", name="Undo").first.click()
     expect(desk.locator("#decide [data-key=a]")).to_be_visible()
+    expect(source).to_be_visible()
 
 
-def test_text_first_is_chosen_in_the_sheet_and_kept(desk, product, ana):
-    row, _ = held(product, ana)
-    opened(desk, product, row, "?view=text")
+def test_text_first_is_chosen_in_the_sheet_and_kept(desk, product, letter):
+    desk.goto(product.page(letter, "?view=text"))
     desk.get_by_role("button", name="Always open letters as text").click()
     expect(desk.get_by_role("button", name="Open letters laid out")).to_be_visible()
     try:
-        opened(desk, product, row)
+        desk.goto(product.page(letter))
         expect(desk.locator("#tab-text[aria-current=true]")).to_be_visible()
         expect(desk.locator("#message iframe.face")).to_have_count(0)
     finally:
@@ -79,16 +67,12 @@ def test_text_first_is_chosen_in_the_sheet_and_kept(desk, product, ana):
 
 
 def test_no_tab_pushes_a_phone_sideways_also_with_scripts_off(open_page, signed_in, product, ana):
-    row, _ = held(
-        product, ana, subject="W" * 300,
-        body=f"{'word' * 200}\n\n[{'x' * 90}](https://{'y' * 60}.example/{'z' * 200})",
-        metadata={"run_id": "r" * 190, "reason": "q" * 300},
-    )  # fmt: skip
+    body = f"{'word' * 200}\n\n[{'x' * 90}](https://{'y' * 60}.example/{'z' * 200})"
+    row = product.hold(ana, "W" * 300, body=body, metadata={"run_id": "r" * 190, "reason": "q" * 300})
     page = open_page(java_script_enabled=False, storage_state=signed_in)
     page.set_viewport_size({"width": 320, "height": 640})
     page.goto(product.page(row))
     for view in ("text", "parts", "source", "headers", "changes", "rendered"):
         page.locator(f"#tab-{view}").click()
         expect(page.locator(f"#tab-{view}[aria-current=true]")).to_be_visible()
-        wide = page.evaluate("document.scrollingElement.scrollWidth - document.scrollingElement.clientWidth")
-        assert wide <= 0, view
+        assert is_narrow(page), view
