@@ -2,7 +2,6 @@
 
 import uuid
 
-import psycopg
 import pytest
 from playwright.sync_api import expect
 
@@ -14,31 +13,22 @@ LETTER = "Please pay **EUR 12,400** by Friday.\n\nKind regards"
 OTHER = LETTER.replace("12,400", "21,400")
 
 
-@pytest.fixture
-def rows(product):
-    """The product's database, for what no person and no agent can bring about."""
-    with psycopg.connect(product.known["DATABASE_URL"], autocommit=True) as database:
-        yield database
-
-
 def held(product, ana, **fields):
     """A held message of the mailbox whose decisions can be undone for five seconds."""
     upstream_id, subject = product.send(**{"from": product.known["MAILBOX2_ADDRESS"], "body": LETTER, **fields})
     return product.held(ana, upstream_id), upstream_id, subject
 
 
-def change(product, ana, rows, upstream_id, markdown=OTHER):
+def change(product, ana, upstream_id):
     """Another content is there by now: a held message cannot be edited through the API, so its row is."""
-    rows.execute("UPDATE gateway_email SET markdown = %s WHERE id = %s", [markdown, upstream_id])
-    query = "SELECT connection_id FROM approvals_message WHERE upstream_id = %s"
-    (connection,) = rows.execute(query, [upstream_id]).fetchone()
+    product.sql("UPDATE gateway_email SET markdown = %s WHERE id = %s", OTHER, upstream_id)
+    [(connection,)] = product.sql("SELECT connection_id FROM approvals_message WHERE upstream_id = %s", upstream_id)
     ana.post(f"/connections/{connection}/read/", ana.get("/connections/"))
-
-    def changed():
-        query = "SELECT count(*) FROM approvals_revision r JOIN approvals_message m ON m.id = r.message_id"
-        return rows.execute(f"{query} WHERE m.upstream_id = %s", [upstream_id]).fetchone() == (2,)
-
-    product.wait_for(changed, timeout=90, what="the new version in the mirror")
+    query = "SELECT count(*) FROM approvals_revision r JOIN approvals_message m ON m.id = r.message_id"
+    query += " WHERE m.upstream_id = %s"
+    product.wait_for(
+        lambda: product.sql(query, upstream_id) == [(2,)], timeout=90, what="the new version in the mirror"
+    )
 
 
 def fits_a_phone(page):
@@ -46,13 +36,13 @@ def fits_a_phone(page):
     return is_narrow(page)
 
 
-def test_letter_that_changes_under_the_reader_is_told_shown_and_decided_anew(desk, product, ana, rows):
+def test_letter_that_changes_under_the_reader_is_told_shown_and_decided_anew(desk, product, ana):
     row, upstream_id, _ = held(product, ana)
     desk.goto(product.page(row))
     desk.wait_for_selector("[data-stream='open']", state="attached")
     desk.keyboard.press("r")
     desk.keyboard.type("Too much")
-    change(product, ana, rows, upstream_id)
+    change(product, ana, upstream_id)
     expect(desk.locator("#message-notes").get_by_text("This message changed while you had it open")).to_be_visible()
     # Nothing is swapped under the reader: the letter and the words stay until the changes are asked for.
     expect(desk.frame_locator("#message iframe").get_by_text("EUR 12,400")).to_be_visible()
@@ -73,9 +63,7 @@ def test_letter_that_changes_under_the_reader_is_told_shown_and_decided_anew(des
     expect(desk.locator("#message").get_by_text("Undone, and held again.")).to_be_visible()
 
 
-def test_changed_letter_is_refused_and_shown_without_scripts_and_without_a_stream(
-    open_page, signed_in, product, ana, rows
-):
+def test_changed_letter_is_refused_and_shown_without_scripts_and_without_a_stream(open_page, signed_in, product, ana):
     row, upstream_id, _ = held(product, ana)
     address = product.page(row)
     plain = open_page(java_script_enabled=False, storage_state=signed_in)
@@ -85,7 +73,7 @@ def test_changed_letter_is_refused_and_shown_without_scripts_and_without_a_strea
     polling.watch.expected += ["ERR_FAILED"]
     polling.route("**/live/**", lambda route: route.abort())
     polling.goto(address)
-    change(product, ana, rows, upstream_id)
+    change(product, ana, upstream_id)
     plain.get_by_role("button", name="Approve and send").click()
     expect(plain.locator("#message").get_by_text("The message changed after you opened it").first).to_be_visible()
     expect(plain.locator("#changed ins")).to_contain_text("21,400")
@@ -120,16 +108,18 @@ def test_letter_that_was_sent_back_comes_again_with_its_differences(desk, produc
     assert fits_a_phone(desk)
 
 
-def test_doubt_ends_by_a_persons_word_and_the_mail_leaves_once(desk, product, ana, rows):
+def test_doubt_ends_by_a_persons_word_and_the_mail_leaves_once(desk, product, ana):
     _, upstream_id, subject = held(product, ana)
     # As after a call whose answer was lost, and two reads that showed it held.
-    rows.execute(
+    product.sql(
         "INSERT INTO approvals_decision (outcome, reason, reference, state, rule, due_at, attempt, may_have_left,"
         " seen_held, seen_absent, upstream_answer, explanation, given_by_id, message_id, revision_id)"
         " SELECT 'approve', '', %s, 'unknown', '', now(), 1, true, 2, 0, '{}', 'MultiMail did not answer in time.',"
         " p.id, m.id, m.revision_id FROM approvals_message m, people_person p"
         " WHERE m.upstream_id = %s AND p.email = %s",
-        [uuid.uuid4().hex[:10].upper(), upstream_id, product.known["REVIEWER_EMAIL"]],
+        uuid.uuid4().hex[:10].upper(),
+        upstream_id,
+        product.known["REVIEWER_EMAIL"],
     )
     desk.goto(f"{product.known['DASHBOARD_URL']}/queue/?tab=unknown")
     desk.get_by_role("link", name=subject).click()
@@ -142,13 +132,14 @@ def test_doubt_ends_by_a_persons_word_and_the_mail_leaves_once(desk, product, an
     assert len(product.mails(subject)) == 1
 
 
-def test_approval_under_the_kill_switch_waits_and_can_be_undone(desk, product, ana, rows):
+def test_approval_under_the_kill_switch_waits_and_can_be_undone(desk, product, ana):
     row, _, subject = held(product, ana)
     ida = "SELECT id FROM people_person WHERE email = %s"
     mailbox = "SELECT id FROM approvals_mailbox WHERE upstream_id = %s"
-    rows.execute(
+    product.sql(
         f"INSERT INTO policy_killswitch (reason, mailbox_id, pulled_by_id) VALUES ('Wrong list', ({mailbox}), ({ida}))",
-        [product.known["MAILBOX2_ID"], product.known["ADMIN_EMAIL"]],
+        product.known["MAILBOX2_ID"],
+        product.known["ADMIN_EMAIL"],
     )
     try:
         desk.goto(product.page(row))
@@ -156,9 +147,9 @@ def test_approval_under_the_kill_switch_waits_and_can_be_undone(desk, product, a
         expect(
             desk.locator("#message").get_by_text("It waits until the stop is released, which Ida Lindqvist pulled")
         ).to_be_visible()
-        rows.execute("UPDATE approvals_decision SET due_at = now() - interval '1 minute' WHERE state = 'recorded'")
+        product.sql("UPDATE approvals_decision SET due_at = now() - interval '1 minute' WHERE state = 'recorded'")
         desk.get_by_role("button", name="Undo").click()
         expect(desk.locator("#message").get_by_text("Undone, and held again.")).to_be_visible()
         assert product.mails(subject) == []
     finally:
-        rows.execute("UPDATE policy_killswitch SET released_at = now() WHERE reason = 'Wrong list'")
+        product.sql("UPDATE policy_killswitch SET released_at = now() WHERE reason = 'Wrong list'")

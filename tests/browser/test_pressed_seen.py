@@ -22,14 +22,6 @@ def card_of(page, subject):
     return page.locator("li.message").filter(has=page.get_by_role("heading", name=subject, exact=True))
 
 
-@pytest.fixture
-def sent(product):
-    """A letter that waits, with its card in the channel."""
-    upstream_id, subject = product.send()
-    product.wait_for(lambda: product.cards(subject), timeout=90, what="the card")
-    return upstream_id, subject
-
-
 def test_command_is_decided_by_somebody_else_with_a_press_and_answered_where_it_was_given(open_page, product):
     subject = some_words()[:30]
     page = open_page()
@@ -70,10 +62,19 @@ def test_command_is_decided_by_somebody_else_with_a_press_and_answered_where_it_
     product.wait_for(lambda: decided() == {"inngest", "webhook"}, timeout=60, what="the programs' events")
 
 
-def test_reject_asks_why_in_a_form_and_the_reason_is_in_the_trace(open_page, product, ana, sent):
-    upstream_id, subject = sent
+def test_stranger_who_presses_gets_a_link_alone_and_reject_asks_why_for_the_trace(open_page, product, ana):
+    upstream_id, subject = product.send()
+    product.wait_for(lambda: product.cards(subject), timeout=90, what="the card")
     page = open_page()
+    page.goto(at(product, "approvals", "rico_alves"))
+    card_of(page, subject).get_by_role("button", name="Approve").click()
+    answer = page.locator("li.private").last
+    expect(answer).to_contain_text("belongs to nobody at the desk")
+    expect(answer.get_by_role("link")).to_have_attribute("href", re.compile(product.known["DASHBOARD_URL"]))
+    assert ana.find(upstream_id)["decision"] is None
+
     page.goto(at(product, "approvals", "ana.ferreira"))
+    expect(page.get_by_text("belongs to nobody at the desk")).to_have_count(0)
     card_of(page, subject).get_by_role("button", name="Reject").click()
     page.get_by_label("Why? The agent reads these words.").fill("Wrong amount: 40, not 400.")
     page.get_by_role("button", name="Submit").click()
@@ -86,16 +87,3 @@ def test_reject_asks_why_in_a_form_and_the_reason_is_in_the_trace(open_page, pro
     assert "ana.ferreira" in str(entries)
     page.locator("li.private").last.get_by_role("button", name="Dismiss message").click()
     expect(page.locator("li.private").filter(has_text="Rejected")).to_have_count(0)
-
-
-def test_stranger_who_presses_decides_nothing_and_gets_a_link_alone(open_page, product, ana, sent):
-    upstream_id, subject = sent
-    page = open_page()
-    page.goto(at(product, "approvals", "rico_alves"))
-    card_of(page, subject).get_by_role("button", name="Approve").click()
-    answer = page.locator("li.private").last
-    expect(answer).to_contain_text("belongs to nobody at the desk")
-    expect(answer.get_by_role("link")).to_have_attribute("href", re.compile(product.known["DASHBOARD_URL"]))
-    assert ana.find(upstream_id) is not None
-    page.goto(at(product, "approvals", "ana.ferreira"))
-    expect(page.get_by_text("belongs to nobody at the desk")).to_have_count(0)
