@@ -113,16 +113,6 @@ def test_subscriber_gets_its_own_word_once(tenant, name):
         assert isinstance(body["to"], str if word in TEXT_TO else list), word
 
 
-@pytest.mark.slow
-@pytest.mark.proves("contract 41")
-def test_several_words_for_one_event_are_told_once_by_the_first(tenant):
-    words = ("email.approved", "oversight.approved", "message.approved", "email.decided", "message.sent")
-    hook = tenant.subscribe(*words)
-    bring_about(tenant, "oversight.approved")
-    assert [event.body["event"] for event in tenant.wait_for_events(hook, 2)] == ["email.approved", "message.sent"]
-    assert isinstance(tenant.events(hook)[0].body["to"], str)
-
-
 @pytest.mark.proves("contract 41")
 def test_events_of_other_mailboxes_and_other_names_do_not_come(tenant):
     made = ok(tenant.call("POST", "/v1/mailboxes", key="admin", json={"address": "two", "display_name": "2"}), 201)

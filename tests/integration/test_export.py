@@ -110,6 +110,7 @@ def test_filter_and_reach_decide_what_is_taken(connection):
     assert ("before" in export.query, "today" in export.query) == (False, False)
 
 
+@pytest.mark.slow
 def test_what_cannot_be_exported_is_said(signed_in, auditor):
     client = signed_in(auditor)
     answer = client.post(PATH, {"format": "xls"})

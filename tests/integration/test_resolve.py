@@ -19,6 +19,10 @@ pytestmark = pytest.mark.django_db
 # Our gateway is asked for one message by id, hosted MultiMail for everything it holds.
 both = pytest.mark.parametrize("connection", [True, False], ids=["our gateway", "hosted"], indirect=True)
 hosted = pytest.mark.parametrize("connection", [False], ids=["hosted"], indirect=True)
+# What both answer is counted alike.
+hosted_too = pytest.mark.parametrize(
+    "connection", [True, pytest.param(False, marks=pytest.mark.slow)], ids=["our gateway", "hosted"], indirect=True
+)
 
 
 @pytest.fixture
@@ -87,7 +91,7 @@ def test_read_within_a_settle_time_is_not_counted(message, reviewer, monkeypatch
     assert seen() == ("unknown", 1, 0)
 
 
-@both
+@hosted_too
 def test_message_seen_held_twice_is_rejected_again_and_approved_again_where_a_person_or_the_connection_says_so(
     connection, message, reviewer, upstream
 ):
