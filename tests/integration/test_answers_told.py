@@ -110,14 +110,6 @@ def test_form_that_would_come_late_is_asked_for_again_and_an_answer_that_discord
     assert [one.outcome for one in Verdict.objects.all()] == ["approve"]
 
 
-@pytest.mark.slow
-def test_discord_that_cannot_be_reached_is_told_later(settings, message):
-    settings.DISCORD_API_URL, settings.DISCORD_APP_ID = "http://127.0.0.1:1/api/v10", APP
-    row = put_off(message)
-    assert judged(row) == "postponed"
-    assert TOKEN not in row.last_error
-
-
 @pytest.mark.parametrize("is_judged", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_after_a_quarter_of_an_hour_nothing_is_judged_or_told_any_more(discord, message, is_judged):
     row = put_off(message)

@@ -13,7 +13,6 @@ from alerts.cards.notice import entry_now, notice_body, notice_word
 from alerts.models import Card, Destination, Digest
 from alerts.sending import bodies
 from approvals.deciding.standing import shown_status
-from approvals.desk import claims
 from approvals.models import Claim, Message, Revision
 from approvals.sync.health import note_failure, note_recovery
 from audit.models import Entry
@@ -236,15 +235,3 @@ def test_held_card_names_everybody_who_gets_it_and_every_file(connection, destin
     card = card_of(message, destination)
     assert told(card)["Files"] == "7"
     assert "c0" not in told(card)["Cc"]
-
-
-@pytest.mark.slow
-def test_taking_a_message_on_turns_its_card_and_makes_none(connection, reviewer, destination):
-    destination.routes.create(actions=["message.held", "claim.taken"])
-    message = make_message(connection)
-    Card.objects.get(message=message).deliveries.update(state="delivered")
-    claims.take(message=message.public_id, actor=reviewer.actor(surface="web"), now=timezone.now())
-    assert Card.objects.get(message=message).deliveries.filter(state="due", action="claim.taken").exists()
-    Card.objects.all().delete()
-    claims.release(message=message.public_id, actor=reviewer.actor(surface="web"), now=timezone.now())
-    assert not Card.objects.exists()
