@@ -338,6 +338,7 @@ def test_what_cannot_go_again_keeps_nothing_else_from_it(signed_in, admin, monke
     assert Delivery.objects.get(state="due").destination == on
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_of_two_that_send_all_again_at_once_each_is_sent_once(admin):
     lost, actor = given_up(make_place()), admin.actor(surface="web")

@@ -129,6 +129,7 @@ def test_people_remove_their_own_account_and_admins_anybodys(signed_in, admin, r
     assert not DiscordAccount.objects.exists()
 
 
+@pytest.mark.slow
 @pytest.mark.django_db(transaction=True)
 def test_two_people_who_use_one_link_at_once_leave_it_with_one(reviewer, second_reviewer):
     path, people = offered(), [Person.objects.get(pk=one.pk) for one in (reviewer, second_reviewer)]

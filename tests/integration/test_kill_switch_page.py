@@ -46,11 +46,10 @@ def test_pulling_and_releasing_are_recorded_and_releasing_is_an_admins(signed_in
     assert Entry.objects.filter(action="kill_switch.released").count() == 1
 
 
-PAGES = ("/queue/",)
 OTHER_PAGES = ("/stop/", "/", "/history/", "/audit/", "/alerts/", "/connections/", "/attention/")
 
 
-@pytest.mark.parametrize("paths", [PAGES, pytest.param(OTHER_PAGES, marks=pytest.mark.slow)], ids=["queue", "others"])
+@pytest.mark.parametrize("paths", [("/queue/",), pytest.param(OTHER_PAGES, marks=pytest.mark.slow)])
 def test_while_pulled_every_page_says_who_when_what_why_and_what_still_goes(signed_in, admin, auditor, paths):
     switch = pull(actor=admin.actor(surface="web"), reason=REASON)
     client = signed_in(auditor)
@@ -65,6 +64,7 @@ def test_while_pulled_every_page_says_who_when_what_why_and_what_still_goes(sign
         assert "hidden" not in banner.partition(">")[0], path
 
 
+@pytest.mark.slow
 def test_open_pages_learn_of_it_by_the_pulse(signed_in, admin, connection):
     client = signed_in(admin)
     before = client.get("/queue/pulse/")

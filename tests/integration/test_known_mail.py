@@ -169,6 +169,7 @@ def test_what_no_person_rejected_or_is_of_another_kind_does_not_count(connection
     assert findings(make_message(connection, markdown=letter(), sandbox=True), "rejected_before")
 
 
+@pytest.mark.slow
 def test_next_version_of_what_was_sent_back_is_no_repetition(connection, reviewer):
     rejected(connection, reviewer, thread_id="one")
     rejected(connection, reviewer, outcome="send_back", thread_id="two")
