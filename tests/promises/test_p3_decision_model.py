@@ -106,7 +106,7 @@ def test_protocol_with_a_second_attempt_ends_every_doubt(tmp_path):
 
 @pytest.mark.slow
 def test_protocol_with_two_decisions_of_two_attempts_holds_in_the_states_of_a_sample(tmp_path):
-    # Too many states to keep: bitstate hashing visits those that a minute allows.
+    # Too many states to keep: bitstate hashing visits some seven million of them, the same each time.
     compile_model(tmp_path, {"ROWS": 2, "ATTEMPTS": 2, "EXPIRY": 1}, "-DSAFETY", "-DNOCLAIM", "-DBITSTATE", "-O2")
-    printed = run_model(tmp_path, "-w31", "-Q1")
+    printed = run_model(tmp_path, "-w24")
     assert "errors: 0" in printed, printed
