@@ -87,6 +87,7 @@ def test_rows_that_are_wrong_are_told_by_their_line_and_the_others_count():
     assert {line for line, words in wanted.items() if words in told[line]} == set(told) == set(wanted)
 
 
+@pytest.mark.slow
 def test_import_is_previewed_then_saved_and_tells_what_was_left_out(signed_in, admin, connection):
     changed(admin, "old.example", "kept.example", note="Before")
     client = signed_in(admin)
