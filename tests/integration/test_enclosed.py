@@ -313,6 +313,7 @@ def test_picture_that_claims_to_be_huge_and_files_of_other_kinds_are_not_shown()
         assert "<img" not in document_of(file), content
 
 
+@pytest.mark.slow
 def test_refused_file_has_no_frame_and_can_be_downloaded_and_one_that_is_not_here_cannot(desk, enclose, upstream):
     message = enclose(("a.pdf", b"%PDF-1.4", "application/pdf"), ("b.txt", b"b"), fetched=False)
     fetch_file(message.files.order_by("pk")[0].pk)

@@ -153,6 +153,7 @@ def test_admin_of_a_mailbox_gives_there_and_nowhere_else_and_not_to_whoever_look
             take_from(keeper, above, extra)
 
 
+@pytest.mark.slow
 def test_admin_of_a_mailbox_takes_the_role_there_of_somebody_who_also_works_elsewhere(signed_in, keeper, mailbox):
     nia = make_person("near@yourteam.example", "Nia Near", "reviewer", mailbox=mailbox)
     far = Grant.objects.create(person=nia, role="reviewer", connection=make_connection("other"))

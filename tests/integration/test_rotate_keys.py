@@ -85,6 +85,7 @@ def test_every_secret_of_every_app_is_encrypted_anew_and_says_the_same(stored, s
     assert "clear" not in str(list(EntryDetail.objects.values_list("fields", flat=True)))
 
 
+@pytest.mark.slow
 def test_rotation_that_broke_off_goes_on_where_it_was(stored, monkeypatch):
     monkeypatch.setattr(secrets_at_rest, "CHUNK", 1)
     real, renewed = secrets_at_rest._renew, []
