@@ -78,6 +78,16 @@ def test_keys_and_signatures_of_odd_points_sign_nothing():
         assert not any(verifier.is_signed(bytes([number]), signature, key) for number in range(16)), (key, signature)
 
 
+def test_points_have_one_spelling():
+    base = verifier.BASE
+    point = verifier.point_of(base)
+    assert verifier.bytes_of(point) == base
+    # Small enough that the field's size fits on top: the same y again.
+    for y in range(2, 19):
+        if verifier.point_of(y.to_bytes(32, "little")) is not None:
+            assert verifier.point_of((y + verifier.P).to_bytes(32, "little")) is None
+
+
 def test_known_trees():
     leaves = [verifier.leaf_of(bytes.fromhex(text)) for text in KNOWN_LEAVES]
     assert [verifier.Edge().grown(leaves[:size]).root() for size in range(9)] == KNOWN_ROOTS
