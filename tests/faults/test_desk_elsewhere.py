@@ -7,9 +7,6 @@ from tests.faults.proxy import DECIDE, READ
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("desk-faults")]
 
-# That a read finds what became of a message is proved more quickly by test_execute, and here by what was decided.
-BEFORE = [READ, DECIDE]
-
 
 def edit(desk, held, text="Hello Dana, please pay to another account."):
     """Change the content at MultiMail, as its own editor would."""
@@ -23,28 +20,32 @@ def cancel(desk, held):
     assert answer.status_code == 200, answer.text
 
 
-@pytest.fixture
-def slowly(desk):
-    """Give this mailbox an undo window, so that something can happen within it."""
-    with desk.undo_window():
-        yield
-
-
 @pytest.mark.fault(
     8,
     injected="Somebody decides at MultiMail, the same or the opposite way, while our decision waits to be carried out.",
     held="Superseded by the webhook, without a call; the ledger and the page say what was decided elsewhere.",
 )
-@pytest.mark.parametrize("action", ["approve", "reject"])
-def test_decided_elsewhere_while_ours_waits_is_not_called(desk, slowly, action):
-    held = desk.hold()
-    assert desk.decide(held, "approve") == 302
-    assert desk.decide_elsewhere(held, action).status_code == 200
-    decision = desk.wait_for_decision(held, "superseded")
-    assert desk.calls(held) == 0
-    [entry] = desk.entries(held, "decision.superseded")
-    assert "outside this desk" in entry["details"]["explanation"]
-    assert decision["explanation"] in desk.ana.get(f"/queue/{held.id}/").text
+@pytest.mark.fault(
+    8,
+    injected="As above, and MultiMail's webhook of it is lost.",
+    held="The read before the call finds it closed: superseded, and the decide call is not made.",
+)
+def test_decided_elsewhere_while_ours_waits_is_not_called(desk):
+    same, opposite, unheard = messages = [desk.hold() for _ in range(3)]
+    with desk.undo_window(), desk.without_webhooks(unheard):
+        for held, action in ((same, "approve"), (opposite, "reject"), (unheard, "reject")):
+            assert desk.decide(held, "approve") == 302
+            assert desk.decide_elsewhere(held, action).status_code == 200
+        for held in (same, opposite):
+            decision = desk.wait_for_decision(held, "superseded")
+            assert "outside this desk" in decision["explanation"]
+            assert decision["explanation"] in desk.ana.get(f"/queue/{held.id}/").text
+        desk.let_fall_due(unheard)
+        desk.sweep_to(unheard, "superseded")
+    assert [desk.calls(held) for held in messages] == [0, 0, 0]
+    for held in (same, opposite):
+        [entry] = desk.entries(held, "decision.superseded")
+        assert entry["details"]["explanation"] == desk.decision(held)["explanation"]
 
 
 def test_approval_elsewhere_without_a_word_is_not_taken_for_our_call_that_never_arrived(desk):
@@ -58,36 +59,35 @@ def test_approval_elsewhere_without_a_word_is_not_taken_for_our_call_that_never_
 
 
 @pytest.mark.fault(
-    8,
-    injected="As above, and MultiMail's webhook of it is lost.",
-    held="The read before the call finds it closed: superseded, and the decide call is not made.",
-)
-def test_decided_elsewhere_unheard_of_is_found_before_the_call(desk, slowly):
-    held = desk.hold()
-    with desk.without_webhooks(held):
-        assert desk.decide(held, "approve") == 302
-        assert desk.decide_elsewhere(held, "reject").status_code == 200
-        desk.let_fall_due(held)
-        desk.sweep_to(held, "superseded")
-    assert desk.calls(held) == 0
-
-
-@pytest.mark.fault(
     9,
     injected="The content is changed at MultiMail between looking and clicking, and the desk has read it again.",
     held="The verdict is refused with both fingerprints and what changed; nothing is recorded.",
 )
-def test_edit_before_the_click_refuses_the_verdict(desk):
-    held = desk.hold()
-    edit(desk, held)
+@pytest.mark.fault(
+    9,
+    injected="The sender cancels the message between looking and clicking.",
+    held="The verdict is refused, and the page says that it was taken back.",
+)
+def test_edit_or_cancel_before_the_click_refuses_the_verdict(desk):
+    edited, cancelled = desk.hold(), desk.hold()
+    edit(desk, edited)
+    cancel(desk, cancelled)
+    desk.wait_for_message(cancelled, "cancelled")
     desk.reconcile()
-    desk.wait(lambda: desk.fetched(held.upstream_id)["fingerprint"] != held.fingerprint, "the change to be read")
-    answer = desk.ana.decide(held.id, "reject", held.fingerprint, "The date is wrong")
-    assert answer.status_code == 409
-    assert "changed after you opened it" in answer.text
-    assert "another account" in answer.text
-    assert "The date is wrong" in answer.text
-    assert desk.decisions(held) == []
+    changed(desk, edited)
+    refused = desk.ana.decide(edited.id, "reject", edited.fingerprint, "The date is wrong")
+    assert refused.status_code == 409
+    for said in ("changed after you opened it", "another account", "The date is wrong"):
+        assert said in refused.text
+    assert desk.decide(cancelled) == 409
+    assert (desk.decisions(edited), desk.decisions(cancelled)) == ([], [])
+
+
+def changed(desk, held):
+    """Wait until the desk has read the change, and return the new fingerprint."""
+    return desk.wait(
+        lambda: (now := desk.fetched(held.upstream_id)["fingerprint"]) != held.fingerprint and now, "the change"
+    )
 
 
 @pytest.mark.fault(
@@ -95,54 +95,31 @@ def test_edit_before_the_click_refuses_the_verdict(desk):
     injected="The content is changed at MultiMail after the decision, before the read or between it and the call.",
     held="Refused, by the read or by MultiMail's comparison of fingerprints; held again with the change to read.",
 )
-@pytest.mark.parametrize("before", BEFORE)
-def test_edit_before_the_call_refuses_the_decision(desk, before):
-    held = desk.hold()
-    moment = wire.Hold()
-    with desk.upstream.fault(moment, before, held.upstream_id, times=1):
-        assert desk.decide(held) == 302
-        moment.wait()
-        edit(desk, held)
-        moment.release()
-        desk.wait_for_decision(held, "refused")
-    assert desk.calls(held) == (before == DECIDE)
-    assert desk.effects(held) == []
-    desk.reconcile()
-    found = desk.wait(
-        lambda: (now := desk.fetched(held.upstream_id))["fingerprint"] != held.fingerprint and now, "the change"
-    )
-    assert "another account" in desk.ana.get(f"/queue/{held.id}/").text
-    assert desk.ana.decide(held.id, "reject", found["fingerprint"], "Not ours").status_code == 302
-    desk.wait_for_decision(held, "applied")
-
-
-@pytest.mark.fault(
-    9,
-    injected="The sender cancels the message between looking and clicking.",
-    held="The verdict is refused, and the page says that it was taken back.",
-)
-def test_cancel_before_the_click_refuses_the_verdict(desk):
-    held = desk.hold()
-    cancel(desk, held)
-    desk.wait_for_message(held, "cancelled")
-    assert desk.decide(held) == 409
-    assert desk.decisions(held) == []
-
-
 @pytest.mark.fault(
     9,
     injected="The sender cancels between the desk's last read and its call, or before that read.",
     held="The decision is superseded: taken back first; nothing leaves.",
 )
-@pytest.mark.parametrize("before", BEFORE)
-def test_cancel_before_the_call_supersedes_the_decision(desk, before):
-    held = desk.hold()
-    moment = wire.Hold()
-    with desk.upstream.fault(moment, before, held.upstream_id, times=1):
-        assert desk.decide(held) == 302
-        moment.wait()
-        cancel(desk, held)
-        moment.release()
-        decision = desk.sweep_to(held, "superseded")
-    assert "taken back" in decision["explanation"]
-    desk.wait_for_message(held, "cancelled")
+def test_edit_or_cancel_before_the_call_ends_the_decision(desk):
+    edited = {moment: desk.hold() for moment in (READ, DECIDE)}
+    cancelled = {moment: desk.hold() for moment in (READ, DECIDE)}
+    for act, messages in ((edit, edited), (cancel, cancelled)):
+        for moment, held in messages.items():
+            stop = wire.Hold()
+            with desk.upstream.fault(stop, moment, held.upstream_id, times=1):
+                assert desk.decide(held) == 302
+                stop.wait()
+                act(desk, held)
+                stop.release()
+    for moment, held in edited.items():
+        desk.wait_for_decision(held, "refused")
+        assert (desk.calls(held), desk.effects(held)) == (moment == DECIDE, [])
+    for held in cancelled.values():
+        assert "taken back" in desk.sweep_to(held, "superseded")["explanation"]
+        desk.wait_for_message(held, "cancelled")
+    desk.reconcile()
+    for held in edited.values():
+        now = changed(desk, held)
+        assert "another account" in desk.ana.get(f"/queue/{held.id}/").text
+        assert desk.ana.decide(held.id, "reject", now, "Not ours").status_code == 302
+        desk.wait_for_decision(held, "applied")
