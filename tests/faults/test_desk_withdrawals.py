@@ -10,16 +10,6 @@ from tests.faults.proxy import DECIDE
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("desk-faults")]
 
 
-@contextlib.contextmanager
-def under_way(desk, held):
-    """Approve a message, and give the call that the proxy holds before MultiMail has it."""
-    call = wire.Hold()
-    with desk.upstream.fault(call, DECIDE, held.upstream_id, times=1):
-        assert desk.decide(held) == 302
-        call.wait()
-        yield call
-
-
 def post(desk, held, act):
     page = desk.ana.get(f"/queue/{held.id}/")
     answer = desk.ana.post(f"/queue/{held.id}/{act}/", page)
@@ -27,39 +17,32 @@ def post(desk, held, act):
     return answer.status_code
 
 
-def withdrawn(desk, held):
-    """Withdraw, and see what the page says of it."""
-    assert post(desk, held, "undo") == 409
-    assert post(desk, held, "withdraw") == 302
-    assert "May still leave" in desk.ana.get(f"/queue/{held.id}/").text
-
-
 @pytest.mark.fault(
     13,
     injected="A person stops an approval while the proxy holds its call, and rejects it; then the call goes on.",
     held="Not shown as undone but as may still leave; the reject is first, the late approval loses, nothing leaves.",
 )
-def test_reject_after_withdrawal_wins_over_the_late_approval(desk):
-    held = desk.hold()
-    with under_way(desk, held) as call:
-        withdrawn(desk, held)
-        assert desk.decide(held, "reject", reason="Stop it") == 302
-        desk.sweep_to(held, "applied")
-        call.release()
-        desk.wait(lambda: desk.decisions(held)[0]["state"] == "superseded", "the approval to have lost")
-    assert desk.email(held)["decision_reason"].startswith("Stop it")
-
-
 @pytest.mark.fault(
     13,
     injected="A person stops an approval while the proxy holds its call; then the call goes on.",
     held="It may still leave, and it does: said loudly, in the ledger too.",
 )
-def test_call_that_goes_on_after_withdrawal_left_after_all(desk):
-    held = desk.hold()
-    with under_way(desk, held) as call:
-        withdrawn(desk, held)
-        call.release()
-        desk.wait_for_decision(held, "applied")
-    assert len(desk.entries(held, "decision.left_after_all")) == 1
-    assert "left after all" in desk.ana.get(f"/queue/{held.id}/").text.lower()
+def test_withdrawn_approval_may_still_leave_unless_a_reject_comes_first(desk):
+    rejected, left = messages = [desk.hold() for _ in range(2)]
+    calls = {held: wire.Hold() for held in messages}
+    with contextlib.ExitStack() as faults:
+        for held, call in calls.items():
+            faults.enter_context(desk.upstream.fault(call, DECIDE, held.upstream_id, times=1))
+            assert desk.decide(held) == 302
+            call.wait()
+            assert (post(desk, held, "undo"), post(desk, held, "withdraw")) == (409, 302)
+            assert "May still leave" in desk.ana.get(f"/queue/{held.id}/").text
+        assert desk.decide(rejected, "reject", reason="Stop it") == 302
+        desk.sweep_to(rejected, "applied")
+        for call in calls.values():
+            call.release()
+        desk.wait(lambda: desk.decisions(rejected)[0]["state"] == "superseded", "the approval to have lost")
+        desk.wait_for_decision(left, "applied")
+    assert desk.email(rejected)["decision_reason"].startswith("Stop it")
+    assert len(desk.entries(left, "decision.left_after_all")) == 1
+    assert "left after all" in desk.ana.get(f"/queue/{left.id}/").text.lower()

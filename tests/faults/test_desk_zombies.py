@@ -44,38 +44,30 @@ def taken_over(desk, held, *states):
     injected="SIGSTOP to the worker while its call is under way; its lease ends, another takes over; then SIGCONT.",
     held="The other finds out by reading, without a call; the late answer overwrites nothing.",
 )
-def test_zombie_with_a_late_answer_overwrites_nothing(desk):
-    held = desk.hold()
-    call = wire.Hold(after_answer=True)
-    with desk.without_webhooks(held), desk.upstream.fault(call, DECIDE, held.upstream_id):
-        assert desk.decide(held) == 302
-        call.wait()
-        with stopped(desk):
-            settled = taken_over(desk, held, "applied")
-            call.release()
-        desk.sweep_through()
-    assert [entry["action"] for entry in desk.entries(held)].count("decision.unknown") == 1
-    assert desk.decision(held) == settled
-    assert desk.calls(held) == 1
-
-
 @pytest.mark.fault(
     14,
     injected="SIGSTOP to the worker between its read and its call; its lease ends, another carries the decision out.",
     held="What wakes up is one attempt behind: it may not mark its call, and does not call.",
 )
-def test_zombie_before_its_call_does_not_call(desk):
-    held = desk.hold()
-    read = wire.Hold(after_answer=True)
-    with desk.upstream.fault(read, READ, held.upstream_id, times=1):
-        assert desk.decide(held) == 302
-        read.wait()
+def test_zombie_neither_calls_nor_overwrites_what_another_worker_found_out(desk):
+    calling, reading = desk.hold(), desk.hold()
+    call, read = wire.Hold(after_answer=True), wire.Hold(after_answer=True)
+    with (
+        desk.without_webhooks(calling),
+        desk.upstream.fault(call, DECIDE, calling.upstream_id),
+        desk.upstream.fault(read, READ, reading.upstream_id, times=1),
+    ):
+        for held, stop in ((calling, call), (reading, read)):
+            assert desk.decide(held) == 302
+            stop.wait()
         with stopped(desk):
-            settled = taken_over(desk, held, "applied")
+            settled = [taken_over(desk, held, "applied") for held in (calling, reading)]
+            call.release()
             read.release()
         desk.sweep_through()
-    assert (settled["attempt"], desk.calls(held)) == (2, 1)
-    assert desk.decision(held)["attempt"] == 2
+    assert [desk.decision(held) for held in (calling, reading)] == settled
+    assert [entry["action"] for entry in desk.entries(calling)].count("decision.unknown") == 1
+    assert (settled[1]["attempt"], desk.calls(calling), desk.calls(reading)) == (2, 1, 1)
 
 
 @pytest.mark.fault(
