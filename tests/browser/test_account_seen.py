@@ -1,6 +1,5 @@
 """Seen in Chromium: confirming who one is keeps what was typed, and a session that is ended elsewhere is out."""
 
-import psycopg
 import pytest
 from django.contrib.sessions.serializers import JSONSerializer
 from django.core import signing
@@ -26,14 +25,13 @@ def let_time_pass(product, page, *, minutes):
     """Let the last proof of who has the page open be that much older."""
     secret = keys.read_assignments(product.stack.data / "secrets.env")["SECRET_KEY"]
     signed = {"key": secret, "salt": SALT, "serializer": JSONSerializer}
-    with psycopg.connect(product.known["DATABASE_URL"]) as database:
-        where = [session_of(page)]
-        row = database.execute("SELECT session_data FROM django_session WHERE session_key = %s", where).fetchone()
-        data = signing.loads(row[0], **signed)
-        for proof in data["account_authentication_methods"]:
-            proof["at"] -= minutes * 60
-        changed = signing.dumps(data, compress=True, **signed)
-        database.execute("UPDATE django_session SET session_data = %s WHERE session_key = %s", [changed, *where])
+    where = "WHERE session_key = %s"
+    [(stored,)] = product.sql(f"SELECT session_data FROM django_session {where}", session_of(page))
+    data = signing.loads(stored, **signed)
+    for proof in data["account_authentication_methods"]:
+        proof["at"] -= minutes * 60
+    changed = signing.dumps(data, compress=True, **signed)
+    product.sql(f"UPDATE django_session SET session_data = %s {where}", changed, session_of(page))
 
 
 @pytest.fixture
@@ -48,25 +46,24 @@ def open_as(open_page, product):
     return open_as
 
 
-def pull(page, product):
+@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
+def test_sensitive_act_asks_for_the_password_fits_a_phone_leads_back_and_is_done_after_it(open_as, product, scripts):
+    page = open_as("ADMIN", java_script_enabled=scripts)
+    let_time_pass(product, page, minutes=11)
+    page.set_viewport_size({"width": 360, "height": 740})
+    # Stopping waits for nothing.
     page.goto(product.known["DASHBOARD_URL"] + "/stop/")
     page.get_by_label("Why?").fill(REASON)
     page.get_by_role("button", name="Stop it").click()
-    expect(page.get_by_role("button", name="Release").first).to_be_visible()
-
-
-def confirm(page, product, prefix):
-    page.get_by_label("Password").fill(product.known[f"{prefix}_PASSWORD"])
-    page.get_by_role("button", name="Confirm").click()
-
-
-@pytest.mark.parametrize("scripts", [True, False], ids=["scripts", "no scripts"])
-def test_sensitive_act_asks_for_the_password_and_is_done_after_it(open_as, product, scripts):
-    page = open_as("ADMIN", java_script_enabled=scripts)
-    let_time_pass(product, page, minutes=11)
-    # Stopping waits for nothing.
-    pull(page, product)
-    page.get_by_role("button", name="Release").first.click()
+    release = page.get_by_role("button", name="Release").first
+    release.click()
+    page.wait_for_url("**/reauthenticate/**")
+    if scripts:
+        assert too_wide(page) == []
+        assert violations(page) == []
+    page.get_by_role("link", name="Do nothing, go back").click()
+    page.wait_for_url("**/stop/")
+    release.click()
     expect(page.get_by_role("heading", name="Confirm that it is you")).to_be_visible()
     expect(page.get_by_text("What you sent is kept")).to_be_visible()
     expect(page.get_by_label("Password")).to_be_focused()
@@ -75,29 +72,13 @@ def test_sensitive_act_asks_for_the_password_and_is_done_after_it(open_as, produ
     page.get_by_label("Password").fill("not this one")
     page.get_by_role("button", name="Confirm").click()
     expect(page.get_by_role("alert")).to_contain_text("This is not your password")
-    confirm(page, product, "ADMIN")
+    page.get_by_label("Password").fill(product.known["ADMIN_PASSWORD"])
+    page.get_by_role("button", name="Confirm").click()
     if not scripts:
         page.get_by_role("button", name="Go on").click()
     page.wait_for_url("**/stop/")
     expect(page.get_by_text("Nothing is stopped.")).to_be_visible()
     assert session_of(page) != before
-
-
-def test_confirmation_fits_a_phone_and_leads_back_to_where_one_was(open_as, product):
-    page = open_as("ADMIN")
-    page.set_viewport_size({"width": 360, "height": 740})
-    pull(page, product)
-    let_time_pass(product, page, minutes=11)
-    page.get_by_role("button", name="Release").first.click()
-    page.wait_for_url("**/reauthenticate/**")
-    assert too_wide(page) == []
-    assert violations(page) == []
-    page.get_by_role("link", name="Do nothing, go back").click()
-    page.wait_for_url("**/stop/")
-    expect(page.get_by_role("button", name="Release").first).to_be_visible()
-    page.get_by_role("button", name="Release").first.click()
-    confirm(page, product, "ADMIN")
-    expect(page.get_by_text("Nothing is stopped.")).to_be_visible()
 
 
 @pytest.mark.proves("security 42")

@@ -1,6 +1,5 @@
 """Seen in Chromium: a recipient who is on no allowlist, allowed for seven days from the message, and the mail sent."""
 
-import psycopg
 import pytest
 from playwright.sync_api import expect
 
@@ -28,51 +27,43 @@ ADMIN = """
 INSERT INTO people_grant (person_id, role, mailbox_id, created_at)
 SELECT id, 'admin', %s, now() FROM people_person WHERE email = %s RETURNING id
 """
-# What the gate got of it is taken back too.
-AWAY = (
-    "DELETE FROM policy_allowchange WHERE allowlist_id = %(list)s",
-    "DELETE FROM policy_allowentry WHERE allowlist_id = %(list)s",
-    "DELETE FROM policy_allowlist WHERE id = %(list)s",
-    "DELETE FROM people_grant WHERE id = %(grant)s",
-    "UPDATE policy_gatelist SET wanted = wanted + 1, next_attempt_at = now() WHERE mailbox_id = %(mailbox)s",
-)
 BEHIND = "SELECT count(*) FROM policy_gatelist WHERE mailbox_id = %s AND pushed < wanted"
 
 
 @pytest.fixture
-def held(product):
+def held(product, ana):
     """A message of the second mailbox to two people, of whom the list there names one. Ana is an admin of it."""
     known = product.known
-    fields = {"from": known["MAILBOX2_ADDRESS"], "to": ["dana@northwind.example", MALLORY]}
-    upstream_id, subject = product.send(**fields)
-    row = product.held(product.reviewer(), upstream_id)
-    with psycopg.connect(known["DATABASE_URL"], autocommit=True) as database:
-        # Of a test before this one.
-        for there in database.execute(THERE, [known["MAILBOX2_ID"]]).fetchall():
-            for statement in AWAY[:3]:
-                database.execute(statement, {"list": there[0]})
-        made, mailbox = database.execute(LIST, [known["MAILBOX2_ID"]]).fetchone()
-        database.execute(ENTRY, [made])
-        (grant,) = database.execute(ADMIN, [mailbox, known["REVIEWER_EMAIL"]]).fetchone()
-        yield row, subject
-        for statement in AWAY:
-            database.execute(statement, {"list": made, "grant": grant, "mailbox": mailbox})
+    row = product.hold(ana, to=["dana@northwind.example", MALLORY], **{"from": known["MAILBOX2_ADDRESS"]})
+    # Of a test before this one.
+    for (there,) in product.sql(THERE, known["MAILBOX2_ID"]):
+        take_away(product, there)
+    [(made, mailbox)] = product.sql(LIST, known["MAILBOX2_ID"])
+    product.sql(ENTRY, made)
+    [(grant,)] = product.sql(ADMIN, mailbox, known["REVIEWER_EMAIL"])
+    yield row
+    take_away(product, made)
+    # What the gate got of it is taken back too.
+    product.sql("DELETE FROM people_grant WHERE id = %s", grant)
+    product.sql(
+        "UPDATE policy_gatelist SET wanted = wanted + 1, next_attempt_at = now() WHERE mailbox_id = %s", mailbox
+    )
+    product.wait_for(lambda: product.sql(BEHIND, mailbox) == [(0,)], timeout=TIMEOUT, what="the gate without the list")
 
-        def is_gone():
-            return database.execute(BEHIND, [mailbox]).fetchone() == (0,)
 
-        product.wait_for(is_gone, timeout=TIMEOUT, what="the gate without the list")
+def take_away(product, allowlist):
+    for table, column in (("allowchange", "allowlist_id"), ("allowentry", "allowlist_id"), ("allowlist", "id")):
+        product.sql(f"DELETE FROM policy_{table} WHERE {column} = %s", allowlist)
 
 
 @pytest.mark.parametrize("scripts", [True, False])
 def test_recipient_off_the_list_is_allowed_from_the_message_and_the_mail_is_approved_then(
     open_page, product, held, scripts
 ):
-    row, subject = held
     page = open_page(java_script_enabled=scripts)
     # Anew: an address is allowed by somebody who has just proved who they are.
     sign_in(page, product, "REVIEWER")
-    page.goto(product.page(row))
+    page.goto(product.page(held))
     people = page.locator("#addresses")
     expect(people.get_by_text("allowed by northwind.example on the list for")).to_be_visible()
     expect(people.get_by_text("Off the allowlist")).to_be_visible()
@@ -87,9 +78,8 @@ def test_recipient_off_the_list_is_allowed_from_the_message_and_the_mail_is_appr
     notice.get_by_role("button", name="Allow this address for 7 days").click()
     expect(page.get_by_text("may be written to from")).to_be_visible()
     expect(people.get_by_text(f"allowed by {MALLORY} on the list for")).to_be_visible()
-    assert product.mails(subject) == []
+    assert product.mails(held["subject"]) == []
     approve.click()
     expect(page.get_by_role("button", name="Undo").first).to_be_visible()
-    with psycopg.connect(product.known["DATABASE_URL"]) as database:
-        database.execute("UPDATE approvals_decision SET due_at = now() WHERE state = 'recorded'")
-    product.wait_for(lambda: product.mails(subject), timeout=TIMEOUT, what="the mail at its recipients")
+    product.sql("UPDATE approvals_decision SET due_at = now() WHERE state = 'recorded'")
+    product.wait_for(lambda: product.mails(held["subject"]), timeout=TIMEOUT, what="the mail at its recipients")

@@ -2,7 +2,6 @@
 
 import uuid
 
-import psycopg
 import pytest
 import requests
 from playwright.sync_api import expect
@@ -72,10 +71,16 @@ def test_poison_is_looked_at_and_put_away(admin, product):
     expect(item).to_have_count(0)
 
 
-def test_connection_is_read_now_and_says_as_of_when(admin, product):
+def test_connection_with_much_to_say_fits_a_phone_and_is_read_now(admin, product):
+    headers = {HEADER: "0" * 64, "Content-Type": "application/json"}
+    forged = requests.post(product.known["WEBHOOK_URL"], data=b"{}", headers=headers, timeout=60)
+    assert forged.status_code == 401
     page = admin("/connections/")
     card = page.get_by_role("region", name="Demo gateway")
     expect(card.get_by_text("Well")).to_be_visible()
+    expect(page.get_by_text("without a valid signature in the last two minutes")).to_be_visible()
+    page.set_viewport_size({"width": 320, "height": 740})
+    assert is_narrow(page)
     before = card.locator("dd time").first.get_attribute("datetime")
     card.get_by_role("button", name="Read now").click()
     expect(page.get_by_role("alert")).to_contain_text("is being read")
@@ -91,38 +96,13 @@ def test_open_home_shows_a_connection_that_is_not_well_any_more(admin, product):
     page = admin("/")
     card = page.locator("#home-connections")
     expect(card.get_by_text("Well", exact=True)).to_be_visible()
-    with psycopg.connect(product.known["DATABASE_URL"]) as database:
-        database.execute("UPDATE approvals_connection SET wait_until = now() + interval '5 minutes'")
+    product.sql("UPDATE approvals_connection SET wait_until = now() + interval '5 minutes'")
     try:
         # What a hint about the connection brings about; there is none where the row is only written.
         page.evaluate("document.dispatchEvent(new Event('desk:ask-pulse'))")
         expect(card.get_by_text("Waits", exact=True)).to_be_visible()
     finally:
-        with psycopg.connect(product.known["DATABASE_URL"]) as database:
-            database.execute("UPDATE approvals_connection SET wait_until = NULL")
-
-
-def test_connection_with_much_to_say_fits_a_phone(admin, product):
-    headers = {HEADER: "0" * 64, "Content-Type": "application/json"}
-    forged = requests.post(product.known["WEBHOOK_URL"], data=b"{}", headers=headers, timeout=60)
-    assert forged.status_code == 401
-    page = admin("/connections/")
-    expect(page.get_by_text("without a valid signature in the last two minutes")).to_be_visible()
-    page.set_viewport_size({"width": 320, "height": 740})
-    assert is_narrow(page)
-
-
-def test_gateway_holds_all_mail_and_lets_it_go_again(admin, product):
-    page = admin("/stop/")
-    card = page.get_by_role("region", name="Hold all mail at Demo gateway")
-    try:
-        card.get_by_role("button", name="Hold all mail at the gateway").click()
-        expect(card.get_by_text("Holds all", exact=True)).to_be_visible()
-        assert product.call("GET", "/v1/account", key="ADMIN_KEY").json()["hold_all"] is True
-    finally:
-        product.call("PATCH", "/v1/account", key="ADMIN_KEY", json={"hold_all": False})
-    page.reload()
-    expect(card.get_by_text("Off", exact=True)).to_be_visible()
+        product.sql("UPDATE approvals_connection SET wait_until = NULL")
 
 
 def test_page_that_hears_nothing_does_not_stay_green(open_page, signed_in, product):
