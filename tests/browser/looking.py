@@ -3,11 +3,14 @@
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import axe_playwright_python
 from playwright.sync_api import Page
 
+# Whether the focus is where the first Tab led: the page was gone through.
+HAS_GONE_ROUND = "(window.firstFocus ?? (window.firstFocus = document.activeElement, 0)) === document.activeElement"
+BOTH: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 LEVELS = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa")
 
 
@@ -37,14 +40,17 @@ def is_narrow(page: Page) -> bool:
     return bool(page.evaluate("document.scrollingElement.scrollWidth <= document.scrollingElement.clientWidth"))
 
 
-def faults(page: Page, *widths: int) -> list[str]:
+def faults(page: Page, *widths: int, schemes: tuple[Literal["light", "dark"], ...] = ()) -> list[str]:
     """What does not fit windows of these widths, or the smallest, and what axe-core finds in a wide one."""
     found = []
     for width in widths or (320,):
         page.set_viewport_size({"width": width, "height": 800})
         found += too_wide(page)
     page.set_viewport_size({"width": 1440, "height": 900})
-    return found + violations(page)
+    for scheme in schemes or (None,):
+        page.emulate_media(color_scheme=scheme)
+        found += violations(page)
+    return found
 
 
 def bones(page: Page) -> list[str]:
@@ -58,11 +64,13 @@ def moving(page: Page) -> list[str]:
 
 
 def lost_focus(page: Page, *, presses: int) -> Iterator[str]:
-    """Where the focus cannot be seen, or something covers it, when one goes through the page with Tab."""
+    """Where the focus cannot be seen, or something covers it, when one goes once through the page with Tab."""
     for _ in range(presses):
         page.keyboard.press("Tab")
         # The page scrolls to what has the focus before the next frame.
         page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+        if page.evaluate(HAS_GONE_ROUND):
+            return
         if found := _ask(page, "lostFocus"):
             yield str(found)
 

@@ -1,6 +1,5 @@
 """Alerts, seen in Chromium: a signed webhook is added, gets a route with its preview, and a delivery is sent again."""
 
-import psycopg
 import pytest
 from playwright.sync_api import expect
 
@@ -39,13 +38,12 @@ def test_admin_sets_up_a_program_and_sends_what_was_given_up_again(open_as, prod
     assert faults(admin) == []
     admin.get_by_role("button", name="Add the route").click()
     expect(admin.get_by_text("or mail is delivered, in all connections")).to_be_visible()
-    with psycopg.connect(product.known["DATABASE_URL"]) as database:
-        database.execute(
-            "INSERT INTO alerts_delivery (kind, destination_id, action, trace, state, attempts, last_error,"
-            " next_attempt_at, event_id, request, answer, entry) SELECT 'event', destination.id, 'message.held', '',"
-            " 'failed', 3, 'It answered 500.', now(), 'evt_1', '{\"data\": {\"privacy\": \"headers\"}}', 'No',"
-            " 1 FROM alerts_destination destination WHERE name = 'Billing' ORDER BY id DESC LIMIT 1"
-        )
+    product.sql(
+        "INSERT INTO alerts_delivery (kind, destination_id, action, trace, state, attempts, last_error,"
+        " next_attempt_at, event_id, request, answer, entry) SELECT 'event', destination.id, 'message.held', '',"
+        " 'failed', 3, 'It answered 500.', now(), 'evt_1', '{\"data\": {\"privacy\": \"headers\"}}', 'No',"
+        " 1 FROM alerts_destination destination WHERE name = 'Billing' ORDER BY id DESC LIMIT 1"
+    )
     admin.goto(f"{desk}/alerts/log/?state=failed")
     assert faults(admin) == []
     admin.get_by_role("link", name="Look closer").first.click()

@@ -3,25 +3,14 @@
 import re
 from typing import Any
 
-import psycopg
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.looking import too_wide, violations
+from tests.browser.looking import BOTH, faults
 from tests.desk import Product
 from tests.signing import code_now
 
 pytestmark = pytest.mark.stack
-
-
-def look(page: Page) -> None:
-    """Everybody can use the page, in light and dark, and it fits a phone."""
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)
-        assert violations(page) == []
-    page.set_viewport_size({"width": 320, "height": 700})
-    assert too_wide(page) == []
-    page.set_viewport_size({"width": 1440, "height": 900})
 
 
 @pytest.fixture
@@ -34,19 +23,15 @@ def home(product: Product) -> str:
 def newcomer(product: Product) -> Any:
     """Somebody new, whom no other test signs in, with their address; gone afterwards."""
     email = "passkeys@yourteam.example"
-    with psycopg.connect(product.known["DATABASE_URL"], autocommit=True) as database:
-        database.execute(
-            "INSERT INTO people_person (email, name, password, is_active, time_zone, keys_off, key_map, text_first)"
-            " SELECT %s, 'Kim Tanaka', password, true, 'UTC', false, '{}', false FROM people_person WHERE email = %s",
-            [email, product.known["REVIEWER_EMAIL"]],
-        )
-        yield email
-        database.execute(
-            "DELETE FROM mfa_authenticator USING people_person p WHERE user_id = p.id AND email = %s", [email]
-        )
-        database.execute(
-            "UPDATE people_person SET is_active = false, email = 'was-' || id || email WHERE email = %s", [email]
-        )
+    product.sql(
+        "INSERT INTO people_person (email, name, password, is_active, time_zone, keys_off, key_map, text_first)"
+        " SELECT %s, 'Kim Tanaka', password, true, 'UTC', false, '{}', false FROM people_person WHERE email = %s",
+        email,
+        product.known["REVIEWER_EMAIL"],
+    )
+    yield email
+    product.sql("DELETE FROM mfa_authenticator USING people_person p WHERE user_id = p.id AND email = %s", email)
+    product.sql("UPDATE people_person SET is_active = false, email = 'was-' || id || email WHERE email = %s", email)
 
 
 @pytest.fixture
@@ -96,7 +81,7 @@ def test_passkey_is_made_named_and_signs_in_without_the_password(page, home, pro
     page.wait_for_url("**/people/me/factors/")
     expect(row).to_contain_text("last used")
     row.get_by_text("Change").click()
-    look(page)
+    assert faults(page, schemes=BOTH) == []
     row.get_by_label("Name").fill("The old laptop")
     row.get_by_role("button", name="Rename").click()
     row = page.locator(".factor-list li", has_text="The old laptop")
@@ -114,7 +99,7 @@ def test_after_the_password_the_passkey_is_asked_and_a_device_that_says_no_signs
     sign_out(page, home)
     sign_in(page, home, product, newcomer)
     expect(page.get_by_role("heading", name="One more step")).to_be_visible()
-    look(page)
+    assert faults(page, schemes=BOTH) == []
     page.get_by_role("button", name="Use a passkey").click()
     page.wait_for_url("**/people/me/factors/")
     sign_out(page, home)
@@ -150,11 +135,8 @@ def test_app_is_set_up_without_scripts_and_recovery_codes_are_shown_once(open_pa
 def test_role_that_needs_a_factor_leads_to_the_set_up_and_the_admin_sees_who_lacks_one(
     open_page, page, home, product, newcomer
 ):
-    with psycopg.connect(product.known["DATABASE_URL"], autocommit=True) as database:
-        database.execute(
-            "INSERT INTO people_grant (person_id, role) SELECT id, 'auditor' FROM people_person WHERE email = %s",
-            [newcomer],
-        )
+    grant = "INSERT INTO people_grant (person_id, role) SELECT id, 'auditor' FROM people_person WHERE email = %s"
+    product.sql(grant, newcomer)
     admin: Page = open_page()
     admin.goto(product.known["DASHBOARD_URL"] + "/accounts/login/?next=/people/second-factor/")
     admin.get_by_label("Email").fill(product.known["ADMIN_EMAIL"])
@@ -167,10 +149,10 @@ def test_role_that_needs_a_factor_leads_to_the_set_up_and_the_admin_sees_who_lac
     try:
         row = admin.locator(".factor-list li", has_text=newcomer)
         expect(row).to_contain_text("Lacks one")
-        look(admin)
+        assert faults(admin, schemes=BOTH) == []
         page.goto(f"{home}/history/")
         expect(page.get_by_role("heading", name="Set up a second factor")).to_be_visible()
-        look(page)
+        assert faults(page, schemes=BOTH) == []
         add_passkey(page, "Phone")
         page.goto(f"{home}/history/")
         expect(page.get_by_role("heading", name="History")).to_be_visible()
