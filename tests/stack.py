@@ -86,8 +86,7 @@ class Stack:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                # A test run that is killed must not leave the product running.
-                preexec_fn=lambda: die_with_parent(signal.SIGTERM, parent=parent),
+                preexec_fn=lambda: _begin_beneath(parent),
             )
         self.wait_for(self._is_ready, _READY_SECONDS, "./run prints that it is ready")
         return self
@@ -211,6 +210,12 @@ def _end(stack: Stack) -> None:
     if stack.is_running():
         # As a person ends it, with Ctrl-C: nothing of it may be left.
         assert (stack.stop(), stack.processes()) == (130, {})
+
+
+def _begin_beneath(parent: int) -> None:
+    """A test run that is killed must not leave the product running; one under nohup is hung up on all the same."""
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    die_with_parent(signal.SIGTERM, parent=parent)
 
 
 def _group(item: pytest.Item | None) -> str | None:

@@ -17,47 +17,42 @@ from tests.stack import Stack
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("launcher")]
 
 
-@pytest.fixture
-def running(launched: Stack) -> Stack:
-    return launched
-
-
-def test_end_of_the_session_leaves_no_process(running: Stack) -> None:
+def test_end_of_the_session_leaves_no_process(launched: Stack) -> None:
     # That Ctrl-C leaves none is looked at when each product of the tests ends.
-    assert running.stop(signal.SIGHUP) == 0
-    assert running.processes() == {}
+    assert launched.stop(signal.SIGHUP) == 0
+    assert launched.processes() == {}
 
 
-def test_kill_of_the_launcher_leaves_no_process(running: Stack) -> None:
-    assert running.launcher is not None
-    running.launcher.kill()
-    running.launcher.wait()
-    running.wait_for(lambda: running.processes() == {}, 60, "every process is gone")
+def test_kill_of_the_launcher_leaves_no_process(launched: Stack) -> None:
+    assert launched.launcher is not None
+    launched.launcher.kill()
+    launched.launcher.wait()
+    launched.wait_for(lambda: launched.processes() == {}, 60, "every process is gone")
 
 
-def test_kill_of_everything_is_recovered_from_without_a_hand(running: Stack) -> None:
-    assert running.launcher is not None
-    kept = _lasting(running.credentials)
+def test_kill_of_everything_is_recovered_from_without_a_hand(launched: Stack) -> None:
+    assert launched.launcher is not None
+    kept = _lasting(launched.credentials)
     # As if it had been down for an hour.
-    _sql(running, "UPDATE approvals_connection SET complete_as_of = now() - interval '1 hour' RETURNING id")
+    _sql(launched, "UPDATE approvals_connection SET complete_as_of = now() - interval '1 hour' RETURNING id")
     # Stopped first, so that none of them can react to the end of another.
     for signum in (signal.SIGSTOP, signal.SIGKILL):
-        for pid in [running.launcher.pid, *running.processes()]:
+        for pid in [launched.launcher.pid, *launched.processes()]:
             # What a server or a worker starts for a moment may be over already.
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signum)
-    running.launcher.wait()
+    launched.launcher.wait()
     began = datetime.now(UTC)
-    running.start()
-    assert everything_answers(running)
-    assert _lasting(running.credentials) == kept
+    launched.start()
+    assert everything_answers(launched)
+    assert _lasting(launched.credentials) == kept
     # What came and went meanwhile is read at once, not with the next round in half a minute.
     query = "SELECT bool_and(complete_as_of > %s) FROM approvals_connection"
-    running.wait_for(lambda: _sql(running, query, began) == [(True,)], 120, "every account to be read")
+    launched.wait_for(lambda: _sql(launched, query, began) == [(True,)], 120, "every account to be read")
 
 
-def _sql(running: Stack, query: str, *parameters: object) -> list[tuple[object, ...]]:
-    with psycopg.connect(running.env["DATABASE_OWNER_URL"]) as database:
+def _sql(launched: Stack, query: str, *parameters: object) -> list[tuple[object, ...]]:
+    with psycopg.connect(launched.env["DATABASE_OWNER_URL"]) as database:
         return database.execute(query, parameters).fetchall()  # type: ignore[arg-type]
 
 

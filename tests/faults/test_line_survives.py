@@ -2,6 +2,7 @@
 
 import os
 from contextlib import suppress
+from functools import partial
 
 import pytest
 
@@ -21,46 +22,29 @@ def product(launched: Stack) -> Product:
     return product
 
 
-@pytest.fixture(scope="module")
-def sign_ins():
-    return {}
+def test_line_survives_the_death_of_each_process(product):
+    """What is decided before the next death shows that the line works after the last one."""
+    stack, ana = product.stack, product.reviewer()
+    assert sorted(stack.pids()) == sorted(PROCESSES)
+    decided = []
+    for name in PROCESSES:
+        decided.append(decide_one(product, ana, f"before {name} dies"))
+        family = [pid for pid in stack.processes() if session_of(pid) == stack.pids()[name]]
+        before = stack.kill(name)
+        product.wait_for(partial(is_another, stack, name, before), timeout=120, what=f"another {name}")
+        product.wait_for(lambda: everything_answers(stack), timeout=120, what=f"all to answer after {name} was killed")
+        # Its own children would hold its port or go on taking its work.
+        assert not [pid for pid in family if pid in stack.processes()]
+        assert f"{name} ended" in stack.output.read_text()
+        wait_for_its_mail_and_card(product, decided[-1], f"decided before {name} died")
+    decided.append(decide_one(product, ana, "after all deaths"))
+    wait_for_its_mail_and_card(product, decided[-1], "decided after all deaths")
+    counts = {subject: (len(product.mails(subject)), len(product.cards(subject))) for subject in decided}
+    assert counts == dict.fromkeys(decided, (1, 1))
 
 
-@pytest.fixture
-def ana(product, sign_ins):
-    """Ana, signed in once at each address: one sign-in for each test would meet the limit on them."""
-    url = product.known["DASHBOARD_URL"]
-    return sign_ins.get(url) or sign_ins.setdefault(url, product.reviewer())
-
-
-def test_table_is_what_the_tests_kill(product):
-    assert sorted(product.stack.pids()) == sorted(PROCESSES)
-
-
-@pytest.mark.parametrize("name", PROCESSES)
-def test_line_survives_the_death_of(product, ana, name):
-    stack = product.stack
-    upstream_id, subject = product.send()
-    row = product.held(ana, upstream_id)
-    family = [pid for pid in stack.processes() if session_of(pid) == stack.pids()[name]]
-    assert ana.decide(row["id"], "approve", row["fingerprint"]).status_code == 302
-    before = stack.kill(name)
-    product.wait_for(lambda: stack.pids().get(name, before) != before, timeout=120, what=f"another {name}")
-    product.wait_for(lambda: everything_answers(stack), timeout=120, what=f"all to answer after {name} was killed")
-    # Its own children would hold its port or go on taking its work.
-    assert not [pid for pid in family if pid in stack.processes()]
-    assert f"{name} ended" in stack.output.read_text()
-
-    def left():
-        with suppress(OSError):
-            return product.mails(subject)
-
-    product.wait_for(left, timeout=120, what=f"the mail decided before {name} died")
-    assert_line_works(product, ana)
-    cards = product.wait_for(
-        lambda: product.cards(subject), timeout=120, what=f"the card held up by the death of {name}"
-    )
-    assert (len(product.mails(subject)), len(cards)) == (1, 1)
+def is_another(stack, name, before):
+    return stack.pids().get(name, before) != before
 
 
 def session_of(pid):
@@ -70,12 +54,22 @@ def session_of(pid):
         return 0
 
 
-def assert_line_works(product, ana):
-    upstream_id, subject = product.wait_for(lambda: product.send(), timeout=120, what="the gateway to take a message")
+def decide_one(product, ana, when):
+    """Send a message and approve it, and return its subject."""
+    upstream_id, subject = product.wait_for(product.send, timeout=120, what=f"the gateway to take a message {when}")
     row = product.held(ana, upstream_id)
-    product.wait_for(
-        lambda: ana.decide(row["id"], "approve", row["fingerprint"]).status_code == 302, timeout=120, what="a decision"
-    )
-    product.wait_for(lambda: product.mails(subject), timeout=120, what="the next mail")
-    cards = product.wait_for(lambda: product.cards(subject), timeout=120, what="the next card")
-    assert (len(product.mails(subject)), len(cards)) == (1, 1)
+
+    def approved():
+        return ana.decide(row["id"], "approve", row["fingerprint"]).status_code == 302
+
+    product.wait_for(approved, timeout=120, what=f"a decision {when}")
+    return subject
+
+
+def wait_for_its_mail_and_card(product, subject, which):
+    def left():
+        with suppress(OSError):
+            return product.mails(subject)
+
+    product.wait_for(left, timeout=120, what=f"the mail {which}")
+    product.wait_for(lambda: product.cards(subject), timeout=120, what=f"the card {which}")
