@@ -71,7 +71,8 @@
     setTimeout(() => { last = from; upTo(event.target); });
   });
   document.addEventListener("reset", ({ target }) => {
-    if (target.id !== "bulk") return;
+    // Not by its id: the picks are called so, and stand for it.
+    if (!target.matches("#bulk")) return;
     chosen.clear();
     last = null;
     setTimeout(() => { shown(); (document.querySelector("#list .item[aria-current]") ?? document.querySelector("#list .item"))?.focus(); });
