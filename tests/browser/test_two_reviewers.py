@@ -1,7 +1,6 @@
 """Two reviewers at their own browsers at once: who reads, who has it, who asks, and who was first."""
 
 import json
-import random
 import re
 from typing import Any
 
@@ -17,13 +16,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def message(product: Product, ana: Any) -> str:
     """Return the desk's id of a new message that waits."""
-    return str(product.held(ana, send(product))["id"])
-
-
-def send(product: Product, subject: str | None = None) -> str:
-    """Send a letter like no other: many alike would stand in one row."""
-    words = " ".join("".join(random.choices("abcdefghijklmnop", k=7)) for _ in range(30))
-    return product.send(subject, body=f"Hello **Dana**,\n\n{words}")[0]
+    return str(product.hold(ana)["id"])
 
 
 @pytest.fixture
@@ -89,7 +82,7 @@ def hide(page: Page) -> None:
 
 def test_message_fetched_ahead_shows_who_has_taken_it_since(two, message, product, ana):
     first, other = two
-    product.held(ana, send(product))
+    product.hold(ana)
     open_message(first, message)
     # Whatever waits behind it: another test's letter is as good.
     following = first.locator("#message").get_attribute("data-next").split("/")[2]
@@ -158,7 +151,7 @@ def test_message_is_put_off_by_key_and_brought_back_and_an_open_menu_stays_while
     two, message, product, ana
 ):
     page, other = two
-    product.held(ana, send(product))
+    product.hold(ana)
     open_message(page, message)
     page.keyboard.press("s")
     expect(page.locator("#snooze button").first).to_be_focused()
@@ -227,7 +220,7 @@ def test_browser_tells_of_what_waits_only_when_asked_to_and_while_no_page_is_in_
     page.get_by_role("button", name="Tell me when something waits").click()
     expect(page.locator("#tell-me")).to_have_attribute("aria-pressed", "true")
     assert page.evaluate("window.asked") == 1
-    send(product, "Seen while it came")
+    product.send("Seen while it came")
     expect(page.locator("#new")).to_be_visible()
     hide(page)
     product.send("Came while nobody looked", body="The word of the letter is heliotrope.")
