@@ -47,8 +47,10 @@ def faults(page: Page, *widths: int, schemes: tuple[Literal["light", "dark"], ..
         page.set_viewport_size({"width": width, "height": 800})
         found += too_wide(page)
     page.set_viewport_size({"width": 1440, "height": 900})
-    for scheme in schemes or (None,):
-        page.emulate_media(color_scheme=scheme)
+    if not schemes:
+        return found + violations(page)
+    for scheme in schemes:
+        show(page, scheme)
         found += violations(page)
     return found
 
@@ -78,6 +80,16 @@ def lost_focus(page: Page, *, presses: int) -> Iterator[str]:
 def settled(page: Page, address: str) -> None:
     """Open an address and wait until nothing moves any more, but for what goes on while something is fetched."""
     page.goto(address)
+    _rest(page)
+
+
+def show(page: Page, scheme: Literal["light", "dark"]) -> None:
+    """Show the page in this scheme, and wait until its colours have changed."""
+    page.emulate_media(color_scheme=scheme)
+    _rest(page)
+
+
+def _rest(page: Page) -> None:
     page.evaluate(
         "Promise.all(document.getAnimations()"
         ".filter((one) => one.effect.getComputedTiming().endTime !== Infinity)"

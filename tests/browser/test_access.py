@@ -6,9 +6,10 @@ import pytest
 from django.urls import get_resolver
 from playwright.sync_api import expect
 
-from tests.browser.looking import bones, lost_focus, settled, too_wide, violations
+from tests.browser.looking import BOTH, bones, lost_focus, settled, show, too_wide, violations
 from tests.browser.pages import ERRORS, MORE, PAGES
 from tests.showcase import showcase
+from tests.walk import POST_ONLY
 
 # Addresses that answer no page of their own, by name.
 NO_PAGES = {
@@ -39,7 +40,6 @@ NO_PAGES = {
     # Files of the ledger's proofs.
     *("newest-head", "verifier"),
 }
-SCHEMES = ("light", "dark")
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +75,7 @@ def test_every_address_that_answers_a_page_is_looked_at():
     spelled = {path.replace("{crowded}", "queue/x/").replace("{held}", "queue/x/").strip("/") for path in paths}
     left = set()
     for name, pattern in _patterns(get_resolver()):
-        if name in NO_PAGES or _takes_posts_only(name):
+        if name in NO_PAGES or name in POST_ONLY:
             continue
         plain = pattern.replace("<uuid:public_id>", "x").replace("<slug:rule>", "first_contact").strip("/")
         plain = plain.replace("<slug:scope>", "all").replace("<slug:kind>", "restriction")
@@ -93,37 +93,31 @@ def _patterns(resolver, before=""):
             yield one.name, path
 
 
-def _takes_posts_only(name):
-    from tests.walk import POST_ONLY
-
-    return name in POST_ONLY
-
-
 def faults_of(page, name):
-    """What axe finds in a wide window and on a phone, what does not fit 320 pixels, and what readers would miss."""
-    page.set_viewport_size({"width": 1440, "height": 900})
-    found = violations(page)
+    """What axe finds, light and dark when wide and on a phone, what does not fit, and what readers would miss."""
     page.set_viewport_size({"width": 320, "height": 700})
-    found += too_wide(page)
+    found = too_wide(page)
     if name in PAGES:
         page.set_viewport_size({"width": 360, "height": 740})
         found += [*violations(page), *bones(page)]
+    page.set_viewport_size({"width": 1440, "height": 900})
+    for scheme in BOTH:
+        show(page, scheme)
+        found += violations(page)
     return found
 
 
 @pytest.mark.proves("security 65")
 @pytest.mark.slow
-@pytest.mark.parametrize("scheme", SCHEMES)
-def test_every_page_and_state_passes_axe_and_fits_320_pixels(open_page, signed_in, address, scheme):
-    page, found = open_page(storage_state=signed_in, color_scheme=scheme), {}
+def test_every_page_and_state_passes_axe_and_fits_320_pixels(open_page, signed_in, address):
+    page, guest, found = open_page(storage_state=signed_in), open_page(), {}
     page.watch.expected += [*ERRORS]
-    for name, path in {**PAGES, **MORE}.items():
-        if name != "sign-in":
-            settled(page, address(path))
-            found[name] = faults_of(page, name)
-    guest = open_page(color_scheme=scheme)
-    settled(guest, address(PAGES["sign-in"]))
-    found["sign-in"] = faults_of(guest, "sign-in")
+    for number, (name, path) in enumerate({**PAGES, **MORE}.items()):
+        seen_by = guest if name == "sign-in" else page
+        # On a phone, each second page is looked at in dark.
+        seen_by.emulate_media(color_scheme=BOTH[number % 2])
+        settled(seen_by, address(path))
+        found[name] = faults_of(seen_by, name)
     assert {name: some for name, some in found.items() if some} == {}
 
 
@@ -145,41 +139,45 @@ def test_axe_finds_nothing_on_the_sheet_of_many_and_it_fits(visit):
         box.check()
     page.get_by_role("button", name="Review together").click()
     page.wait_for_url("**/queue/bulk/**")
-    assert violations(page) == []
-    assert too_wide(page) == []
+    assert (violations(page), too_wide(page)) == ([], [])
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("width", "scheme"), [(320, "dark"), (1440, "light")])
-def test_error_pages_say_what_is_wrong_in_the_look_of_the_desk(open_page, signed_in, address, width, scheme):
-    page = open_page(storage_state=signed_in, color_scheme=scheme)
+def test_error_pages_say_what_is_wrong_in_the_look_of_the_desk(open_page, signed_in, address):
+    page = open_page(storage_state=signed_in)
     page.watch.expected += [*ERRORS, "403"]
-    page.set_viewport_size({"width": width, "height": 640})
+    sizes = [{"width": 1440, "height": 640}, {"width": 320, "height": 640}]
     for status, path in ERRORS.items():
         settled(page, address(path))
-        assert (page.locator(".code").inner_text(), too_wide(page)) == (status, [])
-        expect(page.get_by_role("link", name="Go to the queue")).to_be_in_viewport()
+        for size in sizes:
+            page.set_viewport_size(size)
+            assert (page.locator(".code").inner_text(), too_wide(page)) == (status, [])
+            expect(page.get_by_role("link", name="Go to the queue")).to_be_in_viewport()
     # A form whose token is gone, as after signing in anew in another tab.
     with page.expect_navigation():
         page.evaluate(
             "document.body.append(Object.assign(document.createElement('form'), {method: 'post', id: 'f'})); f.submit()"
         )
     expect(page.get_by_role("heading", level=1)).to_have_text("This form is too old")
-    assert too_wide(page) == []
-    assert violations(page) == []
+    for size, scheme in zip(sizes, BOTH, strict=True):
+        page.set_viewport_size(size)
+        show(page, scheme)
+        assert (too_wide(page), violations(page)) == ([], []), scheme
 
 
 @pytest.mark.proves("security 65")
 @pytest.mark.slow
-@pytest.mark.parametrize(("width", "height"), [(720, 450), (320, 256)], ids=["200-percent", "400-percent"])
-def test_zoomed_message_can_be_read_and_decided(visit, width, height):
-    page = visit("message held", width=width, height=height)
-    assert too_wide(page) == []
+def test_zoomed_message_can_be_read_and_decided(visit):
+    page = visit("message held")
     button = page.locator("#decide form.approve button")
-    button.scroll_into_view_if_needed()
-    expect(button).to_be_in_viewport(ratio=0.99)
-    button.click(trial=True)
-    page.get_by_role("tab", name="Text").or_(page.locator(".sheet .tab").nth(1)).first.click(trial=True)
+    # As at 200 and at 400 percent.
+    for width, height in ((720, 450), (320, 256)):
+        page.set_viewport_size({"width": width, "height": height})
+        assert too_wide(page) == []
+        button.scroll_into_view_if_needed()
+        expect(button).to_be_in_viewport(ratio=0.99)
+        button.click(trial=True)
+        page.get_by_role("tab", name="Text").or_(page.locator(".sheet .tab").nth(1)).first.click(trial=True)
 
 
 @pytest.mark.proves("security 64")
@@ -222,16 +220,7 @@ def test_phone_has_the_decision_at_the_bottom_and_what_matters_before_the_letter
     approve = page.locator("#message form.approve button").bounding_box()
     reject = page.locator("#message #reject > summary").bounding_box()
     assert reject["y"] - approve["y"] - approve["height"] >= 12
-    # One column: the list is a page of its own, one press away.
-    expect(page.locator("#list .item").first).to_be_hidden()
-    page.locator("#message .to-list").click()
-    expect(page.locator("#list .item").first).to_be_visible()
-    expect(page.locator("#message")).to_be_hidden()
-
-
-@pytest.mark.slow
-def test_phone_keeps_the_bar_out_of_the_area_that_the_system_uses(visit):
-    page = visit("message held", width=390, height=844)
+    # The bar keeps out of the area that the system uses.
     session = page.context.new_cdp_session(page)
     session.send("Emulation.setSafeAreaInsetsOverride", {"insets": {"bottom": 34}})
     low = page.locator("#decide").evaluate(
@@ -240,3 +229,8 @@ def test_phone_keeps_the_bar_out_of_the_area_that_the_system_uses(visit):
         ".map((one) => one.getBoundingClientRect().bottom))"
     )
     assert low >= 34
+    # One column: the list is a page of its own, one press away.
+    expect(page.locator("#list .item").first).to_be_hidden()
+    page.locator("#message .to-list").click()
+    expect(page.locator("#list .item").first).to_be_visible()
+    expect(page.locator("#message")).to_be_hidden()

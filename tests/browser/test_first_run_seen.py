@@ -13,7 +13,7 @@ import requests
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Watch
-from tests.browser.looking import faults, settled
+from tests.browser.looking import BOTH, faults, settled
 from tests.serving import Handler, serving
 from tests.stack import Stack, running_stack
 
@@ -208,9 +208,7 @@ def look_at_pages(admin: Page, desk: Stack) -> None:
     """Light and dark, at three widths: nothing that axe-core finds, and nothing too wide."""
     for path in ("/setup/", "/alerts/?next=/setup/", "/alerts/add/", "/alerts/1/"):
         settled(admin, desk.url + path)
-        for scheme in ("light", "dark"):
-            admin.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-            assert faults(admin, 1440, 768, 360) == [], (path, scheme)
+        assert faults(admin, 1440, 768, 360, schemes=BOTH) == [], path
 
 
 def assert_nobody_else_becomes_admin(desk: Stack) -> None:

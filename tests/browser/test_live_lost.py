@@ -45,12 +45,6 @@ def cut_off(page, product, *patterns):
     page.wait_for_selector("body[data-stream='polling']")
 
 
-def sent(product, ana):
-    """Have a message held, and return when the desk lists it."""
-    upstream_id, _ = product.send()
-    product.held(ana, upstream_id)
-
-
 def told_of(page):
     return expect(page.locator("#new")).to_contain_text(re.compile(r"\d+ new"))
 
@@ -67,7 +61,7 @@ def test_stream_that_is_held_up_is_given_up_and_the_page_asks(queue, product, an
     with stopped(product.stack.pids()["live"]):
         queue.clock.fast_forward(SILENT)
         queue.wait_for_selector("body[data-stream='polling']")
-        sent(product, ana)
+        product.hold(ana)
         told_of(queue)
         expect(queue.locator("#unheard")).to_be_hidden()
     queue.clock.fast_forward(SILENT)
@@ -81,7 +75,7 @@ def test_stream_that_is_held_up_is_given_up_and_the_page_asks(queue, product, an
 )
 def test_page_whose_stream_is_cut_off_asks_and_tells_what_is_new(queue, product, ana):
     cut_off(queue, product, "**/live/**")
-    sent(product, ana)
+    product.hold(ana)
     told_of(queue)
     assert queue.locator("body").get_attribute("data-stream") == "polling"
 
@@ -96,7 +90,7 @@ def test_browser_that_slept_catches_up_when_it_wakes(queue, product, ana):
     browsers = [one.pid for one in psutil.Process().children(recursive=True) if "chrom" in one.name()]
     assert browsers, "no process of the browser was found"
     with stopped(*browsers):
-        sent(product, ana)
+        product.hold(ana)
     told_of(queue)
 
 
@@ -112,7 +106,7 @@ def test_page_that_hears_nothing_says_so_after_half_a_minute(queue, product, ana
     expect(queue.locator("#unheard")).to_be_hidden()
     queue.clock.fast_forward(UNHEARD)
     expect(queue.locator("#unheard")).to_contain_text("what stands here may be out of date")
-    sent(product, ana)
+    product.hold(ana)
     queue.unroute_all()
     expect(queue.locator("#unheard")).to_be_hidden()
     told_of(queue)
