@@ -211,6 +211,12 @@ SOCIALACCOUNT_PROVIDERS = provider(
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/queue/"
 ACCOUNT_LOGOUT_REDIRECT_URL = "/accounts/login/"
+# The second one reads what was kept before; at the next sign-in it is kept as by the first. Scrypt takes memory from
+# whoever tries passwords on many processors at once, and half the processor time of the other one here.
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.ScryptPasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
