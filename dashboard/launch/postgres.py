@@ -32,8 +32,8 @@ _SETTINGS = {
     "max_logical_replication_workers": "0",
     "log_checkpoints": "off",
 }
-# For tests only: nothing of theirs has to survive the machine.
-_FLEETING = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"}
+# For tests only: nothing of theirs has to survive the machine, and no table lives long enough to be vacuumed.
+_FLEETING = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off", "autovacuum": "off"}
 # May be interrupted anywhere and run again. The owner migrates; what the application may do, migrations grant.
 _ROLES = f"""
 SELECT 'CREATE ROLE {APPLICATION} LOGIN' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{APPLICATION}') \\gexec
