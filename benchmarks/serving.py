@@ -19,10 +19,14 @@ from dashboard.launch.programs import postgres_programs
 
 CLIENTS = 8
 
+# Names a database in which all migrations have run and which is otherwise empty, where somebody has one.
+_TEMPLATE = "BENCH_TEMPLATE"
+
 
 def prepare() -> None:
-    """Bring the database to this version, and Django into this process."""
-    subprocess.run([sys.executable, "manage.py", "prepare"], check=True, env={**os.environ, "DEMO": "0"})
+    """Bring the database to this version, and Django into this process; a copy of a prepared one is there already."""
+    if _TEMPLATE not in os.environ:
+        subprocess.run([sys.executable, "manage.py", "prepare"], check=True, env={**os.environ, "DEMO": "0"})
     import django
 
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "dashboard.settings")
@@ -38,8 +42,7 @@ def own_database() -> Iterator[None]:
     """
     outer = {name: os.environ[name] for name in ("DATABASE_URL", "DATABASE_OWNER_URL", "REDIS_URL")}
     name = "countersign_bench"
-    # A database in which all migrations have run and which is otherwise empty, where somebody has one.
-    template = os.environ.get("BENCH_TEMPLATE", "template1")
+    template = os.environ.get(_TEMPLATE, "template1")
     with psycopg.connect(outer["DATABASE_OWNER_URL"], autocommit=True) as owner:
         owner.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")  # type: ignore[arg-type]
         owner.execute(f"CREATE DATABASE {name} TEMPLATE {template}")  # type: ignore[arg-type]
