@@ -24,11 +24,11 @@ def _ours() -> str:
     return Path(__file__).with_suffix(".js").read_text()
 
 
-def violations(page: Page) -> list[str]:
-    """What axe-core finds at levels A and AA; the letters themselves are left out: they are what they are."""
+def violations(page: Page, *rules: str) -> list[str]:
+    """What axe-core finds at levels A and AA, or by these rules alone; the letters are left out."""
     if page.evaluate("typeof axe === 'undefined'"):
         page.evaluate(_axe())
-    return _ask(page, "violations", list(LEVELS))
+    return _ask(page, "violations", {"type": "rule" if rules else "tag", "values": rules or LEVELS})
 
 
 def too_wide(page: Page) -> list[str]:
@@ -48,11 +48,17 @@ def faults(page: Page, *widths: int, schemes: tuple[Literal["light", "dark"], ..
         page.set_viewport_size({"width": width, "height": 800})
         found += too_wide(page)
     page.set_viewport_size({"width": 1440, "height": 900})
+    return found + violations_in(page, *schemes)
+
+
+def violations_in(page: Page, *schemes: Literal["light", "dark"]) -> list[str]:
+    """What axe-core finds in the page as it is, or in these schemes: from one to the next only colours change."""
     if not schemes:
-        return found + violations(page)
-    for scheme in schemes:
+        return violations(page)
+    found = []
+    for number, scheme in enumerate(schemes):
         show(page, scheme)
-        found += violations(page)
+        found += violations(page, *(["color-contrast"] if number else []))
     return found
 
 

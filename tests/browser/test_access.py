@@ -6,7 +6,7 @@ import pytest
 from django.urls import get_resolver
 from playwright.sync_api import expect
 
-from tests.browser.looking import BOTH, bones, lost_focus, settled, show, too_wide, violations
+from tests.browser.looking import BOTH, bones, lost_focus, settled, show, too_wide, violations, violations_in
 from tests.browser.pages import ERRORS, MORE, PAGES
 from tests.showcase import showcase
 from tests.walk import POST_ONLY
@@ -101,10 +101,7 @@ def faults_of(page, name):
         page.set_viewport_size({"width": 360, "height": 740})
         found += [*violations(page), *bones(page)]
     page.set_viewport_size({"width": 1440, "height": 900})
-    for scheme in BOTH:
-        show(page, scheme)
-        found += violations(page)
-    return found
+    return found + violations_in(page, *BOTH)
 
 
 @pytest.mark.proves("security 65")
