@@ -211,8 +211,8 @@ SOCIALACCOUNT_PROVIDERS = provider(
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/queue/"
 ACCOUNT_LOGOUT_REDIRECT_URL = "/accounts/login/"
-# The second one reads what was kept before; at the next sign-in it is kept as by the first. Scrypt takes memory from
-# whoever tries passwords on many processors at once, and half the processor time of the other one here.
+# Scrypt needs memory for each guess, which makes guessing on many processors expensive, and half the processor time of
+# PBKDF2 for a sign-in. PBKDF2 stays to read older passwords: Django stores them anew at the next sign-in.
 PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.ScryptPasswordHasher",
     "django.contrib.auth.hashers.PBKDF2PasswordHasher",

@@ -86,7 +86,7 @@ class Stack:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
-                preexec_fn=lambda: _begin_beneath(parent),
+                preexec_fn=lambda: _prepare_launcher(parent),
             )
         self.wait_for(self._is_ready, _READY_SECONDS, "./run prints that it is ready")
         return self
@@ -212,8 +212,11 @@ def _end(stack: Stack) -> None:
         assert (stack.stop(), stack.processes()) == (130, {})
 
 
-def _begin_beneath(parent: int) -> None:
-    """A test run that is killed must not leave the product running; one under nohup is hung up on all the same."""
+def _prepare_launcher(parent: int) -> None:
+    """Prepare the launcher's process, before it becomes `./run`.
+
+    It ends with the test run, also when that is killed. Under `nohup` it would inherit that SIGHUP is ignored.
+    """
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
     die_with_parent(signal.SIGTERM, parent=parent)
 

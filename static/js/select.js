@@ -71,7 +71,7 @@
     setTimeout(() => { last = from; upTo(event.target); });
   });
   document.addEventListener("reset", ({ target }) => {
-    // Not by its id: the picks are called so, and stand for it.
+    // The form has fields named `id`, so its own property `id` is those fields.
     if (!target.matches("#bulk")) return;
     chosen.clear();
     last = null;

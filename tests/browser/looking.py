@@ -8,9 +8,9 @@ from typing import Any, Literal
 import axe_playwright_python
 from playwright.sync_api import Page
 
-# Whether the focus is where the first Tab led: the page was gone through.
-HAS_GONE_ROUND = "(window.firstFocus ?? (window.firstFocus = document.activeElement, 0)) === document.activeElement"
-BOTH: tuple[Literal["light", "dark"], ...] = ("light", "dark")
+# Whether Tab has led back to the element that it led to first.
+IS_AT_FIRST_FOCUS = "(window.firstFocus ?? (window.firstFocus = document.activeElement, 0)) === document.activeElement"
+SCHEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 LEVELS = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa")
 
 
@@ -78,7 +78,7 @@ def lost_focus(page: Page, *, presses: int) -> Iterator[str]:
         page.keyboard.press("Tab")
         # The page scrolls to what has the focus before the next frame.
         page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
-        if page.evaluate(HAS_GONE_ROUND):
+        if page.evaluate(IS_AT_FIRST_FOCUS):
             return
         if found := _ask(page, "lostFocus"):
             yield str(found)

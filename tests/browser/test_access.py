@@ -6,7 +6,7 @@ import pytest
 from django.urls import get_resolver
 from playwright.sync_api import expect
 
-from tests.browser.looking import BOTH, bones, lost_focus, settled, show, too_wide, violations, violations_in
+from tests.browser.looking import SCHEMES, bones, lost_focus, settled, show, too_wide, violations, violations_in
 from tests.browser.pages import ERRORS, MORE, PAGES
 from tests.showcase import showcase
 from tests.walk import POST_ONLY
@@ -101,7 +101,7 @@ def faults_of(page, name):
         page.set_viewport_size({"width": 360, "height": 740})
         found += [*violations(page), *bones(page)]
     page.set_viewport_size({"width": 1440, "height": 900})
-    return found + violations_in(page, *BOTH)
+    return found + violations_in(page, *SCHEMES)
 
 
 @pytest.mark.proves("security 65")
@@ -112,7 +112,7 @@ def test_every_page_and_state_passes_axe_and_fits_320_pixels(open_page, signed_i
     for number, (name, path) in enumerate({**PAGES, **MORE}.items()):
         seen_by = guest if name == "sign-in" else page
         # On a phone, each second page is looked at in dark.
-        seen_by.emulate_media(color_scheme=BOTH[number % 2])
+        seen_by.emulate_media(color_scheme=SCHEMES[number % 2])
         settled(seen_by, address(path))
         found[name] = faults_of(seen_by, name)
     assert {name: some for name, some in found.items() if some} == {}
@@ -156,7 +156,7 @@ def test_error_pages_say_what_is_wrong_in_the_look_of_the_desk(open_page, signed
             "document.body.append(Object.assign(document.createElement('form'), {method: 'post', id: 'f'})); f.submit()"
         )
     expect(page.get_by_role("heading", level=1)).to_have_text("This form is too old")
-    for size, scheme in zip(sizes, BOTH, strict=True):
+    for size, scheme in zip(sizes, SCHEMES, strict=True):
         page.set_viewport_size(size)
         show(page, scheme)
         assert (too_wide(page), violations(page)) == ([], []), scheme

@@ -6,7 +6,7 @@ import uuid
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.looking import BOTH, bones, faults, settled
+from tests.browser.looking import SCHEMES, bones, faults, settled
 
 pytestmark = pytest.mark.slow
 
@@ -124,5 +124,5 @@ def test_every_page_of_an_account_passes_axe_and_fits_320_pixels(open_as, produc
     paths += [f"{key}revoke/", "/webhooks/", hook, new_hook, f"{hook}delete/"]
     for path in paths:
         settled(page, product.known["DASHBOARD_URL"] + path)
-        found[path] = [*faults(page, schemes=BOTH), *bones(page)]
+        found[path] = [*faults(page, schemes=SCHEMES), *bones(page)]
     assert {path: some for path, some in found.items() if some} == {}

@@ -13,7 +13,7 @@ import requests
 from playwright.sync_api import Page, expect
 
 from tests.browser.conftest import Watch
-from tests.browser.looking import BOTH, faults, settled
+from tests.browser.looking import SCHEMES, faults, settled
 from tests.serving import Handler, serving
 from tests.stack import Stack, running_stack
 
@@ -208,7 +208,7 @@ def look_at_pages(admin: Page, desk: Stack) -> None:
     """Light and dark, at three widths: nothing that axe-core finds, and nothing too wide."""
     for path in ("/setup/", "/alerts/?next=/setup/", "/alerts/add/", "/alerts/1/"):
         settled(admin, desk.url + path)
-        assert faults(admin, 1440, 768, 360, schemes=BOTH) == [], path
+        assert faults(admin, 1440, 768, 360, schemes=SCHEMES) == [], path
 
 
 def assert_nobody_else_becomes_admin(desk: Stack) -> None:

@@ -107,6 +107,19 @@ def test_open_home_shows_a_connection_that_is_not_well_any_more(admin, product):
         product.sql("UPDATE approvals_connection SET wait_until = NULL")
 
 
+def test_gateway_holds_all_mail_and_lets_it_go_again(admin, product):
+    page = admin("/stop/")
+    card = page.get_by_role("region", name="Hold all mail at Demo gateway")
+    try:
+        card.get_by_role("button", name="Hold all mail at the gateway").click()
+        expect(card.get_by_text("Holds all", exact=True)).to_be_visible()
+        assert product.call("GET", "/v1/account", key="ADMIN_KEY").json()["hold_all"] is True
+    finally:
+        product.call("PATCH", "/v1/account", key="ADMIN_KEY", json={"hold_all": False})
+    page.reload()
+    expect(card.get_by_text("Off", exact=True)).to_be_visible()
+
+
 def test_page_that_hears_nothing_does_not_stay_green(open_page, signed_in, product):
     page = open_page(storage_state=signed_in)
     page.watch.expected += ["ERR_INTERNET_DISCONNECTED", "ERR_NETWORK_CHANGED", "Failed to load resource"]

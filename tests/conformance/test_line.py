@@ -192,3 +192,15 @@ def test_no_secret_and_no_body_reaches_a_log(product, ana):
     words = {"the body": marker} | {name: product.known[name] for name in secrets}
     logs = {name: product.stack.log(name) for name in product.stack.pids()}
     assert [(word, log) for word, text in words.items() for log, lines in logs.items() if text in lines] == []
+
+
+def test_gateway_says_what_is_wrong_with_a_key_or_a_mailbox(product):
+    letter = {"to": ["a@b.example"], "subject": "x", "markdown": "x"}
+    read, agent = product.known["READ_KEY"], product.known["AGENT_KEY"]
+    path = f"{product.known['GATEWAY_URL']}/v1/mailboxes/{product.known['MAILBOX_ID']}/send"
+    unknown = f"{product.known['GATEWAY_URL']}/v1/mailboxes/01NOPE/send"
+    wrong = [(path, None, 401), (path, "mm_live_wrong", 401), (path, "ümlaut", 401), (path, read, 403)]
+    for address, key, status in [*wrong, (unknown, agent, 404)]:
+        headers = {"Authorization": f"Bearer {key}".encode()} if key else {}
+        answer = requests.post(address, json=letter, headers=headers, timeout=60)
+        assert (answer.status_code, bool(answer.json()["error"])) == (status, True), key

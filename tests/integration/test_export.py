@@ -7,12 +7,15 @@ import json
 import threading
 import uuid
 from datetime import timedelta
+from urllib.parse import urlencode
 
 import pytest
 from django.contrib.sessions.models import Session
 from django.db import transaction
 from django.db.models.functions import Now
 from django.urls import reverse
+from hypothesis import Phase, given, settings
+from hypothesis import strategies as st
 
 from audit.exporting import handing_out
 from audit.exporting.fixed import Cut, take_cut
@@ -280,6 +283,78 @@ def test_list_shows_ones_own_and_an_auditor_of_everything_those_of_all(signed_in
         begin(person)
     pages = [signed_in(one).get(f"{PATH}past/?before=nonsense").content.decode() for one in (admin, auditor, part)]
     assert [page.count('id="export-') for page in pages] == [1, 2, 0]
+
+
+WORDS = ("refund", "Dana", "invoice", "Łódź", "=1", "dana@northwind.example")
+ACTIONS = ("message.opened", "message.served", "verdict.given", "person.signed_in", "rule.weighed")
+SURFACES = ("web", "discord", "worker")
+
+acts = st.tuples(
+    st.sampled_from(ACTIONS),
+    st.sampled_from(SURFACES),
+    st.sampled_from(("1", "2")),
+    st.sampled_from((*WORDS, "")),
+    st.sampled_from((None, 0, 1)),
+)
+filters = st.fixed_dictionaries(
+    {},
+    optional={
+        "q": st.sampled_from((*WORDS, "refund Dana", "by:ben", "nothing-of-this")),
+        "action": st.sampled_from((*ACTIONS, "message", "reading", "decisions", "nonsense")),
+        "surface": st.sampled_from(SURFACES),
+        "actor": st.sampled_from(("person/1", "person/2", "worker/x")),
+        "to": st.sampled_from(("dana", "northwind.example")),
+        "since": st.sampled_from(("today", "yesterday", "2020", "2099-01-01")),
+        "until": st.sampled_from(("today", "2020-01-01")),
+        "message": st.sampled_from((0, 1)),
+        "before": st.integers(1, 50),
+    },
+)
+
+
+def shown(client, query):
+    """Walk through all pages of the ledger for programs, from the newest; a page that was asked for is left out."""
+    rows, address = [], f"/audit/?{urlencode(query)}&format=json"
+    while address:
+        page = client.get(address).json()
+        rows += page["entries"]
+        address = page["next"]
+    return rows
+
+
+@pytest.mark.slow
+def test_file_is_what_the_pages_show_on_random_filters(signed_in, auditor, monkeypatch):
+    # Many pages and many batches of little.
+    monkeypatch.setattr("audit.searching.reading.PAGE", 15)
+    monkeypatch.setattr(handing_out, "AT_ONCE", 5)
+    connections = [make_connection("one"), make_connection("two")]
+    messages = [make_message(one, subject=f"About a refund, {one}") for one in connections]
+    of_one = make_person("paula@yourteam.example", "Paula", "auditor", connection=connections[0])
+    names, counts = {"1": "Ana Ferreira", "2": "Ben Okafor"}, []
+
+    # Not made smaller: each example adds to the ledger of those before.
+    @settings(max_examples=settings.default.max_examples // 5, phases=[Phase.generate])
+    @given(st.lists(acts, min_size=6, max_size=12), filters)
+    def compare(made, asked):
+        for action, surface, actor, word, about in made:
+            message = messages[about] if about is not None else None
+            about_it = {"message": message.public_id, "connection": message.connection_id} if message else {}
+            by = Actor(kind="person", id=actor, label=names[actor], surface=surface)
+            record(action, actor=by, details={"reason": word, "recipients": word}, about=message, **about_it)
+        query = dict(asked)
+        if "message" in query:
+            query["message"] = str(messages[query["message"]].public_id)
+        # The file holds all pages, whichever was on screen.
+        pages = {name: value for name, value in query.items() if name != "before"}
+        for person in (auditor, of_one):
+            client = signed_in(person)
+            rows = shown(client, pages)
+            file = b"".join(hand_out(person, begin(person, urlencode(query)))).splitlines()
+            assert [json.loads(line) for line in file] == rows[::-1]
+            counts.append(len(rows))
+
+    compare()
+    assert (max(counts) > 10, len(set(counts)) > 4) == (True, True), "the filters were too strict to tell anything"
 
 
 @pytest.mark.django_db(transaction=True)

@@ -235,7 +235,6 @@ def test_loosening_says_what_will_be_otherwise_takes_both_steps_and_is_in_the_le
     assert (details["before"], details["after"]) == ("gated_send", "monitored")
 
 
-@pytest.mark.slow
 def test_code_that_only_a_person_gets_is_asked_for_and_taken(signed_in, admin, account):
     # As hosted MultiMail: it lists no requests, and mails the code.
     account.gateway.spoiled[("GET", "/upgrade-requests")] = (404, b'{"error": "There is nothing here."}')

@@ -286,7 +286,6 @@ def decided_and_ended(connection, end):
     return made, pending_row(message.upstream_id, sent_by_key=end.__name__, **box)
 
 
-@pytest.mark.slow
 def test_nobody_approves_what_is_off_the_list(client, signed_in):
     doors = {name: door for name, door in DOORS.items() if door.writes and door.reach == "mailbox" and R in door.roles}
     wrong = {}

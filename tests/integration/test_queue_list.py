@@ -263,3 +263,30 @@ def test_queue_asks_the_database_twelve_times_at_most_whatever_is_asked_for(
     client = signed_in(admin)
     with django_assert_max_num_queries(12):
         assert "plum" in page_of(client, "order=riskiest&q=subject&group=thread&risk=high")
+
+
+def rows_of(page):
+    """What people read of each row, with its blanks folded."""
+    rows = page.partition('id="rows"')[2].partition("</section>")[0]
+    return [" ".join(re.sub(r"<[^>]*>", " ", row).split()) for row in re.findall(r"<li id.*?</li>", rows, re.DOTALL)]
+
+
+def test_row_says_what_it_is_sorted_by_and_who_gets_it(desk, connection):
+    hidden = '<p style="color:#ffffff">x y z</p>'
+    card = "card 4111 1111 1111 1111"
+    risky = {"markdown": f"{LIES} {hidden} {card}", "reply_to": "a@elsewhere.example"}
+    message = make(connection, "plum", sandbox=True, **risky)
+    Message.objects.update(expires_at=Now() + timedelta(days=9, minutes=1), held_at=Now() - timedelta(hours=3))
+    make(connection, "kiwi")
+    make(connection, "fig", to_addresses=["a@x.example", "b@yourteam.example"], cc=["c@y.example"])
+    page = page_of(desk)
+    first, second, third = rows_of(page)
+    # The word of what is held stands there for other states, and is not shown.
+    assert first == (
+        "dana@northwind.example 3 h Subject plum Held High: link lies, hidden text, reply elsewhere support Test "
+        "ana#1 in #outreach 9 d left"
+    )
+    assert second == "dana@northwind.example just now Subject kiwi Held support ana#1 in #outreach"
+    assert "+2" in third
+    assert "2 outside" in third
+    assert f'value="{message.public_id}" aria-label="Select: Subject plum"' in page
