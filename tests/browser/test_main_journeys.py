@@ -62,6 +62,15 @@ def opened(ana, row):
     return [one for one in ana.trace(row["id"]) if one["action"] == "message.opened"]
 
 
+# In the page, because a busy machine takes longer to hand over a second press than a double press may take.
+PRESS_TWICE = """async (next) => {
+  const press = () => document.body.dispatchEvent(new KeyboardEvent("keydown", {key: "a", bubbles: true}));
+  press();
+  while (document.getElementById("message").dataset.message !== next) await new Promise((go) => setTimeout(go));
+  press();
+}"""
+
+
 @pytest.mark.proves("security 64")
 def test_one_key_decides_and_the_next_message_is_there_before_the_answer(desk, product, ana):
     first, second, third = (held(product, ana) for _ in range(3))
@@ -70,8 +79,7 @@ def test_one_key_decides_and_the_next_message_is_there_before_the_answer(desk, p
     asked = []
     # The answer is kept back: what is on screen meanwhile was fetched ahead. A double press decides one message.
     desk.route("**/verdict/", lambda route: asked.append(route))
-    desk.keyboard.press("a")
-    desk.keyboard.press("a")
+    desk.evaluate(PRESS_TWICE, second["id"])
     expect(desk.locator("#decided")).to_contain_text("Recording")
     assert on_screen(desk) == second["id"]
     assert desk.url.endswith(f"/queue/{second['id']}/")
