@@ -234,7 +234,6 @@ def _mark(decision: Decision) -> None:
         raise errors.NotSent("This attempt was given up before its call.")
     if time.monotonic() - began > FRESH_FOR:
         raise errors.NotSent("This worker was stopped for a while before its call.")
-    decision.may_have_left = True
 
 
 def upstream_reason(decision: Decision) -> str:

@@ -121,7 +121,8 @@ def test_list_that_cannot_be_read_never_ends_a_decision(message, decision, upstr
             upstream.answers["/v1/oversight/pending"] = (status, {"error": "The key was revoked."})
             with pytest.raises(errors.UpstreamError) as raised:
                 execute._read_pending(client, held)
-            assert type(raised.value) is end, (is_ours, status)
+            error, told = raised.value, raised.value.__cause__ or raised.value
+            assert (type(error), error.status, error.sentence) == (end, status, told.sentence), (is_ours, status)
     for status, paused in ((401, 1), (500, 0)):
         upstream.answers["/v1/oversight/pending"] = (status, {"error": "The key was revoked."})
         with rolled_back():
@@ -340,7 +341,9 @@ def test_conflict_that_names_nobody_is_ours_only_where_an_earlier_call_may_have_
 
 
 @pytest.mark.proves("security 19")
-def test_permission_and_content_are_checked_again_before_the_call(message, decision, reviewer, upstream):
+def test_permission_and_content_are_checked_again_before_the_call(
+    message, decision, reviewer, upstream, monkeypatch
+):
     causes = [
         (False, "Nobody stands behind this decision.", lambda: Decision.objects.update(given_by=None)),
         (False, "The content changed after the decision.", lambda: show_row(message, subject="Another")),
@@ -357,6 +360,15 @@ def test_permission_and_content_are_checked_again_before_the_call(message, decis
             assert words in explanation
             assert ("An earlier call may still arrive." in explanation) == left
     assert upstream.calls == []
+
+    def read_while_a_grant_ends(*asked, _read=execute._read_pending):
+        reviewer.grants.all().delete()
+        return _read(*asked)
+
+    monkeypatch.setattr(execute, "_read_pending", read_while_a_grant_ends)
+    assert run(decision) == "refused"
+    assert "Ana Ferreira may not decide this any more" in Decision.objects.get().explanation
+    assert upstream.decisions == []
 
 
 @pytest.fixture
