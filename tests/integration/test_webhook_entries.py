@@ -1,0 +1,100 @@
+"""What an event leaves in the ledger, and whether its message is fetched or asked about, by what was known before."""
+
+from datetime import timedelta
+
+import pytest
+from django.utils import timezone
+
+from approvals.ingest import receive_webhook
+from approvals.models import Message
+from audit.models import Entry
+from tests.factories import MAILBOX, event_body
+
+pytestmark = pytest.mark.django_db
+
+PENDING, APPROVED, REJECTED = "oversight.pending", "oversight.approved", "oversight.rejected"
+SENT = "message.sent"
+LONG_AGO = {"timestamp": (timezone.now() - timedelta(hours=3)).isoformat()}
+BARE = {"subject": "", "from": "", "to": [], "metadata": {}}
+INBOUND = {"direction": "inbound"}
+GONE = {"state": "gone"}
+
+# Events of one message, one after the other, and of the last: its result, the state then, what is wanted of MultiMail,
+# and the entries that it leaves. In place of an event may stand what becomes of the message meanwhile.
+EVENTS = [
+    ([(PENDING, {})], "applied", "held", "fetch", ["message.held"]),
+    ([(PENDING, BARE)], "applied", "held", "fetch", ["message.held"]),
+    ([(PENDING, LONG_AGO)], "late", "gone", "ask", ["webhook.late"]),
+    ([(SENT, LONG_AGO)], "late", "sent", "", ["webhook.late"]),
+    ([(SENT, BARE)], "applied", "sent", "ask", ["message.sent"]),
+    ([(SENT, {})], "applied", "sent", "", ["message.sent"]),
+    ([(PENDING, {}), (PENDING, {})], "applied", "held", "", []),
+    ([(PENDING, {}), (PENDING, LONG_AGO)], "late", "held", "", []),
+    ([(PENDING, {}), (APPROVED, {})], "applied", "approved", "", ["message.approved"]),
+    ([(PENDING, {}), (APPROVED, LONG_AGO)], "late", "approved", "", ["message.approved"]),
+    ([(PENDING, {}), (SENT, {})], "applied", "sent", "", ["message.approved", "message.sent"]),
+    ([(REJECTED, {}), (PENDING, {})], "late", "rejected", "", ["webhook.late"]),
+    ([(REJECTED, BARE), (PENDING, {})], "late", "rejected", "", ["message.named"]),
+    ([(PENDING, {}), GONE, (PENDING, {})], "late", "gone", "ask", ["webhook.late"]),
+    ([(PENDING, {}), GONE, (SENT, {})], "applied", "sent", "", ["message.approved", "message.sent"]),
+    ([(PENDING, INBOUND), (APPROVED, {"direction": ""})], "applied", "released", "", ["message.released"]),
+    ([(APPROVED, {"direction": ""}), (PENDING, INBOUND)], "applied", "released", "", ["message.released"]),
+]
+
+
+TOLD = {
+    "subject": "Your refund for order 4471",
+    "sender": MAILBOX["address"],
+    "recipients": "dana@northwind.example",
+    "trigger.discord_user": "ana#1",
+    "trigger.discord_channel": "outreach",
+    "trigger.discord_guild": "Acme",
+}
+
+
+def tell(connection, number, name, fields):
+    body = event_body(name, email_id=f"01E{number}", **fields)
+    return receive_webhook(connection=connection, body=body, secret_used="current", address="203.0.113.7")
+
+
+def fields_of(entry):
+    """What it tells, without who told it."""
+    fields = dict(entry.detail.fields)
+    assert (fields.pop("actor"), fields.pop("address")) == ("MultiMail (main)", "203.0.113.7")
+    return fields
+
+
+def test_event_moves_its_message_or_asks_and_leaves_its_entry(connection):
+    for number, (steps, *expected) in enumerate(EVENTS):
+        for step in steps:
+            before = list(Entry.objects.values_list("pk", flat=True))
+            if isinstance(step, dict):
+                Message.objects.filter(upstream_id=f"01E{number}").update(**step)
+            else:
+                stored = tell(connection, number, *step)
+        message = Message.objects.get(upstream_id=f"01E{number}")
+        entries = list(Entry.objects.exclude(pk__in=before).oldest_first())
+        wanted = "".join(name for name in ("fetch", "ask") if getattr(stored, name) == message)
+        assert [stored.result, message.state, wanted, [entry.action for entry in entries]] == expected, steps
+        for entry in entries:
+            assert (entry.connection, entry.message) == (connection.pk, message.public_id), steps
+            assert "4471" in entry.detail.words or not message.subject, steps
+
+
+def test_entry_tells_what_the_event_did(connection):
+    more = {"reason": "Fine", "sent_by_key_name": "Bot"}
+    said = {"reason": "Fine", "key": "Bot"}
+    found = {"key": "Bot", "found": "it is sent, and nothing had told of that"}
+    for number, (steps, expected) in enumerate([
+        ([(PENDING, {})], [TOLD]),
+        ([(PENDING, {}), (APPROVED, more)], [TOLD | said]),
+        ([(PENDING, {}), (SENT, more)], [TOLD | found, TOLD | said]),
+        ([(APPROVED, {}), (APPROVED, more)], [{"event": APPROVED}]),
+        ([(REJECTED, BARE), (PENDING, {"sent_by_key": "mm_1"})], [TOLD | {"event": PENDING, "key": "mm_1"}]),
+        ([(PENDING, {}), (APPROVED, {"direction": "inbound"})], [TOLD | {"direction": "inbound"}]),
+    ]):  # fmt: skip
+        for step in steps:
+            before = list(Entry.objects.values_list("pk", flat=True))
+            tell(connection, number, *step)
+        entries = Entry.objects.exclude(pk__in=before).oldest_first()
+        assert [fields_of(entry) for entry in entries] == expected, steps
