@@ -341,9 +341,7 @@ def test_conflict_that_names_nobody_is_ours_only_where_an_earlier_call_may_have_
 
 
 @pytest.mark.proves("security 19")
-def test_permission_and_content_are_checked_again_before_the_call(
-    message, decision, reviewer, upstream, monkeypatch
-):
+def test_permission_and_content_are_checked_again_before_the_call(message, decision, reviewer, upstream, monkeypatch):
     causes = [
         (False, "Nobody stands behind this decision.", lambda: Decision.objects.update(given_by=None)),
         (False, "The content changed after the decision.", lambda: show_row(message, subject="Another")),

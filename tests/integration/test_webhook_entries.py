@@ -98,3 +98,17 @@ def test_entry_tells_what_the_event_did(connection):
             tell(connection, number, *step)
         entries = Entry.objects.exclude(pk__in=before).oldest_first()
         assert [fields_of(entry) for entry in entries] == expected, steps
+
+
+def test_body_that_says_nothing_to_the_desk_is_kept_and_named(connection):
+    for body, name, result, action, told in (
+        (b"no JSON", "", "poison", "webhook.poison", {"explanation": "The body is not valid JSON."}),
+        (event_body("mailbox.renamed"), "mailbox.renamed", "unknown", "webhook.unknown", {"event": "mailbox.renamed"}),
+    ):
+        stored = receive_webhook(connection=connection, body=body, secret_used="current", address="203.0.113.7")
+        entry = Entry.objects.get(action=action)
+        assert (entry.connection, entry.message, fields_of(entry)) == (connection.pk, None, told)
+        stored.event.refresh_from_db()
+        assert (stored.event.name, stored.event.result) == (name, result)
+        assert stored.event.error == stored.problem == told.get("explanation", "")
+    assert not Message.objects.exists()

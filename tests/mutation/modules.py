@@ -68,7 +68,7 @@ MODULES = {
             "tests/integration/test_decide.py",
         ),
     ),
-    "decide": Module(broken=("approvals/decide.py",), tests=_DECISIONS),
+    "decide": Module(broken=("approvals/decide.py",), tests=(*_DECISIONS, "tests/integration/test_enclosed.py")),
     "execute": Module(broken=("approvals/execute.py",), tests=_DECISIONS),
     "ingest": Module(
         broken=("approvals/ingest.py",),
@@ -85,10 +85,12 @@ MODULES = {
         broken=("policy/allowlists.py", "gateway/allowlists.py", "common/patterns.py"),
         tests=(
             "tests/unit/test_allowlist_judge.py",
+            "tests/unit/test_gateway_recipients.py",
             "tests/integration/test_allowlist_changes.py",
             "tests/integration/test_allowlist_ruling.py",
             "tests/integration/test_allow_address.py",
             "tests/integration/gateway/test_gateway_allowlists.py",
+            "tests/integration/gateway/test_gateway_contacts.py",
         ),
     ),
     "recording": Module(

@@ -8,7 +8,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from common.patterns import read_pattern
-from policy.allowlists import Entry, Place, StandingList, compared, judge, named, patterns_of
+from policy.allowlists import Entry, Listed, Place, StandingList, compared, judge, named, patterns_of
 from tests.allow_cases import CASES
 
 NOW = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
@@ -135,8 +135,12 @@ def test_most_exact_entry_of_the_narrowest_list_is_the_one_that_is_named():
     assert {one: (told.pattern, told.list_id) for one, told in judged.passed.items()} == {
         "ana@acme.com": ("ana@acme.com", 2), "bo@acme.com": ("acme.com", 1)
     }  # fmt: skip
-    both = judge(["bo@acme.com"], [narrow, listed("enforce", [("acme.com", None)], key=2)], None, NOW)
-    assert both.passed["bo@acme.com"].list_id == 1
+    later = NOW + timedelta(days=1)
+    both = judge(["BO@acme.com"], [listed("enforce", [("acme.com", later)]), narrow], None, NOW)
+    assert (both.labels, both.versions) == ("list 1 and list 1", "version 1 and version 1")
+    assert both.passed == {"BO@acme.com": Listed("BO@acme.com", "acme.com", 1, "list 1", None, later)}
+    known = judge(["ana@x.io"], [listed("contacts", [])], {"ana@x.io"}, NOW)
+    assert known.passed == {"ana@x.io": Listed("ana@x.io", "", None, "the contacts of the account")}
 
 
 def test_contacts_that_were_never_read_are_nobody_and_said_so():
