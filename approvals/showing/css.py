@@ -114,12 +114,15 @@ class Cascade:
         if one.name == "all":
             self.held = {} if one.important else {name: held for name, held in self.held.items() if held[1]}
             return
+        # What is important stays in force, as if it had been declared after the shorthand.
+        stays: dict[str, tuple[str, bool]] = {}
         for name in (one.name, *_SETS_BACK.get(one.name, ())):
-            if one.important or not self.held.get(name, ("", False))[1]:
-                self.held.pop(name, None)
+            held = self.held.pop(name, ("", False))
+            if held[1] and not one.important:
+                stays[name] = held
             if one.important or not self.doubted.get(name, ("", False))[1]:
                 self.doubted.pop(name, None)
-        self.held[one.name] = (one.value, one.important)
+        self.held |= {one.name: (one.value, one.important)} | stays
 
     def copy(self) -> "Cascade":
         return Cascade(dict(self.held), dict(self.doubted))

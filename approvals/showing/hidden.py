@@ -25,6 +25,9 @@ _KEYWORD_SIZES = {
 _FONT_SIZE = re.compile(r"(?:^|\s)([0-9.]+(?:px|pt|em|rem|%|vw|vh|mm|cm|in)|0|smaller|larger)(?:\s?/\s?\S+)?\s")
 _CALL = re.compile(r"(?<![a-z0-9-])([a-z0-9-]{1,40})\(([^()]{0,300})\)")
 _GROUNDS = ("background-color", "background", "background-image")
+_GRADIENT = re.compile(r"gradient\(((?:[^()]|\([^()]*\))*)\)")
+# These take back a colour that was declared before.
+_NO_COLOUR = frozenset("transparent none initial inherit unset revert revert-layer".split())
 # What keeps all that lies in it on its own ground.
 _FIRM = frozenset("table td th".split())
 _BOXED = frozenset({"block", "inline-block", "table", "inline-table", "table-cell", "flex", "inline-flex", "flow-root"})
@@ -121,12 +124,21 @@ def _fill(style: Style, inherited: Colour | None) -> Colour | None:
 
 
 def _ground(style: Style, ground: Colour) -> Colour:
-    """Background pictures are not loaded, by us nor by careful mail programs: what counts is the colour behind."""
+    """Return what lies behind the text: the colour declared last, and over it the first colour of a gradient.
+
+    Background pictures are not loaded, by us nor by careful mail programs.
+    """
+    under = ground
     for name in reversed(list(style)):
-        colour = first_colour(style[name]) if name in _GROUNDS else None
-        if colour is not None and colour[3] > 0:
-            return over(colour, ground)
-    return ground
+        plain = _GRADIENT.sub(" ", style[name]).strip() if name in ("background-color", "background") else None
+        if plain in _NO_COLOUR:
+            break
+        if plain and (colour := first_colour(plain)):
+            under = over(colour, ground)
+            break
+    drawn = _GRADIENT.search(style.get("background-image") or style.get("background", ""))
+    colour = first_colour(drawn.group(1)) if drawn else None
+    return over(colour, under) if colour else under
 
 
 def _is_sliver(style: Style, size: float) -> bool:

@@ -1,6 +1,15 @@
 """Links: where they really go, and whether their text says so."""
 
-from approvals.showing.links import host_of, is_remote, read_link, registered_domain, short_target, unicode_host
+from approvals.showing.links import (
+    host_flags,
+    host_of,
+    is_remote,
+    read_link,
+    registered_domain,
+    short_target,
+    unicode_host,
+)
+from approvals.showing.loads import of_tag
 
 # Texts and targets: where the text names another address, and where it does not.
 LIES = [
@@ -15,6 +24,7 @@ LIES = [
     ("ana@acme.example", "mailto:eva@acme.example"),
     ("acme.example", "mailto:ana@evil.example"),
     ("https://acme.example", "tel:+491234"),
+    ("acme.company", "https://evil.example/"),
 ]
 TRUTHS = [
     ("https://acme.example/pay", "https://www.acme.example/pay?x=1"),
@@ -26,6 +36,8 @@ TRUTHS = [
     ("Ana@Acme.example", "mailto:ana@acme.example?subject=hi"),
     ("", "https://acme.example/"),
     ("12.30", "https://acme.example/"),
+    ("see acme.company now", "https://evil.example/"),
+    ("acme.example", "mailto:ana@acme.example"),
 ]
 
 
@@ -55,6 +67,8 @@ TARGETS = [
     ("javascript:alert(1)", "", ("unusual_scheme",)),
     ("file:///etc/passwd", "", ("unusual_scheme",)),
     ("mailto:ana@acme.example", "acme.example", ()),
+    ("mailto:ana@b@acme.example", "acme.example", ()),
+    ("https://1.2.300.4/", "1.2.300.4", ()),
     ("tel:+49123", "", ()),
     ("/pay", "", ("relative",)),
     ("#top", "", ()),
@@ -89,4 +103,39 @@ def test_written_out_host_and_short_target_read_well():
 def test_remote_addresses_are_told_from_those_inside_the_mail():
     assert all(is_remote(url) for url in ("http://a.example", "//a.example", "\\\\a.example", "ftp:x", " hTTp:/a"))
     assert not any(is_remote(url) for url in ("", "cid:1", "data:image/png;base64,", "a.png", "/a.png", "about:blank"))
+    assert not is_remote("mid:1@acme.example")
     assert host_of("//a.example/x") == "a.example"
+
+
+def test_scripts_that_one_language_writes_together_are_not_mixed():
+    odd = {"カタカナabc.example": ("punycode",), "ひらがな漢字.example": ("punycode",), "aʰ.example": ("punycode",)}
+    odd |= {"한글abc.example": ("punycode",), "pаypal.example": ("punycode", "mixed_script"), "a.б": ("punycode",)}
+    assert {host: host_flags(host) for host in odd} == odd
+
+
+FAR = "https://far.example/x"
+# Tags with their attributes, and what each would fetch, and whether that gets no label of its own.
+FETCHES = [
+    ("img", {"src": FAR}, ("picture", True)),
+    ("b", {"src": FAR}, ("picture", False)),
+    ("image", {"href": FAR}, ("picture", True)),
+    ("use", {"href": FAR}, ("picture", False)),
+    ("img", {"href": FAR}, ("picture", True)),
+    ("video", {"poster": FAR}, ("video", False)),
+    ("td", {"background": FAR}, ("background picture", True)),
+    ("a", {"href": FAR, "ping": FAR}, ("report of a click", True)),
+    ("form", {"action": FAR}, ("form", False)),
+    ("link", {"href": FAR, "rel": "Alternate StyleSheet"}, ("style sheet", False)),
+    ("link", {"href": FAR, "rel": "preload"}, ("prefetch", True)),
+    ("meta", {"http-equiv": " Refresh ", "content": f"0; url='{FAR}'"}, ("jump to another page", False)),
+    ("p", {"style": f"background:url({FAR})"}, ("background picture", True)),
+    ("img", {"srcset": f"a.png 1x, {FAR} 2x"}, ("picture", True)),
+]
+
+
+def test_what_a_tag_would_fetch_is_found():
+    found = [(tag, attributes, of_tag(tag, attributes)) for tag, attributes, _ in FETCHES]
+    assert found == [(tag, attributes, [(kind, FAR, quiet)]) for tag, attributes, (kind, quiet) in FETCHES]
+    nothing = [("a", {"href": FAR}), ("img", {"src": "cid:1"}), ("blockquote", {"cite": FAR}), ("p", {})]
+    assert [tag for tag, attributes in nothing if of_tag(tag, attributes)] == []
+    assert [load.kind for load in of_tag("iframe", {"srcdoc": "x"})] == ["embedded page"]

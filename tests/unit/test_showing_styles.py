@@ -6,6 +6,7 @@ from approvals.showing.arithmetic import length
 from approvals.showing.boxes import box_reason
 from approvals.showing.colours import attribute_colour, contrast, first_colour
 from approvals.showing.css import Cascade, cleaned, declared, fetches
+from approvals.showing.elements import old_attributes
 from approvals.showing.hidden import Look
 from approvals.showing.sanitise import harmless_style, picture_size, seal
 from approvals.showing.sheets import Sheets
@@ -22,6 +23,7 @@ def test_colours_are_read_in_every_spelling():
         "rgb(100%, 0%, 50%)": (255, 0, 128, 1.0),
         "rgb(1 2 3 / 50%)": (1, 2, 3, 0.5),
         "hsl(120, 100%, 25%)": (0, 128, 0, 1.0),
+        "hsla(120, 100%, 25%, 50%)": (0, 128, 0, 0.5),
         "hwb(0 100% 0%)": (255, 255, 255, 1.0),
         "oklch(100% 0 0)": (255, 255, 255, 1.0),
         "1px solid rebeccapurple": (102, 51, 153, 1.0),
@@ -33,6 +35,7 @@ def test_colours_are_read_in_every_spelling():
     assert {text: first_colour(text) for text in colours} == colours
     # Contrast is that of WCAG.
     assert contrast((0, 0, 0, 1.0), (255, 255, 255, 1.0)) == pytest.approx(21)
+    assert contrast((128, 128, 128, 1.0), (5, 5, 5, 1.0)) == pytest.approx(5.16, abs=0.01)
 
 
 def test_old_colour_attribute_is_a_colour_whatever_its_word():
@@ -40,7 +43,7 @@ def test_old_colour_attribute_is_a_colour_whatever_its_word():
     colours = {" Red\n": "red", "#F00": "#f00", "": "", "f00": "#0f0000", "1": "#010000", "#12g": "#010200"}
     colours |= {"#ff0000": "#ff0000", "chucknorris": "#c00000", "123456789": "#124578", "zz#": "#000000"}
     colours |= {"#0000ff00aa00": "#00ffaa", "0000c1000d2000e3": "#000de3", "\U0001f60000ff": "#0000ff"}
-    colours |= {"000000000a000000000b000000000c": "#0a0b0c", "0" * 126 + "12345": "#000012"}
+    colours |= {"100000000" * 3: "#000000", "000000000a000000000b000000000c": "#0a0b0c", "0" * 126 + "12345": "#000012"}
     assert {word: attribute_colour(word) for word in colours} == colours
 
 
@@ -100,6 +103,34 @@ def test_ground_of_a_box_smaller_than_a_line_is_not_behind_its_text():
     assert list(grounds.values()) == [0, 0, 0, 255, 255, 255, 255], grounds
 
 
+def test_ground_is_the_colour_that_holds_and_what_is_drawn_over_it():
+    black = {
+        *("background:#000", "background-color:#000", "background:#fff;background-color:#000"),
+        *("background-color:#fff;background:url(x) #000", "background-color:#000!important;background:#fff"),
+        *("background:linear-gradient(#000,#fff);background-color:#fff", "background:#fff linear-gradient(#000,red)"),
+        *("background-color:#000;background-color:nonsense", "background:#fff;background-image:linear-gradient(#000)"),
+    }
+    white = {
+        *("", "background:#000;background-color:transparent", "background:#000;background-color:rgba(0,0,0,0)"),
+        *("background:#000;background-color:initial", "background-color:#000;background:none"),
+        *("background:#000;background-color:#fff!important;background:#000", "background-color:inherit"),
+        *("background:linear-gradient(#fff,#000);background-color:#000", "background:url(x)"),
+    }
+    grounds = {style: Look().inside(values(style)).ground[0] for style in black | white}
+    assert grounds == dict.fromkeys(black, 0) | dict.fromkeys(white, 255)
+
+
+def test_ground_of_blocks_around_is_behind_what_lies_in_them_and_not_behind_what_floats():
+    outer = Look().in_doubt("div", values("background:#000"))
+    around = outer.in_doubt("p", values("color:#fff"), "", "seen by some")
+    assert (around.ground[0], around.firm[0], around.possible) == (0, 255, "seen by some")
+    for style in ("position:absolute", "position:fixed", "float:left", "float:right"):
+        assert outer.in_doubt("p", values(style)).ground[0] == 255, style
+    # What a span paints lies behind its words only.
+    assert Look().in_doubt("span", values("background:#000")).in_doubt("p", {}).ground[0] == 255
+    assert outer.in_doubt("td", {}).firm[0] == 0
+
+
 def test_size_of_a_picture_is_kept_within_bounds():
     sizes = {"10": ' width="10"', "5000": ' width="1200"', "12345": ' width="1200"', "20px": ' width="20"', "x": ""}
     assert {size: picture_size({"width": size}) for size in sizes} == sizes
@@ -115,6 +146,8 @@ def test_sheets_tell_certain_rules_from_possible_ones():
 
 
 def test_only_understood_values_are_kept():
+    assert harmless_style(values("font-family:Courier New"), 16, True) == "font-family:monospace;"
+    assert harmless_style(values("font-family:Arial"), 16, True) == "font-family:sans-serif;"
     style = values("color:red;padding:5px 500px;border:2px dashed #000;font-family:x,monospace;width:9999px;float:left")
     assert harmless_style(style, 16, True) == (
         "color:rgb(255,0,0);font-family:monospace;padding:5px 64px;border:2px solid rgb(0,0,0);width:1200px;"
@@ -130,3 +163,20 @@ def test_seal_lets_nothing_through_that_is_not_listed():
     sealed = seal(hostile)
     assert sealed.startswith('<p>a<span class="ghost">b</span><img><img><a title="t">c</a>')
     assert "http" not in sealed
+
+
+def test_attributes_from_before_css_are_read_as_it():
+    read = [
+        ("td", {"bgcolor": "RED"}, {"background-color": "red"}),
+        ("b", {"bgcolor": "red", "color": "red", "text": "red", "size": "7"}, {}),
+        ("font", {"color": "#f00", "size": " 7 "}, {"color": "#f00", "font-size": "48px"}),
+        ("body", {"text": "red"}, {"color": "red"}),
+        (
+            "p",
+            {"dir": " RTL ", "align": "Right"},
+            {"direction": "rtl", "unicode-bidi": "isolate", "text-align": "right"},
+        ),
+        ("p", {"dir": "up", "align": "middle"}, {}),
+        ("dialog", {}, {"position": "absolute"}),
+    ]
+    assert [(name, given, old_attributes(name, given)) for name, given, _ in read] == read
