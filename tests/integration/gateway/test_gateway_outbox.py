@@ -75,12 +75,15 @@ def test_approved_mail_leaves_once_as_it_was_approved(
     email = world.approved(
         subject="Grüße", markdown="# Hi\n\n.dot\n", attachments=files, reply_to="r@x.example", bcc="b@x.example"
     )
+    other = world.approved()
+    Email.objects.filter(pk=other.pk).update(attempts=1)
     Mailbox.objects.filter(pk=world.mailbox.pk).update(signature_block="Changed since", display_name="Changed")
     with caplog.at_level("INFO"):
         assert [leave(email), leave(email)] == ["sent", "not due"]
     email.refresh_from_db()
     assert (email.status, email.fate_unknown, email.last_error) == (Status.SENT, False, "")
     assert (email.lease_until, email.bounced_at, email.sent_at is not None) == (None, None, True)
+    assert status_of(other) == Status.SCHEDULED
     # Live mail: nobody has told that it was delivered.
     assert events_of(email.pk) == ["message.sent"]
     assert (audited(email)[0], audited(email)[1]["refused"]) == ("email.sent", 0)
