@@ -65,9 +65,9 @@ class Stack:
         # Nothing that tests/cluster.py sets for this process may reach the product.
         ours = {*environment.OURS, "DJANGO_SETTINGS_MODULE", "DJANGO_ALLOW_ASYNC_UNSAFE", "MALLOC_ARENA_MAX"}
         outer = {name: value for name, value in os.environ.items() if name not in ours}
-        # Where a test may listen for webhooks: the product reaches no other private address.
-        self.hook_port = pick_free_ports(1)[0]
-        allow = {"OUTGOING_ALLOW": f"http://127.0.0.1:{self.hook_port}"}
+        # Where a test may listen for webhooks, and as proxies: the product reaches no other private address.
+        self.hook_port, *self.proxy_ports = listening = pick_free_ports(3)
+        allow = {"OUTGOING_ALLOW": ",".join(f"http://127.0.0.1:{port}" for port in listening)}
         self._outer = {**outer, **_PORTS, "DEMO": "quiet", "DATA_DIR": str(self.data), **allow, **variables}
 
     def start(self) -> "Stack":
@@ -221,7 +221,8 @@ def _prepare_launcher(parent: int) -> None:
     die_with_parent(signal.SIGTERM, parent=parent)
 
 
-def _group(item: pytest.Item | None) -> str | None:
+def group_of(item: pytest.Item | None) -> str | None:
+    """The group whose tests one process runs, one after the other."""
     mark = item.get_closest_marker("xdist_group") if item else None
     return mark.args[0] if mark else None
 
@@ -229,7 +230,7 @@ def _group(item: pytest.Item | None) -> str | None:
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
     """End a product after the last test of the group that shares it: also one that does nothing takes time."""
-    if "PYTEST_XDIST_WORKER" in os.environ and _group(item) not in (None, _group(nextitem)):
+    if "PYTEST_XDIST_WORKER" in os.environ and group_of(item) not in (None, group_of(nextitem)):
         while _open:
             _end(_open.pop())
 

@@ -1,13 +1,22 @@
-"""What the fault tests break: the product with proxies between its two halves, and one that is killed and ended."""
+"""What the fault tests break: the product with proxies between its two halves, and one that is killed and ended.
+
+The main faults, which the ordinary run injects, share the product of all other tests and come last there.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.faults.desk_rig import DeskRig, desk_rig
+from tests.faults.desk_rig import DeskRig, desk_rig, standing_between
 from tests.faults.invariants import check_invariants
-from tests.stack import Stack, running_stack
+from tests.faults.proxy import Proxy
+from tests.stack import Stack, group_of, running_stack
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let whoever breaks the shared product come after all who only use it."""
+    items.sort(key=lambda item: item.path.parent.name == "faults" and group_of(item) == "stack")
 
 
 @pytest.fixture(scope="session")
@@ -25,10 +34,24 @@ def launched(_launched: Stack) -> Stack:
 
 
 @pytest.fixture(scope="session")
-def shared_desk(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DeskRig]:
-    """The product of the group desk-faults: whoever breaks it mends it, or starts one of its own with `desk_rig`."""
+def desk_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DeskRig]:
     with desk_rig(tmp_path_factory) as rig:
         yield rig
+
+
+@pytest.fixture(scope="session")
+def desk_of_all(stack: Stack) -> Iterator[DeskRig]:
+    with standing_between(stack, *map(Proxy, stack.proxy_ports)) as rig:
+        # Each is read anew after a fault.
+        rig.product.make_room(but=20)
+        yield rig
+
+
+@pytest.fixture
+def shared_desk(request: pytest.FixtureRequest) -> DeskRig:
+    """The product of the test's group: whoever breaks it mends it, or starts one of its own with `desk_rig`."""
+    desk: DeskRig = request.getfixturevalue("desk_of_all" if group_of(request.node) == "stack" else "desk_of_its_own")
+    return desk
 
 
 @pytest.fixture

@@ -302,15 +302,22 @@ def desk_rig(
     upstream, hooks = Proxy(), Proxy()
     secured = f"https://127.0.0.1:{pick_free_ports(1)[0]}"
     allow = f"{upstream.url},{hooks.url},{secured},http://no-such-host.invalid"
-    with running(tmp_path_factory, **{"OUTGOING_ALLOW": allow, **variables}) as stack:
-        rig = DeskRig(stack, upstream, hooks)
+    product = running(tmp_path_factory, **{"OUTGOING_ALLOW": allow, **variables})
+    with product as stack, standing_between(stack, upstream, hooks) as rig:
         rig.secured = secured
-        upstream.serve(rig.known["GATEWAY_URL"])
-        hooks.serve(rig.known["DASHBOARD_URL"])
-        rig.stand_between()
-        try:
-            yield rig
-        finally:
-            rig.close()
-            upstream.close()
-            hooks.close()
+        yield rig
+
+
+@contextlib.contextmanager
+def standing_between(stack: Stack, upstream: Proxy, hooks: Proxy) -> Iterator[DeskRig]:
+    """Let the two halves of a running product speak through these proxies, which are closed in the end."""
+    rig = DeskRig(stack, upstream, hooks)
+    upstream.serve(rig.known["GATEWAY_URL"])
+    hooks.serve(rig.known["DASHBOARD_URL"])
+    rig.stand_between()
+    try:
+        yield rig
+    finally:
+        rig.close()
+        upstream.close()
+        hooks.close()

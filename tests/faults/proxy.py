@@ -152,7 +152,7 @@ class Rule:
 class Proxy:
     """Listens on one port of the loopback. `seen` is its record: lines are only added."""
 
-    def __init__(self) -> None:
+    def __init__(self, port: int = 0) -> None:
         self.seen: list[Seen] = []
         self.resets_idle = False
         self.gateway = ""
@@ -160,7 +160,7 @@ class Proxy:
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
         self._connections = 0
-        self._bound = self._bind(0)
+        self._bound = self._bind(port)
         self.port = self._bound.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
 

@@ -16,7 +16,7 @@ from tests.faults.proxy import DECIDE, LIST, READ, WEBHOOK
 from tests.faults.records import Held
 from tests.faults.sender import Sender, assert_kept_once
 
-pytestmark = pytest.mark.xdist_group("desk-faults")
+pytestmark = pytest.mark.xdist_group("stack")
 
 
 def applied(desk, *messages):

@@ -27,16 +27,16 @@ result = {{**made, "webhook_id": connection.webhook_id}}
 
 
 @pytest.fixture(scope="module")
-def neighbour(shared_desk):
+def neighbour(desk_of_its_own):
     """The keys of the other account, whose webhooks come to the desk."""
-    made = shared_desk.python(CONNECT.format(url=shared_desk.known["GATEWAY_URL"]))
-    shared_desk.known |= {"NEIGHBOUR_KEY": made["agent"], "NEIGHBOUR_ADMIN_KEY": made["admin"]}
+    made = desk_of_its_own.python(CONNECT.format(url=desk_of_its_own.known["GATEWAY_URL"]))
+    desk_of_its_own.known |= {"NEIGHBOUR_KEY": made["agent"], "NEIGHBOUR_ADMIN_KEY": made["admin"]}
     body = {
-        "url": f"{shared_desk.hooks.url}/webhooks/multimail/{made['webhook_id']}/",
+        "url": f"{desk_of_its_own.hooks.url}/webhooks/multimail/{made['webhook_id']}/",
         "events": ["oversight.pending", "oversight.approved", "oversight.rejected", "message.sent"],
         "secret": "whsec_neighbour_secret",
     }
-    answer = shared_desk.product.call("POST", "/v1/webhooks", key="NEIGHBOUR_ADMIN_KEY", json=body)
+    answer = desk_of_its_own.product.call("POST", "/v1/webhooks", key="NEIGHBOUR_ADMIN_KEY", json=body)
     assert answer.status_code == 201, answer.text
     return made
 

@@ -1,4 +1,4 @@
-"""What `./run` promises while it runs, looked at beside the product of the group desk-faults."""
+"""What `./run` promises while it runs, looked at beside the shared product."""
 
 import contextlib
 import json
@@ -10,32 +10,26 @@ import pytest
 
 from dashboard.launch import environment
 from tests.faults.answering import everything_answers
-from tests.faults.desk_rig import DeskRig
 from tests.stack import Stack
 
-pytestmark = pytest.mark.xdist_group("desk-faults")
+pytestmark = pytest.mark.xdist_group("stack")
 
 CHILDREN = ["postgres", "redis", "web", "gateway", "live", "worker-desk", "worker-out", "demo"]
 
 
-@pytest.fixture
-def running(shared_desk: DeskRig) -> Stack:
-    return shared_desk.stack
-
-
-def test_secrets_are_for_the_owner_only_and_the_state_holds_no_foreign_variable(running: Stack) -> None:
+def test_secrets_are_for_the_owner_only_and_the_state_holds_no_foreign_variable(stack: Stack) -> None:
     for name in ("secrets.env", "credentials.env", "run.json", "run.lock"):
-        assert stat.S_IMODE((running.data / name).stat().st_mode) == 0o600
+        assert stat.S_IMODE((stack.data / name).stat().st_mode) == 0o600
     for name in ("", "postgres", "sockets", "log"):
-        assert stat.S_IMODE((running.data / name).stat().st_mode) & 0o066 == 0
-    state = json.loads((running.data / "run.json").read_text())
+        assert stat.S_IMODE((stack.data / name).stat().st_mode) & 0o066 == 0
+    state = json.loads((stack.data / "run.json").read_text())
     assert state["processes"].keys() == set(CHILDREN)
     assert not {"PATH", "COUNTERSIGN_RUN"} & state["environment"].keys()
 
 
-def test_sockets_only_no_server_listens_on_tcp(running: Stack) -> None:
-    ports = {int(running.env[name]) for name in environment.PORTS}
-    assert _listening_ports(set(running.processes())) <= ports
+def test_sockets_only_no_server_listens_on_tcp(stack: Stack) -> None:
+    ports = {int(stack.env[name]) for name in environment.PORTS}
+    assert _listening_ports(set(stack.processes())) <= ports
 
 
 def _listening_ports(pids: set[int]) -> set[int]:
@@ -53,24 +47,24 @@ def _listening_ports(pids: set[int]) -> set[int]:
 
 
 def test_second_start_and_a_taken_port_are_refused_by_name_and_nothing_is_left(
-    running: Stack, tmp_path_factory: pytest.TempPathFactory
+    stack: Stack, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    second = running.run()
-    assert (second.returncode, f"runs already: {running.url}" in second.stderr) == (1, True)
-    other = Stack(tmp_path_factory.mktemp("taken"), PORT=running.env["PORT"])
+    second = stack.run()
+    assert (second.returncode, f"runs already: {stack.url}" in second.stderr) == (1, True)
+    other = Stack(tmp_path_factory.mktemp("taken"), PORT=stack.env["PORT"])
     refused = other.run()
-    assert (refused.returncode, f"Port {running.env['PORT']} is taken" in refused.stderr) == (1, True)
+    assert (refused.returncode, f"Port {stack.env['PORT']} is taken" in refused.stderr) == (1, True)
     assert other.processes() == {}
-    assert everything_answers(running)
+    assert everything_answers(stack)
 
 
 @pytest.mark.slow
-def test_manage_works_beside_a_run_with_its_servers(running: Stack) -> None:
+def test_manage_works_beside_a_run_with_its_servers(stack: Stack) -> None:
     code = "from django.db import connection as c; c.ensure_connection(); print(c.settings_dict['HOST'])"
-    shown = running.run("manage", "shell", "-v", "0", "-c", code)
-    assert shown.stdout.strip() == str(running.data / "sockets"), shown.stderr
+    shown = stack.run("manage", "shell", "-v", "0", "-c", code)
+    assert shown.stdout.strip() == str(stack.data / "sockets"), shown.stderr
 
 
-def test_verbs_are_told_apart(running: Stack) -> None:
+def test_verbs_are_told_apart(stack: Stack) -> None:
     for arguments, status in ((["dance"], 2), (["stop", "now"], 2), (["help"], 0)):
-        assert running.run(*arguments).returncode == status, arguments
+        assert stack.run(*arguments).returncode == status, arguments
