@@ -275,7 +275,7 @@ def test_key_that_hosted_multimail_names_or_another_connection_uses_proves_nothi
     messages = [make_message(hosted, sent_by_key="key_7"), make_message(connection, sent_by_key="key_8")]
     messages.append(make_message(connection, sent_by_key="key_9"))
     Message.objects.filter(pk=messages[2].pk).update(direction="inbound")
-    for where, key in ((hosted, "key_7"), (hosted, "key_8"), (connection, "key_9")):
+    for where, key in ((hosted, "key_7"), (hosted, "key_8"), (connection, "key_9"), (connection, "key_7")):
         KeyOwner.objects.create(connection=where, upstream_key_id=key, person=reviewer)
     at, actor = clock(), reviewer.actor(surface="web")
     assert all(of(one, reviewer).may_approve for one in messages)

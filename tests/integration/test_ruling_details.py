@@ -9,7 +9,7 @@ from approvals.ruling import ruling_for, rulings_for, stop_of
 from common.postgres import clock
 from policy.allowlists import Judged
 from policy.models import AllowEntry, KillSwitch
-from tests.factories import make_connection, make_list, make_message, rolled_back
+from tests.factories import make_connection, make_list, make_message, make_person, rolled_back
 
 pytestmark = pytest.mark.django_db
 
@@ -58,3 +58,11 @@ def test_command_that_names_the_message_keeps_its_author_from_approving_it_in_a_
     actor, now = reviewer.actor(surface="web"), clock()
     assert rulings_for([message], actor=actor, now=now)[message.pk].rule == "author"
     assert ruling_for(message, actor=actor, now=now).rule == "author"
+
+
+def test_reviewer_of_one_connection_decides_there_and_nowhere_else(connection, admin):
+    near = make_person("near@yourteam.example", "Near", "reviewer", connection=connection)
+    for message, may in ((make_message(connection), True), (make_message(make_connection("other")), False)):
+        actor, now = near.actor(surface="web"), clock()
+        alone, many = ruling_for(message, actor=actor, now=now), rulings_for([message], actor=actor, now=now)
+        assert (alone.may_approve, many[message.pk].may_approve) == (may, may)

@@ -3,9 +3,10 @@
 import pytest
 from django.db import transaction
 
-from approvals.models import Decision
+from approvals.models import Decision, Verdict
 from approvals.settle import meet_held, meet_reports, reported_of
 from audit.models import Entry
+from common.postgres import clock
 from people.actors import worker
 from tests.factories import make_message, rolled_back
 from tests.integration.deciding import decide
@@ -44,6 +45,18 @@ def test_report_ends_a_decision_with_the_reason_that_people_read(decision):
         reported, reason, decided_by = report
         with rolled_back():
             assert meet(decision, reported, reason=reason, decided_by=decided_by) == end, report
+
+
+def test_end_of_a_decision_voids_the_verdicts_on_its_message_alone_and_ends_its_lease(decision, reviewer):
+    other = decide(make_message(decision.message.connection), reviewer).verdict
+    Decision.objects.update(lease_until=clock())
+    with rolled_back():
+        assert meet(decision, "rejected")[0] == "superseded"
+        assert [one.live for one in Verdict.objects.order_by("pk")] == [False, True]
+    assert meet(decision, "approved", reason=f"[countersign:{decision.reference}]")[0] == "applied"
+    assert decision.lease_until is None
+    other.refresh_from_db()
+    assert other.live
 
 
 def test_effect_of_a_decision_that_had_ended_is_told_whole_and_only_of_an_approval(decision):
