@@ -2,6 +2,7 @@
 
 import functools
 import itertools
+import os
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -101,7 +102,8 @@ _numbers = itertools.count()
 @pytest.fixture(autouse=True)
 def _own_seals_file():
     """Give each test a seals' file of its own: what an emptied database does not know would stop the sealer."""
-    settings.SEAL_FILE = settings.DATA_DIR / f"seals-{next(_numbers)}.jsonl"
+    # Of processes that test one mutant after the other, all have one folder.
+    settings.SEAL_FILE = settings.DATA_DIR / f"seals-{os.getpid()}-{next(_numbers)}.jsonl"
 
 
 @pytest.fixture(scope="session")
