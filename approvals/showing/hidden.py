@@ -182,8 +182,6 @@ def _filter_opacity(value: str) -> float:
             return _share(inside)
         if name == "blur" and (length(inside) or 0) >= 3:
             return 0.0
-        if name == "alpha" and re.search(r"opacity=0(?![\d.])", inside):
-            return 0.0
     return 1.0
 
 

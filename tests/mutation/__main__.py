@@ -38,6 +38,8 @@ def main(asked: list[str]) -> int:
     parser.add_argument("modules", nargs="*")
     parser.add_argument("--sample", type=int, default=1_000_000, help="at most so many mutants of each module")
     options = parser.parse_args(asked)
+    if options.sample < 1:
+        parser.error("--sample must be at least 1")
     unknown = [name for name in options.modules if name not in MODULES]
     if unknown:
         print(f"There is no module {', '.join(unknown)}. There are: {', '.join(MODULES)}.", file=sys.stderr)

@@ -58,6 +58,7 @@ TARGETS = [
     ("ht\ntps://evil.ex\tample/", "evil.example", ()),
     ("https://127.0.0.1/", "127.0.0.1", ("ip_address",)),
     ("https://0x7f000001/", "127.0.0.1", ("ip_address",)),
+    ("https://0x/", "0.0.0.0", ("ip_address",)),
     ("https://0177.0.0.1/", "127.0.0.1", ("ip_address",)),
     ("https://[::1]/", "::1", ("ip_address",)),
     ("https://xn--mnchen-3ya.example/", "xn--mnchen-3ya.example", ("punycode",)),

@@ -4,12 +4,13 @@ import pytest
 
 from approvals.showing.arithmetic import length
 from approvals.showing.boxes import box_reason
-from approvals.showing.colours import attribute_colour, contrast, first_colour
+from approvals.showing.colours import attribute_colour, contrast, first_colour, over
 from approvals.showing.css import Cascade, cleaned, declared, fetches
 from approvals.showing.elements import old_attributes
 from approvals.showing.hidden import Look
 from approvals.showing.sanitise import harmless_style, picture_size, seal
 from approvals.showing.sheets import Sheets
+from approvals.showing.values import is_sure
 
 
 def values(text):
@@ -26,6 +27,9 @@ def test_colours_are_read_in_every_spelling():
         "hsla(120, 100%, 25%, 50%)": (0, 128, 0, 0.5),
         "hwb(0 100% 0%)": (255, 255, 255, 1.0),
         "oklch(100% 0 0)": (255, 255, 255, 1.0),
+        "lab(50 20 20 / .5)": (128, 128, 128, 0.5),
+        "oklab(.2 0 0)": (51, 51, 51, 1.0),
+        "color(srgb 1 .2 0)": (255, 51, 0, 1.0),
         "1px solid rebeccapurple": (102, 51, 153, 1.0),
         "transparent": (0, 0, 0, 0.0),
         "linear-gradient(to right, #000, white)": (0, 0, 0, 1.0),
@@ -41,7 +45,13 @@ def test_colours_are_read_in_every_spelling():
 def test_old_colour_attribute_is_a_colour_whatever_its_word():
     # As Chromium shows <font color="...">.
     colours = {" Red\n": "red", "#F00": "#f00", "": "", "f00": "#0f0000", "1": "#010000", "#12g": "#010200"}
-    colours |= {"#ff0000": "#ff0000", "chucknorris": "#c00000", "123456789": "#124578", "zz#": "#000000"}
+    colours |= {
+        "\xa0red": "#00ed00",
+        "#ff0000": "#ff0000",
+        "chucknorris": "#c00000",
+        "123456789": "#124578",
+        "zz#": "#000000",
+    }
     colours |= {"#0000ff00aa00": "#00ffaa", "0000c1000d2000e3": "#000de3", "\U0001f60000ff": "#0000ff"}
     colours |= {"100000000" * 3: "#000000", "000000000a000000000b000000000c": "#0a0b0c", "0" * 126 + "12345": "#000012"}
     assert {word: attribute_colour(word) for word in colours} == colours
@@ -93,6 +103,65 @@ def test_styles_that_hide_nothing_are_not_called_hiding():
     hide_nothing += ["margin-left:-20px", "text-indent:-2em", "transform:rotate(3deg)", "clip:rect(0,0,0,0)"]
     for style in (*hide_nothing, "opacity:.9", "font-size:11px"):
         assert (box_reason(values(style)), Look().inside(values(style)).hides()) == ("", ""), style
+
+
+# What text of this style cannot be seen by, on white.
+HIDING = {
+    "filter:blur(3px)": "no opacity",
+    "filter:blur(2px) opacity(.5)": "",
+    "filter:opacity(5%)": "no opacity",
+    "opacity:10%": "no opacity",
+    "opacity:.11": "",
+    "opacity:.3;filter:opacity(.3)": "no opacity",
+    "font-size:0": "font size 0",
+    "font-size:0.9px": "font size 0",
+    "font-size:2px": "tiny font size",
+    "font:1px Arial": "tiny font size",
+    "font-size:xx-small": "",
+    "visibility:hidden": "visibility: hidden",
+    "visibility:collapse": "visibility: hidden",
+    "color:#f5f5f5": "white on white",
+    "color:#f4f4f4": "colour close to its background",
+    "color:#00000001": "white on white",
+    "background:#000;color:#141414": "black on black",
+    "background:#000;color:#151515": "colour close to its background",
+    "background:#555;color:#575757": "colour close to its background",
+    "-webkit-text-fill-color:transparent": "white on white",
+    "color:#fff;-webkit-text-fill-color:#000": "",
+}
+
+
+def test_style_that_hides_is_named():
+    assert {style: Look().inside(values(style)).hides() for style in HIDING} == HIDING
+    visible = Look().inside(values("visibility:hidden")).inside(values("visibility:visible"))
+    assert visible.hides() == ""
+    sizes = {"smaller": 16 * 0.83, "larger": 16 * 1.2, "2em": 32, "50%": 8, "medium": 16, "nonsense": 16}
+    assert {size: Look().inside(values(f"font-size:{size}")).size for size in sizes} == sizes
+    assert over((0, 0, 0, 0.5), (255, 255, 255, 1.0)) == (128, 128, 128, 1.0)
+
+
+# Properties, values that every mail program follows, and those that some may pass over.
+SURE = {
+    "opacity": (["5%", ".5", "calc(1)"], ["x", "1 1"]),
+    "zoom": (["normal", "2"], ["none"]),
+    "scale": (["none", "1 2 3"], ["1 2 3 4"]),
+    "transform": (["none", "rotate(3deg)", "inherit"], ["frob(3)", "rotate(3deg) frob(3)"]),
+    "display": (["none", "grid"], ["foo"]),
+    "color": (["red", "#fff", "rgb(1,2,3)", "hsl(1 2% 3%)"], ["color-mix(in srgb, red, blue)", "#12345"]),
+    "background": (["#fff", "no-repeat 0 0/cover"], ["linear-gradient(#000,#fff)", "red blue"]),
+    "background-image": (["none"], ["linear-gradient(#000,#fff)"]),
+    "font-size": (["12px", "smaller", "calc(2px)"], ["12foo", "1px 1px"]),
+    "margin": (["0 auto 1px 2px", "auto"], ["1px 1px 1px 1px 1px", "none"]),
+    "font": (["bold 12px/1.5 arial", "small arial"], ["12px", "arial"]),
+    "float": (["left", "anything"], []),
+}
+
+
+def test_value_is_sure_where_every_mail_program_follows_it():
+    followed = {
+        name: [value for value in (*sure, *not_sure) if is_sure(name, value)] for name, (sure, not_sure) in SURE.items()
+    }
+    assert followed == {name: sure for name, (sure, _) in SURE.items()}
 
 
 def test_ground_of_a_box_smaller_than_a_line_is_not_behind_its_text():
