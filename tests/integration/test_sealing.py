@@ -129,7 +129,9 @@ def test_another_key_is_named_by_the_one_that_leaves_and_seals_nothing_without_i
     append()
     assert seal_all() == 1
     assert check_chain()[-1].key == signing.public_key().hex()
-    assert Entry.objects.of_action("ledger.key_changed").count() == 1
+    told = Entry.objects.get(action="ledger.key_changed").detail.fields
+    names = [signing.key_fingerprint(bytes.fromhex(check_chain()[at].key)) for at in (0, -1)]
+    assert (told["seal"], told["before"], told["after"]) == ("2", *names)
 
 
 BREAKS = [
@@ -217,7 +219,7 @@ def test_state_tells_how_far_it_is_when_it_is_late_and_what_holds_it_up(monkeypa
         assert not sealing_state(since + timedelta(seconds=60)).is_late
         now = sealing_state(since + timedelta(seconds=61))
         assert (now.unsealed, now.is_late, now.is_well, now.age) == (3, True, False, timedelta(seconds=61))
-        assert f"process {session.info.backend_pid} (somebody's report)" in now.why
+        assert f"process {session.info.backend_pid} (somebody's report), open since" in now.why
         assert "others share" in now.advice
         session.rollback()
     now = sealing_state(since + timedelta(seconds=61))

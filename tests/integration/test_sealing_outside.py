@@ -48,8 +48,8 @@ def test_each_head_is_written_once_for_its_owner_alone_whatever_a_crash_left(fil
     as_superuser("DELETE FROM audit_anchor WHERE seal = 3")
     assert write_anchors() == 1
     assert _heads(file) == [head_json(one) for one in check_chain()]
-    assert list(Anchor.objects.order_by("seal").values_list("seal", "kind", "place")) == [
-        (number, "file", str(file)) for number in (1, 2, 3)
+    assert list(Anchor.objects.order_by("seal").values_list("seal", "kind", "place", "reference")) == [
+        (number, "file", str(file), "") for number in (1, 2, 3)
     ]
 
 
@@ -100,6 +100,8 @@ def test_older_database_is_not_sealed_before_somebody_said_why(file, settings, c
     assert (after.kind, after.epoch) == ("seal", 2)
     assert [head["number"] for head in _heads(file)] == [1, 2, 3, 4, 5, 4, 5]
     assert sealing_state(clock()).is_well
+    told = Entry.objects.get(action="ledger.restored").detail.fields
+    assert (told["seal"], told["epoch"], told["reason"]) == ("4", "2", restored.note)
 
 
 def test_another_chain_with_the_same_number_or_none_at_all_is_noticed(file, settings):
