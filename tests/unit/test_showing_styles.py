@@ -29,6 +29,8 @@ def test_colours_are_read_in_every_spelling():
         "oklch(100% 0 0)": (255, 255, 255, 1.0),
         "lab(50 20 20 / .5)": (128, 128, 128, 0.5),
         "oklab(.2 0 0)": (51, 51, 51, 1.0),
+        "lch(50% 0 0)": (128, 128, 128, 1.0),
+        "hsl(0 50 50)": (191, 64, 64, 1.0),
         "color(srgb 1 .2 0)": (255, 51, 0, 1.0),
         "1px solid rebeccapurple": (102, 51, 153, 1.0),
         "transparent": (0, 0, 0, 0.0),
@@ -76,6 +78,19 @@ def test_variables_are_put_in_three_deep_and_in_bounds():
     assert values("color:var(--none,blue);background:var(--none)") == {"color": "blue"}
     long = values("--a:" + "x" * 300 + ";background:" + "var(--a) " * 6)["background"]
     assert (len(long), long[:201]) == (1000, "x" * 200 + " ")
+
+
+def test_what_some_mail_programs_pass_over_is_kept_apart():
+    doubts = {
+        "color:color-mix(in srgb, red, blue)": {"color": "transparent"},
+        "color:red;color:color-mix(in srgb, red, blue)": {"color": "color-mix(in srgb, red, blue)"},
+        "color:red!important;color:color-mix(in srgb, red, blue)": {},
+        "display:foo": {"display": ""},
+        "filter:frob(1)": {"filter": ""},
+        "display:foo;display:none": {},
+    }
+    assert {style: Cascade().lay(declared(style)).in_doubt() for style in doubts} == doubts
+    assert Cascade().lay(declared("color:red"), certain=False).in_doubt() == {"color": "red"}
 
 
 def test_declarations_survive_comments_escapes_and_strings():
