@@ -177,6 +177,11 @@ class DeskRig(Records):
         late = "changed_at = changed_at - interval '1 hour', asked_at = NULL"
         self.sql(f"UPDATE approvals_message SET {late} WHERE public_id = %s", held.id)
 
+    def let_outbox_lease_end(self, held: Held) -> None:
+        """An attempt to send keeps its lease for minutes if PostgreSQL was killed; a live one needs it for seconds."""
+        overdue = "status = 'scheduled' AND lease_until < now() + interval '2 minutes'"
+        self.sql(f"UPDATE gateway_email SET lease_until = now() WHERE id = %s AND {overdue}", held.upstream_id)
+
     def let_fall_due(self, held: Held) -> None:
         self._set(held, "due_at = now()", "state = 'recorded'")
 
