@@ -100,19 +100,11 @@ def test_approve_that_never_arrived_waits_for_a_person(desk):
     held_again = desk.hold()
     assert desk.decision(held)["state"] == "unknown"
     assert (desk.calls(held), desk.mails(held), held_again.id != held.id) == (1, 0, True)
-    confirm(desk, held)
+    assert desk.confirm(held)
     settled = desk.wait_for_decision(held, "applied")
     assert (settled["id"], settled["attempt"], desk.calls(held)) == (doubted["id"], 2, 2)
     [entry] = desk.entries(held, "decision.confirmed")
     assert entry["actor_kind"] == "person"
-
-
-def confirm(desk, held):
-    """Confirm as the reviewer that the approval goes out again."""
-    page = desk.ana.get(f"/queue/{held.id}/")
-    assert f"/queue/{held.id}/send-again/" in page.text
-    assert desk.ana.post(f"/queue/{held.id}/send-again/", page).status_code == 302
-    desk.note("REVIEWER", "send again", upstream_id=held.upstream_id)
 
 
 @pytest.mark.fault(
