@@ -57,10 +57,6 @@ def test(arguments: list[str]) -> int:
     chosen = [argument for argument in arguments if argument != "--all"]
     ensure_chromium()
     ensure_spin()
-    if everything and not chosen:
-        # By itself: what it measures the product against is its own load.
-        status = _pytest(["-m", "soak"])
-        return _pytest([*_spread(chosen), "-m", "not soak"]) or status
     # Later options win, so `-n 0` or another -m among the arguments does what one expects.
     return _pytest([*_spread(chosen), *([] if everything else ["-m", _RARE]), *chosen])
 

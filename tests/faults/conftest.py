@@ -15,8 +15,13 @@ from tests.stack import Stack, group_of, running_stack
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let whoever breaks the shared product come after all who only use it."""
-    items.sort(key=lambda item: item.path.parent.name == "faults" and group_of(item) == "stack")
+    """Let whoever breaks the shared product come after all who only use it, and the soak, the longest, come first."""
+
+    def place(item: pytest.Item) -> int:
+        breaks = item.path.parent.name == "faults" and group_of(item) == "stack"
+        return 1 if breaks else -1 if item.get_closest_marker("soak") else 0
+
+    items.sort(key=place)
 
 
 @pytest.fixture(scope="session")

@@ -96,7 +96,7 @@ class Reviewer:
             self._decide(row)
         self.after = page["next_after"] or ""
         if not rows:
-            time.sleep(0.1)
+            time.sleep(0.5)
 
     def _is_mine(self, row: dict[str, Any]) -> bool:
         number = self.diary.sent.get(row["upstream_id"])

@@ -19,7 +19,7 @@ OPEN = ("recorded", "calling", "unknown", "unattributed", "withdrawn")
 # How long the last fault may take to be got over by the product itself and the people who are asked; and all before.
 RECOVERY, LOAD = 600, 1200
 
-pytestmark = [pytest.mark.soak, pytest.mark.xdist_group("soak")]
+pytestmark = pytest.mark.soak
 
 
 @pytest.fixture
@@ -31,10 +31,9 @@ def rig(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DeskRig]:
         yield rig
 
 
-def test_soak_ends_with_equal_sums(rig: DeskRig, capsys: pytest.CaptureFixture[str]) -> None:
+def test_soak_ends_with_equal_sums(rig: DeskRig) -> None:
     diary = Diary(int(os.environ.get("SOAK_SEED", random.randrange(10**6))))
-    with capsys.disabled():
-        print(f"\nsoak of {MESSAGES} messages with SOAK_SEED={diary.seed}", flush=True)
+    print(f"soak of {MESSAGES} messages with SOAK_SEED={diary.seed}")
     # Everybody signs in before things break.
     ana = Reviewer(rig, diary, "REVIEWER", 9)
     reviewers = [Reviewer(rig, diary, prefix, n) for n in range(2) for prefix in ("REVIEWER", "REVIEWER2")]
@@ -44,9 +43,8 @@ def test_soak_ends_with_equal_sums(rig: DeskRig, capsys: pytest.CaptureFixture[s
     recover(rig, ana)
     ended = time.monotonic()
     sums = add_up(rig, diary)
-    with capsys.disabled():
-        print(f"load {loaded - began:.0f} s, recovery {ended - loaded:.0f} s", flush=True)
-        print(table(diary, sums), flush=True)
+    print(f"load {loaded - began:.0f} s, recovery {ended - loaded:.0f} s")
+    print(table(diary, sums))
     check(diary, sums)
 
 
