@@ -25,8 +25,11 @@
     const body = new URLSearchParams({ do: off.checked ? "off" : "on" });
     const headers = { "X-CSRFToken": token, "HX-Request": "true" };
     const answer = await fetch(keysUrl, { method: "POST", body, headers, credentials: "same-origin" }).catch(() => null);
-    if (answer?.status === 204) document.body.toggleAttribute("data-keys-off", off.checked);
-    else {
+    if (answer?.status === 204) {
+      document.body.toggleAttribute("data-keys-off", off.checked);
+      // Whoever ticks this types no words.
+      wordsUntil = 0;
+    } else {
       off.checked = !off.checked;
       emit("desk:say", "That could not be saved.");
     }

@@ -82,6 +82,7 @@ def test_recipient_off_the_list_is_allowed_from_the_message_and_the_mail_is_appr
     approve.click()
     expect(page.get_by_role("button", name="Undo").first).to_be_visible()
     # The button stands there before the decision is recorded.
-    due = "UPDATE approvals_decision SET due_at = now() WHERE state = 'recorded' RETURNING id"
-    product.wait_for(lambda: product.sql(due), timeout=TIMEOUT, what="the decision")
+    mine = "message_id = (SELECT id FROM approvals_message WHERE public_id = %s)"
+    due = f"UPDATE approvals_decision SET due_at = now() WHERE state = 'recorded' AND {mine} RETURNING id"
+    product.wait_for(lambda: product.sql(due, held["id"]), timeout=TIMEOUT, what="the decision")
     product.wait_for(lambda: product.mails(held["subject"]), timeout=TIMEOUT, what="the mail at its recipients")

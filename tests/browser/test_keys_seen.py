@@ -139,5 +139,6 @@ def test_keys_are_moved_and_switched_off_for_a_person(desk, product, ana, row, o
     desk.get_by_label("Switch single keys off").uncheck()
     expect(desk.locator("body:not([data-keys-off])")).to_be_attached()
     desk.keyboard.press("Escape")
+    expect(desk.locator("dialog[open]")).to_have_count(0)
     desk.keyboard.press("y")
     expect(desk.locator("#decided")).to_contain_text("Approved.")

@@ -170,6 +170,7 @@ def test_whole_review_by_keyboard_and_keys_are_only_letters_where_one_types(desk
     expect(desk.get_by_role("dialog", name="Keys")).to_be_visible()
     desk.keyboard.press("a")
     desk.keyboard.press("Escape")
+    expect(desk.locator("dialog[open]")).to_have_count(0)
     desk.keyboard.press("Control+a")
     desk.keyboard.press("v")
     expect(desk.locator("#sheet .tab[aria-current]")).to_have_text("Text")

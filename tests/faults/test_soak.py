@@ -14,7 +14,7 @@ import pytest
 from tests.faults.desk_rig import DeskRig, desk_rig
 from tests.faults.soak_load import Chaos, Diary, Reviewer, decide_elsewhere, in_threads, send
 
-MESSAGES = int(os.environ.get("SOAK_MESSAGES", "300"))
+MESSAGES = int(os.environ.get("SOAK_MESSAGES", "200"))
 OPEN = ("recorded", "calling", "unknown", "unattributed", "withdrawn")
 # How long the last fault may take to be got over by the product itself and the people who are asked; and all before.
 RECOVERY, LOAD = 600, 1200
