@@ -102,7 +102,7 @@ def test_without_a_secret_everything_is_refused(product: Product):
         product,
         "INSERT INTO approvals_connection SELECT (jsonb_populate_record(one, %s::jsonb || jsonb_build_object("
         "'id', nextval(pg_get_serial_sequence('approvals_connection', 'id')), 'paused_at', now()))).* "
-        "FROM approvals_connection one ORDER BY id LIMIT 1 RETURNING id",
+        "FROM approvals_connection one WHERE removed_at IS NULL LIMIT 1 RETURNING id",
         json.dumps(own),
     )
     address = f"{product.known['DASHBOARD_URL']}/webhooks/multimail/{webhook_id}/"
