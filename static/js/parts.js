@@ -51,9 +51,16 @@
   document.addEventListener("change", ({ target }) => {
     if (target.name === "thread_read") ticked = target.checked ? target.value : "";
   });
+  // What a browser without scripts would load at once, opened or not, the desk would note as opened.
+  document.addEventListener("toggle", ({ target }) => {
+    const frame = target.open && target.querySelector(".part-frame[data-src]");
+    if (!frame) return;
+    frame.src = frame.dataset.src;
+    delete frame.dataset.src;
+  }, true);
   // A frame of a file that was opened has loaded: the desk has noted it by now.
   document.addEventListener("load", ({ target }) => {
-    if (target instanceof HTMLIFrameElement && target.classList.contains("part-frame")) changed();
+    if (target instanceof HTMLIFrameElement && target.matches(".part-frame[src]")) changed();
   }, true);
   document.addEventListener("desk:painted", prepare);
   document.addEventListener("htmx:load", ({ detail: { elt } }) => {

@@ -25,7 +25,7 @@ FILES = (
 )
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def with_files(product, ana):
     """A held message with three files, one of which lies about what it is; fetched."""
     files = [
@@ -131,7 +131,19 @@ def test_answer_that_comes_while_the_draft_is_open_must_be_ticked_and_the_tick_s
     product.wait_for(lambda: ana.find(row["upstream_id"]) is None, timeout=90, what="the approval")
 
 
-def test_without_scripts_thread_and_files_are_read_and_ticked(open_page, signed_in, product, ana, answered):
+def test_without_scripts_no_file_counts_as_opened_that_nobody_looked_at(open_page, signed_in, product, with_files):
+    """Chromium without scripts loads each frame at once, also one that it is told to load late."""
+    page = open_page(storage_state=signed_in, java_script_enabled=False)
+    page.goto(product.page(with_files))
+    parts_unread(page, 3)
+    page.locator("#file-2 .look > summary").click()
+    page.locator("#file-2").get_by_role("link", name="Look at it on a page of its own").click()
+    expect(page.locator("pre")).to_contain_text("<script>top.location=")
+    page.goto(product.page(with_files))
+    parts_unread(page, 2)
+
+
+def test_without_scripts_thread_is_read_and_ticked(open_page, signed_in, product, ana, answered):
     asked, subject, row = answered
     customer_writes(product, f"Re: {subject}", "I would rather have the money back.", answers=asked)
     page = open_page(storage_state=signed_in, java_script_enabled=False)
