@@ -7,6 +7,7 @@
   let ticker = 0;
   let timer = 0;
   let tries = 0;
+  let hints = 0;
 
   function start() {
     clearInterval(ticker);
@@ -29,11 +30,14 @@
   async function look() {
     const { url, message } = notice()?.dataset ?? {};
     if (!url || tries++ > TRIES) return;
+    const known = hints;
     try {
       const response = await fetch(url, { headers: { "HX-Request": "true" }, credentials: "same-origin" });
       if (!response.ok || response.redirected) return;
       const fresh = new DOMParser().parseFromString(await response.text(), "text/html").getElementById("just");
       if (notice()?.dataset.message === message) put(fresh);
+      // What was told while the answer was on its way may not be in it.
+      if (hints !== known) timer = setTimeout(look, 250);
     } catch {
       timer = setTimeout(look, 3000);
     }
@@ -59,6 +63,7 @@
   document.addEventListener("htmx:load", ({ detail: { elt } }) => { if (elt.id === "message") start(); });
   document.addEventListener("desk:hint", ({ detail: hint }) => {
     if (hint.message !== notice()?.dataset.message) return;
+    [hints, tries] = [hints + 1, 0];
     clearTimeout(timer);
     timer = setTimeout(look, 250);
   });

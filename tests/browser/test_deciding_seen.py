@@ -14,6 +14,22 @@ pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ana")]
 PAUSE = "new Promise((done) => setTimeout(done, 450))"
 
 
+# Tells the page twice what became of the message, the second time while the answer to the first is on its way.
+TELL_TWICE = """message => {
+  const tell = () => document.dispatchEvent(
+    new CustomEvent("desk:hint", { detail: { message, action: "message.sent", word: "Handed over" } }));
+  const ask = window.fetch;
+  let asked = 0;
+  window.fetch = async (url, options) => {
+    const answer = await ask(url, options);
+    if (String(url).endsWith("/decided/") && ++asked === 1) tell();
+    document.body.dataset.asked = asked;
+    return answer;
+  };
+  tell();
+}"""
+
+
 @pytest.fixture
 def make(product, ana):
     """Sends messages that wait one after the other, of the mailbox whose decisions can be undone for five seconds."""
@@ -64,6 +80,8 @@ def test_notice_counts_down_undo_brings_the_message_back_and_the_notice_ends_wit
     product.sql("UPDATE approvals_decision SET due_at = now() WHERE state = 'recorded'")
     expect(notice).to_contain_text("Handed over")
     expect(notice.get_by_role("button", name="Undo")).to_have_count(0)
+    desk.evaluate(TELL_TWICE, first["id"])
+    expect(desk.locator("body")).to_have_attribute("data-asked", "2")
 
 
 def test_key_held_down_and_a_double_click_decide_one_message_each(desk, product, make, ana):
