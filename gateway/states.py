@@ -56,6 +56,8 @@ class Change(StrEnum):
     FAIL = "fail"
     EDIT = "edit"
     OPEN = "open"
+    REPORT_SPAM = "report_spam"
+    NOT_SPAM = "not_spam"
 
 
 # `scheduled` is also what waits in the outbox: released or approved, and due at its time or now.
@@ -76,6 +78,12 @@ TRANSITIONS: Mapping[tuple[Status, Change], Status] = {
     (Status.SCHEDULED, Change.CANCEL): Status.CANCELLED,
     (Status.SCHEDULED, Change.EDIT): Status.PENDING_SCAN,
     (Status.UNREAD, Change.OPEN): Status.READ,
+    (Status.UNREAD, Change.REPORT_SPAM): Status.SPAM_QUARANTINED,
+    (Status.READ, Change.REPORT_SPAM): Status.SPAM_QUARANTINED,
+    (Status.ARCHIVED, Change.REPORT_SPAM): Status.SPAM_QUARANTINED,
+    (Status.SPAM_FLAGGED, Change.REPORT_SPAM): Status.SPAM_QUARANTINED,
+    (Status.SPAM_FLAGGED, Change.NOT_SPAM): Status.UNREAD,
+    (Status.SPAM_QUARANTINED, Change.NOT_SPAM): Status.UNREAD,
 }
 
 AWAITING_DECISION = (Status.PENDING_SEND_APPROVAL, Status.PENDING_INBOUND_APPROVAL)

@@ -94,6 +94,11 @@ class ApiKey(models.Model):
         """Whether the key may read what waits for a decision."""
         return self.may(Scope.OVERSIGHT, Scope.OVERSIGHT_READ)
 
+    def kinds_of_mail(self) -> dict[str, bool]:
+        """Return the filter for the mail that the key knows of: sandbox mail, live mail, or (empty) both."""
+        sees_both = self.sees_held() and not self.is_party()
+        return {} if sees_both else {"sandbox": self.sandbox}
+
 
 class Mailbox(models.Model):
     """An address that agents send from, and how closely people look at it."""
@@ -111,7 +116,7 @@ class Mailbox(models.Model):
     default_gate_timing = models.CharField(max_length=16, choices=GateTiming, default=GateTiming.GATE_FIRST)
     scheduling_enabled = models.BooleanField(default=True)
     forward_inbound = models.BooleanField(default=False)
-    ai_disclosure = models.BooleanField(default=False)
+    ai_disclosure = models.BooleanField(default=True)
     mcp_configured = models.BooleanField(default=False)
     is_active = models.BooleanField(default=True)
     created_at = models.DateTimeField(db_default=Now())

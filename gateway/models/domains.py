@@ -1,9 +1,10 @@
-"""Domains that an account may make mailboxes under."""
+"""Domains that an account may make mailboxes under, and the keys that sign their mail."""
 
 from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from common.encryption import EncryptedTextField
 from common.identifiers import ulid
 from gateway.models.accounts import Account
 from gateway.querysets.domains import DomainQuerySet
@@ -22,9 +23,9 @@ class Domain(models.Model):
     status = models.CharField(max_length=8, choices=Status, default=Status.PENDING)
     # What the owner puts into DNS.
     token = models.CharField(max_length=64)
-    spf_verified = models.BooleanField(default=False)
-    mx_verified = models.BooleanField(default=False)
-    return_path_verified = models.BooleanField(default=False)
+    # What is wrong with each record by its key (domain_records.py), as DNS last said; empty: it is right.
+    dns_problems = models.JSONField(default=dict)
+    looked_at = models.DateTimeField(null=True)
     created_at = models.DateTimeField(db_default=Now())
     verified_at = models.DateTimeField(null=True)
 
@@ -40,3 +41,26 @@ class Domain(models.Model):
 
     def __str__(self) -> str:
         return self.domain
+
+    def is_right(self, key: str) -> bool:
+        """Whether DNS had the record of this key when it was last asked."""
+        return bool(self.dns_problems.get(key) == "")
+
+
+class DkimKey(models.Model):
+    """A key that signs a domain's mail from when DNS is seen to have it until another one takes over."""
+
+    domain = models.ForeignKey(Domain, models.CASCADE, related_name="dkim_keys")
+    selector = models.CharField(max_length=63)
+    private_key = EncryptedTextField()
+    # As it stands in DNS: base64 of its DER form.
+    public_key = models.TextField()
+    created_at = models.DateTimeField(db_default=Now())
+    verified_at = models.DateTimeField(null=True)
+    retired_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["domain", "selector"], name="dkim_selector_once")]
+
+    def __str__(self) -> str:
+        return self.selector

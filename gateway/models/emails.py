@@ -46,6 +46,8 @@ class Email(models.Model):
     received_sha256 = models.CharField(max_length=64, blank=True)
     metadata = models.JSONField(default=dict)
     tags = models.JSONField(default=dict)
+    # What the agent says of received mail: spam, not_spam, or nothing.
+    user_label = models.CharField(max_length=8, blank=True, db_default="")
 
     # Oversight.
     oversight_mode = models.CharField(max_length=12, choices=Mode)
@@ -71,8 +73,12 @@ class Email(models.Model):
     delivered_at = models.DateTimeField(null=True)
     bounced_at = models.DateTimeField(null=True)
     bounce_type = models.CharField(max_length=40, blank=True)
-    # Recipients that the mail server refused: address to [code, text].
+    # Recipients that the mail server refused, or mail servers after it: address to [code, text].
     refused_recipients = models.JSONField(default=dict)
+    # Its envelope sender is an address of its own (verp.py), so a report about it has to come to that.
+    has_return_address = models.BooleanField(default=False, db_default=False)
+    # What mail servers reported later, by recipient: {"action": ..., "status": ..., "at": ...}.
+    reported = models.JSONField(default=dict)
 
     objects = EmailQuerySet.as_manager()
 

@@ -25,8 +25,10 @@ class Webhook(models.Model):
     account = models.ForeignKey(Account, models.CASCADE, related_name="webhooks")
     mailbox = models.ForeignKey(Mailbox, models.CASCADE, null=True, related_name="+")
     url = models.CharField(max_length=2000)
-    # Made by a sandbox key: it hears of sandbox mail only. Others hear of both.
+    # Made by a sandbox key: it hears of sandbox mail only.
     sandbox = models.BooleanField(default=False)
+    # Made by a live key that asked for it: it hears of live mail and of sandbox mail.
+    include_sandbox = models.BooleanField(default=False, db_default=False)
     # As the subscriber spelled them: events are sent under the first spelling that matches.
     events = ArrayField(models.CharField(max_length=60))
     secret = EncryptedTextField()

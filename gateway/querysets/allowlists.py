@@ -47,6 +47,6 @@ class MailRefusalQuerySet(models.QuerySet["Refusal"]):
     """What restrictions kept out."""
 
     def visible_to(self, key: ApiKey) -> Self:
-        """Of the key's account and mailboxes, sandbox or live as the key is; newest first."""
-        mine = self.filter(account_id=key.account_id, sandbox=key.sandbox).order_by("-id")
+        """Of the key's account, its mailboxes and the mail that it knows of; newest first."""
+        mine = self.filter(account_id=key.account_id, **key.kinds_of_mail()).order_by("-id")
         return mine.filter(mailbox_id__in=key.mailbox_ids) if key.mailbox_ids else mine

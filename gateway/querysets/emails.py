@@ -38,8 +38,11 @@ class EmailQuerySet(models.QuerySet["Email"]):
     """Reads of emails, and the one way to change a status."""
 
     def visible_to(self, key: ApiKey) -> Self:
-        """What this key may know of: its account, its mailboxes, and sandbox or live mail but never both."""
-        mine = self.filter(account_id=key.account_id, sandbox=key.sandbox)
+        """What this key may know of: its account, its mailboxes, and live mail.
+
+        A sandbox key knows of sandbox mail alone, and a live one that sees what waits knows of both.
+        """
+        mine = self.filter(account_id=key.account_id, **key.kinds_of_mail())
         return mine.filter(mailbox_id__in=key.mailbox_ids) if key.mailbox_ids else mine
 
     def awaiting_decision(self) -> Self:

@@ -42,14 +42,16 @@ class MailContactQuerySet(models.QuerySet["Contact"]):
 class SuppressionQuerySet(models.QuerySet["Suppression"]):
     """Addresses that get nothing any more."""
 
-    def visible_to(self, key: ApiKey) -> Self:
-        """The account's, newest first; for a key limited to mailboxes what bounced from these.
+    def that_hold_for(self, key: ApiKey) -> Self:
+        """What mail of this key is kept back from, newest first: from whichever mailbox it bounced.
 
-        In the sandbox nothing bounces, and what did elsewhere is not for its keys to lift.
+        In the sandbox nothing bounces, and what did elsewhere does not hold there.
         """
-        if key.sandbox:
-            return self.none()
-        mine = self.filter(account_id=key.account_id).order_by("-id")
+        return self.none() if key.sandbox else self.filter(account_id=key.account_id).order_by("-id")
+
+    def visible_to(self, key: ApiKey) -> Self:
+        """Those that the key may lift: of a key limited to mailboxes, what bounced from these."""
+        mine = self.that_hold_for(key)
         return mine.filter(mailbox_id__in=key.mailbox_ids) if key.mailbox_ids else mine
 
     def among(self, addresses: Iterable[str], *, account_id: str) -> set[str]:

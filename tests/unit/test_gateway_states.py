@@ -36,12 +36,18 @@ WAYS = """
     scheduled cancel cancelled
     scheduled edit pending_scan
     unread open read
+    unread report_spam spam_quarantined
+    read report_spam spam_quarantined
+    archived report_spam spam_quarantined
+    spam_flagged report_spam spam_quarantined
+    spam_flagged not_spam unread
+    spam_quarantined not_spam unread
 """
 STATUSES = (
     "pending_scan pending_send_approval pending_inbound_approval scheduled sent send_failed rejected cancelled"
     " unread read archived deleted spam_flagged spam_quarantined"
 )
-CHANGES = "hold release refuse ask approve reject cancel send fail edit open"
+CHANGES = "hold release refuse ask approve reject cancel send fail edit open report_spam not_spam"
 
 
 @pytest.mark.proves("states 3")
