@@ -123,7 +123,8 @@ def _mode_for(mailbox: Mailbox, letter: Letter) -> Mode:
         raise Forbidden(
             "This call asks for oversight_mode read_only, in which nothing can be sent. Leave the field out."
             if by_call
-            else "This mailbox is read_only: nothing can be sent from it. Ask its operator to request an upgrade.",
+            else "This mailbox is read_only: nothing can be sent from it. "
+            f"POST /v1/mailboxes/{mailbox.address}/request-upgrade asks its operator for another mode.",
             code="read_only",
         )
     return mode
@@ -180,7 +181,8 @@ def _check_suppressed(mailbox: Mailbox, recipients: Recipients) -> None:
         for address in addresses:
             if address in suppressed:
                 raise Invalid(
-                    f"{field}: {address} gets nothing from this account any more, because mail to it bounced.",
+                    f"{field}: {address} gets nothing from this account any more,"
+                    " because mail to it bounced or was called spam.",
                     code="recipient_suppressed",
                     field=field,
                     hint="Leave the recipient out, or have an admin key take it off the suppression list.",

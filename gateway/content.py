@@ -4,13 +4,16 @@ import hashlib
 
 from common.fingerprint import Attachment as AttachmentFacts
 from common.fingerprint import Content, canonical_json, fingerprint
+from common.mail_addresses import clean_addresses
 from gateway.models import Email
 from gateway.modes import Mode
 from gateway.states import Direction
 from gateway.timestamps import iso
 
-# Goes into a header of its own, where the mailbox says so.
+# The mail says so in headers of its own, where the mailbox says so.
 AI_DISCLOSURE = "This message was written by an AI agent."
+# What of the additions names recipients.
+_COPIES = ("auto_cc", "auto_bcc", "oversight_copy")
 
 
 def additions_of(email: Email) -> dict[str, str]:
@@ -27,6 +30,18 @@ def additions_of(email: Email) -> dict[str, str]:
         "ai_disclosure": AI_DISCLOSURE if mailbox.ai_disclosure else "",
     }
     return {name: text for name, text in additions.items() if text}
+
+
+def everyone(email: Email) -> list[str]:
+    """Return whom an outgoing email goes to: its recipients, and those that the mailbox adds."""
+    additions = additions_of(email)
+    added = ", ".join(filter(None, (additions.get(name) for name in _COPIES)))
+    return list(dict.fromkeys([*email.to, *email.cc, *email.bcc, *clean_addresses(added)]))
+
+
+def reaches_somebody(email: Email) -> bool:
+    """Whether anybody whom its author named has not refused the email; copies of the mailbox count for nobody."""
+    return bool({*email.to, *email.cc, *email.bcc} - email.refused_recipients.keys())
 
 
 def content_of(email: Email) -> Content:

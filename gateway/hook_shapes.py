@@ -23,6 +23,7 @@ def webhook(row: Webhook) -> dict[str, Any]:
         "events": row.events,
         "mailbox_id": row.mailbox_id,
         "sandbox": row.sandbox,
+        "include_sandbox": row.include_sandbox,
         "created_at": iso(row.created_at),
         "is_active": row.paused_at is None,
         "paused_at": iso(row.paused_at),

@@ -4,6 +4,7 @@ Bcc recipients appear in the envelope only.
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -12,6 +13,8 @@ from html import escape
 
 from common.letter import render_markdown, with_signature
 from common.mail_addresses import clean_addresses
+from gateway.content import everyone
+from gateway.identity import statement
 from gateway.models import Email
 
 # 7bit: not every server takes anything else. Long lines: a folded or encoded message id would break threads.
@@ -30,13 +33,12 @@ class Outgoing:
 def build(email: Email) -> Outgoing:
     """Return the message of an email whose additions are fixed."""
     additions = email.additions or {}
-    cc = _unique(email.cc + clean_addresses(additions.get("auto_cc", "")))
-    hidden = email.bcc + clean_addresses(additions.get("auto_bcc", ""))
-    hidden += clean_addresses(additions.get("oversight_copy", ""))
+    cc = list(dict.fromkeys(email.cc + clean_addresses(additions.get("auto_cc", ""))))
     message = EmailMessage(policy=_POLICY)
     _set_headers(message, email, cc)
-    if disclosure := additions.get("ai_disclosure"):
-        message["X-AI-Disclosure"] = disclosure
+    if additions.get("ai_disclosure"):
+        message["X-AI-Generated"] = "true"
+        message["X-MultiMail-Identity"] = statement(email, at=int(_written_at(email).timestamp()))
     _set_bodies(message, email, additions.get("signature", ""))
     for file in email.attachments.all() if email.has_attachments else ():
         main, _, sub = file.content_type.partition("/")
@@ -44,7 +46,7 @@ def build(email: Email) -> Outgoing:
         if main in ("message", "multipart"):
             main, sub = "application", "octet-stream"
         message.add_attachment(bytes(file.content), maintype=main, subtype=sub, filename=file.name)
-    return Outgoing(email.from_address, _unique([*email.to, *cc, *hidden]), message.as_bytes())
+    return Outgoing(email.from_address, everyone(email), message.as_bytes())
 
 
 def _set_headers(message: EmailMessage, email: Email, cc: list[str]) -> None:
@@ -55,12 +57,16 @@ def _set_headers(message: EmailMessage, email: Email, cc: list[str]) -> None:
     if email.reply_to:
         message["Reply-To"] = _header([email.reply_to])
     message["Subject"] = email.subject
-    # The moment from which it could leave: the same at every attempt, and not days old after a long review.
-    message["Date"] = format_datetime(max(filter(None, (email.created_at, email.decided_at, email.send_at))))
+    message["Date"] = format_datetime(_written_at(email))
     message["Message-ID"] = email.message_id_header
     if email.in_reply_to:
         message["In-Reply-To"] = email.in_reply_to
         message["References"] = email.references or email.in_reply_to
+
+
+def _written_at(email: Email) -> datetime:
+    """Return the moment from which it could leave: the same at every attempt, and not days old after a long review."""
+    return max(filter(None, (email.created_at, email.decided_at, email.send_at)))
 
 
 def _header(addresses: list[str]) -> tuple[Address, ...]:
@@ -76,7 +82,3 @@ def _set_bodies(message: EmailMessage, email: Email, signature: str) -> None:
         html = f"{email.html}\n<p>-- <br>{lines}</p>" if lines else email.html
     message.set_content(text, charset="utf-8")
     message.add_alternative(html, subtype="html", charset="utf-8")
-
-
-def _unique(addresses: list[str]) -> list[str]:
-    return list(dict.fromkeys(addresses))

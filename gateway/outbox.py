@@ -6,6 +6,7 @@ can be repeated, after it only the server's answer counts. Without that answer t
 
 import logging
 import re
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -18,10 +19,12 @@ from django.utils import timezone
 from courier.backoff import retry_after_attempt
 from gateway import auditing, compose, event_names, events, mail_server, mime, smtp, suppression
 from gateway.admission import may_leave
-from gateway.content import additions_of
+from gateway.content import additions_of, reaches_somebody
+from gateway.dkim_keys import signed
 from gateway.models import Email
 from gateway.querysets.emails import OUTBOX_LEASE, EmailQuerySet
 from gateway.states import Change, Decision, Status
+from gateway.verp import envelope_id, return_address
 
 log = logging.getLogger(__name__)
 
@@ -74,15 +77,17 @@ def _attempt(email: Email) -> str:
     if suppression.leaves_nobody(email=email, kept=kept):
         _fail(email, smtp.NotTaken("every recipient is suppressed", permanent=True, refused=kept), timezone.now())
         return "failed"
+    server = smtp.Server.from_url(settings.EMAIL_URL)
     try:
         with mail_server.watched():
             taken = smtp.hand_over(
-                server=smtp.Server.from_url(settings.EMAIL_URL),
-                sender=outgoing.sender,
+                server=server,
+                sender=return_address(email) if server.dsn else outgoing.sender,
                 recipients=[one for one in outgoing.recipients if one not in kept],
-                message=outgoing.message,
+                message=signed(outgoing.message, sender=outgoing.sender),
                 accept_partial=email.attempts > ATTEMPTS_FOR_ALL,
-                before_message=partial(_checkpoint, email),
+                before_message=partial(_checkpoint, email, has_return_address=server.dsn),
+                envelope_id=envelope_id(email),
             )
     except smtp.LeaseLost:
         log.warning("attempt given up, not its to send", extra={"email": email.pk, "attempt": email.attempts})
@@ -95,7 +100,7 @@ def _attempt(email: Email) -> str:
         if error.refused:
             error.refused.update(kept)
         return _not_taken(email, error, timezone.now())
-    _taken(email, smtp.Taken(taken.answer, taken.refused | kept), timezone.now())
+    _taken(email, replace(taken, refused=taken.refused | kept), timezone.now())
     return "sent"
 
 
@@ -106,10 +111,11 @@ def _fix_additions(email: Email) -> None:
         Email.objects.held_by(email).update(additions=email.additions)
 
 
-def _checkpoint(email: Email) -> bool:
+def _checkpoint(email: Email, *, has_return_address: bool = False) -> bool:
     """Commit that the message is about to be offered; False when the lease is lost or the email may not leave."""
     mine = Email.objects.held_by(email).may_leave().filter(data_attempted_at=None)
-    return bool(mine.update(data_attempted_at=Now(), lease_until=Now() + OUTBOX_LEASE))
+    lease = Now() + OUTBOX_LEASE
+    return bool(mine.update(data_attempted_at=Now(), lease_until=lease, has_return_address=has_return_address))
 
 
 def _give_back(email: Email) -> None:
@@ -136,8 +142,13 @@ def _pretend(email: Email, now: datetime) -> str:
 def _taken(email: Email, taken: smtp.Taken, now: datetime) -> None:
     fields: dict[str, Any] = {"sent_at": now, "lease_until": None, "fate_unknown": False, "last_error": ""}
     if taken.refused:
+        email.refused_recipients = taken.refused
         kind = suppression.bounce_type(taken.refused)
         fields |= {"bounced_at": now, "bounce_type": kind, "refused_recipients": taken.refused}
+    # Where nobody will report of it, more will never be known: the mail server has it.
+    is_delivered = not taken.will_tell and reaches_somebody(email)
+    if is_delivered:
+        fields["delivered_at"] = now
     with transaction.atomic():
         # This attempt may have been written off meanwhile: the server's answer is better knowledge than that.
         if not _mine(email).move(email, Change.SEND, **fields):
@@ -146,6 +157,8 @@ def _taken(email: Email, taken: smtp.Taken, now: datetime) -> None:
             email.status = Status.SENT
         auditing.note("email.sent", email=email, refused=len(taken.refused))
         events.announce(event_names.SENT, email=email, now=now)
+        if is_delivered:
+            events.announce(event_names.DELIVERED, email=email, now=now)
         if taken.refused:
             email.bounce_type = fields["bounce_type"]
             suppression.suppress_gone(email=email, refused=taken.refused, now=now)

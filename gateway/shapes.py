@@ -7,7 +7,7 @@ from typing import Any
 
 from gateway.content import additions_of, fingerprint_of
 from gateway.models import Email
-from gateway.states import Decision, Direction
+from gateway.states import Decision, Direction, Status
 from gateway.timestamps import iso
 
 
@@ -76,6 +76,9 @@ def _oversight(email: Email) -> dict[str, Any]:
     }
 
 
+_VERDICTS: dict[str, str] = {Status.SPAM_FLAGGED: "flagged", Status.SPAM_QUARANTINED: "quarantined"}
+
+
 def delivery(email: Email) -> dict[str, Any]:
     """Return how the sending of an email went."""
     return {
@@ -87,8 +90,8 @@ def delivery(email: Email) -> dict[str, Any]:
         "fate_unknown": email.fate_unknown,
         "last_error": email.last_error or None,
         "spam_score": None,
-        "spam_verdict": None,
-        "user_label": None,
+        "spam_verdict": _VERDICTS.get(email.status),
+        "user_label": email.user_label or None,
     }
 
 

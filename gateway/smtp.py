@@ -50,17 +50,21 @@ class LeaseLost(Exception):
 
 @dataclass(frozen=True)
 class Taken:
-    """The server has the message, for all recipients but those in `refused`."""
+    """The server has the message, for all recipients but those in `refused`; `will_tell` when it takes it on itself to
+    report what becomes of it (RFC 3461).
+    """
 
     answer: str
     refused: Replies = field(default_factory=dict)
+    will_tell: bool = False
 
 
 @dataclass(frozen=True)
 class Server:
     """Where mail goes, from EMAIL_URL: smtp://user:password@host:port, or smtps:// for TLS from the first byte.
 
-    STARTTLS is used where offered; `?tls=off` forbids it, `?tls=required` insists.
+    STARTTLS is used where offered; `?tls=off` forbids it, `?tls=required` insists. `?dsn=1` asks for delivery notices,
+    which come back to the gateway's own listener.
     """
 
     host: str
@@ -69,19 +73,21 @@ class Server:
     password: str
     implicit_tls: bool
     starttls: str
+    dsn: bool = False
 
     @classmethod
     def from_url(cls, url: str) -> "Server":
         """Read EMAIL_URL."""
         parts = urlsplit(url)
-        implicit = parts.scheme == "smtps"
+        implicit, asked = parts.scheme == "smtps", parse_qs(parts.query)
         return cls(
             host=parts.hostname or "127.0.0.1",
             port=parts.port or (465 if implicit else 25),
             user=unquote(parts.username or ""),
             password=unquote(parts.password or ""),
             implicit_tls=implicit,
-            starttls=parse_qs(parts.query).get("tls", ["offered"])[0],
+            starttls=asked.get("tls", ["offered"])[0],
+            dsn=asked.get("dsn", ["0"])[0] == "1",
         )
 
 
@@ -93,27 +99,38 @@ def hand_over(
     message: bytes,
     accept_partial: bool,
     before_message: Callable[[], bool],
+    envelope_id: str = "",
 ) -> Taken:
     """Deliver `message` to the mail server, calling `before_message` right before its bytes leave.
+
+    Reports of its delivery, where they are asked for, repeat `envelope_id`.
 
     With `accept_partial` False a recipient that is refused only for now puts the whole message off, so that nobody
     gets it twice. Raises NotTaken, FateUnknown or LeaseLost (when `before_message` says False).
     """
     with _session(server) as smtp:
         began = time.monotonic()
-        _step(smtp.mail, sender)
+        will_tell = server.dsn and smtp.has_extn("dsn")
+        wish = ["RET=HDRS", f"ENVID={envelope_id}"] if will_tell else []
+        _step(lambda sender: smtp.mail(sender, wish), sender)
         refused: Replies = {}
         for recipient in recipients:
             if time.monotonic() - began > OPENING_TIMEOUT:
                 raise NotTaken("the mail server is too slow")
-            code, text = _reply(smtp.rcpt(recipient))
+            code, text = _reply(smtp.rcpt(recipient, _notices(recipient) if will_tell else []))
             if code not in (250, 251):
                 refused[recipient] = (code, text)
         _check_recipients(recipients, refused, accept_partial)
         _step(lambda _: smtp.docmd("DATA"), "", wanted=354)
         if not before_message():
             raise LeaseLost
-        return Taken(_offer(smtp, message), refused)
+        return Taken(_offer(smtp, message), refused, will_tell)
+
+
+def _notices(recipient: str) -> list[str]:
+    """Return what RFC 3461 has us add to a recipient; `+` and `=` are written as their codes."""
+    written = recipient.replace("+", "+2B").replace("=", "+3D")
+    return ["NOTIFY=SUCCESS,FAILURE,DELAY", f"ORCPT=rfc822;{written}"]
 
 
 @contextmanager

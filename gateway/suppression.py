@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 # Stands in place of the server's code where the server was not asked.
 NOT_ASKED = 0
-_KEPT_BACK = (NOT_ASKED, "suppressed: mail to this address bounced before, so it was not offered again")
+_KEPT_BACK = (NOT_ASKED, "suppressed: mail to this address bounced or was called spam, so it was not offered again")
 
 # RFC 3463: no such mailbox, no such domain, bad syntax, moved away, no mail taken; mailbox disabled.
 # Not 5.1.7 and 5.1.8, which are about the sender, nor 5.1.0, which may be about anything.
@@ -47,25 +47,30 @@ def suppress_gone(*, email: Email, refused: smtp.Replies, now: datetime) -> None
     """Put the addresses that are gone on the account's list, in the transaction that records the bounce."""
     gone = {comparable(address) for address, (code, text) in refused.items() if says_gone(code, text)}
     for address in sorted(gone - Suppression.objects.among(gone, account_id=email.account_id)):
-        row = Suppression(
-            account_id=email.account_id,
-            mailbox_id=email.mailbox_id,
-            email_address=address,
-            reason=Suppression.Reason.BOUNCE,
-            created_at=now,
-        )
-        # Another letter to the same address may bounce at this moment.
-        Suppression.objects.bulk_create([row], ignore_conflicts=True)
-        auditing.note_thing(
-            "suppression.added",
-            account_id=email.account_id,
-            kind="suppression",
-            thing_id=row.pk,
-            email_address=address,
-            reason=row.reason,
-            email_id=email.pk,
-        )
-        log.warning("address suppressed", extra={"suppression": row.pk, "email": email.pk})
+        suppress(email=email, address=address, reason=Suppression.Reason.BOUNCE, now=now)
+
+
+def suppress(*, email: Email, address: str, reason: Suppression.Reason, now: datetime) -> None:
+    """Put an address on the account's list, because of what became of an email."""
+    row = Suppression(
+        account_id=email.account_id,
+        mailbox_id=email.mailbox_id,
+        email_address=comparable(address),
+        reason=reason,
+        created_at=now,
+    )
+    # Another letter to the same address may bounce at this moment.
+    Suppression.objects.bulk_create([row], ignore_conflicts=True)
+    auditing.note_thing(
+        "suppression.added",
+        account_id=email.account_id,
+        kind="suppression",
+        thing_id=row.pk,
+        email_address=row.email_address,
+        reason=row.reason,
+        email_id=email.pk,
+    )
+    log.warning("address suppressed", extra={"suppression": row.pk, "email": email.pk})
 
 
 def kept_back(*, email: Email, recipients: list[str]) -> smtp.Replies:

@@ -10,7 +10,7 @@ from datetime import datetime
 from django.conf import settings
 
 from common.nudge import has_enough_to_do, nudge
-from gateway import closing, compose, endpoints, hooks, outbox, usage
+from gateway import closing, compose, endpoints, hooks, outbox, signup, usage
 from gateway.models import Email, IdempotencyRecord, Webhook, WebhookDelivery
 
 log = logging.getLogger(__name__)
@@ -97,4 +97,5 @@ _DUTIES: dict[str, Callable[[datetime], int]] = {
     "given up": lambda now: endpoints.give_up_waiting(),
     "cleared": _forget,
     "calls": lambda now: usage.write_down_calls(),
+    "sign-ups": lambda now: signup.nudge_unmailed(now),
 }

@@ -4,7 +4,7 @@ from celery import shared_task
 from django.utils import timezone
 
 from common.nudge import nudge
-from gateway import deliver, draining, outbox, sweeping
+from gateway import deliver, draining, outbox, signup, sweeping
 
 
 # Longer than all time limits of one attempt together (smtp.py); a mail server that stalls is no reason to kill.
@@ -12,6 +12,12 @@ from gateway import deliver, draining, outbox, sweeping
 def send_email(email_id: str) -> str:
     """Make one attempt at one email."""
     return outbox.send_due(email_id=email_id, now=timezone.now())
+
+
+@shared_task(soft_time_limit=170, time_limit=175)
+def mail_signup_code(signup_id: str) -> str:
+    """Mail the code of one sign-up."""
+    return signup.mail_code(signup_id=signup_id)
 
 
 @shared_task

@@ -12,6 +12,7 @@ from typing import Any
 
 from gateway.inbound.headers import bounded_policy, has_long_header, ids_of, line_of, people_of
 from gateway.inbound.parts import take_apart
+from gateway.inbound.reports import Report, read_report
 from gateway.letters import File
 
 log = logging.getLogger(__name__)
@@ -55,6 +56,8 @@ class Mail:
     automatic: str
     # What was longer than is kept: headers, text, html.
     cut: tuple[str, ...]
+    # Where it is one of a mail server about mail that was sent.
+    report: Report | None = None
 
 
 def read_mail(content: bytes) -> Mail:
@@ -129,6 +132,7 @@ def _read(content: bytes) -> Mail:
         files=tuple(parts.files),
         automatic=_automatic(line_of(message, "auto-submitted", most=100)),
         cut=tuple(cut),
+        report=read_report(message),
     )
 
 

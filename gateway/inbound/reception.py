@@ -16,7 +16,9 @@ from django.db import DatabaseError, InterfaceError, close_old_connections, conn
 from django.utils import timezone
 
 from gateway.inbound.mail import Mail, NotAccepted, read_mail
-from gateway.inbound.receive import digest_of, mailbox_for, receive_mail
+from gateway.inbound.receive import author_of, digest_of, mailbox_for, receive_mail
+from gateway.reports import Early, Forged, take_report
+from gateway.verp import ForgedAddress, email_id_in
 
 T = TypeVar("T")
 log = logging.getLogger(__name__)
@@ -30,6 +32,7 @@ IDLE_SECONDS = 10
 UNKNOWN = "550 5.1.1 There is no such mailbox here"
 AWAY = "451 4.3.0 The mail cannot be stored at the moment, try again later"
 LOOP = "554 5.4.6 The message was sent from this mailbox: this is a loop"
+FORGED = "550 5.7.1 This is no report about mail that was sent from here"
 TAKEN = "250 2.0.0 The mail is stored"
 
 
@@ -56,7 +59,11 @@ class Reception:
     async def admit(self, address: str) -> str:
         """Return the answer to a recipient."""
         try:
+            if email_id_in(address):
+                return "250 2.1.5 OK"
             found = await self._in_database(partial(mailbox_for, address))
+        except ForgedAddress:
+            return UNKNOWN
         except (DatabaseError, InterfaceError) as error:
             log.warning("recipient not looked up", extra={"reason": type(error).__name__})
             return AWAY
@@ -74,6 +81,11 @@ class Reception:
             results = [await self._in_database(partial(store, recipient=one)) for one in recipients]
         except NotAccepted as refusal:
             return str(refusal)
+        except Early:
+            return AWAY
+        except Forged:
+            log.warning("report refused as forged", extra={"sender": sender[:100]})
+            return FORGED
         except Exception as error:  # noqa: BLE001 - whatever it is, the sending server keeps the mail and comes again
             log.warning("mail not stored", extra={"reason": type(error).__name__})
             return AWAY
@@ -109,6 +121,14 @@ def _with_fresh_connection(work: Callable[[], T]) -> T:
 
 def _store(*, mail: Mail, digest: str, sender: str, recipient: str) -> str:
     mailbox = mailbox_for(recipient)
+    if mail.report is not None:
+        report = partial(take_report, report=mail.report, recipient=recipient, sender=sender, now=timezone.now())
+        if report(mailbox=mailbox):
+            return "reported"
+    if mailbox is None and (email_id := email_id_in(recipient)):
+        # Automatic replies go to the return address too (RFC 3834).
+        mailbox = author_of(email_id)
+        recipient = mailbox.address if mailbox else recipient
     if mailbox is None:
         return "unknown"
     return receive_mail(

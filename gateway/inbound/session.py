@@ -101,6 +101,8 @@ class InboundSession(SMTP):  # type: ignore[misc]
             await self.push("501 5.5.4 Syntax: DATA" if arg else "503 5.5.1 Name a recipient first")
             return
         envelope = self.envelope
+        # Reports and automatic replies have an empty one.
+        sender = envelope.mail_from.removeprefix("<>")
         try:
             await self.push("354 End data with <CR><LF>.<CR><LF>")
             content, problem = await self._read_message()
@@ -108,10 +110,7 @@ class InboundSession(SMTP):  # type: ignore[misc]
             self._reset_timeout()
             self._set_post_data_state()
             await self.push(
-                problem
-                or await self._reception.take_in(
-                    content=content, sender=envelope.mail_from, recipients=envelope.rcpt_tos
-                )
+                problem or await self._reception.take_in(content=content, sender=sender, recipients=envelope.rcpt_tos)
             )
         finally:
             self._give_back()

@@ -73,7 +73,7 @@ def ask(url, **more):
 
 def decide(url, reason=""):
     return Client(base_url=url, key=KEY).decide_email(
-        email_id="01E", action="reject", reason=reason, expected_fingerprint=None
+        email_id="01E", action="reject", reason=reason, decided_by="Ana via Countersign", expected_fingerprint=None
     )
 
 

@@ -1,12 +1,16 @@
 """The gateway as it is served: its own URLs and middleware, whatever else the test process has installed."""
 
-from collections.abc import Iterator
+import smtplib
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.db import connections
 
 from gateway import counters, endpoints
 from gateway import mail_server as mail_server_memory
+from gateway.inbound import reception
+from gateway.inbound.listener import Listener
 from tests.integration.gateway import servers
 from tests.integration.gateway.world import World, make_world
 
@@ -64,3 +68,28 @@ def counting(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     counters._redis.cache_clear()
     counters._hit.cache_clear()
     counters._Health.asked_again_at, counters._Health.away = 0.0, False
+
+
+@pytest.fixture
+def listener(db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Listener]:
+    """A listener whose thread works in the test's own transaction; the test waits for its answers meanwhile."""
+    ours = connections["default"]
+
+    def work_in_it(work: Callable[[], Any]) -> Any:
+        connections["default"] = ours
+        try:
+            return work()
+        finally:
+            del connections["default"]
+
+    monkeypatch.setattr(reception, "_with_fresh_connection", work_in_it)
+    ours.inc_thread_sharing()
+    with servers.running() as one:
+        yield one
+    ours.dec_thread_sharing()
+
+
+@pytest.fixture
+def client(listener: Listener) -> Iterator[smtplib.SMTP]:
+    with servers.connected(listener) as one:
+        yield one

@@ -1,14 +1,18 @@
-"""Real servers for the gateway to talk to: one takes mail, in the moods that mail servers have, one takes webhooks."""
+"""Real servers for the gateway to talk to, one for mail, one for webhooks; and its own, for mail that comes in."""
 
 import asyncio
 import contextlib
+import re
+import smtplib
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
 from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP
 
+from gateway.inbound.listener import Listener
 from tests.serving import Handler, serving
 
 
@@ -22,14 +26,27 @@ class MailServer:
     seen: int = 0
     mails: int = 0
     url: str = ""
+    # Offers delivery notices (RFC 3461), and keeps what was asked for.
+    dsn: bool = False
+    options: list[str] = field(default_factory=list)
 
-    async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: Any) -> str:  # noqa: N802
+    async def handle_EHLO(  # noqa: N802
+        self, server: Any, session: Any, envelope: Any, name: str, said: list[str]
+    ) -> list[str]:
+        session.host_name = name
+        return [*said[:-1], "250-DSN", said[-1]] if self.dsn else said
+
+    async def handle_RCPT(  # noqa: N802
+        self, server: Any, session: Any, envelope: Any, address: str, options: Any
+    ) -> str:
         if address in self.refuse:
             return self.refuse[address]
         envelope.rcpt_tos.append(address)
         return "250 OK"
 
-    async def handle_MAIL(self, server: Any, session: Any, envelope: Any, address: str, options: Any) -> str:  # noqa: N802
+    async def handle_MAIL(  # noqa: N802
+        self, server: Any, session: Any, envelope: Any, address: str, options: Any
+    ) -> str:
         self.mails += 1
         if self.mood == "stall early":
             await asyncio.sleep(3600)
@@ -59,8 +76,27 @@ class MailServer:
         return "250 OK"
 
 
+class WithNotices(SMTP):  # type: ignore[misc]
+    """The library's server knows nothing of delivery notices, and would refuse their options."""
+
+    async def smtp_MAIL(self, arg: str) -> None:  # noqa: N802
+        await super().smtp_MAIL(self._without_notices(arg))
+
+    async def smtp_RCPT(self, arg: str) -> None:  # noqa: N802
+        await super().smtp_RCPT(self._without_notices(arg))
+
+    def _without_notices(self, arg: str) -> str:
+        options = re.findall(r" ((?:RET|ENVID|NOTIFY|ORCPT)=\S+)", arg)
+        self.event_handler.options += options
+        return re.sub(r" (?:RET|ENVID|NOTIFY|ORCPT)=\S+", "", arg)
+
+
 class AnyPort(Controller):
     """Listens on a free port, and looks for itself there."""
+
+    def factory(self) -> SMTP:
+        """Return the server for one session."""
+        return WithNotices(self.handler, **self.SMTP_kwargs)
 
     def _trigger_server(self) -> None:
         assert self.server is not None
@@ -115,3 +151,37 @@ def hook_server(port: int = 0) -> Iterator[HookServer]:
     with serving(Answers, port) as origin:
         state.url = f"{origin}/hook"
         yield state
+
+
+SENDER = "dana@northwind.example"
+
+
+@contextlib.contextmanager
+def running() -> Iterator[Listener]:
+    one = Listener(host="127.0.0.1", port=0)
+    one.start()
+    try:
+        yield one
+    finally:
+        one.stop()
+
+
+@contextlib.contextmanager
+def connected(listener: Listener) -> Iterator[smtplib.SMTP]:
+    """Open a session."""
+    client = smtplib.SMTP("127.0.0.1", listener.port, timeout=60)
+    try:
+        client.ehlo("mx.northwind.example")
+        yield client
+    finally:
+        client.close()
+
+
+def deliver(client: smtplib.SMTP, content: bytes, *recipients: str, sender: str = SENDER) -> int:
+    """Send a message as a mail server would; return the status of the answer to it."""
+    client.rset()
+    assert client.mail(sender)[0] == 250
+    for recipient in recipients or ("support@acme.example",):
+        code, text = client.rcpt(recipient)
+        assert code == 250, text
+    return client.data(content)[0]

@@ -3,7 +3,7 @@
 import contextlib
 import smtplib
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
 from typing import Any
@@ -11,20 +11,19 @@ from typing import Any
 import psycopg
 import pytest
 from django.db import connection as database
-from django.db import connections
 
 from gateway.inbound import listener as listening
-from gateway.inbound import reception, session
+from gateway.inbound import session
 from gateway.inbound.listener import Listener
 from gateway.inbound.receive import digest_of
 from gateway.models import Account, AuditLogEntry, Email, Mailbox
 from gateway.modes import Mode
 from gateway.provision import make_mailbox
 from gateway.states import Direction, Status
+from tests.integration.gateway.servers import SENDER, connected, deliver, running
 from tests.integration.gateway.world import World, events_of, make_world
 from tests.stack import wait_for
 
-SENDER = "dana@northwind.example"
 DATE = "Fri, 20 Nov 2026 08:00:00 +0000"
 OURS = "<ours@acme.example>"
 
@@ -39,52 +38,6 @@ def world(db: None) -> World:
     return listen(make_world())
 
 
-@contextlib.contextmanager
-def running() -> Iterator[Listener]:
-    one = Listener(host="127.0.0.1", port=0)
-    one.start()
-    try:
-        yield one
-    finally:
-        one.stop()
-
-
-@pytest.fixture
-def listener(db: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Listener]:
-    """A listener whose thread works in the test's own transaction; the test waits for its answers meanwhile."""
-    ours = connections["default"]
-
-    def work_in_it(work: Callable[[], Any]) -> Any:
-        connections["default"] = ours
-        try:
-            return work()
-        finally:
-            del connections["default"]
-
-    monkeypatch.setattr(reception, "_with_fresh_connection", work_in_it)
-    ours.inc_thread_sharing()
-    with running() as one:
-        yield one
-    ours.dec_thread_sharing()
-
-
-@pytest.fixture
-def client(listener: Listener) -> Iterator[smtplib.SMTP]:
-    with connected(listener) as one:
-        yield one
-
-
-@contextlib.contextmanager
-def connected(listener: Listener) -> Iterator[smtplib.SMTP]:
-    """Open a session."""
-    client = smtplib.SMTP("127.0.0.1", listener.port, timeout=60)
-    try:
-        client.ehlo("mx.northwind.example")
-        yield client
-    finally:
-        client.close()
-
-
 def mail(text: str = "Where is it?", *, file: str = "", **headers: str) -> bytes:
     """Return a message of its own content, dated as every mail program does."""
     message = EmailMessage()
@@ -95,16 +48,6 @@ def mail(text: str = "Where is it?", *, file: str = "", **headers: str) -> bytes
     if file:
         message.add_attachment(b"\x00\xffbytes", maintype="image", subtype="png", filename=file)
     return message.as_bytes()
-
-
-def deliver(client: smtplib.SMTP, content: bytes, *recipients: str, sender: str = SENDER) -> int:
-    """Send a message as a mail server would; return the status of the answer to it."""
-    client.rset()
-    assert client.mail(sender)[0] == 250
-    for recipient in recipients or ("support@acme.example",):
-        code, text = client.rcpt(recipient)
-        assert code == 250, text
-    return client.data(content)[0]
 
 
 def received(**fields: Any) -> Email:

@@ -13,7 +13,7 @@ from django.utils import timezone
 
 from gateway import mail_server as memory
 from gateway import outbox, smtp
-from gateway.models import AuditLogEntry, Email, Mailbox, WebhookDelivery
+from gateway.models import AuditLogEntry, Email, Mailbox, Webhook, WebhookDelivery
 from gateway.modes import Mode
 from gateway.states import Status
 from gateway.timestamps import iso
@@ -84,15 +84,15 @@ def test_approved_mail_leaves_once_as_it_was_approved(
     assert (email.status, email.fate_unknown, email.last_error) == (Status.SENT, False, "")
     assert (email.lease_until, email.bounced_at, email.sent_at is not None) == (None, None, True)
     assert status_of(other) == Status.SCHEDULED
-    # Live mail: nobody has told that it was delivered.
-    assert events_of(email.pk) == ["message.sent"]
+    # The mail server has it, and promised no further word.
+    assert events_of(email.pk) == ["message.sent", "message.delivered"]
     assert (audited(email)[0], audited(email)[1]["refused"]) == ("email.sent", 0)
     told = logged(caplog, "email sent")
     assert (told["email"], told["attempt"], told["refused"]) == (email.pk, 1, 0)
 
     (envelope,) = mail_server.taken
     message = cast(EmailMessage, message_from_bytes(envelope.content, policy=modern))
-    assert envelope.rcpt_tos == [DANA, "boss@acme.example", "b@x.example", "archive@acme.example"]
+    assert envelope.rcpt_tos == [DANA, "b@x.example", "boss@acme.example", "archive@acme.example"]
     assert (message["From"], message["Cc"]) == ("Support <support@acme.example>", "boss@acme.example")
     assert (message["Subject"], message["Reply-To"], message["Bcc"]) == ("Grüße", "r@x.example", None)
     assert message["Message-ID"] == email.message_id_header
@@ -134,7 +134,7 @@ def test_one_refused_recipient_is_a_bounce_and_the_others_get_it(listening: Worl
     assert (email.bounced_at, email.sent_at is not None) == (email.sent_at, True)
     assert email.refused_recipients == {"gone@x.example": [550, "no such user"]}
     assert mail_server.taken[0].rcpt_tos == [DANA]
-    assert events_of(email.pk) == ["message.sent", "message.bounced"]
+    assert events_of(email.pk) == ["message.sent", "message.delivered", "message.bounced"]
     told = event_of("message.bounced")
     assert (told["bounce_type"], told["bounce_code"], told["diagnostic"]) == ("recipient_refused", 550, "no such user")
     assert (told["bounced_recipients"], told["timestamp"]) == (["gone@x.example"], iso(email.bounced_at))
@@ -256,7 +256,7 @@ def test_worker_dead_after_the_checkpoint_is_fate_unknown(listening: World, mail
     outbox._taken(worker, smtp.Taken("250 OK"), timezone.now())
     email.refresh_from_db()
     assert (email.status, email.fate_unknown, email.last_error) == (Status.SENT, False, "")
-    assert events_of(email.pk) == ["message.sent"]
+    assert events_of(email.pk) == ["message.sent", "message.delivered"]
 
 
 def test_worker_that_wakes_up_late_is_taken_over_and_tells_nothing(
@@ -273,7 +273,8 @@ def test_worker_that_wakes_up_late_is_taken_over_and_tells_nothing(
     outbox._taken(asleep, smtp.Taken("250 OK"), timezone.now())
     outbox._fail(asleep, smtp.NotTaken("too late"), timezone.now())
     assert not outbox._unknown(asleep, "too late", timezone.now())
-    assert (status_of(email), events_of(email.pk), len(mail_server.taken)) == (Status.SENT, ["message.sent"], 1)
+    told = ["message.sent", "message.delivered"]
+    assert (status_of(email), events_of(email.pk), len(mail_server.taken)) == (Status.SENT, told, 1)
 
 
 def test_email_that_kills_its_workers_is_given_up(listening: World, mail_server: MailServer):
@@ -290,6 +291,7 @@ def test_email_that_kills_its_workers_is_given_up(listening: World, mail_server:
 @pytest.mark.proves("contract 38")
 def test_sandbox_mail_is_announced_and_never_leaves(listening: World, mail_server: MailServer, settings: Any):
     add_sandbox_keys(listening)
+    Webhook.objects.update(include_sandbox=True)
     email = Email.objects.get(pk=listening.held(key="tester"))
     assert listening.decide(email.pk, key="test desk").status_code == 200
     # Neither a server that is missing nor one that rests keeps it back.

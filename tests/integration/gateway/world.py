@@ -106,8 +106,8 @@ def make_world(slug: str = "acme", mode: Mode = Mode.GATED_SEND, **fields: Any) 
     """Make an account."""
     account = make_account(name=slug.title(), slug=slug)
     mailbox = make_mailbox(account=account, address=f"support@{slug}.example", display_name="Support", mode=mode)
-    if fields:
-        Mailbox.objects.filter(pk=mailbox.pk).update(**fields)
+    # Headers about who wrote it are asked about where they matter.
+    Mailbox.objects.filter(pk=mailbox.pk).update(**{"ai_disclosure": False, **fields})
     mailbox.refresh_from_db()
     world = World(account, mailbox, {name: f"mm_live_{slug}_{name}" for name in SCOPES})
     # Together, as each of nearly all tests makes them.

@@ -1,0 +1,130 @@
+"""Reads what mail servers report of mail that was sent: delivery notices (RFC 3464) and complaints (RFC 5965).
+
+A report is mail like any other: whatever a stranger wrote, reading it ends soon and raises nothing.
+"""
+
+import re
+from dataclasses import dataclass
+from email.message import Message
+from itertools import islice
+
+from common.mail_addresses import clean_address
+from gateway.inbound.headers import ids_of, one_line
+
+MOST_RECIPIENTS = 100
+_MOST_TEXT = 500
+# Of one block, one part's headers, and all parts together.
+_MOST_FIELDS, _MOST_HEADERS, _MOST_IDS = 200, 64 * 1024, 10
+_ACTIONS = frozenset({"failed", "delayed", "delivered", "relayed", "expanded"})
+COMPLAINT = "complaint"
+# Other feedback is no complaint: a recipient who calls mail wanted, or a server about a signature (RFC 6430, 6591).
+_COMPLAINTS = frozenset({"abuse", "fraud", "opt-out", "virus", "other"})
+_STATUS = re.compile(r"[245]\.\d{1,3}\.\d{1,3}")
+_MESSAGE_ID = re.compile(r"^message-id:\s*(<[!-;=?-~]{1,298}>)", re.IGNORECASE | re.MULTILINE)
+
+Fields = dict[str, list[str]]
+
+
+@dataclass(frozen=True)
+class Told:
+    """What is reported of one recipient; `status` is an enhanced code such as 5.1.1, or empty.
+
+    `recipient` is empty where a complaint names nobody.
+    """
+
+    recipient: str
+    action: str
+    status: str
+    diagnostic: str
+
+
+@dataclass(frozen=True)
+class Report:
+    """What one report says, and by what it names the mail that it is about: message ids, return addresses, and the
+    envelope id, which mail servers alone know.
+    """
+
+    told: tuple[Told, ...]
+    message_ids: tuple[str, ...] = ()
+    return_addresses: tuple[str, ...] = ()
+    envelope_id: str = ""
+
+
+def read_report(message: Message) -> Report | None:
+    """Return the report in a message, which may tell nothing of anybody; None for any other mail."""
+    if message.get_content_type() != "multipart/report" or not isinstance(message.get_payload(), list):
+        return None
+    parts = [one for one in message.get_payload() if isinstance(one, Message)]
+    told: list[Told] = []
+    senders, envelope_id, is_report = [], "", False
+    for part in parts:
+        blocks = _blocks(part)[: MOST_RECIPIENTS + 1]
+        if part.get_content_type() == "message/delivery-status":
+            is_report = True
+            envelope_id = envelope_id or (_first(_fields(blocks[0]), "original-envelope-id") if blocks else "")
+            told += [one for block in blocks[1:] if (one := _of_recipient(_fields(block)))]
+        elif part.get_content_type() == "message/feedback-report" and blocks:
+            is_report = True
+            fields = _fields(blocks[0])
+            told += _of_complaint(fields)
+            senders.append(_address(_first(fields, "original-mail-from")))
+    if not is_report:
+        return None
+    ids = [one for part in parts for one in _ids_in(part)]
+    return Report(
+        tuple(told[:MOST_RECIPIENTS]),
+        tuple(dict.fromkeys(ids[:_MOST_IDS])),
+        tuple(filter(None, senders[:MOST_RECIPIENTS])),
+        envelope_id,
+    )
+
+
+def _blocks(part: Message) -> list[Message]:
+    inner = part.get_payload()
+    return [one for one in inner if isinstance(one, Message)] if isinstance(inner, list) else []
+
+
+def _fields(block: Message) -> Fields:
+    """Return the values of the first fields of a block, by their names in lower case."""
+    found: Fields = {}
+    for name, value in islice(block.raw_items(), _MOST_FIELDS):
+        found.setdefault(name.lower(), []).append(one_line(str(value)[: _MOST_TEXT * 2])[:_MOST_TEXT])
+    return found
+
+
+def _first(fields: Fields, name: str) -> str:
+    return fields.get(name, [""])[0]
+
+
+def _of_recipient(fields: Fields) -> Told | None:
+    recipient = _address(_first(fields, "original-recipient")) or _address(_first(fields, "final-recipient"))
+    action = _first(fields, "action").lower()
+    if not recipient or action not in _ACTIONS:
+        return None
+    status = _STATUS.search(_first(fields, "status"))
+    return Told(recipient, action, status[0] if status else "", _first(fields, "diagnostic-code"))
+
+
+def _of_complaint(fields: Fields) -> list[Told]:
+    kind = _first(fields, "feedback-type")
+    if kind.lower() not in _COMPLAINTS:
+        return []
+    recipients = {_address(one) for one in fields.get("original-rcpt-to", [])[:MOST_RECIPIENTS]} or {""}
+    return [Told(recipient, COMPLAINT, "", kind) for recipient in sorted(recipients)]
+
+
+def _ids_in(part: Message) -> list[str]:
+    """Return the message ids of the mail that a report brings back, whole or only its headers."""
+    if part.get_content_type() == "message/rfc822":
+        return [found for inner in _blocks(part)[:1] for found in ids_of(inner, "message-id")]
+    if part.get_content_type() == "text/rfc822-headers":
+        return _MESSAGE_ID.findall(str(part.get_payload())[:_MOST_HEADERS])
+    return []
+
+
+def _address(text: str) -> str:
+    """Return the address of a field such as `rfc822; ann@x.example`, as addresses are compared."""
+    try:
+        return clean_address(text.rpartition(";")[2].strip().strip("<>")).lower()
+    except ValueError:
+        return ""

@@ -1,0 +1,293 @@
+"""What mail servers report of mail that left, over real SMTP: delivered, come back, called spam, and forged."""
+
+import json
+import smtplib
+from datetime import timedelta
+from email import message_from_bytes
+from email.message import EmailMessage, Message
+
+import pytest
+from django.utils import timezone
+
+from approvals.administering.hook_events import sample_bodies
+from gateway import verp
+from gateway.event_names import KNOWN, OPENED, SPELLINGS
+from gateway.inbound.reports import read_report
+from gateway.models import Email, Mailbox, Suppression, WebhookDelivery
+from gateway.states import Status
+from tests.integration.gateway.servers import MailServer, deliver
+from tests.integration.gateway.test_gateway_outbox import event_of
+from tests.integration.gateway.world import World, events_of, leave, move_on_everything, undone
+from tests.linear import is_linear
+
+DANA, EVE = "dana@northwind.example", "eve@northwind.example"
+
+
+@pytest.fixture
+def listening(world: World) -> World:
+    world.listen("message.sent", "message.delivered", "message.bounced", "message.complained")
+    return world
+
+
+@pytest.fixture
+def told(mail_server: MailServer, settings):
+    """A mail server that reports what becomes of mail, and is asked to."""
+    mail_server.dsn = True
+    settings.EMAIL_URL = f"{mail_server.url}?dsn=1"
+    return mail_server
+
+
+def sent(world: World, **fields) -> Email:
+    email = world.approved(**fields)
+    assert leave(email) == "sent"
+    email.refresh_from_db()
+    return email
+
+
+def report(email: Email, *recipients: tuple[str, str, str, str], message_id: str = "", envelope: bool = True) -> bytes:
+    """A delivery notice of RFC 3464 about these recipients: address, action, status and diagnostic code."""
+    named = f"Original-Envelope-Id: {verp.envelope_id(email)}\r\n" if envelope else ""
+    blocks = "\r\n".join(
+        f"Original-Recipient: rfc822; {address}\r\nFinal-Recipient: rfc822; {address}\r\nAction: {action}\r\n"
+        f"Status: {status}\r\nDiagnostic-Code: smtp; {text}\r\n"
+        for address, action, status, text in recipients
+    )
+    return (
+        "From: MAILER-DAEMON@mx.example\r\nTo: support@acme.example\r\nSubject: Delivery notice\r\n"
+        "Date: Fri, 20 Nov 2026 08:00:00 +0000\r\nMIME-Version: 1.0\r\n"
+        'Content-Type: multipart/report; report-type=delivery-status; boundary="b"\r\n\r\n'
+        "--b\r\nContent-Type: text/plain\r\n\r\nIt is so.\r\n"
+        f"--b\r\nContent-Type: message/delivery-status\r\n\r\nReporting-MTA: dns; mx.example\r\n{named}\r\n{blocks}\r\n"
+        f"--b\r\nContent-Type: text/rfc822-headers\r\n\r\nMessage-ID: {message_id or email.message_id_header}\r\n"
+        "--b--\r\n"
+    ).encode()
+
+
+def complaint(email: Email, recipient: str, sender: str) -> bytes:
+    """A complaint of RFC 5965 that brings the headers back."""
+    return (
+        "From: fbl@mx.example\r\nTo: support@acme.example\r\nSubject: Complaint\r\nMIME-Version: 1.0\r\n"
+        'Content-Type: multipart/report; report-type=feedback-report; boundary="b"\r\n\r\n'
+        "--b\r\nContent-Type: text/plain\r\n\r\nSomebody complained.\r\n"
+        "--b\r\nContent-Type: message/feedback-report\r\n\r\nFeedback-Type: abuse\r\nVersion: 1\r\n"
+        f"Original-Mail-From: {sender}\r\nOriginal-Rcpt-To: {recipient}\r\n\r\n"
+        f"--b\r\nContent-Type: text/rfc822-headers\r\n\r\nMessage-ID: {email.message_id_header}\r\n--b--\r\n"
+    ).encode()
+
+
+def types_of(body):
+    return {name: type(value) for name, value in body.items()}
+
+
+DELIVERED = ("delivered", "2.0.0", "250 OK")
+GONE = ("failed", "5.1.1", "550 5.1.1 No such mailbox")
+
+
+def test_mail_is_delivered_when_its_mail_server_takes_it_and_promises_no_word(
+    listening: World, mail_server: MailServer
+):
+    email = sent(listening)
+    assert (email.delivered_at is not None, events_of(email.pk)) == (True, ["message.sent", "message.delivered"])
+    assert mail_server.taken[0].mail_from == email.from_address
+    assert listening.call("GET", f"{listening.base}/emails/{email.pk}").json()["delivered_at"]
+
+
+def test_mail_is_delivered_when_notices_of_all_say_so(listening: World, told: MailServer, client: smtplib.SMTP):
+    email = sent(listening, to=[DANA, "a+b=c@x.example"])
+    assert (email.delivered_at, events_of(email.pk)) == (None, ["message.sent"])
+    assert told.options == [
+        *("RET=HDRS", f"ENVID={verp.envelope_id(email)}"),
+        *("NOTIFY=SUCCESS,FAILURE,DELAY", f"ORCPT=rfc822;{DANA}"),
+        *("NOTIFY=SUCCESS,FAILURE,DELAY", "ORCPT=rfc822;a+2Bb+3Dc@x.example"),
+    ]
+    back = told.taken[0].mail_from
+    assert (back, verp.email_id_in(back)) == (verp.return_address(email), email.pk)
+    assert deliver(client, report(email, (DANA, *DELIVERED)), back, sender="") == 250
+    assert events_of(email.pk) == ["message.sent"]
+    for _ in range(2):
+        notice = report(email, (DANA, *DELIVERED), ("a+b=c@x.example", "relayed", "2.0.0", "250 on its way"))
+        assert deliver(client, notice, back, sender="") == 250
+    assert events_of(email.pk) == ["message.sent", "message.delivered"]
+    email.refresh_from_db()
+    assert email.delivered_at is not None
+    # A report is no mail for the agent.
+    assert not Email.objects.received().exists()
+
+
+def test_notice_that_it_came_back_is_a_bounce_and_suppresses_who_is_gone(
+    listening: World, told: MailServer, client: smtplib.SMTP
+):
+    kinds = {
+        "hard_bounce": (*GONE, 550, [DANA]),
+        "soft_bounce": ("failed", "4.4.7", "421 gave up after five days", 421, []),
+    }
+    for kind, (action, status, text, code, suppressed) in kinds.items():
+        with undone():
+            email = sent(listening, to=[DANA, EVE])
+            assert (
+                deliver(client, report(email, (DANA, action, status, text)), verp.return_address(email), sender="")
+                == 250
+            )
+            bounced = event_of("message.bounced")
+            assert (bounced["bounce_type"], bounced["bounce_code"], bounced["bounced_recipients"]) == (
+                kind,
+                code,
+                [DANA],
+            )
+            email.refresh_from_db()
+            assert (email.bounce_type, email.bounced_at is not None, email.status) == (kind, True, Status.SENT)
+            assert [one.email_address for one in Suppression.objects.all()] == suppressed
+            # The others were reached.
+            assert deliver(client, report(email, (EVE, *DELIVERED)), verp.return_address(email), sender="") == 250
+            assert events_of(email.pk)[-1] == "message.delivered"
+    email = sent(listening)
+    late = report(email, (DANA, "delayed", "4.4.1", "421 busy"))
+    assert deliver(client, late, verp.return_address(email), sender="") == 250
+    assert events_of(email.pk) == ["message.sent"]
+
+
+def test_report_that_a_recipient_could_have_written_is_told_and_suppresses_none_of_the_others(
+    listening: World, told: MailServer, client: smtplib.SMTP
+):
+    email = sent(listening, to=[DANA, EVE])
+    back = verp.return_address(email)
+    assert deliver(client, report(email, (EVE, *DELIVERED), (DANA, *GONE), envelope=False), back, sender="") == 250
+    assert event_of("message.bounced")["bounced_recipients"] == [DANA]
+    assert deliver(client, complaint(email, EVE, back), sender="eve@northwind.example") == 250
+    assert not Suppression.objects.exists()
+    # In whichever order they are told of: it has arrived at whom it did not come back from.
+    assert "message.delivered" in events_of(email.pk)
+
+
+def test_report_of_forwarded_mail_and_complaint_that_names_nobody_are_of_its_one_recipient(
+    listening: World, told: MailServer, client: smtplib.SMTP
+):
+    for content, event in (
+        (lambda email: report(email, ("dana@elsewhere.example", *GONE)), "message.bounced"),
+        (lambda email: complaint(email, "", verp.return_address(email)), "message.complained"),
+    ):
+        with undone():
+            email = sent(listening)
+            assert deliver(client, content(email), verp.return_address(email), sender="") == 250
+            assert (event in events_of(email.pk), Suppression.objects.get().email_address) == (True, DANA)
+
+
+def test_feedback_that_is_no_complaint_changes_nothing_and_an_automatic_reply_comes_to_the_mailbox(
+    listening: World, told: MailServer, client: smtplib.SMTP
+):
+    email = sent(listening)
+    back = verp.return_address(email)
+    wanted = complaint(email, DANA, back).replace(b"Feedback-Type: abuse", b"Feedback-Type: not-spam")
+    assert deliver(client, wanted, back, sender="fbl@mx.example") == 250
+    assert events_of(email.pk) == ["message.sent"]
+    away = EmailMessage()
+    away["From"], away["Subject"], away["Auto-Submitted"] = DANA, "Away", "auto-replied"
+    away.set_content("I am away until Monday.")
+    assert deliver(client, away.as_bytes(), back, sender="") == 250
+    assert Email.objects.received().get().mailbox == email.mailbox
+
+
+def test_report_of_many_recipients_is_read_in_little_time(listening: World, told: MailServer, client: smtplib.SMTP):
+    email = sent(listening)
+
+    def naming(count: int) -> Message:
+        many = b"".join(b"Original-Rcpt-To: %d@x.example\r\n" % number for number in range(count))
+        return message_from_bytes(complaint(email, DANA, "").replace(b"Version: 1\r\n", many))
+
+    assert is_linear(read_report, naming(2_500), naming(20_000))
+
+
+def test_copy_that_arrives_is_no_delivery_to_whom_the_author_wrote(listening: World, mail_server: MailServer):
+    Mailbox.objects.filter(pk=listening.mailbox.pk).update(auto_bcc="archive@acme.example", oversight_mode="monitored")
+    mail_server.refuse = {DANA: "550 5.1.1 No such mailbox"}
+    email = Email.objects.get(pk=listening.send().json()["id"])
+    move_on_everything()
+    assert leave(email) == "sent"
+    assert events_of(email.pk) == ["message.sent", "message.bounced"]
+
+
+def test_complaint_is_told_and_suppresses_whoever_complained(listening: World, told: MailServer, client: smtplib.SMTP):
+    email = sent(listening)
+    arf = complaint(email, DANA, verp.return_address(email))
+    assert deliver(client, arf, sender="fbl@mx.example") == 250
+    assert event_of("message.complained")["complained_recipients"] == [DANA]
+    assert Suppression.objects.get().reason == "complaint"
+    assert listening.send().status_code == 422
+
+
+def test_report_without_return_address_is_believed_by_its_message_id_from_a_mail_server_alone(
+    listening: World, mail_server: MailServer, client: smtplib.SMTP
+):
+    email = sent(listening)
+    assert deliver(client, report(email, (DANA, *GONE)), sender="mallory@evil.example") == 550
+    assert deliver(client, report(email, (DANA, *GONE)), sender="") == 250
+    assert events_of(email.pk)[-1] == "message.bounced"
+    # About mail of somebody else's: mail like any other.
+    foreign = report(email, (DANA, *GONE), message_id="<other@elsewhere.example>")
+    assert deliver(client, foreign, sender="") == 250
+    assert Email.objects.received().count() == 1
+
+
+def test_forged_report_is_refused_and_changes_nothing(listening: World, told: MailServer, client: smtplib.SMTP):
+    email, waiting = sent(listening, to=[DANA, "ann@northwind.example"]), listening.approved()
+    back = verp.return_address(email)
+    local, _, domain = back.partition("@")
+    forged = f"{local[:-1]}{'1' if local[-1] == '0' else '0'}@{domain}"
+    assert (client.mail("")[0], client.rcpt(forged)[0]) == (250, 550)
+    for content, recipient in (
+        (report(email, (EVE, *GONE)), back),
+        (report(email, (DANA, *GONE)), "support@acme.example"),
+        (report(waiting, (DANA, *GONE)), verp.return_address(waiting)),
+        (complaint(email, DANA, forged), "support@acme.example"),
+    ):
+        assert deliver(client, content, recipient, sender="") == 550, content
+    assert not Suppression.objects.exists()
+    assert [one.event for one in WebhookDelivery.objects.all()] == ["message.sent"]
+
+
+def test_report_about_mail_that_is_just_being_handed_over_is_asked_for_again(
+    listening: World, told: MailServer, client: smtplib.SMTP
+):
+    email = listening.approved()
+    Email.objects.filter(pk=email.pk).update(
+        data_attempted_at=timezone.now(), lease_until=timezone.now() + timedelta(minutes=2)
+    )
+    assert deliver(client, report(email, (DANA, *DELIVERED)), verp.return_address(email), sender="") == 451
+    Email.objects.filter(pk=email.pk).update(status=Status.SENT, fate_unknown=True, lease_until=None)
+    assert deliver(client, report(email, (DANA, *DELIVERED)), verp.return_address(email), sender="") == 250
+    email.refresh_from_db()
+    # It has arrived, so it was sent.
+    assert (email.fate_unknown, events_of(email.pk)) == (False, ["message.sent", "message.delivered"])
+
+
+def test_form_of_the_desk_shows_the_body_of_each_event_as_it_is_sent(
+    world: World, mail_server: MailServer, client: smtplib.SMTP
+):
+    """Point 1: what the desk previews for each name, in its keys and their types, is what a webhook gets."""
+    for name in KNOWN:
+        world.listen(name)
+    given = {"reason": "Checked.", "decided_by": "Ana Ferreira"}
+    left, failing, rejected = world.held(to=[DANA, EVE]), world.held(), world.held()
+    assert [world.decide(one, **given).status_code for one in (left, failing)] == [200, 200]
+    assert world.decide(rejected, "reject", **given).status_code == 200
+    assert world.call("POST", f"{world.base}/emails/{world.held()}/cancel").status_code == 200
+    mail_server.refuse = {EVE: "550 5.1.1 No such mailbox"}
+    assert leave(left) == "sent"
+    sent_email = Email.objects.get(pk=left)
+    assert deliver(client, complaint(sent_email, DANA, ""), sender="fbl@mx.example") == 250
+    mail_server.mood = "refuse message"
+    leave(failing)
+    question = EmailMessage()
+    question["From"], question["To"], question["Subject"] = DANA, world.mailbox.address, "Where is it?"
+    question.set_content("Where?")
+    assert deliver(client, question.as_bytes()) == 250
+    world.allow("*@northwind.example")
+    assert world.send(to=["mallory@evil.example"]).status_code == 403
+
+    told = {one.event: json.loads(bytes(one.body)) for one in WebhookDelivery.objects.order_by("-pk")}
+    assert told.keys() == KNOWN - SPELLINGS[OPENED], "what nothing sends"
+    for name, real in told.items():
+        [(_, body, _)] = sample_bodies([name])
+        shown = json.loads(body)
+        assert types_of(shown) == types_of(real), name
+        assert types_of(shown["data"]) == types_of(real["data"]), name
