@@ -1,6 +1,8 @@
-"""Asks DNS what it says of a domain: its texts, and whether it takes mail; bounded in time, never in a transaction."""
+"""Asks DNS what it says of names; bounded in time and size, never in a transaction."""
 
 import threading
+import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,61 +11,64 @@ import dns.name
 import dns.resolver
 from django.conf import settings
 
-# Of each question, all servers and repetitions together: a client waits for the answer meanwhile.
+# Of each question, all servers and repetitions together; and of all questions: a client waits for the answer meanwhile.
 LIMIT = 3.0
+LIMIT_OF_ALL = 8.0
 _TRY = 1.0
+# Whoever owns a domain decides how much its answers say.
+_MOST_RECORDS, _MOST_TEXT = 50, 4_000
 # A process has few threads, and whoever owns a domain decides how long its questions take.
 asking = threading.Lock()
 
+Question = tuple[str, str]
+
 
 @dataclass(frozen=True)
-class Findings:
-    """What DNS says; `problem` is a sentence when it could not be asked."""
+class Found:
+    """What DNS says to one question, record by record; `problem` is a sentence where it could not be asked."""
 
-    texts: tuple[str, ...] = ()
-    takes_mail: bool = False
+    records: tuple[str, ...] = ()
     problem: str = ""
 
-    @property
-    def has_spf(self) -> bool:
-        """Whether the domain publishes who may send for it. Whether that names our server is not judged."""
-        return any(text.lower().split(" ")[0] == "v=spf1" for text in self.texts)
 
-
-def look_up(domain: str) -> Findings:
-    """Return what DNS says of `domain`; one question at a time, and who comes meanwhile is told to come again."""
+def look_up(questions: Iterable[Question]) -> dict[Question, Found]:
+    """Return what DNS says to each name and kind, TXT or MX; who comes while others ask is told to come again."""
+    questions = list(dict.fromkeys(questions))
     if not asking.acquire(blocking=False):
-        return Findings(problem="Another domain is being looked up at this moment. Try again in a few seconds.")
+        busy = Found(problem="Another domain is being looked up at this moment. Try again in a few seconds.")
+        return dict.fromkeys(questions, busy)
     try:
-        return _looked_up(domain)
+        ends = time.monotonic() + LIMIT_OF_ALL
+        return {question: _ask(*question, seconds=min(LIMIT, ends - time.monotonic())) for question in questions}
     finally:
         asking.release()
 
 
-def _looked_up(domain: str) -> Findings:
+def _ask(name: str, kind: str, *, seconds: float) -> Found:
+    if seconds <= 0:
+        return Found(problem=f"DNS was too slow to be asked about {name}. Try again later.")
     try:
-        resolver = _resolver()
-        texts = tuple(b"".join(record.strings).decode("utf-8", "replace") for record in _ask(resolver, domain, "TXT"))
-        # A lone dot says that the domain takes no mail at all (RFC 7505).
-        takes_mail = any(record.exchange != dns.name.root for record in _ask(resolver, domain, "MX"))
+        answer = _resolver(seconds).resolve(dns.name.from_text(f"{name}."), kind)
+    except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
+        # DNS did answer: there is no such name, or nothing of this kind at it.
+        return Found()
     except dns.exception.DNSException as error:
-        return Findings(problem=f"DNS could not be asked about {domain} ({type(error).__name__}). Try again later.")
-    return Findings(texts=texts, takes_mail=takes_mail)
+        return Found(problem=f"DNS could not be asked about {name} ({type(error).__name__}). Try again later.")
+    return Found(tuple(_said(record, kind) for record in list(answer)[:_MOST_RECORDS]))
 
 
-def _resolver() -> dns.resolver.Resolver:
+def _said(record: Any, kind: str) -> str:
+    """Return the text of a record, or the host that takes mail, which is "." for none at all (RFC 7505)."""
+    if kind == "MX":
+        return str(record.exchange.to_text().lower())
+    return b"".join(record.strings).decode("utf-8", "replace")[:_MOST_TEXT]
+
+
+def _resolver(seconds: float) -> dns.resolver.Resolver:
     resolver = dns.resolver.Resolver(configure=settings.DNS_SERVER is None)
     if settings.DNS_SERVER is not None:
         address, resolver.port = settings.DNS_SERVER
         resolver.nameservers = [address]
-    resolver.lifetime = LIMIT
+    resolver.lifetime = seconds
     resolver.timeout = _TRY
     return resolver
-
-
-def _ask(resolver: dns.resolver.Resolver, domain: str, kind: str) -> list[Any]:
-    try:
-        return list(resolver.resolve(dns.name.from_text(f"{domain}."), kind))
-    except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
-        # DNS did answer: there is no such name, or nothing of this kind at it.
-        return []

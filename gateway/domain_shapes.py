@@ -1,57 +1,40 @@
 """Domains as answers show them, with what their owners put into DNS."""
 
-from ipaddress import ip_address
 from typing import Any
-from urllib.parse import urlsplit
 
-from django.conf import settings
-
-from gateway.domains import PROOF
+from gateway.domain_records import DMARC, MX, OWNERSHIP, SPF, Record, records_of
 from gateway.models import Domain
 from gateway.timestamps import iso
 
 
 def domain(row: Domain) -> dict[str, Any]:
-    """Return a domain. Mail is not signed here, so `dkim_verified` and `return_path_verified` are never true."""
+    """Return a domain with its records, and what DNS said of each when it was last asked."""
+    records = records_of(row)
+    signs = any(key.verified_at and not key.retired_at for key in row.dkim_keys.all())
     return {
         "id": row.pk,
         "domain": row.domain,
         "status": row.status,
-        "dkim_verified": False,
-        "spf_verified": row.spf_verified,
-        "mx_verified": row.mx_verified,
-        "return_path_verified": row.return_path_verified,
-        "dns_records": [_proof(row), _spf(row), _mx(row)],
+        "dkim_verified": signs,
+        "spf_verified": row.is_right(SPF),
+        "dmarc_verified": row.is_right(DMARC),
+        "mx_verified": row.is_right(MX),
+        # The envelope sender is of the domain itself.
+        "return_path_verified": row.is_right(SPF),
+        "dns_records": [_record(row, record) for record in records],
         "created_at": iso(row.created_at),
         "verified_at": iso(row.verified_at),
+        "looked_at": iso(row.looked_at),
     }
 
 
-def _proof(row: Domain) -> dict[str, Any]:
-    active = row.status == Domain.Status.ACTIVE
-    return _record(row, "TXT", f"{PROOF}{row.token}", "proves that the domain is yours", active)
-
-
-def _spf(row: Domain) -> dict[str, Any]:
-    server = urlsplit(settings.EMAIL_URL).hostname or ""
-    return _record(row, "TXT", f"v=spf1 {_sender(server)} ~all", "lets the mail server send for it", row.spf_verified)
-
-
-def _mx(row: Domain) -> dict[str, Any]:
-    host = urlsplit(settings.PUBLIC_URL).hostname or ""
-    return _record(row, "MX", host, "brings its mail to this gateway", row.mx_verified) | {"priority": 10}
-
-
-def _sender(host: str) -> str:
-    """Return how SPF names this host."""
-    if not host:
-        return "mx"
-    try:
-        address = ip_address(host)
-    except ValueError:
-        return f"a:{host}"
-    return f"ip{address.version}:{address}"
-
-
-def _record(row: Domain, kind: str, value: str, purpose: str, verified: bool) -> dict[str, Any]:
-    return {"type": kind, "name": row.domain, "value": value, "purpose": purpose, "verified": verified}
+def _record(row: Domain, record: Record) -> dict[str, Any]:
+    told = {
+        "type": record.type,
+        "name": record.name,
+        "value": record.value,
+        "purpose": record.purpose,
+        "verified": row.is_right(record.key) or (record.key == OWNERSHIP and row.status == Domain.Status.ACTIVE),
+        "problem": row.dns_problems.get(record.key) or None,
+    }
+    return told | ({"priority": 10} if record.type == "MX" else {})

@@ -1,26 +1,22 @@
-"""Domains of an account: claimed, proved by DNS or by the operator's word, and given back."""
-
-from __future__ import annotations
+"""Domains of an account: added, proved by DNS or by the operator's word, and removed."""
 
 import logging
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING
 
 from django.db import IntegrityError, transaction
 
 from gateway import auditing
+from gateway.dkim_keys import make_key, take_over
+from gateway.domain_records import OWNERSHIP, judged, records_of
 from gateway.errors import Conflict
 from gateway.lookups import check_unlimited
-from gateway.models import Account, ApiKey, Domain, Mailbox
-
-if TYPE_CHECKING:
-    from gateway.dns_lookup import Findings
+from gateway.models import Account, ApiKey, DkimKey, Domain, Mailbox
 
 log = logging.getLogger(__name__)
 
-PROOF = "countersign-domain="
+_MOST_KEYS = 5
 
 
 @dataclass(frozen=True)
@@ -31,8 +27,8 @@ class Verified:
     message: str
 
 
-def add_domain(*, key: ApiKey, name: str) -> Domain:
-    """Claim a domain, which is pending until it is proved. Raises Conflict, or Forbidden for a limited key."""
+def add_domain(*, key: ApiKey, name: str, now: datetime) -> Domain:
+    """Add a domain, which is pending until it is proved. Raises Conflict, or Forbidden for a limited key."""
     check_unlimited(key)
     if earlier := Domain.objects.visible_to(key).filter(domain=name).first():
         raise Conflict(f"{name} is a domain of this account already.", code="domain_exists", id=earlier.pk)
@@ -41,6 +37,7 @@ def add_domain(*, key: ApiKey, name: str) -> Domain:
     try:
         with transaction.atomic():
             domain = Domain.objects.create(account_id=key.account_id, domain=name, token=secrets.token_hex(16))
+            make_key(domain, now=now)
             _note("domain.added", key.account_id, domain, key)
     except IntegrityError:
         raise Conflict(f"{name} is a domain of this account already.", code="domain_exists") from None
@@ -49,7 +46,7 @@ def add_domain(*, key: ApiKey, name: str) -> Domain:
 
 
 def verify_domain(*, key: ApiKey, domain: Domain, now: datetime) -> Verified:
-    """Look for the proof in DNS, and make the domain active where it is found. Raises Conflict.
+    """Look each record of a domain up in DNS, and make the domain active where its proof is found. Raises Conflict.
 
     A domain that is active stays so: DNS that is broken today must not close mailboxes.
     """
@@ -57,17 +54,45 @@ def verify_domain(*, key: ApiKey, domain: Domain, now: datetime) -> Verified:
     from gateway.dns_lookup import look_up
 
     check_unlimited(key)
-    found = look_up(domain.domain)
-    if not found.problem:
-        Domain.objects.filter(pk=domain.pk).update(spf_verified=found.has_spf, mx_verified=found.takes_mail)
-    if domain.status == Domain.Status.PENDING and f"{PROOF}{domain.token}" in found.texts:
+    if not domain.dkim_keys.exists():
+        # Made before domains had keys, or by the operator's command.
+        make_key(domain, now=now)
+    records = records_of(domain)
+    found = look_up([(record.name, record.type) for record in records])
+    problems = {record.key: judged(record, found[record.name, record.type]) for record in records}
+    told = dict(problems)
+    # What could not be asked stays as it was seen last.
+    unasked = [record.key for record in records if found[record.name, record.type].problem]
+    problems |= {key: domain.dns_problems[key] for key in unasked if key in domain.dns_problems}
+    if domain.status == Domain.Status.PENDING and not problems[OWNERSHIP] and OWNERSHIP not in unasked:
         _activate(domain, key.account_id, key, now)
+    published = [name.removeprefix("dkim:") for name, problem in problems.items() if not problem]
+    take_over(domain, published, now=now)
+    Domain.objects.filter(pk=domain.pk).update(dns_problems=problems, looked_at=now)
     domain.refresh_from_db()
-    return Verified(domain, _sentence(domain, found))
+    return Verified(domain, _sentence(domain, told))
+
+
+def rotate_key(*, key: ApiKey, domain: Domain, now: datetime) -> Domain:
+    """Make another DKIM key, which takes over once DNS has it. Raises Conflict where one waits for that already."""
+    check_unlimited(key)
+    with transaction.atomic():
+        domain = Domain.objects.select_for_update().get(pk=domain.pk)
+        if waiting := domain.dkim_keys.filter(verified_at=None).first():
+            raise Conflict(
+                f"The key {waiting.selector} waits for its DNS record. Publish it, and verify the domain.",
+                code="dkim_key_waits",
+            )
+        old = domain.dkim_keys.exclude(retired_at=None).order_by("-pk")[_MOST_KEYS:]
+        DkimKey.objects.filter(pk__in=[one.pk for one in old]).delete()
+        made = make_key(domain, now=now)
+        _note("domain.dkim_rotated", key.account_id, domain, key, selector=made.selector)
+    log.info("dkim key made", extra={"domain": domain.pk, "selector": made.selector})
+    return domain
 
 
 def remove_domain(*, key: ApiKey, domain: Domain) -> None:
-    """Give a domain back. Raises Conflict while mailboxes live under it."""
+    """Remove a domain. Raises Conflict while mailboxes live under it."""
     check_unlimited(key)
     with transaction.atomic():
         # The same lock as for a new mailbox, so that none is made meanwhile.
@@ -86,6 +111,8 @@ def remove_domain(*, key: ApiKey, domain: Domain) -> None:
 def give_domain(*, account: Account, name: str, now: datetime) -> Domain:
     """Make a domain the account's on the operator's word. Raises Conflict when another account has it."""
     domain, _ = Domain.objects.get_or_create(account=account, domain=name, defaults={"token": secrets.token_hex(16)})
+    if not domain.dkim_keys.exists():
+        make_key(domain, now=now)
     if domain.status == Domain.Status.PENDING:
         _activate(domain, account.pk, None, now)
     domain.refresh_from_db()
@@ -104,13 +131,10 @@ def _activate(domain: Domain, account_id: str, key: ApiKey | None, now: datetime
     log.info("domain verified", extra={"domain": domain.pk})
 
 
-def _sentence(domain: Domain, found: Findings) -> str:
-    if domain.status == Domain.Status.ACTIVE:
-        return found.problem or "The domain is active."
-    return found.problem or (
-        f"No TXT record with the text {PROOF}{domain.token} was found at {domain.domain}. "
-        "A new record may take some time to be seen."
-    )
+def _sentence(domain: Domain, problems: dict[str, str]) -> str:
+    if domain.status == Domain.Status.PENDING:
+        return problems[OWNERSHIP]
+    return " ".join(["The domain is active.", *dict.fromkeys(filter(None, problems.values()))])
 
 
 def _taken(name: str) -> Conflict:

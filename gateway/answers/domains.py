@@ -11,6 +11,7 @@ class DnsRecord(Answer):
     value: str
     purpose: str
     verified: bool
+    problem: str | None
 
 
 class DomainAnswer(Answer):
@@ -21,11 +22,13 @@ class DomainAnswer(Answer):
     status: str
     dkim_verified: bool
     spf_verified: bool
+    dmarc_verified: bool
     mx_verified: bool
     return_path_verified: bool
     dns_records: list[DnsRecord]
     created_at: str
     verified_at: str | None
+    looked_at: str | None
 
 
 class DomainLookedAt(DomainAnswer):

@@ -27,7 +27,8 @@ def list_domains(request: KeyedRequest) -> HttpResponse:
 @router.post("/domains", auth=needs(Scope.ADMIN), response=documented(DomainAnswer, status=201))
 def create_domain(request: KeyedRequest, body: DomainIn) -> HttpResponse:
     """Claim a domain. It is pending until `dns_records` are set and it is verified."""
-    return answer(domain_shapes.domain(domains.add_domain(key=request.auth, name=body.domain)), status=201)
+    made = domains.add_domain(key=request.auth, name=body.domain, now=timezone.now())
+    return answer(domain_shapes.domain(made), status=201)
 
 
 @router.get("/domains/{domain_id}", auth=needs(Scope.ADMIN), response=documented(DomainAnswer))
@@ -38,10 +39,17 @@ def read_domain(request: KeyedRequest, domain_id: str) -> HttpResponse:
 
 @router.post("/domains/{domain_id}/verify", auth=needs(Scope.ADMIN), response=documented(DomainLookedAt))
 def verify_domain(request: KeyedRequest, domain_id: str) -> HttpResponse:
-    """Look for the proof in DNS. `status` says whether it was found, and `message` what was."""
+    """Look each of `dns_records` up in DNS. `status` says whether the proof was found, `problem` what is wrong."""
     domain = _domain_named(request.auth, domain_id)
     seen = domains.verify_domain(key=request.auth, domain=domain, now=timezone.now())
     return answer(domain_shapes.domain(seen.domain) | {"message": seen.message})
+
+
+@router.post("/domains/{domain_id}/rotate-dkim", auth=needs(Scope.ADMIN), response=documented(DomainAnswer))
+def rotate_dkim(request: KeyedRequest, domain_id: str) -> HttpResponse:
+    """Make another DKIM key. The old one signs until the new one is in DNS and the domain verified again."""
+    domain = _domain_named(request.auth, domain_id)
+    return answer(domain_shapes.domain(domains.rotate_key(key=request.auth, domain=domain, now=timezone.now())))
 
 
 @router.delete("/domains/{domain_id}", auth=needs(Scope.ADMIN), response=documented(Changed))
