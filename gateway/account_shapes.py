@@ -7,14 +7,30 @@ from gateway.models import Account, ApiKey, Email, Mailbox, UpgradeRequest
 from gateway.timestamps import epoch_milliseconds, iso
 from gateway.usage import emails_sent_this_month
 
+_PLAN = "self-hosted"
+
 
 def account_facts(account: Account, *, now: datetime) -> dict[str, Any]:
     """Return an account under the names that all clients read: at the top, and once more nested."""
+    sent = emails_sent_this_month(account, now=now)
+    quota = account.monthly_email_quota
     facts = _account(account) | {
-        "emails_sent_this_month": emails_sent_this_month(account, now=now),
+        "emails_sent_this_month": sent,
+        "emails_remaining_this_month": None if quota is None else max(0, quota - sent),
         "storage_used_bytes": Email.objects.attached_bytes(account_id=account.pk),
     }
     return facts | {"account": facts}
+
+
+def plan_facts(account: Account) -> dict[str, Any]:
+    """Return what the account may use and what it uses, as reports of usage tell it. Null: no limit."""
+    return {
+        "plan": _PLAN,
+        "monthly_email_quota": account.monthly_email_quota,
+        "max_mailboxes": account.max_mailboxes,
+        "storage_used_bytes": Email.objects.attached_bytes(account_id=account.pk),
+        "max_storage_bytes": None,
+    }
 
 
 def _account(account: Account) -> dict[str, Any]:
@@ -23,7 +39,10 @@ def _account(account: Account) -> dict[str, Any]:
         "name": account.name,
         "slug": account.slug,
         "username": account.slug,
-        "plan": "self-hosted",
+        "plan": _PLAN,
+        # Nothing is enforced here by how mail was received: limits are the operator's.
+        "enforcement_tier": "none",
+        "sending_enabled": account.is_active,
         "oversight_email": account.oversight_email or None,
         "physical_address": account.physical_address or None,
         # Null: no limit.

@@ -50,6 +50,17 @@ def hit(*, key_id: str, account_id: str, limit: int, now: datetime) -> int:
     return _ask(lambda: int(_hit()(keys=keys, args=[limit, _name(account_id, now.date())])), 0)
 
 
+def within_hour(name: str) -> int:
+    """Count one try, and return how many there were within an hour of the first: 0 when nobody can say."""
+
+    def count() -> int:
+        pipeline = _redis().pipeline(transaction=True)
+        key = f"gateway:tries:{name}"
+        return int(pipeline.set(key, 0, ex=3600, nx=True).incr(key).execute()[1])
+
+    return _ask(count, 0)
+
+
 def take_calls() -> dict[Day, int]:
     """Take out what was counted, for whoever writes it down; nobody else gets the same calls."""
 

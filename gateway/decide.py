@@ -21,10 +21,18 @@ log = logging.getLogger(__name__)
 
 
 def decide_email(
-    *, key: ApiKey, email_id: str, outcome: str, reason: str, expected_fingerprint: str, now: datetime
+    *,
+    key: ApiKey,
+    email_id: str,
+    outcome: str,
+    reason: str,
+    expected_fingerprint: str,
+    now: datetime,
+    decided_by: str = "",
 ) -> Email:
     """Approve or reject one held email, bound to its content as it is now.
 
+    `decided_by` is whom the key's owner names as the person who decided; without it the key's name stands there.
     The row is locked while its content is compared, so that what was compared is what is approved: from here on the
     mailbox's additions are fixed too. Raises NotFound, Forbidden, or Conflict with what became of the email.
     """
@@ -40,8 +48,10 @@ def decide_email(
                 **shapes.outcome(email),
             )
         _check_may_reach(email, outcome, now)
-        _write(key, email, Decision(outcome), reason, now)
-        auditing.note(f"email.{outcome}", email=email, key=key, fingerprint=print_now, reason=reason)
+        _write(key, email, Decision(outcome), reason, decided_by or key.name, now)
+        auditing.note(
+            f"email.{outcome}", email=email, key=key, fingerprint=print_now, reason=reason, decided_by=email.decided_by
+        )
         name = event_names.APPROVED if outcome == Decision.APPROVED else event_names.REJECTED
         events.announce(name, email=email, now=now)
         if email.status == Status.UNREAD:
@@ -118,12 +128,12 @@ def _not_pending(email: Email) -> str:
     return f"This message does not wait for a decision: it is {email.status}."
 
 
-def _write(key: ApiKey, email: Email, decision: Decision, reason: str, now: datetime) -> None:
+def _write(key: ApiKey, email: Email, decision: Decision, reason: str, who: str, now: datetime) -> None:
     fields = {
         "decision": decision,
         "decision_reason": reason,
         "decided_at": now,
-        "decided_by": key.name,
+        "decided_by": who,
         "decided_by_key": key,
     }
     if decision is Decision.APPROVED and email.direction == Direction.OUTBOUND:

@@ -93,6 +93,24 @@ class InboxFilters(ListFilters):
         return emails.filter(status__in=(Status.UNREAD, Status.READ) if self.unread is False else (Status.UNREAD,))
 
 
+class ZapierFilters(InboxFilters):
+    """The parameters of Zapier's inbox: what can be read, whether it was or not."""
+
+    unread: _MaybeFlag = False
+
+    def page_size(self) -> int:
+        """Return how many rows a page has."""
+        return clamp(self.limit, default=25, most=100)
+
+
+class SpamFilters(ListFilters):
+    """The parameters of the list of spam, of all mailboxes."""
+
+    status: Annotated[_MaybeStatus, BeforeValidator(lambda value: value or Status.SPAM_QUARANTINED)] = (
+        Status.SPAM_QUARANTINED
+    )
+
+
 class PendingFilters(BaseModel):
     """The parameters of the pending list."""
 

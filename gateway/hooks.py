@@ -19,7 +19,9 @@ from gateway.models import ApiKey, Mailbox, Webhook, WebhookDelivery
 log = logging.getLogger(__name__)
 
 
-def add_webhook(*, key: ApiKey, url: str, events: list[str], mailbox: Mailbox | None, secret: str | None) -> Webhook:
+def add_webhook(
+    *, key: ApiKey, url: str, events: list[str], mailbox: Mailbox | None, secret: str | None, include_sandbox: bool
+) -> Webhook:
     """Subscribe an address to events. Raises Invalid for an address or a name that is not taken."""
     check_url(url)
     _check_events(events)
@@ -28,6 +30,7 @@ def add_webhook(*, key: ApiKey, url: str, events: list[str], mailbox: Mailbox | 
             account_id=key.account_id,
             mailbox=mailbox,
             sandbox=key.sandbox,
+            include_sandbox=include_sandbox and not key.sandbox,
             url=url,
             events=list(dict.fromkeys(events)),
             secret=secret or new_secret(),
@@ -39,7 +42,10 @@ def add_webhook(*, key: ApiKey, url: str, events: list[str], mailbox: Mailbox | 
 
 
 def change_webhook(*, key: ApiKey, webhook: Webhook, changes: dict[str, Any]) -> Webhook:
-    """Change the `url`, `events` or `mailbox` of a subscription; another address begins anew. Raises Invalid."""
+    """Change `url`, `events`, `mailbox` or `include_sandbox` of a subscription; another address begins anew.
+
+    Raises Invalid.
+    """
     if "url" in changes:
         check_url(changes["url"])
     if "events" in changes:

@@ -5,6 +5,7 @@ from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
+from django.conf import settings
 from django.db import transaction
 
 from gateway import auditing
@@ -90,20 +91,19 @@ def revoke_key(*, key: ApiKey, revoked: ApiKey, now: datetime) -> None:
     log.info("key revoked", extra={"revoked": revoked.pk, "key": key.pk})
 
 
-def gains_oversight(changed: ApiKey, said: dict[str, Any]) -> bool:
-    """Whether a change would let a key that cannot decide do so."""
-    return Scope.OVERSIGHT in said.get("scopes", []) and Scope.OVERSIGHT not in changed.scopes
+def takes_code(key: ApiKey, scopes: Collection[str], *, before: Collection[str] = ()) -> bool:
+    """Whether a person confirms that `key` makes a key with `scopes`, or gives them to one that had `before`.
 
-
-def frees_sender(key: ApiKey, scopes: Collection[str], *, before: Collection[str] = ()) -> bool:
-    """Whether a key that sends would get at a key with `scopes` by which it could let its own mail go.
-
-    That is one that decides, or one that administers without sending itself: it sees codes and loosens mailboxes.
+    That is so for every key that decides, unless the operator switched it off (GATEWAY_OVERSIGHT_CODES); and always
+    where a key that sends would get at one by which it could let its own mail go.
     """
-    return key.may(Scope.SEND) and _judges(scopes) and not _judges(before)
+    decides = Scope.OVERSIGHT in scopes and Scope.OVERSIGHT not in before
+    frees_sender = key.may(Scope.SEND) and _judges(scopes) and not _judges(before)
+    return frees_sender or (decides and settings.GATEWAY_OVERSIGHT_CODES)
 
 
 def _judges(scopes: Collection[str]) -> bool:
+    """Whether a key with these decides, or administers without sending itself: it sees codes and loosens mailboxes."""
     return Scope.OVERSIGHT in scopes or (Scope.ADMIN in scopes and Scope.SEND not in scopes)
 
 

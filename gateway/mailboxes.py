@@ -1,12 +1,14 @@
 """Makes, changes and deletes mailboxes. No change made here may loosen a mailbox's oversight; see upgrades.py."""
 
 import logging
+from datetime import datetime
 from typing import Any
 
 from django.db import IntegrityError, transaction
 
-from common.mail_addresses import clean_address, domain_of
+from common.mail_addresses import clean_address, clean_addresses, domain_of
 from gateway import auditing
+from gateway.allowlists import judge
 from gateway.errors import Conflict, Forbidden, Invalid
 from gateway.lookups import check_unlimited
 from gateway.models import Account, ApiKey, Domain, Mailbox, UpgradeRequest
@@ -35,8 +37,15 @@ def create_mailbox(*, key: ApiKey, wanted: str, mode: Mode | None, settings: dic
     return mailbox
 
 
-def change_mailbox(*, key: ApiKey, mailbox: Mailbox, mode: Mode | None, changes: dict[str, Any]) -> Mailbox:
-    """Change settings, and tighten the oversight mode. Raises Forbidden for a looser mode; then nothing changes."""
+def change_mailbox(
+    *, key: ApiKey, mailbox: Mailbox, mode: Mode | None, changes: dict[str, Any], now: datetime
+) -> Mailbox:
+    """Change settings, and tighten the oversight mode.
+
+    Raises Forbidden for a looser mode, Invalid for a copy to somebody who is not on the mailbox's list; then nothing
+    changes.
+    """
+    _check_copies(mailbox, changes, now)
     with transaction.atomic():
         mailbox = Mailbox.objects.select_for_update(no_key=True).get(pk=mailbox.pk)
         if mode is not None and mode != mailbox.oversight_mode:
@@ -103,6 +112,19 @@ def _insert(account: Account, address: str, fields: dict[str, Any]) -> Mailbox:
         raise Conflict(
             f"The address {address} is taken. An address is never given out a second time.", code="address_taken"
         ) from None
+
+
+def _check_copies(mailbox: Mailbox, changes: dict[str, Any], now: datetime) -> None:
+    """A copy goes to a recipient like any other: one that the list keeps out would keep all mail in."""
+    for name in ("auto_cc", "auto_bcc"):
+        outsiders = judge(mailbox=mailbox, recipients=clean_addresses(changes.get(name, "")), now=now).outsiders
+        if outsiders:
+            raise Invalid(
+                f"{name}: {outsiders[0]} is not on this mailbox's list of allowed recipients, so all of its mail would "
+                "be refused. Put the address on the list first.",
+                field=name,
+                code="copy_not_allowed",
+            )
 
 
 def _tightened(mailbox: Mailbox, mode: Mode) -> Mode:

@@ -111,6 +111,7 @@ class Client:
         email_id: str,
         action: str,
         reason: str,
+        decided_by: str,
         expected_fingerprint: str | None,
         before_write: Callable[[], None] | None = None,
     ) -> dict[str, Any]:
@@ -118,7 +119,7 @@ class Client:
 
         `before_write` runs when MultiMail is reached and not told anything yet: the last moment to stop it, by raising.
         """
-        body = {"email_id": email_id, "action": action, "reason": reason}
+        body = {"email_id": email_id, "action": action, "reason": reason, "decided_by": decided_by}
         if expected_fingerprint:
             body["expected_fingerprint"] = expected_fingerprint
         answer, _ = self._call(

@@ -12,6 +12,7 @@ class Sent(Answer):
     thread_id: str
     status: str
     oversight_status: str
+    oversight_mode: str
     message: str
 
 
@@ -43,6 +44,14 @@ class PendingMessages(Answer):
     messages: list[Message]
     count: int
     cursor: str | None
+
+
+class Labelled(Answer):
+    """A received message was called spam, or not."""
+
+    id: str
+    status: str
+    user_label: str
 
 
 class Decided(Answer):

@@ -26,5 +26,10 @@ class Usage(Answer):
     emails_received: int
     api_calls: int
     oversight_actions: int
+    plan: str
+    monthly_email_quota: int | None
+    max_mailboxes: int | None
+    storage_used_bytes: int
+    max_storage_bytes: int | None
     breakdown: str | None = None
     data: list[UsageOfDay] | None = None

@@ -13,6 +13,7 @@ class WebhookAnswer(Answer):
     events: list[str]
     mailbox_id: str | None
     sandbox: bool
+    include_sandbox: bool
     created_at: str
     is_active: bool
     paused_at: str | None

@@ -11,7 +11,8 @@ from gateway.auth import KeyedRequest
 from gateway.compose import Accepted
 from gateway.errors import Invalid
 from gateway.letters import Letter
-from gateway.models import Mailbox
+from gateway.models import Email, Mailbox
+from gateway.modes import Mode
 from gateway.schemas.fields import MAX_KEY
 
 _HELD = (
@@ -32,6 +33,7 @@ def accept(request: KeyedRequest, mailbox: Mailbox, letter: Letter, *, flat: boo
     # The answer is settled before the message moves on: its first status is always the same.
     told = _told(accepted, flat=flat)
     if not accepted.repeated:
+        told["message"] += _overruled(letter.mode, accepted.email)
         compose.move_on_or_leave(email=accepted.email, now=timezone.now())
     return answer(told, status=200 if accepted.repeated else 202)
 
@@ -54,6 +56,7 @@ def _told(accepted: Accepted, *, flat: bool) -> dict[str, Any]:
         "mailbox_id": email.mailbox_id,
         "status": "queued" if flat else email.status,
         "oversight_status": "pending_approval" if email.gated else "not_required",
+        "oversight_mode": email.oversight_mode,
         "message": _HELD if email.gated else _LEAVING,
     }
     if accepted.repeated:
@@ -61,3 +64,13 @@ def _told(accepted: Accepted, *, flat: bool) -> dict[str, Any]:
         told |= {"idempotency_mismatch": True, "message": _MISMATCH} if accepted.mismatch else {}
         told |= {"current": shapes.outcome(email)}
     return told
+
+
+def _overruled(asked: Mode | None, email: Email) -> str:
+    """Return what there is to say of a mode that the call asked for and did not get."""
+    if asked is None or asked == email.oversight_mode:
+        return ""
+    return (
+        f" The call asked for oversight_mode {asked}, but {email.oversight_mode} holds: a call may only be stricter "
+        f"than its mailbox. POST /v1/mailboxes/{email.mailbox.address}/request-upgrade asks for a looser mode."
+    )

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.utils import timezone
 from ninja import Router
 
@@ -10,7 +10,6 @@ from gateway import accounts, closing
 from gateway.account_shapes import account_facts
 from gateway.answers.accounts import AccountAnswer, AccountChanged, PendingApproval
 from gateway.answers.base import Changed, answer, documented
-from gateway.api import left_out
 from gateway.auth import KeyedRequest, needs
 from gateway.confirmations import confirmed
 from gateway.lookups import check_unlimited
@@ -28,12 +27,6 @@ def read_account(request: KeyedRequest) -> HttpResponse:
     key = request.auth
     facts = account_facts(key.account, now=timezone.now()) if key.may(Scope.READ) else {}
     return answer(facts | {"id": key.account_id, "scopes": key.scopes, "mailboxes": _mailboxes(key)})
-
-
-@router.post("/account", auth=None, include_in_schema=False)
-def sign_up(request: HttpRequest) -> HttpResponse:
-    """Say that nobody makes an account for themselves here."""
-    return left_out.not_implemented(request, instead=left_out.OPERATOR)
 
 
 @router.patch("/account", auth=needs(Scope.ADMIN), response=documented(AccountChanged) | {202: PendingApproval})

@@ -7,7 +7,9 @@ from django.http import HttpResponse
 from django.utils import timezone
 from ninja import Query, Router
 
+from common.mail_addresses import clean_addresses
 from gateway import allowlists, paging
+from gateway.allowlists import judge
 from gateway.answers.accounts import PendingApproval
 from gateway.answers.base import answer, documented
 from gateway.answers.recipients import AllowlistAnswer, Refusals
@@ -89,17 +91,22 @@ def _allowlist(found: Allowlist, now: datetime) -> dict[str, Any]:
         "entries": shown,
         "live_count": live,
         "expired_count": len(shown) - live,
-        "notice": _notice(found, live),
+        "notice": _notice(found, live, now),
         "updated_at": iso(found.updated_at),
     }
 
 
-def _notice(found: Allowlist, live: int) -> str | None:
-    if live or found.mode != Allowlist.Mode.ENFORCE:
-        return None
-    if found.kind == Allowlist.Kind.RESTRICTION:
-        return "No entry is live: everybody is refused."
-    return "No entry is live: nobody skips the queue."
+def _notice(found: Allowlist, live: int, now: datetime) -> str | None:
+    if not live and found.mode == Allowlist.Mode.ENFORCE:
+        restricts = found.kind == Allowlist.Kind.RESTRICTION
+        return f"No entry is live: {'everybody is refused' if restricts else 'nobody skips the queue'}."
+    box = found.mailbox
+    copied = clean_addresses(box.auto_cc) + clean_addresses(box.auto_bcc)
+    if found.kind == Allowlist.Kind.RESTRICTION and (
+        kept_out := judge(mailbox=box, recipients=copied, now=now).outsiders
+    ):
+        return f"The mailbox sends a copy of everything to {kept_out[0]}, who is not on this list: all mail is refused."
+    return None
 
 
 def _entry(entry: AllowlistEntry, now: datetime) -> dict[str, Any]:

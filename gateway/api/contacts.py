@@ -65,7 +65,7 @@ def create_contact(request: KeyedRequest, body: ContactIn) -> HttpResponse:
     return answer(_contact(contact), status=201)
 
 
-@router.delete("/contacts/{contact_id}", auth=needs(Scope.ADMIN), response=documented(ContactDeleted))
+@router.delete("/contacts/{contact_id}", auth=needs(Scope.ADMIN, Scope.SEND), response=documented(ContactDeleted))
 def delete_contact(request: KeyedRequest, contact_id: str) -> HttpResponse:
     """Remove a contact."""
     contact = Contact.objects.visible_to(request.auth).filter(pk=contact_id).first()

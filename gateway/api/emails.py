@@ -11,7 +11,7 @@ from gateway.answers.base import Changed, answer, documented
 from gateway.answers.messages import Message, Messages
 from gateway.auth import KeyedRequest, needs
 from gateway.errors import Invalid
-from gateway.filters import InboxFilters, ListFilters
+from gateway.filters import InboxFilters, ListFilters, SpamFilters
 from gateway.lookups import email_named, mailbox_named, mailbox_named_or_only
 from gateway.models import ApiKey, Email
 from gateway.models.accounts import Scope
@@ -51,6 +51,12 @@ def check_inbox(request: KeyedRequest, filters: Query[InboxFilters]) -> HttpResp
     """List received mail, unread if nothing else is asked for."""
     box = mailbox_named_or_only(request.auth, filters.mailbox, field="mailbox")
     rows = filters.apply(_searched(request.auth, filters).filter(mailbox=box).received())
+    return _page(request.auth, rows, filters.page_size(), flat=True)
+
+
+def list_of_all(request: KeyedRequest, filters: SpamFilters) -> HttpResponse:
+    """List received mail of all mailboxes that the key may use."""
+    rows = filters.apply(_searched(request.auth, filters).received())
     return _page(request.auth, rows, filters.page_size(), flat=True)
 
 

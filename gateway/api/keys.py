@@ -30,7 +30,7 @@ def list_keys(request: KeyedRequest) -> HttpResponse:
 def create_key(request: KeyedRequest, body: KeyIn) -> HttpResponse:
     """Make a key. Its text is in this answer and nowhere else.
 
-    From a key that also sends, one that decides or administers takes an operator's code.
+    One that decides takes an operator's code; from a key that also sends, so does one that administers.
     """
     scopes = body.scopes or [str(Scope.READ)]
     asked = confirmed(
@@ -40,7 +40,7 @@ def create_key(request: KeyedRequest, body: KeyIn) -> HttpResponse:
         summary=f"Make the API key {body.name} with {', '.join(scopes)} for {_reach(body.mailboxes)}",
         code=body.approval_code,
         now=timezone.now(),
-        needed=keys.frees_sender(request.auth, scopes) or None,
+        needed=keys.takes_code(request.auth, scopes) or None,
     )
     with asked:
         made, text = keys.create_key(
@@ -51,12 +51,12 @@ def create_key(request: KeyedRequest, body: KeyIn) -> HttpResponse:
 
 @router.patch("/api-keys/{key_id}", auth=needs(Scope.ADMIN), response=documented(KeyChanged) | {202: PendingApproval})
 def update_key(request: KeyedRequest, key_id: str, body: KeyPatch) -> HttpResponse:
-    """Change name, scopes or mailboxes. Giving a key the scope oversight always takes an operator's code.
+    """Change name, scopes or mailboxes.
 
-    From a key that also sends, so does letting a key administer without sending.
+    Giving a key the scope oversight takes an operator's code; from a key that also sends, so does letting a key
+    administer without sending.
     """
     found, said = keys.key_named(request.auth, key_id), body.said()
-    freed = keys.frees_sender(request.auth, said.get("scopes", ()), before=found.scopes)
     asked = confirmed(
         key=request.auth,
         action="update_api_key",
@@ -64,7 +64,7 @@ def update_key(request: KeyedRequest, key_id: str, body: KeyPatch) -> HttpRespon
         summary=f"Give the API key {found.name} the scopes {', '.join(said.get('scopes', ()))}",
         code=body.approval_code,
         now=timezone.now(),
-        needed=freed or keys.gains_oversight(found, said),
+        needed=keys.takes_code(request.auth, said.get("scopes", ()), before=found.scopes),
     )
     with asked:
         changed = keys.change_key(key=request.auth, changed=found, said=said)

@@ -10,9 +10,6 @@ from django.urls import path
 
 from gateway.answers.base import answer
 
-OPERATOR = "Accounts are made by the operator, with the command gateway_account."
-_LIST = "Use /v1/mailboxes/{mailbox}/emails and the flat paths such as /v1/send_email."
-
 
 def not_implemented(request: HttpRequest, *, instead: str, **named: str) -> HttpResponse:
     """Answer for a route that is left out; what its path names is ignored."""
@@ -24,12 +21,6 @@ def _route(route: str, instead: str) -> object:
 
 
 urlpatterns = [
-    _route("emails", _LIST),
-    _route("emails/<path:rest>", _LIST),
-    _route("account/challenge", OPERATOR),
-    _route("account/resend-confirmation", OPERATOR),
-    _route("confirm", OPERATOR),
-    _route("slug-check/<str:slug>", OPERATOR),
     _route("billing/<path:rest>", "It is your own, and nobody is billed."),
     _route("export", "Read the account by its lists."),
     _route("approve/<str:token>", "Decide with POST /v1/oversight/decide."),

@@ -57,19 +57,19 @@ def create_mailbox(request: KeyedRequest, body: MailboxIn) -> HttpResponse:
 )
 def update_mailbox(request: KeyedRequest, mailbox: str, body: MailboxPatch) -> HttpResponse:
     """Change a mailbox. A stricter oversight mode is taken, a looser one needs request-upgrade and a code."""
-    found = mailbox_named(request.auth, mailbox)
+    found, now = mailbox_named(request.auth, mailbox), timezone.now()
     asked = confirmed(
         key=request.auth,
         action="update_mailbox",
         what={"id": found.pk, **body.act()},
         summary=f"Change {found.address}: {', '.join(f'{k}={v}' for k, v in sorted(body.changes().items()))}",
         code=body.approval_code,
-        now=timezone.now(),
+        now=now,
         needed=_lets_itself_loose(request.auth, body),
     )
     with asked:
         changed = mailboxes.change_mailbox(
-            key=request.auth, mailbox=found, mode=body.oversight_mode, changes=body.changes()
+            key=request.auth, mailbox=found, mode=body.oversight_mode, changes=body.changes(), now=now
         )
     return answer(mailbox_facts(changed) | {"status": "updated"})
 

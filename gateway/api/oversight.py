@@ -14,7 +14,7 @@ from gateway.filters import PendingFilters
 from gateway.lookups import email_named, mailbox_named
 from gateway.models import Email
 from gateway.models.accounts import Scope
-from gateway.schemas.oversight import DecideIn
+from gateway.schemas.oversight import DecideIn, Verdict
 from gateway.states import AWAITING_DECISION, Decision, Direction
 from gateway.timestamps import iso
 
@@ -37,12 +37,17 @@ def list_pending_flat(request: KeyedRequest, filters: Query[PendingFilters]) -> 
 @router.post("/oversight/decide", auth=needs(Scope.OVERSIGHT), response=documented(Decided))
 def decide_email(request: KeyedRequest, body: DecideIn) -> HttpResponse:
     """Approve or reject a held message. The first decision wins; 409 says what became of it otherwise."""
-    return _decide(request, body, flat=False)
+    return _decide(request, body.names_email(), body, flat=False)
 
 
 def decide_flat(request: KeyedRequest, body: DecideIn) -> HttpResponse:
     """Approve or reject a held message."""
-    return _decide(request, body, flat=True)
+    return decide_by_id(request, body.names_email(), body)
+
+
+def decide_by_id(request: KeyedRequest, email_id: str, body: Verdict) -> HttpResponse:
+    """Approve or reject the held message of this id."""
+    return _decide(request, email_id, body, flat=True)
 
 
 def _list_pending(request: KeyedRequest, filters: PendingFilters, *, flat: bool) -> HttpResponse:
@@ -73,12 +78,13 @@ def _rows(emails: Any, cursor: str | None, *, flat: bool, outcome: dict[str, Any
     return answer(lists | (outcome or {}))
 
 
-def _decide(request: KeyedRequest, body: DecideIn, *, flat: bool) -> HttpResponse:
+def _decide(request: KeyedRequest, email_id: str, body: Verdict, *, flat: bool) -> HttpResponse:
     email = decide.decide_email(
         key=request.auth,
-        email_id=body.names_email(),
+        email_id=email_id,
         outcome=body.outcome(),
         reason=(body.reason or "").strip(),
+        decided_by=(body.decided_by or "").strip(),
         expected_fingerprint=body.expected_fingerprint or "",
         now=timezone.now(),
     )

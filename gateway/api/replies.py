@@ -12,7 +12,7 @@ from gateway.lookups import bare_address, email_named, mailbox_named, newest_in_
 from gateway.models import ApiKey, Email, Mailbox
 from gateway.models.accounts import Scope
 from gateway.reading import check_may_read
-from gateway.schemas.replies import FlatReplyIn, ReplyIn
+from gateway.schemas.replies import FlatReplyIn, ReplyFromIn, ReplyIn
 
 router = Router(tags=["send"])
 
@@ -32,10 +32,21 @@ def reply_flat(request: KeyedRequest, body: FlatReplyIn) -> HttpResponse:
     return _reply(request, mailbox_named(request.auth, parent.mailbox_id), parent, body, flat=True)
 
 
+def reply_by_id(request: KeyedRequest, email: str, body: ReplyFromIn) -> HttpResponse:
+    """Answer the message of this id. Answers `queued` for every accepted message."""
+    named = body.names_mailbox()
+    parent = email_named(request.auth, email, mailbox=_mailbox(request.auth, named) if named else None)
+    return _reply(request, mailbox_named(request.auth, parent.mailbox_id), parent, body, flat=True)
+
+
+def _mailbox(key: ApiKey, name: str) -> Mailbox:
+    return mailbox_named(key, bare_address(name))
+
+
 def _parent(key: ApiKey, body: FlatReplyIn) -> Email:
     box: Mailbox | None = None
     if body.names_mailbox():
-        box = mailbox_named(key, bare_address(body.names_mailbox()))
+        box = _mailbox(key, body.names_mailbox())
     if not body.names_email():
         return newest_in_thread(key, body.thread_id, mailbox=box)
     parent = email_named(key, body.names_email(), mailbox=box)

@@ -13,10 +13,9 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 from ninja.openapi.docs import Swagger
 from ninja.openapi.schema import OpenAPISchema
 
-from gateway import auditing
+from gateway import auditing, identity
 from gateway.answers.base import Health, answer, documented
 from gateway.api import (
-    accounts,
     allowlists,
     audit,
     contacts,
@@ -29,12 +28,14 @@ from gateway.api import (
     replies,
     schedule,
     send,
+    signup,
     suppression,
     tags,
     threads,
     upgrades,
     usage,
     webhooks,
+    zapier,
 )
 from gateway.api.document import ABOUT, EXTRA, Document
 from gateway.api.flat import flat_router
@@ -83,9 +84,9 @@ api = GatewayAPI(
     docs=Docs(),
     urls_namespace="gateway",
 )
-for part in (send, replies, emails, files, threads, tags, schedule, oversight, upgrades, allowlists):
+for part in (send, replies, emails, files, threads, tags, schedule, oversight, zapier, upgrades, allowlists):
     api.add_router("/v1", part.router)
-for part in (accounts, mailboxes, keys, domains, contacts, suppression, usage, webhooks, audit):
+for part in (signup, mailboxes, keys, domains, contacts, suppression, usage, webhooks, audit):
     api.add_router("/v1", part.router)
 api.add_router("/v1", flat_router(listed=True))
 api.add_router("", flat_router(listed=False))
@@ -102,6 +103,12 @@ def health(request: HttpRequest) -> HttpResponse:
     except DatabaseError:
         return answer({"status": "degraded", "software": "countersign-gateway", "database": "away"}, status=503)
     return answer({"status": "ok", "software": "countersign-gateway"})
+
+
+@api.get("/.well-known/multimail-signing-key", tags=["health"])
+def signing_key(request: HttpRequest) -> HttpResponse:
+    """Return the public key of the header X-MultiMail-Identity, as a JSON Web Key."""
+    return answer(identity.public_key())
 
 
 def _problem(error: GatewayError) -> JsonResponse:

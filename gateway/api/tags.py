@@ -39,7 +39,12 @@ def delete_tag(request: KeyedRequest, mailbox: str, email: str, name: str) -> Ht
 
 def tag_flat(request: KeyedRequest, body: FlatTagsIn) -> HttpResponse:
     """Add tags to a message, by its id alone; the answer lists their names."""
-    found = email_named(request.auth, body.names_email())
+    return tag_by_id(request, body.names_email(), body)
+
+
+def tag_by_id(request: KeyedRequest, email: str, body: TagsIn | FlatTagsIn) -> HttpResponse:
+    """Add tags to the message of this id; the answer lists their names."""
+    found = email_named(request.auth, email)
     tags = tagging.add_tags(key=request.auth, email=found, tags=body.tags)
     ids = {"id": found.pk, "email_id": found.pk, "message_id": found.pk}
     return answer(ids | {"tags": list(tags), "tag_map": tags})

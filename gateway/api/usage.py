@@ -7,6 +7,7 @@ from django.http import HttpResponse
 from django.utils import timezone
 from ninja import Query, Router
 
+from gateway.account_shapes import plan_facts
 from gateway.answers.base import answer, documented
 from gateway.answers.usage import Usage
 from gateway.auth import KeyedRequest, needs
@@ -27,6 +28,7 @@ def read_usage(request: KeyedRequest, filters: Query[UsageFilters]) -> HttpRespo
     for counts in days.values():
         total.add(counts)
     told: dict[str, Any] = {"from": epoch_milliseconds(begin), "to": epoch_milliseconds(end), **asdict(total)}
+    told |= plan_facts(request.auth.account)
     if filters.daily():
         rows = [{"date": day.isoformat(), **asdict(counts)} for day, counts in days.items()]
         told |= {"breakdown": "daily", "data": rows}

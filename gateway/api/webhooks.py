@@ -39,7 +39,12 @@ def create_webhook(request: KeyedRequest, body: WebhookIn) -> HttpResponse:
     mailbox = _mailbox(request.auth, body.mailbox_id)
     with _confirmed(request.auth, "create_webhook", body.act(), body.url, body.approval_code):
         webhook = hooks.add_webhook(
-            key=request.auth, url=body.url, events=body.events, mailbox=mailbox, secret=body.secret
+            key=request.auth,
+            url=body.url,
+            events=body.events,
+            mailbox=mailbox,
+            secret=body.secret,
+            include_sandbox=body.include_sandbox,
         )
     return answer(hook_shapes.with_secret(webhook), status=201)
 

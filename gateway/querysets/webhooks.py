@@ -43,7 +43,8 @@ class WebhookQuerySet(models.QuerySet["Webhook"]):
         """Id and events of who may want an event of this mailbox, oldest first; by the index webhook_listening."""
         found = rows(
             "SELECT id, events FROM gateway_webhook WHERE account_id = %s AND deleted_at IS NULL"
-            " AND (mailbox_id IS NULL OR mailbox_id = %s) AND (%s OR NOT sandbox) ORDER BY id",
+            " AND (mailbox_id IS NULL OR mailbox_id = %s)"
+            " AND CASE WHEN %s THEN sandbox OR include_sandbox ELSE NOT sandbox END ORDER BY id",
             [account_id, mailbox_id, sandbox],
         )
         return [(webhook_id, events) for webhook_id, events in found]

@@ -25,7 +25,19 @@ class ReplyIn(Composed):
         )
 
 
-class FlatReplyIn(ReplyIn, NamesEmail):
+class ReplyFromIn(ReplyIn):
+    """An answer that may name the mailbox that it is from."""
+
+    sender: str = Field("", alias="from", max_length=320)
+    mailbox: str = Field("", max_length=320)
+    mailbox_id: str = Field("", max_length=320)
+
+    def names_mailbox(self) -> str:
+        """Return the mailbox as the body names it, or an empty text."""
+        return self.sender or self.mailbox or self.mailbox_id
+
+
+class FlatReplyIn(ReplyFromIn, NamesEmail):
     """An answer that names the message, or only the thread, in its body."""
 
     model_config = ConfigDict(
@@ -33,16 +45,9 @@ class FlatReplyIn(ReplyIn, NamesEmail):
     )
 
     thread_id: str = Field("", max_length=64)
-    sender: str = Field("", alias="from", max_length=320)
-    mailbox: str = Field("", max_length=320)
-    mailbox_id: str = Field("", max_length=320)
 
     @model_validator(mode="after")
     def _names_something(self) -> Self:
         if not self.thread_id and not self.names_email():
             raise ValueError("thread_id: say which thread or which message to answer.")
         return self
-
-    def names_mailbox(self) -> str:
-        """Return the mailbox as the body names it, or an empty text."""
-        return self.sender or self.mailbox or self.mailbox_id

@@ -19,6 +19,8 @@ class WebhookIn(Confirmable):
     events: Annotated[list[str], Field(min_length=1, max_length=40)]
     mailbox_id: str | None = Field(None, max_length=320)
     secret: Annotated[str, Field(min_length=8, max_length=200)] | None = None
+    # Of a live key: whether events of sandbox mail are wanted too. A sandbox key hears of nothing else.
+    include_sandbox: bool = False
 
 
 class WebhookChange(Confirmable):
@@ -29,6 +31,7 @@ class WebhookChange(Confirmable):
     url: Annotated[Line, Field(min_length=1, max_length=2000)] = ""
     events: Annotated[list[str], Field(min_length=1, max_length=40)] = Field(default_factory=list)
     mailbox_id: str | None = Field(None, max_length=320)
+    include_sandbox: bool = False
 
 
 class RotateIn(Body):

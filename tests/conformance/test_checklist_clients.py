@@ -1,9 +1,8 @@
-"""Lines 3, 5 and 6 of the contract's checklist: the requests of MultiMail's clients and pages, in their own shapes."""
+"""Lines 4 to 6 of the contract's checklist: the requests of MultiMail's clients and pages, in their own shapes."""
 
-import base64
 import itertools
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 
 import pytest
 
@@ -12,104 +11,36 @@ from tests.conformance.tenant import ok, unique
 JSON = {"Content-Type": "application/json"}
 
 
-def mcp(tenant, method, path, body=None, key="admin"):
-    """As the MCP server sends: always a JSON type, and often no body."""
-    return tenant.call(method, path, key=key, data=json.dumps(body) if body else None, headers=JSON)
+@pytest.mark.proves("contract 4")
+def test_zapier_app_works_by_its_own_paths(tenant):
+    received = tenant.receive(subject=unique("Order"))
 
+    def call(method, path, body=None, key="agent"):
+        headers = {"X-API-Key": tenant.keys[key], "Content-Type": "application/json"}
+        return tenant.call(
+            method, f"/v1/emails/{path}", key=None, headers=headers, data=json.dumps(body) if body else None
+        )
 
-def in_an_hour():
-    return (datetime.now(UTC) + timedelta(hours=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-@pytest.mark.proves("contract 3")
-def test_mcp_tools_of_messages_get_content(tenant):
-    base = tenant.base
-    body = {"to": ["dana@northwind.example"], "subject": "M", "markdown": "Hello", "idempotency_key": "m-1"}
-    sent = ok(mcp(tenant, "POST", f"{base}/send", body, "agent"), 202)
-    later = body | {"send_at": in_an_hour(), "gate_timing": "schedule_first", "idempotency_key": "m-2"}
-    scheduled = ok(mcp(tenant, "POST", f"{base}/send", later, "agent"), 202)
-    edited = mcp(tenant, "PATCH", f"{base}/emails/{scheduled['id']}/schedule", {"subject": "M later"}, "agent")
-    assert ok(edited)["id"] == scheduled["id"]
-    older, received = tenant.receive(), tenant.receive()
-    newest = f"{base}/emails?since_id={older['id']}&status=unread&limit=5"
-    assert [row["id"] for row in ok(mcp(tenant, "GET", newest, key="agent"))["emails"]] == [received["id"]]
-    reply = mcp(tenant, "POST", f"{base}/reply/{received['id']}", {"markdown": "Yes", "idempotency_key": "m"}, "agent")
-    assert ok(reply, 202)["thread_id"] == received["thread_id"]
-    assert (
-        ok(mcp(tenant, "GET", f"{base}/emails?limit=5&status=unread", key="agent"))["emails"][0]["id"] == received["id"]
-    )
-    assert ok(mcp(tenant, "GET", f"{base}/threads/{received['thread_id']}", key="agent"))["message_count"] == 2
-    assert "Where is my order?" in ok(mcp(tenant, "GET", f"{base}/emails/{received['id']}", key="agent"))["markdown"]
-    tagged = mcp(tenant, "PUT", f"{base}/emails/{received['id']}/tags", {"tags": {"a": "b"}}, "agent")
-    assert ok(tagged)["tags"] == {"a": "b"}
-    assert ok(mcp(tenant, "GET", f"{base}/emails/{received['id']}/tags", key="agent"))["tags"] == {"a": "b"}
-    assert ok(mcp(tenant, "DELETE", f"{base}/emails/{received['id']}/tags/a", key="agent"))["deleted"] is True
-    cancelled = mcp(tenant, "POST", f"{base}/emails/{sent['id']}/cancel", key="agent")
-    assert ok(cancelled)["status"] == "cancelled"
-    pending = ok(mcp(tenant, "GET", "/v1/oversight/pending", key="oversight"))["pending"]
-    assert [row["id"] for row in pending] == [reply.json()["id"]]
-    body = {"email_id": reply.json()["id"], "action": "reject"}
-    assert ok(mcp(tenant, "POST", "/v1/oversight/decide", body, "oversight"))["status"] == "rejected"
-
-
-@pytest.mark.proves("contract 3")
-def test_mcp_finds_its_setup_noted_after_configuring(tenant):
-    made = ok(mcp(tenant, "POST", "/v1/mailboxes", {"address_local": "desk", "display_name": "Desk"}), 201)
-    path = f"/v1/mailboxes/{made['id']}"
-    assert not ok(mcp(tenant, "GET", path))["mcp_configured"]
-    flags = {"mcp_configured": 1, "ai_disclosure": 1, "forward_inbound": 0, "scheduling_enabled": 1}
-    flags |= {"auto_cc": "cee@northwind.example", "signature_block": "-- Desk", "default_gate_timing": "gate_first"}
-    ok(mcp(tenant, "PATCH", f"{path}/configure", flags))
-    shown = ok(mcp(tenant, "GET", path))
-    assert {name: shown[name] for name in flags} == flags
-    assert ok(mcp(tenant, "PATCH", path, {"auto_cc": None, "ai_disclosure": False}))["status"] == "updated"
-    assert ok(mcp(tenant, "GET", path))["auto_cc"] is None
-
-
-@pytest.mark.proves("contract 3")
-def test_mcp_tools_of_an_account_get_content(tenant):
-    assert ok(mcp(tenant, "GET", "/v1/account"))["account"]["name"]
-    assert ok(mcp(tenant, "PATCH", "/v1/account", {"physical_address": "1 Main Street"}))["status"] == "updated"
-    for period in ("summary", "daily"):
-        assert ok(mcp(tenant, "GET", f"/v1/usage?period={period}"))["emails_sent"] == 0
-    assert ok(mcp(tenant, "GET", "/v1/audit-log?limit=5"))["entries"]
-    assert ok(mcp(tenant, "GET", "/v1/suppression?limit=5"))["suppressions"] == []
-    key = ok(mcp(tenant, "POST", "/v1/api-keys", {"name": "K", "scopes": ["read"]}), 201)
-    assert ok(mcp(tenant, "PATCH", f"/v1/api-keys/{key['id']}", {"name": "L"}))["status"] == "updated"
-    names = {row["id"]: row["name"] for row in ok(mcp(tenant, "GET", "/v1/api-keys"))["api_keys"]}
-    assert names[key["id"]] == "L"
-
-
-@pytest.mark.proves("contract 3")
-def test_mcp_tools_that_delete_get_content(tenant):
-    contact = ok(
-        mcp(tenant, "POST", "/v1/contacts", {"name": "D", "email": "d@x.example", "tags": ["a"]}, "agent"), 201
-    )
-    assert ok(mcp(tenant, "DELETE", f"/v1/contacts/{contact['id']}"))["deleted"] is True
-    key = ok(mcp(tenant, "POST", "/v1/api-keys", {"name": "K", "scopes": ["read"]}), 201)
-    assert ok(mcp(tenant, "DELETE", f"/v1/api-keys/{key['id']}"))["status"] == "revoked"
-    hook = tenant.subscribe("message.sent")
-    assert ok(mcp(tenant, "DELETE", f"/v1/webhooks/{hook['id']}"))["status"] == "deleted"
-    tenant.gateway.mail.refuse["no+one@northwind.example"] = "550 no such user"
-    tenant.decide(tenant.send(to=["no+one@northwind.example"])["id"], "approve")
-    tenant.wait(lambda: tenant.get("/v1/suppression", key="admin")["suppressions"], "a suppression")
-    assert ok(mcp(tenant, "DELETE", "/v1/suppression/no%2Bone%40northwind.example"))["status"] == "removed"
-    assert ok(mcp(tenant, "DELETE", tenant.base))["status"] == "deleted"
-    assert ok(mcp(tenant, "DELETE", "/v1/account"))["status"] == "deleted"
-
-
-@pytest.mark.proves("contract 3")
-def test_mcp_downloads_and_upgrades(tenant):
-    file = {"name": "a b.txt", "content_type": "text/plain", "content_base64": base64.b64encode(b"hello").decode()}
-    sent = tenant.send(attachments=[file])
-    path = f"{tenant.base}/emails/{sent['id']}/attachments/a%20b.txt"
-    assert isinstance(ok(mcp(tenant, "GET", f"{path}/url", key="agent"))["size_bytes"], int)
-    assert tenant.call("GET", path, headers=JSON, raw=True).content == b"hello"
-    assert mcp(tenant, "GET", f"{path}x/url", key="agent").status_code == 404
-    wish = {"target_mode": "monitored"}
-    assert ok(mcp(tenant, "POST", f"{tenant.base}/request-upgrade", wish))["status"] == "upgrade_requested"
-    code = tenant.get("/v1/upgrade-requests", key="admin")["requests"][0]["code"]
-    assert ok(mcp(tenant, "POST", f"{tenant.base}/upgrade", {"code": code}))["status"] == "upgraded"
+    rows = ok(call("GET", f"inbox?mailbox={tenant.address}&limit=25"))["emails"]
+    assert [(row["id"], row["to"]) for row in rows] == [(received["id"], tenant.address)], "its trigger: newest first"
+    whole = ok(call("GET", received["id"]))
+    assert ("Where is my order?" in whole["body"], ok(call("GET", "inbox"))["emails"][0]["status"]) == (True, "read")
+    assert ok(call("GET", f"thread/{received['thread_id']}"))["message_count"] == 1
+    letter = {"mailbox": tenant.address, "to": "dana@northwind.example", "subject": unique("Zap"), "body": "Hello"}
+    sent = ok(call("POST", "send", letter), 202)
+    reply = ok(call("POST", f"{received['id']}/reply", {"mailbox": tenant.address, "body": "Soon"}), 202)
+    assert [(one["status"], bool(one["message"])) for one in (sent, reply)] == [("queued", True)] * 2
+    assert ok(call("POST", f"{received['id']}/tag", {"tags": ["seen"]}))["tags"] == ["seen"]
+    waiting = ok(call("GET", f"pending?mailbox={tenant.address}", key="oversight"))["emails"]
+    assert {row["id"] for row in waiting} == {sent["id"], reply["id"]}
+    verdicts = [("POST", sent, "approve", "approved"), ("PATCH", reply, "reject", "rejected")]
+    for method, one, decision, status in verdicts:
+        body = {"decision": decision, "reason": "As agreed."}
+        assert ok(call(method, f"{one['id']}/decide", body, key="oversight"))["status"] == status
+    for path, status in (("inbox", 401), ("send", 422), (f"{sent['id']}/reply", 422)):
+        key = None if status == 401 else "agent"
+        answer = tenant.call("GET" if path == "inbox" else "POST", f"/v1/emails/{path}", key=key, json={})
+        assert (answer.status_code, bool(answer.json()["error"])) == (status, True), path
 
 
 @pytest.mark.proves("contract 5")

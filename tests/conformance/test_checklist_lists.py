@@ -94,16 +94,32 @@ def test_same_content_is_refused_for_a_minute(tenant):
 
 
 @pytest.mark.proves("contract 38")
-def test_live_and_sandbox_keys_do_not_see_each_others_mail(tenant):
-    for mine, theirs, judge in (
-        ("sandbox agent", "agent", "oversight"),
-        ("agent", "sandbox agent", "sandbox oversight"),
-    ):
+def test_live_agents_and_sandbox_keys_do_not_see_each_others_mail(tenant):
+    for mine, theirs in (("sandbox agent", "agent"), ("agent", "sandbox agent")):
         sent = tenant.held(key=mine)
         assert tenant.status(sent["id"], key=theirs) == "absent"
         assert tenant.call("GET", f"{tenant.base}/emails/{sent['id']}", key=theirs).status_code == 404
         assert tenant.call("GET", f"/read_email?id={sent['id']}", key=theirs).status_code == 404
-        assert sent["id"] not in [row["id"] for row in tenant.pending(key=judge)]
-        assert tenant.decide(sent["id"], "approve", key=judge).status_code == 404
         assert tenant.cancel(sent["id"], key=theirs).status_code == 404
         assert tenant.status(sent["id"], key=mine) == "pending_send_approval"
+
+
+@pytest.mark.proves("contract 38")
+def test_live_overseer_sees_and_decides_sandbox_mail_which_never_leaves(tenant):
+    live, trial = tenant.held(), tenant.held(key="sandbox agent", subject=unique("Trial"))
+    rows = {row["id"]: row for row in tenant.pending()}
+    assert (rows[live["id"]]["sandbox"], rows[trial["id"]]["sandbox"]) == (False, True)
+    assert [row["id"] for row in tenant.pending(key="sandbox oversight")] == [trial["id"]]
+    assert tenant.decide(live["id"], "approve", key="sandbox oversight").status_code == 404
+    assert tenant.decide(trial["id"], "approve").status_code == 200
+    tenant.wait_for_status(trial["id"], "sent", key="sandbox agent")
+    assert tenant.gateway.mails(rows[trial["id"]]["subject"]) == []
+
+
+@pytest.mark.proves("contract 38")
+def test_live_webhook_hears_of_sandbox_mail_only_where_it_asked_to(tenant):
+    both, live = (tenant.subscribe("oversight.pending", include_sandbox=one) for one in (True, False))
+    trial, real = tenant.held(key="sandbox agent"), tenant.held()
+    told = {one.body["id"]: one.body["sandbox"] for one in tenant.wait_for_events(both, 2)}
+    assert told == {trial["id"]: True, real["id"]: False}
+    assert [one.body["id"] for one in tenant.events(live)] == [real["id"]]

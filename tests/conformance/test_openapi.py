@@ -171,7 +171,8 @@ def test_every_example_of_a_body_runs(make_tenant):
         for key in ("agent", "oversight", "admin"):
             answer = tenant.call(method, where, key=key, json=filled)
             told.append(answer.text)
-            if answer.ok:
+            # What this gateway has not, or the operator has not switched on.
+            if answer.ok or answer.status_code == 501:
                 break
         else:
             pytest.fail(f"{method} {path} {filled}: {told}")

@@ -1,18 +1,29 @@
-"""The mark of a decision in a reason: put there, found again, and kept from people."""
+"""Who decided, and by which reference: put behind a reason, found again, and kept from people."""
 
 from common.references import is_reference, references_in, split_reference, with_reference, without_references
 
+OLD = "[countersign:RRHG3090GH]"
+
 
 def test_what_is_added_is_found_and_taken_off_again():
-    for words in ("", "Wrong amount.", "Twice: [countersign:0AB] is no end"):
-        whole = with_reference(words, "RRHG3090GH")
-        assert references_in(whole)[-1] == "RRHG3090GH"
-        assert split_reference(whole) == (words, "[countersign:RRHG3090GH]")
-        assert is_reference(whole) is (words == "")
-        assert "countersign:" not in without_references(whole)
+    assert with_reference("No.", "7K", "Ana Ferreira") == "No. (Ana Ferreira via Countersign, reference 7K)"
+    for words in ("", "Wrong amount.", "Twice: [countersign:0AB] is no end", "(Ben via Countersign)"):
+        named = with_reference(words, "RRHG3090GH", "Zoë (ops)\n" + "x" * 200)
+        for whole in (named, f"{words} {OLD}".strip()):
+            assert references_in(whole)[-1] == "RRHG3090GH"
+            assert split_reference(whole) == (words, "RRHG3090GH")
+            assert is_reference(whole) is (words == "")
+            assert "RRHG3090GH" not in without_references(whole)
 
 
 def test_words_without_a_mark_stay_as_they_are():
-    for words in ("", "Mine.", "[countersign:]", "[countersign:abc]", "[countersign:A"):
+    for words in (
+        "",
+        "Mine.",
+        "[countersign:]",
+        "[countersign:abc]",
+        "[countersign:A",
+        "(via Countersign, reference A)",
+    ):
         assert (references_in(words), split_reference(words), without_references(words)) == ([], (words, ""), words)
         assert not is_reference(words)

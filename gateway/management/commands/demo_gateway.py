@@ -86,7 +86,7 @@ def _webhook(account: Account, url: str, secret: str) -> None:
     webhook = ours[0] if ours else Webhook(account=account)
     webhook.url, webhook.secret = url, secret
     # MultiMail's own names; never a second spelling of one, which would change how `to` is sent.
-    webhook.events = sorted(SPELLINGS)
+    webhook.events, webhook.include_sandbox = sorted(SPELLINGS), True
     webhook.save()
     # The desk starts together with the gateway: whatever kept it away is over.
     endpoints.wake(webhook)

@@ -219,6 +219,19 @@ def test_restriction_judges_what_the_mailbox_adds_and_not_the_operators_own_copy
             assert sent(world) == FREE
 
 
+def test_copy_to_somebody_off_the_list_is_told_of_when_it_is_set_and_when_the_list_is(world: World):
+    def copy_to(address: str) -> Any:
+        return world.call("PATCH", world.base, key="admin", json={"auto_cc": address})
+
+    world.allow("northwind.example")
+    refused = copy_to(EVE).json()
+    assert (refused["field"], refused["code"], EVE in refused["error"]) == ("auto_cc", "copy_not_allowed", True)
+    assert world.send(to=[DANA]).status_code == 202
+    assert world.allow("northwind.example", EVE).json()["notice"] is None
+    assert (copy_to(EVE).status_code, world.send(to=[DANA]).status_code) == (200, 202)
+    assert f"a copy of everything to {EVE}" in world.allow("northwind.example").json()["notice"]
+
+
 @pytest.mark.proves("contract 33")
 def test_restriction_without_a_live_entry_refuses_everybody(world: World):
     for entries in ([], [{"pattern": DANA, "expires_at": "2020-01-01T00:00:00Z"}]):

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.models import ApiKey, ApprovalRequest, AuditLogEntry, Email
 from gateway.provision import make_mailbox
-from tests.integration.gateway.world import World, add_key, add_sandbox_keys, at_once, make_inbound, make_world
+from tests.integration.gateway.world import World, add_key, add_sandbox_keys, at_once, make_inbound, make_world, undone
 
 SECOND = "/v1/mailboxes/second@acme.example"
 
@@ -124,6 +124,19 @@ def test_gaining_oversight_takes_an_operators_code(world: World):
     assert world.call("GET", "/v1/oversight/pending", key="reader").status_code == 200
     # Keeping it needs none.
     assert patch(world, key_id, scopes=["oversight"]).status_code == 200
+
+
+def test_key_that_decides_is_made_by_a_code_unless_the_operator_switched_that_off(world: World, settings: Any):
+    for codes in (False, True):
+        settings.GATEWAY_APPROVAL_CODES = codes
+        with undone():
+            waiting = create(world, scopes=["oversight"])
+            assert (waiting.status_code, ApiKey.objects.filter(name="Bot").exists()) == (202, False)
+            made = create(world, scopes=["oversight"], approval_code=ApprovalRequest.objects.get().code)
+            assert (made.status_code, made.json()["scopes"]) == (201, ["oversight"])
+    settings.GATEWAY_APPROVAL_CODES = settings.GATEWAY_OVERSIGHT_CODES = False
+    assert create(world, scopes=["oversight"]).status_code == 201
+    assert patch(world, world.key_id("reader"), scopes=["read", "oversight"]).status_code == 200
 
 
 def test_sandbox_key_makes_sandbox_keys_only(world: World):

@@ -98,7 +98,7 @@ def test_patch_tightens_and_never_loosens(world: World):
 
 
 def test_patch_sets_and_null_clears(world: World):
-    switches: dict[str, Any] = {"forward_inbound": 1, "ai_disclosure": 1, "scheduling_enabled": 0}
+    switches: dict[str, Any] = {"forward_inbound": 0, "ai_disclosure": 1, "scheduling_enabled": 0}
     switches |= {"allow_looser_per_call": True, "default_gate_timing": "schedule_first", "display_name": "Team"}
     texts = {"auto_cc": "A@x.example, b@x.example", "auto_bcc": "c@x.example", "signature_block": "The team"}
     given = texts | switches | {"auto_cc": "A@x.example, b@X.example", "auto_bcc": ["c@x.example"]}
@@ -138,7 +138,7 @@ def test_change_of_additions_reaches_held_mail_until_it_is_approved(world: World
     patch(world, auto_bcc=None, ai_disclosure=False)
     assert Email.objects.get(pk=email_id).additions == additions
     assert leave(email_id) == "sent"
-    assert f"X-AI-Disclosure: {said}" in mail_server.taken[0].content.decode()
+    assert "X-AI-Generated: " in mail_server.taken[0].content.decode()
 
 
 def test_deleted_mailbox_cancels_what_waits_and_keeps_the_rest(world: World):

@@ -93,9 +93,18 @@ def test_send_in_read_only_is_403_and_stores_nothing(world: World):
         assert (answer.status_code, answer.json()["code"]) == (403, "read_only")
     assert asked.json()["error"].startswith("This call asks for oversight_mode read_only, in which nothing can be sent")
     assert world.send().json()["error"] == (
-        "This mailbox is read_only: nothing can be sent from it. Ask its operator to request an upgrade."
+        "This mailbox is read_only: nothing can be sent from it. "
+        f"POST /v1/mailboxes/{world.mailbox.address}/request-upgrade asks its operator for another mode."
     )
     assert not Email.objects.exists()
+
+
+def test_mode_that_was_overruled_is_told(world: World):
+    for asked, told in (("autonomous", True), ("gated_send", False), (None, False)):
+        answer = world.send(**({"oversight_mode": asked} if asked else {}))
+        said = answer.json()
+        assert (answer.status_code, said["oversight_mode"]) == (202, "gated_send"), asked
+        assert (f"{world.mailbox.address}/request-upgrade" in said["message"]) is told, asked
 
 
 @pytest.mark.proves("contract 16")
