@@ -25,7 +25,7 @@ from approvals.sync import asking
 from common.fingerprint import Content, fingerprint, within
 from common.logs import traced
 from common.postgres import clock
-from common.references import with_reference
+from common.references import via, with_reference
 from people.actors import Actor
 from people.models import Person
 from upstream import errors
@@ -163,6 +163,7 @@ def _call(decision: Decision) -> dict[str, Any]:
         email_id=message.upstream_id,
         action=upstream_action(decision.outcome),
         reason=upstream_reason(decision),
+        decided_by=via(_who(decision)),
         expected_fingerprint=decision.revision.fingerprint if connection.is_our_gateway and not decision.rule else None,
         before_write=lambda: _mark(decision),
     )
@@ -237,8 +238,12 @@ def _mark(decision: Decision) -> None:
 
 
 def upstream_reason(decision: Decision) -> str:
-    """Return the reason as it goes upstream: the reviewer's words, then our reference."""
-    return with_reference(decision.reason, decision.reference)
+    """Return the reason as it goes upstream: the reviewer's words, then who they are and our reference."""
+    return with_reference(decision.reason, decision.reference, _who(decision))
+
+
+def _who(decision: Decision) -> str:
+    return str(decision.given_by or "A rule")
 
 
 @transaction.atomic

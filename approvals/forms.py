@@ -17,8 +17,8 @@ from common.fingerprint import FINGERPRINT
 from common.search_field import MAX_TYPED, as_asked
 from common.words import words_of
 
-# MultiMail takes 2000 characters, and our reference is put behind the reason.
-MAX_REASON = 1900
+# MultiMail takes 2000 characters, and the reviewer's name and our reference are put behind the reason.
+MAX_REASON = 1850
 
 
 class WordsField(forms.CharField):

@@ -9,6 +9,7 @@ from approvals.models import Connection, Decision, DecisionAttempt, Message, Ver
 from approvals.states import DecisionEvent, DecisionState, Outcome, next_decision_state
 from audit.recording import record
 from audit.trail import last_of
+from common.references import references_in
 from people.actors import Actor
 
 _ACTIONS = {
@@ -178,7 +179,7 @@ def _why_lost(reported: str, decided_by: str) -> str:
 
 def _names_another(decision: Decision, reason: str, decided_by: str) -> bool:
     """Whether a report whose reason lacks this decision's reference tells of somebody else's."""
-    if "countersign:" in reason:
+    if references_in(reason):
         return True
     # Our gateway keeps a reason word for word and tells it wherever it tells who decided; each call of ours has one.
     # Others may drop or shorten it, and a report that names neither was not told by whoever decided.

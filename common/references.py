@@ -1,24 +1,33 @@
-"""The mark behind the reviewer's words at MultiMail, by which a decision of the desk is found again."""
+"""The mark behind the reviewer's words at MultiMail: who decided, and by which reference the desk knows it again."""
 
 import re
 
-_MARK = re.compile(r"\s*(\[countersign:([0-9A-Z]{1,24})\])\s*")
+# The first is how it was written before people were named.
+_MARK = re.compile(
+    r"\s*(?:\[countersign:([0-9A-Z]{1,24})\]|\([^()]{1,100} via Countersign, reference ([0-9A-Z]{1,24})\))\s*"
+)
+_NOT_IN_NAMES = re.compile(r"(?:[()\s\x00-\x1f\x7f]|=\?)+")
 
 
-def with_reference(reason: str, reference: str) -> str:
-    """Return what MultiMail is told as the reason of a decision."""
-    return f"{reason} [countersign:{reference}]".strip()
+def with_reference(reason: str, reference: str, who: str) -> str:
+    """Return what MultiMail is told as a decision's reason, such as “Fine. (Ana via Countersign, reference 7K)”."""
+    return f"{reason} ({via(who)}, reference {reference})".strip()
+
+
+def via(who: str) -> str:
+    """Return whom MultiMail is told to have decided: a person, by this desk."""
+    return f"{_NOT_IN_NAMES.sub(' ', who).strip()[:80] or 'Somebody'} via Countersign"
 
 
 def references_in(reason: str) -> list[str]:
     """Return the references of decisions that a reason names."""
-    return [found[2] for found in _MARK.finditer(reason)]
+    return [found[1] or found[2] for found in _MARK.finditer(reason)]
 
 
 def split_reference(reason: str) -> tuple[str, str]:
-    """Return the words that somebody wrote, and the mark at their end; either may be empty."""
+    """Return the words that somebody wrote, and the reference at their end; either may be empty."""
     last = next((found for found in _MARK.finditer(reason) if found.end() == len(reason)), None)
-    return (reason[: last.start()], last[1]) if last else (reason, "")
+    return (reason[: last.start()], last[1] or last[2]) if last else (reason, "")
 
 
 def without_references(reason: str) -> str:

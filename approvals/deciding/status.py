@@ -24,7 +24,9 @@ _STATES: dict[str, Status] = {
     MessageState.SCHEDULED_APPROVED: Status("Approved", "green", "Leaves at its scheduled time"),
     MessageState.RELEASED: Status("Released", "green", "Given to the agent"),
     MessageState.SENT: Status("Handed over", "green", "The mail server has taken it"),
-    MessageState.DELIVERED: Status("Delivered", "green"),
+    MessageState.DELIVERED: Status(
+        "Delivered", "green", "Accepted by the mail server; nobody knows whether it was read"
+    ),
     MessageState.BOUNCED: Status("Bounced", "rose", "The recipient's server refused it"),
     MessageState.COMPLAINED: Status("Complained of", "rose", "The recipient called it spam"),
     MessageState.REJECTED: Status("Rejected", "rose", "Nothing was sent"),
@@ -72,7 +74,9 @@ def status_of(message: Message, decision: Decision | None) -> Status:
             word = "Expired"
         unclear = ", the newest of several: which one, MultiMail does not say"
         by = f"{_done(decision)} by {who}{unclear if decision.explanation == WHICH_IS_NOT_TOLD else ''}"
-        return Status(word, plain.tone, by)
+        # A mail server has it: that it was read nobody here knows.
+        how = f". {plain.detail}" if message.state == MessageState.DELIVERED and plain.detail else ""
+        return Status(word, plain.tone, f"{by}{how}")
     # What a person said counts until MultiMail tells.
     if decision.state == DecisionState.SUPERSEDED and decision.explanation and not is_told_by_hand(decision):
         return Status(plain.word, plain.tone, decision.explanation)

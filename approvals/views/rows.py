@@ -117,13 +117,18 @@ class Row:
         user = self.message.trigger.get("discord_user") or self.message.trigger.get("discord_user_id")
         channel = self.message.trigger.get("discord_channel")
         if user:
-            return f"{user} in #{str(channel).lstrip('#')}" if channel else str(user)
+            return f"{user} in {_place(str(channel))}" if channel else str(user)
         return self.message.started_by.partition(":")[2]
 
     @property
     def started_in_chat(self) -> bool:
         """Whether that is somebody in Discord."""
         return bool(self.message.trigger.get("discord_user") or self.message.trigger.get("discord_user_id"))
+
+
+def _place(channel: str) -> str:
+    """Return how a channel is called: some programs tell its id alone."""
+    return f"channel {channel}" if channel.isdecimal() else f"#{channel.lstrip('#')}"
 
 
 @cache

@@ -12,7 +12,7 @@ _REPORTS = {
     "message.approved": "MultiMail reported it as approved",
     "message.rejected": "MultiMail reported it as rejected",
     "message.sent": "It was handed over to delivery",
-    "message.delivered": "It was delivered",
+    "message.delivered": "A mail server accepted it for the recipients",
     "message.bounced": "It bounced",
     "message.complained": "Somebody who got it complained of it as spam",
     "message.cancelled": "It was cancelled",

@@ -9,6 +9,7 @@ from typing import Any
 
 from audit.models import Entry
 from audit.recording import detail_hash, leaf_hash
+from common.references import references_in
 from tests.faults.desk_rig import DeskRig
 from tests.faults.records import Held
 
@@ -79,10 +80,11 @@ def _i1_at_most_one_effect(rig: DeskRig, held: Held) -> None:
 
 def _i2_every_effect_has_an_earlier_decision(rig: DeskRig, held: Held) -> None:
     for effect in rig.effects(held):
-        if "countersign:" not in effect["metadata"]["reason"]:
+        references = references_in(effect["metadata"]["reason"])
+        if not references:
             assert held.upstream_id in rig.decided_elsewhere, f"I2: nobody decided {held.subject}"
             continue
-        reference = effect["metadata"]["reason"].rpartition("countersign:")[2].rstrip("]")
+        reference = references[-1]
         [decision] = [one for one in rig.decisions(held) if one["reference"] == reference]
         recorded = rig.entries(held, "decision.recorded")
         [entry] = [entry for entry in recorded if entry["details"]["reference"] == reference]

@@ -36,7 +36,8 @@ from upstream import errors
 from upstream.client import Client
 
 pytestmark = pytest.mark.django_db
-OURS = "[countersign:REFERENCE0]"
+OURS = "(Ana Ferreira via Countersign, reference REFERENCE0)"
+BY_ANA = {"decided_by": "Ana Ferreira via Countersign"}
 
 
 @pytest.fixture
@@ -83,7 +84,7 @@ def test_decision_is_carried_out_once_with_its_reference(message, decision, upst
             assert run(decision) == "not due"
             expected = {"expected_fingerprint": decision.revision.fingerprint} if is_ours else {}
             assert upstream.decisions == [
-                {"email_id": message.upstream_id, "action": "approve", "reason": OURS, **expected}
+                {"email_id": message.upstream_id, "action": "approve", "reason": OURS, **BY_ANA, **expected}
             ]
             decision.refresh_from_db()
             assert (decision.attempt, decision.seen_held, decision.seen_absent) == (1, 0, 0)
@@ -107,7 +108,7 @@ def test_reject_and_request_for_changes_go_out_as_a_reject_also_past_the_expiry(
             make_due()
             assert run(given.decision) == "applied"
             assert upstream.decisions[-1]["action"] == "reject"
-            assert upstream.decisions[-1]["reason"].startswith("Too early. [countersign:")
+            assert upstream.decisions[-1]["reason"].startswith("Too early. (Ana Ferreira via Countersign, reference ")
 
 
 def test_list_that_cannot_be_read_never_ends_a_decision(message, decision, upstream):
@@ -180,7 +181,7 @@ EVENTS = [
 def call(url):
     """Call for a decision as a worker does; return the answer or the error, and how often the last word was asked."""
     asked, client = [], Client(base_url=url, key="mm_live_oversight")
-    decided = {"email_id": "01E", "action": "approve", "reason": "", "expected_fingerprint": None}
+    decided = {"email_id": "01E", "action": "approve", "reason": "", "decided_by": "", "expected_fingerprint": None}
     try:
         answer = client.decide_email(**decided, before_write=lambda: asked.append(url))
     except errors.UpstreamError as error:
@@ -309,7 +310,8 @@ def test_late_report_settles_a_decision_in_doubt_or_that_waits_again(client, mes
 def test_longest_reason_that_the_form_takes_fits_with_our_reference():
     form = VerdictForm({"outcome": "reject", "fingerprint": "0" * 64, "reason": "a\r\n" * (MAX_REASON // 2)})
     assert form.is_valid(), form.errors
-    sent = upstream_reason(Decision(reason="x" * MAX_REASON, reference="0123456789"))
+    ana = Person(name="x" * 80)
+    sent = upstream_reason(Decision(reason="x" * MAX_REASON, reference="0123456789", given_by=ana))
     DecideIn(email_id="01E", action="reject", reason=sent)
 
 

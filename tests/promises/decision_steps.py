@@ -12,6 +12,7 @@ from approvals.deciding import withdraw
 from approvals.deciding.status import status_of
 from approvals.errors import ApprovalsError
 from approvals.models import Connection, Decision, Message
+from common.references import references_in
 from people.models import Person
 from policy import kill_switch
 from policy.models import KillSwitch
@@ -22,7 +23,6 @@ ENDS = ("undone", "applied", "superseded", "refused")
 OPEN = ("recorded", "calling", "unknown", "unattributed", "withdrawn")
 DOUBT = {"unknown": "Outcome unknown", "unattributed": "Outcome unknown", "withdrawn": "May still"}
 WORDS = {"approve": ("approved", "sent"), "reject": ("rejected",)}
-OURS = "[countersign:"
 
 
 class DecisionSteps(RuleBasedStateMachine):
@@ -53,9 +53,8 @@ class DecisionSteps(RuleBasedStateMachine):
     @invariant()
     def effects_rest_on_decisions(self) -> None:
         for effect in self.world.effects[self.seen :]:
-            if OURS in effect.reason:
-                reference = effect.reason.partition(OURS)[2].rstrip("]")
-                decision = Decision.objects.select_related("revision").get(reference=reference)
+            if references := references_in(effect.reason):
+                decision = Decision.objects.select_related("revision").get(reference=references[-1])
                 assert decision.state not in ("undone", "refused"), f"it took effect and is {decision.state}"
                 assert effect.action == ("approve" if decision.outcome == "approve" else "reject")
                 if effect.action == "approve":

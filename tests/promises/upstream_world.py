@@ -14,6 +14,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from approvals.mirror import content_of
 from common.fingerprint import fingerprint
+from common.references import references_in
 from tests.factories import event_body, pending_row
 from tests.faults.proxy import reset
 from tests.serving import Handler, serving
@@ -77,7 +78,7 @@ class World:
         print_now = fingerprint(content_of(row))
         earlier = self.decided.get(email_id)
         repeats = self.repeats and earlier is not None and earlier.action == body["action"] == "approve"
-        ours = earlier is not None and "[countersign:" in earlier.reason and "[countersign:" in body["reason"]
+        ours = earlier is not None and references_in(earlier.reason) and references_in(body["reason"])
         if earlier and not (repeats and ours):
             return 409, {"error": "decided", "code": "not_pending", **self._told(earlier)}
         if body.get("expected_fingerprint") not in (None, print_now):
@@ -105,7 +106,7 @@ class World:
         return 200, {"pending": [], "cursor": None, "email_id": email_id, **self._told(self.decided[email_id])}
 
     def _told(self, effect: Effect) -> dict[str, Any]:
-        decided_by = "" if "[countersign:" in effect.reason else "Somebody at MultiMail"
+        decided_by = "" if references_in(effect.reason) else "Somebody at MultiMail"
         status = "sent" if effect.action == "approve" else "rejected"
         return {
             "status": status, "decision": _WORDS[effect.action], "reason": effect.reason, "decided_by": decided_by,
