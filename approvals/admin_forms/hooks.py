@@ -7,10 +7,9 @@ from urllib.parse import urlsplit
 from django import forms
 
 from approvals.admin_forms.base import AdminForm, ConfirmedForm
-from approvals.administering.hooks import EVENTS, OWN_EVENTS
+from approvals.administering.hook_events import BY_NAME
 from approvals.models import Mailbox
 
-_GROUPS = EVENTS | OWN_EVENTS
 # At most what MultiMail takes.
 OVERLAPS = ((0, "at once"), (3600, "for an hour"), (86400, "for a day"), (604800, "for a week"))
 
@@ -26,12 +25,14 @@ class HookForm(ConfirmedForm):
         },
     )
     events = forms.MultipleChoiceField(
-        choices=[(name, name) for events in _GROUPS.values() for name in events],
+        choices=[(name, name) for name in BY_NAME],
         error_messages={"required": "Tick at least one event.", "invalid_choice": "There is no such event."},
     )
     mailbox = forms.ChoiceField(
         required=False, error_messages={"invalid_choice": "That mailbox is not one of this account, or is gone."}
     )
+    # Only our gateway can be asked for it.
+    include_sandbox = forms.BooleanField(required=False)
     secret = forms.CharField(
         required=False,
         min_length=8,
@@ -65,6 +66,7 @@ class HookForm(ConfirmedForm):
             "events": cleaned["events"],
             "mailbox_id": cleaned["mailbox"],
             "secret": cleaned["secret"],
+            "include_sandbox": cleaned["include_sandbox"],
         }
 
 

@@ -31,6 +31,8 @@ class KeyForm(ConfirmedForm):
     mailboxes = forms.MultipleChoiceField(
         required=False, error_messages={"invalid_choice": "That mailbox is not one of this account, or is gone."}
     )
+    # Only of a key to make: what it is stays so.
+    sandbox = forms.BooleanField(required=False)
 
     def __init__(self, *args: Any, mailboxes: Iterable[Mailbox], **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
@@ -50,6 +52,7 @@ class KeyForm(ConfirmedForm):
     def wanted(self) -> dict[str, Any]:
         """Return what MultiMail is to be asked for."""
         wanted = {"name": self.cleaned_data["name"], "scopes": self.cleaned_data["scopes"]}
+        wanted |= {"sandbox": True} if self.cleaned_data["sandbox"] else {}
         return wanted | ({"mailboxes": self.cleaned_data["mailboxes"]} if self.cleaned_data["mailboxes"] else {})
 
     def changes(self, key: ApiKey) -> dict[str, Any]:

@@ -15,30 +15,6 @@ from upstream import errors
 from upstream.events import read_time
 from upstream.hooks import Hooks
 
-# Events by what they are about; contract section 6.2.
-EVENTS = {
-    "Held mail": {
-        "oversight.pending": "A message waits for a decision",
-        "oversight.approved": "It was approved",
-        "oversight.rejected": "It was rejected",
-    },
-    "Sent mail": {
-        "message.sent": "Handed over to delivery",
-        "message.delivered": "The other side took it",
-        "message.bounced": "It came back",
-        "message.complained": "Somebody called it spam",
-    },
-    "Received mail": {"message.received": "A message can be read by the agent"},
-}
-# What only a gateway of this product sends.
-OWN_EVENTS = {
-    "Only our gateway": {
-        "message.cancelled": "It was cancelled",
-        "message.failed": "Sending failed for good",
-        "message.refused": "An allowlist refused it at the gate",
-    }
-}
-
 
 @dataclass(frozen=True)
 class Hook:

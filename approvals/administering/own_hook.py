@@ -40,6 +40,8 @@ def register(*, connection: Connection, actor: Actor, approval_code: str = "") -
     there = _registered(admin, url)
     if there is None:
         wanted = {"url": url, "events": webhook.wanted_events(connection), "secret": connection.webhook_secret}
+        if connection.is_our_gateway:
+            wanted["include_sandbox"] = True
         if approval_code:
             wanted["approval_code"] = approval_code
         there = _ask(lambda: admin.ask("POST", "/v1/webhooks", body=wanted), "register the webhook", connection, actor)

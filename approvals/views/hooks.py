@@ -9,7 +9,8 @@ from django.shortcuts import render
 from django.views.decorators.http import require_http_methods, require_safe
 
 from approvals.admin_forms.hooks import HookForm
-from approvals.administering.hooks import EVENTS, OWN_EVENTS, Hook, read_hooks, register_hook
+from approvals.administering.hook_events import GROUPS, OWN_GROUPS, sample_bodies
+from approvals.administering.hooks import Hook, read_hooks, register_hook
 from approvals.models import Connection
 from approvals.views.changing import (
     CHANGE_ERRORS,
@@ -78,6 +79,16 @@ def add_hook(request: DeskRequest, connection_id: int) -> HttpResponse:
     return render(request, "approvals/hook_made.html", {"connection": connection, "made": made, "is_new": True})
 
 
+@login_required
+@require_safe
+def hook_bodies(request: DeskRequest, connection_id: int) -> HttpResponse:
+    """Show the bodies of the events that are ticked, beside the form; they are samples, and tell nothing of anybody."""
+    connection = connection_seen(request, connection_id)
+    if not is_admin(request.actor, connection):
+        return hook_refused(request, connection)
+    return render(request, "approvals/_hook_bodies.html", {"bodies": sample_bodies(request.GET.getlist("events"))})
+
+
 def hook_refused(request: DeskRequest, connection: Connection) -> HttpResponse:
     """Say that the webhooks of an account are its admins' business."""
     return render(request, "approvals/hooks.html", {"refused": True, "connection": connection}, status=403)
@@ -86,12 +97,14 @@ def hook_refused(request: DeskRequest, connection: Connection) -> HttpResponse:
 def _form(
     request: DeskRequest, connection: Connection, *, status: int = 200, wrong: dict[str, str] | None = None, **told: Any
 ) -> HttpResponse:
+    ticked = (request.POST or request.GET).getlist("events")
     context = {
         "connection": connection,
-        "groups": EVENTS | (OWN_EVENTS if connection.is_our_gateway else {}),
+        "groups": GROUPS | (OWN_GROUPS if connection.is_our_gateway else {}),
         "boxes": connection.mailboxes.there(),
         "typed": request.POST,
-        "ticked": request.POST.getlist("events"),
+        "ticked": ticked,
+        "bodies": sample_bodies(ticked),
         "ticket": new_ticket(),
         "wrong": wrong or {},
         **told,

@@ -7,7 +7,10 @@ from uuid import uuid4
 import pytest
 
 from approvals.admin_forms.hooks import HookForm
+from approvals.administering.hook_events import BY_NAME, GROUPS, OWN_GROUPS
+from approvals.models import Connection
 from audit.models import Entry, EntryDetail
+from gateway.event_names import KNOWN
 from gateway.models import Webhook, WebhookDelivery
 from tests.factories import make_connection
 
@@ -89,6 +92,25 @@ def test_webhook_that_cannot_be_is_refused_with_a_sentence_and_without_its_secre
     assert not Webhook.objects.exists()
     register(client, account, secret=secret)
     assert Webhook.objects.get().secret == secret
+
+
+def test_form_offers_every_name_and_shows_the_body_that_each_sends(signed_in, admin, account):
+    """Point 1: names of the pages can be chosen."""
+    client, path = signed_in(admin), f"/webhooks/{account.connection.pk}/add/"
+    page = client.get(path).content.decode()
+    assert set(re.findall(r'name="events" value="([^"]+)"', page)) == BY_NAME.keys() == KNOWN
+    assert all(group in page for group in GROUPS | OWN_GROUPS)
+    bodies = f"/webhooks/{account.connection.pk}/bodies/"
+    asked = {"events": ["message.pending_approval", "email.received", "email.decided", "oversight.approved"]}
+    shown = unescape(client.get(bodies, asked).content.decode())
+    for name in ("dana@northwind.example", "support@acme.example"):
+        assert f'"to": "{name}"' in shown, "text, also in the event that has a list where it is asked for alone"
+    assert "is sent as email.decided" in shown
+    # As typed, once more, where something is wrong.
+    again = register(client, account, url="", events=["email.decided"]).content.decode()
+    assert re.search(r'value="email.decided"\s+checked', again)
+    Connection.objects.update(is_our_gateway=False)
+    assert "message.refused" not in client.get(path).content.decode()
 
 
 @pytest.mark.slow

@@ -1,0 +1,188 @@
+"""The events that a webhook can be told of, by every name that MultiMail takes, and the body that each name sends.
+
+The names are those of MultiMail's API, of its pages, and older ones (contract sections 6.2 and 6.3). The bodies are
+those of our gateway, which every published receiver understands.
+"""
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from common.references import via, with_reference
+
+_API, _OLDER, _OURS = "MultiMail's API", "an older name", "our gateway"
+_DISCORD, _INNGEST = "MultiMail's Discord page; “to” is text", "MultiMail's Inngest page"
+
+_ID, _TO = "01JD6Q3V8T5X9Z2B4C7E0G1HKM", ["dana@northwind.example"]
+_MAILBOX = {"mailbox": "support@acme.example", "mailbox_id": "01JD6Q2A0B1C2D3E4F5G6H7J8K"}
+_DECIDED = {
+    "reason": with_reference("Checked with Dana.", "KVB8AF7JS5", "Ana Ferreira"),
+    "decided_at": "2026-01-15T09:31:07.000Z",
+    "decided_by": via("Ana Ferreira"),
+}
+_APPROVED, _REJECTED = {"decision": "approved", **_DECIDED}, {"decision": "rejected", **_DECIDED}
+_BOUNCED = {
+    **_APPROVED,
+    "bounce_type": "recipient_refused",
+    "bounce_code": 550,
+    "diagnostic": "5.1.1 No such mailbox",
+    "bounced_recipients": _TO,
+}
+_COMPLAINED = {**_APPROVED, "complained_recipients": _TO, "feedback_type": "abuse"}
+_FAILED = {**_APPROVED, "diagnostic": "The mail server was not reached for two days."}
+
+
+@dataclass(frozen=True)
+class HookEvent:
+    """What happens, and each name under which a webhook can ask for it, with who uses that name.
+
+    `status` is the message's after the event, empty where there is no message; `details` is what else the event tells.
+    """
+
+    words: str
+    status: str
+    names: Mapping[str, str]
+    details: Mapping[str, Any] = field(default_factory=dict)
+
+
+GROUPS: dict[str, tuple[HookEvent, ...]] = {
+    "Held mail": (
+        HookEvent(
+            "A message waits for a decision",
+            "pending_send_approval",
+            {
+                "oversight.pending": _API,
+                "message.pending_approval": _DISCORD,
+                "message.pending_send_approval": _OLDER,
+                "email.pending": _OLDER,
+            },
+        ),
+        HookEvent(
+            "It was approved or rejected; “decision” says which",
+            "scheduled",
+            {"email.decided": f"{_INNGEST}; “to” is text"},
+            _APPROVED,
+        ),
+        HookEvent(
+            "It was approved",
+            "scheduled",
+            {"oversight.approved": _API, "message.approved": _DISCORD, "email.approved": _OLDER},
+            _APPROVED,
+        ),
+        HookEvent(
+            "It was rejected",
+            "rejected",
+            {"oversight.rejected": _API, "message.rejected": _DISCORD, "email.rejected": _OLDER},
+            _REJECTED,
+        ),
+    ),
+    "Sent mail": (
+        HookEvent("It was handed over to delivery", "sent", {"message.sent": _API, "email.sent": _OLDER}, _APPROVED),
+        HookEvent(
+            "A mail server took it; nobody knows whether it was read",
+            "sent",
+            {"message.delivered": _API, "email.delivered": _OLDER, "delivery": _OLDER},
+            _APPROVED,
+        ),
+        HookEvent(
+            "It came back", "sent", {"message.bounced": _API, "email.bounced": _OLDER, "bounce": _OLDER}, _BOUNCED
+        ),
+        HookEvent(
+            "A recipient called it spam",
+            "sent",
+            {"message.complained": _API, "email.complained": _OLDER, "complaint": _OLDER},
+            _COMPLAINED,
+        ),
+        HookEvent(
+            "A recipient opened it; our gateway does not track that, and never sends this",
+            "sent",
+            {"message.opened": _API, "open": _OLDER},
+            _APPROVED,
+        ),
+    ),
+    "Received mail": (
+        HookEvent(
+            "The agent can read a message",
+            "unread",
+            {"message.received": _API, "email.received": _INNGEST, "inbound": _OLDER},
+        ),
+    ),
+}
+# What only a gateway of this product sends.
+OWN_GROUPS: dict[str, tuple[HookEvent, ...]] = {
+    "Only our gateway": (
+        HookEvent("It was cancelled", "cancelled", {"message.cancelled": _OURS}),
+        HookEvent("Sending failed for good", "send_failed", {"message.failed": _OURS}, _FAILED),
+        HookEvent("An allowlist refused it at the gate", "", {"message.refused": _OURS}),
+    )
+}
+BY_NAME = {name: one for events in (GROUPS | OWN_GROUPS).values() for one in events for name in one.names}
+
+# Receivers of these put `to` into a field that must be text; it is then text in all events of their webhook.
+_TEXT_TO = frozenset({"message.pending_approval", "message.approved", "message.rejected", "email.decided"})
+
+
+def sample_bodies(names: Collection[str]) -> list[tuple[str, str, str]]:
+    """Return each of these names with its event as JSON, as a webhook that asks for all of them would get it.
+
+    Of several names of one event the first is sent. Then it is returned in place of the other's body, as the third.
+    """
+    text_to, asked = not _TEXT_TO.isdisjoint(names), [name for name in BY_NAME if name in names]
+    first = {name: next(one for one in asked if _tells(one, name)) for name in asked}
+    return [
+        (name, _sample_body(name, BY_NAME[name], text_to), "") if first[name] == name else (name, "", first[name])
+        for name in asked
+    ]
+
+
+def _tells(asked: str, name: str) -> bool:
+    """Whether a webhook that asks for the first name is told of the event that the second one means."""
+    event = BY_NAME[name]
+    is_decision = event in (BY_NAME["oversight.approved"], BY_NAME["oversight.rejected"])
+    return BY_NAME[asked] is event or (asked == "email.decided" and is_decision)
+
+
+def _sample_body(name: str, event: HookEvent, text_to: bool) -> str:
+    facts = _message(event, text_to) if event.status else _refusal()
+    common = {"event_id": "01JD6Q3W2N6R8S0T1V3X5Y7Z9A", "timestamp": "2026-01-15T09:31:07.000Z", **facts}
+    whole = {"event": name, "type": name, "event_type": name, **common, "data": common}
+    return json.dumps(whole, ensure_ascii=False, indent=2)
+
+
+def _message(event: HookEvent, text_to: bool) -> dict[str, Any]:
+    came_in = event.status == "unread"
+    sender, to = (_TO[0], [_MAILBOX["mailbox"]]) if came_in else (_MAILBOX["mailbox"], _TO)
+    return {
+        "id": _ID,
+        "email_id": _ID,
+        "message_id": _ID,
+        "thread_id": "01JD6Q3V8TB2D4F6H8K0M2P4R6",
+        **_MAILBOX,
+        "from": sender,
+        "to": ", ".join(to) if text_to else to,
+        "to_addresses": to,
+        "subject": "Your refund",
+        "direction": "inbound" if came_in else "outbound",
+        "status": event.status,
+        "has_attachments": False,
+        "sandbox": False,
+        "metadata": {} if came_in else {"discord_user": "ana#1", "discord_channel": "outreach"},
+        "sent_by_key": None if came_in else "01JD6Q2B4C6E8G0J2M4P6R8T0V",
+        "sent_by_key_name": None if came_in else "Support bot",
+        **event.details,
+    }
+
+
+def _refusal() -> dict[str, Any]:
+    """Return the facts of an event that is about no message: there is none."""
+    return {
+        "refusal_id": "01JD6Q3XAB3C5D7E9F1G3H5J7K",
+        **_MAILBOX,
+        "key_id": "01JD6Q2B4C6E8G0J2M4P6R8T0V",
+        "recipients": _TO,
+        "refused_recipients": _TO,
+        "rule": "not on the list",
+        "metadata": {},
+        "sandbox": False,
+    }
