@@ -1,8 +1,8 @@
-"""Addresses of the pages about the account at MultiMail: mailboxes, API keys, webhooks."""
+"""Addresses of the pages about the account at MultiMail: mailboxes, domains, API keys, webhooks."""
 
 from django.urls import path
 
-from approvals.views import api_key, api_keys, hook, hooks, loosening, mailbox, mailboxes
+from approvals.views import api_key, api_keys, domains, hook, hooks, loosening, mailbox, mailboxes
 
 urlpatterns = [
     path("mailboxes/", mailboxes.mailboxes, name="mailboxes"),
@@ -19,8 +19,14 @@ urlpatterns = [
     path("keys/<int:connection_id>/<str:key_id>/change/", api_key.change, name="change-api-key"),
     path("keys/<int:connection_id>/<str:key_id>/owner/", api_key.set_key_owner, name="api-key-owner"),
     path("keys/<int:connection_id>/<str:key_id>/revoke/", api_key.revoke, name="revoke-api-key"),
+    path("domains/", domains.domains, name="domains"),
+    path("domains/<int:connection_id>/add/", domains.add, name="add-domain"),
+    path("domains/<int:connection_id>/<str:domain_id>/verify/", domains.verify, name="verify-domain"),
+    path("domains/<int:connection_id>/<str:domain_id>/rotate/", domains.rotate, name="rotate-domain"),
+    path("domains/<int:connection_id>/<str:domain_id>/delete/", domains.delete, name="delete-domain"),
     path("webhooks/", hooks.hooks, name="hooks"),
     path("webhooks/<int:connection_id>/add/", hooks.add_hook, name="add-hook"),
+    path("webhooks/<int:connection_id>/bodies/", hooks.hook_bodies, name="hook-bodies"),
     path("webhooks/<int:connection_id>/<str:hook_id>/", hook.hook, name="hook"),
     path("webhooks/<int:connection_id>/<str:hook_id>/test/", hook.test, name="test-hook"),
     path("webhooks/<int:connection_id>/<str:hook_id>/rotate/", hook.rotate, name="rotate-hook"),

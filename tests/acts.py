@@ -57,6 +57,7 @@ PROVED = {
 AT_MULTIMAIL = {
     *("add-mailbox", "mailbox-settings", "mailbox-mode", "loosen-mailbox", "delete-mailbox"),
     *("add-api-key", "change-api-key", "api-key-owner", "revoke-api-key"),
+    *("add-domain", "verify-domain", "rotate-domain", "delete-domain"),
     *("add-hook", "test-hook", "rotate-hook", "delete-hook", "replay-delivery"),
 }
 # Do nothing by themselves: others do, or it is no act.

@@ -116,10 +116,10 @@ def overseer(connection: Connection, *, for_reading: bool = False) -> Client:
     if connection.checked_key == _mark(connection):
         return client
     try:
-        scopes = client.account().get("scopes")
+        account = client.account()
     except (errors.Forbidden, errors.NotFound, errors.Rejected):
         # MultiMail does not tell this key what it may do.
-        scopes = None
+        account = {}
     except errors.UpstreamError as error:
         if isinstance(error, errors.Throttled):
             raise
@@ -129,12 +129,16 @@ def overseer(connection: Connection, *, for_reading: bool = False) -> Client:
         if isinstance(error, errors.KeyRefused):
             raise
         raise errors.NotSent(error.sentence, status=error.status) from error
+    scopes = account.get("scopes")
     if isinstance(scopes, list) and "send" in scopes:
         sentence = "The oversight key may also send mail, so that one key could write and approve. Put in another one."
         health.pause(connection, sentence)
         raise errors.KeyRefused(sentence)
     connection.checked_key = _mark(connection)
-    Connection.objects.filter(pk=connection.pk).update(checked_key=connection.checked_key)
+    # By its id it is seen when somebody connects the same account once more.
+    connection.account_id = connection.account_id or str(account.get("id") or "")[:200]
+    known = {"checked_key": connection.checked_key, "account_id": connection.account_id}
+    Connection.objects.filter(pk=connection.pk).update(**known)
     return client
 
 

@@ -10,7 +10,7 @@ from django.urls import reverse
 
 from approvals.models import Connection, Decision, Mailbox, Message
 from audit.actions import SETTINGS
-from gateway.models import ApiKey, WebhookDelivery
+from gateway.models import ApiKey, Domain, WebhookDelivery
 from policy.models import GateList
 from tests.acts import (
     AT_MULTIMAIL,
@@ -34,7 +34,7 @@ pytestmark = pytest.mark.django_db
 HERE = _settings.BASE_DIR / "tests" / "integration"
 
 
-def test_every_address_that_changes_an_account_at_multimail_leaves_an_entry(signed_in, admin, account):
+def test_every_address_that_changes_an_account_at_multimail_leaves_an_entry(signed_in, admin, account, settings):
     client, box, world = signed_in(admin), account.mailbox, account.world
     hook = world.listen("oversight.pending", url="https://elsewhere.example.org/hook")
     sent = WebhookDelivery.objects.create(
@@ -42,18 +42,26 @@ def test_every_address_that_changes_an_account_at_multimail_leaves_an_entry(sign
     )
     agent = ApiKey.objects.get(name="Key agent")
     at = {"connection_id": account.connection.pk}
-    settings = {"display_name": "Other", "auto_cc": "", "auto_bcc": "", "signature_block": ""}
-    settings |= {"default_gate_timing": "gate_first", "scheduling_enabled": "1"}
+    changed = {"display_name": "Other", "auto_cc": "", "auto_bcc": "", "signature_block": ""}
+    changed |= {"default_gate_timing": "gate_first", "scheduling_enabled": "1"}
+    # Nobody answers there, and no question leaves the machine.
+    settings.DNS_SERVER = ("127.0.0.1", 9)
+    domain = Domain.objects.create(account=world.account, domain="shop.example", token="t")
+    of_domain = at | {"domain_id": domain.pk}
     key, of_hook, of_box = at | {"key_id": agent.pk}, at | {"hook_id": hook.pk}, {"mailbox_id": box.pk}
     forms = [
         ("add-mailbox", {}, {**at, "connection": account.connection.pk, "address": "more"}, "mailbox.created"),
-        ("mailbox-settings", of_box, settings, "mailbox.changed"),
+        ("mailbox-settings", of_box, changed, "mailbox.changed"),
         ("mailbox-mode", of_box, {"mode": "read_only"}, "mailbox.changed"),
         ("loosen-mailbox", of_box, {"to": "gated_all"}, "mailbox.loosened"),
         ("add-api-key", at, {"name": "Bot", "scopes": ["read"]}, "api_key.created"),
         ("change-api-key", key, {"name": "Key agent", "scopes": ["read"]}, "api_key.changed"),
         ("api-key-owner", key, {"owner": str(admin.pk)}, "api_key.owner_set"),
         ("revoke-api-key", key, {}, "api_key.revoked"),
+        ("add-domain", at, {"domain": "more.example"}, "domain.added"),
+        ("rotate-domain", of_domain, {}, "domain.dkim_rotated"),
+        ("verify-domain", of_domain, {}, "domain.looked_up"),
+        ("delete-domain", of_domain, {}, "domain.removed"),
         ("add-hook", at, {"url": "https://x.example.org/h", "events": ["message.sent"]}, "hook.registered"),
         ("test-hook", of_hook, {}, "hook.tested"),
         ("rotate-hook", of_hook, {"overlap": "3600"}, "hook.rotated"),
