@@ -5,7 +5,7 @@ from datetime import timedelta
 from django.db import transaction
 from django.db.models import CharField, Exists, OuterRef, Q, Value
 from django.db.models.fields.json import KT
-from django.db.models.functions import Cast, Concat, Now
+from django.db.models.functions import Cast, Coalesce, Concat, Now
 
 from alerts.channels import OneSpelling
 from alerts.events import REFUSED
@@ -92,14 +92,22 @@ def _untold() -> Q:
 def _unanswered() -> Q:
     """The acts that should have been answered in the channel whose command started the message."""
     unanswered = Q(pk__in=[])
-    places = Destination.objects.filter(switched_off_at=None, kind__in=_DISCORD).exclude(answers_channel="")
-    for place in places:
-        here = OneSpelling(Value(place.answers_channel))
-        begun = Message.objects.annotate(
-            channel=OneSpelling(KT("trigger__discord_channel")),
-            channel_id=OneSpelling(KT("trigger__discord_channel_id")),
-        )
-        mine = begun.filter(Q(channel=here) | Q(channel_id=here), public_id=OuterRef("message"))
+    answering = Destination.objects.filter(switched_off_at=None, kind__in=_DISCORD).exclude(answers_channel="")
+    places = list(answering.order_by("pk"))
+    names = [OneSpelling(Value(place.answers_channel)) for place in places]
+    begun = Message.objects.annotate(
+        channel=Coalesce(OneSpelling(KT("trigger__discord_channel")), Value("")),
+        channel_id=Coalesce(OneSpelling(KT("trigger__discord_channel_id")), Value("")),
+    )
+    known: set[str] = set()
+    for place, name in zip(places, names, strict=True):
+        here = Q(channel=name) | Q(channel_id=name)
+        # As the statement has it: where no name fits, the first that posts there.
+        posts_in = place.channel or place.posts_in
+        if posts_in and posts_in not in known:
+            known.add(posts_in)
+            here |= (Q(channel=posts_in) | Q(channel_id=posts_in)) & ~Q(channel__in=names) & ~Q(channel_id__in=names)
+        mine = begun.filter(here, public_id=OuterRef("message"))
         answered = Delivery.objects.filter(destination=place, kind="answer", entry=OuterRef("pk"))
         due = Q(action__in=ANSWERED, at__gte=place.told_since)
         unanswered |= due & Q(Exists(mine)) & ~Q(Exists(answered))

@@ -11,10 +11,12 @@ from common.postgres.rows import Answer, run, run_apart, travels_together
 
 # A held card waits this long for the content, so that one post tells the fingerprint and the risk too.
 CONTENT_PAUSE = timedelta(seconds=1)
-# What turns a card that is there. Fetching the content is left out: the pause gives it time, and an edit would cost a
-# request. Which of these make a card where there is none, a destination's routes say.
+# Content that comes later than that gives a card that tells nothing of it, and so has no buttons, its edit.
+FETCHED = "message.fetched"
+# What turns a card that is there. Which of these make a card where there is none, a destination's routes say.
 CARD_ACTIONS = (
     "message.held",
+    FETCHED,
     "message.changed",
     "message.named",
     "message.expiring",
@@ -43,8 +45,8 @@ CARD_ACTIONS = (
     "claim.taken",
     "claim.released",
 )
-# What makes no card whatever a route says: what is long past, which is no alert, who has taken a message on, or an end.
-ONLY_TURNS = ("message.named", "claim.taken", "claim.released", *ENDS)
+# What makes no card whatever a route says: the content, what is long past, who has taken a message on, or an end.
+ONLY_TURNS = (FETCHED, "message.named", "claim.taken", "claim.released", *ENDS)
 # What is looked at: whatever alerts themselves do is not among it, or each would ask for the next.
 PLANNED_ACTIONS = frozenset((*CARD_ACTIONS, *ENDS, *(action for event in EVENTS for action in event.actions)))
 # What is answered in the channel whose command started the message.
@@ -79,7 +81,9 @@ WITH subject AS MATERIALIZED (
             )
         ))
     ) AND %(makes)s AS asks,
-        %(answered)s AND answers_channel <> '' AND {_ANSWERED_IN} IN ({_BEGUN_IN}, {_BEGUN_IN_ID}) AS answers
+        %(answered)s AND answers_channel <> '' AND {_ANSWERED_IN} IN ({_BEGUN_IN}, {_BEGUN_IN_ID}) AS answers,
+        %(answered)s AND answers_channel <> ''
+            AND coalesce(nullif(channel, ''), nullif(posts_in, '')) IN ({_BEGUN_IN}, {_BEGUN_IN_ID}) AS posts_there
     FROM alerts_destination place, subject WHERE switched_off_at IS NULL ORDER BY place.id
 ), made_card AS (
     INSERT INTO alerts_card (destination_id, message_id, about, discord_message_id, removed, status_shown)
@@ -88,7 +92,8 @@ WITH subject AS MATERIALIZED (
 ), card AS MATERIALIZED (
     SELECT id, destination_id FROM made_card UNION ALL
     SELECT card.id, destination_id FROM alerts_card card, subject
-    WHERE card.message_id = subject.id AND destination_id IN (SELECT id FROM destination) UNION ALL
+    WHERE card.message_id = subject.id AND destination_id IN (SELECT id FROM destination)
+    AND (card.revision_shown IS NULL OR NOT %(content)s) UNION ALL
     SELECT card.id, destination_id FROM alerts_card card
     WHERE %(about)s <> '' AND card.about = %(about)s AND destination_id IN (SELECT id FROM destination)
 ), waiting AS MATERIALIZED (
@@ -98,7 +103,10 @@ WITH subject AS MATERIALIZED (
 ), wanted AS (
     SELECT 'card' AS kind, destination_id, id AS card_id FROM card
     WHERE NOT EXISTS (SELECT FROM waiting WHERE waiting.card_id = card.id) UNION ALL
-    SELECT 'answer', id, NULL FROM destination WHERE answers AND is_discord UNION ALL
+    SELECT 'answer', id, NULL FROM destination WHERE is_discord AND (answers OR (
+        NOT EXISTS (SELECT FROM destination WHERE is_discord AND answers)
+        AND id = (SELECT min(id) FROM destination WHERE is_discord AND posts_there)
+    )) UNION ALL
     SELECT 'event', id, NULL FROM destination WHERE asks AND NOT is_discord
 ), made AS (
     INSERT INTO alerts_delivery (kind, destination_id, card_id, message_id, entry, action, trace, state, attempts,
@@ -108,7 +116,7 @@ WITH subject AS MATERIALIZED (
     ON CONFLICT DO NOTHING RETURNING id
 )
 SELECT EXISTS (SELECT FROM destination WHERE asks AND is_discord AND id NOT IN (SELECT destination_id FROM card)),
-       ARRAY(SELECT id FROM made UNION ALL SELECT id FROM waiting)
+       ARRAY(SELECT id FROM made UNION ALL SELECT id FROM waiting WHERE NOT %(content)s)
 """  # noqa: S608 - expressions of channels.py
 
 
@@ -140,6 +148,7 @@ class Planned:
             "trace": trace_id.get(),
             "pause": CONTENT_PAUSE if entry.action == "message.held" else timedelta(0),
             "makes": entry.action not in ONLY_TURNS,
+            "content": entry.action == FETCHED,
             "answered": entry.action in ANSWERED,
         }
         return run(_PLAN, parameters) if travels_together() else run_apart(_PLAN, parameters)

@@ -20,7 +20,7 @@ _ACTS = {
     "message.released": ("Released", "green", "The agent can read it."),
     "message.rejected": ("Rejected", "rose", "Nothing was sent."),
     "message.sent": ("Sent", "green", "The mail server has taken it."),
-    "message.delivered": ("Delivered", "green", ""),
+    "message.delivered": ("Delivered", "green", "Accepted by the mail server; nobody knows whether it was read."),
     "message.bounced": ("Bounced", "rose", "The recipient's server refused it."),
     "message.complained": ("Complained of", "rose", "The recipient called it spam."),
     "message.failed": ("Failed", "rose", "It could not be sent."),

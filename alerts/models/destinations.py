@@ -71,6 +71,9 @@ class Destination(models.Model):
     secret_before_until = models.DateTimeField(null=True, blank=True)
     # What a command of this Discord channel started is answered here: its id, or its name as a trigger tells it.
     answers_channel = models.CharField(max_length=100, blank=True)
+    # The id of the Discord channel that it posts in, once a post has told it. What answers a channel answers this one
+    # too: some programs tell the channel's id, others its name.
+    posts_in = models.CharField(max_length=32, blank=True, db_default="")
     privacy = models.CharField(max_length=10, choices=Privacy, default=Privacy.HEADERS)
     switched_off_at = models.DateTimeField(null=True, blank=True)
     switched_off_because = models.TextField(blank=True)

@@ -77,13 +77,13 @@ def change_destination(*, destination_id: int, settings: Settings, url: str, act
         destination.answers_channel, destination.told_since = settings.answers_channel, clock()
     is_elsewhere = (url and url != destination.url) or (settings.channel and settings.channel != destination.channel)
     if is_elsewhere:
-        destination.url, destination.tested_at = url or destination.url, None
+        destination.url, destination.tested_at, destination.posts_in = url or destination.url, None, ""
         destination.channel = settings.channel or destination.channel
         forget_failures(destination)
         # Another channel has no head yet.
         destination.witnessed_seal, destination.witnessed_at, was_witness = None, None, False
         leave_posts(destination)
-    where = ["url", "channel", "answers_channel", "tested_at", "witnessed_seal", "witnessed_at"]
+    where = ["url", "channel", "answers_channel", "posts_in", "tested_at", "witnessed_seal", "witnessed_at"]
     where += ["failures", "waits_until", "told_since"]
     with _answering_alone(settings.answers_channel):
         destination.save(update_fields=["name", "privacy", "witnesses", *where])

@@ -37,7 +37,7 @@ def test_destination(*, destination_id: int, actor: Actor) -> Tried:
         now = Destination.objects.filter(pk=destination_id)
         still = [one for one in now if (one.url, one.channel) == (destination.url, destination.channel)]
         if tried.took and still:
-            Destination.objects.filter(pk=destination_id).update(tested_at=Now())
+            Destination.objects.filter(pk=destination_id).update(tested_at=Now(), posts_in=tried.channel)
         details = {"destination": destination.name, "took": "yes" if tried.took else "no", "answer": tried.sentence}
         record("destination.tested", actor=actor, details=details)
     return tried

@@ -137,6 +137,8 @@ def _done(claimed: Claimed, shown: Shown | None, posted: Posted) -> str:
     note_answer(destination)
     if posted.rests:
         hold_back(destination.pk, posted.rests)
+    if posted.channel and posted.channel != destination.posts_in:
+        Destination.objects.filter(pk=destination.pk).update(posts_in=posted.channel)
     details = {"destination": destination.name, "card": posted.message_id, "shows": word}
     record("alert.delivered", actor=ACTOR, details=details, **_about(delivery))
     log.info("alert delivered", extra={"delivery": delivery.pk, "card": posted.message_id, "shows": word})

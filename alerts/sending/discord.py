@@ -7,7 +7,7 @@ token or the bot's.
 import json
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
@@ -61,7 +61,7 @@ def try_post(destination: Destination, body: dict[str, Any], *, within: float) -
         return Tried(False, (_REFUSED_BOT if is_bot else _REFUSED).get(refused.status or 0, str(refused)))
     if not posted.message_id:
         return Tried(False, "Something answered there, but not as Discord does. Look whether the address is right.")
-    return Tried(True, "Discord took the test. Look into the channel: it stands there.")
+    return Tried(True, "Discord took the test. Look into the channel: it stands there.", posted.channel)
 
 
 _REFUSED = {
@@ -114,10 +114,10 @@ def _speak(
         rests = rates.ALONE_SECONDS
     answer = _send(way, method, body, message_id=message_id, limit=limit)
     said = _said(answer)
-    channel = str(said.get("channel_id") or "")
-    is_channel = answer.status == 200 and bool(_ID.fullmatch(channel))
-    rates.learn(scope, status=answer.status, headers=answer.headers, channel=channel if is_channel else "")
-    return _read(answer, said, way, card_id=message_id, rests=rests)
+    told = str(said.get("channel_id") or "")
+    channel = told if answer.status == 200 and _ID.fullmatch(told) else ""
+    rates.learn(scope, status=answer.status, headers=answer.headers, channel=channel)
+    return replace(_read(answer, said, way, card_id=message_id, rests=rests), channel=channel)
 
 
 def _way(destination: Destination) -> _Way:

@@ -68,6 +68,8 @@ def _of_message(entry: Entry, message: Message, privacy: str) -> dict[str, Any]:
     decided = _decided(entry.action, message)
     is_minimal = privacy == Destination.Privacy.MINIMAL
     data = {
+        # Programs on MultiMail's pages read the one name or the other.
+        "id": message.upstream_id,
         "message_id": message.upstream_id,
         "thread_id": message.thread_id or None,
         "mailbox_id": message.mailbox.upstream_id if message.mailbox else None,

@@ -49,18 +49,21 @@ class Later(Exception):
 class Posted:
     """What a destination took: the id it gave, if it gives any, and its answer for the log.
 
-    `rests` is how long it should be left alone now, where nobody can count for all workers.
+    `rests` is how long it should be left alone now, where nobody can count for all workers; `channel` the id of the
+    Discord channel that has the post.
     """
 
     message_id: str
     status: int
     answer: str = ""
     rests: float = 0.0
+    channel: str = ""
 
 
 @dataclass(frozen=True)
 class Tried:
-    """What came of a test: whether it was taken, and a sentence for whoever asked."""
+    """What came of a test: whether it was taken, and a sentence for whoever asked; in Discord, the channel's id."""
 
     took: bool
     sentence: str
+    channel: str = ""

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from string import Template
 
+from common.demo_discord import SUPPORT
+
 
 @dataclass(frozen=True, slots=True)
 class Attachment:
@@ -93,4 +95,5 @@ def fill_in(text: str, values: dict[str, str]) -> str:
 
 ANA = Origin("ana#1", "118000000000000101", "outreach")
 BEN = Origin("ben.okoro", "118000000000000102", "support")
-CLEO = Origin("cleo_m", "118000000000000103", "billing")
+# By its id, as the program on MultiMail's Discord page names the channel; answers come there as to a name.
+CLEO = Origin("cleo_m", "118000000000000103", SUPPORT.id)

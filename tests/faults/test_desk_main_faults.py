@@ -196,7 +196,7 @@ def test_reading_makes_up_for_webhooks_that_never_came(desk):
         desk.reconcile()
         new = desk.shown(upstream_id, subject)
         desk.wait_for_message(rejected, "rejected")
-        desk.wait_for_message(approved, "scheduled_approved", "approved", "sent")
+        desk.wait_for_message(approved, "scheduled_approved", "approved", "sent", "delivered")
     [entry] = desk.entries(new, "message.held")
     assert "no webhook" in entry["details"]["found"]
     for held in (approved, rejected):
@@ -248,7 +248,7 @@ def test_every_answer_to_a_decide_call_ends_in_the_right_state(desk):
         assert (desk.ana.find(taken.upstream_id), desk.ana.find(taken.upstream_id, "leaving") is None) == (None, False)
         assert desk.entries(gone, "message.gone")
         desk.reconcile()
-        for held, states in ((taken, ["rejected"]), (theirs, ["scheduled_approved", "approved", "sent"])):
+        for held, states in ((taken, ["rejected"]), (theirs, ["scheduled_approved", "approved", "sent", "delivered"])):
             desk.wait_for_message(held, *states)
         for held in (gone, refused):
             desk.wait_for_message(held, "held")
@@ -259,7 +259,7 @@ def test_every_answer_to_a_decide_call_ends_in_the_right_state(desk):
     first, _ = desk.decisions(refused)
     assert "422: Said by the proxy." in first["explanation"]
     assert desk.decision(taken)["upstream_answer"]["decision"] == "rejected"
-    assert desk.email(taken)["decision_reason"].startswith("No such order [countersign:")
+    assert desk.email(taken)["decision_reason"].startswith("No such order (Ana Ferreira via Countersign, reference ")
     assert "approved" in desk.decision(theirs)["explanation"]
     assert "outside this desk" in desk.ana.get(f"/queue/{theirs.id}/").text
 
@@ -290,3 +290,31 @@ def test_hostile_words_are_text_on_every_page_and_who_when_and_why_is_kept(desk)
     assert before < decision["recorded_at"] < datetime.datetime.now(datetime.UTC)
     [entry] = [one for one in auditor.trace(held.id) if one["action"] == "decision.recorded"]
     assert (entry["actor"], entry["details"]["reason"]) == ("Ben Okafor", f"No {MARK}")
+
+
+def card_of(desk, subject):
+    """The card of a message as the demo's Discord has it: its id, and what can be pressed."""
+    cards = requests.get(f"{desk.known['DISCORD_URL']}/messages.json", timeout=60).json()["messages"]
+    for card in cards:
+        if any(embed.get("title") == subject for embed in card["embeds"]):
+            return card["id"], [button["label"] for row in card["components"] for button in row["components"]]
+    return None
+
+
+@pytest.mark.parametrize("ever", [pytest.param(True, marks=pytest.mark.slow, id="for ever"), False])
+def test_card_gets_its_buttons_however_late_the_content_comes(desk, ever):
+    """Point 4: its first reading hangs until its card has been posted with a link only, or never ends at all."""
+    late = wire.Hold()
+    desk.product.post_alerts()
+    try:
+        with desk.upstream.fault(late, READ, times=1):
+            _, subject = desk.send()
+            card_id, shown = desk.wait(lambda: card_of(desk, subject), "the card without content")
+            assert shown == ["Open"]
+            if not ever:
+                late.release()
+            buttons = ["Approve", "Reject", "Claim", "Open"]
+            desk.sweep_until(lambda: card_of(desk, subject) == (card_id, buttons), "the card with its buttons")
+    finally:
+        late.released.set()
+        desk.product.hold_alerts()

@@ -11,6 +11,7 @@ from typing import Any
 import psycopg
 import pytest
 
+from common.references import references_in
 from tests.faults.desk_rig import DeskRig, desk_rig
 from tests.faults.soak_load import Chaos, Diary, Reviewer, decide_elsewhere, in_threads, send
 
@@ -144,11 +145,11 @@ def add_up(rig: DeskRig, diary: Diary) -> dict[str, Any]:
         "approved here": sum(one["outcome"] == "approve" for one in applied),
         "rejected here": sum(one["outcome"] != "approve" for one in applied),
         "approved elsewhere": sum(
-            effect["action"] == "email.approved" and "countersign:" not in effect["metadata"]["reason"]
+            effect["action"] == "email.approved" and not references_in(effect["metadata"]["reason"])
             for effect in effects
         ),
         "rejected elsewhere": sum(
-            effect["action"] == "email.rejected" and "countersign:" not in effect["metadata"]["reason"]
+            effect["action"] == "email.rejected" and not references_in(effect["metadata"]["reason"])
             for effect in effects
         ),
     }  # fmt: skip
@@ -177,9 +178,8 @@ def check(diary: Diary, sums: dict[str, Any]) -> None:
     }
     references = {one["reference"]: one for one in sums["decisions"]}
     for effect in sums["effects"]:
-        reason = effect["metadata"]["reason"]
-        if "countersign:" in reason:
-            decision = references[reason.rpartition("countersign:")[2].rstrip("]")]
+        if ours := references_in(effect["metadata"]["reason"]):
+            decision = references[ours[-1]]
             assert decision["state"] == "applied", f"{effect['resource_id']} was decided and is shown as {decision}"
             assert decision["upstream_id"] == effect["resource_id"]
         else:

@@ -7,6 +7,8 @@ import pytest
 from django.db.models.functions import Now
 
 from alerts.models import Card, Delivery, Destination
+from alerts.places.destinations import Settings, change_destination
+from alerts.places.trying import test_destination as try_destination
 from alerts.sending.again import NotSentAgain, send_again
 from alerts.sending.deliver import deliver_card
 from alerts.sending.drain import drain, with_something_due
@@ -42,6 +44,19 @@ def test_card_that_is_sent_again_is_edited_where_it_stands_or_posted_anew_if_del
     drain(destination_id=delivered.destination_id)
     assert [call.method for call in discord.calls] == ["POST", "PATCH", "POST"]
     assert len(discord.posts_in(1)) == 1
+
+
+def test_channel_that_discord_tells_is_known_by_its_id_until_the_address_is_another(delivered, admin):
+    place = Destination.objects.get()
+    assert place.posts_in == "91"
+    wanted = Settings(name=place.name, privacy=place.privacy, answers_channel="outreach")
+    other = place.url.replace("/1/", "/2/")
+    change_destination(destination_id=place.pk, settings=wanted, url=other, actor=admin.actor(surface="web"))
+    place.refresh_from_db()
+    assert place.posts_in == ""
+    assert try_destination(destination_id=place.pk, actor=admin.actor(surface="web")).took
+    place.refresh_from_db()
+    assert place.posts_in == "92"
 
 
 def test_nothing_is_sent_again_by_a_reviewer_or_where_nothing_goes(delivered, admin, reviewer):

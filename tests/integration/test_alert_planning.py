@@ -121,6 +121,23 @@ def test_card_of_a_connection_turns_when_it_recovers(connection):
     assert Delivery.objects.filter(state="due").count() == 1, "what waits shows what is true by then"
 
 
+def test_content_that_comes_late_turns_a_card_that_has_none_of_it_and_nothing_else(connection):
+    """Point 4: whatever the load, a card gets its buttons as soon as the content is there."""
+    place(actions=["message.held"])
+    place("inngest", ["message.held"])
+    soon, late, told = (make_message(connection) for _ in range(3))
+    Delivery.objects.exclude(message=soon).update(state="delivered")
+    Card.objects.filter(message=told).update(revision_shown=1)
+    before = len(planned())
+    for message in (soon, late, told):
+        factories.show_row(message)
+    assert planned()[before:] == [("card", "message.fetched", late.pk)]
+    # Content makes no card where none is asked for.
+    forget()
+    factories.show_row(make_message(connection))
+    assert {action for _, action, _ in planned()} == {"message.held"}
+
+
 def test_route_of_a_mailbox_is_told_of_its_mail_its_refusals_and_its_connection(message):
     connection, mine = message.connection, message.mailbox
     other = Mailbox.objects.create(connection=connection, upstream_id="mb2", address="other@yourteam.example")
@@ -136,7 +153,7 @@ def test_route_of_a_mailbox_is_told_of_its_mail_its_refusals_and_its_connection(
 
 
 def test_only_the_channel_that_an_admin_mapped_is_answered(message):
-    answering = place()
+    answering = place(posts_in="4711")
     place("inngest", answers_channel="another")
     number = "118000000000000555"
     for mapped, trigger, answers in (
@@ -144,6 +161,10 @@ def test_only_the_channel_that_an_admin_mapped_is_answered(message):
         ("#outreach", {"discord_channel": "outreach"}, True),
         (number, {"discord_channel": number}, True),
         (number, {"discord_channel": "x", "discord_channel_id": number}, True),
+        # Point 6: the channel where it posts, as Discord told its id.
+        ("outreach", {"discord_channel": "4711"}, True),
+        ("outreach", {"discord_channel": "x", "discord_channel_id": "4711"}, True),
+        ("", {"discord_channel": "4711"}, False),
         ("outreach", {"discord_channel": "sales"}, False),
         ("outreach", {"discord_channel": ["outreach"]}, False),
         ("outreach", {}, False),
@@ -159,6 +180,18 @@ def test_only_the_channel_that_an_admin_mapped_is_answered(message):
     for action in (*ANSWERED, "message.sent", "decision.recorded"):
         act(action, message)
     assert [action for _, action, _ in planned()] == list(ANSWERED)
+
+
+def test_channel_named_by_its_id_is_answered_once_by_who_is_mapped_to_it(message):
+    first, second = (place(posts_in="4711", answers_channel=name) for name in ("support", "sales"))
+    for trigger, answering in (
+        ({"discord_channel": "4711"}, first),
+        ({"discord_channel": "sales", "discord_channel_id": "4711"}, second),
+    ):
+        forget()
+        Message.objects.update(trigger=trigger)
+        act(ANSWERED[0], message)
+        assert [one.destination for one in Delivery.objects.all()] == [answering], trigger
 
 
 def test_ids_ascend_in_the_order_of_acts_and_the_same_act_plans_once(message):
@@ -198,8 +231,8 @@ def test_two_acts_at_one_moment_make_one_card_and_an_event_each(connection):
 def test_mistake_in_planning_costs_no_act_and_the_sweep_plans_each_kind(message, monkeypatch):
     connection = message.connection
     acts = ["message.approved", "message.refused_at_gate", "connection.failing"]
-    Message.objects.update(trigger={"discord_channel": "outreach"})
-    place(actions=acts, answers_channel="outreach")
+    Message.objects.update(trigger={"discord_channel": "4711"})
+    place(actions=acts, answers_channel="outreach", posts_in="4711")
     place("signed_webhook", acts)
     box = Mailbox.objects.create(connection=connection, upstream_id="mb9", address="m@x.example")
     place("inngest", acts, mailbox=box)
