@@ -4,7 +4,7 @@ from alerts.cards.text import cut, escape
 from alerts.commands.errors import CommandRefused
 from alerts.commands.given import Given
 from approvals.models import CommandedMail, Mailbox, Message
-from people.actors import Role
+from people.actors import Actor, Role
 
 # Of the addresses to choose from so many are named.
 MOST_NAMED = 15
@@ -18,9 +18,8 @@ def mailbox_for(given: Given, *, to_write: bool, letter: str = "") -> Mailbox:
     if to_write and (chosen := _chosen_before(given)):
         return chosen
     actor = given.actor.acting_as(Role.REVIEWER, Role.ADMIN) if to_write else given.actor
-    visible = list(Mailbox.objects.visible_to(actor).there().at_work().select_related("connection"))
-    # The key is encrypted, so the database cannot be asked for those that are empty.
-    usable = [one for one in visible if one.connection.agent_key]
+    visible = _visible(actor)
+    usable = _usable(visible)
     if not usable:
         raise _missing(is_any=bool(visible))
     asked = given.option("mailbox").lower()
@@ -31,6 +30,21 @@ def mailbox_for(given: Given, *, to_write: bool, letter: str = "") -> Mailbox:
     more = f" and {len(usable) - MOST_NAMED} more" if len(usable) > MOST_NAMED else ""
     begin = f"There is no mailbox {cut(escape(asked), 100)} that you may use." if asked else "Say from which mailbox."
     raise CommandRefused(f"{begin} Type it as the option `mailbox`: {named}{more}.", why="which mailbox")
+
+
+def usable_mailboxes(actor: Actor) -> list[tuple[Mailbox, str]]:
+    """Return the mailboxes in which this actor can give commands, each with its name among them."""
+    usable = _usable(_visible(actor))
+    return [(one, _name_of(one, usable)) for one in usable]
+
+
+def _visible(actor: Actor) -> list[Mailbox]:
+    return list(Mailbox.objects.visible_to(actor).there().at_work().select_related("connection").order_by("address"))
+
+
+def _usable(visible: list[Mailbox]) -> list[Mailbox]:
+    # The key is encrypted, so the database cannot be asked for those that are empty.
+    return [one for one in visible if one.connection.agent_key]
 
 
 def _that_got(letter: str, usable: list[Mailbox]) -> list[Mailbox]:

@@ -17,12 +17,14 @@ class NotRegistered(Exception):
     """Discord does not have the commands; the sentence says what to do."""
 
 
-def _text(name: str, description: str, *, required: bool = True, most: int = 0) -> dict[str, Any]:
+def _text(
+    name: str, description: str, *, required: bool = True, most: int = 0, suggested: bool = False
+) -> dict[str, Any]:
     option: dict[str, Any] = {"type": _STRING, "name": name, "description": description, "required": required}
-    return option | ({"max_length": most} if most else {})
+    return option | ({"max_length": most} if most else {}) | ({"autocomplete": True} if suggested else {})
 
 
-_MAILBOX = _text("mailbox", "Which mailbox, where you may use several", required=False, most=320)
+_MAILBOX = _text("mailbox", "Which mailbox, where you may use several", required=False, most=320, suggested=True)
 # What Discord shows where somebody types a slash. People who are no part of the desk are told so by the desk.
 COMMANDS: list[dict[str, Any]] = [
     {
@@ -30,7 +32,7 @@ COMMANDS: list[dict[str, Any]] = [
         "name": "sendemail",
         "description": "Send an email; somebody else reviews it first",
         "options": [
-            _text("to", "Address, or several with commas", most=1000),
+            _text("to", "Address, or several with commas", most=1000, suggested=True),
             _text("subject", "What it is about", most=998),
             _text("body", "What it says; \\n begins a new line", most=6000),
             _MAILBOX,

@@ -14,7 +14,6 @@ _EPHEMERAL = 64
 _LABEL, _TEXT_INPUT, _PARAGRAPH = 18, 4, 2
 
 PONG: Body = {"type": _PONG}
-NO_CHOICES: Body = {"type": _CHOICES, "data": {"choices": []}}
 # Discord shows that the desk is thinking, to whoever asked alone, until the answer is put there.
 DEFERRED: Body = {"type": _DEFERRED, "data": {"flags": _EPHEMERAL}}
 # Of a fault of ours; the log has it.
@@ -33,6 +32,11 @@ class Said:
     def body(self) -> Body:
         """Return the answer at once."""
         return reason_form(self.form) if self.form else private(self.content)
+
+
+def choices(names: list[str]) -> Body:
+    """Return what can stand in the option that somebody is filling in."""
+    return {"type": _CHOICES, "data": {"choices": [{"name": name, "value": name} for name in names]}}
 
 
 def private(content: str) -> Body:

@@ -21,7 +21,10 @@ class NoInteraction(Exception):
 
 @dataclass(frozen=True)
 class Received:
-    """What came. `given` is what a press, a form or a command says besides: JSON, as it is kept."""
+    """What came. `given` is what a press, a form or a command says besides: JSON, as it is kept.
+
+    Of a command that is being filled in it is the option where somebody types.
+    """
 
     type: int
     discord_id: str = ""
@@ -53,9 +56,7 @@ def read_interaction(body: bytes) -> Received:
     kind = whole.get("type")
     if type(kind) is not int or kind not in (PING, AUTOCOMPLETE, *_KINDS):
         raise NoInteraction
-    if kind in (PING, AUTOCOMPLETE):
-        return Received(type=kind)
-    return _received(kind, whole)
+    return Received(type=kind) if kind == PING else _received(kind, whole)
 
 
 def _received(kind: int, whole: Mapping[str, Any]) -> Received:
@@ -68,7 +69,7 @@ def _received(kind: int, whole: Mapping[str, Any]) -> Received:
         discord_id=_number(whole.get("id")),
         app_id=_number(whole.get("application_id")),
         token=_text(whole.get("token"), _LONGEST),
-        name=_text(data.get("name"), 40) if kind == COMMAND else "",
+        name=_text(data.get("name"), 40) if kind in (COMMAND, AUTOCOMPLETE) else "",
         given=json.dumps(_given(kind, whole, data)),
         user_id=_number(user.get("id")),
         user=_text(user.get("username") or "", _LONGEST)[:_NAME],
@@ -82,6 +83,8 @@ def _given(kind: int, whole: Mapping[str, Any], data: Mapping[str, Any]) -> Any:
     if kind == COMMAND:
         options = [_object(one) for one in _list(data.get("options") or [])]
         return [_option(one) for one in options if not isinstance(one.get("value"), int | float | None)]
+    if kind == AUTOCOMPLETE:
+        return next((_option(one) for one in map(_object, _list(data.get("options") or [])) if one.get("focused")), {})
     message = _object(whole.get("message") or {})
     return {
         "custom_id": _text(data.get("custom_id"), 100),

@@ -10,12 +10,13 @@ import time
 from datetime import timedelta
 
 from django.conf import settings
-from django.db import OperationalError
+from django.db import InterfaceError, OperationalError, transaction
 from django.db import connection as database
 from django.db.models.functions import Now
 
 from alerts.commands import taking
-from alerts.interactions.answers import DEFERRED, NO_CHOICES, PONG, Body, private
+from alerts.commands.suggesting import suggest
+from alerts.interactions.answers import DEFERRED, PONG, Body, choices, private
 from alerts.interactions.pressing import judge
 from alerts.interactions.reading import AUTOCOMPLETE, PING, Received
 from alerts.models import Interaction
@@ -50,7 +51,7 @@ def receive(received: Received) -> Body:
     if received.type == PING:
         return PONG
     if received.type == AUTOCOMPLETE:
-        return NO_CHOICES
+        return _suggest(received)
     if received.app_id != settings.DISCORD_APP_ID:
         # Its public key is ours, so only the id can be wrong: what is put off could never be answered.
         log.error("DISCORD_APP_ID is not the application that Discord signs for", extra={"signed_for": received.app_id})
@@ -63,6 +64,24 @@ def receive(received: Received) -> Body:
         if getattr(error.__cause__, "sqlstate", "") not in _TOO_SLOW:
             raise
     return _put_off(received, until)
+
+
+def _suggest(received: Received) -> Body:
+    """Offer what could stand there; nothing where the database is slow, as people go on typing meanwhile."""
+    option = json.loads(received.given)
+    try:
+        with transaction.atomic():
+            _be_quick()
+            return choices(
+                suggest(
+                    discord_id=received.user_id,
+                    command=received.name,
+                    option=option.get("name", ""),
+                    typed=option.get("value", ""),
+                )
+            )
+    except (OperationalError, InterfaceError):
+        return choices([])
 
 
 @atomic_anew

@@ -185,6 +185,43 @@ def test_who_commanded_it_may_not_approve_it_and_is_proved(desk, discord, ana, s
     assert decide(message, second_reviewer).decision
 
 
+def test_sendemail_offers_mailboxes_and_addresses_that_its_author_wrote_to(client, desk, discord, ana, settings):
+    """Point 14, as Discord asks while somebody types."""
+    key = Ed25519PrivateKey.generate()
+    settings.DISCORD_PUBLIC_KEY = key.public_key().public_bytes_raw().hex()
+    run(given("sendemail", **LETTER))
+    stranger = {"to": ["danger@else.example"], "subject": "Another", "markdown": "x"}
+    desk.ask("POST", f"/v1/mailboxes/{desk.world.mailbox.pk}/send", key="agent", json=stranger)
+    read_connection.run(desk.connection.pk)
+
+    def offered(option, typed, user=ANA):
+        told = [
+            {"name": "subject", "type": 3, "value": "x"},
+            {"name": option, "type": 3, "value": typed, "focused": True},
+        ]
+        body = json.dumps(
+            {
+                "type": 4, "id": str(next(NUMBERS)), "application_id": APP, "token": TOKEN, "channel_id": "4711",
+                "member": {"user": {"id": user, "username": "ana"}}, "data": {"name": "sendemail", "options": told},
+            }
+        ).encode()  # fmt: skip
+        at = str(int(time.time()))
+        signed = {"X-Signature-Ed25519": key.sign(at.encode() + body).hex(), "X-Signature-Timestamp": at}
+        answer = client.post("/discord/interactions/", body, content_type="application/json", headers=signed).json()
+        assert answer["type"] == 8
+        return [one["value"] for one in answer["data"]["choices"]]
+
+    assert offered("mailbox", "SUPP") == [desk.world.mailbox.address]
+    assert offered("mailbox", "sales") == []
+    assert offered("to", "DAN") == ["dana@northwind.example"], "nobody else's addresses"
+    assert offered("to", "eve@x.example, dan") == ["eve@x.example, dana@northwind.example"]
+    assert offered("subject", "x") == offered("mailbox", "", user="80351110224678999") == []
+    Grant.objects.filter(person=ana).delete()
+    assert offered("mailbox", "") == offered("to", "dan") == []
+    options = {one["name"]: one.get("autocomplete") for one in COMMANDS[0]["options"]}
+    assert (options["to"], options["mailbox"], options["subject"]) == (True, True, None)
+
+
 # --- once, whatever happens
 
 
