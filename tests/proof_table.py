@@ -160,7 +160,7 @@ CONTRACT = {
     35: "One idempotency key gives one message.",
     36: "Twenty sends at once with one key give one message.",
     37: "The same content within a minute is 409.",
-    38: "Sandbox mail never leaves and is not seen by live keys.",
+    38: "Sandbox mail never leaves, and live keys of agents do not see it.",
     39: "Webhook signatures cover the exact bytes.",
     40: "Webhook bodies satisfy all four variants.",
     41: "A subscription by an alias gets that spelling.",

@@ -1,4 +1,4 @@
-"""An MCP server with three tools for a model: send_email, read_email and check_inbox. It speaks JSON-RPC over stdio.
+"""An MCP server with tools for a model that sends, answers, reads and takes back mail. It speaks JSON-RPC over stdio.
 
 Needs requests and these variables: GATEWAY_URL, AGENT_KEY (scopes read and send) and MAILBOX_ADDRESS.
 """
@@ -7,6 +7,7 @@ import hashlib
 import json
 import os
 import sys
+import time
 from typing import Any
 from urllib.parse import quote
 
@@ -32,9 +33,26 @@ TOOLS = [
         subject=TEXT,
         markdown=TEXT,
     ),
+    tool(
+        "reply_email",
+        "Answer an email in its thread. As with send_email, a person may have to approve it first.",
+        ["id", "markdown"],
+        id=TEXT,
+        markdown=TEXT,
+    ),
+    tool(
+        "wait_for_decision",
+        "Wait up to 45 seconds for a person to decide about a message that was sent; call again to wait on.",
+        ["id"],
+        id=TEXT,
+    ),
+    tool("withdraw_email", "Take a message back that has not left yet.", ["id"], id=TEXT),
     tool("read_email", "Read one message: its text, and for a sent one its status and decision.", ["id"], id=TEXT),
+    tool("read_thread", "List a conversation, oldest first, without texts.", ["thread_id"], thread_id=TEXT),
     tool("check_inbox", "List unread mail, without texts.", []),
 ]
+WAITS = ("pending_scan", "pending_send_approval")
+withdrawn: list[str] = []
 
 
 def call(method: str, path: str, **options: Any) -> dict[str, Any]:
@@ -48,15 +66,39 @@ def call(method: str, path: str, **options: Any) -> dict[str, Any]:
     return answer
 
 
+def part(text: str) -> str:
+    return quote(text, safe="")
+
+
+def write(path: str, letter: dict[str, Any]) -> dict[str, Any]:
+    # A model that repeats itself gets the first message back, for 24 hours; one that was taken back does not count.
+    digest = hashlib.sha256(json.dumps([path, letter, withdrawn], sort_keys=True).encode()).hexdigest()
+    return call("POST", path, json=letter | {"idempotency_key": f"mcp-{digest}"})
+
+
+def wait_for_decision(email_id: str) -> dict[str, Any]:
+    ends = time.monotonic() + 45
+    while (email := call("GET", f"/emails/{email_id}"))["status"] in WAITS and time.monotonic() < ends:
+        time.sleep(2)
+    return {name: email[name] for name in ("id", "status", "decision", "decision_reason", "decided_by")}
+
+
 def use(name: str, given: dict[str, Any]) -> dict[str, Any]:
     """Do what a tool is for."""
     if name == "send_email":
-        letter = {field: given[field] for field in ("to", "subject", "markdown")}
-        # A model that repeats itself gets the first message back, for 24 hours.
-        digest = hashlib.sha256(json.dumps(letter, sort_keys=True).encode()).hexdigest()
-        return call("POST", "/send", json=letter | {"idempotency_key": f"mcp-{digest}"})
+        return write("/send", {field: given[field] for field in ("to", "subject", "markdown")})
+    if name == "reply_email":
+        return write(f"/reply/{part(given['id'])}", {"markdown": given["markdown"]})
+    if name == "wait_for_decision":
+        return wait_for_decision(part(given["id"]))
+    if name == "withdraw_email":
+        answer = call("POST", f"/emails/{part(given['id'])}/cancel")
+        withdrawn.append(answer["id"])
+        return answer
     if name == "read_email":
-        return call("GET", f"/emails/{quote(given['id'], safe='')}")
+        return call("GET", f"/emails/{part(given['id'])}")
+    if name == "read_thread":
+        return call("GET", f"/threads/{part(given['thread_id'])}")
     if name == "check_inbox":
         return call("GET", "/emails", params={"status": "unread", "direction": "inbound"})
     raise RuntimeError(f"There is no tool named {name}.")

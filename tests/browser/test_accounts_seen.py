@@ -93,7 +93,8 @@ def test_webhook_is_registered_tested_and_its_log_sends_again(admin, product):
     page = admin("/webhooks/")
     page.get_by_role("link", name="New webhook").click()
     page.get_by_label("Address").fill(f"http://127.0.0.1:{product.stack.hook_port}{path}")
-    page.get_by_role("checkbox", name="oversight.pending").check()
+    page.get_by_role("checkbox", name="message.pending_approval").check()
+    expect(page.get_by_role("group", name="The event message.pending_approval")).to_contain_text('"to": "dana@')
     page.get_by_role("button", name="Register it").click()
     secret = page.locator("#secret").inner_text()
     assert secret.startswith("whsec_")
@@ -106,6 +107,31 @@ def test_webhook_is_registered_tested_and_its_log_sends_again(admin, product):
     page.get_by_role("button", name="Delete it").click()
     page.wait_for_url("**/webhooks/")
     expect(page.get_by_text(path)).to_be_hidden()
+
+
+def test_domain_is_added_with_its_records_looked_up_and_removed(admin, product):
+    """Point 8: what to put into DNS stands on the page; nothing of it names this machine."""
+    name = f"{uuid.uuid4().hex[:8]}.example"
+    page = admin("/domains/")
+    page.get_by_label("Another domain").first.fill("no domain")
+    page.watch.expected = ["422"]
+    page.get_by_role("button", name="Add it").first.click()
+    expect(page.get_by_role("alert").first).to_be_visible()
+    page.get_by_label("Another domain").first.fill(name)
+    page.get_by_role("button", name="Add it").first.click()
+    domain = page.get_by_role("article", name=name)
+    for record in ("v=DKIM1; k=rsa; p=", "v=spf1", "v=DMARC1"):
+        expect(domain).to_contain_text(record)
+    expect(domain).not_to_contain_text("127.0.0.1")
+    assert faults(page, 360, schemes=SCHEMES) == []
+    domain.get_by_role("button", name="Look up in DNS").click()
+    expect(domain.get_by_text("Not right yet").first).to_be_visible()
+    domain.get_by_role("button", name="Make another DKIM key").click()
+    expect(page.get_by_text("There is another key.")).to_be_visible()
+    domain.locator("summary").click()
+    domain.get_by_role("button", name="Remove it").click()
+    expect(page.get_by_text(f"{name} is removed.")).to_be_visible()
+    expect(domain).to_have_count(0)
 
 
 def first_of(page, product, path):
@@ -121,7 +147,7 @@ def test_every_page_of_an_account_passes_axe_and_fits_320_pixels(open_as, produc
     key, new_key = first_of(page, product, "/keys/")
     hook, new_hook = first_of(page, product, "/webhooks/")
     paths = ["/mailboxes/", box, new_box, f"{box}loosen/?to=autonomous", f"{box}delete/", "/keys/", key, new_key]
-    paths += [f"{key}revoke/", "/webhooks/", hook, new_hook, f"{hook}delete/"]
+    paths += [f"{key}revoke/", "/domains/", "/webhooks/", hook, new_hook, f"{hook}delete/"]
     for path in paths:
         settled(page, product.known["DASHBOARD_URL"] + path)
         found[path] = [*faults(page, schemes=SCHEMES), *bones(page)]

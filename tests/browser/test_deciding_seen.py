@@ -78,7 +78,7 @@ def test_notice_counts_down_undo_brings_the_message_back_and_the_notice_ends_wit
     decide_after_a_pause(desk, "a")
     expect(notice).to_contain_text("Approved. Leaves in")
     product.sql("UPDATE approvals_decision SET due_at = now() WHERE state = 'recorded'")
-    expect(notice).to_contain_text("Handed over")
+    expect(notice).to_contain_text("Delivered")
     expect(notice.get_by_role("button", name="Undo")).to_have_count(0)
     desk.evaluate(TELL_TWICE, first["id"])
     expect(desk.locator("body")).to_have_attribute("data-asked", "2")

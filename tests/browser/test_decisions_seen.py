@@ -128,7 +128,7 @@ def test_doubt_ends_by_a_persons_word_and_the_mail_leaves_once(desk, product, an
     desk.get_by_role("button", name="Look again").click()
     expect(desk.locator("#message").get_by_text("MultiMail is being asked.")).to_be_visible()
     desk.get_by_role("button", name="Send again").click()
-    expect(desk.locator("#decide").get_by_text("Handed over")).to_be_visible()
+    expect(desk.locator("#decide").get_by_text("Delivered")).to_be_visible()
     assert len(product.mails(subject)) == 1
 
 

@@ -45,7 +45,7 @@ def test_open_queue_announces_a_message_that_is_read_approved_and_leaves(desk, p
     expect(desk.get_by_text("ana#1").first).to_be_visible()
     expect(desk.frame_locator("#message iframe").locator("strong")).to_have_text("Dana")
     desk.get_by_role("button", name="Approve and send").click()
-    expect(desk.locator("#decided")).to_contain_text("Handed over")
+    expect(desk.locator("#decided")).to_contain_text("Delivered")
     assert len(product.mails(subject)) == 1
 
 

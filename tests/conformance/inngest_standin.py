@@ -94,8 +94,8 @@ def matches(expression: str, event: dict[str, Any], arrived: dict[str, Any]) -> 
     """Whether an event fits what a run waits for: `event.` is what began the run, `async.` what arrived."""
 
     def value(term: str) -> Any:
-        if term.startswith("'"):
-            return term.strip("'")
+        if term[0] in "'\"":
+            return term.strip("'\"")
         first, *names = term.split(".")
         found: Any = {"event": event, "async": arrived}[first]
         for name in names:

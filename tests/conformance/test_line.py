@@ -46,7 +46,7 @@ def line(product, ana, alerts):
     row = product.held(ana, sent["id"])
     before = product.wait_for(lambda: product.cards(subject), timeout=120, what="the card")
     assert ana.decide(row["id"], "approve", row["fingerprint"]).status_code == 302
-    after = wait_for_outcome(product, subject, "Handed over")
+    after = wait_for_outcome(product, subject, "Delivered")
     return SimpleNamespace(subject=subject, sent=sent, read=read, row=row, before=before, after=after)
 
 
@@ -78,7 +78,7 @@ def test_card_names_the_message_and_turns_in_place(product, ana, line):
 def test_trace_lists_every_step_with_who_when_and_surface_under_one_id(product, ana, line):
     def whole():
         entries = ana.trace(line.row["id"])
-        return entries if any(entry["details"].get("shows") == "Handed over" for entry in entries) else None
+        return entries if any(entry["details"].get("shows") == "Delivered" for entry in entries) else None
 
     entries = product.wait_for(whole, timeout=60, what="the turned card in the trace")
     by_action = {entry["action"]: entry for entry in reversed(entries)}
@@ -107,7 +107,7 @@ def test_each_webhook_twice_and_out_of_order_is_one_message_one_card_one_mail(pr
             again = json.loads(body) | {"event_id": f"again-{time.time_ns()}"}
             assert product.post_webhook(json.dumps(again).encode()).json()["result"] == "late"
         count = "SELECT count(*), min(state) FROM approvals_message WHERE upstream_id = %s"
-        assert database.execute(count, [upstream_id]).fetchone() == (1, "sent")
+        assert database.execute(count, [upstream_id]).fetchone() == (1, "delivered")
     assert (len(product.cards(line.subject)), len(product.mails(line.subject))) == (1, 1)
 
 

@@ -160,7 +160,9 @@ def model(product, tmp_path_factory):
 
 def test_model_learns_from_the_tool_that_held_is_no_error(model):
     tools = {tool["name"]: tool for tool in model.ask("tools/list")["tools"]}
-    assert tools.keys() == {"send_email", "read_email", "check_inbox"}
+    assert tools.keys() == {
+        "send_email", "reply_email", "wait_for_decision", "withdraw_email", "read_email", "read_thread", "check_inbox",
+    }  # fmt: skip
     assert "Never send the message again" in tools["send_email"]["description"]
     assert tools["send_email"]["inputSchema"]["required"] == ["to", "subject", "markdown"]
 
@@ -175,6 +177,25 @@ def test_model_sends_once_however_often_it_calls(product, model):
     recipes.decide(product, first["id"], "reject", "No.")
     failed, text = model.use("read_email", id=first["id"])
     assert (failed, json.loads(text)["status"], json.loads(text)["decision"]) == (False, "rejected", "rejected")
+
+
+def test_model_answers_in_a_thread_waits_and_takes_back(product, model):
+    """Point 15: reply, wait, withdraw, thread."""
+    received = recipes.receive(product, f"Thread {time.time_ns()}")
+    failed, text = model.use("reply_email", id=received["id"], markdown="It is on its way.")
+    reply = json.loads(text)
+    assert (failed, reply["thread_id"]) == (False, received["thread_id"])
+    failed, text = model.use("read_thread", thread_id=reply["thread_id"])
+    assert (failed, [one["id"] for one in json.loads(text)["emails"]]) == (False, [received["id"], reply["id"]])
+    recipes.decide(product, reply["id"], "approve", "Good.")
+    failed, text = model.use("wait_for_decision", id=reply["id"])
+    told = json.loads(text)
+    assert (failed, told["decision"], told["decision_reason"]) == (False, "approved", "Good.")
+    letter = {"to": ["dana@northwind.example"], "subject": f"Back {time.time_ns()}", "markdown": "Hello"}
+    waiting = json.loads(model.use("send_email", **letter)[1])
+    failed, text = model.use("withdraw_email", id=waiting["id"])
+    assert (failed, json.loads(model.use("wait_for_decision", id=waiting["id"])[1])["status"]) == (False, "cancelled")
+    assert model.use("withdraw_email", id=reply["id"])[0], "it has left"
 
 
 @pytest.mark.slow

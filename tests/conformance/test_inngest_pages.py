@@ -1,0 +1,94 @@
+"""Functions of MultiMail's Inngest page, with the real package, on the events that the desk posts (point 5)."""
+
+import fcntl
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+import requests
+
+from tests.conformance import inngest_standin, recipes
+from tests.conformance.inngest_standin import Run
+
+pytestmark = pytest.mark.slow
+PACKAGE = "inngest@3.54.2"
+HERE = Path(__file__).parent
+
+
+@pytest.fixture(scope="module")
+def folder(request):
+    """Where a developer would have the program, with the package installed; fetched once, and kept by pytest."""
+    if not shutil.which("node") or not shutil.which("npm"):
+        pytest.skip("The functions in JavaScript need node and npm, and this machine has none.")
+    folder = Path(request.config.cache.mkdir("inngest-js"))
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "node_modules" / "inngest").exists():
+            options = ["--no-save", "--ignore-scripts", "--no-audit", "--no-fund", "--fetch-timeout=20000"]
+            ran = subprocess.run(
+                ["npm", "install", PACKAGE, *options],
+                cwd=folder,
+                capture_output=True,
+                text=True,
+                timeout=300,
+                check=False,
+            )
+            if ran.returncode:
+                pytest.skip(f"npm cannot fetch {PACKAGE}: {ran.stderr.strip().splitlines()[:2]}")
+        shutil.copy(HERE / "inngest_pages.mjs", folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def app(product, folder, tmp_path_factory):
+    """The program, and the stand-in for Inngest that calls it."""
+    port = str(product.stack.hook_port)
+    with inngest_standin.inngest() as inngest:
+        told = {"KEY": product.known["AGENT_KEY"], "PORT": port, "INNGEST_DEV": inngest.url}
+        env = recipes.environment(product, "MAILBOX_ADDRESS", "OVERSIGHT_KEY", **told)
+        url = f"http://127.0.0.1:{port}/api/inngest"
+        log = tmp_path_factory.mktemp("pages") / "app.log"
+        with recipes.running(["node", str(folder / "inngest_pages.mjs")], env=env, log=log):
+            product.wait_for(lambda: requests.get(url, timeout=60).ok, 60, "the program to answer")
+            inngest.sync(url)
+            yield lambda name, event: Run(url, f"pages-{name}", event)
+
+
+def event_of(product, name, message_id):
+    """Wait for an event as the desk posted it to Inngest, which keeps it as it came."""
+
+    def posted():
+        events = requests.get(f"{product.known['DISCORD_URL']}/programs.json", timeout=60).json()["events"]
+        mine = (one["body"] for one in events if (one["program"], one["name"]) == ("inngest", name))
+        return next((one for one in mine if one["data"].get("message_id") == message_id), None)
+
+    return product.wait_for(posted, timeout=90, what=f"{name} of {message_id}")
+
+
+def test_triage_reads_and_tags_the_letter_of_the_event(product, app):
+    received = recipes.receive(product, f"Refund {time.time_ns()}")
+    ended = app("triage", event_of(product, "multimail/email.received", received["id"])).next()
+    assert ended["output"] == {"id": received["id"], "tag": "refund"}
+    path = f"/v1/mailboxes/{product.known['MAILBOX_ID']}/emails/{received['id']}/tags"
+    assert product.call("GET", path).json()["tags"].keys() == {"refund"}
+
+
+def test_digest_lists_what_waits_and_what_is_unread(product, app):
+    _, subject = product.send()
+    ended = app("digest", {"name": "inngest/scheduled.timer", "data": {"cron": "0 8 * * 1-5"}}).next()
+    assert f"{subject} to dana@northwind.example" in ended["output"]["pending"]
+    assert isinstance(ended["output"]["unread"], int)
+
+
+def test_function_waits_for_the_decision_that_the_desk_posts(product, app):
+    letter = {"to": "dana@northwind.example", "subject": f"Pages {time.time_ns()}", "text": "Hello Dana"}
+    run = app("send", {"name": "app/letter.written", "data": letter})
+    waiting = run.next()
+    [sent] = [step["data"]["id"] for step in run.steps.values()]
+    assert (waiting["op"], waiting["name"]) == ("WaitForEvent", "multimail/email.decided")
+    recipes.decide(product, sent, "approve", "As agreed.")
+    event = event_of(product, "multimail/email.decided", sent)
+    assert inngest_standin.matches(waiting["opts"]["if"], run.event, event)
+    assert run.woken(waiting, event)["output"] == {"id": sent, "decision": "approved"}
