@@ -111,7 +111,7 @@ class Product:
             method, self.known["GATEWAY_URL"] + path, headers=headers, timeout=TIMEOUT, allow_redirects=False, **options
         )
 
-    def send(self, subject: str | None = None, **fields: Any) -> tuple[str, str]:
+    def send(self, subject: str | None = None, *, key: str = "AGENT_KEY", **fields: Any) -> tuple[str, str]:
         """Send a message of a subject of its own by the flat call; return its id and subject."""
         subject = subject or f"Line {uuid.uuid4().hex[:10]}"
         body = {
@@ -122,7 +122,7 @@ class Product:
             "metadata": {"discord_user": "ana#1", "discord_channel": "outreach", "discord_guild": "Acme"},
             **fields,
         }
-        answer = self.call("POST", "/v1/send_email", json=body)
+        answer = self.call("POST", "/v1/send_email", key=key, json=body)
         assert answer.status_code == 202, answer.text
         return answer.json()["message_id"], subject
 

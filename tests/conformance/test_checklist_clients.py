@@ -13,6 +13,7 @@ JSON = {"Content-Type": "application/json"}
 
 @pytest.mark.proves("contract 4")
 def test_zapier_app_works_by_its_own_paths(tenant):
+    """Point 10."""
     received = tenant.receive(subject=unique("Order"))
 
     def call(method, path, body=None, key="agent"):

@@ -106,6 +106,7 @@ def test_live_agents_and_sandbox_keys_do_not_see_each_others_mail(tenant):
 
 @pytest.mark.proves("contract 38")
 def test_live_overseer_sees_and_decides_sandbox_mail_which_never_leaves(tenant):
+    """Point 3."""
     live, trial = tenant.held(), tenant.held(key="sandbox agent", subject=unique("Trial"))
     rows = {row["id"]: row for row in tenant.pending()}
     assert (rows[live["id"]]["sandbox"], rows[trial["id"]]["sandbox"]) == (False, True)

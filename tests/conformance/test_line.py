@@ -161,6 +161,21 @@ def test_reject_sends_nothing_and_the_agent_reads_the_reason_by_api_mcp_and_webh
     assert all(word in page for word in ("Ana Ferreira", "ana#1", "outreach", "Acme"))
 
 
+def test_test_mail_is_decided_at_the_desk_and_never_leaves(product, ana):
+    """Point 3: it stands in the queue of a live connection, marked, and what becomes of it is this desk's doing."""
+    wish = {"name": "Trying", "scopes": ["read", "send"], "sandbox": True}
+    product.known["TEST_KEY"] = product.call("POST", "/v1/api-keys", key="ADMIN_KEY", json=wish).json()["api_key"]
+    for outcome in ("approve", "reject"):
+        upstream_id, subject = product.send(key="TEST_KEY")
+        row = product.held(ana, upstream_id)
+        assert (row["sandbox"], ana.decide(row["id"], outcome, row["fingerprint"], reason="Tried.").ok) == (True, True)
+        done = product.wait_for(lambda sent=upstream_id: ana.find(sent, "done"), timeout=60, what="it under Done")
+        assert done["decision"] == "applied"
+        actions = [entry["action"] for entry in ana.trace(row["id"])]
+        assert ("decision.applied" in actions, "decision.superseded" in actions) == (True, False)
+        assert product.mails(subject) == []
+
+
 def test_chunked_webhook_is_read_and_bounded(product):
     def in_pieces(body, size=1000):
         return (body[start : start + size] for start in range(0, len(body), size))

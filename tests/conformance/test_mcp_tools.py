@@ -87,6 +87,7 @@ def in_an_hour():
 
 @pytest.mark.proves("contract 3")
 def test_every_tool_of_the_mcp_server_answers_as_its_text_promises(tenant, use):
+    """Point 9."""
     # Mail.
     sent = use("send_email", LETTER | {"attachments": [FILE], "idempotency_key": "m-1"}, 202, has=("status",))
     assert use("send_email", LETTER | {"idempotency_key": "m-1"})["id"] == sent["id"]

@@ -220,6 +220,8 @@ def test_restriction_judges_what_the_mailbox_adds_and_not_the_operators_own_copy
 
 
 def test_copy_to_somebody_off_the_list_is_told_of_when_it_is_set_and_when_the_list_is(world: World):
+    """Point 13."""
+
     def copy_to(address: str) -> Any:
         return world.call("PATCH", world.base, key="admin", json={"auto_cc": address})
 

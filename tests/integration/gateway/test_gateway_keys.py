@@ -127,6 +127,7 @@ def test_gaining_oversight_takes_an_operators_code(world: World):
 
 
 def test_key_that_decides_is_made_by_a_code_unless_the_operator_switched_that_off(world: World, settings: Any):
+    """Point 12."""
     for codes in (False, True):
         settings.GATEWAY_APPROVAL_CODES = codes
         with undone():

@@ -1,4 +1,4 @@
-"""What mail servers report of mail that left, over real SMTP: delivered, come back, called spam, and forged."""
+"""What mail servers report of mail that left, over real SMTP: delivered, come back, called spam, forged (point 2)."""
 
 import json
 import smtplib

@@ -100,6 +100,7 @@ def test_send_in_read_only_is_403_and_stores_nothing(world: World):
 
 
 def test_mode_that_was_overruled_is_told(world: World):
+    """Point 7."""
     for asked, told in (("autonomous", True), ("gated_send", False), (None, False)):
         answer = world.send(**({"oversight_mode": asked} if asked else {}))
         said = answer.json()
