@@ -262,4 +262,5 @@ def _record_decided(decision: Decision, actor: Actor, *, place: Place | None = N
         about=decision,
         words=message.ledger_words(),
         place=place,
+        outcome=decision.outcome,
     )

@@ -180,6 +180,7 @@ ACTIONS: dict[str, str] = {
     "ledger.bundled": "took a bundle of the whole ledger",
     "ledger.proof_taken": "took a proof of the message",
     "ledger.consistency_asked": "compared the ledger with a head kept outside",
+    "ledger.misdated": "found entries whose time does not fit their place",
     "ledger.details_removed": "removed the personal details of old entries",
     "ledger.details_erased": "removed the personal details of a message",
     "ledger.search_saved": "saved a search of the ledger",

@@ -5,6 +5,7 @@ here up to those three, and put together and hashed there: a round trip less for
 """
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,15 +13,18 @@ from audit.models import Entry
 from common.fingerprint import canonical_json
 from common.postgres.rows import run
 
-# A function of the database (migration 0008), whose plans are kept: to plan both inserts takes longer than to do them.
-_APPEND = "SELECT audit_append(" + ", ".join(["%s"] * 15) + ")"
+# A function of the database (migration 0009), whose plans are kept: to plan both inserts takes longer than to do them.
+_APPEND = "SELECT audit_append(" + ", ".join(["%s"] * 17) + ")"
+# The only way in which the application's role can remove details.
+_REMOVE = "SELECT audit_remove_details(" + ", ".join(["%s"] * 18) + ")"
 
 
-def append(entry: Entry, *, salt: bytes, fields: dict[str, str], words: str) -> None:
-    """Insert the entry, which gets its place and its hash, and its details."""
+def append(entry: Entry, *, salt: bytes, fields: dict[str, str], words: str, removes: Sequence[int] = ()) -> None:
+    """Insert the entry, which gets its place and its hash, and its details; remove the details that it tells of."""
     answer = run(
-        _APPEND,
+        _REMOVE if removes else _APPEND,
         [
+            *([list(removes)] if removes else []),
             entry.actor_kind,
             entry.actor_id,
             entry.surface,
@@ -30,6 +34,8 @@ def append(entry: Entry, *, salt: bytes, fields: dict[str, str], words: str) -> 
             entry.fingerprint,
             entry.trace,
             json.dumps(entry.detail_hashes),
+            entry.outcome,
+            entry.code,
             *_around_the_place(entry),
             salt,
             json.dumps(fields),
@@ -45,12 +51,14 @@ def _around_the_place(entry: Entry) -> tuple[str, str, str]:
     """Return the canonical text of audit.recording up to the time, from there to the number, and to the transaction."""
     before: dict[str, Any] = {"action": entry.action, "actor_id": entry.actor_id, "actor_kind": entry.actor_kind}
     between = {
+        "code": entry.code,
         "connection": entry.connection,
         "detail_hashes": entry.detail_hashes,
         "fingerprint": entry.fingerprint,
     }
     after = {
         "message": str(entry.message) if entry.message else None,
+        **({"outcome": entry.outcome} if entry.outcome else {}),
         "surface": entry.surface,
         "trace": entry.trace,
     }

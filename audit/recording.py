@@ -3,7 +3,7 @@
 import hashlib
 import os
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Protocol
@@ -12,6 +12,7 @@ from django.db import connection as database
 from django.db import transaction
 from django.dispatch import Signal
 
+from audit import codes
 from audit.actions import ACTIONS
 from audit.appending import append
 from audit.models import Entry, EntryDetail
@@ -52,21 +53,8 @@ def detail_hash(salt: bytes, name: str, value: str) -> str:
 
 def canonical_entry(entry: Any) -> bytes:
     """Return every column of the entry but its hash as the one text that is hashed, handed out and checked."""
-    columns = {
-        "id": entry.id,
-        "xid": str(entry.xid),
-        "at": entry.at.isoformat(timespec="microseconds"),
-        "actor_kind": entry.actor_kind,
-        "actor_id": entry.actor_id,
-        "surface": entry.surface,
-        "action": entry.action,
-        "connection": entry.connection,
-        "message": str(entry.message) if entry.message else None,
-        "fingerprint": entry.fingerprint,
-        "trace": entry.trace,
-        "detail_hashes": entry.detail_hashes,
-    }
-    return canonical_json(columns)
+    place = {"id": entry.id, "xid": str(entry.xid), "at": entry.at.isoformat(timespec="microseconds")}
+    return canonical_json(codes.said(entry) | place | ({"code": entry.code} if entry.code else {}))
 
 
 def leaf_hash(entry: Entry) -> str:
@@ -157,12 +145,15 @@ def record(
     about: Any = None,
     words: Iterable[tuple[str, str]] = (),
     place: Place | None = None,
+    outcome: str = "",
+    removes: Sequence[int] = (),
 ) -> Entry:
     """Append one entry, in the caller's transaction, and tell the listeners.
 
-    `details` are personal or free text by name; empty ones are left out. `about` is for the listeners: the row that
-    the entry tells of, as it is now. `words` are what it is found by besides: `ledger_words()` of the message. A
-    `place` that was reserved in this transaction saves a round trip.
+    `details` are personal or free text by name; empty ones are left out. `outcome` stays when they are removed: a
+    word, no personal text. `about` is for the listeners: the row that the entry tells of, as it is now. `words` are
+    what it is found by besides: `ledger_words()` of the message. A `place` that was reserved in this transaction saves
+    a round trip. `removes` are the entries whose details go with this one, which names them in its detail `numbers`.
 
     Raises ValueError for an action that is not registered, and refuses to run outside a transaction, where an act and
     its entry could come apart.
@@ -184,10 +175,12 @@ def record(
         fingerprint=fingerprint,
         trace=trace_id.get(),
         detail_hashes={name: detail_hash(salt, name, text) for name, text in fields.items()},
+        outcome=outcome,
     )
+    entry.code = codes.code_of(entry)
     found = found_by(fields, about, words)
     if place is None:
-        append(entry, salt=salt, fields=fields, words=found)
+        append(entry, salt=salt, fields=fields, words=found, removes=removes)
     else:
         entry.id, entry.xid, entry.at = place.number, place.xid, place.at
         entry.leaf_hash = leaf_hash(entry)

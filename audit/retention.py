@@ -7,14 +7,14 @@ and its details are all that shows what it told.
 import time
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 from uuid import UUID
 
 from django.conf import settings
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
-from audit.models import EntryDetail, Leaf
+from audit.models import Entry, EntryDetail, Leaf
+from audit.proving.countersign_verify import Ranges
 from audit.recording import ActorLike, record
 from common.postgres import clock
 
@@ -23,6 +23,8 @@ STEP = 2000
 # Seconds after which the rest is left to the next run.
 LONGEST = 30.0
 _ERASED = "ledger.details_erased"
+_REMOVALS = ("ledger.details_removed", _ERASED)
+_LOCK = (0x5EA1, 2)
 
 
 @dataclass(frozen=True)
@@ -62,12 +64,12 @@ def forget_old_details() -> int:
 
 @transaction.atomic
 def _forget_some(until: datetime) -> int:
-    old = _sealed().filter(entry__at__lt=until).order_by("pk")
-    removed = _remove(old[:STEP])
-    if removed:
-        details = {"entries": str(removed), "up to": f"{until:%Y-%m-%d %H:%M:%S} UTC"}
-        record("ledger.details_removed", actor=_Retention(), details=details)
-    return removed
+    _alone()
+    old = list(_sealed().filter(entry__at__lt=until).order_by("pk").values_list("pk", flat=True)[:STEP])
+    if old:
+        details = _named(old) | {"up to": f"{until:%Y-%m-%d %H:%M:%S} UTC"}
+        record("ledger.details_removed", actor=_Retention(), details=details, removes=old)
+    return len(old)
 
 
 @transaction.atomic
@@ -76,22 +78,43 @@ def erase_details_of(message: UUID, *, because: str, actor: ActorLike, connectio
 
     Why details were removed earlier stays: it tells of the removal, not of the message.
     """
-    mine = EntryDetail.objects.filter(entry__message=message).exclude(entry__action=_ERASED)
-    removed = _remove(_sealed().filter(pk__in=mine.values("pk")))
-    left = mine.count()
+    _alone()
+    mine = EntryDetail.objects.filter(entry__message=message).exclude(entry__action__in=_REMOVALS)
+    removed = list(_sealed().filter(pk__in=mine.values("pk")).values_list("pk", flat=True))
+    left = mine.count() - len(removed)
     if removed:
-        details = {"entries": str(removed), "reason": because}
-        record(_ERASED, actor=actor, connection=connection, message=message, details=details)
-    return Erased(removed, left)
+        details = _named(removed) | {"reason": because}
+        record(_ERASED, actor=actor, connection=connection, message=message, details=details, removes=removed)
+    return Erased(len(removed), left)
+
+
+@transaction.atomic
+def name_earlier_removals() -> int:
+    """Write once whose details were removed before entries named them; return how many entries that are.
+
+    Verifiers call details that are missing a breach where no entry tells of their removal.
+    """
+    removals = EntryDetail.objects.filter(entry__action__in=_REMOVALS)
+    if not removals.exists() or removals.filter(fields__has_key="numbers").exists():
+        return 0
+    lacking = Entry.objects.exclude(detail_hashes={}).filter(detail=None)
+    numbers = list(lacking.order_by("pk").values_list("pk", flat=True))
+    details = _named(numbers) | {"reason": "They were removed before entries named whose details go."}
+    record("ledger.details_removed", actor=_Retention(), details=details)
+    return len(numbers)
 
 
 def _sealed() -> "QuerySet[EntryDetail]":
-    """Details of entries that stand in the tree (relies on the unique entry of a leaf)."""
-    return EntryDetail.objects.filter(Exists(Leaf.objects.filter(entry=OuterRef("pk"))))
+    """Details of entries that stand in the tree (relies on the unique entry of a leaf), but of those of removals."""
+    sealed = EntryDetail.objects.filter(Exists(Leaf.objects.filter(entry=OuterRef("pk"))))
+    return sealed.exclude(entry__action__in=_REMOVALS)
 
 
-def _remove(some: Any) -> int:
-    # By their keys, read before: the application's role may delete details, but lock and change none.
-    keys = list(some.values_list("pk", flat=True))
-    removed, _ = EntryDetail.objects.filter(pk__in=keys).delete()
-    return removed
+def _alone() -> None:
+    """Wait for whoever removes details now: an entry names exactly those that go with it."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", _LOCK)
+
+
+def _named(numbers: list[int]) -> dict[str, str]:
+    return {"entries": str(len(numbers)), "numbers": str(Ranges.of(numbers))}

@@ -10,7 +10,7 @@ from operator import or_
 from typing import Any, Self
 
 from django.apps import apps
-from django.contrib.postgres.indexes import BrinIndex, GinIndex, OpClass
+from django.contrib.postgres.indexes import BrinIndex, GinIndex, HashIndex, OpClass
 from django.contrib.postgres.search import SearchVectorField
 from django.db import models
 from django.db.models import F, Func, Q, Value
@@ -134,6 +134,10 @@ class Entry(models.Model):
     fingerprint = models.CharField(max_length=64, blank=True)
     trace = models.CharField(max_length=64, blank=True)
     detail_hashes = models.JSONField(default=dict)
+    # What became of something, where the action alone does not say it; unlike details it is never removed.
+    outcome = models.CharField(max_length=16, blank=True, db_default="")
+    # That the desk wrote it: a code over what it says, with a key that the database does not have (audit.codes).
+    code = models.CharField(max_length=64, blank=True, db_default="")
     leaf_hash = models.CharField(max_length=64)
 
     objects = EntryQuerySet.as_manager()
@@ -159,6 +163,8 @@ class Entry(models.Model):
             models.Index(OpClass("trace", "varchar_pattern_ops"), condition=~Q(trace=""), name="entry_trace"),
             # Who was refused a verdict lately, for the home page: few among many.
             models.Index(fields=["at"], condition=Q(action="verdict.refused"), name="entry_refused"),
+            # Whether a code was used before.
+            HashIndex(fields=["code"], name="entry_code"),
         ]
 
     def __str__(self) -> str:

@@ -104,7 +104,8 @@ def _fill(folder: Path, *, details: bool, progress: Callable[[int], None] | None
         {"key": key, "fingerprint": verifier.fingerprint_of(key), "first_seal": number} for key, number in bundled.keys
     ]
     _write_json(folder / "keys.json", {"keys": keys})
-    _write_json(folder / "manifest.json", _manifest(bundled))
+    said = _manifest(bundled) | {"details": "included" if details else "left out"}
+    _write_json(folder / "manifest.json", said)
     return bundled
 
 

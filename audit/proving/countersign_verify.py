@@ -21,6 +21,7 @@ import base64
 import binascii
 import collections
 import concurrent.futures
+import datetime
 import email
 import email.policy
 import functools
@@ -49,6 +50,53 @@ class Unreadable(Exception):
     """What was given is not what can be checked: exit code 2."""
 
 
+class Ranges:
+    """Numbers, as the runs that they make."""
+
+    def __init__(self, text: str = "") -> None:
+        """Take what a removal names, such as `3-7 12`. Raises ValueError for anything else."""
+        self.runs: list[tuple[int, int]] = []
+        for part in text.split():
+            found = re.fullmatch("([1-9][0-9]{0,18})(?:-([1-9][0-9]{0,18}))?", part)
+            if found is None:
+                raise ValueError("it names no numbers")
+            self.runs.append((int(found[1]), int(found[2] or found[1])))
+
+    @classmethod
+    def of(cls, numbers: Iterable[int]) -> Ranges:
+        """Take these in."""
+        made = cls()
+        for number in sorted(numbers):
+            made.add(number)
+        return made
+
+    def __str__(self) -> str:
+        return " ".join("%d-%d" % run if run[0] < run[1] else str(run[0]) for run in self.runs)
+
+    def add(self, number: int) -> None:
+        """Take a number in."""
+        if self.runs and self.runs[-1][1] + 1 == number:
+            self.runs[-1] = (self.runs[-1][0], number)
+        else:
+            self.runs.append((number, number))
+
+    def but(self, others: Ranges) -> Ranges:
+        """Return those that do not stand in the others."""
+        left, gone = Ranges(), collections.deque(sorted(others.runs))
+        for first, last in sorted(self.runs):
+            while gone and gone[0][1] < first:
+                gone.popleft()
+            for begin, end in gone:
+                if begin > last:
+                    break
+                if begin > first:
+                    left.runs.append((first, begin - 1))
+                first = max(first, end + 1)
+            if first <= last:
+                left.runs.append((first, last))
+        return left
+
+
 class Report:
     """What is found, the first of it first, what else is to be told, and what was counted."""
 
@@ -57,6 +105,10 @@ class Report:
         self.more = 0
         self.notes: list[str] = []
         self.entries = self.sealed = self.unsealed = self.seals = self.without_details = 0
+        # Of which entries the details are missing, and of which a removal says that they were removed.
+        self.missing, self.removed = Ranges(), Ranges()
+        # The bundle says that it leaves all details out.
+        self.left_out = False
         self.signatures = True
         self.last: Seal | None = None
         self._progress, self._told = progress, 0
@@ -514,20 +566,22 @@ _T = rb'"[^"\\\x00-\x1f]*(?:\\(?:["\\bfnrt]|u00(?:0[0-7be]|0f|1[0-9a-f]))[^"\\\x
 _UUID = rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 # An entry in the one spelling that is hashed: each name once, in this order, without a space.
 _ENTRY = re.compile(
-    rb'\{"action":' + _T + rb',"actor_id":' + _T + rb',"actor_kind":' + _T + rb',"at":"' + _TIME.encode() + rb'"'
-    rb',"connection":(?:null|0|-?[1-9][0-9]{0,18}),"detail_hashes":\{((?:'
+    rb'\{"action":' + _T + rb',"actor_id":' + _T + rb',"actor_kind":' + _T + rb',"at":"(' + _TIME.encode() + rb')"'
+    rb'(?:,"code":"[0-9a-f]{64}")?,"connection":(?:null|0|-?[1-9][0-9]{0,18}),"detail_hashes":\{((?:'
     + _T
     + rb':"[0-9a-f]{64}"(?:,(?=")|(?=\})))*)\}'
     rb',"fingerprint":'
     + _T
     + rb',"id":([1-9][0-9]{0,18}),"message":(?:null|"'
     + _UUID
-    + rb'"),"surface":'
+    + rb'")(?:,"outcome":"[a-z_]{1,16}")?,"surface":'
     + _T
     + rb',"trace":'
     + _T
     + rb',"xid":"(0|[1-9][0-9]{0,19})"\}'
 )
+# Details went, and the entry says of which others.
+_REMOVAL = (b'{"action":"ledger.details_removed"', b'{"action":"ledger.details_erased"')
 _HASHED = re.compile(rb"(" + _T + rb'):"([0-9a-f]{64})"')
 
 
@@ -546,10 +600,10 @@ class Item(NamedTuple):
 # no sign stands there that would need an escape.
 _P = rb'"[^"]*"'
 _PLAIN_ENTRY = re.compile(
-    rb'\{"action":"[^"]*","actor_id":"[^"]*","actor_kind":"[^"]*","at":"' + _TIME.encode() + rb'"'
-    rb',"connection":(?:null|0|-?[1-9][0-9]{0,18}),"detail_hashes":\{([^}]*)\},"fingerprint":"[^"]*"'
-    rb',"id":([1-9][0-9]{0,18}),"message":(?:null|"' + _UUID + rb'"),"surface":"[^"]*","trace":"[^"]*"'
-    rb',"xid":"(0|[1-9][0-9]{0,19})"\}'
+    rb'\{"action":"[^"]*","actor_id":"[^"]*","actor_kind":"[^"]*","at":"(' + _TIME.encode() + rb')"'
+    rb'(?:,"code":"[0-9a-f]{64}")?,"connection":(?:null|0|-?[1-9][0-9]{0,18}),"detail_hashes":\{([^}]*)\},"fingerprint":"[^"]*"'
+    rb',"id":([1-9][0-9]{0,18}),"message":(?:null|"' + _UUID + rb'")(?:,"outcome":"[a-z_]{1,16}")?'
+    rb',"surface":"[^"]*","trace":"[^"]*","xid":"(0|[1-9][0-9]{0,19})"\}'
 )
 # What stands behind the details themselves, from where these end.
 _PLAIN_END = re.compile(rb'\},"id":([1-9][0-9]{0,18}),"leaf":"([0-9a-f]{64})","salt":"([0-9a-f]{32})"\}')
@@ -564,6 +618,8 @@ class Record(NamedTuple):
     xid: int
     hash: bytes | None
     leaf: bytes | None
+    # Its time, in the one spelling that is hashed, which sorts as time does; empty where it cannot be read.
+    at: bytes = b""
 
     @property
     def best(self) -> bytes:
@@ -609,6 +665,8 @@ def check_details(number: int, hashes: bytes, item: Item, report: Report) -> Non
         if item.fields:
             report.find("Entry %d has details without a salt: they are not its own." % number)
         report.without_details += 1
+        if committed:
+            report.missing.add(number)
         return
     names = {json.loads(name): digest for name, digest in committed}
     if names.keys() != item.fields.keys():
@@ -648,11 +706,13 @@ def plain(line: bytes, listed: bytes) -> Record | None:
     Both must be `is_unescaped`. Where anything is not in order it returns None, and the lines are looked at anew, in a
     way that names what is wrong.
     """
+    if line.startswith(_REMOVAL):
+        return None
     cut = listed.rfind(b'},"id":')
     entry, end = _PLAIN_ENTRY.fullmatch(line), _PLAIN_END.fullmatch(listed, max(cut, len(_PLAIN_BEGIN)))
     if entry is None or end is None or not listed.startswith(_PLAIN_BEGIN):
         return None
-    hashes, number, xid = entry.groups()
+    at, hashes, number, xid = entry.groups()
     listed_number, leaf, salt = end.groups()
     sha256 = hashlib.sha256
     digest = sha256(b"\0" + line).digest()
@@ -666,7 +726,7 @@ def plain(line: bytes, listed: bytes) -> Record | None:
     committed = [sha256(salted + name + value).hexdigest() for name, value in zip(form[1], parts[3::4])]
     if form[2] % tuple(committed) != hashes.decode():
         return None
-    return Record(int(number), int(xid), digest, None)
+    return Record(int(number), int(xid), digest, None, at)
 
 
 class Numbers:
@@ -681,6 +741,22 @@ class Numbers:
         before = self._pages[page]
         self._pages[page] = before | bit
         return before & bit != 0
+
+
+# An entry is sealed seconds after it was written. A transaction that was open when a seal was made, and a clock that
+# was put right, may part them by this much.
+PARTED = datetime.timedelta(minutes=10)
+
+
+def window(before: str, after: str) -> tuple[bytes, bytes]:
+    """Return the first and the last time of an entry between two seals; the time of each, or empty for none."""
+    times = [datetime.datetime.fromisoformat(at) for at in (before, after) if at]
+    first = min(times) - PARTED if before else None
+    last = max(times) + PARTED if after else None
+    return (
+        first.isoformat(timespec="microseconds").encode() if first else b"",
+        last.isoformat(timespec="microseconds").encode() if last else b"~",
+    )
 
 
 class Ledger:
@@ -716,7 +792,7 @@ class Ledger:
 
     def _record(self, item: Item) -> Record:
         """Look at an entry with all that may be wrong with it."""
-        number, xid, digest = item.number or 0, -1, None
+        number, xid, digest, at = item.number or 0, -1, None, b""
         if item.line is None:
             who = "Entry %d" % number if number else "The entry at position %d" % (self._place - 1)
             self.report.find(who + " was removed" + (": its leaf hash is still listed." if item.leaf else "."))
@@ -725,13 +801,26 @@ class Ledger:
             digest = leaf_of(item.line)
             found = details_of(item.line, "Entry %d" % number if number else "Line %d" % self._place, self.report)
             if found is not None:
-                number, xid = int(found[2]), int(found[3])
+                at, number, xid = found[1], int(found[3]), int(found[4])
                 if self._numbers.add(number):
                     self.report.find("Entry %d stands there twice." % number)
                 if item.number not in (None, number):
                     self.report.find("Entry %d stands where entry %d should be." % (number, item.number))
-                check_details(number, found[1], item, self.report)
-        return Record(number, xid, digest, item.leaf)
+                check_details(number, found[2], item, self.report)
+                if item.line.startswith(_REMOVAL) and item.fields:
+                    self._take_removal(number, item.fields.get("numbers", ""))
+        return Record(number, xid, digest, item.leaf, at)
+
+    def _take_removal(self, number: int, text: str) -> None:
+        """Note of which entries this one says that their details were removed."""
+        try:
+            named = Ranges(text)
+        except ValueError:
+            self.report.find("Entry %d tells of a removal, and not of whose details." % number)
+            return
+        if named.runs and max(end for _, end in named.runs) >= number:
+            self.report.find("Entry %d tells of a removal of what came after it." % number)
+        self.report.removed.runs += named.runs
 
     def seal(self, seal: Seal, following: Seal | None) -> None:
         """Take the entries that this seal covers, and compare them with its root."""
@@ -783,7 +872,23 @@ class Ledger:
         # What no seal follows is not sealed yet, and a restore takes what others left behind.
         return record.xid < seal.horizon and following is not None and following.kind != "restored"
 
+    def _check_times(self, group: list[Record], last: Seal | None, seal: Seal | None) -> None:
+        """Find entries whose time does not lie between the seal before and the one over them, if there is one yet."""
+        if not group or (seal is not None and seal.kind == "restored"):
+            # What a restore takes may have waited for long.
+            return
+        first, end = window(last.at if last else "", seal.at if seal else "")
+        for record in group:
+            if record.at and not first <= record.at <= end:
+                over = "under seal %d of %s" % (seal.number, seal.at[:19]) if seal else "not sealed yet"
+                after = ", and seal %d before it is of %s" % (last.number, last.at[:19]) if last else ""
+                self.report.find(
+                    "Entry %d says %s, is %s%s: its time was changed, or it was put in."
+                    % (record.number, record.at[:19].decode(), over, after)
+                )
+
     def _check_order(self, group: list[Record], seal: Seal) -> None:
+        self._check_times(group, self._before, seal)
         begin = self._before.horizon if self._before and seal.kind == "seal" else 0
         places = [(record.xid, record.number) for record in group]
         if not places or (places[0][0] >= begin and sorted(places) == places):
@@ -923,16 +1028,31 @@ class Ledger:
             if record.xid >= 0 and (record.xid, record.number) < before:
                 self.report.find("Entry %d, not sealed yet, does not stand in order." % record.number)
             self._tell_altered([record])
+            self._check_times([record], last, None)
             before = (record.xid, record.number)
             unsealed += 1
             self._advance()
         self.report.unsealed = unsealed
+        self._tell_missing()
         if self._lost_since:
             self.report.note(
                 "From seal %d on entries could not be compared with the roots of their seals, because of what is wrong."
                 % self._lost_since
             )
         return unsealed
+
+    def _tell_missing(self) -> None:
+        """Tell whose details are missing, those that a removal explains apart from the others."""
+        report = self.report
+        if report.left_out:
+            return
+        gone = report.missing.but(report.removed)
+        if gone.runs:
+            number = sum(last - first + 1 for first, last in gone.runs)
+            report.find(
+                "The details of %d entries are missing, and no entry tells of their removal: %s."
+                % (number, shown(gone))
+            )
 
 
 def check_ledger(
@@ -1121,12 +1241,12 @@ def _number_in(line: bytes) -> int | None:
 
 # Lines that are looked at in one go, and goes after which other processors are asked to help.
 A_BLOCK, FEW_BLOCKS = 1000, 5
-Plain = tuple[Any, Any, bytes]
+Plain = tuple[Any, Any, bytes, bytes]
 
 
 def plain_block(lines: bytes, listed: bytes) -> Plain | None:
-    """Return numbers, transactions and leaf hashes of so many entries, None where not all is plainly in order."""
-    numbers, xids, hashes = array.array("Q"), array.array("Q"), []
+    """Return numbers, transactions, leaf hashes and times of so many entries, None where not all is in order."""
+    numbers, xids, hashes, times = array.array("Q"), array.array("Q"), [], []
     is_plain = is_unescaped(lines) and is_unescaped(listed)
     for line, details in zip(lines.split(b"\n"), listed.split(b"\n")):
         record = plain(line, details) if is_plain or (is_unescaped(line) and is_unescaped(details)) else None
@@ -1135,7 +1255,8 @@ def plain_block(lines: bytes, listed: bytes) -> Plain | None:
         numbers.append(record.number)
         xids.append(record.xid)
         hashes.append(record.hash or EMPTY)
-    return numbers, xids, b"".join(hashes)
+        times.append(record.at)
+    return numbers, xids, b"".join(hashes), b"".join(times)
 
 
 def _looked(bundle: Bundle, report: Report, workers: int) -> Iterator[tuple[list[bytes], list[bytes], Plain | None]]:
@@ -1170,9 +1291,10 @@ def items_of(bundle: Bundle, report: Report, workers: int = 1) -> Iterator[Item 
     listed: collections.deque[bytes] = collections.deque()
     for one, other, found in _looked(bundle, report, workers):
         if found is not None and not lines and not listed:
-            numbers, xids, hashes = found
-            leaves = [hashes[place : place + 32] for place in range(0, len(hashes), 32)]
-            yield from map(Record, numbers, xids, leaves, itertools.repeat(None))
+            numbers, xids, hashes, times = found
+            # Hashes and times have 32 bytes each.
+            leaves, ats = ([one[place : place + 32] for place in range(0, len(one), 32)] for one in (hashes, times))
+            yield from map(Record, numbers, xids, leaves, itertools.repeat(None), ats)
             continue
         lines.extend(one)
         listed.extend(other)
@@ -1244,11 +1366,13 @@ def check_bundle(
     """Check one bundle; raise Unreadable where it is none."""
     bundle, report = Bundle(path), Report(progress)
     report.signatures = signatures
+    manifest = bundle.json("manifest.json", report)
+    report.left_out = manifest.get("details") == "left out"
     chain = Chain(report, trust or Trust(), signatures)
     seals = _seals_of(bundle.lines("seals.jsonl", report), chain)
     check_ledger(report, items_of(bundle, report, workers), seals, heads or Heads())
     chain.end()
-    _check_manifest(bundle.json("manifest.json", report), report)
+    _check_manifest(manifest, report)
     _check_keys(bundle.json("keys.json", report), chain, report)
     return report
 
@@ -1416,11 +1540,11 @@ def _check_message(said: dict[str, Any], report: Report, trust: Trust, signature
         found = details_of(line, "The entry at position %d" % position, report)
         if found is None:
             continue
-        entry, number = read_json(line), int(found[2])
+        entry, number = read_json(line), int(found[3])
         if entry["message"] != said["message"]:
             report.find("Entry %d tells of another message." % number)
         salt = None if one["salt"] is None else bytes.fromhex(one["salt"])
-        check_details(number, found[1], Item(line, number, None, salt, one["fields"]), report)
+        check_details(number, found[2], Item(line, number, None, salt, one["fields"]), report)
         what = (number, entry["at"][:19], entry["action"], entry["actor_kind"], entry["actor_id"], entry["surface"])
         lines.append("Entry %d, %s UTC: %s by %s %s through %s." % (*what[:2], *map(shown, what[2:])))
         lines += ["    %s: %s" % (shown(name), shown(value)) for name, value in sorted((one["fields"] or {}).items())]
@@ -1467,7 +1591,8 @@ def _told(report: Report, trust: Trust, *, head_given: bool, what: str) -> list[
     if report.unsealed:
         lines.append("NOT checked: %d entries that no seal covers yet, protected only by rights." % report.unsealed)
     if report.without_details:
-        lines.append("%d entries are without their details: removed, or left out." % report.without_details)
+        why = "this bundle leaves them out" if report.left_out else "the ledger tells of their removal"
+        lines.append("%d entries are without their details: %s." % (report.without_details, why))
     if not head_given:
         lines.append(
             "NOT checked: whether the end is there. A cut-off end can only be found with a head kept outside (--head)."

@@ -13,8 +13,8 @@ AT_ONCE = 1000
 
 _ENTRY = (
     "entry.id, entry.xid::text AS xid, entry.at, entry.actor_kind, entry.actor_id, entry.surface, entry.action,"
-    " entry.connection, entry.message, entry.fingerprint, entry.trace, entry.detail_hashes, entry.leaf_hash,"
-    " detail.salt, detail.fields"
+    " entry.connection, entry.message, entry.fingerprint, entry.trace, entry.detail_hashes, entry.outcome, entry.code,"
+    " entry.leaf_hash, detail.salt, detail.fields"
 )
 # Both follow primary keys, and entry_to_seal for the order of what is not sealed.
 _SEALED = f"""
@@ -48,6 +48,8 @@ class Row(NamedTuple):
     fingerprint: str
     trace: str
     detail_hashes: dict[str, str]
+    outcome: str
+    code: str
     leaf_hash: str
     salt: bytes | None
     fields: dict[str, str] | None

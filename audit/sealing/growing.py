@@ -1,6 +1,7 @@
 """Adds leaves to the tree and a seal over them: one transaction, or nothing."""
 
 from collections.abc import Iterable, Sequence
+from datetime import datetime
 from typing import Any
 
 from django.db import connection
@@ -12,6 +13,7 @@ from audit.sealing.base import Base, Facts, expected_key
 from audit.sealing.heads import head_hash, signed_bytes
 from audit.sealing.telling import SealingRefused
 from audit.sealing.tree import fold, root_of
+from audit.sealing.written import check_codes, has_codes, misdated
 
 # Entries that are held in memory at once.
 AT_ONCE = 1000
@@ -26,6 +28,8 @@ class Growth:
         self.size = base.size
         self._blocks = list(base.blocks)
         self._rest = list(base.rest)
+        self._had_codes = has_codes()
+        self.misdated: list[int] = []
 
     @property
     def added(self) -> int:
@@ -35,12 +39,19 @@ class Growth:
     def root(self) -> str:
         return root_of(self._blocks, self._rest).hex()
 
-    def take(self, chunks: Iterable[Sequence[Entry]]) -> None:
-        """Add these entries as leaves. Raises SealingRefused for one that is not as it was written."""
+    def take(self, chunks: Iterable[Sequence[Entry]], *, at: datetime | None = None) -> None:
+        """Add these entries as leaves, and note which were not written between the last seal and `at`.
+
+        Raises SealingRefused for one that is not as the desk wrote it.
+        """
         for entries in chunks:
+            if at is not None:
+                self.misdated += misdated(entries, before=self.base.last.at if self.base.last else None, at=at)
             for entry in entries:
                 if leaf_hash(entry) != entry.leaf_hash:
                     raise SealingRefused(f"Entry {entry.pk} is not as it was written: its hash does not fit.")
+            check_codes(entries, had_codes=self._had_codes)
+            self._had_codes = self._had_codes or any(entry.code for entry in entries)
             self._write_leaves(entries)
             self._rest += [bytes.fromhex(entry.leaf_hash) for entry in entries]
             self._write_blocks()

@@ -10,6 +10,7 @@ import time
 from django.db import connection, transaction
 
 from audit.models import Seal
+from audit.proving.countersign_verify import Ranges
 from audit.recording import record
 from audit.sealing import anchors, restoring, signing
 from audit.sealing.base import Facts, check_base, expected_key, latest_seal, read_facts
@@ -89,8 +90,12 @@ def _seal_step(last: Seal | None, facts: Facts) -> int | None:
     if horizon is None:
         return None
     growth = Growth(check_base(last))
-    growth.take(between(begin, horizon, after_id=after_id, at_once=AT_ONCE))
-    growth.seal(facts, horizon=horizon)
+    growth.take(between(begin, horizon, after_id=after_id, at_once=AT_ONCE), at=facts.at)
+    seal = growth.seal(facts, horizon=horizon)
+    if growth.misdated:
+        numbers = str(Ranges.of(growth.misdated))
+        log.error("entries out of their time", extra={"seal": seal.number, "entries": numbers})
+        record("ledger.misdated", actor=SEALER, details={"seal": str(seal.number), "numbers": numbers})
     return growth.added
 
 

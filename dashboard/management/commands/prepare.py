@@ -14,7 +14,8 @@ from psycopg.conninfo import conninfo_to_dict
 from redis import Redis
 from redis.exceptions import RedisError
 
-from audit.guards import APPEND_ONLY, REMOVABLE_ONLY
+from audit.guards import APPEND_ONLY
+from audit.retention import name_earlier_removals
 
 # Who had which rights when: triggers write it, with the owner's rights.
 READ_ONLY = ("people_grantperiod",)
@@ -34,6 +35,7 @@ class Command(BaseCommand):
         call_command("migrate", interactive=False, verbosity=0)
         call_command("createcachetable", verbosity=0)
         self._grant(application_role)
+        name_earlier_removals()
         self._end_idle_transactions()
         call_command("collectstatic", interactive=False, verbosity=0)
         if settings.DEMO != "0":
@@ -74,8 +76,6 @@ class Command(BaseCommand):
                 cursor.execute(
                     sql.SQL("REVOKE UPDATE, DELETE, TRUNCATE ON {} FROM {}").format(sql.Identifier(table), name)
                 )
-            for table in REMOVABLE_ONLY:
-                cursor.execute(sql.SQL("REVOKE UPDATE, TRUNCATE ON {} FROM {}").format(sql.Identifier(table), name))
             for table in READ_ONLY:
                 cursor.execute(
                     sql.SQL("REVOKE INSERT, UPDATE, DELETE, TRUNCATE ON {} FROM {}").format(sql.Identifier(table), name)
