@@ -4,14 +4,17 @@ A superuser of the database does it by SQL, past every trigger. The desk's own c
 verifier looks at a bundle that the altered desk writes, in a virtual environment that holds nothing.
 """
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.core.management import CommandError, call_command
+from django.db import connection, transaction
 
-from audit.models import Entry, Leaf, Seal
+from audit import codes
+from audit.models import Entry, EntryDetail, Leaf, Seal
 from audit.proving import countersign_verify as verifier
 from audit.proving.bundle import write_bundle
 from audit.proving.database import check_database
@@ -105,6 +108,10 @@ def _change_details(desk: Desk) -> None:
     )
 
 
+def _delete_details(desk: Desk) -> None:
+    as_superuser("DELETE FROM audit_entrydetail WHERE entry_id = %s", [desk.entry])
+
+
 def _delete(desk: Desk) -> None:
     as_superuser("DELETE FROM audit_entrydetail WHERE entry_id = %s", [desk.entry])
     as_superuser("DELETE FROM audit_entry WHERE id = %s", [desk.entry])
@@ -182,6 +189,7 @@ CHANGES = [
     (_change_with_its_leaf, "One of the entries {first} to {last} is not"),
     (_change_with_leaf_and_seals, "Seal 2 is not signed by its key"),
     (_change_details, 'The details of entry {entry} do not fit: "reason"'),
+    (_delete_details, "The details of 1 entries are missing, and no entry tells of their removal: {entry}"),
     (_delete, "Entry {entry} was removed"),
     (_delete_with_its_leaf, "The leaf at position 4 is not there", "(entry {entry} is missing)"),
     (_insert, "Entry 10000 was put in later"),
@@ -225,6 +233,67 @@ def test_what_is_altered_beneath_the_application_is_named(desk):
     for table in TABLES:
         as_superuser(f"DROP TABLE kept_{table}")
     assert not_named == []
+
+
+def put_in(like: int, *, ago: str = "0 s", code: str | None = None, **says: str) -> int:
+    """Put in an entry as whoever knows the format would: with the next number, a transaction of now, and its hash."""
+    made = Entry.objects.get(pk=like)
+    for name, text in says.items():
+        setattr(made, name, text)
+    made.code = codes.code_of(made) if code is None else code
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT nextval('audit_entry_id_seq'), pg_current_xact_id()::text, clock_timestamp() - %s::interval", [ago]
+        )
+        made.pk, xid, made.at = cursor.fetchone()
+        made.xid = int(xid)
+        made.leaf_hash = leaf_hash(made)
+        made.save(force_insert=True)
+        detail = EntryDetail.objects.get(pk=like)
+        EntryDetail.objects.create(entry_id=made.pk, salt=detail.salt, fields=detail.fields)
+    return made.pk
+
+
+def test_entry_that_the_desk_did_not_write_is_not_sealed(desk):
+    """Issue 18, point 1: whoever has the database alone cannot make the code, and one is good once."""
+    seal()
+    mine = Entry.objects.get(pk=desk.entry).code
+    for given, why in (
+        ({"ago": "35 min", "code": ""}, "it has no code"),
+        ({"actor_id": "99", "code": mine}, "its code does not fit"),
+        ({"code": mine}, f"repeats entry {desk.entry}"),
+    ):
+        number, sealed = put_in(desk.entry, **given), Seal.objects.count()
+        seal()
+        told = Entry.objects.of_action("ledger.broken").select_related("detail").latest("pk")
+        assert (Seal.objects.count(), f"Entry {number} " in told.detail.fields["reason"]) == (sealed, True)
+        assert why in told.detail.fields["reason"]
+        as_superuser("DELETE FROM audit_entrydetail WHERE entry_id = %s", [number])
+        as_superuser("DELETE FROM audit_entry WHERE id = %s", [number])
+        seal()
+    assert desk.findings() == []
+
+
+def test_time_that_does_not_fit_its_place_is_told_by_the_sealer_and_named_by_both_verifiers(desk):
+    number = put_in(desk.entry, ago="35 min", trace="of its own")
+    seal()
+    told = Entry.objects.of_action("ledger.misdated").select_related("detail").get()
+    assert told.detail.fields["numbers"] == str(number)
+    seal()
+    for findings in (desk.findings(), desk.offline("--head", "--key")):
+        assert [one for one in findings if one.startswith(f"Entry {number} says ")] == findings != []
+
+
+def test_bundle_whose_details_were_blanked_does_not_hold_and_one_that_leaves_them_out_says_so(desk):
+    for details in (True, False):
+        target = desk.folder / f"details-{details}"
+        write_bundle(target, details=details)
+        lines = (target / "details.jsonl").read_text().splitlines()
+        blank = [json.dumps(json.loads(one) | {"fields": {}, "salt": None}, separators=(",", ":")) for one in lines]
+        (target / "details.jsonl").write_text("\n".join([*blank[:3], *lines[3:]]) + "\n")
+        found = verifier.check_bundle(str(target)).findings
+        assert [one for one in found if "are missing, and no entry tells" in one] == found
+        assert bool(found) == details
 
 
 def test_first_bad_entry_ends_the_command(desk):
