@@ -23,14 +23,14 @@ from audit.tracing.summary import answers_of
 # Within a script's element nothing may end it, or begin a comment.
 _ESCAPED = {ord("<"): "\\u003c", ord(">"): "\\u003e", ord("&"): "\\u0026", 0x2028: "\\u2028", 0x2029: "\\u2029"}
 _PLACE = re.compile(r"\{\{ (\w+) \}\}")
-_HASH_OF_WORDS = "HASH_OF_WORDS"
+_HASH_OF_WORDS, _HASH_OF_STYLE = "HASH_OF_WORDS", "HASH_OF_STYLE"
 
 
 def trace_file(proof: Proof) -> str:
     """Return the file."""
-    words = _as_json(_words(proof))
-    script = _read("static/js/proof.js").replace(_HASH_OF_WORDS, hashlib.sha256(words.encode()).hexdigest())
-    style = _read("static/css/proof.css")
+    words, style, script = _as_json(_words(proof)), _read("static/css/proof.css"), _read("static/js/proof.js")
+    for place, text in ((_HASH_OF_WORDS, words), (_HASH_OF_STYLE, style)):
+        script = script.replace(place, hashlib.sha256(text.encode()).hexdigest())
     policy = (
         f"default-src 'none'; script-src {_source(script)}; style-src {_source(style)}; base-uri 'none'; "
         "form-action 'none'"
@@ -50,6 +50,9 @@ def _words(proof: Proof) -> dict[str, Any]:
         "actions": {name: ACTIONS.get(name, name) for name in sorted(actions)},
         "answers": [_told(one) for one in answers_of(proof.lines, standing)] if has_details else [],
         "not_sealed": list(proof.not_sealed),
+        "made_at": proof.data["made_at"],
+        # Of which entries the file has the details.
+        "told": [line.entry.pk for line, one in zip(proof.lines, proof.data["entries"], strict=True) if one["fields"]],
     }
 
 

@@ -3,6 +3,7 @@
 // Every text is put on the page as text; there is no network, and no markup from data.
 (async () => {
   const HASH_OF_THE_WORDS = "HASH_OF_WORDS";
+  const HASH_OF_THE_STYLE = "HASH_OF_STYLE";
   const CONTEXT = "countersign seal v1\n";
   const encoder = new TextEncoder();
   const findings = [];
@@ -162,7 +163,34 @@
     }
   };
 
-  const outcome = document.getElementById("outcome"), told = document.getElementById("told");
+  // What the file shows is made here anew, so that nothing stays of what somebody wrote into the page.
+  const textOf = (id) => document.getElementById(id)?.textContent ?? "";
+  const wordsText = textOf("countersign-words"), proofText = textOf("countersign-proof");
+  const styleText = document.querySelector("style")?.textContent ?? "";
+  const clearPage = async () => {
+    const head = document.createElement("head"), body = document.createElement("body");
+    const main = document.createElement("main"), style = document.createElement("style");
+    main.id = "page";
+    main.append(make("h1", "Trace of one message, with its proof"), outcome, told);
+    body.append(main);
+    if (hex(await sha256(encoder.encode(styleText))) === HASH_OF_THE_STYLE) style.textContent = styleText;
+    else findings.push("How this file looks was edited after it was made.");
+    for (const [name, content] of [["viewport", "width=device-width, initial-scale=1"], ["color-scheme", "light dark"]]) {
+      const meta = document.createElement("meta");
+      Object.assign(meta, {name, content});
+      head.append(meta);
+    }
+    head.append(make("title", "Trace of one message, with its proof · Countersign"), style);
+    const root = document.documentElement;
+    for (const {name} of [...root.attributes]) root.removeAttribute(name);
+    root.lang = "en";
+    root.replaceChildren(head, body);
+  };
+
+  const outcome = make("p"), told = make("div");
+  outcome.id = "outcome";
+  told.id = "told";
+  outcome.setAttribute("role", "status");
   const say = (kind, first, rest = []) => {
     outcome.className = kind;
     outcome.replaceChildren(make("strong", first));
@@ -173,13 +201,18 @@
 
   try {
     if (!globalThis.crypto || !crypto.subtle) throw new Error("this browser does not let a file compute hashes");
-    const wordsText = document.getElementById("countersign-words").textContent;
+    await clearPage();
     const areWordsOurs = hex(await sha256(encoder.encode(wordsText))) === HASH_OF_THE_WORDS;
     if (!areWordsOurs) findings.push("The sentences in this file were edited after it was made. They are not shown.");
-    const words = areWordsOurs ? JSON.parse(wordsText) : {actions: {}, answers: [], not_sealed: []};
-    const proof = JSON.parse(document.getElementById("countersign-proof").textContent);
+    const words = areWordsOurs ? JSON.parse(wordsText) : {actions: {}, answers: [], not_sealed: [], made_at: "", told: []};
+    const proof = JSON.parse(proofText);
     if (proof.v !== 1 || proof.kind !== "message") throw new Error("it holds no proof of a message");
     const {leaves, read} = await readEntries(proof);
+    for (const {entry, fields, wrong} of read) {
+      if (fields !== null || !words.told.includes(entry.id)) continue;
+      wrong.push("Its personal details were taken out of this file.");
+      findings.push("Entry " + entry.id + ": its personal details were taken out of this file.");
+    }
     const nodes = new Map(proof.nodes.map(([level, index, found]) => [level + "/" + index, unhex(found)]));
     let leadsToRoot = false;
     try {
@@ -206,7 +239,7 @@
     told.append(make("h2", "Every entry"));
     if (words.not_sealed.length) told.append(make("p", "Not sealed when this file was made, and so not in it: entries " + words.not_sealed.join(", ") + ".", "quiet"));
     told.append(showEntries(read, words, proof.seal, leadsToRoot));
-    told.append(make("h2", "What was checked"), make("p", "The message " + proof.message + ". Seal " + proof.seal.number + " over " + proof.seal.size + " entries, root " + proof.seal.root + ". Key " + proof.seal.key + ". Made " + inUtc(proof.made_at) + ".", "mono"));
+    told.append(make("h2", "What was checked"), make("p", "The message " + proof.message + ". Seal " + proof.seal.number + " over " + proof.seal.size + " entries, root " + proof.seal.root + ". Key " + proof.seal.key + ". " + (words.made_at ? "Made " + inUtc(words.made_at) + "." : ""), "mono"));
   } catch (error) {
     say("bad", "It does NOT hold: this file cannot be read as it was made.", [String(error.message)]);
   }
