@@ -8,7 +8,8 @@
     --key FINGERPRINT                              the key to trust, as you have it from elsewhere
     --no-signatures                                leave the signatures out: ends with exit code 3
 
-Exit codes: 0 it holds, 1 it does not hold, 2 it could not be read, 3 it holds, and signatures were NOT checked.
+Exit codes: 0 it holds, 1 it does not hold, 2 it could not be read, 3 it holds, and signatures were NOT checked, 4 it
+holds, and a head kept outside is younger, so that whether the end is there was NOT checked.
 docs/ledger.md describes every byte. From top to bottom: strict reading, Ed25519, the tree, seals, entries, heads,
 bundles, proofs, the command.
 """
@@ -107,8 +108,11 @@ class Report:
         self.entries = self.sealed = self.unsealed = self.seals = self.without_details = 0
         # Of which entries the details are missing, and of which a removal says that they were removed.
         self.missing, self.removed = Ranges(), Ranges()
-        # The bundle says that it leaves all details out.
+        # The bundle says that it leaves all details out, and when it was made.
         self.left_out = False
+        self.made_at = ""
+        # Heads kept outside that came after the bundle, of which it cannot tell.
+        self.younger: list[str] = []
         self.signatures = True
         self.last: Seal | None = None
         self._progress, self._told = progress, 0
@@ -1126,6 +1130,11 @@ class Heads:
                 report.find(named + ", is not signed by its key: it proves nothing.")
             elif excuse_restored and restored is not None:
                 report.note("%s, is from before the restore that seal %d tells of." % (named, restored.number))
+            elif (self._last is None or head.number > self._last.number) and "" < report.made_at < head.at:
+                report.younger.append(
+                    "%s, is younger than this bundle, which says that it was made at %s: take a newer bundle."
+                    % (named, report.made_at[:19])
+                )
             elif self._last is None or head.number > self._last.number:
                 here = "seal %d" % self._last.number if self._last else "none"
                 report.find("%s, is not here: the end was cut off, for the last seal here is %s." % (named, here))
@@ -1368,6 +1377,8 @@ def check_bundle(
     report.signatures = signatures
     manifest = bundle.json("manifest.json", report)
     report.left_out = manifest.get("details") == "left out"
+    said = manifest.get("made_at")
+    report.made_at = said if isinstance(said, str) and re.fullmatch(_TIME, said) else ""
     chain = Chain(report, trust or Trust(), signatures)
     seals = _seals_of(bundle.lines("seals.jsonl", report), chain)
     check_ledger(report, items_of(bundle, report, workers), seals, heads or Heads())
@@ -1386,6 +1397,9 @@ def _check_manifest(manifest: dict[str, Any], report: Report) -> None:
         "root": root,
         "unsealed": max(0, report.entries - size),
     }
+    others = sorted(set(manifest) - set(found) - {"details"})
+    if others:
+        report.note("No seal covers what manifest.json says of %s." % ", ".join(map(shown, others)))
     for name, value in found.items():
         said = manifest.get(name)
         if type(said) is not type(value) or said != value:
@@ -1591,8 +1605,9 @@ def _told(report: Report, trust: Trust, *, head_given: bool, what: str) -> list[
     if report.unsealed:
         lines.append("NOT checked: %d entries that no seal covers yet, protected only by rights." % report.unsealed)
     if report.without_details:
-        why = "this bundle leaves them out" if report.left_out else "the ledger tells of their removal"
+        why = "this bundle leaves them out" if report.left_out else "removed, or left out"
         lines.append("%d entries are without their details: %s." % (report.without_details, why))
+    lines += ["NOT checked: " + shown(sentence) for sentence in report.younger]
     if not head_given:
         lines.append(
             "NOT checked: whether the end is there. A cut-off end can only be found with a head kept outside (--head)."
@@ -1655,7 +1670,7 @@ def _run(options: argparse.Namespace) -> int:
     if unsigned:
         lines.append("signatures NOT checked")
     sys.stdout.write("".join(line + "\n" for line in lines))
-    return 1 if report.findings else 3 if unsigned else 0
+    return 1 if report.findings else 3 if unsigned else 4 if report.younger else 0
 
 
 def main(arguments: list[str] | None = None) -> int:

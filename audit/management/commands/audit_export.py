@@ -8,6 +8,7 @@ from django.db import transaction
 
 from audit.proving.bundle import BundleFailed, write_bundle
 from audit.recording import record
+from audit.sealing.sealer import seal_all
 from audit.sealing.telling import Keeper
 
 OPERATOR = Keeper(kind="command", id="audit_export", label="an operator", surface="command")
@@ -28,6 +29,8 @@ class Command(BaseCommand):
         details = {"file": target.name, "details": "left out" if without_details else "included", "reason": because}
         with transaction.atomic():
             record("ledger.bundled", actor=OPERATOR, details=details)
+        # So that the bundle carries a seal over what was written until now.
+        seal_all()
         try:
             made = write_bundle(target, details=not without_details, progress=self._tell)
         except BundleFailed as failed:
