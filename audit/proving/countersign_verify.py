@@ -469,7 +469,10 @@ class Chain:
         """Return the seal of a line and check it; None, told of, where the line holds none."""
         expected = self.last.number + 1 if self.last else 1
         try:
-            seal = Seal(read_json(line))
+            fields = read_json(line)
+            seal = Seal(fields)
+            if canonical(fields) != line:
+                raise ValueError("it is not in canonical form")
         except ValueError as error:
             self.report.find("Seal %d cannot be read: %s." % (expected, error))
             self._is_last_sound = False
@@ -1232,11 +1235,14 @@ def _listed(line: bytes, place: int, report: Report) -> Item:
         fields = read_json(found[1]) if found[1] != b"{}" else {}
         if not all(type(value) is str for value in fields.values()):
             raise ValueError("its details are no texts")
+        salt = None if found[4] is None else found[4].decode()
+        said = {"fields": fields, "id": int(found[2]), "leaf": found[3].decode(), "salt": salt}
+        if canonical(said) != line:
+            raise ValueError("it is not in canonical form")
     except (ValueError, AttributeError) as error:
         report.find("Line %d of details.jsonl is not what it must be: %s." % (place, error))
         return Item(None)
-    salt = None if found[4] is None else bytes.fromhex(found[4].decode())
-    return Item(None, int(found[2]), bytes.fromhex(found[3].decode()), salt, fields)
+    return Item(None, said["id"], bytes.fromhex(said["leaf"]), None if salt is None else bytes.fromhex(salt), fields)
 
 
 _NUMBER_IN = re.compile(rb'"id":([1-9][0-9]{0,18}),"message":')
@@ -1246,6 +1252,12 @@ def _number_in(line: bytes) -> int | None:
     """Return the number of an entry, from the place where it stands in an honest line."""
     found = _NUMBER_IN.search(line)
     return int(found[1]) if found else None
+
+
+def _named(line: bytes, report: Report) -> str:
+    """Return how people find an entry: by its number, or where a line has none, by where it stands."""
+    number = _number_in(line)
+    return "Entry %d" % number if number else "Line %d of entries.jsonl" % (report.entries + 1)
 
 
 # Lines that are looked at in one go, and goes after which other processors are asked to help.
@@ -1344,13 +1356,13 @@ def _one_by_one(
                 yield item
                 lines.appendleft(line)
         elif swapped:
-            report.find("Entry %s was put in later: details.jsonl does not list it." % number)
+            report.find(_named(line, report) + " was put in later: details.jsonl does not list it.")
             yield Item(line)
             listed.appendleft(details)
         else:
             yield item._replace(line=line)
     while ahead == 0 and lines:
-        report.find("Entry %s has no line in details.jsonl." % _number_in(lines[0]))
+        report.find(_named(lines[0], report) + " has no line in details.jsonl.")
         yield Item(lines.popleft())
     while ahead == 0 and listed:
         yield item_of(listed.popleft())
@@ -1434,7 +1446,7 @@ def check_same(old: str, new: str, trust: Trust | None = None, **options: Any) -
     for line in Bundle(new).lines("entries.jsonl", silent) if kept else ():
         kept.pop(leaf_of(line), None)
     for line in kept.values():
-        find("Entry %s, not sealed yet in the older bundle, is not in the newer one as it was." % _number_in(line))
+        find(_named(line, first) + ", not sealed yet in the older bundle, is not in the newer one as it was.")
     return first, second
 
 

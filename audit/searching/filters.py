@@ -34,7 +34,7 @@ _GRAMMAR = Grammar(
     ),
 )
 _ACTOR = re.compile(r"[a-z_]{1,16}/[^\s/]{1,64}")
-_SURFACE = re.compile(r"[a-z_]{1,16}")
+_SURFACE = re.compile("web|discord|webhook|worker|command")
 _TRACE = re.compile(r"[0-9A-Za-z_.:-]{4,64}")
 _NUMBER = re.compile(r"[0-9]{1,18}")
 
