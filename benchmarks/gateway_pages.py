@@ -19,7 +19,8 @@ INSERT INTO gateway_email (id, account_id, mailbox_id, direction, status, sandbo
 SELECT '01BENCH' || lpad(n::text, 19, '0'), %(account)s, %(mailbox)s, 'outbound', 'pending_send_approval', false,
   now() - interval '1 day', 'pages@bench-pages.example', 'Bench', '', '{dana@northwind.example}', '{}', '{}',
   'Letter ' || n, repeat('Your refund is on its way. ', 20), false, '<' || n || '@bench.example>', '', '',
-  'thread-' || n, '', '{"discord_user": "ana#1"}', '{}', 'gated_send', true, '', '', '', '', 0, false, '', '', '{}', '{}'
+  'thread-' || n, '', '{"discord_user": "ana#1"}', '{}', 'gated_send', true, '', '', '', '', 0, false, '', '',
+  '{}', '{}'
 FROM generate_series(1, %(rows)s) AS n
 """
 
