@@ -15,11 +15,12 @@ FILL = """
 INSERT INTO gateway_email (id, account_id, mailbox_id, direction, status, sandbox, created_at, from_address, from_name,
   reply_to, "to", cc, bcc, subject, markdown, has_attachments, message_id_header, in_reply_to, "references", thread_id,
   received_sha256, metadata, tags, oversight_mode, gated, gate_timing, decision, decision_reason, decided_by, attempts,
-  fate_unknown, last_error, bounce_type, refused_recipients)
+  fate_unknown, last_error, bounce_type, refused_recipients, reported)
 SELECT '01BENCH' || lpad(n::text, 19, '0'), %(account)s, %(mailbox)s, 'outbound', 'pending_send_approval', false,
   now() - interval '1 day', 'pages@bench-pages.example', 'Bench', '', '{dana@northwind.example}', '{}', '{}',
   'Letter ' || n, repeat('Your refund is on its way. ', 20), false, '<' || n || '@bench.example>', '', '',
-  'thread-' || n, '', '{"discord_user": "ana#1"}', '{}', 'gated_send', true, '', '', '', '', 0, false, '', '', '{}'
+  'thread-' || n, '', '{"discord_user": "ana#1"}', '{}', 'gated_send', true, '', '', '', '', 0, false, '', '',
+  '{}', '{}'
 FROM generate_series(1, %(rows)s) AS n
 """
 

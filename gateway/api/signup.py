@@ -6,7 +6,8 @@ from django.utils import timezone
 
 from common.addresses import client_address
 from gateway import counters, signup
-from gateway.answers.base import answer
+from gateway.answers.base import answer, documented
+from gateway.answers.signup import AccountMade, Asked, Challenge, SlugChecked
 
 # One router for both: a path belongs to one router, and POST on the account is the sign-up.
 from gateway.api.accounts import router
@@ -18,6 +19,7 @@ from gateway.signup_challenge import check_solution, new_challenge
 
 # Of one address, within an hour: guesses at a code, and wishes for an account.
 _MOST_CODES, _MOST_WISHES = 5, 20
+CLOSED = {"responses": {501: {"description": "Accounts are made by the operator here."}}}
 
 
 class NoSignup(GatewayError):
@@ -27,14 +29,14 @@ class NoSignup(GatewayError):
     code = "not_implemented"
 
 
-@router.post("/account/challenge", auth=None)
+@router.post("/account/challenge", auth=None, response=documented(Challenge), openapi_extra=CLOSED)
 def request_challenge(request: HttpRequest, body: ChallengeIn = ChallengeIn()) -> HttpResponse:  # noqa: B008
     """Ask for the work to do before an account can be asked for."""
     _check_open()
     return answer(new_challenge(now=timezone.now()))
 
 
-@router.post("/account", auth=None)
+@router.post("/account", auth=None, response=documented(Asked, status=202), openapi_extra=CLOSED)
 def sign_up(request: HttpRequest, body: SignupIn) -> HttpResponse:
     """Ask for an account. A code goes to `oversight_email`; the answer does not tell whether there is one already."""
     _check_open()
@@ -53,7 +55,7 @@ def sign_up(request: HttpRequest, body: SignupIn) -> HttpResponse:
     return answer({"status": "confirmation_sent"}, status=202)
 
 
-@router.post("/confirm", auth=None)
+@router.post("/confirm", auth=None, response=documented(AccountMade), openapi_extra=CLOSED)
 def confirm(request: HttpRequest, body: ConfirmSignupIn) -> HttpResponse:
     """Make the account whose code this is. The key's text is in this answer and nowhere else."""
     _check_open()
@@ -74,7 +76,7 @@ def confirm(request: HttpRequest, body: ConfirmSignupIn) -> HttpResponse:
     )
 
 
-@router.post("/account/resend-confirmation", auth=None)
+@router.post("/account/resend-confirmation", auth=None, response=documented(Asked), openapi_extra=CLOSED)
 def resend(request: HttpRequest, body: ResendIn) -> HttpResponse:
     """Mail another code; the answer does not tell whether anybody waits for one."""
     _check_open()
@@ -83,7 +85,7 @@ def resend(request: HttpRequest, body: ResendIn) -> HttpResponse:
     return answer({"status": "confirmation_resent"})
 
 
-@router.get("/slug-check/{slug}", auth=None)
+@router.get("/slug-check/{slug}", auth=None, response=documented(SlugChecked), openapi_extra=CLOSED)
 def check_slug(request: HttpRequest, slug: str) -> HttpResponse:
     """Say whether a name is free."""
     _check_open()

@@ -49,7 +49,8 @@ def test_command_is_decided_by_somebody_else_with_a_press_and_answered_where_it_
 
     page.goto(at(product, "support", "ben.okafor"))
     answer = page.locator("li.message:not(.private)").filter(has_text=subject)
-    expect(answer).to_contain_text("Approved by Ben Okafor. It is on its way.", timeout=PATIENCE)
+    for word in ("Approved by Ben Okafor. It is on its way.", "Delivered"):
+        expect(answer.filter(has_text=word)).to_be_visible(timeout=PATIENCE)
 
     def decided():
         told = requests.get(f"{product.known['DISCORD_URL']}/programs.json", timeout=TIMEOUT).json()["events"]

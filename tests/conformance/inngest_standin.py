@@ -60,7 +60,8 @@ class Run:
 
     def call(self) -> requests.Response:
         """Call the function once, with all that is done."""
-        context = {"attempt": 0, "disable_immediate_execution": False, "run_id": self.id, "stack": {"stack": []}}
+        done = {"stack": list(self.steps), "current": len(self.steps)}
+        context = {"attempt": 0, "disable_immediate_execution": False, "run_id": self.id, "stack": done}
         body = {"ctx": context, "event": self.event, "events": [self.event], "steps": self.steps, "use_api": False}
         return requests.post(
             self.app,

@@ -53,7 +53,9 @@ def app(product, folder, tmp_path_factory):
         with recipes.running(["node", str(folder / "inngest_pages.mjs")], env=env, log=log):
             product.wait_for(lambda: requests.get(url, timeout=60).ok, 60, "the program to answer")
             inngest.sync(url)
+            product.post_alerts()
             yield lambda name, event: Run(url, f"pages-{name}", event)
+            product.hold_alerts()
 
 
 def event_of(product, name, message_id):
