@@ -152,7 +152,7 @@ class Book:
             "v": 1,
             "product": "Countersign",
             "version": "1",
-            "made_at": AT.format(0),
+            "made_at": AT.format(999_999),
             "entries": len(self.entries),
             "seals": len(self.seals),
             "size": last["size"],

@@ -15,7 +15,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from audit.proving import countersign_verify as verifier
-from tests.bundles import Book, book, canonical, fingerprint, head_hash, leaf_of, raw, root_of, sign
+from tests.bundles import AT, Book, book, canonical, fingerprint, head_hash, leaf_of, raw, root_of, sign
 
 VERIFIER = Path(verifier.__file__)
 
@@ -460,6 +460,10 @@ def test_command_says_what_it_did_not_check(command, tmp_path):
     code, said, _ = command(folder, "--head", head, "--key", key)
     assert (code, said.count("NOT checked")) == (0, 1)
     assert command(folder, "--head", canonical(made.seals[1]).decode())[0] == 0
+    # A head that came after the bundle proves nothing against it, and nothing for it.
+    made.manifest["made_at"] = AT.format(0)
+    code, said, _ = command(made.write_to(tmp_path / "older"), "--head", canonical(book(5, 8, 2).seals[2]).decode())
+    assert (code, "is younger than this bundle" in said) == (4, True)
     # Without signatures, or without a seal, nothing is proved.
     for unproved in ((folder, "--no-signatures"), (book(unsealed=3).write_to(tmp_path / "unsealed"),)):
         code, said, _ = command(*unproved)
