@@ -118,6 +118,7 @@ def _record_given(verdict: Verdict, actor: Actor, *, sheet: str, place: Place) -
         },
         words=verdict.message.ledger_words(),
         place=place,
+        outcome=verdict.outcome,
     )
 
 

@@ -25,6 +25,7 @@ from approvals.reports.decisions import (
 )
 from approvals.reports.months import Month
 from approvals.reports.presses import refused_presses
+from approvals.reports.told import compare_with_ledger
 from audit.recording import record
 from common.charts import spoken
 from common.csv_rows import csv_row
@@ -50,6 +51,7 @@ def decisions(request: DeskRequest) -> HttpResponse:
         "is_running": month == this_month,
         "is_to_come": month > this_month,
         "presses": refused_presses(request.actor, month),
+        "told": compare_with_ledger(request.actor, month),
         "heads": [*SUMMED.values()],
         "part_heads": [*PARTS.values()],
         "panel": {"name": "decided", "title": f"Decided in {month.words}", "summary": report.summary},
