@@ -32,6 +32,7 @@ DATA_DIR = Path(env_str("DATA_DIR", BASE_DIR / "var")).resolve()
 
 DEBUG = env_bool("DEBUG", False)
 SECRET_KEY = env_secret("SECRET_KEY", at_least=32)
+SECRET_KEY_FALLBACKS = env_list("SECRET_KEY_FALLBACKS")
 ENCRYPTION_KEYS = env_list("ENCRYPTION_KEYS")
 # The newest first; the one after it signs that it comes.
 SEAL_KEYS = env_list("SEAL_KEY")
