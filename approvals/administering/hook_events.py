@@ -1,7 +1,7 @@
 """The events that a webhook can be told of, by every name that MultiMail takes, and the body that each name sends.
 
-The names are those of MultiMail's API, of its pages, and older ones (contract sections 6.2 and 6.3). The bodies are
-those of our gateway, which every published receiver understands.
+The names are those of MultiMail's API, of its pages, and older ones. The bodies are those of our gateway, which every
+published receiver understands.
 """
 
 import json
