@@ -32,14 +32,14 @@ def additions_of(email: Email) -> dict[str, str]:
     return {name: text for name, text in additions.items() if text}
 
 
-def everyone(email: Email) -> list[str]:
+def all_recipients(email: Email) -> list[str]:
     """Return whom an outgoing email goes to: its recipients, and those that the mailbox adds."""
     additions = additions_of(email)
     added = ", ".join(filter(None, (additions.get(name) for name in _COPIES)))
     return list(dict.fromkeys([*email.to, *email.cc, *email.bcc, *clean_addresses(added)]))
 
 
-def reaches_somebody(email: Email) -> bool:
+def reaches_a_recipient(email: Email) -> bool:
     """Whether anybody whom its author named has not refused the email; copies of the mailbox count for nobody."""
     return bool({*email.to, *email.cc, *email.bcc} - email.refused_recipients.keys())
 

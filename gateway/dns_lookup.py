@@ -24,18 +24,18 @@ Question = tuple[str, str]
 
 
 @dataclass(frozen=True)
-class Found:
+class DnsAnswer:
     """What DNS says to one question, record by record; `problem` is a sentence where it could not be asked."""
 
     records: tuple[str, ...] = ()
     problem: str = ""
 
 
-def look_up(questions: Iterable[Question]) -> dict[Question, Found]:
+def look_up(questions: Iterable[Question]) -> dict[Question, DnsAnswer]:
     """Return what DNS says to each name and kind, TXT or MX; who comes while others ask is told to come again."""
     questions = list(dict.fromkeys(questions))
     if not asking.acquire(blocking=False):
-        busy = Found(problem="Another domain is being looked up at this moment. Try again in a few seconds.")
+        busy = DnsAnswer(problem="Another domain is being looked up at this moment. Try again in a few seconds.")
         return dict.fromkeys(questions, busy)
     try:
         ends = time.monotonic() + LIMIT_OF_ALL
@@ -44,17 +44,17 @@ def look_up(questions: Iterable[Question]) -> dict[Question, Found]:
         asking.release()
 
 
-def _ask(name: str, kind: str, *, seconds: float) -> Found:
+def _ask(name: str, kind: str, *, seconds: float) -> DnsAnswer:
     if seconds <= 0:
-        return Found(problem=f"DNS was too slow to be asked about {name}. Try again later.")
+        return DnsAnswer(problem=f"DNS was too slow to be asked about {name}. Try again later.")
     try:
         answer = _resolver(seconds).resolve(dns.name.from_text(f"{name}."), kind)
     except (dns.resolver.NXDOMAIN, dns.resolver.NoAnswer):
         # DNS did answer: there is no such name, or nothing of this kind at it.
-        return Found()
+        return DnsAnswer()
     except dns.exception.DNSException as error:
-        return Found(problem=f"DNS could not be asked about {name} ({type(error).__name__}). Try again later.")
-    return Found(tuple(_said(record, kind) for record in list(answer)[:_MOST_RECORDS]))
+        return DnsAnswer(problem=f"DNS could not be asked about {name} ({type(error).__name__}). Try again later.")
+    return DnsAnswer(tuple(_said(record, kind) for record in list(answer)[:_MOST_RECORDS]))
 
 
 def _said(record: Any, kind: str) -> str:

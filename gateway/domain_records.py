@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from gateway.dns_lookup import Found
+from gateway.dns_lookup import DnsAnswer
 from gateway.models import DkimKey, Domain
 
 PROOF = "countersign-domain="
@@ -52,7 +52,7 @@ def records_of(domain: Domain) -> list[Record]:
     return records + ([_mx(name, host)] if host and not _is_address(host) else [])
 
 
-def judged(record: Record, found: Found) -> str:
+def problem_of(record: Record, found: DnsAnswer) -> str:
     """Return what is wrong with a record, as a sentence; empty: it is right."""
     if found.problem:
         return found.problem

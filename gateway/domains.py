@@ -9,7 +9,7 @@ from django.db import IntegrityError, transaction
 
 from gateway import auditing
 from gateway.dkim_keys import make_key, take_over
-from gateway.domain_records import OWNERSHIP, judged, records_of
+from gateway.domain_records import OWNERSHIP, problem_of, records_of
 from gateway.errors import Conflict
 from gateway.lookups import check_unlimited
 from gateway.models import Account, ApiKey, DkimKey, Domain, Mailbox
@@ -59,7 +59,7 @@ def verify_domain(*, key: ApiKey, domain: Domain, now: datetime) -> Verified:
         make_key(domain, now=now)
     records = records_of(domain)
     found = look_up([(record.name, record.type) for record in records])
-    problems = {record.key: judged(record, found[record.name, record.type]) for record in records}
+    problems = {record.key: problem_of(record, found[record.name, record.type]) for record in records}
     told = dict(problems)
     # What could not be asked stays as it was seen last.
     unasked = [record.key for record in records if found[record.name, record.type].problem]

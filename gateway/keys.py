@@ -91,7 +91,7 @@ def revoke_key(*, key: ApiKey, revoked: ApiKey, now: datetime) -> None:
     log.info("key revoked", extra={"revoked": revoked.pk, "key": key.pk})
 
 
-def takes_code(key: ApiKey, scopes: Collection[str], *, before: Collection[str] = ()) -> bool:
+def needs_approval_code(key: ApiKey, scopes: Collection[str], *, before: Collection[str] = ()) -> bool:
     """Whether a person confirms that `key` makes a key with `scopes`, or gives them to one that had `before`.
 
     That is so for every key that decides, unless the operator switched it off (GATEWAY_OVERSIGHT_CODES); and always

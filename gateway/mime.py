@@ -13,7 +13,7 @@ from html import escape
 
 from common.letter import render_markdown, with_signature
 from common.mail_addresses import clean_addresses
-from gateway.content import everyone
+from gateway.content import all_recipients
 from gateway.identity import statement
 from gateway.models import Email
 
@@ -46,7 +46,7 @@ def build(email: Email) -> Outgoing:
         if main in ("message", "multipart"):
             main, sub = "application", "octet-stream"
         message.add_attachment(bytes(file.content), maintype=main, subtype=sub, filename=file.name)
-    return Outgoing(email.from_address, everyone(email), message.as_bytes())
+    return Outgoing(email.from_address, all_recipients(email), message.as_bytes())
 
 
 def _set_headers(message: EmailMessage, email: Email, cc: list[str]) -> None:

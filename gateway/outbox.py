@@ -19,7 +19,7 @@ from django.utils import timezone
 from courier.backoff import retry_after_attempt
 from gateway import auditing, compose, event_names, events, mail_server, mime, smtp, suppression
 from gateway.admission import may_leave
-from gateway.content import additions_of, reaches_somebody
+from gateway.content import additions_of, reaches_a_recipient
 from gateway.dkim_keys import signed
 from gateway.models import Email
 from gateway.querysets.emails import OUTBOX_LEASE, EmailQuerySet
@@ -146,7 +146,7 @@ def _taken(email: Email, taken: smtp.Taken, now: datetime) -> None:
         kind = suppression.bounce_type(taken.refused)
         fields |= {"bounced_at": now, "bounce_type": kind, "refused_recipients": taken.refused}
     # Where nobody will report of it, more will never be known: the mail server has it.
-    is_delivered = not taken.will_tell and reaches_somebody(email)
+    is_delivered = not taken.will_tell and reaches_a_recipient(email)
     if is_delivered:
         fields["delivered_at"] = now
     with transaction.atomic():

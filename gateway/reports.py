@@ -14,8 +14,8 @@ from typing import Any
 from django.db import transaction
 
 from gateway import auditing, event_names, events, suppression, verp
-from gateway.content import everyone, reaches_somebody
-from gateway.inbound.reports import COMPLAINT, Report, Told
+from gateway.content import all_recipients, reaches_a_recipient
+from gateway.inbound.reports import COMPLAINT, RecipientReport, Report
 from gateway.models import Email, Mailbox, Suppression
 from gateway.states import Direction, Status
 
@@ -28,23 +28,23 @@ _ARRIVED = ("delivered", "relayed", "expanded", COMPLAINT)
 _WEIGHT = {"delayed": 1, "relayed": 2, "expanded": 2, "delivered": 3, FAILED: 4, COMPLAINT: 5}
 
 
-class Forged(Exception):
+class ForgedReport(Exception):
     """The report claims to be about mail of ours, and cannot be."""
 
 
-class Early(Exception):
+class ReportTooEarly(Exception):
     """The report is about mail whose mail server has not been heard to the end yet: it should come again."""
 
 
 def take_report(*, report: Report, mailbox: Mailbox | None, recipient: str, sender: str, now: datetime) -> bool:
     """Take in a report that came to `recipient` from the envelope sender `sender`; False where it is about no mail of
-    ours, and so mail like any other. Raises Forged or Early.
+    ours, and so mail like any other. Raises ForgedReport or ReportTooEarly.
     """
     with transaction.atomic():
         email, is_proved = _email_of(report, mailbox, recipient, sender)
         if email is None:
             return False
-        people = {address.lower(): address for address in everyone(email)}
+        people = {address.lower(): address for address in all_recipients(email)}
         told = [(people[one.recipient], one) for one in report.told if one.recipient in people]
         if not told and is_proved and len(people) == 1:
             # Forwarded mail is reported under another address, and a complaint need not name anybody.
@@ -52,9 +52,9 @@ def take_report(*, report: Report, mailbox: Mailbox | None, recipient: str, send
         if not told:
             return _without_effect(report, is_proved)
         if email.status == Status.SCHEDULED and email.data_attempted_at is not None:
-            raise Early
+            raise ReportTooEarly
         if email.status != Status.SENT:
-            raise Forged
+            raise ForgedReport
         # Whoever got the mail knows its addresses; that nobody speaks of another recipient, its mail servers alone can
         # show. What is told of others is kept, and suppresses nobody.
         may_suppress = len(people) == 1 or hmac.compare_digest(report.envelope_id, verp.envelope_id(email))
@@ -65,13 +65,16 @@ def take_report(*, report: Report, mailbox: Mailbox | None, recipient: str, send
 
 
 def _email_of(report: Report, mailbox: Mailbox | None, recipient: str, sender: str) -> tuple[Email | None, bool]:
-    """Return the email that the report is about, locked, and whether its return address says so. Raises Forged."""
+    """Return the email that the report is about, locked, and whether its return address says so.
+
+    Raises ForgedReport.
+    """
     outgoing = Email.objects.filter(direction=Direction.OUTBOUND, sandbox=False)
     outgoing = outgoing.with_mailbox().select_for_update(of=("self",))
     try:
         proved = [verp.email_id_in(one) for one in (recipient, *report.return_addresses)]
     except verp.ForgedAddress:
-        raise Forged from None
+        raise ForgedReport from None
     if named := next(filter(None, proved), ""):
         return outgoing.filter(pk=named).first(), True
     if mailbox is None:
@@ -80,18 +83,18 @@ def _email_of(report: Report, mailbox: Mailbox | None, recipient: str, sender: s
     tells_of_delivery = any(one.action != COMPLAINT for one in report.told)
     # A mail server reports from the empty sender (RFC 3464, section 2), and to the return address where there is one.
     if email is not None and ((sender and tells_of_delivery) or email.has_return_address):
-        raise Forged
+        raise ForgedReport
     return email, False
 
 
 def _without_effect(report: Report, is_proved: bool) -> bool:
     """Say what becomes of a report that speaks of nobody whom the mail went to."""
     if is_proved and report.told:
-        raise Forged
+        raise ForgedReport
     return is_proved
 
 
-def _take(email: Email, address: str, told: Told, now: datetime, *, may_suppress: bool) -> None:
+def _take(email: Email, address: str, told: RecipientReport, now: datetime, *, may_suppress: bool) -> None:
     before = email.reported.get(address, {}).get("action", "")
     if _WEIGHT[told.action] <= _WEIGHT.get(before, 0):
         return
@@ -113,14 +116,14 @@ def _take(email: Email, address: str, told: Told, now: datetime, *, may_suppress
 
 def _arrived(email: Email, now: datetime) -> None:
     """Call the email delivered once it has arrived at all whom it did not come back from."""
-    waited_for = set(everyone(email)) - email.refused_recipients.keys()
+    waited_for = set(all_recipients(email)) - email.refused_recipients.keys()
     arrived = {address for address, one in email.reported.items() if one["action"] in _ARRIVED}
-    if email.delivered_at is None and waited_for <= arrived and reaches_somebody(email):
+    if email.delivered_at is None and waited_for <= arrived and reaches_a_recipient(email):
         _write(email, delivered_at=now)
         events.announce(event_names.DELIVERED, email=email, now=now)
 
 
-def _bounced(email: Email, address: str, told: Told, now: datetime, *, may_suppress: bool) -> None:
+def _bounced(email: Email, address: str, told: RecipientReport, now: datetime, *, may_suppress: bool) -> None:
     is_hard = told.status.startswith("5") or not told.status
     # Other numbers stand there too, such as those of addresses.
     found = re.search(rf"(?<![\d.])({'5' if is_hard else '4'}\d\d)(?![\d.])", told.diagnostic)
@@ -144,7 +147,7 @@ def _bounced(email: Email, address: str, told: Told, now: datetime, *, may_suppr
     )
 
 
-def _complained(email: Email, address: str, told: Told, now: datetime, *, may_suppress: bool) -> None:
+def _complained(email: Email, address: str, told: RecipientReport, now: datetime, *, may_suppress: bool) -> None:
     if may_suppress:
         suppression.suppress(email=email, address=address, reason=Suppression.Reason.COMPLAINT, now=now)
     events.announce(

@@ -1,4 +1,4 @@
-"""Domains of an account, and what their owners put into DNS. Contract section 4.6."""
+"""Domains of an account, and what their owners put into DNS."""
 
 from typing import Any
 

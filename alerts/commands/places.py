@@ -39,7 +39,8 @@ def usable_mailboxes(actor: Actor) -> list[tuple[Mailbox, str]]:
 
 
 def _visible(actor: Actor) -> list[Mailbox]:
-    return list(Mailbox.objects.visible_to(actor).there().at_work().select_related("connection").order_by("address"))
+    mailboxes = Mailbox.objects.visible_to(actor).there().at_work().select_related("connection")
+    return list(mailboxes.order_by("address", "connection__slug"))
 
 
 def _usable(visible: list[Mailbox]) -> list[Mailbox]:

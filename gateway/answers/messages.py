@@ -46,7 +46,7 @@ class PendingMessages(Answer):
     cursor: str | None
 
 
-class Labelled(Answer):
+class SpamLabel(Answer):
     """A received message was called spam, or not."""
 
     id: str

@@ -13,7 +13,7 @@ class Challenge(Answer):
     signature: str
 
 
-class Asked(Answer):
+class SignupRequested(Answer):
     """That a code was mailed, or would have been."""
 
     status: str
@@ -33,7 +33,7 @@ class AccountMade(Answer):
     use_case: str
 
 
-class SlugChecked(Answer):
+class SlugAvailability(Answer):
     """Whether a name is free."""
 
     slug: str

@@ -40,7 +40,7 @@ def create_key(request: KeyedRequest, body: KeyIn) -> HttpResponse:
         summary=f"Make the API key {body.name} with {', '.join(scopes)} for {_reach(body.mailboxes)}",
         code=body.approval_code,
         now=timezone.now(),
-        needed=keys.takes_code(request.auth, scopes) or None,
+        needed=keys.needs_approval_code(request.auth, scopes) or None,
     )
     with asked:
         made, text = keys.create_key(
@@ -64,7 +64,7 @@ def update_key(request: KeyedRequest, key_id: str, body: KeyPatch) -> HttpRespon
         summary=f"Give the API key {found.name} the scopes {', '.join(said.get('scopes', ()))}",
         code=body.approval_code,
         now=timezone.now(),
-        needed=keys.takes_code(request.auth, said.get("scopes", ()), before=found.scopes),
+        needed=keys.needs_approval_code(request.auth, said.get("scopes", ()), before=found.scopes),
     )
     with asked:
         changed = keys.change_key(key=request.auth, changed=found, said=said)

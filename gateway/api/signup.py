@@ -7,7 +7,7 @@ from django.utils import timezone
 from common.addresses import client_address
 from gateway import counters, signup
 from gateway.answers.base import answer, documented
-from gateway.answers.signup import AccountMade, Asked, Challenge, SlugChecked
+from gateway.answers.signup import AccountMade, Challenge, SignupRequested, SlugAvailability
 
 # One router for both: a path belongs to one router, and POST on the account is the sign-up.
 from gateway.api.accounts import router
@@ -36,7 +36,7 @@ def request_challenge(request: HttpRequest, body: ChallengeIn = ChallengeIn()) -
     return answer(new_challenge(now=timezone.now()))
 
 
-@router.post("/account", auth=None, response=documented(Asked, status=202), openapi_extra=CLOSED)
+@router.post("/account", auth=None, response=documented(SignupRequested, status=202), openapi_extra=CLOSED)
 def sign_up(request: HttpRequest, body: SignupIn) -> HttpResponse:
     """Ask for an account. A code goes to `oversight_email`; the answer does not tell whether there is one already."""
     _check_open()
@@ -76,7 +76,7 @@ def confirm(request: HttpRequest, body: ConfirmSignupIn) -> HttpResponse:
     )
 
 
-@router.post("/account/resend-confirmation", auth=None, response=documented(Asked), openapi_extra=CLOSED)
+@router.post("/account/resend-confirmation", auth=None, response=documented(SignupRequested), openapi_extra=CLOSED)
 def resend(request: HttpRequest, body: ResendIn) -> HttpResponse:
     """Mail another code; the answer does not tell whether anybody waits for one."""
     _check_open()
@@ -85,7 +85,7 @@ def resend(request: HttpRequest, body: ResendIn) -> HttpResponse:
     return answer({"status": "confirmation_resent"})
 
 
-@router.get("/slug-check/{slug}", auth=None, response=documented(SlugChecked), openapi_extra=CLOSED)
+@router.get("/slug-check/{slug}", auth=None, response=documented(SlugAvailability), openapi_extra=CLOSED)
 def check_slug(request: HttpRequest, slug: str) -> HttpResponse:
     """Say whether a name is free."""
     _check_open()

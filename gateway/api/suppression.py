@@ -21,7 +21,7 @@ router = Router(tags=["recipients"])
 @router.get("/suppression", auth=needs(Scope.ADMIN, Scope.SEND), response=documented(Suppressions))
 def list_suppressions(request: KeyedRequest, limit: str = "", cursor: str = "") -> HttpResponse:
     """List suppressed addresses, newest first. Mail to one is refused, until it is taken off the list."""
-    rows = Suppression.objects.that_hold_for(request.auth)
+    rows = Suppression.objects.applying_to(request.auth)
     if before := paging.read_cursor(cursor):
         rows = rows.filter(pk__lt=before)
     size = paging.clamp(limit, default=500, most=1000)

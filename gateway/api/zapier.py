@@ -8,7 +8,7 @@ from ninja import Query, Router
 
 from gateway import spam
 from gateway.answers.base import answer, documented
-from gateway.answers.messages import Decided, Labelled, Message, Messages, PendingMessages, Sent
+from gateway.answers.messages import Decided, Message, Messages, PendingMessages, Sent, SpamLabel
 from gateway.answers.tags import TagWords
 from gateway.answers.threads import Thread
 from gateway.api import emails, oversight, replies, send, tags, threads
@@ -84,13 +84,13 @@ def decide_email(request: KeyedRequest, email: str, body: Verdict) -> HttpRespon
     return oversight.decide_by_id(request, email, body)
 
 
-@router.post("/emails/{email}/report-spam", auth=needs(Scope.SEND), response=documented(Labelled))
+@router.post("/emails/{email}/report-spam", auth=needs(Scope.SEND), response=documented(SpamLabel))
 def report_spam(request: KeyedRequest, email: str) -> HttpResponse:
     """Put a received message away as spam."""
     return _label(request, email, spam.SPAM)
 
 
-@router.post("/emails/{email}/not-spam", auth=needs(Scope.SEND), response=documented(Labelled))
+@router.post("/emails/{email}/not-spam", auth=needs(Scope.SEND), response=documented(SpamLabel))
 def not_spam(request: KeyedRequest, email: str) -> HttpResponse:
     """Bring a message back that was put away as spam."""
     return _label(request, email, spam.NOT_SPAM)

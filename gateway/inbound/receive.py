@@ -34,7 +34,7 @@ def mailbox_for(address: str) -> Mailbox | None:
     return mailbox if mailbox and mailbox.is_active and mailbox.account.is_active else None
 
 
-def author_of(email_id: str) -> Mailbox | None:
+def sending_mailbox(email_id: str) -> Mailbox | None:
     """Return the live mailbox that an email left from."""
     email = Email.objects.select_related("mailbox__account").filter(pk=email_id).first()
     mailbox = email.mailbox if email else None

@@ -16,8 +16,8 @@ from django.db import DatabaseError, InterfaceError, close_old_connections, conn
 from django.utils import timezone
 
 from gateway.inbound.mail import Mail, NotAccepted, read_mail
-from gateway.inbound.receive import author_of, digest_of, mailbox_for, receive_mail
-from gateway.reports import Early, Forged, take_report
+from gateway.inbound.receive import digest_of, mailbox_for, receive_mail, sending_mailbox
+from gateway.reports import ForgedReport, ReportTooEarly, take_report
 from gateway.verp import ForgedAddress, email_id_in
 
 T = TypeVar("T")
@@ -81,9 +81,9 @@ class Reception:
             results = [await self._in_database(partial(store, recipient=one)) for one in recipients]
         except NotAccepted as refusal:
             return str(refusal)
-        except Early:
+        except ReportTooEarly:
             return AWAY
-        except Forged:
+        except ForgedReport:
             log.warning("report refused as forged", extra={"sender": sender[:100]})
             return FORGED
         except Exception as error:  # noqa: BLE001 - whatever it is, the sending server keeps the mail and comes again
@@ -127,7 +127,7 @@ def _store(*, mail: Mail, digest: str, sender: str, recipient: str) -> str:
             return "reported"
     if mailbox is None and (email_id := email_id_in(recipient)):
         # Automatic replies go to the return address too (RFC 3834).
-        mailbox = author_of(email_id)
+        mailbox = sending_mailbox(email_id)
         recipient = mailbox.address if mailbox else recipient
     if mailbox is None:
         return "unknown"

@@ -26,7 +26,7 @@ Fields = dict[str, list[str]]
 
 
 @dataclass(frozen=True)
-class Told:
+class RecipientReport:
     """What is reported of one recipient; `status` is an enhanced code such as 5.1.1, or empty.
 
     `recipient` is empty where a complaint names nobody.
@@ -44,7 +44,7 @@ class Report:
     envelope id, which mail servers alone know.
     """
 
-    told: tuple[Told, ...]
+    told: tuple[RecipientReport, ...]
     message_ids: tuple[str, ...] = ()
     return_addresses: tuple[str, ...] = ()
     envelope_id: str = ""
@@ -55,7 +55,7 @@ def read_report(message: Message) -> Report | None:
     if message.get_content_type() != "multipart/report" or not isinstance(message.get_payload(), list):
         return None
     parts = [one for one in message.get_payload() if isinstance(one, Message)]
-    told: list[Told] = []
+    told: list[RecipientReport] = []
     senders, envelope_id, is_report = [], "", False
     for part in parts:
         blocks = _blocks(part)[: MOST_RECIPIENTS + 1]
@@ -96,21 +96,21 @@ def _first(fields: Fields, name: str) -> str:
     return fields.get(name, [""])[0]
 
 
-def _of_recipient(fields: Fields) -> Told | None:
+def _of_recipient(fields: Fields) -> RecipientReport | None:
     recipient = _address(_first(fields, "original-recipient")) or _address(_first(fields, "final-recipient"))
     action = _first(fields, "action").lower()
     if not recipient or action not in _ACTIONS:
         return None
     status = _STATUS.search(_first(fields, "status"))
-    return Told(recipient, action, status[0] if status else "", _first(fields, "diagnostic-code"))
+    return RecipientReport(recipient, action, status[0] if status else "", _first(fields, "diagnostic-code"))
 
 
-def _of_complaint(fields: Fields) -> list[Told]:
+def _of_complaint(fields: Fields) -> list[RecipientReport]:
     kind = _first(fields, "feedback-type")
     if kind.lower() not in _COMPLAINTS:
         return []
     recipients = {_address(one) for one in fields.get("original-rcpt-to", [])[:MOST_RECIPIENTS]} or {""}
-    return [Told(recipient, COMPLAINT, "", kind) for recipient in sorted(recipients)]
+    return [RecipientReport(recipient, COMPLAINT, "", kind) for recipient in sorted(recipients)]
 
 
 def _ids_in(part: Message) -> list[str]:

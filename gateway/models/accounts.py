@@ -94,7 +94,7 @@ class ApiKey(models.Model):
         """Whether the key may read what waits for a decision."""
         return self.may(Scope.OVERSIGHT, Scope.OVERSIGHT_READ)
 
-    def kinds_of_mail(self) -> dict[str, bool]:
+    def mail_filter(self) -> dict[str, bool]:
         """Return the filter for the mail that the key knows of: sandbox mail, live mail, or (empty) both."""
         sees_both = self.sees_held() and not self.is_party()
         return {} if sees_both else {"sandbox": self.sandbox}

@@ -48,5 +48,5 @@ class MailRefusalQuerySet(models.QuerySet["Refusal"]):
 
     def visible_to(self, key: ApiKey) -> Self:
         """Of the key's account, its mailboxes and the mail that it knows of; newest first."""
-        mine = self.filter(account_id=key.account_id, **key.kinds_of_mail()).order_by("-id")
+        mine = self.filter(account_id=key.account_id, **key.mail_filter()).order_by("-id")
         return mine.filter(mailbox_id__in=key.mailbox_ids) if key.mailbox_ids else mine

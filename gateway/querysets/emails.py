@@ -42,7 +42,7 @@ class EmailQuerySet(models.QuerySet["Email"]):
 
         A sandbox key knows of sandbox mail alone, and a live one that sees what waits knows of both.
         """
-        mine = self.filter(account_id=key.account_id, **key.kinds_of_mail())
+        mine = self.filter(account_id=key.account_id, **key.mail_filter())
         return mine.filter(mailbox_id__in=key.mailbox_ids) if key.mailbox_ids else mine
 
     def awaiting_decision(self) -> Self:

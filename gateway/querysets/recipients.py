@@ -42,7 +42,7 @@ class MailContactQuerySet(models.QuerySet["Contact"]):
 class SuppressionQuerySet(models.QuerySet["Suppression"]):
     """Addresses that get nothing any more."""
 
-    def that_hold_for(self, key: ApiKey) -> Self:
+    def applying_to(self, key: ApiKey) -> Self:
         """What mail of this key is kept back from, newest first: from whichever mailbox it bounced.
 
         In the sandbox nothing bounces, and what did elsewhere does not hold there.
@@ -51,7 +51,7 @@ class SuppressionQuerySet(models.QuerySet["Suppression"]):
 
     def visible_to(self, key: ApiKey) -> Self:
         """Those that the key may lift: of a key limited to mailboxes, what bounced from these."""
-        mine = self.that_hold_for(key)
+        mine = self.applying_to(key)
         return mine.filter(mailbox_id__in=key.mailbox_ids) if key.mailbox_ids else mine
 
     def among(self, addresses: Iterable[str], *, account_id: str) -> set[str]:

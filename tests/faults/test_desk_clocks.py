@@ -21,6 +21,8 @@ from tests.faults.wire import Hold
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("desk-faults")]
 
 HOUR, DAY = 3600, 86400
+# Seconds that are no jump, however busy the machine is.
+NEAR = HOUR / 4
 
 
 @contextlib.contextmanager
@@ -129,7 +131,7 @@ def test_jumping_clock_neither_stops_nor_hurries_anything(desk, elsewhere):
         sender.post_until_taken(body)
         assert_kept_once(desk, [body])
         held = desk.hold()
-        assert seconds_off(desk, "SELECT held_at FROM approvals_message WHERE public_id = %s", held.id) < 20
+        assert seconds_off(desk, "SELECT held_at FROM approvals_message WHERE public_id = %s", held.id) < NEAR
         ana = Browser(url, desk.known["REVIEWER_EMAIL"], desk.known["REVIEWER_PASSWORD"])
         assert ana.decide(held.id, "approve", held.fingerprint).status_code == 302
         desk.wait_for_decision(held, "applied")
@@ -139,7 +141,7 @@ def test_jumping_clock_neither_stops_nor_hurries_anything(desk, elsewhere):
     desk.wait_for_decision(over, "applied")
     assert (desk.decision(over)["rule"], desk.decision(over)["outcome"]) == ("expiry", "reject")
     newest = "SELECT max(at) FROM audit_entry"
-    assert seconds_off(desk, newest) < 20
+    assert seconds_off(desk, newest) < NEAR
     disorder = (
         "SELECT count(*) AS n FROM (SELECT at - lag(at) OVER (ORDER BY xid, id) AS step FROM audit_entry) AS steps "
         "WHERE step < %s"

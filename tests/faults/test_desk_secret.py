@@ -26,6 +26,10 @@ result = webhook.pk
 """
 
 
+# Events that wait in the gateway's queue: with more of them a busy machine would come to the newest too late.
+AHEAD = 20
+
+
 @pytest.fixture
 def hook(desk):
     """The desk's webhook at the gateway, as its page knows it; its secret is the known one again in the end."""
@@ -40,12 +44,15 @@ def gateway_sending(desk, hook):
     asked, problems, is_over = [], [], threading.Event()
 
     def go_on():
+        waiting = "SELECT count(*) AS n FROM gateway_webhookdelivery WHERE state IN ('due', 'sending')"
         try:
             while not is_over.is_set():
+                if desk.sql(waiting)[0]["n"] > AHEAD:
+                    is_over.wait(0.05)
+                    continue
                 answer = desk.product.call("POST", f"/v1/webhooks/{hook}/test", key="ADMIN_KEY", json={})
                 assert answer.status_code == 200, answer.text
                 asked.append(answer.json()["event_id"])
-                # About as many as a busy account has; more would only wait in the gateway's queue.
                 is_over.wait(0.05)
         except BaseException as error:  # noqa: BLE001 - the test's own thread raises it
             problems.append(error)
