@@ -22,7 +22,7 @@ _ACTS = {
     "message.sent": ("Sent", "green", "The mail server has taken it."),
     "message.delivered": ("Delivered", "green", "Accepted by the mail server; nobody knows whether it was read."),
     "message.bounced": ("Bounced", "rose", "The recipient's server refused it."),
-    "message.complained": ("Complained of", "rose", "The recipient called it spam."),
+    "message.complained": ("Complained of", "rose", "The recipient marked it as spam."),
     "message.failed": ("Failed", "rose", "It could not be sent."),
     "message.cancelled": ("Cancelled", "plain", "Nothing was sent."),
 }

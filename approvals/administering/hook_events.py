@@ -49,7 +49,7 @@ class HookEvent:
 GROUPS: dict[str, tuple[HookEvent, ...]] = {
     "Held mail": (
         HookEvent(
-            "A message waits for a decision",
+            "A message is waiting for review",
             "pending_send_approval",
             {
                 "oversight.pending": _API,
@@ -78,24 +78,22 @@ GROUPS: dict[str, tuple[HookEvent, ...]] = {
         ),
     ),
     "Sent mail": (
-        HookEvent("It was handed over to delivery", "sent", {"message.sent": _API, "email.sent": _OLDER}, _APPROVED),
+        HookEvent("It was handed to the mail server", "sent", {"message.sent": _API, "email.sent": _OLDER}, _APPROVED),
         HookEvent(
-            "A mail server took it; nobody knows whether it was read",
+            "A mail server accepted it; that does not mean that it was read",
             "sent",
             {"message.delivered": _API, "email.delivered": _OLDER, "delivery": _OLDER},
             _APPROVED,
         ),
+        HookEvent("It bounced", "sent", {"message.bounced": _API, "email.bounced": _OLDER, "bounce": _OLDER}, _BOUNCED),
         HookEvent(
-            "It came back", "sent", {"message.bounced": _API, "email.bounced": _OLDER, "bounce": _OLDER}, _BOUNCED
-        ),
-        HookEvent(
-            "A recipient called it spam",
+            "A recipient marked it as spam",
             "sent",
             {"message.complained": _API, "email.complained": _OLDER, "complaint": _OLDER},
             _COMPLAINED,
         ),
         HookEvent(
-            "A recipient opened it; our gateway does not track that, and never sends this",
+            "A recipient opened it; our gateway does not track this and never sends it",
             "sent",
             {"message.opened": _API, "open": _OLDER},
             _APPROVED,
@@ -103,7 +101,7 @@ GROUPS: dict[str, tuple[HookEvent, ...]] = {
     ),
     "Received mail": (
         HookEvent(
-            "The agent can read a message",
+            "A message arrived that the agent can read",
             "unread",
             {"message.received": _API, "email.received": _INNGEST, "inbound": _OLDER},
         ),
@@ -113,8 +111,8 @@ GROUPS: dict[str, tuple[HookEvent, ...]] = {
 OWN_GROUPS: dict[str, tuple[HookEvent, ...]] = {
     "Only our gateway": (
         HookEvent("It was cancelled", "cancelled", {"message.cancelled": _OURS}),
-        HookEvent("Sending failed for good", "send_failed", {"message.failed": _OURS}, _FAILED),
-        HookEvent("An allowlist refused it at the gate", "", {"message.refused": _OURS}),
+        HookEvent("It could not be sent", "send_failed", {"message.failed": _OURS}, _FAILED),
+        HookEvent("An allowlist refused it", "", {"message.refused": _OURS}),
     )
 }
 BY_NAME = {name: one for events in (GROUPS | OWN_GROUPS).values() for one in events for name in one.names}

@@ -28,7 +28,7 @@ _STATES: dict[str, Status] = {
         "Delivered", "green", "Accepted by the mail server; nobody knows whether it was read"
     ),
     MessageState.BOUNCED: Status("Bounced", "rose", "The recipient's server refused it"),
-    MessageState.COMPLAINED: Status("Complained of", "rose", "The recipient called it spam"),
+    MessageState.COMPLAINED: Status("Complained of", "rose", "The recipient marked it as spam"),
     MessageState.REJECTED: Status("Rejected", "rose", "Nothing was sent"),
     MessageState.CANCELLED: Status("Cancelled", "plain", "The sender took it back; nothing was sent"),
     MessageState.FAILED: Status("Failed", "rose", "It was approved, but could not be sent"),

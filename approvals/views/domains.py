@@ -44,7 +44,7 @@ def add(request: DeskRequest, connection_id: int) -> HttpResponse:
 
     def do(connection: Connection) -> str:
         made = administering.add_domain(connection=connection, actor=request.actor, name=form.cleaned_data["domain"])
-        return f"{made.name} is added. Put its records into DNS, and have them looked up."
+        return f"{made.name} was added. Publish its records in DNS, then check them."
 
     return _change(request, connection_id, do, form)
 
@@ -52,7 +52,7 @@ def add(request: DeskRequest, connection_id: int) -> HttpResponse:
 @login_required
 @require_POST
 def verify(request: DeskRequest, connection_id: int, domain_id: str) -> HttpResponse:
-    """Have the records of a domain looked up in DNS."""
+    """Check the records of a domain in DNS."""
     return _change(
         request,
         connection_id,
@@ -64,11 +64,11 @@ def verify(request: DeskRequest, connection_id: int, domain_id: str) -> HttpResp
 @require_POST
 @reauthenticated
 def rotate(request: DeskRequest, connection_id: int, domain_id: str) -> HttpResponse:
-    """Have another DKIM key made."""
+    """Replace the DKIM key."""
 
     def do(connection: Connection) -> str:
         administering.rotate_dkim(connection=connection, actor=request.actor, domain_id=domain_id)
-        return "There is another key. Put its record into DNS, and have it looked up: then it signs."
+        return "A new DKIM key was created. Publish its record in DNS, then check it. The old key signs until then."
 
     return _change(request, connection_id, do)
 
@@ -81,7 +81,7 @@ def delete(request: DeskRequest, connection_id: int, domain_id: str) -> HttpResp
 
     def do(connection: Connection) -> str:
         name = administering.delete_domain(connection=connection, actor=request.actor, domain_id=domain_id)
-        return f"{name} is removed."
+        return f"{name} was removed."
 
     return _change(request, connection_id, do)
 

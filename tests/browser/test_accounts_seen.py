@@ -109,28 +109,28 @@ def test_webhook_is_registered_tested_and_its_log_sends_again(admin, product):
     expect(page.get_by_text(path)).to_be_hidden()
 
 
-def test_domain_is_added_with_its_records_looked_up_and_removed(admin, product):
+def test_domain_is_added_with_its_records_checked_and_removed(admin, product):
     """Point 8: what to put into DNS stands on the page; nothing of it names this machine."""
     name = f"{uuid.uuid4().hex[:8]}.example"
     page = admin("/domains/")
-    page.get_by_label("Another domain").first.fill("no domain")
+    page.get_by_label("Add a domain").first.fill("no domain")
     page.watch.expected = ["422"]
-    page.get_by_role("button", name="Add it").first.click()
+    page.get_by_role("button", name="Add domain").first.click()
     expect(page.get_by_role("alert").first).to_be_visible()
-    page.get_by_label("Another domain").first.fill(name)
-    page.get_by_role("button", name="Add it").first.click()
+    page.get_by_label("Add a domain").first.fill(name)
+    page.get_by_role("button", name="Add domain").first.click()
     domain = page.get_by_role("article", name=name)
     for record in ("v=DKIM1; k=rsa; p=", "v=spf1", "v=DMARC1"):
         expect(domain).to_contain_text(record)
     expect(domain).not_to_contain_text("127.0.0.1")
     assert faults(page, 360, schemes=SCHEMES) == []
-    domain.get_by_role("button", name="Look up in DNS").click()
-    expect(domain.get_by_text("Not right yet").first).to_be_visible()
-    domain.get_by_role("button", name="Make another DKIM key").click()
+    domain.get_by_role("button", name="Check DNS").click()
+    expect(domain.get_by_text("Not verified").first).to_be_visible()
+    domain.get_by_role("button", name="Rotate DKIM key").click()
     expect(page.get_by_text("waits for its DNS record")).to_be_visible()
     domain.locator("summary").click()
-    domain.get_by_role("button", name="Remove it").click()
-    expect(page.get_by_text(f"{name} is removed.")).to_be_visible()
+    domain.get_by_role("button", name="Remove domain").click()
+    expect(page.get_by_text(f"{name} was removed.")).to_be_visible()
     expect(domain).to_have_count(0)
 
 

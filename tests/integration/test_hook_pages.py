@@ -105,7 +105,7 @@ def test_form_offers_every_name_and_shows_the_body_that_each_sends(signed_in, ad
     shown = unescape(client.get(bodies, asked).content.decode())
     for name in ("dana@northwind.example", "support@acme.example"):
         assert f'"to": "{name}"' in shown, "text, also in the event that has a list where it is asked for alone"
-    assert "is sent as email.decided" in shown
+    assert "It is sent once, as email.decided." in shown
     # As typed, once more, where something is wrong.
     again = register(client, account, url="", events=["email.decided"]).content.decode()
     assert re.search(r'value="email.decided"\s+checked', again)
