@@ -62,18 +62,23 @@ def add_domain(*, connection: Connection, actor: Actor, name: str) -> Domain:
 
 
 def verify_domain(*, connection: Connection, actor: Actor, domain_id: str) -> str:
-    """Have its records looked up, and return what MultiMail says of them. Raises as read_domains."""
-    check_admin(actor, connection, may="have its domains looked up")
-    answer = _ask(connection, actor, "look a domain up in DNS", lambda domains: domains.verify_domain(domain_id))
+    """Check its records in DNS, and return a sentence that says what was found. Raises as read_domains."""
+    check_admin(actor, connection, may="check its domains")
+    answer = _ask(
+        connection, actor, "check the DNS records of a domain", lambda domains: domains.verify_domain(domain_id)
+    )
     domain = _domain(answer)
     note("domain.verified" if domain.is_active else "domain.looked_up", connection, actor, name=domain.name)
-    return str(answer.get("message") or ("The domain is active." if domain.is_active else "It is not proved yet."))
+    # The page shows the problem of each record, so MultiMail's message is for what it could not check.
+    message = "" if any(record.problem for record in domain.records) else str(answer.get("message", ""))
+    verified = sum(record.verified for record in domain.records)
+    return message or f"Checked {domain.name}: {verified} of {len(domain.records)} DNS records are verified."
 
 
 def rotate_dkim(*, connection: Connection, actor: Actor, domain_id: str) -> None:
     """Have another key made, which signs once DNS has it (our gateway). Raises as read_domains."""
     check_admin(actor, connection, may="change what signs its mail")
-    answer = _ask(connection, actor, "make another DKIM key", lambda domains: domains.rotate_dkim(domain_id))
+    answer = _ask(connection, actor, "rotate a DKIM key", lambda domains: domains.rotate_dkim(domain_id))
     told = changed(before="its DKIM keys", after=f"another key for {_domain(answer).name}")
     note("domain.dkim_rotated", connection, actor, **told)
 

@@ -85,9 +85,7 @@ GROUPS: dict[str, tuple[HookEvent, ...]] = {
             {"message.delivered": _API, "email.delivered": _OLDER, "delivery": _OLDER},
             _APPROVED,
         ),
-        HookEvent(
-            "It bounced", "sent", {"message.bounced": _API, "email.bounced": _OLDER, "bounce": _OLDER}, _BOUNCED
-        ),
+        HookEvent("It bounced", "sent", {"message.bounced": _API, "email.bounced": _OLDER, "bounce": _OLDER}, _BOUNCED),
         HookEvent(
             "A recipient marked it as spam",
             "sent",
