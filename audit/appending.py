@@ -35,7 +35,7 @@ def append(entry: Entry, *, salt: bytes, fields: dict[str, str], words: str, rem
             entry.trace,
             json.dumps(entry.detail_hashes),
             entry.outcome,
-            entry.code,
+            entry.mac,
             *_around_the_place(entry),
             salt,
             json.dumps(fields),
@@ -51,12 +51,12 @@ def _around_the_place(entry: Entry) -> tuple[str, str, str]:
     """Return the canonical text of audit.recording up to the time, from there to the number, and to the transaction."""
     before: dict[str, Any] = {"action": entry.action, "actor_id": entry.actor_id, "actor_kind": entry.actor_kind}
     between = {
-        "code": entry.code,
         "connection": entry.connection,
         "detail_hashes": entry.detail_hashes,
         "fingerprint": entry.fingerprint,
     }
     after = {
+        "mac": entry.mac,
         "message": str(entry.message) if entry.message else None,
         **({"outcome": entry.outcome} if entry.outcome else {}),
         "surface": entry.surface,

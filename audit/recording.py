@@ -12,7 +12,7 @@ from django.db import connection as database
 from django.db import transaction
 from django.dispatch import Signal
 
-from audit import codes
+from audit import macs
 from audit.actions import ACTIONS
 from audit.appending import append
 from audit.models import Entry, EntryDetail
@@ -54,7 +54,7 @@ def detail_hash(salt: bytes, name: str, value: str) -> str:
 def canonical_entry(entry: Any) -> bytes:
     """Return every column of the entry but its hash as the one text that is hashed, handed out and checked."""
     place = {"id": entry.id, "xid": str(entry.xid), "at": entry.at.isoformat(timespec="microseconds")}
-    return canonical_json(codes.said(entry) | place | ({"code": entry.code} if entry.code else {}))
+    return canonical_json(macs.authenticated_columns(entry) | place | ({"mac": entry.mac} if entry.mac else {}))
 
 
 def leaf_hash(entry: Entry) -> str:
@@ -177,7 +177,7 @@ def record(
         detail_hashes={name: detail_hash(salt, name, text) for name, text in fields.items()},
         outcome=outcome,
     )
-    entry.code = codes.code_of(entry)
+    entry.mac = macs.mac_of(entry)
     found = found_by(fields, about, words)
     if place is None:
         append(entry, salt=salt, fields=fields, words=found, removes=removes)

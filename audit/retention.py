@@ -64,7 +64,7 @@ def forget_old_details() -> int:
 
 @transaction.atomic
 def _forget_some(until: datetime) -> int:
-    _alone()
+    _lock_removals()
     old = list(_sealed().filter(entry__at__lt=until).order_by("pk").values_list("pk", flat=True)[:STEP])
     if old:
         details = _named(old) | {"up to": f"{until:%Y-%m-%d %H:%M:%S} UTC"}
@@ -78,7 +78,7 @@ def erase_details_of(message: UUID, *, because: str, actor: ActorLike, connectio
 
     Why details were removed earlier stays: it tells of the removal, not of the message.
     """
-    _alone()
+    _lock_removals()
     mine = EntryDetail.objects.filter(entry__message=message).exclude(entry__action__in=_REMOVALS)
     removed = list(_sealed().filter(pk__in=mine.values("pk")).values_list("pk", flat=True))
     left = mine.count() - len(removed)
@@ -110,11 +110,11 @@ def _sealed() -> "QuerySet[EntryDetail]":
     return sealed.exclude(entry__action__in=_REMOVALS)
 
 
-def _alone() -> None:
+def _lock_removals() -> None:
     """Wait for whoever removes details now: an entry names exactly those that go with it."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s, %s)", _LOCK)
 
 
 def _named(numbers: list[int]) -> dict[str, str]:
-    return {"entries": str(len(numbers)), "numbers": str(Ranges.of(numbers))}
+    return {"entries": str(len(numbers)), "numbers": str(Ranges.over(numbers))}

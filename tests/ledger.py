@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from django.db import connection, transaction
 from django.test import override_settings
 
-from audit.codes import code_of
+from audit.macs import mac_of
 from audit.models import Entry, Leaf, Seal
 from audit.proving.database import check_database
 from audit.recording import leaf_hash, record
@@ -57,7 +57,7 @@ def _strangers(entry: Entry, number: int) -> list[Entry]:
         for place in range(number)
     ]
     for one in made:
-        one.code = code_of(one)
+        one.mac = mac_of(one)
         one.leaf_hash = leaf_hash(one)
     return made
 

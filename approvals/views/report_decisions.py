@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST, require_safe
 
 from approvals.report_forms import DecisionsForm
+from approvals.reports.comparison import compare_with_ledger
 from approvals.reports.decisions import (
     PARTS,
     SUMMED,
@@ -25,7 +26,6 @@ from approvals.reports.decisions import (
 )
 from approvals.reports.months import Month
 from approvals.reports.presses import refused_presses
-from approvals.reports.told import compare_with_ledger
 from audit.recording import record
 from common.charts import spoken
 from common.csv_rows import csv_row
@@ -51,7 +51,7 @@ def decisions(request: DeskRequest) -> HttpResponse:
         "is_running": month == this_month,
         "is_to_come": month > this_month,
         "presses": refused_presses(request.actor, month),
-        "told": compare_with_ledger(request.actor, month),
+        "comparison": compare_with_ledger(request.actor, month),
         "heads": [*SUMMED.values()],
         "part_heads": [*PARTS.values()],
         "panel": {"name": "decided", "title": f"Decided in {month.words}", "summary": report.summary},

@@ -6,7 +6,7 @@ from django.db import migrations
 # removals keep their details, which hold nothing personal but who removed them.
 FORWARDS = """
 CREATE FUNCTION audit_remove_details(numbers bigint[], actor_kind text, actor_id text, surface text, action text,
-  connection integer, message uuid, fingerprint text, trace text, detail_hashes jsonb, outcome text, code text,
+  connection integer, message uuid, fingerprint text, trace text, detail_hashes jsonb, outcome text, mac text,
   up_to_time text, up_to_number text, up_to_xid text, salt bytea, fields jsonb, words tsvector)
   RETURNS text LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 DECLARE
@@ -32,7 +32,7 @@ BEGIN
     RAISE EXCEPTION 'the entry does not name the details that it removes';
   END IF;
   RETURN audit_append(actor_kind, actor_id, surface, action, connection, message, fingerprint, trace, detail_hashes,
-    outcome, code, up_to_time, up_to_number, up_to_xid, salt, fields, words);
+    outcome, mac, up_to_time, up_to_number, up_to_xid, salt, fields, words);
 END
 $$;
 """
@@ -43,5 +43,5 @@ DROP FUNCTION audit_remove_details(bigint[], text, text, text, text, integer, uu
 
 
 class Migration(migrations.Migration):
-    dependencies = [("audit", "0009_codes_and_outcomes")]
+    dependencies = [("audit", "0009_macs_and_outcomes")]
     operations = [migrations.RunSQL(FORWARDS, BACKWARDS)]

@@ -136,8 +136,8 @@ class Entry(models.Model):
     detail_hashes = models.JSONField(default=dict)
     # What became of something, where the action alone does not say it; unlike details it is never removed.
     outcome = models.CharField(max_length=16, blank=True, db_default="")
-    # That the desk wrote it: a code over what it says, with a key that the database does not have (audit.codes).
-    code = models.CharField(max_length=64, blank=True, db_default="")
+    # Shows that the desk wrote it: a code over what it says, with a key that the database does not have (audit.macs).
+    mac = models.CharField(max_length=64, blank=True, db_default="")
     leaf_hash = models.CharField(max_length=64)
 
     objects = EntryQuerySet.as_manager()
@@ -164,7 +164,7 @@ class Entry(models.Model):
             # Who was refused a verdict lately, for the home page: few among many.
             models.Index(fields=["at"], condition=Q(action="verdict.refused"), name="entry_refused"),
             # Whether a code was used before.
-            HashIndex(fields=["code"], name="entry_code"),
+            HashIndex(fields=["mac"], name="entry_mac"),
         ]
 
     def __str__(self) -> str:

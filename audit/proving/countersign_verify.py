@@ -64,7 +64,7 @@ class Ranges:
             self.runs.append((int(found[1]), int(found[2] or found[1])))
 
     @classmethod
-    def of(cls, numbers: Iterable[int]) -> Ranges:
+    def over(cls, numbers: Iterable[int]) -> Ranges:
         """Take these in."""
         made = cls()
         for number in sorted(numbers):
@@ -81,7 +81,7 @@ class Ranges:
         else:
             self.runs.append((number, number))
 
-    def but(self, others: Ranges) -> Ranges:
+    def without(self, others: Ranges) -> Ranges:
         """Return those that do not stand in the others."""
         left, gone = Ranges(), collections.deque(sorted(others.runs))
         for first, last in sorted(self.runs):
@@ -574,12 +574,12 @@ _UUID = rb"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 # An entry in the one spelling that is hashed: each name once, in this order, without a space.
 _ENTRY = re.compile(
     rb'\{"action":' + _T + rb',"actor_id":' + _T + rb',"actor_kind":' + _T + rb',"at":"(' + _TIME.encode() + rb')"'
-    rb'(?:,"code":"[0-9a-f]{64}")?,"connection":(?:null|0|-?[1-9][0-9]{0,18}),"detail_hashes":\{((?:'
+    rb',"connection":(?:null|0|-?[1-9][0-9]{0,18}),"detail_hashes":\{((?:'
     + _T
     + rb':"[0-9a-f]{64}"(?:,(?=")|(?=\})))*)\}'
     rb',"fingerprint":'
     + _T
-    + rb',"id":([1-9][0-9]{0,18}),"message":(?:null|"'
+    + rb',"id":([1-9][0-9]{0,18})(?:,"mac":"[0-9a-f]{64}")?,"message":(?:null|"'
     + _UUID
     + rb'")(?:,"outcome":"[a-z_]{1,16}")?,"surface":'
     + _T
@@ -608,8 +608,10 @@ class Item(NamedTuple):
 _P = rb'"[^"]*"'
 _PLAIN_ENTRY = re.compile(
     rb'\{"action":"[^"]*","actor_id":"[^"]*","actor_kind":"[^"]*","at":"(' + _TIME.encode() + rb')"'
-    rb'(?:,"code":"[0-9a-f]{64}")?,"connection":(?:null|0|-?[1-9][0-9]{0,18}),"detail_hashes":\{([^}]*)\},"fingerprint":"[^"]*"'
-    rb',"id":([1-9][0-9]{0,18}),"message":(?:null|"' + _UUID + rb'")(?:,"outcome":"[a-z_]{1,16}")?'
+    rb',"connection":(?:null|0|-?[1-9][0-9]{0,18}),"detail_hashes":\{([^}]*)\},"fingerprint":"[^"]*"'
+    rb',"id":([1-9][0-9]{0,18})(?:,"mac":"[0-9a-f]{64}")?,"message":(?:null|"'
+    + _UUID
+    + rb'")(?:,"outcome":"[a-z_]{1,16}")?'
     rb',"surface":"[^"]*","trace":"[^"]*","xid":"(0|[1-9][0-9]{0,19})"\}'
 )
 # What stands behind the details themselves, from where these end.
@@ -752,14 +754,14 @@ class Numbers:
 
 # An entry is sealed seconds after it was written. A transaction that was open when a seal was made, and a clock that
 # was put right, may part them by this much.
-PARTED = datetime.timedelta(minutes=10)
+TOLERANCE = datetime.timedelta(minutes=10)
 
 
 def window(before: str, after: str) -> tuple[bytes, bytes]:
     """Return the first and the last time of an entry between two seals; the time of each, or empty for none."""
     times = [datetime.datetime.fromisoformat(at) for at in (before, after) if at]
-    first = min(times) - PARTED if before else None
-    last = max(times) + PARTED if after else None
+    first = min(times) - TOLERANCE if before else None
+    last = max(times) + TOLERANCE if after else None
     return (
         first.isoformat(timespec="microseconds").encode() if first else b"",
         last.isoformat(timespec="microseconds").encode() if last else b"~",
@@ -1053,7 +1055,7 @@ class Ledger:
         report = self.report
         if report.left_out:
             return
-        gone = report.missing.but(report.removed)
+        gone = report.missing.without(report.removed)
         if gone.runs:
             number = sum(last - first + 1 for first, last in gone.runs)
             report.find(
@@ -1245,7 +1247,7 @@ def _listed(line: bytes, place: int, report: Report) -> Item:
     return Item(None, said["id"], bytes.fromhex(said["leaf"]), None if salt is None else bytes.fromhex(salt), fields)
 
 
-_NUMBER_IN = re.compile(rb'"id":([1-9][0-9]{0,18}),"message":')
+_NUMBER_IN = re.compile(rb'"id":([1-9][0-9]{0,18}),"(?:mac|message)":')
 
 
 def _number_in(line: bytes) -> int | None:
@@ -1254,7 +1256,7 @@ def _number_in(line: bytes) -> int | None:
     return int(found[1]) if found else None
 
 
-def _named(line: bytes, report: Report) -> str:
+def _name_of(line: bytes, report: Report) -> str:
     """Return how people find an entry: by its number, or where a line has none, by where it stands."""
     number = _number_in(line)
     return "Entry %d" % number if number else "Line %d of entries.jsonl" % (report.entries + 1)
@@ -1356,13 +1358,13 @@ def _one_by_one(
                 yield item
                 lines.appendleft(line)
         elif swapped:
-            report.find(_named(line, report) + " was put in later: details.jsonl does not list it.")
+            report.find(_name_of(line, report) + " was put in later: details.jsonl does not list it.")
             yield Item(line)
             listed.appendleft(details)
         else:
             yield item._replace(line=line)
     while ahead == 0 and lines:
-        report.find(_named(lines[0], report) + " has no line in details.jsonl.")
+        report.find(_name_of(lines[0], report) + " has no line in details.jsonl.")
         yield Item(lines.popleft())
     while ahead == 0 and listed:
         yield item_of(listed.popleft())
@@ -1446,7 +1448,7 @@ def check_same(old: str, new: str, trust: Trust | None = None, **options: Any) -
     for line in Bundle(new).lines("entries.jsonl", silent) if kept else ():
         kept.pop(leaf_of(line), None)
     for line in kept.values():
-        find(_named(line, first) + ", not sealed yet in the older bundle, is not in the newer one as it was.")
+        find(_name_of(line, first) + ", not sealed yet in the older bundle, is not in the newer one as it was.")
     return first, second
 
 

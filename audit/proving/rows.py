@@ -13,7 +13,7 @@ AT_ONCE = 1000
 
 _ENTRY = (
     "entry.id, entry.xid::text AS xid, entry.at, entry.actor_kind, entry.actor_id, entry.surface, entry.action,"
-    " entry.connection, entry.message, entry.fingerprint, entry.trace, entry.detail_hashes, entry.outcome, entry.code,"
+    " entry.connection, entry.message, entry.fingerprint, entry.trace, entry.detail_hashes, entry.outcome, entry.mac,"
     " entry.leaf_hash, detail.salt, detail.fields"
 )
 # Both follow primary keys, and entry_to_seal for the order of what is not sealed.
@@ -49,7 +49,7 @@ class Row(NamedTuple):
     trace: str
     detail_hashes: dict[str, str]
     outcome: str
-    code: str
+    mac: str
     leaf_hash: str
     salt: bytes | None
     fields: dict[str, str] | None

@@ -9,11 +9,11 @@ from django.db import connection
 from audit.models import BLOCK, Entry, Seal
 from audit.recording import leaf_hash
 from audit.sealing import signing
+from audit.sealing.authenticity import check_macs, has_macs, misdated
 from audit.sealing.base import Base, Facts, expected_key
 from audit.sealing.heads import head_hash, signed_bytes
 from audit.sealing.telling import SealingRefused
 from audit.sealing.tree import fold, root_of
-from audit.sealing.written import check_codes, has_codes, misdated
 
 # Entries that are held in memory at once.
 AT_ONCE = 1000
@@ -28,7 +28,7 @@ class Growth:
         self.size = base.size
         self._blocks = list(base.blocks)
         self._rest = list(base.rest)
-        self._had_codes = has_codes()
+        self._had_macs = has_macs()
         self.misdated: list[int] = []
 
     @property
@@ -50,8 +50,8 @@ class Growth:
             for entry in entries:
                 if leaf_hash(entry) != entry.leaf_hash:
                     raise SealingRefused(f"Entry {entry.pk} is not as it was written: its hash does not fit.")
-            check_codes(entries, had_codes=self._had_codes)
-            self._had_codes = self._had_codes or any(entry.code for entry in entries)
+            check_macs(entries, had_macs=self._had_macs)
+            self._had_macs = self._had_macs or any(entry.mac for entry in entries)
             self._write_leaves(entries)
             self._rest += [bytes.fromhex(entry.leaf_hash) for entry in entries]
             self._write_blocks()

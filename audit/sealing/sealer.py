@@ -93,7 +93,7 @@ def _seal_step(last: Seal | None, facts: Facts) -> int | None:
     growth.take(between(begin, horizon, after_id=after_id, at_once=AT_ONCE), at=facts.at)
     seal = growth.seal(facts, horizon=horizon)
     if growth.misdated:
-        numbers = str(Ranges.of(growth.misdated))
+        numbers = str(Ranges.over(growth.misdated))
         log.error("entries out of their time", extra={"seal": seal.number, "entries": numbers})
         record("ledger.misdated", actor=SEALER, details={"seal": str(seal.number), "numbers": numbers})
     return growth.added

@@ -77,6 +77,7 @@ def _check_offline(text, opened):
     expect(page.locator("#told")).to_contain_text(HOSTILE)
     expect(page.locator(".key")).to_have_text(re.compile(r"^\w{4}-\w{4}-\w{4}$"))
     assert (too_wide(page), violations(page)) == ([], [])
+    detail = re.search(r'"salt":"[0-9a-f]{32}","fields":\{[^}]*\}', text)[0]
     edits = {
         '"actor":"Ana': ('"actor":"Anb', "“actor” is not what it was"),
         '"reason":"Sums agree': ('"reason":"Sums agreed', "“reason” is not what it was"),
@@ -85,7 +86,10 @@ def _check_offline(text, opened):
         '"question":"Who started it?"': ('"question":"Who ended it?"', "The sentences in this file were edited"),
         '"made_at":"20': ('"made_at":"19', "The sentences in this file were edited"),
         "<style>": ("<style>/* */", "How this file looks was edited"),
-        re.search(r'"salt":"[0-9a-f]{32}","fields":\{[^}]*\}', text)[0]: ('"salt":null,"fields":null', "were taken out"),
+        re.search(r'"salt":"[0-9a-f]{32}","fields":\{[^}]*\}', text)[0]: (
+            '"salt":null,"fields":null',
+            "were taken out",
+        ),
     }
     for before, (after, says) in edits.items():
         assert before in text

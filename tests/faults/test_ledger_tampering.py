@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from django.core.management import CommandError, call_command
 from django.db import connection, transaction
 
-from audit import codes
+from audit import macs
 from audit.models import Entry, EntryDetail, Leaf, Seal
 from audit.proving import countersign_verify as verifier
 from audit.proving.bundle import write_bundle
@@ -235,12 +235,12 @@ def test_what_is_altered_beneath_the_application_is_named(desk):
     assert not_named == []
 
 
-def put_in(like: int, *, ago: str = "0 s", code: str | None = None, **says: str) -> int:
+def put_in(like: int, *, ago: str = "0 s", mac: str | None = None, **says: str) -> int:
     """Put in an entry as whoever knows the format would: with the next number, a transaction of now, and its hash."""
     made = Entry.objects.get(pk=like)
     for name, text in says.items():
         setattr(made, name, text)
-    made.code = codes.code_of(made) if code is None else code
+    made.mac = macs.mac_of(made) if mac is None else mac
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(
             "SELECT nextval('audit_entry_id_seq'), pg_current_xact_id()::text, clock_timestamp() - %s::interval", [ago]
@@ -257,11 +257,11 @@ def put_in(like: int, *, ago: str = "0 s", code: str | None = None, **says: str)
 def test_entry_that_the_desk_did_not_write_is_not_sealed(desk):
     """Issue 18, point 1: whoever has the database alone cannot make the code, and one is good once."""
     seal()
-    mine = Entry.objects.get(pk=desk.entry).code
+    mine = Entry.objects.get(pk=desk.entry).mac
     for given, why in (
-        ({"ago": "35 min", "code": ""}, "it has no code"),
-        ({"actor_id": "99", "code": mine}, "its code does not fit"),
-        ({"code": mine}, f"repeats entry {desk.entry}"),
+        ({"ago": "35 min", "mac": ""}, "it has no code"),
+        ({"actor_id": "99", "mac": mine}, "its code does not fit"),
+        ({"mac": mine}, f"repeats entry {desk.entry}"),
     ):
         number, sealed = put_in(desk.entry, **given), Seal.objects.count()
         seal()

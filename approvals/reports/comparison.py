@@ -1,4 +1,4 @@
-"""Whether the ledger tells the same as the rows that the report counts: those rows no seal covers."""
+"""Compares the rows that the report counts, which no seal covers, with the ledger."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from approvals.reports.months import Month
 from audit.models import Entry
 from people.actors import Actor, Role
 
-# So many messages are named; the rest is counted.
-MOST = 20
+# How many messages are named; the rest is counted.
+MOST_NAMED = 20
 
 
 @dataclass(frozen=True)
-class Told:
+class Comparison:
     """How many verdicts and decisions were compared, and the messages on which rows and ledger differ."""
 
     compared: int
@@ -25,21 +25,21 @@ class Told:
     differing: Sequence[Message]
 
 
-def compare_with_ledger(actor: Actor, month: Month) -> Told:
+def compare_with_ledger(actor: Actor, month: Month) -> Comparison:
     """Compare what was said and decided in a month, of what the actor looks after or looks up, with its entries."""
     looking = actor.acting_as(Role.ADMIN, Role.AUDITOR)
     mine = Message.objects.visible_to(looking)
     verdicts = Verdict.objects.filter(message__in=mine, given_at__gte=month.since, given_at__lt=month.until)
     made = Decision.objects.visible_to(looking).between(month.since, month.until)
     by_its_giver = {"actor_kind": "person", "actor_id": Cast(OuterRef("person"), CharField())}
-    differing = Q(pk__in=_without(verdicts, _told_by("verdict.given", **by_its_giver)))
-    differing |= Q(pk__in=_without(made, _told_by("decision.recorded")))
-    differing |= Q(public_id__in=_without_a_row(mine, month))
+    differing = Q(pk__in=_not_recorded(verdicts, _recorded_as("verdict.given", **by_its_giver)))
+    differing |= Q(pk__in=_not_recorded(made, _recorded_as("decision.recorded")))
+    differing |= Q(public_id__in=_recorded_without_a_row(mine, month))
     found = mine.filter(differing).order_by("-pk")
-    return Told(verdicts.count() + made.count(), found.count(), list(found[:MOST]))
+    return Comparison(verdicts.count() + made.count(), found.count(), list(found[:MOST_NAMED]))
 
 
-def _told_by(action: str, **more: Any) -> Exists:
+def _recorded_as(action: str, **more: Any) -> Exists:
     """Whether an entry of this kind says the same outcome of the same version."""
     same = Q(outcome=OuterRef("outcome")) | Q(outcome="", detail__fields__outcome=OuterRef("outcome"))
     # Of before outcomes stood in entries, where details were removed since, nothing can be said.
@@ -48,11 +48,11 @@ def _told_by(action: str, **more: Any) -> Exists:
     return Exists(Entry.objects.of_action(action).filter(same | unknown, **about, **more))
 
 
-def _without(rows: QuerySet[Any], told: Exists) -> QuerySet[Any]:
-    return rows.exclude(told).values("message")
+def _not_recorded(rows: QuerySet[Any], recorded: Exists) -> QuerySet[Any]:
+    return rows.exclude(recorded).values("message")
 
 
-def _without_a_row(mine: QuerySet[Message], month: Month) -> QuerySet[Any]:
+def _recorded_without_a_row(mine: QuerySet[Message], month: Month) -> QuerySet[Any]:
     """Messages of which the ledger tells a decision that has no row any more."""
     rows = Decision.objects.filter(message__public_id=OuterRef("message"), outcome=OuterRef("outcome"))
     entries = Entry.objects.of_action("decision.recorded").exclude(outcome="")
