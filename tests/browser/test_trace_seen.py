@@ -86,10 +86,7 @@ def _check_offline(text, opened):
         '"question":"Who started it?"': ('"question":"Who ended it?"', "The sentences in this file were edited"),
         '"made_at":"20': ('"made_at":"19', "The sentences in this file were edited"),
         "<style>": ("<style>/* */", "How this file looks was edited"),
-        re.search(r'"salt":"[0-9a-f]{32}","fields":\{[^}]*\}', text)[0]: (
-            '"salt":null,"fields":null',
-            "were taken out",
-        ),
+        detail: ('"salt":null,"fields":null', "were taken out"),
     }
     for before, (after, says) in edits.items():
         assert before in text
