@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from approvals.decide import decide_by_rule, undo_decision
-from approvals.models import Decision, Mailbox, Message
+from approvals.models import Decision, Mailbox, Message, Verdict
 from approvals.report_forms import DecisionsForm
 from approvals.reports.decisions import report_of, rows_of
 from approvals.reports.months import Month
@@ -113,6 +113,18 @@ def test_figures_are_told_by_person_and_by_mailbox_and_add_up_and_each_leads_to_
     assert re.findall(r'<li id="decision-(\d+)"', page) == [str(one.pk)]
     assert f"/audit/trace/{one.message.public_id}/" in page
     assert "rejected, by Ana Ferreira" in page
+
+
+def test_verdicts_and_decisions_that_differ_from_the_ledger_are_named(signed_in, auditor, month):
+    client = signed_in(auditor)
+    assert "The ledger agrees with all 12 verdicts and decisions." in client.get(PATH).content.decode()
+    changed, deleted = Verdict.objects.filter(outcome="approve")[:2]
+    Verdict.objects.filter(pk=changed.pk).update(outcome="reject")
+    Decision.objects.filter(message=deleted.message).delete()
+    page = client.get(PATH).content.decode()
+    section = page[page.index("2 messages differ from the ledger") :]
+    named = set(re.findall(r'href="/audit/trace/([^/]+)/"', section[: section.index("</section>")]))
+    assert named == {str(changed.message.public_id), str(deleted.message.public_id)}
 
 
 @pytest.mark.slow
