@@ -1619,7 +1619,8 @@ def _told(report: Report, trust: Trust, *, head_given: bool, what: str) -> list[
     if report.unsealed:
         lines.append("NOT checked: %d entries that no seal covers yet, protected only by rights." % report.unsealed)
     if report.without_details:
-        why = "this bundle leaves them out" if report.left_out else "removed, or left out"
+        explained = report.missing.without(report.missing.without(report.removed))
+        why = "this bundle leaves them out" if report.left_out else "entries record the removal of %s" % explained
         lines.append("%d entries are without their details: %s." % (report.without_details, why))
     lines += ["NOT checked: " + shown(sentence) for sentence in report.younger]
     if not head_given:
