@@ -229,7 +229,7 @@ def looks(message):
 # --- line 59
 
 PRIVATE = (
-    "ana ferreira", "ana@yourteam", "dana", "northwind", "refund", "because of", "mallory", HERE, "ana#1", "4471",
+    "ana ferreira", "ana@yourteam", "dana", "northwind", "refund", "because of", "mallory", HERE, "ana#1", "order 4471",
 )  # fmt: skip
 
 
