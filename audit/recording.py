@@ -182,10 +182,15 @@ def record(
     if place is None:
         append(entry, salt=salt, fields=fields, words=found, removes=removes)
     else:
-        entry.id, entry.xid, entry.at = place.number, place.xid, place.at
-        entry.leaf_hash = leaf_hash(entry)
-        with together():
-            insert(entry)
-            insert(EntryDetail(entry=entry, salt=salt, fields=fields, words=found))
+        _insert_at(place, entry, EntryDetail(salt=salt, fields=fields, words=found))
     recorded.send(sender=Entry, entry=entry, details=fields, about=about)
     return entry
+
+
+def _insert_at(place: Place, entry: Entry, detail: EntryDetail) -> None:
+    entry.id, entry.xid, entry.at = place.number, place.xid, place.at
+    entry.leaf_hash = leaf_hash(entry)
+    detail.entry = entry
+    with together():
+        insert(entry)
+        insert(detail)

@@ -1238,7 +1238,7 @@ def _listed(line: bytes, place: int, report: Report) -> Item:
         if not all(type(value) is str for value in fields.values()):
             raise ValueError("its details are no texts")
         salt = None if found[4] is None else found[4].decode()
-        said = {"fields": fields, "id": int(found[2]), "leaf": found[3].decode(), "salt": salt}
+        said: dict[str, Any] = {"fields": fields, "id": int(found[2]), "leaf": found[3].decode(), "salt": salt}
         if canonical(said) != line:
             raise ValueError("it is not in canonical form")
     except (ValueError, AttributeError) as error:
