@@ -162,7 +162,8 @@ def record(
         raise ValueError(f"{action!r} is not registered in audit.actions")
     if not database.in_atomic_block:
         raise transaction.TransactionManagementError("audit.record() must run in the transaction of the act")
-    fields = {"actor": actor.label, "address": actor.address, **dict(actor.proof), **(details or {})}
+    # At least one detail, whose salt makes no two entries say the same: the sealer refuses a repeated one.
+    fields = {"actor": actor.label or actor.kind, "address": actor.address, **dict(actor.proof), **(details or {})}
     fields = {name: text.replace("\0", "\ufffd") for name, text in fields.items() if text}
     salt = os.urandom(16)
     entry = Entry(

@@ -53,8 +53,8 @@ def seal_here(between: int = 0, **of: Any) -> Seal:
 
 def _strangers(entry: Entry, number: int) -> list[Entry]:
     made = [
-        Entry(id=entry.pk * 10**6 + place, xid=entry.xid, at=entry.at, actor_kind="person", action="message.opened")
-        for place in range(number)
+        Entry(id=number, xid=entry.xid, at=entry.at, actor_kind="person", action="message.opened", trace=str(number))
+        for number in range(entry.pk * 10**6, entry.pk * 10**6 + number)
     ]
     for one in made:
         one.mac = mac_of(one)

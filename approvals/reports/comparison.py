@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from django.db.models import CharField, Exists, F, OuterRef, Q, QuerySet
+from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Cast
 
 from approvals.models import Decision, Message, Verdict
@@ -41,11 +42,12 @@ def compare_with_ledger(actor: Actor, month: Month) -> Comparison:
 
 def _recorded_as(action: str, **more: Any) -> Exists:
     """Whether an entry of this kind says the same outcome of the same version."""
-    same = Q(outcome=OuterRef("outcome")) | Q(outcome="", detail__fields__outcome=OuterRef("outcome"))
-    # Of before outcomes stood in entries, where details were removed since, nothing can be said.
+    # The outcome of older entries is one of their details, and is not known where these were removed.
+    entries = Entry.objects.of_action(action).annotate(outcome_detail=KeyTextTransform("outcome", "detail__fields"))
+    same = Q(outcome=OuterRef("outcome")) | Q(outcome="", outcome_detail=OuterRef("outcome"))
     unknown = Q(outcome="", detail=None)
     about = {"message": OuterRef("message__public_id"), "fingerprint": OuterRef("revision__fingerprint")}
-    return Exists(Entry.objects.of_action(action).filter(same | unknown, **about, **more))
+    return Exists(entries.filter(same | unknown, **about, **more))
 
 
 def _not_recorded(rows: QuerySet[Any], recorded: Exists) -> QuerySet[Any]:

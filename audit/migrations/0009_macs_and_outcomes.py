@@ -32,8 +32,8 @@ $$;
 class Migration(migrations.Migration):
     dependencies = [("audit", "0008_append_by_function")]
     operations = [
-        migrations.AddField("entry", "outcome", models.CharField(blank=True, db_default="", max_length=16)),
-        migrations.AddField("entry", "mac", models.CharField(blank=True, db_default="", max_length=64)),
+        migrations.AddField("entry", "outcome", models.CharField(blank=True, default="", db_default="", max_length=16)),
+        migrations.AddField("entry", "mac", models.CharField(blank=True, default="", db_default="", max_length=64)),
         migrations.AddIndex("entry", HashIndex(fields=["mac"], name="entry_mac")),
         migrations.RunSQL(FORWARDS, migrations.RunSQL.noop),
     ]

@@ -135,9 +135,9 @@ class Entry(models.Model):
     trace = models.CharField(max_length=64, blank=True)
     detail_hashes = models.JSONField(default=dict)
     # What became of something, where the action alone does not say it; unlike details it is never removed.
-    outcome = models.CharField(max_length=16, blank=True, db_default="")
+    outcome = models.CharField(max_length=16, blank=True, default="", db_default="")
     # Shows that the desk wrote it: a code over what it says, with a key that the database does not have (audit.macs).
-    mac = models.CharField(max_length=64, blank=True, db_default="")
+    mac = models.CharField(max_length=64, blank=True, default="", db_default="")
     leaf_hash = models.CharField(max_length=64)
 
     objects = EntryQuerySet.as_manager()

@@ -14,7 +14,7 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import transaction
 
-from audit.models import Entry, EntryDetail, Seal
+from audit.models import Entry, Leaf, Seal
 from audit.proving import countersign_verify as verifier
 from audit.proving.bundle import VERIFIER, BundleFailed, write_bundle
 from audit.proving.message_proof import prove
@@ -54,13 +54,13 @@ def test_bundle_holds_everything_and_verifies_itself(ledger, settings, tmp_path,
     call_command("audit_export", to=str(target), because="the auditor asked")
     told = Entry.objects.of_action("ledger.bundled").select_related("detail").get()
     assert told.detail.fields["reason"] == "the auditor asked"
-    assert "holds 10 entries and 2 seals; 3 entries are not sealed yet" in capsys.readouterr().out
+    assert "holds 10 entries and 3 seals; 0 entries are not sealed yet" in capsys.readouterr().out
     assert {one.name for one in target.iterdir()} == FILES
     # Its own entry is in it.
     assert [json.loads(line)["id"] for line in (target / "entries.jsonl").open()][-1] == told.pk
     ran = _verify(target, "--head", str(settings.SEAL_FILE))
     assert ran.returncode == 0, ran.stdout
-    assert "It holds: 10 entries, 7 of them under 2 seals." in ran.stdout
+    assert "It holds: 10 entries, 10 of them under 3 seals." in ran.stdout
     assert (target / "README.txt").read_text("ascii")
     assert target.stat().st_mode & 0o077 == 0
 
@@ -72,8 +72,10 @@ def test_bundle_may_be_one_file_and_without_details(ledger, tmp_path):
     report = verifier.check_bundle(str(tmp_path / "bundle.zip"), verifier.Trust([made.fingerprint]))
     assert (report.findings, report.entries, report.unsealed) == ([], 9, 2)
     # Details that were removed or left out are told of, and all holds.
-    EntryDetail.objects.filter(pk=ledger[0].pk).delete()
-    for name, missing, details in (("with", 1, True), ("without", 9, False)):
+    number = Leaf.objects.get(position=0).entry
+    with transaction.atomic():
+        record("ledger.details_removed", actor=ACTOR, details={"numbers": str(number)}, removes=[number])
+    for name, missing, details in (("with", 1, True), ("without", 10, False)):
         write_bundle(tmp_path / name, details=details)
         report = verifier.check_bundle(str(tmp_path / name))
         assert (report.findings, report.without_details) == ([], missing)

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.db import connection as database
 from psycopg import errors, sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
-from psycopg.types.json import Json
+from psycopg.types.json import Jsonb
 
 from audit.guards import APPEND_ONLY, examine_guards
 from audit.models import Entry, EntryDetail
@@ -110,7 +110,7 @@ def test_details_go_only_with_an_entry_that_names_whose_they_are(application):
     [number] = application.execute("SELECT max(id) FROM audit_entry").fetchone()
     salt, text = b"s" * 16, str(number)
     remove = (
-        "SELECT audit_remove_details(%s, 'worker', 'x', 'worker', %s, NULL, NULL, '', '', %s,"
+        "SELECT audit_remove_details(%s::bigint[], 'worker', 'x', 'worker', %s, NULL, NULL, '', '', %s,"
         " '', '', '', '', '', %s, %s, '')"
     )
     for action, fields, digest, why in (
@@ -119,11 +119,11 @@ def test_details_go_only_with_an_entry_that_names_whose_they_are(application):
         ("ledger.details_removed", {"numbers": text}, "0" * 64, "does not name"),
         ("message.held", {"numbers": text}, detail_hash(salt, "numbers", text), "removes no details"),
     ):
-        given = [[number], action, Json({"numbers": digest}), salt, Json(fields)]
+        given = [[number], action, Jsonb({"numbers": digest}), salt, Jsonb(fields)]
         with pytest.raises(errors.RaiseException, match=why):
             application.execute(remove, given)
     hashes, fields = {"numbers": detail_hash(salt, "numbers", text)}, {"numbers": text}
-    application.execute(remove, [[number], "ledger.details_erased", Json(hashes), salt, Json(fields)])
+    application.execute(remove, [[number], "ledger.details_erased", Jsonb(hashes), salt, Jsonb(fields)])
     assert (Entry.objects.count(), EntryDetail.objects.filter(pk=number).count()) == (4, 0)
 
 
