@@ -150,13 +150,12 @@ def record(
 ) -> Entry:
     """Append one entry, in the caller's transaction, and tell the listeners.
 
-    `details` are personal or free text by name; empty ones are left out. `outcome` stays when they are removed: a
-    word, no personal text. `about` is for the listeners: the row that the entry tells of, as it is now. `words` are
-    what it is found by besides: `ledger_words()` of the message. A `place` that was reserved in this transaction saves
-    a round trip. `removes` are the entries whose details go with this one, which names them in its detail `numbers`.
+    `details` are personal or free text by name; empty ones are left out. `outcome` is one word that stays when they are
+    removed. `about` is for the listeners: the row that the entry tells of, as it is now. `words` are what it is found by
+    besides: `ledger_words()` of the message. A `place` that was reserved in this transaction saves a round trip.
+    `removes` are the entries whose details go with this one, which names them in its detail `numbers`.
 
-    Raises ValueError for an action that is not registered, and refuses to run outside a transaction, where an act and
-    its entry could come apart.
+    Raises ValueError for an action that is not registered, and TransactionManagementError outside a transaction.
     """
     if action not in ACTIONS:
         raise ValueError(f"{action!r} is not registered in audit.actions")
