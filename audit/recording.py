@@ -151,9 +151,9 @@ def record(
     """Append one entry, in the caller's transaction, and tell the listeners.
 
     `details` are personal or free text by name; empty ones are left out. `outcome` is one word that stays when they are
-    removed. `about` is for the listeners: the row that the entry tells of, as it is now. `words` are what it is found by
-    besides: `ledger_words()` of the message. A `place` that was reserved in this transaction saves a round trip.
-    `removes` are the entries whose details go with this one, which names them in its detail `numbers`.
+    removed. `about` is the row that the entry tells of, for the listeners. `words` are what it is found by besides:
+    `ledger_words()` of the message. A `place` reserved in this transaction saves a round trip. `removes` are entries
+    whose details go with this one, which names them in its detail `numbers`.
 
     Raises ValueError for an action that is not registered, and TransactionManagementError outside a transaction.
     """
@@ -161,9 +161,7 @@ def record(
         raise ValueError(f"{action!r} is not registered in audit.actions")
     if not database.in_atomic_block:
         raise transaction.TransactionManagementError("audit.record() must run in the transaction of the act")
-    # At least one detail, whose salt makes no two entries say the same: the sealer refuses a repeated one.
-    fields = {"actor": actor.label or actor.kind, "address": actor.address, **dict(actor.proof), **(details or {})}
-    fields = {name: text.replace("\0", "\ufffd") for name, text in fields.items() if text}
+    fields = _fields_of(actor, details or {})
     salt = os.urandom(16)
     entry = Entry(
         actor_kind=actor.kind,
@@ -179,12 +177,18 @@ def record(
     )
     entry.mac = macs.mac_of(entry)
     found = found_by(fields, about, words)
-    if place is None:
-        append(entry, salt=salt, fields=fields, words=found, removes=removes)
-    else:
+    if place:
         _insert_at(place, entry, EntryDetail(salt=salt, fields=fields, words=found))
+    else:
+        append(entry, salt=salt, fields=fields, words=found, removes=removes)
     recorded.send(sender=Entry, entry=entry, details=fields, about=about)
     return entry
+
+
+def _fields_of(actor: ActorLike, details: Mapping[str, str]) -> dict[str, str]:
+    # Never without a detail: its salt makes each entry unlike all others, and the sealer refuses a repeated one.
+    fields = {"actor": actor.label or actor.kind, "address": actor.address, **dict(actor.proof), **details}
+    return {name: text.replace("\0", "\ufffd") for name, text in fields.items() if text}
 
 
 def _insert_at(place: Place, entry: Entry, detail: EntryDetail) -> None:
