@@ -73,10 +73,12 @@ RULES = {
             "it names another domain only, or another person at the same one.",
         ),
         Rule(
-            "odd_address", 1, "high", 60, "odd address",
-            "An address is written in letters that mislead.",
-            "Looks at addresses that are not known: letters of several scripts in one word, or of one script that all "
-            "pass for Latin ones. Milder: a domain with letters outside plain Latin, which is spelled out.",
+            "odd_address", 2, "high", 60, "odd address",
+            "An address is written in a way that misleads.",
+            "Looks for % or ! before the @, which may send mail on to somebody else, and for a number or a single name "
+            "in place of a domain. Of addresses that are not known: letters of several scripts in one word, or of one "
+            "script that all pass for Latin ones. Milder: a domain with letters outside plain Latin, which is spelled "
+            "out.",
         ),
         Rule(
             "off_allowlist", 2, "high", 60, "off the list",
