@@ -41,6 +41,7 @@ class Link:
     flags: tuple[str, ...] = ()
     written_out: bool = False  # an address in plain text, which mail programs turn into a link by themselves
     mark: str = ""  # its id in the frame
+    claim: str = ""  # the address that its text or a label names, where it goes to another
 
 
 @dataclass(frozen=True)
