@@ -11,8 +11,8 @@ from approvals.showing.links import read_link
 from approvals.showing.nesting import BLOCKS
 from approvals.showing.shown import Link
 
-# No host is longer than 253 characters.
-MAX_BESIDE = 300
+# Characters; more of a name would not be taken for another's.
+MAX_BESIDE = 100
 
 # Between cells, which may touch each other, and where text surely goes on elsewhere.
 _CELL, _PARTED = "\x1f", "\x1e"
