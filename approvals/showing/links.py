@@ -128,7 +128,7 @@ def _claim(texts: Sequence[str], goes_to: Callable[[NamedHost], bool], scheme: s
 
 def _split_claim(before: str, text: str, after: str, goes_to: Callable[[NamedHost], bool]) -> str:
     """Return the address that a link's text names only with what stands beside it, where the link does not go there."""
-    named = hosts_across(before, text, after) if before or after else []
+    named = hosts_across(before, text, after) if text.strip() and (before or after) else []
     return next((one.said for one in named if not goes_to(one)), "")
 
 

@@ -139,6 +139,7 @@ SPLIT = {
 }
 WHOLE = [
     "Write <a href=https://acme.com>acme.com</a>.",
+    "acme<a href=https://t.example></a>.com",
     "<a href=https://acme.com/u>Unsubscribe</a> <a href=https://acme.com>acme.com</a>",
     "<a href=https://x.com style='padding:0 8px'>X.com</a><a href=https://fb.com style='padding:0 8px'>Facebook</a>",
     "<a href=https://fb.com style='margin-right:1em'>Facebook</a><a href=https://x.com>X.com</a>",
