@@ -268,6 +268,11 @@ class _Writer:
         return marks
 
 
+def read_style(written: str) -> Style:
+    """Return a style as the plain form holds it."""
+    return dict(part.split(":", 1) for part in written.split(";") if ":" in part)
+
+
 def _written(style: Style) -> str:
     return ";".join(f"{name}:{value}" for name, value in style.items())
 

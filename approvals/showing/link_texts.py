@@ -1,8 +1,8 @@
 """What the links of a letter read as: their text, what it runs into, and what stands in place of their pictures."""
 
 import re
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 
 from approvals.showing.arithmetic import length
 from approvals.showing.boxes import Style
@@ -27,14 +27,18 @@ _GAP = 0.2
 
 
 @dataclass(slots=True)
-class OpenLink:
-    """A link of the letter: where its text stands, and what it is called besides."""
+class SeenLink:
+    """A link of the letter: where its text stands, and what it is called besides.
+
+    `room` are the places after it, in what is drawn and in its text twin, where it is told where the link goes.
+    """
 
     target: str
     mark: str = ""
     start: int = 0
     end: int = 0
     labels: list[str] = field(default_factory=list)
+    room: tuple[int, int] = (0, 0)
 
 
 class LinkTexts:
@@ -43,7 +47,8 @@ class LinkTexts:
     def __init__(self) -> None:
         self.parts: list[str] = []
         self.size = 0
-        self.open: list[OpenLink] = []
+        self.open: list[SeenLink] = []
+        self.links: list[SeenLink] = []
 
     def say(self, text: str) -> None:
         """Add visible text."""
@@ -62,31 +67,35 @@ class LinkTexts:
         for link in self.open:
             link.labels += labels
 
-    def start(self, link: OpenLink) -> None:
+    def start(self, link: SeenLink) -> None:
         """Begin a link here."""
         link.start = self.size
         self.open.append(link)
 
-    def end(self) -> OpenLink:
+    def end(self, room: tuple[int, int]) -> None:
         """End the link that began last."""
         link = self.open.pop()
-        link.end = self.size
-        return link
+        link.end, link.room = self.size, room
+        self.links.append(link)
 
-    def read(self, links: Sequence[OpenLink], base: str) -> list[Link]:
-        """Return each link with its true target. To be called once all text was added."""
+    def read(self, base: str) -> Iterator[tuple[SeenLink, Link]]:
+        """Yield each link with its true target. To be called once all text was added: one may go on in the next."""
         whole = _TOUCHING.sub(lambda between: "\u200b" * len(between.group()), "".join(self.parts)).translate(_BLANKS)
-        return [
-            read_link(
-                whole[link.start : link.end],
-                link.target,
+        for seen in self.links:
+            link = read_link(
+                whole[seen.start : seen.end],
+                seen.target,
                 base,
-                labels=link.labels,
-                before=whole[max(0, link.start - MAX_BESIDE) : link.start].rpartition(" ")[2],
-                after=whole[link.end : link.end + MAX_BESIDE].partition(" ")[0],
+                labels=seen.labels,
+                before=whole[max(0, seen.start - MAX_BESIDE) : seen.start].rpartition(" ")[2],
+                after=whole[seen.end : seen.end + MAX_BESIDE].partition(" ")[0],
             )
-            for link in links
-        ]
+            yield seen, replace(link, mark=seen.mark)
+
+
+def areas(found: Iterable[tuple[Sequence[str], str]], base: str) -> list[Link]:
+    """Return the links of parts of pictures, each given by its labels and its target."""
+    return [read_link("" if labels else "(part of a picture)", target, base, labels=labels) for labels, target in found]
 
 
 def parting(tag: str, style: Style, size: float) -> tuple[str, str]:

@@ -9,12 +9,11 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
-from approvals.showing.boxes import Style
-from approvals.showing.canonical import Canonical, Note
+from approvals.showing.canonical import Canonical, Note, read_style
 from approvals.showing.elements import PICTURE_LABELS
 from approvals.showing.hidden import Look
 from approvals.showing.invisibles import Tally, named, pieces, stripped
-from approvals.showing.link_texts import LinkTexts, OpenLink, parting
+from approvals.showing.link_texts import LinkTexts, SeenLink, areas, parting
 from approvals.showing.links import read_link, short_target
 from approvals.showing.nesting import BLOCKS, TABLE_PARTS, VOID
 from approvals.showing.plain import tidy, written_out
@@ -49,7 +48,6 @@ class _Walker:
         self.root_style = {k: v for _, styled in canonical.root for k, v in styled.style.items()}
         self.stack = [Element("", "", look, replace(other, firm=other.ground, is_spilled=False))]
         self.link_texts = LinkTexts()
-        self.links_drawn: list[tuple[OpenLink, int, int]] = []  # and where in `out` and `text` there is room after it
         self.watching = Watching()
         self.out: list[str] = []
         self.text: list[str] = []
@@ -80,7 +78,6 @@ class _Walker:
         self._reveal()
         self._close_doubts(self.stack[0])
         self._read_links()
-        self._write_out_links()
         return self._result()
 
     def _result(self) -> Marked:
@@ -105,13 +102,13 @@ class _Walker:
         if tag in VOID:
             self._void(tag, attributes)
             return
-        style, doubted = (_read(attributes.get(name, "")) for name in ("style", "data-doubted"))
+        style, doubted = (read_style(attributes.get(name, "")) for name in ("style", "data-doubted"))
         above = self.stack[-1].look
         why = attributes.get("data-why", "")
         look = above.inside(style, why, attributes.get("data-maybe", ""))
         other = self.stack[-1].other.in_doubt(tag, with_doubts(style, doubted), why)
-        link = OpenLink(self.canonical.links[int(attributes["data-link"])]) if "data-link" in attributes else None
-        if link is not None and not first_given(style, "color", "-webkit-text-fill-color"):
+        link = SeenLink(self.canonical.links[int(attributes["data-link"])]) if "data-link" in attributes else None
+        if link is not None and not (style.get("color") or style.get("-webkit-text-fill-color")):
             look, other = replace(look, colour=_LINK_BLUE), replace(other, colour=_LINK_BLUE)
         if self.run and (tag in _BREAKS or not look.hides()):
             self._reveal()
@@ -162,7 +159,7 @@ class _Walker:
         if element.drawn:
             self.out.append(f"</{element.drawn}>")
         if element.link is not None:
-            self.links_drawn.append((self.link_texts.end(), len(self.out), len(self.text)))
+            self.link_texts.end((len(self.out), len(self.text)))
             self.out.append("")
             self.text.append("")
         self.link_texts.part(element.parting)
@@ -186,8 +183,7 @@ class _Walker:
             note = self.canonical.notes[int(attributes["data-note"])]
             self._reveal()
             self._note(note)
-            if not hidden:
-                self.link_texts.label(note.labels)
+            self.link_texts.label(() if hidden else note.labels)
         elif "data-picture" in attributes:
             source, given = self.canonical.pictures[int(attributes["data-picture"])]
             says = given.get("alt", "")
@@ -282,40 +278,19 @@ class _Walker:
         return f"{kind}-{self.marks[kind]}"
 
     def _line(self, tag: str) -> None:
-        ending = "\n- " if tag == "li" else "\t" if tag in ("td", "th") else "\n"
-        self.text.append(ending)
+        self.text.append("\n- " if tag == "li" else "\n")
         self.plain.append("\n")
 
     def _read_links(self) -> None:
-        """Read the links once all text is known: what one says may go on in the next. Tell where they go after them."""
-        read = self.link_texts.read([link for link, _, _ in self.links_drawn], self.canonical.base)
-        for link, (seen, in_out, in_text) in zip(read, self.links_drawn, strict=True):
-            self.links.append(replace(link, mark=seen.mark))
-            if ALARMING & set(link.flags):
+        """Read the links, those in pictures' parts and those written out as text; tell after each where it goes."""
+        for seen, link in self.link_texts.read(self.canonical.base):
+            self.links.append(link)
+            in_out, in_text = seen.room
+            if link.is_alarming:
                 drawn, self.text[in_text] = self._drawn("ghost", f"goes to {short_target(link.target)[:300]}")
                 self.out[in_out] = f" {drawn}"
             elif link.target and short_target(link.target).rstrip("/") not in link.text:
                 self.text[in_text] = f" <{named(link.target)}>"
-
-    def _write_out_links(self) -> None:
-        """Add the addresses in pictures' parts, and those written out as text."""
-        self.links += [
-            read_link("" if labels else "(part of a picture)", target, self.canonical.base, labels=labels)
-            for labels, target in self.canonical.areas
-        ]
-        known = {said for link in self.links for said in (link.target, link.text)}
+        self.links += areas(self.canonical.areas, self.canonical.base)
+        known = {text for link in self.links for text in (link.target, link.text)}
         self.links += written_out("".join(self.plain), known)
-
-
-ALARMING = frozenset(
-    "text_says_other_domain unusual_scheme credentials_in_url mixed_script ip_address disguised_dot".split()
-)
-
-
-def first_given(style: Style, *names: str) -> str:
-    """Return the first of these properties that the style gives; empty when it gives none."""
-    return next((style[name] for name in names if style.get(name)), "")
-
-
-def _read(written: str) -> Style:
-    return dict(part.split(":", 1) for part in written.split(";") if ":" in part)

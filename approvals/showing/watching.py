@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, replace
 
 from approvals.showing.boxes import Style, room_for
 from approvals.showing.hidden import Look
-from approvals.showing.link_texts import OpenLink
+from approvals.showing.link_texts import SeenLink
 
 SOME = "in some windows or mail programs"
 
@@ -20,7 +20,7 @@ class Element:
     drawn: str
     look: Look
     other: Look
-    link: OpenLink | None = None
+    link: SeenLink | None = None
     parting: str = ""  # what parts its text from the text after it
     said: list[str] = field(default_factory=list)
     maybe: str = ""
