@@ -12,7 +12,7 @@ from approvals.showing.nesting import BLOCKS
 from approvals.showing.shown import Link
 
 # Characters; more of a name would not be taken for another's.
-MAX_BESIDE = 100
+MAX_BESIDE = 64
 
 # Between cells, which may touch each other, and where text surely goes on elsewhere.
 _CELL, _PARTED = "\x1f", "\x1e"

@@ -27,7 +27,6 @@ _NAMED = re.compile(
     r"(?:(?P<local>[\w.+%!'-]{1,64}+)@)?(?P<host>[^\W_][\w-]*+(?:\.[\w-]++)++)(?!\.*@)",
     re.IGNORECASE,
 )
-_TOP_LEVEL = re.compile(r"[^\W\d_][\w-]{1,62}")
 _FILE_ENDINGS = frozenset(
     "js ts py md rs sh rb txt pdf doc docx xls xlsx csv png jpg jpeg gif svg html htm xml json yaml yml zip tar gz exe "
     "php jsp asp aspx css ini toml mp3 mp4 mov eml".split()
@@ -65,7 +64,7 @@ def hosts_named(text: str) -> list[NamedHost]:
     found = []
     for match in _NAMED.finditer(text):
         labels = match["host"].lower().split(".")
-        while len(labels) > 1 and not _TOP_LEVEL.fullmatch(labels[-1].rstrip("-_")):
+        while len(labels) > 1 and not (len(labels[-1].rstrip("-_")) > 1 and labels[-1][0].isalpha()):
             labels.pop()
         host, local = ".".join(labels).rstrip("-_"), (match["local"] or "").lower()
         is_sure = match["scheme"] or local or host.startswith("www.")
