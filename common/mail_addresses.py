@@ -1,17 +1,23 @@
 """Email addresses in the one form in which they are compared and sent: nothing in them could end a header."""
 
 import re
+import unicodedata
 
 import idna
 
 MAX_LENGTH = 254
+_NEXT_HOP = frozenset("%!")
 
 _NAMED = re.compile(r"[^<>]*<([^<>]*)>")
 # A dot-atom of RFC 5322; quoted local parts are legal, and in practice only ever an attack.
 _LOCAL = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 # Whatever may be one where there is an @ in it, for masking: more rather than less.
 _WORD = re.compile(r"[^\s<>(),;:\"]+")
-_DOMAIN = re.compile(r"(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
+# What ends in a number is an IP address, as browsers and mail servers read it: 10.0.0.1, 127.1 and 10.0.0.0x1.
+_DOMAIN = re.compile(
+    r"(?=.{1,253}$)([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)+"
+    r"(?![0-9]+$|0x[0-9a-f]*$)[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?"
+)
 
 
 def clean_address(text: str) -> str:
@@ -44,8 +50,16 @@ def domain_of(address: str) -> str:
     return address.rpartition("@")[2]
 
 
+def names_next_hop(address: str) -> bool:
+    """Whether the part before the @ may say where to send the mail on to, as in a%b@relay and host!user@relay.
+
+    Old mail servers follow it, so that mail "to" the domain after the @ reaches somebody else.
+    """
+    return not _NEXT_HOP.isdisjoint(unicodedata.normalize("NFKC", address.rpartition("@")[0]))
+
+
 def is_domain(domain: str) -> bool:
-    """Whether this lower-case ASCII text is a domain of two labels or more."""
+    """Whether this lower-case ASCII text is a domain of two labels or more, and no IP address."""
     return _DOMAIN.fullmatch(domain) is not None
 
 

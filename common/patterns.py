@@ -6,7 +6,7 @@ Pure: it knows no tables. Entries and addresses are compared in one form (lower 
 dot), so an entry is found by equality and never by walking through a list.
 """
 
-from common.mail_addresses import ascii_domain, clean_address, domain_of, is_domain
+from common.mail_addresses import ascii_domain, clean_address, domain_of, is_domain, names_next_hop
 
 MAX_TYPED = 320
 MAX_PATTERN = 254
@@ -32,7 +32,8 @@ def read_pattern(text: str) -> str:
     """Return an entry in its one form: `name@domain`, `domain` or `*.domain`. Raises ValueError with a sentence.
 
     `*.domain` means every subdomain and not the domain itself; `*@domain` is another spelling of `domain`. A star
-    stands nowhere else, and a whole top-level domain is no entry: both would let in more than anybody meant to.
+    stands nowhere else, and a whole top-level domain is no entry: both would let in more than anybody meant to. Nor is
+    an address with % or ! before the @, which mail servers may send on to somebody else.
     """
     text = pattern = text.strip()
     if len(pattern) > MAX_TYPED:
@@ -45,15 +46,30 @@ def read_pattern(text: str) -> str:
     # clean_address takes `Jane <jane@x.example>` and stars too, which have no place in a list.
     if "*" in pattern or "<" in pattern or pattern != text:
         raise ValueError(_sentence(text))
+    if names_next_hop(pattern):
+        raise ValueError(f"{_shown(text)} has % or ! before the @: mail servers may send it on to another address.")
     try:
         return comparable(clean_address(pattern))
     except ValueError:
         raise ValueError(_sentence(text)) from None
 
 
+def stored_pattern(text: str) -> str:
+    """Return an entry as a list may hold it: as it stands where it was stored before today's rules refuse it."""
+    try:
+        return read_pattern(text)
+    except ValueError:
+        return text
+
+
 def patterns_for(address: str) -> list[str]:
-    """Return every entry that lets this clean address through, in the form that read_pattern gives."""
+    """Return every entry that lets this clean address through, in the form that read_pattern gives.
+
+    None does where the part before the @ names a next hop.
+    """
     address = comparable(address)
+    if names_next_hop(address):
+        return []
     domain = domain_of(address)
     labels = domain.split(".")
     above = [".".join(labels[start:]) for start in range(1, len(labels) - 1)]

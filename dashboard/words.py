@@ -16,6 +16,7 @@ FLAGS = {
     "punycode": "Foreign letters in the address",
     "mixed_script": "Mixed alphabets",
     "ip_address": "A bare number as address",
+    "disguised_dot": "A dot written as another character",
 }
 
 ADDITIONS = {

@@ -88,7 +88,8 @@ def _missed(restriction: _Standing, mailbox: Mailbox, recipients: list[str]) -> 
     if not missed or restriction.mode != Allowlist.Mode.CONTACTS:
         return missed
     known = Contact.objects.known(account_id=mailbox.account_id, addresses=missed)
-    return tuple(one for one in missed if one not in known)
+    # What no entry could name, being a contact does not let through either.
+    return tuple(one for one in missed if one not in known or not patterns_for(one))
 
 
 def _standing(mailbox: Mailbox, recipients: list[str], now: datetime) -> dict[str, _Standing]:

@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 
 from audit.recording import changed, record
 from common.nudge import nudge
-from common.patterns import read_pattern
+from common.patterns import read_pattern, stored_pattern
 from common.postgres import clock
 from common.postgres.anew import atomic_anew
 from people.actors import Actor, Role
@@ -170,7 +170,10 @@ def _of_mode(locked: Allowlist, mode: str | None, number: int, actor: Actor) -> 
 
 
 def _taken_out(locked: Allowlist, patterns: tuple[str, ...], number: int, actor: Actor) -> list[AllowChange]:
-    gone = list(locked.entries.in_place().filter(pattern__in=[_read(one) for one in patterns])) if patterns else []
+    stored = [stored_pattern(one) for one in patterns]
+    gone = list(locked.entries.in_place().filter(pattern__in=stored)) if stored else []
+    for pattern in {*stored} - {one.pattern for one in gone}:
+        _read(pattern)
     AllowEntry.objects.filter(pk__in=[one.pk for one in gone]).update(removed_at=Now())
     return [_line(locked, number, actor, AllowChange.What.REMOVED, entry=one, before=_told(one)) for one in gone]
 

@@ -8,7 +8,7 @@ from copy import copy
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from common.patterns import read_pattern
+from common.patterns import read_pattern, stored_pattern
 from policy.allowlists import Entry, StandingList
 from policy.models import AllowEntry, Allowlist
 
@@ -74,7 +74,7 @@ def with_change(
     other.mode = mode or changed.mode
     entries = dict(reach.entries.get(changed.pk, {}))
     for pattern in remove:
-        entries.pop(read_pattern(pattern), None)
+        entries.pop(stored_pattern(pattern), None)
     entries |= {pattern: replace(one, pattern=pattern) for one in put for pattern in (read_pattern(one.pattern),)}
     lists = [other if one is changed or one == changed else one for one in reach.lists]
     return Reach(lists, {**reach.entries, changed.pk: entries})

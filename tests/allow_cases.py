@@ -36,6 +36,25 @@ CASES: dict[str, Case] = {
     "capitals in the entry": Case("enforce", ("Ana@Acme.Com",), ("ana@acme.com",)),
     "with a name": Case("enforce", ("acme.com",), ("Ana Acme <ana@acme.com>",)),
     "name that lies": Case("enforce", ("acme.com",), ("ana@acme.com <eve@evil.io>",), ("ana@acme.com <eve@evil.io>",)),
+    "sent on by %": Case("enforce", ("acme.com",), ("eve%evil.io@acme.com",), ("eve%evil.io@acme.com",)),
+    "sent on by !": Case("enforce", ("*.acme.com",), ("evil.io!eve@mx.acme.com",), ("evil.io!eve@mx.acme.com",)),
+    "sent on, and a contact": Case(
+        "contacts", ("acme.com",), ("eve%evil.io@acme.com",), ("eve%evil.io@acme.com",), ("eve%evil.io@acme.com",)
+    ),
+    "route": Case(
+        "enforce", ("acme.com",), ("<@evil.io:ana@acme.com>",), ("<@evil.io:ana@acme.com>",), is_no_address=True
+    ),
+    "address in brackets": Case(
+        "enforce", ("acme.com",), ("ana@[127.0.0.1]",), ("ana@[127.0.0.1]",), is_no_address=True
+    ),
+    "address in numbers": Case(
+        "contacts", ("acme.com",), ("ana@10.0.0.1",), ("ana@10.0.0.1",), ("ana@10.0.0.1",), is_no_address=True
+    ),
+    "address in one number": Case(
+        "contacts", ("acme.com",), ("ana@2130706433",), ("ana@2130706433",), ("ana@2130706433",), is_no_address=True
+    ),
+    "address in hexadecimal": Case("enforce", ("acme.com",), ("a@10.0.0.0x1",), ("a@10.0.0.0x1",), is_no_address=True),
+    "single name": Case("enforce", ("acme.com",), ("root@localhost",), ("root@localhost",), is_no_address=True),
     "plus": Case("enforce", ("acme.com",), ("ana+sales@acme.com",)),
     "plus is another person": Case("enforce", ("ana@acme.com",), ("ana+sales@acme.com",), ("ana+sales@acme.com",)),
     "plus in the entry": Case("enforce", ("ana+sales@acme.com",), ("ana@acme.com",), ("ana@acme.com",)),

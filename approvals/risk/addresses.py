@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from approvals.risk.findings import RiskContext
 from approvals.risk.resembling import MAX_DOMAIN
-from approvals.showing.links import registered_domain
+from common.domains import registered_domain
 from common.fingerprint import Content, normalise_address
 
 _ADDRESS = re.compile(r"<([^<>]*)>\s*$")
@@ -56,14 +56,19 @@ def with_names(content: Content) -> Iterator[Named]:
         yield Named(bare_address(address), shown_name(address), "recipient")
 
 
-def strangers(content: Content, context: RiskContext) -> Iterator[tuple[str, str]]:
-    """Yield (whose, address) of each distinct address that is neither known nor of an own domain, sender included."""
-    ours = own_domains(context)
-    known = context.known_addresses
+def everyone_named(content: Content) -> Iterator[tuple[str, str]]:
+    """Yield (whose, address) of each distinct address of the letter, sender included."""
     whose = {bare_address(content.sender): "sender", **dict.fromkeys(answered_to(content), "Reply-To")}
     whose |= dict.fromkeys((a for a in everybody(content) if a not in whose), "recipient")
-    for address, who in whose.items():
-        if "@" in address and address.lower() not in known and domain_of(address) not in ours:
+    yield from ((who, address) for address, who in whose.items() if "@" in address)
+
+
+def strangers(content: Content, context: RiskContext) -> Iterator[tuple[str, str]]:
+    """Yield (whose, address) of each distinct address that is neither known nor of an own domain."""
+    ours = own_domains(context)
+    known = context.known_addresses
+    for who, address in everyone_named(content):
+        if address.lower() not in known and domain_of(address) not in ours:
             yield who, address
 
 

@@ -17,13 +17,14 @@ _ODD = {
     "unusual_scheme": "does not open a web page",
     "credentials_in_url": "has a name before the @ that is not where it goes",
     "ip_address": "goes to a bare number instead of a name",
+    "disguised_dot": "has a dot in its address that is written as another character",
     "mixed_script": "mixes letters of different scripts",
     "passes_for_latin": "is written in letters that pass for Latin ones",
     "punycode": "has letters outside plain Latin in its name",
     "unusual_port": "goes to an unusual port",
 }
 _LETTERS = frozenset({"passes_for_latin", "punycode"})
-_MISLEADING = frozenset({"credentials_in_url", "mixed_script", "passes_for_latin"})
+_MISLEADING = frozenset({"credentials_in_url", "disguised_dot", "mixed_script", "passes_for_latin"})
 _ACTING = ("javascript:", "vbscript:", "data:", "file:")
 _FIELD_NAMES = {
     "reply_to": "Reply-To",
@@ -60,8 +61,8 @@ def lying_links(content: Content, shown: ShownLetter) -> Iterator[Finding]:
     yield finding(
         "link_text_lies",
         f"{sentence} than the one it opens." if len(lying) == 1 else f"{sentence} than they open.",
-        f"{quoted(first.text)} goes to {one_word(short_target(first.target)[:120])}.",
-        (f"{link.text} → {link.target}" for link in lying),
+        f"{quoted(first.claim)} goes to {one_word(short_target(first.target)[:120])}.",
+        (f"{link.claim} → {link.target}" for link in lying),
         anchor=marked(first.mark, LINKS),
     )
 

@@ -10,7 +10,7 @@ from approvals.risk.findings import Finding, RiskContext, counted, finding, one_
 from approvals.risk.places import ADDRESSES, at_address
 from approvals.risk.resembling import PROVIDERS, Neighbours, is_one_slip_apart, resembles
 from approvals.risk.rules import Level
-from approvals.showing.links import registered_domain
+from common.domains import registered_domain
 from common.fingerprint import Content
 
 MANY, VERY_MANY = 10, 50

@@ -4,7 +4,8 @@ import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
 
-from approvals.showing.links import registered_domain, scripts, unicode_host
+from approvals.showing.links import scripts, unicode_host
+from common.domains import registered_domain
 
 # No longer one can be looked up.
 MAX_DOMAIN = 253

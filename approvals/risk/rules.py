@@ -44,9 +44,10 @@ RULES = {
             "endings. Milder: pages that a browser opens.",
         ),
         Rule(
-            "link_text_lies", 1, "high", 60, "link lies",
+            "link_text_lies", 2, "high", 60, "link lies",
             "A link's text names another address than it opens.",
-            "Compares the domain or mail address that a link's text names with the one it goes to.",
+            "Compares the registered domain or mail address that a link's text names with the one it goes to, whatever "
+            "its dots look like. Its title, the text in place of its picture, and the words beside it count as text.",
         ),
         Rule(
             "hidden_text", 2, "high", 60, "hidden text",
@@ -73,10 +74,12 @@ RULES = {
             "it names another domain only, or another person at the same one.",
         ),
         Rule(
-            "odd_address", 1, "high", 60, "odd address",
-            "An address is written in letters that mislead.",
-            "Looks at addresses that are not known: letters of several scripts in one word, or of one script that all "
-            "pass for Latin ones. Milder: a domain with letters outside plain Latin, which is spelled out.",
+            "odd_address", 2, "high", 60, "odd address",
+            "An address is written in a way that misleads.",
+            "Looks for % or ! before the @, which may send mail on to somebody else, and for a number or a single name "
+            "in place of a domain. Of addresses that are not known: letters of several scripts in one word, or of one "
+            "script that all pass for Latin ones. Milder: a domain with letters outside plain Latin, which is spelled "
+            "out.",
         ),
         Rule(
             "off_allowlist", 2, "high", 60, "off the list",
@@ -108,10 +111,10 @@ RULES = {
             "Milder: those that ordinary writing needs.",
         ),
         Rule(
-            "odd_link", 2, "high", 50, "odd link",
+            "odd_link", 3, "high", 50, "odd link",
             "A link's address is written in a way that misleads.",
-            "Looks for a name before an @, mixed scripts and links that act. Milder: bare numbers, punycode, unusual "
-            "ports and schemes.",
+            "Looks for a name before an @, dots written as other characters, mixed scripts and links that act. Milder: "
+            "bare numbers, punycode, unusual ports and schemes.",
         ),
         Rule(
             "many_recipients", 2, "high", 50, "many people",

@@ -1,24 +1,44 @@
-"""The rule about addresses in letters that mislead: mixed scripts, scripts that pass for Latin, foreign letters."""
+"""The rule about addresses that mislead: mail is sent on, there is no real domain, or the letters are foreign."""
 
+import re
 from collections.abc import Iterator
 from itertools import islice
 
-from approvals.risk.addresses import domain_of, strangers
+from approvals.risk.addresses import domain_of, everyone_named, strangers
 from approvals.risk.findings import Finding, RiskContext, finding, one_word
 from approvals.risk.places import at_address
 from approvals.risk.resembling import MAX_DOMAIN, has_mixed_scripts, passes_for_latin
 from approvals.showing.links import unicode_host
 from common.fingerprint import Content
+from common.mail_addresses import ascii_domain, names_next_hop
 
 MAX_NAMED = 20
 
+# An IP address, in brackets or bare, also as one number (2130706433) and in hexadecimal.
+_NUMBER = re.compile(r"\[.*|(?:.*\.)?(?:[0-9]+|0x[0-9a-f]*)")
+
 
 def odd_addresses(content: Content, context: RiskContext) -> Iterator[Finding]:
-    """Unknown addresses whose letters are not what they seem, or not of plain Latin."""
-    return islice(_odd_addresses(content, context), MAX_NAMED)
+    """Addresses that are not what they seem: of anybody by their form, of strangers by their letters."""
+    yield from islice(_by_form(content), MAX_NAMED)
+    yield from islice(_by_letters(content, context), MAX_NAMED)
 
 
-def _odd_addresses(content: Content, context: RiskContext) -> Iterator[Finding]:
+def _by_form(content: Content) -> Iterator[Finding]:
+    for who, address in everyone_named(content):
+        domain = ascii_domain(domain_of(address))
+        if names_next_hop(address):
+            sentence = f"A {who}'s address has % or ! before the @, so the mail may be sent on to somebody else."
+        elif _NUMBER.fullmatch(domain):
+            sentence = f"A {who}'s address has a number in place of a domain."
+        elif domain and "." not in domain:
+            sentence = f"A {who}'s address has a single name in place of a domain."
+        else:
+            continue
+        yield finding("odd_address", sentence, f"{one_word(address)}.", (address,), anchor=at_address(address))
+
+
+def _by_letters(content: Content, context: RiskContext) -> Iterator[Finding]:
     for who, address in strangers(content, context):
         local, domain = address.rpartition("@")[0], domain_of(address)
         if address.isascii() and "xn--" not in domain:

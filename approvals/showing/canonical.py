@@ -7,7 +7,7 @@ comments, no raw text, no attributes of the mail's own but understood styles, so
 
 import html
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from approvals.showing import loads
@@ -17,8 +17,10 @@ from approvals.showing.elements import (
     FOREIGN,
     INSIDE_FOREIGN,
     LABELLED,
+    LABELS,
     PASSED_OVER,
     PICTURE_ATTRIBUTES,
+    PICTURE_LABELS,
     RAW_SHOWN,
     written_as,
 )
@@ -36,12 +38,14 @@ MAX_TAGS = 20_000
 class Note:
     """A label drawn at its place: `blocked` for what was left out, `ghost` for what is not as it seems.
 
-    `about` is the place of what it tells of in the list of hidden texts, or of blocked loads.
+    `about` is the place of what it tells of in the list of hidden texts, or of blocked loads; `labels` are what a
+    picture that it stands for is called.
     """
 
     kind: str
     label: str
     about: int | None = None
+    labels: tuple[str, ...] = ()
 
 
 @dataclass
@@ -52,7 +56,8 @@ class Canonical:
     root: list[tuple[str, Styled]] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
     links: list[str] = field(default_factory=list)
-    areas: list[tuple[str, str]] = field(default_factory=list)
+    labels: dict[tuple[str, ...], int] = field(default_factory=dict)
+    areas: list[tuple[tuple[str, ...], str]] = field(default_factory=list)
     pictures: list[tuple[str, Mapping[str, str]]] = field(default_factory=list)
     blocked: list[Blocked] = field(default_factory=list)
     hidden: list[Hidden] = field(default_factory=list)
@@ -118,7 +123,7 @@ class _Writer:
             return
         for load in seen.fetched:
             self._blocked(load.kind, load.url, quiet=True)
-        self.result.areas += seen.links
+        self.result.areas += [((text,), target) for text, target in seen.links]
         if seen.text:
             targets = "".join(f" <{target}>" for _, target in seen.links)
             self.result.hidden.append(Hidden(seen.text, "comment that only Outlook shows", certain=False))
@@ -193,7 +198,7 @@ class _Writer:
             self.result.base = decode(attributes.get("href", ""), attribute=True)
         elif name == "area" and "href" in attributes:
             target = decode(attributes["href"], attribute=True)
-            self.result.areas.append((decode(attributes.get("alt", ""), attribute=True), target))
+            self.result.areas.append((_labels(attributes, PICTURE_LABELS), target))
             self._note("blocked", f"part of a picture is a link to {target}")
         elif name == "input" and attributes.get("type", "").lower() not in ("hidden", "image"):
             value = decode(attributes.get("value") or attributes.get("placeholder", ""), attribute=True)
@@ -219,14 +224,15 @@ class _Writer:
             return
         says = " ".join(attributes.get("alt", "").split())
         suffix = f" (in its place: “{says}”)" if says else ""
+        labels = _labels(token.attributes, PICTURE_LABELS)
         remote = [load for load in loads.of_tag(token.name, token.attributes) if load.kind == "picture"]
         if remote:
             blocked = loads.blocked(remote[0].kind, remote[0].url)
-            self._note("blocked", f"remote picture not loaded: {loads.short(blocked)}{suffix}", is_load=True)
+            self._note("blocked", f"remote picture not loaded: {loads.short(blocked)}{suffix}", labels, is_load=True)
         elif source.lower().startswith("cid:"):
-            self._note("blocked", f"attached picture, not shown here: {source[4:200]}{suffix}")
+            self._note("blocked", f"attached picture, not shown here: {source[4:200]}{suffix}", labels)
         elif source or says:
-            self._note("blocked", f"picture not shown{suffix}")
+            self._note("blocked", f"picture not shown{suffix}", labels)
 
     def _blocked(self, kind: str, url: str, *, quiet: bool) -> None:
         blocked = loads.blocked(kind, url)
@@ -234,11 +240,11 @@ class _Writer:
         if not quiet:
             self._note("blocked", loads.label(blocked), is_load=True)
 
-    def _note(self, kind: str, label: str, *, is_load: bool = False) -> None:
+    def _note(self, kind: str, label: str, labels: tuple[str, ...] = (), *, is_load: bool = False) -> None:
         """Put a label here: about the load blocked last, or about the hidden text found last."""
         self.nesting.start("img", "img", "")
         found = len(self.result.blocked) if is_load else len(self.result.hidden) if kind == "ghost" else 0
-        self.result.notes.append(Note(kind, label, found - 1 if found else None))
+        self.result.notes.append(Note(kind, label, found - 1 if found else None, labels))
         self.out.append(f'<img data-note="{len(self.result.notes) - 1}">')
 
     def _marks(self, token: Token) -> str:
@@ -248,6 +254,9 @@ class _Writer:
         if token.name == "a" and "href" in token.attributes:
             self.result.links.append(decode(token.attributes["href"], attribute=True))
             marks += f' data-link="{len(self.result.links) - 1}"'
+        if labels := _labels(token.attributes, LABELS):
+            # Equal ones have one number: elements that the standard takes for equal stay so.
+            marks += f' data-labels="{self.result.labels.setdefault(labels, len(self.result.labels))}"'
         for name, held in (("style", style), ("data-doubted", doubted)):
             marks += f' {name}="{html.escape(_written(held))}"' if held else ""
         marks += f' data-why="{html.escape(why)}"' if why else ""
@@ -259,5 +268,15 @@ class _Writer:
         return marks
 
 
+def read_style(written: str) -> Style:
+    """Return a style as the plain form holds it."""
+    return dict(part.split(":", 1) for part in written.split(";") if ":" in part)
+
+
 def _written(style: Style) -> str:
     return ";".join(f"{name}:{value}" for name, value in style.items())
+
+
+def _labels(attributes: Mapping[str, str], names: Iterable[str]) -> tuple[str, ...]:
+    found = (decode(attributes[name], attribute=True) for name in names if name in attributes)
+    return tuple(label for label in found if label.strip())

@@ -46,7 +46,10 @@ SOMETIMES_SEEN = {
 LABELLED = {"option": "label", "optgroup": "label", "textarea": "placeholder"}
 # The only ones whose ground an attribute paints.
 _PAINTED = frozenset("body table thead tbody tfoot tr td th marquee".split())
-PICTURE_ATTRIBUTES = ("src", "alt", "width", "height")
+# What an element is called besides what it says: shown beside the pointer, read aloud, or in place of a picture.
+LABELS = ("title", "aria-label")
+PICTURE_LABELS = ("alt", *LABELS)
+PICTURE_ATTRIBUTES = ("src", "width", "height", *PICTURE_LABELS)
 _FONT_SIZES = {"1": "10px", "2": "13px", "3": "16px", "4": "18px", "5": "24px", "6": "32px", "7": "48px"}
 
 

@@ -3,46 +3,57 @@
 import ipaddress
 import re
 import unicodedata
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import lru_cache, partial
 from urllib.parse import unquote, urljoin
 
 from approvals.showing.invisibles import stripped
+from approvals.showing.named_hosts import NamedHost, hosts_across, hosts_named, readable
 from approvals.showing.shown import Link
+from common.domains import registered_domain
 
 MAX_TEXT = 4000
 _IGNORED = re.compile("[\t\n\r]")
 _EDGES = "".join(map(chr, range(0x21)))
 _PARTS = re.compile(r"([a-z][a-z0-9+.\-]{0,40}):(.*)", re.IGNORECASE | re.DOTALL)
 _WEB = re.compile(r"[/\\]{0,9}([^/\\?#]*)(.*)", re.DOTALL)
+# The dots that IDNA reads as one.
 _DOTS = str.maketrans({"。": ".", "．": ".", "｡": "."})
-_SECOND_LEVEL = frozenset("ac co com edu gov go gob mil ne net nom or org".split())
 WEB_SCHEMES = frozenset({"http", "https"})
 PLAIN_SCHEMES = WEB_SCHEMES | {"mailto", "tel", "sms"}
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
-
-# What a text names as an address: with a scheme or www, or an ordinary top level domain.
-_NAMED_ADDRESS = re.compile(
-    r"(?P<scheme>https?:/{1,3}|www\.)?(?:[\w.+-]{1,64}(?P<at>@))?(?P<host>[^\W_](?:[\w-]{0,62}\.){1,8}[^\W\d_][\w-]{1,24})(?![\w.-]*@)",
-    re.IGNORECASE,
+WRITTEN_OUT = re.compile(
+    r"(?:https?://|www\.)[^\s<>\"'“”‘’\[\]{}|\\^`，、；：！？（）「」『』《》【】]{3,2000}", re.IGNORECASE
 )
-_FILE_ENDINGS = frozenset(
-    "js ts py md rs sh rb txt pdf doc docx xls xlsx csv png jpg jpeg gif svg html htm xml json yaml yml zip tar gz exe "
-    "php jsp asp aspx css ini toml mp3 mp4 eml".split()
-)
-WRITTEN_OUT = re.compile(r"(?:https?://|www\.)[^\s<>\"'“”‘’\[\]{}|\\^`]{3,2000}", re.IGNORECASE)
 
 
-def read_link(text: str, target: str, base: str = "", *, written_out: bool = False) -> Link:
-    """Return the link with its true host and its flags. `base` is the mail's own base address, if it set one."""
+def read_link(
+    text: str,
+    target: str,
+    base: str = "",
+    *,
+    labels: Sequence[str] = (),
+    before: str = "",
+    after: str = "",
+    written_out: bool = False,
+) -> Link:
+    """Return the link with its true host and its flags. `base` is the mail's own base address, if it set one.
+
+    `labels` are what else is read or heard of it: titles and the texts in place of its pictures. `before` and `after`
+    are what its text runs into, without a space between them.
+    """
     target = _IGNORED.sub("", stripped(target)).strip(_EDGES)
     if base and not _PARTS.match(target):
         target = _joined(base, target)
     scheme, host, flags = _taken_apart(target)
-    shown = " ".join(stripped(text[:MAX_TEXT]).split())
-    if scheme in PLAIN_SCHEMES and says_other_address(shown, scheme, host, target):
-        flags.append("text_says_other_domain")
-    flags += host_flags(host)
-    return Link(shown, target, host, registered_domain(host), tuple(dict.fromkeys(flags)), written_out)
+    shown, *heard = (_one_line(said) for said in (text, *labels))
+    claim = ""
+    if scheme in PLAIN_SCHEMES and not written_out:
+        goes_to = partial(_is_target, scheme=scheme, host=host, target=target)
+        claim = _claim((text, *labels), goes_to, scheme) or _split_claim(before, text, after, goes_to)
+    flags = [*flags, *(["text_says_other_domain"] if claim else []), *host_flags(host)]
+    shown = shown or next(filter(None, heard), "")
+    return Link(shown, target, host, registered_domain(host), tuple(dict.fromkeys(flags)), written_out, claim=claim)
 
 
 def host_of(url: str) -> str:
@@ -62,16 +73,6 @@ def short_target(target: str) -> str:
     if match and match.group(1).lower() in WEB_SCHEMES:
         return match.group(2).lstrip("/\\")
     return target
-
-
-@lru_cache(maxsize=4096)
-def registered_domain(host: str) -> str:
-    """Return the part of a host that somebody registered, by a simple rule: two labels, three below co.uk and kin."""
-    labels = host.split(".")
-    if _as_ip(host) or len(labels) < 3:
-        return host
-    deep = len(labels[-1]) == 2 and labels[-2] in _SECOND_LEVEL
-    return ".".join(labels[-3 if deep else -2 :])
 
 
 @lru_cache(maxsize=4096)
@@ -115,35 +116,31 @@ def scripts(word: str) -> frozenset[str]:
     return frozenset(found - {"FULLWIDTH", "MODIFIER"})
 
 
-def says_other_address(text: str, scheme: str, host: str, target: str) -> bool:
-    """Whether the visible text names an address that the link does not go to."""
-    named = _addresses_named(text)
-    if not named:
-        return False
+def _claim(texts: Sequence[str], goes_to: Callable[[NamedHost], bool], scheme: str) -> str:
+    """Return the first of these texts of a link that names an address which the link does not go to."""
+    for text in texts:
+        told = [goes_to(one) for one in hosts_named(readable(text[:MAX_TEXT]))]
+        # Of mail addresses each must be the one written to; of hosts one is enough.
+        if told and not (all(told) if scheme == "mailto" else any(told)):
+            return _one_line(text)
+    return ""
+
+
+def _split_claim(before: str, text: str, after: str, goes_to: Callable[[NamedHost], bool]) -> str:
+    """Return the address that a link's text names only with what stands beside it, where the link does not go there."""
+    named = hosts_across(before, text, after) if text.strip() and (before or after) else []
+    return next((one.said for one in named if not goes_to(one)), "")
+
+
+def _is_target(named: NamedHost, *, scheme: str, host: str, target: str) -> bool:
     if scheme == "mailto":
-        address = unquote(target[7:].partition("?")[0]).strip().lower()
-        return any(mail not in ("", address) or domain != host for mail, domain in named)
-    if scheme not in WEB_SCHEMES:
-        return True
-    return all(registered_domain(domain) != registered_domain(host) for _, domain in named)
+        local = unquote(target[7:].partition("?")[0]).strip().lower().rpartition("@")[0]
+        return _ascii_host(named.host) == host and named.local in ("", local)
+    return scheme in WEB_SCHEMES and registered_domain(_ascii_host(named.host)) == registered_domain(host)
 
 
-def _addresses_named(text: str) -> list[tuple[str, str]]:
-    """Return the (mail address or empty, host) pairs that a text names."""
-    found = []
-    text = text[:1000].translate(_DOTS)
-    for match in _NAMED_ADDRESS.finditer(text):
-        ending = match["host"].rpartition(".")[2]
-        sure = match["scheme"] or match["at"] or (match.span() == (0, len(text.strip())) and ending.islower())
-        host = unicodedata.normalize("NFKC", match["host"]).lower()
-        ending = ending.lower()
-        known = ending.isascii() and (len(ending) in (2, 3) or ending in ("info", "example", "test", "shop", "online"))
-        if ending in _FILE_ENDINGS and not match["scheme"] and not match["at"]:
-            continue
-        if sure or known or not host.isascii():
-            mail = match.group().lower() if match["at"] and not match["scheme"] else ""
-            found.append((mail, _ascii_host(host)))
-    return found
+def _one_line(text: str) -> str:
+    return " ".join(stripped(text[:MAX_TEXT]).split())
 
 
 def _taken_apart(target: str) -> tuple[str, str, list[str]]:
@@ -156,7 +153,8 @@ def _taken_apart(target: str) -> tuple[str, str, list[str]]:
         return "", "", [] if target.startswith("#") or not target else ["relative"]
     scheme, rest = match.group(1).lower(), match.group(2)
     if scheme == "mailto":
-        return scheme, _ascii_host(unquote(rest.partition("?")[0]).rpartition("@")[2].strip()), []
+        host, flags = _read_host(rest.partition("?")[0].rpartition("@")[2].strip())
+        return scheme, host, flags
     if scheme not in WEB_SCHEMES:
         return scheme, "", [] if scheme in PLAIN_SCHEMES else ["unusual_scheme"]
     authority = _WEB.match(rest).group(1)  # type: ignore[union-attr]
@@ -165,7 +163,15 @@ def _taken_apart(target: str) -> tuple[str, str, list[str]]:
     flags += ["not_https"] if scheme == "http" else []
     host, port = _host_and_port(place)
     flags += ["unusual_port"] if port not in ("", _DEFAULT_PORTS[scheme]) else []
-    return scheme, _ascii_host(unquote(host)), flags
+    host, more = _read_host(host)
+    return scheme, host, flags + more
+
+
+def _read_host(written: str) -> tuple[str, list[str]]:
+    """Return a host of a target in the form that is looked up; flagged where other characters stand for its dots."""
+    host = _ascii_host(unquote(written))
+    is_disguised = host.count(".") > written.rstrip(".").count(".") and not _as_ip(host)
+    return host, ["disguised_dot"] if is_disguised else []
 
 
 def _host_and_port(place: str) -> tuple[str, str]:

@@ -9,10 +9,11 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
-from approvals.showing.boxes import Style
-from approvals.showing.canonical import Canonical, Note
+from approvals.showing.canonical import Canonical, Note, read_style
+from approvals.showing.elements import PICTURE_LABELS
 from approvals.showing.hidden import Look
 from approvals.showing.invisibles import Tally, named, pieces, stripped
+from approvals.showing.link_texts import LinkTexts, SeenLink, areas, parting
 from approvals.showing.links import read_link, short_target
 from approvals.showing.nesting import BLOCKS, TABLE_PARTS, VOID
 from approvals.showing.plain import tidy, written_out
@@ -43,9 +44,10 @@ class _Walker:
         for tag, styled in canonical.root:
             look = look.inside(styled.style, styled.why, styled.maybe)
             other = other.in_doubt(tag, with_doubts(styled.style, styled.doubted), styled.why)
+        self.labels = list(canonical.labels)
         self.root_style = {k: v for _, styled in canonical.root for k, v in styled.style.items()}
         self.stack = [Element("", "", look, replace(other, firm=other.ground, is_spilled=False))]
-        self.links_open: list[Element] = []
+        self.link_texts = LinkTexts()
         self.watching = Watching()
         self.out: list[str] = []
         self.text: list[str] = []
@@ -75,7 +77,7 @@ class _Walker:
                 self._start(tag, attributes)
         self._reveal()
         self._close_doubts(self.stack[0])
-        self._write_out_links()
+        self._read_links()
         return self._result()
 
     def _result(self) -> Marked:
@@ -100,13 +102,13 @@ class _Walker:
         if tag in VOID:
             self._void(tag, attributes)
             return
-        style, doubted = (_read(attributes.get(name, "")) for name in ("style", "data-doubted"))
+        style, doubted = (read_style(attributes.get(name, "")) for name in ("style", "data-doubted"))
         above = self.stack[-1].look
         why = attributes.get("data-why", "")
         look = above.inside(style, why, attributes.get("data-maybe", ""))
         other = self.stack[-1].other.in_doubt(tag, with_doubts(style, doubted), why)
-        link = self.canonical.links[int(attributes["data-link"])] if "data-link" in attributes else None
-        if link is not None and not first_given(style, "color", "-webkit-text-fill-color"):
+        link = SeenLink(self.canonical.links[int(attributes["data-link"])]) if "data-link" in attributes else None
+        if link is not None and not (style.get("color") or style.get("-webkit-text-fill-color")):
             look, other = replace(look, colour=_LINK_BLUE), replace(other, colour=_LINK_BLUE)
         if self.run and (tag in _BREAKS or not look.hides()):
             self._reveal()
@@ -119,24 +121,30 @@ class _Walker:
     def _open(self, element: Element, style: Mapping[str, str], attributes: Mapping[str, str]) -> None:
         if element.tag in BLOCKS or element.tag == "tr":
             self._line(element.tag)
+        is_seen = not element.look.hides()
+        if is_seen:
+            before, element.parting = parting(element.tag, style, element.look.size)
+            self.link_texts.part(before)
+        if element.link is not None:
+            self.link_texts.start(element.link)
+        if is_seen and "data-labels" in attributes:
+            self.link_texts.label(self.labels[int(attributes["data-labels"])])
         if element.drawn:
-            kept = harmless_style(style, element.look.size, not element.look.hides()) if style else ""
+            kept = harmless_style(style, element.look.size, is_seen) if style else ""
             self.coloured = self.coloured or "color:" in kept
             marks = f' style="{kept}"' if kept else ""
             marks += "".join(
                 f' {n}="{attributes[n]}"' for n in ("colspan", "rowspan", "start", "value") if n in attributes
             )
             if element.link is not None:
-                target = read_link("", element.link, self.canonical.base).target
-                element.mark = self._next_mark("link")
-                marks += f' id="{element.mark}" title="{html.escape(named(target))}"'
+                target = read_link("", element.link.target, self.canonical.base).target
+                element.link.mark = self._next_mark("link")
+                marks += f' id="{element.link.mark}" title="{html.escape(named(target))}"'
             if element.tag == "center":
                 marks = marks if "text-align" in kept else ' style="text-align:center;"'
             self.out.append(f"<{element.drawn}{marks}>")
         self.preformatted += element.tag == "pre"
         self.stack.append(element)
-        if element.link is not None:
-            self.links_open.append(element)
         self.watching.start(element, style)
         if element.maybe:
             element.doubt = self._box("ghost", f"may be hidden ({element.maybe}):", "hidden")
@@ -151,8 +159,10 @@ class _Walker:
         if element.drawn:
             self.out.append(f"</{element.drawn}>")
         if element.link is not None:
-            self.links_open.pop()
-            self._link_ends(element)
+            self.link_texts.end((len(self.out), len(self.text)))
+            self.out.append("")
+            self.text.append("")
+        self.link_texts.part(element.parting)
         self._close_doubts(element)
         if tag in BLOCKS:
             self._line("")
@@ -173,6 +183,7 @@ class _Walker:
             note = self.canonical.notes[int(attributes["data-note"])]
             self._reveal()
             self._note(note)
+            self.link_texts.label(() if hidden else note.labels)
         elif "data-picture" in attributes:
             source, given = self.canonical.pictures[int(attributes["data-picture"])]
             says = given.get("alt", "")
@@ -181,12 +192,15 @@ class _Walker:
                 self._box("ghost", f"hidden picture ({hidden})")
             else:
                 self.out.append(f'<img src="{source}" alt="{html.escape(named(says))}"{picture_size(given)}>')
-                self._say(f"[picture: {says}]" if says else "[picture]", says)
+                self.text.append(f"[picture: {says}]" if says else "[picture]")
+                self.plain.append(f" {says} ")
+                self.link_texts.label([given[name] for name in PICTURE_LABELS if given.get(name, "").strip()])
         elif tag in ("br", "hr"):
             if hidden:
                 self.run.append(" ") if self.run else None
             else:
                 self.out.append(f"<{tag}>")
+                self.link_texts.part("\n")
             self._line("")
 
     def _text(self, text: str) -> None:
@@ -205,8 +219,7 @@ class _Walker:
             return
         if self.run and not text.isspace():
             self._reveal()
-        for element in self.links_open:
-            element.said.append(text)
+        self.link_texts.say(text)
         self._draw(text)
 
     def _draw(self, text: str) -> None:
@@ -248,53 +261,36 @@ class _Walker:
 
     def _box(self, kind: str, label: str, marked: str = "") -> str:
         """Draw a box, and return the id by which a finding leads to it."""
-        label = named(label, self.tally)
         mark = self._next_mark(marked) if marked else ""
-        place = f'id="{mark}" ' if mark else ""
-        self.out.append(f'<span {place}class="{kind}">{html.escape(label)}</span>')
-        self.text.append(f" [{label}] ")
+        drawn, text = self._drawn(kind, label, mark)
+        self.out.append(drawn)
+        self.text.append(text)
         return mark
+
+    def _drawn(self, kind: str, label: str, mark: str = "") -> tuple[str, str]:
+        """Return a box as it is drawn and as it stands in the text."""
+        label = named(label, self.tally)
+        place = f'id="{mark}" ' if mark else ""
+        return f'<span {place}class="{kind}">{html.escape(label)}</span>', f" [{label}] "
 
     def _next_mark(self, kind: str) -> str:
         self.marks[kind] += 1
         return f"{kind}-{self.marks[kind]}"
 
-    def _say(self, text: str, plain: str) -> None:
-        self.text.append(text)
-        self.plain.append(f" {plain} ")
-        for element in self.links_open:
-            element.said.append(plain)
-
     def _line(self, tag: str) -> None:
-        ending = "\n- " if tag == "li" else "\t" if tag in ("td", "th") else "\n"
-        self.text.append(ending)
+        self.text.append("\n- " if tag == "li" else "\n")
         self.plain.append("\n")
 
-    def _link_ends(self, element: Element) -> None:
-        link = read_link("".join(element.said), element.link or "", self.canonical.base)
-        self.links.append(replace(link, mark=element.mark))
-        if ALARMING & set(link.flags):
-            self.out.append(" ")
-            self._box("ghost", f"goes to {short_target(link.target)[:300]}")
-        elif link.target and short_target(link.target).rstrip("/") not in link.text:
-            self.text.append(f" <{named(link.target)}>")
-
-    def _write_out_links(self) -> None:
-        """Add the addresses in pictures' parts, and those written out as text."""
-        self.links += [
-            read_link(alt or "(part of a picture)", t, self.canonical.base) for alt, t in self.canonical.areas
-        ]
-        known = {said for link in self.links for said in (link.target, link.text)}
+    def _read_links(self) -> None:
+        """Read the links, those in pictures' parts and those written out as text; tell after each where it goes."""
+        for seen, link in self.link_texts.read(self.canonical.base):
+            self.links.append(link)
+            in_out, in_text = seen.room
+            if link.is_alarming:
+                drawn, self.text[in_text] = self._drawn("ghost", f"goes to {short_target(link.target)[:300]}")
+                self.out[in_out] = f" {drawn}"
+            elif link.target and short_target(link.target).rstrip("/") not in link.text:
+                self.text[in_text] = f" <{named(link.target)}>"
+        self.links += areas(self.canonical.areas, self.canonical.base)
+        known = {text for link in self.links for text in (link.target, link.text)}
         self.links += written_out("".join(self.plain), known)
-
-
-ALARMING = frozenset({"text_says_other_domain", "unusual_scheme", "credentials_in_url", "mixed_script", "ip_address"})
-
-
-def first_given(style: Style, *names: str) -> str:
-    """Return the first of these properties that the style gives; empty when it gives none."""
-    return next((style[name] for name in names if style.get(name)), "")
-
-
-def _read(written: str) -> Style:
-    return dict(part.split(":", 1) for part in written.split(";") if ":" in part)

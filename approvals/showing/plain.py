@@ -2,6 +2,7 @@
 
 from approvals.showing.links import WRITTEN_OUT, read_link
 from approvals.showing.shown import Link
+from common.domains import has_known_suffix
 
 MAX_WRITTEN_OUT = 500
 
@@ -10,11 +11,19 @@ def written_out(text: str, known: set[str]) -> list[Link]:
     """Return the addresses that stand in plain text, which mail programs turn into links by themselves."""
     found: dict[str, Link] = {}
     for match in WRITTEN_OUT.finditer(text):
-        url = match.group().rstrip(".,;:!?)")
-        target = url if "://" in url[:8].lower() else f"http://{url}"
-        if not {url, target} & known and len(found) < MAX_WRITTEN_OUT:
-            found.setdefault(target, read_link(url, target, written_out=True))
+        link = _read(match.group())
+        if not {link.text, link.target} & known and len(found) < MAX_WRITTEN_OUT:
+            found.setdefault(link.target, link)
     return list(found.values())
+
+
+def _read(url: str) -> Link:
+    url = url.rstrip(".,;:!?)。")
+    link = read_link(url, url if "://" in url[:8].lower() else f"http://{url}", written_out=True)
+    if "disguised_dot" in link.flags and "。" in url and not has_known_suffix(link.host):
+        # The full stop of a sentence that goes on without a space.
+        return _read(url.rpartition("。")[0])
+    return link
 
 
 def tidy(text: str) -> str:

@@ -14,7 +14,7 @@ from approvals.showing.colours import first_colour
 from approvals.showing.shown import Doubt
 
 # Our own marks between the passes. The mail cannot write them: no attribute of its own goes into the first pass.
-NOTES = frozenset({"data-note", "data-link", "data-picture", "data-why", "data-maybe", "data-doubted"})
+NOTES = frozenset({"data-note", "data-link", "data-labels", "data-picture", "data-why", "data-maybe", "data-doubted"})
 TREE_TAGS = frozenset(
     "a abbr address article aside b big blockquote br caption center cite code col colgroup dd del dfn div dl dt em "
     "figcaption figure font footer h1 h2 h3 h4 h5 h6 header hr i img ins kbd li main mark nav ol p pre q s samp "

@@ -5,6 +5,10 @@ from dataclasses import dataclass, field
 
 from approvals.showing.invisibles import Tally
 
+ALARMING = frozenset(
+    "text_says_other_domain unusual_scheme credentials_in_url mixed_script ip_address disguised_dot".split()
+)
+
 
 class Doubt(Exception):
     """The letter cannot be laid out with certainty; its source is shown instead. The text is a reason for people."""
@@ -41,6 +45,12 @@ class Link:
     flags: tuple[str, ...] = ()
     written_out: bool = False  # an address in plain text, which mail programs turn into a link by themselves
     mark: str = ""  # its id in the frame
+    claim: str = ""  # the words that name another address than the one it goes to
+
+    @property
+    def is_alarming(self) -> bool:
+        """Whether the letter itself tells where it goes."""
+        return not ALARMING.isdisjoint(self.flags)
 
 
 @dataclass(frozen=True)

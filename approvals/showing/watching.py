@@ -4,6 +4,7 @@ from dataclasses import dataclass, field, replace
 
 from approvals.showing.boxes import Style, room_for
 from approvals.showing.hidden import Look
+from approvals.showing.link_texts import SeenLink
 
 SOME = "in some windows or mail programs"
 
@@ -19,10 +20,10 @@ class Element:
     drawn: str
     look: Look
     other: Look
-    link: str | None = None
+    link: SeenLink | None = None
+    parting: str = ""  # what parts its text from the text after it
     said: list[str] = field(default_factory=list)
     maybe: str = ""
-    mark: str = ""  # of the link that it is
     doubt: str = ""  # of the box that says it may be hidden
     room: int | None = None  # how many letters it shows at most
 

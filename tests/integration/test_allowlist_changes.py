@@ -88,6 +88,12 @@ def test_who_changes_nothing_makes_no_version_and_who_was_overtaken_is_told(root
     assert in_place(error.value.current) == ["acme.com", "b.example"]
 
 
+def test_entry_that_nobody_could_write_today_is_taken_out(root):
+    made = change(root, "acme.com")
+    AllowEntry.objects.create(allowlist=made, pattern="eve%evil.example@acme.com", added_by=root)
+    assert in_place(change(root, version=1, remove=["eve%evil.example@acme.com"])) == ["acme.com"]
+
+
 @pytest.mark.django_db(transaction=True)
 def test_of_many_who_change_one_version_at_once_one_does(root, connection):
     found = at_once(*(lambda number=number: change(root, f"c{number}.example") for number in range(4)))

@@ -5,17 +5,20 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from common.mail_addresses import clean_address, clean_addresses
-from common.patterns import MAX_PATTERN, patterns_for, read_pattern
+from common.patterns import MAX_PATTERN, patterns_for, read_pattern, stored_pattern
 
 LABELS = st.from_regex(r"[a-z0-9]([a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True)
-DOMAINS = st.lists(LABELS, min_size=2, max_size=5).map(".".join)
-# No address has "=?" in it: it begins words in another alphabet.
-NAMES = st.from_regex(r"[A-Za-z0-9!#$%&'+/=?^_`{|}~-]{1,12}", fullmatch=True).filter(lambda name: "=?" not in name)
+# The last one is no number, so none is an IP address.
+TOP_LEVELS = st.from_regex(r"[a-z]([a-z0-9-]{0,8}[a-z0-9])?", fullmatch=True)
+DOMAINS = st.tuples(st.lists(LABELS, min_size=1, max_size=4).map(".".join), TOP_LEVELS).map(".".join)
+# No address has "=?" in it: it begins words in another alphabet. No entry has % or !, which name a next hop.
+NAMES = st.from_regex(r"[A-Za-z0-9#$&'+/=?^_`{|}~-]{1,12}", fullmatch=True).filter(lambda name: "=?" not in name)
 
 NO_ADDRESSES = (
     "", "a", "@x.example", "a@", "a@x", "a@acme.com@evil.io", "a b@x.example", "a@x .example", "a@x.example>",
     "a@x.example\r\nBcc: b@x.example", "a@x.example\x00", "<a@x.example> <b@x.example>", '"a b"@x.example',
     "a@evil.example <b@x.example> c", "é@x.example", "a..b@x.example", "a@-x.example", "a@x..example", "a@[127.0.0.1]",
+    "a@10.0.0.1", "a@127.1", "a@2130706433", "a@0x7f.0.0.0x1", "a@x.0x", "a@localhost",
     f"{'a' * 65}@x.example", f"a@{'x' * 64}.example", f"a@{'x.' * 130}example",
 )  # fmt: skip
 # An entry, an address, and whether it lets it through.
@@ -48,6 +51,7 @@ NO_ENTRIES = (
     "*@*.x.example", "*.*.x.example", "a.*.example", "x.*", "*x.example", "sales*@x.example", "*@a@x.example",
     "a@b@x.example", "a b@x.example", "x .example", "a@x.example b@x.example", "a@x.example,b@x.example",
     "Jane <jane@x.example>", "<jane@x.example>", "jane@*.x.example", "x.example\nevil.example", "x.example/../y",
+    "a%b@x.example", "x.example!a@y.example", "10.0.0.1", "*.0.0.1", "a@10.0.0.1", "x.0x1", "localhost",
     "http://x.example", "-x.example", "x_y.example", "\ud800.example", "a" * 64 + ".example", "x." * 200 + "example",
 )  # fmt: skip
 
@@ -87,10 +91,18 @@ def test_entry_lets_through_whom_it_names():
 
 def test_hostile_entry_is_refused_and_named():
     for pattern in NO_ENTRIES:
-        with pytest.raises(ValueError, match=r"is none of name@domain|is too long") as caught:
+        with pytest.raises(ValueError, match=r"is none of name@domain|is too long|has % or !") as caught:
             read_pattern(pattern)
         assert "\n" not in str(caught.value)
         assert str(caught.value).startswith(ascii(pattern.strip()[:80]))
+
+
+def test_no_entry_lets_an_address_through_that_names_a_next_hop():
+    """The domain's mail server may send it on to anybody, so neither the domain nor the whole address is enough."""
+    for address in ("eve%evil.example@x.example", "evil.example!eve@x.example", "a!b%c@sub.x.example"):
+        assert patterns_for(clean_address(address)) == []
+    # An entry that was stored before is found to be taken out.
+    assert [stored_pattern(one) for one in ("Eve%a@x.example", "X.Example.")] == ["Eve%a@x.example", "x.example"]
 
 
 def test_entry_that_a_row_cannot_hold_is_refused():

@@ -28,12 +28,19 @@ def test_lying_link_is_found_and_an_honest_one_is_not():
     [lie] = found("link_text_lies", markdown="[https://acme.example/pay](https://evil.example/p)")
     assert lie.detail == "“https://acme.example/pay” goes to evil.example/p."
     assert found("link_text_lies", markdown="[acme.example](https://www.acme.example/pay)") == []
+    # What names the other address is quoted, where the text itself does not.
+    html = "<a href='https://evil.example/1'>acme</a><a href='https://evil.example/2'>.example</a>"
+    [split] = found("link_text_lies", html=f"{html} <a href='https://evil.example/3'><img src=cid:1 alt=acme.com></a>")
+    assert (split.sentence, split.anchor) == ("3 links say another address than they open.", "#link-1")
+    assert split.detail == "“acme.example” goes to evil.example/1."
+    assert split.evidence[2] == "acme.com → https://evil.example/3"
 
 
 def test_odd_links_are_found():
     expected = {
         "https://a@evil.example": ["high"],
         "http://10.0.0.1/": ["notice"],
+        "https://acme.example。evil.example": ["high"],
         "javascript:x": ["high"],
         "ftp://a.example/": ["notice"],
         "https://acme.example/": [],

@@ -162,8 +162,23 @@ def test_address_in_letters_that_mislead_is_found():
             assert "which is looked up as xn--" in one.detail
 
 
+def test_address_that_leads_elsewhere_by_its_form_is_found_also_where_it_is_known():
+    sent_on, number, single = "% or ! before the @", "a number in place of a domain", "a single name in place"
+    expected = {
+        **dict.fromkeys(("a%b@northwind.example", "northwind.example!a@yourteam.example"), sent_on),
+        **dict.fromkeys(("a@[127.0.0.1]", "a@[IPv6:::1]", "a@10.0.0.1", "a@2130706433", "a@127.0x1"), number),
+        **dict.fromkeys(("Ana <a@localhost>", "root@relay"), single),
+    }
+    for address, words in expected.items():
+        bare = address.rpartition("<")[2].rstrip(">")
+        [one] = found("odd_address", RiskContext(known_addresses={bare: 3}), to=(address,))
+        assert (one.level, one.anchor, words in one.sentence) == ("high", at_address(bare), True), address
+    [one] = found("odd_address", reply_to="a%b@yourteam.example")
+    assert one.sentence.startswith("A Reply-To's address has % or !")
+
+
 def test_known_and_plain_addresses_are_not_odd():
-    plain = ["ivo@münchen.example", "a@northwind.example"]
+    plain = ["ivo@münchen.example", "a@northwind.example", "a+b@3com.example", "a@x_y.example", "a@1und1.example."]
     assert [address for address in plain if found("odd_address", to=(address,))] == []
     # Another script as a whole deceives nobody who reads it.
     foreign = ["jörg@northwind.example", "田中@例え.example"]

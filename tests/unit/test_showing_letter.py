@@ -144,6 +144,8 @@ def hostile(k):
         "many sources": "<img srcset='" + "http://a," * 108 * k + "'>",
         "moved out of tables": "<table>" + "<i></i>" * 20 * k,
         "link text": "<a href=http://x.y>" + "a." * 500 * k + "</a>",
+        "links side by side": "<a href=http://x.y title=x.y>a.b</a>" * 25 * k,
+        "links of one sign": "<a href=//x.y>.</a>谢" * 25 * k,
         "tag characters": "\U000e0041" * 500 * k,
     }
 

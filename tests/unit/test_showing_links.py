@@ -1,15 +1,12 @@
 """Links: where they really go, and whether their text says so."""
 
-from approvals.showing.links import (
-    host_flags,
-    host_of,
-    is_remote,
-    read_link,
-    registered_domain,
-    short_target,
-    unicode_host,
-)
+import pytest
+
+from approvals.showing import show_letter
+from approvals.showing.links import host_flags, host_of, is_remote, read_link, short_target, unicode_host
 from approvals.showing.loads import of_tag
+from common.domains import registered_domain
+from common.fingerprint import Content
 
 # Texts and targets: where the text names another address, and where it does not.
 LIES = [
@@ -25,6 +22,18 @@ LIES = [
     ("acme.example", "mailto:ana@evil.example"),
     ("https://acme.example", "tel:+491234"),
     ("acme.company", "https://evil.example/"),
+    ("see acme.company now", "https://evil.example/"),
+    # Neighbours below a private suffix belong to others.
+    ("shop.github.io", "https://evil.github.io/"),
+    ("acme.co.uk", "https://evil.co.uk/"),
+    # Dots in disguise.
+    *((f"acme{dot}example", "https://evil.example/") for dot in "．｡․﹒٠ꓸ"),
+    *((f"acme{dot}com", "https://evil.example/") for dot in ("[.]", " (dot) ", "%2E", "\u00ad.", "\u200a.\u200a")),
+    ("see…acme.com", "https://evil.example/"),
+    ("a." * 200 + "acme.com", "https://evil.example/"),
+    ("a" * 80 + ".acme.com", "https://evil.example/"),
+    ("x+acme.com", "https://evil.example/"),
+    ("请访问acme.cn。谢谢", "https://evil.example/"),
 ]
 TRUTHS = [
     ("https://acme.example/pay", "https://www.acme.example/pay?x=1"),
@@ -36,8 +45,13 @@ TRUTHS = [
     ("Ana@Acme.example", "mailto:ana@acme.example?subject=hi"),
     ("", "https://acme.example/"),
     ("12.30", "https://acme.example/"),
-    ("see acme.company now", "https://evil.example/"),
     ("acme.example", "mailto:ana@acme.example"),
+    ("shop.github.io", "https://www.shop.github.io/a"),
+    ("company.logo", "https://evil.example/"),
+    # Scripts without spaces between words, and the full stop of a sentence.
+    ("请访问acme.cn。谢谢", "https://acme.cn/"),
+    ("ב-acme.com", "https://acme.com/"),
+    ("例え.jp", "https://xn--r8jz45g.jp/"),
 ]
 
 
@@ -65,6 +79,11 @@ TARGETS = [
     ("https://münchen.example/", "xn--mnchen-3ya.example", ("punycode",)),
     ("https://pаypal.example/", "xn--pypal-4ve.example", ("punycode", "mixed_script")),
     ("https://%65vil.example/", "evil.example", ()),
+    ("https://acme.com%2Eevil.example/", "acme.com.evil.example", ("disguised_dot",)),
+    ("https://acme.com．evil.example/", "acme.com.evil.example", ("disguised_dot",)),
+    ("https://acme.com․evil.example/", "acme.com.evil.example", ("disguised_dot",)),
+    ("https://ac\u00adme.example./", "acme.example", ()),
+    ("mailto:ana@acme.com。evil.example", "acme.com.evil.example", ("disguised_dot",)),
     ("javascript:alert(1)", "", ("unusual_scheme",)),
     ("file:///etc/passwd", "", ("unusual_scheme",)),
     ("mailto:ana@acme.example", "acme.example", ()),
@@ -88,10 +107,80 @@ def test_relative_target_goes_where_the_mails_base_says():
     assert "text_says_other_domain" in link.flags
 
 
-def test_registered_domain_follows_a_simple_rule():
+def test_registered_domain_follows_the_public_suffix_list_with_its_private_part():
     domains = {"www.acme.example": "acme.example", "a.b.acme.co.uk": "acme.co.uk", "acme.com.evil.io": "evil.io"}
-    domains |= {host: host for host in ("com.io", "127.0.0.1", "localhost")}
+    domains |= {"www.shop.github.io": "shop.github.io", "a.b.kawasaki.jp": "a.b.kawasaki.jp"}
+    domains |= {"www.xn--mnchen-3ya.xn--p1ai": "xn--mnchen-3ya.xn--p1ai", "a..b": "a..b"}
+    domains |= {host: host for host in ("com.io", "github.io", "co.uk", "127.0.0.1", "::1", "localhost")}
     assert {host: registered_domain(host) for host in domains} == domains
+
+
+# Letters, and what their links are found to name. In order: split over elements, over links, over links and words,
+# over cells, beside a link; then titles, the texts in place of pictures, and what is read aloud.
+EVIL = "<a href=https://evil.example/>"
+SPLIT = {
+    f"{EVIL}pay<b>pal</b>.com</a>": ["paypal.com"],
+    f"{EVIL}pay</a>{EVIL}pal.com</a>": ["paypal.com", "pal.com"],
+    f"{EVIL}paypal</a><a href=https://evil.test>.com</a>": ["paypal.com"] * 2,
+    f"{EVIL}pay</a><span>pal</span>{EVIL}.com</a>": ["paypal.com"] * 2,
+    f"{EVIL}paypal.</a>com": ["paypal.com"],
+    "pay<wbr>p&shy;<a href=https://al.com>al.com</a>": ["paypal.com"],
+    f"<p style='display:inline'>paypal</p>{EVIL}.com</a>": ["paypal.com"],
+    f"<div style='float:left'>paypal</div><div style='float:left'>{EVIL}.com</a></div>": ["paypal.com"],
+    f"{EVIL}paypal</a><p style='display:none'>x</p>{EVIL}.com</a>": ["paypal.com"] * 2,
+    f"<table><tr><td>{EVIL}paypal</a></td>\n<td>{EVIL}.com</a></td></tr></table>": ["paypal.com"] * 2,
+    "ana@<a href=mailto:ana@evil.example>acme.com</a>": ["acme.com"],
+    "<a href=mailto:ana@evil.example>ana</a>@acme.com": ["ana@acme.com"],
+    "<a href=https://evil.example title='https://paypal.com'>here</a>": ["https://paypal.com"],
+    f"{EVIL}<span aria-label=paypal.com>here</span></a>": ["paypal.com"],
+    f"{EVIL}<img src=https://x.example/a.png alt='paypal․com'></a>": ["paypal․com"],
+    f"{EVIL}<img src=cid:1 alt=Logo title=paypal.com></a>": ["paypal.com"],
+    "<map><area href=https://evil.example alt=paypal.com></map>": ["paypal.com"],
+}
+WHOLE = [
+    "Write <a href=https://acme.com>acme.com</a>.",
+    "acme<a href=https://t.example></a>.com",
+    "<a href=https://acme.com/u>Unsubscribe</a> <a href=https://acme.com>acme.com</a>",
+    "<a href=https://x.com style='padding:0 8px'>X.com</a><a href=https://fb.com style='padding:0 8px'>Facebook</a>",
+    "<a href=https://fb.com style='margin-right:1em'>Facebook</a><a href=https://x.com>X.com</a>",
+    "<table><tr><td><a href=https://fb.com>Facebook</a></td><td><a href=https://x.com>X.com</a></td></tr></table>",
+    "<table><tr><td><a href=https://a.com>Now.</a></td><td><a href=https://b.com>In store</a></td></tr></table>",
+    "<table><tr><td><a href=https://a.com>acme</a><tr><td><a href=https://b.com>.com is a suffix</a></table>",
+    "<b style='display:inline-block;width:9em'>Facebook</b><b style='display:inline-block'><a href=https://x.com>X.com</a>",
+    "<a href=https://acme.com><h3>Visit us</h3><p>acme.com</p></a>",
+    "<a href=https://acme.com><span style='display:block'>Sale</span>acme.com</a>",
+    "<a href=https://acme.com>Visit us<br>acme.com</a>",
+    "<a href=https://acme.com><img src=cid:1 alt=Acme>acme.com</a>",
+    "<a href=https://acme.com title='Acme, the shop'><img src=https://cdn.example/logo.png alt='acme.logo'></a>",
+    "<a href=mailto:ana@acme.com>ana</a>@acme.com or www.<a href=https://acme.com>acme.com</a>/pay",
+    "请访问<a href=https://acme.cn>acme.cn</a>。谢谢您",
+    "请访问<a href=https://acme.cn>acme.cn</a>谢谢您",
+    "<a href=https://acme.com style='overflow:hidden;max-width:300px;max-height:20px'>acme.com</a>",
+]
+
+
+@pytest.mark.proves("security 34")
+def test_address_that_is_split_or_named_by_a_label_is_a_lie():
+    links = {letter: show_letter(Content(html=letter)).links for letter in SPLIT}
+    assert {letter: [link.claim for link in found if link.claim] for letter, found in links.items()} == SPLIT
+    # What names it nowhere but in the next link tells so where it stands.
+    assert "paypal</a> <span" in show_letter(Content(html=f"{EVIL}paypal</a>{EVIL}.com</a>")).document
+
+
+def test_ordinary_links_beside_each_other_are_left_in_peace():
+    found = [(letter, link.claim) for letter in WHOLE for link in show_letter(Content(html=letter)).links]
+    assert len(found) >= len(WHOLE)
+    assert [(letter, claim) for letter, claim in found if claim] == []
+
+
+def test_address_in_plain_text_ends_where_its_sentence_does():
+    text = "付款 https://acme.cn。谢谢 https://acme.com。evil.example/a https://acme.com%2Eevil.example，好"
+    links = {link.target: link.flags for link in show_letter(Content(markdown=text)).links}
+    assert links == {
+        "https://acme.cn": (),
+        "https://acme.com。evil.example/a": ("disguised_dot",),
+        "https://acme.com%2Eevil.example": ("disguised_dot",),
+    }
 
 
 def test_written_out_host_and_short_target_read_well():

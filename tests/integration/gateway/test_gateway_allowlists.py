@@ -290,6 +290,8 @@ def test_bypass_lets_listed_skip_the_queue_and_one_unlisted_gates_all(world: Wor
     assert (answer["oversight_status"], status_of(answer["id"])) == ("not_required", FREE)
     assert [facts["rule"] for facts in facts_of("email.bypassed")] == ["bypass, mode enforce, version 1"]
     assert [sent(world, **{field: [DANA, EVE]}) for field in FIELDS] == [HELD] * 3
+    # The listed domain may send this on to somebody else.
+    assert sent(world, to=["eve%evil.example@northwind.example"]) == HELD
     Mailbox.objects.update(auto_bcc=ARCHIVE)
     assert sent(world) == HELD
     world.allow("northwind.example", ARCHIVE, kind="bypass")
