@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -93,6 +94,18 @@ def is_held(data: Path) -> bool:
     finally:
         os.close(descriptor)
     return False
+
+
+def content(data: Path) -> list[str]:
+    """What is in the folder, but for its lock: of a new one, and of one that was reset, nothing."""
+    return sorted(entry.name for entry in data.iterdir() if entry.name not in (LOCK, "lost+found"))
+
+
+def empty(data: Path) -> None:
+    """Deletes all but the lock, which is held: the folder was claimed empty, so everything in it is ours."""
+    for name in content(data):
+        entry = data / name
+        shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
 
 
 def read_state(data: Path) -> dict[str, Any]:
