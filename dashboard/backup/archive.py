@@ -198,7 +198,11 @@ def read_passphrase(*, is_new: bool) -> str:
 def _ask(*, is_new: bool) -> str:
     if not sys.stdin.isatty():
         raise BackupError(f"There is nobody to ask for the passphrase: set {_VARIABLE} or {_VARIABLE}_FILE.")
-    given = getpass.getpass("Passphrase for the keys in the backup: ")
-    if is_new and getpass.getpass("Once more: ") != given:
+    try:
+        given = getpass.getpass("Passphrase for the keys in the backup: ")
+        again = getpass.getpass("Once more: ") if is_new else given
+    except (EOFError, KeyboardInterrupt):
+        raise BackupError("No passphrase was given.") from None
+    if again != given:
         raise BackupError("The two are not the same. Nothing was written.")
     return given

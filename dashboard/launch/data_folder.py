@@ -17,6 +17,8 @@ from dashboard.launch.errors import LaunchError
 
 LOCK = "run.lock"
 STATE = "run.json"
+# Stands while a backup is brought back; found by a start, it means that it was not to the end.
+RESTORING = "restoring"
 
 
 class HeldByAnother(LaunchError):
@@ -106,6 +108,12 @@ def empty(data: Path) -> None:
     for name in content(data):
         entry = data / name
         shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+
+
+def refuse_half_restored(data: Path) -> None:
+    """What a restore that was killed has left is no desk."""
+    if (data / RESTORING).exists():
+        raise LaunchError(f"A restore into {data} was cut off. Empty it with ./run reset, and restore again.")
 
 
 def read_state(data: Path) -> dict[str, Any]:

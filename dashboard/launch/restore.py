@@ -31,9 +31,12 @@ def restore(arguments: list[str]) -> int:
             )
         restored = False
         try:
+            (asked.data / data_folder.RESTORING).touch(mode=0o600)
             restored = _restored(asked, file, seals)
         finally:
-            if not restored:
+            if restored:
+                (asked.data / data_folder.RESTORING).unlink()
+            else:
                 data_folder.empty(asked.data)
         if not restored:
             say("Nothing was restored, and nothing is left of the attempt.")

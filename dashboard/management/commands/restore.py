@@ -16,8 +16,6 @@ from django.conf import settings
 from django.core.management import BaseCommand, CommandError, CommandParser, call_command
 from django.db import connection
 
-from approvals.models import Message
-from approvals.operating.restored import hold_back
 from audit.models import Entry
 from audit.proving.database import check_database
 from audit.sealing import anchors, signing
@@ -25,9 +23,6 @@ from audit.sealing.base import latest_seal
 from dashboard.backup.archive import DUMP, SEALS, Backup, BackupError
 from dashboard.backup.database import drop_all, forget_marker, load, owner_url, refuse_used
 from dashboard.schema import named, unknown_migrations
-from people.actors import Actor, Role, Scope
-
-ACTOR = Actor(kind="command", id="restore", label="restore", surface="command", scopes=(Scope(Role.ADMIN),))
 
 
 class Command(BaseCommand):
@@ -60,11 +55,10 @@ class Command(BaseCommand):
             call_command("prepare", restoring=True)
             self._tell("checking the ledger, entry by entry")
             lost = self._prove(made_at, is_outside=is_outside)
-            held = hold_back(made_at=made_at, actor=ACTOR)
-            call_command("gateway_restored", made_at=made_at.isoformat(), stdout=self.stdout)
+            self._tell(f"The desk is as it was at {_moment(made_at)}. {lost}\n\nNothing leaves by itself now:")
+            call_command("hold_back", made_at=made_at.isoformat(), stdout=self.stdout)
             forget_marker(url)
-        self._tell(f"The desk is as it was at {_moment(made_at)}. {lost}")
-        self._tell(_NEXT.format(held=held, waiting=Message.objects.awaiting_review().count()))
+        self._tell(_NEXT)
 
     def _prove(self, made_at: datetime, *, is_outside: bool) -> str:
         """Take the ledger up again and check all of it; return what was lost since the backup."""
@@ -85,15 +79,9 @@ class Command(BaseCommand):
         sys.stdout.flush()
 
 
-_NEXT = """\
-Nothing leaves by itself after a restore. Next:
-  1. Start it. MultiMail is read, and what was decided there since is settled; {waiting} messages wait for review.
-  2. {held.doubtful} decisions were under way. They stay unconfirmed until reading tells; an approval whose message is
-     still held goes out again only when a person confirms it.
-  3. {held.paused} connections are paused, and {held.marked} messages are marked: they may have been sent since. Compare
-     with the mail server's log, then let each connection go on (Connections), and the gateway's mail (/stop/).
-  4. Who may do what is as it was then: take away again what was taken away since (people, API keys, allowed
-     recipients, kill switches). Everybody signs in again."""
+_NEXT = """
+Who may do what is as it was then: take away again what was taken away since (people, API keys, allowed recipients,
+kill switches). Everybody signs in again. docs/operators.md, "Bring a backup back"."""
 
 
 def _lost_since(*, is_outside: bool) -> str:
