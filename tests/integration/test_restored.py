@@ -45,7 +45,7 @@ def held(account):
 
 def restore(admin):
     """Do what `./run restore` does before anything starts, and let an admin go on."""
-    call_command("gateway_restored", made_at=NOW.isoformat())
+    call_command("gateway_restored", "--made-at", NOW.isoformat())
     held = hold_back(made_at=NOW, actor=OPERATOR)
     for connection in Connection.objects.all():
         assert connection.paused_by_hand

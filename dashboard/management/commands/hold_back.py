@@ -21,7 +21,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, made_at: datetime, **options: Any) -> None:
         held = hold_back(made_at=made_at, actor=OPERATOR)
-        call_command("gateway_restored", made_at=made_at.isoformat(), stdout=self.stdout)
+        call_command("gateway_restored", "--made-at", made_at.isoformat(), stdout=self.stdout)
         self.stdout.write(
             f"{held.doubtful} decisions were under way. They stay unconfirmed until reading tells; an approval whose "
             "message is still held goes out again only when a person confirms it.\n"

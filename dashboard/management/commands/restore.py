@@ -56,7 +56,7 @@ class Command(BaseCommand):
             self._tell("checking the ledger, entry by entry")
             lost = self._prove(made_at, is_outside=is_outside)
             self._tell(f"The desk is as it was at {_moment(made_at)}. {lost}\n\nNothing leaves by itself now:")
-            call_command("hold_back", made_at=made_at.isoformat(), stdout=self.stdout)
+            call_command("hold_back", "--made-at", made_at.isoformat(), stdout=self.stdout)
             forget_marker(url)
         self._tell(_NEXT)
 

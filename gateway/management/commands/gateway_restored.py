@@ -1,6 +1,6 @@
-"""Holds back what the gateway may have sent since a backup was made. `./run restore` calls it."""
+"""Holds back what the gateway may have sent since a backup was made. `hold_back` calls it, for desk and gateway."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from django.core.management import BaseCommand, CommandParser
@@ -12,7 +12,7 @@ _NAMED = 20
 
 
 class Command(BaseCommand):
-    """To be called by hand where the database was brought back by other means, before the gateway is started."""
+    """Tells what it did in sentences, for whoever restores."""
 
     help = __doc__
 
@@ -41,4 +41,4 @@ class Command(BaseCommand):
 
 def _moment(text: str) -> datetime:
     at = datetime.fromisoformat(text)
-    return at if at.tzinfo else at.replace(tzinfo=timezone.UTC)
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
