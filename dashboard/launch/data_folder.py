@@ -113,7 +113,7 @@ def empty(data: Path) -> None:
 def refuse_half_restored(data: Path) -> None:
     """What a restore that was killed has left is no desk."""
     if (data / RESTORING).exists():
-        raise LaunchError(f"A restore into {data} was cut off. Empty it with ./run reset, and restore again.")
+        raise LaunchError(f"A restore into {data} was cut off. Delete what is in it (./run reset), and restore again.")
 
 
 def read_state(data: Path) -> dict[str, Any]:
