@@ -76,10 +76,12 @@ def _may_have_left() -> Iterator[Message]:
 
 
 def _mark(message: Message, moment: str) -> bool:
-    assert message.revision is not None
+    revision = message.revision
+    assert revision is not None
     sentence = f"It was waiting when the backup of {moment} was made: it may have been approved and sent since."
     found = asdict(finding("restored", sentence, "Look it up in the mail server's log before you approve it."))
-    findings = [found, *(one for one in message.revision.findings if one.get("rule") != "restored")]
-    type(message.revision).objects.filter(pk=message.revision_id).update(findings=findings)
+    findings = [found, *(one for one in revision.findings if one.get("rule") != "restored")]
+    revision.findings = findings
+    revision.save(update_fields=["findings"])
     Message.objects.filter(pk=message.pk).update(**risk_facets(findings))
     return True

@@ -45,14 +45,14 @@ class BackupWriter:
         self._files: dict[str, dict[str, Any]] = {}
 
     @contextmanager
-    def add(self, name: str) -> Iterator["_CountedFile"]:
+    def add(self, name: str) -> Iterator["CountedFile"]:
         """Yield a file to write to, whose size and checksum the manifest will have."""
         # A dump is compressed already.
         kind = zipfile.ZIP_STORED if name == DUMP else zipfile.ZIP_DEFLATED
         entry = zipfile.ZipInfo(name)
         entry.compress_type = kind
         with self._archive.open(entry, "w", force_zip64=True) as target:
-            counted = _CountedFile(target)
+            counted = CountedFile(target)
             yield counted
         self._files[name] = {"size": counted.size, "sha256": counted.digest.hexdigest()}
 
@@ -64,7 +64,9 @@ class BackupWriter:
         self._archive.writestr(SECRETS, sealed)
 
 
-class _CountedFile:
+class CountedFile:
+    """A file to write to, with the size and the SHA-256 of what was written."""
+
     def __init__(self, target: IO[bytes]) -> None:
         self._target = target
         self.size, self.digest = 0, hashlib.sha256()

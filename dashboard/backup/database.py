@@ -14,7 +14,7 @@ from typing import IO
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from dashboard.backup.archive import BackupError
+from dashboard.backup.archive import BackupError, CountedFile
 from dashboard.launch.errors import LaunchError
 from dashboard.launch.programs import postgres_clients
 
@@ -64,7 +64,7 @@ def snapshot(url: str) -> Iterator["psycopg.Connection[tuple[object, ...]]"]:
         yield session
 
 
-def dump(url: str, target: IO[bytes], *, session: "psycopg.Connection[tuple[object, ...]]") -> None:
+def dump(url: str, target: CountedFile, *, session: "psycopg.Connection[tuple[object, ...]]") -> None:
     """Write the dump of the moment that `session` sees. Raises BackupError."""
     row = session.execute("SELECT pg_export_snapshot()").fetchone()
     assert row is not None

@@ -4,6 +4,7 @@ To be called once for each release, from its own code. The keys are of no use an
 """
 
 import base64
+import gzip
 import os
 import subprocess
 import sys
@@ -35,20 +36,15 @@ def main() -> None:
             os.environ.update({**asked.variables, **servers.variables(), **KEYS, "DEMO": "0"})
             subprocess.run([sys.executable, str(ROOT / "manage.py"), "prepare"], check=True, cwd=ROOT)
             _fill()
-            _dump(servers.postgres.url(OWNER), FOLDER / f"{version}.dump")
+            _dump(servers.postgres.url(OWNER), FOLDER / f"{version}.sql.gz")
         finally:
             servers.stop()
 
 
 def _dump(url: str, target: Path) -> None:
-    options = [
-        "--format=custom",
-        "--compress=9",
-        "--no-owner",
-        "--no-privileges",
-        "--exclude-table-data=django_session",
-    ]
-    subprocess.run([postgres_programs() / "pg_dump", *options, f"--file={target}", url], check=True)
+    options = ["--schema=public", "--no-owner", "--no-privileges"]
+    made = subprocess.run([postgres_programs() / "pg_dump", *options, url], check=True, capture_output=True)
+    target.write_bytes(gzip.compress(made.stdout, mtime=0))
 
 
 def _fill() -> None:
