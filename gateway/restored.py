@@ -13,7 +13,7 @@ from django.db.models.functions import Now
 
 from gateway import auditing
 from gateway.models import Account, Email
-from gateway.states import Change, Decision, Status
+from gateway.states import Change, Decision, Direction, Status
 
 log = logging.getLogger(__name__)
 
@@ -37,8 +37,12 @@ def hold_back(*, made_at: datetime, now: datetime) -> HeldBack:
     """
     reason = f"Restored from the backup of {made_at:%Y-%m-%d %H:%M:%S} UTC: it may have left since."
     scheduled = Email.objects.filter(status=Status.SCHEDULED, sandbox=False)
-    # What nobody was asked about yet is not sent, but brought to the gate.
-    due = scheduled.filter(Q(gated=False) | Q(decision=Decision.APPROVED), due_at__lte=Now()).order_by("due_at", "id")
+    # What nobody has decided yet, here, may have been decided: whoever does so again is told by its pending row.
+    to_ask = Q(gated=True) & ~Q(decision=Decision.APPROVED)
+    unfinished = (Status.PENDING_SCAN, Status.PENDING_SEND_APPROVAL, Status.SCHEDULED)
+    live = Email.objects.filter(direction=Direction.OUTBOUND, sandbox=False, status__in=unfinished)
+    live.filter(to_ask).update(fate_unknown=True, last_error=reason)
+    due = scheduled.filter(~to_ask, due_at__lte=Now()).order_by("due_at", "id")
     written_off = []
     for email in due.with_mailbox():
         fields = {"fate_unknown": True, "lease_until": None, "due_at": None, "last_error": reason}

@@ -15,7 +15,7 @@ from approvals import settle
 from approvals.connecting.pausing import pause_by_hand
 from approvals.desk.facets import risk_facets
 from approvals.models import Connection, Decision, Message
-from approvals.risk.findings import finding
+from approvals.risk.findings import may_have_left
 from approvals.states import DecisionEvent, DecisionState, MessageState
 from people.actors import Actor
 
@@ -40,7 +40,7 @@ def hold_back(*, made_at: datetime, actor: Actor) -> HeldBack:
     doubtful = sum(_doubt(decision, moment, actor) for decision in _under_way())
     # What reads proved before the backup proves nothing now.
     Decision.objects.filter(state=DecisionState.UNKNOWN).update(seen_held=0, seen_absent=0)
-    marked = sum(_mark(message, moment) for message in _may_have_left())
+    marked = sum(_mark(message) for message in _may_have_left())
     connections = list(Connection.objects.at_work().filter(paused_by_hand=False))
     # It would carry an approval out again as soon as our gateway, restored too, is read as holding the message.
     Connection.objects.filter(repeats_unknown_approvals=True).update(repeats_unknown_approvals=False)
@@ -75,12 +75,10 @@ def _may_have_left() -> Iterator[Message]:
     yield from held.exclude(revision=None).select_related("revision").order_by("pk")
 
 
-def _mark(message: Message, moment: str) -> bool:
+def _mark(message: Message) -> bool:
     revision = message.revision
     assert revision is not None
-    sentence = f"It was waiting when the backup of {moment} was made: it may have been approved and sent since."
-    found = asdict(finding("restored", sentence, "Look it up in the mail server's log before you approve it."))
-    findings = [found, *(one for one in revision.findings if one.get("rule") != "restored")]
+    findings = [asdict(may_have_left()), *(one for one in revision.findings if one.get("rule") != "restored")]
     revision.findings = findings
     revision.save(update_fields=["findings"])
     Message.objects.filter(pk=message.pk).update(**risk_facets(findings))

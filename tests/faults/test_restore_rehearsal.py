@@ -115,11 +115,19 @@ def test_busy_desk_is_restored_and_no_mail_leaves_twice(tmp_path_factory):
             restored.stop()
 
 
+def wait_for_sweeps(product):
+    """Return once desk and gateway have looked for work twice."""
+    [(now,)] = product.sql("SELECT now()")
+    ticks = "SELECT count(*) FROM dashboard_tick WHERE job = ANY(%s) AND at > %s GROUP BY job"
+    jobs = ["approvals.tasks.sweep", "gateway.tasks.sweep"]
+    counts = lambda: [number for (number,) in product.sql(ticks, jobs, now)]  # noqa: E731
+    product.wait_for(lambda: len(counts()) == 2 and min(counts()) > 1, timeout=120, what="sweeps of both")
+
+
 def see_that_nothing_leaves_twice(product, left, due):
     fate = product.sql("SELECT status, fate_unknown FROM gateway_email WHERE id = %s", due["upstream_id"])
     assert fate == [("sent", True)]
-    seen = "SELECT count(*) FROM approvals_decision WHERE state = 'unknown' AND seen_held = 2"
-    product.wait_for(lambda: product.sql(seen)[0][0] > 0, timeout=180, what="doubt to be looked into twice")
+    wait_for_sweeps(product)
     assert subjects(product) == set()
     # An admin has compared it with the log of the mail server.
     ida = product.reviewer("ADMIN")
@@ -129,10 +137,16 @@ def see_that_nothing_leaves_twice(product, left, due):
     assert ida.post(f"/connections/{number}/resume/", page).status_code == 302
     assert product.call("PATCH", "/v1/account", key="ADMIN_KEY", json={"hold_all": False}).status_code == 200
     # What is new goes through, and what had left does not leave again.
+    seen = "SELECT count(*) FROM approvals_decision WHERE state = 'unknown' AND seen_held = 2"
+    product.wait_for(lambda: product.sql(seen)[0][0] > 0, timeout=180, what="doubt to be looked into twice")
+    wait_for_sweeps(product)
+    waiting = (
+        "SELECT count(*), count(*) FILTER (WHERE 'restored' = ANY(rules)) FROM approvals_message WHERE state = 'held'"
+    )
+    [(held, marked)] = product.sql(waiting)
+    assert held == marked > 1
     ana = product.reviewer()
     row = product.hold(ana)
     approve(product, ana, row)
     has_left(product, row["subject"])
     assert subjects(product) & left == set()
-    marked = "SELECT count(*) FROM approvals_message WHERE state = 'held' AND 'restored' = ANY(rules)"
-    assert product.sql(marked)[0][0] > 0

@@ -109,7 +109,15 @@ def test_message_that_was_approved_and_sent_since_is_marked_before_anybody_appro
     held.refresh_from_db()
     assert (held.risk_level, "restored" in held.rules) == ("high", True)
     [found] = [one for one in held.revision.findings if one["rule"] == "restored"]
-    assert "may have been approved and sent since" in found["sentence"]
+    assert "may have been approved and sent already" in found["sentence"]
+
+
+def test_message_of_which_the_desk_had_not_heard_at_the_backup_is_marked_when_it_is_read(account, admin):
+    send(account)
+    assert restore(admin).marked == 0
+    read_everything(connection_id=account.connection.pk, now=clock())
+    [message] = Message.objects.all()
+    assert (message.risk_level, "restored" in message.rules) == ("high", True)
 
 
 def test_approved_mail_that_left_since_is_not_sent_again(account, mail_server, admin):
