@@ -1,5 +1,6 @@
 """A backup of a database that goes on meanwhile, brought back into another one by `./run restore`."""
 
+import io
 import os
 import shutil
 import subprocess
@@ -16,8 +17,8 @@ from approvals.models import Decision
 from audit.models import Entry, Seal
 from audit.sealing.anchors import write_anchors
 from audit.sealing.sealer import seal_all
-from dashboard.backup.archive import SEALS, Backup
-from dashboard.backup.database import MARKER
+from dashboard.backup.archive import DUMP, SEALS, Backup, BackupError
+from dashboard.backup.database import MARKER, load
 from dashboard.launch import environment, postgres
 from dashboard.launch.errors import LaunchError
 from dashboard.launch.paths import ROOT
@@ -139,6 +140,14 @@ def test_backup_is_restored_the_ledger_is_proven_and_what_was_lost_is_told(desk,
     used = restore(folder, target, path)
     assert (used.returncode, "is in use (log, seals.jsonl, secrets.env)" in used.stderr) == (1, True), used.stderr
     assert "secrets.env" in left_in(folder)
+
+
+def test_dump_that_breaks_off_while_it_is_loaded_leaves_the_database_empty(desk, target, tmp_path):
+    dump = Backup(make_backup(tmp_path)).open(DUMP).read()
+    for part in (dump[: len(dump) // 2], dump[:-1000]):
+        with pytest.raises(BackupError, match="could not be read"):
+            load(target["DATABASE_OWNER_URL"], io.BytesIO(part))
+    assert tables(target) == 0
 
 
 @pytest.mark.slow
