@@ -14,6 +14,7 @@ from approvals.intake.telling import details_of_content
 from approvals.models import Connection, Mailbox, Message, Revision
 from approvals.reading import earlier
 from approvals.risk import find_risks
+from approvals.risk.findings import may_have_left, worst_first
 from approvals.showing import show_letter
 from approvals.states import MESSAGE_TRANSITIONS, START, next_message_state
 from audit.recording import record
@@ -173,7 +174,8 @@ def store_revision(message: Message, *, row: Mapping[str, Any], actor: Actor, no
         message.answers, message.try_number = sent_back, sent_back.message.try_number + 1
     if current is None or news is not None:
         # By now it is known what kind of message it is: it is compared with its like alone.
-        current = _next_revision(message, content=shown, actor=actor)
+        has_doubt = bool(row.get("fate_unknown"))
+        current = _next_revision(message, content=shown, has_doubt=has_doubt, actor=actor)
     message.revision = current
     message.hydrated_at = message.hydrated_at or now
     # By the clock that reads begin by.
@@ -205,11 +207,14 @@ def _take_over(message: Message, row: Mapping[str, Any]) -> None:
         message.expires_at = _waits_since(message, row) + mailbox.expire_after
 
 
-def _next_revision(message: Message, *, content: Content, actor: Actor) -> Revision:
+def _next_revision(message: Message, *, content: Content, has_doubt: bool, actor: Actor) -> Revision:
+    """`has_doubt`: our gateway holds it, and was restored from a backup that may be older than its approval."""
     before, found = message.revision, fingerprint(content)
     stored = asdict(content)
     coverage = stored.pop("coverage")
     findings = find_risks(content, show_letter(content), risk_context(message, content))
+    if has_doubt:
+        findings = worst_first((*findings, may_have_left()))
     revision = Revision.objects.create(
         message=message,
         number=before.number + 1 if before else 1,

@@ -136,6 +136,7 @@ ACTIONS: dict[str, str] = {
     "connection.resumed": "let the connection go on",
     "connection.removed": "removed the connection",
     "connection.secret_rotated": "gave the connection another webhook secret",
+    "backup.made": "made a backup of everything",
     "secrets.rotated": "encrypted the stored secrets with the newest key",
     "person.invited": "invited somebody",
     "person.invitation_withdrawn": "withdrew an invitation",

@@ -19,6 +19,7 @@ from django.db.migrations.executor import MigrationExecutor
 from audit.guards import examine_guards
 from common.postgres import clock
 from dashboard.launch import data_folder
+from dashboard.schema import applied_migrations, named, unknown_migrations
 
 OLDEST_POSTGRESQL = 140_000
 CLOCK_OFF = 2.0
@@ -136,6 +137,9 @@ def pending_migrations() -> list[str]:
 
 
 def _migrations() -> Iterator[Finding]:
+    if unknown := unknown_migrations(applied_migrations()):
+        sentence = f"The database was used by a newer Countersign ({named(unknown)})."
+        yield Finding(sentence, "Start that version or a newer one: docs/upgrading.md.")
     if pending := pending_migrations():
         names = ", ".join(pending[:5])
         yield Finding(

@@ -124,6 +124,14 @@ def worst_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     return tuple(sorted(findings, key=lambda f: (_LEVELS[f.level], _ORDER.get(f.rule, len(_ORDER)))))
 
 
+def may_have_left() -> Finding:
+    """Return the finding on what waited when a backup was made that was restored since."""
+    sentence = (
+        "It was waiting when a backup was made that was restored since: it may have been approved and sent already."
+    )
+    return finding("restored", sentence, "Look it up in the mail server's log before you approve it.")
+
+
 def counted(number: int, one: str, many: str = "") -> str:
     """Return a number with its noun: "1 link", "3 links"."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"

@@ -100,6 +100,12 @@ RULES = {
             "not count.",
         ),
         Rule(
+            "restored", 1, "high", 50, "restored",
+            "The message was waiting when a backup was made that the desk was restored from.",
+            "Is put on everything that waits at this product's own gateway when a backup is restored: it may have been "
+            "approved and sent after the backup was made.",
+        ),
+        Rule(
             "shown_as_source", 1, "high", 50, "not laid out",
             "The letter could not be laid out: its source is shown.",
             "Says so where a letter is too deep, too large or too broken to be laid out with certainty.",

@@ -149,7 +149,7 @@ def _manifest(bundled: Bundled) -> dict[str, Any]:
     return {
         "v": 1,
         "product": "Countersign",
-        "version": _version(),
+        "version": product_version(),
         "made_at": bundled.made_at.astimezone(UTC).isoformat(timespec="microseconds"),
         "entries": bundled.entries,
         "seals": bundled.seals,
@@ -159,7 +159,7 @@ def _manifest(bundled: Bundled) -> dict[str, Any]:
     }
 
 
-def _version() -> str:
+def product_version() -> str:
     """Return the product's version, as its own file says it."""
     said = tomllib.loads((settings.BASE_DIR / "pyproject.toml").read_text())
     return str(said["project"]["version"])

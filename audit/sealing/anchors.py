@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
+from itertools import takewhile
 from pathlib import Path
 from typing import IO, Any
 
@@ -66,6 +67,15 @@ def last_head() -> dict[str, Any] | None:
             return next(_heads_at_end(file), None)
     except OSError:
         return None
+
+
+def heads_not_here() -> list[dict[str, Any]]:
+    """Return the heads at the end of the file, the newest first, up to the first that the database knows."""
+    try:
+        with Path(settings.SEAL_FILE).open("rb") as file:
+            return list(takewhile(lambda head: not _is_known(head), _heads_at_end(file)))
+    except OSError:
+        return []
 
 
 def check_not_played_back(last: Seal | None) -> None:

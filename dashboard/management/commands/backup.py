@@ -1,0 +1,125 @@
+"""Makes a backup of everything in one file, while the desk works. docs/operators.md."""
+
+import os
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import IO, Any
+
+import psycopg
+from django.conf import settings
+from django.core.management import BaseCommand, CommandError, CommandParser
+from django.db import transaction
+
+from audit.proving.bundle import product_version
+from audit.recording import record
+from audit.sealing.telling import Keeper
+from dashboard.backup.archive import DUMP, SEALS, BackupError, new_backup, read_passphrase
+from dashboard.backup.database import dump, is_being_restored, owner_url, snapshot
+from dashboard.backup.unpack import DEMO_FILES
+from dashboard.env import env_str
+from dashboard.launch.keys import NAMES
+from dashboard.schema import applied_migrations
+
+OPERATOR = Keeper(kind="command", id="backup", label="an operator", surface="command")
+_SEAL = "SELECT number, size, root, at FROM audit_seal ORDER BY number DESC LIMIT 1"
+_LINE_AT_MOST = 64 * 1024
+
+
+class Command(BaseCommand):
+    """The order matters: first the seals' file is copied, then the database is dumped.
+
+    A line of the file is written after its seal was committed. So a dump that begins after the copy knows every seal of
+    the copy, and a restore of both goes on by itself. The other way round the copy would name seals that the dump does
+    not have, as if somebody had cut the newest entries off, and an honest restore would look forged. That the copy may
+    lack the newest seals of the dump does no harm: a head proves what was before it, not that nothing came after it.
+    """
+
+    help = __doc__
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("file", type=Path, help="where to write it; must not exist")
+
+    def handle(self, *args: Any, file: Path, **options: Any) -> None:
+        if not applied_migrations():
+            raise CommandError("There is nothing to back up: no desk was ever started on this database.")
+        path = file.expanduser().absolute()
+        try:
+            passphrase = read_passphrase(is_new=True)
+            facts = _write(path, passphrase)
+        except BackupError as error:
+            raise CommandError(str(error)) from None
+        seal = facts["seal"]
+        sealed = f"sealed up to entry {seal['size']:,} by seal {seal['number']:,}" if seal else "without a seal"
+        moment = facts["made_at"][:19].replace("T", " ")
+        self.stdout.write(
+            f"{path} holds the desk as of {moment} UTC: {facts['entries']:,} entries of the ledger, {sealed}; "
+            f"{path.stat().st_size / 1e6:,.1f} MB.\n"
+            "Its keys are encrypted with the passphrase, without which it cannot be restored; messages, people and the "
+            "ledger are not. Keep it where only you can read it, and the passphrase elsewhere."
+        )
+
+
+def _write(path: Path, passphrase: str) -> dict[str, Any]:
+    url = owner_url()
+    with new_backup(path) as backup:
+        _copy_seals(backup.add(SEALS))
+        # Before the dump, so that it stands in it.
+        with transaction.atomic():
+            record("backup.made", actor=OPERATOR, details={"file": path.name})
+        with snapshot(url) as session:
+            if is_being_restored(session):
+                raise BackupError("A restore into this database was cut off: there is nothing whole to back up.")
+            facts = _read_facts(session)
+            with backup.add(DUMP) as target:
+                dump(url, target, session=session)
+        backup.finish(facts, secrets=_secrets(), passphrase=passphrase)
+    return facts
+
+
+def _copy_seals(target: Any) -> None:
+    """Copy the seals' file, where there is one yet."""
+    with target as copy:
+        try:
+            with Path(settings.SEAL_FILE).open("rb") as source:
+                _copy_lines(source, copy)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise BackupError(f"SEAL_FILE cannot be read: {error.strerror}.") from None
+
+
+def _copy_lines(source: IO[bytes], copy: Any) -> None:
+    """Copy the lines that are whole: the sealer may be adding one at this moment."""
+    end = source.seek(0, os.SEEK_END)
+    source.seek(max(0, end - _LINE_AT_MOST))
+    tail = source.read(end - source.tell())
+    whole = end - (len(tail) - tail.rfind(b"\n") - 1)
+    source.seek(0)
+    while source.tell() < whole:
+        copy.write(source.read(min(_LINE_AT_MOST, whole - source.tell())))
+
+
+def _read_facts(session: "psycopg.Connection[tuple[Any, ...]]") -> dict[str, Any]:
+    """Return what the manifest says, of the moment that the dump is of."""
+    at, entries = session.execute("SELECT now(), (SELECT count(*) FROM audit_entry)").fetchone() or (None, 0)
+    assert isinstance(at, datetime)
+    seal = session.execute(_SEAL).fetchone()
+    named = dict(zip(("number", "size", "root", "at"), (*seal[:3], seal[3].isoformat()), strict=True)) if seal else None
+    migrations = session.execute("SELECT app, name FROM django_migrations ORDER BY app, name").fetchall()
+    return {
+        "version": product_version(),
+        "made_at": at.astimezone(UTC).isoformat(),
+        "postgresql": session.info.server_version // 10_000,
+        "migrations": [list(one) for one in migrations],
+        "entries": entries,
+        "seal": named,
+    }
+
+
+def _secrets() -> Mapping[str, Any]:
+    files = {name: Path(settings.DATA_DIR) / name for name in DEMO_FILES}
+    return {
+        "keys": {name: env_str(name, "") for name in NAMES},
+        "files": {name: path.read_text(encoding="utf-8") for name, path in files.items() if path.exists()},
+    }

@@ -1,0 +1,35 @@
+"""Holds back what may have been sent since a backup was made. `./run restore` does so by itself."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from django.core.management import BaseCommand, CommandParser, call_command
+
+from approvals.operating.restored import hold_back
+from people.actors import Actor, Role, Scope
+
+OPERATOR = Actor(kind="command", id="restore", label="an operator", surface="command", scopes=(Scope(Role.ADMIN),))
+
+
+class Command(BaseCommand):
+    """To be called by hand where the database was brought back by other means, before the desk is started."""
+
+    help = __doc__
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("--made-at", type=_moment, required=True, help="when the backup was made, in UTC")
+
+    def handle(self, *args: Any, made_at: datetime, **options: Any) -> None:
+        held = hold_back(made_at=made_at, actor=OPERATOR)
+        call_command("gateway_restored", "--made-at", made_at.isoformat(), stdout=self.stdout)
+        self.stdout.write(
+            f"{held.doubtful} decisions were under way. They stay unconfirmed until reading tells; an approval whose "
+            "message is still held goes out again only when a person confirms it.\n"
+            f"{held.paused} connections are paused, and {held.marked} messages are marked: they may have been sent "
+            "since. Compare with the mail server's log, then let each connection go on, on its page."
+        )
+
+
+def _moment(text: str) -> datetime:
+    at = datetime.fromisoformat(text)
+    return at if at.tzinfo else at.replace(tzinfo=UTC)

@@ -1,0 +1,152 @@
+"""Brings a backup back into an empty database, proves the ledger, and holds back what may have left since.
+
+`./run restore` calls it, with servers that run and the keys of the backup; by itself it is of no use.
+"""
+
+import os
+import shutil
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from django.conf import settings
+from django.core.management import BaseCommand, CommandError, CommandParser, call_command
+from django.db import connection
+
+from audit.models import Entry
+from audit.proving.database import check_database
+from audit.sealing import anchors, signing
+from audit.sealing.base import latest_seal
+from dashboard.backup.archive import DUMP, SEALS, Backup, BackupError
+from dashboard.backup.database import drop_all, forget_marker, load, owner_url, refuse_used
+from dashboard.schema import named, unknown_migrations
+
+
+class Command(BaseCommand):
+    """All of it or nothing: what fails is taken out again, and until the end no desk starts over the database."""
+
+    help = __doc__
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        parser.add_argument("file", type=Path)
+        parser.add_argument("--seals", type=Path)
+
+    def handle(self, *args: Any, file: Path, seals: Path | None, **options: Any) -> None:
+        try:
+            self._restore(Backup(file), seals)
+        except BackupError as error:
+            raise CommandError(str(error)) from None
+
+    def _restore(self, backup: Backup, seals: Path | None) -> None:
+        url, made_at = owner_url(), datetime.fromisoformat(backup.manifest["made_at"])
+        if unknown := unknown_migrations((app, name) for app, name in backup.manifest["migrations"]):
+            raise BackupError(
+                f"{backup.path} was made by a newer Countersign: it has migrations that this one does not know "
+                f"({named(unknown)}). Restore it with that version or a newer one."
+            )
+        refuse_used(url)
+        with _seals_file(backup, seals) as is_outside, _emptied_again(url):
+            self._tell("loading the dump")
+            with backup.open(DUMP) as dump:
+                load(url, dump)
+            call_command("prepare", restoring=True)
+            self._tell("checking the ledger, entry by entry")
+            lost = self._prove(made_at, is_outside=is_outside)
+            self._tell(f"The desk is as it was at {_moment(made_at)}. {lost}\n\nNothing leaves by itself now:")
+            call_command("hold_back", "--made-at", made_at.isoformat(), stdout=self.stdout)
+            forget_marker(url)
+        self._tell(_NEXT)
+
+    def _prove(self, made_at: datetime, *, is_outside: bool) -> str:
+        """Take the ledger up again and check all of it; return what was lost since the backup."""
+        last = latest_seal()
+        if last is None:
+            return "No entry of its ledger was sealed, so nothing proves that it is whole, or tells what was lost."
+        lost = _lost_since(is_outside=is_outside)
+        because = f"Restored from the backup of {_moment(made_at)} by ./run restore. {lost}"
+        call_command("audit_restored", because=because, stdout=self.stdout)
+        result = check_database()
+        if not result.holds:
+            raise BackupError(f"The ledger in this backup does NOT hold. {result.findings[0]}")
+        self._tell(f"The ledger holds: {result.entries:,} entries and {result.seals:,} seals were checked.")
+        return lost
+
+    def _tell(self, sentence: str) -> None:
+        self.stdout.write(sentence)
+        sys.stdout.flush()
+
+
+_NEXT = """
+Who may do what is as it was then: take away again what was taken away since (people, API keys, allowed recipients,
+kill switches). Everybody signs in again. docs/operators.md, "Bring a backup back"."""
+
+
+def _lost_since(*, is_outside: bool) -> str:
+    """Return in a sentence what the seals outside know of that this database does not. Raises BackupError."""
+    if not is_outside:
+        return "Nothing that was kept outside tells what was written after it, and is lost."
+    heads, last = anchors.heads_not_here(), latest_seal()
+    assert last is not None
+    if not heads:
+        return "The seals that were kept outside know of nothing after it: no entry that was sealed is lost."
+    newest, known = heads[0], {last.key, last.next_key, *(key.hex() for key in signing.public_keys())}
+    if newest.get("key") not in known:
+        raise BackupError("The seals' file is signed with a key that this ledger never had: it is another desk's.")
+    if (first := min(head["number"] for head in heads)) <= last.number:
+        raise BackupError(
+            f"The seals' file knows another seal {first} than the backup has: the backup was altered, or one of the "
+            "two is another desk's."
+        )
+    here = Entry.objects.count()
+    return (
+        f"Lost are at least {max(0, newest['size'] - here):,} entries: the backup has {here:,}, and the seals "
+        f"that were kept outside go on to seal {newest['number']} of {newest['at'][:19].replace('T', ' ')} UTC over "
+        f"{newest['size']:,} (root {newest['root'][:16]}...)."
+    )
+
+
+@contextmanager
+def _seals_file(backup: Backup, given: Path | None) -> Iterator[bool]:
+    """Have the seals' file in its place: the one that is there, the one that was given, or the backup's.
+
+    Yield whether it is one that outlived the desk, which knows what was sealed after the backup was made.
+    """
+    target = Path(settings.SEAL_FILE)
+    if target.exists():
+        if given is not None and given.resolve() != target.resolve():
+            raise BackupError(f"SEAL_FILE is there already: {target}. Leave --seals out, and it is used.")
+        yield True
+        return
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if given is None:
+            backup.copy(SEALS, target)
+        else:
+            opener = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with given.open("rb") as source, open(opener, "wb") as file:
+                shutil.copyfileobj(source, file)
+    except OSError as error:
+        target.unlink(missing_ok=True)
+        raise BackupError(f"The seals' file {error.filename} cannot be read or written: {error.strerror}.") from None
+    try:
+        yield given is not None
+    except BaseException:
+        target.unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def _emptied_again(url: str) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        connection.close()
+        drop_all(url)
+        raise
+
+
+def _moment(at: datetime) -> str:
+    return f"{at:%Y-%m-%d %H:%M:%S} UTC"

@@ -1,0 +1,44 @@
+"""Holds back what the gateway may have sent since a backup was made. `hold_back` calls it, for desk and gateway."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from django.core.management import BaseCommand, CommandParser
+from django.utils import timezone
+
+from gateway.restored import hold_back
+
+_NAMED = 20
+
+
+class Command(BaseCommand):
+    """Tells what it did in sentences, for whoever restores."""
+
+    help = __doc__
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Take the time of the backup."""
+        parser.add_argument("--made-at", type=_moment, required=True, help="when the backup was made, in UTC")
+
+    def handle(self, *args: Any, made_at: datetime, **options: Any) -> None:
+        """Hold it back, and tell what."""
+        held = hold_back(made_at=made_at, now=timezone.now())
+        if held.written_off:
+            self.stdout.write(
+                f"{len(held.written_off)} emails were due, and may have left since the backup. They are not sent again "
+                "(fate_unknown). Look them up in the mail server's log:"
+            )
+            for named in held.written_off[:_NAMED]:
+                self.stdout.write(f"  {named}")
+            if len(held.written_off) > _NAMED:
+                self.stdout.write(f"  and {len(held.written_off) - _NAMED} more")
+        if held.accounts:
+            self.stdout.write(
+                "All mail of the gateway is held until somebody lets it go on the page /stop/ (hold_all); "
+                f"{held.scheduled} emails wait for their time."
+            )
+
+
+def _moment(text: str) -> datetime:
+    at = datetime.fromisoformat(text)
+    return at if at.tzinfo else at.replace(tzinfo=UTC)

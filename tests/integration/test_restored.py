@@ -1,0 +1,173 @@
+"""After a restore to an older state nothing leaves a second time: not by the desk, and not by the gateway's outbox.
+
+A restore is what a transaction that is rolled back leaves: the database is as it was, and the mail server remembers.
+"""
+
+from datetime import timedelta
+
+import pytest
+from django.core.management import call_command
+from django.db.models.functions import Now
+
+from approvals.connecting.pausing import resume
+from approvals.deciding.resolve import resolve
+from approvals.execute import run_decision
+from approvals.models import Connection, Decision, Message
+from approvals.operating.restored import hold_back
+from approvals.reconcile import read_everything
+from audit.models import Entry
+from common.postgres import clock
+from dashboard.management.commands.hold_back import OPERATOR
+from gateway import mail_server as mail_server_memory
+from gateway.models import Email
+from tests.factories import NOW, make_connection, make_message, pending_row, rolled_back
+from tests.integration.deciding import decide, make_due
+from tests.integration.gateway import servers
+from tests.integration.gateway.world import leave, status_of
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def mail_server(settings, monkeypatch):
+    monkeypatch.setattr(mail_server_memory, "SLOW", 600)
+    with servers.mail_server() as server:
+        settings.EMAIL_URL = server.url
+        yield server
+
+
+@pytest.fixture
+def held(account):
+    """A message that the gateway holds and the desk shows."""
+    send(account)
+    read_everything(connection_id=account.connection.pk, now=clock())
+    return Message.objects.get()
+
+
+def send(account, **fields):
+    """Send a message through the gateway, where it is held; return its id."""
+    letter = {"to": ["dana@northwind.example"], "subject": f"Order {fields}", "markdown": "Hello", **fields}
+    return account.ask("POST", f"{account.world.base}/send", key="agent", json=letter).json()["id"]
+
+
+def approved(account, **fields):
+    """The same, approved past the desk, as it waits in the outbox."""
+    decision = {"email_id": send(account, **fields), "action": "approve"}
+    assert account.ask("POST", "/v1/oversight/decide", key="desk", json=decision).status_code == 200
+    return Email.objects.get(pk=decision["email_id"])
+
+
+def restore(admin):
+    """Do what `./run restore` does before anything starts, and let an admin go on."""
+    call_command("gateway_restored", "--made-at", NOW.isoformat())
+    held = hold_back(made_at=NOW, actor=OPERATOR)
+    for connection in Connection.objects.all():
+        assert connection.paused_by_hand
+        resume(connection=connection, actor=admin.actor(surface="web"))
+    return held
+
+
+def carry_out_all():
+    """Do what workers do with everything that is due."""
+    for decision in Decision.objects.due():
+        run_decision(decision_id=decision.pk, now=NOW)
+    for email in Email.objects.in_outbox():
+        leave(email)
+
+
+def look_twice(decision):
+    """Read twice, a settle time apart; return what came of each."""
+    found = []
+    for _ in range(2):
+        Decision.objects.update(due_at=Now() - timedelta(seconds=1), changed_at=Now() - timedelta(seconds=3))
+        found.append(resolve(decision_id=decision.pk))
+    return found
+
+
+def test_decision_that_was_carried_out_since_is_not_carried_out_again_where_the_gateway_was_restored_too(
+    account, held, reviewer, admin, mail_server
+):
+    decision = decide(held, reviewer).decision
+    Decision.objects.update(due_at=Now())
+    with rolled_back():
+        carry_out_all()
+        carry_out_all()
+        assert len(mail_server.taken) == 1
+    assert restore(admin).doubtful == 1
+    carry_out_all()
+    assert look_twice(decision) == ["read once", "still held, a person must confirm"]
+    carry_out_all()
+    assert (len(mail_server.taken), status_of(held.upstream_id)) == (1, "pending_send_approval")
+    decision.refresh_from_db()
+    assert "when the backup of 2026-11-20 10:00:00 UTC was made" in decision.explanation
+
+
+def test_message_that_was_approved_and_sent_since_is_marked_before_anybody_approves_it_again(
+    held, reviewer, admin, mail_server
+):
+    assert restore(admin).marked == 1
+    held.refresh_from_db()
+    assert (held.risk_level, "restored" in held.rules) == ("high", True)
+    [found] = [one for one in held.revision.findings if one["rule"] == "restored"]
+    assert "may have been approved and sent already" in found["sentence"]
+
+
+def test_message_of_which_the_desk_had_not_heard_at_the_backup_is_marked_when_it_is_read(account, admin):
+    send(account)
+    assert restore(admin).marked == 0
+    read_everything(connection_id=account.connection.pk, now=clock())
+    [message] = Message.objects.all()
+    assert (message.risk_level, "restored" in message.rules) == ("high", True)
+
+
+def test_approved_mail_that_left_since_is_not_sent_again(account, mail_server, admin):
+    with_time, due = approved(account, send_at="2099-01-01T00:00:00Z"), approved(account)
+    with rolled_back():
+        assert leave(due) == "sent"
+    restore(admin)
+    for _ in range(2):
+        carry_out_all()
+        # What waits for its time may have been taken back since.
+        Email.objects.filter(pk=with_time.pk).update(due_at=Now())
+    assert (len(mail_server.taken), leave(with_time)) == (1, "not due")
+    due.refresh_from_db()
+    assert (due.status, due.fate_unknown, due.due_at) == ("sent", True, None)
+    assert "Restored from the backup" in due.last_error
+    answer = account.ask("PATCH", "/v1/account", json={"hold_all": False})
+    assert (answer.status_code, leave(with_time), len(mail_server.taken)) == (200, "sent", 2)
+
+
+def test_hosted_multimail_which_was_not_restored_tells_what_became_of_it(upstream, reviewer, admin):
+    upstream.headers = {}
+    connection = make_connection(api_url=upstream.url, is_our_gateway=False, read_key="mm_live_read")
+    messages = [make_message(connection) for _ in range(2)]
+    upstream.holds(*(pending_row(one.upstream_id) for one in messages))
+    upstream.decides(200, status="approved_and_sent", decision="approved")
+    before = decide(messages[0], reviewer).decision
+    make_due()
+    with rolled_back():
+        carry_out_all()
+    assert len(upstream.decisions) == 1
+    # It holds the one that was decided no more, and names our decision.
+    upstream.holds(pending_row(messages[1].upstream_id))
+    told = {"status": "sent", "decision": "approved", "decision_reason": upstream.decisions[0]["reason"]}
+    for path in (f"/v1/mailboxes/01MAILBOX/emails/{messages[0].upstream_id}", f"/v1/emails/{messages[0].upstream_id}"):
+        upstream.answers[path] = (200, {"id": messages[0].upstream_id, **told})
+    held = restore(admin)
+    # What it still holds has not left.
+    assert (held.doubtful, held.marked) == (1, 0)
+    assert look_twice(before) == ["applied", "nothing to resolve"]
+    carry_out_all()
+    assert len(upstream.decisions) == 1
+
+
+def test_what_a_restore_holds_back_stands_in_the_ledger_and_says_why(account, held, reviewer):
+    decide(held, reviewer)
+    Connection.objects.update(repeats_unknown_approvals=True)
+    hold_back(made_at=NOW, actor=OPERATOR)
+    connection = Connection.objects.get()
+    assert (connection.paused_by_hand, connection.repeats_unknown_approvals) == (True, False)
+    assert "compare with the mail server's log" in connection.paused_because
+    actions = Entry.objects.filter(actor_id="restore").values_list("action", flat=True)
+    assert sorted(actions) == ["connection.paused_by_hand", "decision.unknown"]
+    assert not Decision.objects.due().exists()

@@ -1,0 +1,19 @@
+"""Lets the application of the test process use another database for a while."""
+
+import contextlib
+from collections.abc import Iterator, Mapping
+
+from django.db import connection
+
+
+@contextlib.contextmanager
+def moved_to(target: Mapping[str, str]) -> Iterator[None]:
+    """`target` has `host`, `user` and `dbname`."""
+    kept = dict(connection.settings_dict)
+    connection.close()
+    connection.settings_dict.update(HOST=target["host"], USER=target["user"], NAME=target["dbname"])
+    try:
+        yield
+    finally:
+        connection.close()
+        connection.settings_dict.update(kept)

@@ -1,0 +1,110 @@
+"""`python -m tests.releases.make`: writes the dump of a small desk, as the code of this release leaves it.
+
+To be called once for each release, from its own code. The keys are of no use anywhere else.
+"""
+
+import base64
+import gzip
+import os
+import subprocess
+import sys
+import tempfile
+import tomllib
+from datetime import timedelta
+from pathlib import Path
+
+from dashboard.launch import environment
+from dashboard.launch.paths import ROOT
+from dashboard.launch.postgres import OWNER
+from dashboard.launch.programs import postgres_programs
+from dashboard.launch.servers import Servers
+
+FOLDER = Path(__file__).parent
+_KEY = base64.urlsafe_b64encode(bytes(range(32))).decode()
+KEYS = {"SECRET_KEY": "of the tests alone, " * 3, "ENCRYPTION_KEYS": _KEY, "SEAL_KEY": _KEY}
+
+
+def main() -> None:
+    """Start servers of its own, fill a desk, dump it."""
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    with tempfile.TemporaryDirectory(prefix="countersign-", ignore_cleanup_errors=True) as folder:
+        servers = Servers(data=Path(folder), durable=False)
+        assert servers.postgres is not None
+        try:
+            servers.start()
+            asked = environment.read({"DATA_DIR": folder, "DEMO": "0"})
+            os.environ.update({**asked.variables, **servers.variables(), **KEYS, "DEMO": "0"})
+            subprocess.run([sys.executable, str(ROOT / "manage.py"), "prepare"], check=True, cwd=ROOT)
+            _fill()
+            _dump(servers.postgres.url(OWNER), FOLDER / f"{version}.sql.gz")
+        finally:
+            servers.stop()
+
+
+def _dump(url: str, target: Path) -> None:
+    options = ["--schema=public", "--no-owner", "--no-privileges"]
+    made = subprocess.run([postgres_programs() / "pg_dump", *options, url], check=True, capture_output=True)
+    target.write_bytes(gzip.compress(made.stdout, mtime=0))
+
+
+def _fill() -> None:
+    """Make held messages, decisions in each state on their way, mail at the gateway, and a ledger that is sealed."""
+    import django
+
+    django.setup()
+    from django.utils import timezone
+
+    from approvals.decide import give_verdict
+    from approvals.models import Decision, Message
+    from audit.sealing.sealer import seal_all
+    from gateway import compose
+    from gateway.decide import decide_email
+    from gateway.models import ApiKey, Email
+    from tests import factories
+    from tests.integration.gateway.world import make_world
+    from tests.ledger import append
+
+    ana = factories.make_person("ana@yourteam.example", "Ana Ferreira", "reviewer")
+    factories.make_person("ida@yourteam.example", "Ida Lindqvist", "admin")
+    connection = factories.make_connection()
+    messages = [factories.make_message(connection, subject=f"Refund {number}") for number in range(6)]
+    seal_all()
+    for message, state in zip(messages, ("held", "held", "recorded", "calling", "unknown", "withdrawn"), strict=True):
+        if state == "held":
+            continue
+        message = Message.objects.get(pk=message.pk)
+        assert message.revision is not None
+        given = give_verdict(
+            message=message.public_id,
+            actor=ana.actor(surface="web"),
+            outcome="approve",
+            fingerprint=message.revision.fingerprint,
+            reason="",
+            now=timezone.now(),
+        )
+        fields = {"attempt": 1, "may_have_left": True} if state != "recorded" else {}
+        lease = {"lease_until": timezone.now()} if state == "calling" else {}
+        Decision.objects.filter(pk=given.decision.pk).update(state=state, due_at=timezone.now(), **fields, **lease)
+    seal_all()
+    world = make_world()
+    agent, desk = (ApiKey.objects.get(account=world.account, name=f"Key {name}") for name in ("agent", "desk"))
+    for number, later in enumerate((None, timedelta(days=36_500), None)):
+        email = Email.objects.create(
+            account=world.account, mailbox=world.mailbox, direction="outbound", status="pending_scan", sandbox=False,
+            sent_by_key=agent, created_at=timezone.now(), from_address=world.mailbox.address,
+            to=["dana@northwind.example"], subject=f"Order {number}", markdown="Hello", gated=True,
+            message_id_header=f"<{number}@acme.example>", thread_id=str(number), oversight_mode="gated_send",
+            send_at=timezone.now() + later if later else None,
+        )  # fmt: skip
+        compose.move_on(email=email, now=timezone.now())
+        if number < 2:
+            decide_email(
+                key=desk, email_id=email.pk, outcome="approved", reason="", expected_fingerprint="", now=timezone.now()
+            )
+    append(3)
+    seal_all()
+    append(2)
+
+
+if __name__ == "__main__":
+    main()
