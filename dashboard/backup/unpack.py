@@ -26,7 +26,7 @@ def unpack(path: Path, folder: Path, *, passphrase: str, given: Mapping[str, str
     backup.check()
     secrets = backup.secrets(passphrase)
     keys = {name: str(secrets["keys"][name]) for name in NAMES}
-    for name in ("ENCRYPTION_KEYS", "SEAL_KEY"):
+    for name in NAMES:
         _refuse_another_key(name, keys[name], given)
     write_credentials(folder / FILE, keys)
     for name in DEMO_FILES:
@@ -37,18 +37,28 @@ def unpack(path: Path, folder: Path, *, passphrase: str, given: Mapping[str, str
 
 
 def _refuse_another_key(name: str, of_backup: str, given: Mapping[str, str]) -> None:
-    here = given.get(name, "")
-    if file := given.get(f"{name}_FILE"):
-        try:
-            here = Path(file).read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise BackupError(f"{name}_FILE points to {file}, which cannot be read: {error}.") from None
-    parts = {part.strip() for part in here.split(",") if part.strip()}
-    if parts and not {part.strip() for part in of_backup.split(",") if part.strip()} <= parts:
+    # Older ones of SECRET_KEY stand in a variable of their own; of the others, behind the newest.
+    older = "SECRET_KEY_FALLBACKS" if name == "SECRET_KEY" else ""
+    here = _keys_in(name, given)
+    if here and not _split(of_backup) <= here | _keys_in(older, given):
+        way = f"into {older}" if older else "behind it, with a comma between them"
         raise BackupError(
             f"{name} is set, and is not the one of the backup. Leave it out, and the backup's is used; or put the "
-            "backup's behind it, with a comma between them."
+            f"backup's {way}."
         )
+
+
+def _keys_in(name: str, given: Mapping[str, str]) -> set[str]:
+    if file := given.get(f"{name}_FILE"):
+        try:
+            return _split(Path(file).read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError) as error:
+            raise BackupError(f"{name}_FILE points to {file}, which cannot be read: {error}.") from None
+    return _split(given.get(name, ""))
+
+
+def _split(keys: str) -> set[str]:
+    return {key.strip() for key in keys.split(",") if key.strip()}
 
 
 def main(arguments: list[str]) -> int:
