@@ -107,7 +107,7 @@ def test_wrong_passphrase_and_other_keys_in_the_environment_write_nothing(path, 
     folder.mkdir()
     with pytest.raises(BackupError, match="passphrase does not open"):
         unpack(path, folder, passphrase="another one, and long", given={})
-    for name in ("ENCRYPTION_KEYS", "SEAL_KEY"):
+    for name in ("SECRET_KEY", "ENCRYPTION_KEYS", "SEAL_KEY"):
         with pytest.raises(BackupError, match=f"^{name} is set, and is not the one of the backup"):
             unpack(path, folder, passphrase=PASSPHRASE, given={name: "another"})
     assert not list(folder.iterdir())
