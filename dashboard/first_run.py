@@ -24,7 +24,6 @@ def setup(request: DeskRequest) -> HttpResponse:
         "found": found,
         "letter": first_letter(found.connection),
         "gateway_url": settings.MULTIMAIL_API_URL,
-        "mail_leaves": bool(settings.EMAIL_URL),
     }
     return render(request, "dashboard/setup.html", context)
 
