@@ -51,11 +51,6 @@ class Applied:
     ask: Message | None = None
     contradicts: bool = False
 
-    @property
-    def is_settled(self) -> bool:
-        """Whether nobody has to look at the event."""
-        return self.result != Result.POISON and not self.contradicts
-
 
 @dataclass(frozen=True)
 class _Read:
@@ -156,8 +151,8 @@ def _store(connection: Connection, row: WebhookEvent, read: _Read, actor: Actor)
     applied = apply_event(connection=connection, event=read.event, actor=actor)
     if applied.result != row.result:
         row.result = applied.result
-        handled = {"handled_at": Now()} if applied.is_settled else {}
-        WebhookEvent.objects.filter(pk=row.pk).update(result=row.result, **handled)
+        handled_at = None if applied.contradicts else Now()
+        WebhookEvent.objects.filter(pk=row.pk).update(result=row.result, handled_at=handled_at)
     return Stored(row, applied.result, fetch=applied.fetch, ask=applied.ask)
 
 

@@ -4,8 +4,6 @@ It keeps nothing of its own, so that a step that breaks later stands here as bro
 on its own page a look at the mail server.
 """
 
-import json
-import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import urlencode
@@ -117,25 +115,6 @@ def _left(needed: Iterable[Step]) -> str:
     steps = list(needed)
     number = sum(step.is_left for step in steps)
     return f"{number} of {len(steps)} steps {'is' if number == 1 else 'are'} left" if number else ""
-
-
-def first_letter(connection: Connection | None) -> dict[str, str]:
-    """Return the line that writes a first letter, with a place for the key, and where it goes from."""
-    if connection is None:
-        return {}
-    mailbox = connection.mailboxes.exclude(address="").order_by("address").first()
-    letter = {
-        "from": mailbox.address if mailbox else "agent@your-team.example",
-        "to": "dana@northwind.example",
-        "subject": "Hello from the first run",
-        "body": "Hello **Dana**, this is the first letter.",
-    }
-    line = (
-        f"curl -s {connection.api_url}/v1/send_email \\\n"
-        '  -H "Authorization: Bearer AGENT-KEY" -H "Content-Type: application/json" \\\n'
-        f"  -d {shlex.quote(json.dumps(letter))}"
-    )
-    return {"line": line, "mailbox": letter["from"], "is_known": "yes" if mailbox else ""}
 
 
 def _account(connection: Connection) -> Account:

@@ -31,8 +31,8 @@ def replay_event(*, event_id: int, actor: Actor) -> str:
     row = _take(event_id, actor)
     applied, row.error = _apply(row, actor)
     row.result = applied.result
-    handled = {"handled_at": Now()} if applied.is_settled else {}
-    WebhookEvent.objects.filter(pk=row.pk).update(result=row.result, error=row.error, **handled)
+    handled_at = None if row.result == Result.POISON or applied.contradicts else Now()
+    WebhookEvent.objects.filter(pk=row.pk).update(result=row.result, error=row.error, handled_at=handled_at)
     _record("webhook.replayed", row, actor, explanation=row.error)
     return row.result
 

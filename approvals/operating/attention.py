@@ -14,10 +14,10 @@ from django.db import connection as database
 from django.urls import reverse
 
 from approvals.models import Connection, Decision, Message, WebhookEvent
-from approvals.operating.finding import Act, Stuck
+from approvals.operating.doubtful import in_doubt, refused
+from approvals.operating.finding import REVIEWER, Act, Stuck, ask_again, named, open_page
 from approvals.operating.looking import may_look, readable_by
 from approvals.operating.stalling import stalled
-from approvals.states import DecisionState, MessageState, Outcome
 from approvals.sync.freshness import freshness_of
 from audit.models import Check
 from audit.sealing import signing
@@ -29,16 +29,15 @@ from people.actors import Actor, Role, Scope
 # Of one kind so many are read, and one act is for so many; the count tells of all.
 READ = 200
 COUNTED = 1000
-REVIEWER = "a reviewer of its mailbox"
 
 
 def attention_for(actor: Actor, now: datetime) -> list[Stuck]:
     """Return what is stuck within the actor's reach, the most urgent kind first, the oldest of a kind first."""
     return list(
         chain(
-            _in_doubt(actor),
+            in_doubt(actor, at_most=READ),
             _stalled(actor, now),
-            _refused(actor),
+            refused(actor, at_most=READ),
             _overdue(actor),
             _connections(actor, now),
             _unread(actor),
@@ -83,102 +82,6 @@ def _found(scopes: tuple[Scope, ...], is_sealed: bool) -> tuple[str, tuple[Any, 
     return first.union(*others, all=True)[: COUNTED + 1].query.sql_with_params()
 
 
-def named(message: Message) -> str:
-    """Return the message's subject as it stands in a sentence."""
-    subject = str(message)
-    return f"“{subject[:80]}…”" if len(subject) > 80 else f"“{subject}”"
-
-
-def _in_doubt(actor: Actor) -> Iterator[Stuck]:
-    found = Decision.objects.visible_to(actor).left_in_doubt().with_message().order_by("changed_at")[:READ]
-    for decision in found:
-        tell = {
-            DecisionState.UNKNOWN: _unknown,
-            DecisionState.UNATTRIBUTED: _unattributed,
-            DecisionState.WITHDRAWN: _withdrawn,
-        }[DecisionState(decision.state)]
-        yield tell(decision, actor)
-
-
-def _unknown(decision: Decision, actor: Actor) -> Stuck:
-    message = decision.message
-    why = decision.explanation or "MultiMail did not answer."
-    what = f"It is not known whether {named(message)} was {decision.word}"
-    repeats = message.connection.repeats_unknown_approvals
-    if decision.outcome == Outcome.APPROVE and decision.has_been_read_as_held and not repeats:
-        return Stuck(
-            decision.state,
-            what,
-            decision.changed_at,
-            f"{why} Two complete reads showed it still held, so that the call most likely had no effect.",
-            "Read it once more, then send it again: that is never done by itself.",
-            _open(actor, message, "Read it, then send again"),
-            message,
-            whose=REVIEWER,
-            several=f"approvals through {message.connection} may not have had their effect",
-        )
-    advice = "The desk finds out by reading, every few seconds; you can have it look now."
-    return Stuck(
-        decision.state,
-        what,
-        decision.changed_at,
-        why,
-        advice,
-        _look(actor, message, "Look again"),
-        message,
-        several=f"decisions through {message.connection} may or may not have been carried out",
-    )
-
-
-def _unattributed(decision: Decision, actor: Actor) -> Stuck:
-    gone = "MultiMail does not hold it any more, and nothing says what became of it."
-    return Stuck(
-        decision.state,
-        f"{named(decision.message)} was decided, and it is not known by whom",
-        decision.changed_at,
-        decision.explanation if gone in decision.explanation else f"{decision.explanation} {gone}".strip(),
-        "Look it up at MultiMail, then say on its page what became of it.",
-        _open(actor, decision.message, "Say what became of it"),
-        decision.message,
-        whose=REVIEWER,
-        several=f"messages of {decision.message.connection} were decided, and it is not known by whom",
-    )
-
-
-def _withdrawn(decision: Decision, actor: Actor) -> Stuck:
-    message = decision.message
-    what = f"{named(message)} may still leave"
-    several = f"messages of {message.connection} may still leave"
-    why = decision.explanation or "It was stopped after its call may have gone out."
-    if message.state == MessageState.HELD and decision.outcome == Outcome.APPROVE:
-        advice = "Reject it at MultiMail: what comes first there counts."
-        act = _open(actor, message, "Reject at MultiMail")
-        return Stuck(decision.state, what, decision.changed_at, why, advice, act, message, None, REVIEWER, several)
-    if message.state == MessageState.GONE:
-        advice = "MultiMail does not hold it any more: look it up there, then say on its page what became of it."
-        act = _open(actor, message, "Say what became of it")
-        return Stuck(decision.state, what, decision.changed_at, why, advice, act, message, None, REVIEWER, several)
-    advice = "The desk finds out by reading what became of it; you can have it look now."
-    act = _look(actor, message, "Look again")
-    return Stuck(decision.state, what, decision.changed_at, why, advice, act, message, several=several)
-
-
-def _refused(actor: Actor) -> Iterator[Stuck]:
-    found = Decision.objects.visible_to(actor).refused_lately().with_message().order_by("changed_at")[:READ]
-    for decision in found:
-        yield Stuck(
-            "refused",
-            f"{named(decision.message)} was {decision.word}, and is held again",
-            decision.changed_at,
-            decision.explanation,
-            "Nothing was sent. Read it again, then decide anew.",
-            _open(actor, decision.message, "Read again"),
-            decision.message,
-            whose=REVIEWER,
-            several=f"messages of {decision.message.connection} were decided, and are held again",
-        )
-
-
 def _stalled(actor: Actor, now: datetime) -> Iterator[Stuck]:
     for decision, cause in stalled(actor, now, at_most=READ):
         act = None
@@ -202,7 +105,7 @@ def _overdue(actor: Actor) -> Iterator[Stuck]:
             "The rule that does so has not come to it, or fails at it: the worker's log tells. Nobody can approve it "
             "any more.",
             "Reject it yourself.",
-            _open(actor, message, "Open it"),
+            open_page(actor, message, "Open it"),
             message,
             whose=REVIEWER,
             several=f"messages of {message.connection} should have been rejected, because their time is over",
@@ -234,14 +137,14 @@ def _unread(actor: Actor) -> Iterator[Stuck]:
     for message in visible.unfetchable().oldest_first()[:READ]:
         what = f"The content of {named(message)} cannot be fetched"
         why = f"It was tried {message.fetch_tries} times, and each time the worker did not come to an end."
-        act = _look(actor, message, "Try again")
+        act = ask_again(actor, message, "Try again")
         several = f"contents of {message.connection} cannot be fetched"
         yield Stuck("unfetchable", what, message.held_at, why, advice, act, message, several=several)
     for message in visible.long_unread().oldest_first()[:READ]:
         connection = message.connection
         what = f"The content of {named(message)} has not come yet"
         why = connection.paused_because or connection.last_error or f"{connection} has not given it."
-        act = _look(actor, message, "Try again")
+        act = ask_again(actor, message, "Try again")
         several = f"contents of {connection} have not come yet"
         yield Stuck("unread", what, message.held_at, why, advice, act, message, several=several)
 
@@ -255,7 +158,7 @@ def _without_word(actor: Actor) -> Iterator[Stuck]:
             message.changed_at,
             "Its mail server may be trying still, or the webhook that tells was lost.",
             "Compare with MultiMail; the log of its mail server knows more.",
-            _look(actor, message, "Compare with MultiMail"),
+            ask_again(actor, message, "Compare with MultiMail"),
             message,
             several=f"messages of {message.connection} were approved, and MultiMail has not said that they left",
         )
@@ -304,13 +207,3 @@ def _ledger(actor: Actor, now: datetime) -> Iterator[Stuck]:
         kind = "ledger_stopped" if state.is_stopped else "ledger"
         what = "What happened is not sealed" if state.last is None else "What happened lately is not sealed"
         yield Stuck(kind, what, state.waits_since, state.why, state.advice, whose="whoever runs the desk")
-
-
-def _open(actor: Actor, message: Message, label: str) -> Act | None:
-    reviews = actor.is_a(Role.REVIEWER, connection=message.connection_id, mailbox=message.mailbox_id)
-    return Act(label, reverse("message", args=[message.public_id])) if reviews else None
-
-
-def _look(actor: Actor, message: Message, label: str) -> Act | None:
-    url = reverse("look-again", args=[message.public_id])
-    return Act(label, url, posts=True) if may_look(actor, message) else None

@@ -8,7 +8,10 @@ from datetime import datetime
 from django.urls import reverse
 
 from approvals.models import Message, WebhookEvent
+from approvals.operating.looking import may_look
+from people.actors import Actor, Role
 
+REVIEWER = "a reviewer of its mailbox"
 # Of one group a page lists so many by themselves.
 SHOWN = 50
 
@@ -101,3 +104,21 @@ def grouped(items: Iterable[Stuck]) -> list[Group]:
     for number, one in enumerate(items):
         groups.setdefault(one.cause if one.several else number, []).append(one)
     return [Group(found) for found in groups.values()]
+
+
+def named(message: Message) -> str:
+    """Return the message's subject as it stands in a sentence."""
+    subject = str(message)
+    return f"“{subject[:80]}…”" if len(subject) > 80 else f"“{subject}”"
+
+
+def open_page(actor: Actor, message: Message, label: str) -> Act | None:
+    """Return the act that leads to a message's page, for whoever decides there."""
+    reviews = actor.is_a(Role.REVIEWER, connection=message.connection_id, mailbox=message.mailbox_id)
+    return Act(label, reverse("message", args=[message.public_id])) if reviews else None
+
+
+def ask_again(actor: Actor, message: Message, label: str) -> Act | None:
+    """Return the act that has MultiMail asked about a message, for whoever may."""
+    url = reverse("look-again", args=[message.public_id])
+    return Act(label, url, posts=True) if may_look(actor, message) else None
