@@ -172,7 +172,7 @@ def _events(actor: Actor) -> Iterator[Stuck]:
         if event.result == WebhookEvent.Result.POISON:
             what = f"A webhook ({name}) of {connection} could not be applied"
             several = f"webhooks ({name}) of {connection} could not be applied"
-            why, advice = event.error, "It is kept whole: replay it once its cause is gone, or put it away."
+            why, advice = event.error, "Kept whole: replay once its cause is gone, or put away."
             act = Act("Replay", reverse("replay-event", args=[event.pk]), posts=True)
         else:
             what = f"A webhook ({name}) of {connection} contradicts what is known of its message"

@@ -14,6 +14,13 @@ from people.actors import Actor, Role
 REVIEWER = "a reviewer of its mailbox"
 # Of one group a page lists so many by themselves.
 SHOWN = 50
+# What the act of one item is called for all items of its group.
+_FOR_ALL = {
+    "Replay": "Replay all {}",
+    "Try again": "Try all {} again",
+    "Look again": "Look at all {} again",
+    "Compare with MultiMail": "Compare all {} with MultiMail",
+}
 
 
 @dataclass(frozen=True)
@@ -95,7 +102,7 @@ class Group:
         acts = [one.act for one in self.items if one.act is not None]
         if len(set(acts)) < 2 or not acts[0].posts:
             return acts[0] if acts else None
-        return Act(f"{acts[0].label}: all {len(acts)}", reverse("settle-group", args=[self.key]), posts=True)
+        return Act(_FOR_ALL[acts[0].label].format(len(acts)), reverse("settle-group", args=[self.key]), posts=True)
 
 
 def grouped(items: Iterable[Stuck]) -> list[Group]:

@@ -369,7 +369,7 @@ def test_items_of_one_cause_are_one_group_with_one_act_for_all_of_it(signed_in, 
     alone, group = sorted(grouped(found(admin)), key=lambda one: one.number)
     assert (alone.number, alone.act.label) == (1, "Replay")
     assert group.what == "60 webhooks (oversight.pending) of Gateway main could not be applied"
-    assert (group.act.label, group.act.url) == ("Replay: all 60", f"/attention/groups/{group.key}/")
+    assert (group.act.label, group.act.url) == ("Replay all 60", f"/attention/groups/{group.key}/")
     page = signed_in(admin).get("/attention/").content.decode()
     for words in ('<strong class="nums">61</strong> items', "by 2 causes", "And 10 more.", group.act.label):
         assert words in page, words
@@ -397,7 +397,7 @@ def test_group_of_messages_is_asked_about_at_once_and_the_page_says_how_many_mor
     Message.objects.update(held_at=LATE)
     Connection.objects.update(last_error="MultiMail did not answer in time.")
     [group] = grouped(attention_for(admin.actor(surface="web"), NOW))
-    assert (group.number, group.act.label) == (3, "Try again: all 3")
+    assert (group.number, group.act.label) == (3, "Try all 3 again")
     page = " ".join(signed_in(admin).get("/attention/").content.decode().split())
     assert 'Of each kind the 3 oldest are listed; <strong class="nums">2</strong> more follow' in page
     told = press(admin, group.act.url)
