@@ -193,6 +193,8 @@ def test_webhook_that_contradicts_is_asked_about_and_needs_somebody_only_where_t
     Message.objects.update(asked_at=Now() - timedelta(minutes=9))
     tell(connection, message, "message.delivered")
     WebhookEvent.objects.update(received_at=LATE)
+    message.refresh_from_db()
+    closing.catch_up(message, Told(reported="rejected"), NOW)
     assert kinds(admin) == ["late"]
 
 
