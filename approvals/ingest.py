@@ -6,12 +6,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db import InterfaceError, OperationalError, transaction
+from django.db.models.functions import Now
 
 from approvals import mirror, settle
 from approvals.intake import filling
 from approvals.intake.telling import details_of
 from approvals.models import Connection, Mailbox, Message, WebhookEvent
-from approvals.states import MessageEvent, MessageState, implied_event
+from approvals.states import MessageEvent, MessageState, contradicts, implied_event
 from audit.recording import Place, ReservedPlace, record
 from common.logs import trace_id
 from common.postgres.anew import anew
@@ -43,11 +44,12 @@ class Stored:
 
 @dataclass(frozen=True)
 class Applied:
-    """What one event did."""
+    """What one event did. `contradicts`: its message had gone another way, so that MultiMail is asked which is true."""
 
     result: WebhookEvent.Result
     fetch: Message | None = None
     ask: Message | None = None
+    contradicts: bool = False
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,8 @@ def _store(connection: Connection, row: WebhookEvent, read: _Read, actor: Actor)
     applied = apply_event(connection=connection, event=read.event, actor=actor)
     if applied.result != row.result:
         row.result = applied.result
-        WebhookEvent.objects.filter(pk=row.pk).update(result=row.result)
+        handled_at = None if applied.contradicts else Now()
+        WebhookEvent.objects.filter(pk=row.pk).update(result=row.result, handled_at=handled_at)
     return Stored(row, applied.result, fetch=applied.fetch, ask=applied.ask)
 
 
@@ -222,7 +225,9 @@ def _meet(message: Message, event: Event, actor: Actor, now: datetime, place: Pl
     if not moved:
         tell = _record_late if _called(message) == was_called else _record_named
         tell(message, event, actor, place)
-        return Applied(Result.LATE, ask=message if _must_ask(message, kind) else None)
+        is_other = contradicts(message.state, kind)
+        ask = message if is_other or _must_ask(message, kind) else None
+        return Applied(Result.LATE, ask=ask, contradicts=is_other)
     if kind == MessageEvent.PENDING and message.state != MessageState.HELD:
         kind = MessageEvent.RELEASED
     if implied := implied_event(before, kind):

@@ -1,6 +1,7 @@
 """The two state machines, each one mapping. Messages mirror what MultiMail did; decisions are ours."""
 
 from collections.abc import Mapping
+from functools import cache
 
 from django.db import models
 
@@ -86,6 +87,23 @@ MESSAGE_TRANSITIONS: Mapping[tuple[str, str], str] = {
 def next_message_state(state: str, event: str) -> str | None:
     """Return the state after `event`, or None when the event comes too late to change anything."""
     return MESSAGE_TRANSITIONS.get((state, event))
+
+
+def contradicts(state: str, event: str) -> bool:
+    """Whether `event`, told of a message that is in `state` and not moved by it, tells of another way than it went.
+
+    What lies on some way to the state came late, and tells nothing new: a read had found it out, or a later event.
+    """
+    return event not in _events_before(state)
+
+
+@cache
+def _events_before(state: str) -> frozenset[str]:
+    """Return the events of all ways that lead to a state."""
+    before = {state}
+    while more := {source for (source, _), to in MESSAGE_TRANSITIONS.items() if to in before} - before:
+        before |= more
+    return frozenset(event for (_, event), to in MESSAGE_TRANSITIONS.items() if to in before)
 
 
 def implied_event(before: str, event: str) -> str:

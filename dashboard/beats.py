@@ -1,14 +1,14 @@
 """Tells which background work has fallen silent, from the ticks that it leaves. What stands still hides in no page."""
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django.db.models import Max
 from django.db.models.functions import Now
 
+from common.grace import START, STUCK_AFTER
 from dashboard.models import Tick
 
-SILENT_AFTER = timedelta(seconds=60)
 # A job of each worker, and what stands still without it.
 _WORK = {
     "approvals.tasks.sweep": "Decisions are not carried out, and MultiMail is not read",
@@ -29,5 +29,12 @@ def silences() -> list[Silence]:
     """Return the work that was last done too long ago, by the database's clock."""
     ticks = Tick.objects.filter(job__in=_WORK).values("job").annotate(last=Max("at"))
     seen = dict(ticks.values_list("job", "last"))
-    awake = set(ticks.filter(last__gt=Now() - SILENT_AFTER).values_list("job", flat=True))
+    awake = set(ticks.filter(last__gt=Now() - STUCK_AFTER).values_list("job", flat=True))
     return [Silence(what, job, seen.get(job)) for job, what in _WORK.items() if job not in awake]
+
+
+def has_just_begun() -> bool:
+    """Whether work goes on that did not a moment ago: what was late when it began may still be on its way."""
+    ticks = Tick.objects.filter(job__in=_WORK)
+    before = ticks.filter(at__lte=Now() - START, at__gt=Now() - START - STUCK_AFTER)
+    return ticks.filter(at__gt=Now() - STUCK_AFTER).exists() and not before.exists()

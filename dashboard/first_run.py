@@ -1,5 +1,8 @@
 """The page of the first run, and putting away the line that leads to it."""
 
+import json
+import shlex
+
 from django.conf import settings
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
@@ -7,8 +10,9 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
+from approvals.models import Connection
 from common.pages import DeskRequest
-from dashboard.setup import first_letter, left, may_set_up, set_up
+from dashboard.setup import left, may_set_up, set_up
 
 PUT_AWAY = "setup_put_away"
 
@@ -24,7 +28,6 @@ def setup(request: DeskRequest) -> HttpResponse:
         "found": found,
         "letter": first_letter(found.connection),
         "gateway_url": settings.MULTIMAIL_API_URL,
-        "mail_leaves": bool(settings.EMAIL_URL),
     }
     return render(request, "dashboard/setup.html", context)
 
@@ -42,3 +45,22 @@ def put_away(request: DeskRequest) -> HttpResponse:
 def reminder(request: HttpRequest) -> str:
     """Return what is left, for the pages that remind of it; empty where nothing is, or it was put away."""
     return "" if request.session.get(PUT_AWAY) else left(request.actor)  # type: ignore[attr-defined]
+
+
+def first_letter(connection: Connection | None) -> dict[str, str]:
+    """Return the line that writes a first letter, with a place for the key, and where it goes from."""
+    if connection is None:
+        return {}
+    mailbox = connection.mailboxes.exclude(address="").order_by("address").first()
+    letter = {
+        "from": mailbox.address if mailbox else "agent@your-team.example",
+        "to": "dana@northwind.example",
+        "subject": "Hello from the first run",
+        "body": "Hello **Dana**, this is the first letter.",
+    }
+    line = (
+        f"curl -s {connection.api_url}/v1/send_email \\\n"
+        '  -H "Authorization: Bearer AGENT-KEY" -H "Content-Type: application/json" \\\n'
+        f"  -d {shlex.quote(json.dumps(letter))}"
+    )
+    return {"line": line, "mailbox": letter["from"], "is_known": "yes" if mailbox else ""}

@@ -26,16 +26,21 @@ CLOCK_OFF = 2.0
 LEAST_FREE = 1024**3
 MANY_NUDGES = 1000
 IDLE = timedelta(minutes=1)
+_RUNS = ("start", "gateway")
 QUEUES = ("decisions", "sync", "alerts", "gateway")
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One sentence, and what to do. Not `is_stuck`: worth knowing, and nothing stands still because of it."""
+    """One sentence, and what to do. Not `is_stuck`: worth knowing, and nobody has to do anything about it.
+
+    `hides_more`: because of it the desk could not be examined.
+    """
 
     sentence: str
     advice: str = ""
     is_stuck: bool = True
+    hides_more: bool = False
 
 
 def is_at_rest() -> bool:
@@ -43,10 +48,19 @@ def is_at_rest() -> bool:
 
     Beside a PostgreSQL of somebody's own nobody can tell: the desk may run on other hosts.
     """
+    state = _state_of_the_run()
+    return "postgres" in state.get("processes", {}) and state.get("verb") not in _RUNS
+
+
+def is_starting() -> bool:
+    """Whether the run on this machine is not ready yet."""
+    state = _state_of_the_run()
+    return state.get("verb") in _RUNS and not state.get("is_ready")
+
+
+def _state_of_the_run() -> dict[str, Any]:
     data = Path(settings.DATA_DIR)
-    state = data_folder.read_state(data)
-    has_own_servers = "postgres" in state.get("processes", {}) and data_folder.is_held(data)
-    return has_own_servers and state.get("verb") not in ("start", "gateway")
+    return data_folder.read_state(data) if data_folder.is_held(data) else {}
 
 
 def postgresql_answers() -> bool:

@@ -1,14 +1,14 @@
 """The first run, step by step: what is done, what is to do and what is wrong, each read from what is there.
 
-It keeps nothing of its own, so that a step that breaks later stands here as broken. Reading costs a few queries.
+It keeps nothing of its own, so that a step that breaks later stands here as broken. Reading costs a few queries, and
+on its own page a look at the mail server.
 """
 
-import json
-import shlex
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from urllib.parse import urlencode
 
+from django.conf import settings
 from django.db.models.functions import Now
 from django.urls import reverse
 
@@ -18,12 +18,16 @@ from approvals.connecting.slots import SLOTS, Slot, problem_in
 from approvals.connecting.webhook import address_of, unreachable_because
 from approvals.intake import unsigned
 from approvals.models import Connection, Message, WebhookEvent
+from approvals.states import MessageState
 from approvals.sync.freshness import freshness_of
 from approvals.views.connections import health_of
+from common import smtp
 from people.actors import Actor
 from people.models import Invitation, Person
 from people.zones import there, zone_word
 
+# A mail server took it.
+LEFT = (MessageState.SENT, MessageState.DELIVERED, MessageState.BOUNCED, MessageState.COMPLAINED)
 ADMIN_KEY_MISSING = "There is no admin key, so register it by hand at MultiMail, with this address: "
 
 
@@ -76,9 +80,12 @@ def may_set_up(actor: Actor) -> bool:
 
 
 def set_up() -> SetUp:
-    """Return every step, of the first connection that is not ready where there are several."""
-    needed, account = _needed()
-    found = [*needed, _people(), _letter(account)]
+    """Return every step, of the first connection that is not ready where there are several.
+
+    Where no mail has left yet it asks the mail server whether it can be used: three seconds a step at most.
+    """
+    needed, account = _needed(is_asked=True)
+    found = [*needed, _alerts(), _people(), _letter(account)]
     first = next((number for number, step in enumerate(found) if step.state in ("todo", "wrong")), None)
     return SetUp(
         [replace(step, is_next=number == first) for number, step in enumerate(found)],
@@ -91,39 +98,23 @@ def left(actor: Actor) -> str:
     return _left(_needed()[0]) if may_set_up(actor) else ""
 
 
-def _needed() -> tuple[list[Step], Account | None]:
-    """Return the steps without which the desk does not do its work, and the account that those in the middle are of."""
+def _needed(*, is_asked: bool = False) -> tuple[list[Step], Account | None]:
+    """Return the steps without which the desk does not do its work, and the account that those in the middle are of.
+
+    `is_asked`: whether the mail server is asked, which a page waits for.
+    """
     accounts = [_account(one) for one in Connection.objects.at_work().annotate(clock=Now()).order_by("pk")]
     rows = [[read(one) for read in _OF_CONNECTION] for one in accounts]
     unready = [number for number, row in enumerate(rows) if any(step.is_left for step in row)]
     chosen = unready[0] if unready else 0
     account = accounts[chosen] if accounts else None
-    return [_connected(accounts), *(rows[chosen] if rows else _LATER), _alerts()], account
+    return [_connected(accounts), *(rows[chosen] if rows else _LATER), *_mail(account, is_asked=is_asked)], account
 
 
 def _left(needed: Iterable[Step]) -> str:
     steps = list(needed)
     number = sum(step.is_left for step in steps)
     return f"{number} of {len(steps)} steps {'is' if number == 1 else 'are'} left" if number else ""
-
-
-def first_letter(connection: Connection | None) -> dict[str, str]:
-    """Return the line that writes a first letter, with a place for the key, and where it goes from."""
-    if connection is None:
-        return {}
-    mailbox = connection.mailboxes.exclude(address="").order_by("address").first()
-    letter = {
-        "from": mailbox.address if mailbox else "agent@your-team.example",
-        "to": "dana@northwind.example",
-        "subject": "Hello from the first run",
-        "body": "Hello **Dana**, this is the first letter.",
-    }
-    line = (
-        f"curl -s {connection.api_url}/v1/send_email \\\n"
-        '  -H "Authorization: Bearer AGENT-KEY" -H "Content-Type: application/json" \\\n'
-        f"  -d {shlex.quote(json.dumps(letter))}"
-    )
-    return {"line": line, "mailbox": letter["from"], "is_known": "yes" if mailbox else ""}
 
 
 def _account(connection: Connection) -> Account:
@@ -205,8 +196,39 @@ def _queue(account: Account) -> Step:
     return Step("queue", title, "todo", said, label, url, has_worked=has_worked)
 
 
+def _mail(account: Account | None, *, is_asked: bool) -> list[Step]:
+    """Return how approved mail leaves, for the gateway that runs here: others have mail servers of their own."""
+    title = "Let approved mail leave"
+    if account is None:
+        return [Step("mail", title, "later", "Comes once MultiMail is connected.")]
+    connection = account.connection
+    if connection.api_url != settings.MULTIMAIL_API_URL:
+        return []
+    if not settings.EMAIL_URL:
+        said = (
+            "EMAIL_URL is not set, so what you approve waits at the gateway. Start the product with the address of a "
+            "mail server, such as EMAIL_URL=smtps://user:password@mail.example.com:465."
+        )
+        return [Step("mail", title, "todo", said)]
+    server = smtp.Server.from_url(settings.EMAIL_URL)
+    if Message.objects.filter(connection=connection, sandbox=False, state__in=LEFT).exists():
+        return [Step("mail", title, "done", f"Mail has left by {server}.", has_worked=True)]
+    # It counts as done where nobody looks at this page: only mail that leaves shows more than an address that is set.
+    if is_asked and (problem := smtp.problem_of(settings.EMAIL_URL)):
+        said = (
+            "Mail that is approved waits at the gateway until its mail server takes it. See whether EMAIL_URL is right."
+        )
+        return [Step("mail", title, "wrong", said, problems=(problem,), has_worked=True)]
+    return [Step("mail", title, "done", f"The mail server {server} answers, and takes what the gateway hands it.")]
+
+
 def _alerts() -> Step:
-    title, url = "Be told in Discord", _to(reverse("alerts"))
+    """Return how people are told in Discord, which nobody needs: the queue and programs of one's own do without."""
+    return replace(_discord(), is_needed=False)
+
+
+def _discord() -> Step:
+    title, url = "Discord alerts", _to(reverse("alerts"))
     proved = Destination.objects.proved().order_by("pk").first()
     if proved:
         return Step("alerts", title, "done", f"{proved.name} took a test or a card.", "See the alerts", url)
@@ -217,7 +239,7 @@ def _alerts() -> Step:
         return Step("alerts", title, "wrong", said, "Put it right", url, has_worked=off.tested_at is not None)
     if kept:
         return Step("alerts", title, "todo", f"{kept[0].name} has not taken a test yet.", "Send a test", url)
-    said = "A channel that is told when mail waits. Without one, people have to look at the queue by themselves."
+    said = "A channel that is told when mail waits. Without one, people look at the queue by themselves."
     return Step("alerts", title, "todo", said, "Add a destination", _to(reverse("add-destination")))
 
 

@@ -18,6 +18,7 @@ from approvals.states import Outcome
 from approvals.views.connections import connection_rows
 from audit.models import Entry
 from audit.trail import lines, with_subjects
+from common.grace import STUCK_AFTER
 from common.pages import DeskRequest, page_or_fragment, wants_fragment
 from dashboard.foundations import postgresql_answers, redis_answers
 from dashboard.metrics import exposition
@@ -27,8 +28,6 @@ from dashboard.overview import overview_of
 from people.actors import Actor
 
 log = logging.getLogger(__name__)
-
-SEEN_WITHIN = timedelta(seconds=60)
 
 
 @login_required
@@ -68,7 +67,7 @@ def readyz(request: DeskRequest) -> HttpResponse:
     """Say whether everything that the desk needs is there: PostgreSQL, Redis, a worker and a beat."""
     parts = {"postgresql": postgresql_answers(), "redis": redis_answers(), "beat and worker": False}
     if parts["postgresql"]:
-        parts["beat and worker"] = Tick.objects.filter(at__gt=Now() - SEEN_WITHIN).exists()
+        parts["beat and worker"] = Tick.objects.filter(at__gt=Now() - STUCK_AFTER).exists()
     missing = [name for name, is_there in parts.items() if not is_there]
     return JsonResponse(
         {"status": "ok" if not missing else "not ready", "parts": parts}, status=503 if missing else 200

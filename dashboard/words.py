@@ -80,7 +80,7 @@ STUCK = {
     "unread": ("Not fetched", "amber"),
     "silent": ("No word", "amber"),
     "poison": ("Webhook not applied", "rose"),
-    "late": ("Webhook too late", "amber"),
+    "late": ("Webhook contradicts", "amber"),
     "ledger": ("Ledger not sealed", "amber"),
     "ledger_stopped": ("Sealing stopped", "rose"),
     "ledger_broken": ("Ledger altered", "rose"),

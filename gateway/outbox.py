@@ -16,6 +16,7 @@ from django.db import transaction
 from django.db.models.functions import Now
 from django.utils import timezone
 
+from common.smtp import Server
 from courier.backoff import retry_after_attempt
 from gateway import auditing, compose, event_names, events, mail_server, mime, smtp, suppression
 from gateway.admission import may_leave
@@ -77,7 +78,7 @@ def _attempt(email: Email) -> str:
     if suppression.leaves_nobody(email=email, kept=kept):
         _fail(email, smtp.NotTaken("every recipient is suppressed", permanent=True, refused=kept), timezone.now())
         return "failed"
-    server = smtp.Server.from_url(settings.EMAIL_URL)
+    server = Server.from_url(settings.EMAIL_URL)
     try:
         with mail_server.watched():
             taken = smtp.hand_over(

@@ -19,6 +19,7 @@ from django.utils.crypto import salted_hmac
 from django.utils.text import slugify
 
 from common.nudge import nudge
+from common.smtp import Server
 from gateway import auditing, smtp
 from gateway.dkim_keys import signed
 from gateway.errors import BadRequest, Conflict, NotFound
@@ -130,7 +131,7 @@ def mail_code(*, signup_id: str) -> str:
 
     try:
         smtp.hand_over(
-            server=smtp.Server.from_url(settings.EMAIL_URL),
+            server=Server.from_url(settings.EMAIL_URL),
             sender=sender,
             recipients=[signup.oversight_email],
             message=signed(_letter(signup, sender), sender=sender),

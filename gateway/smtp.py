@@ -6,17 +6,13 @@ them only its answer counts, and without one the fate is unknown. Every step has
 
 import re
 import smtplib
-import socket
-import ssl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import cache
-from urllib.parse import parse_qs, unquote, urlsplit
 
-CONNECT_TIMEOUT = 5
-STEP_TIMEOUT = 10
+from common.smtp import Server, connect, limit
+
 # All steps before the message together; keeps an attempt well inside its lease.
 OPENING_TIMEOUT = 25
 # For all bytes of a large message over a slow line.
@@ -57,38 +53,6 @@ class Taken:
     answer: str
     refused: Replies = field(default_factory=dict)
     will_tell: bool = False
-
-
-@dataclass(frozen=True)
-class Server:
-    """Where mail goes, from EMAIL_URL: smtp://user:password@host:port, or smtps:// for TLS from the first byte.
-
-    STARTTLS is used where offered; `?tls=off` forbids it, `?tls=required` insists. `?dsn=1` asks for delivery notices,
-    which come back to the gateway's own listener.
-    """
-
-    host: str
-    port: int
-    user: str
-    password: str
-    implicit_tls: bool
-    starttls: str
-    dsn: bool = False
-
-    @classmethod
-    def from_url(cls, url: str) -> "Server":
-        """Read EMAIL_URL."""
-        parts = urlsplit(url)
-        implicit, asked = parts.scheme == "smtps", parse_qs(parts.query)
-        return cls(
-            host=parts.hostname or "127.0.0.1",
-            port=parts.port or (465 if implicit else 25),
-            user=unquote(parts.username or ""),
-            password=unquote(parts.password or ""),
-            implicit_tls=implicit,
-            starttls=asked.get("tls", ["offered"])[0],
-            dsn=asked.get("dsn", ["0"])[0] == "1",
-        )
 
 
 def hand_over(
@@ -138,7 +102,7 @@ def _session(server: Server) -> Iterator[smtplib.SMTP]:
     """Open, greet, secure and sign in; whatever fails in here and is not said otherwise means "not taken"."""
     smtp: smtplib.SMTP | None = None
     try:
-        smtp = _connect(server)
+        smtp = connect(server)
         yield smtp
     except (smtplib.SMTPException, OSError, UnicodeError) as error:
         # Also a refused sign-in: that is for the operator to mend, and the mail waits meanwhile.
@@ -146,39 +110,6 @@ def _session(server: Server) -> Iterator[smtplib.SMTP]:
     finally:
         if smtp is not None:
             smtp.close()
-
-
-def _connect(server: Server) -> smtplib.SMTP:
-    # The own name is given, or smtplib asks DNS for it, which may take long.
-    name = socket.gethostname()
-    if server.implicit_tls:
-        smtp: smtplib.SMTP = smtplib.SMTP_SSL(
-            server.host, server.port, local_hostname=name, timeout=CONNECT_TIMEOUT, context=_tls()
-        )
-    else:
-        smtp = smtplib.SMTP(server.host, server.port, local_hostname=name, timeout=CONNECT_TIMEOUT)
-    _limit(smtp, STEP_TIMEOUT)
-    smtp.ehlo_or_helo_if_needed()
-    if not server.implicit_tls and server.starttls != "off":
-        if smtp.has_extn("starttls"):
-            smtp.starttls(context=_tls())
-            smtp.ehlo_or_helo_if_needed()
-        elif server.starttls == "required":
-            raise smtplib.SMTPNotSupportedError("the mail server does not offer STARTTLS")
-    if server.user:
-        smtp.login(server.user, server.password)
-    return smtp
-
-
-@cache
-def _tls() -> ssl.SSLContext:
-    # To read the system's authorities takes as long as all else of handing a mail over: once a process.
-    return ssl.create_default_context()
-
-
-def _limit(smtp: smtplib.SMTP, seconds: int) -> None:
-    if smtp.sock is not None:
-        smtp.sock.settimeout(seconds)
 
 
 def _reply(reply: tuple[int, bytes]) -> tuple[int, str]:
@@ -215,9 +146,9 @@ def _offer(smtp: smtplib.SMTP, message: bytes) -> str:
     data = re.sub(rb"(?m)^\.", b"..", message)
     end = b".\r\n" if data.endswith(b"\r\n") else b"\r\n.\r\n"
     try:
-        _limit(smtp, MESSAGE_TIMEOUT)
+        limit(smtp, MESSAGE_TIMEOUT)
         smtp.send(data + end)
-        _limit(smtp, ANSWER_TIMEOUT)
+        limit(smtp, ANSWER_TIMEOUT)
         code, text = smtp.getreply()
     except (smtplib.SMTPException, OSError) as error:
         raise FateUnknown(f"{type(error).__name__} after the message was offered") from error

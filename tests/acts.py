@@ -50,6 +50,7 @@ PROVED = {
     "register-own-hook": "test_ledger_entries.py::test_connection_and_its_webhook_are_told_from_the_first_step",
     "test-own-hook": "test_ledger_entries.py::test_connection_and_its_webhook_are_told_from_the_first_step",
     "rotate-own-hook": "test_ledger_entries.py::test_connection_and_its_webhook_are_told_from_the_first_step",
+    "connection-address": "test_connection_moves.py",
     "check-ledger": "test_ledger_state.py",
     "export-file": "test_export.py::test_file_holds_what_was_there_oldest_first_and_is_recorded_and_handed_out_once",
 }

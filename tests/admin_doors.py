@@ -106,6 +106,11 @@ CONNECTION_DOORS = {
     "rename-connection": Door(
         "renames a connection", "connection", (A,), writes=True, fields=lambda w: {"name": "Other"}
     ),
+    "connection-address": Door(
+        *("has a gateway asked at another address", "connection", (A,)),
+        sure=True,
+        fields=lambda w: {"address": "http://127.0.0.1:1"},
+    ),
     "pause-connection": Door(
         "pauses a connection", "connection", (A,), writes=True, fields=lambda w: {"reason": "Wait"}
     ),

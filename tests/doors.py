@@ -132,6 +132,12 @@ _DESK_DOORS = {
         "puts a late webhook away and asks MultiMail", "connection", (A,), writes=True, fields=nothing, needs="poison"
     ),
     "dismiss-event": Door("puts a kept webhook away", "connection", (A,), writes=True, fields=nothing, needs="poison"),
+    "settle-group": Door(
+        *("does the act of several items that have one cause", "connection", (A,)),
+        writes=True,
+        fields=nothing,
+        needs="poison",
+    ),
     "weigh-rule": Door("gives a rule other points", "desk", (A,), writes=True, fields=lambda w: {"points": "3"}),
     "pull-switch": Door(
         *("stops the decisions of all, a connection or a mailbox", "connection", (R, A)),

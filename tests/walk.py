@@ -14,6 +14,7 @@ from allauth.mfa.models import Authenticator
 from allauth.usersessions.models import UserSession
 from django.db.models.functions import Now
 from django.urls import reverse
+from django.utils import timezone
 
 from alerts.models import Delivery, Destination
 from approvals.desk.sheets import OnSheet, new_sheet, sign_sheet
@@ -29,8 +30,10 @@ from approvals.models import (
     Snooze,
     WebhookEvent,
 )
+from approvals.operating.attention import attention_for
+from approvals.operating.finding import grouped
 from audit.models import Export, SavedSearch
-from people.actors import Role
+from people.actors import Actor, Role, Scope
 from people.discord_accounts import offer_link
 from people.models import DiscordAccount, Grant, Invitation, Person
 from policy.models import Allowlist, GateList, KillSwitch
@@ -52,7 +55,7 @@ POST_ONLY = {
     *("verdict", "undo", "withdraw", "send-again", "settle", "look", "allow-address", "message-opened", "text-first"),
     *("part-opened", "bulk-decide", "bulk-undo"),
     *("claim", "release-claim", "snooze", "end-snooze", "presence", "comment"),
-    *("look-again", "carry-out", "replay-event", "compare-event", "dismiss-event", "read-connection"),
+    *("look-again", "carry-out", "settle-group", "replay-event", "compare-event", "dismiss-event", "read-connection"),
     *("pull-switch", "release-switch", "hold-all", "weigh-rule"),
     *("factor-name", "factor-remove", "recovery-codes", "set-second-factor", "take-factors-off"),
     *("own-name", "own-time-zone", "end-session", "end-other-sessions", "unlink-discord", "invite-anew"),
@@ -62,7 +65,14 @@ POST_ONLY = {
     "switch-off-destination",
     *("rotate-destination", "remove-route", "send-alert-again", "send-alerts-again"),
     *("add-domain", "verify-domain", "rotate-domain", "delete-domain"),
-    *("rename-connection", "pause-connection", "resume-connection", "check-connection", "connection-key"),
+    *(
+        "rename-connection",
+        "connection-address",
+        "pause-connection",
+        "resume-connection",
+        "check-connection",
+        "connection-key",
+    ),
     *("register-own-hook", "test-own-hook", "rotate-own-hook", "take-secret", "end-old-secret"),
     *("mailbox-windows", "mailbox-settings", "mailbox-mode", "change-api-key", "api-key-owner"),
     *("test-hook", "rotate-hook", "replay-delivery"),
@@ -319,6 +329,11 @@ class Walk:
     def switch(self):
         return KillSwitch.objects.create(connection=self.connection, reason="Wait", pulled_by=self.decider)
 
+    def group_key(self):
+        watcher = Actor(kind="command", id="walk", label="", surface="command", scopes=(Scope(Role.ADMIN),))
+        groups = grouped(attention_for(watcher, timezone.now()))
+        return next(one.key for one in groups if one.first.kind == "poison")
+
     def address(self, name):
         rows = {
             "public_id": lambda: self.message.public_id,
@@ -328,6 +343,7 @@ class Walk:
             "mailbox_id": lambda: self.mailbox.pk,
             "rule": lambda: "first_contact",
             "event_id": lambda: WebhookEvent.objects.filter(connection=self.connection).latest("pk").pk,
+            "key": self.group_key,
             "place": lambda: 1,
             "search_id": lambda: self.search.pk,
             "view_id": lambda: self.view.pk,

@@ -9,6 +9,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
+from common.grace import STUCK_AFTER
 from courier.models import Delivery as CourierDelivery
 from courier.models import DeliveryQuerySet as CourierDeliveryQuerySet
 
@@ -21,8 +22,8 @@ class DeliveryQuerySet(CourierDeliveryQuerySet):
 
     def overdue(self) -> Self:
         """Those that should have been tried a while ago, at a destination that need not wait."""
-        waits = Q(destination__waits_until__gt=Now() - timedelta(minutes=1))
-        return self.in_turn().due().filter(next_attempt_at__lt=Now() - timedelta(minutes=1)).exclude(waits)
+        waits = Q(destination__waits_until__gt=Now() - STUCK_AFTER)
+        return self.in_turn().due().filter(next_attempt_at__lt=Now() - STUCK_AFTER).exclude(waits)
 
     def unfinished(self) -> Self:
         """Those that were neither delivered nor given up."""

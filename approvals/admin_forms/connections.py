@@ -1,5 +1,6 @@
 """What admins fill in about connections. Keys and secrets are taken, and never put back into a page."""
 
+import re
 from typing import Any
 
 from django import forms
@@ -79,6 +80,27 @@ class NameForm(AdminForm):
     """What a connection is called."""
 
     name = forms.CharField(max_length=MAX_NAME, error_messages=_NAME_ERRORS)
+
+
+class AddressForm(AdminForm):
+    """Where a gateway answers from now on."""
+
+    address = forms.CharField(
+        max_length=200,
+        error_messages={
+            "required": "Say where it is, such as https://mail.yourteam.example.",
+            "max_length": "Too long.",
+        },
+    )
+
+    def clean_address(self) -> str:
+        """Return it as connections keep it: without a slash at its end."""
+        url = str(self.cleaned_data["address"]).rstrip("/")
+        if not re.fullmatch(r"https?://[^/?#@\s]+", url):
+            raise forms.ValidationError("That is not an address. It begins with https:// and has no path.")
+        if problem := address_problem(url):
+            raise forms.ValidationError(problem)
+        return url
 
 
 class PauseForm(AdminForm):

@@ -91,6 +91,26 @@ def check_all(*, api_url: str, keys: Mapping[str, str], account: str = "") -> di
     return checks
 
 
+def check_address(*, connection: Connection, api_url: str) -> tuple[str, str]:
+    """Ask at another address whether this connection's account answers there with all of its keys.
+
+    Returns what is wrong as a sentence, empty where nothing is, and MultiMail's id of the account.
+    """
+    if not connection.is_our_gateway:
+        return "Only a gateway moves. Connect an account at another MultiMail as a connection of its own.", ""
+    keys = {name: getattr(connection, slot.field) for name, slot in SLOTS.items()}
+    checks = check_all(api_url=api_url, keys=keys, account=connection.account_id)
+    account = checks["oversight"].account
+    for name, check in checks.items():
+        if check.problem:
+            of_another = "Another account answers there with this key." if check.problem == ANOTHER_ACCOUNT else ""
+            return f"{SLOTS[name].label} key: {of_another or check.problem}", ""
+    if not account or not connection.account_id:
+        where = "there" if not account else "where it is now: press Check again at its keys, while it answers there"
+        return f"MultiMail does not tell {where} which account it is, so nobody can say that it is the same.", ""
+    return "", account
+
+
 def check_again(*, connection: Connection, actor: Actor) -> dict[str, KeyCheck]:
     """Ask about the keys of a connection and write down what came of it. Raises ActNotAllowed."""
     keys = {name: getattr(connection, slot.field) for name, slot in SLOTS.items()}

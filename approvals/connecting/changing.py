@@ -1,4 +1,7 @@
-"""Renames a connection, and puts keys into its slots or takes them out. Keys are never written anywhere else."""
+"""Renames a connection, gives it another address, and puts keys into its slots or takes them out.
+
+Keys are never written anywhere else.
+"""
 
 from datetime import datetime
 
@@ -8,7 +11,7 @@ from approvals.connecting import rights
 from approvals.connecting.adding import check_name
 from approvals.connecting.slots import SLOTS
 from approvals.errors import ConnectionNotChanged
-from approvals.models import Connection
+from approvals.models import Connection, Decision
 from audit.recording import changed, record
 from common.postgres.anew import atomic_anew
 from people.actors import Actor
@@ -23,6 +26,34 @@ def rename(*, connection: Connection, name: str, actor: Actor) -> Connection:
         before, locked.name = locked.name, name
         locked.save(update_fields=["name"])
         record("connection.changed", actor=actor, connection=locked.pk, details=changed(before=before, after=name))
+    return locked
+
+
+@atomic_anew
+def set_address(*, connection: Connection, api_url: str, account: str, actor: Actor) -> Connection:
+    """Have MultiMail asked at another address; the caller has seen this account, by its id, answer there with its keys.
+
+    A read that is under way at the old address ends without effect, and the next one begins at once. Raises
+    ConnectionNotChanged while a decision is being carried out, and where another connection is to the same account.
+    """
+    locked = rights.lock(connection, actor)
+    if locked.api_url == api_url:
+        raise ConnectionNotChanged("That is the address which is asked already.")
+    others = Connection.objects.at_work().exclude(pk=locked.pk)
+    if other := others.filter(api_url=api_url, account_id=account).first():
+        raise ConnectionNotChanged(f"This account is connected at that address already, as {other}.")
+    if Decision.objects.filter(message__connection=locked).being_carried_out().exists():
+        raise ConnectionNotChanged(
+            "A decision is being carried out at the old address at this moment. Try again in a few seconds; if that "
+            "does not help, pause the connection first."
+        )
+    before, locked.api_url = locked.api_url, api_url
+    # The shown times stay: they tell when the account was last read and its keys last asked about.
+    fresh = {"reading_until": None, "read_at": None, "checked_key": "", "wait_until": None}
+    Connection.objects.filter(pk=locked.pk).update(api_url=api_url, account_id=account, **fresh)
+    explanation = f"The account {account} answered at {api_url} with the keys that are here."
+    details = {"explanation": explanation, **changed(before=f"at: {before}", after=f"at: {api_url}")}
+    record("connection.moved", actor=actor, connection=locked.pk, details=details)
     return locked
 
 

@@ -29,11 +29,10 @@ def replay_event(*, event_id: int, actor: Actor) -> str:
     Raises EventAlreadyHandled where there is nothing left to replay, ActNotAllowed for whoever is no admin there.
     """
     row = _take(event_id, actor)
-    row.result, row.error = _apply(row, actor)
-    worked = row.result in (Result.APPLIED, Result.UNKNOWN)
-    WebhookEvent.objects.filter(pk=row.pk).update(
-        result=row.result, error=row.error, **({"handled_at": Now()} if worked else {})
-    )
+    applied, row.error = _apply(row, actor)
+    row.result = applied.result
+    handled_at = None if row.result == Result.POISON or applied.contradicts else Now()
+    WebhookEvent.objects.filter(pk=row.pk).update(result=row.result, error=row.error, handled_at=handled_at)
     _record("webhook.replayed", row, actor, explanation=row.error)
     return row.result
 
@@ -58,20 +57,20 @@ def _take(event_id: int, actor: Actor) -> WebhookEvent:
     return row
 
 
-def _apply(row: WebhookEvent, actor: Actor) -> tuple[str, str]:
+def _apply(row: WebhookEvent, actor: Actor) -> tuple[ingest.Applied, str]:
     try:
         event = parse(bytes(row.body))
         # One by one: a mistake in an alert costs no more than the alert.
         with one_by_one(), transaction.atomic():
             applied = ingest.apply_event(connection=row.connection, event=event, actor=actor)
     except (UnreadableEvent, MisshapenEvent) as error:
-        return Result.POISON, str(error)
+        return ingest.Applied(Result.POISON), str(error)
     except OperationalError:
         raise
     except Exception as error:
         log.exception("webhook not replayed", extra={"event": row.pk, "connection": row.connection.slug})
-        return Result.POISON, f"{type(error).__name__} while applying; see the log."
-    return applied.result, ""
+        return ingest.Applied(Result.POISON), f"{type(error).__name__} while applying; see the log."
+    return applied, ""
 
 
 def _record(action: str, row: WebhookEvent, actor: Actor, *, explanation: str) -> None:

@@ -1,7 +1,7 @@
-"""Lists what is stuck: what nothing will end by itself, or what should have ended by now.
+"""Lists what needs a person: what nothing will end by itself, or what should have ended by now (common/grace.py).
 
-It reads only. Each finding says since when, why, and the one safe thing to do about it; that one is offered only to
-those who may do it.
+It reads only. Each item says since when, why, and the one safe thing to do about it; that one is offered only to those
+who may do it.
 """
 
 from collections.abc import Iterator
@@ -14,30 +14,30 @@ from django.db import connection as database
 from django.urls import reverse
 
 from approvals.models import Connection, Decision, Message, WebhookEvent
-from approvals.operating.finding import Act, Stuck
+from approvals.operating.doubtful import in_doubt, refused
+from approvals.operating.finding import REVIEWER, Act, Stuck, ask_again, named, open_page
 from approvals.operating.looking import may_look, readable_by
-from approvals.operating.stalling import stalled_groups
-from approvals.states import DecisionState, MessageState, Outcome
+from approvals.operating.stalling import stalled
 from approvals.sync.freshness import freshness_of
 from audit.models import Check
 from audit.sealing import signing
 from audit.sealing.entries import late
-from audit.sealing.state import LATE_AFTER, sealing_state
+from audit.sealing.state import sealing_state
+from common.grace import STUCK_AFTER
 from people.actors import Actor, Role, Scope
 
-# Of one kind so many are shown; the count tells of all.
-SHOWN = 50
+# Of one kind so many are read, and one act is for so many; the count tells of all.
+READ = 200
 COUNTED = 1000
-REVIEWER = "a reviewer of its mailbox"
 
 
 def attention_for(actor: Actor, now: datetime) -> list[Stuck]:
     """Return what is stuck within the actor's reach, the most urgent kind first, the oldest of a kind first."""
     return list(
         chain(
-            _in_doubt(actor),
+            in_doubt(actor, at_most=READ),
             _stalled(actor, now),
-            _refused(actor),
+            refused(actor, at_most=READ),
             _overdue(actor),
             _connections(actor, now),
             _unread(actor),
@@ -66,7 +66,7 @@ def _found(scopes: tuple[Scope, ...], is_sealed: bool) -> tuple[str, tuple[Any, 
     actor = Actor(kind="person", id="", label="", surface="", scopes=scopes)
     decisions, messages = Decision.objects.visible_to(actor), Message.objects.visible_to(actor)
     parts = [
-        decisions.in_doubt(),
+        decisions.left_in_doubt(),
         decisions.stalled(),
         decisions.refused_lately(),
         messages.overdue().awaiting_review(),
@@ -75,113 +75,28 @@ def _found(scopes: tuple[Scope, ...], is_sealed: bool) -> tuple[str, tuple[Any, 
         messages.without_word(),
         WebhookEvent.objects.visible_to(actor).to_look_at(),
         Connection.objects.visible_to(actor).unwell(),
-        *([late(LATE_AFTER)] if is_sealed and actor.sees_all() else []),
+        *([late(STUCK_AFTER)] if is_sealed and actor.sees_all() else []),
         *([Check.objects.standing().broken()] if actor.sees_all() else []),
     ]
     first, *others = [part.order_by().values_list("pk", flat=True) for part in parts]
     return first.union(*others, all=True)[: COUNTED + 1].query.sql_with_params()
 
 
-def named(message: Message) -> str:
-    """Return the message's subject as it stands in a sentence."""
-    subject = str(message)
-    return f"“{subject[:80]}…”" if len(subject) > 80 else f"“{subject}”"
-
-
-def _in_doubt(actor: Actor) -> Iterator[Stuck]:
-    found = Decision.objects.visible_to(actor).in_doubt().with_message().order_by("changed_at")[:SHOWN]
-    for decision in found:
-        tell = {
-            DecisionState.UNKNOWN: _unknown,
-            DecisionState.UNATTRIBUTED: _unattributed,
-            DecisionState.WITHDRAWN: _withdrawn,
-        }[DecisionState(decision.state)]
-        yield tell(decision, actor)
-
-
-def _unknown(decision: Decision, actor: Actor) -> Stuck:
-    message = decision.message
-    why = decision.explanation or "MultiMail did not answer."
-    what = f"It is not known whether {named(message)} was {decision.word}"
-    repeats = message.connection.repeats_unknown_approvals
-    if decision.outcome == Outcome.APPROVE and decision.has_been_read_as_held and not repeats:
-        return Stuck(
-            decision.state,
-            what,
-            decision.changed_at,
-            f"{why} Two complete reads showed it still held, so that the call most likely had no effect.",
-            "Read it once more, then send it again: that is never done by itself.",
-            _open(actor, message, "Read it, then send again"),
-            message,
-            whose=REVIEWER,
-        )
-    advice = "The desk finds out by reading, every few seconds; you can have it look now."
-    return Stuck(decision.state, what, decision.changed_at, why, advice, _look(actor, message, "Look again"), message)
-
-
-def _unattributed(decision: Decision, actor: Actor) -> Stuck:
-    gone = "MultiMail does not hold it any more, and nothing says what became of it."
-    return Stuck(
-        decision.state,
-        f"{named(decision.message)} was decided, and it is not known by whom",
-        decision.changed_at,
-        decision.explanation if gone in decision.explanation else f"{decision.explanation} {gone}".strip(),
-        "Look it up at MultiMail, then say on its page what became of it.",
-        _open(actor, decision.message, "Say what became of it"),
-        decision.message,
-        whose=REVIEWER,
-    )
-
-
-def _withdrawn(decision: Decision, actor: Actor) -> Stuck:
-    message = decision.message
-    what = f"{named(message)} may still leave"
-    why = decision.explanation or "It was stopped after its call may have gone out."
-    if message.state == MessageState.HELD and decision.outcome == Outcome.APPROVE:
-        advice = "Reject it at MultiMail: what comes first there counts."
-        act = _open(actor, message, "Reject at MultiMail")
-        return Stuck(decision.state, what, decision.changed_at, why, advice, act, message, whose=REVIEWER)
-    if message.state == MessageState.GONE:
-        advice = "MultiMail does not hold it any more: look it up there, then say on its page what became of it."
-        act = _open(actor, message, "Say what became of it")
-        return Stuck(decision.state, what, decision.changed_at, why, advice, act, message, whose=REVIEWER)
-    advice = "The desk finds out by reading what became of it; you can have it look now."
-    return Stuck(decision.state, what, decision.changed_at, why, advice, _look(actor, message, "Look again"), message)
-
-
-def _refused(actor: Actor) -> Iterator[Stuck]:
-    found = Decision.objects.visible_to(actor).refused_lately().with_message().order_by("changed_at")[:SHOWN]
-    for decision in found:
-        yield Stuck(
-            "refused",
-            f"{named(decision.message)} was {decision.word}, and is held again",
-            decision.changed_at,
-            decision.explanation,
-            "Nothing was sent. Read it again, then decide anew.",
-            _open(actor, decision.message, "Read again"),
-            decision.message,
-            whose=REVIEWER,
-        )
-
-
 def _stalled(actor: Actor, now: datetime) -> Iterator[Stuck]:
-    for group in stalled_groups(actor, now):
-        first = group.decisions[0]
-        number = len(group.decisions)
-        one = f"{named(first.message)} was {first.word}, and that was not carried out"
-        what = one if number == 1 else f"{number} decisions were not carried out, the oldest on {named(first.message)}"
+    for decision, cause in stalled(actor, now, at_most=READ):
         act = None
-        if group.place:
-            act = Act(group.label, group.place)
-        elif any(may_look(actor, decision.message) for decision in group.decisions):
+        if cause.place:
+            act = Act(cause.label, cause.place)
+        elif may_look(actor, decision.message):
             act = Act("Try now", reverse("carry-out"), posts=True)
-        about = first.message if number == 1 else None
-        yield Stuck("stalled", what, first.due_at, group.why, group.advice, act, about, number=number)
+        what = f"{named(decision.message)} was {decision.word}, and that was not carried out"
+        several = "decisions were not carried out"
+        yield Stuck("stalled", what, decision.due_at, cause.why, cause.advice, act, decision.message, several=several)
 
 
 def _overdue(actor: Actor) -> Iterator[Stuck]:
     late = Message.objects.visible_to(actor).overdue().awaiting_review().select_related("connection", "mailbox")
-    for message in late.order_by("expires_at")[:SHOWN]:
+    for message in late.order_by("expires_at")[:READ]:
         assert message.expires_at is not None, "overdue() asks for one"
         yield Stuck(
             "overdue",
@@ -190,9 +105,10 @@ def _overdue(actor: Actor) -> Iterator[Stuck]:
             "The rule that does so has not come to it, or fails at it: the worker's log tells. Nobody can approve it "
             "any more.",
             "Reject it yourself.",
-            _open(actor, message, "Open it"),
+            open_page(actor, message, "Open it"),
             message,
             whose=REVIEWER,
+            several=f"messages of {message.connection} should have been rejected, because their time is over",
         )
 
 
@@ -218,49 +134,63 @@ def _connections(actor: Actor, now: datetime) -> Iterator[Stuck]:
 def _unread(actor: Actor) -> Iterator[Stuck]:
     visible = Message.objects.visible_to(actor).select_related("connection", "mailbox")
     advice = "Nobody can decide what nobody could read. Fetch it once more."
-    for message in visible.unfetchable().oldest_first()[:SHOWN]:
+    for message in visible.unfetchable().oldest_first()[:READ]:
         what = f"The content of {named(message)} cannot be fetched"
         why = f"It was tried {message.fetch_tries} times, and each time the worker did not come to an end."
-        act = _look(actor, message, "Try again")
-        yield Stuck("unfetchable", what, message.held_at, why, advice, act, message)
-    for message in visible.long_unread().oldest_first()[:SHOWN]:
+        act = ask_again(actor, message, "Try again")
+        several = f"contents of {message.connection} cannot be fetched"
+        yield Stuck("unfetchable", what, message.held_at, why, advice, act, message, several=several)
+    for message in visible.long_unread().oldest_first()[:READ]:
         connection = message.connection
         what = f"The content of {named(message)} has not come yet"
         why = connection.paused_because or connection.last_error or f"{connection} has not given it."
-        act = _look(actor, message, "Try again")
-        yield Stuck("unread", what, message.held_at, why, advice, act, message)
+        act = ask_again(actor, message, "Try again")
+        several = f"contents of {connection} have not come yet"
+        yield Stuck("unread", what, message.held_at, why, advice, act, message, several=several)
 
 
 def _without_word(actor: Actor) -> Iterator[Stuck]:
     silent = Message.objects.visible_to(actor).without_word().select_related("connection", "mailbox")
-    for message in silent.order_by("changed_at")[:SHOWN]:
+    for message in silent.order_by("changed_at")[:READ]:
         yield Stuck(
             "silent",
             f"{named(message)} was approved, and MultiMail has not said that it left",
             message.changed_at,
             "Its mail server may be trying still, or the webhook that tells was lost.",
             "Compare with MultiMail; the log of its mail server knows more.",
-            _look(actor, message, "Compare with MultiMail"),
+            ask_again(actor, message, "Compare with MultiMail"),
             message,
+            several=f"messages of {message.connection} were approved, and MultiMail has not said that they left",
         )
 
 
 def _events(actor: Actor) -> Iterator[Stuck]:
-    events = WebhookEvent.objects.visible_to(actor).to_look_at().select_related("connection").order_by("received_at")
-    for event in events[:SHOWN]:
+    events = WebhookEvent.objects.visible_to(actor).to_look_at().select_related("connection").with_head_of_body()
+    for event in events.order_by("received_at")[:READ]:
         may = actor.is_a(Role.ADMIN, connection=event.connection_id, mailbox=None)
-        name = event.name or "without a name"
+        name, connection = event.name or "without a name", event.connection
         if event.result == WebhookEvent.Result.POISON:
-            what = f"A webhook ({name}) of {event.connection} could not be applied"
-            why, advice = event.error, "It is kept whole: replay it once its cause is gone, or put it away."
+            what = f"A webhook ({name}) of {connection} could not be applied"
+            several = f"webhooks ({name}) of {connection} could not be applied"
+            why, advice = event.error, "Kept whole: replay once its cause is gone, or put away."
             act = Act("Replay", reverse("replay-event", args=[event.pk]), posts=True)
         else:
-            what = f"A webhook ({name}) of {event.connection} came too late to change anything"
-            why = "Its message had moved on by then, or had gone another way."
+            what = f"A webhook ({name}) of {connection} contradicts what is known of its message"
+            several = f"webhooks ({name}) of {connection} contradict what is known of their messages"
+            why = "The message had gone another way by then, and MultiMail did not say when asked which is true."
             advice = "Compare with MultiMail, which also puts this away."
             act = Act("Compare with MultiMail", reverse("compare-event", args=[event.pk]), posts=True)
-        allowed = act if may else None
-        yield Stuck(event.result, what, event.received_at, why, advice, allowed, event=event, whose="an admin")
+        yield Stuck(
+            event.result,
+            what,
+            event.received_at,
+            why,
+            advice,
+            act if may else None,
+            event=event,
+            whose="an admin",
+            several=several,
+        )
 
 
 def _ledger(actor: Actor, now: datetime) -> Iterator[Stuck]:
@@ -277,13 +207,3 @@ def _ledger(actor: Actor, now: datetime) -> Iterator[Stuck]:
         kind = "ledger_stopped" if state.is_stopped else "ledger"
         what = "What happened is not sealed" if state.last is None else "What happened lately is not sealed"
         yield Stuck(kind, what, state.waits_since, state.why, state.advice, whose="whoever runs the desk")
-
-
-def _open(actor: Actor, message: Message, label: str) -> Act | None:
-    reviews = actor.is_a(Role.REVIEWER, connection=message.connection_id, mailbox=message.mailbox_id)
-    return Act(label, reverse("message", args=[message.public_id])) if reviews else None
-
-
-def _look(actor: Actor, message: Message, label: str) -> Act | None:
-    url = reverse("look-again", args=[message.public_id])
-    return Act(label, url, posts=True) if may_look(actor, message) else None

@@ -1,5 +1,6 @@
-"""Says why decisions are not carried out although their time has come, and gathers those with the same cause."""
+"""Says why decisions are not carried out although their time has come."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -9,41 +10,35 @@ from approvals.models import Connection, Decision, Message
 from people.actors import Actor
 from policy.models import KillSwitch
 
-GATHERED = 200
-
 
 @dataclass(frozen=True)
-class StalledGroup:
-    """Decisions, oldest first, that one cause keeps. `place` is the page of that cause, empty where none is known."""
+class Cause:
+    """What keeps a decision. `place` is the page of that cause, empty where none is known."""
 
     why: str
     advice: str
-    decisions: list[Decision]
     place: str = ""
     label: str = ""
 
 
-def stalled_groups(actor: Actor, now: datetime) -> list[StalledGroup]:
-    """Return what should have been carried out and was not, within the actor's reach, by its cause."""
+def stalled(actor: Actor, now: datetime, *, at_most: int) -> Iterator[tuple[Decision, Cause]]:
+    """Return what should have been carried out and was not, within the actor's reach, oldest first, with its cause."""
     switches = list(KillSwitch.objects.pulled().select_related("pulled_by", "connection", "mailbox"))
-    groups: dict[str, StalledGroup] = {}
-    for decision in Decision.objects.visible_to(actor).stalled().with_message().order_by("due_at")[:GATHERED]:
-        group = _cause(decision, switches, now)
-        groups.setdefault(group.why, group).decisions.append(decision)
-    return list(groups.values())
+    for decision in Decision.objects.visible_to(actor).stalled().with_message().order_by("due_at")[:at_most]:
+        yield decision, _cause(decision, switches, now)
 
 
-def _cause(decision: Decision, switches: list[KillSwitch], now: datetime) -> StalledGroup:
+def _cause(decision: Decision, switches: list[KillSwitch], now: datetime) -> Cause:
     message, connection = decision.message, decision.message.connection
     for switch in switches:
         if _stops(switch, message):
             why = f"{switch.pulled_by} pulled the {switch}: {switch.reason}"
             advice = "They leave once it is released; until then each can be undone on its page."
-            return StalledGroup(why, advice, [], reverse("stop"), "See the kill switch")
+            return Cause(why, advice, reverse("stop"), "See the kill switch")
     if waiting := _waiting(connection, now):
         place = f"{reverse('connections')}#connection-{connection.pk}"
-        return StalledGroup(waiting, "They are carried out once it is well again.", [], place, "See the connection")
-    return StalledGroup("No worker has taken them up.", "See whether the workers run.", [])
+        return Cause(waiting, "They are carried out once it is well again.", place, "See the connection")
+    return Cause("No worker has taken them up.", "See whether the workers run.")
 
 
 def _stops(switch: KillSwitch, message: Message) -> bool:

@@ -18,9 +18,7 @@ from approvals.querysets.terms import (
     LATELY,
     LET_GO,
     READS_THAT_PROVE,
-    STUCK_AFTER,
     VOID,
-    WORD_AFTER,
 )
 from approvals.querysets.threads import ThreadQuerySet
 from approvals.querysets.views import SavedViewQuerySet
@@ -36,9 +34,7 @@ __all__ = [
     "LATELY",
     "LET_GO",
     "READS_THAT_PROVE",
-    "STUCK_AFTER",
     "VOID",
-    "WORD_AFTER",
     "ClaimQuerySet",
     "CommentQuerySet",
     "ConnectionQuerySet",

@@ -1,21 +1,22 @@
 """Every read of connections, mailboxes and the webhooks that came."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from typing import TYPE_CHECKING, Self
 
 from django.apps import apps
 from django.db import models
 from django.db.models import Case, F, Q, When
-from django.db.models.functions import Coalesce, Greatest, Least, Now
+from django.db.models.functions import Coalesce, Greatest, Least, Length, Now, Substr
 
-from approvals.querysets.terms import STALE_AFTER, STUCK_AFTER
+from approvals.querysets.terms import BODY_SHOWN
+from common.grace import FAILING_AFTER, STALE_AFTER, STUCK_AFTER
 from common.postgres.rows import Answer, run
 from common.postgres.statements import ANY, Part, list_of, told_together
 from people.actors import Actor
 
 if TYPE_CHECKING:
-    from approvals.models import Connection, Mailbox, WebhookEvent  # noqa: F401 - the querysets' type parameters
+    from approvals.models import Connection, Mailbox, Message, WebhookEvent  # noqa: F401 - the querysets' type parameters
 
 
 class ConnectionQuerySet(models.QuerySet["Connection"]):
@@ -77,10 +78,11 @@ class ConnectionQuerySet(models.QuerySet["Connection"]):
         return unwell.filter(Q(read_at=None) | Q(read_at__lt=Now() - F("wait")) | Q(read_at__gt=Now()))
 
     def unwell(self) -> Self:
-        """Those that are paused, could not be read, or were not read for so long that the queue may lack messages."""
+        """Those that are paused, fail for a while, or were not read for so long that the queue may lack messages."""
+        failing = Q(failing_since__lt=Now() - FAILING_AFTER)
         unread = Q(complete_as_of=None, created_at__lt=Now() - STUCK_AFTER)
-        old = Q(complete_as_of__lt=Now() - timedelta(minutes=10))
-        return self.at_work().filter(~Q(paused_at=None) | ~Q(failing_since=None) | unread | old)
+        old = Q(complete_as_of__lt=Now() - STALE_AFTER)
+        return self.at_work().filter(~Q(paused_at=None) | failing | unread | old)
 
 
 class MailboxQuerySet(models.QuerySet["Mailbox"]):
@@ -137,8 +139,22 @@ class WebhookEventQuerySet(models.QuerySet["WebhookEvent"]):
         return self.filter(received_at__lt=Now() - age).order_by("received_at")
 
     def to_look_at(self) -> Self:
-        """Those that could not be applied or came too late, and that nobody has dealt with."""
-        return self.filter(result__in=("poison", "late"), handled_at=None)
+        """Those that could not be applied or contradict what is known, and that nobody has dealt with.
+
+        What contradicts is asked about at once, and is nobody's business until that has had its time.
+        """
+        is_asked = Q(result="late", received_at__gte=Now() - STUCK_AFTER)
+        return self.filter(~is_asked, result__in=("poison", "late"), handled_at=None)
+
+    def late_about(self, message: "Message", *, until: datetime) -> Self:
+        """Those that came until then and contradict what is known of a message (relies on event_to_look_at)."""
+        late = self.filter(result="late", handled_at=None, connection=message.connection_id)
+        return late.filter(email_id=message.upstream_id, received_at__lte=until)
+
+    def with_head_of_body(self) -> Self:
+        """With the beginning of each body as `head` and its length as `size`, in place of all of it."""
+        head = Substr("body", 1, BODY_SHOWN, output_field=models.BinaryField())
+        return self.annotate(head=head, size=Length("body")).defer("body")
 
     def visible_to(self, actor: Actor) -> Self:
         """Only those of connections that the actor has a role for whole: a body may be of any of its mailboxes."""

@@ -9,8 +9,9 @@ from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
 from approvals.querysets.reported import DecisionReported
-from approvals.querysets.terms import IN_DOUBT, LATELY, LET_GO, READS_THAT_PROVE, STUCK_AFTER, VOID
+from approvals.querysets.terms import IN_DOUBT, LATELY, LET_GO, READS_THAT_PROVE, VOID
 from approvals.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
+from common.grace import STUCK_AFTER
 from common.references import references_in
 from people.actors import Actor, Role
 
@@ -54,6 +55,18 @@ class DecisionQuerySet(DecisionReported):
     def in_doubt(self) -> Self:
         """Those whose effect is not known."""
         return self.filter(state__in=IN_DOUBT)
+
+    def left_in_doubt(self) -> Self:
+        """In doubt, and a person has to end it, or reading should have by now (relies on decision_to_look_at).
+
+        At once where only a person can: to send again what two reads showed as held, or to reject at MultiMail what was
+        withdrawn there.
+        """
+        approve = Q(outcome=Outcome.APPROVE)
+        again = Q(state=DecisionState.UNKNOWN, seen_held__gte=READS_THAT_PROVE)
+        again &= Q(message__connection__repeats_unknown_approvals=False)
+        may_leave = Q(state=DecisionState.WITHDRAWN, message__state=MessageState.HELD)
+        return self.in_doubt().filter(approve & (again | may_leave) | Q(changed_at__lt=Now() - STUCK_AFTER))
 
     def under_lock(self) -> Self:
         """Each under a lock, in one order: whoever is ending one at this moment is waited for."""
@@ -112,7 +125,9 @@ class DecisionQuerySet(DecisionReported):
         subquery too, and PostgreSQL does not look at those again when the row changed while the update waited for it.
         """
         connections, messages = (apps.get_model("approvals", name).objects for name in ("Connection", "Message"))
-        well = connections.filter(pk=message.connection_id, paused_at=None).rested()
+        # At the address that the call goes to: it may have been changed meanwhile.
+        here = connections.filter(pk=message.connection_id, api_url=message.connection.api_url)
+        well = here.filter(paused_at=None).rested()
         in_time = messages.filter(Q(expires_at=None) | Q(expires_at__gt=Now()), pk=message.pk)
         stops = _switches().stopping(connection=message.connection_id, mailbox=message.mailbox_id)
         return self.filter(Exists(well), ~Exists(stops), ~Q(outcome=Outcome.APPROVE) | Exists(in_time))
@@ -124,6 +139,10 @@ class DecisionQuerySet(DecisionReported):
         if message.mailbox_id is not None:
             here |= Q(mailbox=message.mailbox_id)
         return self.filter(~Q(rule="") | Exists(grants.filter(here, role=Role.REVIEWER)))
+
+    def being_carried_out(self) -> Self:
+        """Those whose call may be on its way now."""
+        return self.filter(state=DecisionState.CALLING, lease_until__gt=Now())
 
     def abandoned(self) -> Self:
         """Their worker let the lease run out; the call may have left."""

@@ -20,11 +20,10 @@ from approvals.querysets.terms import (
     FETCH_TRIES,
     LATELY,
     ON_ITS_WAY,
-    STUCK_AFTER,
     TOLD_BEFORE,
-    WORD_AFTER,
 )
 from approvals.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
+from common.grace import STUCK_AFTER, WORD_AFTER
 from common.postgres.rows import Answer, run
 from common.postgres.statements import ANY_ID, Part, any_of, told_together
 

@@ -11,8 +11,9 @@ from django.db.models import BooleanField, Exists, F, Func, OuterRef, Prefetch, 
 from django.db.models.functions import Coalesce, Greatest, Now
 
 from approvals.querysets.reach import within_reach
-from approvals.querysets.terms import BACK_BEFORE, DONE, IN_DOUBT, LATELY, WORD_AFTER
+from approvals.querysets.terms import BACK_BEFORE, DONE, IN_DOUBT, LATELY
 from approvals.states import LIVE_DECISIONS, DecisionState, MessageState
+from common.grace import WORD_AFTER
 from common.postgres.statements import ANY, Part, any_of, told_together
 from people.actors import Actor
 

@@ -19,10 +19,6 @@ LET_GO = tuple(
     if state not in (MessageState.REJECTED, MessageState.CANCELLED, MessageState.GONE, MessageState.RECEIVED)
 )
 
-# After so long, what happens by itself within seconds is stuck.
-STUCK_AFTER = timedelta(minutes=1)
-# MultiMail says within minutes that approved mail left.
-WORD_AFTER = timedelta(hours=1)
 # A claim whose holder has not looked at the message for so long is over by itself.
 CLAIM_LASTS = timedelta(minutes=10)
 # Nothing that expires is kept out of anybody's sight for its last hour.
@@ -33,8 +29,6 @@ LATELY = timedelta(days=7)
 # An approve in one of these can still be stopped by its expiry.
 CAN_EXPIRE = (DecisionState.RECORDED, DecisionState.UNKNOWN)
 EXPIRY_REST = timedelta(minutes=15)
-# Not read whole for so long, a connection may hold mail that the queue lacks.
-STALE_AFTER = timedelta(minutes=10)
 # It is told that the time of a message is nearly over so long before, or a tenth of its time where that is shorter.
 TOLD_BEFORE = timedelta(hours=1)
 
@@ -46,3 +40,6 @@ ON_ITS_WAY = (MessageState.APPROVED, MessageState.SCHEDULED_APPROVED, MessageSta
 
 # A content that could not be stored so often is left alone.
 FETCH_TRIES = 3
+
+# Of a webhook's body pages show so many bytes.
+BODY_SHOWN = 2000

@@ -3,12 +3,13 @@
 from datetime import datetime
 
 from django.db import transaction
+from django.db.models.functions import Now
 
 from approvals import mirror, settle
 from approvals.intake import filling
 from approvals.intake.telling import details_of
-from approvals.models import Message
-from approvals.states import DecisionState, MessageEvent, MessageState
+from approvals.models import Message, WebhookEvent
+from approvals.states import DecisionState, MessageEvent, MessageState, contradicts
 from approvals.sync.asking import ACTOR, Told
 from audit.recording import record
 
@@ -46,7 +47,12 @@ def catch_up(message: Message, told: Told, now: datetime) -> str:
     locked = mirror.lock_message(message.connection, upstream_id=message.upstream_id)
     if locked is None:
         return "gone"
-    return ", ".join(_apply(locked, told, now)) or "nothing new"
+    applied = _apply(locked, told, now)
+    agrees = not any(contradicts(locked.state, event) for event in _events_in(locked, told))
+    if told.reported and agrees and locked.asked_at:
+        # Asked after these came, MultiMail says what the mirror shows: nothing is left for a person.
+        WebhookEvent.objects.late_about(locked, until=locked.asked_at).update(handled_at=Now())
+    return ", ".join(applied) or "nothing new"
 
 
 def _apply(locked: Message, told: Told, now: datetime) -> list[str]:
@@ -57,17 +63,22 @@ def _apply(locked: Message, told: Told, now: datetime) -> list[str]:
         locked.upstream_reason = told.reason
         locked.upstream_decided_by = mirror.fitting("upstream_decided_by", told.decided_by)
         locked.save(update_fields=["upstream_reason", "upstream_decided_by"])
-    events = [_EVENTS[told.reported]] if told.reported else []
-    if events == [MessageEvent.APPROVED] and locked.direction == "inbound":
-        events = [MessageEvent.RELEASED]
     applied = [
-        event for event in (*events, *told.then) if mirror.move(locked, event=event, now=now, status=told.status)
+        event for event in _events_in(locked, told) if mirror.move(locked, event=event, now=now, status=told.status)
     ]
     if told.reported:
         settle.meet_reports(locked, reported=told.reported, reason=told.reason, decided_by=told.decided_by, actor=ACTOR)
     for event in applied:
         _record(locked, event)
     return [str(event) for event in applied]
+
+
+def _events_in(message: Message, told: Told) -> list[str]:
+    """Return what MultiMail told as the message's events, in their order."""
+    events = [str(_EVENTS[told.reported])] if told.reported else []
+    if events == [MessageEvent.APPROVED] and message.direction == "inbound":
+        events = [MessageEvent.RELEASED]
+    return [*events, *told.then]
 
 
 def _record(message: Message, event: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models.functions import Now
 
 from approvals.models import Connection
-from approvals.querysets.terms import STALE_AFTER
+from common.grace import STALE_AFTER
 from people.actors import Actor, Scope
 
 AMBER_AFTER = timedelta(minutes=2)

@@ -1,5 +1,9 @@
-"""What is stuck, and the one safe act for each: asking MultiMail again, replaying a webhook, trying a decision now."""
+"""What needs a person, and the one safe act for each item or group of items.
 
+These are asking MultiMail again, replaying a webhook, putting one away, and trying a decision now.
+"""
+
+from contextlib import suppress
 from uuid import UUID
 
 from django.contrib import messages
@@ -13,7 +17,8 @@ from approvals import nudges
 from approvals.errors import ActNotAllowed, ApprovalsError, EventAlreadyHandled
 from approvals.intake.replay import dismiss_event, replay_event
 from approvals.models import Decision, Message, WebhookEvent
-from approvals.operating.attention import attention_count, attention_for
+from approvals.operating.attention import READ, attention_count, attention_for
+from approvals.operating.finding import Stuck, grouped
 from approvals.operating.looking import carry_out_now
 from approvals.operating.pace import paces_for
 from approvals.views.doubt import have_asked
@@ -22,7 +27,7 @@ from people.actors import Actor
 
 _REPLAYED = {
     "applied": "The webhook was applied.",
-    "late": "The webhook could be read, and came too late to change anything.",
+    "late": "The webhook could be read, and changes nothing: its message had moved on.",
     "unknown": "The webhook could be read; it has a name that this version does not know.",
     "poison": "The webhook could still not be applied. It is kept; its error says why.",
 }
@@ -39,11 +44,14 @@ def _answer(request: DeskRequest, *, status: int = 200, problem: str = "") -> Ht
     actor: Actor = request.actor
     now = timezone.now()
     found = attention_for(actor, now)
-    shown, counted = sum(one.number for one in found), attention_count(actor)
+    groups, total = grouped(found), max(attention_count(actor), len(found))
     context = {
-        "found": found,
-        "total": max(counted, shown),
-        "is_partial": counted > shown,
+        "found": groups,
+        "groups": len(groups),
+        "read": len(found),
+        "read_of_a_kind": READ,
+        "total": total,
+        "more": total - len(found),
         "paces": paces_for(actor),
         "problem": problem,
         "now": now,
@@ -89,6 +97,45 @@ def carry_out(request: DeskRequest) -> HttpResponse:
 
 @login_required
 @require_POST
+def settle_group(request: DeskRequest, key: str) -> HttpResponse:
+    """Do the act of a group for each of its items that the person may act on, or put its webhooks away."""
+    actor: Actor = request.actor
+    groups = grouped(attention_for(actor, timezone.now()))
+    group = next((one for one in groups if one.key == key), None)
+    if group is None:
+        raise Http404("Nothing of this is left, or it is of a part of the desk that you do not see.")
+    if not group.acts:
+        return _refused(request, ActNotAllowed(f"This is for {group.first.whose}."))
+    for one in group.acts:
+        # What somebody else has just dealt with is left at that.
+        with suppress(EventAlreadyHandled):
+            _settle(one, actor, is_put_away=request.POST.get("do") == "dismiss")
+    return _done(request, f"Done for {len(group.acts)}. What comes of it stands here in a few seconds.")
+
+
+def _settle(one: Stuck, actor: Actor, *, is_put_away: bool) -> None:
+    if one.event is None:
+        assert one.message is not None, "what is neither of a message nor of a webhook has no like"
+        have_asked(actor, one.message.public_id)
+    elif is_put_away:
+        dismiss_event(event_id=one.event.pk, actor=actor)
+    elif one.kind == WebhookEvent.Result.POISON:
+        replay_event(event_id=one.event.pk, actor=actor)
+    else:
+        _compare(one.event, actor)
+
+
+def _compare(event: WebhookEvent, actor: Actor) -> None:
+    dismiss_event(event_id=event.pk, actor=actor)
+    about = Message.objects.visible_to(actor).of_event(event).first()
+    if about is None:
+        nudges.read_connection(event.connection)
+    else:
+        nudges.ask_about(about)
+
+
+@login_required
+@require_POST
 def replay(request: DeskRequest, event_id: int) -> HttpResponse:
     """Apply a kept webhook again."""
     event = _find_event(request.actor, event_id)
@@ -102,17 +149,12 @@ def replay(request: DeskRequest, event_id: int) -> HttpResponse:
 @login_required
 @require_POST
 def compare(request: DeskRequest, event_id: int) -> HttpResponse:
-    """Put a late webhook away and ask MultiMail how its message is now."""
+    """Put a webhook that contradicts its message away and ask MultiMail how its message is now."""
     event = _find_event(request.actor, event_id)
     try:
-        dismiss_event(event_id=event.pk, actor=request.actor)
+        _compare(event, request.actor)
     except (ActNotAllowed, EventAlreadyHandled) as error:
         return _refused(request, error)
-    about = Message.objects.visible_to(request.actor).of_event(event).first()
-    if about is None:
-        nudges.read_connection(event.connection)
-    else:
-        nudges.ask_about(about)
     return _done(request, "MultiMail is being asked how that message is now. The webhook was put away.")
 
 

@@ -1,4 +1,4 @@
-"""One connection: how it is, its keys, its webhook; renaming, pausing and removing it."""
+"""One connection: how it is, its keys, its webhook; renaming, moving, pausing and removing it."""
 
 from typing import Any
 
@@ -10,10 +10,11 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from approvals import nudges
-from approvals.admin_forms.connections import NameForm, PauseForm, RemoveForm
+from approvals.admin_forms.connections import AddressForm, NameForm, PauseForm, RemoveForm
 from approvals.administering import own_hook
+from approvals.administering.connections import check_address
 from approvals.connecting import pausing, removing, rights, rotation, webhook
-from approvals.connecting.changing import rename
+from approvals.connecting.changing import rename, set_address
 from approvals.connecting.slots import SLOTS, problem_in, shown_start
 from approvals.errors import ActNotAllowed, ApprovalsError, ConnectionNotChanged
 from approvals.models import Connection, WebhookEvent
@@ -100,6 +101,31 @@ def rename_connection(request: DeskRequest, connection_id: int) -> HttpResponse:
     except (ActNotAllowed, ConnectionNotChanged) as error:
         return failed(request, found, error, section="name")
     messages.info(request, f"It is called {form.cleaned_data['name']} now.", extra_tags="desk")
+    return redirect("connection", connection_id=found.pk)
+
+
+@login_required
+@require_POST
+@reauthenticated
+def change_address(request: DeskRequest, connection_id: int) -> HttpResponse:
+    """Ask a gateway at another address from now on, once the same account has answered there."""
+    found, form, at = connection_seen(request, connection_id), AddressForm(request.POST), "address"
+    section = at if found.is_our_gateway else ""
+    try:
+        # Before its keys go anywhere.
+        rights.check_may_change(request.actor, found)
+        typed = {at: request.POST.get(at, "")[:200]}
+        if not form.is_valid():
+            return page(request, found, status=422, section=section, problem=form.sentences()[at], typed=typed)
+        url = form.cleaned_data[at]
+        problem, account = check_address(connection=found, api_url=url)
+        if problem:
+            return page(request, found, status=422, section=section, problem=problem, typed=typed)
+        set_address(connection=found, api_url=url, account=account, actor=request.actor)
+    except (ActNotAllowed, ConnectionNotChanged) as error:
+        return failed(request, found, error, section=section)
+    nudges.read_connection(found)
+    messages.info(request, f"{found} is asked at {url} from now on, and is being read there.", extra_tags="desk")
     return redirect("connection", connection_id=found.pk)
 
 

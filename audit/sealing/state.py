@@ -13,8 +13,8 @@ from audit.sealing import anchors, restoring, signing
 from audit.sealing.base import expected_key, latest_seal, read_cluster
 from audit.sealing.entries import unsealed
 from audit.sealing.telling import told_since
+from common.grace import STUCK_AFTER
 
-LATE_AFTER = timedelta(seconds=60)
 # Entries are counted up to this many.
 COUNTED = 10_000
 
@@ -47,7 +47,7 @@ def sealing_state(now: datetime) -> SealingState:
     last = latest_seal()
     number, oldest = unsealed(last, at_most=COUNTED + 1)
     age = max(now - oldest, timedelta()) if oldest else timedelta()
-    is_on, is_late = bool(signing.public_keys()), age > LATE_AFTER
+    is_on, is_late = bool(signing.public_keys()), age > STUCK_AFTER
     stopped = _why_stopped(last) if is_on else ""
     if not is_on:
         why, advice = str(signing.NoKey()), "docs/operators.md, “The ledger's seals”, says what it must hold."

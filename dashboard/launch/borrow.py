@@ -44,7 +44,9 @@ def _call(command: Sequence[str], *, verb: str) -> int:
     except HeldByAnother as error:
         variables = error.state.get("environment")
         if not isinstance(variables, dict):
-            raise LaunchError("A run is just being started or stopped; try again in a moment.") from error
+            sentence = "A run is just being started or stopped; try again in a moment."
+            # As the doctor says that it could not look.
+            raise LaunchError(sentence, status=3) from error
     return _become(command, variables)
 
 

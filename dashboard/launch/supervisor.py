@@ -39,6 +39,7 @@ class Supervisor:
         self.verb = verb
         self.children: list[Child] = []
         self.servers: Servers | None = None
+        self._is_ready = False
         self._logs = log_folder(environment.data)
         self._variables: dict[str, str] = {}
         self._server_failures = 0
@@ -63,6 +64,8 @@ class Supervisor:
             child.start()
         self.write_state()
         self._wait_until_ready()
+        self._is_ready = True
+        self.write_state()
 
     def start_servers(self) -> dict[str, str]:
         """The embedded servers alone; returns the environment that everything else gets."""
@@ -122,6 +125,7 @@ class Supervisor:
             {
                 "pid": os.getpid(),
                 "verb": self.verb,
+                "is_ready": self._is_ready,
                 "url": self.environment.url,
                 "processes": processes,
                 "environment": {name: self._variables[name] for name in sorted(names & self._variables.keys())},

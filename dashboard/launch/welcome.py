@@ -7,6 +7,8 @@ from dashboard.launch.keys import read_assignments
 from dashboard.launch.paths import ROOT
 
 CREDENTIALS = "credentials.env"
+# `prepare` leaves it there as long as there is no admin.
+FIRST_RUN = "first_run"
 _PEOPLE = {"REVIEWER": "Reviewer", "REVIEWER2": "Second reviewer", "ADMIN": "Admin", "AUDITOR": "Auditor"}
 
 
@@ -16,7 +18,8 @@ def welcome(environment: Environment) -> list[str]:
     if environment.product == "gateway":
         return lines + _gateway(environment)
     if environment.demo == "0":
-        return lines + _first_run(environment)
+        is_first = (environment.data / FIRST_RUN).exists()
+        return lines + (_first_run(environment) if is_first else _aligned(_logs(environment)))
     credentials = read_assignments(environment.data / CREDENTIALS)
     return lines + _aligned(_people(credentials) + _places(environment, credentials))
 
@@ -27,6 +30,14 @@ def _first_run(environment: Environment) -> list[str]:
         "    ./run manage first_admin                             a link for the first admin",
         '    ./run manage gateway_account --name "Your team"      keys of the gateway that runs here,',
         f"                                                         at http://127.0.0.1:{environment.ports['GATEWAY_PORT']}",
+    ]
+
+
+def _logs(environment: Environment) -> list[tuple[str, str]]:
+    gateway = f"http://127.0.0.1:{environment.ports['GATEWAY_PORT']}"
+    return [
+        *([("Gateway (API)", gateway)] if environment.product == "both" else []),
+        ("Logs", _shown(environment.data / "log")),
     ]
 
 

@@ -32,7 +32,6 @@ register = template.Library()
 _STEPS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 _FRAME_MARK = re.compile(r"(?:hidden|link|part|ink)-[0-9]{1,6}")
 
-BODY_SHOWN = 2000
 # More of one value than any page has room for; what is whole stands under a message's Source and Headers.
 MAX_INK = 30_000
 
@@ -222,11 +221,11 @@ def stuck_tone(kind: str) -> str:
 
 
 @register.filter
-def head_of_body(body: Any) -> SafeString:
+def head_of_body(head: Any, size: int) -> SafeString:
     """Return the beginning of a webhook's raw body, which may be anything, as text with its odd characters drawn."""
-    raw = bytes(body)
-    drawn = ink(raw[:BODY_SHOWN].decode("utf-8", "replace"))
-    return format_html("{}\n… {} more bytes", drawn, len(raw) - BODY_SHOWN) if len(raw) > BODY_SHOWN else drawn
+    raw = bytes(head)
+    drawn = ink(raw.decode("utf-8", "replace"))
+    return format_html("{}\n… {} more bytes", drawn, size - len(raw)) if size > len(raw) else drawn
 
 
 @register.filter

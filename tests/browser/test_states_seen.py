@@ -91,7 +91,7 @@ def test_empty_desk_of_a_newcomer_says_what_to_do_next_in_every_tab(open_page, s
     for path, title in (
         ("history", "Nothing is past the desk yet"),
         ("audit", "No entry"),
-        ("attention", "Nothing is stuck"),
+        ("attention", "Nothing needs you"),
     ):
         page.goto(f"{base}/{path}/")
         box = page.locator(".empty").filter(has_text=title)

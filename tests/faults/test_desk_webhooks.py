@@ -1,8 +1,11 @@
 """Webhooks come many times, in any order, a day late, or never: one row each, and the mirror never goes back."""
 
 import datetime
+import html
 import itertools
 import json
+import random
+import re
 import uuid
 from concurrent.futures import ThreadPoolExecutor
 
@@ -136,3 +139,31 @@ def test_spoiled_list_closes_nothing(desk):
         assert desk.entries(held, "message.gone") == []
     desk.reconcile()
     desk.wait(lambda: not desk.connection()["failing_since"], "the connection to be well")
+
+
+def test_fifty_approvals_together_leave_nothing_for_a_person(desk):
+    """MultiMail's webhooks about them come once reads have told all of it, and in any order."""
+    messages = [desk.shown(*sent) for sent in [desk.send() for _ in range(50)]]
+    with desk.hooks.fault(wire.answering(200), WEBHOOK):
+        sheet = desk.ana.post("/queue/bulk/", desk.ana.get("/queue/"), id=[held.id for held in messages])
+        signed = html.unescape(re.search(r'name="sheet" value="([^"]+)"', sheet.text)[1])
+        items = [f"{held.id}.{held.fingerprint}" for held in messages]
+        answer = desk.ana.post("/queue/bulk/decide/", sheet, sheet=signed, item=items, outcome="approve")
+        assert answer.status_code == 302
+        for held in messages:
+            desk.wait_for_decision(held, "applied")
+            desk.wait(lambda held=held: len(events(desk, held.upstream_id)) == 4, "its webhooks")
+        desk.reconcile()
+        for held in messages:
+            desk.wait_for_message(held, "sent", "delivered")
+    late = [request for held in messages for request in events(desk, held.upstream_id)]
+    random.Random(18).shuffle(late)
+    with ThreadPoolExecutor(8) as pool:
+        assert {answer.status_code for answer in pool.map(lambda one: deliver(desk, one), late)} == {200}
+    desk.wait_for_idle()
+    kept = "SELECT result, handled_at FROM approvals_webhookevent WHERE email_id = ANY(%s)"
+    found = desk.sql(kept, [held.upstream_id for held in messages])
+    assert len(found) == 200
+    assert [one for one in found if one["result"] == "late" and not one["handled_at"]] == []
+    page = desk.person("ADMIN").get("/attention/").text
+    assert [held.subject for held in messages if held.subject in page] == []

@@ -178,7 +178,7 @@ def test_beat_that_sleeps_half_an_hour_is_told_of_and_wakes_by_itself(desk):
         answer = desk.ana.get("/readyz")
         assert (answer.status_code, answer.json()["parts"]["beat and worker"]) == (503, False)
         doctor = desk.stack.run("manage", "doctor")
-        assert doctor.returncode == 1
+        assert doctor.returncode == 2
         assert "Decisions are not carried out" in doctor.stdout
         assert 'data-level="red"' in desk.ana.get("/queue/").text
     finally:

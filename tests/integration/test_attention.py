@@ -1,6 +1,7 @@
 """What is stuck is listed with why and the one safe act, within a person's reach, and each act does what it says."""
 
 import json
+import random
 from datetime import datetime, timedelta
 
 import pytest
@@ -10,17 +11,25 @@ from django.core.management import call_command
 from django.db.models.functions import Now
 
 from alerts.models import Destination
+from approvals import ingest
 from approvals.models import Connection, Decision, Message, Verdict, WebhookEvent
 from approvals.operating import attention
 from approvals.operating.attention import attention_count, attention_for
+from approvals.operating.finding import grouped
+from approvals.reconcile import ask_about
+from approvals.sync import closing
+from approvals.sync.asking import Told
 from audit.models import Entry
 from common.nudge import flush
 from dashboard.models import Tick
 from people.actors import Role, Scope
 from policy.kill_switch import pull
-from tests.factories import NOW, make_connection, make_message, make_person, rolled_back
+from tests.factories import NOW, event_body, make_connection, make_message, make_person, rolled_back
 
 pytestmark = pytest.mark.django_db
+
+# Too long ago for what ends by itself.
+LATE = Now() - timedelta(minutes=5)
 
 
 @pytest.fixture(autouse=True)
@@ -28,7 +37,8 @@ def _well(connection):
     """A desk in which nothing is stuck: its connection was just read, its workers were just seen."""
     Connection.objects.update(complete_as_of=Now(), created_at=Now())
     for job in ("approvals.tasks.sweep", "alerts.tasks.sweep"):
-        Tick.objects.create(job=job, period=1)
+        Tick.objects.create(job=job, period=1, at=Now() - timedelta(seconds=65))
+        Tick.objects.create(job=job, period=2)
 
 
 @pytest.fixture
@@ -57,7 +67,7 @@ def decide(message, person, state, outcome="approve", **fields):
     """Give a decision the state that a test starts from, as if its story had happened."""
     return Decision.objects.create(
         message=message, revision=message.revision, outcome=outcome, reference=f"R{Decision.objects.count()}",
-        given_by=person, **{"state": state, "due_at": Now(), **fields},
+        given_by=person, **{"state": state, "due_at": Now(), "changed_at": LATE, **fields},
     )  # fmt: skip
 
 
@@ -65,7 +75,7 @@ def found(person, now=NOW):
     """Return what is stuck; the count in the rail must know of all of it."""
     actor = person.actor(surface="web")
     listed = attention_for(actor, now)
-    assert attention_count(actor) == sum(one.number for one in listed)
+    assert attention_count(actor) == len(listed)
     return listed
 
 
@@ -76,7 +86,7 @@ def kinds(person):
 def make_event(connection, result="poison", body=b"{", **fields):
     return WebhookEvent.objects.create(
         connection=connection, digest=str(WebhookEvent.objects.count()), body=body, secret_used="current",
-        result=result, error="The body is no JSON.", name="oversight.pending", **fields,
+        result=result, error="The body is no JSON.", name="oversight.pending", **{"received_at": LATE, **fields},
     )  # fmt: skip
 
 
@@ -115,6 +125,77 @@ def test_decision_in_doubt_is_listed_with_its_one_act_and_one_that_is_well_is_no
     unknown = given[0]
     assert ("resolve_decision", unknown.pk) in press(reviewer, f"/attention/{unknown.message.public_id}/look/")
     assert Entry.objects.filter(action="message.asked_about", message=unknown.message.public_id).count() == 1
+
+
+def test_what_ends_by_itself_needs_nobody_until_it_should_have_ended(reviewer, connection):
+    message = make_message(connection)
+    for fields in DOUBTS.values():
+        with rolled_back():
+            decide(message, reviewer, **{**fields[0], "changed_at": Now()})
+            only_people_can = fields[1] in ("Read it, then send again", "Reject at MultiMail", "Read again")
+            assert bool(found(reviewer)) == only_people_can, fields
+    # MultiMail is started anew: the next reads may work.
+    Connection.objects.update(failing_since=Now() - timedelta(minutes=2), last_error="No answer.")
+    make_event(connection, result="late", received_at=Now())
+    assert found(make_person("ada@yourteam.example", "Ada", "admin")) == []
+
+
+def tell(connection, message, name, **fields):
+    """Let one more webhook about a message come in."""
+    body = event_body(name, email_id=message.upstream_id, **fields)
+    return ingest.receive_webhook(connection=connection, body=body, secret_used="current")
+
+
+def test_fifty_approvals_whose_webhooks_come_after_the_reads_and_in_any_order_need_nobody(reviewer, admin, connection):
+    """The reads that a bulk decision brings about tell all of it first; what the webhooks then say is no news."""
+    told = Told(reported="approved", status="sent", then=("sent", "delivered"), decided_by="Ana")
+    webhooks = ["oversight.pending", "oversight.approved", "message.sent", "message.delivered"]
+    shuffled = random.Random(18)
+    for number in range(50):
+        message = make_message(connection)
+        decide(message, reviewer, "applied")
+        read = shuffled.choice([None, Told(reported="approved"), told])
+        if read:
+            assert closing.close(message, read, NOW) == "closed"
+        for name in shuffled.sample(webhooks, 4):
+            long_ago = {"timestamp": "2026-11-20T04:00:00Z"} if number % 5 == 0 else {}
+            assert tell(connection, message, name, **long_ago).result in ("applied", "late")
+        message.refresh_from_db()
+        assert message.state == "delivered"
+    WebhookEvent.objects.update(received_at=LATE)
+    assert WebhookEvent.objects.filter(result="late").count() > 50, "they did come late"
+    assert (found(admin), WebhookEvent.objects.to_look_at().count()) == ([], 0)
+
+
+def test_webhook_that_contradicts_is_asked_about_and_needs_somebody_only_where_that_does_not_settle_it(admin, upstream):
+    connection = make_connection("asked", api_url=upstream.url, complete_as_of=NOW)
+    Connection.objects.update(complete_as_of=Now())
+    message = make_message(connection)
+    upstream.holds(status="rejected", decision="rejected")
+    assert tell(connection, message, "oversight.rejected").result == "applied"
+    said = tell(connection, message, "message.sent")
+    assert (said.result, said.ask) == ("late", message)
+    WebhookEvent.objects.update(received_at=LATE)
+    [one] = found(admin)
+    assert (one.kind, one.act.label) == ("late", "Compare with MultiMail")
+    # MultiMail does not know, and then says another thing than the desk knows: both are for a person.
+    upstream.unknown = {message.upstream_id}
+    for state in ("not known", "sent"):
+        with rolled_back():
+            ask_about(message_id=message.pk, now=NOW)
+            assert kinds(admin) == ["late"], state
+        upstream.unknown = set()
+        upstream.holds(status="sent", decision="approved")
+    upstream.holds(status="rejected", decision="rejected")
+    assert ask_about(message_id=message.pk, now=NOW) == "nothing new"
+    assert found(admin) == []
+    # One that came after the question is not answered by it.
+    Message.objects.update(asked_at=Now() - timedelta(minutes=9))
+    tell(connection, message, "message.delivered")
+    WebhookEvent.objects.update(received_at=LATE)
+    message.refresh_from_db()
+    closing.catch_up(message, Told(reported="rejected"), NOW)
+    assert kinds(admin) == ["late"]
 
 
 @pytest.mark.slow
@@ -202,9 +283,6 @@ def test_approved_mail_without_word_is_compared_also_what_nothing_has_named(revi
         Message.objects.update(changed_at=Now() - timedelta(hours=2))
 
 
-LATE = Now() - timedelta(minutes=5)
-
-
 def test_decision_that_no_worker_took_up_is_tried(reviewer, admin, connection, press):
     decision = decide(make_message(connection), reviewer, "recorded", due_at=LATE)
     # A switch of another connection is not blamed.
@@ -229,9 +307,9 @@ def test_decisions_of_one_cause_are_gathered_and_lead_to_it(reviewer, admin, con
                 Connection.objects.update(**cause)
             else:
                 pull(actor=admin.actor(surface="web"), reason=words, connection=connection)
-            one = next(one for one in found(reviewer) if one.kind == "stalled")
-            assert one.what.startswith("3 decisions were not carried out")
-            assert (words in one.why, one.act.url) == (True, place), cause
+            [group] = [one for one in grouped(found(reviewer)) if one.first.kind == "stalled"]
+            assert (group.what, len(group.items)) == ("3 decisions were not carried out", 3), cause
+            assert (words in group.first.why, group.act.url) == (True, place), cause
 
 
 @pytest.mark.slow
@@ -272,7 +350,7 @@ def test_connection_that_is_not_well_is_read_now(admin, connection, press):
     actor, long_ago = admin.actor(surface="web"), Now() - timedelta(hours=1)
     for fields, words in (
         ({"paused_at": Now(), "paused_because": "The key was refused."}, "is paused"),
-        ({"failing_since": Now(), "last_error": "No answer."}, "is not well read"),
+        ({"failing_since": LATE, "last_error": "No answer."}, "is not well read"),
         ({"complete_as_of": None, "created_at": long_ago}, "has never been read"),
         ({"complete_as_of": Now() - timedelta(minutes=11)}, "is not well read"),
     ):
@@ -283,6 +361,49 @@ def test_connection_that_is_not_well_is_read_now(admin, connection, press):
     Connection.objects.update(complete_as_of=Now() - timedelta(minutes=11))
     [one] = found(admin)
     assert press(admin, one.act.url, back="attention") == [("read_connection", connection.pk)]
+
+
+def test_items_of_one_cause_are_one_group_with_one_act_for_all_of_it(signed_in, admin, reviewer, connection, press):
+    for number in range(60):
+        make_event(connection, body=b'{"n": %d}' % number)
+    make_event(connection, event_id="x")
+    WebhookEvent.objects.filter(event_id="x").update(error="Another error.", name="message.sent")
+    alone, group = sorted(grouped(found(admin)), key=lambda one: one.number)
+    assert (alone.number, alone.act.label) == (1, "Replay")
+    assert group.what == "60 webhooks (oversight.pending) of Gateway main could not be applied"
+    assert (group.act.label, group.act.url) == ("Replay all 60", f"/attention/groups/{group.key}/")
+    page = signed_in(admin).get("/attention/").content.decode()
+    for words in ('<strong class="nums">61</strong> items', "by 2 causes", "And 10 more.", group.act.label):
+        assert words in page, words
+    # Each can still be acted on by itself.
+    each = [one.event.pk for one in group.items]
+    assert [f"/attention/webhooks/{key}/replay/" in page for key in each] == [True] * 50 + [False] * 10
+    assert signed_in(reviewer).post(group.act.url).status_code == 403
+    press(admin, group.act.url)
+    assert Entry.objects.filter(action="webhook.replayed").count() == 60
+    assert grouped(found(admin)) == [alone]
+    assert signed_in(admin).post(group.act.url).status_code == 404
+    for number in range(2):
+        make_event(connection, body=b"[%d]" % number)
+    group = max(grouped(found(admin)), key=lambda one: one.number)
+    press(admin, group.act.url, do="dismiss")
+    assert (grouped(found(admin)), Entry.objects.filter(action="webhook.dismissed").count()) == ([alone], 2)
+
+
+def test_group_of_messages_is_asked_about_at_once_and_the_page_says_how_many_more_there_are(
+    signed_in, admin, connection, press, monkeypatch
+):
+    monkeypatch.setattr(attention, "READ", 3)
+    monkeypatch.setattr("approvals.views.attention.READ", 3)
+    messages = [make_message(connection, hydrated=False) for _ in range(5)]
+    Message.objects.update(held_at=LATE)
+    Connection.objects.update(last_error="MultiMail did not answer in time.")
+    [group] = grouped(attention_for(admin.actor(surface="web"), NOW))
+    assert (group.number, group.act.label) == (3, "Try all 3 again")
+    page = " ".join(signed_in(admin).get("/attention/").content.decode().split())
+    assert 'Of each kind the 3 oldest are listed; <strong class="nums">2</strong> more follow' in page
+    told = press(admin, group.act.url)
+    assert told == [("hydrate", message.pk) for message in messages[:3]]
 
 
 def give(message, person, seconds):
@@ -305,7 +426,7 @@ def test_page_shows_admins_poison_silent_workers_and_approvals_too_fast_to_read(
     page = signed_in(admin).get("/attention/").content.decode()
     told = ("The body is no JSON.", "&lt;script&gt;alert(1)", "more bytes", "Alerts are not sent since", "2 of 3")
     assert [one for one in told if one not in page] == []
-    hidden = ("<script>alert", "x" * 2500, "Decisions are not carried out", "Nothing is stuck")
+    hidden = ("<script>alert", "x" * 2500, "Decisions are not carried out", "Nothing needs you")
     assert [one for one in hidden if one in page] == []
     assert "Ben Okafor" not in page.partition('id="paces"')[2]
 
@@ -323,5 +444,5 @@ def test_page_tells_reviewers_of_a_destination_that_is_switched_off_and_not_of_t
     assert "Alerts to Ops are switched off since" in page
     assert "Discord says that it is gone." in page
     assert "An admin of everything can put it right." in page
-    hidden = ("Send a test", "Nothing is stuck", "secret-token", "faster than it can be read")
+    hidden = ("Send a test", "Nothing needs you", "secret-token", "faster than it can be read")
     assert [one for one in hidden if one in page] == []

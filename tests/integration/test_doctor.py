@@ -34,7 +34,8 @@ def well(connection):
     """A desk in which nothing is stuck."""
     Connection.objects.update(complete_as_of=Now())
     for job in ("approvals.tasks.sweep", "alerts.tasks.sweep"):
-        Tick.objects.create(job=job, period=1)
+        Tick.objects.create(job=job, period=1, at=Now() - timedelta(seconds=65))
+        Tick.objects.create(job=job, period=2)
     return connection
 
 
@@ -56,18 +57,18 @@ def ask(capsys):
 def decided(message, person, **fields):
     return Decision.objects.create(
         message=message, revision=message.revision, outcome="approve", given_by=person,
-        **{"due_at": Now(), "reference": "R", **fields},
+        **{"due_at": Now(), "reference": "R", "changed_at": Now() - timedelta(minutes=5), **fields},
     )  # fmt: skip
 
 
 def test_doctor_finds_nothing_on_a_desk_that_is_well_and_misses_workers_that_are_silent(ask, well):
     status, said = ask()
-    assert (status, said.splitlines()[-1]) == (0, "Nothing is stuck.")
+    assert (status, said.splitlines()[-1]) == (0, "Nothing needs a person.")
     for words in ("PostgreSQL 1", "tasks that wait: decisions", "Triggers alone guard the ledger"):
         assert words in said
     Tick.objects.update(at=Now() - timedelta(minutes=3))
     status, said = ask()
-    assert status == 1
+    assert status == 2
     assert "Decisions are not carried out, and MultiMail is not read: no worker has been seen since" in said
     assert "Alerts are not sent: no worker has been seen since" in said
 
@@ -85,7 +86,7 @@ def test_doctor_says_what_is_stuck_why_and_where_to_act(ask, well, reviewer, adm
     entries = Entry.objects.count()
     status, said = ask()
     assert Entry.objects.count() == entries, "it changes nothing"
-    assert (status, said.splitlines()[-1]) == (1, "5 things are stuck.")
+    assert (status, said.splitlines()[-1]) == (2, "5 things need a person.")
     for words in (
         "not known whether “Invoice 2207” was approved", "MultiMail did not answer in time.", "[2J",
         "Ida Lindqvist pulled the kill switch for everything", "A flood of refunds",
@@ -95,6 +96,43 @@ def test_doctor_says_what_is_stuck_why_and_where_to_act(ask, well, reviewer, adm
         assert words in said, words
     for hidden in ("secret-token", "mm_live_oversight", "whsec_of_the_tests", settings.SECRET_KEY, "\x1b"):
         assert hidden not in said
+
+
+def test_doctor_tells_items_of_one_cause_once(ask, well, reviewer):
+    for number in range(3):
+        made = make_message(well)
+        decided(made, reviewer, reference=f"R{number}", state="unknown", explanation="MultiMail did not answer.")
+    status, said = ask()
+    assert (status, said.splitlines()[-1]) == (2, "1 thing needs a person.")
+    assert "3 decisions through Gateway main may or may not have been carried out, the oldest since" in said
+
+
+def test_doctor_gives_a_desk_that_has_just_begun_a_minute(ask, well, reviewer, settings, tmp_path):
+    """All that was late when it began: it had been off for an hour."""
+    long_ago = Now() - timedelta(hours=1)
+    decided(make_message(well), reviewer, state="recorded", due_at=long_ago)
+    decided(make_message(well), reviewer, reference="S", state="unknown", changed_at=long_ago)
+    Message.objects.filter(pk=make_message(well).pk).update(expires_at=long_ago)
+    make_message(well, hydrated=False)
+    Message.objects.update(held_at=long_ago)
+    Connection.objects.update(complete_as_of=long_ago, failing_since=long_ago)
+    assert ask()[0] == 2
+    # Its workers were first seen less than a minute ago, one of them not yet.
+    Tick.objects.all().delete()
+    Tick.objects.create(job="approvals.tasks.sweep", period=3)
+    status, said = ask()
+    assert (status, "The desk began less than a minute ago" in said) == (0, True)
+    # What only a person can end is told at once.
+    with rolled_back():
+        Destination.objects.create(name="Ops", url="https://discord.com/api/webhooks/1/x", switched_off_at=Now())
+        assert ask()[0] == 2
+    # Before that the launcher says that it is not ready.
+    Tick.objects.all().delete()
+    settings.DATA_DIR = tmp_path
+    with data_folder.held(tmp_path):
+        for is_ready, status in ((False, 0), (True, 2)):
+            data_folder.write_state(tmp_path, {"pid": 1, "verb": "start", "is_ready": is_ready, "processes": {}})
+            assert ask()[0] == status, is_ready
 
 
 FOUNDATIONS = [
@@ -131,7 +169,7 @@ def test_doctor_says_that_the_desk_does_not_run_and_names_no_address_of_it(ask, 
     with data_folder.held(tmp_path):
         data_folder.write_state(tmp_path, {"pid": 1, "verb": "manage", "processes": {"postgres": 2, "redis": 3}})
         status, said = ask()
-    assert (status, said.splitlines()[-1]) == (1, "2 things are stuck.")
+    assert (status, said.splitlines()[-1]) == (2, "2 things need a person.")
     for words in ("The desk does not run", "not known whether “Invoice 2207” was approved", "/attention/"):
         assert words in said
     for words in (settings.PUBLIC_URL, "no worker", "not well read", "not carried out"):
@@ -169,7 +207,7 @@ def test_doctor_says_how_redis_is(settings):
 def test_doctor_speaks_when_postgresql_is_down(ask, monkeypatch):
     monkeypatch.setattr(foundations, "database_problem", lambda: "connection refused")
     status, said = ask()
-    assert status == 1
+    assert (status, said.splitlines()[-1]) == (3, "The desk could not be examined.")
     assert "PostgreSQL does not answer: connection refused" in said
     assert "what is stuck beyond that cannot be told" in said
 
@@ -180,7 +218,7 @@ def test_doctor_starts_without_postgresql_and_tells_no_password():
     command = [sys.executable, str(ROOT / "manage.py"), "doctor"]
     done = subprocess.run(command, env=os.environ | away, cwd=ROOT, capture_output=True, text=True, check=False)
     said = done.stdout + done.stderr
-    assert (done.returncode, "PostgreSQL does not answer:" in said) == (1, True)
+    assert (done.returncode, "PostgreSQL does not answer:" in said) == (3, True)
     assert ("hunter2" in said, "Traceback" in said) == (False, False)
 
 

@@ -17,6 +17,8 @@ from django.urls import reverse
 
 from approvals.models import Mailbox
 from audit.models import Entry, EntryDetail
+from dashboard.launch.welcome import FIRST_RUN
+from dashboard.management.commands import prepare
 from people.actors import Actor, Role
 from people.errors import LinkNotGood, NotYours
 from people.inviting import DAYS, invite, make_password_link
@@ -272,12 +274,71 @@ def first_admin(email="eva@example.com"):
     return re.search(r"https?://[^/\s]+/join/(\S+)/", out.getvalue())[1]
 
 
+def by_password(typed, monkeypatch, *, email="eva@example.com", file="-"):
+    """Run the command without a terminal, with a password from a file or from standard input."""
+    monkeypatch.setattr("sys.stdin", io.StringIO(typed))
+    out = io.StringIO()
+    call_command("first_admin", "--email", email, "--password-file", file, stdout=out)
+    return out.getvalue()
+
+
+def test_first_admin_is_made_without_a_terminal_by_a_password_that_no_output_repeats(tmp_path, monkeypatch):
+    make_person("max@yourteam.example", "Max", "auditor")
+    secret, missing = "a gannet counts slow wagons", str(tmp_path / "none")
+    for wanted, typed, more in (
+        ("Standard input is empty", "", {}), ("The password cannot be used.*12 characters", "short", {}),
+        ("easy to guess", "countersign2026", {}), ("cannot be read", secret, {"file": missing}),
+        ("Say whose account it is", secret, {"email": ""}), ("is not an email address", secret, {"email": "eva"}),
+        ("There is an account of max@.*already", secret, {"email": "max@yourteam.example"}),
+    ):  # fmt: skip
+        with pytest.raises(CommandError, match=wanted) as refused:
+            by_password(typed, monkeypatch, **more)
+        assert secret not in str(refused.value), wanted
+        assert (Person.objects.count(), Invitation.objects.count()) == (1, 0), wanted
+    (tmp_path / "password").write_text(f"{secret}\nnothing of this\n")
+    with rolled_back():
+        by_password("", monkeypatch, file=str(tmp_path / "password"))
+        assert Person.objects.get(email="eva@example.com").check_password(secret)
+    said = by_password(f"{secret}\n", monkeypatch)
+    eva = Person.objects.get(email="eva@example.com")
+    assert (secret in said, eva.check_password(secret), eva.name) == (False, True, "eva")
+    assert {one.role for one in eva.grants.all()} == {"admin", "reviewer"}
+    assert recorded("person.joined")["invited_by"] == "an operator"
+    with pytest.raises(CommandError, match="is admin already"):
+        by_password(secret, monkeypatch)
+
+
+def test_start_is_told_whether_there_is_an_admin(settings, tmp_path):
+    settings.DATA_DIR, note = tmp_path, tmp_path / FIRST_RUN
+    reviewer = make_person("ana@yourteam.example", "Ana", "reviewer")
+    for _ in range(2):
+        prepare.Command()._note_first_run()
+        assert note.exists()
+    Grant.objects.filter(person=reviewer).update(role="admin")
+    for _ in range(2):
+        prepare.Command()._note_first_run()
+        assert not note.exists()
+
+
+def test_first_admin_documents_each_of_its_arguments(capsys):
+    with pytest.raises(SystemExit):
+        call_command("first_admin", "--help")
+    said = " ".join(capsys.readouterr().out.split())
+    for words in (
+        "required without one",
+        "what colleagues see",
+        "- reads standard input",
+        "good once and for 24 hours",
+    ):
+        assert words in said, words
+
+
 def test_first_admin_comes_by_the_newest_link_alone_and_only_while_there_is_no_other(admin):
     with pytest.raises(CommandError, match=r"Ida Lindqvist is admin already.*People.*changepassword ida@"):
         first_admin()
     assert not Invitation.objects.exists()
     Person.objects.update(is_active=False)
-    for email, words in (("", "Say whose link it is"), ("eva", "is not an email address")):
+    for email, words in (("", "Say whose account it is"), ("eva", "is not an email address")):
         with pytest.raises(CommandError, match=words):
             first_admin(email)
     links = [first_admin(email) for email in ("eva@example.com", "eva@example.com", "Adam <Adam@Example.com>")]

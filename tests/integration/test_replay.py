@@ -1,6 +1,9 @@
 """Kept webhooks: an admin applies one again with today's code, or dismisses it; both are recorded."""
 
+from datetime import timedelta
+
 import pytest
+from django.db.models.functions import Now
 
 from approvals.errors import ActNotAllowed, EventAlreadyHandled
 from approvals.intake.replay import dismiss_event, replay_event
@@ -50,7 +53,8 @@ def test_replay_that_fails_again_keeps_the_event_with_its_new_error(poison, admi
 
 def test_replay_of_a_late_event_changes_nothing_that_came_after_it(client, connection, admin):
     post_event(client, connection, event_body("oversight.rejected", email_id="01SAME"))
-    post_event(client, connection, event_body(email_id="01SAME"))
+    post_event(client, connection, event_body("message.sent", email_id="01SAME"))
+    WebhookEvent.objects.update(received_at=Now() - timedelta(minutes=2))
     late = WebhookEvent.objects.get(result="late")
     assert replay(late, admin) == "late"
     late.refresh_from_db()

@@ -4,10 +4,14 @@ from datetime import timedelta
 from html import unescape
 
 import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.handlers import Sink
+from aiosmtpd.smtp import AuthResult
 from django.db.models.functions import Now
 
 from alerts.models import Destination
-from approvals.models import Connection, Mailbox
+from approvals.models import Connection, Mailbox, Message
+from dashboard.launch.ports import pick_free_ports
 from dashboard.setup import set_up
 from people.models import Invitation
 from tests.factories import event_body, make_connection, make_message, make_person, post_event, rolled_back
@@ -37,7 +41,7 @@ def ready(connection, client):
 def test_empty_desk_begins_with_the_connection_and_the_reminder_is_put_away_until_one_signs_in_again(signed_in, admin):
     assert states() == {
         "connect": "todo", "keys": "later", "webhook": "later", "queue": "later",
-        "alerts": "todo", "people": "todo", "letter": "later",
+        "mail": "later", "alerts": "todo", "people": "todo", "letter": "later",
     }  # fmt: skip
     client = signed_in(admin)
     page = client.get("/setup/").content.decode()
@@ -52,7 +56,8 @@ def test_empty_desk_begins_with_the_connection_and_the_reminder_is_put_away_unti
 
 def test_steps_are_done_one_by_one(signed_in, admin, ready):
     assert states()["connect"] == states()["keys"] == states()["webhook"] == states()["queue"] == "done"
-    assert set_up().left == "1 of 5 steps is left"
+    # Nobody needs Discord.
+    assert (set_up().left, states()["alerts"], step("alerts").is_left) == ("", "todo", False)
     destination = Destination.objects.create(name="#approvals", url=WEBHOOK)
     assert step("alerts").said == "#approvals has not taken a test yet."
     Destination.objects.filter(pk=destination.pk).update(tested_at=Now())
@@ -125,6 +130,52 @@ def test_webhook_says_what_is_missing_and_what_to_do(client, connection, setting
     other = make_connection("hosted", api_url="https://api.multimail.dev", is_our_gateway=False)
     Connection.objects.exclude(pk=other.pk).delete()
     assert "Set PUBLIC_URL" in step("webhook").said
+
+
+@pytest.fixture
+def mail_server(settings):
+    """Give a function that starts a mail server with one account, and has EMAIL_URL name it with this password."""
+
+    def login(server, session, envelope, mechanism, data):
+        is_right = (data.login, data.password) == (b"desk", b"right")
+        return AuthResult(success=is_right, handled=False, auth_data=data.login)
+
+    servers = []
+
+    def start(password):
+        [port] = pick_free_ports(1)
+        server = Controller(Sink(), hostname="127.0.0.1", port=port, authenticator=login, auth_require_tls=False)
+        server.start()
+        servers.append(server)
+        settings.EMAIL_URL = f"smtp://desk:{password}@127.0.0.1:{port}"
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+def test_mail_server_of_the_gateway_here_is_a_step_and_is_asked_whether_it_takes_what_it_gets(
+    ready, settings, mail_server
+):
+    assert "mail" not in states(), "a gateway elsewhere has a mail server of its own"
+    settings.MULTIMAIL_API_URL, settings.EMAIL_URL = ready.api_url, ""
+    assert (states()["mail"], set_up().left) == ("todo", "1 of 5 steps is left")
+    assert "EMAIL_URL is not set" in step("mail").said
+    settings.EMAIL_URL = "smtp://desk:right@127.0.0.1:1"
+    found = step("mail")
+    assert (found.state, set_up().left) == ("wrong", "")
+    assert found.problems[0].startswith("127.0.0.1:1 cannot be used: [Errno 111]")
+    mail_server("hunter2")
+    found = step("mail")
+    assert (found.state, "does not take the user and password of EMAIL_URL" in found.problems[0]) == ("wrong", True)
+    assert "hunter2" not in str(found)
+    mail_server("right")
+    assert step("mail").state == "done"
+    # What left before proves it, and nobody is asked.
+    settings.EMAIL_URL = "smtp://127.0.0.1:1"
+    make_message(ready)
+    Message.objects.update(state="sent")
+    assert (step("mail").state, step("mail").said) == ("done", "Mail has left by 127.0.0.1:1.")
 
 
 def test_invited_and_joined_people_are_told(admin, ready):

@@ -34,6 +34,7 @@ EVENTS = [
     ([(PENDING, {}), (APPROVED, LONG_AGO)], "late", "approved", "", ["message.approved"]),
     ([(PENDING, {}), (SENT, {})], "applied", "sent", "", ["message.approved", "message.sent"]),
     ([(REJECTED, {}), (PENDING, {})], "late", "rejected", "", ["webhook.late"]),
+    ([(REJECTED, {}), (SENT, {})], "late", "rejected", "ask", ["webhook.late"]),
     ([(REJECTED, BARE), (PENDING, {})], "late", "rejected", "", ["message.named"]),
     ([(PENDING, {}), GONE, (PENDING, {})], "late", "gone", "ask", ["webhook.late"]),
     ([(PENDING, {}), GONE, (SENT, {})], "applied", "sent", "", ["message.approved", "message.sent"]),

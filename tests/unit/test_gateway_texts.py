@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 
 import pytest
 
+from common.smtp import Server
 from gateway.errors import Invalid
 from gateway.event_names import APPROVED, KNOWN, PENDING, REJECTED, SPELLINGS, spelling_for, wants_text_to
 from gateway.events import envelope
 from gateway.paging import as_number, clamp, read_cursor, read_offset
 from gateway.plain_text import text_of_html
 from gateway.signing import sign
-from gateway.smtp import Server
 from gateway.timestamps import epoch_milliseconds, iso, parse_iso
 
 NOW = datetime(2026, 11, 20, 8, 15, 0, 123456, tzinfo=UTC)

@@ -17,6 +17,7 @@ from approvals.states import (
     MessageEvent,
     MessageState,
     Outcome,
+    contradicts,
     implied_event,
     next_decision_state,
     next_message_state,
@@ -66,6 +67,21 @@ HISTORIES = [
     # Told of long after it was held.
     (E.GONE, E.APPROVED, E.SENT),
 ]
+
+
+def test_event_that_comes_late_contradicts_only_what_another_way_led_to():
+    # Whatever order they come in: of one history none contradicts where it led.
+    for history in HISTORIES:
+        for order in itertools.permutations(history):
+            state = START
+            for told in order:
+                # As it is taken in: an approval of received mail released it.
+                event = E.RELEASED if told == E.APPROVED and E.RECEIVED in history else told
+                after = next_message_state(state, event)
+                assert after or not contradicts(state, event), (order, state, event)
+                state = after or state
+    for state, event in ((S.REJECTED, E.SENT), (S.REJECTED, E.APPROVED), (S.SENT, E.REJECTED), (S.CANCELLED, E.SENT)):
+        assert contradicts(state, event), (state, event)
 
 
 @pytest.mark.proves("states 1")

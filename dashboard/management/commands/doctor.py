@@ -1,7 +1,10 @@
-"""Says in sentences what is stuck, why, and what to do: the first thing to call when the desk does not do its work."""
+"""Says in sentences what a person must do, and why: the first thing to call when the desk does not do its work.
+
+Its exit status is that of a monitoring plugin (Nagios, Icinga): 0 well, 2 somebody must act, 3 it cannot be examined.
+"""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -13,12 +16,12 @@ from django.utils import timezone
 from alerts.models import Delivery, Destination
 from approvals.intake import unsigned
 from approvals.models import Connection, Decision, Message
-from approvals.operating.attention import attention_count, attention_for
-from approvals.operating.finding import Stuck
+from approvals.operating.attention import READ, attention_count, attention_for
+from approvals.operating.finding import Group, grouped
 from audit.sealing.state import sealing_state
 from common.postgres import clock
 from dashboard import foundations
-from dashboard.beats import silences
+from dashboard.beats import has_just_begun, silences
 from dashboard.foundations import Finding
 from people.actors import Actor, Role, Scope
 from policy.models import KillSwitch
@@ -29,15 +32,24 @@ _AT_REST = (
     "The desk does not run: nothing is taken in, decided or sent, and no page answers.",
     "Start it with ./run. What it does by itself is left out here; the pages named below answer once it runs.",
 )
-# What only waits for the desk to run, and is no finding of its own while it does not.
-_BY_ITSELF = ("stalled", "overdue", "unread", "connection", "ledger")
+_JUST_BEGUN = Finding(
+    "The desk began less than a minute ago: what it does by itself is not judged yet.",
+    "Ask again in a minute.",
+    is_stuck=False,
+)
+# What only waits for the desk to run, and is no finding of its own while it does not, or has just begun to.
+_BY_ITSELF = ("stalled", "overdue", "unread", "connection", "silent", "late", "ledger")
+WELL, ACT, NOT_EXAMINED = 0, 2, 3
 ACTOR = Actor(kind="command", id="doctor", label="doctor", surface="command", scopes=_SCOPES)
 
 
 class Command(BaseCommand):
-    """Exit status 0: well. 1: something is stuck. It changes nothing, and prints no secret."""
+    """It changes nothing, and prints no secret."""
 
-    help = "Says in sentences what is stuck, why, and what to do. Exit status 1 when something is."
+    help = (
+        "Says in sentences what a person must do, and why. Exit status: 0 nothing, 2 something, 3 the desk could not "
+        "be examined (for instance while PostgreSQL does not answer). Any other means that the command itself failed."
+    )
     # It must also speak when the database does not.
     requires_system_checks = ()
 
@@ -47,13 +59,16 @@ class Command(BaseCommand):
             found.insert(0, Finding(*_AT_REST))
         stuck = [finding for finding in found if finding.is_stuck]
         worth_knowing = [finding for finding in found if not finding.is_stuck]
-        self._list("Stuck", stuck)
+        self._list("Needs a person", stuck)
         self._list("Worth knowing", worth_knowing)
         self.stdout.write("\n".join(_plain(fact) for fact in facts if fact))
+        if any(finding.hides_more for finding in stuck):
+            self.stdout.write("\nThe desk could not be examined.")
+            sys.exit(NOT_EXAMINED)
         if stuck:
-            self.stdout.write(f"\n{len(stuck)} thing{'s are' if len(stuck) > 1 else ' is'} stuck.")
-            sys.exit(1)
-        self.stdout.write("\nNothing is stuck.")
+            self.stdout.write(f"\n{len(stuck)} thing{'s need' if len(stuck) > 1 else ' needs'} a person.")
+            sys.exit(ACT)
+        self.stdout.write("\nNothing needs a person.")
 
     def _list(self, title: str, findings: list[Finding]) -> None:
         for number, finding in enumerate(findings):
@@ -73,19 +88,24 @@ def _examine() -> tuple[list[Finding], list[str]]:
     facts.append(about)
     if problem := foundations.database_problem():
         advice = "Nothing is taken in or decided until it is back; what is stuck beyond that cannot be told."
-        return [Finding(f"PostgreSQL does not answer: {problem}", advice), *found], facts
+        return [Finding(f"PostgreSQL does not answer: {problem}", advice, hides_more=True), *found], facts
     wrong, about = foundations.examine_postgresql()
     found += wrong
     facts.append(about)
     try:
         found += [*_of_switches(), *_of_webhooks(), *_of_alerts(), *_of_the_ledger(clock())]
-        found += _of_the_desk_at_rest(clock()) if foundations.is_at_rest() else [*_of_workers(), *_of_the_desk(clock())]
+        if foundations.is_at_rest():
+            found += _of_the_desk(clock(), without=_BY_ITSELF)
+        elif foundations.is_starting() or has_just_begun():
+            found += [_JUST_BEGUN, *_of_the_desk(clock(), without=(*_BY_ITSELF, "unknown"))]
+        else:
+            found += [*_of_workers(), *_late_alerts(), *_of_the_desk(clock())]
         facts.append(_counts())
     except DatabaseError as error:
         # Where migrations are missing that is said already, and reason enough.
         if not foundations.pending_migrations():
             sentence = f"The desk's tables cannot be read ({type(error).__name__})."
-            found.append(Finding(sentence, "The log of PostgreSQL says why."))
+            found.append(Finding(sentence, "The log of PostgreSQL says why.", hides_more=True))
     return found, facts
 
 
@@ -102,26 +122,21 @@ def _of_switches() -> Iterator[Finding]:
         yield Finding(sentence, f"An admin releases it at {_page('/stop/')}")
 
 
-def _of_the_desk(now: datetime) -> Iterator[Finding]:
+def _of_the_desk(now: datetime, *, without: Sequence[str] = ()) -> Iterator[Finding]:
     found = attention_for(ACTOR, now)
-    yield from map(_told, found)
-    more = attention_count(ACTOR) - sum(one.number for one in found)
-    if more > 0:
-        yield Finding(
-            f"{more} more things are stuck; of each kind the oldest are told here.",
-            f"All of it: {_page('/attention/')}",
-        )
+    yield from map(_told, grouped(one for one in found if one.kind not in without))
+    more = attention_count(ACTOR) - len(found)
+    if more > 0 and not without:
+        sentence = f"{more} more items need a person; of each kind the {READ} oldest are counted above."
+        yield Finding(sentence, f"All of it: {_page('/attention/')}")
 
 
-def _of_the_desk_at_rest(now: datetime) -> list[Finding]:
-    return [_told(one) for one in attention_for(ACTOR, now) if one.kind not in _BY_ITSELF]
-
-
-def _told(one: Stuck) -> Finding:
+def _told(group: Group) -> Finding:
     # The page is where it is done; what posts has no address of its own to open.
-    place = "/attention/" if one.act is None or one.act.posts else one.act.url
-    why = f" {one.why}" if one.why else ""
-    return Finding(f"{one.what}, since {_moment(one.since)}.{why}", f"{one.advice} {_page(place)}")
+    place = "/attention/" if group.act is None or group.act.posts else group.act.url
+    why = f" {group.first.why}" if group.first.why else ""
+    since = f"{'the oldest ' if group.number > 1 else ''}since {_moment(group.first.since)}"
+    return Finding(f"{group.what}, {since}.{why}", f"{group.first.advice} {_page(place)}")
 
 
 def _page(path: str) -> str:
@@ -144,12 +159,14 @@ def _of_alerts() -> Iterator[Finding]:
         since = _moment(destination.switched_off_at)
         sentence = f"Alerts to {destination} are switched off since {since}: {destination.switched_off_because}"
         yield Finding(sentence, f"Nobody is told there. {_page('/alerts/')}")
-    late = 0 if foundations.is_at_rest() else Delivery.objects.overdue().count()
-    if late:
-        yield Finding(f"{late} alerts should have gone out by now.", "Their worker does not run, or Discord is slow.")
     if dead := Delivery.objects.dead_lately().count():
         sentence = f"{dead} alerts could not be delivered in the last 24 hours."
         yield Finding(sentence, f"Why stands at {_page('/alerts/')}", is_stuck=False)
+
+
+def _late_alerts() -> Iterator[Finding]:
+    if late := Delivery.objects.overdue().count():
+        yield Finding(f"{late} alerts should have gone out by now.", "Their worker does not run, or Discord is slow.")
 
 
 def _of_the_ledger(now: datetime) -> Iterator[Finding]:

@@ -1,15 +1,20 @@
-"""Prints a one-time link by which the first admin of a desk joins: no password is ever shown."""
+"""Makes the first admin of a desk: prints a one-time link, or makes the account at once with a password from a file."""
 
 import sys
 from datetime import timedelta
+from pathlib import Path as File
 from typing import Any
 
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
 from django.core.management import BaseCommand, CommandError, CommandParser
+from django.db import transaction
 
 from common.mail_addresses import clean_address
 from people.actors import Actor, Role, Scope
 from people.errors import PeopleError
-from people.inviting import invite
+from people.inviting import Made, invite
+from people.joining import join
 from people.models import Person
 from people.reach import Place
 
@@ -21,29 +26,77 @@ ROLES = (Role.ADMIN, Role.REVIEWER)
 class Command(BaseCommand):
     """Refuses when there is an admin already, so that it cannot be used to get around that person."""
 
-    help = __doc__
+    help = (
+        "Makes the first admin, who is reviewer too. Without --password-file it prints a link, good once and for 24 "
+        "hours, at which that person chooses a password. It needs no terminal. Once there is an admin it refuses."
+    )
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--email", default="", help="whose link it is; asked for where it is missing")
-        parser.add_argument("--name", default="")
+        parser.add_argument(
+            "--email", default="", help="the admin's email address; asked for at a terminal, required without one"
+        )
+        parser.add_argument("--name", default="", help="what colleagues see; default: the part before the @")
+        parser.add_argument(
+            "--password-file",
+            metavar="FILE",
+            help="make the account at once, with the first line of FILE as its password; - reads standard input",
+        )
 
-    def handle(self, *args: Any, email: str, name: str, **options: Any) -> None:
+    def handle(self, *args: Any, email: str, name: str, password_file: str | None, **options: Any) -> None:
         if there := Person.objects.admins_of_all().first():
             raise CommandError(
                 f"{there} is admin already and can invite others on the page People. For an admin who forgot the "
                 f"password: ./run manage changepassword {there.email}"
             )
         try:
-            address = clean_address(email or self._asked()).lower()
-            made = invite(actor=ACTOR, email=address, name=name, roles=[(role, Place()) for role in ROLES], lasts=LASTS)
+            address = clean_address(email or self._asked(password_file)).lower()
+            if password_file is None:
+                self._print_link(address, _invite(address, name).url)
+            else:
+                _make_account(address, name, _first_line(password_file))
+                self.stdout.write(f"{address} is the admin, and can sign in with that password.\n")
         except (ValueError, PeopleError) as error:
             raise CommandError(str(error)) from None
+
+    def _asked(self, password_file: str | None) -> str:
+        if password_file == "-" or not sys.stdin.isatty():
+            raise CommandError("Say whose account it is: ./run manage first_admin --email you@example.com")
+        return input("Your email address: ")
+
+    def _print_link(self, address: str, url: str) -> None:
         self.stdout.write(
-            f"Open this link as {address} and choose a password. It is good once, for 24 hours:\n\n  {made.url}\n\n"
+            f"Open this link as {address} and choose a password. It is good once, for 24 hours:\n\n  {url}\n\n"
             "Whoever opens it first is the admin. Run this again for another link; this one is void then.\n"
         )
 
-    def _asked(self) -> str:
-        if not sys.stdin.isatty():
-            raise CommandError("Say whose link it is: ./run manage first_admin --email you@example.com")
-        return input("Your email address: ")
+
+def _invite(address: str, name: str) -> Made:
+    return invite(actor=ACTOR, email=address, name=name, roles=[(role, Place()) for role in ROLES], lasts=LASTS)
+
+
+@transaction.atomic
+def _make_account(address: str, name: str, password: str) -> None:
+    """Join by a link that nobody has seen. Raises CommandError with what is wrong."""
+    if Person.objects.filter(email=address).exists():
+        raise CommandError(
+            f"There is an account of {address} already. Leave --password-file out, and open the link signed in with it."
+        )
+    name = name or address.partition("@")[0]
+    try:
+        validate_password(password, Person(email=address, name=name))
+    except ValidationError as error:
+        raise CommandError(f"The password cannot be used. {' '.join(error.messages)}") from None
+    token = _invite(address, name).url.rstrip("/").rpartition("/")[-1]
+    join(token=token, name=name, password=password, actor=ACTOR)
+
+
+def _first_line(path: str) -> str:
+    try:
+        text = sys.stdin.readline() if path == "-" else File(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeError) as error:
+        raise CommandError(f"--password-file {path} cannot be read: {error}.") from None
+    password = (text.splitlines() or [""])[0]
+    if not password:
+        where = "Standard input" if path == "-" else path
+        raise CommandError(f"{where} is empty: its first line is to be the password.")
+    return password

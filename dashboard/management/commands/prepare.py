@@ -17,7 +17,9 @@ from redis.exceptions import RedisError
 from audit.guards import APPEND_ONLY
 from audit.retention import name_earlier_removals
 from dashboard.backup.database import MARKER
+from dashboard.launch.welcome import FIRST_RUN
 from dashboard.schema import applied_migrations, named, unknown_migrations
+from people.models import Person
 
 # Who had which rights when: triggers write it, with the owner's rights.
 READ_ONLY = ("people_grantperiod",)
@@ -50,11 +52,20 @@ class Command(BaseCommand):
         if restoring:
             return
         call_command("collectstatic", interactive=False, verbosity=0)
+        self._note_first_run()
         if settings.DEMO != "0":
             credentials = Path(settings.DATA_DIR) / "credentials.env"
             call_command("demo_desk", "begin", credentials=credentials)
             call_command("demo_gateway", credentials=credentials)
             call_command("demo_desk", "finish", credentials=credentials)
+
+    def _note_first_run(self) -> None:
+        """Let the launcher, which knows no database, tell of a first admin only while there is none."""
+        note = Path(settings.DATA_DIR) / FIRST_RUN
+        if Person.objects.admins_of_all().exists():
+            note.unlink(missing_ok=True)
+        else:
+            note.touch(mode=0o600)
 
     def _become_owner(self) -> None:
         owner = conninfo_to_dict(os.environ.get("DATABASE_OWNER_URL") or os.environ["DATABASE_URL"])

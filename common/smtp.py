@@ -1,0 +1,101 @@
+"""Opens a session with the mail server of EMAIL_URL: greeted, secured where that is offered, and signed in."""
+
+import smtplib
+import socket
+import ssl
+from dataclasses import dataclass
+from functools import cache
+from urllib.parse import parse_qs, unquote, urlsplit
+
+CONNECT_TIMEOUT = 5
+STEP_TIMEOUT = 10
+
+
+@dataclass(frozen=True)
+class Server:
+    """Where mail goes, from EMAIL_URL: smtp://user:password@host:port, or smtps:// for TLS from the first byte.
+
+    STARTTLS is used where offered; `?tls=off` forbids it, `?tls=required` insists. `?dsn=1` asks for delivery notices,
+    which come back to the gateway's own listener.
+    """
+
+    host: str
+    port: int
+    user: str
+    password: str
+    implicit_tls: bool
+    starttls: str
+    dsn: bool = False
+
+    @classmethod
+    def from_url(cls, url: str) -> "Server":
+        """Read EMAIL_URL."""
+        parts = urlsplit(url)
+        implicit, asked = parts.scheme == "smtps", parse_qs(parts.query)
+        return cls(
+            host=parts.hostname or "127.0.0.1",
+            port=parts.port or (465 if implicit else 25),
+            user=unquote(parts.username or ""),
+            password=unquote(parts.password or ""),
+            implicit_tls=implicit,
+            starttls=asked.get("tls", ["offered"])[0],
+            dsn=asked.get("dsn", ["0"])[0] == "1",
+        )
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port}"
+
+
+def connect(server: Server, *, connect_timeout: float = CONNECT_TIMEOUT, timeout: float = STEP_TIMEOUT) -> smtplib.SMTP:
+    """Return a session that is ready for a message; each further step has `timeout` seconds.
+
+    Raises smtplib.SMTPException, OSError or UnicodeError.
+    """
+    # The own name is given, or smtplib asks DNS for it, which may take long.
+    name = socket.gethostname()
+    if server.implicit_tls:
+        smtp: smtplib.SMTP = smtplib.SMTP_SSL(
+            server.host, server.port, local_hostname=name, timeout=connect_timeout, context=_tls()
+        )
+    else:
+        smtp = smtplib.SMTP(server.host, server.port, local_hostname=name, timeout=connect_timeout)
+    limit(smtp, timeout)
+    smtp.ehlo_or_helo_if_needed()
+    if not server.implicit_tls and server.starttls != "off":
+        if smtp.has_extn("starttls"):
+            smtp.starttls(context=_tls())
+            smtp.ehlo_or_helo_if_needed()
+        elif server.starttls == "required":
+            raise smtplib.SMTPNotSupportedError("the mail server does not offer STARTTLS")
+    if server.user:
+        smtp.login(server.user, server.password)
+    return smtp
+
+
+def problem_of(url: str) -> str:
+    """Open a session and end it, three seconds a step at most; return why that did not work, empty where it did.
+
+    No message is sent. The sentence may go to a page: it has the server's words, and never the password.
+    """
+    try:
+        server = Server.from_url(url)
+        with connect(server, connect_timeout=3, timeout=3) as smtp:
+            smtp.noop()
+    except smtplib.SMTPAuthenticationError as error:
+        said = error.smtp_error.decode("utf-8", "replace") if isinstance(error.smtp_error, bytes) else error.smtp_error
+        return f"{server} does not take the user and password of EMAIL_URL: {error.smtp_code} {said[:200]}"
+    except (smtplib.SMTPException, OSError, UnicodeError, ValueError) as error:
+        return f"{server} cannot be used: {str(error)[:200] or type(error).__name__}."
+    return ""
+
+
+def limit(smtp: smtplib.SMTP, seconds: float) -> None:
+    """Give each step from now on so many seconds."""
+    if smtp.sock is not None:
+        smtp.sock.settimeout(seconds)
+
+
+@cache
+def _tls() -> ssl.SSLContext:
+    # To read the system's authorities takes as long as all else of handing a mail over: once a process.
+    return ssl.create_default_context()

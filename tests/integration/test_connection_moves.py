@@ -1,0 +1,112 @@
+"""A gateway is asked at another address: once the same account answered there with the same keys, and from then on."""
+
+import pytest
+from django.db.models.functions import Now
+
+from approvals import execute
+from approvals.models import Connection, Decision, Message
+from approvals.reconcile import read_everything
+from audit.models import Entry
+from tests.factories import NOW, make_connection, make_message, pending_row, rolled_back
+from tests.integration.deciding import carry_out, decide, make_due
+from tests.integration.gateway_served import served_gateway
+
+pytestmark = pytest.mark.django_db
+
+
+def move(client, connection, address):
+    return client.post(f"/connections/{connection.pk}/address/", {"address": address})
+
+
+@pytest.fixture
+def moved_to(account):
+    """The same gateway at another address, as after a move of its machine; the account's id is known from before."""
+    Connection.objects.update(account_id=account.world.account.pk)
+    with served_gateway() as elsewhere:
+        yield elsewhere
+
+
+def test_gateway_that_moved_is_read_and_decided_at_its_new_address(signed_in, admin, reviewer, account, moved_to):
+    connection, old = account.connection, account.gateway
+    wanted = [{"to": ["dana@northwind.example"], "subject": one, "markdown": "Hello"} for one in ("First", "Second")]
+    sent = [account.ask("POST", f"{account.world.base}/send", key="agent", json=one).json() for one in wanted]
+    first, second = (one["id"] for one in sent)
+    read_everything(connection_id=connection.pk, now=NOW)
+    old.calls.clear()
+    answer = move(signed_in(admin), connection, f"{moved_to.url}/")
+    assert (answer.status_code, answer["Location"]) == (302, f"/connections/{connection.pk}/")
+    connection.refresh_from_db()
+    assert connection.api_url == moved_to.url
+    entry = Entry.objects.get(action="connection.moved")
+    fields = entry.detail.fields
+    assert (fields["before"], fields["after"]) == (f"at: {old.url}", f"at: {moved_to.url}")
+    assert entry.actor_id == str(admin.pk)
+    assert read_everything(connection_id=connection.pk, now=NOW) == "2 held"
+    message = Message.objects.get(upstream_id=first)
+    assert carry_out(message, reviewer) == "applied"
+    account.connection.refresh_from_db()
+    assert Message.objects.filter(upstream_id=second, state="held").count() == 1
+    assert old.calls == [], "nothing is asked at the old one"
+    assert ("POST", "/v1/oversight/decide") in moved_to.calls
+
+
+def test_address_at_which_the_account_does_not_answer_is_not_saved(signed_in, admin, account, moved_to):
+    connection, old, client = account.connection, account.gateway.url, signed_in(admin)
+    for address, words in (
+        ("https://evil.example", "OUTGOING_ALLOW"),
+        ("http://127.0.0.1:1", "could not be reached"),
+        (f"{moved_to.url}/api", "has no path"),
+        (moved_to.url.replace("//", "//name:word@"), "not an address"),
+        ("mail.yourteam.example", "not an address"),
+        ("", "Say where it is"),
+        (old, "asked already"),
+    ):
+        answer = move(client, connection, address)
+        assert (answer.status_code, words in answer.content.decode()) == (422, True), address
+    assert moved_to.calls == [], "no key went anywhere"
+    for fields, words in (
+        ({"account_id": "01ANOTHER"}, "Another account answers there"),
+        ({"account_id": ""}, "press Check again"),
+        ({"is_our_gateway": False}, "Only a gateway moves"),
+    ):
+        with rolled_back():
+            Connection.objects.update(**fields)
+            answer = move(client, connection, moved_to.url)
+            assert (answer.status_code, words in answer.content.decode()) == (422, True), fields
+    # Its oversight key was revoked meanwhile; and where it is there already.
+    with rolled_back():
+        account.world.account.keys.update(revoked_at=NOW)
+        assert "does not take this key" in move(client, connection, moved_to.url).content.decode()
+    make_connection("twin", name="Twin", api_url=moved_to.url, account_id=account.world.account.pk)
+    assert "already, as Twin" in move(client, connection, moved_to.url).content.decode()
+    assert Connection.objects.get(pk=connection.pk).api_url == old
+    assert not Entry.objects.filter(action="connection.moved").exists()
+
+
+def test_who_proved_a_while_ago_who_they_are_is_asked_first_and_reviewers_may_not(
+    signed_in, admin, reviewer, account, moved_to
+):
+    later = move(signed_in(admin, minutes=11), account.connection, moved_to.url)
+    assert (later.status_code, later["Location"].startswith("/accounts/reauthenticate/")) == (302, True)
+    assert move(signed_in(reviewer), account.connection, moved_to.url).status_code == 403
+    assert moved_to.calls == []
+
+
+def test_no_decision_is_carried_out_at_an_address_that_changed_under_it(
+    signed_in, admin, reviewer, account, moved_to, upstream, monkeypatch
+):
+    client = signed_in(admin)
+    message = make_message(account.connection)
+    made = decide(message, reviewer).decision
+    Decision.objects.update(state="calling", lease_until=Now() + execute.LEASE)
+    answer = move(client, account.connection, moved_to.url)
+    assert (answer.status_code, "being carried out at the old address" in answer.content.decode()) == (422, True)
+    # Claimed just before it changed: what the call would go to is asked in the last statement before its first byte.
+    Decision.objects.update(state="recorded", lease_until=None)
+    Connection.objects.update(api_url=upstream.url, checked_key="")
+    upstream.holds(pending_row(message.upstream_id))
+    upstream.decides(200, status="approved_and_sent", decision="approved")
+    make_due()
+    monkeypatch.setattr(execute, "_ask_once_more", lambda _: Connection.objects.update(api_url=moved_to.url))
+    assert execute.run_decision(decision_id=made.pk, now=NOW) == "recorded"
+    assert (upstream.decisions, Decision.objects.get().may_have_left) == ([], False)

@@ -1,0 +1,104 @@
+"""The file that makes the roles and the database on a PostgreSQL of somebody's own: it works as it is, and again."""
+
+import subprocess
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg
+import pytest
+from django.conf import settings
+from psycopg import errors
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from dashboard.launch.keys import new_keys
+from dashboard.launch.postgres import OWNER
+from dashboard.launch.programs import postgres_programs
+from tests.stack import Stack
+
+ROOT = Path(__file__).resolve().parents[2]
+NAMES = {"database": "hosted desk", "owner": "hosted-owner", "application": "hosted"}
+PASSWORDS = {"owner_password": "o'wner \\ \"one", "application_password": "application one"}
+
+
+def url(role, database="postgres"):
+    return make_conninfo(**{**conninfo_to_dict(settings.OWN_DATABASE_URL), "user": role, "dbname": database})
+
+
+def run_file(role, **variables):
+    """Run it with psql, as docs/operators.md says."""
+    given = [part for name, text in variables.items() for part in ("-v", f"{name}={text}")]
+    command = [str(postgres_programs() / "psql"), *given, "-f", "docs/postgresql-roles.sql", url(role)]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+
+
+@contextmanager
+def session(role, database="postgres"):
+    with psycopg.connect(url(role, database), autocommit=True) as found:
+        yield found
+
+
+@pytest.fixture(params=["a superuser", "an admin of a managed server"])
+def maker(request):
+    """A role that may make roles and databases; what it makes is removed."""
+    with session(OWNER) as owner:
+        owner.execute('CREATE ROLE "the admin" LOGIN CREATEROLE CREATEDB')
+        if request.param == "a superuser":
+            owner.execute('ALTER ROLE "the admin" SUPERUSER')
+        yield "the admin"
+        owner.execute('DROP DATABASE IF EXISTS "hosted desk" WITH (FORCE)')
+        for role in (NAMES["owner"], NAMES["application"], "the admin"):
+            owner.execute(f'DROP OWNED BY "{role}"; DROP ROLE "{role}"')
+
+
+@pytest.mark.django_db(transaction=True)
+def test_file_makes_two_roles_and_a_database_and_run_again_it_sets_the_passwords(maker):
+    missing = run_file(maker, **NAMES, owner_password="x")
+    assert (missing.returncode, "Give the password of the application" in missing.stderr) == (3, True)
+    kept = []
+    for passwords in (PASSWORDS, PASSWORDS, {**PASSWORDS, "application_password": "another"}):
+        made = run_file(maker, **NAMES, **passwords)
+        assert (made.returncode, made.stderr) == (0, ""), made
+        assert not [word for word in passwords.values() if word in made.stdout], "it repeats no password"
+        with session(OWNER) as owner:
+            query = (
+                "SELECT rolname, rolpassword FROM pg_authid WHERE rolname = ANY(%s) AND rolcanlogin AND NOT rolsuper"
+            )
+            kept.append(dict(owner.execute(query, [[NAMES["owner"], NAMES["application"]]]).fetchall()))
+    assert set(kept[0]) == {NAMES["owner"], NAMES["application"]}
+    assert all(text.startswith("SCRAM-SHA-256$") for text in kept[0].values())
+    assert kept[1][NAMES["application"]] != kept[2][NAMES["application"]]
+    with session(NAMES["owner"], NAMES["database"]) as owner:
+        owner.execute("CREATE TABLE kept (id int)")
+    with session(NAMES["application"], NAMES["database"]) as application:
+        for refused in ("CREATE TABLE mine (id int)", "SELECT * FROM kept", "ALTER TABLE kept ADD x int"):
+            with pytest.raises(errors.InsufficientPrivilege):
+                application.execute(refused)
+
+
+@pytest.mark.slow
+@pytest.mark.django_db(transaction=True)
+def test_product_starts_on_a_database_that_the_file_made(maker, tmp_path):
+    assert run_file(maker, **NAMES, **PASSWORDS).returncode == 0
+    urls = {
+        "DATABASE_URL": to_url(NAMES["application"], PASSWORDS["application_password"]),
+        "DATABASE_OWNER_URL": to_url(NAMES["owner"], PASSWORDS["owner_password"]),
+    }
+    stack = Stack(tmp_path, DEMO="0", **urls, **new_keys())
+    try:
+        stack.start()
+        with session(OWNER, NAMES["database"]) as owner:
+            of = owner.execute("SELECT tableowner FROM pg_tables WHERE tablename = 'audit_entry'").fetchone()
+        assert of == (NAMES["owner"],)
+        doctor = stack.run("manage", "doctor")
+        assert (doctor.returncode, "Triggers alone" in doctor.stdout) == (0, False), doctor.stdout + doctor.stderr
+        made = stack.run("manage", "first_admin", "--email", "you@example.com")
+        assert "/join/" in made.stdout, made.stderr
+    finally:
+        stack.stop()
+
+
+def to_url(role, password):
+    there = conninfo_to_dict(settings.OWN_DATABASE_URL)
+    user, word, name, host = (quote(one, safe="") for one in (role, password, NAMES["database"], there["host"]))
+    return f"postgresql://{user}:{word}@/{name}?host={host}"
