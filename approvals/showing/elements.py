@@ -8,7 +8,7 @@ from approvals.showing.tokens import decode
 
 AS_BLOCK = frozenset("hgroup search template datalist".split())
 PASSED_OVER = frozenset(
-    "html head body base link meta script style param source track noscript img image input area bdo title "
+    "html head body base link meta script style param source track noscript img image input area title "
     "iframe noembed noframes xmp plaintext textarea frame embed bgsound keygen basefont".split()
 )
 FOREIGN = frozenset({"svg", "math"})
@@ -41,11 +41,13 @@ SOMETIMES_SEEN = {
     "meter": "in place of a meter",
     "progress": "in place of a meter",
     "marquee": "in text that moves",
+    "frameset": "in place of a page of frames",
 }
 # What these say stands in an attribute.
 LABELLED = {"option": "label", "optgroup": "label", "textarea": "placeholder"}
 # The only ones whose ground an attribute paints.
 _PAINTED = frozenset("body table thead tbody tfoot tr td th marquee".split())
+_FLOATED = frozenset({"table", "object", "iframe", "img"})
 PICTURE_ATTRIBUTES = ("src", "alt", "width", "height")
 _FONT_SIZES = {"1": "10px", "2": "13px", "3": "16px", "4": "18px", "5": "24px", "6": "32px", "7": "48px"}
 
@@ -70,9 +72,15 @@ def old_attributes(name: str, attributes: Mapping[str, str]) -> dict[str, str]:
         style["font-size"] = _FONT_SIZES.get(attributes["size"].strip(), "")
     if attributes.get("dir", "").strip().lower() in ("rtl", "ltr"):
         style |= {"direction": attributes["dir"].strip().lower(), "unicode-bidi": "isolate"}
+    if name == "bdo":
+        style["unicode-bidi"] = "bidi-override"
     if name == "dialog":
         style["position"] = "absolute"
-    align = attributes.get("align", "").lower()
-    if align in ("left", "right", "center", "justify"):
+    if name == "legend":
+        style["display"] = "table-caption"  # it stands at the top of its group, wherever it is written
+    align = attributes.get("align", "").strip().lower()
+    if name in _FLOATED and align in ("left", "right"):
+        style["float"] = align
+    elif align in ("left", "right", "center", "justify"):
         style["text-align"] = align
     return style

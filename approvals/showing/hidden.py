@@ -8,7 +8,19 @@ import re
 from dataclasses import dataclass, replace
 
 from approvals.showing.arithmetic import ROOT_SIZE, length
-from approvals.showing.boxes import FAR, TINY, Style, box_reason, cuts, is_narrow, scaling, shift
+from approvals.showing.boxes import (
+    CUT,
+    FAR,
+    TINY,
+    WINDOW,
+    Style,
+    box_reason,
+    cuts,
+    is_narrow,
+    pushed_in,
+    scaling,
+    shift,
+)
 from approvals.showing.colours import INK, UNREADABLE, WHITE, Colour, contrast, first_colour, how_alike, over
 from approvals.showing.nesting import BLOCKS, TABLE_PARTS
 from approvals.showing.values import is_sure
@@ -24,6 +36,7 @@ _KEYWORD_SIZES = {
 }
 _FONT_SIZE = re.compile(r"(?:^|\s)([0-9.]+(?:px|pt|em|rem|%|vw|vh|mm|cm|in)|0|smaller|larger)(?:\s?/\s?\S+)?\s")
 _CALL = re.compile(r"(?<![a-z0-9-])([a-z0-9-]{1,40})\(([^()]{0,300})\)")
+_NUMBER = re.compile(r"[0-9]*\.?[0-9]+")
 _GROUNDS = ("background-color", "background", "background-image")
 _GRADIENT = re.compile(r"gradient\(((?:[^()]|\([^()]*\))*)\)")
 # These take back a colour that was declared before.
@@ -50,6 +63,12 @@ class Look:
     firm: Colour = WHITE  # the ground of the cell, or of the page, that all of this lies on
     is_cramped: bool = False  # in a box of no width, out of which it may hang
     is_spilled: bool = False  # its ground was painted behind words only, not behind blocks
+    line: float | None = None  # the height of a line in pixels, where it does not go by the size of the letters
+    line_share: float = 1.2  # and else by how much it is higher than they are
+    is_one_line: bool = False
+    is_struck: bool = False
+    edge: float | None = None  # where, from its left side, a box around it cuts off
+    pushed: float = 0.0  # how far into that box it begins
 
     def inside(self, style: Style, why: str = "", maybe: str = "") -> "Look":
         """Return the look inside an element with this style; `why` and `maybe` are reasons known beforehand."""
@@ -57,6 +76,7 @@ class Look:
             return self
         size = _font_size(style, self.size)
         shifted = self.shifted + shift(style, size)
+        line, share = _line_height(style, size, self)
         away = "moved off screen" if shifted >= FAR else ""
         return replace(
             self,
@@ -66,6 +86,11 @@ class Look:
             size=size,
             scale=self.scale * scaling(style),
             shifted=shifted,
+            line=line,
+            line_share=share,
+            is_one_line=_is_one_line(style, self.is_one_line),
+            edge=_edge(style, size) if cuts(style) else self.edge,
+            pushed=0.0 if cuts(style) else self.pushed + pushed_in(style, size),
             opacity=self.opacity * _own_opacity(style, self.opacity),
             visible=_visible(style.get("visibility"), self.visible),
             reason=self.reason or why or box_reason(style, size) or away,
@@ -109,6 +134,43 @@ class Look:
             return "font size 0" if size < 1 else "tiny font size"
         colour = over(self.fill or self.colour, self.ground)
         return how_alike(colour, self.ground) if contrast(colour, self.ground) < UNREADABLE else ""
+
+    def is_crowded(self) -> str:
+        """Return why text here may lie under other text, or beyond the edge of its box; empty where it does not."""
+        if self.line_height() < CUT * self.size:
+            return "lines drawn over each other"
+        return "pushed out of its box" if self.edge is not None and self.pushed > CUT * self.edge else ""
+
+    def line_height(self) -> float:
+        """Return how high a line of text is here, in pixels."""
+        return self.line_share * self.size if self.line is None else self.line
+
+
+def _line_height(style: Style, size: float, above: Look) -> tuple[float | None, float]:
+    value = ""
+    for name in reversed(list(style)):
+        if name == "line-height":
+            value = style[name]
+            break
+        if name == "font":
+            value = style[name].partition("/")[2].split(" ")[0] if "/" in style[name] else "normal"
+            break
+    if value in ("normal", "initial"):
+        return None, 1.2
+    number = length(value, size, size)
+    if number is None:
+        return above.line, above.line_share
+    return (None, number) if _NUMBER.fullmatch(value) else (number, above.line_share)
+
+
+def _is_one_line(style: Style, above: bool) -> bool:
+    value = style.get("white-space", "")
+    return "nowrap" in value or value == "pre" if value else above
+
+
+def _edge(style: Style, size: float) -> float:
+    wide = (length(style.get(name, ""), size) for name in ("width", "max-width"))
+    return min((w for w in wide if w), default=WINDOW)
 
 
 def _text_colour(style: Style, look: Look) -> Colour:

@@ -16,16 +16,21 @@ from approvals.showing.invisibles import Tally, named, pieces, stripped
 from approvals.showing.links import read_link, short_target
 from approvals.showing.nesting import BLOCKS, TABLE_PARTS, VOID
 from approvals.showing.plain import tidy, written_out
+from approvals.showing.reading_order import Box, ReadingOrder, displaced
 from approvals.showing.sanitise import PARSED_TAGS, SHOWN_TAGS, harmless_style, picture_size
-from approvals.showing.shown import Doubt, Hidden, Link, Marked
+from approvals.showing.shown import Doubt, Hidden, Link, Marked, Reordered
 from approvals.showing.watching import SOME, Element, Watching, cut_off, with_doubts
 
 _PIECE = re.compile(r'<(/?)([a-z][a-z0-9]*)((?: [a-z-]+="[^"]*")*)>|([^<]+)')
 _ATTRIBUTE = re.compile(r' ([a-z-]+)="([^"]*)"')
 _BLANKS = re.compile(r"[ \t\n\f\r]+")
-_DRAWN_AS = {"center": "div", "font": "span", "big": "span", "tt": "code", "strike": "s"} | {
-    tag: "div" if tag in BLOCKS else "span" for tag in PARSED_TAGS
-}
+# Text that is struck out is drawn so piece by piece: how far a line goes depends on boxes that are not kept.
+_STRUCK = frozenset({"s", "strike", "del"})
+_DRAWN_AS = (
+    {"center": "div", "font": "span", "big": "span", "tt": "code"}
+    | dict.fromkeys(_STRUCK, "span")
+    | {tag: "div" if tag in BLOCKS else "span" for tag in PARSED_TAGS}
+)
 _LINK_BLUE = (30, 90, 168, 1.0)
 _BREAKS = BLOCKS | TABLE_PARTS
 _NO_MARKS: Mapping[str, str] = {}
@@ -44,9 +49,16 @@ class _Walker:
             look = look.inside(styled.style, styled.why, styled.maybe)
             other = other.in_doubt(tag, with_doubts(styled.style, styled.doubted), styled.why)
         self.root_style = {k: v for _, styled in canonical.root for k, v in styled.style.items()}
-        self.stack = [Element("", "", look, replace(other, firm=other.ground, is_spilled=False))]
+        self.stack = [Element("", "", look, replace(other, firm=other.ground, is_spilled=False), maybe=look.possible)]
         self.links_open: list[Element] = []
         self.watching = Watching()
+        self.watching.start(self.stack[0], self.root_style, is_box=True)
+        # As those see it who follow what is sure, and those who follow what others pass over.
+        self.orders = (ReadingOrder(), ReadingOrder())
+        doubted = {k: v for _, styled in canonical.root for k, v in styled.doubted.items()}
+        for order, style in zip(self.orders, (self.root_style, with_doubts(self.root_style, doubted)), strict=True):
+            order.start("div", style, look.size)
+        self.reordered: list[Reordered] = []
         self.out: list[str] = []
         self.text: list[str] = []
         self.plain: list[str] = []
@@ -54,6 +66,7 @@ class _Walker:
         self.links: list[Link] = []
         self.run: list[str] = []  # hidden text that is being gathered
         self.why = ""
+        self.spilled: list[str] = []  # what may be written over the text that comes next
         self.tally = Tally()
         self.coloured = bool(canonical.pictures)
         self.preformatted = 0
@@ -74,6 +87,7 @@ class _Walker:
             else:
                 self._start(tag, attributes)
         self._reveal()
+        self._end_order(self.stack[0])
         self._close_doubts(self.stack[0])
         self._write_out_links()
         return self._result()
@@ -90,6 +104,7 @@ class _Walker:
             plain=tidy("".join(self.plain)),
             hidden=self.hidden,
             links=self.links,
+            reordered=self.reordered,
             tally=self.tally,
             coloured=self.coloured,
             inked="ink-1" if self.marks["ink"] else "",
@@ -103,8 +118,12 @@ class _Walker:
         style, doubted = (_read(attributes.get(name, "")) for name in ("style", "data-doubted"))
         above = self.stack[-1].look
         why = attributes.get("data-why", "")
-        look = above.inside(style, why, attributes.get("data-maybe", ""))
-        other = self.stack[-1].other.in_doubt(tag, with_doubts(style, doubted), why)
+        look = above.inside(style, why or _collapsed(tag, style), attributes.get("data-maybe", ""))
+        look = replace(look, is_struck=_is_struck(tag, style, look.is_struck))
+        in_doubt = with_doubts(style, doubted)
+        other = self.stack[-1].other.in_doubt(tag, in_doubt, why or _collapsed(tag, in_doubt))
+        for order, one in zip(self.orders, (style, in_doubt), strict=True):
+            order.start(tag, one, look.size)
         link = self.canonical.links[int(attributes["data-link"])] if "data-link" in attributes else None
         if link is not None and not first_given(style, "color", "-webkit-text-fill-color"):
             look, other = replace(look, colour=_LINK_BLUE), replace(other, colour=_LINK_BLUE)
@@ -137,9 +156,9 @@ class _Walker:
         self.stack.append(element)
         if element.link is not None:
             self.links_open.append(element)
-        self.watching.start(element, style)
-        if element.maybe:
-            element.doubt = self._box("ghost", f"may be hidden ({element.maybe}):", "hidden")
+        self.watching.start(
+            element, style, is_box=self.orders[0].here.is_block or "inline-" in style.get("display", "")
+        )
 
     def _end(self, tag: str) -> None:
         if len(self.stack) < 2 or self.stack[-1].tag != tag:
@@ -153,19 +172,46 @@ class _Walker:
         if element.link is not None:
             self.links_open.pop()
             self._link_ends(element)
+        self._end_order(element)
         self._close_doubts(element)
         if tag in BLOCKS:
             self._line("")
+
+    def _end_order(self, element: Element) -> None:
+        """Say what of an element's text is laid out elsewhere than where it is written, once all of it is known."""
+        boxes = [order.here for order in self.orders]
+        sure, doubted = (order.end() for order in self.orders)
+        if found := sure or (replace(doubted, certain=False) if doubted else None):
+            how = f"{found.how} {SOME}" if not found.certain else found.how
+            label = f"laid out in another order ({how}): written as “{found.written}”, {found.as_read()}"
+            self.reordered.append(replace(found, mark=self._box("ghost", label, "hidden")))
+        elif not element.look.hides() and (how := next(filter(None, map(_lies_over, boxes)), "")):
+            mark = self._box("ghost", f"a box here may lie over other text ({how})", "hidden")
+            self.hidden.append(Hidden("", f"a box that may lie over other text ({how})", certain=False, mark=mark))
 
     def _close_doubts(self, element: Element) -> None:
         """Note what is told of an element once all that it says is known."""
         self.watching.end(element)
         if element.maybe:
-            said = tidy("".join(element.said))
-            self.hidden.append(Hidden(said, element.maybe, certain=False, mark=element.doubt))
+            if element.doubt:
+                said = tidy("".join(element.said))
+                self.hidden.append(Hidden(said, element.maybe, certain=False, mark=element.doubt))
         elif rest := cut_off(element):
+            if element.room is not None and not element.room.cuts:
+                self.spilled.append(rest)
+                return
             mark = self._box("ghost", f"may be cut off before here, from “{rest[:80]}” on", "hidden")
             self.hidden.append(Hidden(rest, f"cut off at the edge of its box {SOME}", certain=False, mark=mark))
+
+    def _announce_doubts(self) -> None:
+        """Draw a box where text begins that may be hidden by an element around it, or that text before may lie over."""
+        for rest in self.spilled:
+            mark = self._box("ghost", f"may be written over what follows here, from “{rest[:80]}” on", "hidden")
+            self.hidden.append(Hidden(rest, f"written beyond the edge of its box {SOME}", certain=False, mark=mark))
+        self.spilled = []
+        for element in self.watching.open:
+            if element.maybe and not element.doubt:
+                element.doubt = self._box("ghost", f"may be hidden ({element.maybe}):", "hidden")
 
     def _void(self, tag: str, attributes: Mapping[str, str]) -> None:
         hidden = self.stack[-1].look.hides()
@@ -187,16 +233,23 @@ class _Walker:
                 self.run.append(" ") if self.run else None
             else:
                 self.out.append(f"<{tag}>")
+            self.watching.line_break()
+            for order in self.orders:
+                order.line_break(attributes.get("data-clear", ""))
             self._line("")
 
     def _text(self, text: str) -> None:
         look = self.stack[-1].look
         why = look.hides()
-        if not why and not text.isspace() and (maybe := self.stack[-1].doubt_now()):
-            self._reveal()
-            self.watching.doubt(self.stack[-1])
-            self.stack[-1].doubt = self._box("ghost", f"may be hidden ({maybe}):", "hidden")
+        if not why and not text.isspace():
+            if self.stack[-1].doubt_now():
+                self._reveal()
+                self.watching.doubt(self.stack[-1])
+            self._announce_doubts()
         self.watching.said(text)
+        if not why:
+            for order in self.orders:
+                order.text(text)
         if why:
             if self.run and why != self.why:
                 self._reveal()
@@ -206,7 +259,8 @@ class _Walker:
         if self.run and not text.isspace():
             self._reveal()
         for element in self.links_open:
-            element.said.append(text)
+            if element not in self.watching.open:
+                element.said.append(text)
         self._draw(text)
 
     def _draw(self, text: str) -> None:
@@ -216,9 +270,13 @@ class _Walker:
                 self.out.append(f'<span id="{self._next_mark("ink")}" class="ghost">{html.escape(piece)}</span>')
                 self.text.append(f"[{piece}]")
             else:
-                self.out.append(html.escape(piece, quote=False))
+                drawn, is_struck = (
+                    html.escape(piece, quote=False),
+                    self.stack[-1].look.is_struck and not piece.isspace(),
+                )
+                self.out.append(f"<s>{drawn}</s>" if is_struck else drawn)
                 folded = piece if self.preformatted else _BLANKS.sub(" ", piece)
-                self.text.append(folded)
+                self.text.append(f"[struck out: {folded.strip()}] " if is_struck else folded)
                 self.plain.append(folded)
 
     def _reveal(self) -> None:
@@ -289,6 +347,37 @@ class _Walker:
 
 
 ALARMING = frozenset({"text_says_other_domain", "unusual_scheme", "credentials_in_url", "mixed_script", "ip_address"})
+
+
+def _is_struck(tag: str, style: Style, above: bool) -> bool:
+    """Whether text in an element has a line through it. It goes through all that is inside, but for boxes apart."""
+    display, position = style.get("display", ""), style.get("position", "")
+    is_apart = display.startswith("inline-") or position in ("absolute", "fixed") or _floats(style)
+    value = ""
+    for name in reversed(list(style)):
+        if name in ("text-decoration", "text-decoration-line"):
+            value = style[name]
+            break
+    own = "line-through" in value if value else tag in _STRUCK
+    is_drawn = "transparent" not in value and style.get("text-decoration-color") != "transparent"
+    return (own and is_drawn) or (above and not is_apart) or (above and value == "inherit")
+
+
+def _floats(style: Style) -> bool:
+    return style.get("float", "none") not in ("none", "initial", "unset")
+
+
+def _collapsed(tag: str, style: Style) -> str:
+    """Return why a part of a table is not there at all; what is in it cannot be made visible again."""
+    is_part = tag in TABLE_PARTS - {"td", "th", "caption"} or style.get("display", "").startswith("table-")
+    return "visibility: collapse" if is_part and style.get("visibility") == "collapse" else ""
+
+
+def _lies_over(box: Box) -> str:
+    """Return why an element without words may cover others, empty where it paints nothing or lies in its place."""
+    if box.has_words or not any(name.startswith(("background", "border")) for name in box.style):
+        return ""
+    return displaced(box)
 
 
 def first_given(style: Style, *names: str) -> str:

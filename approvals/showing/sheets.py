@@ -51,6 +51,7 @@ class Sheets:
     added: Added = field(default_factory=Added)
     variables: dict[str, str] = field(default_factory=dict)
     moving: dict[str, list[Declaration]] = field(default_factory=dict)
+    present: set[str] = field(default_factory=set)  # the classes that any tag of the letter has, as ".name"
     _index: dict[str, list[Rule]] = field(default_factory=lambda: defaultdict(list))
     _memory: dict[tuple[str, str, str], list[Rule]] = field(default_factory=dict)
     _matches: int = 0
@@ -58,6 +59,10 @@ class Sheets:
     def read(self, text: str) -> None:
         """Add the rules of one style sheet."""
         _SheetReader(self).read(text)
+
+    def see(self, classes: str) -> None:
+        """Note the classes of a tag: a rule that asks for others is of no tag."""
+        self.present |= {f".{_as_written(word)}" for word in _SPACES.split(classes)}
 
     def matching(self, tag: str, name: str, classes: str) -> list[Rule]:
         """Return the rules whose last part fits an element, weakest first."""
@@ -96,6 +101,7 @@ class _Frame:
     is_rule: bool
     word: str = ""  # of the at-rule that it is
     moving: str = ""  # the name of the movement that it is part of
+    condition: str = ""  # what stands behind the word of the at-rule
     body: list[str] = field(default_factory=list)
     text: list[str] = field(default_factory=list)
 
@@ -133,7 +139,7 @@ class _SheetReader:
         plain = word == "media" and condition.strip() in ("", "all", "screen", "only screen", "screen, print")
         selectors = around.selectors if around.is_rule else ""
         moving = condition.strip(" \"'") if word.endswith("keyframes") else ""
-        return _Frame(selectors, around.certain and plain, around.is_rule, word, moving)
+        return _Frame(selectors, around.certain and plain, around.is_rule, word, moving, condition.strip())
 
     def _closed(self, frame: _Frame) -> None:
         text = "".join(frame.body + frame.text)
@@ -143,11 +149,13 @@ class _SheetReader:
             if not found.startswith(("http:", "https:", "//")):
                 self.sheets.fetched.append(("style sheet", found))
         self.sheets.added.read(text, frame.word)
+        if frame.word == "property":
+            self.sheets.variables[f"{frame.condition}?"] = ""
         if not frame.is_rule:
             return
         for name, value in named_values(text):
             if name.startswith("--"):
-                self.sheets.variables[name] = value.lower()
+                self._set_variable(name, value.lower(), frame)
         found_here = declared(text, self.sheets.variables)
         if frame.moving:
             self.sheets.moving.setdefault(frame.moving, []).extend(found_here)
@@ -158,11 +166,21 @@ class _SheetReader:
         for selector in selectors.split(","):
             self._add(selector.strip(" \t\n\f\r"), frame, found_here)
 
+    def _set_variable(self, name: str, value: str, frame: _Frame) -> None:
+        """Keep a variable, and note with a "?" one that is not the same everywhere in the letter."""
+        variables = self.sheets.variables
+        is_everywhere = frame.certain and frame.selectors.strip().lower() in (":root", "html", "body", "*")
+        if not is_everywhere or variables.get(name, value) != value:
+            variables[f"{name}?"] = ""
+        variables[name] = value
+
     def _add(self, selector: str, frame: _Frame, found: Sequence[Declaration]) -> None:
         last = _COMBINATORS.split(selector)[-1]
         if not found or _IDLE.search(last) or _ADDS.search(last):
             return
         last, certain = re.subn(r":(?:link|any-link|root)\b", "", last)[0], frame.certain
+        if {name for name in _NAME.findall(selector) if name[0] == "."} - self.sheets.present:
+            return
         compound = _COMPOUND.match(last)
         assert compound is not None
         certain = certain and last == compound.group() and last == re.sub(r":(link|any-link|root)\b", "", selector)

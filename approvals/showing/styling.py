@@ -4,14 +4,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from approvals.showing.adding import may_add
-from approvals.showing.boxes import Style, box_reason
-from approvals.showing.css import Cascade, Declaration, cleaned, declared
+from approvals.showing.boxes import Style
+from approvals.showing.css import COLOURS, Cascade, Declaration, cleaned, declared
 from approvals.showing.elements import CLOSED_BY_DEFAULT, SOMETIMES_SEEN, old_attributes
+from approvals.showing.hidden import Look
 from approvals.showing.sheets import MAX_MATCHES, Rule, Sheets
 from approvals.showing.shown import Doubt, Hidden
 from approvals.showing.tokens import Token, decode
 
-_MOVED_BY = ("animation", "animation-name", "-webkit-animation", "-webkit-animation-name")
+_MOVED_BY = ("animation", "animation-name")
 _NO_STYLE: Style = {}
 
 
@@ -22,6 +23,7 @@ class Styled(NamedTuple):
     why: str = ""
     maybe: str = ""
     doubted: Style = _NO_STYLE
+    is_unclear: bool = False
 
 
 class Styling:
@@ -35,6 +37,9 @@ class Styling:
     def read(self, tokens: Sequence[Token]) -> None:
         """Read the style sheets, and what the tags' own styles add."""
         inside = False
+        for token in tokens:
+            if token.kind == "start" and (classes := token.attributes.get("class")):
+                self.sheets.see(decode(classes, attribute=True).lower())
         for token in tokens:
             if (token.kind == "raw" and token.name == "style") or (token.kind == "text" and inside):
                 self.sheets.read(token.data)
@@ -60,16 +65,21 @@ class Styling:
         maybe = possible or maybe
         cascade.lay(declared(decode(attributes.get("style", ""), attribute=True), self.sheets.variables))
         style = cascade.style()
-        for name in _MOVED_BY:
-            for word in dict.fromkeys(style.get(name, "").replace(",", " ").split()):
-                cascade.lay(self._counted(self.sheets.moving.get(word, ())), certain=False)
-        if style.get("unicode-bidi", "").endswith("override"):
-            maybe = maybe or "drawn in another order than it is written"
+        maybe = maybe or self._moving(style)
+        if cascade.unclear:
+            maybe = maybe or f"by a style that is not followed here: {', '.join(sorted(cascade.unclear)[:3])}"
+        if "popover" in attributes:
+            maybe = maybe or "inside a box that opens on a press"
         if "hidden" in attributes:
             why = "hidden attribute"
         if token.name in CLOSED_BY_DEFAULT and "open" not in attributes:
             why = CLOSED_BY_DEFAULT[token.name]
-        return Styled(style, why, maybe, cascade.in_doubt())
+        return Styled(style, why, maybe, cascade.in_doubt(), bool(cascade.unclear))
+
+    def _moving(self, style: Style) -> str:
+        """Return why an animation may hide an element at some time; empty where the letter has no such animation."""
+        words = " ".join(style.get(name, "") for name in _MOVED_BY).replace(",", " ").split()
+        return "by an animation" if any(self.sheets.moving.get(word) for word in words) else ""
 
     def _given(self, token: Token) -> tuple[Cascade, str]:
         """Return what attributes and sheets say of a tag, and why it may be hidden by them."""
@@ -90,7 +100,7 @@ class Styling:
         cascade = Cascade().lay(given)
         for rule in rules:
             cascade.lay(self._counted(rule.declared), certain=rule.certain)
-            if not rule.certain and (reason := box_reason({one.name: one.value for one in rule.declared})):
+            if not rule.certain and (reason := _hides({one.name: one.value for one in rule.declared})):
                 possible = f"{reason} in some windows or mail programs"
         return cascade, possible
 
@@ -99,3 +109,9 @@ class Styling:
         if self._laid > MAX_MATCHES:
             raise Doubt("its style sheets are too large to follow")
         return found
+
+
+def _hides(style: Style) -> str:
+    """Return why text of this style is hidden whatever it lies on."""
+    look = Look().inside({name: value for name, value in style.items() if name not in COLOURS})
+    return look.hides()
