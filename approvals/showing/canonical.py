@@ -27,7 +27,7 @@ from approvals.showing.outlook import conditional, without_tags
 from approvals.showing.pictures import MAX_ALL_PICTURES, MAX_PIXELS, Picture, drawable
 from approvals.showing.reading_order import lies_elsewhere
 from approvals.showing.shown import Blocked, Doubt, Hidden
-from approvals.showing.styling import Styled, Styling
+from approvals.showing.styling import Styled, Styling, names_of_tag
 from approvals.showing.tokens import Token, decode, tokens
 
 MAX_TAGS = 20_000
@@ -79,6 +79,7 @@ class _Writer:
         self.nesting = Nesting()
         self.out: list[str] = []
         self.result = Canonical()
+        self.root_names: frozenset[str] = frozenset()
         self.drawn = 0
         self.pixels = 0
 
@@ -91,6 +92,9 @@ class _Writer:
 
     def _read_sheets(self) -> None:
         self.styling.read(self.tokens)
+        self.root_names = frozenset(
+            name for t in self.tokens if t.kind == "start" and t.name in ("html", "body") for name in names_of_tag(t)
+        )
         for kind, url in self.styling.sheets.fetched:
             self._blocked(kind, url, quiet=True)
         for added, label in self.styling.added(self.tokens):
@@ -174,14 +178,18 @@ class _Writer:
             self.out.append(f"</{written}>")
         if written in VOID:
             marks = ""
-        if self.nesting.start(token.name, written, f"{token.name}{marks}"):
+        if self.nesting.start(token.name, written, f"{token.name}{marks}", names_of_tag(token)):
             self.out.append(f"<{written}{marks}>")
+
+    def _around(self) -> frozenset[str] | None:
+        around = self.nesting.around()
+        return None if around is None else around | self.root_names
 
     def _watch_paint(self, token: Token) -> None:
         """Note what has no words of its own, and may lie over those of others or hide them."""
         if token.name in _NEVER_DRAWN or not (token.attributes or self.styling.sheets.rules):
             return
-        style, why, _, doubted, is_unclear = self.styling.of(token)
+        style, why, _, doubted, is_unclear = self.styling.of(token, self._around())
         if why or style.get("display") == "none":
             return
         if token.name in ("col", "colgroup"):
@@ -262,7 +270,7 @@ class _Writer:
 
     def _marks(self, token: Token) -> str:
         """Return the attributes that this element takes into the tree: our own marks and its understood style."""
-        style, why, maybe, doubted, _ = self.styling.of(token)
+        style, why, maybe, doubted, _ = self.styling.of(token, self._around())
         marks = ""
         if token.name == "a" and "href" in token.attributes:
             self.result.links.append(decode(token.attributes["href"], attribute=True))

@@ -6,7 +6,7 @@ hides is "possible" rather than certain, and is announced as such. Nothing of th
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from approvals.showing.adding import Added
@@ -40,6 +40,7 @@ class Rule:
     declared: Sequence[Declaration]
     certain: bool
     weight: tuple[int, int, int, int]
+    needs: frozenset[str] = frozenset()  # the ids and classes of what an element of it lies in
 
 
 @dataclass
@@ -51,6 +52,7 @@ class Sheets:
     added: Added = field(default_factory=Added)
     variables: dict[str, str] = field(default_factory=dict)
     moving: dict[str, list[Declaration]] = field(default_factory=dict)
+    needed: set[str] = field(default_factory=set)  # by any rule of what its elements lie in
     present: set[str] = field(default_factory=set)  # the classes that any tag of the letter has, as ".name"
     _index: dict[str, list[Rule]] = field(default_factory=lambda: defaultdict(list))
     _memory: dict[tuple[str, str, str], list[Rule]] = field(default_factory=dict)
@@ -60,9 +62,9 @@ class Sheets:
         """Add the rules of one style sheet."""
         _SheetReader(self).read(text)
 
-    def see(self, classes: str) -> None:
-        """Note the classes of a tag: a rule that asks for others is of no tag."""
-        self.present |= {f".{_as_written(word)}" for word in _SPACES.split(classes)}
+    def see(self, names: Iterable[str]) -> None:
+        """Note the names of a tag: a rule that asks for classes of no tag is of none."""
+        self.present.update(names)
 
     def matching(self, tag: str, name: str, classes: str) -> list[Rule]:
         """Return the rules whose last part fits an element, weakest first."""
@@ -81,10 +83,17 @@ class Sheets:
 
     def add(self, rule: Rule) -> None:
         self.rules.append(rule)
+        self.needed |= rule.needs
         if len(self.rules) > MAX_RULES:
             raise Doubt("its style sheets are too large to follow")
         key = f"#{rule.name}" if rule.name else f".{min(rule.classes)}" if rule.classes else rule.tag
         self._index[key].append(rule)
+
+
+def names_of(name: str, classes: str) -> frozenset[str]:
+    """Return the id and the classes of a tag as selectors write them."""
+    found = {f".{_as_written(word)}" for word in _SPACES.split(classes) if word}
+    return frozenset(found | {f"#{_as_written(name)}"} if name else found)
 
 
 def _as_written(name: str) -> str:
@@ -179,8 +188,13 @@ class _SheetReader:
         if not found or _IDLE.search(last) or _ADDS.search(last):
             return
         last, certain = re.subn(r":(?:link|any-link|root)\b", "", last)[0], frame.certain
-        if {name for name in _NAME.findall(selector) if name[0] == "."} - self.sheets.present:
+        named = set(_NAME.findall(selector))
+        if {name for name in named if name[0] == "."} - self.sheets.present:
             return
+        # Of what stands beside an element nobody keeps the names.
+        needs = frozenset(
+            _NAME.findall(" ".join(_COMBINATORS.split(selector)[:-1])) if not set("+~") & set(selector) else ()
+        )
         compound = _COMPOUND.match(last)
         assert compound is not None
         certain = certain and last == compound.group() and last == re.sub(r":(link|any-link|root)\b", "", selector)
@@ -189,4 +203,4 @@ class _SheetReader:
         classes = frozenset(p[1:] for p in parts if p[0] == ".")
         tag = compound.group(1) or ("html" if ":root" in selector else "*")
         weight = (len(names), len(classes), int(tag != "*"), len(self.sheets.rules))
-        self.sheets.add(Rule(tag, names[0] if names else "", classes, found, certain, weight))
+        self.sheets.add(Rule(tag, names[0] if names else "", classes, found, certain, weight, needs))

@@ -8,7 +8,8 @@ from approvals.showing.boxes import Style
 from approvals.showing.css import COLOURS, Cascade, Declaration, cleaned, declared
 from approvals.showing.elements import CLOSED_BY_DEFAULT, SOMETIMES_SEEN, old_attributes
 from approvals.showing.hidden import Look
-from approvals.showing.sheets import MAX_MATCHES, Rule, Sheets
+from approvals.showing.nesting import NO_NAMES
+from approvals.showing.sheets import MAX_MATCHES, Rule, Sheets, names_of
 from approvals.showing.shown import Doubt, Hidden
 from approvals.showing.tokens import Token, decode
 
@@ -31,15 +32,15 @@ class Styling:
 
     def __init__(self) -> None:
         self.sheets = Sheets()
-        self._memory: dict[tuple[str, ...], tuple[Cascade, str]] = {}
+        self._memory: dict[tuple[object, ...], tuple[Cascade, str]] = {}
         self._laid = 0
 
     def read(self, tokens: Sequence[Token]) -> None:
         """Read the style sheets, and what the tags' own styles add."""
         inside = False
         for token in tokens:
-            if token.kind == "start" and (classes := token.attributes.get("class")):
-                self.sheets.see(decode(classes, attribute=True).lower())
+            if token.kind == "start":
+                self.sheets.see(names_of_tag(token))
         for token in tokens:
             if (token.kind == "raw" and token.name == "style") or (token.kind == "text" and inside):
                 self.sheets.read(token.data)
@@ -53,15 +54,15 @@ class Styling:
         elements = ({n: decode(v, attribute=True) for n, v in t.attributes.items()} for t in tokens if t.attributes)
         return self.sheets.added.announced(elements)
 
-    def of(self, token: Token) -> Styled:
-        """Return how this tag is styled."""
+    def of(self, token: Token, around: frozenset[str] | None = None) -> Styled:
+        """Return how this tag is styled; `around` are the ids and classes of what it lies in, None where unknown."""
         attributes = token.attributes
         maybe, why = SOMETIMES_SEEN.get(token.name, ""), ""
         if "open" in attributes or (token.name == "object" and "data" not in attributes):
             maybe = ""
         if not attributes and not self.sheets.rules and token.name not in CLOSED_BY_DEFAULT:
             return Styled(_NO_STYLE, "", maybe)
-        cascade, possible = self._given(token)
+        cascade, possible = self._given(token, around)
         maybe = possible or maybe
         cascade.lay(declared(decode(attributes.get("style", ""), attribute=True), self.sheets.variables))
         style = cascade.style()
@@ -81,15 +82,17 @@ class Styling:
         words = " ".join(style.get(name, "") for name in _MOVED_BY).replace(",", " ").split()
         return "by an animation" if any(self.sheets.moving.get(word) for word in words) else ""
 
-    def _given(self, token: Token) -> tuple[Cascade, str]:
+    def _given(self, token: Token, around: frozenset[str] | None) -> tuple[Cascade, str]:
         """Return what attributes and sheets say of a tag, and why it may be hidden by them."""
         old = old_attributes(token.name, token.attributes)
         if not old and not self.sheets.rules:
             return Cascade(), ""
         name, classes = (decode(token.attributes.get(n, ""), attribute=True).lower() for n in ("id", "class"))
-        key = (token.name, name, classes, *(part for pair in old.items() for part in pair))
+        near = None if around is None else around & self.sheets.needed
+        key = (token.name, name, classes, near, *(part for pair in old.items() for part in pair))
         if key not in self._memory:
             rules = self.sheets.matching(token.name, name, classes) if self.sheets.rules else []
+            rules = rules if near is None else [rule for rule in rules if rule.needs <= near]
             self._memory[key] = self._lay(old, rules)
         cascade, possible = self._memory[key]
         return cascade.copy(), possible
@@ -109,6 +112,13 @@ class Styling:
         if self._laid > MAX_MATCHES:
             raise Doubt("its style sheets are too large to follow")
         return found
+
+
+def names_of_tag(token: Token) -> frozenset[str]:
+    """Return the id and the classes of a tag as selectors write them."""
+    if "id" not in token.attributes and "class" not in token.attributes:
+        return NO_NAMES
+    return names_of(*(decode(token.attributes.get(name, ""), attribute=True).lower() for name in ("id", "class")))
 
 
 def _hides(style: Style) -> str:
