@@ -25,6 +25,7 @@ CLOSED_BY_DEFAULT = {
     "datalist": "list of suggestions",
     "rp": "ruby parenthesis",
 }
+STYLED_BY_DEFAULT = frozenset({*CLOSED_BY_DEFAULT, "legend", "bdo"})
 # Drawn by some mail programs only, or in part.
 SOMETIMES_SEEN = {
     "svg": "inside a drawing",

@@ -187,7 +187,7 @@ class ReadingOrder:
             self._tell_above(box, above)
             self.here = above
         found = self._reordered(box)
-        if found is None or self.count > MAX_REORDERED:
+        if found is None or self.count >= MAX_REORDERED:
             return None
         self.count += 1
         return found

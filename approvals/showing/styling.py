@@ -6,7 +6,7 @@ from typing import NamedTuple
 from approvals.showing.adding import may_add
 from approvals.showing.boxes import Style
 from approvals.showing.css import COLOURS, Cascade, Declaration, cleaned, declared
-from approvals.showing.elements import CLOSED_BY_DEFAULT, SOMETIMES_SEEN, old_attributes
+from approvals.showing.elements import CLOSED_BY_DEFAULT, SOMETIMES_SEEN, STYLED_BY_DEFAULT, old_attributes
 from approvals.showing.hidden import Look
 from approvals.showing.nesting import NO_NAMES
 from approvals.showing.sheets import MAX_MATCHES, Rule, Sheets, names_of
@@ -60,7 +60,7 @@ class Styling:
         maybe, why = SOMETIMES_SEEN.get(token.name, ""), ""
         if "open" in attributes or (token.name == "object" and "data" not in attributes):
             maybe = ""
-        if not attributes and not self.sheets.rules and token.name not in CLOSED_BY_DEFAULT:
+        if not attributes and not self.sheets.rules and token.name not in STYLED_BY_DEFAULT:
             return Styled(_NO_STYLE, "", maybe)
         cascade, possible = self._given(token, around)
         maybe = possible or maybe

@@ -47,7 +47,7 @@ _SAFE_VALUES = {
         "columns": "[0-9]",
         "contain": "layout|style|layout style",
         "content": r"[\"']{2}",
-        "flex": r"[0-9.]+(?: [0-9.]+)?(?: (?:auto|[1-9][0-9.]*(?:px|%|em)|0(?:px|%)?))?|none",
+        "flex": r"[1-9][0-9.]*(?: [0-9.]+)?(?: (?:auto|[0-9.]+(?:px|%|em)?))?|0 [01] (?:auto|[1-9][0-9.]*(?:px|%|em))",
         "flex-basis": r"[1-9][0-9.]*(?:px|%|em|rem)|content",
         "flex-shrink": "[0-9.]+",
         "grid-auto-columns": _TRACK,
