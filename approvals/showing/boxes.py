@@ -113,7 +113,7 @@ class Room:
             self.used += (max(wide) + pushed_in(style, size)) / (LETTER * max(size, TINY))
 
 
-def room_for(style: Style, size: float, line: float, *, is_one_line: bool) -> Room | None:
+def room_for(style: Style, size: float, line: float, *, is_one_line: bool, is_beside: bool) -> Room | None:
     """Return how many letters surely stand inside of the box of an element; None where nothing limits them.
 
     Meant to be too few rather than too many: a narrow window, wide letters.
@@ -123,9 +123,12 @@ def room_for(style: Style, size: float, line: float, *, is_one_line: bool) -> Ro
     heights = [length(style[name], size) for name in ("height", "max-height") if _is_fixed(style.get(name, ""))]
     rows = [(h // max(line, 1.0)) or float(h >= CUT * size) for h in heights if h is not None]
     rows += [clamped] if clamped else []
-    is_low, is_one_line = bool(rows), cutting and (is_one_line or "flex" in style.get("display", ""))
-    if is_one_line:
+    is_low, is_one_line = bool(rows), is_one_line or (cutting and "flex" in style.get("display", ""))
+    has_width = any(length(style.get(name, ""), size) is not None for name in ("width", "max-width"))
+    if is_one_line and (cutting or (is_beside and has_width)):
         rows.append(1)
+    elif is_beside and is_narrow(style, 2 * size):
+        rows.append(0)
     if not rows:
         return None
     wide = [length(style[name], size, WINDOW) for name in ("width", "max-width") if style.get(name)]

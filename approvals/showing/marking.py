@@ -52,7 +52,7 @@ class _Walker:
         self.stack = [Element("", "", look, replace(other, firm=other.ground, is_spilled=False), maybe=look.possible)]
         self.links_open: list[Element] = []
         self.watching = Watching()
-        self.watching.start(self.stack[0], self.root_style, is_box=True)
+        self.watching.start(self.stack[0], self.root_style, is_box=True, is_beside=False)
         # As those see it who follow what is sure, and those who follow what others pass over.
         self.orders = (ReadingOrder(), ReadingOrder())
         doubted = {k: v for _, styled in canonical.root for k, v in styled.doubted.items()}
@@ -156,9 +156,8 @@ class _Walker:
         self.stack.append(element)
         if element.link is not None:
             self.links_open.append(element)
-        self.watching.start(
-            element, style, is_box=self.orders[0].here.is_block or "inline-" in style.get("display", "")
-        )
+        is_beside = "inline-" in style.get("display", "") or _floats(style)
+        self.watching.start(element, style, is_box=self.orders[0].here.is_block or is_beside, is_beside=is_beside)
 
     def _end(self, tag: str) -> None:
         if len(self.stack) < 2 or self.stack[-1].tag != tag:
@@ -235,7 +234,7 @@ class _Walker:
                 self.out.append(f"<{tag}>")
             self.watching.line_break()
             for order in self.orders:
-                order.line_break(attributes.get("data-clear", ""))
+                order.line_break()
             self._line("")
 
     def _text(self, text: str) -> None:
@@ -374,10 +373,10 @@ def _collapsed(tag: str, style: Style) -> str:
 
 
 def _lies_over(box: Box) -> str:
-    """Return why an element without words may cover others, empty where it paints nothing or lies in its place."""
-    if box.has_words or not any(name.startswith(("background", "border")) for name in box.style):
-        return ""
-    return displaced(box)
+    """Return why an element without words may cover others or pull them over; empty where it lies in its place."""
+    how = "" if box.has_words else displaced(box)
+    is_painted = any(name.startswith(("background", "border")) for name in box.style)
+    return how if is_painted or any("margin" in name for name in box.style) else ""
 
 
 def first_given(style: Style, *names: str) -> str:

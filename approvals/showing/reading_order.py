@@ -24,9 +24,10 @@ SAME_BEFORE = 40
 # Of the size of its letters, how far text may be moved before it can lie beside other words.
 SLIGHT = 0.35
 # A float at the end of a line, as prices have it: so many characters fit one line.
-MAX_LINE_END = 30
+MAX_LINE = 50
 
 _WORD = re.compile(r"\w")
+_WORDS = re.compile(r"\w+")
 _CALL = re.compile(r"(?<![a-z0-9-])([a-z0-9-]{1,40})\(([^()]{0,300})\)")
 _ANGLE = re.compile(r"(-?[0-9]{0,20}\.?[0-9]{1,20})(deg|turn|grad|rad)")
 _DEGREES = {"deg": 1.0, "turn": 360.0, "grad": 0.9, "rad": 180 / math.pi}
@@ -66,11 +67,13 @@ class Box:
     has_breaks: bool = False
     floats: str = ""  # the side that it floats to
     follows_words: bool = False  # on the line that it starts in
+    starts_at: int = 0  # behind so many letters of it
     is_rtl: bool = False
     inset: float = 0.0  # how far its left edge lies inside of what it could be pulled out of
     drift: float = 0.0  # how far it and those around it were moved by little
     moved: "list[Box]" = field(default_factory=list)  # in it, and drawn elsewhere
     how: str = ""  # by what it is drawn elsewhere itself
+    is_item: bool = False  # of an element that arranges what is in it
     said: int = 0  # how many words are in it
     words: int = 0  # in it that are drawn from right to left, and those of them that are written so
     rtl_words: int = 0
@@ -96,6 +99,8 @@ class _Context:
     box: Box
     has_words: bool = False  # in the line that is being written
     right: list[Box] = field(default_factory=list)  # floats with words that nothing has cleared
+    left: list[Box] = field(default_factory=list)
+    line: int = 0  # how many letters the line has so far
 
 
 class ReadingOrder:
@@ -115,7 +120,7 @@ class ReadingOrder:
         box = Box(tag, style, above, size, number=self.begun)
         above.parts.append(box)
         box.is_block = _is_block(tag, display)
-        is_item = bool(_ARRANGING.search(above.style.get("display", "")))
+        box.is_item = is_item = bool(_ARRANGING.search(above.style.get("display", "")))
         placed = style.get("position") in ("absolute", "fixed")
         side = style.get("float", "")
         box.floats = "" if placed or is_item else _SIDES.get(side, "")
@@ -124,9 +129,12 @@ class ReadingOrder:
         box.is_rtl = direction == "rtl" if direction in ("rtl", "ltr") else above.is_rtl
         self._place(box, display)
         context = self.contexts[-1]
-        if style.get("clear", "none") in ("both", "right", "inline-end", "inline-start", "all"):
+        clear = style.get("clear", "none")
+        if clear in ("both", "right", "inline-end", "inline-start", "all"):
             context.right.clear()
-        box.follows_words = context.has_words
+        if clear in ("both", "left", "inline-start", "all"):
+            context.left.clear()
+        box.follows_words, box.starts_at = context.has_words, context.line
         if box.is_block and not box.floats and not placed:
             self._line_ends()
         if box.floats or placed or is_item or display in _APART or tag in ("td", "th", "caption") or _cuts(style):
@@ -136,7 +144,7 @@ class ReadingOrder:
     def _place(self, box: Box, display: str) -> None:
         above, style, size = box.above, box.style, box.size
         assert above is not None
-        starts_anew = box.floats or display in _APART or box.tag in ("td", "th", "table")
+        starts_anew = box.floats or box.is_item or display in _APART or box.tag in ("td", "th", "table")
         box.inset = (0.0 if starts_anew else above.inset) + _left_inset(style, size)
         vertical = min(0.0, *(_margin(style, side, size) for side in ("top", "bottom")))
         offsets = [0.0]
@@ -144,17 +152,15 @@ class ReadingOrder:
             offsets = [abs(n) for side in _EDGES for n in lengths(style.get(side, ""), size)] or [0.0]
         box.drift = above.drift + max(offsets) - (vertical if box.tag not in ("td", "th", "tr") else 0.0)
 
-    def line_break(self, clear: str = "") -> None:
-        """A line ends here; `clear` is what the tag says of floats."""
+    def line_break(self) -> None:
+        """A line ends here."""
         self.here.parts.append(" ")
         self.here.has_breaks = True
-        if clear in ("all", "both", "right"):
-            self.contexts[-1].right.clear()
         self._line_ends()
 
     def _line_ends(self) -> None:
         context = self.contexts[-1]
-        context.has_words = False
+        context.has_words, context.line = False, 0
         context.right = [one for one in context.right if not _is_line_end(one)]
 
     def text(self, text: str) -> None:
@@ -165,7 +171,7 @@ class ReadingOrder:
         self.here.has_words = True
         self.here.said += len(text.split())
         if self.here.is_rtl:
-            words = text.split()
+            words = _WORDS.findall(text)
             self.here.words += len(words)
             self.here.rtl_words += sum(map(_is_rtl, words))
         is_beside = True
@@ -174,7 +180,12 @@ class ReadingOrder:
                 self.passed += context.right
             context.right = []
             if is_beside:
+                # Of several floats one that has no room beside the first stands below it, and text above that.
+                if any(map(_is_wide, context.left[1:])) and self.count + len(self.passed) < MAX_REORDERED:
+                    self.passed.append(context.left[-1])
+                context.left = []
                 context.has_words = True
+                context.line += len(text)
             is_beside = is_beside and not (context.box.is_block or context.box.floats or _is_placed(context.box.style))
 
     def end(self) -> Reordered | None:
@@ -201,8 +212,8 @@ class ReadingOrder:
             above.words += box.words if box.is_rtl else box.has_words
             above.rtl_words += box.rtl_words
         context = self.contexts[-1]
-        if box.floats == "right" and box.has_words:
-            context.right.append(box)
+        if box.floats and box.has_words:
+            (context.right if box.floats == "right" else context.left).append(box)
         if box.is_block and not box.floats and not _is_placed(box.style):
             self._line_ends()
 
@@ -215,7 +226,7 @@ class ReadingOrder:
             return None
         moved, box.moved = box.moved, []
         box.how = displaced(box) if box.above is not None else ""
-        is_told = box.is_block and (len(moved) > 1 or any(one.said < box.said for one in moved))
+        is_told = box.is_block and (len(moved) > 1 or any(one.said < box.said or is_pulled_out(one) for one in moved))
         if box.above is not None:
             # Where nothing else stands beside what was moved, it is read as it is written.
             box.above.moved += [*([] if is_told else moved), *([box] if box.how else [])][:MAX_REORDERED]
@@ -235,11 +246,14 @@ class ReadingOrder:
         if how:
             return _told(how, _cut_text(box), "")
         if passed:
-            reading = _text_of(_with_floats_last(box, passed)) if all(one.above is box for one in passed) else ""
-            return _told("set to the right", _cut_text(box), reading)
+            is_clear = all(one.above is box and one.floats == "right" for one in passed)
+            reading = _text_of(_with_floats_last(box, passed)) if is_clear else ""
+            return _told(f"set to the {passed[0].floats}", _cut_text(box), reading)
         return None
 
 
+# With these a float is more than one line high.
+_HEIGHTENING = ("height", "min-height", "padding", "padding-top", "margin-top", "line-height", "width", "max-width")
 _SIDES = {"left": "left", "inline-start": "left", "right": "right", "inline-end": "right"}
 _EDGES = ("left", "right", "top", "bottom", "inset")
 
@@ -258,7 +272,9 @@ def displaced(box: Box) -> str:
     indent = length(style.get("text-indent", ""), box.size) or 0.0
     if min(box.inset, box.inset + indent) < -2 and (indent < 0 or _left_inset(style, box.size) < 0):
         return "pulled to the left"
-    if not box.is_block and min(_margin(style, side, box.size) for side in ("left", "right")) < -slight:
+    if (not box.is_block or box.floats or box.is_item) and min(
+        _margin(style, side, box.size) for side in ("left", "right")
+    ) < -slight:
         return "pulled over its surroundings"
     if style.get("writing-mode", "horizontal-tb") not in (
         "horizontal-tb",
@@ -270,6 +286,20 @@ def displaced(box: Box) -> str:
     ):
         return "written downwards"
     return "moved or turned" if _is_transformed(style, box.size, slight) else ""
+
+
+def is_pulled_out(box: Box) -> bool:
+    """Whether an element may be drawn beyond the left or upper edge of the page, or turned: it shows that alone."""
+    style, size = box.style, box.size
+    moves = [length(style.get(side, ""), size) or 0.0 for side in ("left", "top")] + lengths(
+        style.get("inset", ""), size
+    )
+    moves += [-(length(style.get(side, ""), size) or 0.0) for side in ("right", "bottom")]
+    moves += [_margin(style, "left", size), _margin(style, "top", size), *lengths(style.get("translate", ""), size)]
+    if style.get("position") in ("absolute", "fixed"):
+        moves += [length(style.get(side, ""), size) or 0.0 for side in ("right", "bottom")]
+    is_turned = "transform" in style or "rotate" in style or "scale" in style or "writing-mode" in style
+    return is_turned or min(moves) < -SLIGHT * size or box.inset < 0 or "text-indent" in style
 
 
 def _is_transformed(style: Style, size: float, slight: float) -> bool:
@@ -402,20 +432,23 @@ def _is_block(tag: str, display: str) -> bool:
     return (bool(display) and display not in ("none", "ruby")) or tag in BLOCKS or tag in TABLE_PARTS
 
 
+def _is_wide(box: Box) -> bool:
+    """Whether there may be no room for a float beside another."""
+    width = length(box.style.get("width", ""), box.size, 100.0)
+    is_share = box.style.get("width", "").endswith("%")
+    return len(_cut_text(box)) > MAX_LINE if width is None else width > (50 if is_share else 320)
+
+
 def _is_placed(style: Style) -> bool:
     return style.get("position") in ("absolute", "fixed")
 
 
 def _is_line_end(box: Box) -> bool:
     """Whether a float stands at the end of the line that it is written in, and no lower."""
-    if (
-        not box.follows_words
-        or box.has_breaks
-        or any(box.style.get(name) for name in ("height", "padding", "margin-top"))
-    ):
+    if not box.follows_words or box.has_breaks or any(box.style.get(name) for name in _HEIGHTENING):
         return False
     above = box.above.size if box.above else box.size
-    return len(_cut_text(box).strip()) <= MAX_LINE_END and box.size <= above
+    return box.starts_at + len(_cut_text(box).strip()) <= MAX_LINE and box.size <= above
 
 
 def _cuts(style: Style) -> bool:

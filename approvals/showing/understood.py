@@ -11,6 +11,8 @@ from approvals.showing.arithmetic import ROOT_SIZE, calculated, lengths
 from approvals.showing.values import is_colour, is_sure
 
 SMALL_SPREAD = 4.0
+# A line through text that is thicker than this hides it.
+THIN_LINE = 2.5
 
 # These change how text looks, breaks or is chosen, never whether or where it is read.
 _HARMLESS = re.compile(
@@ -96,6 +98,7 @@ _IDLE_COLOURS = frozenset({"windowtext", "auto", "none", "normal", "transparent"
 # A notation that is read, but that some mail programs do not know.
 _READ_COLOUR = re.compile(r"(?:rgba?|hsla?|hwb|lab|lch|oklab|oklch|color)\((?!from)[0-9a-z%.,/ +-]*\)")
 _OLD_DISPLAY = re.compile(r"-(?:webkit|moz|ms)-(?:inline-)?(?:box|flex|flexbox|grid|sticky)|overlay|-webkit-sticky")
+_COLOUR_NUMBER = re.compile(r"[a-z]+\([^()]*\)|#[0-9a-f]+")
 _VENDOR = re.compile(r"-(?:webkit|moz|ms|o|khtml)-")
 
 
@@ -123,6 +126,10 @@ def is_followed(name: str, value: str) -> bool:
     """Whether the desk can tell what this value of a property that it follows comes to."""
     if value in _WIDE or _HARMLESS.fullmatch(name):
         return True
+    if name == "contain":
+        return is_harmless(name, value)
+    if name.startswith("text-decoration"):
+        return max(lengths(_COLOUR_NUMBER.sub(" ", value), ROOT_SIZE), default=0.0) <= THIN_LINE
     if name in _KEYWORDED:
         return is_sure(name, value) or bool(_OLD_DISPLAY.fullmatch(value))
     if name in _COLOURED:

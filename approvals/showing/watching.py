@@ -47,15 +47,19 @@ class Watching:
         self.open: list[Element] = []
         self.rooms: list[Room] = []
 
-    def start(self, element: Element, style: Style, *, is_box: bool) -> None:
-        """Gather from here on if the element shows so many letters only, or may hide."""
+    def start(self, element: Element, style: Style, *, is_box: bool, is_beside: bool) -> None:
+        """Gather from here on if the element shows so many letters only, or may hide.
+
+        `is_box`: it has a height of its own; `is_beside`: words may stand to the right of it.
+        """
         for room in self.rooms:
             room.block(style, element.look.size, breaks=is_box and element.tag != "div")
         is_cell = element.tag in CELLS and "display" not in style
         if style and is_box and not element.look.hides():
             look = element.look
             style = {name: value for name, value in style.items() if "height" not in name} if is_cell else style
-            element.room = room_for(style, look.size, look.line_height(), is_one_line=look.is_one_line)
+            one_line = look.is_one_line
+            element.room = room_for(style, look.size, look.line_height(), is_one_line=one_line, is_beside=is_beside)
         if element.room is not None:
             self.rooms.append(element.room)
         if element.maybe or element.room is not None:
@@ -87,7 +91,8 @@ def cut_off(element: Element) -> str:
     if element.room is None:
         return ""
     text = " ".join("".join(element.said).split())
-    return text[max(0, int(element.room.letters - element.room.used)) :]
+    room = max(0, int(element.room.letters - element.room.used))
+    return text[text.rfind(" ", 0, room + 1) + 1 :] if len(text) > room else ""
 
 
 def with_doubts(style: Style, doubted: Style) -> Style:

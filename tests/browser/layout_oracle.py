@@ -134,7 +134,8 @@ def silent(oracle: Oracle, html: str) -> list[str]:
 
 def points_at_places(shown: ShownLetter) -> bool:
     """Whether the desk says that something lies elsewhere than it is written, and may lie over anything."""
-    return bool(shown.reordered) or any("may lie over" in one.how for one in shown.hidden)
+    over = ("may lie over", "beyond the edge", "over each other")
+    return bool(shown.reordered) or any(how in one.how for one in shown.hidden for how in over)
 
 
 def hidden_words(shown: ShownLetter) -> set[str]:
