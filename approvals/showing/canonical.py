@@ -219,6 +219,9 @@ class _Writer:
         name, attributes = token.name, token.attributes
         if name in ("img", "image"):
             self._picture(token)
+        elif how := loads.restyles(token):
+            self.result.hidden.append(Hidden("", how, certain=False))
+            self._note("ghost", how)
         elif name == "base" and not self.result.base:
             self.result.base = decode(attributes.get("href", ""), attribute=True)
         elif name == "area" and "href" in attributes:

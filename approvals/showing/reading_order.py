@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from approvals.showing.arithmetic import ROOT_SIZE, length, lengths
-from approvals.showing.boxes import Style
+from approvals.showing.boxes import WINDOW, Style
 from approvals.showing.nesting import BLOCKS, TABLE_PARTS
 from approvals.showing.shown import Reordered
 
@@ -180,9 +180,8 @@ class ReadingOrder:
                 self.passed += context.right
             context.right = []
             if is_beside:
-                # Of several floats one that has no room beside the first stands below it, and text above that.
-                if any(map(_is_wide, context.left[1:])) and self.count + len(self.passed) < MAX_REORDERED:
-                    self.passed.append(context.left[-1])
+                if (below := _below(context.left)) and self.count + len(self.passed) < MAX_REORDERED:
+                    self.passed.append(below)
                 context.left = []
                 context.has_words = True
                 context.line += len(text)
@@ -432,11 +431,15 @@ def _is_block(tag: str, display: str) -> bool:
     return (bool(display) and display not in ("none", "ruby")) or tag in BLOCKS or tag in TABLE_PARTS
 
 
-def _is_wide(box: Box) -> bool:
-    """Whether there may be no room for a float beside another."""
-    width = length(box.style.get("width", ""), box.size, 100.0)
-    is_share = box.style.get("width", "").endswith("%")
-    return len(_cut_text(box)) > MAX_LINE if width is None else width > (50 if is_share else 320)
+def _below(floats: list[Box]) -> Box | None:
+    """Return the last of several floats if there may be no room for it beside the others, but for text above it."""
+    if len(floats) < 2 or all(one.style.get("width") == "100%" for one in floats[:-1]):
+        return None
+    last = floats[-1]
+    value = last.style.get("width", "")
+    width = length(value, last.size, 100.0)
+    is_wide = len(_cut_text(last)) > MAX_LINE if width is None else width > (50 if value.endswith("%") else WINDOW)
+    return last if is_wide else None
 
 
 def _is_placed(style: Style) -> bool:
