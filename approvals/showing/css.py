@@ -235,7 +235,9 @@ def _declared(text: str, variables: Mapping[str, str]) -> Sequence[Declaration]:
             continue
         plain = name if name in PROPERTIES else without_vendor(name)
         plain = _ALIASES.get(plain, plain)
-        if plain in PROPERTIES:
+        if name == "-webkit-text-decoration":
+            found.append(Declaration(name, "", important=False, sure=True, clear=False))
+        elif plain in PROPERTIES:
             found += _declaration(plain, value, variables, own)
         elif _NAME.fullmatch(plain):
             plain_value = " ".join(value.rpartition("!")[0].split() if value.endswith("important") else value.split())

@@ -43,6 +43,7 @@ _GRADIENT = re.compile(r"gradient\(((?:[^()]|\([^()]*\))*)\)")
 _NO_COLOUR = frozenset("transparent none initial inherit unset revert revert-layer".split())
 # What keeps all that lies in it on its own ground.
 _FIRM = frozenset("table td th".split())
+_BLOCK_DISPLAYS = ("block", "table", "list-item", "flow-root", "flex", "grid")
 _BOXED = frozenset({"block", "inline-block", "table", "inline-table", "table-cell", "flex", "inline-flex", "flow-root"})
 
 
@@ -99,7 +100,7 @@ class Look:
 
     def in_doubt(self, tag: str, style: Style, why: str = "", maybe: str = "") -> "Look":
         """Return the same for those who see the worst of it: a ground counts where it surely lies behind the text."""
-        is_block = tag in BLOCKS or tag in TABLE_PARTS
+        is_block = tag in BLOCKS or tag in TABLE_PARTS or style.get("display", "").startswith(_BLOCK_DISPLAYS)
         if not (style or why or maybe or tag in _FIRM or (is_block and self.is_spilled)):
             return self
         look = self.inside(style, why, maybe)

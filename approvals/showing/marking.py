@@ -196,7 +196,7 @@ class _Walker:
                 said = tidy("".join(element.said))
                 self.hidden.append(Hidden(said, element.maybe, certain=False, mark=element.doubt))
         elif rest := cut_off(element):
-            if element.room is not None and not element.room.cuts:
+            if element.room is not None and not element.room.cuts and element.look.edge is None:
                 self.spilled.append(rest)
                 return
             mark = self._box("ghost", f"may be cut off before here, from “{rest[:80]}” on", "hidden")

@@ -1,6 +1,7 @@
 """Says of each tag of a mail how it is styled: by old attributes, its style sheets and its own style, in that order."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 from approvals.showing.adding import may_add
@@ -12,8 +13,11 @@ from approvals.showing.nesting import NO_NAMES
 from approvals.showing.sheets import MAX_MATCHES, Rule, Sheets, names_of
 from approvals.showing.shown import Doubt, Hidden
 from approvals.showing.tokens import Token, decode
+from approvals.showing.understood import without_vendor
 
 _MOVED_BY = ("animation", "animation-name")
+# Properties of which only the text of an element itself can be hidden.
+OF_ITS_OWN = re.compile(r"color|opacity|background|filter|mask|visibility|font|content|animation|clip|text-stroke")
 _NO_STYLE: Style = {}
 
 
@@ -68,7 +72,7 @@ class Styling:
         style = cascade.style()
         maybe = maybe or self._moving(style)
         if cascade.unclear:
-            maybe = maybe or f"by a style that is not followed here: {', '.join(sorted(cascade.unclear)[:3])}"
+            maybe = maybe or _not_followed(cascade.unclear)
         if "popover" in attributes:
             maybe = maybe or "inside a box that opens on a press"
         if "hidden" in attributes:
@@ -112,6 +116,12 @@ class Styling:
         if self._laid > MAX_MATCHES:
             raise Doubt("its style sheets are too large to follow")
         return found
+
+
+def _not_followed(names: Collection[str]) -> str:
+    """Return the reason why text may be hidden by properties of these names."""
+    over = "" if all(map(OF_ITS_OWN.match, map(without_vendor, names))) else ", which may lie over other text"
+    return f"by a style that is not followed here: {', '.join(sorted(names)[:3])}{over}"
 
 
 def names_of_tag(token: Token) -> frozenset[str]:

@@ -2,10 +2,12 @@
 
 import base64
 import re
-from dataclasses import dataclass
+from collections import defaultdict
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
+from unicodedata import bidirectional
 
 from playwright.sync_api import Browser, Page
 
@@ -17,6 +19,8 @@ WIDTH, HEIGHT = 700, 900
 MONOSPACE = "*,*::before,*::after{font-family:monospace!important;animation-play-state:paused!important}"
 # Of a word's width and height so much is seen at least where it can be read.
 LEAST = (0.25, 0.12)
+# Of its area so much, where boxes around it cut it off.
+LEAST_AREA = 0.3
 # Of the smaller of two words so much lies under the other where neither can be read.
 GARBLED = 0.35
 
@@ -31,6 +35,7 @@ class Word:
     rect: Rect | None
     is_read: bool
     is_struck: bool
+    under: frozenset[str] = frozenset()  # words that lie over it
 
 
 @cache
@@ -55,21 +60,32 @@ class Oracle:
     def words(self, html: str) -> list[Word]:
         """Return the words of a message in the order in which they are written, as Chromium shows them."""
         self.page.set_content(html, wait_until="domcontentloaded")
-        self.page.add_style_tag(content=MONOSPACE)
-        found = self.page.evaluate(f"{_script()}.words()")
+        found = self.page.evaluate(
+            f"(style) => {{ const ours = {_script()}; ours.restyle(style); return ours.words(); }}", MONOSPACE
+        )
         before = self.page.screenshot()
         self.page.evaluate(f"{_script()}.swap()")
         pictures = [base64.b64encode(picture).decode() for picture in (before, self.page.screenshot())]
         largest = [max(one["rects"], key=_area, default=None) for one in found]
-        rects = [rect or [0, 0, 0, 0] for rect in largest]
-        shares = self.judge.evaluate(f"(given) => {_script()}.compare(given)", {"pictures": pictures, "rects": rects})
+        seen = [_common(rect, one["cut"]) if rect else [0, 0, 0, 0] for rect, one in zip(largest, found, strict=True)]
+        shares = self.judge.evaluate(f"(given) => {_script()}.compare(given)", {"pictures": pictures, "rects": seen})
         words = []
-        for one, rect, (wide, high) in zip(found, largest, shares, strict=True):
+        for one, rect, left, (wide, high) in zip(found, largest, seen, shares, strict=True):
+            if rect is None or _area(left) < LEAST_AREA * _area(rect):
+                words.append(Word(one["text"], None, False, one["struck"]))
+                continue
             # What lies to the right or below is reached by scrolling.
-            is_beyond = bool(rect) and (rect[2] > WIDTH or rect[3] > HEIGHT) and rect[0] >= 0 and rect[1] >= 0
-            is_read = bool(rect) and (is_beyond or (wide >= LEAST[0] and high >= LEAST[1]))
-            words.append(Word(one["text"], rect, is_read, one["struck"]))
+            is_beyond = (rect[2] > WIDTH or rect[3] > HEIGHT) and rect[0] >= 0 and rect[1] >= 0
+            is_judged = 2 * len(re.findall("[A-Za-z0-9]", one["text"])) > len(one["text"])
+            is_read = is_beyond or not is_judged or (wide >= LEAST[0] and high >= LEAST[1])
+            words.append(Word(one["text"], left, is_read, one["struck"]))
         return _without_garbled(words)
+
+
+def _common(one: Rect, other: list[float | None]) -> Rect:
+    """Return what two rectangles have in common; a side that is None has no end."""
+    left, top, right, bottom = (own if limit is None else limit for own, limit in zip(one, other, strict=True))
+    return [max(one[0], left), max(one[1], top), min(one[2], right), min(one[3], bottom)]
 
 
 def _area(rect: Rect) -> float:
@@ -79,19 +95,22 @@ def _area(rect: Rect) -> float:
 def _without_garbled(words: list[Word]) -> list[Word]:
     """Return the words with those that lie over one another as not read."""
     seen = [(at, word.rect) for at, word in enumerate(words) if word.is_read and word.rect]
-    garbled = set()
+    under: dict[int, set[str]] = defaultdict(set)
     for place, (at, one) in enumerate(seen):
         for other_at, other in seen[place + 1 :]:
-            both = [max(one[0], other[0]), max(one[1], other[1]), min(one[2], other[2]), min(one[3], other[3])]
-            lies_over = both[0] < both[2] and both[1] < both[3]
-            if lies_over and _area(both) > GARBLED * min(_area(one), _area(other)):
-                garbled |= {at, other_at}
-    return [Word(w.text, w.rect, w.is_read and at not in garbled, w.is_struck) for at, w in enumerate(words)]
+            if _area(_common(one, list(other))) > GARBLED * min(_area(one), _area(other)):
+                under[at].add(words[other_at].text)
+                under[other_at].add(words[at].text)
+    return [
+        replace(word, is_read=word.is_read and at not in under, under=frozenset(under.get(at, ())))
+        for at, word in enumerate(words)
+    ]
 
 
 def inverted(words: list[Word]) -> list[tuple[str, str]]:
     """Return the pairs of words of which Chromium draws the later one where the earlier is to be read."""
-    seen = [(word.text, word.rect) for word in words if word.is_read and word.rect]
+    ltr = [word for word in words if not any(bidirectional(letter) in ("R", "AL") for letter in word.text)]
+    seen = [(word.text, word.rect) for word in ltr if word.is_read and word.rect]
     return [
         (one, other)
         for place, (one, first) in enumerate(seen)
@@ -114,20 +133,19 @@ def silent(oracle: Oracle, html: str) -> list[str]:
     if shown.doubt:
         return []
     words = oracle.words(html)
-    found = []
-    if not points_at_places(shown):
-        told = hidden_words(shown)
-        found += [f"unseen {word.text}" for word in words if not word.is_read and _bare(word.text) not in told]
-        found += [f"read before {one}: {other}" for one, other in inverted(words)][:3]
-    struck = set(re.findall(r"\w+", " ".join(re.findall(r"<s>(.*?)</s>", shown.document))))
-    told = hidden_words(shown)
+    told, shown_words = _bare(" ".join(one.text for one in shown.hidden)), _bare(shown.plain)
+    if points_at_places(shown):
+        return []
+    found = [f"read before {one}: {other}" for one, other in inverted(words)][:3]
+    struck = _bare(" ".join(re.findall(r"<s>(.*?)</s>", shown.document)))
     for word in words:
-        if (
-            word.is_read
-            and _bare(word.text)
-            and (_bare(word.text) in struck) != word.is_struck
-            and word.text not in told
-        ):
+        bare = _bare(word.text)
+        # Of two words that lie over one another it is enough to point at one.
+        if bare not in shown_words or any(_bare(one) in told for one in (word.text, *word.under)):
+            continue
+        if not word.is_read:
+            found.append(f"unseen {word.text}")
+        elif (bare in struck) != word.is_struck:
             found.append(f"struck out {word.text}: {word.is_struck}")
     return found
 
@@ -136,11 +154,6 @@ def points_at_places(shown: ShownLetter) -> bool:
     """Whether the desk says that something lies elsewhere than it is written, and may lie over anything."""
     over = ("may lie over", "beyond the edge", "over each other")
     return bool(shown.reordered) or any(how in one.how for one in shown.hidden for how in over)
-
-
-def hidden_words(shown: ShownLetter) -> set[str]:
-    """Return the words that are announced as hidden, from all or some."""
-    return {_bare(word) for one in shown.hidden for word in one.text.split()} | {""}
 
 
 def _bare(word: str) -> str:

@@ -1,6 +1,7 @@
 """Layouts drawn by lot, and the corpus: what Chromium hides, or lays out in another order, the desk points out."""
 
 import random
+from itertools import islice
 
 import pytest
 
@@ -84,7 +85,7 @@ class Drawn:
         self.html = sheet + "".join(self.node(3) for _ in range(dice.choice([1, 2, 2, 3])))
 
     def text(self) -> str:
-        return " ".join(word for word, _ in zip(self.words, range(self.dice.choice([1, 1, 2, 3])), strict=False)) + " "
+        return " ".join(islice(self.words, self.dice.choice([1, 1, 2, 3]))) + " "
 
     def node(self, depth: int) -> str:
         if depth == 0 or self.dice.random() < 0.25:
@@ -146,6 +147,9 @@ def test_layouts_that_are_drawn_hide_and_reorder_enough_to_prove_something(oracl
 @pytest.mark.proves("security 31")
 @pytest.mark.parametrize("every", [8, pytest.param(1, marks=pytest.mark.slow)])
 def test_corpus_hides_and_reorders_nothing_in_silence(oracle, every):
-    mails = [mail for mail in all_mails() if mail.expected.get("part") != ["markdown"] and len(mail.body) < 20_000]
-    missed = {mail.name: found for mail in mails[::every] if (found := silent(oracle, mail.body))}
+    # One leads to another page at once.
+    mails = [mail for mail in all_mails() if mail.expected.get("part") != ["markdown"] and mail.name != "meta_refresh"]
+    missed = {
+        mail.name: found for mail in mails[::every] if len(mail.body) < 20_000 if (found := silent(oracle, mail.body))
+    }
     assert missed == {}

@@ -1,5 +1,12 @@
 // Where a page draws its words, and which of them can be read. Called by layout_oracle.py; the page itself runs nothing.
 ({
+  /** Add a style sheet of ours to the page. */
+  restyle(text) {
+    const style = document.createElement("style");
+    style.textContent = text;
+    document.documentElement.append(style);
+  },
+
   /** Every word of the page in the order in which it is written: its text, its rectangles, and whether a line is through it. */
   words() {
     const found = [];
@@ -11,16 +18,34 @@
         range.setStart(node, match.index);
         range.setEnd(node, match.index + match[0].length);
         const rects = [...range.getClientRects()].map((r) => [r.left, r.top, r.right, r.bottom]);
-        found.push({ text: match[0], rects, struck: this.isStruck(node.parentElement) });
+        found.push({ text: match[0], rects, cut: this.cutOf(node.parentElement), struck: this.isStruck(node.parentElement) });
       }
     }
     return found;
   },
 
+  /** Return the rectangle that the boxes around an element leave of it. */
+  cutOf(element) {
+    const cut = [-Infinity, -Infinity, Infinity, Infinity];
+    for (let one = element; one && one !== document.body; one = one.parentElement) {
+      const look = getComputedStyle(one), box = one.getBoundingClientRect();
+      const cuts = /strict|content|paint/.test(look.contain) || !/^(visible ?)+$/.test(look.overflow);
+      if (cuts && look.display !== "inline" && look.display !== "contents") {
+        cut.splice(0, 4, Math.max(cut[0], box.left), Math.max(cut[1], box.top), Math.min(cut[2], box.right), Math.min(cut[3], box.bottom));
+      }
+      // What has a place of its own is cut by the boxes around that place only.
+      if (/absolute|fixed/.test(look.position)) {
+        while (one.parentElement && one.parentElement !== one.offsetParent) one = one.parentElement;
+      }
+    }
+    return cut;
+  },
+
   isStruck(element) {
     for (let one = element; one; one = one.parentElement) {
       const look = getComputedStyle(one);
-      if (look.textDecorationLine.includes("line-through")) return true;
+      const isSeen = !/^rgba\(.*, 0\)$/.test(look.textDecorationColor);
+      if (look.textDecorationLine.includes("line-through") && isSeen) return true;
       const isApart = look.float !== "none" || /absolute|fixed/.test(look.position) || look.display.startsWith("inline-");
       if (isApart) return false;
     }
