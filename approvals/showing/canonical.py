@@ -291,3 +291,8 @@ class _Writer:
 
 def _written(style: Style) -> str:
     return ";".join(f"{name}:{value}" for name, value in style.items())
+
+
+def read_style(written: str) -> Style:
+    """Return the style that an element of the plain form carries."""
+    return dict(part.split(":", 1) for part in written.split(";") if ":" in part)

@@ -252,3 +252,9 @@ def _visible(value: str | None, inherited: bool) -> bool:
     if value in ("hidden", "collapse"):
         return False
     return True if value == "visible" else inherited
+
+
+def collapsed(tag: str, style: Style) -> str:
+    """Return why a part of a table is not there at all; what is in it cannot be made visible again."""
+    is_part = tag in TABLE_PARTS - {"td", "th", "caption"} or style.get("display", "").startswith("table-")
+    return "visibility: collapse" if is_part and style.get("visibility") == "collapse" else ""

@@ -4,92 +4,33 @@ Items that are ordered or reversed, floats, parts of tables and text turned roun
 placed by offsets it is only known that it lies elsewhere. Linear: every element is looked at once, when it ends.
 """
 
-import math
 import re
-import unicodedata
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from approvals.showing.arithmetic import ROOT_SIZE, length, lengths
-from approvals.showing.boxes import WINDOW, Style
+from approvals.showing.arithmetic import ROOT_SIZE, lengths
+from approvals.showing.arrangement import ARRANGING, arranged, below, is_line_end, with_floats_last
+from approvals.showing.boxes import Style
+from approvals.showing.displacement import (
+    EDGES,
+    displaced,
+    is_placed,
+    is_pulled_out,
+    is_rtl,
+    left_inset,
+    margin,
+    turned,
+)
+from approvals.showing.layout_tree import WORD, Box, cut_text, text_of, told
 from approvals.showing.nesting import BLOCKS, TABLE_PARTS
 from approvals.showing.shown import Reordered
 
 # Parts of a letter that are told apart; one that has more is told as a whole.
 MAX_REORDERED = 30
-# Characters of each reading that are looked at, and that are shown.
-MAX_READ, MAX_SHOWN = 4000, 240
-# Words of the same text before the first that differs.
-SAME_BEFORE = 40
-# Of the size of its letters, how far text may be moved before it can lie beside other words.
-SLIGHT = 0.35
-# A float at the end of a line, as prices have it: so many characters fit one line.
-MAX_LINE = 50
-
-_WORD = re.compile(r"\w")
 _WORDS = re.compile(r"\w+")
-_CALL = re.compile(r"(?<![a-z0-9-])([a-z0-9-]{1,40})\(([^()]{0,300})\)")
-_ANGLE = re.compile(r"(-?[0-9]{0,20}\.?[0-9]{1,20})(deg|turn|grad|rad)")
-_DEGREES = {"deg": 1.0, "turn": 360.0, "grad": 0.9, "rad": 180 / math.pi}
-_PLACED = (
-    "grid-row",
-    "grid-row-start",
-    "grid-row-end",
-    "grid-column",
-    "grid-column-start",
-    "grid-column-end",
-    "grid-area",
-)
-_NOT_PLACED = re.compile(r"(?:auto|span [0-9]+|initial|unset|inherit)(?: ?/ ?(?:auto|span [0-9]+))?")
-_ARRANGING = re.compile(r"\b(?:flex|flexbox|grid|box)\b")
-_APART = frozenset(
+APART = frozenset(
     {"inline-block", "table-cell", "table-caption", "flow-root", "inline-table", "flex", "inline-flex", "grid"}
 )
-_GROUPS = {
-    "caption": 0, "table-caption": 0, "summary": 0, "thead": 1, "table-header-group": 1, "tfoot": 8,
-    "table-footer-group": 8,
-}  # fmt: skip
-_TABLE_DISPLAYS = ("table-", "block", "inline", "flex", "grid", "contents", "list-item", "flow-root")
-
-
-@dataclass(slots=True, eq=False)
-class Box:
-    """An element, with the text and the elements inside it in the order in which they are written."""
-
-    tag: str
-    style: Style
-    above: "Box | None"
-    size: float = 16.0
-    parts: "list[str | Box]" = field(default_factory=list)
-    has_words: bool = False
-    is_block: bool = False
-    is_apart: bool = False  # what stands beside it is no part of its words
-    has_breaks: bool = False
-    floats: str = ""  # the side that it floats to
-    follows_words: bool = False  # on the line that it starts in
-    starts_at: int = 0  # behind so many letters of it
-    is_rtl: bool = False
-    inset: float = 0.0  # how far its left edge lies inside of what it could be pulled out of
-    drift: float = 0.0  # how far it and those around it were moved by little
-    moved: "list[Box]" = field(default_factory=list)  # in it, and drawn elsewhere
-    how: str = ""  # by what it is drawn elsewhere itself
-    is_item: bool = False  # of an element that arranges what is in it
-    said: int = 0  # how many words are in it
-    words: int = 0  # in it that are drawn from right to left, and those of them that are written so
-    rtl_words: int = 0
-    number: int = 0  # in the order in which elements begin
-
-    def text(self) -> Iterator[str]:
-        """Yield what it says, as it is written."""
-        yield " " if self.is_apart else ""
-        yield "[" if self.how else ""
-        for part in self.parts:
-            if isinstance(part, str):
-                yield part
-            else:
-                yield from part.text()
-        yield "]" if self.how else ""
-        yield " " if self.is_apart else ""
+_SIDES = {"left": "left", "inline-start": "left", "right": "right", "inline-end": "right"}
 
 
 @dataclass(slots=True, eq=False)
@@ -120,11 +61,11 @@ class ReadingOrder:
         box = Box(tag, style, above, size, number=self.begun)
         above.parts.append(box)
         box.is_block = _is_block(tag, display)
-        box.is_item = is_item = bool(_ARRANGING.search(above.style.get("display", "")))
+        box.is_item = is_item = bool(ARRANGING.search(above.style.get("display", "")))
         placed = style.get("position") in ("absolute", "fixed")
         side = style.get("float", "")
         box.floats = "" if placed or is_item else _SIDES.get(side, "")
-        box.is_apart = box.is_block or is_item or placed or bool(box.floats) or display in _APART
+        box.is_apart = box.is_block or is_item or placed or bool(box.floats) or display in APART
         direction = style.get("direction")
         box.is_rtl = direction == "rtl" if direction in ("rtl", "ltr") else above.is_rtl
         self._place(box, display)
@@ -137,19 +78,19 @@ class ReadingOrder:
         box.follows_words, box.starts_at = context.has_words, context.line
         if box.is_block and not box.floats and not placed:
             self._line_ends()
-        if box.floats or placed or is_item or display in _APART or tag in ("td", "th", "caption") or _cuts(style):
+        if box.floats or placed or is_item or display in APART or tag in ("td", "th", "caption") or _cuts(style):
             self.contexts.append(_Context(box))
         self.here = box
 
     def _place(self, box: Box, display: str) -> None:
         above, style, size = box.above, box.style, box.size
         assert above is not None
-        starts_anew = box.floats or box.is_item or display in _APART or box.tag in ("td", "th", "table")
-        box.inset = (0.0 if starts_anew else above.inset) + _left_inset(style, size)
-        vertical = min(0.0, *(_margin(style, side, size) for side in ("top", "bottom")))
+        starts_anew = box.floats or box.is_item or display in APART or box.tag in ("td", "th", "table")
+        box.inset = (0.0 if starts_anew else above.inset) + left_inset(style, size)
+        vertical = min(0.0, *(margin(style, side, size) for side in ("top", "bottom")))
         offsets = [0.0]
         if style.get("position") == "relative":
-            offsets = [abs(n) for side in _EDGES for n in lengths(style.get(side, ""), size)] or [0.0]
+            offsets = [abs(n) for side in EDGES for n in lengths(style.get(side, ""), size)] or [0.0]
         box.drift = above.drift + max(offsets) - (vertical if box.tag not in ("td", "th", "tr") else 0.0)
 
     def line_break(self) -> None:
@@ -161,31 +102,31 @@ class ReadingOrder:
     def _line_ends(self) -> None:
         context = self.contexts[-1]
         context.has_words, context.line = False, 0
-        context.right = [one for one in context.right if not _is_line_end(one)]
+        context.right = [one for one in context.right if not is_line_end(one)]
 
     def text(self, text: str) -> None:
         """Words of the message, as they are written."""
         self.here.parts.append(text)
-        if not _WORD.search(text):
+        if not WORD.search(text):
             return
         self.here.has_words = True
         self.here.said += len(text.split())
         if self.here.is_rtl:
             words = _WORDS.findall(text)
             self.here.words += len(words)
-            self.here.rtl_words += sum(map(_is_rtl, words))
+            self.here.rtl_words += sum(map(is_rtl, words))
         is_beside = True
         for context in reversed(self.contexts):
             if context.right and self.count + len(self.passed) < MAX_REORDERED:
                 self.passed += context.right
             context.right = []
             if is_beside:
-                if (below := _below(context.left)) and self.count + len(self.passed) < MAX_REORDERED:
-                    self.passed.append(below)
+                if (last := below(context.left)) and self.count + len(self.passed) < MAX_REORDERED:
+                    self.passed.append(last)
                 context.left = []
                 context.has_words = True
                 context.line += len(text)
-            is_beside = is_beside and not (context.box.is_block or context.box.floats or _is_placed(context.box.style))
+            is_beside = is_beside and not (context.box.is_block or context.box.floats or is_placed(context.box.style))
 
     def end(self) -> Reordered | None:
         """End the element begun last; return how what it holds is reordered, None where it is not."""
@@ -213,7 +154,7 @@ class ReadingOrder:
         context = self.contexts[-1]
         if box.floats and box.has_words:
             (context.right if box.floats == "right" else context.left).append(box)
-        if box.is_block and not box.floats and not _is_placed(box.style):
+        if box.is_block and not box.floats and not is_placed(box.style):
             self._line_ends()
 
     def _reordered(self, box: Box) -> Reordered | None:
@@ -231,198 +172,24 @@ class ReadingOrder:
             box.above.moved += [*([] if is_told else moved), *([box] if box.how else [])][:MAX_REORDERED]
         if is_told:
             how = ", ".join(dict.fromkeys(one.how for one in moved))
-            return _told(how, _cut_text(box), "", at=_cut_text(box).find("["))
-        if how := _turned(box):
-            reading = _cut_text(box)[::-1] if "override" in box.style.get("unicode-bidi", "") else ""
-            return _told(how, _cut_text(box), reading)
+            return told(how, cut_text(box), "", at=cut_text(box).find("["))
+        if how := turned(box):
+            reading = cut_text(box)[::-1] if "override" in box.style.get("unicode-bidi", "") else ""
+            return told(how, cut_text(box), reading)
         if box.floats == "left" and box.follows_words and box.above is not None:
-            return _told(
-                "set to the left", _cut_text(box.above), _text_of([box, *(p for p in box.above.parts if p is not box)])
+            return told(
+                "set to the left", cut_text(box.above), text_of([box, *(p for p in box.above.parts if p is not box)])
             )
-        order, how = _arranged(box)
+        order, how = arranged(box)
         if how and order is not None:
-            return _told(how, _cut_text(box), _text_of(order))
+            return told(how, cut_text(box), text_of(order))
         if how:
-            return _told(how, _cut_text(box), "")
+            return told(how, cut_text(box), "")
         if passed:
             is_clear = all(one.above is box and one.floats == "right" for one in passed)
-            reading = _text_of(_with_floats_last(box, passed)) if is_clear else ""
-            return _told(f"set to the {passed[0].floats}", _cut_text(box), reading)
+            reading = text_of(with_floats_last(box, passed)) if is_clear else ""
+            return told(f"set to the {passed[0].floats}", cut_text(box), reading)
         return None
-
-
-# With these a float is more than one line high.
-_HEIGHTENING = ("height", "min-height", "padding", "padding-top", "margin-top", "line-height", "width", "max-width")
-_SIDES = {"left": "left", "inline-start": "left", "right": "right", "inline-end": "right"}
-_EDGES = ("left", "right", "top", "bottom", "inset")
-
-
-def displaced(box: Box) -> str:
-    """Return why an element is drawn elsewhere than where it is written; empty where it is not."""
-    style, slight = box.style, SLIGHT * box.size
-    position = style.get("position", "static")
-    if position in ("absolute", "fixed"):
-        return "put in a place of its own"
-    if position.endswith("sticky") and any(lengths(style.get(side, ""), box.size) for side in _EDGES):
-        return "moved from its place"
-    above = box.above.drift if box.above else 0.0
-    if box.drift > slight and box.drift > above:
-        return "moved from its place" if position == "relative" else "pulled over its surroundings"
-    indent = length(style.get("text-indent", ""), box.size) or 0.0
-    if min(box.inset, box.inset + indent) < -2 and (indent < 0 or _left_inset(style, box.size) < 0):
-        return "pulled to the left"
-    if (not box.is_block or box.floats or box.is_item) and min(
-        _margin(style, side, box.size) for side in ("left", "right")
-    ) < -slight:
-        return "pulled over its surroundings"
-    if style.get("writing-mode", "horizontal-tb") not in (
-        "horizontal-tb",
-        "lr-tb",
-        "lr",
-        "initial",
-        "inherit",
-        "unset",
-    ):
-        return "written downwards"
-    return "moved or turned" if _is_transformed(style, box.size, slight) else ""
-
-
-def is_pulled_out(box: Box) -> bool:
-    """Whether an element may be drawn beyond the left or upper edge of the page, or turned: it shows that alone."""
-    style, size = box.style, box.size
-    moves = [length(style.get(side, ""), size) or 0.0 for side in ("left", "top")] + lengths(
-        style.get("inset", ""), size
-    )
-    moves += [-(length(style.get(side, ""), size) or 0.0) for side in ("right", "bottom")]
-    moves += [_margin(style, "left", size), _margin(style, "top", size), *lengths(style.get("translate", ""), size)]
-    if style.get("position") in ("absolute", "fixed"):
-        moves += [length(style.get(side, ""), size) or 0.0 for side in ("right", "bottom")]
-    is_turned = "transform" in style or "rotate" in style or "scale" in style or "writing-mode" in style
-    return is_turned or min(moves) < -SLIGHT * size or box.inset < 0 or "text-indent" in style
-
-
-def _is_transformed(style: Style, size: float, slight: float) -> bool:
-    for name, inside in _CALL.findall(style.get("transform", "")):
-        numbers = lengths(inside, size)
-        if name.startswith("translate") and any(abs(n) > slight for n in numbers):
-            return True
-        if name.startswith("rotate") and _is_turned(inside):
-            return True
-        if name.startswith("scale") and any(not 0 <= n <= 1.5 for n in lengths(inside, 1, 1)):
-            return True
-        if name.startswith(("matrix", "skew")) and any(numbers):
-            return True
-    if any(abs(n) > slight for n in lengths(style.get("translate", ""), size)):
-        return True
-    return _is_turned(style.get("rotate", "")) or any(not 0 <= n <= 1.5 for n in lengths(style.get("scale", ""), 1, 1))
-
-
-def _is_turned(value: str) -> bool:
-    return any(abs((float(n) * _DEGREES[unit] + 180) % 360 - 180) > 20 for n, unit in _ANGLE.findall(value))
-
-
-def _turned(box: Box) -> str:
-    """Return why the words of an element are drawn from right to left though they are not written that way."""
-    if "override" in box.style.get("unicode-bidi", ""):
-        return "text turned round" if box.is_rtl or _is_rtl(_cut_text(box)) else ""
-    turns = box.is_rtl and not (box.above and box.above.is_rtl)
-    return "right to left" if turns and box.words > 1 and box.rtl_words * 2 < box.words else ""
-
-
-def _is_rtl(text: str) -> bool:
-    return any(unicodedata.bidirectional(c) in ("R", "AL") for c in text)
-
-
-def _arranged(box: Box) -> "tuple[list[str | Box] | None, str]":
-    """Return the parts of an element in the order in which they are laid out, and why; no why where it is as written.
-
-    No parts where the order cannot be worked out.
-    """
-    parts = _flattened(box)
-    items = [part for part in parts if _says(part)]
-    if len(items) < 2:
-        return None, ""
-    display = box.style.get("display", "")
-    if _ARRANGING.search(display):
-        return _arranged_items(box, parts, display)
-    groups = [_group(part, box) for part in parts]
-    order = [part for _, part in sorted(zip(groups, parts, strict=True), key=lambda pair: pair[0])]
-    if [part for part in order if _says(part)] != items:
-        return order, "order of a table's parts"
-    return None, ""
-
-
-def _arranged_items(box: Box, parts: "list[str | Box]", display: str) -> "tuple[list[str | Box] | None, str]":
-    items = [part for part in parts if isinstance(part, Box)]
-    laid = " ".join(box.style.get(name, "") for name in ("flex-flow", "flex-direction", "flex-wrap", "box-direction"))
-    if "grid" in display:
-        areas = any(
-            box.style.get(name, "none") not in ("none", "") for name in ("grid-template-areas", "grid", "grid-template")
-        )
-        placed = any(
-            not _NOT_PLACED.fullmatch(item.style[name]) for item in items for name in _PLACED if item.style.get(name)
-        )
-        if areas or placed or "dense" in box.style.get("grid-auto-flow", ""):
-            return None, "placed in a grid"
-    if "wrap-reverse" in laid:
-        return None, "reversed lines"
-    numbers = [_order_number(part) for part in parts]
-    if None in numbers:
-        return None, "numbered items"
-    keyed = sorted(zip([n or 0 for n in numbers], parts, strict=True), key=lambda pair: pair[0])
-    order = [part for _, part in keyed]
-    how = "numbered items" if [p for p in order if _says(p)] != [p for p in parts if _says(p)] else ""
-    if "reverse" in laid:
-        return order[::-1], "reversed items"
-    return (order, how) if how else (None, "")
-
-
-def _order_number(part: "str | Box") -> int | None:
-    value = part.style.get("order", "") if isinstance(part, Box) else ""
-    if value in ("", "initial", "unset"):
-        return 0
-    return int(value) if re.fullmatch(r"[-+]?[0-9]{1,9}", value) else None
-
-
-def _group(part: "str | Box", table: Box) -> int:
-    if isinstance(part, str):
-        return 5
-    display = part.style.get("display", "")
-    group = _GROUPS.get(display if display.startswith(_TABLE_DISPLAYS) else part.tag, 5)
-    if part.tag == "summary" and table.tag != "details":
-        return 5
-    side = part.style.get("caption-side") or table.style.get("caption-side", "")
-    return 9 if group == 0 and ("bottom" in side or "end" in side) else group
-
-
-def _flattened(box: Box) -> "list[str | Box]":
-    """Return the parts of an element; those of an element without a box of its own stand in its place."""
-    if not any(isinstance(part, Box) and part.style.get("display") == "contents" for part in box.parts):
-        return box.parts
-    found: list[str | Box] = []
-    for part in box.parts:
-        is_open = isinstance(part, Box) and part.style.get("display") == "contents"
-        found += _flattened(part) if isinstance(part, Box) and is_open else [part]
-    return found
-
-
-def _with_floats_last(box: Box, floats: list[Box]) -> "list[str | Box]":
-    """Return the parts with each float behind the words beside it, which end where the next block ends."""
-    order: list[str | Box] = []
-    held: list[str | Box] = []
-    for part in box.parts:
-        if isinstance(part, Box) and part in floats:
-            held.insert(0, part)
-            continue
-        order.append(part)
-        if held and isinstance(part, Box) and part.is_block and part.has_words:
-            order += held
-            held = []
-    return order + held
-
-
-def _says(part: "str | Box") -> bool:
-    return bool(_WORD.search(part)) if isinstance(part, str) else part.has_words
 
 
 def _is_block(tag: str, display: str) -> bool:
@@ -431,87 +198,8 @@ def _is_block(tag: str, display: str) -> bool:
     return (bool(display) and display not in ("none", "ruby")) or tag in BLOCKS or tag in TABLE_PARTS
 
 
-def _below(floats: list[Box]) -> Box | None:
-    """Return the last of several floats if there may be no room for it beside the others, but for text above it."""
-    if len(floats) < 2 or all(one.style.get("width") == "100%" for one in floats[:-1]):
-        return None
-    last = floats[-1]
-    value = last.style.get("width", "")
-    width = length(value, last.size, 100.0)
-    is_wide = len(_cut_text(last)) > MAX_LINE if width is None else width > (50 if value.endswith("%") else WINDOW)
-    return last if is_wide else None
-
-
-def _is_placed(style: Style) -> bool:
-    return style.get("position") in ("absolute", "fixed")
-
-
-def _is_line_end(box: Box) -> bool:
-    """Whether a float stands at the end of the line that it is written in, and no lower."""
-    if not box.follows_words or box.has_breaks or any(box.style.get(name) for name in _HEIGHTENING):
-        return False
-    above = box.above.size if box.above else box.size
-    return box.starts_at + len(_cut_text(box).strip()) <= MAX_LINE and box.size <= above
-
-
 def _cuts(style: Style) -> bool:
     return any(style.get(name, "visible") not in ("visible", "") for name in ("overflow", "overflow-x", "overflow-y"))
-
-
-def _margin(style: Style, side: str, size: float) -> float:
-    own = length(style.get(f"margin-{side}", ""), size)
-    if own is not None:
-        return own
-    sides = lengths(style.get("margin", ""), size)
-    if not sides:
-        return 0.0
-    place = {"top": 0, "right": 1, "bottom": 2, "left": 3}[side]
-    words = style["margin"].split()
-    at = (place, place % 2, place if place < len(words) else 1, place)[min(len(words), 4) - 1] if len(words) > 1 else 0
-    return length(words[min(at, len(words) - 1)], size) or 0.0
-
-
-def _left_inset(style: Style, size: float) -> float:
-    padding = length(style.get("padding-left", ""), size)
-    if padding is None:
-        words = style.get("padding", "").split()
-        padding = length(words[3 if len(words) > 3 else min(1, len(words) - 1)], size) if words else None
-    return _margin(style, "left", size) + max(padding or 0.0, 0.0)
-
-
-def _cut_text(box: Box) -> str:
-    return _text_of(box.parts)
-
-
-def _text_of(parts: "list[str | Box]") -> str:
-    said: list[str] = []
-    room = MAX_READ
-    for part in parts:
-        for piece in [part] if isinstance(part, str) else part.text():
-            said.append(piece[:room])
-            room -= len(piece)
-            if room <= 0:
-                return " ".join("".join(said).split())
-    return " ".join("".join(said).split())
-
-
-def _told(how: str, written: str, read: str, *, at: int = 0) -> Reordered:
-    """Return both readings from shortly before the first words that differ; without a second one, from before `at`."""
-    if not read or read == written:
-        return Reordered(how, _start(written, _word_before(written, at)), "")
-    pairs = zip(written, read, strict=False)
-    same = next((at for at, (one, other) in enumerate(pairs) if one != other), min(len(written), len(read)))
-    at = _word_before(written, same)
-    return Reordered(how, _start(written, at), _start(read, at))
-
-
-def _word_before(text: str, at: int) -> int:
-    """Return where the words begin that stand shortly before this place."""
-    return text.rfind(" ", 0, at - SAME_BEFORE) + 1 if at > SAME_BEFORE else 0
-
-
-def _start(text: str, at: int) -> str:
-    return ("… " if at else "") + text[at : at + MAX_SHOWN].strip() + (" …" if len(text) > at + MAX_SHOWN else "")
 
 
 def lies_elsewhere(style: Style) -> str:
