@@ -129,7 +129,7 @@ def drawn(seed, number):
 
 @pytest.mark.proves("promise 2", "security 31")
 @pytest.mark.parametrize(
-    ("seed", "number"), [(1, 40), *(pytest.param(seed, 100, marks=pytest.mark.slow) for seed in range(2, 10))]
+    ("seed", "number"), [(1, 20), *(pytest.param(seed, 100, marks=pytest.mark.slow) for seed in range(2, 10))]
 )
 def test_no_layout_hides_or_reorders_words_in_silence(oracle, seed, number):
     messages = drawn(seed, number)
@@ -145,7 +145,7 @@ def test_layouts_that_are_drawn_hide_and_reorder_enough_to_prove_something(oracl
 
 
 @pytest.mark.proves("security 31")
-@pytest.mark.parametrize("every", [8, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("every", [12, pytest.param(1, marks=pytest.mark.slow)])
 def test_corpus_hides_and_reorders_nothing_in_silence(oracle, every):
     # One leads to another page at once.
     mails = [mail for mail in all_mails() if mail.expected.get("part") != ["markdown"] and mail.name != "meta_refresh"]
