@@ -105,7 +105,9 @@ class Look:
             return self
         look = self.inside(style, why, maybe)
         apart = style.get("position") in ("absolute", "fixed") or style.get("float") in ("left", "right")
-        under = self.firm if apart or (self.is_spilled and is_block) else self.ground
+        # What is painted behind the words of a line is not behind a box that stands in it.
+        leaves_line = is_block or style.get("display", "").startswith("inline-")
+        under = self.firm if apart or (self.is_spilled and leaves_line) else self.ground
         ground = _ground({n: v for n, v in style.items() if n in _GROUNDS and is_sure(n, v)}, under)
         paints = ground != under
         if paints and (style.get("display") == "contents" or _is_sliver(style, look.size)):
@@ -135,6 +137,10 @@ class Look:
             return "font size 0" if size < 1 else "tiny font size"
         colour = over(self.fill or self.colour, self.ground)
         return how_alike(colour, self.ground) if contrast(colour, self.ground) < UNREADABLE else ""
+
+    def is_painted(self) -> bool:
+        """Whether the box of an element is drawn, whatever its text looks like."""
+        return not self.reason and self.visible and self.opacity > 0.1
 
     def is_crowded(self) -> str:
         """Return why text here may lie under other text, or beyond the edge of its box; empty where it does not."""

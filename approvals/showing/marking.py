@@ -175,7 +175,7 @@ class _Walker:
             how = f"{found.how} {SOME}" if not found.certain else found.how
             label = f"laid out in another order ({how}): written as “{found.written}”, {found.as_read()}"
             self.reordered.append(replace(found, mark=self.page.box("ghost", label, "hidden")))
-        elif not element.look.hides() and (how := next(filter(None, map(lies_over, boxes)), "")):
+        elif element.look.is_painted() and (how := next(filter(None, map(lies_over, boxes)), "")):
             mark = self.page.box("ghost", f"a box here may lie over other text ({how})", "hidden")
             self.hidden.append(Hidden("", f"a box that may lie over other text ({how})", certain=False, mark=mark))
 
