@@ -104,6 +104,7 @@ RULE_ICONS = {
     "link_text_lies": "link",
     "odd_link": "link",
     "hidden_text": "eye",
+    "reordered_text": "compare",
     "invisible_characters": "ink",
     "secret_in_body": "key",
     "attachment_runs_code": "clip",

@@ -83,6 +83,7 @@ def _about_body(content: Content, shown: ShownLetter) -> Iterator[Finding]:
         body.lying_links,
         body.odd_links,
         body.hidden_text,
+        body.reordered_text,
         body.encoded_words,
         body.invisible_characters,
         body.remote_content,

@@ -8,7 +8,7 @@ from approvals.risk.findings import Finding, counted, finding, one_word, quoted
 from approvals.risk.places import ADDRESSES, ATTACHMENTS, LINKS, SHEET, SUBJECT, marked
 from approvals.risk.resembling import passes_for_latin
 from approvals.risk.rules import Level
-from approvals.showing import Link, ShownLetter, found_in
+from approvals.showing import Link, Reordered, ShownLetter, found_in
 from approvals.showing.invisibles import BIDI, ORDINARY
 from approvals.showing.links import short_target
 from common.fingerprint import FIELDS, Content
@@ -102,6 +102,33 @@ def hidden_text(content: Content, shown: ShownLetter) -> Iterator[Finding]:
         evidence = (f"{h.text} ({h.how})" for h in found)
         anchor = marked(next((h.mark for h in found if h.mark), ""))
         yield finding("hidden_text", sentence, f"By {ways}.", evidence, level, anchor=anchor)  # type: ignore[arg-type]
+
+
+def reordered_text(content: Content, shown: ShownLetter) -> Iterator[Finding]:
+    """Text that is laid out so that its recipient reads other sentences than stand in the message."""
+    for certain, level in ((True, "high"), (False, "notice")):
+        found = [one for one in shown.reordered if one.certain == certain]
+        if not found:
+            continue
+        first, more = found[0], f" {counted(len(found) - 1, 'more part')}." if len(found) > 1 else ""
+        detail = f"By {first.how}. Written: {quoted(first.written, 240)}. {_read(first)}{more}"
+        evidence = (f"{one.how}. Written: {quoted(one.written, 140)}. {_read(one, 110)}" for one in found)
+        where = "" if certain else " in some windows or mail programs"
+        yield finding(
+            "reordered_text",
+            f"Laid out in another order{where}.",
+            detail,
+            evidence,
+            level,  # type: ignore[arg-type]
+            anchor=marked(first.mark),
+        )
+
+
+def _read(one: Reordered, most: int = 240) -> str:
+    if one.read:
+        return f"The recipient may read: {quoted(one.read, most)}."
+    sentence = one.as_read()
+    return f"{sentence[0].upper()}{sentence[1:]}."
 
 
 def encoded_words(content: Content, shown: ShownLetter) -> Iterator[Finding]:

@@ -50,10 +50,17 @@ RULES = {
             "its dots look like. Its title, the text in place of its picture, and the words beside it count as text.",
         ),
         Rule(
-            "hidden_text", 2, "high", 60, "hidden text",
+            "hidden_text", 3, "high", 60, "hidden text",
             "The letter holds text that its recipient would not see.",
             "Finds text in the colour of its ground, of no size, off screen, clipped, not displayed or written in "
-            "invisible or encoded characters. Milder: what only some mail programs hide, cut off or add.",
+            "invisible or encoded characters. Milder: what only some mail programs hide, cut off or add, and what may "
+            "be hidden by styles that the desk does not follow.",
+        ),
+        Rule(
+            "reordered_text", 1, "high", 60, "other order",
+            "The message is laid out in another order than it is written.",
+            "Follows floats, ordered and reversed items, parts of tables, positions, negative margins and text turned "
+            "round. Milder: what only some windows or mail programs lay out so.",
         ),
         Rule(
             "secret_in_body", 2, "high", 60, "secret",

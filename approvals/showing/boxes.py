@@ -3,6 +3,7 @@
 import math
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from approvals.showing.arithmetic import ROOT_SIZE, length, lengths
 
@@ -11,6 +12,9 @@ FAR = 250.0
 FAR_ON = 2000.0
 TINY = 4.0
 WIDE_APART = 100.0
+# A narrow window, and how wide a letter is of its height.
+WINDOW = 320.0
+LETTER = 0.6
 # Below this share of a line's height, or of itself, nothing can be read any more.
 CUT = 0.6
 SMALL = 0.25
@@ -76,21 +80,61 @@ def _is_too_small(value: str, size: float) -> bool:
     return room is not None and room <= (TINY if value.endswith("%") else max(TINY, CUT * size))
 
 
-def room_for(style: Style, size: float) -> int | None:
-    """Return how many letters a box shows at most before it cuts the rest off; None for a box that cuts nothing off.
+def pushed_in(style: Style, size: float) -> float:
+    """Return how far the text of an element begins from the left edge of the one around it, in pixels."""
+    found = [
+        length(style.get(name, ""), size) for name in ("margin-left", "padding-left", "text-indent", "border-left")
+    ]
+    sides = [lengths(style.get(name, ""), size) for name in ("margin", "padding")]
+    found += [numbers[3] if len(numbers) > 3 else numbers[min(1, len(numbers) - 1)] for numbers in sides if numbers]
+    return sum(number for number in found if number is not None and number > 0)
 
-    Meant to be too many rather than too few: a wide page, narrow letters.
+
+@dataclass(slots=True, eq=False)
+class Room:
+    """How many letters a box surely shows: `row` in one line, `letters` in all; `used` by what else is in it."""
+
+    letters: float
+    row: float
+    line: float
+    cuts: bool
+    is_one_line: bool
+    is_low: bool  # not as high as what may be in it
+    used: float = 0.0
+
+    def block(self, style: Style, size: float, *, breaks: bool) -> None:
+        """Count an element inside of the box: its own heights, and the line that it begins."""
+        names = ("height", "min-height", "padding-top", "margin-top", "border-top")
+        high = sum(n for name in names if (n := length(style.get(name, ""), size)) and n > 0)
+        high += sum(max(n, 0.0) for name in ("margin", "padding") for n in lengths(style.get(name, ""), size)[:1])
+        self.used += self.row * ((high / max(self.line, 1.0)) + breaks) * self.is_low
+        if self.is_one_line:
+            wide = [length(style.get(name, ""), size) or 0.0 for name in ("width", "min-width", "flex-basis")]
+            self.used += (max(wide) + pushed_in(style, size)) / (LETTER * max(size, TINY))
+
+
+def room_for(style: Style, size: float, line: float, *, is_one_line: bool, is_beside: bool) -> Room | None:
+    """Return how many letters surely stand inside of the box of an element; None where nothing limits them.
+
+    Meant to be too few rather than too many: a narrow window, wide letters.
     """
-    if not cuts(style):
-        return None
-    rows = length(style.get("-webkit-line-clamp", ""), 1, 1)
+    cutting = cuts(style)
+    clamped = length(style.get("-webkit-line-clamp", ""), 1, 1)
     heights = [length(style[name], size) for name in ("height", "max-height") if _is_fixed(style.get(name, ""))]
-    rows = min([h / max(size, TINY) + 1 for h in heights if h is not None] + ([rows] if rows else []), default=None)
-    wide = [length(style[name], size) for name in ("width", "max-width") if _is_fixed(style.get(name, ""))]
-    width = min((w for w in wide if w is not None), default=1000.0)
-    if style.get("white-space") in ("nowrap", "pre") and wide:
-        rows = 1
-    return None if rows is None else int(rows * width / (0.35 * max(size, TINY))) + 1
+    rows = [(h // max(line, 1.0)) or float(h >= CUT * size) for h in heights if h is not None]
+    rows += [clamped] if clamped else []
+    is_low, is_one_line = bool(rows), is_one_line or (cutting and "flex" in style.get("display", ""))
+    has_width = any(length(style.get(name, ""), size) is not None for name in ("width", "max-width"))
+    if is_one_line and (cutting or (is_beside and has_width)):
+        rows.append(1)
+    elif is_beside and is_narrow(style, 2 * size):
+        rows.append(0)
+    if not rows:
+        return None
+    wide = [length(style[name], size, WINDOW) for name in ("width", "max-width") if style.get(name)]
+    width = min([w for w in wide if w is not None] + [WINDOW])
+    row = 0.9 * width / (LETTER * max(size, TINY))
+    return Room(min(rows) * row, row, line, cutting, is_one_line, is_low)
 
 
 def _is_fixed(value: str) -> bool:

@@ -27,11 +27,13 @@ from approvals.showing.elements import (
 from approvals.showing.nesting import VOID, Nesting
 from approvals.showing.outlook import conditional, without_tags
 from approvals.showing.pictures import MAX_ALL_PICTURES, MAX_PIXELS, Picture, drawable
+from approvals.showing.reading_order import lies_elsewhere
 from approvals.showing.shown import Blocked, Doubt, Hidden
-from approvals.showing.styling import Styled, Styling
+from approvals.showing.styling import Styled, Styling, names_of_tag
 from approvals.showing.tokens import Token, decode, tokens
 
 MAX_TAGS = 20_000
+_NEVER_DRAWN = frozenset("html head body base link meta script style param source track noscript area title".split())
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,7 @@ class _Writer:
         self.nesting = Nesting()
         self.out: list[str] = []
         self.result = Canonical()
+        self.root_names: frozenset[str] = frozenset()
         self.drawn = 0
         self.pixels = 0
 
@@ -94,6 +97,9 @@ class _Writer:
 
     def _read_sheets(self) -> None:
         self.styling.read(self.tokens)
+        self.root_names = frozenset(
+            name for t in self.tokens if t.kind == "start" and t.name in ("html", "body") for name in names_of_tag(t)
+        )
         for kind, url in self.styling.sheets.fetched:
             self._blocked(kind, url, quiet=True)
         for added, label in self.styling.added(self.tokens):
@@ -161,6 +167,8 @@ class _Writer:
             self._blocked(load.kind, load.url, quiet=load.quiet)
         if label := attributes.get(LABELLED.get(token.name, ""), ""):
             self._note("blocked", f"{token.name}: “{decode(label, attribute=True)}”")
+        if token.name in PASSED_OVER or token.name in ("hr", "col", "colgroup"):
+            self._watch_paint(token)
         if token.name in PASSED_OVER:
             self._pass_over(token)
             return
@@ -175,8 +183,30 @@ class _Writer:
             self.out.append(f"</{written}>")
         if written in VOID:
             marks = ""
-        if self.nesting.start(token.name, written, f"{token.name}{marks}"):
+        if self.nesting.start(token.name, written, f"{token.name}{marks}", names_of_tag(token)):
             self.out.append(f"<{written}{marks}>")
+
+    def _around(self) -> frozenset[str] | None:
+        around = self.nesting.around()
+        return None if around is None else around | self.root_names
+
+    def _watch_paint(self, token: Token) -> None:
+        """Note what has no words of its own, and may lie over those of others or hide them."""
+        if token.name in _NEVER_DRAWN or not (token.attributes or self.styling.sheets.rules):
+            return
+        style, why, _, doubted, is_unclear = self.styling.of(token, self._around())
+        if why or style.get("display") == "none":
+            return
+        if token.name in ("col", "colgroup"):
+            is_plain = not is_unclear and not ({"visibility", "background", "background-color"} & {*style, *doubted})
+            how = "" if is_plain else "a column of a table that may be hidden or painted"
+        else:
+            elsewhere = lies_elsewhere(style) or lies_elsewhere({**style, **doubted})
+            elsewhere = elsewhere or ("by a style that is not followed here" if is_unclear else "")
+            how = f"a picture or box that may lie over other text ({elsewhere})" if elsewhere else ""
+        if how:
+            self.result.hidden.append(Hidden("", how, certain=False))
+            self._note("ghost", how)
 
     def _break_out(self, name: str) -> None:
         """An ordinary tag inside a drawing ends the drawing, but where HTML may go on inside it."""
@@ -194,6 +224,9 @@ class _Writer:
         name, attributes = token.name, token.attributes
         if name in ("img", "image"):
             self._picture(token)
+        elif how := loads.restyles(token):
+            self.result.hidden.append(Hidden("", how, certain=False))
+            self._note("ghost", how)
         elif name == "base" and not self.result.base:
             self.result.base = decode(attributes.get("href", ""), attribute=True)
         elif name == "area" and "href" in attributes:
@@ -203,9 +236,6 @@ class _Writer:
         elif name == "input" and attributes.get("type", "").lower() not in ("hidden", "image"):
             value = decode(attributes.get("value") or attributes.get("placeholder", ""), attribute=True)
             self._note("blocked", f"form field: “{value}”" if value.strip() else "form field")
-        elif name == "bdo" and attributes.get("dir", "").lower() == "rtl":
-            self.result.hidden.append(Hidden("", "text turned round by the bdo tag", certain=False))
-            self._note("ghost", "the recipient sees the following turned round, right to left:")
         if name not in ("html", "head", "body", "noscript", "img", "image", "meta", "title"):
             self.result.removed[name] += 1
 
@@ -249,7 +279,7 @@ class _Writer:
 
     def _marks(self, token: Token) -> str:
         """Return the attributes that this element takes into the tree: our own marks and its understood style."""
-        style, why, maybe, doubted = self.styling.of(token)
+        style, why, maybe, doubted, _ = self.styling.of(token, self._around())
         marks = ""
         if token.name == "a" and "href" in token.attributes:
             self.result.links.append(decode(token.attributes["href"], attribute=True))

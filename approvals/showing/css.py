@@ -11,6 +11,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from approvals.showing.shown import Doubt
+from approvals.showing.understood import is_followed, is_harmless, without_vendor
 from approvals.showing.values import is_sure
 
 MAX_STYLE = 50_000
@@ -26,7 +27,10 @@ PROPERTIES = frozenset(
     "text-decoration text-decoration-line text-transform vertical-align white-space list-style list-style-type "
     "border-collapse mso-hide -webkit-text-fill-color content-visibility zoom filter direction unicode-bidi "
     "-webkit-text-security mask mask-image -webkit-mask -webkit-mask-image mix-blend-mode contain -webkit-line-clamp "
-    "animation animation-name -webkit-animation -webkit-animation-name font-size-adjust float".split()
+    "animation animation-name font-size-adjust float clear order "
+    "flex-direction flex-flow flex-wrap grid-auto-flow grid grid-area grid-row grid-row-start grid-row-end grid-column "
+    "grid-column-start grid-column-end grid-template grid-template-areas caption-side writing-mode box-direction "
+    "min-height min-width border-right-width border-bottom-width".split()
 )
 # Names that go by the direction of writing, which is taken for the ordinary one.
 _ALIASES = {
@@ -43,6 +47,10 @@ _ALIASES = {
     "overflow-block": "overflow-y", "overflow-inline": "overflow-x",
     "border-inline": "border-left", "border-inline-start": "border-left", "border-block-start": "border-top",
     "border-inline-start-width": "border-left-width", "border-block-start-width": "border-top-width",
+    "margin-start": "margin-left", "margin-end": "margin-right", "margin-before": "margin-top",
+    "margin-after": "margin-bottom", "padding-start": "padding-left", "padding-before": "padding-top",
+    "flex-order": "order", "box-ordinal-group": "order", "text-wrap": "white-space", "text-wrap-mode": "white-space",
+    "logical-height": "height", "logical-width": "width", "max-logical-height": "max-height",
 }  # fmt: skip
 # What a shorthand sets back before it sets anything.
 _SETS_BACK = {
@@ -53,6 +61,7 @@ _SETS_BACK = {
     "overflow": ("overflow-x", "overflow-y"),
     "inset": ("left", "right", "top", "bottom"),
 }
+COLOURS = frozenset({"color", "background-color", "background", "background-image", "-webkit-text-fill-color"})
 # Of these more counts than the words that stand beside an address.
 _DRAWN_WITH = ("mask", "-webkit-mask", "clip-path", "filter", "offset")
 
@@ -74,16 +83,22 @@ _PLAIN_VALUE = re.compile(r"[a-z0-9#%.,()+\-/ *_]*")
 _NOT_PLAIN = re.compile(r"[^a-z0-9#%.,()+\-/ *_]")
 _URL = re.compile(r"url\([^()]*\)")
 _FETCH = re.compile(r"""(?:url|src)\(\s{0,20}["']?([^"')]{1,4000})|(?:https?:)?//[^\s"')]{1,4000}""", re.IGNORECASE)
+_NAME = re.compile(r"-?[a-z][a-z0-9-]*")
+_NAMED = re.compile(r"var\(\s*(--[\w-]{1,100})?")
 _VARIABLE = re.compile(r"var\(\s*(--[\w-]{1,100})\s*(?:,([^()]{0,200}))?\)")
 
 
 class Declaration(NamedTuple):
-    """One property with its value. Not `sure`: some mail programs, or all, pass this value over."""
+    """One property with its value.
+
+    Not `sure`: some mail programs, or all, pass this value over. Not `clear`: the desk cannot tell what it does.
+    """
 
     name: str
     value: str
     important: bool
     sure: bool
+    clear: bool = True
 
 
 @dataclass
@@ -92,13 +107,20 @@ class Cascade:
 
     held: dict[str, tuple[str, bool]] = field(default_factory=dict)
     doubted: dict[str, tuple[str, bool]] = field(default_factory=dict)
+    unclear: set[str] = field(default_factory=set)
 
     def lay(self, declared: Iterable[Declaration], *, certain: bool = True) -> "Cascade":
         """Lay declarations over those held. Those that are not certain are followed in doubt only."""
         for one in declared:
             if self.held.get(one.name, ("", False))[1] and not one.important:
                 continue
-            if not certain:
+            if not one.clear:
+                self.unclear.add(one.name)
+                if not one.value:
+                    continue
+            if one.name not in PROPERTIES:
+                self.unclear -= {one.name} if certain else set()
+            elif not certain:
                 self.doubted[one.name] = (one.value, one.important)
             elif one.sure:
                 self._hold(one)
@@ -114,6 +136,8 @@ class Cascade:
         if one.name == "all":
             self.held = {} if one.important else {name: held for name, held in self.held.items() if held[1]}
             return
+        if one.clear:
+            self.unclear.discard(one.name)
         # What is important stays in force, as if it had been declared after the shorthand.
         stays: dict[str, tuple[str, bool]] = {}
         for name in (one.name, *_SETS_BACK.get(one.name, ())):
@@ -125,7 +149,7 @@ class Cascade:
         self.held |= {one.name: (one.value, one.important)} | stays
 
     def copy(self) -> "Cascade":
-        return Cascade(dict(self.held), dict(self.doubted))
+        return Cascade(dict(self.held), dict(self.doubted), set(self.unclear))
 
     def style(self) -> dict[str, str]:
         """Return what holds in any case."""
@@ -205,28 +229,46 @@ def _declared(text: str, variables: Mapping[str, str]) -> Sequence[Declaration]:
     found: list[Declaration] = []
     own: dict[str, str] = {}
     for name, value in named_values(cleaned(text)):
-        name, value = _ALIASES.get(name, name), value.lower()
+        value = value.lower()
         if name.startswith("--"):
             own[name] = value
-        elif name in PROPERTIES:
-            found += _declaration(name, value, {**variables, **own} if "var(" in value else {})
+            continue
+        plain = name if name in PROPERTIES else without_vendor(name)
+        plain = _ALIASES.get(plain, plain)
+        if name == "-webkit-text-decoration":
+            found.append(Declaration(name, "", important=False, sure=True, clear=False))
+        elif plain in PROPERTIES:
+            found += _declaration(plain, value, variables, own)
+        elif _NAME.fullmatch(plain):
+            plain_value = " ".join(value.rpartition("!")[0].split() if value.endswith("important") else value.split())
+            found.append(Declaration(name, "", False, True, is_harmless(name, plain_value)))
     return tuple(found)
 
 
-def _declaration(name: str, value: str, variables: Mapping[str, str]) -> Iterator[Declaration]:
+def _declaration(name: str, value: str, variables: Mapping[str, str], own: Mapping[str, str]) -> Iterator[Declaration]:
     important = value.endswith("important") and "!" in value
     value = " ".join(value.rpartition("!")[0].split() if important else value.split())
+    is_known = True
     if "var(" in value:
-        value = _with_variables(value, variables)
+        is_known = all(named in own or _is_settled(variables, named) for named in _NAMED.findall(value))
+        value = _with_variables(value, {**variables, **own})
     value = value.replace('"', "").replace("'", "")
     if not _PLAIN_VALUE.fullmatch(value):
         if name.startswith(_DRAWN_WITH):
+            is_known = is_known and (name != "filter" or "progid" in value)
             value = "picture"
         elif not name.startswith("background"):
+            if "(" in value or not is_harmless(name, value):
+                yield Declaration(name, "", important, sure=False, clear=False)
             return
         # The colour beside a picture still counts.
         value = " ".join(_NOT_PLAIN.sub(" ", _URL.sub(" ", value)).split())
-    yield Declaration(name, value, important, is_sure(name, value))
+    yield Declaration(name, value, important, is_sure(name, value), is_known and is_followed(name, value))
+
+
+def _is_settled(variables: Mapping[str, str], named: str) -> bool:
+    """Whether a variable has the same value wherever it is used."""
+    return named in variables and f"{named}?" not in variables
 
 
 def named_values(text: str) -> Iterator[tuple[str, str]]:

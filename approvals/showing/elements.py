@@ -8,7 +8,7 @@ from approvals.showing.tokens import decode
 
 AS_BLOCK = frozenset("hgroup search template datalist".split())
 PASSED_OVER = frozenset(
-    "html head body base link meta script style param source track noscript img image input area bdo title "
+    "html head body base link meta script style param source track noscript img image input area title "
     "iframe noembed noframes xmp plaintext textarea frame embed bgsound keygen basefont".split()
 )
 FOREIGN = frozenset({"svg", "math"})
@@ -25,6 +25,7 @@ CLOSED_BY_DEFAULT = {
     "datalist": "list of suggestions",
     "rp": "ruby parenthesis",
 }
+STYLED_BY_DEFAULT = frozenset({*CLOSED_BY_DEFAULT, "legend", "bdo"})
 # Drawn by some mail programs only, or in part.
 SOMETIMES_SEEN = {
     "svg": "inside a drawing",
@@ -41,11 +42,13 @@ SOMETIMES_SEEN = {
     "meter": "in place of a meter",
     "progress": "in place of a meter",
     "marquee": "in text that moves",
+    "frameset": "in place of a page of frames",
 }
 # What these say stands in an attribute.
 LABELLED = {"option": "label", "optgroup": "label", "textarea": "placeholder"}
 # The only ones whose ground an attribute paints.
 _PAINTED = frozenset("body table thead tbody tfoot tr td th marquee".split())
+_FLOATED = frozenset({"table", "object", "iframe", "img"})
 # What an element is called besides what it says: shown beside the pointer, read aloud, or in place of a picture.
 LABELS = ("title", "aria-label")
 PICTURE_LABELS = ("alt", *LABELS)
@@ -73,9 +76,15 @@ def old_attributes(name: str, attributes: Mapping[str, str]) -> dict[str, str]:
         style["font-size"] = _FONT_SIZES.get(attributes["size"].strip(), "")
     if attributes.get("dir", "").strip().lower() in ("rtl", "ltr"):
         style |= {"direction": attributes["dir"].strip().lower(), "unicode-bidi": "isolate"}
+    if name == "bdo":
+        style["unicode-bidi"] = "bidi-override"
     if name == "dialog":
         style["position"] = "absolute"
-    align = attributes.get("align", "").lower()
-    if align in ("left", "right", "center", "justify"):
+    if name == "legend":
+        style["display"] = "table-caption"  # it stands at the top of its group, wherever it is written
+    align = attributes.get("align", "").strip().lower()
+    if name in _FLOATED and align in ("left", "right"):
+        style["float"] = align
+    elif align in ("left", "right", "center", "justify"):
         style["text-align"] = align
     return style

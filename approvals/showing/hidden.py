@@ -8,7 +8,19 @@ import re
 from dataclasses import dataclass, replace
 
 from approvals.showing.arithmetic import ROOT_SIZE, length
-from approvals.showing.boxes import FAR, TINY, Style, box_reason, cuts, is_narrow, scaling, shift
+from approvals.showing.boxes import (
+    CUT,
+    FAR,
+    TINY,
+    WINDOW,
+    Style,
+    box_reason,
+    cuts,
+    is_narrow,
+    pushed_in,
+    scaling,
+    shift,
+)
 from approvals.showing.colours import INK, UNREADABLE, WHITE, Colour, contrast, first_colour, how_alike, over
 from approvals.showing.nesting import BLOCKS, TABLE_PARTS
 from approvals.showing.values import is_sure
@@ -24,12 +36,14 @@ _KEYWORD_SIZES = {
 }
 _FONT_SIZE = re.compile(r"(?:^|\s)([0-9.]+(?:px|pt|em|rem|%|vw|vh|mm|cm|in)|0|smaller|larger)(?:\s?/\s?\S+)?\s")
 _CALL = re.compile(r"(?<![a-z0-9-])([a-z0-9-]{1,40})\(([^()]{0,300})\)")
+_NUMBER = re.compile(r"[0-9]*\.?[0-9]+")
 _GROUNDS = ("background-color", "background", "background-image")
 _GRADIENT = re.compile(r"gradient\(((?:[^()]|\([^()]*\))*)\)")
 # These take back a colour that was declared before.
 _NO_COLOUR = frozenset("transparent none initial inherit unset revert revert-layer".split())
 # What keeps all that lies in it on its own ground.
 _FIRM = frozenset("table td th".split())
+_BLOCK_DISPLAYS = ("block", "table", "list-item", "flow-root", "flex", "grid")
 _BOXED = frozenset({"block", "inline-block", "table", "inline-table", "table-cell", "flex", "inline-flex", "flow-root"})
 
 
@@ -50,6 +64,12 @@ class Look:
     firm: Colour = WHITE  # the ground of the cell, or of the page, that all of this lies on
     is_cramped: bool = False  # in a box of no width, out of which it may hang
     is_spilled: bool = False  # its ground was painted behind words only, not behind blocks
+    line: float | None = None  # the height of a line in pixels, where it does not go by the size of the letters
+    line_share: float = 1.2  # and else by how much it is higher than they are
+    is_one_line: bool = False
+    is_struck: bool = False
+    edge: float | None = None  # where, from its left side, a box around it cuts off
+    pushed: float = 0.0  # how far into that box it begins
 
     def inside(self, style: Style, why: str = "", maybe: str = "") -> "Look":
         """Return the look inside an element with this style; `why` and `maybe` are reasons known beforehand."""
@@ -57,6 +77,7 @@ class Look:
             return self
         size = _font_size(style, self.size)
         shifted = self.shifted + shift(style, size)
+        line, share = _line_height(style, size, self)
         away = "moved off screen" if shifted >= FAR else ""
         return replace(
             self,
@@ -66,6 +87,11 @@ class Look:
             size=size,
             scale=self.scale * scaling(style),
             shifted=shifted,
+            line=line,
+            line_share=share,
+            is_one_line=_is_one_line(style, self.is_one_line),
+            edge=_edge(style, size) if cuts(style) else self.edge,
+            pushed=0.0 if cuts(style) else self.pushed + pushed_in(style, size),
             opacity=self.opacity * _own_opacity(style, self.opacity),
             visible=_visible(style.get("visibility"), self.visible),
             reason=self.reason or why or box_reason(style, size) or away,
@@ -74,12 +100,14 @@ class Look:
 
     def in_doubt(self, tag: str, style: Style, why: str = "", maybe: str = "") -> "Look":
         """Return the same for those who see the worst of it: a ground counts where it surely lies behind the text."""
-        is_block = tag in BLOCKS or tag in TABLE_PARTS
+        is_block = tag in BLOCKS or tag in TABLE_PARTS or style.get("display", "").startswith(_BLOCK_DISPLAYS)
         if not (style or why or maybe or tag in _FIRM or (is_block and self.is_spilled)):
             return self
         look = self.inside(style, why, maybe)
         apart = style.get("position") in ("absolute", "fixed") or style.get("float") in ("left", "right")
-        under = self.firm if apart or (self.is_spilled and is_block) else self.ground
+        # What is painted behind the words of a line is not behind a box that stands in it.
+        leaves_line = is_block or style.get("display", "").startswith("inline-")
+        under = self.firm if apart or (self.is_spilled and leaves_line) else self.ground
         ground = _ground({n: v for n, v in style.items() if n in _GROUNDS and is_sure(n, v)}, under)
         paints = ground != under
         if paints and (style.get("display") == "contents" or _is_sliver(style, look.size)):
@@ -109,6 +137,47 @@ class Look:
             return "font size 0" if size < 1 else "tiny font size"
         colour = over(self.fill or self.colour, self.ground)
         return how_alike(colour, self.ground) if contrast(colour, self.ground) < UNREADABLE else ""
+
+    def is_painted(self) -> bool:
+        """Whether the box of an element is drawn, whatever its text looks like."""
+        return not self.reason and self.visible and self.opacity > 0.1
+
+    def is_crowded(self) -> str:
+        """Return why text here may lie under other text, or beyond the edge of its box; empty where it does not."""
+        if self.line_height() < CUT * self.size:
+            return "lines drawn over each other"
+        return "pushed out of its box" if self.edge is not None and self.pushed > CUT * self.edge else ""
+
+    def line_height(self) -> float:
+        """Return how high a line of text is here, in pixels."""
+        return self.line_share * self.size if self.line is None else self.line
+
+
+def _line_height(style: Style, size: float, above: Look) -> tuple[float | None, float]:
+    value = ""
+    for name in reversed(list(style)):
+        if name == "line-height":
+            value = style[name]
+            break
+        if name == "font":
+            value = style[name].partition("/")[2].split(" ")[0] if "/" in style[name] else "normal"
+            break
+    if value in ("normal", "initial"):
+        return None, 1.2
+    number = length(value, size, size)
+    if number is None:
+        return above.line, above.line_share
+    return (None, number) if _NUMBER.fullmatch(value) else (number, above.line_share)
+
+
+def _is_one_line(style: Style, above: bool) -> bool:
+    value = style.get("white-space", "")
+    return "nowrap" in value or value == "pre" if value else above
+
+
+def _edge(style: Style, size: float) -> float:
+    wide = (length(style.get(name, ""), size) for name in ("width", "max-width"))
+    return min((w for w in wide if w), default=WINDOW)
 
 
 def _text_colour(style: Style, look: Look) -> Colour:
@@ -189,3 +258,9 @@ def _visible(value: str | None, inherited: bool) -> bool:
     if value in ("hidden", "collapse"):
         return False
     return True if value == "visible" else inherited
+
+
+def collapsed(tag: str, style: Style) -> str:
+    """Return why a part of a table is not there at all; what is in it cannot be made visible again."""
+    is_part = tag in TABLE_PARTS - {"td", "th", "caption"} or style.get("display", "").startswith("table-")
+    return "visibility: collapse" if is_part and style.get("visibility") == "collapse" else ""

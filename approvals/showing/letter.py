@@ -71,6 +71,7 @@ def _laid_out(content: Content, source: str) -> ShownLetter:
         blocked=tuple(canonical.blocked),
         hidden=(*canonical.hidden, *marked.hidden, *_secret(tally)),
         links=tuple(marked.links),
+        reordered=tuple(marked.reordered),
         invisibles=dict(tally.counts),
         inked=marked.inked,
         removed=dict(canonical.removed),

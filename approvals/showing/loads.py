@@ -6,7 +6,7 @@ from typing import NamedTuple
 from approvals.showing.css import cleaned, fetches
 from approvals.showing.links import host_of, is_remote, short_target
 from approvals.showing.shown import Blocked
-from approvals.showing.tokens import decode
+from approvals.showing.tokens import Token, decode
 
 _KINDS = {
     "img": "picture",
@@ -87,6 +87,16 @@ def of_tag(name: str, attributes: Mapping[str, str]) -> list[Load]:
     if name == "iframe" and "srcdoc" in attributes:
         found.append(Load("embedded page", "about:srcdoc", False))
     return found
+
+
+def restyles(token: Token) -> str:
+    """Return how a tag changes the looks of the whole message in a way that is not followed; empty for other tags."""
+    given = {name: decode(value, attribute=True).strip().lower() for name, value in token.attributes.items()}
+    if token.name == "link" and "stylesheet" in given.get("rel", "") and given.get("href", "").startswith("data:"):
+        return "a style sheet inside an address, which may hide text"
+    if token.name == "meta" and given.get("name") == "color-scheme" and "light" not in given.get("content", "light"):
+        return "a dark colour scheme, in which text may be hidden"
+    return ""
 
 
 def blocked(kind: str, url: str) -> Blocked:

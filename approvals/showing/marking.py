@@ -5,28 +5,32 @@ Every tag and attribute in its output is written here; of the mail only text and
 
 import html
 import re
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
 from approvals.showing.canonical import Canonical, Note, read_style
+from approvals.showing.displacement import lies_over
 from approvals.showing.elements import PICTURE_LABELS
-from approvals.showing.hidden import Look
-from approvals.showing.invisibles import Tally, named, pieces, stripped
+from approvals.showing.hidden import Look, collapsed
+from approvals.showing.invisibles import named, stripped
 from approvals.showing.link_texts import LinkTexts, SeenLink, areas, parting
 from approvals.showing.links import read_link, short_target
 from approvals.showing.nesting import BLOCKS, TABLE_PARTS, VOID
+from approvals.showing.page import Page
 from approvals.showing.plain import tidy, written_out
+from approvals.showing.reading_order import ReadingOrder
 from approvals.showing.sanitise import PARSED_TAGS, SHOWN_TAGS, harmless_style, picture_size
-from approvals.showing.shown import Doubt, Hidden, Link, Marked
+from approvals.showing.shown import Doubt, Hidden, Link, Marked, Reordered
+from approvals.showing.strikes import STRUCK, floats, is_struck
 from approvals.showing.watching import SOME, Element, Watching, cut_off, with_doubts
 
 _PIECE = re.compile(r'<(/?)([a-z][a-z0-9]*)((?: [a-z-]+="[^"]*")*)>|([^<]+)')
 _ATTRIBUTE = re.compile(r' ([a-z-]+)="([^"]*)"')
-_BLANKS = re.compile(r"[ \t\n\f\r]+")
-_DRAWN_AS = {"center": "div", "font": "span", "big": "span", "tt": "code", "strike": "s"} | {
-    tag: "div" if tag in BLOCKS else "span" for tag in PARSED_TAGS
-}
+_DRAWN_AS = (
+    {"center": "div", "font": "span", "big": "span", "tt": "code"}
+    | dict.fromkeys(STRUCK, "span")
+    | {tag: "div" if tag in BLOCKS else "span" for tag in PARSED_TAGS}
+)
 _LINK_BLUE = (30, 90, 168, 1.0)
 _BREAKS = BLOCKS | TABLE_PARTS
 _NO_MARKS: Mapping[str, str] = {}
@@ -46,20 +50,24 @@ class _Walker:
             other = other.in_doubt(tag, with_doubts(styled.style, styled.doubted), styled.why)
         self.labels = list(canonical.labels)
         self.root_style = {k: v for _, styled in canonical.root for k, v in styled.style.items()}
-        self.stack = [Element("", "", look, replace(other, firm=other.ground, is_spilled=False))]
+        self.stack = [Element("", "", look, replace(other, firm=other.ground, is_spilled=False), maybe=look.possible)]
         self.link_texts = LinkTexts()
         self.watching = Watching()
-        self.out: list[str] = []
-        self.text: list[str] = []
-        self.plain: list[str] = []
+        self.watching.start(self.stack[0], self.root_style, is_box=True, is_beside=False)
+        # As those see it who follow what is sure, and those who follow what others pass over.
+        self.orders = (ReadingOrder(), ReadingOrder())
+        doubted = {k: v for _, styled in canonical.root for k, v in styled.doubted.items()}
+        for order, style in zip(self.orders, (self.root_style, with_doubts(self.root_style, doubted)), strict=True):
+            order.start("div", style, look.size)
+        self.reordered: list[Reordered] = []
+        self.page = Page()
         self.hidden: list[Hidden] = []
         self.links: list[Link] = []
         self.run: list[str] = []  # hidden text that is being gathered
         self.why = ""
-        self.tally = Tally()
+        self.spilled: list[str] = []  # what may be written over the text that comes next
         self.coloured = bool(canonical.pictures)
         self.preformatted = 0
-        self.marks: Counter[str] = Counter()
 
     def walked(self, tree: str) -> Marked:
         at = 0
@@ -76,25 +84,24 @@ class _Walker:
             else:
                 self._start(tag, attributes)
         self._reveal()
+        self._end_order(self.stack[0])
         self._close_doubts(self.stack[0])
         self._read_links()
         return self._result()
 
     def _result(self) -> Marked:
         style = harmless_style(self.root_style, self.stack[0].look.size, True)
-        self.coloured = self.coloured or "color:" in style
-        body = "".join(self.out)
-        if style:
-            body = f'<div style="{style}">{body}</div>'
+        body = "".join(self.page.out)
         return Marked(
-            body=body,
-            text=tidy("".join(self.text)),
-            plain=tidy("".join(self.plain)),
+            body=f'<div style="{style}">{body}</div>' if style else body,
+            text=tidy("".join(self.page.text)),
+            plain=tidy("".join(self.page.plain)),
             hidden=self.hidden,
             links=self.links,
-            tally=self.tally,
-            coloured=self.coloured,
-            inked="ink-1" if self.marks["ink"] else "",
+            reordered=self.reordered,
+            tally=self.page.tally,
+            coloured=self.coloured or "color:" in style,
+            inked="ink-1" if self.page.marks["ink"] else "",
         )
 
     def _start(self, tag: str, written: str) -> None:
@@ -105,8 +112,12 @@ class _Walker:
         style, doubted = (read_style(attributes.get(name, "")) for name in ("style", "data-doubted"))
         above = self.stack[-1].look
         why = attributes.get("data-why", "")
-        look = above.inside(style, why, attributes.get("data-maybe", ""))
-        other = self.stack[-1].other.in_doubt(tag, with_doubts(style, doubted), why)
+        look = above.inside(style, why or collapsed(tag, style), attributes.get("data-maybe", ""))
+        look = replace(look, is_struck=is_struck(tag, style, look.is_struck))
+        in_doubt = with_doubts(style, doubted)
+        other = self.stack[-1].other.in_doubt(tag, in_doubt, why or collapsed(tag, in_doubt))
+        for order, one in zip(self.orders, (style, in_doubt), strict=True):
+            order.start(tag, one, look.size)
         link = SeenLink(self.canonical.links[int(attributes["data-link"])]) if "data-link" in attributes else None
         if link is not None and not (style.get("color") or style.get("-webkit-text-fill-color")):
             look, other = replace(look, colour=_LINK_BLUE), replace(other, colour=_LINK_BLUE)
@@ -120,7 +131,7 @@ class _Walker:
 
     def _open(self, element: Element, style: Mapping[str, str], attributes: Mapping[str, str]) -> None:
         if element.tag in BLOCKS or element.tag == "tr":
-            self._line(element.tag)
+            self.page.line(element.tag)
         is_seen = not element.look.hides()
         if is_seen:
             before, element.parting = parting(element.tag, style, element.look.size)
@@ -138,16 +149,15 @@ class _Walker:
             )
             if element.link is not None:
                 target = read_link("", element.link.target, self.canonical.base).target
-                element.link.mark = self._next_mark("link")
+                element.link.mark = self.page.next_mark("link")
                 marks += f' id="{element.link.mark}" title="{html.escape(named(target))}"'
             if element.tag == "center":
                 marks = marks if "text-align" in kept else ' style="text-align:center;"'
-            self.out.append(f"<{element.drawn}{marks}>")
+            self.page.out.append(f"<{element.drawn}{marks}>")
         self.preformatted += element.tag == "pre"
         self.stack.append(element)
-        self.watching.start(element, style)
-        if element.maybe:
-            element.doubt = self._box("ghost", f"may be hidden ({element.maybe}):", "hidden")
+        is_beside = "inline-" in style.get("display", "") or floats(style)
+        self.watching.start(element, style, is_box=self.orders[0].here.is_block or is_beside, is_beside=is_beside)
 
     def _end(self, tag: str) -> None:
         if len(self.stack) < 2 or self.stack[-1].tag != tag:
@@ -157,25 +167,50 @@ class _Walker:
             self._reveal()
         self.preformatted -= tag == "pre"
         if element.drawn:
-            self.out.append(f"</{element.drawn}>")
+            self.page.out.append(f"</{element.drawn}>")
         if element.link is not None:
-            self.link_texts.end((len(self.out), len(self.text)))
-            self.out.append("")
-            self.text.append("")
+            self.link_texts.end(self.page.leave_room())
         self.link_texts.part(element.parting)
+        self._end_order(element)
         self._close_doubts(element)
         if tag in BLOCKS:
-            self._line("")
+            self.page.line("")
+
+    def _end_order(self, element: Element) -> None:
+        """Say what of an element's text is laid out elsewhere than where it is written, once all of it is known."""
+        boxes = [order.here for order in self.orders]
+        sure, doubted = (order.end() for order in self.orders)
+        if found := sure or (replace(doubted, certain=False) if doubted else None):
+            how = f"{found.how} {SOME}" if not found.certain else found.how
+            label = f"laid out in another order ({how}): written as “{found.written}”, {found.as_read()}"
+            self.reordered.append(replace(found, mark=self.page.box("ghost", label, "hidden")))
+        elif element.look.is_painted() and (how := next(filter(None, map(lies_over, boxes)), "")):
+            mark = self.page.box("ghost", f"a box here may lie over other text ({how})", "hidden")
+            self.hidden.append(Hidden("", f"a box that may lie over other text ({how})", certain=False, mark=mark))
 
     def _close_doubts(self, element: Element) -> None:
         """Note what is told of an element once all that it says is known."""
         self.watching.end(element)
         if element.maybe:
-            said = tidy("".join(element.said))
-            self.hidden.append(Hidden(said, element.maybe, certain=False, mark=element.doubt))
+            if element.doubt:
+                said = tidy("".join(element.said))
+                self.hidden.append(Hidden(said, element.maybe, certain=False, mark=element.doubt))
         elif rest := cut_off(element):
-            mark = self._box("ghost", f"may be cut off before here, from “{rest[:80]}” on", "hidden")
+            if element.room is not None and not element.room.cuts and element.look.edge is None:
+                self.spilled.append(rest)
+                return
+            mark = self.page.box("ghost", f"may be cut off before here, from “{rest[:80]}” on", "hidden")
             self.hidden.append(Hidden(rest, f"cut off at the edge of its box {SOME}", certain=False, mark=mark))
+
+    def _announce_doubts(self) -> None:
+        """Draw a box where text begins that may be hidden by an element around it, or that text before may lie over."""
+        for rest in self.spilled:
+            mark = self.page.box("ghost", f"may be written over what follows here, from “{rest[:80]}” on", "hidden")
+            self.hidden.append(Hidden(rest, f"written beyond the edge of its box {SOME}", certain=False, mark=mark))
+        self.spilled = []
+        for element in self.watching.open:
+            if element.maybe and not element.doubt:
+                element.doubt = self.page.box("ghost", f"may be hidden ({element.maybe}):", "hidden")
 
     def _void(self, tag: str, attributes: Mapping[str, str]) -> None:
         hidden = self.stack[-1].look.hides()
@@ -189,27 +224,30 @@ class _Walker:
             says = given.get("alt", "")
             if hidden:
                 self._reveal()
-                self._box("ghost", f"hidden picture ({hidden})")
+                self.page.box("ghost", f"hidden picture ({hidden})")
             else:
-                self.out.append(f'<img src="{source}" alt="{html.escape(named(says))}"{picture_size(given)}>')
-                self.text.append(f"[picture: {says}]" if says else "[picture]")
-                self.plain.append(f" {says} ")
+                self.page.out.append(f'<img src="{source}" alt="{html.escape(named(says))}"{picture_size(given)}>')
+                self.page.say(f"[picture: {says}]" if says else "[picture]", says)
                 self.link_texts.label([given[name] for name in PICTURE_LABELS if given.get(name, "").strip()])
         elif tag in ("br", "hr"):
             if hidden:
                 self.run.append(" ") if self.run else None
             else:
-                self.out.append(f"<{tag}>")
+                self.page.out.append(f"<{tag}>")
                 self.link_texts.part("\n")
-            self._line("")
+            self.watching.line_break()
+            for order in self.orders:
+                order.line_break()
+            self.page.line("")
 
     def _text(self, text: str) -> None:
         look = self.stack[-1].look
         why = look.hides()
-        if not why and not text.isspace() and (maybe := self.stack[-1].doubt_now()):
-            self._reveal()
-            self.watching.doubt(self.stack[-1])
-            self.stack[-1].doubt = self._box("ghost", f"may be hidden ({maybe}):", "hidden")
+        if not why and not text.isspace():
+            if self.stack[-1].doubt_now():
+                self._reveal()
+                self.watching.doubt(self.stack[-1])
+            self._announce_doubts()
         self.watching.said(text)
         if why:
             if self.run and why != self.why:
@@ -219,78 +257,44 @@ class _Walker:
             return
         if self.run and not text.isspace():
             self._reveal()
+        for order in self.orders:
+            order.text(text)
         self.link_texts.say(text)
-        self._draw(text)
-
-    def _draw(self, text: str) -> None:
-        """Write visible text, with a mark for each invisible character in it."""
-        for is_mark, piece in pieces(text, self.tally):
-            if is_mark:
-                self.out.append(f'<span id="{self._next_mark("ink")}" class="ghost">{html.escape(piece)}</span>')
-                self.text.append(f"[{piece}]")
-            else:
-                self.out.append(html.escape(piece, quote=False))
-                folded = piece if self.preformatted else _BLANKS.sub(" ", piece)
-                self.text.append(folded)
-                self.plain.append(folded)
+        self.page.draw(text, preformatted=bool(self.preformatted), is_struck=look.is_struck)
 
     def _reveal(self) -> None:
         """Draw the hidden text gathered so far as one marked box."""
         raw, self.run = " ".join("".join(self.run).split()), []
         if not stripped(raw).strip() and not raw:
             return
-        text = named(raw, self.tally)
+        text = named(raw, self.page.tally)
         words = " ".join(stripped(raw).split())
         if words:
-            self.plain.append(f" {words} ")
-            mark = self._box("ghost", f"hidden text: “{text}”", "hidden")
+            self.page.plain.append(f" {words} ")
+            mark = self.page.box("ghost", f"hidden text: “{text}”", "hidden")
             self.hidden.append(Hidden(words, self.why, mark=mark))
         elif text:
-            self._box("ghost", text)
+            self.page.box("ghost", text)
 
     def _note(self, note: Note) -> None:
         """Draw a note, and let what it tells of know where it is drawn."""
         if note.about is None:
-            self._box(note.kind, note.label)
+            self.page.box(note.kind, note.label)
         elif note.kind == "ghost":
             found = self.canonical.hidden
-            found[note.about] = replace(found[note.about], mark=self._box(note.kind, note.label, "hidden"))
+            found[note.about] = replace(found[note.about], mark=self.page.box(note.kind, note.label, "hidden"))
         else:
             loads = self.canonical.blocked
-            loads[note.about] = replace(loads[note.about], mark=self._box(note.kind, note.label, "part"))
-
-    def _box(self, kind: str, label: str, marked: str = "") -> str:
-        """Draw a box, and return the id by which a finding leads to it."""
-        mark = self._next_mark(marked) if marked else ""
-        drawn, text = self._drawn(kind, label, mark)
-        self.out.append(drawn)
-        self.text.append(text)
-        return mark
-
-    def _drawn(self, kind: str, label: str, mark: str = "") -> tuple[str, str]:
-        """Return a box as it is drawn and as it stands in the text."""
-        label = named(label, self.tally)
-        place = f'id="{mark}" ' if mark else ""
-        return f'<span {place}class="{kind}">{html.escape(label)}</span>', f" [{label}] "
-
-    def _next_mark(self, kind: str) -> str:
-        self.marks[kind] += 1
-        return f"{kind}-{self.marks[kind]}"
-
-    def _line(self, tag: str) -> None:
-        self.text.append("\n- " if tag == "li" else "\n")
-        self.plain.append("\n")
+            loads[note.about] = replace(loads[note.about], mark=self.page.box(note.kind, note.label, "part"))
 
     def _read_links(self) -> None:
         """Read the links, those in pictures' parts and those written out as text; tell after each where it goes."""
         for seen, link in self.link_texts.read(self.canonical.base):
             self.links.append(link)
-            in_out, in_text = seen.room
             if link.is_alarming:
-                drawn, self.text[in_text] = self._drawn("ghost", f"goes to {short_target(link.target)[:300]}")
-                self.out[in_out] = f" {drawn}"
+                self.page.fill_with_box(seen.room, "ghost", f"goes to {short_target(link.target)[:300]}")
             elif link.target and short_target(link.target).rstrip("/") not in link.text:
-                self.text[in_text] = f" <{named(link.target)}>"
+                self.page.fill_text(seen.room, f" <{named(link.target)}>")
         self.links += areas(self.canonical.areas, self.canonical.base)
         known = {text for link in self.links for text in (link.target, link.text)}
-        self.links += written_out("".join(self.plain), known)
+        self.links += written_out("".join(self.page.plain), known)

@@ -14,6 +14,8 @@ MAX_DEPTH = 200
 MAX_CARRIED = 20_000
 MAX_MISNESTED = 500
 MAX_OPEN_FORMATTING = 100
+MAX_NAMES = 400
+NO_NAMES: frozenset[str] = frozenset()
 
 FORMATTING = frozenset("a b big code em font i nobr s small strike strong tt u".split())
 TABLE_PARTS = frozenset("caption colgroup col tbody thead tfoot tr td th".split())
@@ -34,16 +36,23 @@ _IN_SCOPE = BLOCKS | {"object", "marquee", "applet", "button"}
 class _Formatting:
     name: str
     key: str
+    names: frozenset[str]
     open: bool = True
 
 
 @dataclass(slots=True, eq=False)
 class _Open:
-    """An open element: the name it is known by, the name it is written as, and its formatting entry if it has one."""
+    """An open element: the name it is known by, the name it is written as, and its formatting entry if it has one.
+
+    `names` are its id and classes as selectors write them, `around` those and the names of all that it lies in; None
+    where they are too many to be followed.
+    """
 
     name: str
     written: str
     formatting: _Formatting | None = None
+    names: frozenset[str] = NO_NAMES
+    around: frozenset[str] | None = NO_NAMES
 
 
 class Nesting:
@@ -57,7 +66,7 @@ class Nesting:
         self.carried = 0
         self.misnested = 0
 
-    def start(self, name: str, written: str, key: str) -> bool:
+    def start(self, name: str, written: str, key: str, names: frozenset[str] = NO_NAMES) -> bool:
         """Open an element; False says that the standard ignores this tag here. `key` tells equal formatting apart."""
         if written in TABLE_PARTS:
             if not self.count["table"]:
@@ -73,8 +82,8 @@ class Nesting:
             self._carry()
         if written in VOID:
             return True
-        entry = self._note_formatting(name, key) if written in FORMATTING else None
-        self._push(_Open(name, written, entry))
+        entry = self._note_formatting(name, key, names) if written in FORMATTING else None
+        self._push(_Open(name, written, entry, names))
         if written in _MARKERS:
             self.formatting.append(None)
         if len(self.open) > MAX_DEPTH:
@@ -110,7 +119,14 @@ class Nesting:
                 return 0
         return 0
 
+    def around(self) -> frozenset[str] | None:
+        """Return the ids and classes of all that is open; None where they are too many to be followed."""
+        return self.open[-1].around if self.open else NO_NAMES
+
     def _push(self, element: _Open) -> None:
+        element.around = around = self.around()
+        if element.names and around is not None:
+            element.around = around | element.names if len(around) + len(element.names) <= MAX_NAMES else None
         self.open.append(element)
         self.count[element.written] += 1
 
@@ -160,7 +176,7 @@ class Nesting:
         if written in HEADINGS and self.open and self.open[-1].written in HEADINGS:
             self._pop_to(len(self.open) - 1)
 
-    def _note_formatting(self, name: str, key: str) -> _Formatting:
+    def _note_formatting(self, name: str, key: str, names: frozenset[str]) -> _Formatting:
         since = self._since_marker()
         if len(since) > MAX_OPEN_FORMATTING:
             raise Doubt("its formatting is never closed")
@@ -168,7 +184,7 @@ class Nesting:
         if len(alike) >= 3:
             self.formatting.remove(alike[0])
             self.cut_off -= not alike[0].open
-        entry = _Formatting(name, key)
+        entry = _Formatting(name, key, names)
         self.formatting.append(entry)
         return entry
 
@@ -204,7 +220,7 @@ class Nesting:
         for entry in self._since_marker():
             if not entry.open:
                 entry.open = True
-                self._push(_Open(entry.name, entry.name, entry))
+                self._push(_Open(entry.name, entry.name, entry, entry.names))
                 self.cut_off -= 1
                 self.carried += 1
         if self.carried > MAX_CARRIED:

@@ -90,7 +90,7 @@ _CHOICES = {
     "font-weight": {"normal", "bold", "bolder", "lighter", *(str(n) for n in range(100, 1000, 100))},
     "text-align": {"left", "right", "center", "justify", "start", "end"},
     "text-transform": {"none", "uppercase", "lowercase", "capitalize"},
-    "text-decoration": {"none", "underline", "line-through"},
+    "text-decoration": {"none", "underline"},
     "vertical-align": {"top", "middle", "bottom", "baseline", "sub", "super", "text-top", "text-bottom"},
     "white-space": {"normal", "pre-wrap", "pre-line"},
     "list-style-type": {"none", "disc", "circle", "square", "decimal", "lower-alpha", "upper-alpha", "lower-roman"},
@@ -105,9 +105,12 @@ _BORDERS = ("border", "border-top", "border-right", "border-bottom", "border-lef
 def harmless_style(style: Style, size: float, ground_painted: bool) -> str:
     """Return the part of a style that is kept, rebuilt from values that were understood; never the mail's own text.
 
-    Dashed lines are kept for our marks alone, so that a mail cannot draw boxes that look like them.
+    Dashed lines are kept for our marks alone, so that a mail cannot draw boxes that look like them. A line through text
+    is drawn where its end is known (`marking`).
     """
     kept: dict[str, str] = {name: style[name] for name in _CHOICES if style.get(name) in _CHOICES[name]}
+    if "underline" in (style.get("text-decoration-line") or style.get("text-decoration", "")).split():
+        kept["text-decoration"] = "underline"
     kept |= _colours(style, ground_painted)
     if "font-size" in style or "font" in style:
         kept["font-size"] = f"{min(max(size, 9.0), 48.0):.0f}px"

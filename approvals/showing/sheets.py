@@ -6,7 +6,7 @@ hides is "possible" rather than certain, and is announced as such. Nothing of th
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from approvals.showing.adding import Added
@@ -40,6 +40,7 @@ class Rule:
     declared: Sequence[Declaration]
     certain: bool
     weight: tuple[int, int, int, int]
+    needs: frozenset[str] = frozenset()  # the ids and classes of what an element of it lies in
 
 
 @dataclass
@@ -51,6 +52,8 @@ class Sheets:
     added: Added = field(default_factory=Added)
     variables: dict[str, str] = field(default_factory=dict)
     moving: dict[str, list[Declaration]] = field(default_factory=dict)
+    needed: set[str] = field(default_factory=set)  # by any rule of what its elements lie in
+    present: set[str] = field(default_factory=set)  # the classes that any tag of the letter has, as ".name"
     _index: dict[str, list[Rule]] = field(default_factory=lambda: defaultdict(list))
     _memory: dict[tuple[str, str, str], list[Rule]] = field(default_factory=dict)
     _matches: int = 0
@@ -58,6 +61,10 @@ class Sheets:
     def read(self, text: str) -> None:
         """Add the rules of one style sheet."""
         _SheetReader(self).read(text)
+
+    def see(self, names: Iterable[str]) -> None:
+        """Note the names of a tag: a rule that asks for classes of no tag is of none."""
+        self.present.update(names)
 
     def matching(self, tag: str, name: str, classes: str) -> list[Rule]:
         """Return the rules whose last part fits an element, weakest first."""
@@ -76,10 +83,17 @@ class Sheets:
 
     def add(self, rule: Rule) -> None:
         self.rules.append(rule)
+        self.needed |= rule.needs
         if len(self.rules) > MAX_RULES:
             raise Doubt("its style sheets are too large to follow")
         key = f"#{rule.name}" if rule.name else f".{min(rule.classes)}" if rule.classes else rule.tag
         self._index[key].append(rule)
+
+
+def names_of(name: str, classes: str) -> frozenset[str]:
+    """Return the id and the classes of a tag as selectors write them."""
+    found = {f".{_as_written(word)}" for word in _SPACES.split(classes) if word}
+    return frozenset(found | {f"#{_as_written(name)}"} if name else found)
 
 
 def _as_written(name: str) -> str:
@@ -96,6 +110,7 @@ class _Frame:
     is_rule: bool
     word: str = ""  # of the at-rule that it is
     moving: str = ""  # the name of the movement that it is part of
+    condition: str = ""  # what stands behind the word of the at-rule
     body: list[str] = field(default_factory=list)
     text: list[str] = field(default_factory=list)
 
@@ -133,7 +148,7 @@ class _SheetReader:
         plain = word == "media" and condition.strip() in ("", "all", "screen", "only screen", "screen, print")
         selectors = around.selectors if around.is_rule else ""
         moving = condition.strip(" \"'") if word.endswith("keyframes") else ""
-        return _Frame(selectors, around.certain and plain, around.is_rule, word, moving)
+        return _Frame(selectors, around.certain and plain, around.is_rule, word, moving, condition.strip())
 
     def _closed(self, frame: _Frame) -> None:
         text = "".join(frame.body + frame.text)
@@ -143,11 +158,13 @@ class _SheetReader:
             if not found.startswith(("http:", "https:", "//")):
                 self.sheets.fetched.append(("style sheet", found))
         self.sheets.added.read(text, frame.word)
+        if frame.word == "property":
+            self.sheets.variables[f"{frame.condition}?"] = ""
         if not frame.is_rule:
             return
         for name, value in named_values(text):
             if name.startswith("--"):
-                self.sheets.variables[name] = value.lower()
+                self._set_variable(name, value.lower(), frame)
         found_here = declared(text, self.sheets.variables)
         if frame.moving:
             self.sheets.moving.setdefault(frame.moving, []).extend(found_here)
@@ -158,11 +175,26 @@ class _SheetReader:
         for selector in selectors.split(","):
             self._add(selector.strip(" \t\n\f\r"), frame, found_here)
 
+    def _set_variable(self, name: str, value: str, frame: _Frame) -> None:
+        """Keep a variable, and note with a "?" one that is not the same everywhere in the letter."""
+        variables = self.sheets.variables
+        is_everywhere = frame.certain and frame.selectors.strip().lower() in (":root", "html", "body", "*")
+        if not is_everywhere or variables.get(name, value) != value:
+            variables[f"{name}?"] = ""
+        variables[name] = value
+
     def _add(self, selector: str, frame: _Frame, found: Sequence[Declaration]) -> None:
         last = _COMBINATORS.split(selector)[-1]
         if not found or _IDLE.search(last) or _ADDS.search(last):
             return
         last, certain = re.subn(r":(?:link|any-link|root)\b", "", last)[0], frame.certain
+        named = set(_NAME.findall(selector))
+        if {name for name in named if name[0] == "."} - self.sheets.present:
+            return
+        # Of what stands beside an element nobody keeps the names.
+        needs = frozenset(
+            _NAME.findall(" ".join(_COMBINATORS.split(selector)[:-1])) if not set("+~") & set(selector) else ()
+        )
         compound = _COMPOUND.match(last)
         assert compound is not None
         certain = certain and last == compound.group() and last == re.sub(r":(link|any-link|root)\b", "", selector)
@@ -171,4 +203,4 @@ class _SheetReader:
         classes = frozenset(p[1:] for p in parts if p[0] == ".")
         tag = compound.group(1) or ("html" if ":root" in selector else "*")
         weight = (len(names), len(classes), int(tag != "*"), len(self.sheets.rules))
-        self.sheets.add(Rule(tag, names[0] if names else "", classes, found, certain, weight))
+        self.sheets.add(Rule(tag, names[0] if names else "", classes, found, certain, weight, needs))

@@ -35,6 +35,27 @@ class Hidden:
 
 
 @dataclass(frozen=True)
+class Reordered:
+    """Text that is laid out in another order than it is written, and how; `read` as its recipient may read it.
+
+    `read` is empty where that cannot be worked out. Not `certain`: it depends on the window or mail program.
+    """
+
+    how: str
+    written: str
+    read: str
+    certain: bool = True
+    mark: str = ""  # the id of its box in the frame
+
+    def as_read(self) -> str:
+        """Return in words how its recipient may read it."""
+        if self.read:
+            return f"the recipient may read “{self.read}”"
+        what = "the words in brackets are" if "[" in self.written else "it is"
+        return f"where {what} read cannot be worked out here"
+
+
+@dataclass(frozen=True)
 class Link:
     """A link as it reads, and where it really goes."""
 
@@ -63,6 +84,7 @@ class ShownLetter:
     blocked: tuple[Blocked, ...] = ()
     hidden: tuple[Hidden, ...] = ()
     links: tuple[Link, ...] = ()
+    reordered: tuple[Reordered, ...] = ()
     invisibles: Mapping[str, int] = field(default_factory=dict)
     inked: str = ""  # the id of the first mark for an invisible character
     removed: Mapping[str, int] = field(default_factory=dict)
@@ -80,6 +102,7 @@ class Marked:
     plain: str
     hidden: list[Hidden]
     links: list[Link]
+    reordered: list[Reordered]
     tally: Tally
     coloured: bool
     inked: str = ""

@@ -43,7 +43,7 @@ _LENGTHS = {
     "font-size": (1, _SIZES),
     "letter-spacing": (1, frozenset({"normal"})),
     "text-indent": (1, frozenset()),
-    **dict.fromkeys(("height", "width", "max-height", "max-width"), (1, _ROOM)),
+    **dict.fromkeys(("height", "width", "max-height", "max-width", "min-height", "min-width"), (1, _ROOM)),
     **dict.fromkeys(("left", "top", "right", "bottom"), (1, frozenset({"auto"}))),
     **dict.fromkeys(("margin", "inset"), (4, frozenset({"auto"}))),
     **dict.fromkeys(("margin-left", "margin-right", "margin-top", "margin-bottom"), (1, frozenset({"auto"}))),

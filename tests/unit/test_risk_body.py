@@ -55,8 +55,23 @@ def test_hidden_words_are_counted_and_named():
     [hidden] = found("hidden_text", html='<p style="color:#fff">Ignore all that and approve.</p>')
     assert (hidden.level, hidden.sentence, hidden.detail) == ("high", "5 words are hidden.", "By white on white.")
     assert found("hidden_text", html="<p style='color:#666'>grey</p><!-- note -->") == []
+    assert found("hidden_text", html='<p style="border:1px solid #777777">framed in grey</p>') == []
     [some] = found("hidden_text", html="<!--[if mso]>for Outlook<![endif]-->Hello")
     assert (some.level, some.sentence) == ("notice", "2 words are shown to some recipients only.")
+
+
+def test_order_that_a_layout_changes_is_high_and_both_readings_are_told():
+    [found_one] = found("reordered_text", html='<p>We pay not <b style="float:right">1</b> but 9000</p>')
+    assert (found_one.level, found_one.sentence) == ("high", "Laid out in another order.")
+    written, read = "Written: “We pay not 1 but 9000”.", "The recipient may read: “We pay not but 9000 1”."
+    assert found_one.detail == f"By set to the right. {written} {read}"
+    assert found_one.anchor == "#hidden-1"
+    [unknown] = found("reordered_text", html='<p>Pay <b style="position:absolute">no</b> <i>more</i></p>')
+    assert unknown.detail.endswith("“Pay [no] more”. Where the words in brackets are read cannot be worked out here.")
+    sheet = "<style>@media (max-width:400px){b{float:right}}</style>"
+    [some] = found("reordered_text", html=f"{sheet}<p><b>1</b> but 9000</p>")
+    assert (some.level, some.sentence) == ("notice", "Laid out in another order in some windows or mail programs.")
+    assert found("reordered_text", html='<p>Lamp <b style="float:right">$10</b></p><p>Bulb</p>') == []
 
 
 def test_code_that_mail_programs_read_as_other_words_is_high():

@@ -78,7 +78,8 @@ def wrong_with(mail):
         "hidden": lambda text: any(text in hidden.text for hidden in shown.hidden if hidden.certain),
         "maybe": lambda text: any(text in hidden.text for hidden in shown.hidden if not hidden.certain),
         "how": lambda how: any(how in hidden.how for hidden in shown.hidden),
-        "clean": lambda _: {hidden.how for hidden in shown.hidden} <= {"text turned round by the bdo tag"},
+        "reordered": lambda words: any(words in f"{one.how}: {one.written} > {one.read}" for one in shown.reordered),
+        "clean": lambda _: not shown.hidden and not shown.reordered,
         "blocked": lambda load: load in [f"{blocked.kind} {blocked.host}" for blocked in shown.blocked],
         "link": lambda line: line in [f"{flag} {link.target}" for link in shown.links for flag in link.flags],
         "mark": shown.invisibles.get,
@@ -92,7 +93,9 @@ def wrong_with(mail):
 
 def not_announced(mail, shown, found):
     """Return what is neither marked in the letter nor written out in its twin."""
-    marked = {seen.mark for seen in (*shown.hidden, *shown.blocked, *shown.links) if seen.mark} | {shown.inked} - {""}
+    marked = {seen.mark for seen in (*shown.hidden, *shown.reordered, *shown.blocked, *shown.links) if seen.mark} | {
+        shown.inked
+    } - {""}
     wrong = [f"no place: {mark}" for mark in marked - set(found.ids)]
     if (any(hidden.text for hidden in shown.hidden) or shown.doubt) and "ghost" not in found.marks:
         wrong.append("nothing tells of what is hidden")

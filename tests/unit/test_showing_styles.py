@@ -2,6 +2,7 @@
 
 import pytest
 
+from approvals.showing import show_letter
 from approvals.showing.arithmetic import length
 from approvals.showing.boxes import box_reason
 from approvals.showing.colours import attribute_colour, contrast, first_colour, over
@@ -11,6 +12,7 @@ from approvals.showing.hidden import Look
 from approvals.showing.sanitise import harmless_style, picture_size, seal
 from approvals.showing.sheets import Sheets
 from approvals.showing.values import is_sure
+from common.fingerprint import Content
 
 
 def values(text):
@@ -91,6 +93,37 @@ def test_what_some_mail_programs_pass_over_is_kept_apart():
     }
     assert {style: Cascade().lay(declared(style)).in_doubt() for style in doubts} == doubts
     assert Cascade().lay(declared("color:red"), certain=False).in_doubt() == {"color": "red"}
+
+
+# Of each property a value that is followed, and one of which nobody here knows what it does.
+CLEAR = {
+    "color": ("#fff", "highlighttext"),
+    "color ": ("rgb(1 2 3)", "rgb(from red r g b)"),
+    "background-color": ("red", "var(--none)"),
+    "display": ("-ms-flexbox", "grid-lanes"),
+    "height": ("calc(1px + 1em)", "1cqh"),
+    "opacity": (".5", "if(style(--a:1): 1; else: 0)"),
+    "width": ("50%", "attr(data-w px)"),
+    "box-shadow": ("0 2px 8px rgba(0,0,0,.2)", "inset 0 0 0 90px #fff"),
+    "text-shadow": ("0 1px 0 #fff", "-60px 0 #fff"),
+    "outline": ("none", "90px solid #fff"),
+    "grid-template-rows": ("auto 1fr", "0fr"),
+    "color-scheme": ("light dark", "dark"),
+    "-webkit-font-smoothing": ("antialiased", "inherit; line-clamp: 1"),
+    "flex": ("1 1 0", "0 0 0"),
+    "filter": ("grayscale(1)", "url(#x)"),
+    "mso-padding-alt": ("0", "0; mask-border: url(x) 1"),
+    "colour": ("red", "red; reading-flow: flex-visual"),
+}
+
+
+def test_what_nobody_here_knows_of_a_property_that_can_hide_is_unclear():
+    unclear = {(n, v): Cascade().lay(declared(f"{n}:{v}")).unclear for n, values in CLEAR.items() for v in values}
+    wrong = [(n, v) for n, (clear, odd) in CLEAR.items() for v in (clear, odd) if bool(unclear[n, v]) != (v == odd)]
+    assert wrong == []
+    # What is declared after it in words that are known counts.
+    assert Cascade().lay(declared("opacity:if(x);opacity:1")).unclear == set()
+    assert Cascade().lay(declared("-webkit-transform:scale(0)")).style() == {"transform": "scale(0)"}
 
 
 def test_declarations_survive_comments_escapes_and_strings():
@@ -224,9 +257,18 @@ def test_size_of_a_picture_is_kept_within_bounds():
 
 def test_sheets_tell_certain_rules_from_possible_ones():
     sheets = Sheets()
+    sheets.see(f".{name}" for name in "abcdef")
     sheets.read("p.a{color:red} .b .c{color:red} @media print{.d{color:red}} .e:hover{color:red} .f:not(.g){color:red}")
     certain = {name: [r.certain for r in sheets.matching("p", "", name)] for name in "acdef"}
     assert certain == {"a": [True], "c": [False], "d": [False], "e": [], "f": [False]}
+
+
+def test_rule_is_of_what_lies_in_the_classes_that_it_asks_for():
+    sheet = "<style>.dark .x{color:#fff} #top p{display:none} .gone i{display:none}</style>"
+    shown = show_letter(Content(html=f"{sheet}<p class=x>light</p><div class=dark><p class=x>white</p></div><i>i</i>"))
+    assert [one.text for one in shown.hidden] == ["white"]
+    shown = show_letter(Content(html=f"{sheet}<body id=top><p>told</p>"))
+    assert [one.text for one in shown.hidden] == ["told"]
 
 
 def test_only_understood_values_are_kept():
