@@ -7,11 +7,11 @@ comments, no raw text, no attributes of the mail's own but understood styles, so
 
 import html
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from approvals.showing import loads
-from approvals.showing.boxes import Style, box_reason
+from approvals.showing.boxes import box_reason
 from approvals.showing.elements import (
     BREAKS_OUT,
     FOREIGN,
@@ -22,6 +22,7 @@ from approvals.showing.elements import (
     PICTURE_ATTRIBUTES,
     PICTURE_LABELS,
     RAW_SHOWN,
+    labels_in,
     written_as,
 )
 from approvals.showing.nesting import VOID, Nesting
@@ -29,7 +30,7 @@ from approvals.showing.outlook import conditional, without_tags
 from approvals.showing.pictures import MAX_ALL_PICTURES, MAX_PIXELS, Picture, drawable
 from approvals.showing.reading_order import lies_elsewhere
 from approvals.showing.shown import Blocked, Doubt, Hidden
-from approvals.showing.styling import Styled, Styling, names_of_tag
+from approvals.showing.styling import Styled, Styling, names_of_tag, written_style
 from approvals.showing.tokens import Token, decode, tokens
 
 MAX_TAGS = 20_000
@@ -231,7 +232,7 @@ class _Writer:
             self.result.base = decode(attributes.get("href", ""), attribute=True)
         elif name == "area" and "href" in attributes:
             target = decode(attributes["href"], attribute=True)
-            self.result.areas.append((_labels(attributes, PICTURE_LABELS), target))
+            self.result.areas.append((labels_in(attributes, PICTURE_LABELS), target))
             self._note("blocked", f"part of a picture is a link to {target}")
         elif name == "input" and attributes.get("type", "").lower() not in ("hidden", "image"):
             value = decode(attributes.get("value") or attributes.get("placeholder", ""), attribute=True)
@@ -254,7 +255,7 @@ class _Writer:
             return
         says = " ".join(attributes.get("alt", "").split())
         suffix = f" (in its place: “{says}”)" if says else ""
-        labels = _labels(token.attributes, PICTURE_LABELS)
+        labels = labels_in(token.attributes, PICTURE_LABELS)
         remote = [load for load in loads.of_tag(token.name, token.attributes) if load.kind == "picture"]
         if remote:
             blocked = loads.blocked(remote[0].kind, remote[0].url)
@@ -284,11 +285,11 @@ class _Writer:
         if token.name == "a" and "href" in token.attributes:
             self.result.links.append(decode(token.attributes["href"], attribute=True))
             marks += f' data-link="{len(self.result.links) - 1}"'
-        if labels := _labels(token.attributes, LABELS):
+        if labels := labels_in(token.attributes, LABELS):
             # Equal ones have one number: elements that the standard takes for equal stay so.
             marks += f' data-labels="{self.result.labels.setdefault(labels, len(self.result.labels))}"'
         for name, held in (("style", style), ("data-doubted", doubted)):
-            marks += f' {name}="{html.escape(_written(held))}"' if held else ""
+            marks += f' {name}="{html.escape(written_style(held))}"' if held else ""
         marks += f' data-why="{html.escape(why)}"' if why else ""
         marks += f' data-maybe="{html.escape(maybe)}"' if maybe else ""
         for name in ("colspan", "rowspan", "start", *(("value",) if token.name == "li" else ())):
@@ -296,17 +297,3 @@ class _Writer:
             most = 9 if name in ("start", "value") else 3
             marks += f' {name}="{value}"' if value.isascii() and value.isdigit() and len(value) <= most else ""
         return marks
-
-
-def read_style(written: str) -> Style:
-    """Return a style as the plain form holds it."""
-    return dict(part.split(":", 1) for part in written.split(";") if ":" in part)
-
-
-def _written(style: Style) -> str:
-    return ";".join(f"{name}:{value}" for name, value in style.items())
-
-
-def _labels(attributes: Mapping[str, str], names: Iterable[str]) -> tuple[str, ...]:
-    found = (decode(attributes[name], attribute=True) for name in names if name in attributes)
-    return tuple(label for label in found if label.strip())

@@ -1,6 +1,6 @@
 """What the tags of a mail are to us: which stay, which stand for others, which are seen by some recipients only."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from approvals.showing.colours import attribute_colour
 from approvals.showing.sanitise import PARSED_TAGS, TREE_TAGS
@@ -61,6 +61,12 @@ def written_as(name: str) -> str:
     if name in TREE_TAGS or name in PARSED_TAGS:
         return name
     return "div" if name in AS_BLOCK else "span"
+
+
+def labels_in(attributes: Mapping[str, str], names: Iterable[str]) -> tuple[str, ...]:
+    """Return what these attributes call an element, without empty ones."""
+    found = (decode(attributes[name], attribute=True) for name in names if name in attributes)
+    return tuple(label for label in found if label.strip())
 
 
 def old_attributes(name: str, attributes: Mapping[str, str]) -> dict[str, str]:

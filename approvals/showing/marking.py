@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 
-from approvals.showing.canonical import Canonical, Note, read_style
+from approvals.showing.canonical import Canonical, Note
 from approvals.showing.displacement import lies_over
 from approvals.showing.elements import PICTURE_LABELS
 from approvals.showing.hidden import Look, collapsed
@@ -22,6 +22,7 @@ from approvals.showing.reading_order import ReadingOrder
 from approvals.showing.sanitise import PARSED_TAGS, SHOWN_TAGS, harmless_style, picture_size
 from approvals.showing.shown import Doubt, Hidden, Link, Marked, Reordered
 from approvals.showing.strikes import STRUCK, floats, is_struck
+from approvals.showing.styling import read_style
 from approvals.showing.watching import SOME, Element, Watching, cut_off, with_doubts
 
 _PIECE = re.compile(r'<(/?)([a-z][a-z0-9]*)((?: [a-z-]+="[^"]*")*)>|([^<]+)')

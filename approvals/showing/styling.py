@@ -135,3 +135,13 @@ def _hides(style: Style) -> str:
     """Return why text of this style is hidden whatever it lies on."""
     look = Look().inside({name: value for name, value in style.items() if name not in COLOURS})
     return look.hides()
+
+
+def written_style(style: Style) -> str:
+    """Return a style as the attribute of the plain form that `read_style` reads."""
+    return ";".join(f"{name}:{value}" for name, value in style.items())
+
+
+def read_style(written: str) -> Style:
+    """Return a style as the plain form holds it."""
+    return dict(part.split(":", 1) for part in written.split(";") if ":" in part)
