@@ -14,7 +14,7 @@ from approvals.showing.elements import PICTURE_LABELS
 from approvals.showing.hidden import Look, collapsed
 from approvals.showing.invisibles import named, stripped
 from approvals.showing.link_texts import LinkTexts, SeenLink, areas, parting
-from approvals.showing.links import read_link, short_target
+from approvals.showing.links import read_link
 from approvals.showing.nesting import BLOCKS, TABLE_PARTS, VOID
 from approvals.showing.page import Page
 from approvals.showing.plain import tidy, written_out
@@ -292,10 +292,7 @@ class _Walker:
         """Read the links, those in pictures' parts and those written out as text; tell after each where it goes."""
         for seen, link in self.link_texts.read(self.canonical.base):
             self.links.append(link)
-            if link.is_alarming:
-                self.page.fill_with_box(seen.room, "ghost", f"goes to {short_target(link.target)[:300]}")
-            elif link.target and short_target(link.target).rstrip("/") not in link.text:
-                self.page.fill_text(seen.room, f" <{named(link.target)}>")
+            self.page.tell_target(seen.room, link)
         self.links += areas(self.canonical.areas, self.canonical.base)
         known = {text for link in self.links for text in (link.target, link.text)}
         self.links += written_out("".join(self.page.plain), known)

@@ -5,6 +5,8 @@ import re
 from collections import Counter
 
 from approvals.showing.invisibles import Tally, named, pieces
+from approvals.showing.links import short_target
+from approvals.showing.shown import Link
 
 _BLANKS = re.compile(r"[ \t\n\f\r]+")
 
@@ -46,14 +48,14 @@ class Page:
         self.text.append("")
         return len(self.out) - 1, len(self.text) - 1
 
-    def fill_with_box(self, room: tuple[int, int], kind: str, label: str) -> None:
-        """Draw a box where room was left."""
-        drawn, self.text[room[1]] = self._drawn(kind, label)
-        self.out[room[0]] = f" {drawn}"
-
-    def fill_text(self, room: tuple[int, int], text: str) -> None:
-        """Write where room was left, in the text alone."""
-        self.text[room[1]] = text
+    def tell_target(self, room: tuple[int, int], link: Link) -> None:
+        """Write where a link goes in the room that was left after it; in a box where it is not where it seems to go."""
+        in_out, in_text = room
+        if link.is_alarming:
+            drawn, self.text[in_text] = self._drawn("ghost", f"goes to {short_target(link.target)[:300]}")
+            self.out[in_out] = f" {drawn}"
+        elif link.target and short_target(link.target).rstrip("/") not in link.text:
+            self.text[in_text] = f" <{named(link.target)}>"
 
     def _drawn(self, kind: str, label: str, mark: str = "") -> tuple[str, str]:
         """Return a box as it is drawn and as it stands in the text."""
