@@ -59,11 +59,11 @@ class Oracle:
 
     def words(self, html: str) -> list[Word]:
         """Return the words of a message in the order in which they are written, as Chromium shows them."""
-        self.page.set_content(html, wait_until="domcontentloaded")
-        found = self.page.evaluate(
-            f"(style) => {{ const ours = {_script()}; ours.restyle(style); return ours.words(); }}", MONOSPACE
-        )
+        self.page.set_content(html, wait_until="load")
+        self.page.evaluate(f"(style) => {_script()}.restyle(style)", MONOSPACE)
+        # A picture that does not load has its place only once that is known.
         before = self.page.screenshot()
+        found = self.page.evaluate(f"{_script()}.words()")
         self.page.evaluate(f"{_script()}.swap()")
         pictures = [base64.b64encode(picture).decode() for picture in (before, self.page.screenshot())]
         largest = [max(one["rects"], key=_area, default=None) for one in found]
