@@ -14,6 +14,8 @@ DESK_THREADS = 12
 ALERT_THREADS = 6
 # Within which the headers of a request must be complete, and for which a connection may be idle.
 HEADER_SECONDS = 30
+# Of one web process; more wait until one ends.
+MOST_CONNECTIONS = 2048
 # With a threshold that is fixed glibc gives the memory of a large message back once it is stored.
 _TAKES_MAIL = {"INBOUND": "1", "MALLOC_MMAP_THRESHOLD_": "131072"}
 
@@ -58,6 +60,8 @@ def http(name: str, *, port: int, serve: str, path: str) -> Process:
     """A web process, answering what `serve` says."""
     # HTTP/2 has no limit on how slowly headers may come, and no proxy needs it on this side.
     limits = ("--http=1", "--no-ws", f"--http1-header-read-timeout={HEADER_SECONDS * 1000}")
+    # Headers are kept in memory until they are complete.
+    limits += ("--http1-buffer-size=65536", f"--backpressure={MOST_CONNECTIONS}")
     options = ("--workers=1", "--workers-kill-timeout=2", "--log-level=warning")
     return Process(
         name=name,
