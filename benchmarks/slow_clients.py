@@ -51,7 +51,7 @@ def desk() -> tuple[float, float, float]:
         slow_body("/discord/interactions/", **SIGNATURE),
         slow_body(f"/webhooks/multimail/{webhook_id}/", **signed),
         slow_body("/accounts/login/", Cookie=cookie),
-        slow_reader("/accounts/login/"),
+        slow_reader(large_file()),
     )
     with web_process("dashboard") as port:
         return compared(port, request, kinds)
@@ -68,10 +68,17 @@ def gateway() -> tuple[float, float, float]:
         slow_headers(),
         slow_body("/v1/send_email", Authorization=f"Bearer {key}", Content_Type="application/json"),
         slow_body("/v1/account/challenge", Content_Type="application/json"),
-        slow_reader("/openapi.json"),
+        slow_reader(large_file()),
     )
     with web_process("gateway") as port:
         return compared(port, request, kinds)
+
+
+def large_file() -> str:
+    """Return the address of a file that no socket holds whole."""
+    from django.contrib.staticfiles.storage import staticfiles_storage
+
+    return staticfiles_storage.url("ninja/swagger-ui-bundle.js")
 
 
 def compared(port: int, request: bytes, kinds: tuple[bytes, ...]) -> tuple[float, float, float]:
@@ -81,6 +88,8 @@ def compared(port: int, request: bytes, kinds: tuple[bytes, ...]) -> tuple[float
     for _ in range(RUNS):
         quiet = statistics.median(seconds_of(port, request, times=TIMES, expect=b"200"))
         with all_slow(port, kinds):
+            # The answers that nobody reads are made once.
+            seconds_of(port, request, times=5, expect=b"200")
             slow = statistics.median(seconds_of(port, request, times=TIMES, expect=b"200"))
         sides.append((slow * 1000, quiet * 1000))
     slow, quiet = (statistics.median(side) for side in zip(*sides, strict=True))

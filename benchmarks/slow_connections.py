@@ -5,10 +5,10 @@ import socket
 import threading
 from collections.abc import Iterable, Iterator
 
-# Larger than it will ever become.
-_DECLARED = 60_000
-# Answers for far more than the sockets of both sides hold.
-_UNREAD = 400
+# More than comes of it, and less than any address takes.
+_DECLARED = 10_000
+# So many large answers are more than the sockets of both sides hold.
+_UNREAD = 2
 
 
 def slow_headers() -> bytes:

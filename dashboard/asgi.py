@@ -3,17 +3,19 @@
 import contextlib
 import os
 import socket
+from functools import cache
 from importlib import import_module
 
 from django.conf import settings
 
 from dashboard.wsgi import application as wsgi_application
-from dashboard.wsgi_bridge import WsgiBridge
+from dashboard.wsgi_bridge import Receive, Scope, Send, WsgiBridge
 
 # For so long a client may take nothing of what was sent to it.
 UNREAD_MILLISECONDS = 60_000
 
 
+@cache
 def end_unread_connections() -> None:
     """Let the kernel end connections whose client takes nothing of what was sent to it.
 
@@ -26,5 +28,10 @@ def end_unread_connections() -> None:
                 one.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, UNREAD_MILLISECONDS)
 
 
-end_unread_connections()
-application = WsgiBridge(wsgi_application, import_module(settings.BODY_RULES))
+_bridge = WsgiBridge(wsgi_application, import_module(settings.BODY_RULES))
+
+
+async def application(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer one request. Before the first one: the server opens its socket after it has imported this module."""
+    end_unread_connections()
+    await _bridge(scope, receive, send)

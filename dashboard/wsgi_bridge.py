@@ -30,7 +30,7 @@ THREADS = 4
 IN_MEMORY = 256 * 1024
 # A larger body must come from somebody whom the product knows.
 SMALL_BODY = 64 * 1024
-PIECE = 64 * 1024
+PIECE = 128 * 1024
 
 
 class BodyRules(Protocol):
@@ -110,7 +110,7 @@ class WsgiBridge:
         self._pool.submit(answer.make, self._application)
         try:
             await _next_news(answer)
-            if answer.has_failed and not answer.headers:
+            if answer.is_complete and answer.has_failed and not answer.headers:
                 await _refuse(send, 500, "internal", "Something went wrong here. It has been logged.")
                 return
             # What is left of a body would meet the next request of the same connection.
@@ -196,7 +196,8 @@ class Answer:
         self.status = 500
         self.headers: list[tuple[bytes, bytes]] = []
         self.is_complete = False
-        self.has_failed = False
+        # Until it is known that it has not.
+        self.has_failed = True
         # Set once nobody reads it any more.
         self.is_abandoned = False
         self.news = asyncio.Event()
@@ -217,11 +218,12 @@ class Answer:
             finally:
                 if hasattr(response, "close"):
                     response.close()
+            self.has_failed = False
         except Exception:
             log.exception("request failed outside the application's own handlers")
-            self.has_failed = True
-        self.is_complete = True
-        self._tell()
+        finally:
+            self.is_complete = True
+            self._tell()
 
     def take(self) -> bytes:
         """Return the next piece; empty where there is none at the moment."""

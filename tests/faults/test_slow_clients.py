@@ -1,6 +1,7 @@
 """Clients that send or read slowly: others are answered meanwhile, nothing restarts, and the slow ones are ended."""
 
 import contextlib
+import json
 from urllib.parse import urlsplit
 
 import pytest
@@ -20,7 +21,7 @@ def slow_on_each_port(product):
     """What is sent to each port, and never ended or read."""
     known = product.known
     webhook = urlsplit(known["WEBHOOK_URL"]).path
-    key, page = f"Bearer {known['AGENT_KEY']}", slow_reader("/accounts/login/")
+    key, page = f"Bearer {known['AGENT_KEY']}", slow_reader(f"/static/{large_file(product)}")
     bodies = [
         slow_body("/csp-report/"),
         slow_body("/discord/interactions/", **BY_DISCORD),
@@ -30,9 +31,15 @@ def slow_on_each_port(product):
     calls = [slow_body("/v1/send_email", Authorization=key), slow_body("/v1/account/challenge")]
     return {
         urlsplit(known["DASHBOARD_URL"]).port: [slow_headers(), page, *bodies],
-        urlsplit(known["GATEWAY_URL"]).port: [slow_headers(), slow_reader("/openapi.json"), *calls],
+        urlsplit(known["GATEWAY_URL"]).port: [slow_headers(), page, *calls],
         urlsplit(live_address(product)).port: [slow_headers()],
     }
+
+
+def large_file(product):
+    """A file that no socket holds whole."""
+    manifest = product.stack.data / "static" / "staticfiles.json"
+    return json.loads(manifest.read_text())["paths"]["ninja/swagger-ui-bundle.js"]
 
 
 def live_address(product):
