@@ -229,17 +229,6 @@ SOCIALACCOUNT_PROVIDERS = provider(
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/queue/"
 ACCOUNT_LOGOUT_REDIRECT_URL = "/accounts/login/"
-# Scrypt needs memory for each guess, which makes guessing on many processors expensive, and half the processor time of
-# PBKDF2 for a sign-in. PBKDF2 stays to read older passwords: Django stores them anew at the next sign-in.
-PASSWORD_HASHERS = [
-    "django.contrib.auth.hashers.ScryptPasswordHasher",
-    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
-]
-AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
-    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
-    {"NAME": "people.passwords.GuessablePasswordValidator"},
-]
 
 # --- the browser --------------------------------------------------------------------------------------------------
 HTTPS = PUBLIC_URL.startswith("https://")

@@ -51,8 +51,8 @@ class BodyTooLarge(Exception):
     """The body is larger than this address takes."""
 
 
-class ClientLeft(Exception):
-    """The client closed the connection before its request was complete."""
+class BodyIncomplete(Exception):
+    """The client ended the connection, or its half of it, before the body was complete."""
 
 
 class WsgiBridge:
@@ -68,7 +68,8 @@ class WsgiBridge:
         with SpooledTemporaryFile(IN_MEMORY) as body:
             try:
                 is_read = await self._take_body(environ, receive, body)
-            except ClientLeft:
+            except BodyIncomplete:
+                await _refuse(send, 400, "bad_request", "The body ended before its Content-Length was reached.")
                 return
             except BodyTooSlow:
                 log.info("request body too slow", extra={"bytes": body.tell(), "address": environ["REMOTE_ADDR"]})
@@ -84,7 +85,7 @@ class WsgiBridge:
     async def _take_body(self, environ: Environ, receive: Receive, body: "SpooledTemporaryFile[bytes]") -> bool:
         """Read the body into `body`, and say in `environ` how long it is; False where it is not worth waiting for.
 
-        Raises BodyTooSlow, BodyTooLarge and ClientLeft.
+        Raises BodyTooSlow, BodyTooLarge and BodyIncomplete.
         """
         is_chunked = bool(environ.pop("HTTP_TRANSFER_ENCODING", ""))
         length = environ.get("CONTENT_LENGTH", "")
@@ -176,7 +177,7 @@ async def _receive_body(receive: Receive, body: "SpooledTemporaryFile[bytes]", *
         except TimeoutError:
             raise BodyTooSlow from None
         if message["type"] != "http.request":
-            raise ClientLeft
+            raise BodyIncomplete
         body.write(message.get("body", b""))
         if body.tell() > most:
             raise BodyTooLarge

@@ -59,9 +59,11 @@ def _gateway(port: int) -> Process:
 def http(name: str, *, port: int, serve: str, path: str) -> Process:
     """A web process, answering what `serve` says."""
     # HTTP/2 has no limit on how slowly headers may come, and no proxy needs it on this side.
-    limits = ("--http=1", "--no-ws", f"--http1-header-read-timeout={HEADER_SECONDS * 1000}")
-    # Headers are kept in memory until they are complete.
-    limits += ("--http1-buffer-size=65536", f"--backpressure={MOST_CONNECTIONS}")
+    limits = (
+        *("--http=1", "--no-ws", f"--http1-header-read-timeout={HEADER_SECONDS * 1000}"),
+        # Headers are kept in memory until they are complete.
+        *("--http1-buffer-size=65536", f"--backpressure={MOST_CONNECTIONS}"),
+    )
     options = ("--workers=1", "--workers-kill-timeout=2", "--log-level=warning")
     return Process(
         name=name,

@@ -132,9 +132,9 @@ def test_body_over_the_limit_is_413_whether_it_says_so_or_not():
         assert (client.status, json.loads(client.body)["code"]) == (413, "too_large")
 
 
-def test_client_that_leaves_before_its_body_is_whole_reaches_no_application():
+def test_body_that_ends_before_its_length_reaches_no_application():
     client = ask(Client(b"fo", {"type": "http.disconnect"}, headers=[length(5)]))
-    assert client.status == 0
+    assert (client.status, json.loads(client.body)["code"]) == (400, "bad_request")
 
 
 def test_answer_that_breaks_off_has_no_end_and_one_that_never_began_is_500(caplog):
