@@ -35,7 +35,7 @@ def table(environment: Environment) -> list[Process]:
     product, ports = environment.product, environment.ports
     processes = []
     if product != "gateway":
-        processes += [_web(ports["PORT"]), _live(ports["LIVE_PORT"])]
+        processes += [_web(ports["PORT"]), live(ports["LIVE_PORT"])]
         # One worker of each product beats.
         threads = DESK_THREADS + ALERT_THREADS
         processes.append(worker("worker-desk", queues="decisions,sync,alerts", beat=product, threads=threads))
@@ -76,7 +76,8 @@ def http(name: str, *, port: int, serve: str, path: str) -> Process:
     )
 
 
-def _live(port: int) -> Process:
+def live(port: int) -> Process:
+    """The process of the live streams."""
     options = ("--host=127.0.0.1", f"--port={port}", "--timeout-graceful-shutdown=1", "--no-access-log", "--ws=none")
     return Process(
         name="live",
