@@ -13,7 +13,18 @@ from benchmarks.result import Result, is_smoke
 
 FOLDER = Path(__file__).parent
 _ROWS = {"ledger_rows", "queue_rows", "sent_rows"}
-NOT_QUESTIONS = {"__init__", "__main__", "admin_list", "channel", "load", "result", "serving", "upstream", *_ROWS}
+NOT_QUESTIONS = {
+    "__init__",
+    "__main__",
+    "admin_list",
+    "channel",
+    "load",
+    "result",
+    "serving",
+    "slow_connections",
+    "upstream",
+    *_ROWS,
+}
 
 
 def names() -> list[str]:

@@ -7,7 +7,6 @@ import os
 import socket
 import statistics
 import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Iterator
@@ -68,12 +67,13 @@ def make_desk() -> tuple[str, str]:
 @contextmanager
 def live_process(web: int) -> Iterator[int]:
     """Run the process of the streams, which asks this web process who may see what; give its port."""
+    from dashboard.launch.processes import live
+
     port = free_port()
-    command = [sys.executable, "-m", "uvicorn", "dashboard.live:application", "--host=127.0.0.1", f"--port={port}"]
-    environment = {**os.environ, "PORT": str(web), "LIVE_PORT": str(port)}
-    server = subprocess.Popen(
-        [*command, "--no-access-log", "--log-level=warning", "--timeout-graceful-shutdown=1"], env=environment
-    )
+    # All streams of the benchmark are one person's.
+    most = {"LIVE_STREAMS_PER_PERSON": str(STREAMS + FEW)}
+    environment = {**os.environ, "PORT": str(web), "LIVE_PORT": str(port), **most}
+    server = subprocess.Popen(live(port).command, env=environment)
     try:
         wait_for(port)
         yield port

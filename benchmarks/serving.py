@@ -69,10 +69,10 @@ def redis_part(url: str) -> str:
 @contextlib.contextmanager
 def web_process(serve: str) -> Iterator[int]:
     """Run the web process of one product, and give its port."""
-    from dashboard.launch.processes import wsgi
+    from dashboard.launch.processes import http
 
     port = free_port()
-    process = wsgi("bench", port=port, serve=serve, path="/")
+    process = http("bench", port=port, serve=serve, path="/")
     environment = {**os.environ, **process.environment, "GATEWAY_RATE_LIMIT": "0"}
     server = subprocess.Popen(process.command, env=environment, stderr=subprocess.DEVNULL)
     try:

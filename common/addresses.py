@@ -1,5 +1,7 @@
 """Where a request came from. What a proxy says of it counts only from one that is named in TRUSTED_PROXIES."""
 
+from ipaddress import ip_address
+
 from django.conf import settings
 from django.http import HttpRequest
 
@@ -15,3 +17,23 @@ def came_unencrypted(request: HttpRequest) -> bool:
     """Whether a trusted proxy says that the request reached it over plain http."""
     scheme = request.META.get("HTTP_X_FORWARDED_PROTO", "")
     return scheme == "http" and str(request.META.get("REMOTE_ADDR", "")) in settings.TRUSTED_PROXIES
+
+
+_FORWARDING = (
+    *("HTTP_FORWARDED", "HTTP_VIA", "HTTP_X_REAL_IP"),
+    *("HTTP_X_FORWARDED_FOR", "HTTP_X_FORWARDED_HOST", "HTTP_X_FORWARDED_PROTO"),
+)
+
+
+def comes_from_this_host(request: HttpRequest) -> bool:
+    """Whether a program on this host asks, and not a proxy for somebody elsewhere.
+
+    A proxy on this host connects from the loopback address for every stranger, and need not say so in a header. So
+    where the desk is behind one, nobody counts as local.
+    """
+    if settings.IS_BEHIND_PROXY or any(name in request.META for name in _FORWARDING):
+        return False
+    try:
+        return ip_address(request.META.get("REMOTE_ADDR", "")).is_loopback
+    except ValueError:
+        return False

@@ -42,6 +42,7 @@ HEARTBEAT = 15.0
 BEAT = "event: beat\ndata: 1\n\n"
 RECHECK = 30.0
 MAX_WAITING = 100
+STREAMS_PER_PERSON = env_int("LIVE_STREAMS_PER_PERSON", 20)
 WATCH = 2.0
 
 
@@ -53,11 +54,22 @@ class Page:
     person: str = ""
     # Whether the reader's session may have ended, or may reach less: asked before anything more is told.
     is_doubtful: bool = False
+    # Whether a newer page of the same person has taken its place.
+    is_displaced: bool = False
+    opened_at: float = field(default_factory=time.monotonic)
     hints: asyncio.Queue[str] = field(default_factory=lambda: asyncio.Queue(MAX_WAITING))
 
     def doubt(self) -> None:
         """Have the page's reader looked up anew, at once."""
         self.is_doubtful = True
+        self._wake()
+
+    def displace(self) -> None:
+        """End the stream: the page asks for news by itself for a while."""
+        self.is_displaced = True
+        self._wake()
+
+    def _wake(self) -> None:
         # An empty hint only wakes it; one that does not keep up is awake.
         with contextlib.suppress(asyncio.QueueFull):
             self.hints.put_nowait("")
@@ -156,7 +168,8 @@ async def _stream(scope: Scope, receive: Receive, send: Send) -> None:
         return
     cors = [(b"access-control-allow-origin", origin.encode()), (b"access-control-allow-credentials", b"true")]
     try:
-        reader = await asyncio.to_thread(_ask_reader, headers)
+        # Whoever sends no cookie costs the desk no question.
+        reader = await asyncio.to_thread(_ask_reader, headers) if "cookie" in headers else None
     except OSError:
         await _answer(send, 503, {"error": "The desk does not answer right now."}, cors if origin else [])
         return
@@ -164,6 +177,7 @@ async def _stream(scope: Scope, receive: Receive, send: Send) -> None:
         await _answer(send, 401, {"error": "Sign in at the desk first."}, cors if origin else [])
         return
     page = Page(reader[1], reader[0])
+    _make_room(page.person)
     await send(
         {
             "type": "http.response.start",
@@ -185,6 +199,13 @@ async def _stream(scope: Scope, receive: Receive, send: Send) -> None:
         _pages.discard(page)
 
 
+def _make_room(person: str) -> None:
+    """End the oldest streams of this person, so that one more stays within the limit."""
+    own = sorted((page for page in _pages if page.person == person), key=lambda page: page.opened_at)
+    for page in own[: max(0, len(own) + 1 - STREAMS_PER_PERSON)]:
+        page.displace()
+
+
 async def _feed(page: Page, headers: dict[str, str], receive: Receive, send: Send) -> None:
     """Write hints and heartbeats until the page is left or its session ends."""
     clock = asyncio.get_running_loop()
@@ -195,6 +216,9 @@ async def _feed(page: Page, headers: dict[str, str], receive: Receive, send: Sen
         while not gone.done():
             wait = asyncio.create_task(page.hints.get())
             await asyncio.wait({wait, gone}, timeout=HEARTBEAT, return_when=asyncio.FIRST_COMPLETED)
+            if page.is_displaced:
+                await _write(send, "event: limit\ndata: 1\n\n")
+                return
             if page.is_doubtful or clock.time() - checked > RECHECK:
                 if not await _may_go_on(page, headers):
                     return
@@ -239,6 +263,7 @@ async def _answer(
         (b"content-type", b"application/json"),
         (b"cache-control", b"no-store"),
         (b"x-content-type-options", b"nosniff"),
+        (b"connection", b"close"),
     ]
     await send({"type": "http.response.start", "status": status, "headers": start + (headers or [])})
     await send({"type": "http.response.body", "body": json.dumps(body).encode()})

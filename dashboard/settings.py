@@ -51,12 +51,15 @@ SMTP_PORT = env_int("SMTP_PORT", 8025)
 INBOUND_PORT = env_int("INBOUND_PORT", 8026)
 INBOUND_HOST = env_str("INBOUND_HOST", "127.0.0.1")
 PUBLIC_URL = env_url("PUBLIC_URL", f"http://127.0.0.1:{PORT}")
-if DEBUG and urlsplit(PUBLIC_URL).hostname not in ("127.0.0.1", "localhost", "::1"):
+_IS_PUBLIC = urlsplit(PUBLIC_URL).hostname not in ("127.0.0.1", "localhost", "::1")
+if DEBUG and _IS_PUBLIC:
     # Its error pages show settings and variables.
     raise ImproperlyConfigured("DEBUG must be 0 where PUBLIC_URL is an address that others can reach.")
 LIVE_URL = env_str("LIVE_URL", "/live/" if PUBLIC_URL.startswith("https://") else "")
 ALLOWED_HOSTS = env_list("ALLOWED_HOSTS", f"127.0.0.1,localhost,{urlsplit(PUBLIC_URL).hostname}")
 TRUSTED_PROXIES = env_list("TRUSTED_PROXIES")
+# The desk itself listens on the loopback interface alone, so a public address is a proxy's.
+IS_BEHIND_PROXY = _IS_PUBLIC or bool(TRUSTED_PROXIES)
 OUTGOING_ALLOW = env_list("OUTGOING_ALLOW")
 MULTIMAIL_API_URL = env_url("MULTIMAIL_API_URL", f"http://127.0.0.1:{GATEWAY_PORT}")
 # Whether a person confirms what an admin key changes: mailboxes, keys, webhooks, the end of the account.
@@ -68,6 +71,8 @@ GATEWAY_SIGNUP_DOMAIN = env_str("GATEWAY_SIGNUP_DOMAIN", "").lower()
 GATEWAY_RATE_LIMIT = env_int("GATEWAY_RATE_LIMIT", 12000)
 # Whom the gateway asks for proof of a domain; none: the system's resolver.
 DNS_SERVER = env_server("DNS_SERVER")
+# With this token a monitor reads /metrics from elsewhere; empty: nobody does.
+METRICS_TOKEN = env_secret("METRICS_TOKEN", at_least=16) if env_str("METRICS_TOKEN", "") else ""
 EMAIL_URL = env_mail_url("EMAIL_URL")
 # Whom the desk believes who somebody is, beside its own passwords; empty: nobody.
 OIDC_ISSUER = env_url("OIDC_ISSUER", "")
@@ -79,6 +84,16 @@ DISCORD_PUBLIC_KEY = env_str("DISCORD_PUBLIC_KEY", "")
 DISCORD_BOT_TOKEN = env_str("DISCORD_BOT_TOKEN", "")
 # Where the bot speaks to Discord; the demo has a stand-in for it.
 DISCORD_API_URL = env_str("DISCORD_API_URL", "https://discord.com/api/v10")
+
+# --- limits for strangers and slow clients ------------------------------------------------------------------------
+# A request's body may take so many seconds, and one more for each so many bytes of it that have come.
+REQUEST_BODY_SECONDS = env_int("REQUEST_BODY_SECONDS", 30)
+REQUEST_BODY_RATE = env_int("REQUEST_BODY_RATE", 10_000)
+# How large a body each address takes, and from whom.
+BODY_RULES = "gateway.body_rules" if SERVE == "gateway" else "dashboard.body_rules"
+# Read by the live process, which knows no settings.
+LIVE_STREAMS_PER_PERSON = env_int("LIVE_STREAMS_PER_PERSON", 20)
+CSP_REPORTS_PER_MINUTE = env_int("CSP_REPORTS_PER_MINUTE", 60)
 
 # --- what is installed --------------------------------------------------------------------------------------------
 _DESK_APPS = [
@@ -215,17 +230,6 @@ SOCIALACCOUNT_PROVIDERS = provider(
 LOGIN_URL = "account_login"
 LOGIN_REDIRECT_URL = "/queue/"
 ACCOUNT_LOGOUT_REDIRECT_URL = "/accounts/login/"
-# Scrypt needs memory for each guess, which makes guessing on many processors expensive, and half the processor time of
-# PBKDF2 for a sign-in. PBKDF2 stays to read older passwords: Django stores them anew at the next sign-in.
-PASSWORD_HASHERS = [
-    "django.contrib.auth.hashers.ScryptPasswordHasher",
-    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
-]
-AUTH_PASSWORD_VALIDATORS = [
-    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
-    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
-    {"NAME": "people.passwords.GuessablePasswordValidator"},
-]
 
 # --- the browser --------------------------------------------------------------------------------------------------
 HTTPS = PUBLIC_URL.startswith("https://")

@@ -1,4 +1,4 @@
-"""Settings of second factors and of the sign-in provider that never vary; settings.py takes them over."""
+"""Settings of passwords, second factors and the sign-in provider that never vary; settings.py takes them over."""
 
 from typing import Any
 
@@ -18,6 +18,17 @@ MFA_WEBAUTHN_USER_VERIFICATION = "required"
 SOCIALACCOUNT_ADAPTER = "people.provider.ProviderAdapter"
 # A form that ends at another site is stopped by our own form-action rule; a link is not (people/views/provider.py).
 SOCIALACCOUNT_LOGIN_ON_GET = True
+# Scrypt needs memory for each guess, which makes guessing on many processors expensive, and half the processor time of
+# PBKDF2 for a sign-in. PBKDF2 stays to read older passwords: Django stores them anew at the next sign-in.
+PASSWORD_HASHERS = [
+    "django.contrib.auth.hashers.ScryptPasswordHasher",
+    "django.contrib.auth.hashers.PBKDF2PasswordHasher",
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+    {"NAME": "people.passwords.GuessablePasswordValidator"},
+]
 
 
 def provider(*, issuer: str, client_id: str, client_secret: str, name: str) -> dict[str, Any]:

@@ -1,7 +1,9 @@
 """The site's own pages: home, health, metrics, and where browsers report what the policy blocked."""
 
+import hmac
 import json
 import logging
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -18,8 +20,11 @@ from approvals.states import Outcome
 from approvals.views.connections import connection_rows
 from audit.models import Entry
 from audit.trail import lines, with_subjects
+from common.addresses import client_address, comes_from_this_host
 from common.grace import STUCK_AFTER
 from common.pages import DeskRequest, page_or_fragment, wants_fragment
+from dashboard.body_rules import MOST_OF_REPORT
+from dashboard.csp_reports import seconds_to_wait
 from dashboard.foundations import postgresql_answers, redis_answers
 from dashboard.metrics import exposition
 from dashboard.middleware import live_origin
@@ -76,8 +81,17 @@ def readyz(request: DeskRequest) -> HttpResponse:
 
 @require_safe
 def metrics(request: DeskRequest) -> HttpResponse:
-    """Answer Prometheus."""
+    """Answer Prometheus: on this host, or with the token."""
+    if not (comes_from_this_host(request) or _has_metrics_token(request)):
+        sentence = "This is for a monitor on the same host, or with METRICS_TOKEN as its bearer token."
+        return HttpResponse(sentence, status=403, content_type="text/plain; charset=utf-8")
     return HttpResponse(exposition(), content_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+def _has_metrics_token(request: DeskRequest) -> bool:
+    scheme, _, token = request.headers.get("Authorization", "").partition(" ")
+    given, wanted = token.strip().encode("utf-8", "surrogateescape"), settings.METRICS_TOKEN.encode()
+    return bool(wanted) and scheme.lower() == "bearer" and hmac.compare_digest(given, wanted)
 
 
 @require_safe
@@ -105,8 +119,10 @@ def live_reach(request: DeskRequest) -> HttpResponse:
 @require_POST
 def csp_report(request: DeskRequest) -> HttpResponse:
     """Log what a browser's policy blocked: the directive and the address without its query."""
+    if wait := seconds_to_wait(client_address(request), at=time.time()):
+        return HttpResponse(status=429, headers={"Retry-After": str(wait)})
     try:
-        report = json.loads(request.read(16_384)).get("csp-report", {})
+        report = json.loads(request.read(MOST_OF_REPORT)).get("csp-report", {})
         blocked = str(report.get("blocked-uri", ""))[:200].partition("?")[0]
         log.warning(
             "policy blocked", extra={"directive": str(report.get("violated-directive", ""))[:80], "blocked": blocked}

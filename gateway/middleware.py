@@ -9,17 +9,14 @@ import logging
 import re
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from typing import Any
 
 from django.conf import settings
-from django.core.exceptions import DisallowedHost, RequestDataTooBig
-from django.http import HttpRequest, HttpResponse, JsonResponse, RawPostDataException
+from django.core.exceptions import DisallowedHost
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.http.response import HttpResponseBase
 
 from common.identifiers import ulid
 from common.logs import traced
-from gateway.errors import TooLarge
 from gateway.ignored_fields import named_in
 
 log = logging.getLogger(__name__)
@@ -86,7 +83,6 @@ class JsonOnlyMiddleware:
         with traced(request_id):
             response = self._refusal(request) or named_in(request, _as_json(request, self.get_response(request)))
             _log(request, response, time.monotonic() - began)
-        _end_body(request, response)
         response["X-Countersign-Gateway"] = "1"
         response["X-Content-Type-Options"] = "nosniff"
         response["X-Request-Id"] = request_id
@@ -112,50 +108,10 @@ class JsonOnlyMiddleware:
         return None
 
 
-class _Chunks:
-    """A body in chunks, which Django would take for empty.
-
-    It is waited for only when a handler wants it: then a key is known.
-    """
-
-    def __init__(self, stream: Any) -> None:
-        self._stream = stream
-
-    def read(self, size: int = -1) -> bytes:
-        """Return the whole body, whatever `size` is. Raises TooLarge."""
-        most = settings.DATA_UPLOAD_MAX_MEMORY_SIZE or 0
-        body: bytes = self._stream.read(most + 1)
-        if len(body) > most:
-            raise TooLarge(too_large())
-        return body
-
-    def close(self) -> None:
-        """Do nothing: the server closes its own."""
-
-
 def _body_fits(request: HttpRequest) -> bool:
-    """Whether the body is within the limit, as far as that is known before it is read."""
-    if "chunked" in request.headers.get("Transfer-Encoding", "").lower():
-        request._stream = _Chunks(request.META["wsgi.input"])  # type: ignore[assignment]
-        return True
+    """Whether the body is within the limit."""
     length = request.META.get("CONTENT_LENGTH") or "0"
     return length.isdecimal() and int(length) <= (settings.DATA_UPLOAD_MAX_MEMORY_SIZE or 0)
-
-
-def _end_body(request: HttpRequest, response: HttpResponseBase) -> None:
-    """Take in what nobody has read of the body, or end the connection.
-
-    What is left of it would else meet the next request of the same connection, which then breaks off. Only who has a
-    key is waited for.
-    """
-    has_body = request.META.get("CONTENT_LENGTH") not in (None, "", "0") or "HTTP_TRANSFER_ENCODING" in request.META
-    if not has_body or hasattr(request, "_body"):
-        return
-    if getattr(request, "auth", None) is not None and _body_fits(request):
-        with suppress(OSError, RawPostDataException, RequestDataTooBig, TooLarge):
-            request.body  # noqa: B018 - reading it is the point
-            return
-    response["Connection"] = "close"
 
 
 def _as_json(request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:

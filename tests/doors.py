@@ -33,7 +33,7 @@ _DESK_DOORS = {
     # --- outside
     "healthz": Door("says that the process runs", "public"),
     "readyz": Door("says whether everything runs that the desk needs", "public"),
-    "metrics": Door("tells numbers to a monitor on the same host, or with its token", "public"),
+    "metrics": Door("tells numbers to a monitor on the same host, or with its token", "host"),
     "live": Door("leads to the live stream", "public"),
     "live-reach": Door("tells the live process what a session may see", "public"),
     "csp-report": Door("takes a browser's report of something it blocked", "public"),

@@ -22,7 +22,8 @@ _HOW_FAR = {
 class Door:
     """One address. `roles` may go through it, where they reach:
 
-    - public: whoever knows the address; `own`: whoever is signed in, for themselves alone;
+    - public: whoever knows the address; host: programs on the same host, or with a token;
+    - own: whoever is signed in, for themselves alone;
     - mailbox, connection: with a role for that of the row at hand, or for what it is in; others must not even learn
       that there is such a row (404);
     - some connection: with a role for any connection; desk: with a role for everything.
@@ -32,7 +33,7 @@ class Door:
     """
 
     does: str
-    reach: Literal["public", "own", "mailbox", "connection", "some connection", "desk"]
+    reach: Literal["public", "host", "own", "mailbox", "connection", "some connection", "desk"]
     roles: tuple[Role, ...] = EVERYBODY
     writes: bool = False
     sure: bool = False
@@ -46,6 +47,8 @@ class Door:
         """In words, who may go through."""
         if self.reach == "public":
             return "whoever knows the address"
+        if self.reach == "host":
+            return "programs on the same host, or with `METRICS_TOKEN`"
         if self.roles == EVERYBODY:
             named = "whoever is signed in" if self.reach == "own" else "whoever has a role"
         else:

@@ -12,6 +12,10 @@ from dashboard.launch.readiness import Check
 # and beside them so many destinations of alerts, which never take a decision's place.
 DESK_THREADS = 12
 ALERT_THREADS = 6
+# Within which the headers of a request must be complete, and for which a connection may be idle.
+HEADER_SECONDS = 30
+# Of one web process; more wait until one ends.
+MOST_CONNECTIONS = 2048
 # With a threshold that is fixed glibc gives the memory of a large message back once it is stored.
 _TAKES_MAIL = {"INBOUND": "1", "MALLOC_MMAP_THRESHOLD_": "131072"}
 
@@ -31,7 +35,7 @@ def table(environment: Environment) -> list[Process]:
     product, ports = environment.product, environment.ports
     processes = []
     if product != "gateway":
-        processes += [_web(ports["PORT"]), _live(ports["LIVE_PORT"])]
+        processes += [_web(ports["PORT"]), live(ports["LIVE_PORT"])]
         # One worker of each product beats.
         threads = DESK_THREADS + ALERT_THREADS
         processes.append(worker("worker-desk", queues="decisions,sync,alerts", beat=product, threads=threads))
@@ -45,32 +49,42 @@ def table(environment: Environment) -> list[Process]:
 
 
 def _web(port: int) -> Process:
-    return wsgi("web", port=port, serve="dashboard", path="/readyz")
+    return http("web", port=port, serve="dashboard", path="/readyz")
 
 
 def _gateway(port: int) -> Process:
-    return wsgi("gateway", port=port, serve="gateway", path="/health")
+    return http("gateway", port=port, serve="gateway", path="/health")
 
 
-def wsgi(name: str, *, port: int, serve: str, path: str) -> Process:
+def http(name: str, *, port: int, serve: str, path: str) -> Process:
     """A web process, answering what `serve` says."""
-    options = ("--workers=1", "--blocking-threads=4", "--workers-kill-timeout=2", "--log-level=warning")
+    # HTTP/2 has no limit on how slowly headers may come, and no proxy needs it on this side.
+    limits = (
+        *("--http=1", "--no-ws", f"--http1-header-read-timeout={HEADER_SECONDS * 1000}"),
+        # Headers are kept in memory until they are complete.
+        *("--http1-buffer-size=65536", f"--backpressure={MOST_CONNECTIONS}"),
+    )
+    options = ("--workers=1", "--workers-kill-timeout=2", "--log-level=warning")
     return Process(
         name=name,
         command=(
-            *(str(PYTHON), "-m", "granian", "--interface=wsgi", "--host=127.0.0.1", f"--port={port}"),
-            *(*options, "dashboard.wsgi:application"),
+            *(str(PYTHON), "-m", "granian", "--interface=asginl", "--host=127.0.0.1", f"--port={port}"),
+            *(*limits, *options, "dashboard.asgi:application"),
         ),
         environment={"SERVE": serve},
         checks=(Check(port=port, path=path),),
     )
 
 
-def _live(port: int) -> Process:
-    options = ("--host=127.0.0.1", f"--port={port}", "--timeout-graceful-shutdown=1", "--no-access-log")
+def live(port: int) -> Process:
+    """The process of the live streams."""
+    options = ("--host=127.0.0.1", f"--port={port}", "--timeout-graceful-shutdown=1", "--no-access-log", "--ws=none")
     return Process(
         name="live",
-        command=(str(PYTHON), "-m", "uvicorn", "dashboard.live:application", *options, "--log-level=warning"),
+        command=(
+            *(str(PYTHON), "-m", "uvicorn", "--http=dashboard.live_connections:LiveConnection"),
+            *(*options, "--log-level=warning", "dashboard.live:application"),
+        ),
         checks=(Check(port=port, path="/live/health"),),
     )
 

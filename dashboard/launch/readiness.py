@@ -3,6 +3,8 @@
 import socket
 from dataclasses import dataclass
 
+_LATE_SECONDS = 10
+
 
 @dataclass(frozen=True, kw_only=True)
 class Check:
@@ -17,12 +19,15 @@ class Check:
         return self._ask() == 200
 
     def is_silent(self) -> bool:
-        """Whether nothing is answered at all; "not ready" is an answer, for it may be somebody else's fault."""
-        return self._ask() == 0
+        """Whether nothing is answered at all; "not ready" is an answer, for it may be somebody else's fault.
 
-    def _ask(self) -> int:
+        Who has many requests to answer is late, and no better off for being killed.
+        """
+        return self._ask(timeout=_LATE_SECONDS) == 0
+
+    def _ask(self, *, timeout: float = 2) -> int:
         try:
-            with socket.create_connection((self.host, self.port), timeout=2) as client:
+            with socket.create_connection((self.host, self.port), timeout=timeout) as client:
                 return self._status(client) if self.path else 200
         except (OSError, ValueError):
             return 0

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import resource
 import signal
 import sys
 import time
@@ -17,6 +18,7 @@ from dashboard.launch.supervisor import Supervisor
 from dashboard.launch.welcome import welcome
 
 _STOP_SECONDS = 10
+_OPEN_FILES = 65_536
 _READY = b"\0"
 
 
@@ -30,7 +32,16 @@ def start(arguments: list[str], *, product: str | None = None) -> int:
     return _start_detached(asked, verb) if detach else _supervise(asked, verb)
 
 
+def _allow_many_connections() -> None:
+    """Raise the limit of open files, which the processes inherit: many systems begin with fewer than connections."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = _OPEN_FILES if hard == resource.RLIM_INFINITY else min(_OPEN_FILES, hard)
+    if soft != resource.RLIM_INFINITY:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
+
+
 def _supervise(asked: Environment, verb: str, *, ready_pipe: int | None = None) -> int:
+    _allow_many_connections()
     signals = Signals()
     status = 0
     with signals.caught(), data_folder.held(asked.data):

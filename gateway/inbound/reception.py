@@ -23,7 +23,8 @@ from gateway.verp import ForgedAddress, email_id_in
 T = TypeVar("T")
 log = logging.getLogger(__name__)
 
-MOST_SESSIONS = 50
+# A session may take five minutes, so there must be more places than a few slow clients take.
+MOST_SESSIONS = 300
 # All messages that are being received or stored, together.
 MOST_BYTES = 64 * 1024 * 1024
 # After so many quiet seconds the connection to the database is given back.

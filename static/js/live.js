@@ -95,6 +95,11 @@
       tell({ type: "hint", hint });
       hand(hint);
     });
+    // Too many pages of this person are open: this one asks for a while instead.
+    source.addEventListener("limit", () => {
+      wait = 30000;
+      giveUp();
+    });
     source.addEventListener("error", giveUp);
   }
 

@@ -7,7 +7,10 @@ import signal
 
 import psutil
 import pytest
+from django.conf import settings
 from playwright.sync_api import expect
+
+from tests.desk import TIMEOUT
 
 # Longer than the stream's silence may be, and than a page waits before it says that it heard nothing.
 SILENT, UNHEARD = 26_000, 31_000
@@ -78,6 +81,22 @@ def test_page_whose_stream_is_cut_off_asks_and_tells_what_is_new(queue, product,
     product.hold(ana)
     told_of(queue)
     assert queue.locator("body").get_attribute("data-stream") == "polling"
+
+
+@pytest.mark.fault(
+    47,
+    injected="The same person opens as many other streams as one may have.",
+    held="The page's stream, the oldest, is ended; the page asks every few seconds, and tells what is new as before.",
+)
+def test_page_whose_stream_gives_way_to_newer_ones_asks_and_tells_what_is_new(queue, product, ana):
+    live = queue.locator("body").get_attribute("data-live")
+    with contextlib.ExitStack() as opened:
+        for _ in range(settings.LIVE_STREAMS_PER_PERSON):
+            stream = opened.enter_context(ana.session.get(live, stream=True, timeout=TIMEOUT))
+            assert stream.status_code == 200
+        queue.wait_for_selector("body[data-stream='polling']")
+        product.hold(ana)
+        told_of(queue)
 
 
 @pytest.mark.slow

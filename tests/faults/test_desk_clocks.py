@@ -11,7 +11,7 @@ import pytest
 from dashboard.launch.paths import ROOT
 from dashboard.launch.pdeathsig import die_with_parent
 from dashboard.launch.ports import pick_free_ports
-from dashboard.launch.processes import Process, wsgi
+from dashboard.launch.processes import Process, http
 from tests.desk import Browser
 from tests.faults.clock import clock
 from tests.faults.proxy import DECIDE
@@ -62,7 +62,7 @@ def elsewhere(desk, tmp_path):
     port = pick_free_ports(1)[0]
     url = f"http://127.0.0.1:{port}"
     with clock(tmp_path) as hands:
-        web = wsgi("web-elsewhere", port=port, serve="dashboard", path="/readyz")
+        web = http("web-elsewhere", port=port, serve="dashboard", path="/readyz")
         command = (*web.command[:1], "-m", "dashboard.worker", "elsewhere", "decisions,sync", "4")
         worker = Process(name="worker-elsewhere", command=command, environment={"BEAT": "dashboard"})
         with giving_up(desk), beside(desk, web, **hands.variables), beside(desk, worker, **hands.variables):

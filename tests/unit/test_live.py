@@ -119,3 +119,29 @@ def test_stream_of_a_session_that_stays_goes_on_with_what_it_may_reach_now(monke
     monkeypatch.setattr(page.hints, "get", get)
     assert feed(monkeypatch, page, [("7", [(1, 11)]), None]) == "event: hint\ndata: for them\n\n"
     assert page.reach == [(1, 11)]
+
+
+def test_one_more_stream_than_a_person_may_have_ends_the_oldest_and_tells_its_page(monkeypatch):
+    monkeypatch.setattr(live, "STREAMS_PER_PERSON", 3)
+    own = [live.Page(EVERYTHING, "7", opened_at=at) for at in (3.0, 1.0, 2.0)]
+    others = [live.Page(EVERYTHING, "8", opened_at=0.0) for _ in range(3)]
+    live._pages.update({*own, *others})
+    try:
+        live._make_room("7")
+    finally:
+        live._pages.difference_update({*own, *others})
+    assert [page.is_displaced for page in (*own, *others)] == [False, True, False, False, False, False]
+    assert feed(monkeypatch, own[1], []) == "event: limit\ndata: 1\n\n"
+
+
+def test_whoever_sends_no_cookie_costs_the_desk_no_question(monkeypatch):
+    sent = []
+
+    async def send(message):
+        sent.append(message)
+
+    monkeypatch.setattr(live, "_ask_reader", lambda _: pytest.fail("the desk was asked"))
+    scope = {"type": "http", "method": "GET", "path": "/live/", "headers": [(b"host", b"127.0.0.1")]}
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, live.application(scope, None, send)).result()
+    assert sent[0]["status"] == 401

@@ -1,0 +1,32 @@
+"""How large a body each address of the desk takes, and what must stand in the headers before it is waited for."""
+
+from typing import Any
+
+from alerts.interactions import view as interactions
+from alerts.interactions.signing import SIGNATURE, TIMESTAMP
+from approvals import webhooks
+from dashboard.intake import PATH
+from upstream.signatures import HEADER
+
+MOST_OF_REPORT = 16 * 1024
+# Forms, and a list of allowed recipients as a file, which may have a megabyte.
+_MOST = 4 * 1024 * 1024
+# The beginning of a path, what a body may have there, and the headers without which it is worth nothing.
+_RULES = (
+    (PATH, webhooks.MAX_BODY, (HEADER,)),
+    ("/discord/interactions/", interactions.MAX_BODY, (SIGNATURE, TIMESTAMP)),
+    ("/csp-report/", MOST_OF_REPORT, ()),
+)
+
+
+def most_body(environ: dict[str, Any]) -> int:
+    """Return how many bytes of body to wait for; 0 where the headers say that it would be refused anyway."""
+    for path, most, headers in _RULES:
+        if environ["PATH_INFO"].startswith(path):
+            return most if all(f"HTTP_{name.upper().replace('-', '_')}" in environ for name in headers) else 0
+    return _MOST
+
+
+def most_of_sender(environ: dict[str, Any]) -> int:
+    """Return the same for a body that is not small: signatures are known only once it is here."""
+    return most_body(environ)

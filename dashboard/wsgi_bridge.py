@@ -1,0 +1,280 @@
+"""Runs a WSGI application in a few threads, behind an event loop that waits for slow clients.
+
+A thread gets a request when its body is complete, and is free again when the answer is: neither a client that sends
+slowly nor one that reads slowly holds a thread. A body that is too slow is answered 408.
+"""
+
+import asyncio
+import json
+import logging
+import sys
+import time
+from collections.abc import Awaitable, Callable, Iterable, MutableMapping
+from concurrent.futures import ThreadPoolExecutor
+from tempfile import SpooledTemporaryFile
+from threading import Lock
+from typing import Any, Protocol
+
+from django.conf import settings
+
+log = logging.getLogger(__name__)
+
+Scope = MutableMapping[str, Any]
+Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
+Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
+Environ = dict[str, Any]
+Application = Callable[[Environ, Callable[..., Any]], Iterable[bytes]]
+
+THREADS = 4
+# What is larger than this is kept on disk, on its way in and on its way out.
+IN_MEMORY = 256 * 1024
+# A larger body must come from somebody whom the product knows.
+SMALL_BODY = 64 * 1024
+PIECE = 128 * 1024
+
+
+class BodyRules(Protocol):
+    """How many bytes of body to wait for; 0: none, the headers alone decide what is answered."""
+
+    def most_body(self, environ: Environ) -> int:
+        """Return it as the headers tell, without waiting for anything."""
+
+    def most_of_sender(self, environ: Environ) -> int:
+        """Return it for a body that is not small. This may ask the database."""
+
+
+class BodyTooSlow(Exception):
+    """The body did not come in time."""
+
+
+class BodyTooLarge(Exception):
+    """The body is larger than this address takes."""
+
+
+class BodyIncomplete(Exception):
+    """The client ended the connection, or its half of it, before the body was complete."""
+
+
+class WsgiBridge:
+    """An ASGI application that answers by a WSGI application."""
+
+    def __init__(self, application: Application, rules: BodyRules) -> None:
+        self._application, self._rules = application, rules
+        self._pool = ThreadPoolExecutor(THREADS, "request")
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request."""
+        environ = environ_of(scope)
+        with SpooledTemporaryFile(IN_MEMORY) as body:
+            try:
+                is_read = await self._take_body(environ, receive, body)
+            except BodyIncomplete:
+                await _refuse(send, 400, "bad_request", "The body ended before its Content-Length was reached.")
+                return
+            except BodyTooSlow:
+                log.info("request body too slow", extra={"bytes": body.tell(), "address": environ["REMOTE_ADDR"]})
+                await _refuse(send, 408, "request_timeout", "The request's body did not come in time.")
+                return
+            except BodyTooLarge:
+                await _refuse(send, 413, "too_large", "The body is too large.")
+                return
+            body.seek(0)
+            environ["wsgi.input"] = body
+            await self._run(environ, send, is_read=is_read)
+
+    async def _take_body(self, environ: Environ, receive: Receive, body: "SpooledTemporaryFile[bytes]") -> bool:
+        """Read the body into `body`, and say in `environ` how long it is; False where it is not worth waiting for.
+
+        Raises BodyTooSlow, BodyTooLarge and BodyIncomplete.
+        """
+        is_chunked = bool(environ.pop("HTTP_TRANSFER_ENCODING", ""))
+        length = environ.get("CONTENT_LENGTH", "")
+        declared = int(length) if length.isdecimal() and len(length) < 20 else 0
+        if not is_chunked and not declared:
+            return True
+        most = self._rules.most_body(environ)
+        if declared > most > 0:
+            raise BodyTooLarge
+        if most and (is_chunked or declared > SMALL_BODY):
+            most = await asyncio.get_running_loop().run_in_executor(self._pool, self._rules.most_of_sender, environ)
+        if not most:
+            # The application answers what is missing; it never waits for the body.
+            environ.pop("CONTENT_LENGTH", None)
+            return False
+        await _receive_body(receive, body, most=most)
+        environ["CONTENT_LENGTH"] = str(body.tell())
+        return True
+
+    async def _run(self, environ: Environ, send: Send, *, is_read: bool) -> None:
+        """Run the application in a thread, and send what it answers at the client's pace."""
+        answer = Answer(environ, asyncio.get_running_loop())
+        self._pool.submit(answer.make, self._application)
+        try:
+            await _next_news(answer)
+            if answer.is_complete and answer.has_failed and not answer.headers:
+                await _refuse(send, 500, "internal", "Something went wrong here. It has been logged.")
+                return
+            # What is left of a body would meet the next request of the same connection.
+            headers = answer.headers if is_read else [*answer.headers, (b"connection", b"close")]
+            await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+            while True:
+                piece = answer.take()
+                if not piece and not answer.is_taken:
+                    await _next_news(answer)
+                    continue
+                is_last = answer.is_taken
+                if is_last and answer.has_failed:
+                    # Without its end, so that it cannot be taken for the whole.
+                    return
+                await send({"type": "http.response.body", "body": piece, "more_body": not is_last})
+                if is_last:
+                    return
+        finally:
+            answer.is_abandoned = True
+            # The request's body must stay open for as long as the application may read it.
+            while not answer.is_complete:
+                await _next_news(answer)
+            answer.close()
+
+
+def environ_of(scope: Scope) -> Environ:
+    """Return the WSGI environment of a request, without its body."""
+    server, client = scope.get("server") or ("localhost", 80), scope.get("client") or ("", 0)
+    environ: Environ = {
+        "REQUEST_METHOD": scope["method"],
+        "SCRIPT_NAME": "",
+        "PATH_INFO": scope["path"].encode().decode("latin-1"),
+        "QUERY_STRING": scope["query_string"].decode("latin-1"),
+        "SERVER_NAME": server[0],
+        "SERVER_PORT": str(server[1]),
+        "SERVER_PROTOCOL": f"HTTP/{scope['http_version']}",
+        "REMOTE_ADDR": client[0],
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scope.get("scheme", "http"),
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": False,
+        "wsgi.run_once": False,
+    }
+    for name, value in scope["headers"]:
+        if b"_" in name:
+            # In the environment it could not be told from the name with a dash, which a proxy may have set.
+            continue
+        key = name.decode("latin-1").upper().replace("-", "_")
+        key = key if key in ("CONTENT_LENGTH", "CONTENT_TYPE") else f"HTTP_{key}"
+        text = value.decode("latin-1")
+        environ[key] = f"{environ[key]},{text}" if key in environ else text
+    return environ
+
+
+async def _receive_body(receive: Receive, body: "SpooledTemporaryFile[bytes]", *, most: int) -> None:
+    """Read the body as long as it keeps to `seconds_allowed`."""
+    began = time.monotonic()
+    while True:
+        try:
+            async with asyncio.timeout(began + seconds_allowed(body.tell()) - time.monotonic()):
+                message = await receive()
+        except TimeoutError:
+            raise BodyTooSlow from None
+        if message["type"] != "http.request":
+            raise BodyIncomplete
+        body.write(message.get("body", b""))
+        if body.tell() > most:
+            raise BodyTooLarge
+        if not message.get("more_body"):
+            return
+
+
+def seconds_allowed(received: int) -> float:
+    """Return how long a body may have taken by now: a fixed time, and what its bytes take at the least rate."""
+    return float(settings.REQUEST_BODY_SECONDS + received / max(1, settings.REQUEST_BODY_RATE))
+
+
+class Answer:
+    """What the application answers: written by its thread as fast as it can, and read by the event loop."""
+
+    def __init__(self, environ: Environ, loop: asyncio.AbstractEventLoop) -> None:
+        self.status = 500
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.is_complete = False
+        # Until it is known that it has not.
+        self.has_failed = True
+        # Set once nobody reads it any more.
+        self.is_abandoned = False
+        self.news = asyncio.Event()
+        self._environ, self._loop = environ, loop
+        self._kept = SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 - see close()
+        self._lock = Lock()
+        self._written = self._read = 0
+
+    def make(self, application: Application) -> None:
+        """Run the application. Its thread does this."""
+        try:
+            response = application(self._environ, self._start)
+            try:
+                for chunk in response:
+                    if self.is_abandoned:
+                        break
+                    self._write(chunk)
+            finally:
+                if hasattr(response, "close"):
+                    response.close()
+            self.has_failed = False
+        except Exception:
+            log.exception("request failed outside the application's own handlers")
+        finally:
+            self.is_complete = True
+            self._tell()
+
+    def take(self) -> bytes:
+        """Return the next piece; empty where there is none at the moment."""
+        with self._lock:
+            self._kept.seek(self._read)
+            piece = self._kept.read(PIECE)
+            self._read += len(piece)
+        return piece
+
+    @property
+    def is_taken(self) -> bool:
+        """Whether all of it was read."""
+        return self.is_complete and self._read == self._written
+
+    def close(self) -> None:
+        """Let go of what is kept. The thread must be done."""
+        self._kept.close()
+
+    def _start(self, status: str, headers: list[tuple[str, str]], _: Any = None) -> Callable[[bytes], None]:
+        self.status = int(status.split(" ", 1)[0])
+        self.headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
+        return self._write
+
+    def _write(self, chunk: bytes) -> None:
+        with self._lock:
+            self._kept.seek(self._written)
+            self._kept.write(chunk)
+            was, self._written = self._written, self._written + len(chunk)
+        # A short answer goes out whole, once it is complete.
+        if was // PIECE != self._written // PIECE:
+            self._tell()
+
+    def _tell(self) -> None:
+        self._loop.call_soon_threadsafe(self.news.set)
+
+
+async def _next_news(answer: Answer) -> None:
+    await answer.news.wait()
+    answer.news.clear()
+
+
+async def _refuse(send: Send, status: int, code: str, sentence: str) -> None:
+    """Answer without the application, and end the connection."""
+    body = json.dumps({"error": sentence, "code": code}).encode()
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"cache-control", b"no-store"),
+        (b"x-content-type-options", b"nosniff"),
+        (b"connection", b"close"),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,37 @@
+"""How large a body the gateway takes, and from whom: without a key only what signing up needs, which is small."""
+
+from typing import Any
+
+from django.conf import settings
+from django.db import Error as AnyDatabaseError
+from django.db import close_old_connections
+
+from gateway.auth import hash_key
+from gateway.models import ApiKey
+
+# Where a body needs no key.
+OPEN = ("/v1/account", "/v1/account/challenge", "/v1/account/resend-confirmation", "/v1/confirm")
+
+
+def most_body(environ: dict[str, Any]) -> int:
+    """Return how many bytes of body to wait for; 0 where a key is needed and none is given."""
+    if not _key(environ) and environ["PATH_INFO"] not in OPEN:
+        return 0
+    return settings.DATA_UPLOAD_MAX_MEMORY_SIZE or 0
+
+
+def most_of_sender(environ: dict[str, Any]) -> int:
+    """Return the same for a body that is not small: 0 for whoever has no valid key. Asks the database."""
+    close_old_connections()
+    try:
+        key = ApiKey.objects.by_hash(hash_key(_key(environ)))
+    except AnyDatabaseError:
+        # Nobody can tell; the API itself answers, with the body or without a database.
+        return most_body(environ)
+    return most_body(environ) if key is not None and key.revoked_at is None else 0
+
+
+def _key(environ: dict[str, Any]) -> str:
+    """Return the key's text as `gateway.auth` reads it: a bearer token wins over X-API-Key."""
+    scheme, _, text = environ.get("HTTP_AUTHORIZATION", "").strip().partition(" ")
+    return str(text if scheme.lower() == "bearer" else environ.get("HTTP_X_API_KEY", "")).strip()

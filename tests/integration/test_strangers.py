@@ -1,0 +1,67 @@
+"""What strangers may ask for and send: how large and how often, and the figures for a monitor."""
+
+import pytest
+
+from dashboard import body_rules
+from dashboard.csp_reports import seconds_to_wait
+from upstream.signatures import HEADER
+
+TOKEN = "a-token-of-a-monitor"
+REPORT = b'{"csp-report": {"violated-directive": "img-src", "blocked-uri": "https://t.example/o.gif"}}'
+# What proxies put in, each by itself.
+FORWARDED = ("X-Forwarded-For", "Forwarded", "X-Real-IP", "Via", "X-Forwarded-Host", "X-Forwarded-Proto")
+
+
+def status(client, address="127.0.0.1", **headers):
+    return client.get("/metrics", headers=headers, REMOTE_ADDR=address).status_code
+
+
+@pytest.mark.django_db
+def test_metrics_are_for_this_host_alone(client, settings):
+    assert (status(client), status(client, "::1")) == (200, 200)
+    assert [status(client, address) for address in ("192.0.2.7", "10.0.0.2", "")] == [403] * 3
+    assert [name for name in FORWARDED if client.get("/metrics", headers={name: "127.0.0.1"}).status_code != 403] == []
+    # Behind a proxy everybody comes from this host, and the proxy need not say so.
+    settings.IS_BEHIND_PROXY = True
+    assert status(client) == 403
+    # Without a token nothing is one.
+    assert (status(client, Authorization="Bearer "), status(client, Authorization="Bearer")) == (403, 403)
+
+
+@pytest.mark.django_db
+def test_metrics_are_read_from_anywhere_with_the_token(client, settings):
+    settings.METRICS_TOKEN = TOKEN
+    forwarded = {"X-Forwarded-For": "198.51.100.7"}
+    assert status(client, "192.0.2.7", Authorization=f"Bearer {TOKEN}", **forwarded) == 200
+    for wrong in (TOKEN, f"Basic {TOKEN}", f"Bearer {TOKEN}x", "Bearer é", "Bearer "):
+        assert status(client, "192.0.2.7", Authorization=wrong) == 403, wrong
+
+
+def test_reports_of_one_address_and_of_all_are_limited_by_the_minute(settings):
+    settings.CSP_REPORTS_PER_MINUTE = 2
+    assert [seconds_to_wait("192.0.2.7", at=70.0) for _ in range(4)] == [0, 0, 50, 50]
+    assert seconds_to_wait("192.0.2.8", at=70.0) == 0
+    taken = [seconds_to_wait(f"198.51.100.{number}", at=70.0) for number in range(40)]
+    assert taken.count(0) == 17
+    assert seconds_to_wait("192.0.2.7", at=120.0) == 0
+
+
+def test_report_over_the_limit_is_neither_read_nor_logged(client, settings, caplog):
+    settings.CSP_REPORTS_PER_MINUTE = 0
+    answer = client.post("/csp-report/", REPORT, content_type="application/csp-report")
+    assert (answer.status_code, 0 < int(answer["Retry-After"]) <= 60, caplog.records) == (429, True, [])
+
+
+def test_body_without_the_headers_it_needs_is_not_waited_for():
+    signed = {f"HTTP_{HEADER.upper().replace('-', '_')}": "sha256=00"}
+    by_discord = {"HTTP_X_SIGNATURE_ED25519": "00", "HTTP_X_SIGNATURE_TIMESTAMP": "1"}
+    cases = [
+        ("/webhooks/multimail/abc/", {}, 0),
+        ("/webhooks/multimail/abc", signed, 256 * 1024),
+        ("/discord/interactions/", {}, 0),
+        ("/discord/interactions/", {"HTTP_X_SIGNATURE_ED25519": "00"}, 0),
+        ("/discord/interactions/", by_discord, 256 * 1024),
+        ("/csp-report/", {}, 16 * 1024),
+        ("/accounts/login/", {}, 4 * 1024 * 1024),
+    ]
+    assert [case for case in cases if body_rules.most_body({"PATH_INFO": case[0], **case[1]}) != case[2]] == []

@@ -1,0 +1,162 @@
+"""What stands between slow clients and the few threads: whole bodies in, answers out, an end for what is too slow."""
+
+import asyncio
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from dashboard import wsgi_bridge
+from dashboard.wsgi_bridge import THREADS, WsgiBridge, seconds_allowed
+
+MANY = 3 * THREADS
+
+
+class Rules:
+    """Waits for bodies of up to a megabyte; for none at /no, and for large ones only of somebody with a cookie."""
+
+    def most_body(self, environ):
+        return 0 if environ["PATH_INFO"] == "/no" else 1_000_000
+
+    def most_of_sender(self, environ):
+        return 1_000_000 if "HTTP_COOKIE" in environ else 0
+
+
+def echo(environ, start_response):
+    """Tell what the application was given."""
+    body = environ["wsgi.input"].read()
+    start_response("200 OK", [("Content-Type", "application/json")])
+    return [json.dumps([environ.get("CONTENT_LENGTH"), body.decode(), environ.get("HTTP_X_A")]).encode()]
+
+
+def large(environ, start_response):
+    start_response("200 OK", [])
+    return (b"x" * 100_000 for _ in range(30))
+
+
+class Client:
+    """One request, whose parts come when they come, and what was answered."""
+
+    def __init__(self, *parts, path="/", headers=(), reads=True):
+        self.scope = {"type": "http", "method": "POST", "path": path, "query_string": b"", "http_version": "1.1"}
+        self.scope |= {"headers": list(headers), "client": ("192.0.2.7", 4711), "server": ("127.0.0.1", 8000)}
+        self.parts, self.reads = list(parts), reads
+        self.status, self.headers, self.body, self.is_whole = 0, {}, b"", False
+
+    async def receive(self):
+        if not self.parts:
+            await asyncio.Event().wait()
+        part = self.parts.pop(0)
+        return part if isinstance(part, dict) else {"type": "http.request", "body": part, "more_body": part != b""}
+
+    async def send(self, message):
+        if message["type"] == "http.response.start":
+            self.status, self.headers = message["status"], dict(message["headers"])
+            return
+        self.body += message["body"]
+        self.is_whole = not message.get("more_body")
+        if not self.reads:
+            await asyncio.Event().wait()
+
+
+def length(value):
+    return (b"content-length", str(value).encode())
+
+
+CHUNKED = (b"transfer-encoding", b"chunked")
+
+
+def ask(*clients, waiting=(), application=echo):
+    """Return `clients` when they have been answered, while those `waiting` are under way."""
+
+    async def run():
+        bridge = WsgiBridge(application, Rules())
+        under_way = [asyncio.create_task(bridge(one.scope, one.receive, one.send)) for one in waiting]
+        await asyncio.sleep(0)
+        await asyncio.gather(*(bridge(one.scope, one.receive, one.send) for one in clients))
+        assert [one for one in under_way if one.done()] == []
+        for one in under_way:
+            one.cancel()
+        await asyncio.gather(*under_way, return_exceptions=True)
+
+    # In a thread of its own: browser tests leave a loop running in theirs.
+    with ThreadPoolExecutor(1) as pool:
+        pool.submit(asyncio.run, asyncio.wait_for(run(), timeout=60)).result()
+    return clients[0] if len(clients) == 1 else clients
+
+
+def test_application_gets_a_body_whole_with_its_length_however_it_came():
+    pieces = (b"one ", b"two ", b"three", b"")
+    for header in (length(13), CHUNKED):
+        client = ask(Client(*pieces, headers=[header, (b"cookie", b"a=b")]))
+        assert (client.status, json.loads(client.body)) == (200, ["13", "one two three", None]), header
+        assert b"connection" not in client.headers
+    assert json.loads(ask(Client()).body) == [None, "", None]
+
+
+def test_bodies_that_do_not_come_and_answers_that_nobody_reads_hold_no_thread():
+    headers = [length(5)]
+    stuck = [Client(b"four", headers=headers) for _ in range(MANY)]
+    stuck += [Client(b"", headers=[CHUNKED, (b"cookie", b"a=b")], reads=False) for _ in range(MANY)]
+    client = ask(Client(b"whole", b"", headers=headers), waiting=stuck, application=large)
+    assert (client.status, len(client.body), client.is_whole) == (200, 3_000_000, True)
+
+
+def test_body_that_does_not_come_is_ended(settings, caplog):
+    settings.REQUEST_BODY_SECONDS = 0
+    for client in (ask(Client(b"four", headers=[length(5)])), ask(Client(headers=[length(5)]))):
+        assert (client.status, json.loads(client.body)["code"]) == (408, "request_timeout")
+        assert client.headers[b"connection"] == b"close"
+
+
+def test_large_file_over_a_slow_line_is_in_time_and_a_byte_now_and_then_is_not():
+    file = 25_000_000
+    assert seconds_allowed(file) > file / 100_000
+    assert seconds_allowed(60) < 60
+
+
+def test_body_that_would_be_refused_anyway_is_not_waited_for():
+    unwanted = Client(path="/no", headers=[length(5)])
+    # Of nobody who is known.
+    large_body, chunks = Client(headers=[length(900_000)]), Client(headers=[CHUNKED])
+    for client in ask(unwanted, large_body, chunks):
+        assert (client.status, json.loads(client.body)) == (200, [None, "", None])
+        assert client.headers[b"connection"] == b"close"
+
+
+def test_body_over_the_limit_is_413_whether_it_says_so_or_not():
+    known = (b"cookie", b"a=b")
+    declared = Client(headers=[length(1_000_001), known])
+    chunks = Client(*[b"x" * 600_000] * 2, headers=[CHUNKED, known])
+    for client in ask(declared, chunks):
+        assert (client.status, json.loads(client.body)["code"]) == (413, "too_large")
+
+
+def test_body_that_ends_before_its_length_reaches_no_application():
+    client = ask(Client(b"fo", {"type": "http.disconnect"}, headers=[length(5)]))
+    assert (client.status, json.loads(client.body)["code"]) == (400, "bad_request")
+
+
+def test_answer_that_breaks_off_has_no_end_and_one_that_never_began_is_500(caplog):
+    def breaks_off(environ, start_response):
+        start_response("200 OK", [])
+        yield b"x" * 200_000
+        raise RuntimeError("out of rows")
+
+    def never_begins(environ, start_response):
+        raise RuntimeError("no settings")
+
+    cut, broken = ask(Client(), application=breaks_off), ask(Client(), application=never_begins)
+    assert (cut.status, cut.is_whole) == (200, False)
+    assert (broken.status, json.loads(broken.body)["code"]) == (500, "internal")
+
+
+@pytest.mark.parametrize("name", [b"x-a", b"x_a"])
+def test_header_with_an_underscore_is_not_taken_for_one_with_a_dash(name):
+    told = json.loads(ask(Client(headers=[(name, b"1")])).body)[2]
+    assert told == ("1" if name == b"x-a" else None)
+
+
+def test_more_answers_than_threads_are_all_given():
+    clients = ask(*[Client(b"whole", b"", headers=[length(5)]) for _ in range(5 * wsgi_bridge.THREADS)])
+    assert {client.status for client in clients} == {200}
