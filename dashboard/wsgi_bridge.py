@@ -111,7 +111,7 @@ class WsgiBridge:
         self._pool.submit(answer.make, self._application)
         try:
             await _next_news(answer)
-            if answer.is_complete and answer.has_failed and not answer.headers:
+            if answer.has_failed and not answer.has_begun:
                 await _refuse(send, 500, "internal", "Something went wrong here. It has been logged.")
                 return
             # What is left of a body would meet the next request of the same connection.
@@ -195,6 +195,7 @@ class Answer:
 
     def __init__(self, environ: Environ, loop: asyncio.AbstractEventLoop) -> None:
         self.status = 500
+        self.has_begun = False
         self.headers: list[tuple[bytes, bytes]] = []
         self.is_complete = False
         # Until it is known that it has not.
@@ -244,6 +245,7 @@ class Answer:
         self._kept.close()
 
     def _start(self, status: str, headers: list[tuple[str, str]], _: Any = None) -> Callable[[bytes], None]:
+        self.has_begun = True
         self.status = int(status.split(" ", 1)[0])
         self.headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in headers]
         return self._write
