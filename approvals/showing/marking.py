@@ -22,7 +22,7 @@ from approvals.showing.reading_order import ReadingOrder
 from approvals.showing.sanitise import PARSED_TAGS, SHOWN_TAGS, harmless_style, picture_size
 from approvals.showing.shown import Doubt, Hidden, Link, Marked, Reordered
 from approvals.showing.strikes import STRUCK, floats, is_struck
-from approvals.showing.styling import read_style
+from approvals.showing.styling import OVER, read_style
 from approvals.showing.watching import SOME, Element, Watching, cut_off, with_doubts
 
 _PIECE = re.compile(r'<(/?)([a-z][a-z0-9]*)((?: [a-z-]+="[^"]*")*)>|([^<]+)')
@@ -56,14 +56,12 @@ class _Walker:
         self.watching = Watching()
         self.watching.start(self.stack[0], self.root_style, is_box=True, is_beside=False)
         # As those see it who follow what is sure, and those who follow what others pass over.
-        self.orders = (ReadingOrder(), ReadingOrder())
-        doubted = {k: v for _, styled in canonical.root for k, v in styled.doubted.items()}
-        for order, style in zip(self.orders, (self.root_style, with_doubts(self.root_style, doubted)), strict=True):
-            order.start("div", style, look.size)
-        self.reordered: list[Reordered] = []
+        worst = with_doubts(self.root_style, {k: v for _, one in canonical.root for k, v in one.doubted.items()})
+        self.orders = [ReadingOrder().within(style, look.size) for style in (self.root_style, worst)]
         self.page = Page()
         self.hidden: list[Hidden] = []
         self.links: list[Link] = []
+        self.reordered: list[Reordered] = []
         self.run: list[str] = []  # hidden text that is being gathered
         self.why = ""
         self.spilled: list[str] = []  # what may be written over the text that comes next
@@ -85,7 +83,6 @@ class _Walker:
             else:
                 self._start(tag, attributes)
         self._reveal()
-        self._end_order(self.stack[0])
         self._close_doubts(self.stack[0])
         self._read_links()
         return self._result()
@@ -172,7 +169,6 @@ class _Walker:
         if element.link is not None:
             self.link_texts.end(self.page.leave_room())
         self.link_texts.part(element.parting)
-        self._end_order(element)
         self._close_doubts(element)
         if tag in BLOCKS:
             self.page.line("")
@@ -191,17 +187,21 @@ class _Walker:
 
     def _close_doubts(self, element: Element) -> None:
         """Note what is told of an element once all that it says is known."""
+        self._end_order(element)
         self.watching.end(element)
         if element.maybe:
+            if not element.doubt and element.maybe.endswith(OVER):
+                element.doubt = self.page.box("ghost", f"a box here may be hidden ({element.maybe})", "hidden")
             if element.doubt:
-                said = tidy("".join(element.said))
-                self.hidden.append(Hidden(said, element.maybe, certain=False, mark=element.doubt))
+                self.hidden.append(
+                    Hidden(tidy("".join(element.said)), element.maybe, certain=False, mark=element.doubt)
+                )
         elif rest := cut_off(element):
             if element.room is not None and not element.room.cuts and element.look.edge is None:
                 self.spilled.append(rest)
-                return
-            mark = self.page.box("ghost", f"may be cut off before here, from “{rest[:80]}” on", "hidden")
-            self.hidden.append(Hidden(rest, f"cut off at the edge of its box {SOME}", certain=False, mark=mark))
+            else:
+                mark = self.page.box("ghost", f"may be cut off before here, from “{rest[:80]}” on", "hidden")
+                self.hidden.append(Hidden(rest, f"cut off at the edge of its box {SOME}", certain=False, mark=mark))
 
     def _announce_doubts(self) -> None:
         """Draw a box where text begins that may be hidden by an element around it, or that text before may lie over."""

@@ -54,6 +54,11 @@ class ReadingOrder:
         self.count = 0
         self.begun = 0
 
+    def within(self, style: Style, size: float) -> "ReadingOrder":
+        """Begin with an element of this style around all of the message."""
+        self.start("div", style, size)
+        return self
+
     def start(self, tag: str, style: Style, size: float) -> None:
         """Begin an element."""
         above, display = self.here, style.get("display", "")

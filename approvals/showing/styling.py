@@ -18,6 +18,7 @@ from approvals.showing.understood import without_vendor
 _MOVED_BY = ("animation", "animation-name")
 # Properties of which only the text of an element itself can be hidden.
 OF_ITS_OWN = re.compile(r"color|opacity|background|filter|mask|visibility|font|content|animation|clip|text-stroke")
+OVER = ", which may lie over other text"
 _NO_STYLE: Style = {}
 
 
@@ -120,7 +121,7 @@ class Styling:
 
 def _not_followed(names: Collection[str]) -> str:
     """Return the reason why text may be hidden by properties of these names."""
-    over = "" if all(map(OF_ITS_OWN.match, map(without_vendor, names))) else ", which may lie over other text"
+    over = "" if all(map(OF_ITS_OWN.match, map(without_vendor, names))) else OVER
     return f"by a style that is not followed here: {', '.join(sorted(names)[:3])}{over}"
 
 

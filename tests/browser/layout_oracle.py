@@ -136,7 +136,8 @@ def silent(oracle: Oracle, html: str) -> list[str]:
     told, shown_words = _bare(" ".join(one.text for one in shown.hidden)), _bare(shown.plain)
     if points_at_places(shown):
         return []
-    found = [f"read before {one}: {other}" for one, other in inverted(words)][:3]
+    plain = [word for word in words if _bare(word.text) not in told]
+    found = [f"read before {one}: {other}" for one, other in inverted(plain)][:3]
     struck = _bare(" ".join(re.findall(r"<s>(.*?)</s>", shown.document)))
     for word in words:
         bare = _bare(word.text)
