@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -35,7 +36,7 @@ class Command(BaseCommand):
         call_command("createcachetable", verbosity=0)
         self._grant(application_role)
         self._end_idle_transactions()
-        call_command("collectstatic", interactive=False, verbosity=0)
+        self._collect_static()
         if settings.DEMO != "0":
             credentials = Path(settings.DATA_DIR) / "credentials.env"
             call_command("demo_desk", "begin", credentials=credentials)
@@ -57,6 +58,16 @@ class Command(BaseCommand):
             Redis.from_url(settings.REDIS_URL, socket_connect_timeout=5, socket_timeout=5).ping()
         except (RedisError, ValueError) as error:
             raise CommandError(f"REDIS_URL must lead to Redis: {error}") from None
+
+    def _collect_static(self) -> None:
+        """Collect anew what an earlier time broke off, as on a full disk: a file cut short would be taken for whole."""
+        folder = Path(settings.STATIC_ROOT)
+        unfinished = folder.with_name(f"{folder.name}.unfinished")
+        if unfinished.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+        unfinished.touch()
+        call_command("collectstatic", interactive=False, verbosity=0)
+        unfinished.unlink()
 
     def _grant(self, role: str) -> None:
         """Let the application's role work, but only add to the ledger. With one role only, triggers guard it alone."""
