@@ -19,6 +19,7 @@ from tests.stack import Stack
 pytestmark = pytest.mark.slow
 
 SIZE = "256m"
+KILLED = ("worker-desk", "redis", "web", "postgres")
 
 
 @contextlib.contextmanager
@@ -132,20 +133,18 @@ def test_what_dies_on_a_full_disk_is_back_by_itself_when_there_is_room(tmp_path_
         desk.stack.kill("worker-desk", signal.SIGSTOP)
         assert desk.decide(held) == 302
         with full(desk) as fill:
-            for name in ("worker-desk", "redis", "web", "postgres"):
+            for name in KILLED:
                 desk.stack.kill(name)
                 fill()
-            desk.wait(lambda: "postgres ended" in desk.stack.output.read_text(), "the launcher to notice")
-            fill()
-            desk.wait(lambda: "Trying again" in desk.stack.output.read_text(), "the launcher to try in vain")
-            answer = desk.wait(lambda: desk.ana.get("/queue/"), "the desk to answer")
-            assert (answer.status_code, "<h1>The disk is full</h1>" in answer.text) == (503, True)
+            noticed = [f"{name} ended" for name in KILLED]
+            desk.wait(lambda: all(line in desk.stack.output.read_text() for line in noticed), "the launcher to notice")
+            # PostgreSQL may find the two blocks that it needs to start, those of its own lock files.
+            desk.wait(lambda: "The disk is full" in desk.ana.get("/queue/").text, "the desk to say why")
         desk.wait(lambda: everything_answers(desk.stack), "everything to answer", timeout=60)
         assert desk.stack.is_running()
         after = desk.stack.pids()
-        assert not [name for name in ("worker-desk", "redis", "web", "postgres") if after[name] == before[name]]
-        desk.give_up_unacked()
-        desk.sweep_until(lambda: ended(desk, held), "the decision to end", timeout=60)
+        assert not [name for name in KILLED if after[name] == before[name]]
+        desk.sweep_to(held, "applied")
         check_invariants(desk)
 
 
