@@ -18,6 +18,7 @@ from approvals.intake import senders, unsigned
 from approvals.models import Connection
 from common.addresses import came_unencrypted, client_address
 from common.bodies import declared_length, read_body
+from common.disk import is_disk_full_error
 from common.logs import traced
 from upstream.events import REFUSED
 from upstream.signatures import HEADER, verify
@@ -38,7 +39,8 @@ def multimail_webhook(request: HttpRequest, webhook_id: str) -> HttpResponse:
         return _take_in(request, webhook_id)
     except AnyDatabaseError as error:
         log.error("webhook not stored", extra={"reason": type(error).__name__})
-        sentence = "The desk's database does not answer right now, and nothing was stored. Send it again."
+        why = "disk is full" if is_disk_full_error(error) else "database does not answer right now"
+        sentence = f"The desk's {why}, and nothing was stored. Send it again."
         answer = _refused(503, sentence, wait=10)
         # Our line said so; Django's would name the path, which is nobody's business.
         answer._has_been_logged = True  # type: ignore[attr-defined]

@@ -15,6 +15,7 @@ from approvals.operating.attention import attention_count
 from approvals.querysets.reach import anybody_like, asked_by
 from approvals.sync.freshness import freshness_for
 from approvals.views.people_at import asked_of
+from common.disk import is_full
 from common.postgres.statements import Part, any_of, count_of, told_together
 from dashboard.beats import silences
 from dashboard.first_run import reminder
@@ -37,6 +38,7 @@ def desk(request: HttpRequest) -> dict[str, Any]:
         "desk_freshness": SimpleLazyObject(lambda: freshness_for(actor)),
         "desk_stuck": SimpleLazyObject(lambda: attention_count(actor)),
         "desk_switches": SimpleLazyObject(lambda: _switches(actor)),
+        "desk_is_full": is_full(settings.DATA_DIR),
         "desk_silence": SimpleLazyObject(silences),
         "desk_setup": SimpleLazyObject(lambda: reminder(request)),
         "desk_mute": SimpleLazyObject(lambda: list(Destination.objects.switched_off())),

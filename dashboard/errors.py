@@ -4,6 +4,7 @@ import logging
 import sys
 from typing import Any
 
+from django.conf import settings
 from django.db import InterfaceError, OperationalError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
@@ -11,7 +12,12 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 from django.views.decorators.csrf import requires_csrf_token
 
+from common.disk import is_disk_full_error, is_full
+
 log = logging.getLogger(__name__)
+
+_NOTHING_LOST = "Nothing that was stored is lost. Look at the state of the message before you try again."
+_MAKE_ROOM = f"Whoever runs this desk has to make room on its disk; then it goes on by itself. {_NOTHING_LOST}"
 
 
 def _error(request: HttpRequest, status: int, title: str, sentence: str, **more: Any) -> HttpResponse:
@@ -76,7 +82,9 @@ def only_pressed(request: HttpRequest) -> HttpResponse:
 
 
 def too_many_tries(request: HttpRequest) -> HttpResponse:
-    """429: somebody tries to sign in, or to prove who they are, too often."""
+    """429: somebody tries to sign in, or to prove who they are, too often; or the tries cannot be counted."""
+    if is_full(settings.DATA_DIR):
+        return _disk_full()
     seconds = int(getattr(request, "retry_after", 60))
     # Of the sign-in pages' look, for who is signed in too: it costs no query.
     response = render(request, "429.html", {"minutes": -(-seconds // 60)}, status=429)
@@ -86,11 +94,23 @@ def too_many_tries(request: HttpRequest) -> HttpResponse:
 
 @requires_csrf_token
 def server_error(request: HttpRequest) -> HttpResponse:
-    """500, or 503 while PostgreSQL does not answer: the log has the trace; nothing that was stored is lost."""
-    is_away = isinstance(sys.exc_info()[1], OperationalError | InterfaceError)
-    status, title = (503, "The database does not answer") if is_away else (500, "Something broke on our side")
-    sentence = "Nothing that was stored is lost. Look at the state of the message before you try again."
-    response = _plain_error(status, title, f"Reload the page in a moment. {sentence}")
-    if is_away:
-        response.headers["Retry-After"] = "10"
+    """500, or 503 while PostgreSQL does not answer or nothing can be written: nothing that was stored is lost."""
+    error = sys.exc_info()[1]
+    if is_disk_full_error(error):
+        return _disk_full()
+    if isinstance(error, OperationalError | InterfaceError):
+        if is_full(settings.DATA_DIR):
+            return _unavailable("The disk is full", f"The database had to stop. {_MAKE_ROOM}")
+        return _unavailable("The database does not answer", f"Reload the page in a moment. {_NOTHING_LOST}")
+    return _plain_error(500, "Something broke on our side", f"Reload the page in a moment. {_NOTHING_LOST}")
+
+
+def _disk_full() -> HttpResponse:
+    cannot = "This cannot be stored. What you typed is on the page before, and pages that store nothing work."
+    return _unavailable("The disk is full", f"{cannot} {_MAKE_ROOM}")
+
+
+def _unavailable(title: str, sentence: str) -> HttpResponse:
+    response = _plain_error(503, title, sentence)
+    response.headers["Retry-After"] = "10"
     return response

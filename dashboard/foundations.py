@@ -17,6 +17,7 @@ from django.db import DatabaseError, connection
 from django.db.migrations.executor import MigrationExecutor
 
 from audit.guards import examine_guards
+from common.disk import is_full
 from common.postgres import clock
 from dashboard.launch import data_folder
 from dashboard.schema import applied_migrations, named, unknown_migrations
@@ -78,6 +79,11 @@ def database_problem() -> str | None:
     return None
 
 
+def disk_has_room() -> bool:
+    """Whether PostgreSQL, where it is our own, and the seals' file can grow."""
+    return not is_full(settings.DATA_DIR)
+
+
 def redis_answers() -> bool:
     """Whether Redis answers a question within a second."""
     try:
@@ -120,10 +126,14 @@ def examine_disk() -> list[Finding]:
         total, _, free = shutil.disk_usage(settings.DATA_DIR)
     except OSError as error:
         return [Finding(f"DATA_DIR cannot be looked at: {error.strerror}.", "Set DATA_DIR to a folder that is there.")]
+    left = f"{free // 1024**2} MB are free."
+    if is_full(settings.DATA_DIR):
+        advice = "Make room: PostgreSQL needs at least 16 MB to go on. Everything then goes on by itself."
+        return [Finding(f"The disk of DATA_DIR is full, and nothing can be stored: {left}", advice)]
     if free >= min(LEAST_FREE, total // 20):
         return []
-    sentence = f"The disk of DATA_DIR is nearly full: {free // 1024**2} MB are free."
-    return [Finding(sentence, "Make room. When it is full nothing is decided, because nothing can be written down.")]
+    advice = "Make room. When it is full nothing is decided, because nothing can be written down."
+    return [Finding(f"The disk of DATA_DIR is nearly full: {left}", advice)]
 
 
 def _version() -> Iterator[Finding]:

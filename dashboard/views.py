@@ -25,7 +25,7 @@ from common.grace import STUCK_AFTER
 from common.pages import DeskRequest, page_or_fragment, wants_fragment
 from dashboard.body_rules import MOST_OF_REPORT
 from dashboard.csp_reports import seconds_to_wait
-from dashboard.foundations import postgresql_answers, redis_answers
+from dashboard.foundations import disk_has_room, postgresql_answers, redis_answers
 from dashboard.metrics import exposition
 from dashboard.middleware import live_origin
 from dashboard.models import Tick
@@ -69,8 +69,13 @@ def healthz(request: DeskRequest) -> HttpResponse:
 
 @require_safe
 def readyz(request: DeskRequest) -> HttpResponse:
-    """Say whether everything that the desk needs is there: PostgreSQL, Redis, a worker and a beat."""
-    parts = {"postgresql": postgresql_answers(), "redis": redis_answers(), "beat and worker": False}
+    """Say whether everything that the desk needs is there: PostgreSQL, Redis, room on the disk, a worker and a beat."""
+    parts = {
+        "postgresql": postgresql_answers(),
+        "redis": redis_answers(),
+        "disk": disk_has_room(),
+        "beat and worker": False,
+    }
     if parts["postgresql"]:
         parts["beat and worker"] = Tick.objects.filter(at__gt=Now() - STUCK_AFTER).exists()
     missing = [name for name, is_there in parts.items() if not is_there]

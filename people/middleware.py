@@ -1,15 +1,19 @@
 """Keeps a session alive while a person uses it, and asks who they are where allauth wants to know it."""
 
+import logging
 from collections.abc import Callable
 
 from allauth.core.exceptions import ReauthenticationRequired
 from django.contrib.auth import SESSION_KEY
+from django.db import OperationalError, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils import timezone
 
 from people.reauthentication import ask_first
 from people.session_store import SessionStore
 from people.sessions import note_seen
+
+log = logging.getLogger(__name__)
 
 # What an open page asks for by itself: it must not keep somebody signed in who left.
 _BY_ITSELF = {"pulse", "presence", "stop-banner", "live-reach"}
@@ -27,7 +31,12 @@ class SessionsMiddleware:
         # A page that asked for nobody's session shall not cost a query for it now.
         is_due = isinstance(session, SessionStore) and session.accessed and session.is_to_be_noted(now)
         if is_due and SESSION_KEY in session and not _is_by_itself(request):
-            note_seen(request, now=now)
+            try:
+                with transaction.atomic():
+                    note_seen(request, now=now)
+            except OperationalError as error:
+                # Noted with a later request: a page that only shows something must not fail for it.
+                log.warning("session not noted as used", extra={"reason": type(error).__name__})
         return response
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:

@@ -45,7 +45,7 @@ NAMES = {
     25: "The web process is killed between storing a webhook and answering",
     26: "PostgreSQL is killed and restarted under load",
     27: "PostgreSQL has no connection left",
-    28: "PostgreSQL's disk is full",
+    28: "The disk is full",
     29: "Deadlock and serialization failure",
     30: "A transaction stays open",
     31: "Redis is emptied in traffic",

@@ -63,8 +63,10 @@ class Stack:
         self.output = folder / "run.out"
         self.launcher: subprocess.Popen[bytes] | None = None
         # Nothing that tests/cluster.py sets for this process may reach the product.
-        ours = {*environment.OURS, "DJANGO_SETTINGS_MODULE", "DJANGO_ALLOW_ASYNC_UNSAFE", "MALLOC_ARENA_MAX"}
-        outer = {name: value for name, value in os.environ.items() if name not in ours}
+        ours = {*environment.OURS, "DJANGO_SETTINGS_MODULE", "DJANGO_ALLOW_ASYNC_UNSAFE"}
+        outer = {
+            name: value for name, value in os.environ.items() if name not in ours and not name.startswith("MALLOC_")
+        }
         # Where a test may listen for webhooks, and as proxies: the product reaches no other private address.
         self.hook_port, *self.proxy_ports = listening = pick_free_ports(3)
         allow = {"OUTGOING_ALLOW": ",".join(f"http://127.0.0.1:{port}" for port in listening)}

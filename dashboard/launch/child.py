@@ -46,10 +46,12 @@ class Child:
             return None
         orphans.end_group(self.running.pid)
         self.running = None
-        lived = time.monotonic() - self.started
-        self.short_lives = self.short_lives + 1 if lived < _SHORT else 0
-        self._not_before = time.monotonic() + pause_before_start(self.short_lives)
+        self._plan_next_start()
         return f"signal {-status}" if status < 0 else f"status {status}"
+
+    def note_failed_start(self) -> None:
+        """It could not even be started: that counts as a short life."""
+        self._plan_next_start()
 
     def is_due(self) -> bool:
         """Whether it is down and its pause is over."""
@@ -65,6 +67,11 @@ class Child:
             return False
         orphans.end_group(self.running.pid)
         return True
+
+    def _plan_next_start(self) -> None:
+        lived = time.monotonic() - self.started
+        self.short_lives = self.short_lives + 1 if lived < _SHORT else 0
+        self._not_before = time.monotonic() + pause_before_start(self.short_lives)
 
     def ask_to_end(self) -> None:
         """The beginning of the end: its own orderly way."""

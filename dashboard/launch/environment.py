@@ -104,8 +104,10 @@ def read(
             # Only the web process of the gateway leaves the desk out: commands and workers need its tables.
             "SERVE": "dashboard" if product == "dashboard" else "both",
             "DJANGO_SETTINGS_MODULE": "dashboard.settings",
-            # Without it glibc keeps an arena for each thread, tens of megabytes in all.
-            "MALLOC_ARENA_MAX": "2",
+            # Else glibc keeps what a large list or message took: in an arena for each thread, and, once one large block
+            # was freed, all blocks of its size too. Python lets one thread allocate at a time, so one arena will do.
+            "MALLOC_ARENA_MAX": "1",
+            "MALLOC_MMAP_THRESHOLD_": "131072",
         },
         outside=given,
     )

@@ -12,6 +12,7 @@ import time
 from pathlib import Path
 from urllib.parse import quote
 
+from common import disk
 from dashboard.launch import logs, orphans
 from dashboard.launch.errors import LaunchError
 from dashboard.launch.programs import hand_to, let_through, major_version, must_reach, postgres_programs, unprivileged
@@ -39,6 +40,10 @@ _ROLES = f"""
 SELECT 'CREATE ROLE {APPLICATION} LOGIN' WHERE NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '{APPLICATION}') \\gexec
 SELECT 'CREATE DATABASE {DATABASE}' WHERE NOT EXISTS (SELECT FROM pg_database WHERE datname = '{DATABASE}') \\gexec
 """  # noqa: S608 constants of this file
+# On a full disk PostgreSQL goes on, and answers what only reads, as long as it need not make another file of its log.
+# At each checkpoint it keeps files for reuse, up to min_wal_size (80 MB); these are the first.
+_SPARE_FILES = 3
+_SPARE = "SELECT pg_create_restore_point('spare');\nSELECT pg_switch_wal();\n" * _SPARE_FILES + "CHECKPOINT;\n"
 _START_SECONDS = 60  # recovery after a crash replays the log first
 
 
@@ -81,6 +86,8 @@ class Postgres:
         )
         self._wait_until_ready(self.process)
         self._ensure_roles()
+        if self.durable:
+            self._ensure_spare_log()
 
     def stop(self) -> None:
         """A fast shutdown: open transactions are rolled back, the next start needs no recovery."""
@@ -178,15 +185,25 @@ class Postgres:
         done = self.data / "countersign_roles"
         if done.exists():
             return
+        self._sql(_ROLES, "PostgreSQL's roles could not be made.")
+        done.touch()
+
+    def _ensure_spare_log(self) -> None:
+        files = [path for path in (self.data / "pg_wal").iterdir() if len(path.name) == 24]
+        # Where there is little room, making files of it would end PostgreSQL now.
+        if len(files) <= _SPARE_FILES and disk.has_free(self.data, 2 * _SPARE_FILES * disk.LEAST_FREE):
+            self._sql(_SPARE, "PostgreSQL could not make its log's files.")
+
+    def _sql(self, text: str, error: str) -> None:
+        """Runs statements as the owner. Raises LaunchError with this sentence and what psql says."""
         command = [str(self._programs / "psql"), "-X", "-q", "-v", "ON_ERROR_STOP=1", "-d", "postgres", "-U", OWNER]
         result = subprocess.run(
             [*command, "-h", str(self.sockets)],
-            input=_ROLES,
+            input=text,
             env=self._environment,
             capture_output=True,
             text=True,
             check=False,
         )
         if result.returncode != 0:
-            raise LaunchError("PostgreSQL's roles could not be made.", details=result.stderr)
-        done.touch()
+            raise LaunchError(error, details=result.stderr)

@@ -16,8 +16,6 @@ ALERT_THREADS = 6
 HEADER_SECONDS = 30
 # Of one web process; more wait until one ends.
 MOST_CONNECTIONS = 2048
-# With a threshold that is fixed glibc gives the memory of a large message back once it is stored.
-_TAKES_MAIL = {"INBOUND": "1", "MALLOC_MMAP_THRESHOLD_": "131072"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,7 +92,7 @@ def worker(name: str, *, queues: str, beat: str, threads: int = 0, inbound: Chec
     return Process(
         name=name,
         command=(str(PYTHON), "-m", "dashboard.worker", name, queues, *([str(threads)] if threads else [])),
-        environment=({"BEAT": beat} if beat else {}) | (_TAKES_MAIL if inbound else {}),
+        environment=({"BEAT": beat} if beat else {}) | ({"INBOUND": "1"} if inbound else {}),
         # The worker that serves the gateway's queue also takes mail in.
         checks=(inbound,) if inbound else (),
     )

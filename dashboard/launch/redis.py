@@ -5,6 +5,7 @@ The caller holds the lock of the data folder.
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -12,6 +13,7 @@ import time
 from pathlib import Path
 from urllib.parse import quote
 
+from common import disk
 from dashboard.launch import logs, orphans
 from dashboard.launch.errors import LaunchError
 from dashboard.launch.programs import redis_program
@@ -44,10 +46,13 @@ class Redis:
         try:
             self._start()
         except LaunchError:
-            damaged = self.data.with_name(self.data.name + ".damaged")
-            if not any(self.data.iterdir()) or damaged.exists():
+            # Without room it is not the data that keeps it from starting.
+            if not any(self.data.iterdir()) or disk.is_full(self.data):
                 raise
             self.stop()
+            damaged = self.data.with_name(self.data.name + ".damaged")
+            # Of an earlier time. Kept, it would keep Redis down from then on.
+            shutil.rmtree(damaged, ignore_errors=True)
             self.data.rename(damaged)
             self.data.mkdir(mode=0o700)
             say(f"redis could not read its data, now in {damaged}; it starts empty")

@@ -4,10 +4,12 @@ process's tie to its parent is a tie to the thread that started it.
 The caller holds the data folder.
 """
 
+import contextlib
 import os
 import time
 from collections.abc import Callable
 
+from common import disk
 from dashboard.launch import data_folder, keys, logs, orphans, standin
 from dashboard.launch.child import Child, pause_before_start
 from dashboard.launch.environment import PASSED_ON, Environment
@@ -45,11 +47,13 @@ class Supervisor:
         self._server_failures = 0
         self._servers_not_before = 0.0
         self._housekeeping_due = 0.0
+        self._is_state_written = True
 
     def start(self) -> None:
         """Returns when everything answers. What an earlier run left behind is ended first."""
         data = self.environment.data
         data_folder.refuse_half_restored(data)
+        self._wait_for_room()
         data_folder.write_state(data, {"pid": os.getpid(), "verb": self.verb})
         self.sweep()
         for log in self._logs.glob("*.log"):
@@ -132,6 +136,19 @@ class Supervisor:
             },
         )
 
+    def _wait_for_room(self) -> None:
+        """After a restart of the machine nobody may be there to start it again once there is room."""
+        data = self.environment.data
+        # What an earlier run wrote would name a process that is another one by now.
+        data_folder.forget_state(data)
+        if not disk.is_full(data):
+            return
+        with contextlib.suppress(OSError):
+            data_folder.write_state(data, {"pid": os.getpid(), "verb": self.verb})
+        say(f"The disk of {data} is full: waiting until {disk.LEAST_FREE // 1024**2} MB are free.")
+        while disk.is_full(data):
+            self.signals.pause(1.0)
+
     def _needed_ports(self, plans: list[Process]) -> dict[str, int]:
         needed = {check.port for plan in plans for check in plan.checks}
         return {name: port for name, port in self.environment.ports.items() if port in needed}
@@ -182,13 +199,23 @@ class Supervisor:
         """Starts again what has ended; returns how long nothing needs to be looked at."""
         changed = [self._look_after_server(server) for server in (self.servers.all if self.servers else [])]
         changed += [self._look_after_child(child) for child in self.children]
-        if any(changed):
-            self.write_state()
+        if any(changed) or not self._is_state_written:
+            self._try_to_write_state()
         if time.monotonic() >= self._housekeeping_due:
             self._housekeeping_due = time.monotonic() + _HOUSEKEEPING_SECONDS
             self._keep_house()
         somebody_is_down = any(child.running is None for child in self.children)
         return 0.1 if somebody_is_down else 1.0
+
+    def _try_to_write_state(self) -> None:
+        """On a full disk the old state stays, and this is tried again at the next look."""
+        try:
+            self.write_state()
+            self._is_state_written = True
+        except OSError as error:
+            if self._is_state_written:
+                say(f"What runs cannot be written down: {error.strerror}. Trying again.")
+            self._is_state_written = False
 
     def _keep_house(self) -> None:
         for log in self._logs.glob("*.log"):
@@ -203,7 +230,11 @@ class Supervisor:
             say(f"{child.name} ended ({how}); starting it again")
         if not child.is_due():
             return how is not None
-        child.start()
+        try:
+            child.start()
+        except OSError as error:
+            child.note_failed_start()
+            say(f"{child.name} cannot be started: {error.strerror}. {self._about_disk()}Trying again.")
         return True
 
     def _look_after_server(self, server: Postgres | Redis) -> bool:
@@ -216,8 +247,11 @@ class Supervisor:
         try:
             server.start()
             self._server_failures = 0
-        except LaunchError as error:
+        except (LaunchError, OSError) as error:
             self._server_failures += 1
             self._servers_not_before = time.monotonic() + pause_before_start(self._server_failures + 1)
-            say(f"{error} Trying again.")
+            say(f"{error} {self._about_disk()}Trying again.")
         return True
+
+    def _about_disk(self) -> str:
+        return "The disk is full. " if disk.is_full(self.environment.data) else ""

@@ -13,6 +13,7 @@ from ninja.errors import AuthenticationError, HttpError, ValidationError
 from ninja.openapi.docs import Swagger
 from ninja.openapi.schema import OpenAPISchema
 
+from common.disk import is_disk_full_error
 from gateway import auditing, identity
 from gateway.answers.base import Health, answer, documented
 from gateway.api import (
@@ -178,9 +179,8 @@ def _on_too_big(request: HttpRequest, error: RequestDataTooBig) -> JsonResponse:
 @api.exception_handler(InterfaceError)
 def _on_database_away(request: HttpRequest, error: Exception) -> JsonResponse:
     log.error("database away", extra={"reason": type(error).__name__})
-    return _problem(
-        Unavailable("The database cannot be reached. Try again; with an idempotency_key nothing is sent twice.")
-    )
+    why = "The gateway's disk is full." if is_disk_full_error(error) else "The database cannot be reached."
+    return _problem(Unavailable(f"{why} Try again; with an idempotency_key nothing is sent twice."))
 
 
 @api.exception_handler(Exception)

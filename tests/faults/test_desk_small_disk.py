@@ -1,69 +1,58 @@
-"""PostgreSQL's disk is full: nothing is decided that is not written down, and all goes on when there is room again."""
+"""The disk is full: nothing is decided unwritten, pages say so, and all goes on when there is room again."""
 
 import contextlib
 import os
 import signal
 import subprocess
-from pathlib import Path
 
 import pytest
 import requests
 
-from dashboard.launch.postgres import Postgres
+from tests.faults.answering import everything_answers
 from tests.faults.desk_rig import desk_rig
 from tests.faults.invariants import check_invariants
 from tests.faults.proxy import DECIDE
 from tests.faults.sender import Sender, assert_kept_once, event
+from tests.prepared import preparing
 from tests.stack import Stack
 
 pytestmark = pytest.mark.slow
 
-SIZE = "160m"
-# A file system of the run's own, which ends with it. A fresh cluster lies there when ./run comes.
-_MOUNT = 'mount -t tmpfs -o size={size},mode=700 none "$0" && cp -a "$1/." "$0" && shift && exec "$@"'
+SIZE = "256m"
+KILLED = ("worker-desk", "redis", "web", "postgres")
 
 
-def made_cluster(folder):
-    """The data folder of a PostgreSQL that was started once and stopped."""
-    for name in ("made", "sockets"):
-        (folder / name).mkdir(mode=0o700)
-    server = Postgres(data=folder / "made", sockets=folder / "sockets", log=folder / "made.log", durable=False)
-    server.start()
-    server.stop()
-    return folder / "made"
-
-
-def may_mount(folder):
-    command = ["unshare", "-m", "mount", "-t", "tmpfs", "none", str(folder)]
+@contextlib.contextmanager
+def small_disk(folder):
+    """A file system of its own in memory, for DATA_DIR."""
+    folder.mkdir(mode=0o700)
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={SIZE},mode=700", "none", str(folder)]
+    if subprocess.run(mount, capture_output=True, check=False).returncode:
+        pytest.skip("A full disk needs a small file system, and this machine lets nobody mount one.")
     try:
-        return subprocess.run(command, capture_output=True, check=False).returncode == 0
-    except OSError:
-        return False
+        yield
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
 @contextlib.contextmanager
 def running_on_small_disk(tmp_path_factory, **variables):
-    folder = tmp_path_factory.mktemp("small")
-    if not may_mount(folder):
-        pytest.skip("A full disk needs a small file system, and this machine lets nobody mount one.")
-    stack = Stack(folder, **variables)
-    place = stack.data / "postgres"
-    place.mkdir(parents=True, mode=0o700)
-    # As a run before this one would have left it.
-    (stack.data / "run.lock").touch(mode=0o600)
-    stack.before = ["unshare", "-m", "sh", "-c", _MOUNT.format(size=SIZE), str(place), str(made_cluster(folder))]
-    try:
-        yield stack.start()
-    finally:
-        if stack.is_running():
-            stack.stop()
+    stack = Stack(tmp_path_factory.mktemp("small"), **variables)
+    with small_disk(stack.data):
+        preparing.copy_to(stack.data / "postgres")
+        # As a run before this one would have left it.
+        (stack.data / "run.lock").touch(mode=0o600)
+        try:
+            yield stack.start()
+        finally:
+            if stack.is_running():
+                assert (stack.stop(), stack.processes()) == (130, {})
 
 
 @contextlib.contextmanager
 def full(desk):
     """Fill what is left of the disk, and keep it full: what a cleaning process gives back is taken too."""
-    # The launcher's own view of the file system, in which alone the small one is mounted.
-    filler = Path(f"/proc/{desk.stack.launcher.pid}/root{desk.stack.data}/postgres/filler")
+    filler = desk.stack.data / "filler"
     block = b"x" * 4096
 
     def fill():
@@ -85,7 +74,7 @@ def _room(path):
 
 @pytest.mark.fault(
     28,
-    injected="PostgreSQL's data lies on a tmpfs of 160 MB in a mount namespace, which is filled to the last block.",
+    injected="All of DATA_DIR lies on a tmpfs of 256 MB, which is filled to the last block and kept full.",
     held="Webhooks are answered 503, no decide call goes out without its entry; with room again all of it goes on.",
 )
 def test_full_disk_decides_nothing_unwritten_and_recovers(tmp_path_factory):
@@ -103,6 +92,7 @@ def test_full_disk_decides_nothing_unwritten_and_recovers(tmp_path_factory):
             desk.stack.kill("worker-desk", signal.SIGCONT)
             still = [event() for _ in range(20)]
             refused += [body for body in still if not taken(sender, body)]
+            assert_it_reads_and_says_so(desk)
             called = [held for held in messages if desk.upstream.requests(DECIDE, held.upstream_id)]
         desk.wait(lambda: desk.sql("SELECT 1"), "PostgreSQL to answer", timeout=60)
         for held in called:
@@ -118,6 +108,43 @@ def test_full_disk_decides_nothing_unwritten_and_recovers(tmp_path_factory):
             if not desk.decision(held):
                 assert desk.decide(held) == 302
         desk.sweep_until(lambda: all(ended(desk, held) for held in messages), "every decision to end", timeout=60)
+        check_invariants(desk)
+
+
+def assert_it_reads_and_says_so(desk):
+    """What only reads is answered, under a banner; health and the doctor name the disk."""
+    queue = desk.ana.get("/queue/")
+    assert queue.status_code == 200
+    assert "The disk is full." in queue.text
+    ready = desk.ana.get("/readyz")
+    assert (ready.status_code, ready.json()["parts"]["disk"], ready.json()["parts"]["postgresql"]) == (503, False, True)
+    told = desk.stack.run("manage", "doctor")
+    assert (told.returncode, "The disk of DATA_DIR is full" in told.stdout) == (1, True), told.stderr
+
+
+@pytest.mark.fault(
+    28,
+    injected="While the disk is full, PostgreSQL, Redis, a worker and the web process are killed (SIGKILL).",
+    held="The launcher goes on trying; with room again each is back by itself, with all that was stored.",
+)
+def test_what_dies_on_a_full_disk_is_back_by_itself_when_there_is_room(tmp_path_factory):
+    with desk_rig(tmp_path_factory, running=running_on_small_disk) as desk:
+        held, before = desk.hold(), desk.stack.pids()
+        desk.stack.kill("worker-desk", signal.SIGSTOP)
+        assert desk.decide(held) == 302
+        with full(desk) as fill:
+            for name in KILLED:
+                desk.stack.kill(name)
+                fill()
+            noticed = [f"{name} ended" for name in KILLED]
+            desk.wait(lambda: all(line in desk.stack.output.read_text() for line in noticed), "the launcher to notice")
+            # PostgreSQL may find the two blocks that it needs to start, those of its own lock files.
+            desk.wait(lambda: "The disk is full" in desk.ana.get("/queue/").text, "the desk to say why")
+        desk.wait(lambda: everything_answers(desk.stack), "everything to answer", timeout=60)
+        assert desk.stack.is_running()
+        after = desk.stack.pids()
+        assert not [name for name in KILLED if after[name] == before[name]]
+        desk.sweep_to(held, "applied")
         check_invariants(desk)
 
 

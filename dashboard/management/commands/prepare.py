@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,7 @@ class Command(BaseCommand):
         self._end_idle_transactions()
         if restoring:
             return
-        call_command("collectstatic", interactive=False, verbosity=0)
+        self._collect_static()
         self._note_first_run()
         if settings.DEMO != "0":
             credentials = Path(settings.DATA_DIR) / "credentials.env"
@@ -97,6 +98,16 @@ class Command(BaseCommand):
                 "A restore into this database was cut off, so what it holds is neither checked nor safe to send from. "
                 "Empty it (./run reset, or drop the database) and restore again: docs/operators.md."
             )
+
+    def _collect_static(self) -> None:
+        """Collect anew what an earlier time broke off, as on a full disk: a file cut short would be taken for whole."""
+        folder = Path(settings.STATIC_ROOT)
+        unfinished = folder.with_name(f"{folder.name}.unfinished")
+        if unfinished.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+        unfinished.touch()
+        call_command("collectstatic", interactive=False, verbosity=0)
+        unfinished.unlink()
 
     def _grant(self, role: str) -> None:
         """Let the application's role work, but only add to the ledger. With one role only, triggers guard it alone."""

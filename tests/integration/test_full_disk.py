@@ -1,0 +1,190 @@
+"""A full disk: pages that store nothing work, others say why they do not, and the launcher goes on by itself.
+
+Here PostgreSQL is told to answer as on a full disk; with a disk that is full, tests/faults/test_desk_small_disk.py.
+"""
+
+import os
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+import redis
+from django.conf import settings
+from django.contrib.sessions.models import Session
+from django.core.management import call_command
+from django.db import connection as database
+from django.test import Client
+from django.utils import timezone
+
+from approvals.models import Decision
+from common import disk
+from dashboard.launch import environment
+from dashboard.launch.child import Child
+from dashboard.launch.errors import LaunchError, StopRequested
+from dashboard.launch.processes import Process
+from dashboard.launch.redis import Redis
+from dashboard.launch.signals import Signals
+from dashboard.launch.supervisor import Supervisor
+from people.session_store import IDLE
+from tests.factories import event_body, make_message, post_event
+
+# A file system without any room, on every Linux; and a file to which nothing can be written.
+NO_ROOM, FULL = Path("/proc"), Path("/dev/full")
+_REFUSE = """
+CREATE FUNCTION public.refuse() RETURNS trigger LANGUAGE plpgsql AS
+$$ BEGIN RAISE EXCEPTION 'could not extend file: No space left on device' USING ERRCODE = 'disk_full'; END $$;
+DO $$ DECLARE one text; BEGIN
+  FOR one IN SELECT format('%I', relname) FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
+  LOOP
+    EXECUTE 'CREATE TRIGGER refuse BEFORE INSERT OR UPDATE OR DELETE ON ' || one
+      || ' FOR EACH STATEMENT EXECUTE FUNCTION public.refuse()';
+  END LOOP;
+END $$;
+"""
+
+
+@pytest.fixture
+def full(monkeypatch):
+    """Return a function from which on PostgreSQL refuses every write as it does on a full disk."""
+
+    def fill():
+        monkeypatch.setattr(settings, "DATA_DIR", NO_ROOM)
+        with database.cursor() as cursor:
+            cursor.execute(_REFUSE)
+
+    return fill
+
+
+@pytest.mark.django_db
+def test_pages_that_store_nothing_work_on_a_full_disk_and_others_say_why_not(connection, reviewer, full):
+    seen, other = make_message(connection), make_message(connection)
+    client = Client(raise_request_exception=False)
+    client.force_login(reviewer, backend="people.backend.PersonBackend")
+    # Opened before: that it is read is in the ledger already.
+    client.get(f"/queue/{seen.public_id}/")
+    # Due to be noted as in use.
+    Session.objects.update(expire_date=timezone.now() - timedelta(minutes=30) + IDLE)
+    full()
+    for path in ("/", "/queue/", f"/queue/{seen.public_id}/", "/queue/?tab=sent", "/connections/", "/attention/"):
+        answer = client.get(path)
+        assert (answer.status_code, path) == (200, path)
+        assert "<strong>The disk is full.</strong>" in answer.content.decode()
+    assert "Nothing is stuck" not in answer.content.decode()
+    fields = {"outcome": "approve", "fingerprint": seen.revision.fingerprint, "reason": ""}
+    refused = [
+        client.get(f"/queue/{other.public_id}/"),
+        client.post(f"/queue/{seen.public_id}/verdict/", fields),
+        Client(raise_request_exception=False).post("/accounts/login/", {"login": "a@b.example", "password": "c"}),
+    ]
+    for answer in refused:
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "10")
+        assert "<h1>The disk is full</h1>" in answer.content.decode()
+        assert "make room on its disk" in answer.content.decode()
+    webhook = post_event(Client(), connection, event_body())
+    assert (webhook.status_code, webhook.json()["error"]) == (
+        503,
+        "The desk's disk is full, and nothing was stored. Send it again.",
+    )
+    assert not Decision.objects.exists()
+
+
+@pytest.mark.django_db
+def test_doctor_and_readiness_name_the_full_disk(client, full, capsys):
+    full()
+    answer = client.get("/readyz")
+    assert (answer.status_code, answer.json()["parts"]["disk"]) == (503, False)
+    with pytest.raises(SystemExit):
+        call_command("doctor")
+    assert "The disk of DATA_DIR is full, and nothing can be stored" in capsys.readouterr().out
+
+
+def test_full_disk_is_known_by_its_room_and_by_errors(tmp_path):
+    assert disk.is_full(NO_ROOM)
+    assert not disk.is_full(tmp_path)
+    assert not disk.is_full(tmp_path / "missing")
+    with pytest.raises(OSError, match="No space") as raised:
+        FULL.write_text("words")
+    outer = RuntimeError("not stored")
+    outer.__cause__ = raised.value
+    assert disk.is_disk_full_error(outer)
+    assert not disk.is_disk_full_error(FileNotFoundError(2, "missing"))
+    assert not disk.is_disk_full_error(None)
+
+
+class Steps(Signals):
+    """Signals of a launcher at whose looks one step after the other happens; after the last it is told to stop.
+
+    A step is called until it says that it has happened.
+    """
+
+    def __init__(self, *steps):
+        super().__init__()
+        self.steps = list(steps)
+
+    def pause(self, seconds):
+        if not self.steps:
+            raise StopRequested(15)
+        if self.steps[0]():
+            del self.steps[0]
+        super().pause(min(seconds, 0.05))
+
+
+def supervisor_of(data, *steps):
+    asked = environment.read({"DATA_DIR": str(data), "DEMO": "0"})
+    return Supervisor(asked, signals=Steps(*steps), verb="start")
+
+
+def test_launcher_goes_on_where_nothing_can_be_written_and_makes_up_for_it(tmp_path, capsys):
+    (tmp_path / "run.json").write_text("{}")
+    partial, logs = tmp_path / "run.json.part", tmp_path / "logs"
+    partial.symlink_to(FULL)
+    # Its log cannot be opened at first.
+    child = Child(Process(name="one", command=("sleep", "600")), environment=os.environ, logs=logs)
+    supervisor = supervisor_of(
+        tmp_path,
+        lambda: logs.mkdir() is None,
+        lambda: child.running is not None,
+        lambda: partial.unlink() is None,
+        lambda: f'"one": {child.running.pid}' in (tmp_path / "run.json").read_text(),
+    )
+    supervisor.children = [child]
+    try:
+        with pytest.raises(StopRequested):
+            supervisor.watch()
+    finally:
+        child.end_now()
+    told = capsys.readouterr().out
+    assert "one cannot be started: No such file or directory." in told
+    assert told.count("What runs cannot be written down: No space left on device.") == 1
+
+
+def test_start_on_a_full_disk_waits_for_room(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(disk, "LEAST_FREE", 2**63)
+    # What a run before this one left; of the process that it names somebody else's may have come.
+    (tmp_path / "run.json").write_text('{"pid": 1}')
+    waiting = supervisor_of(tmp_path, lambda: True, lambda: True)
+    with pytest.raises(StopRequested):
+        waiting.start()
+    assert capsys.readouterr().out.count("is full: waiting until") == 1
+    assert f'"pid": {os.getpid()}' in (tmp_path / "run.json").read_text()
+    assert not (tmp_path / "postgres").exists()
+
+
+def test_redis_keeps_its_data_on_a_full_disk_and_else_starts_without_what_it_cannot_read(tmp_path, monkeypatch):
+    # It was once before that its data could not be read.
+    (tmp_path / "redis.damaged").mkdir()
+    data = tmp_path / "redis"
+    data.mkdir()
+    (data / "appendonly.aof").write_bytes(b"no commands at all")
+    server = Redis(data=data, sockets=tmp_path, log=tmp_path / "redis.log")
+    with monkeypatch.context() as patched:
+        patched.setattr(disk, "LEAST_FREE", 2**63)
+        with pytest.raises(LaunchError, match="Redis ended"):
+            server.start()
+    assert (data / "appendonly.aof").read_bytes() == b"no commands at all"
+    try:
+        server.start()
+        assert redis.Redis.from_url(server.url()).ping()
+    finally:
+        server.stop()
+    assert (tmp_path / "redis.damaged/appendonly.aof").exists()
