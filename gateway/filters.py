@@ -118,6 +118,7 @@ class PendingFilters(BaseModel):
     mailbox: Annotated[str, Field(max_length=320)] = ""
     limit: str = ""
     cursor: str = ""
+    only: Annotated[str, Field(max_length=20, description="`pending`: give the list under this name alone")] = ""
 
     def page_size(self) -> int | None:
         """Return how many rows a page has; None when all are asked for."""

@@ -52,7 +52,7 @@ def decide_by_id(request: KeyedRequest, email_id: str, body: Verdict) -> HttpRes
 
 def _list_pending(request: KeyedRequest, filters: PendingFilters, *, flat: bool) -> HttpResponse:
     if filters.email_id:
-        return _one(email_named(request.auth, filters.email_id), flat=flat)
+        return _one(email_named(request.auth, filters.email_id), filters, flat=flat)
     emails = Email.objects.visible_to(request.auth).awaiting_decision().with_mailbox().with_key().with_attachments()
     if filters.mailbox:
         emails = emails.filter(mailbox=mailbox_named(request.auth, filters.mailbox))
@@ -60,22 +60,29 @@ def _list_pending(request: KeyedRequest, filters: PendingFilters, *, flat: bool)
         emails = emails.filter(id__gt=cursor)
     limit = filters.page_size()
     if limit is None:
-        return _rows(list(emails), None, flat=flat)
+        return _rows(list(emails), None, filters, flat=flat)
     page, following = paging.cut(list(emails[: limit + 1]), limit)
-    return _rows(page, following, flat=flat)
+    return _rows(page, following, filters, flat=flat)
 
 
-def _one(email: Email, *, flat: bool) -> HttpResponse:
+def _one(email: Email, filters: PendingFilters, *, flat: bool) -> HttpResponse:
     if email.status in AWAITING_DECISION:
-        return _rows([email], None, flat=flat)
+        return _rows([email], None, filters, flat=flat)
     # Closed or not yet at the gate: nothing to decide, and what became of it.
-    return _rows([], None, flat=flat, outcome=shapes.outcome(email) | shapes.delivery(email))
+    return _rows([], None, filters, flat=flat, outcome=shapes.outcome(email) | shapes.delivery(email))
 
 
-def _rows(emails: Any, cursor: str | None, *, flat: bool, outcome: dict[str, Any] | None = None) -> HttpResponse:
+def _rows(
+    emails: list[Email],
+    cursor: str | None,
+    filters: PendingFilters,
+    *,
+    flat: bool,
+    outcome: dict[str, Any] | None = None,
+) -> HttpResponse:
     rows = [shapes.pending(email, flat=flat) for email in emails]
-    lists = {"pending": rows, "emails": rows, "messages": rows, "count": len(rows), "cursor": cursor}
-    return answer(lists | (outcome or {}))
+    names = ("pending",) if filters.only == "pending" else ("pending", "emails", "messages")
+    return answer(dict.fromkeys(names, rows) | {"count": len(rows), "cursor": cursor} | (outcome or {}))
 
 
 def _decide(request: KeyedRequest, email_id: str, body: Verdict, *, flat: bool) -> HttpResponse:

@@ -224,8 +224,8 @@ def test_request_is_one_of_its_own_with_the_key_and_no_proxy(monkeypatch):
         ask(url)
         ask(url, email_id="01 E&x=1")
     assert [raw.split(b"\r\n")[0] for raw in asked] == [
-        b"GET /v1/oversight/pending HTTP/1.1",
-        b"GET /v1/oversight/pending?email_id=01+E%26x%3D1 HTTP/1.1",
+        b"GET /v1/oversight/pending?only=pending HTTP/1.1",
+        b"GET /v1/oversight/pending?only=pending&email_id=01+E%26x%3D1 HTTP/1.1",
     ]
     assert all(b"Authorization: Bearer mm_live_secret\r\n" in raw and b"Connection: close\r\n" in raw for raw in asked)
 
@@ -239,7 +239,7 @@ def test_all_pages_of_the_list_are_read():
         pending = ask(url)
     assert [row["id"] for row in pending.rows] == ["1", "2", "3", "4", 5]
     assert pending.pages == 3
-    assert b"?cursor=a+b " in asked[1]
+    assert b"&cursor=a+b " in asked[1]
 
 
 def test_list_without_its_last_page_is_none_and_one_that_leads_back_ends():

@@ -57,6 +57,14 @@ def test_pending_list_takes_few_statements(world: World, django_assert_max_num_q
     assert world.call("GET", "/v1/oversight/pending?cursor=%27--", key="desk").status_code == 422
 
 
+def test_pending_list_is_given_once_to_who_asks_for_one_name(world: World):
+    world.held()
+    whole = world.pending()
+    assert whole["pending"] == whole["emails"] == whole["messages"]
+    alone = world.call("GET", "/v1/oversight/pending?only=pending", key="desk").json()
+    assert alone == {name: whole[name] for name in ("pending", "count", "cursor")}
+
+
 def test_approve_puts_the_message_into_the_outbox_and_announces_it(world: World):
     world.listen("oversight.pending", "oversight.approved")
     email_id = world.held()
