@@ -130,7 +130,8 @@ def test_app_is_added_by_the_code_that_it_shows_kept_encrypted_and_opens_the_des
     assert (wrong.status_code, Authenticator.objects.count()) == (422, 0)
     assert secret in wrong.content.decode().replace(" ", "")
 
-    assert client.post(path, {"code": code_now(secret)}).status_code == 302
+    code = code_now(secret)
+    assert client.post(path, {"code": code}).status_code == 302
     stored = Authenticator.objects.get()
     assert stored.user_id == reviewer.pk
     assert secret not in str(stored.data)
@@ -139,7 +140,7 @@ def test_app_is_added_by_the_code_that_it_shows_kept_encrypted_and_opens_the_des
     # The code that proved it signs nobody in.
     other = Client()
     sign_in(other, reviewer)
-    assert other.post(STEP, {"code": code_now(secret)}).status_code == 422
+    assert other.post(STEP, {"code": code}).status_code == 422
 
 
 def test_factors_are_changed_only_by_who_has_just_proved_who_they_are(signed_in, reviewer):
