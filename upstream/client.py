@@ -52,14 +52,14 @@ class Client:
         three names, and of thousands of messages that is a hundred megabytes on both sides.
         """
         deadline = Deadline.after(TOTAL_TIMEOUT if email_id else WHOLE_TIMEOUT)
+        asked = {"email_id": email_id} if email_id else {"only": "pending"}
         rows: dict[str, dict[str, Any]] = {}
         cursor, seen, unreadable, size = "", {""}, 0, 0
         while True:
             body, answer = self._call(
                 "GET",
                 "/v1/oversight/pending",
-                params={"only": "pending"}
-                | ({"email_id": email_id} if email_id else {"cursor": cursor} if cursor else {}),
+                params=asked | ({"cursor": cursor} if cursor else {}),
                 limit=MAX_ANSWER - size,
                 deadline=deadline,
             )

@@ -1,5 +1,6 @@
 """What waits for a decision, and the decision itself."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from django.http import HttpResponse
@@ -73,7 +74,7 @@ def _one(email: Email, filters: PendingFilters, *, flat: bool) -> HttpResponse:
 
 
 def _rows(
-    emails: list[Email],
+    emails: Sequence[Email],
     cursor: str | None,
     filters: PendingFilters,
     *,

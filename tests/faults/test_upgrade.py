@@ -13,6 +13,7 @@ from approvals.execute import abandon
 from approvals.models import Decision, Message
 from audit.models import Entry
 from audit.proving.database import check_database
+from audit.sealing.anchors import write_anchors
 from audit.sealing.sealer import seal_all, sealing_state
 from common.postgres import clock
 from dashboard.backup.database import MARKER
@@ -29,7 +30,7 @@ RELEASES = sorted(FOLDER.glob("*.sql.gz"))
 
 
 @pytest.fixture(params=RELEASES, ids=lambda path: path.name.removesuffix(".sql.gz"))
-def left_by_release(request, django_db_setup, settings):
+def left_by_release(request, django_db_setup, settings, tmp_path):
     """The address of a database as a release left it."""
     here = connection.get_connection_params()
     target = {"host": here["host"], "user": OWNER, "dbname": "left_by_release"}
@@ -41,7 +42,7 @@ def left_by_release(request, django_db_setup, settings):
     # The schema itself is in every database.
     lines = gzip.decompress(request.param.read_bytes()).replace(b"CREATE SCHEMA public;\n", b"")
     subprocess.run([*program, *options], input=lines, check=True)
-    settings.SEAL_KEYS = [KEYS["SEAL_KEY"]]
+    settings.SEAL_KEYS, settings.SEAL_FILE = [KEYS["SEAL_KEY"]], tmp_path / "seals.jsonl"
     settings.ENCRYPTION_KEYS = [KEYS["ENCRYPTION_KEYS"]]
     return target
 
@@ -66,6 +67,7 @@ def test_database_of_the_last_release_is_taken_on_with_everything_that_was_under
             "Order 0": "scheduled", "Order 1": "scheduled", "Order 2": "pending_send_approval",
         }  # fmt: skip
         assert seal_all() > 0
+        write_anchors()
         result = check_database()
         assert (result.findings, result.entries) == ([], Entry.objects.count())
         assert sealing_state(clock()).is_well

@@ -1,0 +1,111 @@
+"""A day's work leaves the memory of all processes together near that of a fresh start with the same data."""
+
+import base64
+import os
+import re
+import smtplib
+from concurrent.futures import ThreadPoolExecutor
+from email.message import EmailMessage
+from functools import partial
+from itertools import cycle
+from pathlib import Path
+
+import pytest
+
+from tests.desk import Browser, Product, some_words
+from tests.stack import Stack, running_stack
+
+MESSAGES = int(os.environ.get("SOAK_MESSAGES", "200"))
+MOST = 1.2
+# In paragraphs: most messages are short, some are long.
+LENGTHS = (1, 1, 2, 3, 20, 120)
+
+pytestmark = pytest.mark.soak
+
+
+def test_days_work_leaves_memory_near_that_of_a_fresh_start(tmp_path_factory: pytest.TempPathFactory) -> None:
+    with running_stack(tmp_path_factory) as stack:
+        work(stack, MESSAGES // 2)
+        stack.stop()
+        stack.start()
+        fresh = memory(stack)
+        work(stack, MESSAGES // 2)
+        report(stack, fresh)
+        stack.wait_for(lambda: within(stack, fresh), 180, f"memory within {MOST:.0%} of a fresh start")
+        report(stack, fresh)
+
+
+def within(stack: Stack, fresh: dict[str, float]) -> bool:
+    used, limit = sum(memory(stack).values()), MOST * sum(fresh.values())
+    assert used <= limit, f"{used:.0f} MB of {limit:.0f}"
+    return True
+
+
+def report(stack: Stack, fresh: dict[str, float]) -> None:
+    """Print each process with its memory now and after the start, in MB."""
+    now = memory(stack)
+    for name in sorted(now):
+        print(f"{name:<14} {fresh.get(name, 0):7.1f} {now[name]:7.1f}")
+    print(f"{'all':<14} {sum(fresh.values()):7.1f} {sum(now.values()):7.1f}")
+
+
+def memory(stack: Stack) -> dict[str, float]:
+    """What each process and its children hold in MB, with what several share counted once (PSS)."""
+    names = {pid: name for name, pid in stack.pids().items()}
+    assert stack.launcher is not None
+    held: dict[str, float] = {}
+    for pid in {stack.launcher.pid, *stack.processes()}:
+        try:
+            rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+            name = names.get(os.getsid(pid), "launcher")
+        except OSError:
+            continue
+        if found := re.search(r"^Pss:\s+(\d+) kB", rollup, re.MULTILINE):
+            held[name] = held.get(name, 0) + int(found[1]) / 1024
+    return held
+
+
+def work(stack: Stack, number: int) -> None:
+    """Send so many messages, a part of them with files, take mail in, read and decide all, and open streams."""
+    product = Product(stack)
+    product.set_undo_window("0")
+    reviewers = [product.reviewer(prefix) for prefix in ("REVIEWER", "REVIEWER2")]
+    with ThreadPoolExecutor(3) as pool:
+        sent = list(pool.map(partial(send, product), range(number)))
+        found = pool.map(partial(read_and_decide, product), cycle(reviewers), sent)
+        assert len(list(found)) == number
+        list(pool.map(listen, [product] * (number // 5), cycle(reviewers)))
+
+
+def send(product: Product, number: int) -> str:
+    text = "\n\n".join(some_words() for _ in range(LENGTHS[number % len(LENGTHS)]))
+    content = base64.b64encode(os.urandom(30_000)).decode()
+    file = {"filename": f"{number}.bin", "content": content, "content_type": "application/octet-stream"}
+    if number % 10 == 0:
+        take_in(product, text)
+    return product.send(body=text, attachments=[file] if number % 20 == 0 else [])[0]
+
+
+def take_in(product: Product, text: str) -> None:
+    mail = EmailMessage()
+    mail["From"], mail["To"], mail["Subject"] = "dana@northwind.example", product.known["MAILBOX_ADDRESS"], "Order 4471"
+    mail.set_content(text)
+    mail.add_attachment(os.urandom(500_000), maintype="application", subtype="octet-stream", filename="scan.bin")
+    with smtplib.SMTP("127.0.0.1", int(product.stack.env["INBOUND_PORT"]), timeout=60) as server:
+        server.send_message(mail)
+
+
+def read_and_decide(product: Product, browser: Browser, upstream_id: str) -> str:
+    row = product.held(browser, upstream_id)
+    for path in ("/queue/", f"/queue/{row['id']}/body/", "/", "/attention/", "/queue/?tab=sent", "/queue/?q=order"):
+        browser.get(path)
+    answer = browser.decide(row["id"], "approve", row["fingerprint"])
+    assert answer.status_code == 302, answer.status_code
+    return upstream_id
+
+
+def listen(product: Product, browser: Browser) -> None:
+    """Open a stream, hear its first beat, and close it."""
+    url = f"http://127.0.0.1:{product.stack.env['LIVE_PORT']}/live/"
+    with browser.session.get(url, stream=True, timeout=60) as stream:
+        assert next(stream.iter_content(16))
