@@ -15,6 +15,7 @@ def everything_answers(stack: Stack) -> bool:
     urls = [
         f"{stack.url}/readyz",
         f"http://127.0.0.1:{env['GATEWAY_PORT']}/health",
+        f"http://127.0.0.1:{env['GATEWAY_PORT']}/docs",
         f"http://127.0.0.1:{env['LIVE_PORT']}/live/health",
         f"http://127.0.0.1:{env['DISCORD_PORT']}/",
     ]

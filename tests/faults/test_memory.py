@@ -9,6 +9,7 @@ from email.message import EmailMessage
 from functools import partial
 from itertools import cycle
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -25,11 +26,15 @@ pytestmark = pytest.mark.soak
 
 def test_days_work_leaves_memory_near_that_of_a_fresh_start(tmp_path_factory: pytest.TempPathFactory) -> None:
     with running_stack(tmp_path_factory) as stack:
-        work(stack, MESSAGES // 2)
+        product = Product(stack)
+        product.set_undo_window("0")
+        held = hold(product, MESSAGES)
         stack.stop()
         stack.start()
+        reviewers = [product.reviewer(prefix) for prefix in ("REVIEWER", "REVIEWER2")]
+        read(product, reviewers[0], held[0])
         fresh = memory(stack)
-        work(stack, MESSAGES // 2)
+        work(product, reviewers, held[: MESSAGES // 10])
         report(stack, fresh)
         stack.wait_for(lambda: within(stack, fresh), 180, f"memory within {MOST:.0%} of a fresh start")
         report(stack, fresh)
@@ -65,16 +70,21 @@ def memory(stack: Stack) -> dict[str, float]:
     return held
 
 
-def work(stack: Stack, number: int) -> None:
-    """Send so many messages, a part of them with files, take mail in, read and decide all, and open streams."""
-    product = Product(stack)
-    product.set_undo_window("0")
-    reviewers = [product.reviewer(prefix) for prefix in ("REVIEWER", "REVIEWER2")]
+def hold(product: Product, number: int) -> list[str]:
+    """Send so many messages, a part of them with files, and take mail in beside them."""
     with ThreadPoolExecutor(3) as pool:
-        sent = list(pool.map(partial(send, product), range(number)))
-        found = pool.map(partial(read_and_decide, product), cycle(reviewers), sent)
-        assert len(list(found)) == number
-        list(pool.map(listen, [product] * (number // 5), cycle(reviewers)))
+        return list(pool.map(partial(send, product), range(number)))
+
+
+def work(product: Product, reviewers: list[Browser], held: list[str]) -> None:
+    """Read and decide what is held while as much is sent again, then open streams."""
+    again = Thread(target=hold, args=[product, len(held)])
+    again.start()
+    with ThreadPoolExecutor(20) as pool:
+        decided = partial(read_and_decide, product)
+        assert len(list(map(decided, cycle(reviewers), held))) == len(held)
+        again.join()
+        list(pool.map(listen, [product] * 40, cycle(reviewers)))
 
 
 def send(product: Product, number: int) -> str:
@@ -95,13 +105,18 @@ def take_in(product: Product, text: str) -> None:
         server.send_message(mail)
 
 
-def read_and_decide(product: Product, browser: Browser, upstream_id: str) -> str:
+def read(product: Product, browser: Browser, upstream_id: str) -> dict[str, str]:
+    """Open the pages that a reviewer opens, and return the row of the message."""
     row = product.held(browser, upstream_id)
     for path in ("/queue/", f"/queue/{row['id']}/body/", "/", "/attention/", "/queue/?tab=sent", "/queue/?q=order"):
         browser.get(path)
+    return row
+
+
+def read_and_decide(product: Product, browser: Browser, upstream_id: str) -> None:
+    row = read(product, browser, upstream_id)
     answer = browser.decide(row["id"], "approve", row["fingerprint"])
     assert answer.status_code == 302, answer.status_code
-    return upstream_id
 
 
 def listen(product: Product, browser: Browser) -> None:
