@@ -111,8 +111,8 @@ def reordered_text(content: Content, shown: ShownLetter) -> Iterator[Finding]:
         if not found:
             continue
         first, more = found[0], f" {counted(len(found) - 1, 'more part')}." if len(found) > 1 else ""
-        detail = f"By {first.how}. Written: {quoted(first.written, 240)}. {_read(first)}{more}"
-        evidence = (f"{one.how}. Written: {quoted(one.written, 140)}. {_read(one, 110)}" for one in found)
+        detail = f"{_sentence(first.how)} Written: {quoted(first.written, 240)}. {_read(first)}{more}"
+        evidence = (f"{_sentence(one.how)} Written: {quoted(one.written, 140)}. {_read(one, 110)}" for one in found)
         where = "" if certain else " in some windows or mail programs"
         yield finding(
             "reordered_text",
@@ -127,8 +127,11 @@ def reordered_text(content: Content, shown: ShownLetter) -> Iterator[Finding]:
 def _read(one: Reordered, most: int = 240) -> str:
     if one.read:
         return f"The recipient may read: {quoted(one.read, most)}."
-    sentence = one.as_read()
-    return f"{sentence[0].upper()}{sentence[1:]}."
+    return _sentence(one.as_read())
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def encoded_words(content: Content, shown: ShownLetter) -> Iterator[Finding]:

@@ -26,11 +26,11 @@ pytestmark = pytest.mark.soak
 
 def test_days_work_leaves_memory_near_that_of_a_fresh_start(tmp_path_factory: pytest.TempPathFactory) -> None:
     with running_stack(tmp_path_factory) as stack:
-        product = Product(stack)
-        product.set_undo_window("0")
-        held = hold(product, MESSAGES)
+        Product(stack).set_undo_window("0")
+        held = hold(Product(stack), MESSAGES)
         stack.stop()
         stack.start()
+        product = Product(stack)
         reviewers = [product.reviewer(prefix) for prefix in ("REVIEWER", "REVIEWER2")]
         read(product, reviewers[0], held[0])
         fresh = memory(stack)

@@ -64,7 +64,7 @@ def test_order_that_a_layout_changes_is_high_and_both_readings_are_told():
     [found_one] = found("reordered_text", html='<p>We pay not <b style="float:right">1</b> but 9000</p>')
     assert (found_one.level, found_one.sentence) == ("high", "Laid out in another order.")
     written, read = "Written: “We pay not 1 but 9000”.", "The recipient may read: “We pay not but 9000 1”."
-    assert found_one.detail == f"By set to the right. {written} {read}"
+    assert found_one.detail == f"Set to the right. {written} {read}"
     assert found_one.anchor == "#hidden-1"
     [unknown] = found("reordered_text", html='<p>Pay <b style="position:absolute">no</b> <i>more</i></p>')
     assert unknown.detail.endswith("“Pay [no] more”. Where the words in brackets are read cannot be worked out here.")
