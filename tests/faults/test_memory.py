@@ -31,6 +31,7 @@ def test_days_work_leaves_memory_near_that_of_a_fresh_start(tmp_path_factory: py
         stack.stop()
         stack.start()
         product = Product(stack)
+        wait_for_whole_read(product)
         reviewers = [product.reviewer(prefix) for prefix in ("REVIEWER", "REVIEWER2")]
         read(product, reviewers[0], held[0])
         fresh = memory(stack)
@@ -38,6 +39,13 @@ def test_days_work_leaves_memory_near_that_of_a_fresh_start(tmp_path_factory: py
         report(stack, fresh)
         stack.wait_for(lambda: within(stack, fresh), 180, f"memory within {MOST:.0%} of a fresh start")
         report(stack, fresh)
+
+
+def wait_for_whole_read(product: Product) -> None:
+    """Wait until all that is held was read once since now."""
+    began = product.sql("SELECT now()")[0][0]
+    query = "SELECT bool_and(complete_as_of > %s) FROM approvals_connection"
+    product.stack.wait_for(lambda: product.sql(query, began) == [(True,)], 120, "all that is held to be read")
 
 
 def within(stack: Stack, fresh: dict[str, float]) -> bool:
