@@ -101,11 +101,13 @@ def _lost_since(*, is_outside: bool) -> str:
             "two is another desk's."
         )
     here = Entry.objects.count()
-    return (
-        f"Lost are at least {max(0, newest['size'] - here):,} entries: the backup has {here:,}, and the seals "
-        f"that were kept outside go on to seal {newest['number']} of {newest['at'][:19].replace('T', ' ')} UTC over "
-        f"{newest['size']:,} (root {newest['root'][:16]}...)."
+    outside = (
+        f"the seals that were kept outside go on to seal {newest['number']} of "
+        f"{newest['at'][:19].replace('T', ' ')} UTC over {newest['size']:,} entries (root {newest['root'][:16]}...)."
     )
+    if newest["size"] <= here:
+        return f"No entry that was sealed is lost: the backup has {here:,}, and {outside}"
+    return f"Lost are at least {newest['size'] - here:,} entries: the backup has {here:,}, and {outside}"
 
 
 @contextmanager
