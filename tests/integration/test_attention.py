@@ -146,12 +146,15 @@ def tell(connection, message, name, **fields):
     return ingest.receive_webhook(connection=connection, body=body, secret_used="current")
 
 
-def test_fifty_approvals_whose_webhooks_come_after_the_reads_and_in_any_order_need_nobody(reviewer, admin, connection):
+@pytest.mark.parametrize("approvals", [10, pytest.param(50, marks=pytest.mark.slow)])
+def test_approvals_whose_webhooks_come_after_the_reads_and_in_any_order_need_nobody(
+    reviewer, admin, connection, approvals
+):
     """The reads that a bulk decision brings about tell all of it first; what the webhooks then say is no news."""
     told = Told(reported="approved", status="sent", then=("sent", "delivered"), decided_by="Ana")
     webhooks = ["oversight.pending", "oversight.approved", "message.sent", "message.delivered"]
     shuffled = random.Random(18)
-    for number in range(50):
+    for number in range(approvals):
         message = make_message(connection)
         decide(message, reviewer, "applied")
         read = shuffled.choice([None, Told(reported="approved"), told])
@@ -163,7 +166,7 @@ def test_fifty_approvals_whose_webhooks_come_after_the_reads_and_in_any_order_ne
         message.refresh_from_db()
         assert message.state == "delivered"
     WebhookEvent.objects.update(received_at=LATE)
-    assert WebhookEvent.objects.filter(result="late").count() > 50, "they did come late"
+    assert WebhookEvent.objects.filter(result="late").count() > approvals, "they did come late"
     assert (found(admin), WebhookEvent.objects.to_look_at().count()) == ([], 0)
 
 
@@ -363,24 +366,27 @@ def test_connection_that_is_not_well_is_read_now(admin, connection, press):
     assert press(admin, one.act.url, back="attention") == [("read_connection", connection.pk)]
 
 
-def test_items_of_one_cause_are_one_group_with_one_act_for_all_of_it(signed_in, admin, reviewer, connection, press):
-    for number in range(60):
+def test_items_of_one_cause_are_one_group_with_one_act_for_all_of_it(
+    signed_in, admin, reviewer, connection, press, monkeypatch
+):
+    monkeypatch.setattr("approvals.operating.finding.SHOWN", 5)
+    for number in range(7):
         make_event(connection, body=b'{"n": %d}' % number)
     make_event(connection, event_id="x")
     WebhookEvent.objects.filter(event_id="x").update(error="Another error.", name="message.sent")
     alone, group = sorted(grouped(found(admin)), key=lambda one: one.number)
     assert (alone.number, alone.act.label) == (1, "Replay")
-    assert group.what == "60 webhooks (oversight.pending) of Gateway main could not be applied"
-    assert (group.act.label, group.act.url) == ("Replay all 60", f"/attention/groups/{group.key}/")
+    assert group.what == "7 webhooks (oversight.pending) of Gateway main could not be applied"
+    assert (group.act.label, group.act.url) == ("Replay all 7", f"/attention/groups/{group.key}/")
     page = signed_in(admin).get("/attention/").content.decode()
-    for words in ('<strong class="nums">61</strong> items', "by 2 causes", "And 10 more.", group.act.label):
+    for words in ('<strong class="nums">8</strong> items', "by 2 causes", "And 2 more.", group.act.label):
         assert words in page, words
     # Each can still be acted on by itself.
     each = [one.event.pk for one in group.items]
-    assert [f"/attention/webhooks/{key}/replay/" in page for key in each] == [True] * 50 + [False] * 10
+    assert [f"/attention/webhooks/{key}/replay/" in page for key in each] == [True] * 5 + [False] * 2
     assert signed_in(reviewer).post(group.act.url).status_code == 403
     press(admin, group.act.url)
-    assert Entry.objects.filter(action="webhook.replayed").count() == 60
+    assert Entry.objects.filter(action="webhook.replayed").count() == 7
     assert grouped(found(admin)) == [alone]
     assert signed_in(admin).post(group.act.url).status_code == 404
     for number in range(2):
