@@ -62,6 +62,14 @@ def stored_pattern(text: str) -> str:
         return text
 
 
+def is_pattern(text: str) -> bool:
+    """Whether this is an entry in its one form."""
+    try:
+        return read_pattern(text) == text
+    except ValueError:
+        return False
+
+
 def patterns_for(address: str) -> list[str]:
     """Return every entry that lets this clean address through, in the form that read_pattern gives.
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from common.mail_addresses import clean_address
-from common.patterns import comparable, patterns_for, read_pattern
+from common.patterns import comparable, is_pattern, patterns_for
 
 OFF, MONITOR, CONTACTS, ENFORCE = "off", "monitor", "contacts", "enforce"
 # The strictest last.
@@ -163,10 +163,7 @@ def allowable(recipient: str) -> str | None:
     `*@domain` is an address too, that somebody could have written to: as an entry it would let in the whole domain.
     """
     one = compared(recipient)
-    try:
-        return one if one and read_pattern(one) == one else None
-    except ValueError:
-        return None
+    return one if one and is_pattern(one) else None
 
 
 def patterns_of(recipients: Iterable[str]) -> list[str]:

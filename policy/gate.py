@@ -5,6 +5,7 @@ from datetime import datetime
 
 from django.db.models import Q
 
+from common.patterns import is_pattern
 from policy.allowlists import strictest
 from policy.models import AllowEntry, Allowlist, GateList
 from policy.querysets import AllowlistQuerySet
@@ -41,6 +42,9 @@ def content_for(gate: GateList, *, now: datetime) -> GateContent:
     rows = live.filter(Q(expires_at=None) | Q(expires_at__gt=now)).order_by("pattern", "pk")
     entries: dict[str, GateEntry] = {}
     for pattern, expires_at, note in rows.values_list("pattern", "expires_at", "note").iterator():
+        if not is_pattern(pattern):
+            # Stored before today's rules. It lets nobody through, and a gate would refuse the whole list for it.
+            continue
         entries[pattern] = _longer(entries.get(pattern), GateEntry(pattern, expires_at, _one_line(note)))
     return GateContent(mode=mode, entries=tuple(entries.values()))
 

@@ -16,7 +16,7 @@ from approvals.sync.pushing import push_list
 from audit.models import Entry
 from policy.allowlists import Place
 from policy.changes import Change, Wanted, apply_change
-from policy.models import GateList
+from policy.models import AllowEntry, Allowlist, GateList
 from tests.conformance.tenant import ok
 from tests.factories import make_connection, make_person
 from tests.faults import wire
@@ -125,6 +125,14 @@ def test_entry_that_lasts_longer_stands_and_one_that_ended_does_not(desk, ida, t
     push()
     told = tenant.get(f"{tenant.base}/allowlist", key="admin", kind="restriction")["entries"]
     assert [(one["pattern"], one["expires_at"], one["note"]) for one in told] == [("a.example", None, "kept")]
+
+
+def test_entry_that_would_be_refused_today_stays_out_of_the_list_at_the_gate(desk, ida, tenant):
+    change(ida, Place(), "northwind.example", mode="enforce")
+    lists = Allowlist.objects.get(kind="restriction")
+    AllowEntry.objects.create(allowlist=lists, pattern="eve%evil.example@northwind.example")
+    assert push() == "pushed"
+    assert at_gate(tenant) == ("enforce", ["northwind.example"], 1)
 
 
 @pytest.mark.slow
