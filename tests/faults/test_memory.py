@@ -2,15 +2,16 @@
 
 import base64
 import os
-import re
 import smtplib
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from email.message import EmailMessage
 from functools import partial
 from itertools import cycle
-from pathlib import Path
 from threading import Thread
 
+import psutil
 import pytest
 
 from tests.desk import Browser, Product, some_words
@@ -28,6 +29,7 @@ def test_days_work_leaves_memory_near_that_of_a_fresh_start(tmp_path_factory: py
     with running_stack(tmp_path_factory) as stack:
         Product(stack).set_undo_window("0")
         held = hold(Product(stack), MESSAGES)
+        wait_for_content(Product(stack), held)
         stack.stop()
         stack.start()
         product = Product(stack)
@@ -39,6 +41,12 @@ def test_days_work_leaves_memory_near_that_of_a_fresh_start(tmp_path_factory: py
         report(stack, fresh)
         stack.wait_for(lambda: within(stack, fresh), 180, f"memory within {MOST:.0%} of a fresh start")
         report(stack, fresh)
+
+
+def wait_for_content(product: Product, held: list[str]) -> None:
+    """Wait until the desk has the content of all these messages."""
+    query = "SELECT count(*) FROM approvals_message WHERE revision_id IS NOT NULL AND upstream_id = ANY(%s)"
+    product.stack.wait_for(lambda: product.sql(query, held) == [(len(held),)], 3000, "the content of all messages")
 
 
 def wait_for_whole_read(product: Product) -> None:
@@ -64,18 +72,16 @@ def report(stack: Stack, fresh: dict[str, float]) -> None:
 
 def memory(stack: Stack) -> dict[str, float]:
     """What each process and its children hold in MB, with what several share counted once (PSS)."""
-    names = {pid: name for name, pid in stack.pids().items()}
     assert stack.launcher is not None
-    held: dict[str, float] = {}
-    for pid in {stack.launcher.pid, *stack.processes()}:
-        try:
-            rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
-            name = names.get(os.getsid(pid), "launcher")
-        except OSError:
-            continue
-        if found := re.search(r"^Pss:\s+(\d+) kB", rollup, re.MULTILINE):
-            held[name] = held.get(name, 0) + int(found[1]) / 1024
-    return held
+    names = {pid: name for name, pid in stack.pids().items()}
+    launcher = psutil.Process(stack.launcher.pid)
+    held: Counter[str] = Counter()
+    for process in (launcher, *launcher.children(recursive=True)):
+        # A session of PostgreSQL may end meanwhile.
+        with suppress(psutil.NoSuchProcess):
+            above = (one.pid for one in (process, *process.parents()))
+            held[next((names[pid] for pid in above if pid in names), "launcher")] += process.memory_full_info().pss
+    return {name: size / 1024**2 for name, size in held.items()}
 
 
 def hold(product: Product, number: int) -> list[str]:
