@@ -19,7 +19,7 @@ ROUNDS, A_ROUND = sized(40, smoke=1), 50
 GOAL = 1.25
 # The same tables without the product: every index and the reference from the details, none of the triggers.
 _COPY = """
-CREATE TABLE bench_entry (LIKE audit_entry INCLUDING INDEXES);
+CREATE TABLE bench_entry (LIKE audit_entry INCLUDING DEFAULTS INCLUDING INDEXES);
 CREATE TABLE bench_detail (LIKE audit_entrydetail INCLUDING INDEXES);
 ALTER TABLE bench_detail ADD FOREIGN KEY (entry_id) REFERENCES bench_entry (id) DEFERRABLE INITIALLY DEFERRED;
 ALTER INDEX bench_detail_words_idx SET (gin_pending_list_limit = 1024);
@@ -97,16 +97,16 @@ def bare_insert() -> Callable[[], None]:
     }
     sql = (
         "INSERT INTO bench_entry (id, xid, at, actor_kind, actor_id, surface, action, connection, message, fingerprint,"
-        " trace, detail_hashes, leaf_hash) VALUES (nextval('audit_entry_id_seq'), pg_current_xact_id(),"
+        " trace, detail_hashes, mac, leaf_hash) VALUES (nextval('audit_entry_id_seq'), pg_current_xact_id(),"
         " clock_timestamp(), 'worker', 'bench', 'worker', 'message.served', 1, %(message)s, '', '', %(hashes)s,"
-        " %(hash)s);"
+        " %(mac)s, %(hash)s);"
         "INSERT INTO bench_detail (entry_id, salt, fields, words) VALUES (currval('audit_entry_id_seq'), %(salt)s,"
         " %(fields)s, %(words)s)"
     )
 
     def insert() -> None:
         with connection.cursor() as cursor:
-            cursor.execute(sql, {**values, "message": uuid.uuid4()})
+            cursor.execute(sql, {**values, "message": uuid.uuid4(), "mac": uuid.uuid4().hex * 2})
 
     return insert
 

@@ -24,7 +24,7 @@ SEAL_EVERY = sized(1.0, smoke=0.1)
 GOAL, CHAINED_GOAL = 0.9, 1.0
 # What a ledger does whose rows each hold the hash of the one before: one writer at a time, until it has committed.
 _CHAIN = """
-CREATE TABLE bench_chain (LIKE audit_entry INCLUDING INDEXES);
+CREATE TABLE bench_chain (LIKE audit_entry INCLUDING DEFAULTS INCLUDING INDEXES);
 GRANT ALL ON bench_chain TO PUBLIC;
 """
 _LINK = """
