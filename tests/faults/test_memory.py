@@ -39,7 +39,8 @@ def test_days_work_leaves_memory_near_that_of_a_fresh_start(tmp_path_factory: py
         fresh = memory(stack)
         work(product, reviewers, held[: MESSAGES // 10])
         report(stack, fresh)
-        stack.wait_for(lambda: within(stack, fresh), 180, f"memory within {MOST:.0%} of a fresh start")
+        # Sessions of PostgreSQL that have grown end when they are used next, a minute later or more.
+        stack.wait_for(lambda: within(stack, fresh), 600, f"memory within {MOST:.0%} of a fresh start")
         report(stack, fresh)
 
 
