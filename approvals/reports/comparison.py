@@ -35,7 +35,7 @@ def compare_with_ledger(actor: Actor, month: Month) -> Comparison:
     by_its_giver = {"actor_kind": "person", "actor_id": Cast(OuterRef("person"), CharField())}
     differing = Q(pk__in=_not_recorded(verdicts, _recorded_as("verdict.given", **by_its_giver)))
     differing |= Q(pk__in=_not_recorded(made, _recorded_as("decision.recorded")))
-    differing |= Q(public_id__in=_recorded_without_a_row(mine, month))
+    differing |= _recorded_without_a_row(mine, month)
     found = mine.filter(differing).order_by("-pk")
     return Comparison(verdicts.count() + made.count(), found.count(), list(found[:MOST_NAMED]))
 
@@ -54,9 +54,14 @@ def _not_recorded(rows: QuerySet[Any], recorded: Exists) -> QuerySet[Any]:
     return rows.exclude(recorded).values("message")
 
 
-def _recorded_without_a_row(mine: QuerySet[Message], month: Month) -> QuerySet[Any]:
-    """Messages of which the ledger tells a decision that has no row any more."""
-    rows = Decision.objects.filter(message__public_id=OuterRef("message"), outcome=OuterRef("outcome"))
-    entries = Entry.objects.of_action("decision.recorded").exclude(outcome="")
-    entries = entries.filter(at__gte=month.since, at__lt=month.until, message__in=mine.values("public_id"))
-    return entries.exclude(Exists(rows)).values(found=F("message"))
+def _recorded_without_a_row(mine: QuerySet[Message], month: Month) -> Q:
+    """Messages of which the ledger tells a verdict or a decision that has no row any more."""
+    same = {"message__public_id": OuterRef("message"), "outcome": OuterRef("outcome")}
+    verdicts = Verdict.objects.annotate(giver=Cast("person", CharField())).filter(giver=OuterRef("actor_id"), **same)
+    kept = {"verdict.given": verdicts, "decision.recorded": Decision.objects.filter(**same)}
+    entries = Entry.objects.exclude(outcome="").filter(at__gte=month.since, at__lt=month.until)
+    entries = entries.filter(message__in=mine.values("public_id"))
+    lacking = Q()
+    for action, rows in kept.items():
+        lacking |= Q(public_id__in=entries.of_action(action).exclude(Exists(rows)).values(found=F("message")))
+    return lacking

@@ -118,13 +118,21 @@ def test_figures_are_told_by_person_and_by_mailbox_and_add_up_and_each_leads_to_
 def test_verdicts_and_decisions_that_differ_from_the_ledger_are_named(signed_in, auditor, month):
     client = signed_in(auditor)
     assert "The ledger agrees with all 11 verdicts and decisions." in client.get(PATH).content.decode()
-    changed, deleted = Verdict.objects.filter(outcome="approve")[:2]
+    changed, undecided, unsaid = verdicts = Verdict.objects.filter(outcome="approve").order_by("message", "pk")[:3]
     Verdict.objects.filter(pk=changed.pk).update(outcome="reject")
-    Decision.objects.filter(message=deleted.message).delete()
+    Decision.objects.filter(message=undecided.message).delete()
+    unsaid.delete()
     page = client.get(PATH).content.decode()
-    section = page[page.index("2 messages differ from the ledger") :]
+    section = page[page.index("3 messages differ from the ledger") :]
     named = set(re.findall(r'href="/audit/trace/([^/]+)/"', section[: section.index("</section>")]))
-    assert named == {str(changed.message.public_id), str(deleted.message.public_id)}
+    assert named == {str(one.message.public_id) for one in verdicts}
+    # Also where nothing is left to count.
+    Verdict.objects.all().delete()
+    Decision.objects.all().delete()
+    Message.objects.update(state="held")
+    page = client.get(PATH).content.decode()
+    assert "Nothing was decided in" in page
+    assert "messages differ from the ledger" in page
 
 
 @pytest.mark.slow
