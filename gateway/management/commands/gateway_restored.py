@@ -1,6 +1,6 @@
 """Holds back what the gateway may have sent since a backup was made. `hold_back` calls it, for desk and gateway."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from django.core.management import BaseCommand, CommandParser
@@ -18,7 +18,9 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Take the time of the backup."""
-        parser.add_argument("--made-at", type=_moment, required=True, help="when the backup was made, in UTC")
+        parser.add_argument(
+            "--made-at", type=datetime.fromisoformat, required=True, help="when the backup was made, in UTC"
+        )
 
     def handle(self, *args: Any, made_at: datetime, **options: Any) -> None:
         """Hold it back, and tell what."""
@@ -37,8 +39,3 @@ class Command(BaseCommand):
                 "All mail of the gateway is held until somebody lets it go on the page /stop/ (hold_all); "
                 f"{held.scheduled} emails wait for their time."
             )
-
-
-def _moment(text: str) -> datetime:
-    at = datetime.fromisoformat(text)
-    return at if at.tzinfo else at.replace(tzinfo=UTC)
