@@ -107,10 +107,10 @@ class WsgiBridge:
 
     async def _run(self, environ: Environ, send: Send, *, is_read: bool) -> None:
         """Run the application in a thread, and send what it answers at the client's pace."""
-        answer = Answer(environ, asyncio.get_running_loop())
+        answer = BufferedResponse(environ, asyncio.get_running_loop())
         self._pool.submit(answer.make, self._application)
         try:
-            await _next_news(answer)
+            await _wait_for_change(answer)
             if answer.has_failed and not answer.has_begun:
                 await _refuse(send, 500, "internal", "Something went wrong here. It has been logged.")
                 return
@@ -120,7 +120,7 @@ class WsgiBridge:
             while True:
                 piece = answer.take()
                 if not piece and not answer.is_taken:
-                    await _next_news(answer)
+                    await _wait_for_change(answer)
                     continue
                 is_last = answer.is_taken
                 if is_last and answer.has_failed:
@@ -133,7 +133,7 @@ class WsgiBridge:
             answer.is_abandoned = True
             # The request's body must stay open for as long as the application may read it.
             while not answer.is_complete:
-                await _next_news(answer)
+                await _wait_for_change(answer)
             answer.close()
 
 
@@ -190,7 +190,7 @@ def seconds_allowed(received: int) -> float:
     return float(settings.REQUEST_BODY_SECONDS + received / max(1, settings.REQUEST_BODY_RATE))
 
 
-class Answer:
+class BufferedResponse:
     """What the application answers: written by its thread as fast as it can, and read by the event loop."""
 
     def __init__(self, environ: Environ, loop: asyncio.AbstractEventLoop) -> None:
@@ -202,7 +202,7 @@ class Answer:
         self.has_failed = True
         # Set once nobody reads it any more.
         self.is_abandoned = False
-        self.news = asyncio.Event()
+        self.changed = asyncio.Event()
         self._environ, self._loop = environ, loop
         self._kept = SpooledTemporaryFile(IN_MEMORY)  # noqa: SIM115 - see close()
         self._lock = Lock()
@@ -225,7 +225,7 @@ class Answer:
             log.exception("request failed outside the application's own handlers")
         finally:
             self.is_complete = True
-            self._tell()
+            self._notify()
 
     def take(self) -> bytes:
         """Return the next piece; empty where there is none at the moment."""
@@ -257,15 +257,15 @@ class Answer:
             was, self._written = self._written, self._written + len(chunk)
         # A short answer goes out whole, once it is complete.
         if was // PIECE != self._written // PIECE:
-            self._tell()
+            self._notify()
 
-    def _tell(self) -> None:
-        self._loop.call_soon_threadsafe(self.news.set)
+    def _notify(self) -> None:
+        self._loop.call_soon_threadsafe(self.changed.set)
 
 
-async def _next_news(answer: Answer) -> None:
-    await answer.news.wait()
-    answer.news.clear()
+async def _wait_for_change(answer: BufferedResponse) -> None:
+    await answer.changed.wait()
+    answer.changed.clear()
 
 
 async def _refuse(send: Send, status: int, code: str, sentence: str) -> None:

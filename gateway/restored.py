@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class HeldBack:
+class HoldBackResult:
     """What a restore did to the outbox: emails that are written off, and how many wait for their time."""
 
     written_off: tuple[str, ...]
@@ -28,7 +28,7 @@ class HeldBack:
 
 
 @transaction.atomic
-def hold_back(*, made_at: datetime, now: datetime) -> HeldBack:
+def hold_back(*, made_at: datetime, now: datetime) -> HoldBackResult:
     """Write off every live email that was due, and hold all mail of every account. Must run before any worker does.
 
     What was due may have been handed to the mail server since the backup: it becomes `sent` with `fate_unknown`, like
@@ -54,4 +54,4 @@ def hold_back(*, made_at: datetime, now: datetime) -> HeldBack:
     for account in accounts:
         auditing.note_thing("account.hold_all_on", account_id=account, kind="account", thing_id=account, reason=reason)
     log.warning("held back after a restore", extra={"written_off": len(written_off), "accounts": len(accounts)})
-    return HeldBack(tuple(written_off), scheduled.count(), len(accounts))
+    return HoldBackResult(tuple(written_off), scheduled.count(), len(accounts))

@@ -21,7 +21,7 @@ from people.actors import Actor
 
 
 @dataclass(frozen=True)
-class HeldBack:
+class HoldBackResult:
     """What a restore did to the desk: decisions in doubt, messages that are marked, connections that are paused."""
 
     doubtful: int
@@ -30,7 +30,7 @@ class HeldBack:
 
 
 @transaction.atomic
-def hold_back(*, made_at: datetime, actor: Actor) -> HeldBack:
+def hold_back(*, made_at: datetime, actor: Actor) -> HoldBackResult:
     """Take what was under way into doubt, mark what waits at our gateway, and pause every connection.
 
     Must run before any worker does. Hosted MultiMail was not restored: what it holds has not left, and what has left it
@@ -50,7 +50,7 @@ def hold_back(*, made_at: datetime, actor: Actor) -> HeldBack:
     )
     for connection in connections:
         pause_by_hand(connection=connection, reason=reason, actor=actor)
-    return HeldBack(doubtful, marked, len(connections))
+    return HoldBackResult(doubtful, marked, len(connections))
 
 
 def _under_way() -> Iterator[Decision]:

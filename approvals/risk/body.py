@@ -8,7 +8,7 @@ from approvals.risk.findings import Finding, counted, finding, one_word, quoted
 from approvals.risk.places import ADDRESSES, ATTACHMENTS, LINKS, SHEET, SUBJECT, marked
 from approvals.risk.resembling import passes_for_latin
 from approvals.risk.rules import Level
-from approvals.showing import Link, Reordered, ShownLetter, found_in
+from approvals.showing import Link, ReorderedText, ShownLetter, found_in
 from approvals.showing.invisibles import BIDI, ORDINARY
 from approvals.showing.links import short_target
 from common.fingerprint import FIELDS, Content
@@ -124,7 +124,7 @@ def reordered_text(content: Content, shown: ShownLetter) -> Iterator[Finding]:
         )
 
 
-def _read(one: Reordered, most: int = 240) -> str:
+def _read(one: ReorderedText, most: int = 240) -> str:
     if one.read:
         return f"The recipient may read: {quoted(one.read, most)}."
     return _sentence(one.as_read())

@@ -2,6 +2,6 @@
 
 from approvals.showing.invisibles import found_in, named, stripped
 from approvals.showing.letter import show_letter
-from approvals.showing.shown import Blocked, Hidden, Link, Reordered, ShownLetter
+from approvals.showing.shown import Blocked, Hidden, Link, ReorderedText, ShownLetter
 
-__all__ = ["Blocked", "Hidden", "Link", "Reordered", "ShownLetter", "found_in", "named", "show_letter", "stripped"]
+__all__ = ["Blocked", "Hidden", "Link", "ReorderedText", "ShownLetter", "found_in", "named", "show_letter", "stripped"]

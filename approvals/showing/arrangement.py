@@ -4,7 +4,7 @@ import re
 
 from approvals.showing.arithmetic import length
 from approvals.showing.boxes import WINDOW
-from approvals.showing.layout_tree import Box, cut_text, says
+from approvals.showing.layout_tree import Box, cut_text, has_words
 
 # A float at the end of a line, as prices have it: so many characters fit one line.
 MAX_LINE = 50
@@ -34,7 +34,7 @@ def arranged(box: Box) -> "tuple[list[str | Box] | None, str]":
     No parts where the order cannot be worked out.
     """
     parts = _flattened(box)
-    items = [part for part in parts if says(part)]
+    items = [part for part in parts if has_words(part)]
     if len(items) < 2:
         return None, ""
     display = box.style.get("display", "")
@@ -42,7 +42,7 @@ def arranged(box: Box) -> "tuple[list[str | Box] | None, str]":
         return _arranged_items(box, parts, display)
     groups = [_group(part, box) for part in parts]
     order = [part for _, part in sorted(zip(groups, parts, strict=True), key=lambda pair: pair[0])]
-    if [part for part in order if says(part)] != items:
+    if [part for part in order if has_words(part)] != items:
         return order, "order of a table's parts"
     return None, ""
 
@@ -100,7 +100,7 @@ def _arranged_items(box: Box, parts: "list[str | Box]", display: str) -> "tuple[
         return None, "numbered items"
     keyed = sorted(zip([n or 0 for n in numbers], parts, strict=True), key=lambda pair: pair[0])
     order = [part for _, part in keyed]
-    how = "numbered items" if [p for p in order if says(p)] != [p for p in parts if says(p)] else ""
+    how = "numbered items" if [p for p in order if has_words(p)] != [p for p in parts if has_words(p)] else ""
     if "reverse" in laid:
         return order[::-1], "reversed items"
     return (order, how) if how else (None, "")

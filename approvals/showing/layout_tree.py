@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from approvals.showing.boxes import Style
-from approvals.showing.shown import Reordered
+from approvals.showing.shown import ReorderedText
 
 # Characters of each reading that are looked at, and that are shown.
 MAX_READ, MAX_SHOWN = 4000, 240
@@ -54,7 +54,7 @@ class Box:
         yield " " if self.is_apart else ""
 
 
-def says(part: "str | Box") -> bool:
+def has_words(part: "str | Box") -> bool:
     return bool(WORD.search(part)) if isinstance(part, str) else part.has_words
 
 
@@ -74,14 +74,14 @@ def text_of(parts: "list[str | Box]") -> str:
     return " ".join("".join(said).split())
 
 
-def told(how: str, written: str, read: str, *, at: int = 0) -> Reordered:
+def readings(how: str, written: str, read: str, *, at: int = 0) -> ReorderedText:
     """Return both readings from shortly before the first words that differ; without a second one, from before `at`."""
     if not read or read == written:
-        return Reordered(how, _start(written, _word_before(written, at)), "")
+        return ReorderedText(how, _start(written, _word_before(written, at)), "")
     pairs = zip(written, read, strict=False)
     same = next((at for at, (one, other) in enumerate(pairs) if one != other), min(len(written), len(read)))
     at = _word_before(written, same)
-    return Reordered(how, _start(written, at), _start(read, at))
+    return ReorderedText(how, _start(written, at), _start(read, at))
 
 
 def _word_before(text: str, at: int) -> int:

@@ -20,7 +20,7 @@ from approvals.showing.page import Page
 from approvals.showing.plain import tidy, written_out
 from approvals.showing.reading_order import ReadingOrder
 from approvals.showing.sanitise import PARSED_TAGS, SHOWN_TAGS, harmless_style, picture_size
-from approvals.showing.shown import Doubt, Hidden, Link, Marked, Reordered
+from approvals.showing.shown import Doubt, Hidden, Link, Marked, ReorderedText
 from approvals.showing.strikes import STRUCK, floats, is_struck
 from approvals.showing.styling import OVER, read_style
 from approvals.showing.watching import SOME, Element, Watching, cut_off, with_doubts
@@ -61,7 +61,7 @@ class _Walker:
         self.page = Page()
         self.hidden: list[Hidden] = []
         self.links: list[Link] = []
-        self.reordered: list[Reordered] = []
+        self.reordered: list[ReorderedText] = []
         self.run: list[str] = []  # hidden text that is being gathered
         self.why = ""
         self.spilled: list[str] = []  # what may be written over the text that comes next

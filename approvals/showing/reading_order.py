@@ -20,9 +20,9 @@ from approvals.showing.displacement import (
     margin,
     turned,
 )
-from approvals.showing.layout_tree import WORD, Box, cut_text, text_of, told
+from approvals.showing.layout_tree import WORD, Box, cut_text, readings, text_of
 from approvals.showing.nesting import BLOCKS, TABLE_PARTS
-from approvals.showing.shown import Reordered
+from approvals.showing.shown import ReorderedText
 
 # Parts of a letter that are told apart; one that has more is told as a whole.
 MAX_REORDERED = 30
@@ -133,14 +133,14 @@ class ReadingOrder:
                 context.line += len(text)
             is_beside = is_beside and not (context.box.is_block or context.box.floats or is_placed(context.box.style))
 
-    def end(self) -> Reordered | None:
+    def end(self) -> ReorderedText | None:
         """End the element begun last; return how what it holds is reordered, None where it is not."""
         box = self.here
         above = box.above
         if self.contexts[-1].box is box:
             self.contexts.pop()
         if above is not None:
-            self._tell_above(box, above)
+            self._update_parent(box, above)
             self.here = above
         found = self._reordered(box)
         if found is None or self.count >= MAX_REORDERED:
@@ -148,7 +148,7 @@ class ReadingOrder:
         self.count += 1
         return found
 
-    def _tell_above(self, box: Box, above: Box) -> None:
+    def _update_parent(self, box: Box, above: Box) -> None:
         above.has_words = above.has_words or box.has_words
         above.said += box.said
         above.has_breaks = above.has_breaks or box.has_breaks or (box.is_block and not box.floats)
@@ -162,7 +162,7 @@ class ReadingOrder:
         if box.is_block and not box.floats and not is_placed(box.style):
             self._line_ends()
 
-    def _reordered(self, box: Box) -> Reordered | None:
+    def _reordered(self, box: Box) -> ReorderedText | None:
         # What began after this element and has ended before it lies in it.
         passed = [one for one in self.passed if one.number > box.number]
         if passed:
@@ -177,23 +177,23 @@ class ReadingOrder:
             box.above.moved += [*([] if is_told else moved), *([box] if box.how else [])][:MAX_REORDERED]
         if is_told:
             how = ", ".join(dict.fromkeys(one.how for one in moved))
-            return told(how, cut_text(box), "", at=cut_text(box).find("["))
+            return readings(how, cut_text(box), "", at=cut_text(box).find("["))
         if how := turned(box):
             reading = cut_text(box)[::-1] if "override" in box.style.get("unicode-bidi", "") else ""
-            return told(how, cut_text(box), reading)
+            return readings(how, cut_text(box), reading)
         if box.floats == "left" and box.follows_words and box.above is not None:
-            return told(
+            return readings(
                 "set to the left", cut_text(box.above), text_of([box, *(p for p in box.above.parts if p is not box)])
             )
         order, how = arranged(box)
         if how and order is not None:
-            return told(how, cut_text(box), text_of(order))
+            return readings(how, cut_text(box), text_of(order))
         if how:
-            return told(how, cut_text(box), "")
+            return readings(how, cut_text(box), "")
         if passed:
             is_clear = all(one.above is box and one.floats == "right" for one in passed)
             reading = text_of(with_floats_last(box, passed)) if is_clear else ""
-            return told(f"set to the {passed[0].floats}", cut_text(box), reading)
+            return readings(f"set to the {passed[0].floats}", cut_text(box), reading)
         return None
 
 

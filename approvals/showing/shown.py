@@ -35,7 +35,7 @@ class Hidden:
 
 
 @dataclass(frozen=True)
-class Reordered:
+class ReorderedText:
     """Text that is laid out in another order than it is written, and how; `read` as its recipient may read it.
 
     `read` is empty where that cannot be worked out. Not `certain`: it depends on the window or mail program.
@@ -84,7 +84,7 @@ class ShownLetter:
     blocked: tuple[Blocked, ...] = ()
     hidden: tuple[Hidden, ...] = ()
     links: tuple[Link, ...] = ()
-    reordered: tuple[Reordered, ...] = ()
+    reordered: tuple[ReorderedText, ...] = ()
     invisibles: Mapping[str, int] = field(default_factory=dict)
     inked: str = ""  # the id of the first mark for an invisible character
     removed: Mapping[str, int] = field(default_factory=dict)
@@ -102,7 +102,7 @@ class Marked:
     plain: str
     hidden: list[Hidden]
     links: list[Link]
-    reordered: list[Reordered]
+    reordered: list[ReorderedText]
     tally: Tally
     coloured: bool
     inked: str = ""
