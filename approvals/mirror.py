@@ -15,13 +15,13 @@ from approvals.models import Connection, Mailbox, Message, Revision
 from approvals.reading import earlier
 from approvals.risk import find_risks
 from approvals.risk.findings import may_have_left, worst_first
-from approvals.showing import show_letter
 from approvals.states import MESSAGE_TRANSITIONS, START, next_message_state
 from audit.recording import record
 from common.fingerprint import FIELDS, Attachment, Content, fingerprint, within
 from common.postgres import clock
 from common.postgres.rows import Answer, insert, run
 from people.actors import Actor
+from rendering import show_letter
 from upstream.events import direction_of, read_time
 
 # The fields of a pending row by the name that a fingerprint gives them; a row without one does not cover it.

@@ -12,13 +12,13 @@ from approvals.desk.allowing import judged_together
 from approvals.desk.written_to import UNSEEN
 from approvals.errors import VerdictNotAllowed
 from approvals.models import CommandedMail, EnclosedFile, KeyOwner, Message
-from approvals.showing import named
 from approvals.states import MessageState
 from common.postgres.statements import ASKING, Part, list_of, told_together
 from people.actors import Actor, Role
 from policy.allowlists import OFF, Judged, allowable
 from policy.models import Allowlist, KillSwitch
 from policy.ruling import Facts, Ruling, rule
+from rendering import named
 
 # Stand for a message's own values while a statement is written.
 _CONNECTION, _MAILBOX = ASKING + 1, ASKING + 2

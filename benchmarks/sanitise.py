@@ -81,8 +81,8 @@ def ordinary() -> str:
 
 def seconds(letter: str) -> float:
     """Return how long it takes until the letter can be shown."""
-    from approvals.showing import show_letter
     from common.fingerprint import Content
+    from rendering import show_letter
 
     began = time.perf_counter()
     show_letter(Content(html=letter))

@@ -13,12 +13,12 @@ from approvals.deciding.status import status_of
 from approvals.desk.facets import started_by
 from approvals.desk.presence import Reader, reported
 from approvals.models import Claim, Comment, Decision, Message, Snooze
-from approvals.showing import named
 from audit.models import Entry
 from audit.recording import recorded
 from common.nudge import send
 from dashboard.channel import CHANNEL
 from people.sessions import reach_changed
+from rendering import named
 
 # Reading changes nothing that another page shows, nor does a call that begins: the mail was leaving before, and a hint
 # would only make it wait.

@@ -7,7 +7,7 @@ import re
 from datetime import datetime
 from typing import Any
 
-from approvals.showing.invisibles import Tally, pieces
+from rendering.invisibles import Tally, pieces
 
 MAX_TITLE, MAX_VALUE = 256, 1024
 # Of what others wrote and a card can do without, so much: all parts together must stay under Discord's 6,000.

@@ -15,8 +15,8 @@ from approvals.models import Message
 from approvals.risk import Finding, restored
 from approvals.risk.addresses import bare_address
 from approvals.risk.score import HIGH, points_of, score
-from approvals.showing.links import unicode_host
 from common.fingerprint import FINGERPRINT, Content
+from rendering.links import unicode_host
 
 # Of more people than these nobody types a domain: then it is their number.
 FEW = 3

@@ -18,10 +18,10 @@ from approvals.models import Mailbox, Message
 from approvals.risk.addresses import bare_address, everybody
 from approvals.risk.likeness import bands, shape
 from approvals.risk.score import score_of
-from approvals.showing.shown import Doubt
-from approvals.showing.tokens import tokens
 from common.fingerprint import Content
 from common.words import BY, FROM, LETTER, MAX_TEXT, TO, vector, words_of, words_of_address
+from rendering.shown import Doubt
+from rendering.tokens import tokens
 
 log = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ from django.db import transaction
 
 from approvals.models import EnclosedFile, Message, OpenedPart
 from approvals.reading.thread import Conversation
-from approvals.showing import named
 from audit.recording import record
 from people.actors import Actor
+from rendering import named
 
 _LINK = re.compile(r"https?://|\bwww\.|mailto:|\bhref\s*=", re.IGNORECASE)
 

@@ -14,7 +14,7 @@ from typing import Any
 from approvals.enclosed.kinds import KINDS
 from approvals.enclosed.sniff import Flag, flags_of_name, with_article
 from approvals.models import EnclosedFile
-from approvals.showing.invisibles import Tally, named, pieces, without_surrogates
+from rendering.invisibles import Tally, named, pieces, without_surrogates
 
 STYLE = Path(__file__).resolve().parents[2] / "static" / "css" / "part.css"
 

@@ -11,8 +11,8 @@ from approvals.enclosed.archives import MAX_ENTRIES, MAX_LISTED, Member, NotList
 from approvals.enclosed.kinds import KINDS, Kind, by_magic, claimed_by_ending, claimed_by_type
 from approvals.risk.attachments import why_dangerous
 from approvals.risk.findings import one_word, quoted
-from approvals.showing import found_in, named, stripped
 from common.fingerprint import Attachment
+from rendering import found_in, named, stripped
 
 # What an archive says it unpacks to, against its own size: text packs to a tenth, a bomb to a thousandth.
 BOMB_TIMES, BOMB_SIZE = 100, 100 * 1024 * 1024

@@ -14,11 +14,11 @@ from approvals.querysets.contacts import Contact, contacts_in
 from approvals.risk.addresses import bare_address, shown_name
 from approvals.risk.places import address_id
 from approvals.risk.resembling import has_mixed_scripts, passes_for_latin
-from approvals.showing import named
-from approvals.showing.links import unicode_host
 from approvals.states import MessageState
 from common.fingerprint import Content
 from people.actors import Actor
+from rendering import named
+from rendering.links import unicode_host
 
 # Of one line so many are shown at once; the rest is counted there, and stands under "Headers".
 SHOWN = 60

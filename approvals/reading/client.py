@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from approvals.showing import ShownLetter, named
-from approvals.showing.invisibles import without_surrogates
 from common.fingerprint import Content
 from common.letter import with_signature
+from rendering import ShownLetter, named
+from rendering.invisibles import without_surrogates
 
 PREVIEW = 90
 # So much of the text is drawn; all of it stands under "Text".

@@ -10,10 +10,10 @@ from dataclasses import dataclass, replace
 
 from approvals.reading.rewording import Effort, Piece, common_blocks
 from approvals.reading.source import Stretch, stretch_of
-from approvals.showing import ShownLetter, show_letter
-from approvals.showing.invisibles import Tally
-from approvals.showing.invisibles import pieces as marked
 from common.fingerprint import Content
+from rendering import ShownLetter, show_letter
+from rendering.invisibles import Tally
+from rendering.invisibles import pieces as marked
 
 SAME, TEXT, HTML, SKIPPED = "same", "gone", "new", "skipped"
 # Steps of the comparison: some tens of milliseconds.

@@ -8,8 +8,8 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from approvals.reading.rewording import MAX_SHOWN, Effort, Piece, compare, disguises, shown
-from approvals.showing.invisibles import Tally
 from common.fingerprint import FIELDS, Attachment, Content, normalise_address
+from rendering.invisibles import Tally
 
 _LABELS = {
     "from": "From",

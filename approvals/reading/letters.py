@@ -8,9 +8,9 @@ from django.db import transaction
 
 from approvals.mirror import content_of, stored_content
 from approvals.models import Message, Thread, ThreadLetter
-from approvals.showing import show_letter
 from approvals.states import MessageState
 from common.fingerprint import Content
+from rendering import show_letter
 from upstream.events import read_time
 
 # Of the desk's own messages: those that came or left. Others wait, or came to nothing.

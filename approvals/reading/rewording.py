@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
-from approvals.showing.invisibles import NAMES, Tally, pieces
+from rendering.invisibles import NAMES, Tally, pieces
 
 SAME, GONE, NEW, SKIPPED = "same", "gone", "new", "skipped"
 # Steps of the comparison for one message, some tens of milliseconds; two texts without anything in common cost most.

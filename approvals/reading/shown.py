@@ -8,8 +8,8 @@ from threading import Lock
 
 from approvals.mirror import stored_content
 from approvals.models import Revision
-from approvals.showing import ShownLetter, show_letter
 from common.fingerprint import Content
+from rendering import ShownLetter, show_letter
 
 MAX_LETTERS = 32
 MAX_CHARACTERS = 8_000_000

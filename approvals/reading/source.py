@@ -6,8 +6,8 @@ Pure. What cannot be seen is named; a text too long for one page is cut, which i
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from approvals.showing.invisibles import NAMES, Tally, pieces, without_surrogates
 from common.fingerprint import Content
+from rendering.invisibles import NAMES, Tally, pieces, without_surrogates
 
 # So much text is one page: some hundred kilobytes are laid out in a moment, a megabyte in one line is not.
 STRETCH = 60_000

@@ -11,7 +11,7 @@ from django.db.models import Prefetch
 from approvals.errors import ThreadMovedOn
 from approvals.models import Message, Thread, ThreadLetter
 from approvals.reading.letters import FACTS, has_come_or_left, letter_of_message, messages_in, written_at
-from approvals.showing import named
+from rendering import named
 
 # Of all threads that are looked at together.
 MAX_SIBLINGS = 5000

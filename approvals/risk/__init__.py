@@ -12,8 +12,8 @@ from approvals.risk.findings import Finding, Rejected, RiskContext, restored, wo
 from approvals.risk.greeting import greets_another
 from approvals.risk.rules import RULES, Level, Rule
 from approvals.risk.score import Part, Score, score, score_of
-from approvals.showing import ShownLetter
 from common.fingerprint import Content
+from rendering import ShownLetter
 
 __all__ = [
     "RULES",

@@ -8,10 +8,10 @@ from approvals.risk.findings import Finding, counted, finding, one_word, quoted
 from approvals.risk.places import ADDRESSES, ATTACHMENTS, LINKS, SHEET, SUBJECT, marked
 from approvals.risk.resembling import passes_for_latin
 from approvals.risk.rules import Level
-from approvals.showing import Link, ReorderedText, ShownLetter, found_in
-from approvals.showing.invisibles import BIDI, ORDINARY
-from approvals.showing.links import short_target
 from common.fingerprint import FIELDS, Content
+from rendering import Link, ReorderedText, ShownLetter, found_in
+from rendering.invisibles import BIDI, ORDINARY
+from rendering.links import short_target
 
 _ODD = {
     "unusual_scheme": "does not open a web page",

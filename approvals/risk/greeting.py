@@ -14,8 +14,8 @@ from approvals.risk.findings import Finding, finding, one_word, quoted
 from approvals.risk.given_names import CYRILLIC, GIVEN_NAMES, KIN, NOT_NAMES, ROLES
 from approvals.risk.places import SHEET
 from approvals.risk.resembling import is_one_slip_apart
-from approvals.showing import ShownLetter
 from common.fingerprint import Content
+from rendering import ShownLetter
 
 # Salutations as they begin a line, folded; the name follows at once or after titles.
 _SALUTATION = re.compile(

@@ -7,8 +7,8 @@ from approvals.risk.addresses import Named, domain_of, is_kin, with_names
 from approvals.risk.findings import Finding, finding, one_word, quoted
 from approvals.risk.places import at_address
 from approvals.risk.rules import Level
-from approvals.showing.named_hosts import hosts_named, readable
 from common.fingerprint import Content, normalise_address
+from rendering.named_hosts import hosts_named, readable
 
 MAX_NAMED = 20
 

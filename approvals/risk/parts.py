@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from approvals.risk.findings import Finding, finding, one_word
 from approvals.risk.places import PARTS
-from approvals.showing import Link, ShownLetter, show_letter
 from common.fingerprint import Content
+from rendering import Link, ShownLetter, show_letter
 
 # Groups of three may be parted by spaces or apostrophes, anything by points and commas.
 _NUMBER = re.compile(

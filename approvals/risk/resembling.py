@@ -4,8 +4,8 @@ import unicodedata
 from collections.abc import Iterable
 from functools import lru_cache
 
-from approvals.showing.links import scripts, unicode_host
 from common.domains import registered_domain
+from rendering.links import scripts, unicode_host
 
 # No longer one can be looked up.
 MAX_DOMAIN = 253

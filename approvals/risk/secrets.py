@@ -11,8 +11,8 @@ from itertools import islice
 
 from approvals.risk.findings import Finding, finding
 from approvals.risk.places import SHEET
-from approvals.showing import ShownLetter, stripped
 from common.fingerprint import Content
+from rendering import ShownLetter, stripped
 
 # More than this in one letter say no more, and comparing each with each would take too long.
 MAX_FOUND = 100

@@ -8,9 +8,9 @@ from approvals.risk.addresses import domain_of, everyone_named, strangers
 from approvals.risk.findings import Finding, RiskContext, finding, one_word
 from approvals.risk.places import at_address
 from approvals.risk.resembling import MAX_DOMAIN, has_mixed_scripts, passes_for_latin
-from approvals.showing.links import unicode_host
 from common.fingerprint import Content
 from common.mail_addresses import ascii_domain, names_next_hop
+from rendering.links import unicode_host
 
 MAX_NAMED = 20
 

@@ -27,14 +27,14 @@ from approvals.reading.thread import came_since
 from approvals.risk import restored
 from approvals.risk.score import Score, score
 from approvals.ruling import rulings_for
-from approvals.showing import ShownLetter, named
-from approvals.showing.invisibles import without_surrogates
 from approvals.views.found import FoundLine, found_lines
 from approvals.views.pane import Expiry, expiry_of, unseen_fields
 from common.fingerprint import Attachment, Content
 from people.actors import Actor
 from policy.allowlists import Judged
 from policy.ruling import Ruling
+from rendering import ShownLetter, named
+from rendering.invisibles import without_surrogates
 
 # So much of each letter is open; the rest is one press away.
 BEGUN = 1200

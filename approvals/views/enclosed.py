@@ -15,10 +15,10 @@ from approvals.enclosed.parts import key_of, links_key, note_opened_part
 from approvals.enclosed.show import document_of
 from approvals.forms import PartForm
 from approvals.models import EnclosedFile, Message
-from approvals.showing import stripped
 from approvals.views.message import find_message, is_ahead_of_reading
 from approvals.views.parts import files_context, unread_context
 from common.pages import DeskRequest
+from rendering import stripped
 
 
 @login_required

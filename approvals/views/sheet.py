@@ -16,12 +16,12 @@ from approvals.reading.origin import origin_of
 from approvals.reading.source import Stretch, source_of, stretch_of
 from approvals.reading.thread import Conversation
 from approvals.reading.ways import WAYS, Way, WayForm
-from approvals.showing import ShownLetter
 from approvals.views.changes import Changes, changes_since_version_before
 from common.fingerprint import Content
 from common.pages import DeskRequest
 from people.actors import Actor
 from policy.allowlists import Judged
+from rendering import ShownLetter
 
 # Printed, and read by whoever has no frame: of the letter as text so much stands beside the frame.
 TWIN = 20_000

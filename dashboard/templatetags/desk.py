@@ -16,12 +16,12 @@ from django.utils import timezone
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from approvals.showing.invisibles import Tally, pieces
 from common import references
 from common.fingerprint import FINGERPRINT, short_fingerprint
 from dashboard import words
 from people import keys
 from people.zones import minutes_from_utc, there, zone_name, zone_word
+from rendering.invisibles import Tally, pieces
 
 if TYPE_CHECKING:
     # Not at run time: the gateway alone has no ledger, and its process finds this module too.

@@ -11,8 +11,8 @@ from django.utils import timezone
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from approvals.showing.links import unicode_host
 from people.zones import there, zone_word
+from rendering.links import unicode_host
 
 register = template.Library()
 

@@ -11,8 +11,8 @@ from unicodedata import bidirectional
 
 from playwright.sync_api import Browser, Page
 
-from approvals.showing import ShownLetter, show_letter
 from common.fingerprint import Content
+from rendering import ShownLetter, show_letter
 
 WIDTH, HEIGHT = 700, 900
 # All letters of one width, so that others can take their place without moving anything.

@@ -5,8 +5,8 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from approvals.showing import show_letter
 from dashboard.middleware import _FRAME_POLICY
+from rendering import show_letter
 from tests.corpus import all_mails
 from tests.serving import Handler, serving
 

@@ -7,8 +7,8 @@ import random
 
 import pytest
 
-from approvals.showing import show_letter
 from common.fingerprint import Content
+from rendering import show_letter
 
 pytestmark = pytest.mark.slow
 

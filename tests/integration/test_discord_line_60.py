@@ -17,11 +17,11 @@ from alerts.planning import CARD_ACTIONS
 from alerts.sending.deliver import deliver_card
 from alerts.sending.witness import head_post
 from approvals.deciding.status import Status
-from approvals.showing.invisibles import stripped
 from audit.models import Seal
 from demo.discord.limits import find_errors
 from demo.discord.markdown import render
 from demo.discord.mentions import count_pings
+from rendering.invisibles import stripped
 from tests.factories import make_message
 from tests.integration.deciding import decide
 from tests.standin import multimail

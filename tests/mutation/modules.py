@@ -109,7 +109,7 @@ MODULES = {
     # What decides; the other files of the folder measure and mark.
     "sanitiser": Module(
         broken=tuple(
-            f"approvals/showing/{name}.py"
+            f"rendering/{name}.py"
             for name in ("sanitise", "elements", "hidden", "loads", "links", "css", "values", "colours")
         ),
         tests=("tests/unit/test_showing_*.py",),

@@ -7,8 +7,8 @@ import pytest
 from approvals.reading.client import PREVIEW, inbox_of
 from approvals.reading.compare import compare_parts
 from approvals.reading.source import STRETCH, page_count, source_of, stretch_of
-from approvals.showing import show_letter
 from common.fingerprint import FIELDS, Content
+from rendering import show_letter
 from tests.linear import is_linear, seconds
 
 LINK = "<a href='https://acme.example/pay'>our site</a>"

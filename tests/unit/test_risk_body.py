@@ -7,8 +7,8 @@ import pytest
 from approvals.risk import RULES, RiskContext, find_risks, risk_level, risk_level_of, risk_words, risk_words_of
 from approvals.risk.attachments import why_dangerous
 from approvals.risk.parts import numbers
-from approvals.showing import show_letter
 from common.fingerprint import FIELDS, Attachment, Content
+from rendering import show_letter
 
 
 def risks(**fields):

@@ -5,8 +5,8 @@ import pytest
 from approvals.risk import Rejected, RiskContext, find_risks
 from approvals.risk.greeting import greeting_of, is_one_name, spellings
 from approvals.risk.places import address_id, at_address
-from approvals.showing import show_letter
 from common.fingerprint import Content
+from rendering import show_letter
 
 KNOWN = RiskContext(
     own_domains=("yourteam.example",),

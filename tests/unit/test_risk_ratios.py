@@ -6,8 +6,8 @@ import pytest
 
 from approvals.risk import RiskContext, find_risks
 from approvals.risk.likeness import bands, shape
-from approvals.showing import show_letter
 from common.fingerprint import Attachment, Content
+from rendering import show_letter
 from tests.linear import is_linear
 
 KNOWN = RiskContext(

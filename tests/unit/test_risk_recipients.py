@@ -5,8 +5,8 @@ import pytest
 from approvals.risk import RiskContext, find_risks
 from approvals.risk.addresses import everybody
 from approvals.risk.resembling import Neighbours, resembles
-from approvals.showing import show_letter
 from common.fingerprint import Content
+from rendering import show_letter
 from tests.linear import is_linear
 
 KNOWN = RiskContext(

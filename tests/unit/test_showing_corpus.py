@@ -5,8 +5,8 @@ from html.parser import HTMLParser
 
 import pytest
 
-from approvals.showing import ShownLetter, show_letter
-from approvals.showing.sanitise import SHOWN_TAGS
+from rendering import ShownLetter, show_letter
+from rendering.sanitise import SHOWN_TAGS
 from tests.corpus import all_mails
 
 MAILS = all_mails()

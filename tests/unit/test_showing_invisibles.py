@@ -1,6 +1,6 @@
 """Invisible characters: named where they deceive, left alone where ordinary writing needs them."""
 
-from approvals.showing import found_in, named, stripped
+from rendering import found_in, named, stripped
 
 
 def test_deceiving_characters_are_named():

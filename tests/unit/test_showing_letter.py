@@ -4,9 +4,9 @@ import random
 
 import pytest
 
-from approvals.showing import show_letter
-from approvals.showing.letter import STYLE
 from common.fingerprint import Content
+from rendering import show_letter
+from rendering.letter import STYLE
 from tests.linear import seconds
 
 ROW = (

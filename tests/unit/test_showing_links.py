@@ -2,11 +2,11 @@
 
 import pytest
 
-from approvals.showing import show_letter
-from approvals.showing.links import host_flags, host_of, is_remote, read_link, short_target, unicode_host
-from approvals.showing.loads import of_tag
 from common.domains import registered_domain
 from common.fingerprint import Content
+from rendering import show_letter
+from rendering.links import host_flags, host_of, is_remote, read_link, short_target, unicode_host
+from rendering.loads import of_tag
 
 # Texts and targets: where the text names another address, and where it does not.
 LIES = [

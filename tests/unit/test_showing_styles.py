@@ -2,17 +2,17 @@
 
 import pytest
 
-from approvals.showing import show_letter
-from approvals.showing.arithmetic import length
-from approvals.showing.boxes import box_reason
-from approvals.showing.colours import attribute_colour, contrast, first_colour, over
-from approvals.showing.css import Cascade, cleaned, declared, fetches
-from approvals.showing.elements import old_attributes
-from approvals.showing.hidden import Look
-from approvals.showing.sanitise import harmless_style, picture_size, seal
-from approvals.showing.sheets import Sheets
-from approvals.showing.values import is_sure
 from common.fingerprint import Content
+from rendering import show_letter
+from rendering.arithmetic import length
+from rendering.boxes import box_reason
+from rendering.colours import attribute_colour, contrast, first_colour, over
+from rendering.css import Cascade, cleaned, declared, fetches
+from rendering.elements import old_attributes
+from rendering.hidden import Look
+from rendering.sanitise import harmless_style, picture_size, seal
+from rendering.sheets import Sheets
+from rendering.values import is_sure
 
 
 def values(text):

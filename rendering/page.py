@@ -4,9 +4,9 @@ import html
 import re
 from collections import Counter
 
-from approvals.showing.invisibles import Tally, named, pieces
-from approvals.showing.links import short_target
-from approvals.showing.shown import Link
+from rendering.invisibles import Tally, named, pieces
+from rendering.links import short_target
+from rendering.shown import Link
 
 _BLANKS = re.compile(r"[ \t\n\f\r]+")
 

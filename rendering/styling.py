@@ -4,16 +4,16 @@ import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from approvals.showing.adding import may_add
-from approvals.showing.boxes import Style
-from approvals.showing.css import COLOURS, Cascade, Declaration, cleaned, declared
-from approvals.showing.elements import CLOSED_BY_DEFAULT, SOMETIMES_SEEN, STYLED_BY_DEFAULT, old_attributes
-from approvals.showing.hidden import Look
-from approvals.showing.nesting import NO_NAMES
-from approvals.showing.sheets import MAX_MATCHES, Rule, Sheets, names_of
-from approvals.showing.shown import Doubt, Hidden
-from approvals.showing.tokens import Token, decode
-from approvals.showing.understood import without_vendor
+from rendering.adding import may_add
+from rendering.boxes import Style
+from rendering.css import COLOURS, Cascade, Declaration, cleaned, declared
+from rendering.elements import CLOSED_BY_DEFAULT, SOMETIMES_SEEN, STYLED_BY_DEFAULT, old_attributes
+from rendering.hidden import Look
+from rendering.nesting import NO_NAMES
+from rendering.sheets import MAX_MATCHES, Rule, Sheets, names_of
+from rendering.shown import Doubt, Hidden
+from rendering.tokens import Token, decode
+from rendering.understood import without_vendor
 
 _MOVED_BY = ("animation", "animation-name")
 # Properties of which only the text of an element itself can be hidden.

@@ -2,9 +2,9 @@
 
 import re
 
-from approvals.showing.arithmetic import length
-from approvals.showing.boxes import WINDOW
-from approvals.showing.layout_tree import Box, cut_text, has_words
+from rendering.arithmetic import length
+from rendering.boxes import WINDOW
+from rendering.layout_tree import Box, cut_text, has_words
 
 # A float at the end of a line, as prices have it: so many characters fit one line.
 MAX_LINE = 50

@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from approvals.showing.arithmetic import ROOT_SIZE, length, lengths
+from rendering.arithmetic import ROOT_SIZE, length, lengths
 
 # Anything moved this far out (in CSS pixels) is out of sight; nobody indents by so much.
 FAR = 250.0

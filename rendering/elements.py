@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Mapping
 
-from approvals.showing.colours import attribute_colour
-from approvals.showing.sanitise import PARSED_TAGS, TREE_TAGS
-from approvals.showing.tokens import decode
+from rendering.colours import attribute_colour
+from rendering.sanitise import PARSED_TAGS, TREE_TAGS
+from rendering.tokens import decode
 
 AS_BLOCK = frozenset("hgroup search template datalist".split())
 PASSED_OVER = frozenset(

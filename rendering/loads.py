@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from approvals.showing.css import cleaned, fetches
-from approvals.showing.links import host_of, is_remote, short_target
-from approvals.showing.shown import Blocked
-from approvals.showing.tokens import Token, decode
+from rendering.css import cleaned, fetches
+from rendering.links import host_of, is_remote, short_target
+from rendering.shown import Blocked
+from rendering.tokens import Token, decode
 
 _KINDS = {
     "img": "picture",

@@ -9,9 +9,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from approvals.showing.adding import Added
-from approvals.showing.css import Declaration, cleaned, declared, fetches, named_values
-from approvals.showing.shown import Doubt
+from rendering.adding import Added
+from rendering.css import Declaration, cleaned, declared, fetches, named_values
+from rendering.shown import Doubt
 
 MAX_RULES = 1500
 MAX_MATCHES = 200_000

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from approvals.showing.shown import Doubt
+from rendering.shown import Doubt
 
 MAX_DEPTH = 200
 MAX_CARRIED = 20_000

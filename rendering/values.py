@@ -7,8 +7,8 @@ purpose: what is not sure costs nothing, it is only judged both ways.
 import re
 from collections.abc import Callable, Mapping
 
-from approvals.showing.arithmetic import calculated
-from approvals.showing.colours import is_named
+from rendering.arithmetic import calculated
+from rendering.colours import is_named
 
 _WIDE = frozenset("inherit initial unset revert revert-layer".split())
 _CLIPS = frozenset("visible hidden clip scroll auto".split())

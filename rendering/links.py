@@ -7,10 +7,10 @@ from collections.abc import Callable, Sequence
 from functools import lru_cache, partial
 from urllib.parse import unquote, urljoin
 
-from approvals.showing.invisibles import stripped
-from approvals.showing.named_hosts import NamedHost, hosts_across, hosts_named, readable
-from approvals.showing.shown import Link
 from common.domains import registered_domain
+from rendering.invisibles import stripped
+from rendering.named_hosts import NamedHost, hosts_across, hosts_named, readable
+from rendering.shown import Link
 
 MAX_TEXT = 4000
 _IGNORED = re.compile("[\t\n\r]")

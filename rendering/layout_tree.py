@@ -4,8 +4,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from approvals.showing.boxes import Style
-from approvals.showing.shown import ReorderedText
+from rendering.boxes import Style
+from rendering.shown import ReorderedText
 
 # Characters of each reading that are looked at, and that are shown.
 MAX_READ, MAX_SHOWN = 4000, 240

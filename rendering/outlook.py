@@ -4,9 +4,9 @@ import re
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from approvals.showing import loads
-from approvals.showing.shown import Doubt
-from approvals.showing.tokens import decode, tokens
+from rendering import loads
+from rendering.shown import Doubt
+from rendering.tokens import decode, tokens
 
 _OPENING = re.compile(r"\[\s{0,20}if\b[^\]]{0,200}\]\s{0,20}>", re.IGNORECASE)
 _CLOSING = re.compile(r"<!\s{0,20}\[\s{0,20}endif", re.IGNORECASE)

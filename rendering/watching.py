@@ -2,9 +2,9 @@
 
 from dataclasses import dataclass, field, replace
 
-from approvals.showing.boxes import Room, Style, room_for
-from approvals.showing.hidden import Look
-from approvals.showing.link_texts import SeenLink
+from rendering.boxes import Room, Style, room_for
+from rendering.hidden import Look
+from rendering.link_texts import SeenLink
 
 CELLS = frozenset("td th tr tbody thead tfoot table".split())
 SOME = "in some windows or mail programs"

@@ -4,8 +4,8 @@ import re
 import unicodedata
 from typing import NamedTuple
 
-from approvals.showing.invisibles import stripped
 from common.domains import has_known_suffix
+from rendering.invisibles import stripped
 
 # What is read as a dot: the dots of IDNA, and the characters that Unicode lists as confusable with one.
 _DOTS = "。．｡․﹒܁܂꘎𐩐٠۰۔ꓸ𝅭"

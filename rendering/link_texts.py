@@ -4,12 +4,12 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from approvals.showing.arithmetic import length
-from approvals.showing.boxes import Style
-from approvals.showing.invisibles import stripped
-from approvals.showing.links import read_link
-from approvals.showing.nesting import BLOCKS
-from approvals.showing.shown import Link
+from rendering.arithmetic import length
+from rendering.boxes import Style
+from rendering.invisibles import stripped
+from rendering.links import read_link
+from rendering.nesting import BLOCKS
+from rendering.shown import Link
 
 # Characters; more of a name would not be taken for another's.
 MAX_BESIDE = 64

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
 
-from approvals.showing.shown import Doubt
-from approvals.showing.understood import is_followed, is_harmless, without_vendor
-from approvals.showing.values import is_sure
+from rendering.shown import Doubt
+from rendering.understood import is_followed, is_harmless, without_vendor
+from rendering.values import is_sure
 
 MAX_STYLE = 50_000
 MAX_REMEMBERED = 400

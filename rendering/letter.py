@@ -7,14 +7,14 @@ import html
 from functools import cache
 from pathlib import Path
 
-from approvals.showing.canonical import canonicalise
-from approvals.showing.invisibles import Tally, named, pieces, stripped, without_surrogates
-from approvals.showing.marking import mark
-from approvals.showing.plain import written_out
-from approvals.showing.sanitise import seal, to_tree
-from approvals.showing.shown import Doubt, Hidden, ShownLetter
 from common.fingerprint import Content
 from common.letter import render_markdown, with_signature
+from rendering.canonical import canonicalise
+from rendering.invisibles import Tally, named, pieces, stripped, without_surrogates
+from rendering.marking import mark
+from rendering.plain import written_out
+from rendering.sanitise import seal, to_tree
+from rendering.shown import Doubt, Hidden, ShownLetter
 
 STYLE = Path(__file__).resolve().parents[2] / "static" / "css" / "letter.css"
 

@@ -7,22 +7,13 @@ placed by offsets it is only known that it lies elsewhere. Linear: every element
 import re
 from dataclasses import dataclass, field
 
-from approvals.showing.arithmetic import ROOT_SIZE, lengths
-from approvals.showing.arrangement import ARRANGING, arranged, below, is_line_end, with_floats_last
-from approvals.showing.boxes import Style
-from approvals.showing.displacement import (
-    EDGES,
-    displaced,
-    is_placed,
-    is_pulled_out,
-    is_rtl,
-    left_inset,
-    margin,
-    turned,
-)
-from approvals.showing.layout_tree import WORD, Box, cut_text, readings, text_of
-from approvals.showing.nesting import BLOCKS, TABLE_PARTS
-from approvals.showing.shown import ReorderedText
+from rendering.arithmetic import ROOT_SIZE, lengths
+from rendering.arrangement import ARRANGING, arranged, below, is_line_end, with_floats_last
+from rendering.boxes import Style
+from rendering.displacement import EDGES, displaced, is_placed, is_pulled_out, is_rtl, left_inset, margin, turned
+from rendering.layout_tree import WORD, Box, cut_text, readings, text_of
+from rendering.nesting import BLOCKS, TABLE_PARTS
+from rendering.shown import ReorderedText
 
 # Parts of a letter that are told apart; one that has more is told as a whole.
 MAX_REORDERED = 30

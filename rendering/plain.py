@@ -1,8 +1,8 @@
 """The plain text of a letter: its lines without idle blanks, and the addresses that are written out in it."""
 
-from approvals.showing.links import WRITTEN_OUT, read_link
-from approvals.showing.shown import Link
 from common.domains import has_known_suffix
+from rendering.links import WRITTEN_OUT, read_link
+from rendering.shown import Link
 
 MAX_WRITTEN_OUT = 500
 

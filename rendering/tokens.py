@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from html.entities import html5
 from typing import NamedTuple
 
-from approvals.showing.shown import Doubt
+from rendering.shown import Doubt
 
 MAX_ATTRIBUTES = 100
 

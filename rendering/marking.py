@@ -8,22 +8,22 @@ import re
 from collections.abc import Mapping
 from dataclasses import replace
 
-from approvals.showing.canonical import Canonical, Note
-from approvals.showing.displacement import lies_over
-from approvals.showing.elements import PICTURE_LABELS
-from approvals.showing.hidden import Look, collapsed
-from approvals.showing.invisibles import named, stripped
-from approvals.showing.link_texts import LinkTexts, SeenLink, areas, parting
-from approvals.showing.links import read_link
-from approvals.showing.nesting import BLOCKS, TABLE_PARTS, VOID
-from approvals.showing.page import Page
-from approvals.showing.plain import tidy, written_out
-from approvals.showing.reading_order import ReadingOrder
-from approvals.showing.sanitise import PARSED_TAGS, SHOWN_TAGS, harmless_style, picture_size
-from approvals.showing.shown import Doubt, Hidden, Link, Marked, ReorderedText
-from approvals.showing.strikes import STRUCK, floats, is_struck
-from approvals.showing.styling import OVER, read_style
-from approvals.showing.watching import SOME, Element, Watching, cut_off, with_doubts
+from rendering.canonical import Canonical, Note
+from rendering.displacement import lies_over
+from rendering.elements import PICTURE_LABELS
+from rendering.hidden import Look, collapsed
+from rendering.invisibles import named, stripped
+from rendering.link_texts import LinkTexts, SeenLink, areas, parting
+from rendering.links import read_link
+from rendering.nesting import BLOCKS, TABLE_PARTS, VOID
+from rendering.page import Page
+from rendering.plain import tidy, written_out
+from rendering.reading_order import ReadingOrder
+from rendering.sanitise import PARSED_TAGS, SHOWN_TAGS, harmless_style, picture_size
+from rendering.shown import Doubt, Hidden, Link, Marked, ReorderedText
+from rendering.strikes import STRUCK, floats, is_struck
+from rendering.styling import OVER, read_style
+from rendering.watching import SOME, Element, Watching, cut_off, with_doubts
 
 _PIECE = re.compile(r'<(/?)([a-z][a-z0-9]*)((?: [a-z-]+="[^"]*")*)>|([^<]+)')
 _ATTRIBUTE = re.compile(r' ([a-z-]+)="([^"]*)"')

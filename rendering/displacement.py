@@ -4,9 +4,9 @@ import math
 import re
 import unicodedata
 
-from approvals.showing.arithmetic import length, lengths
-from approvals.showing.boxes import Style
-from approvals.showing.layout_tree import Box, cut_text
+from rendering.arithmetic import length, lengths
+from rendering.boxes import Style
+from rendering.layout_tree import Box, cut_text
 
 # Of the size of its letters, how far text may be moved before it can lie beside other words.
 SLIGHT = 0.35

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from approvals.showing.invisibles import Tally
+from rendering.invisibles import Tally
 
 ALARMING = frozenset(
     "text_says_other_domain unusual_scheme credentials_in_url mixed_script ip_address disguised_dot".split()

@@ -10,9 +10,9 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from approvals.showing import loads
-from approvals.showing.boxes import box_reason
-from approvals.showing.elements import (
+from rendering import loads
+from rendering.boxes import box_reason
+from rendering.elements import (
     BREAKS_OUT,
     FOREIGN,
     INSIDE_FOREIGN,
@@ -25,13 +25,13 @@ from approvals.showing.elements import (
     labels_in,
     written_as,
 )
-from approvals.showing.nesting import VOID, Nesting
-from approvals.showing.outlook import conditional, without_tags
-from approvals.showing.pictures import MAX_ALL_PICTURES, MAX_PIXELS, Picture, drawable
-from approvals.showing.reading_order import lies_elsewhere
-from approvals.showing.shown import Blocked, Doubt, Hidden
-from approvals.showing.styling import Styled, Styling, names_of_tag, written_style
-from approvals.showing.tokens import Token, decode, tokens
+from rendering.nesting import VOID, Nesting
+from rendering.outlook import conditional, without_tags
+from rendering.pictures import MAX_ALL_PICTURES, MAX_PIXELS, Picture, drawable
+from rendering.reading_order import lies_elsewhere
+from rendering.shown import Blocked, Doubt, Hidden
+from rendering.styling import Styled, Styling, names_of_tag, written_style
+from rendering.tokens import Token, decode, tokens
 
 MAX_TAGS = 20_000
 _NEVER_DRAWN = frozenset("html head body base link meta script style param source track noscript area title".split())

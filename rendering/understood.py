@@ -7,8 +7,8 @@ read here, makes a text "may be hidden". Names that no property resembles, such 
 import re
 from functools import lru_cache
 
-from approvals.showing.arithmetic import ROOT_SIZE, calculated, lengths
-from approvals.showing.values import is_colour, is_sure
+from rendering.arithmetic import ROOT_SIZE, calculated, lengths
+from rendering.values import is_colour, is_sure
 
 SMALL_SPREAD = 4.0
 # A line through text that is thicker than this hides it.

@@ -1,6 +1,6 @@
 """Says whether text has a line through it: how far the line of an element goes depends on the boxes inside it."""
 
-from approvals.showing.boxes import Style
+from rendering.boxes import Style
 
 STRUCK = frozenset({"s", "strike", "del"})
 

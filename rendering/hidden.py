@@ -7,23 +7,11 @@ text is never lost by that, only marked.
 import re
 from dataclasses import dataclass, replace
 
-from approvals.showing.arithmetic import ROOT_SIZE, length
-from approvals.showing.boxes import (
-    CUT,
-    FAR,
-    TINY,
-    WINDOW,
-    Style,
-    box_reason,
-    cuts,
-    is_narrow,
-    pushed_in,
-    scaling,
-    shift,
-)
-from approvals.showing.colours import INK, UNREADABLE, WHITE, Colour, contrast, first_colour, how_alike, over
-from approvals.showing.nesting import BLOCKS, TABLE_PARTS
-from approvals.showing.values import is_sure
+from rendering.arithmetic import ROOT_SIZE, length
+from rendering.boxes import CUT, FAR, TINY, WINDOW, Style, box_reason, cuts, is_narrow, pushed_in, scaling, shift
+from rendering.colours import INK, UNREADABLE, WHITE, Colour, contrast, first_colour, how_alike, over
+from rendering.nesting import BLOCKS, TABLE_PARTS
+from rendering.values import is_sure
 
 _KEYWORD_SIZES = {
     "xx-small": 9.0,

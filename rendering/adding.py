@@ -7,8 +7,8 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from approvals.showing.css import named_values
-from approvals.showing.shown import Hidden
+from rendering.css import named_values
+from rendering.shown import Hidden
 
 MAX_TEXTS = 200
 
