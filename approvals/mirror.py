@@ -13,8 +13,6 @@ from approvals.enclosed.expect import expect_parts
 from approvals.intake.telling import details_of_content
 from approvals.models import Connection, Mailbox, Message, Revision
 from approvals.reading import earlier
-from approvals.risk import find_risks
-from approvals.risk.findings import may_have_left, worst_first
 from approvals.states import MESSAGE_TRANSITIONS, START, next_message_state
 from audit.recording import record
 from common.fingerprint import FIELDS, Attachment, Content, fingerprint, within
@@ -22,6 +20,8 @@ from common.postgres import clock
 from common.postgres.rows import Answer, insert, run
 from people.actors import Actor
 from rendering import show_letter
+from risk import find_risks
+from risk.findings import may_have_left, worst_first
 from upstream.events import direction_of, read_time
 
 # The fields of a pending row by the name that a fingerprint gives them; a row without one does not cover it.

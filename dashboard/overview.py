@@ -12,11 +12,11 @@ from typing import Any
 
 from approvals.models import Decision, Message, Verdict
 from approvals.querysets import DecisionQuerySet, figures
-from approvals.risk.rules import RULES
 from audit.models import Entry
 from audit.trail import lines
 from common.charts import Bars, Days, bars, days, spoken, week_until
 from people.actors import Actor
+from risk.rules import RULES
 
 COUNTED = 1000
 # So many kinds of findings have a bar of their own.

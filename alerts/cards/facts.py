@@ -15,9 +15,9 @@ from approvals.desk.weights import weights_to_show
 from approvals.desk.written_to import copied_to
 from approvals.models import Claim, Message
 from approvals.querysets.terms import TOLD_BEFORE
-from approvals.risk import risk_level_of, risk_words_of
 from approvals.states import MessageState
 from audit.trail import last_of
+from risk import risk_level_of, risk_words_of
 
 _UNASKED = ("monitored", "autonomous")
 _LEFT = (MessageState.SENT, MessageState.DELIVERED, MessageState.BOUNCED, MessageState.COMPLAINED)

@@ -5,9 +5,9 @@ from typing import Any
 
 from approvals.desk.weights import weights_to_show
 from approvals.models import Message
-from approvals.risk import restored, score
-from approvals.risk.score import level_of, points_of
 from policy.ruling import Ruling
+from risk import restored, score
+from risk.score import level_of, points_of
 
 VERSION = 1
 # A detail of the ledger tells so many findings; all of them stand with the verdict.

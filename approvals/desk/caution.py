@@ -12,11 +12,11 @@ from django import forms
 from approvals.desk.weights import weights_to_show
 from approvals.errors import RiskUnread
 from approvals.models import Message
-from approvals.risk import Finding, restored
-from approvals.risk.addresses import bare_address
-from approvals.risk.score import HIGH, points_of, score
 from common.fingerprint import FINGERPRINT, Content
 from rendering.links import unicode_host
+from risk import Finding, restored
+from risk.addresses import bare_address
+from risk.score import HIGH, points_of, score
 
 # Of more people than these nobody types a domain: then it is their number.
 FEW = 3

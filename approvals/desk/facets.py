@@ -11,17 +11,17 @@ from django.contrib.postgres.search import SearchVectorField
 from django.db.models import Value
 from django.db.models.functions import Cast
 
-from approvals.desk.likes import amounts
 from approvals.desk.weights import weights_in_force
 from approvals.desk.written_to import in_compared_form, written_to
 from approvals.models import Mailbox, Message
-from approvals.risk.addresses import bare_address, everybody
-from approvals.risk.likeness import bands, shape
-from approvals.risk.score import score_of
 from common.fingerprint import Content
 from common.words import BY, FROM, LETTER, MAX_TEXT, TO, vector, words_of, words_of_address
 from rendering.shown import Doubt
 from rendering.tokens import tokens
+from risk.addresses import bare_address, everybody
+from risk.amounts import amounts
+from risk.score import score_of
+from risk.similarity import bands, shape
 
 log = logging.getLogger(__name__)
 

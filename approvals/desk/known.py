@@ -14,14 +14,14 @@ from approvals.models import Message
 from approvals.querysets import before
 from approvals.querysets.before import RejectedRow
 from approvals.querysets.connections import addresses_of_any
-from approvals.risk import Rejected, RiskContext
-from approvals.risk.addresses import everybody
-from approvals.risk.likeness import alike, bands, shape
 from common.fingerprint import Content
 from common.postgres.statements import ANY, Part, any_of, told_together
 from common.references import without_references
 from policy.allowlists import Judged
 from policy.models import Allowlist
+from risk import Rejected, RiskContext
+from risk.addresses import everybody
+from risk.similarity import alike, bands, shape
 
 # Contacts to compare with are those of the newest messages; whether one address was written to is asked exactly.
 NEWEST, MOST_CONTACTS = 2000, 5000

@@ -11,11 +11,11 @@ from approvals.desk.filters import Filters
 from approvals.desk.places import Place, as_number
 from approvals.errors import ActNotAllowed
 from approvals.models import Message, RuleWeight
-from approvals.risk import RULES, score_of
 from approvals.states import MessageState
 from audit.recording import record
 from common.nudge import nudge
 from people.actors import Actor, Role
+from risk import RULES, score_of
 
 BATCH = 500
 # A pair of numbers of its own, apart from the locks on messages.

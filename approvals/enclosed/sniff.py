@@ -9,10 +9,10 @@ from typing import Any
 from approvals.enclosed import pictures
 from approvals.enclosed.archives import MAX_ENTRIES, MAX_LISTED, Member, NotListed, members_of
 from approvals.enclosed.kinds import KINDS, Kind, by_magic, claimed_by_ending, claimed_by_type
-from approvals.risk.attachments import why_dangerous
-from approvals.risk.findings import one_word, quoted
 from common.fingerprint import Attachment
 from rendering import found_in, named, stripped
+from risk.attachments import why_dangerous
+from risk.findings import one_word, quoted
 
 # What an archive says it unpacks to, against its own size: text packs to a tenth, a bomb to a thousandth.
 BOMB_TIMES, BOMB_SIZE = 100, 100 * 1024 * 1024

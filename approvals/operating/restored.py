@@ -15,9 +15,9 @@ from approvals import settle
 from approvals.connecting.pausing import pause_by_hand
 from approvals.desk.facets import risk_facets
 from approvals.models import Connection, Decision, Message
-from approvals.risk.findings import may_have_left
 from approvals.states import DecisionEvent, DecisionState, MessageState
 from people.actors import Actor
+from risk.findings import may_have_left
 
 
 @dataclass(frozen=True)

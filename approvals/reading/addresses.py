@@ -11,14 +11,14 @@ from typing import Any
 
 from approvals.models import Mailbox, Message
 from approvals.querysets.contacts import Contact, contacts_in
-from approvals.risk.addresses import bare_address, shown_name
-from approvals.risk.places import address_id
-from approvals.risk.resembling import has_mixed_scripts, passes_for_latin
 from approvals.states import MessageState
 from common.fingerprint import Content
 from people.actors import Actor
 from rendering import named
 from rendering.links import unicode_host
+from risk.addresses import bare_address, shown_name
+from risk.lookalikes import has_mixed_scripts, passes_for_latin
+from risk.places import address_id
 
 # Of one line so many are shown at once; the rest is counted there, and stands under "Headers".
 SHOWN = 60

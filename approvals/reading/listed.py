@@ -8,9 +8,9 @@ from dataclasses import replace
 
 from approvals.models import Message
 from approvals.reading.addresses import Address, Field
-from approvals.risk.addresses import bare_address
 from people.actors import Actor, Role
 from policy.allowlists import Judged, Listed, allowable
+from risk.addresses import bare_address
 
 _LINES = ("To", "Cc", "Bcc")
 # So many addresses are offered to be allowed at once; more are no oversight of somebody who knew them.

@@ -24,8 +24,6 @@ from approvals.reading.origin import stated_reason
 from approvals.reading.shown import letter_of
 from approvals.reading.source import Stretch, stretch_of
 from approvals.reading.thread import came_since
-from approvals.risk import restored
-from approvals.risk.score import Score, score
 from approvals.ruling import rulings_for
 from approvals.views.found import FoundLine, found_lines
 from approvals.views.pane import Expiry, expiry_of, unseen_fields
@@ -35,6 +33,8 @@ from policy.allowlists import Judged
 from policy.ruling import Ruling
 from rendering import ShownLetter, named
 from rendering.invisibles import without_surrogates
+from risk import restored
+from risk.score import Score, score
 
 # So much of each letter is open; the rest is one press away.
 BEGUN = 1200

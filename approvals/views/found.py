@@ -9,9 +9,9 @@ from django.urls import reverse
 
 from approvals.desk.weights import weights_to_show
 from approvals.models import Message
-from approvals.risk import RULES, Finding, restored, score
-from approvals.risk.places import IN_FRAME, PARTS
-from approvals.risk.score import level_of, points_of
+from risk import RULES, Finding, restored, score
+from risk.places import IN_FRAME, PARTS
+from risk.score import level_of, points_of
 
 # Of what a finding rests on, more than the detail says.
 MAX_EVIDENCE = 20

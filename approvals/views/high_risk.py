@@ -23,7 +23,6 @@ from approvals.models import Message
 from approvals.reading.addresses import address_lines
 from approvals.reading.listed import with_lists
 from approvals.reading.thread import conversation_of
-from approvals.risk import Finding
 from approvals.ruling import ruled
 from approvals.states import Outcome
 from approvals.views.listing import filters_of
@@ -32,6 +31,7 @@ from approvals.views.pane import approve_label
 from approvals.views.verdict import go_on
 from common.pages import DeskRequest
 from people.actors import Actor
+from risk import Finding
 
 
 @login_required

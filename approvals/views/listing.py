@@ -21,13 +21,13 @@ from approvals.querysets import MessageQuerySet
 from approvals.querysets.queue import anywhere_like, named_at, order_of, place_of, weights_spelled
 from approvals.querysets.reach import anybody_like, asked_by
 from approvals.querysets.standing import read_decisions
-from approvals.risk import RULES
 from approvals.views.decided import just_decided
 from approvals.views.mine import with_people
 from approvals.views.rows import Row, as_json, chips_of, rows_of
 from common.pages import DeskRequest, page_or_fragment
 from common.postgres.statements import COUNTED, NAMED_LATER, Part, any_of, count_of, first_of, list_of, told_together
 from people.actors import Actor
+from risk import RULES
 
 PAGE = 50
 # What is past the desk grows for ever and asks nothing of anybody.

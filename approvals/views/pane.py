@@ -4,9 +4,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from approvals.models import Decision, Message
-from approvals.risk.addresses import everybody
 from approvals.states import MessageState
 from common.fingerprint import FIELDS, Content
+from risk.addresses import everybody
 
 # So close to its end the time that is left is shown in red, or at all where there is little room.
 NEAR, NEAR_SHARE = timedelta(minutes=15), 0.1

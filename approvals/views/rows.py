@@ -14,12 +14,12 @@ from approvals.desk.filters import RISKS, Filters
 from approvals.desk.presence import Reader
 from approvals.models import Decision, Mailbox, Message, Snooze
 from approvals.querysets import CLAIM_LASTS
-from approvals.risk import RULES
-from approvals.risk.score import Score, score_of
 from approvals.states import DecisionState, MessageState
 from approvals.views.pane import Expiry, expiry_of
 from common.postgres.statements import COUNTED
 from people.actors import Actor
+from risk import RULES
+from risk.score import Score, score_of
 
 MAX_WORDS = 3
 

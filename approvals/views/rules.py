@@ -19,10 +19,10 @@ from approvals.forms import RuleForm
 from approvals.models import Message, RuleWeight
 from approvals.querysets.hits import hits_by_rule, hits_of
 from approvals.querysets.queue import place_of
-from approvals.risk import RULES, Rule, restored
-from approvals.risk.score import level_of, points_of
 from common.pages import DeskRequest
 from people.actors import Actor
+from risk import RULES, Rule, restored
+from risk.score import level_of, points_of
 
 PAGE = 50
 

@@ -3,10 +3,10 @@
 import re
 from pathlib import Path
 
-from approvals.risk import RULES
-from approvals.risk.findings import MILDER
-from approvals.risk.likeness import MAX_DISTANCE
-from approvals.risk.score import HIGH
+from risk import RULES
+from risk.findings import MILDER
+from risk.score import HIGH
+from risk.similarity import MAX_DISTANCE
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "findings.md").read_text()
 

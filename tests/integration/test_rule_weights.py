@@ -15,8 +15,8 @@ from approvals.desk import weights
 from approvals.errors import ActNotAllowed
 from approvals.forms import RuleForm
 from approvals.models import Message, Revision, RuleWeight
-from approvals.risk.findings import finding
 from audit.models import Entry, EntryDetail
+from risk.findings import finding
 from tests.factories import make_connection, make_message, make_person, show_row
 from tests.integration.deciding import in_thread, waiting_for_a_lock
 

@@ -4,11 +4,11 @@ import re
 
 import pytest
 
-from approvals.risk import RULES, RiskContext, find_risks, risk_level, risk_level_of, risk_words, risk_words_of
-from approvals.risk.attachments import why_dangerous
-from approvals.risk.parts import numbers
 from common.fingerprint import FIELDS, Attachment, Content
 from rendering import show_letter
+from risk import RULES, RiskContext, find_risks, risk_level, risk_level_of, risk_words, risk_words_of
+from risk.attachments import why_dangerous
+from risk.parts import numbers
 
 
 def risks(**fields):

@@ -2,8 +2,8 @@
 
 from itertools import combinations
 
-from approvals.risk.likeness import MAX_DISTANCE, alike, bands, shape
 from common.fingerprint import Attachment, Content
+from risk.similarity import MAX_DISTANCE, alike, bands, shape
 
 LETTER = (
     "Dear {name},\n\nyour invoice {number} over {amount} is due on {day}. Please transfer it to the account that you "

@@ -2,11 +2,11 @@
 
 import pytest
 
-from approvals.risk import Rejected, RiskContext, find_risks
-from approvals.risk.greeting import greeting_of, is_one_name, spellings
-from approvals.risk.places import address_id, at_address
 from common.fingerprint import Content
 from rendering import show_letter
+from risk import Rejected, RiskContext, find_risks
+from risk.greeting import greeting_of, is_one_name, spellings
+from risk.places import address_id, at_address
 
 KNOWN = RiskContext(
     own_domains=("yourteam.example",),

@@ -4,10 +4,10 @@ import itertools
 
 import pytest
 
-from approvals.risk import RiskContext, find_risks
-from approvals.risk.likeness import bands, shape
 from common.fingerprint import Attachment, Content
 from rendering import show_letter
+from risk import RiskContext, find_risks
+from risk.similarity import bands, shape
 from tests.linear import is_linear
 
 KNOWN = RiskContext(

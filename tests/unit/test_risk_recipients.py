@@ -2,11 +2,11 @@
 
 import pytest
 
-from approvals.risk import RiskContext, find_risks
-from approvals.risk.addresses import everybody
-from approvals.risk.resembling import Neighbours, resembles
 from common.fingerprint import Content
 from rendering import show_letter
+from risk import RiskContext, find_risks
+from risk.addresses import everybody
+from risk.lookalikes import Neighbours, resembles
 from tests.linear import is_linear
 
 KNOWN = RiskContext(

@@ -1,8 +1,8 @@
 """What findings count together: published points, admins' points, milder findings, and the level that follows."""
 
-from approvals.risk import RULES, risk_level, risk_level_of, risk_words, risk_words_of, score, score_of
-from approvals.risk.findings import counted_points, finding
-from approvals.risk.score import HIGH, level_of, points_of
+from risk import RULES, risk_level, risk_level_of, risk_words, risk_words_of, score, score_of
+from risk.findings import counted_points, finding
+from risk.score import HIGH, level_of, points_of
 
 
 def seen(*rules):

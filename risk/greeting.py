@@ -9,13 +9,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 
-from approvals.risk.addresses import bare_address, domain_of, everybody, shown_name
-from approvals.risk.findings import Finding, finding, one_word, quoted
-from approvals.risk.given_names import CYRILLIC, GIVEN_NAMES, KIN, NOT_NAMES, ROLES
-from approvals.risk.places import SHEET
-from approvals.risk.resembling import is_one_slip_apart
 from common.fingerprint import Content
 from rendering import ShownLetter
+from risk.addresses import bare_address, domain_of, everybody, shown_name
+from risk.findings import Finding, finding, one_word, quoted
+from risk.given_names import CYRILLIC, GIVEN_NAMES, KIN, NOT_NAMES, ROLES
+from risk.lookalikes import is_one_slip_apart
+from risk.places import SHEET
 
 # Salutations as they begin a line, folded; the name follows at once or after titles.
 _SALUTATION = re.compile(

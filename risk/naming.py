@@ -3,12 +3,12 @@
 from collections.abc import Iterator
 from itertools import islice
 
-from approvals.risk.addresses import Named, domain_of, is_kin, with_names
-from approvals.risk.findings import Finding, finding, one_word, quoted
-from approvals.risk.places import at_address
-from approvals.risk.rules import Level
 from common.fingerprint import Content, normalise_address
 from rendering.named_hosts import hosts_named, readable
+from risk.addresses import Named, domain_of, is_kin, with_names
+from risk.findings import Finding, finding, one_word, quoted
+from risk.places import at_address
+from risk.rules import Level
 
 MAX_NAMED = 20
 

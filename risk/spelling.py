@@ -4,13 +4,13 @@ import re
 from collections.abc import Iterator
 from itertools import islice
 
-from approvals.risk.addresses import domain_of, everyone_named, strangers
-from approvals.risk.findings import Finding, RiskContext, finding, one_word
-from approvals.risk.places import at_address
-from approvals.risk.resembling import MAX_DOMAIN, has_mixed_scripts, passes_for_latin
 from common.fingerprint import Content
 from common.mail_addresses import ascii_domain, names_next_hop
 from rendering.links import unicode_host
+from risk.addresses import domain_of, everyone_named, strangers
+from risk.findings import Finding, RiskContext, finding, one_word
+from risk.lookalikes import MAX_DOMAIN, has_mixed_scripts, passes_for_latin
+from risk.places import at_address
 
 MAX_NAMED = 20
 

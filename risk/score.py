@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from approvals.risk.findings import Finding, counted_points, restored
-from approvals.risk.rules import RULES
+from risk.findings import Finding, counted_points, restored
+from risk.rules import RULES
 
 # From here on a letter, or one finding, is called high; below, and above nothing, it is a notice.
 HIGH = 50

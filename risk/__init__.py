@@ -7,13 +7,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
-from approvals.risk import attachments, body, naming, parts, recipients, repeated, replies, secrets, spelling
-from approvals.risk.findings import Finding, Rejected, RiskContext, restored, worst_first
-from approvals.risk.greeting import greets_another
-from approvals.risk.rules import RULES, Level, Rule
-from approvals.risk.score import Part, Score, score, score_of
 from common.fingerprint import Content
 from rendering import ShownLetter
+from risk import attachments, body, naming, parts, recipients, repeated, replies, secrets, spelling
+from risk.findings import Finding, Rejected, RiskContext, restored, worst_first
+from risk.greeting import greets_another
+from risk.rules import RULES, Level, Rule
+from risk.score import Part, Score, score, score_of
 
 __all__ = [
     "RULES",

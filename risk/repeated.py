@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from approvals.risk.findings import Finding, Rejected, RiskContext, finding
+from risk.findings import Finding, Rejected, RiskContext, finding
 
 
 def rejected_before(context: RiskContext) -> Iterator[Finding]:

@@ -3,11 +3,11 @@
 import re
 from collections.abc import Iterator
 
-from approvals.risk.findings import Finding, finding, one_word, quoted
-from approvals.risk.places import ATTACHMENTS
 from common.fingerprint import Attachment, Content
 from rendering import found_in, named, stripped
 from rendering.invisibles import BIDI
+from risk.findings import Finding, finding, one_word, quoted
+from risk.places import ATTACHMENTS
 
 _RUNS = frozenset(
     "exe scr com bat cmd ps1 psm1 vbs vbe js jse mjs wsf wsh hta msi msp mst msix appx appxbundle jar jnlp lnk url pif "

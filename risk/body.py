@@ -4,14 +4,14 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 
-from approvals.risk.findings import Finding, counted, finding, one_word, quoted
-from approvals.risk.places import ADDRESSES, ATTACHMENTS, LINKS, SHEET, SUBJECT, marked
-from approvals.risk.resembling import passes_for_latin
-from approvals.risk.rules import Level
 from common.fingerprint import FIELDS, Content
 from rendering import Link, ReorderedText, ShownLetter, found_in
 from rendering.invisibles import BIDI, ORDINARY
 from rendering.links import short_target
+from risk.findings import Finding, counted, finding, one_word, quoted
+from risk.lookalikes import passes_for_latin
+from risk.places import ADDRESSES, ATTACHMENTS, LINKS, SHEET, SUBJECT, marked
+from risk.rules import Level
 
 _ODD = {
     "unusual_scheme": "does not open a web page",

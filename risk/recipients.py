@@ -5,13 +5,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from itertools import islice
 
-from approvals.risk.addresses import bare_address, domain_of, everybody, own_domains, strangers
-from approvals.risk.findings import Finding, RiskContext, counted, finding, one_word
-from approvals.risk.places import ADDRESSES, at_address
-from approvals.risk.resembling import PROVIDERS, Neighbours, is_one_slip_apart, resembles
-from approvals.risk.rules import Level
 from common.domains import registered_domain
 from common.fingerprint import Content
+from risk.addresses import bare_address, domain_of, everybody, own_domains, strangers
+from risk.findings import Finding, RiskContext, counted, finding, one_word
+from risk.lookalikes import PROVIDERS, Neighbours, is_one_slip_apart, resembles
+from risk.places import ADDRESSES, at_address
+from risk.rules import Level
 
 MANY, VERY_MANY = 10, 50
 

@@ -11,12 +11,12 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
 
-from approvals.risk.greeting import PARTICLES, TITLES, greeting_of
 from common.fingerprint import Content
 from rendering.invisibles import stripped
 from rendering.links import host_of
 from rendering.shown import Doubt
 from rendering.tokens import tokens
+from risk.greeting import PARTICLES, TITLES, greeting_of
 
 # Letters whose 64 bits differ in at most so many are alike; those of unrelated letters differ in about 32.
 MAX_DISTANCE = 8

@@ -5,10 +5,10 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 
-from approvals.risk.findings import Finding, finding, one_word
-from approvals.risk.places import PARTS
 from common.fingerprint import Content
 from rendering import Link, ShownLetter, show_letter
+from risk.findings import Finding, finding, one_word
+from risk.places import PARTS
 
 # Groups of three may be parted by spaces or apostrophes, anything by points and commas.
 _NUMBER = re.compile(

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
 
-from approvals.risk.rules import RULES, Level, Rule
+from risk.rules import RULES, Level, Rule
 
 # A finding that its own rule made milder counts the fifth part of its points.
 MILDER = 5

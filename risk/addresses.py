@@ -4,10 +4,10 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from approvals.risk.findings import RiskContext
-from approvals.risk.resembling import MAX_DOMAIN
 from common.domains import registered_domain
 from common.fingerprint import Content, normalise_address
+from risk.findings import RiskContext
+from risk.lookalikes import MAX_DOMAIN
 
 _ADDRESS = re.compile(r"<([^<>]*)>\s*$")
 

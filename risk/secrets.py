@@ -9,10 +9,10 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
 
-from approvals.risk.findings import Finding, finding
-from approvals.risk.places import SHEET
 from common.fingerprint import Content
 from rendering import ShownLetter, stripped
+from risk.findings import Finding, finding
+from risk.places import SHEET
 
 # More than this in one letter say no more, and comparing each with each would take too long.
 MAX_FOUND = 100

@@ -2,10 +2,10 @@
 
 from collections.abc import Iterator
 
-from approvals.risk.addresses import answered_to, bare_address, domain_of, is_kin, own_domains
-from approvals.risk.findings import Finding, RiskContext, finding, one_word
-from approvals.risk.places import at_address
 from common.fingerprint import Content
+from risk.addresses import answered_to, bare_address, domain_of, is_kin, own_domains
+from risk.findings import Finding, RiskContext, finding, one_word
+from risk.places import at_address
 
 
 def reply_elsewhere(content: Content, context: RiskContext) -> Iterator[Finding]:
