@@ -10,13 +10,13 @@ from django.db import transaction
 from django.utils import timezone
 
 from common.logs import traced
-from courier.backoff import retry_after_attempt
-from courier.guarded import DeliveryError, request
 from gateway import endpoints
 from gateway.endpoints import Outcome
 from gateway.models import Webhook, WebhookDelivery
 from gateway.signing import signatures
 from gateway.timestamps import iso
+from outgoing.backoff import retry_after_attempt
+from outgoing.guarded import DeliveryError, request
 
 log = logging.getLogger(__name__)
 

@@ -2,9 +2,9 @@
 
 from typing import Any
 
-from courier.models import Delivery
 from gateway.models import AuditLogEntry, Webhook, WebhookDelivery
 from gateway.timestamps import iso
+from outgoing.models import Delivery
 
 # The published words, and the states that they stand for.
 STATUS_WORDS = {

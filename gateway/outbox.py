@@ -17,7 +17,6 @@ from django.db.models.functions import Now
 from django.utils import timezone
 
 from common.smtp import Server
-from courier.backoff import retry_after_attempt
 from gateway import auditing, compose, event_names, events, mail_server, mime, smtp, suppression
 from gateway.admission import may_leave
 from gateway.content import additions_of, reaches_a_recipient
@@ -26,6 +25,7 @@ from gateway.models import Email
 from gateway.querysets.emails import OUTBOX_LEASE, EmailQuerySet
 from gateway.states import Change, Decision, Status
 from gateway.verp import envelope_id, return_address
+from outgoing.backoff import retry_after_attempt
 
 log = logging.getLogger(__name__)
 

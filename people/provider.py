@@ -21,7 +21,7 @@ from django.http import HttpRequest
 from django.shortcuts import render
 from django.urls import reverse
 
-from courier import guarded
+from outgoing import guarded
 from people.models import Person
 from people.second_step import note_failure
 

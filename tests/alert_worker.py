@@ -10,11 +10,11 @@ import django
 def main(lease: str, window: str) -> None:
     """Do what is due, until the end. So long a dead worker's rows stay taken, and a channel's posts count."""
     django.setup()
-    import courier.models
+    import outgoing.models
     from alerts.sending import rates
     from alerts.sending.drain import drain, with_something_due
 
-    courier.models.LEASE, rates.CHANNEL_SECONDS = timedelta(seconds=float(lease)), float(window)
+    outgoing.models.LEASE, rates.CHANNEL_SECONDS = timedelta(seconds=float(lease)), float(window)
     while True:
         for destination_id in with_something_due():
             drain(destination_id=destination_id)

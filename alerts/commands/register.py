@@ -6,7 +6,7 @@ from typing import Any
 
 from django.conf import settings
 
-from courier.guarded import Answer, DeliveryError, request
+from outgoing.guarded import Answer, DeliveryError, request
 
 _STRING, _CHAT_INPUT = 3, 1
 _ID = re.compile(r"[0-9]{1,32}")

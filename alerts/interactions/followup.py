@@ -8,7 +8,7 @@ from django.conf import settings
 
 from alerts.cards.text import cut
 from alerts.models import Interaction
-from courier.guarded import DeliveryError, request
+from outgoing.guarded import DeliveryError, request
 
 MAX_CONTENT = 2000
 _NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")

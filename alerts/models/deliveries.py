@@ -10,8 +10,8 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from common.grace import STUCK_AFTER
-from courier.models import Delivery as CourierDelivery
-from courier.models import DeliveryQuerySet as CourierDeliveryQuerySet
+from outgoing.models import Delivery as CourierDelivery
+from outgoing.models import DeliveryQuerySet as CourierDeliveryQuerySet
 
 # So many of those that were given up are counted, and one more tells that there are others.
 DEAD_COUNTED = 101

@@ -6,8 +6,8 @@ from django.db import models
 from django.db.models import Q
 
 from common.encryption import EncryptedTextField
-from courier.models import Delivery as CourierDelivery
-from courier.models import DeliveryQuerySet as CourierDeliveryQuerySet
+from outgoing.models import Delivery as CourierDelivery
+from outgoing.models import DeliveryQuerySet as CourierDeliveryQuerySet
 
 
 class InteractionQuerySet(CourierDeliveryQuerySet):

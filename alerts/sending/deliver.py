@@ -15,7 +15,7 @@ from alerts.sending.outcomes import CardGone, CardRefused, DestinationGone, Late
 from alerts.sending.waits import ACTOR, hold_back, hold_back_all_of_discord, note_answer, note_failure, switch_off
 from audit.recording import record
 from common.logs import traced
-from courier.backoff import retry_after_attempt
+from outgoing.backoff import retry_after_attempt
 
 log = logging.getLogger(__name__)
 

@@ -17,7 +17,7 @@ from alerts.models import Destination
 from alerts.places.addresses import HOSTS, problem_with
 from alerts.sending import rates
 from alerts.sending.outcomes import CardGone, CardRefused, DestinationGone, Later, Posted, Tried
-from courier.guarded import TOTAL_TIMEOUT, Answer, DeliveryError, request
+from outgoing.guarded import TOTAL_TIMEOUT, Answer, DeliveryError, request
 
 UNKNOWN_MESSAGE = 10008
 # Of an answer so much is kept: its error, or the beginning of the message that was made.

@@ -14,7 +14,7 @@ from alerts.sending.programs import no_answer_in_words
 from approvals.models import Message
 from audit.models import Entry
 from common.postgres import clock
-from courier.guarded import TOTAL_TIMEOUT
+from outgoing.guarded import TOTAL_TIMEOUT
 
 # Inngest's names have the product in front, as MultiMail's page on it shows.
 _FAMILY = "multimail/"

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from alerts.places.endpoints import problem_with_inngest
 from alerts.sending.outcomes import CardRefused, DestinationGone, Later, Posted
 from alerts.sending.programs import ask, asked_to_wait, for_log
-from courier.guarded import Answer
+from outgoing.guarded import Answer
 
 _GONE = (401, 403, 404, 410)
 # What is wrong with the event itself stays wrong.

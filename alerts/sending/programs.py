@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 
 from alerts.sending.outcomes import DestinationGone, Later
-from courier.guarded import Answer, DeliveryError, request
+from outgoing.guarded import Answer, DeliveryError, request
 
 # Of an answer so much is kept for the log.
 MOST_KEPT = 4000

@@ -16,7 +16,7 @@ from approvals.states import DecisionEvent, DecisionState, MessageEvent, Message
 from approvals.sync import health
 from audit.recording import record
 from common.postgres import clock
-from courier.backoff import retry_after_attempt
+from outgoing.backoff import retry_after_attempt
 from people.actors import worker
 from upstream import errors
 

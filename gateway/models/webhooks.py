@@ -9,10 +9,10 @@ from django.db.models.functions import Now
 
 from common.encryption import EncryptedTextField
 from common.identifiers import ulid
-from courier.models import Delivery
 from gateway.models.accounts import Account, Mailbox
 from gateway.models.emails import Email
 from gateway.querysets.webhooks import WebhookDeliveryQuerySet, WebhookQuerySet
+from outgoing.models import Delivery
 
 # A paused endpoint may be tried for days with one delivery.
 _KEPT_ATTEMPTS = 20

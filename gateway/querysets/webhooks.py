@@ -10,9 +10,9 @@ from django.db import models, transaction
 from django.db.models import Count, Exists, OuterRef, Q, Window
 from django.db.models.functions import Now, RowNumber
 
-from courier.models import Delivery, DeliveryQuerySet
 from gateway.event_names import TEST
 from gateway.querysets.plain import rows
+from outgoing.models import Delivery, DeliveryQuerySet
 
 if TYPE_CHECKING:
     from gateway.models import ApiKey, Webhook, WebhookDelivery

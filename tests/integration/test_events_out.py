@@ -22,7 +22,7 @@ from approvals.execute import run_decision
 from approvals.models import Message, Revision
 from audit.models import Entry, EntryDetail
 from audit.recording import record
-from courier.guarded import DeliveryError
+from outgoing.guarded import DeliveryError
 from people.actors import worker
 from tests.conformance.inngest_standin import inngest as serve_inngest
 from tests.factories import NOW, make_connection, make_message, pending_row, rolled_back

@@ -9,8 +9,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from common.origins import is_public, origin_of
-from courier import guarded
-from courier.guarded import DeliveryError, request
+from outgoing import guarded
+from outgoing.guarded import DeliveryError, request
 
 
 class Handler(BaseHTTPRequestHandler):

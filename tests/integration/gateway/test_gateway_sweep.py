@@ -12,11 +12,11 @@ from django.db import connection
 from django.utils import timezone
 
 from common.identifiers import ulid
-from courier.models import Delivery
 from gateway import draining, sweeping, tasks
 from gateway.models import Email, Webhook, WebhookDelivery
 from gateway.querysets import webhooks as queries
 from gateway.states import Status
+from outgoing.models import Delivery
 from tests.integration.gateway.servers import HookServer
 from tests.integration.gateway.world import World, add_sandbox_keys, status_of, sweep_and_catch_nudges
 

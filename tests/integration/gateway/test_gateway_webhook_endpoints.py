@@ -9,9 +9,9 @@ import pytest
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from courier.guarded import Answer
 from gateway import deliver, endpoints
 from gateway.models import AuditLogEntry, Webhook, WebhookDelivery
+from outgoing.guarded import Answer
 from tests.integration.gateway.servers import HookServer
 from tests.integration.gateway.world import World, sweep_and_catch_nudges, undone
 
