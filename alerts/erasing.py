@@ -4,7 +4,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from alerts.models import Delivery
-from approvals.models import Message
+from mirror.models import Message
 
 ENDED = "The message was erased before this was sent."
 

@@ -11,9 +11,9 @@ from alerts.channels import OneSpelling
 from alerts.events import REFUSED
 from alerts.models import Card, Delivery, Destination, Route
 from alerts.planning import ANSWERED, ONLY_TURNS, PLANNED_ACTIONS, Planned
-from approvals.models import Message
 from audit.models import Entry
 from common.logs import traced
+from mirror.models import Message
 
 # How far back acts are looked at again, and how long their own planning may take.
 LOOK_BACK, PATIENCE = timedelta(minutes=10), timedelta(seconds=10)

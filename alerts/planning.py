@@ -63,11 +63,11 @@ _BEGUN_IN_ID = one_spelling("subject.trigger ->> 'discord_channel_id'")
 _PLAN = f"""
 WITH subject AS MATERIALIZED (
     SELECT message.id, message.trigger, COALESCE(message.mailbox_id, (
-        SELECT mailbox.id FROM approvals_mailbox mailbox JOIN audit_entrydetail detail ON detail.entry_id = %(entry)s
+        SELECT mailbox.id FROM mirror_mailbox mailbox JOIN audit_entrydetail detail ON detail.entry_id = %(entry)s
         WHERE %(about)s <> '' AND mailbox.connection_id = %(connection)s
         AND mailbox.address = detail.fields ->> 'mailbox' LIMIT 1
     )) AS mailbox_id
-    FROM (SELECT 1) AS one LEFT JOIN approvals_message message ON message.public_id = %(message)s::uuid
+    FROM (SELECT 1) AS one LEFT JOIN mirror_message message ON message.public_id = %(message)s::uuid
     WHERE message.id IS NOT NULL OR %(about)s <> ''
 ), destination AS MATERIALIZED (
     SELECT place.id, kind IN ('discord_webhook', 'discord_bot') AS is_discord, EXISTS (
@@ -76,7 +76,7 @@ WITH subject AS MATERIALIZED (
         AND (route.connection_id IS NULL OR route.connection_id = %(connection)s)
         AND (route.mailbox_id IS NULL OR route.mailbox_id = subject.mailbox_id OR (
             %(about)s LIKE 'connection/%%' AND EXISTS (
-                SELECT FROM approvals_mailbox mailbox
+                SELECT FROM mirror_mailbox mailbox
                 WHERE mailbox.id = route.mailbox_id AND mailbox.connection_id = %(connection)s
             )
         ))

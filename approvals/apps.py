@@ -10,8 +10,8 @@ class ApprovalsConfig(AppConfig):
     def ready(self) -> None:
         from approvals.desk import hearing as desk_hearing
         from approvals.intake.senders import announce_change
-        from approvals.models import Connection
-        from approvals.reading import hearing
+        from mirror.models import Connection
+        from mirror.threads import receivers as hearing
 
         for signal in (post_save, post_delete):
             signal.connect(announce_change, sender=Connection, dispatch_uid="approvals.intake.senders")

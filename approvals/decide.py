@@ -10,19 +10,20 @@ from django.db.models.functions import Now
 
 from approvals.deciding.seen import seen_by, told_of
 from approvals.desk.caution import check_risk_read
-from approvals.enclosed.parts import unread_parts
 from approvals.errors import AlreadyDecided, ContentChanged, InvalidTransition, VerdictNotAllowed
-from approvals.models import Decision, Message, Verdict
-from approvals.reading.thread import conversation_of
+from approvals.models import Decision, Verdict
 from approvals.ruling import is_reviewer, lock_visible, ruling_for
 from approvals.settle import advance
-from approvals.states import DecisionEvent, DecisionState, MessageState, Outcome
 from audit.recording import Place, record, reserve
 from audit.trail import first_at, last_of
 from common.fingerprint import short_fingerprint
 from common.identifiers import crockford
 from common.postgres import clock
 from common.postgres.anew import atomic_anew
+from mirror.attachments.opened_parts import unread_parts
+from mirror.models import Message
+from mirror.states import DecisionEvent, DecisionState, MessageState, Outcome
+from mirror.threads.conversation import conversation_of
 from people.actors import Actor
 from policy.ruling import Ruling
 

@@ -15,17 +15,19 @@ from django.db import InterfaceError, OperationalError, close_old_connections, t
 from django.db.models import F
 from django.db.models.functions import Now
 
-from approvals import mirror, settle
+from approvals import settle
 from approvals.deciding import ending
 from approvals.deciding.ending import ACTOR
-from approvals.models import Decision, Message
+from approvals.models import Decision
 from approvals.ruling import ruling_for, stop_of
-from approvals.states import DecisionEvent, DecisionState, MessageState, Outcome, upstream_action
-from approvals.sync import asking
 from common.fingerprint import Content, fingerprint, within
 from common.logs import traced
 from common.postgres import clock
 from common.references import via, with_reference
+from mirror import store as mirror
+from mirror.models import Message
+from mirror.states import DecisionEvent, DecisionState, MessageState, Outcome, upstream_action
+from mirror.sync import reads as asking
 from people.actors import Actor
 from people.models import Person
 from upstream import errors

@@ -10,11 +10,11 @@ from django import forms
 from approvals.desk.filters import GROUPS, NEWEST_FIRST, ORDERS, RISKS, TABS, TOKENS, Filters, read_search
 from approvals.desk.places import read_place
 from approvals.desk.presets import PRESETS, with_preset
-from approvals.models import Mailbox
-from approvals.states import Outcome
 from common.fingerprint import FINGERPRINT
 from common.search_field import MAX_TYPED, as_asked
 from common.words import words_of
+from mirror.models import Mailbox
+from mirror.states import Outcome
 from risk import RULES
 
 # MultiMail takes 2000 characters, and the reviewer's name and our reference are put behind the reason.

@@ -8,15 +8,16 @@ from datetime import datetime, timedelta
 from django.db import InterfaceError, OperationalError, transaction
 from django.db.models.functions import Now
 
-from approvals import mirror, settle
-from approvals.intake import filling
-from approvals.intake.telling import details_of
-from approvals.models import Connection, Mailbox, Message, WebhookEvent
-from approvals.states import MessageEvent, MessageState, contradicts, implied_event
+from approvals import settle
 from audit.recording import Place, ReservedPlace, record
 from common.logs import trace_id
 from common.postgres.anew import anew
 from common.postgres.rows import insert, one_by_one, together
+from mirror import backfill as filling
+from mirror import store as mirror
+from mirror.event_details import details_of
+from mirror.models import Connection, Mailbox, Message, WebhookEvent
+from mirror.states import MessageEvent, MessageState, contradicts, implied_event
 from people.actors import Actor, webhook
 from upstream.events import REFUSED, TEST, Event, MisshapenEvent, UnreadableEvent, parse
 

@@ -2,9 +2,10 @@
 
 from datetime import datetime
 
-from approvals.models import Connection, Decision, Message
-from approvals.states import MessageState
+from approvals.models import Decision
 from common.nudge import nudge
+from mirror.models import Connection, Message
+from mirror.states import MessageState
 
 
 def hydrate(message: Message) -> None:

@@ -12,16 +12,20 @@ from django.db import transaction
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from approvals import mirror, settle
+from approvals import settle
 from approvals.connecting.removing import leave_behind
-from approvals.models import Connection, Decision, Message, Revision
-from approvals.querysets import FETCH_TRIES
-from approvals.states import DecisionState, MessageState
-from approvals.sync import asking, closing, health
-from approvals.sync.asking import ACTOR
-from approvals.sync.fetching import UNREADABLE, mirror_row
+from approvals.models import Decision
+from approvals.sync import closing
 from common.fingerprint import fingerprint
 from common.logs import traced
+from mirror import store as mirror
+from mirror.models import Connection, Message, Revision
+from mirror.querysets import FETCH_TRIES
+from mirror.states import DecisionState, MessageState
+from mirror.sync import health
+from mirror.sync import reads as asking
+from mirror.sync.reads import ACTOR
+from mirror.sync.rows import UNREADABLE, mirror_row
 from upstream.client import Pending
 
 log = logging.getLogger(__name__)

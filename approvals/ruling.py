@@ -9,11 +9,12 @@ from uuid import UUID
 from django.db.models import Q
 
 from approvals.desk.allowing import judged_together
-from approvals.desk.written_to import UNSEEN
 from approvals.errors import VerdictNotAllowed
-from approvals.models import CommandedMail, EnclosedFile, KeyOwner, Message
-from approvals.states import MessageState
+from approvals.models import CommandedMail
 from common.postgres.statements import ASKING, Part, list_of, told_together
+from mirror.models import EnclosedFile, KeyOwner, Message
+from mirror.recipients import UNSEEN
+from mirror.states import MessageState
 from people.actors import Actor, Role
 from policy.allowlists import OFF, Judged, allowable
 from policy.models import Allowlist, KillSwitch

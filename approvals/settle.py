@@ -5,11 +5,12 @@ from typing import Any
 from django.db.models.functions import Now
 
 from approvals.errors import StaleDecision
-from approvals.models import Connection, Decision, DecisionAttempt, Message, Verdict
-from approvals.states import DecisionEvent, DecisionState, Outcome, next_decision_state
+from approvals.models import Decision, DecisionAttempt, Verdict
 from audit.recording import record
 from audit.trail import last_of
 from common.references import references_in
+from mirror.models import Connection, Message
+from mirror.states import DecisionEvent, DecisionState, Outcome, next_decision_state
 from people.actors import Actor
 
 _ACTIONS = {

@@ -15,15 +15,20 @@ from approvals import execute, reconcile
 from approvals.deciding import expire
 from approvals.deciding import resolve as resolving
 from approvals.desk import claims, comments, refilling, snooze, weights
-from approvals.enclosed import fetch as enclosed
-from approvals.models import Connection, Decision, EnclosedFile, Message, RuleWeight, Thread
+from approvals.models import Decision, RuleWeight
 from approvals.operating import counting
-from approvals.reading import fetch as conversations
-from approvals.sync import boxes, contacts, health, pushing, refusals, retain, suppressed
+from approvals.sync import pushing, refusals
 from approvals.sync.belonging import connection_of
-from approvals.sync.rooms import Rooms
 from common.nudge import has_enough_to_do, nudge
 from common.postgres import clock
+from mirror.attachments import fetch as enclosed
+from mirror.models import Connection, EnclosedFile, Message, Thread
+from mirror.sync import contacts, health
+from mirror.sync import mailboxes as boxes
+from mirror.sync import retention as retain
+from mirror.sync import suppressions as suppressed
+from mirror.sync.connection_slots import Rooms
+from mirror.threads import fetch as conversations
 from policy.models import GateList
 
 log = logging.getLogger(__name__)

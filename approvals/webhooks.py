@@ -15,11 +15,11 @@ from django.views.decorators.http import require_POST
 
 from approvals import ingest, nudges
 from approvals.intake import senders, unsigned
-from approvals.models import Connection
 from common.addresses import came_unencrypted, client_address
 from common.bodies import declared_length, read_body
 from common.disk import is_disk_full_error
 from common.logs import traced
+from mirror.models import Connection
 from upstream.events import REFUSED
 from upstream.signatures import HEADER, verify
 

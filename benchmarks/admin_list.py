@@ -18,7 +18,7 @@ def message_list() -> Callable[[Any], Any]:
     from django.http import HttpRequest
     from django.urls import path, set_urlconf
 
-    from approvals.models import Message
+    from mirror.models import Message
 
     class Everybody(admin.AdminSite):
         """Who may look is not what is measured."""

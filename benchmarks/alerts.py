@@ -57,7 +57,7 @@ def measure() -> Result:
 def make_desk(there: Channel) -> Any:
     """Make a connection with a mailbox, and a destination that has a card for each held message."""
     from alerts.models import Destination, Route
-    from approvals.models import Connection, Mailbox
+    from mirror.models import Connection, Mailbox
 
     destination = Destination.objects.create(name="#bench", url=there.url + PATH)
     Route.objects.create(destination=destination, actions=["message.held"])
@@ -117,7 +117,7 @@ def finish() -> None:
 def lost() -> int:
     """Count the messages that neither have a post of their own nor stand on one with others."""
     from alerts.models import Card
-    from approvals.models import Message
+    from mirror.models import Message
 
     placed = Card.objects.exclude(discord_message_id="", digest__isnull=True)
     return Message.objects.exclude(pk__in=placed.values("message")).count()

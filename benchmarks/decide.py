@@ -62,7 +62,7 @@ def make_desk(slug: str, port: int) -> tuple[Any, Any]:
     """Make a connection to this port whose mailbox leaves no time to undo, and a reviewer."""
     from datetime import timedelta
 
-    from approvals.models import Connection, Mailbox
+    from mirror.models import Connection, Mailbox
     from people.models import Grant, Person
 
     connection = Connection.objects.create(
@@ -127,9 +127,9 @@ def left_over() -> list[tuple[str, str, int]]:
 
 def make_message(connection: Any) -> Any:
     """Mirror a held message."""
-    from approvals.models import Message
-    from approvals.sync.fetching import mirror_row
     from common.postgres import clock
+    from mirror.models import Message
+    from mirror.sync.rows import mirror_row
 
     upstream_id = uuid.uuid4().hex
     if not mirror_row(connection, row(upstream_id), clock()):

@@ -30,13 +30,13 @@ document.addEventListener("desk:shown", () => requestAnimationFrame(() => reques
 """
 # What the rows of the other benchmarks leave out: a letter that can be read and decided.
 LETTER = """
-UPDATE approvals_revision r SET coverage = %(coverage)s::jsonb,
+UPDATE mirror_revision r SET coverage = %(coverage)s::jsonb,
   content = %(content)s::jsonb || jsonb_build_object('subject', m.subject, 'to', m.recipients)
-FROM approvals_message m WHERE r.message_id = m.id AND r.coverage = '[]'::jsonb
+FROM mirror_message m WHERE r.message_id = m.id AND r.coverage = '[]'::jsonb
 """
 # What runs out while it is measured can only be rejected.
 LATER = """
-UPDATE approvals_message SET expires_at = expires_at + interval '2 days' WHERE expires_at < now() + interval '1 day'
+UPDATE mirror_message SET expires_at = expires_at + interval '2 days' WHERE expires_at < now() + interval '1 day'
 """
 
 

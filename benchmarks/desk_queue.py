@@ -135,7 +135,7 @@ def make_desk() -> tuple[Any, int, list[int]]:
     from django.conf import settings
     from django.test import Client
 
-    from approvals.models import Connection, Mailbox
+    from mirror.models import Connection, Mailbox
     from people.models import Grant, Person
 
     settings.ALLOWED_HOSTS = ["testserver"]

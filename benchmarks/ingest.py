@@ -95,7 +95,7 @@ def make_connection() -> str:
     """Add a connection with a mailbox, and a destination that wants to know everything; return the webhook id."""
     from alerts.models import Destination, Route
     from alerts.planning import CARD_ACTIONS
-    from approvals.models import Connection, Mailbox
+    from mirror.models import Connection, Mailbox
 
     destination = Destination.objects.create(name="#bench", url="https://discord.com/api/webhooks/1/bench")
     Route.objects.create(destination=destination, actions=list(CARD_ACTIONS))

@@ -8,7 +8,7 @@ from django.db import connection as database
 # Every eighth has a finding; in the middle five floods of a thousand each came at once.
 FILL = """
 WITH made AS (
-  INSERT INTO approvals_message (public_id, connection_id, mailbox_id, upstream_id, direction, thread_id,
+  INSERT INTO mirror_message (public_id, connection_id, mailbox_id, upstream_id, direction, thread_id,
     upstream_status, state, sandbox, sender, recipients, subject, trigger, sent_by_key, sent_by_key_name, trace,
     held_at, hydrated_at, expires_at, seen_at, changed_at, fetch_tries, upstream_reason, upstream_decided_by,
     try_number, risk, risk_level, rules, addresses, outside, has_attachments, started_by, run_id, shape, bands,
@@ -28,7 +28,7 @@ WITH made AS (
   FROM generate_series(%(first)s, %(last)s) AS n
   RETURNING id, subject
 ), revised AS (
-  INSERT INTO approvals_revision (message_id, number, content, coverage, fingerprint, findings, created_at)
+  INSERT INTO mirror_revision (message_id, number, content, coverage, fingerprint, findings, created_at)
   SELECT id, 1, jsonb_build_object('subject', subject, 'markdown', repeat('We looked into it, and it is so. ', 40)),
     '[]', md5(subject) || md5(subject), '[]', now()
   FROM made RETURNING id, message_id
@@ -36,7 +36,7 @@ WITH made AS (
 SELECT count(*) FROM revised
 """
 TIE = """
-UPDATE approvals_message m SET revision_id = r.id FROM approvals_revision r
+UPDATE mirror_message m SET revision_id = r.id FROM mirror_revision r
 WHERE r.message_id = m.id AND m.revision_id IS NULL
 """
 
@@ -49,4 +49,4 @@ def fill(connection: int, mailboxes: list[int], *, first: int, last: int) -> Non
         cursor.execute(TIE)
     # Only their owner may; otherwise PostgreSQL does it by itself, sooner or later.
     with psycopg.connect(os.environ["DATABASE_OWNER_URL"], autocommit=True) as owner:
-        owner.execute("VACUUM ANALYZE approvals_message, approvals_revision")
+        owner.execute("VACUUM ANALYZE mirror_message, mirror_revision")

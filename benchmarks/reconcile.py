@@ -57,7 +57,7 @@ def hold(upstream: Any, rows: list[dict[str, Any]]) -> None:
 
 def make_connection(url: str) -> Any:
     """Make a connection to the stand-in."""
-    from approvals.models import Connection, Mailbox
+    from mirror.models import Connection, Mailbox
 
     connection = Connection.objects.create(
         slug="bench",
@@ -75,10 +75,10 @@ def mirror(connection: Any, rows: list[dict[str, Any]]) -> None:
     """Mirror all rows at once, as reading them one by one would have left them."""
     from dataclasses import asdict
 
-    from approvals.mirror import content_of
-    from approvals.models import Message, Revision
     from common.fingerprint import fingerprint
     from common.postgres import clock
+    from mirror.models import Message, Revision
+    from mirror.store import content_of
 
     now = clock()
     messages = Message.objects.bulk_create(
@@ -100,9 +100,9 @@ def mirror(connection: Any, rows: list[dict[str, Any]]) -> None:
 
 def read(connection: Any) -> tuple[float, int, int]:
     """Read the whole list; return the seconds, the rows written, and the writes to the connection's row."""
-    from approvals.models import Connection
     from approvals.reconcile import read_everything
     from common.postgres import clock
+    from mirror.models import Connection
 
     Connection.objects.update(read_at=None)
     with transaction.atomic():
@@ -120,7 +120,7 @@ def writes() -> tuple[int, int]:
     """Return what this transaction has written so far: all rows but the connection's, and the connection's."""
     with database.cursor() as cursor:
         cursor.execute(
-            "SELECT relname = 'approvals_connection', sum(n_tup_ins + n_tup_upd + n_tup_del)::int"
+            "SELECT relname = 'mirror_connection', sum(n_tup_ins + n_tup_upd + n_tup_del)::int"
             " FROM pg_stat_xact_user_tables GROUP BY 1"
         )
         counted = dict(cursor.fetchall())

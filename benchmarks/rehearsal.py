@@ -85,8 +85,8 @@ def in_plain_python(place: Any, change: Any) -> tuple[int, int, int]:
     """Do the same as anybody would write it: read every message, and judge it before and after."""
     from django.utils import timezone
 
-    from approvals.desk.written_to import written_to_in
-    from approvals.models import Message
+    from mirror.models import Message
+    from mirror.recipients import written_to_in
     from policy.allowlists import judge
 
     now = timezone.now()

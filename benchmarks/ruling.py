@@ -52,7 +52,7 @@ def measure() -> Result:
 
 def set_up(connection: int) -> tuple[Any, int]:
     """Hold the messages, and make a list that is in force; return a reviewer and the list's key."""
-    from approvals.models import Message
+    from mirror.models import Message
     from people.actors import Actor, Role, Scope
     from policy.models import Allowlist
 
@@ -65,8 +65,8 @@ def rulings(actor: Any) -> list[float]:
     """Rule on some messages, and return how long each took; the first few, which open the connection, are left out."""
     from django.utils import timezone
 
-    from approvals.models import Message
     from approvals.ruling import ruling_for
+    from mirror.models import Message
 
     messages = list(Message.objects.with_content().select_related("connection").order_by("pk"))
     now, taken = timezone.now(), []

@@ -11,7 +11,7 @@ from common.fingerprint import FIELDS
 # As reading it left it: a letter of ordinary length, every third with a second recipient.
 FILL = """
 WITH made AS (
-  INSERT INTO approvals_message (public_id, connection_id, mailbox_id, upstream_id, direction, thread_id,
+  INSERT INTO mirror_message (public_id, connection_id, mailbox_id, upstream_id, direction, thread_id,
     upstream_status, state, sandbox, sender, recipients, subject, trigger, sent_by_key, sent_by_key_name, trace,
     held_at, hydrated_at, seen_at, changed_at, fetch_tries, upstream_reason, upstream_decided_by, try_number, risk,
     risk_level, rules, addresses, written_to, outside, has_attachments, started_by, run_id, shape, bands, amounts,
@@ -27,7 +27,7 @@ WITH made AS (
     END], NULL) AS who) AS said
   RETURNING id, subject, to_jsonb(written_to) AS written_to
 ), revised AS (
-  INSERT INTO approvals_revision (message_id, number, content, coverage, fingerprint, findings, created_at)
+  INSERT INTO mirror_revision (message_id, number, content, coverage, fingerprint, findings, created_at)
   SELECT id, 1, jsonb_build_object('sender', 'support@yourteam.example', 'to', written_to, 'cc', '[]'::jsonb, 'bcc',
     '[]'::jsonb, 'subject', subject, 'markdown', repeat('We looked into it, and it is so. ', 40), 'attachments',
     '[]'::jsonb, 'additions', '{}'::jsonb), %(coverage)s::jsonb, md5(subject) || md5(subject), '[]', now()
@@ -36,7 +36,7 @@ WITH made AS (
 SELECT count(*) FROM revised
 """
 TIE = """
-UPDATE approvals_message m SET revision_id = r.id FROM approvals_revision r
+UPDATE mirror_message m SET revision_id = r.id FROM mirror_revision r
 WHERE r.message_id = m.id AND m.revision_id IS NULL
 """
 ENTRIES = """
@@ -53,7 +53,7 @@ def fill(connection: int, mailboxes: list[int], *, number: int, people: int, dom
     with database.cursor() as cursor:
         cursor.execute(FILL, values | {"coverage": json.dumps(FIELDS)})
         cursor.execute(TIE)
-    _let_it_settle("approvals_message, approvals_revision")
+    _let_it_settle("mirror_message, mirror_revision")
 
 
 def add_entries(list_id: int, *, first: int, last: int) -> None:

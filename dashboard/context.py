@@ -10,16 +10,16 @@ from django.utils.functional import SimpleLazyObject
 
 from alerts.models import Destination
 from alerts.places.rights import may_manage
-from approvals.models import Message
 from approvals.operating.attention import attention_count
-from approvals.querysets.reach import anybody_like, asked_by
-from approvals.sync.freshness import freshness_for
 from approvals.views.people_at import asked_of
 from common.disk import is_full
 from common.postgres.statements import Part, any_of, count_of, told_together
 from dashboard.beats import silences
 from dashboard.first_run import reminder
 from dashboard.middleware import live_origin
+from mirror.models import Message
+from mirror.querysets.visible_scope import anybody_like, asked_by
+from mirror.sync.freshness import freshness_for
 from people.actors import Actor
 from policy.models import KillSwitch
 

@@ -12,11 +12,11 @@ from uuid import UUID
 from django.db import transaction
 from django.http import HttpRequest, HttpResponseBase
 
-from approvals.models import Message
 from audit.models import Entry
 from audit.recording import record
 from audit.trail import lines
 from common.logs import trace_id
+from mirror.models import Message
 from people.actors import Actor
 
 log = logging.getLogger(__name__)

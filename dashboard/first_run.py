@@ -10,9 +10,9 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_POST, require_safe
 
-from approvals.models import Connection
 from common.pages import DeskRequest
 from dashboard.setup import left, may_set_up, set_up
+from mirror.models import Connection
 
 PUT_AWAY = "setup_put_away"
 

@@ -12,11 +12,12 @@ from approvals.deciding.standing import shown_status
 from approvals.deciding.status import status_of
 from approvals.desk.facets import started_by
 from approvals.desk.presence import Reader, reported
-from approvals.models import Claim, Comment, Decision, Message, Snooze
+from approvals.models import Claim, Comment, Decision, Snooze
 from audit.models import Entry
 from audit.recording import recorded
 from common.nudge import send
 from dashboard.channel import CHANNEL
+from mirror.models import Message
 from people.sessions import reach_changed
 from rendering import named
 

@@ -6,12 +6,13 @@ from datetime import datetime, timedelta
 from django.db.models import Count, Max, Min, QuerySet
 
 from approvals.intake import unsigned
-from approvals.models import Connection, Decision, Message, WebhookEvent
-from approvals.states import DecisionState
+from approvals.models import Decision
 from audit.models import Check
 from audit.sealing.state import sealing_state
 from common.postgres import clock
 from dashboard.models import Tick
+from mirror.models import Connection, Message, WebhookEvent
+from mirror.states import DecisionState
 from policy.models import KillSwitch
 
 # Prometheus compares it like a number: what was never read is older than any limit.

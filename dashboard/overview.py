@@ -10,11 +10,12 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from approvals.models import Decision, Message, Verdict
+from approvals.models import Decision, Verdict
 from approvals.querysets import DecisionQuerySet, figures
 from audit.models import Entry
 from audit.trail import lines
 from common.charts import Bars, Days, bars, days, spoken, week_until
+from mirror.models import Message
 from people.actors import Actor
 from risk.rules import RULES
 

@@ -17,11 +17,11 @@ from approvals.connecting.rights import may_add
 from approvals.connecting.slots import SLOTS, Slot, problem_in
 from approvals.connecting.webhook import address_of, unreachable_because
 from approvals.intake import unsigned
-from approvals.models import Connection, Message, WebhookEvent
-from approvals.states import MessageState
-from approvals.sync.freshness import freshness_of
 from approvals.views.connections import health_of
 from common import smtp
+from mirror.models import Connection, Message, WebhookEvent
+from mirror.states import MessageState
+from mirror.sync.freshness import freshness_of
 from people.actors import Actor
 from people.models import Invitation, Person
 from people.zones import there, zone_word

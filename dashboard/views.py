@@ -15,8 +15,7 @@ from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 from django.views.decorators.http import require_POST, require_safe
 
-from approvals.models import Decision, Message
-from approvals.states import Outcome
+from approvals.models import Decision
 from approvals.views.connections import connection_rows
 from audit.models import Entry
 from audit.trail import lines, with_subjects
@@ -30,6 +29,8 @@ from dashboard.metrics import exposition
 from dashboard.middleware import live_origin
 from dashboard.models import Tick
 from dashboard.overview import overview_of
+from mirror.models import Message
+from mirror.states import Outcome
 from people.actors import Actor
 
 log = logging.getLogger(__name__)

@@ -52,8 +52,8 @@ def place_of(grant: Grant) -> Place:
 
 def all_places() -> dict[str, Place]:
     """Return every place there is, by how a form calls it, in two queries; connections that were removed are none."""
-    known: Any = apps.get_model("approvals", "Connection")._default_manager
-    mailboxes: Any = apps.get_model("approvals", "Mailbox")._default_manager
+    known: Any = apps.get_model("mirror", "Connection")._default_manager
+    mailboxes: Any = apps.get_model("mirror", "Mailbox")._default_manager
     live = known.filter(removed_at=None).order_by("name", "pk")
     places = [Place(), *(Place(connection=one.pk, name=str(one)) for one in live)]
     places += [

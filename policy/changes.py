@@ -23,7 +23,7 @@ from policy.models import AllowChange, AllowEntry, Allowlist, GateList
 from policy.standing import standing_lists
 
 if TYPE_CHECKING:
-    from approvals.models import Mailbox
+    from mirror.models import Mailbox
 
 PUSH = "approvals.tasks.push_lists"
 MAX_NOTE = 300
@@ -55,7 +55,7 @@ class Change:
 def may_change(actor: Actor, place: Place) -> bool:
     """Whether the actor may change the lists of a place: an admin of all that they are for."""
     if place.mailbox is not None:
-        mailbox = apps.get_model("approvals", "Mailbox").objects.filter(pk=place.mailbox).first()
+        mailbox = apps.get_model("mirror", "Mailbox").objects.filter(pk=place.mailbox).first()
         return mailbox is not None and _is_admin(actor, mailbox.connection_id, place.mailbox)
     if place.connection is not None:
         return _is_admin(actor, place.connection, None)
@@ -240,7 +240,7 @@ def _tell_gates(locked: Allowlist) -> None:
 def _mailboxes_of(locked: Allowlist) -> list[int]:
     if locked.mailbox_id is not None:
         return [locked.mailbox_id]
-    mailboxes = apps.get_model("approvals", "Mailbox").objects.order_by("pk")
+    mailboxes = apps.get_model("mirror", "Mailbox").objects.order_by("pk")
     if locked.connection_id is not None:
         mailboxes = mailboxes.filter(connection=locked.connection_id)
     return list(mailboxes.values_list("pk", flat=True))

@@ -17,7 +17,7 @@ from policy.errors import KillSwitchNotAllowed
 from policy.models import KillSwitch
 
 if TYPE_CHECKING:
-    from approvals.models import Connection, Mailbox
+    from mirror.models import Connection, Mailbox
 
 MAX_REASON = 1000
 

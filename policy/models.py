@@ -17,8 +17,8 @@ class KillSwitch(models.Model):
     """One pull of the kill switch: for everything, a connection or a mailbox. A row without an end is pulled."""
 
     # What is stopped is not deleted: with its switch would go who stopped it and why, and then nothing stops its mail.
-    connection = models.ForeignKey("approvals.Connection", null=True, blank=True, on_delete=models.PROTECT)
-    mailbox = models.ForeignKey("approvals.Mailbox", null=True, blank=True, on_delete=models.PROTECT)
+    connection = models.ForeignKey("mirror.Connection", null=True, blank=True, on_delete=models.PROTECT)
+    mailbox = models.ForeignKey("mirror.Mailbox", null=True, blank=True, on_delete=models.PROTECT)
     reason = models.TextField()
     pulled_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
     pulled_at = models.DateTimeField(db_default=Now())
@@ -63,8 +63,8 @@ class Allowlist(models.Model):
         ENFORCE = "enforce", "Enforce"
 
     # Neither: for all.
-    connection = models.ForeignKey("approvals.Connection", null=True, blank=True, on_delete=models.CASCADE)
-    mailbox = models.ForeignKey("approvals.Mailbox", null=True, blank=True, on_delete=models.CASCADE)
+    connection = models.ForeignKey("mirror.Connection", null=True, blank=True, on_delete=models.CASCADE)
+    mailbox = models.ForeignKey("mirror.Mailbox", null=True, blank=True, on_delete=models.CASCADE)
     kind = models.CharField(max_length=12, choices=Kind)
     mode = models.CharField(max_length=8, choices=Mode, default=Mode.OFF)
     version = models.PositiveIntegerField(default=0)
@@ -170,7 +170,7 @@ class GateList(models.Model):
     `wanted` is raised by each change that concerns the mailbox; where `pushed` is less, the gate does not have it yet.
     """
 
-    mailbox = models.ForeignKey("approvals.Mailbox", on_delete=models.CASCADE, related_name="gate_lists")
+    mailbox = models.ForeignKey("mirror.Mailbox", on_delete=models.CASCADE, related_name="gate_lists")
     kind = models.CharField(max_length=12, choices=Allowlist.Kind)
     wanted = models.PositiveIntegerField(default=1)
     pushed = models.PositiveIntegerField(default=0)

@@ -25,7 +25,7 @@ _ENSURE = """
 INSERT INTO policy_gatelist (mailbox_id, kind, wanted, pushed, gate_version, attempts, last_error)
 SELECT DISTINCT mailbox.id, list.kind, 1, 0, 0, 0, ''
 FROM policy_allowlist AS list
-JOIN approvals_mailbox AS mailbox
+JOIN mirror_mailbox AS mailbox
   ON list.version > 0
  AND (list.connection_id IS NULL OR list.connection_id = mailbox.connection_id)
  AND (list.mailbox_id IS NULL OR list.mailbox_id = mailbox.id)
@@ -57,8 +57,8 @@ class KillSwitchQuerySet(models.QuerySet["KillSwitch"]):
         named = self.pulled().select_related("pulled_by", "connection", "mailbox").order_by("-pulled_at")
         if actor.sees_all():
             return named
-        connections = apps.get_model("approvals", "Connection").objects.visible_to(actor).values("pk")
-        mailboxes = apps.get_model("approvals", "Mailbox").objects.visible_to(actor).values("pk")
+        connections = apps.get_model("mirror", "Connection").objects.visible_to(actor).values("pk")
+        mailboxes = apps.get_model("mirror", "Mailbox").objects.visible_to(actor).values("pk")
         everything = Q(connection=None, mailbox=None)
         return named.filter(everything | Q(connection__in=connections) | Q(mailbox__in=mailboxes))
 
@@ -75,8 +75,8 @@ class AllowlistQuerySet(models.QuerySet["Allowlist"]):
         """Those for all, and those of what the actor has a role for."""
         if actor.sees_all():
             return self
-        connections = apps.get_model("approvals", "Connection").objects.visible_to(actor).values("pk")
-        mailboxes = apps.get_model("approvals", "Mailbox").objects.visible_to(actor).values("pk")
+        connections = apps.get_model("mirror", "Connection").objects.visible_to(actor).values("pk")
+        mailboxes = apps.get_model("mirror", "Mailbox").objects.visible_to(actor).values("pk")
         everybody = Q(connection=None, mailbox=None) if actor.scopes else Q(pk=None)
         return self.filter(everybody | Q(connection__in=connections) | Q(mailbox__in=mailboxes))
 
@@ -192,7 +192,7 @@ class GateListQuerySet(models.QuerySet["GateList"]):
         """Those of mailboxes that the actor has a role for."""
         if actor.sees_all():
             return self
-        return self.filter(mailbox__in=apps.get_model("approvals", "Mailbox").objects.visible_to(actor).values("pk"))
+        return self.filter(mailbox__in=apps.get_model("mirror", "Mailbox").objects.visible_to(actor).values("pk"))
 
     def for_page(self) -> Self:
         """With their mailboxes and connections, by mailbox."""

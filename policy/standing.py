@@ -13,7 +13,7 @@ from policy.allowlists import Entry, StandingList
 from policy.models import AllowEntry, Allowlist
 
 if TYPE_CHECKING:
-    from approvals.models import Mailbox
+    from mirror.models import Mailbox
 
 Restriction = Allowlist.Kind.RESTRICTION
 

@@ -6,7 +6,7 @@ import re
 import struct
 from typing import NamedTuple
 
-from approvals.enclosed.pictures import size_of
+from rendering.picture_sizes import size_of
 
 MAX_PICTURE = 700_000  # characters of base64, about 500 kB
 MAX_ALL_PICTURES = 3_000_000

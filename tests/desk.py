@@ -98,7 +98,7 @@ class Product:
         """Shorten a mailbox's undo window, so that tests need not wait for what they are not about."""
         with psycopg.connect(self.known["DATABASE_URL"]) as database:
             database.execute(
-                "UPDATE approvals_mailbox SET undo_window = %s WHERE upstream_id = %s", [window, self.known[mailbox]]
+                "UPDATE mirror_mailbox SET undo_window = %s WHERE upstream_id = %s", [window, self.known[mailbox]]
             )
 
     def reviewer(self, prefix: str = "REVIEWER") -> Browser:
@@ -150,14 +150,14 @@ class Product:
 
     def _is_forgotten(self, ids: list[str]) -> bool:
         """Whether the desk holds none of these any more."""
-        held = "SELECT count(*) FROM approvals_message WHERE state = 'held' AND upstream_id = ANY(%s)"
+        held = "SELECT count(*) FROM mirror_message WHERE state = 'held' AND upstream_id = ANY(%s)"
         with psycopg.connect(self.known["DATABASE_URL"]) as database:
             return database.execute(held, [ids]).fetchone() == (0,)
 
     def held(self, browser: Browser, upstream_id: str) -> dict[str, Any]:
         """Wait until the desk shows the message with its content, and return its row."""
         # The row itself is looked at meanwhile: a page each time would keep the product from working.
-        read = "SELECT 1 FROM approvals_message WHERE upstream_id = %s AND revision_id IS NOT NULL"
+        read = "SELECT 1 FROM mirror_message WHERE upstream_id = %s AND revision_id IS NOT NULL"
         with psycopg.connect(self.known["DATABASE_URL"], autocommit=True) as database:
             self.wait_for(
                 lambda: database.execute(read, [upstream_id]).fetchone(),

@@ -9,9 +9,10 @@ from typing import Any
 
 from django.db import transaction
 
-from approvals import ingest, mirror
-from approvals.models import Connection, Mailbox, Message
+from approvals import ingest
 from common.patterns import read_pattern
+from mirror import store as mirror
+from mirror.models import Connection, Mailbox, Message
 from people.actors import worker
 from people.models import Grant, Person
 from policy.models import AllowEntry, Allowlist

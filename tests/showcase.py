@@ -53,20 +53,18 @@ class Showcase:
 
     def __init__(self, database: "psycopg.Connection[Any]", *, like: str) -> None:
         self.database = database
-        (model,) = self._one("SELECT id FROM approvals_message WHERE upstream_id = %s", like)
-        (account,) = self._one("SELECT connection_id FROM approvals_message WHERE id = %s", model)
+        (model,) = self._one("SELECT id FROM mirror_message WHERE upstream_id = %s", like)
+        (account,) = self._one("SELECT connection_id FROM mirror_message WHERE id = %s", model)
         fresh = {"complete_as_of": "now()", "wait_until": "now() + interval '2 hours'", "last_error": ""}
         self.connection = self._copy(
-            "approvals_connection", account, slug=SLUG, name="Showcase", webhook_id=uuid.uuid4().hex, **fresh
+            "mirror_connection", account, slug=SLUG, name="Showcase", webhook_id=uuid.uuid4().hex, **fresh
         )
-        (mailbox,) = self._one("SELECT mailbox_id FROM approvals_message WHERE id = %s", model)
+        (mailbox,) = self._one("SELECT mailbox_id FROM mirror_message WHERE id = %s", model)
         own = {"connection_id": self.connection}
         self.mailbox = self._copy(
-            "approvals_mailbox", mailbox, upstream_id="SHOWCASE", address="showcase@yourteam.example", **own
+            "mirror_mailbox", mailbox, upstream_id="SHOWCASE", address="showcase@yourteam.example", **own
         )
-        self.empty = self._copy(
-            "approvals_mailbox", mailbox, upstream_id="EMPTY", address="empty@yourteam.example", **own
-        )
+        self.empty = self._copy("mirror_mailbox", mailbox, upstream_id="EMPTY", address="empty@yourteam.example", **own)
         self.model = model
         self.pages = {name: self._make(name, *_STATES[name]) for name in STATES}
         self.pages["crowded"] = self._crowded()
@@ -84,17 +82,17 @@ class Showcase:
     def refresh(self, *, minutes_ago: int = 0, error: str = "") -> None:
         """Let the account have been read whole so many minutes ago."""
         self.database.execute(
-            "UPDATE approvals_connection SET complete_as_of = now() - %s * interval '1 minute', last_error = %s,"
+            "UPDATE mirror_connection SET complete_as_of = now() - %s * interval '1 minute', last_error = %s,"
             " failing_since = CASE WHEN %s = '' THEN NULL ELSE now() - interval '20 minutes' END WHERE id = %s",
             [minutes_ago, error, error, self.connection],
         )
 
     def close(self) -> None:
         """Take everything away again; what the ledger says of it stays."""
-        mine = "(SELECT id FROM approvals_message WHERE connection_id = %(connection)s)"
+        mine = "(SELECT id FROM mirror_message WHERE connection_id = %(connection)s)"
         values = {"connection": self.connection, "email": NEWCOMER}
         self.database.execute(
-            "UPDATE approvals_message SET revision_id = NULL WHERE connection_id = %(connection)s", values
+            "UPDATE mirror_message SET revision_id = NULL WHERE connection_id = %(connection)s", values
         )
         # The desk goes on meanwhile: it may plan a card for what is about to go.
         with self.database.transaction():
@@ -102,9 +100,9 @@ class Showcase:
             cards = f"(SELECT id FROM alerts_card WHERE message_id IN {mine})"
             self.database.execute(f"DELETE FROM alerts_delivery WHERE card_id IN {cards}", values)
             self.database.execute(f"DELETE FROM alerts_card WHERE message_id IN {mine}", values)
-        for table in self._tables_about("approvals_message"):
+        for table in self._tables_about("mirror_message"):
             self.database.execute(f"DELETE FROM {table} WHERE message_id IN {mine}", values)
-        self.database.execute("DELETE FROM approvals_message WHERE connection_id = %(connection)s", values)
+        self.database.execute("DELETE FROM mirror_message WHERE connection_id = %(connection)s", values)
         self.database.execute(
             "DELETE FROM people_grant WHERE person_id = (SELECT id FROM people_person WHERE email = %(email)s)", values
         )
@@ -113,13 +111,13 @@ class Showcase:
             values,
         )
         threads = (
-            "(SELECT id FROM approvals_thread WHERE mailbox_id IN"
-            " (SELECT id FROM approvals_mailbox WHERE connection_id = %(connection)s))"
+            "(SELECT id FROM mirror_thread WHERE mailbox_id IN"
+            " (SELECT id FROM mirror_mailbox WHERE connection_id = %(connection)s))"
         )
-        self.database.execute(f"DELETE FROM approvals_threadletter WHERE thread_id IN {threads}", values)
-        self.database.execute(f"DELETE FROM approvals_thread WHERE id IN {threads}", values)
-        self.database.execute("DELETE FROM approvals_mailbox WHERE connection_id = %(connection)s", values)
-        self.database.execute("DELETE FROM approvals_connection WHERE id = %(connection)s", values)
+        self.database.execute(f"DELETE FROM mirror_threadletter WHERE thread_id IN {threads}", values)
+        self.database.execute(f"DELETE FROM mirror_thread WHERE id IN {threads}", values)
+        self.database.execute("DELETE FROM mirror_mailbox WHERE connection_id = %(connection)s", values)
+        self.database.execute("DELETE FROM mirror_connection WHERE id = %(connection)s", values)
 
     def _tables_about(self, table: str) -> list[str]:
         """Every table with a message_id that points there, those first that others of them do not point to."""
@@ -129,7 +127,7 @@ class Showcase:
             " AND a.attname = 'message_id'",
             [table],
         ).fetchall()
-        last = ["approvals_decision", "approvals_revision"]
+        last = ["approvals_decision", "mirror_revision"]
         names = [name for (name,) in found]
         return [name for name in names if name not in last] + [name for name in last if name in names]
 
@@ -144,7 +142,7 @@ class Showcase:
         public_id = str(uuid.uuid4())
         values = {"shape": uuid.uuid4().hex, "held_at": "now() - interval '3 hours'", "changed_at": "now()", **changes}
         made = self._copy(
-            "approvals_message", self.model, public_id=public_id, upstream_id=f"SHOWCASE-{public_id}",
+            "mirror_message", self.model, public_id=public_id, upstream_id=f"SHOWCASE-{public_id}",
             connection_id=self.connection, mailbox_id=self.mailbox, **values,
         )  # fmt: skip
         if "revision_id" not in changes:
@@ -152,9 +150,9 @@ class Showcase:
         return made, public_id
 
     def _revise(self, message: int, **changes: Any) -> None:
-        (revision,) = self._one("SELECT revision_id FROM approvals_message WHERE id = %s", self.model)
-        made = self._copy("approvals_revision", revision, message_id=message, **changes)
-        self.database.execute("UPDATE approvals_message SET revision_id = %s WHERE id = %s", [made, message])
+        (revision,) = self._one("SELECT revision_id FROM mirror_message WHERE id = %s", self.model)
+        made = self._copy("mirror_revision", revision, message_id=message, **changes)
+        self.database.execute("UPDATE mirror_message SET revision_id = %s WHERE id = %s", [made, message])
 
     def _decide(self, message: int, **changes: Any) -> None:
         values = {
@@ -162,8 +160,8 @@ class Showcase:
             "may_have_left": False, "seen_held": 0, "seen_absent": 0, "upstream_answer": "{}", "explanation": "",
             "reference": uuid.uuid4().hex[:10].upper(),
             "given_by_id": "(SELECT id FROM people_person WHERE email = 'ben@yourteam.example')",
-            "revision_id": f"(SELECT coalesce(revision_id, (SELECT revision_id FROM approvals_message WHERE id ="
-            f" {self.model})) FROM approvals_message WHERE id = {message})",
+            "revision_id": f"(SELECT coalesce(revision_id, (SELECT revision_id FROM mirror_message WHERE id ="
+            f" {self.model})) FROM mirror_message WHERE id = {message})",
             **changes,
         }  # fmt: skip
         expressions, parameters = _spelled({**values, "message_id": message})
@@ -182,8 +180,7 @@ class Showcase:
         """A letter with much to say: long addresses, long words, many findings, many of everything."""
         people = [f"{LONG}{number}@{'sub.' * 12}customer.example" for number in range(30)]
         (content,) = self._one(
-            "SELECT content FROM approvals_revision WHERE id = (SELECT revision_id FROM approvals_message"
-            " WHERE id = %s)",
+            "SELECT content FROM mirror_revision WHERE id = (SELECT revision_id FROM mirror_message WHERE id = %s)",
             self.model,
         )
         made, public_id = self._message(

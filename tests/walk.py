@@ -18,21 +18,11 @@ from django.utils import timezone
 
 from alerts.models import Delivery, Destination
 from approvals.desk.sheets import OnSheet, new_sheet, sign_sheet
-from approvals.models import (
-    Claim,
-    Connection,
-    Decision,
-    EnclosedFile,
-    GateRefusal,
-    Mailbox,
-    Message,
-    SavedView,
-    Snooze,
-    WebhookEvent,
-)
+from approvals.models import Claim, Decision, SavedView, Snooze
 from approvals.operating.attention import attention_for
 from approvals.operating.finding import grouped
 from audit.models import Export, SavedSearch
+from mirror.models import Connection, EnclosedFile, GateRefusal, Mailbox, Message, WebhookEvent
 from people.actors import Actor, Role, Scope
 from people.discord_accounts import offer_link
 from people.models import DiscordAccount, Grant, Invitation, Person

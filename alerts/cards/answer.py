@@ -7,11 +7,12 @@ from alerts.cards.card import COLOURS, payload
 from alerts.cards.facts import link_to, status_on_card
 from alerts.cards.text import MAX_SHORT, literal
 from alerts.models import Destination
-from approvals.models import Decision, Message
-from approvals.states import DecisionState, Outcome
+from approvals.models import Decision
 from audit.models import Entry
 from common.mail_addresses import masked_address, without_addresses
 from common.references import without_references
+from mirror.models import Message
+from mirror.states import DecisionState, Outcome
 
 MAX_TITLE, MAX_REASON = 150, 600
 # What an act is called here, and its colour; decisions are told with who took them.

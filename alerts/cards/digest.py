@@ -12,9 +12,9 @@ from alerts.cards.facts import link_to, status_on_card
 from alerts.cards.text import literal
 from alerts.models import Destination, Digest
 from approvals.deciding.status import status_of
-from approvals.models import Message
-from approvals.querysets.standing import read_decisions
-from approvals.states import MessageState
+from mirror.models import Message
+from mirror.querysets.status import read_decisions
+from mirror.states import MessageState
 
 MOST_LISTED, MOST_READ = 10, 200
 # The worst that is among them gives the colour.

@@ -12,11 +12,12 @@ from alerts.models import Destination
 from approvals.deciding.standing import shown_status
 from approvals.deciding.status import Status, status_of
 from approvals.desk.weights import weights_to_show
-from approvals.desk.written_to import copied_to
-from approvals.models import Claim, Message
-from approvals.querysets.terms import TOLD_BEFORE
-from approvals.states import MessageState
+from approvals.models import Claim
 from audit.trail import last_of
+from mirror.models import Message
+from mirror.querysets.terms import TOLD_BEFORE
+from mirror.recipients import copied_to
+from mirror.states import MessageState
 from risk import risk_level_of, risk_words_of
 
 _UNASKED = ("monitored", "autonomous")

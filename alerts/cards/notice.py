@@ -12,9 +12,9 @@ from alerts.cards.card import COLOURS, payload, triggered_by
 from alerts.cards.text import literal, stamp
 from alerts.events import REFUSED
 from alerts.models import Destination
-from approvals.models import Connection
 from audit.models import Entry
 from common.mail_addresses import masked_address, without_addresses
+from mirror.models import Connection
 
 MAX_NAME, MAX_WHY = 80, 700
 

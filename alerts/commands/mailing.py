@@ -13,7 +13,8 @@ from alerts.cards.text import cut, escape
 from alerts.commands.errors import CommandRefused
 from alerts.commands.given import Given
 from alerts.commands.places import mailbox_for
-from approvals.models import CommandedMail, Mailbox
+from approvals.models import CommandedMail
+from mirror.models import Mailbox
 from upstream.agent import Agent
 
 _BETWEEN = re.compile(r"[,;\s]+")

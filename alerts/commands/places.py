@@ -3,7 +3,8 @@
 from alerts.cards.text import cut, escape
 from alerts.commands.errors import CommandRefused
 from alerts.commands.given import Given
-from approvals.models import CommandedMail, Mailbox, Message
+from approvals.models import CommandedMail
+from mirror.models import Mailbox, Message
 from people.actors import Actor, Role
 
 # Of the addresses to choose from so many are named.

@@ -11,8 +11,9 @@ from django.db.models.functions import Now
 
 from alerts.commands.given import told_of
 from alerts.models import Interaction
-from approvals.models import CommandedMail, Message
+from approvals.models import CommandedMail
 from audit.recording import record
+from mirror.models import Message
 
 # Later it is not looked for any more: the message never came here.
 LOOK_BACK = timedelta(days=2)

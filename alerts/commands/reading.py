@@ -9,7 +9,7 @@ from alerts.cards.text import literal, units
 from alerts.commands.given import Given
 from alerts.commands.places import mailbox_for
 from alerts.interactions.followup import MAX_CONTENT
-from approvals.models import Message
+from mirror.models import Message
 from upstream.agent import Agent
 
 MOST = 10

@@ -3,7 +3,7 @@
 from django.db.models import F
 
 from alerts.commands.places import usable_mailboxes
-from approvals.models import Mailbox, Message
+from mirror.models import Mailbox, Message
 from people.actors import Role
 from people.factors import needs_second_factor
 from people.models import Person

@@ -27,12 +27,12 @@ from approvals.deciding.refusals import note_refusal
 from approvals.desk.claims import take
 from approvals.errors import AlreadyDecided, ApprovalsError, ContentChanged, VerdictNotAllowed
 from approvals.forms import VerdictForm
-from approvals.models import Message, Revision
-from approvals.querysets.standing import awaits_review
 from approvals.ruling import ruling_for, stop_of
 from audit.recording import record
 from common.mail_addresses import without_addresses
 from common.postgres import clock
+from mirror.models import Message, Revision
+from mirror.querysets.status import awaits_review
 from people.actors import Actor
 from people.factors import needs_second_factor
 from people.models import Person

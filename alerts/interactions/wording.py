@@ -11,8 +11,8 @@ from approvals.errors import (
     ThreadMovedOn,
 )
 from approvals.models import Decision
-from approvals.states import Outcome
 from common.fingerprint import short_fingerprint
+from mirror.states import Outcome
 
 
 def sentence_of(error: ApprovalsError, *, shown: Callable[[str], str]) -> tuple[str, str]:

@@ -23,9 +23,7 @@ class Card(models.Model):
     """The one card of a message at a destination, or of something else that is `about`: a connection, the desk."""
 
     destination = models.ForeignKey("alerts.Destination", on_delete=models.CASCADE)
-    message = models.ForeignKey(
-        "approvals.Message", null=True, blank=True, on_delete=models.CASCADE, related_name="cards"
-    )
+    message = models.ForeignKey("mirror.Message", null=True, blank=True, on_delete=models.CASCADE, related_name="cards")
     # Such as "connection/4" or "desk"; empty where there is a message.
     about = models.CharField(max_length=80, blank=True)
     # Where it has its place instead of a post of its own.

@@ -60,7 +60,7 @@ class DeliveryQuerySet(CourierDeliveryQuerySet):
         listed = self.select_related("destination", "message").defer("request", "answer").order_by("-pk")
         if actor.sees_all():
             return listed
-        mirror: Any = apps.get_model("approvals", "Message")._default_manager
+        mirror: Any = apps.get_model("mirror", "Message")._default_manager
         return listed.filter(message__in=mirror.visible_to(actor))
 
     def for_log(self, actor: Any, filters: Mapping[str, Any]) -> Self:
@@ -98,7 +98,7 @@ class Delivery(CourierDelivery):
         "alerts.Digest", null=True, blank=True, on_delete=models.CASCADE, related_name="deliveries"
     )
     message = models.ForeignKey(
-        "approvals.Message", null=True, blank=True, on_delete=models.CASCADE, related_name="deliveries"
+        "mirror.Message", null=True, blank=True, on_delete=models.CASCADE, related_name="deliveries"
     )
     # The act that it tells of, by the number of its entry in the ledger.
     entry = models.BigIntegerField(null=True, blank=True)

@@ -120,8 +120,8 @@ class Route(models.Model):
     """
 
     destination = models.ForeignKey(Destination, on_delete=models.CASCADE, related_name="routes")
-    connection = models.ForeignKey("approvals.Connection", null=True, blank=True, on_delete=models.CASCADE)
-    mailbox = models.ForeignKey("approvals.Mailbox", null=True, blank=True, on_delete=models.CASCADE)
+    connection = models.ForeignKey("mirror.Connection", null=True, blank=True, on_delete=models.CASCADE)
+    mailbox = models.ForeignKey("mirror.Mailbox", null=True, blank=True, on_delete=models.CASCADE)
     actions = models.JSONField(default=list)
     # What happened before was asked for by nobody.
     since = models.DateTimeField(db_default=Now())

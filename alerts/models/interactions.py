@@ -35,7 +35,7 @@ class Interaction(CourierDelivery):
     discord_channel_id = models.CharField(max_length=32, blank=True)
     discord_guild_id = models.CharField(max_length=32, blank=True)
     person = models.ForeignKey("people.Person", null=True, blank=True, on_delete=models.SET_NULL)
-    message = models.ForeignKey("approvals.Message", null=True, blank=True, on_delete=models.SET_NULL)
+    message = models.ForeignKey("mirror.Message", null=True, blank=True, on_delete=models.SET_NULL)
     # JSON, as it came: the text of a mail may stand there.
     options = EncryptedTextField(blank=True)
     token = EncryptedTextField(blank=True)

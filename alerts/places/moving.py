@@ -3,7 +3,7 @@
 from django.db.models import Q
 
 from alerts.models import Card, Destination, Digest
-from approvals.states import MessageState
+from mirror.states import MessageState
 
 
 def leave_posts(destination: Destination) -> None:

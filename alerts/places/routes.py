@@ -15,10 +15,10 @@ from alerts.models import Route
 from alerts.places.locked import locked
 from alerts.places.rights import check_may_manage
 from alerts.places.sentences import sentence
-from approvals.models import Mailbox, Message
 from audit.models import Entry, EntryDetail
 from audit.recording import changed, record
 from common.postgres.anew import atomic_anew
+from mirror.models import Mailbox, Message
 from people.actors import Actor
 
 LOOKED_AT = 100

@@ -4,9 +4,9 @@ from datetime import UTC, datetime
 from hashlib import sha256
 
 from alerts.events import REFUSED, event_of
-from approvals.models import Mailbox, Message, Revision
-from approvals.states import MessageState
 from audit.models import Entry, EntryDetail
+from mirror.models import Mailbox, Message, Revision
+from mirror.states import MessageState
 
 SUBJECT = "Your refund for order 4471"
 SENDER, RECIPIENT = "support@yourteam.example", "dana@northwind.example"

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from alerts.events import EVENTS, Event, event_of
 from alerts.models import Route
-from approvals.models import Connection, Mailbox
+from mirror.models import Connection, Mailbox
 from people.actors import Actor
 
 

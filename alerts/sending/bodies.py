@@ -14,8 +14,8 @@ from alerts.cards.facts import facts_of, status_on_card
 from alerts.cards.notice import entry_now, notice_body, notice_word
 from alerts.cards.shortened import shortened as less_of
 from alerts.models import Card, Delivery, Destination, Digest
-from approvals.models import Message
 from audit.models import Entry
+from mirror.models import Message
 
 __all__ = ["Shown", "less_of", "of_answer", "of_card", "of_digest"]
 

@@ -14,12 +14,13 @@ from urllib.parse import quote
 from django.conf import settings
 
 from alerts.models import Destination
-from approvals.intake.telling import NAMED
-from approvals.models import Connection, Decision, Message
-from approvals.states import DecisionState, MessageState, Outcome
+from approvals.models import Decision
 from audit.models import Entry
 from common.mail_addresses import masked_address, without_addresses
 from common.references import without_references
+from mirror.event_details import NAMED
+from mirror.models import Connection, Message
+from mirror.states import DecisionState, MessageState, Outcome
 
 # All together stay under Inngest's 256 KB for an event, however much of it has to be escaped.
 MOST_RECIPIENTS, MOST_METADATA, MOST_WORDS, MOST_TEXT = 100, 16_000, 2_000, 64_000

@@ -11,9 +11,9 @@ from alerts.sending import inngest, standard_webhooks
 from alerts.sending.event_data import data_of
 from alerts.sending.outcomes import CardRefused, DestinationGone, Later, Posted, Tried
 from alerts.sending.programs import no_answer_in_words
-from approvals.models import Message
 from audit.models import Entry
 from common.postgres import clock
+from mirror.models import Message
 from outgoing.guarded import TOTAL_TIMEOUT
 
 # Inngest's names have the product in front, as MultiMail's page on it shows.

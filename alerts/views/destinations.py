@@ -26,8 +26,8 @@ from alerts.places.sentences import Reach, reach_of, sentence
 from alerts.places.standing import standing
 from alerts.places.trying import test_destination
 from alerts.views.managing import managing
-from approvals.models import Connection
 from common.pages import DeskRequest
+from mirror.models import Connection
 from people.reauthentication import reauthenticated
 
 

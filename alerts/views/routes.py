@@ -15,8 +15,8 @@ from alerts.places import routes
 from alerts.places.forms import RouteForm
 from alerts.places.samples import told_of
 from alerts.views.managing import managing
-from approvals.models import Connection, Mailbox
 from common.pages import DeskRequest
+from mirror.models import Connection, Mailbox
 from people.reauthentication import reauthenticated
 
 

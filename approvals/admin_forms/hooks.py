@@ -8,7 +8,7 @@ from django import forms
 
 from approvals.admin_forms.base import AdminForm, ConfirmedForm
 from approvals.administering.hook_events import BY_NAME
-from approvals.models import Mailbox
+from mirror.models import Mailbox
 
 # At most what MultiMail takes.
 OVERLAPS = ((0, "at once"), (3600, "for an hour"), (86400, "for a day"), (604800, "for a week"))

@@ -7,7 +7,7 @@ from django import forms
 
 from approvals.admin_forms.base import AdminForm, ConfirmedForm
 from approvals.administering.keys import SCOPES, ApiKey
-from approvals.models import Mailbox
+from mirror.models import Mailbox
 from people.models import Person
 
 

@@ -10,8 +10,8 @@ from approvals.admin_forms.base import AdminForm, ConfirmedForm
 from approvals.administering.mailboxes import MAX_EXPIRY, MAX_UNDO, MIN_EXPIRY
 from approvals.administering.modes import MODES, NAMES
 from approvals.forms import WordsField
-from approvals.models import Connection, Mailbox
 from common.mail_addresses import clean_address, clean_addresses
+from mirror.models import Connection, Mailbox
 
 # A new mailbox is at least this strict at MultiMail, whatever is asked for. Contract section 5.
 NEW_MODES = MODES[: NAMES.index("gated_send") + 1]

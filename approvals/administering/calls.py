@@ -1,7 +1,7 @@
 """How a page calls MultiMail: with the admin key of the connection, in a time that a person waits for."""
 
 from approvals.errors import ActNotAllowed
-from approvals.models import Connection
+from mirror.models import Connection
 from upstream.admin import Administration
 
 # In all: a page waits for it, and a person for the page.

@@ -11,8 +11,8 @@ from django.db import transaction
 
 from approvals.administering.calls import CHANGE_SECONDS
 from approvals.errors import ActNotAllowed, ChangeNotOffered, ChangeRefused, ChangeUnknown, CodeWanted
-from approvals.models import Connection
 from audit.recording import record
+from mirror.models import Connection
 from people.actors import Actor, Role
 from upstream import errors
 from upstream.admin import Administration

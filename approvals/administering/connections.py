@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from approvals.administering.calls import CHANGE_SECONDS
 from approvals.connecting import changing
 from approvals.connecting.slots import SLOTS, Slot, problem_in
-from approvals.models import Connection
+from mirror.models import Connection
 from people.actors import Actor
 from upstream import errors, hosts
 from upstream.admin import Administration

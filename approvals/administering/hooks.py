@@ -8,8 +8,8 @@ from typing import Any
 from approvals.administering.calls import READ_SECONDS
 from approvals.administering.changes import as_admin, ask_for, check_admin, note, told_as
 from approvals.errors import ChangeNotOffered, ChangeRefused, ChangeUnknown
-from approvals.models import Connection
 from audit.recording import changed
+from mirror.models import Connection
 from people.actors import Actor
 from upstream import errors
 from upstream.events import read_time

@@ -11,9 +11,9 @@ from typing import Any
 from approvals.administering.calls import READ_SECONDS
 from approvals.administering.changes import as_admin, ask_for, check_admin, note, told_as
 from approvals.errors import ChangeNotOffered, ChangeRefused, ChangeUnknown
-from approvals.models import Connection, KeyOwner
 from audit.recording import changed, record
 from common.postgres.anew import atomic_anew
+from mirror.models import Connection, KeyOwner
 from people.actors import Actor
 from people.models import Person
 from upstream import errors

@@ -11,8 +11,8 @@ from approvals.administering.calls import READ_SECONDS
 from approvals.administering.changes import as_admin, ask_for, check_admin, note, told_as
 from approvals.administering.modes import is_looser
 from approvals.errors import ChangeNotOffered, ChangeRefused, ChangeUnknown, CodeWanted
-from approvals.models import Connection, Mailbox
-from approvals.sync.boxes import facts_in, read_mailboxes
+from mirror.models import Connection, Mailbox
+from mirror.sync.mailboxes import facts_in, read_mailboxes
 from people.actors import Actor
 from upstream import errors
 from upstream.events import read_time

@@ -9,10 +9,10 @@ from django.db import transaction
 from approvals.administering.changes import as_admin, ask_for, check_admin, note
 from approvals.administering.modes import is_looser
 from approvals.errors import ChangeRefused, ChangeUnknown
-from approvals.models import Connection, Mailbox
-from approvals.sync.boxes import facts_in, keep_mailboxes, read_mailboxes
 from audit.recording import changed, record
 from common.postgres.anew import atomic_anew
+from mirror.models import Connection, Mailbox
+from mirror.sync.mailboxes import facts_in, keep_mailboxes, read_mailboxes
 from people.actors import Actor
 from upstream.mailboxes import Mailboxes
 

@@ -11,8 +11,8 @@ from approvals.administering.changes import ask_for
 from approvals.administering.connections import seconds_between
 from approvals.connecting import rights, rotation, webhook
 from approvals.errors import ActNotAllowed, ChangeRefused, ChangeUnknown, ConnectionNotChanged
-from approvals.models import Connection, WebhookEvent
 from common.postgres import clock
+from mirror.models import Connection, WebhookEvent
 from people.actors import Actor
 from upstream import errors
 from upstream.admin import Administration

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from django.urls import reverse
 
-from approvals.models import Connection, Mailbox
+from mirror.models import Connection, Mailbox
 from people.actors import Actor
 from policy.allowlists import Place
 from policy.changes import may_change

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from approvals.allowing.places import ListAt
-from approvals.models import GateRefusal, KnownContact
+from mirror.models import GateRefusal, KnownContact
 from people.actors import Actor
 from policy.allowlists import CONTACTS, OFF, Entry, StandingList, judge, patterns_of
 from policy.changes import Change

@@ -9,9 +9,9 @@ from django.utils.text import slugify
 
 from approvals.connecting.rights import check_may_add
 from approvals.errors import AccountConnected, ConnectionNotChanged
-from approvals.models import Connection
 from audit.recording import changed, record
 from common.postgres.anew import atomic_anew
+from mirror.models import Connection
 from people.actors import Actor
 
 MAX_NAME = 80

@@ -11,9 +11,10 @@ from approvals.connecting import rights
 from approvals.connecting.adding import check_name
 from approvals.connecting.slots import SLOTS
 from approvals.errors import ConnectionNotChanged
-from approvals.models import Connection, Decision
+from approvals.models import Decision
 from audit.recording import changed, record
 from common.postgres.anew import atomic_anew
+from mirror.models import Connection
 from people.actors import Actor
 
 

@@ -4,10 +4,10 @@ from django.db.models.functions import Now
 
 from approvals.connecting import rights
 from approvals.errors import ConnectionNotChanged
-from approvals.models import Connection
 from audit.recording import changed, record
 from common.nudge import nudge
 from common.postgres.anew import atomic_anew
+from mirror.models import Connection
 from people.actors import Actor
 
 MAX_REASON = 500

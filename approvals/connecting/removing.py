@@ -5,13 +5,14 @@ from datetime import datetime
 
 from django.db.models.functions import Now
 
-from approvals import mirror
 from approvals.connecting import rights
 from approvals.errors import ConnectionNotChanged
-from approvals.models import Connection, Decision, Message
-from approvals.states import MessageEvent, MessageState
+from approvals.models import Decision
 from audit.recording import changed, record
 from common.postgres.anew import atomic_anew
+from mirror import store as mirror
+from mirror.models import Connection, Message
+from mirror.states import MessageEvent, MessageState
 from people.actors import Actor
 from policy.models import KillSwitch
 

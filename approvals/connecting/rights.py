@@ -1,7 +1,7 @@
 """Who may change connections: an admin of everything adds and removes, an admin of one changes it."""
 
 from approvals.errors import ActNotAllowed
-from approvals.models import Connection
+from mirror.models import Connection
 from people.actors import Actor, Role
 
 

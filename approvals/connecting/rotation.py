@@ -12,10 +12,10 @@ from django.db.models.functions import Now
 from approvals.connecting import rights
 from approvals.connecting.adding import new_secret
 from approvals.errors import ConnectionNotChanged
-from approvals.models import Connection
 from audit.recording import changed, record
 from common.postgres import clock
 from common.postgres.anew import atomic_anew
+from mirror.models import Connection
 from people.actors import Actor
 
 # An event that was signed just before the change may still be on its way, and the two clocks may differ.

@@ -7,10 +7,10 @@ from django.db.models.functions import Now
 from django.urls import reverse
 
 from approvals.connecting import rights
-from approvals.models import Connection, WebhookEvent
 from audit.recording import changed, record
 from common.origins import is_public
 from common.postgres.anew import atomic_anew
+from mirror.models import Connection, WebhookEvent
 from people.actors import Actor
 
 # What the desk wants to hear of. Only a gateway of this product knows the names of the last two.

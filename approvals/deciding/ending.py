@@ -10,12 +10,14 @@ from typing import Any
 from django.db import transaction
 from django.db.models.functions import Now
 
-from approvals import mirror, nudges, settle
-from approvals.models import Decision, Message
-from approvals.states import DecisionEvent, DecisionState, MessageEvent, MessageState
-from approvals.sync import health
+from approvals import nudges, settle
+from approvals.models import Decision
 from audit.recording import record
 from common.postgres import clock
+from mirror import store as mirror
+from mirror.models import Message
+from mirror.states import DecisionEvent, DecisionState, MessageEvent, MessageState
+from mirror.sync import health
 from outgoing.backoff import retry_after_attempt
 from people.actors import worker
 from upstream import errors

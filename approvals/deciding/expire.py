@@ -8,11 +8,13 @@ import logging
 from django.db import transaction
 from django.db.models.functions import Now
 
-from approvals import mirror, nudges, settle
+from approvals import nudges, settle
 from approvals.decide import decide_by_rule
-from approvals.models import Decision, Message
-from approvals.states import DecisionEvent
+from approvals.models import Decision
 from audit.recording import record
+from mirror import store as mirror
+from mirror.models import Message
+from mirror.states import DecisionEvent
 from people.actors import rule
 
 log = logging.getLogger(__name__)

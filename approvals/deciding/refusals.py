@@ -1,8 +1,8 @@
 """Notes in the ledger that somebody wanted to decide and was refused."""
 
-from approvals.models import Message
 from audit.recording import record
 from common.postgres.anew import atomic_anew
+from mirror.models import Message
 from people.actors import Actor
 
 

@@ -5,14 +5,17 @@ from datetime import datetime, timedelta
 from django.db import transaction
 from django.db.models.functions import Now
 
-from approvals import mirror, settle
+from approvals import settle
 from approvals.errors import StaleDecision
-from approvals.models import Decision, Message
-from approvals.querysets import LET_GO, READS_THAT_PROVE
-from approvals.states import DecisionEvent, DecisionState, MessageState, Outcome
-from approvals.sync import asking, closing
-from approvals.sync.asking import ACTOR, Told
+from approvals.models import Decision
+from approvals.sync import closing
 from common.postgres import clock
+from mirror import store as mirror
+from mirror.models import Message
+from mirror.querysets import LET_GO, READS_THAT_PROVE
+from mirror.states import DecisionEvent, DecisionState, MessageState, Outcome
+from mirror.sync import reads as asking
+from mirror.sync.reads import ACTOR, Told
 
 # Longer than MultiMail may take to finish a call that timed out here: only then does "still held" prove anything.
 SETTLE_TIME = timedelta(seconds=30)

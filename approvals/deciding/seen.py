@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from approvals.desk.weights import weights_to_show
-from approvals.models import Message
+from mirror.models import Message
 from policy.ruling import Ruling
 from risk import restored, score
 from risk.score import level_of, points_of

@@ -7,9 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
 from approvals.deciding.status import LEFT, Status, status_of
-from approvals.models import Decision, Message
+from approvals.models import Decision
 from approvals.settle import ANOTHER_OF_OURS, LEFT_AFTER_ALL, WHICH_IS_NOT_TOLD, is_told_by_hand
-from approvals.states import DecisionState, MessageState, Outcome
+from mirror.models import Message
+from mirror.states import DecisionState, MessageState, Outcome
 
 _OPEN = (DecisionState.UNDONE, DecisionState.REFUSED)
 

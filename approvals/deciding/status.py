@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass
 
-from approvals.models import Decision, Message
+from approvals.models import Decision
 from approvals.settle import LEFT_AFTER_ALL, WHICH_IS_NOT_TOLD, is_told_by_hand
-from approvals.states import DecisionState, MessageState
+from mirror.models import Message
+from mirror.states import DecisionState, MessageState
 
 
 @dataclass(frozen=True)

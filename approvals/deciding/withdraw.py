@@ -5,15 +5,17 @@ from uuid import UUID
 
 from django.db.models.functions import Now
 
-from approvals import mirror, settle
+from approvals import settle
 from approvals.errors import AlreadyDecided, ContentChanged, InvalidTransition, VerdictNotAllowed
-from approvals.models import Decision, Message
-from approvals.querysets import READS_THAT_PROVE
+from approvals.models import Decision
 from approvals.ruling import is_reviewer, lock_visible, ruling_for
-from approvals.states import DecisionEvent, DecisionState, MessageEvent, MessageState, Outcome
 from audit.recording import record
 from common.postgres import clock
 from common.postgres.anew import atomic_anew
+from mirror import store as mirror
+from mirror.models import Message
+from mirror.querysets import READS_THAT_PROVE
+from mirror.states import DecisionEvent, DecisionState, MessageEvent, MessageState, Outcome
 from people.actors import Actor, Role
 
 

@@ -5,10 +5,10 @@ from datetime import datetime, timedelta
 
 from django.db.models.functions import Now
 
-from approvals.desk.written_to import written_to, written_to_in
-from approvals.models import Connection, KnownContact, Message
 from common.fingerprint import Content
 from common.postgres import clock
+from mirror.models import Connection, KnownContact, Message
+from mirror.recipients import written_to, written_to_in
 from policy.allowlists import CONTACTS, Judged, StandingList, compared, judge, patterns_of, strictest
 from policy.standing import reach_of
 

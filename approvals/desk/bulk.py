@@ -15,12 +15,13 @@ from django.db import DatabaseError, transaction
 from approvals.decide import Together, give_verdict, undo_decision
 from approvals.deciding.refusals import note_refusal
 from approvals.desk.sheets import MAX_ITEMS, OnSheet, Sheet
-from approvals.enclosed.parts import links_key
 from approvals.errors import ApprovalsError, VerdictNotAllowed
-from approvals.models import Decision, Message, OpenedPart
-from approvals.states import Outcome
+from approvals.models import Decision
 from audit.recording import record
 from audit.trail import versions_told
+from mirror.attachments.opened_parts import links_key
+from mirror.models import Message, OpenedPart
+from mirror.states import Outcome
 from people.actors import Actor, Role
 
 # So much longer can each be undone, for each there is: who decides fifty reads fifty outcomes.

@@ -8,8 +8,8 @@ from django import forms
 from approvals.desk.presets import with_preset
 from approvals.desk.sheets import MAX_ITEMS
 from approvals.forms import MAX_REASON, WordsField
-from approvals.states import Outcome
 from common.fingerprint import FINGERPRINT
+from mirror.states import Outcome
 
 _MISSING = {
     Outcome.REJECT: "Say why, so that the agents can do better: the reason is sent to each of them.",

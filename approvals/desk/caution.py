@@ -11,8 +11,8 @@ from django import forms
 
 from approvals.desk.weights import weights_to_show
 from approvals.errors import RiskUnread
-from approvals.models import Message
 from common.fingerprint import FINGERPRINT, Content
+from mirror.models import Message
 from rendering.links import unicode_host
 from risk import Finding, restored
 from risk.addresses import bare_address

@@ -6,13 +6,14 @@ from uuid import UUID
 from django.db.models.functions import Now
 
 from approvals.errors import ActNotAllowed, AlreadyDecided, ClaimedByOther
-from approvals.models import Claim, Message
+from approvals.models import Claim
 from approvals.querysets import ClaimQuerySet
-from approvals.querysets.standing import awaits_review
 from approvals.ruling import is_reviewer, lock_visible
-from approvals.states import MessageState
 from audit.recording import record
 from common.postgres.anew import atomic_anew
+from mirror.models import Message
+from mirror.querysets.status import awaits_review
+from mirror.states import MessageState
 from people.actors import Actor, worker
 from people.models import Person
 

@@ -7,11 +7,12 @@ from uuid import UUID
 from approvals.desk.mentions import Known, mentions_in
 from approvals.desk.snooze import ASKED, bring_back_for
 from approvals.errors import ActNotAllowed
-from approvals.models import Comment, Message, Question
+from approvals.models import Comment, Question
 from approvals.operating.looking import may_look
 from approvals.ruling import lock_visible
 from audit.recording import record
 from common.postgres.anew import atomic_anew
+from mirror.models import Message
 from people.actors import Actor
 from people.models import Person
 

@@ -12,10 +12,10 @@ from django.db.models import Value
 from django.db.models.functions import Cast
 
 from approvals.desk.weights import weights_in_force
-from approvals.desk.written_to import in_compared_form, written_to
-from approvals.models import Mailbox, Message
 from common.fingerprint import Content
 from common.words import BY, FROM, LETTER, MAX_TEXT, TO, vector, words_of, words_of_address
+from mirror.models import Mailbox, Message
+from mirror.recipients import in_compared_form, written_to
 from rendering.shown import Doubt
 from rendering.tokens import tokens
 from risk.addresses import bare_address, everybody

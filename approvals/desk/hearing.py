@@ -6,9 +6,10 @@ from typing import Any
 from django.db.models.signals import post_save
 
 from approvals.desk import claims, snooze
-from approvals.models import Message, Question
+from approvals.models import Question
 from audit.models import Entry
 from audit.recording import recorded
+from mirror.models import Message
 from people.actors import Actor, worker
 from people.models import Person
 

@@ -10,13 +10,13 @@ from datetime import datetime
 from functools import cache
 
 from approvals.desk.allowing import judged_content
-from approvals.models import Message
-from approvals.querysets import before
-from approvals.querysets.before import RejectedRow
-from approvals.querysets.connections import addresses_of_any
 from common.fingerprint import Content
 from common.postgres.statements import ANY, Part, any_of, told_together
 from common.references import without_references
+from mirror.models import Message
+from mirror.querysets import earlier_mail as before
+from mirror.querysets.connections import addresses_of_any
+from mirror.querysets.earlier_mail import RejectedRow
 from policy.allowlists import Judged
 from policy.models import Allowlist
 from risk import Rejected, RiskContext

@@ -18,8 +18,8 @@ from django.dispatch import Signal
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from approvals.models import Message
 from common.nudge import is_resting, send
+from mirror.models import Message
 from people.actors import Actor
 
 log = logging.getLogger(__name__)

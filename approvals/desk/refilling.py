@@ -1,8 +1,8 @@
 """Fills the queue's columns of messages that were read before there were such columns. A sweep calls it, in batches."""
 
 from approvals.desk.facets import facets_of
-from approvals.mirror import stored_content
-from approvals.models import Message
+from mirror.models import Message
+from mirror.store import stored_content
 
 
 def fill_missing(*, limit: int) -> int:

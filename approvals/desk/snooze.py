@@ -6,12 +6,13 @@ from uuid import UUID
 
 from approvals.errors import ActNotAllowed
 from approvals.models import Snooze
-from approvals.querysets import BACK_BEFORE, SnoozeQuerySet
-from approvals.querysets.standing import awaits_review
+from approvals.querysets import SnoozeQuerySet
 from approvals.ruling import lock_visible
 from audit.recording import record
 from common.postgres import clock
 from common.postgres.anew import atomic_anew
+from mirror.querysets import BACK_BEFORE
+from mirror.querysets.status import awaits_review
 from people.actors import Actor, worker
 
 MOST = timedelta(days=30)

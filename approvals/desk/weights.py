@@ -10,10 +10,11 @@ from django.db import transaction
 from approvals.desk.filters import Filters
 from approvals.desk.places import Place, as_number
 from approvals.errors import ActNotAllowed
-from approvals.models import Message, RuleWeight
-from approvals.states import MessageState
+from approvals.models import RuleWeight
 from audit.recording import record
 from common.nudge import nudge
+from mirror.models import Message
+from mirror.states import MessageState
 from people.actors import Actor, Role
 from risk import RULES, score_of
 
@@ -23,7 +24,7 @@ _LOCK = (7_304, 1)
 _BEGINNING = datetime(1970, 1, 1, tzinfo=UTC)
 
 _STORE = """
-UPDATE approvals_message AS m SET risk = new.risk, risk_level = new.level
+UPDATE mirror_message AS m SET risk = new.risk, risk_level = new.level
 FROM unnest(%s::bigint[], %s::bigint[], %s::int[], %s::text[]) AS new (id, revision, risk, level)
 WHERE m.id = new.id AND m.revision_id = new.revision AND (m.risk, m.risk_level) IS DISTINCT FROM (new.risk, new.level)
 """

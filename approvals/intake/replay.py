@@ -11,9 +11,9 @@ from django.db.models.functions import Now
 
 from approvals import ingest
 from approvals.errors import ActNotAllowed, EventAlreadyHandled
-from approvals.models import WebhookEvent
 from audit.recording import record
 from common.postgres.rows import one_by_one
+from mirror.models import WebhookEvent
 from people.actors import Actor, Role
 from upstream.events import MisshapenEvent, UnreadableEvent, parse
 

@@ -17,8 +17,8 @@ from django.db import transaction
 from django.db.models import BooleanField, ExpressionWrapper, Q
 from django.db.models.functions import Now
 
-from approvals.models import Connection
 from common.nudge import send
+from mirror.models import Connection
 
 KEEP_SECONDS = 1.0
 CHANGED = "countersign:connections-changed"

@@ -5,7 +5,7 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from approvals.models.connections import Connection, Mailbox
+from mirror.models.connections import Connection, Mailbox
 
 
 class CommandedMail(models.Model):

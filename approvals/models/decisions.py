@@ -6,9 +6,10 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from approvals.models.messages import Message, Revision
-from approvals.querysets import CAN_EXPIRE, READS_THAT_PROVE, DecisionQuerySet, VerdictQuerySet
-from approvals.states import LIVE_DECISIONS, DecisionState, Outcome
+from approvals.querysets import DecisionQuerySet, VerdictQuerySet
+from mirror.models.messages import Message, Revision
+from mirror.querysets import CAN_EXPIRE, READS_THAT_PROVE
+from mirror.states import LIVE_DECISIONS, DecisionState, Outcome
 
 
 class Verdict(models.Model):

@@ -5,8 +5,8 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Lower, Now
 
-from approvals.models.messages import Message
 from approvals.querysets import ClaimQuerySet, CommentQuerySet, QuestionQuerySet, SavedViewQuerySet, SnoozeQuerySet
+from mirror.models.messages import Message
 
 
 class Claim(models.Model):

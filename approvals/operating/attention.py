@@ -13,17 +13,18 @@ from typing import Any
 from django.db import connection as database
 from django.urls import reverse
 
-from approvals.models import Connection, Decision, Message, WebhookEvent
+from approvals.models import Decision
 from approvals.operating.doubtful import in_doubt, refused
 from approvals.operating.finding import REVIEWER, Act, Stuck, ask_again, named, open_page
 from approvals.operating.looking import may_look, readable_by
 from approvals.operating.stalling import stalled
-from approvals.sync.freshness import freshness_of
 from audit.models import Check
 from audit.sealing import signing
 from audit.sealing.entries import late
 from audit.sealing.state import sealing_state
 from common.grace import STUCK_AFTER
+from mirror.models import Connection, Message, WebhookEvent
+from mirror.sync.freshness import freshness_of
 from people.actors import Actor, Role, Scope
 
 # Of one kind so many are read, and one act is for so many; the count tells of all.

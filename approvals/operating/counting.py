@@ -7,8 +7,8 @@ from django.db.models import F
 from django.db.models.functions import Now
 
 from approvals.desk.allowing import judged_together
-from approvals.models import Message
 from common.postgres import clock
+from mirror.models import Message
 from policy.models import AllowEntry
 
 

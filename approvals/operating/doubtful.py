@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from approvals.models import Decision
 from approvals.operating.finding import REVIEWER, Stuck, ask_again, named, open_page
-from approvals.states import DecisionState, MessageState, Outcome
+from mirror.states import DecisionState, MessageState, Outcome
 from people.actors import Actor
 
 

@@ -7,8 +7,8 @@ from datetime import datetime
 
 from django.urls import reverse
 
-from approvals.models import Message, WebhookEvent
 from approvals.operating.looking import may_look
+from mirror.models import Message, WebhookEvent
 from people.actors import Actor, Role
 
 REVIEWER = "a reviewer of its mailbox"

@@ -7,10 +7,11 @@ from uuid import UUID
 from django.db import transaction
 
 from approvals.errors import ActNotAllowed
-from approvals.models import Connection, Decision, Message
-from approvals.querysets import FETCH_TRIES, ConnectionQuerySet
-from approvals.sync.fetching import retry_fetch
+from approvals.models import Decision
 from audit.recording import record
+from mirror.models import Connection, Message
+from mirror.querysets import FETCH_TRIES, ConnectionQuerySet
+from mirror.sync.rows import retry_fetch
 from people.actors import Actor, Role
 
 _ROLES = (Role.REVIEWER, Role.ADMIN)

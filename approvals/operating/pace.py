@@ -11,7 +11,7 @@ from django.db.models import Q
 from django.db.models.functions import Now
 
 from approvals.models import Verdict
-from approvals.states import Outcome
+from mirror.states import Outcome
 from people.actors import Actor, Role
 
 SHORTEST = 2.0

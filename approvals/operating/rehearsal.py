@@ -10,9 +10,9 @@ from datetime import datetime, timedelta
 from heapq import nlargest
 
 from approvals.desk.allowing import contacts_among
-from approvals.desk.written_to import in_compared_form, written_to_in
-from approvals.models import Message
-from approvals.querysets.sent import Alike
+from mirror.models import Message
+from mirror.querysets.sent import Alike
+from mirror.recipients import in_compared_form, written_to_in
 from people.actors import Actor
 from policy.allowlists import (
     CONTACTS,

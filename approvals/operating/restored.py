@@ -14,8 +14,9 @@ from django.db.models.functions import Now
 from approvals import settle
 from approvals.connecting.pausing import pause_by_hand
 from approvals.desk.facets import risk_facets
-from approvals.models import Connection, Decision, Message
-from approvals.states import DecisionEvent, DecisionState, MessageState
+from approvals.models import Decision
+from mirror.models import Connection, Message
+from mirror.states import DecisionEvent, DecisionState, MessageState
 from people.actors import Actor
 from risk.findings import may_have_left
 

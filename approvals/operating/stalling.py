@@ -6,7 +6,8 @@ from datetime import datetime
 
 from django.urls import reverse
 
-from approvals.models import Connection, Decision, Message
+from approvals.models import Decision
+from mirror.models import Connection, Message
 from people.actors import Actor
 from policy.models import KillSwitch
 

@@ -9,14 +9,15 @@ from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Now
 
 from approvals.querysets.reported import DecisionReported
-from approvals.querysets.terms import IN_DOUBT, LATELY, LET_GO, READS_THAT_PROVE, VOID
-from approvals.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
 from common.grace import STUCK_AFTER
 from common.references import references_in
+from mirror.querysets.terms import IN_DOUBT, LATELY, LET_GO, READS_THAT_PROVE, VOID
+from mirror.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
 from people.actors import Actor, Role
 
 if TYPE_CHECKING:
-    from approvals.models import Connection, Decision, Message
+    from approvals.models import Decision
+    from mirror.models import Connection, Message
 
 
 def _switches() -> Any:
@@ -74,7 +75,7 @@ class DecisionQuerySet(DecisionReported):
 
     def sent_back_between(self, since: datetime, until: datetime) -> Self:
         """Those that asked for changes and whose answer nobody has let go yet (relies on decision_sent_back)."""
-        messages = apps.get_model("approvals", "Message").objects
+        messages = apps.get_model("mirror", "Message").objects
         answered = Exists(messages.filter(answers=OuterRef("pk"), state__in=LET_GO))
         asked = self.filter(outcome=Outcome.SEND_BACK, recorded_at__gte=since, recorded_at__lte=until)
         return asked.exclude(state__in=VOID).exclude(answered)
@@ -124,7 +125,7 @@ class DecisionQuerySet(DecisionReported):
         Each condition is a subquery of its own. Joined in, they would make Django wrap the row's own conditions into a
         subquery too, and PostgreSQL does not look at those again when the row changed while the update waited for it.
         """
-        connections, messages = (apps.get_model("approvals", name).objects for name in ("Connection", "Message"))
+        connections, messages = (apps.get_model("mirror", name).objects for name in ("Connection", "Message"))
         # At the address that the call goes to: it may have been changed meanwhile.
         here = connections.filter(pk=message.connection_id, api_url=message.connection.api_url)
         well = here.filter(paused_at=None).rested()
@@ -152,7 +153,7 @@ class DecisionQuerySet(DecisionReported):
         """Only those on messages that the actor may see."""
         if actor.sees_all():
             return self
-        return self.filter(message__in=apps.get_model("approvals", "Message").objects.visible_to(actor))
+        return self.filter(message__in=apps.get_model("mirror", "Message").objects.visible_to(actor))
 
     def with_message(self) -> Self:
         """With what a sentence about each needs."""

@@ -8,13 +8,13 @@ from django.db import models
 from django.db.models import Q
 from django.db.models.functions import Now
 
-from approvals.querysets.reach import within_reach
-from approvals.querysets.terms import BACK_BEFORE, CLAIM_LASTS
-from approvals.states import MessageState
+from mirror.querysets.terms import BACK_BEFORE, CLAIM_LASTS
+from mirror.querysets.visible_scope import within_reach
+from mirror.states import MessageState
 from people.actors import Actor
 
 if TYPE_CHECKING:
-    from approvals.models import Claim, Comment, Message, Question, Snooze  # noqa: F401 - the querysets' type parameters
+    from mirror.models import Message  # noqa: F401 - the querysets' type parameters
 
 
 class ClaimQuerySet(models.QuerySet["Claim"]):
@@ -39,7 +39,7 @@ class ClaimQuerySet(models.QuerySet["Claim"]):
 
     def seen_by(self, actor: Actor) -> Self:
         """Those on messages that the actor may see, with who has them."""
-        messages = apps.get_model("approvals", "Message")._default_manager.filter(within_reach(actor))
+        messages = apps.get_model("mirror", "Message")._default_manager.filter(within_reach(actor))
         found = self if actor.sees_all() else self.filter(message__in=messages.values("pk"))
         return found.select_related("person", "message")
 

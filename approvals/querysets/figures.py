@@ -11,11 +11,11 @@ from django.db import models
 from django.db.models import Aggregate, Count, DurationField, ExpressionWrapper, F, FloatField, Func, Q
 from django.db.models.functions import Now, TruncDate
 
-from approvals.states import DecisionState, Outcome
 from common.postgres.rows import run
+from mirror.states import DecisionState, Outcome
 
 if TYPE_CHECKING:
-    from approvals.models import Decision, Message, Verdict  # noqa: F401 - the querysets' type parameters
+    from mirror.models import Message  # noqa: F401 - the querysets' type parameters
 
 LATELY = timedelta(days=7)
 # Of so many of the newest, medians and shares are told; a desk that decides more than that in a week is told so.

@@ -10,7 +10,7 @@ from approvals.desk.places import Place
 from common.postgres.rows import run
 
 if TYPE_CHECKING:
-    from approvals.querysets.messages import MessageQuerySet
+    from mirror.querysets.messages import MessageQuerySet
 
 LATELY = timedelta(days=30)
 # Beyond so many messages nothing is counted: the count must not grow with the traffic for ever.

@@ -24,9 +24,9 @@ from django.db.models.query import QuerySet
 
 from approvals.desk.filters import Filters
 from approvals.desk.places import Place, as_number, at_time
-from approvals.querysets.standing import StandingReads
 from common.postgres.statements import ANY, COUNTED, NAMED_LATER
 from common.words import BY, FROM, TO, asked
+from mirror.querysets.status import StandingReads
 from people.actors import Actor
 
 # So many alike are a flood, which stands in one row unasked.

@@ -9,7 +9,7 @@ from django.db.models import Q
 from people.actors import Actor
 
 if TYPE_CHECKING:
-    from approvals.models import GateRefusal  # noqa: F401 - the queryset's type parameter
+    from mirror.models import GateRefusal  # noqa: F401 - the queryset's type parameter
 
 
 class GateRefusalQuerySet(models.QuerySet["GateRefusal"]):

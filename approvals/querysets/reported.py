@@ -9,13 +9,13 @@ from django.db import models
 from django.db.models import Count, DurationField, Exists, ExpressionWrapper, F, OuterRef, Q, Subquery
 
 from approvals.querysets.figures import DecisionFigures, Seconds
-from approvals.querysets.terms import DONE
-from approvals.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
 from audit.models import Entry
 from common.postgres.rows import run
+from mirror.querysets.terms import DONE
+from mirror.states import LIVE_DECISIONS, DecisionState, MessageState, Outcome
 
 if TYPE_CHECKING:
-    from approvals.models import Message
+    from mirror.models import Message
 
 # What can be counted of decisions, as a condition for their rows and as one for the sums.
 FIGURES: Mapping[str, tuple[Q, str]] = {

@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from approvals.models import Mailbox, Message
-from approvals.querysets.contacts import Contact, contacts_in
-from approvals.states import MessageState
 from common.fingerprint import Content
+from mirror.models import Mailbox, Message
+from mirror.querysets.contacts import Contact, contacts_in
+from mirror.states import MessageState
 from people.actors import Actor
 from rendering import named
 from rendering.links import unicode_host

@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
-from approvals.models import Decision, Message
+from approvals.models import Decision
 from common.fingerprint import normalise_address
+from mirror.models import Message
 
 # An agent that was asked for changes answers within days, one that names neither thread nor trigger within hours.
 WINDOW = timedelta(days=7)

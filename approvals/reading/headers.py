@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from approvals.models import Message
 from approvals.reading.source import STRETCH, Stretch, page_count, stretch_of
 from common.fingerprint import FIELDS, Content
+from mirror.models import Message
 
 # So many addresses of one field are one page.
 LISTED = 500

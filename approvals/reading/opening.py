@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from approvals.models import Message
 from audit.recording import record
 from audit.trail import acts_told
 from common.postgres.anew import atomic_anew
+from mirror.models import Message
 from people.actors import Actor
 
 

@@ -11,9 +11,10 @@ from functools import lru_cache
 from typing import Any
 
 from approvals.desk.filters import Filters
-from approvals.models import CommandedMail, Message
-from approvals.querysets.reach import anybody_like
+from approvals.models import CommandedMail
 from common.postgres.statements import ANY, NAMED_LATER, Part, count_of, told_together
+from mirror.models import Message
+from mirror.querysets.visible_scope import anybody_like
 from people.actors import Actor
 
 COUNTED = 100

@@ -6,9 +6,9 @@ A copy of a pure function's answer, bounded; whoever loses it works it out again
 from collections import OrderedDict
 from threading import Lock
 
-from approvals.mirror import stored_content
-from approvals.models import Revision
 from common.fingerprint import Content
+from mirror.models import Revision
+from mirror.store import stored_content
 from rendering import ShownLetter, show_letter
 
 MAX_LETTERS = 32

@@ -8,9 +8,10 @@ from django.db.models import CharField, Exists, F, OuterRef, Q, QuerySet
 from django.db.models.fields.json import KeyTextTransform
 from django.db.models.functions import Cast
 
-from approvals.models import Decision, Message, Verdict
+from approvals.models import Decision, Verdict
 from approvals.reports.months import Month
 from audit.models import Entry
+from mirror.models import Message
 from people.actors import Actor, Role
 
 # How many messages are named; the rest is counted.

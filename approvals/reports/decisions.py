@@ -6,10 +6,11 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import urlencode
 
-from approvals.models import Connection, Decision, Mailbox, Message
+from approvals.models import Decision
 from approvals.querysets.reported import FIGURES, Group, by_place, decided_elsewhere
 from approvals.reports.months import Month
 from common.charts import Bars, bars, spoken
+from mirror.models import Connection, Mailbox, Message
 from people.actors import Actor, Role
 from people.models import Person
 

@@ -3,7 +3,8 @@
 from datetime import datetime
 from typing import Any
 
-from approvals.models import Connection, Decision, EnclosedFile, Message, Thread
+from approvals.models import Decision
+from mirror.models import Connection, EnclosedFile, Message, Thread
 from policy.models import GateList
 
 # From a row to its connection.

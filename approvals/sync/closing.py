@@ -5,13 +5,14 @@ from datetime import datetime
 from django.db import transaction
 from django.db.models.functions import Now
 
-from approvals import mirror, settle
-from approvals.intake import filling
-from approvals.intake.telling import details_of
-from approvals.models import Message, WebhookEvent
-from approvals.states import DecisionState, MessageEvent, MessageState, contradicts
-from approvals.sync.asking import ACTOR, Told
+from approvals import settle
 from audit.recording import record
+from mirror import backfill as filling
+from mirror import store as mirror
+from mirror.event_details import details_of
+from mirror.models import Message, WebhookEvent
+from mirror.states import DecisionState, MessageEvent, MessageState, contradicts
+from mirror.sync.reads import ACTOR, Told
 
 _EVENTS = {
     "approved": MessageEvent.APPROVED,

@@ -10,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 from django.db import transaction
 from django.db.models.functions import Greatest, Now
 
-from approvals.sync import health
 from audit.recording import record
 from common.postgres import clock
+from mirror.sync import health
 from people.actors import Actor, worker
 from policy.gate import GateContent, content_for
 from policy.models import GateList

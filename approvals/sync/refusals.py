@@ -10,11 +10,11 @@ from typing import Any
 from django.db import transaction
 from django.db.models.functions import Now
 
-from approvals.intake.telling import trigger_details
-from approvals.models import Connection, GateRefusal, Mailbox
-from approvals.sync import health
 from audit.recording import record
 from common.postgres import clock
+from mirror.event_details import trigger_details
+from mirror.models import Connection, GateRefusal, Mailbox
+from mirror.sync import health
 from people.actors import webhook
 from upstream import errors
 from upstream.events import read_time

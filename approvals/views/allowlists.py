@@ -13,8 +13,8 @@ from approvals.allowing.gates import at_gate
 from approvals.allowing.places import ListAt, list_at, list_of
 from approvals.allowing.told import told_changes
 from approvals.allowing.words import KINDS, mode_words, modes_of
-from approvals.models import Connection, Mailbox
 from common.pages import DeskRequest
+from mirror.models import Connection, Mailbox
 from people.actors import Actor
 from policy.models import AllowEntry, Allowlist, GateList
 

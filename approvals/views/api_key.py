@@ -11,10 +11,10 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from approvals.admin_forms.keys import KeyForm, OwnerForm
 from approvals.administering.keys import SCOPES, ApiKey, change_key, read_key, revoke_key, set_owner
 from approvals.errors import ChangeNotOffered
-from approvals.models import Connection
 from approvals.views.api_keys import key_list, key_refused, people_to_own
 from approvals.views.changing import CHANGE_ERRORS, connection_seen, is_admin, told_by
 from common.pages import DeskRequest
+from mirror.models import Connection
 from people.reauthentication import reauthenticated
 
 

@@ -10,7 +10,6 @@ from django.views.decorators.http import require_http_methods, require_safe
 
 from approvals.admin_forms.keys import KeyForm, OwnerForm
 from approvals.administering.keys import SCOPES, ApiKey, create_key, read_keys
-from approvals.models import Connection
 from approvals.views.changing import (
     CHANGE_ERRORS,
     accounts_of,
@@ -21,6 +20,7 @@ from approvals.views.changing import (
     told_by,
 )
 from common.pages import DeskRequest
+from mirror.models import Connection
 from people.models import Person
 from people.reauthentication import reauthenticated
 

@@ -16,13 +16,14 @@ from django.views.decorators.http import require_POST, require_safe
 from approvals import nudges
 from approvals.errors import ActNotAllowed, ApprovalsError, EventAlreadyHandled
 from approvals.intake.replay import dismiss_event, replay_event
-from approvals.models import Decision, Message, WebhookEvent
+from approvals.models import Decision
 from approvals.operating.attention import READ, attention_count, attention_for
 from approvals.operating.finding import Stuck, grouped
 from approvals.operating.looking import carry_out_now
 from approvals.operating.pace import paces_for
 from approvals.views.doubt import have_asked
 from common.pages import DeskRequest, page_or_fragment
+from mirror.models import Message, WebhookEvent
 from people.actors import Actor
 
 _REPLAYED = {

@@ -10,13 +10,14 @@ from approvals.desk.comments import MAX_COMMENT, OFFERED, may_comment, people_ar
 from approvals.desk.mentions import Known
 from approvals.desk.presence import readers_of
 from approvals.desk.typed import tomorrow_morning, zone_of
-from approvals.models import Claim, Comment, Message, Question, Snooze
-from approvals.querysets import BACK_BEFORE
-from approvals.querysets.standing import awaits_review
+from approvals.models import Claim, Comment, Question, Snooze
 from approvals.ruling import is_reviewer
 from audit.models import Entry
 from audit.trail import Line, lines
 from common.pages import DeskRequest
+from mirror.models import Message
+from mirror.querysets import BACK_BEFORE
+from mirror.querysets.status import awaits_review
 from people.actors import Actor
 
 MOST_COMMENTS, MOST_LINES = 50, 12

@@ -20,11 +20,11 @@ from approvals.desk.bulk import Ended, decide_together, note_on_sheet, undo_toge
 from approvals.desk.bulk_forms import ChosenForm, TogetherForm, UndoForm
 from approvals.desk.presets import PRESETS
 from approvals.desk.sheets import OnSheet, Sheet, SheetNotOurs, new_sheet, read_sheet, sign_sheet
-from approvals.states import Outcome
 from approvals.views.bulk_done import batch_kept, done_context, keep_batch, may_undo, repeated
 from approvals.views.bulk_items import Gathered, gather
 from approvals.views.listing import filters_of
 from common.pages import DeskRequest, page_or_fragment
+from mirror.states import Outcome
 from people.actors import Actor
 from people.reauthentication import ask_first, has_just_proved
 

@@ -13,11 +13,12 @@ from approvals.deciding.standing import Standing, shown_status, standing_of
 from approvals.deciding.status import Status
 from approvals.desk.bulk import Ended
 from approvals.desk.sheets import OnSheet, Sheet
-from approvals.models import Decision, Message
-from approvals.querysets.standing import read_decisions
+from approvals.models import Decision
 from approvals.ruling import is_reviewer
-from approvals.states import DecisionState, Outcome
 from common.identifiers import uuid7
+from mirror.models import Message
+from mirror.querysets.status import read_decisions
+from mirror.states import DecisionState, Outcome
 from people.actors import Actor
 
 _KEY = "bulk"

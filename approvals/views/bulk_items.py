@@ -14,20 +14,20 @@ from approvals.deciding.standing import shown_status, standing_of
 from approvals.deciding.status import Status
 from approvals.desk.allowing import judged_together
 from approvals.desk.weights import weights_to_show
-from approvals.enclosed.show import ShownFile, shown_file
-from approvals.mirror import stored_content
-from approvals.models import EnclosedFile, Message, Revision, ThreadLetter
-from approvals.querysets import CLAIM_LASTS
 from approvals.reading.addresses import Field, lines_together
 from approvals.reading.listed import with_lists
 from approvals.reading.origin import stated_reason
 from approvals.reading.shown import letter_of
 from approvals.reading.source import Stretch, stretch_of
-from approvals.reading.thread import came_since
 from approvals.ruling import rulings_for
 from approvals.views.found import FoundLine, found_lines
 from approvals.views.pane import Expiry, expiry_of, unseen_fields
 from common.fingerprint import Attachment, Content
+from mirror.attachments.preview import ShownFile, shown_file
+from mirror.models import EnclosedFile, Message, Revision, ThreadLetter
+from mirror.querysets import CLAIM_LASTS
+from mirror.store import stored_content
+from mirror.threads.conversation import came_since
 from people.actors import Actor
 from policy.allowlists import Judged
 from policy.ruling import Ruling

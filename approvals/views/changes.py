@@ -2,11 +2,12 @@
 
 from dataclasses import dataclass
 
-from approvals.mirror import stored_content
-from approvals.models import Decision, Message, Revision
-from approvals.querysets import VOID
+from approvals.models import Decision
 from approvals.reading.difference import Change, difference
 from common.fingerprint import short_fingerprint
+from mirror.models import Message, Revision
+from mirror.querysets import VOID
+from mirror.store import stored_content
 
 
 @dataclass(frozen=True)

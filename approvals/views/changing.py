@@ -7,8 +7,8 @@ from django.core.cache import cache
 from django.http import Http404
 
 from approvals.errors import ActNotAllowed, ApprovalsError, ChangeRefused, ChangeUnknown, CodeWanted
-from approvals.models import Connection, Mailbox
 from common.pages import DeskRequest
+from mirror.models import Connection, Mailbox
 from people.actors import Actor, Role
 
 CHANGE_ERRORS = (ActNotAllowed, ChangeRefused, ChangeUnknown)

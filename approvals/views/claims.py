@@ -17,12 +17,12 @@ from approvals.desk.claims import release, take, touch
 from approvals.desk.snooze import PutOff, bring_back, put_off
 from approvals.desk.typed import ClaimForm, PresenceForm, SnoozeForm
 from approvals.errors import ActNotAllowed, ApprovalsError, ClaimedByOther
-from approvals.models import Message
 from approvals.views.beside import beside_context, said_context
 from approvals.views.listing import filters_of, next_in
 from approvals.views.message import answer_with_message, back_to_message, find_bare_message
 from common.pages import DeskRequest
 from common.postgres import clock
+from mirror.models import Message
 
 
 @login_required

@@ -12,11 +12,11 @@ from django.views.decorators.http import require_POST
 from approvals.desk.comments import Said, add_comment
 from approvals.desk.typed import CommentForm
 from approvals.errors import ActNotAllowed
-from approvals.models import Message
 from approvals.views.beside import beside_context, said_context
 from approvals.views.listing import filters_of
 from approvals.views.message import answer_with_message, find_message
 from common.pages import DeskRequest
+from mirror.models import Message
 
 
 @login_required

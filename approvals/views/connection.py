@@ -17,10 +17,10 @@ from approvals.connecting import pausing, removing, rights, rotation, webhook
 from approvals.connecting.changing import rename, set_address
 from approvals.connecting.slots import SLOTS, problem_in, shown_start
 from approvals.errors import ActNotAllowed, ApprovalsError, ConnectionNotChanged
-from approvals.models import Connection, WebhookEvent
 from approvals.views.changing import connection_seen, told_by
 from approvals.views.connections import row_of
 from common.pages import DeskRequest
+from mirror.models import Connection, WebhookEvent
 from people.actors import Actor
 from people.reauthentication import reauthenticated
 

@@ -16,10 +16,10 @@ from approvals.connecting.rights import may_add
 from approvals.connecting.slots import SLOTS
 from approvals.errors import ActNotAllowed
 from approvals.intake import unsigned
-from approvals.models import Connection, WebhookEvent
 from approvals.operating.looking import read_again, readable_by
-from approvals.sync.freshness import Freshness, freshness_of
 from common.pages import DeskRequest, page_or_fragment
+from mirror.models import Connection, WebhookEvent
+from mirror.sync.freshness import Freshness, freshness_of
 from people.actors import Actor
 
 

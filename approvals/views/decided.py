@@ -12,10 +12,11 @@ from django.utils import timezone
 
 from approvals.deciding.standing import Standing, shown_status, standing_of
 from approvals.deciding.status import Status
-from approvals.models import Decision, Message
+from approvals.models import Decision
 from approvals.ruling import is_reviewer, stop_of
-from approvals.states import DecisionState, Outcome
 from approvals.views.pane import waits_for
+from mirror.models import Message
+from mirror.states import DecisionState, Outcome
 from people.actors import Actor
 
 # A decision that is older is no news, whatever an address says.

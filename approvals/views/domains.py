@@ -13,9 +13,9 @@ from django.views.decorators.http import require_POST, require_safe
 from approvals.admin_forms.domains import DomainForm
 from approvals.administering import domains as administering
 from approvals.administering.domains import Domain
-from approvals.models import Connection
 from approvals.views.changing import CHANGE_ERRORS, accounts_of, connection_seen, is_admin, told_by
 from common.pages import DeskRequest
+from mirror.models import Connection
 from people.reauthentication import reauthenticated
 
 

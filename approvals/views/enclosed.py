@@ -11,13 +11,13 @@ from django.shortcuts import render
 from django.utils.http import content_disposition_header
 from django.views.decorators.http import require_POST, require_safe
 
-from approvals.enclosed.parts import key_of, links_key, note_opened_part
-from approvals.enclosed.show import document_of
 from approvals.forms import PartForm
-from approvals.models import EnclosedFile, Message
 from approvals.views.message import find_message, is_ahead_of_reading
 from approvals.views.parts import files_context, unread_context
 from common.pages import DeskRequest
+from mirror.attachments.opened_parts import key_of, links_key, note_opened_part
+from mirror.attachments.preview import document_of
+from mirror.models import EnclosedFile, Message
 from rendering import stripped
 
 

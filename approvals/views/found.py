@@ -8,7 +8,7 @@ from uuid import UUID
 from django.urls import reverse
 
 from approvals.desk.weights import weights_to_show
-from approvals.models import Message
+from mirror.models import Message
 from risk import RULES, Finding, restored, score
 from risk.places import IN_FRAME, PARTS
 from risk.score import level_of, points_of

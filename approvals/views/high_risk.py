@@ -18,18 +18,18 @@ from approvals.decide import give_verdict
 from approvals.deciding.refusals import note_refusal
 from approvals.desk.caution import Asked, HighRiskForm, serious_findings, what_to_type
 from approvals.errors import ApprovalsError, VerdictNotAllowed
-from approvals.mirror import stored_content
-from approvals.models import Message
 from approvals.reading.addresses import address_lines
 from approvals.reading.listed import with_lists
-from approvals.reading.thread import conversation_of
 from approvals.ruling import ruled
-from approvals.states import Outcome
 from approvals.views.listing import filters_of
 from approvals.views.message import answer_with_message, find_message
 from approvals.views.pane import approve_label
 from approvals.views.verdict import go_on
 from common.pages import DeskRequest
+from mirror.models import Message
+from mirror.states import Outcome
+from mirror.store import stored_content
+from mirror.threads.conversation import conversation_of
 from people.actors import Actor
 from risk import Finding
 

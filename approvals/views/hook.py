@@ -11,10 +11,10 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from approvals.admin_forms.hooks import OVERLAPS, EndHookForm, OverlapForm
 from approvals.administering.hooks import Hook, delete_hook, read_hook, read_sent, replay, rotate_hook, try_hook
 from approvals.errors import ChangeNotOffered
-from approvals.models import Connection
 from approvals.views.changing import CHANGE_ERRORS, connection_seen, is_admin, new_ticket, take_ticket, told_by
 from approvals.views.hooks import SENT_TWICE, hook_list, hook_refused
 from common.pages import DeskRequest
+from mirror.models import Connection
 from people.reauthentication import reauthenticated
 
 

@@ -11,7 +11,6 @@ from django.views.decorators.http import require_http_methods, require_safe
 from approvals.admin_forms.hooks import HookForm
 from approvals.administering.hook_events import GROUPS, OWN_GROUPS, sample_bodies
 from approvals.administering.hooks import Hook, read_hooks, register_hook
-from approvals.models import Connection
 from approvals.views.changing import (
     CHANGE_ERRORS,
     accounts_of,
@@ -22,6 +21,7 @@ from approvals.views.changing import (
     told_by,
 )
 from common.pages import DeskRequest
+from mirror.models import Connection
 from people.reauthentication import reauthenticated
 
 SENT_TWICE = (

@@ -12,8 +12,8 @@ from django.views.decorators.http import require_POST, require_safe
 from approvals.administering import holding
 from approvals.errors import ActNotAllowed
 from approvals.forms import HoldAllForm, StopForm
-from approvals.models import Connection, Mailbox
 from common.pages import DeskRequest
+from mirror.models import Connection, Mailbox
 from people.actors import Actor, Role
 from people.reauthentication import ask_first, has_just_proved
 from policy.errors import KillSwitchNotAllowed

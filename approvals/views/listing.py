@@ -16,16 +16,17 @@ from django.views.decorators.http import require_safe
 from approvals.desk.filters import GROUPS, ORDERS, RISKS, TABS, Filters
 from approvals.desk.places import Place, as_number
 from approvals.forms import MessageForm, QueueForm
-from approvals.models import Decision, Mailbox, Message, SavedView
-from approvals.querysets import MessageQuerySet
+from approvals.models import Decision, SavedView
 from approvals.querysets.queue import anywhere_like, named_at, order_of, place_of, weights_spelled
-from approvals.querysets.reach import anybody_like, asked_by
-from approvals.querysets.standing import read_decisions
 from approvals.views.decided import just_decided
 from approvals.views.mine import with_people
 from approvals.views.rows import Row, as_json, chips_of, rows_of
 from common.pages import DeskRequest, page_or_fragment
 from common.postgres.statements import COUNTED, NAMED_LATER, Part, any_of, count_of, first_of, list_of, told_together
+from mirror.models import Mailbox, Message
+from mirror.querysets import MessageQuerySet
+from mirror.querysets.status import read_decisions
+from mirror.querysets.visible_scope import anybody_like, asked_by
 from people.actors import Actor
 from risk import RULES
 

@@ -11,9 +11,9 @@ from django.views.decorators.http import require_http_methods
 from approvals.admin_forms.mailboxes import LoosenForm
 from approvals.administering.loosening import Wish, loosen, read_wishes
 from approvals.administering.modes import consequences, is_looser, mode_named
-from approvals.models import Mailbox
 from approvals.views.changing import CHANGE_ERRORS, is_admin, mailbox_seen, told_by
 from common.pages import DeskRequest
+from mirror.models import Mailbox
 from people.reauthentication import reauthenticated
 
 

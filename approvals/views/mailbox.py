@@ -12,9 +12,9 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from approvals.admin_forms.mailboxes import TIMINGS, DeleteForm, DeskForm, ModeForm, SettingsForm
 from approvals.administering.mailboxes import change_mailbox, delete_mailbox, set_desk_settings
 from approvals.administering.modes import MODES, is_looser, mode_named
-from approvals.models import Mailbox
 from approvals.views.changing import CHANGE_ERRORS, is_admin, mailbox_seen, told_by
 from common.pages import DeskRequest
+from mirror.models import Mailbox
 from people.reauthentication import reauthenticated
 
 

@@ -15,10 +15,10 @@ from approvals.administering.calls import READ_SECONDS
 from approvals.administering.loosening import Wish, Wishes, read_wishes
 from approvals.administering.mailboxes import create_mailbox
 from approvals.administering.modes import Mode, mode_named
-from approvals.models import Connection, Mailbox
-from approvals.sync.boxes import read_mailboxes
 from approvals.views.changing import CHANGE_ERRORS, accounts_of, is_admin, told_by
 from common.pages import DeskRequest
+from mirror.models import Connection, Mailbox
+from mirror.sync.mailboxes import read_mailboxes
 from people.actors import Actor, Role
 from people.reauthentication import reauthenticated
 

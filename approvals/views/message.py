@@ -20,15 +20,12 @@ from approvals.desk.claims import touch
 from approvals.desk.filters import Filters
 from approvals.desk.presets import PRESETS
 from approvals.forms import MessageForm, OpenedForm
-from approvals.mirror import stored_content
-from approvals.models import Message, Verdict
+from approvals.models import Verdict
 from approvals.operating.looking import may_look
-from approvals.querysets import MessageQuerySet
 from approvals.reading.listed import to_allow
 from approvals.reading.opening import note_opened, note_served, note_served_and_opened
 from approvals.reading.shown import letter_of
 from approvals.ruling import is_reviewer, ruled, stop_of
-from approvals.states import DecisionState, Outcome
 from approvals.views.beside import beside_context, said_context
 from approvals.views.changes import changes_since, changes_since_sent_back
 from approvals.views.decided import just_decided
@@ -38,6 +35,10 @@ from approvals.views.pane import approve_label, expiry_of, unseen_fields, waits_
 from approvals.views.parts import parts_context
 from approvals.views.sheet import reading_context, sheet_context, way_asked
 from common.pages import DeskRequest, page_or_fragment
+from mirror.models import Message
+from mirror.querysets import MessageQuerySet
+from mirror.states import DecisionState, Outcome
+from mirror.store import stored_content
 from people.actors import Actor
 
 # So often a worker may fail to fetch a letter before a person is asked to look.

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from approvals.models import Decision, Message
-from approvals.states import MessageState
+from approvals.models import Decision
 from common.fingerprint import FIELDS, Content
+from mirror.models import Message
+from mirror.states import MessageState
 from risk.addresses import everybody
 
 # So close to its end the time that is left is shown in red, or at all where there is little room.

@@ -2,11 +2,11 @@
 
 from typing import Any
 
-from approvals.enclosed.parts import Part, key_of, unread_parts
-from approvals.enclosed.show import ShownFile, shown_file
-from approvals.mirror import stored_content
-from approvals.models import EnclosedFile, Message, OpenedPart
-from approvals.reading.thread import Conversation, conversation_of
+from mirror.attachments.opened_parts import Part, key_of, unread_parts
+from mirror.attachments.preview import ShownFile, shown_file
+from mirror.models import EnclosedFile, Message, OpenedPart
+from mirror.store import stored_content
+from mirror.threads.conversation import Conversation, conversation_of
 from people.actors import Actor
 
 

@@ -3,9 +3,10 @@
 from typing import Any
 
 from approvals.desk.presence import readers_beside
-from approvals.models import Claim, Message
+from approvals.models import Claim
 from common.pages import DeskRequest
 from common.postgres.statements import Part, count_of
+from mirror.models import Message
 from people.actors import Actor
 
 # Of claims there are as many as people at work; more of them than this no page shows.

@@ -12,15 +12,16 @@ from django.views.decorators.http import condition, require_safe
 
 from approvals.deciding.standing import shown_status
 from approvals.forms import PulseForm
-from approvals.models import Decision, Message
+from approvals.models import Decision
 from approvals.operating.attention import attention_count
-from approvals.querysets.reach import anybody_like, asked_by
-from approvals.reading.thread import conversation_of
-from approvals.sync.freshness import freshness_for
 from approvals.views.listing import COUNTED_TABS, counted, newest_of, tab_counts
 from approvals.views.people_at import asked_of, people_at
 from common.pages import DeskRequest
 from common.postgres.statements import COUNTED, Part, told_together
+from mirror.models import Message
+from mirror.querysets.visible_scope import anybody_like, asked_by
+from mirror.sync.freshness import freshness_for
+from mirror.threads.conversation import conversation_of
 from people.actors import Actor
 from policy.models import KillSwitch
 

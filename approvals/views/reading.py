@@ -8,7 +8,6 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
-from approvals.mirror import stored_content
 from approvals.reading.opening import note_served
 from approvals.reading.shown import letter_of
 from approvals.reading.ways import TextFirstForm, Way
@@ -18,6 +17,7 @@ from approvals.views.message import find_message
 from approvals.views.pane import unseen_fields
 from approvals.views.sheet import sheet_context, way_asked
 from common.pages import DeskRequest
+from mirror.store import stored_content
 from people.liking import put_text_first
 
 

@@ -15,8 +15,8 @@ from django.views.decorators.http import require_POST, require_safe
 from approvals.allowing.forms import CodeForm
 from approvals.allowing.gates import at_gate, try_now
 from approvals.errors import ActNotAllowed
-from approvals.models import GateRefusal
 from common.pages import DeskRequest
+from mirror.models import GateRefusal
 from people.actors import Actor, Role
 from people.reauthentication import reauthenticated
 from policy.allowlists import compared, judge, patterns_of

@@ -12,11 +12,12 @@ from approvals.deciding.standing import shown_status
 from approvals.deciding.status import Status
 from approvals.desk.filters import RISKS, Filters
 from approvals.desk.presence import Reader
-from approvals.models import Decision, Mailbox, Message, Snooze
-from approvals.querysets import CLAIM_LASTS
-from approvals.states import DecisionState, MessageState
+from approvals.models import Decision, Snooze
 from approvals.views.pane import Expiry, expiry_of
 from common.postgres.statements import COUNTED
+from mirror.models import Mailbox, Message
+from mirror.querysets import CLAIM_LASTS
+from mirror.states import DecisionState, MessageState
 from people.actors import Actor
 from risk import RULES
 from risk.score import Score, score_of

@@ -16,10 +16,11 @@ from approvals.desk.places import read_place
 from approvals.desk.weights import may_weigh, weigh
 from approvals.errors import ActNotAllowed
 from approvals.forms import RuleForm
-from approvals.models import Message, RuleWeight
+from approvals.models import RuleWeight
 from approvals.querysets.hits import hits_by_rule, hits_of
 from approvals.querysets.queue import place_of
 from common.pages import DeskRequest
+from mirror.models import Message
 from people.actors import Actor
 from risk import RULES, Rule, restored
 from risk.score import level_of, points_of

@@ -15,8 +15,7 @@ from django.shortcuts import render
 from django.utils import timezone
 from django.views.decorators.http import require_safe
 
-from approvals.mirror import stored_content
-from approvals.models import Message, Verdict
+from approvals.models import Verdict
 from approvals.reading.opening import note_served
 from approvals.reading.shown import letter_of
 from approvals.reading.source import stretch_of
@@ -27,6 +26,8 @@ from audit.models import Entry
 from audit.recording import record
 from audit.trail import Line, first_at, lines
 from common.pages import DeskRequest
+from mirror.models import Message
+from mirror.store import stored_content
 from people.actors import Actor
 
 

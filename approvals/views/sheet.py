@@ -5,7 +5,6 @@ from typing import Any
 
 from django.urls import reverse
 
-from approvals.models import Message
 from approvals.reading.addresses import address_lines
 from approvals.reading.client import inbox_of
 from approvals.reading.compare import Comparison, compare_parts
@@ -14,11 +13,12 @@ from approvals.reading.headers import headers_of
 from approvals.reading.listed import with_lists
 from approvals.reading.origin import origin_of
 from approvals.reading.source import Stretch, source_of, stretch_of
-from approvals.reading.thread import Conversation
 from approvals.reading.ways import WAYS, Way, WayForm
 from approvals.views.changes import Changes, changes_since_version_before
 from common.fingerprint import Content
 from common.pages import DeskRequest
+from mirror.models import Message
+from mirror.threads.conversation import Conversation
 from people.actors import Actor
 from policy.allowlists import Judged
 from rendering import ShownLetter

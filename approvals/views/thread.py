@@ -7,10 +7,10 @@ from django.http import HttpResponse
 from django.views.decorators.http import require_safe
 
 from approvals import nudges
-from approvals.enclosed.parts import note_opened_part
 from approvals.views.message import find_message, is_ahead_of_reading
 from approvals.views.parts import thread_context
 from common.pages import DeskRequest, page_or_fragment
+from mirror.attachments.opened_parts import note_opened_part
 
 
 @login_required

@@ -19,11 +19,11 @@ from approvals.deciding.refusals import note_refusal
 from approvals.desk.presets import with_preset
 from approvals.errors import AlreadyDecided, ApprovalsError, VerdictNotAllowed
 from approvals.forms import MessageForm, VerdictForm
-from approvals.models import Message
 from approvals.views.decided import just_decided
 from approvals.views.listing import counted, cut, filters_of, next_in
 from approvals.views.message import answer_with_message, back_to_message, find_bare_message
 from common.pages import DeskRequest
+from mirror.models import Message
 from people.actors import Actor
 
 

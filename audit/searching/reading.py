@@ -149,6 +149,6 @@ def facets_of(entries: EntryQuerySet, filters: Filters, *, actor: Any) -> Facets
 
 
 def _names_of_connections(actor: Any, keys: list[str]) -> dict[str, str]:
-    known: Any = apps.get_model("approvals", "Connection")._default_manager
+    known: Any = apps.get_model("mirror", "Connection")._default_manager
     found = known.visible_to(actor).filter(pk__in=keys).values_list("pk", "name")
     return {str(key): name for key, name in found}

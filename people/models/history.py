@@ -38,7 +38,7 @@ class GrantPeriodQuerySet(models.QuerySet["GrantPeriod"]):
         scopes = actor.acting_as(Role.ADMIN, Role.AUDITOR).scopes
         if any(scope.connection is None and scope.mailbox is None for scope in scopes):
             return self
-        mailboxes: Any = apps.get_model("approvals", "Mailbox")._default_manager
+        mailboxes: Any = apps.get_model("mirror", "Mailbox")._default_manager
         reach = Q(connection=None)
         for scope in scopes:
             if scope.mailbox is not None:

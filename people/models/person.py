@@ -103,8 +103,8 @@ class Grant(models.Model):
 
     person = models.ForeignKey(Person, on_delete=models.CASCADE, related_name="grants")
     role = models.CharField(max_length=10, choices=[(role.value, role.value.title()) for role in Role])
-    connection = models.ForeignKey("approvals.Connection", null=True, blank=True, on_delete=models.CASCADE)
-    mailbox = models.ForeignKey("approvals.Mailbox", null=True, blank=True, on_delete=models.CASCADE)
+    connection = models.ForeignKey("mirror.Connection", null=True, blank=True, on_delete=models.CASCADE)
+    mailbox = models.ForeignKey("mirror.Mailbox", null=True, blank=True, on_delete=models.CASCADE)
     created_at = models.DateTimeField(db_default=Now())
 
     class Meta:

@@ -13,10 +13,10 @@ MALLORY = "mallory@outside.example"
 # As the pages write it; put into the table, it holds at once and no gate stands between.
 LIST = """
 INSERT INTO policy_allowlist (mailbox_id, kind, mode, version, changed_at)
-SELECT id, 'restriction', 'enforce', 1, now() FROM approvals_mailbox WHERE upstream_id = %s RETURNING id, mailbox_id
+SELECT id, 'restriction', 'enforce', 1, now() FROM mirror_mailbox WHERE upstream_id = %s RETURNING id, mailbox_id
 """
 THERE = """
-SELECT l.id FROM policy_allowlist l JOIN approvals_mailbox m ON m.id = l.mailbox_id
+SELECT l.id FROM policy_allowlist l JOIN mirror_mailbox m ON m.id = l.mailbox_id
 WHERE m.upstream_id = %s AND l.kind = 'restriction'
 """
 ENTRY = """
@@ -82,7 +82,7 @@ def test_recipient_off_the_list_is_allowed_from_the_message_and_the_mail_is_appr
     approve.click()
     expect(page.get_by_role("button", name="Undo").first).to_be_visible()
     # The button stands there before the decision is recorded.
-    mine = "message_id = (SELECT id FROM approvals_message WHERE public_id = %s)"
+    mine = "message_id = (SELECT id FROM mirror_message WHERE public_id = %s)"
     due = f"UPDATE approvals_decision SET due_at = now() WHERE state = 'recorded' AND {mine} RETURNING id"
     product.wait_for(lambda: product.sql(due, held["id"]), timeout=TIMEOUT, what="the decision")
     product.wait_for(lambda: product.mails(held["subject"]), timeout=TIMEOUT, what="the mail at its recipients")

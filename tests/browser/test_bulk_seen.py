@@ -25,7 +25,7 @@ def batch(product):
             body = f"Hello,\n\nabout {word} and {name} there is nothing else to say."
             sent = product.send(f"Batch {word} {name}", body=body, **{"from": product.known["MAILBOX2_ADDRESS"]})
             found.append(sent[0])
-        read = "SELECT count(*) FROM approvals_message WHERE hydrated_at IS NOT NULL AND upstream_id = ANY(%s)"
+        read = "SELECT count(*) FROM mirror_message WHERE hydrated_at IS NOT NULL AND upstream_id = ANY(%s)"
         product.wait_for(lambda: product.sql(read, found) == [(number,)], timeout=60, what="the contents of all")
         return f"{product.known['DASHBOARD_URL']}/queue/?q={name}&group=none", found
 
@@ -36,7 +36,7 @@ def batch(product):
 
 def states_of(product, upstream_ids):
     query = (
-        "SELECT d.state FROM approvals_decision d JOIN approvals_message m ON m.id = d.message_id"
+        "SELECT d.state FROM approvals_decision d JOIN mirror_message m ON m.id = d.message_id"
         " WHERE m.upstream_id = ANY(%s)"
     )
     return [state for (state,) in product.sql(query, upstream_ids)]
@@ -127,7 +127,7 @@ def test_one_of_five_that_changed_is_named_and_its_words_are_kept(desk, batch, p
     desk.get_by_label("Select all 5 on this page").check()
     desk.keyboard.press("Shift+A")
     expect(desk.get_by_role("heading", name="5 messages together")).to_be_visible()
-    query = "UPDATE approvals_revision r SET fingerprint = %s FROM approvals_message m WHERE r.id = m.revision_id"
+    query = "UPDATE mirror_revision r SET fingerprint = %s FROM mirror_message m WHERE r.id = m.revision_id"
     product.sql(f"{query} AND m.upstream_id = %s", "ab" * 32, ids[2])
     ready(desk)
     desk.keyboard.press("b")

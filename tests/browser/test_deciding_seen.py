@@ -209,7 +209,7 @@ def test_twenty_decisions_take_at_most_twenty_two_key_presses_and_leave_the_empt
     assert desk.evaluate("window.presses") <= 22
     expect(desk.locator(f"#decided[data-message='{rows[-1]['id']}']")).to_contain_text("Approved. Leaves in")
     assert desk.url.endswith("/queue/")
-    query = "SELECT count(*) FROM approvals_decision d JOIN approvals_message m ON m.id = d.message_id"
+    query = "SELECT count(*) FROM approvals_decision d JOIN mirror_message m ON m.id = d.message_id"
     ids = [row["upstream_id"] for row in rows]
     assert product.sql(f"{query} WHERE d.outcome = 'approve' AND m.upstream_id = ANY(%s)", ids) == [(20,)]
     desk.keyboard.press("z")

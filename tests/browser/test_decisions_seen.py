@@ -22,9 +22,9 @@ def held(product, ana, **fields):
 def change(product, ana, upstream_id):
     """Another content is there by now: a held message cannot be edited through the API, so its row is."""
     product.sql("UPDATE gateway_email SET markdown = %s WHERE id = %s", OTHER, upstream_id)
-    [(connection,)] = product.sql("SELECT connection_id FROM approvals_message WHERE upstream_id = %s", upstream_id)
+    [(connection,)] = product.sql("SELECT connection_id FROM mirror_message WHERE upstream_id = %s", upstream_id)
     ana.post(f"/connections/{connection}/read/", ana.get("/connections/"))
-    query = "SELECT count(*) FROM approvals_revision r JOIN approvals_message m ON m.id = r.message_id"
+    query = "SELECT count(*) FROM mirror_revision r JOIN mirror_message m ON m.id = r.message_id"
     query += " WHERE m.upstream_id = %s"
     product.wait_for(
         lambda: product.sql(query, upstream_id) == [(2,)], timeout=90, what="the new version in the mirror"
@@ -115,7 +115,7 @@ def test_doubt_ends_by_a_persons_word_and_the_mail_leaves_once(desk, product, an
         "INSERT INTO approvals_decision (outcome, reason, reference, state, rule, due_at, attempt, may_have_left,"
         " seen_held, seen_absent, upstream_answer, explanation, given_by_id, message_id, revision_id)"
         " SELECT 'approve', '', %s, 'unknown', '', now(), 1, true, 2, 0, '{}', 'MultiMail did not answer in time.',"
-        " p.id, m.id, m.revision_id FROM approvals_message m, people_person p"
+        " p.id, m.id, m.revision_id FROM mirror_message m, people_person p"
         " WHERE m.upstream_id = %s AND p.email = %s",
         uuid.uuid4().hex[:10].upper(),
         upstream_id,
@@ -135,7 +135,7 @@ def test_doubt_ends_by_a_persons_word_and_the_mail_leaves_once(desk, product, an
 def test_approval_under_the_kill_switch_waits_and_can_be_undone(desk, product, ana):
     row, _, subject = held(product, ana)
     ida = "SELECT id FROM people_person WHERE email = %s"
-    mailbox = "SELECT id FROM approvals_mailbox WHERE upstream_id = %s"
+    mailbox = "SELECT id FROM mirror_mailbox WHERE upstream_id = %s"
     product.sql(
         f"INSERT INTO policy_killswitch (reason, mailbox_id, pulled_by_id) VALUES ('Wrong list', ({mailbox}), ({ida}))",
         product.known["MAILBOX2_ID"],

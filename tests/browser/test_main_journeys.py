@@ -108,10 +108,10 @@ def test_message_fetched_ahead_that_changes_meanwhile_is_never_decided_unread(op
     page.goto(product.page(first))
     wait_for_ahead(page)
     product.sql("UPDATE gateway_email SET markdown = 'Pay somebody else' WHERE id = %s", second["upstream_id"])
-    of_second = "FROM approvals_message WHERE upstream_id = %s"
+    of_second = "FROM mirror_message WHERE upstream_id = %s"
     [(connection,)] = product.sql(f"SELECT connection_id {of_second}", second["upstream_id"])
     ana.post(f"/connections/{connection}/read/", ana.get("/connections/"))
-    revisions = f"SELECT count(*) FROM approvals_revision WHERE message_id = (SELECT id {of_second})"
+    revisions = f"SELECT count(*) FROM mirror_revision WHERE message_id = (SELECT id {of_second})"
     product.wait_for(lambda: product.sql(revisions, second["upstream_id"]) == [(2,)], TIMEOUT, "the new version")
     kept = []
     page.route("**/verdict/", lambda route: kept.append(route))

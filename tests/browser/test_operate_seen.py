@@ -56,7 +56,7 @@ def test_open_pages_say_at_once_that_the_switch_is_pulled_and_released(desk, adm
 def test_poison_is_looked_at_and_put_away(admin, product):
     name = f"odd.{uuid.uuid4().hex[:8]}"
     # The page lists fifty, the oldest first.
-    product.sql("UPDATE approvals_webhookevent SET handled_at = now() WHERE handled_at IS NULL")
+    product.sql("UPDATE mirror_webhookevent SET handled_at = now() WHERE handled_at IS NULL")
     body = b'{"event": "oversight.pending", "email_id": {"<b>not</b>": "%s"}}' % name.encode()
     assert product.post_webhook(body).ok
     page = admin("/attention/")
@@ -98,13 +98,13 @@ def test_open_home_shows_a_connection_that_is_not_well_any_more(admin, product):
     page = admin("/")
     card = page.locator("#home-connections")
     expect(card.get_by_text("Well", exact=True)).to_be_visible()
-    product.sql("UPDATE approvals_connection SET wait_until = now() + interval '5 minutes'")
+    product.sql("UPDATE mirror_connection SET wait_until = now() + interval '5 minutes'")
     try:
         # What a hint about the connection brings about; there is none where the row is only written.
         page.evaluate("document.dispatchEvent(new Event('desk:ask-pulse'))")
         expect(card.get_by_text("Waits", exact=True)).to_be_visible()
     finally:
-        product.sql("UPDATE approvals_connection SET wait_until = NULL")
+        product.sql("UPDATE mirror_connection SET wait_until = NULL")
 
 
 def test_gateway_holds_all_mail_and_lets_it_go_again(admin, product):

@@ -149,7 +149,7 @@ def test_counts_and_the_bar_follow_what_happens_elsewhere(queue, product, ana):
     expect(page.locator("#list .item")).to_have_count(1)
     product.send(body=word())
     expect(page.get_by_role("link", name="1 new, not all may match")).to_be_visible()
-    sql = "INSERT INTO approvals_claim (message_id, person_id) SELECT m.id, p.id FROM approvals_message m,"
+    sql = "INSERT INTO approvals_claim (message_id, person_id) SELECT m.id, p.id FROM mirror_message m,"
     sql += " people_person p WHERE m.public_id = %s AND p.email = %s"
     product.sql(sql, row["id"], product.known["REVIEWER_EMAIL"])
     # As when the tab is looked at again, which asks the pulse.

@@ -10,10 +10,10 @@ from django.db import connection as database
 from django.db.models.functions import Now
 from django.utils import timezone
 
-from approvals.models import Mailbox
 from approvals.sync import pushing
 from approvals.sync.pushing import push_list
 from audit.models import Entry
+from mirror.models import Mailbox
 from policy.allowlists import Place
 from policy.changes import Change, Wanted, apply_change
 from policy.models import AllowEntry, Allowlist, GateList

@@ -31,14 +31,14 @@ def rows(product: Product, sql: str, *parameters: Any) -> list[tuple[Any, ...]]:
 def message(product: Product, email_id: str) -> tuple[Any, ...]:
     """The state, sender, recipients and subject that the desk has."""
     found = rows(
-        product, "SELECT state, sender, recipients, subject FROM approvals_message WHERE upstream_id = %s", email_id
+        product, "SELECT state, sender, recipients, subject FROM mirror_message WHERE upstream_id = %s", email_id
     )
     assert len(found) == 1
     return found[0]
 
 
 def results(product: Product, email_id: str) -> list[str]:
-    sql = "SELECT result FROM approvals_webhookevent WHERE email_id = %s ORDER BY id"
+    sql = "SELECT result FROM mirror_webhookevent WHERE email_id = %s ORDER BY id"
     return [result for (result,) in rows(product, sql, email_id)]
 
 
@@ -100,9 +100,9 @@ def test_without_a_secret_everything_is_refused(product: Product):
     own |= {"api_url": "http://127.0.0.1:1", "paused_because": "A test of its own."}
     rows(
         product,
-        "INSERT INTO approvals_connection SELECT (jsonb_populate_record(one, %s::jsonb || jsonb_build_object("
-        "'id', nextval(pg_get_serial_sequence('approvals_connection', 'id')), 'paused_at', now()))).* "
-        "FROM approvals_connection one WHERE removed_at IS NULL LIMIT 1 RETURNING id",
+        "INSERT INTO mirror_connection SELECT (jsonb_populate_record(one, %s::jsonb || jsonb_build_object("
+        "'id', nextval(pg_get_serial_sequence('mirror_connection', 'id')), 'paused_at', now()))).* "
+        "FROM mirror_connection one WHERE removed_at IS NULL LIMIT 1 RETURNING id",
         json.dumps(own),
     )
     address = f"{product.known['DASHBOARD_URL']}/webhooks/multimail/{webhook_id}/"
@@ -112,7 +112,7 @@ def test_without_a_secret_everything_is_refused(product: Product):
             headers = {HEADER: sign(body, secret), "Content-Type": "application/json"}
             assert requests.post(address, data=body, headers=headers, timeout=60).status_code == 401
     finally:
-        rows(product, "DELETE FROM approvals_connection WHERE webhook_id = %s RETURNING id", webhook_id)
+        rows(product, "DELETE FROM mirror_connection WHERE webhook_id = %s RETURNING id", webhook_id)
 
 
 @pytest.mark.proves("contract 46")
@@ -127,7 +127,7 @@ def test_repeated_delivery_is_one_row_and_one_line_and_a_closed_row_is_never_reo
     assert message(product, email_id)[0] == "rejected"
     written = (
         "SELECT action FROM audit_entry WHERE action NOT LIKE 'alert.%%' AND message = "
-        "(SELECT public_id FROM approvals_message WHERE upstream_id = %s) ORDER BY id"
+        "(SELECT public_id FROM mirror_message WHERE upstream_id = %s) ORDER BY id"
     )
     assert rows(product, written, email_id) == [("message.rejected",), ("webhook.late",)]
 
@@ -141,7 +141,7 @@ def test_unknown_event_is_kept_and_what_is_no_object_is_400_and_nothing_is_guess
         answer = product.post_webhook(json.dumps(body).encode())
         assert (answer.status_code, answer.json()) == (200, {"result": "unknown"})
     assert results(product, email_id) == ["unknown", "unknown"]
-    assert rows(product, "SELECT 1 FROM approvals_message WHERE upstream_id = %s", email_id) == []
+    assert rows(product, "SELECT 1 FROM mirror_message WHERE upstream_id = %s", email_id) == []
     for raw_body in (b"[1, 2]", b"null", b'"text"', b"7", b"{broken"):
         answer = product.post_webhook(raw_body)
         assert (answer.status_code, answer.json()["stored"]) == (400, True), raw_body

@@ -97,7 +97,7 @@ def test_trace_lists_every_step_with_who_when_and_surface_under_one_id(product, 
 def test_each_webhook_twice_and_out_of_order_is_one_message_one_card_one_mail(product, line):
     upstream_id = line.sent["id"]
     with psycopg.connect(product.known["DATABASE_URL"]) as database:
-        query = "SELECT body FROM approvals_webhookevent WHERE position(%s in body) > 0 ORDER BY id DESC"
+        query = "SELECT body FROM mirror_webhookevent WHERE position(%s in body) > 0 ORDER BY id DESC"
         bodies = [bytes(body) for (body,) in database.execute(query, [upstream_id.encode()])]
         assert len(bodies) >= 3
         for body in [*bodies, *reversed(bodies)]:
@@ -106,7 +106,7 @@ def test_each_webhook_twice_and_out_of_order_is_one_message_one_card_one_mail(pr
         for body in bodies:
             again = json.loads(body) | {"event_id": f"again-{time.time_ns()}"}
             assert product.post_webhook(json.dumps(again).encode()).json()["result"] == "late"
-        count = "SELECT count(*), min(state) FROM approvals_message WHERE upstream_id = %s"
+        count = "SELECT count(*), min(state) FROM mirror_message WHERE upstream_id = %s"
         assert database.execute(count, [upstream_id]).fetchone() == (1, "delivered")
     assert (len(product.cards(line.subject)), len(product.mails(line.subject))) == (1, 1)
 
@@ -146,7 +146,7 @@ def test_reject_sends_nothing_and_the_agent_reads_the_reason_by_api_mcp_and_webh
     by_mcp = requests.get(address, headers=headers, timeout=60).json()
     assert by_mcp["decision_reason"].startswith(reason)
     with psycopg.connect(product.known["DATABASE_URL"]) as database:
-        query = "SELECT body FROM approvals_webhookevent WHERE name = 'oversight.rejected' ORDER BY id DESC LIMIT 5"
+        query = "SELECT body FROM mirror_webhookevent WHERE name = 'oversight.rejected' ORDER BY id DESC LIMIT 5"
         bodies = [bytes(body).decode() for (body,) in database.execute(query)]
     assert any(upstream_id in body and reason in body for body in bodies)
     with sdk(product) as client:

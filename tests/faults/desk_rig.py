@@ -56,7 +56,7 @@ class DeskRig(Records):
 
     def stand_between(self) -> None:
         """Lead both ways through the proxies."""
-        self.sql("UPDATE approvals_connection SET api_url = %s WHERE slug = 'demo'", self.upstream.url)
+        self.sql("UPDATE mirror_connection SET api_url = %s WHERE slug = 'demo'", self.upstream.url)
         webhook = self.known["WEBHOOK_URL"].replace(self.known["DASHBOARD_URL"], self.hooks.url)
         self.sql("UPDATE gateway_webhook SET url = %s WHERE url = %s", webhook, self.known["WEBHOOK_URL"])
         self.product.set_undo_window("0")
@@ -184,7 +184,7 @@ class DeskRig(Records):
     def let_its_event_be_late(self, held: Held) -> None:
         """What MultiMail should have told of a message on its way is overdue."""
         late = "changed_at = changed_at - interval '1 hour', asked_at = NULL"
-        self.sql(f"UPDATE approvals_message SET {late} WHERE public_id = %s", held.id)
+        self.sql(f"UPDATE mirror_message SET {late} WHERE public_id = %s", held.id)
 
     def let_outbox_lease_end(self, held: Held) -> None:
         """An attempt to send keeps its lease for minutes if PostgreSQL was killed; a live one needs it for seconds."""
@@ -227,7 +227,7 @@ class DeskRig(Records):
     def reconcile(self) -> None:
         """Begin now the whole read that the worker begins by itself every half minute."""
         ours = "slug IN ('demo', 'neighbour')"
-        self.sql(f"UPDATE approvals_connection SET read_at = NULL, wait_until = NULL WHERE {ours}")
+        self.sql(f"UPDATE mirror_connection SET read_at = NULL, wait_until = NULL WHERE {ours}")
         self.celery.send_task("approvals.tasks.reconcile_all", queue="sync")
 
     def sweep_until(self, function: Callable[[], T], what: str, timeout: float = SOON) -> T:
@@ -305,7 +305,7 @@ class DeskRig(Records):
         self.shell.close()
 
     def _set(self, held: Held, change: str, condition: str = "true") -> None:
-        query = "message_id = (SELECT id FROM approvals_message WHERE public_id = %s)"
+        query = "message_id = (SELECT id FROM mirror_message WHERE public_id = %s)"
         self.sql(f"UPDATE approvals_decision SET {change} WHERE {query} AND {condition}", held.id)
 
 

@@ -100,7 +100,7 @@ def _i2_every_effect_has_an_earlier_decision(rig: DeskRig, held: Held) -> None:
 def _i6_what_was_shown_was_executed(
     rig: DeskRig, held: Held, decision: dict[str, Any], entry: dict[str, Any], effect: dict[str, Any]
 ) -> None:
-    [revision] = rig.sql("SELECT fingerprint FROM approvals_revision WHERE id = %s", decision["revision_id"])
+    [revision] = rig.sql("SELECT fingerprint FROM mirror_revision WHERE id = %s", decision["revision_id"])
     calls = [seen for seen in rig.upstream.reached("decide", held.upstream_id) if seen.status == 200]
     # A rule judges the message, not its words.
     sent = {seen.request.json.get("expected_fingerprint") for seen in calls if decision["given_by_id"]}
@@ -135,7 +135,7 @@ def _i9_every_card_has_its_delivery(rig: DeskRig, held: Held) -> None:
     """That what is planned is sent or shown as failed takes Discord's own time."""
     query = (
         "SELECT count(*) AS n FROM alerts_delivery d JOIN alerts_card c ON c.id = d.card_id "
-        "JOIN approvals_message m ON m.id = c.message_id WHERE m.public_id = %s"
+        "JOIN mirror_message m ON m.id = c.message_id WHERE m.public_id = %s"
     )
     assert rig.sql(query, held.id)[0]["n"], f"I9: nobody was to be told of {held.subject}"
 
@@ -143,7 +143,7 @@ def _i9_every_card_has_its_delivery(rig: DeskRig, held: Held) -> None:
 def _i3_every_accepted_webhook_is_kept(rig: DeskRig) -> None:
     accepted = [seen for seen in rig.hooks.reached("webhook") if seen.status == 200]
     digests = {hashlib.sha256(seen.request.body).hexdigest() for seen in accepted}
-    found = rig.sql("SELECT digest FROM approvals_webhookevent WHERE digest = ANY(%s)", list(digests))
+    found = rig.sql("SELECT digest FROM mirror_webhookevent WHERE digest = ANY(%s)", list(digests))
     assert {row["digest"] for row in found} == digests, "I3: a webhook that was answered 200 is not kept"
 
 

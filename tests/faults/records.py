@@ -51,11 +51,11 @@ class Records:
         return cursor.fetchall() if cursor.description else []
 
     def message(self, held: Held) -> dict[str, Any]:
-        return self.sql("SELECT * FROM approvals_message WHERE public_id = %s", held.id)[0]
+        return self.sql("SELECT * FROM mirror_message WHERE public_id = %s", held.id)[0]
 
     def decisions(self, held: Held) -> list[dict[str, Any]]:
         """The desk's decisions on a message, oldest first."""
-        query = "SELECT d.* FROM approvals_decision d JOIN approvals_message m ON m.id = d.message_id"
+        query = "SELECT d.* FROM approvals_decision d JOIN mirror_message m ON m.id = d.message_id"
         return self.sql(f"{query} WHERE m.public_id = %s ORDER BY d.id", held.id)
 
     def decision(self, held: Held) -> dict[str, Any]:
@@ -90,12 +90,12 @@ class Records:
         return list(self._left.values()).count(held.subject)
 
     def connection(self) -> dict[str, Any]:
-        return self.sql("SELECT * FROM approvals_connection WHERE slug = 'demo'")[0]
+        return self.sql("SELECT * FROM mirror_connection WHERE slug = 'demo'")[0]
 
     def fetched(self, upstream_id: str) -> dict[str, Any] | None:
         """The desk's id and fingerprint of a message whose content it has; None until then."""
         query = (
-            "SELECT m.public_id, r.fingerprint FROM approvals_message m "
-            "JOIN approvals_revision r ON r.id = m.revision_id WHERE m.upstream_id = %s"
+            "SELECT m.public_id, r.fingerprint FROM mirror_message m "
+            "JOIN mirror_revision r ON r.id = m.revision_id WHERE m.upstream_id = %s"
         )
         return next(iter(self.sql(query, upstream_id)), None)

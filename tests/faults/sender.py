@@ -92,13 +92,13 @@ class Sender:
 def assert_kept_once(desk: DeskRig, bodies: list[bytes]) -> None:
     """Each was stored once, made one message, and has one entry in the ledger, beside those of who was told of it."""
     digests = [digest(body) for body in bodies]
-    rows = desk.sql("SELECT digest, result, email_id FROM approvals_webhookevent WHERE digest = ANY(%s)", digests)
+    rows = desk.sql("SELECT digest, result, email_id FROM mirror_webhookevent WHERE digest = ANY(%s)", digests)
     assert sorted(row["digest"] for row in rows) == sorted(digests)
     assert {row["result"] for row in rows} == {"applied"}
     query = (
         "SELECT m.upstream_id, array(SELECT action FROM audit_entry e WHERE e.message = m.public_id "
         "AND action NOT LIKE 'alert.%%') AS entries "
-        "FROM approvals_message m WHERE m.upstream_id = ANY(%s)"
+        "FROM mirror_message m WHERE m.upstream_id = ANY(%s)"
     )
     mirrored = desk.sql(query, [row["email_id"] for row in rows])
     assert len(mirrored) == len(digests)

@@ -132,7 +132,7 @@ def test_backup_is_restored_the_ledger_is_proven_and_what_was_lost_is_told(desk,
         assert last[0] == "restored"
         assert f"Lost are at least {lost} entries" in last[1]
         assert session.execute("SELECT state FROM approvals_decision").fetchall() == [("unknown",)]
-        assert session.execute("SELECT paused_by_hand FROM approvals_connection").fetchall() == [(True,)]
+        assert session.execute("SELECT paused_by_hand FROM mirror_connection").fetchall() == [(True,)]
         assert session.execute("SELECT to_regclass(%s)", [MARKER]).fetchone() == (None,)
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             session.execute("DELETE FROM audit_entry")

@@ -122,7 +122,7 @@ def test_jumping_clock_neither_stops_nor_hurries_anything(desk, elsewhere):
     a_day_ahead_ends_no_lease(desk, hands)
     hands.step(0)
     waits = desk.hold()
-    desk.sql("UPDATE approvals_message SET expires_at = now() + interval '2 hours' WHERE public_id = %s", waits.id)
+    desk.sql("UPDATE mirror_message SET expires_at = now() + interval '2 hours' WHERE public_id = %s", waits.id)
     over = desk.hold()
     sender = Sender(url + _path(desk), desk.known["WEBHOOK_SECRET"])
     for jump in (HOUR, -HOUR, DAY, -DAY):
@@ -131,13 +131,13 @@ def test_jumping_clock_neither_stops_nor_hurries_anything(desk, elsewhere):
         sender.post_until_taken(body)
         assert_kept_once(desk, [body])
         held = desk.hold()
-        assert seconds_off(desk, "SELECT held_at FROM approvals_message WHERE public_id = %s", held.id) < NEAR
+        assert seconds_off(desk, "SELECT held_at FROM mirror_message WHERE public_id = %s", held.id) < NEAR
         ana = Browser(url, desk.known["REVIEWER_EMAIL"], desk.known["REVIEWER_PASSWORD"])
         assert ana.decide(held.id, "approve", held.fingerprint).status_code == 302
         desk.wait_for_decision(held, "applied")
         assert desk.decision(waits) == {}, "it is not over by the database's clock"
     # One whose time is over by the database's clock ends although this clock is a day behind.
-    desk.sql("UPDATE approvals_message SET expires_at = now() - interval '1 second' WHERE public_id = %s", over.id)
+    desk.sql("UPDATE mirror_message SET expires_at = now() - interval '1 second' WHERE public_id = %s", over.id)
     desk.wait_for_decision(over, "applied")
     assert (desk.decision(over)["rule"], desk.decision(over)["outcome"]) == ("expiry", "reject")
     newest = "SELECT max(at) FROM audit_entry"

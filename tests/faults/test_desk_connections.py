@@ -21,11 +21,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("desk-faults")]
 @contextlib.contextmanager
 def led_to(desk, url):
     """Let the desk look for MultiMail at another address."""
-    desk.sql("UPDATE approvals_connection SET api_url = %s WHERE slug = 'demo'", url)
+    desk.sql("UPDATE mirror_connection SET api_url = %s WHERE slug = 'demo'", url)
     try:
         yield
     finally:
-        desk.sql("UPDATE approvals_connection SET api_url = %s WHERE slug = 'demo'", desk.upstream.url)
+        desk.sql("UPDATE mirror_connection SET api_url = %s WHERE slug = 'demo'", desk.upstream.url)
 
 
 @contextlib.contextmanager

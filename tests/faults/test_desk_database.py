@@ -87,7 +87,7 @@ class Hostile:
 
     def turn(self, held):
         """Want the message that the product has locked: now each waits for the other, until PostgreSQL ends one."""
-        self.session.execute("SELECT 1 FROM approvals_message WHERE public_id = %s FOR UPDATE", [held.id])
+        self.session.execute("SELECT 1 FROM mirror_message WHERE public_id = %s FOR UPDATE", [held.id])
 
     def close(self):
         self.session.rollback()

@@ -47,7 +47,7 @@ UNION ALL SELECT id::text FROM gateway_webhookdelivery
 def stored(desk):
     """How many webhooks are kept, and how many entries of the ledger speak of some."""
     entries = "SELECT count(*) FROM audit_entry WHERE actor_kind = 'webhook'"
-    return desk.sql(f"SELECT count(*) AS events, ({entries}) AS entries FROM approvals_webhookevent")
+    return desk.sql(f"SELECT count(*) AS events, ({entries}) AS entries FROM mirror_webhookevent")
 
 
 def hurry(desk, upstream_id):
@@ -114,7 +114,7 @@ def test_forged_webhook_is_refused_and_leaves_nothing(desk):
         assert sender.post(body).status_code == 200
         assert int(desk.redis.get("countersign:unsigned-total")) >= len(forged)
     finally:
-        desk.sql("DELETE FROM approvals_connection WHERE slug = 'other'")
+        desk.sql("DELETE FROM mirror_connection WHERE slug = 'other'")
     assert_kept_once(desk, [body])
 
 
@@ -126,7 +126,7 @@ def test_forged_webhook_is_refused_and_leaves_nothing(desk):
 def test_secret_rotates_under_load_and_nothing_valid_is_refused(desk):
     sender = Sender.of(desk)
     first = sender.secret
-    newest = "SELECT secret_used FROM approvals_webhookevent ORDER BY id DESC LIMIT 1"
+    newest = "SELECT secret_used FROM mirror_webhookevent ORDER BY id DESC LIMIT 1"
     try:
         with sender.traffic(threads=3) as taken:
             for number in (1, 2, 3):
@@ -138,7 +138,7 @@ def test_secret_rotates_under_load_and_nothing_valid_is_refused(desk):
                 desk.wait(lambda seen=seen: len(taken) > seen + 10, "traffic with the new secret")
         assert {status for _, status in sender.answers} == {200}
         assert_kept_once(desk, taken)
-        query = "SELECT DISTINCT secret_used FROM approvals_webhookevent WHERE digest = ANY(%s)"
+        query = "SELECT DISTINCT secret_used FROM mirror_webhookevent WHERE digest = ANY(%s)"
         used = desk.sql(query, [digest(body) for body in taken])
         assert {row["secret_used"] for row in used} == {"current", "previous"}
         desk.python(ROTATE.format(secret=first, days=-1))
@@ -183,7 +183,7 @@ def test_monstrous_body_is_taken_or_kept_in_quarantine(desk):
     for what, (body, status, result) in MONSTERS.items():
         answer = sender.post(body)
         assert answer.status_code in (status if isinstance(status, tuple) else (status,)), what
-        rows = desk.sql("SELECT result, error FROM approvals_webhookevent WHERE digest = %s", digest(body))
+        rows = desk.sql("SELECT result, error FROM mirror_webhookevent WHERE digest = %s", digest(body))
         found = rows[0]["result"] if rows else None
         assert found in (result if isinstance(result, tuple) else (result,)), what
         assert (found == "poison") == bool(rows and rows[0]["error"]), what
@@ -193,7 +193,7 @@ def test_monstrous_body_is_taken_or_kept_in_quarantine(desk):
     assert sender.post(event()).status_code == 200
     assert desk.stack.pids()["web"] == web
     # Put away, so that the next test begins with nothing to look at.
-    desk.sql("UPDATE approvals_webhookevent SET handled_at = now() WHERE result = 'poison'")
+    desk.sql("UPDATE mirror_webhookevent SET handled_at = now() WHERE result = 'poison'")
 
 
 @pytest.mark.fault(

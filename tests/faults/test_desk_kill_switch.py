@@ -69,7 +69,7 @@ def test_kill_switch_stops_every_call(desk):
 
 def let_expire(desk, held):
     """The time to approve the message is over."""
-    desk.sql("UPDATE approvals_message SET expires_at = now() - interval '1 second' WHERE public_id = %s", held.id)
+    desk.sql("UPDATE mirror_message SET expires_at = now() - interval '1 second' WHERE public_id = %s", held.id)
 
 
 def expired(desk, held):

@@ -159,7 +159,7 @@ def test_redis_emptied_of_all_nudges_loses_and_doubles_nothing(desk):
     try:
         sent = desk.send()
         assert [desk.decide(held) for held in messages] == [302] * 2
-        desk.wait(lambda: desk.sql("SELECT 1 FROM approvals_message WHERE upstream_id = %s", sent[0]), "the webhook")
+        desk.wait(lambda: desk.sql("SELECT 1 FROM mirror_message WHERE upstream_id = %s", sent[0]), "the webhook")
         desk.redis.flushall()
         assert desk.ana.get("/queue/").status_code == 200
     finally:
@@ -189,7 +189,7 @@ def test_reading_makes_up_for_webhooks_that_never_came(desk):
             desk.reconcile()
             lists.wait()
             desk.wait_for_idle()
-        assert desk.sql("SELECT 1 FROM approvals_message WHERE upstream_id = %s", upstream_id) == []
+        assert desk.sql("SELECT 1 FROM mirror_message WHERE upstream_id = %s", upstream_id) == []
         assert (desk.message(still)["state"], desk.entries(still, "message.gone")) == ("held", [])
         assert desk.decide_elsewhere(approved, "approve").status_code == 200
         assert desk.decide_elsewhere(rejected, "reject").status_code == 200

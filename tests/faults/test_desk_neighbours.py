@@ -48,13 +48,13 @@ def neighbour_decides(desk):
     answer = desk.product.call("POST", "/v1/send_email", key="NEIGHBOUR_KEY", json=body)
     assert answer.status_code == 202, answer.text
     held = desk.shown(answer.json()["message_id"], subject)
-    desk.sql("UPDATE approvals_mailbox SET undo_window = '0' WHERE address = 'agent@neighbour.example'")
+    desk.sql("UPDATE mirror_mailbox SET undo_window = '0' WHERE address = 'agent@neighbour.example'")
     assert desk.decide(held) == 302
     desk.wait_for_decision(held, "applied")
 
 
 def mend(desk):
-    desk.sql("UPDATE approvals_connection SET wait_until = NULL WHERE slug = 'demo'")
+    desk.sql("UPDATE mirror_connection SET wait_until = NULL WHERE slug = 'demo'")
     desk.reconcile()
     desk.wait(lambda: not desk.connection()["paused_at"] and not desk.connection()["failing_since"], "it to be well")
 

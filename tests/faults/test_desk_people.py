@@ -58,7 +58,7 @@ class Newcomer:
 
 
 def mailbox_of(desk):
-    [row] = desk.sql("SELECT id FROM approvals_mailbox WHERE upstream_id = %s", desk.known["MAILBOX_ID"])
+    [row] = desk.sql("SELECT id FROM mirror_mailbox WHERE upstream_id = %s", desk.known["MAILBOX_ID"])
     return f"mailbox-{row['id']}"
 
 

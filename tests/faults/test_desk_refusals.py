@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("desk-faults")]
 def nothing_waits(desk):
     """Whatever a test did to the connection is over when the next one begins."""
     yield
-    desk.sql("UPDATE approvals_connection SET wait_until = NULL")
+    desk.sql("UPDATE mirror_connection SET wait_until = NULL")
     desk.reconcile()
     desk.wait(lambda: not desk.connection()["paused_at"], "the pause to end")
 
@@ -32,7 +32,7 @@ def test_429_makes_the_connection_wait_as_told(desk, nothing_waits):
         assert desk.decide(first) == 302
         desk.wait(lambda: desk.connection()["wait_until"], "the connection to wait")
     [waits] = desk.sql(
-        "SELECT extract(epoch FROM wait_until - now()) AS seconds FROM approvals_connection WHERE slug = 'demo'"
+        "SELECT extract(epoch FROM wait_until - now()) AS seconds FROM mirror_connection WHERE slug = 'demo'"
     )
     assert 3590 < waits["seconds"] <= 3600
     assert desk.decide(second) == 302
@@ -42,7 +42,7 @@ def test_429_makes_the_connection_wait_as_told(desk, nothing_waits):
     desk.sweep_through()
     assert [desk.decision(held)["state"] for held in (first, second)] == ["recorded", "recorded"]
     assert len(desk.upstream.seen) == asked
-    desk.sql("UPDATE approvals_connection SET wait_until = now()")
+    desk.sql("UPDATE mirror_connection SET wait_until = now()")
     for held in (first, second):
         desk.sweep_to(held, "applied")
     assert (desk.calls(first), desk.calls(second)) == (2, 1)

@@ -69,7 +69,7 @@ def gateway_sending(desk, hook):
 
 def rotate(desk, overlap):
     """Change the secret as an admin does, and return the answer's status."""
-    ida, number = desk.person("ADMIN"), desk.sql("SELECT id FROM approvals_connection WHERE slug = 'demo'")[0]["id"]
+    ida, number = desk.person("ADMIN"), desk.sql("SELECT id FROM mirror_connection WHERE slug = 'demo'")[0]["id"]
     page = ida.get(f"/connections/{number}/")
     return ida.post(f"/connections/{number}/webhook/rotate/", page, overlap=overlap).status_code
 
@@ -77,7 +77,7 @@ def rotate(desk, overlap):
 def arrived(desk, asked):
     """Wait until all that was asked for so far has come in, and return with which secrets it was signed."""
     ids = list(asked)
-    query = "SELECT secret_used FROM approvals_webhookevent WHERE event_id = ANY(%s)"
+    query = "SELECT secret_used FROM mirror_webhookevent WHERE event_id = ANY(%s)"
     desk.wait(lambda: len(desk.sql(query, ids)) == len(ids), f"{len(ids)} events to arrive")
     return {row["secret_used"] for row in desk.sql(query, ids)}
 
@@ -92,7 +92,7 @@ def more(desk, asked, number=10):
 def let_overlap_end(desk):
     """The time of the old secret is over, first at the gateway and then here."""
     desk.sql("UPDATE gateway_webhook SET previous_until = now() WHERE previous_secret <> ''")
-    return "UPDATE approvals_connection SET previous_secret_until = now() WHERE slug = 'demo'"
+    return "UPDATE mirror_connection SET previous_secret_until = now() WHERE slug = 'demo'"
 
 
 def only_rotation(fault):

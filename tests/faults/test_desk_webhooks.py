@@ -40,14 +40,14 @@ def deliver(desk, request):
 
 def rows(desk, digest_of):
     """The desk's rows of webhooks about a message."""
-    return desk.sql("SELECT * FROM approvals_webhookevent WHERE email_id = %s ORDER BY id", digest_of)
+    return desk.sql("SELECT * FROM mirror_webhookevent WHERE email_id = %s ORDER BY id", digest_of)
 
 
 def cards_told(desk, held):
     """How often somebody was to be told of a message."""
     query = (
         "SELECT count(*) AS n FROM alerts_delivery d JOIN alerts_card c ON c.id = d.card_id "
-        "JOIN approvals_message m ON m.id = c.message_id WHERE m.public_id = %s"
+        "JOIN mirror_message m ON m.id = c.message_id WHERE m.public_id = %s"
     )
     return desk.sql(query, held.id)[0]["n"]
 
@@ -88,7 +88,7 @@ def test_webhooks_in_any_order_end_in_the_same_mirror(desk):
         caught = events(desk, held.upstream_id)
         for number in order:
             assert deliver(desk, caught[number]).status_code == 200
-        [message] = desk.sql("SELECT * FROM approvals_message WHERE upstream_id = %s", held.upstream_id)
+        [message] = desk.sql("SELECT * FROM mirror_message WHERE upstream_id = %s", held.upstream_id)
         shown = (message["state"], message["subject"], message["recipients"])
         assert shown == ("delivered", held.subject, ["dana@northwind.example"]), order
         assert len(rows(desk, held.upstream_id)) == 4, order
@@ -161,7 +161,7 @@ def test_fifty_approvals_together_leave_nothing_for_a_person(desk):
     with ThreadPoolExecutor(8) as pool:
         assert {answer.status_code for answer in pool.map(lambda one: deliver(desk, one), late)} == {200}
     desk.wait_for_idle()
-    kept = "SELECT result, handled_at FROM approvals_webhookevent WHERE email_id = ANY(%s)"
+    kept = "SELECT result, handled_at FROM mirror_webhookevent WHERE email_id = ANY(%s)"
     found = desk.sql(kept, [held.upstream_id for held in messages])
     assert len(found) == 200
     assert [one for one in found if one["result"] == "late" and not one["handled_at"]] == []

@@ -72,9 +72,9 @@ def test_worker_killed_every_two_seconds_still_makes_progress(desk):
 @contextlib.contextmanager
 def storing_kills(desk):
     """Hold whoever stores the content of a message, and give a function that waits until somebody does and kills it."""
-    waiting = "SELECT pid FROM pg_locks WHERE NOT granted AND relation = 'approvals_revision'::regclass"
+    waiting = "SELECT pid FROM pg_locks WHERE NOT granted AND relation = 'mirror_revision'::regclass"
     with psycopg.connect(desk.stack.env["DATABASE_OWNER_URL"]) as database:
-        database.execute("LOCK TABLE approvals_revision IN SHARE MODE")
+        database.execute("LOCK TABLE mirror_revision IN SHARE MODE")
 
         def kill():
             desk.sweep_until(lambda: desk.sql(waiting), "a worker to store its content")
@@ -92,7 +92,7 @@ def storing_kills(desk):
     held="After three deaths the mail is left alone, held, and shown to admins; others flow; it can be fetched again.",
 )
 def test_mail_that_kills_its_worker_is_put_aside_after_three_deaths(desk):
-    tries = "SELECT fetch_tries, state FROM approvals_message WHERE upstream_id = %s"
+    tries = "SELECT fetch_tries, state FROM mirror_message WHERE upstream_id = %s"
     with storing_kills(desk) as kill:
         upstream_id, subject = desk.send()
         desk.wait(lambda: desk.sql(tries, upstream_id), "the webhook of the mail")
@@ -108,7 +108,7 @@ def test_mail_that_kills_its_worker_is_put_aside_after_three_deaths(desk):
     assert subject in desk.person("ADMIN").get("/attention/").text
     assert desk.decide(other) == 302
     desk.wait_for_decision(other, "applied")
-    [message] = desk.sql("SELECT public_id FROM approvals_message WHERE upstream_id = %s", upstream_id)
+    [message] = desk.sql("SELECT public_id FROM mirror_message WHERE upstream_id = %s", upstream_id)
     again = f"/attention/{message['public_id']}/look/"
     assert desk.person("ADMIN").post(again, desk.person("ADMIN").get("/attention/")).status_code == 302
     held = desk.sweep_until(lambda: desk.fetched(upstream_id) and desk.shown(upstream_id, subject), "its content")
@@ -149,7 +149,7 @@ def test_two_beats_do_each_job_once_a_period(desk):
         reads = len(desk.upstream.requests(LIST))
         for _ in range(10):
             # Nothing but the row keeps the connection from being read again.
-            desk.sql("UPDATE approvals_connection SET read_at = NULL, reading_until = NULL")
+            desk.sql("UPDATE mirror_connection SET read_at = NULL, reading_until = NULL")
             desk.celery.send_task("dashboard.tasks.tick", args=["approvals.tasks.reconcile_all", 86400], queue="sync")
             desk.wait_for_idle()
         assert len(desk.upstream.requests(LIST)) - reads <= 2, "one for these ten, one for the beat's own period"
@@ -169,10 +169,10 @@ def test_beat_that_sleeps_half_an_hour_is_told_of_and_wakes_by_itself(desk):
     desk.stack.kill("worker-desk", signal.SIGSTOP)
     try:
         sent = desk.send()
-        desk.wait(lambda: desk.sql("SELECT 1 FROM approvals_message WHERE upstream_id = %s", sent[0]), "the webhook")
+        desk.wait(lambda: desk.sql("SELECT 1 FROM mirror_message WHERE upstream_id = %s", sent[0]), "the webhook")
         desk.sql("UPDATE dashboard_tick SET at = at - interval '30 minutes'")
         desk.sql(
-            "UPDATE approvals_connection SET complete_as_of = complete_as_of - interval '30 minutes', "
+            "UPDATE mirror_connection SET complete_as_of = complete_as_of - interval '30 minutes', "
             "read_at = read_at - interval '30 minutes', reading_until = NULL"
         )
         answer = desk.ana.get("/readyz")

@@ -34,7 +34,7 @@ def test_kill_of_everything_is_recovered_from_without_a_hand(launched: Stack) ->
     assert launched.launcher is not None
     kept = _lasting(launched.credentials)
     # As if it had been down for an hour.
-    _sql(launched, "UPDATE approvals_connection SET complete_as_of = now() - interval '1 hour' RETURNING id")
+    _sql(launched, "UPDATE mirror_connection SET complete_as_of = now() - interval '1 hour' RETURNING id")
     # Stopped first, so that none of them can react to the end of another.
     for signum in (signal.SIGSTOP, signal.SIGKILL):
         for pid in [launched.launcher.pid, *launched.processes()]:
@@ -47,7 +47,7 @@ def test_kill_of_everything_is_recovered_from_without_a_hand(launched: Stack) ->
     assert everything_answers(launched)
     assert _lasting(launched.credentials) == kept
     # What came and went meanwhile is read at once, not with the next round in half a minute.
-    query = "SELECT bool_and(complete_as_of > %s) FROM approvals_connection"
+    query = "SELECT bool_and(complete_as_of > %s) FROM mirror_connection"
     launched.wait_for(lambda: _sql(launched, query, began) == [(True,)], 120, "every account to be read")
 
 

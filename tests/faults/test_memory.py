@@ -46,14 +46,14 @@ def test_days_work_leaves_memory_near_that_of_a_fresh_start(tmp_path_factory: py
 
 def wait_for_content(product: Product, held: list[str]) -> None:
     """Wait until the desk has the content of all these messages."""
-    query = "SELECT count(*) FROM approvals_message WHERE revision_id IS NOT NULL AND upstream_id = ANY(%s)"
+    query = "SELECT count(*) FROM mirror_message WHERE revision_id IS NOT NULL AND upstream_id = ANY(%s)"
     product.stack.wait_for(lambda: product.sql(query, held) == [(len(held),)], 3000, "the content of all messages")
 
 
 def wait_for_whole_read(product: Product) -> None:
     """Wait until all that is held was read once since now."""
     began = product.sql("SELECT now()")[0][0]
-    query = "SELECT bool_and(complete_as_of > %s) FROM approvals_connection"
+    query = "SELECT bool_and(complete_as_of > %s) FROM mirror_connection"
     product.stack.wait_for(lambda: product.sql(query, began) == [(True,)], 120, "all that is held to be read")
 
 

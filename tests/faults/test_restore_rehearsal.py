@@ -131,7 +131,7 @@ def see_that_nothing_leaves_twice(product, left, due):
     assert subjects(product) == set()
     # An admin has compared it with the log of the mail server.
     ida = product.reviewer("ADMIN")
-    [(number,)] = product.sql("SELECT id FROM approvals_connection")
+    [(number,)] = product.sql("SELECT id FROM mirror_connection")
     page = ida.get(f"/connections/{number}/")
     assert "restored from the backup of" in page.text
     assert ida.post(f"/connections/{number}/resume/", page).status_code == 302
@@ -141,7 +141,7 @@ def see_that_nothing_leaves_twice(product, left, due):
     product.wait_for(lambda: product.sql(seen)[0][0] > 0, timeout=180, what="doubt to be looked into twice")
     wait_for_sweeps(product)
     waiting = (
-        "SELECT count(*), count(*) FILTER (WHERE 'restored' = ANY(rules)) FROM approvals_message WHERE state = 'held'"
+        "SELECT count(*), count(*) FILTER (WHERE 'restored' = ANY(rules)) FROM mirror_message WHERE state = 'held'"
     )
     [(held, marked)] = product.sql(waiting)
     assert held == marked > 1

@@ -70,7 +70,7 @@ def load(rig: DeskRig, diary: Diary, reviewers: list[Reviewer], ana: Reviewer) -
 def everything_was_decided(rig: DeskRig, diary: Diary) -> bool:
     """By the desk's own rows: who gave a verdict may never have got the answer."""
     planned = {key for key, number in diary.sent.items() if diary.plan(number) not in ("leave", "elsewhere")}
-    query = "SELECT m.upstream_id FROM approvals_message m JOIN approvals_decision d ON d.message_id = m.id"
+    query = "SELECT m.upstream_id FROM mirror_message m JOIN approvals_decision d ON d.message_id = m.id"
     try:
         return planned <= {row["upstream_id"] for row in rig.sql(query)}
     except psycopg.OperationalError:
@@ -105,7 +105,7 @@ def unfinished(rig: DeskRig) -> dict[str, int]:
     queries = {
         "decisions": "SELECT count(*) AS n FROM approvals_decision WHERE state = ANY(%s)",
         "mirror": (
-            "SELECT count(*) AS n FROM gateway_email e LEFT JOIN approvals_message m ON m.upstream_id = e.id "
+            "SELECT count(*) AS n FROM gateway_email e LEFT JOIN mirror_message m ON m.upstream_id = e.id "
             "WHERE e.subject LIKE 'Soak %%' AND %s::text[] IS NOT NULL AND CASE e.status "
             "WHEN 'pending_send_approval' THEN m.state IS DISTINCT FROM 'held' "
             "WHEN 'rejected' THEN m.state IS DISTINCT FROM 'rejected' "
@@ -127,7 +127,7 @@ def add_up(rig: DeskRig, diary: Diary) -> dict[str, Any]:
     mails = {key: subjects[diary.subject(number)] for key, number in diary.sent.items()}
     decisions = rig.sql(
         "SELECT d.outcome, d.state, d.reference, m.upstream_id FROM approvals_decision d "
-        "JOIN approvals_message m ON m.id = d.message_id WHERE m.upstream_id = ANY(%s)",
+        "JOIN mirror_message m ON m.id = d.message_id WHERE m.upstream_id = ANY(%s)",
         sent,
     )
     applied = [one for one in decisions if one["state"] == "applied"]

@@ -10,7 +10,7 @@ from django.db import connection
 from django.db.models.functions import Now
 
 from approvals.execute import abandon
-from approvals.models import Decision, Message
+from approvals.models import Decision
 from audit.models import Entry
 from audit.proving.database import check_database
 from audit.sealing.anchors import write_anchors
@@ -23,6 +23,7 @@ from dashboard.launch.postgres import OWNER, Postgres
 from dashboard.launch.programs import postgres_programs
 from dashboard.management.commands.prepare import Command
 from gateway.models import Email
+from mirror.models import Message
 from tests.moved import moved_to
 from tests.releases.make import FOLDER, KEYS
 

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from approvals.sync import asking
+from mirror.sync import reads as asking
 from tests import alerting
 from tests.integration.gateway_served import ServedAccount, make_account, served_gateway
 from tests.standin import multimail

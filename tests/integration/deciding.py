@@ -10,7 +10,8 @@ from django.db.models.functions import Now
 
 from approvals.decide import Given, give_verdict
 from approvals.execute import run_decision
-from approvals.models import Decision, Message
+from approvals.models import Decision
+from mirror.models import Message
 from people.models import Person
 from tests.factories import NOW
 

@@ -16,8 +16,8 @@ from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
 from django.db import connections
 from django.test import override_settings
 
-from approvals.models import Connection
-from approvals.sync.boxes import read_mailboxes
+from mirror.models import Connection
+from mirror.sync.mailboxes import read_mailboxes
 from tests.factories import make_connection
 from tests.integration.gateway.world import World, make_world
 from tests.serving import named

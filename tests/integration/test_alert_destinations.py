@@ -13,9 +13,9 @@ from alerts.places import trying
 from alerts.places.addresses import masked, problem_with
 from alerts.planning import CARD_ACTIONS
 from alerts.sending.deliver import deliver_card
-from approvals.models import Message
 from audit.models import Entry, EntryDetail
 from audit.recording import record
+from mirror.models import Message
 from people.actors import worker
 from tests import factories
 from tests.factories import make_connection, rolled_back

@@ -9,7 +9,7 @@ from alerts.sending.again import NotSentAgain, send_again
 from alerts.sending.deliver import deliver_card
 from alerts.sending.drain import drain
 from alerts.sending.events import send_event
-from approvals.models import Message
+from mirror.models import Message
 from tests.factories import make_message
 from tests.integration.test_retention import erase
 

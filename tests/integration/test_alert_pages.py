@@ -22,9 +22,9 @@ from alerts.places.samples import told_of
 from alerts.places.standing import standing
 from alerts.sending.again import NotSentAgain, send_again
 from alerts.sending.deliver import deliver_card
-from approvals.models import Mailbox, Message
 from audit.models import Entry, EntryDetail
 from audit.recording import record
+from mirror.models import Mailbox, Message
 from people.actors import worker
 from tests import factories
 from tests.factories import make_connection, make_person

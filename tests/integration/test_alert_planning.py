@@ -16,11 +16,11 @@ from alerts.places.routes import Wanted, add_route
 from alerts.planning import ANSWERED, PLANNED_ACTIONS, Planned
 from approvals import tasks
 from approvals.deciding.expire import tell_of_expiring
-from approvals.models import Connection, Mailbox, Message
-from approvals.sync.health import tell_of_staleness
 from audit.actions import ACTIONS
 from audit.models import Entry
 from audit.recording import record
+from mirror.models import Connection, Mailbox, Message
+from mirror.sync.health import tell_of_staleness
 from people.actors import worker
 from tests import factories
 from tests.factories import make_connection, rolled_back

@@ -5,9 +5,9 @@ from datetime import timedelta
 import pytest
 from django.utils import timezone
 
-from approvals.models import Mailbox
 from audit.models import Entry
 from common.postgres import clock
+from mirror.models import Mailbox
 from people.actors import Role
 from policy.allowlists import Place
 from policy.changes import Change, Wanted, allow_for_days, apply_change, may_change

@@ -6,10 +6,10 @@ import pytest
 from django.utils import timezone
 
 from approvals.desk.allowing import contacts_among
-from approvals.models import Connection, KnownContact, Message
 from approvals.operating.counting import count_hits
-from approvals.sync.contacts import read_contacts
 from approvals.tasks import read_all_contacts
+from mirror.models import Connection, KnownContact, Message
+from mirror.sync.contacts import read_contacts
 from policy.models import AllowEntry
 from tests.factories import make_connection, make_list, make_message
 from tests.integration.deciding import at_once

@@ -12,19 +12,10 @@ from approvals.decide import undo_decision
 from approvals.deciding.withdraw import confirm_approval
 from approvals.errors import VerdictNotAllowed
 from approvals.execute import run_decision
-from approvals.models import (
-    CommandedMail,
-    Connection,
-    Decision,
-    EnclosedFile,
-    KeyOwner,
-    KnownContact,
-    Mailbox,
-    Message,
-    Revision,
-)
+from approvals.models import CommandedMail, Decision
 from approvals.ruling import lock_visible, ruled, ruling_for, rulings_for, stop_of
 from common.postgres import clock
+from mirror.models import Connection, EnclosedFile, KeyOwner, KnownContact, Mailbox, Message, Revision
 from policy.allowlists import Judged
 from policy.models import AllowEntry, KillSwitch
 from tests.factories import (

@@ -10,8 +10,9 @@ from django.db.models.functions import Now
 from alerts.cards.buttons import custom_id
 from alerts.interactions.later import judge_press
 from alerts.models import Interaction
-from approvals.models import Revision, Verdict
+from approvals.models import Verdict
 from audit.models import Entry
+from mirror.models import Revision
 from people.models import DiscordAccount
 from tests.answering import discord as standin
 from tests.factories import make_message

@@ -12,16 +12,17 @@ from django.db.models.functions import Now
 
 from alerts.models import Destination
 from approvals import ingest
-from approvals.models import Connection, Decision, Message, Verdict, WebhookEvent
+from approvals.models import Decision, Verdict
 from approvals.operating import attention
 from approvals.operating.attention import attention_count, attention_for
 from approvals.operating.finding import grouped
 from approvals.reconcile import ask_about
 from approvals.sync import closing
-from approvals.sync.asking import Told
 from audit.models import Entry
 from common.nudge import flush
 from dashboard.models import Tick
+from mirror.models import Connection, Message, WebhookEvent
+from mirror.sync.reads import Told
 from people.actors import Role, Scope
 from policy.kill_switch import pull
 from tests.factories import NOW, event_body, make_connection, make_message, make_person, rolled_back

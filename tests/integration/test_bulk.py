@@ -16,11 +16,12 @@ from approvals.desk import bulk, sheets
 from approvals.desk.bulk import decide_together, undo_together
 from approvals.desk.bulk_forms import ChosenForm, TogetherForm
 from approvals.desk.sheets import OnSheet, SheetNotOurs, new_sheet, read_sheet, sign_sheet
-from approvals.models import Decision, Mailbox, Message, OpenedPart, Verdict
+from approvals.models import Decision, Verdict
 from approvals.views.bulk_items import gather
 from audit.models import Entry
 from audit.trail import lines
 from common.postgres import clock
+from mirror.models import Mailbox, Message, OpenedPart
 from people.models import Grant
 from tests.factories import make_connection, make_message, show_row
 from tests.integration import deciding

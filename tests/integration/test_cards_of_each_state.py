@@ -13,11 +13,12 @@ from alerts.cards.notice import entry_now, notice_body, notice_word
 from alerts.models import Card, Destination, Digest
 from alerts.sending import bodies
 from approvals.deciding.standing import shown_status
-from approvals.models import Claim, Message, Revision
-from approvals.sync.health import note_failure, note_recovery
+from approvals.models import Claim
 from audit.models import Entry
 from audit.recording import record
 from demo.discord.limits import find_errors
+from mirror.models import Message, Revision
+from mirror.sync.health import note_failure, note_recovery
 from people.actors import webhook
 from tests.factories import make_message
 from tests.integration.deciding import decide

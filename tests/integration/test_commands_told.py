@@ -11,11 +11,11 @@ from django.core.management import CommandError, call_command
 from django.db.models.functions import Now
 from django.test import Client
 
-from approvals.models import Message
 from approvals.tasks import sweep
 from audit.models import Entry
 from audit.trail import lines
 from dashboard.launch.paths import ROOT
+from mirror.models import Message
 from tests.factories import make_message
 
 pytestmark = pytest.mark.django_db

@@ -6,9 +6,10 @@ import re
 import pytest
 
 from approvals.desk.comments import add_comment
-from approvals.models import Claim, Comment, Mailbox, Question, Snooze
+from approvals.models import Claim, Comment, Question, Snooze
 from approvals.tasks import sweep
 from audit.models import Entry
+from mirror.models import Mailbox
 from tests.factories import NOW, make_connection, make_message, make_person
 from tests.integration.deciding import decide
 

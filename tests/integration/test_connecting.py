@@ -10,11 +10,12 @@ from approvals.administering.connections import check_all, check_key
 from approvals.connecting import adding, changing, pausing, removing
 from approvals.connecting.slots import SLOTS, problem_in, shown_start
 from approvals.errors import ActNotAllowed, ConnectionNotChanged
-from approvals.models import Connection, Decision, Message
-from approvals.states import MessageState
-from approvals.sync import health
-from approvals.sync.fetching import mirror_row
+from approvals.models import Decision
 from audit.models import Entry, EntryDetail
+from mirror.models import Connection, Message
+from mirror.states import MessageState
+from mirror.sync import health
+from mirror.sync.rows import mirror_row
 from policy.kill_switch import pull, release
 from tests.account import account
 from tests.factories import NOW, event_body, make_connection, make_message, make_person, pending_row, post_event

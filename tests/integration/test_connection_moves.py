@@ -4,9 +4,10 @@ import pytest
 from django.db.models.functions import Now
 
 from approvals import execute
-from approvals.models import Connection, Decision, Message
+from approvals.models import Decision
 from approvals.reconcile import read_everything
 from audit.models import Entry
+from mirror.models import Connection, Message
 from tests.factories import NOW, make_connection, make_message, pending_row, rolled_back
 from tests.integration.deciding import carry_out, decide, make_due
 from tests.integration.gateway_served import served_gateway

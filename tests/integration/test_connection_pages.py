@@ -7,8 +7,8 @@ from django.urls import reverse
 
 from approvals.admin_forms.connections import AddConnectionForm
 from approvals.administering.connections import check_all
-from approvals.models import Connection
 from approvals.views.connection_adding import problems_in
+from mirror.models import Connection
 from tests.account import account
 from tests.factories import make_connection, make_message
 

@@ -11,8 +11,9 @@ from django.db import connections
 from django.db.models.functions import Now
 
 from approvals import tasks
-from approvals.models import Connection, Decision, Message
-from approvals.sync.rooms import Rooms
+from approvals.models import Decision
+from mirror.models import Connection, Message
+from mirror.sync.connection_slots import Rooms
 from tests.factories import make_connection, make_message, pending_row
 from tests.integration.deciding import decide
 from tests.serving import named

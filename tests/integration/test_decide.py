@@ -10,12 +10,13 @@ from django.db import connection as database
 from approvals import ingest
 from approvals.decide import Together, give_verdict, undo_decision
 from approvals.errors import AlreadyDecided, ContentChanged, StaleDecision, VerdictNotAllowed
-from approvals.models import Connection, Decision, Mailbox, Message, Verdict
+from approvals.models import Decision, Verdict
 from approvals.reading.opening import note_opened
 from approvals.settle import advance, meet_reports
 from audit.models import Entry
 from audit.recording import record
 from common.postgres import clock
+from mirror.models import Connection, Mailbox, Message
 from people.actors import worker
 from tests.factories import (
     NOW,

@@ -3,9 +3,9 @@
 import pytest
 
 from alerts.models import Delivery, Destination, Route
-from approvals.models import Connection, Message
 from approvals.reconcile import ask_about, read_everything
 from audit.models import Entry
+from mirror.models import Connection, Message
 from tests.factories import NOW, event_body, make_connection, make_message, pending_row, post_event, rolled_back
 from tests.integration.deciding import carry_out
 

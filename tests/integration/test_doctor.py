@@ -17,11 +17,12 @@ from django.db.models.functions import Now
 
 from alerts.models import Destination
 from approvals.intake import unsigned
-from approvals.models import Connection, Decision, Message
+from approvals.models import Decision
 from audit.models import Entry
 from dashboard import foundations
 from dashboard.launch import data_folder
 from dashboard.models import Tick
+from mirror.models import Connection, Message
 from policy.kill_switch import pull
 from tests.factories import make_connection, make_message, rolled_back
 

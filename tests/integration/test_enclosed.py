@@ -8,15 +8,16 @@ import pytest
 from django.db.models import F
 from django.db.models.functions import Now
 
-from approvals.enclosed import fetch
-from approvals.enclosed.show import document_of, refusal_of
-from approvals.enclosed.sniff import look
 from approvals.errors import VerdictNotAllowed
 from approvals.execute import run_decision
-from approvals.models import Connection, EnclosedFile, Message, OpenedPart, Verdict
-from approvals.sync import retain
+from approvals.models import Verdict
 from approvals.tasks import fetch_file, sweep
 from audit.models import Entry
+from mirror.attachments import fetch
+from mirror.attachments.detection import look
+from mirror.attachments.preview import document_of, refusal_of
+from mirror.models import Connection, EnclosedFile, Message, OpenedPart
+from mirror.sync import retention as retain
 from tests.factories import NOW, make_message, rolled_back, show_row
 from tests.integration.deciding import decide, make_due
 

@@ -19,9 +19,9 @@ from alerts.sending.deliver import deliver_card
 from alerts.sending.events import body_of, send_event, try_event
 from alerts.sending.outcomes import CardRefused, DestinationGone, Later
 from approvals.execute import run_decision
-from approvals.models import Message, Revision
 from audit.models import Entry, EntryDetail
 from audit.recording import record
+from mirror.models import Message, Revision
 from outgoing.guarded import DeliveryError
 from people.actors import worker
 from tests.conformance.inngest_standin import inngest as serve_inngest

@@ -6,7 +6,7 @@ from urllib.parse import quote, urlencode
 import pytest
 from django.test import Client
 
-from approvals.models import Revision
+from mirror.models import Revision
 from people.actors import Role
 from tests.doors import DOORS
 from tests.factories import make_message

@@ -7,18 +7,20 @@ import pytest
 from django.db import OperationalError, connections, transaction
 from django.db.models.functions import Now
 
-from approvals import execute, mirror, tasks
+from approvals import execute, tasks
 from approvals.deciding.ending import end_with_error, end_with_success, event_for
 from approvals.deciding.resolve import resolve
 from approvals.execute import abandon, run_decision, upstream_reason
 from approvals.forms import MAX_REASON, VerdictForm
-from approvals.models import Connection, Decision, DecisionAttempt, Message, Verdict
+from approvals.models import Decision, DecisionAttempt, Verdict
 from approvals.querysets import DecisionQuerySet
 from approvals.reconcile import read_everything
 from approvals.settle import meet_reports
 from audit.models import Entry
 from common.postgres import clock
 from gateway.schemas.oversight import DecideIn
+from mirror import store as mirror
+from mirror.models import Connection, Message
 from people.actors import worker
 from people.models import Person
 from tests.factories import (

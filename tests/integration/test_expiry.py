@@ -13,10 +13,11 @@ from approvals.desk.bulk import decide_together
 from approvals.desk.sheets import OnSheet, new_sheet
 from approvals.errors import VerdictNotAllowed
 from approvals.execute import run_decision
-from approvals.models import Connection, Decision, Mailbox, Message
+from approvals.models import Decision
 from approvals.reconcile import read_everything
 from audit.models import Entry
 from common.postgres import clock
+from mirror.models import Connection, Mailbox, Message
 from policy import kill_switch
 from tests.factories import NOW, make_connection, make_message, pending_row, rolled_back, show_row
 from tests.integration.deciding import decide, make_due

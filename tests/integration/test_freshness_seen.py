@@ -5,8 +5,8 @@ from datetime import timedelta
 import pytest
 from django.db.models.functions import Now
 
-from approvals.models import Connection
-from approvals.sync.freshness import freshness_of
+from mirror.models import Connection
+from mirror.sync.freshness import freshness_of
 from tests.factories import NOW, make_connection, make_message
 
 pytestmark = pytest.mark.django_db

@@ -12,9 +12,9 @@ from django.utils import timezone
 from approvals import tasks
 from approvals.allowing.places import list_at
 from approvals.allowing.refused import would_pass
-from approvals.models import Connection, GateRefusal, WebhookEvent
 from approvals.sync.refusals import read_refusals
 from audit.models import Entry
+from mirror.models import Connection, GateRefusal, WebhookEvent
 from policy.allowlists import Place
 from policy.changes import Change, Wanted
 from policy.models import AllowEntry, Allowlist

@@ -6,8 +6,9 @@ import pytest
 from django.test import Client
 
 from approvals.desk.claims import take
-from approvals.models import Claim, Mailbox
+from approvals.models import Claim
 from audit.models import Entry, EntryDetail
+from mirror.models import Mailbox
 from people.actors import Role
 from people.admin_forms import RoleForm
 from people.errors import LastAdmin, NotYours, PeopleError

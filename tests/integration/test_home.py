@@ -15,9 +15,10 @@ from approvals.decide import give_verdict
 from approvals.deciding.refusals import note_refusal
 from approvals.errors import ApprovalsError
 from approvals.execute import run_decision
-from approvals.models import Decision, Message, Verdict
+from approvals.models import Decision, Verdict
 from approvals.querysets import figures
 from dashboard.overview import overview_of
+from mirror.models import Message
 from policy.models import KillSwitch
 from tests.factories import NOW, make_connection, make_message, make_person, show_row
 from tests.integration.deciding import decide, make_due

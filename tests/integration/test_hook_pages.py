@@ -8,10 +8,10 @@ import pytest
 
 from approvals.admin_forms.hooks import HookForm
 from approvals.administering.hook_events import BY_NAME, GROUPS, OWN_GROUPS
-from approvals.models import Connection
 from audit.models import Entry, EntryDetail
 from gateway.event_names import KNOWN
 from gateway.models import Webhook, WebhookDelivery
+from mirror.models import Connection
 from tests.factories import make_connection
 
 pytestmark = pytest.mark.django_db

@@ -24,8 +24,9 @@ from alerts.interactions.noting import LAST_KEPT
 from alerts.interactions.pressing import NOT_YOURS
 from alerts.interactions.receiving import forget_answers
 from alerts.models import Card, Delivery, Destination, Interaction
-from approvals.models import Claim, Decision, Message, Revision, Thread, Verdict
+from approvals.models import Claim, Decision, Verdict
 from audit.models import Entry, EntryDetail
+from mirror.models import Message, Revision, Thread
 from people.models import DiscordAccount, DiscordLink, Person, RoleRule
 from tests.factories import make_connection, make_message, make_person, rolled_back, show_row
 from tests.integration.deciding import at_once, decide, in_thread

@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from approvals import ingest
-from approvals.models import Connection, Decision, Message, WebhookEvent
+from approvals.models import Decision
 from audit.models import Entry
+from mirror.models import Connection, Message, WebhookEvent
 from tests.factories import MAILBOX, make_connection, pending_row, rolled_back, show_row
 from tests.integration.deciding import at_once
 

@@ -15,10 +15,10 @@ from django.db.models.functions import Now
 from django.test import Client
 from django.urls import reverse
 
-from approvals.models import Mailbox
 from audit.models import Entry, EntryDetail
 from dashboard.launch.welcome import FIRST_RUN
 from dashboard.management.commands import prepare
+from mirror.models import Mailbox
 from people.actors import Actor, Role
 from people.errors import LinkNotGood, NotYours
 from people.inviting import DAYS, invite, make_password_link

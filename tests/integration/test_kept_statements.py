@@ -7,11 +7,11 @@ from django.db.models.functions import Now
 
 from approvals import ruling
 from approvals.models import Snooze
-from approvals.querysets.reach import anybody_like, asked_by
 from approvals.reading import origin
 from approvals.views import listing, pulse
 from common.postgres.statements import ANY, ASKING, NAMED_LATER, told_together
 from dashboard import context
+from mirror.querysets.visible_scope import anybody_like, asked_by
 from tests.factories import make_message
 
 pytestmark = pytest.mark.django_db

@@ -9,9 +9,9 @@ import pytest
 from approvals.admin_forms.keys import KeyForm, OwnerForm
 from approvals.administering.keys import change_key, create_key, read_key, revoke_key, set_owner
 from approvals.errors import ChangeRefused, ChangeUnknown, CodeWanted
-from approvals.models import Connection, KeyOwner
 from audit.models import Entry, EntryDetail
 from gateway.models import ApiKey, ApprovalRequest
+from mirror.models import Connection, KeyOwner
 from tests.factories import make_connection
 
 pytestmark = pytest.mark.django_db

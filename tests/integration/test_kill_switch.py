@@ -10,9 +10,10 @@ from django.db.models.functions import Now
 
 from approvals.decide import undo_decision
 from approvals.execute import run_decision
-from approvals.models import Decision, Mailbox, Message
+from approvals.models import Decision
 from approvals.ruling import ruling_for
 from audit.models import Entry
+from mirror.models import Mailbox, Message
 from policy import kill_switch
 from policy.errors import KillSwitchNotAllowed
 from policy.models import KillSwitch

@@ -2,8 +2,8 @@
 
 import pytest
 
-from approvals.models import Connection
 from audit.models import Entry
+from mirror.models import Connection
 from policy.kill_switch import pull
 from policy.models import KillSwitch
 from tests.factories import make_connection, make_person

@@ -8,7 +8,8 @@ from django.db.models import F
 from django.test.utils import CaptureQueriesContext
 
 from approvals.desk import known
-from approvals.models import Decision, Mailbox, Message
+from approvals.models import Decision
+from mirror.models import Mailbox, Message
 from tests.factories import (
     event_body,
     make_connection,

@@ -8,10 +8,11 @@ from django.core.management.base import CommandError
 from django.db.models.functions import Now
 
 from approvals import tasks
-from approvals.models import Connection, Decision, Message, WebhookEvent
+from approvals.models import Decision
 from approvals.reconcile import ask_about
-from approvals.sync.retain import forget_webhooks
 from audit.models import Entry
+from mirror.models import Connection, Message, WebhookEvent
+from mirror.sync.retention import forget_webhooks
 from tests.factories import NOW, make_connection, make_message, pending_row, rolled_back
 from tests.integration.deciding import decide
 
@@ -177,7 +178,7 @@ def test_sweep_asks_for_late_events(message, upstream, monkeypatch):
 
 
 def test_old_webhooks_are_forgotten_in_batches_and_newer_ones_stay(message, monkeypatch):
-    monkeypatch.setattr("approvals.sync.retain.BATCH", 2)
+    monkeypatch.setattr("mirror.sync.retention.BATCH", 2)
     kept = WebhookEvent.objects.get()
     for number in range(5):
         old = WebhookEvent.objects.create(

@@ -7,8 +7,9 @@ from django.db.models.functions import Now
 
 from approvals.decide import undo_decision
 from approvals.deciding.status import status_of
-from approvals.models import Decision, Message, Verdict
+from approvals.models import Decision, Verdict
 from dashboard.channel import CHANNEL
+from mirror.models import Message
 from tests.factories import NOW, make_message
 from tests.integration.deciding import decide
 

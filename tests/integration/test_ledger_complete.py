@@ -8,9 +8,10 @@ from django.conf import settings as _settings
 from django.db.models.functions import Now
 from django.urls import reverse
 
-from approvals.models import Connection, Decision, Mailbox, Message
+from approvals.models import Decision
 from audit.actions import SETTINGS
 from gateway.models import ApiKey, Domain, WebhookDelivery
+from mirror.models import Connection, Mailbox, Message
 from policy.models import GateList
 from tests.acts import (
     AT_MULTIMAIL,

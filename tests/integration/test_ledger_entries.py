@@ -18,7 +18,6 @@ from django.db.transaction import TransactionManagementError
 from django.urls import reverse
 
 from approvals.administering import own_hook
-from approvals.models import Message
 from approvals.tasks import read_refusals
 from audit.models import Entry, EntryDetail, Leaf
 from audit.recording import leaf_hash, record, recorded
@@ -26,6 +25,7 @@ from audit.retention import erase_details_of
 from audit.sealing.sealer import seal_all
 from audit.trail import lines
 from common.logs import JsonFormatter
+from mirror.models import Message
 from people.actors import worker
 from people.factors import add_passkey
 from people.sign_ins import _signed_in

@@ -9,12 +9,12 @@ import pytest
 from approvals.admin_forms.mailboxes import DeskForm, NewMailboxForm
 from approvals.administering import hooks, keys, loosening, mailboxes
 from approvals.errors import ActNotAllowed
-from approvals.models import Connection
-from approvals.sync.boxes import read_mailboxes
 from approvals.tasks import read_all_mailboxes
 from audit.models import Entry
 from gateway.models import ApiKey, ApprovalRequest, UpgradeRequest
 from gateway.models import Mailbox as GatewayMailbox
+from mirror.models import Connection
+from mirror.sync.mailboxes import read_mailboxes
 from people.models import Grant
 from tests.factories import make_connection, make_message, make_person
 

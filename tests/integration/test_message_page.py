@@ -9,13 +9,14 @@ from django.db.models.functions import Now
 from django.http import HttpRequest
 from django.template.loader import render_to_string
 
-from approvals import mirror
 from approvals.desk.filters import Filters
-from approvals.models import Connection, Decision, Message, Verdict
+from approvals.models import Decision, Verdict
 from approvals.settle import LEFT_AFTER_ALL
 from approvals.views.changes import changes_since
 from approvals.views.message import find_message, is_ahead_of_reading, message_context
 from audit.models import Entry
+from mirror import store as mirror
+from mirror.models import Connection, Message
 from people.actors import worker
 from tests.factories import MAILBOX, NOW, make_connection, make_message, make_person, rolled_back, show_row
 from tests.integration.deciding import decide

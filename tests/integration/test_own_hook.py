@@ -11,8 +11,8 @@ from approvals.administering import own_hook
 from approvals.connecting import rotation
 from approvals.errors import ChangeRefused, ChangeUnknown, ConnectionNotChanged
 from approvals.intake.senders import secrets_of, sender
-from approvals.models import Connection, WebhookEvent
 from audit.models import Entry, EntryDetail
+from mirror.models import Connection, WebhookEvent
 from tests.account import account
 from tests.factories import event_body, make_connection
 from upstream.signatures import HEADER, sign

@@ -5,8 +5,9 @@ import re
 import pytest
 
 from approvals.forms import VerdictForm
-from approvals.models import Decision, Message
+from approvals.models import Decision
 from approvals.views import listing
+from mirror.models import Message
 from tests.factories import NOW, make_connection, make_message, make_person
 
 pytestmark = pytest.mark.django_db

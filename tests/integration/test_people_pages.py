@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from approvals.models import Mailbox
+from mirror.models import Mailbox
 from people.actors import Role
 from people.inviting import invite
 from people.models import Grant

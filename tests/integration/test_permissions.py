@@ -12,8 +12,9 @@ import pytest
 from django.db import connection as database
 from django.db.models.functions import Now
 
-from approvals.models import Decision, KeyOwner, Mailbox, Message
+from approvals.models import Decision
 from dashboard.celery import app as celery
+from mirror.models import KeyOwner, Mailbox, Message
 from people.actors import Role
 from people.models import Grant, Person
 from policy.models import Allowlist, KillSwitch

@@ -4,7 +4,7 @@ import pytest
 
 from approvals import tasks
 from approvals.desk import facets
-from approvals.models import Message
+from mirror.models import Message
 from tests.factories import make_message
 
 pytestmark = pytest.mark.django_db

@@ -9,7 +9,7 @@ import re
 
 import pytest
 
-from approvals.models import Message
+from mirror.models import Message
 from tests.factories import event_body, make_message, post_event, show_row
 
 pytestmark = pytest.mark.django_db

@@ -11,10 +11,10 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from approvals.desk import known
-from approvals.mirror import stored_content
-from approvals.models import Mailbox, Message
 from approvals.reading.addresses import address_lines, spell_out
 from audit.models import Entry
+from mirror.models import Mailbox, Message
+from mirror.store import stored_content
 from tests.factories import MAILBOX, event_body, make_connection, make_message, make_person, post_event, show_row
 
 pytestmark = pytest.mark.django_db
@@ -231,7 +231,7 @@ def test_people_are_asked_about_in_one_statement_however_many_there_are(connecti
         message = make_message(connection, to_addresses=[f"person{n}@acme.example" for n in range(number)])
         with CaptureQueriesContext(database) as counted:
             assert len(recipients(message, reviewer)) == number
-        asked = [one["sql"] for one in counted.captured_queries if "approvals_message.addresses" in one["sql"]]
+        asked = [one["sql"] for one in counted.captured_queries if "mirror_message.addresses" in one["sql"]]
         assert len(asked) == 1
         assert f"person{number - 1}@acme.example" in asked[0]
 

@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from approvals.desk.allowing import judged_together
-from approvals.models import Connection, KnownContact, Mailbox, Message
 from approvals.operating.rehearsal import rehearse
+from mirror.models import Connection, KnownContact, Mailbox, Message
 from policy.allowlists import Place
 from policy.changes import Change, Wanted, apply_change
 from policy.models import AllowChange, Allowlist

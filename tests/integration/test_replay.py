@@ -7,8 +7,8 @@ from django.db.models.functions import Now
 
 from approvals.errors import ActNotAllowed, EventAlreadyHandled
 from approvals.intake.replay import dismiss_event, replay_event
-from approvals.models import Message, WebhookEvent
 from audit.models import Entry
+from mirror.models import Message, WebhookEvent
 from tests.factories import event_body, make_connection, make_person, post_event
 
 pytestmark = pytest.mark.django_db
@@ -22,7 +22,7 @@ def break_down(*args, **kwargs):
 def poison(client, connection, monkeypatch):
     """An event that could not be applied, because of a mistake that is mended by now."""
     with monkeypatch.context() as broken:
-        broken.setattr("approvals.mirror.begin_message", break_down)
+        broken.setattr("mirror.store.begin_message", break_down)
         assert post_event(client, connection, event_body(email_id="01SAME")).json() == {"result": "poison"}
     return WebhookEvent.objects.get()
 
@@ -44,7 +44,7 @@ def test_replay_of_poison_that_can_be_applied_now_moves_the_mirror_once(poison, 
 
 
 def test_replay_that_fails_again_keeps_the_event_with_its_new_error(poison, admin, monkeypatch):
-    monkeypatch.setattr("approvals.mirror.begin_message", lambda *a, **k: [][0])
+    monkeypatch.setattr("mirror.store.begin_message", lambda *a, **k: [][0])
     assert replay(poison, admin) == "poison"
     poison.refresh_from_db()
     assert (poison.handled_at, poison.error) == (None, "IndexError while applying; see the log.")

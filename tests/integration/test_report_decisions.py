@@ -13,11 +13,12 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from approvals.decide import decide_by_rule, undo_decision
-from approvals.models import Decision, Mailbox, Message, Verdict
+from approvals.models import Decision, Verdict
 from approvals.report_forms import DecisionsForm
 from approvals.reports.decisions import report_of, rows_of
 from approvals.reports.months import Month
 from audit.models import Entry
+from mirror.models import Mailbox, Message
 from people.actors import worker
 from tests.factories import event_body, make_connection, make_message, make_person, post_event
 from tests.integration.deciding import decide

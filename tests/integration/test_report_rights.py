@@ -14,10 +14,10 @@ from allauth.mfa.models import Authenticator
 from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
-from approvals.models import Mailbox
 from audit.models import Entry, EntryDetail
 from audit.recording import record
 from dashboard.management.commands.prepare import Command
+from mirror.models import Mailbox
 from people.actors import Role
 from people.deactivating import deactivate, reactivate
 from people.factors import set_role_rule

@@ -7,9 +7,10 @@ from django.db.models.functions import Now
 
 from approvals.deciding.resolve import resolve
 from approvals.deciding.withdraw import withdraw_decision
-from approvals.models import Connection, Decision, Message
+from approvals.models import Decision
 from approvals.reconcile import read_everything
-from approvals.sync import asking
+from mirror.models import Connection, Message
+from mirror.sync import reads as asking
 from tests.factories import NOW, make_connection, make_message, pending_row, rolled_back
 from tests.integration.deciding import decide
 

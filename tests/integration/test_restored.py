@@ -12,7 +12,7 @@ from django.db.models.functions import Now
 from approvals.connecting.pausing import resume
 from approvals.deciding.resolve import resolve
 from approvals.execute import run_decision
-from approvals.models import Connection, Decision, Message
+from approvals.models import Decision
 from approvals.operating.restored import hold_back
 from approvals.reconcile import read_everything
 from audit.models import Entry
@@ -20,6 +20,7 @@ from common.postgres import clock
 from dashboard.management.commands.hold_back import OPERATOR
 from gateway import mail_server as mail_server_memory
 from gateway.models import Email
+from mirror.models import Connection, Message
 from tests.factories import NOW, make_connection, make_message, pending_row, rolled_back
 from tests.integration.deciding import decide, make_due
 from tests.integration.gateway import servers

@@ -7,13 +7,13 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connection as database
 
-from approvals.models import Message, WebhookEvent
 from audit import retention
 from audit.models import Entry, EntryDetail, Leaf
 from audit.recording import leaf_hash
 from audit.retention import forget_old_details
 from audit.tasks import forget_details
 from audit.trail import lines
+from mirror.models import Message, WebhookEvent
 from tests.factories import make_connection, make_message
 from tests.integration.deciding import decide
 from tests.ledger import seal_here

@@ -10,11 +10,11 @@ from django.core.management import CommandError, call_command
 from django.db import connection as database
 
 from alerts.models import Destination
-from approvals.models import Connection
 from audit.models import Entry, EntryDetail
 from common.encryption import decrypt, encrypt, uses_newest_key
 from dashboard import secrets_at_rest
 from gateway.models import Webhook
+from mirror.models import Connection
 from tests.factories import make_connection
 from tests.integration.deciding import in_thread, waiting_for_a_lock
 from tests.integration.gateway.world import make_world
@@ -120,7 +120,7 @@ def test_secret_that_somebody_changes_meanwhile_is_not_put_back(stored):
     """Rotation waits for the row's lock, and then renews what stands there, not what it had read before."""
     with another_session() as other:
         new = encrypt("mm_live_changed_meanwhile")
-        other.execute("UPDATE approvals_connection SET read_key = %s", [new])
+        other.execute("UPDATE mirror_connection SET read_key = %s", [new])
         rotation, _ = in_thread(secrets_at_rest.rotate)
         waiting_for_a_lock(database)
     rotation.join(60)

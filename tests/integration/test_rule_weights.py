@@ -14,8 +14,9 @@ from approvals import tasks
 from approvals.desk import weights
 from approvals.errors import ActNotAllowed
 from approvals.forms import RuleForm
-from approvals.models import Message, Revision, RuleWeight
+from approvals.models import RuleWeight
 from audit.models import Entry, EntryDetail
+from mirror.models import Message, Revision
 from risk.findings import finding
 from tests.factories import make_connection, make_message, make_person, show_row
 from tests.integration.deciding import in_thread, waiting_for_a_lock

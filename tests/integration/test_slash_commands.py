@@ -24,13 +24,14 @@ from alerts.commands.running import due_commands, run_command
 from alerts.interactions import telling
 from alerts.models import Interaction
 from approvals.errors import VerdictNotAllowed
-from approvals.models import CommandedMail, Message
+from approvals.models import CommandedMail
 from approvals.reading.origin import origin_of
 from approvals.tasks import read_connection
 from audit.models import Entry
 from audit.tracing.started import started_by, who_started
 from audit.trail import lines
 from gateway.models import Email
+from mirror.models import Message
 from people.models import DiscordAccount, Grant, RoleRule
 from tests.answering import discord as standin
 from tests.factories import make_connection, make_message, make_person

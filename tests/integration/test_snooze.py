@@ -15,9 +15,10 @@ from approvals.decide import undo_decision
 from approvals.desk.comments import add_comment
 from approvals.desk.snooze import bring_back_due
 from approvals.desk.typed import SnoozeForm, tomorrow_morning
-from approvals.models import Message, Snooze
+from approvals.models import Snooze
 from approvals.tasks import sweep
 from audit.models import Entry
+from mirror.models import Message
 from tests.factories import NOW, make_message, show_row
 from tests.integration.deciding import decide
 

@@ -4,10 +4,10 @@ import re
 
 import pytest
 
-from approvals.models import Connection, SuppressedAddress
-from approvals.sync import suppressed
-from approvals.sync.suppressed import read_suppressed
 from approvals.tasks import read_all_suppressed
+from mirror.models import Connection, SuppressedAddress
+from mirror.sync import suppressions as suppressed
+from mirror.sync.suppressions import read_suppressed
 from tests.factories import make_connection, make_message
 
 pytestmark = pytest.mark.django_db

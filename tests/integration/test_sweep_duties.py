@@ -10,10 +10,11 @@ from django.db import connection as database
 from django.db.models.functions import Now
 
 from approvals import tasks
-from approvals.models import Decision, Message
+from approvals.models import Decision
 from approvals.operating.attention import attention_for
 from common.nudge import flush
 from common.postgres import clock
+from mirror.models import Message
 from tests.factories import make_message
 
 pytestmark = pytest.mark.django_db

@@ -10,11 +10,12 @@ from approvals import ingest, tasks
 from approvals.decide import give_verdict
 from approvals.errors import ThreadMovedOn
 from approvals.forms import VerdictForm
-from approvals.models import Connection, Decision, Message, OpenedPart, Thread, ThreadLetter, Verdict
-from approvals.reading.fetch import freshen_thread, hear_of_letter, pause_after, read_thread
-from approvals.reading.thread import conversation_of, thread_of
-from approvals.sync import retain
+from approvals.models import Decision, Verdict
 from audit.models import Entry
+from mirror.models import Connection, Message, OpenedPart, Thread, ThreadLetter
+from mirror.sync import retention as retain
+from mirror.threads.conversation import conversation_of, thread_of
+from mirror.threads.fetch import freshen_thread, hear_of_letter, pause_after, read_thread
 from tests.factories import NOW, event_body, make_connection, make_message, make_person, rolled_back
 from tests.integration.deciding import decide
 
@@ -318,7 +319,7 @@ def test_webhook_of_a_new_letter_counts_before_the_thread_was_read_again(gateway
 @pytest.mark.slow
 def test_webhook_has_its_thread_read_once_committed(gateway, draft, monkeypatch, django_capture_on_commit_callbacks):
     nudged = []
-    monkeypatch.setattr("approvals.reading.hearing.nudge", lambda task, key: nudged.append((task, key)))
+    monkeypatch.setattr("mirror.threads.receivers.nudge", lambda task, key: nudged.append((task, key)))
     monkeypatch.setattr("approvals.tasks.nudge", lambda task, key: nudged.append((task, key)))
     webhooks = (
         ("message.received", {}),

@@ -7,9 +7,9 @@ import pytest
 from django.db.models.functions import Now
 
 from approvals import ingest
-from approvals.models import Connection, Message
 from approvals.reconcile import ask_about
 from audit.models import Entry
+from mirror.models import Connection, Message
 from tests.factories import NOW, event_body, make_connection, rolled_back
 
 pytestmark = pytest.mark.django_db

@@ -6,10 +6,11 @@ import pytest
 from django.db.models.functions import Now
 
 from approvals.execute import run_decision
-from approvals.models import Connection, Decision, DecisionAttempt, Message
+from approvals.models import Decision, DecisionAttempt
 from approvals.reconcile import hydrate, read_everything
-from approvals.sync.freshness import freshness_for
 from audit.models import Entry
+from mirror.models import Connection, Message
+from mirror.sync.freshness import freshness_for
 from tests.factories import NOW, make_message
 from tests.integration.deciding import carry_out, decide, make_due
 

@@ -11,9 +11,10 @@ from approvals.decide import give_verdict
 from approvals.desk.caution import Asked, HighRiskForm, serious_findings
 from approvals.errors import RiskUnread
 from approvals.forms import VerdictForm
-from approvals.models import Decision, Mailbox, Message, Revision
+from approvals.models import Decision
 from approvals.reconcile import read_everything
 from audit.models import Entry
+from mirror.models import Mailbox, Message, Revision
 from people.keys import KEYS, problem_with
 from people.models import Person
 from tests.factories import NOW, make_connection, make_message, pending_row, rolled_back

@@ -10,11 +10,11 @@ from django.utils import timezone
 from psycopg.errors import DeadlockDetected
 
 from alerts.models import Card, Delivery, Destination, Route
-from approvals import mirror
-from approvals.models import Message, WebhookEvent
-from approvals.sync.fetching import mirror_row
 from audit.models import Entry
 from common.fingerprint import Attachment, fingerprint
+from mirror import store as mirror
+from mirror.models import Message, WebhookEvent
+from mirror.sync.rows import mirror_row
 from tests.factories import event_body, make_connection, make_message, pending_row, post_event, show_row
 
 pytestmark = pytest.mark.django_db
@@ -88,7 +88,7 @@ def test_event_that_cannot_be_applied_keeps_its_row_and_an_alert_mistake_costs_n
         patched.setattr("alerts.outbox.Planned", raising(RuntimeError("a bug of ours")))
         assert post_event(client, connection, event_body()).json()["result"] == "applied"
     assert only_message().state == "held"
-    monkeypatch.setattr("approvals.mirror.begin_message", raising(RuntimeError("a bug of ours")))
+    monkeypatch.setattr("mirror.store.begin_message", raising(RuntimeError("a bug of ours")))
     answer = post_event(client, connection, event_body())
     assert (answer.status_code, answer.json()["result"]) == (200, "poison")
     event = WebhookEvent.objects.latest("pk")
@@ -100,7 +100,7 @@ def test_event_that_cannot_be_applied_keeps_its_row_and_an_alert_mistake_costs_n
 def test_event_that_postgresql_could_not_take_now_is_sent_again(client, connection, monkeypatch):
     body = event_body()
     with monkeypatch.context() as patched:
-        patched.setattr("approvals.mirror.begin_message", raising(OperationalError("deadlock detected")))
+        patched.setattr("mirror.store.begin_message", raising(OperationalError("deadlock detected")))
         answer = post_event(client, connection, body)
     assert (answer.status_code, answer["Retry-After"]) == (503, "10")
     assert "Send it again" in answer.json()["error"]
@@ -265,6 +265,6 @@ def test_event_of_a_deadlock_is_taken_in_by_the_next_try(client, monkeypatch):
             raise OperationalError("deadlock detected") from DeadlockDetected()
         return real(*args, **kwargs)
 
-    monkeypatch.setattr("approvals.mirror.begin_message", break_down_once)
+    monkeypatch.setattr("mirror.store.begin_message", break_down_once)
     assert post_event(client, connection, event_body()).json() == {"result": "applied"}
     assert (len(tries), Message.objects.count(), WebhookEvent.objects.count()) == (2, 1, 1)

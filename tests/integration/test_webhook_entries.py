@@ -6,8 +6,8 @@ import pytest
 from django.utils import timezone
 
 from approvals.ingest import receive_webhook
-from approvals.models import Message
 from audit.models import Entry
+from mirror.models import Message
 from tests.factories import MAILBOX, event_body
 
 pytestmark = pytest.mark.django_db

@@ -16,10 +16,10 @@ from django.utils import timezone
 from alerts.models import Delivery, Destination, Route
 from alerts.planning import CARD_ACTIONS
 from approvals.intake import senders, unsigned
-from approvals.models import Connection, Message, WebhookEvent
 from audit.models import Entry
 from common import nudge
 from common.logs import JsonFormatter
+from mirror.models import Connection, Message, WebhookEvent
 from tests.factories import SECRET, event_body, make_connection, post_event
 from upstream.signatures import HEADER, sign
 
@@ -374,7 +374,7 @@ def test_what_an_error_holds_cannot_forge_a_line(client, connection, logged, mon
     def break_down(*args, **kwargs):
         raise RuntimeError('x\n{"level": "info", "text": "forged"}')
 
-    monkeypatch.setattr("approvals.mirror.begin_message", break_down)
+    monkeypatch.setattr("mirror.store.begin_message", break_down)
     assert post_event(client, connection, event_body("oversight.pending")).json() == {"result": "poison"}
     lines = [json.loads(line) for line in logged.getvalue().splitlines()]
     assert len(lines) >= 2

@@ -8,12 +8,16 @@ from django.db.models import F
 from django.db.models.functions import Now
 from django.test.utils import CaptureQueriesContext
 
-from approvals import mirror, reconcile, tasks
-from approvals.models import Connection, Decision, Message, Revision
+from approvals import reconcile, tasks
+from approvals.models import Decision
 from approvals.reconcile import hydrate, read_everything
-from approvals.sync import asking, fetching, health
-from approvals.sync.freshness import freshness_of
 from audit.models import Entry
+from mirror import store as mirror
+from mirror.models import Connection, Message, Revision
+from mirror.sync import health
+from mirror.sync import reads as asking
+from mirror.sync import rows as fetching
+from mirror.sync.freshness import freshness_of
 from tests.factories import NOW, make_connection, make_message, pending_row, rolled_back, show_row
 from tests.integration.deciding import carry_out
 
@@ -72,7 +76,7 @@ def test_list_without_news_costs_no_write_to_any_message_and_as_many_queries_at_
             assert read(connection) == f"{number} held"
         costs.append([query["sql"].split(" ")[0] for query in asked.captured_queries])
         touched = [q["sql"] for q in asked.captured_queries if q["sql"].startswith(("INSERT", "UPDATE", "DELETE"))]
-        assert all('UPDATE "approvals_connection"' in sql for sql in touched)
+        assert all('UPDATE "mirror_connection"' in sql for sql in touched)
     assert costs[0] == costs[1]
     # Only the row that changed is written.
     upstream.holds(pending_row("01E0"), pending_row("01E1", subject="Another"))

@@ -12,11 +12,12 @@ from approvals.deciding.standing import shown_status
 from approvals.deciding.withdraw import confirm_approval, settle_by_hand, withdraw_decision
 from approvals.errors import AlreadyDecided, ContentChanged, VerdictNotAllowed
 from approvals.execute import run_decision
-from approvals.models import Connection, Decision, Message, Verdict
+from approvals.models import Decision, Verdict
 from approvals.reconcile import read_everything
 from approvals.settle import ANOTHER_OF_OURS, LEFT_AFTER_ALL, WHICH_IS_NOT_TOLD
 from audit.models import Entry
 from common.postgres import clock
+from mirror.models import Connection, Message
 from tests.factories import (
     NOW,
     event_body,

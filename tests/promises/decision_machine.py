@@ -11,8 +11,9 @@ from hypothesis.stateful import initialize, precondition, rule
 
 from approvals import decide, execute, ingest, reconcile
 from approvals.deciding import expire, resolve, withdraw
-from approvals.models import Connection, Decision, Message
+from approvals.models import Decision
 from common.identifiers import crockford, uuid7
+from mirror.models import Connection, Message
 from tests.factories import make_connection
 from tests.promises.decision_steps import DOUBT, OPEN, DecisionSteps
 from tests.promises.decision_worker import Worker

@@ -11,8 +11,9 @@ from approvals import decide
 from approvals.deciding import withdraw
 from approvals.deciding.status import status_of
 from approvals.errors import ApprovalsError
-from approvals.models import Connection, Decision, Message
+from approvals.models import Decision
 from common.references import references_in
+from mirror.models import Connection, Message
 from people.models import Person
 from policy import kill_switch
 from policy.models import KillSwitch

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from approvals.mirror import content_of
 from common.fingerprint import fingerprint
 from common.references import references_in
+from mirror.store import content_of
 from tests.factories import event_body, pending_row
 from tests.faults.proxy import reset
 from tests.serving import Handler, serving

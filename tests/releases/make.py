@@ -55,11 +55,12 @@ def _fill() -> None:
     from django.utils import timezone
 
     from approvals.decide import give_verdict
-    from approvals.models import Decision, Message
+    from approvals.models import Decision
     from audit.sealing.sealer import seal_all
     from gateway import compose
     from gateway.decide import decide_email
     from gateway.models import ApiKey, Email
+    from mirror.models import Message
     from tests import factories
     from tests.integration.gateway.world import make_world
     from tests.ledger import append

@@ -1,8 +1,8 @@
 """The words on the button name what a press does: how many people get it, how many outside, and when."""
 
-from approvals.mirror import content_of
-from approvals.models import Message
 from approvals.views.pane import approve_label
+from mirror.models import Message
+from mirror.store import content_of
 from tests.factories import pending_row
 
 ANA, BO, CY = "ana@house.example", "bo@away.example", "cy@away.example"

@@ -2,7 +2,7 @@
 
 import itertools
 
-from approvals.models import Connection, Mailbox
+from mirror.models import Connection, Mailbox
 from people.actors import Actor, Role, Scope
 from policy.kill_switch import may_pull, may_release
 from policy.models import KillSwitch

@@ -8,7 +8,7 @@ from django.http import QueryDict
 from approvals.desk.filters import Filters, read_search
 from approvals.desk.places import Place, as_number, at_time, read_place
 from approvals.forms import QueueForm
-from approvals.models import Mailbox
+from mirror.models import Mailbox
 from risk.amounts import amounts
 
 MAILBOXES = [Mailbox(pk=4, address="support@yourteam.example"), Mailbox(pk=7, address="sales@yourteam.example")]

@@ -4,8 +4,8 @@ from contextlib import ExitStack
 
 import pytest
 
-from approvals.sync import rooms
-from approvals.sync.rooms import KEPT_FREE, Rooms
+from mirror.sync import connection_slots as rooms
+from mirror.sync.connection_slots import KEPT_FREE, Rooms
 
 READ, DECIDE = "tasks.hydrate", "tasks.execute_decision"
 

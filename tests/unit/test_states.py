@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from approvals.errors import InvalidTransition
-from approvals.states import (
+from mirror.states import (
     DECISION_TRANSITIONS,
     LIVE_DECISIONS,
     MESSAGE_TRANSITIONS,

@@ -7,12 +7,12 @@ from django.core.management import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
 from alerts.erasing import erase_bodies
-from approvals.erasing import Copies, remove_copies
 from approvals.errors import ActNotAllowed
-from approvals.models import Message
 from audit.models import Entry
 from audit.retention import Erased, erase_details_of
 from audit.sealing.sealer import seal_all
+from mirror.erasing import Copies, remove_copies
+from mirror.models import Message
 from people.actors import Actor
 
 ACTOR = Actor(kind="command", id="audit_erase", label="an operator", surface="command")

@@ -12,10 +12,10 @@ from django.core.management import BaseCommand, CommandParser
 from django.db import transaction
 
 from alerts.sending.standard_webhooks import make_secret
-from approvals.models import Connection, Mailbox
 from common.credentials import read_credentials, update_credentials
 from common.demo_programs import HOOK_SECRET
 from dashboard.demo_alerts import link_account, make_places, register_commands
+from mirror.models import Connection, Mailbox
 from people.actors import Role
 from people.models import Grant, Person
 

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from alerts.models import Delivery, Destination
 from approvals.intake import unsigned
-from approvals.models import Connection, Decision, Message
+from approvals.models import Decision
 from approvals.operating.attention import READ, attention_count, attention_for
 from approvals.operating.finding import Group, grouped
 from audit.sealing.state import sealing_state
@@ -23,6 +23,7 @@ from common.postgres import clock
 from dashboard import foundations
 from dashboard.beats import has_just_begun, silences
 from dashboard.foundations import Finding
+from mirror.models import Connection, Message
 from people.actors import Actor, Role, Scope
 from policy.models import KillSwitch
 

@@ -6,9 +6,9 @@ from uuid import UUID
 from django.core.management import BaseCommand, CommandError, CommandParser
 
 from approvals import nudges
-from approvals.models import Message
-from approvals.sync.fetching import retry_fetch
 from common.postgres import clock
+from mirror.models import Message
+from mirror.sync.rows import retry_fetch
 from people.actors import Actor, Role, Scope
 
 ACTOR = Actor(kind="command", id="retry_fetch", label="an operator", surface="command", scopes=(Scope(Role.ADMIN),))

@@ -1,0 +1,245 @@
+"""Says what a file really is, by its bytes, and what about it a reviewer must know. Pure; nothing is opened or run."""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from common.fingerprint import Attachment
+from mirror.attachments.archives import MAX_ENTRIES, MAX_LISTED, Member, NotListed, members_of
+from mirror.attachments.file_types import KINDS, Kind, by_magic, claimed_by_ending, claimed_by_type
+from rendering import found_in, named, stripped
+from rendering import picture_sizes as pictures
+from risk.attachments import why_dangerous
+from risk.findings import one_word, quoted
+
+# What an archive says it unpacks to, against its own size: text packs to a tenth, a bomb to a thousandth.
+BOMB_TIMES, BOMB_SIZE = 100, 100 * 1024 * 1024
+_OFFICE = {"word/": "docx", "xl/": "xlsx", "ppt/": "pptx"}
+_HEAD = 4096
+# Longer text is not read whole to see whether it is JSON.
+_WHOLE = 1_000_000
+# What one program writes and another name fits as well.
+_SAME = frozenset(
+    {("xml", "html"), ("xml", "svg"), ("html", "xml"), ("svg", "gzip"), ("ole", "rtf"), ("zip", "docx"),
+     ("zip", "xlsx"), ("zip", "pptx"), ("zip", "odf"), ("zip", "epub"), ("jar", "zip"), ("apk", "zip"), ("apk", "jar")}
+)  # fmt: skip
+_MARKUP = re.compile(r"\s*(?:<\?xml[^>]{0,200}\?>\s*|<!--.{0,2000}?-->\s*)*<(!doctype\s+)?([a-z:]+)", re.I | re.S)
+_PAGES = frozenset("html head body script style table div p a img meta iframe form br span b i h1 center font".split())
+_VBA = "_VBA_PROJECT".encode("utf-16-le")
+_PDF_NAMES = {
+    b"/JavaScript": ("high", "It holds JavaScript, which some readers run."),
+    b"/Launch": ("high", "It can start a program."),
+    b"/EmbeddedFile": ("notice", "It carries other files inside."),
+    b"/Encrypt": ("notice", "It is locked or protected: what is in it cannot be looked at here."),
+}
+_NAME_CODE = re.compile(rb"#([0-9A-Fa-f]{2})")
+
+
+@dataclass(frozen=True)
+class Flag:
+    """One thing to know about a file."""
+
+    level: str
+    sentence: str
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was seen of a file. `members` are the names in an archive, `more` those that are not listed."""
+
+    kind: str
+    flags: tuple[Flag, ...] = ()
+    members: tuple[str, ...] = ()
+    more: int = 0
+    width: int = 0
+    height: int = 0
+    encoding: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it as it is stored with the file."""
+        return asdict(self)
+
+
+def look(content: bytes, *, name: str, content_type: str) -> Seen:
+    """Return what these bytes are, and what contradicts the name and type under which they are sent."""
+    kind, encoding = kind_of(content, name=name)
+    members, flags = _listed(content, kind)
+    if kind == "zip":
+        kind = _zip_kind(members)
+    flags = [*_disagreements(KINDS[kind], name, content_type), *flags, *_inside(content, kind), *_table(content, kind)]
+    width, height = pictures.size_of(kind, content) or (0, 0)
+    return Seen(
+        kind=kind,
+        flags=tuple(dict.fromkeys(sorted(flags, key=lambda flag: flag.level))),
+        members=tuple(member.name[:300] for member in members[:MAX_LISTED]) if kind in ("zip", "jar", "apk") else (),
+        more=max(0, len(members) - MAX_LISTED),
+        width=width,
+        height=height,
+        encoding=encoding,
+    )
+
+
+def flags_of_name(name: str, content_type: str) -> tuple[Flag, ...]:
+    """Return what the name and the declared type alone give away, before any byte was fetched."""
+    why, level = why_dangerous(Attachment(name=name, content_type=content_type, size=0))
+    flags = [Flag(level, f"Be careful: {why}.")] if why else []
+    if invisible := found_in(name):
+        flags.append(Flag("high", f"Its name holds characters that show nothing: {', '.join(invisible).lower()}."))
+    return tuple(flags)
+
+
+def kind_of(content: bytes, *, name: str = "") -> tuple[str, str]:
+    """Return the kind by the bytes, and for text how it is encoded."""
+    if not content:
+        return "empty", ""
+    if kind := by_magic(content):
+        return kind, ""
+    if b"%PDF-" in content[:1024]:
+        return "pdf", ""
+    encoding = encoding_of(content)
+    return (_text_kind(content.decode(encoding, "replace"), name), encoding) if encoding else ("unknown", "")
+
+
+def encoding_of(content: bytes) -> str:
+    """Return how text is encoded; empty for what is no text."""
+    for mark, encoding in ((b"\xef\xbb\xbf", "utf-8-sig"), (b"\xff\xfe", "utf-16"), (b"\xfe\xff", "utf-16")):
+        if content.startswith(mark):
+            return encoding
+    if re.search(rb"[\x00-\x08\x0e-\x1a\x1c-\x1f]", content):
+        return ""
+    try:
+        content.decode("utf-8")
+    except UnicodeDecodeError:
+        return "cp1252"
+    return "utf-8"
+
+
+def ending_of(name: str) -> str:
+    """Return the ending that programs go by."""
+    last = re.split(r"[/\\]", stripped(name))[-1].strip().rstrip(". ")
+    return last.rpartition(".")[2].strip().lower() if "." in last else ""
+
+
+def _text_kind(text: str, name: str) -> str:
+    head = text[:_HEAD].lstrip("\ufeff \t\r\n")
+    if head.startswith("#!"):
+        return "script"
+    if head.startswith("-----BEGIN "):
+        return "key"
+    if found := _MARKUP.match(head):
+        tag = found[2].lower()
+        known = "html" if tag in _PAGES else "svg" if tag.endswith("svg") else "xml" if head.startswith("<?xml") else ""
+        if known:
+            return known
+    for start, kind in (("BEGIN:VCALENDAR", "calendar"), ("BEGIN:VCARD", "card")):
+        if head.upper().startswith(start):
+            return kind
+    claimed = claimed_by_ending(ending_of(name))
+    if claimed and claimed.name in ("csv", "mail", "text"):
+        return claimed.name
+    return "json" if head[:1] in ("{", "[") and _is_json(text) else "text"
+
+
+def _is_json(text: str) -> bool:
+    if len(text) > _WHOLE:
+        return True
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
+
+
+def _disagreements(kind: Kind, name: str, content_type: str) -> Iterator[Flag]:
+    yield from flags_of_name(name, content_type)
+    ending = ending_of(name)
+    by_name, by_type = claimed_by_ending(ending), claimed_by_type(content_type)
+    if by_name and not _agrees(by_name, kind):
+        yield Flag("high", f"Its name ends in .{one_word(ending)}, but {_bytes_are(kind)}.")
+    if by_type and by_type is not by_name and not _agrees(by_type, kind):
+        yield Flag("high", f"It is declared as {one_word(named(content_type)[:80])}, but {_bytes_are(kind)}.")
+    if kind.family == "program" and not by_name:
+        yield Flag("high", f"I{_bytes_are(kind)[1:]}.")
+
+
+def _agrees(claimed: Kind, kind: Kind) -> bool:
+    if claimed is kind:
+        return True
+    if claimed.family == "text":
+        # Any text is text to whoever names it so.
+        return kind.family == "text" or kind.name in ("empty", "xml", "script")
+    if kind.name == "text":
+        # Scripts have no beginning of their own, but a program in machine code is never text.
+        return claimed.name == "script"
+    return (claimed.name, kind.name) in _SAME
+
+
+def _bytes_are(kind: Kind) -> str:
+    told = {"text": "plain text", "json": "JSON text", "unknown": "of no kind known here", "empty": "none at all"}
+    if kind.name in told:
+        return f"its bytes are {told[kind.name]}"
+    return f"its bytes are {with_article(kind.words)}"
+
+
+def with_article(words: str) -> str:
+    """Return a kind's words as one of its kind: "a PDF", "an SVG drawing"."""
+    return f"{'an' if words[0].lower() in 'aeio' or words.startswith(('SVG', 'XML')) else 'a'} {words}"
+
+
+def _listed(content: bytes, kind: str) -> tuple[list[Member], list[Flag]]:
+    if kind != "zip":
+        return [], [Flag("notice", "What is inside cannot be listed here.")] if KINDS[kind].family == "archive" else []
+    try:
+        members = members_of(content)
+    except NotListed:
+        return [], [Flag("high", "Its list of files is broken, so what is inside cannot be told.")]
+    return members, list(_about_members(members, len(content)))
+
+
+def _about_members(members: list[Member], size: int) -> Iterator[Flag]:
+    unpacked = sum(member.size for member in members)
+    if len(members) == MAX_ENTRIES or (unpacked > BOMB_SIZE and unpacked > BOMB_TIMES * size):
+        yield Flag("high", "It would unpack to far more than any letter needs. It was not opened.")
+    if any(member.is_locked for member in members):
+        yield Flag("high", "It is locked with a password, so that no scanner can look inside.")
+    for member in members[:MAX_LISTED]:
+        why, level = why_dangerous(Attachment(name=member.name, content_type="", size=0))
+        if why and level == "high":
+            yield Flag("high", f"It holds {quoted(named(member.name), 120)}: {why}.")
+        if member.name.startswith(("/", "\\")) or ".." in re.split(r"[/\\]", member.name):
+            yield Flag("high", f"It would write outside its folder: {quoted(named(member.name), 120)}.")
+
+
+def _zip_kind(members: list[Member]) -> str:
+    names = {member.name for member in members}
+    if "[Content_Types].xml" in names:
+        return next((kind for folder, kind in _OFFICE.items() if any(n.startswith(folder) for n in names)), "zip")
+    if "AndroidManifest.xml" in names:
+        return "apk"
+    if "META-INF/MANIFEST.MF" in names:
+        return "jar"
+    if "META-INF/container.xml" in names:
+        return "epub"
+    return "odf" if "META-INF/manifest.xml" in names and "content.xml" in names else "zip"
+
+
+def _inside(content: bytes, kind: str) -> Iterator[Flag]:
+    """What is known to act inside documents, found without opening them."""
+    if kind == "pdf":
+        plain = _NAME_CODE.sub(lambda code: bytes([int(code[1], 16)]), content)
+        yield from (Flag(level, words) for name, (level, words) in _PDF_NAMES.items() if name in plain)
+    elif (kind in ("docx", "xlsx", "pptx") and b"vbaProject.bin" in content) or (kind == "ole" and _VBA in content):
+        yield Flag("high", "It holds macros, which run when it is opened.")
+    elif kind == "rtf" and re.search(rb"\\obj(?:data|ect|update)", content):
+        yield Flag("high", "It holds an embedded object, which can run.")
+    elif kind in ("html", "svg"):
+        yield Flag("notice", "It opens in the browser and can hold scripts.")
+    elif kind == "key" and b"PRIVATE KEY" in content[:200]:
+        yield Flag("high", "It is a private key: whoever has it can act in its owner's name.")
+
+
+def _table(content: bytes, kind: str) -> Iterator[Flag]:
+    if kind == "csv" and re.search(rb"(?:^|[\r\n,;\t])\"?[=@][A-Za-z(]", content[:1_000_000]):
+        yield Flag("notice", "Some cells begin like formulas, which a spreadsheet works out when it opens the file.")

@@ -1,0 +1,139 @@
+"""Fetches the bytes of one attached file, looks at what they are, and keeps them. It decides nothing.
+
+Each file is fetched by itself and at its own risk: what goes wrong with one is written down on it, and tried again
+after a while. Its keys come from `asking`.
+"""
+
+import hashlib
+import logging
+from datetime import timedelta
+
+from django.db import transaction
+from django.db.models import F
+from django.db.models.functions import Now
+
+from audit.recording import record
+from common.logs import traced
+from mirror.attachments.detection import Flag, Seen, look
+from mirror.models import EnclosedFile
+from mirror.sync import health
+from mirror.sync import reads as asking
+from mirror.sync.reads import ACTOR
+from upstream import errors
+
+log = logging.getLogger(__name__)
+
+# More than any mail server takes along with a letter.
+MAX_BYTES = 25 * 1024 * 1024
+# Above all that one download may take.
+LEASE = timedelta(seconds=40)
+_State = EnclosedFile.State
+
+
+def pause_after(tries: int) -> timedelta:
+    """Return how long to wait after so many tries: from five seconds to an hour."""
+    return timedelta(seconds=min(5 * 4 ** min(max(tries - 1, 0), 10), 3600))
+
+
+def fetch_file(*, file_id: int) -> str:
+    """Fetch one file if that is due, and return what came of it."""
+    due = EnclosedFile.objects.to_fetch().filter(pk=file_id)
+    if not due.update(tries=F("tries") + 1, not_before=Now() + LEASE):
+        return "not due"
+    file = (
+        EnclosedFile.objects.without_bytes().select_related("message__connection", "message__mailbox").get(pk=file_id)
+    )
+    with traced(file.message.trace):
+        return _fetch(file)
+
+
+def _fetch(file: EnclosedFile) -> str:
+    if file.size > MAX_BYTES:
+        return _failed(file, _State.TOO_LARGE, "")
+    if copied := _copy_of_earlier(file):
+        return copied
+    try:
+        content = _download(file)
+    except errors.TooLarge:
+        return _failed(file, _State.TOO_LARGE, "")
+    except errors.NotFound:
+        return _failed(file, _State.GONE, "")
+    except (errors.KeyRefused, errors.Forbidden) as error:
+        return _failed(file, _State.NOT_VISIBLE, error.sentence)
+    except errors.Throttled as error:
+        health.wait(file.message.connection, error.retry_after)
+        return _failed(file, _State.FAILING, error.sentence)
+    except errors.UpstreamError as error:
+        return _failed(file, _State.FAILING, error.sentence)
+    if content is None:
+        return _failed(file, _State.NOT_VISIBLE, "")
+    return _keep(file, content)
+
+
+def _download(file: EnclosedFile) -> bytes | None:
+    """Return the file's bytes; None where no key of this connection shows them. Raises UpstreamError."""
+    message = file.message
+    if message.connection.is_our_gateway:
+        # Whoever decides must be able to read what they decide on, received mail included.
+        overseer = asking.overseer(message.connection, for_reading=True)
+        return overseer.download_held(email_id=message.upstream_id, name=file.name, limit=MAX_BYTES)
+    reader = asking.reader(message.connection)
+    if reader is None or message.mailbox is None:
+        return None
+    return reader.download(
+        email_id=message.upstream_id, mailbox_id=message.mailbox.upstream_id, name=file.name, limit=MAX_BYTES
+    )
+
+
+def _copy_of_earlier(file: EnclosedFile) -> str:
+    """Take over the bytes of an earlier version's file that this one's hash names; they need not come again."""
+    if not file.sha256:
+        return ""
+    same = EnclosedFile.objects.filter(message=file.message_id, found_sha256=file.sha256.lower(), state=_State.FETCHED)
+    earlier = same.exclude(pk=file.pk).first()
+    return _keep(file, bytes(earlier.content)) if earlier and earlier.content is not None else ""
+
+
+@transaction.atomic
+def _keep(file: EnclosedFile, content: bytes) -> str:
+    seen = _look(file, content)
+    mine = EnclosedFile.objects.filter(pk=file.pk, tries=file.tries)
+    file.found_sha256 = hashlib.sha256(content).hexdigest()
+    kept = mine.update(
+        content=content,
+        found_size=len(content),
+        found_sha256=file.found_sha256,
+        kind=seen.kind,
+        seen=seen.as_json(),
+        state=_State.FETCHED,
+        problem="",
+        fetched_at=Now(),
+    )
+    if kept and file.differs:
+        # What was read here is not what would leave, whichever of the two is wrong.
+        record(
+            "message.file_differs",
+            actor=ACTOR,
+            connection=file.message.connection_id,
+            message=file.message.public_id,
+            fingerprint=file.revision.fingerprint,
+            details={"file": file.name[:300], "expected": file.sha256, "found": file.found_sha256},
+            words=file.message.ledger_words(),
+        )
+    return _State.FETCHED if kept else "somebody else fetched it"
+
+
+def _look(file: EnclosedFile, content: bytes) -> Seen:
+    """Look at the bytes; ones whose shape nobody foresaw must not keep the file from being there, nor be trusted."""
+    try:
+        return look(content, name=file.name, content_type=file.content_type)
+    except (ArithmeticError, LookupError, RecursionError, TypeError, ValueError) as error:
+        log.error("file not recognised", extra={"file": file.pk, "reason": type(error).__name__})
+        return Seen(kind="unknown", flags=(Flag("high", "The desk could not look at its bytes."),))
+
+
+def _failed(file: EnclosedFile, state: str, sentence: str) -> str:
+    mine = EnclosedFile.objects.filter(pk=file.pk, tries=file.tries)
+    mine.update(state=state, problem=sentence, not_before=Now() + pause_after(file.tries))
+    log.info("file not fetched", extra={"file": file.pk, "state": state, "reason": sentence})
+    return state

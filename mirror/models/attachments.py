@@ -1,0 +1,85 @@
+"""The attached files of held letters, and which parts of a letter somebody has looked at. Nothing here decides."""
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from mirror.models.messages import Message, Revision
+from mirror.querysets.attachments import EnclosedFileQuerySet, OpenedPartQuerySet
+
+
+class EnclosedFile(models.Model):
+    """One file of one version of a letter: what was said of it, and, once it was fetched, what it is."""
+
+    class State(models.TextChoices):
+        WAITING = "waiting", "not fetched yet"
+        FETCHED = "fetched", "here"
+        TOO_LARGE = "too_large", "too large to fetch"
+        GONE = "gone", "not there any more"
+        NOT_VISIBLE = "not_visible", "not visible with this key"
+        FAILING = "failing", "could not be fetched yet"
+        DELETED = "deleted", "deleted here, its time was over"
+
+    message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="files")
+    revision = models.ForeignKey(Revision, on_delete=models.CASCADE, related_name="files")
+    # Its place among the files of that version, from 1.
+    place = models.PositiveSmallIntegerField()
+    # As the letter says.
+    name = models.TextField()
+    content_type = models.TextField(blank=True)
+    size = models.BigIntegerField(default=0)
+    sha256 = models.CharField(max_length=64, blank=True)
+    # As it came.
+    content = models.BinaryField(null=True, blank=True)
+    found_size = models.BigIntegerField(null=True, blank=True)
+    found_sha256 = models.CharField(max_length=64, blank=True)
+    # What its bytes are, and what was seen in them (`enclosed.sniff`), as stored JSON of `Seen`.
+    kind = models.CharField(max_length=20, blank=True)
+    seen = models.JSONField(default=dict)
+    # How fetching it goes.
+    state = models.CharField(max_length=12, choices=State, default=State.WAITING)
+    problem = models.TextField(blank=True)
+    tries = models.PositiveSmallIntegerField(default=0)
+    # Not to be asked for again before, by the database's clock; also the lease of whoever asks.
+    not_before = models.DateTimeField(db_default=Now())
+    fetched_at = models.DateTimeField(null=True, blank=True)
+
+    objects = EnclosedFileQuerySet.as_manager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["revision", "place"], name="file_once")]
+        indexes = [
+            # What is still to be fetched; among all files these are few.
+            models.Index(
+                fields=["not_before"], condition=Q(state__in=("waiting", "failing", "not_visible", "gone")),
+                name="file_to_fetch",
+            ),
+            # Whose bytes are kept, the oldest first.
+            models.Index(fields=["fetched_at"], condition=Q(content__isnull=False), name="file_kept"),
+        ]  # fmt: skip
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def differs(self) -> bool:
+        """Whether the bytes that came are known to be others than the letter's fingerprint names."""
+        return bool(self.sha256 and self.found_sha256) and self.sha256.lower() != self.found_sha256
+
+
+class OpenedPart(models.Model):
+    """One person was given one part of a letter: a file, the thread as it then was, the links."""
+
+    message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="opened_parts")
+    person = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    part = models.CharField(max_length=100)
+    at = models.DateTimeField(db_default=Now())
+
+    objects = OpenedPartQuerySet.as_manager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["message", "person", "part"], name="part_once")]
+
+    def __str__(self) -> str:
+        return self.part

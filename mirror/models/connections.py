@@ -1,0 +1,225 @@
+"""The MultiMail accounts that the desk is connected to, their mailboxes, and what they sent."""
+
+import secrets
+from datetime import timedelta
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from approvals.querysets.refusals import GateRefusalQuerySet
+from common.encryption import EncryptedTextField
+from mirror.querysets import ConnectionQuerySet, MailboxQuerySet, WebhookEventQuerySet
+
+
+def _webhook_id() -> str:
+    return secrets.token_urlsafe(24)
+
+
+class Connection(models.Model):
+    """A MultiMail account, hosted or our own gateway, with the keys that the desk holds for it."""
+
+    slug = models.SlugField(unique=True)
+    name = models.CharField(max_length=80)
+    api_url = models.URLField()
+    # Part of the webhook's address: nobody can post to it by guessing, and each connection has its own secret.
+    webhook_id = models.CharField(max_length=64, unique=True, default=_webhook_id)
+    webhook_secret = EncryptedTextField()
+    previous_webhook_secret = EncryptedTextField(blank=True)
+    # Empty with a previous secret: the change of secrets is not over, and both are taken until it is.
+    previous_secret_until = models.DateTimeField(null=True, blank=True)
+    oversight_key = EncryptedTextField()
+    read_key = EncryptedTextField(blank=True)
+    admin_key = EncryptedTextField(blank=True)
+    agent_key = EncryptedTextField(blank=True)
+    # Our own gateway answers for one message by id and compares the fingerprint when it decides.
+    is_our_gateway = models.BooleanField(default=False)
+    complete_as_of = models.DateTimeField(null=True, blank=True)
+    # Since when the ledger says that it has not been read for long.
+    stale_since = models.DateTimeField(null=True, blank=True)
+    last_error = models.TextField(blank=True)
+    failing_since = models.DateTimeField(null=True, blank=True)
+    paused_at = models.DateTimeField(null=True, blank=True)
+    paused_because = models.TextField(blank=True)
+    # What a person paused, only a person lets go on.
+    paused_by_hand = models.BooleanField(default=False)
+    # After a 429 the whole connection waits.
+    wait_until = models.DateTimeField(null=True, blank=True)
+    # One whole read of what is held at a time, and at most one a second.
+    reading_until = models.DateTimeField(null=True, blank=True)
+    read_at = models.DateTimeField(null=True, blank=True)
+    # An approve of unknown outcome that is still held goes out again by itself, instead of asking a person.
+    repeats_unknown_approvals = models.BooleanField(default=False)
+    # The oversight key that was last found to be without the right to send, by a short hash: each is asked about once.
+    checked_key = models.CharField(max_length=16, blank=True)
+    # What MultiMail last said that each key may do, by slot: {"oversight": ["oversight"]}; and when it was asked.
+    key_scopes = models.JSONField(default=dict, blank=True)
+    keys_checked_at = models.DateTimeField(null=True, blank=True)
+    # MultiMail's own id of the account, as its keys told it; empty where none did.
+    account_id = models.CharField(max_length=200, blank=True)
+    # The webhook that the desk registered there for itself.
+    upstream_webhook_id = models.CharField(max_length=200, blank=True)
+    # When an event that was asked for as a test came in.
+    webhook_tested_at = models.DateTimeField(null=True, blank=True)
+    # Taken off the desk: without keys and secrets, never asked again; what it did stays to be looked up.
+    removed_at = models.DateTimeField(null=True, blank=True)
+    # How far what the gate refused has been read, and when its contacts last were.
+    refusals_read_at = models.DateTimeField(null=True, blank=True)
+    contacts_read_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(db_default=Now())
+
+    objects = ConnectionQuerySet.as_manager()
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Mailbox(models.Model):
+    """A mailbox of a connection, as mirrored, with what the desk adds."""
+
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="mailboxes")
+    upstream_id = models.CharField(max_length=64)
+    address = models.CharField(max_length=320)
+    display_name = models.CharField(max_length=200, blank=True)
+    oversight_mode = models.CharField(max_length=20, blank=True)
+    # As MultiMail told them when its mailboxes were last read; empty until then.
+    auto_cc = models.JSONField(default=list, blank=True)
+    auto_bcc = models.JSONField(default=list, blank=True)
+    signature_block = models.CharField(max_length=200, blank=True)
+    ai_disclosure = models.BooleanField(default=False)
+    forward_inbound = models.BooleanField(default=False)
+    allow_looser_per_call = models.BooleanField(default=False)
+    scheduling_enabled = models.BooleanField(default=True)
+    default_gate_timing = models.CharField(max_length=20, blank=True)
+    is_active = models.BooleanField(default=True)
+    mirrored_at = models.DateTimeField(null=True, blank=True)
+    undo_window = models.DurationField(default=timedelta(seconds=5))
+    expire_after = models.DurationField(null=True, blank=True)
+
+    objects = MailboxQuerySet.as_manager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["connection", "upstream_id"], name="mailbox_once")]
+
+    def __str__(self) -> str:
+        return self.address or self.upstream_id
+
+    @property
+    def short_name(self) -> str:
+        """The part before the @, as it stands on a chip."""
+        return str(self).partition("@")[0]
+
+
+class WebhookEvent(models.Model):
+    """One webhook as it was received, kept whole, whatever became of it."""
+
+    class Result(models.TextChoices):
+        APPLIED = "applied"
+        DUPLICATE = "duplicate"
+        LATE = "late"
+        UNKNOWN = "unknown"
+        POISON = "poison"
+
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE)
+    digest = models.CharField(max_length=64)
+    event_id = models.CharField(max_length=200, blank=True)
+    name = models.CharField(max_length=64, blank=True)
+    # The message it is about, as far as the body could be read.
+    email_id = models.CharField(max_length=200, blank=True)
+    body = models.BinaryField()
+    secret_used = models.CharField(max_length=10)
+    result = models.CharField(max_length=10, choices=Result)
+    error = models.TextField(blank=True)
+    trace = models.CharField(max_length=64, blank=True)
+    received_at = models.DateTimeField(db_default=Now())
+    # When somebody, or a later read, dealt with one that was poison or late.
+    handled_at = models.DateTimeField(null=True, blank=True)
+
+    objects = WebhookEventQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["connection", "digest"], name="event_body_once"),
+            models.UniqueConstraint(fields=["connection", "event_id"], condition=~Q(event_id=""), name="event_id_once"),
+        ]
+        indexes = [
+            models.Index(
+                fields=["connection", "result"],
+                condition=Q(result__in=("poison", "late"), handled_at=None),
+                name="event_to_look_at",
+            ),
+            # Old bodies are deleted in batches.
+            models.Index(fields=["received_at"], name="event_received"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.result}"
+
+
+class SuppressedAddress(models.Model):
+    """An address that MultiMail writes to no more, as its list said when the desk last read it."""
+
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="suppressed")
+    # Without name and in lower case.
+    address = models.CharField(max_length=320)
+    reason = models.CharField(max_length=60, blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["connection", "address"], name="suppressed_once")]
+
+    def __str__(self) -> str:
+        return self.address
+
+
+class KnownContact(models.Model):
+    """An address among the contacts of the account, as the desk last read them; only the list mode `contacts` asks."""
+
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="contacts")
+    # In the form that allowlists compare.
+    address = models.CharField(max_length=320)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["connection", "address"], name="known_contact_once")]
+
+    def __str__(self) -> str:
+        return self.address
+
+
+class GateRefusal(models.Model):
+    """Mail that the gate refused before anything was queued, because of an allowlist. It has no body and no subject."""
+
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="refusals")
+    mailbox = models.ForeignKey(Mailbox, null=True, blank=True, on_delete=models.SET_NULL, related_name="refusals")
+    upstream_id = models.CharField(max_length=200)
+    recipients = models.JSONField(default=list)
+    refused = models.JSONField(default=list)
+    rule = models.CharField(max_length=300, blank=True)
+    sent_by_key = models.CharField(max_length=200, blank=True)
+    trigger = models.JSONField(default=dict)
+    sandbox = models.BooleanField(default=False)
+    refused_at = models.DateTimeField()
+
+    objects = GateRefusalQuerySet.as_manager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["connection", "upstream_id"], name="gate_refusal_once")]
+        indexes = [models.Index(fields=["-refused_at", "-id"], name="gate_refusal_newest")]
+
+    def __str__(self) -> str:
+        return ", ".join(self.refused[:3])
+
+
+class KeyOwner(models.Model):
+    """Whose program an API key of the account is: what it sends, that person may not approve."""
+
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="key_owners")
+    upstream_key_id = models.CharField(max_length=200)
+    person = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    set_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["connection", "upstream_key_id"], name="key_owner_once")]
+
+    def __str__(self) -> str:
+        return f"{self.upstream_key_id} of {self.person}"

@@ -1,0 +1,203 @@
+"""The mirror of what MultiMail holds. Rules live in the commands, not here."""
+
+from typing import TYPE_CHECKING
+
+from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import GinIndex
+from django.contrib.postgres.search import SearchVectorField
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Now
+
+from approvals.querysets.queue import CALM, ENDS
+from common.fingerprint import short_fingerprint
+from common.identifiers import uuid7
+from common.words import LETTER, TO
+from mirror.models.connections import Connection, Mailbox
+from mirror.querysets import VOID, MessageManager
+from mirror.states import DecisionState, MessageState
+
+if TYPE_CHECKING:
+    from approvals.models.decisions import Decision
+
+# Its recipients have been written to. A constant of this file: indexes are made from it.
+_LEFT = ("approved", "sent", "delivered")
+
+
+class Message(models.Model):
+    """A message as MultiMail has it. `state` is derived from events; `upstream_status` is kept word for word."""
+
+    public_id = models.UUIDField(unique=True, default=uuid7, editable=False)
+    connection = models.ForeignKey(Connection, on_delete=models.CASCADE, related_name="messages")
+    mailbox = models.ForeignKey(Mailbox, null=True, on_delete=models.SET_NULL, related_name="messages")
+    upstream_id = models.CharField(max_length=200)
+    direction = models.CharField(max_length=10, default="outbound")
+    thread_id = models.CharField(max_length=200, blank=True)
+    upstream_status = models.CharField(max_length=64, blank=True)
+    state = models.CharField(max_length=20, choices=MessageState)
+    sandbox = models.BooleanField(default=False)
+    sender = models.CharField(max_length=1000, blank=True)
+    recipients = models.JSONField(default=list)
+    subject = models.TextField(blank=True)
+    trigger = models.JSONField(default=dict)
+    sent_by_key = models.CharField(max_length=200, blank=True)
+    sent_by_key_name = models.CharField(max_length=200, blank=True)
+    trace = models.CharField(max_length=64, blank=True)
+    held_at = models.DateTimeField()
+    hydrated_at = models.DateTimeField(null=True, blank=True)
+    expires_at = models.DateTimeField(null=True, blank=True)
+    # When it was told that its time is nearly over: once.
+    expiry_told_at = models.DateTimeField(null=True, blank=True)
+    # When upstream was last seen to hold it; what an older read lacks must not be closed.
+    seen_at = models.DateTimeField(db_default=Now())
+    # When the first complete read began that lacked it, where one alone proves nothing.
+    missing_since = models.DateTimeField(null=True, blank=True)
+    changed_at = models.DateTimeField(db_default=Now())
+    # When MultiMail was last asked what became of it, because its next event is late.
+    asked_at = models.DateTimeField(null=True, blank=True)
+    # How often fetching its content was begun and did not end: one that kills its worker must not do so for ever.
+    fetch_tries = models.PositiveSmallIntegerField(default=0)
+    revision = models.ForeignKey("Revision", null=True, blank=True, on_delete=models.PROTECT, related_name="+")
+    upstream_reason = models.TextField(blank=True)
+    upstream_decided_by = models.CharField(max_length=200, blank=True)
+    # The decision that sent an earlier version back, where this is the next one; and which try it is.
+    answers = models.ForeignKey(
+        "approvals.Decision", null=True, blank=True, on_delete=models.SET_NULL, related_name="next_versions"
+    )
+    try_number = models.PositiveSmallIntegerField(default=1)
+    # What the queue sorts and filters by, worked out from the current revision; nothing else rests on it.
+    risk = models.PositiveIntegerField(default=0)
+    risk_level = models.CharField(max_length=6, blank=True)
+    rules = ArrayField(models.CharField(max_length=40), default=list)
+    # Everybody who gets it, and who it is from where it was received: normalised, without names.
+    addresses = ArrayField(models.TextField(), default=list)
+    # Each recipient in the form that allowlists compare, for rehearsals over many; empty until that was worked out.
+    written_to = ArrayField(models.TextField(), null=True)
+    outside = models.PositiveIntegerField(default=0)
+    has_attachments = models.BooleanField(default=False)
+    # Who or what started it, in one spelling: "discord:dana", "key:Invoices", or empty.
+    started_by = models.CharField(max_length=200, blank=True)
+    run_id = models.CharField(max_length=200, blank=True)
+    # The same for letters that differ in amounts, names and addresses only.
+    shape = models.CharField(max_length=32, blank=True)
+    # Of letters that differ in a few words, two have one of these four in common.
+    bands = ArrayField(models.IntegerField(), default=list)
+    # Of letters of one shape, the same for those that name the same numbers.
+    amounts = models.CharField(max_length=32, blank=True)
+    # When the entries of allowlists that name its recipients were counted for it.
+    hits_counted_at = models.DateTimeField(null=True, blank=True)
+    # When its place in an order last changed, as a trigger writes it; empty: never.
+    ranked_at = models.DateTimeField(null=True, blank=True)
+    search = SearchVectorField(null=True)
+
+    objects = MessageManager()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["connection", "upstream_id"], name="message_once"),
+            models.CheckConstraint(condition=Q(state__in=MessageState.values), name="message_state_known"),
+        ]
+        indexes = [
+            # The queue, oldest first: its cost follows what waits, not what ever was.
+            models.Index(fields=["held_at", "id"], condition=Q(state="held"), name="message_held"),
+            # History, newest first.
+            models.Index(F("changed_at").desc(), F("id").desc(), name="message_changed"),
+            models.Index(
+                F("changed_at").desc(),
+                F("id").desc(),
+                condition=Q(state__in=("failed", "bounced")),
+                name="message_failed",
+            ),
+            # Whose content is still to be fetched; among many that wait these are few.
+            models.Index(fields=["held_at"], condition=Q(state="held", hydrated_at=None), name="message_to_hydrate"),
+            # What is left alone after several tries: hardly ever any.
+            models.Index(fields=["held_at"], condition=Q(state="held", fetch_tries__gte=3), name="message_unfetchable"),
+            # Whose time is over, and whose next event is late.
+            models.Index(fields=["expires_at"], condition=Q(state="held"), name="message_expiry"),
+            models.Index(
+                fields=["changed_at"],
+                condition=Q(state__in=("approved", "scheduled_approved", "gone")),
+                name="message_on_its_way",
+            ),
+            # Who was written to lately, and what was rejected that says the same.
+            models.Index("connection", F("changed_at").desc(), condition=Q(state__in=_LEFT), name="message_left"),
+            models.Index(
+                "connection", "shape", F("changed_at").desc(), condition=Q(state="rejected"), name="message_rejected"
+            ),
+            # The queue's other orders, and its narrower views.
+            models.Index(CALM, "held_at", "id", condition=Q(state="held"), name="message_by_risk"),
+            models.Index(ENDS, "held_at", "id", condition=Q(state="held"), name="message_by_end"),
+            models.Index(fields=["mailbox", "held_at", "id"], condition=Q(state="held"), name="message_held_in"),
+            models.Index(fields=["started_by", "held_at", "id"], condition=Q(state="held"), name="message_held_by"),
+            models.Index(
+                fields=["risk_level", "held_at", "id"], condition=Q(state="held"), name="message_held_at_risk"
+            ),
+            models.Index(
+                fields=["held_at", "id"],
+                condition=Q(state="held", has_attachments=True),
+                name="message_held_with_files",
+            ),
+            # The first of each that is alike, and how many there are.
+            models.Index(fields=["shape", "risk", "held_at", "id"], condition=Q(state="held"), name="message_alike"),
+            models.Index(fields=["run_id"], condition=~Q(run_id=""), name="message_run"),
+            models.Index(fields=["ranked_at"], condition=Q(state="held"), name="message_ranked"),
+            # What came before these columns did: filled in batches, and then never again.
+            models.Index(
+                fields=["id"], condition=Q(search=None, revision__isnull=False), name="message_without_facets"
+            ),
+            # Whose hits are still to be counted: mostly none.
+            models.Index(fields=["id"], condition=Q(hits_counted_at=None), name="message_to_count"),
+            models.Index(fields=["thread_id"], condition=~Q(thread_id=""), name="message_thread"),
+            GinIndex(fields=["search"], name="message_search"),
+            GinIndex(fields=["addresses"], name="message_addresses"),
+            GinIndex(fields=["rules"], name="message_rules"),
+            GinIndex(fields=["bands"], condition=Q(state="rejected"), name="message_rejected_bands"),
+            # Links in cards and in MultiMail's pages name only the upstream id.
+            models.Index(fields=["upstream_id"], name="message_upstream"),
+        ]
+
+    def __str__(self) -> str:
+        return self.subject or ("(subject not known)" if self.is_unnamed else "(no subject)")
+
+    def ledger_words(self) -> list[tuple[str, str]]:
+        """Return what every entry of the ledger about this message is found by, with the labels of `common.words`."""
+        return [(LETTER, self.subject), *((TO, address) for address in self.addresses[:50])]
+
+    @property
+    def is_unnamed(self) -> bool:
+        """Whether nothing has told its subject yet: neither a webhook nor a read."""
+        return self.hydrated_at is None and not self.subject
+
+    @property
+    def latest_decision(self) -> "Decision | None":
+        """The newest decision of ours that something may come of; reads the prefetched rows of `for_list`.
+
+        One that came to nothing must not hide an older one that was withdrawn and may still take effect.
+        """
+        decisions = sorted(self.decisions.all(), key=lambda decision: -decision.pk)
+        if not decisions or decisions[0].state not in VOID:
+            return decisions[0] if decisions else None
+        return next((one for one in decisions if one.state == DecisionState.WITHDRAWN), decisions[0])
+
+
+class Revision(models.Model):
+    """The content at one time. It never changes; verdicts and the ledger point to it."""
+
+    message = models.ForeignKey(Message, on_delete=models.CASCADE, related_name="revisions")
+    number = models.PositiveIntegerField()
+    content = models.JSONField()
+    coverage = models.JSONField()
+    fingerprint = models.CharField(max_length=64)
+    findings = models.JSONField(default=list)
+    created_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["message", "number"], name="revision_once")]
+
+    def __str__(self) -> str:
+        return f"version {self.number} {self.short_fingerprint}"
+
+    @property
+    def short_fingerprint(self) -> str:
+        """The fingerprint as people see it."""
+        return short_fingerprint(self.fingerprint)

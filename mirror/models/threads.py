@@ -1,0 +1,77 @@
+"""Conversations that held drafts belong to, as MultiMail and the desk's own mirror tell them. Nothing here decides."""
+
+from django.contrib.postgres.fields import ArrayField
+from django.db import models
+from django.db.models import Q
+from django.db.models.functions import Now
+
+from mirror.models.connections import Mailbox
+from mirror.querysets.threads import ThreadQuerySet
+
+
+class Thread(models.Model):
+    """One conversation of one mailbox, and how reading it went."""
+
+    class Problem(models.TextChoices):
+        NO_KEY = "no_key", "no key of this connection shows threads"
+        REFUSED = "refused", "the key may not read it"
+        GONE = "gone", "MultiMail knows no such thread"
+        FAILING = "failing", "MultiMail did not give it"
+
+    mailbox = models.ForeignKey(Mailbox, on_delete=models.CASCADE, related_name="threads")
+    upstream_id = models.CharField(max_length=200)
+    # When the last read began that worked; empty: never.
+    read_at = models.DateTimeField(null=True, blank=True)
+    # It should be read: it is new, something happened in it, or somebody looks at it after a while.
+    wanted = models.BooleanField(default=True)
+    problem = models.CharField(max_length=10, choices=Problem, blank=True)
+    tries = models.PositiveSmallIntegerField(default=0)
+    # Not to be read again before, by the database's clock; also the lease of whoever reads it.
+    not_before = models.DateTimeField(db_default=Now())
+    # MultiMail gave the newest letters only.
+    is_cut = models.BooleanField(default=False)
+
+    objects = ThreadQuerySet.as_manager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["mailbox", "upstream_id"], name="thread_once")]
+        # Which should be read; among all threads these are few.
+        indexes = [models.Index(fields=["not_before"], condition=Q(wanted=True), name="thread_to_read")]
+
+    def __str__(self) -> str:
+        return self.upstream_id
+
+
+class ThreadLetter(models.Model):
+    """One letter of a conversation. Its key grows in the order in which letters became facts of the thread."""
+
+    thread = models.ForeignKey(Thread, on_delete=models.CASCADE, related_name="letters")
+    upstream_id = models.CharField(max_length=200)
+    direction = models.CharField(max_length=10)
+    status = models.CharField(max_length=64, blank=True)
+    sender = models.CharField(max_length=1000, blank=True)
+    sender_name = models.CharField(max_length=1000, blank=True)
+    recipients = ArrayField(models.TextField(), default=list)
+    subject = models.TextField(blank=True)
+    # What it says, without any markup; empty also where that is not known (`is_read` false).
+    text = models.TextField(blank=True)
+    is_read = models.BooleanField(default=False)
+    has_files = models.BooleanField(default=False)
+    # When it was received or sent; of one that waits, when it was written.
+    at = models.DateTimeField()
+    # It came or went; one that waits, or came to nothing, is no news to whoever decides.
+    is_fact = models.BooleanField(default=False)
+    found_at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["thread", "upstream_id"], name="thread_letter_once")]
+
+    def __str__(self) -> str:
+        return f"{self.sender}: {self.subject}"
+
+    @property
+    def status_words(self) -> str:
+        """How one is that has neither come nor gone, by the word of MultiMail or of the mirror."""
+        if self.status in ("held", "pending_send_approval", "pending_inbound_approval", "pending_scan"):
+            return "Waits for approval"
+        return self.status.replace("_", " ").capitalize() or "Not sent"

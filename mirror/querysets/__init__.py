@@ -1,0 +1,43 @@
+"""Every query of the mirror, with a name."""
+
+from mirror.querysets.attachments import EnclosedFileQuerySet, OpenedPartQuerySet
+from mirror.querysets.connections import ConnectionQuerySet, MailboxQuerySet, WebhookEventQuerySet
+from mirror.querysets.messages import MessageManager, MessageQuerySet
+from mirror.querysets.terms import (
+    BACK_BEFORE,
+    CAN_EXPIRE,
+    CLAIM_LASTS,
+    DONE,
+    EXPIRY_REST,
+    FETCH_TRIES,
+    IN_DOUBT,
+    LATELY,
+    LET_GO,
+    READS_THAT_PROVE,
+    VOID,
+)
+from mirror.querysets.threads import ThreadQuerySet
+from mirror.querysets.visible_scope import within_reach
+
+__all__ = [
+    "BACK_BEFORE",
+    "CAN_EXPIRE",
+    "CLAIM_LASTS",
+    "ConnectionQuerySet",
+    "DONE",
+    "EXPIRY_REST",
+    "EnclosedFileQuerySet",
+    "FETCH_TRIES",
+    "IN_DOUBT",
+    "LATELY",
+    "LET_GO",
+    "MailboxQuerySet",
+    "MessageManager",
+    "MessageQuerySet",
+    "OpenedPartQuerySet",
+    "READS_THAT_PROVE",
+    "ThreadQuerySet",
+    "VOID",
+    "WebhookEventQuerySet",
+    "within_reach",
+]

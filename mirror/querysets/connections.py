@@ -1,0 +1,163 @@
+"""Every read of connections, mailboxes and the webhooks that came."""
+
+from datetime import datetime, timedelta
+from functools import cache
+from typing import TYPE_CHECKING, Self
+
+from django.apps import apps
+from django.db import models
+from django.db.models import Case, F, Q, When
+from django.db.models.functions import Coalesce, Greatest, Least, Length, Now, Substr
+
+from common.grace import FAILING_AFTER, STALE_AFTER, STUCK_AFTER
+from common.postgres.rows import Answer, run
+from common.postgres.statements import ANY, Part, list_of, told_together
+from mirror.querysets.terms import BODY_SHOWN
+from people.actors import Actor
+
+if TYPE_CHECKING:
+    from mirror.models import Connection, Mailbox, Message, WebhookEvent  # noqa: F401 - the querysets' type parameters
+
+
+class ConnectionQuerySet(models.QuerySet["Connection"]):
+    """Reads of the connected accounts."""
+
+    def visible_to(self, actor: Actor) -> Self:
+        """Only those that the actor has a role for, or for a mailbox of."""
+        if actor.sees_all():
+            return self
+        connections = [scope.connection for scope in actor.scopes if scope.mailbox is None]
+        mailboxes = [scope.mailbox for scope in actor.scopes if scope.mailbox is not None]
+        return self.filter(Q(pk__in=connections) | Q(mailboxes__in=mailboxes)).distinct()
+
+    def at_work(self) -> Self:
+        """All but those that were removed, whose history alone is left."""
+        return self.filter(removed_at=None)
+
+    def removed(self) -> Self:
+        """Those that were taken off the desk."""
+        return self.exclude(removed_at=None)
+
+    def rested(self) -> Self:
+        """All but the ones that MultiMail asked to wait."""
+        return self.filter(Q(wait_until=None) | Q(wait_until__lte=Now()))
+
+    def to_read(self) -> Self:
+        """Those to reconcile in each round: the ones that are well. The others are probed."""
+        return self.at_work().rested().filter(paused_at=None, failing_since=None)
+
+    def overdue(self) -> Self:
+        """Those that are well and were not read for longer than a round takes: a nudge was lost."""
+        never = Q(complete_as_of=None) | Q(complete_as_of__lt=Now() - timedelta(seconds=45))
+        return self.to_read().filter(never, Q(read_at=None) | Q(read_at__lt=Now() - timedelta(seconds=15)))
+
+    def turned_stale(self) -> Self:
+        """Those not read whole for so long that the queue may lack mail, of which nobody was told yet.
+
+        Nobody is told what a person did: that one is paused by hand.
+        """
+        told = self.at_work().filter(stale_since=None, paused_by_hand=False)
+        return told.annotate(as_of=Coalesce("complete_as_of", "created_at")).filter(as_of__lt=Now() - STALE_AFTER)
+
+    def turned_fresh(self) -> Self:
+        """Those of which that was told, and that were read whole since."""
+        return self.at_work().filter(stale_since__isnull=False, complete_as_of__gte=F("stale_since"))
+
+    def to_probe(self) -> Self:
+        """Those that were not well, each after as long again as it has been so: at most a minute.
+
+        Of a paused one at most five minutes: its key may be good by now, or another one. What a person paused is left
+        alone.
+        """
+        most = Case(When(paused_at=None, then=timedelta(minutes=1)), default=timedelta(minutes=5))
+        been_so = Coalesce(F("read_at") - Least(F("failing_since"), F("paused_at")), timedelta(0))
+        wait = Greatest(timedelta(seconds=5), Least(been_so, most), output_field=models.DurationField())
+        unwell = self.at_work().rested().filter(paused_by_hand=False).exclude(paused_at=None, failing_since=None)
+        unwell = unwell.annotate(wait=wait)
+        # A time to come is of a clock that was set back.
+        return unwell.filter(Q(read_at=None) | Q(read_at__lt=Now() - F("wait")) | Q(read_at__gt=Now()))
+
+    def unwell(self) -> Self:
+        """Those that are paused, fail for a while, or were not read for so long that the queue may lack messages."""
+        failing = Q(failing_since__lt=Now() - FAILING_AFTER)
+        unread = Q(complete_as_of=None, created_at__lt=Now() - STUCK_AFTER)
+        old = Q(complete_as_of__lt=Now() - STALE_AFTER)
+        return self.at_work().filter(~Q(paused_at=None) | failing | unread | old)
+
+
+class MailboxQuerySet(models.QuerySet["Mailbox"]):
+    """Reads of mailboxes."""
+
+    def at_work(self) -> Self:
+        """All but those of connections that were removed."""
+        return self.filter(connection__removed_at=None)
+
+    def visible_to(self, actor: Actor) -> Self:
+        """Only those that the actor has a role for, by themselves or with their connection."""
+        if actor.sees_all():
+            return self
+        connections = [scope.connection for scope in actor.scopes if scope.mailbox is None]
+        mailboxes = [scope.mailbox for scope in actor.scopes if scope.mailbox is not None]
+        return self.filter(Q(connection__in=connections) | Q(pk__in=mailboxes))
+
+    def there(self) -> Self:
+        """Those that MultiMail still has, by their addresses."""
+        return self.filter(is_active=True).order_by("address", "pk")
+
+    def known_as(self, upstream_id: str) -> "Mailbox | None":
+        """Return the one of this id at MultiMail."""
+        return self.filter(upstream_id=upstream_id).first()
+
+    def held_in_each(self) -> dict[int, int]:
+        """Return how many messages are held in each, by its key; those without any are left out."""
+        held = self.filter(messages__state="held").order_by("pk")
+        return dict(held.annotate(held=models.Count("messages")).values_list("pk", "held"))
+
+    def addresses_in(self, connection: int) -> list[str]:
+        """Return the addresses of a connection's mailboxes, as far as they are known."""
+        told = told_together({"addresses": addresses_of_any()}, {ANY: connection})
+        return list(told["addresses"])
+
+    def ask_key(self, connection: int, upstream_id: str) -> Answer:
+        """Ask for the key of a mailbox whose address is known, for statements that travel together (mailbox_once)."""
+        sql = "SELECT id FROM mirror_mailbox WHERE connection_id = %s AND upstream_id = %s AND address <> ''"
+        return run(sql, [connection, upstream_id])
+
+
+@cache
+def addresses_of_any() -> Part:
+    """Return how to ask for the addresses of a connection's mailboxes; its key is named later."""
+    known = apps.get_model("mirror", "Mailbox").objects.filter(connection=ANY).exclude(address="")
+    return list_of(known.values_list("address"))
+
+
+class WebhookEventQuerySet(models.QuerySet["WebhookEvent"]):
+    """Reads of the webhooks as they were received."""
+
+    def older_than(self, age: timedelta) -> Self:
+        """Received longer ago than this, oldest first (relies on event_received)."""
+        return self.filter(received_at__lt=Now() - age).order_by("received_at")
+
+    def to_look_at(self) -> Self:
+        """Those that could not be applied or contradict what is known, and that nobody has dealt with.
+
+        What contradicts is asked about at once, and is nobody's business until that has had its time.
+        """
+        is_asked = Q(result="late", received_at__gte=Now() - STUCK_AFTER)
+        return self.filter(~is_asked, result__in=("poison", "late"), handled_at=None)
+
+    def late_about(self, message: "Message", *, until: datetime) -> Self:
+        """Those that came until then and contradict what is known of a message (relies on event_to_look_at)."""
+        late = self.filter(result="late", handled_at=None, connection=message.connection_id)
+        return late.filter(email_id=message.upstream_id, received_at__lte=until)
+
+    def with_head_of_body(self) -> Self:
+        """With the beginning of each body as `head` and its length as `size`, in place of all of it."""
+        head = Substr("body", 1, BODY_SHOWN, output_field=models.BinaryField())
+        return self.annotate(head=head, size=Length("body")).defer("body")
+
+    def visible_to(self, actor: Actor) -> Self:
+        """Only those of connections that the actor has a role for whole: a body may be of any of its mailboxes."""
+        if actor.sees_all():
+            return self
+        return self.filter(connection__in=[scope.connection for scope in actor.scopes if scope.mailbox is None])

@@ -1,0 +1,199 @@
+"""Reads of messages by where they stand. The person's reach is applied by one door."""
+
+from collections.abc import Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any, Self
+
+from django.apps import apps
+from django.contrib.postgres.expressions import ArraySubquery
+from django.db import models
+from django.db.models import BooleanField, Exists, F, Func, OuterRef, Prefetch, Q, Subquery, Value
+from django.db.models.functions import Coalesce, Greatest, Now
+
+from common.grace import WORD_AFTER
+from common.postgres.statements import ANY, Part, any_of, told_together
+from mirror.querysets.terms import BACK_BEFORE, DONE, IN_DOUBT, LATELY
+from mirror.querysets.visible_scope import within_reach
+from mirror.states import LIVE_DECISIONS, DecisionState, MessageState
+from people.actors import Actor
+
+if TYPE_CHECKING:
+    from mirror.models import Message
+
+
+def with_decision_in(*states: str) -> Exists:
+    """The condition that a message has a decision in one of these states; it counts no message twice."""
+    decisions = apps.get_model("approvals", "Decision").objects
+    return Exists(decisions.filter(message=OuterRef("pk"), state__in=states))
+
+
+def with_effect_since() -> Exists:
+    """The condition that a decision took effect since the message is as it is; one from before it came back is over."""
+    decisions = apps.get_model("approvals", "Decision").objects.filter(state=DecisionState.APPLIED)
+    return Exists(decisions.filter(message=OuterRef("pk"), changed_at__gte=OuterRef("changed_at")))
+
+
+class StandingReads(models.QuerySet["Message"]):
+    """Who may see which messages, and where these stand."""
+
+    def visible_to(self, actor: Actor) -> Self:
+        """Only what the actor may see; everything else does not exist for them."""
+        return self.filter(within_reach(actor))
+
+    def awaiting_review(self) -> Self:
+        """Held, and nobody has decided yet, or it came back since (relies on the partial index message_held)."""
+        held = self.filter(state=MessageState.HELD)
+        return held.exclude(with_decision_in(*LIVE_DECISIONS)).exclude(with_effect_since())
+
+    def waiting_for(self, actor: Actor) -> Self:
+        """What waits for this person: all that awaits review within sight, but what they have put off."""
+        waiting = self.visible_to(actor).awaiting_review()
+        return waiting.exclude(_put_off_by(actor)) if actor.kind == "person" else waiting
+
+    def put_off_by(self, actor: Actor) -> Self:
+        """What awaits review within sight, and what this person does not want to see before its time."""
+        return self.visible_to(actor).awaiting_review().filter(_put_off_by(actor))
+
+    def of(self, actor: Actor) -> Self:
+        """What is this person's among the held: claimed by them, put off by them, or with a question to them."""
+        waiting = self.visible_to(actor).awaiting_review()
+        if actor.kind != "person":
+            return waiting.none()
+        # By their keys: each of these lists is short, and the queue is not.
+        mine = [rows.order_by().values("message") for rows in _left_by(actor)]
+        return waiting.filter(pk__in=mine[0].union(*mine[1:], all=True))
+
+    def asked_of(self, actor: Actor) -> Self:
+        """What awaits review and has a question to this person that they have not answered."""
+        questions = apps.get_model("approvals", "Question").objects.of_person(int(actor.id))
+        return self.visible_to(actor).awaiting_review().filter(pk__in=questions.values("message"))
+
+    def mine_stamp(self, actor: Actor) -> str:
+        """Return what changes whenever one of this person's own lists does; each of them is short."""
+        mine = [rows.order_by().values_list("message", "pk") for rows in _left_by(actor)]
+        return str(sorted(mine[0].union(*mine[1:], all=True)[:1001]))
+
+    def leaving(self) -> Self:
+        """Decided here, and not yet carried out, or MultiMail has taken it and not yet told the mirror.
+
+        Relies on decision_to_do and decision_applied.
+        """
+        return self.filter(_going(DecisionState.RECORDED, DecisionState.CALLING))
+
+    def count_waiting_for(self, actor: Actor) -> int:
+        """Return how many wait for this person, to the end: the held but those under way or put off.
+
+        Counted so, a hundred thousand cost what their index does (message_held).
+        """
+        held = self.visible_to(actor).filter(state=MessageState.HELD)
+        counts = {"held": held, "going": held.filter(_going(*LIVE_DECISIONS))}
+        if actor.kind == "person":
+            counts["put off"] = self.put_off_by(actor)
+        sizes = {name: rows.order_by().count() for name, rows in counts.items()}
+        return max(0, sizes.pop("held") - sum(sizes.values()))
+
+    def in_doubt(self) -> Self:
+        """Decided here, and what became of it is not known."""
+        return self.filter(with_decision_in(*IN_DOUBT))
+
+    def failed(self) -> Self:
+        """Approved, and it did not reach the recipient."""
+        return self.filter(state__in=(MessageState.FAILED, MessageState.BOUNCED))
+
+    def decided(self) -> Self:
+        """Past the desk; what was never held is history too."""
+        return self.filter(state__in=DONE)
+
+    def oldest_first(self) -> Self:
+        return self.order_by("held_at", "pk")
+
+    def for_list(self) -> Self:
+        """With everything a row of the queue shows."""
+        decisions = apps.get_model("approvals", "Decision").objects.select_related("given_by").order_by("-pk")
+        return self.select_related("mailbox", "connection", "revision", "claim__person").prefetch_related(
+            Prefetch("decisions", queryset=decisions)
+        )
+
+    def for_rows(self) -> Self:
+        """With what one line of a list shows and no more: no letter, and no secret of a connection to decrypt.
+
+        Their decisions come with `read_decisions`.
+        """
+        return self.select_related("mailbox", "revision", "claim__person").only(*_SHOWN)
+
+
+def read_decisions(messages: Sequence["Message"]) -> None:
+    """Read the decisions of these messages, newest first, as prefetching them would; most rows have none."""
+    objects = apps.get_model("approvals", "Decision").objects
+    found: dict[int, list[Any]] = {message.pk: [] for message in messages}
+    for decision in objects.filter(message__in=list(found)).select_related("given_by").order_by("-pk"):
+        found[decision.message_id].append(decision)
+    for message in messages:
+        read = objects.all()
+        read._result_cache = found[message.pk]
+        message._prefetched_objects_cache = {"decisions": read}  # type: ignore[attr-defined]
+
+
+def awaits_review(message: int) -> bool:
+    """Whether the message of this key awaits review."""
+    return bool(told_together({"awaits": _awaits()}, {ANY: message})["awaits"])
+
+
+@cache
+def _awaits() -> Part:
+    return any_of(apps.get_model("mirror", "Message").objects.filter(pk=ANY).awaiting_review())
+
+
+class _Among(Func):
+    """Whether a key is in a list of keys that is made once: of such a list PostgreSQL expects to be short."""
+
+    template = "(%(expressions)s))"
+    arg_joiner = " = ANY ("
+    output_field = BooleanField()
+
+
+def _going(*states: str) -> _Among:
+    """The condition that a message has a decision in one of these states, or MultiMail took one and it still is held.
+
+    Of what was taken, only what was so since the last whole reads, or somewhat before: such a read tells the mirror,
+    and all that was ever taken is much. A connection that was not read for longer than that had nothing taken.
+    """
+    decisions, connections, messages = (
+        apps.get_model(name).objects.order_by()
+        for name in ("approvals.Decision", "mirror.Connection", "mirror.Message")
+    )
+    lately = Now() - LATELY
+    read = connections.annotate(read=Coalesce("complete_as_of", lately)).filter(read__gte=lately)
+    first = Coalesce(Subquery(read.order_by("read").values("read")[:1]), Now())
+    # As a value of each, not as a join: PostgreSQL takes these for many, and would read all that is held for them.
+    held = messages.filter(pk=OuterRef("message"), state=MessageState.HELD, changed_at__lte=OuterRef("changed_at"))
+    taken = (
+        decisions.filter(state=DecisionState.APPLIED, changed_at__gt=Greatest(lately, first - Value(WORD_AFTER)))
+        .alias(held=Subquery(held.values("pk")[:1]))
+        .filter(held__isnull=False)
+    )
+    going = decisions.filter(state__in=states).values("message").union(taken.values("message"), all=True)
+    return _Among(F("pk"), ArraySubquery(going))
+
+
+_SHOWN = (
+    *("public_id", "upstream_id", "direction", "state", "sandbox", "sender", "recipients", "subject", "trigger"),
+    *("held_at", "hydrated_at", "expires_at", "changed_at", "fetch_tries", "try_number", "upstream_decided_by"),
+    *("risk", "risk_level", "rules", "addresses", "outside", "has_attachments", "started_by", "run_id", "thread_id"),
+    *("shape", "connection", "mailbox__address", "mailbox__upstream_id", "revision__findings", "revision__fingerprint"),
+    *("claim__seen_at", "claim__person__name", "claim__person__email", "claim__person__is_active"),
+)
+
+
+def _left_by(actor: Actor) -> list[models.QuerySet[models.Model]]:
+    """What makes messages this person's: their live claims, what they put off, and the questions to them."""
+    claims, snoozes, questions = (
+        apps.get_model("approvals", name).objects.of_person(int(actor.id)) for name in ("Claim", "Snooze", "Question")
+    )
+    return [claims.live(), snoozes.filter(until__gt=Now()), questions]
+
+
+def _put_off_by(actor: Actor) -> Q:
+    snoozes = apps.get_model("approvals", "Snooze").objects.of_person(int(actor.id))
+    far = Q(expires_at=None) | Q(expires_at__gt=Now() + BACK_BEFORE)
+    return far & Q(Exists(snoozes.filter(message=OuterRef("pk"), until__gt=Now())))

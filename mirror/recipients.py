@@ -1,0 +1,56 @@
+"""Says whom a letter goes to, exactly, for the allowlists: To, Cc, Bcc, and whom the mailbox adds by itself.
+
+The operator's own copy of monitored mail is not asked about: it goes to the account, not to a recipient.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+from common.fingerprint import Content
+from mirror.models import Revision
+from policy.allowlists import compared
+
+# In the place of recipients that the source does not show. No list can name it, so it is refused where one is in force.
+UNSEEN: Mapping[str, str] = {
+    "to": "somebody in To (not visible with this key)",
+    "cc": "somebody in Cc (not visible with this key)",
+    "bcc": "somebody in Bcc (not visible with this key)",
+}
+_ADDED = ("auto_cc", "auto_bcc")
+
+
+def written_to(content: Content) -> tuple[str, ...]:
+    """Return each recipient of a content once, as it was read."""
+    return _everybody(content.to, content.cc, content.bcc, content.additions, content.coverage)
+
+
+def written_to_in(revision: Revision) -> tuple[str, ...]:
+    """Return the same of a stored version, without reading the rest of it."""
+    stored = revision.content
+    to, cc, bcc = (tuple(map(str, stored.get(name) or ())) for name in ("to", "cc", "bcc"))
+    return _everybody(to, cc, bcc, stored.get("additions") or {}, revision.coverage)
+
+
+def copied_to(revision: Revision, name: Literal["cc", "bcc"]) -> tuple[str, ...]:
+    """Return who gets a stored version as a copy: those whom the letter names, and whom the mailbox adds by itself."""
+    stored = revision.content
+    named = tuple(map(str, stored.get(name) or ())) if name in revision.coverage else (UNSEEN[name],)
+    return tuple(dict.fromkeys((*named, *_added((stored.get("additions") or {}), f"auto_{name}"))))
+
+
+def in_compared_form(recipients: Iterable[str]) -> list[str]:
+    """Return recipients as they are stored to be judged in great numbers; what is no address stays as it is."""
+    return list(dict.fromkeys(compared(one) or one for one in recipients))
+
+
+def _added(additions: Mapping[str, str], name: str) -> list[str]:
+    return [part.strip() for part in str(additions.get(name) or "").split(",") if part.strip()]
+
+
+def _everybody(
+    to: Iterable[str], cc: Iterable[str], bcc: Iterable[str], additions: Mapping[str, str], coverage: Iterable[str]
+) -> tuple[str, ...]:
+    added = [one for name in _ADDED for one in _added(additions, name)]
+    seen = set(coverage)
+    unseen = [words for name, words in UNSEEN.items() if name not in seen]
+    return tuple(dict.fromkeys(filter(None, (*to, *cc, *bcc, *added, *unseen))))

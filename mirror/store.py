@@ -1,0 +1,279 @@
+"""Writes the mirror: rows of MultiMail become messages and revisions. What somebody decided is not its business."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from datetime import datetime
+from typing import Any
+
+from django.db.models.functions import Now
+
+from approvals.desk.facets import facets_of
+from approvals.desk.known import risk_context
+from approvals.reading import earlier
+from audit.recording import record
+from common.fingerprint import FIELDS, Attachment, Content, fingerprint, within
+from common.postgres import clock
+from common.postgres.rows import Answer, insert, run
+from mirror.attachments.expected import expect_parts
+from mirror.event_details import details_of_content
+from mirror.models import Connection, Mailbox, Message, Revision
+from mirror.states import MESSAGE_TRANSITIONS, START, next_message_state
+from people.actors import Actor
+from rendering import show_letter
+from risk import find_risks
+from risk.findings import may_have_left, worst_first
+from upstream.events import direction_of, read_time
+
+# The fields of a pending row by the name that a fingerprint gives them; a row without one does not cover it.
+_SOURCES: Mapping[str, tuple[str, ...]] = {
+    "from": ("from", "from_address"),
+    "from_name": ("from_name",),
+    "reply_to": ("reply_to",),
+    "to": ("to_addresses", "to"),
+    "cc": ("cc",),
+    "bcc": ("bcc",),
+    "subject": ("subject",),
+    "markdown": ("markdown", "body_markdown", "text_body", "body", "text"),
+    "html": ("html_body",),
+    "in_reply_to": ("in_reply_to",),
+    "attachments": ("attachments",),
+    "additions": ("additions",),
+    "send_at": ("send_at",),
+}
+
+# Where a field of a fingerprint has another name in Content.
+_ATTRIBUTES: Mapping[str, str] = {"from": "sender", "from_name": "sender_name"}
+
+
+def fitting(column: str, value: Any) -> str:
+    """Return `value` as text that this column of a message can hold; what decides is kept whole in the revision."""
+    return str(value or "")[: getattr(Message._meta.get_field(column), "max_length", None)]
+
+
+def find_mailbox(connection: Connection, *, upstream_id: str, address: str = "") -> Mailbox | None:
+    """Return the mailbox with this upstream id, made on first sight; None when the id is not known."""
+    if not upstream_id:
+        return connection.mailboxes.filter(address=address).first() if address else None
+    mailbox, _ = Mailbox.objects.get_or_create(
+        connection=connection, upstream_id=upstream_id, defaults={"address": address[:320]}
+    )
+    if address and not mailbox.address:
+        Mailbox.objects.filter(pk=mailbox.pk).update(address=address[:320])
+    return mailbox
+
+
+def lock_message(connection: Connection, *, upstream_id: str) -> Message | None:
+    """Return the message under a lock, for the rest of the transaction; None where it is not known yet.
+
+    The advisory lock also covers a message that two webhooks would begin at once.
+    """
+    lock_id(connection.pk, upstream_id=upstream_id)
+    # Without the key: rows that others add about the message (cards, attempts) need not wait, nor wait in a circle.
+    rows = Message.objects.select_for_update(of=("self",), no_key=True)
+    locked = rows.filter(connection=connection, upstream_id=upstream_id)
+    return locked.select_related("connection", "revision", "mailbox").first()
+
+
+def lock_id(connection: int, *, upstream_id: str) -> None:
+    """Wait for whoever begins or changes the message of this id, and let others wait, until the transaction ends."""
+    run("SELECT pg_advisory_xact_lock(hashtextextended(%s, %s))", [upstream_id, connection])
+
+
+def move(message: Message, *, event: str, now: datetime, status: str = "") -> bool:
+    """Apply a reported event to a locked message; False when it comes too late to change anything."""
+    state = next_message_state(message.state, event)
+    if state is None:
+        return False
+    message.state, message.changed_at = state, now
+    if status:
+        message.upstream_status = fitting("upstream_status", status)
+    message.save(update_fields=["state", "changed_at", "upstream_status"])
+    return True
+
+
+def create_message(connection: Connection, *, upstream_id: str, event: str, now: datetime, **fields: Any) -> Message:
+    """Make the mirror of a message that is not known yet. Raises KeyError for an event that cannot begin one."""
+    message, key = begin_message(connection, upstream_id=upstream_id, event=event, now=now, **fields)
+    (message.pk,) = key.row()
+    return message
+
+
+def begin_message(
+    connection: Connection, *, upstream_id: str, event: str, now: datetime, **fields: Any
+) -> tuple[Message, Answer]:
+    """As `create_message`, for statements that travel together: the answer has the key once they were sent."""
+    fields.setdefault("held_at", now)
+    state = MESSAGE_TRANSITIONS[START, event]
+    message = Message(connection=connection, upstream_id=upstream_id, state=state, changed_at=now, **fields)
+    message._state.adding = False
+    return message, insert(message)
+
+
+def content_of(row: Mapping[str, Any]) -> Content:
+    """Read a pending row into the content that is fingerprinted, with the coverage that this row has."""
+    given = {
+        name: next((row[key] for key in keys if row.get(key) is not None), None) for name, keys in _SOURCES.items()
+    }
+    coverage = tuple(name for name in FIELDS if any(key in row for key in _SOURCES[name]))
+    additions = given["additions"] if isinstance(given["additions"], dict) else {}
+    return Content(
+        sender=str(given["from"] or ""),
+        sender_name=str(given["from_name"] or ""),
+        reply_to=_text(given["reply_to"]) or None,
+        to=_addresses(given["to"]),
+        cc=_addresses(given["cc"]),
+        bcc=_addresses(given["bcc"]),
+        subject=str(given["subject"] or ""),
+        markdown=_text(given["markdown"]),
+        html=_text(given["html"]),
+        in_reply_to=_text(given["in_reply_to"]),
+        attachments=tuple(_attachment(item) for item in _listed(given["attachments"])),
+        additions={str(name): str(text) for name, text in additions.items() if text},
+        send_at=_text(given["send_at"]),
+        coverage=coverage,
+    )
+
+
+def stored_content(revision: Revision) -> Content:
+    """Return a revision's content as it was read."""
+    stored = dict(revision.content)
+    stored["attachments"] = tuple(Attachment(**item) for item in stored["attachments"])
+    for name in ("to", "cc", "bcc"):
+        stored[name] = tuple(stored[name])
+    return Content(**stored, coverage=tuple(revision.coverage))
+
+
+def news_in(revision: Revision, content: Content) -> Content | None:
+    """Return the content that a new revision should have; None where `content` neither changes nor adds anything.
+
+    Contents are compared in what both sources gave: one that gives less than the stored one, and says the same, is no
+    change, and two sources that each give something of their own are put together.
+    """
+    if revision.fingerprint == fingerprint(content):
+        return None
+    stored = stored_content(revision)
+    shared = [name for name in content.coverage if name in stored.coverage]
+    if fingerprint(within(stored, shared)) != fingerprint(within(content, shared)):
+        return content
+    if len(shared) == len(content.coverage):
+        return None
+    kept = {_ATTRIBUTES.get(name, name) for name in stored.coverage if name not in shared}
+    both = tuple(name for name in FIELDS if name in stored.coverage or name in content.coverage)
+    return replace(content, coverage=both, **{name: getattr(stored, name) for name in kept})
+
+
+def store_revision(message: Message, *, row: Mapping[str, Any], actor: Actor, now: datetime) -> Revision:
+    """Keep what a pending row shows of a locked message; a new revision only where there is news."""
+    current, content = message.revision, content_of(row)
+    news = content if current is None else news_in(current, content)
+    shown = news or (stored_content(current) if current else content)
+    message.subject, message.recipients = shown.subject, list(shown.to)
+    message.sender = fitting("sender", shown.sender)
+    _take_over(message, row)
+    if message.hydrated_at is None and (sent_back := earlier.sent_back_before(message)):
+        message.answers, message.try_number = sent_back, sent_back.message.try_number + 1
+    if current is None or news is not None:
+        # By now it is known what kind of message it is: it is compared with its like alone.
+        has_doubt = bool(row.get("fate_unknown"))
+        current = _next_revision(message, content=shown, has_doubt=has_doubt, actor=actor)
+    message.revision = current
+    message.hydrated_at = message.hydrated_at or now
+    # By the clock that reads begin by.
+    message.seen_at = Now()
+    facets = facets_of(message, content=shown, findings=current.findings)
+    for name, value in facets.items():
+        setattr(message, name, value)
+    message.save()
+    if news is not None:
+        expect_parts(message, news)
+    return current
+
+
+def _take_over(message: Message, row: Mapping[str, Any]) -> None:
+    """Take over what a pending row tells of a message beside its content."""
+    metadata = row.get("metadata")
+    message.trigger = metadata if isinstance(metadata, dict) else message.trigger
+    message.sent_by_key = fitting("sent_by_key", row.get("sent_by_key"))
+    message.sent_by_key_name = fitting("sent_by_key_name", row.get("sent_by_key_name"))
+    message.thread_id = fitting("thread_id", row.get("thread_id"))
+    message.upstream_status = fitting("upstream_status", row.get("status")) or message.upstream_status
+    message.sandbox = bool(row.get("sandbox"))
+    message.direction = direction_of(row.get("direction") or message.direction, row.get("status"))
+    mailbox = find_mailbox(
+        message.connection, upstream_id=str(row.get("mailbox_id") or ""), address=str(row.get("mailbox") or "")
+    )
+    message.mailbox = mailbox or message.mailbox
+    if mailbox and mailbox.expire_after and message.expires_at is None:
+        message.expires_at = _waits_since(message, row) + mailbox.expire_after
+
+
+def _next_revision(message: Message, *, content: Content, has_doubt: bool, actor: Actor) -> Revision:
+    """`has_doubt`: our gateway holds it, and was restored from a backup that may be older than its approval."""
+    before, found = message.revision, fingerprint(content)
+    stored = asdict(content)
+    coverage = stored.pop("coverage")
+    findings = find_risks(content, show_letter(content), risk_context(message, content))
+    if has_doubt:
+        findings = worst_first((*findings, may_have_left()))
+    revision = Revision.objects.create(
+        message=message,
+        number=before.number + 1 if before else 1,
+        content=stored,
+        coverage=coverage,
+        fingerprint=found,
+        findings=[asdict(finding) for finding in findings],
+    )
+    record(
+        "message.changed" if before else "message.fetched",
+        actor=actor,
+        connection=message.connection_id,
+        message=message.public_id,
+        fingerprint=found,
+        details=details_of_content(content, number=revision.number)
+        | {"key": message.sent_by_key_name or message.sent_by_key},
+    )
+    return revision
+
+
+def _waits_since(message: Message, row: Mapping[str, Any]) -> datetime:
+    """Return from when its expiry counts: since it is held as MultiMail tells, else from this first sight of it.
+
+    Never by this host's clock alone, which may be off and must not end a message early. What waited for its time
+    before it was held (schedule_first) was received long before.
+    """
+    at = clock()
+    told = max(held_since(row, at), message.held_at)
+    send_at = read_time(row.get("send_at"))
+    return min(max(told, send_at) if send_at and send_at <= at else told, at)
+
+
+def held_since(row: Mapping[str, Any], now: datetime) -> datetime:
+    """Return since when a row is held, as far as MultiMail tells; never in the future."""
+    told = read_time(row.get("received_at") or row.get("created_at"))
+    return min(told, now) if told else now
+
+
+def _text(value: Any) -> str | None:
+    """What is not of the expected kind is shown as it is written: leaving it out could hide it from the reviewer."""
+    return value if value is None or isinstance(value, str) else str(value)
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value] if value else []
+
+
+def _addresses(value: Any) -> tuple[str, ...]:
+    items = value.split(",") if isinstance(value, str) else _listed(value)
+    return tuple(str(item).strip() for item in items if str(item).strip())
+
+
+def _attachment(item: Any) -> Attachment:
+    if not isinstance(item, dict):
+        return Attachment(name=str(item), content_type="", size=0)
+    size = item.get("size") or item.get("size_bytes") or 0
+    return Attachment(
+        name=str(item.get("name") or item.get("filename") or ""),
+        content_type=str(item.get("content_type") or ""),
+        size=size if isinstance(size, int) else 0,
+        sha256=str(item.get("sha256") or ""),
+    )

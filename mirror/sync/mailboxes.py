@@ -1,0 +1,97 @@
+"""Keeps the mailboxes of each account as MultiMail tells them: addresses, modes, and what is added to their mail.
+
+A mailbox that is gone there stays here with its history, and says so.
+"""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from django.db import transaction
+from django.db.models.functions import Now
+
+from audit.recording import changed, record
+from mirror.models import Connection, Mailbox
+from mirror.sync import health
+from people.actors import worker
+from upstream import errors
+from upstream.mailboxes import Mailboxes
+
+log = logging.getLogger(__name__)
+
+READ_SECONDS = 10.0
+ACTOR = worker("sync")
+
+
+def read_mailboxes(*, connection_id: int, within: float = READ_SECONDS) -> str:
+    """Read the mailboxes of one connection; return nothing when that was done, else a sentence that says why not."""
+    connection = Connection.objects.get(pk=connection_id)
+    key = connection.admin_key or connection.read_key
+    if not key:
+        return "Neither a read key nor an admin key is there to ask with."
+    try:
+        rows = Mailboxes(base_url=connection.api_url, key=key, within=within).list_mailboxes()
+    except errors.UpstreamError as error:
+        if isinstance(error, errors.Throttled):
+            health.wait(connection, error.retry_after)
+        log.warning("mailboxes not read", extra={"connection": connection.slug, "reason": error.sentence})
+        return error.sentence
+    # A read key may be limited to some mailboxes: what it is not told of may be there all the same.
+    keep_mailboxes(connection, rows, is_whole=bool(connection.admin_key))
+    return ""
+
+
+@transaction.atomic
+def keep_mailboxes(connection: Connection, rows: list[dict[str, Any]], *, is_whole: bool) -> None:
+    """Write down what MultiMail told; where it told all, what is absent is gone."""
+    # Locked in one order: two reads may come to their end together.
+    known = {box.upstream_id: box for box in connection.mailboxes.select_for_update().order_by("upstream_id")}
+    told = {str(row["id"])[:64]: row for row in rows}
+    for upstream_id in sorted(told):
+        facts = facts_in(told[upstream_id])
+        if upstream_id in known:
+            _tell_changed(known[upstream_id], facts)
+            Mailbox.objects.filter(pk=known[upstream_id].pk).update(mirrored_at=Now(), **facts)
+        elif facts.get("address"):
+            Mailbox.objects.get_or_create(
+                connection=connection, upstream_id=upstream_id, defaults={"mirrored_at": Now(), **facts}
+            )
+    if is_whole:
+        connection.mailboxes.exclude(upstream_id__in=told).update(is_active=False, mirrored_at=Now())
+
+
+def _tell_changed(mailbox: Mailbox, facts: Mapping[str, Any]) -> None:
+    """Note what somebody set at MultiMail past this desk: a looser mode shall not pass unseen."""
+    if mailbox.mirrored_at is None:
+        return
+    found = {name: value for name, value in facts.items() if getattr(mailbox, name) != value}
+    if found:
+        told = changed(before=_told({name: getattr(mailbox, name) for name in found}), after=_told(found))
+        details = {"mailbox": mailbox.address, **told}
+        record("mailbox.seen_changed", actor=ACTOR, connection=mailbox.connection_id, details=details)
+
+
+def _told(facts: Mapping[str, Any]) -> str:
+    return "; ".join(f"{name}: {value or 'none'}" for name, value in sorted(facts.items()))
+
+
+def facts_in(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a row of MultiMail says of a mailbox, by our names; what it does not say is left out."""
+    facts: dict[str, Any] = {"is_active": bool(row.get("is_active", True))}
+    for name, most in (("address", 320), ("display_name", 200), ("signature_block", 200), ("oversight_mode", 20)):
+        if name in row:
+            facts[name] = str(row[name] or "")[:most]
+    if "default_gate_timing" in row:
+        facts["default_gate_timing"] = str(row["default_gate_timing"] or "")[:20]
+    for name in ("ai_disclosure", "forward_inbound", "allow_looser_per_call", "scheduling_enabled"):
+        if row.get(name) is not None:
+            facts[name] = bool(row[name])
+    for name in ("auto_cc", "auto_bcc"):
+        if name in row:
+            facts[name] = _addresses(row[name])
+    return facts
+
+
+def _addresses(value: Any) -> list[str]:
+    parts = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else []
+    return [str(part).strip()[:320] for part in parts if str(part).strip()]

@@ -1,0 +1,228 @@
+"""Asks MultiMail what it holds and what became of a message, and writes down how well that went. It decides nothing.
+
+Its keys are taken here: everything with the oversight key, what only a read key may see with that one.
+"""
+
+import hashlib
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from django.db.models import DurationField, ExpressionWrapper, F, Q
+from django.db.models.functions import Now
+
+from approvals import settle
+from mirror.models import Connection, Message
+from mirror.states import MessageEvent, MessageState
+from mirror.sync import health
+from mirror.sync.coalesce import Coalesced, Late
+from mirror.sync.health import ACTOR
+from upstream import errors
+from upstream.client import WHOLE_TIMEOUT, Client, Pending
+
+__all__ = ["ACTOR", "Told", "ask", "ask_status", "can_ask", "overseer", "reader", "told_by", "whole"]
+
+log = logging.getLogger(__name__)
+
+# MultiMail asks for at most one whole read a second.
+READ_PAUSE = timedelta(seconds=1)
+# Long enough for the read that is under way; with the call that may follow it stays below a decision's lease.
+PATIENCE = WHOLE_TIMEOUT + 5
+_AWAITING = ("pending_send_approval", "pending_inbound_approval")
+_READABLE = ("unread", "read", "archived")
+_reads: dict[tuple[int, str], Coalesced[Pending]] = {}
+
+
+@dataclass(frozen=True)
+class Told:
+    """What MultiMail says of one message: it is held (with its row, where that was given), or what became of it.
+
+    `reported` is approved, rejected, cancelled or empty; `then` are the message's events that followed. `said` is the
+    answer itself, as far as it tells of the message.
+    """
+
+    held: bool = False
+    row: Mapping[str, Any] | None = None
+    reported: str = ""
+    status: str = ""
+    reason: str = ""
+    decided_by: str = ""
+    then: tuple[str, ...] = ()
+    said: Mapping[str, Any] = field(default_factory=dict)
+
+
+def ask(connection: Connection, email_id: str = "") -> Pending | None:
+    """Read what is held; None when MultiMail could not be read, which is written down on the connection."""
+    try:
+        if not email_id:
+            return whole(connection)
+        pending = overseer(connection, for_reading=True).list_pending(email_id=email_id)
+        if pending.is_our_gateway:
+            return pending
+        # Another MultiMail answers there by now, which knows no such question: its silence means nothing.
+        Connection.objects.filter(pk=connection.pk).update(is_our_gateway=False)
+        return None
+    except errors.UpstreamError as error:
+        if email_id and isinstance(error, errors.NotFound):
+            # One message that is not known there says nothing about the connection.
+            return Pending(rows=[], closed=None, is_our_gateway=True)
+        if isinstance(error, errors.Throttled):
+            health.wait(connection, error.retry_after)
+        elif isinstance(error, errors.KeyRefused):
+            health.pause(connection, error.sentence)
+        health.note_failure(connection, error.sentence)
+        return None
+
+
+def whole(connection: Connection, *, not_before: float | None = None) -> Pending:
+    """Read everything that is held: one read at a time in this process, at most one a second in all of them.
+
+    Whoever asks while one runs gets the next, which begins after they asked (or after `not_before`, monotonic).
+    Raises UpstreamError.
+    """
+    reads = _reads.setdefault((connection.pk, _mark(connection)), Coalesced())
+    try:
+        return reads.run(lambda: _read_whole(connection), patience=PATIENCE, not_before=not_before)
+    except Late:
+        raise errors.NotSent("MultiMail's list of held messages is still being read for others.") from None
+
+
+def _read_whole(connection: Connection) -> Pending:
+    _await_turn(connection)
+    return overseer(connection, for_reading=True).list_pending()
+
+
+def _await_turn(connection: Connection) -> None:
+    mine = Connection.objects.filter(pk=connection.pk)
+    # A few times only: a clock that was set back must not hold up reading.
+    for _ in range(5):
+        if mine.filter(Q(read_at=None) | Q(read_at__lte=Now() - READ_PAUSE)).update(read_at=Now()):
+            return
+        rest = ExpressionWrapper(F("read_at") + READ_PAUSE - Now(), output_field=DurationField())
+        left = mine.annotate(rest=rest).values_list("rest", flat=True).first()
+        time.sleep(min(max(left.total_seconds() if left else 0.0, 0.01), READ_PAUSE.total_seconds()))
+
+
+def overseer(connection: Connection, *, for_reading: bool = False) -> Client:
+    """Return the client with the oversight key, the only one that decides.
+
+    A key that may also send is refused: with it one program could write and approve. Each key is asked about once; as
+    long as that was not possible it may read, but not decide. Raises KeyRefused and, unless it is for reading, NotSent.
+    """
+    client = Client(base_url=connection.api_url, key=connection.oversight_key)
+    if connection.checked_key == _mark(connection):
+        return client
+    try:
+        account = client.account()
+    except (errors.Forbidden, errors.NotFound, errors.Rejected):
+        # MultiMail does not tell this key what it may do.
+        account = {}
+    except errors.UpstreamError as error:
+        if isinstance(error, errors.Throttled):
+            raise
+        if for_reading and error.status is not None:
+            # What is wrong with the account's page need not be wrong with the list.
+            return client
+        if isinstance(error, errors.KeyRefused):
+            raise
+        raise errors.NotSent(error.sentence, status=error.status) from error
+    scopes = account.get("scopes")
+    if isinstance(scopes, list) and "send" in scopes:
+        sentence = "The oversight key may also send mail, so that one key could write and approve. Put in another one."
+        health.pause(connection, sentence)
+        raise errors.KeyRefused(sentence)
+    connection.checked_key = _mark(connection)
+    # By its id it is seen when somebody connects the same account once more.
+    connection.account_id = connection.account_id or str(account.get("id") or "")[:200]
+    known = {"checked_key": connection.checked_key, "account_id": connection.account_id}
+    Connection.objects.filter(pk=connection.pk).update(**known)
+    return client
+
+
+def reader(connection: Connection) -> Client | None:
+    """Return the client that reads threads and attached files; None where the connection has no key for that."""
+    return Client(base_url=connection.api_url, key=connection.read_key) if connection.read_key else None
+
+
+def _mark(connection: Connection) -> str:
+    return hashlib.sha256(f"{connection.api_url} {connection.oversight_key}".encode()).hexdigest()[:16]
+
+
+def can_ask(message: Message) -> bool:
+    """Whether MultiMail can be asked about one message.
+
+    Received mail is not read with the read key: reading would mark it as read for the agent that waits for it.
+    """
+    connection = message.connection
+    return connection.is_our_gateway or bool(connection.read_key and message.direction != "inbound")
+
+
+def ask_status(message: Message) -> Told | None:
+    """Ask what became of one message; None where MultiMail cannot be asked, or did not answer."""
+    connection = message.connection
+    if not connection.is_our_gateway:
+        return _read(message) if can_ask(message) else None
+    told = _read(message) if _only_itself_tells(message) else None
+    if told is not None and told.status:
+        return told
+    pending = ask(connection, email_id=message.upstream_id)
+    if pending is None:
+        return None
+    return Told(held=True, row=pending.rows[0]) if pending.rows else told_by(pending.closed or {}, message)
+
+
+def _only_itself_tells(message: Message) -> bool:
+    """Whether the desk lacks even the subject of what is past it; of that our gateway's list gives the outcome only."""
+    is_past = message.state not in (MessageState.HELD, MessageState.GONE)
+    return message.is_unnamed and is_past and message.direction != "inbound" and bool(message.connection.read_key)
+
+
+def _read(message: Message) -> Told | None:
+    """Read one message with the read key."""
+    connection = message.connection
+    reader = Client(base_url=connection.api_url, key=connection.read_key)
+    mailbox = message.mailbox.upstream_id if message.mailbox else ""
+    try:
+        return told_by(reader.read_email(email_id=message.upstream_id, mailbox_id=mailbox), message)
+    except errors.NotFound:
+        return Told()
+    except errors.UpstreamError as error:
+        log.warning("message not read", extra={"connection": connection.slug, "reason": error.sentence})
+        return None
+
+
+def told_by(said: Mapping[str, Any], message: Message) -> Told:
+    """Read what MultiMail says of a message that the desk knows as held once."""
+    status = str(said.get("status") or "")
+    reported = settle.reported_of(str(said.get("decision") or ""), status)
+    if not reported and (said.get("approved_at") or status in ("sent", "send_failed") or status in _READABLE):
+        # It was held, and it went on: somebody let it.
+        reported = "approved"
+    return Told(
+        held=status in _AWAITING,
+        reported=reported,
+        status=status,
+        reason=str(said.get("reason") or said.get("decision_reason") or ""),
+        decided_by=str(said.get("decided_by") or said.get("approved_by") or ""),
+        then=tuple(_after(said, status)) if reported == "approved" and message.direction != "inbound" else (),
+        said=said,
+    )
+
+
+def _after(said: Mapping[str, Any], status: str) -> list[str]:
+    """Return what happened to approved mail."""
+    if said.get("fate_unknown"):
+        # Its mail server hung up at the one moment at which nobody can tell: an operator of the gateway says it.
+        return []
+    told = {
+        MessageEvent.SCHEDULED: status == "scheduled",
+        MessageEvent.CANCELLED: status == "cancelled",
+        MessageEvent.FAILED: status == "send_failed",
+        MessageEvent.SENT: status == "sent" or bool(said.get("delivered_at")),
+        MessageEvent.DELIVERED: bool(said.get("delivered_at")),
+        MessageEvent.BOUNCED: bool(said.get("bounced_at")),
+    }
+    return [event for event, is_so in told.items() if is_so]

@@ -1,0 +1,140 @@
+"""Brings rows of what MultiMail holds into the mirror, one at a time and each at its own risk.
+
+A row whose content kills the process that reads it must not do so for ever: each try is counted in a transaction of its
+own before the content is touched, and after a few the message is left alone and shown as one that cannot be read.
+"""
+
+import logging
+import threading
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from django.db import DataError, transaction
+from django.db.models import F
+
+from approvals.errors import ActNotAllowed
+from audit.recording import record
+from common.logs import trace_id
+from mirror import store as mirror
+from mirror.event_details import details_of
+from mirror.models import Connection, Message
+from mirror.querysets import FETCH_TRIES
+from mirror.states import MessageEvent, MessageState
+from mirror.sync.reads import ACTOR
+from people.actors import Actor, Role
+
+log = logging.getLogger(__name__)
+
+FOUND_BY_READING = "by reading, no webhook had come"
+FOUND_AGAIN = "by reading, it had been taken for gone"
+# What a row may raise whose shape nobody foresaw; anything else is not the row's fault.
+UNREADABLE = (DataError, ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+_OPEN = (MessageState.HELD, MessageState.SCHEDULED, MessageState.GONE)
+# When one content kills the process, those that other threads were reading at that moment must not be counted too.
+_one_at_a_time = threading.Lock()
+
+
+def mirror_row(connection: Connection, row: Mapping[str, Any], now: datetime) -> bool:
+    """Mirror one row; False for one that cannot be read, which must not keep the others out of the queue."""
+    upstream_id = str(row["id"])
+    with _one_at_a_time:
+        try:
+            message = _count_try(connection, upstream_id, row, now)
+            if message is not None:
+                _store(message, row, now)
+        except UNREADABLE as error:
+            # The error's own text may hold the row, and no body belongs in a log.
+            log.error("row not mirrored", extra={"email": upstream_id[:200], "reason": type(error).__name__})
+            return False
+    return True
+
+
+@transaction.atomic
+def _count_try(connection: Connection, upstream_id: str, row: Mapping[str, Any], now: datetime) -> Message | None:
+    """Begin a try, and the message where no webhook had told of it; None where its content is not to be touched."""
+    message = mirror.lock_message(connection, upstream_id=upstream_id)
+    if message is None:
+        message = _begin(connection, upstream_id, row, now)
+    elif message.state not in _OPEN or message.connection.removed_at:
+        return None
+    elif message.fetch_tries > FETCH_TRIES:
+        if mirror.move(message, event=MessageEvent.FOUND, now=now):
+            # That it is held must be seen, whatever it holds.
+            _tell_found_again(message)
+        return None
+    Message.objects.filter(pk=message.pk).update(fetch_tries=F("fetch_tries") + 1)
+    if message.fetch_tries < FETCH_TRIES:
+        return message
+    record("message.unreadable", actor=ACTOR, connection=connection.pk, message=message.public_id)
+    return None
+
+
+def _begin(connection: Connection, upstream_id: str, row: Mapping[str, Any], now: datetime) -> Message:
+    message = mirror.create_message(
+        connection,
+        upstream_id=upstream_id,
+        event=MessageEvent.PENDING,
+        now=now,
+        held_at=mirror.held_since(row, now),
+        subject=str(row.get("subject") or "")[:998],
+        trace=trace_id.get(),
+    )
+    assert message is not None, "a pending message can always begin"
+    # What no webhook told. Nothing else of the row is touched here; recipients come with the content.
+    metadata, key = row.get("metadata"), row.get("sent_by_key_name") or row.get("sent_by_key")
+    trigger = metadata if isinstance(metadata, dict) else {}
+    _record_held(message, FOUND_BY_READING, trigger=trigger, key=key if isinstance(key, str) else "")
+    return message
+
+
+@transaction.atomic
+def _store(message: Message, row: Mapping[str, Any], now: datetime) -> None:
+    locked = mirror.lock_message(message.connection, upstream_id=message.upstream_id)
+    if locked is None or locked.state not in _OPEN or locked.connection.removed_at:
+        return
+    was_gone = locked.state == MessageState.GONE
+    mirror.move(locked, event=MessageEvent.FOUND if was_gone else MessageEvent.PENDING, now=now)
+    locked.fetch_tries, locked.missing_since = 0, None
+    mirror.store_revision(locked, row=row, actor=ACTOR, now=now)
+    if was_gone:
+        _tell_found_again(locked)
+
+
+def _tell_found_again(message: Message) -> None:
+    key = message.sent_by_key_name or message.sent_by_key
+    _record_held(message, FOUND_AGAIN, trigger=message.trigger, key=key)
+
+
+def _record_held(message: Message, found: str, *, trigger: Mapping[str, Any], key: str) -> None:
+    record(
+        "message.held",
+        actor=ACTOR,
+        connection=message.connection_id,
+        message=message.public_id,
+        fingerprint=message.revision.fingerprint if message.revision else "",
+        details=details_of(message, recipients=message.recipients, trigger=trigger, key=key, found=found),
+    )
+
+
+@transaction.atomic
+def retry_fetch(*, message: UUID, actor: Actor, now: datetime) -> Message:
+    """Let the content of a message be fetched again that was left alone after some tries.
+
+    Raises ActNotAllowed for whoever may only read in its mailbox.
+    """
+    locked = Message.objects.visible_to(actor).select_for_update(of=("self",), no_key=True).get(public_id=message)
+    roles = (Role.REVIEWER, Role.ADMIN)
+    if not any(actor.is_a(role, connection=locked.connection_id, mailbox=locked.mailbox_id) for role in roles):
+        raise ActNotAllowed("Only a reviewer or an admin of this mailbox can have its message fetched again.")
+    locked.fetch_tries = 0
+    locked.save(update_fields=["fetch_tries"])
+    record(
+        "message.fetch_again",
+        actor=actor,
+        connection=locked.connection_id,
+        message=locked.public_id,
+        words=locked.ledger_words(),
+    )
+    return locked

@@ -1,0 +1,146 @@
+"""Turns what MultiMail and the desk's mirror tell of a thread into its letters, and keeps them. It asks nobody."""
+
+from collections.abc import Iterable, Mapping
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+
+from common.fingerprint import Content
+from mirror.models import Message, Thread, ThreadLetter
+from mirror.states import MessageState
+from mirror.store import content_of, stored_content
+from rendering import show_letter
+from upstream.events import read_time
+
+# Of the desk's own messages: those that came or left. Others wait, or came to nothing.
+FACTS = (
+    MessageState.RECEIVED,
+    MessageState.RELEASED,
+    MessageState.APPROVED,
+    MessageState.SCHEDULED_APPROVED,
+    MessageState.SENT,
+    MessageState.DELIVERED,
+    MessageState.BOUNCED,
+    MessageState.COMPLAINED,
+)
+# Of what MultiMail calls them. Received mail that waits for its own approval has come all the same.
+_LEFT = ("sent", "delivered", "bounced")
+_NOT_RECEIVED = ("rejected", "cancelled", "deleted", "spam_quarantined", "pending_scan")
+_BODIES = ("markdown", "body_markdown", "text_body", "body", "text", "html_body")
+_COLUMNS = ("direction", "status", "sender", "sender_name", "recipients", "subject", "has_files", "at", "is_fact")
+# Longer ones are not read beside a draft by anybody; what is left out is counted at its end.
+MAX_TEXT = 20_000
+MAX_MESSAGES = 100
+
+
+def letter_of_row(row: Mapping[str, Any]) -> ThreadLetter | None:
+    """Return the letter that MultiMail's row tells of; None for one without an id or a time."""
+    written = read_time(row.get("received_at") or row.get("created_at") or row.get("timestamp"))
+    if not row.get("id") or written is None:
+        return None
+    content, status = content_of(row), str(row.get("status") or "")
+    direction = "inbound" if row.get("direction") == "inbound" else "outbound"
+    is_fact = status in _LEFT if direction == "outbound" else status not in _NOT_RECEIVED
+    is_known = says(row)
+    return ThreadLetter(
+        upstream_id=_fit("upstream_id", row["id"]),
+        direction=direction,
+        status=_fit("status", status),
+        sender=_fit("sender", content.sender),
+        sender_name=_fit("sender_name", content.sender_name),
+        recipients=[*content.to, *content.cc][:100],
+        subject=content.subject[:2000],
+        text=text_of(content) if is_known else "",
+        is_read=is_known,
+        has_files=bool(row.get("has_attachments") or row.get("attachments")),
+        at=(is_fact and direction == "outbound" and read_time(row.get("sent_at"))) or written,
+        is_fact=is_fact,
+    )
+
+
+def says(row: Mapping[str, Any]) -> bool:
+    """Whether a row tells what the letter says."""
+    return any(row.get(name) is not None for name in _BODIES)
+
+
+def has_come_or_left(message: Message) -> bool:
+    """Whether a message of the mirror is a fact of its thread; received mail that is held has come all the same."""
+    return message.state in FACTS or (message.direction == "inbound" and message.state == MessageState.HELD)
+
+
+def letter_of_message(message: Message, *, with_text: bool = True) -> ThreadLetter:
+    """Return the letter that a message of the mirror is; without its text where nobody is to read it."""
+    content = stored_content(message.revision) if with_text and message.revision else None
+    is_fact = has_come_or_left(message)
+    # When it left is known as long as nothing else was heard of it since.
+    has_just_left = message.direction != "inbound" and message.state in (MessageState.APPROVED, MessageState.SENT)
+    return ThreadLetter(
+        upstream_id=message.upstream_id,
+        direction=message.direction,
+        status=_fit("status", message.state),
+        sender=message.sender or (content.sender if content else ""),
+        sender_name=_fit("sender_name", content.sender_name if content else ""),
+        recipients=list(message.recipients)[:100],
+        subject=message.subject[:2000],
+        text=text_of(content) if content else "",
+        is_read=content is not None,
+        has_files=bool(content and content.attachments),
+        at=message.changed_at if has_just_left else message.held_at,
+        is_fact=is_fact,
+    )
+
+
+def messages_in(mailbox: int, thread_id: str) -> list[Message]:
+    """Return the mirror's messages of one thread, the newest of them."""
+    found = Message.objects.in_thread(mailbox, thread_id).select_related("revision")
+    return list(found.order_by("-held_at")[:MAX_MESSAGES])
+
+
+def text_of(content: Content) -> str:
+    """Return what a letter says as plain text, with everything hidden or invisible in it named."""
+    text = show_letter(content).text.strip()
+    more = len(text) - MAX_TEXT
+    return f"{text[:MAX_TEXT]}\n… {more} more characters are left out here." if more > 0 else text
+
+
+@transaction.atomic
+def keep_letters(thread: Thread, letters: Iterable[ThreadLetter]) -> list[ThreadLetter]:
+    """Store letters of a thread, and return those that became facts of it just now.
+
+    One that was waiting and has come or left since is stored anew: keys grow in the order in which that happened, and
+    whoever says up to which letter they read names its key.
+    """
+    Thread.objects.select_for_update(no_key=True).get(pk=thread.pk)
+    known = {letter.upstream_id: letter for letter in thread.letters.all()}
+    news = []
+    for letter in letters:
+        letter.thread, old = thread, known.get(letter.upstream_id)
+        if old is not None and not letter.is_read:
+            letter.text, letter.is_read = old.text, old.is_read
+        if old is not None and (old.is_fact or not letter.is_fact):
+            _update(old, letter)
+            continue
+        if old is not None:
+            old.delete()
+        letter.save(force_insert=True)
+        known[letter.upstream_id] = letter
+        news += [letter] if letter.is_fact else []
+    return news
+
+
+def _update(old: ThreadLetter, new: ThreadLetter) -> None:
+    # What came or left stays a fact, whatever a source that is behind says.
+    new.is_fact = old.is_fact
+    names = [name for name in (*_COLUMNS, "text", "is_read") if getattr(old, name) != getattr(new, name)]
+    if names:
+        ThreadLetter.objects.filter(pk=old.pk).update(**{name: getattr(new, name) for name in names})
+
+
+def _fit(column: str, value: Any) -> str:
+    return str(value or "")[: getattr(ThreadLetter._meta.get_field(column), "max_length", None)]
+
+
+def written_at(message: Message, own: ThreadLetter | None) -> datetime:
+    """Return when the draft was written: what the thread says of it, at the latest when it was held."""
+    return min(message.held_at, own.at) if own else message.held_at
